@@ -1,0 +1,117 @@
+//! What can go wrong, told so that a person can act: what, where, why, and what to type next.
+//!
+//! The kind fixes the exit code (see [`Kind::exit_code`]); the message names the path or the stage; causes say why;
+//! hints say what to type. A typed variant exists only where code branches on it.
+
+use std::fmt;
+use std::path::Path;
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What sort of failure it is. Several failures of one command give the lowest exit code above 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// A check (`status --quiet`, `repro --locked`, `verify`) found differences.
+    Check,
+    /// Wrong usage, or a mistake in a pipeline, params or settings file.
+    Usage,
+    /// An object, revision, target or path is missing.
+    Missing,
+    /// A remote failed.
+    Remote,
+    /// Another process holds what is needed.
+    Busy,
+    /// A stage failed.
+    Stage,
+    /// The file system refused: disk full, permission, read-only.
+    Io,
+    /// Ended by a signal, whose number this is.
+    Signal(i32),
+    /// A promise of this program to itself is broken.
+    Bug,
+}
+
+impl Kind {
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Kind::Check => 1,
+            Kind::Usage => 2,
+            Kind::Missing => 3,
+            Kind::Remote => 4,
+            Kind::Busy => 5,
+            Kind::Stage => 6,
+            Kind::Io => 7,
+            Kind::Signal(n) => 128u8.wrapping_add(n as u8),
+            Kind::Bug => 101,
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct Error {
+    pub kind: Kind,
+    /// One sentence that names the path or the stage; further lines may show an excerpt.
+    pub message: String,
+    /// Why, from the nearest cause to the furthest.
+    pub causes: Vec<String>,
+    /// What to type or do next.
+    pub hints: Vec<String>,
+}
+
+impl Error {
+    pub fn new(kind: Kind, message: impl Into<String>) -> Error {
+        Error { kind, message: message.into(), causes: Vec::new(), hints: Vec::new() }
+    }
+
+    pub fn usage(message: impl Into<String>) -> Error {
+        Error::new(Kind::Usage, message)
+    }
+
+    pub fn missing(message: impl Into<String>) -> Error {
+        Error::new(Kind::Missing, message)
+    }
+
+    /// A failed system call: `io("write", path, e)` reads `cannot write data/x: No space left on device`.
+    pub fn io(doing: &str, path: impl AsRef<Path>, cause: impl Into<std::io::Error>) -> Error {
+        let cause = cause.into();
+        let mut e = Error::new(Kind::Io, format!("cannot {doing} {}: {}", path.as_ref().display(), plain(&cause)));
+        if cause.raw_os_error() == Some(28) || cause.raw_os_error() == Some(122) {
+            e.hints.push("free some space on that disk and run the same command again; nothing was lost".into());
+        }
+        e
+    }
+
+    pub fn because(mut self, cause: impl fmt::Display) -> Error {
+        self.causes.push(cause.to_string());
+        self
+    }
+
+    pub fn hint(mut self, hint: impl Into<String>) -> Error {
+        self.hints.push(hint.into());
+        self
+    }
+}
+
+/// The system's own words, without Rust's `(os error 28)`.
+fn plain(e: &std::io::Error) -> String {
+    let text = e.to_string();
+    match text.find(" (os error") {
+        Some(at) => text[..at].to_string(),
+        None => text,
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        for cause in &self.causes {
+            write!(f, "\n  because: {cause}")?;
+        }
+        for hint in &self.hints {
+            write!(f, "\n  hint: {hint}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Error {}

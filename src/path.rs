@@ -1,0 +1,156 @@
+//! Paths of a repository: normalised, relative to the Git root, with `/` between names.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// A path below the root of the repository, normalised: no `.`, no `..`, no empty part, no leading or trailing `/`.
+/// The root itself is the empty path and is shown as `.`. A value of this type never leads out of the repository by
+/// its spelling; symlinks are a question for the disk.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, Default)]
+pub struct RepoPath(String);
+
+impl RepoPath {
+    pub fn root() -> RepoPath {
+        RepoPath(String::new())
+    }
+
+    /// `spelling` read relative to `self`; `None` if it leads out of the repository or is absolute.
+    pub fn join(&self, spelling: &str) -> Option<RepoPath> {
+        if spelling.starts_with('/') {
+            return None;
+        }
+        let mut parts: Vec<&str> = self.parts().collect();
+        for part in spelling.split('/') {
+            match part {
+                "" | "." => {}
+                ".." => {
+                    parts.pop()?;
+                }
+                name => parts.push(name),
+            }
+        }
+        Some(RepoPath(parts.join("/")))
+    }
+
+    /// An absolute path below the absolute, normalised `top`.
+    pub fn from_absolute(top: &Path, path: &Path) -> Option<RepoPath> {
+        let rest = path.strip_prefix(top).ok()?;
+        RepoPath::root().join(rest.to_str()?)
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    pub fn is_root(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn parts(&self) -> impl Iterator<Item = &str> {
+        self.0.split('/').filter(|p| !p.is_empty())
+    }
+
+    pub fn name(&self) -> &str {
+        self.0.rsplit('/').next().unwrap_or("")
+    }
+
+    pub fn parent(&self) -> Option<RepoPath> {
+        if self.is_root() {
+            return None;
+        }
+        Some(RepoPath(self.0.rsplit_once('/').map(|(dir, _)| dir.to_string()).unwrap_or_default()))
+    }
+
+    /// Is `self` the folder `dir`, or below it?
+    pub fn is_in(&self, dir: &RepoPath) -> bool {
+        dir.is_root() || self.0 == dir.0 || (self.0.starts_with(&dir.0) && self.0.as_bytes()[dir.0.len()] == b'/')
+    }
+
+    pub fn on_disk(&self, top: &Path) -> PathBuf {
+        if self.is_root() { top.to_path_buf() } else { top.join(&self.0) }
+    }
+
+    /// `self` as seen from the folder `dir`: `../b.txt`, `.` for `dir` itself.
+    pub fn relative_to(&self, dir: &RepoPath) -> String {
+        let (mine, from): (Vec<_>, Vec<_>) = (self.parts().collect(), dir.parts().collect());
+        let common = mine.iter().zip(&from).take_while(|(a, b)| a == b).count();
+        let mut out: Vec<&str> = vec![".."; from.len() - common];
+        out.extend(&mine[common..]);
+        if out.is_empty() { ".".into() } else { out.join("/") }
+    }
+}
+
+impl fmt::Display for RepoPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.is_root() { "." } else { &self.0 })
+    }
+}
+
+impl fmt::Debug for RepoPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+/// `a/./b//../c/` → `a/c`; leading `..` stay; an absolute path stays absolute. The spelling that the lock keeps.
+pub fn normalise(spelling: &str) -> String {
+    let absolute = spelling.starts_with('/');
+    let mut parts: Vec<&str> = Vec::new();
+    for part in spelling.split('/') {
+        match part {
+            "" | "." => {}
+            ".." if parts.last().is_some_and(|p| *p != "..") => {
+                parts.pop();
+            }
+            ".." if absolute => {}
+            name => parts.push(name),
+        }
+    }
+    match (absolute, parts.is_empty()) {
+        (true, _) => format!("/{}", parts.join("/")),
+        (false, true) => ".".into(),
+        (false, false) => parts.join("/"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn joins_stay_inside() {
+        let sub = RepoPath::root().join("a/b").unwrap();
+        for (spelling, want) in [
+            ("x", Some("a/b/x")),
+            ("../x/", Some("a/x")),
+            ("./../../x", Some("x")),
+            ("..//..", Some(".")),
+            ("../../../x", None),
+            ("/etc", None),
+        ] {
+            assert_eq!(sub.join(spelling).map(|p| p.to_string()).as_deref(), want, "{spelling}");
+        }
+    }
+
+    #[test]
+    fn seen_from_a_folder() {
+        let p = |s: &str| RepoPath::root().join(s).unwrap();
+        for (path, from, want) in
+            [("a/b", "a", "b"), ("a/b", "a/c", "../b"), ("a", "a", "."), ("x", ".", "x"), (".", "a/b", "../..")]
+        {
+            assert_eq!(p(path).relative_to(&p(from)), want);
+        }
+        assert!(p("dir/x").is_in(&p("dir")) && !p("dir2").is_in(&p("dir")) && p("x").is_in(&RepoPath::root()));
+    }
+
+    #[test]
+    fn spellings_are_normalised() {
+        for (a, b) in
+            [("./a//b/", "a/b"), ("a/../..", ".."), ("../../x/.", "../../x"), ("/a/../../b", "/b"), ("a/..", ".")]
+        {
+            assert_eq!(normalise(a), b);
+        }
+    }
+}

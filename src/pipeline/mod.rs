@@ -1,0 +1,3 @@
+//! What the user wrote: reading, templating, expanding and joining pipeline files.
+
+pub mod stage;

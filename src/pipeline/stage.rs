@@ -1,0 +1,169 @@
+//! What the stages of a repository are once everything is resolved: the types that all other rooms see.
+//!
+//! Everything here is plain data that serialises (the compiled form of a pipeline is these types, encoded).
+
+use serde::{Deserialize, Serialize};
+
+use crate::path::RepoPath;
+use crate::value::{Mark, Value};
+
+/// Index into [`Pipelines::stages`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct StageId(pub u32);
+
+/// Index into [`Pipelines::files`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct FileId(pub u32);
+
+/// All pipeline files of a repository, resolved. Stages stand in the order of their files, and within a file in the
+/// order in which they are written (generated ones where their group stands).
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Pipelines {
+    pub files: Vec<PipelineFile>,
+    pub stages: Vec<Stage>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PipelineFile {
+    /// Where the file is: `sub/pipeline.yaml`.
+    pub path: RepoPath,
+    /// Its stages, in its order.
+    pub stages: Vec<StageId>,
+    /// Names of `foreach` and `matrix` groups with their stages; a group may be empty.
+    pub groups: Vec<(String, Vec<StageId>)>,
+    pub data: Vec<Data>,
+    /// Top-level `params`, `metrics`: paths relative to the file, normalised.
+    pub params: Vec<String>,
+    pub metrics: Vec<String>,
+    /// Top-level `plots` and `artifacts` as written, templates resolved.
+    pub plots: Vec<(String, Value)>,
+    pub artifacts: Vec<(String, Value)>,
+    /// Warnings of this file (e.g. `datasets` is accepted and unused), each a full sentence with its place.
+    pub warnings: Vec<String>,
+}
+
+/// A tracked input that no stage makes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Data {
+    /// Relative to the pipeline file, normalised: the key in the lock.
+    pub spelled: String,
+    pub path: RepoPath,
+    pub remote: Option<String>,
+    pub push: bool,
+    pub desc: Option<String>,
+    pub kind: Option<String>,
+    pub labels: Vec<String>,
+    pub meta: Option<Value>,
+    pub mark: Mark,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Stage {
+    pub file: FileId,
+    /// `train`, or `proc@x` for a generated one.
+    pub name: String,
+    /// One item a shell; each without one line end at its end.
+    pub cmd: Vec<String>,
+    /// Was `cmd` written as a list? (The lock keeps the form.)
+    pub cmd_is_list: bool,
+    /// The working folder, from the root.
+    pub wdir: RepoPath,
+    /// As it counts for the stage key: relative to the pipeline file's folder, `.` if it is that folder.
+    pub wdir_spelled: String,
+    /// Each path once, in the order of the file.
+    pub deps: Vec<Dep>,
+    /// Each file once.
+    pub params: Vec<ParamsFile>,
+    /// Names of environment variables that are inputs, sorted, each once.
+    pub env: Vec<String>,
+    /// Outs, metrics and plots, in the order of the file.
+    pub outs: Vec<Out>,
+    pub scratch: Vec<Scratch>,
+    pub frozen: bool,
+    pub always_changed: bool,
+    pub desc: Option<String>,
+    pub meta: Option<Value>,
+    /// Where the stage (or its group) is named in its file.
+    pub mark: Mark,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Dep {
+    /// Relative to the stage's wdir, normalised: the key in the lock. URLs and paths outside as written.
+    pub spelled: String,
+    pub place: Place,
+    pub mark: Mark,
+}
+
+/// Where a dep is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Place {
+    Repo(RepoPath),
+    /// Outside the repository: hashed and pinned, never stored, fetched or written. Absolute, or relative to the root.
+    Outside(String),
+    Url(String),
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ParamsFile {
+    /// Relative to wdir, normalised: the key in the lock.
+    pub spelled: String,
+    pub place: Place,
+    /// The keys as written (`model.depth`, `layers.0`), each once; `None` for the whole file.
+    pub keys: Option<Vec<String>>,
+    pub mark: Mark,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Out {
+    /// Relative to wdir, normalised: the key in the lock.
+    pub spelled: String,
+    pub path: RepoPath,
+    pub cache: bool,
+    pub persist: bool,
+    pub push: bool,
+    pub remote: Option<String>,
+    pub metric: bool,
+    pub plot: Option<Plot>,
+    pub desc: Option<String>,
+    /// The key `type`.
+    pub kind: Option<String>,
+    pub labels: Vec<String>,
+    pub meta: Option<Value>,
+    pub mark: Mark,
+}
+
+/// A plot, with its properties (`x`, `y`, `template`, …) as written, empty if there is none.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Plot(pub Vec<(String, Value)>);
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Scratch {
+    pub spelled: String,
+    pub path: RepoPath,
+}
+
+impl Pipelines {
+    pub fn stage(&self, id: StageId) -> &Stage {
+        &self.stages[id.0 as usize]
+    }
+
+    pub fn file(&self, id: FileId) -> &PipelineFile {
+        &self.files[id.0 as usize]
+    }
+
+    pub fn ids(&self) -> impl Iterator<Item = StageId> + use<> {
+        (0..self.stages.len() as u32).map(StageId)
+    }
+
+    /// How a stage is named from the folder `from`: `train`, or `sub/pipeline.yaml:train` for one of another folder.
+    pub fn address(&self, id: StageId, from: &RepoPath) -> String {
+        let stage = self.stage(id);
+        let file = &self.file(stage.file).path;
+        if file.parent().as_ref() == Some(from) {
+            stage.name.clone()
+        } else {
+            format!("{}:{}", file.relative_to(from), stage.name)
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Names of content.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// BLAKE3 of a file's content (what `b3sum` prints), or of a tree in derive-key mode: a tree and a file never share
+/// an id.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, bytemuck::Pod, bytemuck::Zeroable, Default)]
+#[repr(transparent)]
+pub struct ObjectId(pub [u8; 32]);
+
+/// The pinned facts of a path: the exact bytes that it holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Pin {
+    pub id: ObjectId,
+    /// Bytes: of the file, or of all the files of the folder.
+    pub size: u64,
+    /// How many files, links included, are in the folder; `None` for a file.
+    pub files: Option<u64>,
+    /// A single file with the owner's x; always false for a folder (its tree knows).
+    pub executable: bool,
+}
+
+impl Pin {
+    pub fn is_dir(&self) -> bool {
+        self.files.is_some()
+    }
+}
+
+impl ObjectId {
+    pub fn hex(&self) -> String {
+        blake3::Hash::from_bytes(self.0).to_hex().to_string()
+    }
+}
+
+impl FromStr for ObjectId {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<ObjectId, String> {
+        blake3::Hash::from_hex(text)
+            .map(|h| ObjectId(*h.as_bytes()))
+            .map_err(|_| format!("`{text}` is no BLAKE3 hash of 64 hexadecimal digits"))
+    }
+}
+
+impl fmt::Display for ObjectId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.hex())
+    }
+}
+
+impl fmt::Debug for ObjectId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.hex()[..12])
+    }
+}
+
+impl Serialize for ObjectId {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        if s.is_human_readable() { s.serialize_str(&self.hex()) } else { self.0.serialize(s) }
+    }
+}
+
+impl<'de> Deserialize<'de> for ObjectId {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<ObjectId, D::Error> {
+        if d.is_human_readable() {
+            String::deserialize(d)?.parse().map_err(D::Error::custom)
+        } else {
+            <[u8; 32]>::deserialize(d).map(ObjectId)
+        }
+    }
+}
