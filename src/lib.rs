@@ -2,7 +2,9 @@
 
 pub mod error;
 pub mod event;
+pub mod git;
 pub mod path;
 pub mod pipeline;
+pub mod replace;
 pub mod store;
 pub mod value;

@@ -1,0 +1,210 @@
+//! Where a repository is, and where lockstep keeps its own things in it.
+//!
+//! Found by hand, with a handful of stats: every command begins here, and opening a repository with gix reads four
+//! configuration files that most commands never ask for. What Git itself knows is read when asked (see `facts.rs`).
+//!
+//! ```text
+//! top/                     the Git root, or the folder of `.lockstep/` outside Git
+//!   .git                   a folder, or a file that names one (linked worktrees, submodules)
+//!   sub/lockstep.toml      makes `sub` the project root; else the project root is `top`
+//! ```
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use super::facts::Settings;
+use crate::error::{Error, Result};
+use crate::path::RepoPath;
+
+/// The folder with what lockstep keeps outside Git.
+const OWN_FOLDER: &str = ".lockstep";
+/// The settings file whose folder is a project's root.
+pub(super) const PROJECT_FILE: &str = "lockstep.toml";
+
+#[derive(Debug)]
+pub struct Repo {
+    /// The root of the repository: absolute, without symlinks. Every [`RepoPath`] counts from here.
+    pub top: PathBuf,
+    /// Git's folder for this worktree; `None` outside Git.
+    pub git_dir: Option<PathBuf>,
+    /// Git's folder that all linked worktrees share; `None` outside Git.
+    pub common_dir: Option<PathBuf>,
+    /// The folder of the nearest `lockstep.toml`, else the root of the repository.
+    pub project_root: RepoPath,
+    pub(super) settings: OnceLock<Settings>,
+}
+
+impl Repo {
+    /// The repository of the folder `start`: nearest first, a `.git` or, made by `init --no-scm`, a `.lockstep/` (in
+    /// one folder `.git` wins).
+    ///
+    /// Errors: [`Kind::Missing`](crate::error::Kind::Missing) if there is neither, or no folder `start`.
+    pub fn discover(start: &Path) -> Result<Repo> {
+        let start = fs::canonicalize(start).map_err(|e| match e.kind() {
+            std::io::ErrorKind::NotFound => Error::missing(format!("there is no folder {}", start.display())),
+            _ => Error::io("open", start, e),
+        })?;
+        let mut project: Option<&Path> = None;
+        for folder in start.ancestors() {
+            if project.is_none() && folder.join(PROJECT_FILE).is_file() {
+                project = Some(folder);
+            }
+            let git_dir = git_dir_of(folder)?;
+            if git_dir.is_none() && !folder.join(OWN_FOLDER).is_dir() {
+                continue;
+            }
+            let common_dir = git_dir.as_deref().map(common_dir_of).transpose()?;
+            let project = project.unwrap_or(folder);
+            let project_root = RepoPath::from_absolute(folder, project)
+                .ok_or_else(|| Error::usage(format!("the path {} is not UTF-8", project.display())))?;
+            let top = folder.to_path_buf();
+            return Ok(Repo { top, git_dir, common_dir, project_root, settings: OnceLock::new() });
+        }
+        Err(Error::missing(format!("there is no Git repository here: {}", start.display()))
+            .hint("git init — makes one; lockstep needs no further set-up in it")
+            .hint("lockstep init --no-scm — works without Git, in this folder"))
+    }
+
+    /// The store's folder where no setting names another.
+    pub fn store_dir(&self) -> PathBuf {
+        self.shared().join("store")
+    }
+
+    /// Settings of this clone alone.
+    pub fn local_config(&self) -> PathBuf {
+        self.shared().join("config.toml")
+    }
+
+    /// What belongs to this worktree: stat index, state, logs.
+    pub fn worktree_dir(&self) -> PathBuf {
+        match &self.git_dir {
+            Some(git_dir) => git_dir.join("lockstep/worktree"),
+            None => self.top.join(OWN_FOLDER).join("worktree"),
+        }
+    }
+
+    /// The project's own settings file, there or not.
+    pub fn project_config(&self) -> PathBuf {
+        self.project_root.on_disk(&self.top).join(PROJECT_FILE)
+    }
+
+    pub fn is_git(&self) -> bool {
+        self.git_dir.is_some()
+    }
+
+    fn shared(&self) -> PathBuf {
+        match &self.common_dir {
+            Some(common) => common.join("lockstep"),
+            None => self.top.join(OWN_FOLDER),
+        }
+    }
+}
+
+/// Git's folder for the worktree `folder`, if `folder` is the root of one.
+fn git_dir_of(folder: &Path) -> Result<Option<PathBuf>> {
+    let dot_git = folder.join(".git");
+    let Ok(meta) = fs::metadata(&dot_git) else { return Ok(None) };
+    if meta.is_dir() {
+        // As for Git, a folder that merely has the name is none (an empty one may be a mount point).
+        return Ok(dot_git.join("HEAD").symlink_metadata().is_ok().then_some(dot_git));
+    }
+    let text = fs::read_to_string(&dot_git).map_err(|e| Error::io("read", &dot_git, e))?;
+    let Some(named) = text.strip_prefix("gitdir:") else {
+        return Err(Error::usage(format!("{} is not a Git link: it has no line `gitdir: …`", dot_git.display())));
+    };
+    let git_dir = folder.join(named.trim());
+    let git_dir = fs::canonicalize(&git_dir).map_err(|_| {
+        Error::missing(format!("{} names {}, which is not there", dot_git.display(), git_dir.display()))
+            .hint("git worktree repair — run in the main worktree, if one of the two was moved")
+    })?;
+    Ok(Some(git_dir))
+}
+
+/// The folder that linked worktrees share: what `commondir` names, else the worktree's own.
+fn common_dir_of(git_dir: &Path) -> Result<PathBuf> {
+    let file = git_dir.join("commondir");
+    match fs::read_to_string(&file) {
+        Ok(named) => {
+            let common = git_dir.join(named.trim_end_matches(['\n', '\r']));
+            fs::canonicalize(&common).map_err(|e| Error::io("open", common, e))
+        }
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(git_dir.to_path_buf()),
+        Err(e) => Err(Error::io("read", file, e)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{git, repository};
+    use super::*;
+    use crate::error::Kind;
+
+    fn mkdir(path: PathBuf) -> PathBuf {
+        fs::create_dir_all(&path).unwrap();
+        path
+    }
+
+    #[test]
+    fn the_root_is_gits_and_the_project_may_lie_deeper() {
+        let (_dir, top) = repository();
+        let deep = mkdir(top.join("sub/deep/er"));
+        let repo = Repo::discover(&deep).unwrap();
+        assert_eq!((repo.top.as_path(), repo.project_root.to_string().as_str()), (top.as_path(), "."));
+        assert_eq!(repo.store_dir(), top.join(".git/lockstep/store"));
+        assert_eq!(repo.local_config(), top.join(".git/lockstep/config.toml"));
+        assert_eq!(repo.worktree_dir(), top.join(".git/lockstep/worktree"));
+
+        fs::write(top.join("sub/lockstep.toml"), "").unwrap();
+        fs::write(top.join("lockstep.toml"), "").unwrap();
+        let repo = Repo::discover(&deep).unwrap();
+        assert_eq!((repo.top.as_path(), repo.project_root.to_string().as_str()), (top.as_path(), "sub"));
+        assert_eq!(repo.project_config(), top.join("sub/lockstep.toml"));
+    }
+
+    #[test]
+    fn the_search_for_a_project_stops_at_the_git_root() {
+        let (dir, top) = repository();
+        fs::write(dir.path().join("lockstep.toml"), "").unwrap();
+        assert!(Repo::discover(&top).unwrap().project_root.is_root());
+    }
+
+    #[test]
+    fn linked_worktrees_share_the_store_and_not_the_index() {
+        let (dir, top) = repository();
+        git(&top, &["commit", "-q", "--allow-empty", "-m", "x"]);
+        let linked = dir.path().join("linked");
+        git(&top, &["worktree", "add", "-q", linked.to_str().unwrap()]);
+        let repo = Repo::discover(&linked).unwrap();
+        assert_eq!(repo.top, fs::canonicalize(&linked).unwrap());
+        assert_eq!(repo.store_dir(), top.join(".git/lockstep/store"));
+        assert_eq!(repo.worktree_dir(), top.join(".git/worktrees/linked/lockstep/worktree"));
+    }
+
+    #[test]
+    fn outside_git() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = fs::canonicalize(dir.path()).unwrap();
+        let deep = mkdir(top.join("a/b"));
+        let e = Repo::discover(&deep).unwrap_err();
+        assert_eq!((e.kind, e.hints.len()), (Kind::Missing, 2));
+        assert_eq!(Repo::discover(&top.join("gone")).unwrap_err().kind, Kind::Missing);
+
+        mkdir(top.join(".git")); // no HEAD: not a repository
+        mkdir(top.join(".lockstep"));
+        let repo = Repo::discover(&deep).unwrap();
+        assert_eq!((repo.top.as_path(), repo.is_git()), (top.as_path(), false));
+        assert_eq!(repo.store_dir(), top.join(".lockstep/store"));
+        assert_eq!(repo.worktree_dir(), top.join(".lockstep/worktree"));
+        assert_eq!(repo.head().unwrap(), None);
+    }
+
+    #[test]
+    fn a_link_to_nowhere_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(".git"), "gitdir: /nowhere/at/all\n").unwrap();
+        assert!(Repo::discover(dir.path()).unwrap_err().message.contains("/nowhere/at/all"));
+        fs::write(dir.path().join(".git"), "what\n").unwrap();
+        assert!(Repo::discover(dir.path()).unwrap_err().message.contains("gitdir"));
+    }
+}

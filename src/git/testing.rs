@@ -1,0 +1,29 @@
+//! Repositories for the tests of this room, made by the real `git`.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A fresh repository in a temporary folder: its folder (dropped last) and its root.
+pub fn repository() -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let top = dir.path().join("repo");
+    std::fs::create_dir(&top).unwrap();
+    git(&top, &["init", "-q"]);
+    let top = std::fs::canonicalize(top).unwrap();
+    (dir, top)
+}
+
+/// Runs `git` in `dir`, away from the user's configuration, and returns what it prints.
+pub fn git(dir: &Path, args: &[&str]) -> String {
+    let out = Command::new("git")
+        .args(["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "init.defaultBranch=main"])
+        .args(args)
+        .current_dir(dir)
+        .env("GIT_CONFIG_NOSYSTEM", "1")
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env_remove("GIT_DIR")
+        .output()
+        .unwrap();
+    assert!(out.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&out.stderr));
+    String::from_utf8(out.stdout).unwrap()
+}
