@@ -1,5 +1,6 @@
 //! lockstep: a Git-native pipeline runner for people who build models.
 
+pub mod config;
 pub mod error;
 pub mod event;
 pub mod git;
