@@ -1,0 +1,167 @@
+//! A repository of its own for each test: nothing of the machine's settings gets in, nothing gets out.
+
+#![allow(dead_code)] // each test program uses its own part
+
+pub mod filter;
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// A temporary folder with a Git repository (`repo/`), an empty home (`home/`) and a log that stages write to (`log`).
+pub struct Sandbox {
+    dir: tempfile::TempDir,
+    root: PathBuf,
+}
+
+/// What a command left: its exit code (128 + number for a signal) and what it printed.
+pub struct Output {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Sandbox {
+    /// With a fresh, empty Git repository.
+    pub fn new() -> Sandbox {
+        let sandbox = Sandbox::without_git();
+        sandbox.git(&["init", "-q", "-b", "main"]);
+        sandbox
+    }
+
+    pub fn without_git() -> Sandbox {
+        let dir = tempfile::Builder::new().prefix("lockstep-").tempdir().unwrap();
+        let root = fs::canonicalize(dir.path()).unwrap().join("repo");
+        fs::create_dir(&root).unwrap();
+        fs::create_dir(dir.path().join("home")).unwrap();
+        Sandbox { dir, root }
+    }
+
+    /// The root of the repository, without symlinks.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub fn path(&self, path: &str) -> PathBuf {
+        self.root.join(path)
+    }
+
+    /// Writes a file, with its folders. An existing one is replaced, so that a link into a store is never written
+    /// through.
+    pub fn write(&self, path: &str, text: impl AsRef<[u8]>) {
+        let file = self.path(path);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        let _ = fs::remove_file(&file);
+        fs::write(&file, text).unwrap();
+    }
+
+    pub fn read(&self, path: &str) -> String {
+        fs::read_to_string(self.path(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
+    }
+
+    pub fn exists(&self, path: &str) -> bool {
+        self.path(path).symlink_metadata().is_ok()
+    }
+
+    /// Removes a file or a folder.
+    pub fn remove(&self, path: &str) {
+        let path = self.path(path);
+        let is_dir = path.symlink_metadata().unwrap().is_dir();
+        if is_dir { fs::remove_dir_all(path) } else { fs::remove_file(path) }.unwrap();
+    }
+
+    /// Runs lockstep in the root.
+    pub fn run(&self, args: &[&str]) -> Output {
+        self.run_in("", args)
+    }
+
+    /// Runs lockstep in a folder of the repository.
+    pub fn run_in(&self, folder: &str, args: &[&str]) -> Output {
+        output(self.lockstep(folder).args(args))
+    }
+
+    /// lockstep as a command in a folder of the repository, to add arguments and variables to.
+    pub fn lockstep(&self, folder: &str) -> Command {
+        self.command(Path::new(env!("CARGO_BIN_EXE_lockstep")), folder)
+    }
+
+    /// Runs Git in the root; it must succeed. Returns what it prints.
+    pub fn git(&self, args: &[&str]) -> String {
+        let out = output(self.command(Path::new("git"), "").args(args));
+        assert_eq!(out.code, 0, "git {args:?}: {}", out.stderr);
+        out.stdout
+    }
+
+    /// The lines that stages added to the log (`echo NAME >> $CONF_LOG`) since the last call.
+    pub fn ran(&self) -> Vec<String> {
+        let log = self.log();
+        let text = fs::read_to_string(&log).unwrap_or_default();
+        let _ = fs::remove_file(log);
+        text.lines().map(str::to_string).collect()
+    }
+
+    /// `text` with what differs from run to run replaced: this sandbox's folders, times, hashes.
+    pub fn filter(&self, text: &str) -> String {
+        let text = text.replace(self.root.to_str().unwrap(), "[ROOT]");
+        filter::normalise(&text.replace(self.root.parent().unwrap().to_str().unwrap(), "[BOX]"))
+    }
+
+    /// An output as one text for an inline snapshot, filtered; parts that are empty are left out.
+    pub fn shown(&self, output: &Output) -> String {
+        self.filter(&output.to_string())
+    }
+
+    fn command(&self, program: &Path, folder: &str) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir(self.path(folder)).env_clear().stdin(Stdio::null());
+        for name in ["PATH", "TMPDIR", "LD_LIBRARY_PATH", "LLVM_PROFILE_FILE"] {
+            if let Some(value) = std::env::var_os(name) {
+                command.env(name, value);
+            }
+        }
+        for (name, value) in [
+            ("LANG", "C.UTF-8"),
+            ("LC_ALL", "C.UTF-8"),
+            ("TZ", "UTC"),
+            ("SHELL", "/bin/sh"),
+            ("NO_COLOR", "1"),
+            ("GIT_CONFIG_NOSYSTEM", "1"),
+            ("GIT_AUTHOR_NAME", "t"),
+            ("GIT_AUTHOR_EMAIL", "t@example.org"),
+            ("GIT_AUTHOR_DATE", "2026-01-01T00:00:00Z"),
+            ("GIT_COMMITTER_NAME", "t"),
+            ("GIT_COMMITTER_EMAIL", "t@example.org"),
+            ("GIT_COMMITTER_DATE", "2026-01-01T00:00:00Z"),
+        ] {
+            command.env(name, value);
+        }
+        command.env("HOME", self.dir.path().join("home")).env("CONF_LOG", self.log());
+        command
+    }
+
+    fn log(&self) -> PathBuf {
+        self.dir.path().join("log")
+    }
+}
+
+/// Runs a command to its end.
+pub fn output(command: &mut Command) -> Output {
+    use std::os::unix::process::ExitStatusExt;
+    let out = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    let code = out.status.code().or_else(|| out.status.signal().map(|n| 128 + n)).unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    Output { code, stdout: text(out.stdout), stderr: text(out.stderr) }
+}
+
+impl fmt::Display for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "exit {}", self.code)?;
+        for (name, text) in [("stdout", &self.stdout), ("stderr", &self.stderr)] {
+            if !text.is_empty() {
+                writeln!(f, "--- {name}\n{}", text.trim_end_matches('\n'))?;
+            }
+        }
+        Ok(())
+    }
+}
