@@ -1,0 +1,297 @@
+//! The order of the house, kept by a test: which room may name which, which crate is named where, and that only the
+//! counter prints or reads the environment, the clock or the current directory.
+//!
+//! The sources are read as text, comments and strings blanked, test code cut off. What this misses (a path behind a
+//! macro, an alias) a review has to see; what it says is true.
+
+use std::fs;
+use std::path::Path;
+
+/// Rooms by layer: a room may name rooms of its own layer and of lower ones.
+const LAYERS: &[&[&str]] = &[
+    &["error", "path", "event", "value", "replace"],
+    &["git", "store", "config"],
+    &["pipeline", "lock", "project"],
+    &["run", "remote", "compare"],
+    &["model", "experiment", "report", "dvc"],
+    &["cli"],
+];
+
+/// (who, whom): rooms that must not know each other though the layers would let them.
+const STRANGERS: &[(&str, &str)] = &[("git", "store"), ("store", "git"), ("pipeline", "lock")];
+
+/// Crates that only some files may name, by the beginnings of their paths below `src/`.
+const CRATES: &[(&str, &[&str])] = &[
+    ("serde_yaml", &["value/yaml"]),
+    ("saphyr_parser", &["value/yaml"]),
+    ("gix", &["git/"]),
+    ("walkdir", &["git/"]),
+    ("blake3", &["store/"]),
+    ("rayon", &["store/"]),
+    ("reflink_copy", &["store/"]),
+    ("rustix", &["git/", "store/", "run/", "cli/"]),
+    ("signal_hook", &["run/", "cli/"]),
+    ("toml_edit", &["config/file.rs"]),
+    ("petgraph", &["pipeline/"]),
+    ("opendal", &["remote/"]),
+    ("tokio", &["remote/"]),
+    ("safetensors", &["model/"]),
+    ("tch", &["model/"]),
+    ("clap", &["cli/"]),
+    ("clap_complete", &["cli/"]),
+    ("indicatif", &["cli/"]),
+];
+
+/// What only the counter does, by the words that do it.
+const COUNTER: &[&str] = &[
+    "print!(",
+    "println!(",
+    "eprint!(",
+    "eprintln!(",
+    "dbg!(",
+    "io::stdout(",
+    "io::stderr(",
+    "std::env",
+    "env::var",
+    "env::current_dir(",
+    "SystemTime::now",
+    "Instant::now",
+];
+
+/// Who does it nevertheless: (beginning of the file's path, words, reason).
+const EXCEPTIONS: &[(&str, &str, &str)] = &[
+    ("git/facts.rs", "std::env", "where the user's global ignore file lies is told by Git's rules, as gix reads them"),
+    ("git/facts.rs", "env::var", "the same"),
+    ("run/", "Instant::now", "a run measures how long its stages take"),
+];
+
+#[test]
+fn the_house_is_in_order() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    collect(&src, &mut files);
+    assert!(files.len() > 5, "the sources are not where they were");
+    let mut breaches = Vec::new();
+    for file in files {
+        let path = file.strip_prefix(&src).unwrap().to_str().unwrap().to_string();
+        breaches.extend(check(&path, &fs::read_to_string(&file).unwrap()));
+    }
+    assert!(breaches.is_empty(), "\n{}\n", breaches.join("\n"));
+}
+
+fn collect(folder: &Path, files: &mut Vec<std::path::PathBuf>) {
+    let mut entries: Vec<_> = fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
+    entries.sort();
+    for path in entries {
+        if path.is_dir() {
+            collect(&path, files);
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            files.push(path);
+        }
+    }
+}
+
+/// The breaches of one file, `path` below `src/`, one line each.
+fn check(path: &str, source: &str) -> Vec<String> {
+    let mut breaches = Vec::new();
+    let name = path.rsplit('/').next().unwrap();
+    let is_test = name == "tests.rs" || name == "testing.rs" || path.contains("/tests/");
+    if is_test || path == "lib.rs" {
+        return breaches;
+    }
+    // `main.rs` belongs to the counter.
+    let room = if path == "main.rs" { "cli" } else { path.split('/').next().unwrap().trim_end_matches(".rs") };
+    let Some(layer) = layer(room) else {
+        return vec![format!("src/{path}: there is no room `{room}` in tests/layers.rs")];
+    };
+    let code = code(source);
+    for other in rooms_named(path, &code) {
+        match self::layer(&other) {
+            None => breaches.push(format!("src/{path} names crate::{other}, which is no room")),
+            Some(higher) if higher > layer => {
+                breaches.push(format!("src/{path} names crate::{other}, a room of a higher layer"));
+            }
+            _ if STRANGERS.contains(&(room, other.as_str())) => {
+                breaches.push(format!("src/{path} names crate::{other}, which it must not know"));
+            }
+            _ => {}
+        }
+    }
+    for (krate, homes) in CRATES {
+        if !homes.iter().any(|home| path.starts_with(home)) && names_crate(&code, krate) {
+            breaches.push(format!("src/{path} names the crate {krate}, which belongs to {}", homes.join(", ")));
+        }
+    }
+    let is_excepted = |words: &str| EXCEPTIONS.iter().any(|(start, w, _)| path.starts_with(start) && *w == words);
+    for words in COUNTER {
+        if room != "cli" && !is_excepted(words) && starts(&code, words).next().is_some() {
+            breaches.push(format!("src/{path} says `{words}`, which only the counter does"));
+        }
+    }
+    breaches
+}
+
+fn layer(room: &str) -> Option<usize> {
+    LAYERS.iter().position(|rooms| rooms.contains(&room))
+}
+
+/// The rooms that a file names, by `crate::` or by enough `super::`s.
+fn rooms_named(path: &str, code: &str) -> Vec<String> {
+    let mut rooms: Vec<String> = starts(code, "crate::").flat_map(|at| heads(&code[at + 7..])).collect();
+    let folders = path.matches('/').count();
+    let depth = if path.ends_with("/mod.rs") { folders } else { folders + 1 };
+    for at in starts(code, "super::") {
+        let mut rest = &code[at..];
+        let mut ups = 0;
+        while let Some(next) = rest.strip_prefix("super::") {
+            (rest, ups) = (next, ups + 1);
+        }
+        if ups == depth && !code[..at].ends_with("super::") {
+            rooms.extend(heads(rest));
+        }
+    }
+    rooms.sort();
+    rooms.dedup();
+    rooms
+}
+
+/// The first names of a path: one, or those of a `{…}` group.
+fn heads(path: &str) -> Vec<String> {
+    let word = |text: &str| text.chars().take_while(|c| is_word(*c)).collect::<String>();
+    let Some(group) = path.strip_prefix('{') else { return vec![word(path)] };
+    let mut found = Vec::new();
+    let (mut depth, mut at_start) = (0, true);
+    for (at, c) in group.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth == 0 => break,
+            '}' => depth -= 1,
+            ',' if depth == 0 => at_start = true,
+            c if at_start && is_word(c) => {
+                found.push(word(&group[at..]));
+                at_start = false;
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+/// Is the crate named, as the beginning of a path or by `use`?
+fn names_crate(code: &str, krate: &str) -> bool {
+    starts(code, krate).any(|at| {
+        let before = code[..at].trim_end();
+        let is_head = match before.strip_suffix("::") {
+            Some(parent) => !parent.ends_with(|c| is_word(c) || c == '>'),
+            None => !before.ends_with('.'),
+        };
+        let after = &code[at + krate.len()..];
+        let is_used = before.ends_with("use") && after.starts_with([';', ' ']);
+        is_head && (after.starts_with("::") || is_used)
+    })
+}
+
+/// Where `words` stand in `code`, not in the middle of a word.
+fn starts<'a>(code: &'a str, words: &'a str) -> impl Iterator<Item = usize> + 'a {
+    code.match_indices(words).map(|(at, _)| at).filter(move |at| !code[..*at].ends_with(is_word))
+}
+
+fn is_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+/// The source without comments, the content of strings, and what follows `#[cfg(test)] mod tests`.
+fn code(source: &str) -> String {
+    let end = source.find("#[cfg(test)]\nmod tests {").unwrap_or(source.len());
+    let mut out = String::new();
+    let mut rest = &source[..end];
+    while let Some(c) = rest.chars().next() {
+        let skipped = if rest.starts_with("//") {
+            rest.find('\n').unwrap_or(rest.len())
+        } else if rest.starts_with("/*") {
+            rest.find("*/").map_or(rest.len(), |at| at + 2)
+        } else if let Some(width) = raw_string(rest).filter(|_| !out.ends_with(is_word)) {
+            width
+        } else if c == '"' {
+            string(rest)
+        } else if rest.starts_with("'\"'") || rest.starts_with("'\\") {
+            1 + rest[2..].find('\'').map_or(0, |at| at + 2)
+        } else {
+            0
+        };
+        if skipped == 0 {
+            out.push(c);
+            rest = &rest[c.len_utf8()..];
+        } else {
+            out.push(' ');
+            rest = &rest[skipped..];
+        }
+    }
+    out
+}
+
+/// The width of the `"…"` at the beginning of `text`.
+fn string(text: &str) -> usize {
+    let mut escaped = false;
+    for (at, c) in text.char_indices().skip(1) {
+        match c {
+            '"' if !escaped => return at + 1,
+            '\\' => escaped = !escaped,
+            _ => escaped = false,
+        }
+    }
+    text.len()
+}
+
+/// The width of the `r"…"` or `br#"…"#` at the beginning of `text`, if there is one.
+fn raw_string(text: &str) -> Option<usize> {
+    let start = text.strip_prefix('b').unwrap_or(text).strip_prefix('r')?;
+    let hashes = start.len() - start.trim_start_matches('#').len();
+    let content = start[hashes..].strip_prefix('"')?;
+    let close = format!("\"{}", "#".repeat(hashes));
+    let end = content.find(&close)? + close.len();
+    Some(text.len() - content.len() + end)
+}
+
+#[test]
+fn breaches_are_seen() {
+    for (path, source, want) in [
+        ("git/x.rs", "use crate::store::Store;", "names crate::store, which it must not know"),
+        ("path.rs", "fn f() { crate::git::discover() }", "names crate::git, a room of a higher layer"),
+        ("store/x.rs", "use crate::{error::{Error, Result}, cli};", "names crate::cli, a room of a higher layer"),
+        ("pipeline/x.rs", "use super::super::lock::Lock;", "names crate::lock, which it must not know"),
+        ("pipeline/mod.rs", "use super::run;", "names crate::run, a room of a higher layer"),
+        ("run/x.rs", "use gix::bstr;", "names the crate gix"),
+        ("run/x.rs", "use gix;", "names the crate gix"),
+        ("run/x.rs", "fn f(x: ::blake3::Hash) {}", "names the crate blake3"),
+        ("store/x.rs", "fn f() { println!(\"x\") }", "says `println!(`"),
+        ("store/x.rs", "let s = '\"'; let t = std::env::var(\"X\");", "says `std::env`"),
+        ("git/x.rs", "use std::time::Instant; fn f() { Instant::now(); }", "says `Instant::now`"),
+        ("attic/x.rs", "", "there is no room `attic`"),
+        ("run/x.rs", "use crate::nowhere::X;", "names crate::nowhere, which is no room"),
+    ] {
+        let breaches = check(path, source);
+        assert!(breaches.iter().any(|b| b.contains(want)), "{path}: {source}: {breaches:?}");
+    }
+}
+
+#[test]
+fn what_is_in_order_passes() {
+    for (path, source) in [
+        (
+            "run/x.rs",
+            "use crate::{git::Repo, lock, error::{Error}}; use std::time::Instant; fn f() { Instant::now(); }",
+        ),
+        (
+            "path.rs",
+            "// crate::cli, println!(\n/* gix:: */ const X: &str = \"crate::cli \\\" gix::\"; const Y: &str = r#\"gix::\"#;",
+        ),
+        ("path.rs", "fn f() {}\n#[cfg(test)]\nmod tests {\n    use crate::cli; fn f() { println!(\"x\") }\n}\n"),
+        ("run/x.rs", "use crate::value::gix::X; pub(crate) fn writeln() {} fn g() { a.gix::<u8>() }"),
+        ("run/x/y.rs", "use super::super::store; use super::cli;"),
+        ("cli/x.rs", "fn f() { println!(\"x\"); std::env::args(); clap::Parser }"),
+        ("main.rs", "use lockstep::cli; fn main() { std::env::args(); }"),
+    ] {
+        assert_eq!(check(path, source), Vec::<String>::new(), "{path}: {source}");
+    }
+}
