@@ -1,6 +1,8 @@
 //! The conformance suite (see `fixtures/conformance/README.md`): the cases under `resolve/` are judged here, those
 //! under `repro/` by the suite's own runner, which needs Python 3 with PyYAML and is passed over without.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout)] // a test may fail loudly, helpers of tests too
+
 mod sandbox;
 
 use std::collections::BTreeSet;

@@ -1,5 +1,7 @@
 //! The sandbox that other tests stand on.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout)] // a test may fail loudly, helpers of tests too
+
 mod sandbox;
 
 use sandbox::{Sandbox, filter, output};

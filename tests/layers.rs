@@ -4,6 +4,8 @@
 //! The sources are read as text, comments and strings blanked, test code cut off. What this misses (a path behind a
 //! macro, an alias) a review has to see; what it says is true.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout)] // a test may fail loudly, helpers of tests too
+
 use std::fs;
 use std::path::Path;
 
