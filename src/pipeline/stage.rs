@@ -2,6 +2,8 @@
 //!
 //! Everything here is plain data that serialises (the compiled form of a pipeline is these types, encoded).
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::path::RepoPath;
@@ -82,6 +84,8 @@ pub struct Stage {
     pub frozen: bool,
     pub always_changed: bool,
     pub desc: Option<String>,
+    /// What `desc` is where it was `${x}` and that is no string.
+    pub desc_value: Option<Value>,
     pub meta: Option<Value>,
     /// Where the stage (or its group) is named in its file.
     pub mark: Mark,
@@ -141,6 +145,15 @@ pub struct Plot(pub Vec<(String, Value)>);
 pub struct Scratch {
     pub spelled: String,
     pub path: RepoPath,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Repo(path) => path.fmt(f),
+            Place::Outside(path) | Place::Url(path) => f.write_str(path),
+        }
+    }
 }
 
 impl Pipelines {

@@ -31,6 +31,11 @@ impl Pin {
 }
 
 impl ObjectId {
+    /// The id of a file with this content.
+    pub fn of(bytes: &[u8]) -> ObjectId {
+        ObjectId(*blake3::hash(bytes).as_bytes())
+    }
+
     pub fn hex(&self) -> String {
         blake3::Hash::from_bytes(self.0).to_hex().to_string()
     }

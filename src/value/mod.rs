@@ -2,11 +2,29 @@
 //!
 //! [`Value`] is what a params file holds and what the lock pins; [`node::Node`] is a value with marks (line, column),
 //! for files whose mistakes people must be told where: `pipeline.yaml`.
+//!
+//! What a params file says is read by parsers that see how a scalar was written, because `1_000` is a number and
+//! `'1_000'` a text; a mistake is a [`Fault`], which becomes an error with its file, place and line.
+
+mod json;
+pub mod node;
+mod python;
+mod scalar;
+mod serial;
+mod text;
+mod toml;
+pub mod yaml;
+
+use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::{Error, Result};
+
+pub use text::python_float;
+
 /// One value. Maps keep the order of the file; equality of maps does not look at it (see [`Value::same`]).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Value {
     Null,
     Bool(bool),
@@ -18,9 +36,207 @@ pub enum Value {
 }
 
 /// Where something stands in a file: line and column count from 1, in characters; `offset` in bytes from 0.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Mark {
     pub line: u32,
     pub column: u32,
     pub offset: u32,
+}
+
+/// A mistake in a file, without the file's name.
+#[derive(Clone, Debug)]
+pub struct Fault {
+    pub message: String,
+    pub mark: Option<Mark>,
+}
+
+impl Fault {
+    pub fn new(message: impl Into<String>, mark: Option<Mark>) -> Fault {
+        Fault { message: message.into(), mark }
+    }
+
+    /// As the text of an error: place, sentence, excerpt.
+    pub fn show(&self, file: &str, text: &str) -> String {
+        match self.mark {
+            None => format!("{file}: {}", self.message),
+            Some(mark) => {
+                let place = format!("{file}:{}:{}: {}", mark.line, mark.column, self.message);
+                match line_at(text, mark) {
+                    Some(line) => format!("{place}\n{}", excerpt(line, mark)),
+                    None => place,
+                }
+            }
+        }
+    }
+}
+
+/// The line of `text` in which `mark` stands.
+pub fn line_at(text: &str, mark: Mark) -> Option<&str> {
+    let at = (mark.offset as usize).min(text.len());
+    let start = text.as_bytes()[..at].iter().rposition(|b| *b == b'\n').map_or(0, |n| n + 1);
+    let rest = text.get(start..)?;
+    let line = rest.split(['\n', '\r']).next().unwrap_or("");
+    (!line.trim().is_empty()).then_some(line)
+}
+
+/// A line with its number and a caret below the marked column; long lines are cut around it.
+pub fn excerpt(line: &str, mark: Mark) -> String {
+    const BEFORE: usize = 70;
+    let column = mark.column.max(1) as usize - 1;
+    let from = column.saturating_sub(BEFORE);
+    let shown: String =
+        line.chars().skip(from).take(110).map(|c| if c.is_control() { ' ' } else { c }).collect::<String>();
+    let number = mark.line.to_string();
+    let gutter = " ".repeat(number.len());
+    let caret = " ".repeat(column - from);
+    format!("{gutter} |\n{number} | {}\n{gutter} | {caret}^", shown.trim_end())
+}
+
+/// Reads a params or vars file; the extension of `name` says which format it is: `.json`, `.toml`, `.py`, else YAML.
+/// An empty YAML file is an empty map, as everything that Python calls false is.
+pub fn read(name: &str, bytes: &[u8]) -> Result<Value> {
+    let text = decode(bytes).map_err(|f| Error::usage(f.show(name, "")))?;
+    parse(name, text).map_err(|f| Error::usage(f.show(name, text)))
+}
+
+/// As [`read`], with the mistake as it is.
+pub fn parse(name: &str, text: &str) -> std::result::Result<Value, Fault> {
+    let extension = name.rsplit('/').next().unwrap_or("").rsplit_once('.').map_or("", |(_, e)| e).to_ascii_lowercase();
+    match extension.as_str() {
+        "json" => json::parse(text),
+        "toml" => toml::parse(text),
+        "py" => python::parse(text),
+        _ => yaml::parse(text).map(|node| node.map_or(Value::Null, |n| n.into_value())).map(empty_is_map),
+    }
+}
+
+fn empty_is_map(value: Value) -> Value {
+    let is_false = match &value {
+        Value::Null | Value::Bool(false) | Value::Int(0) => true,
+        Value::Float(f) => *f == 0.0,
+        Value::Str(s) => s.is_empty(),
+        Value::List(l) => l.is_empty(),
+        _ => false,
+    };
+    if is_false { Value::Map(Vec::new()) } else { value }
+}
+
+/// The text of a file: UTF-8, without its byte order mark. Marks count from what is returned.
+pub fn decode(bytes: &[u8]) -> std::result::Result<&str, Fault> {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    std::str::from_utf8(bytes).map_err(|e| {
+        let line = bytes[..e.valid_up_to()].iter().filter(|b| **b == b'\n').count() + 1;
+        Fault::new(format!("line {line} is not UTF-8 text"), None)
+    })
+}
+
+impl Value {
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Value::Str(s) => Some(s),
+            _ => None,
+        }
+    }
+
+    /// What kind of value it is, for messages: `a list`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Value::Null => "null",
+            Value::Bool(_) => "a boolean",
+            Value::Int(_) | Value::Float(_) => "a number",
+            Value::Str(_) => "a string",
+            Value::List(_) => "a list",
+            Value::Map(_) => "a map",
+        }
+    }
+
+    /// The value at a param key: names and positions with dots between them, `model.layers.0`. As in DVC a position
+    /// is a plain decimal number, and a key that itself has a dot in it cannot be reached.
+    pub fn get(&self, key: &str) -> Option<&Value> {
+        key.split('.').try_fold(self, |at, part| match at {
+            Value::Map(entries) => entries.iter().find(|(k, _)| k == part).map(|(_, v)| v),
+            Value::List(items) => {
+                let plain = part == "0" || (!part.starts_with('0') && part.bytes().all(|b| b.is_ascii_digit()));
+                if plain { part.parse::<usize>().ok().and_then(|n| items.get(n)) } else { None }
+            }
+            _ => None,
+        })
+    }
+
+    /// Is it the same value? 1 is 1.0 (without rounding of large numbers), a boolean is never a number, NaN is NaN,
+    /// and maps do not care for order.
+    pub fn same(&self, other: &Value) -> bool {
+        match (self, other) {
+            (Value::Null, Value::Null) => true,
+            (Value::Bool(a), Value::Bool(b)) => a == b,
+            (Value::Int(a), Value::Int(b)) => a == b,
+            (Value::Float(a), Value::Float(b)) => a == b || (a.is_nan() && b.is_nan()),
+            (Value::Int(i), Value::Float(f)) | (Value::Float(f), Value::Int(i)) => whole(*f) == Some(*i),
+            (Value::Str(a), Value::Str(b)) => a == b,
+            (Value::List(a), Value::List(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.same(b)),
+            (Value::Map(a), Value::Map(b)) => {
+                if a.len() != b.len() {
+                    return false;
+                }
+                let b: HashMap<&str, &Value> = b.iter().map(|(k, v)| (k.as_str(), v)).collect();
+                a.iter().all(|(k, v)| b.get(k.as_str()).is_some_and(|w| v.same(w)))
+            }
+            _ => false,
+        }
+    }
+}
+
+/// A float that is a whole number, as that number.
+pub fn whole(f: f64) -> Option<i128> {
+    (f.fract() == 0.0 && f.abs() < 1.7e38).then_some(f as i128)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sameness() {
+        let y = |s: &str| yaml::parse(s).unwrap().unwrap().into_value();
+        for (a, b, want) in [
+            ("1", "1.0", true),
+            ("true", "1", false),
+            (".nan", ".nan", true),
+            ("9007199254740993", "9007199254740992.0", false),
+            ("{a: 1, b: [2]}", "{b: [2.0], a: 1.0}", true),
+            ("{a: 1}", "{a: 1, b: 2}", false),
+            ("[1, 2]", "[2, 1]", false),
+            ("null", "''", false),
+            ("'1'", "1", false),
+            ("0.0", "-0.0", true),
+        ] {
+            assert_eq!(y(a).same(&y(b)), want, "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn keys() {
+        let v = yaml::parse("{a: {b: [10, {c: 20}]}, 5: x}").unwrap().unwrap().into_value();
+        for (key, want) in [("a.b.0", Some("10")), ("a.b.1.c", Some("20")), ("5", Some("x")), ("a.b.-1", None)] {
+            assert_eq!(v.get(key).map(Value::to_text).as_deref(), want, "{key}");
+        }
+        assert!(v.get("a.b.00").is_none() && v.get("a.x").is_none() && v.get("").is_none());
+    }
+
+    #[test]
+    fn faults_name_file_and_place() {
+        for (name, text, want) in [
+            ("p.yaml", "a: 1\nx: [1\n", "p.yaml:"),
+            ("p.toml", "x = = 1\n", "p.toml:1:5: "),
+            ("p.json", "{\"a\": 1,\n \"b\" 2}", "p.json:2:6: "),
+            ("p.py", "\nx = = 1\n", "p.py:2:5: "),
+            ("p.yaml", "a: 1\na: 2\n", "p.yaml:2:1: "),
+        ] {
+            let message = read(name, text.as_bytes()).unwrap_err().message;
+            assert!(message.starts_with(want) && message.lines().all(|l| !l.is_empty()), "{message}");
+        }
+        assert!(read("p.yaml", b"a: \xff").is_err());
+        assert_eq!(read("p.yaml", b"\xef\xbb\xbfa: 1\r\n").unwrap().get("a"), Some(&Value::Int(1)));
+        assert_eq!(read("p.yaml", b"# nothing").unwrap(), Value::Map(vec![]));
+    }
 }

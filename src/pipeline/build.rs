@@ -1,0 +1,346 @@
+//! From a resolved stage to a typed one: paths are normalised and placed, and nothing that would be written may lie
+//! outside the repository or be one of lockstep's own files.
+
+use std::collections::HashSet;
+
+use super::expand::Expanded;
+use super::format::{Checker, PLOT_KEYS};
+use super::stage::{Data, Dep, FileId, Out, ParamsFile, Place, Plot, Scratch, Stage};
+use super::vars::{PARAMS, place};
+use crate::path::{RepoPath, normalise};
+use crate::value::node::{Entry, Node, Tree};
+use crate::value::{Mark, Value};
+
+/// Files that mean something to lockstep or Git wherever they are, and so cannot be made by a stage.
+const RESERVED: &[&str] =
+    &["pipeline.yaml", "pipeline.lock", "lockstep.toml", ".lockstepignore", ".gitignore", ".gitattributes"];
+
+pub struct Builder<'b, 't> {
+    pub top: &'b std::path::Path,
+    pub file: &'b RepoPath,
+    pub folder: &'b RepoPath,
+    pub checker: &'b mut Checker<'t>,
+}
+
+impl Builder<'_, '_> {
+    pub fn stage(&mut self, expanded: Expanded, file: FileId) -> Option<Stage> {
+        let name = &expanded.name;
+        let before = self.checker.problems.len();
+        let wdir_entry = expanded.entries.iter().find(|e| e.key == "wdir");
+        let (wdir, wdir_spelled) = match wdir_entry {
+            None => (self.folder.clone(), ".".to_string()),
+            Some(entry) => {
+                let at = format!("stage `{name}`, `wdir`");
+                let spelled = self.string(&entry.value, &at)?;
+                let wdir = self.inside(self.folder, spelled, entry.value.start, &at)?;
+                let spelled = wdir.relative_to(self.folder);
+                (wdir, spelled)
+            }
+        };
+        let mut stage = Stage {
+            file,
+            name: name.clone(),
+            cmd: Vec::new(),
+            cmd_is_list: false,
+            wdir,
+            wdir_spelled,
+            deps: Vec::new(),
+            params: Vec::new(),
+            env: Vec::new(),
+            outs: Vec::new(),
+            scratch: Vec::new(),
+            frozen: false,
+            always_changed: false,
+            desc: None,
+            desc_value: None,
+            meta: None,
+            mark: expanded.mark,
+        };
+        for entry in &expanded.entries {
+            let at = format!("stage `{name}`, `{}`", entry.key);
+            let node = &entry.value;
+            match entry.key.as_str() {
+                "cmd" => self.command(node, &at, &mut stage),
+                "deps" => self.deps(node, &at, &mut stage),
+                "params" => self.params(node, &at, &mut stage),
+                "outs" | "metrics" | "plots" => self.outs(node, &entry.key, &at, &mut stage),
+                "env" => self.env(node, &at, &mut stage),
+                "scratch" => self.scratch(node, &at, &mut stage),
+                "frozen" => stage.frozen = is_true(node),
+                "always_changed" => stage.always_changed = is_true(node),
+                "desc" => match node.to_value() {
+                    Value::Str(text) => stage.desc = Some(text),
+                    other => {
+                        stage.desc = Some(other.to_text());
+                        stage.desc_value = Some(other);
+                    }
+                },
+                "meta" => stage.meta = Some(node.to_value()).filter(|m| *m != Value::Null),
+                _ => {}
+            }
+        }
+        (self.checker.problems.len() == before).then_some(stage)
+    }
+
+    fn string<'n>(&mut self, node: &'n Node, at: &str) -> Option<&'n str> {
+        match node.as_str() {
+            Some("") => {
+                self.checker.say(node.start, format!("{at} is empty"));
+                None
+            }
+            Some(text) => Some(text),
+            None => {
+                self.checker.say(node.start, format!("{at} must be a string, not {}", node.kind()));
+                None
+            }
+        }
+    }
+
+    /// A path of the repository.
+    fn inside(&mut self, base: &RepoPath, spelling: &str, mark: Mark, at: &str) -> Option<RepoPath> {
+        let why = match place(self.top, base, spelling) {
+            Place::Repo(path) if path.parts().next() == Some(".git") => "belongs to Git",
+            Place::Repo(path) => return Some(path),
+            Place::Outside(_) => "is outside of the repository",
+            Place::Url(_) => "is no path of the repository",
+        };
+        self.checker.say(mark, format!("{at}: `{spelling}` {why}"));
+        None
+    }
+
+    /// A path that a stage writes, or data that lockstep restores.
+    fn writable(&mut self, base: &RepoPath, spelling: &str, mark: Mark, at: &str) -> Option<RepoPath> {
+        let path = self.inside(base, spelling, mark, at)?;
+        let why = if path.parts().any(|p| p == ".git" || p == ".lockstep") {
+            "belongs to Git or lockstep"
+        } else if RESERVED.contains(&path.name()) {
+            "is a file that lockstep or Git itself reads"
+        } else if self.file.is_in(&path) {
+            "holds the pipeline file itself"
+        } else {
+            return Some(path);
+        };
+        self.checker.say(mark, format!("{at}: `{spelling}` {why}"));
+        None
+    }
+
+    /// As it is kept in the lock: an absolute path inside the repository becomes relative.
+    fn spelled(&self, base: &RepoPath, path: &RepoPath, spelling: &str) -> String {
+        if spelling.starts_with('/') { path.relative_to(base) } else { normalise(spelling) }
+    }
+
+    fn command(&mut self, node: &Node, at: &str, stage: &mut Stage) {
+        let items = match &node.tree {
+            Tree::List(items) => {
+                stage.cmd_is_list = true;
+                items.as_slice()
+            }
+            _ => std::slice::from_ref(node),
+        };
+        for item in items {
+            let text = match &item.tree {
+                Tree::Scalar(value) if *value != Value::Null => value.to_text(),
+                _ => String::new(),
+            };
+            if text.trim().is_empty() {
+                self.checker.say(item.start, format!("{at} is empty"));
+            }
+            stage.cmd.push(text.strip_suffix('\n').unwrap_or(&text).to_string());
+        }
+    }
+
+    fn deps(&mut self, node: &Node, at: &str, stage: &mut Stage) {
+        let mut seen = HashSet::new();
+        for item in node.as_list().unwrap_or_default() {
+            let Some(spelling) = self.string(item, at) else { continue };
+            let place = place(self.top, &stage.wdir, spelling);
+            let spelled = match &place {
+                Place::Repo(path) => self.spelled(&stage.wdir, path, spelling),
+                _ => spelling.to_string(),
+            };
+            if seen.insert(place.clone()) {
+                stage.deps.push(Dep { spelled, place, mark: item.start });
+            }
+        }
+    }
+
+    /// Keys of `params.yaml`, or maps from a file to its keys; without keys the whole file counts.
+    fn params(&mut self, node: &Node, at: &str, stage: &mut Stage) {
+        let mut files: Vec<ParamsFile> = Vec::new();
+        let mut add = |builder: &Self, spelling: &str, keys: Option<Vec<String>>, mark: Mark| {
+            let place = place(builder.top, &stage.wdir, spelling);
+            let known = match files.iter().position(|f| f.place == place) {
+                Some(n) => &mut files[n],
+                None => {
+                    let spelled = match &place {
+                        Place::Repo(path) => builder.spelled(&stage.wdir, path, spelling),
+                        _ => spelling.to_string(),
+                    };
+                    files.push(ParamsFile { spelled, place, keys: Some(Vec::new()), mark });
+                    let last = files.len() - 1;
+                    &mut files[last]
+                }
+            };
+            match (keys, &mut known.keys) {
+                (None, all) => *all = None,
+                (Some(more), Some(keys)) => {
+                    for key in more {
+                        if !keys.contains(&key) {
+                            keys.push(key);
+                        }
+                    }
+                }
+                (Some(_), None) => {}
+            }
+        };
+        for item in node.as_list().unwrap_or_default() {
+            let Some(entries) = item.as_map() else {
+                if let Some(key) = self.string(item, at) {
+                    add(self, PARAMS, Some(vec![key.to_string()]), item.start);
+                }
+                continue;
+            };
+            for entry in entries {
+                let at = format!("{at}, `{}`", entry.key);
+                if entry.key.is_empty() || entry.key.contains("://") {
+                    self.checker.say(entry.start, format!("{at} is no path of a params file"));
+                    continue;
+                }
+                match &entry.value.tree {
+                    Tree::List(keys) if !keys.is_empty() => {
+                        let keys: Vec<Option<&str>> = keys.iter().map(|k| self.string(k, &at)).collect();
+                        let keys = keys.into_iter().flatten().map(str::to_string).collect();
+                        add(self, &entry.key, Some(keys), entry.start);
+                    }
+                    Tree::List(_) | Tree::Scalar(Value::Null) => add(self, &entry.key, None, entry.start),
+                    Tree::Map(entries) if entries.is_empty() => add(self, &entry.key, None, entry.start),
+                    _ => {
+                        let kind = entry.value.kind();
+                        self.checker.say(entry.value.start, format!("{at} must be a list of keys, not {kind}"));
+                    }
+                }
+            }
+        }
+        stage.params = files;
+    }
+
+    fn outs(&mut self, node: &Node, key: &str, at: &str, stage: &mut Stage) {
+        for item in node.as_list().unwrap_or_default() {
+            match item.as_map() {
+                None => {
+                    let Some(spelling) = self.string(item, at) else { continue };
+                    self.out(spelling, &[], item.start, key, at, stage);
+                }
+                Some(entries) => {
+                    for entry in entries {
+                        if entry.key.is_empty() || !entry.is_string {
+                            self.checker.say(entry.start, format!("{at}: `{}` is no path", entry.key));
+                            continue;
+                        }
+                        let flags = entry.value.as_map().unwrap_or_default();
+                        self.out(&entry.key, flags, entry.start, key, at, stage);
+                    }
+                }
+            }
+        }
+    }
+
+    fn out(&mut self, spelling: &str, flags: &[Entry], mark: Mark, key: &str, at: &str, stage: &mut Stage) {
+        let Some(path) = self.writable(&stage.wdir, spelling, mark, at) else { return };
+        let notes = Notes::of(flags);
+        let plot = (key == "plots").then(|| {
+            let is_property = |f: &&Entry| PLOT_KEYS.contains(&f.key.as_str());
+            Plot(flags.iter().filter(is_property).map(|f| (f.key.clone(), f.value.to_value())).collect())
+        });
+        stage.outs.push(Out {
+            spelled: self.spelled(&stage.wdir, &path, spelling),
+            path,
+            cache: flag(flags, "cache", true),
+            persist: flag(flags, "persist", false),
+            push: flag(flags, "push", true),
+            remote: notes.remote,
+            metric: key == "metrics",
+            plot,
+            desc: notes.desc,
+            kind: notes.kind,
+            labels: notes.labels,
+            meta: notes.meta,
+            mark,
+        });
+    }
+
+    /// Names of environment variables.
+    fn env(&mut self, node: &Node, at: &str, stage: &mut Stage) {
+        for item in node.as_list().unwrap_or_default() {
+            let Some(name) = self.string(item, at) else { continue };
+            if name.contains('=') || name.chars().any(|c| c.is_whitespace() || c.is_control()) {
+                self.checker.say(item.start, format!("{at}: `{name}` is no name of a variable; its value is not written here"));
+            }
+            stage.env.push(name.to_string());
+        }
+        stage.env.sort();
+        stage.env.dedup();
+    }
+
+    fn scratch(&mut self, node: &Node, at: &str, stage: &mut Stage) {
+        for item in node.as_list().unwrap_or_default() {
+            let Some(spelling) = self.string(item, at) else { continue };
+            let Some(path) = self.writable(&stage.wdir, spelling, item.start, at) else { continue };
+            if stage.wdir.is_in(&path) {
+                self.checker.say(item.start, format!("{at}: `{spelling}` holds the working folder, and is emptied"));
+                continue;
+            }
+            stage.scratch.push(Scratch { spelled: self.spelled(&stage.wdir, &path, spelling), path });
+        }
+    }
+
+    /// An entry of `data`, whose path is resolved already.
+    pub fn data(&mut self, spelling: &str, entries: &[Entry], mark: Mark) -> Option<Data> {
+        let at = "`data`";
+        let path = self.writable(self.folder, spelling, mark, at)?;
+        let notes = Notes::of(entries);
+        Some(Data {
+            spelled: self.spelled(self.folder, &path, spelling),
+            path,
+            remote: notes.remote,
+            push: flag(entries, "push", true),
+            desc: notes.desc,
+            kind: notes.kind,
+            labels: notes.labels,
+            meta: notes.meta,
+            mark,
+        })
+    }
+}
+
+/// What outs and data say about themselves.
+struct Notes {
+    remote: Option<String>,
+    desc: Option<String>,
+    kind: Option<String>,
+    labels: Vec<String>,
+    meta: Option<Value>,
+}
+
+impl Notes {
+    fn of(flags: &[Entry]) -> Notes {
+        let find = |key: &str| flags.iter().find(|f| f.key == key).map(|f| &f.value);
+        let text = |key: &str| find(key).map(|n| n.to_value().to_text()).filter(|t| !t.is_empty());
+        let labels = find("labels").and_then(Node::as_list).unwrap_or_default();
+        Notes {
+            remote: text("remote"),
+            desc: text("desc"),
+            kind: text("type"),
+            labels: labels.iter().map(|l| l.to_value().to_text()).collect(),
+            meta: find("meta").map(Node::to_value).filter(|m| *m != Value::Null),
+        }
+    }
+}
+
+fn is_true(node: &Node) -> bool {
+    matches!(node.tree, Tree::Scalar(Value::Bool(true)))
+}
+
+fn flag(flags: &[Entry], key: &str, default: bool) -> bool {
+    flags.iter().find(|f| f.key == key).map_or(default, |f| is_true(&f.value))
+}

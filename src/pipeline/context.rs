@@ -1,0 +1,195 @@
+//! The variables that a template sees: a tree of values, each knowing where it was defined, in layers (the file's, then
+//! `item` and `key` of a generated stage, then the stage's own), so that ten thousand stages share one tree.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use crate::value::Value;
+
+/// A value with its origin.
+#[derive(Debug)]
+pub struct Var {
+    pub tree: VarTree,
+    /// The file, or `vars[2]`, that defines it.
+    pub source: Rc<str>,
+}
+
+#[derive(Debug)]
+pub enum VarTree {
+    Scalar(Value),
+    List(Vec<Rc<Var>>),
+    Map(VarMap),
+}
+
+/// In the order of definition.
+#[derive(Clone, Debug, Default)]
+pub struct VarMap {
+    entries: Vec<(String, Rc<Var>)>,
+    index: HashMap<String, usize>,
+}
+
+impl VarMap {
+    pub fn get(&self, key: &str) -> Option<&Rc<Var>> {
+        self.index.get(key).map(|&n| &self.entries[n].1)
+    }
+
+    pub fn set(&mut self, key: &str, var: Rc<Var>) {
+        match self.index.get(key) {
+            Some(&n) => self.entries[n].1 = var,
+            None => {
+                self.index.insert(key.to_string(), self.entries.len());
+                self.entries.push((key.to_string(), var));
+            }
+        }
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Rc<Var>)> {
+        self.entries.iter().map(|(k, v)| (k.as_str(), v))
+    }
+}
+
+impl Var {
+    pub fn new(value: &Value, source: &Rc<str>) -> Rc<Var> {
+        let tree = match value {
+            Value::List(items) => VarTree::List(items.iter().map(|i| Var::new(i, source)).collect()),
+            Value::Map(entries) => {
+                let mut map = VarMap::default();
+                for (key, value) in entries {
+                    map.set(key, Var::new(value, source));
+                }
+                VarTree::Map(map)
+            }
+            scalar => VarTree::Scalar(scalar.clone()),
+        };
+        Rc::new(Var { tree, source: source.clone() })
+    }
+
+    pub fn to_value(&self) -> Value {
+        match &self.tree {
+            VarTree::Scalar(value) => value.clone(),
+            VarTree::List(items) => Value::List(items.iter().map(|i| i.to_value()).collect()),
+            VarTree::Map(map) => Value::Map(map.iter().map(|(k, v)| (k.to_string(), v.to_value())).collect()),
+        }
+    }
+
+    pub fn kind(&self) -> &'static str {
+        match &self.tree {
+            VarTree::Scalar(value) => value.kind(),
+            VarTree::List(_) => "a list",
+            VarTree::Map(_) => "a map",
+        }
+    }
+}
+
+/// Two definitions of one variable.
+#[derive(Debug)]
+pub struct Redefined {
+    pub path: String,
+    pub before: Rc<str>,
+}
+
+#[derive(Debug)]
+pub struct Missing {
+    /// What could have stood there, for a hint.
+    pub known: Vec<String>,
+    pub reason: String,
+}
+
+/// One layer over another.
+#[derive(Debug, Default)]
+pub struct Context<'a> {
+    below: Option<&'a Context<'a>>,
+    own: VarMap,
+    /// Names that `vars` may not define here: `item` and `key` of a generated stage.
+    reserved: Vec<&'static str>,
+    /// The vars files read so far, with the keys that were taken; `None` for all.
+    pub files: HashMap<String, Option<Vec<String>>>,
+}
+
+impl<'a> Context<'a> {
+    pub fn over(below: &'a Context<'a>) -> Context<'a> {
+        let (reserved, files) = (below.reserved.clone(), below.files.clone());
+        Context { below: Some(below), own: VarMap::default(), reserved, files }
+    }
+
+    /// Sets `item` or `key`.
+    pub fn reserve(&mut self, name: &'static str, var: Rc<Var>) {
+        self.reserved.push(name);
+        self.own.set(name, var);
+    }
+
+    pub fn is_reserved(&self, name: &str) -> bool {
+        self.reserved.contains(&name)
+    }
+
+    pub fn get(&self, key: &str) -> Option<&Rc<Var>> {
+        self.own.get(key).or_else(|| self.below.and_then(|b| b.get(key)))
+    }
+
+    fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.own.iter().map(|(k, _)| k.to_string()).collect();
+        names.extend(self.below.map(|b| b.names()).unwrap_or_default());
+        names
+    }
+
+    /// Merges the entries of a map into this layer: maps merge, anything else may be defined once only.
+    pub fn merge(&mut self, new: &VarMap) -> Result<(), Redefined> {
+        for (key, var) in new.iter() {
+            let merged = match self.get(key) {
+                None => var.clone(),
+                Some(old) => merge(old, var, key)?,
+            };
+            self.own.set(key, merged);
+        }
+        Ok(())
+    }
+
+    /// The variable at a path of names and positions.
+    pub fn select(&self, path: &[&str]) -> Result<Rc<Var>, Missing> {
+        let (first, rest) = path.split_first().ok_or_else(|| missing(Vec::new(), "nothing is named".into()))?;
+        let mut at = self.get(first).ok_or_else(|| missing(self.names(), format!("`{first}` is not defined")))?;
+        let mut done = first.to_string();
+        for part in rest {
+            at = match &at.tree {
+                VarTree::Map(map) => map.get(part).ok_or_else(|| {
+                    let known = map.iter().map(|(k, _)| format!("{done}.{k}")).collect();
+                    missing(known, format!("`{done}` has no key `{part}`"))
+                })?,
+                VarTree::List(items) => position(part, items.len()).map(|n| &items[n]).ok_or_else(|| {
+                    missing(Vec::new(), format!("`{done}` is a list of {}, without `{part}`", items.len()))
+                })?,
+                VarTree::Scalar(value) => {
+                    return Err(missing(Vec::new(), format!("`{done}` is {}, without `{part}`", value.kind())));
+                }
+            };
+            done = format!("{done}.{part}");
+        }
+        Ok(at.clone())
+    }
+}
+
+fn missing(known: Vec<String>, reason: String) -> Missing {
+    Missing { known, reason }
+}
+
+/// A position in a list; negative ones count from its end.
+fn position(text: &str, len: usize) -> Option<usize> {
+    let n: i64 = text.parse().ok()?;
+    let n = if n < 0 { n + i64::try_from(len).ok()? } else { n };
+    usize::try_from(n).ok().filter(|n| *n < len)
+}
+
+fn merge(old: &Rc<Var>, new: &Rc<Var>, path: &str) -> Result<Rc<Var>, Redefined> {
+    let (VarTree::Map(a), VarTree::Map(b)) = (&old.tree, &new.tree) else {
+        return Err(Redefined { path: path.to_string(), before: old.source.clone() });
+    };
+    let mut map = a.clone();
+    for (key, var) in b.iter() {
+        let merged = match a.get(key) {
+            None => var.clone(),
+            Some(before) => merge(before, var, &format!("{path}.{key}"))?,
+        };
+        map.set(key, merged);
+    }
+    Ok(Rc::new(Var { tree: VarTree::Map(map), source: old.source.clone() }))
+}

@@ -1,0 +1,403 @@
+//! From the stages of a file to the stages that run: `foreach` and `matrix` are multiplied out, templates resolved.
+//!
+//! Names of generated stages are what DVC makes of the values, to the letter, since locks and habits hang on them:
+//! scalars as text (a boolean that comes out of a variable is `True`, one written in place `true`), lists of lists or
+//! maps by position.
+
+use std::collections::HashSet;
+use std::rc::Rc;
+
+use super::context::{Context, Var, VarMap, VarTree};
+use super::format::{Checker, Group, RawStage};
+use super::template::{self, Resolved, Target};
+use super::vars::{self, Added, Reader};
+use crate::path::RepoPath;
+use crate::value::node::{Entry, Node, Tree};
+use crate::value::{Mark, Value};
+
+/// How many stages a repository may have; a slip in a matrix should be a message, not a machine out of memory.
+pub const MOST_STAGES: usize = 100_000;
+
+/// A stage with all templates resolved.
+pub struct Expanded {
+    pub name: String,
+    pub mark: Mark,
+    pub entries: Vec<Entry>,
+}
+
+pub struct Expander<'e, 'f, 't> {
+    pub reader: &'e mut Reader<'f>,
+    pub folder: &'e RepoPath,
+    pub checker: &'e mut Checker<'t>,
+    /// How many more stages there may be.
+    pub left: &'e mut usize,
+}
+
+/// One value to generate stages from.
+struct Item {
+    var: Rc<Var>,
+    /// As it would stand in a name.
+    name: String,
+    composite: bool,
+}
+
+impl Expander<'_, '_, '_> {
+    /// The stages of one entry of `stages`; problems go to the checker.
+    pub fn stage(&mut self, raw: &RawStage<'_>, context: &Context<'_>) -> Vec<Expanded> {
+        let made = match raw.group {
+            Group::None => vec![(raw.name.to_string(), Vec::new())],
+            Group::Foreach(data) => match self.foreach(raw, data, context) {
+                Some(made) => made,
+                None => return Vec::new(),
+            },
+            Group::Matrix(entry, dims) => match self.matrix(raw, entry, dims, context) {
+                Some(made) => made,
+                None => return Vec::new(),
+            },
+        };
+        let mut out = Vec::with_capacity(made.len());
+        for (name, loop_vars) in made {
+            let mut layer = Context::over(context);
+            for (key, var) in loop_vars {
+                layer.reserve(key, var);
+            }
+            // the first generated stage that is wrong speaks for the group
+            let Some(entries) = self.body(&name, raw.body, &layer) else { return Vec::new() };
+            out.push(Expanded { name, mark: raw.mark, entries });
+        }
+        out
+    }
+
+    /// Is there room for so many stages more?
+    fn take(&mut self, count: Option<usize>, mark: Mark, at: &str) -> Option<()> {
+        match count.and_then(|n| self.left.checked_sub(n)) {
+            Some(left) => {
+                *self.left = left;
+                Some(())
+            }
+            None => {
+                let count = count.map_or("far too many".to_string(), |n| n.to_string());
+                let message = format!("{at} would make {count} stages; a repository may have {MOST_STAGES}");
+                self.checker.say(mark, message);
+                None
+            }
+        }
+    }
+
+    /// Name and `item` (and `key`) of each stage.
+    #[allow(clippy::type_complexity)]
+    fn foreach(
+        &mut self,
+        raw: &RawStage<'_>,
+        data: &Node,
+        context: &Context<'_>,
+    ) -> Option<Vec<(String, Vec<(&'static str, Rc<Var>)>)>> {
+        let at = format!("stage `{}`, `foreach`", raw.name);
+        let source: Rc<str> = format!("foreach of `{}`", raw.name).into();
+        let item = self.item(data, context, &at, &source)?;
+        let mut made = Vec::new();
+        match &item.var.tree {
+            VarTree::Scalar(value) => {
+                self.checker.say(data.start, format!("{at} must be a list or a map, not {}", value.kind()));
+                return None;
+            }
+            VarTree::Map(map) => {
+                self.take(Some(map.iter().count()), data.start, &at)?;
+                for (key, var) in map.iter() {
+                    let key_var = Var::new(&Value::Str(key.to_string()), &source);
+                    made.push((key.to_string(), vec![("item", var.clone()), ("key", key_var)]));
+                }
+            }
+            VarTree::List(_) => {
+                let items = self.items(data, &item, context, &at, &source)?;
+                self.take(Some(items.len()), data.start, &at)?;
+                let by_position = items.iter().any(|i| i.composite);
+                for (n, item) in items.into_iter().enumerate() {
+                    let name = if by_position { n.to_string() } else { item.name };
+                    made.push((name, vec![("item", item.var)]));
+                }
+            }
+        }
+        self.named(raw, data.start, &at, made)
+    }
+
+    #[allow(clippy::type_complexity)]
+    fn matrix(
+        &mut self,
+        raw: &RawStage<'_>,
+        entry: &Entry,
+        dims: &[Entry],
+        context: &Context<'_>,
+    ) -> Option<Vec<(String, Vec<(&'static str, Rc<Var>)>)>> {
+        let at = format!("stage `{}`, `matrix`", raw.name);
+        let source: Rc<str> = format!("matrix of `{}`", raw.name).into();
+        let mut axes: Vec<(&str, Vec<Item>)> = Vec::new();
+        for dim in dims {
+            let at = format!("{at}, `{}`", dim.key);
+            let item = self.item(&dim.value, context, &at, &source)?;
+            let items = match &item.var.tree {
+                VarTree::List(_) => self.items(&dim.value, &item, context, &at, &source)?,
+                // of a map that a variable holds the keys count
+                VarTree::Map(map) => {
+                    let key = |k: &str| Item {
+                        var: Var::new(&Value::Str(k.into()), &source),
+                        name: k.to_string(),
+                        composite: false,
+                    };
+                    map.iter().map(|(k, _)| key(k)).collect()
+                }
+                VarTree::Scalar(value) => {
+                    self.checker.say(dim.value.start, format!("{at} must be a list, not {}", value.kind()));
+                    return None;
+                }
+            };
+            axes.push((&dim.key, items));
+        }
+        let count = axes.iter().try_fold(1usize, |n, (_, items)| n.checked_mul(items.len()));
+        let count = if axes.iter().any(|(_, items)| items.is_empty()) { Some(0) } else { count };
+        self.take(count, entry.start, &at)?;
+        let mut made = Vec::new();
+        for n in 0..count.unwrap_or(0) {
+            // the last dimension turns fastest
+            let mut picks = vec![0; axes.len()];
+            let mut rest = n;
+            for (pick, (_, items)) in picks.iter_mut().zip(&axes).rev() {
+                *pick = rest % items.len();
+                rest /= items.len();
+            }
+            let mut map = VarMap::default();
+            let mut names = Vec::with_capacity(axes.len());
+            for ((dim, items), pick) in axes.iter().zip(picks) {
+                let item = &items[pick];
+                map.set(dim, item.var.clone());
+                names.push(if item.composite { format!("{dim}{pick}") } else { item.name.clone() });
+            }
+            let name = names.join("-");
+            let key = Var::new(&Value::Str(name.clone()), &source);
+            let item = Rc::new(Var { tree: VarTree::Map(map), source: source.clone() });
+            made.push((name, vec![("key", key), ("item", item)]));
+        }
+        self.named(raw, entry.start, &at, made)
+    }
+
+    /// Puts the group before the names and judges them.
+    #[allow(clippy::type_complexity)]
+    fn named(
+        &mut self,
+        raw: &RawStage<'_>,
+        mark: Mark,
+        at: &str,
+        made: Vec<(String, Vec<(&'static str, Rc<Var>)>)>,
+    ) -> Option<Vec<(String, Vec<(&'static str, Rc<Var>)>)>> {
+        let mut seen = HashSet::new();
+        let mut out = Vec::with_capacity(made.len());
+        for (key, vars) in made {
+            let name = format!("{}@{key}", raw.name);
+            let why = if key.is_empty() {
+                Some("whose key is empty")
+            } else if key.contains('@') {
+                Some("which has a second `@` in it")
+            } else if key.chars().any(char::is_control) {
+                Some("which has a control character in it")
+            } else {
+                None
+            };
+            if let Some(why) = why {
+                self.checker.say(mark, format!("{at} makes a stage `{}`, {why}", name.escape_debug()));
+                return None;
+            }
+            if !seen.insert(name.clone()) {
+                self.checker.say(mark, format!("{at} makes the stage `{name}` twice"));
+                return None;
+            }
+            out.push((name, vars));
+        }
+        Some(out)
+    }
+
+    /// A value to generate from, with everything in it resolved.
+    fn item(&mut self, node: &Node, context: &Context<'_>, at: &str, source: &Rc<str>) -> Option<Item> {
+        let tree = match &node.tree {
+            Tree::Scalar(Value::Str(text)) => match template::resolve(text, context, Target::Any) {
+                Ok(Resolved::Exact(var)) => {
+                    let (name, composite) = match &var.tree {
+                        VarTree::Scalar(value) => (value.to_python_text(), false),
+                        _ => (String::new(), true),
+                    };
+                    return Some(Item { var, name, composite });
+                }
+                Ok(Resolved::Text(text)) => VarTree::Scalar(Value::Str(text)),
+                Err(bad) => {
+                    self.checker.bad(node, at, bad);
+                    return None;
+                }
+            },
+            Tree::Scalar(value) => VarTree::Scalar(value.clone()),
+            Tree::List(items) => {
+                let items = items.iter().map(|i| self.item(i, context, at, source).map(|i| i.var));
+                VarTree::List(items.collect::<Option<_>>()?)
+            }
+            Tree::Map(entries) => {
+                let mut map = VarMap::default();
+                for entry in entries {
+                    let key = match template::resolve(&entry.key, context, Target::Field) {
+                        Ok(Resolved::Text(key)) => key,
+                        Ok(Resolved::Exact(var)) => var.to_value().to_text(),
+                        Err(bad) => {
+                            self.checker.bad(&entry.value, at, bad);
+                            return None;
+                        }
+                    };
+                    map.set(&key, self.item(&entry.value, context, at, source)?.var);
+                }
+                VarTree::Map(map)
+            }
+        };
+        let (name, composite) = match &tree {
+            VarTree::Scalar(value) => (value.to_text(), false),
+            _ => (String::new(), true),
+        };
+        Some(Item { var: Rc::new(Var { tree, source: source.clone() }), name, composite })
+    }
+
+    /// The items of a list: of one written in place, or of one that a variable holds.
+    fn items(
+        &mut self,
+        node: &Node,
+        whole: &Item,
+        context: &Context<'_>,
+        at: &str,
+        source: &Rc<str>,
+    ) -> Option<Vec<Item>> {
+        if let Some(items) = node.as_list() {
+            return items.iter().map(|i| self.item(i, context, at, source)).collect();
+        }
+        let VarTree::List(items) = &whole.var.tree else { return Some(Vec::new()) };
+        let item = |var: &Rc<Var>| match &var.tree {
+            VarTree::Scalar(value) => Item { var: var.clone(), name: value.to_python_text(), composite: false },
+            _ => Item { var: var.clone(), name: String::new(), composite: true },
+        };
+        Some(items.iter().map(item).collect())
+    }
+
+    /// The keys of a stage with their templates resolved; without `vars` and `matrix`.
+    fn body(&mut self, name: &str, body: &[Entry], context: &Context<'_>) -> Option<Vec<Entry>> {
+        let find = |key: &str| body.iter().find(|e| e.key == key).map(|e| &e.value);
+        let own = match find("vars").and_then(Node::as_list).filter(|vars| !vars.is_empty()) {
+            None => None,
+            Some(items) => Some(self.own_vars(name, items, find("wdir"), context)?),
+        };
+        let context = own.as_ref().unwrap_or(context);
+        let mut out = Vec::with_capacity(body.len());
+        let mut fine = true;
+        for entry in body.iter().filter(|e| e.key != "vars" && e.key != "matrix") {
+            let at = format!("stage `{name}`, `{}`", entry.key);
+            let target = if entry.key == "cmd" { Target::Cmd } else { Target::Field };
+            match self.node(&entry.value, context, target, &at) {
+                Some(value) => out.push(Entry { key: entry.key.clone(), value, ..*entry }),
+                None => fine = false,
+            }
+        }
+        fine.then_some(out)
+    }
+
+    /// The variables of a stage: its files are looked up in its working folder.
+    fn own_vars<'c>(
+        &mut self,
+        name: &str,
+        items: &[Node],
+        wdir: Option<&Node>,
+        context: &'c Context<'_>,
+    ) -> Option<Context<'c>> {
+        let mut folder = self.folder.clone();
+        if let Some((node, text)) = wdir.and_then(|n| n.as_str().map(|text| (n, text))) {
+            let at = format!("stage `{name}`, `wdir`");
+            let wdir = match template::resolve(text, context, Target::Field) {
+                Ok(Resolved::Text(text)) => text,
+                Ok(Resolved::Exact(var)) => var.to_value().to_text(),
+                Err(bad) => {
+                    self.checker.bad(node, &at, bad);
+                    return None;
+                }
+            };
+            match vars::place(self.reader.top(), &folder, &wdir) {
+                super::stage::Place::Repo(path) => folder = path,
+                _ => {
+                    self.checker.say(node.start, format!("{at}: `{wdir}` is outside of the repository"));
+                    return None;
+                }
+            }
+        }
+        let mut own = Context::over(context);
+        for (n, item) in items.iter().enumerate() {
+            let label = format!("{name}.vars[{n}]");
+            match vars::add(self.reader, &folder, &mut own, item, &label) {
+                Ok(()) => {}
+                Err(Added::Here(message)) => {
+                    self.checker.say(item.start, format!("stage `{name}`, `vars`: {message}"));
+                    return None;
+                }
+                Err(Added::Elsewhere(problem)) => {
+                    self.checker.problems.push(problem);
+                    return None;
+                }
+            }
+        }
+        Some(own)
+    }
+
+    fn node(&mut self, node: &Node, context: &Context<'_>, target: Target, at: &str) -> Option<Node> {
+        let tree = match &node.tree {
+            Tree::Scalar(Value::Str(text)) => match template::resolve(text, context, target) {
+                Ok(Resolved::Text(text)) => Tree::Scalar(Value::Str(text)),
+                Ok(Resolved::Exact(var)) => Tree::Scalar(var.to_value()),
+                Err(bad) => {
+                    self.checker.bad(node, at, bad);
+                    return None;
+                }
+            },
+            Tree::Scalar(value) => Tree::Scalar(value.clone()),
+            Tree::List(items) => {
+                let items: Vec<_> = items.iter().map(|i| self.node(i, context, target, at)).collect();
+                Tree::List(items.into_iter().collect::<Option<_>>()?)
+            }
+            Tree::Map(entries) => {
+                let mut out = Vec::with_capacity(entries.len());
+                for entry in entries {
+                    let (key, is_string) = match template::resolve(&entry.key, context, Target::Field) {
+                        Ok(Resolved::Text(key)) => (key, entry.is_string),
+                        Ok(Resolved::Exact(var)) => {
+                            let value = var.to_value();
+                            (value.to_text(), value.as_str().is_some())
+                        }
+                        Err(bad) => {
+                            let place = Node { start: entry.start, end: entry.end, tree: Tree::Scalar(Value::Null) };
+                            self.checker.bad(&place, at, bad);
+                            return None;
+                        }
+                    };
+                    let value = self.node(&entry.value, context, target, at)?;
+                    out.push(Entry { key, is_string, value, ..*entry });
+                }
+                Tree::Map(out)
+            }
+        };
+        Some(Node { start: node.start, end: node.end, tree })
+    }
+
+    /// A value of the top level (`plots`, `artifacts`), where a reference may stand for anything.
+    pub fn value(&mut self, node: &Node, context: &Context<'_>, at: &str) -> Option<Value> {
+        self.item(node, context, at, &"".into()).map(|item| item.var.to_value())
+    }
+
+    /// A string of the top level.
+    pub fn string(&mut self, node: &Node, context: &Context<'_>, at: &str) -> Option<String> {
+        match self.value(node, context, at)? {
+            Value::Str(text) => Some(text),
+            other => {
+                self.checker.say(node.start, format!("{at} must be a string, not {}", other.kind()));
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! How stages hang together: whoever reads what lies in, around or at an output of another comes after it.
+//!
+//! Paths are kept in one list in which everything inside a folder follows the folder at once (`/` sorts before all other
+//! characters), so that overlaps are neighbours and no pair of stages is compared with each other. The graph is plain
+//! data, part of the compiled form.
+
+use std::cmp::{Ordering, Reverse};
+use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
+
+use petgraph::algo::kosaraju_scc;
+use petgraph::graph::DiGraph;
+use serde::{Deserialize, Serialize};
+
+use super::problem::{Problem, render};
+use super::stage::{FileId, Pipelines, Place, Stage, StageId};
+use crate::error::Result;
+use crate::path::RepoPath;
+use crate::value::Mark;
+
+/// Who is responsible for a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Owner {
+    /// A stage, and which of its outs.
+    Out(StageId, u32),
+    /// A file, and which of its data.
+    Data(FileId, u32),
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Graph {
+    upstream: Vec<Vec<StageId>>,
+    downstream: Vec<Vec<StageId>>,
+    order: Vec<StageId>,
+    /// The data that each stage reads: a file, and which of its data.
+    data: Vec<Vec<(FileId, u32)>>,
+    /// Sorted by [`compare`], no path twice.
+    owners: Vec<(RepoPath, Owner)>,
+}
+
+impl Graph {
+    /// The stages whose outs a stage reads, in the order of the files.
+    pub fn upstream(&self, id: StageId) -> &[StageId] {
+        &self.upstream[id.0 as usize]
+    }
+
+    /// The stages that read outs of a stage.
+    pub fn downstream(&self, id: StageId) -> &[StageId] {
+        &self.downstream[id.0 as usize]
+    }
+
+    /// All stages, each after those that it reads from; otherwise in the order of the files.
+    pub fn order(&self) -> &[StageId] {
+        &self.order
+    }
+
+    /// The data that a stage reads, as indexes into the `data` of files.
+    pub fn data(&self, id: StageId) -> &[(FileId, u32)] {
+        &self.data[id.0 as usize]
+    }
+
+    /// The stage that has exactly this path as an out.
+    pub fn producer(&self, path: &RepoPath) -> Option<StageId> {
+        match self.owner(path) {
+            Some(Owner::Out(id, _)) => Some(id),
+            _ => None,
+        }
+    }
+
+    /// The out or data that is exactly this path.
+    pub fn owner(&self, path: &RepoPath) -> Option<Owner> {
+        self.owners.binary_search_by(|(p, _)| compare(p, path)).ok().map(|n| self.owners[n].1)
+    }
+
+    /// Outs and data that are this path, contain it or lie inside it.
+    pub fn owners_of(&self, path: &RepoPath) -> Vec<Owner> {
+        let mut out = Vec::new();
+        let mut at = path.parent();
+        while let Some(folder) = at {
+            out.extend(self.owner(&folder));
+            at = folder.parent();
+        }
+        let from = self.owners.partition_point(|(p, _)| compare(p, path) == Ordering::Less);
+        out.extend(self.owners[from..].iter().take_while(|(p, _)| p.is_in(path)).map(|(_, owner)| *owner));
+        out
+    }
+}
+
+/// By characters, `/` before all others.
+fn compare(a: &RepoPath, b: &RepoPath) -> Ordering {
+    let key = |c: u8| if c == b'/' { 0 } else { c };
+    a.as_str().bytes().map(key).cmp(b.as_str().bytes().map(key))
+}
+
+/// A path with who claims it, for the search for overlaps.
+struct Claim<'p> {
+    path: &'p RepoPath,
+    /// ``output of stage `a` ``.
+    what: String,
+    file: FileId,
+    mark: Mark,
+}
+
+/// Joins the stages. All mistakes are told at once: paths that two claim, and cycles.
+pub fn build(p: &Pipelines) -> Result<Graph> {
+    let mut problems = Vec::new();
+    let mut owners: Vec<(RepoPath, Owner)> = Vec::new();
+    for id in p.ids() {
+        let outs = p.stage(id).outs.iter().enumerate();
+        owners.extend(outs.map(|(n, out)| (out.path.clone(), Owner::Out(id, n as u32))));
+    }
+    for (n, file) in p.files.iter().enumerate() {
+        let data = file.data.iter().enumerate();
+        owners.extend(data.map(|(m, data)| (data.path.clone(), Owner::Data(FileId(n as u32), m as u32))));
+    }
+    owners.sort_by(|a, b| compare(&a.0, &b.0).then(a.1.cmp(&b.1)));
+    overlaps(p, &owners, &mut problems);
+    owners.dedup_by(|a, b| a.0 == b.0);
+
+    let count = p.stages.len();
+    let mut graph = Graph {
+        upstream: vec![Vec::new(); count],
+        downstream: vec![Vec::new(); count],
+        order: Vec::new(),
+        data: vec![Vec::new(); count],
+        owners,
+    };
+    for id in p.ids() {
+        let stage = p.stage(id);
+        let (mut upstream, mut data) = (Vec::new(), Vec::new());
+        for (path, spelled, mark) in reads(stage) {
+            for owner in graph.owners_of(path) {
+                match owner {
+                    Owner::Out(by, n) if by == id => {
+                        let out = &stage.outs[n as usize].spelled;
+                        let message = format!("a cycle: stage `{}` reads its own output `{out}` (`{spelled}`)", stage.name);
+                        problems.push(Problem::new(p.file(stage.file).path.to_string(), Some(mark), message));
+                    }
+                    Owner::Out(by, _) => upstream.push(by),
+                    Owner::Data(file, n) => data.push((file, n)),
+                }
+            }
+        }
+        upstream.sort_unstable();
+        upstream.dedup();
+        data.sort_unstable();
+        data.dedup();
+        for by in &upstream {
+            graph.downstream[by.0 as usize].push(id);
+        }
+        graph.upstream[id.0 as usize] = upstream;
+        graph.data[id.0 as usize] = data;
+    }
+    graph.order = order(&graph);
+    if graph.order.len() < count {
+        cycles(p, &graph, &mut problems);
+    }
+    if problems.is_empty() { Ok(graph) } else { Err(render(&problems)) }
+}
+
+/// The paths of the repository that a stage reads.
+fn reads(stage: &Stage) -> impl Iterator<Item = (&RepoPath, &str, Mark)> {
+    let deps = stage.deps.iter().map(|d| (&d.place, d.spelled.as_str(), d.mark));
+    let params = stage.params.iter().map(|f| (&f.place, f.spelled.as_str(), f.mark));
+    deps.chain(params).filter_map(|(place, spelled, mark)| match place {
+        Place::Repo(path) => Some((path, spelled, mark)),
+        _ => None,
+    })
+}
+
+/// Two claims on one path, or one inside another.
+fn overlaps(p: &Pipelines, owners: &[(RepoPath, Owner)], problems: &mut Vec<Problem>) {
+    let from = RepoPath::root();
+    let mut claims: Vec<Claim<'_>> = Vec::with_capacity(owners.len());
+    for (path, owner) in owners {
+        claims.push(match owner {
+            Owner::Out(id, n) => {
+                let stage = p.stage(*id);
+                let what = format!("an output of stage `{}`", p.address(*id, &from));
+                Claim { path, what, file: stage.file, mark: stage.outs[*n as usize].mark }
+            }
+            Owner::Data(file, n) => {
+                let mark = p.file(*file).data[*n as usize].mark;
+                Claim { path, what: "`data`".into(), file: *file, mark }
+            }
+        });
+    }
+    for id in p.ids() {
+        let stage = p.stage(id);
+        for scratch in &stage.scratch {
+            let what = format!("scratch of stage `{}`", p.address(id, &from));
+            claims.push(Claim { path: &scratch.path, what, file: stage.file, mark: stage.mark });
+        }
+    }
+    claims.sort_by(|a, b| compare(a.path, b.path));
+    // the claims that hold the current one, outermost first
+    let mut around: Vec<usize> = Vec::new();
+    for n in 0..claims.len() {
+        let claim = &claims[n];
+        while around.last().is_some_and(|&outer| !claim.path.is_in(claims[outer].path)) {
+            around.pop();
+        }
+        if let Some(&outer) = around.last() {
+            let outer = &claims[outer];
+            // told at the later one
+            let (first, second) = if (outer.file, outer.mark) <= (claim.file, claim.mark) { (outer, claim) } else { (claim, outer) };
+            let message = if first.path == second.path {
+                format!("`{}` is {} and {} as well", second.path, first.what, second.what)
+            } else {
+                let (inner, outer) = (claim, outer);
+                format!("`{}` ({}) lies inside `{}` ({})", inner.path, inner.what, outer.path, outer.what)
+            };
+            let file = p.file(second.file).path.to_string();
+            let place = p.file(first.file).path.to_string();
+            let hint = format!("the other one is at {place}:{}:{}", first.mark.line, first.mark.column);
+            problems.push(Problem::new(file, Some(second.mark), message).hint(hint));
+        }
+        around.push(n);
+    }
+}
+
+/// Kahn's way, the earliest stage of those that may go first; shorter than the stages if there is a cycle.
+fn order(graph: &Graph) -> Vec<StageId> {
+    let mut waits: Vec<usize> = graph.upstream.iter().map(Vec::len).collect();
+    let free = waits.iter().enumerate().filter(|(_, n)| **n == 0).map(|(id, _)| Reverse(StageId(id as u32)));
+    let mut free: BinaryHeap<_> = free.collect();
+    let mut order = Vec::with_capacity(waits.len());
+    while let Some(Reverse(id)) = free.pop() {
+        order.push(id);
+        for next in graph.downstream(id) {
+            let waits = &mut waits[next.0 as usize];
+            *waits -= 1;
+            if *waits == 0 {
+                free.push(Reverse(*next));
+            }
+        }
+    }
+    order
+}
+
+fn cycles(p: &Pipelines, graph: &Graph, problems: &mut Vec<Problem>) {
+    let mut net: DiGraph<(), (), u32> = DiGraph::with_capacity(p.stages.len(), 0);
+    let nodes: Vec<_> = p.ids().map(|_| net.add_node(())).collect();
+    for id in p.ids() {
+        for next in graph.downstream(id) {
+            net.add_edge(nodes[id.0 as usize], nodes[next.0 as usize], ());
+        }
+    }
+    for knot in kosaraju_scc(&net).into_iter().filter(|knot| knot.len() > 1) {
+        let knot: HashSet<StageId> = knot.into_iter().map(|n| StageId(n.index() as u32)).collect();
+        let Some(&start) = knot.iter().min() else { continue };
+        let names = |ids: &[StageId], between: &str| {
+            ids.iter().map(|id| p.address(*id, &RepoPath::root())).collect::<Vec<_>>().join(between)
+        };
+        let ring = shortest_ring(graph, start, &knot);
+        let mut message = format!("a cycle: {} -> {}", names(&ring, " -> "), names(&[start], ""));
+        let mut rest: Vec<StageId> = knot.into_iter().filter(|id| !ring.contains(id)).collect();
+        rest.sort();
+        if !rest.is_empty() {
+            message.push_str(&format!("; entangled with it: {}", names(&rest, ", ")));
+        }
+        let stage = p.stage(start);
+        problems.push(Problem::new(p.file(stage.file).path.to_string(), Some(stage.mark), message));
+    }
+}
+
+/// The shortest way from a stage back to itself, without its end.
+fn shortest_ring(graph: &Graph, start: StageId, knot: &HashSet<StageId>) -> Vec<StageId> {
+    let mut from: HashMap<StageId, StageId> = HashMap::new();
+    let mut queue = VecDeque::from([start]);
+    while let Some(id) = queue.pop_front() {
+        for &next in graph.downstream(id).iter().filter(|n| knot.contains(n)) {
+            if next == start {
+                let mut ring = vec![id];
+                while let Some(&before) = ring.last().and_then(|id| from.get(id)) {
+                    ring.push(before);
+                }
+                ring.reverse();
+                return ring;
+            }
+            if next != start && !from.contains_key(&next) {
+                from.insert(next, id);
+                queue.push_back(next);
+            }
+        }
+    }
+    vec![start]
+}

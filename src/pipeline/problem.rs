@@ -1,0 +1,109 @@
+//! Mistakes in what the user wrote. All those of a file are told in one go, each with its line and what was perhaps
+//! meant, so that nobody mends a file one error at a time.
+
+use std::collections::HashSet;
+
+use crate::error::{Error, Kind};
+use crate::value::{Mark, excerpt, line_at};
+
+/// How many mistakes are shown; a mistake in a generated stage is often made by all of them.
+const SHOWN: usize = 20;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// As the user would name it: `sub/pipeline.yaml`, `params.yaml`.
+    pub file: String,
+    pub mark: Option<Mark>,
+    pub message: String,
+    pub hint: Option<String>,
+    /// The line in which `mark` stands.
+    pub line: Option<String>,
+}
+
+impl Problem {
+    pub fn new(file: impl Into<String>, mark: Option<Mark>, message: impl Into<String>) -> Problem {
+        Problem { file: file.into(), mark, message: message.into(), hint: None, line: None }
+    }
+
+    pub fn hint(mut self, hint: impl Into<String>) -> Problem {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Takes the line to show from the text of the file.
+    pub fn within(mut self, text: &str) -> Problem {
+        if let (None, Some(mark)) = (&self.line, self.mark) {
+            self.line = line_at(text, mark).map(|line| line.chars().take(2000).collect());
+        }
+        self
+    }
+
+    /// Place, sentence, excerpt; without the hint.
+    fn show(&self) -> String {
+        let Some(mark) = self.mark else { return format!("{}: {}", self.file, self.message) };
+        let head = format!("{}:{}:{}: {}", self.file, mark.line, mark.column, self.message);
+        match &self.line {
+            Some(line) => format!("{head}\n{}", excerpt(line, mark)),
+            None => head,
+        }
+    }
+}
+
+/// One error that tells all problems, in the order of the file; the same one once.
+pub fn render(problems: &[Problem]) -> Error {
+    let mut seen = HashSet::new();
+    let mut unique: Vec<&Problem> =
+        problems.iter().filter(|p| seen.insert((&p.file, p.mark, &p.message))).collect();
+    unique.sort_by_key(|p| (p.file.clone(), p.mark));
+    let mut parts: Vec<String> = Vec::new();
+    let single = unique.len() == 1;
+    for problem in unique.iter().take(SHOWN) {
+        let mut text = problem.show();
+        if let (Some(hint), false) = (&problem.hint, single) {
+            text.push_str("\n  hint: ");
+            text.push_str(hint);
+        }
+        parts.push(text);
+    }
+    if unique.len() > SHOWN {
+        parts.push(format!("and {} more", unique.len() - SHOWN));
+    }
+    let mut error = Error::new(Kind::Usage, parts.join("\n"));
+    if let (true, Some(hint)) = (single, unique.first().and_then(|p| p.hint.clone())) {
+        error.hints.push(hint);
+    }
+    error
+}
+
+/// `did you mean …?` for the nearest of the known words, if one is near.
+pub fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    let near = known.into_iter().filter(|k| *k != word).map(|k| (strsim::damerau_levenshtein(word, k), k));
+    let (distance, best) = near.min_by_key(|(distance, _)| *distance)?;
+    let allowed = (word.chars().count().max(best.chars().count()) / 3).max(1);
+    (distance <= allowed).then(|| format!("did you mean `{best}`?"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_shows_its_line() {
+        let text = "stages:\n  a:\n    outz: [x]\n";
+        let mark = Mark { line: 3, column: 5, offset: 16 };
+        let problem = Problem::new("sub/pipeline.yaml", Some(mark), "unknown key `outz` in stage `a`").within(text);
+        let problem = problem.hint("did you mean `outs`?");
+        let error = render(&[problem.clone(), problem]);
+        assert_eq!(
+            error.to_string(),
+            "sub/pipeline.yaml:3:5: unknown key `outz` in stage `a`\n  |\n3 |     outz: [x]\n  |     ^\n  hint: did you mean `outs`?"
+        );
+    }
+
+    #[test]
+    fn near_words() {
+        assert_eq!(did_you_mean("outz", ["deps", "outs"]).as_deref(), Some("did you mean `outs`?"));
+        assert_eq!(did_you_mean("dep", ["deps", "outs"]).as_deref(), Some("did you mean `deps`?"));
+        assert_eq!(did_you_mean("x-common", ["deps", "outs"]), None);
+    }
+}

@@ -1,0 +1,303 @@
+//! `${}` in strings: finding references, looking them up, writing values into text.
+//!
+//! `\${` is a `${` that is left alone. A string that is nothing but one reference takes the value with its type; any
+//! other writes scalars as [`Value::to_text`] does. In a `cmd` a map becomes options: `--lr 0.1 --verbose`.
+
+use std::rc::Rc;
+
+use super::context::{Context, Missing, Var, VarTree};
+use super::problem::did_you_mean;
+use crate::value::Value;
+
+/// What is wrong with a template, and which part of it.
+#[derive(Debug)]
+pub struct Bad {
+    pub message: String,
+    pub hint: Option<String>,
+    /// The reference as written, to point at it: `${x.}`.
+    pub part: String,
+}
+
+#[derive(Debug, PartialEq)]
+enum Part<'s> {
+    Text(&'s str),
+    /// What stands between the braces.
+    Ref(&'s str),
+}
+
+/// What a string with templates stands for.
+pub enum Resolved {
+    /// The string was one reference.
+    Exact(Rc<Var>),
+    Text(String),
+}
+
+/// Where the value goes.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Target {
+    /// Maps become options.
+    Cmd,
+    /// Scalars only.
+    Field,
+    /// Anything, if it is the whole string.
+    Any,
+}
+
+pub fn has_reference(text: &str) -> bool {
+    text.contains("${") && parts(text).map_or(true, |p| p.iter().any(|p| matches!(p, Part::Ref(_))))
+}
+
+fn parts(text: &str) -> Result<Vec<Part<'_>>, Bad> {
+    let mut out = Vec::new();
+    let (mut from, mut search) = (0, 0);
+    while let Some(found) = text[search..].find("${") {
+        let at = search + found;
+        if at > 0 && text.as_bytes()[at - 1] == b'\\' {
+            search = at + 2;
+            continue;
+        }
+        let inner = &text[at + 2..];
+        let end = inner.find(['}', '\n']).filter(|&end| inner.as_bytes()[end] == b'}').ok_or_else(|| Bad {
+            message: "a `${` is never closed".into(),
+            hint: Some("write `\\${` for a `${` that lockstep shall leave alone".into()),
+            part: "${".into(),
+        })?;
+        if at > from {
+            out.push(Part::Text(&text[from..at]));
+        }
+        out.push(Part::Ref(&inner[..end]));
+        from = at + 2 + end + 1;
+        search = from;
+    }
+    if from < text.len() || out.is_empty() {
+        out.push(Part::Text(&text[from..]));
+    }
+    Ok(out)
+}
+
+/// The names and positions of a reference: `a[0].b` → `a`, `0`, `b`.
+fn path(reference: &str) -> Result<Vec<&str>, Bad> {
+    let bad = |why: &str| Bad {
+        message: format!("`${{{reference}}}` is no reference: {why}"),
+        hint: Some("a reference is a name with `.name`, `.0` or `[0]` behind it; `\\${` is left alone".into()),
+        part: format!("${{{reference}}}"),
+    };
+    let word = |rest: &str| rest.find(['.', '[', ']']).unwrap_or(rest.len());
+    let end = word(reference);
+    if end == 0 {
+        return Err(bad("a name is missing"));
+    }
+    let mut out = vec![reference[..end].trim()];
+    let mut rest = &reference[end..];
+    while !rest.is_empty() {
+        let bracket = rest.starts_with('[');
+        if !bracket && !rest.starts_with('.') {
+            return Err(bad("a bracket is closed that was not opened"));
+        }
+        rest = &rest[1..];
+        let end = word(rest);
+        if end == 0 {
+            return Err(bad("a name is missing"));
+        }
+        out.push(rest[..end].trim());
+        rest = &rest[end..];
+        if bracket {
+            rest = rest.strip_prefix(']').ok_or_else(|| bad("a bracket is not closed"))?;
+            // blanks may follow a bracket
+            if rest.trim_start().is_empty() || rest.trim_start().starts_with(['.', '[']) {
+                rest = rest.trim_start();
+            }
+        }
+    }
+    Ok(out)
+}
+
+/// Is every reference of the text well formed?
+pub fn check(text: &str) -> Result<(), Bad> {
+    if text.contains("${") {
+        for part in parts(text)? {
+            if let Part::Ref(reference) = part {
+                path(reference)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+pub fn resolve(text: &str, context: &Context<'_>, target: Target) -> Result<Resolved, Bad> {
+    if !text.contains("${") {
+        return Ok(Resolved::Text(text.to_string()));
+    }
+    let parts = parts(text)?;
+    if let [Part::Ref(reference)] = parts.as_slice() {
+        let var = look_up(reference, context)?;
+        return match (&var.tree, target) {
+            (VarTree::Scalar(_), _) | (_, Target::Any) => Ok(Resolved::Exact(var)),
+            (VarTree::Map(_), Target::Cmd) => Ok(Resolved::Text(options(&var, reference)?)),
+            _ => Err(not_scalar(reference, &var)),
+        };
+    }
+    let mut out = String::with_capacity(text.len());
+    for part in parts {
+        match part {
+            Part::Text(text) => out.push_str(text),
+            Part::Ref(reference) => {
+                let var = look_up(reference, context)?;
+                match (&var.tree, target) {
+                    (VarTree::Scalar(value), _) => out.push_str(&value.to_text()),
+                    (VarTree::Map(_), Target::Cmd | Target::Any) => out.push_str(&options(&var, reference)?),
+                    _ => return Err(not_scalar(reference, &var)),
+                }
+            }
+        }
+    }
+    Ok(Resolved::Text(out.replace("\\${", "${")))
+}
+
+fn not_scalar(reference: &str, var: &Var) -> Bad {
+    Bad {
+        message: format!("`${{{reference}}}` is {}, which cannot be written here", var.kind()),
+        hint: None,
+        part: format!("${{{reference}}}"),
+    }
+}
+
+fn look_up(reference: &str, context: &Context<'_>) -> Result<Rc<Var>, Bad> {
+    let path = path(reference)?;
+    context.select(&path).map_err(|Missing { known, reason }| {
+        let whole = path.join(".");
+        let hint = did_you_mean(&whole, known.iter().map(String::as_str))
+            .or_else(|| did_you_mean(path[0], known.iter().map(String::as_str)));
+        Bad {
+            message: format!("cannot find `{reference}`: {reason}"),
+            hint: hint.or_else(|| {
+                let shell = "for a variable of the shell write `\\${".to_string() + reference + "}`";
+                (path.len() == 1).then_some(shell)
+            }),
+            part: format!("${{{reference}}}"),
+        }
+    })
+}
+
+/// A map as the options of a command: `--name value`, nested names with dots, `--flag` for true, nothing for false.
+fn options(var: &Var, reference: &str) -> Result<String, Bad> {
+    let mut out = String::new();
+    options_of(var, "", reference, &mut out)?;
+    Ok(out.trim_end().to_string())
+}
+
+fn options_of(var: &Var, name: &str, reference: &str, out: &mut String) -> Result<(), Bad> {
+    let option = |out: &mut String, value: &str| {
+        out.push_str("--");
+        out.push_str(name);
+        out.push(' ');
+        if !value.is_empty() {
+            out.push_str(value);
+            out.push(' ');
+        }
+    };
+    match &var.tree {
+        VarTree::Map(map) => {
+            for (key, var) in map.iter() {
+                let name = if name.is_empty() { key.to_string() } else { format!("{name}.{key}") };
+                options_of(var, &name, reference, out)?;
+            }
+        }
+        VarTree::Scalar(Value::Bool(true)) => option(out, ""),
+        VarTree::Scalar(Value::Bool(false)) => {}
+        VarTree::Scalar(Value::Str(s)) => option(out, &quote(s)),
+        VarTree::Scalar(value) => option(out, &value.to_text()),
+        VarTree::List(items) => {
+            for (n, item) in items.iter().enumerate() {
+                let text = match &item.tree {
+                    VarTree::Scalar(Value::Str(s)) => quote(s),
+                    VarTree::Scalar(value) => value.to_python_text(),
+                    _ => {
+                        return Err(Bad {
+                            message: format!("`{name}` of `${{{reference}}}` holds {} in a list", item.kind()),
+                            hint: Some("an option takes scalars or a list of scalars".into()),
+                            part: format!("${{{reference}}}"),
+                        });
+                    }
+                };
+                if n == 0 {
+                    option(out, &text);
+                } else {
+                    out.push_str(&text);
+                    out.push(' ');
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// As a word of a POSIX shell: in single quotes unless all characters are harmless.
+pub fn quote(text: &str) -> String {
+    let harmless = |c: char| c.is_ascii_alphanumeric() || "_@%+=:,./-".contains(c);
+    if !text.is_empty() && text.chars().all(harmless) {
+        return text.to_string();
+    }
+    format!("'{}'", text.replace('\'', "'\"'\"'"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::value::read;
+
+    fn context(yaml: &str) -> Context<'static> {
+        let mut context = Context::default();
+        let var = Var::new(&read("p.yaml", yaml.as_bytes()).unwrap(), &"p.yaml".into());
+        if let VarTree::Map(map) = &var.tree {
+            context.merge(map).unwrap();
+        }
+        context
+    }
+
+    fn text(template: &str, target: Target) -> String {
+        let context = context(
+            "{x: 1, s: a b, t: true, n: null, f: 1.0, l: [1, [2, 3], {y: z}], m: {a: {b: [1, x y, true]}, c: true, d: false, e: {}, g: \"it's\", h: ''}, 'a b': 5}",
+        );
+        match resolve(template, &context, target) {
+            Ok(Resolved::Text(text)) => text,
+            Ok(Resolved::Exact(var)) => format!("={}", var.to_value().to_text()),
+            Err(bad) => format!("error: {}", bad.message),
+        }
+    }
+
+    #[test]
+    fn references() {
+        for (template, want) in [
+            ("${x}", "=1"),
+            ("${t}", "=true"),
+            ("${ x }", "=1"),
+            ("a${x}b${s}", "a1ba b"),
+            ("$${x} {x} $x", "$1 {x} $x"),
+            ("\\${x} ${x}", "${x} 1"),
+            ("\\${HOME}", "${HOME}"),
+            ("-${n}${t}${f}", "-Nonetrue1.0"),
+            ("${l[0]} ${l.1.0} ${l[-1].y} ${l[ 2 ][y]}", "1 2 z z"),
+            ("${a b}!", "5!"),
+            ("plain", "plain"),
+            ("x\\${l[", "x${l["),
+        ] {
+            assert_eq!(text(template, Target::Field), want, "{template}");
+        }
+        for template in [
+            "${x", "${x\n}", "${}", "${ }", "${x.}", "${.x}", "${a..b}", "${l[0}", "${l[]}", "${l]}", "${nope}", "${x.y}",
+            "${l[9]}", "${l[a]}", "${l}", "a ${m}", "${m}", "${l[[0]]}",
+        ] {
+            assert!(text(template, Target::Field).starts_with("error"), "{template}: {}", text(template, Target::Field));
+        }
+    }
+
+    #[test]
+    fn options_of_maps() {
+        assert_eq!(text("p ${m}", Target::Cmd), r#"p --a.b 1 'x y' True --c --g 'it'"'"'s' --h ''"#);
+        assert_eq!(text("p ${m.e} end", Target::Cmd), "p  end");
+        assert_eq!(text("${m.a}", Target::Cmd), "--a.b 1 'x y' True".replace("--a.b", "--b"));
+        assert!(text("p ${l}", Target::Cmd).starts_with("error"));
+        assert_eq!(quote("a/b:c=%@+,.-_"), "a/b:c=%@+,.-_");
+    }
+}

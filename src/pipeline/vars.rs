@@ -1,0 +1,176 @@
+//! Variables for templates: `params.yaml` beside the pipeline file, then what `vars` names, in its order; maps merge,
+//! anything else may be defined once. Every file read here is remembered with its hash: together they are the key of
+//! the compiled form.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use super::context::{Context, Var, VarTree};
+use super::load::Files;
+use super::problem::Problem;
+use super::stage::Place;
+use crate::path::{RepoPath, normalise};
+use crate::store::ObjectId;
+use crate::value::node::Node;
+use crate::value::{Fault, decode, parse};
+
+/// The default params file of a pipeline file.
+pub const PARAMS: &str = "params.yaml";
+
+type Parsed = Result<Option<Rc<Var>>, Problem>;
+
+/// Reads files, each once.
+pub struct Reader<'f> {
+    files: &'f dyn Files,
+    pub inputs: HashMap<Place, Option<[u8; 32]>>,
+    parsed: HashMap<Place, Parsed>,
+}
+
+/// A path of a pipeline file, as seen from the folder `base`.
+pub fn place(top: &std::path::Path, base: &RepoPath, spelling: &str) -> Place {
+    if spelling.contains("://") {
+        return Place::Url(spelling.to_string());
+    }
+    if spelling.starts_with('/') {
+        let absolute = normalise(spelling);
+        return match RepoPath::from_absolute(top, std::path::Path::new(&absolute)) {
+            Some(path) => Place::Repo(path),
+            None => Place::Outside(spelling.to_string()),
+        };
+    }
+    match base.join(spelling) {
+        Some(path) => Place::Repo(path),
+        None if base.is_root() => Place::Outside(normalise(spelling)),
+        None => Place::Outside(normalise(&format!("{base}/{spelling}"))),
+    }
+}
+
+impl<'f> Reader<'f> {
+    pub fn new(files: &'f dyn Files) -> Reader<'f> {
+        Reader { files, inputs: HashMap::new(), parsed: HashMap::new() }
+    }
+
+    pub fn top(&self) -> &'f std::path::Path {
+        self.files.top()
+    }
+
+    pub fn read(&mut self, place: &Place) -> crate::error::Result<Option<Vec<u8>>> {
+        let bytes = self.files.read(place)?;
+        self.inputs.insert(place.clone(), bytes.as_deref().map(|b| ObjectId::of(b).0));
+        Ok(bytes)
+    }
+
+    /// A vars file as a map; `None` if it does not exist.
+    fn map(&mut self, place: &Place) -> Parsed {
+        if let Some(done) = self.parsed.get(place) {
+            return done.clone();
+        }
+        let parsed = self.parse(place);
+        self.parsed.insert(place.clone(), parsed.clone());
+        parsed
+    }
+
+    fn parse(&mut self, place: &Place) -> Parsed {
+        let name = place.to_string();
+        let bytes = match self.read(place) {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return Ok(None),
+            Err(e) => {
+                let told = if e.message.contains(&name) { e.message } else { format!("{name}: {}", e.message) };
+                return Err(Problem::new(name, None, told));
+            }
+        };
+        let fault = |f: Fault, text: &str| Problem::new(&name, f.mark, f.message).within(text);
+        let text = decode(&bytes).map_err(|f| fault(f, ""))?;
+        let value = parse(&name, text).map_err(|f| fault(f, text))?;
+        let var = Var::new(&value, &name.as_str().into());
+        match &var.tree {
+            VarTree::Map(_) => Ok(Some(var)),
+            _ => Err(Problem::new(&name, None, format!("a file of variables holds a map, not {}", var.kind()))),
+        }
+    }
+}
+
+/// The variables of a pipeline file, `params.yaml` first.
+pub fn defaults(reader: &mut Reader<'_>, folder: &RepoPath, context: &mut Context<'_>) -> Result<(), Problem> {
+    let place = place(reader.top(), folder, PARAMS);
+    if let Some(var) = reader.map(&place)?
+        && let VarTree::Map(map) = &var.tree
+    {
+        // nothing is defined yet, so nothing can be redefined
+        let _ = context.merge(map);
+        context.files.insert(place.to_string(), None);
+    }
+    Ok(())
+}
+
+/// Adds what one entry of `vars` defines. `label` names a map for messages: `vars[0]`.
+pub fn add(
+    reader: &mut Reader<'_>,
+    folder: &RepoPath,
+    context: &mut Context<'_>,
+    item: &Node,
+    label: &str,
+) -> Result<(), Added> {
+    let (var, name) = match item.as_str() {
+        None => (Some(Var::new(&item.to_value(), &label.into())), label.to_string()),
+        Some(spelling) => (file(reader, folder, context, spelling)?, spelling.to_string()),
+    };
+    let Some(var) = var else { return Ok(()) };
+    let VarTree::Map(map) = &var.tree else { return Ok(()) };
+    if let Some((key, _)) = map.iter().find(|(key, _)| context.is_reserved(key)) {
+        return Err(Added::Here(format!("{name} defines `{key}`, which is reserved for what the stage is generated from")));
+    }
+    context.merge(map).map_err(|redefined| {
+        let super::context::Redefined { path, before } = redefined;
+        Added::Here(format!("{name} cannot redefine `{path}`, which is defined in {before}"))
+    })
+}
+
+/// Why an entry could not be added: a sentence about the entry, or a problem of the file that it names.
+pub enum Added {
+    Here(String),
+    Elsewhere(Problem),
+}
+
+/// `conf.yaml` or `conf.yaml:key,key`; `None` if it is there already.
+fn file(
+    reader: &mut Reader<'_>,
+    folder: &RepoPath,
+    context: &mut Context<'_>,
+    spelling: &str,
+) -> Result<Option<Rc<Var>>, Added> {
+    let here = |message: String| Err(Added::Here(message));
+    let (path, keys) = spelling.split_once(':').unwrap_or((spelling, ""));
+    let keys: Vec<String> = keys.split(',').filter(|k| !k.is_empty()).map(str::to_string).collect();
+    let place = place(reader.top(), folder, path);
+    let id = place.to_string();
+    match (context.files.get(&id), keys.is_empty()) {
+        (Some(None), true) => return Ok(None),
+        (Some(None), false) => return here(format!("{spelling}: the file is loaded as a whole already")),
+        (Some(Some(_)), true) => return here(format!("{spelling}: a part of the file is loaded already")),
+        (Some(Some(before)), false) => {
+            if let Some(key) = keys.iter().find(|k| before.contains(k)) {
+                return here(format!("{spelling}: `{key}` is loaded already"));
+            }
+        }
+        (None, _) => {}
+    }
+    let Some(var) = reader.map(&place).map_err(Added::Elsewhere)? else {
+        return here(format!("the file `{path}` does not exist"));
+    };
+    let VarTree::Map(map) = &var.tree else { return Ok(None) };
+    if keys.is_empty() {
+        context.files.insert(id, None);
+        return Ok(Some(var));
+    }
+    let mut chosen = super::context::VarMap::default();
+    for key in &keys {
+        match map.get(key) {
+            Some(var) => chosen.set(key, var.clone()),
+            None => return here(format!("{path} has no key `{key}`")),
+        }
+    }
+    context.files.entry(id).or_insert_with(|| Some(Vec::new())).get_or_insert_with(Vec::new).extend(keys);
+    Ok(Some(Rc::new(Var { tree: VarTree::Map(chosen), source: var.source.clone() })))
+}

@@ -1,0 +1,80 @@
+//! Reading TOML. Dates are the text that was written: they take part in commands and are compared, never computed with.
+
+use ::toml::de::{DeTable, DeValue};
+
+use super::{Fault, Mark, Value};
+
+pub fn parse(text: &str) -> Result<Value, Fault> {
+    // a dotted key is a table within a table for each dot, and such a chain is dropped by recursion
+    if text.split(['\n', '=']).any(|key| key.len() > 2000 && key.bytes().filter(|b| *b == b'.').count() > 500) {
+        return Err(Fault::new("more than 500 levels of nesting", None));
+    }
+    let table = DeTable::parse(text)
+        .map_err(|e| Fault::new(format!("no valid TOML: {}", e.message()), e.span().map(|s| mark(text, s.start))))?;
+    map(text, table.get_ref())
+}
+
+fn mark(text: &str, offset: usize) -> Mark {
+    let before = text.get(..offset).unwrap_or("");
+    let start = before.rfind('\n').map_or(0, |n| n + 1);
+    Mark {
+        line: before.matches('\n').count() as u32 + 1,
+        column: before[start..].chars().count() as u32 + 1,
+        offset: offset as u32,
+    }
+}
+
+/// The parser sorts a table by its keys; people mean the order of the file.
+fn map(text: &str, table: &DeTable<'_>) -> Result<Value, Fault> {
+    let mut entries: Vec<_> = table.iter().collect();
+    entries.sort_by_key(|(key, _)| key.span().start);
+    let entries = entries.into_iter();
+    let entries = entries.map(|(k, v)| Ok((k.get_ref().to_string(), value(text, v.get_ref(), v.span())?)));
+    Ok(Value::Map(entries.collect::<Result<_, Fault>>()?))
+}
+
+fn value(text: &str, v: &DeValue<'_>, span: std::ops::Range<usize>) -> Result<Value, Fault> {
+    Ok(match v {
+        DeValue::String(s) => Value::Str(s.to_string()),
+        DeValue::Integer(n) => {
+            let digits = n.as_str();
+            Value::Int(i128::from_str_radix(digits, n.radix()).map_err(|_| {
+                Fault::new(format!("the number {digits} is too large; quote it"), Some(mark(text, span.start)))
+            })?)
+        }
+        DeValue::Float(f) => Value::Float(match f.as_str() {
+            "nan" | "+nan" | "-nan" => f64::NAN,
+            other => other.parse().map_err(|_| {
+                Fault::new(format!("`{other}` is no number"), Some(mark(text, span.start)))
+            })?,
+        }),
+        DeValue::Boolean(b) => Value::Bool(*b),
+        DeValue::Datetime(d) => Value::Str(text.get(span).map_or_else(|| d.to_string(), str::to_string)),
+        DeValue::Array(items) => {
+            let items = items.iter().map(|i| value(text, i.get_ref(), i.span()));
+            Value::List(items.collect::<Result<_, Fault>>()?)
+        }
+        DeValue::Table(table) => map(text, table)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values() {
+        let v = parse(
+            "z = 1_000\na = 1e3\nd = 1979-05-27 07:32:00\nh = 0xFF\ni = -inf\n[t.u]\ns = 'x'\nl = [1, 2.5, {k = true}]\n",
+        )
+        .unwrap();
+        let json = serde_json::to_string(&v).unwrap();
+        assert_eq!(
+            json,
+            r#"{"z":1000,"a":1000.0,"d":"1979-05-27 07:32:00","h":255,"i":null,"t":{"u":{"s":"x","l":[1,2.5,{"k":true}]}}}"#
+        );
+        for hostile in [format!("a = {}", "[".repeat(100_000)), format!("{}a = 1", "a.".repeat(100_000))] {
+            assert!(parse(&hostile).is_err());
+        }
+    }
+}
