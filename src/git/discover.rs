@@ -3,10 +3,12 @@
 //! Every command does this, so it costs one listing a folder and nothing a file: what a folder holds is told by the
 //! names in its listing (kinds come with them, no stat), rule files are read only where the listing shows one, and a
 //! folder that is ignored, foreign, or named by the caller is not opened at all. walkdir would ask for more: it does
-//! not show a folder's `.git` or `.gitignore` before its other entries.
+//! not show a folder's `.git` or `.gitignore` before its other entries. The walk goes level by level, since what it
+//! waits for is the kernel: the listings of a wide level are made by several threads, all else by one.
 
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use rustix::fs::{Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
@@ -18,6 +20,7 @@ use crate::error::{Error, Result};
 use crate::path::RepoPath;
 
 const PIPELINE_FILE: &str = "pipeline.yaml";
+const DVC_FILE: &str = "dvc.yaml";
 const GIT_RULES: &str = ".gitignore";
 
 /// What [`discover`] found.
@@ -40,33 +43,71 @@ pub fn discover(repo: &Repo, skip: &[RepoPath]) -> Result<Found> {
     let mut walk = Walk {
         repo,
         skip: skip.iter().map(RepoPath::as_str).collect(),
-        git_rules: Vec::new(),
         found: Found { pipelines: Vec::new(), dvc: Vec::new(), rules: Rules::load(&repo.top)?, unreadable: Vec::new() },
     };
+    let mut rules = None;
     if let Some(common) = &repo.common_dir {
         // From the weakest to the strongest.
         if let Some(file) = &repo.settings().excludes_file {
-            walk.git_rules(file.clone(), 0);
+            rules = GitRules::add(rules, file, 0);
         }
-        walk.git_rules(common.join("info/exclude"), 0);
+        rules = GitRules::add(rules, &common.join("info/exclude"), 0);
     }
     // The folders above the project root are not walked, but their rules count.
-    let mut above = String::new();
+    let mut path = String::new();
     for name in repo.project_root.parts() {
-        walk.enter_rules(&above, above.is_empty())?;
-        above = child(&above, name);
+        if repo.is_git() {
+            rules = GitRules::add(rules, &repo.top.join(&path).join(GIT_RULES), prefix(&path));
+        }
+        if !path.is_empty() {
+            walk.found.rules.add(&repo.top, &path)?;
+        }
+        path = child(&path, name);
     }
-    walk.folder(&above)?;
+    let mut level = vec![Folder { path, rules }];
+    while !level.is_empty() {
+        let mut next = Vec::new();
+        for (folder, listing) in level.iter().zip(lists(&repo.top, &level)) {
+            walk.folder(folder, listing, &mut next)?;
+        }
+        level = next;
+    }
+    for found in [&mut walk.found.pipelines, &mut walk.found.dvc] {
+        // Of one folder there is one file: comparing folders name by name puts each before those below it.
+        found.sort_by_cached_key(|file| file.parent().map(|folder| parts(&folder)));
+    }
     Ok(walk.found)
 }
 
 struct Walk<'a> {
     repo: &'a Repo,
     skip: HashSet<&'a str>,
-    /// Git's rules that count where the walk is, the strongest last, each with the length of its folder's path (with
-    /// the `/`), which is to be cut off a path before it is matched.
-    git_rules: Vec<(usize, Patterns)>,
     found: Found,
+}
+
+/// A folder that is to be walked.
+struct Folder {
+    /// From the root of the repository, empty for the root.
+    path: String,
+    /// Git's rules that count in its parent.
+    rules: Option<Rc<GitRules>>,
+}
+
+/// One file of Git's rules, and the weaker ones behind it.
+struct GitRules {
+    /// The length of its folder's path (with the `/`): what is cut off a path before it is matched.
+    cut: usize,
+    patterns: Patterns,
+    weaker: Option<Rc<GitRules>>,
+}
+
+impl GitRules {
+    /// Rules that cannot be read do not count, as for Git, which warns of them itself.
+    fn add(weaker: Option<Rc<GitRules>>, file: &Path, cut: usize) -> Option<Rc<GitRules>> {
+        let text = ignore::read(file).ok().flatten().unwrap_or_default();
+        let patterns = Patterns::parse(&text);
+        if patterns.is_empty() { weaker } else { Some(Rc::new(GitRules { cut, patterns, weaker })) }
+    }
 }
 
 /// What the listing of a folder says.
@@ -84,74 +125,78 @@ struct Listing {
 }
 
 impl Walk<'_> {
-    /// Walks `folder`, a path from the root of the repository, empty for the root.
-    fn folder(&mut self, folder: &str) -> Result<()> {
-        let mut listing = match list(&self.repo.top.join(folder)) {
+    /// Takes in what a folder holds, and adds its own folders to `next`.
+    fn folder(&mut self, folder: &Folder, listing: Result<Listing, Errno>, next: &mut Vec<Folder>) -> Result<()> {
+        let (path, on_disk) = (folder.path.as_str(), self.repo.top.join(&folder.path));
+        let mut listing = match listing {
             Ok(listing) => listing,
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(()), // gone since its parent was listed
             Err(e) => {
-                let shown = if folder.is_empty() { "." } else { folder };
+                let shown = if path.is_empty() { "." } else { path };
                 self.found.unreadable.push(Error::io("read the folder", shown, e));
                 return Ok(());
             }
         };
-        let is_start = folder == self.repo.project_root.as_str();
+        let is_start = path == self.repo.project_root.as_str();
         if !is_start && (listing.repository || listing.project) {
             return Ok(());
         }
-        let depth = self.git_rules.len();
+        let mut rules = folder.rules.clone();
         if listing.git_rules && self.repo.is_git() {
-            self.git_rules(self.repo.top.join(folder).join(GIT_RULES), prefix(folder));
+            rules = GitRules::add(rules, &on_disk.join(GIT_RULES), prefix(path));
         }
-        if listing.own_rules && !folder.is_empty() {
-            self.found.rules.add(&self.repo.top, folder)?;
+        if listing.own_rules && !path.is_empty() {
+            self.found.rules.add(&self.repo.top, path)?;
         }
-        for (is_there, name, is_dvc) in [(listing.pipeline, PIPELINE_FILE, false), (listing.dvc, "dvc.yaml", true)] {
-            let path = child(folder, name);
-            if is_there && !self.passed_over(&path, false) && self.repo.top.join(&path).is_file() {
-                let list = if is_dvc { &mut self.found.dvc } else { &mut self.found.pipelines };
-                list.extend(RepoPath::root().join(&path));
+        for (is_there, name) in [(listing.pipeline, PIPELINE_FILE), (listing.dvc, DVC_FILE)] {
+            let file = child(path, name);
+            if is_there && !self.passed_over(&file, false, &rules) && on_disk.join(name).is_file() {
+                let found = if name == DVC_FILE { &mut self.found.dvc } else { &mut self.found.pipelines };
+                found.extend(RepoPath::root().join(&file));
             }
         }
         listing.folders.sort_unstable();
         for name in listing.folders {
-            let path = child(folder, &name);
-            if !self.passed_over(&path, true) {
-                self.folder(&path)?;
+            let path = child(path, &name);
+            if !self.passed_over(&path, true, &rules) {
+                next.push(Folder { path, rules: rules.clone() });
             }
         }
-        self.git_rules.truncate(depth);
         Ok(())
     }
 
-    fn passed_over(&self, path: &str, is_dir: bool) -> bool {
+    fn passed_over(&self, path: &str, is_dir: bool, rules: &Option<Rc<GitRules>>) -> bool {
         let case = self.repo.settings().case;
         let by_git = || {
-            let verdicts = self.git_rules.iter().rev();
-            verdicts.filter_map(|(cut, rules)| rules.verdict(&path.as_bytes()[*cut..], is_dir, case)).next()
+            let mut files = std::iter::successors(rules.as_deref(), |rules| rules.weaker.as_deref());
+            files.find_map(|rules| rules.patterns.verdict(&path.as_bytes()[rules.cut..], is_dir, case))
         };
         self.skip.contains(path) || by_git().unwrap_or(false) || self.found.rules.ignored(path.as_bytes(), is_dir)
     }
+}
 
-    /// The rule files of a folder that is not walked.
-    fn enter_rules(&mut self, folder: &str, is_top: bool) -> Result<()> {
-        if self.repo.is_git() {
-            self.git_rules(self.repo.top.join(folder).join(GIT_RULES), prefix(folder));
-        }
-        if is_top { Ok(()) } else { self.found.rules.add(&self.repo.top, folder) }
+/// The listings of folders, in their order.
+fn lists(top: &Path, folders: &[Folder]) -> Vec<Result<Listing, Errno>> {
+    let paths: Vec<PathBuf> = folders.iter().map(|folder| top.join(&folder.path)).collect();
+    let all = |paths: &[PathBuf]| paths.iter().map(|path| list(path)).collect::<Vec<_>>();
+    // A thread is worth its start if it has some dozens of folders.
+    let threads = match paths.len() / 64 {
+        0 | 1 => 1,
+        wanted => wanted.min(std::thread::available_parallelism().map_or(1, |n| n.get())).min(8),
+    };
+    if threads == 1 {
+        return all(&paths);
     }
-
-    /// Rules that cannot be read do not count, as for Git, which warns of them itself.
-    fn git_rules(&mut self, file: PathBuf, cut: usize) {
-        let patterns = ignore::read(&file).ok().flatten().map(|text| Patterns::parse(&text)).unwrap_or_default();
-        if !patterns.is_empty() {
-            self.git_rules.push((cut, patterns));
-        }
-    }
+    std::thread::scope(|scope| {
+        let parts = paths.chunks(paths.len().div_ceil(threads));
+        let workers: Vec<_> = parts.map(|part| (part, scope.spawn(move || all(part)))).collect();
+        // A thread that died is no reason to miss folders: they are listed here then.
+        workers.into_iter().flat_map(|(part, worker)| worker.join().unwrap_or_else(|_| all(part))).collect()
+    })
 }
 
 /// Reads a folder's names and kinds. Names that are not UTF-8 cannot be written in a pipeline and are passed over.
-fn list(folder: &std::path::Path) -> Result<Listing, Errno> {
+fn list(folder: &Path) -> Result<Listing, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let fd = rustix::fs::open(folder, flags, Mode::empty())?;
     let mut listing = Listing::default();
@@ -171,7 +216,7 @@ fn list(folder: &std::path::Path) -> Result<Listing, Errno> {
             ".git" => listing.repository = true,
             ".lockstep" => listing.repository |= is_dir,
             PIPELINE_FILE if !is_dir => listing.pipeline = true,
-            "dvc.yaml" if !is_dir => listing.dvc = true,
+            DVC_FILE if !is_dir => listing.dvc = true,
             // Git does not follow a `.gitignore` that is a symlink.
             GIT_RULES => listing.git_rules = kind == FileType::RegularFile,
             ignore::FILE => listing.own_rules = !is_dir,
@@ -181,6 +226,10 @@ fn list(folder: &std::path::Path) -> Result<Listing, Errno> {
         }
     }
     Ok(listing)
+}
+
+fn parts(path: &RepoPath) -> Vec<String> {
+    path.parts().map(str::to_string).collect()
 }
 
 fn child(folder: &str, name: &str) -> String {
@@ -196,7 +245,6 @@ mod tests {
     use super::super::testing::{git, repository};
     use super::*;
     use std::fs;
-    use std::path::Path;
 
     fn write(top: &Path, files: &[(&str, &str)]) {
         for (path, text) in files {
@@ -297,6 +345,19 @@ mod tests {
         assert_eq!(found(&top.join("p/q"), &[]), "p/q/ p/q/in/");
         let rules = discover(&Repo::discover(&top.join("p/q")).unwrap(), &[]).unwrap().rules;
         assert!(rules.ignored(b"p/q/in/a.x", false) && !rules.ignored(b"p/q/a.x", false));
+    }
+
+    #[test]
+    fn wide_levels_are_walked_by_threads() {
+        let (_dir, top) = repository();
+        let names: Vec<String> = (0..300).map(|n| format!("f{n:03}")).collect();
+        for name in &names {
+            write(&top, &[(&format!("{name}/pipeline.yaml"), ""), (&format!("{name}/in/pipeline.yaml"), "")]);
+        }
+        write(&top, &[("f007/.gitignore", "in\n"), ("f008/.lockstepignore", "/in/\n")]);
+        let quiet = ["f007/in", "f008/in"].map(String::from);
+        let both = names.iter().flat_map(|name| [name.clone(), format!("{name}/in")]).filter(|f| !quiet.contains(f));
+        assert_eq!(found(&top, &[]), both.map(|folder| folder + "/").collect::<Vec<_>>().join(" "));
     }
 
     #[test]

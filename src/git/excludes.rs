@@ -42,7 +42,8 @@ pub fn plan(current: &[u8], wanted: &[&str], unwanted: &[&str]) -> Option<Vec<u8
 }
 
 /// Brings the `.gitignore` of `folder` up to date (see [`plan`]); a file that becomes empty goes. Says whether
-/// anything changed.
+/// anything changed. A folder that is not there is not made, since the `mkdir` of a stage would then fail: it gets its
+/// lines once the stage has made it.
 pub fn apply(folder: &Path, wanted: &[&str], unwanted: &[&str]) -> Result<bool> {
     let file = folder.join(".gitignore");
     let current = match fs::read(&file) {
@@ -53,6 +54,7 @@ pub fn apply(folder: &Path, wanted: &[&str], unwanted: &[&str]) -> Result<bool> 
     match plan(&current, wanted, unwanted) {
         None => return Ok(false),
         Some(text) if text.is_empty() => fs::remove_file(&file).map_err(|e| Error::io("remove", &file, e))?,
+        Some(_) if !folder.is_dir() => return Ok(false),
         Some(text) => replace_file(&file, &text)?,
     }
     Ok(true)
@@ -134,6 +136,7 @@ mod tests {
         let seen = git(&top, &["status", "--porcelain", "-z"]);
         assert_eq!(seen, "?? .gitignore\0?? a1\0?? star\0?? two\0?? what\0");
 
+        assert!(!apply(&top.join("not/there"), &["x"], &[]).unwrap());
         assert!(apply(&top, &[], &names).unwrap());
         assert!(!top.join(".gitignore").exists());
     }
