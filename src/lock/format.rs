@@ -1,0 +1,224 @@
+//! Types of a lock file, and how its text is read.
+//!
+//! A lock is read whole and strictly: an unknown key or another schema is refused, because a program that overlooks a
+//! fact would rewrite the file without it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Kind, Result};
+use crate::store::{ObjectId, Pin};
+use crate::value::{Value, yaml};
+
+/// The version of the format that this program reads and writes.
+pub const SCHEMA: u64 = 1;
+
+/// The facts of one `pipeline.lock`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Lock {
+    /// By path, relative to the lock's folder.
+    pub data: BTreeMap<String, Pin>,
+    /// By stage name.
+    pub stages: BTreeMap<String, StageLock>,
+}
+
+/// What one successful run of a stage read and wrote.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StageLock {
+    /// Says where the run cache keeps the result; computed from the other fields (see [`super::key`]).
+    pub key: ObjectId,
+    pub cmd: Command,
+    /// Relative to the lock's folder; `None` where it is that folder.
+    pub wdir: Option<String>,
+    /// `None` for `sh`.
+    pub shell: Option<String>,
+    /// Declared environment variables; `None` for one that was not set.
+    pub env: BTreeMap<String, Option<String>>,
+    /// By path relative to the working folder.
+    pub deps: BTreeMap<String, Pin>,
+    /// File, key, value.
+    pub params: BTreeMap<String, BTreeMap<String, Value>>,
+    pub outs: BTreeMap<String, OutLock>,
+}
+
+/// The form that the user wrote stays visible: one script, or a list of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    One(String),
+    List(Vec<String>),
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OutLock {
+    pub pin: Pin,
+    pub cache: bool,
+    pub persist: bool,
+    /// Scalars of a small metrics file, so that a review shows `accuracy: 0.951 → 0.957`.
+    pub metrics: BTreeMap<String, Value>,
+}
+
+impl Command {
+    pub fn items(&self) -> &[String] {
+        match self {
+            Command::One(item) => std::slice::from_ref(item),
+            Command::List(items) => items,
+        }
+    }
+}
+
+/// Reads the text of a lock file. `path` is for messages only.
+pub fn read(path: &str, text: &str) -> Result<Lock> {
+    if text.lines().any(|l| l.starts_with("<<<<<<< ") || l.starts_with(">>>>>>> ")) {
+        return Err(Error::usage(format!("{path} holds the markers of a merge conflict"))
+            .hint(format!("resolve them (either side is a true record), or take one: git checkout --ours {path}")));
+    }
+    if text.trim().is_empty() {
+        return Ok(Lock::default());
+    }
+    match schema(text) {
+        Some(SCHEMA) => {}
+        Some(other) => {
+            return Err(Error::usage(format!(
+                "{path} has schema {other}; this lockstep knows schema {SCHEMA} and leaves the file as it is"
+            ))
+            .hint("install a newer lockstep"));
+        }
+        None => {
+            return Err(damaged(path, "it does not begin with `schema: 1`"));
+        }
+    }
+    let file: FileForm = yaml::read_typed(text).map_err(|why| damaged(path, &why))?;
+    Ok(Lock {
+        data: file.data.into_iter().map(|(path, pin)| (path, pin.pin())).collect(),
+        stages: file.stages.into_iter().map(|(name, stage)| (name, stage.into())).collect(),
+    })
+}
+
+fn damaged(path: &str, why: &str) -> Error {
+    Error::new(Kind::Usage, format!("{path} is no lock file: {why}"))
+        .hint(format!("bring back the last good one: git checkout {path}"))
+        .hint("or delete it: `lockstep repro` finds earlier results in the run cache")
+}
+
+/// The number behind the first `schema:` of the file, before anything else is read.
+fn schema(text: &str) -> Option<u64> {
+    let line = text.lines().find(|l| l.starts_with("schema:"))?;
+    line["schema:".len()..].trim().trim_matches(['\'', '"']).parse().ok()
+}
+
+// The YAML form of the types above, apart from them because the compiled form of a lock is another encoding.
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileForm {
+    #[allow(dead_code)]
+    schema: serde::de::IgnoredAny,
+    #[serde(default)]
+    data: BTreeMap<String, PinForm>,
+    #[serde(default)]
+    stages: BTreeMap<String, StageForm>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PinForm {
+    blake3: ObjectId,
+    size: u64,
+    files: Option<u64>,
+    #[serde(default)]
+    executable: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StageForm {
+    key: ObjectId,
+    cmd: CommandForm,
+    wdir: Option<String>,
+    shell: Option<String>,
+    #[serde(default)]
+    env: BTreeMap<String, Option<String>>,
+    #[serde(default)]
+    deps: BTreeMap<String, PinForm>,
+    #[serde(default)]
+    params: BTreeMap<String, BTreeMap<String, Value>>,
+    #[serde(default)]
+    outs: BTreeMap<String, OutForm>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OutForm {
+    blake3: ObjectId,
+    size: u64,
+    files: Option<u64>,
+    #[serde(default)]
+    executable: bool,
+    #[serde(default = "yes")]
+    cache: bool,
+    #[serde(default)]
+    persist: bool,
+    #[serde(default)]
+    metrics: BTreeMap<String, Value>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+struct CommandForm(Command);
+
+impl<'de> Deserialize<'de> for CommandForm {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<CommandForm, D::Error> {
+        struct Visitor;
+        impl<'de> serde::de::Visitor<'de> for Visitor {
+            type Value = CommandForm;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+                f.write_str("a command or a list of commands")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<CommandForm, E> {
+                Ok(CommandForm(Command::One(text.into())))
+            }
+
+            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut items: A) -> Result<CommandForm, A::Error> {
+                let mut list = Vec::new();
+                while let Some(item) = items.next_element()? {
+                    list.push(item);
+                }
+                Ok(CommandForm(Command::List(list)))
+            }
+        }
+        d.deserialize_any(Visitor)
+    }
+}
+
+impl PinForm {
+    fn pin(self) -> Pin {
+        Pin { id: self.blake3, size: self.size, files: self.files, executable: self.executable }
+    }
+}
+
+impl From<StageForm> for StageLock {
+    fn from(s: StageForm) -> StageLock {
+        StageLock {
+            key: s.key,
+            cmd: s.cmd.0,
+            wdir: s.wdir,
+            shell: s.shell,
+            env: s.env,
+            deps: s.deps.into_iter().map(|(path, pin)| (path, pin.pin())).collect(),
+            params: s.params,
+            outs: s
+                .outs
+                .into_iter()
+                .map(|(path, o)| {
+                    let pin = Pin { id: o.blake3, size: o.size, files: o.files, executable: o.executable };
+                    (path, OutLock { pin, cache: o.cache, persist: o.persist, metrics: o.metrics })
+                })
+                .collect(),
+        }
+    }
+}

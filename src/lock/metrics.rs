@@ -1,0 +1,36 @@
+//! Scalars of a metrics file, for the lock.
+
+use std::collections::BTreeMap;
+
+use crate::value::Value;
+
+/// More than this is no summary any more, and stays out of the lock.
+const MOST: usize = 100;
+
+/// The numbers, booleans and short strings of a metrics file by dotted key; empty where there are too many to review.
+pub fn scalars(value: &Value) -> BTreeMap<String, Value> {
+    let mut found = BTreeMap::new();
+    collect(String::new(), value, &mut found);
+    if found.len() > MOST { BTreeMap::new() } else { found }
+}
+
+fn collect(name: String, value: &Value, found: &mut BTreeMap<String, Value>) {
+    if found.len() > MOST {
+        return;
+    }
+    match value {
+        Value::Map(entries) => {
+            for (key, value) in entries {
+                let name = if name.is_empty() { key.clone() } else { format!("{name}.{key}") };
+                collect(name, value, found);
+            }
+        }
+        Value::Int(_) | Value::Float(_) | Value::Bool(_) if !name.is_empty() => {
+            found.insert(name, value.clone());
+        }
+        Value::Str(s) if !name.is_empty() && s.len() <= 80 => {
+            found.insert(name, value.clone());
+        }
+        _ => {}
+    }
+}

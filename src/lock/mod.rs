@@ -1,0 +1,14 @@
+//! What happened: `pipeline.lock`, the pinned facts of every stage and data path.
+//!
+//! The file stands beside its `pipeline.yaml` and is committed. It holds facts only: no times, hosts or users, so that
+//! two machines write the same bytes after the same run.
+
+mod format;
+mod key;
+mod metrics;
+mod write;
+
+pub use format::{Command, Lock, OutLock, SCHEMA, StageLock, read};
+pub use key::{Manifest, key, manifest};
+pub use metrics::scalars;
+pub use write::write;

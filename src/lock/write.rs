@@ -1,0 +1,468 @@
+//! The one spelling of a lock file: same facts, same bytes.
+//!
+//! Block maps, one fact a line, sorted, so that Git merges and people review them. Scalars are plain where YAML 1.1 and
+//! 1.2 both read them as the same string, else double-quoted (or a literal block for scripts), so that any YAML reader
+//! in any language gets the value that lockstep recorded. Written by hand rather than through serde: a library's next
+//! version must not change the bytes of committed files.
+
+use std::fmt::Write as _;
+
+use super::format::{Command, Lock, OutLock, SCHEMA, StageLock};
+use crate::store::Pin;
+use crate::value::Value;
+
+pub fn write(lock: &Lock) -> String {
+    let mut out = format!("schema: {SCHEMA}\n");
+    if !lock.data.is_empty() {
+        out.push_str("data:\n");
+        for (path, pin) in &lock.data {
+            key(&mut out, 1, path);
+            out.push('\n');
+            write_pin(&mut out, 2, pin);
+        }
+    }
+    if !lock.stages.is_empty() {
+        out.push_str("stages:\n");
+        for (name, stage) in &lock.stages {
+            key(&mut out, 1, name);
+            out.push('\n');
+            write_stage(&mut out, stage);
+        }
+    }
+    out
+}
+
+fn write_stage(out: &mut String, stage: &StageLock) {
+    let _ = writeln!(out, "    key: {}", stage.key);
+    match &stage.cmd {
+        Command::One(cmd) => {
+            out.push_str("    cmd: ");
+            text(out, 3, cmd);
+        }
+        Command::List(items) => {
+            out.push_str("    cmd:\n");
+            for item in items {
+                out.push_str("    - ");
+                text(out, 3, item);
+            }
+        }
+    }
+    for (name, value) in [("wdir", &stage.wdir), ("shell", &stage.shell)] {
+        if let Some(value) = value {
+            let _ = write!(out, "    {name}: ");
+            text(out, 3, value);
+        }
+    }
+    if !stage.env.is_empty() {
+        out.push_str("    env:\n");
+        for (name, value) in &stage.env {
+            key(out, 3, name);
+            match value {
+                Some(value) => {
+                    out.push(' ');
+                    text(out, 4, value);
+                }
+                None => out.push_str(" null\n"),
+            }
+        }
+    }
+    if !stage.deps.is_empty() {
+        out.push_str("    deps:\n");
+        for (path, pin) in &stage.deps {
+            key(out, 3, path);
+            out.push('\n');
+            write_pin(out, 4, pin);
+        }
+    }
+    if !stage.params.is_empty() {
+        out.push_str("    params:\n");
+        for (file, values) in &stage.params {
+            key(out, 3, file);
+            out.push_str(if values.is_empty() { " {}\n" } else { "\n" });
+            for (name, value) in values {
+                key(out, 4, name);
+                write_value(out, 4, value);
+            }
+        }
+    }
+    if !stage.outs.is_empty() {
+        out.push_str("    outs:\n");
+        for (path, o) in &stage.outs {
+            key(out, 3, path);
+            out.push('\n');
+            write_out(out, o);
+        }
+    }
+}
+
+fn write_out(out: &mut String, o: &OutLock) {
+    write_pin(out, 4, &o.pin);
+    if !o.cache {
+        out.push_str("        cache: false\n");
+    }
+    if o.persist {
+        out.push_str("        persist: true\n");
+    }
+    if !o.metrics.is_empty() {
+        out.push_str("        metrics:\n");
+        for (name, value) in &o.metrics {
+            key(out, 5, name);
+            write_value(out, 5, value);
+        }
+    }
+}
+
+fn write_pin(out: &mut String, depth: usize, pin: &Pin) {
+    let pad = "  ".repeat(depth);
+    let _ = writeln!(out, "{pad}blake3: {}\n{pad}size: {}", pin.id, pin.size);
+    if let Some(files) = pin.files {
+        let _ = writeln!(out, "{pad}files: {files}");
+    }
+    if pin.executable {
+        let _ = writeln!(out, "{pad}executable: true");
+    }
+}
+
+/// A key with its colon, at `depth` levels of two spaces.
+fn key(out: &mut String, depth: usize, name: &str) {
+    for _ in 0..depth {
+        out.push_str("  ");
+    }
+    // A plain or quoted key may have 1024 characters at most; a longer one needs the explicit mark.
+    if name.len() > 1000 {
+        out.push_str("? ");
+        quoted(out, name);
+        out.push('\n');
+        for _ in 0..depth {
+            out.push_str("  ");
+        }
+    } else if is_plain(name) {
+        out.push_str(name);
+    } else {
+        quoted(out, name);
+    }
+    out.push(':');
+}
+
+/// A value behind its key, which stands at `depth`.
+fn write_value(out: &mut String, depth: usize, value: &Value) {
+    match value {
+        Value::Str(s) => {
+            out.push(' ');
+            text(out, depth + 1, s);
+        }
+        Value::Map(entries) if !entries.is_empty() => {
+            out.push('\n');
+            for (name, value) in sorted(entries) {
+                key(out, depth + 1, name);
+                write_value(out, depth + 1, value);
+            }
+        }
+        Value::List(items) if !items.is_empty() => {
+            out.push('\n');
+            for item in items {
+                out.push_str(&"  ".repeat(depth));
+                out.push_str("- ");
+                flow(out, item);
+                out.push('\n');
+            }
+        }
+        other => {
+            out.push(' ');
+            flow(out, other);
+            out.push('\n');
+        }
+    }
+}
+
+/// Maps of params have no order that counts: sorted, so that equal values are equal bytes.
+fn sorted(entries: &[(String, Value)]) -> Vec<(&str, &Value)> {
+    let mut entries: Vec<_> = entries.iter().map(|(k, v)| (k.as_str(), v)).collect();
+    entries.sort_by_key(|(k, _)| *k);
+    entries
+}
+
+/// On one line, in YAML's flow style.
+fn flow(out: &mut String, value: &Value) {
+    match value {
+        Value::Null => out.push_str("null"),
+        Value::Bool(b) => out.push_str(if *b { "true" } else { "false" }),
+        Value::Int(n) => {
+            let _ = write!(out, "{n}");
+        }
+        Value::Float(f) => out.push_str(&float(*f)),
+        Value::Str(s) if is_plain(s) && !s.contains([',', '[', ']', '{', '}', ':', '#']) => out.push_str(s),
+        Value::Str(s) => quoted(out, s),
+        Value::List(items) => {
+            out.push('[');
+            for (i, item) in items.iter().enumerate() {
+                out.push_str(if i > 0 { ", " } else { "" });
+                flow(out, item);
+            }
+            out.push(']');
+        }
+        Value::Map(entries) => {
+            out.push('{');
+            for (i, (name, value)) in sorted(entries).into_iter().enumerate() {
+                out.push_str(if i > 0 { ", " } else { "" });
+                quoted(out, name);
+                out.push_str(": ");
+                flow(out, value);
+            }
+            out.push('}');
+        }
+    }
+}
+
+/// The shortest digits that read back as the same float, with a point, and a sign in the exponent: YAML 1.1 readers
+/// take `1e16` for a string.
+fn float(f: f64) -> String {
+    if f.is_nan() {
+        return ".nan".into();
+    }
+    if f.is_infinite() {
+        return if f > 0.0 { ".inf".into() } else { "-.inf".into() };
+    }
+    let digits = format!("{f:?}");
+    match digits.split_once('e') {
+        None => digits,
+        Some((mantissa, exponent)) => {
+            let mantissa = if mantissa.contains('.') { mantissa.to_string() } else { format!("{mantissa}.0") };
+            let exponent = if exponent.starts_with('-') { exponent.to_string() } else { format!("+{exponent}") };
+            format!("{mantissa}e{exponent}")
+        }
+    }
+}
+
+/// A string and its line end; `depth` is where the lines of a literal block stand.
+fn text(out: &mut String, depth: usize, s: &str) {
+    if is_plain(s) {
+        out.push_str(s);
+        out.push('\n');
+    } else if is_literal(s) {
+        let body = s.strip_suffix('\n');
+        out.push_str(if body.is_some() { "|\n" } else { "|-\n" });
+        for line in body.unwrap_or(s).split('\n') {
+            if !line.is_empty() {
+                out.push_str(&"  ".repeat(depth));
+                out.push_str(line);
+            }
+            out.push('\n');
+        }
+    } else {
+        quoted(out, s);
+        out.push('\n');
+    }
+}
+
+/// Several lines that a literal block shows as they are.
+fn is_literal(s: &str) -> bool {
+    let body = s.strip_suffix('\n').unwrap_or(s);
+    body.contains('\n')
+        && !body.starts_with([' ', '\n'])
+        && !body.ends_with('\n')
+        && !s.contains(|c: char| (c.is_control() && c != '\n' && c != '\t') || is_odd(c))
+}
+
+/// Characters that YAML takes for line ends or byte-order marks, or does not print.
+fn is_odd(c: char) -> bool {
+    matches!(c, '\u{85}' | '\u{a0}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}') || c.is_control()
+}
+
+/// Would every YAML reader take `s`, without quotes in a block, for this very string?
+fn is_plain(s: &str) -> bool {
+    let Some(first) = s.chars().next() else { return false };
+    let starts_well = first.is_alphabetic()
+        || matches!(first, '_' | '/' | '$' | '(' | '^' | '~' | ';' | '+')
+        || (matches!(first, '.' | '0'..='9') && s.contains('/'));
+    starts_well
+        && !s.ends_with([' ', ':'])
+        && !s.contains(": ")
+        && !s.contains(" #")
+        && !s.contains(|c: char| is_odd(c))
+        && !is_word(s)
+        && !(matches!(first, '+' | '~') && s.len() < 40 && !s.contains(' '))
+}
+
+/// Words that YAML 1.1 or 1.2 reads as something else than a string.
+fn is_word(s: &str) -> bool {
+    s.len() <= 5
+        && ["null", "true", "false", "yes", "no", "on", "off", "y", "n", "nan", "inf"]
+            .iter()
+            .any(|w| w.eq_ignore_ascii_case(s))
+}
+
+fn quoted(out: &mut String, s: &str) {
+    out.push('"');
+    for c in s.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\t' => out.push_str("\\t"),
+            '\r' => out.push_str("\\r"),
+            c if is_odd(c) => {
+                let _ = write!(out, "\\u{:04X}", c as u32);
+            }
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::lock::format::read;
+    use crate::store::ObjectId;
+
+    fn pin(n: u8) -> Pin {
+        Pin { id: ObjectId([n; 32]), size: 7, files: None, executable: false }
+    }
+
+    fn stage(cmd: &str) -> StageLock {
+        StageLock {
+            key: ObjectId([9; 32]),
+            cmd: Command::One(cmd.into()),
+            wdir: None,
+            shell: None,
+            env: BTreeMap::new(),
+            deps: BTreeMap::new(),
+            params: BTreeMap::new(),
+            outs: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn strings_and_numbers_come_back() {
+        let strings = [
+            "",
+            " ",
+            "a",
+            "yes",
+            "No",
+            "null",
+            "~",
+            "1",
+            "1_000",
+            "012",
+            "1.5",
+            "2020-01-02",
+            "a: b",
+            "a #b",
+            "#a",
+            "- a",
+            "a:",
+            "a\nb",
+            "a\nb\n",
+            "\n",
+            "a\n\n b",
+            " a\nb",
+            "é",
+            "数据",
+            "'x'",
+            "\"x\"",
+            "\\",
+            "tab\tx",
+            "\u{85}",
+            "\u{1}",
+            "{a}",
+            "[a]",
+            "*a",
+            "&a",
+            "!a",
+            "%a",
+            "@a",
+            "`a",
+            "|",
+            ">",
+            "+5",
+            "+.inf",
+            "a\r\nb",
+            "=",
+            "<<",
+            "0x1F",
+            "./x",
+            "../a b",
+            "echo 'a' > b # no",
+            "1/2",
+            "a\u{2028}b",
+            "\u{1F600}",
+            "---",
+            "...",
+            "~/x",
+            "? x",
+            "12:30",
+        ];
+        let mut s = stage("x");
+        let values = strings.iter().map(|v| (v.to_string(), Value::Str(v.to_string())));
+        let mut values: BTreeMap<String, Value> = values.collect();
+        let floats = [0.1, 1.0, -0.0, 1e16, 1e-5, 1.5e300, f64::INFINITY, 5e-324, 0.30000000000000004];
+        for (i, f) in floats.into_iter().enumerate() {
+            values.insert(format!("float{i}"), Value::Float(f));
+        }
+        values.insert("big".into(), Value::Int(1 << 100));
+        values.insert(
+            "deep".into(),
+            Value::Map(vec![(
+                "b".into(),
+                Value::List(vec![
+                    Value::Null,
+                    Value::Str("a, b".into()),
+                    Value::Map(vec![("no".into(), Value::Bool(true)), ("a".into(), Value::List(vec![]))]),
+                ]),
+            )]),
+        );
+        s.params.insert("params.yaml".into(), values);
+        s.env.insert("UNSET".into(), None);
+        s.env.insert("EMPTY".into(), Some(String::new()));
+        for cmd in strings.iter().filter(|c| !c.is_empty()) {
+            s.cmd = Command::List(vec![cmd.to_string(), "x\ny".into()]);
+            s.outs.insert(
+                cmd.to_string(),
+                OutLock { pin: pin(3), cache: false, persist: true, metrics: BTreeMap::new() },
+            );
+            s.deps.insert("x".repeat(2000), pin(4));
+            let lock = Lock { data: [(cmd.to_string(), pin(2))].into(), stages: [(cmd.to_string(), s.clone())].into() };
+            let text = write(&lock);
+            let back = read("pipeline.lock", &text).unwrap_or_else(|e| panic!("{e}\n{text}"));
+            for (name, stage) in &lock.stages {
+                for (file, values) in &stage.params {
+                    for (key, value) in values {
+                        let got = &back.stages[name].params[file][key];
+                        assert!(value.same(got), "{key:?}: {value:?} came back as {got:?}");
+                    }
+                }
+            }
+            assert_eq!(write(&back), text);
+            assert_eq!(back.stages[*cmd].cmd, lock.stages[*cmd].cmd);
+        }
+    }
+
+    #[test]
+    fn reads_well() {
+        let mut s = stage("python train.py && echo done");
+        s.deps.insert("data/clean".into(), Pin { files: Some(2), ..pin(1) });
+        s.params.insert("params.yaml".into(), [("train.lr".to_string(), Value::Float(0.1))].into());
+        let metrics = [("accuracy".to_string(), Value::Float(0.957))].into();
+        s.outs.insert("metrics.json".into(), OutLock { pin: pin(2), cache: false, persist: false, metrics });
+        let text = write(&Lock { data: BTreeMap::new(), stages: [("train".to_string(), s)].into() });
+        insta::assert_snapshot!(text, @r"");
+    }
+
+    #[test]
+    fn refuses_what_it_does_not_know() {
+        for (text, word) in [
+            ("schema: 2\nstages: {}\n", "schema 2"),
+            ("stages: {}\n", "does not begin"),
+            ("schema: 1\nstage: {}\n", "unknown field"),
+            ("<<<<<<< HEAD\nschema: 1\n=======\n>>>>>>> x\n", "merge conflict"),
+            ("schema: 1\nstages: {a: {key: 12, cmd: x}}\n", "no BLAKE3"),
+        ] {
+            let message = read("pipeline.lock", text).unwrap_err().to_string();
+            assert!(message.contains(word), "{message}");
+        }
+    }
+}
