@@ -274,7 +274,8 @@ impl Builder<'_, '_> {
         for item in node.as_list().unwrap_or_default() {
             let Some(name) = self.string(item, at) else { continue };
             if name.contains('=') || name.chars().any(|c| c.is_whitespace() || c.is_control()) {
-                self.checker.say(item.start, format!("{at}: `{name}` is no name of a variable; its value is not written here"));
+                self.checker
+                    .say(item.start, format!("{at}: `{name}` is no name of a variable; its value is not written here"));
             }
             stage.env.push(name.to_string());
         }

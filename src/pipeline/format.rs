@@ -7,11 +7,23 @@ use crate::value::Mark;
 use crate::value::Value;
 use crate::value::node::{Entry, Node, Tree};
 
-pub const TOP_KEYS: &[&str] =
-    &["stages", "vars", "params", "metrics", "plots", "artifacts", "datasets", "data"];
+pub const TOP_KEYS: &[&str] = &["stages", "vars", "params", "metrics", "plots", "artifacts", "datasets", "data"];
 const STAGE_KEYS: &[&str] = &[
-    "cmd", "wdir", "deps", "params", "vars", "outs", "metrics", "plots", "frozen", "always_changed", "desc", "meta",
-    "matrix", "env", "scratch",
+    "cmd",
+    "wdir",
+    "deps",
+    "params",
+    "vars",
+    "outs",
+    "metrics",
+    "plots",
+    "frozen",
+    "always_changed",
+    "desc",
+    "meta",
+    "matrix",
+    "env",
+    "scratch",
 ];
 const FLAG_KEYS: &[&str] = &["cache", "persist", "checkpoint", "remote", "push", "desc", "type", "labels", "meta"];
 pub const PLOT_KEYS: &[&str] = &["template", "x", "y", "x_label", "y_label", "title", "header"];
@@ -224,7 +236,9 @@ impl Checker<'_> {
                         let at = format!("{at}, `{}`", dim.key);
                         match &dim.value.tree {
                             Tree::List(_) => self.any(&dim.value, &at),
-                            Tree::Scalar(Value::Str(text)) if template::has_reference(text) => self.any(&dim.value, &at),
+                            Tree::Scalar(Value::Str(text)) if template::has_reference(text) => {
+                                self.any(&dim.value, &at)
+                            }
                             _ => self.wrong(&dim.value, &at, "a list"),
                         }
                     }

@@ -132,7 +132,8 @@ pub fn build(p: &Pipelines) -> Result<Graph> {
                 match owner {
                     Owner::Out(by, n) if by == id => {
                         let out = &stage.outs[n as usize].spelled;
-                        let message = format!("a cycle: stage `{}` reads its own output `{out}` (`{spelled}`)", stage.name);
+                        let message =
+                            format!("a cycle: stage `{}` reads its own output `{out}` (`{spelled}`)", stage.name);
                         problems.push(Problem::new(p.file(stage.file).path.to_string(), Some(mark), message));
                     }
                     Owner::Out(by, _) => upstream.push(by),
@@ -202,7 +203,8 @@ fn overlaps(p: &Pipelines, owners: &[(RepoPath, Owner)], problems: &mut Vec<Prob
         if let Some(&outer) = around.last() {
             let outer = &claims[outer];
             // told at the later one
-            let (first, second) = if (outer.file, outer.mark) <= (claim.file, claim.mark) { (outer, claim) } else { (claim, outer) };
+            let (first, second) =
+                if (outer.file, outer.mark) <= (claim.file, claim.mark) { (outer, claim) } else { (claim, outer) };
             let message = if first.path == second.path {
                 format!("`{}` is {} and {} as well", second.path, first.what, second.what)
             } else {

@@ -59,7 +59,9 @@ impl File {
 pub fn load(files: &dyn Files, paths: &[RepoPath], root: &RepoPath) -> Loaded {
     let mut reader = Reader::new(files);
     let mut paths: Vec<&RepoPath> = paths.iter().filter(|p| p.is_in(root)).collect();
-    paths.sort_by_cached_key(|p| (p.parent().unwrap_or_default().parts().map(str::to_string).collect::<Vec<_>>(), p.name()));
+    paths.sort_by_cached_key(|p| {
+        (p.parent().unwrap_or_default().parts().map(str::to_string).collect::<Vec<_>>(), p.name())
+    });
     paths.dedup();
     let mut left = MOST_STAGES;
     let mut read: Vec<(&RepoPath, Read)> = Vec::new();

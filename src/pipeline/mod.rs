@@ -6,6 +6,7 @@
 
 mod build;
 mod context;
+pub mod edit;
 mod expand;
 mod format;
 pub mod graph;

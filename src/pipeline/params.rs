@@ -18,11 +18,7 @@ pub type FileParams = Option<BTreeMap<String, Value>>;
 
 /// By file as the stage spells it. Keys that a file lacks are left out; of a file that counts as a whole the top-level
 /// keys are taken.
-pub fn read_params(
-    files: &dyn Files,
-    stage: &Stage,
-    cache: &mut ParamsCache,
-) -> Result<BTreeMap<String, FileParams>> {
+pub fn read_params(files: &dyn Files, stage: &Stage, cache: &mut ParamsCache) -> Result<BTreeMap<String, FileParams>> {
     let mut out = BTreeMap::new();
     for file in &stage.params {
         if !cache.files.contains_key(&file.place) {

@@ -119,7 +119,9 @@ pub fn add(
     let Some(var) = var else { return Ok(()) };
     let VarTree::Map(map) = &var.tree else { return Ok(()) };
     if let Some((key, _)) = map.iter().find(|(key, _)| context.is_reserved(key)) {
-        return Err(Added::Here(format!("{name} defines `{key}`, which is reserved for what the stage is generated from")));
+        return Err(Added::Here(format!(
+            "{name} defines `{key}`, which is reserved for what the stage is generated from"
+        )));
     }
     context.merge(map).map_err(|redefined| {
         let super::context::Redefined { path, before } = redefined;

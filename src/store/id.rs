@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub struct ObjectId(pub [u8; 32]);
 
 /// The pinned facts of a path: the exact bytes that it holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Pin {
     pub id: ObjectId,
     /// Bytes: of the file, or of all the files of the folder.

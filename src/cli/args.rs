@@ -1,0 +1,68 @@
+//! The command line as a whole: global options, and the list of commands.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::cli::commands;
+
+/// Git-native pipelines for people who build models.
+///
+/// Stages are declared in pipeline.yaml; `lockstep repro` runs what is stale, restores what was computed before, and
+/// pins the exact bytes of every output in pipeline.lock, which you commit.
+#[derive(Parser, Debug)]
+#[command(name = "lockstep", version, propagate_version = false, disable_help_subcommand = true)]
+#[command(after_help = "\
+Examples:
+  lockstep init --example digits   lay out a small project to play with
+  lockstep repro                   run what is stale in the current folder's pipeline
+  lockstep status                  what is stale, and why
+  lockstep dag                     draw the stages")]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Args, Debug, Clone, Default)]
+pub struct Global {
+    /// Run as if started in DIR
+    #[arg(short = 'C', value_name = "DIR", global = true)]
+    pub directory: Option<std::path::PathBuf>,
+    /// Say nothing but errors
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Say more
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// When to use colours
+    #[arg(long, value_enum, default_value_t, global = true, value_name = "WHEN")]
+    pub color: Color,
+    /// Show no progress bars
+    #[arg(long, global = true)]
+    pub no_progress: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    Repro(commands::repro::Args),
+    Status(commands::status::Args),
+    Stage(commands::stage::Args),
+    Commit(commands::commit::Args),
+    Checkout(commands::checkout::Args),
+    Freeze(commands::freeze::Args),
+    Unfreeze(commands::freeze::UnfreezeArgs),
+    Cache(commands::cache::Args),
+    Version(commands::version::Args),
+    #[command(name = crate::run::watchdog::COMMAND, hide = true)]
+    Watchdog {
+        lock: std::path::PathBuf,
+    },
+}

@@ -1,0 +1,70 @@
+use std::time::Duration;
+
+use crate::cli::output::Output;
+use crate::cli::progress::Progress;
+use crate::cli::text;
+use crate::error::{Error, Result};
+use crate::path::RepoPath;
+use crate::project::Project;
+use crate::run::checkout::{Options, checkout};
+use crate::run::select::{Reach, Scope};
+
+/// Bring outputs and data to what pipeline.lock says
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  git checkout v1 && lockstep checkout    the files of another commit, and its outputs
+  lockstep checkout model.bin             one output
+  lockstep checkout --force               also over changes that are saved nowhere")]
+pub struct Args {
+    /// Stages, groups, outputs, data, or pipeline files [default: all]
+    targets: Vec<String>,
+    /// Overwrite changes that are saved nowhere
+    #[arg(short, long)]
+    force: bool,
+    /// Make files in place again, with the link types of the settings
+    #[arg(long)]
+    relink: bool,
+    /// Targets are folders
+    #[arg(short = 'R', long)]
+    recursive: bool,
+    /// How long to wait for another lockstep in this workspace [default: for ever]
+    #[arg(long, value_name = "SECS", num_args = 0..=1)]
+    wait: Option<Option<f64>>,
+}
+
+pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
+    let definitions = project.definitions()?;
+    let scope = Scope {
+        pipelines: &definitions.pipelines,
+        graph: &definitions.graph,
+        cwd: &project.cwd,
+        broken: &definitions.broken,
+        matches: &crate::git::matches,
+    };
+    let reach = Reach { single: true, recursive: args.recursive, ..Reach::default() };
+    let selected = scope.select(&args.targets, &reach, true)?;
+    super::tell_broken(&definitions, project, out);
+    let options = Options {
+        force: args.force,
+        relink: args.relink,
+        wait: args.wait.flatten().map(Duration::from_secs_f64),
+        command: "lockstep checkout".into(),
+    };
+    let progress = Progress::new(out, false);
+    let done = checkout(project, &definitions, &selected, &options, &progress);
+    progress.finish();
+    let done = done?;
+    for path in &done.restored {
+        out.say(format!("restored {}", path.relative_to(&project.cwd)));
+    }
+    if done.restored.is_empty() && done.missing.is_empty() {
+        out.say("everything is in place");
+    }
+    if done.missing.is_empty() {
+        return Ok(0);
+    }
+    let names: Vec<String> = done.missing.iter().map(|p: &RepoPath| p.relative_to(&project.cwd)).collect();
+    Err(Error::missing(format!("{} not in the store: {}", text::count(names.len(), "output"), names.join(", ")))
+        .hint("fetch them: lockstep pull, or make them: lockstep repro"))
+}

@@ -1,0 +1,90 @@
+use std::io::{BufRead, IsTerminal, Write};
+use std::time::Duration;
+
+use crate::cli::output::Output;
+use crate::cli::progress::Progress;
+use crate::cli::text;
+use crate::error::{Error, Kind, Result};
+use crate::project::Project;
+use crate::run::commit::{Doubt, Options, commit, commit_kept, doubt_sentence};
+use crate::run::select::{Reach, Scope};
+
+/// Record what is in the workspace, without running anything
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  lockstep commit                 store what `repro --no-commit` made
+  lockstep commit -f train        take train's outputs as they are for the result of its inputs
+  lockstep commit --kept train    record the outputs of a run whose input changed meanwhile")]
+pub struct Args {
+    /// Stages, groups, outputs, data, or pipeline files [default: the current folder's pipeline]
+    targets: Vec<String>,
+    /// Do not ask about inputs that changed
+    #[arg(short, long)]
+    force: bool,
+    /// Record the kept outputs of a refused run against its own inputs
+    #[arg(long)]
+    kept: bool,
+    /// How long to wait for another lockstep in this workspace [default: for ever]
+    #[arg(long, value_name = "SECS", num_args = 0..=1)]
+    wait: Option<Option<f64>>,
+}
+
+pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
+    let definitions = project.definitions()?;
+    let scope = Scope {
+        pipelines: &definitions.pipelines,
+        graph: &definitions.graph,
+        cwd: &project.cwd,
+        broken: &definitions.broken,
+        matches: &crate::git::matches,
+    };
+    let reach = Reach { single: true, ..Reach::default() };
+    let selected = scope.select(&args.targets, &reach, false)?;
+    let options = Options {
+        force: args.force,
+        wait: args.wait.flatten().map(Duration::from_secs_f64),
+        command: "lockstep commit".into(),
+    };
+    let progress = Progress::new(out, false);
+    let committed = if args.kept {
+        let [id] = selected.named[..] else {
+            return Err(Error::usage("--kept takes exactly one stage").hint("lockstep commit --kept STAGE"));
+        };
+        let address = definitions.pipelines.address(id, &project.cwd);
+        if !args.force {
+            confirm(&format!("record the kept outputs of {address} against the inputs as they were before its run?"))?;
+        }
+        commit_kept(project, &definitions, id, &options, &progress)
+    } else {
+        commit(project, &definitions, &selected, &options, &progress, &|doubt: &Doubt| {
+            let address = definitions.pipelines.address(doubt.stage, &project.cwd);
+            confirm(&format!("{address} is stale ({}); record its outputs as they are?", doubt_sentence(doubt)))
+        })
+    };
+    progress.finish();
+    let committed = committed?;
+    out.say(format!("{} recorded", text::count(committed.stages.len(), "stage")));
+    if !committed.written.is_empty() && project.repo.is_git() {
+        let names: Vec<String> = committed.written.iter().map(|p| p.relative_to(&project.cwd)).collect();
+        out.say(format!("next: git add {}", names.join(" ")));
+    }
+    Ok(0)
+}
+
+/// Asks at the terminal; without one, nobody agreed.
+fn confirm(question: &str) -> Result<()> {
+    let declined = || {
+        Error::new(Kind::Check, format!("not recorded: {}", question.trim_end_matches('?')))
+            .hint("if the outputs are right for what is there now: lockstep commit --force")
+    };
+    if !std::io::stdin().is_terminal() {
+        return Err(declined());
+    }
+    let mut terminal = std::io::stderr().lock();
+    let _ = write!(terminal, "{question} [y/N] ");
+    let _ = terminal.flush();
+    let mut answer = String::new();
+    let _ = std::io::stdin().lock().read_line(&mut answer);
+    if matches!(answer.trim(), "y" | "Y" | "yes") { Ok(()) } else { Err(declined()) }
+}

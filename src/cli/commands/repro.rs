@@ -1,0 +1,288 @@
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::cli::output::{Output, Style};
+use crate::cli::progress::Progress;
+use crate::cli::{format, signals, text};
+use crate::error::{Error, Result};
+use crate::event::StageResult;
+use crate::path::RepoPath;
+use crate::project::{Definitions, Project};
+use crate::run::outcome::{Outcome, StageOutcome};
+use crate::run::repro::{Options, repro};
+use crate::run::select::{Reach, Scope, Selected};
+use crate::run::status::sentence;
+
+/// Run what is stale, restore what was computed before
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  lockstep repro                        the current folder's pipeline and what it needs
+  lockstep repro train                  one stage and what it needs
+  lockstep repro models/a.bin           what makes this output
+  lockstep repro -P -j 4                every pipeline, four stages at once
+  lockstep repro --dry                  what would run
+  lockstep repro --locked               fail if anything is stale (for CI)")]
+pub struct Args {
+    /// Stages, groups, outputs, or PATH/pipeline.yaml[:STAGE]
+    targets: Vec<String>,
+    /// Run even what is up to date
+    #[arg(short, long)]
+    force: bool,
+    /// Only the targets, not what they need
+    #[arg(short = 's', long)]
+    single_item: bool,
+    /// Everything that is tied to the targets
+    #[arg(short, long)]
+    pipeline: bool,
+    /// Every pipeline of the repository
+    #[arg(short = 'P', long)]
+    all_pipelines: bool,
+    /// Targets are folders: run all stages in and below them
+    #[arg(short = 'R', long)]
+    recursive: bool,
+    /// The targets and what needs them
+    #[arg(long)]
+    downstream: bool,
+    /// Run also what needs a stage that ran, changed or not
+    #[arg(long)]
+    force_downstream: bool,
+    /// Tell what would run, and do nothing
+    #[arg(long)]
+    dry: bool,
+    /// After a failure go on with what does not need the failed stage
+    #[arg(short, long)]
+    keep_going: bool,
+    /// After a failure go on with everything, and exit 0
+    #[arg(long, conflicts_with = "keep_going")]
+    ignore_errors: bool,
+    /// Run rather than restore an earlier result
+    #[arg(long)]
+    no_run_cache: bool,
+    /// Do not store outputs (see `lockstep commit`)
+    #[arg(long)]
+    no_commit: bool,
+    /// Data that is merely missing is no reason to run
+    #[arg(long)]
+    allow_missing: bool,
+    /// Run nothing: exit 1 and tell the reasons if anything is stale
+    #[arg(long, conflicts_with_all = ["force", "dry"])]
+    locked: bool,
+    /// How many stages at once; 0 for one a core [default: the setting `jobs`, or 1]
+    #[arg(short, long, value_name = "N")]
+    jobs: Option<usize>,
+    /// How long to wait for another lockstep in this workspace [default: for ever]
+    #[arg(long, value_name = "SECS", num_args = 0..=1)]
+    wait: Option<Option<f64>>,
+    /// Targets are patterns over stage names
+    #[arg(long)]
+    glob: bool,
+    /// Print the results as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
+    let definitions = project.definitions()?;
+    let selected = select(args, project, &definitions)?;
+    super::tell_broken(&definitions, project, out);
+    let options = options(args, project);
+    signals::watch();
+    let started = Instant::now();
+    let progress = Progress::new(out, options.jobs > 1);
+    let outcome = repro(project, &definitions, &selected, &options, &progress, &signals::SIGNAL);
+    progress.finish();
+    let outcome = outcome?;
+    if args.json {
+        print_json(&outcome, project, &definitions, out);
+    } else if outcome.dry {
+        print_dry(&outcome, project, &definitions, out);
+    }
+    for stage in outcome.stages.iter().filter(|s| s.error.is_some()) {
+        tell_failure(stage, project, &definitions, out);
+    }
+    for error in &outcome.errors {
+        out.error(error);
+    }
+    tell_stale(&outcome, project, &definitions, out);
+    if !outcome.dry {
+        tell_summary(&outcome, started.elapsed().as_secs_f64(), out);
+        tell_next(&outcome, project, out);
+    }
+    let code = outcome.exit_code();
+    Ok(if args.ignore_errors && outcome.interrupted.is_none() { 0 } else { code })
+}
+
+fn select(args: &Args, project: &Project, definitions: &Definitions) -> Result<Selected> {
+    let reach = Reach {
+        single: args.single_item,
+        downstream: args.downstream,
+        pipeline: args.pipeline,
+        all: args.all_pipelines,
+        recursive: args.recursive,
+        glob: args.glob,
+    };
+    if args.downstream && args.targets.is_empty() {
+        return Err(Error::usage("--downstream needs a target to start from"));
+    }
+    let scope = Scope {
+        pipelines: &definitions.pipelines,
+        graph: &definitions.graph,
+        cwd: &project.cwd,
+        broken: &definitions.broken,
+        matches: &crate::git::matches,
+    };
+    scope.select(&args.targets, &reach, false).map_err(|e| super::with_dvc_hint(e, definitions))
+}
+
+fn options(args: &Args, project: &Project) -> Options {
+    let jobs = match args.jobs.unwrap_or_else(|| project.config.jobs()) {
+        0 => std::thread::available_parallelism().map_or(1, |n| n.get()),
+        n => n,
+    };
+    Options {
+        force: args.force,
+        force_downstream: args.force_downstream,
+        dry: args.dry,
+        keep_going: args.keep_going,
+        ignore_errors: args.ignore_errors,
+        no_run_cache: args.no_run_cache,
+        no_commit: args.no_commit,
+        allow_missing: args.allow_missing,
+        locked: args.locked,
+        jobs,
+        wait: args.wait.flatten().map(Duration::from_secs_f64),
+        command: "lockstep repro".into(),
+    }
+}
+
+fn print_json(outcome: &Outcome, project: &Project, definitions: &Definitions, out: &Output) {
+    let stages: Vec<_> = outcome
+        .stages
+        .iter()
+        .map(|s| {
+            let stage = definitions.pipelines.stage(s.id);
+            let reasons: Vec<_> = s.reasons.iter().map(|r| format::reason(r, stage, &project.cwd)).collect();
+            let mut o = json!({
+                "address": definitions.pipelines.address(s.id, &project.cwd),
+                "result": format::result(s.result),
+                "reasons": reasons,
+                "seconds": (s.seconds * 1000.0).round() / 1000.0,
+            });
+            if let Some(error) = &s.error {
+                o["error"] = json!(error.message);
+            }
+            if let Some(exit) = s.exit {
+                o["exit"] = json!(exit);
+            }
+            o
+        })
+        .collect();
+    let stale: Vec<_> = outcome.stale.iter().map(|id| definitions.pipelines.address(*id, &project.cwd)).collect();
+    let errors: Vec<_> = outcome.errors.iter().map(|e| &e.message).collect();
+    let mut o = json!({"stages": stages});
+    if !stale.is_empty() {
+        o["stale"] = json!(stale);
+    }
+    if !errors.is_empty() {
+        o["errors"] = json!(errors);
+    }
+    out.json(&o);
+}
+
+fn print_dry(outcome: &Outcome, project: &Project, definitions: &Definitions, out: &Output) {
+    for s in &outcome.stages {
+        let address = definitions.pipelines.address(s.id, &project.cwd);
+        let reasons: Vec<String> = s.reasons.iter().map(sentence).collect();
+        match s.result {
+            StageResult::Ran => {
+                out.line(format!("would run {}: {}", out.paint_out(Style::Bold, &address), reasons.join(", ")));
+                for line in definitions.pipelines.stage(s.id).cmd.iter().flat_map(|c| c.lines()) {
+                    out.line(format!("  > {line}"));
+                }
+            }
+            StageResult::Restored => {
+                out.line(format!("would restore {}: {}", out.paint_out(Style::Bold, &address), reasons.join(", ")));
+            }
+            _ => {}
+        }
+    }
+    let stale = outcome.count(StageResult::Ran) + outcome.count(StageResult::Restored);
+    let rest = outcome.count(StageResult::UpToDate) + outcome.count(StageResult::Skipped);
+    out.say(format!("{stale} would run or be restored, {rest} up to date"));
+}
+
+fn tell_failure(stage: &StageOutcome, project: &Project, definitions: &Definitions, out: &Output) {
+    let Some(error) = &stage.error else { return };
+    let mut error = error.clone();
+    let address = definitions.pipelines.address(stage.id, &project.cwd);
+    if !stage.tail.is_empty() {
+        let lines: Vec<String> = stage.tail.iter().map(|l| format!("  | {l}")).collect();
+        error.message = format!("{}\n{}", error.message, lines.join("\n"));
+    }
+    if stage.exit.is_some() {
+        error.hints.push(format!("see all of its output: lockstep logs {address}"));
+    }
+    out.error(&error);
+}
+
+fn tell_stale(outcome: &Outcome, project: &Project, definitions: &Definitions, out: &Output) {
+    if outcome.stale.is_empty() && outcome.stale_data.is_empty() {
+        return;
+    }
+    for s in outcome.stages.iter().filter(|s| outcome.stale.contains(&s.id)) {
+        let reasons: Vec<String> = s.reasons.iter().map(sentence).collect();
+        let address = definitions.pipelines.address(s.id, &project.cwd);
+        out.tell(format!("{} {address}: {}", out.paint(Style::Red, "stale"), reasons.join(", ")));
+    }
+    for path in &outcome.stale_data {
+        out.tell(format!("{} data {path} changed", out.paint(Style::Red, "stale")));
+    }
+    let n = outcome.stale.len() + outcome.stale_data.len();
+    out.error(
+        &Error::new(crate::error::Kind::Check, format!("{} not what pipeline.lock says", text::count(n, "entry")))
+            .hint("run `lockstep repro` and commit pipeline.lock"),
+    );
+}
+
+fn tell_summary(outcome: &Outcome, seconds: f64, out: &Output) {
+    let parts: Vec<String> = [
+        (StageResult::Ran, "ran"),
+        (StageResult::Restored, "restored"),
+        (StageResult::UpToDate, "up to date"),
+        (StageResult::Skipped, "skipped"),
+        (StageResult::Failed, "failed"),
+        (StageResult::Blocked, "not run"),
+    ]
+    .into_iter()
+    .map(|(result, word)| (outcome.count(result), result, word))
+    .filter(|(n, ..)| *n > 0)
+    .map(|(n, result, word)| {
+        let part = format!("{n} {word}");
+        match result {
+            StageResult::Failed | StageResult::Blocked => out.paint(Style::Red, &part),
+            StageResult::Ran | StageResult::Restored => out.paint(Style::Green, &part),
+            _ => part,
+        }
+    })
+    .collect();
+    let saved: f64 = outcome.stages.iter().map(|s| s.saved).sum();
+    let mut line = if parts.is_empty() { "nothing to do".to_string() } else { parts.join(", ") };
+    line.push_str(&format!(" in {}", text::seconds(seconds)));
+    if saved >= 0.01 {
+        line.push_str(&format!("; the run cache saved {}", text::seconds(saved)));
+    }
+    out.say(line);
+    if outcome.stale_elsewhere > 0 {
+        out.say(format!("{} stale elsewhere, -P for all", outcome.stale_elsewhere));
+    }
+}
+
+fn tell_next(outcome: &Outcome, project: &Project, out: &Output) {
+    if outcome.written.is_empty() || !project.repo.is_git() {
+        return;
+    }
+    let names: Vec<String> = outcome.written.iter().map(|p: &RepoPath| p.relative_to(&project.cwd)).collect();
+    out.say(format!("next: git add {}", names.join(" ")));
+}

@@ -1,0 +1,128 @@
+use serde_json::{Map, json};
+
+use crate::cli::output::{Output, Style};
+use crate::cli::progress::Progress;
+use crate::cli::{format, text};
+use crate::error::Result;
+use crate::project::Project;
+use crate::run::data;
+use crate::run::look::Look;
+use crate::run::select::{Reach, Scope};
+use crate::run::status::{difference, sentence, status};
+
+/// Tell what is stale, and why
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  lockstep status                 all stages of the repository
+  lockstep status train           one stage
+  lockstep status -v train        what exactly differs since its last run
+  lockstep -q status              exit 1 if anything is stale, and say nothing")]
+pub struct Args {
+    /// Stages, groups, outputs, or PATH/pipeline.yaml[:STAGE]
+    targets: Vec<String>,
+    /// Everything that is tied to the targets
+    #[arg(short, long)]
+    pipeline: bool,
+    /// Targets are folders
+    #[arg(short = 'R', long)]
+    recursive: bool,
+    /// Targets are patterns over stage names
+    #[arg(long)]
+    glob: bool,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
+    let definitions = project.definitions()?;
+    let scope = Scope {
+        pipelines: &definitions.pipelines,
+        graph: &definitions.graph,
+        cwd: &project.cwd,
+        broken: &definitions.broken,
+        matches: &crate::git::matches,
+    };
+    // What a target needs is not shown: `status b` is about b.
+    let reach = Reach {
+        single: !args.pipeline,
+        pipeline: args.pipeline,
+        recursive: args.recursive,
+        glob: args.glob,
+        ..Reach::default()
+    };
+    let selected = scope.select(&args.targets, &reach, true)?;
+    super::tell_broken(&definitions, project, out);
+    let progress = Progress::new(out, false);
+    let mut look = Look::new(project, &definitions, &progress);
+    let data = if args.targets.is_empty() {
+        let files = definitions.pipelines.files.iter().enumerate();
+        files.flat_map(|(f, file)| (0..file.data.len()).map(move |d| (f, d))).collect()
+    } else {
+        data::needed(&definitions.pipelines, &[], &selected.data)
+    };
+    let found = status(project, &definitions, &selected.stages, &data, &mut look);
+    progress.finish();
+    let (found, locks) = found?;
+    let stale = !found.stages.is_empty() || !found.data.is_empty();
+    let code = match found.errors.iter().map(|e| e.kind.exit_code()).min() {
+        Some(code) => code,
+        None => u8::from(out.quiet && stale),
+    };
+    for error in &found.errors {
+        out.error(error);
+    }
+    if args.json {
+        let mut stages = Map::new();
+        for (id, reasons) in &found.stages {
+            let stage = definitions.pipelines.stage(*id);
+            let reasons: Vec<_> = reasons.iter().map(|r| format::reason(r, stage, &project.cwd)).collect();
+            stages.insert(definitions.pipelines.address(*id, &project.cwd), reasons.into());
+        }
+        let mut o = json!({"stages": stages});
+        if !found.data.is_empty() {
+            let data: Map<String, _> = found
+                .data
+                .iter()
+                .map(|(path, state, old, new)| {
+                    let id = |pin: &Option<crate::store::Pin>| pin.map(|p| p.id.hex());
+                    (path.relative_to(&project.cwd), json!({"state": state.word(), "old": id(old), "new": id(new)}))
+                })
+                .collect();
+            o["data"] = data.into();
+        }
+        out.json(&o);
+    } else if !out.quiet {
+        for (id, reasons) in &found.stages {
+            out.line(out.paint_out(Style::Bold, &definitions.pipelines.address(*id, &project.cwd)));
+            for reason in reasons {
+                out.line(format!("  {}", sentence(reason)));
+            }
+            if out.verbose > 0 {
+                for line in difference(project, &definitions, &locks, *id, &mut look)? {
+                    out.line(format!("    {line}"));
+                }
+            }
+        }
+        for (path, state, ..) in &found.data {
+            out.line(format!("data {}: {}", path.relative_to(&project.cwd), state.word()));
+        }
+        let fine = found.looked_at - found.stages.len();
+        out.say(match (found.stages.len(), fine) {
+            (0, 0) => "no stages here".to_string(),
+            (0, n) => format!("{} up to date", text::count(n, "stage")),
+            (stale, fine) => format!("{} stale, {fine} up to date", text::count(stale, "stage")),
+        });
+        if found.absent.0 > 0 {
+            let (n, bytes) = found.absent;
+            out.say(format!(
+                "{} not here, {}: lockstep pull, or lockstep repro",
+                text::count(n, "out"),
+                text::bytes(bytes)
+            ));
+        }
+    }
+    let _ = project.index().save();
+    Ok(code)
+}

@@ -1,0 +1,101 @@
+//! The machine-readable shapes of reasons and results.
+
+use serde_json::{Map, Value as Json, json};
+
+use crate::event::StageResult;
+use crate::lock::Command;
+use crate::path::RepoPath;
+use crate::pipeline::stage::Stage;
+use crate::run::fresh::Reason;
+use crate::store::Pin;
+use crate::value::Value;
+
+/// A reason as `status --json` and `repro --json` tell it. Paths count from `from`.
+pub fn reason(reason: &Reason, stage: &Stage, from: &RepoPath) -> Json {
+    let place = |path: &str| place(path, stage, from);
+    match reason {
+        Reason::NeverRun => json!({"kind": "never_run"}),
+        Reason::Always => json!({"kind": "always"}),
+        Reason::Forced => json!({"kind": "forced"}),
+        Reason::Cmd { old, new } => json!({"kind": "cmd", "old": command(old), "new": command(new)}),
+        Reason::Dep { path, state, old, new } => {
+            let mut o = object("dep", "path", place(path));
+            o.insert("state".into(), json!(state.word()));
+            pins(&mut o, old, new);
+            o.into()
+        }
+        Reason::Out { path, state, old, new } => {
+            let mut o = object("out", "path", place(path));
+            o.insert("state".into(), json!(state.word()));
+            pins(&mut o, old, new);
+            o.into()
+        }
+        Reason::Param { file, key, state, old, new } => {
+            let mut o = object("param", "file", place(file));
+            o.insert("key".into(), json!(key));
+            o.insert("state".into(), json!(state.word()));
+            for (name, value) in [("old", old), ("new", new)] {
+                if let Some(value) = value {
+                    o.insert(name.into(), json_value(value));
+                }
+            }
+            o.into()
+        }
+        Reason::Env { name, old, new } => {
+            let mut o = object("env", "name", name.clone());
+            for (name, value) in [("old", old), ("new", new)] {
+                if let Some(value) = value {
+                    o.insert(name.into(), json!(value));
+                }
+            }
+            o.into()
+        }
+        Reason::Definition { what, how } => json!({"kind": "definition", "what": what, "how": how}),
+    }
+}
+
+fn object(kind: &str, key: &str, value: String) -> Map<String, Json> {
+    let mut o = Map::new();
+    o.insert("kind".into(), json!(kind));
+    o.insert(key.into(), json!(value));
+    o
+}
+
+fn pins(o: &mut Map<String, Json>, old: &Option<Pin>, new: &Option<Pin>) {
+    for (name, pin) in [("old", old), ("new", new)] {
+        if let Some(pin) = pin {
+            o.insert(name.into(), json!(pin.id.hex()));
+        }
+    }
+}
+
+/// A path of a stage, which counts from its working folder, as seen from `from`.
+fn place(path: &str, stage: &Stage, from: &RepoPath) -> String {
+    match stage.wdir.join(path) {
+        Some(path) => path.relative_to(from),
+        None => path.to_string(),
+    }
+}
+
+fn command(command: &Command) -> Json {
+    match command {
+        Command::One(cmd) => json!(cmd),
+        Command::List(items) => json!(items),
+    }
+}
+
+/// Numbers that JSON lacks (`.nan`, `.inf`) become null, as JavaScript does it.
+pub fn json_value(value: &Value) -> Json {
+    serde_json::to_value(value).unwrap_or(Json::Null)
+}
+
+pub fn result(result: StageResult) -> &'static str {
+    match result {
+        StageResult::Ran => "ran",
+        StageResult::Restored => "restored",
+        StageResult::UpToDate => "up_to_date",
+        StageResult::Failed => "failed",
+        StageResult::Blocked => "blocked",
+        StageResult::Skipped => "skipped",
+    }
+}

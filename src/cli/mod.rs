@@ -1,0 +1,69 @@
+//! The counter: the only room that prints, and that asks for the environment, the clock and the current folder.
+//!
+//! Each command is one file in `commands/`: its arguments, whose doc comments are the help text, and a `run` that calls
+//! one function of the rooms below and prints the value that comes back.
+
+pub mod args;
+pub mod commands;
+pub mod format;
+pub mod output;
+pub mod progress;
+pub mod signals;
+pub mod text;
+
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+use clap::Parser;
+
+use crate::cli::args::{Cli, Global};
+use crate::cli::output::Output;
+use crate::error::{Error, Result};
+use crate::project::{Project, Surroundings};
+
+/// Parses the command line, runs the command, and turns what came of it into an exit code.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => {
+            let _ = e.print();
+            return ExitCode::from(if e.use_stderr() { 2 } else { 0 });
+        }
+    };
+    let out = Output::new(&cli.global);
+    match commands::run(cli, &out) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            out.error(&error);
+            ExitCode::from(error.kind.exit_code())
+        }
+    }
+}
+
+/// The repository of the folder where the command was typed, or of `-C`.
+pub fn open(global: &Global) -> Result<Project> {
+    Project::open(surroundings(global)?)
+}
+
+pub fn surroundings(global: &Global) -> Result<Surroundings> {
+    let here =
+        std::env::current_dir().map_err(|e| Error::missing("the current folder does not exist any more").because(e))?;
+    let cwd = match &global.directory {
+        Some(dir) => here.join(dir),
+        None => here,
+    };
+    let env: std::collections::BTreeMap<String, String> =
+        std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect();
+    let home = env.get("HOME").filter(|h| !h.is_empty()).map(std::path::PathBuf::from);
+    let config_home = env.get("XDG_CONFIG_HOME").filter(|h| !h.is_empty()).map(std::path::PathBuf::from);
+    let config_home = config_home.or_else(|| home.as_ref().map(|h| h.join(".config")));
+    Ok(Surroundings {
+        cwd,
+        now: SystemTime::now,
+        program: std::env::current_exe().map_err(|e| Error::io("find", "the program itself", e))?,
+        user_config: config_home.map(|c| c.join("lockstep").join("config.toml")),
+        home,
+        settings: Vec::new(),
+        env,
+    })
+}

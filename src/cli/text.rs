@@ -1,0 +1,40 @@
+//! Numbers as people read them.
+
+/// `4.1 GB`, in powers of 1000, as disks and networks are measured.
+pub fn bytes(n: u64) -> String {
+    let mut value = n as f64;
+    for unit in ["B", "kB", "MB", "GB", "TB"] {
+        if value < 999.5 || unit == "TB" {
+            return if unit == "B" { format!("{n} B") } else { format!("{value:.1} {unit}") };
+        }
+        value /= 1000.0;
+    }
+    unreachable!("the last unit returns")
+}
+
+/// `0.31s`, `42s`, `2m 05s`, `1h 02m`.
+pub fn seconds(s: f64) -> String {
+    match s {
+        s if s < 9.995 => format!("{s:.2}s"),
+        s if s < 59.5 => format!("{s:.0}s"),
+        s if s < 3599.5 => format!("{}m {:02}s", s.round() as u64 / 60, s.round() as u64 % 60),
+        s => format!("{}h {:02}m", s as u64 / 3600, s as u64 % 3600 / 60),
+    }
+}
+
+/// `1 stage`, `2 stages`.
+pub fn count(n: usize, one: &str) -> String {
+    if n == 1 { format!("1 {one}") } else { format!("{n} {one}s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_well() {
+        assert_eq!([0, 999, 1000, 1_234_567, 4_100_000_000].map(bytes), ["0 B", "999 B", "1.0 kB", "1.2 MB", "4.1 GB"]);
+        assert_eq!([0.0, 9.99, 42.3, 125.0, 3725.0].map(seconds), ["0.00s", "9.99s", "42s", "2m 05s", "1h 02m"]);
+        assert_eq!(count(1, "file") + &count(2, "file"), "1 file2 files");
+    }
+}

@@ -1,0 +1,333 @@
+//! One open repository: where things are, what the user wrote, what the locks say.
+//!
+//! Reading YAML is slow (1 MB takes 50 to 90 ms, ninja's whole null build of 10,000 edges 47 ms), so pipelines and
+//! locks are kept in a compiled form besides. It is keyed by the BLAKE3 hashes of every file that was read, not by their
+//! times: hashing a megabyte takes well under a millisecond, and cannot be fooled.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::{Config, Given, Sources};
+use crate::error::{Error, Kind, Result};
+use crate::git::{self, Repo};
+use crate::lock::{self, Lock};
+use crate::path::RepoPath;
+use crate::pipeline::graph::{self, Graph};
+use crate::pipeline::load::{self, Files};
+use crate::pipeline::stage::{FileId, Pipelines, Place};
+use crate::replace::replace_file;
+use crate::store::{ObjectId, StatIndex, Store};
+
+/// Renewed whenever a type in a compiled form changes.
+const COMPILED: u32 = 1;
+
+/// What the counter knows of the world and core code does not ask for itself.
+pub struct Surroundings {
+    /// Where the command was typed; absolute.
+    pub cwd: PathBuf,
+    pub env: BTreeMap<String, String>,
+    pub now: fn() -> SystemTime,
+    /// This very binary, for the watchdog.
+    pub program: PathBuf,
+    /// The user's own settings file, if there can be one.
+    pub user_config: Option<PathBuf>,
+    pub home: Option<PathBuf>,
+    /// Settings from the environment and the command line, from the weakest to the strongest.
+    pub settings: Vec<Given>,
+}
+
+pub struct Project {
+    pub repo: Repo,
+    pub config: Config,
+    /// Where the command was typed, from the top.
+    pub cwd: RepoPath,
+    pub around: Surroundings,
+    index: OnceLock<StatIndex>,
+    store: OnceLock<Store>,
+}
+
+/// What the user wrote, resolved and joined.
+pub struct Definitions {
+    pub pipelines: Pipelines,
+    pub graph: Graph,
+    /// Pipeline files that could not be read, each with all its mistakes.
+    pub broken: Vec<(RepoPath, Error)>,
+    /// `pipeline.yaml` files of other tools.
+    pub foreign: Vec<RepoPath>,
+    /// `dvc.yaml` files, for a hint.
+    pub dvc: Vec<RepoPath>,
+    pub rules: git::Rules,
+}
+
+/// The locks beside the pipeline files, by [`FileId`].
+pub struct Locks(pub Vec<Lock>);
+
+impl Locks {
+    pub fn of(&self, file: FileId) -> &Lock {
+        &self.0[file.0 as usize]
+    }
+}
+
+impl Project {
+    pub fn open(around: Surroundings) -> Result<Project> {
+        let repo = Repo::discover(&around.cwd)?;
+        let config = Config::load(&Sources {
+            files: around.user_config.iter().cloned().chain([repo.project_config(), repo.local_config()]).collect(),
+            given: around.settings.clone(),
+        })?;
+        let cwd = std::fs::canonicalize(&around.cwd).map_err(|e| Error::io("find", &around.cwd, e))?;
+        let cwd = RepoPath::from_absolute(&repo.top, &cwd).ok_or_else(|| {
+            Error::usage(format!("the name of the current folder is no UTF-8: {}", around.cwd.display()))
+        })?;
+        Ok(Project { repo, config, cwd, around, index: OnceLock::new(), store: OnceLock::new() })
+    }
+
+    pub fn top(&self) -> &Path {
+        &self.repo.top
+    }
+
+    /// The folder of what belongs to this project root in this worktree: compiled forms, journal, lock, asides.
+    pub fn state_dir(&self) -> PathBuf {
+        let root = self.repo.project_root.as_str();
+        let name = if root.is_empty() { "root".to_string() } else { root.replace('%', "%25").replace('/', "%2F") };
+        self.repo.worktree_dir().join("state").join(name)
+    }
+
+    pub fn logs_dir(&self) -> PathBuf {
+        self.repo.worktree_dir().join("logs")
+    }
+
+    pub fn store_dir(&self) -> PathBuf {
+        let root = self.repo.project_root.on_disk(self.top());
+        self.config.cache_dir(&root, self.around.home.as_deref()).unwrap_or_else(|| self.repo.store_dir())
+    }
+
+    pub fn store(&self) -> &Store {
+        self.store.get_or_init(|| {
+            Store::open(&self.store_dir(), self.config.cache_links().iter().map(|s| s.to_string()).collect())
+        })
+    }
+
+    pub fn index(&self) -> &StatIndex {
+        self.index.get_or_init(|| StatIndex::open(&self.repo.worktree_dir().join("index"), self.top()))
+    }
+
+    /// The settings' shell where it is not `sh`.
+    pub fn shell(&self) -> Option<String> {
+        Some(self.config.shell().to_string()).filter(|s| s != "sh")
+    }
+
+    /// All pipelines of the project, from the compiled form where nothing changed. A file that cannot be read stands in
+    /// `broken`; a graph that cannot be is an error.
+    pub fn definitions(&self) -> Result<Definitions> {
+        match self.load()? {
+            (definitions, None) => Ok(definitions),
+            (_, Some(error)) => Err(error),
+        }
+    }
+
+    /// The same, where the graph does not matter: one that cannot be is empty.
+    pub fn definitions_without_graph(&self) -> Result<Definitions> {
+        Ok(self.load()?.0)
+    }
+
+    /// All pipelines, and what is wrong with their graph.
+    fn load(&self) -> Result<(Definitions, Option<Error>)> {
+        let compiled = self.compiled();
+        let skip = compiled.as_ref().map(|c| skipped(&c.pipelines)).unwrap_or_default();
+        let mut found = git::discover(&self.repo, &skip)?;
+        if let Some(c) = compiled
+            && c.paths == found.pipelines
+            && self.unchanged(&c.inputs)
+        {
+            let definitions = Definitions {
+                pipelines: c.pipelines,
+                graph: c.graph,
+                broken: Vec::new(),
+                foreign: c.foreign,
+                dvc: found.dvc,
+                rules: found.rules,
+            };
+            return Ok((definitions, None));
+        }
+        let files = self.files();
+        let mut loaded = load::load(&files, &found.pipelines, &self.repo.project_root);
+        // A pipeline file inside of what was an out, and is none any more, was not looked for.
+        if skipped(&loaded.pipelines) != skip {
+            found = git::discover(&self.repo, &skipped(&loaded.pipelines))?;
+            loaded = load::load(&files, &found.pipelines, &self.repo.project_root);
+        }
+        let (graph, wrong) = match graph::build(&loaded.pipelines) {
+            Ok(graph) => (graph, None),
+            Err(error) => (Graph::default(), Some(error)),
+        };
+        let broken: Vec<_> = loaded
+            .broken
+            .iter()
+            .map(|(path, problems)| (path.clone(), crate::pipeline::problem::render(problems)))
+            .collect();
+        if broken.is_empty() && wrong.is_none() {
+            self.keep_compiled(&Compiled {
+                paths: found.pipelines,
+                inputs: loaded.inputs,
+                foreign: loaded.foreign.clone(),
+                pipelines: loaded.pipelines.clone(),
+                graph: graph.clone(),
+            });
+        }
+        let definitions = Definitions {
+            pipelines: loaded.pipelines,
+            graph,
+            broken,
+            foreign: loaded.foreign,
+            dvc: found.dvc,
+            rules: found.rules,
+        };
+        Ok((definitions, wrong))
+    }
+
+    pub fn files(&self) -> Worktree<'_> {
+        Worktree { top: self.top() }
+    }
+
+    fn unchanged(&self, inputs: &[(Place, Option<[u8; 32]>)]) -> bool {
+        let files = self.files();
+        inputs.iter().all(|(place, hash)| match files.read(place) {
+            Ok(bytes) => bytes.map(|b| ObjectId::of(&b).0) == *hash,
+            Err(_) => false,
+        })
+    }
+
+    fn compiled(&self) -> Option<Compiled> {
+        read_compiled(&self.state_dir().join("pipelines"))
+    }
+
+    /// A cache: that it cannot be written (a read-only checkout) is no failure.
+    fn keep_compiled(&self, compiled: &Compiled) {
+        write_compiled(&self.state_dir().join("pipelines"), compiled);
+    }
+
+    /// The path of the lock beside a pipeline file.
+    pub fn lock_path(pipeline: &RepoPath) -> RepoPath {
+        pipeline.parent().and_then(|dir| dir.join("pipeline.lock")).unwrap_or_default()
+    }
+
+    /// Every lock, read now; parsed only where its bytes are not those of the last time.
+    pub fn locks(&self, definitions: &Definitions) -> Result<Locks> {
+        let kept_at = self.state_dir().join("locks");
+        let mut kept: BTreeMap<RepoPath, ([u8; 32], Lock)> = read_compiled(&kept_at).unwrap_or_default();
+        let mut all_kept = true;
+        let mut read = Vec::with_capacity(definitions.pipelines.files.len());
+        for file in &definitions.pipelines.files {
+            let path = Self::lock_path(&file.path);
+            let Some(bytes) = self.files().read(&Place::Repo(path.clone()))? else {
+                read.push((path, ([0; 32], Lock::default())));
+                continue;
+            };
+            let hash = ObjectId::of(&bytes).0;
+            let lock = match kept.remove(&path) {
+                Some((known, lock)) if known == hash => lock,
+                _ => {
+                    all_kept = false;
+                    parse_lock(&path, &bytes)?
+                }
+            };
+            read.push((path, (hash, lock)));
+        }
+        if !all_kept {
+            write_compiled(&kept_at, &read.iter().map(|(p, l)| (p, l)).collect::<BTreeMap<_, _>>());
+        }
+        Ok(Locks(read.into_iter().map(|(_, (_, lock))| lock).collect()))
+    }
+
+    /// Reads one lock as it is on disk now; `None` if there is none.
+    pub fn read_lock(&self, path: &RepoPath) -> Result<Option<Lock>> {
+        match self.files().read(&Place::Repo(path.clone()))? {
+            Some(bytes) => parse_lock(path, &bytes).map(Some),
+            None => Ok(None),
+        }
+    }
+}
+
+fn parse_lock(path: &RepoPath, bytes: &[u8]) -> Result<Lock> {
+    let text = std::str::from_utf8(bytes)
+        .map_err(|_| Error::usage(format!("{path} is no UTF-8 text")).hint(format!("git checkout {path}")))?;
+    lock::read(path.as_str(), text)
+}
+
+/// Where no pipeline file is looked for: inside of what stages make, and of tracked data.
+fn skipped(pipelines: &Pipelines) -> Vec<RepoPath> {
+    let outs = pipelines.stages.iter().flat_map(|s| &s.outs).map(|o| &o.path);
+    let scratch = pipelines.stages.iter().flat_map(|s| &s.scratch).map(|s| &s.path);
+    let data = pipelines.files.iter().flat_map(|f| &f.data).map(|d| &d.path);
+    let mut all: Vec<RepoPath> = outs.chain(scratch).chain(data).cloned().collect();
+    all.sort();
+    all
+}
+
+#[derive(Serialize, Deserialize)]
+struct Compiled {
+    paths: Vec<RepoPath>,
+    inputs: Vec<(Place, Option<[u8; 32]>)>,
+    foreign: Vec<RepoPath>,
+    pipelines: Pipelines,
+    graph: Graph,
+}
+
+/// A compiled form: version, hash of the rest, the rest. Anything amiss means that it is made anew.
+fn read_compiled<T: for<'a> Deserialize<'a>>(path: &Path) -> Option<T> {
+    let bytes = std::fs::read(path).ok()?;
+    let (head, body) = bytes.split_at_checked(36)?;
+    if head[..4] != COMPILED.to_le_bytes() || head[4..] != ObjectId::of(body).0 {
+        return None;
+    }
+    postcard::from_bytes(body).ok()
+}
+
+fn write_compiled<T: Serialize>(path: &Path, value: &T) {
+    let Ok(body) = postcard::to_stdvec(value) else { return };
+    let mut bytes = COMPILED.to_le_bytes().to_vec();
+    bytes.extend(ObjectId::of(&body).0);
+    bytes.extend(body);
+    // Two readers may get here at once: each writes its own temporary file, and either result is right.
+    let temp = path.with_extension(format!("new-{}", std::process::id()));
+    let written = path.parent().is_some_and(|dir| std::fs::create_dir_all(dir).is_ok())
+        && std::fs::write(&temp, bytes).is_ok()
+        && std::fs::rename(&temp, path).is_ok();
+    if !written {
+        let _ = std::fs::remove_file(&temp);
+    }
+}
+
+/// The files of the worktree, as they are now.
+pub struct Worktree<'a> {
+    top: &'a Path,
+}
+
+impl Files for Worktree<'_> {
+    fn top(&self) -> &Path {
+        self.top
+    }
+
+    fn read(&self, place: &Place) -> Result<Option<Vec<u8>>> {
+        let path = match place {
+            Place::Repo(path) => path.on_disk(self.top),
+            Place::Outside(path) => self.top.join(path),
+            Place::Url(url) => return Err(Error::new(Kind::Usage, format!("{url} is no file that can be read here"))),
+        };
+        match std::fs::read(&path) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => Ok(None),
+            Err(e) => Err(Error::io("read", &path, e)),
+        }
+    }
+}
+
+/// Writes a lock file in one step; an empty lock has no file.
+pub fn write_lock(top: &Path, path: &RepoPath, lock: &Lock) -> Result<()> {
+    replace_file(&path.on_disk(top), lock::write(lock).as_bytes())
+}

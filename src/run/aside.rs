@@ -1,0 +1,191 @@
+//! The last good outputs of a stage, out of its way while it runs.
+//!
+//! Before a stage runs its outs are renamed into a folder of lockstep's own; a rename costs the same for a byte and for
+//! a terabyte. When the stage fails they are renamed back; when lockstep is killed the next command that takes the
+//! workspace lock does that. Each entry is a folder that describes itself, so that no list has to be in step with it:
+//!
+//!     aside/<n>/path      the out's path, written before the rename
+//!     aside/<n>/it        the out, or
+//!     aside/<n>/sibling   if the out lies on another filesystem: it stands beside its place, under this name
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+use crate::path::RepoPath;
+
+pub struct Asides {
+    dir: PathBuf,
+    top: PathBuf,
+}
+
+/// One out that was set aside.
+#[derive(Debug)]
+pub struct Aside {
+    /// The entry's own folder.
+    entry: PathBuf,
+    /// Where the bytes are now.
+    it: PathBuf,
+    pub out: RepoPath,
+}
+
+impl Asides {
+    pub fn new(dir: PathBuf, top: PathBuf) -> Asides {
+        Asides { dir, top }
+    }
+
+    /// Renames the out away; `None` if there is nothing at its place.
+    pub fn take(&self, out: &RepoPath) -> Result<Option<Aside>> {
+        let place = out.on_disk(&self.top);
+        match fs::symlink_metadata(&place) {
+            Ok(_) => {}
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
+            Err(e) => return Err(Error::io("look at", &place, e)),
+        }
+        let entry = self.new_entry()?;
+        let path = entry.join("path");
+        fs::write(&path, out.as_str()).map_err(|e| Error::io("write", &path, e))?;
+        let it = entry.join("it");
+        match fs::rename(&place, &it) {
+            Ok(()) => Ok(Some(Aside { entry, it, out: out.clone() })),
+            Err(e) if e.kind() == ErrorKind::CrossesDevices => {
+                let name = format!(".{}.lockstep-aside", out.name());
+                let note = entry.join("sibling");
+                fs::write(&note, &name).map_err(|e| Error::io("write", &note, e))?;
+                let it = place.with_file_name(name);
+                fs::rename(&place, &it).map_err(|e| Error::io("set aside", &place, e))?;
+                Ok(Some(Aside { entry, it, out: out.clone() }))
+            }
+            Err(e) => {
+                let _ = fs::remove_dir_all(&entry);
+                Err(Error::io("set aside", &place, e))
+            }
+        }
+    }
+
+    fn new_entry(&self) -> Result<PathBuf> {
+        fs::create_dir_all(&self.dir).map_err(|e| Error::io("create", &self.dir, e))?;
+        let mut n = 0u64;
+        loop {
+            let entry = self.dir.join(n.to_string());
+            match fs::create_dir(&entry) {
+                Ok(()) => return Ok(entry),
+                Err(e) if e.kind() == ErrorKind::AlreadyExists => n += 1,
+                Err(e) => return Err(Error::io("create", &entry, e)),
+            }
+        }
+    }
+
+    /// What a killed run left here, oldest first.
+    pub fn left(&self) -> Result<Vec<Aside>> {
+        let mut found = Vec::new();
+        let entries = match fs::read_dir(&self.dir) {
+            Ok(entries) => entries,
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(found),
+            Err(e) => return Err(Error::io("read", &self.dir, e)),
+        };
+        let mut names: Vec<u64> = entries.flatten().filter_map(|e| e.file_name().to_str()?.parse().ok()).collect();
+        names.sort();
+        for n in names {
+            let entry = self.dir.join(n.to_string());
+            let path = fs::read_to_string(entry.join("path")).ok();
+            let out = path.filter(|p| !p.is_empty()).and_then(|p| RepoPath::root().join(&p));
+            let Some(out) = out else {
+                // Killed before the rename: the out never left its place.
+                let _ = fs::remove_dir_all(&entry);
+                continue;
+            };
+            let it = match fs::read_to_string(entry.join("sibling")) {
+                Ok(name) if !name.contains('/') && !entry.join("it").exists() => {
+                    out.on_disk(&self.top).with_file_name(name)
+                }
+                _ => entry.join("it"),
+            };
+            if fs::symlink_metadata(&it).is_ok() {
+                found.push(Aside { entry, it, out });
+            } else {
+                let _ = fs::remove_dir_all(&entry);
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl Aside {
+    /// Back to its place, which must be empty.
+    pub fn put_back(self, top: &Path) -> Result<()> {
+        let place = self.out.on_disk(top);
+        if let Some(parent) = place.parent() {
+            fs::create_dir_all(parent).map_err(|e| Error::io("create", parent, e))?;
+        }
+        fs::rename(&self.it, &place).map_err(|e| {
+            Error::io("put back", &place, e).hint(format!("the last good output is at {}", self.it.display()))
+        })?;
+        let _ = fs::remove_dir_all(&self.entry);
+        Ok(())
+    }
+
+    /// Moves it to `to`, for keeps.
+    pub fn keep(self, to: &Path) -> Result<()> {
+        move_to(&self.it, to)?;
+        let _ = fs::remove_dir_all(&self.entry);
+        Ok(())
+    }
+
+    /// The new output is recorded: the old one goes.
+    pub fn forget(self) {
+        if self.it.is_dir() && !self.it.is_symlink() {
+            let _ = fs::remove_dir_all(&self.it);
+        } else {
+            let _ = fs::remove_file(&self.it);
+        }
+        let _ = fs::remove_dir_all(&self.entry);
+    }
+}
+
+/// A rename, or beside its place where the log folder is on another filesystem.
+pub fn move_to(from: &Path, to: &Path) -> Result<PathBuf> {
+    if let Some(parent) = to.parent() {
+        fs::create_dir_all(parent).map_err(|e| Error::io("create", parent, e))?;
+    }
+    match fs::rename(from, to) {
+        Ok(()) => Ok(to.to_path_buf()),
+        Err(e) if e.kind() == ErrorKind::CrossesDevices => {
+            let name = from.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+            let sibling = from.with_file_name(format!(".{}.lockstep-kept", name.trim_start_matches('.')));
+            fs::rename(from, &sibling).map_err(|e| Error::io("move", from, e))?;
+            Ok(sibling)
+        }
+        Err(e) => Err(Error::io("move", from, e)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn comes_back_after_a_kill() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = dir.path().join("top");
+        fs::create_dir_all(top.join("m/d")).unwrap();
+        fs::write(top.join("m/d/f"), "1").unwrap();
+        fs::write(top.join("o"), "2").unwrap();
+        let asides = Asides::new(dir.path().join("aside"), top.clone());
+        let path = |s: &str| RepoPath::root().join(s).unwrap();
+        assert!(asides.take(&path("nothing")).unwrap().is_none());
+        drop((asides.take(&path("m/d")).unwrap(), asides.take(&path("o")).unwrap()));
+        assert!(!top.join("m/d").exists() && !top.join("o").exists());
+        // A kill between the note and the rename leaves an entry without bytes.
+        fs::create_dir(dir.path().join("aside/7")).unwrap();
+        fs::write(dir.path().join("aside/7/path"), "x").unwrap();
+        for aside in asides.left().unwrap() {
+            aside.put_back(&top).unwrap();
+        }
+        assert_eq!(fs::read_to_string(top.join("m/d/f")).unwrap(), "1");
+        assert_eq!(fs::read_to_string(top.join("o")).unwrap(), "2");
+        assert!(asides.left().unwrap().is_empty());
+        assert_eq!(fs::read_dir(dir.path().join("aside")).unwrap().count(), 0);
+    }
+}

@@ -1,0 +1,111 @@
+//! The run cache: results of earlier runs, by stage key.
+//!
+//! An entry holds the lock entry of a successful run and its run record: who ran it, where, when, with which lockstep.
+//! A key may have several entries, where runs differed; the newest comes first. Entries are only ever added, or
+//! withdrawn by `cache drop`.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Result;
+use crate::lock::{self, Lock, StageLock};
+use crate::pipeline::stage::Stage;
+use crate::project::Project;
+use crate::run::fresh::{Facts, always_runs};
+use crate::store::{ObjectId, Store};
+use crate::value::Value;
+
+/// The version of the entries.
+const VERSION: u32 = 1;
+
+/// When, where and by whom a stage was run. Never part of the lock.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// RFC 3339, UTC.
+    pub start: String,
+    pub seconds: f64,
+    pub host: String,
+    pub user: String,
+    pub platform: String,
+    pub lockstep: String,
+    /// What Git had checked out.
+    pub commit: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct EntryFile {
+    version: u32,
+    record: RunRecord,
+    /// The entry, spelled as in a lock file of this one stage.
+    lock: String,
+    /// What the key was computed from, for people.
+    manifest: String,
+}
+
+/// May the result of this stage be reused by key? Not if it runs each time, has no result, or builds on its old one.
+pub fn is_cacheable(stage: &Stage) -> bool {
+    !stage.outs.is_empty() && !always_runs(stage) && !stage.outs.iter().any(|o| o.persist)
+}
+
+/// Remembers a result.
+pub fn put(store: &Store, entry: &StageLock, record: &RunRecord) -> Result<()> {
+    let lock = Lock { stages: [("stage".to_string(), entry.clone())].into(), ..Lock::default() };
+    let file = EntryFile {
+        version: VERSION,
+        record: record.clone(),
+        lock: lock::write(&lock),
+        manifest: lock::manifest(entry),
+    };
+    let bytes = serde_json::to_vec_pretty(&file).unwrap_or_default();
+    store.put_run(&entry.key, &bytes)
+}
+
+/// Earlier results of a key, the newest first. What cannot be read is passed over: it is a miss.
+pub fn get(store: &Store, key: &ObjectId) -> Vec<(StageLock, RunRecord)> {
+    store.get_runs(key).unwrap_or_default().iter().filter_map(|bytes| parse(bytes, key)).collect()
+}
+
+fn parse(bytes: &[u8], key: &ObjectId) -> Option<(StageLock, RunRecord)> {
+    let file: EntryFile = serde_json::from_slice(bytes).ok()?;
+    if file.version != VERSION {
+        return None;
+    }
+    let entry = lock::read("run cache entry", &file.lock).ok()?.stages.remove("stage")?;
+    // An entry under a foreign key would make the lock say what is not so.
+    (entry.key == *key && lock::key(&entry) == *key).then_some((entry, file.record))
+}
+
+/// Had that run the very params that are there now? 1 and 1.0 are one number, and so one key and no reason to run; but a
+/// command that reads the file may treat them differently, so a result is reused only for the same type.
+pub fn fits(entry: &StageLock, now: &Facts) -> bool {
+    entry.params.iter().all(|(file, values)| {
+        let now = now.params.get(file).and_then(Option::as_ref);
+        now.is_some_and(|now| values.iter().all(|(key, v)| now.get(key).is_some_and(|w| same_types(v, w))))
+    })
+}
+
+fn same_types(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Int(_), Value::Float(_)) | (Value::Float(_), Value::Int(_)) => false,
+        (Value::List(a), Value::List(b)) => a.iter().zip(b).all(|(a, b)| same_types(a, b)),
+        (Value::Map(a), Value::Map(b)) => {
+            a.iter().all(|(key, v)| b.iter().find(|(k, _)| k == key).is_none_or(|(_, w)| same_types(v, w)))
+        }
+        _ => true,
+    }
+}
+
+/// The record of a run that took `seconds` until now.
+pub fn record_now(project: &Project, seconds: f64, commit: &Option<String>) -> RunRecord {
+    let start = (project.around.now)() - std::time::Duration::from_secs_f64(seconds.max(0.0));
+    let uname = rustix::system::uname();
+    let env = |name: &str| project.around.env.get(name).cloned();
+    RunRecord {
+        start: humantime::format_rfc3339_seconds(start).to_string(),
+        seconds: (seconds * 1000.0).round() / 1000.0,
+        host: uname.nodename().to_string_lossy().into_owned(),
+        user: env("USER").or_else(|| env("LOGNAME")).unwrap_or_else(|| "unknown".into()),
+        platform: format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH),
+        lockstep: env!("CARGO_PKG_VERSION").into(),
+        commit: commit.clone(),
+    }
+}

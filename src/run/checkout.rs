@@ -1,0 +1,135 @@
+//! `checkout`: brings outs and data in the workspace to what the lock says.
+
+use std::time::Duration;
+
+use crate::error::{Error, Kind, Result};
+use crate::event::Sink;
+use crate::path::RepoPath;
+use crate::project::{Definitions, Project};
+use crate::run::aside::Asides;
+use crate::run::fold::{overlay, put_asides_back};
+use crate::run::look::{IgnoreRules, Look};
+use crate::run::select::Selected;
+use crate::run::workspace;
+use crate::store::Pin;
+
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Overwrite changes that are saved nowhere.
+    pub force: bool,
+    /// Link again what is in place already.
+    pub relink: bool,
+    pub wait: Option<Duration>,
+    pub command: String,
+}
+
+#[derive(Debug, Default)]
+pub struct CheckedOut {
+    pub restored: Vec<RepoPath>,
+    /// Pinned, and not in the store.
+    pub missing: Vec<RepoPath>,
+    /// Changed by hand, saved nowhere, and left alone.
+    pub unsaved: Vec<RepoPath>,
+}
+
+/// Restores what was selected. Nothing is touched if something unsaved would be overwritten, unless forced.
+pub fn checkout(
+    project: &Project,
+    definitions: &Definitions,
+    selected: &Selected,
+    options: &Options,
+    sink: &dyn Sink,
+) -> Result<CheckedOut> {
+    let _lock = workspace::take(project, &options.command, options.wait, sink)?;
+    let asides = Asides::new(project.state_dir().join("aside"), project.top().into());
+    put_asides_back(project, &asides, sink)?;
+    let mut look = Look::new(project, definitions, sink);
+    let mut locks = project.locks(definitions)?;
+    look.sweep(&selected.named);
+    overlay(project, definitions, &mut locks, &mut look)?;
+
+    let mut done = CheckedOut::default();
+    let mut todo: Vec<(&RepoPath, Pin, bool)> = Vec::new();
+    for (path, pin) in pinned(definitions, selected, &locks) {
+        let now = look.out(path)?;
+        let fits = now.is_some_and(|n| n.id == pin.id && n.executable == pin.executable);
+        if fits && !options.relink {
+            continue;
+        }
+        if !project.store().contains(&pin)? {
+            if !fits {
+                done.missing.push(path.clone());
+            }
+            continue;
+        }
+        if let Some(now) = now
+            && !fits
+            && !options.force
+            && !project.store().contains(&now)?
+        {
+            done.unsaved.push(path.clone());
+            continue;
+        }
+        todo.push((path, pin, now.is_some()));
+    }
+    if !done.unsaved.is_empty() {
+        let names: Vec<&str> = done.unsaved.iter().map(RepoPath::as_str).collect();
+        return Err(Error::new(
+            Kind::Check,
+            format!("{} changed and saved nowhere; nothing was touched", were(&names)),
+        )
+        .hint("throw the changes away: lockstep checkout --force")
+        .hint("or record them: lockstep commit"));
+    }
+    for (path, pin, is_there) in todo {
+        let aside = if is_there { asides.take(path)? } else { None };
+        let rules = IgnoreRules(&definitions.rules);
+        match project.store().restore(project.index(), project.top(), path, &pin, &rules, sink) {
+            Ok(()) => {
+                if let Some(aside) = aside {
+                    aside.forget();
+                }
+                done.restored.push(path.clone());
+            }
+            Err(error) => {
+                if let Some(aside) = aside {
+                    aside.put_back(project.top())?;
+                }
+                return Err(error);
+            }
+        }
+    }
+    let _ = project.index().save();
+    Ok(done)
+}
+
+fn were(names: &[&str]) -> String {
+    format!("{} {}", names.join(", "), if names.len() == 1 { "was" } else { "were" })
+}
+
+/// Every selected path that lockstep stores, with what the lock says of it.
+fn pinned<'a>(
+    definitions: &'a Definitions,
+    selected: &Selected,
+    locks: &crate::project::Locks,
+) -> Vec<(&'a RepoPath, Pin)> {
+    let mut all = Vec::new();
+    for id in &selected.named {
+        let stage = definitions.pipelines.stage(*id);
+        let Some(entry) = locks.of(stage.file).stages.get(&stage.name) else { continue };
+        for out in stage.outs.iter().filter(|o| o.cache) {
+            if let Some(locked) = entry.outs.get(&out.spelled) {
+                all.push((&out.path, locked.pin));
+            }
+        }
+    }
+    for (f, file) in definitions.pipelines.files.iter().enumerate() {
+        let whole = selected.files.iter().any(|id| id.0 as usize == f);
+        for data in &file.data {
+            if whole || selected.data.iter().any(|d| d.is_in(&data.path)) {
+                all.extend(locks.0[f].data.get(&data.spelled).map(|pin| (&data.path, *pin)));
+            }
+        }
+    }
+    all
+}

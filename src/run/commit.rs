@@ -1,0 +1,196 @@
+//! `commit`: records what is in the workspace as if the stages had just run; `commit --kept`: what a refused run made.
+
+use std::time::Duration;
+
+use crate::error::{Error, Kind, Result};
+use crate::event::Sink;
+use crate::lock;
+use crate::path::RepoPath;
+use crate::pipeline::stage::StageId;
+use crate::project::{Definitions, Project};
+use crate::run::aside::Asides;
+use crate::run::cache;
+use crate::run::execute::record_metrics;
+use crate::run::fold::{fold, overlay, put_asides_back};
+use crate::run::fresh::{self, Reason, judge};
+use crate::run::journal::{Change, Journal, Record};
+use crate::run::logs::Logs;
+use crate::run::look::{Look, look};
+use crate::run::record::{Job, record_now};
+use crate::run::select::Selected;
+use crate::run::status::sentence;
+use crate::run::{ignore, workspace};
+use crate::store::{Ask, Pin};
+
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Also where inputs are not what the lock says.
+    pub force: bool,
+    pub wait: Option<Duration>,
+    pub command: String,
+}
+
+/// Stages whose inputs differ from the lock, with why: somebody has to confirm that their outputs fit.
+#[derive(Debug)]
+pub struct Doubt {
+    pub stage: StageId,
+    pub reasons: Vec<Reason>,
+}
+
+#[derive(Debug, Default)]
+pub struct Committed {
+    pub stages: Vec<StageId>,
+    pub written: Vec<RepoPath>,
+}
+
+/// Records the selected stages and data. `confirm` is asked about stages whose inputs changed, unless forced.
+pub fn commit(
+    project: &Project,
+    definitions: &Definitions,
+    selected: &Selected,
+    options: &Options,
+    sink: &dyn Sink,
+    confirm: &dyn Fn(&Doubt) -> Result<()>,
+) -> Result<Committed> {
+    let _lock = workspace::take(project, &options.command, options.wait, sink)?;
+    put_asides_back(project, &Asides::new(project.state_dir().join("aside"), project.top().into()), sink)?;
+    let mut look = Look::new(project, definitions, sink);
+    let mut locks = project.locks(definitions)?;
+    look.sweep(&selected.named);
+    let mut records = overlay(project, definitions, &mut locks, &mut look)?;
+    let mut jobs = Vec::new();
+    let shell = project.shell();
+    let mut committed = Committed::default();
+    for id in definitions.graph.order().iter().copied().filter(|id| selected.named.contains(id)) {
+        let stage = definitions.pipelines.stage(id);
+        let facts = look.facts(id)?;
+        let address = definitions.pipelines.address(id, &project.cwd);
+        let old = locks.of(stage.file).stages.get(&stage.name).cloned();
+        if let Some((out, _)) = stage.outs.iter().zip(&facts.outs).find(|(_, pin)| pin.is_none()) {
+            return Err(Error::missing(format!("the output {} of stage {address} does not exist", out.path))
+                .hint(format!("make it: lockstep repro {address}")));
+        }
+        if let Some((dep, _)) = stage.deps.iter().zip(&facts.deps).find(|(_, pin)| pin.is_none()) {
+            return Err(Error::missing(format!("stage {address} needs {}, which does not exist", dep.spelled)));
+        }
+        let reasons = judge(stage, &shell, &facts, old.as_ref());
+        let doubtful = reasons.iter().any(|r| *r != Reason::Always);
+        if doubtful && !options.force {
+            confirm(&Doubt { stage: id, reasons })?;
+        }
+        let mut entry = fresh::entry(stage, &shell, &facts, &facts.outs);
+        record_metrics(project, stage, &mut entry);
+        // An entry that says the same keeps its spelling.
+        if let Some(old) = &old
+            && old.key == entry.key
+            && old.outs == entry.outs
+        {
+            entry = old.clone();
+        }
+        let store = stage.outs.iter().zip(&facts.outs).filter_map(|(o, pin)| Some((o.path.clone(), (*pin)?)));
+        let run =
+            cache::is_cacheable(stage).then(|| cache::record_now(project, 0.0, &project.repo.head().ok().flatten()));
+        let path = Project::lock_path(&definitions.pipelines.file(stage.file).path);
+        let change = Change::Stage { name: stage.name.clone(), old: old.map(Box::new), new: Box::new(entry) };
+        let record = Some(Record { lock: path, change });
+        jobs.push(Job { stage: Some(id), store: store.collect(), run, record, replaced: vec![], log: None });
+        committed.stages.push(id);
+    }
+    let whole = |f: usize| selected.files.iter().any(|id| id.0 as usize == f);
+    for (f, file) in definitions.pipelines.files.iter().enumerate() {
+        for entry in &file.data {
+            if !whole(f) && !selected.data.iter().any(|d| d.is_in(&entry.path)) {
+                continue;
+            }
+            let Some(pin) = look.out(&entry.path)? else {
+                return Err(Error::missing(format!("the data {} does not exist", entry.path)));
+            };
+            let old = locks.0[f].data.get(&entry.spelled).copied();
+            let change = Change::Data { path: entry.spelled.clone(), old, new: pin };
+            let record = Some(Record { lock: Project::lock_path(&file.path), change });
+            let store = vec![(entry.path.clone(), pin)];
+            jobs.push(Job { stage: None, store, run: None, record, replaced: vec![], log: None });
+        }
+    }
+    let chosen = committed.stages.iter().copied().collect();
+    committed.written = ignore::write(project, definitions, &locks, &chosen)?;
+    records.extend(jobs.iter().filter_map(|j| j.record.clone()));
+    let mut journal = Journal::at(project.state_dir().join("journal"));
+    record_now(project, sink, &mut journal, jobs)?;
+    committed.written.extend(fold(project, definitions, &records, &[], sink)?);
+    journal.clear()?;
+    let _ = project.index().save();
+    Ok(committed)
+}
+
+/// Records the outputs of the newest run of a stage that was refused because an input changed, against the inputs as
+/// they were pinned before it. The outputs return from the log folder to their places.
+pub fn commit_kept(
+    project: &Project,
+    definitions: &Definitions,
+    id: StageId,
+    options: &Options,
+    sink: &dyn Sink,
+) -> Result<Committed> {
+    let _lock = workspace::take(project, &options.command, options.wait, sink)?;
+    let asides = Asides::new(project.state_dir().join("aside"), project.top().into());
+    put_asides_back(project, &asides, sink)?;
+    let stage = definitions.pipelines.stage(id);
+    let address = definitions.pipelines.address(id, &project.cwd);
+    let file = &definitions.pipelines.file(stage.file).path;
+    let Some(log) = Logs::new(project.logs_dir()).last_refused(file, &stage.name) else {
+        return Err(Error::missing(format!("no refused run of stage {address} is kept"))
+            .hint("outputs are kept when an input changed while the stage ran"));
+    };
+    let text = std::fs::read_to_string(log.inputs()).map_err(|e| Error::io("read", log.inputs(), e))?;
+    let entry = lock::read("the kept run", &text)?.stages.remove(&stage.name).ok_or_else(|| {
+        Error::new(Kind::Missing, format!("the kept run in {} is not one of stage {address}", log.dir.display()))
+    })?;
+    let mut replaced = Vec::new();
+    for out in &stage.outs {
+        let kept = log.kept(&out.path);
+        if std::fs::symlink_metadata(&kept).is_ok() {
+            replaced.extend(asides.take(&out.path)?.map(|aside| (aside, false)));
+            crate::run::aside::move_to(&kept, &out.path.on_disk(project.top()))?;
+        }
+    }
+    let asks: Vec<Ask> = stage.outs.iter().map(|o| Ask::repo(&o.path)).collect();
+    let now = look(project, definitions, &asks, sink);
+    let mut store: Vec<(RepoPath, Pin)> = Vec::new();
+    for (out, now) in stage.outs.iter().zip(now) {
+        let pin = entry.outs.get(&out.spelled).map(|o| o.pin);
+        match (now?, pin) {
+            (Some(now), Some(pin)) if now.id == pin.id => store.push((out.path.clone(), pin)),
+            _ => {
+                for (aside, _) in replaced {
+                    let place = aside.out.on_disk(project.top());
+                    let _ = crate::run::aside::move_to(&place, &log.kept(&aside.out));
+                    let _ = aside.put_back(project.top());
+                }
+                return Err(Error::missing(format!("{} is not what the refused run of {address} left", out.path))
+                    .hint(format!("run the stage again: lockstep repro {address}")));
+            }
+        }
+    }
+    let locks = project.locks(definitions)?;
+    let old = locks.of(stage.file).stages.get(&stage.name).cloned();
+    let run = cache::is_cacheable(stage).then(|| cache::record_now(project, 0.0, &None));
+    let change = Change::Stage { name: stage.name.clone(), old: old.map(Box::new), new: Box::new(entry) };
+    let record = Record { lock: Project::lock_path(file), change };
+    let written = ignore::write(project, definitions, &locks, &[id].into())?;
+    let mut journal = Journal::at(project.state_dir().join("journal"));
+    let records = vec![record.clone()];
+    let job = Job { stage: Some(id), store, run, record: Some(record), replaced, log: Some(log.clone()) };
+    record_now(project, sink, &mut journal, vec![job])?;
+    let mut committed = Committed { stages: vec![id], written };
+    committed.written.extend(fold(project, definitions, &records, &[], sink)?);
+    journal.clear()?;
+    let _ = std::fs::remove_file(log.inputs());
+    let _ = project.index().save();
+    Ok(committed)
+}
+
+/// For a stage's doubt, as text.
+pub fn doubt_sentence(doubt: &Doubt) -> String {
+    doubt.reasons.iter().map(sentence).collect::<Vec<_>>().join(", ")
+}

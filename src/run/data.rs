@@ -1,0 +1,118 @@
+//! Tracked data that stages need: pinned and stored where it changed, restored where it is missing.
+
+use crate::error::{Error, Result};
+use crate::event::{Event, Sink};
+use crate::path::RepoPath;
+use crate::pipeline::stage::{Data, Pipelines, Place, StageId};
+use crate::project::{Definitions, Project};
+use crate::run::journal::{Change, Record};
+use crate::run::look::IgnoreRules;
+use crate::run::record::Job;
+use crate::run::repro::Run;
+use crate::run::select::Selected;
+use crate::store::{Ask, Pin};
+
+/// The data that these stages read, or that was named itself: file and position of each entry.
+pub fn needed(pipelines: &Pipelines, stages: &[StageId], named: &[RepoPath]) -> Vec<(usize, usize)> {
+    let mut found = Vec::new();
+    for (f, file) in pipelines.files.iter().enumerate() {
+        for (d, data) in file.data.iter().enumerate() {
+            let reads = |id: &StageId| {
+                pipelines.stage(*id).deps.iter().any(|dep| match &dep.place {
+                    Place::Repo(path) => path.is_in(&data.path) || data.path.is_in(path),
+                    _ => false,
+                })
+            };
+            if named.iter().any(|n| n.is_in(&data.path)) || stages.iter().any(reads) {
+                found.push((f, d));
+            }
+        }
+    }
+    found
+}
+
+/// Brings the needed data and the lock together. Returns what the recorder has to do; missing data is back when this
+/// returns.
+pub(super) fn pin(run: &mut Run, selected: &Selected) -> Result<Vec<Job>> {
+    let mut jobs = Vec::new();
+    let definitions = run.definitions;
+    for (f, d) in needed(&definitions.pipelines, &selected.stages, &selected.data) {
+        let file = &definitions.pipelines.files[f];
+        let data = &file.data[d];
+        let locked = run.locks.0[f].data.get(&data.spelled).copied();
+        match (run.look.out(&data.path)?, locked) {
+            (Some(now), Some(locked)) if same(&now, &locked) => {
+                jobs.extend(store_again(run.project, data, now, run.options.no_commit));
+            }
+            (Some(now), locked) => {
+                if run.options.locked {
+                    run.outcome.stale_data.push(data.path.clone());
+                    continue;
+                }
+                let summary = summary(run.project, locked.as_ref(), &now);
+                run.sink.event(Event::DataPinned { path: &data.path, summary: &summary });
+                let record = Record {
+                    lock: Project::lock_path(&file.path),
+                    change: Change::Data { path: data.spelled.clone(), old: locked, new: now },
+                };
+                run.locks.0[f].data.insert(data.spelled.clone(), now);
+                let store = if run.options.no_commit { vec![] } else { vec![(data.path.clone(), now)] };
+                jobs.push(Job { stage: None, store, run: None, record: Some(record), replaced: vec![], log: None });
+            }
+            (None, Some(_)) if run.options.allow_missing => {}
+            (None, Some(locked)) => {
+                restore(run.project, definitions, run.sink, data, &locked)?;
+                run.look.forget();
+            }
+            (None, None) => {
+                return Err(Error::missing(format!("the data {} does not exist", data.path))
+                    .hint(format!("create it, or take it out of the data of {}", file.path)));
+            }
+        }
+    }
+    Ok(jobs)
+}
+
+fn store_again(project: &Project, data: &Data, pin: Pin, no_commit: bool) -> Option<Job> {
+    let ask = Ask::repo(&data.path);
+    let generation = project.store().generation().ok();
+    if no_commit || generation.is_some_and(|g| project.index().is_stored(&ask, &pin, g)) {
+        return None;
+    }
+    if project.store().contains(&pin).unwrap_or(false) {
+        if let Some(g) = generation {
+            project.index().mark_stored(&ask, &pin, g);
+        }
+        return None;
+    }
+    let store = vec![(data.path.clone(), pin)];
+    Some(Job { stage: None, store, run: None, record: None, replaced: vec![], log: None })
+}
+
+pub fn restore(project: &Project, definitions: &Definitions, sink: &dyn Sink, data: &Data, pin: &Pin) -> Result<()> {
+    if !project.store().contains(pin)? {
+        return Err(Error::missing(format!("the data {} is neither in the workspace nor in the store", data.path))
+            .hint("fetch it: lockstep pull"));
+    }
+    let rules = IgnoreRules(&definitions.rules);
+    project.store().restore(project.index(), project.top(), &data.path, pin, &rules, sink)?;
+    sink.event(Event::Note { text: &format!("{} was missing and is back from the store", data.path) });
+    Ok(())
+}
+
+fn same(a: &Pin, b: &Pin) -> bool {
+    a.id == b.id && a.executable == b.executable
+}
+
+/// `+12 −0 ~3 files, pinned`, where the old tree is known.
+pub fn summary(project: &Project, old: Option<&Pin>, new: &Pin) -> String {
+    let count = |n: u64| if n == 1 { "1 file".to_string() } else { format!("{n} files") };
+    match old {
+        Some(old) if old.is_dir() && new.is_dir() => match project.store().difference(old, new, project.index()) {
+            Ok(d) => format!("+{} −{} ~{} files, pinned", d.added, d.removed, d.changed),
+            Err(_) => format!("{} now, pinned", count(new.files.unwrap_or(1))),
+        },
+        Some(_) => "changed, pinned".into(),
+        None => format!("{}, pinned", count(new.files.unwrap_or(1))),
+    }
+}

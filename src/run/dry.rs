@@ -1,0 +1,129 @@
+//! `repro --dry`: what would run, without running it.
+
+use std::collections::HashSet;
+
+use crate::error::{Error, Result};
+use crate::event::StageResult;
+use crate::lock::StageLock;
+use crate::pipeline::stage::{Place, StageId};
+use crate::project::{Definitions, Locks, Project};
+use crate::run::cache;
+use crate::run::fresh::{self, Facts, Reason, State, judge};
+use crate::run::look::Look;
+use crate::run::outcome::{Outcome, StageOutcome};
+use crate::run::repro::Options;
+use crate::run::select::Selected;
+
+/// Decides every selected stage as if those that are stale had run. What needs one of them counts as stale too: whether
+/// its inputs will really differ is known only afterwards.
+pub fn plan<'a>(
+    project: &'a Project,
+    definitions: &'a Definitions,
+    locks: &Locks,
+    selected: &Selected,
+    options: &Options,
+    look: &mut Look<'a>,
+) -> Result<Outcome> {
+    let mut outcome = Outcome { dry: true, ..Outcome::default() };
+    let mut touched: HashSet<StageId> = HashSet::new();
+    let shell = project.shell();
+    for id in &selected.stages {
+        let stage = definitions.pipelines.stage(*id);
+        let entry = locks.of(stage.file).stages.get(&stage.name);
+        let facts = look.facts(*id)?;
+        let mut reasons = judge(stage, &shell, &facts, entry);
+        if options.allow_missing {
+            reasons.retain(|r| !is_missing(r));
+        }
+        let above: Vec<&StageId> = definitions.graph.upstream(*id).iter().filter(|up| touched.contains(up)).collect();
+        if stage.frozen {
+            reasons.clear();
+        } else {
+            if options.force || (options.force_downstream && !above.is_empty()) {
+                reasons.push(Reason::Forced);
+            }
+            if reasons.is_empty() && !above.is_empty() {
+                reasons.extend(through(definitions, *id, &above));
+            }
+        }
+        let mut error = None;
+        let result = if stage.frozen {
+            StageResult::Skipped
+        } else if reasons.is_empty() {
+            StageResult::UpToDate
+        } else if above.is_empty() && !options.no_run_cache && known(project, *id, definitions, &facts, &reasons, entry)
+        {
+            StageResult::Restored
+        } else {
+            error = lost_input(definitions, *id, &facts, &project_address(project, definitions, *id));
+            if error.is_some() { StageResult::Failed } else { StageResult::Ran }
+        };
+        if matches!(result, StageResult::Ran | StageResult::Restored) {
+            touched.insert(*id);
+        }
+        let (seconds, saved, exit, tail) = Default::default();
+        outcome.stages.push(StageOutcome { id: *id, result, reasons, seconds, saved, error, exit, tail });
+    }
+    Ok(outcome)
+}
+
+fn project_address(project: &Project, definitions: &Definitions, id: StageId) -> String {
+    definitions.pipelines.address(id, &project.cwd)
+}
+
+fn is_missing(reason: &Reason) -> bool {
+    matches!(reason, Reason::Out { state: State::Deleted, .. } | Reason::Dep { state: State::Deleted, .. })
+}
+
+/// The deps through which stages that would run reach this one.
+fn through(definitions: &Definitions, id: StageId, above: &[&StageId]) -> Vec<Reason> {
+    let stage = definitions.pipelines.stage(id);
+    let made = |place: &Place| match place {
+        Place::Repo(path) => above
+            .iter()
+            .any(|up| definitions.pipelines.stage(**up).outs.iter().any(|o| path.is_in(&o.path) || o.path.is_in(path))),
+        _ => false,
+    };
+    let dep = |spelled: &String| Reason::Dep { path: spelled.clone(), state: State::Modified, old: None, new: None };
+    stage.deps.iter().filter(|d| made(&d.place)).map(|d| dep(&d.spelled)).collect()
+}
+
+/// Has the run cache a result for what is there now?
+fn known(
+    project: &Project,
+    id: StageId,
+    definitions: &Definitions,
+    facts: &Facts,
+    reasons: &[Reason],
+    entry: Option<&StageLock>,
+) -> bool {
+    let stage = definitions.pipelines.stage(id);
+    if reasons.contains(&Reason::Forced) || !cache::is_cacheable(stage) || facts.deps.iter().any(Option::is_none) {
+        return false;
+    }
+    let key = fresh::entry(stage, &project.shell(), facts, &[]).key;
+    let complete = |e: &StageLock| e.outs.values().all(|o| project.store().contains(&o.pin).unwrap_or(false));
+    entry.is_some_and(|e| e.key == key && complete(e))
+        || cache::get(project.store(), &key).iter().any(|(e, _)| cache::fits(e, facts) && complete(e))
+}
+
+/// A dep that does not exist and that nothing makes.
+fn lost_input(definitions: &Definitions, id: StageId, facts: &Facts, address: &str) -> Option<Error> {
+    let stage = definitions.pipelines.stage(id);
+    let lost = stage.deps.iter().zip(&facts.deps).find(|(dep, pin)| {
+        pin.is_none()
+            && match &dep.place {
+                Place::Repo(path) => {
+                    definitions.graph.owners_of(path).is_empty()
+                        && !definitions
+                            .pipelines
+                            .files
+                            .iter()
+                            .flat_map(|f| &f.data)
+                            .any(|d| path.is_in(&d.path) || d.path.is_in(path))
+                }
+                _ => true,
+            }
+    })?;
+    Some(Error::missing(format!("stage {address} needs {}, which does not exist", lost.0.spelled)))
+}

@@ -1,0 +1,362 @@
+//! One stage, from pinned inputs to pinned outputs, on a thread of its own.
+//!
+//! Old outputs are set aside, the commands run, inputs are looked at again, outputs are pinned. Nothing is recorded
+//! here: what comes back is either everything that recording needs, or a failure after which the workspace holds the
+//! last good outputs again.
+
+use std::fs;
+use std::time::Instant;
+
+use crate::error::{Error, Kind, Result};
+use crate::event::{Event, Sink};
+use crate::lock::{self, Lock, StageLock};
+use crate::pipeline::params::{ParamsCache, read_params};
+use crate::pipeline::stage::{Out, Place, Stage};
+use crate::project::{Definitions, Project};
+use crate::run::aside::{Aside, Asides, move_to};
+use crate::run::cache::RunRecord;
+use crate::run::fresh::{self, Facts};
+use crate::run::local::{self, Exit};
+use crate::run::logs::{Logs, RunLog};
+use crate::run::look::{IgnoreRules, ask, look};
+use crate::store::{Ask, ObjectId, Pin};
+
+/// What a worker has to know.
+pub struct Context<'a> {
+    pub project: &'a Project,
+    pub definitions: &'a Definitions,
+    pub sink: &'a dyn Sink,
+    pub asides: &'a Asides,
+    pub logs: &'a Logs,
+    /// The watchdog's process group.
+    pub group: i32,
+}
+
+pub struct Task<'a> {
+    pub stage: &'a Stage,
+    /// How the stage is named in messages.
+    pub address: String,
+    /// As pinned now; the run is recorded against these.
+    pub facts: Facts,
+    /// What the lock says of it so far.
+    pub old: Option<StageLock>,
+}
+
+/// A result to be recorded.
+pub struct Done {
+    pub entry: StageLock,
+    /// In the order of the stage's outs.
+    pub pins: Vec<Option<Pin>>,
+    pub seconds: f64,
+    /// The outputs that it replaces.
+    pub replaced: Vec<Aside>,
+    pub log: RunLog,
+    /// Of the run whose result was restored.
+    pub restored: Option<RunRecord>,
+}
+
+pub struct Failure {
+    pub error: Error,
+    pub exit: Option<Exit>,
+    pub seconds: f64,
+    pub log: Option<RunLog>,
+}
+
+impl Context<'_> {
+    /// Runs the commands of a stage.
+    pub fn run(&self, task: &Task) -> Result<Done, Failure> {
+        let started = Instant::now();
+        let early = |error| Failure { error, exit: None, seconds: started.elapsed().as_secs_f64(), log: None };
+        let file = &self.definitions.pipelines.file(task.stage.file).path;
+        let log = self.logs.start(file, &task.stage.name).map_err(early)?;
+        let mut replaced = Vec::new();
+        let ended = self.set_aside(task, &mut replaced).and_then(|()| self.commands(task, &log));
+        let seconds = started.elapsed().as_secs_f64();
+        let ended = ended.and_then(|exit| match exit {
+            Exit::Fine => self.pin(task, &log).map(Ok),
+            other => Ok(Err(other)),
+        });
+        let (error, exit) = match ended {
+            Ok(Ok((entry, pins))) => {
+                self.empty_scratch(task);
+                return Ok(Done { entry, pins, seconds, replaced, log, restored: None });
+            }
+            Ok(Err(exit)) => (failed(task, exit), Some(exit)),
+            Err(error) => (error, None),
+        };
+        let error = self.put_back(task, replaced, &log, error);
+        Err(Failure { error, exit, seconds, log: Some(log) })
+    }
+
+    /// Restores an earlier result: every object is checked before the workspace is touched.
+    pub fn restore(&self, task: &Task, entry: StageLock, record: Option<RunRecord>) -> Result<Done> {
+        let started = Instant::now();
+        let store = self.project.store();
+        let pins: Vec<Option<Pin>> =
+            task.stage.outs.iter().map(|o| entry.outs.get(&o.spelled).map(|o| o.pin)).collect();
+        let file = &self.definitions.pipelines.file(task.stage.file).path;
+        let mut replaced = Vec::new();
+        let mut log = None;
+        for ((out, pin), now) in task.stage.outs.iter().zip(&pins).zip(&task.facts.outs) {
+            let Some(pin) = pin else { continue };
+            if now.is_some_and(|now| now.id == pin.id && now.executable == pin.executable) {
+                continue;
+            }
+            let one = (|| {
+                if now.is_some() {
+                    if log.is_none() {
+                        log = Some(self.logs.start(file, &task.stage.name)?);
+                    }
+                    replaced.extend(self.asides.take(&out.path)?);
+                }
+                let index = self.project.index();
+                store.restore(
+                    index,
+                    self.project.top(),
+                    &out.path,
+                    pin,
+                    &IgnoreRules(&self.definitions.rules),
+                    self.sink,
+                )
+            })();
+            if let Err(error) = one {
+                for aside in replaced {
+                    let place = aside.out.on_disk(self.project.top());
+                    let _ = if place.is_dir() { fs::remove_dir_all(&place) } else { fs::remove_file(&place) };
+                    let _ = aside.put_back(self.project.top());
+                }
+                return Err(error);
+            }
+        }
+        let log = match log {
+            Some(log) => log,
+            None => RunLog { dir: self.project.logs_dir() },
+        };
+        // The entry keeps the spelling that it has; only what the definition says anew is taken from there.
+        let mut facts_entry = fresh::entry(task.stage, &self.project.shell(), &task.facts, &pins);
+        if facts_entry.key == entry.key {
+            facts_entry = StageLock { cmd: facts_entry.cmd, ..entry };
+        }
+        Ok(Done { entry: facts_entry, pins, seconds: started.elapsed().as_secs_f64(), replaced, log, restored: record })
+    }
+
+    fn set_aside(&self, task: &Task, replaced: &mut Vec<Aside>) -> Result<()> {
+        for out in task.stage.outs.iter().filter(|o| !o.persist) {
+            crate::store::inside(self.project.top(), &out.path)?;
+            replaced.extend(self.asides.take(&out.path)?);
+        }
+        Ok(())
+    }
+
+    fn commands(&self, task: &Task, log: &RunLog) -> Result<Exit> {
+        let stage = task.stage;
+        let wdir = crate::store::inside(self.project.top(), &stage.wdir)?;
+        if !wdir.is_dir() {
+            return Err(Error::missing(format!(
+                "the working folder {} of stage {} does not exist",
+                stage.wdir, task.address
+            ))
+            .hint(format!("mkdir -p {}", stage.wdir)));
+        }
+        self.prepare_scratch(task)?;
+        let shell = self.project.shell().unwrap_or_else(|| "sh".into());
+        let root = self.project.repo.project_root.on_disk(self.project.top()).to_string_lossy().into_owned();
+        let env: Vec<(String, String)> = [("LOCKSTEP_ROOT", &root), ("DVC_ROOT", &root)]
+            .into_iter()
+            .chain([("LOCKSTEP_STAGE", &task.address), ("DVC_STAGE", &task.address)])
+            .map(|(name, value)| (name.to_string(), value.clone()))
+            .collect();
+        let commands = stage.cmd.iter().map(|item| local::command_line(&shell, item)).collect();
+        let job = local::Job { commands, wdir, env, log: log.output(), group: self.group };
+        let inherited: Vec<String> = self.project.around.env.keys().cloned().collect();
+        log.describe(&job.wdir, &job.commands, &job.env, &inherited)?;
+        let mut told = false;
+        local::run(&job, &mut |line| self.sink.event(Event::StageOutput { stage: &task.address, line }), &mut || {
+            if !told && let Some(what) = self.changed_inputs(task) {
+                told = true;
+                let text = format!("{what} changed while stage {} reads it: the stage will fail", task.address);
+                self.sink.event(Event::Warning { text: &text });
+            }
+        })
+    }
+
+    /// The names of the inputs that are not what they were when the stage began.
+    fn changed_inputs(&self, task: &Task) -> Option<String> {
+        let asks: Vec<Ask> = task.stage.deps.iter().map(|d| ask(&d.place)).collect();
+        let now = look(self.project, self.definitions, &asks, self.sink);
+        let mut changed: Vec<String> = Vec::new();
+        for ((dep, before), now) in task.stage.deps.iter().zip(&task.facts.deps).zip(now) {
+            let same = match (before, now) {
+                (Some(a), Ok(Some(b))) => a.id == b.id && a.executable == b.executable,
+                _ => false,
+            };
+            if !same {
+                changed.push(match &dep.place {
+                    Place::Repo(path) => path.to_string(),
+                    Place::Outside(path) | Place::Url(path) => path.clone(),
+                });
+            }
+        }
+        match read_params(&self.project.files(), task.stage, &mut ParamsCache::default()) {
+            Ok(params) => {
+                for (file, before) in &task.facts.params {
+                    let same = match (before, params.get(file).and_then(Option::as_ref)) {
+                        (Some(a), Some(b)) => {
+                            a.len() == b.len() && a.iter().all(|(k, v)| b.get(k).is_some_and(|w| v.same(w)))
+                        }
+                        (None, None) => true,
+                        _ => false,
+                    };
+                    if !same {
+                        changed.push(file.clone());
+                    }
+                }
+            }
+            Err(_) => changed.push("a params file".into()),
+        }
+        if changed.is_empty() { None } else { Some(changed.join(", ")) }
+    }
+
+    /// Looks at inputs again, and at outputs for the first time.
+    fn pin(&self, task: &Task, log: &RunLog) -> Result<(StageLock, Vec<Option<Pin>>)> {
+        let stage = task.stage;
+        for out in &stage.outs {
+            crate::store::inside(self.project.top(), &out.path)?;
+        }
+        let asks: Vec<Ask> = stage.outs.iter().map(|o| Ask::repo(&o.path)).collect();
+        let pins = look(self.project, self.definitions, &asks, self.sink).into_iter().collect::<Result<Vec<_>>>()?;
+        if let Some((out, _)) = stage.outs.iter().zip(&pins).find(|(_, pin)| pin.is_none()) {
+            let wrote = "its commands ended well, but wrote no such file or folder";
+            return Err(Error::new(
+                Kind::Stage,
+                format!("stage {} did not make its output {}", task.address, out.path),
+            )
+            .because(wrote)
+            .hint(format!("see what it did: lockstep logs {}", task.address)));
+        }
+        let mut entry = fresh::entry(stage, &self.project.shell(), &task.facts, &pins);
+        record_metrics(self.project, stage, &mut entry);
+        if let Some(changed) = self.changed_inputs(task) {
+            let lock = Lock { stages: [(stage.name.clone(), entry)].into(), ..Lock::default() };
+            let _ = fs::write(log.inputs(), lock::write(&lock));
+            return Err(Error::new(
+                Kind::Stage,
+                format!("stage {} failed: {changed} changed while it ran", task.address),
+            )
+            .because("its result may belong to the old content or to the new, so nothing was recorded")
+            .hint(format!("run it again: lockstep repro {}", task.address))
+            .hint(format!("or record what it made against the old content: lockstep commit --kept {}", task.address)));
+        }
+        Ok((entry, pins))
+    }
+
+    /// What the failed command left is kept in its log folder, and the last good outputs return.
+    fn put_back(&self, task: &Task, replaced: Vec<Aside>, log: &RunLog, mut error: Error) -> Error {
+        if replaced.is_empty() {
+            return error;
+        }
+        let top = self.project.top();
+        let mut back = Vec::new();
+        for aside in replaced {
+            let out = aside.out.clone();
+            let place = out.on_disk(top);
+            if fs::symlink_metadata(&place).is_ok()
+                && let Err(e) = move_to(&place, &log.kept(&out))
+            {
+                error = error.because(e.message);
+                continue;
+            }
+            match aside.put_back(top) {
+                Ok(()) => {
+                    if let Some(pin) = self.before(task, &out) {
+                        self.project.index().trust(&Ask::repo(&out), &pin);
+                    }
+                    back.push(out.to_string());
+                }
+                Err(e) => error = error.because(e),
+            }
+        }
+        if !back.is_empty() {
+            let kept = if log.dir.join("kept").exists() {
+                format!("; what the failed run left is in {}", log.dir.join("kept").display())
+            } else {
+                String::new()
+            };
+            error.hints.insert(0, format!("the last good {} {} back{kept}", back.join(", "), is_are(back.len())));
+        }
+        error
+    }
+
+    fn before(&self, task: &Task, path: &crate::path::RepoPath) -> Option<Pin> {
+        let at = task.stage.outs.iter().position(|o: &Out| o.path == *path)?;
+        task.facts.outs.get(at).copied().flatten()
+    }
+
+    /// Where the scratch folders' key is noted: they are emptied when another key runs.
+    fn scratch_note(&self, task: &Task) -> std::path::PathBuf {
+        let name = ObjectId::of(task.address.as_bytes()).hex();
+        self.project.state_dir().join("scratch").join(&name[..32])
+    }
+
+    fn prepare_scratch(&self, task: &Task) -> Result<()> {
+        if task.stage.scratch.is_empty() {
+            return Ok(());
+        }
+        let key = fresh::entry(task.stage, &self.project.shell(), &task.facts, &[]).key.hex();
+        let note = self.scratch_note(task);
+        if fs::read_to_string(&note).ok().as_deref() != Some(&key) {
+            self.empty_scratch(task);
+            if let Some(dir) = note.parent() {
+                fs::create_dir_all(dir).map_err(|e| Error::io("create", dir, e))?;
+            }
+            fs::write(&note, key).map_err(|e| Error::io("write", &note, e))?;
+        }
+        for scratch in &task.stage.scratch {
+            let dir = crate::store::inside(self.project.top(), &scratch.path)?;
+            fs::create_dir_all(&dir).map_err(|e| Error::io("create", &dir, e))?;
+        }
+        Ok(())
+    }
+
+    fn empty_scratch(&self, task: &Task) {
+        for scratch in &task.stage.scratch {
+            let Ok(dir) = crate::store::inside(self.project.top(), &scratch.path) else { continue };
+            if fs::symlink_metadata(&dir).is_ok_and(|m| m.is_dir()) {
+                let _ = fs::remove_dir_all(&dir);
+                let _ = fs::create_dir(&dir);
+            }
+        }
+        let _ = fs::remove_file(self.scratch_note(task));
+    }
+}
+
+/// Scalars of small metrics files go into the lock.
+pub fn record_metrics(project: &Project, stage: &Stage, entry: &mut StageLock) {
+    for out in stage.outs.iter().filter(|o| o.metric) {
+        let Some(locked) = entry.outs.get_mut(&out.spelled) else { continue };
+        if locked.pin.is_dir() || locked.pin.size > 64 * 1024 {
+            continue;
+        }
+        let bytes = fs::read(out.path.on_disk(project.top())).unwrap_or_default();
+        if let Ok(value) = crate::value::read(out.path.as_str(), &bytes) {
+            locked.metrics = lock::scalars(&value);
+        }
+    }
+}
+
+fn failed(task: &Task, exit: Exit) -> Error {
+    let how = match exit {
+        Exit::Signal(n) => format!("was ended by signal {n}"),
+        Exit::Code(n) => format!("failed with exit code {n}"),
+        Exit::Fine => "failed".into(),
+    };
+    let error = Error::new(Kind::Stage, format!("stage {} {how}", task.address));
+    if exit == Exit::Code(127) {
+        return error.hint("127 means that the shell did not find a command: is the environment active?");
+    }
+    error
+}
+
+pub fn is_are(n: usize) -> &'static str {
+    if n == 1 { "is" } else { "are" }
+}

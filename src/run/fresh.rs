@@ -1,0 +1,279 @@
+//! Is a stage up to date? Pure: facts and a lock entry in, reasons out.
+//!
+//! A stage is stale when it never ran, when its command, working folder, shell, deps, params, env or set of outs is not
+//! what the lock says, when an out is missing or changed in the workspace, or when it always runs. What does not count:
+//! times, `desc`, `meta`, order, comments and spelling of YAML. Every reason names the first thing a person would look
+//! for: old → new of a value, the path of a dep.
+
+use std::collections::BTreeMap;
+
+use crate::lock::{Command, OutLock, StageLock, key};
+use crate::pipeline::stage::{Out, Stage};
+use crate::store::{ObjectId, Pin};
+use crate::value::Value;
+
+/// What is in the workspace now, in the order of the stage's own lists.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    pub deps: Vec<Option<Pin>>,
+    /// By file, then key; `None` for a file that does not exist.
+    pub params: BTreeMap<String, Option<BTreeMap<String, Value>>>,
+    pub env: Vec<Option<String>>,
+    pub outs: Vec<Option<Pin>>,
+}
+
+/// Why a stage is stale.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reason {
+    NeverRun,
+    Cmd {
+        old: Command,
+        new: Command,
+    },
+    Dep {
+        path: String,
+        state: State,
+        old: Option<Pin>,
+        new: Option<Pin>,
+    },
+    Param {
+        file: String,
+        key: String,
+        state: State,
+        old: Option<Value>,
+        new: Option<Value>,
+    },
+    Out {
+        path: String,
+        state: State,
+        old: Option<Pin>,
+        new: Option<Pin>,
+    },
+    Env {
+        name: String,
+        old: Option<Option<String>>,
+        new: Option<Option<String>>,
+    },
+    /// Part of the definition changed: `wdir`, `shell`, `outs`, `deps` or `params`; the text says how.
+    Definition {
+        what: &'static str,
+        how: String,
+    },
+    Always,
+    /// Asked for by `--force`, or by `--force-downstream` of a stage upstream.
+    Forced,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    New,
+    Modified,
+    Deleted,
+    /// Neither in the workspace nor in the store.
+    NotInCache,
+}
+
+impl State {
+    pub fn word(self) -> &'static str {
+        match self {
+            State::New => "new",
+            State::Modified => "modified",
+            State::Deleted => "deleted",
+            State::NotInCache => "not in cache",
+        }
+    }
+}
+
+impl Reason {
+    /// Does it concern what the stage reads or is, rather than what became of its outputs?
+    pub fn is_input(&self) -> bool {
+        !matches!(self, Reason::Out { .. })
+    }
+}
+
+/// Does a stage run every time? `always_changed`, or a command with nothing to compare.
+pub fn always_runs(stage: &Stage) -> bool {
+    stage.always_changed
+        || (stage.deps.is_empty() && stage.params.is_empty() && stage.env.is_empty() && stage.outs.is_empty())
+}
+
+/// All the reasons for which `stage` is stale, in a fixed order; empty if it is up to date.
+pub fn judge(stage: &Stage, shell: &Option<String>, now: &Facts, entry: Option<&StageLock>) -> Vec<Reason> {
+    let mut reasons = Vec::new();
+    if always_runs(stage) && !stage.frozen {
+        reasons.push(Reason::Always);
+    }
+    let Some(entry) = entry else {
+        if !always_runs(stage) || stage.frozen {
+            reasons.push(Reason::NeverRun);
+        }
+        return reasons;
+    };
+    if !stage.frozen {
+        definition(stage, shell, entry, &mut reasons);
+        deps(stage, now, entry, &mut reasons);
+        params(stage, now, entry, &mut reasons);
+        env(stage, now, entry, &mut reasons);
+    }
+    outs(stage, now, entry, &mut reasons);
+    reasons
+}
+
+fn definition(stage: &Stage, shell: &Option<String>, entry: &StageLock, reasons: &mut Vec<Reason>) {
+    if entry.cmd.items() != stage.cmd {
+        reasons.push(Reason::Cmd { old: entry.cmd.clone(), new: command(stage) });
+    }
+    if entry.wdir.as_deref().unwrap_or(".") != stage.wdir_spelled {
+        let how = format!("{} → {}", entry.wdir.as_deref().unwrap_or("."), stage.wdir_spelled);
+        reasons.push(Reason::Definition { what: "wdir", how });
+    }
+    if entry.shell != *shell {
+        let name = |s: &Option<String>| s.clone().unwrap_or_else(|| "sh".into());
+        let how = format!("{} → {}", name(&entry.shell), name(shell));
+        reasons.push(Reason::Definition { what: "shell", how });
+    }
+}
+
+fn deps(stage: &Stage, now: &Facts, entry: &StageLock, reasons: &mut Vec<Reason>) {
+    for (dep, new) in stage.deps.iter().zip(&now.deps) {
+        let old = entry.deps.get(&dep.spelled);
+        let state = match (old, new) {
+            (Some(old), Some(new)) if same(old, new) => continue,
+            (Some(_), Some(_)) => State::Modified,
+            (None, _) => State::New,
+            (Some(_), None) => State::Deleted,
+        };
+        reasons.push(Reason::Dep { path: dep.spelled.clone(), state, old: old.copied(), new: *new });
+    }
+    if let Some(how) = gone(entry.deps.keys(), |path| stage.deps.iter().any(|d| d.spelled == *path)) {
+        reasons.push(Reason::Definition { what: "deps", how });
+    }
+}
+
+fn params(stage: &Stage, now: &Facts, entry: &StageLock, reasons: &mut Vec<Reason>) {
+    let mut removed = Vec::new();
+    for file in &stage.params {
+        let empty = BTreeMap::new();
+        let old = entry.params.get(&file.spelled).unwrap_or(&empty);
+        let new = now.params.get(&file.spelled).and_then(Option::as_ref).unwrap_or(&empty);
+        let mut told = |key: &str, old: Option<&Value>, new: Option<&Value>| {
+            let state = match (old, new) {
+                (Some(a), Some(b)) if a.same(b) => return,
+                (Some(_), Some(_)) => State::Modified,
+                (None, _) => State::New,
+                (Some(_), None) => State::Deleted,
+            };
+            reasons.push(Reason::Param {
+                file: file.spelled.clone(),
+                key: key.into(),
+                state,
+                old: old.cloned(),
+                new: new.cloned(),
+            });
+        };
+        match &file.keys {
+            Some(keys) => {
+                for key in keys {
+                    told(key, old.get(key), new.get(key));
+                }
+                removed.extend(old.keys().filter(|k| !keys.contains(k)).cloned());
+            }
+            None => {
+                let keys: std::collections::BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+                for key in keys {
+                    told(key, old.get(key), new.get(key));
+                }
+            }
+        }
+    }
+    for (file, values) in &entry.params {
+        if !stage.params.iter().any(|p| p.spelled == *file) {
+            removed.extend(values.keys().cloned());
+        }
+    }
+    if let Some(how) = gone(removed.iter(), |_| false) {
+        reasons.push(Reason::Definition { what: "params", how });
+    }
+}
+
+fn env(stage: &Stage, now: &Facts, entry: &StageLock, reasons: &mut Vec<Reason>) {
+    for (name, new) in stage.env.iter().zip(&now.env) {
+        let old = entry.env.get(name);
+        if old != Some(new) {
+            reasons.push(Reason::Env { name: name.clone(), old: old.cloned(), new: Some(new.clone()) });
+        }
+    }
+    for (name, old) in &entry.env {
+        if !stage.env.contains(name) {
+            reasons.push(Reason::Env { name: name.clone(), old: Some(old.clone()), new: None });
+        }
+    }
+}
+
+fn outs(stage: &Stage, now: &Facts, entry: &StageLock, reasons: &mut Vec<Reason>) {
+    for (out, new) in stage.outs.iter().zip(&now.outs) {
+        let old = entry.outs.get(&out.spelled);
+        if let Some(o) = old
+            && !stage.frozen
+            && (o.cache, o.persist) != (out.cache, out.persist)
+        {
+            let how = format!("{} has other flags now", out.spelled);
+            reasons.push(Reason::Definition { what: "outs", how });
+        }
+        let state = match (old, new) {
+            (Some(old), Some(new)) if same(&old.pin, new) => continue,
+            (Some(_), Some(_)) => State::Modified,
+            (Some(_), None) => State::Deleted,
+            (None, _) => State::New,
+        };
+        reasons.push(Reason::Out { path: out.spelled.clone(), state, old: old.map(|o| o.pin), new: *new });
+    }
+    if stage.frozen {
+        return;
+    }
+    if let Some(how) = gone(entry.outs.keys(), |path| stage.outs.iter().any(|o| o.spelled == *path)) {
+        reasons.push(Reason::Definition { what: "outs", how });
+    }
+}
+
+/// Equal bytes; sizes follow from ids.
+fn same(a: &Pin, b: &Pin) -> bool {
+    a.id == b.id && a.executable == b.executable
+}
+
+/// `x, y removed` for what the lock has and the definition lacks.
+fn gone<'a>(locked: impl Iterator<Item = &'a String>, defined: impl Fn(&String) -> bool) -> Option<String> {
+    let names: Vec<&str> = locked.filter(|n| !defined(n)).map(String::as_str).collect();
+    if names.is_empty() { None } else { Some(format!("{} removed", names.join(", "))) }
+}
+
+pub fn command(stage: &Stage) -> Command {
+    if stage.cmd_is_list { Command::List(stage.cmd.clone()) } else { Command::One(stage.cmd.concat()) }
+}
+
+/// The lock entry of a run with these facts; `outs` in the stage's order. The one place where entries are made, so that
+/// the key always fits them.
+pub fn entry(stage: &Stage, shell: &Option<String>, facts: &Facts, outs: &[Option<Pin>]) -> StageLock {
+    let missing = Pin { id: ObjectId::default(), size: 0, files: None, executable: false };
+    let mut entry = StageLock {
+        key: ObjectId::default(),
+        cmd: command(stage),
+        wdir: (stage.wdir_spelled != ".").then(|| stage.wdir_spelled.clone()),
+        shell: shell.clone(),
+        env: stage.env.iter().cloned().zip(facts.env.iter().cloned()).collect(),
+        deps: stage.deps.iter().zip(&facts.deps).filter_map(|(d, pin)| Some((d.spelled.clone(), (*pin)?))).collect(),
+        params: facts.params.iter().filter_map(|(file, keys)| Some((file.clone(), keys.clone()?))).collect(),
+        outs: stage
+            .outs
+            .iter()
+            .enumerate()
+            .map(|(i, o)| (o.spelled.clone(), out_lock(o, outs.get(i).copied().flatten().unwrap_or(missing))))
+            .collect(),
+    };
+    entry.key = key(&entry);
+    entry
+}
+
+fn out_lock(out: &Out, pin: Pin) -> OutLock {
+    OutLock { pin, cache: out.cache, persist: out.persist, metrics: BTreeMap::new() }
+}

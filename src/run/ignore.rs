@@ -1,0 +1,91 @@
+//! Keeps `.gitignore` files in step with outs and data: what lockstep stores, Git does not.
+
+use std::collections::{BTreeMap, HashSet};
+
+use crate::error::{Error, Kind, Result};
+use crate::git::excludes;
+use crate::path::RepoPath;
+use crate::pipeline::stage::{FileId, StageId};
+use crate::project::{Definitions, Locks, Project};
+
+/// Names to be listed in, and dropped from, the ignore file of a folder.
+type Lines = BTreeMap<RepoPath, (Vec<String>, Vec<String>)>;
+
+/// Writes the ignore files beside the outs and data of every file that has a chosen stage, each at most once; says which
+/// were written. An out that Git tracks is an error, before anything is written.
+pub fn write(
+    project: &Project,
+    definitions: &Definitions,
+    locks: &Locks,
+    chosen: &HashSet<StageId>,
+) -> Result<Vec<RepoPath>> {
+    let mut lines = Lines::new();
+    let mut cached = Vec::new();
+    let files: HashSet<FileId> = chosen.iter().map(|id| definitions.pipelines.stage(*id).file).collect();
+    let mut files: Vec<FileId> = files.into_iter().collect();
+    files.sort();
+    for id in files {
+        collect(definitions, locks, id, &mut lines, &mut cached);
+    }
+    refuse_tracked(project, &cached)?;
+    let mut written = Vec::new();
+    for (folder, (wanted, unwanted)) in lines {
+        let on_disk = folder.on_disk(project.top());
+        let wanted: Vec<&str> = wanted.iter().map(String::as_str).collect();
+        let unwanted: Vec<&str> = unwanted.iter().map(String::as_str).collect();
+        crate::store::inside(project.top(), &folder)?;
+        if excludes::apply(&on_disk, &wanted, &unwanted)? {
+            written.extend(folder.join(".gitignore"));
+        }
+    }
+    Ok(written)
+}
+
+fn collect(definitions: &Definitions, locks: &Locks, id: FileId, lines: &mut Lines, cached: &mut Vec<RepoPath>) {
+    let file = definitions.pipelines.file(id);
+    let mut want = |path: &RepoPath, wanted: bool| {
+        let (Some(folder), name) = (path.parent(), path.name()) else { return };
+        let (yes, no) = lines.entry(folder).or_default();
+        if wanted { yes.push(name.into()) } else { no.push(name.into()) }
+    };
+    let mut current = HashSet::new();
+    for stage in file.stages.iter().map(|id| definitions.pipelines.stage(*id)) {
+        for out in &stage.outs {
+            want(&out.path, out.cache);
+            current.insert(&out.path);
+            if out.cache {
+                cached.push(out.path.clone());
+            }
+        }
+        for scratch in &stage.scratch {
+            want(&scratch.path, true);
+        }
+    }
+    for data in &file.data {
+        want(&data.path, true);
+        current.insert(&data.path);
+        cached.push(data.path.clone());
+    }
+    // Outs that were: their lines go with them.
+    let dir = file.path.parent().unwrap_or_default();
+    for entry in locks.of(id).stages.values() {
+        let wdir = dir.join(entry.wdir.as_deref().unwrap_or("."));
+        for path in entry.outs.keys().filter_map(|p| wdir.as_ref()?.join(p)) {
+            if !current.contains(&path) && definitions.graph.producer(&path).is_none() {
+                want(&path, false);
+            }
+        }
+    }
+}
+
+/// Two masters of one file: Git would show every run as a change, and lockstep replaces what Git checked out.
+fn refuse_tracked(project: &Project, cached: &[RepoPath]) -> Result<()> {
+    let tracked = project.repo.tracked(cached)?;
+    if tracked.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<&str> = tracked.iter().map(RepoPath::as_str).collect();
+    Err(Error::new(Kind::Usage, format!("Git tracks {}, which lockstep stores as an output or data", names.join(", ")))
+        .hint(format!("take it out of Git, keeping the file: git rm -r --cached {}", names.join(" ")))
+        .hint("or leave it to Git: give the output the flag `cache: false`"))
+}

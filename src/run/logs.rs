@@ -1,0 +1,186 @@
+//! What each run of a stage leaves to read: its output, the environment it saw, a script that replays it.
+//!
+//!     logs/<stage>/<n>/output      stdout and stderr, as they came
+//!     logs/<stage>/<n>/env         names of the environment variables that the commands saw
+//!     logs/<stage>/<n>/replay.sh   runs the commands again, by hand
+//!     logs/<stage>/<n>/kept/       outputs that a failed run left, or that a rerun replaced, for a week
+//!     logs/<stage>/<n>/inputs      the lock entry of a run that was refused, for `commit --kept`
+//!
+//! The last ten runs of a stage stay.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use crate::error::{Error, Result};
+use crate::path::RepoPath;
+use crate::store::ObjectId;
+
+const RUNS_KEPT: usize = 10;
+const OUTPUTS_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
+
+pub struct Logs {
+    dir: PathBuf,
+}
+
+/// The folder of one run.
+#[derive(Clone, Debug)]
+pub struct RunLog {
+    pub dir: PathBuf,
+}
+
+impl Logs {
+    pub fn new(dir: PathBuf) -> Logs {
+        Logs { dir }
+    }
+
+    /// The folder of a stage: its address, with what a file name cannot hold spelled out.
+    fn of(&self, file: &RepoPath, stage: &str) -> PathBuf {
+        let address = if file.as_str() == "pipeline.yaml" { stage.to_string() } else { format!("{file}:{stage}") };
+        let mut name = String::new();
+        for c in address.chars() {
+            match c {
+                '/' => name.push_str("%2F"),
+                '%' => name.push_str("%25"),
+                c if c.is_control() => name.push_str(&format!("%{:02X}", c as u32)),
+                c => name.push(c),
+            }
+        }
+        if name.len() > 200 {
+            let hash = ObjectId::of(name.as_bytes()).hex();
+            let cut = (0..=180).rev().find(|i| name.is_char_boundary(*i)).unwrap_or(0);
+            name = format!("{}-{}", &name[..cut], &hash[..16]);
+        }
+        self.dir.join(name)
+    }
+
+    /// A new folder for a run that starts now; the oldest beyond ten go.
+    pub fn start(&self, file: &RepoPath, stage: &str) -> Result<RunLog> {
+        let of = self.of(file, stage);
+        fs::create_dir_all(&of).map_err(|e| Error::io("create", &of, e))?;
+        let mut runs = numbers(&of);
+        let mut n = runs.last().map_or(1, |n| n + 1);
+        let dir = loop {
+            let dir = of.join(n.to_string());
+            match fs::create_dir(&dir) {
+                Ok(()) => break dir,
+                Err(e) if e.kind() == ErrorKind::AlreadyExists => n += 1,
+                Err(e) => return Err(Error::io("create", &dir, e)),
+            }
+        };
+        runs.truncate((runs.len() + 1).saturating_sub(RUNS_KEPT));
+        for old in runs {
+            let _ = fs::remove_dir_all(of.join(old.to_string()));
+        }
+        Ok(RunLog { dir })
+    }
+
+    /// The newest run of a stage.
+    pub fn last(&self, file: &RepoPath, stage: &str) -> Option<RunLog> {
+        self.newest_where(file, stage, |_| true)
+    }
+
+    /// The newest run of a stage that was refused and whose outputs are kept.
+    pub fn last_refused(&self, file: &RepoPath, stage: &str) -> Option<RunLog> {
+        self.newest_where(file, stage, |run| run.inputs().exists())
+    }
+
+    fn newest_where(&self, file: &RepoPath, stage: &str, fits: impl Fn(&RunLog) -> bool) -> Option<RunLog> {
+        let of = self.of(file, stage);
+        numbers(&of).into_iter().rev().map(|n| RunLog { dir: of.join(n.to_string()) }).find(|run| fits(run))
+    }
+
+    /// Removes kept outputs older than a week, and with `all` every log. Returns how many folders went.
+    pub fn prune(&self, now: SystemTime, all: bool) -> usize {
+        let mut gone = 0;
+        for stage in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
+            for n in numbers(&stage.path()) {
+                let run = stage.path().join(n.to_string());
+                let old = |p: &Path| {
+                    let changed = fs::metadata(p).and_then(|m| m.modified()).ok();
+                    changed.and_then(|t| now.duration_since(t).ok()).is_some_and(|age| age > OUTPUTS_KEPT)
+                };
+                if all {
+                    gone += usize::from(fs::remove_dir_all(&run).is_ok());
+                } else if old(&run.join("kept")) {
+                    gone += usize::from(fs::remove_dir_all(run.join("kept")).is_ok());
+                    let _ = fs::remove_file(run.join("inputs"));
+                }
+            }
+        }
+        gone
+    }
+}
+
+impl RunLog {
+    pub fn output(&self) -> PathBuf {
+        self.dir.join("output")
+    }
+
+    pub fn inputs(&self) -> PathBuf {
+        self.dir.join("inputs")
+    }
+
+    /// Where an out of that path is kept.
+    pub fn kept(&self, out: &RepoPath) -> PathBuf {
+        out.on_disk(&self.dir.join("kept"))
+    }
+
+    /// The last `n` lines that the run wrote.
+    pub fn tail(&self, n: usize) -> Vec<String> {
+        use std::io::{Read, Seek, SeekFrom};
+        let mut bytes = Vec::new();
+        if let Ok(mut file) = fs::File::open(self.output()) {
+            let len = file.metadata().map_or(0, |m| m.len());
+            let _ = file.seek(SeekFrom::Start(len.saturating_sub(64 * 1024)));
+            let _ = file.read_to_end(&mut bytes);
+        }
+        let text = String::from_utf8_lossy(&bytes);
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(n)..].iter().map(|l| l.trim_end_matches('\r').to_string()).collect()
+    }
+
+    /// Writes `env` and `replay.sh`.
+    pub fn describe(
+        &self,
+        wdir: &Path,
+        commands: &[Vec<String>],
+        env: &[(String, String)],
+        inherited: &[String],
+    ) -> Result<()> {
+        let names: Vec<&str> = inherited.iter().map(String::as_str).collect();
+        let file = self.dir.join("env");
+        fs::write(&file, names.join("\n") + "\n").map_err(|e| Error::io("write", &file, e))?;
+        let mut script =
+            String::from("#!/bin/sh\n# Runs the commands of this stage again, without lockstep.\nset -e\n");
+        script.push_str(&format!("cd {}\n", quote(&wdir.to_string_lossy())));
+        for (name, value) in env {
+            script.push_str(&format!("export {name}={}\n", quote(value)));
+        }
+        for command in commands {
+            let words: Vec<String> = command.iter().map(|w| quote(w)).collect();
+            script.push_str(&(words.join(" ") + "\n"));
+        }
+        let file = self.dir.join("replay.sh");
+        fs::write(&file, script).map_err(|e| Error::io("write", &file, e))
+    }
+}
+
+/// The numbered folders in a folder, in order.
+fn numbers(dir: &Path) -> Vec<u64> {
+    let mut found: Vec<u64> = fs::read_dir(dir)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|e| e.file_name().to_str()?.parse().ok())
+        .collect();
+    found.sort();
+    found
+}
+
+/// A word for a POSIX shell.
+fn quote(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./=:,@%+".contains(c);
+    if !word.is_empty() && word.chars().all(plain) { word.into() } else { format!("'{}'", word.replace('\'', "'\\''")) }
+}

@@ -1,0 +1,28 @@
+//! Deciding, running and recording.
+//!
+//! `select` says which stages are meant, `look` what is in the workspace, `fresh` (pure) what is stale, `schedule`
+//! (pure) what may start, `execute` runs or restores one stage, `record` makes results durable, `journal` remembers
+//! them until `fold` writes the locks.
+
+pub mod aside;
+pub mod cache;
+pub mod checkout;
+pub mod commit;
+pub mod data;
+pub mod dry;
+pub mod execute;
+pub mod fold;
+pub mod fresh;
+pub mod ignore;
+pub mod journal;
+pub mod local;
+pub mod logs;
+pub mod look;
+pub mod outcome;
+pub mod record;
+pub mod repro;
+pub mod schedule;
+pub mod select;
+pub mod status;
+pub mod watchdog;
+pub mod workspace;

@@ -1,0 +1,159 @@
+//! Records finished stages, on one thread, several at a time.
+//!
+//! The order is the promise: objects, then the run-cache entry, then the journal, and only then are old outputs given
+//! up and is the stage called done. While one group is being made durable, the next stages already run.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, Result};
+use crate::event::{Event, Sink};
+use crate::path::RepoPath;
+use crate::pipeline::stage::StageId;
+use crate::project::Project;
+use crate::run::aside::Aside;
+use crate::run::cache::{self, RunRecord};
+use crate::run::journal::{Change, Journal, Record};
+use crate::run::logs::RunLog;
+use crate::store::{Ask, Pin};
+
+/// No more stages than this are made durable at once.
+const GROUP: usize = 64;
+/// How long an entry of the journal may lack durability against a power cut.
+const SYNC: Duration = Duration::from_secs(1);
+
+/// Something to be recorded; what a field leaves out is not done.
+pub struct Job {
+    /// The stage, unless it is data.
+    pub stage: Option<StageId>,
+    /// Content to be stored.
+    pub store: Vec<(RepoPath, Pin)>,
+    /// A result for the run cache.
+    pub run: Option<RunRecord>,
+    /// The fact for the journal, and at the end for the lock.
+    pub record: Option<Record>,
+    /// Old outputs that the result replaces, and whether somebody may miss them.
+    pub replaced: Vec<(Aside, bool)>,
+    pub log: Option<RunLog>,
+}
+
+/// What became of a [`Job`], which comes back.
+pub struct Recorded {
+    pub job: Job,
+    pub result: Result<()>,
+}
+
+/// Works until the sender is gone.
+pub fn serve(
+    project: &Project,
+    sink: &dyn Sink,
+    journal: &mut Journal,
+    jobs: Receiver<Job>,
+    answers: &Sender<impl From<Recorded>>,
+) {
+    let mut unsynced: Option<Instant> = None;
+    loop {
+        let first = match jobs.recv_timeout(SYNC) {
+            Ok(job) => Some(job),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
+        if let Some(first) = first {
+            let mut group = vec![first];
+            while group.len() < GROUP
+                && let Ok(job) = jobs.try_recv()
+            {
+                group.push(job);
+            }
+            for recorded in record(project, sink, journal, group) {
+                if answers.send(recorded.into()).is_err() {
+                    return;
+                }
+            }
+            unsynced.get_or_insert_with(Instant::now);
+        }
+        if unsynced.is_some_and(|since| since.elapsed() >= SYNC) {
+            let _ = journal.sync();
+            unsynced = None;
+        }
+    }
+}
+
+fn record(project: &Project, sink: &dyn Sink, journal: &mut Journal, group: Vec<Job>) -> Vec<Recorded> {
+    let stored = store(project, sink, &group);
+    let mut recorded: Vec<Recorded> =
+        group.into_iter().zip(stored).map(|(job, result)| Recorded { job, result }).collect();
+    let fine = || recorded.iter().filter(|r| r.result.is_ok());
+    for r in fine() {
+        if let (Some(run), Some(Record { change: Change::Stage { new, .. }, .. })) = (&r.job.run, &r.job.record)
+            && let Err(e) = cache::put(project.store(), new, run)
+        {
+            // The lock will have the result; only its reuse is lost.
+            sink.event(Event::Warning { text: &format!("the run cache could not be written: {}", e.message) });
+        }
+    }
+    let records: Vec<Record> = fine().filter_map(|r| r.job.record.clone()).collect();
+    if let Err(error) = if records.is_empty() { Ok(()) } else { journal.append(&records) } {
+        for r in recorded.iter_mut().filter(|r| r.result.is_ok() && r.job.record.is_some()) {
+            r.result = Err(error.clone());
+        }
+    }
+    for r in recorded.iter_mut().filter(|r| r.result.is_ok()) {
+        give_up_old(sink, &mut r.job);
+    }
+    recorded
+}
+
+/// Makes the content of all jobs durable; one answer each. A job that fails does not hinder the others, unless the
+/// store as a whole does.
+fn store(project: &Project, sink: &dyn Sink, group: &[Job]) -> Vec<Result<()>> {
+    if group.iter().all(|job| job.store.is_empty()) {
+        return group.iter().map(|_| Ok(())).collect();
+    }
+    let store = project.store();
+    let mut batch = store.batch(sink);
+    let mut results: Vec<Result<()>> = group
+        .iter()
+        .map(|job| job.store.iter().try_for_each(|(path, pin)| batch.add(project.index(), project.top(), path, pin)))
+        .collect();
+    let committed = batch.commit();
+    for (result, job) in results.iter_mut().zip(group) {
+        if result.is_ok()
+            && !job.store.is_empty()
+            && let Err(e) = &committed
+        {
+            *result = Err(e.clone());
+        }
+    }
+    if let (Ok(()), Ok(generation)) = (&committed, store.generation()) {
+        for (path, pin) in group.iter().zip(&results).filter(|(_, r)| r.is_ok()).flat_map(|(job, _)| &job.store) {
+            project.index().mark_stored(&Ask::repo(path), pin, generation);
+        }
+    }
+    results
+}
+
+/// The result is recorded: old outputs go, but for those that exist nowhere else.
+fn give_up_old(sink: &dyn Sink, job: &mut Job) {
+    for (aside, precious) in job.replaced.drain(..) {
+        match (&job.log, precious) {
+            (Some(log), true) => {
+                let (out, to) = (aside.out.clone(), log.kept(&aside.out));
+                match aside.keep(&to) {
+                    Ok(()) => {
+                        let text =
+                            format!("{out} was not as lockstep had left it; that version is kept in {}", to.display());
+                        sink.event(Event::Note { text: &text });
+                    }
+                    Err(e) => sink.event(Event::Warning { text: &e.message }),
+                }
+            }
+            _ => aside.forget(),
+        }
+    }
+}
+
+/// For callers without a thread of their own (`commit`, `add`): records now, and gives the first error.
+pub fn record_now(project: &Project, sink: &dyn Sink, journal: &mut Journal, jobs: Vec<Job>) -> Result<(), Error> {
+    record(project, sink, journal, jobs).into_iter().try_for_each(|r| r.result)
+}

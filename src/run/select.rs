@@ -1,0 +1,251 @@
+//! Which stages a command is about: targets in, stages out. Pure.
+//!
+//! A target is a stage or group of the current folder's `pipeline.yaml`, `path/pipeline.yaml[:stage]`, the path of an
+//! output or of tracked data, or, with `--recursive`, a folder. Without any, the current folder's file is meant.
+
+use std::collections::HashSet;
+
+use crate::error::{Error, Kind, Result};
+use crate::path::RepoPath;
+use crate::pipeline::graph::Graph;
+use crate::pipeline::stage::{FileId, Pipelines, StageId};
+
+/// How far the selection reaches from its targets.
+#[derive(Clone, Debug, Default)]
+pub struct Reach {
+    /// The targets alone.
+    pub single: bool,
+    /// The targets and what needs them, instead of what they need.
+    pub downstream: bool,
+    /// All that is tied to the targets, both ways.
+    pub pipeline: bool,
+    /// Everything.
+    pub all: bool,
+    /// Targets are folders.
+    pub recursive: bool,
+    /// Targets are patterns over stage names.
+    pub glob: bool,
+}
+
+/// What the words of the command line stand for.
+#[derive(Debug, Default, PartialEq)]
+pub struct Selected {
+    /// What was named.
+    pub named: Vec<StageId>,
+    /// Named and reached, in topological order.
+    pub stages: Vec<StageId>,
+    /// Data paths that were named themselves.
+    pub data: Vec<RepoPath>,
+    /// Whole files that were named, or meant by default: their lock is tidied when all went well.
+    pub files: Vec<FileId>,
+}
+
+/// Everything a selection looks at.
+pub struct Scope<'a> {
+    pub pipelines: &'a Pipelines,
+    pub graph: &'a Graph,
+    /// Where the command was typed.
+    pub cwd: &'a RepoPath,
+    /// Pipeline files that could not be read, with their mistakes.
+    pub broken: &'a [(RepoPath, Error)],
+    /// Name matching for `--glob`.
+    pub matches: &'a dyn Fn(&str, &str) -> bool,
+}
+
+impl Scope<'_> {
+    /// `defaults_to_all`: without targets all the repository is meant (`status`), not the current folder's file.
+    pub fn select(&self, targets: &[String], reach: &Reach, defaults_to_all: bool) -> Result<Selected> {
+        let mut selected = Selected::default();
+        if reach.all || (targets.is_empty() && !reach.recursive && defaults_to_all) {
+            if reach.all {
+                self.refuse_broken(|_| true)?;
+            }
+            selected.named = self.pipelines.ids().collect();
+            selected.files = (0..self.pipelines.files.len() as u32).map(FileId).collect();
+        } else if reach.recursive {
+            let here = [".".to_string()];
+            for folder in if targets.is_empty() { &here[..] } else { targets } {
+                self.folder(folder, &mut selected)?;
+            }
+        } else if targets.is_empty() {
+            let file = self.cwd.join("pipeline.yaml").unwrap_or_default();
+            self.whole_file(&file, "pipeline.yaml", &mut selected)?;
+        }
+        if !reach.recursive {
+            for target in targets {
+                if reach.glob { self.pattern(target, &mut selected)? } else { self.target(target, &mut selected)? }
+            }
+        }
+        selected.stages = self.reach(&selected.named, reach);
+        Ok(selected)
+    }
+
+    fn refuse_broken(&self, concerns: impl Fn(&RepoPath) -> bool) -> Result<()> {
+        match self.broken.iter().find(|(path, _)| concerns(path)) {
+            Some((_, error)) => Err(error.clone()),
+            None => Ok(()),
+        }
+    }
+
+    fn folder(&self, folder: &str, selected: &mut Selected) -> Result<()> {
+        let dir = self.inside(folder)?;
+        self.refuse_broken(|path| path.is_in(&dir))?;
+        let before = selected.files.len();
+        for (i, file) in self.pipelines.files.iter().enumerate() {
+            if file.path.is_in(&dir) {
+                selected.named.extend(&file.stages);
+                selected.files.push(FileId(i as u32));
+            }
+        }
+        if selected.files.len() == before {
+            return Err(Error::missing(format!("no pipeline.yaml in {folder} or below it")));
+        }
+        Ok(())
+    }
+
+    fn whole_file(&self, path: &RepoPath, written: &str, selected: &mut Selected) -> Result<()> {
+        self.refuse_broken(|broken| broken == path)?;
+        let Some(at) = self.pipelines.files.iter().position(|f| f.path == *path) else {
+            let mut error = Error::missing(format!("there is no {written} here"));
+            if !self.pipelines.files.is_empty() {
+                error = error.hint("run all the pipelines of the repository: lockstep repro -P");
+                error = error
+                    .hint(format!("or one: lockstep repro {}", self.pipelines.files[0].path.relative_to(self.cwd)));
+            }
+            return Err(error);
+        };
+        selected.named.extend(&self.pipelines.files[at].stages);
+        selected.files.push(FileId(at as u32));
+        Ok(())
+    }
+
+    fn target(&self, target: &str, selected: &mut Selected) -> Result<()> {
+        if let Some((file, name)) = split_address(target) {
+            let path = self.inside(file)?;
+            self.refuse_broken(|broken| *broken == path)?;
+            let Some(at) = self.pipelines.files.iter().position(|f| f.path == path) else {
+                return Err(Error::missing(format!("{file} is no pipeline file, so there is no stage {target}")));
+            };
+            return match self.named(FileId(at as u32), name) {
+                Some(ids) => {
+                    selected.named.extend(ids);
+                    Ok(())
+                }
+                None => Err(self.unknown(target)),
+            };
+        }
+        if let Some(ids) = self.here().and_then(|file| self.named(file, target)) {
+            selected.named.extend(ids);
+            return Ok(());
+        }
+        let Ok(path) = self.inside(target) else { return Err(self.unknown(target)) };
+        if path.name() == "pipeline.yaml" {
+            return self.whole_file(&path, target, selected);
+        }
+        if let Some(id) = self.owner(&path) {
+            selected.named.push(id);
+            return Ok(());
+        }
+        if self.pipelines.files.iter().any(|f| f.data.iter().any(|d| path.is_in(&d.path))) {
+            selected.data.push(path);
+            return Ok(());
+        }
+        // Perhaps it stands in the current folder's file, which could not be read.
+        self.refuse_broken(|broken| broken.parent().as_ref() == Some(self.cwd))?;
+        Err(self.unknown(target))
+    }
+
+    /// The stage that makes `path`, or the folder it is in.
+    fn owner(&self, path: &RepoPath) -> Option<StageId> {
+        let mut at = Some(path.clone());
+        while let Some(p) = at {
+            if let Some(id) = self.graph.producer(&p) {
+                return Some(id);
+            }
+            at = p.parent();
+        }
+        None
+    }
+
+    fn pattern(&self, pattern: &str, selected: &mut Selected) -> Result<()> {
+        let (file, pattern) = match split_address(pattern) {
+            Some((file, pattern)) => {
+                let path = self.inside(file)?;
+                (self.pipelines.files.iter().position(|f| f.path == path).map(|at| FileId(at as u32)), pattern)
+            }
+            None => (self.here(), pattern),
+        };
+        let before = selected.named.len();
+        if let Some(file) = file {
+            for id in &self.pipelines.file(file).stages {
+                if (self.matches)(pattern, &self.pipelines.stage(*id).name) {
+                    selected.named.push(*id);
+                }
+            }
+        }
+        if selected.named.len() == before {
+            self.refuse_broken(|broken| broken.parent().as_ref() == Some(self.cwd))?;
+            return Err(Error::missing(format!("no stage matches {pattern}")).hint("see them: lockstep stage list"));
+        }
+        Ok(())
+    }
+
+    fn here(&self) -> Option<FileId> {
+        let at = self.pipelines.files.iter().position(|f| f.path.parent().as_ref() == Some(self.cwd))?;
+        Some(FileId(at as u32))
+    }
+
+    /// A stage or a group of one file.
+    fn named(&self, file: FileId, name: &str) -> Option<Vec<StageId>> {
+        let file = self.pipelines.file(file);
+        if let Some(id) = file.stages.iter().find(|id| self.pipelines.stage(**id).name == name) {
+            return Some(vec![*id]);
+        }
+        file.groups.iter().find(|(group, _)| group == name).map(|(_, ids)| ids.clone())
+    }
+
+    fn inside(&self, written: &str) -> Result<RepoPath> {
+        self.cwd.join(written).ok_or_else(|| {
+            Error::new(Kind::Missing, format!("`{written}` is outside the repository"))
+                .hint("targets are stages, outputs and pipeline files of this repository")
+        })
+    }
+
+    fn unknown(&self, target: &str) -> Error {
+        let error = Error::missing(format!("`{target}` is neither a stage nor an output"));
+        let word = split_address(target).map_or(target, |(_, name)| name);
+        let names = self.pipelines.ids().map(|id| self.pipelines.address(id, self.cwd));
+        let outs = self.pipelines.stages.iter().flat_map(|s| &s.outs).map(|o| o.path.relative_to(self.cwd));
+        let near = names
+            .chain(outs)
+            .map(|name| (strsim::jaro_winkler(word, &name), name))
+            .filter(|(score, _)| *score > 0.8)
+            .max_by(|a, b| a.0.total_cmp(&b.0));
+        match near {
+            Some((_, name)) => error.hint(format!("did you mean `{name}`?")),
+            None => error.hint("see the stages: lockstep stage list --all"),
+        }
+    }
+
+    fn reach(&self, named: &[StageId], reach: &Reach) -> Vec<StageId> {
+        let mut chosen: HashSet<StageId> = named.iter().copied().collect();
+        let mut heads: Vec<StageId> = if reach.single { Vec::new() } else { named.to_vec() };
+        while let Some(id) = heads.pop() {
+            let mut visit = |next: &[StageId]| heads.extend(next.iter().copied().filter(|n| chosen.insert(*n)));
+            if reach.pipeline || reach.downstream {
+                visit(self.graph.downstream(id));
+            }
+            // What a frozen stage reads is of no interest.
+            if reach.pipeline || !(reach.downstream || self.pipelines.stage(id).frozen) {
+                visit(self.graph.upstream(id));
+            }
+        }
+        self.graph.order().iter().copied().filter(|id| chosen.contains(id)).collect()
+    }
+}
+
+/// `sub/pipeline.yaml:name` → file and name.
+fn split_address(target: &str) -> Option<(&str, &str)> {
+    let at = target.find("pipeline.yaml:")? + "pipeline.yaml".len();
+    Some((&target[..at], &target[at + 1..]))
+}

@@ -1,0 +1,182 @@
+//! What is stale, and why: read-only, without a lock, also while a run goes on.
+
+use crate::error::Result;
+use crate::lock::{Command, StageLock, manifest};
+use crate::path::RepoPath;
+use crate::pipeline::stage::StageId;
+use crate::project::{Definitions, Locks, Project};
+use crate::run::fold::overlay;
+use crate::run::fresh::{self, Reason, State, judge};
+use crate::run::look::Look;
+use crate::store::{Ask, Pin};
+use crate::value::Value;
+
+#[derive(Debug, Default)]
+pub struct Status {
+    /// Stale stages, in topological order.
+    pub stages: Vec<(StageId, Vec<Reason>)>,
+    /// Data that differs from its lock entry.
+    pub data: Vec<(RepoPath, State, Option<Pin>, Option<Pin>)>,
+    /// Stages whose facts could not be had, with why.
+    pub errors: Vec<crate::error::Error>,
+    /// Outputs that are pinned, and neither here nor in the store: how many, and their bytes.
+    pub absent: (usize, u64),
+    pub looked_at: usize,
+}
+
+/// Judges the selected stages and data against the workspace as it is.
+pub fn status<'a>(
+    project: &'a Project,
+    definitions: &'a Definitions,
+    stages: &[StageId],
+    data: &[(usize, usize)],
+    look: &mut Look<'a>,
+) -> Result<(Status, Locks)> {
+    let mut locks = project.locks(definitions)?;
+    look.sweep(stages);
+    overlay(project, definitions, &mut locks, look)?;
+    let mut status = Status { looked_at: stages.len(), ..Status::default() };
+    let shell = project.shell();
+    for id in stages {
+        let stage = definitions.pipelines.stage(*id);
+        let facts = match look.facts(*id) {
+            Ok(facts) => facts,
+            Err(error) => {
+                status.errors.push(error);
+                continue;
+            }
+        };
+        let entry = locks.of(stage.file).stages.get(&stage.name);
+        let mut reasons = judge(stage, &shell, &facts, entry);
+        if let Some(entry) = entry {
+            absent(project, stage, entry, &mut reasons, &mut status);
+        }
+        if !reasons.is_empty() {
+            status.stages.push((*id, reasons));
+        }
+    }
+    for (f, d) in data {
+        let entry = &definitions.pipelines.files[*f].data[*d];
+        let locked = locks.0[*f].data.get(&entry.spelled).copied();
+        let now = look.out(&entry.path)?;
+        let state = match (locked, now) {
+            (Some(a), Some(b)) if a.id == b.id && a.executable == b.executable => continue,
+            (Some(_), Some(_)) => State::Modified,
+            (None, _) => State::New,
+            (Some(pin), None) if !project.store().contains(&pin).unwrap_or(false) => State::NotInCache,
+            (Some(_), None) => State::Deleted,
+        };
+        status.data.push((entry.path.clone(), state, locked, now));
+    }
+    Ok((status, locks))
+}
+
+/// A missing output that the store lacks too is told apart from one that can be restored.
+fn absent(
+    project: &Project,
+    stage: &crate::pipeline::stage::Stage,
+    entry: &StageLock,
+    reasons: &mut [Reason],
+    status: &mut Status,
+) {
+    for reason in reasons {
+        if let Reason::Out { path, state, old: Some(pin), .. } = reason
+            && *state == State::Deleted
+            && stage.outs.iter().any(|o| o.spelled == *path && o.cache)
+            && entry.outs.contains_key(path)
+            && !project.store().contains(pin).unwrap_or(false)
+        {
+            *state = State::NotInCache;
+            status.absent.0 += 1;
+            status.absent.1 += pin.size;
+        }
+    }
+}
+
+/// The manifests of the lock entry and of what is there now, for `status -v`: lines that differ, with `-` and `+`.
+pub fn difference(
+    project: &Project,
+    definitions: &Definitions,
+    locks: &Locks,
+    id: StageId,
+    look: &mut Look,
+) -> Result<Vec<String>> {
+    let stage = definitions.pipelines.stage(id);
+    let facts = look.facts(id)?;
+    let now = manifest(&fresh::entry(stage, &project.shell(), &facts, &facts.outs));
+    let then = locks.of(stage.file).stages.get(&stage.name).map(manifest).unwrap_or_default();
+    let (now, then): (Vec<&str>, Vec<&str>) = (now.lines().collect(), then.lines().collect());
+    let mut lines: Vec<String> = then.iter().filter(|l| !now.contains(l)).map(|l| format!("- {l}")).collect();
+    lines.extend(now.iter().filter(|l| !then.contains(l)).map(|l| format!("+ {l}")));
+    for dep in stage.deps.iter().zip(&facts.deps) {
+        if let (crate::pipeline::stage::Place::Repo(path), Some(new)) = (&dep.0.place, dep.1)
+            && let Some(old) = locks.of(stage.file).stages.get(&stage.name).and_then(|e| e.deps.get(&dep.0.spelled))
+            && old.is_dir()
+            && new.is_dir()
+            && old.id != new.id
+        {
+            lines.extend(folder_difference(project, path, old, new));
+        }
+    }
+    Ok(lines)
+}
+
+/// Which files of a folder differ, where the old tree is in the store.
+fn folder_difference(project: &Project, path: &RepoPath, old: &Pin, new: &Pin) -> Vec<String> {
+    match project.store().difference_by_name(old, new, project.index(), &Ask::repo(path)) {
+        Ok(names) => names.into_iter().map(|(sign, name)| format!("  {sign} {path}/{name}")).collect(),
+        Err(_) => vec![format!("  {path}: the old listing is not in the store")],
+    }
+}
+
+/// A reason as one line for people.
+pub fn sentence(reason: &Reason) -> String {
+    match reason {
+        Reason::NeverRun => "never run".into(),
+        Reason::Always => "always runs".into(),
+        Reason::Forced => "forced".into(),
+        Reason::Cmd { old, new } => changed_line(old, new),
+        Reason::Dep { path, state, .. } => format!("dep {path} {}", word(*state)),
+        Reason::Out { path, state, .. } => format!("output {path} {}", word(*state)),
+        Reason::Param { file, key, old, new, .. } => {
+            let text = |v: &Option<Value>| v.as_ref().map_or_else(|| "none".to_string(), short);
+            format!("param {file}:{key} {} → {}", text(old), text(new))
+        }
+        Reason::Env { name, old, new } => {
+            let text = |v: &Option<Option<String>>| match v {
+                None => "not declared".to_string(),
+                Some(None) => "unset".to_string(),
+                Some(Some(v)) => format!("{v:?}"),
+            };
+            format!("env {name} {} → {}", text(old), text(new))
+        }
+        Reason::Definition { what, how } => format!("{what} changed: {how}"),
+    }
+}
+
+fn word(state: State) -> &'static str {
+    match state {
+        State::New => "is new",
+        State::Modified => "changed",
+        State::Deleted => "is missing",
+        State::NotInCache => "is missing, also from the store",
+    }
+}
+
+/// The first line of a command that differs.
+fn changed_line(old: &Command, new: &Command) -> String {
+    let lines = |c: &Command| c.items().iter().flat_map(|i| i.lines()).map(str::to_string).collect::<Vec<_>>();
+    let (old, new) = (lines(old), lines(new));
+    let at = old.iter().zip(&new).take_while(|(a, b)| a == b).count();
+    match (old.get(at), new.get(at)) {
+        (Some(a), Some(b)) => format!("cmd changed: {a} → {b}"),
+        (None, Some(b)) => format!("cmd has a new line: {b}"),
+        (Some(a), None) => format!("cmd lost a line: {a}"),
+        (None, None) => "cmd changed".into(),
+    }
+}
+
+fn short(value: &Value) -> String {
+    let text = serde_json::to_string(value).unwrap_or_default();
+    if text.chars().count() > 60 { text.chars().take(57).collect::<String>() + "…" } else { text }
+}

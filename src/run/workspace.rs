@@ -1,0 +1,53 @@
+//! One writer a worktree: the exclusive lock that every command which writes holds.
+
+use std::fs::{self, File};
+use std::io::{Read, Seek, Write};
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, Kind, Result};
+use crate::event::{Event, Sink};
+use crate::project::Project;
+
+/// Held until it is dropped; the system lets go of it when the process dies.
+#[derive(Debug)]
+pub struct WorkspaceLock {
+    _file: File,
+}
+
+/// Takes the workspace lock, waiting for up to `wait` (for ever if `None`) and saying for whom.
+pub fn take(project: &Project, command: &str, wait: Option<Duration>, sink: &dyn Sink) -> Result<WorkspaceLock> {
+    let dir = project.state_dir();
+    fs::create_dir_all(&dir).map_err(|e| Error::io("create", &dir, e))?;
+    let mut lock = hold(&dir.join("lock"), wait, sink)?;
+    // A killed run's watchdog may still be ending its commands: outputs are theirs until it is gone.
+    drop(hold(&dir.join("watchdog"), wait, sink)?);
+    let who = format!("{} (process {})", command, std::process::id());
+    let _ = lock.set_len(0).and_then(|()| lock.rewind()).and_then(|()| lock.write_all(who.as_bytes()));
+    Ok(WorkspaceLock { _file: lock })
+}
+
+fn hold(path: &std::path::Path, wait: Option<Duration>, sink: &dyn Sink) -> Result<File> {
+    let fail = |e: std::io::Error| Error::io("lock", path, e);
+    let mut file = File::options().read(true).write(true).create(true).truncate(false).open(path).map_err(fail)?;
+    let started = Instant::now();
+    let mut said = false;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(fs::TryLockError::Error(e)) => return Err(fail(e)),
+            Err(fs::TryLockError::WouldBlock) => {}
+        }
+        let mut who = String::new();
+        let _ = file.rewind().and_then(|()| file.read_to_string(&mut who));
+        let who = if who.is_empty() { "another lockstep".to_string() } else { who };
+        if wait.is_some_and(|wait| started.elapsed() >= wait) {
+            return Err(Error::new(Kind::Busy, format!("{who} is working in this workspace"))
+                .hint("wait for it for longer: --wait SECS, or --wait for ever"));
+        }
+        if !said && started.elapsed() > Duration::from_millis(300) {
+            said = true;
+            sink.event(Event::Waiting { text: &format!("waiting for {who}") });
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
