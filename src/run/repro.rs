@@ -39,7 +39,7 @@ use crate::store::{Ask, Pin};
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     pub force: bool,
-    /// What needs a stage that ran, runs too.
+    /// What needs a stage that ran or was restored, runs, changed or not.
     pub force_downstream: bool,
     pub dry: bool,
     pub keep_going: bool,
@@ -395,12 +395,16 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
     /// An earlier result that can be restored as a whole.
     fn candidate(&self, id: StageId, facts: &Facts, reasons: &[Reason]) -> Option<(StageLock, Option<RunRecord>)> {
         let stage = self.stage(id);
-        if self.options.no_run_cache || reasons.contains(&Reason::Forced) || !cache::is_cacheable(stage) {
+        if reasons.contains(&Reason::Forced) || !cache::is_cacheable(stage) {
             return None;
         }
         let key = fresh::entry(stage, &self.shell, facts, &[]).key;
         let locked = self.entry(id).filter(|e| e.key == key && self.is_complete(id, e, facts)).cloned();
         let mut earlier = cache::get(self.project.store(), &key).into_iter().filter(|(e, _)| cache::fits(e, facts));
+        // That the lock knows the result is no matter of the run cache.
+        if self.options.no_run_cache && (locked.is_none() || reasons.iter().any(Reason::is_input)) {
+            return None;
+        }
         match locked {
             Some(entry) => {
                 let record = earlier.find(|(e, _)| e.outs == entry.outs).map(|(_, record)| record);
@@ -544,7 +548,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
             (None, _) if self.was_restored(&done) => (StageResult::Restored, 0.0),
             (None, _) => (StageResult::Ran, 0.0),
         };
-        if self.options.force_downstream && result == StageResult::Ran {
+        if self.options.force_downstream && matches!(result, StageResult::Ran | StageResult::Restored) {
             self.force_downstream(id);
         }
         let (reasons, _) = self.waiting.remove(&id).unwrap_or_default();
