@@ -7,11 +7,23 @@ use crate::value::Mark;
 use crate::value::Value;
 use crate::value::node::{Entry, Node, Tree};
 
-pub const TOP_KEYS: &[&str] =
-    &["stages", "vars", "params", "metrics", "plots", "artifacts", "datasets", "data"];
+pub const TOP_KEYS: &[&str] = &["stages", "vars", "params", "metrics", "plots", "artifacts", "datasets", "data"];
 const STAGE_KEYS: &[&str] = &[
-    "cmd", "wdir", "deps", "params", "vars", "outs", "metrics", "plots", "frozen", "always_changed", "desc", "meta",
-    "matrix", "env", "scratch",
+    "cmd",
+    "wdir",
+    "deps",
+    "params",
+    "vars",
+    "outs",
+    "metrics",
+    "plots",
+    "frozen",
+    "always_changed",
+    "desc",
+    "meta",
+    "matrix",
+    "env",
+    "scratch",
 ];
 const FLAG_KEYS: &[&str] = &["cache", "persist", "checkpoint", "remote", "push", "desc", "type", "labels", "meta"];
 pub const PLOT_KEYS: &[&str] = &["template", "x", "y", "x_label", "y_label", "title", "header"];
@@ -224,7 +236,7 @@ impl Checker<'_> {
                         let at = format!("{at}, `{}`", dim.key);
                         match &dim.value.tree {
                             Tree::List(_) => self.any(&dim.value, &at),
-                            Tree::Scalar(Value::Str(text)) if template::has_reference(text) => self.any(&dim.value, &at),
+                            Tree::Scalar(Value::Str(text)) if text.contains("${") => self.any(&dim.value, &at),
                             _ => self.wrong(&dim.value, &at, "a list"),
                         }
                     }
@@ -269,7 +281,7 @@ impl Checker<'_> {
                 self.keys(keys, &["foreach", "do"], &format!("{at}, which has `foreach`"));
                 let data_at = format!("{at}, `foreach`");
                 match &data.value.tree {
-                    Tree::Scalar(Value::Str(text)) if template::has_reference(text) => self.any(&data.value, &data_at),
+                    Tree::Scalar(Value::Str(text)) if text.contains("${") => self.any(&data.value, &data_at),
                     Tree::List(_) | Tree::Map(_) => self.any(&data.value, &data_at),
                     _ => self.wrong(&data.value, &data_at, "a list or a map"),
                 }
@@ -388,7 +400,7 @@ pub fn part_mark(text: &str, node: &Node, part: &str) -> Mark {
 
 fn template_inside(node: &Node) -> Option<&Node> {
     match &node.tree {
-        Tree::Scalar(Value::Str(text)) => (text.contains("${") && template::has_reference(text)).then_some(node),
+        Tree::Scalar(Value::Str(text)) => template::has_reference(text).then_some(node),
         Tree::Scalar(_) => None,
         Tree::List(items) => items.iter().find_map(template_inside),
         Tree::Map(entries) => entries.iter().find_map(|e| template_inside(&e.value)),

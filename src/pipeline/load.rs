@@ -59,7 +59,9 @@ impl File {
 pub fn load(files: &dyn Files, paths: &[RepoPath], root: &RepoPath) -> Loaded {
     let mut reader = Reader::new(files);
     let mut paths: Vec<&RepoPath> = paths.iter().filter(|p| p.is_in(root)).collect();
-    paths.sort_by_cached_key(|p| (p.parent().unwrap_or_default().parts().map(str::to_string).collect::<Vec<_>>(), p.name()));
+    paths.sort_by_cached_key(|p| {
+        (p.parent().unwrap_or_default().parts().map(str::to_string).collect::<Vec<_>>(), p.name())
+    });
     paths.dedup();
     let mut left = MOST_STAGES;
     let mut read: Vec<(&RepoPath, Read)> = Vec::new();
@@ -265,5 +267,183 @@ fn top_level(
             "{path}:{}:{}: `datasets` is accepted and does nothing; name the files under `deps` or `data`",
             mark.line, mark.column
         ));
+    }
+}
+
+#[cfg(test)]
+pub mod memory {
+    //! Files that tests write down.
+
+    use std::collections::BTreeMap;
+    use std::path::Path;
+
+    use super::*;
+    use crate::error::Error;
+
+    pub struct Memory(BTreeMap<String, String>);
+
+    impl Memory {
+        pub fn new(files: &[(&str, &str)]) -> Memory {
+            Memory(files.iter().map(|(p, t)| (p.to_string(), t.to_string())).collect())
+        }
+
+        pub fn load(&self) -> Loaded {
+            let ours = self.0.keys().filter(|p| p.ends_with("pipeline.yaml"));
+            let paths: Vec<RepoPath> = ours.filter_map(|p| RepoPath::root().join(p)).collect();
+            load(self, &paths, &RepoPath::root())
+        }
+
+        /// All that is wrong, as it would be shown.
+        pub fn broken(&self) -> String {
+            let problems: Vec<Problem> = self.load().broken.into_iter().flat_map(|(_, p)| p).collect();
+            super::super::problem::render(&problems).to_string()
+        }
+    }
+
+    impl Files for Memory {
+        fn read(&self, place: &Place) -> Result<Option<Vec<u8>>> {
+            let name = place.to_string();
+            if self.0.keys().any(|p| p.starts_with(&format!("{name}/"))) {
+                return Err(Error::usage(format!("{name} is a folder")));
+            }
+            Ok(self.0.get(&name).map(|text| text.as_bytes().to_vec()))
+        }
+
+        fn top(&self) -> &Path {
+            Path::new("/repo")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::memory::Memory;
+    use super::*;
+
+    #[test]
+    fn a_broken_file_does_not_hinder_the_others() {
+        let files = Memory::new(&[
+            ("b/pipeline.yaml", "stages: {s: {cmd: x}}"),
+            ("a/pipeline.yaml", "stages: {s: {}}"),
+            ("k8s/pipeline.yaml", "apiVersion: v1"),
+            ("list/pipeline.yaml", "[1]"),
+            ("pipeline.yaml", ""),
+            ("b/c/pipeline.yaml", "stages: {s: {cmd: x}, t: {cmd: y}}"),
+        ]);
+        let loaded = files.load();
+        let fine: Vec<String> = loaded.pipelines.files.iter().map(|f| f.path.to_string()).collect();
+        assert_eq!(fine, ["pipeline.yaml", "b/pipeline.yaml", "b/c/pipeline.yaml"]);
+        assert_eq!(loaded.pipelines.files[2].stages, [StageId(1), StageId(2)]);
+        assert_eq!(loaded.broken.len(), 1);
+        assert_eq!(loaded.foreign.len(), 2);
+        assert_eq!(
+            files.broken(),
+            "a/pipeline.yaml:1:10: stage `s` has no `cmd`\n  |\n1 | stages: {s: {}}\n  |          ^"
+        );
+    }
+
+    #[test]
+    fn what_lies_in_an_output_is_content() {
+        let files = Memory::new(&[
+            ("pipeline.yaml", "data: [{path: raw}]\nstages: {s: {cmd: x, outs: [gen/deep]}}"),
+            ("raw/x/pipeline.yaml", "stages: {"),
+            ("gen/deep/pipeline.yaml", "stages: {s: {cmd: x, outs: [../../z]}}"),
+            ("m/pipeline.yaml", "stages: {s: {cmd: x}}"),
+            ("z/pipeline.yaml", "stages: {s: {cmd: x, outs: [../m]}}"),
+        ]);
+        let loaded = files.load();
+        let fine: Vec<String> = loaded.pipelines.files.iter().map(|f| f.path.to_string()).collect();
+        assert_eq!(fine, ["pipeline.yaml", "z/pipeline.yaml"]);
+        assert!(loaded.broken.is_empty());
+    }
+
+    #[test]
+    fn all_mistakes_in_one_go() {
+        let files = Memory::new(&[(
+            "sub/pipeline.yaml",
+            "stages:\n  a:\n    cmd: x\n    outz: [y]\n    frozen: 1\n  b:\n    cmd: ''\n    deps: {x: 1}\n  -c:\n    cmd: ${x\n",
+        )]);
+        insta::assert_snapshot!(files.broken(), @r"
+        sub/pipeline.yaml:4:5: unknown key `outz` in stage `a`
+          |
+        4 |     outz: [y]
+          |     ^
+          hint: did you mean `outs`?
+        sub/pipeline.yaml:5:13: stage `a`, `frozen` must be true or false, not a number
+          |
+        5 |     frozen: 1
+          |             ^
+        sub/pipeline.yaml:7:10: stage `b`, `cmd` is empty
+          |
+        7 |     cmd: ''
+          |          ^
+        sub/pipeline.yaml:8:11: stage `b`, `deps` must be a list of strings, not a map
+          |
+        8 |     deps: {x: 1}
+          |           ^
+        sub/pipeline.yaml:9:3: the stage name `-c` looks like an option: it starts with `-`
+          |
+        9 |   -c:
+          |   ^
+        sub/pipeline.yaml:10:10: stage `-c`, `cmd`: a `${` is never closed
+           |
+        10 |     cmd: ${x
+           |          ^
+          hint: write `\${` for a `${` that lockstep shall leave alone
+        ");
+    }
+
+    #[test]
+    fn single_mistakes() {
+        for (yaml, want) in [
+            ("stages: {a: {cmd: x, outs: [../x]}}", "`../x` is outside of the repository"),
+            ("stages: {a: {cmd: x, outs: [/etc/x]}}", "`/etc/x` is outside of the repository"),
+            ("stages: {a: {cmd: x, outs: [s3://b/x]}}", "is no path of the repository"),
+            ("stages: {a: {cmd: x, outs: [.]}}", "holds the pipeline file itself"),
+            ("stages: {a: {cmd: x, outs: [d/.gitignore]}}", "is a file that lockstep or Git itself reads"),
+            ("stages: {a: {cmd: x, outs: [.git/hooks/x]}}", "belongs to Git"),
+            ("stages: {a: {cmd: x, wdir: ../..}}", "outside of the repository"),
+            ("stages: {a: {cmd: x, scratch: [../tmp]}}", "outside of the repository"),
+            ("stages: {a: {cmd: x, wdir: w, scratch: [.]}}", "holds the working folder"),
+            ("stages: {a: {cmd: x, env: ['A=1']}}", "is no name of a variable"),
+            ("data: [{path: ../x}]", "outside of the repository"),
+            ("data: [x]", "must be a map"),
+            ("data: [{}]", "has no `path`"),
+            ("stages: {a: {cmd: 'x ${item}'}}", "cannot find `item`"),
+            ("vars: [{lr: 1}]\nstages: {a: {cmd: 'x ${lrr}'}}", "did you mean `lr`?"),
+            ("vars: [{m: {depth: 1}}]\nstages: {a: {cmd: 'x ${m.deph}'}}", "did you mean `m.depth`?"),
+            ("stages: {a: {matrix: {x: [1]}, do: {cmd: x}}}", "has `do` and no `foreach`"),
+            ("stages: {a: {foreach: [1], do: {cmd: x, matrix: {x: [1]}}}}", "`matrix` cannot stand in `do`"),
+            ("stages: {a: {foreach: [x, x], do: {cmd: x}}}", "makes the stage `a@x` twice"),
+            ("stages: {a: {foreach: [''], do: {cmd: x}}}", "whose key is empty"),
+            ("stagess: {}\nvars: []", "did you mean `stages`?"),
+        ] {
+            let message = Memory::new(&[("pipeline.yaml", yaml)]).broken();
+            assert!(message.contains(want), "{yaml}: {message}");
+        }
+    }
+
+    #[test]
+    fn a_matrix_may_not_explode() {
+        let dim = format!("[{}]", (0..1000).map(|n| n.to_string()).collect::<Vec<_>>().join(", "));
+        let dims: Vec<String> = (0..20).map(|n| format!("d{n}: {dim}")).collect();
+        for n in [2, 20] {
+            let yaml = format!("stages: {{m: {{matrix: {{{}}}, cmd: x}}}}", dims[..n].join(", "));
+            let message = Memory::new(&[("pipeline.yaml", &yaml)]).broken();
+            assert!(message.contains("a repository may have 100000"), "{message}");
+        }
+    }
+
+    #[test]
+    fn what_was_read_is_the_key() {
+        let files =
+            Memory::new(&[("pipeline.yaml", "vars: [v.yaml]\nstages: {a: {cmd: 'x ${v}'}}"), ("v.yaml", "v: 1")]);
+        let inputs = files.load().inputs;
+        let seen: Vec<(String, bool)> = inputs.iter().map(|(p, hash)| (p.to_string(), hash.is_some())).collect();
+        assert_eq!(seen, [("params.yaml".into(), false), ("pipeline.yaml".into(), true), ("v.yaml".into(), true)]);
+        let pipelines = files.load().pipelines;
+        let bytes = postcard::to_stdvec(&pipelines).unwrap();
+        let back: Pipelines = postcard::from_bytes(&bytes).unwrap();
+        assert_eq!(postcard::to_stdvec(&back).unwrap(), bytes);
     }
 }

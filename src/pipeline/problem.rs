@@ -52,8 +52,7 @@ impl Problem {
 /// One error that tells all problems, in the order of the file; the same one once.
 pub fn render(problems: &[Problem]) -> Error {
     let mut seen = HashSet::new();
-    let mut unique: Vec<&Problem> =
-        problems.iter().filter(|p| seen.insert((&p.file, p.mark, &p.message))).collect();
+    let mut unique: Vec<&Problem> = problems.iter().filter(|p| seen.insert((&p.file, p.mark, &p.message))).collect();
     unique.sort_by_key(|p| (p.file.clone(), p.mark));
     let mut parts: Vec<String> = Vec::new();
     let single = unique.len() == 1;

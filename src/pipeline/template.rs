@@ -44,7 +44,7 @@ pub enum Target {
 }
 
 pub fn has_reference(text: &str) -> bool {
-    text.contains("${") && parts(text).map_or(true, |p| p.iter().any(|p| matches!(p, Part::Ref(_))))
+    text.contains("${") && parts(text).is_ok_and(|p| p.iter().any(|p| matches!(p, Part::Ref(_))))
 }
 
 fn parts(text: &str) -> Result<Vec<Part<'_>>, Bad> {
@@ -285,10 +285,30 @@ mod tests {
             assert_eq!(text(template, Target::Field), want, "{template}");
         }
         for template in [
-            "${x", "${x\n}", "${}", "${ }", "${x.}", "${.x}", "${a..b}", "${l[0}", "${l[]}", "${l]}", "${nope}", "${x.y}",
-            "${l[9]}", "${l[a]}", "${l}", "a ${m}", "${m}", "${l[[0]]}",
+            "${x",
+            "${x\n}",
+            "${}",
+            "${ }",
+            "${x.}",
+            "${.x}",
+            "${a..b}",
+            "${l[0}",
+            "${l[]}",
+            "${l]}",
+            "${nope}",
+            "${x.y}",
+            "${l[9]}",
+            "${l[a]}",
+            "${l}",
+            "a ${m}",
+            "${m}",
+            "${l[[0]]}",
         ] {
-            assert!(text(template, Target::Field).starts_with("error"), "{template}: {}", text(template, Target::Field));
+            assert!(
+                text(template, Target::Field).starts_with("error"),
+                "{template}: {}",
+                text(template, Target::Field)
+            );
         }
     }
 

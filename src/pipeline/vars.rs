@@ -35,7 +35,7 @@ pub fn place(top: &std::path::Path, base: &RepoPath, spelling: &str) -> Place {
         let absolute = normalise(spelling);
         return match RepoPath::from_absolute(top, std::path::Path::new(&absolute)) {
             Some(path) => Place::Repo(path),
-            None => Place::Outside(spelling.to_string()),
+            None => Place::Outside(absolute),
         };
     }
     match base.join(spelling) {
@@ -119,7 +119,9 @@ pub fn add(
     let Some(var) = var else { return Ok(()) };
     let VarTree::Map(map) = &var.tree else { return Ok(()) };
     if let Some((key, _)) = map.iter().find(|(key, _)| context.is_reserved(key)) {
-        return Err(Added::Here(format!("{name} defines `{key}`, which is reserved for what the stage is generated from")));
+        return Err(Added::Here(format!(
+            "{name} defines `{key}`, which is reserved for what the stage is generated from"
+        )));
     }
     context.merge(map).map_err(|redefined| {
         let super::context::Redefined { path, before } = redefined;

@@ -316,7 +316,10 @@ mod tests {
             ("A = [1, 2.5, None, True]\nF = 'a' + 'b'\nG = {2, 1, 1}", r#"{"A":[1,2.5,null,true],"G":[1,2]}"#),
             ("A: int = 1\nB: dict[str, int] = {'x': 1, 'y': (1, 2), }\nC: int\n", r#"{"A":1,"B":{"x":1,"y":[1,2]}}"#),
             ("A = 'it''s' \"\\n\\x41\"\nB = r'\\n'\nC = f'{A}'\nD = b'x'", r#"{"A":"its\nA","B":"\\n"}"#),
-            ("A = '''x\ny'''\nB = (\n  1,\n  -2, # c\n)\nC = 1 \\\n  \nD = 1, 2", r#"{"A":"x\ny","B":[1,-2],"C":1,"D":[1,2]}"#),
+            (
+                "A = '''x\ny'''\nB = (\n  1,\n  -2, # c\n)\nC = 1 \\\n  \nD = 1, 2",
+                r#"{"A":"x\ny","B":[1,-2],"C":1,"D":[1,2]}"#,
+            ),
             ("A = 1_000; B = 0xFF; C = 1e-3; D = .5; E = 2j", r#"{"A":1000,"B":255,"C":0.001,"D":0.5}"#),
             (
                 "class K(Base):\n    '''doc'''\n    X = 'x'\n    def __init__(self, a=1):\n        self.lr = 0.1\n        other = 2\n    class Inner:\n        Y = 2\nZ = 3",
@@ -347,7 +350,11 @@ mod tests {
             let got = json(text);
             assert!(got.starts_with(want), "{text}: {got}");
         }
-        for text in ["(".repeat(100_000), "x = ".to_string() + &"-".repeat(100_000), "x = ".to_string() + &"[".repeat(9000) + &"]".repeat(9000)] {
+        for text in [
+            "(".repeat(100_000),
+            "x = ".to_string() + &"-".repeat(100_000),
+            "x = ".to_string() + &"[".repeat(9000) + &"]".repeat(9000),
+        ] {
             let _ = json(&text);
         }
     }

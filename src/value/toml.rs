@@ -44,9 +44,9 @@ fn value(text: &str, v: &DeValue<'_>, span: std::ops::Range<usize>) -> Result<Va
         }
         DeValue::Float(f) => Value::Float(match f.as_str() {
             "nan" | "+nan" | "-nan" => f64::NAN,
-            other => other.parse().map_err(|_| {
-                Fault::new(format!("`{other}` is no number"), Some(mark(text, span.start)))
-            })?,
+            other => other
+                .parse()
+                .map_err(|_| Fault::new(format!("`{other}` is no number"), Some(mark(text, span.start))))?,
         }),
         DeValue::Boolean(b) => Value::Bool(*b),
         DeValue::Datetime(d) => Value::Str(text.get(span).map_or_else(|| d.to_string(), str::to_string)),

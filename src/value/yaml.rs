@@ -215,13 +215,9 @@ impl<'t> Reader<'t> {
                     *key = Some(made);
                 }
                 Some(k) if k.is_merge => *merges = merge_sources(node)?,
-                Some(k) => entries.push(Entry {
-                    key: k.text,
-                    is_string: k.is_string,
-                    start: k.start,
-                    end: k.end,
-                    value: node,
-                }),
+                Some(k) => {
+                    entries.push(Entry { key: k.text, is_string: k.is_string, start: k.start, end: k.end, value: node })
+                }
             },
         }
         Ok(())
@@ -291,12 +287,7 @@ fn check_tag(tag: Option<&Tag>, known: &[&str], at: Mark) -> Result<(), Fault> {
 }
 
 /// The value of a scalar, and whether it was written plain, without a tag.
-fn scalar_value(
-    text: Cow<'_, str>,
-    style: ScalarStyle,
-    tag: Option<&Tag>,
-    at: Mark,
-) -> Result<(Value, bool), Fault> {
+fn scalar_value(text: Cow<'_, str>, style: ScalarStyle, tag: Option<&Tag>, at: Mark) -> Result<(Value, bool), Fault> {
     let fault = |message: String| Fault::new(message, Some(at));
     let is_plain = style == ScalarStyle::Plain;
     let Some(tag) = tag else {
@@ -345,10 +336,16 @@ mod tests {
             ("a: 1\nb: [x, '1', \"\\u0041\"]", r#"{"a":1,"b":["x","1","A"]}"#),
             ("a: &x {p: 1}\nb: *x", r#"{"a":{"p":1},"b":{"p":1}}"#),
             ("x: &a {p: 1, q: 2}\ny: {<<: *a, p: 3}", r#"{"x":{"p":1,"q":2},"y":{"p":3,"q":2}}"#),
-            ("a: &a {p: 1}\nb: &b {p: 2, q: 2}\nc: {<<: [*a, *b]}\n", r#"{"a":{"p":1},"b":{"p":2,"q":2},"c":{"p":1,"q":2}}"#),
+            (
+                "a: &a {p: 1}\nb: &b {p: 2, q: 2}\nc: {<<: [*a, *b]}\n",
+                r#"{"a":{"p":1},"b":{"p":2,"q":2},"c":{"p":1,"q":2}}"#,
+            ),
             ("'<<': {a: 1}", r#"{"<<":{"a":1}}"#),
             ("a: 1\n...\n", r#"{"a":1}"#),
-            ("a: !!str 5\nb: !!int '5'\nc: !!float 5\nd: ! 5\ne: !!seq []", r#"{"a":"5","b":5,"c":5.0,"d":"5","e":[]}"#),
+            (
+                "a: !!str 5\nb: !!int '5'\nc: !!float 5\nd: ! 5\ne: !!seq []",
+                r#"{"a":"5","b":5,"c":5.0,"d":"5","e":[]}"#,
+            ),
             ("a: |\r\n  x\r\n  y\r\nb: 'p\r\n  q'\r\n", r#"{"a":"x\ny\n","b":"p q"}"#),
             ("1: a\ntrue: b\n2020-01-02: 2020-01-02", r#"{"1":"a","true":"b","2020-01-02":"2020-01-02"}"#),
             ("a:\n- b\n- c:\n  - d", r#"{"a":["b",{"c":["d"]}]}"#),

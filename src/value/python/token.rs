@@ -70,8 +70,7 @@ pub fn lines(text: &str) -> Result<Vec<Line>, Fault> {
     while let Some(ch) = c.rest().chars().next() {
         if fresh && brackets.is_empty() && line.tokens.is_empty() {
             let blank = c.rest().len() - c.rest().trim_start_matches([' ', '\t', '\x0c']).len();
-            line.indent =
-                c.rest()[..blank].chars().fold(0, |n, ch| if ch == '\t' { (n / 8 + 1) * 8 } else { n + 1 });
+            line.indent = c.rest()[..blank].chars().fold(0, |n, ch| if ch == '\t' { (n / 8 + 1) * 8 } else { n + 1 });
             c.at += blank;
             fresh = false;
             continue;
