@@ -12,7 +12,7 @@ use super::stage::{FileId, PipelineFile, Pipelines, Place, Stage, StageId};
 use super::vars::{self, Added, Reader};
 use crate::error::Result;
 use crate::path::{RepoPath, normalise};
-use crate::value::node::Node;
+use crate::value::node::{Entry, Node, Tree};
 use crate::value::{Value, decode, yaml};
 
 /// Where files come from: the worktree or a commit.
@@ -137,13 +137,13 @@ fn one(reader: &mut Reader<'_>, path: &RepoPath, left: &mut usize) -> Read {
         Err(f) => return broken(Problem::new(&name, f.mark, f.message).within(text)),
     };
     let mut checker = Checker { file: &name, text, problems: Vec::new() };
-    let root = root.filter(|n| !matches!(n.tree, crate::value::node::Tree::Scalar(Value::Null)));
+    let root = root.filter(|n| !matches!(n.tree, Tree::Scalar(Value::Null)));
     let raw = match &root {
         None => Raw::default(),
         Some(root) => {
-            let ours = |key: &str| TOP_KEYS.contains(&key);
-            let entries = root.as_map().unwrap_or_default();
-            if !entries.iter().any(|e| ours(&e.key)) && !(entries.is_empty() && root.as_map().is_some()) {
+            let ours =
+                |entries: &[Entry]| entries.is_empty() || entries.iter().any(|e| TOP_KEYS.contains(&e.key.as_str()));
+            if !root.as_map().is_some_and(ours) {
                 return Read::Foreign;
             }
             checker.file(root)
