@@ -207,7 +207,8 @@ fn resolve(
             file.groups.push((stage.name.to_string(), first..file.stages.len()));
         }
     }
-    top_level(reader, path, &folder, raw, &context, checker, &mut file.file, left);
+    let mut expander = Expander { reader, folder: &folder, checker, left };
+    top_level(&mut expander, path, raw, &context, &mut file.file);
     file
 }
 
@@ -225,19 +226,13 @@ fn empty(path: &RepoPath) -> PipelineFile {
     }
 }
 
-#[allow(clippy::too_many_arguments)]
 fn top_level(
-    reader: &mut Reader<'_>,
+    expander: &mut Expander<'_, '_, '_>,
     path: &RepoPath,
-    folder: &RepoPath,
     raw: &Raw<'_>,
     context: &Context<'_>,
-    checker: &mut Checker<'_>,
     file: &mut PipelineFile,
-    left: &mut usize,
 ) {
-    let top = reader.top();
-    let mut expander = Expander { reader, folder, checker, left };
     let mut paths = |items: &[Node], at: &str| -> Vec<String> {
         items.iter().filter_map(|n| expander.string(n, context, at)).map(|p| normalise(&p)).collect()
     };
@@ -259,6 +254,7 @@ fn top_level(
     for item in raw.data {
         let Some(node) = item.get("path").map(|e| &e.value) else { continue };
         let Some(spelling) = expander.string(node, context, "`data`") else { continue };
+        let (top, folder) = (expander.reader.top(), expander.folder);
         let mut builder = Builder { top, file: path, folder, checker: expander.checker };
         file.data.extend(builder.data(&spelling, item.as_map().unwrap_or_default(), node.start));
     }
