@@ -16,12 +16,12 @@ use crate::error::{Error, Result};
 use crate::event::{Event, Sink, StageResult};
 use crate::lock::StageLock;
 use crate::path::RepoPath;
-use crate::pipeline::stage::{Stage, StageId};
+use crate::pipeline::stage::{FileId, Stage, StageId};
 use crate::project::{Definitions, Locks, Project};
 use crate::run::aside::Asides;
 use crate::run::cache::{self, RunRecord};
 use crate::run::execute::{Context, Done, Failure, Task};
-use crate::run::fold::{fold, overlay, put_asides_back};
+use crate::run::fold::{fold, is_untidy, overlay, put_asides_back};
 use crate::run::fresh::{self, Facts, Reason, State, judge};
 use crate::run::journal::{Change, Journal, Record};
 use crate::run::local::Exit;
@@ -92,6 +92,9 @@ pub fn repro(
         return dry::plan(project, definitions, &locks, selected, options, &mut look);
     }
     fold(project, definitions, &recovered, &[], sink)?;
+    // A lock is read again to be written; one that stays as it is is not.
+    let untidy: Vec<FileId> =
+        selected.files.iter().copied().filter(|f| is_untidy(definitions, &locks, *f)).collect();
     journal.clear()?;
     let logs = Logs::new(project.logs_dir());
     let (sender, inbox) = channel::<Message>();
@@ -136,7 +139,7 @@ pub fn repro(
     });
     let (records, mut outcome) = outcome;
     let failed = outcome.failures().next().is_some() || outcome.interrupted.is_some();
-    let tidy = if failed { &[][..] } else { &selected.files };
+    let tidy = if failed { &[][..] } else { &untidy };
     let mut written = fold(project, definitions, &records, tidy, sink)?;
     Journal::at(project.state_dir().join("journal")).clear()?;
     outcome.written.append(&mut written);
