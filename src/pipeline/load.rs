@@ -297,7 +297,7 @@ pub mod memory {
         /// All that is wrong, as it would be shown.
         pub fn broken(&self) -> String {
             let problems: Vec<Problem> = self.load().broken.into_iter().flat_map(|(_, p)| p).collect();
-            super::super::problem::render(&problems).to_string()
+            crate::pipeline::problem::render(&problems).to_string()
         }
     }
 
