@@ -20,7 +20,7 @@ use crate::pipeline::stage::{FileId, Stage, StageId};
 use crate::project::{Definitions, Locks, Project};
 use crate::run::aside::Asides;
 use crate::run::cache::{self, RunRecord};
-use crate::run::execute::{Context, Done, Failure, Task};
+use crate::run::execute::{Context, Done, Failure, How, Task};
 use crate::run::fold::{fold, is_untidy, overlay, put_asides_back};
 use crate::run::fresh::{self, Facts, Reason, State, judge};
 use crate::run::journal::{Change, Journal, Record};
@@ -93,8 +93,7 @@ pub fn repro(
     }
     fold(project, definitions, &recovered, &[], sink)?;
     // A lock is read again to be written; one that stays as it is is not.
-    let untidy: Vec<FileId> =
-        selected.files.iter().copied().filter(|f| is_untidy(definitions, &locks, *f)).collect();
+    let untidy: Vec<FileId> = selected.files.iter().copied().filter(|f| is_untidy(definitions, &locks, *f)).collect();
     journal.clear()?;
     let logs = Logs::new(project.logs_dir());
     let (sender, inbox) = channel::<Message>();
@@ -124,6 +123,7 @@ pub fn repro(
             stopping: false,
             prepared: false,
             forced: HashSet::new(),
+            unwritten: ignore::Lines::new(),
             waiting: HashMap::new(),
             records: Vec::new(),
             outcome: Outcome::default(),
@@ -174,6 +174,8 @@ pub(super) struct Run<'s, 'e, 'a> {
     prepared: bool,
     /// Stages that run because one upstream did (`--force-downstream`).
     forced: HashSet<StageId>,
+    /// Ignore files whose folders do not exist yet.
+    unwritten: ignore::Lines,
     /// Reasons of the stages that are running.
     waiting: HashMap<StageId, (Vec<Reason>, Facts)>,
     records: Vec<Record>,
@@ -481,8 +483,9 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         if self.prepared {
             return Ok(());
         }
-        let written = ignore::write(self.project, self.definitions, &self.locks, &self.chosen)?;
-        self.outcome.written.extend(written);
+        let ignored = ignore::write(self.project, self.definitions, &self.locks, &self.chosen)?;
+        self.outcome.written.extend(ignored.written);
+        self.unwritten = ignored.missing;
         let lock = self.project.state_dir().join("watchdog");
         self.watchdog = Some(Watchdog::start(&self.project.around.program, &lock)?);
         self.prepared = true;
@@ -521,10 +524,15 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
                 return;
             }
         };
+        // Stages that read such a folder see it as it will be from now on.
+        match ignore::write_missing(self.project, &mut self.unwritten, stage) {
+            Ok(written) => self.outcome.written.extend(written),
+            Err(error) => self.sink.event(Event::Warning { text: &error.message }),
+        }
         let file = &self.definitions.pipelines.file(stage.file).path;
         let old = self.entry(id).cloned();
-        let run = match &done.restored {
-            None if !self.options.no_commit && cache::is_cacheable(stage) => {
+        let run = match &done.how {
+            How::Ran if !self.options.no_commit && cache::is_cacheable(stage) => {
                 let commit = self.commit.get_or_insert_with(|| self.project.repo.head().ok().flatten());
                 Some(cache::record_now(self.project, done.seconds, commit))
             }
@@ -546,10 +554,10 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         if !stage.frozen {
             self.locks.0[stage.file.0 as usize].stages.insert(stage.name.clone(), done.entry.clone());
         }
-        let (result, saved) = match (&done.restored, stage.frozen) {
-            (Some(record), _) => (StageResult::Restored, (record.seconds - done.seconds).max(0.0)),
-            (None, _) if self.was_restored(&done) => (StageResult::Restored, 0.0),
-            (None, _) => (StageResult::Ran, 0.0),
+        let (result, saved) = match &done.how {
+            How::Ran => (StageResult::Ran, 0.0),
+            How::Restored(Some(record)) => (StageResult::Restored, (record.seconds - done.seconds).max(0.0)),
+            How::Restored(None) => (StageResult::Restored, 0.0),
         };
         if self.options.force_downstream && matches!(result, StageResult::Ran | StageResult::Restored) {
             self.force_downstream(id);
@@ -567,12 +575,8 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
                 (aside, precious)
             })
             .collect();
-        self.send(record::Job { stage: Some(id), store, run, record, replaced, log: Some(done.log) });
+        self.send(record::Job { stage: Some(id), store, run, record, replaced, log: done.log });
         self.schedule.done(id);
-    }
-
-    fn was_restored(&self, done: &Done) -> bool {
-        done.log.dir == self.project.logs_dir() || !done.log.output().exists()
     }
 
     fn force_downstream(&mut self, id: StageId) {
