@@ -59,12 +59,12 @@ pub struct Options {
 /// What reaches the main thread.
 pub(super) enum Message {
     Finished { id: StageId, ended: Box<Result<Done, Failure>>, edited: Vec<RepoPath> },
-    Recorded(Recorded),
+    Recorded(Box<Recorded>),
 }
 
 impl From<Recorded> for Message {
     fn from(recorded: Recorded) -> Message {
-        Message::Recorded(recorded)
+        Message::Recorded(Box::new(recorded))
     }
 }
 
@@ -190,7 +190,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         loop {
             while !self.stopping && self.running < self.options.jobs {
                 self.check_signal();
-                match self.schedule.next() {
+                match self.schedule.start_next() {
                     Some(id) if !self.stopping => self.decide(id),
                     _ => break,
                 }
@@ -200,7 +200,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
             }
             match self.inbox.recv_timeout(Duration::from_millis(50)) {
                 Ok(Message::Finished { id, ended, edited }) => self.finished(id, *ended, edited),
-                Ok(Message::Recorded(recorded)) => self.recorded(recorded),
+                Ok(Message::Recorded(recorded)) => self.recorded(*recorded),
                 Err(RecvTimeoutError::Timeout) => self.check_signal(),
                 Err(RecvTimeoutError::Disconnected) => break,
             }
