@@ -20,7 +20,7 @@ use crate::pipeline::graph::{self, Graph};
 use crate::pipeline::load::{self, Files};
 use crate::pipeline::stage::{FileId, Pipelines, Place};
 use crate::replace::replace_file;
-use crate::store::{ObjectId, StatIndex, Store};
+use crate::store::{ObjectId, StatIndex, Store, inside};
 
 /// Renewed whenever a type in a compiled form changes.
 const COMPILED: u32 = 1;
@@ -90,6 +90,21 @@ impl Project {
         &self.repo.top
     }
 
+    /// A folder of the repository on this disk; refused if a symlink makes it lie outside.
+    pub fn folder(&self, path: &RepoPath) -> Result<PathBuf> {
+        if path.is_root() {
+            return Ok(self.repo.top.clone());
+        }
+        let there = inside(self.top(), path)?;
+        match std::fs::canonicalize(&there) {
+            Ok(real) if !real.starts_with(self.top()) => {
+                Err(Error::usage(format!("{path} leads out of the repository: it is really {}", real.display()))
+                    .hint("make it a folder of the repository"))
+            }
+            _ => Ok(there),
+        }
+    }
+
     /// The folder of what belongs to this project root in this worktree: compiled forms, journal, lock, asides.
     pub fn state_dir(&self) -> PathBuf {
         let root = self.repo.project_root.as_str();
@@ -113,7 +128,8 @@ impl Project {
     }
 
     pub fn index(&self) -> &StatIndex {
-        self.index.get_or_init(|| StatIndex::open(&self.repo.worktree_dir().join("index"), self.top()))
+        self.index
+            .get_or_init(|| StatIndex::open(&self.repo.worktree_dir().join("index"), self.top(), self.repo.file_mode()))
     }
 
     /// The settings' shell where it is not `sh`.

@@ -20,7 +20,7 @@ use crate::run::record::{Job, record_now};
 use crate::run::select::Selected;
 use crate::run::status::sentence;
 use crate::run::{ignore, workspace};
-use crate::store::{Ask, Pin};
+use crate::store::{Pin, Place as Spot};
 
 #[derive(Clone, Debug, Default)]
 pub struct Options {
@@ -154,7 +154,7 @@ pub fn commit_kept(
             crate::run::aside::move_to(&kept, &out.path.on_disk(project.top()))?;
         }
     }
-    let asks: Vec<Ask> = stage.outs.iter().map(|o| Ask::repo(&o.path)).collect();
+    let asks: Vec<Spot> = stage.outs.iter().map(|o| Spot::from(&o.path)).collect();
     let now = look(project, definitions, &asks, sink);
     let mut store: Vec<(RepoPath, Pin)> = Vec::new();
     for (out, now) in stage.outs.iter().zip(now) {

@@ -12,7 +12,7 @@ use crate::run::look::IgnoreRules;
 use crate::run::record::Job;
 use crate::run::repro::Run;
 use crate::run::select::Selected;
-use crate::store::{Ask, Pin};
+use crate::store::{Pin, Place as Spot};
 
 /// The data that these stages read, or that was named itself: file and position of each entry.
 pub fn needed(definitions: &Definitions, stages: &[StageId], named: &[RepoPath]) -> Vec<(usize, usize)> {
@@ -71,7 +71,7 @@ pub(super) fn pin(run: &mut Run, selected: &Selected) -> Result<Vec<Job>> {
 }
 
 fn store_again(project: &Project, data: &Data, pin: Pin, no_commit: bool) -> Option<Job> {
-    let ask = Ask::repo(&data.path);
+    let ask = Spot::from(&data.path);
     let generation = project.store().generation().ok();
     if no_commit || generation.is_some_and(|g| project.index().is_stored(&ask, &pin, g)) {
         return None;

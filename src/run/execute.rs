@@ -18,8 +18,8 @@ use crate::run::cache::RunRecord;
 use crate::run::fresh::{self, Facts};
 use crate::run::local::{self, Exit};
 use crate::run::logs::{Logs, RunLog};
-use crate::run::look::{IgnoreRules, ask, look};
-use crate::store::{Ask, ObjectId, Pin};
+use crate::run::look::{IgnoreRules, look, spot};
+use crate::store::{ObjectId, Pin, Place as Spot};
 
 /// What a worker has to know.
 pub struct Context<'a> {
@@ -150,7 +150,7 @@ impl Context<'_> {
 
     fn commands(&self, task: &Task, log: &RunLog) -> Result<Exit> {
         let stage = task.stage;
-        let wdir = crate::store::inside(self.project.top(), &stage.wdir)?;
+        let wdir = self.project.folder(&stage.wdir)?;
         if !wdir.is_dir() {
             return Err(Error::missing(format!(
                 "the working folder {} of stage {} does not exist",
@@ -182,7 +182,7 @@ impl Context<'_> {
 
     /// The names of the inputs that are not what they were when the stage began.
     fn changed_inputs(&self, task: &Task) -> Option<String> {
-        let asks: Vec<Ask> = task.stage.deps.iter().map(|d| ask(&d.place)).collect();
+        let asks: Vec<Spot> = task.stage.deps.iter().map(|d| spot(&d.place, self.project.top())).collect();
         let now = look(self.project, self.definitions, &asks, self.sink);
         let mut changed: Vec<String> = Vec::new();
         for ((dep, before), now) in task.stage.deps.iter().zip(&task.facts.deps).zip(now) {
@@ -223,7 +223,7 @@ impl Context<'_> {
         for out in &stage.outs {
             crate::store::inside(self.project.top(), &out.path)?;
         }
-        let asks: Vec<Ask> = stage.outs.iter().map(|o| Ask::repo(&o.path)).collect();
+        let asks: Vec<Spot> = stage.outs.iter().map(|o| Spot::from(&o.path)).collect();
         let pins = look(self.project, self.definitions, &asks, self.sink).into_iter().collect::<Result<Vec<_>>>()?;
         if let Some((out, _)) = stage.outs.iter().zip(&pins).find(|(_, pin)| pin.is_none()) {
             let wrote = "its commands ended well, but wrote no such file or folder";
@@ -269,7 +269,8 @@ impl Context<'_> {
             match aside.put_back(top) {
                 Ok(()) => {
                     if let Some(pin) = self.before(task, &out) {
-                        self.project.index().trust(&Ask::repo(&out), &pin);
+                        // A row that cannot be refreshed costs a hash at the next look, nothing else.
+                        let _ = self.project.index().trust(&Spot::from(&out), &pin);
                     }
                     back.push(out.to_string());
                 }

@@ -64,7 +64,7 @@ fn write_one(project: &Project, folder: &RepoPath, names: &(Vec<String>, Vec<Str
     fn strs(names: &[String]) -> Vec<&str> {
         names.iter().map(String::as_str).collect()
     }
-    let on_disk = crate::store::inside(project.top(), folder)?;
+    let on_disk = project.folder(folder)?;
     excludes::apply(&on_disk, &strs(&names.0), &strs(&names.1))
 }
 

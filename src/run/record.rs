@@ -15,7 +15,7 @@ use crate::run::aside::Aside;
 use crate::run::cache::{self, RunRecord};
 use crate::run::journal::{Change, Journal, Record};
 use crate::run::logs::RunLog;
-use crate::store::{Ask, Pin};
+use crate::store::{Pin, Place as Spot};
 
 /// No more stages than this are made durable at once.
 const GROUP: usize = 64;
@@ -127,7 +127,7 @@ fn store(project: &Project, sink: &dyn Sink, group: &[Job]) -> Vec<Result<()>> {
     }
     if let (Ok(()), Ok(generation)) = (&committed, store.generation()) {
         for (path, pin) in group.iter().zip(&results).filter(|(_, r)| r.is_ok()).flat_map(|(job, _)| &job.store) {
-            project.index().mark_stored(&Ask::repo(path), pin, generation);
+            project.index().mark_stored(&Spot::from(path), pin, generation);
         }
     }
     results

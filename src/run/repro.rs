@@ -33,7 +33,7 @@ use crate::run::schedule::Schedule;
 use crate::run::select::Selected;
 use crate::run::watchdog::Watchdog;
 use crate::run::{data, dry, ignore, workspace};
-use crate::store::{Ask, Pin};
+use crate::store::{Pin, Place as Spot};
 
 /// How a run is asked for; what selects its stages stands in [`Selected`].
 #[derive(Clone, Debug, Default)]
@@ -128,6 +128,7 @@ pub fn repro(
             records: Vec::new(),
             outcome: Outcome::default(),
             commit: None,
+            generation: project.store().generation().ok(),
             interrupted_at: None,
             shell: project.shell(),
         };
@@ -182,6 +183,8 @@ pub(super) struct Run<'s, 'e, 'a> {
     pub outcome: Outcome,
     commit: Option<Option<String>>,
     interrupted_at: Option<Instant>,
+    /// Of the store, as the run found it.
+    generation: Option<[u8; 16]>,
     shell: Option<String>,
 }
 
@@ -349,11 +352,11 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
     /// Outputs that are intact in the workspace and that the store lost.
     fn not_stored(&self, stage: &Stage, facts: &Facts) -> Option<Vec<(RepoPath, Pin)>> {
         let (index, store) = (self.project.index(), self.project.store());
-        let generation = store.generation().ok();
+        let generation = self.generation;
         let mut missing = Vec::new();
         for (out, pin) in stage.outs.iter().zip(&facts.outs) {
             let Some(pin) = pin else { continue };
-            let ask = Ask::repo(&out.path);
+            let ask = Spot::from(&out.path);
             if generation.is_some_and(|generation| index.is_stored(&ask, pin, generation)) {
                 continue;
             }

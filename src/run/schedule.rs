@@ -4,7 +4,9 @@
 //! topological order goes first, so that one job runs them in the order of the file and many jobs start alike each time.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::BinaryHeap;
+
+use rustc_hash::FxHashMap;
 
 use crate::pipeline::graph::Graph;
 use crate::pipeline::stage::StageId;
@@ -23,9 +25,9 @@ pub enum Progress {
 
 pub struct Schedule<'a> {
     graph: &'a Graph,
-    progress: HashMap<StageId, Progress>,
+    progress: FxHashMap<StageId, Progress>,
     /// Position in topological order: what goes first among the ready.
-    rank: HashMap<StageId, u32>,
+    rank: FxHashMap<StageId, u32>,
     ready: BinaryHeap<Reverse<(u32, StageId)>>,
     open: usize,
 }
@@ -33,9 +35,9 @@ pub struct Schedule<'a> {
 impl<'a> Schedule<'a> {
     /// `chosen` in topological order.
     pub fn new(graph: &'a Graph, chosen: &[StageId]) -> Schedule<'a> {
-        let rank: HashMap<_, _> = chosen.iter().enumerate().map(|(i, id)| (*id, i as u32)).collect();
+        let rank: FxHashMap<_, _> = chosen.iter().enumerate().map(|(i, id)| (*id, i as u32)).collect();
         let mut schedule =
-            Schedule { graph, progress: HashMap::new(), rank, ready: BinaryHeap::new(), open: chosen.len() };
+            Schedule { graph, progress: FxHashMap::default(), rank, ready: BinaryHeap::new(), open: chosen.len() };
         for id in chosen {
             let waits = graph.upstream(*id).iter().filter(|up| schedule.rank.contains_key(up)).count() as u32;
             schedule.progress.insert(*id, Progress::Waiting(waits));

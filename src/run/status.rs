@@ -8,7 +8,7 @@ use crate::project::{Definitions, Locks, Project};
 use crate::run::fold::overlay;
 use crate::run::fresh::{self, Reason, State, judge};
 use crate::run::look::Look;
-use crate::store::{Ask, Pin};
+use crate::store::{Pin, Place as Spot};
 use crate::value::Value;
 
 #[derive(Debug, Default)]
@@ -123,7 +123,7 @@ pub fn difference(
 
 /// Which files of a folder differ, where the old tree is in the store.
 fn folder_difference(project: &Project, path: &RepoPath, old: &Pin, new: &Pin) -> Vec<String> {
-    match project.store().difference_by_name(old, new, project.index(), &Ask::repo(path)) {
+    match project.store().difference_by_name(old, new, project.index(), &Spot::from(path)) {
         Ok(names) => names.into_iter().map(|(sign, name)| format!("  {sign} {path}/{name}")).collect(),
         Err(_) => vec![format!("  {path}: the old listing is not in the store")],
     }

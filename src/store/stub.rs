@@ -8,107 +8,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-pub trait Rules: Sync {
-    fn ignored(&self, path: &[u8], is_dir: bool) -> bool;
-    fn id(&self) -> u64;
-}
-#[derive(Clone, Debug)]
-pub enum Ask {
-    Repo(RepoPath),
-    Outside(String),
-    Nothing,
-}
-impl Ask {
-    pub fn repo(p: &RepoPath) -> Ask {
-        Ask::Repo(p.clone())
-    }
-    pub fn outside(p: &str) -> Ask {
-        Ask::Outside(p.into())
-    }
-    pub fn nothing() -> Ask {
-        Ask::Nothing
-    }
-}
-pub struct StatIndex {
-    top: PathBuf,
-}
-pub fn inside(top: &Path, p: &RepoPath) -> Result<PathBuf> {
-    Ok(p.on_disk(top))
-}
 type Listing = BTreeMap<String, (String, ObjectId, u64)>;
-fn scan(top: &Path, root: &Path, at: &Path, rules: &dyn Rules, out: &mut Listing) -> Result<()> {
-    for e in fs::read_dir(at).map_err(|e| Error::io("read", at, e))? {
-        let e = e.map_err(|e| Error::io("read", at, e))?;
-        let p = e.path();
-        let rel = p.strip_prefix(root).unwrap_or(&p).to_string_lossy().into_owned();
-        let from_top = p.strip_prefix(top).unwrap_or(&p).to_string_lossy().into_owned();
-        let l = fs::symlink_metadata(&p).map_err(|e| Error::io("read", &p, e))?;
-        if rules.ignored(from_top.as_bytes(), p.is_dir()) {
-            continue;
-        }
-        if l.is_symlink() {
-            let t = fs::read_link(&p).map_err(|e| Error::io("read", &p, e))?;
-            out.insert(rel, ("link".into(), ObjectId::of(t.to_string_lossy().as_bytes()), 0));
-            let _ = fs::create_dir_all("/tmp/stublinks");
-            continue;
-        }
-        if l.is_dir() {
-            scan(top, root, &p, rules, out)?;
-            continue;
-        }
-        let b = fs::read(&p).map_err(|e| Error::io("read", &p, e))?;
-        let x = if l.permissions().mode() & 0o100 != 0 { "x" } else { "f" };
-        out.insert(rel, (x.into(), ObjectId::of(&b), b.len() as u64));
-    }
-    Ok(())
-}
 fn list_text(l: &Listing) -> String {
     l.iter().map(|(n, (k, i, s))| format!("{k} {} {s} {n}\n", i.hex())).collect()
-}
-impl StatIndex {
-    pub fn open(_f: &Path, top: &Path) -> StatIndex {
-        StatIndex { top: top.into() }
-    }
-    pub fn look(&self, asks: &[Ask], rules: &dyn Rules, _s: &dyn Sink) -> Vec<Result<Option<Pin>>> {
-        asks.iter()
-            .map(|a| {
-                let p = match a {
-                    Ask::Repo(p) => p.on_disk(&self.top),
-                    Ask::Outside(o) => self.top.join(o),
-                    Ask::Nothing => return Ok(None),
-                };
-                let Ok(m) = fs::metadata(&p) else { return Ok(None) };
-                if m.is_dir() {
-                    let root = fs::canonicalize(&p).map_err(|e| Error::io("read", &p, e))?;
-                    let mut l = Listing::new();
-                    scan(&self.top, &root, &root, rules, &mut l)?;
-                    let mut d = Digest::new("tree");
-                    d.update(list_text(&l).as_bytes());
-                    return Ok(Some(Pin {
-                        id: d.id(),
-                        size: l.values().map(|v| v.2).sum(),
-                        files: Some(l.len() as u64),
-                        executable: false,
-                    }));
-                }
-                let b = fs::read(&p).map_err(|e| Error::io("read", &p, e))?;
-                Ok(Some(Pin {
-                    id: ObjectId::of(&b),
-                    size: b.len() as u64,
-                    files: None,
-                    executable: m.permissions().mode() & 0o100 != 0,
-                }))
-            })
-            .collect()
-    }
-    pub fn trust(&self, _a: &Ask, _p: &Pin) {}
-    pub fn is_stored(&self, _a: &Ask, _p: &Pin, _g: u64) -> bool {
-        false
-    }
-    pub fn mark_stored(&self, _a: &Ask, _p: &Pin, _g: u64) {}
-    pub fn save(&self) -> Result<()> {
-        Ok(())
-    }
 }
 pub struct Store {
     dir: PathBuf,
@@ -118,21 +20,23 @@ pub struct Difference {
     pub removed: u64,
     pub changed: u64,
 }
-struct None_;
-impl Rules for None_ {
-    fn ignored(&self, _: &[u8], _: bool) -> bool {
-        false
-    }
-    fn id(&self) -> u64 {
-        0
-    }
-}
 impl Store {
     pub fn open(dir: &Path, _l: Vec<String>) -> Store {
         Store { dir: dir.into() }
     }
-    pub fn generation(&self) -> Result<u64> {
-        Ok(1)
+    pub fn generation(&self) -> Result<[u8; 16]> {
+        let p = self.dir.join("generation");
+        if let Ok(b) = fs::read(&p) {
+            if b.len() == 16 {
+                let mut g = [0; 16];
+                g.copy_from_slice(&b);
+                return Ok(g);
+            }
+        }
+        fs::create_dir_all(&self.dir).map_err(|e| Error::io("create", &self.dir, e))?;
+        let g = *b"0123456789abcdef";
+        fs::write(&p, g).map_err(|e| Error::io("write", &p, e))?;
+        Ok(g)
     }
     fn at(&self, id: &ObjectId) -> PathBuf {
         let h = id.hex();
@@ -219,7 +123,7 @@ impl Store {
     pub fn difference(&self, _o: &Pin, _n: &Pin, _i: &StatIndex) -> Result<Difference> {
         Ok(Difference { added: 0, removed: 0, changed: 0 })
     }
-    pub fn difference_by_name(&self, _o: &Pin, _n: &Pin, _i: &StatIndex, _a: &Ask) -> Result<Vec<(char, String)>> {
+    pub fn difference_by_name(&self, _o: &Pin, _n: &Pin, _i: &StatIndex, _a: &Place) -> Result<Vec<(char, String)>> {
         Ok(vec![])
     }
 }
@@ -232,17 +136,23 @@ impl Batch<'_> {
         if !pin.is_dir() {
             return self.store.put(&pin.id, &fs::read(&p).map_err(|e| Error::io("read", &p, e))?);
         }
-        let root = fs::canonicalize(&p).map_err(|e| Error::io("read", &p, e))?;
         let mut l = Listing::new();
-        scan(&index.top, &root, &root, &None_, &mut l)?;
-        for (n, (k, id, _)) in &l {
-            let f = root.join(n);
+        for e in index.detail(&Place::from(path)).unwrap_or_default() {
+            let n = String::from_utf8_lossy(&e.path).into_owned();
+            let k = match e.kind {
+                tree::EntryKind::Tree => continue,
+                tree::EntryKind::File => "f",
+                tree::EntryKind::Executable => "x",
+                tree::EntryKind::Symlink => "link",
+            };
+            let f = p.join(&n);
             let b = if k == "link" {
                 fs::read_link(&f).map_err(|e| Error::io("read", &f, e))?.to_string_lossy().into_owned().into_bytes()
             } else {
                 fs::read(&f).map_err(|e| Error::io("read", &f, e))?
             };
-            self.store.put(id, &b)?;
+            self.store.put(&e.id, &b)?;
+            l.insert(n, (k.to_string(), e.id, e.size));
         }
         self.store.put(&pin.id, list_text(&l).as_bytes())
     }
