@@ -61,8 +61,8 @@ pub fn plan<'a>(
         if matches!(result, StageResult::Ran | StageResult::Restored) {
             touched.insert(*id);
         }
-        let (seconds, saved, exit, tail) = Default::default();
-        outcome.stages.push(StageOutcome { id: *id, result, reasons, seconds, saved, error, exit, tail });
+        let (seconds, saved, exit, stopped, tail) = Default::default();
+        outcome.stages.push(StageOutcome { id: *id, result, reasons, seconds, saved, error, exit, stopped, tail });
     }
     Ok(outcome)
 }

@@ -5,6 +5,8 @@
 //! last good outputs again.
 
 use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::AtomicI32;
 use std::time::Instant;
 
 use crate::error::{Error, Kind, Result};
@@ -19,6 +21,8 @@ use crate::run::fresh::{self, Facts};
 use crate::run::local::{self, Exit};
 use crate::run::logs::{Logs, RunLog};
 use crate::run::look::{IgnoreRules, look, spot};
+use crate::run::pty::Owner;
+use crate::run::watchdog::Watchdog;
 use crate::store::{ObjectId, Pin, Place as Spot};
 
 /// What a worker has to know.
@@ -28,8 +32,12 @@ pub struct Context<'a> {
     pub sink: &'a dyn Sink,
     pub asides: &'a Asides,
     pub logs: &'a Logs,
-    /// The watchdog's process group.
-    pub group: i32,
+    /// Whose process group commands join.
+    pub watchdog: Option<Arc<Watchdog>>,
+    /// The stage owns the user's terminal while it runs; a Ctrl-C that is typed then is noted here.
+    pub terminal: Option<&'a AtomicI32>,
+    /// No other stage runs: its output is handed on as it comes.
+    pub alone: bool,
 }
 
 pub struct Task<'a> {
@@ -167,17 +175,28 @@ impl Context<'_> {
             .map(|(name, value)| (name.to_string(), value.clone()))
             .collect();
         let commands = stage.cmd.iter().map(|item| local::command_line(&shell, item)).collect();
-        let job = local::Job { commands, wdir, env, log: log.output(), group: self.group };
+        let owner = self.watchdog.clone().zip(self.terminal).map(|(watchdog, signal)| Owner { watchdog, signal });
+        let group = self.watchdog.as_ref().map_or(0, |w| w.group());
+        let job = local::Job { commands, wdir, env, log: log.output(), group, terminal: owner, raw: self.alone };
         let inherited: Vec<String> = self.project.around.env.keys().cloned().collect();
         log.describe(&job.wdir, &job.commands, &job.env, &inherited)?;
         let mut told = false;
-        local::run(&job, &mut |line| self.sink.event(Event::StageOutput { stage: &task.address, line }), &mut || {
+        let mut hear = |bytes: &[u8]| {
+            let stage = &task.address;
+            self.sink.event(match self.alone {
+                true => Event::StageBytes { bytes },
+                false => Event::StageOutput { stage, line: bytes },
+            });
+        };
+        let ended = local::run(&job, &mut hear, &mut || {
             if !told && let Some(what) = self.changed_inputs(task) {
                 told = true;
                 let text = format!("{what} changed while stage {} reads it: the stage will fail", task.address);
                 self.sink.event(Event::Warning { text: &text });
             }
-        })
+        });
+        self.sink.event(Event::CommandsOver { stage: &task.address });
+        ended
     }
 
     /// The names of the inputs that are not what they were when the stage began.
@@ -347,7 +366,10 @@ pub fn record_metrics(project: &Project, stage: &Stage, entry: &mut StageLock) {
 
 fn failed(task: &Task, exit: Exit) -> Error {
     let how = match exit {
-        Exit::Signal(n) => format!("was ended by signal {n}"),
+        Exit::Signal(n) => match signal_hook::low_level::signal_name(n) {
+            Some(name) => format!("was ended by {name}"),
+            None => format!("was ended by signal {n}"),
+        },
         Exit::Code(n) => format!("failed with exit code {n}"),
         Exit::Fine => "failed".into(),
     };

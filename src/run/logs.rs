@@ -138,7 +138,9 @@ impl RunLog {
         }
         let text = String::from_utf8_lossy(&bytes);
         let lines: Vec<&str> = text.lines().collect();
-        lines[lines.len().saturating_sub(n)..].iter().map(|l| l.trim_end_matches('\r').to_string()).collect()
+        // Of a line that was written over and over the last text counts.
+        let last = |l: &&str| l.trim_end_matches('\r').rsplit('\r').next().unwrap_or_default().to_string();
+        lines[lines.len().saturating_sub(n)..].iter().map(last).collect()
     }
 
     /// Writes `env` and `replay.sh`.
