@@ -1,5 +1,26 @@
 //! All local objects: hashing, the stat index, objects, trees, links, checkout.
 
+mod batch;
+mod checkout;
+mod copy;
+pub mod hash;
 mod id;
+pub mod index;
+mod link;
+mod materialise;
+mod objects;
+mod place;
+mod runs;
+mod stat;
+#[cfg(test)]
+mod tests;
+pub mod tree;
 
+pub use batch::Batch;
+pub use checkout::{remove, restore};
 pub use id::{ObjectId, Pin};
+pub use index::{Listed, NoRules, Rules, StatIndex};
+pub use link::{LinkType, LinkTypes};
+pub use objects::{Generation, ObjectKind, Store};
+pub use place::{Place, inside};
+pub use runs::Runs;
