@@ -20,7 +20,7 @@ use crate::pipeline::graph::{self, Graph};
 use crate::pipeline::load::{self, Files};
 use crate::pipeline::stage::{FileId, Pipelines, Place};
 use crate::replace::replace_file;
-use crate::store::{ObjectId, StatIndex, Store, inside};
+use crate::store::{LinkTypes, ObjectId, StatIndex, Store, inside};
 
 /// Renewed whenever a type in a compiled form changes.
 const COMPILED: u32 = 1;
@@ -122,9 +122,12 @@ impl Project {
     }
 
     pub fn store(&self) -> &Store {
-        self.store.get_or_init(|| {
-            Store::open(&self.store_dir(), self.config.cache_links().iter().map(|s| s.to_string()).collect())
-        })
+        self.store.get_or_init(|| Store::open(&self.store_dir(), self.links()))
+    }
+
+    /// The settings refuse a word that is no link type, so none is lost here.
+    fn links(&self) -> LinkTypes {
+        LinkTypes::new(self.config.cache_links().iter().filter_map(|word| word.parse().ok()))
     }
 
     pub fn index(&self) -> &StatIndex {

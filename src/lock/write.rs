@@ -261,7 +261,7 @@ fn is_literal(s: &str) -> bool {
     body.contains('\n')
         && !body.starts_with([' ', '\n'])
         && !body.ends_with('\n')
-        && !s.contains(|c: char| (c.is_control() && c != '\n' && c != '\t') || is_odd(c))
+        && !s.contains(|c: char| c != '\n' && c != '\t' && is_odd(c))
 }
 
 /// Characters that YAML takes for line ends or byte-order marks, or does not print.
@@ -443,7 +443,7 @@ mod tests {
 
     #[test]
     fn reads_well() {
-        let mut s = stage("python train.py && echo done");
+        let mut s = stage("python train.py\necho done");
         s.deps.insert("data/clean".into(), Pin { files: Some(2), ..pin(1) });
         s.params.insert("params.yaml".into(), [("train.lr".to_string(), Value::Float(0.1))].into());
         let metrics = [("accuracy".to_string(), Value::Float(0.957))].into();
@@ -454,7 +454,9 @@ mod tests {
         stages:
           train:
             key: 0909090909090909090909090909090909090909090909090909090909090909
-            cmd: python train.py && echo done
+            cmd: |-
+              python train.py
+              echo done
             deps:
               data/clean:
                 blake3: 0101010101010101010101010101010101010101010101010101010101010101

@@ -56,12 +56,12 @@ pub fn put(store: &Store, entry: &StageLock, record: &RunRecord) -> Result<()> {
         manifest: lock::manifest(entry),
     };
     let bytes = serde_json::to_vec_pretty(&file).unwrap_or_default();
-    store.put_run(&entry.key, &bytes)
+    store.put_run(&entry.key.hex(), &bytes)
 }
 
 /// Earlier results of a key, the newest first. What cannot be read is passed over: it is a miss.
 pub fn get(store: &Store, key: &ObjectId) -> Vec<(StageLock, RunRecord)> {
-    store.get_runs(key).unwrap_or_default().iter().filter_map(|bytes| parse(bytes, key)).collect()
+    store.get_runs(&key.hex()).unwrap_or_default().found.iter().filter_map(|bytes| parse(bytes, key)).collect()
 }
 
 fn parse(bytes: &[u8], key: &ObjectId) -> Option<(StageLock, RunRecord)> {

@@ -12,7 +12,7 @@ use crate::run::look::IgnoreRules;
 use crate::run::record::Job;
 use crate::run::repro::Run;
 use crate::run::select::Selected;
-use crate::store::{Pin, Place as Spot};
+use crate::store::{self, Pin, Place as Spot, difference, restore as restore_path};
 
 /// The data that these stages read, or that was named itself: file and position of each entry.
 pub fn needed(definitions: &Definitions, stages: &[StageId], named: &[RepoPath]) -> Vec<(usize, usize)> {
@@ -46,7 +46,7 @@ pub(super) fn pin(run: &mut Run, selected: &Selected) -> Result<Vec<Job>> {
                     run.outcome.stale_data.push(data.path.clone());
                     continue;
                 }
-                let summary = summary(run.project, locked.as_ref(), &now);
+                let summary = summary(run.project, &data.path, locked.as_ref(), &now);
                 run.sink.event(Event::DataPinned { path: &data.path, summary: &summary });
                 let record = Record {
                     lock: Project::lock_path(&file.path),
@@ -72,11 +72,11 @@ pub(super) fn pin(run: &mut Run, selected: &Selected) -> Result<Vec<Job>> {
 
 fn store_again(project: &Project, data: &Data, pin: Pin, no_commit: bool) -> Option<Job> {
     let ask = Spot::from(&data.path);
-    let generation = project.store().generation().ok();
+    let generation = project.store().generation();
     if no_commit || generation.is_some_and(|g| project.index().is_stored(&ask, &pin, g)) {
         return None;
     }
-    if project.store().contains(&pin).unwrap_or(false) {
+    if project.store().contains(&pin) {
         if let Some(g) = generation {
             project.index().mark_stored(&ask, &pin, g);
         }
@@ -87,12 +87,12 @@ fn store_again(project: &Project, data: &Data, pin: Pin, no_commit: bool) -> Opt
 }
 
 pub fn restore(project: &Project, definitions: &Definitions, sink: &dyn Sink, data: &Data, pin: &Pin) -> Result<()> {
-    if !project.store().contains(pin)? {
+    if !project.store().contains(pin) {
         return Err(Error::missing(format!("the data {} is neither in the workspace nor in the store", data.path))
             .hint("fetch it: lockstep pull"));
     }
     let rules = IgnoreRules(&definitions.rules);
-    project.store().restore(project.index(), project.top(), &data.path, pin, &rules, sink)?;
+    restore_path(project.store(), project.index(), &data.path, pin, &rules, sink)?;
     sink.event(Event::Note { text: &format!("{} was missing and is back from the store", data.path) });
     Ok(())
 }
@@ -102,13 +102,23 @@ fn same(a: &Pin, b: &Pin) -> bool {
 }
 
 /// `+12 −0 ~3 files, pinned`, where the old tree is known.
-pub fn summary(project: &Project, old: Option<&Pin>, new: &Pin) -> String {
+pub fn summary(project: &Project, path: &RepoPath, old: Option<&Pin>, new: &Pin) -> String {
     let count = |n: u64| if n == 1 { "1 file".to_string() } else { format!("{n} files") };
     match old {
-        Some(old) if old.is_dir() && new.is_dir() => match project.store().difference(old, new, project.index()) {
-            Ok(d) => format!("+{} −{} ~{} files, pinned", d.added, d.removed, d.changed),
-            Err(_) => format!("{} now, pinned", count(new.files.unwrap_or(1))),
-        },
+        Some(old) if old.is_dir() && new.is_dir() => {
+            match difference(project.store(), project.index(), old, &Spot::from(path)) {
+                Ok(found) => {
+                    let n = |change| found.iter().filter(|(c, _)| *c == change).count();
+                    format!(
+                        "+{} −{} ~{} files, pinned",
+                        n(store::Change::Added),
+                        n(store::Change::Removed),
+                        n(store::Change::Changed)
+                    )
+                }
+                Err(_) => format!("{} now, pinned", count(new.files.unwrap_or(1))),
+            }
+        }
         Some(_) => "changed, pinned".into(),
         None => format!("{}, pinned", count(new.files.unwrap_or(1))),
     }

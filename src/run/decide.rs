@@ -129,7 +129,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
             if generation.is_some_and(|generation| index.is_stored(&ask, pin, generation)) {
                 continue;
             }
-            if store.contains(pin).unwrap_or(false) {
+            if store.contains(pin) {
                 if let Some(generation) = generation {
                     index.mark_stored(&ask, pin, generation);
                 }
@@ -197,7 +197,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         stage.outs.iter().zip(&facts.outs).all(|(out, now)| {
             entry.outs.get(&out.spelled).is_some_and(|o| {
                 let here = now.is_some_and(|now| now.id == o.pin.id && now.executable == o.pin.executable);
-                here || self.project.store().contains(&o.pin).unwrap_or(false)
+                here || self.project.store().contains(&o.pin)
             })
         })
     }
@@ -211,7 +211,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
             let is = |entry: Option<&StageLock>| {
                 entry.and_then(|e| e.outs.get(&out.spelled)).is_some_and(|o| o.pin.id == pin.id)
             };
-            if !is(locked) && !is(new) && !self.project.store().contains(pin).unwrap_or(false) {
+            if !is(locked) && !is(new) && !self.project.store().contains(pin) {
                 edited.push(out.path.clone());
             }
         }

@@ -124,14 +124,7 @@ impl Context<'_> {
                     replaced.extend(self.asides.take(&out.path)?);
                 }
                 let index = self.project.index();
-                store.restore(
-                    index,
-                    self.project.top(),
-                    &out.path,
-                    pin,
-                    &IgnoreRules(&self.definitions.rules),
-                    self.sink,
-                )
+                crate::store::restore(store, index, &out.path, pin, &IgnoreRules(&self.definitions.rules), self.sink)
             })();
             if let Err(error) = one {
                 for aside in replaced {

@@ -135,7 +135,7 @@ pub fn repro(
             records: Vec::new(),
             outcome: Outcome::default(),
             commit: None,
-            generation: project.store().generation().ok(),
+            generation: project.store().generation(),
             interrupted_at: None,
             shell: project.shell(),
         };

@@ -207,7 +207,7 @@ mod tests {
         assert_eq!(sample().pin().id.hex(), SAMPLE_ID);
     }
 
-    const SAMPLE_ID: &str = "todo";
+    const SAMPLE_ID: &str = "7012725b02a037e8efb1e15a23709da6b4c73b538b173b9494a21f81a9d1d9ce";
 
     #[test]
     fn hostile_trees_are_refused() {

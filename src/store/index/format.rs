@@ -240,10 +240,6 @@ impl Loaded {
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], View<'_>, Stored)> {
         self.rows::<TopRow>(&self.tops).iter().map(|row| (self.key(row), self.top(row), row.stored))
     }
-
-    pub fn is_empty(&self) -> bool {
-        self.tops.is_empty()
-    }
 }
 
 fn part<T>(all: &[T], [at, count]: [u64; 2]) -> &[T] {

@@ -48,6 +48,14 @@ impl Home {
             }
             Err(e) => return Err(Error::io("follow the symlink", &path, e)),
         };
+        let folder = to_path(link).parent().unwrap_or(Path::new(""));
+        if self.is_real(folder) && stays_inside(folder, &text) {
+            // It names something in the top. If that is itself a link that leads out, that is its own affair.
+            let named = self.real.join(folder).join(&text);
+            if real.starts_with(&self.real) || named.parent().is_some_and(|p| self.holds(p)) {
+                return Ok(Link::Kept(text.as_os_str().as_bytes().to_vec()));
+            }
+        }
         let Ok(target) = real.strip_prefix(&self.real) else {
             let kind = std::fs::metadata(&real).map_err(|e| Error::io("look at", &path, e))?;
             return match (kind.is_file(), kind.is_dir()) {
@@ -56,12 +64,18 @@ impl Home {
                 _ => Err(special(&path)),
             };
         };
-        let folder = to_path(link).parent().unwrap_or(Path::new(""));
-        let in_place = std::fs::canonicalize(self.path.join(folder)).is_ok_and(|f| f == self.real.join(folder));
-        if in_place && stays_inside(folder, &text) {
-            return Ok(Link::Kept(text.as_os_str().as_bytes().to_vec()));
-        }
         Ok(Link::Kept(relative(folder, target).as_os_str().as_bytes().to_vec()))
+    }
+}
+
+impl Home {
+    /// Is this folder of the top no symlink, nor behind one?
+    fn is_real(&self, folder: &Path) -> bool {
+        std::fs::canonicalize(self.path.join(folder)).is_ok_and(|f| f == self.real.join(folder))
+    }
+
+    fn holds(&self, path: &Path) -> bool {
+        std::fs::canonicalize(path).is_ok_and(|p| p.starts_with(&self.real))
     }
 }
 
@@ -122,6 +136,7 @@ mod tests {
             ("out", "../other/file", Some(Link::File)),
             ("outs", "../other", Some(Link::Folder)),
             ("through", "outs/file", Some(Link::File)),
+            ("twice", "out", kept("out")),
             ("gone", "../nowhere", kept("../nowhere")),
             ("loop", "loop", None),
             ("dev", "/dev/null", None),

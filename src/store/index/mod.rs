@@ -8,11 +8,14 @@
 //! writes them back, as for Git; on a file system whose inode numbers change from mount to mount all files are read
 //! again after a mount.
 
-mod format;
+pub(super) mod build;
+pub(super) mod format;
 mod links;
 mod read;
-mod rows;
+pub(super) mod rows;
 mod scan;
+#[cfg(test)]
+mod tests;
 mod walk;
 
 use std::collections::HashMap;
@@ -27,7 +30,7 @@ use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 use self::format::{FileRow, Loaded, RACY, Rows, Stored, View};
-use self::links::{Home, special};
+use self::links::{Home, Link, special};
 use self::read::Reader;
 use self::rows::{file_pin, find_file, folder_pin, same_but_renamed, single};
 use self::walk::Walk;
@@ -68,6 +71,16 @@ pub struct Listed {
     pub kind: EntryKind,
     pub id: ObjectId,
     pub size: u64,
+}
+
+/// A folder as a batch stores it.
+pub(super) struct Content {
+    pub pin: Pin,
+    pub files: Vec<(PathBuf, ObjectId, u64)>,
+    /// With the text of each.
+    pub links: Vec<(PathBuf, ObjectId, Result<Vec<u8>>)>,
+    /// Encoded, deepest first.
+    pub trees: Vec<Vec<u8>>,
 }
 
 pub struct StatIndex {
@@ -254,6 +267,37 @@ impl StatIndex {
         Some(all)
     }
 
+    /// All that a batch needs to store a folder that was looked at.
+    pub(super) fn content(&self, place: &Place) -> Option<Content> {
+        let known = self.known(place.key());
+        let view = known.view();
+        let top = place.on_disk(&self.top);
+        let pin = folder_pin(view.folders.first()?);
+        let mut content = Content { pin, files: Vec::new(), links: Vec::new(), trees: Vec::new() };
+        let mut home = None;
+        for (at, folder) in view.folders.iter().enumerate().rev().filter(|(at, f)| *at == 0 || f.count > 0) {
+            let path = view.path(folder);
+            let files = view.files_of(folder);
+            let below = view.folders_of(at).map(|i| (view.path(&view.folders[i]), &view.folders[i]));
+            content.trees.push(build::encode(view, files, below).0);
+            for row in files {
+                let path = join(path, view.name(row));
+                let on_disk = top.join(place::to_path(&path));
+                if row.kind != EntryKind::Symlink as u8 {
+                    content.files.push((on_disk, row.id, row.stat.size));
+                    continue;
+                }
+                let home = home.get_or_insert_with(|| Home::new(&top)).as_ref();
+                let text = home.map_err(Clone::clone).and_then(|home| match home.resolve(&path)? {
+                    Link::Kept(text) => Ok(text),
+                    _ => Ok(Vec::new()),
+                });
+                content.links.push((on_disk, row.id, text));
+            }
+        }
+        Some(content)
+    }
+
     /// What was remembered of a place when it was last looked at, without looking again.
     pub fn remembered(&self, place: &Place) -> Option<Pin> {
         let known = self.known(place.key());
@@ -306,7 +350,7 @@ impl StatIndex {
         write().map_err(|e: std::io::Error| Error::io("write", &self.file, e))
     }
 
-    fn stamp(&self) -> Stamp {
+    pub(super) fn stamp(&self) -> Stamp {
         self.clock.stamp(self.file.parent().unwrap_or(&self.top))
     }
 
@@ -358,6 +402,16 @@ impl StatIndex {
         }
         let (_, view, stored) = self.loaded.iter().find(|(_, view, _)| fits(*view))?;
         Some(Top { rows: view.to_rows(), stored })
+    }
+
+    /// The rows of a folder as it was last looked at, for a checkout that takes over what has not changed.
+    pub(super) fn rows(&self, place: &Place) -> Rows {
+        self.known(place.key()).to_top().rows
+    }
+
+    /// The rows of a folder that a checkout made.
+    pub(super) fn adopt(&self, place: &Place, rows: Rows) {
+        self.learn(place.key(), rows, Stored::default());
     }
 
     fn learn(&self, key: &[u8], rows: Rows, stored: Stored) {

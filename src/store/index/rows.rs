@@ -19,18 +19,10 @@ pub fn single<'a>(view: View<'a>) -> Option<&'a FileRow> {
     view.files.first().filter(|_| view.folders.is_empty())
 }
 
-/// The row of the folder at `path`, relative to the top.
+/// The row of the folder at `path`, relative to the top. In preorder, `/` sorts before every byte of a name.
 pub fn find_folder(view: View<'_>, path: &[u8]) -> Option<usize> {
-    let mut at = 0;
-    view.folders.first()?;
-    if path.is_empty() {
-        return Some(0);
-    }
-    let ends = path.iter().enumerate().filter(|(_, b)| **b == b'/').map(|(at, _)| at).chain([path.len()]);
-    for end in ends {
-        at = view.folders_of(at).find(|i| view.path(&view.folders[*i]) == &path[..end])?;
-    }
-    Some(at)
+    let order = |b: &u8| if *b == b'/' { 0 } else { *b };
+    view.folders.binary_search_by(|row| view.path(row).iter().map(order).cmp(path.iter().map(order))).ok()
 }
 
 /// The row of the file at `path`, relative to the top.

@@ -10,6 +10,7 @@ use std::sync::OnceLock;
 use rayon::prelude::*;
 use rustix::fs::{AtFlags, Mode, OFlags};
 
+use super::build::{self, Folder, Found};
 use super::format::{FOLLOWED, FileRow, FolderRow, RACY, Rows, View};
 use super::links::{Home, Link, special};
 use super::read::Reader;
@@ -34,23 +35,6 @@ pub struct Walk<'a> {
     pub home: OnceLock<Home>,
 }
 
-/// A folder as found, with what lies below.
-enum Found {
-    /// The old rows from this one to the end of its subtree hold.
-    Kept(usize),
-    New(Box<Folder>),
-}
-
-struct Folder {
-    /// Relative to the top.
-    path: Vec<u8>,
-    row: FolderRow,
-    /// With names in `names`.
-    files: Vec<FileRow>,
-    names: Vec<u8>,
-    folders: Vec<Found>,
-}
-
 /// The folders from the top down to here, to notice a link that leads back up.
 struct Chain<'a> {
     device: u64,
@@ -70,7 +54,7 @@ impl Walk<'_> {
         let old = (!self.old.folders.is_empty()).then_some(0);
         let found = self.folder(Vec::new(), 0, old, None)?;
         let mut rows = Rows::default();
-        self.flatten(found, &mut rows).ok_or_else(|| {
+        build::flatten(found, self.old, &mut rows).ok_or_else(|| {
             Error::new(Kind::Io, format!("{} holds more names than the index can keep", self.path.display()))
         })?;
         Ok(rows)
@@ -255,73 +239,9 @@ impl Walk<'_> {
         let mut row: FolderRow = bytemuck::Zeroable::zeroed();
         (row.stat, row.flags, row.rules) = (stat, u32::from(flags), self.rules.id());
         let own = View { folders: &[], files: &files, names: &names };
-        let below = folders.iter().map(|found| match found {
-            Found::Kept(at) => (self.old.path(&self.old.folders[*at]), &self.old.folders[*at]),
-            Found::New(folder) => (folder.path.as_slice(), &folder.row),
-        });
-        let encoded = encode(own, &files, below);
+        let below = folders.iter().map(|found| found.row(self.old));
+        let encoded = build::encode(own, &files, below);
         (row.id, row.bytes, row.count) = (tree::id_of(&encoded.0), encoded.1, encoded.2);
         Found::New(Box::new(Folder { path, row, files, names, folders }))
     }
-
-    /// Lays the rows out in preorder.
-    fn flatten(&self, found: Found, rows: &mut Rows) -> Option<()> {
-        let folder = match found {
-            Found::Kept(at) => {
-                let base = rows.folders.len();
-                for row in &self.old.folders[at..self.old.end(at)] {
-                    let end = u32::try_from((row.end as usize).saturating_sub(at) + base).ok()?;
-                    let new = FolderRow { path_at: rows.add_name(self.old.path(row))?, end, ..*row };
-                    push(rows, new, self.old.files_of(row), |file| self.old.name(file))?;
-                }
-                return Some(());
-            }
-            Found::New(folder) => folder,
-        };
-        let at = rows.folders.len();
-        let own = View { folders: &[], files: &folder.files, names: &folder.names };
-        let path_len = folder.path.len() as u32;
-        let row = FolderRow { path_at: rows.add_name(&folder.path)?, path_len, ..folder.row };
-        push(rows, row, &folder.files, |file| own.name(file))?;
-        for below in folder.folders {
-            self.flatten(below, rows)?;
-        }
-        rows.folders[at].end = u32::try_from(rows.folders.len()).ok()?;
-        Some(())
-    }
-}
-
-fn push<'n>(rows: &mut Rows, mut row: FolderRow, files: &[FileRow], name: impl Fn(&FileRow) -> &'n [u8]) -> Option<()> {
-    (row.first, row.files) = (u32::try_from(rows.files.len()).ok()?, u32::try_from(files.len()).ok()?);
-    rows.folders.push(row);
-    for file in files {
-        let name_at = rows.add_name(name(file))?;
-        rows.files.push(FileRow { name_at, ..*file });
-    }
-    Some(())
-}
-
-/// The tree of a folder with these files and, by their paths, these folders: encoding, bytes, files.
-pub fn encode<'f>(
-    view: View<'_>,
-    files: &[FileRow],
-    folders: impl Iterator<Item = (&'f [u8], &'f FolderRow)>,
-) -> (Vec<u8>, u64, u64) {
-    let mut entries: Vec<(&[u8], EntryKind, _, u64, u64)> = files
-        .iter()
-        .map(|f| (view.name(f), EntryKind::from_byte(f.kind).unwrap_or(EntryKind::File), &f.id, f.stat.size, 1))
-        .collect();
-    for (path, row) in folders.filter(|(_, row)| row.count > 0) {
-        let name = path.rsplit(|b| *b == b'/').next().unwrap_or(path);
-        entries.push((name, EntryKind::Tree, &row.id, row.bytes, row.count));
-    }
-    entries.sort_unstable_by(|a, b| a.0.cmp(b.0));
-    let mut writer = tree::Writer::new();
-    let (mut bytes, mut count) = (0, 0);
-    for (name, kind, id, size, files) in entries {
-        writer.entry(name, kind, id, size, files);
-        bytes += size;
-        count += files;
-    }
-    (writer.finish(), bytes, count)
 }
