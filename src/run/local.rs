@@ -57,6 +57,8 @@ pub fn command_line(shell: &str, item: &str) -> Vec<String> {
 /// seconds meanwhile.
 pub fn run(job: &Job, lines: &mut dyn FnMut(&[u8]), tick: &mut dyn FnMut()) -> Result<Exit> {
     let mut log = File::create(&job.log).map_err(|e| Error::io("write", &job.log, e))?;
+    // Tells `logs -f` that more may come; the system lets go of it should this process die.
+    let _ = log.lock();
     for words in &job.commands {
         let (reader, writer) = std::io::pipe().map_err(|e| Error::io("open a pipe for", &job.log, e))?;
         let spawn = || -> std::io::Result<Child> {

@@ -216,6 +216,9 @@ impl Store {
     pub fn get_runs(&self, k: &ObjectId) -> Result<Vec<Vec<u8>>> {
         Ok(fs::read(self.dir.join("runs").join(k.hex())).into_iter().collect())
     }
+    pub fn drop_runs(&self, k: &ObjectId) -> Result<usize> {
+        Ok(usize::from(fs::remove_file(self.dir.join("runs").join(k.hex())).is_ok()))
+    }
     pub fn difference(&self, _o: &Pin, _n: &Pin, _i: &StatIndex) -> Result<Difference> {
         Ok(Difference { added: 0, removed: 0, changed: 0 })
     }

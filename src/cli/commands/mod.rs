@@ -3,8 +3,16 @@
 pub mod cache;
 pub mod checkout;
 pub mod commit;
+pub mod completion;
+pub mod config;
 pub mod freeze;
+pub mod init;
+pub mod logs;
+pub mod metrics;
+pub mod params;
 pub mod repro;
+pub mod root;
+mod show;
 pub mod stage;
 pub mod status;
 pub mod version;
@@ -27,6 +35,13 @@ pub fn run(cli: Cli, out: &Output) -> Result<u8> {
         Command::Freeze(args) => freeze::run(&args, &open(global)?, out),
         Command::Unfreeze(args) => freeze::unfreeze(&args, &open(global)?, out),
         Command::Cache(args) => cache::run(&args, &open(global)?, out),
+        Command::Params(args) => params::run(&args, &open(global)?, out),
+        Command::Metrics(args) => metrics::run(&args, &open(global)?, out),
+        Command::Logs(args) => logs::run(&args, &open(global)?, out),
+        Command::Config(args) => config::run(&args, global, out),
+        Command::Init(args) => init::run(&args, global, out),
+        Command::Root(args) => root::run(&args, &open(global)?, out),
+        Command::Completion(args) => completion::run(&args, out),
         Command::Version(args) => version::run(&args, out),
         Command::Watchdog { lock } => {
             crate::run::watchdog::serve(&lock).map(|()| 0).map_err(|e| Error::io("watch with", &lock, e))
