@@ -5,20 +5,24 @@ use std::collections::{BTreeMap, HashSet};
 use crate::error::{Error, Kind, Result};
 use crate::git::excludes;
 use crate::path::RepoPath;
-use crate::pipeline::stage::{FileId, StageId};
+use crate::pipeline::stage::{FileId, Stage, StageId};
 use crate::project::{Definitions, Locks, Project};
 
 /// Names to be listed in, and dropped from, the ignore file of a folder.
 type Lines = BTreeMap<RepoPath, (Vec<String>, Vec<String>)>;
 
+/// Ignore files of folders that are not there yet: a stage makes them.
+#[derive(Default)]
+pub struct Later(Lines);
+
 /// Writes the ignore files beside the outs and data of every file that has a chosen stage, each at most once; says which
-/// were written. An out that Git tracks is an error, before anything is written.
+/// were written, and which could not be yet. An out that Git tracks is an error, before anything is written.
 pub fn write(
     project: &Project,
     definitions: &Definitions,
     locks: &Locks,
     chosen: &HashSet<StageId>,
-) -> Result<Vec<RepoPath>> {
+) -> Result<(Vec<RepoPath>, Later)> {
     let mut lines = Lines::new();
     let mut cached = Vec::new();
     let files: HashSet<FileId> = chosen.iter().map(|id| definitions.pipelines.stage(*id).file).collect();
@@ -28,17 +32,40 @@ pub fn write(
         collect(definitions, locks, id, &mut lines, &mut cached);
     }
     refuse_tracked(project, &cached)?;
+    let (now, later): (Lines, Lines) = lines.into_iter().partition(|(folder, _)| folder.on_disk(project.top()).is_dir());
     let mut written = Vec::new();
-    for (folder, (wanted, unwanted)) in lines {
-        let on_disk = folder.on_disk(project.top());
-        let wanted: Vec<&str> = wanted.iter().map(String::as_str).collect();
-        let unwanted: Vec<&str> = unwanted.iter().map(String::as_str).collect();
-        crate::store::inside(project.top(), &folder)?;
-        if excludes::apply(&on_disk, &wanted, &unwanted)? {
-            written.extend(folder.join(".gitignore"));
+    for (folder, names) in now {
+        written.extend(write_one(project, &folder, &names)?);
+    }
+    Ok((written, Later(later)))
+}
+
+/// After a stage: the folders that it made get their lines, before a stage that depends on a folder above them looks at
+/// it, and before anybody types `git add`.
+pub fn catch_up(project: &Project, stage: &Stage, later: &mut Later) -> Result<Vec<RepoPath>> {
+    let paths = stage.outs.iter().map(|o| &o.path).chain(stage.scratch.iter().map(|s| &s.path));
+    let mut written = Vec::new();
+    for folder in paths.filter_map(RepoPath::parent) {
+        if !later.0.is_empty()
+            && folder.on_disk(project.top()).is_dir()
+            && let Some(names) = later.0.remove(&folder)
+        {
+            written.extend(write_one(project, &folder, &names)?);
         }
     }
     Ok(written)
+}
+
+fn write_one(
+    project: &Project,
+    folder: &RepoPath,
+    (wanted, unwanted): &(Vec<String>, Vec<String>),
+) -> Result<Option<RepoPath>> {
+    let wanted: Vec<&str> = wanted.iter().map(String::as_str).collect();
+    let unwanted: Vec<&str> = unwanted.iter().map(String::as_str).collect();
+    crate::store::inside(project.top(), folder)?;
+    let changed = excludes::apply(&folder.on_disk(project.top()), &wanted, &unwanted)?;
+    Ok(if changed { folder.join(".gitignore") } else { None })
 }
 
 fn collect(definitions: &Definitions, locks: &Locks, id: FileId, lines: &mut Lines, cached: &mut Vec<RepoPath>) {

@@ -120,6 +120,7 @@ pub fn repro(
             recording: 0,
             stopping: false,
             prepared: false,
+            ignore_later: ignore::Later::default(),
             forced: HashSet::new(),
             waiting: HashMap::new(),
             records: Vec::new(),
@@ -169,6 +170,7 @@ pub(super) struct Run<'s, 'e, 'a> {
     /// Nothing new starts: a stage failed, or the user wants an end.
     stopping: bool,
     prepared: bool,
+    ignore_later: ignore::Later,
     /// Stages that run because one upstream did (`--force-downstream`).
     forced: HashSet<StageId>,
     /// Reasons of the stages that are running.
@@ -474,8 +476,9 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         if self.prepared {
             return Ok(());
         }
-        let written = ignore::write(self.project, self.definitions, &self.locks, &self.chosen)?;
+        let (written, later) = ignore::write(self.project, self.definitions, &self.locks, &self.chosen)?;
         self.outcome.written.extend(written);
+        self.ignore_later = later;
         let lock = self.project.state_dir().join("watchdog");
         self.watchdog = Some(Watchdog::start(&self.project.around.program, &lock)?);
         self.prepared = true;
@@ -514,6 +517,10 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
                 return;
             }
         };
+        match ignore::catch_up(self.project, stage, &mut self.ignore_later) {
+            Ok(written) => self.outcome.written.extend(written),
+            Err(error) => self.outcome.errors.push(error),
+        }
         let file = &self.definitions.pipelines.file(stage.file).path;
         let old = self.entry(id).cloned();
         let run = match &done.restored {
