@@ -32,7 +32,8 @@ pub fn write(
         collect(definitions, locks, id, &mut lines, &mut cached);
     }
     refuse_tracked(project, &cached)?;
-    let (now, later): (Lines, Lines) = lines.into_iter().partition(|(folder, _)| folder.on_disk(project.top()).is_dir());
+    let (now, later): (Lines, Lines) =
+        lines.into_iter().partition(|(folder, _)| folder.on_disk(project.top()).is_dir());
     let mut written = Vec::new();
     for (folder, names) in now {
         written.extend(write_one(project, &folder, &names)?);

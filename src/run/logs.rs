@@ -145,7 +145,8 @@ impl RunLog {
 
     /// Does the run still go on? (Who runs the commands holds a lock on their output.)
     pub fn is_running(&self) -> bool {
-        fs::File::open(self.output()).is_ok_and(|file| matches!(file.try_lock_shared(), Err(fs::TryLockError::WouldBlock)))
+        fs::File::open(self.output())
+            .is_ok_and(|file| matches!(file.try_lock_shared(), Err(fs::TryLockError::WouldBlock)))
     }
 
     pub fn has_kept(&self) -> bool {

@@ -69,8 +69,9 @@ pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {
         (Some(name), None) => {
             let config = read(args, global)?;
             let Some((value, origin)) = config.get(name)?.filter(|(_, origin)| shown(args, origin)) else {
-                return Err(Error::missing(format!("{name} is not set"))
-                    .hint(format!("set it: lockstep config {name} VALUE")));
+                return Err(
+                    Error::missing(format!("{name} is not set")).hint(format!("set it: lockstep config {name} VALUE"))
+                );
             };
             if args.json { out.json(&entry(args, value, origin)) } else { out.line(line(args, value, origin)) }
         }

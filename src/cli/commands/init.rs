@@ -29,8 +29,11 @@ pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {
     match (&args.example, Repo::discover(&cwd)) {
         (Some(dir), _) => lay_out(dir, &cwd, out)?,
         (None, Ok(repo)) if args.no_scm && repo.is_git() => {
-            return Err(Error::usage(format!("{} is a Git repository: --no-scm is for folders without one", shown(&repo.top)))
-                .hint("a project in a folder of a repository: make a lockstep.toml there, it may be empty"));
+            return Err(Error::usage(format!(
+                "{} is a Git repository: --no-scm is for folders without one",
+                shown(&repo.top)
+            ))
+            .hint("a project in a folder of a repository: make a lockstep.toml there, it may be empty"));
         }
         (None, Ok(repo)) if repo.is_git() => {
             out.say("nothing to set up: in a Git repository a pipeline.yaml is enough");

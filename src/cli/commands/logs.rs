@@ -151,8 +151,13 @@ fn list(args: &Args, runs: &[Run], project: &Project, out: &Output) {
         return;
     }
     for run in runs {
-        let mut line =
-            format!("{:>4}  {}  {:>7}  {:>9}", run.number, time(run), text::seconds(seconds(run)), text::bytes(run.bytes));
+        let mut line = format!(
+            "{:>4}  {}  {:>7}  {:>9}",
+            run.number,
+            time(run),
+            text::seconds(seconds(run)),
+            text::bytes(run.bytes)
+        );
         if run.log.is_running() {
             line.push_str(&format!("  {}", out.paint_out(Style::Green, "running")));
         }
@@ -171,11 +176,11 @@ fn prune(args: &Args, logs: &Logs, project: &Project, out: &Output) -> Result<u8
     // A run that goes on writes its log.
     let _lock = workspace::take(project, "lockstep logs --prune", None, &progress)?;
     let gone = logs.prune((project.around.now)(), args.all);
-    let what = if args.all { "log" } else { "folder of kept outputs" };
-    out.say(match (gone, args.all) {
-        (1, _) => format!("removed 1 {what}"),
-        (n, true) => format!("removed {n} logs"),
-        (n, false) => format!("removed {n} folders of kept outputs"),
+    let what = if args.all { "log" } else { "folder" };
+    let kept = if args.all { "" } else { " of kept outputs" };
+    out.say(match gone {
+        0 => "nothing to remove".to_string(),
+        n => format!("removed {}{kept}", text::count(n, what)),
     });
     Ok(0)
 }

@@ -68,11 +68,14 @@ fn tell_broken(definitions: &Definitions, project: &Project, out: &Output) {
 
 /// Somebody with a `dvc.yaml` alone is told what to do about it.
 fn with_dvc_hint(error: Error, definitions: &Definitions) -> Error {
-    match definitions.dvc.first() {
-        Some(dvc) if definitions.pipelines.files.is_empty() => error.hint(format!(
-            "{dvc} is DVC's: the format is the same, so `git mv {dvc} {}` may be all it takes",
-            dvc.parent().and_then(|d| d.join("pipeline.yaml")).unwrap_or_default()
-        )),
-        _ => error,
+    match dvc_hint(definitions) {
+        Some(hint) => error.hint(hint),
+        None => error,
     }
+}
+
+fn dvc_hint(definitions: &Definitions) -> Option<String> {
+    let dvc = definitions.dvc.first().filter(|_| definitions.pipelines.files.is_empty())?;
+    let ours = dvc.parent().and_then(|d| d.join("pipeline.yaml")).unwrap_or_default();
+    Some(format!("{dvc} is DVC's: the format is the same, so `git mv {dvc} {ours}` may be all it takes"))
 }

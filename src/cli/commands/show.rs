@@ -72,13 +72,7 @@ pub fn run(args: &Args, project: &Project, out: &Output, files: &Files, what: &s
 }
 
 /// What the targets mean: a file that is asked for anyway, a folder with such files, a stage, or any other file.
-fn narrow(
-    args: &Args,
-    project: &Project,
-    definitions: &Definitions,
-    files: &Files,
-    all: &Asked,
-) -> Result<Asked> {
+fn narrow(args: &Args, project: &Project, definitions: &Definitions, files: &Files, all: &Asked) -> Result<Asked> {
     let scope = Scope {
         pipelines: &definitions.pipelines,
         graph: &definitions.graph,
