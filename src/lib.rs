@@ -81,7 +81,7 @@
 //!   well under a millisecond and cannot be fooled by an edit within a tick of the clock.
 //! - 1 and 1.0 are one number, and so one stage key and no reason to run. A result from the run cache is reused only
 //!   for the same type nevertheless, since a command that reads the file may treat them differently.
-//! - The `.gitignore` of a folder that a stage makes is written when the stage is done, not before the run: a folder
+//! - The `.gitignore` of a folder that a stage makes is written when the folder is there, not before the run: a folder
 //!   made for it would be in the way of the stage's own `mkdir`. It is written before any stage that depends on a
 //!   folder above looks at it, so that it counts from the first run on.
 //! - `metrics show` and `params show` go on past a file that is missing or broken, name it, and end with its code.

@@ -449,7 +449,28 @@ mod tests {
         let metrics = [("accuracy".to_string(), Value::Float(0.957))].into();
         s.outs.insert("metrics.json".into(), OutLock { pin: pin(2), cache: false, persist: false, metrics });
         let text = write(&Lock { data: BTreeMap::new(), stages: [("train".to_string(), s)].into() });
-        insta::assert_snapshot!(text, @r"");
+        insta::assert_snapshot!(text, @r"
+        schema: 1
+        stages:
+          train:
+            key: 0909090909090909090909090909090909090909090909090909090909090909
+            cmd: python train.py && echo done
+            deps:
+              data/clean:
+                blake3: 0101010101010101010101010101010101010101010101010101010101010101
+                size: 7
+                files: 2
+            params:
+              params.yaml:
+                train.lr: 0.1
+            outs:
+              metrics.json:
+                blake3: 0202020202020202020202020202020202020202020202020202020202020202
+                size: 7
+                cache: false
+                metrics:
+                  accuracy: 0.957
+        ");
     }
 
     #[test]

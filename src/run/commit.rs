@@ -113,7 +113,7 @@ pub fn commit(
         }
     }
     let chosen = committed.stages.iter().copied().collect();
-    committed.written = ignore::write(project, definitions, &locks, &chosen)?.0;
+    committed.written = ignore::write(project, definitions, &locks, &chosen)?.written;
     records.extend(jobs.iter().filter_map(|j| j.record.clone()));
     let mut journal = Journal::at(project.state_dir().join("journal"));
     record_now(project, sink, &mut journal, jobs)?;
@@ -177,7 +177,7 @@ pub fn commit_kept(
     let run = cache::is_cacheable(stage).then(|| cache::record_now(project, 0.0, &None));
     let change = Change::Stage { name: stage.name.clone(), old: old.map(Box::new), new: Box::new(entry) };
     let record = Record { lock: Project::lock_path(file), change };
-    let (written, _) = ignore::write(project, definitions, &locks, &[id].into())?;
+    let written = ignore::write(project, definitions, &locks, &[id].into())?.written;
     let mut journal = Journal::at(project.state_dir().join("journal"));
     let records = vec![record.clone()];
     let job = Job { stage: Some(id), store, run, record: Some(record), replaced, log: Some(log.clone()) };

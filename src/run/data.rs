@@ -1,9 +1,11 @@
 //! Tracked data that stages need: pinned and stored where it changed, restored where it is missing.
 
+use std::collections::BTreeSet;
+
 use crate::error::{Error, Result};
 use crate::event::{Event, Sink};
 use crate::path::RepoPath;
-use crate::pipeline::stage::{Data, Pipelines, Place, StageId};
+use crate::pipeline::stage::{Data, StageId};
 use crate::project::{Definitions, Project};
 use crate::run::journal::{Change, Record};
 use crate::run::look::IgnoreRules;
@@ -13,22 +15,17 @@ use crate::run::select::Selected;
 use crate::store::{Ask, Pin};
 
 /// The data that these stages read, or that was named itself: file and position of each entry.
-pub fn needed(pipelines: &Pipelines, stages: &[StageId], named: &[RepoPath]) -> Vec<(usize, usize)> {
-    let mut found = Vec::new();
-    for (f, file) in pipelines.files.iter().enumerate() {
+pub fn needed(definitions: &Definitions, stages: &[StageId], named: &[RepoPath]) -> Vec<(usize, usize)> {
+    let read = stages.iter().flat_map(|id| definitions.graph.data(*id)).map(|(f, d)| (f.0 as usize, *d as usize));
+    let mut found: BTreeSet<(usize, usize)> = read.collect();
+    for (f, file) in definitions.pipelines.files.iter().enumerate() {
         for (d, data) in file.data.iter().enumerate() {
-            let reads = |id: &StageId| {
-                pipelines.stage(*id).deps.iter().any(|dep| match &dep.place {
-                    Place::Repo(path) => path.is_in(&data.path) || data.path.is_in(path),
-                    _ => false,
-                })
-            };
-            if named.iter().any(|n| n.is_in(&data.path)) || stages.iter().any(reads) {
-                found.push((f, d));
+            if named.iter().any(|n| n.is_in(&data.path)) {
+                found.insert((f, d));
             }
         }
     }
-    found
+    found.into_iter().collect()
 }
 
 /// Brings the needed data and the lock together. Returns what the recorder has to do; missing data is back when this
@@ -36,7 +33,7 @@ pub fn needed(pipelines: &Pipelines, stages: &[StageId], named: &[RepoPath]) -> 
 pub(super) fn pin(run: &mut Run, selected: &Selected) -> Result<Vec<Job>> {
     let mut jobs = Vec::new();
     let definitions = run.definitions;
-    for (f, d) in needed(&definitions.pipelines, &selected.stages, &selected.data) {
+    for (f, d) in needed(definitions, &selected.stages, &selected.data) {
         let file = &definitions.pipelines.files[f];
         let data = &file.data[d];
         let locked = run.locks.0[f].data.get(&data.spelled).copied();

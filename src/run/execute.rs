@@ -50,9 +50,15 @@ pub struct Done {
     pub seconds: f64,
     /// The outputs that it replaces.
     pub replaced: Vec<Aside>,
-    pub log: RunLog,
-    /// Of the run whose result was restored.
-    pub restored: Option<RunRecord>,
+    /// Of a run, or of a restore that replaced something.
+    pub log: Option<RunLog>,
+    pub how: How,
+}
+
+pub enum How {
+    Ran,
+    /// With the record of the run whose result it is, where that is known.
+    Restored(Option<RunRecord>),
 }
 
 pub struct Failure {
@@ -79,7 +85,7 @@ impl Context<'_> {
         let (error, exit) = match ended {
             Ok(Ok((entry, pins))) => {
                 self.empty_scratch(task);
-                return Ok(Done { entry, pins, seconds, replaced, log, restored: None });
+                return Ok(Done { entry, pins, seconds, replaced, log: Some(log), how: How::Ran });
             }
             Ok(Err(exit)) => (failed(task, exit), Some(exit)),
             Err(error) => (error, None),
@@ -128,16 +134,10 @@ impl Context<'_> {
                 return Err(error);
             }
         }
-        let log = match log {
-            Some(log) => log,
-            None => RunLog { dir: self.project.logs_dir() },
-        };
-        // The entry keeps the spelling that it has; only what the definition says anew is taken from there.
-        let mut facts_entry = fresh::entry(task.stage, &self.project.shell(), &task.facts, &pins);
-        if facts_entry.key == entry.key {
-            facts_entry = StageLock { cmd: facts_entry.cmd, ..entry };
-        }
-        Ok(Done { entry: facts_entry, pins, seconds: started.elapsed().as_secs_f64(), replaced, log, restored: record })
+        // The entry keeps the spelling that it has; how the command is written is taken from the definition.
+        let entry = StageLock { cmd: fresh::command(task.stage), ..entry };
+        let seconds = started.elapsed().as_secs_f64();
+        Ok(Done { entry, pins, seconds, replaced, log, how: How::Restored(record) })
     }
 
     fn set_aside(&self, task: &Task, replaced: &mut Vec<Aside>) -> Result<()> {

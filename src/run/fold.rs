@@ -78,6 +78,20 @@ fn apply(lock: &mut Lock, change: &Change) -> bool {
     }
 }
 
+/// Has the lock entries of stages or data that its pipeline file no longer has?
+pub fn is_untidy(definitions: &Definitions, locks: &Locks, file: FileId) -> bool {
+    let before = locks.of(file);
+    if before.stages.len() <= definitions.pipelines.file(file).stages.len() && before.data.is_empty() {
+        let names = definitions.pipelines.file(file).stages.iter().map(|id| &definitions.pipelines.stage(*id).name);
+        if names.filter(|name| before.stages.contains_key(*name)).count() == before.stages.len() {
+            return false;
+        }
+    }
+    let mut after = before.clone();
+    drop_foreign(&mut after, definitions, file);
+    after != *before
+}
+
 fn drop_foreign(lock: &mut Lock, definitions: &Definitions, file: FileId) {
     let file = definitions.pipelines.file(file);
     let names: HashSet<&str> = file.stages.iter().map(|id| definitions.pipelines.stage(*id).name.as_str()).collect();

@@ -9,20 +9,24 @@ use crate::pipeline::stage::{FileId, Stage, StageId};
 use crate::project::{Definitions, Locks, Project};
 
 /// Names to be listed in, and dropped from, the ignore file of a folder.
-type Lines = BTreeMap<RepoPath, (Vec<String>, Vec<String>)>;
+pub type Lines = BTreeMap<RepoPath, (Vec<String>, Vec<String>)>;
 
-/// Ignore files of folders that are not there yet: a stage makes them.
-#[derive(Default)]
-pub struct Later(Lines);
+/// What [`write`] did.
+#[derive(Debug, Default)]
+pub struct Ignored {
+    pub written: Vec<RepoPath>,
+    /// Lines of folders that do not exist yet. A stage makes its folder itself, and may insist on doing so.
+    pub missing: Lines,
+}
 
 /// Writes the ignore files beside the outs and data of every file that has a chosen stage, each at most once; says which
-/// were written, and which could not be yet. An out that Git tracks is an error, before anything is written.
+/// were written. An out that Git tracks is an error, before anything is written.
 pub fn write(
     project: &Project,
     definitions: &Definitions,
     locks: &Locks,
     chosen: &HashSet<StageId>,
-) -> Result<(Vec<RepoPath>, Later)> {
+) -> Result<Ignored> {
     let mut lines = Lines::new();
     let mut cached = Vec::new();
     let files: HashSet<FileId> = chosen.iter().map(|id| definitions.pipelines.stage(*id).file).collect();
@@ -32,41 +36,36 @@ pub fn write(
         collect(definitions, locks, id, &mut lines, &mut cached);
     }
     refuse_tracked(project, &cached)?;
-    let (now, later): (Lines, Lines) =
-        lines.into_iter().partition(|(folder, _)| folder.on_disk(project.top()).is_dir());
-    let mut written = Vec::new();
-    for (folder, names) in now {
-        written.extend(write_one(project, &folder, &names)?);
+    let mut ignored = Ignored::default();
+    for (folder, names) in lines {
+        if !folder.on_disk(project.top()).is_dir() {
+            ignored.missing.insert(folder, names);
+        } else if write_one(project, &folder, &names)? {
+            ignored.written.extend(folder.join(".gitignore"));
+        }
     }
-    Ok((written, Later(later)))
+    Ok(ignored)
 }
 
-/// After a stage: the folders that it made get their lines, before a stage that depends on a folder above them looks at
-/// it, and before anybody types `git add`.
-pub fn catch_up(project: &Project, stage: &Stage, later: &mut Later) -> Result<Vec<RepoPath>> {
-    let paths = stage.outs.iter().map(|o| &o.path).chain(stage.scratch.iter().map(|s| &s.path));
+/// The ignore files beside the outs of a stage that just made their folders.
+pub fn write_missing(project: &Project, missing: &mut Lines, stage: &Stage) -> Result<Vec<RepoPath>> {
     let mut written = Vec::new();
-    for folder in paths.filter_map(RepoPath::parent) {
-        if !later.0.is_empty()
-            && folder.on_disk(project.top()).is_dir()
-            && let Some(names) = later.0.remove(&folder)
+    for folder in stage.outs.iter().filter_map(|o| o.path.parent()) {
+        if let Some(names) = missing.remove(&folder)
+            && write_one(project, &folder, &names)?
         {
-            written.extend(write_one(project, &folder, &names)?);
+            written.extend(folder.join(".gitignore"));
         }
     }
     Ok(written)
 }
 
-fn write_one(
-    project: &Project,
-    folder: &RepoPath,
-    (wanted, unwanted): &(Vec<String>, Vec<String>),
-) -> Result<Option<RepoPath>> {
-    let wanted: Vec<&str> = wanted.iter().map(String::as_str).collect();
-    let unwanted: Vec<&str> = unwanted.iter().map(String::as_str).collect();
-    crate::store::inside(project.top(), folder)?;
-    let changed = excludes::apply(&folder.on_disk(project.top()), &wanted, &unwanted)?;
-    Ok(if changed { folder.join(".gitignore") } else { None })
+fn write_one(project: &Project, folder: &RepoPath, names: &(Vec<String>, Vec<String>)) -> Result<bool> {
+    fn strs(names: &[String]) -> Vec<&str> {
+        names.iter().map(String::as_str).collect()
+    }
+    let on_disk = crate::store::inside(project.top(), folder)?;
+    excludes::apply(&on_disk, &strs(&names.0), &strs(&names.1))
 }
 
 fn collect(definitions: &Definitions, locks: &Locks, id: FileId, lines: &mut Lines, cached: &mut Vec<RepoPath>) {

@@ -16,12 +16,12 @@ use crate::error::{Error, Result};
 use crate::event::{Event, Sink, StageResult};
 use crate::lock::StageLock;
 use crate::path::RepoPath;
-use crate::pipeline::stage::{Stage, StageId};
+use crate::pipeline::stage::{FileId, Stage, StageId};
 use crate::project::{Definitions, Locks, Project};
 use crate::run::aside::Asides;
 use crate::run::cache::{self, RunRecord};
-use crate::run::execute::{Context, Done, Failure, Task};
-use crate::run::fold::{fold, overlay, put_asides_back};
+use crate::run::execute::{Context, Done, Failure, How, Task};
+use crate::run::fold::{fold, is_untidy, overlay, put_asides_back};
 use crate::run::fresh::{self, Facts, Reason, State, judge};
 use crate::run::journal::{Change, Journal, Record};
 use crate::run::local::Exit;
@@ -39,7 +39,7 @@ use crate::store::{Ask, Pin};
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     pub force: bool,
-    /// What needs a stage that ran, runs too.
+    /// What needs a stage that ran or was restored, runs, changed or not.
     pub force_downstream: bool,
     pub dry: bool,
     pub keep_going: bool,
@@ -59,12 +59,12 @@ pub struct Options {
 /// What reaches the main thread.
 pub(super) enum Message {
     Finished { id: StageId, ended: Box<Result<Done, Failure>>, edited: Vec<RepoPath> },
-    Recorded(Recorded),
+    Recorded(Box<Recorded>),
 }
 
 impl From<Recorded> for Message {
     fn from(recorded: Recorded) -> Message {
-        Message::Recorded(recorded)
+        Message::Recorded(Box::new(recorded))
     }
 }
 
@@ -92,6 +92,8 @@ pub fn repro(
         return dry::plan(project, definitions, &locks, selected, options, &mut look);
     }
     fold(project, definitions, &recovered, &[], sink)?;
+    // A lock is read again to be written; one that stays as it is is not.
+    let untidy: Vec<FileId> = selected.files.iter().copied().filter(|f| is_untidy(definitions, &locks, *f)).collect();
     journal.clear()?;
     let logs = Logs::new(project.logs_dir());
     let (sender, inbox) = channel::<Message>();
@@ -120,8 +122,8 @@ pub fn repro(
             recording: 0,
             stopping: false,
             prepared: false,
-            ignore_later: ignore::Later::default(),
             forced: HashSet::new(),
+            unwritten: ignore::Lines::new(),
             waiting: HashMap::new(),
             records: Vec::new(),
             outcome: Outcome::default(),
@@ -137,7 +139,7 @@ pub fn repro(
     });
     let (records, mut outcome) = outcome;
     let failed = outcome.failures().next().is_some() || outcome.interrupted.is_some();
-    let tidy = if failed { &[][..] } else { &selected.files };
+    let tidy = if failed { &[][..] } else { &untidy };
     let mut written = fold(project, definitions, &records, tidy, sink)?;
     Journal::at(project.state_dir().join("journal")).clear()?;
     outcome.written.append(&mut written);
@@ -170,9 +172,10 @@ pub(super) struct Run<'s, 'e, 'a> {
     /// Nothing new starts: a stage failed, or the user wants an end.
     stopping: bool,
     prepared: bool,
-    ignore_later: ignore::Later,
     /// Stages that run because one upstream did (`--force-downstream`).
     forced: HashSet<StageId>,
+    /// Ignore files whose folders do not exist yet.
+    unwritten: ignore::Lines,
     /// Reasons of the stages that are running.
     waiting: HashMap<StageId, (Vec<Reason>, Facts)>,
     records: Vec<Record>,
@@ -187,7 +190,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         loop {
             while !self.stopping && self.running < self.options.jobs {
                 self.check_signal();
-                match self.schedule.next() {
+                match self.schedule.start_next() {
                     Some(id) if !self.stopping => self.decide(id),
                     _ => break,
                 }
@@ -197,7 +200,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
             }
             match self.inbox.recv_timeout(Duration::from_millis(50)) {
                 Ok(Message::Finished { id, ended, edited }) => self.finished(id, *ended, edited),
-                Ok(Message::Recorded(recorded)) => self.recorded(recorded),
+                Ok(Message::Recorded(recorded)) => self.recorded(*recorded),
                 Err(RecvTimeoutError::Timeout) => self.check_signal(),
                 Err(RecvTimeoutError::Disconnected) => break,
             }
@@ -397,12 +400,16 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
     /// An earlier result that can be restored as a whole.
     fn candidate(&self, id: StageId, facts: &Facts, reasons: &[Reason]) -> Option<(StageLock, Option<RunRecord>)> {
         let stage = self.stage(id);
-        if self.options.no_run_cache || reasons.contains(&Reason::Forced) || !cache::is_cacheable(stage) {
+        if reasons.contains(&Reason::Forced) || !cache::is_cacheable(stage) {
             return None;
         }
         let key = fresh::entry(stage, &self.shell, facts, &[]).key;
         let locked = self.entry(id).filter(|e| e.key == key && self.is_complete(id, e, facts)).cloned();
         let mut earlier = cache::get(self.project.store(), &key).into_iter().filter(|(e, _)| cache::fits(e, facts));
+        // That the lock knows the result is no matter of the run cache.
+        if self.options.no_run_cache && (locked.is_none() || reasons.iter().any(Reason::is_input)) {
+            return None;
+        }
         match locked {
             Some(entry) => {
                 let record = earlier.find(|(e, _)| e.outs == entry.outs).map(|(_, record)| record);
@@ -476,9 +483,9 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         if self.prepared {
             return Ok(());
         }
-        let (written, later) = ignore::write(self.project, self.definitions, &self.locks, &self.chosen)?;
-        self.outcome.written.extend(written);
-        self.ignore_later = later;
+        let ignored = ignore::write(self.project, self.definitions, &self.locks, &self.chosen)?;
+        self.outcome.written.extend(ignored.written);
+        self.unwritten = ignored.missing;
         let lock = self.project.state_dir().join("watchdog");
         self.watchdog = Some(Watchdog::start(&self.project.around.program, &lock)?);
         self.prepared = true;
@@ -517,14 +524,15 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
                 return;
             }
         };
-        match ignore::catch_up(self.project, stage, &mut self.ignore_later) {
+        // Stages that read such a folder see it as it will be from now on.
+        match ignore::write_missing(self.project, &mut self.unwritten, stage) {
             Ok(written) => self.outcome.written.extend(written),
-            Err(error) => self.outcome.errors.push(error),
+            Err(error) => self.sink.event(Event::Warning { text: &error.message }),
         }
         let file = &self.definitions.pipelines.file(stage.file).path;
         let old = self.entry(id).cloned();
-        let run = match &done.restored {
-            None if !self.options.no_commit && cache::is_cacheable(stage) => {
+        let run = match &done.how {
+            How::Ran if !self.options.no_commit && cache::is_cacheable(stage) => {
                 let commit = self.commit.get_or_insert_with(|| self.project.repo.head().ok().flatten());
                 Some(cache::record_now(self.project, done.seconds, commit))
             }
@@ -546,12 +554,12 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         if !stage.frozen {
             self.locks.0[stage.file.0 as usize].stages.insert(stage.name.clone(), done.entry.clone());
         }
-        let (result, saved) = match (&done.restored, stage.frozen) {
-            (Some(record), _) => (StageResult::Restored, (record.seconds - done.seconds).max(0.0)),
-            (None, _) if self.was_restored(&done) => (StageResult::Restored, 0.0),
-            (None, _) => (StageResult::Ran, 0.0),
+        let (result, saved) = match &done.how {
+            How::Ran => (StageResult::Ran, 0.0),
+            How::Restored(Some(record)) => (StageResult::Restored, (record.seconds - done.seconds).max(0.0)),
+            How::Restored(None) => (StageResult::Restored, 0.0),
         };
-        if self.options.force_downstream && result == StageResult::Ran {
+        if self.options.force_downstream && matches!(result, StageResult::Ran | StageResult::Restored) {
             self.force_downstream(id);
         }
         let (reasons, _) = self.waiting.remove(&id).unwrap_or_default();
@@ -567,12 +575,8 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
                 (aside, precious)
             })
             .collect();
-        self.send(record::Job { stage: Some(id), store, run, record, replaced, log: Some(done.log) });
+        self.send(record::Job { stage: Some(id), store, run, record, replaced, log: done.log });
         self.schedule.done(id);
-    }
-
-    fn was_restored(&self, done: &Done) -> bool {
-        done.log.dir == self.project.logs_dir() || !done.log.output().exists()
     }
 
     fn force_downstream(&mut self, id: StageId) {

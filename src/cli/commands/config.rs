@@ -13,8 +13,8 @@ use crate::project::Project;
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Settings: jobs, shell, cache.dir, cache.links, core.remote, remote.NAME.url
-From the weakest to the strongest: --user (~/.config/lockstep/config.toml), --project (lockstep.toml at the root),
---local (this clone), the environment (LOCKSTEP_JOBS, LOCKSTEP_CACHE_DIR).
+From the weakest to the strongest: --user (~/.config/lockstep/config.toml), --project
+(lockstep.toml at the root), --local (this clone), LOCKSTEP_JOBS and LOCKSTEP_CACHE_DIR.
 
 Examples:
   lockstep config                      all settings

@@ -19,8 +19,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Print what a stage wrote when it ran
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
-The output of the last ten runs of a stage is kept in this workspace, each run in a folder of its own with a script
-that replays it (sh replay.sh).
+The output of the last ten runs of a stage is kept in this workspace, each in a folder
+of its own with a script that replays it (sh replay.sh).
 
 Examples:
   lockstep logs train             the last run

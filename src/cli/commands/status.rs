@@ -60,7 +60,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         let files = definitions.pipelines.files.iter().enumerate();
         files.flat_map(|(f, file)| (0..file.data.len()).map(move |d| (f, d))).collect()
     } else {
-        data::needed(&definitions.pipelines, &[], &selected.data)
+        data::needed(&definitions, &[], &selected.data)
     };
     let found = status(project, &definitions, &selected.stages, &data, &mut look);
     progress.finish();
