@@ -51,7 +51,7 @@ fn params() {
     insta::assert_snapshot!(sandbox.shown(&sandbox.run(&["params", "show", "trian"])), @r"
     exit 3
     --- stderr
-    error: `trian` is neither a stage nor an output
+    error: `trian` is neither a file with params nor a stage
       hint: did you mean `train`?
     ");
     sandbox.write("conf/extra.toml", "seed = = 7\n");

@@ -70,7 +70,10 @@ fn lay_out(dir: &Path, cwd: &Path, out: &Output) -> Result<()> {
         }
         Committed::No(why) => out.warn(format!("its files are not committed: {why}")),
     }
-    out.say(format!("next: cd {} && lockstep repro", shown(dir)));
+    out.say(match shown(dir).as_str() {
+        "." => "next: lockstep repro".to_string(),
+        dir => format!("next: cd {dir} && lockstep repro"),
+    });
     Ok(())
 }
 

@@ -33,7 +33,7 @@ pub fn run(args: &Args, project: &Project, out: &Output, files: &Files, what: &s
     let all: Vec<StageId> = definitions.pipelines.ids().collect();
     let mut asked = files(&definitions, &all, true);
     if !args.targets.is_empty() {
-        asked = narrow(args, project, &definitions, files, &asked)?;
+        asked = narrow(args, project, &definitions, files, &asked, what)?;
     }
     let read = values::read(project, &asked);
     let name = |place: &Place| match place {
@@ -72,7 +72,14 @@ pub fn run(args: &Args, project: &Project, out: &Output, files: &Files, what: &s
 }
 
 /// What the targets mean: a file that is asked for anyway, a folder with such files, a stage, or any other file.
-fn narrow(args: &Args, project: &Project, definitions: &Definitions, files: &Files, all: &Asked) -> Result<Asked> {
+fn narrow(
+    args: &Args,
+    project: &Project,
+    definitions: &Definitions,
+    files: &Files,
+    all: &Asked,
+    what: &str,
+) -> Result<Asked> {
     let scope = Scope {
         pipelines: &definitions.pipelines,
         graph: &definitions.graph,
@@ -98,7 +105,12 @@ fn narrow(args: &Args, project: &Project, definitions: &Definitions, files: &Fil
             values::ask(&mut asked, &Place::Repo(path.clone()), Wanted::Whole);
             continue;
         }
-        let selected = scope.select(std::slice::from_ref(target), &reach, false)?;
+        let selected = scope.select(std::slice::from_ref(target), &reach, false).map_err(|mut e| {
+            if e.kind == Kind::Missing {
+                e.message = format!("`{target}` is neither a file with {what} nor a stage");
+            }
+            e
+        })?;
         for (place, wanted) in files(definitions, &selected.named, false).values() {
             values::ask(&mut asked, place, wanted.clone());
         }
