@@ -59,7 +59,14 @@ pub enum Command {
     Checkout(commands::checkout::Args),
     Freeze(commands::freeze::Args),
     Unfreeze(commands::freeze::UnfreezeArgs),
+    Params(commands::params::Args),
+    Metrics(commands::metrics::Args),
+    Logs(commands::logs::Args),
     Cache(commands::cache::Args),
+    Config(commands::config::Args),
+    Init(commands::init::Args),
+    Root(commands::root::Args),
+    Completion(commands::completion::Args),
     Version(commands::version::Args),
     #[command(name = crate::run::watchdog::COMMAND, hide = true)]
     Watchdog {

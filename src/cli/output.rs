@@ -80,6 +80,14 @@ impl Output {
         }
     }
 
+    /// Data as it is, without a line end added.
+    pub fn bytes(&self, bytes: &[u8]) {
+        let mut out = std::io::stdout().lock();
+        if out.write_all(bytes).and_then(|()| out.flush()).is_err() {
+            std::process::exit(0);
+        }
+    }
+
     pub fn json(&self, value: &serde_json::Value) {
         self.line(serde_json::to_string_pretty(value).unwrap_or_default());
     }

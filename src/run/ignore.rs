@@ -47,10 +47,11 @@ pub fn write(
     Ok(ignored)
 }
 
-/// The ignore files beside the outs of a stage that just made their folders.
+/// The ignore files beside the outs and the scratch folders of a stage that just made their folders.
 pub fn write_missing(project: &Project, missing: &mut Lines, stage: &Stage) -> Result<Vec<RepoPath>> {
     let mut written = Vec::new();
-    for folder in stage.outs.iter().filter_map(|o| o.path.parent()) {
+    let paths = stage.outs.iter().map(|o| &o.path).chain(stage.scratch.iter().map(|s| &s.path));
+    for folder in paths.filter_map(RepoPath::parent) {
         if let Some(names) = missing.remove(&folder)
             && write_one(project, &folder, &names)?
         {

@@ -1,10 +1,12 @@
 //! What each run of a stage leaves to read: its output, the environment it saw, a script that replays it.
 //!
-//!     logs/<stage>/<n>/output      stdout and stderr, as they came
-//!     logs/<stage>/<n>/env         names of the environment variables that the commands saw
-//!     logs/<stage>/<n>/replay.sh   runs the commands again, by hand
-//!     logs/<stage>/<n>/kept/       outputs that a failed run left, or that a rerun replaced, for a week
-//!     logs/<stage>/<n>/inputs      the lock entry of a run that was refused, for `commit --kept`
+//! ```text
+//! logs/<stage>/<n>/output      stdout and stderr, as they came
+//! logs/<stage>/<n>/env         names of the environment variables that the commands saw
+//! logs/<stage>/<n>/replay.sh   runs the commands again, by hand
+//! logs/<stage>/<n>/kept/       outputs that a failed run left, or that a rerun replaced, for a week
+//! logs/<stage>/<n>/inputs      the lock entry of a run that was refused, for `commit --kept`
+//! ```
 //!
 //! The last ten runs of a stage stay.
 
@@ -28,6 +30,18 @@ pub struct Logs {
 #[derive(Clone, Debug)]
 pub struct RunLog {
     pub dir: PathBuf,
+}
+
+/// One run as its files tell it.
+#[derive(Clone, Debug)]
+pub struct Run {
+    pub number: u64,
+    pub started: SystemTime,
+    /// When it last wrote something.
+    pub written: SystemTime,
+    /// How much it wrote.
+    pub bytes: u64,
+    pub log: RunLog,
 }
 
 impl Logs {
@@ -91,6 +105,19 @@ impl Logs {
         numbers(&of).into_iter().rev().map(|n| RunLog { dir: of.join(n.to_string()) }).find(|run| fits(run))
     }
 
+    /// The runs of a stage whose output is there, from the oldest to the newest.
+    pub fn runs(&self, file: &RepoPath, stage: &str) -> Vec<Run> {
+        let of = self.of(file, stage);
+        let run = |number: u64| {
+            let log = RunLog { dir: of.join(number.to_string()) };
+            let output = fs::metadata(log.output()).ok()?;
+            let written = output.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+            let started = fs::metadata(log.dir.join("replay.sh")).and_then(|m| m.modified()).unwrap_or(written);
+            Some(Run { number, started, written, bytes: output.len(), log })
+        };
+        numbers(&of).into_iter().filter_map(run).collect()
+    }
+
     /// Removes kept outputs older than a week, and with `all` every log. Returns how many folders went.
     pub fn prune(&self, now: SystemTime, all: bool) -> usize {
         let mut gone = 0;
@@ -116,6 +143,16 @@ impl Logs {
 impl RunLog {
     pub fn output(&self) -> PathBuf {
         self.dir.join("output")
+    }
+
+    /// Does the run still go on? (Who runs the commands holds a lock on their output.)
+    pub fn is_running(&self) -> bool {
+        fs::File::open(self.output())
+            .is_ok_and(|file| matches!(file.try_lock_shared(), Err(fs::TryLockError::WouldBlock)))
+    }
+
+    pub fn has_kept(&self) -> bool {
+        self.dir.join("kept").exists()
     }
 
     pub fn inputs(&self) -> PathBuf {

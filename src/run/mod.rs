@@ -27,5 +27,6 @@ pub mod repro;
 pub mod schedule;
 pub mod select;
 pub mod status;
+pub mod values;
 pub mod watchdog;
 pub mod workspace;

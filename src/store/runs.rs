@@ -64,12 +64,13 @@ impl Store {
         Ok(runs)
     }
 
-    /// Forgets all runs of this key.
-    pub fn drop_runs(&self, key: &str) -> Result<()> {
+    /// Forgets all runs of this key; how many there were.
+    pub fn drop_runs(&self, key: &str) -> Result<usize> {
         let folder = self.runs_folder(key)?;
+        let gone = files(&folder).len();
         match fs::remove_dir_all(&folder) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(self.refused("remove", &folder, e)),
-            _ => Ok(()),
+            _ => Ok(gone),
         }
     }
 }

@@ -3,8 +3,16 @@
 pub mod cache;
 pub mod checkout;
 pub mod commit;
+pub mod completion;
+pub mod config;
 pub mod freeze;
+pub mod init;
+pub mod logs;
+pub mod metrics;
+pub mod params;
 pub mod repro;
+pub mod root;
+mod show;
 pub mod stage;
 pub mod status;
 pub mod version;
@@ -27,6 +35,13 @@ pub fn run(cli: Cli, out: &Output) -> Result<u8> {
         Command::Freeze(args) => freeze::run(&args, &open(global)?, out),
         Command::Unfreeze(args) => freeze::unfreeze(&args, &open(global)?, out),
         Command::Cache(args) => cache::run(&args, &open(global)?, out),
+        Command::Params(args) => params::run(&args, &open(global)?, out),
+        Command::Metrics(args) => metrics::run(&args, &open(global)?, out),
+        Command::Logs(args) => logs::run(&args, &open(global)?, out),
+        Command::Config(args) => config::run(&args, global, out),
+        Command::Init(args) => init::run(&args, global, out),
+        Command::Root(args) => root::run(&args, &open(global)?, out),
+        Command::Completion(args) => completion::run(&args, out),
         Command::Version(args) => version::run(&args, out),
         Command::Watchdog { lock } => {
             crate::run::watchdog::serve(&lock).map(|()| 0).map_err(|e| Error::io("watch with", &lock, e))
@@ -53,11 +68,14 @@ fn tell_broken(definitions: &Definitions, project: &Project, out: &Output) {
 
 /// Somebody with a `dvc.yaml` alone is told what to do about it.
 fn with_dvc_hint(error: Error, definitions: &Definitions) -> Error {
-    match definitions.dvc.first() {
-        Some(dvc) if definitions.pipelines.files.is_empty() => error.hint(format!(
-            "{dvc} is DVC's: the format is the same, so `git mv {dvc} {}` may be all it takes",
-            dvc.parent().and_then(|d| d.join("pipeline.yaml")).unwrap_or_default()
-        )),
-        _ => error,
+    match dvc_hint(definitions) {
+        Some(hint) => error.hint(hint),
+        None => error,
     }
+}
+
+fn dvc_hint(definitions: &Definitions) -> Option<String> {
+    let dvc = definitions.dvc.first().filter(|_| definitions.pipelines.files.is_empty())?;
+    let ours = dvc.parent().and_then(|d| d.join("pipeline.yaml")).unwrap_or_default();
+    Some(format!("{dvc} is DVC's: the format is the same, so `git mv {dvc} {ours}` may be all it takes"))
 }

@@ -259,7 +259,7 @@ fn tell_stale(outcome: &Outcome, project: &Project, definitions: &Definitions, o
     }
     let n = outcome.stale.len() + outcome.stale_data.len();
     out.error(
-        &Error::new(crate::error::Kind::Check, format!("{} not what pipeline.lock says", text::count(n, "entry")))
+        &Error::new(crate::error::Kind::Check, format!("{} not what pipeline.lock says", text::count(n, "fact")))
             .hint("run `lockstep repro` and commit pipeline.lock"),
     );
 }

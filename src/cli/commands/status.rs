@@ -114,6 +114,9 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
             (0, n) => format!("{} up to date", text::count(n, "stage")),
             (stale, fine) => format!("{} stale, {fine} up to date", text::count(stale, "stage")),
         });
+        if let Some(hint) = super::dvc_hint(&definitions) {
+            out.hint(hint);
+        }
         if found.absent.0 > 0 {
             let (n, bytes) = found.absent;
             out.say(format!(
