@@ -4,12 +4,14 @@
 //! (pure) what may start, `execute` runs or restores one stage, `record` makes results durable, `journal` remembers
 //! them until `fold` writes the locks.
 
+pub mod add;
 pub mod aside;
 pub mod cache;
 pub mod checkout;
 pub mod commit;
 pub mod data;
 pub mod dry;
+pub mod edit;
 pub mod execute;
 pub mod fold;
 pub mod fresh;
@@ -20,6 +22,7 @@ pub mod logs;
 pub mod look;
 pub mod outcome;
 pub mod record;
+pub mod remove;
 pub mod repro;
 pub mod schedule;
 pub mod select;

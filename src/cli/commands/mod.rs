@@ -1,11 +1,15 @@
 //! One file a command.
 
+pub mod add;
 pub mod cache;
 pub mod checkout;
 pub mod commit;
+pub mod dag;
 pub mod freeze;
+pub mod remove;
 pub mod repro;
 pub mod stage;
+mod stage_add;
 pub mod status;
 pub mod version;
 
@@ -13,6 +17,7 @@ use crate::cli::args::{Cli, Command};
 use crate::cli::open;
 use crate::cli::output::Output;
 use crate::error::{Error, Result};
+use crate::path::RepoPath;
 use crate::project::{Definitions, Project};
 
 /// Runs a command; its exit code comes back.
@@ -22,6 +27,9 @@ pub fn run(cli: Cli, out: &Output) -> Result<u8> {
         Command::Repro(args) => repro::run(&args, &open(global)?, out),
         Command::Status(args) => status::run(&args, &open(global)?, out),
         Command::Stage(args) => stage::run(&args, &open(global)?, out),
+        Command::Dag(args) => dag::run(&args, &open(global)?, out),
+        Command::Add(args) => add::run(&args, &open(global)?, out),
+        Command::Remove(args) => remove::run(&args, &open(global)?, out),
         Command::Commit(args) => commit::run(&args, &open(global)?, out),
         Command::Checkout(args) => checkout::run(&args, &open(global)?, out),
         Command::Freeze(args) => freeze::run(&args, &open(global)?, out),
@@ -48,6 +56,14 @@ fn tell_broken(definitions: &Definitions, project: &Project, out: &Output) {
         for path in &definitions.foreign {
             out.say(format!("{} has none of our keys and is passed over", path.relative_to(&project.cwd)));
         }
+    }
+}
+
+/// Which files a command changed that Git should have.
+fn tell_next(written: &[RepoPath], project: &Project, out: &Output) {
+    if !written.is_empty() && project.repo.is_git() {
+        let names: Vec<String> = written.iter().map(|p| p.relative_to(&project.cwd)).collect();
+        out.say(format!("next: git add {}", names.join(" ")));
     }
 }
 
