@@ -17,8 +17,8 @@ pub fn place(layered: &mut Layered, pushed: &[usize]) {
             let layer = if down { step } else { count - 1 - step };
             settle(layered, layer, pushed, |layered, n| {
                 let node = &layered.nodes[n];
-                // the last rounds see both sides, which evens things out
-                let near: Vec<usize> = match (round > 5, down) {
+                // seeing both sides evens things out; the last rounds make lines straight
+                let near: Vec<usize> = match (round == 6 || round == 7, down) {
                     (true, _) => node.above.iter().chain(&node.below).copied().collect(),
                     (_, true) => node.above.clone(),
                     (_, false) => node.below.clone(),

@@ -76,7 +76,14 @@ fn nets(layered: &Layered, layer: usize) -> (Vec<Net>, Vec<usize>) {
             entering.push((singles.iter().sum::<usize>() / singles.len(), None));
         }
         entering.sort();
-        let first = (node.center() + 1).saturating_sub(entering.len());
+        // In the middle of the box, or beside it where more lines come down straight then.
+        let middle = (node.center() + 1).saturating_sub(entering.len());
+        let last = 2 * (entering.len() - 1);
+        let straight = |first: usize| entering.iter().enumerate().filter(|(at, e)| e.0 == first + 2 * at).count();
+        let first = (node.x + 1..(node.x + node.width).saturating_sub(last + 1))
+            .filter(|first| first.abs_diff(middle) <= node.width / 8 + 1)
+            .max_by_key(|first| (straight(*first), std::cmp::Reverse(first.abs_diff(middle))))
+            .unwrap_or(middle);
         for (at, (_, net)) in entering.into_iter().enumerate() {
             let port = first + 2 * at;
             match net {
@@ -100,22 +107,29 @@ fn tracks(mut nets: Vec<Net>) -> Result<Channel, usize> {
         let columns = || net.from.iter().chain(&net.to).copied();
         (columns().min().unwrap_or(0), columns().max().unwrap_or(0))
     };
+    // How many lines cross if one net turns above another.
+    let crossings = |a: &Net, b: &Net| {
+        let within = |x: &&usize, net: &Net| span(net).0 < **x && **x < span(net).1;
+        b.from.iter().filter(|x| within(x, a)).count() + a.to.iter().filter(|x| within(x, b)).count()
+    };
     let mut left: Vec<usize> = (0..nets.len()).filter(|n| !is_straight(&nets[*n])).collect();
     left.sort_by_key(|n| span(&nets[*n]));
     let mut track = 0;
     while !left.is_empty() {
+        let may: Vec<usize> =
+            left.iter().copied().filter(|n| left.iter().all(|m| m == n || !above(&nets[*m], &nets[*n]))).collect();
+        let worse = |n: usize| {
+            left.iter().filter(|m| crossings(&nets[n], &nets[**m]) > crossings(&nets[**m], &nets[n])).count()
+        };
+        let Some(least) = may.iter().map(|n| worse(*n)).min() else { return Err(left[left.len() - 1]) };
         let mut end = None;
         let mut chosen = Vec::new();
-        for &n in &left {
+        for n in may {
             let (from, to) = span(&nets[n]);
-            let free = end.is_none_or(|end| from > end + 1);
-            if free && left.iter().all(|m| *m == n || !above(&nets[*m], &nets[n])) {
+            if worse(n) == least && end.is_none_or(|end| from > end + 1) {
                 end = Some(to);
                 chosen.push(n);
             }
-        }
-        if chosen.is_empty() {
-            return Err(left[left.len() - 1]);
         }
         for n in &chosen {
             nets[*n].track = Some(track);
