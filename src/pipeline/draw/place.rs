@@ -7,6 +7,7 @@ const GAP: usize = 2;
 
 /// Sets `x` of all nodes. `pushed` says by how many columns more a node keeps away from its left neighbour.
 pub fn place(layered: &mut Layered, pushed: &[usize]) {
+    layered.nodes.iter_mut().for_each(|node| node.x = 0);
     for layer in 0..layered.layers.len() {
         settle(layered, layer, pushed, |_, _| None);
     }

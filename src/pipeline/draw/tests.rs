@@ -132,7 +132,7 @@ fn read_back(lines: &[String], labels: &[String]) -> Vec<(usize, usize)> {
             })
         })
     };
-    let (up, down) = ("│┤├┴┼└┘", "│┤├┬┼┌┐");
+    let down = "│┤├┬┼┌┐";
     let (to_left, to_right) = ("─┤┬┴┼┐┘", "─├┬┴┼┌└");
     let mut edges = Vec::new();
     for (n, label) in labels.iter().enumerate() {
@@ -141,7 +141,7 @@ fn read_back(lines: &[String], labels: &[String]) -> Vec<(usize, usize)> {
                 let words: String = rows[r].iter().collect();
                 words.find(&format!(" {label} ")).map(|byte| (r, words[..byte].chars().count()))
             })
-            .unwrap();
+            .unwrap_or_else(|| panic!("{label}\n{}", lines.join("\n")));
         let left = (0..=column).rev().find(|c| at(row, *c) == '│').unwrap();
         let right = (column + 1..).find(|c| at(row, *c) == '│').unwrap();
         // cells, each with the direction from which it was entered: (0, 1) is from the left
@@ -174,7 +174,6 @@ fn read_back(lines: &[String], labels: &[String]) -> Vec<(usize, usize)> {
             if turns(to_right) && from != (0, -1) {
                 open.push((r, c + 1, (0, 1)));
             }
-            let _ = up;
         }
     }
     edges.sort_unstable();
