@@ -238,13 +238,18 @@ fn resolve(project: &Project, definitions: &Definitions, target: &str) -> Result
     }
     let maker = pipelines.ids().find(|id| pipelines.stage(*id).outs.iter().any(|o| Some(&o.path) == path.as_ref()));
     if let Some(id) = maker {
-        let stage = pipelines.address(id, &project.cwd);
+        let file = pipelines.file(pipelines.stage(id).file);
+        let address = pipelines.address(id, &project.cwd);
+        // What a group generates goes with the group.
+        let group = file.groups.iter().find(|(_, ids)| ids.contains(&id)).map(|(group, _)| group);
+        let stage = match group {
+            Some(group) => address.replace(&pipelines.stage(id).name, group),
+            None => address,
+        };
+        let place = file.path.relative_to(&project.cwd);
         return Err(Error::usage(format!("{target} is an output of stage {stage}"))
             .hint(format!("remove the stage: lockstep remove {stage}"))
-            .hint(format!(
-                "or take the output out of the stage's `outs` in {}",
-                pipelines.file(pipelines.stage(id).file).path.relative_to(&project.cwd)
-            )));
+            .hint(format!("or take the output out of the stage's `outs` in {place}")));
     }
     Err(Error::missing(format!("`{target}` is neither a stage nor tracked data"))
         .hint("see the stages: lockstep stage list --all"))

@@ -73,7 +73,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     match args {
         Args { json: true, .. } => out.json(&json!({
             "nodes": network.labels,
-            "edges": network.edges.iter().map(|(a, b)| json!([network.labels[*a], network.labels[*b]])).collect::<Vec<_>>(),
+            "edges": network.edges.iter().map(|(a, b)| json!({"from": network.labels[*a], "to": network.labels[*b]})).collect::<Vec<_>>(),
         })),
         Args { dot: true, .. } => out.line(network.dot()),
         Args { mermaid: true, .. } => out.line(network.mermaid()),

@@ -67,7 +67,7 @@ fn set(targets: &[String], frozen: bool, project: &Project, out: &Output) -> Res
         let place = file.path.relative_to(&project.cwd);
         let made = draft(project, &file.path, &|text| edit::set_frozen(&place, text, name, frozen))?;
         let all = match group {
-            Some((_, ids)) => format!(" with all {} that it generates", text::count(ids.len(), "stage")),
+            Some((_, ids)) => format!(", with the {} that it generates", text::count(ids.len(), "stage")),
             None => String::new(),
         };
         match made {
@@ -75,7 +75,10 @@ fn set(targets: &[String], frozen: bool, project: &Project, out: &Output) -> Res
                 made.write(project)?;
                 out.say(format!("{word} {name}{all}"));
             }
-            None => out.say(format!("{name}{all} is {is} already")),
+            None => {
+                let comma = if all.is_empty() { "" } else { "," };
+                out.say(format!("{name}{all}{comma} is {is} already"));
+            }
         }
     }
     if selected.named.is_empty() {

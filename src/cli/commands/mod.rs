@@ -61,8 +61,11 @@ fn tell_broken(definitions: &Definitions, project: &Project, out: &Output) {
 
 /// Which files a command changed that Git should have.
 fn tell_next(written: &[RepoPath], project: &Project, out: &Output) {
-    if !written.is_empty() && project.repo.is_git() {
-        let names: Vec<String> = written.iter().map(|p| p.relative_to(&project.cwd)).collect();
+    // A file that went, and that Git never had, is nothing to tell Git about.
+    let tracked = project.repo.tracked(written).unwrap_or_default();
+    let known = |p: &&RepoPath| p.on_disk(project.top()).exists() || tracked.contains(p);
+    let names: Vec<String> = written.iter().filter(known).map(|p| p.relative_to(&project.cwd)).collect();
+    if !names.is_empty() && project.repo.is_git() {
         out.say(format!("next: git add {}", names.join(" ")));
     }
 }
