@@ -154,32 +154,28 @@ fn place(project: &Project, written: &str) -> Result<RepoPath> {
 /// The tracked data that is `path` or holds it. What an output has to do with is an error.
 fn known(project: &Project, definitions: &Definitions, path: &RepoPath) -> Result<Option<RepoPath>> {
     let shown = |p: &RepoPath| p.relative_to(&project.cwd);
-    for owner in definitions.graph.owners_of(path) {
-        match owner {
-            Owner::Out(id, n) => {
-                let out = &definitions.pipelines.stage(id).outs[n as usize].path;
-                let stage = definitions.pipelines.address(id, &project.cwd);
-                let is = if out == path {
-                    format!("{} is an output of stage {stage}", shown(path))
-                } else if path.is_in(out) {
-                    format!("{} lies in {}, an output of stage {stage}", shown(path), shown(out))
-                } else {
-                    format!("{} holds {}, an output of stage {stage}", shown(path), shown(out))
-                };
-                return Err(Error::usage(format!("{is}: it cannot be data as well"))
-                    .hint(format!("record it as it is: lockstep commit {stage}")));
-            }
-            Owner::Data(file, n) => {
-                let data = &definitions.pipelines.file(file).data[n as usize].path;
-                if path.is_in(data) {
-                    return Ok(Some(data.clone()));
-                }
-                return Err(Error::usage(format!("{} holds {}, which is tracked already", shown(path), shown(data)))
-                    .hint(format!("track the whole folder instead: lockstep remove {}", shown(data))));
-            }
-        }
+    let owners = definitions.graph.owners_of(path);
+    for owner in &owners {
+        let Owner::Out(id, n) = *owner else { continue };
+        let out = &definitions.pipelines.stage(id).outs[n as usize].path;
+        let stage = definitions.pipelines.address(id, &project.cwd);
+        let is = if out == path {
+            format!("{} is an output of stage {stage}", shown(path))
+        } else if path.is_in(out) {
+            format!("{} lies in {}, an output of stage {stage}", shown(path), shown(out))
+        } else {
+            format!("{} holds {}, an output of stage {stage}", shown(path), shown(out))
+        };
+        return Err(Error::usage(format!("{is}: it cannot be data as well"))
+            .hint(format!("record it as it is: lockstep commit {stage}")));
     }
-    Ok(None)
+    let Some(Owner::Data(file, n)) = owners.first() else { return Ok(None) };
+    let data = &definitions.pipelines.file(*file).data[*n as usize].path;
+    if path.is_in(data) {
+        return Ok(Some(data.clone()));
+    }
+    Err(Error::usage(format!("{} holds {}, which is tracked already", shown(path), shown(data)))
+        .hint(format!("track the whole folder instead: lockstep remove {}", shown(data))))
 }
 
 /// The nearest pipeline file from the current folder upwards, else a new one in the current folder.

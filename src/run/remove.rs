@@ -158,9 +158,13 @@ fn remove_from(
         for target in targets {
             match target {
                 Target::Stage(_, _, ids) => {
-                    ids.iter().for_each(|id| drop(lock.stages.remove(&definitions.pipelines.stage(*id).name)));
+                    for id in ids {
+                        lock.stages.remove(&definitions.pipelines.stage(*id).name);
+                    }
                 }
-                Target::Data(_, n) => drop(lock.data.remove(&of.data[*n].spelled)),
+                Target::Data(_, n) => {
+                    lock.data.remove(&of.data[*n].spelled);
+                }
             }
         }
         if lock != before {

@@ -61,9 +61,9 @@ pub fn layered(picture: &Picture) -> Layered {
     for (n, label) in picture.labels.iter().enumerate() {
         out.add(Some(label.clone()), layer[n]);
     }
-    for n in 0..count {
+    for (n, targets) in below.iter().enumerate() {
         let mut at = n;
-        let mut targets = below[n].clone();
+        let mut targets = targets.clone();
         targets.sort_by_key(|t| layer[*t]);
         for target in targets {
             while out.nodes[at].layer + 1 < layer[target] {
