@@ -57,7 +57,6 @@ exit 0
 --- stderr
 removed data data
 deleted data
-next: git add .gitignore pipeline.lock pipeline.yaml
 ");
     assert!(!s.exists("data") && !s.exists("pipeline.yaml") && !s.exists("pipeline.lock") && !s.exists(".gitignore"));
 }
@@ -317,7 +316,6 @@ exit 0
 --- stderr
 removed stage p, from which 2 were generated
 still here, and no longer ignored by Git: x, y
-next: git add .gitignore pipeline.lock pipeline.yaml
 ");
 }
 

@@ -162,7 +162,7 @@ pub fn set_frozen(file: &str, text: &str, stage: &str, frozen: bool) -> Result<O
     }
     let now = inner.unwrap_or(body).get("frozen").map(|e| &e.value);
     match (now.map(Node::to_value), frozen) {
-        (Some(Value::Bool(true)), true) | (None, false) => return Ok(None),
+        (Some(Value::Bool(true)), true) | (None | Some(Value::Bool(false)), false) => return Ok(None),
         (_, true) => doc.set(&path, "frozen", &Value::Bool(true), Where::First)?,
         (Some(_), false) => doc.remove(&path, "frozen")?,
     }

@@ -223,6 +223,7 @@ fn freezing_and_back_leaves_the_rest_alone() {
     }
     let off = "stages:\n  a:\n    cmd: x\n    frozen: false # for now\n";
     assert_eq!(set_frozen("p", off, "a", true).unwrap().unwrap(), off.replace("false", "true"));
+    assert_eq!(set_frozen("p", off, "a", false).unwrap(), None);
     assert!(set_frozen("p", "stages: {}\n", "a", true).is_err());
 }
 
