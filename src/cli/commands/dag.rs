@@ -1,9 +1,12 @@
+use std::collections::BTreeSet;
+
 use serde_json::json;
 
 use crate::cli::output::Output;
 use crate::error::Result;
 use crate::pipeline::draw::{Charset, Picture, draw};
 use crate::pipeline::network::{Network, outs, stages};
+use crate::pipeline::stage::StageId;
 use crate::project::Project;
 use crate::run::select::{Reach, Scope};
 
@@ -57,7 +60,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         broken: &definitions.broken,
         matches: &crate::git::matches,
     };
-    let reach = Reach { pipeline: args.full, ..Reach::default() };
+    let reach = Reach { single: true, ..Reach::default() };
     let selected = scope.select(&args.targets, &reach, true).map_err(|e| super::with_dvc_hint(e, &definitions))?;
     super::tell_broken(&definitions, project, out);
     let chosen = if args.targets.is_empty() { None } else { Some(needed(&selected.named, args.full, &scope)) };
@@ -89,12 +92,8 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
 }
 
 /// The targets with all that they need (also what frozen stages read, unlike for a run), or all that is tied to them.
-fn needed(
-    named: &[crate::pipeline::stage::StageId],
-    full: bool,
-    scope: &Scope<'_>,
-) -> std::collections::BTreeSet<crate::pipeline::stage::StageId> {
-    let mut chosen = std::collections::BTreeSet::new();
+fn needed(named: &[StageId], full: bool, scope: &Scope<'_>) -> BTreeSet<StageId> {
+    let mut chosen = BTreeSet::new();
     let mut open = named.to_vec();
     while let Some(id) = open.pop() {
         if chosen.insert(id) {

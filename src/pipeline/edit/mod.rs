@@ -2,6 +2,7 @@
 //! spelling of everything else survive. Pure: text in, text out.
 
 mod emit;
+mod spans;
 mod splice;
 #[cfg(test)]
 mod tests;
