@@ -279,7 +279,7 @@ fn parse_lock(path: &RepoPath, bytes: &[u8]) -> Result<Lock> {
 }
 
 /// Where no pipeline file is looked for: inside of what stages make, and of tracked data.
-fn skipped(pipelines: &Pipelines) -> Vec<RepoPath> {
+pub fn skipped(pipelines: &Pipelines) -> Vec<RepoPath> {
     let outs = pipelines.stages.iter().flat_map(|s| &s.outs).map(|o| &o.path);
     let scratch = pipelines.stages.iter().flat_map(|s| &s.scratch).map(|s| &s.path);
     let data = pipelines.files.iter().flat_map(|f| &f.data).map(|d| &d.path);

@@ -53,6 +53,18 @@ pub fn commit(
     confirm: &dyn Fn(&Doubt) -> Result<()>,
 ) -> Result<Committed> {
     let _lock = workspace::take(project, &options.command, options.wait, sink)?;
+    commit_held(project, definitions, selected, options, sink, confirm)
+}
+
+/// The same, where the workspace lock is held already.
+pub fn commit_held(
+    project: &Project,
+    definitions: &Definitions,
+    selected: &Selected,
+    options: &Options,
+    sink: &dyn Sink,
+    confirm: &dyn Fn(&Doubt) -> Result<()>,
+) -> Result<Committed> {
     put_asides_back(project, &Asides::new(project.state_dir().join("aside"), project.top().into()), sink)?;
     let mut look = Look::new(project, definitions, sink);
     let mut locks = project.locks(definitions)?;

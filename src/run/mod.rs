@@ -4,6 +4,7 @@
 //! (pure) what may start, `execute` runs or restores one stage, `record` makes results durable, `journal` remembers
 //! them until `fold` writes the locks.
 
+pub mod add;
 pub mod aside;
 pub mod cache;
 pub mod checkout;
@@ -11,6 +12,7 @@ pub mod commit;
 pub mod data;
 mod decide;
 pub mod dry;
+pub mod edit;
 mod elsewhere;
 pub mod execute;
 pub mod fold;
@@ -23,6 +25,7 @@ pub mod look;
 pub mod outcome;
 pub mod pty;
 pub mod record;
+pub mod remove;
 pub mod repro;
 pub mod schedule;
 pub mod select;

@@ -26,6 +26,14 @@ pub fn take(project: &Project, command: &str, wait: Option<Duration>, sink: &dyn
     Ok(WorkspaceLock { _file: lock })
 }
 
+/// Held while a pipeline file is read, changed and written. Not the workspace lock: a stage may be added while others
+/// run.
+pub fn take_for_edit(project: &Project, sink: &dyn Sink) -> Result<WorkspaceLock> {
+    let dir = project.state_dir();
+    fs::create_dir_all(&dir).map_err(|e| Error::io("create", &dir, e))?;
+    Ok(WorkspaceLock { _file: hold(&dir.join("edit"), None, sink)? })
+}
+
 fn hold(path: &std::path::Path, wait: Option<Duration>, sink: &dyn Sink) -> Result<File> {
     let fail = |e: std::io::Error| Error::io("lock", path, e);
     let mut file = File::options().read(true).write(true).create(true).truncate(false).open(path).map_err(fail)?;

@@ -166,22 +166,7 @@ impl Batch<'_> {
 
     fn store_group(&self, group: &[Item], shards: &Mutex<BTreeSet<PathBuf>>, sink: &dyn Sink) -> Result<()> {
         let written: Vec<_> = group.par_iter().map(|item| self.write(item, sink)).collect::<Result<_>>()?;
-        let next = AtomicUsize::new(0);
-        let failed = Mutex::new(None);
-        std::thread::scope(|scope| {
-            for _ in 0..SYNCERS.min(written.len()) {
-                scope.spawn(|| {
-                    while let Some((temp, file)) = written.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        if let Err(e) = file.sync_all() {
-                            *failed.lock().unwrap_or_else(|e| e.into_inner()) = Some((e, temp.0.clone()));
-                        }
-                    }
-                });
-            }
-        });
-        if let Some((e, path)) = failed.into_inner().unwrap_or_else(|e| e.into_inner()) {
-            return Err(self.store.refused("write", &path, e));
-        }
+        waiting(&written, |(temp, file)| file.sync_all().map_err(|e| self.store.refused("write", &temp.0, e)))?;
         for (item, (temp, file)) in group.iter().zip(written) {
             drop(file);
             let shard = self.place(item, temp)?;
@@ -242,20 +227,29 @@ impl Batch<'_> {
     fn sync_shards(&self, shards: &Mutex<BTreeSet<PathBuf>>) -> Result<()> {
         let shards = std::mem::take(&mut *shards.lock().unwrap_or_else(|e| e.into_inner()));
         let shards: Vec<PathBuf> = shards.into_iter().collect();
-        let sync =
-            |shard: &PathBuf| File::open(shard).and_then(|f| f.sync_all()).map_err(|e| Error::io("sync", shard, e));
-        let threads = SYNCERS.min(shards.len());
-        let results = std::thread::scope(|scope| {
-            let running: Vec<_> = (0..threads)
-                .map(|first| {
-                    let mine = shards.iter().skip(first).step_by(threads);
-                    scope.spawn(move || mine.map(sync).collect::<Result<Vec<()>>>().map(drop))
-                })
-                .collect();
-            running.into_iter().map(|t| t.join().unwrap_or(Ok(()))).collect::<Vec<_>>()
-        });
-        results.into_iter().collect()
+        waiting(&shards, |shard| File::open(shard).and_then(|f| f.sync_all()).map_err(|e| Error::io("sync", shard, e)))
     }
+}
+
+/// Work that waits for the disk, on more threads than cores; one or two pieces are not worth a thread.
+fn waiting<T: Sync>(all: &[T], work: impl Fn(&T) -> Result<()> + Sync) -> Result<()> {
+    if all.len() < 3 {
+        return all.iter().try_for_each(work);
+    }
+    let next = AtomicUsize::new(0);
+    let failed = Mutex::new(None);
+    std::thread::scope(|scope| {
+        for _ in 0..SYNCERS.min(all.len()) {
+            scope.spawn(|| {
+                while let Some(one) = all.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if let Err(e) = work(one) {
+                        *failed.lock().unwrap_or_else(|e| e.into_inner()) = Some(e);
+                    }
+                }
+            });
+        }
+    });
+    failed.into_inner().unwrap_or_else(|e| e.into_inner()).map_or(Ok(()), Err)
 }
 
 fn changed(path: &Path) -> Error {

@@ -198,10 +198,17 @@ impl Store {
 
     /// A small file, durable and whole or not there: temp, fsync, rename, fsync of its folder.
     pub(super) fn put_small(&self, path: &Path, bytes: &[u8]) -> Result<()> {
+        self.put_atomically(path, bytes, true)
+    }
+
+    pub(super) fn put_atomically(&self, path: &Path, bytes: &[u8], durably: bool) -> Result<()> {
         let temp = self.temp()?;
         let write = || -> io::Result<()> {
             let mut file = File::options().write(true).create_new(true).open(&temp)?;
             io::Write::write_all(&mut file, bytes)?;
+            if !durably {
+                return fs::rename(&temp, path);
+            }
             file.sync_all()?;
             fs::rename(&temp, path)?;
             path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())

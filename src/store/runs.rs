@@ -42,7 +42,8 @@ impl Store {
         if same.last().is_some_and(|path| before.last().is_some_and(|(_, newest)| newest == *path)) {
             return Ok(());
         }
-        self.put_small(&folder.join(format!("{number:010}-{:08x}", place::random() as u32)), &content)?;
+        // Not synced: what a power cut tears fails its checksum, and the result is made again.
+        self.put_atomically(&folder.join(format!("{number:010}-{:08x}", place::random() as u32)), &content, false)?;
         for path in same {
             let _ = fs::remove_file(path);
         }

@@ -1,19 +1,23 @@
 //! One file a command.
 
+pub mod add;
 pub mod cache;
 pub mod checkout;
 pub mod commit;
 pub mod completion;
 pub mod config;
+pub mod dag;
 pub mod freeze;
 pub mod init;
 pub mod logs;
 pub mod metrics;
 pub mod params;
+pub mod remove;
 pub mod repro;
 pub mod root;
 mod show;
 pub mod stage;
+mod stage_add;
 pub mod status;
 pub mod version;
 
@@ -21,6 +25,7 @@ use crate::cli::args::{Cli, Command};
 use crate::cli::open;
 use crate::cli::output::Output;
 use crate::error::{Error, Result};
+use crate::path::RepoPath;
 use crate::project::{Definitions, Project};
 
 /// Runs a command; its exit code comes back.
@@ -30,6 +35,9 @@ pub fn run(cli: Cli, out: &Output) -> Result<u8> {
         Command::Repro(args) => repro::run(&args, &open(global)?, out),
         Command::Status(args) => status::run(&args, &open(global)?, out),
         Command::Stage(args) => stage::run(&args, &open(global)?, out),
+        Command::Dag(args) => dag::run(&args, &open(global)?, out),
+        Command::Add(args) => add::run(&args, &open(global)?, out),
+        Command::Remove(args) => remove::run(&args, &open(global)?, out),
         Command::Commit(args) => commit::run(&args, &open(global)?, out),
         Command::Checkout(args) => checkout::run(&args, &open(global)?, out),
         Command::Freeze(args) => freeze::run(&args, &open(global)?, out),
@@ -63,6 +71,17 @@ fn tell_broken(definitions: &Definitions, project: &Project, out: &Output) {
         for path in &definitions.foreign {
             out.say(format!("{} has none of our keys and is passed over", path.relative_to(&project.cwd)));
         }
+    }
+}
+
+/// Which files a command changed that Git should have.
+fn tell_next(written: &[RepoPath], project: &Project, out: &Output) {
+    // A file that went, and that Git never had, is nothing to tell Git about.
+    let tracked = project.repo.tracked(written).unwrap_or_default();
+    let known = |p: &&RepoPath| p.on_disk(project.top()).exists() || tracked.contains(p);
+    let names: Vec<String> = written.iter().filter(known).map(|p| p.relative_to(&project.cwd)).collect();
+    if !names.is_empty() && project.repo.is_git() {
+        out.say(format!("next: git add {}", names.join(" ")));
     }
 }
 
