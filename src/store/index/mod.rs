@@ -228,16 +228,21 @@ impl StatIndex {
         let known = self.known(place.key());
         if !pin.is_dir() {
             if !seen.is_file() || seen.stat.size != pin.size {
-                return Ok(self.forget(place.key()));
+                self.forget(place.key());
+                return Ok(());
             }
             let row = self.file_row(pin.id, &seen, racy);
-            return Ok(self.learn(place.key(), Rows { files: vec![row], ..Rows::default() }, known.stored()));
+            self.learn(place.key(), Rows { files: vec![row], ..Rows::default() }, known.stored());
+            return Ok(());
         }
         let fits = |view: View<'_>| {
             view.folders.first().is_some_and(|row| row.id == pin.id && same_but_renamed(&row.stat, &seen.stat))
         };
         let found = if fits(known.view()) { Some(known.to_top()) } else { self.find_top(fits) };
-        let Some(mut top) = found else { return Ok(self.forget(place.key())) };
+        let Some(mut top) = found else {
+            self.forget(place.key());
+            return Ok(());
+        };
         let row = &mut top.rows.folders[0];
         row.stat = seen.stat;
         row.flags |= u32::from(racy);
