@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::by_name::ByName;
 use crate::error::{Error, Kind, Result};
 use crate::store::{ObjectId, Pin};
 use crate::value::{Value, yaml};
@@ -34,12 +35,12 @@ pub struct StageLock {
     /// `None` for `sh`.
     pub shell: Option<String>,
     /// Declared environment variables; `None` for one that was not set.
-    pub env: BTreeMap<String, Option<String>>,
+    pub env: ByName<Option<String>>,
     /// By path relative to the working folder.
-    pub deps: BTreeMap<String, Pin>,
+    pub deps: ByName<Pin>,
     /// File, key, value.
-    pub params: BTreeMap<String, BTreeMap<String, Value>>,
-    pub outs: BTreeMap<String, OutLock>,
+    pub params: ByName<ByName<Value>>,
+    pub outs: ByName<OutLock>,
 }
 
 /// The form that the user wrote stays visible: one script, or a list of them.
@@ -55,7 +56,7 @@ pub struct OutLock {
     pub cache: bool,
     pub persist: bool,
     /// Scalars of a small metrics file, so that a review shows `accuracy: 0.951 → 0.957`.
-    pub metrics: BTreeMap<String, Value>,
+    pub metrics: ByName<Value>,
 }
 
 impl Command {
@@ -208,15 +209,18 @@ impl From<StageForm> for StageLock {
             cmd: s.cmd.0,
             wdir: s.wdir,
             shell: s.shell,
-            env: s.env,
+            env: s.env.into_iter().collect(),
             deps: s.deps.into_iter().map(|(path, pin)| (path, pin.pin())).collect(),
-            params: s.params,
+            params: s.params.into_iter().map(|(file, keys)| (file, keys.into_iter().collect())).collect(),
             outs: s
                 .outs
                 .into_iter()
                 .map(|(path, o)| {
                     let pin = Pin { id: o.blake3, size: o.size, files: o.files, executable: o.executable };
-                    (path, OutLock { pin, cache: o.cache, persist: o.persist, metrics: o.metrics })
+                    (
+                        path,
+                        OutLock { pin, cache: o.cache, persist: o.persist, metrics: o.metrics.into_iter().collect() },
+                    )
                 })
                 .collect(),
         }

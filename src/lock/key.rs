@@ -143,9 +143,8 @@ impl Manifest for Told {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
+    use crate::lock::ByName;
     use crate::lock::format::{Command, OutLock};
     use crate::store::Pin;
 
@@ -155,10 +154,10 @@ mod tests {
             cmd: Command::One("run".into()),
             wdir: None,
             shell: None,
-            env: BTreeMap::new(),
-            deps: BTreeMap::new(),
-            params: BTreeMap::new(),
-            outs: BTreeMap::new(),
+            env: ByName::new(),
+            deps: ByName::new(),
+            params: ByName::new(),
+            outs: ByName::new(),
         }
     }
 
@@ -210,7 +209,7 @@ mod tests {
             |s, p| drop(s.outs.insert("run".into(), out(p, true, false))),
             |s, p| drop(s.outs.insert("run".into(), out(p, false, false))),
             |s, p| drop(s.outs.insert("run".into(), out(p, true, true))),
-            |s, _| drop(s.params.insert("run".into(), BTreeMap::new())),
+            |s, _| drop(s.params.insert("run".into(), ByName::new())),
         ];
         let mut seen = vec![(key(&base()), manifest(&base()))];
         for change in changes {
@@ -230,6 +229,6 @@ mod tests {
     }
 
     fn out(pin: Pin, cache: bool, persist: bool) -> OutLock {
-        OutLock { pin, cache, persist, metrics: BTreeMap::new() }
+        OutLock { pin, cache, persist, metrics: ByName::new() }
     }
 }

@@ -1,20 +1,19 @@
 //! Scalars of a metrics file, for the lock.
 
-use std::collections::BTreeMap;
-
+use super::by_name::ByName;
 use crate::value::Value;
 
 /// More than this is no summary any more, and stays out of the lock.
 const MOST: usize = 100;
 
 /// The numbers, booleans and short strings of a metrics file by dotted key; empty where there are too many to review.
-pub fn scalars(value: &Value) -> BTreeMap<String, Value> {
-    let mut found = BTreeMap::new();
+pub fn scalars(value: &Value) -> ByName<Value> {
+    let mut found = ByName::new();
     collect(String::new(), value, &mut found);
-    if found.len() > MOST { BTreeMap::new() } else { found }
+    if found.len() > MOST { ByName::new() } else { found }
 }
 
-fn collect(name: String, value: &Value, found: &mut BTreeMap<String, Value>) {
+fn collect(name: String, value: &Value, found: &mut ByName<Value>) {
     if found.len() > MOST {
         return;
     }

@@ -3,11 +3,13 @@
 //! The file stands beside its `pipeline.yaml` and is committed. It holds facts only: no times, hosts or users, so that
 //! two machines write the same bytes after the same run.
 
+mod by_name;
 mod format;
 mod key;
 mod metrics;
 mod write;
 
+pub use by_name::ByName;
 pub use format::{Command, Lock, OutLock, SCHEMA, StageLock, read};
 pub use key::{Manifest, key, manifest};
 pub use metrics::scalars;

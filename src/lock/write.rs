@@ -315,6 +315,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::lock::ByName;
     use crate::lock::format::read;
     use crate::store::ObjectId;
 
@@ -328,10 +329,10 @@ mod tests {
             cmd: Command::One(cmd.into()),
             wdir: None,
             shell: None,
-            env: BTreeMap::new(),
-            deps: BTreeMap::new(),
-            params: BTreeMap::new(),
-            outs: BTreeMap::new(),
+            env: ByName::new(),
+            deps: ByName::new(),
+            params: ByName::new(),
+            outs: ByName::new(),
         }
     }
 
@@ -398,7 +399,7 @@ mod tests {
         ];
         let mut s = stage("x");
         let values = strings.iter().map(|v| (v.to_string(), Value::Str(v.to_string())));
-        let mut values: BTreeMap<String, Value> = values.collect();
+        let mut values: ByName<Value> = values.collect();
         let floats = [0.1, 1.0, -0.0, 1e16, 1e-5, 1.5e300, f64::INFINITY, 5e-324, 0.30000000000000004];
         for (i, f) in floats.into_iter().enumerate() {
             values.insert(format!("float{i}"), Value::Float(f));
@@ -420,10 +421,8 @@ mod tests {
         s.env.insert("EMPTY".into(), Some(String::new()));
         for cmd in strings.iter().filter(|c| !c.is_empty()) {
             s.cmd = Command::List(vec![cmd.to_string(), "x\ny".into()]);
-            s.outs.insert(
-                cmd.to_string(),
-                OutLock { pin: pin(3), cache: false, persist: true, metrics: BTreeMap::new() },
-            );
+            s.outs
+                .insert(cmd.to_string(), OutLock { pin: pin(3), cache: false, persist: true, metrics: ByName::new() });
             s.deps.insert("x".repeat(2000), pin(4));
             let lock = Lock { data: [(cmd.to_string(), pin(2))].into(), stages: [(cmd.to_string(), s.clone())].into() };
             let text = write(&lock);

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::lock::{Command, OutLock, StageLock, key};
+use crate::lock::{ByName, Command, OutLock, StageLock, key};
 use crate::pipeline::stage::{Out, Stage};
 use crate::store::{ObjectId, Pin};
 use crate::value::Value;
@@ -153,9 +153,9 @@ fn deps(stage: &Stage, now: &Facts, entry: &StageLock, reasons: &mut Vec<Reason>
 fn params(stage: &Stage, now: &Facts, entry: &StageLock, reasons: &mut Vec<Reason>) {
     let mut removed = Vec::new();
     for file in &stage.params {
-        let empty = BTreeMap::new();
-        let old = entry.params.get(&file.spelled).unwrap_or(&empty);
-        let new = now.params.get(&file.spelled).and_then(Option::as_ref).unwrap_or(&empty);
+        let (no_old, no_new) = (ByName::new(), BTreeMap::new());
+        let old = entry.params.get(&file.spelled).unwrap_or(&no_old);
+        let new = now.params.get(&file.spelled).and_then(Option::as_ref).unwrap_or(&no_new);
         let mut told = |key: &str, old: Option<&Value>, new: Option<&Value>| {
             let state = match (old, new) {
                 (Some(a), Some(b)) if a.same(b) => return,
@@ -262,7 +262,11 @@ pub fn entry(stage: &Stage, shell: &Option<String>, facts: &Facts, outs: &[Optio
         shell: shell.clone(),
         env: stage.env.iter().cloned().zip(facts.env.iter().cloned()).collect(),
         deps: stage.deps.iter().zip(&facts.deps).filter_map(|(d, pin)| Some((d.spelled.clone(), (*pin)?))).collect(),
-        params: facts.params.iter().filter_map(|(file, keys)| Some((file.clone(), keys.clone()?))).collect(),
+        params: facts
+            .params
+            .iter()
+            .filter_map(|(file, keys)| Some((file.clone(), keys.clone()?.into_iter().collect())))
+            .collect(),
         outs: stage
             .outs
             .iter()
@@ -275,7 +279,7 @@ pub fn entry(stage: &Stage, shell: &Option<String>, facts: &Facts, outs: &[Optio
 }
 
 fn out_lock(out: &Out, pin: Pin) -> OutLock {
-    OutLock { pin, cache: out.cache, persist: out.persist, metrics: BTreeMap::new() }
+    OutLock { pin, cache: out.cache, persist: out.persist, metrics: ByName::new() }
 }
 
 #[cfg(test)]
