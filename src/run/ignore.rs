@@ -33,7 +33,7 @@ pub fn write(
         let on_disk = folder.on_disk(project.top());
         let wanted: Vec<&str> = wanted.iter().map(String::as_str).collect();
         let unwanted: Vec<&str> = unwanted.iter().map(String::as_str).collect();
-        crate::store::inside(project.top(), &folder)?;
+        crate::store::inside(project.top(), &folder.join(".gitignore").unwrap_or_default())?;
         if excludes::apply(&on_disk, &wanted, &unwanted)? {
             written.extend(folder.join(".gitignore"));
         }
