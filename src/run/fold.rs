@@ -1,6 +1,6 @@
 //! From the journal into the locks; and what the next command does after a crash.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::error::Result;
 use crate::event::{Event, Sink};
@@ -10,16 +10,85 @@ use crate::pipeline::stage::{FileId, StageId};
 use crate::project::{Definitions, Locks, Project, write_lock};
 use crate::run::aside::{Asides, move_to};
 use crate::run::fresh::judge;
-use crate::run::journal::{self, Change, Record};
+use crate::run::journal::{self, Change, Journal, Record};
+use crate::run::logs::Logs;
 use crate::run::look::Look;
 
+/// What a run began with: at its end it shows who else was at work.
+pub struct Began {
+    /// By path of the lock file.
+    locks: BTreeMap<RepoPath, Lock>,
+    /// What Git had checked out.
+    head: Option<String>,
+}
+
+impl Began {
+    /// `locks` as they stand on disk; those of `files` will matter.
+    pub fn now(project: &Project, definitions: &Definitions, locks: &Locks, files: BTreeSet<FileId>) -> Began {
+        let path = |f: FileId| Project::lock_path(&definitions.pipelines.file(f).path);
+        Began {
+            locks: files.into_iter().map(|f| (path(f), locks.of(f).clone())).collect(),
+            head: project.repo.head().ok().flatten(),
+        }
+    }
+}
+
+/// Folds what a run recorded. Where Git checked out something else meanwhile, or another program wrote to a lock, only
+/// what is true of the files at hand gets in: the result of one branch is no fact of another. With `tidy`, blocks that
+/// stood there when the run began, and whose stages these files no longer have, go.
+pub fn fold_run(
+    project: &Project,
+    definitions: &Definitions,
+    began: &Began,
+    mut records: Vec<Record>,
+    tidy: &[FileId],
+    sink: &dyn Sink,
+) -> Result<Vec<RepoPath>> {
+    let is_current = project.is_current(definitions);
+    if !is_current {
+        let text = "pipeline.yaml was edited while the run went on: it ran what was written there when it began";
+        sink.event(Event::Warning { text });
+    }
+    let moved = project.repo.head().ok().flatten() != began.head;
+    let mut doubtful = BTreeSet::new();
+    for path in records.iter().map(|r| &r.lock).collect::<BTreeSet<_>>() {
+        if moved || project.read_lock(path)?.unwrap_or_default() != began.locks.get(path).cloned().unwrap_or_default() {
+            doubtful.insert(path.clone());
+        }
+    }
+    if !doubtful.is_empty() {
+        let now = if is_current { None } else { project.definitions().ok() };
+        let now = now.as_ref().unwrap_or(definitions);
+        let mut look = Look::new(project, now, sink);
+        records.retain(|record| {
+            let fits = !doubtful.contains(&record.lock) || is_true(project, now, &mut look, record);
+            if !fits && let Change::Stage { name, .. } = &record.change {
+                let path = &record.lock;
+                let text = format!("the files were changed meanwhile: what {name} made is not for this {path}");
+                sink.event(Event::Warning { text: &text });
+            }
+            fits
+        });
+    }
+    fold(project, definitions, &records, Some(began), if is_current { tidy } else { &[] }, sink)
+}
+
 /// Writes changes into the locks on disk, each of which is read again for it; a block that somebody else changed
-/// meanwhile stays as it is. With `tidy`, blocks of stages that these files no longer have go too. Returns the lock
-/// files that were written.
-pub fn fold(
+/// meanwhile stays as it is. Returns the lock files that were written.
+pub fn fold_records(
     project: &Project,
     definitions: &Definitions,
     records: &[Record],
+    sink: &dyn Sink,
+) -> Result<Vec<RepoPath>> {
+    fold(project, definitions, records, None, &[], sink)
+}
+
+fn fold(
+    project: &Project,
+    definitions: &Definitions,
+    records: &[Record],
+    began: Option<&Began>,
     tidy: &[FileId],
     sink: &dyn Sink,
 ) -> Result<Vec<RepoPath>> {
@@ -30,7 +99,7 @@ pub fn fold(
     let tidy: BTreeMap<RepoPath, FileId> =
         tidy.iter().map(|f| (Project::lock_path(&definitions.pipelines.file(*f).path), *f)).collect();
     let mut written = Vec::new();
-    let paths: std::collections::BTreeSet<&RepoPath> = by_lock.keys().copied().chain(tidy.keys()).collect();
+    let paths: BTreeSet<&RepoPath> = by_lock.keys().copied().chain(tidy.keys()).collect();
     for path in paths {
         let on_disk = project.read_lock(path)?;
         let mut lock = on_disk.clone().unwrap_or_default();
@@ -45,8 +114,8 @@ pub fn fold(
                 sink.event(Event::Warning { text: &text });
             }
         }
-        if let Some(file) = tidy.get(path) {
-            drop_foreign(&mut lock, definitions, *file);
+        if let (Some(file), Some(began)) = (tidy.get(path), began.and_then(|b| b.locks.get(path))) {
+            drop_foreign(&mut lock, began, definitions, *file);
         }
         if on_disk.as_ref() != Some(&lock) && !(on_disk.is_none() && lock == Lock::default()) {
             write_lock(project.top(), path, &lock)?;
@@ -78,11 +147,13 @@ fn apply(lock: &mut Lock, change: &Change) -> bool {
     }
 }
 
-fn drop_foreign(lock: &mut Lock, definitions: &Definitions, file: FileId) {
+/// Blocks of stages and data that the file does not have. What somebody wrote while the run went on stays.
+fn drop_foreign(lock: &mut Lock, began: &Lock, definitions: &Definitions, file: FileId) {
     let file = definitions.pipelines.file(file);
     let names: HashSet<&str> = file.stages.iter().map(|id| definitions.pipelines.stage(*id).name.as_str()).collect();
-    lock.stages.retain(|name, _| names.contains(name.as_str()));
-    lock.data.retain(|path, _| file.data.iter().any(|d| d.spelled == *path));
+    lock.stages.retain(|name, block| names.contains(name.as_str()) || began.stages.get(name) != Some(block));
+    let is_data = |path: &String| file.data.iter().any(|d| d.spelled == *path);
+    lock.data.retain(|path, pin| is_data(path) || began.data.get(path) != Some(pin));
 }
 
 /// What a crashed run recorded and the locks do not have yet, as far as it is true of the files at hand: the old block
@@ -98,16 +169,38 @@ pub fn overlay(
     for record in journal::read(&project.state_dir().join("journal"))? {
         let file = definitions.pipelines.files.iter().position(|f| Project::lock_path(&f.path) == record.lock);
         let Some(file) = file else { continue };
-        let is_true = match &record.change {
-            Change::Stage { name, new, .. } => stage_named(definitions, FileId(file as u32), name)
-                .is_some_and(|id| reads_the_same(project, definitions, look, id, new)),
-            Change::Data { path, .. } => definitions.pipelines.files[file].data.iter().any(|d| d.spelled == *path),
-        };
-        if is_true && apply(&mut locks.0[file], &record.change) {
+        if is_true(project, definitions, look, &record) && apply(&mut locks.0[file], &record.change) {
             applied.push(record);
         }
     }
     Ok(applied)
+}
+
+/// At the beginning of a command that writes: what a crashed run recorded gets into `locks` and into the lock files, and
+/// the journal is empty again.
+pub fn recover(
+    project: &Project,
+    definitions: &Definitions,
+    locks: &mut Locks,
+    look: &mut Look,
+    journal: &mut Journal,
+    sink: &dyn Sink,
+) -> Result<Vec<RepoPath>> {
+    let records = overlay(project, definitions, locks, look)?;
+    let written = fold_records(project, definitions, &records, sink)?;
+    journal.clear()?;
+    Ok(written)
+}
+
+/// Is a record about something that these files have, and that reads now what it read then?
+fn is_true(project: &Project, definitions: &Definitions, look: &mut Look, record: &Record) -> bool {
+    let file = definitions.pipelines.files.iter().position(|f| Project::lock_path(&f.path) == record.lock);
+    let Some(file) = file else { return false };
+    match &record.change {
+        Change::Stage { name, new, .. } => stage_named(definitions, FileId(file as u32), name)
+            .is_some_and(|id| reads_the_same(project, definitions, look, id, new)),
+        Change::Data { path, .. } => definitions.pipelines.files[file].data.iter().any(|d| d.spelled == *path),
+    }
 }
 
 fn stage_named(definitions: &Definitions, file: FileId, name: &str) -> Option<StageId> {
@@ -145,8 +238,7 @@ pub fn put_asides_back(project: &Project, asides: &Asides, sink: &dyn Sink) -> R
         let out = aside.out.clone();
         let place = out.on_disk(project.top());
         if std::fs::symlink_metadata(&place).is_ok() {
-            let kept = out.on_disk(&project.logs_dir().join("recovered"));
-            let kept = free_name(&kept);
+            let kept = Logs::new(project.logs_dir()).recovered()?.kept(&out);
             move_to(&place, &kept)?;
             let text = format!("what a killed run left of {out} is in {}", kept.display());
             sink.event(Event::Note { text: &text });
@@ -155,16 +247,6 @@ pub fn put_asides_back(project: &Project, asides: &Asides, sink: &dyn Sink) -> R
         sink.event(Event::Note { text: &format!("a run was killed: the last good {out} is back") });
     }
     Ok(())
-}
-
-fn free_name(path: &std::path::Path) -> std::path::PathBuf {
-    let mut candidate = path.to_path_buf();
-    let mut n = 1;
-    while std::fs::symlink_metadata(&candidate).is_ok() {
-        n += 1;
-        candidate = path.with_file_name(format!("{}-{n}", path.file_name().unwrap_or_default().to_string_lossy()));
-    }
-    candidate
 }
 
 /// The paths of the outputs of all recorded stages.

@@ -21,7 +21,7 @@ use crate::project::{Definitions, Locks, Project};
 use crate::run::aside::Asides;
 use crate::run::cache::{self, RunRecord};
 use crate::run::execute::{Context, Done, Failure, Task};
-use crate::run::fold::{fold, overlay, put_asides_back};
+use crate::run::fold::{Began, fold_run, overlay, put_asides_back, recover};
 use crate::run::fresh::{self, Facts, Reason, State, judge};
 use crate::run::journal::{Change, Journal, Record};
 use crate::run::local::Exit;
@@ -87,12 +87,13 @@ pub fn repro(
     sink.event(Event::RunStarted { stages: selected.stages.len() });
     look.sweep(&selected.stages);
     let mut journal = Journal::at(project.state_dir().join("journal"));
-    let recovered = overlay(project, definitions, &mut locks, &mut look)?;
     if options.dry {
+        overlay(project, definitions, &mut locks, &mut look)?;
         return dry::plan(project, definitions, &locks, selected, options, &mut look);
     }
-    fold(project, definitions, &recovered, &[], sink)?;
-    journal.clear()?;
+    let mut written = recover(project, definitions, &mut locks, &mut look, &mut journal, sink)?;
+    let files = selected.stages.iter().map(|id| definitions.pipelines.stage(*id).file);
+    let began = Began::now(project, definitions, &locks, files.chain(selected.files.iter().copied()).collect());
     let logs = Logs::new(project.logs_dir());
     let (sender, inbox) = channel::<Message>();
     let (to_recorder, jobs) = channel();
@@ -137,7 +138,7 @@ pub fn repro(
     let (records, mut outcome) = outcome;
     let failed = outcome.failures().next().is_some() || outcome.interrupted.is_some();
     let tidy = if failed { &[][..] } else { &selected.files };
-    let mut written = fold(project, definitions, &records, tidy, sink)?;
+    written.extend(fold_run(project, definitions, &began, records, tidy, sink)?);
     Journal::at(project.state_dir().join("journal")).clear()?;
     outcome.written.append(&mut written);
     outcome.written.sort();
