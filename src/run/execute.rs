@@ -5,11 +5,14 @@
 //! last good outputs again.
 
 use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicI32;
 use std::time::Instant;
 
 use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Sink};
 use crate::lock::{self, Lock, StageLock};
+use crate::path::RepoPath;
 use crate::pipeline::params::{ParamsCache, read_params};
 use crate::pipeline::stage::{Out, Place, Stage};
 use crate::project::{Definitions, Project};
@@ -30,6 +33,8 @@ pub struct Context<'a> {
     pub logs: &'a Logs,
     /// The watchdog's process group.
     pub group: i32,
+    /// Becomes the number of a signal when the user wants an end.
+    pub signal: &'a AtomicI32,
 }
 
 pub struct Task<'a> {
@@ -150,7 +155,7 @@ impl Context<'_> {
 
     fn commands(&self, task: &Task, log: &RunLog) -> Result<Exit> {
         let stage = task.stage;
-        let wdir = crate::store::inside(self.project.top(), &stage.wdir)?;
+        let wdir = folder_inside(self.project.top(), &stage.wdir)?;
         if !wdir.is_dir() {
             return Err(Error::missing(format!(
                 "the working folder {} of stage {} does not exist",
@@ -167,7 +172,7 @@ impl Context<'_> {
             .map(|(name, value)| (name.to_string(), value.clone()))
             .collect();
         let commands = stage.cmd.iter().map(|item| local::command_line(&shell, item)).collect();
-        let job = local::Job { commands, wdir, env, log: log.output(), group: self.group };
+        let job = local::Job { commands, wdir, env, log: log.output(), group: self.group, signal: self.signal };
         let inherited: Vec<String> = self.project.around.env.keys().cloned().collect();
         log.describe(&job.wdir, &job.commands, &job.env, &inherited)?;
         let mut told = false;
@@ -328,6 +333,13 @@ impl Context<'_> {
         }
         let _ = fs::remove_file(self.scratch_note(task));
     }
+}
+
+/// A folder on disk, if it does not lead out of the repository; the top itself is one.
+fn folder_inside(top: &Path, folder: &RepoPath) -> Result<PathBuf> {
+    let within = folder.join("x").unwrap_or_default();
+    let within = crate::store::inside(top, &within)?;
+    Ok(within.parent().map(Path::to_path_buf).unwrap_or(within))
 }
 
 /// Scalars of small metrics files go into the lock.

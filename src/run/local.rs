@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -14,7 +15,7 @@ use crate::error::{Error, Result};
 
 /// What is to be run.
 #[derive(Debug)]
-pub struct Job {
+pub struct Job<'a> {
     /// Program and arguments of each item.
     pub commands: Vec<Vec<String>>,
     pub wdir: PathBuf,
@@ -24,6 +25,8 @@ pub struct Job {
     pub log: PathBuf,
     /// The process group to join (the watchdog's).
     pub group: i32,
+    /// Nothing new starts once this is the number of a signal.
+    pub signal: &'a AtomicI32,
 }
 
 /// How a job ended.
@@ -37,6 +40,12 @@ pub enum Exit {
 
 /// How often inputs are looked at while a command runs.
 const TICK: Duration = Duration::from_secs(3);
+
+/// A line without an end is cut here, so that it cannot fill the memory.
+const LONGEST_LINE: usize = 1 << 20;
+
+/// More than this no pipe holds by default.
+const PIPE: usize = 1 << 20;
 
 /// The command line of an item: several lines are one script that stops at the first failure.
 pub fn command_line(shell: &str, item: &str) -> Vec<String> {
@@ -58,6 +67,11 @@ pub fn command_line(shell: &str, item: &str) -> Vec<String> {
 pub fn run(job: &Job, lines: &mut dyn FnMut(&[u8]), tick: &mut dyn FnMut()) -> Result<Exit> {
     let mut log = File::create(&job.log).map_err(|e| Error::io("write", &job.log, e))?;
     for words in &job.commands {
+        // A command may have taken the signal well and ended with success.
+        let signal = job.signal.load(Ordering::SeqCst);
+        if signal != 0 {
+            return Ok(Exit::Signal(signal & 0x7f));
+        }
         let (reader, writer) = std::io::pipe().map_err(|e| Error::io("open a pipe for", &job.log, e))?;
         let spawn = || -> std::io::Result<Child> {
             Command::new(&words[0])
@@ -93,8 +107,8 @@ fn exit(status: ExitStatus) -> Exit {
     }
 }
 
-/// Copies output until the pipe is closed, or until the command is over although something that it left in the
-/// background holds the pipe open.
+/// Copies output until the command is over: it may have closed its streams long before, and what it left in the
+/// background may hold them open, and write, for ever.
 fn follow(
     child: &mut Child,
     mut reader: impl Read + AsFd,
@@ -105,35 +119,51 @@ fn follow(
     let mut buffer = vec![0; 64 * 1024];
     let mut line = Vec::new();
     let mut ticked = Instant::now();
-    let mut over = false;
+    let mut unlogged = None;
+    let mut looked = Instant::now();
+    // Once the command is over, what may still be in the pipe.
+    let mut left: Option<usize> = None;
+    let mut closed = None;
     loop {
-        let wait = Timespec { tv_sec: 0, tv_nsec: if over { 0 } else { 100_000_000 } };
-        let ready = {
-            let mut fds = [PollFd::new(&reader, PollFlags::IN)];
-            match poll(&mut fds, Some(&wait)) {
-                Ok(n) => n > 0,
-                Err(rustix::io::Errno::INTR) => continue,
-                Err(e) => return Err(e.into()),
-            }
-        };
-        if ready {
-            let n = reader.read(&mut buffer)?;
-            if n == 0 {
+        if let Some(pause) = closed {
+            if child.try_wait()?.is_some() {
                 break;
             }
-            log.write_all(&buffer[..n])?;
-            for part in buffer[..n].split_inclusive(|b| *b == b'\n') {
-                line.extend_from_slice(part);
-                if line.ends_with(b"\n") {
-                    line.pop();
-                    lines(&line);
-                    line.clear();
-                }
-            }
-        } else if over {
-            break;
+            std::thread::sleep(pause);
+            closed = Some((pause * 2).min(Duration::from_millis(100)));
         } else {
-            over = child.try_wait()?.is_some();
+            let wait = Timespec { tv_sec: 0, tv_nsec: if left.is_some() { 0 } else { 100_000_000 } };
+            let ready = {
+                let mut fds = [PollFd::new(&reader, PollFlags::IN)];
+                match poll(&mut fds, Some(&wait)) {
+                    Ok(n) => n > 0,
+                    Err(rustix::io::Errno::INTR) => continue,
+                    Err(e) => return Err(e.into()),
+                }
+            };
+            if ready && left != Some(0) {
+                let n = reader.read(&mut buffer)?;
+                left = left.map(|left| left.saturating_sub(n));
+                if n == 0 {
+                    closed = Some(Duration::from_micros(50));
+                }
+                if unlogged.is_none() {
+                    unlogged = log.write_all(&buffer[..n]).err();
+                }
+                for part in buffer[..n].split_inclusive(|b| *b == b'\n') {
+                    line.extend_from_slice(part);
+                    if line.ends_with(b"\n") || line.len() > LONGEST_LINE {
+                        lines(line.strip_suffix(b"\n").unwrap_or(&line));
+                        line.clear();
+                    }
+                }
+            } else if left.is_some() {
+                break;
+            }
+            if left.is_none() && (!ready || looked.elapsed() > Duration::from_millis(100)) {
+                looked = Instant::now();
+                left = child.try_wait()?.is_some().then_some(PIPE);
+            }
         }
         if ticked.elapsed() >= TICK {
             tick();
@@ -142,6 +172,10 @@ fn follow(
     }
     if !line.is_empty() {
         lines(&line);
+    }
+    if let Some(e) = unlogged {
+        // A full disk takes the log; the command goes on, since it cannot be stopped halfway for that.
+        lines(format!("lockstep: this output is not in the log: {e}").as_bytes());
     }
     Ok(())
 }
@@ -176,6 +210,7 @@ mod tests {
             env: vec![],
             log: dir.path().join("log"),
             group: 0,
+            signal: &AtomicI32::new(0),
         };
         let started = Instant::now();
         let mut got = Vec::new();

@@ -77,7 +77,10 @@ pub fn repro(
     sink: &dyn Sink,
     signal: &AtomicI32,
 ) -> Result<Outcome> {
-    let _lock = if options.dry { None } else { Some(workspace::take(project, &options.command, options.wait, sink)?) };
+    let _lock = match options.dry {
+        true => None,
+        false => Some(workspace::take_unless(signal, project, &options.command, options.wait, sink)?),
+    };
     let asides = Asides::new(project.state_dir().join("aside"), project.top().to_path_buf());
     if !options.dry {
         put_asides_back(project, &asides, sink)?;
@@ -208,6 +211,11 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
             self.push(id, StageResult::Blocked, Vec::new(), 0.0);
         }
         self.recorder = None;
+        if self.outcome.interrupted.is_some()
+            && let Some(watchdog) = &mut self.watchdog
+        {
+            watchdog.hang_up();
+        }
         self.watchdog = None;
         (self.records, self.outcome)
     }
@@ -448,6 +456,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
             asides: self.asides,
             logs: self.logs,
             group: self.watchdog.as_ref().map_or(0, Watchdog::group),
+            signal: self.signal,
         };
         self.waiting.insert(id, (reasons, facts));
         self.running += 1;
