@@ -58,6 +58,7 @@ pub fn checkout(
         if fits && !options.relink {
             continue;
         }
+        crate::store::inside(project.top(), path)?;
         if !project.store().contains(&pin)? {
             if !fits {
                 done.missing.push(path.clone());

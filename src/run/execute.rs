@@ -108,6 +108,7 @@ impl Context<'_> {
                 continue;
             }
             let one = (|| {
+                crate::store::inside(self.project.top(), &out.path)?;
                 if now.is_some() {
                     if log.is_none() {
                         log = Some(self.logs.start(file, &task.stage.name)?);

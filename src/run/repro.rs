@@ -125,6 +125,7 @@ pub fn repro(
             stopping: false,
             prepared: false,
             forced: HashSet::new(),
+            withdrawn: HashSet::new(),
             waiting: HashMap::new(),
             records: Vec::new(),
             outcome: Outcome::default(),
@@ -175,6 +176,8 @@ pub(super) struct Run<'s, 'e, 'a> {
     prepared: bool,
     /// Stages that run because one upstream did (`--force-downstream`).
     forced: HashSet<StageId>,
+    /// Stages that need one whose result could not be recorded: their inputs went while they ran.
+    withdrawn: HashSet<StageId>,
     /// Reasons of the stages that are running.
     waiting: HashMap<StageId, (Vec<Reason>, Facts)>,
     records: Vec<Record>,
@@ -516,6 +519,14 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
             Ok(done) => done,
             Err(failure) => {
                 let (reasons, _) = self.waiting.remove(&id).unwrap_or_default();
+                if self.withdrawn.contains(&id) {
+                    // The failure is the one of the stage above, and has been told.
+                    self.push(id, StageResult::Blocked, reasons, failure.seconds);
+                    for blocked in self.schedule.failed(id) {
+                        self.push(blocked, StageResult::Blocked, Vec::new(), 0.0);
+                    }
+                    return;
+                }
                 let tail = failure.log.as_ref().map(|log| log.tail(20)).unwrap_or_default();
                 self.fail(id, reasons, failure.error, failure.exit, failure.seconds);
                 if let Some(last) = self.outcome.stages.iter_mut().rfind(|s| s.id == id) {
@@ -555,7 +566,8 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
             (None, _) => (StageResult::Ran, 0.0),
         };
         if self.options.force_downstream && result == StageResult::Ran {
-            self.force_downstream(id);
+            let below = self.below(id);
+            self.forced.extend(below);
         }
         let (reasons, _) = self.waiting.remove(&id).unwrap_or_default();
         self.push(id, result, reasons, done.seconds);
@@ -578,15 +590,14 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         done.log.dir == self.project.logs_dir() || !done.log.output().exists()
     }
 
-    fn force_downstream(&mut self, id: StageId) {
+    /// Everything that needs a stage, however far.
+    fn below(&self, id: StageId) -> HashSet<StageId> {
+        let mut found = HashSet::new();
         let mut heads = vec![id];
         while let Some(head) = heads.pop() {
-            for down in self.definitions.graph.downstream(head) {
-                if self.forced.insert(*down) {
-                    heads.push(*down);
-                }
-            }
+            heads.extend(self.definitions.graph.downstream(head).iter().copied().filter(|down| found.insert(*down)));
         }
+        found
     }
 
     fn send(&mut self, job: record::Job) {
@@ -626,6 +637,8 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         }
         match job.stage {
             Some(id) => {
+                let below = self.below(id);
+                self.withdrawn.extend(below);
                 let address = self.address(id);
                 let mut told = Error::new(error.kind, format!("the result of stage {address} could not be recorded"));
                 told.causes.push(error.message);
