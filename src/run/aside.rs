@@ -4,10 +4,12 @@
 //! a terabyte. When the stage fails they are renamed back; when lockstep is killed the next command that takes the
 //! workspace lock does that. Each entry is a folder that describes itself, so that no list has to be in step with it:
 //!
-//!     aside/<n>/path      the out's path, made before the rename; a symlink to nowhere, because after a power cut a
-//!                         file may be there without its bytes, and a link is not
-//!     aside/<n>/it        the out, or
-//!     aside/<n>/sibling   if the out lies on another filesystem: it stands beside its place, under this name
+//! ```text
+//! aside/<n>/path      the out's path, made before the rename; a symlink to nowhere, because after a power cut a
+//!                     file may be there without its bytes, and a link is not
+//! aside/<n>/it        the out, or
+//! aside/<n>/sibling   if the out lies on another filesystem: it stands beside its place, under this name
+//! ```
 
 use std::fs;
 use std::io::ErrorKind;

@@ -1,12 +1,16 @@
 //! What each run of a stage leaves to read: its output, the environment it saw, a script that replays it.
 //!
-//!     logs/<stage>/<n>/output      stdout and stderr, as they came
-//!     logs/<stage>/<n>/env         names of the environment variables that the commands saw
-//!     logs/<stage>/<n>/replay.sh   runs the commands again, by hand
-//!     logs/<stage>/<n>/kept/       outputs that a failed run left, or that a rerun replaced, for a week
-//!     logs/<stage>/<n>/inputs      the lock entry of a run that was refused, for `commit --kept`
+//! ```text
+//! logs/<stage>/<n>/output      stdout and stderr, as they came
+//! logs/<stage>/<n>/env         names of the environment variables that the commands saw
+//! logs/<stage>/<n>/replay.sh   runs the commands again, by hand
+//! logs/<stage>/<n>/kept/       outputs that a failed run left, or that a rerun replaced, for a week
+//! logs/<stage>/<n>/inputs      the lock entry of a run that was refused, for `commit --kept`
+//! ```
 //!
-//!     logs/%recovered/<n>/kept/    what a run had left that was killed together with lockstep
+//! ```text
+//! logs/%recovered/<n>/kept/    what a run had left that was killed together with lockstep
+//! ```
 //!
 //! The last ten runs of a stage stay.
 
