@@ -41,6 +41,14 @@ pub enum Event<'a> {
         stage: &'a str,
         line: &'a [u8],
     },
+    /// What the only stage that runs wrote, as it came: perhaps half a line, or keys of a terminal.
+    StageBytes {
+        bytes: &'a [u8],
+    },
+    /// The commands of a stage ended, well or not; its outputs are looked at next.
+    CommandsOver {
+        stage: &'a str,
+    },
     StageFinished {
         stage: &'a str,
         result: StageResult,

@@ -1,4 +1,90 @@
 //! lockstep: a Git-native pipeline runner for people who build models.
+//!
+//! This page is the architecture. README.md tells users what the program does; here stands how it is made, what it
+//! promises, where each promise is kept, and what was decided against.
+//!
+//! # Rooms
+//!
+//! A folder is a subject. A room names rooms of its own layer and of lower ones, never a higher one; `tests/layers.rs`
+//! reads the sources and fails on a breach.
+//!
+//! | layer | room | subject |
+//! | --- | --- | --- |
+//! | 0 words | [`error`] [`path`] [`event`] [`value`] [`replace`] | errors with kind and hint; [`path::RepoPath`]; what a long task tells the world; YAML, JSON, TOML and Python values, with marks; replacing a small file in one step |
+//! | 1 places | [`git`] [`store`] [`config`] | discovery, ignore rules, what Git tracks; objects, stat index, trees; settings with their origins |
+//! | 2 documents | [`pipeline`] [`lock`] [`project`] | what the user wrote; what happened; one open repository |
+//! | 3 work | [`run`] | select, look, judge, schedule, execute, record |
+//! | 5 counter | [`cli`] | arguments, output, one file a command |
+//!
+//! `git` and `store` do not know each other, `pipeline` does not know `lock`. Only the counter prints, or asks for the
+//! environment, the clock or the current folder: everything else gets them as [`project::Surroundings`].
+//!
+//! # The way of one `repro`
+//!
+//! ```text
+//! cli::main          parses the command line
+//! Project::open      finds the root, merges the settings
+//! definitions()      git::discover → pipeline::load → graph     (or the compiled form, if no byte changed)
+//! Scope::select      targets → stages, in topological order
+//! run::repro         one thread owns all state
+//!   look               stat index → facts of a stage            (what is there now)
+//!   fresh::judge       facts × lock entry → reasons             (pure)
+//!   cache::get         stage key → an earlier result
+//!   execute            worker thread: set aside, run, pin, or put back
+//!   record             recorder thread: objects → run cache → journal
+//!   fold               journal → pipeline.lock                  (at the end, re-read under the workspace lock)
+//! Outcome            printed by the command, made an exit code in one place
+//! ```
+//!
+//! Workers and the recorder send messages; nothing is shared but what is read-only. Events go to
+//! `cli::progress` through [`event::Sink`].
+//!
+//! # Promises, and where each is kept
+//!
+//! 1. *What the lock says was made from an input was made from it.* Inputs are pinned before the command and looked at
+//!    again after it: `run/execute.rs`.
+//! 2. *A failed, killed or interrupted run loses nothing.* Outputs are set aside by a rename and put back:
+//!    `run/aside.rs`. The journal is durable before the old outputs go: `run/record.rs`. Should lockstep itself be
+//!    killed, a second process ends the commands: `run/watchdog.rs`.
+//! 3. *Read-only commands take no lock and run no user code.* They overlay the journal in memory: `run/fold.rs`.
+//! 4. *Two processes never corrupt anything.* One exclusive lock a worktree: `run/workspace.rs`.
+//! 5. *An unsaved change is never overwritten unasked.* `run/checkout.rs`.
+//! 6. *Bytes are verified against their id before use.* [`store`].
+//! 7. *No path leads out of the repository.* By spelling: [`path::RepoPath`]; through symlinks: [`store::inside`].
+//! 8. *Every rerun has a reason that is shown.* `run/fresh.rs` gives reasons, not a yes or no; the manifest behind the
+//!    stage key is one writer with two sinks, a hash and a text: `lock/key.rs`.
+//! 9. *Same inputs, same order, same lock bytes, same JSON.* Sorted maps throughout; `lock/write.rs`.
+//! 10. *Nothing phones home.* There is no network code.
+//!
+//! # Formats and their versions
+//!
+//! | file | version | a newer one |
+//! | --- | --- | --- |
+//! | `pipeline.lock` | `schema: 1`, [`lock::SCHEMA`] | is refused, never rewritten |
+//! | stage key | in the context of its hash, `lock/key.rs` | is another key: a miss |
+//! | run-cache entry | [`run::cache::VERSION`] | is passed over: a miss |
+//! | journal | `run/journal.rs` | see there |
+//! | compiled pipelines and locks | `project.rs` | are made anew |
+//!
+//! The log folder of a run is described in `run/logs.rs`. Whoever runs the commands holds a lock on the file `output`
+//! in it, which is how `logs -f` knows when to stop, also after a crash.
+//!
+//! # Where the design was changed, and why
+//!
+//! - Exit code 7 is a refusal of the file system (disk full, permission). It would otherwise have been 3, which means
+//!   that something named by the user is missing, or 101, which means a bug.
+//! - Params files are read by the parser that gives marks, not by serde_yaml: that one cannot tell `1_000` from
+//!   `'1_000'`, and the first is a number and the second a text.
+//! - The lock is written by hand and read by serde_yaml. The next version of a library must not change committed bytes,
+//!   but it may read them as it likes.
+//! - Compiled forms are keyed by the hashes of all files that were read, not by their times. Hashing a megabyte takes
+//!   well under a millisecond and cannot be fooled by an edit within a tick of the clock.
+//! - 1 and 1.0 are one number, and so one stage key and no reason to run. A result from the run cache is reused only
+//!   for the same type nevertheless, since a command that reads the file may treat them differently.
+//! - The `.gitignore` of a folder that a stage makes is written when the folder is there, not before the run: a folder
+//!   made for it would be in the way of the stage's own `mkdir`. It is written before any stage that depends on a
+//!   folder above looks at it, so that it counts from the first run on.
+//! - `metrics show` and `params show` go on past a file that is missing or broken, name it, and end with its code.
 
 pub mod cli;
 pub mod config;

@@ -20,7 +20,7 @@ use crate::pipeline::graph::{self, Graph};
 use crate::pipeline::load::{self, Files};
 use crate::pipeline::stage::{FileId, Pipelines, Place};
 use crate::replace::replace_file;
-use crate::store::{ObjectId, StatIndex, Store};
+use crate::store::{LinkTypes, ObjectId, StatIndex, Store, inside};
 
 /// Renewed whenever a type in a compiled form changes.
 const COMPILED: u32 = 1;
@@ -92,6 +92,21 @@ impl Project {
         &self.repo.top
     }
 
+    /// A folder of the repository on this disk; refused if a symlink makes it lie outside.
+    pub fn folder(&self, path: &RepoPath) -> Result<PathBuf> {
+        if path.is_root() {
+            return Ok(self.repo.top.clone());
+        }
+        let there = inside(self.top(), path)?;
+        match std::fs::canonicalize(&there) {
+            Ok(real) if !real.starts_with(self.top()) => {
+                Err(Error::usage(format!("{path} leads out of the repository: it is really {}", real.display()))
+                    .hint("make it a folder of the repository"))
+            }
+            _ => Ok(there),
+        }
+    }
+
     /// The folder of what belongs to this project root in this worktree: compiled forms, journal, lock, asides.
     pub fn state_dir(&self) -> PathBuf {
         let root = self.repo.project_root.as_str();
@@ -109,13 +124,17 @@ impl Project {
     }
 
     pub fn store(&self) -> &Store {
-        self.store.get_or_init(|| {
-            Store::open(&self.store_dir(), self.config.cache_links().iter().map(|s| s.to_string()).collect())
-        })
+        self.store.get_or_init(|| Store::open(&self.store_dir(), self.links()))
+    }
+
+    /// The settings refuse a word that is no link type, so none is lost here.
+    fn links(&self) -> LinkTypes {
+        LinkTypes::new(self.config.cache_links().iter().filter_map(|word| word.parse().ok()))
     }
 
     pub fn index(&self) -> &StatIndex {
-        self.index.get_or_init(|| StatIndex::open(&self.repo.worktree_dir().join("index"), self.top()))
+        self.index
+            .get_or_init(|| StatIndex::open(&self.repo.worktree_dir().join("index"), self.top(), self.repo.file_mode()))
     }
 
     /// The settings' shell where it is not `sh`.
@@ -269,7 +288,7 @@ fn parse_lock(path: &RepoPath, bytes: &[u8]) -> Result<Lock> {
 }
 
 /// Where no pipeline file is looked for: inside of what stages make, and of tracked data.
-fn skipped(pipelines: &Pipelines) -> Vec<RepoPath> {
+pub fn skipped(pipelines: &Pipelines) -> Vec<RepoPath> {
     let outs = pipelines.stages.iter().flat_map(|s| &s.outs).map(|o| &o.path);
     let scratch = pipelines.stages.iter().flat_map(|s| &s.scratch).map(|s| &s.path);
     let data = pipelines.files.iter().flat_map(|f| &f.data).map(|d| &d.path);

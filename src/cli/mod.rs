@@ -5,12 +5,14 @@
 
 pub mod args;
 pub mod commands;
+pub mod example;
 pub mod format;
 pub mod output;
 pub mod progress;
 pub mod signals;
 pub mod text;
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
@@ -18,6 +20,7 @@ use clap::Parser;
 
 use crate::cli::args::{Cli, Global};
 use crate::cli::output::Output;
+use crate::config::Given;
 use crate::error::{Error, Result};
 use crate::project::{Project, Surroundings};
 
@@ -52,7 +55,7 @@ pub fn surroundings(global: &Global) -> Result<Surroundings> {
         Some(dir) => here.join(dir),
         None => here,
     };
-    let env: std::collections::BTreeMap<String, String> =
+    let env: BTreeMap<String, String> =
         std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect();
     let home = env.get("HOME").filter(|h| !h.is_empty()).map(std::path::PathBuf::from);
     let config_home = env.get("XDG_CONFIG_HOME").filter(|h| !h.is_empty()).map(std::path::PathBuf::from);
@@ -63,7 +66,16 @@ pub fn surroundings(global: &Global) -> Result<Surroundings> {
         program: std::env::current_exe().map_err(|e| Error::io("find", "the program itself", e))?,
         user_config: config_home.map(|c| c.join("lockstep").join("config.toml")),
         home,
-        settings: Vec::new(),
+        settings: settings(&env),
         env,
     })
+}
+
+/// Settings that environment variables hold; an empty one is as good as none.
+fn settings(env: &BTreeMap<String, String>) -> Vec<Given> {
+    [("LOCKSTEP_JOBS", "jobs"), ("LOCKSTEP_CACHE_DIR", "cache.dir")]
+        .into_iter()
+        .filter_map(|(name, key)| Some((name, key, env.get(name).filter(|value| !value.is_empty())?)))
+        .map(|(name, key, value)| Given { key: key.into(), value: value.clone(), name: name.into() })
+        .collect()
 }

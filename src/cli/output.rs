@@ -8,8 +8,8 @@ use crate::error::Error;
 pub struct Output {
     pub quiet: bool,
     pub verbose: u8,
-    /// Is somebody looking at stderr?
-    pub terminal: bool,
+    /// Somebody looks at stderr and types into stdin.
+    pub interactive: bool,
     pub progress: bool,
     colour: bool,
     colour_out: bool,
@@ -23,6 +23,18 @@ pub enum Style {
     Green,
     Yellow,
     Cyan,
+    /// One of the colours that tell stages apart.
+    Stage(u8),
+}
+
+const STAGE_COLOURS: [&str; 8] = ["36", "33", "35", "34", "32", "96", "95", "94"];
+
+impl Style {
+    /// The same stage has the same colour in every run.
+    pub fn of_stage(name: &str) -> Style {
+        let hash = name.bytes().fold(0x811c_9dc5u32, |h, b| (h ^ u32::from(b)).wrapping_mul(0x0100_0193));
+        Style::Stage((hash % STAGE_COLOURS.len() as u32) as u8)
+    }
 }
 
 impl Output {
@@ -38,7 +50,7 @@ impl Output {
         Output {
             quiet: global.quiet,
             verbose: global.verbose,
-            terminal,
+            interactive: terminal && std::io::stdin().is_terminal(),
             progress: terminal && !global.no_progress && !global.quiet && !set("CI") && !dumb,
             colour: wanted(terminal),
             colour_out: wanted(std::io::stdout().is_terminal()),
@@ -50,6 +62,11 @@ impl Output {
         paint(self.colour, style, text)
     }
 
+    /// Is talk painted?
+    pub fn colour(&self) -> bool {
+        self.colour
+    }
+
     /// Text for stdout, in a style.
     pub fn paint_out(&self, style: Style, text: &str) -> String {
         paint(self.colour_out, style, text)
@@ -59,6 +76,14 @@ impl Output {
     pub fn line(&self, text: impl AsRef<str>) {
         let mut out = std::io::stdout().lock();
         if writeln!(out, "{}", text.as_ref()).is_err() {
+            std::process::exit(0);
+        }
+    }
+
+    /// Data as it is, without a line end added.
+    pub fn bytes(&self, bytes: &[u8]) {
+        let mut out = std::io::stdout().lock();
+        if out.write_all(bytes).and_then(|()| out.flush()).is_err() {
             std::process::exit(0);
         }
     }
@@ -77,6 +102,11 @@ impl Output {
     /// A line of talk that is not left out.
     pub fn tell(&self, text: impl AsRef<str>) {
         let _ = writeln!(std::io::stderr().lock(), "{}", text.as_ref());
+    }
+
+    /// Talk that is passed on as it is.
+    pub fn tell_bytes(&self, bytes: &[u8]) {
+        let _ = std::io::stderr().lock().write_all(bytes);
     }
 
     pub fn warn(&self, text: impl AsRef<str>) {
@@ -99,8 +129,8 @@ impl Output {
     }
 }
 
-fn paint(colour: bool, style: Style, text: &str) -> String {
-    if !colour {
+pub fn paint(colour: bool, style: Style, text: &str) -> String {
+    if !colour || text.is_empty() {
         return text.to_string();
     }
     let code = match style {
@@ -110,6 +140,7 @@ fn paint(colour: bool, style: Style, text: &str) -> String {
         Style::Green => "32",
         Style::Yellow => "33",
         Style::Cyan => "36",
+        Style::Stage(n) => STAGE_COLOURS[usize::from(n) % STAGE_COLOURS.len()],
     };
     format!("\x1b[{code}m{text}\x1b[0m")
 }

@@ -1,55 +1,255 @@
-//! Shows what the work says it does.
+//! Shows what the work says it does: plain lines always, and bars where somebody looks at a terminal.
+//!
+//! `board` knows what goes on and puts it into words (pure), `bars` draws them. Nothing is drawn in the first moments,
+//! and the thread that draws starts with the first thing that may take time, so that a run of nothing costs nothing.
+//! While one stage alone runs, the screen is its own: its output passes as it comes, without bars.
 
-use std::sync::Mutex;
+mod bars;
+mod board;
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use crate::cli::output::{Output, Style};
+use crate::cli::progress::bars::Bars;
+use crate::cli::progress::board::{Board, clean};
+use crate::cli::signals::SIGNAL;
 use crate::cli::text;
 use crate::event::{Event, Sink, StageResult};
+
+/// Before this nothing is drawn.
+const PATIENCE: Duration = Duration::from_millis(200);
+/// Between two drawings.
+const BEAT: Duration = Duration::from_millis(100);
 
 pub struct Progress<'a> {
     out: &'a Output,
     /// Several stages may run at once: lines carry the stage's name.
     prefixed: bool,
-    state: Mutex<()>,
+    started: Instant,
+    shared: Arc<Shared>,
+    ticker: Mutex<Option<JoinHandle<()>>>,
+}
+
+struct Shared {
+    show: Mutex<Show>,
+    /// Notified when the drawing thread is to end.
+    over: Condvar,
+}
+
+struct Show {
+    board: Board,
+    bars: Bars,
+    /// The screen belongs to a stage.
+    owned: bool,
+    /// What was written last is not the end of a line.
+    midline: bool,
+    /// The stage wrote control sequences.
+    styled: bool,
+    over: bool,
+}
+
+impl Shared {
+    fn show(&self) -> MutexGuard<'_, Show> {
+        self.show.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl Show {
+    fn draw(&mut self, now: Duration) {
+        if self.owned || now < PATIENCE { self.bars.clear() } else { self.bars.set(&self.board.lines(now)) }
+    }
 }
 
 impl<'a> Progress<'a> {
     pub fn new(out: &'a Output, prefixed: bool) -> Progress<'a> {
-        Progress { out, prefixed, state: Mutex::new(()) }
+        let show = Show {
+            board: Board::new(out.colour()),
+            bars: Bars::default(),
+            owned: false,
+            midline: false,
+            styled: false,
+            over: false,
+        };
+        let shared = Arc::new(Shared { show: Mutex::new(show), over: Condvar::new() });
+        Progress { out, prefixed, started: Instant::now(), shared, ticker: Mutex::new(None) }
     }
 
-    pub fn finish(&self) {}
+    /// Takes the bars away; what is printed from now on is not in their way.
+    pub fn finish(&self) {
+        self.shared.show().over = true;
+        self.shared.over.notify_all();
+        let ticker = self.ticker.lock().ok().and_then(|mut ticker| ticker.take());
+        if let Some(ticker) = ticker {
+            let _ = ticker.join();
+        }
+        let mut show = self.shared.show();
+        self.release(&mut show);
+        show.bars.clear();
+    }
+
+    /// Something begins that may take time: from now on it is drawn.
+    fn tick(&self) {
+        let Ok(mut ticker) = self.ticker.lock() else { return };
+        if !self.out.progress || ticker.is_some() {
+            return;
+        }
+        let (shared, started) = (self.shared.clone(), self.started);
+        *ticker = Some(std::thread::spawn(move || {
+            let mut show = shared.show();
+            while !show.over {
+                show = match shared.over.wait_timeout(show, BEAT) {
+                    Ok((show, _)) => show,
+                    Err(poisoned) => poisoned.into_inner().0,
+                };
+                show.draw(started.elapsed());
+            }
+        }));
+    }
+
+    /// A line of talk that neither bars nor half lines garble.
+    fn tell(&self, show: &mut Show, text: impl AsRef<str>) {
+        let mut line = format!("{}\n", text.as_ref());
+        if std::mem::take(&mut show.midline) {
+            line.insert(0, '\n');
+        }
+        if show.owned && self.out.interactive {
+            // The terminal is raw: it does not return to the first column by itself.
+            line = line.replace('\n', "\r\n");
+        }
+        show.bars.suspend(|| self.out.tell_bytes(line.as_bytes()));
+    }
+
+    fn say(&self, show: &mut Show, text: impl AsRef<str>) {
+        if !self.out.quiet {
+            self.tell(show, text);
+        }
+    }
+
+    /// The stage that had the screen is over.
+    fn release(&self, show: &mut Show) {
+        show.owned = false;
+        if std::mem::take(&mut show.styled) && self.out.interactive {
+            // A killed stage may have left its colours on and the cursor off.
+            self.out.tell_bytes(b"\x1b[0m\x1b[?25h");
+        }
+        if std::mem::take(&mut show.midline) {
+            self.out.tell_bytes(b"\n");
+        }
+    }
+
+    fn stage_started(&self, show: &mut Show, stage: &str, command: &str, reason: &str) {
+        let out = self.out;
+        let name = if self.prefixed { out.paint(Style::of_stage(stage), stage) } else { out.paint(Style::Bold, stage) };
+        let running = out.paint(Style::Bold, "running");
+        let mut text = format!("{running} {name} {}", out.paint(Style::Dim, &format!("({})", text::cut(reason, 80))));
+        for line in command.lines() {
+            text.push_str(&format!("\n{}", out.paint(Style::Dim, &format!("> {line}"))));
+        }
+        self.say(show, text);
+        show.board.stage_started(stage, self.started.elapsed());
+        if !self.prefixed {
+            show.owned = true;
+            show.bars.clear();
+        }
+    }
+
+    fn stage_finished(&self, show: &mut Show, stage: &str, result: StageResult, seconds: f64) {
+        show.board.stage_finished(stage);
+        let out = self.out;
+        let time = || out.paint(Style::Dim, &format!("in {}", text::seconds(seconds)));
+        match result {
+            StageResult::Ran => self.say(show, format!("{} {stage} {}", out.paint(Style::Green, "done"), time())),
+            StageResult::Restored => {
+                self.say(show, format!("{} {stage} {}", out.paint(Style::Green, "restored"), time()))
+            }
+            // With one job the report follows at once.
+            StageResult::Failed if self.prefixed => {
+                let stopped = SIGNAL.load(Ordering::SeqCst) != 0;
+                let how = if stopped { out.paint(Style::Yellow, "stopped") } else { out.paint(Style::Red, "failed") };
+                self.say(show, format!("{how} {stage} {}", time()))
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Drop for Progress<'_> {
+    fn drop(&mut self) {
+        self.finish();
+    }
 }
 
 impl Sink for Progress<'_> {
     fn event(&self, event: Event<'_>) {
-        let _turn = self.state.lock();
-        let out = self.out;
+        let mut show = self.shared.show();
+        let show = &mut *show;
         match event {
+            Event::RunStarted { stages } => show.board.run_started(stages),
             Event::StageStarted { stage, command, reason } => {
-                out.say(format!(
-                    "{} {}",
-                    out.paint(Style::Bold, &format!("running {stage}")),
-                    out.paint(Style::Dim, &format!("({reason})"))
-                ));
-                for line in command.lines() {
-                    out.say(out.paint(Style::Dim, &format!("> {line}")));
-                }
+                self.stage_started(show, stage, command, reason);
+                self.tick();
             }
             Event::StageOutput { stage, line } => {
                 let line = String::from_utf8_lossy(line);
-                if self.prefixed { out.say(format!("[{stage}] {line}")) } else { out.say(line) }
+                show.board.stage_said(stage, &clean(&line));
+                let prefix = self.out.paint(Style::of_stage(stage), &format!("[{stage}]"));
+                self.say(show, format!("{prefix} {line}"));
             }
-            Event::StageFinished { stage, result, seconds } => match result {
-                StageResult::Ran if self.prefixed => out.say(format!("{stage} done in {}", text::seconds(seconds))),
-                StageResult::Restored => out.say(format!("{} {stage}", out.paint(Style::Green, "restored"))),
-                _ => {}
-            },
-            Event::Note { text } => out.say(text),
-            Event::Warning { text } => out.warn(text),
-            Event::Waiting { text } => out.say(text),
-            Event::DataPinned { path, summary } => out.say(format!("{path}: {summary}")),
-            _ => {}
+            Event::StageBytes { bytes } => {
+                if !self.out.quiet && !bytes.is_empty() {
+                    show.midline = !bytes.ends_with(b"\n");
+                    show.styled |= bytes.contains(&0x1b);
+                    self.out.tell_bytes(bytes);
+                }
+            }
+            Event::CommandsOver { stage } => {
+                show.board.stage_said(stage, "looking at what it made");
+                self.release(show);
+            }
+            Event::StageFinished { stage, result, seconds } => self.stage_finished(show, stage, result, seconds),
+            Event::WorkPlanned { doing, bytes } => {
+                show.board.planned(doing, bytes, self.started.elapsed());
+                if bytes > 0 {
+                    self.tick();
+                }
+            }
+            Event::WorkDone { doing, bytes } => {
+                let remark = show.board.done(doing, bytes, self.started.elapsed());
+                if let Some(remark) = remark
+                    && !self.out.progress
+                    && !show.owned
+                {
+                    self.say(show, remark);
+                }
+            }
+            Event::Note { text } | Event::Waiting { text } => self.say(show, text),
+            Event::Warning { text } => self.tell(show, format!("{} {text}", self.out.paint(Style::Yellow, "warning:"))),
+            Event::DataPinned { path, summary } => self.say(show, format!("{path}: {summary}")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::args::Global;
+    use crate::event::Doing;
+
+    #[test]
+    fn a_run_of_nothing_draws_nothing_and_starts_no_thread() {
+        let mut out = Output::new(&Global { quiet: true, ..Global::default() });
+        out.progress = true;
+        let progress = Progress::new(&out, true);
+        progress.event(Event::RunStarted { stages: 10_000 });
+        progress.event(Event::WorkPlanned { doing: Doing::Hashing, bytes: 0 });
+        for _ in 0..10_000 {
+            progress.event(Event::StageFinished { stage: "", result: StageResult::UpToDate, seconds: 0.0 });
+        }
+        assert!(progress.ticker.lock().unwrap().is_none());
+        assert!(progress.started.elapsed() < Duration::from_secs(1));
+        assert_eq!(progress.shared.show().board.lines(Duration::from_secs(2)), ["10000/10000 stages, 2s"]);
     }
 }

@@ -1,12 +1,20 @@
-//! SIGINT, SIGTERM and SIGHUP: noted once, acted on by whoever looks; a second one ends the program at once.
+//! SIGINT, SIGTERM and SIGHUP: the first is noted, and acted on by whoever looks. A second SIGINT kills the commands of
+//! the run, and after a moment for putting things in order ends the program; a third ends it at once.
 
 use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::Duration;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-/// The first signal that came, 0 if none did.
+use crate::run::pty::restore_terminal;
+use crate::run::repro::KILL;
+
+/// The first signal that came, with [`KILL`] added when the user insists; 0 if none did.
 pub static SIGNAL: AtomicI32 = AtomicI32::new(0);
+
+/// For putting outputs back and writing the lock. What is not done by then, the next command does.
+const MOMENT: Duration = Duration::from_secs(1);
 
 /// From now on signals are noted instead of ending the program.
 pub fn watch() {
@@ -14,9 +22,17 @@ pub fn watch() {
     let Ok(mut signals) = Signals::new(wanted) else { return };
     std::thread::spawn(move || {
         for signal in signals.forever() {
-            if SIGNAL.swap(signal, Ordering::SeqCst) == signal && signal == SIGINT {
-                // Impatience. The watchdog sees the pipe close and ends the stages; the next command restores outputs.
-                std::process::exit(128 + signal);
+            match next(SIGNAL.load(Ordering::SeqCst), signal) {
+                Next::Note(number) => SIGNAL.store(number, Ordering::SeqCst),
+                Next::Kill(number) => {
+                    SIGNAL.store(number, Ordering::SeqCst);
+                    std::thread::spawn(|| {
+                        std::thread::sleep(MOMENT);
+                        end();
+                    });
+                }
+                Next::End => end(),
+                Next::Nothing => {}
             }
         }
     });
@@ -29,4 +45,49 @@ fn is_ignored(signal: i32) -> bool {
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let mask = mask.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0);
     mask & (1 << (signal - 1)) != 0
+}
+
+/// The watchdog sees the pipe close and ends what still runs; the next command restores outputs.
+fn end() {
+    restore_terminal();
+    std::process::exit(128 + (SIGNAL.load(Ordering::SeqCst) & !KILL));
+}
+
+#[derive(Debug, PartialEq)]
+enum Next {
+    Note(i32),
+    Kill(i32),
+    End,
+    Nothing,
+}
+
+fn next(noted: i32, signal: i32) -> Next {
+    match noted {
+        0 => Next::Note(signal),
+        // SIGTERM and SIGHUP are sent by programs, which mean nothing by a second one.
+        _ if signal != SIGINT => Next::Nothing,
+        n if n & KILL == 0 => Next::Kill(n | KILL),
+        _ => Next::End,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_insists_is_obeyed() {
+        for (noted, signal, want) in [
+            (0, SIGINT, Next::Note(SIGINT)),
+            (0, SIGTERM, Next::Note(SIGTERM)),
+            (SIGINT, SIGINT, Next::Kill(SIGINT | KILL)),
+            (SIGTERM, SIGINT, Next::Kill(SIGTERM | KILL)),
+            (SIGINT, SIGTERM, Next::Nothing),
+            (SIGTERM, SIGTERM, Next::Nothing),
+            (SIGINT | KILL, SIGINT, Next::End),
+            (SIGINT | KILL, SIGHUP, Next::Nothing),
+        ] {
+            assert_eq!(next(noted, signal), want, "{noted} then {signal}");
+        }
+    }
 }

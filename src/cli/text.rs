@@ -33,6 +33,16 @@ pub fn wait(text: &str) -> Result<std::time::Duration, String> {
     std::time::Duration::try_from_secs_f64(seconds).map_err(|e| e.to_string())
 }
 
+/// The first line of a text, cut where it is longer than `width` characters.
+pub fn cut(text: &str, width: usize) -> String {
+    let line = text.lines().next().unwrap_or_default();
+    match line.char_indices().nth(width) {
+        None if line.len() == text.len() => line.to_string(),
+        None => format!("{line}…"),
+        Some((at, _)) => format!("{}…", line[..at].trim_end()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -41,6 +51,7 @@ mod tests {
     fn reads_well() {
         assert_eq!([0, 999, 1000, 1_234_567, 4_100_000_000].map(bytes), ["0 B", "999 B", "1.0 kB", "1.2 MB", "4.1 GB"]);
         assert_eq!([0.0, 9.99, 42.3, 125.0, 3725.0].map(seconds), ["0.00s", "9.99s", "42s", "2m 05s", "1h 02m"]);
+        assert_eq!(["abcd", "abcde", "ab\ncd", "äöüäö"].map(|t| cut(t, 4)), ["abcd", "abcd…", "ab…", "äöüä…"]);
         assert_eq!(count(1, "file") + &count(2, "file"), "1 file2 files");
     }
 }

@@ -201,8 +201,12 @@ mod tests {
             |s, _| s.shell = Some("run".into()),
             |s, _| drop(s.env.insert("run".into(), None)),
             |s, _| drop(s.env.insert("run".into(), Some(String::new()))),
-            |s, p| drop(s.deps.insert("run".into(), p)),
-            |s, p| drop(s.deps.insert("run".into(), Pin { executable: true, ..p })),
+            |s, p| {
+                s.deps.insert("run".into(), p);
+            },
+            |s, p| {
+                s.deps.insert("run".into(), Pin { executable: true, ..p });
+            },
             |s, p| drop(s.outs.insert("run".into(), out(p, true, false))),
             |s, p| drop(s.outs.insert("run".into(), out(p, false, false))),
             |s, p| drop(s.outs.insert("run".into(), out(p, true, true))),

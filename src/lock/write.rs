@@ -261,7 +261,7 @@ fn is_literal(s: &str) -> bool {
     body.contains('\n')
         && !body.starts_with([' ', '\n'])
         && !body.ends_with('\n')
-        && !s.contains(|c: char| (c.is_control() && c != '\n' && c != '\t') || is_odd(c))
+        && !s.contains(|c: char| c != '\n' && c != '\t' && is_odd(c))
 }
 
 /// Characters that YAML takes for line ends or byte-order marks, or does not print.
@@ -443,13 +443,36 @@ mod tests {
 
     #[test]
     fn reads_well() {
-        let mut s = stage("python train.py && echo done");
+        let mut s = stage("python train.py\necho done");
         s.deps.insert("data/clean".into(), Pin { files: Some(2), ..pin(1) });
         s.params.insert("params.yaml".into(), [("train.lr".to_string(), Value::Float(0.1))].into());
         let metrics = [("accuracy".to_string(), Value::Float(0.957))].into();
         s.outs.insert("metrics.json".into(), OutLock { pin: pin(2), cache: false, persist: false, metrics });
         let text = write(&Lock { data: BTreeMap::new(), stages: [("train".to_string(), s)].into() });
-        insta::assert_snapshot!(text, @r"");
+        insta::assert_snapshot!(text, @r"
+        schema: 1
+        stages:
+          train:
+            key: 0909090909090909090909090909090909090909090909090909090909090909
+            cmd: |-
+              python train.py
+              echo done
+            deps:
+              data/clean:
+                blake3: 0101010101010101010101010101010101010101010101010101010101010101
+                size: 7
+                files: 2
+            params:
+              params.yaml:
+                train.lr: 0.1
+            outs:
+              metrics.json:
+                blake3: 0202020202020202020202020202020202020202020202020202020202020202
+                size: 7
+                cache: false
+                metrics:
+                  accuracy: 0.957
+        ");
     }
 
     #[test]

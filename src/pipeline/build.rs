@@ -167,29 +167,23 @@ impl Builder<'_, '_> {
     /// Keys of `params.yaml`, or maps from a file to its keys; without keys the whole file counts.
     fn params(&mut self, node: &Node, at: &str, stage: &mut Stage) {
         let mut files: Vec<ParamsFile> = Vec::new();
+        let mut seen: HashSet<(usize, String)> = HashSet::new();
         let mut add = |builder: &Self, spelling: &str, keys: Option<Vec<String>>, mark: Mark| {
             let place = place(builder.top, &stage.wdir, spelling);
-            let known = match files.iter().position(|f| f.place == place) {
-                Some(n) => &mut files[n],
+            let n = match files.iter().position(|f| f.place == place) {
+                Some(n) => n,
                 None => {
                     let spelled = match &place {
                         Place::Repo(path) => builder.spelled(&stage.wdir, path, spelling),
                         _ => spelling.to_string(),
                     };
                     files.push(ParamsFile { spelled, place, keys: Some(Vec::new()), mark });
-                    let last = files.len() - 1;
-                    &mut files[last]
+                    files.len() - 1
                 }
             };
-            match (keys, &mut known.keys) {
+            match (keys, &mut files[n].keys) {
                 (None, all) => *all = None,
-                (Some(more), Some(keys)) => {
-                    for key in more {
-                        if !keys.contains(&key) {
-                            keys.push(key);
-                        }
-                    }
-                }
+                (Some(more), Some(keys)) => keys.extend(more.into_iter().filter(|key| seen.insert((n, key.clone())))),
                 (Some(_), None) => {}
             }
         };

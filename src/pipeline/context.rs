@@ -103,7 +103,7 @@ pub struct Context<'a> {
     /// Names that `vars` may not define here: `item` and `key` of a generated stage.
     reserved: Vec<&'static str>,
     /// The vars files read so far, with the keys that were taken; `None` for all.
-    pub files: HashMap<String, Option<Vec<String>>>,
+    pub files: Rc<HashMap<String, Option<Vec<String>>>>,
 }
 
 impl<'a> Context<'a> {

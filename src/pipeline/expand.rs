@@ -33,6 +33,9 @@ pub struct Expander<'e, 'f, 't> {
     pub left: &'e mut usize,
 }
 
+/// Stages to be: name, and what `item` and `key` are.
+type Made = Vec<(String, Vec<(&'static str, Rc<Var>)>)>;
+
 /// One value to generate stages from.
 struct Item {
     var: Rc<Var>,
@@ -85,13 +88,7 @@ impl Expander<'_, '_, '_> {
     }
 
     /// Name and `item` (and `key`) of each stage.
-    #[allow(clippy::type_complexity)]
-    fn foreach(
-        &mut self,
-        raw: &RawStage<'_>,
-        data: &Node,
-        context: &Context<'_>,
-    ) -> Option<Vec<(String, Vec<(&'static str, Rc<Var>)>)>> {
+    fn foreach(&mut self, raw: &RawStage<'_>, data: &Node, context: &Context<'_>) -> Option<Made> {
         let at = format!("stage `{}`, `foreach`", raw.name);
         let source: Rc<str> = format!("foreach of `{}`", raw.name).into();
         let item = self.item(data, context, &at, &source)?;
@@ -121,14 +118,7 @@ impl Expander<'_, '_, '_> {
         self.named(raw, data.start, &at, made)
     }
 
-    #[allow(clippy::type_complexity)]
-    fn matrix(
-        &mut self,
-        raw: &RawStage<'_>,
-        entry: &Entry,
-        dims: &[Entry],
-        context: &Context<'_>,
-    ) -> Option<Vec<(String, Vec<(&'static str, Rc<Var>)>)>> {
+    fn matrix(&mut self, raw: &RawStage<'_>, entry: &Entry, dims: &[Entry], context: &Context<'_>) -> Option<Made> {
         let at = format!("stage `{}`, `matrix`", raw.name);
         let source: Rc<str> = format!("matrix of `{}`", raw.name).into();
         let mut axes: Vec<(&str, Vec<Item>)> = Vec::new();
@@ -181,14 +171,7 @@ impl Expander<'_, '_, '_> {
     }
 
     /// Puts the group before the names and judges them.
-    #[allow(clippy::type_complexity)]
-    fn named(
-        &mut self,
-        raw: &RawStage<'_>,
-        mark: Mark,
-        at: &str,
-        made: Vec<(String, Vec<(&'static str, Rc<Var>)>)>,
-    ) -> Option<Vec<(String, Vec<(&'static str, Rc<Var>)>)>> {
+    fn named(&mut self, raw: &RawStage<'_>, mark: Mark, at: &str, made: Made) -> Option<Made> {
         let mut seen = HashSet::new();
         let mut out = Vec::with_capacity(made.len());
         for (key, vars) in made {
@@ -398,6 +381,95 @@ impl Expander<'_, '_, '_> {
                 self.checker.say(node.start, format!("{at} must be a string, not {}", other.kind()));
                 None
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::load::memory::Memory;
+
+    /// Names and commands of all stages.
+    fn stages(files: &[(&str, &str)]) -> String {
+        let loaded = Memory::new(files).load();
+        assert!(loaded.broken.is_empty(), "{:?}", loaded.broken);
+        let stages = loaded.pipelines.stages.iter();
+        stages.map(|s| format!("{}: {}", s.name, s.cmd.join(" && "))).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn names_are_those_that_dvc_gives() {
+        let params = "l: [true, 1.0, x]\nm: {p: 1, q: {r: 2}}\nn: [[1], {a: 2}]\ns: y";
+        for (yaml, want) in [
+            (
+                "foreach: [1, 2.50, true, null, '007'], do: {cmd: '${item}.'}",
+                "s@1: 1.\ns@2.5: 2.5.\ns@true: true.\ns@None: None.\ns@007: 007.",
+            ),
+            ("foreach: '${l}', do: {cmd: '${item}'}", "s@True: true\ns@1.0: 1.0\ns@x: x"),
+            ("foreach: ['${l[0]}', 'a${s}'], do: {cmd: '${item}'}", "s@True: true\ns@ay: ay"),
+            ("foreach: '${m}', do: {cmd: '${key}'}", "s@p: p\ns@q: q"),
+            ("foreach: '${n}', do: {cmd: x}", "s@0: x\ns@1: x"),
+            ("foreach: [1, [2]], do: {cmd: x}", "s@0: x\ns@1: x"),
+            ("foreach: {a: '${m.q}'}, do: {cmd: '${item.r}'}", "s@a: 2"),
+            ("foreach: [], do: {cmd: x}", ""),
+            (
+                "matrix: {a: [1, [2]], b: ['${l[0]}', x]}, cmd: '${item.b} ${key}'",
+                "s@1-True: true 1-True\ns@1-x: x 1-x\ns@a1-True: true a1-True\ns@a1-x: x a1-x",
+            ),
+            ("matrix: {a: '${m}'}, cmd: '${item.a}'", "s@p: p\ns@q: q"),
+            ("matrix: {a: [], b: [1]}, cmd: x", ""),
+            ("foreach: [a/b, '1:2'], do: {cmd: x}", "s@a/b: x\ns@1:2: x"),
+        ] {
+            let yaml = format!("stages: {{s: {{{yaml}}}}}");
+            assert_eq!(stages(&[("pipeline.yaml", &yaml), ("params.yaml", params)]), want, "{yaml}");
+        }
+    }
+
+    #[test]
+    fn layers_of_variables() {
+        let yaml = "
+vars: [{item: global, key: gkey, m: {a: 1}}]
+stages:
+  p:
+    foreach: [x]
+    do: {vars: [{m: {b: 2}}], cmd: '${item} ${key} ${m.a} ${m.b}'}
+  after: {cmd: '${item} ${key}'}
+  where: {wdir: 'd/${m.a}', vars: [v.json:a], cmd: '${a}'}
+  again: {vars: [params.yaml], cmd: '${z}'}
+";
+        let files = [("pipeline.yaml", yaml), ("d/1/v.json", r#"{"a": 5, "item": 0}"#), ("params.yaml", "z: 0")];
+        assert_eq!(stages(&files), "p@x: x gkey 1 2\nafter: global gkey\nwhere: 5\nagain: 0");
+    }
+
+    #[test]
+    fn mistakes_of_variables() {
+        for (yaml, want) in [
+            ("vars: [p.yaml]", "p.yaml` does not exist"),
+            (
+                "vars: [{m: {a: {b: 1}}}, {m: {a: {b: 2}}}]",
+                "vars[1] cannot redefine `m.a.b`, which is defined in vars[0]",
+            ),
+            ("vars: [{x: 2}]", "vars[0] cannot redefine `x`, which is defined in params.yaml"),
+            ("vars: [v.yaml, v.yaml:y]", "v.yaml:y: the file is loaded as a whole already"),
+            ("vars: [v.yaml:y, v.yaml:y]", "`y` is loaded already"),
+            ("vars: [v.yaml:y, v.yaml]", "a part of the file is loaded already"),
+            ("vars: [v.yaml:z]", "v.yaml has no key `z`"),
+            ("vars: [l.yaml]", "l.yaml: a file of variables holds a map, not a list"),
+            ("vars: [bad.toml]", "bad.toml:1:5: no valid TOML"),
+            ("vars: [d]", "d is a folder"),
+            ("vars: ['${x}.yaml']", "cannot have `${}` in it"),
+            ("stages: {p: {foreach: [x], do: {vars: [{item: 1}], cmd: x}}}", "defines `item`, which is reserved"),
+        ] {
+            let files = [
+                ("pipeline.yaml", yaml),
+                ("params.yaml", "x: 1"),
+                ("v.yaml", "y: 1"),
+                ("l.yaml", "[1]"),
+                ("bad.toml", "x = = 1"),
+                ("d/x.yaml", ""),
+            ];
+            let message = Memory::new(&files).broken();
+            assert!(message.contains(want), "{yaml}: {message}");
         }
     }
 }

@@ -1,6 +1,8 @@
 //! The shape of a pipeline file: which keys there are, what types they take, which names are allowed. This is judged
 //! before templates are resolved, as in DVC: `frozen: ${x}` is a string where a boolean belongs.
 
+mod top;
+
 use super::problem::{Problem, did_you_mean};
 use super::template;
 use crate::value::Mark;
@@ -27,9 +29,6 @@ const STAGE_KEYS: &[&str] = &[
 ];
 const FLAG_KEYS: &[&str] = &["cache", "persist", "checkpoint", "remote", "push", "desc", "type", "labels", "meta"];
 pub const PLOT_KEYS: &[&str] = &["template", "x", "y", "x_label", "y_label", "title", "header"];
-const TOP_PLOT_KEYS: &[&str] = &["template", "x", "y", "x_label", "y_label", "title"];
-const DATA_KEYS: &[&str] = &["path", "remote", "push", "desc", "type", "labels", "meta"];
-const ARTIFACT_KEYS: &[&str] = &["path", "desc", "type", "labels", "meta"];
 
 /// A pipeline file of the right shape, not yet resolved.
 #[derive(Default)]
@@ -236,9 +235,7 @@ impl Checker<'_> {
                         let at = format!("{at}, `{}`", dim.key);
                         match &dim.value.tree {
                             Tree::List(_) => self.any(&dim.value, &at),
-                            Tree::Scalar(Value::Str(text)) if template::has_reference(text) => {
-                                self.any(&dim.value, &at)
-                            }
+                            Tree::Scalar(Value::Str(text)) if text.contains("${") => self.any(&dim.value, &at),
                             _ => self.wrong(&dim.value, &at, "a list"),
                         }
                     }
@@ -283,7 +280,7 @@ impl Checker<'_> {
                 self.keys(keys, &["foreach", "do"], &format!("{at}, which has `foreach`"));
                 let data_at = format!("{at}, `foreach`");
                 match &data.value.tree {
-                    Tree::Scalar(Value::Str(text)) if template::has_reference(text) => self.any(&data.value, &data_at),
+                    Tree::Scalar(Value::Str(text)) if text.contains("${") => self.any(&data.value, &data_at),
                     Tree::List(_) | Tree::Map(_) => self.any(&data.value, &data_at),
                     _ => self.wrong(&data.value, &data_at, "a list or a map"),
                 }
@@ -330,61 +327,6 @@ impl Checker<'_> {
         }
         raw
     }
-
-    fn top_plots<'n>(&mut self, node: &'n Node, at: &str) -> &'n [Node] {
-        let items = self.list(node, at, "a list of paths and plots");
-        for item in items {
-            match &item.tree {
-                Tree::Scalar(Value::Str(_)) => self.string(item, at),
-                Tree::Map(entries) => {
-                    for plot in entries {
-                        let at = format!("plot `{}`", plot.key);
-                        if let Tree::Scalar(Value::Null) = plot.value.tree {
-                            continue;
-                        }
-                        let keys = self.map(&plot.value, &at);
-                        self.keys(keys, TOP_PLOT_KEYS, &at);
-                        for key in keys {
-                            let at = format!("{at}, `{}`", key.key);
-                            match (key.key.as_str(), &key.value.tree) {
-                                ("x", Tree::Map(_)) | ("y", Tree::Map(_) | Tree::List(_)) => self.any(&key.value, &at),
-                                _ => self.string(&key.value, &at),
-                            }
-                        }
-                    }
-                }
-                _ => self.wrong(item, &format!("an entry of {at}"), "a path or a map"),
-            }
-        }
-        items
-    }
-
-    fn artifacts<'n>(&mut self, node: &'n Node, at: &str) -> &'n [Entry] {
-        let entries = self.map(node, at);
-        for entry in entries {
-            let at = format!("artifact `{}`", entry.key);
-            let keys = self.map(&entry.value, &at);
-            self.keys(keys, ARTIFACT_KEYS, &at);
-            keys.iter().for_each(|key| self.flag(key, &at));
-            if entry.value.as_map().is_some() && entry.value.get("path").is_none() {
-                self.say(entry.start, format!("{at} has no `path`"));
-            }
-        }
-        entries
-    }
-
-    fn data<'n>(&mut self, node: &'n Node, at: &str) -> &'n [Node] {
-        let items = self.list(node, at, "a list of maps with a `path`");
-        for item in items {
-            let keys = self.map(item, &format!("an entry of {at}"));
-            self.keys(keys, DATA_KEYS, at);
-            keys.iter().filter(|k| DATA_KEYS.contains(&k.key.as_str())).for_each(|key| self.flag(key, at));
-            if item.as_map().is_some() && item.get("path").is_none() {
-                self.say(item.start, format!("an entry of {at} has no `path`"));
-            }
-        }
-        items
-    }
 }
 
 /// Where a part of a scalar stands in the text; its start if it cannot be found as it is.
@@ -402,7 +344,7 @@ pub fn part_mark(text: &str, node: &Node, part: &str) -> Mark {
 
 fn template_inside(node: &Node) -> Option<&Node> {
     match &node.tree {
-        Tree::Scalar(Value::Str(text)) => (text.contains("${") && template::has_reference(text)).then_some(node),
+        Tree::Scalar(Value::Str(text)) => template::has_reference(text).then_some(node),
         Tree::Scalar(_) => None,
         Tree::List(items) => items.iter().find_map(template_inside),
         Tree::Map(entries) => entries.iter().find_map(|e| template_inside(&e.value)),

@@ -287,3 +287,97 @@ fn shortest_ring(graph: &Graph, start: StageId, knot: &HashSet<StageId>) -> Vec<
     }
     vec![start]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::load::memory::Memory;
+    use super::*;
+
+    fn graph(files: &[(&str, &str)]) -> (Pipelines, Result<Graph>) {
+        let loaded = Memory::new(files).load();
+        assert!(loaded.broken.is_empty(), "{:?}", loaded.broken);
+        let graph = build(&loaded.pipelines);
+        (loaded.pipelines, graph)
+    }
+
+    fn names(p: &Pipelines, ids: &[StageId]) -> String {
+        ids.iter().map(|id| p.address(*id, &RepoPath::root())).collect::<Vec<_>>().join(" ")
+    }
+
+    const THREE: &str = "
+data: [{path: raw}]
+stages:
+  last: {cmd: x, deps: [dir, raw/a.csv]}
+  free: {cmd: x}
+  one: {cmd: x, outs: [dir/a]}
+  two: {cmd: x, outs: [dir/b/c, dir.txt]}
+  inner: {cmd: x, deps: [dir/b/c/deep, dir.txt], params: [{made.yaml: }]}
+  maker: {cmd: x, outs: [made.yaml]}
+";
+
+    #[test]
+    fn stages_hang_together_by_their_paths() {
+        let (p, graph) = graph(&[("pipeline.yaml", THREE)]);
+        let graph = graph.unwrap();
+        assert_eq!(names(&p, graph.order()), "free one two last maker inner");
+        assert_eq!(names(&p, graph.upstream(StageId(0))), "one two");
+        assert_eq!(names(&p, graph.upstream(StageId(4))), "two maker");
+        assert_eq!(names(&p, graph.downstream(StageId(3))), "last inner");
+        assert_eq!(graph.data(StageId(0)), [(FileId(0), 0)]);
+        let path = |s: &str| RepoPath::root().join(s).unwrap();
+        assert_eq!(graph.producer(&path("dir/a")), Some(StageId(2)));
+        assert_eq!(graph.producer(&path("dir")), None);
+        assert_eq!(graph.owners_of(&path("dir")).len(), 2);
+        assert_eq!(graph.owners_of(&path("raw/x/y")), [Owner::Data(FileId(0), 0)]);
+        assert_eq!(graph.owners_of(&RepoPath::root()).len(), 5);
+        let bytes = postcard::to_stdvec(&graph).unwrap();
+        assert_eq!(postcard::from_bytes::<Graph>(&bytes).unwrap().order(), graph.order());
+    }
+
+    #[test]
+    fn mistakes() {
+        for (yaml, wants) in [
+            (
+                "a: {cmd: x, outs: [o]}, b: {cmd: x, outs: [./o]}",
+                &["`o` is an output of stage `a` and an output of stage `b` as well"][..],
+            ),
+            ("a: {cmd: x, outs: [o], metrics: [o]}", &["`o` is an output of stage `a`"]),
+            (
+                "a: {cmd: x, outs: [d/x]}, b: {cmd: x, outs: [d]}, c: {cmd: x, outs: [d.x]}",
+                &["`d/x` (an output of stage `a`) lies inside `d` (an output of stage `b`)"],
+            ),
+            ("a: {cmd: x, outs: [o], deps: [o]}", &["reads its own output `o`"]),
+            ("a: {cmd: x, outs: [d/o], deps: [d]}", &["reads its own output `d/o`"]),
+            ("a: {cmd: x, outs: [d/o], deps: [c]}, b: {cmd: x, deps: [d], outs: [c]}", &["a cycle: a -> b -> a"]),
+            (
+                "a: {cmd: x, outs: [a], deps: [b, c]}, b: {cmd: x, deps: [a], outs: [b]}, c: {cmd: x, deps: [a], outs: [c]}, e: {cmd: x, outs: [o]}, f: {cmd: x, outs: [o]}",
+                &["a cycle: a -> b -> a; entangled with it: c", "`o` is an output"],
+            ),
+            ("a: {cmd: x, outs: [s/x], scratch: [s]}", &["lies inside `s` (scratch of stage `a`)"]),
+        ] {
+            let yaml = format!("stages: {{{yaml}}}");
+            let message = graph(&[("pipeline.yaml", &yaml)]).1.unwrap_err().to_string();
+            for want in wants {
+                assert!(message.contains(want) && message.starts_with("pipeline.yaml:1:"), "{yaml}: {message}");
+            }
+        }
+        let (_, clash) = graph(&[
+            ("pipeline.yaml", "data: [{path: sub/raw}]"),
+            ("sub/pipeline.yaml", "stages: {a: {cmd: x, outs: [raw/y]}}"),
+        ]);
+        assert!(clash.unwrap_err().to_string().starts_with("sub/pipeline.yaml:1:29: `sub/raw/y` (an output of"));
+    }
+
+    #[test]
+    fn long_chains_are_no_trouble() {
+        let mut yaml = String::from("stages:\n");
+        for n in 0..10_000 {
+            yaml += &format!("  s{n}:\n    cmd: run {n}\n    deps: [f{}]\n    outs: [f{n}]\n", n + 1);
+        }
+        let (_, graph) = graph(&[("pipeline.yaml", &yaml)]);
+        assert_eq!(graph.unwrap().order()[0], StageId(9999));
+        yaml += "  end: {cmd: x, deps: [f0], outs: [f10000]}\n";
+        let (_, graph) = self::graph(&[("pipeline.yaml", &yaml)]);
+        assert!(graph.unwrap_err().message.contains("-> s1 ->"));
+    }
+}

@@ -68,3 +68,56 @@ pub fn json(value: &Value) -> Json {
         Value::Map(entries) => map_json(entries),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::load::memory::Memory;
+    use super::super::params::read_params;
+    use super::super::stage::Place;
+    use super::*;
+
+    #[test]
+    fn a_stage_with_everything() {
+        let yaml = "
+stages:
+  train:
+    cmd: [a, 'b ${o}']
+    wdir: src/./
+    deps: [/repo/in/x.csv, ../../up, ../../up, https://x.org/y, ./code/, /etc/hosts]
+    params: [lr, {../conf.json: [k]}]
+    env: [B, A, B]
+    scratch: [ckpt/]
+    outs: [m.bin, {/repo/o/x: {cache: false, persist: true, push: false, remote: r, type: t, labels: [l], meta: {k: 1}}}]
+    metrics: [{s.json: {cache: false}}]
+    plots: [{c.csv: {x: step, cache: false}}, d.csv]
+    desc: ${n}
+    meta: {v: '${n}'}
+";
+        let files = Memory::new(&[
+            ("pipeline.yaml", yaml),
+            ("params.yaml", "{n: 5, o: {lr: 0.1}}"),
+            ("src/params.yaml", "lr: 1e-5"),
+            ("conf.json", "{}"),
+        ]);
+        let loaded = files.load();
+        let p = &loaded.pipelines;
+        let stage = &p.stages[0];
+        let params = read_params(&files, stage, &mut Default::default()).unwrap();
+        let shown = describe(p, StageId(0), &RepoPath::root().join("sub").unwrap(), &params);
+        assert_eq!(
+            serde_json::to_string(&shown).unwrap(),
+            concat!(
+                r#"{"address":"../pipeline.yaml:train","cmd":["a","b --lr 0.1"],"wdir":"src","#,
+                r#""deps":["../in/x.csv","../../up","https://x.org/y","code","/etc/hosts"],"#,
+                r#""outs":[{"path":"m.bin"},{"path":"../o/x","cache":false,"persist":true,"remote":"r","push":false,"#,
+                r#""type":"t","labels":["l"],"meta":{"k":1}},{"path":"s.json","cache":false,"metric":true},"#,
+                r#"{"path":"c.csv","cache":false,"plot":{"x":"step"}},{"path":"d.csv","plot":true}],"#,
+                r#""params":{"../conf.json":{},"params.yaml":{"lr":0.00001}},"#,
+                r#""frozen":false,"always_changed":false,"desc":5,"meta":{"v":5},"env":["A","B"],"scratch":["ckpt"]}"#
+            )
+        );
+        let places: Vec<&Place> = stage.deps.iter().map(|d| &d.place).collect();
+        assert_eq!(places[1], &Place::Outside("../up".into()));
+        assert_eq!(places[4], &Place::Outside("/etc/hosts".into()));
+    }
+}

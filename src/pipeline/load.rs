@@ -12,7 +12,7 @@ use super::stage::{FileId, PipelineFile, Pipelines, Place, Stage, StageId};
 use super::vars::{self, Added, Reader};
 use crate::error::Result;
 use crate::path::{RepoPath, normalise};
-use crate::value::node::Node;
+use crate::value::node::{Entry, Node, Tree};
 use crate::value::{Value, decode, yaml};
 
 /// Where files come from: the worktree or a commit.
@@ -134,16 +134,21 @@ fn one(reader: &mut Reader<'_>, path: &RepoPath, left: &mut usize) -> Read {
     };
     let root = match yaml::parse(text) {
         Ok(root) => root,
-        Err(f) => return broken(Problem::new(&name, f.mark, f.message).within(text)),
+        Err(f) => {
+            let problem = Problem::new(&name, f.mark, f.message).within(text);
+            let conflict = text.lines().any(|line| line.starts_with("<<<<<<< "));
+            let hint = "the file holds the marks of a merge conflict; resolve it first";
+            return broken(if conflict { problem.hint(hint) } else { problem });
+        }
     };
     let mut checker = Checker { file: &name, text, problems: Vec::new() };
-    let root = root.filter(|n| !matches!(n.tree, crate::value::node::Tree::Scalar(Value::Null)));
+    let root = root.filter(|n| !matches!(n.tree, Tree::Scalar(Value::Null)));
     let raw = match &root {
         None => Raw::default(),
         Some(root) => {
-            let ours = |key: &str| TOP_KEYS.contains(&key);
-            let entries = root.as_map().unwrap_or_default();
-            if !entries.iter().any(|e| ours(&e.key)) && !(entries.is_empty() && root.as_map().is_some()) {
+            let ours =
+                |entries: &[Entry]| entries.is_empty() || entries.iter().any(|e| TOP_KEYS.contains(&e.key.as_str()));
+            if !root.as_map().is_some_and(ours) {
                 return Read::Foreign;
             }
             checker.file(root)
@@ -207,7 +212,8 @@ fn resolve(
             file.groups.push((stage.name.to_string(), first..file.stages.len()));
         }
     }
-    top_level(reader, path, &folder, raw, &context, checker, &mut file.file, left);
+    let mut expander = Expander { reader, folder: &folder, checker, left };
+    top_level(&mut expander, path, raw, &context, &mut file.file);
     file
 }
 
@@ -225,19 +231,13 @@ fn empty(path: &RepoPath) -> PipelineFile {
     }
 }
 
-#[allow(clippy::too_many_arguments)]
 fn top_level(
-    reader: &mut Reader<'_>,
+    expander: &mut Expander<'_, '_, '_>,
     path: &RepoPath,
-    folder: &RepoPath,
     raw: &Raw<'_>,
     context: &Context<'_>,
-    checker: &mut Checker<'_>,
     file: &mut PipelineFile,
-    left: &mut usize,
 ) {
-    let top = reader.top();
-    let mut expander = Expander { reader, folder, checker, left };
     let mut paths = |items: &[Node], at: &str| -> Vec<String> {
         items.iter().filter_map(|n| expander.string(n, context, at)).map(|p| normalise(&p)).collect()
     };
@@ -259,6 +259,7 @@ fn top_level(
     for item in raw.data {
         let Some(node) = item.get("path").map(|e| &e.value) else { continue };
         let Some(spelling) = expander.string(node, context, "`data`") else { continue };
+        let (top, folder) = (expander.reader.top(), expander.folder);
         let mut builder = Builder { top, file: path, folder, checker: expander.checker };
         file.data.extend(builder.data(&spelling, item.as_map().unwrap_or_default(), node.start));
     }
@@ -267,5 +268,184 @@ fn top_level(
             "{path}:{}:{}: `datasets` is accepted and does nothing; name the files under `deps` or `data`",
             mark.line, mark.column
         ));
+    }
+}
+
+#[cfg(test)]
+pub mod memory {
+    //! Files that tests write down.
+
+    use std::collections::BTreeMap;
+    use std::path::Path;
+
+    use super::*;
+    use crate::error::Error;
+
+    pub struct Memory(BTreeMap<String, String>);
+
+    impl Memory {
+        pub fn new(files: &[(&str, &str)]) -> Memory {
+            Memory(files.iter().map(|(p, t)| (p.to_string(), t.to_string())).collect())
+        }
+
+        pub fn load(&self) -> Loaded {
+            let ours = self.0.keys().filter(|p| p.ends_with("pipeline.yaml"));
+            let paths: Vec<RepoPath> = ours.filter_map(|p| RepoPath::root().join(p)).collect();
+            load(self, &paths, &RepoPath::root())
+        }
+
+        /// All that is wrong, as it would be shown.
+        pub fn broken(&self) -> String {
+            let problems: Vec<Problem> = self.load().broken.into_iter().flat_map(|(_, p)| p).collect();
+            crate::pipeline::problem::render(&problems).to_string()
+        }
+    }
+
+    impl Files for Memory {
+        fn read(&self, place: &Place) -> Result<Option<Vec<u8>>> {
+            let name = place.to_string();
+            if self.0.keys().any(|p| p.starts_with(&format!("{name}/"))) {
+                return Err(Error::usage(format!("{name} is a folder")));
+            }
+            Ok(self.0.get(&name).map(|text| text.as_bytes().to_vec()))
+        }
+
+        fn top(&self) -> &Path {
+            Path::new("/repo")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::memory::Memory;
+    use super::*;
+
+    #[test]
+    fn a_broken_file_does_not_hinder_the_others() {
+        let files = Memory::new(&[
+            ("b/pipeline.yaml", "stages: {s: {cmd: x}}"),
+            ("a/pipeline.yaml", "stages: {s: {}}"),
+            ("k8s/pipeline.yaml", "apiVersion: v1"),
+            ("list/pipeline.yaml", "[1]"),
+            ("pipeline.yaml", ""),
+            ("b/c/pipeline.yaml", "stages: {s: {cmd: x}, t: {cmd: y}}"),
+        ]);
+        let loaded = files.load();
+        let fine: Vec<String> = loaded.pipelines.files.iter().map(|f| f.path.to_string()).collect();
+        assert_eq!(fine, ["pipeline.yaml", "b/pipeline.yaml", "b/c/pipeline.yaml"]);
+        assert_eq!(loaded.pipelines.files[2].stages, [StageId(1), StageId(2)]);
+        assert_eq!(loaded.broken.len(), 1);
+        assert_eq!(loaded.foreign.len(), 2);
+        assert_eq!(
+            files.broken(),
+            "a/pipeline.yaml:1:10: stage `s` has no `cmd`\n  |\n1 | stages: {s: {}}\n  |          ^"
+        );
+    }
+
+    #[test]
+    fn what_lies_in_an_output_is_content() {
+        let files = Memory::new(&[
+            ("pipeline.yaml", "data: [{path: raw}]\nstages: {s: {cmd: x, outs: [gen/deep]}}"),
+            ("raw/x/pipeline.yaml", "stages: {"),
+            ("gen/deep/pipeline.yaml", "stages: {s: {cmd: x, outs: [../../z]}}"),
+            ("m/pipeline.yaml", "stages: {s: {cmd: x}}"),
+            ("z/pipeline.yaml", "stages: {s: {cmd: x, outs: [../m]}}"),
+        ]);
+        let loaded = files.load();
+        let fine: Vec<String> = loaded.pipelines.files.iter().map(|f| f.path.to_string()).collect();
+        assert_eq!(fine, ["pipeline.yaml", "z/pipeline.yaml"]);
+        assert!(loaded.broken.is_empty());
+    }
+
+    #[test]
+    fn all_mistakes_in_one_go() {
+        let files = Memory::new(&[(
+            "sub/pipeline.yaml",
+            "stages:\n  a:\n    cmd: x\n    outz: [y]\n    frozen: 1\n  b:\n    cmd: ''\n    deps: {x: 1}\n  -c:\n    cmd: ${x\n",
+        )]);
+        insta::assert_snapshot!(files.broken(), @r"
+        sub/pipeline.yaml:4:5: unknown key `outz` in stage `a`
+          |
+        4 |     outz: [y]
+          |     ^
+          hint: did you mean `outs`?
+        sub/pipeline.yaml:5:13: stage `a`, `frozen` must be true or false, not a number
+          |
+        5 |     frozen: 1
+          |             ^
+        sub/pipeline.yaml:7:10: stage `b`, `cmd` is empty
+          |
+        7 |     cmd: ''
+          |          ^
+        sub/pipeline.yaml:8:11: stage `b`, `deps` must be a list of strings, not a map
+          |
+        8 |     deps: {x: 1}
+          |           ^
+        sub/pipeline.yaml:9:3: the stage name `-c` looks like an option: it starts with `-`
+          |
+        9 |   -c:
+          |   ^
+        sub/pipeline.yaml:10:10: stage `-c`, `cmd`: a `${` is never closed
+           |
+        10 |     cmd: ${x
+           |          ^
+          hint: write `\${` for a `${` that lockstep shall leave alone
+        ");
+    }
+
+    #[test]
+    fn single_mistakes() {
+        for (yaml, want) in [
+            ("stages: {a: {cmd: x, outs: [../x]}}", "`../x` is outside of the repository"),
+            ("stages: {a: {cmd: x, outs: [/etc/x]}}", "`/etc/x` is outside of the repository"),
+            ("stages: {a: {cmd: x, outs: [s3://b/x]}}", "is no path of the repository"),
+            ("stages: {a: {cmd: x, outs: [.]}}", "holds the pipeline file itself"),
+            ("stages: {a: {cmd: x, outs: [d/.gitignore]}}", "is a file that lockstep or Git itself reads"),
+            ("stages: {a: {cmd: x, outs: [.git/hooks/x]}}", "belongs to Git"),
+            ("stages: {a: {cmd: x, wdir: ../..}}", "outside of the repository"),
+            ("stages: {a: {cmd: x, scratch: [../tmp]}}", "outside of the repository"),
+            ("stages: {a: {cmd: x, wdir: w, scratch: [.]}}", "holds the working folder"),
+            ("stages: {a: {cmd: x, env: ['A=1']}}", "is no name of a variable"),
+            ("data: [{path: ../x}]", "outside of the repository"),
+            ("data: [x]", "must be a map"),
+            ("data: [{}]", "has no `path`"),
+            ("stages: {a: {cmd: 'x ${item}'}}", "cannot find `item`"),
+            ("vars: [{lr: 1}]\nstages: {a: {cmd: 'x ${lrr}'}}", "did you mean `lr`?"),
+            ("vars: [{m: {depth: 1}}]\nstages: {a: {cmd: 'x ${m.deph}'}}", "did you mean `m.depth`?"),
+            ("stages: {a: {matrix: {x: [1]}, do: {cmd: x}}}", "has `do` and no `foreach`"),
+            ("stages: {a: {foreach: [1], do: {cmd: x, matrix: {x: [1]}}}}", "`matrix` cannot stand in `do`"),
+            ("stages: {a: {foreach: [x, x], do: {cmd: x}}}", "makes the stage `a@x` twice"),
+            ("stages: {a: {foreach: [''], do: {cmd: x}}}", "whose key is empty"),
+            ("stages:\n<<<<<<< HEAD\n  a: {cmd: x}\n=======\n  a: {cmd: y}\n>>>>>>> b", "marks of a merge conflict"),
+            ("stagess: {}\nvars: []", "did you mean `stages`?"),
+        ] {
+            let message = Memory::new(&[("pipeline.yaml", yaml)]).broken();
+            assert!(message.contains(want), "{yaml}: {message}");
+        }
+    }
+
+    #[test]
+    fn a_matrix_may_not_explode() {
+        let dim = format!("[{}]", (0..1000).map(|n| n.to_string()).collect::<Vec<_>>().join(", "));
+        let dims: Vec<String> = (0..20).map(|n| format!("d{n}: {dim}")).collect();
+        for n in [2, 20] {
+            let yaml = format!("stages: {{m: {{matrix: {{{}}}, cmd: x}}}}", dims[..n].join(", "));
+            let message = Memory::new(&[("pipeline.yaml", &yaml)]).broken();
+            assert!(message.contains("a repository may have 100000"), "{message}");
+        }
+    }
+
+    #[test]
+    fn what_was_read_is_the_key() {
+        let files =
+            Memory::new(&[("pipeline.yaml", "vars: [v.yaml]\nstages: {a: {cmd: 'x ${v}'}}"), ("v.yaml", "v: 1")]);
+        let inputs = files.load().inputs;
+        let seen: Vec<(String, bool)> = inputs.iter().map(|(p, hash)| (p.to_string(), hash.is_some())).collect();
+        assert_eq!(seen, [("params.yaml".into(), false), ("pipeline.yaml".into(), true), ("v.yaml".into(), true)]);
+        let pipelines = files.load().pipelines;
+        let bytes = postcard::to_stdvec(&pipelines).unwrap();
+        let back: Pipelines = postcard::from_bytes(&bytes).unwrap();
+        assert_eq!(postcard::to_stdvec(&back).unwrap(), bytes);
     }
 }

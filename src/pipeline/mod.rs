@@ -6,12 +6,14 @@
 
 mod build;
 mod context;
+pub mod draw;
 pub mod edit;
 mod expand;
 mod format;
 pub mod graph;
 pub mod listing;
 pub mod load;
+pub mod network;
 pub mod params;
 pub mod problem;
 pub mod stage;

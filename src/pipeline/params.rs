@@ -10,7 +10,28 @@ use crate::value::{Value, read};
 /// Params files, each read and parsed once.
 #[derive(Default)]
 pub struct ParamsCache {
-    files: HashMap<Place, Option<Value>>,
+    files: HashMap<Place, Option<ParamsOf>>,
+}
+
+/// The content of a params file; the index finds its top-level keys, of which there may be thousands.
+struct ParamsOf {
+    value: Value,
+    index: HashMap<String, usize>,
+}
+
+impl ParamsOf {
+    fn new(value: Value) -> ParamsOf {
+        let entries = if let Value::Map(entries) = &value { entries.as_slice() } else { &[] };
+        let index = entries.iter().enumerate().map(|(n, (key, _))| (key.clone(), n)).collect();
+        ParamsOf { value, index }
+    }
+
+    fn get(&self, key: &str) -> Option<&Value> {
+        let Value::Map(entries) = &self.value else { return self.value.get(key) };
+        let (first, rest) = key.split_once('.').map_or((key, None), |(first, rest)| (first, Some(rest)));
+        let found = &entries[*self.index.get(first)?].1;
+        rest.map_or(Some(found), |rest| found.get(rest))
+    }
 }
 
 /// The params of one file by their keys as written; `None` if the file does not exist.
@@ -24,22 +45,51 @@ pub fn read_params(files: &dyn Files, stage: &Stage, cache: &mut ParamsCache) ->
         if !cache.files.contains_key(&file.place) {
             let bytes = files.read(&file.place)?;
             let value = bytes.map(|bytes| read(&file.place.to_string(), &bytes)).transpose()?;
-            cache.files.insert(file.place.clone(), value);
+            cache.files.insert(file.place.clone(), value.map(ParamsOf::new));
         }
-        let value = cache.files.get(&file.place).and_then(Option::as_ref);
-        let values = match (value, &file.keys) {
+        let content = cache.files.get(&file.place).and_then(Option::as_ref);
+        let values = match (content, &file.keys) {
             (None, _) => None,
-            (Some(value), Some(keys)) => {
-                let found = keys.iter().filter_map(|k| value.get(k).map(|v| (k.clone(), v.clone())));
+            (Some(content), Some(keys)) => {
+                let found = keys.iter().filter_map(|k| content.get(k).map(|v| (k.clone(), v.clone())));
                 Some(found.collect())
             }
-            (Some(Value::Map(entries)), None) => Some(entries.iter().cloned().collect()),
-            (Some(other), None) => {
-                let message = format!("{} holds {}, a params file holds a map", file.place, other.kind());
+            (Some(ParamsOf { value: Value::Map(entries), .. }), None) => Some(entries.iter().cloned().collect()),
+            (Some(ParamsOf { value, .. }), None) => {
+                let message = format!("{} holds {}, a params file holds a map", file.place, value.kind());
                 return Err(Error::usage(message));
             }
         };
         out.insert(file.spelled.clone(), values);
     }
     Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::load::memory::Memory;
+    use super::*;
+
+    #[test]
+    fn keys_whole_files_and_missing_ones() {
+        let files = Memory::new(&[
+            (
+                "pipeline.yaml",
+                "stages: {a: {cmd: x, params: [m.l.0, gone, {w.toml: }, {no.yaml: [x]}, {l.json: ['0']}]}}",
+            ),
+            ("params.yaml", "m: {l: [5]}"),
+            ("w.toml", "a = 1\n[b]\nc = 2"),
+            ("l.json", "[7]"),
+        ]);
+        let loaded = files.load();
+        let stage = &loaded.pipelines.stages[0];
+        let params = read_params(&files, stage, &mut ParamsCache::default()).unwrap();
+        assert_eq!(
+            serde_json::to_string(&params).unwrap(),
+            r#"{"l.json":{"0":7},"no.yaml":null,"params.yaml":{"m.l.0":5},"w.toml":{"a":1,"b":{"c":2}}}"#
+        );
+        // params files that no template needs are not read at load
+        let read: Vec<String> = loaded.inputs.iter().map(|(p, _)| p.to_string()).collect();
+        assert_eq!(read, ["params.yaml", "pipeline.yaml"]);
+    }
 }

@@ -44,7 +44,7 @@ pub enum Target {
 }
 
 pub fn has_reference(text: &str) -> bool {
-    text.contains("${") && parts(text).map_or(true, |p| p.iter().any(|p| matches!(p, Part::Ref(_))))
+    text.contains("${") && parts(text).is_ok_and(|p| p.iter().any(|p| matches!(p, Part::Ref(_))))
 }
 
 fn parts(text: &str) -> Result<Vec<Part<'_>>, Bad> {

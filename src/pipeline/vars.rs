@@ -35,7 +35,7 @@ pub fn place(top: &std::path::Path, base: &RepoPath, spelling: &str) -> Place {
         let absolute = normalise(spelling);
         return match RepoPath::from_absolute(top, std::path::Path::new(&absolute)) {
             Some(path) => Place::Repo(path),
-            None => Place::Outside(spelling.to_string()),
+            None => Place::Outside(absolute),
         };
     }
     match base.join(spelling) {
@@ -99,7 +99,7 @@ pub fn defaults(reader: &mut Reader<'_>, folder: &RepoPath, context: &mut Contex
     {
         // nothing is defined yet, so nothing can be redefined
         let _ = context.merge(map);
-        context.files.insert(place.to_string(), None);
+        Rc::make_mut(&mut context.files).insert(place.to_string(), None);
     }
     Ok(())
 }
@@ -163,7 +163,7 @@ fn file(
     };
     let VarTree::Map(map) = &var.tree else { return Ok(None) };
     if keys.is_empty() {
-        context.files.insert(id, None);
+        Rc::make_mut(&mut context.files).insert(id, None);
         return Ok(Some(var));
     }
     let mut chosen = super::context::VarMap::default();
@@ -173,6 +173,10 @@ fn file(
             None => return here(format!("{path} has no key `{key}`")),
         }
     }
-    context.files.entry(id).or_insert_with(|| Some(Vec::new())).get_or_insert_with(Vec::new).extend(keys);
+    Rc::make_mut(&mut context.files)
+        .entry(id)
+        .or_insert_with(|| Some(Vec::new()))
+        .get_or_insert_with(Vec::new)
+        .extend(keys);
     Ok(Some(Rc::new(Var { tree: VarTree::Map(chosen), source: var.source.clone() })))
 }

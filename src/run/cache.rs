@@ -8,14 +8,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::lock::{self, Lock, StageLock};
-use crate::pipeline::stage::Stage;
-use crate::project::Project;
-use crate::run::fresh::{Facts, always_runs};
+use crate::pipeline::stage::{Stage, StageId};
+use crate::project::{Definitions, Project};
+use crate::run::fresh::{self, Facts, always_runs};
+use crate::run::look::Look;
 use crate::store::{ObjectId, Store};
 use crate::value::Value;
 
 /// The version of the entries.
-const VERSION: u32 = 1;
+pub const VERSION: u32 = 1;
 
 /// When, where and by whom a stage was run. Never part of the lock.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -56,12 +57,25 @@ pub fn put(store: &Store, entry: &StageLock, record: &RunRecord) -> Result<()> {
         manifest: lock::manifest(entry),
     };
     let bytes = serde_json::to_vec_pretty(&file).unwrap_or_default();
-    store.put_run(&entry.key, &bytes)
+    store.put_run(&entry.key.hex(), &bytes)
 }
 
 /// Earlier results of a key, the newest first. What cannot be read is passed over: it is a miss.
 pub fn get(store: &Store, key: &ObjectId) -> Vec<(StageLock, RunRecord)> {
-    store.get_runs(key).unwrap_or_default().iter().filter_map(|bytes| parse(bytes, key)).collect()
+    store.get_runs(&key.hex()).unwrap_or_default().found.iter().filter_map(|bytes| parse(bytes, key)).collect()
+}
+
+/// Withdraws the results under the key that a stage has now, and under the one that its lock entry has. Says how many
+/// went.
+pub fn drop_stage(project: &Project, definitions: &Definitions, id: StageId, look: &mut Look) -> Result<usize> {
+    let stage = definitions.pipelines.stage(id);
+    let locked = project.locks(definitions)?.of(stage.file).stages.get(&stage.name).map(|entry| entry.key);
+    let now = fresh::entry(stage, &project.shell(), &look.facts(id)?, &[]).key;
+    let mut gone = project.store().drop_runs(&now.hex())?;
+    if let Some(key) = locked.filter(|key| *key != now) {
+        gone += project.store().drop_runs(&key.hex())?;
+    }
+    Ok(gone)
 }
 
 fn parse(bytes: &[u8], key: &ObjectId) -> Option<(StageLock, RunRecord)> {

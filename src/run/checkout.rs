@@ -12,7 +12,7 @@ use crate::run::journal::Journal;
 use crate::run::look::{IgnoreRules, Look};
 use crate::run::select::Selected;
 use crate::run::workspace;
-use crate::store::Pin;
+use crate::store::{Pin, restore};
 
 #[derive(Clone, Debug, Default)]
 pub struct Options {
@@ -59,7 +59,7 @@ pub fn checkout(
             continue;
         }
         crate::store::inside(project.top(), path)?;
-        if !project.store().contains(&pin)? {
+        if !project.store().contains(&pin) {
             if !fits {
                 done.missing.push(path.clone());
             }
@@ -68,7 +68,7 @@ pub fn checkout(
         if let Some(now) = now
             && !fits
             && !options.force
-            && !project.store().contains(&now)?
+            && !project.store().contains(&now)
         {
             done.unsaved.push(path.clone());
             continue;
@@ -87,7 +87,7 @@ pub fn checkout(
     for (path, pin, is_there) in todo {
         let aside = if is_there { asides.take(path)? } else { None };
         let rules = IgnoreRules(&definitions.rules);
-        match project.store().restore(project.index(), project.top(), path, &pin, &rules, sink) {
+        match restore(project.store(), project.index(), path, &pin, &rules, sink) {
             Ok(()) => {
                 if let Some(aside) = aside {
                     aside.forget();

@@ -20,7 +20,7 @@ use crate::run::record::{Job, record_now};
 use crate::run::select::Selected;
 use crate::run::status::sentence;
 use crate::run::{ignore, workspace};
-use crate::store::{Ask, Pin};
+use crate::store::{Pin, Place as Spot};
 
 #[derive(Clone, Debug, Default)]
 pub struct Options {
@@ -53,6 +53,18 @@ pub fn commit(
     confirm: &dyn Fn(&Doubt) -> Result<()>,
 ) -> Result<Committed> {
     let _lock = workspace::take(project, &options.command, options.wait, sink)?;
+    commit_held(project, definitions, selected, options, sink, confirm)
+}
+
+/// The same, where the workspace lock is held already.
+pub fn commit_held(
+    project: &Project,
+    definitions: &Definitions,
+    selected: &Selected,
+    options: &Options,
+    sink: &dyn Sink,
+    confirm: &dyn Fn(&Doubt) -> Result<()>,
+) -> Result<Committed> {
     put_asides_back(project, &Asides::new(project.state_dir().join("aside"), project.top().into()), sink)?;
     let mut look = Look::new(project, definitions, sink);
     let mut locks = project.locks(definitions)?;
@@ -114,7 +126,7 @@ pub fn commit(
         }
     }
     let chosen = committed.stages.iter().copied().collect();
-    committed.written = ignore::write(project, definitions, &locks, &chosen)?;
+    committed.written = ignore::write(project, definitions, &locks, &chosen)?.written;
     committed.written.extend(recovered);
     let records: Vec<Record> = jobs.iter().filter_map(|j| j.record.clone()).collect();
     record_now(project, sink, &mut journal, jobs)?;
@@ -159,7 +171,7 @@ pub fn commit_kept(
             crate::run::aside::move_to(&kept, &out.path.on_disk(project.top()))?;
         }
     }
-    let asks: Vec<Ask> = stage.outs.iter().map(|o| Ask::repo(&o.path)).collect();
+    let asks: Vec<Spot> = stage.outs.iter().map(|o| Spot::from(&o.path)).collect();
     let now = look(project, definitions, &asks, sink);
     let mut store: Vec<(RepoPath, Pin)> = Vec::new();
     for (out, now) in stage.outs.iter().zip(now) {
@@ -181,7 +193,7 @@ pub fn commit_kept(
     let run = cache::is_cacheable(stage).then(|| cache::record_now(project, 0.0, &None));
     let change = Change::Stage { name: stage.name.clone(), old: old.map(Box::new), new: Box::new(entry) };
     let record = Record { lock: Project::lock_path(file), change };
-    let written = ignore::write(project, definitions, &locks, &[id].into())?;
+    let written = ignore::write(project, definitions, &locks, &[id].into())?.written;
     let records = vec![record.clone()];
     let job = Job { stage: Some(id), store, run, record: Some(record), replaced, log: Some(log.clone()) };
     record_now(project, sink, &mut journal, vec![job])?;

@@ -1,34 +1,31 @@
 //! Tracked data that stages need: pinned and stored where it changed, restored where it is missing.
 
+use std::collections::BTreeSet;
+
 use crate::error::{Error, Result};
 use crate::event::{Event, Sink};
 use crate::path::RepoPath;
-use crate::pipeline::stage::{Data, Pipelines, Place, StageId};
+use crate::pipeline::stage::{Data, StageId};
 use crate::project::{Definitions, Project};
 use crate::run::journal::{Change, Record};
 use crate::run::look::IgnoreRules;
 use crate::run::record::Job;
 use crate::run::repro::Run;
 use crate::run::select::Selected;
-use crate::store::{Ask, Pin};
+use crate::store::{self, Pin, Place as Spot, difference, restore as restore_path};
 
 /// The data that these stages read, or that was named itself: file and position of each entry.
-pub fn needed(pipelines: &Pipelines, stages: &[StageId], named: &[RepoPath]) -> Vec<(usize, usize)> {
-    let mut found = Vec::new();
-    for (f, file) in pipelines.files.iter().enumerate() {
+pub fn needed(definitions: &Definitions, stages: &[StageId], named: &[RepoPath]) -> Vec<(usize, usize)> {
+    let read = stages.iter().flat_map(|id| definitions.graph.data(*id)).map(|(f, d)| (f.0 as usize, *d as usize));
+    let mut found: BTreeSet<(usize, usize)> = read.collect();
+    for (f, file) in definitions.pipelines.files.iter().enumerate() {
         for (d, data) in file.data.iter().enumerate() {
-            let reads = |id: &StageId| {
-                pipelines.stage(*id).deps.iter().any(|dep| match &dep.place {
-                    Place::Repo(path) => path.is_in(&data.path) || data.path.is_in(path),
-                    _ => false,
-                })
-            };
-            if named.iter().any(|n| n.is_in(&data.path)) || stages.iter().any(reads) {
-                found.push((f, d));
+            if named.iter().any(|n| n.is_in(&data.path)) {
+                found.insert((f, d));
             }
         }
     }
-    found
+    found.into_iter().collect()
 }
 
 /// Brings the needed data and the lock together. Returns what the recorder has to do; missing data is back when this
@@ -36,7 +33,7 @@ pub fn needed(pipelines: &Pipelines, stages: &[StageId], named: &[RepoPath]) -> 
 pub(super) fn pin(run: &mut Run, selected: &Selected) -> Result<Vec<Job>> {
     let mut jobs = Vec::new();
     let definitions = run.definitions;
-    for (f, d) in needed(&definitions.pipelines, &selected.stages, &selected.data) {
+    for (f, d) in needed(definitions, &selected.stages, &selected.data) {
         let file = &definitions.pipelines.files[f];
         let data = &file.data[d];
         let locked = run.locks.0[f].data.get(&data.spelled).copied();
@@ -49,7 +46,7 @@ pub(super) fn pin(run: &mut Run, selected: &Selected) -> Result<Vec<Job>> {
                     run.outcome.stale_data.push(data.path.clone());
                     continue;
                 }
-                let summary = summary(run.project, locked.as_ref(), &now);
+                let summary = summary(run.project, &data.path, locked.as_ref(), &now);
                 run.sink.event(Event::DataPinned { path: &data.path, summary: &summary });
                 let record = Record {
                     lock: Project::lock_path(&file.path),
@@ -74,12 +71,12 @@ pub(super) fn pin(run: &mut Run, selected: &Selected) -> Result<Vec<Job>> {
 }
 
 fn store_again(project: &Project, data: &Data, pin: Pin, no_commit: bool) -> Option<Job> {
-    let ask = Ask::repo(&data.path);
-    let generation = project.store().generation().ok();
+    let ask = Spot::from(&data.path);
+    let generation = project.store().generation();
     if no_commit || generation.is_some_and(|g| project.index().is_stored(&ask, &pin, g)) {
         return None;
     }
-    if project.store().contains(&pin).unwrap_or(false) {
+    if project.store().contains(&pin) {
         if let Some(g) = generation {
             project.index().mark_stored(&ask, &pin, g);
         }
@@ -90,13 +87,13 @@ fn store_again(project: &Project, data: &Data, pin: Pin, no_commit: bool) -> Opt
 }
 
 pub fn restore(project: &Project, definitions: &Definitions, sink: &dyn Sink, data: &Data, pin: &Pin) -> Result<()> {
-    if !project.store().contains(pin)? {
+    if !project.store().contains(pin) {
         return Err(Error::missing(format!("the data {} is neither in the workspace nor in the store", data.path))
             .hint("fetch it: lockstep pull"));
     }
     crate::store::inside(project.top(), &data.path)?;
     let rules = IgnoreRules(&definitions.rules);
-    project.store().restore(project.index(), project.top(), &data.path, pin, &rules, sink)?;
+    restore_path(project.store(), project.index(), &data.path, pin, &rules, sink)?;
     sink.event(Event::Note { text: &format!("{} was missing and is back from the store", data.path) });
     Ok(())
 }
@@ -106,13 +103,23 @@ fn same(a: &Pin, b: &Pin) -> bool {
 }
 
 /// `+12 −0 ~3 files, pinned`, where the old tree is known.
-pub fn summary(project: &Project, old: Option<&Pin>, new: &Pin) -> String {
+pub fn summary(project: &Project, path: &RepoPath, old: Option<&Pin>, new: &Pin) -> String {
     let count = |n: u64| if n == 1 { "1 file".to_string() } else { format!("{n} files") };
     match old {
-        Some(old) if old.is_dir() && new.is_dir() => match project.store().difference(old, new, project.index()) {
-            Ok(d) => format!("+{} −{} ~{} files, pinned", d.added, d.removed, d.changed),
-            Err(_) => format!("{} now, pinned", count(new.files.unwrap_or(1))),
-        },
+        Some(old) if old.is_dir() && new.is_dir() => {
+            match difference(project.store(), project.index(), old, &Spot::from(path)) {
+                Ok(found) => {
+                    let n = |change| found.iter().filter(|(c, _)| *c == change).count();
+                    format!(
+                        "+{} −{} ~{} files, pinned",
+                        n(store::Change::Added),
+                        n(store::Change::Removed),
+                        n(store::Change::Changed)
+                    )
+                }
+                Err(_) => format!("{} now, pinned", count(new.files.unwrap_or(1))),
+            }
+        }
         Some(_) => "changed, pinned".into(),
         None => format!("{}, pinned", count(new.files.unwrap_or(1))),
     }

@@ -61,8 +61,8 @@ pub fn plan<'a>(
         if matches!(result, StageResult::Ran | StageResult::Restored) {
             touched.insert(*id);
         }
-        let (seconds, saved, exit, tail) = Default::default();
-        outcome.stages.push(StageOutcome { id: *id, result, reasons, seconds, saved, error, exit, tail });
+        let (seconds, saved, exit, stopped, tail) = Default::default();
+        outcome.stages.push(StageOutcome { id: *id, result, reasons, seconds, saved, error, exit, stopped, tail });
     }
     Ok(outcome)
 }
@@ -102,7 +102,7 @@ fn known(
         return false;
     }
     let key = fresh::entry(stage, &project.shell(), facts, &[]).key;
-    let complete = |e: &StageLock| e.outs.values().all(|o| project.store().contains(&o.pin).unwrap_or(false));
+    let complete = |e: &StageLock| e.outs.values().all(|o| project.store().contains(&o.pin));
     entry.is_some_and(|e| e.key == key && complete(e))
         || cache::get(project.store(), &key).iter().any(|(e, _)| cache::fits(e, facts) && complete(e))
 }

@@ -5,14 +5,13 @@
 //! last good outputs again.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::AtomicI32;
 use std::time::Instant;
 
 use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Sink};
 use crate::lock::{self, Lock, StageLock};
-use crate::path::RepoPath;
 use crate::pipeline::params::{ParamsCache, read_params};
 use crate::pipeline::stage::{Out, Place, Stage};
 use crate::project::{Definitions, Project};
@@ -21,8 +20,10 @@ use crate::run::cache::RunRecord;
 use crate::run::fresh::{self, Facts};
 use crate::run::local::{self, Exit};
 use crate::run::logs::{Logs, RunLog};
-use crate::run::look::{IgnoreRules, ask, look};
-use crate::store::{Ask, ObjectId, Pin};
+use crate::run::look::{IgnoreRules, look, spot};
+use crate::run::pty::Owner;
+use crate::run::watchdog::Watchdog;
+use crate::store::{ObjectId, Pin, Place as Spot};
 
 /// What a worker has to know.
 pub struct Context<'a> {
@@ -31,10 +32,14 @@ pub struct Context<'a> {
     pub sink: &'a dyn Sink,
     pub asides: &'a Asides,
     pub logs: &'a Logs,
-    /// The watchdog's process group.
-    pub group: i32,
+    /// Whose process group commands join.
+    pub watchdog: Option<Arc<Watchdog>>,
     /// Becomes the number of a signal when the user wants an end.
     pub signal: &'a AtomicI32,
+    /// The stage owns the user's terminal while it runs; a Ctrl-C that is typed then is noted here.
+    pub terminal: Option<&'a AtomicI32>,
+    /// No other stage runs: its output is handed on as it comes.
+    pub alone: bool,
 }
 
 pub struct Task<'a> {
@@ -55,9 +60,15 @@ pub struct Done {
     pub seconds: f64,
     /// The outputs that it replaces.
     pub replaced: Vec<Aside>,
-    pub log: RunLog,
-    /// Of the run whose result was restored.
-    pub restored: Option<RunRecord>,
+    /// Of a run, or of a restore that replaced something.
+    pub log: Option<RunLog>,
+    pub how: How,
+}
+
+pub enum How {
+    Ran,
+    /// With the record of the run whose result it is, where that is known.
+    Restored(Option<RunRecord>),
 }
 
 pub struct Failure {
@@ -84,7 +95,7 @@ impl Context<'_> {
         let (error, exit) = match ended {
             Ok(Ok((entry, pins))) => {
                 self.empty_scratch(task);
-                return Ok(Done { entry, pins, seconds, replaced, log, restored: None });
+                return Ok(Done { entry, pins, seconds, replaced, log: Some(log), how: How::Ran });
             }
             Ok(Err(exit)) => (failed(task, exit), Some(exit)),
             Err(error) => (error, None),
@@ -116,14 +127,7 @@ impl Context<'_> {
                     replaced.extend(self.asides.take(&out.path)?);
                 }
                 let index = self.project.index();
-                store.restore(
-                    index,
-                    self.project.top(),
-                    &out.path,
-                    pin,
-                    &IgnoreRules(&self.definitions.rules),
-                    self.sink,
-                )
+                crate::store::restore(store, index, &out.path, pin, &IgnoreRules(&self.definitions.rules), self.sink)
             })();
             if let Err(error) = one {
                 for aside in replaced {
@@ -134,16 +138,10 @@ impl Context<'_> {
                 return Err(error);
             }
         }
-        let log = match log {
-            Some(log) => log,
-            None => RunLog { dir: self.project.logs_dir() },
-        };
-        // The entry keeps the spelling that it has; only what the definition says anew is taken from there.
-        let mut facts_entry = fresh::entry(task.stage, &self.project.shell(), &task.facts, &pins);
-        if facts_entry.key == entry.key {
-            facts_entry = StageLock { cmd: facts_entry.cmd, ..entry };
-        }
-        Ok(Done { entry: facts_entry, pins, seconds: started.elapsed().as_secs_f64(), replaced, log, restored: record })
+        // The entry keeps the spelling that it has; how the command is written is taken from the definition.
+        let entry = StageLock { cmd: fresh::command(task.stage), ..entry };
+        let seconds = started.elapsed().as_secs_f64();
+        Ok(Done { entry, pins, seconds, replaced, log, how: How::Restored(record) })
     }
 
     fn set_aside(&self, task: &Task, replaced: &mut Vec<Aside>) -> Result<()> {
@@ -156,7 +154,7 @@ impl Context<'_> {
 
     fn commands(&self, task: &Task, log: &RunLog) -> Result<Exit> {
         let stage = task.stage;
-        let wdir = folder_inside(self.project.top(), &stage.wdir)?;
+        let wdir = self.project.folder(&stage.wdir)?;
         if !wdir.is_dir() {
             return Err(Error::missing(format!(
                 "the working folder {} of stage {} does not exist",
@@ -173,22 +171,34 @@ impl Context<'_> {
             .map(|(name, value)| (name.to_string(), value.clone()))
             .collect();
         let commands = stage.cmd.iter().map(|item| local::command_line(&shell, item)).collect();
-        let job = local::Job { commands, wdir, env, log: log.output(), group: self.group, signal: self.signal };
+        let owner = self.watchdog.clone().zip(self.terminal).map(|(watchdog, signal)| Owner { watchdog, signal });
+        let group = self.watchdog.as_ref().map_or(0, |w| w.group());
+        let (terminal, signal) = (owner, self.signal);
+        let job = local::Job { commands, wdir, env, log: log.output(), group, signal, terminal, raw: self.alone };
         let inherited: Vec<String> = self.project.around.env.keys().cloned().collect();
         log.describe(&job.wdir, &job.commands, &job.env, &inherited)?;
         let mut told = false;
-        local::run(&job, &mut |line| self.sink.event(Event::StageOutput { stage: &task.address, line }), &mut || {
+        let mut hear = |bytes: &[u8]| {
+            let stage = &task.address;
+            self.sink.event(match self.alone {
+                true => Event::StageBytes { bytes },
+                false => Event::StageOutput { stage, line: bytes },
+            });
+        };
+        let ended = local::run(&job, &mut hear, &mut || {
             if !told && let Some(what) = self.changed_inputs(task) {
                 told = true;
                 let text = format!("{what} changed while stage {} reads it: the stage will fail", task.address);
                 self.sink.event(Event::Warning { text: &text });
             }
-        })
+        });
+        self.sink.event(Event::CommandsOver { stage: &task.address });
+        ended
     }
 
     /// The names of the inputs that are not what they were when the stage began.
     fn changed_inputs(&self, task: &Task) -> Option<String> {
-        let asks: Vec<Ask> = task.stage.deps.iter().map(|d| ask(&d.place)).collect();
+        let asks: Vec<Spot> = task.stage.deps.iter().map(|d| spot(&d.place, self.project.top())).collect();
         let now = look(self.project, self.definitions, &asks, self.sink);
         let mut changed: Vec<String> = Vec::new();
         for ((dep, before), now) in task.stage.deps.iter().zip(&task.facts.deps).zip(now) {
@@ -229,7 +239,7 @@ impl Context<'_> {
         for out in &stage.outs {
             crate::store::inside(self.project.top(), &out.path)?;
         }
-        let asks: Vec<Ask> = stage.outs.iter().map(|o| Ask::repo(&o.path)).collect();
+        let asks: Vec<Spot> = stage.outs.iter().map(|o| Spot::from(&o.path)).collect();
         let pins = look(self.project, self.definitions, &asks, self.sink).into_iter().collect::<Result<Vec<_>>>()?;
         if let Some((out, _)) = stage.outs.iter().zip(&pins).find(|(_, pin)| pin.is_none()) {
             let wrote = "its commands ended well, but wrote no such file or folder";
@@ -275,7 +285,8 @@ impl Context<'_> {
             match aside.put_back(top) {
                 Ok(()) => {
                     if let Some(pin) = self.before(task, &out) {
-                        self.project.index().trust(&Ask::repo(&out), &pin);
+                        // A row that cannot be refreshed costs a hash at the next look, nothing else.
+                        let _ = self.project.index().trust(&Spot::from(&out), &pin);
                     }
                     back.push(out.to_string());
                 }
@@ -336,13 +347,6 @@ impl Context<'_> {
     }
 }
 
-/// A folder on disk, if it does not lead out of the repository; the top itself is one.
-fn folder_inside(top: &Path, folder: &RepoPath) -> Result<PathBuf> {
-    let within = folder.join("x").unwrap_or_default();
-    let within = crate::store::inside(top, &within)?;
-    Ok(within.parent().map(Path::to_path_buf).unwrap_or(within))
-}
-
 /// Scalars of small metrics files go into the lock.
 pub fn record_metrics(project: &Project, stage: &Stage, entry: &mut StageLock) {
     for out in stage.outs.iter().filter(|o| o.metric) {
@@ -359,7 +363,10 @@ pub fn record_metrics(project: &Project, stage: &Stage, entry: &mut StageLock) {
 
 fn failed(task: &Task, exit: Exit) -> Error {
     let how = match exit {
-        Exit::Signal(n) => format!("was ended by signal {n}"),
+        Exit::Signal(n) => match signal_hook::low_level::signal_name(n) {
+            Some(name) => format!("was ended by {name}"),
+            None => format!("was ended by signal {n}"),
+        },
         Exit::Code(n) => format!("failed with exit code {n}"),
         Exit::Fine => "failed".into(),
     };

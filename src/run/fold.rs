@@ -6,31 +6,47 @@ use crate::error::Result;
 use crate::event::{Event, Sink};
 use crate::lock::{Lock, StageLock};
 use crate::path::RepoPath;
-use crate::pipeline::stage::{FileId, StageId};
+use crate::pipeline::load::Files;
+use crate::pipeline::stage::{FileId, Place, StageId};
 use crate::project::{Definitions, Locks, Project, write_lock};
 use crate::run::aside::{Asides, move_to};
 use crate::run::fresh::judge;
 use crate::run::journal::{self, Change, Journal, Record};
 use crate::run::logs::Logs;
 use crate::run::look::Look;
+use crate::store::ObjectId;
 
 /// What a run began with: at its end it shows who else was at work.
 pub struct Began {
-    /// By path of the lock file.
-    locks: BTreeMap<RepoPath, Lock>,
+    /// BLAKE3 of each lock file that may be written; `None` if there was none.
+    bytes: BTreeMap<RepoPath, Option<ObjectId>>,
+    /// Those that are to be tidied.
+    untidy: BTreeMap<RepoPath, Lock>,
     /// What Git had checked out.
     head: Option<String>,
 }
 
 impl Began {
-    /// `locks` as they stand on disk; those of `files` will matter.
-    pub fn now(project: &Project, definitions: &Definitions, locks: &Locks, files: BTreeSet<FileId>) -> Began {
+    /// `locks` as they stand on disk.
+    pub fn now(
+        project: &Project,
+        definitions: &Definitions,
+        locks: &Locks,
+        files: BTreeSet<FileId>,
+        untidy: &[FileId],
+    ) -> Result<Began> {
         let path = |f: FileId| Project::lock_path(&definitions.pipelines.file(f).path);
-        Began {
-            locks: files.into_iter().map(|f| (path(f), locks.of(f).clone())).collect(),
-            head: project.repo.head().ok().flatten(),
+        let mut bytes = BTreeMap::new();
+        for file in files {
+            bytes.insert(path(file), hash(project, &path(file))?);
         }
+        let untidy = untidy.iter().map(|f| (path(*f), locks.of(*f).clone())).collect();
+        Ok(Began { bytes, untidy, head: project.repo.head().ok().flatten() })
     }
+}
+
+fn hash(project: &Project, lock: &RepoPath) -> Result<Option<ObjectId>> {
+    Ok(project.files().read(&Place::Repo(lock.clone()))?.map(|bytes| ObjectId::of(&bytes)))
 }
 
 /// Folds what a run recorded. Where Git checked out something else meanwhile, or another program wrote to a lock, only
@@ -44,6 +60,9 @@ pub fn fold_run(
     tidy: &[FileId],
     sink: &dyn Sink,
 ) -> Result<Vec<RepoPath>> {
+    if records.is_empty() && tidy.is_empty() {
+        return Ok(Vec::new());
+    }
     let is_current = project.is_current(definitions);
     if !is_current {
         let text = "pipeline.yaml was edited while the run went on: it ran what was written there when it began";
@@ -52,7 +71,7 @@ pub fn fold_run(
     let moved = project.repo.head().ok().flatten() != began.head;
     let mut doubtful = BTreeSet::new();
     for path in records.iter().map(|r| &r.lock).collect::<BTreeSet<_>>() {
-        if moved || project.read_lock(path)?.unwrap_or_default() != began.locks.get(path).cloned().unwrap_or_default() {
+        if moved || began.bytes.get(path) != Some(&hash(project, path)?) {
             doubtful.insert(path.clone());
         }
     }
@@ -114,7 +133,7 @@ fn fold(
                 sink.event(Event::Warning { text: &text });
             }
         }
-        if let (Some(file), Some(began)) = (tidy.get(path), began.and_then(|b| b.locks.get(path))) {
+        if let (Some(file), Some(began)) = (tidy.get(path), began.and_then(|b| b.untidy.get(path))) {
             drop_foreign(&mut lock, began, definitions, *file);
         }
         if on_disk.as_ref() != Some(&lock) && !(on_disk.is_none() && lock == Lock::default()) {
@@ -145,6 +164,20 @@ fn apply(lock: &mut Lock, change: &Change) -> bool {
             fits
         }
     }
+}
+
+/// Has the lock entries of stages or data that its pipeline file no longer has?
+pub fn is_untidy(definitions: &Definitions, locks: &Locks, file: FileId) -> bool {
+    let before = locks.of(file);
+    if before.stages.len() <= definitions.pipelines.file(file).stages.len() && before.data.is_empty() {
+        let names = definitions.pipelines.file(file).stages.iter().map(|id| &definitions.pipelines.stage(*id).name);
+        if names.filter(|name| before.stages.contains_key(*name)).count() == before.stages.len() {
+            return false;
+        }
+    }
+    let mut after = before.clone();
+    drop_foreign(&mut after, before, definitions, file);
+    after != *before
 }
 
 /// Blocks of stages and data that the file does not have. What somebody wrote while the run went on stays.

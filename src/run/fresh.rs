@@ -277,3 +277,129 @@ pub fn entry(stage: &Stage, shell: &Option<String>, facts: &Facts, outs: &[Optio
 fn out_lock(out: &Out, pin: Pin) -> OutLock {
     OutLock { pin, cache: out.cache, persist: out.persist, metrics: BTreeMap::new() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::load::memory::Memory;
+
+    const BASE: &str = "cmd: run, wdir: w, deps: [d, e], params: [{p.yaml: [k, l]}], env: [E], outs: [o, q]";
+
+    fn stage(keys: &str) -> Stage {
+        let text = format!("stages:\n  s: {{{keys}}}\n");
+        Memory::new(&[("pipeline.yaml", &text)]).load().pipelines.stages.remove(0)
+    }
+
+    fn pin(n: u8) -> Pin {
+        Pin { id: ObjectId([n; 32]), size: 1, files: None, executable: false }
+    }
+
+    fn facts() -> Facts {
+        let params = [("k".to_string(), Value::Int(1)), ("l".to_string(), Value::Null)].into();
+        Facts {
+            deps: vec![Some(pin(1)), Some(pin(2))],
+            params: [("p.yaml".to_string(), Some(params))].into(),
+            env: vec![Some("x".into())],
+            outs: vec![Some(pin(3)), Some(pin(4))],
+        }
+    }
+
+    /// The reasons of a stage whose last run was that of `BASE` with `facts()`.
+    fn judged(keys: &str, now: &Facts) -> Vec<String> {
+        let base = stage(BASE);
+        let entry = entry(&base, &None, &facts(), &facts().outs);
+        let reasons = judge(&stage(keys), &None, now, Some(&entry));
+        reasons.iter().map(crate::run::status::sentence).collect()
+    }
+
+    #[test]
+    fn what_changed_in_the_definition() {
+        let rows: [(&str, &[&str]); 10] = [
+            (BASE, &[]),
+            (
+                "cmd: [run], wdir: w, deps: [e, d], params: [{p.yaml: [l, k]}], env: [E], outs: [q, o], desc: x, meta: 1",
+                &[],
+            ),
+            (
+                "cmd: run 2, wdir: w, deps: [d, e], params: [{p.yaml: [k, l]}], env: [E], outs: [o, q]",
+                &["cmd changed: run → run 2"],
+            ),
+            (
+                "cmd: run, wdir: v, deps: [d, e], params: [{p.yaml: [k, l]}], env: [E], outs: [o, q]",
+                &["wdir changed: w → v"],
+            ),
+            (
+                "cmd: run, wdir: w, deps: [d], params: [{p.yaml: [k, l]}], env: [E], outs: [o, q]",
+                &["deps changed: e removed"],
+            ),
+            (
+                "cmd: run, wdir: w, deps: [d, e], params: [{p.yaml: [k]}], env: [E], outs: [o, q]",
+                &["params changed: l removed"],
+            ),
+            (
+                "cmd: run, wdir: w, deps: [d, e], params: [{p.yaml: [k, l]}], outs: [o, q]",
+                &["env E \"x\" → not declared"],
+            ),
+            (
+                "cmd: run, wdir: w, deps: [d, e], params: [{p.yaml: [k, l]}], env: [E], outs: [o]",
+                &["outs changed: q removed"],
+            ),
+            (
+                "cmd: run, wdir: w, deps: [d, e], params: [{p.yaml: [k, l]}], env: [E], outs: [o, {q: {cache: false}}]",
+                &["outs changed: q has other flags now"],
+            ),
+            (
+                "cmd: run, wdir: w, deps: [d, e], params: [{p.yaml: [k, l]}], env: [E], outs: [o, q], always_changed: true",
+                &["always runs"],
+            ),
+        ];
+        for (keys, want) in rows {
+            let mut now = facts();
+            // The order of the facts is that of the stage's own lists.
+            if keys.contains("deps: [e, d]") {
+                now.deps.reverse();
+                now.outs.reverse();
+            }
+            assert_eq!(judged(keys, &now), want, "{keys}");
+        }
+    }
+
+    #[test]
+    fn what_changed_in_the_workspace() {
+        let with = |change: fn(&mut Facts)| {
+            let mut now = facts();
+            change(&mut now);
+            judged(BASE, &now)
+        };
+        let set = |key: &str, value: Value| {
+            let mut now = facts();
+            if let Some(Some(values)) = now.params.get_mut("p.yaml") {
+                values.insert(key.into(), value);
+            }
+            judged(BASE, &now)
+        };
+        assert_eq!(with(|f| f.deps[0] = Some(pin(9))), ["dep d changed"]);
+        assert_eq!(with(|f| f.deps[1] = None), ["dep e is missing"]);
+        assert_eq!(with(|f| f.deps[1] = Some(Pin { executable: true, ..pin(2) })), ["dep e changed"]);
+        assert_eq!(with(|f| f.outs[0] = None), ["output o is missing"]);
+        assert_eq!(with(|f| f.outs[1] = Some(pin(9))), ["output q changed"]);
+        assert_eq!(with(|f| f.env[0] = None), ["env E \"x\" → unset"]);
+        assert_eq!(with(|f| f.env[0] = Some(String::new())), ["env E \"x\" → \"\""]);
+        assert_eq!(set("k", Value::Float(1.0)), [""; 0]);
+        assert_eq!(set("k", Value::Bool(true)), ["param p.yaml:k 1 → true"]);
+        assert_eq!(set("l", Value::Str("null".into())), ["param p.yaml:l null → \"null\""]);
+        assert_eq!(
+            with(|f| drop(f.params.insert("p.yaml".into(), None))),
+            ["param p.yaml:k 1 → none", "param p.yaml:l null → none"]
+        );
+    }
+
+    #[test]
+    fn frozen_stages_care_for_their_outputs_alone() {
+        let mut now = facts();
+        (now.deps[0], now.outs[0]) = (None, None);
+        assert_eq!(judged(&format!("{BASE}, frozen: true"), &now), ["output o is missing"]);
+        assert_eq!(judge(&stage("cmd: x"), &None, &Facts::default(), None), [Reason::Always]);
+        assert_eq!(judge(&stage(BASE), &None, &facts(), None), [Reason::NeverRun]);
+    }
+}

@@ -5,11 +5,19 @@ use std::collections::{BTreeMap, HashSet};
 use crate::error::{Error, Kind, Result};
 use crate::git::excludes;
 use crate::path::RepoPath;
-use crate::pipeline::stage::{FileId, StageId};
+use crate::pipeline::stage::{FileId, Stage, StageId};
 use crate::project::{Definitions, Locks, Project};
 
 /// Names to be listed in, and dropped from, the ignore file of a folder.
-type Lines = BTreeMap<RepoPath, (Vec<String>, Vec<String>)>;
+pub type Lines = BTreeMap<RepoPath, (Vec<String>, Vec<String>)>;
+
+/// What [`write`] did.
+#[derive(Debug, Default)]
+pub struct Ignored {
+    pub written: Vec<RepoPath>,
+    /// Lines of folders that do not exist yet. A stage makes its folder itself, and may insist on doing so.
+    pub missing: Lines,
+}
 
 /// Writes the ignore files beside the outs and data of every file that has a chosen stage, each at most once; says which
 /// were written. An out that Git tracks is an error, before anything is written.
@@ -18,7 +26,7 @@ pub fn write(
     definitions: &Definitions,
     locks: &Locks,
     chosen: &HashSet<StageId>,
-) -> Result<Vec<RepoPath>> {
+) -> Result<Ignored> {
     let mut lines = Lines::new();
     let mut cached = Vec::new();
     let files: HashSet<FileId> = chosen.iter().map(|id| definitions.pipelines.stage(*id).file).collect();
@@ -28,17 +36,37 @@ pub fn write(
         collect(definitions, locks, id, &mut lines, &mut cached);
     }
     refuse_tracked(project, &cached)?;
+    let mut ignored = Ignored::default();
+    for (folder, names) in lines {
+        if !folder.on_disk(project.top()).is_dir() {
+            ignored.missing.insert(folder, names);
+        } else if write_one(project, &folder, &names)? {
+            ignored.written.extend(folder.join(".gitignore"));
+        }
+    }
+    Ok(ignored)
+}
+
+/// The ignore files beside the outs and the scratch folders of a stage that just made their folders.
+pub fn write_missing(project: &Project, missing: &mut Lines, stage: &Stage) -> Result<Vec<RepoPath>> {
     let mut written = Vec::new();
-    for (folder, (wanted, unwanted)) in lines {
-        let on_disk = folder.on_disk(project.top());
-        let wanted: Vec<&str> = wanted.iter().map(String::as_str).collect();
-        let unwanted: Vec<&str> = unwanted.iter().map(String::as_str).collect();
-        crate::store::inside(project.top(), &folder.join(".gitignore").unwrap_or_default())?;
-        if excludes::apply(&on_disk, &wanted, &unwanted)? {
+    let paths = stage.outs.iter().map(|o| &o.path).chain(stage.scratch.iter().map(|s| &s.path));
+    for folder in paths.filter_map(RepoPath::parent) {
+        if let Some(names) = missing.remove(&folder)
+            && write_one(project, &folder, &names)?
+        {
             written.extend(folder.join(".gitignore"));
         }
     }
     Ok(written)
+}
+
+fn write_one(project: &Project, folder: &RepoPath, names: &(Vec<String>, Vec<String>)) -> Result<bool> {
+    fn strs(names: &[String]) -> Vec<&str> {
+        names.iter().map(String::as_str).collect()
+    }
+    let on_disk = project.folder(folder)?;
+    excludes::apply(&on_disk, &strs(&names.0), &strs(&names.1))
 }
 
 fn collect(definitions: &Definitions, locks: &Locks, id: FileId, lines: &mut Lines, cached: &mut Vec<RepoPath>) {

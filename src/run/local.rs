@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::error::{Error, Result};
+use crate::run::pty::{self, Owner, PlainLines, Terminal};
 
 /// What is to be run.
-#[derive(Debug)]
 pub struct Job<'a> {
     /// Program and arguments of each item.
     pub commands: Vec<Vec<String>>,
@@ -27,6 +27,10 @@ pub struct Job<'a> {
     pub group: i32,
     /// Nothing new starts once this is the number of a signal.
     pub signal: &'a AtomicI32,
+    /// On a pseudo-terminal, where the user has one, instead of pipes.
+    pub terminal: Option<Owner<'a>>,
+    /// Output is handed on as it comes, instead of by lines.
+    pub raw: bool,
 }
 
 /// How a job ended.
@@ -39,10 +43,7 @@ pub enum Exit {
 }
 
 /// How often inputs are looked at while a command runs.
-const TICK: Duration = Duration::from_secs(3);
-
-/// A line without an end is cut here, so that it cannot fill the memory.
-const LONGEST_LINE: usize = 1 << 20;
+pub const TICK: Duration = Duration::from_secs(3);
 
 /// More than this no pipe holds by default.
 const PIPE: usize = 1 << 20;
@@ -62,41 +63,102 @@ pub fn command_line(shell: &str, item: &str) -> Vec<String> {
     words
 }
 
-/// Runs the items one after the other until one fails. `lines` gets the output line by line; `tick` is called every few
-/// seconds meanwhile.
-pub fn run(job: &Job, lines: &mut dyn FnMut(&[u8]), tick: &mut dyn FnMut()) -> Result<Exit> {
+/// Runs the items one after the other until one fails. `hear` gets the output, line by line without line ends, or as it
+/// comes if the job says so; `tick` is called every few seconds meanwhile.
+pub fn run(job: &Job, hear: &mut dyn FnMut(&[u8]), tick: &mut dyn FnMut()) -> Result<Exit> {
     let mut log = File::create(&job.log).map_err(|e| Error::io("write", &job.log, e))?;
+    // Tells `logs -f` that more may come; the system lets go of it should this process die.
+    let _ = log.lock();
+    let terminal = job.terminal.as_ref().and_then(|owner| Some((owner, Terminal::take()?)));
     for words in &job.commands {
         // A command may have taken the signal well and ended with success.
         let signal = job.signal.load(Ordering::SeqCst);
         if signal != 0 {
             return Ok(Exit::Signal(signal & 0x7f));
         }
-        let (reader, writer) = std::io::pipe().map_err(|e| Error::io("open a pipe for", &job.log, e))?;
-        let spawn = || -> std::io::Result<Child> {
-            Command::new(&words[0])
-                .args(&words[1..])
-                .current_dir(&job.wdir)
-                .envs(job.env.iter().map(|(k, v)| (k, v)))
-                .stdin(Stdio::null())
-                .stdout(writer.try_clone()?)
-                .stderr(writer)
-                .process_group(job.group)
-                .spawn()
-        };
-        let mut child = spawn().map_err(|e| {
-            let what = if job.wdir.is_dir() { &words[0] } else { &*job.wdir.to_string_lossy() };
-            Error::io("start the command with", what, e)
-        })?;
-        follow(&mut child, reader, &mut log, lines, tick)
-            .map_err(|e| Error::io("read the output into", &job.log, e))?;
-        let status = child.wait().map_err(|e| Error::io("wait for", &words[0], e))?;
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]).current_dir(&job.wdir).envs(job.env.iter().map(|(k, v)| (k, v)));
+        let status = match &terminal {
+            Some((owner, terminal)) => on_terminal(job, command, owner, terminal, &mut log, hear, tick),
+            None => on_pipe(job, command, &mut log, hear, tick),
+        }?;
         match exit(status) {
             Exit::Fine => {}
             other => return Ok(other),
         }
     }
     Ok(Exit::Fine)
+}
+
+fn on_pipe(
+    job: &Job,
+    mut command: Command,
+    log: &mut File,
+    hear: &mut dyn FnMut(&[u8]),
+    tick: &mut dyn FnMut(),
+) -> Result<ExitStatus> {
+    let (reader, writer) = std::io::pipe().map_err(|e| Error::io("open a pipe for", &job.log, e))?;
+    let spawn = || -> std::io::Result<Child> {
+        command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer).process_group(job.group).spawn()
+    };
+    let mut child = spawn().map_err(|e| not_started(job, e))?;
+    // It holds our copies of the writing end, which would keep the pipe open.
+    drop(command);
+    let mut lines = Lines::default();
+    let mut unlogged = None;
+    let mut heard = |bytes: &[u8]| {
+        unlogged = unlogged.take().or(log.write_all(bytes).err());
+        if job.raw {
+            hear(bytes)
+        } else {
+            lines.split(bytes, hear)
+        }
+        Ok(())
+    };
+    follow(&mut child, reader, &mut heard, tick).map_err(|e| Error::io("read the output into", &job.log, e))?;
+    lines.rest(hear);
+    tell_unlogged(unlogged, hear);
+    child.wait().map_err(|e| Error::io("wait for", "the command", e))
+}
+
+fn on_terminal(
+    job: &Job,
+    command: Command,
+    owner: &Owner,
+    terminal: &Terminal,
+    log: &mut File,
+    hear: &mut dyn FnMut(&[u8]),
+    tick: &mut dyn FnMut(),
+) -> Result<ExitStatus> {
+    let mut running = pty::spawn(command, terminal).map_err(|e| not_started(job, e))?;
+    let session = running.child.id() as i32;
+    owner.watchdog.began(session);
+    let mut plain = PlainLines::default();
+    let mut unlogged = None;
+    let mut heard = |bytes: &[u8]| {
+        unlogged = unlogged.take().or(log.write_all(&plain.convert(bytes)).err());
+        hear(bytes);
+        Ok(())
+    };
+    let followed = pty::follow(&mut running, terminal, owner, &mut heard, tick)
+        .map_err(|e| Error::io("read the output into", &job.log, e));
+    let status = followed.and_then(|()| running.child.wait().map_err(|e| Error::io("wait for", "the command", e)));
+    owner.watchdog.ended(session);
+    tell_unlogged(unlogged, hear);
+    status
+}
+
+/// A full disk takes the log; the command goes on, since it cannot be stopped halfway for that.
+fn tell_unlogged(unlogged: Option<std::io::Error>, hear: &mut dyn FnMut(&[u8])) {
+    if let Some(e) = unlogged {
+        hear(format!("lockstep: this output is not in the log: {e}\n").as_bytes());
+    }
+}
+
+fn not_started(job: &Job, cause: std::io::Error) -> Error {
+    let shell = job.commands.first().and_then(|words| words.first()).map(String::as_str).unwrap_or_default();
+    let what = if job.wdir.is_dir() { shell } else { &*job.wdir.to_string_lossy() };
+    Error::io("start the command with", what, cause)
 }
 
 fn exit(status: ExitStatus) -> Exit {
@@ -107,19 +169,16 @@ fn exit(status: ExitStatus) -> Exit {
     }
 }
 
-/// Copies output until the command is over: it may have closed its streams long before, and what it left in the
+/// Hands output on until the command is over: it may have closed its streams long before, and what it left in the
 /// background may hold them open, and write, for ever.
 fn follow(
     child: &mut Child,
     mut reader: impl Read + AsFd,
-    log: &mut File,
-    lines: &mut dyn FnMut(&[u8]),
+    heard: &mut dyn FnMut(&[u8]) -> std::io::Result<()>,
     tick: &mut dyn FnMut(),
 ) -> std::io::Result<()> {
     let mut buffer = vec![0; 64 * 1024];
-    let mut line = Vec::new();
     let mut ticked = Instant::now();
-    let mut unlogged = None;
     let mut looked = Instant::now();
     // Once the command is over, what may still be in the pipe.
     let mut left: Option<usize> = None;
@@ -147,16 +206,7 @@ fn follow(
                 if n == 0 {
                     closed = Some(Duration::from_micros(50));
                 }
-                if unlogged.is_none() {
-                    unlogged = log.write_all(&buffer[..n]).err();
-                }
-                for part in buffer[..n].split_inclusive(|b| *b == b'\n') {
-                    line.extend_from_slice(part);
-                    if line.ends_with(b"\n") || line.len() > LONGEST_LINE {
-                        lines(line.strip_suffix(b"\n").unwrap_or(&line));
-                        line.clear();
-                    }
-                }
+                heard(&buffer[..n])?;
             } else if left.is_some() {
                 break;
             }
@@ -170,14 +220,38 @@ fn follow(
             ticked = Instant::now();
         }
     }
-    if !line.is_empty() {
-        lines(&line);
-    }
-    if let Some(e) = unlogged {
-        // A full disk takes the log; the command goes on, since it cannot be stopped halfway for that.
-        lines(format!("lockstep: this output is not in the log: {e}").as_bytes());
-    }
     Ok(())
+}
+
+/// Cuts output into lines. Of a line that was written over and over (`\r`, as progress bars do) the last text counts.
+#[derive(Default)]
+struct Lines {
+    line: Vec<u8>,
+}
+
+impl Lines {
+    /// A line without an end is cut here, so that it cannot fill the memory.
+    const LONGEST: usize = 1 << 20;
+
+    fn split(&mut self, bytes: &[u8], hear: &mut dyn FnMut(&[u8])) {
+        for part in bytes.split_inclusive(|b| *b == b'\n' || *b == b'\r') {
+            if self.line.ends_with(b"\r") && part != b"\n" {
+                self.line.clear();
+            }
+            self.line.extend_from_slice(part);
+            if self.line.ends_with(b"\n") || self.line.len() > Self::LONGEST {
+                self.rest(hear);
+            }
+        }
+    }
+
+    fn rest(&mut self, hear: &mut dyn FnMut(&[u8])) {
+        if !self.line.is_empty() {
+            let line = self.line.strip_suffix(b"\n").unwrap_or(&self.line);
+            hear(line.strip_suffix(b"\r").unwrap_or(line));
+            self.line.clear();
+        }
+    }
 }
 
 #[cfg(test)]
@@ -198,6 +272,23 @@ mod tests {
     }
 
     #[test]
+    fn of_a_line_written_over_and_over_the_last_text_counts() {
+        for (chunks, want) in [
+            (vec!["a\nb\n"], vec!["a", "b"]),
+            (vec!["a", "b\n\nc"], vec!["ab", "", "c"]),
+            (vec!["a\r\nb\r", "\nc\r"], vec!["a", "b", "c"]),
+            (vec!["10%\r", "20%\r30%", "\r100%\n", "x"], vec!["100%", "x"]),
+        ] {
+            let mut got = Vec::new();
+            let mut hear = |l: &[u8]| got.push(String::from_utf8_lossy(l).into_owned());
+            let mut lines = Lines::default();
+            chunks.iter().for_each(|c| lines.split(c.as_bytes(), &mut hear));
+            lines.rest(&mut hear);
+            assert_eq!(got, want, "{chunks:?}");
+        }
+    }
+
+    #[test]
     fn output_comes_by_line_and_a_daemon_does_not_hold_us() {
         let dir = tempfile::tempdir().unwrap();
         let job = Job {
@@ -211,6 +302,8 @@ mod tests {
             log: dir.path().join("log"),
             group: 0,
             signal: &AtomicI32::new(0),
+            terminal: None,
+            raw: false,
         };
         let started = Instant::now();
         let mut got = Vec::new();

@@ -6,9 +6,6 @@
 //! logs/<stage>/<n>/replay.sh   runs the commands again, by hand
 //! logs/<stage>/<n>/kept/       outputs that a failed run left, or that a rerun replaced, for a week
 //! logs/<stage>/<n>/inputs      the lock entry of a run that was refused, for `commit --kept`
-//! ```
-//!
-//! ```text
 //! logs/%recovered/<n>/kept/    what a run had left that was killed together with lockstep
 //! ```
 //!
@@ -34,6 +31,18 @@ pub struct Logs {
 #[derive(Clone, Debug)]
 pub struct RunLog {
     pub dir: PathBuf,
+}
+
+/// One run as its files tell it.
+#[derive(Clone, Debug)]
+pub struct Run {
+    pub number: u64,
+    pub started: SystemTime,
+    /// When it last wrote something.
+    pub written: SystemTime,
+    /// How much it wrote.
+    pub bytes: u64,
+    pub log: RunLog,
 }
 
 impl Logs {
@@ -105,6 +114,19 @@ impl Logs {
         numbers(&of).into_iter().rev().map(|n| RunLog { dir: of.join(n.to_string()) }).find(|run| fits(run))
     }
 
+    /// The runs of a stage whose output is there, from the oldest to the newest.
+    pub fn runs(&self, file: &RepoPath, stage: &str) -> Vec<Run> {
+        let of = self.of(file, stage);
+        let run = |number: u64| {
+            let log = RunLog { dir: of.join(number.to_string()) };
+            let output = fs::metadata(log.output()).ok()?;
+            let written = output.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+            let started = fs::metadata(log.dir.join("replay.sh")).and_then(|m| m.modified()).unwrap_or(written);
+            Some(Run { number, started, written, bytes: output.len(), log })
+        };
+        numbers(&of).into_iter().filter_map(run).collect()
+    }
+
     /// Removes kept outputs older than a week, and with `all` every log. Returns how many folders went.
     pub fn prune(&self, now: SystemTime, all: bool) -> usize {
         let mut gone = 0;
@@ -132,6 +154,16 @@ impl RunLog {
         self.dir.join("output")
     }
 
+    /// Does the run still go on? (Who runs the commands holds a lock on their output.)
+    pub fn is_running(&self) -> bool {
+        fs::File::open(self.output())
+            .is_ok_and(|file| matches!(file.try_lock_shared(), Err(fs::TryLockError::WouldBlock)))
+    }
+
+    pub fn has_kept(&self) -> bool {
+        self.dir.join("kept").exists()
+    }
+
     pub fn inputs(&self) -> PathBuf {
         self.dir.join("inputs")
     }
@@ -152,7 +184,9 @@ impl RunLog {
         }
         let text = String::from_utf8_lossy(&bytes);
         let lines: Vec<&str> = text.lines().collect();
-        lines[lines.len().saturating_sub(n)..].iter().map(|l| l.trim_end_matches('\r').to_string()).collect()
+        // Of a line that was written over and over the last text counts.
+        let last = |l: &&str| l.trim_end_matches('\r').rsplit('\r').next().unwrap_or_default().to_string();
+        lines[lines.len().saturating_sub(n)..].iter().map(last).collect()
     }
 
     /// Writes `env` and `replay.sh`.

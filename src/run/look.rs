@@ -1,6 +1,8 @@
 //! What is in the workspace now: the facts of stages, through the stat index.
 
-use std::collections::HashMap;
+use std::path::Path;
+
+use rustc_hash::FxHashMap;
 
 use crate::error::{Error, Kind, Result};
 use crate::event::Sink;
@@ -10,7 +12,7 @@ use crate::pipeline::params::{ParamsCache, read_params};
 use crate::pipeline::stage::{Place, Stage, StageId};
 use crate::project::{Definitions, Project};
 use crate::run::fresh::Facts;
-use crate::store::{Ask, Pin, Rules};
+use crate::store::{Pin, Place as Spot, Rules};
 
 /// The repository's ignore rules, as the store wants them.
 pub struct IgnoreRules<'a>(pub &'a git::Rules);
@@ -30,9 +32,9 @@ pub struct Look<'a> {
     project: &'a Project,
     definitions: &'a Definitions,
     sink: &'a dyn Sink,
-    seen: HashMap<&'a Place, Result<Option<Pin>>>,
+    seen: FxHashMap<&'a Place, Result<Option<Pin>>>,
     /// Outs and data are plain paths in the definitions.
-    seen_outs: HashMap<&'a RepoPath, Result<Option<Pin>>>,
+    seen_outs: FxHashMap<&'a RepoPath, Result<Option<Pin>>>,
     params: ParamsCache,
 }
 
@@ -62,8 +64,12 @@ impl<'a> Look<'a> {
                 }
             }
         }
-        let asks: Vec<Ask> = places.iter().map(|p| ask(p)).chain(outs.iter().map(|p| Ask::repo(p))).collect();
-        let mut found = look(self.project, definitions, &asks, self.sink).into_iter();
+        if places.is_empty() && outs.is_empty() {
+            return;
+        }
+        let top = self.project.top();
+        let spots: Vec<Spot> = places.iter().map(|p| spot(p, top)).chain(outs.iter().map(|p| Spot::from(*p))).collect();
+        let mut found = look(self.project, definitions, &spots, self.sink).into_iter();
         for place in places {
             let pin = found.next().unwrap_or(Ok(None));
             self.seen.insert(place, if let Place::Url(url) = place { Err(no_url(url)) } else { pin });
@@ -84,7 +90,7 @@ impl<'a> Look<'a> {
         if let Some(seen) = self.seen_outs.get(path) {
             return seen.clone();
         }
-        let pin = look(self.project, self.definitions, &[Ask::repo(path)], self.sink).pop().unwrap_or(Ok(None));
+        let pin = look(self.project, self.definitions, &[Spot::from(path)], self.sink).pop().unwrap_or(Ok(None));
         self.seen_outs.insert(path, pin.clone());
         pin
     }
@@ -100,11 +106,11 @@ impl<'a> Look<'a> {
     }
 }
 
-pub fn ask(place: &Place) -> Ask {
+/// Where a dep lies on this disk. A URL lies nowhere.
+pub fn spot(place: &Place, top: &Path) -> Spot {
     match place {
-        Place::Repo(path) => Ask::repo(path),
-        Place::Outside(path) => Ask::outside(path),
-        Place::Url(_) => Ask::nothing(),
+        Place::Repo(path) => Spot::from(path),
+        Place::Outside(path) | Place::Url(path) => Spot::Outside(top.join(path)),
     }
 }
 
@@ -114,7 +120,7 @@ fn no_url(url: &str) -> Error {
 }
 
 /// Looks at places; one answer each.
-pub fn look(project: &Project, definitions: &Definitions, asks: &[Ask], sink: &dyn Sink) -> Vec<Result<Option<Pin>>> {
+pub fn look(project: &Project, definitions: &Definitions, asks: &[Spot], sink: &dyn Sink) -> Vec<Result<Option<Pin>>> {
     project.index().look(asks, &IgnoreRules(&definitions.rules), sink)
 }
 

@@ -4,12 +4,16 @@
 //! (pure) what may start, `execute` runs or restores one stage, `record` makes results durable, `journal` remembers
 //! them until `fold` writes the locks.
 
+pub mod add;
 pub mod aside;
 pub mod cache;
 pub mod checkout;
 pub mod commit;
 pub mod data;
+mod decide;
 pub mod dry;
+pub mod edit;
+mod elsewhere;
 pub mod execute;
 pub mod fold;
 pub mod fresh;
@@ -19,10 +23,13 @@ pub mod local;
 pub mod logs;
 pub mod look;
 pub mod outcome;
+pub mod pty;
 pub mod record;
+pub mod remove;
 pub mod repro;
 pub mod schedule;
 pub mod select;
 pub mod status;
+pub mod values;
 pub mod watchdog;
 pub mod workspace;

@@ -15,10 +15,11 @@ pub struct StageOutcome {
     pub seconds: f64,
     /// What a restored result took when it was made.
     pub saved: f64,
-    /// Commands that would run, for a dry run.
     pub error: Option<Error>,
     /// The exit code of the command that failed.
     pub exit: Option<i32>,
+    /// It failed because the user wanted an end.
+    pub stopped: bool,
     /// The last lines that a failed stage wrote.
     pub tail: Vec<String>,
 }

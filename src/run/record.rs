@@ -15,7 +15,7 @@ use crate::run::aside::Aside;
 use crate::run::cache::{self, RunRecord};
 use crate::run::journal::{Change, Journal, Record};
 use crate::run::logs::RunLog;
-use crate::store::{Ask, Pin};
+use crate::store::{Pin, Place as Spot};
 
 /// No more stages than this are made durable at once.
 const GROUP: usize = 64;
@@ -110,27 +110,25 @@ fn store(project: &Project, sink: &dyn Sink, group: &[Job]) -> Vec<Result<()>> {
     if group.iter().all(|job| job.store.is_empty()) {
         return group.iter().map(|_| Ok(())).collect();
     }
-    let store = project.store();
-    let mut batch = store.batch(sink);
-    let mut results: Vec<Result<()>> = group
-        .iter()
-        .map(|job| job.store.iter().try_for_each(|(path, pin)| batch.add(project.index(), project.top(), path, pin)))
-        .collect();
-    let committed = batch.commit();
-    for (result, job) in results.iter_mut().zip(group) {
-        if result.is_ok()
-            && !job.store.is_empty()
-            && let Err(e) = &committed
-        {
-            *result = Err(e.clone());
-        }
+    match store_batch(project, sink, group.iter()) {
+        Ok(()) => group.iter().map(|_| Ok(())).collect(),
+        Err(error) if group.len() == 1 => vec![Err(error)],
+        // One file that changed meanwhile must not fail the stages that finished with it.
+        Err(_) => group.iter().map(|job| store_batch(project, sink, std::iter::once(job))).collect(),
     }
-    if let (Ok(()), Ok(generation)) = (&committed, store.generation()) {
-        for (path, pin) in group.iter().zip(&results).filter(|(_, r)| r.is_ok()).flat_map(|(job, _)| &job.store) {
-            project.index().mark_stored(&Ask::repo(path), pin, generation);
-        }
+}
+
+fn store_batch<'j>(project: &Project, sink: &dyn Sink, jobs: impl Iterator<Item = &'j Job> + Clone) -> Result<()> {
+    let content = || jobs.clone().flat_map(|job| &job.store);
+    let mut batch = project.store().batch();
+    for (path, pin) in content() {
+        batch.add(project.index(), &Spot::from(path), pin)?;
     }
-    results
+    let generation = batch.commit(sink)?;
+    for (path, pin) in content() {
+        project.index().mark_stored(&Spot::from(path), pin, generation);
+    }
+    Ok(())
 }
 
 /// The result is recorded: old outputs go, but for those that exist nowhere else.

@@ -5,6 +5,7 @@
 //! into the locks.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::Scope;
@@ -16,13 +17,13 @@ use crate::error::{Error, Result};
 use crate::event::{Event, Sink, StageResult};
 use crate::lock::StageLock;
 use crate::path::RepoPath;
-use crate::pipeline::stage::{Stage, StageId};
+use crate::pipeline::stage::{FileId, Stage, StageId};
 use crate::project::{Definitions, Locks, Project};
 use crate::run::aside::Asides;
 use crate::run::cache::{self, RunRecord};
-use crate::run::execute::{Context, Done, Failure, Task};
-use crate::run::fold::{Began, fold_run, overlay, put_asides_back, recover};
-use crate::run::fresh::{self, Facts, Reason, State, judge};
+use crate::run::execute::{Context, Done, Failure, How, Task};
+use crate::run::fold::{Began, fold_run, is_untidy, overlay, put_asides_back, recover};
+use crate::run::fresh::{Facts, Reason};
 use crate::run::journal::{Change, Journal, Record};
 use crate::run::local::Exit;
 use crate::run::logs::Logs;
@@ -32,14 +33,13 @@ use crate::run::record::{self, Recorded};
 use crate::run::schedule::Schedule;
 use crate::run::select::Selected;
 use crate::run::watchdog::Watchdog;
-use crate::run::{data, dry, ignore, workspace};
-use crate::store::{Ask, Pin};
+use crate::run::{data, dry, elsewhere, ignore, workspace};
 
 /// How a run is asked for; what selects its stages stands in [`Selected`].
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     pub force: bool,
-    /// What needs a stage that ran, runs too.
+    /// What needs a stage that ran or was restored, runs, changed or not.
     pub force_downstream: bool,
     pub dry: bool,
     pub keep_going: bool,
@@ -54,17 +54,24 @@ pub struct Options {
     pub wait: Option<Duration>,
     /// The command as typed, for others who wait.
     pub command: String,
+    /// Stages own the user's terminal while they run; takes one job.
+    pub terminal: bool,
+    /// Count what is stale outside of the selection.
+    pub elsewhere: bool,
 }
+
+/// Added to the number of the signal when the user insists: commands are killed instead of asked.
+pub const KILL: i32 = 1 << 16;
 
 /// What reaches the main thread.
 pub(super) enum Message {
     Finished { id: StageId, ended: Box<Result<Done, Failure>>, edited: Vec<RepoPath> },
-    Recorded(Recorded),
+    Recorded(Box<Recorded>),
 }
 
 impl From<Recorded> for Message {
     fn from(recorded: Recorded) -> Message {
-        Message::Recorded(recorded)
+        Message::Recorded(Box::new(recorded))
     }
 }
 
@@ -96,7 +103,9 @@ pub fn repro(
     }
     let mut written = recover(project, definitions, &mut locks, &mut look, &mut journal, sink)?;
     let files = selected.stages.iter().map(|id| definitions.pipelines.stage(*id).file);
-    let began = Began::now(project, definitions, &locks, files.chain(selected.files.iter().copied()).collect());
+    // A lock is read again to be written; one that stays as it is is not.
+    let untidy: Vec<FileId> = selected.files.iter().copied().filter(|f| is_untidy(definitions, &locks, *f)).collect();
+    let began = Began::now(project, definitions, &locks, files.collect(), &untidy)?;
     let logs = Logs::new(project.logs_dir());
     let (sender, inbox) = channel::<Message>();
     let (to_recorder, jobs) = channel();
@@ -126,10 +135,12 @@ pub fn repro(
             prepared: false,
             forced: HashSet::new(),
             withdrawn: HashSet::new(),
+            unwritten: ignore::Lines::new(),
             waiting: HashMap::new(),
             records: Vec::new(),
             outcome: Outcome::default(),
             commit: None,
+            generation: project.store().generation(),
             interrupted_at: None,
             shell: project.shell(),
         };
@@ -141,12 +152,15 @@ pub fn repro(
     });
     let (records, mut outcome) = outcome;
     let failed = outcome.failures().next().is_some() || outcome.interrupted.is_some();
-    let tidy = if failed { &[][..] } else { &selected.files };
+    let tidy = if failed { &[][..] } else { &untidy };
     written.extend(fold_run(project, definitions, &began, records, tidy, sink)?);
     Journal::at(project.state_dir().join("journal")).clear()?;
     outcome.written.append(&mut written);
     outcome.written.sort();
     outcome.written.dedup();
+    if options.elsewhere && !failed {
+        outcome.stale_elsewhere = elsewhere::count(project, definitions, &selected.stages, sink)?;
+    }
     let _ = project.index().save();
     Ok(outcome)
 }
@@ -162,29 +176,33 @@ pub(super) struct Run<'s, 'e, 'a> {
     logs: &'a Logs,
     pub locks: Locks,
     pub look: Look<'a>,
-    schedule: Schedule<'a>,
+    pub(super) schedule: Schedule<'a>,
     chosen: HashSet<StageId>,
     scope: &'s Scope<'s, 'e>,
     sender: Sender<Message>,
     inbox: Receiver<Message>,
     recorder: Option<Sender<record::Job>>,
-    watchdog: Option<Watchdog>,
+    watchdog: Option<Arc<Watchdog>>,
     running: usize,
     recording: usize,
     /// Nothing new starts: a stage failed, or the user wants an end.
     stopping: bool,
     prepared: bool,
     /// Stages that run because one upstream did (`--force-downstream`).
-    forced: HashSet<StageId>,
+    pub(super) forced: HashSet<StageId>,
     /// Stages that need one whose result could not be recorded: their inputs went while they ran.
     withdrawn: HashSet<StageId>,
+    /// Ignore files whose folders do not exist yet.
+    unwritten: ignore::Lines,
     /// Reasons of the stages that are running.
     waiting: HashMap<StageId, (Vec<Reason>, Facts)>,
     records: Vec<Record>,
     pub outcome: Outcome,
     commit: Option<Option<String>>,
     interrupted_at: Option<Instant>,
-    shell: Option<String>,
+    /// Of the store, as the run found it.
+    pub(super) generation: Option<[u8; 16]>,
+    pub(super) shell: Option<String>,
 }
 
 impl<'s, 'a: 's> Run<'s, '_, 'a> {
@@ -192,7 +210,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         loop {
             while !self.stopping && self.running < self.options.jobs {
                 self.check_signal();
-                match self.schedule.next() {
+                match self.schedule.start_next() {
                     Some(id) if !self.stopping => self.decide(id),
                     _ => break,
                 }
@@ -201,8 +219,12 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
                 break;
             }
             match self.inbox.recv_timeout(Duration::from_millis(50)) {
-                Ok(Message::Finished { id, ended, edited }) => self.finished(id, *ended, edited),
-                Ok(Message::Recorded(recorded)) => self.recorded(recorded),
+                Ok(Message::Finished { id, ended, edited }) => {
+                    // A signal that ended the stage ends the run too, and is no failure of the stage alone.
+                    self.check_signal();
+                    self.finished(id, *ended, edited);
+                }
+                Ok(Message::Recorded(recorded)) => self.recorded(*recorded),
                 Err(RecvTimeoutError::Timeout) => self.check_signal(),
                 Err(RecvTimeoutError::Disconnected) => break,
             }
@@ -215,7 +237,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         }
         self.recorder = None;
         if self.outcome.interrupted.is_some()
-            && let Some(watchdog) = &mut self.watchdog
+            && let Some(watchdog) = &self.watchdog
         {
             watchdog.hang_up();
         }
@@ -231,7 +253,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         self.definitions.pipelines.address(id, &self.project.cwd)
     }
 
-    fn entry(&self, id: StageId) -> Option<&StageLock> {
+    pub(super) fn entry(&self, id: StageId) -> Option<&StageLock> {
         let stage = self.stage(id);
         self.locks.of(stage.file).stages.get(&stage.name)
     }
@@ -247,193 +269,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         }
     }
 
-    fn decide(&mut self, id: StageId) {
-        let facts = match self.look.facts(id) {
-            Ok(facts) => facts,
-            Err(error) => return self.fail(id, Vec::new(), error, None, 0.0),
-        };
-        let stage = self.stage(id);
-        let mut reasons = judge(stage, &self.shell, &facts, self.entry(id));
-        if self.options.allow_missing {
-            self.excuse_missing(id, &mut reasons);
-        }
-        if stage.frozen {
-            return self.frozen(id, facts, reasons);
-        }
-        if self.options.locked && reasons.iter().any(|r| r.is_input() && *r != Reason::Always) {
-            self.outcome.stale.push(id);
-            self.push(id, StageResult::Skipped, reasons, 0.0);
-            return self.schedule.done(id);
-        }
-        if self.options.locked && reasons.contains(&Reason::Always) {
-            self.push(id, StageResult::Skipped, reasons, 0.0);
-            return self.schedule.done(id);
-        }
-        if self.options.force || self.forced.contains(&id) {
-            reasons.push(Reason::Forced);
-        }
-        if reasons.is_empty() {
-            return self.up_to_date(id, facts);
-        }
-        if let Some(error) = self.missing_input(id, &facts) {
-            return self.fail(id, reasons, error, None, 0.0);
-        }
-        let candidate = self.candidate(id, &facts, &reasons);
-        if self.options.locked && candidate.is_none() {
-            let error = Error::missing(format!(
-                "the outputs of stage {} are missing, and neither the store nor the run cache has them",
-                self.address(id)
-            ));
-            return self.fail(
-                id,
-                reasons,
-                error.hint("fetch them: lockstep pull, or make them: lockstep repro"),
-                None,
-                0.0,
-            );
-        }
-        self.start(id, facts, reasons, candidate);
-    }
-
-    /// With `--allow-missing` data that is merely gone is no reason.
-    fn excuse_missing(&self, id: StageId, reasons: &mut Vec<Reason>) {
-        let stage = self.stage(id);
-        reasons.retain(|reason| match reason {
-            Reason::Out { state: State::Deleted, .. } => false,
-            Reason::Dep { path, state: State::Deleted, old: Some(old), .. } => {
-                let dep = stage.deps.iter().find(|d| d.spelled == *path);
-                match dep.and_then(|d| self.locked_out(d)) {
-                    Some(pin) => pin.id != old.id,
-                    None => false,
-                }
-            }
-            _ => true,
-        });
-    }
-
-    /// What the lock says of a dep that is the output of a stage.
-    fn locked_out(&self, dep: &crate::pipeline::stage::Dep) -> Option<Pin> {
-        let crate::pipeline::stage::Place::Repo(path) = &dep.place else { return None };
-        let producer = self.definitions.graph.producer(path)?;
-        let at = self.stage(producer).outs.iter().find(|o| o.path == *path)?;
-        Some(self.entry(producer)?.outs.get(&at.spelled)?.pin)
-    }
-
-    fn frozen(&mut self, id: StageId, facts: Facts, reasons: Vec<Reason>) {
-        let gone = facts.outs.iter().any(Option::is_none) && !self.options.allow_missing;
-        match (gone, self.entry(id).cloned()) {
-            (false, _) => {
-                self.push(id, StageResult::Skipped, Vec::new(), 0.0);
-                self.schedule.done(id);
-            }
-            (true, Some(entry)) if self.is_complete(id, &entry, &facts) => {
-                // What is there stays, edited or not: frozen means hands off.
-                self.start(id, facts, reasons, Some((entry, None)));
-            }
-            (true, _) => {
-                let error = Error::missing(format!(
-                    "stage {} is frozen, and its outputs are neither in the workspace nor in the store",
-                    self.address(id)
-                ));
-                let error = error.hint(format!("let it run again: lockstep unfreeze {}", self.address(id)));
-                self.fail(id, reasons, error, None, 0.0);
-            }
-        }
-    }
-
-    fn up_to_date(&mut self, id: StageId, facts: Facts) {
-        let stage = self.stage(id);
-        if !self.options.no_commit
-            && !self.options.allow_missing
-            && let Some(store) = self.not_stored(stage, &facts)
-        {
-            self.send(record::Job { stage: Some(id), store, run: None, record: None, replaced: vec![], log: None });
-        }
-        self.push(id, StageResult::UpToDate, Vec::new(), 0.0);
-        self.schedule.done(id);
-    }
-
-    /// Outputs that are intact in the workspace and that the store lost.
-    fn not_stored(&self, stage: &Stage, facts: &Facts) -> Option<Vec<(RepoPath, Pin)>> {
-        let (index, store) = (self.project.index(), self.project.store());
-        let generation = store.generation().ok();
-        let mut missing = Vec::new();
-        for (out, pin) in stage.outs.iter().zip(&facts.outs) {
-            let Some(pin) = pin else { continue };
-            let ask = Ask::repo(&out.path);
-            if generation.is_some_and(|generation| index.is_stored(&ask, pin, generation)) {
-                continue;
-            }
-            if store.contains(pin).unwrap_or(false) {
-                if let Some(generation) = generation {
-                    index.mark_stored(&ask, pin, generation);
-                }
-            } else {
-                missing.push((out.path.clone(), *pin));
-            }
-        }
-        if missing.is_empty() { None } else { Some(missing) }
-    }
-
-    fn missing_input(&self, id: StageId, facts: &Facts) -> Option<Error> {
-        let stage = self.stage(id);
-        if let Some((dep, _)) = stage.deps.iter().zip(&facts.deps).find(|(_, pin)| pin.is_none()) {
-            let error =
-                Error::missing(format!("stage {} needs {}, which does not exist", self.address(id), dep.spelled));
-            return Some(match self.locked_out(dep) {
-                Some(_) => error.hint("bring it back: lockstep checkout, or lockstep pull"),
-                None => error.hint(format!("create it, or take it out of the deps of {}", stage.name)),
-            });
-        }
-        for file in &stage.params {
-            let Some(Some(values)) = facts.params.get(&file.spelled) else {
-                return Some(Error::missing(format!(
-                    "stage {} reads params of {}, which does not exist",
-                    self.address(id),
-                    file.spelled
-                )));
-            };
-            let missing: Vec<&str> =
-                file.keys.iter().flatten().filter(|k| !values.contains_key(*k)).map(String::as_str).collect();
-            if !missing.is_empty() {
-                let what =
-                    format!("{} lacks {}, which stage {} reads", file.spelled, missing.join(", "), self.address(id));
-                return Some(Error::usage(what).hint(format!("add the value to {}", file.spelled)));
-            }
-        }
-        None
-    }
-
-    /// An earlier result that can be restored as a whole.
-    fn candidate(&self, id: StageId, facts: &Facts, reasons: &[Reason]) -> Option<(StageLock, Option<RunRecord>)> {
-        let stage = self.stage(id);
-        if self.options.no_run_cache || reasons.contains(&Reason::Forced) || !cache::is_cacheable(stage) {
-            return None;
-        }
-        let key = fresh::entry(stage, &self.shell, facts, &[]).key;
-        let locked = self.entry(id).filter(|e| e.key == key && self.is_complete(id, e, facts)).cloned();
-        let mut earlier = cache::get(self.project.store(), &key).into_iter().filter(|(e, _)| cache::fits(e, facts));
-        match locked {
-            Some(entry) => {
-                let record = earlier.find(|(e, _)| e.outs == entry.outs).map(|(_, record)| record);
-                Some((entry, record))
-            }
-            None => earlier.find(|(e, _)| self.is_complete(id, e, facts)).map(|(e, r)| (e, Some(r))),
-        }
-    }
-
-    /// Is every output of this entry in the store, or still in its place?
-    fn is_complete(&self, id: StageId, entry: &StageLock, facts: &Facts) -> bool {
-        let stage = self.stage(id);
-        stage.outs.iter().zip(&facts.outs).all(|(out, now)| {
-            entry.outs.get(&out.spelled).is_some_and(|o| {
-                let here = now.is_some_and(|now| now.id == o.pin.id && now.executable == o.pin.executable);
-                here || self.project.store().contains(&o.pin).unwrap_or(false)
-            })
-        })
-    }
-
-    fn start(
+    pub(super) fn start(
         &mut self,
         id: StageId,
         facts: Facts,
@@ -447,7 +283,10 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         let stage = self.stage(id);
         let task = Task { stage, address: self.address(id), facts: facts.clone(), old: self.entry(id).cloned() };
         if candidate.is_none() {
-            let told = reasons.first().map(crate::run::status::sentence).unwrap_or_default();
+            let mut told = reasons.first().map(crate::run::status::sentence).unwrap_or_default();
+            if reasons.len() > 1 {
+                told.push_str(&format!(", and {} more", reasons.len() - 1));
+            }
             let command = stage.cmd.join("\n");
             self.sink.event(Event::StageStarted { stage: &task.address, command: &command, reason: &told });
         }
@@ -458,8 +297,10 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
             sink: self.sink,
             asides: self.asides,
             logs: self.logs,
-            group: self.watchdog.as_ref().map_or(0, Watchdog::group),
+            watchdog: self.watchdog.clone(),
             signal: self.signal,
+            terminal: self.options.terminal.then_some(self.signal),
+            alone: self.options.jobs == 1,
         };
         self.waiting.insert(id, (reasons, facts));
         self.running += 1;
@@ -487,28 +328,13 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         if self.prepared {
             return Ok(());
         }
-        let written = ignore::write(self.project, self.definitions, &self.locks, &self.chosen)?;
-        self.outcome.written.extend(written);
+        let ignored = ignore::write(self.project, self.definitions, &self.locks, &self.chosen)?;
+        self.outcome.written.extend(ignored.written);
+        self.unwritten = ignored.missing;
         let lock = self.project.state_dir().join("watchdog");
-        self.watchdog = Some(Watchdog::start(&self.project.around.program, &lock)?);
+        self.watchdog = Some(Arc::new(Watchdog::start(&self.project.around.program, &lock)?));
         self.prepared = true;
         Ok(())
-    }
-
-    /// Outputs in the workspace that exist nowhere else: they are kept when they are replaced.
-    fn edited(&self, stage: &Stage, facts: &Facts, new: Option<&StageLock>) -> Vec<RepoPath> {
-        let locked = self.locks.of(stage.file).stages.get(&stage.name);
-        let mut edited = Vec::new();
-        for (out, pin) in stage.outs.iter().zip(&facts.outs) {
-            let Some(pin) = pin else { continue };
-            let is = |entry: Option<&StageLock>| {
-                entry.and_then(|e| e.outs.get(&out.spelled)).is_some_and(|o| o.pin.id == pin.id)
-            };
-            if !is(locked) && !is(new) && !self.project.store().contains(pin).unwrap_or(false) {
-                edited.push(out.path.clone());
-            }
-        }
-        edited
     }
 
     fn finished(&mut self, id: StageId, ended: Result<Done, Failure>, edited: Vec<RepoPath>) {
@@ -535,10 +361,15 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
                 return;
             }
         };
+        // Stages that read such a folder see it as it will be from now on.
+        match ignore::write_missing(self.project, &mut self.unwritten, stage) {
+            Ok(written) => self.outcome.written.extend(written),
+            Err(error) => self.sink.event(Event::Warning { text: &error.message }),
+        }
         let file = &self.definitions.pipelines.file(stage.file).path;
         let old = self.entry(id).cloned();
-        let run = match &done.restored {
-            None if !self.options.no_commit && cache::is_cacheable(stage) => {
+        let run = match &done.how {
+            How::Ran if !self.options.no_commit && cache::is_cacheable(stage) => {
                 let commit = self.commit.get_or_insert_with(|| self.project.repo.head().ok().flatten());
                 Some(cache::record_now(self.project, done.seconds, commit))
             }
@@ -560,12 +391,12 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         if !stage.frozen {
             self.locks.0[stage.file.0 as usize].stages.insert(stage.name.clone(), done.entry.clone());
         }
-        let (result, saved) = match (&done.restored, stage.frozen) {
-            (Some(record), _) => (StageResult::Restored, (record.seconds - done.seconds).max(0.0)),
-            (None, _) if self.was_restored(&done) => (StageResult::Restored, 0.0),
-            (None, _) => (StageResult::Ran, 0.0),
+        let (result, saved) = match &done.how {
+            How::Ran => (StageResult::Ran, 0.0),
+            How::Restored(Some(record)) => (StageResult::Restored, (record.seconds - done.seconds).max(0.0)),
+            How::Restored(None) => (StageResult::Restored, 0.0),
         };
-        if self.options.force_downstream && result == StageResult::Ran {
+        if self.options.force_downstream && matches!(result, StageResult::Ran | StageResult::Restored) {
             let below = self.below(id);
             self.forced.extend(below);
         }
@@ -582,12 +413,8 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
                 (aside, precious)
             })
             .collect();
-        self.send(record::Job { stage: Some(id), store, run, record, replaced, log: Some(done.log) });
+        self.send(record::Job { stage: Some(id), store, run, record, replaced, log: done.log });
         self.schedule.done(id);
-    }
-
-    fn was_restored(&self, done: &Done) -> bool {
-        done.log.dir == self.project.logs_dir() || !done.log.output().exists()
     }
 
     /// Everything that needs a stage, however far.
@@ -600,7 +427,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         found
     }
 
-    fn send(&mut self, job: record::Job) {
+    pub(super) fn send(&mut self, job: record::Job) {
         if let Some(record) = &job.record {
             self.records.push(record.clone());
         }
@@ -653,9 +480,11 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         }
     }
 
-    fn fail(&mut self, id: StageId, reasons: Vec<Reason>, error: Error, exit: Option<Exit>, seconds: f64) {
+    pub(super) fn fail(&mut self, id: StageId, reasons: Vec<Reason>, error: Error, exit: Option<Exit>, seconds: f64) {
         self.push(id, StageResult::Failed, reasons, seconds);
+        let stopped = self.outcome.interrupted.is_some();
         if let Some(last) = self.outcome.stages.last_mut() {
+            last.stopped = stopped && exit.is_some();
             last.exit = match exit {
                 Some(Exit::Code(n)) => Some(n),
                 Some(Exit::Signal(n)) => Some(128 + n),
@@ -674,7 +503,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         }
     }
 
-    fn push(&mut self, id: StageId, result: StageResult, reasons: Vec<Reason>, seconds: f64) {
+    pub(super) fn push(&mut self, id: StageId, result: StageResult, reasons: Vec<Reason>, seconds: f64) {
         let quiet = matches!(result, StageResult::UpToDate);
         if !quiet {
             let address = self.address(id);
@@ -690,17 +519,20 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
             saved: 0.0,
             error: None,
             exit: None,
+            stopped: false,
             tail: Vec::new(),
         });
     }
 
-    /// The user's signal goes to every command; whoever does not end within ten seconds is killed.
+    /// The user's signal goes to every command; whoever does not end within ten seconds, or is in the user's way a
+    /// second time, is killed.
     fn check_signal(&mut self) {
         let number = self.signal.load(Ordering::SeqCst);
         if number == 0 {
             return;
         }
         self.stopping = true;
+        let (number, at_once) = (number & !KILL, number & KILL != 0);
         if self.outcome.interrupted.is_none() {
             self.outcome.interrupted = Some(number);
             let signal = match number {
@@ -712,7 +544,9 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
                 watchdog.signal(signal);
             }
             self.interrupted_at = Some(Instant::now());
-        } else if self.interrupted_at.is_some_and(|at| at.elapsed() > Duration::from_secs(10))
+        }
+        let late = self.interrupted_at.is_some_and(|at| at.elapsed() > Duration::from_secs(10));
+        if (late || at_once)
             && let Some(watchdog) = &self.watchdog
         {
             watchdog.kill();

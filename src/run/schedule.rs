@@ -4,7 +4,9 @@
 //! topological order goes first, so that one job runs them in the order of the file and many jobs start alike each time.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::BinaryHeap;
+
+use rustc_hash::FxHashMap;
 
 use crate::pipeline::graph::Graph;
 use crate::pipeline::stage::StageId;
@@ -14,7 +16,7 @@ pub enum Progress {
     /// Waits for so many producers.
     Waiting(u32),
     Ready,
-    /// Handed out by [`Schedule::next`].
+    /// Handed out by [`Schedule::start_next`].
     Started,
     Done,
     /// Needs a stage that failed.
@@ -23,9 +25,9 @@ pub enum Progress {
 
 pub struct Schedule<'a> {
     graph: &'a Graph,
-    progress: HashMap<StageId, Progress>,
+    progress: FxHashMap<StageId, Progress>,
     /// Position in topological order: what goes first among the ready.
-    rank: HashMap<StageId, u32>,
+    rank: FxHashMap<StageId, u32>,
     ready: BinaryHeap<Reverse<(u32, StageId)>>,
     open: usize,
 }
@@ -33,9 +35,9 @@ pub struct Schedule<'a> {
 impl<'a> Schedule<'a> {
     /// `chosen` in topological order.
     pub fn new(graph: &'a Graph, chosen: &[StageId]) -> Schedule<'a> {
-        let rank: HashMap<_, _> = chosen.iter().enumerate().map(|(i, id)| (*id, i as u32)).collect();
+        let rank: FxHashMap<_, _> = chosen.iter().enumerate().map(|(i, id)| (*id, i as u32)).collect();
         let mut schedule =
-            Schedule { graph, progress: HashMap::new(), rank, ready: BinaryHeap::new(), open: chosen.len() };
+            Schedule { graph, progress: FxHashMap::default(), rank, ready: BinaryHeap::new(), open: chosen.len() };
         for id in chosen {
             let waits = graph.upstream(*id).iter().filter(|up| schedule.rank.contains_key(up)).count() as u32;
             schedule.progress.insert(*id, Progress::Waiting(waits));
@@ -52,7 +54,7 @@ impl<'a> Schedule<'a> {
     }
 
     /// The next stage that may start, in order.
-    pub fn next(&mut self) -> Option<StageId> {
+    pub fn start_next(&mut self) -> Option<StageId> {
         let Reverse((_, id)) = self.ready.pop()?;
         self.progress.insert(id, Progress::Started);
         Some(id)
@@ -107,5 +109,62 @@ impl<'a> Schedule<'a> {
 
     pub fn is_over(&self) -> bool {
         self.open == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::graph::build;
+    use crate::pipeline::load::memory::Memory;
+
+    /// Stages by name with what each reads; every one makes an out of its own name.
+    fn graph(stages: &[(&str, &[&str])]) -> Graph {
+        let mut text = String::from("stages:\n");
+        for (name, deps) in stages {
+            text.push_str(&format!("  {name}: {{cmd: x, deps: [{}], outs: [{name}]}}\n", deps.join(", ")));
+        }
+        build(&Memory::new(&[("pipeline.yaml", &text)]).load().pipelines).unwrap()
+    }
+
+    fn all(graph: &Graph) -> Vec<StageId> {
+        graph.order().to_vec()
+    }
+
+    #[test]
+    fn what_is_ready_starts_in_the_order_of_the_file() {
+        let g = graph(&[("c", &["a"]), ("a", &[]), ("b", &[])]);
+        let mut s = Schedule::new(&g, &all(&g));
+        // `a` comes before `c`, which needs it; `b` stands last in the file.
+        let (a, b, c) = (StageId(1), StageId(2), StageId(0));
+        assert_eq!(s.start_next(), Some(a));
+        s.done(a);
+        assert_eq!(s.start_next(), Some(c));
+        assert_eq!(s.start_next(), Some(b));
+        assert_eq!(s.start_next(), None);
+        s.done(b);
+        s.done(c);
+        assert!(s.is_over() && s.left().is_empty());
+    }
+
+    #[test]
+    fn a_failure_blocks_what_needs_it_and_nothing_else() {
+        let g = graph(&[("a", &[]), ("b", &["a"]), ("c", &["b"]), ("d", &[]), ("e", &["d", "c"])]);
+        let mut s = Schedule::new(&g, &all(&g));
+        assert_eq!(s.start_next(), Some(StageId(0)));
+        assert_eq!(s.failed(StageId(0)), [StageId(1), StageId(2), StageId(4)]);
+        assert_eq!(s.start_next(), Some(StageId(3)));
+        s.done(StageId(3));
+        assert!(s.is_over() && s.left().is_empty());
+    }
+
+    #[test]
+    fn producers_that_were_not_chosen_are_not_waited_for() {
+        let g = graph(&[("a", &[]), ("b", &["a"]), ("c", &["b"])]);
+        let mut s = Schedule::new(&g, &[StageId(2)]);
+        assert_eq!(s.start_next(), Some(StageId(2)));
+        assert_eq!(s.left(), []);
+        s.done(StageId(2));
+        assert!(s.is_over());
     }
 }

@@ -8,7 +8,7 @@ use crate::project::{Definitions, Locks, Project};
 use crate::run::fold::overlay;
 use crate::run::fresh::{self, Reason, State, judge};
 use crate::run::look::Look;
-use crate::store::{Ask, Pin};
+use crate::store::{Pin, Place as Spot};
 use crate::value::Value;
 
 #[derive(Debug, Default)]
@@ -63,7 +63,7 @@ pub fn status<'a>(
             (Some(a), Some(b)) if a.id == b.id && a.executable == b.executable => continue,
             (Some(_), Some(_)) => State::Modified,
             (None, _) => State::New,
-            (Some(pin), None) if !project.store().contains(&pin).unwrap_or(false) => State::NotInCache,
+            (Some(pin), None) if !project.store().contains(&pin) => State::NotInCache,
             (Some(_), None) => State::Deleted,
         };
         status.data.push((entry.path.clone(), state, locked, now));
@@ -84,7 +84,7 @@ fn absent(
             && *state == State::Deleted
             && stage.outs.iter().any(|o| o.spelled == *path && o.cache)
             && entry.outs.contains_key(path)
-            && !project.store().contains(pin).unwrap_or(false)
+            && !project.store().contains(pin)
         {
             *state = State::NotInCache;
             status.absent.0 += 1;
@@ -115,16 +115,16 @@ pub fn difference(
             && new.is_dir()
             && old.id != new.id
         {
-            lines.extend(folder_difference(project, path, old, new));
+            lines.extend(folder_difference(project, path, old));
         }
     }
     Ok(lines)
 }
 
 /// Which files of a folder differ, where the old tree is in the store.
-fn folder_difference(project: &Project, path: &RepoPath, old: &Pin, new: &Pin) -> Vec<String> {
-    match project.store().difference_by_name(old, new, project.index(), &Ask::repo(path)) {
-        Ok(names) => names.into_iter().map(|(sign, name)| format!("  {sign} {path}/{name}")).collect(),
+fn folder_difference(project: &Project, path: &RepoPath, old: &Pin) -> Vec<String> {
+    match crate::store::difference(project.store(), project.index(), old, &Spot::from(path)) {
+        Ok(names) => names.into_iter().map(|(change, name)| format!("  {} {path}/{name}", change.sign())).collect(),
         Err(_) => vec![format!("  {path}: the old listing is not in the store")],
     }
 }

@@ -4,11 +4,20 @@
 //! commands join, and holds the reading end of a pipe whose writing end only the run has: when the run is gone without
 //! saying so, the pipe closes, and the watchdog ends the group. As long as it lives it holds a lock, so that the next
 //! command does not put outputs back while a dying stage still writes them.
+//!
+//! A stage on a pseudo-terminal leads a session of its own, outside of that group. What the pipe carries, a word a line:
+//!
+//!     + 123    the session 123 belongs to the run
+//!     - 123    it is over; what it left in the background is left alone
+//!     q        the run is over
 
+use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{BufRead, Read, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -23,7 +32,23 @@ pub const COMMAND: &str = "__watchdog";
 
 pub struct Watchdog {
     child: Child,
+    told: Mutex<Told>,
+    /// Ctrl-C was typed into a stage's terminal: the kernel has told that session.
+    interrupted: AtomicBool,
+}
+
+struct Told {
     line: Option<ChildStdin>,
+    /// Leaders of sessions that are not over.
+    sessions: BTreeSet<i32>,
+}
+
+impl Told {
+    fn say(&mut self, words: &str) {
+        if let Some(line) = &mut self.line {
+            let _ = line.write_all(words.as_bytes());
+        }
+    }
 }
 
 impl Watchdog {
@@ -51,7 +76,31 @@ impl Watchdog {
             let _ = child.wait();
             return Err(Error::new(crate::error::Kind::Bug, "the watchdog did not start"));
         }
-        Ok(Watchdog { child, line })
+        let told = Mutex::new(Told { line, sessions: BTreeSet::new() });
+        Ok(Watchdog { child, told, interrupted: AtomicBool::new(false) })
+    }
+
+    fn told(&self) -> std::sync::MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// A command leads this session: it is to be ended with the others.
+    pub fn began(&self, session: i32) {
+        let mut told = self.told();
+        told.sessions.insert(session);
+        told.say(&format!("+ {session}\n"));
+    }
+
+    /// The command that led this session is over.
+    pub fn ended(&self, session: i32) {
+        let mut told = self.told();
+        told.sessions.remove(&session);
+        told.say(&format!("- {session}\n"));
+    }
+
+    /// Ctrl-C was typed into a stage's terminal: SIGINT must not reach that session twice.
+    pub fn interrupted_by_key(&self) {
+        self.interrupted.store(true, Ordering::SeqCst);
     }
 
     /// The process group that commands join.
@@ -66,6 +115,9 @@ impl Watchdog {
 
     /// Passes a signal on to every command of the run.
     pub fn signal(&self, signal: Signal) {
+        if signal != Signal::INT || !self.interrupted.load(Ordering::SeqCst) {
+            self.told().sessions.iter().for_each(|session| signal_session(*session, signal));
+        }
         if let Some(group) = Pid::from_raw(self.group()) {
             let _ = kill_process_group(group, signal);
         }
@@ -75,17 +127,18 @@ impl Watchdog {
 impl Watchdog {
     /// The run was interrupted: what its commands left in the background goes with them (a shell lets background
     /// commands ignore SIGINT). The watchdog does that as if the run had been killed.
-    pub fn hang_up(&mut self) {
-        self.line = None;
+    pub fn hang_up(&self) {
+        self.told().line = None;
     }
 }
 
 impl Drop for Watchdog {
     /// The run is over: the watchdog may go, and leaves alone what commands left in the background.
     fn drop(&mut self) {
-        if let Some(mut line) = self.line.take() {
-            let _ = line.write_all(b"q");
-        }
+        let mut told = self.told();
+        told.say("q\n");
+        told.line = None;
+        drop(told);
         let _ = self.child.wait();
     }
 }
@@ -99,48 +152,94 @@ pub fn serve(lock: &Path) -> std::io::Result<()> {
     }
     let held = File::options().create(true).write(true).truncate(false).open(lock)?;
     held.lock()?;
-    std::io::stdout().write_all(b"r")?;
-    std::io::stdout().flush()?;
-    let mut word = [0];
-    loop {
-        match std::io::stdin().read(&mut word) {
-            Ok(1) if word == *b"q" => return Ok(()),
-            Ok(0) => break,
-            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-            Ok(_) => {}
-            Err(_) => break,
+    // Not a word to the user, but the answer that `start` waits for.
+    rustix::io::write(rustix::stdio::stdout(), b"r")?;
+    let mut sessions = BTreeSet::new();
+    for word in std::io::stdin().lock().lines() {
+        let Ok(word) = word else { break };
+        let session = || word.get(2..).and_then(|n| n.parse::<i32>().ok()).filter(|n| *n > 1);
+        match word.chars().next() {
+            Some('q') => return Ok(()),
+            Some('+') => sessions.extend(session()),
+            Some('-') => drop(session().map(|n| sessions.remove(&n))),
+            _ => {}
         }
     }
     let group = rustix::process::getpgrp();
-    let _ = kill_process_group(group, Signal::TERM);
+    let signal_all = |signal| {
+        sessions.iter().for_each(|session| signal_session(*session, signal));
+        // The lock goes with us: nobody of the group outlives SIGKILL.
+        let _ = kill_process_group(group, signal);
+    };
+    signal_all(Signal::TERM);
+    let ours = |p: &Process| p.group == group.as_raw_nonzero().get() || sessions.contains(&p.session);
+    let left = || processes().is_none_or(|all| all.iter().any(ours));
     let started = Instant::now();
-    while others_in(group) && started.elapsed() < GRACE {
+    while left() && started.elapsed() < GRACE {
         std::thread::sleep(Duration::from_millis(10));
     }
-    if others_in(group) {
-        // The lock goes with us; nobody of the group outlives this call.
-        let _ = kill_process_group(group, Signal::KILL);
+    if left() {
+        signal_all(Signal::KILL);
     }
     Ok(())
 }
 
-/// Is somebody else alive in our process group? Where the system does not tell, we assume so.
-fn others_in(group: Pid) -> bool {
-    let Ok(processes) = std::fs::read_dir("/proc") else { return true };
+/// Signals every process group of a session; only its leader's where the system does not tell which others there are.
+fn signal_session(session: i32, signal: Signal) {
+    let all = processes().unwrap_or_default();
+    let mut groups: BTreeSet<i32> = all.iter().filter(|p| p.session == session).map(|p| p.group).collect();
+    groups.insert(session);
+    for group in groups {
+        if let Some(group) = Pid::from_raw(group) {
+            let _ = kill_process_group(group, signal);
+        }
+    }
+}
+
+struct Process {
+    group: i32,
+    session: i32,
+}
+
+/// Everybody else who is alive, where the system tells.
+fn processes() -> Option<Vec<Process>> {
+    let mut found = Vec::new();
     let me = std::process::id();
-    for process in processes.flatten() {
+    for process in std::fs::read_dir("/proc").ok()?.flatten() {
         let Some(pid) = process.file_name().to_str().and_then(|n| n.parse::<u32>().ok()) else { continue };
         if pid == me {
             continue;
         }
-        // `pid (name) state ppid pgrp …`; the name may hold anything, so read from its last parenthesis.
-        let Ok(stat) = std::fs::read_to_string(process.path().join("stat")) else { continue };
-        let Some((_, rest)) = stat.rsplit_once(')') else { continue };
-        let mut fields = rest.split_whitespace();
-        let (state, pgrp) = (fields.next(), fields.nth(1).and_then(|p| p.parse::<i32>().ok()));
-        if pgrp == Some(group.as_raw_nonzero().get()) && state != Some("Z") {
-            return true;
+        if let Ok(stat) = std::fs::read_to_string(process.path().join("stat")) {
+            found.extend(read_stat(&stat));
         }
     }
-    false
+    Some(found)
+}
+
+/// `pid (name) state ppid pgrp session …`; the name may hold anything, so read from its last parenthesis. `None` for the
+/// dead.
+fn read_stat(stat: &str) -> Option<Process> {
+    let (_, rest) = stat.rsplit_once(')')?;
+    let fields: Vec<&str> = rest.split_whitespace().take(4).collect();
+    let [state, _, group, session] = fields[..] else { return None };
+    (state != "Z").then_some(Process { group: group.parse().ok()?, session: session.parse().ok()? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_process_may_hold_anything() {
+        for (stat, want) in [
+            ("12 (sh) S 1 12 11 0", Some((12, 11))),
+            ("12 (a) S 1) R 2 3 4 5", Some((3, 4))),
+            ("12 (sh) Z 1 12 11 0", None),
+            ("12 (sh) S 1", None),
+            ("", None),
+        ] {
+            assert_eq!(read_stat(stat).map(|p| (p.group, p.session)), want, "{stat}");
+        }
+    }
 }

@@ -39,6 +39,14 @@ pub fn take_unless(
     Ok(WorkspaceLock { _file: lock })
 }
 
+/// Held while a pipeline file is read, changed and written. Not the workspace lock: a stage may be added while others
+/// run.
+pub fn take_for_edit(project: &Project, sink: &dyn Sink) -> Result<WorkspaceLock> {
+    let dir = project.state_dir();
+    fs::create_dir_all(&dir).map_err(|e| Error::io("create", &dir, e))?;
+    Ok(WorkspaceLock { _file: hold(&dir.join("edit"), &AtomicI32::new(0), None, sink)? })
+}
+
 fn hold(path: &Path, signal: &AtomicI32, wait: Option<Duration>, sink: &dyn Sink) -> Result<File> {
     let fail = |e: std::io::Error| Error::io("lock", path, e);
     let mut file = File::options().read(true).write(true).create(true).truncate(false).open(path).map_err(fail)?;
@@ -57,7 +65,7 @@ fn hold(path: &Path, signal: &AtomicI32, wait: Option<Duration>, sink: &dyn Sink
             return Err(Error::new(Kind::Busy, format!("{who} is working in this workspace"))
                 .hint("wait for it for longer: --wait SECS, or --wait for ever"));
         }
-        let number = signal.load(Ordering::SeqCst);
+        let number = signal.load(Ordering::SeqCst) & 0x7f;
         if number != 0 {
             return Err(Error::new(Kind::Signal(number), format!("ended while waiting for {who}")));
         }

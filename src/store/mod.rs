@@ -1,9 +1,30 @@
 //! All local objects: hashing, the stat index, objects, trees, links, checkout.
 
+mod batch;
+mod checkout;
+mod copy;
+mod difference;
 mod digest;
+pub mod hash;
 mod id;
-mod stub;
+pub mod index;
+mod link;
+mod materialise;
+mod objects;
+mod place;
+mod runs;
+mod stat;
+#[cfg(test)]
+mod tests;
+pub mod tree;
 
+pub use batch::Batch;
+pub use checkout::{remove, restore};
+pub use difference::{Change, difference};
 pub use digest::Digest;
 pub use id::{ObjectId, Pin};
-pub use stub::{Ask, Batch, Difference, Rules, StatIndex, Store, inside};
+pub use index::{Listed, NoRules, Rules, StatIndex};
+pub use link::{LinkType, LinkTypes};
+pub use objects::{Generation, ObjectKind, Store};
+pub use place::{Place, inside};
+pub use runs::Runs;

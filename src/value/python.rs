@@ -6,6 +6,8 @@
 //!
 //! A file is cut into logical lines of tokens first; indentation then says which body a line belongs to.
 
+use std::collections::HashMap;
+
 use super::{Fault, Mark, Value, scalar};
 
 mod token;
@@ -26,7 +28,7 @@ fn body(
     only_self: bool,
     depth: usize,
 ) -> Result<Vec<(String, Value)>, Fault> {
-    let mut out: Vec<(String, Value)> = Vec::new();
+    let mut out = Names::default();
     while let Some(line) = lines.get(*at).filter(|l| l.indent >= indent) {
         *at += 1;
         let inner_indent = line.indent + 1;
@@ -36,16 +38,16 @@ fn body(
             _ if depth > 100 => return Err(Fault::new("more than 100 levels of nesting", Some(line.tokens[0].1))),
             ["class", name, ..] if opens_block => {
                 let inner = body(lines, at, inner_indent, false, depth + 1)?;
-                put(&mut out, name.to_string(), Value::Map(inner));
+                out.put(name.to_string(), Value::Map(inner));
             }
             ["class", name, ..] => {
                 let colon = header_end(&line.tokens);
                 let inner = statements(&line.tokens[colon..], false)?;
-                put(&mut out, name.to_string(), Value::Map(inner));
+                out.put(name.to_string(), Value::Map(inner));
             }
             ["def", "__init__", ..] if opens_block => {
                 for (name, value) in body(lines, at, inner_indent, true, depth + 1)? {
-                    put(&mut out, name, value);
+                    out.put(name, value);
                 }
             }
             [
@@ -59,19 +61,30 @@ fn body(
             }
             _ => {
                 for (name, value) in statements(&line.tokens, only_self)? {
-                    put(&mut out, name, value);
+                    out.put(name, value);
                 }
             }
         }
     }
-    Ok(out)
+    Ok(out.entries)
 }
 
-/// The last assignment wins, where the first stands.
-fn put(out: &mut Vec<(String, Value)>, name: String, value: Value) {
-    match out.iter_mut().find(|(n, _)| *n == name) {
-        Some(entry) => entry.1 = value,
-        None => out.push((name, value)),
+/// Values by name: the last assignment wins, where the first stands.
+#[derive(Default)]
+struct Names {
+    entries: Vec<(String, Value)>,
+    index: HashMap<String, usize>,
+}
+
+impl Names {
+    fn put(&mut self, name: String, value: Value) {
+        match self.index.get(&name) {
+            Some(&n) => self.entries[n].1 = value,
+            None => {
+                self.index.insert(name.clone(), self.entries.len());
+                self.entries.push((name, value));
+            }
+        }
     }
 }
 
@@ -91,13 +104,13 @@ fn header_end(tokens: &[(Token, Mark)]) -> usize {
 
 /// The assignments of one line: statements with `;` between them.
 fn statements(tokens: &[(Token, Mark)], only_self: bool) -> Result<Vec<(String, Value)>, Fault> {
-    let mut out = Vec::new();
+    let mut out = Names::default();
     for statement in tokens.split(|(t, _)| *t == Token::Op(";")) {
         if let Some((name, value)) = assignment(statement, only_self)? {
-            put(&mut out, name, value);
+            out.put(name, value);
         }
     }
-    Ok(out)
+    Ok(out.entries)
 }
 
 fn assignment(tokens: &[(Token, Mark)], only_self: bool) -> Result<Option<(String, Value)>, Fault> {
@@ -262,22 +275,22 @@ impl Literal<'_> {
             items.dedup_by(|a, b| a.same(b));
             return Ok(Value::List(items));
         }
-        let mut entries = Vec::new();
+        let mut entries = Names::default();
         let mut key = first;
         loop {
             if matches!(key, Value::List(_) | Value::Map(_)) {
                 return Err(());
             }
             let value = self.value(depth)?;
-            put(&mut entries, key.to_python_text(), value);
+            entries.put(key.to_python_text(), value);
             if self.eat("}") {
-                return Ok(Value::Map(entries));
+                return Ok(Value::Map(entries.entries));
             }
             if !self.eat(",") {
                 return Err(());
             }
             if self.eat("}") {
-                return Ok(Value::Map(entries));
+                return Ok(Value::Map(entries.entries));
             }
             key = self.value(depth)?;
             if !self.eat(":") {

@@ -86,7 +86,15 @@ struct Open {
 
 enum OpenKind {
     List(Vec<Node>),
-    Map { entries: Vec<Entry>, seen: HashSet<String>, merges: Vec<Node>, merge_seen: bool, key: Option<Key> },
+    Map {
+        entries: Vec<Entry>,
+        seen: HashSet<String>,
+        merges: Vec<Node>,
+        merge_seen: bool,
+        key: Option<Key>,
+        /// Written with braces?
+        flow: bool,
+    },
 }
 
 struct Key {
@@ -148,6 +156,7 @@ impl<'t> Reader<'t> {
                         merges: Vec::new(),
                         merge_seen: false,
                         key: None,
+                        flow: self.marks.text.as_bytes().get(start.offset as usize) == Some(&b'{'),
                     };
                     self.begin(Open { start, anchor, kind })?;
                 }
@@ -222,8 +231,11 @@ impl<'t> Reader<'t> {
         match self.open.last_mut().map(|o| &mut o.kind) {
             None => *root = Some(node),
             Some(OpenKind::List(items)) => items.push(node),
-            Some(OpenKind::Map { entries, seen, merges, merge_seen, key }) => match key.take() {
+            Some(OpenKind::Map { entries, seen, merges, merge_seen, key, flow }) => match key.take() {
                 None => {
+                    if !*flow && tab_before(self.marks.text, node.start) {
+                        return Err(Fault::new("a tab in the indentation; YAML wants spaces", Some(node.start)));
+                    }
                     let made = make_key(node, plain)?;
                     if if made.is_merge { *merge_seen } else { !seen.insert(made.text.clone()) } {
                         return Err(Fault::new(format!("duplicate key `{}`", made.text), Some(made.start)));
@@ -239,6 +251,19 @@ impl<'t> Reader<'t> {
         }
         Ok(())
     }
+}
+
+/// Is there a tab between the start of the line and the first thing on it, which stands at `mark`? The parser lets
+/// tabs behind spaces pass; what such an indentation means depends on the reader.
+fn tab_before(text: &str, mark: Mark) -> bool {
+    let before = &text.as_bytes()[..mark.offset as usize];
+    let blank = before.iter().rev().take_while(|b| matches!(b, b' ' | b'\t'));
+    let (mut tab, mut length) = (false, 0);
+    for b in blank {
+        tab |= *b == b'\t';
+        length += 1;
+    }
+    tab && (length == before.len() || before[before.len() - length - 1] == b'\n')
 }
 
 fn too_deep(at: Mark) -> Fault {
@@ -382,6 +407,7 @@ mod tests {
             ("a: !x [1]", "the tag `!x`"),
             ("a: [1", "no valid YAML"),
             ("a:\n\tb: 1", "no valid YAML"),
+            ("a:\n  \tb: 1", "(2, 4)): a tab in the indentation"),
             ("a: *x", "error"),
             ("a: &a [*a]", "alias"),
             ("a: [d-${n}]", "error"),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::sandbox::Sandbox;
-use crate::{real_store, stale};
+use crate::stale;
 
 /// A small file system of its own, gone when dropped.
 struct Mount(PathBuf);
@@ -56,9 +56,6 @@ fn project(store: &Path) -> Sandbox {
 
 #[test]
 fn a_store_that_is_full_loses_nothing_and_converges_once_there_is_room() {
-    if !real_store("full store") {
-        return;
-    }
     let folder = tempfile::tempdir().unwrap();
     let Some(_mount) = Mount::tmpfs(&folder.path().join("disk"), "8m") else { return };
     let store = folder.path().join("disk/store");
@@ -117,9 +114,6 @@ fn a_workspace_that_is_full_keeps_its_outputs_and_converges_once_there_is_room()
 
 #[test]
 fn a_store_that_cannot_be_written_is_named_and_what_needs_no_writing_works() {
-    if !real_store("read-only store") {
-        return;
-    }
     let folder = tempfile::tempdir().unwrap();
     let Some(mount) = Mount::tmpfs(&folder.path().join("disk"), "8m") else { return };
     let store = folder.path().join("disk/store");

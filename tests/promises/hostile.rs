@@ -5,8 +5,8 @@ use std::os::unix::fs::symlink;
 
 use lockstep::lock::{self, StageLock};
 
+use crate::files;
 use crate::sandbox::Sandbox;
-use crate::{files, real_store};
 
 /// A repository, and `outside/` beside it with a file `precious`.
 fn project(pipeline: &str) -> (Sandbox, std::path::PathBuf) {
@@ -64,9 +64,6 @@ fn a_spelling_that_leads_out_is_a_mistake_in_the_file() {
 
 #[test]
 fn a_folder_that_is_a_symlink_to_the_outside_is_refused_before_anything_is_written() {
-    if !real_store("symlinks that lead out") {
-        return;
-    }
     for rest in [
         "    outs: [link/x]\n",
         "    outs: [link/precious]\n",
@@ -96,9 +93,6 @@ fn a_folder_that_is_a_symlink_to_the_outside_is_refused_before_anything_is_writt
 /// Everything was recorded well; then a folder becomes a link, as `git checkout` of a hostile branch can make it.
 #[test]
 fn a_folder_that_becomes_a_symlink_later_is_refused_too() {
-    if !real_store("symlinks that lead out, later") {
-        return;
-    }
     let (sandbox, outside) =
         project("stages:\n  s:\n    cmd: mkdir -p dir; echo x > dir/x\n    deps: [in.txt]\n    outs: [dir/x]\n");
     assert_eq!(sandbox.run(&["repro"]).code, 0);

@@ -8,7 +8,7 @@ use lockstep::lock::Lock;
 
 use crate::sandbox::Sandbox;
 use crate::sandbox::process::{Signal, wait_for};
-use crate::{Dice, files, from_env, id, lock, real_store, stale, status};
+use crate::{Dice, files, from_env, id, lock, stale, status};
 
 /// Files, folders, a metric, an output in a folder, one that Git keeps, and stages that can run side by side.
 const PIPELINE: &str = r#"stages:
@@ -93,7 +93,6 @@ fn killed_at_any_moment_it_comes_to_the_same_end() {
     assert_eq!(sandbox.run(&["repro"]).code, 0);
     let mut version = 0;
     let mut cut_short = 0;
-    let durable = real_store("restoring after kills");
     for round in 0..rounds {
         let before = version;
         // Half of the versions come back, so that results are restored too.
@@ -102,7 +101,7 @@ fn killed_at_any_moment_it_comes_to_the_same_end() {
         edit(&sandbox, version);
         let jobs = if dice.below(2) == 0 { "-j1" } else { "-j3" };
         // The placeholder of a store is not made for this.
-        let restores = dice.below(4) > 0 && durable;
+        let restores = dice.below(4) > 0;
         let args: &[&str] = if restores { &["repro", jobs] } else { &["repro", jobs, "--no-run-cache"] };
         for _ in 0..1 + dice.below(2) {
             let mut run = sandbox.start(args);
@@ -130,9 +129,7 @@ fn killed_at_any_moment_it_comes_to_the_same_end() {
     let aside = sandbox.path(".git/lockstep/worktree/state/root/aside");
     assert!(std::fs::read_dir(aside).map_or(0, Iterator::count) == 0, "something is still set aside");
     assert!(cut_short * 3 > rounds, "only {cut_short} of the runs were killed in time to prove something");
-    if durable {
-        whole_store(&sandbox, &truths[&version]);
-    }
+    whole_store(&sandbox, &truths[&version]);
 }
 
 /// Reading works at once, the lock holds only what is true of the one version or of the other, and what `status` calls

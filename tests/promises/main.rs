@@ -81,15 +81,6 @@ pub fn kept(sandbox: &Sandbox, stage: &str, path: &str) -> Option<String> {
     Some(std::fs::read_to_string(kept).unwrap())
 }
 
-/// Is the store the durable one? Tests that ask for its care are passed over with the placeholder.
-pub fn real_store(test: &str) -> bool {
-    let real = !Path::new(env!("CARGO_MANIFEST_DIR")).join("src/store/stub.rs").exists();
-    if !real {
-        println!("{test}: skipped, the store is a placeholder");
-    }
-    real
-}
-
 /// A generator of numbers that are the same for the same seed (xorshift64*).
 pub struct Dice(u64);
 

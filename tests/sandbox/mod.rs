@@ -123,7 +123,8 @@ impl Sandbox {
         self.filter(&output.to_string())
     }
 
-    fn command(&self, program: &Path, folder: &str) -> Command {
+    /// A program in a folder of the repository, with the sandbox's environment.
+    pub fn command(&self, program: &Path, folder: &str) -> Command {
         let mut command = Command::new(program);
         command.current_dir(self.path(folder)).env_clear().stdin(Stdio::null());
         for name in ["PATH", "TMPDIR", "LD_LIBRARY_PATH", "LLVM_PROFILE_FILE"] {

@@ -1,8 +1,18 @@
+use std::path::Path;
+
 use clap::Subcommand;
 
 use crate::cli::output::Output;
-use crate::error::Result;
+use crate::cli::progress::Progress;
+use crate::cli::text;
+use crate::config;
+use crate::error::{Error, Result};
+use crate::path::normalise;
 use crate::project::Project;
+use crate::run::cache::drop_stage;
+use crate::run::look::Look;
+use crate::run::select::{Reach, Scope};
+use crate::store::ObjectId;
 
 /// The store: where it is, and what it remembers
 #[derive(clap::Args, Debug)]
@@ -13,13 +23,86 @@ pub struct Args {
 
 #[derive(Subcommand, Debug)]
 enum Sub {
-    /// Print the folder of the store
-    Dir,
+    /// Print the folder of the store, or choose another
+    #[command(after_help = "\
+What the old folder holds stays there: move it yourself if you want to keep it.
+
+Examples:
+  lockstep cache dir                            print it; CI keeps this folder between runs
+  lockstep cache dir /mnt/team/store            for everybody: written to lockstep.toml
+  lockstep cache dir --local ~/big-disk/store   for this clone alone")]
+    Dir {
+        /// The new folder
+        path: Option<String>,
+        /// Write the settings of this clone, not lockstep.toml
+        #[arg(long, requires = "path")]
+        local: bool,
+    },
+    /// Forget the remembered results of a stage
+    ///
+    /// The run cache holds the result of every run by its stage key. A result that is wrong although its inputs are
+    /// right (a disk was full, a download was cut short) is withdrawn with this command.
+    #[command(after_help = "\
+Examples:
+  lockstep cache drop train && lockstep repro --force --single-item train")]
+    Drop {
+        /// A stage, or a stage key of 64 hexadecimal digits as pipeline.lock has it
+        #[arg(value_name = "STAGE|KEY")]
+        what: String,
+    },
 }
 
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     match &args.command {
-        Sub::Dir => out.line(project.store_dir().to_string_lossy()),
+        Sub::Dir { path: None, .. } => out.line(project.store_dir().to_string_lossy()),
+        Sub::Dir { path: Some(path), local } => set_dir(path, *local, project, out)?,
+        Sub::Drop { what } => drop_runs(what, project, out)?,
     }
     Ok(0)
+}
+
+fn set_dir(path: &str, local: bool, project: &Project, out: &Output) -> Result<()> {
+    let value = if Path::new(path).is_absolute() || path.starts_with("~/") {
+        path.to_string()
+    } else {
+        // Typed from here; the setting counts from the root.
+        normalise(&format!("{}/{path}", project.cwd.relative_to(&project.repo.project_root)))
+    };
+    let file = if local { project.repo.local_config() } else { project.repo.project_config() };
+    config::set(&file, "cache.dir", &value)?;
+    out.say(format!("cache.dir = {value} in {}", file.display()));
+    Ok(())
+}
+
+fn drop_runs(what: &str, project: &Project, out: &Output) -> Result<()> {
+    if let Ok(key) = what.parse::<ObjectId>() {
+        let gone = project.store().drop_runs(&key.hex())?;
+        if gone == 0 {
+            return Err(Error::missing(format!("the run cache has no result under the key {what}")));
+        }
+        out.say(format!("forgot {}", text::count(gone, "result")));
+        return Ok(());
+    }
+    let definitions = project.definitions()?;
+    let scope = Scope {
+        pipelines: &definitions.pipelines,
+        graph: &definitions.graph,
+        cwd: &project.cwd,
+        broken: &definitions.broken,
+        matches: &crate::git::matches,
+    };
+    let reach = Reach { single: true, ..Reach::default() };
+    let selected = scope.select(&[what.to_string()], &reach, false)?;
+    let progress = Progress::new(out, false);
+    let mut look = Look::new(project, &definitions, &progress);
+    for id in &selected.named {
+        let gone = drop_stage(project, &definitions, *id, &mut look)?;
+        let address = definitions.pipelines.address(*id, &project.cwd);
+        out.say(match gone {
+            0 => format!("no result of {address} is remembered"),
+            n => format!("forgot {} of {address}", text::count(n, "result")),
+        });
+    }
+    progress.finish();
+    Ok(())
 }

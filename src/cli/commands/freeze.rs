@@ -1,11 +1,21 @@
+use std::collections::BTreeSet;
+
 use crate::cli::output::Output;
+use crate::cli::text;
 use crate::error::{Error, Result};
+use crate::event::Silent;
 use crate::pipeline::edit;
 use crate::project::Project;
+use crate::run::edit::draft;
 use crate::run::select::{Reach, Scope};
+use crate::run::workspace;
 
 /// Keep stages from running, whatever changes
 #[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  lockstep freeze fetch            keep what fetch made, whatever changes
+  lockstep freeze train@0.1        all stages of train: they share one definition")]
 pub struct Args {
     /// Stages
     #[arg(required = true)]
@@ -14,6 +24,9 @@ pub struct Args {
 
 /// Let frozen stages run again
 #[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  lockstep unfreeze fetch          fetch runs again when something changes")]
 pub struct UnfreezeArgs {
     /// Stages
     #[arg(required = true)]
@@ -39,21 +52,37 @@ fn set(targets: &[String], frozen: bool, project: &Project, out: &Output) -> Res
     };
     let reach = Reach { single: true, ..Reach::default() };
     let selected = scope.select(targets, &reach, false)?;
-    let mut done = std::collections::BTreeSet::new();
+    let (word, is) = if frozen { ("froze", "frozen") } else { ("unfroze", "not frozen") };
+    let _edit = workspace::take_for_edit(project, &Silent)?;
+    let mut done = BTreeSet::new();
     for id in &selected.named {
         let stage = definitions.pipelines.stage(*id);
+        let file = definitions.pipelines.file(stage.file);
         // Generated stages share one definition, which is frozen as a whole.
-        let name = stage.name.split('@').next().unwrap_or(&stage.name).to_string();
-        let file = &definitions.pipelines.file(stage.file).path;
-        if !done.insert((file.clone(), name.clone())) {
+        let group = file.groups.iter().find(|(_, ids)| ids.contains(id));
+        let name = group.map_or(&stage.name, |(group, _)| group);
+        if !done.insert((stage.file, name)) {
             continue;
         }
-        let on_disk = file.on_disk(project.top());
-        let text = std::fs::read_to_string(&on_disk).map_err(|e| Error::io("read", &on_disk, e))?;
-        if let Some(new) = edit::set_frozen(file.as_str(), &text, &name, frozen)? {
-            crate::replace::replace_file(&on_disk, new.as_bytes())?;
+        let place = file.path.relative_to(&project.cwd);
+        let made = draft(project, &file.path, &|text| edit::set_frozen(&place, text, name, frozen))?;
+        let all = match group {
+            Some((_, ids)) => format!(", with the {} that it generates", text::count(ids.len(), "stage")),
+            None => String::new(),
+        };
+        match made {
+            Some(made) => {
+                made.write(project)?;
+                out.say(format!("{word} {name}{all}"));
+            }
+            None => {
+                let comma = if all.is_empty() { "" } else { "," };
+                out.say(format!("{name}{all}{comma} is {is} already"));
+            }
         }
-        out.say(format!("{} {name}", if frozen { "froze" } else { "unfroze" }));
+    }
+    if selected.named.is_empty() {
+        return Err(Error::usage("none of the targets is a stage").hint("see the stages: lockstep stage list --all"));
     }
     Ok(0)
 }

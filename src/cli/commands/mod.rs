@@ -1,11 +1,23 @@
 //! One file a command.
 
+pub mod add;
 pub mod cache;
 pub mod checkout;
 pub mod commit;
+pub mod completion;
+pub mod config;
+pub mod dag;
 pub mod freeze;
+pub mod init;
+pub mod logs;
+pub mod metrics;
+pub mod params;
+pub mod remove;
 pub mod repro;
+pub mod root;
+mod show;
 pub mod stage;
+mod stage_add;
 pub mod status;
 pub mod version;
 
@@ -13,6 +25,7 @@ use crate::cli::args::{Cli, Command};
 use crate::cli::open;
 use crate::cli::output::Output;
 use crate::error::{Error, Result};
+use crate::path::RepoPath;
 use crate::project::{Definitions, Project};
 
 /// Runs a command; its exit code comes back.
@@ -22,11 +35,21 @@ pub fn run(cli: Cli, out: &Output) -> Result<u8> {
         Command::Repro(args) => repro::run(&args, &open(global)?, out),
         Command::Status(args) => status::run(&args, &open(global)?, out),
         Command::Stage(args) => stage::run(&args, &open(global)?, out),
+        Command::Dag(args) => dag::run(&args, &open(global)?, out),
+        Command::Add(args) => add::run(&args, &open(global)?, out),
+        Command::Remove(args) => remove::run(&args, &open(global)?, out),
         Command::Commit(args) => commit::run(&args, &open(global)?, out),
         Command::Checkout(args) => checkout::run(&args, &open(global)?, out),
         Command::Freeze(args) => freeze::run(&args, &open(global)?, out),
         Command::Unfreeze(args) => freeze::unfreeze(&args, &open(global)?, out),
         Command::Cache(args) => cache::run(&args, &open(global)?, out),
+        Command::Params(args) => params::run(&args, &open(global)?, out),
+        Command::Metrics(args) => metrics::run(&args, &open(global)?, out),
+        Command::Logs(args) => logs::run(&args, &open(global)?, out),
+        Command::Config(args) => config::run(&args, global, out),
+        Command::Init(args) => init::run(&args, global, out),
+        Command::Root(args) => root::run(&args, &open(global)?, out),
+        Command::Completion(args) => completion::run(&args, out),
         Command::Version(args) => version::run(&args, out),
         Command::Watchdog { lock } => {
             crate::run::watchdog::serve(&lock).map(|()| 0).map_err(|e| Error::io("watch with", &lock, e))
@@ -51,13 +74,27 @@ fn tell_broken(definitions: &Definitions, project: &Project, out: &Output) {
     }
 }
 
+/// Which files a command changed that Git should have.
+fn tell_next(written: &[RepoPath], project: &Project, out: &Output) {
+    // A file that went, and that Git never had, is nothing to tell Git about.
+    let tracked = project.repo.tracked(written).unwrap_or_default();
+    let known = |p: &&RepoPath| p.on_disk(project.top()).exists() || tracked.contains(p);
+    let names: Vec<String> = written.iter().filter(known).map(|p| p.relative_to(&project.cwd)).collect();
+    if !names.is_empty() && project.repo.is_git() {
+        out.say(format!("next: git add {}", names.join(" ")));
+    }
+}
+
 /// Somebody with a `dvc.yaml` alone is told what to do about it.
 fn with_dvc_hint(error: Error, definitions: &Definitions) -> Error {
-    match definitions.dvc.first() {
-        Some(dvc) if definitions.pipelines.files.is_empty() => error.hint(format!(
-            "{dvc} is DVC's: the format is the same, so `git mv {dvc} {}` may be all it takes",
-            dvc.parent().and_then(|d| d.join("pipeline.yaml")).unwrap_or_default()
-        )),
-        _ => error,
+    match dvc_hint(definitions) {
+        Some(hint) => error.hint(hint),
+        None => error,
     }
+}
+
+fn dvc_hint(definitions: &Definitions) -> Option<String> {
+    let dvc = definitions.dvc.first().filter(|_| definitions.pipelines.files.is_empty())?;
+    let ours = dvc.parent().and_then(|d| d.join("pipeline.yaml")).unwrap_or_default();
+    Some(format!("{dvc} is DVC's: the format is the same, so `git mv {dvc} {ours}` may be all it takes"))
 }

@@ -87,7 +87,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let definitions = project.definitions()?;
     let selected = select(args, project, &definitions)?;
     super::tell_broken(&definitions, project, out);
-    let options = options(args, project);
+    let options = options(args, project, out);
     signals::watch();
     let started = Instant::now();
     let progress = Progress::new(out, options.jobs > 1);
@@ -99,8 +99,15 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     } else if outcome.dry {
         print_dry(&outcome, project, &definitions, out);
     }
+    // With one job the output of the last stage stands right above.
+    let worked = |s: &&StageOutcome| !s.tail.is_empty() || matches!(s.result, StageResult::Ran | StageResult::Restored);
+    let above = outcome.stages.iter().rfind(worked).map(|s| s.id).filter(|_| options.jobs == 1 && !out.quiet);
     for stage in outcome.stages.iter().filter(|s| s.error.is_some()) {
-        tell_failure(stage, project, &definitions, out);
+        if stage.stopped {
+            tell_stopped(stage, project, &definitions, out);
+        } else {
+            tell_failure(stage, above == Some(stage.id), project, &definitions, out);
+        }
     }
     for error in &outcome.errors {
         out.error(error);
@@ -136,7 +143,7 @@ fn select(args: &Args, project: &Project, definitions: &Definitions) -> Result<S
     scope.select(&args.targets, &reach, false).map_err(|e| super::with_dvc_hint(e, definitions))
 }
 
-fn options(args: &Args, project: &Project) -> Options {
+fn options(args: &Args, project: &Project, out: &Output) -> Options {
     let jobs = match args.jobs.unwrap_or_else(|| project.config.jobs()) {
         0 => std::thread::available_parallelism().map_or(1, |n| n.get()),
         n => n,
@@ -154,6 +161,8 @@ fn options(args: &Args, project: &Project) -> Options {
         jobs,
         wait: args.wait.flatten(),
         command: "lockstep repro".into(),
+        terminal: out.interactive && jobs == 1 && !args.json && !out.quiet,
+        elsewhere: args.targets.is_empty() && !args.all_pipelines && !args.recursive && !args.locked,
     }
 }
 
@@ -213,12 +222,21 @@ fn print_dry(outcome: &Outcome, project: &Project, definitions: &Definitions, ou
     out.say(format!("{stale} would run or be restored, {rest} up to date"));
 }
 
-fn tell_failure(stage: &StageOutcome, project: &Project, definitions: &Definitions, out: &Output) {
+/// The user wanted an end, so that it came is no news; what became of the outputs may be.
+fn tell_stopped(stage: &StageOutcome, project: &Project, definitions: &Definitions, out: &Output) {
+    let address = definitions.pipelines.address(stage.id, &project.cwd);
+    for what in stage.error.iter().flat_map(|e| e.hints.first()) {
+        out.say(format!("{} {address}: {what}", out.paint(Style::Yellow, "stopped")));
+    }
+}
+
+fn tell_failure(stage: &StageOutcome, seen: bool, project: &Project, definitions: &Definitions, out: &Output) {
     let Some(error) = &stage.error else { return };
     let mut error = error.clone();
     let address = definitions.pipelines.address(stage.id, &project.cwd);
-    if !stage.tail.is_empty() {
-        let lines: Vec<String> = stage.tail.iter().map(|l| format!("  | {l}")).collect();
+    if !seen && !stage.tail.is_empty() {
+        let bar = out.paint(Style::Dim, "|");
+        let lines: Vec<String> = stage.tail.iter().map(|l| format!("  {bar} {l}")).collect();
         error.message = format!("{}\n{}", error.message, lines.join("\n"));
     }
     if stage.exit.is_some() {
@@ -241,34 +259,32 @@ fn tell_stale(outcome: &Outcome, project: &Project, definitions: &Definitions, o
     }
     let n = outcome.stale.len() + outcome.stale_data.len();
     out.error(
-        &Error::new(crate::error::Kind::Check, format!("{} not what pipeline.lock says", text::count(n, "entry")))
+        &Error::new(crate::error::Kind::Check, format!("{} not what pipeline.lock says", text::count(n, "fact")))
             .hint("run `lockstep repro` and commit pipeline.lock"),
     );
 }
 
 fn tell_summary(outcome: &Outcome, seconds: f64, out: &Output) {
-    let parts: Vec<String> = [
-        (StageResult::Ran, "ran"),
-        (StageResult::Restored, "restored"),
-        (StageResult::UpToDate, "up to date"),
-        (StageResult::Skipped, "skipped"),
-        (StageResult::Failed, "failed"),
-        (StageResult::Blocked, "not run"),
-    ]
-    .into_iter()
-    .map(|(result, word)| (outcome.count(result), result, word))
-    .filter(|(n, ..)| *n > 0)
-    .map(|(n, result, word)| {
+    let stopped = outcome.stages.iter().filter(|s| s.stopped).count();
+    let counts = [
+        (outcome.count(StageResult::Ran), "ran", Some(Style::Green)),
+        (outcome.count(StageResult::Restored), "restored", Some(Style::Green)),
+        (outcome.count(StageResult::UpToDate), "up to date", None),
+        (outcome.count(StageResult::Skipped), "skipped", None),
+        (stopped, "stopped", Some(Style::Yellow)),
+        (outcome.count(StageResult::Failed) - stopped, "failed", Some(Style::Red)),
+        (outcome.count(StageResult::Blocked), "not run", Some(Style::Red)),
+    ];
+    let part = |(n, word, style): &(usize, &str, Option<Style>)| {
         let part = format!("{n} {word}");
-        match result {
-            StageResult::Failed | StageResult::Blocked => out.paint(Style::Red, &part),
-            StageResult::Ran | StageResult::Restored => out.paint(Style::Green, &part),
-            _ => part,
-        }
-    })
-    .collect();
+        style.map_or(part.clone(), |style| out.paint(style, &part))
+    };
+    let parts: Vec<String> = counts.iter().filter(|(n, ..)| *n > 0).map(part).collect();
     let saved: f64 = outcome.stages.iter().map(|s| s.saved).sum();
     let mut line = if parts.is_empty() { "nothing to do".to_string() } else { parts.join(", ") };
+    if outcome.interrupted.is_some() {
+        line = format!("{} {line}", out.paint(Style::Yellow, "interrupted:"));
+    }
     line.push_str(&format!(" in {}", text::seconds(seconds)));
     if saved >= 0.01 {
         line.push_str(&format!("; the run cache saved {}", text::seconds(saved)));
@@ -280,7 +296,8 @@ fn tell_summary(outcome: &Outcome, seconds: f64, out: &Output) {
 }
 
 fn tell_next(outcome: &Outcome, project: &Project, out: &Output) {
-    if outcome.written.is_empty() || !project.repo.is_git() {
+    // After a failure something else comes next.
+    if outcome.written.is_empty() || outcome.exit_code() != 0 || !project.repo.is_git() {
         return;
     }
     let names: Vec<String> = outcome.written.iter().map(|p: &RepoPath| p.relative_to(&project.cwd)).collect();

@@ -20,6 +20,7 @@ pub struct Args {
 enum Sub {
     /// List stages
     List(List),
+    Add(Box<super::stage_add::Args>),
 }
 
 #[derive(clap::Args, Debug)]
@@ -45,6 +46,7 @@ struct List {
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     match &args.command {
         Sub::List(args) => list(args, project, out),
+        Sub::Add(args) => super::stage_add::run(args, project, out),
     }
 }
 

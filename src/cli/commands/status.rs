@@ -60,7 +60,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         let files = definitions.pipelines.files.iter().enumerate();
         files.flat_map(|(f, file)| (0..file.data.len()).map(move |d| (f, d))).collect()
     } else {
-        data::needed(&definitions.pipelines, &[], &selected.data)
+        data::needed(&definitions, &[], &selected.data)
     };
     let found = status(project, &definitions, &selected.stages, &data, &mut look);
     progress.finish();
@@ -114,6 +114,9 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
             (0, n) => format!("{} up to date", text::count(n, "stage")),
             (stale, fine) => format!("{} stale, {fine} up to date", text::count(stale, "stage")),
         });
+        if let Some(hint) = super::dvc_hint(&definitions) {
+            out.hint(hint);
+        }
         if found.absent.0 > 0 {
             let (n, bytes) = found.absent;
             out.say(format!(

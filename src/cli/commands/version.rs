@@ -1,8 +1,15 @@
+use serde_json::json;
+
 use crate::cli::output::Output;
 use crate::error::Result;
 
 /// Print the version
 #[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  lockstep version
+  lockstep version -v       with the platform and the versions of the formats that it reads and writes
+  lockstep version --json")]
 pub struct Args {
     /// As JSON
     #[arg(long)]
@@ -11,14 +18,26 @@ pub struct Args {
 
 pub fn run(args: &Args, out: &Output) -> Result<u8> {
     let version = env!("CARGO_PKG_VERSION");
+    let platform = format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH);
+    let (lock, runs) = (crate::lock::SCHEMA, crate::run::cache::VERSION);
+    let debug = cfg!(debug_assertions);
     if args.json {
-        out.json(&serde_json::json!({
+        out.json(&json!({
             "version": version,
-            "platform": format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH),
-            "lock_schema": crate::lock::SCHEMA,
+            "platform": platform,
+            "lock_schema": lock,
+            "run_cache": runs,
+            "features": [],
+            "debug": debug,
         }));
-    } else {
-        out.line(format!("lockstep {version}"));
+        return Ok(0);
+    }
+    out.line(format!("lockstep {version}"));
+    if out.verbose > 0 {
+        out.line(format!("platform    {platform}{}", if debug { ", built without optimisation" } else { "" }));
+        out.line(format!("lock        pipeline.lock schema {lock}"));
+        out.line(format!("store       BLAKE3 objects, run cache entries of version {runs}"));
+        out.line("features    none");
     }
     Ok(0)
 }

@@ -1,0 +1,35 @@
+use clap::Subcommand;
+
+use crate::cli::commands::show;
+use crate::cli::output::Output;
+use crate::error::Result;
+use crate::project::Project;
+use crate::run::values::params_of;
+
+/// Show params
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Sub,
+}
+
+#[derive(Subcommand, Debug)]
+enum Sub {
+    /// Show the params of stages as they are now
+    ///
+    /// Of a params file those values are shown that some stage reads; all of them where a stage reads the whole file, or
+    /// where it stands under `params:` at the top of a pipeline.yaml.
+    #[command(after_help = "\
+Examples:
+  lockstep params show                 of all stages
+  lockstep params show train           what one stage reads
+  lockstep params show params.yaml     one file
+  lockstep params show --json          file → values, for programs")]
+    Show(show::Args),
+}
+
+pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
+    match &args.command {
+        Sub::Show(args) => show::run(args, project, out, &params_of, "params"),
+    }
+}

@@ -1,0 +1,135 @@
+//! Where the parts of a YAML text begin and end. The parser's marks say where a node begins; the end of a block it tells
+//! only by what comes next, so that is found here.
+
+use crate::value::Value;
+use crate::value::node::{Entry, Node, Tree};
+
+pub fn is_null(node: &Node) -> bool {
+    matches!(node.tree, Tree::Scalar(Value::Null))
+}
+
+/// Is it written in braces or brackets?
+pub fn is_flow(text: &str, node: &Node) -> bool {
+    text[node.start.offset as usize..].starts_with(['{', '['])
+}
+
+/// The entries that stand in the map itself; those of a merge key come from elsewhere.
+pub fn own(map: &Node) -> impl Iterator<Item = &Entry> {
+    let entries = map.as_map().unwrap_or_default().iter();
+    entries.filter(|e| e.start.offset >= map.start.offset && e.start.offset < map.end.offset)
+}
+
+pub fn indent_of(text: &str, entry: &Entry) -> usize {
+    let at = entry.start.offset as usize;
+    at - line_start(text, at)
+}
+
+/// Behind the `:` of an entry.
+pub fn colon(text: &str, entry: &Entry) -> usize {
+    let at = entry.end.offset as usize;
+    text[at..].find(':').map_or(at, |n| at + n + 1)
+}
+
+pub fn entry_end(text: &str, entry: &Entry) -> usize {
+    let colon = colon(text, entry);
+    // The place of a value that is not written is anywhere.
+    if is_null(&entry.value)
+        && text[entry.value.start.offset as usize..entry.value.end.offset as usize].trim().is_empty()
+    {
+        return colon;
+    }
+    content_end(text, &entry.value).max(colon)
+}
+
+/// Behind the last character that belongs to a node. The parser's own end of a block is where the next thing begins,
+/// behind comments that belong to that.
+pub fn content_end(text: &str, node: &Node) -> usize {
+    let (start, end) = (node.start.offset as usize, node.end.offset as usize);
+    let written = text.get(start..end).unwrap_or_default();
+    if written.starts_with('*') {
+        return start + written.trim_end().len();
+    }
+    if is_flow(text, node) && !matches!(node.tree, Tree::Scalar(_)) {
+        return flow_end(text, node);
+    }
+    match &node.tree {
+        Tree::Scalar(_) => start + written.trim_end().len(),
+        Tree::List(items) => items.last().map_or(end, |item| content_end(text, item).max(start)),
+        Tree::Map(_) => own(node).last().map_or(end, |entry| entry_end(text, entry)),
+    }
+}
+
+/// Behind the bracket that closes a flow map or list.
+pub fn flow_end(text: &str, node: &Node) -> usize {
+    let last = match &node.tree {
+        Tree::List(items) => items.last().map(|item| content_end(text, item)),
+        _ => own(node).last().map(|entry| entry_end(text, entry)),
+    };
+    let from = last.unwrap_or(node.start.offset as usize + 1);
+    let mut in_comment = false;
+    for (at, c) in text[from..].char_indices() {
+        match c {
+            '#' => in_comment = true,
+            '\n' => in_comment = false,
+            '}' | ']' if !in_comment => return from + at + 1,
+            _ => {}
+        }
+    }
+    from
+}
+
+/// Where the `-` of an item of a block list stands, if it is the first thing of its line.
+pub fn dash(text: &str, item: &Node) -> Option<usize> {
+    let before = text[..item.start.offset as usize].trim_end();
+    let at = before.len().checked_sub(1).filter(|_| before.ends_with('-'))?;
+    text[line_start(text, at)..at].trim().is_empty().then_some(at)
+}
+
+/// By how much the first list below `node` stands further right than its key.
+pub fn first_list(text: &str, node: &Node) -> Option<usize> {
+    node.as_map()?.iter().find_map(|entry| match &entry.value.tree {
+        Tree::List(items) if !is_flow(text, &entry.value) => {
+            let dash = dash(text, items.first()?)?;
+            (dash - line_start(text, dash)).checked_sub(indent_of(text, entry))
+        }
+        Tree::Map(_) => first_list(text, &entry.value),
+        _ => None,
+    })
+}
+
+pub fn line_start(text: &str, at: usize) -> usize {
+    text[..at].rfind('\n').map_or(0, |n| n + 1)
+}
+
+/// Behind the line end of the line in which `at` stands.
+pub fn line_end(text: &str, at: usize) -> usize {
+    text[at..].find('\n').map_or(text.len(), |n| at + n + 1)
+}
+
+/// Before it.
+pub fn line_break(text: &str, at: usize) -> usize {
+    let end = text[at..].find('\n').map_or(text.len(), |n| at + n);
+    if text[at..end].ends_with('\r') { end - 1 } else { end }
+}
+
+/// Behind the comments from the line at `at` on that stand further right than `indent`: they belong to what is above.
+pub fn after_comments(text: &str, at: usize, indent: usize) -> usize {
+    let mut end = at;
+    let mut next = at;
+    for line in text[at..].split_inclusive('\n') {
+        next += line.len();
+        let content = line.trim_start();
+        if content.starts_with('#') && line.len() - content.len() > indent {
+            end = next;
+        } else if !content.is_empty() {
+            break;
+        }
+    }
+    end
+}
+
+/// Is the line above the one at `at`, and above its comments, blank?
+pub fn blank_above(text: &str, at: usize) -> bool {
+    let above = text[..line_start(text, at)].lines().rev();
+    above.map(str::trim).find(|l| !l.starts_with('#')).is_some_and(str::is_empty)
+}

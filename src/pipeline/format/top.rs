@@ -1,0 +1,66 @@
+//! The shape of what stands beside the stages: plots, artifacts and data.
+
+use super::Checker;
+use crate::value::Value;
+use crate::value::node::{Entry, Node, Tree};
+
+const TOP_PLOT_KEYS: &[&str] = &["template", "x", "y", "x_label", "y_label", "title"];
+const DATA_KEYS: &[&str] = &["path", "remote", "push", "desc", "type", "labels", "meta"];
+const ARTIFACT_KEYS: &[&str] = &["path", "desc", "type", "labels", "meta"];
+
+impl Checker<'_> {
+    pub(super) fn top_plots<'n>(&mut self, node: &'n Node, at: &str) -> &'n [Node] {
+        let items = self.list(node, at, "a list of paths and plots");
+        for item in items {
+            match &item.tree {
+                Tree::Scalar(Value::Str(_)) => self.string(item, at),
+                Tree::Map(entries) => {
+                    for plot in entries {
+                        let at = format!("plot `{}`", plot.key);
+                        if let Tree::Scalar(Value::Null) = plot.value.tree {
+                            continue;
+                        }
+                        let keys = self.map(&plot.value, &at);
+                        self.keys(keys, TOP_PLOT_KEYS, &at);
+                        for key in keys {
+                            let at = format!("{at}, `{}`", key.key);
+                            match (key.key.as_str(), &key.value.tree) {
+                                ("x", Tree::Map(_)) | ("y", Tree::Map(_) | Tree::List(_)) => self.any(&key.value, &at),
+                                _ => self.string(&key.value, &at),
+                            }
+                        }
+                    }
+                }
+                _ => self.wrong(item, &format!("an entry of {at}"), "a path or a map"),
+            }
+        }
+        items
+    }
+
+    pub(super) fn artifacts<'n>(&mut self, node: &'n Node, at: &str) -> &'n [Entry] {
+        let entries = self.map(node, at);
+        for entry in entries {
+            let at = format!("artifact `{}`", entry.key);
+            let keys = self.map(&entry.value, &at);
+            self.keys(keys, ARTIFACT_KEYS, &at);
+            keys.iter().for_each(|key| self.flag(key, &at));
+            if entry.value.as_map().is_some() && entry.value.get("path").is_none() {
+                self.say(entry.start, format!("{at} has no `path`"));
+            }
+        }
+        entries
+    }
+
+    pub(super) fn data<'n>(&mut self, node: &'n Node, at: &str) -> &'n [Node] {
+        let items = self.list(node, at, "a list of maps with a `path`");
+        for item in items {
+            let keys = self.map(item, &format!("an entry of {at}"));
+            self.keys(keys, DATA_KEYS, at);
+            keys.iter().filter(|k| DATA_KEYS.contains(&k.key.as_str())).for_each(|key| self.flag(key, at));
+            if item.as_map().is_some() && item.get("path").is_none() {
+                self.say(item.start, format!("an entry of {at} has no `path`"));
+            }
+        }
+        items
+    }
+}

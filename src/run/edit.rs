@@ -1,0 +1,131 @@
+//! A change of a pipeline file by a command: made, judged as part of the whole repository, and only then written.
+
+use std::path::Path;
+
+use crate::error::{Error, Result};
+use crate::git;
+use crate::path::RepoPath;
+use crate::pipeline::load::{self, Files};
+use crate::pipeline::stage::{FileId, Place};
+use crate::pipeline::{build_graph, problem};
+use crate::project::{Definitions, Project, Worktree, skipped};
+use crate::replace::replace_file;
+
+/// A new text of a pipeline file that is not written yet.
+pub struct Draft {
+    pub path: RepoPath,
+    /// `None` if there is no file yet.
+    old: Option<Vec<u8>>,
+    /// `None` if nothing is left in the file, so that it goes.
+    new: Option<Vec<u8>>,
+    /// What the user wrote, with the new text.
+    pub definitions: Definitions,
+}
+
+/// Changes the text of a pipeline file; `None` if `change` has nothing to change. A new text that cannot be used, or
+/// with which the graph cannot be, is an error.
+pub fn draft(
+    project: &Project,
+    path: &RepoPath,
+    change: &dyn Fn(&str) -> Result<Option<String>>,
+) -> Result<Option<Draft>> {
+    const BOM: &[u8] = b"\xef\xbb\xbf";
+    crate::store::inside(project.top(), path)?;
+    let old = project.files().read(&Place::Repo(path.clone()))?;
+    let bytes = old.as_deref().unwrap_or_default();
+    let (mark, body) = if bytes.starts_with(BOM) { bytes.split_at(BOM.len()) } else { (&[][..], bytes) };
+    let text = std::str::from_utf8(body)
+        .map_err(|_| Error::usage(format!("{} is no UTF-8 text", path.relative_to(&project.cwd))))?;
+    let Some(new) = change(text)? else { return Ok(None) };
+    let new = (!new.trim().is_empty()).then(|| [mark, new.as_bytes()].concat());
+    let definitions = definitions_with(project, path, new.as_deref())?;
+    Ok(Some(Draft { path: path.clone(), old, new, definitions }))
+}
+
+impl Draft {
+    pub fn write(&self, project: &Project) -> Result<()> {
+        put(project, &self.path, self.new.as_deref())
+    }
+
+    /// Undoes [`Draft::write`].
+    pub fn take_back(&self, project: &Project) -> Result<()> {
+        put(project, &self.path, self.old.as_deref())
+    }
+
+    pub fn is_new_file(&self) -> bool {
+        self.old.is_none()
+    }
+
+    /// The file among those of the definitions; `None` if it goes.
+    pub fn file(&self) -> Option<FileId> {
+        let at = self.definitions.pipelines.files.iter().position(|f| f.path == self.path)?;
+        Some(FileId(at as u32))
+    }
+}
+
+fn put(project: &Project, path: &RepoPath, bytes: Option<&[u8]>) -> Result<()> {
+    let on_disk = path.on_disk(project.top());
+    match bytes {
+        Some(bytes) => replace_file(&on_disk, bytes),
+        None => std::fs::remove_file(&on_disk).map_err(|e| Error::io("remove", &on_disk, e)),
+    }
+}
+
+/// The files of the worktree, one of them with another text.
+struct With<'a> {
+    files: Worktree<'a>,
+    path: &'a RepoPath,
+    text: Option<&'a [u8]>,
+}
+
+impl Files for With<'_> {
+    fn read(&self, place: &Place) -> Result<Option<Vec<u8>>> {
+        match place {
+            Place::Repo(path) if path == self.path => Ok(self.text.map(<[u8]>::to_vec)),
+            _ => self.files.read(place),
+        }
+    }
+
+    fn top(&self) -> &Path {
+        self.files.top()
+    }
+}
+
+/// All pipelines as they would be with this text in a pipeline file, or without the file.
+fn definitions_with(project: &Project, path: &RepoPath, text: Option<&[u8]>) -> Result<Definitions> {
+    let files = With { files: project.files(), path, text };
+    let mut skip = Vec::new();
+    let mut rounds = 0;
+    let (found, loaded) = loop {
+        let found = git::discover(&project.repo, &skip)?;
+        let mut paths = found.pipelines.clone();
+        paths.retain(|p| p != path);
+        paths.extend(text.is_some().then(|| path.clone()));
+        let loaded = load::load(&files, &paths, &project.repo.project_root);
+        let next = skipped(&loaded.pipelines);
+        rounds += 1;
+        if next == skip || rounds > 1 {
+            break (found, loaded);
+        }
+        skip = next;
+    };
+    let name = path.relative_to(&project.cwd);
+    let refuse = |e: Error| Error { message: format!("{name} stays as it is: with this change\n{}", e.message), ..e };
+    if let Some((_, problems)) = loaded.broken.iter().find(|(p, _)| p == path) {
+        return Err(refuse(problem::render(problems)));
+    }
+    let graph = build_graph(&loaded.pipelines).map_err(refuse)?;
+    if text.is_some() && !loaded.pipelines.files.iter().any(|f| f.path == *path) && !loaded.foreign.contains(path) {
+        return Err(Error::usage(format!("{name} would lie inside an output or tracked data, where it is not read")));
+    }
+    let broken = loaded.broken.iter().map(|(path, problems)| (path.clone(), problem::render(problems))).collect();
+    Ok(Definitions {
+        pipelines: loaded.pipelines,
+        graph,
+        broken,
+        foreign: loaded.foreign,
+        dvc: found.dvc,
+        rules: found.rules,
+        inputs: loaded.inputs,
+    })
+}

@@ -1,0 +1,145 @@
+//! Params and metrics as they are in the workspace now, file by file.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::error::{Error, Result};
+use crate::path::RepoPath;
+use crate::pipeline::load::Files;
+use crate::pipeline::stage::{Place, StageId};
+use crate::project::{Definitions, Project};
+use crate::value::{self, Value};
+
+/// What of a file is asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Wanted {
+    Whole,
+    /// Dotted keys as stages write them.
+    Keys(BTreeSet<String>),
+}
+
+/// The files, each once; order is that of their paths.
+pub type Asked = BTreeMap<String, (Place, Wanted)>;
+
+/// One file.
+#[derive(Debug)]
+pub struct FileValues {
+    pub place: Place,
+    /// The values: of a whole file as they are in it, else by dotted key; keys that the file lacks are left out. An
+    /// error says that there is no such file, or what is wrong with it.
+    pub values: Result<Value>,
+}
+
+/// The params files of these stages, and with `whole_files` those that pipeline files name at their top.
+pub fn params_of(definitions: &Definitions, stages: &[StageId], whole_files: bool) -> Asked {
+    let mut asked = Asked::new();
+    for stage in stages.iter().map(|id| definitions.pipelines.stage(*id)) {
+        for file in &stage.params {
+            let wanted = match &file.keys {
+                Some(keys) => Wanted::Keys(keys.iter().cloned().collect()),
+                None => Wanted::Whole,
+            };
+            ask(&mut asked, &file.place, wanted);
+        }
+    }
+    if whole_files {
+        for file in &definitions.pipelines.files {
+            top_level(&mut asked, &file.path, &file.params);
+        }
+    }
+    asked
+}
+
+/// The metrics of these stages, and with `whole_files` those that pipeline files name at their top.
+pub fn metrics_of(definitions: &Definitions, stages: &[StageId], whole_files: bool) -> Asked {
+    let mut asked = Asked::new();
+    for stage in stages.iter().map(|id| definitions.pipelines.stage(*id)) {
+        for out in stage.outs.iter().filter(|out| out.metric) {
+            ask(&mut asked, &Place::Repo(out.path.clone()), Wanted::Whole);
+        }
+    }
+    if whole_files {
+        for file in &definitions.pipelines.files {
+            top_level(&mut asked, &file.path, &file.metrics);
+        }
+    }
+    asked
+}
+
+fn top_level(asked: &mut Asked, pipeline: &RepoPath, spellings: &[String]) {
+    let folder = pipeline.parent().unwrap_or_default();
+    for path in spellings.iter().filter_map(|spelling| folder.join(spelling)) {
+        ask(asked, &Place::Repo(path), Wanted::Whole);
+    }
+}
+
+/// Asks for a file, or for more of it.
+pub fn ask(asked: &mut Asked, place: &Place, wanted: Wanted) {
+    let entry = asked.entry(place.to_string()).or_insert_with(|| (place.clone(), wanted.clone()));
+    match (&mut entry.1, wanted) {
+        (Wanted::Keys(old), Wanted::Keys(new)) => old.extend(new),
+        (old, Wanted::Whole) => *old = Wanted::Whole,
+        (Wanted::Whole, Wanted::Keys(_)) => {}
+    }
+}
+
+/// Reads what is asked for; one answer a file.
+pub fn read(project: &Project, asked: &Asked) -> Vec<FileValues> {
+    let one = |place: &Place, wanted: &Wanted| {
+        let name = place.to_string();
+        let bytes = project.files().read(place)?;
+        let bytes = bytes.ok_or_else(|| Error::missing(format!("{name} does not exist")))?;
+        let whole = value::read(&name, &bytes)?;
+        Ok(match wanted {
+            Wanted::Whole => whole,
+            Wanted::Keys(keys) => {
+                Value::Map(keys.iter().filter_map(|key| Some((key.clone(), whole.get(key)?.clone()))).collect())
+            }
+        })
+    };
+    asked.values().map(|(place, wanted)| FileValues { place: place.clone(), values: one(place, wanted) }).collect()
+}
+
+/// What is no map, by dotted key in the order of the file; of a file that holds no map, itself under no name.
+pub fn leaves(value: &Value) -> Vec<(String, &Value)> {
+    fn collect<'v>(name: &str, value: &'v Value, found: &mut Vec<(String, &'v Value)>) {
+        match value {
+            Value::Map(entries) if !entries.is_empty() || name.is_empty() => {
+                for (key, value) in entries {
+                    let name = if name.is_empty() { key.clone() } else { format!("{name}.{key}") };
+                    collect(&name, value, found);
+                }
+            }
+            value => found.push((name.to_string(), value)),
+        }
+    }
+    let mut found = Vec::new();
+    collect("", value, &mut found);
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_asked_for_once() {
+        let keys = |names: &[&str]| Wanted::Keys(names.iter().map(|n| n.to_string()).collect());
+        let place = Place::Repo(RepoPath::root().join("p.yaml").unwrap());
+        let mut asked = Asked::new();
+        ask(&mut asked, &place, keys(&["b"]));
+        ask(&mut asked, &place, keys(&["a", "b"]));
+        assert_eq!(asked["p.yaml"].1, keys(&["a", "b"]));
+        ask(&mut asked, &place, Wanted::Whole);
+        ask(&mut asked, &place, keys(&["c"]));
+        assert_eq!((asked.len(), &asked["p.yaml"].1), (1, &Wanted::Whole));
+    }
+
+    #[test]
+    fn leaves_have_dotted_names() {
+        let value = value::read("x.yaml", b"{a: {b: 1, c: [2]}, d: {}, e: null}").unwrap();
+        let names: Vec<_> = leaves(&value).into_iter().map(|(name, v)| format!("{name}={}", v.to_text())).collect();
+        assert_eq!(names, ["a.b=1", "a.c=[2]", "d={}", "e=None"]);
+        assert_eq!(leaves(&Value::Int(3)), [(String::new(), &Value::Int(3))]);
+        assert!(leaves(&Value::Map(vec![])).is_empty());
+    }
+}

@@ -1,0 +1,258 @@
+//! Storing: one batch brings any number of files and folders into the store.
+//!
+//! Files first, each copied to `tmp/`, hashed on the way, made durable and renamed under its id; then the trees, deepest
+//! first; so whatever has a name is whole, and a tree that is there had all it names when it was written. A batch that
+//! fails leaves what it finished, which is harmless, and no temporary file.
+
+use std::collections::{BTreeSet, HashSet};
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use rayon::prelude::*;
+
+use super::copy::{self, Copied};
+use super::hash;
+use super::id::{ObjectId, Pin};
+use super::index::{Content, StatIndex};
+use super::link::LinkType;
+use super::objects::{Generation, ObjectKind, Store, is_sealed, seal};
+use super::place::Place;
+use super::stat::Seen;
+use crate::error::{Error, Kind, Result};
+use crate::event::{Doing, Event, Sink};
+
+/// So many files are open at once between being written and being durable.
+const GROUP: usize = 256;
+/// Threads that wait for the disk: it merges the syncs that wait together.
+const SYNCERS: usize = 24;
+
+pub struct Batch<'s> {
+    store: &'s Store,
+    items: Vec<Item>,
+    /// Deepest first.
+    trees: Vec<Item>,
+    ids: HashSet<ObjectId>,
+    /// Turned off by the first file that cannot be reflinked.
+    reflink: AtomicBool,
+}
+
+struct Item {
+    id: ObjectId,
+    size: u64,
+    kind: ObjectKind,
+    source: Source,
+}
+
+enum Source {
+    File(PathBuf),
+    Bytes(Vec<u8>),
+}
+
+/// A file in `tmp/` that goes when its owner goes.
+struct Temp(PathBuf);
+
+impl Drop for Temp {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+impl Store {
+    pub fn batch(&self) -> Batch<'_> {
+        let reflink = AtomicBool::new(self.links().iter().any(|link| link == LinkType::Reflink));
+        Batch { store: self, items: Vec::new(), trees: Vec::new(), ids: HashSet::new(), reflink }
+    }
+
+    /// Is the object here, and as it was when it was verified? One whose seal is broken is read.
+    fn has_good(&self, id: &ObjectId, size: u64, kind: ObjectKind) -> bool {
+        let path = self.path(id);
+        let Ok(seen) = Seen::of_link(&path) else { return false };
+        if seen.stat.size != size || !seen.is_file() {
+            return false;
+        }
+        if is_sealed(&seen.stat, id) {
+            return true;
+        }
+        let good = match kind {
+            ObjectKind::Tree => self.read(id, kind).is_ok(),
+            ObjectKind::Content => File::open(&path)
+                .is_ok_and(|mut f| hash::content(&mut f, size, &|_| ()).is_ok_and(|(got, _)| got == *id)),
+        };
+        if let (true, Ok(file)) = (good, File::open(&path)) {
+            seal(&file, id);
+        }
+        good
+    }
+}
+
+impl Batch<'_> {
+    /// Plans to store what a place holds, which the index looked at and found to be `pin`. What the store has already
+    /// is skipped.
+    pub fn add(&mut self, index: &StatIndex, place: &Place, pin: &Pin) -> Result<()> {
+        let path = place.on_disk(index.top());
+        if !pin.is_dir() {
+            self.plan(vec![Item { id: pin.id, size: pin.size, kind: ObjectKind::Content, source: Source::File(path) }]);
+            return Ok(());
+        }
+        let Some(content) = index.content(place).filter(|content| content.pin == *pin) else {
+            return Err(changed(&path));
+        };
+        let Content { files, links, trees, .. } = content;
+        let file = |(path, id, size)| Item { id, size, kind: ObjectKind::Content, source: Source::File(path) };
+        let bytes = |kind: ObjectKind, bytes: Vec<u8>| Item {
+            id: kind.id_of(&bytes),
+            size: bytes.len() as u64,
+            kind,
+            source: Source::Bytes(bytes),
+        };
+        let mut items: Vec<Item> = files.into_iter().map(file).collect();
+        for (path, id, text) in links {
+            let item = bytes(ObjectKind::Content, text?);
+            if item.id != id {
+                return Err(changed(&path));
+            }
+            items.push(item);
+        }
+        self.plan(items);
+        self.plan(trees.into_iter().map(|tree| bytes(ObjectKind::Tree, tree)).collect());
+        Ok(())
+    }
+
+    /// Plans to store bytes that came from elsewhere.
+    pub fn add_bytes(&mut self, kind: ObjectKind, bytes: Vec<u8>) -> ObjectId {
+        let id = kind.id_of(&bytes);
+        self.plan(vec![Item { id, size: bytes.len() as u64, kind, source: Source::Bytes(bytes) }]);
+        id
+    }
+
+    fn plan(&mut self, items: Vec<Item>) {
+        let new: Vec<Item> = items.into_iter().filter(|item| self.ids.insert(item.id)).collect();
+        let store = self.store;
+        let missing = |item: &Item| !store.has_good(&item.id, item.size, item.kind);
+        let missing: Vec<Item> = new.into_par_iter().with_min_len(64).filter(missing).collect();
+        for item in missing {
+            if item.kind == ObjectKind::Tree { self.trees.push(item) } else { self.items.push(item) }
+        }
+    }
+
+    /// Bytes that the commit will write.
+    pub fn bytes(&self) -> u64 {
+        self.items.iter().map(|item| item.size).sum()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty() && self.trees.is_empty()
+    }
+
+    /// Stores it all; when this returns, all of it is durable. The generation is the one in which it is complete.
+    pub fn commit(mut self, sink: &dyn Sink) -> Result<Generation> {
+        let generation = self.store.begin()?;
+        sink.event(Event::WorkPlanned { doing: Doing::Storing, bytes: self.bytes() });
+        let shards = Mutex::new(BTreeSet::new());
+        let (items, trees) = (std::mem::take(&mut self.items), std::mem::take(&mut self.trees));
+        for group in items.chunks(GROUP) {
+            self.store_group(group, &shards, sink)?;
+        }
+        self.sync_shards(&shards)?;
+        for group in trees.chunks(GROUP) {
+            self.store_group(group, &shards, sink)?;
+        }
+        self.sync_shards(&shards)?;
+        Ok(generation)
+    }
+
+    fn store_group(&self, group: &[Item], shards: &Mutex<BTreeSet<PathBuf>>, sink: &dyn Sink) -> Result<()> {
+        let written: Vec<_> = group.par_iter().map(|item| self.write(item, sink)).collect::<Result<_>>()?;
+        waiting(&written, |(temp, file)| file.sync_all().map_err(|e| self.store.refused("write", &temp.0, e)))?;
+        for (item, (temp, file)) in group.iter().zip(written) {
+            drop(file);
+            let shard = self.place(item, temp)?;
+            shards.lock().unwrap_or_else(|e| e.into_inner()).insert(shard);
+        }
+        Ok(())
+    }
+
+    /// A finished temporary file: whole, verified, 0444 and sealed, but not yet durable.
+    fn write(&self, item: &Item, sink: &dyn Sink) -> Result<(Temp, File)> {
+        let temp = Temp(self.store.temp()?);
+        let done = |bytes| sink.event(Event::WorkDone { doing: Doing::Storing, bytes });
+        let fail = |e| self.store.refused("write", &temp.0, e);
+        let file = match &item.source {
+            Source::Bytes(bytes) => {
+                let mut file = File::options().write(true).create_new(true).open(&temp.0).map_err(fail)?;
+                file.write_all(bytes).map_err(fail)?;
+                done(item.size);
+                file
+            }
+            Source::File(path) => {
+                let copied = copy::to_new(path, &temp.0, item.size, &self.reflink, &done)?;
+                let Copied { file, id, size } = copied.map_err(fail)?;
+                if id != item.id || size != item.size {
+                    return Err(changed(path));
+                }
+                file
+            }
+        };
+        rustix::fs::fchmod(&file, 0o444.into()).map_err(|e| fail(e.into()))?;
+        seal(&file, &item.id);
+        Ok((temp, file))
+    }
+
+    /// Gives a durable file its name; returns the folder that must be synced.
+    fn place(&self, item: &Item, temp: Temp) -> Result<PathBuf> {
+        let path = self.store.path(&item.id);
+        let shard = path.parent().unwrap_or(self.store.dir()).to_path_buf();
+        match Seen::of_link(&path) {
+            // Another batch was faster, or a look-alike is there that cannot be good.
+            Ok(seen) if seen.stat.size == item.size && is_sealed(&seen.stat, &item.id) => return Ok(shard),
+            Ok(seen) if seen.stat.size != item.size => drop(self.store.quarantine(&item.id)?),
+            _ => {}
+        }
+        let rename = || fs::rename(&temp.0, &path);
+        let renamed = rename().or_else(|e| {
+            if e.kind() != io::ErrorKind::NotFound {
+                return Err(e);
+            }
+            fs::create_dir_all(&shard)?;
+            shard.parent().map_or(Ok(()), |objects| File::open(objects)?.sync_all())?;
+            rename()
+        });
+        renamed.map_err(|e| self.store.refused("write", &path, e))?;
+        Ok(shard)
+    }
+
+    fn sync_shards(&self, shards: &Mutex<BTreeSet<PathBuf>>) -> Result<()> {
+        let shards = std::mem::take(&mut *shards.lock().unwrap_or_else(|e| e.into_inner()));
+        let shards: Vec<PathBuf> = shards.into_iter().collect();
+        waiting(&shards, |shard| File::open(shard).and_then(|f| f.sync_all()).map_err(|e| Error::io("sync", shard, e)))
+    }
+}
+
+/// Work that waits for the disk, on more threads than cores; one or two pieces are not worth a thread.
+fn waiting<T: Sync>(all: &[T], work: impl Fn(&T) -> Result<()> + Sync) -> Result<()> {
+    if all.len() < 3 {
+        return all.iter().try_for_each(work);
+    }
+    let next = AtomicUsize::new(0);
+    let failed = Mutex::new(None);
+    std::thread::scope(|scope| {
+        for _ in 0..SYNCERS.min(all.len()) {
+            scope.spawn(|| {
+                while let Some(one) = all.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if let Err(e) = work(one) {
+                        *failed.lock().unwrap_or_else(|e| e.into_inner()) = Some(e);
+                    }
+                }
+            });
+        }
+    });
+    failed.into_inner().unwrap_or_else(|e| e.into_inner()).map_or(Ok(()), Err)
+}
+
+fn changed(path: &Path) -> Error {
+    Error::new(Kind::Io, format!("{} changed while it was stored", path.display()))
+        .hint("something still writes to it; run the command again when that has ended")
+}

@@ -1,0 +1,277 @@
+//! Bringing a path to a pin: from the store into the workspace.
+//!
+//! What is wanted is built beside its place, each object verified on the way, and renamed there at once, so nobody ever
+//! sees half of it; on any failure the place is as it was. Files of an old folder that are already right are taken over
+//! by hard link, so that they are neither copied nor read. What the rules ignore in an old folder moves into the new
+//! one, since it is the user's. Whether something unsaved would be lost is the caller's question.
+
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use rayon::prelude::*;
+use rustix::fs::{CWD, RenameFlags};
+
+use super::id::{ObjectId, Pin};
+use super::index::build::{Folder, Found, flatten};
+use super::index::format::{FOLLOWED, FileRow, FolderRow, RACY, Rows, View};
+use super::index::rows::find_file;
+use super::index::{Rules, StatIndex};
+use super::materialise::{Made, Maker};
+use super::objects::{ObjectKind, Store};
+use super::place::{self, Place, join, to_path};
+use super::stat::Seen;
+use super::tree::{Entry, EntryKind};
+use crate::error::{Error, Kind, Result};
+use crate::event::{Doing, Event, Sink};
+use crate::path::RepoPath;
+
+/// From here on it pays to wait a tick, so that the next look need not read what was just written.
+const WORTH_A_WAIT: u64 = 1 << 20;
+
+struct Checkout<'a> {
+    store: &'a Store,
+    index: &'a StatIndex,
+    rules: &'a dyn Rules,
+    maker: Maker<'a>,
+    key: &'a [u8],
+    dest: PathBuf,
+    /// What the index remembers of the destination.
+    old: Rows,
+    /// Files that were taken over: their stat changes when the old folder goes.
+    reused: Mutex<Vec<Vec<u8>>>,
+}
+
+/// Brings `path` to `pin`. Afterwards the index knows what lies there.
+pub fn restore(
+    store: &Store,
+    index: &StatIndex,
+    path: &RepoPath,
+    pin: &Pin,
+    rules: &dyn Rules,
+    sink: &dyn Sink,
+) -> Result<()> {
+    let dest = place::inside(index.top(), path)?;
+    let at = Place::Inside(path.clone());
+    let parent = dest.parent().unwrap_or(index.top());
+    fs::create_dir_all(parent).map_err(|e| Error::io("create", parent, e))?;
+    let old = if fs::symlink_metadata(&dest).is_ok_and(|m| m.is_dir()) { index.rows(&at) } else { Rows::default() };
+    sink.event(Event::WorkPlanned { doing: Doing::Restoring, bytes: pin.size });
+    let maker = Maker::new(store, sink);
+    let checkout =
+        Checkout { store, index, rules, maker, key: at.key(), dest: dest.clone(), old, reused: Mutex::default() };
+    let new = place::sibling(&dest);
+    let made = checkout.make(&new, pin).inspect_err(|_| drop(remove(&new)));
+    let named = |e: Error| Error { message: format!("{path} cannot be restored: {}", e.message), ..e };
+    let rows = made.map_err(named)?;
+    let aside = swap(&new, &dest).inspect_err(|_| drop(remove(&new)))?;
+    let moved = aside.map(|old| checkout.discard(&old)).unwrap_or_default();
+    match rows {
+        Some(rows) => checkout.remember(&at, rows, &moved),
+        None => index.trust(&at, pin),
+    }
+}
+
+/// Removes a file, a symlink or a whole folder; follows no symlink.
+pub fn remove(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(kind) if kind.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(e),
+    }
+}
+
+impl Checkout<'_> {
+    /// Builds what is wanted at `new`; the rows of a folder.
+    fn make(&self, new: &Path, pin: &Pin) -> Result<Option<Rows>> {
+        if !pin.is_dir() {
+            self.maker.file(&pin.id, pin.size, pin.executable, new)?;
+            self.settle(pin.size, new);
+            return Ok(None);
+        }
+        let found = self.folder(new, Vec::new(), &pin.id, Some(pin))?;
+        let mut rows = Rows::default();
+        flatten(found, View::default(), &mut rows)
+            .ok_or_else(|| Error::new(Kind::Io, "it holds more names than the index can keep"))?;
+        self.settle(pin.size + 4096 * rows.files.len() as u64, new);
+        let stamp = self.index.stamp();
+        let device = Seen::of_link(new).map(|s| s.device).unwrap_or(0);
+        let racy = |stat| {
+            let seen = Seen { stat, kind: rustix::fs::FileType::RegularFile, executable: false, device, links: 1 };
+            if stamp.is_racy_after_rename(&seen) { RACY } else { 0 }
+        };
+        for row in &mut rows.files {
+            row.flags |= if row.kind == EntryKind::Symlink as u8 { 0 } else { racy(row.stat) };
+        }
+        for row in &mut rows.folders {
+            row.flags |= u32::from(racy(row.stat));
+        }
+        Ok(Some(rows))
+    }
+
+    /// Nobody else can write to what is not yet in place: once its times have aged a tick they can be trusted.
+    fn settle(&self, bytes: u64, new: &Path) {
+        if bytes < WORTH_A_WAIT {
+            return;
+        }
+        let Ok(mut newest) = Seen::of_link(new) else { return };
+        newest.stat.mtime = newest.stat.ctime;
+        for _ in 0..10 {
+            if !self.index.stamp().is_racy_after_rename(&newest) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(3));
+        }
+    }
+
+    fn folder(&self, on_disk: &Path, path: Vec<u8>, id: &ObjectId, pin: Option<&Pin>) -> Result<Found> {
+        let tree = self.store.read_tree(id)?;
+        if pin.is_some_and(|pin| tree.pin() != *pin) {
+            return Err(Error::missing(format!("the folder {id} in the store is not of the size that the lock says")));
+        }
+        fs::create_dir(on_disk).map_err(|e| Error::io("create", on_disk, e))?;
+        let made: Vec<(Option<FileRow>, Option<Found>)> = tree
+            .entries
+            .par_iter()
+            .with_min_len(8)
+            .map(|entry| {
+                let (to, below) = (on_disk.join(to_path(&entry.name)), join(&path, &entry.name));
+                let named = |e: Error| Error { message: format!("{}: {}", to_path(&below).display(), e.message), ..e };
+                if entry.kind != EntryKind::Tree {
+                    return Ok((Some(self.entry(entry, &to, &below).map_err(named)?), None));
+                }
+                let expected = entry.pin();
+                Ok((None, Some(self.folder(&to, below.clone(), &entry.id, Some(&expected))?)))
+            })
+            .collect::<Result<_>>()?;
+        let seen = Seen::of_link(on_disk).map_err(|e| Error::io("look at", on_disk, e))?;
+        let mut row: FolderRow = bytemuck::Zeroable::zeroed();
+        let sum = tree.pin();
+        (row.id, row.stat, row.rules) = (*id, seen.stat, self.rules.id());
+        (row.bytes, row.count) = (sum.size, sum.files.unwrap_or(0));
+        let mut new = Folder { path, row, files: Vec::new(), names: Vec::new(), folders: Vec::new() };
+        for ((file, folder), entry) in made.into_iter().zip(&tree.entries) {
+            if let Some(mut file) = file {
+                file.name_at = new.names.len() as u32;
+                file.name_len = entry.name.len() as u16;
+                new.names.extend_from_slice(&entry.name);
+                new.files.push(file);
+            }
+            new.folders.extend(folder);
+        }
+        Ok(Found::New(Box::new(new)))
+    }
+
+    /// A file or a symlink of a tree.
+    fn entry(&self, entry: &Entry, to: &Path, path: &[u8]) -> Result<FileRow> {
+        let mut row: FileRow = bytemuck::Zeroable::zeroed();
+        (row.id, row.kind) = (entry.id, entry.kind as u8);
+        if entry.kind == EntryKind::Symlink {
+            let text = self.store.read(&entry.id, ObjectKind::Content)?;
+            std::os::unix::fs::symlink(to_path(&text), to).map_err(|e| Error::io("create the symlink", to, e))?;
+            row.stat = Seen::of_link(to).map_err(|e| Error::io("look at", to, e))?.stat;
+            row.stat.size = text.len() as u64;
+            return Ok(row);
+        }
+        if self.take_over(entry, to, path) {
+            self.reused.lock().unwrap_or_else(|e| e.into_inner()).push(path.to_vec());
+        } else if self.maker.file(&entry.id, entry.size, entry.kind == EntryKind::Executable, to)? == Made::Symlink {
+            row.flags = FOLLOWED;
+        }
+        let seen = if row.flags == FOLLOWED { Seen::of(to) } else { Seen::of_link(to) };
+        row.stat = seen.map_err(|e| Error::io("look at", to, e))?.stat;
+        Ok(row)
+    }
+
+    /// Links the same file of the old folder, if it is there and as it was when it was hashed.
+    fn take_over(&self, entry: &Entry, to: &Path, path: &[u8]) -> bool {
+        let Some(row) = find_file(self.old.view(), path) else { return false };
+        let from = self.dest.join(to_path(path));
+        row.id == entry.id
+            && (row.kind, row.flags) == (entry.kind as u8, 0)
+            && Seen::of_link(&from).is_ok_and(|seen| seen.stat == row.stat)
+            && fs::hard_link(&from, to).is_ok()
+    }
+
+    /// Removes the old folder, but for what the rules ignore, which moves to the new one. Back come the folders into
+    /// which something moved.
+    fn discard(&self, old: &Path) -> Vec<Vec<u8>> {
+        let mut moved = Vec::new();
+        if fs::symlink_metadata(old).is_ok_and(|m| m.is_dir()) {
+            self.save_ignored(old, &[], &mut moved);
+        }
+        // What cannot be removed is left under a name that tells whose it is.
+        let _ = remove(old);
+        moved
+    }
+
+    fn save_ignored(&self, old: &Path, path: &[u8], moved: &mut Vec<Vec<u8>>) {
+        for entry in fs::read_dir(old.join(to_path(path))).into_iter().flatten().flatten() {
+            let below = join(path, entry.file_name().as_bytes());
+            let is_dir = entry.file_type().is_ok_and(|t| t.is_dir());
+            if !self.rules.ignored(&join(self.key, &below), is_dir) {
+                if is_dir {
+                    self.save_ignored(old, &below, moved);
+                }
+                continue;
+            }
+            let to = self.dest.join(to_path(&below));
+            if fs::symlink_metadata(&to).is_err() && fs::rename(entry.path(), to).is_ok() {
+                moved.push(path.to_vec());
+            }
+        }
+    }
+
+    /// Puts the rows into the index, as the files are after the rename.
+    fn remember(&self, at: &Place, mut rows: Rows, moved: &[Vec<u8>]) -> Result<()> {
+        let seen = Seen::of_link(&self.dest).map_err(|e| Error::io("look at", &self.dest, e))?;
+        rows.folders[0].stat = seen.stat;
+        let mut reused = self.reused.lock().unwrap_or_else(|e| e.into_inner());
+        reused.sort_unstable();
+        let Rows { folders, files, names } = &mut rows;
+        for folder in folders.iter_mut() {
+            let path = names[folder.path_at as usize..][..folder.path_len as usize].to_vec();
+            if moved.contains(&path) {
+                folder.flags |= u32::from(RACY);
+            }
+            for file in &mut files[folder.first as usize..][..folder.files as usize] {
+                let path = join(&path, &names[file.name_at as usize..][..file.name_len as usize]);
+                if reused.binary_search(&path).is_ok()
+                    && let Ok(seen) = Seen::of_link(&self.dest.join(to_path(&path)))
+                {
+                    // The link changed its ctime; anything else was changed by another.
+                    let same = (seen.stat.mtime, seen.stat.size) == (file.stat.mtime, file.stat.size);
+                    file.stat = seen.stat;
+                    file.flags = if same { 0 } else { RACY };
+                }
+            }
+        }
+        self.index.adopt(at, rows);
+        Ok(())
+    }
+}
+
+/// Puts `new` in the place of `dest` at once; back comes where the old one lies now, if there was one.
+fn swap(new: &Path, dest: &Path) -> Result<Option<PathBuf>> {
+    let fail = |e: io::Error| Error::io("replace", dest, e);
+    let is_dir = |path| fs::symlink_metadata(path).map(|m| m.is_dir());
+    match is_dir(dest) {
+        Err(_) => return fs::rename(new, dest).map(|()| None).map_err(fail),
+        Ok(false) if is_dir(new).is_ok_and(|d| !d) => return fs::rename(new, dest).map(|()| None).map_err(fail),
+        _ => {}
+    }
+    if rustix::fs::renameat_with(CWD, new, CWD, dest, RenameFlags::EXCHANGE).is_ok() {
+        return Ok(Some(new.to_path_buf()));
+    }
+    let aside = place::sibling(dest);
+    fs::rename(dest, &aside).map_err(fail)?;
+    fs::rename(new, dest).map_err(|e| {
+        let _ = fs::rename(&aside, dest);
+        fail(e)
+    })?;
+    Ok(Some(aside))
+}

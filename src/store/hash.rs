@@ -1,0 +1,134 @@
+//! Content hashing: every byte is read once, into buffers, never mapped (a file that shrinks would kill us).
+//!
+//! Small files are read and hashed on the thread that found them, so a folder of many is hashed by all cores. A huge
+//! file is read on one core while all others hash what was read before.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{Mode, OFlags};
+
+use super::id::ObjectId;
+use super::stat::Seen;
+
+/// From this size on, reading and hashing overlap.
+pub const HUGE: u64 = 2 << 20;
+/// What is read at once of a huge file: large enough to be split among cores, small enough for their caches.
+pub const CHUNK: usize = 1 << 20;
+const SMALL: usize = 64 << 10;
+
+pub enum Trouble {
+    /// The file was written to while it was read, twice.
+    Changed,
+    Io(io::Error),
+}
+
+impl From<io::Error> for Trouble {
+    fn from(e: io::Error) -> Trouble {
+        Trouble::Io(e)
+    }
+}
+
+impl From<rustix::io::Errno> for Trouble {
+    fn from(e: rustix::io::Errno) -> Trouble {
+        Trouble::Io(e.into())
+    }
+}
+
+pub fn of_bytes(bytes: &[u8]) -> ObjectId {
+    ObjectId(*blake3::hash(bytes).as_bytes())
+}
+
+/// Opens by `open`, hashes, and compares the stat of before and after; once more if they differ.
+pub fn file(open: impl Fn() -> rustix::io::Result<OwnedFd>, done: &dyn Fn(u64)) -> Result<(ObjectId, Seen), Trouble> {
+    for _ in 0..2 {
+        let mut file = File::from(open()?);
+        let before = Seen::from(rustix::fs::fstat(&file)?);
+        let (id, read) = content(&mut file, before.stat.size, done)?;
+        let after = Seen::from(rustix::fs::fstat(&file)?);
+        if before.stat == after.stat && read == after.stat.size {
+            return Ok((id, after));
+        }
+    }
+    Err(Trouble::Changed)
+}
+
+/// The flags with which content is opened: never blocks on a fifo that took the file's place.
+pub fn read_flags() -> (OFlags, Mode) {
+    (OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY, Mode::empty())
+}
+
+/// The id of what `file` holds from here to its end, and how many bytes that were.
+pub fn content(file: &mut File, size: u64, done: &dyn Fn(u64)) -> io::Result<(ObjectId, u64)> {
+    if size < HUGE { small(file, size, done) } else { huge(file, done) }
+}
+
+fn small(file: &mut File, size: u64, done: &dyn Fn(u64)) -> io::Result<(ObjectId, u64)> {
+    let mut hasher = blake3::Hasher::new();
+    let mut buffer = vec![0u8; (size as usize + 1).clamp(512, SMALL)];
+    let mut total = 0;
+    loop {
+        let n = fill(file, &mut buffer)?;
+        hasher.update(&buffer[..n]);
+        total += n as u64;
+        // A buffer that was not filled means the end of the file.
+        if n < buffer.len() {
+            break;
+        }
+    }
+    done(total);
+    Ok((ObjectId(*hasher.finalize().as_bytes()), total))
+}
+
+fn huge(file: &mut File, done: &dyn Fn(u64)) -> io::Result<(ObjectId, u64)> {
+    let mut hasher = blake3::Hasher::new();
+    let (mut now, mut next) = (vec![0u8; CHUNK], vec![0u8; CHUNK]);
+    let mut filled = fill(file, &mut now)?;
+    let mut total = 0;
+    while filled > 0 {
+        let ahead = &mut next;
+        let (read, ()) = rayon::join(
+            || fill(file, ahead),
+            || {
+                hasher.update_rayon(&now[..filled]);
+            },
+        );
+        total += filled as u64;
+        done(filled as u64);
+        filled = read?;
+        std::mem::swap(&mut now, &mut next);
+    }
+    Ok((ObjectId(*hasher.finalize().as_bytes()), total))
+}
+
+/// Reads until the buffer is full or the file ends.
+pub fn fill(file: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut at = 0;
+    while at < buffer.len() {
+        match file.read(&mut buffer[at..]) {
+            Ok(0) => break,
+            Ok(n) => at += n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hashes_are_those_of_b3sum() {
+        let dir = tempfile::tempdir().unwrap();
+        for size in [0, 1, 511, 512, 65_535, 65_536, HUGE as usize - 1, HUGE as usize, 3 * CHUNK, 3 * CHUNK + 7] {
+            let bytes: Vec<u8> = (0..size).map(|i| (i * 31 >> 3) as u8).collect();
+            let path = dir.path().join("f");
+            std::fs::write(&path, &bytes).unwrap();
+            let (id, n) = content(&mut File::open(&path).unwrap(), size as u64, &|_| ()).unwrap();
+            assert_eq!((id, n), (of_bytes(&bytes), size as u64));
+        }
+    }
+}

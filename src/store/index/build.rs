@@ -1,0 +1,91 @@
+//! Folders as they are found or made, and how they become rows.
+
+use super::format::{FileRow, FolderRow, Rows, View};
+use crate::store::tree::{self, EntryKind};
+
+/// A folder as found, with what lies below.
+pub enum Found {
+    /// The old rows from this one to the end of its subtree hold.
+    Kept(usize),
+    New(Box<Folder>),
+}
+
+pub struct Folder {
+    /// Relative to the top.
+    pub path: Vec<u8>,
+    pub row: FolderRow,
+    /// With names in `names`.
+    pub files: Vec<FileRow>,
+    pub names: Vec<u8>,
+    pub folders: Vec<Found>,
+}
+
+impl Found {
+    pub fn row<'a>(&'a self, old: View<'a>) -> (&'a [u8], &'a FolderRow) {
+        match self {
+            Found::Kept(at) => (old.path(&old.folders[*at]), &old.folders[*at]),
+            Found::New(folder) => (&folder.path, &folder.row),
+        }
+    }
+}
+
+/// Lays the rows out in preorder; `None` if they are too many.
+pub fn flatten(found: Found, old: View<'_>, rows: &mut Rows) -> Option<()> {
+    let folder = match found {
+        Found::Kept(at) => {
+            let base = rows.folders.len();
+            for row in &old.folders[at..old.end(at)] {
+                let end = u32::try_from((row.end as usize).saturating_sub(at) + base).ok()?;
+                let new = FolderRow { path_at: rows.add_name(old.path(row))?, end, ..*row };
+                push(rows, new, old.files_of(row), |file| old.name(file))?;
+            }
+            return Some(());
+        }
+        Found::New(folder) => folder,
+    };
+    let at = rows.folders.len();
+    let own = View { folders: &[], files: &folder.files, names: &folder.names };
+    let path_len = folder.path.len() as u32;
+    let row = FolderRow { path_at: rows.add_name(&folder.path)?, path_len, ..folder.row };
+    push(rows, row, &folder.files, |file| own.name(file))?;
+    for below in folder.folders {
+        flatten(below, old, rows)?;
+    }
+    rows.folders[at].end = u32::try_from(rows.folders.len()).ok()?;
+    Some(())
+}
+
+fn push<'n>(rows: &mut Rows, mut row: FolderRow, files: &[FileRow], name: impl Fn(&FileRow) -> &'n [u8]) -> Option<()> {
+    (row.first, row.files) = (u32::try_from(rows.files.len()).ok()?, u32::try_from(files.len()).ok()?);
+    rows.folders.push(row);
+    for file in files {
+        let name_at = rows.add_name(name(file))?;
+        rows.files.push(FileRow { name_at, ..*file });
+    }
+    Some(())
+}
+
+/// The tree of a folder with these files and, by their paths, these folders: encoding, bytes, files.
+pub fn encode<'f>(
+    view: View<'_>,
+    files: &[FileRow],
+    folders: impl Iterator<Item = (&'f [u8], &'f FolderRow)>,
+) -> (Vec<u8>, u64, u64) {
+    let mut entries: Vec<(&[u8], EntryKind, _, u64, u64)> = files
+        .iter()
+        .map(|f| (view.name(f), EntryKind::from_byte(f.kind).unwrap_or(EntryKind::File), &f.id, f.stat.size, 1))
+        .collect();
+    for (path, row) in folders.filter(|(_, row)| row.count > 0) {
+        let name = path.rsplit(|b| *b == b'/').next().unwrap_or(path);
+        entries.push((name, EntryKind::Tree, &row.id, row.bytes, row.count));
+    }
+    entries.sort_unstable_by(|a, b| a.0.cmp(b.0));
+    let mut writer = tree::Writer::new();
+    let (mut bytes, mut count) = (0, 0);
+    for (name, kind, id, size, files) in entries {
+        writer.entry(name, kind, id, size, files);
+        bytes += size;
+        count += files;
+    }
+    (writer.finish(), bytes, count)
+}

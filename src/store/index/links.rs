@@ -1,0 +1,152 @@
+//! What a symlink below a top counts as.
+//!
+//! One that stays inside its own top is content: it survives as a relative link. One that leads out counts as what it
+//! points to. A dangling one is kept as it is. A loop is an error. A link's answer depends on other places of the disk,
+//! so it is asked for at every look; links are rare.
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+use crate::error::{Error, Kind, Result};
+use crate::store::place::to_path;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// Kept as a link with this text.
+    Kept(Vec<u8>),
+    /// Leads out of the top, to a file or a folder.
+    File,
+    Folder,
+}
+
+/// A top as the links below it see it.
+pub struct Home {
+    /// As it is spelled.
+    path: PathBuf,
+    /// Without symlinks.
+    real: PathBuf,
+}
+
+impl Home {
+    pub fn new(path: &Path) -> Result<Home> {
+        let real = std::fs::canonicalize(path).map_err(|e| Error::io("open", path, e))?;
+        Ok(Home { path: path.to_path_buf(), real })
+    }
+
+    /// `link` is relative to the top.
+    pub fn resolve(&self, link: &[u8]) -> Result<Link> {
+        let path = self.path.join(to_path(link));
+        let text = std::fs::read_link(&path).map_err(|e| Error::io("read the symlink", &path, e))?;
+        let real = match std::fs::canonicalize(&path) {
+            Ok(real) => real,
+            Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
+                return Ok(Link::Kept(text.as_os_str().as_bytes().to_vec()));
+            }
+            Err(e) if e.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
+                return Err(Error::new(Kind::Io, format!("{} is a symlink that leads to itself", path.display()))
+                    .hint("remove the link, or let it point to a file or a folder"));
+            }
+            Err(e) => return Err(Error::io("follow the symlink", &path, e)),
+        };
+        let folder = to_path(link).parent().unwrap_or(Path::new(""));
+        if self.is_real(folder) && stays_inside(folder, &text) {
+            // It names something in the top. If that is itself a link that leads out, that is its own affair.
+            let named = self.real.join(folder).join(&text);
+            if real.starts_with(&self.real) || named.parent().is_some_and(|p| self.holds(p)) {
+                return Ok(Link::Kept(text.as_os_str().as_bytes().to_vec()));
+            }
+        }
+        let Ok(target) = real.strip_prefix(&self.real) else {
+            let kind = std::fs::metadata(&real).map_err(|e| Error::io("look at", &path, e))?;
+            return match (kind.is_file(), kind.is_dir()) {
+                (true, _) => Ok(Link::File),
+                (_, true) => Ok(Link::Folder),
+                _ => Err(special(&path)),
+            };
+        };
+        Ok(Link::Kept(relative(folder, target).as_os_str().as_bytes().to_vec()))
+    }
+}
+
+impl Home {
+    /// Is this folder of the top no symlink, nor behind one?
+    fn is_real(&self, folder: &Path) -> bool {
+        std::fs::canonicalize(self.path.join(folder)).is_ok_and(|f| f == self.real.join(folder))
+    }
+
+    fn holds(&self, path: &Path) -> bool {
+        std::fs::canonicalize(path).is_ok_and(|p| p.starts_with(&self.real))
+    }
+}
+
+/// Is `text`, read from `folder`, spelled without leaving the top?
+fn stays_inside(folder: &Path, text: &Path) -> bool {
+    let mut depth = folder.components().count();
+    text.components().all(|c| match c {
+        Component::Normal(_) => {
+            depth += 1;
+            true
+        }
+        Component::ParentDir if depth > 0 => {
+            depth -= 1;
+            true
+        }
+        Component::CurDir => true,
+        _ => false,
+    })
+}
+
+fn relative(folder: &Path, target: &Path) -> PathBuf {
+    let (from, to): (Vec<_>, Vec<_>) = (folder.components().collect(), target.components().collect());
+    let common = from.iter().zip(&to).take_while(|(a, b)| a == b).count();
+    let up = std::iter::repeat_n(Component::ParentDir, from.len() - common);
+    let path: PathBuf = up.chain(to[common..].iter().copied()).collect();
+    if path.as_os_str().is_empty() { PathBuf::from(".") } else { path }
+}
+
+/// A fifo, a socket, a device.
+pub fn special(path: &Path) -> Error {
+    Error::usage(format!("{} is neither a file nor a folder, so its content cannot be pinned", path.display()))
+        .hint("remove it, or list it in .lockstepignore")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn links_count_as_what_they_mean() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = dir.path().join("top");
+        std::fs::create_dir_all(top.join("a/b")).unwrap();
+        std::fs::create_dir_all(dir.path().join("other")).unwrap();
+        std::fs::write(top.join("file"), "x").unwrap();
+        std::fs::write(dir.path().join("other/file"), "x").unwrap();
+        let home = Home::new(&top).unwrap();
+        let kept = |text: &str| Some(Link::Kept(text.as_bytes().to_vec()));
+        let absolute = top.join("file").to_str().unwrap().to_string();
+        for (at, text, want) in [
+            ("l", "file", kept("file")),
+            ("a/b/l", "../../file", kept("../../file")),
+            ("a/b/m", "../../../top/file", kept("../../file")),
+            ("a/n", absolute.as_str(), kept("../file")),
+            ("a/up", "..", kept("..")),
+            ("self", ".", kept(".")),
+            ("out", "../other/file", Some(Link::File)),
+            ("outs", "../other", Some(Link::Folder)),
+            ("through", "outs/file", Some(Link::File)),
+            ("twice", "out", kept("out")),
+            ("gone", "../nowhere", kept("../nowhere")),
+            ("loop", "loop", None),
+            ("dev", "/dev/null", None),
+        ] {
+            symlink(text, top.join(at)).unwrap();
+            let got = home.resolve(at.as_bytes());
+            assert_eq!(got.as_ref().ok(), want.as_ref(), "{at} -> {text}: {got:?}");
+            if let Err(e) = got {
+                assert!(e.message.contains(at), "{e}");
+            }
+        }
+    }
+}

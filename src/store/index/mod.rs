@@ -1,0 +1,436 @@
+//! The stat index: what every tracked path held when it was last looked at, so that an unchanged file costs one stat.
+//!
+//! It keeps tracked tops (deps, outs, data; files or folders), each under its path. A look compares the disk with the
+//! rows of a top (`scan`), takes a close look where they differ (`walk`), and remembers the result. What was loaded is
+//! never changed; new rows stand in memory beside it until [`StatIndex::save`] writes both into one new file.
+//!
+//! Known weaknesses: writes through a mapping that was dirty before the look show in the stat only when the kernel
+//! writes them back, as for Git; on a file system whose inode numbers change from mount to mount all files are read
+//! again after a mount.
+
+pub(super) mod build;
+pub(super) mod format;
+mod links;
+mod read;
+pub(super) mod rows;
+mod scan;
+#[cfg(test)]
+mod tests;
+mod walk;
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, RwLock};
+
+use rayon::prelude::*;
+use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::io::Errno;
+
+use self::format::{FileRow, Loaded, RACY, Rows, Stored, View};
+use self::links::{Home, Link, special};
+use self::read::Reader;
+use self::rows::{file_pin, find_file, folder_pin, same_but_renamed, single};
+use self::walk::Walk;
+use super::id::{ObjectId, Pin};
+use super::place::{self, Place, join};
+use super::stat::{Clock, Seen, Stamp};
+use super::tree::EntryKind;
+use crate::error::{Error, Result};
+use crate::event::Sink;
+
+/// What lies below a dep, an output or data but does not count.
+pub trait Rules: Sync {
+    /// `path` is relative to the top of the repository, or absolute for what lies outside of it. Asked only of names
+    /// below a place, never of the place itself.
+    fn ignored(&self, path: &[u8], is_dir: bool) -> bool;
+
+    /// Changes whenever an answer may change.
+    fn id(&self) -> u64;
+}
+
+/// Everything counts.
+pub struct NoRules;
+
+impl Rules for NoRules {
+    fn ignored(&self, _: &[u8], _: bool) -> bool {
+        false
+    }
+
+    fn id(&self) -> u64 {
+        0
+    }
+}
+
+/// Something below a folder, as it was last looked at. Paths are relative to that folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    pub path: Vec<u8>,
+    pub kind: EntryKind,
+    pub id: ObjectId,
+    pub size: u64,
+}
+
+/// A folder as a batch stores it.
+pub(super) struct Content {
+    pub pin: Pin,
+    pub files: Vec<(PathBuf, ObjectId, u64)>,
+    /// With the text of each.
+    pub links: Vec<(PathBuf, ObjectId, Result<Vec<u8>>)>,
+    /// Encoded, deepest first.
+    pub trees: Vec<Vec<u8>>,
+}
+
+pub struct StatIndex {
+    file: PathBuf,
+    top: PathBuf,
+    /// Does the owner's x count?
+    file_mode: bool,
+    loaded: Loaded,
+    /// What was learnt since, by key; `None` for what is gone.
+    learnt: RwLock<HashMap<Vec<u8>, Option<Arc<Top>>>>,
+    /// Was something learnt since the last save?
+    unsaved: AtomicBool,
+    clock: Clock,
+    top_fd: OnceLock<Option<OwnedFd>>,
+}
+
+#[derive(Clone, Default)]
+struct Top {
+    rows: Rows,
+    stored: Stored,
+}
+
+/// The rows of a top, loaded or learnt.
+enum Known<'a> {
+    Loaded(View<'a>, Stored),
+    Learnt(Arc<Top>),
+    Nothing,
+}
+
+impl Known<'_> {
+    fn view(&self) -> View<'_> {
+        match self {
+            Known::Loaded(view, _) => *view,
+            Known::Learnt(top) => top.rows.view(),
+            Known::Nothing => View::default(),
+        }
+    }
+
+    fn stored(&self) -> Stored {
+        match self {
+            Known::Loaded(_, stored) => *stored,
+            Known::Learnt(top) => top.stored,
+            Known::Nothing => Stored::default(),
+        }
+    }
+
+    fn to_top(&self) -> Top {
+        match self {
+            Known::Learnt(top) => (**top).clone(),
+            _ => Top { rows: self.view().to_rows(), stored: self.stored() },
+        }
+    }
+}
+
+/// The key of what lies at `path` below the top with this key.
+fn key_below(key: &[u8], path: &[u8]) -> Vec<u8> {
+    join(key, path)
+}
+
+impl StatIndex {
+    /// The index in `file`, of the repository at the absolute path `top`. A damaged one is empty.
+    pub fn open(file: &Path, top: &Path, file_mode: bool) -> StatIndex {
+        StatIndex {
+            file: file.to_path_buf(),
+            top: top.to_path_buf(),
+            file_mode,
+            loaded: Loaded::read(file, u32::from(file_mode)),
+            learnt: RwLock::default(),
+            unsaved: AtomicBool::new(false),
+            clock: Clock::new(),
+            top_fd: OnceLock::new(),
+        }
+    }
+
+    pub fn top(&self) -> &Path {
+        &self.top
+    }
+
+    /// Was the file on disk written by a newer lockstep? Then it is left alone, and nothing is remembered.
+    pub fn is_newer(&self) -> bool {
+        self.loaded.newer
+    }
+
+    /// What each place holds now; `None` for one that does not exist. Hashes what is new or changed.
+    pub fn look(&self, places: &[Place], rules: &dyn Rules, sink: &dyn Sink) -> Vec<Result<Option<Pin>>> {
+        let reader = Reader::new(self, sink);
+        places.par_iter().with_min_len(8).map(|place| self.look_at(place, rules, &reader)).collect()
+    }
+
+    fn look_at(&self, place: &Place, rules: &dyn Rules, reader: &Reader<'_>) -> Result<Option<Pin>> {
+        let known = self.known(place.key());
+        let seen = match self.stat(place) {
+            Ok(seen) => seen,
+            Err(Errno::NOENT | Errno::NOTDIR) => {
+                self.forget(place.key());
+                return Ok(None);
+            }
+            Err(e) => return Err(Error::io("look at", place.on_disk(&self.top), e)),
+        };
+        if seen.is_dir() {
+            return self.look_at_folder(place, known, rules, reader).map(Some);
+        }
+        if !seen.is_file() {
+            return Err(special(&place.on_disk(&self.top)));
+        }
+        if let Some(row) = single(known.view()).filter(|row| row.flags == 0 && row.stat == seen.stat) {
+            return Ok(Some(file_pin(row)));
+        }
+        let path = place.on_disk(&self.top);
+        let folder = self.open_top().map_err(|e| Error::io("open", &self.top, e))?;
+        let spelled = std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str());
+        let read = reader.read(folder, spelled, &path, place.key(), &seen)?;
+        let row = self.file_row(read.id, &read.seen, read.racy);
+        self.learn(place.key(), Rows { files: vec![row], ..Rows::default() }, known.stored());
+        Ok(Some(file_pin(&row)))
+    }
+
+    fn look_at_folder(&self, place: &Place, known: Known<'_>, rules: &dyn Rules, reader: &Reader<'_>) -> Result<Pin> {
+        let path = place.on_disk(&self.top);
+        let open = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let top = rustix::fs::open(&path, open, Mode::empty()).map_err(|e| Error::io("open", &path, e))?;
+        let old = known.view();
+        let mut dirty = None;
+        if let Some(row) = old.folders.first() {
+            let all = scan::dirty(&top, old, rules.id(), &|| Home::new(&path).ok());
+            if all.none_in(0, old.folders.len()) {
+                return Ok(folder_pin(row));
+            }
+            dirty = Some(all);
+        }
+        let walk = Walk { top: &top, path, key: place.key(), rules, old, dirty, reader, home: OnceLock::new() };
+        let rows = walk.run()?;
+        let pin = folder_pin(&rows.folders[0]);
+        self.learn(place.key(), rows, known.stored());
+        Ok(pin)
+    }
+
+    /// The caller renamed, linked or wrote this path itself and knows what it holds. For a folder this takes the rows
+    /// of the folder with this inode and content over from wherever it was known, so that setting a folder away and
+    /// putting it back hashes nothing; without such rows the next look hashes.
+    pub fn trust(&self, place: &Place, pin: &Pin) -> Result<()> {
+        let seen = self.stat(place).map_err(|e| Error::io("look at", place.on_disk(&self.top), e))?;
+        let stamp = self.stamp();
+        let racy = if stamp.is_racy_after_rename(&seen) { RACY } else { 0 };
+        let known = self.known(place.key());
+        if !pin.is_dir() {
+            if !seen.is_file() || seen.stat.size != pin.size {
+                return Ok(self.forget(place.key()));
+            }
+            let row = self.file_row(pin.id, &seen, racy);
+            return Ok(self.learn(place.key(), Rows { files: vec![row], ..Rows::default() }, known.stored()));
+        }
+        let fits = |view: View<'_>| {
+            view.folders.first().is_some_and(|row| row.id == pin.id && same_but_renamed(&row.stat, &seen.stat))
+        };
+        let found = if fits(known.view()) { Some(known.to_top()) } else { self.find_top(fits) };
+        let Some(mut top) = found else { return Ok(self.forget(place.key())) };
+        let row = &mut top.rows.folders[0];
+        row.stat = seen.stat;
+        row.flags |= u32::from(racy);
+        self.learn(place.key(), top.rows, top.stored);
+        Ok(())
+    }
+
+    /// What lies below a folder that was looked at, in the order of the walk; `None` if it was not.
+    pub fn detail(&self, place: &Place) -> Option<Vec<Listed>> {
+        let known = self.known(place.key());
+        let view = known.view();
+        view.folders.first()?;
+        let mut all = Vec::with_capacity(view.files.len());
+        for folder in view.folders {
+            let path = view.path(folder);
+            if !path.is_empty() && folder.count > 0 {
+                let (path, kind) = (path.to_vec(), EntryKind::Tree);
+                all.push(Listed { path, kind, id: folder.id, size: folder.bytes });
+            }
+            all.extend(view.files_of(folder).iter().map(|row| Listed {
+                path: join(path, view.name(row)),
+                kind: EntryKind::from_byte(row.kind).unwrap_or(EntryKind::File),
+                id: row.id,
+                size: row.stat.size,
+            }));
+        }
+        Some(all)
+    }
+
+    /// All that a batch needs to store a folder that was looked at.
+    pub(super) fn content(&self, place: &Place) -> Option<Content> {
+        let known = self.known(place.key());
+        let view = known.view();
+        let top = place.on_disk(&self.top);
+        let pin = folder_pin(view.folders.first()?);
+        let mut content = Content { pin, files: Vec::new(), links: Vec::new(), trees: Vec::new() };
+        let mut home = None;
+        for (at, folder) in view.folders.iter().enumerate().rev().filter(|(at, f)| *at == 0 || f.count > 0) {
+            let path = view.path(folder);
+            let files = view.files_of(folder);
+            let below = view.folders_of(at).map(|i| (view.path(&view.folders[i]), &view.folders[i]));
+            content.trees.push(build::encode(view, files, below).0);
+            for row in files {
+                let path = join(path, view.name(row));
+                let on_disk = top.join(place::to_path(&path));
+                if row.kind != EntryKind::Symlink as u8 {
+                    content.files.push((on_disk, row.id, row.stat.size));
+                    continue;
+                }
+                let home = home.get_or_insert_with(|| Home::new(&top)).as_ref();
+                let text = home.map_err(Clone::clone).and_then(|home| match home.resolve(&path)? {
+                    Link::Kept(text) => Ok(text),
+                    _ => Ok(Vec::new()),
+                });
+                content.links.push((on_disk, row.id, text));
+            }
+        }
+        Some(content)
+    }
+
+    /// What was remembered of a place when it was last looked at, without looking again.
+    pub fn remembered(&self, place: &Place) -> Option<Pin> {
+        let known = self.known(place.key());
+        known.view().folders.first().map(folder_pin).or_else(|| single(known.view()).map(file_pin))
+    }
+
+    /// Remembers that what this place held was complete in that generation of the store.
+    pub fn mark_stored(&self, place: &Place, pin: &Pin, generation: [u8; 16]) {
+        let known = self.known(place.key());
+        let stored = Stored { id: pin.id, generation };
+        if known.stored() != stored && !matches!(known, Known::Nothing) {
+            self.learn(place.key(), known.to_top().rows, stored);
+        }
+    }
+
+    pub fn is_stored(&self, place: &Place, pin: &Pin, generation: [u8; 16]) -> bool {
+        self.known(place.key()).stored() == Stored { id: pin.id, generation }
+    }
+
+    /// Forgets the tops that are no longer on the disk and that `keep` does not name.
+    pub fn drop_missing(&self, keep: &dyn Fn(&[u8]) -> bool) {
+        let gone = |key: &[u8]| !keep(key) && rustix::fs::lstat(self.top.join(place::to_path(key))).is_err();
+        for (key, _, _) in self.loaded.iter().filter(|(key, _, _)| gone(key)) {
+            self.forget(key);
+        }
+        let learnt: Vec<Vec<u8>> = self.read().keys().filter(|key| gone(key)).cloned().collect();
+        learnt.iter().for_each(|key| self.forget(key));
+    }
+
+    /// Writes the index if anything was learnt. Without fsync: what a crash leaves fails its checksum, and counts as
+    /// empty.
+    pub fn save(&self) -> Result<()> {
+        if self.loaded.newer || !self.unsaved.swap(false, Ordering::AcqRel) {
+            return Ok(());
+        }
+        // A copy, since the checksum is taken by all threads, of which some may wait to learn something.
+        let learnt = self.read().clone();
+        let mut tops: Vec<_> = self.loaded.iter().filter(|(key, _, _)| !learnt.contains_key(*key)).collect();
+        let new = learnt.iter().filter_map(|(key, top)| Some((key.as_slice(), top.as_ref()?)));
+        tops.extend(new.map(|(key, top)| (key, top.rows.view(), top.stored)));
+        tops.sort_unstable_by(|a, b| a.0.cmp(b.0));
+        let bytes = format::encode(&tops, u32::from(self.file_mode));
+        let write = || {
+            std::fs::create_dir_all(self.file.parent().unwrap_or(&self.top))?;
+            let beside = place::sibling(&self.file);
+            std::fs::write(&beside, &bytes).and_then(|()| std::fs::rename(&beside, &self.file)).inspect_err(|_| {
+                let _ = std::fs::remove_file(&beside);
+            })
+        };
+        write().map_err(|e: std::io::Error| Error::io("write", &self.file, e))
+    }
+
+    pub(super) fn stamp(&self) -> Stamp {
+        self.clock.stamp(self.file.parent().unwrap_or(&self.top))
+    }
+
+    fn stat(&self, place: &Place) -> rustix::io::Result<Seen> {
+        let Place::Inside(path) = place else { return Seen::of(&place.on_disk(&self.top)) };
+        let name = if path.is_root() { "." } else { path.as_str() };
+        rustix::fs::statat(self.open_top()?, name, AtFlags::empty()).map(Seen::from)
+    }
+
+    fn open_top(&self) -> rustix::io::Result<&OwnedFd> {
+        let fd = self.top_fd.get_or_init(|| File::open(&self.top).ok().map(OwnedFd::from));
+        fd.as_ref().ok_or(Errno::NOENT)
+    }
+
+    /// The id of a file that another top holds, or that is a top below the one that is walked.
+    fn recall(&self, key: &[u8], seen: &Seen) -> Option<ObjectId> {
+        let fits = |row: &FileRow| row.flags == 0 && row.stat == seen.stat && row.kind != EntryKind::Symlink as u8;
+        if let Some(row) = single(self.known(key).view()).filter(|row| fits(row)) {
+            return Some(row.id);
+        }
+        let mut cuts: Vec<usize> = key.iter().enumerate().filter(|(_, b)| **b == b'/').map(|(at, _)| at).collect();
+        cuts.insert(0, 0);
+        cuts.into_iter().find_map(|cut| {
+            let known = self.known(&key[..cut]);
+            let view = known.view();
+            let rest = key[cut..].strip_prefix(b"/").unwrap_or(&key[cut..]);
+            find_file(view, rest).filter(|row| fits(row)).map(|row| row.id)
+        })
+    }
+
+    fn file_row(&self, id: ObjectId, seen: &Seen, racy: u8) -> FileRow {
+        let kind = if seen.executable && self.file_mode { EntryKind::Executable } else { EntryKind::File };
+        FileRow { id, stat: seen.stat, name_at: 0, name_len: 0, kind: kind as u8, flags: racy }
+    }
+
+    fn known(&self, key: &[u8]) -> Known<'_> {
+        match self.read().get(key) {
+            Some(Some(top)) => return Known::Learnt(top.clone()),
+            Some(None) => return Known::Nothing,
+            None => {}
+        }
+        self.loaded.find(key).map_or(Known::Nothing, |(view, stored)| Known::Loaded(view, stored))
+    }
+
+    fn find_top(&self, fits: impl Fn(View<'_>) -> bool) -> Option<Top> {
+        let learnt = self.read();
+        if let Some(top) = learnt.values().flatten().find(|top| fits(top.rows.view())) {
+            return Some((**top).clone());
+        }
+        let (_, view, stored) = self.loaded.iter().find(|(_, view, _)| fits(*view))?;
+        Some(Top { rows: view.to_rows(), stored })
+    }
+
+    /// The rows of a folder as it was last looked at, for a checkout that takes over what has not changed.
+    pub(super) fn rows(&self, place: &Place) -> Rows {
+        self.known(place.key()).to_top().rows
+    }
+
+    /// The rows of a folder that a checkout made.
+    pub(super) fn adopt(&self, place: &Place, rows: Rows) {
+        self.learn(place.key(), rows, Stored::default());
+    }
+
+    fn learn(&self, key: &[u8], rows: Rows, stored: Stored) {
+        self.write().insert(key.to_vec(), Some(Arc::new(Top { rows, stored })));
+        self.unsaved.store(true, Ordering::Release);
+    }
+
+    fn forget(&self, key: &[u8]) {
+        if !matches!(self.known(key), Known::Nothing) {
+            self.write().insert(key.to_vec(), None);
+            self.unsaved.store(true, Ordering::Release);
+        }
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, HashMap<Vec<u8>, Option<Arc<Top>>>> {
+        self.learnt.read().unwrap_or_else(|e| e.into_inner())
+    }
+
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, HashMap<Vec<u8>, Option<Arc<Top>>>> {
+        self.learnt.write().unwrap_or_else(|e| e.into_inner())
+    }
+}

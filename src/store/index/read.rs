@@ -1,0 +1,73 @@
+//! Reading a file for the index: its id, the stat that goes with it, and whether that may be trusted next time.
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::time::Duration;
+
+use super::StatIndex;
+use super::format::RACY;
+use crate::error::{Error, Kind, Result};
+use crate::event::{Doing, Event, Sink};
+use crate::store::hash::{self, Trouble};
+use crate::store::id::ObjectId;
+use crate::store::stat::{Seen, Stamp};
+
+/// A fresh file of this size is worth a wait of a tick, so that it need not be read again at the next look.
+const WORTH_A_WAIT: u64 = 1 << 20;
+
+pub struct Reader<'a> {
+    index: &'a StatIndex,
+    sink: &'a dyn Sink,
+    /// Taken before anything was looked at.
+    start: Stamp,
+    pub file_mode: bool,
+}
+
+pub struct Read {
+    pub id: ObjectId,
+    pub seen: Seen,
+    /// [`RACY`] or 0.
+    pub racy: u8,
+}
+
+impl<'a> Reader<'a> {
+    pub fn new(index: &'a StatIndex, sink: &'a dyn Sink) -> Reader<'a> {
+        Reader { index, sink, start: index.stamp(), file_mode: index.file_mode }
+    }
+
+    pub fn stamp(&self) -> Stamp {
+        self.start
+    }
+
+    /// The file `name` in the folder `fd`, last seen as `seen`; `path` is for messages, `key` is how the index calls it.
+    pub fn read(&self, fd: &OwnedFd, name: &[u8], path: &Path, key: &[u8], seen: &Seen) -> Result<Read> {
+        if let Some(id) = self.index.recall(key, seen) {
+            return Ok(Read { id, seen: *seen, racy: 0 });
+        }
+        let stamp = if seen.stat.size >= WORTH_A_WAIT { self.settled(seen) } else { self.start };
+        self.sink.event(Event::WorkPlanned { doing: Doing::Hashing, bytes: seen.stat.size });
+        let done = |bytes| self.sink.event(Event::WorkDone { doing: Doing::Hashing, bytes });
+        let (flags, mode) = hash::read_flags();
+        match hash::file(|| rustix::fs::openat(fd, name, flags, mode), &done) {
+            Ok((id, seen)) => Ok(Read { id, seen, racy: if stamp.is_racy(&seen) { RACY } else { 0 } }),
+            Err(Trouble::Io(e)) => Err(Error::io("read", path, e)),
+            Err(Trouble::Changed) => Err(Error::new(Kind::Io, format!("{} changed while it was read", path.display()))
+                .hint("something still writes to it; run the command again when that has ended")),
+        }
+    }
+
+    /// Waits a few ticks for a fresh file to age; a stamp from before it is read.
+    fn settled(&self, seen: &Seen) -> Stamp {
+        let mut stamp = self.start;
+        for _ in 0..8 {
+            if !stamp.is_racy(seen) {
+                break;
+            }
+            stamp = self.index.stamp();
+            if stamp.is_racy(seen) {
+                std::thread::sleep(Duration::from_millis(3));
+            }
+        }
+        stamp
+    }
+}

@@ -1,0 +1,111 @@
+//! The hot path: is everything below a top as the index remembers it?
+//!
+//! Each known folder is opened relative to its top and its stat compared. If that is unchanged, so is the set of names
+//! in it: nothing is listed, no rule is asked, and each known file costs one `statat` of a single name. Folders are
+//! independent of each other (if one was replaced by a symlink, its parent's stat tells), so all cores share them.
+//! Nothing is allocated for what is clean; the answer is the set of folders that must be looked at closely.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rayon::prelude::*;
+use rustix::fs::{AtFlags, Mode, OFlags};
+
+use super::format::{FOLLOWED, FileRow, FolderRow, RACY, View};
+use super::links::{Home, Link};
+use crate::store::hash;
+use crate::store::place::join;
+use crate::store::stat::FileStat;
+use crate::store::tree::EntryKind;
+
+/// A folder with more files than this is shared among cores.
+const MANY: usize = 2048;
+
+/// For every folder row, how many rows before it are dirty: a whole subtree is clean if its ends agree.
+pub struct Dirty(Vec<u32>);
+
+impl Dirty {
+    pub fn none_in(&self, from: usize, to: usize) -> bool {
+        self.0.get(from) == self.0.get(to)
+    }
+}
+
+/// Compares the disk with the rows of one top, which is open at `top`.
+pub fn dirty(top: &OwnedFd, view: View<'_>, rules: u64, home: &(dyn Fn() -> Option<Home> + Sync)) -> Dirty {
+    let home = Lazy { cell: std::sync::OnceLock::new(), make: home };
+    let dirty: Vec<bool> =
+        view.folders.par_iter().map(|folder| !folder_is_clean(top, view, folder, rules, &home)).collect();
+    let mut sums = Vec::with_capacity(dirty.len() + 1);
+    let mut sum = 0;
+    sums.push(0);
+    for one in dirty {
+        sum += u32::from(one);
+        sums.push(sum);
+    }
+    Dirty(sums)
+}
+
+/// The home of the links, found when the first link is met.
+struct Lazy<'a> {
+    cell: std::sync::OnceLock<Option<Home>>,
+    make: &'a (dyn Fn() -> Option<Home> + Sync),
+}
+
+impl Lazy<'_> {
+    fn resolve(&self, path: &[u8]) -> Option<Link> {
+        self.cell.get_or_init(|| (self.make)()).as_ref()?.resolve(path).ok()
+    }
+}
+
+fn folder_is_clean(top: &OwnedFd, view: View<'_>, row: &FolderRow, rules: u64, home: &Lazy<'_>) -> bool {
+    let flags = row.flags as u8;
+    if flags & RACY != 0 || row.rules != rules {
+        return false;
+    }
+    let path = view.path(row);
+    let files = view.files_of(row);
+    if path.is_empty() {
+        return is_same_folder(top, row) && files_are_clean(top, view, path, files, home);
+    }
+    let follow = if flags & FOLLOWED != 0 { OFlags::empty() } else { OFlags::NOFOLLOW };
+    if flags & FOLLOWED != 0 && home.resolve(path) != Some(Link::Folder) {
+        return false;
+    }
+    let Ok(fd) = rustix::fs::openat(top, path, folder_flags() | follow, Mode::empty()) else { return false };
+    is_same_folder(&fd, row) && files_are_clean(&fd, view, path, files, home)
+}
+
+/// A folder that is only a base for `statat` need not be opened for reading.
+fn folder_flags() -> OFlags {
+    let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
+    #[cfg(target_os = "linux")]
+    let flags = flags | OFlags::PATH;
+    flags
+}
+
+fn is_same_folder(fd: impl AsFd, row: &FolderRow) -> bool {
+    rustix::fs::fstat(fd).is_ok_and(|s| {
+        let now = FileStat::from(&s);
+        (now.mtime, now.ctime, now.inode) == (row.stat.mtime, row.stat.ctime, row.stat.inode)
+    })
+}
+
+fn files_are_clean(fd: &OwnedFd, view: View<'_>, path: &[u8], files: &[FileRow], home: &Lazy<'_>) -> bool {
+    let clean = |row: &FileRow| file_is_clean(fd, view, path, row, home);
+    if files.len() > MANY { files.par_iter().with_min_len(256).all(clean) } else { files.iter().all(clean) }
+}
+
+fn file_is_clean(fd: &OwnedFd, view: View<'_>, path: &[u8], row: &FileRow, home: &Lazy<'_>) -> bool {
+    if row.flags & RACY != 0 {
+        return false;
+    }
+    let name = view.name(row);
+    if row.kind == EntryKind::Symlink as u8 {
+        return matches!(home.resolve(&join(path, name)), Some(Link::Kept(text)) if hash::of_bytes(&text) == row.id);
+    }
+    let follow = row.flags & FOLLOWED != 0;
+    let flags = if follow { AtFlags::empty() } else { AtFlags::SYMLINK_NOFOLLOW };
+    if !rustix::fs::statat(fd, name, flags).is_ok_and(|s| FileStat::from(&s) == row.stat) {
+        return false;
+    }
+    !follow || home.resolve(&join(path, name)) == Some(Link::File)
+}

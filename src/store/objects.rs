@@ -1,0 +1,252 @@
+//! The store: all local objects, addressed by what they hold.
+//!
+//! ```text
+//! generation      a random id, renewed whenever objects may have gone (gc, quarantine)
+//! objects/ab/cd…  an object a file, 0444
+//! packs/          many small objects a file
+//! runs/           the run cache
+//! quarantine/     objects found damaged, never deleted by us
+//! tmp/            what is being written
+//! ```
+//! Nothing is created before the first write. An object appears under its id by a rename after its bytes are durable,
+//! so what is there is whole; many processes may write at once, since equal names mean equal bytes.
+//!
+//! The seal. To link an object into a workspace without reading it, we must know that nobody wrote to it since it was
+//! verified (a hard link gives the workspace the very inode). When an object's bytes have been verified, the
+//! nanoseconds of its mtime are set to a number derived from its id and its seconds; a later write gives it another
+//! mtime, and the seal is broken. A file system that keeps no nanoseconds never shows a seal, and all is read.
+
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use rustix::fs::{Timespec, Timestamps};
+
+use super::hash;
+use super::id::{ObjectId, Pin};
+use super::link::LinkTypes;
+use super::place;
+use super::stat::{FileStat, Seen};
+use super::tree::{self, Tree};
+use crate::error::{Error, Kind, Result};
+
+/// Renewed whenever objects may have gone, so that "this was complete" can be remembered with it.
+pub type Generation = [u8; 16];
+
+/// Trees and the texts of symlinks are read whole; a hostile id must not make us read a model into memory.
+pub const LARGEST_READ: u64 = 1 << 30;
+
+/// What the bytes of an object are: the two are hashed differently.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ObjectKind {
+    Content,
+    Tree,
+}
+
+impl ObjectKind {
+    pub fn id_of(self, bytes: &[u8]) -> ObjectId {
+        match self {
+            ObjectKind::Content => hash::of_bytes(bytes),
+            ObjectKind::Tree => tree::id_of(bytes),
+        }
+    }
+}
+
+pub struct Store {
+    dir: PathBuf,
+    links: LinkTypes,
+    /// Trees that were found complete by this process.
+    complete: Mutex<HashSet<ObjectId>>,
+}
+
+impl Store {
+    /// The store in `dir`, which need not exist.
+    pub fn open(dir: &Path, links: LinkTypes) -> Store {
+        Store { dir: dir.to_path_buf(), links, complete: Mutex::default() }
+    }
+
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub fn links(&self) -> &LinkTypes {
+        &self.links
+    }
+
+    /// Where the object lies, or would lie.
+    pub(super) fn path(&self, id: &ObjectId) -> PathBuf {
+        let hex = id.hex();
+        self.dir.join("objects").join(&hex[..2]).join(&hex[2..])
+    }
+
+    /// The size of an object that is here.
+    pub fn size(&self, id: &ObjectId) -> Option<u64> {
+        Seen::of_link(&self.path(id)).ok().filter(Seen::is_file).map(|seen| seen.stat.size)
+    }
+
+    /// Is all of it here? Looks at every object of a tree, once a process.
+    pub fn contains(&self, pin: &Pin) -> bool {
+        if pin.is_dir() { self.holds_tree(&pin.id) } else { self.size(&pin.id) == Some(pin.size) }
+    }
+
+    fn holds_tree(&self, id: &ObjectId) -> bool {
+        if self.memo().contains(id) {
+            return true;
+        }
+        let Ok(tree) = self.read_tree(id) else { return false };
+        let complete = tree.entries.iter().all(|e| self.contains(&e.pin()));
+        if complete {
+            self.memo().insert(*id);
+        }
+        complete
+    }
+
+    pub(super) fn memo(&self) -> std::sync::MutexGuard<'_, HashSet<ObjectId>> {
+        self.complete.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// The bytes of a small object, verified. A damaged one is put into quarantine and counts as missing.
+    pub fn read(&self, id: &ObjectId, kind: ObjectKind) -> Result<Vec<u8>> {
+        let (mut file, seen) = self.open_object(id)?;
+        if seen.stat.size > LARGEST_READ {
+            return Err(Error::new(Kind::Bug, format!("object {id} is too large to be read at once")));
+        }
+        let mut bytes = Vec::with_capacity(seen.stat.size as usize);
+        file.read_to_end(&mut bytes).map_err(|e| Error::io("read", self.path(id), e))?;
+        if kind.id_of(&bytes) == *id { Ok(bytes) } else { Err(self.damaged(id)) }
+    }
+
+    pub fn read_tree(&self, id: &ObjectId) -> Result<Tree> {
+        let bytes = self.read(id, ObjectKind::Tree)?;
+        Tree::parse(&bytes)
+            .map_err(|why| Error::new(Kind::Missing, format!("the folder {id} in the store cannot be used: {why}")))
+    }
+
+    pub(super) fn open_object(&self, id: &ObjectId) -> Result<(File, Seen)> {
+        let path = self.path(id);
+        let file = File::open(&path).map_err(|e| match e.kind() {
+            io::ErrorKind::NotFound => {
+                Error::missing(format!("object {id} is not in the store {}", self.dir.display()))
+                    .hint("lockstep pull fetches it, if a remote has it")
+            }
+            _ => Error::io("open", &path, e),
+        })?;
+        let seen = rustix::fs::fstat(&file).map_err(|e| Error::io("look at", &path, e))?;
+        Ok((file, Seen::from(seen)))
+    }
+
+    /// Sets a damaged object aside and says so.
+    pub(super) fn damaged(&self, id: &ObjectId) -> Error {
+        let e = Error::missing(format!("object {id} in the store {} is damaged", self.dir.display()))
+            .hint("lockstep pull fetches it again, if a remote has it");
+        match self.quarantine(id) {
+            Ok(to) => e.because(format!("its bytes do not fit its id; they are kept in {}", to.display())),
+            Err(why) => e.because(why.message),
+        }
+    }
+
+    /// Moves an object out of the way, so that it can be stored or fetched anew. Never deletes it.
+    pub fn quarantine(&self, id: &ObjectId) -> Result<PathBuf> {
+        let folder = self.folder("quarantine")?;
+        let to = folder.join(format!("{id}.{:08x}", place::random() as u32));
+        fs::rename(self.path(id), &to).map_err(|e| self.refused("move into quarantine", &self.path(id), e))?;
+        self.memo().clear();
+        self.renew_generation()?;
+        Ok(to)
+    }
+
+    /// `None` if nothing was ever stored here.
+    pub fn generation(&self) -> Option<Generation> {
+        let text = fs::read_to_string(self.dir.join("generation")).ok()?;
+        let number = u128::from_str_radix(text.trim(), 16).ok().filter(|_| text.trim().len() == 32)?;
+        Some(number.to_be_bytes())
+    }
+
+    /// To be called before objects are taken away, so that nobody remembers them as complete.
+    pub fn renew_generation(&self) -> Result<Generation> {
+        let number = u128::from(place::random()) << 64 | u128::from(place::random());
+        fs::create_dir_all(&self.dir).map_err(|e| self.refused("create", &self.dir, e))?;
+        self.put_small(&self.dir.join("generation"), format!("{number:032x}\n").as_bytes())?;
+        self.memo().clear();
+        Ok(number.to_be_bytes())
+    }
+
+    /// Makes the store ready for a write.
+    pub(super) fn begin(&self) -> Result<Generation> {
+        match self.generation() {
+            Some(generation) => Ok(generation),
+            None => self.renew_generation(),
+        }
+    }
+
+    /// A folder of the store, created if need be.
+    pub(super) fn folder(&self, name: &str) -> Result<PathBuf> {
+        let path = self.dir.join(name);
+        match fs::create_dir_all(&path) {
+            Ok(()) => Ok(path),
+            Err(e) => Err(self.refused("create", &path, e)),
+        }
+    }
+
+    /// A name for a file that is being written.
+    pub(super) fn temp(&self) -> Result<PathBuf> {
+        Ok(self.folder("tmp")?.join(format!("{:016x}{:016x}", place::random(), place::random())))
+    }
+
+    /// A small file, durable and whole or not there: temp, fsync, rename, fsync of its folder.
+    pub(super) fn put_small(&self, path: &Path, bytes: &[u8]) -> Result<()> {
+        self.put_atomically(path, bytes, true)
+    }
+
+    pub(super) fn put_atomically(&self, path: &Path, bytes: &[u8], durably: bool) -> Result<()> {
+        let temp = self.temp()?;
+        let write = || -> io::Result<()> {
+            let mut file = File::options().write(true).create_new(true).open(&temp)?;
+            io::Write::write_all(&mut file, bytes)?;
+            if !durably {
+                return fs::rename(&temp, path);
+            }
+            file.sync_all()?;
+            fs::rename(&temp, path)?;
+            path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+        };
+        write().map_err(|e| {
+            let _ = fs::remove_file(&temp);
+            self.refused("write", path, e)
+        })
+    }
+
+    /// What went wrong on a write to the store; one that may only be read is named as such.
+    pub(super) fn refused(&self, doing: &str, path: &Path, e: io::Error) -> Error {
+        let read_only = [io::ErrorKind::PermissionDenied, io::ErrorKind::ReadOnlyFilesystem].contains(&e.kind());
+        let error = Error::io(doing, path, e);
+        if !read_only {
+            return error;
+        }
+        Error::new(Kind::Io, format!("the store {} cannot be written", self.dir.display()))
+            .because(error.message)
+            .hint("check its owner and permissions, or set cache.dir to another folder")
+    }
+}
+
+/// The nanoseconds that say "verified": from the id and the seconds.
+fn seal_of(id: &ObjectId, seconds: i64) -> i64 {
+    let number = u64::from_le_bytes(id.0[..8].try_into().unwrap_or_default());
+    (number.wrapping_add(seconds as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as i64 % 1_000_000_000
+}
+
+/// Marks an object whose bytes were just verified. Not being allowed to costs a verification, nothing more.
+pub(super) fn seal(file: impl AsFd, id: &ObjectId) {
+    let Ok(stat) = rustix::fs::fstat(&file) else { return };
+    let seconds = FileStat::from(&stat).mtime.div_euclid(1_000_000_000);
+    let time = Timespec { tv_sec: seconds, tv_nsec: seal_of(id, seconds) as _ };
+    let _ = rustix::fs::futimens(&file, &Timestamps { last_access: time, last_modification: time });
+}
+
+pub(super) fn is_sealed(stat: &FileStat, id: &ObjectId) -> bool {
+    let seconds = stat.mtime.div_euclid(1_000_000_000);
+    stat.mtime.rem_euclid(1_000_000_000) == seal_of(id, seconds)
+}

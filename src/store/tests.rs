@@ -1,0 +1,312 @@
+//! The store as a whole: in and out again, and what must not go wrong on the way.
+
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::*;
+use crate::error::{Kind, Result};
+use crate::event::Silent;
+use crate::path::RepoPath;
+
+struct Sandbox {
+    dir: tempfile::TempDir,
+    top: PathBuf,
+    index: StatIndex,
+    store: Store,
+}
+
+impl Sandbox {
+    fn with(links: LinkTypes) -> Sandbox {
+        let dir = tempfile::tempdir().unwrap();
+        let top = dir.path().canonicalize().unwrap().join("top");
+        fs::create_dir(&top).unwrap();
+        let index = StatIndex::open(&dir.path().join("meta/index"), &top, true);
+        let store = Store::open(&dir.path().join("store"), links);
+        Sandbox { dir, top, index, store }
+    }
+
+    fn new() -> Sandbox {
+        Sandbox::with(LinkTypes::default())
+    }
+
+    fn write(&self, path: &str, text: impl AsRef<[u8]>) {
+        let path = self.top.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+    }
+
+    fn pin(&self, at: &str) -> Pin {
+        self.index.look(&[place(at)], &NoRules, &Silent).remove(0).unwrap().unwrap()
+    }
+
+    fn put(&self, at: &str) -> Pin {
+        let pin = self.pin(at);
+        let mut batch = self.store.batch();
+        batch.add(&self.index, &place(at), &pin).unwrap();
+        batch.commit(&Silent).unwrap();
+        pin
+    }
+
+    fn restore(&self, at: &str, pin: &Pin) -> Result<()> {
+        restore(&self.store, &self.index, &repo(at), pin, &NoRules, &Silent)
+    }
+
+    /// What lies where in the workspace: no temporary sibling may be left.
+    fn names(&self, at: &str) -> Vec<String> {
+        let mut names: Vec<String> = fs::read_dir(self.top.join(at))
+            .unwrap()
+            .map(|e| e.unwrap().file_name().to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        names
+    }
+
+    fn temps(&self) -> usize {
+        fs::read_dir(self.store.dir().join("tmp")).map_or(0, |d| d.count())
+    }
+}
+
+fn repo(path: &str) -> RepoPath {
+    RepoPath::root().join(path).unwrap()
+}
+
+fn place(path: &str) -> Place {
+    repo(path).into()
+}
+
+fn sample(s: &Sandbox) {
+    s.write("d/a", "alpha");
+    s.write("d/sub/b", "beta");
+    s.write("d/sub/deep/c", vec![7u8; 3 << 20]);
+    s.write("d/run.sh", "#!/bin/sh\n");
+    fs::set_permissions(s.top.join("d/run.sh"), fs::Permissions::from_mode(0o755)).unwrap();
+    symlink("sub/b", s.top.join("d/link")).unwrap();
+    fs::write(s.top.join("d").join(std::ffi::OsStr::from_bytes(b"\xfe\xff")), "bytes").unwrap();
+    fs::create_dir(s.top.join("d/empty")).unwrap();
+}
+
+#[test]
+fn what_is_stored_comes_back() {
+    for links in [&[LinkType::Copy][..], &[LinkType::Reflink], &[LinkType::Hardlink], &[LinkType::Symlink]] {
+        let s = Sandbox::with(LinkTypes::new(links.iter().copied()));
+        sample(&s);
+        assert!(!s.store.dir().exists() && s.store.generation().is_none());
+        let pin = s.put("d");
+        assert!(s.store.contains(&pin) && s.store.generation().is_some() && s.temps() == 0);
+        fs::remove_dir_all(s.top.join("d")).unwrap();
+        s.restore("d", &pin).unwrap();
+        assert_eq!(s.names("."), ["d"]);
+        assert_eq!(s.pin("d"), pin, "{links:?}");
+        let fresh = StatIndex::open(Path::new("/nonexistent/x"), &s.top, true);
+        assert_eq!(fresh.look(&[place("d")], &NoRules, &Silent).remove(0).unwrap(), Some(pin), "{links:?}");
+        assert_eq!(fs::read_link(s.top.join("d/link")).unwrap(), Path::new("sub/b"));
+        let writable = fs::metadata(s.top.join("d/a")).unwrap().mode() & 0o200 != 0;
+        assert_eq!(writable, matches!(links[0], LinkType::Copy | LinkType::Reflink));
+        assert_eq!(fs::metadata(s.store.path(&s.pin("d/a").id)).unwrap().mode() & 0o777, 0o444);
+    }
+}
+
+#[test]
+fn a_restore_takes_over_what_is_right_and_hashes_nothing_afterwards() {
+    struct Hashed(std::sync::atomic::AtomicU64);
+    impl crate::event::Sink for Hashed {
+        fn event(&self, event: crate::event::Event<'_>) {
+            if let crate::event::Event::WorkDone { doing: crate::event::Doing::Hashing, bytes } = event {
+                self.0.fetch_add(bytes, std::sync::atomic::Ordering::Relaxed);
+            }
+        }
+    }
+    struct NoCache;
+    impl Rules for NoCache {
+        fn ignored(&self, path: &[u8], _: bool) -> bool {
+            path.ends_with(b"__pycache__")
+        }
+        fn id(&self) -> u64 {
+            1
+        }
+    }
+    let s = Sandbox::new();
+    sample(&s);
+    std::thread::sleep(Duration::from_millis(40));
+    let look = |sink: &dyn crate::event::Sink| s.index.look(&[place("d")], &NoCache, sink).remove(0).unwrap().unwrap();
+    look(&Silent);
+    let pin = s.put("d");
+    s.write("d/a", "changed");
+    s.write("d/extra", "x");
+    s.write("d/sub/__pycache__/m.pyc", "mine");
+    std::thread::sleep(Duration::from_millis(40));
+    look(&Silent);
+    let inode = |path: &str| fs::metadata(s.top.join(path)).unwrap().ino();
+    let before = inode("d/sub/b");
+    restore(&s.store, &s.index, &repo("d"), &pin, &NoCache, &Silent).unwrap();
+    assert_eq!((inode("d/sub/b"), s.names(".")), (before, vec!["d".to_string()]));
+    assert!(s.top.join("d/sub/__pycache__/m.pyc").exists() && !s.top.join("d/extra").exists());
+    let hashed = Hashed(Default::default());
+    assert_eq!(look(&hashed), pin);
+    assert_eq!(hashed.0.into_inner(), 0);
+}
+
+#[test]
+fn a_file_replaces_a_folder_and_the_other_way_round() {
+    let s = Sandbox::new();
+    s.write("f", "file");
+    s.write("d/x", "x");
+    fs::set_permissions(s.top.join("f"), fs::Permissions::from_mode(0o755)).unwrap();
+    let (file, folder) = (s.put("f"), s.put("d"));
+    assert!(file.executable);
+    s.restore("d", &file).unwrap();
+    s.restore("f", &folder).unwrap();
+    symlink("/etc", s.top.join("link")).unwrap();
+    s.restore("link", &folder).unwrap();
+    s.restore("new/deep/f", &file).unwrap();
+    assert_eq!((s.pin("d"), s.pin("f"), s.pin("link"), s.pin("new/deep/f")), (file, folder, folder, file));
+    assert_eq!(s.names("."), ["d", "f", "link", "new"]);
+    symlink(s.dir.path(), s.top.join("out")).unwrap();
+    assert!(s.restore("out/x", &file).unwrap_err().message.contains("leads out"));
+}
+
+#[test]
+fn damage_is_found_set_aside_and_never_restored() {
+    for links in [LinkType::Copy, LinkType::Hardlink, LinkType::Reflink] {
+        let s = Sandbox::with(LinkTypes::new([links]));
+        sample(&s);
+        let pin = s.put("d");
+        let victim = s.pin("d/sub/b");
+        let generation = s.store.generation();
+        let object = s.store.path(&victim.id);
+        fs::set_permissions(&object, fs::Permissions::from_mode(0o644)).unwrap();
+        fs::write(&object, "BETA").unwrap();
+        fs::remove_dir_all(s.top.join("d")).unwrap();
+        s.write("d/mine", "stays");
+        let e = s.restore("d", &pin).unwrap_err();
+        assert_eq!(e.kind, Kind::Missing);
+        assert!(e.message.contains(&victim.id.hex()) && e.message.contains("sub/b"), "{e}");
+        assert_eq!((s.names("."), s.names("d")), (vec!["d".to_string()], vec!["mine".to_string()]));
+        assert_eq!(fs::read_dir(s.store.dir().join("quarantine")).unwrap().count(), 1);
+        assert!(!s.store.contains(&pin) && s.store.generation() != generation);
+        let gone = s.restore("d", &pin).unwrap_err();
+        assert!(gone.message.contains("is not in the store") && gone.kind == Kind::Missing);
+    }
+}
+
+#[test]
+fn storing_again_heals() {
+    let s = Sandbox::new();
+    sample(&s);
+    let pin = s.put("d");
+    let object = s.store.path(&s.pin("d/a").id);
+    for bad in ["ALPHA", "short", ""] {
+        fs::set_permissions(&object, fs::Permissions::from_mode(0o644)).unwrap();
+        fs::write(&object, bad).unwrap();
+        assert_eq!(s.put("d"), pin);
+        assert_eq!(fs::read(&object).unwrap(), b"alpha", "{bad}");
+    }
+    let tree = s.store.path(&pin.id);
+    fs::remove_file(&tree).unwrap();
+    s.put("d");
+    assert!(tree.exists());
+}
+
+#[test]
+fn a_source_that_changed_is_not_stored() {
+    let s = Sandbox::new();
+    s.write("f", "first");
+    s.write("d/f", "other");
+    let (file, folder) = (s.pin("f"), s.pin("d"));
+    s.write("f", "later");
+    s.write("d/f", "LATER");
+    for (at, pin) in [("f", file), ("d", folder)] {
+        let mut batch = s.store.batch();
+        batch.add(&s.index, &place(at), &pin).unwrap();
+        assert!(batch.commit(&Silent).unwrap_err().message.contains("changed while it was stored"));
+        assert!(!s.store.contains(&pin) && s.temps() == 0);
+    }
+    s.pin("d");
+    assert!(s.store.batch().add(&s.index, &place("d"), &folder).is_err());
+}
+
+#[test]
+fn many_batches_at_once() {
+    let s = Sandbox::new();
+    for i in 0..40 {
+        s.write(&format!("d/{}/{i}", i % 4), format!("{}", i % 25));
+    }
+    let pin = s.pin("d");
+    std::thread::scope(|scope| {
+        for _ in 0..6 {
+            scope.spawn(|| {
+                let store = Store::open(s.store.dir(), LinkTypes::default());
+                let mut batch = store.batch();
+                batch.add(&s.index, &place("d"), &pin).unwrap();
+                batch.commit(&Silent).unwrap();
+                assert!(store.contains(&pin));
+            });
+        }
+    });
+    assert!(s.temps() == 0 && !s.store.dir().join("quarantine").exists());
+    fs::remove_dir_all(s.top.join("d")).unwrap();
+    s.restore("d", &pin).unwrap();
+    assert_eq!(s.pin("d"), pin);
+}
+
+#[test]
+fn a_tree_that_lies_is_refused() {
+    let s = Sandbox::new();
+    s.write("f", "file");
+    let file = s.put("f");
+    let mut batch = s.store.batch();
+    let entry = tree::Entry { name: b"f".to_vec(), kind: tree::EntryKind::File, id: file.id, size: 9, files: 1 };
+    let lie = tree::Tree { entries: vec![entry] };
+    batch.add_bytes(ObjectKind::Tree, lie.encode());
+    let hostile = [&[1u8, 1, 0, 0, 0, 0, 4, 0][..], b"../x", &[0; 40]].concat();
+    let hostile = batch.add_bytes(ObjectKind::Tree, hostile);
+    batch.commit(&Silent).unwrap();
+    assert!(!s.store.contains(&lie.pin()) && s.restore("d", &lie.pin()).is_err());
+    assert!(s.store.read_tree(&hostile).unwrap_err().message.contains("cannot be used"));
+    assert!(s.store.read_tree(&file.id).is_err(), "content is no tree");
+    assert!(!s.top.join("d").exists());
+}
+
+#[test]
+fn a_store_that_cannot_be_written_says_so() {
+    let s = Sandbox::new();
+    s.write("f", "file");
+    let pin = s.pin("f");
+    fs::create_dir_all(s.store.dir()).unwrap();
+    fs::set_permissions(s.store.dir(), fs::Permissions::from_mode(0o555)).unwrap();
+    if fs::write(s.store.dir().join("probe"), "").is_ok() {
+        println!("skipped: this user may write anywhere");
+        return;
+    }
+    let mut batch = s.store.batch();
+    batch.add(&s.index, &place("f"), &pin).unwrap();
+    let e = batch.commit(&Silent).unwrap_err();
+    assert!(e.message.contains("cannot be written") && e.message.contains(s.store.dir().to_str().unwrap()), "{e}");
+}
+
+#[test]
+fn a_full_disk_leaves_nothing_half_done() {
+    let s = Sandbox::new();
+    let small = s.dir.path().join("small");
+    fs::create_dir(&small).unwrap();
+    let mount = std::process::Command::new("mount").args(["-t", "tmpfs", "-o", "size=4m", "none"]).arg(&small).output();
+    if !mount.is_ok_and(|o| o.status.success()) {
+        println!("skipped: no file system can be mounted here");
+        return;
+    }
+    for i in 0..30 {
+        s.write(&format!("d/{i}"), vec![i as u8; 300_000]);
+    }
+    let pin = s.pin("d");
+    let store = Store::open(&small.join("store"), LinkTypes::default());
+    let mut batch = store.batch();
+    batch.add(&s.index, &place("d"), &pin).unwrap();
+    let e = batch.commit(&Silent).unwrap_err();
+    let temps = fs::read_dir(store.dir().join("tmp")).map_or(0, |d| d.count());
+    let whole = !store.contains(&pin);
+    let _ = std::process::Command::new("umount").arg(&small).output();
+    assert!(e.message.contains("No space left") && !e.hints.is_empty() && temps == 0 && whole, "{e}");
+}

@@ -1,0 +1,13 @@
+//! The small verbs, end to end: what each prints when all is well, and in its likeliest failure.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout)] // a test may fail loudly, helpers of tests too
+
+#[path = "../sandbox/mod.rs"]
+mod sandbox;
+
+mod cache;
+mod config;
+mod init;
+mod logs;
+mod program;
+mod show;
