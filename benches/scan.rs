@@ -73,7 +73,7 @@ fn big_file(scratch: &Path, mib: usize) {
         let index = StatIndex::open(&top.join(format!("index{round}")), &top, true);
         let place = Place::from(RepoPath::root().join("big").unwrap());
         let mut pin = None;
-        let hash = time(|| pin = index.look(&[place.clone()], &NoRules, &Silent).remove(0).unwrap());
+        let hash = time(|| pin = index.look(std::slice::from_ref(&place), &NoRules, &Silent).remove(0).unwrap());
         let store = Store::open(&top.join(format!("store{round}")), LinkTypes::default());
         let stored = time(|| {
             let mut batch = store.batch();

@@ -1,7 +1,9 @@
 //! A stage on a pseudo-terminal, so that tqdm, colours and pdb work: what the user types goes to it, what it writes is
 //! shown as it comes and teed to its log.
 //!
-//!     keys → the user's terminal, raw → master ⇄ slave = standard input, output and errors of the command
+//! ```text
+//! keys → the user's terminal, raw → master ⇄ slave = standard input, output and errors of the command
+//! ```
 //!
 //! The command leads a session of its own whose controlling terminal is the slave: only so does Ctrl-C become a signal
 //! to the stage. It is therefore outside of the watchdog's process group, and the watchdog is told of it.

@@ -70,7 +70,7 @@ pub fn remove(project: &Project, targets: &[String], options: &Options, sink: &d
     }
     for path in outs.iter().filter(|p| !left.contains(p)) {
         let folder = path.parent().unwrap_or_default();
-        crate::store::inside(project.top(), &folder)?;
+        project.folder(&folder)?;
         if excludes::apply(&folder.on_disk(project.top()), &[], &[path.name()])? {
             removed.written.extend(folder.join(".gitignore"));
         }

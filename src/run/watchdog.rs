@@ -7,9 +7,11 @@
 //!
 //! A stage on a pseudo-terminal leads a session of its own, outside of that group. What the pipe carries, a word a line:
 //!
-//!     + 123    the session 123 belongs to the run
-//!     - 123    it is over; what it left in the background is left alone
-//!     q        the run is over
+//! ```text
+//! + 123    the session 123 belongs to the run
+//! - 123    it is over; what it left in the background is left alone
+//! q        the run is over
+//! ```
 
 use std::collections::BTreeSet;
 use std::fs::File;

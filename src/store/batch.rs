@@ -169,7 +169,7 @@ impl Batch<'_> {
         waiting(&written, |(temp, file)| file.sync_all().map_err(|e| self.store.refused("write", &temp.0, e)))?;
         for (item, (temp, file)) in group.iter().zip(written) {
             drop(file);
-            let shard = self.place(item, temp)?;
+            let shard = self.place(item, temp, shards)?;
             shards.lock().unwrap_or_else(|e| e.into_inner()).insert(shard);
         }
         Ok(())
@@ -202,7 +202,7 @@ impl Batch<'_> {
     }
 
     /// Gives a durable file its name; returns the folder that must be synced.
-    fn place(&self, item: &Item, temp: Temp) -> Result<PathBuf> {
+    fn place(&self, item: &Item, temp: Temp, shards: &Mutex<BTreeSet<PathBuf>>) -> Result<PathBuf> {
         let path = self.store.path(&item.id);
         let shard = path.parent().unwrap_or(self.store.dir()).to_path_buf();
         match Seen::of_link(&path) {
@@ -217,7 +217,9 @@ impl Batch<'_> {
                 return Err(e);
             }
             fs::create_dir_all(&shard)?;
-            shard.parent().map_or(Ok(()), |objects| File::open(objects)?.sync_all())?;
+            // A new folder is durable when those above it are; they are synced with the shards.
+            let mut shards = shards.lock().unwrap_or_else(|e| e.into_inner());
+            shards.extend([self.store.dir().to_path_buf(), self.store.dir().join("objects")]);
             rename()
         });
         renamed.map_err(|e| self.store.refused("write", &path, e))?;

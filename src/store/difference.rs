@@ -43,6 +43,7 @@ pub fn difference(store: &Store, index: &StatIndex, old: &Pin, place: &Place) ->
     for (path, (kind, id)) in &before {
         match now.get(path) {
             None if *kind != EntryKind::Tree => found.push((Change::Removed, text(path))),
+            Some((EntryKind::Tree, _)) if *kind != EntryKind::Tree => found.push((Change::Removed, text(path))),
             Some((now, new)) if *kind != EntryKind::Tree && (now != kind || new != id) => {
                 found.push((Change::Changed, text(path)));
             }

@@ -124,7 +124,7 @@ mod tests {
     fn hashes_are_those_of_b3sum() {
         let dir = tempfile::tempdir().unwrap();
         for size in [0, 1, 511, 512, 65_535, 65_536, HUGE as usize - 1, HUGE as usize, 3 * CHUNK, 3 * CHUNK + 7] {
-            let bytes: Vec<u8> = (0..size).map(|i| (i * 31 >> 3) as u8).collect();
+            let bytes: Vec<u8> = (0..size).map(|i| ((i * 31) >> 3) as u8).collect();
             let path = dir.path().join("f");
             std::fs::write(&path, &bytes).unwrap();
             let (id, n) = content(&mut File::open(&path).unwrap(), size as u64, &|_| ()).unwrap();

@@ -60,7 +60,7 @@ pub struct Tree {
 
 impl Tree {
     pub fn encode(&self) -> Vec<u8> {
-        let mut writer = Writer::new();
+        let mut writer = Writer::default();
         for e in &self.entries {
             writer.entry(&e.name, e.kind, &e.id, e.size, e.files);
         }
@@ -123,11 +123,13 @@ pub struct Writer {
     count: u32,
 }
 
-impl Writer {
-    pub fn new() -> Writer {
+impl Default for Writer {
+    fn default() -> Writer {
         Writer { bytes: vec![VERSION, 0, 0, 0, 0], count: 0 }
     }
+}
 
+impl Writer {
     pub fn entry(&mut self, name: &[u8], kind: EntryKind, id: &ObjectId, size: u64, files: u64) {
         self.bytes.push(kind as u8);
         self.bytes.extend_from_slice(&(name.len() as u16).to_le_bytes());

@@ -80,7 +80,7 @@ pub fn encode<'f>(
         entries.push((name, EntryKind::Tree, &row.id, row.bytes, row.count));
     }
     entries.sort_unstable_by(|a, b| a.0.cmp(b.0));
-    let mut writer = tree::Writer::new();
+    let mut writer = tree::Writer::default();
     let (mut bytes, mut count) = (0, 0);
     for (name, kind, id, size, files) in entries {
         writer.entry(name, kind, id, size, files);

@@ -9,6 +9,7 @@
 //! again after a mount.
 
 pub(super) mod build;
+mod content;
 pub(super) mod format;
 mod links;
 mod read;
@@ -17,6 +18,8 @@ mod scan;
 #[cfg(test)]
 mod tests;
 mod walk;
+
+pub(super) use self::content::Content;
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -30,7 +33,7 @@ use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 use self::format::{FileRow, Loaded, RACY, Rows, Stored, View};
-use self::links::{Home, Link, special};
+use self::links::{Home, special};
 use self::read::Reader;
 use self::rows::{file_pin, find_file, folder_pin, same_but_renamed, single};
 use self::walk::Walk;
@@ -71,16 +74,6 @@ pub struct Listed {
     pub kind: EntryKind,
     pub id: ObjectId,
     pub size: u64,
-}
-
-/// A folder as a batch stores it.
-pub(super) struct Content {
-    pub pin: Pin,
-    pub files: Vec<(PathBuf, ObjectId, u64)>,
-    /// With the text of each.
-    pub links: Vec<(PathBuf, ObjectId, Result<Vec<u8>>)>,
-    /// Encoded, deepest first.
-    pub trees: Vec<Vec<u8>>,
 }
 
 pub struct StatIndex {
@@ -228,16 +221,21 @@ impl StatIndex {
         let known = self.known(place.key());
         if !pin.is_dir() {
             if !seen.is_file() || seen.stat.size != pin.size {
-                return Ok(self.forget(place.key()));
+                self.forget(place.key());
+                return Ok(());
             }
             let row = self.file_row(pin.id, &seen, racy);
-            return Ok(self.learn(place.key(), Rows { files: vec![row], ..Rows::default() }, known.stored()));
+            self.learn(place.key(), Rows { files: vec![row], ..Rows::default() }, known.stored());
+            return Ok(());
         }
         let fits = |view: View<'_>| {
             view.folders.first().is_some_and(|row| row.id == pin.id && same_but_renamed(&row.stat, &seen.stat))
         };
         let found = if fits(known.view()) { Some(known.to_top()) } else { self.find_top(fits) };
-        let Some(mut top) = found else { return Ok(self.forget(place.key())) };
+        let Some(mut top) = found else {
+            self.forget(place.key());
+            return Ok(());
+        };
         let row = &mut top.rows.folders[0];
         row.stat = seen.stat;
         row.flags |= u32::from(racy);
@@ -265,37 +263,6 @@ impl StatIndex {
             }));
         }
         Some(all)
-    }
-
-    /// All that a batch needs to store a folder that was looked at.
-    pub(super) fn content(&self, place: &Place) -> Option<Content> {
-        let known = self.known(place.key());
-        let view = known.view();
-        let top = place.on_disk(&self.top);
-        let pin = folder_pin(view.folders.first()?);
-        let mut content = Content { pin, files: Vec::new(), links: Vec::new(), trees: Vec::new() };
-        let mut home = None;
-        for (at, folder) in view.folders.iter().enumerate().rev().filter(|(at, f)| *at == 0 || f.count > 0) {
-            let path = view.path(folder);
-            let files = view.files_of(folder);
-            let below = view.folders_of(at).map(|i| (view.path(&view.folders[i]), &view.folders[i]));
-            content.trees.push(build::encode(view, files, below).0);
-            for row in files {
-                let path = join(path, view.name(row));
-                let on_disk = top.join(place::to_path(&path));
-                if row.kind != EntryKind::Symlink as u8 {
-                    content.files.push((on_disk, row.id, row.stat.size));
-                    continue;
-                }
-                let home = home.get_or_insert_with(|| Home::new(&top)).as_ref();
-                let text = home.map_err(Clone::clone).and_then(|home| match home.resolve(&path)? {
-                    Link::Kept(text) => Ok(text),
-                    _ => Ok(Vec::new()),
-                });
-                content.links.push((on_disk, row.id, text));
-            }
-        }
-        Some(content)
     }
 
     /// What was remembered of a place when it was last looked at, without looking again.
@@ -347,7 +314,10 @@ impl StatIndex {
                 let _ = std::fs::remove_file(&beside);
             })
         };
-        write().map_err(|e: std::io::Error| Error::io("write", &self.file, e))
+        write().map_err(|e: std::io::Error| {
+            self.unsaved.store(true, Ordering::Release);
+            Error::io("write", &self.file, e)
+        })
     }
 
     pub(super) fn stamp(&self) -> Stamp {

@@ -32,8 +32,8 @@ impl Dirty {
 /// Compares the disk with the rows of one top, which is open at `top`.
 pub fn dirty(top: &OwnedFd, view: View<'_>, rules: u64, home: &(dyn Fn() -> Option<Home> + Sync)) -> Dirty {
     let home = Lazy { cell: std::sync::OnceLock::new(), make: home };
-    let dirty: Vec<bool> =
-        view.folders.par_iter().map(|folder| !folder_is_clean(top, view, folder, rules, &home)).collect();
+    let one = |folder: &FolderRow| !folder_is_clean(top, view, folder, rules, &home);
+    let dirty: Vec<bool> = view.folders.par_iter().map(one).collect();
     let mut sums = Vec::with_capacity(dirty.len() + 1);
     let mut sum = 0;
     sums.push(0);

@@ -228,7 +228,7 @@ fn empty_folders_are_not_content_but_an_empty_top_is() {
     let s = Sandbox::new();
     fs::create_dir_all(s.top.join("d/empty/er")).unwrap();
     let pin = s.pin("d");
-    assert_eq!((pin.files, pin.size, pin.id), (Some(0), 0, tree::id_of(&tree::Writer::new().finish())));
+    assert_eq!((pin.files, pin.size, pin.id), (Some(0), 0, tree::id_of(&tree::Writer::default().finish())));
     s.write("d/empty/er/x", "x");
     assert_eq!(s.pin("d").files, Some(1));
 }
