@@ -61,6 +61,8 @@ pub struct Definitions {
     /// `dvc.yaml` files, for a hint.
     pub dvc: Vec<RepoPath>,
     pub rules: git::Rules,
+    /// Every file that this was read from, with BLAKE3 of its content (`None`: it did not exist).
+    pub inputs: Vec<(Place, Option<[u8; 32]>)>,
 }
 
 /// The locks beside the pipeline files, by [`FileId`].
@@ -170,6 +172,7 @@ impl Project {
                 foreign: c.foreign,
                 dvc: found.dvc,
                 rules: found.rules,
+                inputs: c.inputs,
             };
             return Ok((definitions, None));
         }
@@ -192,7 +195,7 @@ impl Project {
         if broken.is_empty() && wrong.is_none() {
             self.keep_compiled(&Compiled {
                 paths: found.pipelines,
-                inputs: loaded.inputs,
+                inputs: loaded.inputs.clone(),
                 foreign: loaded.foreign.clone(),
                 pipelines: loaded.pipelines.clone(),
                 graph: graph.clone(),
@@ -205,12 +208,18 @@ impl Project {
             foreign: loaded.foreign,
             dvc: found.dvc,
             rules: found.rules,
+            inputs: loaded.inputs,
         };
         Ok((definitions, wrong))
     }
 
     pub fn files(&self) -> Worktree<'_> {
         Worktree { top: self.top() }
+    }
+
+    /// Do the files still say what they said when this was read?
+    pub fn is_current(&self, definitions: &Definitions) -> bool {
+        self.unchanged(&definitions.inputs)
     }
 
     fn unchanged(&self, inputs: &[(Place, Option<[u8; 32]>)]) -> bool {

@@ -18,7 +18,8 @@ const MOMENT: Duration = Duration::from_secs(1);
 
 /// From now on signals are noted instead of ending the program.
 pub fn watch() {
-    let Ok(mut signals) = Signals::new([SIGINT, SIGTERM, SIGHUP]) else { return };
+    let wanted = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|n| !is_ignored(*n));
+    let Ok(mut signals) = Signals::new(wanted) else { return };
     std::thread::spawn(move || {
         for signal in signals.forever() {
             match next(SIGNAL.load(Ordering::SeqCst), signal) {
@@ -35,6 +36,15 @@ pub fn watch() {
             }
         }
     });
+}
+
+/// Was this signal ignored when we were started, as `nohup` does with SIGHUP? Then it stays so, for the commands too. Told
+/// by Linux; elsewhere `nohup` does not help.
+fn is_ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0);
+    mask & (1 << (signal - 1)) != 0
 }
 
 /// The watchdog sees the pipe close and ends what still runs; the next command restores outputs.

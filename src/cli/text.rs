@@ -27,6 +27,12 @@ pub fn count(n: usize, one: &str) -> String {
     if n == 1 { format!("1 {one}") } else { format!("{n} {one}s") }
 }
 
+/// `SECS` of `--wait`.
+pub fn wait(text: &str) -> Result<std::time::Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "a number of seconds is wanted".to_string())?;
+    std::time::Duration::try_from_secs_f64(seconds).map_err(|e| e.to_string())
+}
+
 /// The first line of a text, cut where it is longer than `width` characters.
 pub fn cut(text: &str, width: usize) -> String {
     let line = text.lines().next().unwrap_or_default();

@@ -5,13 +5,15 @@
 //! workspace lock does that. Each entry is a folder that describes itself, so that no list has to be in step with it:
 //!
 //! ```text
-//! aside/<n>/path      the out's path, written before the rename
+//! aside/<n>/path      the out's path, made before the rename; a symlink to nowhere, because after a power cut a
+//!                     file may be there without its bytes, and a link is not
 //! aside/<n>/it        the out, or
 //! aside/<n>/sibling   if the out lies on another filesystem: it stands beside its place, under this name
 //! ```
 
 use std::fs;
 use std::io::ErrorKind;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
@@ -39,7 +41,7 @@ impl Asides {
 
     /// Renames the out away; `None` if there is nothing at its place.
     pub fn take(&self, out: &RepoPath) -> Result<Option<Aside>> {
-        let place = out.on_disk(&self.top);
+        let place = crate::store::inside(&self.top, out)?;
         match fs::symlink_metadata(&place) {
             Ok(_) => {}
             Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
@@ -47,7 +49,7 @@ impl Asides {
         }
         let entry = self.new_entry()?;
         let path = entry.join("path");
-        fs::write(&path, out.as_str()).map_err(|e| Error::io("write", &path, e))?;
+        symlink(out.as_str(), &path).map_err(|e| Error::io("write", &path, e))?;
         let it = entry.join("it");
         match fs::rename(&place, &it) {
             Ok(()) => Ok(Some(Aside { entry, it, out: out.clone() })),
@@ -56,11 +58,14 @@ impl Asides {
                 let note = entry.join("sibling");
                 fs::write(&note, &name).map_err(|e| Error::io("write", &note, e))?;
                 let it = place.with_file_name(name);
-                fs::rename(&place, &it).map_err(|e| Error::io("set aside", &place, e))?;
+                fs::rename(&place, &it).map_err(|e| {
+                    forget(&entry);
+                    Error::io("set aside", &place, e)
+                })?;
                 Ok(Some(Aside { entry, it, out: out.clone() }))
             }
             Err(e) => {
-                let _ = fs::remove_dir_all(&entry);
+                forget(&entry);
                 Err(Error::io("set aside", &place, e))
             }
         }
@@ -91,10 +96,10 @@ impl Asides {
         names.sort();
         for n in names {
             let entry = self.dir.join(n.to_string());
-            let path = fs::read_to_string(entry.join("path")).ok();
-            let out = path.filter(|p| !p.is_empty()).and_then(|p| RepoPath::root().join(&p));
+            let path = fs::read_link(entry.join("path")).ok();
+            let out = path.and_then(|p| RepoPath::root().join(p.to_str()?));
             let Some(out) = out else {
-                // Killed before the rename: the out never left its place.
+                // Killed before the rename, when the out had not left its place, or while it was given up.
                 let _ = fs::remove_dir_all(&entry);
                 continue;
             };
@@ -107,7 +112,7 @@ impl Asides {
             if fs::symlink_metadata(&it).is_ok() {
                 found.push(Aside { entry, it, out });
             } else {
-                let _ = fs::remove_dir_all(&entry);
+                forget(&entry);
             }
         }
         Ok(found)
@@ -117,33 +122,44 @@ impl Asides {
 impl Aside {
     /// Back to its place, which must be empty.
     pub fn put_back(self, top: &Path) -> Result<()> {
-        let place = self.out.on_disk(top);
+        let place = crate::store::inside(top, &self.out)?;
         if let Some(parent) = place.parent() {
             fs::create_dir_all(parent).map_err(|e| Error::io("create", parent, e))?;
         }
         fs::rename(&self.it, &place).map_err(|e| {
             Error::io("put back", &place, e).hint(format!("the last good output is at {}", self.it.display()))
         })?;
-        let _ = fs::remove_dir_all(&self.entry);
+        forget(&self.entry);
         Ok(())
     }
 
     /// Moves it to `to`, for keeps.
     pub fn keep(self, to: &Path) -> Result<()> {
         move_to(&self.it, to)?;
-        let _ = fs::remove_dir_all(&self.entry);
+        forget(&self.entry);
         Ok(())
     }
 
-    /// The new output is recorded: the old one goes.
+    /// The new output is recorded: the old one goes. Its name goes first, because a large folder takes its time, and
+    /// what a kill leaves of it must not return.
     pub fn forget(self) {
+        if self.it.starts_with(&self.entry) {
+            let _ = fs::remove_file(self.entry.join("path"));
+        }
         if self.it.is_dir() && !self.it.is_symlink() {
             let _ = fs::remove_dir_all(&self.it);
         } else {
             let _ = fs::remove_file(&self.it);
         }
-        let _ = fs::remove_dir_all(&self.entry);
+        forget(&self.entry);
     }
+}
+
+/// Removes an entry whose bytes are elsewhere; by name, so that bytes which are still there keep it.
+fn forget(entry: &Path) {
+    let _ = fs::remove_file(entry.join("sibling"));
+    let _ = fs::remove_file(entry.join("path"));
+    let _ = fs::remove_dir(entry);
 }
 
 /// A rename, or beside its place where the log folder is on another filesystem.
@@ -179,9 +195,12 @@ mod tests {
         assert!(asides.take(&path("nothing")).unwrap().is_none());
         drop((asides.take(&path("m/d")).unwrap(), asides.take(&path("o")).unwrap()));
         assert!(!top.join("m/d").exists() && !top.join("o").exists());
+        // A kill while an old output was given up leaves bytes without a name.
+        fs::create_dir_all(dir.path().join("aside/6/it")).unwrap();
         // A kill between the note and the rename leaves an entry without bytes.
         fs::create_dir(dir.path().join("aside/7")).unwrap();
-        fs::write(dir.path().join("aside/7/path"), "x").unwrap();
+        symlink("x", dir.path().join("aside/7/path")).unwrap();
+        fs::create_dir(dir.path().join("aside/8")).unwrap();
         for aside in asides.left().unwrap() {
             aside.put_back(&top).unwrap();
         }

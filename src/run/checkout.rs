@@ -7,7 +7,8 @@ use crate::event::Sink;
 use crate::path::RepoPath;
 use crate::project::{Definitions, Project};
 use crate::run::aside::Asides;
-use crate::run::fold::{overlay, put_asides_back};
+use crate::run::fold::{put_asides_back, recover};
+use crate::run::journal::Journal;
 use crate::run::look::{IgnoreRules, Look};
 use crate::run::select::Selected;
 use crate::run::workspace;
@@ -46,7 +47,8 @@ pub fn checkout(
     let mut look = Look::new(project, definitions, sink);
     let mut locks = project.locks(definitions)?;
     look.sweep(&selected.named);
-    overlay(project, definitions, &mut locks, &mut look)?;
+    let mut journal = Journal::at(project.state_dir().join("journal"));
+    recover(project, definitions, &mut locks, &mut look, &mut journal, sink)?;
 
     let mut done = CheckedOut::default();
     let mut todo: Vec<(&RepoPath, Pin, bool)> = Vec::new();
@@ -56,6 +58,7 @@ pub fn checkout(
         if fits && !options.relink {
             continue;
         }
+        crate::store::inside(project.top(), path)?;
         if !project.store().contains(&pin) {
             if !fits {
                 done.missing.push(path.clone());

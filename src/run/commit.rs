@@ -11,7 +11,7 @@ use crate::project::{Definitions, Project};
 use crate::run::aside::Asides;
 use crate::run::cache;
 use crate::run::execute::record_metrics;
-use crate::run::fold::{fold, overlay, put_asides_back};
+use crate::run::fold::{fold_records, put_asides_back, recover};
 use crate::run::fresh::{self, Reason, judge};
 use crate::run::journal::{Change, Journal, Record};
 use crate::run::logs::Logs;
@@ -69,7 +69,8 @@ pub fn commit_held(
     let mut look = Look::new(project, definitions, sink);
     let mut locks = project.locks(definitions)?;
     look.sweep(&selected.named);
-    let mut records = overlay(project, definitions, &mut locks, &mut look)?;
+    let mut journal = Journal::at(project.state_dir().join("journal"));
+    let recovered = recover(project, definitions, &mut locks, &mut look, &mut journal, sink)?;
     let mut jobs = Vec::new();
     let shell = project.shell();
     let mut committed = Committed::default();
@@ -126,10 +127,10 @@ pub fn commit_held(
     }
     let chosen = committed.stages.iter().copied().collect();
     committed.written = ignore::write(project, definitions, &locks, &chosen)?.written;
-    records.extend(jobs.iter().filter_map(|j| j.record.clone()));
-    let mut journal = Journal::at(project.state_dir().join("journal"));
+    committed.written.extend(recovered);
+    let records: Vec<Record> = jobs.iter().filter_map(|j| j.record.clone()).collect();
     record_now(project, sink, &mut journal, jobs)?;
-    committed.written.extend(fold(project, definitions, &records, &[], sink)?);
+    committed.written.extend(fold_records(project, definitions, &records, sink)?);
     journal.clear()?;
     let _ = project.index().save();
     Ok(committed)
@@ -147,6 +148,10 @@ pub fn commit_kept(
     let _lock = workspace::take(project, &options.command, options.wait, sink)?;
     let asides = Asides::new(project.state_dir().join("aside"), project.top().into());
     put_asides_back(project, &asides, sink)?;
+    let mut journal = Journal::at(project.state_dir().join("journal"));
+    let mut locks = project.locks(definitions)?;
+    let mut seen = Look::new(project, definitions, sink);
+    let recovered = recover(project, definitions, &mut locks, &mut seen, &mut journal, sink)?;
     let stage = definitions.pipelines.stage(id);
     let address = definitions.pipelines.address(id, &project.cwd);
     let file = &definitions.pipelines.file(stage.file).path;
@@ -184,18 +189,17 @@ pub fn commit_kept(
             }
         }
     }
-    let locks = project.locks(definitions)?;
     let old = locks.of(stage.file).stages.get(&stage.name).cloned();
     let run = cache::is_cacheable(stage).then(|| cache::record_now(project, 0.0, &None));
     let change = Change::Stage { name: stage.name.clone(), old: old.map(Box::new), new: Box::new(entry) };
     let record = Record { lock: Project::lock_path(file), change };
     let written = ignore::write(project, definitions, &locks, &[id].into())?.written;
-    let mut journal = Journal::at(project.state_dir().join("journal"));
     let records = vec![record.clone()];
     let job = Job { stage: Some(id), store, run, record: Some(record), replaced, log: Some(log.clone()) };
     record_now(project, sink, &mut journal, vec![job])?;
     let mut committed = Committed { stages: vec![id], written };
-    committed.written.extend(fold(project, definitions, &records, &[], sink)?);
+    committed.written.extend(recovered);
+    committed.written.extend(fold_records(project, definitions, &records, sink)?);
     journal.clear()?;
     let _ = std::fs::remove_file(log.inputs());
     let _ = project.index().save();

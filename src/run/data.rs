@@ -91,6 +91,7 @@ pub fn restore(project: &Project, definitions: &Definitions, sink: &dyn Sink, da
         return Err(Error::missing(format!("the data {} is neither in the workspace nor in the store", data.path))
             .hint("fetch it: lockstep pull"));
     }
+    crate::store::inside(project.top(), &data.path)?;
     let rules = IgnoreRules(&definitions.rules);
     restore_path(project.store(), project.index(), &data.path, pin, &rules, sink)?;
     sink.event(Event::Note { text: &format!("{} was missing and is back from the store", data.path) });

@@ -126,5 +126,6 @@ fn definitions_with(project: &Project, path: &RepoPath, text: Option<&[u8]>) -> 
         foreign: loaded.foreign,
         dvc: found.dvc,
         rules: found.rules,
+        inputs: loaded.inputs,
     })
 }

@@ -34,6 +34,8 @@ pub struct Context<'a> {
     pub logs: &'a Logs,
     /// Whose process group commands join.
     pub watchdog: Option<Arc<Watchdog>>,
+    /// Becomes the number of a signal when the user wants an end.
+    pub signal: &'a AtomicI32,
     /// The stage owns the user's terminal while it runs; a Ctrl-C that is typed then is noted here.
     pub terminal: Option<&'a AtomicI32>,
     /// No other stage runs: its output is handed on as it comes.
@@ -117,6 +119,7 @@ impl Context<'_> {
                 continue;
             }
             let one = (|| {
+                crate::store::inside(self.project.top(), &out.path)?;
                 if now.is_some() {
                     if log.is_none() {
                         log = Some(self.logs.start(file, &task.stage.name)?);
@@ -170,7 +173,8 @@ impl Context<'_> {
         let commands = stage.cmd.iter().map(|item| local::command_line(&shell, item)).collect();
         let owner = self.watchdog.clone().zip(self.terminal).map(|(watchdog, signal)| Owner { watchdog, signal });
         let group = self.watchdog.as_ref().map_or(0, |w| w.group());
-        let job = local::Job { commands, wdir, env, log: log.output(), group, terminal: owner, raw: self.alone };
+        let (terminal, signal) = (owner, self.signal);
+        let job = local::Job { commands, wdir, env, log: log.output(), group, signal, terminal, raw: self.alone };
         let inherited: Vec<String> = self.project.around.env.keys().cloned().collect();
         log.describe(&job.wdir, &job.commands, &job.env, &inherited)?;
         let mut told = false;

@@ -1,25 +1,113 @@
 //! From the journal into the locks; and what the next command does after a crash.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::error::Result;
 use crate::event::{Event, Sink};
 use crate::lock::{Lock, StageLock};
 use crate::path::RepoPath;
-use crate::pipeline::stage::{FileId, StageId};
+use crate::pipeline::load::Files;
+use crate::pipeline::stage::{FileId, Place, StageId};
 use crate::project::{Definitions, Locks, Project, write_lock};
 use crate::run::aside::{Asides, move_to};
 use crate::run::fresh::judge;
-use crate::run::journal::{self, Change, Record};
+use crate::run::journal::{self, Change, Journal, Record};
+use crate::run::logs::Logs;
 use crate::run::look::Look;
+use crate::store::ObjectId;
+
+/// What a run began with: at its end it shows who else was at work.
+pub struct Began {
+    /// BLAKE3 of each lock file that may be written; `None` if there was none.
+    bytes: BTreeMap<RepoPath, Option<ObjectId>>,
+    /// Those that are to be tidied.
+    untidy: BTreeMap<RepoPath, Lock>,
+    /// What Git had checked out.
+    head: Option<String>,
+}
+
+impl Began {
+    /// `locks` as they stand on disk.
+    pub fn now(
+        project: &Project,
+        definitions: &Definitions,
+        locks: &Locks,
+        files: BTreeSet<FileId>,
+        untidy: &[FileId],
+    ) -> Result<Began> {
+        let path = |f: FileId| Project::lock_path(&definitions.pipelines.file(f).path);
+        let mut bytes = BTreeMap::new();
+        for file in files {
+            bytes.insert(path(file), hash(project, &path(file))?);
+        }
+        let untidy = untidy.iter().map(|f| (path(*f), locks.of(*f).clone())).collect();
+        Ok(Began { bytes, untidy, head: project.repo.head().ok().flatten() })
+    }
+}
+
+fn hash(project: &Project, lock: &RepoPath) -> Result<Option<ObjectId>> {
+    Ok(project.files().read(&Place::Repo(lock.clone()))?.map(|bytes| ObjectId::of(&bytes)))
+}
+
+/// Folds what a run recorded. Where Git checked out something else meanwhile, or another program wrote to a lock, only
+/// what is true of the files at hand gets in: the result of one branch is no fact of another. With `tidy`, blocks that
+/// stood there when the run began, and whose stages these files no longer have, go.
+pub fn fold_run(
+    project: &Project,
+    definitions: &Definitions,
+    began: &Began,
+    mut records: Vec<Record>,
+    tidy: &[FileId],
+    sink: &dyn Sink,
+) -> Result<Vec<RepoPath>> {
+    if records.is_empty() && tidy.is_empty() {
+        return Ok(Vec::new());
+    }
+    let is_current = project.is_current(definitions);
+    if !is_current {
+        let text = "pipeline.yaml was edited while the run went on: it ran what was written there when it began";
+        sink.event(Event::Warning { text });
+    }
+    let moved = project.repo.head().ok().flatten() != began.head;
+    let mut doubtful = BTreeSet::new();
+    for path in records.iter().map(|r| &r.lock).collect::<BTreeSet<_>>() {
+        if moved || began.bytes.get(path) != Some(&hash(project, path)?) {
+            doubtful.insert(path.clone());
+        }
+    }
+    if !doubtful.is_empty() {
+        let now = if is_current { None } else { project.definitions().ok() };
+        let now = now.as_ref().unwrap_or(definitions);
+        let mut look = Look::new(project, now, sink);
+        records.retain(|record| {
+            let fits = !doubtful.contains(&record.lock) || is_true(project, now, &mut look, record);
+            if !fits && let Change::Stage { name, .. } = &record.change {
+                let path = &record.lock;
+                let text = format!("the files were changed meanwhile: what {name} made is not for this {path}");
+                sink.event(Event::Warning { text: &text });
+            }
+            fits
+        });
+    }
+    fold(project, definitions, &records, Some(began), if is_current { tidy } else { &[] }, sink)
+}
 
 /// Writes changes into the locks on disk, each of which is read again for it; a block that somebody else changed
-/// meanwhile stays as it is. With `tidy`, blocks of stages that these files no longer have go too. Returns the lock
-/// files that were written.
-pub fn fold(
+/// meanwhile stays as it is. Returns the lock files that were written.
+pub fn fold_records(
     project: &Project,
     definitions: &Definitions,
     records: &[Record],
+    sink: &dyn Sink,
+) -> Result<Vec<RepoPath>> {
+    fold(project, definitions, records, None, &[], sink)
+}
+
+fn fold(
+    project: &Project,
+    definitions: &Definitions,
+    records: &[Record],
+    began: Option<&Began>,
     tidy: &[FileId],
     sink: &dyn Sink,
 ) -> Result<Vec<RepoPath>> {
@@ -30,7 +118,7 @@ pub fn fold(
     let tidy: BTreeMap<RepoPath, FileId> =
         tidy.iter().map(|f| (Project::lock_path(&definitions.pipelines.file(*f).path), *f)).collect();
     let mut written = Vec::new();
-    let paths: std::collections::BTreeSet<&RepoPath> = by_lock.keys().copied().chain(tidy.keys()).collect();
+    let paths: BTreeSet<&RepoPath> = by_lock.keys().copied().chain(tidy.keys()).collect();
     for path in paths {
         let on_disk = project.read_lock(path)?;
         let mut lock = on_disk.clone().unwrap_or_default();
@@ -45,8 +133,8 @@ pub fn fold(
                 sink.event(Event::Warning { text: &text });
             }
         }
-        if let Some(file) = tidy.get(path) {
-            drop_foreign(&mut lock, definitions, *file);
+        if let (Some(file), Some(began)) = (tidy.get(path), began.and_then(|b| b.untidy.get(path))) {
+            drop_foreign(&mut lock, began, definitions, *file);
         }
         if on_disk.as_ref() != Some(&lock) && !(on_disk.is_none() && lock == Lock::default()) {
             write_lock(project.top(), path, &lock)?;
@@ -88,15 +176,17 @@ pub fn is_untidy(definitions: &Definitions, locks: &Locks, file: FileId) -> bool
         }
     }
     let mut after = before.clone();
-    drop_foreign(&mut after, definitions, file);
+    drop_foreign(&mut after, before, definitions, file);
     after != *before
 }
 
-fn drop_foreign(lock: &mut Lock, definitions: &Definitions, file: FileId) {
+/// Blocks of stages and data that the file does not have. What somebody wrote while the run went on stays.
+fn drop_foreign(lock: &mut Lock, began: &Lock, definitions: &Definitions, file: FileId) {
     let file = definitions.pipelines.file(file);
     let names: HashSet<&str> = file.stages.iter().map(|id| definitions.pipelines.stage(*id).name.as_str()).collect();
-    lock.stages.retain(|name, _| names.contains(name.as_str()));
-    lock.data.retain(|path, _| file.data.iter().any(|d| d.spelled == *path));
+    lock.stages.retain(|name, block| names.contains(name.as_str()) || began.stages.get(name) != Some(block));
+    let is_data = |path: &String| file.data.iter().any(|d| d.spelled == *path);
+    lock.data.retain(|path, pin| is_data(path) || began.data.get(path) != Some(pin));
 }
 
 /// What a crashed run recorded and the locks do not have yet, as far as it is true of the files at hand: the old block
@@ -112,16 +202,38 @@ pub fn overlay(
     for record in journal::read(&project.state_dir().join("journal"))? {
         let file = definitions.pipelines.files.iter().position(|f| Project::lock_path(&f.path) == record.lock);
         let Some(file) = file else { continue };
-        let is_true = match &record.change {
-            Change::Stage { name, new, .. } => stage_named(definitions, FileId(file as u32), name)
-                .is_some_and(|id| reads_the_same(project, definitions, look, id, new)),
-            Change::Data { path, .. } => definitions.pipelines.files[file].data.iter().any(|d| d.spelled == *path),
-        };
-        if is_true && apply(&mut locks.0[file], &record.change) {
+        if is_true(project, definitions, look, &record) && apply(&mut locks.0[file], &record.change) {
             applied.push(record);
         }
     }
     Ok(applied)
+}
+
+/// At the beginning of a command that writes: what a crashed run recorded gets into `locks` and into the lock files, and
+/// the journal is empty again.
+pub fn recover(
+    project: &Project,
+    definitions: &Definitions,
+    locks: &mut Locks,
+    look: &mut Look,
+    journal: &mut Journal,
+    sink: &dyn Sink,
+) -> Result<Vec<RepoPath>> {
+    let records = overlay(project, definitions, locks, look)?;
+    let written = fold_records(project, definitions, &records, sink)?;
+    journal.clear()?;
+    Ok(written)
+}
+
+/// Is a record about something that these files have, and that reads now what it read then?
+fn is_true(project: &Project, definitions: &Definitions, look: &mut Look, record: &Record) -> bool {
+    let file = definitions.pipelines.files.iter().position(|f| Project::lock_path(&f.path) == record.lock);
+    let Some(file) = file else { return false };
+    match &record.change {
+        Change::Stage { name, new, .. } => stage_named(definitions, FileId(file as u32), name)
+            .is_some_and(|id| reads_the_same(project, definitions, look, id, new)),
+        Change::Data { path, .. } => definitions.pipelines.files[file].data.iter().any(|d| d.spelled == *path),
+    }
 }
 
 fn stage_named(definitions: &Definitions, file: FileId, name: &str) -> Option<StageId> {
@@ -159,8 +271,7 @@ pub fn put_asides_back(project: &Project, asides: &Asides, sink: &dyn Sink) -> R
         let out = aside.out.clone();
         let place = out.on_disk(project.top());
         if std::fs::symlink_metadata(&place).is_ok() {
-            let kept = out.on_disk(&project.logs_dir().join("recovered"));
-            let kept = free_name(&kept);
+            let kept = Logs::new(project.logs_dir()).recovered()?.kept(&out);
             move_to(&place, &kept)?;
             let text = format!("what a killed run left of {out} is in {}", kept.display());
             sink.event(Event::Note { text: &text });
@@ -169,16 +280,6 @@ pub fn put_asides_back(project: &Project, asides: &Asides, sink: &dyn Sink) -> R
         sink.event(Event::Note { text: &format!("a run was killed: the last good {out} is back") });
     }
     Ok(())
-}
-
-fn free_name(path: &std::path::Path) -> std::path::PathBuf {
-    let mut candidate = path.to_path_buf();
-    let mut n = 1;
-    while std::fs::symlink_metadata(&candidate).is_ok() {
-        n += 1;
-        candidate = path.with_file_name(format!("{}-{n}", path.file_name().unwrap_or_default().to_string_lossy()));
-    }
-    candidate
 }
 
 /// The paths of the outputs of all recorded stages.

@@ -64,7 +64,12 @@ impl Journal {
                 self.file.insert(file)
             }
         };
-        file.write_all(&bytes).map_err(fail)
+        let whole = file.metadata().map_err(fail)?.len();
+        file.write_all(&bytes).map_err(|e| {
+            // What comes behind half an entry would not be read.
+            let _ = file.set_len(whole);
+            Error::io("write", &self.path, e)
+        })
     }
 
     /// Group commit: all that was appended survives a power cut.

@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -24,6 +25,8 @@ pub struct Job<'a> {
     pub log: PathBuf,
     /// The process group to join (the watchdog's).
     pub group: i32,
+    /// Nothing new starts once this is the number of a signal.
+    pub signal: &'a AtomicI32,
     /// On a pseudo-terminal, where the user has one, instead of pipes.
     pub terminal: Option<Owner<'a>>,
     /// Output is handed on as it comes, instead of by lines.
@@ -41,6 +44,9 @@ pub enum Exit {
 
 /// How often inputs are looked at while a command runs.
 pub const TICK: Duration = Duration::from_secs(3);
+
+/// More than this no pipe holds by default.
+const PIPE: usize = 1 << 20;
 
 /// The command line of an item: several lines are one script that stops at the first failure.
 pub fn command_line(shell: &str, item: &str) -> Vec<String> {
@@ -65,6 +71,11 @@ pub fn run(job: &Job, hear: &mut dyn FnMut(&[u8]), tick: &mut dyn FnMut()) -> Re
     let _ = log.lock();
     let terminal = job.terminal.as_ref().and_then(|owner| Some((owner, Terminal::take()?)));
     for words in &job.commands {
+        // A command may have taken the signal well and ended with success.
+        let signal = job.signal.load(Ordering::SeqCst);
+        if signal != 0 {
+            return Ok(Exit::Signal(signal & 0x7f));
+        }
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]).current_dir(&job.wdir).envs(job.env.iter().map(|(k, v)| (k, v)));
         let status = match &terminal {
@@ -94,8 +105,9 @@ fn on_pipe(
     // It holds our copies of the writing end, which would keep the pipe open.
     drop(command);
     let mut lines = Lines::default();
+    let mut unlogged = None;
     let mut heard = |bytes: &[u8]| {
-        log.write_all(bytes)?;
+        unlogged = unlogged.take().or(log.write_all(bytes).err());
         if job.raw {
             hear(bytes)
         } else {
@@ -105,6 +117,7 @@ fn on_pipe(
     };
     follow(&mut child, reader, &mut heard, tick).map_err(|e| Error::io("read the output into", &job.log, e))?;
     lines.rest(hear);
+    tell_unlogged(unlogged, hear);
     child.wait().map_err(|e| Error::io("wait for", "the command", e))
 }
 
@@ -121,8 +134,9 @@ fn on_terminal(
     let session = running.child.id() as i32;
     owner.watchdog.began(session);
     let mut plain = PlainLines::default();
+    let mut unlogged = None;
     let mut heard = |bytes: &[u8]| {
-        log.write_all(&plain.convert(bytes))?;
+        unlogged = unlogged.take().or(log.write_all(&plain.convert(bytes)).err());
         hear(bytes);
         Ok(())
     };
@@ -130,7 +144,15 @@ fn on_terminal(
         .map_err(|e| Error::io("read the output into", &job.log, e));
     let status = followed.and_then(|()| running.child.wait().map_err(|e| Error::io("wait for", "the command", e)));
     owner.watchdog.ended(session);
+    tell_unlogged(unlogged, hear);
     status
+}
+
+/// A full disk takes the log; the command goes on, since it cannot be stopped halfway for that.
+fn tell_unlogged(unlogged: Option<std::io::Error>, hear: &mut dyn FnMut(&[u8])) {
+    if let Some(e) = unlogged {
+        hear(format!("lockstep: this output is not in the log: {e}\n").as_bytes());
+    }
 }
 
 fn not_started(job: &Job, cause: std::io::Error) -> Error {
@@ -147,8 +169,8 @@ fn exit(status: ExitStatus) -> Exit {
     }
 }
 
-/// Hands output on until the pipe is closed, or until the command is over although something that it left in the
-/// background holds the pipe open.
+/// Hands output on until the command is over: it may have closed its streams long before, and what it left in the
+/// background may hold them open, and write, for ever.
 fn follow(
     child: &mut Child,
     mut reader: impl Read + AsFd,
@@ -157,27 +179,41 @@ fn follow(
 ) -> std::io::Result<()> {
     let mut buffer = vec![0; 64 * 1024];
     let mut ticked = Instant::now();
-    let mut over = false;
+    let mut looked = Instant::now();
+    // Once the command is over, what may still be in the pipe.
+    let mut left: Option<usize> = None;
+    let mut closed = None;
     loop {
-        let wait = Timespec { tv_sec: 0, tv_nsec: if over { 0 } else { 100_000_000 } };
-        let ready = {
-            let mut fds = [PollFd::new(&reader, PollFlags::IN)];
-            match poll(&mut fds, Some(&wait)) {
-                Ok(n) => n > 0,
-                Err(rustix::io::Errno::INTR) => continue,
-                Err(e) => return Err(e.into()),
-            }
-        };
-        if ready {
-            let n = reader.read(&mut buffer)?;
-            if n == 0 {
+        if let Some(pause) = closed {
+            if child.try_wait()?.is_some() {
                 break;
             }
-            heard(&buffer[..n])?;
-        } else if over {
-            break;
+            std::thread::sleep(pause);
+            closed = Some((pause * 2).min(Duration::from_millis(100)));
         } else {
-            over = child.try_wait()?.is_some();
+            let wait = Timespec { tv_sec: 0, tv_nsec: if left.is_some() { 0 } else { 100_000_000 } };
+            let ready = {
+                let mut fds = [PollFd::new(&reader, PollFlags::IN)];
+                match poll(&mut fds, Some(&wait)) {
+                    Ok(n) => n > 0,
+                    Err(rustix::io::Errno::INTR) => continue,
+                    Err(e) => return Err(e.into()),
+                }
+            };
+            if ready && left != Some(0) {
+                let n = reader.read(&mut buffer)?;
+                left = left.map(|left| left.saturating_sub(n));
+                if n == 0 {
+                    closed = Some(Duration::from_micros(50));
+                }
+                heard(&buffer[..n])?;
+            } else if left.is_some() {
+                break;
+            }
+            if left.is_none() && (!ready || looked.elapsed() > Duration::from_millis(100)) {
+                looked = Instant::now();
+                left = child.try_wait()?.is_some().then_some(PIPE);
+            }
         }
         if ticked.elapsed() >= TICK {
             tick();
@@ -265,6 +301,7 @@ mod tests {
             env: vec![],
             log: dir.path().join("log"),
             group: 0,
+            signal: &AtomicI32::new(0),
             terminal: None,
             raw: false,
         };

@@ -6,6 +6,7 @@
 //! logs/<stage>/<n>/replay.sh   runs the commands again, by hand
 //! logs/<stage>/<n>/kept/       outputs that a failed run left, or that a rerun replaced, for a week
 //! logs/<stage>/<n>/inputs      the lock entry of a run that was refused, for `commit --kept`
+//! logs/%recovered/<n>/kept/    what a run had left that was killed together with lockstep
 //! ```
 //!
 //! The last ten runs of a stage stay.
@@ -71,7 +72,15 @@ impl Logs {
 
     /// A new folder for a run that starts now; the oldest beyond ten go.
     pub fn start(&self, file: &RepoPath, stage: &str) -> Result<RunLog> {
-        let of = self.of(file, stage);
+        self.start_in(self.of(file, stage))
+    }
+
+    /// A new folder for what a killed run left. No stage's folder has this name.
+    pub fn recovered(&self) -> Result<RunLog> {
+        self.start_in(self.dir.join("%recovered"))
+    }
+
+    fn start_in(&self, of: PathBuf) -> Result<RunLog> {
         fs::create_dir_all(&of).map_err(|e| Error::io("create", &of, e))?;
         let mut runs = numbers(&of);
         let mut n = runs.last().map_or(1, |n| n + 1);

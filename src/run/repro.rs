@@ -22,7 +22,7 @@ use crate::project::{Definitions, Locks, Project};
 use crate::run::aside::Asides;
 use crate::run::cache::{self, RunRecord};
 use crate::run::execute::{Context, Done, Failure, How, Task};
-use crate::run::fold::{fold, is_untidy, overlay, put_asides_back};
+use crate::run::fold::{Began, fold_run, is_untidy, overlay, put_asides_back, recover};
 use crate::run::fresh::{Facts, Reason};
 use crate::run::journal::{Change, Journal, Record};
 use crate::run::local::Exit;
@@ -84,7 +84,10 @@ pub fn repro(
     sink: &dyn Sink,
     signal: &AtomicI32,
 ) -> Result<Outcome> {
-    let _lock = if options.dry { None } else { Some(workspace::take(project, &options.command, options.wait, sink)?) };
+    let _lock = match options.dry {
+        true => None,
+        false => Some(workspace::take_unless(signal, project, &options.command, options.wait, sink)?),
+    };
     let asides = Asides::new(project.state_dir().join("aside"), project.top().to_path_buf());
     if !options.dry {
         put_asides_back(project, &asides, sink)?;
@@ -94,14 +97,15 @@ pub fn repro(
     sink.event(Event::RunStarted { stages: selected.stages.len() });
     look.sweep(&selected.stages);
     let mut journal = Journal::at(project.state_dir().join("journal"));
-    let recovered = overlay(project, definitions, &mut locks, &mut look)?;
     if options.dry {
+        overlay(project, definitions, &mut locks, &mut look)?;
         return dry::plan(project, definitions, &locks, selected, options, &mut look);
     }
-    fold(project, definitions, &recovered, &[], sink)?;
+    let mut written = recover(project, definitions, &mut locks, &mut look, &mut journal, sink)?;
+    let files = selected.stages.iter().map(|id| definitions.pipelines.stage(*id).file);
     // A lock is read again to be written; one that stays as it is is not.
     let untidy: Vec<FileId> = selected.files.iter().copied().filter(|f| is_untidy(definitions, &locks, *f)).collect();
-    journal.clear()?;
+    let began = Began::now(project, definitions, &locks, files.collect(), &untidy)?;
     let logs = Logs::new(project.logs_dir());
     let (sender, inbox) = channel::<Message>();
     let (to_recorder, jobs) = channel();
@@ -130,6 +134,7 @@ pub fn repro(
             stopping: false,
             prepared: false,
             forced: HashSet::new(),
+            withdrawn: HashSet::new(),
             unwritten: ignore::Lines::new(),
             waiting: HashMap::new(),
             records: Vec::new(),
@@ -148,7 +153,7 @@ pub fn repro(
     let (records, mut outcome) = outcome;
     let failed = outcome.failures().next().is_some() || outcome.interrupted.is_some();
     let tidy = if failed { &[][..] } else { &untidy };
-    let mut written = fold(project, definitions, &records, tidy, sink)?;
+    written.extend(fold_run(project, definitions, &began, records, tidy, sink)?);
     Journal::at(project.state_dir().join("journal")).clear()?;
     outcome.written.append(&mut written);
     outcome.written.sort();
@@ -185,6 +190,8 @@ pub(super) struct Run<'s, 'e, 'a> {
     prepared: bool,
     /// Stages that run because one upstream did (`--force-downstream`).
     pub(super) forced: HashSet<StageId>,
+    /// Stages that need one whose result could not be recorded: their inputs went while they ran.
+    withdrawn: HashSet<StageId>,
     /// Ignore files whose folders do not exist yet.
     unwritten: ignore::Lines,
     /// Reasons of the stages that are running.
@@ -229,6 +236,11 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
             self.push(id, StageResult::Blocked, Vec::new(), 0.0);
         }
         self.recorder = None;
+        if self.outcome.interrupted.is_some()
+            && let Some(watchdog) = &self.watchdog
+        {
+            watchdog.hang_up();
+        }
         self.watchdog = None;
         (self.records, self.outcome)
     }
@@ -286,6 +298,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
             asides: self.asides,
             logs: self.logs,
             watchdog: self.watchdog.clone(),
+            signal: self.signal,
             terminal: self.options.terminal.then_some(self.signal),
             alone: self.options.jobs == 1,
         };
@@ -332,6 +345,14 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
             Ok(done) => done,
             Err(failure) => {
                 let (reasons, _) = self.waiting.remove(&id).unwrap_or_default();
+                if self.withdrawn.contains(&id) {
+                    // The failure is the one of the stage above, and has been told.
+                    self.push(id, StageResult::Blocked, reasons, failure.seconds);
+                    for blocked in self.schedule.failed(id) {
+                        self.push(blocked, StageResult::Blocked, Vec::new(), 0.0);
+                    }
+                    return;
+                }
                 let tail = failure.log.as_ref().map(|log| log.tail(20)).unwrap_or_default();
                 self.fail(id, reasons, failure.error, failure.exit, failure.seconds);
                 if let Some(last) = self.outcome.stages.iter_mut().rfind(|s| s.id == id) {
@@ -376,7 +397,8 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
             How::Restored(None) => (StageResult::Restored, 0.0),
         };
         if self.options.force_downstream && matches!(result, StageResult::Ran | StageResult::Restored) {
-            self.force_downstream(id);
+            let below = self.below(id);
+            self.forced.extend(below);
         }
         let (reasons, _) = self.waiting.remove(&id).unwrap_or_default();
         self.push(id, result, reasons, done.seconds);
@@ -395,15 +417,14 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         self.schedule.done(id);
     }
 
-    fn force_downstream(&mut self, id: StageId) {
+    /// Everything that needs a stage, however far.
+    fn below(&self, id: StageId) -> HashSet<StageId> {
+        let mut found = HashSet::new();
         let mut heads = vec![id];
         while let Some(head) = heads.pop() {
-            for down in self.definitions.graph.downstream(head) {
-                if self.forced.insert(*down) {
-                    heads.push(*down);
-                }
-            }
+            heads.extend(self.definitions.graph.downstream(head).iter().copied().filter(|down| found.insert(*down)));
         }
+        found
     }
 
     pub(super) fn send(&mut self, job: record::Job) {
@@ -443,6 +464,8 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         }
         match job.stage {
             Some(id) => {
+                let below = self.below(id);
+                self.withdrawn.extend(below);
                 let address = self.address(id);
                 let mut told = Error::new(error.kind, format!("the result of stage {address} could not be recorded"));
                 told.causes.push(error.message);

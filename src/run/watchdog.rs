@@ -126,6 +126,14 @@ impl Watchdog {
     }
 }
 
+impl Watchdog {
+    /// The run was interrupted: what its commands left in the background goes with them (a shell lets background
+    /// commands ignore SIGINT). The watchdog does that as if the run had been killed.
+    pub fn hang_up(&self) {
+        self.told().line = None;
+    }
+}
+
 impl Drop for Watchdog {
     /// The run is over: the watchdog may go, and leaves alone what commands left in the background.
     fn drop(&mut self) {

@@ -2,6 +2,8 @@
 
 use std::fs::{self, File};
 use std::io::{Read, Seek, Write};
+use std::path::Path;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Kind, Result};
@@ -16,11 +18,22 @@ pub struct WorkspaceLock {
 
 /// Takes the workspace lock, waiting for up to `wait` (for ever if `None`) and saying for whom.
 pub fn take(project: &Project, command: &str, wait: Option<Duration>, sink: &dyn Sink) -> Result<WorkspaceLock> {
+    take_unless(&AtomicI32::new(0), project, command, wait, sink)
+}
+
+/// The same for commands that catch signals: waiting ends when `signal` becomes the number of one.
+pub fn take_unless(
+    signal: &AtomicI32,
+    project: &Project,
+    command: &str,
+    wait: Option<Duration>,
+    sink: &dyn Sink,
+) -> Result<WorkspaceLock> {
     let dir = project.state_dir();
     fs::create_dir_all(&dir).map_err(|e| Error::io("create", &dir, e))?;
-    let mut lock = hold(&dir.join("lock"), wait, sink)?;
+    let mut lock = hold(&dir.join("lock"), signal, wait, sink)?;
     // A killed run's watchdog may still be ending its commands: outputs are theirs until it is gone.
-    drop(hold(&dir.join("watchdog"), wait, sink)?);
+    drop(hold(&dir.join("watchdog"), signal, wait, sink)?);
     let who = format!("{} (process {})", command, std::process::id());
     let _ = lock.set_len(0).and_then(|()| lock.rewind()).and_then(|()| lock.write_all(who.as_bytes()));
     Ok(WorkspaceLock { _file: lock })
@@ -31,10 +44,10 @@ pub fn take(project: &Project, command: &str, wait: Option<Duration>, sink: &dyn
 pub fn take_for_edit(project: &Project, sink: &dyn Sink) -> Result<WorkspaceLock> {
     let dir = project.state_dir();
     fs::create_dir_all(&dir).map_err(|e| Error::io("create", &dir, e))?;
-    Ok(WorkspaceLock { _file: hold(&dir.join("edit"), None, sink)? })
+    Ok(WorkspaceLock { _file: hold(&dir.join("edit"), &AtomicI32::new(0), None, sink)? })
 }
 
-fn hold(path: &std::path::Path, wait: Option<Duration>, sink: &dyn Sink) -> Result<File> {
+fn hold(path: &Path, signal: &AtomicI32, wait: Option<Duration>, sink: &dyn Sink) -> Result<File> {
     let fail = |e: std::io::Error| Error::io("lock", path, e);
     let mut file = File::options().read(true).write(true).create(true).truncate(false).open(path).map_err(fail)?;
     let started = Instant::now();
@@ -51,6 +64,10 @@ fn hold(path: &std::path::Path, wait: Option<Duration>, sink: &dyn Sink) -> Resu
         if wait.is_some_and(|wait| started.elapsed() >= wait) {
             return Err(Error::new(Kind::Busy, format!("{who} is working in this workspace"))
                 .hint("wait for it for longer: --wait SECS, or --wait for ever"));
+        }
+        let number = signal.load(Ordering::SeqCst) & 0x7f;
+        if number != 0 {
+            return Err(Error::new(Kind::Signal(number), format!("ended while waiting for {who}")));
         }
         if !said && started.elapsed() > Duration::from_millis(300) {
             said = true;

@@ -23,8 +23,9 @@ use crate::error::{Error, Result};
 
 pub use text::python_float;
 
-/// One value. Maps keep the order of the file; equality of maps does not look at it (see [`Value::same`]).
-#[derive(Clone, Debug, PartialEq)]
+/// One value. Maps keep the order of the file; equality does not look at it, and takes NaN for equal to itself, because
+/// a fact that differs from itself could never be replaced. Whether 1 is 1.0 is another question (see [`Value::same`]).
+#[derive(Clone, Debug)]
 pub enum Value {
     Null,
     Bool(bool),
@@ -33,6 +34,12 @@ pub enum Value {
     Str(String),
     List(Vec<Value>),
     Map(Vec<(String, Value)>),
+}
+
+impl PartialEq for Value {
+    fn eq(&self, other: &Value) -> bool {
+        self.is(other, false)
+    }
 }
 
 /// Where something stands in a file: line and column count from 1, in characters; `offset` in bytes from 0.
@@ -166,20 +173,28 @@ impl Value {
     /// Is it the same value? 1 is 1.0 (without rounding of large numbers), a boolean is never a number, NaN is NaN,
     /// and maps do not care for order.
     pub fn same(&self, other: &Value) -> bool {
+        self.is(other, true)
+    }
+
+    fn is(&self, other: &Value, across_types: bool) -> bool {
         match (self, other) {
             (Value::Null, Value::Null) => true,
             (Value::Bool(a), Value::Bool(b)) => a == b,
             (Value::Int(a), Value::Int(b)) => a == b,
             (Value::Float(a), Value::Float(b)) => a == b || (a.is_nan() && b.is_nan()),
-            (Value::Int(i), Value::Float(f)) | (Value::Float(f), Value::Int(i)) => whole(*f) == Some(*i),
+            (Value::Int(i), Value::Float(f)) | (Value::Float(f), Value::Int(i)) => {
+                across_types && whole(*f) == Some(*i)
+            }
             (Value::Str(a), Value::Str(b)) => a == b,
-            (Value::List(a), Value::List(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.same(b)),
+            (Value::List(a), Value::List(b)) => {
+                a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.is(b, across_types))
+            }
             (Value::Map(a), Value::Map(b)) => {
                 if a.len() != b.len() {
                     return false;
                 }
                 let b: HashMap<&str, &Value> = b.iter().map(|(k, v)| (k.as_str(), v)).collect();
-                a.iter().all(|(k, v)| b.get(k.as_str()).is_some_and(|w| v.same(w)))
+                a.iter().all(|(k, v)| b.get(k.as_str()).is_some_and(|w| v.is(w, across_types)))
             }
             _ => false,
         }
@@ -211,6 +226,9 @@ mod tests {
             ("0.0", "-0.0", true),
         ] {
             assert_eq!(y(a).same(&y(b)), want, "{a} {b}");
+        }
+        for (a, b, want) in [("1", "1.0", false), (".nan", ".nan", true), ("{a: 1, b: 2}", "{b: 2, a: 1}", true)] {
+            assert_eq!(y(a) == y(b), want, "{a} {b}");
         }
     }
 

@@ -34,6 +34,18 @@ pub fn parse(text: &str) -> Result<Option<Node>, Fault> {
 
 /// Reads machine-written YAML (lock files) straight into types, without marks.
 pub fn read_typed<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
+    // The parser's time grows with the square of this. Brackets in strings count too, which come in pairs.
+    let mut depth = 0u32;
+    for byte in text.bytes() {
+        match byte {
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > 10_000 {
+            return Err("its brackets are nested too deep".into());
+        }
+    }
     serde_yaml::from_str(text).map_err(|e| e.to_string())
 }
 

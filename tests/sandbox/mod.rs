@@ -3,6 +3,7 @@
 #![allow(dead_code)] // each test program uses its own part
 
 pub mod filter;
+pub mod process;
 
 use std::fmt;
 use std::fs;
@@ -30,8 +31,18 @@ impl Sandbox {
         sandbox
     }
 
+    /// The same, on the file system of a folder.
+    pub fn within(folder: &Path) -> Sandbox {
+        let sandbox = Sandbox::at(tempfile::Builder::new().prefix("lockstep-").tempdir_in(folder).unwrap());
+        sandbox.git(&["init", "-q", "-b", "main"]);
+        sandbox
+    }
+
     pub fn without_git() -> Sandbox {
-        let dir = tempfile::Builder::new().prefix("lockstep-").tempdir().unwrap();
+        Sandbox::at(tempfile::Builder::new().prefix("lockstep-").tempdir().unwrap())
+    }
+
+    fn at(dir: tempfile::TempDir) -> Sandbox {
         let root = fs::canonicalize(dir.path()).unwrap().join("repo");
         fs::create_dir(&root).unwrap();
         fs::create_dir(dir.path().join("home")).unwrap();

@@ -29,8 +29,8 @@ pub struct Args {
     #[arg(short = 'R', long)]
     recursive: bool,
     /// How long to wait for another lockstep in this workspace [default: for ever]
-    #[arg(long, value_name = "SECS", num_args = 0..=1)]
-    wait: Option<Option<f64>>,
+    #[arg(long, value_name = "SECS", num_args = 0..=1, value_parser = text::wait)]
+    wait: Option<Option<Duration>>,
 }
 
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
@@ -48,7 +48,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let options = Options {
         force: args.force,
         relink: args.relink,
-        wait: args.wait.flatten().map(Duration::from_secs_f64),
+        wait: args.wait.flatten(),
         command: "lockstep checkout".into(),
     };
     let progress = Progress::new(out, false);

@@ -26,8 +26,8 @@ pub struct Args {
     #[arg(long)]
     kept: bool,
     /// How long to wait for another lockstep in this workspace [default: for ever]
-    #[arg(long, value_name = "SECS", num_args = 0..=1)]
-    wait: Option<Option<f64>>,
+    #[arg(long, value_name = "SECS", num_args = 0..=1, value_parser = text::wait)]
+    wait: Option<Option<Duration>>,
 }
 
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
@@ -41,11 +41,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     };
     let reach = Reach { single: true, ..Reach::default() };
     let selected = scope.select(&args.targets, &reach, false)?;
-    let options = Options {
-        force: args.force,
-        wait: args.wait.flatten().map(Duration::from_secs_f64),
-        command: "lockstep commit".into(),
-    };
+    let options = Options { force: args.force, wait: args.wait.flatten(), command: "lockstep commit".into() };
     let progress = Progress::new(out, false);
     let committed = if args.kept {
         let [id] = selected.named[..] else {

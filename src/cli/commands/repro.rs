@@ -73,8 +73,8 @@ pub struct Args {
     #[arg(short, long, value_name = "N")]
     jobs: Option<usize>,
     /// How long to wait for another lockstep in this workspace [default: for ever]
-    #[arg(long, value_name = "SECS", num_args = 0..=1)]
-    wait: Option<Option<f64>>,
+    #[arg(long, value_name = "SECS", num_args = 0..=1, value_parser = text::wait)]
+    wait: Option<Option<Duration>>,
     /// Targets are patterns over stage names
     #[arg(long)]
     glob: bool,
@@ -159,7 +159,7 @@ fn options(args: &Args, project: &Project, out: &Output) -> Options {
         allow_missing: args.allow_missing,
         locked: args.locked,
         jobs,
-        wait: args.wait.flatten().map(Duration::from_secs_f64),
+        wait: args.wait.flatten(),
         command: "lockstep repro".into(),
         terminal: out.interactive && jobs == 1 && !args.json && !out.quiet,
         elsewhere: args.targets.is_empty() && !args.all_pipelines && !args.recursive && !args.locked,
