@@ -85,7 +85,7 @@ fn a_store_that_is_full_loses_nothing_and_converges_once_there_is_room() {
     assert_eq!(sandbox.read("big.bin").len(), 6_000_000);
 }
 
-fn lock_of(text: &str, stage: &str) -> std::collections::BTreeMap<String, lockstep::store::Pin> {
+fn lock_of(text: &str, stage: &str) -> lockstep::lock::ByName<lockstep::store::Pin> {
     lockstep::lock::read("before", text).unwrap().stages[stage].deps.clone()
 }
 
