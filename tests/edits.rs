@@ -215,14 +215,15 @@ fn a_stage_can_be_replaced_and_run_at_once() {
     args.splice(2..2, ["--force", "--run"]);
     *args.last_mut().unwrap() = "cat data/a > model.bin";
     insta::assert_snapshot!(s.shown(&s.run(&args)), @"
-exit 0
---- stderr
-pipeline.yaml has stage train
-running train (never run)
-> cat data/a > model.bin
-1 ran in [TIME]
-next: git add .gitignore pipeline.lock
-");
+    exit 0
+    --- stderr
+    pipeline.yaml has stage train
+    running train (never run)
+    > cat data/a > model.bin
+    done train in [TIME]
+    1 ran in [TIME]
+    next: git add .gitignore pipeline.lock
+    ");
     assert_eq!(s.read("model.bin"), "1\n");
 }
 

@@ -49,10 +49,10 @@ fn outside_git_it_is_asked_for() {
     sandbox.write("pipeline.yaml", "stages: {a: {cmd: echo x > out, outs: [out]}}\n");
     assert_eq!(sandbox.run(&["repro", "-q"]).code, 0);
     sandbox.remove("out");
-    insta::assert_snapshot!(sandbox.shown(&sandbox.run(&["repro"])), @r"
+    insta::assert_snapshot!(sandbox.shown(&sandbox.run(&["repro"])), @"
     exit 0
     --- stderr
-    restored a
+    restored a in [TIME]
     1 restored in [TIME]
     ");
 }
