@@ -1,17 +1,13 @@
 //! Finding the pipeline files of a project.
 //!
-//! Every command does this, so it costs one listing a folder and nothing a file: what a folder holds is told by the
-//! names in its listing (kinds come with them, no stat), rule files are read only where the listing shows one, and a
-//! folder that is ignored, foreign, or named by the caller is not opened at all. walkdir would ask for more: it does
-//! not show a folder's `.git` or `.gitignore` before its other entries. The walk goes level by level, since what it
-//! waits for is the kernel: the listings of a wide level are made by several threads, all else by one.
+//! Every command does this, so it costs one listing a folder and nothing a file: walkdir takes the kinds of entries from
+//! the listing, without a stat. A folder that is ignored, foreign, or named by the caller is not listed at all.
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::Rc;
 
-use rustix::fs::{Dir, FileType, Mode, OFlags};
-use rustix::io::Errno;
+use walkdir::WalkDir;
 
 use super::ignore::{self, Rules};
 use super::patterns::Patterns;
@@ -64,14 +60,7 @@ pub fn discover(repo: &Repo, skip: &[RepoPath]) -> Result<Found> {
         }
         path = child(&path, name);
     }
-    let mut level = vec![Folder { path, rules }];
-    while !level.is_empty() {
-        let mut next = Vec::new();
-        for (folder, listing) in level.iter().zip(lists(&repo.top, &level)) {
-            walk.folder(folder, listing, &mut next)?;
-        }
-        level = next;
-    }
+    walk.all(Folder { path, rules })?;
     for found in [&mut walk.found.pipelines, &mut walk.found.dvc] {
         // Of one folder there is one file: comparing folders name by name puts each before those below it.
         found.sort_by_cached_key(|file| file.parent().map(|folder| parts(&folder)));
@@ -85,11 +74,11 @@ struct Walk<'a> {
     found: Found,
 }
 
-/// A folder that is to be walked.
+/// A folder that is being walked.
 struct Folder {
     /// From the root of the repository, empty for the root.
     path: String,
-    /// Git's rules that count in its parent.
+    /// Git's rules that count in it.
     rules: Option<Rc<GitRules>>,
 }
 
@@ -110,59 +99,68 @@ impl GitRules {
     }
 }
 
-/// What the listing of a folder says.
-#[derive(Default)]
-struct Listing {
-    folders: Vec<String>,
-    pipeline: bool,
-    dvc: bool,
-    git_rules: bool,
-    own_rules: bool,
-    /// It is the root of another repository.
-    repository: bool,
-    /// It is the root of another project.
-    project: bool,
-}
-
 impl Walk<'_> {
-    /// Takes in what a folder holds, and adds its own folders to `next`.
-    fn folder(&mut self, folder: &Folder, listing: Result<Listing, Errno>, next: &mut Vec<Folder>) -> Result<()> {
-        let (path, on_disk) = (folder.path.as_str(), self.repo.top.join(&folder.path));
-        let mut listing = match listing {
-            Ok(listing) => listing,
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(()), // gone since its parent was listed
-            Err(e) => {
-                let shown = if path.is_empty() { "." } else { path };
-                self.found.unreadable.push(Error::io("read the folder", shown, e));
-                return Ok(());
+    /// Walks the folder `start`, whose own rules do not count yet.
+    fn all(&mut self, start: Folder) -> Result<()> {
+        let mut entries = WalkDir::new(self.repo.top.join(&start.path)).into_iter();
+        // The folders from the start down to the entry's own.
+        let mut open = vec![self.enter(start.path, start.rules)?];
+        while let Some(entry) = entries.next() {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(e) => {
+                    self.unreadable(e);
+                    continue;
+                }
+            };
+            if entry.depth() == 0 {
+                continue;
             }
-        };
-        let is_start = path == self.repo.project_root.as_str();
-        if !is_start && (listing.repository || listing.project) {
-            return Ok(());
-        }
-        let mut rules = folder.rules.clone();
-        if listing.git_rules && self.repo.is_git() {
-            rules = GitRules::add(rules, &on_disk.join(GIT_RULES), prefix(path));
-        }
-        if listing.own_rules && !path.is_empty() {
-            self.found.rules.add(&self.repo.top, path)?;
-        }
-        for (is_there, name) in [(listing.pipeline, PIPELINE_FILE), (listing.dvc, DVC_FILE)] {
-            let file = child(path, name);
-            if is_there && !self.passed_over(&file, false, &rules) && on_disk.join(name).is_file() {
-                let found = if name == DVC_FILE { &mut self.found.dvc } else { &mut self.found.pipelines };
-                found.extend(RepoPath::root().join(&file));
-            }
-        }
-        listing.folders.sort_unstable();
-        for name in listing.folders {
-            let path = child(path, &name);
-            if !self.passed_over(&path, true, &rules) {
-                next.push(Folder { path, rules: rules.clone() });
+            open.truncate(entry.depth());
+            let Some(folder) = open.last() else { continue };
+            // Names that are not UTF-8 cannot be written in a pipeline.
+            let path = entry.file_name().to_str().map(|name| (name, child(&folder.path, name)));
+            let is_dir = entry.file_type().is_dir();
+            match path {
+                Some((_, path))
+                    if is_dir && !self.passed_over(&path, true, &folder.rules) && !is_foreign(entry.path()) =>
+                {
+                    let rules = folder.rules.clone();
+                    open.push(self.enter(path, rules)?);
+                }
+                _ if is_dir => entries.skip_current_dir(),
+                Some((name @ (PIPELINE_FILE | DVC_FILE), path))
+                    if !self.passed_over(&path, false, &folder.rules) && entry.path().is_file() =>
+                {
+                    let found = if name == DVC_FILE { &mut self.found.dvc } else { &mut self.found.pipelines };
+                    found.extend(RepoPath::root().join(&path));
+                }
+                _ => {}
             }
         }
         Ok(())
+    }
+
+    /// Reads the rule files of a folder.
+    fn enter(&mut self, path: String, mut rules: Option<Rc<GitRules>>) -> Result<Folder> {
+        let file = self.repo.top.join(&path).join(GIT_RULES);
+        // Git does not follow a `.gitignore` that is a symlink.
+        if self.repo.is_git() && file.symlink_metadata().is_ok_and(|m| m.is_file()) {
+            rules = GitRules::add(rules, &file, prefix(&path));
+        }
+        if !path.is_empty() {
+            self.found.rules.add(&self.repo.top, &path)?;
+        }
+        Ok(Folder { path, rules })
+    }
+
+    fn unreadable(&mut self, e: walkdir::Error) {
+        let path = e.path().and_then(|p| p.strip_prefix(&self.repo.top).ok()).unwrap_or(Path::new(".")).to_path_buf();
+        let cause: std::io::Error = e.into();
+        // Gone since its parent was listed.
+        if !matches!(cause.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) {
+            self.found.unreadable.push(Error::io("read the folder", path, cause));
+        }
     }
 
     fn passed_over(&self, path: &str, is_dir: bool, rules: &Option<Rc<GitRules>>) -> bool {
@@ -175,57 +173,13 @@ impl Walk<'_> {
     }
 }
 
-/// The listings of folders, in their order.
-fn lists(top: &Path, folders: &[Folder]) -> Vec<Result<Listing, Errno>> {
-    let paths: Vec<PathBuf> = folders.iter().map(|folder| top.join(&folder.path)).collect();
-    let all = |paths: &[PathBuf]| paths.iter().map(|path| list(path)).collect::<Vec<_>>();
-    // A thread is worth its start if it has some dozens of folders.
-    let threads = match paths.len() / 64 {
-        0 | 1 => 1,
-        wanted => wanted.min(std::thread::available_parallelism().map_or(1, |n| n.get())).min(8),
-    };
-    if threads == 1 {
-        return all(&paths);
-    }
-    std::thread::scope(|scope| {
-        let parts = paths.chunks(paths.len().div_ceil(threads));
-        let workers: Vec<_> = parts.map(|part| (part, scope.spawn(move || all(part)))).collect();
-        // A thread that died is no reason to miss folders: they are listed here then.
-        workers.into_iter().flat_map(|(part, worker)| worker.join().unwrap_or_else(|_| all(part))).collect()
-    })
-}
-
-/// Reads a folder's names and kinds. Names that are not UTF-8 cannot be written in a pipeline and are passed over.
-fn list(folder: &Path) -> Result<Listing, Errno> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let fd = rustix::fs::open(folder, flags, Mode::empty())?;
-    let mut listing = Listing::default();
-    for entry in Dir::new(fd)? {
-        let entry = entry?;
-        let Ok(name) = entry.file_name().to_str() else { continue };
-        let kind = match entry.file_type() {
-            FileType::Unknown => match rustix::fs::lstat(folder.join(name)) {
-                Ok(stat) => FileType::from_raw_mode(stat.st_mode),
-                Err(_) => continue,
-            },
-            kind => kind,
-        };
-        let is_dir = kind == FileType::Directory;
-        match name {
-            "." | ".." => {}
-            ".git" => listing.repository = true,
-            ".lockstep" => listing.repository |= is_dir,
-            PIPELINE_FILE if !is_dir => listing.pipeline = true,
-            DVC_FILE if !is_dir => listing.dvc = true,
-            // Git does not follow a `.gitignore` that is a symlink.
-            GIT_RULES => listing.git_rules = kind == FileType::RegularFile,
-            ignore::FILE => listing.own_rules = !is_dir,
-            PROJECT_FILE => listing.project = !is_dir,
-            name if is_dir => listing.folders.push(name.to_string()),
-            _ => {}
-        }
-    }
-    Ok(listing)
+/// Git's and lockstep's own folders, the root of another repository, the root of another project.
+fn is_foreign(folder: &Path) -> bool {
+    folder.ends_with(".git")
+        || folder.ends_with(".lockstep")
+        || folder.join(".git").symlink_metadata().is_ok()
+        || folder.join(".lockstep").symlink_metadata().is_ok_and(|m| m.is_dir())
+        || folder.join(PROJECT_FILE).symlink_metadata().is_ok_and(|m| !m.is_dir())
 }
 
 fn parts(path: &RepoPath) -> Vec<String> {
