@@ -89,7 +89,7 @@ fn store_again(project: &Project, data: &Data, pin: Pin, no_commit: bool) -> Opt
 pub fn restore(project: &Project, definitions: &Definitions, sink: &dyn Sink, data: &Data, pin: &Pin) -> Result<()> {
     if !project.store().contains(pin) {
         return Err(Error::missing(format!("the data {} is neither in the workspace nor in the store", data.path))
-            .hint("fetch it: lockstep pull"));
+            .hint("put a copy of it back there; lockstep keeps only what was stored"));
     }
     crate::store::inside(project.top(), &data.path)?;
     let rules = IgnoreRules(&definitions.rules);

@@ -49,13 +49,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
                 "the outputs of stage {} are missing, and neither the store nor the run cache has them",
                 self.address(id)
             ));
-            return self.fail(
-                id,
-                reasons,
-                error.hint("fetch them: lockstep pull, or make them: lockstep repro"),
-                None,
-                0.0,
-            );
+            return self.fail(id, reasons, error.hint("make them again: lockstep repro"), None, 0.0);
         }
         self.start(id, facts, reasons, candidate);
     }
@@ -146,7 +140,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
             let error =
                 Error::missing(format!("stage {} needs {}, which does not exist", self.address(id), dep.spelled));
             return Some(match self.locked_out(dep) {
-                Some(_) => error.hint("bring it back: lockstep checkout, or lockstep pull"),
+                Some(_) => error.hint("bring it back: lockstep checkout"),
                 None => error.hint(format!("create it, or take it out of the deps of {}", stage.name)),
             });
         }

@@ -1,7 +1,7 @@
 //! The store: all local objects, addressed by what they hold.
 //!
 //! ```text
-//! generation      a random id, renewed whenever objects may have gone (gc, quarantine)
+//! generation      the version of the format; a random id, renewed whenever objects may have gone (gc, quarantine)
 //! objects/ab/cd…  an object a file, 0444
 //! packs/          many small objects a file
 //! runs/           the run cache
@@ -35,6 +35,9 @@ use crate::error::{Error, Kind, Result};
 
 /// Renewed whenever objects may have gone, so that "this was complete" can be remembered with it.
 pub type Generation = [u8; 16];
+
+/// The version of the store's format.
+const VERSION: u32 = 1;
 
 /// Trees and the texts of symlinks are read whole; a hostile id must not make us read a model into memory.
 pub const LARGEST_READ: u64 = 1 << 30;
@@ -130,7 +133,7 @@ impl Store {
         let file = File::open(&path).map_err(|e| match e.kind() {
             io::ErrorKind::NotFound => {
                 Error::missing(format!("object {id} is not in the store {}", self.dir.display()))
-                    .hint("lockstep pull fetches it, if a remote has it")
+                    .hint("make it again: lockstep repro")
             }
             _ => Error::io("open", &path, e),
         })?;
@@ -141,7 +144,7 @@ impl Store {
     /// Sets a damaged object aside and says so.
     pub(super) fn damaged(&self, id: &ObjectId) -> Error {
         let e = Error::missing(format!("object {id} in the store {} is damaged", self.dir.display()))
-            .hint("lockstep pull fetches it again, if a remote has it");
+            .hint("make it again: lockstep repro");
         match self.quarantine(id) {
             Ok(to) => e.because(format!("its bytes do not fit its id; they are kept in {}", to.display())),
             Err(why) => e.because(why.message),
@@ -160,25 +163,40 @@ impl Store {
 
     /// `None` if nothing was ever stored here.
     pub fn generation(&self) -> Option<Generation> {
+        match self.marker()? {
+            (VERSION, generation) => generation,
+            _ => None,
+        }
+    }
+
+    /// The version of the store's format, and its generation if that can be read.
+    fn marker(&self) -> Option<(u32, Option<Generation>)> {
         let text = fs::read_to_string(self.dir.join("generation")).ok()?;
-        let number = u128::from_str_radix(text.trim(), 16).ok().filter(|_| text.trim().len() == 32)?;
-        Some(number.to_be_bytes())
+        let (version, number) = text.strip_prefix("lockstep-store ")?.split_once('\n')?;
+        let number = u128::from_str_radix(number.trim(), 16).ok().filter(|_| number.trim().len() == 32);
+        Some((version.parse().ok()?, number.map(u128::to_be_bytes)))
     }
 
     /// To be called before objects are taken away, so that nobody remembers them as complete.
     pub fn renew_generation(&self) -> Result<Generation> {
         let number = u128::from(place::random()) << 64 | u128::from(place::random());
         fs::create_dir_all(&self.dir).map_err(|e| self.refused("create", &self.dir, e))?;
-        self.put_small(&self.dir.join("generation"), format!("{number:032x}\n").as_bytes())?;
+        self.put_small(&self.dir.join("generation"), format!("lockstep-store {VERSION}\n{number:032x}\n").as_bytes())?;
         self.memo().clear();
         Ok(number.to_be_bytes())
     }
 
-    /// Makes the store ready for a write.
+    /// Makes the store ready for a write. One of a newer format is read, since every object proves itself, and never
+    /// written.
     pub(super) fn begin(&self) -> Result<Generation> {
-        match self.generation() {
-            Some(generation) => Ok(generation),
-            None => self.renew_generation(),
+        match self.marker() {
+            Some((version, _)) if version > VERSION => {
+                let dir = self.dir.display();
+                Err(Error::usage(format!("the store {dir} has format {version}; this lockstep knows format {VERSION}"))
+                    .hint("install a newer lockstep, or set cache.dir to another folder"))
+            }
+            Some((_, Some(generation))) => Ok(generation),
+            _ => self.renew_generation(),
         }
     }
 

@@ -310,3 +310,21 @@ fn a_full_disk_leaves_nothing_half_done() {
     let _ = std::process::Command::new("umount").arg(&small).output();
     assert!(e.message.contains("No space left") && !e.hints.is_empty() && temps == 0 && whole, "{e}");
 }
+
+#[test]
+fn a_store_of_a_newer_format_is_read_and_never_written() {
+    let s = Sandbox::new();
+    sample(&s);
+    let pin = s.put("d");
+    let marker = s.store.dir().join("generation");
+    fs::write(&marker, "lockstep-store 2\nsomething else\n").unwrap();
+    assert!(s.store.contains(&pin) && s.store.generation().is_none());
+    s.write("e", "new");
+    let pin = s.pin("e");
+    let mut batch = s.store.batch();
+    batch.add(&s.index, &Place::Inside(RepoPath::root().join("e").unwrap()), &pin).unwrap();
+    let e = batch.commit(&Silent).unwrap_err();
+    assert!(e.message.contains("has format 2"), "{e}");
+    assert!(s.store.put_run(&pin.id.hex(), b"x").is_err());
+    assert_eq!(fs::read_to_string(&marker).unwrap(), "lockstep-store 2\nsomething else\n");
+}

@@ -66,5 +66,5 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     }
     let names: Vec<String> = done.missing.iter().map(|p: &RepoPath| p.relative_to(&project.cwd)).collect();
     Err(Error::missing(format!("{} not in the store: {}", text::count(names.len(), "output"), names.join(", ")))
-        .hint("fetch them: lockstep pull, or make them: lockstep repro"))
+        .hint("make them again: lockstep repro"))
 }

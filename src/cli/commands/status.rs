@@ -120,7 +120,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         if found.absent.0 > 0 {
             let (n, bytes) = found.absent;
             out.say(format!(
-                "{} not here, {}: lockstep pull, or lockstep repro",
+                "{} not here, {}: lockstep repro makes them again",
                 text::count(n, "out"),
                 text::bytes(bytes)
             ));
