@@ -6,9 +6,11 @@
 use std::collections::HashSet;
 
 use crate::error::{Error, Kind, Result};
+use crate::git;
 use crate::path::RepoPath;
 use crate::pipeline::graph::Graph;
 use crate::pipeline::stage::{FileId, Pipelines, StageId};
+use crate::project::{Definitions, Project};
 
 /// How far the selection reaches from its targets.
 #[derive(Clone, Debug, Default)]
@@ -52,7 +54,18 @@ pub struct Scope<'a> {
     pub matches: &'a dyn Fn(&str, &str) -> bool,
 }
 
-impl Scope<'_> {
+impl<'a> Scope<'a> {
+    /// All that a project has, seen from the current folder.
+    pub fn of(project: &'a Project, definitions: &'a Definitions) -> Scope<'a> {
+        Scope {
+            pipelines: &definitions.pipelines,
+            graph: &definitions.graph,
+            cwd: &project.cwd,
+            broken: &definitions.broken,
+            matches: &git::matches,
+        }
+    }
+
     /// `defaults_to_all`: without targets all the repository is meant (`status`), not the current folder's file.
     pub fn select(&self, targets: &[String], reach: &Reach, defaults_to_all: bool) -> Result<Selected> {
         let mut selected = Selected::default();

@@ -84,13 +84,7 @@ fn drop_runs(what: &str, project: &Project, out: &Output) -> Result<()> {
         return Ok(());
     }
     let definitions = project.definitions()?;
-    let scope = Scope {
-        pipelines: &definitions.pipelines,
-        graph: &definitions.graph,
-        cwd: &project.cwd,
-        broken: &definitions.broken,
-        matches: &crate::git::matches,
-    };
+    let scope = Scope::of(project, &definitions);
     let reach = Reach { single: true, ..Reach::default() };
     let selected = scope.select(&[what.to_string()], &reach, false)?;
     let progress = Progress::new(out, false);

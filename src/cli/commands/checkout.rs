@@ -35,13 +35,7 @@ pub struct Args {
 
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let definitions = project.definitions()?;
-    let scope = Scope {
-        pipelines: &definitions.pipelines,
-        graph: &definitions.graph,
-        cwd: &project.cwd,
-        broken: &definitions.broken,
-        matches: &crate::git::matches,
-    };
+    let scope = Scope::of(project, &definitions);
     let reach = Reach { single: true, recursive: args.recursive, ..Reach::default() };
     let selected = scope.select(&args.targets, &reach, true)?;
     super::tell_broken(&definitions, project, out);

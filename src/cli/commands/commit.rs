@@ -32,13 +32,7 @@ pub struct Args {
 
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let definitions = project.definitions()?;
-    let scope = Scope {
-        pipelines: &definitions.pipelines,
-        graph: &definitions.graph,
-        cwd: &project.cwd,
-        broken: &definitions.broken,
-        matches: &crate::git::matches,
-    };
+    let scope = Scope::of(project, &definitions);
     let reach = Reach { single: true, ..Reach::default() };
     let selected = scope.select(&args.targets, &reach, false)?;
     let options = Options { force: args.force, wait: args.wait.flatten(), command: "lockstep commit".into() };

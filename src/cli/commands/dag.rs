@@ -53,13 +53,7 @@ pub struct Args {
 
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let definitions = project.definitions()?;
-    let scope = Scope {
-        pipelines: &definitions.pipelines,
-        graph: &definitions.graph,
-        cwd: &project.cwd,
-        broken: &definitions.broken,
-        matches: &crate::git::matches,
-    };
+    let scope = Scope::of(project, &definitions);
     let reach = Reach { single: true, ..Reach::default() };
     let selected = scope.select(&args.targets, &reach, true).map_err(|e| super::with_dvc_hint(e, &definitions))?;
     super::tell_broken(&definitions, project, out);

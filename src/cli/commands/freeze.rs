@@ -43,13 +43,7 @@ pub fn unfreeze(args: &UnfreezeArgs, project: &Project, out: &Output) -> Result<
 
 fn set(targets: &[String], frozen: bool, project: &Project, out: &Output) -> Result<u8> {
     let definitions = project.definitions()?;
-    let scope = Scope {
-        pipelines: &definitions.pipelines,
-        graph: &definitions.graph,
-        cwd: &project.cwd,
-        broken: &definitions.broken,
-        matches: &crate::git::matches,
-    };
+    let scope = Scope::of(project, &definitions);
     let reach = Reach { single: true, ..Reach::default() };
     let selected = scope.select(targets, &reach, false)?;
     let (word, is) = if frozen { ("froze", "frozen") } else { ("unfroze", "not frozen") };

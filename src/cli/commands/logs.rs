@@ -83,13 +83,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
 /// The address of the one stage that is meant, and its runs.
 fn runs(target: &str, logs: &Logs, project: &Project) -> Result<(String, Vec<Run>)> {
     let definitions = project.definitions_without_graph()?;
-    let scope = Scope {
-        pipelines: &definitions.pipelines,
-        graph: &definitions.graph,
-        cwd: &project.cwd,
-        broken: &definitions.broken,
-        matches: &crate::git::matches,
-    };
+    let scope = Scope::of(project, &definitions);
     let reach = Reach { single: true, ..Reach::default() };
     let selected = scope.select(&[target.to_string()], &reach, false)?;
     let address = |id| definitions.pipelines.address(id, &project.cwd);

@@ -133,13 +133,7 @@ fn select(args: &Args, project: &Project, definitions: &Definitions) -> Result<S
     if args.downstream && args.targets.is_empty() {
         return Err(Error::usage("--downstream needs a target to start from"));
     }
-    let scope = Scope {
-        pipelines: &definitions.pipelines,
-        graph: &definitions.graph,
-        cwd: &project.cwd,
-        broken: &definitions.broken,
-        matches: &crate::git::matches,
-    };
+    let scope = Scope::of(project, definitions);
     scope.select(&args.targets, &reach, false).map_err(|e| super::with_dvc_hint(e, definitions))
 }
 

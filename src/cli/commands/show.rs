@@ -80,13 +80,7 @@ fn narrow(
     all: &Asked,
     what: &str,
 ) -> Result<Asked> {
-    let scope = Scope {
-        pipelines: &definitions.pipelines,
-        graph: &definitions.graph,
-        cwd: &project.cwd,
-        broken: &definitions.broken,
-        matches: &crate::git::matches,
-    };
+    let scope = Scope::of(project, definitions);
     let reach = Reach { single: true, ..Reach::default() };
     let mut asked = Asked::new();
     for target in &args.targets {

@@ -118,13 +118,7 @@ fn ids(args: &List, project: &Project, definitions: &Definitions) -> Result<Vec<
             )),
         };
     }
-    let scope = Scope {
-        pipelines: &definitions.pipelines,
-        graph: &definitions.graph,
-        cwd: &project.cwd,
-        broken: &definitions.broken,
-        matches: &crate::git::matches,
-    };
+    let scope = Scope::of(project, definitions);
     let reach = Reach { single: true, ..Reach::default() };
     Ok(scope.select(&args.targets, &reach, false)?.named)
 }

@@ -37,13 +37,7 @@ pub struct Args {
 
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let definitions = project.definitions()?;
-    let scope = Scope {
-        pipelines: &definitions.pipelines,
-        graph: &definitions.graph,
-        cwd: &project.cwd,
-        broken: &definitions.broken,
-        matches: &crate::git::matches,
-    };
+    let scope = Scope::of(project, &definitions);
     // What a target needs is not shown: `status b` is about b.
     let reach = Reach {
         single: !args.pipeline,
