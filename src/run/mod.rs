@@ -29,6 +29,7 @@ pub mod remove;
 pub mod repro;
 pub mod schedule;
 pub mod select;
+mod settle;
 pub mod status;
 pub mod values;
 pub mod watchdog;

@@ -13,22 +13,21 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::event::{Event, Sink, StageResult};
 use crate::lock::StageLock;
 use crate::path::RepoPath;
 use crate::pipeline::stage::{FileId, Stage, StageId};
 use crate::project::{Definitions, Locks, Project};
 use crate::run::aside::Asides;
-use crate::run::cache::{self, RunRecord};
-use crate::run::execute::{Context, Done, Failure, How, Task};
+use crate::run::cache::RunRecord;
+use crate::run::execute::{Context, Done, Failure, Task};
 use crate::run::fold::{Began, fold_run, is_untidy, overlay, put_asides_back, recover};
 use crate::run::fresh::{Facts, Reason};
-use crate::run::journal::{Change, Journal, Record};
-use crate::run::local::Exit;
+use crate::run::journal::{Journal, Record};
 use crate::run::logs::Logs;
 use crate::run::look::Look;
-use crate::run::outcome::{Outcome, StageOutcome};
+use crate::run::outcome::Outcome;
 use crate::run::record::{self, Recorded};
 use crate::run::schedule::Schedule;
 use crate::run::select::Selected;
@@ -167,39 +166,39 @@ pub fn repro(
 
 /// The state of a run; one owner, this thread.
 pub(super) struct Run<'s, 'e, 'a> {
-    pub project: &'a Project,
-    pub definitions: &'a Definitions,
-    pub options: &'a Options,
-    pub sink: &'a dyn Sink,
-    signal: &'a AtomicI32,
-    asides: &'a Asides,
-    logs: &'a Logs,
-    pub locks: Locks,
-    pub look: Look<'a>,
+    pub(super) project: &'a Project,
+    pub(super) definitions: &'a Definitions,
+    pub(super) options: &'a Options,
+    pub(super) sink: &'a dyn Sink,
+    pub(super) signal: &'a AtomicI32,
+    pub(super) asides: &'a Asides,
+    pub(super) logs: &'a Logs,
+    pub(super) locks: Locks,
+    pub(super) look: Look<'a>,
     pub(super) schedule: Schedule<'a>,
-    chosen: HashSet<StageId>,
-    scope: &'s Scope<'s, 'e>,
-    sender: Sender<Message>,
-    inbox: Receiver<Message>,
-    recorder: Option<Sender<record::Job>>,
-    watchdog: Option<Arc<Watchdog>>,
-    running: usize,
-    recording: usize,
+    pub(super) chosen: HashSet<StageId>,
+    pub(super) scope: &'s Scope<'s, 'e>,
+    pub(super) sender: Sender<Message>,
+    pub(super) inbox: Receiver<Message>,
+    pub(super) recorder: Option<Sender<record::Job>>,
+    pub(super) watchdog: Option<Arc<Watchdog>>,
+    pub(super) running: usize,
+    pub(super) recording: usize,
     /// Nothing new starts: a stage failed, or the user wants an end.
-    stopping: bool,
-    prepared: bool,
+    pub(super) stopping: bool,
+    pub(super) prepared: bool,
     /// Stages that run because one upstream did (`--force-downstream`).
     pub(super) forced: HashSet<StageId>,
     /// Stages that need one whose result could not be recorded: their inputs went while they ran.
-    withdrawn: HashSet<StageId>,
+    pub(super) withdrawn: HashSet<StageId>,
     /// Ignore files whose folders do not exist yet.
-    unwritten: ignore::Lines,
+    pub(super) unwritten: ignore::Lines,
     /// Reasons of the stages that are running.
-    waiting: HashMap<StageId, (Vec<Reason>, Facts)>,
-    records: Vec<Record>,
-    pub outcome: Outcome,
-    commit: Option<Option<String>>,
-    interrupted_at: Option<Instant>,
+    pub(super) waiting: HashMap<StageId, (Vec<Reason>, Facts)>,
+    pub(super) records: Vec<Record>,
+    pub(super) outcome: Outcome,
+    pub(super) commit: Option<Option<String>>,
+    pub(super) interrupted_at: Option<Instant>,
     /// Of the store, as the run found it.
     pub(super) generation: Option<[u8; 16]>,
     pub(super) shell: Option<String>,
@@ -335,193 +334,6 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         self.watchdog = Some(Arc::new(Watchdog::start(&self.project.around.program, &lock)?));
         self.prepared = true;
         Ok(())
-    }
-
-    fn finished(&mut self, id: StageId, ended: Result<Done, Failure>, edited: Vec<RepoPath>) {
-        self.running -= 1;
-        self.look.forget();
-        let stage = self.stage(id);
-        let done = match ended {
-            Ok(done) => done,
-            Err(failure) => {
-                let (reasons, _) = self.waiting.remove(&id).unwrap_or_default();
-                if self.withdrawn.contains(&id) {
-                    // The failure is the one of the stage above, and has been told.
-                    self.push(id, StageResult::Blocked, reasons, failure.seconds);
-                    for blocked in self.schedule.failed(id) {
-                        self.push(blocked, StageResult::Blocked, Vec::new(), 0.0);
-                    }
-                    return;
-                }
-                let tail = failure.log.as_ref().map(|log| log.tail(20)).unwrap_or_default();
-                self.fail(id, reasons, failure.error, failure.exit, failure.seconds);
-                if let Some(last) = self.outcome.stages.iter_mut().rfind(|s| s.id == id) {
-                    last.tail = tail;
-                }
-                return;
-            }
-        };
-        // Stages that read such a folder see it as it will be from now on.
-        match ignore::write_missing(self.project, &mut self.unwritten, stage) {
-            Ok(written) => self.outcome.written.extend(written),
-            Err(error) => self.sink.event(Event::Warning { text: &error.message }),
-        }
-        let file = &self.definitions.pipelines.file(stage.file).path;
-        let old = self.entry(id).cloned();
-        let run = match &done.how {
-            How::Ran if !self.options.no_commit && cache::is_cacheable(stage) => {
-                let commit = self.commit.get_or_insert_with(|| self.project.repo.head().ok().flatten());
-                Some(cache::record_now(self.project, done.seconds, commit))
-            }
-            _ => None,
-        };
-        let store = if self.options.no_commit {
-            Vec::new()
-        } else {
-            stage.outs.iter().zip(&done.pins).filter_map(|(o, pin)| Some((o.path.clone(), (*pin)?))).collect()
-        };
-        let record = (old.as_ref() != Some(&done.entry) && !stage.frozen).then(|| Record {
-            lock: Project::lock_path(file),
-            change: Change::Stage {
-                name: stage.name.clone(),
-                old: old.map(Box::new),
-                new: Box::new(done.entry.clone()),
-            },
-        });
-        if !stage.frozen {
-            self.locks.0[stage.file.0 as usize].stages.insert(stage.name.clone(), done.entry.clone());
-        }
-        let (result, saved) = match &done.how {
-            How::Ran => (StageResult::Ran, 0.0),
-            How::Restored(Some(record)) => (StageResult::Restored, (record.seconds - done.seconds).max(0.0)),
-            How::Restored(None) => (StageResult::Restored, 0.0),
-        };
-        if self.options.force_downstream && matches!(result, StageResult::Ran | StageResult::Restored) {
-            let below = self.below(id);
-            self.forced.extend(below);
-        }
-        let (reasons, _) = self.waiting.remove(&id).unwrap_or_default();
-        self.push(id, result, reasons, done.seconds);
-        if let Some(last) = self.outcome.stages.last_mut() {
-            last.saved = saved;
-        }
-        let replaced = done
-            .replaced
-            .into_iter()
-            .map(|aside| {
-                let precious = edited.contains(&aside.out);
-                (aside, precious)
-            })
-            .collect();
-        self.send(record::Job { stage: Some(id), store, run, record, replaced, log: done.log });
-        self.schedule.done(id);
-    }
-
-    /// Everything that needs a stage, however far.
-    fn below(&self, id: StageId) -> HashSet<StageId> {
-        let mut found = HashSet::new();
-        let mut heads = vec![id];
-        while let Some(head) = heads.pop() {
-            heads.extend(self.definitions.graph.downstream(head).iter().copied().filter(|down| found.insert(*down)));
-        }
-        found
-    }
-
-    pub(super) fn send(&mut self, job: record::Job) {
-        if let Some(record) = &job.record {
-            self.records.push(record.clone());
-        }
-        self.recording += 1;
-        if let Some(recorder) = &self.recorder {
-            let _ = recorder.send(job);
-        }
-    }
-
-    /// The recorder is done with a job. Where it failed, nothing refers to the result: the stage failed after all, and
-    /// its old outputs return.
-    fn recorded(&mut self, recorded: Recorded) {
-        self.recording -= 1;
-        let Recorded { job, result } = recorded;
-        let Err(mut error) = result else { return };
-        self.stopping = true;
-        if let Some(record) = &job.record {
-            self.records.retain(|r| r != record);
-        }
-        for (aside, _) in job.replaced {
-            let out = aside.out.clone();
-            let place = out.on_disk(self.project.top());
-            if let Some(log) = &job.log
-                && std::fs::symlink_metadata(&place).is_ok()
-                && let Err(e) = crate::run::aside::move_to(&place, &log.kept(&out))
-            {
-                error = error.because(e.message);
-                continue;
-            }
-            match aside.put_back(self.project.top()) {
-                Ok(()) => error = error.hint(format!("the last good {out} is back")),
-                Err(e) => error = error.because(e),
-            }
-        }
-        match job.stage {
-            Some(id) => {
-                let below = self.below(id);
-                self.withdrawn.extend(below);
-                let address = self.address(id);
-                let mut told = Error::new(error.kind, format!("the result of stage {address} could not be recorded"));
-                told.causes.push(error.message);
-                told.causes.extend(error.causes);
-                told.hints = error.hints;
-                if let Some(outcome) = self.outcome.stages.iter_mut().rfind(|s| s.id == id) {
-                    outcome.result = StageResult::Failed;
-                    outcome.error = Some(told);
-                }
-            }
-            None => self.outcome.errors.push(error),
-        }
-    }
-
-    pub(super) fn fail(&mut self, id: StageId, reasons: Vec<Reason>, error: Error, exit: Option<Exit>, seconds: f64) {
-        self.push(id, StageResult::Failed, reasons, seconds);
-        let stopped = self.outcome.interrupted.is_some();
-        if let Some(last) = self.outcome.stages.last_mut() {
-            last.stopped = stopped && exit.is_some();
-            last.exit = match exit {
-                Some(Exit::Code(n)) => Some(n),
-                Some(Exit::Signal(n)) => Some(128 + n),
-                _ => None,
-            };
-            last.error = Some(error);
-        }
-        if self.options.ignore_errors {
-            return self.schedule.done(id);
-        }
-        for blocked in self.schedule.failed(id) {
-            self.push(blocked, StageResult::Blocked, Vec::new(), 0.0);
-        }
-        if !self.options.keep_going {
-            self.stopping = true;
-        }
-    }
-
-    pub(super) fn push(&mut self, id: StageId, result: StageResult, reasons: Vec<Reason>, seconds: f64) {
-        let quiet = matches!(result, StageResult::UpToDate);
-        if !quiet {
-            let address = self.address(id);
-            self.sink.event(Event::StageFinished { stage: &address, result, seconds });
-        } else {
-            self.sink.event(Event::StageFinished { stage: "", result, seconds });
-        }
-        self.outcome.stages.push(StageOutcome {
-            id,
-            result,
-            reasons,
-            seconds,
-            saved: 0.0,
-            error: None,
-            exit: None,
-            stopped: false,
-            tail: Vec::new(),
-        });
     }
 
     /// The user's signal goes to every command; whoever does not end within ten seconds, or is in the user's way a
