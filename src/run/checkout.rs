@@ -9,10 +9,11 @@ use crate::project::{Definitions, Project};
 use crate::run::aside::Asides;
 use crate::run::fold::{put_asides_back, recover};
 use crate::run::journal::Journal;
-use crate::run::look::{IgnoreRules, Look};
+use crate::run::look::Look;
+use crate::run::restore::restore;
 use crate::run::select::Selected;
 use crate::run::workspace;
-use crate::store::{Pin, restore};
+use crate::store::Pin;
 
 #[derive(Clone, Debug, Default)]
 pub struct Options {
@@ -86,8 +87,7 @@ pub fn checkout(
     }
     for (path, pin, is_there) in todo {
         let aside = if is_there { asides.take(path)? } else { None };
-        let rules = IgnoreRules(&definitions.rules);
-        match restore(project.store(), project.index(), path, &pin, &rules, sink) {
+        match restore(project, definitions, path, &pin, sink) {
             Ok(()) => {
                 if let Some(aside) = aside {
                     aside.forget();

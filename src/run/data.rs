@@ -8,11 +8,11 @@ use crate::path::RepoPath;
 use crate::pipeline::stage::{Data, StageId};
 use crate::project::{Definitions, Project};
 use crate::run::journal::{Change, Record};
-use crate::run::look::IgnoreRules;
 use crate::run::record::Job;
 use crate::run::repro::Run;
 use crate::run::select::Selected;
-use crate::store::{self, Pin, Place as Spot, difference, restore as restore_path};
+use crate::run::restore::restore as restore_path;
+use crate::store::{self, Pin, Place as Spot, difference};
 
 /// The data that these stages read, or that was named itself: file and position of each entry.
 pub fn needed(definitions: &Definitions, stages: &[StageId], named: &[RepoPath]) -> Vec<(usize, usize)> {
@@ -92,8 +92,7 @@ pub fn restore(project: &Project, definitions: &Definitions, sink: &dyn Sink, da
             .hint("put a copy of it back there; lockstep keeps only what was stored"));
     }
     crate::store::inside(project.top(), &data.path)?;
-    let rules = IgnoreRules(&definitions.rules);
-    restore_path(project.store(), project.index(), &data.path, pin, &rules, sink)?;
+    restore_path(project, definitions, &data.path, pin, sink)?;
     sink.event(Event::Note { text: &format!("{} was missing and is back from the store", data.path) });
     Ok(())
 }

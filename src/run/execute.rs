@@ -20,8 +20,9 @@ use crate::run::cache::RunRecord;
 use crate::run::fresh::{self, Facts};
 use crate::run::local::{self, Exit};
 use crate::run::logs::{Logs, RunLog};
-use crate::run::look::{IgnoreRules, look, spot};
+use crate::run::look::{look, spot};
 use crate::run::pty::Owner;
+use crate::run::restore::restore;
 use crate::run::watchdog::Watchdog;
 use crate::store::{ObjectId, Pin, Place as Spot};
 
@@ -126,13 +127,12 @@ impl Context<'_> {
                     }
                     replaced.extend(self.asides.take(&out.path)?);
                 }
-                let index = self.project.index();
-                crate::store::restore(store, index, &out.path, pin, &IgnoreRules(&self.definitions.rules), self.sink)
+                restore(self.project, self.definitions, &out.path, pin, self.sink)
             })();
             if let Err(error) = one {
                 for aside in replaced {
                     let place = aside.out.on_disk(self.project.top());
-                    let _ = if place.is_dir() { fs::remove_dir_all(&place) } else { fs::remove_file(&place) };
+                    let _ = crate::store::remove(&place);
                     let _ = aside.put_back(self.project.top());
                 }
                 return Err(error);

@@ -13,6 +13,7 @@ use crate::run::aside::{Asides, move_to};
 use crate::run::fresh::judge;
 use crate::run::journal::{self, Change, Journal, Record};
 use crate::run::logs::Logs;
+use crate::run::restore::clear_leftovers;
 use crate::run::look::Look;
 use crate::store::ObjectId;
 
@@ -258,6 +259,7 @@ fn reads_the_same(
 /// After a crash, with the workspace lock held: outputs that were set aside and not replaced by a recorded result
 /// return to their places.
 pub fn put_asides_back(project: &Project, asides: &Asides, sink: &dyn Sink) -> Result<()> {
+    clear_leftovers(project);
     let left = asides.left()?;
     if left.is_empty() {
         return Ok(());

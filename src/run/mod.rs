@@ -27,6 +27,7 @@ pub mod pty;
 pub mod record;
 pub mod remove;
 pub mod repro;
+pub mod restore;
 pub mod schedule;
 pub mod select;
 mod settle;

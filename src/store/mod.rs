@@ -26,5 +26,5 @@ pub use id::{ObjectId, Pin};
 pub use index::{Listed, NoRules, Rules, StatIndex};
 pub use link::{LinkType, LinkTypes};
 pub use objects::{Generation, ObjectKind, Store};
-pub use place::{Place, inside};
+pub use place::{Place, inside, leftovers};
 pub use runs::Runs;

@@ -66,6 +66,17 @@ pub fn sibling(path: &Path) -> PathBuf {
     path.with_file_name(OsStr::from_bytes(&[b".", short, format!(".lockstep-{:016x}", random()).as_bytes()].concat()))
 }
 
+/// What [`sibling`]s of `path` a killed process left.
+pub fn leftovers(path: &Path) -> Vec<PathBuf> {
+    let name = path.file_name().unwrap_or(OsStr::new("root")).as_bytes();
+    let start = [b".", &name[..name.len().min(200)], b".lockstep-"].concat();
+    let is_left = |name: &[u8]| {
+        name.strip_prefix(&start[..]).is_some_and(|rest| rest.len() == 16 && rest.iter().all(u8::is_ascii_hexdigit))
+    };
+    let entries = path.parent().and_then(|folder| std::fs::read_dir(folder).ok()).into_iter().flatten().flatten();
+    entries.filter(|entry| is_left(entry.file_name().as_bytes())).map(|entry| entry.path()).collect()
+}
+
 /// Where `path` lies on the disk, its parents made real: refused if a symlink among them leads out of the repository,
 /// so that nothing is ever written outside of it. The last name is not followed; the parents need not exist.
 pub fn inside(top: &Path, path: &RepoPath) -> Result<PathBuf> {
@@ -135,5 +146,17 @@ mod tests {
         let long = PathBuf::from(format!("/d/{}", "n".repeat(255)));
         let beside = sibling(&long);
         assert!(beside.file_name().unwrap().len() <= 255 && beside.parent() == long.parent());
+    }
+
+    #[test]
+    fn leftovers_are_siblings_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = dir.path().join("f");
+        let beside = sibling(&place);
+        for other in ["f", ".f.lockstep-", ".f.lockstep-0123456789abcdeg", ".f.lockstep-0123", ".g.lockstep-0123456789abcdef"] {
+            std::fs::write(dir.path().join(other), "").unwrap();
+        }
+        std::fs::create_dir(&beside).unwrap();
+        assert_eq!(leftovers(&place), [beside]);
     }
 }

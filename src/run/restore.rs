@@ -1,0 +1,48 @@
+//! Restoring an output or data from the store, so that a kill in the middle leaves nothing behind.
+//!
+//! The store builds what it restores beside its place and renames it. A note of the place stands in
+//! `restoring/<hash of the path>` meanwhile; the next command that takes the workspace lock removes what notes tell of.
+
+use std::fs;
+
+use crate::error::{Error, Result};
+use crate::event::Sink;
+use crate::path::RepoPath;
+use crate::project::{Definitions, Project};
+use crate::run::look::IgnoreRules;
+use crate::store::{self, ObjectId, Pin};
+
+/// Brings `path` to `pin`; whether something unsaved would be lost is the caller's question.
+pub fn restore(
+    project: &Project,
+    definitions: &Definitions,
+    path: &RepoPath,
+    pin: &Pin,
+    sink: &dyn Sink,
+) -> Result<()> {
+    let notes = project.state_dir().join("restoring");
+    let note = notes.join(&ObjectId::of(path.as_str().as_bytes()).hex()[..32]);
+    let written = fs::write(&note, path.as_str()).or_else(|_| {
+        fs::create_dir_all(&notes)?;
+        fs::write(&note, path.as_str())
+    });
+    written.map_err(|e| Error::io("write", &note, e))?;
+    let rules = IgnoreRules(&definitions.rules);
+    let restored = store::restore(project.store(), project.index(), path, pin, &rules, sink);
+    let _ = fs::remove_file(&note);
+    restored
+}
+
+/// Removes what killed restores left half built. The workspace lock is held.
+pub fn clear_leftovers(project: &Project) {
+    let notes = project.state_dir().join("restoring");
+    for note in fs::read_dir(&notes).into_iter().flatten().flatten() {
+        let path = fs::read_to_string(note.path()).ok().and_then(|p| RepoPath::root().join(&p));
+        if let Some(path) = path.filter(|p| !p.is_root())
+            && let Ok(place) = store::inside(project.top(), &path)
+        {
+            store::leftovers(&place).iter().for_each(|left| drop(store::remove(left)));
+        }
+        let _ = fs::remove_file(note.path());
+    }
+}
