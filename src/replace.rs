@@ -23,7 +23,9 @@ pub fn replace_file(path: &Path, bytes: &[u8]) -> Result<()> {
             file.set_permissions(old.permissions())?;
         }
         file.sync_all()?;
-        fs::rename(&temp, path)
+        fs::rename(&temp, path)?;
+        // The name is durable before anybody forgets where else the content was.
+        path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
     })();
     written.map_err(|e| {
         let _ = fs::remove_file(&temp);

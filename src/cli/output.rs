@@ -75,17 +75,26 @@ impl Output {
     /// A line of data. A reader that went away ends the program quietly, as it does `cat`.
     pub fn line(&self, text: impl AsRef<str>) {
         let mut out = std::io::stdout().lock();
-        if writeln!(out, "{}", text.as_ref()).is_err() {
-            std::process::exit(0);
+        if let Err(e) = writeln!(out, "{}", text.as_ref()).and_then(|()| out.flush()) {
+            self.lost(&e);
         }
     }
 
     /// Data as it is, without a line end added.
     pub fn bytes(&self, bytes: &[u8]) {
         let mut out = std::io::stdout().lock();
-        if out.write_all(bytes).and_then(|()| out.flush()).is_err() {
+        if let Err(e) = out.write_all(bytes).and_then(|()| out.flush()) {
+            self.lost(&e);
+        }
+    }
+
+    /// Standard output takes no more. Who stopped reading wants no more; a full disk is a failure.
+    fn lost(&self, e: &std::io::Error) -> ! {
+        if e.kind() == std::io::ErrorKind::BrokenPipe {
             std::process::exit(0);
         }
+        self.error(&Error::io("write to", "standard output", std::io::Error::from(e.kind())));
+        std::process::exit(i32::from(crate::error::Kind::Io.exit_code()));
     }
 
     pub fn json(&self, value: &serde_json::Value) {

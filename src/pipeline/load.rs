@@ -148,7 +148,10 @@ fn one(reader: &mut Reader<'_>, path: &RepoPath, left: &mut usize) -> Read {
         Some(root) => {
             let ours =
                 |entries: &[Entry]| entries.is_empty() || entries.iter().any(|e| TOP_KEYS.contains(&e.key.as_str()));
-            if !root.as_map().is_some_and(ours) {
+            // A slip in the only key must not make the file somebody else's.
+            let nearly = |e: &Entry| TOP_KEYS.iter().any(|key| strsim::damerau_levenshtein(&e.key, key) == 1);
+            let meant = root.as_map().is_some_and(|entries| ours(entries) || entries.iter().any(nearly));
+            if !meant {
                 return Read::Foreign;
             }
             checker.file(root)

@@ -8,6 +8,7 @@
 //! aside/<n>/path      the out's path, made before the rename; a symlink to nowhere, because after a power cut a
 //!                     file may be there without its bytes, and a link is not
 //! aside/<n>/it        the out, or
+//! aside/<n>/precious  if its bytes are nowhere else
 //! aside/<n>/sibling   if the out lies on another filesystem: it stands beside its place, under this name
 //! ```
 
@@ -15,6 +16,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
 use crate::path::RepoPath;
@@ -22,6 +24,8 @@ use crate::path::RepoPath;
 pub struct Asides {
     dir: PathBuf,
     top: PathBuf,
+    /// The number that the next entry tries first.
+    next: AtomicU64,
 }
 
 /// One out that was set aside.
@@ -32,15 +36,18 @@ pub struct Aside {
     /// Where the bytes are now.
     it: PathBuf,
     pub out: RepoPath,
+    /// These bytes are nowhere else: they are kept, not given up.
+    pub precious: bool,
 }
 
 impl Asides {
     pub fn new(dir: PathBuf, top: PathBuf) -> Asides {
-        Asides { dir, top }
+        Asides { dir, top, next: AtomicU64::new(0) }
     }
 
     /// Renames the out away; `None` if there is nothing at its place.
-    pub fn take(&self, out: &RepoPath) -> Result<Option<Aside>> {
+    /// `precious` survives a kill, too.
+    pub fn take(&self, out: &RepoPath, precious: bool) -> Result<Option<Aside>> {
         let place = crate::store::inside(&self.top, out)?;
         match fs::symlink_metadata(&place) {
             Ok(_) => {}
@@ -50,19 +57,23 @@ impl Asides {
         let entry = self.new_entry()?;
         let path = entry.join("path");
         symlink(out.as_str(), &path).map_err(|e| Error::io("write", &path, e))?;
+        if precious {
+            let mark = entry.join("precious");
+            fs::create_dir(&mark).map_err(|e| Error::io("write", &mark, e))?;
+        }
         let it = entry.join("it");
         match fs::rename(&place, &it) {
-            Ok(()) => Ok(Some(Aside { entry, it, out: out.clone() })),
+            Ok(()) => Ok(Some(Aside { entry, it, out: out.clone(), precious })),
             Err(e) if e.kind() == ErrorKind::CrossesDevices => {
-                let name = format!(".{}.lockstep-aside", out.name());
+                let it = crate::store::sibling(&place);
                 let note = entry.join("sibling");
+                let name = it.file_name().unwrap_or_default().to_string_lossy().into_owned();
                 fs::write(&note, &name).map_err(|e| Error::io("write", &note, e))?;
-                let it = place.with_file_name(name);
                 fs::rename(&place, &it).map_err(|e| {
                     forget(&entry);
                     Error::io("set aside", &place, e)
                 })?;
-                Ok(Some(Aside { entry, it, out: out.clone() }))
+                Ok(Some(Aside { entry, it, out: out.clone(), precious }))
             }
             Err(e) => {
                 forget(&entry);
@@ -73,12 +84,11 @@ impl Asides {
 
     fn new_entry(&self) -> Result<PathBuf> {
         fs::create_dir_all(&self.dir).map_err(|e| Error::io("create", &self.dir, e))?;
-        let mut n = 0u64;
         loop {
-            let entry = self.dir.join(n.to_string());
+            let entry = self.dir.join(self.next.fetch_add(1, Ordering::Relaxed).to_string());
             match fs::create_dir(&entry) {
                 Ok(()) => return Ok(entry),
-                Err(e) if e.kind() == ErrorKind::AlreadyExists => n += 1,
+                Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
                 Err(e) => return Err(Error::io("create", &entry, e)),
             }
         }
@@ -96,13 +106,17 @@ impl Asides {
         names.sort();
         for n in names {
             let entry = self.dir.join(n.to_string());
-            let path = fs::read_link(entry.join("path")).ok();
-            let out = path.and_then(|p| RepoPath::root().join(p.to_str()?));
-            let Some(out) = out else {
-                // Killed before the rename, when the out had not left its place, or while it was given up.
-                let _ = fs::remove_dir_all(&entry);
-                continue;
+            let path = match fs::read_link(entry.join("path")) {
+                Ok(path) => path,
+                Err(e) if e.kind() == ErrorKind::NotFound => {
+                    // Killed before the rename, when the out had not left its place, or while it was given up.
+                    let _ = fs::remove_dir_all(&entry);
+                    continue;
+                }
+                Err(e) => return Err(Error::io("read", entry.join("path"), e)),
             };
+            let Some(out) = path.to_str().and_then(|p| RepoPath::root().join(p)) else { continue };
+            let precious = entry.join("precious").exists();
             let it = match fs::read_to_string(entry.join("sibling")) {
                 Ok(name) if !name.contains('/') && !entry.join("it").exists() => {
                     out.on_disk(&self.top).with_file_name(name)
@@ -110,7 +124,7 @@ impl Asides {
                 _ => entry.join("it"),
             };
             if fs::symlink_metadata(&it).is_ok() {
-                found.push(Aside { entry, it, out });
+                found.push(Aside { entry, it, out, precious });
             } else {
                 forget(&entry);
             }
@@ -133,19 +147,17 @@ impl Aside {
         Ok(())
     }
 
-    /// Moves it to `to`, for keeps.
-    pub fn keep(self, to: &Path) -> Result<()> {
-        move_to(&self.it, to)?;
+    /// Moves it to `to`, or as near as the filesystem lets, for keeps; says where it is.
+    pub fn keep(self, to: &Path) -> Result<PathBuf> {
+        let at = move_to(&self.it, to)?;
         forget(&self.entry);
-        Ok(())
+        Ok(at)
     }
 
     /// The new output is recorded: the old one goes. Its name goes first, because a large folder takes its time, and
     /// what a kill leaves of it must not return.
     pub fn forget(self) {
-        if self.it.starts_with(&self.entry) {
-            let _ = fs::remove_file(self.entry.join("path"));
-        }
+        let _ = fs::remove_file(self.entry.join("path"));
         if self.it.is_dir() && !self.it.is_symlink() {
             let _ = fs::remove_dir_all(&self.it);
         } else {
@@ -158,6 +170,7 @@ impl Aside {
 /// Removes an entry whose bytes are elsewhere; by name, so that bytes which are still there keep it.
 fn forget(entry: &Path) {
     let _ = fs::remove_file(entry.join("sibling"));
+    let _ = fs::remove_dir(entry.join("precious"));
     let _ = fs::remove_file(entry.join("path"));
     let _ = fs::remove_dir(entry);
 }
@@ -170,8 +183,7 @@ pub fn move_to(from: &Path, to: &Path) -> Result<PathBuf> {
     match fs::rename(from, to) {
         Ok(()) => Ok(to.to_path_buf()),
         Err(e) if e.kind() == ErrorKind::CrossesDevices => {
-            let name = from.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-            let sibling = from.with_file_name(format!(".{}.lockstep-kept", name.trim_start_matches('.')));
+            let sibling = crate::store::sibling(from);
             fs::rename(from, &sibling).map_err(|e| Error::io("move", from, e))?;
             Ok(sibling)
         }
@@ -192,8 +204,8 @@ mod tests {
         fs::write(top.join("o"), "2").unwrap();
         let asides = Asides::new(dir.path().join("aside"), top.clone());
         let path = |s: &str| RepoPath::root().join(s).unwrap();
-        assert!(asides.take(&path("nothing")).unwrap().is_none());
-        drop((asides.take(&path("m/d")).unwrap(), asides.take(&path("o")).unwrap()));
+        assert!(asides.take(&path("nothing"), false).unwrap().is_none());
+        drop((asides.take(&path("m/d"), false).unwrap(), asides.take(&path("o"), true).unwrap()));
         assert!(!top.join("m/d").exists() && !top.join("o").exists());
         // A kill while an old output was given up leaves bytes without a name.
         fs::create_dir_all(dir.path().join("aside/6/it")).unwrap();

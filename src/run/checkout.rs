@@ -13,7 +13,7 @@ use crate::run::look::Look;
 use crate::run::restore::restore;
 use crate::run::select::Selected;
 use crate::run::workspace;
-use crate::store::Pin;
+use crate::store::{Pin, Place as Spot};
 
 #[derive(Clone, Debug, Default)]
 pub struct Options {
@@ -53,8 +53,12 @@ pub fn checkout(
 
     let mut done = CheckedOut::default();
     let mut todo: Vec<(&RepoPath, Pin, bool)> = Vec::new();
-    for (path, pin) in pinned(definitions, selected, &locks) {
+    for (path, pin, is_stored) in pinned(definitions, selected, &locks) {
         let now = look.out(path)?;
+        // What Git keeps is touched only where it is missing, and was asked for by name.
+        if !is_stored && (now.is_some() || !selected.files.is_empty()) {
+            continue;
+        }
         let fits = now.is_some_and(|n| n.id == pin.id && n.executable == pin.executable);
         if fits && !options.relink {
             continue;
@@ -69,12 +73,12 @@ pub fn checkout(
         if let Some(now) = now
             && !fits
             && !options.force
-            && !project.store().contains(&now)
+            && !project.store().holds(&now)
         {
             done.unsaved.push(path.clone());
             continue;
         }
-        todo.push((path, pin, now.is_some()));
+        todo.push((path, pin, fits));
     }
     if !done.unsaved.is_empty() {
         let names: Vec<&str> = done.unsaved.iter().map(RepoPath::as_str).collect();
@@ -85,22 +89,13 @@ pub fn checkout(
         .hint("throw the changes away: lockstep checkout --force")
         .hint("or record them: lockstep commit"));
     }
-    for (path, pin, is_there) in todo {
-        let aside = if is_there { asides.take(path)? } else { None };
-        match restore(project, definitions, path, &pin, sink) {
-            Ok(()) => {
-                if let Some(aside) = aside {
-                    aside.forget();
-                }
-                done.restored.push(path.clone());
-            }
-            Err(error) => {
-                if let Some(aside) = aside {
-                    aside.put_back(project.top())?;
-                }
-                return Err(error);
-            }
+    for (path, pin, fits) in todo {
+        if fits {
+            // To link again is to take nothing over.
+            project.index().forget_place(&Spot::from(path));
         }
+        restore(project, definitions, path, &pin, sink)?;
+        done.restored.push(path.clone());
     }
     let _ = project.index().save();
     Ok(done)
@@ -110,19 +105,19 @@ fn were(names: &[&str]) -> String {
     format!("{} {}", names.join(", "), if names.len() == 1 { "was" } else { "were" })
 }
 
-/// Every selected path that lockstep stores, with what the lock says of it.
+/// Every selected path with what the lock says of it, and whether it is lockstep that keeps it.
 fn pinned<'a>(
     definitions: &'a Definitions,
     selected: &Selected,
     locks: &crate::project::Locks,
-) -> Vec<(&'a RepoPath, Pin)> {
+) -> Vec<(&'a RepoPath, Pin, bool)> {
     let mut all = Vec::new();
     for id in &selected.named {
         let stage = definitions.pipelines.stage(*id);
         let Some(entry) = locks.of(stage.file).stages.get(&stage.name) else { continue };
-        for out in stage.outs.iter().filter(|o| o.cache) {
+        for out in &stage.outs {
             if let Some(locked) = entry.outs.get(&out.spelled) {
-                all.push((&out.path, locked.pin));
+                all.push((&out.path, locked.pin, out.cache));
             }
         }
     }
@@ -130,7 +125,7 @@ fn pinned<'a>(
         let whole = selected.files.iter().any(|id| id.0 as usize == f);
         for data in &file.data {
             if whole || selected.data.iter().any(|d| d.is_in(&data.path)) {
-                all.extend(locks.0[f].data.get(&data.spelled).map(|pin| (&data.path, *pin)));
+                all.extend(locks.0[f].data.get(&data.spelled).map(|pin| (&data.path, *pin, true)));
             }
         }
     }

@@ -65,7 +65,14 @@ pub fn commit_held(
     sink: &dyn Sink,
     confirm: &dyn Fn(&Doubt) -> Result<()>,
 ) -> Result<Committed> {
-    put_asides_back(project, &Asides::new(project.state_dir().join("aside"), project.top().into()), sink)?;
+    let asides = Asides::new(project.state_dir().join("aside"), project.top().into());
+    let returned = put_asides_back(project, &asides, sink)?;
+    let mut outs = selected.named.iter().flat_map(|id| &definitions.pipelines.stage(*id).outs);
+    if outs.any(|o| returned.contains(&o.path)) {
+        // What the user meant to record is not what lies there any more.
+        return Err(Error::new(Kind::Check, "nothing was recorded: outputs of a killed run were just put back")
+            .hint("look at what is there now, and run the command again if it is what you mean"));
+    }
     let mut look = Look::new(project, definitions, sink);
     let mut locks = project.locks(definitions)?;
     look.sweep(&selected.named);
@@ -167,19 +174,21 @@ pub fn commit_kept(
     for out in &stage.outs {
         let kept = log.kept(&out.path);
         if std::fs::symlink_metadata(&kept).is_ok() {
-            replaced.extend(asides.take(&out.path)?.map(|aside| (aside, false)));
+            let now = seen.out(&out.path)?;
+            let precious = now.is_some_and(|now| !project.store().holds(&now));
+            replaced.extend(asides.take(&out.path, precious)?);
             crate::run::aside::move_to(&kept, &out.path.on_disk(project.top()))?;
         }
     }
     let asks: Vec<Spot> = stage.outs.iter().map(|o| Spot::from(&o.path)).collect();
-    let now = look(project, definitions, &asks, sink);
+    let now = look(project, definitions, &asks, sink).into_iter().map(|now| now.unwrap_or(None));
     let mut store: Vec<(RepoPath, Pin)> = Vec::new();
     for (out, now) in stage.outs.iter().zip(now) {
         let pin = entry.outs.get(&out.spelled).map(|o| o.pin);
-        match (now?, pin) {
+        match (now, pin) {
             (Some(now), Some(pin)) if now.id == pin.id => store.push((out.path.clone(), pin)),
             _ => {
-                for (aside, _) in replaced {
+                for aside in replaced {
                     let place = aside.out.on_disk(project.top());
                     let _ = crate::run::aside::move_to(&place, &log.kept(&aside.out));
                     let _ = aside.put_back(project.top());
@@ -195,7 +204,13 @@ pub fn commit_kept(
     let record = Record { lock: Project::lock_path(file), change };
     let written = ignore::write(project, definitions, &locks, &[id].into())?.written;
     let records = vec![record.clone()];
-    let job = Job { stage: Some(id), store, run, record: Some(record), replaced, log: Some(log.clone()) };
+    // What is replaced was moved out of the very folder that kept the new: it gets a folder of its own.
+    let old_log = if replaced.iter().any(|aside| aside.precious) {
+        Some(Logs::new(project.logs_dir()).start(file, &stage.name)?)
+    } else {
+        None
+    };
+    let job = Job { stage: Some(id), store, run, record: Some(record), replaced, log: old_log };
     record_now(project, sink, &mut journal, vec![job])?;
     let mut committed = Committed { stages: vec![id], written };
     committed.written.extend(recovered);

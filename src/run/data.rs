@@ -10,8 +10,8 @@ use crate::project::{Definitions, Project};
 use crate::run::journal::{Change, Record};
 use crate::run::record::Job;
 use crate::run::repro::Run;
-use crate::run::select::Selected;
 use crate::run::restore::restore as restore_path;
+use crate::run::select::Selected;
 use crate::store::{self, Pin, Place as Spot, difference};
 
 /// The data that these stages read, or that was named itself: file and position of each entry.

@@ -43,6 +43,20 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         if let Some(error) = self.missing_input(id, &facts) {
             return self.fail(id, reasons, error, None, 0.0);
         }
+        if !self.prepared {
+            match self.prepare() {
+                // An ignore file that was just written may lie in a folder that the stage reads.
+                Ok(true) => {
+                    self.look.forget();
+                    return self.decide(id);
+                }
+                Ok(false) => {}
+                Err(error) => {
+                    self.stopping = true;
+                    return self.fail(id, reasons, error, None, 0.0);
+                }
+            }
+        }
         let candidate = self.candidate(id, &facts, &reasons);
         if self.options.locked && candidate.is_none() {
             let error = Error::missing(format!(
@@ -205,7 +219,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
             let is = |entry: Option<&StageLock>| {
                 entry.and_then(|e| e.outs.get(&out.spelled)).is_some_and(|o| o.pin.id == pin.id)
             };
-            if !is(locked) && !is(new) && !self.project.store().contains(pin) {
+            if !is(locked) && !is(new) && !self.project.store().holds(pin) {
                 edited.push(out.path.clone());
             }
         }

@@ -12,6 +12,7 @@ use std::time::Instant;
 use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Sink};
 use crate::lock::{self, Lock, StageLock};
+use crate::path::RepoPath;
 use crate::pipeline::params::{ParamsCache, read_params};
 use crate::pipeline::stage::{Out, Place, Stage};
 use crate::project::{Definitions, Project};
@@ -24,7 +25,7 @@ use crate::run::look::{look, spot};
 use crate::run::pty::Owner;
 use crate::run::restore::restore;
 use crate::run::watchdog::Watchdog;
-use crate::store::{ObjectId, Pin, Place as Spot};
+use crate::store::{LinkType, ObjectId, Pin, Place as Spot, unprotect};
 
 /// What a worker has to know.
 pub struct Context<'a> {
@@ -51,6 +52,8 @@ pub struct Task<'a> {
     pub facts: Facts,
     /// What the lock says of it so far.
     pub old: Option<StageLock>,
+    /// Outputs in the workspace that exist nowhere else.
+    pub precious: Vec<RepoPath>,
 }
 
 /// A result to be recorded.
@@ -108,7 +111,6 @@ impl Context<'_> {
     /// Restores an earlier result: every object is checked before the workspace is touched.
     pub fn restore(&self, task: &Task, entry: StageLock, record: Option<RunRecord>) -> Result<Done> {
         let started = Instant::now();
-        let store = self.project.store();
         let pins: Vec<Option<Pin>> =
             task.stage.outs.iter().map(|o| entry.outs.get(&o.spelled).map(|o| o.pin)).collect();
         let file = &self.definitions.pipelines.file(task.stage.file).path;
@@ -119,13 +121,18 @@ impl Context<'_> {
             if now.is_some_and(|now| now.id == pin.id && now.executable == pin.executable) {
                 continue;
             }
+            // Frozen means hands off: what is there stays, edited or not.
+            if now.is_some() && task.stage.frozen {
+                continue;
+            }
             let one = (|| {
                 crate::store::inside(self.project.top(), &out.path)?;
-                if now.is_some() {
+                // What the store has too is replaced in one step; the rest is somebody's only copy.
+                if task.precious.contains(&out.path) {
                     if log.is_none() {
                         log = Some(self.logs.start(file, &task.stage.name)?);
                     }
-                    replaced.extend(self.asides.take(&out.path)?);
+                    replaced.extend(self.asides.take(&out.path, true)?);
                 }
                 restore(self.project, self.definitions, &out.path, pin, self.sink)
             })();
@@ -147,7 +154,7 @@ impl Context<'_> {
     fn set_aside(&self, task: &Task, replaced: &mut Vec<Aside>) -> Result<()> {
         for out in task.stage.outs.iter().filter(|o| !o.persist) {
             crate::store::inside(self.project.top(), &out.path)?;
-            replaced.extend(self.asides.take(&out.path)?);
+            replaced.extend(self.asides.take(&out.path, task.precious.contains(&out.path))?);
         }
         Ok(())
     }
@@ -162,7 +169,12 @@ impl Context<'_> {
             ))
             .hint(format!("mkdir -p {}", stage.wdir)));
         }
-        self.prepare_scratch(task)?;
+        if self.project.store().links().iter().any(|link| link == LinkType::Hardlink) {
+            for out in stage.outs.iter().filter(|o| o.persist) {
+                unprotect(&crate::store::inside(self.project.top(), &out.path)?)?;
+            }
+        }
+        self.prepare_scratch(task, log)?;
         let shell = self.project.shell().unwrap_or_else(|| "sh".into());
         let root = self.project.repo.project_root.on_disk(self.project.top()).to_string_lossy().into_owned();
         let env: Vec<(String, String)> = [("LOCKSTEP_ROOT", &root), ("DVC_ROOT", &root)]
@@ -261,7 +273,10 @@ impl Context<'_> {
             )
             .because("its result may belong to the old content or to the new, so nothing was recorded")
             .hint(format!("run it again: lockstep repro {}", task.address))
-            .hint(format!("or record what it made against the old content: lockstep commit --kept {}", task.address)));
+            .hint(format!(
+                "or record what it made against the old content: lockstep commit --kept --force {}",
+                task.address
+            )));
         }
         Ok((entry, pins))
     }
@@ -286,7 +301,7 @@ impl Context<'_> {
                 Ok(()) => {
                     if let Some(pin) = self.before(task, &out) {
                         // A row that cannot be refreshed costs a hash at the next look, nothing else.
-                        let _ = self.project.index().trust(&Spot::from(&out), &pin);
+                        let _ = self.project.index().trust_returned(&Spot::from(&out), &pin);
                     }
                     back.push(out.to_string());
                 }
@@ -315,14 +330,18 @@ impl Context<'_> {
         self.project.state_dir().join("scratch").join(&name[..32])
     }
 
-    fn prepare_scratch(&self, task: &Task) -> Result<()> {
+    fn prepare_scratch(&self, task: &Task, log: &RunLog) -> Result<()> {
         if task.stage.scratch.is_empty() {
             return Ok(());
         }
         let key = fresh::entry(task.stage, &self.project.shell(), &task.facts, &[]).key.hex();
         let note = self.scratch_note(task);
-        if fs::read_to_string(&note).ok().as_deref() != Some(&key) {
-            self.empty_scratch(task);
+        let noted = fs::read_to_string(&note).ok();
+        if noted.as_deref() != Some(&key) {
+            match noted {
+                Some(_) => self.empty_scratch(task),
+                None => self.keep_foreign_scratch(task, log)?,
+            }
             if let Some(dir) = note.parent() {
                 fs::create_dir_all(dir).map_err(|e| Error::io("create", dir, e))?;
             }
@@ -335,7 +354,34 @@ impl Context<'_> {
         Ok(())
     }
 
+    /// A scratch folder that no run of this stage has made may hold anything: it is kept, not emptied.
+    fn keep_foreign_scratch(&self, task: &Task, log: &RunLog) -> Result<()> {
+        for scratch in &task.stage.scratch {
+            let dir = crate::store::inside(self.project.top(), &scratch.path)?;
+            let holds_something = match fs::symlink_metadata(&dir) {
+                Ok(m) if m.is_dir() => fs::read_dir(&dir).is_ok_and(|mut entries| entries.next().is_some()),
+                Ok(_) => true,
+                Err(_) => false,
+            };
+            if holds_something {
+                let kept = move_to(&dir, &log.kept(&scratch.path))?;
+                let text = format!(
+                    "{} was there before stage {} first used it as scratch; what it held is kept in {}",
+                    scratch.path,
+                    task.address,
+                    kept.display()
+                );
+                self.sink.event(Event::Warning { text: &text });
+            }
+        }
+        Ok(())
+    }
+
+    /// Only folders that a note tells to be the stage's own are emptied.
     fn empty_scratch(&self, task: &Task) {
+        if task.stage.scratch.is_empty() || !self.scratch_note(task).exists() {
+            return;
+        }
         for scratch in &task.stage.scratch {
             let Ok(dir) = crate::store::inside(self.project.top(), &scratch.path) else { continue };
             if fs::symlink_metadata(&dir).is_ok_and(|m| m.is_dir()) {
@@ -355,6 +401,10 @@ pub fn record_metrics(project: &Project, stage: &Stage, entry: &mut StageLock) {
             continue;
         }
         let bytes = fs::read(out.path.on_disk(project.top())).unwrap_or_default();
+        // What was written since it was pinned is not what was pinned.
+        if ObjectId::of(&bytes) != locked.pin.id {
+            continue;
+        }
         if let Ok(value) = crate::value::read(out.path.as_str(), &bytes) {
             locked.metrics = lock::scalars(&value);
         }

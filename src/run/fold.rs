@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Sink};
 use crate::lock::{Lock, StageLock};
 use crate::path::RepoPath;
@@ -12,9 +12,9 @@ use crate::project::{Definitions, Locks, Project, write_lock};
 use crate::run::aside::{Asides, move_to};
 use crate::run::fresh::judge;
 use crate::run::journal::{self, Change, Journal, Record};
-use crate::run::logs::Logs;
-use crate::run::restore::clear_leftovers;
+use crate::run::logs::{Logs, RunLog};
 use crate::run::look::Look;
+use crate::run::restore::clear_leftovers;
 use crate::store::ObjectId;
 
 /// What a run began with: at its end it shows who else was at work.
@@ -193,11 +193,11 @@ fn drop_foreign(lock: &mut Lock, began: &Lock, definitions: &Definitions, file: 
 /// What a crashed run recorded and the locks do not have yet, as far as it is true of the files at hand: the old block
 /// still stands, and nothing that the stage reads differs. Applied to `locks` in memory; the records that were applied
 /// come back.
-pub fn overlay(
+pub fn overlay<'a>(
     project: &Project,
-    definitions: &Definitions,
+    definitions: &'a Definitions,
     locks: &mut Locks,
-    look: &mut Look,
+    look: &mut Look<'a>,
 ) -> Result<Vec<Record>> {
     let mut applied = Vec::new();
     for record in journal::read(&project.state_dir().join("journal"))? {
@@ -212,11 +212,11 @@ pub fn overlay(
 
 /// At the beginning of a command that writes: what a crashed run recorded gets into `locks` and into the lock files, and
 /// the journal is empty again.
-pub fn recover(
+pub fn recover<'a>(
     project: &Project,
-    definitions: &Definitions,
+    definitions: &'a Definitions,
     locks: &mut Locks,
-    look: &mut Look,
+    look: &mut Look<'a>,
     journal: &mut Journal,
     sink: &dyn Sink,
 ) -> Result<Vec<RepoPath>> {
@@ -227,13 +227,18 @@ pub fn recover(
 }
 
 /// Is a record about something that these files have, and that reads now what it read then?
-fn is_true(project: &Project, definitions: &Definitions, look: &mut Look, record: &Record) -> bool {
+fn is_true<'a>(project: &Project, definitions: &'a Definitions, look: &mut Look<'a>, record: &Record) -> bool {
     let file = definitions.pipelines.files.iter().position(|f| Project::lock_path(&f.path) == record.lock);
     let Some(file) = file else { return false };
     match &record.change {
         Change::Stage { name, new, .. } => stage_named(definitions, FileId(file as u32), name)
             .is_some_and(|id| reads_the_same(project, definitions, look, id, new)),
-        Change::Data { path, .. } => definitions.pipelines.files[file].data.iter().any(|d| d.spelled == *path),
+        // The data may have changed back, or be another branch's.
+        Change::Data { path, new, .. } => definitions.pipelines.files[file]
+            .data
+            .iter()
+            .find(|d| d.spelled == *path)
+            .is_some_and(|d| matches!(look.out(&d.path), Ok(Some(now)) if now == *new)),
     }
 }
 
@@ -242,10 +247,10 @@ fn stage_named(definitions: &Definitions, file: FileId, name: &str) -> Option<St
     ids.iter().copied().find(|id| definitions.pipelines.stage(*id).name == name)
 }
 
-fn reads_the_same(
+fn reads_the_same<'a>(
     project: &Project,
-    definitions: &Definitions,
-    look: &mut Look,
+    definitions: &'a Definitions,
+    look: &mut Look<'a>,
     id: StageId,
     entry: &StageLock,
 ) -> bool {
@@ -257,31 +262,48 @@ fn reads_the_same(
 }
 
 /// After a crash, with the workspace lock held: outputs that were set aside and not replaced by a recorded result
-/// return to their places.
-pub fn put_asides_back(project: &Project, asides: &Asides, sink: &dyn Sink) -> Result<()> {
+/// return to their places. Says which did.
+pub fn put_asides_back(project: &Project, asides: &Asides, sink: &dyn Sink) -> Result<Vec<RepoPath>> {
     clear_leftovers(project);
     let left = asides.left()?;
+    let mut returned = Vec::new();
     if left.is_empty() {
-        return Ok(());
+        return Ok(returned);
     }
     let recorded = recorded_outs(&journal::read(&project.state_dir().join("journal"))?);
+    let logs = Logs::new(project.logs_dir());
+    // One folder for all that is found now: the oldest folders go when there are many.
+    let mut folder = None;
+    let mut recovered = || -> Result<RunLog> {
+        if folder.is_none() {
+            folder = Some(logs.recovered()?);
+        }
+        folder.clone().ok_or_else(|| Error::new(Kind::Bug, "a folder that was made is gone"))
+    };
     for aside in left {
         if recorded.contains(&aside.out) {
-            aside.forget();
+            if aside.precious {
+                let out = aside.out.clone();
+                let kept = aside.keep(&recovered()?.kept(&out))?;
+                let text = format!("{out} was not as lockstep had left it; that version is kept in {}", kept.display());
+                sink.event(Event::Note { text: &text });
+            } else {
+                aside.forget();
+            }
             continue;
         }
         let out = aside.out.clone();
         let place = out.on_disk(project.top());
         if std::fs::symlink_metadata(&place).is_ok() {
-            let kept = Logs::new(project.logs_dir()).recovered()?.kept(&out);
-            move_to(&place, &kept)?;
+            let kept = move_to(&place, &recovered()?.kept(&out))?;
             let text = format!("what a killed run left of {out} is in {}", kept.display());
             sink.event(Event::Note { text: &text });
         }
         aside.put_back(project.top())?;
         sink.event(Event::Note { text: &format!("a run was killed: the last good {out} is back") });
+        returned.push(out);
     }
-    Ok(())
+    Ok(returned)
 }
 
 /// The paths of the outputs of all recorded stages.

@@ -86,6 +86,7 @@ fn collect(definitions: &Definitions, locks: &Locks, id: FileId, lines: &mut Lin
             }
         }
         for scratch in &stage.scratch {
+            cached.push(scratch.path.clone());
             want(&scratch.path, true);
         }
     }

@@ -58,8 +58,8 @@ impl Journal {
             Some(file) => file,
             None => {
                 let mut file = OpenOptions::new().create(true).append(true).open(&self.path).map_err(fail)?;
-                if file.metadata().map_err(fail)?.len() == 0 {
-                    file.write_all(MAGIC).map_err(fail)?;
+                if file.metadata().map_err(fail)?.len() < MAGIC.len() as u64 {
+                    file.set_len(0).and_then(|()| file.write_all(MAGIC)).map_err(fail)?;
                 }
                 self.file.insert(file)
             }

@@ -94,7 +94,13 @@ impl Logs {
         };
         runs.truncate((runs.len() + 1).saturating_sub(RUNS_KEPT));
         for old in runs {
-            let _ = fs::remove_dir_all(of.join(old.to_string()));
+            let old = of.join(old.to_string());
+            // Somebody was told that an output is kept there: that holds for a week, however many runs come.
+            let kept = fs::metadata(old.join("kept")).and_then(|m| m.modified());
+            let is_old = |time: SystemTime| time.elapsed().is_ok_and(|age| age > OUTPUTS_KEPT);
+            if kept.map_or(true, is_old) {
+                let _ = fs::remove_dir_all(old);
+            }
         }
         Ok(RunLog { dir })
     }

@@ -32,8 +32,8 @@ pub struct Job {
     pub run: Option<RunRecord>,
     /// The fact for the journal, and at the end for the lock.
     pub record: Option<Record>,
-    /// Old outputs that the result replaces, and whether somebody may miss them.
-    pub replaced: Vec<(Aside, bool)>,
+    /// Old outputs that the result replaces.
+    pub replaced: Vec<Aside>,
     pub log: Option<RunLog>,
 }
 
@@ -133,12 +133,12 @@ fn store_batch<'j>(project: &Project, sink: &dyn Sink, jobs: impl Iterator<Item 
 
 /// The result is recorded: old outputs go, but for those that exist nowhere else.
 fn give_up_old(sink: &dyn Sink, job: &mut Job) {
-    for (aside, precious) in job.replaced.drain(..) {
-        match (&job.log, precious) {
+    for aside in job.replaced.drain(..) {
+        match (&job.log, aside.precious) {
             (Some(log), true) => {
                 let (out, to) = (aside.out.clone(), log.kept(&aside.out));
                 match aside.keep(&to) {
-                    Ok(()) => {
+                    Ok(to) => {
                         let text =
                             format!("{out} was not as lockstep had left it; that version is kept in {}", to.display());
                         sink.event(Event::Note { text: &text });

@@ -191,7 +191,7 @@ fn refuse_unsaved(project: &Project, definitions: &Definitions, outs: &[RepoPath
     let mut unsaved = Vec::new();
     for (path, pin) in outs.iter().zip(look(project, definitions, &asks, sink)) {
         if let Some(pin) = pin?
-            && !project.store().contains(&pin)
+            && !project.store().holds(&pin)
         {
             unsaved.push(path.relative_to(&project.cwd));
         }

@@ -13,10 +13,9 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Sink, StageResult};
 use crate::lock::StageLock;
-use crate::path::RepoPath;
 use crate::pipeline::stage::{FileId, Stage, StageId};
 use crate::project::{Definitions, Locks, Project};
 use crate::run::aside::Asides;
@@ -64,7 +63,7 @@ pub const KILL: i32 = 1 << 16;
 
 /// What reaches the main thread.
 pub(super) enum Message {
-    Finished { id: StageId, ended: Box<Result<Done, Failure>>, edited: Vec<RepoPath> },
+    Finished { id: StageId, ended: Box<Result<Done, Failure>> },
     Recorded(Box<Recorded>),
 }
 
@@ -218,10 +217,10 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
                 break;
             }
             match self.inbox.recv_timeout(Duration::from_millis(50)) {
-                Ok(Message::Finished { id, ended, edited }) => {
+                Ok(Message::Finished { id, ended }) => {
                     // A signal that ended the stage ends the run too, and is no failure of the stage alone.
                     self.check_signal();
-                    self.finished(id, *ended, edited);
+                    self.finished(id, *ended);
                 }
                 Ok(Message::Recorded(recorded)) => self.recorded(*recorded),
                 Err(RecvTimeoutError::Timeout) => self.check_signal(),
@@ -280,7 +279,9 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
             return self.fail(id, reasons, error, None, 0.0);
         }
         let stage = self.stage(id);
-        let task = Task { stage, address: self.address(id), facts: facts.clone(), old: self.entry(id).cloned() };
+        let precious = self.edited(stage, &facts, candidate.as_ref().map(|c| &c.0));
+        let task =
+            Task { stage, address: self.address(id), facts: facts.clone(), old: self.entry(id).cloned(), precious };
         if candidate.is_none() {
             let mut told = reasons.first().map(crate::run::status::sentence).unwrap_or_default();
             if reasons.len() > 1 {
@@ -289,7 +290,6 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
             let command = stage.cmd.join("\n");
             self.sink.event(Event::StageStarted { stage: &task.address, command: &command, reason: &told });
         }
-        let edited = self.edited(stage, &facts, candidate.as_ref().map(|c| &c.0));
         let context = Context {
             project: self.project,
             definitions: self.definitions,
@@ -306,7 +306,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         let sender = self.sender.clone();
         let must_not_run = stage.frozen || self.options.locked;
         self.scope.spawn(move || {
-            let ended = match candidate {
+            let work = || match candidate {
                 Some((entry, record)) => context.restore(&task, entry, record).or_else(|error| {
                     let early = |error| Failure { error, exit: None, seconds: 0.0, log: None };
                     if must_not_run {
@@ -318,22 +318,29 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
                 }),
                 None => context.run(&task),
             };
-            let _ = sender.send(Message::Finished { id, ended: Box::new(ended), edited });
+            // A run that waits for a thread that is gone would wait for ever.
+            let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or_else(|_| {
+                let error =
+                    Error::new(Kind::Bug, format!("lockstep itself failed while it worked on {}", task.address));
+                Err(Failure { error, exit: None, seconds: 0.0, log: None })
+            });
+            let _ = sender.send(Message::Finished { id, ended: Box::new(ended) });
         });
     }
 
-    /// Before the first command: ignore files, and the watchdog.
-    fn prepare(&mut self) -> Result<()> {
+    /// Before the first command: ignore files, and the watchdog. Says whether an ignore file was written.
+    pub(super) fn prepare(&mut self) -> Result<bool> {
         if self.prepared {
-            return Ok(());
+            return Ok(false);
         }
         let ignored = ignore::write(self.project, self.definitions, &self.locks, &self.chosen)?;
+        let wrote = !ignored.written.is_empty();
         self.outcome.written.extend(ignored.written);
         self.unwritten = ignored.missing;
         let lock = self.project.state_dir().join("watchdog");
         self.watchdog = Some(Arc::new(Watchdog::start(&self.project.around.program, &lock)?));
         self.prepared = true;
-        Ok(())
+        Ok(wrote)
     }
 
     /// The user's signal goes to every command; whoever does not end within ten seconds, or is in the user's way a
@@ -354,6 +361,9 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
             };
             if let Some(watchdog) = &self.watchdog {
                 watchdog.signal(signal);
+            }
+            if self.running > 0 && number == 2 {
+                self.sink.event(Event::Note { text: "stopping; press Ctrl-C again to kill what does not stop" });
             }
             self.interrupted_at = Some(Instant::now());
         }

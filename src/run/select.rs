@@ -227,6 +227,14 @@ impl<'a> Scope<'a> {
     fn unknown(&self, target: &str) -> Error {
         let error = Error::missing(format!("`{target}` is neither a stage nor an output"));
         let word = split_address(target).map_or(target, |(_, name)| name);
+        let same = |id: &StageId| {
+            let name = &self.pipelines.stage(*id).name;
+            name == word || name.split_once('@').is_some_and(|(group, _)| group == word)
+        };
+        if let Some(id) = self.pipelines.ids().find(same) {
+            let file = self.pipelines.file(self.pipelines.stage(id).file).path.relative_to(self.cwd);
+            return error.hint(format!("did you mean `{file}:{word}`?"));
+        }
         let names = self.pipelines.ids().map(|id| self.pipelines.address(id, self.cwd));
         let outs = self.pipelines.stages.iter().flat_map(|s| &s.outs).map(|o| o.path.relative_to(self.cwd));
         let near = names

@@ -5,7 +5,6 @@ use std::collections::HashSet;
 
 use crate::error::Error;
 use crate::event::{Event, StageResult};
-use crate::path::RepoPath;
 use crate::pipeline::stage::StageId;
 use crate::project::Project;
 use crate::run::aside::move_to;
@@ -19,7 +18,7 @@ use crate::run::repro::Run;
 use crate::run::{cache, ignore};
 
 impl<'s, 'a: 's> Run<'s, '_, 'a> {
-    pub(super) fn finished(&mut self, id: StageId, ended: Result<Done, Failure>, edited: Vec<RepoPath>) {
+    pub(super) fn finished(&mut self, id: StageId, ended: Result<Done, Failure>) {
         self.running -= 1;
         self.look.forget();
         let stage = self.stage(id);
@@ -87,15 +86,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         if let Some(last) = self.outcome.stages.last_mut() {
             last.saved = saved;
         }
-        let replaced = done
-            .replaced
-            .into_iter()
-            .map(|aside| {
-                let precious = edited.contains(&aside.out);
-                (aside, precious)
-            })
-            .collect();
-        self.send(record::Job { stage: Some(id), store, run, record, replaced, log: done.log });
+        self.send(record::Job { stage: Some(id), store, run, record, replaced: done.replaced, log: done.log });
         self.schedule.done(id);
     }
 
@@ -129,7 +120,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         if let Some(record) = &job.record {
             self.records.retain(|r| r != record);
         }
-        for (aside, _) in job.replaced {
+        for aside in job.replaced {
             let out = aside.out.clone();
             let place = out.on_disk(self.project.top());
             if let Some(log) = &job.log

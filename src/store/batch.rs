@@ -66,6 +66,15 @@ impl Store {
         Batch { store: self, items: Vec::new(), trees: Vec::new(), ids: HashSet::new(), reflink }
     }
 
+    /// Is all of it here, whole and verified? One stat an object that is sealed, else a read. To be asked before the only
+    /// other copy goes.
+    pub fn holds(&self, pin: &Pin) -> bool {
+        if !pin.is_dir() {
+            return self.has_good(&pin.id, pin.size, ObjectKind::Content);
+        }
+        self.read_tree(&pin.id).is_ok_and(|tree| tree.entries.iter().all(|entry| self.holds(&entry.pin())))
+    }
+
     /// Is the object here, and as it was when it was verified? One whose seal is broken is read.
     fn has_good(&self, id: &ObjectId, size: u64, kind: ObjectKind) -> bool {
         let path = self.path(id);

@@ -220,6 +220,8 @@ impl Checkout<'_> {
                 continue;
             }
             let to = self.dest.join(to_path(&below));
+            // Its folder may be gone from what is wanted; it is the user's all the same.
+            let _ = to.parent().map(fs::create_dir_all);
             if fs::symlink_metadata(&to).is_err() && fs::rename(entry.path(), to).is_ok() {
                 moved.push(path.to_vec());
             }

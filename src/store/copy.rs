@@ -97,11 +97,16 @@ pub fn stream(
         for _ in 0..4 {
             let _ = emptied.send(vec![0u8; CHUNK]);
         }
-        scope.spawn(move || {
+        // The system tells of a failed write-out once: if it is told here, nobody else hears of it.
+        let syncing = scope.spawn(move || {
+            let mut result = Ok(());
             while to_sync.recv().is_ok() {
                 while to_sync.try_recv().is_ok() {}
-                let _ = to.sync_data();
+                if result.is_ok() {
+                    result = to.sync_data();
+                }
             }
+            result
         });
         let hashing = scope.spawn(move || {
             while let Ok((buffer, n)) = to_hash.recv() {
@@ -128,6 +133,7 @@ pub fn stream(
         }
         drop((full, written));
         let id = hashing.join().map_err(|_| io::Error::other("the hashing thread failed"))?;
+        syncing.join().map_err(|_| io::Error::other("the writing thread failed"))??;
         Ok((id, total))
     })
 }

@@ -17,6 +17,7 @@ mod stat;
 #[cfg(test)]
 mod tests;
 pub mod tree;
+mod unprotect;
 
 pub use batch::Batch;
 pub use checkout::{remove, restore};
@@ -26,5 +27,6 @@ pub use id::{ObjectId, Pin};
 pub use index::{Listed, NoRules, Rules, StatIndex};
 pub use link::{LinkType, LinkTypes};
 pub use objects::{Generation, ObjectKind, Store};
-pub use place::{Place, inside, leftovers};
+pub use place::{Place, inside, leftovers, sibling};
 pub use runs::Runs;
+pub use unprotect::unprotect;

@@ -153,7 +153,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let place = dir.path().join("f");
         let beside = sibling(&place);
-        for other in ["f", ".f.lockstep-", ".f.lockstep-0123456789abcdeg", ".f.lockstep-0123", ".g.lockstep-0123456789abcdef"] {
+        for other in
+            ["f", ".f.lockstep-", ".f.lockstep-0123456789abcdeg", ".f.lockstep-0123", ".g.lockstep-0123456789abcdef"]
+        {
             std::fs::write(dir.path().join(other), "").unwrap();
         }
         std::fs::create_dir(&beside).unwrap();

@@ -11,6 +11,7 @@ mod disk;
 mod edited;
 mod failed;
 mod hostile;
+mod kept;
 mod killed;
 mod mutated;
 mod output;

@@ -52,11 +52,11 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     for path in &done.restored {
         out.say(format!("restored {}", path.relative_to(&project.cwd)));
     }
-    if done.restored.is_empty() && done.missing.is_empty() {
+    if done.restored.is_empty() && done.missing.is_empty() && definitions.broken.is_empty() {
         out.say("everything is in place");
     }
     if done.missing.is_empty() {
-        return Ok(0);
+        return Ok(if args.targets.is_empty() { super::code_of_all(0, &definitions) } else { 0 });
     }
     let names: Vec<String> = done.missing.iter().map(|p: &RepoPath| p.relative_to(&project.cwd)).collect();
     Err(Error::missing(format!("{} not in the store: {}", text::count(names.len(), "output"), names.join(", ")))

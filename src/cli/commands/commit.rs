@@ -43,13 +43,16 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         };
         let address = definitions.pipelines.address(id, &project.cwd);
         if !args.force {
-            confirm(&format!("record the kept outputs of {address} against the inputs as they were before its run?"))?;
+            let question =
+                format!("record the kept outputs of {address} against the inputs as they were before its run?");
+            confirm(&question, &format!("lockstep commit --kept --force {address}"))?;
         }
         commit_kept(project, &definitions, id, &options, &progress)
     } else {
         commit(project, &definitions, &selected, &options, &progress, &|doubt: &Doubt| {
             let address = definitions.pipelines.address(doubt.stage, &project.cwd);
-            confirm(&format!("{address} is stale ({}); record its outputs as they are?", doubt_sentence(doubt)))
+            let question = format!("{address} is stale ({}); record its outputs as they are?", doubt_sentence(doubt));
+            confirm(&question, &format!("lockstep commit --force {address}"))
         })
     };
     progress.finish();
@@ -62,11 +65,12 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     Ok(0)
 }
 
-/// Asks at the terminal; without one, nobody agreed.
-fn confirm(question: &str) -> Result<()> {
+/// Asks at the terminal; without one, nobody agreed. `agreed` is the command that does not ask.
+fn confirm(question: &str, agreed: &str) -> Result<()> {
     let declined = || {
-        Error::new(Kind::Check, format!("not recorded: {}", question.trim_end_matches('?')))
-            .hint("if the outputs are right for what is there now: lockstep commit --force")
+        Error::new(Kind::Check, "nothing was recorded")
+            .because(format!("nobody said yes to: {question}"))
+            .hint(format!("to say yes: {agreed}"))
     };
     if !std::io::stdin().is_terminal() {
         return Err(declined());

@@ -82,7 +82,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
             }
         }
     }
-    Ok(0)
+    Ok(if args.targets.is_empty() { super::code_of_all(0, &definitions) } else { 0 })
 }
 
 /// The targets with all that they need (also what frozen stages read, unlike for a run), or all that is tied to them.

@@ -57,6 +57,12 @@ pub fn run(cli: Cli, out: &Output) -> Result<u8> {
     }
 }
 
+/// The exit code of a command that is about every pipeline: one that cannot be read is a mistake, whatever the others
+/// are like.
+fn code_of_all(code: u8, definitions: &Definitions) -> u8 {
+    if code == 0 && !definitions.broken.is_empty() { crate::error::Kind::Usage.exit_code() } else { code }
+}
+
 /// A pipeline file elsewhere that cannot be read is a warning, unless the targets need it.
 fn tell_broken(definitions: &Definitions, project: &Project, out: &Output) {
     for (path, error) in &definitions.broken {
@@ -79,7 +85,8 @@ fn tell_next(written: &[RepoPath], project: &Project, out: &Output) {
     // A file that went, and that Git never had, is nothing to tell Git about.
     let tracked = project.repo.tracked(written).unwrap_or_default();
     let known = |p: &&RepoPath| p.on_disk(project.top()).exists() || tracked.contains(p);
-    let names: Vec<String> = written.iter().filter(known).map(|p| p.relative_to(&project.cwd)).collect();
+    let names: std::collections::BTreeSet<&RepoPath> = written.iter().filter(known).collect();
+    let names: Vec<String> = names.into_iter().map(|p| p.relative_to(&project.cwd)).collect();
     if !names.is_empty() && project.repo.is_git() {
         out.say(format!("next: git add {}", names.join(" ")));
     }

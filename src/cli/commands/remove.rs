@@ -10,7 +10,7 @@ use crate::run::remove::{Options, remove};
 /// Take stages and data out of the pipeline
 ///
 /// Their definitions leave pipeline.yaml, their entries pipeline.lock, their lines .gitignore. Files stay in the
-/// workspace, and what was stored stays in the store until `lockstep gc`.
+/// workspace, and what was stored stays in the store.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:

@@ -7,7 +7,6 @@ use crate::cli::progress::Progress;
 use crate::cli::{format, signals, text};
 use crate::error::{Error, Result};
 use crate::event::StageResult;
-use crate::path::RepoPath;
 use crate::project::{Definitions, Project};
 use crate::run::outcome::{Outcome, StageOutcome};
 use crate::run::repro::{Options, repro};
@@ -114,7 +113,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     }
     tell_stale(&outcome, project, &definitions, out);
     if !outcome.dry {
-        tell_summary(&outcome, started.elapsed().as_secs_f64(), out);
+        tell_summary(&outcome, &definitions, started.elapsed().as_secs_f64(), out);
         tell_next(&outcome, project, out);
     }
     let code = outcome.exit_code();
@@ -253,18 +252,25 @@ fn tell_stale(outcome: &Outcome, project: &Project, definitions: &Definitions, o
     }
     let n = outcome.stale.len() + outcome.stale_data.len();
     out.error(
-        &Error::new(crate::error::Kind::Check, format!("{} not what pipeline.lock says", text::count(n, "fact")))
-            .hint("run `lockstep repro` and commit pipeline.lock"),
+        &Error::new(
+            crate::error::Kind::Check,
+            format!("{} stale: pipeline.lock does not say what is here", text::count(n, "stage or data path")),
+        )
+        .hint("run `lockstep repro` and commit pipeline.lock"),
     );
 }
 
-fn tell_summary(outcome: &Outcome, seconds: f64, out: &Output) {
+fn tell_summary(outcome: &Outcome, definitions: &Definitions, seconds: f64, out: &Output) {
+    let skipped = outcome.stages.iter().filter(|s| s.result == StageResult::Skipped);
+    let frozen = skipped.filter(|s| definitions.pipelines.stage(s.id).frozen).count();
     let stopped = outcome.stages.iter().filter(|s| s.stopped).count();
     let counts = [
         (outcome.count(StageResult::Ran), "ran", Some(Style::Green)),
         (outcome.count(StageResult::Restored), "restored", Some(Style::Green)),
         (outcome.count(StageResult::UpToDate), "up to date", None),
-        (outcome.count(StageResult::Skipped), "skipped", None),
+        (outcome.stale.len(), "stale", Some(Style::Red)),
+        (frozen, "frozen", None),
+        (outcome.count(StageResult::Skipped) - frozen - outcome.stale.len(), "skipped", None),
         (stopped, "stopped", Some(Style::Yellow)),
         (outcome.count(StageResult::Failed) - stopped, "failed", Some(Style::Red)),
         (outcome.count(StageResult::Blocked), "not run", Some(Style::Red)),
@@ -294,6 +300,5 @@ fn tell_next(outcome: &Outcome, project: &Project, out: &Output) {
     if outcome.written.is_empty() || outcome.exit_code() != 0 || !project.repo.is_git() {
         return;
     }
-    let names: Vec<String> = outcome.written.iter().map(|p: &RepoPath| p.relative_to(&project.cwd)).collect();
-    out.say(format!("next: git add {}", names.join(" ")));
+    super::tell_next(&outcome.written, project, out);
 }

@@ -179,12 +179,13 @@ fn params(written: &[String]) -> Vec<(Option<String>, Vec<String>)> {
     files
 }
 
-/// One word is a command line as it is; several are joined as DVC does it.
+/// One word is a command line as it is; several are joined, those in quotes that need them.
 fn joined(words: &[String]) -> String {
     let [line] = words else {
         let quote = |word: &String| match word.as_str() {
             "" => "\"\"".to_string(),
-            w if w.contains([' ', '\t', '\n']) && !w.contains('"') => format!("\"{w}\""),
+            w if w.contains('"') => format!("'{}'", w.replace('\'', "'\\''")),
+            w if w.contains([' ', '\t', '\n']) => format!("\"{w}\""),
             w => w.to_string(),
         };
         return words.iter().map(quote).collect::<Vec<_>>().join(" ");
@@ -205,7 +206,7 @@ mod tests {
         for (given, want) in [
             (&["python a.py > b"][..], "python a.py > b"),
             (&["echo", "a b", "", "c"], "echo \"a b\" \"\" c"),
-            (&["echo", "say \"x y\""], "echo say \"x y\""),
+            (&["python3", "-c", "print(\"a b\", 'c')"], "python3 -c 'print(\"a b\", '\\''c'\\'')'"),
         ] {
             assert_eq!(joined(&words(given)), want);
         }

@@ -121,5 +121,5 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         }
     }
     let _ = project.index().save();
-    Ok(code)
+    Ok(if args.targets.is_empty() { super::code_of_all(code, &definitions) } else { code })
 }

@@ -211,6 +211,27 @@ impl StatIndex {
         Ok(pin)
     }
 
+    /// A file that the caller renamed away and back: known as before if it is the very file, with nothing but the ctime
+    /// of the renames changed. Somebody may have written to it meanwhile.
+    pub fn trust_returned(&self, place: &Place, pin: &Pin) -> Result<()> {
+        if pin.is_dir() {
+            return self.trust(place, pin);
+        }
+        let seen = self.stat(place).map_err(|e| Error::io("look at", place.on_disk(&self.top), e))?;
+        let known = self.known(place.key());
+        let is_same = single(known.view()).is_some_and(|row| {
+            row.flags == 0
+                && row.id == pin.id
+                && row.stat.size == seen.stat.size
+                && same_but_renamed(&row.stat, &seen.stat)
+        });
+        if is_same {
+            return self.trust(place, pin);
+        }
+        self.forget(place.key());
+        Ok(())
+    }
+
     /// The caller renamed, linked or wrote this path itself and knows what it holds. For a folder this takes the rows
     /// of the folder with this inode and content over from wherever it was known, so that setting a folder away and
     /// putting it back hashes nothing; without such rows the next look hashes.
@@ -263,6 +284,11 @@ impl StatIndex {
             }));
         }
         Some(all)
+    }
+
+    /// Nothing is known of this place any more: what lies there is read again.
+    pub fn forget_place(&self, place: &Place) {
+        self.forget(place.key());
     }
 
     /// What was remembered of a place when it was last looked at, without looking again.
