@@ -35,6 +35,10 @@ pub struct Batch<'s> {
     /// Deepest first.
     trees: Vec<Item>,
     ids: HashSet<ObjectId>,
+    /// Folders of objects that were here already: who wrote them may not have come to sync them.
+    present: BTreeSet<PathBuf>,
+    /// The generation in which presence was looked at.
+    began: Option<Generation>,
     /// Turned off by the first file that cannot be reflinked.
     reflink: AtomicBool,
 }
@@ -63,7 +67,15 @@ impl Drop for Temp {
 impl Store {
     pub fn batch(&self) -> Batch<'_> {
         let reflink = AtomicBool::new(self.links().iter().any(|link| link == LinkType::Reflink));
-        Batch { store: self, items: Vec::new(), trees: Vec::new(), ids: HashSet::new(), reflink }
+        Batch {
+            store: self,
+            items: Vec::new(),
+            trees: Vec::new(),
+            ids: HashSet::new(),
+            present: BTreeSet::new(),
+            began: self.generation(),
+            reflink,
+        }
     }
 
     /// Is all of it here, whole and verified? One stat an object that is sealed, else a read. To be asked before the only
@@ -140,8 +152,9 @@ impl Batch<'_> {
     fn plan(&mut self, items: Vec<Item>) {
         let new: Vec<Item> = items.into_iter().filter(|item| self.ids.insert(item.id)).collect();
         let store = self.store;
-        let missing = |item: &Item| !store.has_good(&item.id, item.size, item.kind);
-        let missing: Vec<Item> = new.into_par_iter().with_min_len(64).filter(missing).collect();
+        let present = |item: &Item| store.has_good(&item.id, item.size, item.kind);
+        let (present, missing): (Vec<Item>, Vec<Item>) = new.into_par_iter().with_min_len(64).partition(present);
+        self.present.extend(present.iter().filter_map(|item| Some(store.path(&item.id).parent()?.to_path_buf())));
         for item in missing {
             if item.kind == ObjectKind::Tree { self.trees.push(item) } else { self.items.push(item) }
         }
@@ -159,8 +172,12 @@ impl Batch<'_> {
     /// Stores it all; when this returns, all of it is durable. The generation is the one in which it is complete.
     pub fn commit(mut self, sink: &dyn Sink) -> Result<Generation> {
         let generation = self.store.begin()?;
+        if self.began.is_some_and(|began| began != generation) {
+            let error = Error::new(Kind::Busy, "objects went from the store while others were stored");
+            return Err(error.hint("run the command again"));
+        }
         sink.event(Event::WorkPlanned { doing: Doing::Storing, bytes: self.bytes() });
-        let shards = Mutex::new(BTreeSet::new());
+        let shards = Mutex::new(std::mem::take(&mut self.present));
         let (items, trees) = (std::mem::take(&mut self.items), std::mem::take(&mut self.trees));
         for group in items.chunks(GROUP) {
             self.store_group(group, &shards, sink)?;
