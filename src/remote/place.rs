@@ -23,6 +23,8 @@ pub struct Place {
     options: Options,
     kind: Kind,
     cost: Cost,
+    /// As whom we come, where that is known before anybody is asked.
+    who: Option<String>,
 }
 
 enum Kind {
@@ -61,7 +63,6 @@ impl Place {
         options: Options,
         base: &Path,
         env: &BTreeMap<String, String>,
-        jobs: usize,
     ) -> Result<Place> {
         let (url, scheme) = (crate::remote::address::redacted(url), address.scheme);
         let kind = if scheme == Scheme::Folder {
@@ -72,13 +73,18 @@ impl Place {
             };
             Kind::Folder(Folder::new(dir))
         } else {
-            let service = Service::open(address, &options, env, jobs);
+            let service = Service::open(address, &options, env);
             Kind::Service(Box::new(service.map_err(|fault| {
                 let fault = Fault { text: options.scrub(&fault.text), ..fault };
                 fault::error(&fault, name, &url, scheme, "be used")
             })?))
         };
-        Ok(Place { name: name.to_string(), url, scheme, options, kind, cost: Cost::default() })
+        let who = who(address, &options, env);
+        Ok(Place { name: name.to_string(), url, scheme, options, kind, cost: Cost::default(), who })
+    }
+
+    pub fn who(&self) -> Option<&str> {
+        self.who.as_deref()
     }
 
     pub fn url(&self) -> &str {
@@ -114,6 +120,13 @@ impl Place {
     fn error(&self, doing: &str, fault: Fault) -> Error {
         let fault = Fault { text: self.options.scrub(&fault.text), ..fault };
         fault::error(&fault, &self.name, &self.url, self.scheme, doing)
+    }
+
+    /// So many objects will travel at once: they share the memory for parts.
+    pub fn share(&self, objects: usize) {
+        if let Kind::Service(service) = &self.kind {
+            service.share(objects);
+        }
     }
 
     /// Is a folder there? Of a service only an answer tells.
@@ -208,5 +221,22 @@ impl Place {
             Kind::Service(service) => service.remove(path),
         };
         removed.map_err(|fault| self.error(&format!("remove {path}"), fault))
+    }
+}
+
+fn who(address: &Address, options: &Options, env: &BTreeMap<String, String>) -> Option<String> {
+    let of = |option: &str, variable: &str| options.get(option).or_else(|| env.get(variable).map(String::as_str));
+    let from = |words: &str, name: &str| format!("{words} {name}");
+    match address.scheme {
+        Scheme::S3 => options
+            .get("access_key_id")
+            .map(|key| from("access key", key))
+            .or_else(|| options.get("profile").map(|name| from("profile", name)))
+            .or_else(|| env.get("AWS_ACCESS_KEY_ID").map(|key| from("access key", key)))
+            .or_else(|| env.get("AWS_PROFILE").map(|name| from("profile", name))),
+        Scheme::Gcs => of("credential_path", "GOOGLE_APPLICATION_CREDENTIALS").map(|file| from("the account of", file)),
+        Scheme::Azure => of("account_name", "AZURE_STORAGE_ACCOUNT").map(|name| from("account", name)),
+        Scheme::Folder => None,
+        _ => address.user.as_deref().or(options.get("user")).map(|name| from("user", name)),
     }
 }

@@ -72,7 +72,7 @@ pub struct RunRow {
     /// BLAKE3 of the entry's bytes.
     pub entry: ObjectId,
     pub slice: Slice,
-    /// When it was pushed, in seconds since 1970.
+    /// When it ran, in seconds since 1970.
     pub time: u64,
 }
 

@@ -9,7 +9,7 @@ use std::future::Future;
 use std::io::{self, Read};
 use std::ops::Range;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use opendal::layers::{RetryLayer, TimeoutLayer};
@@ -32,7 +32,7 @@ pub struct Service {
     operator: Operator,
     scheme: Scheme,
     /// How many objects travel at once: they share the memory for parts.
-    jobs: usize,
+    jobs: AtomicUsize,
     /// Folders that were made already, where folders have to be made.
     made: Mutex<BTreeSet<String>>,
     pub requests: AtomicU64,
@@ -49,7 +49,6 @@ impl Service {
         address: &Address,
         options: &Options,
         env: &BTreeMap<String, String>,
-        jobs: usize,
     ) -> Result<Service, Fault> {
         opendal::install_default();
         let (name, feature, is_there) = match address.scheme {
@@ -80,7 +79,7 @@ impl Service {
         let operator = Operator::via_iter(name, settings)?.layer(timeout).layer(retry);
         drop(_inside);
         let made = Mutex::default();
-        Ok(Service { runtime, operator, scheme: address.scheme, jobs, made, requests: AtomicU64::new(0) })
+        Ok(Service { runtime, operator, scheme: address.scheme, jobs: AtomicUsize::new(1), made, requests: AtomicU64::new(0) })
     }
 
     fn wait<T>(&self, requests: u64, future: impl Future<Output = opendal::Result<T>>) -> Result<T, Fault> {
@@ -88,9 +87,13 @@ impl Service {
         self.runtime.block_on(future).map_err(Fault::from)
     }
 
+    pub fn share(&self, objects: usize) {
+        self.jobs.store(objects.max(1), Ordering::Relaxed);
+    }
+
     /// Parts of one object that are under way at once.
     fn at_once(&self) -> usize {
-        (PARTS_AT_ONCE / self.jobs.max(1)).clamp(1, 6)
+        (PARTS_AT_ONCE / self.jobs.load(Ordering::Relaxed)).clamp(1, 6)
     }
 
     pub fn get(&self, path: &str) -> Result<Option<Vec<u8>>, Fault> {

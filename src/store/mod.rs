@@ -36,7 +36,7 @@ pub use index::{Listed, NoRules, Rules, StatIndex};
 pub use inventory::{Lacking, ObjectRef};
 pub use link::{LinkType, LinkTypes};
 pub use objects::{Generation, ObjectKind, Store};
-pub use place::{Place, inside, leftovers, sibling};
+pub use place::{Place, inside, leftovers, random_name, sibling};
 pub use runs::Runs;
 pub use stream::ContentReader;
 pub use unprotect::unprotect;
