@@ -180,13 +180,7 @@ fn fetch(place: &Place, memory: &Memory, name: &Name) -> Result<Option<Segment>>
         let message = format!("{path} at the remote {} is damaged", place.url());
         Error::new(Kind::Remote, message).because(why).hint("push again from a clone that has the data, with --again")
     };
-    let segment = Segment::parse(&bytes).map_err(|e| {
-        if e.is_newer() {
-            newer(place, &path)
-        } else {
-            damaged(e.0)
-        }
-    })?;
+    let segment = Segment::parse(&bytes).map_err(|e| if e.is_newer() { newer(place, &path) } else { damaged(e.0) })?;
     if !name.fits(&bytes) {
         return Err(damaged("its name is not that of its bytes"));
     }

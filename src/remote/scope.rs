@@ -187,9 +187,13 @@ impl Scope {
             }
             let remote = Remote::open(project, name, options.jobs)?;
             let fetched = remote.fetch(project.store(), &wanted, sink)?;
-            let runs =
-                if options.run_cache && name == main { remote.fetch_runs(project.store(), None)? } else { 0 };
-            done.push(At { url: remote.url().to_string(), spent: remote.spent(), remote: remote.name, done: (fetched, runs) });
+            let runs = if options.run_cache && name == main { remote.fetch_runs(project.store(), None)? } else { 0 };
+            done.push(At {
+                url: remote.url().to_string(),
+                spent: remote.spent(),
+                remote: remote.name,
+                done: (fetched, runs),
+            });
         }
         Ok(done)
     }
