@@ -38,6 +38,7 @@ impl Remote {
         }
         self.place.must_exist()?;
         let catalog = self.known()?;
+        let damaged = catalog.damaged.first().map(|(_, e)| e.clone().hint(self.again()));
         let mut getting = Getting::new(self, store, catalog, sink);
         let there = getting.get(&lacking)?;
         fetched.objects = getting.moved.objects;
@@ -46,7 +47,11 @@ impl Remote {
             let list = if there.contains(&wanted.pin.id) { &mut fetched.fetched } else { &mut fetched.absent };
             list.push(wanted.clone());
         }
-        Ok(fetched)
+        match damaged {
+            // Perhaps that is where it stood.
+            Some(e) if !fetched.absent.is_empty() => Err(e),
+            _ => Ok(fetched),
+        }
     }
 
     /// Brings one output into the store; false if the remote does not have all of it.

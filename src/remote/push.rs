@@ -68,6 +68,9 @@ impl Remote {
         let catalog = self.known()?;
         let plan = self.plan_push(store, &catalog, request)?;
         let mut pushed = Pushed { absent: plan.absent.clone(), ..Pushed::default() };
+        for (_, error) in &catalog.damaged {
+            sink.event(Event::Warning { text: &format!("{}; what it told of is sent again", error.message) });
+        }
         if plan.is_empty() {
             return Ok(pushed);
         }
@@ -76,6 +79,11 @@ impl Remote {
         }
         let segment = self.send(store, &plan, sink)?;
         self.record(&catalog, segment)?;
+        if request.again {
+            for (name, _) in &catalog.damaged {
+                self.place.remove(&format!("index/{}", name.as_str()))?;
+            }
+        }
         *self.known.lock().unwrap_or_else(|e| e.into_inner()) = None;
         pushed.pushed = plan.roots.iter().map(|(wanted, _)| wanted.clone()).filter(|w| !w.name.is_empty()).collect();
         (pushed.runs, pushed.objects, pushed.bytes) = (plan.runs.len(), plan.objects(), plan.bytes());
