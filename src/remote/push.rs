@@ -65,7 +65,7 @@ impl Remote {
     /// Sends what the remote lacks of all this.
     pub fn push(&self, store: &Store, request: &Request, sink: &dyn Sink) -> Result<Pushed> {
         self.must_be_writable()?;
-        let catalog = self.known()?;
+        let catalog = self.look(request.again)?;
         let plan = self.plan_push(store, &catalog, request)?;
         let mut pushed = Pushed { absent: plan.absent.clone(), ..Pushed::default() };
         for (_, error) in &catalog.damaged {
