@@ -63,6 +63,8 @@ pub enum Command {
     Freeze(commands::freeze::Args),
     Unfreeze(commands::freeze::UnfreezeArgs),
     Diff(commands::diff::Args),
+    List(commands::list::Args),
+    Get(commands::get::Args),
     Params(commands::params::Args),
     Metrics(commands::metrics::Args),
     Logs(commands::logs::Args),

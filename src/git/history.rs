@@ -248,8 +248,11 @@ fn children_first(commits: &[(gix::ObjectId, &[gix::ObjectId])]) -> Vec<gix::Obj
         return vec![*only];
     }
     let mut children: HashMap<gix::ObjectId, usize> = commits.iter().map(|(id, _)| (*id, 0)).collect();
-    let parents = commits.iter().flat_map(|(_, parents)| parents.iter());
-    parents.for_each(|p| drop(children.get_mut(p).map(|n| *n += 1)));
+    for parent in commits.iter().flat_map(|(_, parents)| parents.iter()) {
+        if let Some(n) = children.get_mut(parent) {
+            *n += 1;
+        }
+    }
     let at: HashMap<gix::ObjectId, usize> = commits.iter().enumerate().map(|(n, (id, _))| (*id, n)).collect();
     let mut ready: BTreeSet<usize> =
         at.iter().filter(|(id, _)| children.get(*id) == Some(&0)).map(|(_, n)| *n).collect();

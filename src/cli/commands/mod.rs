@@ -10,7 +10,9 @@ pub mod dag;
 pub mod diff;
 mod diff_values;
 pub mod freeze;
+pub mod get;
 pub mod init;
+pub mod list;
 pub mod logs;
 pub mod metrics;
 pub mod params;
@@ -46,6 +48,8 @@ pub fn run(cli: Cli, out: &Output) -> Result<u8> {
         Command::Unfreeze(args) => freeze::unfreeze(&args, &open(global)?, out),
         Command::Cache(args) => cache::run(&args, &open(global)?, out),
         Command::Diff(args) => diff::run(&args, &open(global)?, out),
+        Command::List(args) => list::run(&args, global, out),
+        Command::Get(args) => get::run(&args, global, out),
         Command::Params(args) => params::run(&args, &open(global)?, out),
         Command::Metrics(args) => metrics::run(&args, &open(global)?, out),
         Command::Logs(args) => logs::run(&args, &open(global)?, out),
