@@ -29,7 +29,7 @@ pub use other::{Elsewhere, elsewhere};
 pub use snapshot::{Pinned, Rev, Snapshot, Snapshots, Whereabouts};
 
 /// Renewed whenever a type in a compiled form changes.
-const COMPILED: u32 = 1;
+const COMPILED: u32 = 2;
 
 /// What the counter knows of the world and core code does not ask for itself.
 #[derive(Clone)]

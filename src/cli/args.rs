@@ -65,6 +65,8 @@ pub enum Command {
     Diff(commands::diff::Args),
     List(commands::list::Args),
     Get(commands::get::Args),
+    Import(commands::import::Args),
+    Update(commands::import::UpdateArgs),
     Params(commands::params::Args),
     Metrics(commands::metrics::Args),
     Logs(commands::logs::Args),
