@@ -151,3 +151,39 @@ fn outside_any_repository() {
     assert_eq!(sandbox.read("data/s/p"), "n: 1\n");
     assert_eq!(sandbox.run(&["list"]).code, 3);
 }
+
+/// A repository that is cloned: Git's own rewriting of addresses makes a local one of it.
+#[test]
+fn a_clone_is_kept_and_renewed() {
+    let source = project();
+    let sandbox = Sandbox::new();
+    let rewrite = format!("[url \"file://{}\"]\n\tinsteadOf = https://example.org/models\n", source.root().display());
+    sandbox.write("../home/.gitconfig", rewrite);
+    let url = "https://example.org/models";
+    assert_eq!(sandbox.run(&["list", url, "--dvc-only"]).stdout, "data/\nm.json\nmodel\n");
+    assert_eq!(sandbox.run(&["get", url, "params.yaml", "--rev", "v1"]).code, 0);
+    assert_eq!(sandbox.read("params.yaml"), "n: 1\n");
+    let clones = || fs::read_dir(sandbox.path(".git/lockstep/repos")).unwrap().count();
+    assert_eq!(clones(), 1);
+    // What is pinned there is in the store of that machine, unless it was pushed to a remote.
+    insta::assert_snapshot!(shown(&sandbox, &sandbox.run(&["get", url, "model"])), @r"
+    exit 3
+    --- stderr
+    error: model of [ID] is not in the store
+      hint: in that repository, so that it can be had from its remote: lockstep push
+    ");
+
+    let out = sandbox.run(&["import", url, "params.yaml", "-o", "theirs.yaml"]);
+    assert_eq!(out.code, 0, "{out}");
+    super::commit(&source, 3);
+    assert_eq!(sandbox.run(&["update", "-q"]).code, 0);
+    assert_eq!(sandbox.read("theirs.yaml"), "n: 3\n");
+    assert_eq!(clones(), 1);
+
+    // Offline, what is known has to do.
+    fs::rename(source.root(), source.root().with_extension("away")).unwrap();
+    let out = sandbox.run(&["list", url, "--dvc-only"]);
+    assert_eq!(out.stdout, "data/\nm.json\nmodel\n");
+    assert!(out.stderr.contains("warning: the repository https://example.org/models cannot be had"), "{out}");
+    fs::rename(source.root().with_extension("away"), source.root()).unwrap();
+}
