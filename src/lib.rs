@@ -59,6 +59,15 @@
 //! 9. *Same inputs, same order, same lock bytes, same JSON.* Sorted maps throughout; `lock/write.rs`.
 //! 10. *Nothing phones home.* There is no network code.
 //!
+//! # The way of a look back
+//!
+//! `git::History` resolves a name to a commit and reads Git's objects; `Project::at` gives a [`project::Snapshot`] of it
+//! (or of the worktree, with the same methods). A file of a commit is looked for in Git first, then among what the locks
+//! of that commit pin, whose bytes are in the store. Definitions are loaded once for all commits with the same pipeline
+//! files, each distinct metrics or params file is parsed once: a history of 10,000 commits is a matter of their root
+//! trees. Other repositories are projects, too ([`project::elsewhere`]): opened where they lie, or cloned bare by the
+//! `git` program into `<git common dir>/lockstep/repos/`.
+//!
 //! # Formats and their versions
 //!
 //! | file | version | a newer one |
@@ -93,6 +102,9 @@
 //! - Packs hold trees of any size: a batch that writes a pack has no loose trees. A single-file output may lie in a pack.
 //! - A pack is sealed as a whole, as a loose object is: whether an object of it may be counted on before its other copy
 //!   goes costs one stat a pack, not a read of all of it.
+//! - A commit says nothing of files outside the repository: a template that reads one has no value at a revision.
+//! - Metrics whose bytes are not in the store are shown as the lock has them: a fresh clone has its numbers at once.
+//! - `list` and `get` of another repository mean its `HEAD`, never what lies uncommitted in somebody's folder.
 //! - `metrics show` and `params show` go on past a file that is missing or broken, name it, and end with its code.
 
 pub mod cli;
