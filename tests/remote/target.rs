@@ -156,7 +156,7 @@ pub fn skipped(name: &str, reason: &str) {
     static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     let line = format!("skipped: {name}: {reason}");
     if SAID.lock().unwrap().insert(line.clone()) {
-        let _ = writeln!(std::io::stderr(), "{line}");
+        let _ = writeln!(std::io::stderr(), "\n{line}"); // the name of a test may stand on this line
     }
 }
 

@@ -10,9 +10,10 @@ use crate::workplace::{assert_same, clone, must, workplace};
 /// Push and pull against `wrong` fail; then against `right` they work from the same repository.
 fn fails(wrong: &Target, right: Option<&Target>, seed: u64, check: impl Fn(&Output)) {
     let work = workplace(wrong, seed);
-    for verb in ["push", "pull", "fetch"] {
+    let other = clone(&work, wrong);
+    for (sandbox, verb) in [(&work, "push"), (&other, "pull"), (&other, "fetch"), (&work, "push")] {
         let started = Instant::now();
-        let out = work.run(&[verb]);
+        let out = sandbox.run(&[verb]);
         assert_eq!(out.code, 4, "{verb}: {out}");
         assert!(out.stderr.contains("store"), "it names the remote: {out}");
         assert_eq!(out.stderr.matches("error:").count(), 1, "{out}");

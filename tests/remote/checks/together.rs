@@ -1,7 +1,7 @@
 //! Two clones write to one remote at the same time.
 
 use crate::target::Target;
-use crate::workplace::{assert_same, clone, must, noise, workplace};
+use crate::workplace::{assert_same_in, clone, must, noise, workplace};
 
 pub fn two_clones_push_at_once(target: &Target) {
     let one = workplace(target, 40);
@@ -26,7 +26,7 @@ pub fn two_clones_push_at_once(target: &Target) {
         for from in [&one, &two] {
             let other = clone(from, target);
             must(&other, &["pull"]);
-            assert_same(from, &other);
+            assert_same_in("data", from, &other);
         }
     }
 }

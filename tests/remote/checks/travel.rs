@@ -14,8 +14,8 @@ pub fn what_is_pushed_is_pulled(target: &Target) {
     assert!(status.stdout.contains("\"stages\": {}") || status.stdout.contains("\"stages\":{}"), "{status}");
     // A part alone, into yet another clone.
     let part = clone(&work, target);
-    must(&part, &["pull", "parts"]);
-    assert_eq!(PULLED.map(|path| part.exists(path)), [false, false, true]);
+    must(&part, &["pull", "data"]);
+    assert_eq!(PULLED.map(|path| part.exists(path)), [true, false, false]);
 }
 
 pub fn only_what_is_missing_travels(target: &Target) {
