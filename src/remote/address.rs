@@ -147,7 +147,10 @@ mod tests {
     #[test]
     fn mistakes_are_told_without_secrets() {
         for (url, want) in [
-            ("s4://bucket", "`s4://bucket` is no URL of a remote: there is no service `s4`\n  hint: did you mean s3://?"),
+            (
+                "s4://bucket",
+                "`s4://bucket` is no URL of a remote: there is no service `s4`\n  hint: did you mean s3://?",
+            ),
             ("ftp://u:secret@host/x", "`ftp://u:***@host/x` is no URL of a remote: there is no service `ftp`\n  hint:"),
             ("s3:///x", "`s3:///x` is no URL of a remote: it names no bucket"),
             ("ssh://host", "`ssh://host` is no URL of a remote: it names no folder"),

@@ -27,9 +27,8 @@ pub fn check(remote: &Remote) -> Result<Checked> {
         remote.place.put(&path, probe.clone(), true)?;
         let back = remote.place.get(&path);
         let removed = remote.place.remove(&path);
-        let wrong = |what: &str| {
-            Error::new(Kind::Remote, format!("the remote {} ({}) {what}", remote.name, remote.url()))
-        };
+        let wrong =
+            |what: &str| Error::new(Kind::Remote, format!("the remote {} ({}) {what}", remote.name, remote.url()));
         match back? {
             Some(back) if back == probe => {}
             Some(_) => return Err(wrong("gives other bytes back than were put")),

@@ -60,7 +60,13 @@ impl From<opendal::Error> for Fault {
             _ if says(&["status: 401", "status: 403", "Permission denied (publickey", "Host key verification"]) => {
                 Why::Denied
             }
-            _ if says(&["InvalidAccessKeyId", "SignatureDoesNotMatch", "AuthenticationFailed", "no valid credential"]) => {
+            _ if says(&[
+                "InvalidAccessKeyId",
+                "SignatureDoesNotMatch",
+                "AuthenticationFailed",
+                "no valid credential",
+            ]) =>
+            {
                 Why::Denied
             }
             RateLimited => Why::Busy,
@@ -93,7 +99,8 @@ fn words(e: &opendal::Error) -> String {
         furthest = Some(next);
     }
     let cause = furthest.map(ToString::to_string).filter(|cause| !message.contains(cause));
-    let status = e.to_string().split_once("status: ").map(|(_, rest)| rest.chars().take_while(char::is_ascii_digit).collect());
+    let status =
+        e.to_string().split_once("status: ").map(|(_, rest)| rest.chars().take_while(char::is_ascii_digit).collect());
     let message = if message.trim_start().starts_with('<') { "" } else { first_line(message) };
     match (message, cause, status) {
         ("", _, Some(status @ String { .. })) => format!("the server answers {status}"),
@@ -148,7 +155,9 @@ fn credentials(name: &str, scheme: Scheme) -> String {
         Scheme::Azure => format!(
             "check the credentials: AZURE_STORAGE_CONNECTION_STRING, or lockstep remote modify --local {name} account_key KEY"
         ),
-        Scheme::Sftp => format!("does `ssh` get in without a password? Else: lockstep remote modify {name} keyfile FILE"),
+        Scheme::Sftp => {
+            format!("does `ssh` get in without a password? Else: lockstep remote modify {name} keyfile FILE")
+        }
         Scheme::Webdav | Scheme::Http => {
             format!("check user and password: lockstep remote modify --local {name} password PASSWORD")
         }
@@ -165,7 +174,12 @@ mod tests {
         let s3 = r#"S3Error { code: "NoSuchBucket", message: "The specified bucket does not exist", resource: "" }"#;
         for (kind, message, why, text) in [
             (ErrorKind::NotFound, s3, Why::NotFound, "NoSuchBucket: The specified bucket does not exist"),
-            (ErrorKind::Unexpected, r#"S3Error { code: "InvalidAccessKeyId", message: "" }"#, Why::Denied, "InvalidAccessKeyId"),
+            (
+                ErrorKind::Unexpected,
+                r#"S3Error { code: "InvalidAccessKeyId", message: "" }"#,
+                Why::Denied,
+                "InvalidAccessKeyId",
+            ),
             (ErrorKind::PermissionDenied, "no", Why::Denied, "no"),
             (ErrorKind::Unexpected, "Connection refused", Why::Unreachable, "Connection refused"),
             (ErrorKind::ConfigInvalid, "region is missing", Why::Settings, "region is missing"),

@@ -86,7 +86,11 @@ impl Folder {
                 }
                 done(n as u64);
             }
-            if total == size { Ok(()) } else { Err(Broken::Source(io::Error::other("its size is not what was expected"))) }
+            if total == size {
+                Ok(())
+            } else {
+                Err(Broken::Source(io::Error::other("its size is not what was expected")))
+            }
         })
     }
 

@@ -27,14 +27,18 @@ pub mod check;
 mod fault;
 pub mod fetch;
 mod folder;
+mod getting;
 mod options;
 mod partial;
 mod place;
+mod plan;
 pub mod push;
 pub mod scope;
 mod segment;
 mod service;
+mod settings;
 pub mod setup;
+mod stretch;
 mod transfer;
 
 use std::sync::{Arc, Mutex};
@@ -150,7 +154,9 @@ impl Remote {
                 Err(wrong(&format!("has format {newer}; this lockstep knows format {VERSION}"))
                     .hint("install a newer lockstep, or use another remote"))
             }
-            _ => Err(wrong(&format!("has a file {MARKER} that is not lockstep's")).hint("use another folder or prefix")),
+            _ => {
+                Err(wrong(&format!("has a file {MARKER} that is not lockstep's")).hint("use another folder or prefix"))
+            }
         }
     }
 

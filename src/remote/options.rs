@@ -162,11 +162,15 @@ mod tests {
 
     #[test]
     fn values_are_checked_and_secrets_stay_secret() {
-        let given = [("read_only".to_string(), Setting::Bool(true)), ("password".into(), Setting::Str("s3cr3t".into()))];
+        let given =
+            [("read_only".to_string(), Setting::Bool(true)), ("password".into(), Setting::Str("s3cr3t".into()))];
         let options = Options::read("lab", Scheme::Webdav, &given).unwrap();
         assert!(options.is_on("read_only"));
         assert_eq!(options.scrub("401 for u:s3cr3t"), "401 for u:***");
-        assert_eq!(options.for_library(Scheme::Webdav).into_iter().collect::<Vec<_>>(), [("password".into(), "s3cr3t".into())]);
+        assert_eq!(
+            options.for_library(Scheme::Webdav).into_iter().collect::<Vec<_>>(),
+            [("password".into(), "s3cr3t".into())]
+        );
         assert!(check("jobs", "many").is_err() && check("read_only", "1").is_err() && check("region", "x").is_ok());
     }
 

@@ -187,9 +187,13 @@ impl Scope {
             }
             let remote = Remote::open(project, name, options.jobs)?;
             let fetched = remote.fetch(project.store(), &wanted, sink)?;
-            let runs =
-                if options.run_cache && name == main { remote.fetch_runs(project.store(), None)? } else { 0 };
-            done.push(At { url: remote.url().to_string(), spent: remote.spent(), remote: remote.name, done: (fetched, runs) });
+            let runs = if options.run_cache && name == main { remote.fetch_runs(project.store(), None)? } else { 0 };
+            done.push(At {
+                url: remote.url().to_string(),
+                spent: remote.spent(),
+                remote: remote.name,
+                done: (fetched, runs),
+            });
         }
         Ok(done)
     }
@@ -200,6 +204,9 @@ impl Scope {
         for (name, wanted) in self.by_remote(options.remote.as_deref()) {
             let remote = Remote::open(project, name, options.jobs)?;
             let known = remote.known()?;
+            if let Some((_, error)) = known.damaged.first() {
+                return Err(error.clone().hint(remote.again()));
+            }
             let mut compared = Compared::default();
             for one in wanted {
                 match (project.store().contains(&one.pin), known.root(&one.pin).is_some()) {

@@ -332,8 +332,11 @@ mod tests {
         let (a, b) = (PackId(id(1)), PackId(id(2)));
         let slice = Slice { pack: b, offset: 8, length: 90 };
         Segment {
-            packs: [(a, PackRow { length: 500, index: 300, count: 3 }), (b, PackRow { length: 200, index: 98, count: 1 })]
-                .into(),
+            packs: [
+                (a, PackRow { length: 500, index: 300, count: 3 }),
+                (b, PackRow { length: 200, index: 98, count: 1 }),
+            ]
+            .into(),
             loose: [(id(9), 1 << 30)].into(),
             roots: [
                 (root_key(id(3), ObjectKind::Content), Root { size: 90, files: 0, location: Location::Packed(slice) }),

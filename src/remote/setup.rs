@@ -78,8 +78,10 @@ fn check_name(name: &str) -> Result<()> {
 pub fn modify(project: &Project, name: &str, option: &str, value: &str, level: Level) -> Result<String> {
     let option = option_name(project, name, option)?;
     if config::is_secret(&option) && level == Level::Project {
-        return Err(Error::usage(format!("`{option}` is a secret and does not belong into lockstep.toml, which is committed"))
-            .hint(format!("lockstep remote modify --local {name} {option} VALUE")));
+        return Err(Error::usage(format!(
+            "`{option}` is a secret and does not belong into lockstep.toml, which is committed"
+        ))
+        .hint(format!("lockstep remote modify --local {name} {option} VALUE")));
     }
     let mut value = value.to_string();
     if option == "url" {

@@ -65,7 +65,8 @@ pub(super) fn tell(fetched: &[At<(Fetched, usize)>], aloud: bool, out: &Output) 
         let (done, runs) = &at.done;
         if aloud {
             transfer::tell_each("fetched", &done.fetched, out);
-            let runs = if *runs > 0 { format!("{} of the run cache", text::count(*runs, "new entry")) } else { String::new() };
+            let runs =
+                if *runs > 0 { format!("{} of the run cache", text::count(*runs, "new entry")) } else { String::new() };
             let runs = runs.replace("entrys", "entries");
             match (done.fetched.len(), runs.as_str()) {
                 (0, "") => {}

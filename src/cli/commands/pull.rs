@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::cli::commands::transfer::{self, What};
 use crate::cli::commands::fetch;
+use crate::cli::commands::transfer::{self, What};
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
 use crate::cli::text;

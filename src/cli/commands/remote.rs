@@ -194,9 +194,12 @@ fn check_one(project: &Project, name: Option<&str>, json: bool, out: &Output) ->
     let did = if checked.writes { "put, got and deleted an object" } else { "may only be read, and can be" };
     let who = checked.who.map(|who| format!(" as {who}")).unwrap_or_default();
     out.line(format!("{} ({}): {did}{who}", remote.name, remote.url()));
-    out.line(match checked.segments {
-        Some(n) => format!("{} there", text::count(n, "push")),
-        None => "nothing was pushed to it yet".to_string(),
-    }.replace("pushs", "pushes"));
+    out.line(
+        match checked.segments {
+            Some(n) => format!("{} there", text::count(n, "push")),
+            None => "nothing was pushed to it yet".to_string(),
+        }
+        .replace("pushs", "pushes"),
+    );
     Ok(())
 }
