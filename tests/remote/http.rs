@@ -71,6 +71,7 @@ impl Head {
         }
     }
 
+    /// The body has that length, whatever was said before.
     pub fn set_length(&mut self, length: u64) {
         let kept =
             self.text.lines().filter(|l| !l.is_empty() && !l.to_ascii_lowercase().starts_with("content-length:"));

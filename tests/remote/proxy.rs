@@ -265,19 +265,17 @@ impl Inner {
                 }
                 return over();
             }
-            (Fate::Truncated, Body::Length(n)) => {
-                answer.set_length(n / 2);
-                client.write_all(&answer.bytes)?;
-                self.pass_body(answers, &mut client, body.half(), &self.passed.down)?;
+            (Fate::Truncated | Fate::Corrupted, body) if body != Body::None => {
+                let mut bytes = whole(answers, body)?;
+                let middle = bytes.len() / 2;
+                match fate {
+                    Fate::Truncated => bytes.truncate(middle),
+                    _ => bytes.iter_mut().skip(middle).take(1).for_each(|byte| *byte ^= 0x10),
+                }
+                self.gate(bytes.len(), &self.passed.down);
+                answer.set_length(bytes.len() as u64);
+                client.write_all(&[answer.bytes, bytes].concat())?;
                 return over();
-            }
-            (Fate::Corrupted, Body::Length(n)) => {
-                client.write_all(&answer.bytes)?;
-                self.pass_body(answers, &mut client, Body::Length(n / 2), &self.passed.down)?;
-                let mut byte = [0];
-                answers.read_exact(&mut byte)?;
-                client.write_all(&[byte[0] ^ 0x10])?;
-                self.pass_body(answers, &mut client, Body::Length(n - n / 2 - 1), &self.passed.down)?;
             }
             (_, body) => {
                 client.write_all(&answer.bytes)?;
@@ -303,8 +301,7 @@ impl Inner {
                 let mut line = String::new();
                 from.read_line(&mut line)?;
                 to.write_all(line.as_bytes())?;
-                let size = line.split(';').next().unwrap_or_default().trim();
-                let size = u64::from_str_radix(size, 16).map_err(|_| io::ErrorKind::InvalidData)?;
+                let size = chunk_size(&line)?;
                 if size > 0 {
                     self.pass(from, to, size + 2, counter)?;
                     continue;
@@ -335,6 +332,31 @@ impl Inner {
         }
         Ok(())
     }
+}
+
+/// The bytes of a body, however they came.
+fn whole(from: &mut impl BufRead, body: Body) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    match body {
+        Body::None => {}
+        Body::Length(n) => drop(from.take(n).read_to_end(&mut bytes)?),
+        Body::UntilTheEnd => drop(from.read_to_end(&mut bytes)?),
+        Body::Chunked => loop {
+            let mut line = String::new();
+            from.read_line(&mut line)?;
+            match chunk_size(&line)? {
+                0 => break,
+                n => from.take(n).read_to_end(&mut bytes)?,
+            };
+            from.read_line(&mut line)?;
+        },
+    }
+    Ok(bytes)
+}
+
+fn chunk_size(line: &str) -> io::Result<u64> {
+    let size = line.split(';').next().unwrap_or_default().trim();
+    u64::from_str_radix(size, 16).map_err(|_| io::ErrorKind::InvalidData.into())
 }
 
 #[cfg(test)]

@@ -32,6 +32,8 @@ pub struct Target {
     pub data: Option<PathBuf>,
     /// Of a server that takes nothing: the one that was given what it serves.
     pub written_by: Option<String>,
+    /// Seconds after which a kill of the server takes back nothing that it has confirmed.
+    pub settles: u64,
     /// 0: it does not listen.
     pub port: u16,
     pub http: bool,
@@ -172,6 +174,7 @@ fn folder() -> Target {
         missing: None,
         data: Some(path),
         written_by: None,
+        settles: 0,
         port: 0,
         http: false,
         scratch: Some(Arc::new(Scratch { dir, servers: false })),

@@ -32,7 +32,9 @@ fn kill(sandbox: &Sandbox, verb: &str, moment: u64, whole: u64, proxy: Option<&P
         }
         None => std::thread::sleep(Duration::from_micros(part)),
     }
-    running.signal(Signal::KILL);
+    if !running.is_over() {
+        running.signal(Signal::KILL);
+    }
     if let Some(proxy) = proxy {
         proxy.cut();
         proxy.release();
@@ -117,6 +119,7 @@ pub fn a_server_that_dies_in_a_transfer_loses_nothing(target: &Target) {
     let (work, again) = (workplace(&target.clone().within("again"), 13), target.clone().within("again"));
     dies(&server, &proxy, &work, "push", whole / 2);
     must(&work, &["push"]);
+    std::thread::sleep(Duration::from_secs(target.settles));
     let other = clone(&work, &again);
     dies(&server, &proxy, &other, "pull", whole / 2);
     assert_nothing_wrong(&work, &other);
