@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -33,7 +34,7 @@ pub struct Target {
     /// Of a server that takes nothing: the one that was given what it serves.
     pub written_by: Option<String>,
     /// Seconds after which a kill of the server takes back nothing that it has confirmed.
-    pub settles: u64,
+    settles: u64,
     /// 0: it does not listen.
     pub port: u16,
     pub http: bool,
@@ -76,7 +77,13 @@ impl Target {
         servers(&["up", scratch.dir.path().to_str().unwrap(), name]);
         let mut target = read(&scratch.dir.path().join("remotes.json")).remove(name).unwrap();
         target.scratch = Some(Arc::new(scratch));
+        target.settle();
         Some(target)
+    }
+
+    /// From now on a kill of the server takes back nothing that it has confirmed.
+    pub fn settle(&self) {
+        std::thread::sleep(Duration::from_secs(self.settles));
     }
 
     /// `kill -9` for a server that is [`Target::alone`].

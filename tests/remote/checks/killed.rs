@@ -119,7 +119,7 @@ pub fn a_server_that_dies_in_a_transfer_loses_nothing(target: &Target) {
     let (work, again) = (workplace(&target.clone().within("again"), 13), target.clone().within("again"));
     dies(&server, &proxy, &work, "push", whole / 2);
     must(&work, &["push"]);
-    std::thread::sleep(Duration::from_secs(target.settles));
+    server.settle();
     let other = clone(&work, &again);
     dies(&server, &proxy, &other, "pull", whole / 2);
     assert_nothing_wrong(&work, &other);
