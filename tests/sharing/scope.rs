@@ -23,7 +23,8 @@ fn outputs_go_to_their_own_remote_or_nowhere() {
     insta::assert_snapshot!(run(&["push"]), @r"
     exit 0
     --- stderr
-    lab has everything
+    pushed a (2 B)
+    lab has everything now: 2 B in 1 object sent
     pushed b (2 B)
     other has everything now: 2 B in 1 object sent
     ");

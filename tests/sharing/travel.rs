@@ -173,7 +173,7 @@ fn what_is_nowhere_is_named() {
     restored d
     restored small
     2.7 MB in 63 objects fetched
-    error: 2 outputs neither here nor at the remote: small, large
+    error: 1 output neither here nor at the remote: large
       hint: make them again: lockstep repro
       hint: or push them from where they are
     ");

@@ -7,9 +7,14 @@ pub mod commit;
 pub mod completion;
 pub mod config;
 pub mod dag;
+pub mod diff;
+mod diff_values;
 pub mod fetch;
 pub mod freeze;
+pub mod get;
+pub mod import;
 pub mod init;
+pub mod list;
 pub mod logs;
 pub mod metrics;
 pub mod params;
@@ -52,6 +57,11 @@ pub fn run(cli: Cli, out: &Output) -> Result<u8> {
         Command::Freeze(args) => freeze::run(&args, &open(global)?, out),
         Command::Unfreeze(args) => freeze::unfreeze(&args, &open(global)?, out),
         Command::Cache(args) => cache::run(&args, &open(global)?, out),
+        Command::Diff(args) => diff::run(&args, &open(global)?, out),
+        Command::List(args) => list::run(&args, global, out),
+        Command::Get(args) => get::run(&args, global, out),
+        Command::Import(args) => import::run(&args, &open(global)?, out),
+        Command::Update(args) => import::run_update(&args, &open(global)?, out),
         Command::Params(args) => params::run(&args, &open(global)?, out),
         Command::Metrics(args) => metrics::run(&args, &open(global)?, out),
         Command::Logs(args) => logs::run(&args, &open(global)?, out),
