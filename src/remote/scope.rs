@@ -22,8 +22,12 @@ pub struct Scope {
     seen: BTreeSet<(ObjectId, bool, Option<String>, bool)>,
     /// Stage keys of the stages that are meant.
     keys: BTreeSet<ObjectId>,
-    /// Those among them with an output that is never pushed: their entries would be of no use elsewhere.
-    private: BTreeSet<ObjectId>,
+    /// Outputs that are never pushed, and those that go to a remote of their own, as the stages spell them. An entry of
+    /// the run cache does not say whose it is, so what is spelled alike is held to be the same.
+    private: BTreeSet<String>,
+    elsewhere: BTreeSet<String>,
+    /// Names of what is never pushed.
+    stay: BTreeSet<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -71,6 +75,13 @@ impl Scope {
     /// Everything that was selected, as these locks say.
     pub fn add(&mut self, definitions: &Definitions, selected: &Selected, locks: &Locks, from: &RepoPath) {
         let pipelines = &definitions.pipelines;
+        for out in pipelines.stages.iter().flat_map(|stage| &stage.outs) {
+            if !out.push {
+                self.private.insert(out.spelled.clone());
+            } else if out.remote.is_some() {
+                self.elsewhere.insert(out.spelled.clone());
+            }
+        }
         for id in &selected.named {
             let stage = pipelines.stage(*id);
             let Some(entry) = locks.of(stage.file).stages.get(&stage.name) else { continue };
@@ -78,9 +89,6 @@ impl Scope {
                 let Some(locked) = entry.outs.get(&out.spelled) else { continue };
                 if out.cache {
                     self.item(out.path.relative_to(from), locked.pin, out.remote.clone(), out.push);
-                }
-                if !out.push {
-                    self.private.insert(entry.key);
                 }
             }
             if cache::is_cacheable(stage) {
@@ -99,6 +107,9 @@ impl Scope {
     }
 
     fn item(&mut self, name: String, pin: Pin, remote: Option<String>, push: bool) {
+        if !push {
+            self.stay.insert(name.clone());
+        }
         if self.seen.insert((pin.id, pin.is_dir(), remote.clone(), push)) {
             self.items.push(Item { wanted: Wanted { name, pin }, remote, push });
         }
@@ -110,7 +121,7 @@ impl Scope {
 
     /// Is this an output that is never pushed?
     pub fn stays(&self, name: &str) -> bool {
-        self.items.iter().any(|item| !item.push && item.wanted.name == name)
+        self.stay.contains(name)
     }
 
     /// The items by remote; `None` is the one that counts where none is named. With `-r` those that belong to another
@@ -153,8 +164,13 @@ impl Scope {
     fn runs(&self, project: &Project, options: &Options) -> Result<Vec<Run>> {
         let mut runs = Vec::new();
         let mut add = |key: ObjectId, bytes: Vec<u8>| {
-            if let Some((entry, record)) = cache::parse(&bytes, &key).filter(|_| !self.private.contains(&key)) {
-                let outs = entry.outs.values().map(|out| out.pin).collect();
+            let found = cache::parse(&bytes, &key);
+            // One with an output that stays is of no use elsewhere.
+            if let Some((entry, record)) =
+                found.filter(|(entry, _)| !entry.outs.keys().any(|out| self.private.contains(out)))
+            {
+                let here = entry.outs.iter().filter(|(out, _)| !self.elsewhere.contains(*out));
+                let outs = here.map(|(_, out)| out.pin).collect();
                 let start = humantime::parse_rfc3339(&record.start).ok();
                 let time = start.and_then(|start| start.duration_since(UNIX_EPOCH).ok()).map_or(0, |t| t.as_secs());
                 runs.push(Run { key, bytes, outs, time });
