@@ -10,6 +10,7 @@ mod checkout;
 mod copy;
 mod difference;
 mod digest;
+mod find;
 pub mod hash;
 mod id;
 pub mod index;
