@@ -44,7 +44,7 @@ pub fn a_bucket_that_does_not_exist_is_one_clear_error(target: &Target) {
         return;
     };
     let mut wrong = target.clone();
-    wrong.url = format!("{url}/place");
+    wrong.url = format!("{url}/{}", target.url.rsplit('/').next().unwrap());
     let work = workplace(&wrong, 31);
     let other = clone(&work, &wrong);
     for verb in ["fetch", "pull"] {
