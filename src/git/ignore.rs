@@ -37,7 +37,7 @@ impl Rules {
         Ok(Rules::from_text(&text))
     }
 
-    fn from_text(text: &[u8]) -> Rules {
+    pub(super) fn from_text(text: &[u8]) -> Rules {
         let all = [BUILT_IN, text].concat();
         Rules { top: Patterns::parse(&all), nested: BTreeMap::new(), id: mix(SEED, &all) }
     }
@@ -50,7 +50,7 @@ impl Rules {
         Ok(())
     }
 
-    fn add_text(&mut self, folder: &str, text: &[u8]) {
+    pub(super) fn add_text(&mut self, folder: &str, text: &[u8]) {
         let patterns = Patterns::parse(text);
         if !patterns.is_empty() {
             self.nested.insert(folder.into(), patterns);
@@ -91,9 +91,9 @@ pub(super) fn read(file: &Path) -> Result<Option<Vec<u8>>> {
 }
 
 /// FNV-1a: small, and the same in every version of every compiler, which the standard library's hasher is not.
-const SEED: u64 = 0xcbf2_9ce4_8422_2325;
+pub(super) const SEED: u64 = 0xcbf2_9ce4_8422_2325;
 
-fn mix(id: u64, bytes: &[u8]) -> u64 {
+pub(super) fn mix(id: u64, bytes: &[u8]) -> u64 {
     bytes.iter().fold(id, |id, byte| (id ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 

@@ -76,6 +76,11 @@ impl Repo {
         self.shared().join("config.toml")
     }
 
+    /// What this clone remembers of remotes.
+    pub fn remotes_dir(&self) -> PathBuf {
+        self.shared().join("remotes")
+    }
+
     /// What belongs to this worktree: stat index, state, logs.
     pub fn worktree_dir(&self) -> PathBuf {
         match &self.git_dir {
@@ -93,7 +98,7 @@ impl Repo {
         self.git_dir.is_some()
     }
 
-    fn shared(&self) -> PathBuf {
+    pub(super) fn shared(&self) -> PathBuf {
         match &self.common_dir {
             Some(common) => common.join("lockstep"),
             None => self.top.join(OWN_FOLDER),

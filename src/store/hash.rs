@@ -10,7 +10,8 @@ use std::os::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};
 
 use super::id::ObjectId;
-use super::stat::Seen;
+use super::objects::ObjectKind;
+use super::stat::{FileStat, Seen};
 
 /// From this size on, reading and hashing overlap.
 pub const HUGE: u64 = 2 << 20;
@@ -36,18 +37,47 @@ impl From<rustix::io::Errno> for Trouble {
     }
 }
 
+/// The id of an object whose bytes come in pieces.
+pub struct Hasher(blake3::Hasher);
+
+impl Hasher {
+    pub fn new(kind: ObjectKind) -> Hasher {
+        Hasher(match kind {
+            ObjectKind::Content => blake3::Hasher::new(),
+            ObjectKind::Tree => blake3::Hasher::new_derive_key(super::tree::CONTEXT),
+        })
+    }
+
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    pub fn id(&self) -> ObjectId {
+        ObjectId(*self.0.finalize().as_bytes())
+    }
+}
+
 pub fn of_bytes(bytes: &[u8]) -> ObjectId {
     ObjectId(*blake3::hash(bytes).as_bytes())
 }
 
-/// Opens by `open`, hashes, and compares the stat of before and after; once more if they differ.
-pub fn file(open: impl Fn() -> rustix::io::Result<OwnedFd>, done: &dyn Fn(u64)) -> Result<(ObjectId, Seen), Trouble> {
-    for _ in 0..2 {
+/// Opens by `open`, hashes, and compares the stat of before and after; once more if they differ. The caller's own look
+/// is the first stat of before: if the file changed since, that shows as well.
+pub fn file(
+    open: impl Fn() -> rustix::io::Result<OwnedFd>,
+    seen: &Seen,
+    done: &dyn Fn(u64),
+) -> Result<(ObjectId, Seen), Trouble> {
+    let mut looked = Some(seen.stat);
+    for _ in 0..3 {
         let mut file = File::from(open()?);
-        let before = Seen::from(rustix::fs::fstat(&file)?);
-        let (id, read) = content(&mut file, before.stat.size, done)?;
+        let before = match looked.take() {
+            Some(stat) => stat,
+            None => FileStat::from(&rustix::fs::fstat(&file)?),
+        };
+        let (id, read) = content(&mut file, before.size, done)?;
         let after = Seen::from(rustix::fs::fstat(&file)?);
-        if before.stat == after.stat && read == after.stat.size {
+        if before == after.stat && read == after.stat.size {
             return Ok((id, after));
         }
     }
@@ -64,18 +94,40 @@ pub fn content(file: &mut File, size: u64, done: &dyn Fn(u64)) -> io::Result<(Ob
     if size < HUGE { small(file, size, done) } else { huge(file, done) }
 }
 
+/// The id that the bytes of `file` have as an object of this kind.
+pub fn of_object(file: &File, kind: ObjectKind, size: u64) -> io::Result<ObjectId> {
+    let mut file = file.try_clone()?;
+    if kind == ObjectKind::Content {
+        return Ok(content(&mut file, size, &|_| ())?.0);
+    }
+    let mut hasher = Hasher::new(kind);
+    let mut buffer = vec![0u8; CHUNK];
+    loop {
+        let n = fill(&mut file, &mut buffer)?;
+        hasher.update(&buffer[..n]);
+        if n < buffer.len() {
+            return Ok(hasher.id());
+        }
+    }
+}
+
 fn small(file: &mut File, size: u64, done: &dyn Fn(u64)) -> io::Result<(ObjectId, u64)> {
     let mut hasher = blake3::Hasher::new();
     let mut buffer = vec![0u8; (size as usize + 1).clamp(512, SMALL)];
     let mut total = 0;
+    // One byte more than expected is asked for: a read that gives all the others has seen the end.
+    let mut n = read_once(file, &mut buffer)?;
+    if n as u64 != size || n == buffer.len() {
+        n += fill(file, &mut buffer[n..])?;
+    }
     loop {
-        let n = fill(file, &mut buffer)?;
         hasher.update(&buffer[..n]);
         total += n as u64;
         // A buffer that was not filled means the end of the file.
         if n < buffer.len() {
             break;
         }
+        n = fill(file, &mut buffer)?;
     }
     done(total);
     Ok((ObjectId(*hasher.finalize().as_bytes()), total))
@@ -100,6 +152,15 @@ fn huge(file: &mut File, done: &dyn Fn(u64)) -> io::Result<(ObjectId, u64)> {
         std::mem::swap(&mut now, &mut next);
     }
     Ok((ObjectId(*hasher.finalize().as_bytes()), total))
+}
+
+fn read_once(file: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match file.read(buffer) {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            read => return read,
+        }
+    }
 }
 
 /// Reads until the buffer is full or the file ends.

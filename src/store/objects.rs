@@ -3,7 +3,7 @@
 //! ```text
 //! generation      the version of the format; a random id, renewed whenever objects may have gone (gc, quarantine)
 //! objects/ab/cd…  an object a file, 0444
-//! packs/          many small objects a file
+//! packs/          many small objects a file; see `pack`
 //! runs/           the run cache
 //! quarantine/     objects found damaged, never deleted by us
 //! tmp/            what is being written
@@ -18,7 +18,7 @@
 
 use std::collections::HashSet;
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -26,11 +26,12 @@ use std::sync::Mutex;
 use rustix::fs::{Timespec, Timestamps};
 
 use super::hash;
-use super::id::{ObjectId, Pin};
+use super::id::ObjectId;
 use super::link::LinkTypes;
+use super::pack::Shelf;
 use super::place;
-use super::stat::{FileStat, Seen};
-use super::tree::{self, Tree};
+use super::stat::FileStat;
+use super::tree;
 use crate::error::{Error, Kind, Result};
 
 /// Renewed whenever objects may have gone, so that "this was complete" can be remembered with it.
@@ -39,17 +40,19 @@ pub type Generation = [u8; 16];
 /// The version of the store's format.
 const VERSION: u32 = 1;
 
-/// Trees and the texts of symlinks are read whole; a hostile id must not make us read a model into memory.
-pub const LARGEST_READ: u64 = 1 << 30;
-
 /// What the bytes of an object are: the two are hashed differently.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
 pub enum ObjectKind {
-    Content,
-    Tree,
+    Content = 0,
+    Tree = 1,
 }
 
 impl ObjectKind {
+    pub fn from_byte(byte: u8) -> Option<ObjectKind> {
+        [ObjectKind::Content, ObjectKind::Tree].get(byte as usize).copied()
+    }
+
     pub fn id_of(self, bytes: &[u8]) -> ObjectId {
         match self {
             ObjectKind::Content => hash::of_bytes(bytes),
@@ -61,6 +64,7 @@ impl ObjectKind {
 pub struct Store {
     dir: PathBuf,
     links: LinkTypes,
+    packs: Shelf,
     /// Trees that were found complete by this process.
     complete: Mutex<HashSet<ObjectId>>,
 }
@@ -68,7 +72,7 @@ pub struct Store {
 impl Store {
     /// The store in `dir`, which need not exist.
     pub fn open(dir: &Path, links: LinkTypes) -> Store {
-        Store { dir: dir.to_path_buf(), links, complete: Mutex::default() }
+        Store { dir: dir.to_path_buf(), links, packs: Shelf::new(dir.join("packs")), complete: Mutex::default() }
     }
 
     pub fn dir(&self) -> &Path {
@@ -85,80 +89,17 @@ impl Store {
         self.dir.join("objects").join(&hex[..2]).join(&hex[2..])
     }
 
-    /// The size of an object that is here.
-    pub fn size(&self, id: &ObjectId) -> Option<u64> {
-        Seen::of_link(&self.path(id)).ok().filter(Seen::is_file).map(|seen| seen.stat.size)
+    /// The folder of the loose object.
+    pub(super) fn shard(&self, id: &ObjectId) -> PathBuf {
+        self.dir.join("objects").join(&id.hex()[..2])
     }
 
-    /// Is all of it here? Looks at every object of a tree, once a process.
-    pub fn contains(&self, pin: &Pin) -> bool {
-        if pin.is_dir() { self.holds_tree(&pin.id) } else { self.size(&pin.id) == Some(pin.size) }
-    }
-
-    fn holds_tree(&self, id: &ObjectId) -> bool {
-        if self.memo().contains(id) {
-            return true;
-        }
-        let Ok(tree) = self.read_tree(id) else { return false };
-        let complete = tree.entries.iter().all(|e| self.contains(&e.pin()));
-        if complete {
-            self.memo().insert(*id);
-        }
-        complete
+    pub(super) fn packs(&self) -> &Shelf {
+        &self.packs
     }
 
     pub(super) fn memo(&self) -> std::sync::MutexGuard<'_, HashSet<ObjectId>> {
         self.complete.lock().unwrap_or_else(|e| e.into_inner())
-    }
-
-    /// The bytes of a small object, verified. A damaged one is put into quarantine and counts as missing.
-    pub fn read(&self, id: &ObjectId, kind: ObjectKind) -> Result<Vec<u8>> {
-        let (mut file, seen) = self.open_object(id)?;
-        if seen.stat.size > LARGEST_READ {
-            return Err(Error::new(Kind::Bug, format!("object {id} is too large to be read at once")));
-        }
-        let mut bytes = Vec::with_capacity(seen.stat.size as usize);
-        file.read_to_end(&mut bytes).map_err(|e| Error::io("read", self.path(id), e))?;
-        if kind.id_of(&bytes) == *id { Ok(bytes) } else { Err(self.damaged(id)) }
-    }
-
-    pub fn read_tree(&self, id: &ObjectId) -> Result<Tree> {
-        let bytes = self.read(id, ObjectKind::Tree)?;
-        Tree::parse(&bytes)
-            .map_err(|why| Error::new(Kind::Missing, format!("the folder {id} in the store cannot be used: {why}")))
-    }
-
-    pub(super) fn open_object(&self, id: &ObjectId) -> Result<(File, Seen)> {
-        let path = self.path(id);
-        let file = File::open(&path).map_err(|e| match e.kind() {
-            io::ErrorKind::NotFound => {
-                Error::missing(format!("object {id} is not in the store {}", self.dir.display()))
-                    .hint("make it again: lockstep repro")
-            }
-            _ => Error::io("open", &path, e),
-        })?;
-        let seen = rustix::fs::fstat(&file).map_err(|e| Error::io("look at", &path, e))?;
-        Ok((file, Seen::from(seen)))
-    }
-
-    /// Sets a damaged object aside and says so.
-    pub(super) fn damaged(&self, id: &ObjectId) -> Error {
-        let e = Error::missing(format!("object {id} in the store {} is damaged", self.dir.display()))
-            .hint("make it again: lockstep repro");
-        match self.quarantine(id) {
-            Ok(to) => e.because(format!("its bytes do not fit its id; they are kept in {}", to.display())),
-            Err(why) => e.because(why.message),
-        }
-    }
-
-    /// Moves an object out of the way, so that it can be stored or fetched anew. Never deletes it.
-    pub fn quarantine(&self, id: &ObjectId) -> Result<PathBuf> {
-        let folder = self.folder("quarantine")?;
-        let to = folder.join(format!("{id}.{:08x}", place::random() as u32));
-        fs::rename(self.path(id), &to).map_err(|e| self.refused("move into quarantine", &self.path(id), e))?;
-        self.memo().clear();
-        self.renew_generation()?;
-        Ok(to)
     }
 
     /// `None` if nothing was ever stored here.
@@ -209,8 +150,9 @@ impl Store {
         }
     }
 
-    /// A name for a file that is being written.
-    pub(super) fn temp(&self) -> Result<PathBuf> {
+    /// A name for a file that is being written, in the store's `tmp/`: from there [`Store::adopt_pack`] and
+    /// [`Store::adopt_object`] take it in. Whoever made the file removes it if that fails.
+    pub fn temp(&self) -> Result<PathBuf> {
         Ok(self.folder("tmp")?.join(format!("{:016x}{:016x}", place::random(), place::random())))
     }
 

@@ -7,11 +7,20 @@ pub mod commit;
 pub mod completion;
 pub mod config;
 pub mod dag;
+pub mod diff;
+mod diff_values;
+pub mod fetch;
 pub mod freeze;
+pub mod get;
+pub mod import;
 pub mod init;
+pub mod list;
 pub mod logs;
 pub mod metrics;
 pub mod params;
+pub mod pull;
+pub mod push;
+pub mod remote;
 pub mod remove;
 pub mod repro;
 pub mod root;
@@ -19,6 +28,7 @@ mod show;
 pub mod stage;
 mod stage_add;
 pub mod status;
+mod transfer;
 pub mod version;
 
 use crate::cli::args::{Cli, Command};
@@ -40,9 +50,18 @@ pub fn run(cli: Cli, out: &Output) -> Result<u8> {
         Command::Remove(args) => remove::run(&args, &open(global)?, out),
         Command::Commit(args) => commit::run(&args, &open(global)?, out),
         Command::Checkout(args) => checkout::run(&args, &open(global)?, out),
+        Command::Push(args) => push::run(&args, &open(global)?, out),
+        Command::Fetch(args) => fetch::run(&args, &open(global)?, out),
+        Command::Pull(args) => pull::run(&args, &open(global)?, out),
+        Command::Remote(args) => remote::run(&args, &open(global)?, out),
         Command::Freeze(args) => freeze::run(&args, &open(global)?, out),
         Command::Unfreeze(args) => freeze::unfreeze(&args, &open(global)?, out),
         Command::Cache(args) => cache::run(&args, &open(global)?, out),
+        Command::Diff(args) => diff::run(&args, &open(global)?, out),
+        Command::List(args) => list::run(&args, global, out),
+        Command::Get(args) => get::run(&args, global, out),
+        Command::Import(args) => import::run(&args, &open(global)?, out),
+        Command::Update(args) => import::run_update(&args, &open(global)?, out),
         Command::Params(args) => params::run(&args, &open(global)?, out),
         Command::Metrics(args) => metrics::run(&args, &open(global)?, out),
         Command::Logs(args) => logs::run(&args, &open(global)?, out),

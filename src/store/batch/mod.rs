@@ -1,0 +1,319 @@
+//! Storing: one batch brings any number of files and folders into the store.
+//!
+//! Files first, copied to `tmp/`, hashed on the way, made durable and renamed under an id; then the trees, deepest first;
+//! so whatever has a name is whole, and a tree that is there had all it names when it was written. Large objects become
+//! files of their own (`loose`); small ones, if they are many, go into packs (`packed`), which come later, since the
+//! trees in them name the large ones. A batch that fails leaves what it finished, which is harmless, and no temporary
+//! file.
+
+mod loose;
+mod packed;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use rayon::iter::Either;
+use rayon::prelude::*;
+
+use crate::error::{Error, Kind, Result};
+use crate::event::{Doing, Event, Sink};
+use crate::store::find::BIG;
+use crate::store::hash;
+use crate::store::id::{ObjectId, Pin};
+use crate::store::index::{Content, StatIndex};
+use crate::store::link::LinkType;
+use crate::store::objects::{Generation, ObjectKind, Store, is_sealed, seal};
+use crate::store::pack::Pack;
+use crate::store::pack::format::{PackId, Row};
+use crate::store::place::Place;
+use crate::store::stat::Seen;
+
+/// A batch with fewer small objects than this stays loose.
+const WORTH_A_PACK: usize = 32;
+/// From so many objects on it may pay to list those that are there, instead of asking for each.
+const MANY: usize = 1024;
+/// Smaller objects are packed where files can only be copied: a copy from a pack costs no more than one from a file.
+const PACKED: u64 = 128 << 10;
+/// Where files can be shared with the workspace, larger ones stay files, so that they can be.
+const PACKED_BESIDE_LINKS: u64 = 16 << 10;
+
+pub struct Batch<'s> {
+    store: &'s Store,
+    items: Vec<Item>,
+    /// Deepest first.
+    trees: Vec<Item>,
+    ids: HashSet<ObjectId>,
+    /// Folders of objects that were here already: who wrote them may not have come to sync them.
+    present: BTreeSet<PathBuf>,
+    /// The file system of what is stored, if it comes from files.
+    device: Option<u64>,
+    /// The generation in which presence was looked at.
+    began: Option<Generation>,
+    /// Turned off by the first file that cannot be reflinked.
+    reflink: AtomicBool,
+}
+
+struct Item {
+    id: ObjectId,
+    size: u64,
+    kind: ObjectKind,
+    source: Source,
+}
+
+enum Source {
+    File(PathBuf),
+    Bytes(Vec<u8>),
+}
+
+/// A file in `tmp/` that goes when its owner goes.
+struct Temp(PathBuf);
+
+impl Drop for Temp {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+impl Store {
+    pub fn batch(&self) -> Batch<'_> {
+        let reflink = AtomicBool::new(self.links().iter().any(|link| link == LinkType::Reflink));
+        Batch {
+            store: self,
+            items: Vec::new(),
+            trees: Vec::new(),
+            ids: HashSet::new(),
+            present: BTreeSet::new(),
+            device: None,
+            began: self.generation(),
+            reflink,
+        }
+    }
+
+    /// Is all of it here, whole and verified? One stat an object that is sealed, else a read; in packs, one stat a pack.
+    /// To be asked before the only other copy goes.
+    pub fn holds(&self, pin: &Pin) -> bool {
+        self.refresh_packs_unless_big(pin);
+        self.holds_good(pin)
+    }
+
+    fn holds_good(&self, pin: &Pin) -> bool {
+        if !pin.is_dir() {
+            return self.good(&pin.id, pin.size, ObjectKind::Content, None).is_some();
+        }
+        self.read_tree(&pin.id).is_ok_and(|tree| tree.entries.iter().all(|entry| self.holds_good(&entry.pin())))
+    }
+
+    /// Is the object here, and as it was when it was verified? One whose seal is broken is read, as is a pack. Back
+    /// comes the folder that holds it. `all` are the ids of the loose objects, if they are known.
+    fn good(&self, id: &ObjectId, size: u64, kind: ObjectKind, all: Option<&HashSet<ObjectId>>) -> Option<PathBuf> {
+        let may_be = all.is_none_or(|all| all.contains(id));
+        let loose = || (may_be && self.has_good_loose(id, size, kind)).then(|| self.shard(id));
+        let in_pack = || {
+            let (pack, row) = self.packed(id)?;
+            let good = (row.length, row.kind) == (size, kind) && pack.bad().is_ok_and(|bad| !bad.contains(id));
+            good.then(|| self.packs().dir().to_path_buf())
+        };
+        if size >= BIG { loose().or_else(in_pack) } else { in_pack().or_else(loose) }
+    }
+
+    /// The ids of all loose objects, if they are fewer than this, so that listing them costs less than asking for each.
+    /// Ids are spread evenly: one folder tells how full the others are.
+    fn few_loose(&self, most: usize) -> Option<HashSet<ObjectId>> {
+        let names = |shard: &Path| -> Vec<String> {
+            let entries = fs::read_dir(shard).into_iter().flatten().flatten();
+            entries.filter_map(|e| e.file_name().into_string().ok()).collect()
+        };
+        let top = self.dir().join("objects");
+        let shards = names(&top);
+        let mut all = HashSet::new();
+        for (at, shard) in shards.iter().enumerate() {
+            let found = names(&top.join(shard));
+            if at == 0 && found.len().saturating_mul(shards.len()) > most {
+                return None;
+            }
+            all.extend(found.iter().filter_map(|name| format!("{shard}{name}").parse::<ObjectId>().ok()));
+        }
+        Some(all)
+    }
+
+    fn has_good_loose(&self, id: &ObjectId, size: u64, kind: ObjectKind) -> bool {
+        let path = self.path(id);
+        let Ok(seen) = Seen::of_link(&path) else { return false };
+        if seen.stat.size != size || !seen.is_file() {
+            return false;
+        }
+        if is_sealed(&seen.stat, id) {
+            return true;
+        }
+        let good = File::open(&path).is_ok_and(|f| hash::of_object(&f, kind, size).is_ok_and(|got| got == *id));
+        if let (true, Ok(file)) = (good, File::open(&path)) {
+            seal(&file, id);
+        }
+        good
+    }
+}
+
+impl Batch<'_> {
+    /// Plans to store what a place holds, which the index looked at and found to be `pin`. What the store has already
+    /// is skipped.
+    pub fn add(&mut self, index: &StatIndex, place: &Place, pin: &Pin) -> Result<()> {
+        let path = place.on_disk(index.top());
+        self.device = self.device.or_else(|| Some(Seen::of(index.top()).ok()?.device));
+        if !pin.is_dir() {
+            self.plan(vec![Item { id: pin.id, size: pin.size, kind: ObjectKind::Content, source: Source::File(path) }]);
+            return Ok(());
+        }
+        let Some(content) = index.content(place).filter(|content| content.pin == *pin) else {
+            return Err(changed(&path));
+        };
+        let Content { files, links, trees, .. } = content;
+        let file = |(path, id, size)| Item { id, size, kind: ObjectKind::Content, source: Source::File(path) };
+        let bytes = |kind: ObjectKind, bytes: Vec<u8>| Item {
+            id: kind.id_of(&bytes),
+            size: bytes.len() as u64,
+            kind,
+            source: Source::Bytes(bytes),
+        };
+        let mut items: Vec<Item> = files.into_iter().map(file).collect();
+        for (path, id, text) in links {
+            let item = bytes(ObjectKind::Content, text?);
+            if item.id != id {
+                return Err(changed(&path));
+            }
+            items.push(item);
+        }
+        self.plan(items);
+        self.plan(trees.into_iter().map(|tree| bytes(ObjectKind::Tree, tree)).collect());
+        Ok(())
+    }
+
+    /// Plans to store bytes that came from elsewhere.
+    pub fn add_bytes(&mut self, kind: ObjectKind, bytes: Vec<u8>) -> ObjectId {
+        let id = kind.id_of(&bytes);
+        self.plan(vec![Item { id, size: bytes.len() as u64, kind, source: Source::Bytes(bytes) }]);
+        id
+    }
+
+    fn plan(&mut self, items: Vec<Item>) {
+        let new: Vec<Item> = items.into_iter().filter(|item| self.ids.insert(item.id)).collect();
+        let store = self.store;
+        if new.iter().any(|item| item.size < BIG) {
+            store.refresh_packs();
+        }
+        let loose = if new.len() >= MANY { store.few_loose(new.len()) } else { None };
+        let look = |item: Item| match store.good(&item.id, item.size, item.kind, loose.as_ref()) {
+            Some(folder) => Either::Left(folder),
+            None => Either::Right(item),
+        };
+        let (present, missing): (Vec<PathBuf>, Vec<Item>) = new.into_par_iter().with_min_len(64).partition_map(look);
+        self.present.extend(present);
+        for item in missing {
+            if item.kind == ObjectKind::Tree { self.trees.push(item) } else { self.items.push(item) }
+        }
+    }
+
+    /// What a pack has of things that must be stored, and is damaged, goes, so that it is not found before what will be
+    /// stored. The generation afterwards.
+    fn bury(&self, generation: Generation) -> Result<Generation> {
+        let mut buried = false;
+        loop {
+            let mut bad: BTreeMap<PackId, (Arc<Pack>, Vec<Row>)> = BTreeMap::new();
+            for item in self.items.iter().chain(&self.trees) {
+                // Another process may have brought a good one meanwhile.
+                if let Some((pack, row)) = self.store.packed(&item.id)
+                    && pack.bad().is_ok_and(|bad| bad.contains(&item.id))
+                {
+                    bad.entry(pack.id).or_insert_with(|| (pack, Vec::new())).1.push(row);
+                }
+            }
+            if bad.is_empty() {
+                return if buried { self.store.begin() } else { Ok(generation) };
+            }
+            for (pack, rows) in bad.values() {
+                self.store.bury(pack, rows)?;
+            }
+            buried = true;
+        }
+    }
+
+    /// Bytes that the commit will write.
+    pub fn bytes(&self) -> u64 {
+        self.items.iter().map(|item| item.size).sum()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty() && self.trees.is_empty()
+    }
+
+    /// Objects below this size go into packs, and all trees with them; `None` if there are too few for a pack.
+    fn largest_packed(&self) -> Option<u64> {
+        let is_worth = |most: u64| {
+            let contents = self.items.iter().filter(|item| item.size < most);
+            contents.count() + self.trees.len() >= WORTH_A_PACK
+        };
+        if !is_worth(PACKED) {
+            return None;
+        }
+        let most = if self.can_link() { PACKED_BESIDE_LINKS } else { PACKED };
+        is_worth(most).then_some(most)
+    }
+
+    /// Can objects be shared with the workspace, by the settings and by what its file system can do?
+    fn can_link(&self) -> bool {
+        let device = Seen::of(self.store.dir()).ok().map(|seen| seen.device);
+        let beside = self.device.is_none() || device == self.device;
+        self.store.links().iter().any(|link| match link {
+            LinkType::Symlink => true,
+            LinkType::Hardlink => beside,
+            LinkType::Reflink => beside && self.can_reflink(),
+            LinkType::Copy => false,
+        })
+    }
+
+    /// Asks the file system of the store.
+    fn can_reflink(&self) -> bool {
+        let probe = || -> Option<()> {
+            let (from, to) = (Temp(self.store.temp().ok()?), Temp(self.store.temp().ok()?));
+            fs::write(&from.0, "a clone?").ok()?;
+            reflink_copy::reflink(&from.0, &to.0).ok()
+        };
+        let can = probe().is_some();
+        self.reflink.fetch_and(can, Ordering::Relaxed);
+        can
+    }
+
+    /// Stores it all; when this returns, all of it is durable. The generation is the one in which it is complete.
+    pub fn commit(mut self, sink: &dyn Sink) -> Result<Generation> {
+        let generation = self.store.begin()?;
+        if self.began.is_some_and(|began| began != generation) {
+            let error = Error::new(Kind::Busy, "objects went from the store while others were stored");
+            return Err(error.hint("run the command again"));
+        }
+        let generation = self.bury(generation)?;
+        sink.event(Event::WorkPlanned { doing: Doing::Storing, bytes: self.bytes() });
+        let shards = Mutex::new(std::mem::take(&mut self.present));
+        let most = self.largest_packed();
+        let (items, trees) = (std::mem::take(&mut self.items), std::mem::take(&mut self.trees));
+        let (small, large): (Vec<Item>, Vec<Item>) =
+            items.into_iter().partition(|item| most.is_some_and(|most| item.size < most));
+        self.store_loose(&large, &shards, sink)?;
+        self.sync_shards(&shards)?;
+        if most.is_some() {
+            self.store_packed(small.into_iter().chain(trees).collect(), sink)?;
+        } else {
+            self.store_loose(&trees, &shards, sink)?;
+            self.sync_shards(&shards)?;
+        }
+        Ok(generation)
+    }
+}
+
+fn changed(path: &Path) -> Error {
+    Error::new(Kind::Io, format!("{} changed while it was stored", path.display()))
+        .hint("something still writes to it; run the command again when that has ended")
+}
