@@ -90,6 +90,20 @@ impl Remote {
         Ok(pushed)
     }
 
+    /// Withdraws the entries of these stage keys: nobody who reads this remote uses them any more. How many there were.
+    pub fn withdraw(&self, keys: &[ObjectId]) -> Result<usize> {
+        self.must_be_writable()?;
+        let catalog = self.look(true)?;
+        let withdrawn: BTreeSet<ObjectId> =
+            keys.iter().flat_map(|key| catalog.runs(key)).map(|run| run.entry).collect();
+        let count = withdrawn.len();
+        if count > 0 {
+            self.record(&catalog, Segment { withdrawn, ..Segment::default() })?;
+            *self.known.lock().unwrap_or_else(|e| e.into_inner()) = None;
+        }
+        Ok(count)
+    }
+
     /// Says what a push would send.
     fn plan_push(&self, store: &Store, catalog: &Catalog, request: &Request) -> Result<Plan> {
         let packs = &catalog.all.packs;

@@ -3,10 +3,13 @@
 use crate::error::Error;
 use crate::event::StageResult;
 use crate::lock::StageLock;
+use crate::pipeline::graph::Owner;
 use crate::path::RepoPath;
 use crate::pipeline::stage::{Dep, Place, Stage, StageId};
-use crate::run::cache::{self, RunRecord};
+use crate::run::cache;
+use crate::run::execute::Candidate;
 use crate::run::fresh::{self, Facts, Reason, State, judge};
+use crate::run::pull::Input;
 use crate::run::record;
 use crate::run::repro::Run;
 use crate::store::{Pin, Place as Spot};
@@ -24,6 +27,20 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         }
         if stage.frozen {
             return self.frozen(id, facts, reasons);
+        }
+        let facts = self.assume(id, facts);
+        if let Some(pull) = self.pull
+            && !reasons.is_empty()
+            && !self.brought.contains(&id)
+        {
+            let lost = stage.deps.iter().zip(&facts.deps).filter(|(_, pin)| pin.is_none()).map(|(dep, _)| dep);
+            let inputs = self.inputs(lost);
+            if !inputs.is_empty() {
+                return match self.prepare() {
+                    Ok(_) => self.bring(id, pull, inputs),
+                    Err(error) => self.fail(id, reasons, error, None, 0.0),
+                };
+            }
         }
         if self.options.locked && reasons.iter().any(|r| r.is_input() && *r != Reason::Always) {
             self.outcome.stale.push(id);
@@ -58,13 +75,6 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
             }
         }
         let candidate = self.candidate(id, &facts, &reasons);
-        if self.options.locked && candidate.is_none() {
-            let error = Error::missing(format!(
-                "the outputs of stage {} are missing, and neither the store nor the run cache has them",
-                self.address(id)
-            ));
-            return self.fail(id, reasons, error.hint("make them again: lockstep repro"), None, 0.0);
-        }
         self.start(id, facts, reasons, candidate);
     }
 
@@ -84,12 +94,55 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         });
     }
 
-    /// What the lock says of a dep that is the output of a stage.
+    /// What the lock says of a dep that is the output of a stage, or data.
     fn locked_out(&self, dep: &Dep) -> Option<Pin> {
         let Place::Repo(path) = &dep.place else { return None };
-        let producer = self.definitions.graph.producer(path)?;
-        let at = self.stage(producer).outs.iter().find(|o| o.path == *path)?;
-        Some(self.entry(producer)?.outs.get(&at.spelled)?.pin)
+        Some(self.pinned(self.definitions.graph.owner(path)?)?.pin)
+    }
+
+    /// What the lock says of an output or of data, and where it is kept.
+    fn pinned(&self, owner: Owner) -> Option<Input> {
+        match owner {
+            Owner::Out(id, at) => {
+                let out = &self.stage(id).outs[at as usize];
+                let pin = self.entry(id)?.outs.get(&out.spelled)?.pin;
+                Some(Input { path: out.path.clone(), pin, remote: out.remote.clone() })
+            }
+            Owner::Data(file, at) => {
+                let data = &self.definitions.pipelines.file(file).data[at as usize];
+                let pin = *self.locks.of(file).data.get(&data.spelled)?;
+                Some(Input { path: data.path.clone(), pin, remote: data.remote.clone() })
+            }
+        }
+    }
+
+    /// Where remotes may be asked, a dep that is merely gone and that the lock pins counts as what is pinned: perhaps a
+    /// result is known for it, and the bytes need not travel. They are fetched before the stage runs.
+    fn assume(&self, id: StageId, mut facts: Facts) -> Facts {
+        if self.pull.is_some() && self.options.allow_missing {
+            for (dep, pin) in self.stage(id).deps.iter().zip(&mut facts.deps).filter(|(_, pin)| pin.is_none()) {
+                *pin = self.locked_out(dep);
+            }
+        }
+        facts
+    }
+
+    /// The outputs and data of which these deps are, or hold, or are a part.
+    fn inputs<'d>(&self, deps: impl Iterator<Item = &'d Dep>) -> Vec<Input> {
+        let paths = deps.filter_map(|dep| match &dep.place {
+            Place::Repo(path) => Some(path),
+            _ => None,
+        });
+        paths.flat_map(|path| self.definitions.graph.owners_of(path)).filter_map(|owner| self.pinned(owner)).collect()
+    }
+
+    /// What has to be fetched before a stage can run.
+    pub(super) fn absent(&self, id: StageId) -> Vec<Input> {
+        let is_gone = |dep: &&Dep| match &dep.place {
+            Place::Repo(path) => std::fs::symlink_metadata(path.on_disk(self.project.top())).is_err(),
+            _ => false,
+        };
+        if self.pull.is_none() { Vec::new() } else { self.inputs(self.stage(id).deps.iter().filter(is_gone)) }
     }
 
     fn frozen(&mut self, id: StageId, facts: Facts, reasons: Vec<Reason>) {
@@ -101,7 +154,11 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
             }
             (true, Some(entry)) if self.is_complete(id, &entry, &facts) => {
                 // What is there stays, edited or not: frozen means hands off.
-                self.start(id, facts, reasons, Some((entry, None)));
+                self.start(id, facts, reasons, Candidate::Here(Box::new(entry), None));
+            }
+            (true, Some(entry)) if self.pull.is_some() => {
+                let candidate = Candidate::Elsewhere { locked: Some(Box::new(entry)), key: None };
+                self.start(id, facts, reasons, candidate);
             }
             (true, _) => {
                 let error = Error::missing(format!(
@@ -177,25 +234,32 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         None
     }
 
-    /// An earlier result that can be restored as a whole.
-    fn candidate(&self, id: StageId, facts: &Facts, reasons: &[Reason]) -> Option<(StageLock, Option<RunRecord>)> {
+    /// An earlier result that can be restored as a whole, or where one may be had.
+    fn candidate(&self, id: StageId, facts: &Facts, reasons: &[Reason]) -> Candidate {
         let stage = self.stage(id);
         if reasons.contains(&Reason::Forced) || !cache::is_cacheable(stage) {
-            return None;
+            return Candidate::None;
         }
         let key = fresh::entry(stage, &self.shell, facts, &[]).key;
-        let locked = self.entry(id).filter(|e| e.key == key && self.is_complete(id, e, facts)).cloned();
-        let mut earlier = cache::get(self.project.store(), &key).into_iter().filter(|(e, _)| cache::fits(e, facts));
+        let locked = self.entry(id).filter(|e| e.key == key).cloned();
+        let earlier = cache::get(self.project.store(), &key, self.trust);
+        let mut earlier = earlier.into_iter().filter(|(e, _)| cache::fits(e, facts));
         // That the lock knows the result is no matter of the run cache.
-        if self.options.no_run_cache && (locked.is_none() || reasons.iter().any(Reason::is_input)) {
-            return None;
+        let by_lock = locked.is_some() && !reasons.iter().any(Reason::is_input);
+        if let Some(entry) = locked.as_ref().filter(|e| self.is_complete(id, e, facts))
+            && (by_lock || self.options.modes.local.read)
+        {
+            let record = earlier.find(|(e, _)| e.outs == entry.outs).map(|(_, record)| record);
+            return Candidate::Here(Box::new(entry.clone()), record);
         }
-        match locked {
-            Some(entry) => {
-                let record = earlier.find(|(e, _)| e.outs == entry.outs).map(|(_, record)| record);
-                Some((entry, record))
-            }
-            None => earlier.find(|(e, _)| self.is_complete(id, e, facts)).map(|(e, r)| (e, Some(r))),
+        if self.options.modes.local.read
+            && let Some((entry, record)) = earlier.find(|(e, _)| self.is_complete(id, e, facts))
+        {
+            return Candidate::Here(Box::new(entry), Some(record));
+        }
+        match self.pull {
+            Some(_) => Candidate::Elsewhere { locked: locked.map(Box::new), key: Some(key) },
+            None => Candidate::None,
         }
     }
 

@@ -31,7 +31,7 @@ mod unprotect;
 pub use batch::Batch;
 pub use checkout::{remove, restore};
 pub use difference::{Change, difference};
-pub use digest::Digest;
+pub use digest::{Digest, authenticate};
 pub use export::export;
 pub use id::{ObjectId, Pin};
 pub use index::{Listed, NoRules, Rules, StatIndex};
