@@ -90,18 +90,18 @@ impl Remote {
         Ok(pushed)
     }
 
-    /// Withdraws the entries of these stage keys: nobody who reads this remote uses them any more. How many there were.
-    pub fn withdraw(&self, keys: &[ObjectId]) -> Result<usize> {
+    /// Withdraws entries of the run cache: nobody finds them there any more. How many of them were there.
+    pub fn withdraw(&self, entries: &BTreeSet<ObjectId>) -> Result<usize> {
         self.must_be_writable()?;
-        let catalog = self.look(true)?;
-        let withdrawn: BTreeSet<ObjectId> =
-            keys.iter().flat_map(|key| catalog.runs(key)).map(|run| run.entry).collect();
-        let count = withdrawn.len();
-        if count > 0 {
+        let catalog = self.known()?;
+        let is_there = |id: &&ObjectId| catalog.all.runs.contains_key(*id) && !catalog.all.withdrawn.contains(*id);
+        let withdrawn: BTreeSet<ObjectId> = entries.iter().filter(is_there).copied().collect();
+        let gone = withdrawn.len();
+        if gone > 0 {
             self.record(&catalog, Segment { withdrawn, ..Segment::default() })?;
             *self.known.lock().unwrap_or_else(|e| e.into_inner()) = None;
         }
-        Ok(count)
+        Ok(gone)
     }
 
     /// Says what a push would send.

@@ -120,7 +120,13 @@ fn drop_runs(what: &str, remote: Option<&Option<String>>, project: &Project, out
 /// How many went here, and at the remote.
 fn drop_keys(keys: &[ObjectId], remote: Option<&Remote>, project: &Project) -> Result<(usize, usize)> {
     // The remote first: what fails there can be tried again as it was.
-    let there = remote.map_or(Ok(0), |remote| remote.withdraw(keys))?;
+    let there = match remote {
+        Some(remote) => {
+            let known = remote.known()?;
+            remote.withdraw(&keys.iter().flat_map(|key| known.runs(key)).map(|run| run.entry).collect())?
+        }
+        None => 0,
+    };
     let mut here = 0;
     for key in keys {
         here += project.store().drop_runs(&key.hex())?;
