@@ -3,8 +3,8 @@
 use crate::error::Error;
 use crate::event::StageResult;
 use crate::lock::StageLock;
-use crate::pipeline::graph::Owner;
 use crate::path::RepoPath;
+use crate::pipeline::graph::Owner;
 use crate::pipeline::stage::{Dep, Place, Stage, StageId};
 use crate::run::cache;
 use crate::run::execute::Candidate;
@@ -12,7 +12,7 @@ use crate::run::fresh::{self, Facts, Reason, State, judge};
 use crate::run::pull::Input;
 use crate::run::record;
 use crate::run::repro::Run;
-use crate::store::{Pin, Place as Spot};
+use crate::store::{Pin, Place as Spot, overlay};
 
 impl<'s, 'a: 's> Run<'s, '_, 'a> {
     pub(super) fn decide(&mut self, id: StageId) {
@@ -21,20 +21,21 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
             Err(error) => return self.fail(id, Vec::new(), error, None, 0.0),
         };
         let stage = self.stage(id);
+        let facts = if self.options.allow_missing { self.assume(id, facts) } else { facts };
         let mut reasons = judge(stage, &self.shell, &facts, self.entry(id));
         if self.options.allow_missing {
-            self.excuse_missing(id, &mut reasons);
+            reasons.retain(|reason| !matches!(reason, Reason::Out { state: State::Deleted, .. }));
         }
         if stage.frozen {
             return self.frozen(id, facts, reasons);
         }
-        let facts = self.assume(id, facts);
         if let Some(pull) = self.pull
             && !reasons.is_empty()
             && !self.brought.contains(&id)
         {
-            let lost = stage.deps.iter().zip(&facts.deps).filter(|(_, pin)| pin.is_none()).map(|(dep, _)| dep);
-            let inputs = self.inputs(lost);
+            // What could not be assumed has to be here before it can be decided.
+            let unknown = stage.deps.iter().zip(&facts.deps).filter(|(_, pin)| pin.is_none()).map(|(dep, _)| dep);
+            let inputs = self.absent(unknown);
             if !inputs.is_empty() {
                 return match self.prepare() {
                     Ok(_) => self.bring(id, pull, inputs),
@@ -78,28 +79,6 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         self.start(id, facts, reasons, candidate);
     }
 
-    /// With `--allow-missing` data that is merely gone is no reason.
-    fn excuse_missing(&self, id: StageId, reasons: &mut Vec<Reason>) {
-        let stage = self.stage(id);
-        reasons.retain(|reason| match reason {
-            Reason::Out { state: State::Deleted, .. } => false,
-            Reason::Dep { path, state: State::Deleted, old: Some(old), .. } => {
-                let dep = stage.deps.iter().find(|d| d.spelled == *path);
-                match dep.and_then(|d| self.locked_out(d)) {
-                    Some(pin) => pin.id != old.id,
-                    None => false,
-                }
-            }
-            _ => true,
-        });
-    }
-
-    /// What the lock says of a dep that is the output of a stage, or data.
-    fn locked_out(&self, dep: &Dep) -> Option<Pin> {
-        let Place::Repo(path) = &dep.place else { return None };
-        Some(self.pinned(self.definitions.graph.owner(path)?)?.pin)
-    }
-
     /// What the lock says of an output or of data, and where it is kept.
     fn pinned(&self, owner: Owner) -> Option<Input> {
         match owner {
@@ -116,33 +95,41 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         }
     }
 
-    /// Where remotes may be asked, a dep that is merely gone and that the lock pins counts as what is pinned: perhaps a
-    /// result is known for it, and the bytes need not travel. They are fetched before the stage runs.
+    /// With `--allow-missing` what is merely gone counts as what the lock pins: an unchanged stage stays unchanged, and a
+    /// result may be known for a changed one, without the bytes. They are fetched, or asked for, before a stage runs.
     fn assume(&self, id: StageId, mut facts: Facts) -> Facts {
-        if self.pull.is_some() && self.options.allow_missing {
-            for (dep, pin) in self.stage(id).deps.iter().zip(&mut facts.deps).filter(|(_, pin)| pin.is_none()) {
-                *pin = self.locked_out(dep);
+        let store = self.project.store();
+        for (dep, now) in self.stage(id).deps.iter().zip(&mut facts.deps) {
+            let Place::Repo(path) = &dep.place else { continue };
+            let absent = self.absent(std::iter::once(dep));
+            let holds_it = |input: &&Input| path.is_in(&input.path);
+            if let Some(input) = absent.iter().find(holds_it) {
+                // The very path, or a part of it as far as its listing is here.
+                let rest = path.relative_to(&input.path);
+                *now = if *path == input.path { Some(input.pin) } else { store.part(&input.pin, &rest) };
+            } else if !absent.is_empty() && now.is_none_or(|pin| pin.is_dir()) {
+                let found = now.and_then(|_| self.project.index().detail(&Spot::from(path))).unwrap_or_default();
+                let missing: Vec<_> = absent.iter().map(|i| (i.path.relative_to(path).into_bytes(), i.pin)).collect();
+                *now = Some(overlay(&found, &missing));
             }
         }
         facts
     }
 
-    /// The outputs and data of which these deps are, or hold, or are a part.
-    fn inputs<'d>(&self, deps: impl Iterator<Item = &'d Dep>) -> Vec<Input> {
+    /// The outputs and data that are these deps, hold them or lie in them, and that are not here.
+    fn absent<'d>(&self, deps: impl Iterator<Item = &'d Dep>) -> Vec<Input> {
         let paths = deps.filter_map(|dep| match &dep.place {
             Place::Repo(path) => Some(path),
             _ => None,
         });
-        paths.flat_map(|path| self.definitions.graph.owners_of(path)).filter_map(|owner| self.pinned(owner)).collect()
+        let owners = paths.flat_map(|path| self.definitions.graph.owners_of(path));
+        let is_gone = |input: &Input| std::fs::symlink_metadata(input.path.on_disk(self.project.top())).is_err();
+        owners.filter_map(|owner| self.pinned(owner)).filter(is_gone).collect()
     }
 
-    /// What has to be fetched before a stage can run.
-    pub(super) fn absent(&self, id: StageId) -> Vec<Input> {
-        let is_gone = |dep: &&Dep| match &dep.place {
-            Place::Repo(path) => std::fs::symlink_metadata(path.on_disk(self.project.top())).is_err(),
-            _ => false,
-        };
-        if self.pull.is_none() { Vec::new() } else { self.inputs(self.stage(id).deps.iter().filter(is_gone)) }
+    /// What is not here of all that a stage reads.
+    pub(super) fn lacking(&self, id: StageId) -> Vec<Input> {
+        self.absent(self.stage(id).deps.iter())
     }
 
     fn frozen(&mut self, id: StageId, facts: Facts, reasons: Vec<Reason>) {
@@ -210,9 +197,9 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         if let Some((dep, _)) = stage.deps.iter().zip(&facts.deps).find(|(_, pin)| pin.is_none()) {
             let error =
                 Error::missing(format!("stage {} needs {}, which does not exist", self.address(id), dep.spelled));
-            return Some(match self.locked_out(dep) {
-                Some(_) => error.hint("bring it back: lockstep checkout"),
-                None => error.hint(format!("create it, or take it out of the deps of {}", stage.name)),
+            return Some(match self.absent(std::iter::once(dep)).is_empty() {
+                false => error.hint("bring it back: lockstep checkout"),
+                true => error.hint(format!("create it, or take it out of the deps of {}", stage.name)),
             });
         }
         for file in &stage.params {

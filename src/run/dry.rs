@@ -53,7 +53,9 @@ pub fn plan<'a>(
             StageResult::Skipped
         } else if reasons.is_empty() {
             StageResult::UpToDate
-        } else if above.is_empty() && options.modes.local.read && known(project, &trust, *id, definitions, &facts, &reasons, entry)
+        } else if above.is_empty()
+            && options.modes.local.read
+            && known(project, &trust, *id, definitions, &facts, &reasons, entry)
         {
             StageResult::Restored
         } else {
@@ -64,7 +66,18 @@ pub fn plan<'a>(
             touched.insert(*id);
         }
         let (seconds, saved, from, exit, stopped, tail) = Default::default();
-        outcome.stages.push(StageOutcome { id: *id, result, reasons, seconds, saved, from, error, exit, stopped, tail });
+        outcome.stages.push(StageOutcome {
+            id: *id,
+            result,
+            reasons,
+            seconds,
+            saved,
+            from,
+            error,
+            exit,
+            stopped,
+            tail,
+        });
     }
     Ok(outcome)
 }

@@ -140,7 +140,11 @@ impl Context<'_> {
             }
         };
         let Some(entry) = entry else {
-            return if must_not_run { Err(Failure::early(lost(task, pull.is_some()))) } else { self.run_here(task, pull) };
+            return if must_not_run {
+                Err(Failure::early(lost(task, pull.is_some())))
+            } else {
+                self.run_here(task, pull)
+            };
         };
         match self.restore(task, entry, record, from) {
             Ok(done) => Ok(done),
@@ -157,11 +161,14 @@ impl Context<'_> {
     fn run_here(&self, task: &Task, pull: Option<&Pull>) -> Result<Done, Failure> {
         if let Some(pull) = pull.filter(|_| !task.absent.is_empty()) {
             pull.bring(&task.absent, &task.address).map_err(Failure::early)?;
-            let is_gone = |input: &&Input| fs::symlink_metadata(input.path.on_disk(self.project.top())).is_err();
-            if let Some(gone) = task.absent.iter().find(is_gone) {
-                let what = format!("stage {} needs {}, which is neither here nor at a remote", task.address, gone.path);
-                return Err(Failure::early(Error::missing(what).hint("make it again: lockstep repro without --allow-missing")));
-            }
+        }
+        let is_gone = |input: &&Input| fs::symlink_metadata(input.path.on_disk(self.project.top())).is_err();
+        if let Some(gone) = task.absent.iter().find(is_gone) {
+            let error = Error::missing(format!("stage {} needs {}, which does not exist", task.address, gone.path));
+            return Err(Failure::early(match pull {
+                Some(_) => error.because("no remote has it").hint("make it again: lockstep repro"),
+                None => error.hint("bring it back: lockstep checkout, or lockstep pull"),
+            }));
         }
         self.run(task)
     }

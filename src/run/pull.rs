@@ -51,12 +51,7 @@ pub struct Input {
 }
 
 impl<'a> Pull<'a> {
-    pub fn new(
-        project: &'a Project,
-        definitions: &'a Definitions,
-        trust: &'a Trust,
-        sink: &'a dyn Sink,
-    ) -> Pull<'a> {
+    pub fn new(project: &'a Project, definitions: &'a Definitions, trust: &'a Trust, sink: &'a dyn Sink) -> Pull<'a> {
         Pull { project, definitions, trust, sink, opened: Mutex::default(), bringing: Mutex::default() }
     }
 

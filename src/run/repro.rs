@@ -66,9 +66,15 @@ pub const KILL: i32 = 1 << 16;
 
 /// What reaches the main thread.
 pub(super) enum Message {
-    Finished { id: StageId, ended: Box<Result<Done, Failure>> },
+    Finished {
+        id: StageId,
+        ended: Box<Result<Done, Failure>>,
+    },
     /// Missing inputs of a stage were fetched, as far as they could be: it is decided again.
-    Brought { id: StageId, ended: Result<()> },
+    Brought {
+        id: StageId,
+        ended: Result<()>,
+    },
     Recorded(Box<Recorded>),
 }
 
@@ -304,7 +310,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
             reason.push_str(&format!(", and {} more", reasons.len() - 1));
         }
         let (address, old) = (self.address(id), self.entry(id).cloned());
-        let absent = self.absent(id);
+        let absent = self.lacking(id);
         let task = Task { stage, address, facts: facts.clone(), old, precious, reason, absent };
         let context = Context {
             project: self.project,

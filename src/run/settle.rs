@@ -52,7 +52,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         let run = match &done.how {
             How::Ran if !self.options.no_commit && self.options.modes.local.write && cache::is_cacheable(stage) => {
                 let commit = self.commit.get_or_insert_with(|| self.project.repo.head().ok().flatten());
-                Some(cache::record_now(self.project, done.seconds, commit))
+                Some((Box::new(done.entry.clone()), cache::record_now(self.project, done.seconds, commit)))
             }
             _ => None,
         };

@@ -162,7 +162,8 @@ mod tests {
             assert!(trust.accepts("u@h", b"message", Some(&signature)));
             assert!(!trust.accepts("u@h", b"messages", Some(&signature)));
             assert!(!other.accepts("u@h", b"message", Some(&signature)));
-            for bad in [None, Some(""), Some("ed25519:"), Some("hmac:"), Some("none:x"), Some("ed25519:%%"), Some("x")] {
+            for bad in [None, Some(""), Some("ed25519:"), Some("hmac:"), Some("none:x"), Some("ed25519:%%"), Some("x")]
+            {
                 assert!(!trust.accepts("u@h", b"message", bad), "{bad:?}");
             }
             if signature.starts_with("ed25519") {
@@ -173,10 +174,8 @@ mod tests {
 
     #[test]
     fn writers_are_named_by_patterns() {
-        let trust = |writers: &[&str]| Trust {
-            writers: Some(writers.iter().map(|w| w.to_string()).collect()),
-            seal: None,
-        };
+        let trust =
+            |writers: &[&str]| Trust { writers: Some(writers.iter().map(|w| w.to_string()).collect()), seal: None };
         for (patterns, writer, want) in [
             (&["ci@*"][..], "ci@runner-7", true),
             (&["ci@*"], "eve@runner-7", false),
