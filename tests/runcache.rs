@@ -26,7 +26,7 @@ stages:
     outs: [parts/note: {push: false}]
   count:
     cmd: cat parts/a/one k.txt > count; echo count >> $CONF_LOG
-    deps: [parts/a/one, k.txt]
+    deps: [parts/a, k.txt]
     params: [n]
     outs: [count]
   sum:
@@ -81,7 +81,7 @@ fn a_fresh_clone_runs_nothing_and_fetches_nothing_that_nothing_needs() {
     fine(&out);
     assert!(all(&out, "up_to_date"), "{out}");
     assert!(sandbox.ran().is_empty());
-    for path in ["raw", "parts", "count", "sum"] {
+    for path in ["raw", "parts/a", "parts/note", "count", "sum"] {
         assert!(!sandbox.path(&c).join(path).exists(), "{path} was fetched for nothing");
     }
     // One input of the last but one stage changes: it and what follows run, with what they read, and no more.
@@ -97,6 +97,22 @@ fn a_fresh_clone_runs_nothing_and_fetches_nothing_that_nothing_needs() {
 }
 
 #[test]
+fn a_part_of_an_output_brings_the_output() {
+    let sandbox = lab();
+    sandbox.write("pipeline.yaml", PIPELINE.replace("deps: [parts/a, k.txt]", "deps: [parts/a/one, k.txt]"));
+    fine(&sandbox.run(&["repro", "-q"]));
+    fine(&sandbox.run(&["push", "-q"]));
+    sandbox.git(&["add", "-A"]);
+    sandbox.git(&["commit", "-qm", "y"]);
+    sandbox.ran();
+    let c = clone(&sandbox, "c");
+    let out = sandbox.run_in(&c, &["repro", "--pull", "--allow-missing", "--json"]);
+    fine(&out);
+    assert!(all(&out, "up_to_date") && sandbox.ran().is_empty(), "{out}");
+    assert!(sandbox.path(&c).join("parts/a/two").exists() && !sandbox.path(&c).join("count").exists());
+}
+
+#[test]
 fn what_another_computed_is_restored_by_its_key() {
     let sandbox = lab();
     let c = clone(&sandbox, "c");
@@ -109,7 +125,7 @@ fn what_another_computed_is_restored_by_its_key() {
     fine(&out);
     assert_eq!(results(&out).last().unwrap(), &("count".into(), "restored".into(), "remote".into()), "{out}");
     assert!(sandbox.ran().is_empty());
-    assert!(!sandbox.path(&c).join("parts").exists(), "an input was fetched though nothing ran");
+    assert!(!sandbox.path(&c).join("parts/a").exists(), "an input was fetched though nothing ran");
     assert_eq!(fs::read(sandbox.path(&c).join("count")).unwrap(), sandbox.read("count").as_bytes());
     // The entry is here now: the remote is not needed any more.
     fs::rename(sandbox.path("../lab"), sandbox.path("../gone")).unwrap();

@@ -86,7 +86,7 @@ impl<'a> Pull<'a> {
         let found = match remote.find_runs(key) {
             Ok(found) => found,
             Err(error) => {
-                self.failed(None, &error);
+                self.failed(None, &error, "");
                 return Vec::new();
             }
         };
@@ -120,9 +120,7 @@ impl<'a> Pull<'a> {
                 fetched.absent.is_empty()
             }
             Err(error) => {
-                let text = format!("an earlier result of {address} cannot be fetched: {}", error.message);
-                self.sink.event(Event::Warning { text: &text });
-                self.failed(name, &error);
+                self.failed(name, &error, &format!("what {address} needs cannot be fetched: "));
                 false
             }
         }
@@ -176,17 +174,18 @@ impl<'a> Pull<'a> {
         }
     }
 
-    /// One that could not even say what it has is down at once.
-    fn failed(&self, name: Option<&str>, error: &Error) {
+    /// Says what failed. A remote that could not even say what it has is down at once.
+    fn failed(&self, name: Option<&str>, error: &Error, what: &str) {
         let mut opened = lock(&self.opened);
         let Some(state) = opened.get_mut(&name.map(str::to_string)) else { return };
         let State::Open(remote, failures) = state else { return };
         *failures += 1;
-        if *failures < PATIENCE && remote.is_known() {
-            return;
-        }
         let why = error.causes.first().map(|cause| format!(" ({cause})")).unwrap_or_default();
-        let text = format!("{}{why}; the remote {} is not asked again in this run", error.message, remote.name);
+        let told = format!("{what}{}{why}", error.message);
+        if *failures < PATIENCE && remote.is_known() {
+            return self.sink.event(Event::Warning { text: &told });
+        }
+        let text = format!("{told}; the remote {} is not asked again in this run", remote.name);
         self.sink.event(Event::Warning { text: &text });
         *state = State::Down;
     }
