@@ -7,6 +7,7 @@ use crate::lock::Command;
 use crate::path::RepoPath;
 use crate::pipeline::stage::Stage;
 use crate::run::fresh::Reason;
+use crate::run::outcome::Source;
 use crate::store::Pin;
 use crate::value::Value;
 
@@ -87,6 +88,14 @@ fn command(command: &Command) -> Json {
 /// Numbers that JSON lacks (`.nan`, `.inf`) become null, as JavaScript does it.
 pub fn json_value(value: &Value) -> Json {
     serde_json::to_value(value).unwrap_or(Json::Null)
+}
+
+/// Where a restored result came from.
+pub fn source(source: Source) -> &'static str {
+    match source {
+        Source::Local => "local",
+        Source::Remote => "remote",
+    }
 }
 
 pub fn result(result: StageResult) -> &'static str {

@@ -74,7 +74,7 @@ pub fn surroundings(global: &Global) -> Result<Surroundings> {
 
 /// Settings that environment variables hold; an empty one is as good as none.
 fn settings(env: &BTreeMap<String, String>) -> Vec<Given> {
-    [("LOCKSTEP_JOBS", "jobs"), ("LOCKSTEP_CACHE_DIR", "cache.dir")]
+    [("LOCKSTEP_JOBS", "jobs"), ("LOCKSTEP_CACHE_DIR", "cache.dir"), ("LOCKSTEP_CACHE", "cache.mode")]
         .into_iter()
         .filter_map(|(name, key)| Some((name, key, env.get(name).filter(|value| !value.is_empty())?)))
         .map(|(name, key, value)| Given { key: key.into(), value: value.clone(), name: name.into() })

@@ -8,8 +8,12 @@ pub(super) enum Takes {
     /// A number from 0.
     Count,
     Text,
+    /// One of these words.
+    Word(&'static [&'static str]),
     /// A list of some of these words, the order counts.
     Words(&'static [&'static str]),
+    /// A list of texts.
+    Texts,
     /// Whatever the service of a remote understands.
     Free,
 }
@@ -18,6 +22,10 @@ pub(super) enum Takes {
 const KEYS: &[(&str, Takes, Option<&str>)] = &[
     ("cache.dir", Takes::Text, None),
     ("cache.links", Takes::Words(&["reflink", "hardlink", "copy"]), Some("reflink,copy")),
+    ("cache.mode", Takes::Text, None),
+    ("cache.sign", Takes::Word(&["hmac", "ed25519"]), None),
+    ("cache.trust", Takes::Texts, None),
+    ("cache.verify_keys", Takes::Texts, None),
     ("core.remote", Takes::Text, None),
     ("jobs", Takes::Count, Some("1")),
     ("shell", Takes::Text, Some("sh")),
@@ -73,8 +81,8 @@ pub(super) fn split(key: &str) -> Vec<&str> {
 pub(super) fn parse(key: &str, text: &str) -> Result<Setting, String> {
     let value = match takes(key)? {
         Takes::Count => text.trim().parse().map(Setting::Int).unwrap_or(Setting::Str(text.into())),
-        Takes::Text | Takes::Free => Setting::Str(text.into()),
-        Takes::Words(_) => Setting::List(text.split(',').map(|word| word.trim().to_string()).collect()),
+        Takes::Text | Takes::Word(_) | Takes::Free => Setting::Str(text.into()),
+        Takes::Words(_) | Takes::Texts => Setting::List(text.split(',').map(|word| word.trim().to_string()).collect()),
     };
     check(key, value)
 }
@@ -85,6 +93,10 @@ pub(super) fn check(key: &str, value: Setting) -> Result<Setting, String> {
         (Takes::Free, value) => return Ok(value),
         (Takes::Count, Setting::Int(n)) if n >= 0 => return Ok(Setting::Int(n)),
         (Takes::Text, Setting::Str(text)) if !text.is_empty() => return Ok(Setting::Str(text)),
+        (Takes::Word(known), Setting::Str(word)) if known.contains(&word.as_str()) => return Ok(Setting::Str(word)),
+        (Takes::Texts, Setting::List(items)) if items.iter().all(|item| !item.is_empty()) => {
+            return Ok(Setting::List(items));
+        }
         (Takes::Words(known), Setting::List(words))
             if !words.is_empty() && words.iter().all(|word| known.contains(&word.as_str())) =>
         {
@@ -92,6 +104,8 @@ pub(super) fn check(key: &str, value: Setting) -> Result<Setting, String> {
         }
         (Takes::Count, value) => ("a number from 0".to_string(), value),
         (Takes::Text, value) => ("a text".to_string(), value),
+        (Takes::Word(known), value) => (format!("one of {}", known.join(", ")), value),
+        (Takes::Texts, value) => ("a list of texts".to_string(), value),
         (Takes::Words(known), value) => (format!("a list of some of {}", known.join(", ")), value),
     };
     Err(format!("`{key}` takes {}, not `{}`", wanted.0, wanted.1))
@@ -120,6 +134,10 @@ mod tests {
             ),
             ("cache.links", "", "`cache.links` takes a list of some of reflink, hardlink, copy, not ``"),
             ("shell", "", "`shell` takes a text, not ``"),
+            ("cache.sign", "ed25519", "ed25519"),
+            ("cache.sign", "rsa", "`cache.sign` takes one of hmac, ed25519, not `rsa`"),
+            ("cache.trust", "ci@*, me@laptop", "ci@*,me@laptop"),
+            ("cache.trust", "", "`cache.trust` takes a list of texts, not ``"),
             ("remote.x.y.url", "s3://b", "s3://b"),
             ("remote.x.anything", "1", "1"),
             ("remote.x", "1", "unknown setting `remote.x`"),

@@ -170,6 +170,26 @@ impl Config {
         }
     }
 
+    /// `cache.mode`: who may read and write what, as `--cache` takes it.
+    pub fn cache_mode(&self) -> Option<&str> {
+        self.text("cache.mode")
+    }
+
+    /// `cache.sign`: how entries of the run cache are signed.
+    pub fn cache_sign(&self) -> Option<&str> {
+        self.text("cache.sign")
+    }
+
+    /// `cache.trust`: whose entries count, as patterns over `user@host`; `None` for everybody's.
+    pub fn cache_trust(&self) -> Option<&[String]> {
+        self.texts("cache.trust")
+    }
+
+    /// `cache.verify_keys`: public keys of those who sign.
+    pub fn cache_verify_keys(&self) -> &[String] {
+        self.texts("cache.verify_keys").unwrap_or_default()
+    }
+
     /// `core.remote`: the remote that counts where none is named.
     pub fn default_remote(&self) -> Option<&str> {
         self.text("core.remote")
@@ -198,6 +218,13 @@ impl Config {
     fn look_up(&self, key: &str) -> Option<(&Setting, &Origin)> {
         let at = self.values.binary_search_by(|(k, ..)| k.as_str().cmp(key)).ok()?;
         Some((&self.values[at].1, &self.values[at].2))
+    }
+
+    fn texts(&self, key: &str) -> Option<&[String]> {
+        match self.look_up(key) {
+            Some((Setting::List(items), _)) => Some(items),
+            _ => None,
+        }
     }
 
     fn text(&self, key: &str) -> Option<&str> {

@@ -140,6 +140,11 @@ impl Remote {
         self.look(false)
     }
 
+    /// Did it say what it has?
+    pub fn is_known(&self) -> bool {
+        self.known.lock().unwrap_or_else(|e| e.into_inner()).is_some()
+    }
+
     fn look(&self, anew: bool) -> Result<Arc<Catalog>> {
         let mut known = self.known.lock().unwrap_or_else(|e| e.into_inner());
         if let Some(known) = known.as_ref().filter(|_| !anew) {

@@ -2,7 +2,7 @@
 //!
 //! An entry holds the lock entry of a successful run and its run record: who ran it, where, when, with which lockstep.
 //! A key may have several entries, where runs differed; the newest comes first. Entries are only ever added, or
-//! withdrawn by `cache drop`.
+//! withdrawn by `cache drop`. Whose entries count, and whether they must be signed, the settings say (see `trust`).
 
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +12,7 @@ use crate::pipeline::stage::{Stage, StageId};
 use crate::project::{Definitions, Project};
 use crate::run::fresh::{self, Facts, always_runs};
 use crate::run::look::Look;
+use crate::run::trust::Trust;
 use crate::store::{ObjectId, Store};
 use crate::value::Value;
 
@@ -40,6 +41,9 @@ struct EntryFile {
     lock: String,
     /// What the key was computed from, for people.
     manifest: String,
+    /// Over [`signed`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    signature: Option<String>,
 }
 
 /// May the result of this stage be reused by key? Not if it runs each time, has no result, or builds on its old one.
@@ -47,40 +51,57 @@ pub fn is_cacheable(stage: &Stage) -> bool {
     !stage.outs.is_empty() && !always_runs(stage) && !stage.outs.iter().any(|o| o.persist)
 }
 
-/// Remembers a result.
-pub fn put(store: &Store, entry: &StageLock, record: &RunRecord) -> Result<()> {
+/// Remembers a result, signed where the settings ask for it.
+pub fn put(store: &Store, entry: &StageLock, record: &RunRecord, trust: &Trust) -> Result<()> {
     let lock = Lock { stages: [("stage".to_string(), entry.clone())].into(), ..Lock::default() };
-    let file = EntryFile {
-        version: VERSION,
-        record: record.clone(),
-        lock: lock::write(&lock),
-        manifest: lock::manifest(entry),
-    };
+    let lock = lock::write(&lock);
+    let signature = trust.sign(&signed(&entry.key, &lock, record));
+    let (record, manifest) = (record.clone(), lock::manifest(entry));
+    let file = EntryFile { version: VERSION, record, lock, manifest, signature };
     let bytes = serde_json::to_vec_pretty(&file).unwrap_or_default();
     store.put_run(&entry.key.hex(), &bytes)
 }
 
-/// Earlier results of a key, the newest first. What cannot be read is passed over: it is a miss.
-pub fn get(store: &Store, key: &ObjectId) -> Vec<(StageLock, RunRecord)> {
-    store.get_runs(&key.hex()).unwrap_or_default().found.iter().filter_map(|bytes| parse(bytes, key)).collect()
+/// Earlier results of a key that may be used, the newest first. What cannot be read is passed over: it is a miss.
+pub fn get(store: &Store, key: &ObjectId, trust: &Trust) -> Vec<(StageLock, RunRecord)> {
+    let runs = store.get_runs(&key.hex()).unwrap_or_default();
+    runs.found.iter().filter_map(|bytes| trusted(bytes, key, trust)).collect()
 }
 
-/// Withdraws the results under the key that a stage has now, and under the one that its lock entry has. Says how many
-/// went.
-pub fn drop_stage(project: &Project, definitions: &Definitions, id: StageId, look: &mut Look) -> Result<usize> {
+/// An entry, if it is one of this key and the settings let it count.
+pub fn trusted(bytes: &[u8], key: &ObjectId, trust: &Trust) -> Option<(StageLock, RunRecord)> {
+    let file: EntryFile = serde_json::from_slice(bytes).ok()?;
+    let writer = format!("{}@{}", file.record.user, file.record.host);
+    let is_accepted = trust.accepts(&writer, &signed(key, &file.lock, &file.record), file.signature.as_deref());
+    is_accepted.then(|| read(file, key)).flatten()
+}
+
+/// What a signature covers: everything but the manifest, which follows from the rest. Lengths stand before contents, so
+/// nothing can move from one part to the next.
+fn signed(key: &ObjectId, lock: &str, record: &RunRecord) -> Vec<u8> {
+    let record = serde_json::to_string(record).unwrap_or_default();
+    let mut message = key.0.to_vec();
+    for part in [lock, &record] {
+        message.extend((part.len() as u64).to_le_bytes());
+        message.extend(part.as_bytes());
+    }
+    message
+}
+
+/// The key that a stage has now, and the one that its lock entry has, if that is another.
+pub fn keys_of(project: &Project, definitions: &Definitions, id: StageId, look: &mut Look) -> Result<Vec<ObjectId>> {
     let stage = definitions.pipelines.stage(id);
     let locked = project.locks(definitions)?.of(stage.file).stages.get(&stage.name).map(|entry| entry.key);
     let now = fresh::entry(stage, &project.shell(), &look.facts(id)?, &[]).key;
-    let mut gone = project.store().drop_runs(&now.hex())?;
-    if let Some(key) = locked.filter(|key| *key != now) {
-        gone += project.store().drop_runs(&key.hex())?;
-    }
-    Ok(gone)
+    Ok(std::iter::once(now).chain(locked.filter(|key| *key != now)).collect())
 }
 
 /// What an entry says, if it is one of this key.
 pub fn parse(bytes: &[u8], key: &ObjectId) -> Option<(StageLock, RunRecord)> {
-    let file: EntryFile = serde_json::from_slice(bytes).ok()?;
+    read(serde_json::from_slice(bytes).ok()?, key)
+}
+
+fn read(file: EntryFile, key: &ObjectId) -> Option<(StageLock, RunRecord)> {
     if file.version != VERSION {
         return None;
     }

@@ -80,6 +80,7 @@ pub fn commit_held(
     let recovered = recover(project, definitions, &mut locks, &mut look, &mut journal, sink)?;
     let mut jobs = Vec::new();
     let shell = project.shell();
+    let head = project.repo.head().ok().flatten();
     let mut committed = Committed::default();
     for id in definitions.graph.order().iter().copied().filter(|id| selected.named.contains(id)) {
         let stage = definitions.pipelines.stage(id);
@@ -108,8 +109,7 @@ pub fn commit_held(
             entry = old.clone();
         }
         let store = stage.outs.iter().zip(&facts.outs).filter_map(|(o, pin)| Some((o.path.clone(), (*pin)?)));
-        let run =
-            cache::is_cacheable(stage).then(|| cache::record_now(project, 0.0, &project.repo.head().ok().flatten()));
+        let run = cache::is_cacheable(stage).then(|| (Box::new(entry.clone()), cache::record_now(project, 0.0, &head)));
         let path = Project::lock_path(&definitions.pipelines.file(stage.file).path);
         let change = Change::Stage { name: stage.name.clone(), old: old.map(Box::new), new: Box::new(entry) };
         let record = Some(Record { lock: path, change });
@@ -199,7 +199,7 @@ pub fn commit_kept(
         }
     }
     let old = locks.of(stage.file).stages.get(&stage.name).cloned();
-    let run = cache::is_cacheable(stage).then(|| cache::record_now(project, 0.0, &None));
+    let run = cache::is_cacheable(stage).then(|| (Box::new(entry.clone()), cache::record_now(project, 0.0, &None)));
     let change = Change::Stage { name: stage.name.clone(), old: old.map(Box::new), new: Box::new(entry) };
     let record = Record { lock: Project::lock_path(file), change };
     let written = ignore::write(project, definitions, &locks, &[id].into())?.written;

@@ -8,6 +8,7 @@ use crate::path::RepoPath;
 use crate::pipeline::stage::{Data, StageId};
 use crate::project::{Definitions, Project};
 use crate::run::journal::{Change, Record};
+use crate::run::pull::Input;
 use crate::run::record::Job;
 use crate::run::repro::Run;
 use crate::run::restore::restore as restore_path;
@@ -58,7 +59,13 @@ pub(super) fn pin(run: &mut Run, selected: &Selected) -> Result<Vec<Job>> {
             }
             (None, Some(_)) if run.options.allow_missing => {}
             (None, Some(locked)) => {
-                restore(run.project, definitions, run.sink, data, &locked)?;
+                if let Some(pull) = run.pull {
+                    let input = Input { path: data.path.clone(), pin: locked, remote: data.remote.clone() };
+                    pull.bring(&[input], data.path.as_str())?;
+                }
+                if std::fs::symlink_metadata(data.path.on_disk(run.project.top())).is_err() {
+                    restore(run.project, definitions, run.sink, data, &locked)?;
+                }
                 run.look.forget();
             }
             (None, None) => {

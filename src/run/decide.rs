@@ -4,12 +4,15 @@ use crate::error::Error;
 use crate::event::StageResult;
 use crate::lock::StageLock;
 use crate::path::RepoPath;
+use crate::pipeline::graph::Owner;
 use crate::pipeline::stage::{Dep, Place, Stage, StageId};
-use crate::run::cache::{self, RunRecord};
+use crate::run::cache;
+use crate::run::execute::Candidate;
 use crate::run::fresh::{self, Facts, Reason, State, judge};
+use crate::run::pull::Input;
 use crate::run::record;
 use crate::run::repro::Run;
-use crate::store::{Pin, Place as Spot};
+use crate::store::{Pin, Place as Spot, overlay};
 
 impl<'s, 'a: 's> Run<'s, '_, 'a> {
     pub(super) fn decide(&mut self, id: StageId) {
@@ -18,12 +21,27 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
             Err(error) => return self.fail(id, Vec::new(), error, None, 0.0),
         };
         let stage = self.stage(id);
+        let facts = if self.options.allow_missing { self.assume(id, facts) } else { facts };
         let mut reasons = judge(stage, &self.shell, &facts, self.entry(id));
         if self.options.allow_missing {
-            self.excuse_missing(id, &mut reasons);
+            reasons.retain(|reason| !matches!(reason, Reason::Out { state: State::Deleted, .. }));
         }
         if stage.frozen {
             return self.frozen(id, facts, reasons);
+        }
+        if let Some(pull) = self.pull
+            && !reasons.is_empty()
+            && !self.brought.contains(&id)
+        {
+            // What could not be assumed has to be here before it can be decided.
+            let unknown = stage.deps.iter().zip(&facts.deps).filter(|(_, pin)| pin.is_none()).map(|(dep, _)| dep);
+            let inputs = self.absent(unknown);
+            if !inputs.is_empty() {
+                return match self.prepare() {
+                    Ok(_) => self.bring(id, pull, inputs),
+                    Err(error) => self.fail(id, reasons, error, None, 0.0),
+                };
+            }
         }
         if self.options.locked && reasons.iter().any(|r| r.is_input() && *r != Reason::Always) {
             self.outcome.stale.push(id);
@@ -58,38 +76,60 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
             }
         }
         let candidate = self.candidate(id, &facts, &reasons);
-        if self.options.locked && candidate.is_none() {
-            let error = Error::missing(format!(
-                "the outputs of stage {} are missing, and neither the store nor the run cache has them",
-                self.address(id)
-            ));
-            return self.fail(id, reasons, error.hint("make them again: lockstep repro"), None, 0.0);
-        }
         self.start(id, facts, reasons, candidate);
     }
 
-    /// With `--allow-missing` data that is merely gone is no reason.
-    fn excuse_missing(&self, id: StageId, reasons: &mut Vec<Reason>) {
-        let stage = self.stage(id);
-        reasons.retain(|reason| match reason {
-            Reason::Out { state: State::Deleted, .. } => false,
-            Reason::Dep { path, state: State::Deleted, old: Some(old), .. } => {
-                let dep = stage.deps.iter().find(|d| d.spelled == *path);
-                match dep.and_then(|d| self.locked_out(d)) {
-                    Some(pin) => pin.id != old.id,
-                    None => false,
-                }
+    /// What the lock says of an output or of data, and where it is kept.
+    fn pinned(&self, owner: Owner) -> Option<Input> {
+        match owner {
+            Owner::Out(id, at) => {
+                let out = &self.stage(id).outs[at as usize];
+                let pin = self.entry(id)?.outs.get(&out.spelled)?.pin;
+                Some(Input { path: out.path.clone(), pin, remote: out.remote.clone() })
             }
-            _ => true,
-        });
+            Owner::Data(file, at) => {
+                let data = &self.definitions.pipelines.file(file).data[at as usize];
+                let pin = *self.locks.of(file).data.get(&data.spelled)?;
+                Some(Input { path: data.path.clone(), pin, remote: data.remote.clone() })
+            }
+        }
     }
 
-    /// What the lock says of a dep that is the output of a stage.
-    fn locked_out(&self, dep: &Dep) -> Option<Pin> {
-        let Place::Repo(path) = &dep.place else { return None };
-        let producer = self.definitions.graph.producer(path)?;
-        let at = self.stage(producer).outs.iter().find(|o| o.path == *path)?;
-        Some(self.entry(producer)?.outs.get(&at.spelled)?.pin)
+    /// With `--allow-missing` what is merely gone counts as what the lock pins: an unchanged stage stays unchanged, and a
+    /// result may be known for a changed one, without the bytes. They are fetched, or asked for, before a stage runs.
+    fn assume(&self, id: StageId, mut facts: Facts) -> Facts {
+        let store = self.project.store();
+        for (dep, now) in self.stage(id).deps.iter().zip(&mut facts.deps) {
+            let Place::Repo(path) = &dep.place else { continue };
+            let absent = self.absent(std::iter::once(dep));
+            let holds_it = |input: &&Input| path.is_in(&input.path);
+            if let Some(input) = absent.iter().find(holds_it) {
+                // The very path, or a part of it as far as its listing is here.
+                let rest = path.relative_to(&input.path);
+                *now = if *path == input.path { Some(input.pin) } else { store.part(&input.pin, &rest) };
+            } else if !absent.is_empty() && now.is_none_or(|pin| pin.is_dir()) {
+                let found = now.and_then(|_| self.project.index().detail(&Spot::from(path))).unwrap_or_default();
+                let missing: Vec<_> = absent.iter().map(|i| (i.path.relative_to(path).into_bytes(), i.pin)).collect();
+                *now = Some(overlay(&found, &missing));
+            }
+        }
+        facts
+    }
+
+    /// The outputs and data that are these deps, hold them or lie in them, and that are not here.
+    fn absent<'d>(&self, deps: impl Iterator<Item = &'d Dep>) -> Vec<Input> {
+        let paths = deps.filter_map(|dep| match &dep.place {
+            Place::Repo(path) => Some(path),
+            _ => None,
+        });
+        let owners = paths.flat_map(|path| self.definitions.graph.owners_of(path));
+        let is_gone = |input: &Input| std::fs::symlink_metadata(input.path.on_disk(self.project.top())).is_err();
+        owners.filter_map(|owner| self.pinned(owner)).filter(is_gone).collect()
+    }
+
+    /// What is not here of all that a stage reads.
+    pub(super) fn lacking(&self, id: StageId) -> Vec<Input> {
+        self.absent(self.stage(id).deps.iter())
     }
 
     fn frozen(&mut self, id: StageId, facts: Facts, reasons: Vec<Reason>) {
@@ -101,7 +141,11 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
             }
             (true, Some(entry)) if self.is_complete(id, &entry, &facts) => {
                 // What is there stays, edited or not: frozen means hands off.
-                self.start(id, facts, reasons, Some((entry, None)));
+                self.start(id, facts, reasons, Candidate::Here(Box::new(entry), None));
+            }
+            (true, Some(entry)) if self.pull.is_some() => {
+                let candidate = Candidate::Elsewhere { locked: Some(Box::new(entry)), key: None };
+                self.start(id, facts, reasons, candidate);
             }
             (true, _) => {
                 let error = Error::missing(format!(
@@ -153,9 +197,9 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         if let Some((dep, _)) = stage.deps.iter().zip(&facts.deps).find(|(_, pin)| pin.is_none()) {
             let error =
                 Error::missing(format!("stage {} needs {}, which does not exist", self.address(id), dep.spelled));
-            return Some(match self.locked_out(dep) {
-                Some(_) => error.hint("bring it back: lockstep checkout"),
-                None => error.hint(format!("create it, or take it out of the deps of {}", stage.name)),
+            return Some(match self.absent(std::iter::once(dep)).is_empty() {
+                false => error.hint("bring it back: lockstep checkout"),
+                true => error.hint(format!("create it, or take it out of the deps of {}", stage.name)),
             });
         }
         for file in &stage.params {
@@ -177,25 +221,32 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         None
     }
 
-    /// An earlier result that can be restored as a whole.
-    fn candidate(&self, id: StageId, facts: &Facts, reasons: &[Reason]) -> Option<(StageLock, Option<RunRecord>)> {
+    /// An earlier result that can be restored as a whole, or where one may be had.
+    fn candidate(&self, id: StageId, facts: &Facts, reasons: &[Reason]) -> Candidate {
         let stage = self.stage(id);
         if reasons.contains(&Reason::Forced) || !cache::is_cacheable(stage) {
-            return None;
+            return Candidate::None;
         }
         let key = fresh::entry(stage, &self.shell, facts, &[]).key;
-        let locked = self.entry(id).filter(|e| e.key == key && self.is_complete(id, e, facts)).cloned();
-        let mut earlier = cache::get(self.project.store(), &key).into_iter().filter(|(e, _)| cache::fits(e, facts));
+        let locked = self.entry(id).filter(|e| e.key == key).cloned();
+        let earlier = cache::get(self.project.store(), &key, self.trust);
+        let mut earlier = earlier.into_iter().filter(|(e, _)| cache::fits(e, facts));
         // That the lock knows the result is no matter of the run cache.
-        if self.options.no_run_cache && (locked.is_none() || reasons.iter().any(Reason::is_input)) {
-            return None;
+        let by_lock = locked.is_some() && !reasons.iter().any(Reason::is_input);
+        if let Some(entry) = locked.as_ref().filter(|e| self.is_complete(id, e, facts))
+            && (by_lock || self.options.modes.local.read)
+        {
+            let record = earlier.find(|(e, _)| e.outs == entry.outs).map(|(_, record)| record);
+            return Candidate::Here(Box::new(entry.clone()), record);
         }
-        match locked {
-            Some(entry) => {
-                let record = earlier.find(|(e, _)| e.outs == entry.outs).map(|(_, record)| record);
-                Some((entry, record))
-            }
-            None => earlier.find(|(e, _)| self.is_complete(id, e, facts)).map(|(e, r)| (e, Some(r))),
+        if self.options.modes.local.read
+            && let Some((entry, record)) = earlier.find(|(e, _)| self.is_complete(id, e, facts))
+        {
+            return Candidate::Here(Box::new(entry), Some(record));
+        }
+        match self.pull {
+            Some(_) => Candidate::Elsewhere { locked: locked.map(Box::new), key: Some(key) },
+            None => Candidate::None,
         }
     }
 

@@ -13,6 +13,7 @@ use crate::run::look::Look;
 use crate::run::outcome::{Outcome, StageOutcome};
 use crate::run::repro::Options;
 use crate::run::select::Selected;
+use crate::run::trust::Trust;
 
 /// Decides every selected stage as if those that are stale had run. What needs one of them counts as stale too: whether
 /// its inputs will really differ is known only afterwards.
@@ -27,6 +28,7 @@ pub fn plan<'a>(
     let mut outcome = Outcome { dry: true, ..Outcome::default() };
     let mut touched: HashSet<StageId> = HashSet::new();
     let shell = project.shell();
+    let trust = Trust::of(project)?;
     for id in &selected.stages {
         let stage = definitions.pipelines.stage(*id);
         let entry = locks.of(stage.file).stages.get(&stage.name);
@@ -51,7 +53,9 @@ pub fn plan<'a>(
             StageResult::Skipped
         } else if reasons.is_empty() {
             StageResult::UpToDate
-        } else if above.is_empty() && !options.no_run_cache && known(project, *id, definitions, &facts, &reasons, entry)
+        } else if above.is_empty()
+            && options.modes.local.read
+            && known(project, &trust, *id, definitions, &facts, &reasons, entry)
         {
             StageResult::Restored
         } else {
@@ -61,8 +65,19 @@ pub fn plan<'a>(
         if matches!(result, StageResult::Ran | StageResult::Restored) {
             touched.insert(*id);
         }
-        let (seconds, saved, exit, stopped, tail) = Default::default();
-        outcome.stages.push(StageOutcome { id: *id, result, reasons, seconds, saved, error, exit, stopped, tail });
+        let (seconds, saved, from, exit, stopped, tail) = Default::default();
+        outcome.stages.push(StageOutcome {
+            id: *id,
+            result,
+            reasons,
+            seconds,
+            saved,
+            from,
+            error,
+            exit,
+            stopped,
+            tail,
+        });
     }
     Ok(outcome)
 }
@@ -91,6 +106,7 @@ fn through(definitions: &Definitions, id: StageId, above: &[&StageId]) -> Vec<Re
 /// Has the run cache a result for what is there now?
 fn known(
     project: &Project,
+    trust: &Trust,
     id: StageId,
     definitions: &Definitions,
     facts: &Facts,
@@ -104,7 +120,7 @@ fn known(
     let key = fresh::entry(stage, &project.shell(), facts, &[]).key;
     let complete = |e: &StageLock| e.outs.values().all(|o| project.store().contains(&o.pin));
     entry.is_some_and(|e| e.key == key && complete(e))
-        || cache::get(project.store(), &key).iter().any(|(e, _)| cache::fits(e, facts) && complete(e))
+        || cache::get(project.store(), &key, trust).iter().any(|(e, _)| cache::fits(e, facts) && complete(e))
 }
 
 /// A dep that does not exist and that nothing makes.

@@ -22,7 +22,9 @@ use crate::run::fresh::{self, Facts};
 use crate::run::local::{self, Exit};
 use crate::run::logs::{Logs, RunLog};
 use crate::run::look::{look, spot};
+use crate::run::outcome::Source;
 use crate::run::pty::Owner;
+use crate::run::pull::{Input, Pull};
 use crate::run::restore::restore;
 use crate::run::watchdog::Watchdog;
 use crate::store::{LinkType, ObjectId, Pin, Place as Spot, unprotect};
@@ -54,6 +56,35 @@ pub struct Task<'a> {
     pub old: Option<StageLock>,
     /// Outputs in the workspace that exist nowhere else.
     pub precious: Vec<RepoPath>,
+    /// Why it is stale, in a line.
+    pub reason: String,
+    /// Inputs that are not here yet; fetched before a command starts.
+    pub absent: Vec<Input>,
+}
+
+/// Where an earlier result of a stage may come from, instead of running it.
+pub enum Candidate {
+    /// It has to run.
+    None,
+    /// An entry whose outputs are all here, with the record of its run where that is known.
+    Here(Box<StageLock>, Option<RunRecord>),
+    /// Nothing here: a remote may have what the lock pins, or a result under this key.
+    Elsewhere { locked: Option<Box<StageLock>>, key: Option<ObjectId> },
+}
+
+impl Candidate {
+    pub fn is_none(&self) -> bool {
+        matches!(self, Candidate::None)
+    }
+
+    /// The entry that would be restored, as far as that is known.
+    pub fn entry(&self) -> Option<&StageLock> {
+        match self {
+            Candidate::Here(entry, _) => Some(entry),
+            Candidate::Elsewhere { locked, .. } => locked.as_deref(),
+            Candidate::None => None,
+        }
+    }
 }
 
 /// A result to be recorded.
@@ -72,7 +103,7 @@ pub struct Done {
 pub enum How {
     Ran,
     /// With the record of the run whose result it is, where that is known.
-    Restored(Option<RunRecord>),
+    Restored(Option<RunRecord>, Source),
 }
 
 pub struct Failure {
@@ -82,9 +113,70 @@ pub struct Failure {
     pub log: Option<RunLog>,
 }
 
+impl Failure {
+    /// Before any command was started.
+    pub fn early(error: Error) -> Failure {
+        Failure { error, exit: None, seconds: 0.0, log: None }
+    }
+}
+
 impl Context<'_> {
+    /// Brings a stage to its result: restores an earlier one, from here or from a remote, or runs it.
+    pub fn reach(
+        &self,
+        task: &Task,
+        candidate: Candidate,
+        pull: Option<&Pull>,
+        must_not_run: bool,
+    ) -> Result<Done, Failure> {
+        let (entry, record, from) = match candidate {
+            Candidate::None => (None, None, Source::Local),
+            Candidate::Here(entry, record) => (Some(*entry), record, Source::Local),
+            Candidate::Elsewhere { locked, key } => {
+                let locked = locked.map(|entry| *entry);
+                let ask = |pull: &Pull| pull.result(task.stage, &task.address, &task.facts, locked, key.as_ref());
+                let (entry, record) = pull.and_then(ask).unzip();
+                (entry, record.flatten(), Source::Remote)
+            }
+        };
+        let Some(entry) = entry else {
+            return if must_not_run {
+                Err(Failure::early(lost(task, pull.is_some())))
+            } else {
+                self.run_here(task, pull)
+            };
+        };
+        match self.restore(task, entry, record, from) {
+            Ok(done) => Ok(done),
+            Err(error) if must_not_run => Err(Failure::early(error)),
+            Err(error) => {
+                let text = format!("an earlier result of {} cannot be restored: {}", task.address, error.message);
+                self.sink.event(Event::Warning { text: &text });
+                self.run_here(task, pull)
+            }
+        }
+    }
+
+    /// Runs a stage, with what it reads brought here first.
+    fn run_here(&self, task: &Task, pull: Option<&Pull>) -> Result<Done, Failure> {
+        if let Some(pull) = pull.filter(|_| !task.absent.is_empty()) {
+            pull.bring(&task.absent, &task.address).map_err(Failure::early)?;
+        }
+        let is_gone = |input: &&Input| fs::symlink_metadata(input.path.on_disk(self.project.top())).is_err();
+        if let Some(gone) = task.absent.iter().find(is_gone) {
+            let error = Error::missing(format!("stage {} needs {}, which does not exist", task.address, gone.path));
+            return Err(Failure::early(match pull {
+                Some(_) => error.because("no remote has it").hint("make it again: lockstep repro"),
+                None => error.hint("bring it back: lockstep checkout, or lockstep pull"),
+            }));
+        }
+        self.run(task)
+    }
+
     /// Runs the commands of a stage.
-    pub fn run(&self, task: &Task) -> Result<Done, Failure> {
+    fn run(&self, task: &Task) -> Result<Done, Failure> {
+        let command = task.stage.cmd.join("\n");
+        self.sink.event(Event::StageStarted { stage: &task.address, command: &command, reason: &task.reason });
         let started = Instant::now();
         let early = |error| Failure { error, exit: None, seconds: started.elapsed().as_secs_f64(), log: None };
         let file = &self.definitions.pipelines.file(task.stage.file).path;
@@ -109,7 +201,7 @@ impl Context<'_> {
     }
 
     /// Restores an earlier result: every object is checked before the workspace is touched.
-    pub fn restore(&self, task: &Task, entry: StageLock, record: Option<RunRecord>) -> Result<Done> {
+    fn restore(&self, task: &Task, entry: StageLock, record: Option<RunRecord>, from: Source) -> Result<Done> {
         let started = Instant::now();
         let pins: Vec<Option<Pin>> =
             task.stage.outs.iter().map(|o| entry.outs.get(&o.spelled).map(|o| o.pin)).collect();
@@ -148,7 +240,7 @@ impl Context<'_> {
         // The entry keeps the spelling that it has; how the command is written is taken from the definition.
         let entry = StageLock { cmd: fresh::command(task.stage), ..entry };
         let seconds = started.elapsed().as_secs_f64();
-        Ok(Done { entry, pins, seconds, replaced, log, how: How::Restored(record) })
+        Ok(Done { entry, pins, seconds, replaced, log, how: How::Restored(record, from) })
     }
 
     fn set_aside(&self, task: &Task, replaced: &mut Vec<Aside>) -> Result<()> {
@@ -409,6 +501,18 @@ pub fn record_metrics(project: &Project, stage: &Stage, entry: &mut StageLock) {
             locked.metrics = lock::scalars(&value);
         }
     }
+}
+
+/// A stage that must not run has outputs missing that cannot be had.
+fn lost(task: &Task, asked: bool) -> Error {
+    let address = &task.address;
+    let remote = if asked { ", and no remote has them either" } else { "" };
+    if task.stage.frozen {
+        let what = format!("stage {address} is frozen, and its outputs are neither in the workspace nor in the store");
+        return Error::missing(what + remote).hint(format!("let it run again: lockstep unfreeze {address}"));
+    }
+    let what = format!("the outputs of stage {address} are missing, and neither the store nor the run cache has them");
+    Error::missing(what + remote).hint("make them again: lockstep repro")
 }
 
 fn failed(task: &Task, exit: Exit) -> Error {

@@ -6,6 +6,13 @@ use crate::path::RepoPath;
 use crate::pipeline::stage::StageId;
 use crate::run::fresh::Reason;
 
+/// Where a restored result was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    Local,
+    Remote,
+}
+
 #[derive(Debug)]
 pub struct StageOutcome {
     pub id: StageId,
@@ -15,6 +22,8 @@ pub struct StageOutcome {
     pub seconds: f64,
     /// What a restored result took when it was made.
     pub saved: f64,
+    /// Where a restored result came from.
+    pub from: Option<Source>,
     pub error: Option<Error>,
     /// The exit code of the command that failed.
     pub exit: Option<i32>,

@@ -8,13 +8,15 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::event::{Event, Sink};
+use crate::lock::StageLock;
 use crate::path::RepoPath;
 use crate::pipeline::stage::StageId;
 use crate::project::Project;
 use crate::run::aside::Aside;
 use crate::run::cache::{self, RunRecord};
-use crate::run::journal::{Change, Journal, Record};
+use crate::run::journal::{Journal, Record};
 use crate::run::logs::RunLog;
+use crate::run::trust::Trust;
 use crate::store::{Pin, Place as Spot};
 
 /// No more stages than this are made durable at once.
@@ -28,8 +30,8 @@ pub struct Job {
     pub stage: Option<StageId>,
     /// Content to be stored.
     pub store: Vec<(RepoPath, Pin)>,
-    /// A result for the run cache.
-    pub run: Option<RunRecord>,
+    /// A result for the run cache. The lock may have it already: a run that gave the same again.
+    pub run: Option<(Box<StageLock>, RunRecord)>,
     /// The fact for the journal, and at the end for the lock.
     pub record: Option<Record>,
     /// Old outputs that the result replaces.
@@ -46,6 +48,7 @@ pub struct Recorded {
 /// Works until the sender is gone.
 pub fn serve(
     project: &Project,
+    trust: &Trust,
     sink: &dyn Sink,
     journal: &mut Journal,
     jobs: Receiver<Job>,
@@ -65,7 +68,7 @@ pub fn serve(
             {
                 group.push(job);
             }
-            for recorded in record(project, sink, journal, group) {
+            for recorded in record(project, trust, sink, journal, group) {
                 if answers.send(recorded.into()).is_err() {
                     return;
                 }
@@ -79,14 +82,14 @@ pub fn serve(
     }
 }
 
-fn record(project: &Project, sink: &dyn Sink, journal: &mut Journal, group: Vec<Job>) -> Vec<Recorded> {
+fn record(project: &Project, trust: &Trust, sink: &dyn Sink, journal: &mut Journal, group: Vec<Job>) -> Vec<Recorded> {
     let stored = store(project, sink, &group);
     let mut recorded: Vec<Recorded> =
         group.into_iter().zip(stored).map(|(job, result)| Recorded { job, result }).collect();
     let fine = || recorded.iter().filter(|r| r.result.is_ok());
     for r in fine() {
-        if let (Some(run), Some(Record { change: Change::Stage { new, .. }, .. })) = (&r.job.run, &r.job.record)
-            && let Err(e) = cache::put(project.store(), new, run)
+        if let Some((entry, run)) = &r.job.run
+            && let Err(e) = cache::put(project.store(), entry, run, trust)
         {
             // The lock will have the result; only its reuse is lost.
             sink.event(Event::Warning { text: &format!("the run cache could not be written: {}", e.message) });
@@ -153,5 +156,6 @@ fn give_up_old(sink: &dyn Sink, job: &mut Job) {
 
 /// For callers without a thread of their own (`commit`, `add`): records now, and gives the first error.
 pub fn record_now(project: &Project, sink: &dyn Sink, journal: &mut Journal, jobs: Vec<Job>) -> Result<(), Error> {
-    record(project, sink, journal, jobs).into_iter().try_for_each(|r| r.result)
+    let trust = Trust::of(project)?;
+    record(project, &trust, sink, journal, jobs).into_iter().try_for_each(|r| r.result)
 }

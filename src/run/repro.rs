@@ -19,17 +19,19 @@ use crate::lock::StageLock;
 use crate::pipeline::stage::{FileId, Stage, StageId};
 use crate::project::{Definitions, Locks, Project};
 use crate::run::aside::Asides;
-use crate::run::cache::RunRecord;
-use crate::run::execute::{Context, Done, Failure, Task};
+use crate::run::execute::{Candidate, Context, Done, Failure, Task};
 use crate::run::fold::{Began, fold_run, is_untidy, overlay, put_asides_back, recover};
 use crate::run::fresh::{Facts, Reason};
 use crate::run::journal::{Journal, Record};
 use crate::run::logs::Logs;
 use crate::run::look::Look;
+use crate::run::modes::Modes;
 use crate::run::outcome::Outcome;
+use crate::run::pull::{Input, Pull};
 use crate::run::record::{self, Recorded};
 use crate::run::schedule::Schedule;
 use crate::run::select::Selected;
+use crate::run::trust::Trust;
 use crate::run::watchdog::Watchdog;
 use crate::run::{data, dry, elsewhere, ignore, workspace};
 
@@ -42,7 +44,8 @@ pub struct Options {
     pub dry: bool,
     pub keep_going: bool,
     pub ignore_errors: bool,
-    pub no_run_cache: bool,
+    /// Who may read and write results.
+    pub modes: Modes,
     pub no_commit: bool,
     pub allow_missing: bool,
     pub locked: bool,
@@ -63,7 +66,15 @@ pub const KILL: i32 = 1 << 16;
 
 /// What reaches the main thread.
 pub(super) enum Message {
-    Finished { id: StageId, ended: Box<Result<Done, Failure>> },
+    Finished {
+        id: StageId,
+        ended: Box<Result<Done, Failure>>,
+    },
+    /// Missing inputs of a stage were fetched, as far as they could be: it is decided again.
+    Brought {
+        id: StageId,
+        ended: Result<()>,
+    },
     Recorded(Box<Recorded>),
 }
 
@@ -105,11 +116,13 @@ pub fn repro(
     let untidy: Vec<FileId> = selected.files.iter().copied().filter(|f| is_untidy(definitions, &locks, *f)).collect();
     let began = Began::now(project, definitions, &locks, files.collect(), &untidy)?;
     let logs = Logs::new(project.logs_dir());
+    let trust = Trust::of(project)?;
+    let pull = options.modes.remote.read.then(|| Pull::new(project, definitions, &trust, sink));
     let (sender, inbox) = channel::<Message>();
     let (to_recorder, jobs) = channel();
     let outcome = std::thread::scope(|scope| {
-        let answers = sender.clone();
-        let recorder = scope.spawn(move || record::serve(project, sink, &mut journal, jobs, &answers));
+        let (answers, recorder_trust) = (sender.clone(), &trust);
+        let recorder = scope.spawn(move || record::serve(project, recorder_trust, sink, &mut journal, jobs, &answers));
         let mut run = Run {
             project,
             definitions,
@@ -118,6 +131,9 @@ pub fn repro(
             signal,
             asides: &asides,
             logs: &logs,
+            trust: &trust,
+            pull: pull.as_ref(),
+            brought: HashSet::new(),
             locks,
             look,
             schedule: Schedule::new(&definitions.graph, &selected.stages),
@@ -172,6 +188,11 @@ pub(super) struct Run<'s, 'e, 'a> {
     pub(super) signal: &'a AtomicI32,
     pub(super) asides: &'a Asides,
     pub(super) logs: &'a Logs,
+    pub(super) trust: &'a Trust,
+    /// Remotes, where the run may ask them.
+    pub(super) pull: Option<&'a Pull<'a>>,
+    /// Stages whose missing inputs were asked for.
+    pub(super) brought: HashSet<StageId>,
     pub(super) locks: Locks,
     pub(super) look: Look<'a>,
     pub(super) schedule: Schedule<'a>,
@@ -222,6 +243,16 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
                     self.check_signal();
                     self.finished(id, *ended);
                 }
+                Ok(Message::Brought { id, ended }) => {
+                    self.running -= 1;
+                    self.look.forget();
+                    match ended {
+                        Ok(()) if !self.stopping => self.decide(id),
+                        // As if its turn had not come.
+                        Ok(()) => self.push(id, StageResult::Blocked, Vec::new(), 0.0),
+                        Err(error) => self.fail(id, Vec::new(), error, None, 0.0),
+                    }
+                }
                 Ok(Message::Recorded(recorded)) => self.recorded(*recorded),
                 Err(RecvTimeoutError::Timeout) => self.check_signal(),
                 Err(RecvTimeoutError::Disconnected) => break,
@@ -267,29 +298,20 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         }
     }
 
-    pub(super) fn start(
-        &mut self,
-        id: StageId,
-        facts: Facts,
-        reasons: Vec<Reason>,
-        candidate: Option<(StageLock, Option<RunRecord>)>,
-    ) {
+    pub(super) fn start(&mut self, id: StageId, facts: Facts, reasons: Vec<Reason>, candidate: Candidate) {
         if let Err(error) = self.prepare() {
             self.stopping = true;
             return self.fail(id, reasons, error, None, 0.0);
         }
         let stage = self.stage(id);
-        let precious = self.edited(stage, &facts, candidate.as_ref().map(|c| &c.0));
-        let task =
-            Task { stage, address: self.address(id), facts: facts.clone(), old: self.entry(id).cloned(), precious };
-        if candidate.is_none() {
-            let mut told = reasons.first().map(crate::run::status::sentence).unwrap_or_default();
-            if reasons.len() > 1 {
-                told.push_str(&format!(", and {} more", reasons.len() - 1));
-            }
-            let command = stage.cmd.join("\n");
-            self.sink.event(Event::StageStarted { stage: &task.address, command: &command, reason: &told });
+        let precious = self.edited(stage, &facts, candidate.entry());
+        let mut reason = reasons.first().map(crate::run::status::sentence).unwrap_or_default();
+        if reasons.len() > 1 {
+            reason.push_str(&format!(", and {} more", reasons.len() - 1));
         }
+        let (address, old) = (self.address(id), self.entry(id).cloned());
+        let absent = self.lacking(id);
+        let task = Task { stage, address, facts: facts.clone(), old, precious, reason, absent };
         let context = Context {
             project: self.project,
             definitions: self.definitions,
@@ -303,28 +325,31 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         };
         self.waiting.insert(id, (reasons, facts));
         self.running += 1;
-        let sender = self.sender.clone();
+        let (sender, pull) = (self.sender.clone(), self.pull);
         let must_not_run = stage.frozen || self.options.locked;
         self.scope.spawn(move || {
-            let work = || match candidate {
-                Some((entry, record)) => context.restore(&task, entry, record).or_else(|error| {
-                    let early = |error| Failure { error, exit: None, seconds: 0.0, log: None };
-                    if must_not_run {
-                        return Err(early(error));
-                    }
-                    let text = format!("an earlier result of {} cannot be restored: {}", task.address, error.message);
-                    context.sink.event(Event::Warning { text: &text });
-                    context.run(&task)
-                }),
-                None => context.run(&task),
-            };
+            let work = || context.reach(&task, candidate, pull, must_not_run);
             // A run that waits for a thread that is gone would wait for ever.
             let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or_else(|_| {
                 let error =
                     Error::new(Kind::Bug, format!("lockstep itself failed while it worked on {}", task.address));
-                Err(Failure { error, exit: None, seconds: 0.0, log: None })
+                Err(Failure::early(error))
             });
             let _ = sender.send(Message::Finished { id, ended: Box::new(ended) });
+        });
+    }
+
+    /// Has missing inputs of a stage fetched; it is decided again afterwards.
+    pub(super) fn bring(&mut self, id: StageId, pull: &'a Pull<'a>, inputs: Vec<Input>) {
+        self.brought.insert(id);
+        self.running += 1;
+        let (sender, address) = (self.sender.clone(), self.address(id));
+        self.scope.spawn(move || {
+            let work = || pull.bring(&inputs, &address);
+            let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or_else(|_| {
+                Err(Error::new(Kind::Bug, format!("lockstep itself failed while it fetched the inputs of {address}")))
+            });
+            let _ = sender.send(Message::Brought { id, ended });
         });
     }
 

@@ -50,9 +50,9 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         let file = &self.definitions.pipelines.file(stage.file).path;
         let old = self.entry(id).cloned();
         let run = match &done.how {
-            How::Ran if !self.options.no_commit && cache::is_cacheable(stage) => {
+            How::Ran if !self.options.no_commit && self.options.modes.local.write && cache::is_cacheable(stage) => {
                 let commit = self.commit.get_or_insert_with(|| self.project.repo.head().ok().flatten());
-                Some(cache::record_now(self.project, done.seconds, commit))
+                Some((Box::new(done.entry.clone()), cache::record_now(self.project, done.seconds, commit)))
             }
             _ => None,
         };
@@ -72,10 +72,12 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         if !stage.frozen {
             self.locks.0[stage.file.0 as usize].stages.insert(stage.name.clone(), done.entry.clone());
         }
-        let (result, saved) = match &done.how {
-            How::Ran => (StageResult::Ran, 0.0),
-            How::Restored(Some(record)) => (StageResult::Restored, (record.seconds - done.seconds).max(0.0)),
-            How::Restored(None) => (StageResult::Restored, 0.0),
+        let (result, saved, from) = match &done.how {
+            How::Ran => (StageResult::Ran, 0.0, None),
+            How::Restored(record, from) => {
+                let saved = record.as_ref().map_or(0.0, |record| (record.seconds - done.seconds).max(0.0));
+                (StageResult::Restored, saved, Some(*from))
+            }
         };
         if self.options.force_downstream && matches!(result, StageResult::Ran | StageResult::Restored) {
             let below = self.below(id);
@@ -84,7 +86,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         let (reasons, _) = self.waiting.remove(&id).unwrap_or_default();
         self.push(id, result, reasons, done.seconds);
         if let Some(last) = self.outcome.stages.last_mut() {
-            last.saved = saved;
+            (last.saved, last.from) = (saved, from);
         }
         self.send(record::Job { stage: Some(id), store, run, record, replaced: done.replaced, log: done.log });
         self.schedule.done(id);
@@ -190,6 +192,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
             reasons,
             seconds,
             saved: 0.0,
+            from: None,
             error: None,
             exit: None,
             stopped: false,

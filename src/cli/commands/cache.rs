@@ -9,9 +9,11 @@ use crate::config;
 use crate::error::{Error, Result};
 use crate::path::normalise;
 use crate::project::Project;
-use crate::run::cache::drop_stage;
+use crate::remote::Remote;
+use crate::run::cache::keys_of;
 use crate::run::look::Look;
 use crate::run::select::{Reach, Scope};
+use crate::run::trust::new_pair;
 use crate::store::ObjectId;
 
 /// The store: where it is, and what it remembers
@@ -44,19 +46,32 @@ Examples:
     /// right (a disk was full, a download was cut short) is withdrawn with this command.
     #[command(after_help = "\
 Examples:
-  lockstep cache drop train && lockstep repro --force --single-item train")]
+  lockstep cache drop train && lockstep repro --force --single-item train
+  lockstep cache drop train --remote       and nobody else restores it any more")]
     Drop {
         /// A stage, or a stage key of 64 hexadecimal digits as pipeline.lock has it
         #[arg(value_name = "STAGE|KEY")]
         what: String,
+        /// At a remote, too, for everybody who reads it [default: core.remote]
+        #[arg(long, value_name = "NAME", num_args = 0..=1)]
+        remote: Option<Option<String>>,
     },
+    /// Make a pair of keys for `cache.sign = "ed25519"`
+    #[command(after_help = "\
+The first line is the secret: keep it where CI keeps its secrets, as LOCKSTEP_SIGN_KEY. The second
+is for everybody: lockstep config cache.verify_keys KEY")]
+    Keygen,
 }
 
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     match &args.command {
         Sub::Dir { path: None, .. } => out.line(project.store_dir().to_string_lossy()),
         Sub::Dir { path: Some(path), local } => set_dir(path, *local, project, out)?,
-        Sub::Drop { what } => drop_runs(what, project, out)?,
+        Sub::Drop { what, remote } => drop_runs(what, remote.as_ref(), project, out)?,
+        Sub::Keygen => {
+            let (secret, public) = new_pair()?;
+            out.line(format!("LOCKSTEP_SIGN_KEY={secret}\ncache.verify_keys={public}"));
+        }
     }
     Ok(0)
 }
@@ -74,13 +89,14 @@ fn set_dir(path: &str, local: bool, project: &Project, out: &Output) -> Result<(
     Ok(())
 }
 
-fn drop_runs(what: &str, project: &Project, out: &Output) -> Result<()> {
+fn drop_runs(what: &str, remote: Option<&Option<String>>, project: &Project, out: &Output) -> Result<()> {
+    let remote = remote.map(|name| Remote::open(project, name.as_deref(), None)).transpose()?;
     if let Ok(key) = what.parse::<ObjectId>() {
-        let gone = project.store().drop_runs(&key.hex())?;
-        if gone == 0 {
+        let gone = drop_keys(&[key], remote.as_ref(), project)?;
+        if gone == (0, 0) {
             return Err(Error::missing(format!("the run cache has no result under the key {what}")));
         }
-        out.say(format!("forgot {}", text::count(gone, "result")));
+        tell_dropped(gone, "", remote.as_ref(), out);
         return Ok(());
     }
     let definitions = project.definitions()?;
@@ -90,13 +106,35 @@ fn drop_runs(what: &str, project: &Project, out: &Output) -> Result<()> {
     let progress = Progress::new(out, false);
     let mut look = Look::new(project, &definitions, &progress);
     for id in &selected.named {
-        let gone = drop_stage(project, &definitions, *id, &mut look)?;
+        let gone = drop_keys(&keys_of(project, &definitions, *id, &mut look)?, remote.as_ref(), project)?;
         let address = definitions.pipelines.address(*id, &project.cwd);
-        out.say(match gone {
-            0 => format!("no result of {address} is remembered"),
-            n => format!("forgot {} of {address}", text::count(n, "result")),
-        });
+        match gone {
+            (0, 0) => out.say(format!("no result of {address} is remembered")),
+            gone => tell_dropped(gone, &format!(" of {address}"), remote.as_ref(), out),
+        }
     }
     progress.finish();
     Ok(())
+}
+
+/// How many went here, and at the remote.
+fn drop_keys(keys: &[ObjectId], remote: Option<&Remote>, project: &Project) -> Result<(usize, usize)> {
+    // The remote first: what fails there can be tried again as it was.
+    let there = match remote {
+        Some(remote) => {
+            let known = remote.known()?;
+            remote.withdraw(&keys.iter().flat_map(|key| known.runs(key)).map(|run| run.entry).collect())?
+        }
+        None => 0,
+    };
+    let mut here = 0;
+    for key in keys {
+        here += project.store().drop_runs(&key.hex())?;
+    }
+    Ok((here, there))
+}
+
+fn tell_dropped((here, there): (usize, usize), of: &str, remote: Option<&Remote>, out: &Output) {
+    let at = remote.map(|remote| format!("; withdrew {there} at {}", remote.name)).unwrap_or_default();
+    out.say(format!("forgot {}{of}{at}", text::count(here, "result")));
 }

@@ -8,6 +8,8 @@ use crate::cli::{format, signals, text};
 use crate::error::{Error, Result};
 use crate::event::StageResult;
 use crate::project::{Definitions, Project};
+use crate::remote::scope::{Options as SharedOptions, Scope as Shared};
+use crate::run::modes::Modes;
 use crate::run::outcome::{Outcome, StageOutcome};
 use crate::run::repro::{Options, repro};
 use crate::run::select::{Reach, Scope, Selected};
@@ -22,7 +24,8 @@ Examples:
   lockstep repro models/a.bin           what makes this output
   lockstep repro -P -j 4                every pipeline, four stages at once
   lockstep repro --dry                  what would run
-  lockstep repro --locked               fail if anything is stale (for CI)")]
+  lockstep repro --locked               fail if anything is stale (for CI)
+  lockstep repro --pull --allow-missing restore what anybody has computed; fetch only what is needed")]
 pub struct Args {
     /// Stages, groups, outputs, or PATH/pipeline.yaml[:STAGE]
     targets: Vec<String>,
@@ -62,6 +65,12 @@ pub struct Args {
     /// Do not store outputs (see `lockstep commit`)
     #[arg(long)]
     no_commit: bool,
+    /// Ask the remote for results and for what is missing, before anything runs
+    #[arg(long)]
+    pull: bool,
+    /// Who may read and write results, as in `local:rw,remote:r` [default: local:rw]
+    #[arg(long, value_name = "MODES", conflicts_with = "no_run_cache")]
+    cache: Option<String>,
     /// Data that is merely missing is no reason to run
     #[arg(long)]
     allow_missing: bool,
@@ -86,13 +95,16 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let definitions = project.definitions()?;
     let selected = select(args, project, &definitions)?;
     super::tell_broken(&definitions, project, out);
-    let options = options(args, project, out);
+    let options = options(args, project, out)?;
     signals::watch();
     let started = Instant::now();
     let progress = Progress::new(out, options.jobs > 1);
     let outcome = repro(project, &definitions, &selected, &options, &progress, &signals::SIGNAL);
     progress.finish();
     let outcome = outcome?;
+    if options.modes.remote.write && !outcome.dry {
+        push(&outcome, project, &definitions, &progress, out);
+    }
     if args.json {
         print_json(&outcome, project, &definitions, out);
     } else if outcome.dry {
@@ -136,18 +148,18 @@ fn select(args: &Args, project: &Project, definitions: &Definitions) -> Result<S
     scope.select(&args.targets, &reach, false).map_err(|e| super::with_dvc_hint(e, definitions))
 }
 
-fn options(args: &Args, project: &Project, out: &Output) -> Options {
+fn options(args: &Args, project: &Project, out: &Output) -> Result<Options> {
     let jobs = match args.jobs.unwrap_or_else(|| project.config.jobs()) {
         0 => std::thread::available_parallelism().map_or(1, |n| n.get()),
         n => n,
     };
-    Options {
+    Ok(Options {
         force: args.force,
         force_downstream: args.force_downstream,
         dry: args.dry,
         keep_going: args.keep_going,
         ignore_errors: args.ignore_errors,
-        no_run_cache: args.no_run_cache,
+        modes: modes(args, project)?,
         no_commit: args.no_commit,
         allow_missing: args.allow_missing,
         locked: args.locked,
@@ -156,6 +168,39 @@ fn options(args: &Args, project: &Project, out: &Output) -> Options {
         command: "lockstep repro".into(),
         terminal: out.interactive && jobs == 1 && !args.json && !out.quiet,
         elsewhere: args.targets.is_empty() && !args.all_pipelines && !args.recursive && !args.locked,
+    })
+}
+
+/// The flags count more than the setting.
+fn modes(args: &Args, project: &Project) -> Result<Modes> {
+    let text = args.cache.as_deref().or(project.config.cache_mode());
+    let mut modes = text.map(Modes::parse).transpose()?.unwrap_or_default();
+    modes.remote.read |= args.pull;
+    modes.local.read &= !args.no_run_cache;
+    Ok(modes)
+}
+
+/// With `remote:w` the remote gets what was made. It stays here if that fails: `lockstep push` tries again.
+fn push(outcome: &Outcome, project: &Project, definitions: &Definitions, progress: &Progress, out: &Output) {
+    let ran = outcome.stages.iter().filter(|s| s.result == StageResult::Ran);
+    let selected = Selected { named: ran.map(|s| s.id).collect(), ..Selected::default() };
+    if selected.named.is_empty() {
+        return;
+    }
+    let mut shared = Shared::default();
+    let pushed = project.locks(definitions).and_then(|locks| {
+        shared.add(definitions, &selected, &locks, &project.cwd);
+        shared.push(project, &SharedOptions::default(), progress)
+    });
+    progress.finish();
+    match pushed {
+        Ok(all) => all.iter().for_each(|at| {
+            out.say(format!("pushed {} to {}", text::count(at.done.pushed.len(), "output"), at.remote));
+        }),
+        Err(error) => {
+            out.warn(format!("nothing was pushed: {}", error.message));
+            out.hint("try again: lockstep push");
+        }
     }
 }
 
@@ -172,6 +217,9 @@ fn print_json(outcome: &Outcome, project: &Project, definitions: &Definitions, o
                 "reasons": reasons,
                 "seconds": (s.seconds * 1000.0).round() / 1000.0,
             });
+            if let Some(from) = s.from {
+                o["from"] = json!(format::source(from));
+            }
             if let Some(error) = &s.error {
                 o["error"] = json!(error.message);
             }
