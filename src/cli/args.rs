@@ -68,6 +68,10 @@ pub enum Command {
     Cache(commands::cache::Args),
     Config(commands::config::Args),
     Init(commands::init::Args),
+    Install(commands::install::Args),
+    Merge(commands::merge::Args),
+    #[command(hide = true)]
+    MergeDriver(commands::merge_driver::Args),
     Root(commands::root::Args),
     Completion(commands::completion::Args),
     Version(commands::version::Args),

@@ -8,12 +8,18 @@ pub mod excludes;
 mod facts;
 mod glob;
 mod ignore;
+mod install;
 mod patterns;
+mod program;
 mod repo;
 #[cfg(test)]
 mod testing;
+mod unmerged;
 
 pub use discover::{Found, discover};
 pub use glob::matches;
 pub use ignore::Rules;
+pub use install::{Done, HOOKS, Hook};
+pub use program::merge_as_text;
 pub use repo::Repo;
+pub use unmerged::{Underway, Unmerged};

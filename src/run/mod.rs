@@ -22,6 +22,7 @@ pub mod journal;
 pub mod local;
 pub mod logs;
 pub mod look;
+pub mod merge;
 pub mod outcome;
 pub mod pty;
 pub mod record;

@@ -9,7 +9,10 @@ pub mod config;
 pub mod dag;
 pub mod freeze;
 pub mod init;
+pub mod install;
 pub mod logs;
+pub mod merge;
+pub mod merge_driver;
 pub mod metrics;
 pub mod params;
 pub mod remove;
@@ -48,6 +51,9 @@ pub fn run(cli: Cli, out: &Output) -> Result<u8> {
         Command::Logs(args) => logs::run(&args, &open(global)?, out),
         Command::Config(args) => config::run(&args, global, out),
         Command::Init(args) => init::run(&args, global, out),
+        Command::Install(args) => install::run(&args, &open(global)?, out),
+        Command::Merge(args) => merge::run(&args, &open(global)?, out),
+        Command::MergeDriver(args) => merge_driver::run(&args, global, out),
         Command::Root(args) => root::run(&args, &open(global)?, out),
         Command::Completion(args) => completion::run(&args, out),
         Command::Version(args) => version::run(&args, out),
