@@ -1,8 +1,9 @@
-//! Files that a merge could not settle: what Git's index holds of each side, and what commits have at a path.
+//! Files that a merge could not settle, and what Git is in the middle of.
 
 use gix::bstr::ByteSlice;
 use gix::index::entry::Stage;
 
+use super::id::GitId;
 use super::repo::Repo;
 use crate::error::{Error, Kind, Result};
 use crate::path::RepoPath;
@@ -55,29 +56,16 @@ impl Repo {
         Ok(found)
     }
 
-    /// The file that a revision has at `path`: `Ok(None)` where there is no such revision or file.
-    pub fn blob_at(&self, revision: &str, path: &RepoPath) -> Result<Option<Vec<u8>>> {
+    /// The nearest common ancestor of two commits; `None` where they have none, or a shallow clone lacks it.
+    pub fn merge_base(&self, one: GitId, other: GitId) -> Result<Option<GitId>> {
         let Some(repo) = self.open()? else { return Ok(None) };
-        let Ok(id) = repo.rev_parse_single(format!("{revision}:{path}").as_str()) else { return Ok(None) };
-        let object = id.object().map_err(|e| self.unreadable(e))?;
-        Ok(object.kind.is_blob().then(|| object.detach().data))
+        Ok(repo.merge_base(one.0, other.0).ok().flatten().map(|id| GitId(id.detach())))
     }
 
-    /// The nearest common ancestor of two revisions, in hex.
-    pub fn merge_base(&self, one: &str, other: &str) -> Result<Option<String>> {
-        let Some(repo) = self.open()? else { return Ok(None) };
-        let commit = |name: &str| repo.rev_parse_single(format!("{name}^{{commit}}").as_str()).ok();
-        let (Some(one), Some(other)) = (commit(one), commit(other)) else { return Ok(None) };
-        Ok(repo.merge_base(one, other).ok().flatten().map(|id| id.to_hex().to_string()))
-    }
-
-    /// A commit for people: its short hash and subject. `None` where there is no such revision.
+    /// A commit for people: its short id and its subject. `None` where there is no such revision.
     pub fn describe(&self, revision: &str) -> Result<Option<String>> {
-        let Some(repo) = self.open()? else { return Ok(None) };
-        let Ok(id) = repo.rev_parse_single(format!("{revision}^{{commit}}").as_str()) else { return Ok(None) };
-        let commit = id.object().map_err(|e| self.unreadable(e))?.into_commit();
-        let subject = commit.message().map(|m| m.summary().to_str_lossy().into_owned()).unwrap_or_default();
-        Ok(Some(format!("{} ({subject})", id.to_hex_with_len(7))))
+        let Ok(commit) = self.resolve(revision) else { return Ok(None) };
+        Ok(Some(format!("{} ({})", commit.id.short(), commit.about()?.subject)))
     }
 
     /// What Git waits for the user to go on with.
@@ -129,10 +117,9 @@ mod tests {
         assert_eq!(repo.unmerged("x.lock").unwrap(), [want]);
         assert_eq!(repo.unmerged("lock").unwrap(), []);
         assert_eq!(repo.underway(), Some(Underway::Merge));
-        assert_eq!(repo.blob_at("MERGE_HEAD", &path).unwrap(), bytes("two"));
-        assert_eq!(repo.blob_at("no such thing", &path).unwrap(), None);
-        let base = repo.merge_base("HEAD", "side").unwrap().unwrap();
-        assert_eq!(repo.blob_at(&base, &path).unwrap(), bytes("one"));
+        let id = |name: &str| repo.resolve(name).unwrap().id;
+        let base = repo.merge_base(id("HEAD"), id("side")).unwrap().unwrap();
+        assert_eq!(repo.resolve(&base.hex()).unwrap().read(&path).unwrap(), bytes("one"));
         assert!(repo.describe("HEAD").unwrap().unwrap().ends_with(" (three)"));
         assert_eq!(repo.describe("nowhere").unwrap(), None);
     }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::{Error, Result};
 use crate::event::Sink;
-use crate::git::{self, Underway, Unmerged};
+use crate::git::{self, GitId, Underway, Unmerged};
 use crate::lock::merge::{Block, Choice, Known, Sides, merge};
 use crate::lock::{self, Lock, StageLock, markers};
 use crate::path::RepoPath;
@@ -106,17 +106,15 @@ fn sides(project: &Project, path: &RepoPath, unmerged: Option<Unmerged>) -> Resu
     // A rebase writes the short hash, with the subject behind it.
     let revision = |label: &str| label.split(' ').next().unwrap_or_default().to_string();
     let (mut ours, mut theirs) = (revision(&found.ours), revision(&found.theirs));
-    let committed = repo.blob_at("HEAD", path)?.unwrap_or_default();
+    let committed = repo.resolve("HEAD").and_then(|head| head.read(path)).ok().flatten().unwrap_or_default();
     if markers::has_markers(&String::from_utf8_lossy(&committed)) {
         // Somebody committed the markers: the sides are that merge's parents.
         (ours, theirs) = ("HEAD^1".into(), "HEAD^2".into());
     }
-    if let (Some(one), Some(other)) = (at(project, &ours, path)?, at(project, &theirs, path)?) {
-        let base = match repo.merge_base(&ours, &theirs)? {
-            Some(base) => Some(at(project, &base, path)?.unwrap_or_default()),
-            None => None,
-        };
-        found.sides = Sides { base, ours: one, theirs: other };
+    if let (Some((one, ours)), Some((other, theirs))) = (at(project, &ours, path), at(project, &theirs, path)) {
+        let base = repo.merge_base(one, other)?;
+        let base = base.map(|id| at(project, &id.hex(), path).map(|(_, lock)| lock).unwrap_or_default());
+        found.sides = Sides { base, ours, theirs };
         found.left_out.clear();
     }
     found.ours = named(&found.ours)?;
@@ -125,9 +123,10 @@ fn sides(project: &Project, path: &RepoPath, unmerged: Option<Unmerged>) -> Resu
 }
 
 /// The lock that a revision has; `None` where it has none that can be read.
-fn at(project: &Project, revision: &str, path: &RepoPath) -> Result<Option<Lock>> {
-    let bytes = project.repo.blob_at(revision, path)?;
-    Ok(bytes.and_then(|bytes| parse(path, "a", &bytes).ok()))
+fn at(project: &Project, revision: &str, path: &RepoPath) -> Option<(GitId, Lock)> {
+    let commit = project.repo.resolve(revision).ok()?;
+    let lock = parse(path, "a", &commit.read(path).ok()??).ok()?;
+    Some((commit.id, lock))
 }
 
 fn parse(path: &RepoPath, whose: &str, bytes: &[u8]) -> Result<Lock> {
