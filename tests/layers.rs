@@ -37,6 +37,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("petgraph", &["pipeline/"]),
     ("opendal", &["remote/"]),
     ("tokio", &["remote/"]),
+    ("reqwest", &["report/comment.rs"]),
     ("safetensors", &["model/"]),
     ("tch", &["model/"]),
     ("clap", &["cli/"]),

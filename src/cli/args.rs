@@ -68,6 +68,7 @@ pub enum Command {
     Cache(commands::cache::Args),
     Config(commands::config::Args),
     Init(commands::init::Args),
+    Ci(commands::ci::Args),
     Install(commands::install::Args),
     Merge(commands::merge::Args),
     #[command(hide = true)]

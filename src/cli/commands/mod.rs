@@ -3,6 +3,7 @@
 pub mod add;
 pub mod cache;
 pub mod checkout;
+pub mod ci;
 pub mod commit;
 pub mod completion;
 pub mod config;
@@ -51,6 +52,7 @@ pub fn run(cli: Cli, out: &Output) -> Result<u8> {
         Command::Logs(args) => logs::run(&args, &open(global)?, out),
         Command::Config(args) => config::run(&args, global, out),
         Command::Init(args) => init::run(&args, global, out),
+        Command::Ci(args) => ci::run(&args, &open(global)?, out),
         Command::Install(args) => install::run(&args, &open(global)?, out),
         Command::Merge(args) => merge::run(&args, &open(global)?, out),
         Command::MergeDriver(args) => merge_driver::run(&args, global, out),

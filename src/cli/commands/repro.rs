@@ -8,6 +8,7 @@ use crate::cli::{format, signals, text};
 use crate::error::{Error, Result};
 use crate::event::StageResult;
 use crate::project::{Definitions, Project};
+use crate::report::last::LastRun;
 use crate::run::outcome::{Outcome, StageOutcome};
 use crate::run::repro::{Options, repro};
 use crate::run::select::{Reach, Scope, Selected};
@@ -83,6 +84,9 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
+    if !args.dry {
+        LastRun::forget(project);
+    }
     let definitions = project.definitions()?;
     let selected = select(args, project, &definitions)?;
     super::tell_broken(&definitions, project, out);
@@ -93,6 +97,9 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let outcome = repro(project, &definitions, &selected, &options, &progress, &signals::SIGNAL);
     progress.finish();
     let outcome = outcome?;
+    if !outcome.dry {
+        LastRun::of(project, &definitions, &outcome, started.elapsed().as_secs_f64()).leave(project);
+    }
     if args.json {
         print_json(&outcome, project, &definitions, out);
     } else if outcome.dry {
