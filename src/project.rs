@@ -24,7 +24,7 @@ use crate::pipeline::stage::{FileId, Pipelines, Place};
 use crate::replace::replace_file;
 use crate::store::{LinkTypes, ObjectId, StatIndex, Store, inside};
 
-pub use snapshot::{Pinned, Rev, Snapshot, Snapshots};
+pub use snapshot::{Pinned, Rev, Snapshot, Snapshots, Whereabouts};
 
 /// Renewed whenever a type in a compiled form changes.
 const COMPILED: u32 = 1;
