@@ -77,6 +77,8 @@ pub enum Doing {
     Hashing,
     Storing,
     Restoring,
+    Pushing,
+    Fetching,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -97,6 +97,7 @@ pub mod lock;
 pub mod path;
 pub mod pipeline;
 pub mod project;
+pub mod remote;
 pub mod replace;
 pub mod report;
 pub mod run;
