@@ -77,6 +77,8 @@ pub enum Command {
     Install(commands::install::Args),
     Merge(commands::merge::Args),
     #[command(hide = true)]
+    Hook(commands::hook::Args),
+    #[command(hide = true)]
     MergeDriver(commands::merge_driver::Args),
     Root(commands::root::Args),
     Completion(commands::completion::Args),

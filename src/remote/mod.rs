@@ -36,6 +36,7 @@ mod segment;
 mod service;
 pub mod setup;
 mod transfer;
+pub mod unpushed;
 
 use std::sync::{Arc, Mutex};
 use std::time::UNIX_EPOCH;

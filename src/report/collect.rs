@@ -1,12 +1,14 @@
 //! Everything that a report tells, gathered: the last run, and the params and metrics of two locks.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
+use crate::compare::values::{Directions, Side, compare, directions};
 use crate::error::{Error, Result};
 use crate::git::GitId;
+use crate::lock::ByName;
 use crate::path::RepoPath;
 use crate::project::{Project, Rev, Snapshot};
 use crate::report::last::LastRun;
@@ -45,6 +47,10 @@ pub struct Change {
     pub key: String,
     pub old: Option<Json>,
     pub new: Option<Json>,
+    /// New minus old, of numbers.
+    pub change: Option<f64>,
+    /// Where the pipeline says which way is better.
+    pub better: Option<bool>,
 }
 
 /// What to compare with.
@@ -80,9 +86,10 @@ pub fn collect(project: &Project, against: &Against) -> Result<Report> {
         report.base = Some(Base { name, commit: id.hex() });
         let snapshots = project.snapshots();
         let (old, new) = (snapshots.at(&Rev::Commit(id))?, snapshots.at(&Rev::Worktree)?);
-        let (old, new) = (values(&old)?, values(&new)?);
-        report.params = changes(&old.params, &new.params);
-        report.metrics = changes(&old.metrics, &new.metrics);
+        let (before, after) = (values(&old)?, values(&new)?);
+        let (directions, _) = directions(&new.definitions.pipelines);
+        report.params = changes(&before.params, &after.params, &Directions::default());
+        report.metrics = changes(&before.metrics, &after.metrics, &directions);
     }
     Ok(report)
 }
@@ -93,52 +100,48 @@ fn common_ancestor(project: &Project, base: GitId) -> Result<GitId> {
     Ok(project.repo.merge_base(base, head.id)?.unwrap_or(base))
 }
 
-/// By file and key.
-type Values = BTreeMap<(String, String), Value>;
-
 #[derive(Default)]
 struct Locked {
-    params: Values,
-    metrics: Values,
+    params: Side,
+    metrics: Side,
 }
 
 /// Params and metrics as the locks of a snapshot have them, files from the root of the repository.
 fn values(snapshot: &Snapshot) -> Result<Locked> {
-    let mut found = Locked::default();
+    let (mut params, mut metrics) = (Keys::new(), Keys::new());
     for (file, lock) in snapshot.definitions.pipelines.files.iter().zip(&snapshot.locks()?.0) {
         let folder = file.path.parent().unwrap_or_default();
         for entry in lock.stages.values() {
             let wdir = folder.join(entry.wdir.as_deref().unwrap_or(".")).unwrap_or_default();
             let place = |path: &String| wdir.join(path).as_ref().map_or(path.clone(), RepoPath::to_string);
-            for (file, keys) in &entry.params {
-                for (key, value) in keys {
-                    found.params.insert((place(file), key.clone()), value.clone());
-                }
-            }
-            for (path, out) in &entry.outs {
-                for (key, value) in &out.metrics {
-                    found.metrics.insert((place(path), key.clone()), value.clone());
-                }
-            }
+            let mut take = |found: &mut Keys, path: &String, keys: &ByName<Value>| {
+                let keys = keys.iter().map(|(key, value)| (key.clone(), value.clone()));
+                found.entry(place(path)).or_default().extend(keys);
+            };
+            entry.params.iter().for_each(|(path, keys)| take(&mut params, path, keys));
+            entry.outs.iter().for_each(|(path, out)| take(&mut metrics, path, &out.metrics));
         }
     }
-    Ok(found)
+    let side =
+        |keys: Keys| keys.into_iter().map(|(file, keys)| (file, Value::Map(keys.into_iter().collect()))).collect();
+    Ok(Locked { params: side(params), metrics: side(metrics) })
 }
 
-fn changes(old: &Values, new: &Values) -> Vec<Change> {
-    let names: BTreeSet<_> = old.keys().chain(new.keys()).collect();
-    let json = |value: Option<&Value>| value.map(|value| serde_json::to_value(value).unwrap_or(Json::Null));
-    names
-        .into_iter()
-        .filter(|name| match (old.get(name), new.get(name)) {
-            (Some(a), Some(b)) => !a.same(b),
-            _ => true,
-        })
-        .map(|name| Change {
-            file: name.0.clone(),
-            key: name.1.clone(),
-            old: json(old.get(name)),
-            new: json(new.get(name)),
+/// By file, then key.
+type Keys = BTreeMap<String, BTreeMap<String, Value>>;
+
+fn changes(old: &Side, new: &Side, directions: &Directions) -> Vec<Change> {
+    let json = |value: &Option<Value>| value.as_ref().map(|value| serde_json::to_value(value).unwrap_or(Json::Null));
+    compare(old, new, directions)
+        .iter()
+        .filter(|row| !row.is_same())
+        .map(|row| Change {
+            file: row.file.clone(),
+            key: row.key.clone(),
+            old: json(&row.old),
+            new: json(&row.new),
+            change: row.change.filter(|change| change.is_finite()),
+            better: row.better,
         })
         .collect()
 }

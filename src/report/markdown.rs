@@ -130,13 +130,17 @@ fn plain(value: &Json) -> String {
     }
 }
 
-/// `+0.012`, of numbers.
+/// `+0.012, better`, of numbers.
 fn difference(change: &Change) -> String {
-    let number = |value: &Option<Json>| value.as_ref().and_then(Json::as_f64);
-    let (Some(old), Some(new)) = (number(&change.old), number(&change.new)) else { return String::new() };
-    let text = format!("{:+.6}", new - old);
+    let Some(by) = change.change else { return String::new() };
+    let text = format!("{by:+.6}");
     let text = text.trim_end_matches('0').trim_end_matches('.');
-    if text.trim_start_matches(['+', '-']) == "0" { format!("{:+e}", new - old) } else { text.to_string() }
+    let text = if text.trim_start_matches(['+', '-']) == "0" { format!("{by:+e}") } else { text.to_string() };
+    match change.better {
+        Some(true) => format!("{text}, better"),
+        Some(false) => format!("{text}, worse"),
+        None => text,
+    }
 }
 
 fn footer(report: &Report) -> String {
@@ -257,6 +261,8 @@ mod tests {
     #[test]
     fn reads_well() {
         let change = |key: &str, old: Json, new: Json| Change {
+            change: old.as_f64().zip(new.as_f64()).map(|(old, new)| new - old),
+            better: (key == "accuracy").then_some(true),
             file: "metrics.json".into(),
             key: key.into(),
             old: Some(old).filter(|v| !v.is_null()),
@@ -292,7 +298,7 @@ mod tests {
 
         | file | metric | old | new | change |
         | --- | --- | --- | --- | --- |
-        | `metrics.json` | `accuracy` | `0.951` | `0.957` | +0.006 |
+        | `metrics.json` | `accuracy` | `0.951` | `0.957` | +0.006, better |
         | `metrics.json` | `best` |  | `x` |  |
 
         **Params**

@@ -12,6 +12,7 @@ pub mod diff;
 mod diff_values;
 pub mod fetch;
 pub mod freeze;
+pub mod hook;
 pub mod init;
 pub mod install;
 pub mod logs;
@@ -65,6 +66,7 @@ pub fn run(cli: Cli, out: &Output) -> Result<u8> {
         Command::Config(args) => config::run(&args, global, out),
         Command::Init(args) => init::run(&args, global, out),
         Command::Ci(args) => ci::run(&args, &open(global)?, out),
+        Command::Hook(args) => hook::run(&args, &open(global)?, out),
         Command::Install(args) => install::run(&args, &open(global)?, out),
         Command::Merge(args) => merge::run(&args, &open(global)?, out),
         Command::MergeDriver(args) => merge_driver::run(&args, global, out),
