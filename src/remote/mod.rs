@@ -27,14 +27,18 @@ pub mod check;
 mod fault;
 pub mod fetch;
 mod folder;
+mod getting;
 mod options;
 mod partial;
 mod place;
+mod plan;
 pub mod push;
 pub mod scope;
 mod segment;
 mod service;
+mod settings;
 pub mod setup;
+mod stretch;
 mod transfer;
 pub mod unpushed;
 

@@ -204,6 +204,9 @@ impl Scope {
         for (name, wanted) in self.by_remote(options.remote.as_deref()) {
             let remote = Remote::open(project, name, options.jobs)?;
             let known = remote.known()?;
+            if let Some((_, error)) = known.damaged.first() {
+                return Err(error.clone().hint(remote.again()));
+            }
             let mut compared = Compared::default();
             for one in wanted {
                 match (project.store().contains(&one.pin), known.root(&one.pin).is_some()) {

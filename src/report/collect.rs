@@ -114,7 +114,7 @@ fn values(snapshot: &Snapshot) -> Result<Locked> {
         for entry in lock.stages.values() {
             let wdir = folder.join(entry.wdir.as_deref().unwrap_or(".")).unwrap_or_default();
             let place = |path: &String| wdir.join(path).as_ref().map_or(path.clone(), RepoPath::to_string);
-            let mut take = |found: &mut Keys, path: &String, keys: &ByName<Value>| {
+            let take = |found: &mut Keys, path: &String, keys: &ByName<Value>| {
                 let keys = keys.iter().map(|(key, value)| (key.clone(), value.clone()));
                 found.entry(place(path)).or_default().extend(keys);
             };

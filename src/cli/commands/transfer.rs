@@ -3,11 +3,12 @@
 use serde_json::{Value as Json, json};
 
 use crate::cli::output::Output;
+use crate::cli::progress::Progress;
 use crate::cli::text;
 use crate::error::{Error, Result};
 use crate::event::Sink;
 use crate::project::{Definitions, Project};
-use crate::remote::scope::{Options, Scope};
+use crate::remote::scope::{At, Compared, Options, Scope};
 use crate::remote::{Spent, Wanted};
 use crate::run::fold::overlay;
 use crate::run::look::Look;
@@ -100,4 +101,46 @@ pub fn nowhere(all: &[Wanted], where_else: &str) -> Error {
     let message =
         format!("{} neither here nor {where_else}: {}{more}", text::count(all.len(), "output"), names.join(", "));
     Error::missing(message).hint("make them again: lockstep repro").hint("or push them from where they are")
+}
+
+/// `status -c`: exit 1 with `-q` where anything differs.
+pub fn compare(what: &What, as_json: bool, project: &Project, out: &Output) -> Result<u8> {
+    let definitions = project.definitions()?;
+    let selected = what.select(project, &definitions, out)?;
+    let progress = Progress::new(out, false);
+    let scope = what.scope(project, &definitions, &selected, &progress)?;
+    let compared = scope.compare(project, &what.options(false));
+    progress.finish();
+    let compared = compared?;
+    if as_json {
+        let one = |at: &At<Compared>| {
+            json!({
+                "remote": at.remote, "url": at.url, "not_there": list(&at.done.not_there),
+                "not_here": list(&at.done.not_here), "nowhere": list(&at.done.nowhere), "both": at.done.both,
+                "cost": cost(&at.spent),
+            })
+        };
+        out.json(&json!({"remotes": compared.iter().map(one).collect::<Vec<_>>()}));
+    }
+    let mut same = true;
+    for at in &compared {
+        let sorts = [
+            (&at.done.not_there, "not at the remote", "lockstep push"),
+            (&at.done.not_here, "not here", "lockstep pull"),
+            (&at.done.nowhere, "neither here nor at the remote", "lockstep repro"),
+        ];
+        same &= sorts.iter().all(|(all, ..)| all.is_empty());
+        if !as_json && !out.quiet {
+            for (all, how, next) in sorts.iter().filter(|(all, ..)| !all.is_empty()) {
+                let bytes = text::bytes(all.iter().map(|w| w.pin.size).sum());
+                out.line(format!("{}: {} {how}, {bytes}: {next}", at.remote, text::count(all.len(), "output")));
+                all.iter().for_each(|w| out.line(format!("  {} ({})", w.name, text::bytes(w.pin.size))));
+            }
+            if sorts.iter().all(|(all, ..)| all.is_empty()) {
+                out.say(format!("{} has everything, and so has this clone", at.remote));
+            }
+        }
+        tell_cost(&at.remote, &at.spent, out);
+    }
+    Ok(u8::from(out.quiet && !same))
 }
