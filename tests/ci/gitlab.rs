@@ -46,7 +46,7 @@ fn job(sandbox: &Sandbox, revision: &str, env: &[(&str, &str)]) -> (Output, Outp
 fn results_are_carried_and_merge_requests_get_one_comment() {
     let sandbox = repository();
     let (ran, _) = job(&sandbox, "main", &[]);
-    assert_eq!((ran.code, sandbox.ran().len()), (0, 3), "{ran}");
+    assert_eq!((ran.code, sandbox.ran().len()), (0, 2), "{ran}");
     let (ran, _) = job(&sandbox, "main", &[("LOCKSTEP_OPTIONS", "--locked")]);
     assert_eq!((ran.code, sandbox.ran().len()), (0, 0), "{ran}");
 

@@ -36,7 +36,12 @@ fn a_push_waits_for_the_outputs() {
     let out = git(&sandbox, &["push", "-q", "origin", "main"]);
     assert_eq!(out.code, 1, "{out}");
     let said: Vec<&str> = out.stderr.lines().filter(|line| !line.contains("failed to push")).collect();
-    insta::assert_snapshot!(named(&sandbox, &said.join("\n"), &["main"]), @"");
+    insta::assert_snapshot!(named(&sandbox, &said.join("\n"), &["main"]), @r"
+    error: not pushed: no remote has all that [main] pins
+      because: only here: model (12 B)
+      hint: lockstep push
+      hint: git push --no-verify — pushes without this check
+    ");
 
     assert_eq!(sandbox.run(&["push", "-q"]).code, 0);
     let out = git(&sandbox, &["push", "-q", "origin", "main"]);

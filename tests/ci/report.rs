@@ -83,11 +83,29 @@ fn on_github_failures_and_stale_stages_become_annotations_and_the_page_shows_the
     sandbox.write("params.yaml", "lr: bad\n");
     let out = with(&sandbox, &env, &["repro", "--locked"]);
     assert!(out.code == 1 && out.stderr.contains("stale train: param params.yaml:lr 0.1 → \"bad\""), "{out}");
-    insta::assert_snapshot!(with(&sandbox, &env, &["ci", "report"]).stderr, @"");
+    insta::assert_snapshot!(with(&sandbox, &env, &["ci", "report"]).stderr, @r#"::error file=pipeline.yaml,line=6,title=train is stale::param params.yaml:lr 0.1 → "bad""#);
     assert_eq!(with(&sandbox, &env, &["repro"]).code, 6);
-    insta::assert_snapshot!(with(&sandbox, &env, &["ci", "report"]).stderr, @"");
+    insta::assert_snapshot!(with(&sandbox, &env, &["ci", "report"]).stderr, @r"::error file=pipeline.yaml,line=6,title=train failed::stage train failed with exit code 3");
     let page = named(&sandbox, &fs::read_to_string(&page).unwrap(), &["main"]);
-    insta::assert_snapshot!(page, @"");
+    insta::assert_snapshot!(page, @r#"
+    ### lockstep: 1 stale, 2 up to date
+
+    |  | stage | why | time |
+    | --- | --- | --- | --- |
+    | stale | `train` | `param params.yaml:lr 0.1 → "bad"` |  |
+
+    <sub>[TIME] in all · commit `[main]`</sub>
+    ### lockstep: 1 failed, 1 not run, 1 up to date
+
+    |  | stage | why | time |
+    | --- | --- | --- | --- |
+    | failed | `train` | `param params.yaml:lr 0.1 → "bad"` | [TIME] |
+    | not run | `eval` |  |  |
+
+    `train`: `stage train failed with exit code 3`
+
+    <sub>[TIME] in all · commit `[main]`</sub>
+    "#);
 }
 
 #[test]
@@ -110,7 +128,7 @@ fn an_outcome_is_the_last_runs_own() {
 }
 
 #[test]
-fn the_key_is_the_locks() {
+fn the_key_is_what_the_stages_read() {
     let sandbox = repository();
     let key = |sandbox: &crate::Sandbox| {
         let out = sandbox.run(&["ci", "key"]);
@@ -120,16 +138,30 @@ fn the_key_is_the_locks() {
     let first = key(&sandbox);
     insta::assert_snapshot!(sandbox.filter(&first.replace(&first[15..47], "[KEY]")), @r"
     key=lockstep-1-[KEY]
-    restore-keys=lockstep-1-
+    prefix=lockstep-1-
     path=[ROOT]/.git/lockstep/store
     ");
-    let other = repository();
-    assert_eq!(key(&other).lines().next(), first.lines().next());
+    let first = first.lines().next().unwrap().to_string();
+    let now = || key(&sandbox).lines().next().unwrap().to_string();
+    // Neither what is not read nor what is made counts, nor whether it was run.
+    sandbox.write("README.md", "words\n");
+    for path in ["clean", "model", "pipeline.lock"] {
+        sandbox.remove(path);
+    }
+    assert_eq!(now(), first);
     sandbox.write("params.yaml", "lr: 0.3\n");
-    assert_eq!(key(&sandbox), first);
+    let changed = now();
+    assert_ne!(changed, first);
     assert_eq!(sandbox.run(&["repro", "-q"]).code, 0);
-    assert_ne!(key(&sandbox), first);
+    assert_eq!(now(), changed);
+    sandbox.write("raw", "other\n");
+    assert_ne!(now(), changed);
+    sandbox.remove("raw");
+    assert_ne!(now(), changed);
     let json: serde_json::Value = serde_json::from_str(&sandbox.run(&["ci", "key", "--json"]).stdout).unwrap();
-    assert_eq!(json["restore_keys"], serde_json::json!(["lockstep-1-"]));
-    assert!(key(&sandbox).contains(&format!("key={}\n", json["key"].as_str().unwrap())));
+    let key = json["key"].as_str().unwrap();
+    assert_eq!(
+        (format!("key={key}"), &json["restore_keys"]),
+        (now(), &serde_json::json!([format!("{key}-"), "lockstep-1-"]))
+    );
 }

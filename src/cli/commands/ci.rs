@@ -5,6 +5,7 @@ use clap::Subcommand;
 use serde_json::{Value as Json, json};
 
 use crate::cli::output::Output;
+use crate::cli::progress::Progress;
 use crate::error::{Error, Result};
 use crate::project::Project;
 use crate::report::collect::{Against, Report, collect};
@@ -40,7 +41,9 @@ Examples:
     Report(ReportArgs),
     /// Print the key for the CI system's cache of the store, and what else would do
     #[command(after_help = "\
-The key names the content of all pipeline.lock files. Each line is NAME=VALUE, as GitHub reads outputs of a step.
+The key names all that the stages read: it is the same before and after a run, and changes with a param, a source file
+or a command. Next best are keys that begin with KEY- (what a failed run of the same got done), then with PREFIX. Each
+line is NAME=VALUE, as GitHub reads outputs of a step.
 
 Examples:
   lockstep ci key >> \"$GITHUB_OUTPUT\"
@@ -175,14 +178,20 @@ fn token<'a>(target: &Target, project: &'a Project) -> Result<&'a str> {
 }
 
 fn key(json: bool, project: &Project, out: &Output) -> Result<u8> {
-    let found = cache_key(project)?;
+    let definitions = project.definitions()?;
+    super::tell_broken(&definitions, project, out);
+    let progress = Progress::new(out, false);
+    let found = cache_key(project, &definitions, &progress);
+    progress.finish();
+    let found = found?;
+    let _ = project.index().save();
     let path = project.store_dir();
     if json {
-        out.json(&json!({"key": found.key, "restore_keys": found.restore, "path": path.to_string_lossy()}));
+        out.json(&json!({"key": found.key, "restore_keys": found.restore(), "path": path.to_string_lossy()}));
         return Ok(0);
     }
     out.line(format!("key={}", found.key));
-    out.line(format!("restore-keys={}", found.restore.join(",")));
+    out.line(format!("prefix={}", found.prefix()));
     out.line(format!("path={}", path.display()));
     Ok(0)
 }
