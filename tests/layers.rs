@@ -35,6 +35,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("signal_hook", &["run/", "cli/"]),
     ("toml_edit", &["config/file.rs"]),
     ("petgraph", &["pipeline/"]),
+    ("http", &["remote/"]),
     ("opendal", &["remote/"]),
     ("tokio", &["remote/"]),
     ("reqwest", &["report/comment.rs"]),

@@ -18,8 +18,8 @@ use crate::path::RepoPath;
 pub const LARGEST: u64 = 256 << 20;
 /// How many symlinks one path may lead over, as the kernel has it.
 const MOST_LINKS: usize = 40;
-/// So many entries of trees are remembered.
-const MOST_REMEMBERED: usize = 500_000;
+/// So many trees are remembered: those of one commit are asked for again and again, and most of the next are the same.
+const REMEMBERED: usize = 2048;
 
 #[derive(Clone)]
 pub struct Commit {
@@ -151,7 +151,10 @@ pub(super) fn lookup<'e>(entries: &'e [TreeEntry], name: &str) -> Option<&'e Tre
 impl History {
     /// The bytes of a blob.
     pub fn blob(&self, id: GitId) -> Result<Vec<u8>> {
-        let size = self.blob_size(id)?;
+        let size = match self.0.repo.try_find_header(id.0) {
+            Ok(Some(header)) => header.size(),
+            _ => return self.promised_blob(id).ok_or_else(|| absent(format!("blob {id}"))),
+        };
         if size > LARGEST {
             return Err(Error::usage(format!("the file is larger than {} MiB, too large for Git", LARGEST >> 20))
                 .hint(format!("git cat-file blob {id}")));
@@ -189,7 +192,7 @@ impl History {
         entries.sort_by(|a, b| a.name.cmp(&b.name));
         let entries = Rc::new(entries);
         let mut trees = self.0.trees.borrow_mut();
-        if trees.len() * 32 > MOST_REMEMBERED {
+        if trees.len() >= REMEMBERED {
             trees.clear();
         }
         trees.insert(id, entries.clone());
@@ -201,7 +204,7 @@ impl History {
 fn absent(cause: impl fmt::Display) -> Error {
     Error::missing("an object of Git is not in this clone")
         .because(cause)
-        .hint("git fsck — says whether it is damaged; a partial clone gets it by: git checkout REV")
+        .hint("git fsck — says whether it is damaged; a partial clone has to reach its origin")
 }
 
 impl fmt::Debug for Commit {

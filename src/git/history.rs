@@ -26,6 +26,8 @@ pub struct History(pub(super) Rc<Inner>);
 
 pub(super) struct Inner {
     pub repo: gix::Repository,
+    /// Git's own summary of commits, if it wrote one: it knows their trees without their being read.
+    pub graph: Option<gix::commitgraph::Graph>,
     pub trees: RefCell<HashMap<gix::ObjectId, Rc<Vec<TreeEntry>>>>,
     /// What is special below a tree; see [`Commit::discover`].
     pub special: RefCell<HashMap<gix::ObjectId, Rc<Vec<Special>>>>,
@@ -70,7 +72,8 @@ impl Repo {
                 .hint("git init — makes one"));
         };
         repo.object_cache_size(OBJECT_CACHE);
-        Ok(History(Rc::new(Inner { repo, trees: RefCell::default(), special: RefCell::default() })))
+        let graph = repo.commit_graph_if_enabled().ok().flatten();
+        Ok(History(Rc::new(Inner { repo, graph, trees: RefCell::default(), special: RefCell::default() })))
     }
 
     /// The commit that a revision stands for; see [`History::resolve`].
@@ -110,6 +113,9 @@ impl History {
 
     /// A commit by its id.
     pub fn commit(&self, id: GitId) -> Result<Commit> {
+        if let Some(known) = self.0.graph.as_ref().and_then(|graph| graph.commit_by_id(id.0)) {
+            return Ok(Commit { id, tree: known.root_tree_id().to_owned(), history: self.clone() });
+        }
         self.commit_of(id.0, &id.short())
     }
 
@@ -248,8 +254,11 @@ fn children_first(commits: &[(gix::ObjectId, &[gix::ObjectId])]) -> Vec<gix::Obj
         return vec![*only];
     }
     let mut children: HashMap<gix::ObjectId, usize> = commits.iter().map(|(id, _)| (*id, 0)).collect();
-    let parents = commits.iter().flat_map(|(_, parents)| parents.iter());
-    parents.for_each(|p| drop(children.get_mut(p).map(|n| *n += 1)));
+    for parent in commits.iter().flat_map(|(_, parents)| parents.iter()) {
+        if let Some(n) = children.get_mut(parent) {
+            *n += 1;
+        }
+    }
     let at: HashMap<gix::ObjectId, usize> = commits.iter().enumerate().map(|(n, (id, _))| (*id, n)).collect();
     let mut ready: BTreeSet<usize> =
         at.iter().filter(|(id, _)| children.get(*id) == Some(&0)).map(|(_, n)| *n).collect();

@@ -14,6 +14,7 @@ mod history;
 mod id;
 mod ignore;
 mod install;
+pub mod other;
 mod patterns;
 mod program;
 mod repo;

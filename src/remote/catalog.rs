@@ -135,8 +135,9 @@ fn keep(path: &Path, bytes: &[u8]) {
     }
 }
 
-/// Reads what is at the remote. A remote that was never written to is empty.
-pub fn read(place: &Place, memory: &Memory) -> Result<Catalog> {
+/// Reads what is at the remote. A remote that was never written to is empty. With `anew`, what is remembered of it does
+/// not count: it may be damaged there meanwhile.
+pub fn read(place: &Place, memory: &Memory, anew: bool) -> Result<Catalog> {
     let mut again = 0;
     loop {
         let names = names(place)?;
@@ -144,7 +145,7 @@ pub fn read(place: &Place, memory: &Memory) -> Result<Catalog> {
         let mut damaged = Vec::new();
         let mut gone = None;
         for name in &names {
-            let segment = match memory.segment(name) {
+            let segment = match memory.segment(name).filter(|_| !anew) {
                 Some(segment) => segment,
                 None => match fetch(place, memory, name)? {
                     Found::Whole(segment) => segment,

@@ -44,7 +44,9 @@ impl Remote {
         fetched.objects = getting.moved.objects;
         fetched.bytes = getting.moved.bytes;
         for wanted in lacking {
-            let list = if there.contains(&wanted.pin.id) { &mut fetched.fetched } else { &mut fetched.absent };
+            // Something else that came may have brought it along.
+            let is_here = there.contains(&wanted.pin.id) || store.contains(&wanted.pin);
+            let list = if is_here { &mut fetched.fetched } else { &mut fetched.absent };
             list.push(wanted.clone());
         }
         match damaged {

@@ -65,7 +65,7 @@ impl Remote {
     /// Sends what the remote lacks of all this.
     pub fn push(&self, store: &Store, request: &Request, sink: &dyn Sink) -> Result<Pushed> {
         self.must_be_writable()?;
-        let catalog = self.known()?;
+        let catalog = self.look(request.again)?;
         let plan = self.plan_push(store, &catalog, request)?;
         let mut pushed = Pushed { absent: plan.absent.clone(), ..Pushed::default() };
         for (_, error) in &catalog.damaged {
@@ -78,9 +78,9 @@ impl Remote {
             self.write_marker()?;
         }
         let segment = self.send(store, &plan, sink)?;
-        self.record(&catalog, segment)?;
+        let written = self.record(&catalog, segment)?;
         if request.again {
-            for (name, _) in &catalog.damaged {
+            for (name, _) in catalog.damaged.iter().filter(|(name, _)| *name != written) {
                 self.place.remove(&format!("index/{}", name.as_str()))?;
             }
         }
@@ -251,7 +251,7 @@ impl Remote {
     }
 
     /// Writes the segment, last of all. Many segments become one.
-    pub(super) fn record(&self, catalog: &Catalog, mut segment: Segment) -> Result<()> {
+    pub(super) fn record(&self, catalog: &Catalog, mut segment: Segment) -> Result<Name> {
         let merge = catalog.names.len() >= MOST_SEGMENTS;
         if merge {
             let mut all = catalog.all.clone();
@@ -272,7 +272,7 @@ impl Remote {
                 self.place.remove(&format!("index/{}", old.as_str()))?;
             }
         }
-        Ok(())
+        Ok(name)
     }
 }
 

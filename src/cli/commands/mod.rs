@@ -12,9 +12,12 @@ pub mod diff;
 mod diff_values;
 pub mod fetch;
 pub mod freeze;
+pub mod get;
 pub mod hook;
+pub mod import;
 pub mod init;
 pub mod install;
+pub mod list;
 pub mod logs;
 pub mod merge;
 pub mod merge_driver;
@@ -60,6 +63,10 @@ pub fn run(cli: Cli, out: &Output) -> Result<u8> {
         Command::Unfreeze(args) => freeze::unfreeze(&args, &open(global)?, out),
         Command::Cache(args) => cache::run(&args, &open(global)?, out),
         Command::Diff(args) => diff::run(&args, &open(global)?, out),
+        Command::List(args) => list::run(&args, global, out),
+        Command::Get(args) => get::run(&args, global, out),
+        Command::Import(args) => import::run(&args, &open(global)?, out),
+        Command::Update(args) => import::run_update(&args, &open(global)?, out),
         Command::Params(args) => params::run(&args, &open(global)?, out),
         Command::Metrics(args) => metrics::run(&args, &open(global)?, out),
         Command::Logs(args) => logs::run(&args, &open(global)?, out),
