@@ -153,9 +153,12 @@ impl Api<'_> {
         let variable = self.target.site.token_variable();
         Err(match status {
             StatusCode::UNAUTHORIZED => error.hint(format!("is the token in {variable} still good?")),
-            StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => error
-                .hint(format!("the token in {variable} may not comment here: on GitHub the job needs `permissions: pull-requests: write`, on GitLab a token with the scope `api`"))
-                .hint("the token of a pull request from a fork never may: comment from a second workflow (README, In CI)"),
+            StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => match self.target.site {
+                Site::GitHub => error.hint("give the job `permissions: pull-requests: write`").hint(
+                    "the token of a pull request from a fork never may: comment from a second workflow (README, In CI)",
+                ),
+                Site::GitLab => error.hint("GITLAB_TOKEN has to be a project access token with the scope `api`"),
+            },
             _ => error,
         })
     }

@@ -75,7 +75,7 @@ fn who_may_not_comment_is_told_why_and_the_token_stays_secret() {
     error: cannot comment through GitHub's API at [API]
       because: it answered 403 Forbidden
       because: Resource not accessible by integration
-      hint: the token in GITHUB_TOKEN may not comment here: on GitHub the job needs `permissions: pull-requests: write`, on GitLab a token with the scope `api`
+      hint: give the job `permissions: pull-requests: write`
       hint: the token of a pull request from a fork never may: comment from a second workflow (README, In CI)
     ");
     let gone = [&env[..3], &[("GITHUB_API_URL", "http://127.0.0.1:9"), ("GITHUB_TOKEN", TOKEN)]].concat();
@@ -86,6 +86,10 @@ fn who_may_not_comment_is_told_why_and_the_token_stays_secret() {
     assert!(out.code == 2 && out.stderr.contains("this job belongs to no pull request"), "{out}");
     let out = with(&sandbox, &[], &comment);
     assert!(out.code == 2 && out.stderr.contains("this is no CI"), "{out}");
+    api.state.lock().unwrap().status = None;
+    let named = [&env[..2], &[("GITHUB_API_URL", &api.url), ("GITHUB_TOKEN", TOKEN)]].concat();
+    let out = with(&sandbox, &named, &["ci", "report", "--comment", "--pr", "7"]);
+    assert!(out.code == 0 && out.stderr.contains("created the comment on pull request 7"), "{out}");
 }
 
 #[test]
