@@ -161,6 +161,16 @@ fn without_the_driver_merge_resolves_the_conflict_afterwards() {
     next: git add pipeline.lock
     ");
     assert_eq!(value(&sandbox, "sub/pipeline.lock", "lr"), ["3"]);
+    // What came to the lock since then is not overwritten, though Git still has it for a conflict.
+    sandbox.write("sub/params.yaml", PARAMS.replace("lr: 1", "lr: 4"));
+    repro(&sandbox, "sub");
+    insta::assert_snapshot!(sandbox.shown(&sandbox.run_in("sub", &["merge"])), @r"
+    exit 0
+    --- stderr
+    pipeline.lock is settled already, and stays as it is
+    next: git add pipeline.lock
+    ");
+    assert_eq!(value(&sandbox, "sub/pipeline.lock", "lr"), ["4"]);
     sandbox.git(&["add", "-A"]);
     sandbox.git(&["commit", "-qm", "merged"]);
     insta::assert_snapshot!(sandbox.shown(&sandbox.run(&["merge"])), @r"

@@ -37,13 +37,30 @@ pub struct Resolved {
 const LOCK: &str = "pipeline.lock";
 const NOTHING: Pin = Pin { id: ObjectId([0; 32]), size: 0, files: None, executable: false };
 
-/// Resolves the locks in and below `within`, or all. An empty answer: there was no conflict.
-pub fn resolve(project: &Project, within: &[RepoPath], sink: &dyn Sink) -> Result<Vec<Resolved>> {
+/// What came of all locks.
+#[derive(Debug, Default)]
+pub struct Resolution {
+    pub resolved: Vec<Resolved>,
+    /// Still a conflict to Git, but somebody has settled it: what stands there is neither side's.
+    pub settled: Vec<RepoPath>,
+}
+
+/// Resolves the locks in and below `within`, or all.
+pub fn resolve(project: &Project, within: &[RepoPath], sink: &dyn Sink) -> Result<Resolution> {
     let _lock = workspace::take(project, "lockstep merge", None, sink)?;
     let is_meant = |path: &RepoPath| within.is_empty() || within.iter().any(|dir| path.is_in(dir));
     let mut conflicts: Vec<(RepoPath, Option<Unmerged>)> = Vec::new();
+    let mut resolution = Resolution::default();
     for unmerged in project.repo.unmerged(LOCK)?.into_iter().filter(|u| is_meant(&u.path)) {
-        conflicts.push((unmerged.path.clone(), Some(unmerged)));
+        let now = text(project, &unmerged.path)?;
+        // Where no driver ran, or one side has no lock, Git leaves the other side's file without markers.
+        let sides = [&unmerged.base, &unmerged.ours, &unmerged.theirs];
+        let is_gits = now.is_empty() || sides.iter().any(|side| side.as_deref() == Some(now.as_bytes()));
+        if is_gits || markers::has_markers(&now) {
+            conflicts.push((unmerged.path.clone(), Some(unmerged)));
+        } else {
+            resolution.settled.push(unmerged.path);
+        }
     }
     for pipeline in git::discover(&project.repo, &[])?.pipelines {
         let path = Project::lock_path(&pipeline);
@@ -54,11 +71,10 @@ pub fn resolve(project: &Project, within: &[RepoPath], sink: &dyn Sink) -> Resul
     }
     conflicts.sort_by(|a, b| a.0.cmp(&b.0));
     if conflicts.is_empty() {
-        return Ok(Vec::new());
+        return Ok(resolution);
     }
     let definitions = project.definitions_without_graph()?;
     let mut look = Look::new(project, &definitions, sink);
-    let mut resolved = Vec::new();
     for (path, unmerged) in conflicts {
         let found = sides(project, &path, unmerged)?;
         let known = known(project, &definitions, &mut look, &path, &found.sides);
@@ -67,10 +83,10 @@ pub fn resolve(project: &Project, within: &[RepoPath], sink: &dyn Sink) -> Resul
         inside(project.top(), &path)?;
         write_lock(project.top(), &path, &merged.lock)?;
         let markers::Found { ours, theirs, left_out, .. } = found;
-        resolved.push(Resolved { path, ours, theirs, choices: merged.choices, left_out });
+        resolution.resolved.push(Resolved { path, ours, theirs, choices: merged.choices, left_out });
     }
     let _ = project.index().save();
-    Ok(resolved)
+    Ok(resolution)
 }
 
 fn text(project: &Project, path: &RepoPath) -> Result<String> {

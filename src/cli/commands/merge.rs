@@ -2,8 +2,9 @@ use crate::cli::output::Output;
 use crate::cli::progress::Progress;
 use crate::error::{Error, Result};
 use crate::lock::merge::{Block, Choice, Side, Why};
+use crate::path::RepoPath;
 use crate::project::Project;
-use crate::run::merge::resolve;
+use crate::run::merge::{Resolution, resolve};
 
 /// Resolve the conflicts that a merge left in pipeline.lock
 ///
@@ -29,15 +30,19 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     };
     let paths: Vec<_> = args.paths.iter().map(inside).collect::<Result<_>>()?;
     let progress = Progress::new(out, false);
-    let resolved = resolve(project, &paths, &progress);
+    let resolution = resolve(project, &paths, &progress);
     progress.finish();
-    let resolved = resolved?;
-    if resolved.is_empty() {
+    let Resolution { resolved, settled } = resolution?;
+    let named = |path: &RepoPath| path.relative_to(&project.cwd);
+    if resolved.is_empty() && settled.is_empty() {
         out.say("no pipeline.lock has a conflict");
         return Ok(0);
     }
+    for path in &settled {
+        out.say(format!("{} is settled already, and stays as it is", named(path)));
+    }
     for lock in &resolved {
-        out.say(format!("{}: ours is {}, theirs is {}", lock.path.relative_to(&project.cwd), lock.ours, lock.theirs));
+        out.say(format!("{}: ours is {}, theirs is {}", named(&lock.path), lock.ours, lock.theirs));
         for choice in &lock.choices {
             out.say(format!("  {}", sentence(choice, "ours", "theirs")));
         }
@@ -46,7 +51,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
             out.say(format!("  {name}: left out, its record is mixed from both; the next repro makes it"));
         }
     }
-    let paths: Vec<_> = resolved.iter().map(|lock| lock.path.relative_to(&project.cwd)).collect();
+    let paths: Vec<_> = resolved.iter().map(|lock| &lock.path).chain(&settled).map(named).collect();
     out.say(format!("next: git add {}", paths.join(" ")));
     Ok(0)
 }
