@@ -14,6 +14,7 @@
 //! | 1 places | [`git`] [`store`] [`config`] | discovery, ignore rules, what Git tracks, any commit's files, tags; objects, stat index, trees; settings with their origins |
 //! | 2 documents | [`pipeline`] [`lock`] [`project`] | what the user wrote; what happened; one open repository, as of the worktree or a commit |
 //! | 3 work | [`run`] | select, look, judge, schedule, execute, record |
+//! | | [`remote`] | the same objects elsewhere: push, fetch, what is there |
 //! | | [`compare`] | how two snapshots differ: data, metrics, params |
 //! | 4 products | [`report`] | what a run came to, for CI systems: summary, annotations, comment, cache key |
 //! | 5 counter | [`cli`] | arguments, output, one file a command |
@@ -89,6 +90,8 @@
 //! | pack | [`store::pack::format`] | is passed over and left alone; what it holds is missing |
 //! | tombstones of a pack | `store/pack/dead.rs` | the pack is verified anew |
 //! | outcome of the last run, report | [`report::last`], [`report::collect`] | is passed over; is refused |
+//! | remote | `lockstep-remote`, [`remote`] | is refused |
+//! | segment of a remote's index | `remote/segment.rs` | is refused |
 //! | compiled pipelines and locks | `project.rs` | are made anew |
 //!
 //! The log folder of a run is described in `run/logs.rs`. Whoever runs the commands holds a lock on the file `output`
@@ -115,6 +118,11 @@
 //! - A commit says nothing of files outside the repository: a template that reads one has no value at a revision.
 //! - Metrics whose bytes are not in the store are shown as the lock has them: a fresh clone has its numbers at once.
 //! - `list` and `get` of another repository mean its `HEAD`, never what lies uncommitted in somebody's folder.
+//! - A remote that is a folder is written with the standard library, not through opendal: it is made durable, and a pack
+//!   is copied as it is.
+//! - A segment lists the large objects that a push added, besides whole outputs: a large file that an output shares with
+//!   an earlier one is known to be there without a request.
+//! - Without `core.remote` the only remote there is counts.
 //! - `metrics show` and `params show` go on past a file that is missing or broken, name it, and end with its code.
 
 pub mod cli;

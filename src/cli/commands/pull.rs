@@ -9,11 +9,12 @@ use crate::cli::progress::Progress;
 use crate::cli::text;
 use crate::error::{Error, Result};
 use crate::project::Project;
+use crate::remote::scope::Scope;
 use crate::run::checkout::{self, checkout};
 
 /// Bring outputs and data from a remote into the workspace
 ///
-/// Fetches what is not here, then restores it. Changes that are saved nowhere are named and left alone.
+/// Fetches what is not here, then restores what the workspace's lock pins. Changes that are saved nowhere are named and left alone.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -41,7 +42,9 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let definitions = project.definitions()?;
     let selected = args.what.select(project, &definitions, out)?;
     let progress = Progress::new(out, false);
-    let scope = args.what.scope(project, &definitions, &selected, &progress)?;
+    let mut scope = Scope::default();
+    args.what.add_workspace(&mut scope, project, &definitions, &selected, &progress)?;
+    args.what.add_commits(&mut scope, project, out)?;
     let fetched = scope.fetch(project, &args.what.options(args.run_cache), &progress);
     let fetched = fetched.inspect_err(|_| progress.finish())?;
     let options = checkout::Options {
@@ -72,10 +75,16 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     if !absent.is_empty() {
         return Err(transfer::nowhere(&absent, "at the remote"));
     }
-    if done.missing.is_empty() {
+    let missing = done.missing.iter().map(|path| path.relative_to(&project.cwd));
+    let (stay, lost): (Vec<String>, Vec<String>) = missing.partition(|name| scope.stays(name));
+    if lost.is_empty() && (stay.is_empty() || args.what.targets.is_empty()) {
+        if !stay.is_empty() {
+            let count = text::count(stay.len(), "output");
+            out.say(format!("{count} not shared (`push: false`), lockstep repro makes them: {}", stay.join(", ")));
+        }
         return Ok(if args.what.targets.is_empty() { super::code_of_all(0, &definitions) } else { 0 });
     }
-    let names: Vec<String> = done.missing.iter().map(|path| path.relative_to(&project.cwd)).collect();
+    let names = [lost, stay].concat();
     Err(Error::missing(format!("{} not in the store: {}", text::count(names.len(), "output"), names.join(", ")))
         .because("what is not pushed (`push: false`) cannot be pulled")
         .hint("make them again: lockstep repro"))
