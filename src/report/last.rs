@@ -2,7 +2,6 @@
 //!
 //! ```text
 //! version    1; another one is passed over
-//! commit     what Git had checked out, if anything
 //! start      RFC 3339, UTC
 //! seconds    of the whole run
 //! exit       its exit code
@@ -34,7 +33,6 @@ const TAIL: usize = 20;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LastRun {
     pub version: u32,
-    pub commit: Option<String>,
     pub start: String,
     pub seconds: f64,
     pub exit: u8,
@@ -88,7 +86,6 @@ impl LastRun {
         let told = outcome.stages.iter().filter(|stage| !matches!(word(stage, outcome), StageWord::UpToDate));
         LastRun {
             version: VERSION,
-            commit: project.repo.head().ok().flatten(),
             start: humantime::format_rfc3339_seconds(start).to_string(),
             seconds: rounded(seconds),
             exit: outcome.exit_code(),
