@@ -16,6 +16,7 @@
 //! | 3 work | [`run`] | select, look, judge, schedule, execute, record |
 //! | | [`remote`] | the same objects elsewhere: push, fetch, what is there |
 //! | | [`compare`] | how two snapshots differ: data, metrics, params |
+//! | 4 products | [`report`] | what a run came to, for CI systems: summary, annotations, comment, cache key |
 //! | 5 counter | [`cli`] | arguments, output, one file a command |
 //!
 //! `git` and `store` do not know each other, `pipeline` does not know `lock`. Only the counter prints, or asks for the
@@ -58,7 +59,8 @@
 //! 8. *Every rerun has a reason that is shown.* `run/fresh.rs` gives reasons, not a yes or no; the manifest behind the
 //!    stage key is one writer with two sinks, a hash and a text: `lock/key.rs`.
 //! 9. *Same inputs, same order, same lock bytes, same JSON.* Sorted maps throughout; `lock/write.rs`.
-//! 10. *Nothing phones home.* Only [`remote`] speaks to a network, and only to remotes that the settings name.
+//! 10. *Nothing phones home.* The network is used by two rooms: [`remote`], for a remote of the settings, and
+//!     `report/comment.rs`, for `ci report --comment`.
 //!
 //! # The way of a look back
 //!
@@ -68,6 +70,13 @@
 //! files, each distinct metrics or params file is parsed once: a history of 10,000 commits is a matter of their root
 //! trees. Other repositories are projects, too ([`project::elsewhere`]): opened where they lie, or cloned bare by the
 //! `git` program into `<git common dir>/lockstep/repos/`.
+//!
+//! # The way of a merge
+//!
+//! `lock::merge` takes each block of a lock whole from one side; a record is never mixed from two runs. Where both sides
+//! ran a stage, the one whose key is that of the merged inputs stays. Git calls it through `merge-driver`, which sees
+//! three locks and nothing else; `run::merge` calls it afterwards, and has the merged files as well. `lockstep install`
+//! (`git/install.rs`) sets the driver and the hooks; what is committed does not change.
 //!
 //! # Formats and their versions
 //!
@@ -80,6 +89,7 @@
 //! | store | `generation`, `store/objects.rs` | is read, since every object proves itself, and never written |
 //! | pack | [`store::pack::format`] | is passed over and left alone; what it holds is missing |
 //! | tombstones of a pack | `store/pack/dead.rs` | the pack is verified anew |
+//! | outcome of the last run, report | [`report::last`], [`report::collect`] | is passed over; is refused |
 //! | remote | `lockstep-remote`, [`remote`] | is refused |
 //! | segment of a remote's index | `remote/segment.rs` | is refused |
 //! | compiled pipelines and locks | `project.rs` | are made anew |
@@ -127,6 +137,7 @@ pub mod pipeline;
 pub mod project;
 pub mod remote;
 pub mod replace;
+pub mod report;
 pub mod run;
 pub mod store;
 pub mod value;

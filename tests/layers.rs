@@ -38,6 +38,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("http", &["remote/"]),
     ("opendal", &["remote/"]),
     ("tokio", &["remote/"]),
+    ("reqwest", &["report/comment.rs"]),
     ("safetensors", &["model/"]),
     ("tch", &["model/"]),
     ("clap", &["cli/"]),

@@ -77,6 +77,13 @@ pub enum Command {
     Cache(commands::cache::Args),
     Config(commands::config::Args),
     Init(commands::init::Args),
+    Ci(commands::ci::Args),
+    Install(commands::install::Args),
+    Merge(commands::merge::Args),
+    #[command(hide = true)]
+    Hook(commands::hook::Args),
+    #[command(hide = true)]
+    MergeDriver(commands::merge_driver::Args),
     Root(commands::root::Args),
     Completion(commands::completion::Args),
     Version(commands::version::Args),

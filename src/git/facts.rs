@@ -110,7 +110,7 @@ impl Repo {
         Ok(Some(options.open(git_dir).map_err(|e| self.unreadable(e))?.to_thread_local()))
     }
 
-    fn unreadable(&self, cause: impl std::fmt::Display) -> Error {
+    pub(super) fn unreadable(&self, cause: impl std::fmt::Display) -> Error {
         Error::new(Kind::Io, format!("cannot read the Git repository {}", self.top.display())).because(cause)
     }
 }

@@ -13,12 +13,15 @@ mod glob;
 mod history;
 mod id;
 mod ignore;
+mod install;
 pub mod other;
 mod patterns;
+mod program;
 mod repo;
 mod tags;
 #[cfg(test)]
 pub mod testing;
+mod unmerged;
 
 pub use commit::{About, Commit, EntryKind, TreeEntry};
 pub use discover::{Found, discover};
@@ -26,5 +29,8 @@ pub use glob::matches;
 pub use history::{Chosen, History, Which};
 pub use id::GitId;
 pub use ignore::Rules;
+pub use install::{Done, HOOKS, Hook};
+pub use program::merge_as_text;
 pub use repo::Repo;
 pub use tags::{Annotation, Tag};
+pub use unmerged::{Underway, Unmerged};

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::by_name::ByName;
+use super::markers::has_markers;
 use crate::error::{Error, Kind, Result};
 use crate::store::{ObjectId, Pin};
 use crate::value::{Value, yaml};
@@ -70,9 +71,10 @@ impl Command {
 
 /// Reads the text of a lock file. `path` is for messages only.
 pub fn read(path: &str, text: &str) -> Result<Lock> {
-    if text.lines().any(|l| l.starts_with("<<<<<<< ") || l.starts_with(">>>>>>> ")) {
+    if has_markers(text) {
         return Err(Error::usage(format!("{path} holds the markers of a merge conflict"))
-            .hint(format!("resolve them (either side is a true record), or take one: git checkout --ours {path}")));
+            .hint("resolve it: lockstep merge")
+            .hint("next time it resolves itself, once this clone knows how: lockstep install"));
     }
     if text.trim().is_empty() {
         return Ok(Lock::default());

@@ -6,6 +6,8 @@
 mod by_name;
 mod format;
 mod key;
+pub mod markers;
+pub mod merge;
 mod metrics;
 mod write;
 

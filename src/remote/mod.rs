@@ -43,6 +43,7 @@ mod stretch;
 mod tests;
 mod transfer;
 mod transport;
+pub mod unpushed;
 
 use std::sync::{Arc, Mutex};
 use std::time::UNIX_EPOCH;

@@ -25,6 +25,7 @@ pub mod journal;
 pub mod local;
 pub mod logs;
 pub mod look;
+pub mod merge;
 pub mod modes;
 pub mod outcome;
 pub mod pty;

@@ -3,6 +3,7 @@
 pub mod add;
 pub mod cache;
 pub mod checkout;
+pub mod ci;
 pub mod commit;
 pub mod completion;
 pub mod config;
@@ -12,10 +13,14 @@ mod diff_values;
 pub mod fetch;
 pub mod freeze;
 pub mod get;
+pub mod hook;
 pub mod import;
 pub mod init;
+pub mod install;
 pub mod list;
 pub mod logs;
+pub mod merge;
+pub mod merge_driver;
 pub mod metrics;
 pub mod params;
 pub mod pull;
@@ -67,6 +72,11 @@ pub fn run(cli: Cli, out: &Output) -> Result<u8> {
         Command::Logs(args) => logs::run(&args, &open(global)?, out),
         Command::Config(args) => config::run(&args, global, out),
         Command::Init(args) => init::run(&args, global, out),
+        Command::Ci(args) => ci::run(&args, &open(global)?, out),
+        Command::Hook(args) => hook::run(&args, &open(global)?, out),
+        Command::Install(args) => install::run(&args, &open(global)?, out),
+        Command::Merge(args) => merge::run(&args, &open(global)?, out),
+        Command::MergeDriver(args) => merge_driver::run(&args, global, out),
         Command::Root(args) => root::run(&args, &open(global)?, out),
         Command::Completion(args) => completion::run(&args, out),
         Command::Version(args) => version::run(&args, out),

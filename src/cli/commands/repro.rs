@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::event::StageResult;
 use crate::project::{Definitions, Project};
 use crate::remote::scope::{Options as SharedOptions, Scope as Shared};
+use crate::report::last::LastRun;
 use crate::run::modes::Modes;
 use crate::run::outcome::{Outcome, StageOutcome};
 use crate::run::repro::{Options, repro};
@@ -92,6 +93,9 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
+    if !args.dry {
+        LastRun::forget(project);
+    }
     let definitions = project.definitions()?;
     let selected = select(args, project, &definitions)?;
     super::tell_broken(&definitions, project, out);
@@ -102,8 +106,11 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let outcome = repro(project, &definitions, &selected, &options, &progress, &signals::SIGNAL);
     progress.finish();
     let outcome = outcome?;
-    if options.modes.remote.write && !outcome.dry {
-        push(&outcome, project, &definitions, &progress, out);
+    if !outcome.dry {
+        LastRun::of(project, &definitions, &outcome, started.elapsed().as_secs_f64()).leave(project);
+        if options.modes.remote.write {
+            push(&outcome, project, &definitions, &progress, out);
+        }
     }
     if args.json {
         print_json(&outcome, project, &definitions, out);

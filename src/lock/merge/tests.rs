@@ -1,0 +1,164 @@
+//! The table of merges: which side's record stands.
+
+use super::*;
+use crate::lock::{Command, OutLock};
+use crate::store::ObjectId;
+use crate::value::Value;
+
+fn pin(n: u8) -> Pin {
+    Pin { id: ObjectId([n; 32]), size: 1, files: None, executable: false }
+}
+
+/// A record of a stage with its dep, its param and its out; the key is computed.
+fn record(dep: (&str, u8), lr: i128, out: (&str, u8)) -> StageLock {
+    let mut entry = StageLock {
+        key: ObjectId::default(),
+        cmd: Command::One("run".into()),
+        wdir: None,
+        shell: None,
+        env: ByName::new(),
+        deps: [(dep.0.to_string(), pin(dep.1))].into(),
+        params: [("params.yaml".to_string(), [("lr".to_string(), Value::Int(lr))].into())].into(),
+        outs: [(out.0.to_string(), OutLock { pin: pin(out.1), cache: true, persist: false, metrics: ByName::new() })]
+            .into(),
+    };
+    entry.key = key(&entry);
+    entry
+}
+
+fn lock(stages: &[(&str, StageLock)]) -> Lock {
+    Lock { data: BTreeMap::new(), stages: stages.iter().map(|(n, s)| (n.to_string(), s.clone())).collect() }
+}
+
+fn merged(base: Option<Lock>, ours: Lock, theirs: Lock, known: &Known) -> Merged {
+    merge(&Sides { base, ours, theirs }, known)
+}
+
+fn told(merged: &Merged) -> Vec<(&str, Side, Why, bool)> {
+    merged.choices.iter().map(|c| (c.block.name(), c.side, c.why, c.gone)).collect()
+}
+
+use Side::{Ours, Theirs};
+use Why::{Inputs, NotRemoved, OnlyChange, Undecided};
+
+#[test]
+fn one_side_changed_a_block() {
+    let (old, new) = (record(("in", 1), 1, ("out", 1)), record(("in", 1), 2, ("out", 2)));
+    let other = record(("in", 3), 1, ("other", 3));
+    let base = || Some(lock(&[("a", old.clone()), ("b", other.clone())]));
+    let same = lock(&[("a", old.clone()), ("b", other.clone())]);
+    let changed = lock(&[("a", new.clone()), ("b", other.clone())]);
+    let less = lock(&[("b", other.clone())]);
+    let more = lock(&[("a", old.clone()), ("b", other.clone()), ("c", new.clone())]);
+    let none = Known::default();
+    for (ours, theirs, want, result) in [
+        (&same, &changed, vec![("a", Theirs, OnlyChange, false)], &changed),
+        (&changed, &same, vec![("a", Ours, OnlyChange, false)], &changed),
+        (&changed, &changed, vec![], &changed),
+        (&less, &same, vec![("a", Ours, OnlyChange, true)], &less),
+        (&same, &less, vec![("a", Theirs, OnlyChange, true)], &less),
+        (&same, &more, vec![("c", Theirs, OnlyChange, false)], &more),
+        // Deleted here, run there: a record is rather kept.
+        (&less, &changed, vec![("a", Theirs, NotRemoved, false)], &changed),
+        (&changed, &less, vec![("a", Ours, NotRemoved, false)], &changed),
+    ] {
+        let m = merged(base(), ours.clone(), theirs.clone(), &none);
+        assert_eq!(told(&m), want);
+        assert_eq!(m.lock, *result);
+    }
+    // Each side added a stage of its own.
+    let (left, right) = (lock(&[("b", other.clone()), ("x", new.clone())]), lock(&[("b", other.clone()), ("y", old)]));
+    let m = merged(Some(lock(&[("b", other)])), left, right, &none);
+    assert_eq!(m.lock.stages.keys().collect::<Vec<_>>(), ["b", "x", "y"]);
+}
+
+#[test]
+fn a_record_of_a_stage_that_is_no_more_goes() {
+    let (old, new) = (record(("in", 1), 1, ("out", 1)), record(("in", 1), 2, ("out", 2)));
+    let known = Known { declared: Some([Block::Stage("b".into())].into()), ..Known::default() };
+    let (gone, changed) = (lock(&[]), lock(&[("a", new.clone())]));
+    for (ours, theirs, side) in [(&gone, &changed, Ours), (&changed, &gone, Theirs)] {
+        let m = merged(Some(lock(&[("a", old.clone())])), ours.clone(), theirs.clone(), &known);
+        assert_eq!(told(&m), [("a", side, OnlyChange, true)]);
+        assert!(m.lock.stages.is_empty());
+    }
+    // Without an ancestor it is not known who removed it.
+    let m = merged(None, lock(&[("a", new.clone())]), lock(&[("b", new)]), &known);
+    assert_eq!(told(&m), [("a", Theirs, OnlyChange, true), ("b", Theirs, OnlyChange, false)]);
+}
+
+#[test]
+fn both_changed_a_stage() {
+    let base = record(("in", 1), 1, ("out", 1));
+    let (lr2, lr3) = (record(("in", 1), 2, ("out", 2)), record(("in", 1), 3, ("out", 3)));
+    let again = record(("in", 1), 1, ("out", 9)); // the old inputs, other bytes
+    let in2 = record(("in", 2), 1, ("out", 4));
+    let both = record(("in", 2), 2, ("out", 5));
+    for (ours, theirs, side, why) in [
+        (&lr2, &lr3, Ours, Undecided),  // one value, two changes
+        (&lr2, &in2, Ours, Undecided),  // the merge has both changes, and nobody ran that
+        (&again, &lr2, Theirs, Inputs), // ours ran the old inputs again, the merge has new ones
+        (&lr2, &again, Ours, Inputs),
+        (&in2, &both, Theirs, Inputs), // theirs has both changes
+        (&both, &lr2, Ours, Inputs),
+    ] {
+        let m = merged(
+            Some(lock(&[("a", base.clone())])),
+            lock(&[("a", ours.clone())]),
+            lock(&[("a", theirs.clone())]),
+            &Known::default(),
+        );
+        assert_eq!(told(&m), [("a", side, why, false)]);
+        assert_eq!(m.lock.stages["a"], *if side == Ours { ours } else { theirs });
+    }
+}
+
+#[test]
+fn the_merged_files_decide() {
+    let base = record(("in", 1), 1, ("out", 1));
+    let (lr2, lr3) = (record(("in", 1), 2, ("out", 2)), record(("in", 1), 3, ("out", 3)));
+    for (now, side, why) in [(3, Theirs, Inputs), (2, Ours, Inputs), (4, Ours, Undecided)] {
+        let known =
+            Known { inputs: [("a".to_string(), record(("in", 1), now, ("out", 0)))].into(), ..Known::default() };
+        for base in [Some(lock(&[("a", base.clone())])), None] {
+            let m = merged(base, lock(&[("a", lr2.clone())]), lock(&[("a", lr3.clone())]), &known);
+            assert_eq!(told(&m), [("a", side, why, false)]);
+        }
+    }
+}
+
+#[test]
+fn a_stage_is_measured_by_the_merged_result_of_what_it_reads() {
+    // `b` makes what `a` reads. Ours changed b's param; theirs ran b again on the old one, with other bytes. So b is
+    // ours, and a, which each side ran on its own b, is ours as well, though theirs is the newer of a's two inputs.
+    let b = |lr, out| record(("in", 1), lr, ("mid", out));
+    let a = |mid, lr, out| record(("mid", mid), lr, ("out", out));
+    let base = lock(&[("a", a(1, 1, 1)), ("b", b(1, 1))]);
+    let left = lock(&[("a", a(2, 1, 2)), ("b", b(2, 2))]);
+    let right = lock(&[("a", a(3, 1, 3)), ("b", b(1, 3))]);
+    let m = merged(Some(base.clone()), left.clone(), right.clone(), &Known::default());
+    assert_eq!(told(&m), [("a", Ours, Inputs, false), ("b", Ours, Inputs, false)]);
+    assert_eq!(m.lock, left);
+    let m = merged(Some(base), right, left.clone(), &Known::default());
+    assert_eq!(told(&m), [("a", Theirs, Inputs, false), ("b", Theirs, Inputs, false)]);
+    assert_eq!(m.lock, left);
+}
+
+#[test]
+fn data_is_what_lies_in_the_workspace() {
+    let data = |n| Lock { data: [("raw".to_string(), pin(n))].into(), ..Lock::default() };
+    for (now, side, why) in [(None, Ours, Undecided), (Some(3), Theirs, Inputs), (Some(2), Ours, Inputs)] {
+        let known = Known { data: now.map(|n| ("raw".to_string(), pin(n))).into_iter().collect(), ..Known::default() };
+        let m = merged(Some(data(1)), data(2), data(3), &known);
+        assert_eq!(told(&m), [("raw", side, why, false)]);
+    }
+}
+
+#[test]
+fn folders_that_hold_outs_overlap() {
+    for (a, b, want) in
+        [("a", "a", true), ("a/b", "a", true), ("a", "ab", false), (".", "x", true), ("x/y", "x/z", false)]
+    {
+        assert_eq!(overlap(a, b), want, "{a} {b}");
+    }
+}

@@ -1,0 +1,164 @@
+//! The outcome of the last `repro`, as a file: `state/…/last-run.json` in the worktree's folder.
+//!
+//! ```text
+//! version    1; another one is passed over
+//! start      RFC 3339, UTC
+//! seconds    of the whole run
+//! exit       its exit code
+//! counts     result → how many stages
+//! stages     those with something to tell: not the ones that were up to date
+//! errors     failures that belong to no stage
+//! stale_data data that differs from the lock (`--locked`)
+//! ```
+//!
+//! It is for reports, nothing decides by it: it is not synced, and one that cannot be written is no failure. Addresses
+//! and paths count from the root of the repository.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::StageResult;
+use crate::path::RepoPath;
+use crate::project::{Definitions, Project};
+use crate::run::outcome::{Outcome, StageOutcome};
+use crate::run::status::sentence;
+
+const VERSION: u32 = 1;
+/// More lines of a failed stage are in its log.
+const TAIL: usize = 20;
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LastRun {
+    pub version: u32,
+    pub start: String,
+    pub seconds: f64,
+    pub exit: u8,
+    pub counts: BTreeMap<StageWord, usize>,
+    pub stages: Vec<StageRun>,
+    pub errors: Vec<String>,
+    pub stale_data: Vec<String>,
+}
+
+/// What became of a stage, in one word.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StageWord {
+    Failed,
+    /// Not what the lock says, where nothing may run.
+    Stale,
+    Blocked,
+    Ran,
+    Restored,
+    UpToDate,
+    #[default]
+    Skipped,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct StageRun {
+    pub address: String,
+    pub result: StageWord,
+    /// Sentences, as `status` has them.
+    pub reasons: Vec<String>,
+    pub seconds: f64,
+    /// What a restored result took when it was made.
+    pub saved: f64,
+    pub error: Option<String>,
+    /// The exit code of the command that failed.
+    pub code: Option<i32>,
+    /// The last lines that a failed stage wrote.
+    pub tail: Vec<String>,
+    /// Where the stage is written.
+    pub file: String,
+    pub line: u32,
+}
+
+impl LastRun {
+    pub fn of(project: &Project, definitions: &Definitions, outcome: &Outcome, seconds: f64) -> LastRun {
+        let start = (project.around.now)() - Duration::from_secs_f64(seconds.max(0.0));
+        let mut counts = BTreeMap::new();
+        for stage in &outcome.stages {
+            *counts.entry(word(stage, outcome)).or_default() += 1;
+        }
+        let told = outcome.stages.iter().filter(|stage| !matches!(word(stage, outcome), StageWord::UpToDate));
+        LastRun {
+            version: VERSION,
+            start: humantime::format_rfc3339_seconds(start).to_string(),
+            seconds: rounded(seconds),
+            exit: outcome.exit_code(),
+            counts,
+            stages: told.map(|stage| stage_run(stage, definitions, outcome)).collect(),
+            errors: outcome.errors.iter().map(|error| error.message.clone()).collect(),
+            stale_data: outcome.stale_data.iter().map(RepoPath::to_string).collect(),
+        }
+    }
+
+    /// Leaves it where [`LastRun::read`] finds it.
+    pub fn leave(&self, project: &Project) {
+        let file = place(project);
+        let temp = file.with_extension("json-new");
+        let Ok(bytes) = serde_json::to_vec_pretty(self) else { return };
+        if std::fs::write(&temp, bytes).is_ok() {
+            let _ = std::fs::rename(&temp, file);
+        }
+    }
+
+    /// A run begins: what the one before came to is not its outcome.
+    pub fn forget(project: &Project) {
+        let _ = std::fs::remove_file(place(project));
+    }
+
+    /// `None` if no run left one that this program knows.
+    pub fn read(project: &Project) -> Option<LastRun> {
+        let bytes = std::fs::read(place(project)).ok()?;
+        serde_json::from_slice(&bytes).ok().filter(|run: &LastRun| run.version == VERSION)
+    }
+
+    pub fn count(&self, word: StageWord) -> usize {
+        self.counts.get(&word).copied().unwrap_or(0)
+    }
+
+    /// What the run cache saved, in seconds.
+    pub fn saved(&self) -> f64 {
+        self.stages.iter().map(|stage| stage.saved).sum()
+    }
+}
+
+fn place(project: &Project) -> PathBuf {
+    project.state_dir().join("last-run.json")
+}
+
+fn word(stage: &StageOutcome, outcome: &Outcome) -> StageWord {
+    match stage.result {
+        _ if outcome.stale.contains(&stage.id) => StageWord::Stale,
+        StageResult::Ran => StageWord::Ran,
+        StageResult::Restored => StageWord::Restored,
+        StageResult::UpToDate => StageWord::UpToDate,
+        StageResult::Failed => StageWord::Failed,
+        StageResult::Blocked => StageWord::Blocked,
+        StageResult::Skipped => StageWord::Skipped,
+    }
+}
+
+fn stage_run(outcome: &StageOutcome, definitions: &Definitions, run: &Outcome) -> StageRun {
+    let stage = definitions.pipelines.stage(outcome.id);
+    StageRun {
+        address: definitions.pipelines.address(outcome.id, &RepoPath::root()),
+        result: word(outcome, run),
+        reasons: outcome.reasons.iter().map(sentence).collect(),
+        seconds: rounded(outcome.seconds),
+        saved: rounded(outcome.saved),
+        error: outcome.error.as_ref().map(|error| error.message.clone()),
+        code: outcome.exit,
+        tail: outcome.tail[outcome.tail.len().saturating_sub(TAIL)..].to_vec(),
+        file: definitions.pipelines.file(stage.file).path.to_string(),
+        line: stage.mark.line,
+    }
+}
+
+fn rounded(seconds: f64) -> f64 {
+    (seconds * 1000.0).round() / 1000.0
+}

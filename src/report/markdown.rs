@@ -1,0 +1,340 @@
+//! A report as Markdown, for a job's page and a comment. Pure.
+//!
+//! Names, values and sentences come from a branch that anybody may have pushed. They stand in code spans and fences
+//! alone, whose content Markdown shows as it is: no link, image, mention or HTML can be made of them.
+
+use serde_json::Value as Json;
+
+use crate::report::collect::{Change, Report};
+use crate::report::last::{LastRun, StageRun, StageWord};
+
+/// More rows of a table do not help anybody.
+const ROWS: usize = 50;
+/// GitHub takes 65,536 characters for a comment.
+const LARGEST: usize = 60_000;
+
+/// The first line of a comment, by which the next report of the same project finds it.
+pub fn marker(report: &Report) -> String {
+    let safe = |c: &char| c.is_alphanumeric() || matches!(c, '/' | '.' | '_' | '-');
+    let project: String = report.project.chars().filter(safe).take(200).collect();
+    // `--` ends an HTML comment in some readers.
+    format!("<!-- lockstep report {} -->", project.replace("--", "-"))
+}
+
+/// The whole report; the marker is not part of it.
+pub fn markdown(report: &Report) -> String {
+    let mut out = String::new();
+    match &report.run {
+        Some(run) => {
+            out.push_str(&format!("### lockstep: {}\n\n", headline(run)));
+            stages(&mut out, run);
+        }
+        None => out.push_str("### lockstep: no run here\n\n"),
+    }
+    values(&mut out, "Metrics", "metric", &report.metrics, true);
+    values(&mut out, "Params", "param", &report.params, false);
+    out.push_str(&footer(report));
+    if out.len() > LARGEST {
+        let end = (0..=LARGEST).rev().find(|at| out.is_char_boundary(*at)).unwrap_or(0);
+        let end = out[..end].rfind('\n').unwrap_or(end);
+        out.truncate(end);
+        // A fence that was cut open would swallow what follows.
+        let open = out.lines().filter(|line| line.starts_with("```")).count() % 2 == 1;
+        out.push_str(if open { "\n```\n\n…cut here\n" } else { "\n\n…cut here\n" });
+    }
+    out
+}
+
+/// `2 ran, 3 restored, 5 up to date`
+fn headline(run: &LastRun) -> String {
+    let words = [
+        (StageWord::Failed, "failed"),
+        (StageWord::Stale, "stale"),
+        (StageWord::Blocked, "not run"),
+        (StageWord::Ran, "ran"),
+        (StageWord::Restored, "restored"),
+        (StageWord::UpToDate, "up to date"),
+        (StageWord::Skipped, "skipped"),
+    ];
+    let parts: Vec<String> = words
+        .iter()
+        .map(|(word, text)| (run.count(*word), text))
+        .filter(|(n, _)| *n > 0)
+        .map(|(n, text)| format!("{n} {text}"))
+        .collect();
+    if parts.is_empty() { "nothing to do".into() } else { parts.join(", ") }
+}
+
+fn stages(out: &mut String, run: &LastRun) {
+    let mut told: Vec<&StageRun> = run.stages.iter().filter(|s| s.result != StageWord::Skipped).collect();
+    told.sort_by_key(|stage| stage.result);
+    table(out, &["", "stage", "why", "time"], &told, |stage| {
+        let time = match stage.result {
+            StageWord::Restored if stage.saved > 0.0 => format!("saved {}", seconds(stage.saved)),
+            StageWord::Ran | StageWord::Failed => seconds(stage.seconds),
+            _ => String::new(),
+        };
+        let mut why: Vec<String> = stage.reasons.iter().take(3).map(|reason| cell(reason)).collect();
+        if stage.reasons.len() > 3 {
+            why.push(format!("and {} more", stage.reasons.len() - 3));
+        }
+        vec![word(stage.result).into(), cell(&stage.address), why.join("<br>"), time]
+    });
+    for stage in told.iter().filter(|stage| stage.error.is_some()).take(5) {
+        out.push_str(&format!("{}: {}\n\n", code(&stage.address), code(stage.error.as_deref().unwrap_or_default())));
+        if !stage.tail.is_empty() {
+            out.push_str(&fenced(&stage.tail));
+        }
+    }
+    for error in run.errors.iter().take(5) {
+        out.push_str(&format!("error: {}\n\n", code(error)));
+    }
+    for path in run.stale_data.iter().take(ROWS) {
+        out.push_str(&format!("stale data: {}\n\n", code(path)));
+    }
+}
+
+fn word(word: StageWord) -> &'static str {
+    match word {
+        StageWord::Failed => "failed",
+        StageWord::Stale => "stale",
+        StageWord::Blocked => "not run",
+        StageWord::Ran => "ran",
+        StageWord::Restored => "restored",
+        StageWord::UpToDate => "up to date",
+        StageWord::Skipped => "skipped",
+    }
+}
+
+fn values(out: &mut String, title: &str, what: &str, changes: &[Change], with_difference: bool) {
+    if changes.is_empty() {
+        return;
+    }
+    out.push_str(&format!("**{title}**\n\n"));
+    let head: &[&str] =
+        if with_difference { &["file", what, "old", "new", "change"] } else { &["file", what, "old", "new"] };
+    table(out, head, &changes.iter().collect::<Vec<_>>(), |change| {
+        let value = |value: &Option<Json>| value.as_ref().map(|v| cell(&plain(v))).unwrap_or_default();
+        let mut row = vec![cell(&change.file), cell(&change.key), value(&change.old), value(&change.new)];
+        if with_difference {
+            row.push(difference(change));
+        }
+        row
+    });
+}
+
+fn plain(value: &Json) -> String {
+    match value {
+        Json::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// `+0.012, better`, of numbers.
+fn difference(change: &Change) -> String {
+    let Some(by) = change.change else { return String::new() };
+    let text = format!("{by:+.6}");
+    let text = text.trim_end_matches('0').trim_end_matches('.');
+    let text = if text.trim_start_matches(['+', '-']) == "0" { format!("{by:+e}") } else { text.to_string() };
+    match change.better {
+        Some(true) => format!("{text}, better"),
+        Some(false) => format!("{text}, worse"),
+        None => text,
+    }
+}
+
+fn footer(report: &Report) -> String {
+    let mut parts = Vec::new();
+    if let Some(run) = &report.run {
+        let saved = run.saved();
+        parts.push(format!("{} in all", seconds(run.seconds)));
+        if saved >= 0.01 {
+            parts.push(format!("the run cache saved {}", seconds(saved)));
+        }
+    }
+    let short = |commit: &str| code(&commit.chars().take(7).collect::<String>());
+    if let Some(commit) = &report.commit {
+        parts.push(format!("commit {}", short(commit)));
+    }
+    if let Some(base) = &report.base {
+        let same = report.params.is_empty() && report.metrics.is_empty();
+        let what = if same { "same params and metrics as" } else { "compared with" };
+        parts.push(format!("{what} {} ({})", code(&base.name), short(&base.commit)));
+    }
+    if let Some(name) = &report.no_base {
+        parts.push(format!("not compared with {}, which this clone does not have", code(name)));
+    }
+    if report.project != "." {
+        parts.push(format!("project {}", code(&report.project)));
+    }
+    format!("<sub>{}</sub>\n", parts.join(" · "))
+}
+
+fn table<T>(out: &mut String, head: &[&str], rows: &[T], cells: impl Fn(&T) -> Vec<String>) {
+    if rows.is_empty() {
+        return;
+    }
+    out.push_str(&format!("| {} |\n|{}\n", head.join(" | "), " --- |".repeat(head.len())));
+    for row in rows.iter().take(ROWS) {
+        out.push_str(&format!("| {} |\n", cells(row).join(" | ")));
+    }
+    if rows.len() > ROWS {
+        out.push_str(&format!("\nand {} more\n", rows.len() - ROWS));
+    }
+    out.push('\n');
+}
+
+/// A code span on one line, with a fence that its text does not have.
+fn code(text: &str) -> String {
+    let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(200).collect();
+    let text = text.trim();
+    if text.is_empty() {
+        return String::new();
+    }
+    let fence = "`".repeat(longest_run(text) + 1);
+    // A backtick at an end needs a space, which Markdown takes away again.
+    let pad = if text.starts_with('`') || text.ends_with('`') { " " } else { "" };
+    format!("{fence}{pad}{text}{pad}{fence}")
+}
+
+/// A code span in a table, where a bar ends the cell even in code. A backslash hides it, unless another one stands
+/// before that: then nothing does, and a look-alike has to do.
+fn cell(text: &str) -> String {
+    code(text).replace('|', if text.contains('\\') { "¦" } else { "\\|" })
+}
+
+fn fenced(lines: &[String]) -> String {
+    let lines: Vec<String> = lines
+        .iter()
+        .map(|line| line.chars().map(|c| if c.is_control() { ' ' } else { c }).take(500).collect())
+        .collect();
+    let longest = lines.iter().map(|line| longest_run(line)).max().unwrap_or(0);
+    let fence = "`".repeat(longest.max(2) + 1);
+    format!("{fence}text\n{}\n{fence}\n\n", lines.join("\n"))
+}
+
+fn longest_run(text: &str) -> usize {
+    text.split(|c| c != '`').map(str::len).max().unwrap_or(0)
+}
+
+/// `0.31s`, `42s`, `2m 05s`, `1h 02m`.
+fn seconds(s: f64) -> String {
+    match s {
+        s if s < 9.995 => format!("{s:.2}s"),
+        s if s < 59.5 => format!("{s:.0}s"),
+        s if s < 3599.5 => format!("{}m {:02}s", s.round() as u64 / 60, s.round() as u64 % 60),
+        s => format!("{}h {:02}m", s as u64 / 3600, s as u64 % 3600 / 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::collect::Base;
+    use serde_json::json;
+
+    fn run() -> LastRun {
+        let stage = |address: &str, result| StageRun { address: address.into(), result, ..StageRun::default() };
+        let ran = StageRun {
+            reasons: vec!["param params.yaml:lr 0.1 → 0.2".into(), "dep a|b changed".into()],
+            seconds: 75.0,
+            ..stage("train", StageWord::Ran)
+        };
+        let restored =
+            StageRun { reasons: vec!["never run".into()], saved: 12.0, ..stage("prep", StageWord::Restored) };
+        let failed = StageRun {
+            error: Some("stage eval failed with exit code 3".into()),
+            tail: vec!["```".into(), "@everyone <img src=x>".into()],
+            seconds: 0.5,
+            ..stage("eval", StageWord::Failed)
+        };
+        let counts = [StageWord::Ran, StageWord::Restored, StageWord::Failed].map(|word| (word, 1));
+        LastRun {
+            version: 1,
+            seconds: 76.0,
+            counts: counts.into_iter().chain([(StageWord::UpToDate, 4)]).collect(),
+            stages: vec![ran, restored, failed],
+            ..LastRun::default()
+        }
+    }
+
+    #[test]
+    fn reads_well() {
+        let change = |key: &str, old: Json, new: Json| Change {
+            change: old.as_f64().zip(new.as_f64()).map(|(old, new)| new - old),
+            better: (key == "accuracy").then_some(true),
+            file: "metrics.json".into(),
+            key: key.into(),
+            old: Some(old).filter(|v| !v.is_null()),
+            new: Some(new).filter(|v| !v.is_null()),
+        };
+        let report = Report {
+            version: 1,
+            project: ".".into(),
+            commit: Some("0123456789abcdef".into()),
+            base: Some(Base { name: "origin/main".into(), commit: "fedcba9876543210".into() }),
+            run: Some(run()),
+            metrics: vec![change("accuracy", json!(0.951), json!(0.957)), change("best", json!(null), json!("x"))],
+            params: vec![change("lr", json!(0.1), json!(0.2))],
+            ..Report::default()
+        };
+        insta::assert_snapshot!(markdown(&report), @r"
+        ### lockstep: 1 failed, 1 ran, 1 restored, 4 up to date
+
+        |  | stage | why | time |
+        | --- | --- | --- | --- |
+        | failed | `eval` |  | 0.50s |
+        | ran | `train` | `param params.yaml:lr 0.1 → 0.2`<br>`dep a\|b changed` | 1m 15s |
+        | restored | `prep` | `never run` | saved 12s |
+
+        `eval`: `stage eval failed with exit code 3`
+
+        ````text
+        ```
+        @everyone <img src=x>
+        ````
+
+        **Metrics**
+
+        | file | metric | old | new | change |
+        | --- | --- | --- | --- | --- |
+        | `metrics.json` | `accuracy` | `0.951` | `0.957` | +0.006, better |
+        | `metrics.json` | `best` |  | `x` |  |
+
+        **Params**
+
+        | file | param | old | new |
+        | --- | --- | --- | --- |
+        | `metrics.json` | `lr` | `0.1` | `0.2` |
+
+        <sub>1m 16s in all · the run cache saved 12s · commit `0123456` · compared with `origin/main` (`fedcba9`)</sub>
+        ");
+    }
+
+    #[test]
+    fn nothing_of_a_stranger_becomes_markup() {
+        for (text, want) in [
+            ("plain", "`plain`"),
+            ("a`b", "``a`b``"),
+            ("`x``", "``` `x`` ```"),
+            ("a|b", "`a|b`"),
+            ("@someone\n![](http://x)", "`@someone ![](http://x)`"),
+            ("  ", ""),
+        ] {
+            assert_eq!(code(text), want);
+        }
+        assert_eq!((cell("a|b"), cell(r"a\|b")), (r"`a\|b`".into(), r"`a\¦b`".into()));
+        assert_eq!(fenced(&["````".into()]), "`````text\n````\n`````\n\n");
+        let report = Report { project: "a--><b>".into(), ..Report::default() };
+        assert_eq!(marker(&report), "<!-- lockstep report a-b -->");
+    }
+
+    #[test]
+    fn a_long_report_is_cut_at_a_line() {
+        let mut run = run();
+        run.stages[2].tail = vec!["é".repeat(400); 1000];
+        let text = markdown(&Report { run: Some(run), ..Report::default() });
+        assert!(text.len() <= LARGEST + 100 && text.ends_with("…cut here\n"));
+        assert_eq!(text.lines().filter(|line| line.starts_with("```")).count() % 2, 0);
+    }
+}
