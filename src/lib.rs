@@ -96,6 +96,7 @@ pub mod path;
 pub mod pipeline;
 pub mod project;
 pub mod replace;
+pub mod report;
 pub mod run;
 pub mod store;
 pub mod value;
