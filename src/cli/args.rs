@@ -62,6 +62,7 @@ pub enum Command {
     Checkout(commands::checkout::Args),
     Freeze(commands::freeze::Args),
     Unfreeze(commands::freeze::UnfreezeArgs),
+    Diff(commands::diff::Args),
     Params(commands::params::Args),
     Metrics(commands::metrics::Args),
     Logs(commands::logs::Args),

@@ -7,6 +7,8 @@ pub mod commit;
 pub mod completion;
 pub mod config;
 pub mod dag;
+pub mod diff;
+mod diff_values;
 pub mod freeze;
 pub mod init;
 pub mod logs;
@@ -43,6 +45,7 @@ pub fn run(cli: Cli, out: &Output) -> Result<u8> {
         Command::Freeze(args) => freeze::run(&args, &open(global)?, out),
         Command::Unfreeze(args) => freeze::unfreeze(&args, &open(global)?, out),
         Command::Cache(args) => cache::run(&args, &open(global)?, out),
+        Command::Diff(args) => diff::run(&args, &open(global)?, out),
         Command::Params(args) => params::run(&args, &open(global)?, out),
         Command::Metrics(args) => metrics::run(&args, &open(global)?, out),
         Command::Logs(args) => logs::run(&args, &open(global)?, out),
