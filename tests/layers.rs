@@ -39,6 +39,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("tokio", &["remote/"]),
     ("safetensors", &["model/"]),
     ("tch", &["model/"]),
+    ("csv", &["report/"]),
+    ("sha2", &["report/"]),
     ("clap", &["cli/"]),
     ("clap_complete", &["cli/"]),
     ("indicatif", &["cli/"]),

@@ -65,6 +65,7 @@ pub enum Command {
     Diff(commands::diff::Args),
     Params(commands::params::Args),
     Metrics(commands::metrics::Args),
+    Plots(commands::plots::Args),
     Logs(commands::logs::Args),
     Cache(commands::cache::Args),
     Config(commands::config::Args),

@@ -132,9 +132,9 @@ fn at_the_top(
 ) -> Result<Definition> {
     let folder = file.path.parent().unwrap_or_default();
     let place = |path: &str| {
-        folder.join(path).ok_or_else(|| {
-            Error::usage(format!("{}: plot `{name}`: {path} lies outside of the repository", file.path))
-        })
+        folder
+            .join(path)
+            .ok_or_else(|| Error::usage(format!("{}: plot `{name}`: {path} lies outside of the repository", file.path)))
     };
     let wrong = |what: &str| Error::usage(format!("{}: plot `{name}`: {what}", file.path));
     let properties: &[(String, Value)] = match value {
@@ -148,7 +148,8 @@ fn at_the_top(
             let pairs = match find("x") {
                 None => ys.into_iter().map(|y| Pair { y, x: None }).collect(),
                 Some(Value::Map(files)) => {
-                    let xs = fields(files, &place).ok_or_else(|| wrong("`x` names a column, or a list of them, a file"))??;
+                    let xs = fields(files, &place)
+                        .ok_or_else(|| wrong("`x` names a column, or a list of them, a file"))??;
                     pair(ys, xs).ok_or_else(|| wrong("`x` names one column, or one for each of `y`"))?
                 }
                 Some(column) => {

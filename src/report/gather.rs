@@ -215,9 +215,10 @@ impl Gather<'_> {
                 let error = Error::usage(format!("plot `{}`: the template {name} needs an `x`", definition.id));
                 return Err(error.hint("name a column with `x` (-x), and another with `y` (-y)"));
             }
-            None if x_want == Want::Words => {
-                Column::Words { rows: (0..y.len() as u32).collect(), words: (0..y.len()).map(|n| n.to_string()).collect() }
-            }
+            None if x_want == Want::Words => Column::Words {
+                rows: (0..y.len() as u32).collect(),
+                words: (0..y.len()).map(|n| n.to_string()).collect(),
+            },
             None => Column::Numbers((0..y.len()).map(|n| n as f64).collect()),
         };
         if x.len() != y.len() {
@@ -231,7 +232,9 @@ impl Gather<'_> {
                     let id = &definition.id;
                     let message = format!("plot `{id}`: {axis} has {} different values", words.len());
                     let message = format!("{message}; a confusion matrix has room for {MOST_CLASSES}");
-                    return Err(Error::new(Kind::Usage, message).hint("choose another template: lockstep plots templates"));
+                    return Err(
+                        Error::new(Kind::Usage, message).hint("choose another template: lockstep plots templates")
+                    );
                 }
             }
         }

@@ -72,7 +72,9 @@ pub struct Row {
 pub fn rows(report: &Report) -> Vec<Row> {
     let revision = |n: usize| if report.revisions.len() > 1 { report.revisions[n].clone() } else { String::new() };
     let of_plot = |plot: &Plot| match &plot.content {
-        Content::Chart(chart) => chart.series.iter().map(|series| of_series(plot, chart, series, revision(series.revision))).collect(),
+        Content::Chart(chart) => {
+            chart.series.iter().map(|series| of_series(plot, chart, series, revision(series.revision))).collect()
+        }
         Content::Images(images) => images
             .iter()
             .map(|image| Row {

@@ -25,6 +25,7 @@ mod gather;
 mod image;
 mod listing;
 mod page;
+mod revision;
 mod scale;
 mod select;
 mod smooth;

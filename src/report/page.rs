@@ -55,10 +55,11 @@ fn hash(text: &str) -> String {
 fn header(page: &mut String, report: &Report) {
     page.push_str("<header>\n<h1>Plots</h1>\n");
     if report.revisions.len() > 1 {
-        let keys = report.revisions.iter().enumerate().map(|(n, label)| draw::Key {
-            class: format!("c{}", n % draw::COLOURS),
-            label: label.clone(),
-        });
+        let keys = report
+            .revisions
+            .iter()
+            .enumerate()
+            .map(|(n, label)| draw::Key { class: format!("c{}", n % draw::COLOURS), label: label.clone() });
         legend(page, &keys.collect::<Vec<_>>());
     } else if let Some(revision) = report.revisions.first() {
         let _ = writeln!(page, "<span class=\"id\">{}</span>", escape(revision));

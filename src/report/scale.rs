@@ -38,7 +38,7 @@ impl Scale {
         }
         let step = step((high - low) / count.max(1) as f64);
         if round {
-            (low, high) = ((low / step).floor() * step, (high / step).ceil() * step);
+            (low, high) = ((low / step + 1e-9).floor() * step, (high / step - 1e-9).ceil() * step);
         }
         let (first, last) = ((low / step - 1e-9).ceil(), (high / step + 1e-9).floor());
         let values: Vec<f64> = (0..=(last - first).max(0.0) as usize).map(|n| (first + n as f64) * step).collect();

@@ -10,8 +10,7 @@ pub fn spark(values: &[f64], width: usize) -> String {
     let share = |n: usize| {
         let range = n * values.len() / count..(n + 1) * values.len() / count;
         let part: Vec<f64> = values[range].iter().copied().filter(|v| v.is_finite()).collect();
-        part.iter().map(|v| v / part.len() as f64).sum::<f64>()
-            + if part.is_empty() { f64::NAN } else { 0.0 }
+        part.iter().map(|v| v / part.len() as f64).sum::<f64>() + if part.is_empty() { f64::NAN } else { 0.0 }
     };
     let block = |value: f64| match value {
         v if v.is_nan() => ' ',

@@ -64,7 +64,7 @@ impl<'a> Table<'a> {
                 let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
                 let mut reader = reader(bytes, by, false);
                 let mut first = csv::ByteRecord::new();
-                reader.read_byte_record(&mut first).map_err(|e| broken(name, &e))?;
+                reader.read_byte_record(&mut first).map_err(|e| broken(name, bytes, &e))?;
                 let header = if has_header {
                     first.iter().map(|cell| String::from_utf8_lossy(cell).into_owned()).collect()
                 } else {
@@ -79,8 +79,9 @@ impl<'a> Table<'a> {
             }
             None => {
                 let error = Error::usage(format!("{name} can be no plot: its name says neither data nor picture"));
-                return Err(error
-                    .hint("data is .csv, .tsv, .json or .yaml; a picture is .png, .jpg, .gif, .webp or .svg"));
+                return Err(
+                    error.hint("data is .csv, .tsv, .json or .yaml; a picture is .png, .jpg, .gif, .webp or .svg")
+                );
             }
         };
         Ok(Table { name, rows })
@@ -152,11 +153,11 @@ impl<'a> Table<'a> {
         let mut reader = reader(bytes, by, header);
         let mut record = csv::ByteRecord::new();
         let mut cells = Cells::new(want);
-        while reader.read_byte_record(&mut record).map_err(|e| broken(self.name, &e))? {
+        while reader.read_byte_record(&mut record).map_err(|e| broken(self.name, bytes, &e))? {
             let cell = record.get(at).unwrap_or_default();
             if !cells.push(cell) {
                 if want == Want::Numbers {
-                    let line = record.position().map_or(0, csv::Position::line);
+                    let line = record.position().map_or(0, |at| line(bytes, at));
                     return Err(self.no_number(name, &String::from_utf8_lossy(cell), &format!("line {line}")));
                 }
                 return self.separated(bytes, by, header, at, name, Want::Words);
@@ -176,8 +177,10 @@ impl<'a> Table<'a> {
 
     fn no_number(&self, column: &str, cell: &str, place: &str) -> Error {
         let cell = cut(cell, 40);
-        Error::usage(format!("{}, column `{column}`: {cell:?} in {place} is no number", self.name))
-            .hint(format!("name another column with `y` (-y); its columns are: {}", cut(&self.columns().join(", "), 300)))
+        Error::usage(format!("{}, column `{column}`: {cell:?} in {place} is no number", self.name)).hint(format!(
+            "name another column with `y` (-y); its columns are: {}",
+            cut(&self.columns().join(", "), 300)
+        ))
     }
 }
 
@@ -192,8 +195,15 @@ fn reader(bytes: &[u8], by: u8, header: bool) -> csv::Reader<&[u8]> {
     csv::ReaderBuilder::new().delimiter(by).has_headers(header).trim(csv::Trim::All).from_reader(bytes)
 }
 
-fn broken(name: &str, error: &csv::Error) -> Error {
-    let line = error.position().map_or(String::new(), |at| format!(":{}", at.line()));
+/// A record's position is where the one before it ended: blank lines between them are passed over here.
+fn line(bytes: &[u8], at: &csv::Position) -> u64 {
+    let rest = bytes.get(at.byte() as usize..).unwrap_or_default();
+    let blank = rest.iter().take_while(|b| matches!(b, b'\r' | b'\n')).filter(|b| **b == b'\n').count();
+    at.line() + blank as u64
+}
+
+fn broken(name: &str, bytes: &[u8], error: &csv::Error) -> Error {
+    let line = error.position().map_or(String::new(), |at| format!(":{}", line(bytes, at)));
     let what = match error.kind() {
         csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
             format!("{len} cells where the lines before have {expected_len}")
@@ -311,7 +321,12 @@ mod tests {
     #[test]
     fn mistakes_name_file_column_and_place() {
         for (name, text, col, want) in [
-            ("a.csv", "a,b\n1,2\n\n3,x\n", "b", "a.csv, column `b`: \"x\" in line 4 is no number\n  hint: name another"),
+            (
+                "a.csv",
+                "a,b\n1,2\n\n3,x\n",
+                "b",
+                "a.csv, column `b`: \"x\" in line 4 is no number\n  hint: name another",
+            ),
             ("a.json", r#"[{"a": 1}, {"a": [2]}]"#, "a", "a.json, column `a`: \"[2]\" in row 2 is no number"),
             ("a.csv", "a,b\n1,2\n", "c", "a.csv has no column `c`\n  hint: its columns are: a, b"),
             ("a.csv", "a,b\n1,2\n3\n", "a", "a.csv:3: 1 cells where the lines before have 2"),

@@ -14,6 +14,7 @@ pub mod init;
 pub mod logs;
 pub mod metrics;
 pub mod params;
+pub mod plots;
 pub mod remove;
 pub mod repro;
 pub mod root;
@@ -48,6 +49,7 @@ pub fn run(cli: Cli, out: &Output) -> Result<u8> {
         Command::Diff(args) => diff::run(&args, &open(global)?, out),
         Command::Params(args) => params::run(&args, &open(global)?, out),
         Command::Metrics(args) => metrics::run(&args, &open(global)?, out),
+        Command::Plots(args) => plots::run(&args, &open(global)?, out),
         Command::Logs(args) => logs::run(&args, &open(global)?, out),
         Command::Config(args) => config::run(&args, global, out),
         Command::Init(args) => init::run(&args, global, out),

@@ -71,7 +71,10 @@ fn as_dvc_reads_them() {
     assert_eq!(defined.plots[0].title.as_deref(), Some("T"));
     assert_eq!(defined.plots[3].template, Template::Scatter);
     let staged = &defined.plots[8];
-    assert_eq!((staged.header, staged.y_label.as_deref(), &staged.stages[..]), (false, Some("L"), &["train".to_string(), "train@1".into()][..]));
+    assert_eq!(
+        (staged.header, staged.y_label.as_deref(), &staged.stages[..]),
+        (false, Some("L"), &["train".to_string(), "train@1".into()][..])
+    );
 }
 
 #[test]

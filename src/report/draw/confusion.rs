@@ -30,7 +30,12 @@ pub fn draw(chart: &Chart, report: &Report, title: &str) -> Vec<Panel> {
             let label = report.label(series, chart);
             let name = if many { format!("{title}, {label}") } else { title.to_string() };
             let counts = count(&series.x, &series.y, &xs, &ys);
-            Panel { caption: many.then_some(label), svg: matrix(chart, &name, &counts, &xs, &ys), note: None, hover: None }
+            Panel {
+                caption: many.then_some(label),
+                svg: matrix(chart, &name, &counts, &xs, &ys),
+                note: None,
+                hover: None,
+            }
         })
         .collect()
 }

@@ -57,8 +57,7 @@ pub fn legend(chart: &Chart, report: &Report) -> Vec<Key> {
 
 /// The classes of a series. When colours are used up, dashes go on.
 fn class(series: &Series, report: &Report) -> String {
-    let (colour, dash) =
-        if report.revisions.len() > 1 { (series.revision, series.part) } else { (series.part, 0) };
+    let (colour, dash) = if report.revisions.len() > 1 { (series.revision, series.part) } else { (series.part, 0) };
     format!("c{} d{}", colour % COLOURS, (dash + colour / COLOURS) % DASHES)
 }
 

@@ -35,7 +35,9 @@ fn short(report: &Report) -> Vec<String> {
         Column::Words { rows, words } => format!("{:?}", rows.iter().map(|r| &words[*r as usize]).collect::<Vec<_>>()),
     };
     let of_plot = |plot: &Plot| match &plot.content {
-        Content::Images(images) => images.iter().map(|i| format!("{} {}", report.revisions[i.revision], i.file)).collect(),
+        Content::Images(images) => {
+            images.iter().map(|i| format!("{} {}", report.revisions[i.revision], i.file)).collect()
+        }
         Content::Chart(chart) => chart
             .series
             .iter()
@@ -52,7 +54,10 @@ fn columns_of_files() {
         ("[a.csv]", vec!["now m [0.0, 1.0] [6.0, 8.0]"]),
         ("[a.csv: {x: s, y: [l, m]}]", vec!["now l [1.0, 2.0] [5.0, 7.0]", "now m [1.0, 2.0] [6.0, 8.0]"]),
         ("[p: {y: {a.csv: l, b.json: l}}]", vec!["now a.csv [0.0, 1.0] [5.0, 7.0]", "now b.json [0.0] [4.0]"]),
-        ("[p: {x: s, y: {a.csv: m, b.json: l}}]", vec!["now a.csv: m [1.0, 2.0] [6.0, 8.0]", "now b.json: l [3.0] [4.0]"]),
+        (
+            "[p: {x: s, y: {a.csv: m, b.json: l}}]",
+            vec!["now a.csv: m [1.0, 2.0] [6.0, 8.0]", "now b.json: l [3.0] [4.0]"],
+        ),
         ("[a.csv: {template: bar}]", vec![r#"now m ["0", "1"] [6.0, 8.0]"#]),
         ("[a.csv: {template: bar_horizontal}]", vec![r#"now s [6.0, 8.0] ["1", "2"]"#]),
         ("[a.csv: {template: confusion, x: s, y: l}]", vec![r#"now l ["1", "2"] ["5", "7"]"#]),

@@ -1,0 +1,281 @@
+//! `plots show`, `plots diff`, `plots templates`.
+
+mod place;
+
+use std::io::IsTerminal;
+
+use clap::Subcommand;
+use serde_json::json;
+
+use crate::cli::output::{Output, Style};
+use crate::error::{Error, Result};
+use crate::path::RepoPath;
+use crate::project::{Project, Rev, Snapshot};
+use crate::report::{self, Defined, Overrides, Report, Source, Template};
+
+/// Show plots, at one revision or several
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Sub,
+}
+
+#[derive(Subcommand, Debug)]
+enum Sub {
+    Show(ShowArgs),
+    Diff(DiffArgs),
+    Templates(TemplatesArgs),
+}
+
+/// Make a page of HTML of all plots
+///
+/// These are the `plots:` of stages and those at the top of a pipeline.yaml; a target may be any other file of data or
+/// picture as well. Data is CSV, TSV, JSON or YAML; without `x` rows are counted, without `y` the last column is drawn.
+/// The page is one file with everything inside. Its path is printed.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  lockstep plots show --open                       all plots, in the browser
+  lockstep plots show loss.csv -x step -y loss     one file
+  lockstep plots show train                        the plots of a stage
+  lockstep plots show --rev v1.0                   as of a tag, without checking it out
+  lockstep plots show --text                       in the terminal, without a page
+  lockstep plots show confusion.csv -t confusion -x actual -y predicted")]
+struct ShowArgs {
+    /// Plots, stages, files or folders [default: all plots]
+    targets: Vec<String>,
+    /// As of this revision; several times for several [default: the workspace]
+    #[arg(long = "rev", value_name = "REV")]
+    revisions: Vec<String>,
+    #[command(flatten)]
+    look: Look,
+}
+
+/// Draw plots of several revisions into one page
+///
+/// Lines and bars lie over each other, one colour a revision; confusion matrices and pictures stand side by side.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  lockstep plots diff                        the last commit and the workspace
+  lockstep plots diff main                   main and the workspace
+  lockstep plots diff HEAD~2 HEAD~1 HEAD     three commits
+  lockstep plots diff main --targets loss --md")]
+struct DiffArgs {
+    /// Revisions [default: HEAD and the workspace; of one: it and the workspace]
+    revisions: Vec<String>,
+    /// Plots, stages, files or folders [default: all plots]
+    #[arg(long, num_args = 1.., value_name = "TARGET")]
+    targets: Vec<String>,
+    #[command(flatten)]
+    look: Look,
+}
+
+/// List the ways to draw a plot
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  lockstep plots templates
+  lockstep plots show -t smooth loss.csv")]
+struct TemplatesArgs {
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(clap::Args, Debug)]
+struct Look {
+    /// The column for the x axis
+    #[arg(short, value_name = "COLUMN")]
+    x: Option<String>,
+    /// A column for the y axis; several times for several
+    #[arg(short, value_name = "COLUMN")]
+    y: Vec<String>,
+    /// Words below the x axis
+    #[arg(long, value_name = "TEXT")]
+    x_label: Option<String>,
+    /// Words beside the y axis
+    #[arg(long, value_name = "TEXT")]
+    y_label: Option<String>,
+    /// The title of each plot
+    #[arg(long, value_name = "TEXT")]
+    title: Option<String>,
+    /// How to draw (see `plots templates`)
+    #[arg(short, long, value_name = "NAME")]
+    template: Option<String>,
+    /// The first line of a CSV or TSV file is data; columns are called 0, 1, …
+    #[arg(long)]
+    no_header: bool,
+    /// The page, or a folder for its index.html [default: plots.html]
+    #[arg(short, long, value_name = "PATH", conflicts_with_all = ["json", "md", "text"])]
+    out: Option<std::path::PathBuf>,
+    /// Show the page in the browser
+    #[arg(long, conflicts_with_all = ["json", "md", "text"])]
+    open: bool,
+    /// The data as JSON, no page
+    #[arg(long, group = "form")]
+    json: bool,
+    /// A table in Markdown, no page
+    #[arg(long, group = "form")]
+    md: bool,
+    /// A line of blocks for each series, no page
+    #[arg(long, group = "form")]
+    text: bool,
+}
+
+pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
+    match &args.command {
+        Sub::Show(args) => {
+            let revisions = match args.revisions.as_slice() {
+                [] => vec![Rev::Worktree],
+                named => named.iter().cloned().map(Rev::Named).collect(),
+            };
+            show(&revisions, &args.targets, &args.look, project, out)
+        }
+        Sub::Diff(args) => {
+            let mut revisions: Vec<Rev> = args.revisions.iter().cloned().map(Rev::Named).collect();
+            if revisions.is_empty() {
+                revisions.push(Rev::Named("HEAD".into()));
+            }
+            if revisions.len() == 1 {
+                revisions.push(Rev::Worktree);
+            }
+            show(&revisions, &args.targets, &args.look, project, out)
+        }
+        Sub::Templates(args) => {
+            templates(args, out);
+            Ok(0)
+        }
+    }
+}
+
+fn show(revisions: &[Rev], targets: &[String], look: &Look, project: &Project, out: &Output) -> Result<u8> {
+    let overrides = look.overrides()?;
+    let snapshots = project.snapshots();
+    let snapshots: Vec<Snapshot<'_>> = revisions.iter().map(|rev| snapshots.at(rev)).collect::<Result<_>>()?;
+    let report = gather(&snapshots, targets, &overrides, project, out)?;
+    let nothing = report.plots.is_empty();
+    if look.json {
+        out.json(&report::json(&report));
+    } else if look.md && !nothing {
+        out.bytes(report::markdown(&report).as_bytes());
+    } else if look.text && !nothing {
+        print(&report, out);
+    } else if !look.md && !look.text && !nothing {
+        if std::io::stdout().is_terminal() {
+            print(&report, out);
+        }
+        let path = place::write(look.out.as_deref(), &report::page(&report), project, out)?;
+        out.line(path.display().to_string());
+        if look.open {
+            place::open(&path, project, out);
+        }
+    }
+    let mut code = None;
+    for error in &report.errors {
+        out.error(error);
+        code = Some(code.unwrap_or(u8::MAX).min(error.kind.exit_code()));
+    }
+    for note in &report.notes {
+        out.say(note);
+    }
+    if nothing && report.errors.is_empty() {
+        out.say("no plots here");
+        out.hint("name a file: lockstep plots show FILE, or list it under `plots:` of its stage");
+    }
+    Ok(code.unwrap_or(0))
+}
+
+/// Definitions of all revisions, and their data.
+fn gather(
+    snapshots: &[Snapshot<'_>],
+    targets: &[String],
+    overrides: &Overrides,
+    project: &Project,
+    out: &Output,
+) -> Result<Report> {
+    let mut all = Vec::new();
+    let (mut errors, mut notes) = (Vec::new(), Vec::new());
+    for snapshot in snapshots {
+        super::tell_broken(&snapshot.definitions, project, out);
+        let defined: Defined = report::define(&snapshot.definitions.pipelines, &project.cwd);
+        all.push(defined.plots);
+        errors.extend(defined.errors);
+        notes.extend(defined.notes);
+    }
+    let mut definitions = report::merge(all);
+    if !targets.is_empty() {
+        let exists = |path: &RepoPath| {
+            snapshots.iter().any(|snapshot| !matches!(snapshot.read(path), Ok(report::Entry::Missing)))
+        };
+        definitions = report::select(&definitions, targets, &project.cwd, &exists)?;
+        // What is wrong with other plots is of no concern.
+        errors.clear();
+    }
+    definitions.iter_mut().for_each(|definition| overrides.apply(definition));
+    let sources: Vec<&dyn Source> = snapshots.iter().map(|snapshot| snapshot as &dyn Source).collect();
+    let mut report = report::gather(&definitions, &sources, &project.cwd);
+    report.errors.splice(0..0, errors);
+    notes.retain(|note| definitions.iter().any(|plot| note.starts_with(&format!("{}: ", plot.id))));
+    notes.dedup();
+    report.notes.splice(0..0, notes);
+    Ok(report)
+}
+
+fn print(report: &Report, out: &Output) {
+    let rows = report::rows(report);
+    let names = rows.iter().map(|row| {
+        let parts = [row.revision.as_str(), row.name.as_str()];
+        parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("  ")
+    });
+    let names: Vec<String> = names.collect();
+    let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
+    let blocks = rows.iter().map(|row| row.spark.chars().count()).max().unwrap_or(0);
+    let mut title = None;
+    for (row, name) in rows.iter().zip(&names) {
+        if title != Some(&row.plot) {
+            title = Some(&row.plot);
+            out.line(out.paint_out(Style::Bold, &printable(&row.plot)));
+        }
+        let cells = [(printable(name), width), (row.spark.clone(), blocks), (row.facts.clone(), 0)];
+        let cells = cells.into_iter().filter(|(text, width)| *width > 0 || !text.is_empty());
+        let line: Vec<String> = cells.map(|(text, width)| format!("{text:width$}")).collect();
+        out.line(format!("  {}", line.join("  ").trim_end()));
+    }
+}
+
+/// A title cannot move the cursor.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+fn templates(args: &TemplatesArgs, out: &Output) {
+    if args.json {
+        let one = |template: &Template| json!({"name": template.name(), "about": template.about()});
+        out.json(&Template::ALL.iter().map(one).collect());
+        return;
+    }
+    for template in Template::ALL {
+        out.line(format!("{:22} {}", template.name(), template.about()));
+    }
+}
+
+impl Look {
+    fn overrides(&self) -> Result<Overrides> {
+        let template = match &self.template {
+            None => None,
+            Some(name) => Some(Template::named(name).ok_or_else(|| {
+                Error::usage(format!("`{name}` is no template")).hint("see them: lockstep plots templates")
+            })?),
+        };
+        Ok(Overrides {
+            x: self.x.clone(),
+            y: self.y.clone(),
+            x_label: self.x_label.clone(),
+            y_label: self.y_label.clone(),
+            title: self.title.clone(),
+            template,
+            no_header: self.no_header,
+        })
+    }
+}
