@@ -19,7 +19,7 @@ const MOST_CLASSES: usize = 100;
 /// The data of `definitions` at each of `sources`. Files are named as from the folder `cwd`.
 pub fn gather(definitions: &[Definition], sources: &[&dyn Source], cwd: &RepoPath) -> Report {
     let revisions = sources.iter().map(|source| source.label().to_string()).collect();
-    let mut work = Gather { sources, cwd, report: Report { revisions, ..Report::default() } };
+    let mut work = Gather { sources, cwd, report: Report { revisions, ..Report::default() }, missing: Vec::new() };
     for definition in definitions {
         match &definition.data {
             Data::Path { path, x, y } => work.path(definition, path, x.as_deref(), y),
@@ -33,6 +33,8 @@ struct Gather<'a> {
     sources: &'a [&'a dyn Source],
     cwd: &'a RepoPath,
     report: Report,
+    /// What was said to be missing, by source: what lies inside of it is not said again.
+    missing: Vec<(usize, RepoPath)>,
 }
 
 /// The content of some files at one revision.
@@ -52,7 +54,7 @@ impl Gather<'_> {
                 }
                 Ok(Entry::Folder(all)) => inside.extend(all.into_iter().filter(|file| is_plot(file.as_str()))),
                 Ok(Entry::Missing) => missing.push(n),
-                Err(error) => self.report.errors.push(error),
+                Err(error) => self.fail(error),
             }
             found.push(files);
         }
@@ -73,7 +75,7 @@ impl Gather<'_> {
         }
         match self.default_pairs(definition, path, x, y, &found) {
             Ok(pairs) => self.chart(definition, &pairs, &found),
-            Err(error) => self.report.errors.push(error),
+            Err(error) => self.fail(error),
         }
     }
 
@@ -91,9 +93,9 @@ impl Gather<'_> {
                     Ok(Entry::Missing) => missing.push(n),
                     Ok(Entry::Folder(_)) => {
                         let message = format!("plot `{}`: {path} is a folder, not a file with columns", definition.id);
-                        self.report.errors.push(Error::usage(message));
+                        self.fail(Error::usage(message));
                     }
-                    Err(error) => self.report.errors.push(error),
+                    Err(error) => self.fail(error),
                 }
             }
             self.tell_missing(path, &missing);
@@ -109,17 +111,26 @@ impl Gather<'_> {
                 [_] => Error::missing(format!("{name} does not exist")),
                 _ => Error::missing(format!("{name} exists in none of these revisions")),
             };
-            let error = error.hint("make it: lockstep repro, or bring it back: lockstep checkout");
-            if !self.report.errors.iter().any(|known| known.message == error.message) {
-                self.report.errors.push(error);
-            }
+            self.fail(error.hint("make it: lockstep repro, or bring it back: lockstep checkout"));
             return;
         }
         for &n in missing {
-            let note = format!("{name} is not in {}", self.sources[n].label());
-            if !self.report.notes.contains(&note) {
-                self.report.notes.push(note);
+            if self.missing.iter().any(|(source, known)| *source == n && path.is_in(known)) {
+                continue;
             }
+            self.missing.push((n, path.clone()));
+            let label = match self.sources[n].label() {
+                "workspace" => "the workspace",
+                label => label,
+            };
+            self.report.notes.push(format!("{name} is not in {label}"));
+        }
+    }
+
+    /// One mistake may be in the way of several plots.
+    fn fail(&mut self, error: Error) {
+        if !self.report.errors.iter().any(|known| known.message == error.message) {
+            self.report.errors.push(error);
         }
     }
 
@@ -173,7 +184,7 @@ impl Gather<'_> {
                         if self.sources.len() > 1 {
                             error.message.push_str(&format!(" (in {})", self.sources[revision].label()));
                         }
-                        self.report.errors.push(error);
+                        self.fail(error);
                     }
                 }
             }

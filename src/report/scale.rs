@@ -82,7 +82,7 @@ fn labels(values: &[f64], step: f64) -> Vec<String> {
     let largest = values.iter().fold(0.0, |m: f64, v| m.max(v.abs()));
     let units = [(1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")];
     let (unit, suffix) = match largest {
-        l if l >= 1e15 || l < 1e-3 => (10f64.powi(largest.log10().floor() as i32), ""),
+        l if !(1e-3..1e15).contains(&l) => (10f64.powi(largest.log10().floor() as i32), ""),
         l if l >= 1e4 => units.into_iter().find(|(unit, _)| l >= *unit).unwrap_or((1.0, "")),
         _ => (1.0, ""),
     };
@@ -142,7 +142,7 @@ mod tests {
             (0.95, 0.96, true, "0.950 0.952 0.954 0.956 0.958 0.960"),
             (5.0, 5.0, true, "4.4 4.6 4.8 5.0 5.2 5.4 5.6"),
             (0.0, 0.0, true, "−1.0 −0.5 0 0.5 1.0"),
-            (-1e308, 1e308, true, "−1e300 −0.5e300 0 0.5e300 1e300"),
+            (-1e308, 1e308, true, "−1.0e300 −0.5e300 0 0.5e300 1.0e300"),
             (1e9, 1e9 + 1e-7, true, "0.90G 0.95G 1.00G 1.05G 1.10G"),
         ] {
             let scale = Scale::new((low, high), 0.0, 100.0, 5, round);

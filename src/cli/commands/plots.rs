@@ -223,24 +223,19 @@ fn gather(
 }
 
 fn print(report: &Report, out: &Output) {
-    let rows = report::rows(report);
-    let names = rows.iter().map(|row| {
-        let parts = [row.revision.as_str(), row.name.as_str()];
-        parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("  ")
-    });
-    let names: Vec<String> = names.collect();
-    let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
-    let blocks = rows.iter().map(|row| row.spark.chars().count()).max().unwrap_or(0);
-    let mut title = None;
-    for (row, name) in rows.iter().zip(&names) {
-        if title != Some(&row.plot) {
-            title = Some(&row.plot);
-            out.line(out.paint_out(Style::Bold, &printable(&row.plot)));
+    for plot in report::rows(report).chunk_by(|a, b| a.plot == b.plot) {
+        out.line(out.paint_out(Style::Bold, &printable(&plot[0].plot)));
+        let lines: Vec<[String; 4]> = plot
+            .iter()
+            .map(|row| [&row.revision, &row.name, &row.spark, &row.facts].map(|cell| printable(cell)))
+            .collect();
+        let width = |n: usize| lines.iter().map(|cells| cells[n].chars().count()).max().unwrap_or(0);
+        let widths = [0, 1, 2, 3].map(width);
+        for cells in &lines {
+            let filled = cells.iter().zip(widths).filter(|(_, width)| *width > 0);
+            let line: Vec<String> = filled.map(|(text, width)| format!("{text:width$}")).collect();
+            out.line(format!("  {}", line.join("  ").trim_end()));
         }
-        let cells = [(printable(name), width), (row.spark.clone(), blocks), (row.facts.clone(), 0)];
-        let cells = cells.into_iter().filter(|(text, width)| *width > 0 || !text.is_empty());
-        let line: Vec<String> = cells.map(|(text, width)| format!("{text:width$}")).collect();
-        out.line(format!("  {}", line.join("  ").trim_end()));
     }
 }
 

@@ -52,7 +52,11 @@ impl<'a> Axis<'a> {
                 let room = if vertical { 14.0 } else { letters as f64 * LETTER + 10.0 };
                 Some(Scale::words(words, from, to, room))
             }
-            None => self.extent().map(|extent| Scale::new(extent, from, to, count, round)),
+            None => self.extent().map(|(low, high)| {
+                // Steps that begin at 1, or at 20 of 2000, are counted from zero.
+                let low = if low > 0.0 && low <= high * 0.05 { 0.0 } else { low };
+                Scale::new((low, high), from, to, count, round)
+            }),
         }
     }
 

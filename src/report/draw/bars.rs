@@ -43,13 +43,20 @@ pub fn draw(chart: &Chart, report: &Report, title: &str) -> Panel {
         (frame, Scale::new(extent, frame.left, frame.right, 6, true), y)
     } else {
         let rows = Frame::new(WIDTH, height, 0, labels);
-        let y = Scale::new(extent, rows.bottom, rows.top, 5, true);
+        let y = Scale::new(extent, rows.bottom, rows.top, 6, true);
         let frame = Frame::new(WIDTH, height, letters(&y), labels);
         let width = longest.min(24) as f64 * super::frame::LETTER + 10.0;
         (frame, Scale::words(&bars.words, frame.left, frame.right, width), y)
     };
     frame.axes(&mut svg, &x, &y, (lying, !lying));
     frame.labels(&mut svg, labels);
+
+    // Where bars begin, if that is not the edge.
+    let (start, end) = if lying { (x.at(0.0), frame.bottom) } else { (frame.left, y.at(0.0)) };
+    let (width, top) = if lying { (0.0, frame.top) } else { (frame.right - frame.left, end) };
+    let place = [("x1", px(start)), ("x2", px(start + width)), ("y1", px(top)), ("y2", px(end))];
+    let place = place.each_ref().map(|(key, value)| (*key, value.as_str()));
+    svg.element("line", &[&[("class", "axis")], &place[..]].concat());
 
     let (along, across) = if lying { (&x, &y) } else { (&y, &x) };
     let thick = across.unit() * 0.78 / chart.series.len() as f64;

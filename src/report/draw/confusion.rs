@@ -89,7 +89,7 @@ fn matrix(chart: &Chart, title: &str, counts: &[Vec<u64>], xs: &[String], ys: &[
             let share = *count as f64 / if shares { in_row } else { largest };
             let (left, top) = (x.at(column as f64 - 0.5), y.at(row as f64 - 0.5));
             // What is there at all is seen, however rare.
-            let strength = if *count == 0 { 0.0 } else { 0.08 + 0.92 * share };
+            let strength = if *count == 0 { 0.03 } else { 0.08 + 0.92 * share };
             svg.begin(
                 "rect",
                 &[
@@ -107,7 +107,7 @@ fn matrix(chart: &Chart, title: &str, counts: &[Vec<u64>], xs: &[String], ys: &[
             let text = if shares { format!("{share:.2}") } else { count.to_string() };
             let fits = x.unit() >= text.chars().count() as f64 * LETTER + 2.0 && y.unit() >= 13.0;
             if *count > 0 && fits {
-                let class = if strength > 0.55 { "strong" } else { "weak" };
+                let class = if strength > 0.72 { "strong" } else { "weak" };
                 let (at, line) = (px(x.at(column as f64)), px(y.at(row as f64) + 4.0));
                 svg.text("text", &[("class", class), ("x", &at), ("y", &line), ("text-anchor", "middle")], &text);
             }

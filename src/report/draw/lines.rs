@@ -26,7 +26,7 @@ pub fn draw(chart: &Chart, report: &Report, title: &str) -> Panel {
 
     // The room on the left depends on the labels of y, which do not depend on it.
     let rows = Frame::new(WIDTH, HEIGHT, 0, labels);
-    let y = ys.scale(rows.bottom, rows.top, 5, true);
+    let y = ys.scale(rows.bottom, rows.top, 6, true);
     let frame = Frame::new(WIDTH, HEIGHT, y.as_ref().map_or(0, letters), labels);
     let x = xs.scale(frame.left, frame.right, 7, false);
     let (Some(x), Some(y)) = (x, y) else {

@@ -32,7 +32,7 @@ pub fn draw(chart: &Chart, report: &Report, title: &str) -> Panel {
     let about = format!("{count} dots; x from {}, y from {}", xs.range(), ys.range());
     let mut svg = Svg::new(WIDTH, HEIGHT, title, &about);
     let rows = Frame::new(WIDTH, HEIGHT, 0, labels);
-    let y = ys.scale(rows.bottom, rows.top, 5, true);
+    let y = ys.scale(rows.bottom, rows.top, 6, true);
     let frame = Frame::new(WIDTH, HEIGHT, y.as_ref().map_or(0, letters), labels);
     // A little away from the edge, so that dots are whole.
     let x = xs.scale(frame.left + 8.0, frame.right - 4.0, 7, false);
