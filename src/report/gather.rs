@@ -40,6 +40,9 @@ struct Gather<'a> {
 /// The content of some files at one revision.
 type Files = BTreeMap<RepoPath, Vec<u8>>;
 
+/// The same files, taken apart.
+type Tables<'a> = BTreeMap<&'a RepoPath, Result<Table<'a>>>;
+
 impl Gather<'_> {
     /// A plot that is a file, or each file of a folder.
     fn path(&mut self, definition: &Definition, path: &RepoPath, x: Option<&str>, y: &[String]) {
@@ -170,12 +173,18 @@ impl Gather<'_> {
         let mut series = Vec::new();
         let names = names(pairs, self.cwd);
         for (revision, files) in found.iter().enumerate() {
+            // Each file is taken apart once, however many columns are wanted of it.
+            let spelled: Vec<String> = files.keys().map(|path| path.relative_to(self.cwd)).collect();
+            let mut tables = Tables::new();
+            for (name, (path, bytes)) in spelled.iter().zip(files) {
+                tables.insert(path, Table::open(name, bytes, definition.header));
+            }
             for (part, pair) in pairs.iter().enumerate() {
                 let here = |field: &Field| files.contains_key(&field.file);
                 if !here(&pair.y) || !pair.x.as_ref().is_none_or(here) {
                     continue;
                 }
-                match self.pair(definition, pair, files) {
+                match columns(definition, pair, &tables) {
                     Ok((x, y)) => {
                         let file = pair.y.file.relative_to(self.cwd);
                         series.push(Series { revision, part, name: names[part].clone(), file, x, y });
@@ -208,49 +217,48 @@ impl Gather<'_> {
             }),
         );
     }
+}
 
-    /// The two columns of one series.
-    fn pair(&self, definition: &Definition, pair: &Pair, files: &Files) -> Result<(Column, Column)> {
-        let template = definition.template;
-        let read = |field: &Field, want: Want| -> Result<Column> {
-            let name = field.file.relative_to(self.cwd);
-            let bytes = files.get(&field.file).ok_or_else(|| Error::missing(format!("{name} does not exist")))?;
-            Table::open(&name, bytes, definition.header)?.column(&field.column, want)
-        };
-        let (x_want, y_want) = wants(template);
-        let y = read(&pair.y, y_want)?;
-        let x = match &pair.x {
-            Some(field) => read(field, x_want)?,
-            None if template.is_confusion() || template.is_horizontal() => {
-                let name = template.name();
-                let error = Error::usage(format!("plot `{}`: the template {name} needs an `x`", definition.id));
-                return Err(error.hint("name a column with `x` (-x), and another with `y` (-y)"));
-            }
-            None if x_want == Want::Words => Column::Words {
-                rows: (0..y.len() as u32).collect(),
-                words: (0..y.len()).map(|n| n.to_string()).collect(),
-            },
-            None => Column::Numbers((0..y.len()).map(|n| n as f64).collect()),
-        };
-        if x.len() != y.len() {
-            let message = format!("plot `{}`: x has {} rows and y has {}", definition.id, x.len(), y.len());
-            return Err(Error::usage(message).hint("they have to belong together, row by row"));
+/// The two columns of one series.
+fn columns(definition: &Definition, pair: &Pair, tables: &Tables<'_>) -> Result<(Column, Column)> {
+    let template = definition.template;
+    let read = |field: &Field, want: Want| -> Result<Column> {
+        match tables.get(&field.file) {
+            Some(Ok(table)) => table.column(&field.column, want),
+            Some(Err(error)) => Err(error.clone()),
+            None => Err(Error::missing(format!("{} does not exist", field.file))),
         }
-        if template.is_confusion() {
-            for (axis, column) in [("x", &x), ("y", &y)] {
-                let Column::Words { words, .. } = column else { continue };
-                if words.len() > MOST_CLASSES {
-                    let id = &definition.id;
-                    let message = format!("plot `{id}`: {axis} has {} different values", words.len());
-                    let message = format!("{message}; a confusion matrix has room for {MOST_CLASSES}");
-                    return Err(
-                        Error::new(Kind::Usage, message).hint("choose another template: lockstep plots templates")
-                    );
-                }
-            }
+    };
+    let (x_want, y_want) = wants(template);
+    let y = read(&pair.y, y_want)?;
+    let x = match &pair.x {
+        Some(field) => read(field, x_want)?,
+        None if template.is_confusion() || template.is_horizontal() => {
+            let name = template.name();
+            let error = Error::usage(format!("plot `{}`: the template {name} needs an `x`", definition.id));
+            return Err(error.hint("name a column with `x` (-x), and another with `y` (-y)"));
         }
-        Ok((x, y))
+        None if x_want == Want::Words => {
+            Column::Words { rows: (0..y.len() as u32).collect(), words: (0..y.len()).map(|n| n.to_string()).collect() }
+        }
+        None => Column::Numbers((0..y.len()).map(|n| n as f64).collect()),
+    };
+    if x.len() != y.len() {
+        let message = format!("plot `{}`: x has {} rows and y has {}", definition.id, x.len(), y.len());
+        return Err(Error::usage(message).hint("they have to belong together, row by row"));
     }
+    if template.is_confusion() {
+        for (axis, column) in [("x", &x), ("y", &y)] {
+            let Column::Words { words, .. } = column else { continue };
+            if words.len() > MOST_CLASSES {
+                let id = &definition.id;
+                let message = format!("plot `{id}`: {axis} has {} different values", words.len());
+                let message = format!("{message}; a confusion matrix has room for {MOST_CLASSES}");
+                return Err(Error::new(Kind::Usage, message).hint("choose another template: lockstep plots templates"));
+            }
+        }
+    }
+    Ok((x, y))
 }
 
 fn is_plot(name: &str) -> bool {

@@ -3,6 +3,7 @@
 mod place;
 
 use std::io::IsTerminal;
+use std::rc::Rc;
 
 use clap::Subcommand;
 use serde_json::json;
@@ -183,7 +184,11 @@ fn show(revisions: &[Rev], targets: &[String], look: &Look, project: &Project, o
         out.say("no plots here");
         out.hint("name a file: lockstep plots show FILE, or list it under `plots:` of its stage");
     }
-    Ok(code.unwrap_or(0))
+    let code = code.unwrap_or(0);
+    if !targets.is_empty() {
+        return Ok(code);
+    }
+    Ok(snapshots.iter().fold(code, |code, snapshot| super::code_of_all(code, &snapshot.definitions)))
 }
 
 /// Definitions of all revisions, and their data.
@@ -196,8 +201,11 @@ fn gather(
 ) -> Result<Report> {
     let mut all = Vec::new();
     let (mut errors, mut notes) = (Vec::new(), Vec::new());
-    for snapshot in snapshots {
-        super::tell_broken(&snapshot.definitions, project, out);
+    for (n, snapshot) in snapshots.iter().enumerate() {
+        // Commits with the same pipeline files share what was read of them.
+        if !snapshots[..n].iter().any(|other| Rc::ptr_eq(&other.definitions, &snapshot.definitions)) {
+            super::tell_broken(&snapshot.definitions, project, out);
+        }
         let defined: Defined = report::define(&snapshot.definitions.pipelines, &project.cwd);
         all.push(defined.plots);
         errors.extend(defined.errors);
