@@ -173,6 +173,8 @@ fn any_revision_without_checking_it_out() {
     {
         assert!(page.contains(part), "{part}");
     }
+    let by_name = sandbox.run(&["plots", "diff", "v1", "workspace", "--text"]);
+    assert_eq!(by_name.stdout, sandbox.run(&["plots", "diff", "v1", "--text"]).stdout);
     insta::assert_snapshot!(sandbox.shown(&sandbox.run(&["plots", "show", "--rev", "v9"])), @r#"
     exit 3
     --- stderr

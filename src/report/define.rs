@@ -23,7 +23,7 @@ use std::collections::BTreeSet;
 use super::template::Template;
 use crate::error::{Error, Result};
 use crate::path::RepoPath;
-use crate::pipeline::stage::{PipelineFile, Pipelines};
+use crate::pipeline::stage::{PipelineFile, Pipelines, Plot};
 use crate::value::Value;
 
 /// One plot that somebody asked for.
@@ -75,11 +75,20 @@ pub struct Defined {
 pub fn define(pipelines: &Pipelines, cwd: &RepoPath) -> Defined {
     let mut defined = Defined::default();
     let mut taken = BTreeSet::new();
+    let outs = pipelines.stages.iter().flat_map(|stage| &stage.outs);
+    let has_style = |plot: &Plot| !plot.0.is_empty();
+    let styled: BTreeSet<&RepoPath> =
+        outs.filter(|out| out.plot.as_ref().is_some_and(has_style)).map(|out| &out.path).collect();
     for file in &pipelines.files {
         for (name, value) in &file.plots {
             match at_the_top(file, name, value, cwd, &mut defined.notes) {
                 Ok(plot) => {
                     if let Data::Path { path, .. } = &plot.data {
+                        // A path and no more says that it is a plot; how it looks, its stage may say.
+                        let is_bare = !matches!(value, Value::Map(entries) if !entries.is_empty());
+                        if is_bare && styled.contains(path) {
+                            continue;
+                        }
                         taken.insert(path.clone());
                     }
                     defined.plots.push(plot);

@@ -63,7 +63,7 @@ Examples:
   lockstep plots diff HEAD~2 HEAD~1 HEAD     three commits
   lockstep plots diff main --targets loss --md")]
 struct DiffArgs {
-    /// Revisions [default: HEAD and the workspace; of one: it and the workspace]
+    /// Revisions, or `workspace` [default: HEAD and the workspace; of one: it and the workspace]
     revisions: Vec<String>,
     /// Plots, stages, files or folders [default: all plots]
     #[arg(long, num_args = 1.., value_name = "TARGET")]
@@ -129,12 +129,12 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         Sub::Show(args) => {
             let revisions = match args.revisions.as_slice() {
                 [] => vec![Rev::Worktree],
-                named => named.iter().cloned().map(Rev::Named).collect(),
+                named => named.iter().map(|name| revision(name)).collect(),
             };
             show(&revisions, &args.targets, &args.look, project, out)
         }
         Sub::Diff(args) => {
-            let mut revisions: Vec<Rev> = args.revisions.iter().cloned().map(Rev::Named).collect();
+            let mut revisions: Vec<Rev> = args.revisions.iter().map(|name| revision(name)).collect();
             if revisions.is_empty() {
                 revisions.push(Rev::Named("HEAD".into()));
             }
@@ -148,6 +148,11 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
             Ok(0)
         }
     }
+}
+
+/// DVC's word for the files as they are now is known, too.
+fn revision(name: &str) -> Rev {
+    if name == "workspace" { Rev::Worktree } else { Rev::Named(name.to_string()) }
 }
 
 fn show(revisions: &[Rev], targets: &[String], look: &Look, project: &Project, out: &Output) -> Result<u8> {

@@ -78,6 +78,14 @@ fn as_dvc_reads_them() {
 }
 
 #[test]
+fn a_bare_path_at_the_top_looks_as_its_stage_says() {
+    let stages = "stages: {a: {cmd: x, plots: [a.csv: {x: s}, b.csv, c.csv: {x: s}]}}";
+    let text = format!("plots: [a.csv, b.csv, c.csv: {{x: t}}]\n{stages}\n");
+    let plots = defined(&[("pipeline.yaml", &text)], ".").plots;
+    assert_eq!(short(&plots), ["b.csv <- b.csv @step", "c.csv <- c.csv @t", "a.csv <- a.csv @s"]);
+}
+
+#[test]
 fn named_from_another_folder() {
     let names: Vec<String> = defined(FILES, "sub").plots.into_iter().map(|plot| plot.id).collect();
     assert_eq!(names[0], "../pipeline.yaml:loss");
