@@ -329,6 +329,20 @@ fn templates() {
     "#);
 }
 
+/// Links in circles end, whatever they are called.
+#[test]
+fn links_in_circles() {
+    let sandbox = Sandbox::new();
+    sandbox.write("d/a.csv", "a\n1\n2\n");
+    std::os::unix::fs::symlink("..", sandbox.path("d/up.csv")).unwrap();
+    insta::assert_snapshot!(sandbox.shown(&sandbox.run(&["plots", "show", "d", "--text"])), @r#"
+    exit 0
+    --- stdout
+    d/a.csv
+      ▁█  last 2, min 1, max 2
+    "#);
+}
+
 /// A report of a hostile repository runs nothing.
 #[test]
 fn titles_and_cells_are_text() {

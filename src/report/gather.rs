@@ -22,7 +22,7 @@ pub fn gather(definitions: &[Definition], sources: &[&dyn Source], cwd: &RepoPat
     let mut work = Gather { sources, cwd, report: Report { revisions, ..Report::default() }, missing: Vec::new() };
     for definition in definitions {
         match &definition.data {
-            Data::Path { path, x, y } => work.path(definition, path, x.as_deref(), y),
+            Data::Path { path, x, y } => work.path(definition, path, x.as_deref(), y, false),
             Data::Columns(pairs) => work.columns(definition, pairs),
         }
     }
@@ -44,8 +44,9 @@ type Files = BTreeMap<RepoPath, Vec<u8>>;
 type Tables<'a> = BTreeMap<&'a RepoPath, Result<Table<'a>>>;
 
 impl Gather<'_> {
-    /// A plot that is a file, or each file of a folder.
-    fn path(&mut self, definition: &Definition, path: &RepoPath, x: Option<&str>, y: &[String]) {
+    /// A plot that is a file, or each file of a folder. Within a folder, a folder can only be a link, perhaps in a circle:
+    /// it is passed over.
+    fn path(&mut self, definition: &Definition, path: &RepoPath, x: Option<&str>, y: &[String], within: bool) {
         let mut inside = BTreeSet::new();
         let mut found: Vec<Files> = Vec::new();
         let mut missing = Vec::new();
@@ -55,6 +56,7 @@ impl Gather<'_> {
                 Ok(Entry::File(bytes)) => {
                     files.insert(path.clone(), bytes);
                 }
+                Ok(Entry::Folder(_)) if within => {}
                 Ok(Entry::Folder(all)) => inside.extend(all.into_iter().filter(|file| is_plot(file.as_str()))),
                 Ok(Entry::Missing) => missing.push(n),
                 Err(error) => self.fail(error),
@@ -64,7 +66,7 @@ impl Gather<'_> {
         self.tell_missing(path, &missing);
         for file in inside {
             let one = Definition { id: file.relative_to(self.cwd), title: None, ..definition.clone() };
-            self.path(&one, &file, x, y);
+            self.path(&one, &file, x, y, true);
         }
         if found.iter().all(Files::is_empty) {
             return;
@@ -111,10 +113,12 @@ impl Gather<'_> {
         let name = path.relative_to(self.cwd);
         if missing.len() == self.sources.len() {
             let error = match self.sources {
-                [_] => Error::missing(format!("{name} does not exist")),
-                _ => Error::missing(format!("{name} exists in none of these revisions")),
+                [one] if one.label() == "workspace" => Error::missing(format!("{name} does not exist"))
+                    .hint("make it: lockstep repro, or bring it back: lockstep checkout"),
+                [one] => Error::missing(format!("{name} is not in {}", one.label())),
+                _ => Error::missing(format!("{name} is in none of these revisions")),
             };
-            self.fail(error.hint("make it: lockstep repro, or bring it back: lockstep checkout"));
+            self.fail(error);
             return;
         }
         for &n in missing {

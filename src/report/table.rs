@@ -105,8 +105,11 @@ impl<'a> Table<'a> {
     }
 
     fn no_rows(&self) -> Error {
-        Error::usage(format!("{} has no rows with columns", self.name))
-            .hint("a table in JSON or YAML is a list of maps, one a row")
+        let error = Error::usage(format!("{} has no rows with columns", self.name));
+        match self.rows {
+            Rows::Text { .. } => error.hint("its first line names the columns, the others are rows"),
+            Rows::Lists(_) => error.hint("a table in JSON or YAML is a list of maps, one a row"),
+        }
     }
 
     /// All columns, for messages.
@@ -168,7 +171,7 @@ impl<'a> Table<'a> {
 
     fn no_column(&self, column: &str) -> Error {
         let columns = self.columns();
-        let error = Error::usage(format!("{} has no column `{column}`", self.name));
+        let error = Error::usage(format!("{} has no column `{}`", self.name, cut(column, 40)));
         match columns.is_empty() {
             true => error.hint("it has no rows with columns at all"),
             false => error.hint(format!("its columns are: {}", cut(&columns.join(", "), 300))),
@@ -177,18 +180,16 @@ impl<'a> Table<'a> {
 
     fn no_number(&self, column: &str, cell: &str, place: &str) -> Error {
         let cell = cut(cell, 40);
-        Error::usage(format!("{}, column `{column}`: {cell:?} in {place} is no number", self.name)).hint(format!(
-            "name another column with `y` (-y); its columns are: {}",
-            cut(&self.columns().join(", "), 300)
-        ))
+        Error::usage(format!("{}, column `{}`: {cell:?} in {place} is no number", self.name, cut(column, 40))).hint(
+            format!("name another column with `y` (-y); its columns are: {}", cut(&self.columns().join(", "), 300)),
+        )
     }
 }
 
+/// For a message: short, and without what would move a terminal's cursor.
 fn cut(text: &str, width: usize) -> String {
-    match text.char_indices().nth(width) {
-        Some((at, _)) => format!("{}…", &text[..at]),
-        None => text.to_string(),
-    }
+    let end = if text.chars().nth(width).is_some() { "…" } else { "" };
+    text.chars().take(width).map(|c| if c.is_control() { ' ' } else { c }).chain(end.chars()).collect()
 }
 
 fn reader(bytes: &[u8], by: u8, header: bool) -> csv::Reader<&[u8]> {
@@ -331,6 +332,7 @@ mod tests {
             ("a.csv", "a,b\n1,2\n", "c", "a.csv has no column `c`\n  hint: its columns are: a, b"),
             ("a.csv", "a,b\n1,2\n3\n", "a", "a.csv:3: 1 cells where the lines before have 2"),
             ("a.csv", "", "a", "a.csv has no column `a`\n  hint: it has no rows"),
+            ("a.csv", "\u{1b}[2J\n1\n", "a", "a.csv has no column `a`\n  hint: its columns are:  [2J"),
             ("a.json", "{\"a\": ", "a", "a.json:1:6: no valid JSON"),
             ("a.json", "[1, 2]", "a", "a.json has no column `a`\n  hint: it has no rows"),
             ("a.txt", "", "a", "a.txt can be no plot"),

@@ -99,8 +99,8 @@ fn folders_and_revisions() {
 fn what_fails_is_named_and_the_rest_goes_on() {
     let now = Revision("now", vec![("a.csv", "s,l\n1,5\n"), ("b.csv", "s,l\n1,5\n2,6\n"), ("w.csv", "s,l\n1,x\n")]);
     for (plots, want) in [
-        ("[gone.csv, a.csv]", "gone.csv does not exist"),
-        ("[p: {y: {gone.csv: l, a.csv: l}}]", "gone.csv does not exist"),
+        ("[gone.csv, a.csv]", "gone.csv is not in now"),
+        ("[p: {y: {gone.csv: l, a.csv: l}}]", "gone.csv is not in now"),
         ("[w.csv, a.csv]", "w.csv, column `l`: \"x\" in line 2 is no number"),
         ("[a.csv: {y: z}, b.csv]", "a.csv has no column `z`"),
         ("[a.csv: {template: confusion}, b.csv]", "plot `a.csv`: the template confusion needs an `x`"),
@@ -112,5 +112,5 @@ fn what_fails_is_named_and_the_rest_goes_on() {
     }
     let other = Revision("other", vec![]);
     let both = report("[gone.csv]", &[now, other]);
-    assert_eq!(both.errors[0].message, "gone.csv exists in none of these revisions");
+    assert_eq!(both.errors[0].message, "gone.csv is in none of these revisions");
 }
