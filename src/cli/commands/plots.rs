@@ -12,7 +12,7 @@ use crate::cli::output::{Output, Style};
 use crate::error::{Error, Result};
 use crate::path::RepoPath;
 use crate::project::{Project, Rev, Snapshot};
-use crate::report::{self, Defined, Overrides, Report, Source, Template};
+use crate::report::plots::{self, Defined, Overrides, Report, Source, Template};
 
 /// Show plots, at one revision or several
 #[derive(clap::Args, Debug)]
@@ -162,16 +162,16 @@ fn show(revisions: &[Rev], targets: &[String], look: &Look, project: &Project, o
     let report = gather(&snapshots, targets, &overrides, project, out)?;
     let nothing = report.plots.is_empty();
     if look.json {
-        out.json(&report::json(&report));
+        out.json(&plots::json(&report));
     } else if look.md && !nothing {
-        out.bytes(report::markdown(&report).as_bytes());
+        out.bytes(plots::markdown(&report).as_bytes());
     } else if look.text && !nothing {
         print(&report, out);
     } else if !look.md && !look.text && !nothing {
         if std::io::stdout().is_terminal() {
             print(&report, out);
         }
-        let path = place::write(look.out.as_deref(), &report::page(&report), project, out)?;
+        let path = place::write(look.out.as_deref(), &plots::page(&report), project, out)?;
         out.line(path.display().to_string());
         if look.open {
             place::open(&path, project, out);
@@ -211,23 +211,23 @@ fn gather(
         if !snapshots[..n].iter().any(|other| Rc::ptr_eq(&other.definitions, &snapshot.definitions)) {
             super::tell_broken(&snapshot.definitions, project, out);
         }
-        let defined: Defined = report::define(&snapshot.definitions.pipelines, &project.cwd);
+        let defined: Defined = plots::define(&snapshot.definitions.pipelines, &project.cwd);
         all.push(defined.plots);
         errors.extend(defined.errors);
         notes.extend(defined.notes);
     }
-    let mut definitions = report::merge(all);
+    let mut definitions = plots::merge(all);
     if !targets.is_empty() {
         let exists = |path: &RepoPath| {
-            snapshots.iter().any(|snapshot| !matches!(snapshot.read(path), Ok(report::Entry::Missing)))
+            snapshots.iter().any(|snapshot| !matches!(snapshot.read(path), Ok(plots::Entry::Missing)))
         };
-        definitions = report::select(&definitions, targets, &project.cwd, &exists)?;
+        definitions = plots::select(&definitions, targets, &project.cwd, &exists)?;
         // What is wrong with other plots is of no concern.
         errors.clear();
     }
     definitions.iter_mut().for_each(|definition| overrides.apply(definition));
     let sources: Vec<&dyn Source> = snapshots.iter().map(|snapshot| snapshot as &dyn Source).collect();
-    let mut report = report::gather(&definitions, &sources, &project.cwd);
+    let mut report = plots::gather(&definitions, &sources, &project.cwd);
     report.errors.splice(0..0, errors);
     notes.retain(|note| definitions.iter().any(|plot| note.starts_with(&format!("{}: ", plot.id))));
     notes.dedup();
@@ -236,7 +236,7 @@ fn gather(
 }
 
 fn print(report: &Report, out: &Output) {
-    for plot in report::rows(report).chunk_by(|a, b| a.plot == b.plot) {
+    for plot in plots::rows(report).chunk_by(|a, b| a.plot == b.plot) {
         out.line(out.paint_out(Style::Bold, &printable(&plot[0].plot)));
         let lines: Vec<[String; 4]> = plot
             .iter()

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::path::RepoPath;
 use crate::project::Project;
 use crate::replace::replace_file;
-use crate::report::GENERATOR;
+use crate::report::plots::GENERATOR;
 
 const NAME: &str = "plots.html";
 /// The page says what made it within so many bytes.
