@@ -16,7 +16,7 @@
 //! | 3 work | [`run`] | select, look, judge, schedule, execute, record |
 //! | | [`remote`] | the same objects elsewhere: push, fetch, what is there |
 //! | | [`compare`] | how two snapshots differ: data, metrics, params |
-//! | 4 products | [`report`] | what a run came to, for CI systems: summary, annotations, comment, cache key |
+//! | 4 products | [`report`] | what a run came to, for CI systems: summary, annotations, comment, cache key; plots as one page of HTML, as data and as text |
 //! | 5 counter | [`cli`] | arguments, output, one file a command |
 //!
 //! `git` and `store` do not know each other, `pipeline` does not know `lock`. Only the counter prints, or asks for the

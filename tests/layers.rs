@@ -41,6 +41,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("reqwest", &["report/comment.rs"]),
     ("safetensors", &["model/"]),
     ("tch", &["model/"]),
+    ("csv", &["report/plots/"]),
+    ("sha2", &["report/plots/"]),
     ("clap", &["cli/"]),
     ("clap_complete", &["cli/"]),
     ("indicatif", &["cli/"]),

@@ -73,6 +73,7 @@ pub enum Command {
     Update(commands::import::UpdateArgs),
     Params(commands::params::Args),
     Metrics(commands::metrics::Args),
+    Plots(commands::plots::Args),
     Logs(commands::logs::Args),
     Cache(commands::cache::Args),
     Config(commands::config::Args),

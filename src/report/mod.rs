@@ -1,4 +1,5 @@
-//! What a run came to, told to people who were not there: job summaries, annotations, comments on pull requests.
+//! What is made for people to look at: plots as pages ([`plots`]), and what a run came to, told to those who were not
+//! there: job summaries, annotations, comments on pull requests.
 //!
 //! `repro` leaves its outcome ([`last::LastRun`]); [`collect`] adds what changed against the target branch and makes a
 //! [`Report`], which is also a file: the JSON of one job is made a comment by another, which trusts nothing in it.
@@ -13,6 +14,7 @@ pub mod comment;
 pub mod key;
 pub mod last;
 pub mod markdown;
+pub mod plots;
 pub mod provider;
 
 pub use collect::{Change, Report};

@@ -23,6 +23,7 @@ pub mod merge;
 pub mod merge_driver;
 pub mod metrics;
 pub mod params;
+pub mod plots;
 pub mod pull;
 pub mod push;
 pub mod remote;
@@ -69,6 +70,7 @@ pub fn run(cli: Cli, out: &Output) -> Result<u8> {
         Command::Update(args) => import::run_update(&args, &open(global)?, out),
         Command::Params(args) => params::run(&args, &open(global)?, out),
         Command::Metrics(args) => metrics::run(&args, &open(global)?, out),
+        Command::Plots(args) => plots::run(&args, &open(global)?, out),
         Command::Logs(args) => logs::run(&args, &open(global)?, out),
         Command::Config(args) => config::run(&args, global, out),
         Command::Init(args) => init::run(&args, global, out),

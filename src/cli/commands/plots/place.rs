@@ -1,0 +1,85 @@
+//! Where the page goes, and how it comes to be seen.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::cli::output::Output;
+use crate::error::{Error, Result};
+use crate::path::RepoPath;
+use crate::project::Project;
+use crate::replace::replace_file;
+use crate::report::plots::GENERATOR;
+
+const NAME: &str = "plots.html";
+/// The page says what made it within so many bytes.
+const HEAD: u64 = 1024;
+
+/// Writes the page; its path as it is to be typed from the current folder. Nothing is replaced but an earlier page.
+pub fn write(asked: Option<&Path>, page: &str, project: &Project, out: &Output) -> Result<PathBuf> {
+    let mut path = asked.unwrap_or(Path::new(NAME)).to_path_buf();
+    let here = &project.around.cwd;
+    let is_folder =
+        here.join(&path).is_dir() || asked.is_some_and(|asked| asked.as_os_str().to_string_lossy().ends_with('/'));
+    let is_page = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("html") || e.eq_ignore_ascii_case("htm"));
+    if is_folder || !is_page {
+        path.push("index.html");
+    }
+    let there = here.join(&path);
+    refuse_foreign(&there, &path)?;
+    if let Some(folder) = there.parent() {
+        fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, e))?;
+    }
+    replace_file(&there, page.as_bytes())?;
+    if asked.is_none() {
+        tell_ignore(project, out);
+    }
+    Ok(path)
+}
+
+/// A file that is no page of ours is somebody's.
+fn refuse_foreign(there: &Path, path: &Path) -> Result<()> {
+    let mut head = Vec::new();
+    match File::open(there).and_then(|file| file.take(HEAD).read_to_end(&mut head)) {
+        Ok(0) => Ok(()),
+        Ok(_) if String::from_utf8_lossy(&head).contains(GENERATOR) => Ok(()),
+        Ok(_) => Err(Error::usage(format!("{} exists and is no page that lockstep made", path.display()))
+            .hint("name another file: -o FILE.html, or remove it")),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(Error::io("look at", path, e)),
+    }
+}
+
+/// The page is made anew from what is in Git, so it need not be there itself.
+fn tell_ignore(project: &Project, out: &Output) {
+    if !project.repo.is_git() {
+        return;
+    }
+    let path: Option<RepoPath> = project.cwd.join(NAME);
+    let tracked = path.map(|path| project.repo.tracked(&[path]).unwrap_or_default()).is_none_or(|t| !t.is_empty());
+    let ignored = Command::new("git")
+        .args(["check-ignore", "-q", NAME])
+        .current_dir(&project.around.cwd)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    // 1 is Git's word for: not ignored.
+    if !tracked && ignored.is_ok_and(|status| status.code() == Some(1)) {
+        out.hint(format!("keep it out of Git: echo {NAME} >> .gitignore"));
+    }
+}
+
+/// Shows the page in a browser. That there is none is worth a word, and no failure.
+pub fn open(path: &Path, project: &Project, out: &Output) {
+    let program = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
+    let there = project.around.cwd.join(path);
+    let started =
+        Command::new(program).arg(&there).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    match started {
+        Ok(status) if status.success() => {}
+        Ok(_) => out.warn(format!("{program} could not show it; open {} yourself", there.display())),
+        Err(e) => out.warn(format!("{program} cannot be started ({e}); open {} yourself", there.display())),
+    }
+}

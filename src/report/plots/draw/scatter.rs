@@ -1,0 +1,91 @@
+//! Dots: scatter, scatter_jitter.
+
+use std::collections::HashSet;
+
+use serde_json::json;
+
+use super::super::scale::Scale;
+use super::super::svg::Svg;
+use super::super::template::Template;
+use super::super::{Chart, Report};
+use super::axes::Axis;
+use super::frame::{Frame, HEIGHT, WIDTH, letters};
+use super::lines::{dots, rounded};
+use super::{Panel, class};
+
+/// From this many on, dots that would lie on each other are drawn once.
+const MANY: usize = 3000;
+/// Then, of dots in a square of this many pixels, one is drawn.
+const SQUARE: f64 = 2.5;
+/// What the mouse can ask for.
+const MOST_HOVER: usize = 4000;
+
+pub fn draws(template: Template) -> bool {
+    matches!(template, Template::Scatter | Template::ScatterJitter)
+}
+
+pub fn draw(chart: &Chart, report: &Report, title: &str) -> Panel {
+    let xs = Axis::of(chart.series.iter().map(|series| &series.x));
+    let ys = Axis::of(chart.series.iter().map(|series| &series.y));
+    let labels = (chart.x_label.as_str(), chart.y_label.as_str());
+    let count: usize = chart.series.iter().map(|series| series.x.len()).sum();
+    let about = format!("{count} dots; x from {}, y from {}", xs.range(), ys.range());
+    let mut svg = Svg::new(WIDTH, HEIGHT, title, &about);
+    let rows = Frame::new(WIDTH, HEIGHT, 0, labels);
+    let y = ys.scale(rows.bottom, rows.top, 6, true);
+    let frame = Frame::new(WIDTH, HEIGHT, y.as_ref().map_or(0, letters), labels);
+    // A little away from the edge, so that dots are whole.
+    let x = xs.scale(frame.left + 8.0, frame.right - 4.0, 7, false);
+    let (Some(x), Some(y)) = (x, y) else {
+        frame.nothing(&mut svg);
+        return Panel { caption: None, svg: svg.finish(), note: None, hover: None };
+    };
+    frame.axes(&mut svg, &x, &y, (true, true));
+    frame.labels(&mut svg, labels);
+
+    let moved = |axis: &Axis<'_>, scale: &Scale| match (chart.template, &axis.words) {
+        (Template::ScatterJitter, Some(_)) => 0.3,
+        (Template::ScatterJitter, None) => 5.0 / scale.unit(),
+        _ => 0.0,
+    };
+    let reach = (moved(&xs, &x), moved(&ys, &y));
+    let mut hover = Vec::new();
+    let mut left = MOST_HOVER;
+    for (n, series) in chart.series.iter().enumerate() {
+        let class = class(series, report);
+        let points: Vec<(f64, f64)> = xs.values[n]
+            .iter()
+            .zip(ys.values[n].iter())
+            .enumerate()
+            .filter(|(_, (x, y))| x.is_finite() && y.is_finite())
+            .map(|(row, (x, y))| (x + reach.0 * spread(row, 0.754_877_666_2), y + reach.1 * spread(row, 0.569_840_291)))
+            .collect();
+        let mut taken = HashSet::new();
+        let square = |p: &(f64, f64)| ((x.at(p.0) / SQUARE).floor() as i64, (y.at(p.1) / SQUARE).floor() as i64);
+        let shown: Vec<(f64, f64)> =
+            points.iter().filter(|p| points.len() < MANY || taken.insert(square(p))).copied().collect();
+        dots(&mut svg, &format!("dots {class}"), shown.iter(), &x, &y);
+        // Who has words on an axis, or moved dots, is told no numbers.
+        if xs.words.is_none() && ys.words.is_none() && reach == (0.0, 0.0) && shown.len() <= left {
+            left -= shown.len();
+            hover.push(json!({
+                "name": report.label(series, chart),
+                "class": class,
+                "x": shown.iter().map(|p| rounded(p.0)).collect::<Vec<_>>(),
+                "y": shown.iter().map(|p| rounded(p.1)).collect::<Vec<_>>(),
+            }));
+        }
+    }
+    let hover = (!hover.is_empty()).then(|| {
+        json!({
+            "x": x.ends(), "y": y.ends(), "top": frame.top, "bottom": frame.bottom, "nearest": true,
+            "words": null, "label": chart.x_label, "series": hover,
+        })
+    });
+    Panel { caption: None, svg: svg.finish(), note: None, hover }
+}
+
+/// From -1 to 1, evenly spread and the same each time: the fractions of a row's multiples of an irrational number.
+fn spread(row: usize, factor: f64) -> f64 {
+    (row as f64 * factor).fract() * 2.0 - 1.0
+}

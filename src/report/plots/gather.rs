@@ -1,0 +1,296 @@
+//! From definitions to data: reads the files of each plot at each revision.
+//!
+//! What cannot be read, or makes no sense, is an error in the report; the other plots are gathered nevertheless. With
+//! several revisions a file that one of them lacks is no error, since files come and go.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::define::{Data, Definition, Field, Pair};
+use super::source::{Entry, Source};
+use super::table::{Table, Want, is_table};
+use super::template::Template;
+use super::{Chart, Column, Content, Image, ImageKind, Plot, Report, Series};
+use crate::error::{Error, Kind, Result};
+use crate::path::RepoPath;
+
+/// A confusion matrix of more classes cannot be read by anybody.
+const MOST_CLASSES: usize = 100;
+
+/// The data of `definitions` at each of `sources`. Files are named as from the folder `cwd`.
+pub fn gather(definitions: &[Definition], sources: &[&dyn Source], cwd: &RepoPath) -> Report {
+    let revisions = sources.iter().map(|source| source.label().to_string()).collect();
+    let mut work = Gather { sources, cwd, report: Report { revisions, ..Report::default() }, missing: Vec::new() };
+    for definition in definitions {
+        match &definition.data {
+            Data::Path { path, x, y } => work.path(definition, path, x.as_deref(), y, false),
+            Data::Columns(pairs) => work.columns(definition, pairs),
+        }
+    }
+    work.report
+}
+
+struct Gather<'a> {
+    sources: &'a [&'a dyn Source],
+    cwd: &'a RepoPath,
+    report: Report,
+    /// What was said to be missing, by source: what lies inside of it is not said again.
+    missing: Vec<(usize, RepoPath)>,
+}
+
+/// The content of some files at one revision.
+type Files = BTreeMap<RepoPath, Vec<u8>>;
+
+/// The same files, taken apart.
+type Tables<'a> = BTreeMap<&'a RepoPath, Result<Table<'a>>>;
+
+impl Gather<'_> {
+    /// A plot that is a file, or each file of a folder. Within a folder, a folder can only be a link, perhaps in a circle:
+    /// it is passed over.
+    fn path(&mut self, definition: &Definition, path: &RepoPath, x: Option<&str>, y: &[String], within: bool) {
+        let mut inside = BTreeSet::new();
+        let mut found: Vec<Files> = Vec::new();
+        let mut missing = Vec::new();
+        for (n, source) in self.sources.iter().enumerate() {
+            let mut files = Files::new();
+            match source.read(path) {
+                Ok(Entry::File(bytes)) => {
+                    files.insert(path.clone(), bytes);
+                }
+                Ok(Entry::Folder(_)) if within => {}
+                Ok(Entry::Folder(all)) => inside.extend(all.into_iter().filter(|file| is_plot(file.as_str()))),
+                Ok(Entry::Missing) => missing.push(n),
+                Err(error) => self.fail(error),
+            }
+            found.push(files);
+        }
+        self.tell_missing(path, &missing);
+        for file in inside {
+            let one = Definition { id: file.relative_to(self.cwd), title: None, ..definition.clone() };
+            self.path(&one, &file, x, y, true);
+        }
+        if found.iter().all(Files::is_empty) {
+            return;
+        }
+        if let Some(kind) = ImageKind::of(path.as_str()) {
+            let file = path.relative_to(self.cwd);
+            let all = found.into_iter().enumerate().flat_map(|(n, files)| files.into_values().map(move |b| (n, b)));
+            let images = all.map(|(revision, bytes)| Image { revision, file: file.clone(), kind, bytes }).collect();
+            self.push(definition, Content::Images(images));
+            return;
+        }
+        match self.default_pairs(definition, path, x, y, &found) {
+            Ok(pairs) => self.chart(definition, &pairs, &found),
+            Err(error) => self.fail(error),
+        }
+    }
+
+    /// A plot over columns of several files.
+    fn columns(&mut self, definition: &Definition, pairs: &[Pair]) {
+        let paths: BTreeSet<&RepoPath> = definition.paths().into_iter().collect();
+        let mut found: Vec<Files> = self.sources.iter().map(|_| Files::new()).collect();
+        for path in paths {
+            let mut missing = Vec::new();
+            for (n, source) in self.sources.iter().enumerate() {
+                match source.read(path) {
+                    Ok(Entry::File(bytes)) => {
+                        found[n].insert(path.clone(), bytes);
+                    }
+                    Ok(Entry::Missing) => missing.push(n),
+                    Ok(Entry::Folder(_)) => {
+                        let message = format!("plot `{}`: {path} is a folder, not a file with columns", definition.id);
+                        self.fail(Error::usage(message));
+                    }
+                    Err(error) => self.fail(error),
+                }
+            }
+            self.tell_missing(path, &missing);
+        }
+        self.chart(definition, pairs, &found);
+    }
+
+    /// An error if nobody has it, a note if one of several lacks it.
+    fn tell_missing(&mut self, path: &RepoPath, missing: &[usize]) {
+        let name = path.relative_to(self.cwd);
+        if missing.len() == self.sources.len() {
+            let error = match self.sources {
+                [one] if one.label() == "workspace" => Error::missing(format!("{name} does not exist"))
+                    .hint("make it: lockstep repro, or bring it back: lockstep checkout"),
+                [one] => Error::missing(format!("{name} is not in {}", one.label())),
+                _ => Error::missing(format!("{name} is in none of these revisions")),
+            };
+            self.fail(error);
+            return;
+        }
+        for &n in missing {
+            if self.missing.iter().any(|(source, known)| *source == n && path.is_in(known)) {
+                continue;
+            }
+            self.missing.push((n, path.clone()));
+            let label = match self.sources[n].label() {
+                "workspace" => "the workspace",
+                label => label,
+            };
+            self.report.notes.push(format!("{name} is not in {label}"));
+        }
+    }
+
+    /// One mistake may be in the way of several plots.
+    fn fail(&mut self, error: Error) {
+        if !self.report.errors.iter().any(|known| known.message == error.message) {
+            self.report.errors.push(error);
+        }
+    }
+
+    fn push(&mut self, definition: &Definition, content: Content) {
+        let title = definition.title.clone().unwrap_or_else(|| definition.id.clone());
+        self.report.plots.push(Plot { id: definition.id.clone(), title, content });
+    }
+
+    /// The columns of one file: those named, else the last one, with `x` beside it.
+    fn default_pairs(
+        &self,
+        definition: &Definition,
+        path: &RepoPath,
+        x: Option<&str>,
+        y: &[String],
+        found: &[Files],
+    ) -> Result<Vec<Pair>> {
+        let field = |column: String| Field { file: path.clone(), column };
+        let mut x = x.map(str::to_string);
+        let mut y = y.to_vec();
+        let bytes = found.iter().rev().find_map(|files| files.get(path));
+        if let Some(bytes) = bytes.filter(|_| y.is_empty()) {
+            let name = path.relative_to(self.cwd);
+            let table = Table::open(&name, bytes, definition.header)?;
+            if definition.template.is_horizontal() {
+                // The bars are as long as the last column, and named by the first.
+                x = Some(x.map_or_else(|| table.last(), Ok)?);
+                y.push(table.first()?);
+            } else {
+                y.push(table.last()?);
+            }
+        }
+        Ok(y.into_iter().map(|y| Pair { y: field(y), x: x.clone().map(field) }).collect())
+    }
+
+    fn chart(&mut self, definition: &Definition, pairs: &[Pair], found: &[Files]) {
+        let mut series = Vec::new();
+        let names = names(pairs, self.cwd);
+        for (revision, files) in found.iter().enumerate() {
+            // Each file is taken apart once, however many columns are wanted of it.
+            let spelled: Vec<String> = files.keys().map(|path| path.relative_to(self.cwd)).collect();
+            let mut tables = Tables::new();
+            for (name, (path, bytes)) in spelled.iter().zip(files) {
+                tables.insert(path, Table::open(name, bytes, definition.header));
+            }
+            for (part, pair) in pairs.iter().enumerate() {
+                let here = |field: &Field| files.contains_key(&field.file);
+                if !here(&pair.y) || !pair.x.as_ref().is_none_or(here) {
+                    continue;
+                }
+                match columns(definition, pair, &tables) {
+                    Ok((x, y)) => {
+                        let file = pair.y.file.relative_to(self.cwd);
+                        series.push(Series { revision, part, name: names[part].clone(), file, x, y });
+                    }
+                    Err(mut error) => {
+                        if self.sources.len() > 1 {
+                            error.message.push_str(&format!(" (in {})", self.sources[revision].label()));
+                        }
+                        self.fail(error);
+                    }
+                }
+            }
+        }
+        if series.is_empty() {
+            return;
+        }
+        let same = |of: &dyn Fn(&Pair) -> Option<String>| {
+            let first = pairs.first().and_then(of)?;
+            pairs.iter().all(|pair| of(pair).as_ref() == Some(&first)).then_some(first)
+        };
+        let x = same(&|pair| Some(pair.x.as_ref().map_or("step".to_string(), |x| x.column.clone())));
+        let y = same(&|pair| Some(pair.y.column.clone()));
+        self.push(
+            definition,
+            Content::Chart(Chart {
+                template: definition.template,
+                x_label: definition.x_label.clone().or(x).unwrap_or_default(),
+                y_label: definition.y_label.clone().or(y).unwrap_or_default(),
+                series,
+            }),
+        );
+    }
+}
+
+/// The two columns of one series.
+fn columns(definition: &Definition, pair: &Pair, tables: &Tables<'_>) -> Result<(Column, Column)> {
+    let template = definition.template;
+    let read = |field: &Field, want: Want| -> Result<Column> {
+        match tables.get(&field.file) {
+            Some(Ok(table)) => table.column(&field.column, want),
+            Some(Err(error)) => Err(error.clone()),
+            None => Err(Error::missing(format!("{} does not exist", field.file))),
+        }
+    };
+    let (x_want, y_want) = wants(template);
+    let y = read(&pair.y, y_want)?;
+    let x = match &pair.x {
+        Some(field) => read(field, x_want)?,
+        None if template.is_confusion() || template.is_horizontal() => {
+            let name = template.name();
+            let error = Error::usage(format!("plot `{}`: the template {name} needs an `x`", definition.id));
+            return Err(error.hint("name a column with `x` (-x), and another with `y` (-y)"));
+        }
+        None if x_want == Want::Words => {
+            Column::Words { rows: (0..y.len() as u32).collect(), words: (0..y.len()).map(|n| n.to_string()).collect() }
+        }
+        None => Column::Numbers((0..y.len()).map(|n| n as f64).collect()),
+    };
+    if x.len() != y.len() {
+        let message = format!("plot `{}`: x has {} rows and y has {}", definition.id, x.len(), y.len());
+        return Err(Error::usage(message).hint("they have to belong together, row by row"));
+    }
+    if template.is_confusion() {
+        for (axis, column) in [("x", &x), ("y", &y)] {
+            let Column::Words { words, .. } = column else { continue };
+            if words.len() > MOST_CLASSES {
+                let id = &definition.id;
+                let message = format!("plot `{id}`: {axis} has {} different values", words.len());
+                let message = format!("{message}; a confusion matrix has room for {MOST_CLASSES}");
+                return Err(Error::new(Kind::Usage, message).hint("choose another template: lockstep plots templates"));
+            }
+        }
+    }
+    Ok((x, y))
+}
+
+fn is_plot(name: &str) -> bool {
+    ImageKind::of(name).is_some() || is_table(name)
+}
+
+/// What kind of values a template draws, for x and y.
+fn wants(template: Template) -> (Want, Want) {
+    match template {
+        Template::Linear | Template::Simple | Template::Smooth => (Want::Either, Want::Numbers),
+        Template::Scatter | Template::ScatterJitter => (Want::Either, Want::Either),
+        Template::Bar => (Want::Words, Want::Numbers),
+        Template::BarHorizontal | Template::BarHorizontalSorted => (Want::Numbers, Want::Words),
+        Template::Confusion | Template::ConfusionNormalized => (Want::Words, Want::Words),
+    }
+}
+
+/// What tells the pairs apart: their column, their file, or both.
+fn names(pairs: &[Pair], cwd: &RepoPath) -> Vec<String> {
+    let one_file = pairs.iter().all(|pair| pair.y.file == pairs[0].y.file);
+    let one_column = pairs.iter().all(|pair| pair.y.column == pairs[0].y.column);
+    let name = |pair: &Pair| match (one_file, one_column) {
+        (true, _) => pair.y.column.clone(),
+        (false, true) => pair.y.file.relative_to(cwd),
+        (false, false) => format!("{}: {}", pair.y.file.relative_to(cwd), pair.y.column),
+    };
+    pairs.iter().map(name).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,168 @@
+//! A report for programs (JSON), for a pull request (Markdown), and for a terminal.
+
+use serde_json::{Value as Json, json};
+
+use super::scale::{extent, number};
+use super::spark::spark;
+use super::{Chart, Column, Content, Plot, Report, Series};
+
+/// How wide a line of blocks is.
+const WIDTH: usize = 24;
+
+/// All data, unthinned. Numbers that JSON lacks become null.
+pub fn json(report: &Report) -> Json {
+    let plot = |plot: &Plot| match &plot.content {
+        Content::Chart(chart) => json!({
+            "id": plot.id,
+            "title": plot.title,
+            "template": chart.template.name(),
+            "x_label": chart.x_label,
+            "y_label": chart.y_label,
+            "series": chart.series.iter().map(|series| json!({
+                "revision": report.revisions[series.revision],
+                "name": series.name,
+                "file": series.file,
+                "x": column(&series.x),
+                "y": column(&series.y),
+            })).collect::<Vec<_>>(),
+        }),
+        Content::Images(images) => json!({
+            "id": plot.id,
+            "title": plot.title,
+            "images": images.iter().map(|image| json!({
+                "revision": report.revisions[image.revision],
+                "file": image.file,
+                "type": image.kind.media_type(),
+                "size": image.bytes.len(),
+            })).collect::<Vec<_>>(),
+        }),
+    };
+    json!({
+        "revisions": report.revisions,
+        "plots": report.plots.iter().map(plot).collect::<Vec<_>>(),
+        "errors": report.errors.iter().map(|error| &error.message).collect::<Vec<_>>(),
+    })
+}
+
+fn column(column: &Column) -> Json {
+    match column {
+        Column::Numbers(numbers) => numbers.iter().map(|number| plain(*number)).collect(),
+        Column::Words { rows, words } => rows.iter().map(|row| json!(words[*row as usize])).collect(),
+    }
+}
+
+/// A whole number without a point, as it most likely was written.
+fn plain(number: f64) -> Json {
+    if number.fract() == 0.0 && number.abs() < 9e15 { json!(number as i64) } else { json!(number) }
+}
+
+/// One series or picture as a line.
+pub struct Row {
+    pub plot: String,
+    /// Empty where there is one revision.
+    pub revision: String,
+    /// Empty where it is the only one.
+    pub name: String,
+    /// Blocks; empty for what is no line.
+    pub spark: String,
+    /// What there is to say in words.
+    pub facts: String,
+}
+
+pub fn rows(report: &Report) -> Vec<Row> {
+    let revision = |n: usize| if report.revisions.len() > 1 { report.revisions[n].clone() } else { String::new() };
+    let of_plot = |plot: &Plot| match &plot.content {
+        Content::Chart(chart) => {
+            chart.series.iter().map(|series| of_series(plot, chart, series, revision(series.revision))).collect()
+        }
+        Content::Images(images) => images
+            .iter()
+            .map(|image| Row {
+                plot: plot.title.clone(),
+                revision: revision(image.revision),
+                name: image.file.clone(),
+                spark: String::new(),
+                facts: format!("{}, {} bytes", image.kind.media_type(), image.bytes.len()),
+            })
+            .collect::<Vec<_>>(),
+    };
+    report.plots.iter().flat_map(of_plot).collect()
+}
+
+fn of_series(plot: &Plot, chart: &Chart, series: &Series, revision: String) -> Row {
+    let alone = chart.series.iter().all(|other| other.part == series.part);
+    let (spark, facts) = if chart.template.is_confusion() {
+        (String::new(), equal(&series.x, &series.y))
+    } else {
+        let values = if chart.template.is_horizontal() { &series.x } else { &series.y };
+        match values {
+            Column::Numbers(numbers) => (spark(numbers, WIDTH), range(numbers)),
+            Column::Words { rows, words } => (String::new(), format!("{} rows, {} values", rows.len(), words.len())),
+        }
+    };
+    let name = if alone { String::new() } else { series.name.clone() };
+    Row { plot: plot.title.clone(), revision, name, spark, facts }
+}
+
+fn range(numbers: &[f64]) -> String {
+    let last = numbers.iter().rev().find(|n| n.is_finite());
+    match (extent(numbers.iter().copied()), last) {
+        (Some((low, high)), Some(last)) => {
+            format!("last {}, min {}, max {}", number(*last), number(low), number(high))
+        }
+        _ => "no values".into(),
+    }
+}
+
+/// In how many rows both say the same: what a confusion matrix has on its diagonal.
+fn equal(x: &Column, y: &Column) -> String {
+    let (Column::Words { rows: xs, words: x }, Column::Words { rows: ys, words: y }) = (x, y) else {
+        return String::new();
+    };
+    let same = xs.iter().zip(ys).filter(|(a, b)| x[**a as usize] == y[**b as usize]).count();
+    match xs.len() {
+        0 => "no values".into(),
+        all => format!("equal in {same} of {all} ({:.1} %)", 100.0 * same as f64 / all as f64),
+    }
+}
+
+pub fn markdown(report: &Report) -> String {
+    let several = report.revisions.len() > 1;
+    let mut lines = Vec::new();
+    let row = |cells: &[&str]| {
+        let cells: Vec<String> = cells.iter().map(|cell| plain_cell(cell)).collect();
+        format!("| {} |", cells.join(" | "))
+    };
+    let pick = |plot: &str, revision: &str, name: &str, trend: &str, facts: &str| {
+        let cells = [plot, revision, name, trend, facts];
+        let chosen: Vec<&str> = cells.iter().enumerate().filter(|(n, _)| several || *n != 1).map(|(_, c)| *c).collect();
+        row(&chosen)
+    };
+    lines.push(pick("plot", "revision", "series", "trend", "values"));
+    lines.push(pick("---", "---", "---", "---", "---"));
+    for Row { plot, revision, name, spark, facts } in rows(report) {
+        lines.push(pick(&plot, &revision, &name, &spark, &facts));
+    }
+    lines.join("\n") + "\n"
+}
+
+/// A cell whose text is text: no bars, no tags, no lines.
+fn plain_cell(text: &str) -> String {
+    let mut out = String::new();
+    for c in text.chars() {
+        match c {
+            '|' | '*' | '_' | '`' | '[' | ']' | '\\' => {
+                out.push('\\');
+                out.push(c);
+            }
+            '<' => out.push_str("&lt;"),
+            '&' => out.push_str("&amp;"),
+            c if c.is_control() => out.push(' '),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,156 @@
+//! Plots that people look at: from the definitions in `pipeline.yaml` to one page of HTML.
+//!
+//! ```text
+//! define      pipeline files        → Definition      what is wanted                            (pure)
+//! gather      Definition × Source   → Report          columns of files, at each revision
+//! draw        Chart                 → SVG text        scales, ticks, thinning to the pixels      (pure)
+//! page        Report                → one HTML file   all of it inside: no network, no font, no library
+//! listing     Report                → JSON, Markdown, and a line of blocks for a terminal
+//! ```
+//!
+//! The charts are drawn here, and not by a library in the page, for three reasons. A page must still open in ten years
+//! and without a network. It must be readable with scripts switched off (mail, a code review); the script only answers
+//! the mouse. And a million rows must not travel: a line is thinned to what its pixels can show before it is written.
+//! The price is that templates in Vega-Lite, which DVC takes as well, cannot be drawn; they become lines, with a word.
+//!
+//! Everything in a page may come from a hostile repository: titles, cells, names of files. All text goes through
+//! [`svg::escape`], data for the script through [`svg::json_inside_html`], and the page forbids itself (by its content
+//! security policy) every script but its own, whose hash it names, and every address.
+//!
+//! The same data gives the same bytes: no times, no random jitter, sorted where the source has no order.
+
+mod define;
+mod draw;
+mod gather;
+mod image;
+mod listing;
+mod page;
+mod revision;
+mod scale;
+mod select;
+mod smooth;
+mod source;
+mod spark;
+mod svg;
+mod table;
+mod template;
+mod thin;
+
+use crate::error::Error;
+
+pub use define::{Defined, Definition, define, of_file};
+pub use gather::gather;
+pub use image::ImageKind;
+pub use listing::{json, markdown, rows};
+pub use page::{GENERATOR, page};
+pub use select::{Overrides, merge, select};
+pub use source::{Entry, Source, Worktree};
+pub use spark::spark;
+pub use template::Template;
+
+/// All plots that were asked for, with their data.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// What was compared, in the order in which it is shown: `HEAD~1`, `workspace`.
+    pub revisions: Vec<String>,
+    pub plots: Vec<Plot>,
+    /// What could not be shown, in the order of the plots. The rest is shown nevertheless.
+    pub errors: Vec<Error>,
+    /// What is worth saying and no failure: a file that one of several revisions lacks, a template that is not known.
+    pub notes: Vec<String>,
+}
+
+#[derive(Debug)]
+pub struct Plot {
+    /// As it is named on the command line.
+    pub id: String,
+    pub title: String,
+    pub content: Content,
+}
+
+#[derive(Debug)]
+pub enum Content {
+    Chart(Chart),
+    /// The same picture at each revision that has it.
+    Images(Vec<Image>),
+}
+
+#[derive(Debug)]
+pub struct Chart {
+    pub template: Template,
+    pub x_label: String,
+    pub y_label: String,
+    /// Never empty; by revision, then in the order of the definition.
+    pub series: Vec<Series>,
+}
+
+/// One line, one set of points or bars, or one confusion matrix.
+#[derive(Debug)]
+pub struct Series {
+    /// Index into [`Report::revisions`].
+    pub revision: usize,
+    /// Which of the definition's columns it is: it has the same place, and so the same dash, at each revision.
+    pub part: usize,
+    /// What tells it from the others of a revision: `loss`, or `models/a/loss.csv: loss`.
+    pub name: String,
+    /// The file that the y values are from, as named from the current folder.
+    pub file: String,
+    pub x: Column,
+    /// As long as `x`.
+    pub y: Column,
+}
+
+/// Values of one column. A gap in numbers is NaN.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Column {
+    Numbers(Vec<f64>),
+    /// Each row's index into the words, which stand in the order of their first row.
+    Words {
+        rows: Vec<u32>,
+        words: Vec<String>,
+    },
+}
+
+#[derive(Debug)]
+pub struct Image {
+    /// Index into [`Report::revisions`].
+    pub revision: usize,
+    /// As named from the current folder.
+    pub file: String,
+    pub kind: ImageKind,
+    pub bytes: Vec<u8>,
+}
+
+impl Column {
+    pub fn len(&self) -> usize {
+        match self {
+            Column::Numbers(numbers) => numbers.len(),
+            Column::Words { rows, .. } => rows.len(),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The first `n` rows.
+    pub fn truncate(&mut self, n: usize) {
+        match self {
+            Column::Numbers(numbers) => numbers.truncate(n),
+            Column::Words { rows, .. } => rows.truncate(n),
+        }
+    }
+}
+
+impl Report {
+    /// What a series is called in a legend: what tells it from the others there.
+    pub fn label(&self, series: &Series, chart: &Chart) -> String {
+        let many_revisions = self.revisions.len() > 1;
+        let many_parts = chart.series.iter().any(|other| other.part != series.part);
+        match (many_revisions, many_parts) {
+            (true, true) => format!("{}, {}", self.revisions[series.revision], series.name),
+            (true, false) => self.revisions[series.revision].clone(),
+            (false, _) => series.name.clone(),
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! The files of a commit, without checking it out: from Git, and what Git does not have from the store, as pinned.
+
+use std::collections::BTreeSet;
+
+use super::source::{Entry, Source, Worktree};
+use crate::error::Result;
+use crate::git::EntryKind;
+use crate::path::RepoPath;
+use crate::project::Snapshot;
+use crate::store::{Pin, tree};
+
+impl Source for Snapshot<'_> {
+    fn label(&self) -> &str {
+        &self.name
+    }
+
+    fn read(&self, path: &RepoPath) -> Result<Entry> {
+        let Some(commit) = self.git() else {
+            return Worktree { top: self.project.top() }.read(path);
+        };
+        let found = commit.find(path)?;
+        if !matches!(found, None | Some((EntryKind::Folder, _))) {
+            return Ok(commit.read(path)?.map_or(Entry::Missing, Entry::File));
+        }
+        let pin = self.pin(path)?;
+        if pin.is_some_and(|pin| !pin.is_dir()) {
+            return Ok(self.read_file(path)?.map_or(Entry::Missing, Entry::File));
+        }
+        let mut files = BTreeSet::new();
+        if found.is_some() {
+            in_git(self, path, &mut files)?;
+        }
+        if let Some(pin) = pin {
+            in_store(self, &pin, path, &mut files)?;
+        }
+        for inside in self.pinned()?.iter().filter(|pinned| pinned.path != *path && pinned.path.is_in(path)) {
+            if inside.pin.is_dir() {
+                in_store(self, &inside.pin, &inside.path, &mut files)?;
+            } else {
+                files.insert(inside.path.clone());
+            }
+        }
+        let is_there = found.is_some() || !files.is_empty();
+        let mut files: Vec<RepoPath> = files.into_iter().collect();
+        files.sort();
+        Ok(if is_there { Entry::Folder(files) } else { Entry::Missing })
+    }
+}
+
+/// All files below a folder that Git has.
+fn in_git(snapshot: &Snapshot<'_>, folder: &RepoPath, files: &mut BTreeSet<RepoPath>) -> Result<()> {
+    let Some(commit) = snapshot.git() else { return Ok(()) };
+    let Some(entries) = commit.list(folder)? else { return Ok(()) };
+    for entry in entries.iter() {
+        let Some(path) = std::str::from_utf8(&entry.name).ok().and_then(|name| folder.join(name)) else { continue };
+        match entry.kind {
+            EntryKind::Folder => in_git(snapshot, &path, files)?,
+            EntryKind::Submodule => {}
+            _ => {
+                files.insert(path);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// All files of a pinned folder.
+fn in_store(snapshot: &Snapshot<'_>, pin: &Pin, folder: &RepoPath, files: &mut BTreeSet<RepoPath>) -> Result<()> {
+    let tree = snapshot.project.store().read_tree(&pin.id).map_err(|e| snapshot.absent(folder, e))?;
+    for entry in &tree.entries {
+        let Some(path) = std::str::from_utf8(&entry.name).ok().and_then(|name| folder.join(name)) else { continue };
+        match entry.kind {
+            tree::EntryKind::Tree => in_store(snapshot, &entry.pin(), &path, files)?,
+            _ => {
+                files.insert(path);
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,94 @@
+//! The ways to draw a plot, by DVC's names.
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Template {
+    #[default]
+    Linear,
+    Simple,
+    Smooth,
+    Scatter,
+    ScatterJitter,
+    Bar,
+    BarHorizontal,
+    BarHorizontalSorted,
+    Confusion,
+    ConfusionNormalized,
+}
+
+impl Template {
+    pub const ALL: [Template; 10] = [
+        Template::Linear,
+        Template::Simple,
+        Template::Smooth,
+        Template::Scatter,
+        Template::ScatterJitter,
+        Template::Bar,
+        Template::BarHorizontal,
+        Template::BarHorizontalSorted,
+        Template::Confusion,
+        Template::ConfusionNormalized,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Template::Linear => "linear",
+            Template::Simple => "simple",
+            Template::Smooth => "smooth",
+            Template::Scatter => "scatter",
+            Template::ScatterJitter => "scatter_jitter",
+            Template::Bar => "bar",
+            Template::BarHorizontal => "bar_horizontal",
+            Template::BarHorizontalSorted => "bar_horizontal_sorted",
+            Template::Confusion => "confusion",
+            Template::ConfusionNormalized => "confusion_normalized",
+        }
+    }
+
+    pub fn about(self) -> &'static str {
+        match self {
+            Template::Linear => "a line through the points",
+            Template::Simple => "the same, with each point marked",
+            Template::Smooth => "a smoothed line (LOESS), the values faint behind it",
+            Template::Scatter => "a dot for each row",
+            Template::ScatterJitter => "the same, dots moved a little so that equal ones can be told apart",
+            Template::Bar => "a bar for each x, as high as y",
+            Template::BarHorizontal => "a bar for each y, as long as x",
+            Template::BarHorizontalSorted => "the same, the longest on top",
+            Template::Confusion => "how often each pair of x and y occurs",
+            Template::ConfusionNormalized => "the same, as a share of all rows with that y",
+        }
+    }
+
+    pub fn named(name: &str) -> Option<Template> {
+        // DVC's default has a name of its own in old projects.
+        let name = if name == "default" { "linear" } else { name };
+        Template::ALL.into_iter().find(|template| template.name() == name)
+    }
+
+    pub fn is_confusion(self) -> bool {
+        matches!(self, Template::Confusion | Template::ConfusionNormalized)
+    }
+
+    /// Do bars lie on their side, with the categories on the y axis?
+    pub fn is_horizontal(self) -> bool {
+        matches!(self, Template::BarHorizontal | Template::BarHorizontalSorted)
+    }
+
+    pub fn is_bar(self) -> bool {
+        self == Template::Bar || self.is_horizontal()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_lead_back() {
+        for template in Template::ALL {
+            assert_eq!(Template::named(template.name()), Some(template));
+        }
+        assert_eq!(Template::named("default"), Some(Template::Linear));
+        assert_eq!(Template::named("Linear"), None);
+    }
+}
