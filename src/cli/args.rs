@@ -64,6 +64,7 @@ pub enum Command {
     Unfreeze(commands::freeze::UnfreezeArgs),
     Params(commands::params::Args),
     Metrics(commands::metrics::Args),
+    Model(commands::model::Args),
     Logs(commands::logs::Args),
     Cache(commands::cache::Args),
     Config(commands::config::Args),

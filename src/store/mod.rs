@@ -8,6 +8,7 @@ mod digest;
 pub mod hash;
 mod id;
 pub mod index;
+mod large;
 mod link;
 mod materialise;
 mod objects;

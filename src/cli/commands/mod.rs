@@ -11,6 +11,7 @@ pub mod freeze;
 pub mod init;
 pub mod logs;
 pub mod metrics;
+pub mod model;
 pub mod params;
 pub mod remove;
 pub mod repro;
@@ -45,6 +46,7 @@ pub fn run(cli: Cli, out: &Output) -> Result<u8> {
         Command::Cache(args) => cache::run(&args, &open(global)?, out),
         Command::Params(args) => params::run(&args, &open(global)?, out),
         Command::Metrics(args) => metrics::run(&args, &open(global)?, out),
+        Command::Model(args) => model::run(&args, global, out),
         Command::Logs(args) => logs::run(&args, &open(global)?, out),
         Command::Config(args) => config::run(&args, global, out),
         Command::Init(args) => init::run(&args, global, out),
