@@ -19,7 +19,7 @@ pub struct Board {
     stages: usize,
     done: usize,
     running: Vec<Running>,
-    work: [Work; 3],
+    work: [Work; 4],
 }
 
 struct Running {

@@ -59,12 +59,15 @@ pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {
 fn print(args: &Args, difference: &Difference, out: &Output) {
     let rows: Vec<&Row> = difference.rows.iter().filter(|r| args.all || r.change() != Change::Same).collect();
     let head = ["tensor", "change", "max |Δ|", "rel. L2", "cosine", "note"].map(str::to_string);
-    let cells: Vec<[String; 6]> = std::iter::once(head).chain(rows.iter().map(|row| cells(row))).collect();
+    let mut cells: Vec<[String; 6]> = std::iter::once(head).chain(rows.iter().map(|row| cells(row))).collect();
+    if args.md {
+        cells.iter_mut().flatten().for_each(|cell| *cell = cell.replace('|', "\\|"));
+    }
     let width = |column: usize| cells.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths = [width(0), width(1), width(2), width(3), width(4), width(5)];
     if !rows.is_empty() && args.md {
         for (at, row) in cells.iter().enumerate() {
-            let cell = |(text, width): (&String, usize)| format!("{:width$}", text.replace('|', "\\|"));
+            let cell = |(text, width): (&String, usize)| format!("{text:width$}");
             let row: Vec<String> = row.iter().zip(widths).map(cell).collect();
             out.line(format!("| {} |", row.join(" | ")));
             if at == 0 {
@@ -78,6 +81,9 @@ fn print(args: &Args, difference: &Difference, out: &Output) {
             let line = line.trim_end();
             out.line(if at == 0 { out.paint_out(Style::Dim, line) } else { line.to_string() });
         }
+    }
+    if let Some((old, new)) = difference.formats {
+        out.say(format!("format: {} → {}", old.title(), new.title()));
     }
     for (key, old, new) in &difference.metadata {
         let value = |v: &Option<String>| v.as_deref().map_or("–".to_string(), |v| text::cut(v, 60));
@@ -144,7 +150,8 @@ fn number(value: Option<f64>) -> String {
 fn angle(cosine: Option<f64>) -> String {
     match cosine {
         None => "–".into(),
-        Some(c) if c < 1.0 && c > 0.999_999 => format!("1-{:.1e}", 1.0 - c),
+        // What is nearer to 1 than that is rounding.
+        Some(c) if c < 1.0 - 1e-12 && c > 0.999_999 => format!("1-{:.1e}", 1.0 - c),
         Some(c) => format!("{c:.6}"),
     }
 }
@@ -202,6 +209,7 @@ fn as_json(args: &Args, difference: &Difference) -> Json {
     json!({
         "old": args.old,
         "new": args.new,
+        "formats": difference.formats.map(|(old, new)| json!({"old": old.word(), "new": new.word()})),
         "counts": all.into_iter().map(|c| (word(c).to_string(), json!(change(c)))).collect::<Map<_, _>>(),
         "moved": difference.total.as_ref().map(movement),
         "tensors": difference.rows.iter().filter(|r| args.all || r.change() != Change::Same).map(row).collect::<Vec<_>>(),
