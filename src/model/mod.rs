@@ -6,3 +6,5 @@ pub mod find;
 pub mod formats;
 pub mod source;
 pub mod tensor;
+#[cfg(test)]
+mod tests;

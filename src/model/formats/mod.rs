@@ -16,7 +16,7 @@ pub mod torch;
 pub mod zip;
 pub mod zipped;
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::model::source::Source;
 use crate::model::tensor::{Tensor, shown};
 
@@ -144,7 +144,7 @@ pub fn read(source: &Source) -> Result<Contents> {
         }
     };
     read(source).map_err(|mut e| {
-        if e.kind == Kind::Usage {
+        if e.message == source.refuse("").message {
             e.message = format!("{} is no sound {} file", source.name(), format.title());
         }
         e

@@ -195,7 +195,7 @@ impl Machine<'_> {
             0x95 => _ = self.reader.number(8)?, // FRAME: a hint for buffering
             b'(' => self.marks.push(self.stack.len()),
             b'0' => _ = self.pop()?,
-            b'1' => _ = self.to_mark()?,
+            b'1' => _ = self.since_mark()?,
             b'2' => {
                 let top = self.top()?;
                 self.stack.push(top);
@@ -235,7 +235,7 @@ impl Machine<'_> {
             b']' | 0x8f => self.push(Node::List(Vec::new()))?, // a set is a list here
             b'}' => self.push(Node::Dict(Vec::new()))?,
             b't' => {
-                let items = self.to_mark()?;
+                let items = self.since_mark()?;
                 self.push(Node::Tuple(items))?;
             }
             0x85..=0x87 => {
@@ -243,7 +243,7 @@ impl Machine<'_> {
                 self.push(Node::Tuple(items))?;
             }
             b'l' | 0x91 => {
-                let items = self.to_mark()?;
+                let items = self.since_mark()?;
                 self.push(Node::List(items))?;
             }
             b'd' => {
@@ -255,7 +255,7 @@ impl Machine<'_> {
                 self.append(vec![item])?;
             }
             b'e' | 0x90 => {
-                let items = self.to_mark()?;
+                let items = self.since_mark()?;
                 self.append(items)?;
             }
             b's' => {
@@ -287,7 +287,7 @@ impl Machine<'_> {
                 self.made(all[0], all[1])?;
             }
             b'o' => {
-                let mut items = self.to_mark()?;
+                let mut items = self.since_mark()?;
                 if items.is_empty() {
                     return Err(self.refuse("its pickle is damaged"));
                 }
@@ -297,7 +297,7 @@ impl Machine<'_> {
             }
             b'i' => {
                 let (module, name) = (self.reader.line(1000)?, self.reader.line(1000)?);
-                let items = self.to_mark()?;
+                let items = self.since_mark()?;
                 let args = self.node(Node::Tuple(items))?;
                 self.global(module, name)?;
                 let class = self.pop()?;
@@ -480,7 +480,7 @@ impl Machine<'_> {
         }
     }
 
-    fn to_mark(&mut self) -> Result<Vec<Id>> {
+    fn since_mark(&mut self) -> Result<Vec<Id>> {
         match self.marks.pop() {
             Some(mark) => Ok(self.stack.split_off(mark.min(self.stack.len()))),
             None => Err(self.underflow()),
@@ -488,7 +488,7 @@ impl Machine<'_> {
     }
 
     fn pairs(&mut self) -> Result<Vec<(Id, Id)>> {
-        let items = self.to_mark()?;
+        let items = self.since_mark()?;
         if items.len() % 2 != 0 {
             return Err(self.refuse("its pickle has a key without a value"));
         }

@@ -157,7 +157,8 @@ fn place(view: &View, storage: &Storage, bytes: Source, big_endian: bool) -> Res
         return Ok(Data::Plain { source: bytes.part(0, 0).map_err(|e| e.message)?, big_endian });
     }
     let steps = view.shape.iter().zip(&view.strides);
-    let last = steps.fold(Some(view.offset), |sum, (d, stride)| sum?.checked_add((d - 1).checked_mul(*stride)?));
+    let last =
+        steps.into_iter().try_fold(view.offset, |sum: u64, (d, stride)| sum.checked_add((d - 1).checked_mul(*stride)?));
     if last.is_none_or(|last| last >= held) {
         return Err(format!("reaches beyond its storage of {held} elements"));
     }

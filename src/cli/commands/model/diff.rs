@@ -140,7 +140,7 @@ fn word(change: Change) -> &'static str {
 fn number(value: Option<f64>) -> String {
     match value {
         None => "–".into(),
-        Some(v) if v == 0.0 => "0".into(),
+        Some(0.0) => "0".into(),
         Some(v) if (0.001..10_000.0).contains(&v.abs()) => format!("{v:.4}"),
         Some(v) => format!("{v:.3e}"),
     }
