@@ -4,6 +4,7 @@ pub mod decode;
 pub mod diff;
 pub mod find;
 pub mod formats;
+pub mod script;
 pub mod source;
 pub mod tensor;
 #[cfg(test)]

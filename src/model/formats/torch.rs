@@ -246,7 +246,7 @@ fn storage(pickle: &Pickle, id: Id) -> Option<Storage> {
 
 /// By the name of a storage class or of a `torch.dtype`.
 fn dtype_of(name: &str) -> Dtype {
-    let other = |bytes| Dtype::Other { name: shown(name), block: 1, bytes };
+    let other = |name: &str, bytes| Dtype::Other { name: name.into(), block: 1, bytes };
     match name {
         "FloatStorage" | "float32" | "float" => Dtype::F32,
         "DoubleStorage" | "float64" | "double" => Dtype::F64,
@@ -268,8 +268,14 @@ fn dtype_of(name: &str) -> Dtype {
         "float8_e4m3fnuz" => Dtype::F8E4M3Fnuz,
         "float8_e5m2fnuz" => Dtype::F8E5M2Fnuz,
         "float8_e8m0fnu" => Dtype::F8E8M0,
-        "QInt8Storage" | "QUInt8Storage" | "qint8" | "quint8" => other(1),
-        "QInt32Storage" | "qint32" => other(4),
-        _ => other(0),
+        "QInt8Storage" | "qint8" => other("qint8", 1),
+        "QUInt8Storage" | "quint8" => other("quint8", 1),
+        "QInt32Storage" | "qint32" => other("qint32", 4),
+        _ => other(&shown(name), 0),
     }
+}
+
+/// Is this the name of an element type?
+pub fn is_type(name: &str) -> bool {
+    !matches!(dtype_of(name), Dtype::Other { bytes: 0, .. })
 }
