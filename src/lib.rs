@@ -14,6 +14,7 @@
 //! | 1 places | [`git`] [`store`] [`config`] | discovery, ignore rules, what Git tracks; objects, stat index, trees; settings with their origins |
 //! | 2 documents | [`pipeline`] [`lock`] [`project`] | what the user wrote; what happened; one open repository |
 //! | 3 work | [`run`] | select, look, judge, schedule, execute, record |
+//! | 4 products | [`model`] | what is inside a model file, how two of them differ |
 //! | 5 counter | [`cli`] | arguments, output, one file a command |
 //!
 //! `git` and `store` do not know each other, `pipeline` does not know `lock`. Only the counter prints, or asks for the

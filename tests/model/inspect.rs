@@ -101,7 +101,6 @@ fn checkpoints_of_pytorch() {
       byte order       little
       protocol         2
       object           collections.OrderedDict
-      globals          collections.OrderedDict, torch.FloatStorage, torch._utils._rebuild_tensor_v2
 
     tensor     type  shape   parameters  bytes
     fc.weight  f32   [2, 3]           6   24 B
@@ -117,7 +116,6 @@ fn checkpoints_of_pytorch() {
       types       f32 12 B
       protocol    2
       object      collections.OrderedDict
-      globals     collections.OrderedDict, torch.FloatStorage, torch._utils._rebuild_tensor_v2
 
     tensor  type  shape  parameters  bytes
     w       f32   [3]             3   12 B
@@ -334,7 +332,7 @@ fn a_file_as_it_was() {
     tensor  change    max |Δ|  rel. L2  cosine  note
     w       reshaped                            f32 [4] → f32 [5]
     --- stderr
-    1 tensor: 1 reshaped, 0 same
+    1 tensor: 1 reshaped
     ");
     // What the store lost is named, with the way to get it.
     sandbox.git(&["gc", "-q"]);
@@ -362,11 +360,22 @@ fn bombs_stay_small() {
     let opened = [b"\x80\x02".to_vec(), b"(".repeat(30_000_000)].concat();
     let zeros = zip(&[("m/data.pkl", &vec![b'('; 200 << 20], true)]);
     let memo = [b"\x80\x02]".to_vec(), b"2".repeat(30_000_000)].concat();
-    let header = format!("{{{}", "\"\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]},".repeat(500_000));
+    let calls =
+        [b"\x80\x02ca\nb\n)0".to_vec(), b"ca\nb\nq\x00)q\x01".to_vec(), b"h\x00h\x01R".repeat(2_000_000)].concat();
+    let view =
+        View { name: "w", class: "FloatStorage", key: "0", held: 1, offset: 0, shape: &[1; 60], strides: &[0; 60] };
+    let mut views = state_dict(&[view]);
+    let at = views.len() - 2;
+    views.splice(at..at, [b"q\x05".to_vec(), b"J\x01\x00\x00\x00h\x05".repeat(1_000_000)].concat());
+    let views = zip(&[("m/data.pkl", &views, false), ("m/data/0", &[0; 4], false)]);
+    let entry = |n: usize| format!("\"{n}\":{{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}}");
+    let header = format!("{{{}}}", (0..450_000).map(entry).collect::<Vec<_>>().join(","));
     for (name, bytes) in [
         ("marks", opened),
         ("inflated", zeros),
         ("memo", memo),
+        ("calls", calls),
+        ("views", views),
         ("header", with_header(&header, &[])),
         ("sparse", with_header("{\"w\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", &[0; 4])),
     ] {
@@ -377,4 +386,29 @@ fn bombs_stay_small() {
         let out = output(shell.args(["-c", &script]));
         assert_eq!(out.code, 2, "{name}: {out}");
     }
+}
+
+#[cfg(not(feature = "torch"))]
+#[test]
+fn without_libtorch_it_says_how_to_get_it() {
+    let sandbox = Sandbox::without_git();
+    let state = state_dict(&[]);
+    sandbox.write("m.pt", zip(&[("m/data.pkl", &state, false), ("m/code/__torch__.py", b"", true)]));
+    insta::assert_snapshot!(sandbox.shown(&sandbox.run(&["model", "inspect", "m.pt", "--torch"])), @r#"
+    exit 2
+    --- stderr
+    error: m.pt cannot be loaded by libtorch: this lockstep was built without it
+      hint: build one with it: eval "$(.ci/libtorch)" && cargo build --release --features torch
+      hint: without --torch the module is read by lockstep itself, which runs nothing
+    "#);
+    assert_eq!(sandbox.run(&["model", "inspect", "m.pt"]).code, 0);
+}
+
+/// Opening one would wait for ever.
+#[test]
+fn a_fifo_is_refused() {
+    let sandbox = Sandbox::without_git();
+    output(sandbox.command(Path::new("mkfifo"), "").arg("pipe"));
+    let out = sandbox.run(&["model", "inspect", "pipe"]);
+    assert_eq!((out.code, out.stderr.as_str()), (2, "error: pipe is no regular file\n"));
 }

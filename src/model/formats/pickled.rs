@@ -6,15 +6,16 @@
 use std::collections::BTreeSet;
 
 use super::pickle::{self, Behind, Id, Node, Pickle};
-use super::{Contents, Format, npy, torch};
+use super::{Contents, Format, TENSORS, npy, torch};
 use crate::error::Result;
 use crate::model::source::Source;
 use crate::model::tensor::{Data, Tensor, shown};
 
 /// How deep in an object arrays are looked for. Real models stay below 20.
 const DEPTH: usize = 60;
-/// The sum of the lengths of all paths in an object.
+/// The sum of the lengths of all paths in an object, and what a part of it counts besides its path.
 const PATHS: usize = 64 << 20;
+const PART: usize = 32;
 /// How many of the globals are listed.
 const LISTED: usize = 30;
 
@@ -47,7 +48,9 @@ pub fn read(source: &Source) -> Result<Contents> {
     let mut visit = |name: &str, id| {
         let array = array(&pickle, id, name, source);
         let is_array = array.is_some();
-        found.extend(array);
+        if found.len() <= TENSORS {
+            found.extend(array);
+        }
         is_array
     };
     Walk::over(&pickle, &mut visit, source)?;
@@ -80,7 +83,7 @@ pub fn describe(pickle: &Pickle, globals: &BTreeSet<String>, contents: &mut Cont
 /// Every global that the pickle names, sorted.
 pub fn globals(pickle: &Pickle) -> BTreeSet<String> {
     let global = |node: &Node| match node {
-        Node::Global { module, name } => Some(format!("{module}.{name}")),
+        Node::Global(global) => Some(format!("{}.{}", global.module, global.name)),
         _ => None,
     };
     pickle.nodes.iter().filter_map(global).collect()
@@ -153,7 +156,7 @@ impl Walk<'_> {
         if !inner || depth > DEPTH {
             return Some(());
         }
-        self.left = self.left.checked_sub(path.len() + 16)?;
+        self.left = self.left.checked_sub(path.len() + PART)?;
         if (self.visit)(path, id) || std::mem::replace(&mut self.seen[id as usize], true) {
             return Some(());
         }

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use super::pickle::{self, Id, Node, Pickle};
 use super::pickled::{self, Walk};
 use super::zip::Archive;
-use super::{Contents, Format};
+use super::{Contents, Format, TENSORS};
 use crate::error::Result;
 use crate::model::source::Source;
 use crate::model::tensor::{Data, Dtype, Tensor, is_plain, shown};
@@ -117,7 +117,9 @@ fn tensors(
     let mut found = Vec::new();
     let mut visit = |path: &str, id: Id| match view(pickle, Call::of(pickle, id), CALLS) {
         Some(view) => {
-            found.push((name(path), view));
+            if found.len() <= TENSORS {
+                found.push((name(path), view));
+            }
             true
         }
         None => false,

@@ -163,8 +163,8 @@ fn summary(difference: &Difference) -> String {
     let changes = [Change::Added, Change::Removed, Change::Reshaped, Change::Retyped, Change::Changed, Change::Unread];
     let parts: Vec<String> = changes
         .into_iter()
-        .filter(|c| count(*c) > 0)
         .chain([Change::Same])
+        .filter(|c| count(*c) > 0)
         .map(|c| format!("{} {}", count(c), word(c)))
         .collect();
     let mut text = format!("{}: {}", text::count(difference.rows.len(), "tensor"), parts.join(", "));
