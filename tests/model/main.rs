@@ -5,6 +5,8 @@
 #[path = "../sandbox/mod.rs"]
 mod sandbox;
 
+mod bombs;
 mod diff;
 mod files;
 mod inspect;
+mod revision;
