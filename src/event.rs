@@ -79,6 +79,7 @@ pub enum Doing {
     Restoring,
     Pushing,
     Fetching,
+    Comparing,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

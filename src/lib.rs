@@ -17,6 +17,7 @@
 //! | | [`remote`] | the same objects elsewhere: push, fetch, what is there |
 //! | | [`compare`] | how two snapshots differ: data, metrics, params |
 //! | 4 products | [`report`] | what a run came to, for CI systems: summary, annotations, comment, cache key; plots as one page of HTML, as data and as text |
+//! | 4 products | [`model`] | what is inside a model file, how two of them differ |
 //! | 5 counter | [`cli`] | arguments, output, one file a command |
 //!
 //! `git` and `store` do not know each other, `pipeline` does not know `lock`. Only the counter prints, or asks for the
@@ -132,6 +133,7 @@ pub mod error;
 pub mod event;
 pub mod git;
 pub mod lock;
+pub mod model;
 pub mod path;
 pub mod pipeline;
 pub mod project;

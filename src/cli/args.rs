@@ -74,6 +74,7 @@ pub enum Command {
     Params(commands::params::Args),
     Metrics(commands::metrics::Args),
     Plots(commands::plots::Args),
+    Model(commands::model::Args),
     Logs(commands::logs::Args),
     Cache(commands::cache::Args),
     Config(commands::config::Args),

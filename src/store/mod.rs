@@ -16,6 +16,7 @@ pub mod hash;
 mod id;
 pub mod index;
 mod inventory;
+mod large;
 mod link;
 mod materialise;
 mod objects;

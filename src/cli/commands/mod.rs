@@ -22,6 +22,7 @@ pub mod logs;
 pub mod merge;
 pub mod merge_driver;
 pub mod metrics;
+pub mod model;
 pub mod params;
 pub mod plots;
 pub mod pull;
@@ -71,6 +72,7 @@ pub fn run(cli: Cli, out: &Output) -> Result<u8> {
         Command::Params(args) => params::run(&args, &open(global)?, out),
         Command::Metrics(args) => metrics::run(&args, &open(global)?, out),
         Command::Plots(args) => plots::run(&args, &open(global)?, out),
+        Command::Model(args) => model::run(&args, global, out),
         Command::Logs(args) => logs::run(&args, &open(global)?, out),
         Command::Config(args) => config::run(&args, global, out),
         Command::Init(args) => init::run(&args, global, out),

@@ -1,0 +1,229 @@
+//! The measuring of all pairs of tensors: cut into pieces, measured on all cores, put together in order.
+
+use rayon::prelude::*;
+
+use super::Values;
+use super::sums::{BLOCK, Sums};
+use super::values::{InOrder, Plain, Way, is_big_endian, read_piece, way};
+use crate::error::Result;
+use crate::event::{Doing, Event, Sink};
+use crate::model::decode::{decode, swap};
+use crate::model::tensor::{Data, Dtype, Tensor};
+
+/// Elements of a piece, such that it has about so many bytes: small enough for a core's own cache.
+const PIECE: u64 = 256 << 10;
+
+pub struct Measured {
+    pub values: Values,
+    /// For the total, where there are numbers.
+    pub sums: Option<Sums>,
+}
+
+/// Part of a pair of tensors.
+struct Piece {
+    pair: usize,
+    /// In elements, or in bytes of a type without numbers.
+    from: u64,
+    count: u64,
+}
+
+/// What came of a piece.
+#[derive(Clone, Default)]
+struct Found {
+    /// Bit by bit; nothing was summed up then.
+    equal: bool,
+    sums: Sums,
+}
+
+/// Buffers of a thread.
+#[derive(Default)]
+struct Buffers {
+    old: Vec<u8>,
+    new: Vec<u8>,
+}
+
+/// Two tensors of one shape, and how they are read.
+struct Pair<'a> {
+    old: &'a Tensor,
+    new: &'a Tensor,
+    way: Way,
+}
+
+impl Pair<'_> {
+    fn has_numbers(&self) -> bool {
+        has_numbers(&self.old.dtype) && has_numbers(&self.new.dtype)
+    }
+
+    fn is_strided(&self) -> bool {
+        [self.old, self.new].iter().any(|t| matches!(t.data, Data::Strided { .. }))
+    }
+}
+
+pub fn measure(pairs: &[(usize, &Tensor, &Tensor)], events: &dyn Sink) -> Result<Vec<Measured>> {
+    let pairs: Vec<Pair> = pairs.iter().map(|(_, old, new)| Pair { old, new, way: way(old, new) }).collect();
+    let pieces: Vec<Piece> = pairs.iter().enumerate().flat_map(|(at, pair)| cut(at, pair)).collect();
+    let found = all_pieces(&pairs, &pieces, events)?;
+    let in_order = all_in_order(&pairs)?;
+    let mut moved = vec![false; pairs.len()];
+    let mut sums = vec![Sums::default(); pairs.len()];
+    for (piece, found) in pieces.iter().zip(&found) {
+        moved[piece.pair] |= !found.equal;
+    }
+    for (at, found) in in_order {
+        (moved[at], sums[at]) = (!found.equal, found.sums);
+    }
+    if moved.contains(&true) {
+        for (piece, more) in pieces.iter().zip(lengths(&pairs, &pieces, &found)?) {
+            sums[piece.pair].join(&more);
+        }
+    }
+    let told = pairs.iter().zip(moved).zip(sums).map(|((pair, moved), sums)| {
+        let values = match &pair.way {
+            Way::Not(why) => Values::Unread(why.clone()),
+            _ if !moved && pair.old.dtype == pair.new.dtype => Values::Same,
+            _ if !pair.has_numbers() => Values::Differ,
+            _ => Values::Moved(sums.movement()),
+        };
+        let counts = pair.has_numbers() && !matches!(pair.way, Way::Not(_));
+        Measured { values, sums: counts.then_some(sums) }
+    });
+    Ok(told.collect())
+}
+
+fn all_pieces(pairs: &[Pair], pieces: &[Piece], events: &dyn Sink) -> Result<Vec<Found>> {
+    let bytes_of = |piece: &Piece| piece.count * pairs[piece.pair].old.dtype.width().unwrap_or(1);
+    events.event(Event::WorkPlanned { doing: Doing::Comparing, bytes: pieces.iter().map(bytes_of).sum() });
+    let compare = |buffers: &mut Buffers, piece: &Piece| {
+        let found = compare_piece(&pairs[piece.pair], piece, buffers)?;
+        events.event(Event::WorkDone { doing: Doing::Comparing, bytes: bytes_of(piece) });
+        Ok(found)
+    };
+    pieces.par_iter().map_init(Buffers::default, compare).collect()
+}
+
+/// The sums of all pieces. Those that did not move were not summed up yet, since mostly nothing did; now the length of
+/// the whole is wanted.
+fn lengths(pairs: &[Pair], pieces: &[Piece], found: &[Found]) -> Result<Vec<Sums>> {
+    let sum = |buffers: &mut Buffers, (piece, found): (&Piece, &Found)| match &pairs[piece.pair].way {
+        Way::Pieces(old, _) if found.equal => unmoved(pairs[piece.pair].old, old, piece, buffers),
+        _ => Ok(found.sums),
+    };
+    pieces.par_iter().zip(found).map_init(Buffers::default, sum).collect()
+}
+
+/// Those that are read from front to back. Inflating is work for many cores; sorting takes much memory, and is done one
+/// after the other.
+fn all_in_order(pairs: &[Pair]) -> Result<Vec<(usize, Found)>> {
+    let all = pairs.iter().enumerate().filter(|(_, pair)| matches!(pair.way, Way::InOrder));
+    let (sorted, inflated): (Vec<_>, Vec<_>) = all.partition(|(_, pair)| pair.is_strided());
+    let compare = |(at, pair): &(usize, &Pair)| Ok((*at, front_to_back(pair.old, pair.new)?));
+    let mut found: Vec<(usize, Found)> = inflated.par_iter().map(compare).collect::<Result<_>>()?;
+    for pair in &sorted {
+        found.push(compare(pair)?);
+    }
+    Ok(found)
+}
+
+fn has_numbers(dtype: &Dtype) -> bool {
+    !matches!(dtype, Dtype::Other { .. })
+}
+
+/// The pieces of a pair. Types without numbers are cut into bytes if they are the same, and not at all otherwise.
+fn cut(at: usize, pair: &Pair) -> Vec<Piece> {
+    let (Way::Pieces(..), Pair { old, new, .. }) = (&pair.way, pair) else { return Vec::new() };
+    let (total, step) = match (pair.has_numbers(), old.dtype == new.dtype) {
+        (true, _) => {
+            let width = old.dtype.width().max(new.dtype.width()).unwrap_or(1);
+            (old.elements(), PIECE / width)
+        }
+        (false, true) => (old.bytes(), PIECE),
+        // One piece, which says that they differ.
+        (false, false) => (1, 1),
+    };
+    (0..total.div_ceil(step)).map(|i| Piece { pair: at, from: i * step, count: step.min(total - i * step) }).collect()
+}
+
+fn compare_piece(pair: &Pair, piece: &Piece, buffers: &mut Buffers) -> Result<Found> {
+    let Pair { old, new, way: Way::Pieces(a, b) } = pair else { return Ok(Found::default()) };
+    let numbers = pair.has_numbers();
+    if !numbers && old.dtype != new.dtype {
+        return Ok(Found::default());
+    }
+    let width = |t: &Tensor| if numbers { t.dtype.width().unwrap_or(1) } else { 1 };
+    fit(&mut buffers.old, piece.count * width(old));
+    fit(&mut buffers.new, piece.count * width(new));
+    read_piece(a, old, piece.from * width(old), &mut buffers.old)?;
+    read_piece(b, new, piece.from * width(new), &mut buffers.new)?;
+    if old.dtype == new.dtype && buffers.old == buffers.new {
+        return Ok(Found { equal: true, sums: Sums::default() });
+    }
+    let mut sums = Sums::default();
+    if numbers {
+        add(&mut sums, old, new, &buffers.old, &buffers.new);
+    }
+    Ok(Found { equal: false, sums })
+}
+
+fn unmoved(tensor: &Tensor, plain: &Plain, piece: &Piece, buffers: &mut Buffers) -> Result<Sums> {
+    let mut sums = Sums::default();
+    let Some(width) = tensor.dtype.width().filter(|_| has_numbers(&tensor.dtype)) else { return Ok(sums) };
+    fit(&mut buffers.old, piece.count * width);
+    read_piece(plain, tensor, piece.from * width, &mut buffers.old)?;
+    let mut numbers = [0.0; BLOCK];
+    for bytes in buffers.old.chunks(bytes_of_block(&tensor.dtype)) {
+        let numbers = &mut numbers[..bytes.len() / (width / tensor.dtype.parts()) as usize];
+        decode(&tensor.dtype, bytes, numbers);
+        sums.add_equal(numbers);
+    }
+    Ok(sums)
+}
+
+/// Both from front to back.
+fn front_to_back(old: &Tensor, new: &Tensor) -> Result<Found> {
+    let (Some(old_width), Some(new_width)) = (old.dtype.width(), new.dtype.width()) else {
+        return Ok(Found::default());
+    };
+    let mut result = Found { equal: old.dtype == new.dtype, sums: Sums::default() };
+    let (mut a, mut b) = (InOrder::open(old)?, InOrder::open(new)?);
+    let mut buffers = Buffers::default();
+    let mut left = old.elements();
+    while left > 0 {
+        let count = left.min((PIECE / old_width.max(new_width).max(1)).max(1));
+        fit(&mut buffers.old, count * old_width);
+        fit(&mut buffers.new, count * new_width);
+        a.fill(&mut buffers.old)?;
+        b.fill(&mut buffers.new)?;
+        for (tensor, bytes) in [(old, &mut buffers.old), (new, &mut buffers.new)] {
+            if is_big_endian(tensor) {
+                swap(&tensor.dtype, bytes);
+            }
+        }
+        result.equal &= buffers.old == buffers.new;
+        if has_numbers(&old.dtype) && has_numbers(&new.dtype) {
+            add(&mut result.sums, old, new, &buffers.old, &buffers.new);
+        }
+        left -= count;
+    }
+    Ok(result)
+}
+
+fn add(sums: &mut Sums, old: &Tensor, new: &Tensor, a: &[u8], b: &[u8]) {
+    let (mut x, mut y) = ([0.0; BLOCK], [0.0; BLOCK]);
+    let pieces = a.chunks(bytes_of_block(&old.dtype)).zip(b.chunks(bytes_of_block(&new.dtype)));
+    for (a, b) in pieces {
+        let count = |t: &Tensor, bytes: &[u8]| bytes.len() / (t.dtype.width().unwrap_or(1) / t.dtype.parts()) as usize;
+        let count = count(old, a).min(count(new, b));
+        decode(&old.dtype, a, &mut x[..count]);
+        decode(&new.dtype, b, &mut y[..count]);
+        sums.add(&x[..count], &y[..count]);
+    }
+}
+
+fn bytes_of_block(dtype: &Dtype) -> usize {
+    BLOCK / dtype.parts() as usize * dtype.width().unwrap_or(1) as usize
+}
+
+/// Gives a buffer a length, without clearing what will be written over anyway.
+fn fit(buffer: &mut Vec<u8>, length: u64) {
+    buffer.resize(length as usize, 0);
+}

@@ -1,0 +1,12 @@
+//! What becomes of a model after it was trained, end to end.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout)] // a test may fail loudly, helpers of tests too
+
+#[path = "../sandbox/mod.rs"]
+mod sandbox;
+
+mod bombs;
+mod diff;
+mod files;
+mod inspect;
+mod revision;
