@@ -98,4 +98,5 @@ pub mod project;
 pub mod replace;
 pub mod run;
 pub mod store;
+pub mod tag;
 pub mod value;
