@@ -23,7 +23,7 @@ use crate::replace::replace_file;
 use crate::store::{LinkTypes, ObjectId, StatIndex, Store, inside};
 
 /// Renewed whenever a type in a compiled form changes.
-const COMPILED: u32 = 1;
+const COMPILED: u32 = 2;
 
 /// What the counter knows of the world and core code does not ask for itself.
 pub struct Surroundings {
