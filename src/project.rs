@@ -4,6 +4,8 @@
 //! locks are kept in a compiled form besides. It is keyed by the BLAKE3 hashes of every file that was read, not by their
 //! times: hashing a megabyte takes well under a millisecond, and cannot be fooled.
 
+mod snapshot;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -21,6 +23,8 @@ use crate::pipeline::load::{self, Files};
 use crate::pipeline::stage::{FileId, Pipelines, Place};
 use crate::replace::replace_file;
 use crate::store::{LinkTypes, ObjectId, StatIndex, Store, inside};
+
+pub use snapshot::{Pinned, Rev, Snapshot, Snapshots};
 
 /// Renewed whenever a type in a compiled form changes.
 const COMPILED: u32 = 2;

@@ -15,8 +15,8 @@ use super::repo::{PROJECT_FILE, Repo};
 use crate::error::{Error, Result};
 use crate::path::RepoPath;
 
-const PIPELINE_FILE: &str = "pipeline.yaml";
-const DVC_FILE: &str = "dvc.yaml";
+pub(super) const PIPELINE_FILE: &str = "pipeline.yaml";
+pub(super) const DVC_FILE: &str = "dvc.yaml";
 const GIT_RULES: &str = ".gitignore";
 
 /// What [`discover`] found.

@@ -78,7 +78,7 @@ impl Repo {
         })
     }
 
-    fn open(&self) -> Result<Option<gix::Repository>> {
+    pub(super) fn open(&self) -> Result<Option<gix::Repository>> {
         let Some(git_dir) = &self.git_dir else { return Ok(None) };
         let options = gix::open::Options::default().open_path_as_is(true);
         Ok(Some(options.open(git_dir).map_err(|e| self.unreadable(e))?.to_thread_local()))

@@ -37,7 +37,7 @@ impl Rules {
         Ok(Rules::from_text(&text))
     }
 
-    fn from_text(text: &[u8]) -> Rules {
+    pub(super) fn from_text(text: &[u8]) -> Rules {
         let all = [BUILT_IN, text].concat();
         Rules { top: Patterns::parse(&all), nested: BTreeMap::new(), id: mix(SEED, &all) }
     }
@@ -50,7 +50,7 @@ impl Rules {
         Ok(())
     }
 
-    fn add_text(&mut self, folder: &str, text: &[u8]) {
+    pub(super) fn add_text(&mut self, folder: &str, text: &[u8]) {
         let patterns = Patterns::parse(text);
         if !patterns.is_empty() {
             self.nested.insert(folder.into(), patterns);

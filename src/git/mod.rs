@@ -1,19 +1,29 @@
-//! Git, seen as this program needs it: where the repository is, what Git tracks and ignores, where pipeline files are.
+//! Git, seen as this program needs it: where the repository is, what Git tracks and ignores, where pipeline files are, and
+//! what any commit holds.
 //!
 //! gix is named only here. It reads the user's Git configuration (and the environment that says where it lies) itself,
 //! as Git does; everything else comes in as arguments.
 
+mod commit;
 mod discover;
+mod discover_at;
 pub mod excludes;
 mod facts;
 mod glob;
+mod history;
+mod id;
 mod ignore;
 mod patterns;
 mod repo;
+mod tags;
 #[cfg(test)]
-mod testing;
+pub mod testing;
 
+pub use commit::{About, Commit, EntryKind, TreeEntry};
 pub use discover::{Found, discover};
 pub use glob::matches;
+pub use history::{Chosen, History, Which};
+pub use id::GitId;
 pub use ignore::Rules;
 pub use repo::Repo;
+pub use tags::{Annotation, Tag};

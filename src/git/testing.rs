@@ -15,10 +15,16 @@ pub fn repository() -> (tempfile::TempDir, PathBuf) {
 
 /// Runs `git` in `dir`, away from the user's configuration, and returns what it prints.
 pub fn git(dir: &Path, args: &[&str]) -> String {
+    git_at(dir, args, "")
+}
+
+/// The same at a time of its own, where the order of commits counts.
+pub fn git_at(dir: &Path, args: &[&str], date: &str) -> String {
     let out = Command::new("git")
         .args(["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "init.defaultBranch=main"])
         .args(args)
         .current_dir(dir)
+        .env("GIT_COMMITTER_DATE", date)
         .env("GIT_CONFIG_NOSYSTEM", "1")
         .env("GIT_CONFIG_GLOBAL", "/dev/null")
         .env_remove("GIT_DIR")
@@ -26,4 +32,20 @@ pub fn git(dir: &Path, args: &[&str]) -> String {
         .unwrap();
     assert!(out.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&out.stderr));
     String::from_utf8(out.stdout).unwrap()
+}
+
+/// Writes files, with their folders.
+pub fn write(top: &Path, files: &[(&str, &str)]) {
+    for (path, text) in files {
+        let file = top.join(path);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, text).unwrap();
+    }
+}
+
+/// Commits everything; the id comes back.
+pub fn commit_all(top: &Path, message: &str) -> String {
+    git(top, &["add", "-A"]);
+    git(top, &["commit", "-q", "--allow-empty", "-m", message]);
+    git(top, &["rev-parse", "HEAD"]).trim().to_string()
 }

@@ -1,0 +1,391 @@
+//! Any revision without checking it out: what a name stands for, and which commits there are.
+//!
+//! [`History`] is an open handle on Git's objects. Objects never change, so trees that were read are remembered: in a
+//! long history nearly all subtrees are equal from commit to commit. One handle belongs to one thread.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use gix::bstr::ByteSlice;
+use gix::revision::walk::Sorting;
+use gix::traverse::commit::simple::CommitTimeOrder;
+
+use super::commit::{Commit, TreeEntry};
+use super::discover_at::Special;
+use super::id::GitId;
+use super::repo::Repo;
+use crate::error::{Error, Kind, Result};
+
+/// Trees and commits that gix keeps decoded; reading a commit twice is what walking and then asking costs.
+const OBJECT_CACHE: usize = 32 << 20;
+
+/// Git's objects and refs, open for reading. Cheap to clone.
+#[derive(Clone)]
+pub struct History(pub(super) Rc<Inner>);
+
+pub(super) struct Inner {
+    pub repo: gix::Repository,
+    pub trees: RefCell<HashMap<gix::ObjectId, Rc<Vec<TreeEntry>>>>,
+    /// What is special below a tree; see [`Commit::discover`].
+    pub special: RefCell<HashMap<gix::ObjectId, Rc<Vec<Special>>>>,
+}
+
+/// A commit that a command is about, and what it is called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chosen {
+    pub id: GitId,
+    /// As the user wrote it, or branches and tags, or the short id; never empty.
+    pub names: Vec<String>,
+}
+
+/// Which commits a command is about.
+#[derive(Clone, Debug, Default)]
+pub struct Which {
+    pub revs: Vec<String>,
+    /// The tips of all local branches.
+    pub all_branches: bool,
+    /// What all tags point to.
+    pub all_tags: bool,
+    /// Everything that can be reached from branches (of remotes, too), tags and `HEAD`.
+    pub all_commits: bool,
+    /// With `revs`: so many commits from each one backwards.
+    pub number: Option<usize>,
+}
+
+impl Which {
+    /// Is any commit asked for, or is this about the workspace alone?
+    pub fn is_empty(&self) -> bool {
+        self.revs.is_empty() && !self.all_branches && !self.all_tags && !self.all_commits
+    }
+}
+
+impl Repo {
+    /// Opens Git's objects.
+    ///
+    /// Errors: [`Kind::Usage`] outside Git.
+    pub fn history(&self) -> Result<History> {
+        let Some(mut repo) = self.open()? else {
+            return Err(Error::usage("there is no history here: this project is not in a Git repository")
+                .hint("git init — makes one"));
+        };
+        repo.object_cache_size(OBJECT_CACHE);
+        Ok(History(Rc::new(Inner { repo, trees: RefCell::default(), special: RefCell::default() })))
+    }
+
+    /// The commit that a revision stands for; see [`History::resolve`].
+    pub fn resolve(&self, revision: &str) -> Result<Commit> {
+        self.history()?.resolve(revision)
+    }
+}
+
+impl History {
+    /// The commit that a revision stands for: all that `git rev-parse` takes (branches, tags, `HEAD~3`, short ids,
+    /// `main^{/words}`), model versions `digits@v1.2.0` (tags of that very name) and labels `digits#prod` (where the
+    /// newest of the tags `digits#prod#N` points to).
+    ///
+    /// Errors: [`Kind::Missing`] with what may have been meant.
+    pub fn resolve(&self, revision: &str) -> Result<Commit> {
+        // `@` and `#` mean something in Git's grammar in some places; a tag of the very name comes first.
+        if revision.contains(['@', '#'])
+            && let Some(commit) = self.tagged(revision)?
+        {
+            return Ok(commit);
+        }
+        if let Some((name, label)) = revision.rsplit_once('#')
+            && label.parse::<u64>().is_err()
+        {
+            let newest = self.newest_assignment(name, label)?;
+            return match newest.map(|tag| self.tagged(&tag)).transpose()?.flatten() {
+                Some(commit) => Ok(commit),
+                None => Err(self.unknown(revision, format!("no version of {name} has the label {label}"))),
+            };
+        }
+        let id = match self.0.repo.rev_parse_single(revision.as_bytes().as_bstr()) {
+            Ok(id) => id.detach(),
+            Err(_) => return Err(self.unknown(revision, format!("there is no revision `{revision}`"))),
+        };
+        self.commit_of(id, revision)
+    }
+
+    /// A commit by its id.
+    pub fn commit(&self, id: GitId) -> Result<Commit> {
+        self.commit_of(id.0, &id.short())
+    }
+
+    /// The commits that a command is about, each once, in the order asked for; of everything the newest first.
+    pub fn choose(&self, which: &Which) -> Result<Vec<Chosen>> {
+        let mut chosen = Choice::default();
+        for rev in &which.revs {
+            let first = self.resolve(rev)?;
+            match which.number {
+                None => chosen.add(first.id, Some(rev)),
+                Some(number) => {
+                    let ids = self.walk([first.id.0], Some(number))?;
+                    ids.into_iter().enumerate().for_each(|(n, id)| chosen.add(id, (n == 0).then_some(rev.as_str())));
+                }
+            }
+        }
+        if which.all_branches {
+            let names = self.names("refs/heads/")?;
+            names.iter().for_each(|(name, id)| chosen.add(*id, Some(name)));
+        }
+        if which.all_tags {
+            let names = self.names("refs/tags/")?;
+            names.iter().for_each(|(name, id)| chosen.add(*id, Some(name)));
+        }
+        if which.all_commits {
+            let mut tips: Vec<gix::ObjectId> = Vec::new();
+            for prefix in ["refs/heads/", "refs/tags/", "refs/remotes/"] {
+                tips.extend(self.names(prefix)?.into_iter().map(|(_, id)| id.0));
+            }
+            tips.extend(self.0.repo.head_id().ok().map(|id| id.detach()));
+            tips.sort();
+            tips.dedup();
+            self.walk(tips, None)?.into_iter().for_each(|id| chosen.add(id, None));
+        }
+        Ok(chosen.done())
+    }
+
+    /// The branches or tags below a prefix with the commits that they lead to, by name. Tags of trees and blobs are
+    /// left out.
+    pub fn names(&self, prefix: &str) -> Result<Vec<(String, GitId)>> {
+        let platform = self.0.repo.references().map_err(unreadable)?;
+        let mut found = Vec::new();
+        for reference in platform.prefixed(prefix).map_err(unreadable)? {
+            let Ok(mut reference) = reference else { continue };
+            let name = reference.name().as_bstr().to_str_lossy().into_owned();
+            let name = name.strip_prefix(prefix).unwrap_or(&name).to_string();
+            // A broken ref is Git's business; it is no reason to refuse all others.
+            let Ok(id) = reference.peel_to_id() else { continue };
+            if id.header().is_ok_and(|h| h.kind() == gix::object::Kind::Commit) {
+                found.push((name, GitId(id.detach())));
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    fn walk(&self, tips: impl IntoIterator<Item = gix::ObjectId>, most: Option<usize>) -> Result<Vec<GitId>> {
+        let sorting = Sorting::ByCommitTime(CommitTimeOrder::NewestFirst);
+        let walk = self.0.repo.rev_walk(tips).sorting(sorting).all().map_err(unreadable)?;
+        let ids = walk.map(|info| info.map(|i| GitId(i.id)).map_err(unreadable));
+        ids.take(most.unwrap_or(usize::MAX)).collect()
+    }
+
+    /// Where a tag of this very name leads.
+    fn tagged(&self, name: &str) -> Result<Option<Commit>> {
+        let name = format!("refs/tags/{name}");
+        let Ok(Some(mut reference)) = self.0.repo.try_find_reference(name.as_str()) else { return Ok(None) };
+        let id = reference.peel_to_id().map_err(unreadable)?.detach();
+        self.commit_of(id, &name).map(Some)
+    }
+
+    /// The newest of the tags `NAME#LABEL#N`; `None` where there is none, or the newest takes the label away.
+    fn newest_assignment(&self, name: &str, label: &str) -> Result<Option<String>> {
+        let mut newest: Option<(u64, bool, String)> = None;
+        for (tag, _) in self.names("refs/tags/")? {
+            let Some(rest) = tag.strip_prefix(name).and_then(|t| t.strip_prefix('#')) else { continue };
+            let Some((word, number)) = rest.rsplit_once('#') else { continue };
+            let takes_away = word.strip_suffix('!') == Some(label);
+            if let Ok(number) = number.parse::<u64>()
+                && (word == label || takes_away)
+                && newest.as_ref().is_none_or(|(n, ..)| *n < number)
+            {
+                newest = Some((number, takes_away, tag));
+            }
+        }
+        Ok(newest.filter(|(_, takes_away, _)| !takes_away).map(|(.., tag)| tag))
+    }
+
+    fn commit_of(&self, id: gix::ObjectId, revision: &str) -> Result<Commit> {
+        let object = self
+            .0
+            .repo
+            .find_object(id)
+            .map_err(|_| self.unknown(revision, format!("the commit of `{revision}` is not in this clone")))?;
+        let commit = object.peel_to_kind(gix::object::Kind::Commit).map_err(|_| {
+            Error::new(Kind::Missing, format!("`{revision}` is a file or a folder of Git, not a commit"))
+        })?;
+        let commit = commit.try_into_commit().map_err(unreadable)?;
+        let tree = commit.tree_id().map_err(unreadable)?.detach();
+        Ok(Commit { id: GitId(commit.id), tree, history: self.clone() })
+    }
+
+    /// What is not there, with what may have been meant.
+    fn unknown(&self, revision: &str, message: String) -> Error {
+        let mut error = Error::missing(message);
+        if self.0.repo.head_id().is_err() && revision.starts_with("HEAD") {
+            return error.because("there is no commit yet").hint("git commit — makes the first one");
+        }
+        let word = revision.split(['~', '^']).next().unwrap_or(revision);
+        let refs = ["refs/heads/", "refs/tags/", "refs/remotes/"];
+        let names = refs.iter().flat_map(|prefix| self.names(prefix).unwrap_or_default());
+        let near = names
+            .map(|(name, _)| (strsim::jaro_winkler(word, &name), name))
+            .filter(|(score, name)| *score > 0.8 && name != word)
+            .max_by(|a, b| a.0.total_cmp(&b.0));
+        if let Some((_, name)) = near {
+            error = error.hint(format!("did you mean `{name}`?"));
+        }
+        if self.0.repo.is_shallow().unwrap_or(false) {
+            return error
+                .because("this clone is shallow: it has only the newest commits")
+                .hint("git fetch --unshallow --tags");
+        }
+        error.hint("if it is new at the origin: git fetch --tags")
+    }
+}
+
+pub(super) fn unreadable(cause: impl std::fmt::Display) -> Error {
+    Error::new(Kind::Io, "cannot read the Git repository").because(cause)
+}
+
+/// Commits in the order in which they were named first.
+#[derive(Default)]
+struct Choice {
+    found: Vec<Chosen>,
+    at: HashMap<GitId, usize>,
+}
+
+impl Choice {
+    fn add(&mut self, id: GitId, name: Option<&str>) {
+        let at = *self.at.entry(id).or_insert_with(|| {
+            self.found.push(Chosen { id, names: Vec::new() });
+            self.found.len() - 1
+        });
+        let names = &mut self.found[at].names;
+        if let Some(name) = name.filter(|name| !names.iter().any(|n| n == name)) {
+            names.push(name.to_string());
+        }
+    }
+
+    fn done(mut self) -> Vec<Chosen> {
+        for one in self.found.iter_mut().filter(|c| c.names.is_empty()) {
+            one.names.push(one.id.short());
+        }
+        self.found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{git, git_at, repository, write};
+    use super::*;
+
+    /// Three commits on `main`, tags of several kinds, one branch aside.
+    fn sample() -> (tempfile::TempDir, std::path::PathBuf, Vec<String>) {
+        let (dir, top) = repository();
+        let commits: Vec<String> = ["1", "2", "3"]
+            .iter()
+            .map(|n| {
+                write(&top, &[("file", n)]);
+                git(&top, &["add", "-A"]);
+                git_at(&top, &["commit", "-q", "-m", n], &format!("2026-01-0{n}T00:00:00Z"));
+                git(&top, &["rev-parse", "HEAD"]).trim().to_string()
+            })
+            .collect();
+        git(&top, &["branch", "-M", "main"]);
+        git(&top, &["branch", "feature/x", "HEAD~1"]);
+        git(&top, &["tag", "-a", "digits@v1.2.0", "-m", "first", "HEAD~2"]);
+        git(&top, &["tag", "light", "HEAD~1"]);
+        for (n, at) in [("9", "HEAD~2"), ("10", "HEAD"), ("2", "HEAD~1")] {
+            git(&top, &["tag", "-a", &format!("digits#prod#{n}"), "-m", "p", at]);
+        }
+        git(&top, &["tag", "-a", "digits#dev#1", "-m", "d", "HEAD"]);
+        git(&top, &["tag", "-a", "digits#dev!#2", "-m", "d", "HEAD"]);
+        (dir, top, commits)
+    }
+
+    #[test]
+    fn names_of_commits() {
+        let (_dir, top, commits) = sample();
+        let history = Repo::discover(&top).unwrap().history().unwrap();
+        for (revision, want) in [
+            ("HEAD", 2),
+            ("HEAD~2", 0),
+            ("main^", 1),
+            ("feature/x", 1),
+            ("light", 1),
+            ("digits@v1.2.0", 0),
+            ("digits@v1.2.0^{commit}", 0),
+            ("digits#prod", 2),
+            ("digits#prod#2", 1),
+            (commits[1].as_str(), 1),
+            (&commits[0][..8], 0),
+            ("@", 2),
+            ("HEAD^{/2}", 1),
+        ] {
+            let got = history.resolve(revision).unwrap_or_else(|e| panic!("{revision}: {e}"));
+            assert_eq!(got.id.hex(), commits[want], "{revision}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_there_is_told() {
+        let (_dir, top, _) = sample();
+        let history = Repo::discover(&top).unwrap().history().unwrap();
+        for (revision, message, hint) in [
+            ("mian", "no revision `mian`", "did you mean `main`?"),
+            ("digits@v1.2.1", "no revision", "did you mean `digits@v1.2.0`?"),
+            ("HEAD~9", "no revision `HEAD~9`", "git fetch --tags"),
+            ("digits#dev", "no version of digits has the label dev", ""),
+            ("digits#stage", "no version of digits has the label stage", ""),
+            ("HEAD:file", "not a commit", ""),
+        ] {
+            let e = history.resolve(revision).unwrap_err();
+            assert_eq!(e.kind, Kind::Missing);
+            assert!(e.message.contains(message), "{e}");
+            assert!(hint.is_empty() || e.hints.iter().any(|h| h.contains(hint)), "{e}");
+        }
+        let (_dir, empty) = repository();
+        let e = Repo::discover(&empty).unwrap().resolve("HEAD").unwrap_err();
+        assert!(e.to_string().contains("no commit yet"), "{e}");
+    }
+
+    #[test]
+    fn a_shallow_clone_says_so() {
+        let (dir, top, commits) = sample();
+        let clone = dir.path().join("clone");
+        let url = format!("file://{}", top.display());
+        git(dir.path(), &["clone", "-q", "--depth", "1", &url, clone.to_str().unwrap()]);
+        let repo = Repo::discover(&clone).unwrap();
+        assert_eq!(repo.resolve("HEAD").unwrap().id.hex(), commits[2]);
+        let e = repo.resolve("HEAD~1").unwrap_err().to_string();
+        assert!(e.contains("shallow") && e.contains("git fetch --unshallow"), "{e}");
+    }
+
+    #[test]
+    fn commits_are_chosen_once() {
+        let (_dir, top, commits) = sample();
+        let history = Repo::discover(&top).unwrap().history().unwrap();
+        let chosen = |which: Which| -> Vec<String> {
+            let one = |c: Chosen| {
+                let at = commits.iter().position(|id| *id == c.id.hex()).unwrap();
+                format!("{at}:{}", c.names.join(",").replace(&c.id.short(), "-"))
+            };
+            history.choose(&which).unwrap().into_iter().map(one).collect()
+        };
+        let revs = |revs: &[&str]| revs.iter().map(|r| r.to_string()).collect::<Vec<_>>();
+        assert_eq!(chosen(Which { all_commits: true, ..Which::default() }), ["2:-", "1:-", "0:-"]);
+        assert_eq!(chosen(Which { all_branches: true, ..Which::default() }), ["1:feature/x", "2:main"]);
+        assert_eq!(
+            chosen(Which { all_tags: true, all_branches: true, revs: revs(&["HEAD"]), ..Which::default() }),
+            [
+                "2:HEAD,main,digits#dev!#2,digits#dev#1,digits#prod#10",
+                "1:feature/x,digits#prod#2,light",
+                "0:digits#prod#9,digits@v1.2.0"
+            ]
+        );
+        assert_eq!(chosen(Which { revs: revs(&["main"]), number: Some(2), ..Which::default() }), ["2:main", "1:-"]);
+    }
+
+    #[test]
+    fn outside_git_there_is_no_history() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join(".lockstep")).unwrap();
+        let repo = Repo::discover(dir.path()).unwrap();
+        assert_eq!(repo.resolve("HEAD").unwrap_err().kind, Kind::Usage);
+        assert_eq!(repo.tags().unwrap(), []);
+    }
+}

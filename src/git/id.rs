@@ -1,0 +1,35 @@
+//! Names of Git's own objects.
+
+use std::fmt;
+
+/// The id of a commit, tree, blob or tag.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct GitId(pub(super) gix::ObjectId);
+
+impl GitId {
+    /// As `git log --oneline` shows it in a small repository; long enough to be told apart by people.
+    pub fn short(&self) -> String {
+        self.0.to_hex_with_len(7).to_string()
+    }
+
+    pub fn hex(&self) -> String {
+        self.0.to_hex().to_string()
+    }
+
+    /// All 40 digits, as a lock or a tag holds them.
+    pub fn from_hex(text: &str) -> Option<GitId> {
+        gix::ObjectId::from_hex(text.as_bytes()).ok().map(GitId)
+    }
+}
+
+impl fmt::Display for GitId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.hex())
+    }
+}
+
+impl fmt::Debug for GitId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.short())
+    }
+}

@@ -1,0 +1,168 @@
+//! Tags: the versions and labels of models are annotated ones.
+
+use gix::bstr::ByteSlice;
+use gix::refs::transaction::PreviousValue;
+
+use super::commit::Commit;
+use super::history::{History, unreadable};
+use super::id::GitId;
+use super::repo::Repo;
+use crate::error::{Error, Kind, Result};
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tag {
+    /// Without `refs/tags/`.
+    pub name: String,
+    /// The commit that it leads to.
+    pub commit: GitId,
+    /// `None` for a lightweight tag.
+    pub annotated: Option<Annotation>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Annotation {
+    /// The tag object itself.
+    pub id: GitId,
+    /// `Name <mail>`; empty for one that names nobody.
+    pub tagger: String,
+    /// Seconds since 1970.
+    pub time: i64,
+    /// Without a signature that may follow it.
+    pub message: String,
+    pub signed: bool,
+}
+
+impl Repo {
+    /// All tags that lead to commits, by name; see [`History::tags`].
+    pub fn tags(&self) -> Result<Vec<Tag>> {
+        if self.is_git() { self.history()?.tags() } else { Ok(Vec::new()) }
+    }
+
+    /// Makes an annotated tag; see [`History::create_tag`].
+    pub fn create_tag(&self, name: &str, commit: GitId, message: &str) -> Result<GitId> {
+        self.history()?.create_tag(name, commit, message)
+    }
+}
+
+impl History {
+    /// All tags that lead to commits, by name. One that cannot be read is left out, as Git leaves it out.
+    pub fn tags(&self) -> Result<Vec<Tag>> {
+        let platform = self.0.repo.references().map_err(unreadable)?;
+        let mut tags = Vec::new();
+        for mut reference in platform.tags().map_err(unreadable)?.flatten() {
+            let name = reference.name().shorten().to_str_lossy().into_owned();
+            // What the ref itself names, before it is followed: the tag object of an annotated one.
+            let Some(target) = reference.try_id().map(|id| id.detach()) else { continue };
+            let Ok(object) = self.0.repo.find_object(target) else { continue };
+            let annotated = match object.kind {
+                gix::object::Kind::Commit => None,
+                gix::object::Kind::Tag => Some(annotation(target, &object.data)),
+                _ => continue,
+            };
+            let commit = match &annotated {
+                None => target,
+                Some(_) => match reference.peel_to_id() {
+                    Ok(id) if id.header().is_ok_and(|h| h.kind() == gix::object::Kind::Commit) => id.detach(),
+                    _ => continue,
+                },
+            };
+            tags.push(Tag { name, commit: GitId(commit), annotated });
+        }
+        tags.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(tags)
+    }
+
+    /// Makes an annotated tag, by the committer of Git's settings, now. The tag appears whole or not at all.
+    ///
+    /// Errors: [`Kind::Usage`] if there is one of the name, the name is none, or Git does not know who the user is.
+    pub fn create_tag(&self, name: &str, commit: GitId, message: &str) -> Result<GitId> {
+        let repo = &self.0.repo;
+        let exists = || Error::usage(format!("there is a tag {name} already")).hint(format!("see it: git show {name}"));
+        let full = format!("refs/tags/{name}");
+        let is_there = || repo.try_find_reference(full.as_str()).is_ok_and(|found| found.is_some());
+        if is_there() {
+            return Err(exists());
+        }
+        let unset = || {
+            Error::usage("Git does not know who you are, and a tag says who made it")
+                .hint("git config user.name 'Your Name' && git config user.email you@example.org")
+        };
+        let tagger = repo.committer().ok_or_else(unset)?.map_err(unreadable)?;
+        let message = if message.ends_with('\n') { message.to_string() } else { format!("{message}\n") };
+        let kind = gix::object::Kind::Commit;
+        let made = repo.tag(name, commit.0, kind, Some(tagger), &message, PreviousValue::MustNotExist);
+        match made {
+            Ok(reference) => Ok(GitId(reference.id().detach())),
+            // Somebody was quicker.
+            Err(_) if is_there() => Err(exists()),
+            Err(e) => Err(Error::new(Kind::Usage, format!("the tag {name} cannot be made")).because(e)),
+        }
+    }
+
+    /// The commit of a tag.
+    pub fn tag_commit(&self, tag: &Tag) -> Result<Commit> {
+        self.commit(tag.commit)
+    }
+}
+
+/// Reads the headers and the message of a tag object; what is malformed is empty.
+fn annotation(id: gix::ObjectId, data: &[u8]) -> Annotation {
+    let mut found = Annotation { id: GitId(id), tagger: String::new(), time: 0, message: String::new(), signed: false };
+    let Ok(tag) = gix::objs::TagRef::from_bytes(data, gix::hash::Kind::Sha1) else { return found };
+    if let Ok(Some(tagger)) = tag.tagger() {
+        found.tagger = format!("{} <{}>", tagger.name.trim().to_str_lossy(), tagger.email.trim().to_str_lossy());
+        found.time = tagger.time().map(|t| t.seconds).unwrap_or(0);
+    }
+    found.message = tag.message.to_str_lossy().trim_end_matches('\n').to_string();
+    found.signed = tag.signature.is_some();
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{commit_all, git, repository, write};
+    use super::*;
+
+    #[test]
+    fn tags_of_every_kind() {
+        let (_dir, top) = repository();
+        write(&top, &[("f", "1")]);
+        let id = commit_all(&top, "x");
+        git(&top, &["tag", "light"]);
+        git(&top, &["tag", "blob", "HEAD:f"]);
+        git(&top, &["-c", "user.name=Ann", "tag", "-a", "m@v1", "-m", "first\n\nmore"]);
+        git(&top, &["tag", "-a", "nested", "-m", "n", "m@v1"]);
+        for round in 0..2 {
+            let tags = Repo::discover(&top).unwrap().tags().unwrap();
+            let names: Vec<&str> = tags.iter().map(|t| t.name.as_str()).collect();
+            assert_eq!(names, ["light", "m@v1", "nested"], "{round}");
+            assert!(tags.iter().all(|t| t.commit.hex() == id));
+            assert_eq!(tags[0].annotated, None);
+            let annotation = tags[1].annotated.clone().unwrap();
+            assert_eq!(annotation.message, "first\n\nmore");
+            assert!(annotation.tagger.ends_with(" <t@example.org>") && annotation.time > 1_000_000_000);
+            assert_eq!(annotation.id.hex(), git(&top, &["rev-parse", "m@v1"]).trim());
+            git(&top, &["pack-refs", "--all"]);
+        }
+    }
+
+    #[test]
+    fn a_tag_is_made_once() {
+        let (_dir, top) = repository();
+        let id = commit_all(&top, "x");
+        git(&top, &["config", "user.name", "Ann Other"]);
+        git(&top, &["config", "user.email", "ann@example.org"]);
+        let repo = Repo::discover(&top).unwrap();
+        let commit = repo.resolve("HEAD").unwrap().id;
+        let made = repo.create_tag("m@v1", commit, "first\n\nmore").unwrap();
+        assert_eq!(made.hex(), git(&top, &["rev-parse", "refs/tags/m@v1"]).trim());
+        assert_eq!(git(&top, &["cat-file", "-t", "m@v1"]).trim(), "tag");
+        assert_eq!(git(&top, &["rev-parse", "m@v1^{commit}"]).trim(), id);
+        assert!(git(&top, &["cat-file", "-p", "m@v1"]).ends_with("\n\nfirst\n\nmore\n"));
+        git(&top, &["fsck", "--strict"]);
+        let e = repo.create_tag("m@v1", commit, "again").unwrap_err();
+        assert!(e.kind == Kind::Usage && e.message.contains("a tag m@v1 already"), "{e}");
+        assert_eq!(repo.create_tag("a b~", commit, "x").unwrap_err().kind, Kind::Usage);
+        assert_eq!(repo.tags().unwrap().len(), 1);
+    }
+}

@@ -1,0 +1,413 @@
+//! What the user wrote and what the locks say, as of the worktree or of any commit, without checking it out.
+//!
+//! All readers (params, metrics, plots, listings, graphs) work on a [`Snapshot`], whichever it is of. A file of a
+//! snapshot is looked for in Git first; what Git does not have may be an output or data, whose pinned bytes are in the
+//! store. Definitions of a commit are loaded once for all commits with the same pipeline files.
+
+use std::cell::{OnceCell, RefCell};
+use std::collections::HashMap;
+use std::path::Path;
+use std::rc::Rc;
+
+use super::{Definitions, Locks, Project, Worktree, parse_lock, skipped};
+use crate::error::{Error, Kind, Result};
+use crate::git::{Commit, Found, GitId, History};
+use crate::lock::Lock;
+use crate::path::RepoPath;
+use crate::pipeline::graph::{self, Graph};
+use crate::pipeline::load::{self, Files, Loaded};
+use crate::pipeline::problem;
+use crate::pipeline::stage::{Place, StageId};
+use crate::store::tree::EntryKind;
+use crate::store::{ObjectKind, Pin};
+
+/// Definitions and locks of so many different contents are remembered.
+const REMEMBERED: usize = 64;
+/// How many symlinks one path inside a tree may lead over.
+const MOST_LINKS: usize = 40;
+
+/// Which state of the repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rev {
+    /// The files as they are now.
+    Worktree,
+    /// Whatever Git or the registry know by this name.
+    Named(String),
+    Commit(GitId),
+}
+
+impl Rev {
+    /// The value of a `--rev`; without one the worktree is meant.
+    pub fn of(given: Option<&str>) -> Rev {
+        given.map_or(Rev::Worktree, |name| Rev::Named(name.to_string()))
+    }
+}
+
+/// One state of the repository.
+pub struct Snapshot<'p> {
+    pub project: &'p Project,
+    /// How the user called it; `workspace` for the worktree.
+    pub name: String,
+    /// `None` for the worktree.
+    pub commit: Option<GitId>,
+    pub definitions: Rc<Definitions>,
+    /// Why the graph of the definitions is empty, if it cannot be.
+    pub wrong: Option<Error>,
+    files: Source<'p>,
+    locks: OnceCell<Locks>,
+    kept: Rc<Kept>,
+}
+
+enum Source<'p> {
+    Worktree(Worktree<'p>),
+    Commit(CommitFiles<'p>),
+}
+
+/// Something that a lock pins.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pinned {
+    pub path: RepoPath,
+    pub pin: Pin,
+    /// Is it lockstep that keeps it (else Git does)?
+    pub cache: bool,
+    /// `None` for data.
+    pub stage: Option<StageId>,
+}
+
+/// Opens snapshots of one project, remembering what they share.
+pub struct Snapshots<'p> {
+    project: &'p Project,
+    history: OnceCell<History>,
+    kept: Rc<Kept>,
+}
+
+/// What was loaded, by the contents that it was loaded from.
+#[derive(Default)]
+struct Kept {
+    definitions: RefCell<HashMap<Vec<(String, GitId)>, Vec<Known>>>,
+    locks: RefCell<HashMap<GitId, Lock>>,
+}
+
+#[derive(Clone)]
+struct Known {
+    /// The files that templates read, with what was in them.
+    vars: Vec<(RepoPath, Option<GitId>)>,
+    definitions: Rc<Definitions>,
+    wrong: Option<Error>,
+}
+
+impl Project {
+    /// The repository as of a revision. For many revisions use [`Project::snapshots`].
+    pub fn at(&self, rev: &Rev) -> Result<Snapshot<'_>> {
+        self.snapshots().at(rev)
+    }
+
+    pub fn snapshots(&self) -> Snapshots<'_> {
+        Snapshots { project: self, history: OnceCell::new(), kept: Rc::default() }
+    }
+}
+
+impl<'p> Snapshots<'p> {
+    pub fn history(&self) -> Result<&History> {
+        if self.history.get().is_none() {
+            let _ = self.history.set(self.project.repo.history()?);
+        }
+        self.history.get().ok_or_else(|| Error::new(Kind::Bug, "the history was just opened"))
+    }
+
+    /// Errors: [`Kind::Missing`] for a revision that there is none of. Pipeline files that cannot be read stand in the
+    /// definitions.
+    pub fn at(&self, rev: &Rev) -> Result<Snapshot<'p>> {
+        match rev {
+            Rev::Worktree => {
+                let (definitions, wrong) = self.project.load()?;
+                Ok(Snapshot {
+                    project: self.project,
+                    name: "workspace".into(),
+                    commit: None,
+                    definitions: Rc::new(definitions),
+                    wrong,
+                    files: Source::Worktree(self.project.files()),
+                    locks: OnceCell::new(),
+                    kept: self.kept.clone(),
+                })
+            }
+            Rev::Named(name) => self.of_commit(self.history()?.resolve(name)?, name),
+            Rev::Commit(id) => self.of_commit(self.history()?.commit(*id)?, &id.short()),
+        }
+    }
+
+    pub fn of_commit(&self, commit: Commit, name: &str) -> Result<Snapshot<'p>> {
+        let files = CommitFiles { top: &self.project.repo.top, commit };
+        let known = self.kept.load(&files, &self.project.repo.project_root)?;
+        Ok(Snapshot {
+            project: self.project,
+            name: name.to_string(),
+            commit: Some(files.commit.id),
+            definitions: known.definitions,
+            wrong: known.wrong,
+            files: Source::Commit(files),
+            locks: OnceCell::new(),
+            kept: self.kept.clone(),
+        })
+    }
+}
+
+impl Kept {
+    fn load(&self, files: &CommitFiles<'_>, root: &RepoPath) -> Result<Known> {
+        let mut key = files.commit.fingerprint()?;
+        key.retain(|(path, _)| !path.ends_with("dvc.yaml"));
+        let id_of = |path: &RepoPath| Ok(files.commit.find(path)?.map(|(_, id)| id));
+        if let Some(known) = self.definitions.borrow().get(&key) {
+            for one in known.iter().rev() {
+                let same = |(path, id): &(RepoPath, Option<GitId>)| id_of(path).is_ok_and(|now| now == *id);
+                if one.vars.iter().all(same) {
+                    return Ok(one.clone());
+                }
+            }
+        }
+        let (found, loaded) = load_at(files, root)?;
+        let mut vars = Vec::new();
+        if uses_templates(files, &found)? {
+            for (place, _) in &loaded.inputs {
+                if let Place::Repo(path) = place
+                    && !found.pipelines.contains(path)
+                {
+                    vars.push((path.clone(), id_of(path)?));
+                }
+            }
+        }
+        let (graph, wrong) = match graph::build(&loaded.pipelines) {
+            Ok(graph) => (graph, None),
+            Err(error) => (Graph::default(), Some(error)),
+        };
+        let broken = loaded.broken.iter().map(|(path, problems)| (path.clone(), problem::render(problems))).collect();
+        let definitions = Rc::new(Definitions {
+            pipelines: loaded.pipelines,
+            graph,
+            broken,
+            foreign: loaded.foreign,
+            dvc: found.dvc,
+            rules: found.rules,
+            inputs: loaded.inputs,
+        });
+        let known = Known { vars, definitions, wrong };
+        let mut all = self.definitions.borrow_mut();
+        if all.len() >= REMEMBERED {
+            all.clear();
+        }
+        let same_key = all.entry(key).or_default();
+        if same_key.len() >= REMEMBERED {
+            same_key.clear();
+        }
+        same_key.push(known.clone());
+        Ok(known)
+    }
+
+    fn lock(&self, commit: &Commit, path: &RepoPath) -> Result<Lock> {
+        let Some((_, id)) = commit.find(path)? else { return Ok(Lock::default()) };
+        if let Some(lock) = self.locks.borrow().get(&id) {
+            return Ok(lock.clone());
+        }
+        let lock = parse_lock(path, &commit.read(path)?.unwrap_or_default())?;
+        let mut all = self.locks.borrow_mut();
+        if all.len() >= REMEMBERED {
+            all.clear();
+        }
+        all.insert(id, lock.clone());
+        Ok(lock)
+    }
+}
+
+fn load_at(files: &CommitFiles<'_>, root: &RepoPath) -> Result<(Found, Loaded)> {
+    let found = files.commit.discover(root, &[])?;
+    let loaded = load::load(files, &found.pipelines, root);
+    let skip = skipped(&loaded.pipelines);
+    if skip.is_empty() {
+        return Ok((found, loaded));
+    }
+    let again = files.commit.discover(root, &skip)?;
+    if again.pipelines == found.pipelines {
+        return Ok((again, loaded));
+    }
+    let loaded = load::load(files, &again.pipelines, root);
+    Ok((again, loaded))
+}
+
+/// Without a template it does not matter what `params.yaml` says.
+fn uses_templates(files: &CommitFiles<'_>, found: &Found) -> Result<bool> {
+    for path in &found.pipelines {
+        let bytes = files.commit.read(path)?.unwrap_or_default();
+        if bytes.windows(2).any(|w| w == b"${") {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+impl<'p> Snapshot<'p> {
+    /// The files that Git has of it, or the worktree's.
+    pub fn files(&self) -> &dyn Files {
+        match &self.files {
+            Source::Worktree(files) => files,
+            Source::Commit(files) => files,
+        }
+    }
+
+    /// The commit itself, open for reading.
+    pub fn git(&self) -> Option<&Commit> {
+        match &self.files {
+            Source::Worktree(_) => None,
+            Source::Commit(files) => Some(&files.commit),
+        }
+    }
+
+    /// The definitions, where their graph matters.
+    pub fn with_graph(&self) -> Result<&Definitions> {
+        match &self.wrong {
+            Some(error) => Err(error.clone()),
+            None => Ok(&self.definitions),
+        }
+    }
+
+    /// The locks beside the pipeline files, read when they are asked for first.
+    pub fn locks(&self) -> Result<&Locks> {
+        if let Some(locks) = self.locks.get() {
+            return Ok(locks);
+        }
+        let locks = match &self.files {
+            Source::Worktree(_) => self.project.locks(&self.definitions)?,
+            Source::Commit(files) => {
+                let paths = self.definitions.pipelines.files.iter().map(|f| Project::lock_path(&f.path));
+                Locks(paths.map(|path| self.kept.lock(&files.commit, &path)).collect::<Result<_>>()?)
+            }
+        };
+        Ok(self.locks.get_or_init(|| locks))
+    }
+
+    /// All outs and data that the locks pin, in the order of the files; what was never pinned is left out.
+    pub fn pinned(&self) -> Result<Vec<Pinned>> {
+        let locks = self.locks()?;
+        let pipelines = &self.definitions.pipelines;
+        let mut all = Vec::new();
+        for id in pipelines.ids() {
+            let stage = pipelines.stage(id);
+            let Some(entry) = locks.of(stage.file).stages.get(&stage.name) else { continue };
+            for out in &stage.outs {
+                let Some(locked) = entry.outs.get(&out.spelled) else { continue };
+                all.push(Pinned { path: out.path.clone(), pin: locked.pin, cache: out.cache, stage: Some(id) });
+            }
+        }
+        for (file, lock) in pipelines.files.iter().zip(&locks.0) {
+            for data in &file.data {
+                let Some(pin) = lock.data.get(&data.spelled) else { continue };
+                all.push(Pinned { path: data.path.clone(), pin: *pin, cache: true, stage: None });
+            }
+        }
+        Ok(all)
+    }
+
+    /// What the locks pin at a path: an out, data, or something inside of one (its tree is then read from the store).
+    ///
+    /// Errors: [`Kind::Missing`] if a tree on the way is not in the store.
+    pub fn pin(&self, path: &RepoPath) -> Result<Option<Pin>> {
+        let Some(owner) = self.pinned()?.into_iter().find(|p| path.is_in(&p.path)) else { return Ok(None) };
+        if owner.path == *path {
+            return Ok(Some(owner.pin));
+        }
+        self.inside(&owner, path)
+    }
+
+    /// The bytes of a small file: as Git has them (the worktree: as they are on disk), else as they were pinned.
+    /// `None` if there is no such file.
+    ///
+    /// Errors: [`Kind::Missing`] if it is pinned and not in the store.
+    pub fn read_file(&self, path: &RepoPath) -> Result<Option<Vec<u8>>> {
+        if let Some(bytes) = self.files().read(&Place::Repo(path.clone()))? {
+            return Ok(Some(bytes));
+        }
+        if self.commit.is_none() {
+            return Ok(None);
+        }
+        let Some(pin) = self.pin(path)? else { return Ok(None) };
+        if pin.is_dir() {
+            return Err(Error::usage(format!("{path} is a folder")));
+        }
+        self.project.store().read(&pin.id, ObjectKind::Content).map(Some).map_err(|e| self.absent(path, e))
+    }
+
+    /// The error for an object that this snapshot pins and that is not in the store.
+    pub fn absent(&self, path: &RepoPath, cause: Error) -> Error {
+        if cause.kind != Kind::Missing {
+            return cause;
+        }
+        let of = if self.commit.is_some() { format!(" of {}", self.name) } else { String::new() };
+        let error = Error::missing(format!("{path}{of} is not in the store"));
+        let error = cause.causes.into_iter().fold(error, |e, why| e.because(why));
+        match self.commit {
+            Some(_) => error.hint(format!("lockstep fetch --rev {} {path}", self.name)),
+            None => error.hint(format!("lockstep fetch {path}")).hint("or make it again: lockstep repro"),
+        }
+    }
+
+    /// Goes down the trees of a pinned folder, over symlinks inside of it.
+    fn inside(&self, owner: &Pinned, path: &RepoPath) -> Result<Option<Pin>> {
+        let mut rest = path.relative_to(&owner.path);
+        for _ in 0..MOST_LINKS {
+            let mut pin = owner.pin;
+            let mut at = RepoPath::root();
+            let parts: Vec<String> = rest.split('/').map(str::to_string).collect();
+            let mut linked = None;
+            for (n, name) in parts.iter().enumerate() {
+                if !pin.is_dir() {
+                    return Ok(None);
+                }
+                let tree = self.project.store().read_tree(&pin.id).map_err(|e| self.absent(&owner.path, e))?;
+                let Ok(found) = tree.entries.binary_search_by(|e| e.name.as_slice().cmp(name.as_bytes())) else {
+                    return Ok(None);
+                };
+                let entry = &tree.entries[found];
+                if entry.kind == EntryKind::Symlink {
+                    let text = self.project.store().read(&entry.id, ObjectKind::Content);
+                    let text = text.map_err(|e| self.absent(path, e))?;
+                    let to = at.join(&String::from_utf8_lossy(&text)).and_then(|to| to.join(&parts[n + 1..].join("/")));
+                    linked = Some(to);
+                    break;
+                }
+                pin = entry.pin();
+                at = at.join(name).unwrap_or_default();
+            }
+            match linked {
+                None => return Ok(Some(pin)),
+                Some(Some(to)) if to.is_root() => return Ok(Some(owner.pin)),
+                Some(Some(to)) => rest = to.to_string(),
+                Some(None) => return Ok(None),
+            }
+        }
+        Err(Error::usage(format!("{path} leads over too many symlinks")))
+    }
+}
+
+/// The files of a commit. It knows nothing of what lies outside the repository, so nothing is there.
+struct CommitFiles<'p> {
+    /// Where the repository lies, so that absolute paths into it become relative.
+    top: &'p Path,
+    commit: Commit,
+}
+
+impl Files for CommitFiles<'_> {
+    fn top(&self) -> &Path {
+        self.top
+    }
+
+    fn read(&self, place: &Place) -> Result<Option<Vec<u8>>> {
+        match place {
+            Place::Repo(path) => self.commit.read(path),
+            Place::Outside(_) => Ok(None),
+            Place::Url(url) => Err(Error::new(Kind::Usage, format!("{url} is no file that can be read here"))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
