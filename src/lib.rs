@@ -92,6 +92,7 @@ pub mod error;
 pub mod event;
 pub mod git;
 pub mod lock;
+pub mod model;
 pub mod path;
 pub mod pipeline;
 pub mod project;

@@ -14,6 +14,7 @@ mod history;
 mod id;
 mod ignore;
 mod patterns;
+mod program;
 mod repo;
 mod tags;
 #[cfg(test)]
@@ -25,5 +26,6 @@ pub use glob::matches;
 pub use history::{Chosen, History, Which};
 pub use id::GitId;
 pub use ignore::Rules;
+pub use program::{Committer, NewTag};
 pub use repo::Repo;
 pub use tags::{Annotation, Tag};

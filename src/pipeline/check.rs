@@ -135,7 +135,10 @@ pub fn parse(text: &str, artifact: Option<&str>, mark: Mark) -> Result<Check, Ba
             (*what, Some((change, by)))
         }
         _ => {
-            return bad("goes on where it should end: `METRIC >= NUMBER` or `METRIC >= REVISION - NUMBER`".into(), None);
+            return bad(
+                "goes on where it should end: `METRIC >= NUMBER` or `METRIC >= REVISION - NUMBER`".into(),
+                None,
+            );
         }
     };
     let against = match (number(what), change) {
