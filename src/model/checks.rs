@@ -1,8 +1,8 @@
 //! Quality gates, judged: conditions on metrics (see [`crate::pipeline::check`]) against values.
 //!
 //! A condition that cannot be judged does not hold: a metric that is missing, a revision that has no value. One case
-//! is different: a comparison with a label or a version that was never given (`accuracy >= digits#prod`), which holds,
-//! because the first model has nothing to be compared with.
+//! is different: a comparison with a label that no version has (`accuracy >= digits#prod`), which holds, because the
+//! first model has nothing to be compared with.
 
 use std::collections::BTreeMap;
 
@@ -40,7 +40,7 @@ pub struct Judged {
     pub remark: Option<String>,
 }
 
-/// The metrics at a revision; `None` for a label or a version that was never given.
+/// The metrics at a revision; `None` for a label that no version has.
 pub type AtRevision<'a> = dyn FnMut(&str) -> Result<Option<Metrics>> + 'a;
 
 impl Metrics {

@@ -1,5 +1,16 @@
 //! What becomes of a model after it was trained: versions, labels, gates, provenance.
+//!
+//! Git is the only database. `registry` folds tags (their grammar is [`crate::tag`]) into models, versions and labels;
+//! `origin` traces a version's bytes through the locks of its commit; `checks` and `gate` judge conditions on metrics;
+//! `sound` says why a commit could not be reproduced. `register` plans a version on top of these, `act` makes the tag,
+//! and `note` is what a tag's message carries.
 
+pub mod act;
+pub mod artifact;
 pub mod checks;
+pub mod gate;
 pub mod note;
+pub mod origin;
+pub mod register;
 pub mod registry;
+pub mod sound;
