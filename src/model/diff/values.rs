@@ -1,0 +1,173 @@
+//! The values of a tensor in row-major order, little-endian, read piece by piece wherever they lie.
+
+use std::io::Read;
+
+use flate2::read::DeflateDecoder;
+
+use crate::error::Result;
+use crate::model::decode::swap;
+use crate::model::source::{Reader, Source};
+use crate::model::tensor::{Data, Tensor};
+
+/// Elements in another order than rows are gathered in memory; no more than this of them.
+const GATHERED: u64 = 96 << 20;
+/// What is inflated of one tensor.
+const INFLATED: u64 = 4 << 30;
+
+/// The bytes of a tensor where they lie row by row.
+#[derive(Clone)]
+pub struct Plain {
+    pub source: Source,
+    pub big_endian: bool,
+}
+
+/// How the values of two tensors of one shape can be read side by side.
+pub enum Way {
+    /// In pieces, in any order.
+    Pieces(Plain, Plain),
+    /// From front to back, both in row-major order.
+    InOrder,
+    /// Not; why.
+    Not(String),
+}
+
+pub fn way(old: &Tensor, new: &Tensor) -> Way {
+    if let (Some(old), Some(new)) = (plain(old), plain(new)) {
+        return Way::Pieces(old, new);
+    }
+    if let Some((old, new)) = permuted_alike(old, new) {
+        return Way::Pieces(old, new);
+    }
+    for tensor in [old, new] {
+        let why = match &tensor.data {
+            Data::Elsewhere(why) => why.to_string(),
+            Data::Strided { .. } if span(tensor) > GATHERED => {
+                "they do not lie row by row, and are too many to be sorted in memory".into()
+            }
+            Data::Deflated { .. } if tensor.bytes() > INFLATED => "they are compressed, and too many".into(),
+            _ if tensor.dtype.width().is_none() => "their type has no numbers".into(),
+            _ => continue,
+        };
+        return Way::Not(why);
+    }
+    Way::InOrder
+}
+
+fn plain(tensor: &Tensor) -> Option<Plain> {
+    match &tensor.data {
+        Data::Plain { source, big_endian } => Some(Plain { source: source.clone(), big_endian: *big_endian }),
+        _ => None,
+    }
+}
+
+/// Two tensors that are transposed in the same way, without gaps, may be compared as they lie: no distance depends on
+/// the order of the pairs.
+fn permuted_alike(old: &Tensor, new: &Tensor) -> Option<(Plain, Plain)> {
+    let dense = |tensor: &Tensor| -> Option<(Plain, Vec<u64>)> {
+        let Data::Strided { storage, offset, strides, big_endian } = &tensor.data else { return None };
+        let mut steps: Vec<(u64, u64)> =
+            strides.iter().zip(&tensor.shape).filter(|(_, d)| **d > 1).map(|(s, d)| (*s, *d)).collect();
+        steps.sort_unstable();
+        let end = steps.iter().try_fold(1u64, |step, (s, d)| if *s == step { step.checked_mul(*d) } else { None })?;
+        let width = tensor.dtype.width()?;
+        let source = storage.part(offset.checked_mul(width)?, end.checked_mul(width)?).ok()?;
+        Some((Plain { source, big_endian: *big_endian }, strides.clone()))
+    };
+    let ((old, old_strides), (new, new_strides)) = (dense(old)?, dense(new)?);
+    (old_strides == new_strides).then_some((old, new))
+}
+
+/// Bytes from the first to the last element of a strided tensor.
+fn span(tensor: &Tensor) -> u64 {
+    let Data::Strided { strides, .. } = &tensor.data else { return 0 };
+    let steps = tensor.shape.iter().zip(strides).map(|(d, s)| d.saturating_sub(1).saturating_mul(*s));
+    let elements = steps.fold(1u64, u64::saturating_add).max(tensor.elements());
+    elements.saturating_mul(tensor.dtype.width().unwrap_or(1))
+}
+
+/// Reads a tensor from front to back.
+pub enum InOrder {
+    Plain(Reader),
+    Deflated(Box<DeflateDecoder<Reader>>, Source),
+    Gathered(Vec<u8>, usize),
+}
+
+impl InOrder {
+    pub fn open(tensor: &Tensor) -> Result<InOrder> {
+        match &tensor.data {
+            Data::Plain { source, .. } => Ok(InOrder::Plain(source.reader())),
+            Data::Deflated { source, skip, .. } => {
+                let mut inflated = InOrder::Deflated(Box::new(DeflateDecoder::new(source.reader())), source.clone());
+                let mut header = vec![0; *skip as usize];
+                inflated.fill(&mut header)?;
+                Ok(inflated)
+            }
+            Data::Strided { .. } => Ok(InOrder::Gathered(gather(tensor)?, 0)),
+            Data::Elsewhere(_) => Ok(InOrder::Gathered(Vec::new(), 0)),
+        }
+    }
+
+    pub fn fill(&mut self, into: &mut [u8]) -> Result<()> {
+        match self {
+            InOrder::Plain(reader) => {
+                let at = reader.position();
+                reader.skip(into.len() as u64)?;
+                reader.source().read_into(at, into)
+            }
+            InOrder::Deflated(decoder, source) => {
+                decoder.read_exact(into).map_err(|_| source.refuse("its compressed values are damaged or cut short"))
+            }
+            InOrder::Gathered(bytes, at) => {
+                let piece = bytes.get(*at..*at + into.len());
+                into.copy_from_slice(piece.unwrap_or(&vec![0; into.len()]));
+                *at += into.len();
+                Ok(())
+            }
+        }
+    }
+}
+
+/// The bytes of a strided tensor, row by row.
+fn gather(tensor: &Tensor) -> Result<Vec<u8>> {
+    let Data::Strided { storage, offset, strides, .. } = &tensor.data else { return Ok(Vec::new()) };
+    let width = tensor.dtype.width().unwrap_or(1);
+    let from = storage.part(offset.saturating_mul(width), span_of_storage(tensor, width))?.head(u64::MAX)?;
+    let mut bytes = Vec::with_capacity(tensor.bytes() as usize);
+    let mut index = vec![0u64; tensor.shape.len()];
+    for _ in 0..tensor.elements() {
+        let at: u64 = index.iter().zip(strides).map(|(i, s)| i * s).sum();
+        let at = (at * width) as usize;
+        bytes.extend_from_slice(&from[at..at + width as usize]);
+        for (i, d) in index.iter_mut().zip(&tensor.shape).rev() {
+            *i += 1;
+            if *i < *d {
+                break;
+            }
+            *i = 0;
+        }
+    }
+    Ok(bytes)
+}
+
+fn span_of_storage(tensor: &Tensor, width: u64) -> u64 {
+    let Data::Strided { strides, .. } = &tensor.data else { return 0 };
+    let last: u64 = tensor.shape.iter().zip(strides).map(|(d, s)| d.saturating_sub(1).saturating_mul(*s)).sum();
+    last.saturating_add(1).saturating_mul(width)
+}
+
+/// Are the bytes of this tensor in the wrong order?
+pub fn is_big_endian(tensor: &Tensor) -> bool {
+    match &tensor.data {
+        Data::Plain { big_endian, .. } | Data::Strided { big_endian, .. } | Data::Deflated { big_endian, .. } => *big_endian,
+        Data::Elsewhere(_) => false,
+    }
+}
+
+/// Reads a piece of a plain tensor, little-endian.
+pub fn read_piece(plain: &Plain, tensor: &Tensor, at: u64, into: &mut [u8]) -> Result<()> {
+    plain.source.read_into(at, into)?;
+    if plain.big_endian {
+        swap(&tensor.dtype, into);
+    }
+    Ok(())
+}

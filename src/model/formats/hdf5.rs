@@ -1,0 +1,35 @@
+//! HDF5, identified: its signature and the version of its superblock. Its tree is not read. That Keras wrote it shows in
+//! the names of attributes near the beginning.
+
+use super::{Contents, Format};
+use crate::error::Result;
+use crate::model::source::Source;
+
+const MAGIC: &[u8] = b"\x89HDF\r\n\x1a\n";
+/// How far attributes of the root are looked for.
+const ATTRIBUTES: u64 = 1 << 20;
+
+/// A user block of 512, 1024, … bytes may stand before it.
+fn start(head: &[u8]) -> Option<usize> {
+    [0, 512, 1024, 2048].into_iter().find(|at| head.get(*at..).is_some_and(|h| h.starts_with(MAGIC)))
+}
+
+pub fn is_it(head: &[u8]) -> bool {
+    start(head).is_some()
+}
+
+pub fn read(source: &Source) -> Result<Contents> {
+    let head = source.head(ATTRIBUTES)?;
+    let version = start(&head).and_then(|at| head.get(at + MAGIC.len()));
+    let version = match version {
+        Some(version @ 0..=3) => *version,
+        Some(version) => return Err(source.refuse(format!("superblock version {version} is not known"))),
+        None => return Err(source.refuse("it is cut short")),
+    };
+    let has = |word: &str| head.windows(word.len()).any(|w| w == word.as_bytes());
+    let keras = ["keras_version", "model_config", "layer_names"].into_iter().any(has);
+    let mut contents = Contents::new(if keras { Format::Keras } else { Format::Hdf5 });
+    contents.say("HDF5 superblock", version);
+    contents.note("its tree of groups and datasets is not read");
+    Ok(contents)
+}

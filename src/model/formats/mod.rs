@@ -1,0 +1,152 @@
+//! What a file is, by its content, and what its header tells. One file a format.
+//!
+//! A reader gets a [`Source`] and gives [`Contents`]. It reads headers, runs nothing that the file says, and treats
+//! every number in the file as a lie until it is checked. A file that is damaged or hostile is an error that says how.
+
+pub mod compressed;
+pub mod gguf;
+pub mod hdf5;
+pub mod npy;
+pub mod onnx;
+pub mod pickle;
+pub mod pickled;
+pub mod protobuf;
+pub mod safetensors;
+pub mod torch;
+pub mod zip;
+pub mod zipped;
+
+use crate::error::{Error, Kind, Result};
+use crate::model::source::Source;
+use crate::model::tensor::{Tensor, shown};
+
+/// No model has more tensors; a file that does is made to eat memory.
+const TENSORS: usize = 1_000_000;
+/// What is looked at to tell what a file is.
+const HEAD: u64 = 4096;
+
+/// What a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    Safetensors,
+    /// `torch.save`: a pickle and its storages in a zip archive.
+    Torch,
+    TorchScript,
+    /// `torch.save` before PyTorch 1.6: pickles, then storages.
+    TorchOld,
+    /// `torch.save` before PyTorch 0.1.10.
+    TorchTar,
+    Onnx,
+    Npy,
+    Npz,
+    Keras,
+    Hdf5,
+    Gguf,
+    Pickle,
+    Joblib,
+    Zip,
+}
+
+impl Format {
+    /// For people.
+    pub fn title(self) -> &'static str {
+        match self {
+            Format::Safetensors => "safetensors",
+            Format::Torch => "PyTorch",
+            Format::TorchScript => "TorchScript",
+            Format::TorchOld => "PyTorch (before 1.6)",
+            Format::TorchTar => "PyTorch (before 0.1.10)",
+            Format::Onnx => "ONNX",
+            Format::Npy => "NumPy array",
+            Format::Npz => "NumPy arrays",
+            Format::Keras => "Keras",
+            Format::Hdf5 => "HDF5",
+            Format::Gguf => "GGUF",
+            Format::Pickle => "pickle",
+            Format::Joblib => "joblib pickle",
+            Format::Zip => "zip archive",
+        }
+    }
+
+    /// For programs.
+    pub fn word(self) -> &'static str {
+        match self {
+            Format::Safetensors => "safetensors",
+            Format::Torch => "torch",
+            Format::TorchScript => "torchscript",
+            Format::TorchOld => "torch-legacy",
+            Format::TorchTar => "torch-tar",
+            Format::Onnx => "onnx",
+            Format::Npy => "npy",
+            Format::Npz => "npz",
+            Format::Keras => "keras",
+            Format::Hdf5 => "hdf5",
+            Format::Gguf => "gguf",
+            Format::Pickle => "pickle",
+            Format::Joblib => "joblib",
+            Format::Zip => "zip",
+        }
+    }
+}
+
+/// What the header of a file tells.
+pub struct Contents {
+    pub format: Format,
+    /// Key and value, in an order that is always the same for the same file.
+    pub metadata: Vec<(String, String)>,
+    pub tensors: Vec<Tensor>,
+    /// What the reader does not or cannot tell, in sentences.
+    pub notes: Vec<String>,
+    /// What loading the file would call in Python, beyond what tensors need; for pickles.
+    pub calls: Vec<String>,
+}
+
+impl Contents {
+    pub fn new(format: Format) -> Contents {
+        Contents { format, metadata: Vec::new(), tensors: Vec::new(), notes: Vec::new(), calls: Vec::new() }
+    }
+
+    fn say(&mut self, key: &str, value: impl ToString) {
+        self.metadata.push((shown(key), value.to_string()));
+    }
+
+    fn note(&mut self, text: impl Into<String>) {
+        self.notes.push(text.into());
+    }
+
+    fn push(&mut self, source: &Source, tensor: Result<Tensor, String>) -> Result<()> {
+        if self.tensors.len() == TENSORS {
+            return Err(source.refuse(format!("it has more than {TENSORS} tensors")));
+        }
+        self.tensors.push(tensor.map_err(|why| source.refuse(why))?);
+        Ok(())
+    }
+}
+
+/// Tells what the file is and reads its header.
+pub fn read(source: &Source) -> Result<Contents> {
+    let head = source.head(HEAD)?;
+    let (format, read): (Format, fn(&Source) -> Result<Contents>) = match &head[..] {
+        [] => return Err(Error::usage(format!("{} is empty", source.name()))),
+        h if h.starts_with(b"PK\x03\x04") || h.starts_with(b"PK\x05\x06") => (Format::Zip, zipped::read),
+        h if h.starts_with(npy::MAGIC) => (Format::Npy, npy::read),
+        h if h.starts_with(gguf::MAGIC) => (Format::Gguf, gguf::read),
+        h if torch::is_old(h) => (Format::TorchOld, torch::read_old),
+        h if torch::is_tar(h) => (Format::TorchTar, torch::read_tar),
+        h if hdf5::is_it(h) => (Format::Hdf5, hdf5::read),
+        h if safetensors::is_it(h) => (Format::Safetensors, safetensors::read),
+        h if pickled::is_it(h) => (Format::Pickle, pickled::read),
+        h if onnx::is_it(h) => (Format::Onnx, onnx::read),
+        h if compressed::kind(h).is_some() => (Format::Joblib, compressed::read),
+        _ => {
+            return Err(Error::usage(format!("{} is no model in a format that is known", source.name()))
+                .hint("known are safetensors, PyTorch, ONNX, NumPy, Keras, HDF5, GGUF, pickle and joblib"));
+        }
+    };
+    read(source).map_err(|mut e| {
+        if e.kind == Kind::Usage {
+            e.message = format!("{} is no sound {} file", source.name(), format.title());
+        }
+        e
+    })
+}

@@ -1,0 +1,613 @@
+//! A reader of pickles that runs nothing.
+//!
+//! A pickle is a program for a small stack machine. Python's machine imports functions by name and calls them, which is
+//! how a model file takes over a computer. This machine only writes down what would be called: the result is a graph of
+//! [`Node`]s, in which a call is a node like any other. What a call means is for the caller to know, who knows very few
+//! (`torch._utils._rebuild_tensor_v2`, `numpy.dtype`, …).
+//!
+//! Bounds: operations, nodes, the length and sum of texts. Nodes are named by number and never followed here, so that a
+//! pickle that contains itself, or doubles itself a hundred times, costs no more than its own bytes. Long byte strings
+//! stay where they are. Opcodes as in CPython's `Lib/pickletools.py`, protocols 0 to 5.
+
+use std::collections::HashMap;
+
+use crate::error::{Error, Result};
+use crate::model::source::{Reader, Source};
+
+/// A checkpoint of a hundred thousand tensors takes five million.
+const OPERATIONS: usize = 20_000_000;
+const NODES: usize = 4_000_000;
+/// A longer text is no name, and is not kept.
+const TEXT: u64 = 64 << 10;
+const TEXTS: u64 = 64 << 20;
+
+/// A node, by its number.
+pub type Id = u32;
+
+#[derive(Debug)]
+pub enum Node {
+    None,
+    Bool(bool),
+    Int(i64),
+    Float(f64),
+    Text(String),
+    /// Bytes, and texts too long to be kept: where they lie in the source.
+    Bytes { at: u64, length: u64 },
+    /// Something of a Python module, by name.
+    Global { module: String, name: String },
+    Tuple(Vec<Id>),
+    List(Vec<Id>),
+    Dict(Vec<(Id, Id)>),
+    /// What a call would make.
+    Made(Box<Made>),
+    /// What the file format itself knows by this name.
+    Persistent(Id),
+}
+
+/// A call that was not made, and what would be done to its result.
+#[derive(Debug, Default)]
+pub struct Made {
+    /// The function or class.
+    pub by: Id,
+    /// A tuple, as a rule.
+    pub args: Id,
+    /// The last state that it would be given.
+    pub state: Option<Id>,
+    pub items: Vec<Id>,
+    pub pairs: Vec<(Id, Id)>,
+    /// Raw values that follow in the stream (joblib): where, and how many bytes.
+    pub raw: Option<(u64, u64)>,
+}
+
+/// A pickle that was read.
+pub struct Pickle {
+    pub protocol: u8,
+    pub nodes: Vec<Node>,
+    /// The object.
+    pub root: Id,
+    /// Why the end was not reached, where what came before may be of use still.
+    pub stopped: Option<Error>,
+}
+
+impl Pickle {
+    pub fn node(&self, id: Id) -> &Node {
+        self.nodes.get(id as usize).unwrap_or(&Node::None)
+    }
+
+    pub fn text(&self, id: Id) -> Option<&str> {
+        if let Node::Text(text) = self.node(id) { Some(text) } else { None }
+    }
+
+    pub fn int(&self, id: Id) -> Option<u64> {
+        if let Node::Int(n) = self.node(id) { u64::try_from(*n).ok() } else { None }
+    }
+
+    /// The elements of a tuple or a list.
+    pub fn items(&self, id: Id) -> Option<&[Id]> {
+        match self.node(id) {
+            Node::Tuple(items) | Node::List(items) => Some(items),
+            _ => None,
+        }
+    }
+
+    pub fn ints(&self, id: Id) -> Option<Vec<u64>> {
+        self.items(id)?.iter().map(|id| self.int(*id)).collect()
+    }
+
+    pub fn global(&self, id: Id) -> Option<(&str, &str)> {
+        if let Node::Global { module, name } = self.node(id) { Some((module, name)) } else { None }
+    }
+
+    /// The function and the arguments of a call.
+    pub fn call(&self, id: Id) -> Option<((&str, &str), &[Id])> {
+        let Node::Made(made) = self.node(id) else { return None };
+        Some((self.global(made.by)?, self.items(made.args).unwrap_or_default()))
+    }
+
+    /// The value under a key of a dict.
+    pub fn get(&self, dict: Id, key: &str) -> Option<Id> {
+        let Node::Dict(pairs) = self.node(dict) else { return None };
+        pairs.iter().rev().find(|(k, _)| self.text(*k) == Some(key)).map(|(_, v)| *v)
+    }
+}
+
+/// What joblib puts into the stream behind the object that describes an array.
+pub enum Behind {
+    /// So many bytes of values, after padding that tells its own length if there is to be some.
+    Values { length: u64, padded: bool },
+    /// A pickle with a memory of its own.
+    Pickle,
+}
+
+/// Tells what follows an object that was just built.
+pub type Follows = fn(&Pickle, Id) -> Option<Behind>;
+
+/// Reads one pickle up to its end.
+pub fn read(reader: &mut Reader, follows: Option<Follows>) -> Result<Pickle> {
+    let mut machine = Machine {
+        reader,
+        pickle: Pickle { protocol: 0, nodes: Vec::new(), root: 0, stopped: None },
+        stack: Vec::new(),
+        marks: Vec::new(),
+        memo: HashMap::new(),
+        outer: Vec::new(),
+        texts: 0,
+        follows,
+    };
+    let ended = machine.run();
+    let mut pickle = machine.pickle;
+    match ended {
+        Ok(root) => pickle.root = root,
+        Err(error) => pickle.stopped = Some(error),
+    }
+    Ok(pickle)
+}
+
+/// The same, where a pickle that does not end is of no use.
+pub fn read_whole(reader: &mut Reader) -> Result<Pickle> {
+    let mut pickle = read(reader, None)?;
+    match pickle.stopped.take() {
+        None => Ok(pickle),
+        Some(error) => Err(error),
+    }
+}
+
+struct Machine<'a> {
+    reader: &'a mut Reader,
+    pickle: Pickle,
+    stack: Vec<Id>,
+    /// Heights of the stack.
+    marks: Vec<usize>,
+    memo: HashMap<u64, Id>,
+    /// What the pickles around this one remember.
+    outer: Vec<HashMap<u64, Id>>,
+    /// Bytes of text kept so far.
+    texts: u64,
+    follows: Option<Follows>,
+}
+
+impl Machine<'_> {
+    fn run(&mut self) -> Result<Id> {
+        for _ in 0..OPERATIONS {
+            let operation = self.reader.byte()?;
+            if operation == b'.' {
+                let object = self.pop()?;
+                match self.outer.pop() {
+                    None => return Ok(object),
+                    Some(memo) => self.memo = memo,
+                }
+                continue;
+            }
+            self.step(operation)?;
+        }
+        Err(self.refuse("its pickle has too many operations"))
+    }
+
+    fn step(&mut self, operation: u8) -> Result<()> {
+        match operation {
+            0x80 => self.pickle.protocol = self.reader.byte()?,
+            0x95 => _ = self.reader.number(8)?, // FRAME: a hint for buffering
+            b'(' => self.marks.push(self.stack.len()),
+            b'0' => _ = self.pop()?,
+            b'1' => _ = self.to_mark()?,
+            b'2' => {
+                let top = self.top()?;
+                self.stack.push(top);
+            }
+            b'N' => self.push(Node::None)?,
+            0x88 => self.push(Node::Bool(true))?,
+            0x89 => self.push(Node::Bool(false))?,
+            b'I' | b'L' => self.decimal()?,
+            b'J' => {
+                let number = self.reader.number(4)? as u32 as i32;
+                self.push(Node::Int(number.into()))?;
+            }
+            b'K' => self.integer(1)?,
+            b'M' => self.integer(2)?,
+            0x8a => self.long(1)?,
+            0x8b => self.long(4)?,
+            b'F' => {
+                let number = self.reader.line(100)?.parse().unwrap_or(f64::NAN);
+                self.push(Node::Float(number))?;
+            }
+            b'G' => {
+                let number = f64::from_bits(self.reader.number(8)?.swap_bytes());
+                self.push(Node::Float(number))?;
+            }
+            b'S' | b'V' => {
+                let line = self.reader.line(TEXT as usize)?;
+                self.keep(line.len() as u64)?;
+                self.push(Node::Text(line.trim_matches(['\'', '"']).to_string()))?;
+            }
+            b'U' | 0x8c => self.text(1)?,
+            b'T' | b'X' => self.text(4)?,
+            0x8d => self.text(8)?,
+            b'C' => self.bytes(1)?,
+            b'B' => self.bytes(4)?,
+            0x8e | 0x96 => self.bytes(8)?,
+            b')' => self.push(Node::Tuple(Vec::new()))?,
+            b']' | 0x8f => self.push(Node::List(Vec::new()))?, // a set is a list here
+            b'}' => self.push(Node::Dict(Vec::new()))?,
+            b't' => {
+                let items = self.to_mark()?;
+                self.push(Node::Tuple(items))?;
+            }
+            0x85..=0x87 => {
+                let items = self.pops(usize::from(operation - 0x84))?;
+                self.push(Node::Tuple(items))?;
+            }
+            b'l' | 0x91 => {
+                let items = self.to_mark()?;
+                self.push(Node::List(items))?;
+            }
+            b'd' => {
+                let pairs = self.pairs()?;
+                self.push(Node::Dict(pairs))?;
+            }
+            b'a' => {
+                let item = self.pop()?;
+                self.append(vec![item])?;
+            }
+            b'e' | 0x90 => {
+                let items = self.to_mark()?;
+                self.append(items)?;
+            }
+            b's' => {
+                let pair = self.pops(2)?;
+                self.set(vec![(pair[0], pair[1])])?;
+            }
+            b'u' => {
+                let pairs = self.pairs()?;
+                self.set(pairs)?;
+            }
+            b'c' => {
+                let (module, name) = (self.reader.line(1000)?, self.reader.line(1000)?);
+                self.global(module, name)?;
+            }
+            0x93 => {
+                let both = self.pops(2)?;
+                let word = |id: Id| self.pickle.text(id).map(str::to_string);
+                let (Some(module), Some(name)) = (word(both[0]), word(both[1])) else {
+                    return Err(self.refuse("its pickle names a global by something that is no text"));
+                };
+                self.global(module, name)?;
+            }
+            b'R' | 0x81 => {
+                let both = self.pops(2)?;
+                self.made(both[0], both[1])?;
+            }
+            0x92 => {
+                let all = self.pops(3)?;
+                self.made(all[0], all[1])?;
+            }
+            b'o' => {
+                let mut items = self.to_mark()?;
+                if items.is_empty() {
+                    return Err(self.refuse("its pickle is damaged"));
+                }
+                let class = items.remove(0);
+                let args = self.node(Node::Tuple(items))?;
+                self.made(class, args)?;
+            }
+            b'i' => {
+                let (module, name) = (self.reader.line(1000)?, self.reader.line(1000)?);
+                let items = self.to_mark()?;
+                let args = self.node(Node::Tuple(items))?;
+                self.global(module, name)?;
+                let class = self.pop()?;
+                self.made(class, args)?;
+            }
+            b'b' => self.build()?,
+            b'P' => {
+                let line = self.reader.line(1000)?;
+                self.keep(line.len() as u64)?;
+                let name = self.node(Node::Text(line))?;
+                self.push(Node::Persistent(name))?;
+            }
+            b'Q' => {
+                let name = self.pop()?;
+                self.push(Node::Persistent(name))?;
+            }
+            b'p' => {
+                let slot = self.slot()?;
+                self.put(slot)?;
+            }
+            b'q' => self.numbered_put(1)?,
+            b'r' => self.numbered_put(4)?,
+            0x94 => self.put(self.memo.len() as u64)?,
+            b'g' => {
+                let slot = self.slot()?;
+                self.get(slot)?;
+            }
+            b'h' => self.numbered_get(1)?,
+            b'j' => self.numbered_get(4)?,
+            0x82..=0x84 => return Err(self.refuse("its pickle uses Python's extension registry")),
+            0x97 => return Err(self.refuse("its pickle keeps buffers outside of the file")),
+            0x98 => {}
+            other => {
+                let at = self.reader.position() - 1;
+                return Err(self.refuse(format!("its pickle has an unknown operation {other:#04x} at byte {at}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// `INT` and `LONG` of protocol 0.
+    fn decimal(&mut self) -> Result<()> {
+        let line = self.reader.line(1000)?;
+        let node = match line.trim_end_matches('L') {
+            "00" => Node::Bool(false),
+            "01" => Node::Bool(true),
+            digits => digits.parse().map_or(Node::None, Node::Int),
+        };
+        self.push(node)
+    }
+
+    fn integer(&mut self, width: u64) -> Result<()> {
+        let number = self.reader.number(width)?;
+        self.push(Node::Int(number as i64))
+    }
+
+    /// An integer of any length; one that does not fit is none that matters here.
+    fn long(&mut self, width: u64) -> Result<()> {
+        let length = self.reader.number(width)?;
+        if length > 8 {
+            self.reader.skip(length)?;
+            return self.push(Node::None);
+        }
+        let number = self.reader.number(length)?;
+        let unused = 64 - 8 * length as u32;
+        let number = if length == 0 { 0 } else { ((number << unused) as i64) >> unused };
+        self.push(Node::Int(number))
+    }
+
+    fn text(&mut self, width: u64) -> Result<()> {
+        let length = self.reader.number(width)?;
+        if length > TEXT {
+            let at = self.reader.position();
+            self.reader.skip(length)?;
+            return self.push(Node::Bytes { at, length });
+        }
+        self.keep(length)?;
+        let bytes = self.reader.take(length)?;
+        self.push(Node::Text(String::from_utf8_lossy(&bytes).into_owned()))
+    }
+
+    fn bytes(&mut self, width: u64) -> Result<()> {
+        let length = self.reader.number(width)?;
+        let at = self.reader.position();
+        self.reader.skip(length)?;
+        self.push(Node::Bytes { at, length })
+    }
+
+    fn keep(&mut self, length: u64) -> Result<()> {
+        self.texts += length;
+        if self.texts > TEXTS { Err(self.refuse("its pickle holds too much text")) } else { Ok(()) }
+    }
+
+    fn global(&mut self, module: String, name: String) -> Result<()> {
+        self.keep((module.len() + name.len()) as u64)?;
+        self.push(Node::Global { module, name })
+    }
+
+    fn made(&mut self, by: Id, args: Id) -> Result<()> {
+        self.push(Node::Made(Box::new(Made { by, args, ..Made::default() })))
+    }
+
+    fn build(&mut self) -> Result<()> {
+        let state = self.pop()?;
+        let id = self.top()?;
+        if let Some(Node::Made(made)) = self.pickle.nodes.get_mut(id as usize) {
+            made.state = Some(state);
+        }
+        match self.follows.and_then(|follows| follows(&self.pickle, id)) {
+            None => {}
+            Some(Behind::Pickle) if self.outer.len() == 10 => return Err(self.refuse("its pickles are nested too deep")),
+            Some(Behind::Pickle) => self.outer.push(std::mem::take(&mut self.memo)),
+            Some(Behind::Values { length, padded }) => {
+                if padded {
+                    let padding = self.reader.number(1)?;
+                    self.reader.skip(padding)?;
+                }
+                let at = self.reader.position();
+                self.reader.skip(length)?;
+                if let Some(Node::Made(made)) = self.pickle.nodes.get_mut(id as usize) {
+                    made.raw = Some((at, length));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, new: Vec<Id>) -> Result<()> {
+        let id = self.top()?;
+        match self.pickle.nodes.get_mut(id as usize) {
+            Some(Node::List(items)) => items.extend(new),
+            Some(Node::Made(made)) => made.items.extend(new),
+            _ => return Err(self.refuse("its pickle appends to what is no list")),
+        }
+        Ok(())
+    }
+
+    fn set(&mut self, new: Vec<(Id, Id)>) -> Result<()> {
+        let id = self.top()?;
+        match self.pickle.nodes.get_mut(id as usize) {
+            Some(Node::Dict(pairs)) => pairs.extend(new),
+            Some(Node::Made(made)) => made.pairs.extend(new),
+            _ => return Err(self.refuse("its pickle sets keys of what is no dict")),
+        }
+        Ok(())
+    }
+
+    fn node(&mut self, node: Node) -> Result<Id> {
+        if self.pickle.nodes.len() == NODES {
+            return Err(self.refuse(format!("its pickle has more than {NODES} objects")));
+        }
+        self.pickle.nodes.push(node);
+        Ok(self.pickle.nodes.len() as Id - 1)
+    }
+
+    fn push(&mut self, node: Node) -> Result<()> {
+        let id = self.node(node)?;
+        self.stack.push(id);
+        Ok(())
+    }
+
+    fn top(&self) -> Result<Id> {
+        let floor = self.marks.last().copied().unwrap_or(0);
+        self.stack.last().copied().filter(|_| self.stack.len() > floor).ok_or_else(|| self.underflow())
+    }
+
+    fn pop(&mut self) -> Result<Id> {
+        let top = self.top()?;
+        self.stack.pop();
+        Ok(top)
+    }
+
+    fn pops(&mut self, count: usize) -> Result<Vec<Id>> {
+        let floor = self.marks.last().copied().unwrap_or(0);
+        match self.stack.len().checked_sub(count).filter(|at| *at >= floor) {
+            Some(at) => Ok(self.stack.split_off(at)),
+            None => Err(self.underflow()),
+        }
+    }
+
+    fn to_mark(&mut self) -> Result<Vec<Id>> {
+        match self.marks.pop() {
+            Some(mark) => Ok(self.stack.split_off(mark.min(self.stack.len()))),
+            None => Err(self.underflow()),
+        }
+    }
+
+    fn pairs(&mut self) -> Result<Vec<(Id, Id)>> {
+        let items = self.to_mark()?;
+        if items.len() % 2 != 0 {
+            return Err(self.refuse("its pickle has a key without a value"));
+        }
+        Ok(items.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect())
+    }
+
+    fn slot(&mut self) -> Result<u64> {
+        let line = self.reader.line(30)?;
+        line.parse().map_err(|_| self.refuse("its pickle is damaged"))
+    }
+
+    fn numbered_put(&mut self, width: u64) -> Result<()> {
+        let slot = self.reader.number(width)?;
+        self.put(slot)
+    }
+
+    fn put(&mut self, slot: u64) -> Result<()> {
+        let top = self.top()?;
+        if self.memo.len() == NODES {
+            return Err(self.refuse("its pickle remembers too much"));
+        }
+        self.memo.insert(slot, top);
+        Ok(())
+    }
+
+    fn numbered_get(&mut self, width: u64) -> Result<()> {
+        let slot = self.reader.number(width)?;
+        self.get(slot)
+    }
+
+    fn get(&mut self, slot: u64) -> Result<()> {
+        match self.memo.get(&slot) {
+            Some(id) => self.stack.push(*id),
+            None => return Err(self.refuse("its pickle recalls what it never kept")),
+        }
+        Ok(())
+    }
+
+    fn underflow(&self) -> Error {
+        self.refuse("its pickle takes more from the stack than is there")
+    }
+
+    fn refuse(&self, why: impl Into<String>) -> Error {
+        self.source().refuse(why)
+    }
+
+    fn source(&self) -> &Source {
+        self.reader.source()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(bytes: &[u8]) -> Result<Pickle> {
+        read_whole(&mut Source::of_bytes(bytes.to_vec(), "x").reader())
+    }
+
+    /// A node as Python would write it, calls as they stand.
+    fn text(pickle: &Pickle, id: Id) -> String {
+        let list = |items: &[Id]| items.iter().map(|i| text(pickle, *i)).collect::<Vec<_>>().join(" ");
+        match pickle.node(id) {
+            Node::Tuple(items) => format!("({})", list(items)),
+            Node::List(items) => format!("[{}]", list(items)),
+            Node::Dict(pairs) => {
+                let pair = |(k, v): &(Id, Id)| format!("{}:{}", text(pickle, *k), text(pickle, *v));
+                format!("{{{}}}", pairs.iter().map(pair).collect::<Vec<_>>().join(" "))
+            }
+            Node::Global { module, name } => format!("{module}.{name}"),
+            Node::Made(made) => format!("{}<{}>", text(pickle, made.by), text(pickle, made.args)),
+            Node::Int(n) => n.to_string(),
+            Node::Text(t) => t.clone(),
+            other => format!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn objects_of_every_protocol() {
+        for (bytes, want) in [
+            // pickle.dumps({'a': (1, -2, 300), 'b': [True, None]}, protocol)
+            (&b"(dp0\nVa\np1\n(I1\nI-2\nI300\ntp2\nsVb\np3\n(lp4\nI01\naNas."[..], "{a:(1 -2 300) b:[Bool(true) None]}"),
+            (b"\x80\x02}q\x00(X\x01\x00\x00\x00aq\x01K\x01J\xfe\xff\xff\xffM,\x01\x87q\x02X\x01\x00\x00\x00bq\x03]q\x04(\x88Neu.", "{a:(1 -2 300) b:[Bool(true) None]}"),
+            (b"\x80\x04\x95\x20\x00\x00\x00\x00\x00\x00\x00\x8c\x05posix\x94\x8c\x06system\x94\x93\x94\x8c\x02id\x94\x85\x94R\x94.", "posix.system<(id)>"),
+            (b"cos\nsystem\n(S'id'\ntR.", "os.system<(id)>"),
+            (b"(S'id'\nios\nsystem\n.", "os.system<(id)>"),
+            (b"(cos\nsystem\nS'id'\no.", "os.system<(id)>"),
+            (b"\x80\x02\x8a\x02\x00\x80\x8a\x00\x8a\x09\x00\x00\x00\x00\x00\x00\x00\x00\x01\x87.", "(-32768 0 None)"),
+        ] {
+            let pickle = run(bytes).unwrap();
+            assert_eq!(text(&pickle, pickle.root), want);
+        }
+    }
+
+    #[test]
+    fn hostile_pickles_are_refused() {
+        for (bytes, want) in [
+            (&b"\x80\x02"[..], "cut short"),
+            (b".", "more from the stack"),
+            (b"(.", "more from the stack"),
+            (b"K\x01(0.", "more from the stack"),
+            (b"u.", "more from the stack"),
+            (b"}(K\x01u.", "key without a value"),
+            (b"K\x01K\x02a.", "appends to what is no list"),
+            (b"h\x05.", "never kept"),
+            (b"\x8b\xff\xff\xff\x7f.", "cut short"),
+            (b"B\xff\xff\xff\xff.", "cut short"),
+            (b"\x8d\xff\xff\xff\xff\xff\xff\xff\xff.", "cut short"),
+            (b"\x82\x01.", "extension registry"),
+            (b"\xff", "unknown operation 0xff at byte 0"),
+            (b"K\x01K\x02\x93.", "no text"),
+        ] {
+            let causes = run(bytes).err().map(|e| e.causes.join(" ")).unwrap_or_default();
+            assert!(causes.contains(want), "{bytes:?}: {causes}");
+        }
+    }
+
+    #[test]
+    fn a_bomb_of_doublings_costs_its_own_bytes() {
+        // l = []; l = [l, l], and again a thousand times; then a list that holds itself.
+        let mut bytes = b"\x80\x02]".to_vec();
+        for _ in 0..1000 {
+            bytes.extend(b"2\x86");
+        }
+        bytes.extend(b"0]q\x00h\x00a.");
+        let pickle = run(&bytes).unwrap();
+        assert!(pickle.nodes.len() < 1100);
+        assert!(matches!(pickle.node(pickle.root), Node::List(items) if items == &[pickle.root]));
+    }
+}

@@ -1,0 +1,228 @@
+//! Pickles of any Python objects, scikit-learn's models above all, also as joblib writes them. Nothing is unpickled:
+//! the globals are named, and NumPy arrays are listed under the attributes that hold them.
+//!
+//! joblib puts the bytes of an array into the stream right behind the object that describes it.
+
+use std::collections::BTreeSet;
+
+use super::pickle::{self, Behind, Id, Node, Pickle};
+use super::{Contents, Format, npy};
+use crate::error::Result;
+use crate::model::source::Source;
+use crate::model::tensor::{Data, Tensor, shown};
+
+/// How deep in an object arrays are looked for. Real models stay below 20.
+const DEPTH: usize = 60;
+/// The sum of the lengths of all paths in an object.
+const PATHS: usize = 64 << 20;
+/// How many of the globals are listed.
+const LISTED: usize = 30;
+
+/// Protocol 2 and newer begin with a mark of their own; an older one only if it begins with a global.
+pub fn is_it(head: &[u8]) -> bool {
+    match head {
+        [0x80, 2..=5, ..] => true,
+        [b'c', rest @ ..] => {
+            let mut lines = rest.splitn(3, |b| *b == b'\n');
+            let word = |line: Option<&[u8]>| {
+                line.is_some_and(|l| !l.is_empty() && l.iter().all(|b| b.is_ascii_alphanumeric() || b"._".contains(b)))
+            };
+            word(lines.next()) && word(lines.next()) && lines.next().is_some()
+        }
+        _ => false,
+    }
+}
+
+pub fn read(source: &Source) -> Result<Contents> {
+    let mut reader = source.reader();
+    let mut pickle = pickle::read(&mut reader, Some(wrapped))?;
+    if let Some(error) = pickle.stopped.take() {
+        return Err(error);
+    }
+    let globals = globals(&pickle);
+    let joblib = globals.iter().any(|g| g.starts_with("joblib.numpy_pickle."));
+    let mut contents = Contents::new(if joblib { Format::Joblib } else { Format::Pickle });
+    describe(&pickle, &globals, &mut contents);
+    let mut found = Vec::new();
+    let mut visit = |name: &str, id| {
+        let array = array(&pickle, id, name, source);
+        let is_array = array.is_some();
+        found.extend(array);
+        is_array
+    };
+    Walk::over(&pickle, &mut visit, source)?;
+    for tensor in found {
+        contents.push(source, tensor)?;
+    }
+    Ok(contents)
+}
+
+/// Protocol, class of the object, library versions, and what would be called.
+pub fn describe(pickle: &Pickle, globals: &BTreeSet<String>, contents: &mut Contents) {
+    contents.say("protocol", pickle.protocol);
+    if let Some((module, name)) = class(pickle, pickle.root) {
+        contents.say("object", shown(&format!("{module}.{name}")));
+    }
+    if let Some(version) = version(pickle, pickle.root) {
+        contents.say("sklearn version", version);
+    }
+    contents.calls = globals.iter().filter(|g| !is_harmless(g)).map(|g| shown(g)).collect();
+    if !globals.is_empty() {
+        let mut names: Vec<String> = globals.iter().take(LISTED).map(|g| shown(g)).collect();
+        if globals.len() > LISTED {
+            names.push(format!("and {} more", globals.len() - LISTED));
+        }
+        contents.say("globals", names.join(", "));
+    }
+}
+
+/// Every global that the pickle names, sorted.
+pub fn globals(pickle: &Pickle) -> BTreeSet<String> {
+    let global = |node: &Node| match node {
+        Node::Global { module, name } => Some(format!("{module}.{name}")),
+        _ => None,
+    };
+    pickle.nodes.iter().filter_map(global).collect()
+}
+
+/// Globals that belong to models and their arrays. Calling them is not safe by that alone, and unpickling never is;
+/// the others are what to be afraid of first.
+fn is_harmless(global: &str) -> bool {
+    const PACKAGES: [&str; 9] =
+        ["torch.", "__torch__.", "collections.", "numpy.", "sklearn.", "joblib.numpy_pickle.", "scipy.", "pandas.", "copyreg._reconstructor"];
+    const BUILTINS: [&str; 12] =
+        ["set", "frozenset", "list", "dict", "tuple", "slice", "range", "complex", "bytearray", "object", "int", "float"];
+    const LOADERS: [&str; 3] = ["torch.load", "torch.hub.", "numpy.load"];
+    let builtin = global.strip_prefix("builtins.").or_else(|| global.strip_prefix("__builtin__."));
+    let ours = PACKAGES.iter().any(|p| global.starts_with(p)) && !LOADERS.iter().any(|l| global.starts_with(l));
+    ours || builtin.is_some_and(|name| BUILTINS.contains(&name)) || global == "_codecs.encode"
+}
+
+/// The class of an object; `copyreg._reconstructor` of old protocols has it as an argument.
+fn class(pickle: &Pickle, id: Id) -> Option<(&str, &str)> {
+    match pickle.call(id)? {
+        (("copyreg" | "copy_reg", _), args) => pickle.global(*args.first()?),
+        (global, _) => Some(global),
+    }
+}
+
+fn version(pickle: &Pickle, id: Id) -> Option<&str> {
+    let Node::Made(made) = pickle.node(id) else { return None };
+    pickle.text(pickle.get(made.state?, "_sklearn_version")?)
+}
+
+/// Goes through an object and its attributes, and calls `visit` with each part and its path. A part that several places
+/// hold is entered once, so that neither cycles nor doublings matter; the length of all paths together is bounded.
+pub struct Walk<'a> {
+    pickle: &'a Pickle,
+    seen: Vec<bool>,
+    left: usize,
+    /// Tells whether this part is what was looked for, so that it is not entered.
+    visit: &'a mut dyn FnMut(&str, Id) -> bool,
+}
+
+impl Walk<'_> {
+    pub fn over(pickle: &Pickle, visit: &mut dyn FnMut(&str, Id) -> bool, source: &Source) -> Result<()> {
+        let mut walk = Walk { pickle, seen: vec![false; pickle.nodes.len()], left: PATHS, visit };
+        if walk.go(pickle.root, "", 0).is_none() {
+            return Err(source.refuse("its objects are too many, or nested too deep, to be named"));
+        }
+        Ok(())
+    }
+
+    fn go(&mut self, id: Id, path: &str, depth: usize) -> Option<()> {
+        let pickle = self.pickle;
+        let inner = matches!(pickle.node(id), Node::Tuple(_) | Node::List(_) | Node::Dict(_) | Node::Made(_));
+        if !inner || depth > DEPTH {
+            return Some(());
+        }
+        self.left = self.left.checked_sub(path.len() + 16)?;
+        if (self.visit)(path, id) || std::mem::replace(&mut self.seen[id as usize], true) {
+            return Some(());
+        }
+        match pickle.node(id) {
+            Node::Tuple(items) | Node::List(items) => self.items(items, path, depth),
+            Node::Dict(pairs) => self.pairs(pairs, path, depth),
+            Node::Made(made) => {
+                self.items(pickle.items(made.args).unwrap_or_default(), path, depth)?;
+                self.items(&made.items, path, depth)?;
+                self.pairs(&made.pairs, path, depth)?;
+                made.state.map_or(Some(()), |state| self.go(state, path, depth + 1))
+            }
+            _ => Some(()),
+        }
+    }
+
+    fn items(&mut self, items: &[Id], path: &str, depth: usize) -> Option<()> {
+        items.iter().enumerate().try_for_each(|(i, id)| self.go(*id, &join(path, &i.to_string()), depth + 1))
+    }
+
+    fn pairs(&mut self, pairs: &[(Id, Id)], path: &str, depth: usize) -> Option<()> {
+        pairs.iter().try_for_each(|(key, id)| match self.pickle.node(*key) {
+            Node::Text(key) => self.go(*id, &join(path, &shown(key)), depth + 1),
+            Node::Int(key) => self.go(*id, &join(path, &key.to_string()), depth + 1),
+            _ => self.go(*id, path, depth + 1),
+        })
+    }
+}
+
+fn join(path: &str, key: &str) -> String {
+    if path.is_empty() { key.to_string() } else { format!("{path}.{key}") }
+}
+
+/// A NumPy array, as `pickle` or as joblib keeps it.
+fn array(pickle: &Pickle, id: Id, name: &str, source: &Source) -> Option<Result<Tensor, String>> {
+    let Node::Made(made) = pickle.node(id) else { return None };
+    let ((module, function), _) = pickle.call(id)?;
+    let (shape, descr, fortran, place) = if (module, function) == ("joblib.numpy_pickle", "NumpyArrayWrapper") {
+        let state = made.state?;
+        let fortran = pickle.text(pickle.get(state, "order")?) == Some("F");
+        (pickle.get(state, "shape")?, pickle.get(state, "dtype")?, fortran, made.raw)
+    } else if is_multiarray(module) && function == "_reconstruct" {
+        let state = pickle.items(made.state?)?;
+        let fortran = matches!(pickle.node(*state.get(3)?), Node::Bool(true));
+        let place = match pickle.node(*state.get(4)?) {
+            Node::Bytes { at, length } => Some((*at, *length)),
+            _ => None,
+        };
+        (*state.get(1)?, *state.get(2)?, fortran, place)
+    } else {
+        return None;
+    };
+    let shape = pickle.ints(shape)?;
+    let (dtype, big_endian) = dtype(pickle, descr)?;
+    let data = match place.map(|(at, length)| source.part(at, length)) {
+        Some(Ok(part)) => npy::in_place(part, &shape, fortran, big_endian),
+        _ => Data::Elsewhere("they are kept as Python objects"),
+    };
+    Some(Tensor::new(shown(name), dtype, shape, data))
+}
+
+fn is_multiarray(module: &str) -> bool {
+    matches!(module, "numpy.core.multiarray" | "numpy._core.multiarray")
+}
+
+/// `numpy.dtype('f8', …)` with the state `(3, '<', …)`.
+fn dtype(pickle: &Pickle, id: Id) -> Option<(crate::model::tensor::Dtype, bool)> {
+    let (("numpy", "dtype"), args) = pickle.call(id)? else { return None };
+    let descr = pickle.text(*args.first()?)?;
+    let (dtype, _) = npy::dtype(descr)?;
+    let Node::Made(made) = pickle.node(id) else { return None };
+    let order = made.state.and_then(|s| pickle.items(s)?.get(1).copied()).and_then(|o| pickle.text(o));
+    Some((dtype, order == Some(">")))
+}
+
+/// What follows joblib's description of an array.
+fn wrapped(pickle: &Pickle, id: Id) -> Option<Behind> {
+    let (("joblib.numpy_pickle", "NumpyArrayWrapper"), _) = pickle.call(id)? else { return None };
+    let Node::Made(made) = pickle.node(id) else { return None };
+    let state = made.state?;
+    let (dtype, _) = dtype(pickle, pickle.get(state, "dtype")?)?;
+    if dtype.name() == "object" {
+        return Some(Behind::Pickle);
+    }
+    let shape = pickle.ints(pickle.get(state, "shape")?)?;
+    let length = dtype.bytes(shape.iter().try_fold(1u64, |n, d| n.checked_mul(*d))?)?;
+    let padded = pickle.get(state, "numpy_array_alignment_bytes").is_some_and(|n| pickle.int(n).is_some());
+    Some(Behind::Values { length, padded })
+}

@@ -1,0 +1,90 @@
+//! Protocol buffers on the wire, as far as ONNX needs them: fields of a message, one after the other, each with its
+//! number. Nested messages are parts of the source and are opened only by whoever wants them.
+//! Format: the "Encoding" page of Protocol Buffers.
+
+use crate::error::Result;
+use crate::model::source::{Reader, Source};
+
+/// A text in a message that is kept.
+const TEXT: u64 = 1 << 20;
+
+pub enum Value {
+    Number(u64),
+    /// Bytes, a text, a nested message, or packed numbers.
+    Bytes(Source),
+    /// Four or eight bytes, which no field that matters here has.
+    Fixed,
+}
+
+pub struct Fields {
+    reader: Reader,
+}
+
+/// The fields of a message.
+pub fn fields(source: &Source) -> Fields {
+    Fields { reader: source.reader() }
+}
+
+impl Fields {
+    pub fn next(&mut self) -> Result<Option<(u64, Value)>> {
+        if self.reader.left() == 0 {
+            return Ok(None);
+        }
+        let tag = varint(&mut self.reader)?;
+        let value = match tag & 7 {
+            0 => Value::Number(varint(&mut self.reader)?),
+            1 => self.reader.skip(8).map(|()| Value::Fixed)?,
+            2 => {
+                let length = varint(&mut self.reader)?;
+                Value::Bytes(self.reader.part(length)?)
+            }
+            5 => self.reader.skip(4).map(|()| Value::Fixed)?,
+            kind => return Err(self.reader.source().refuse(format!("it has a field of the unknown kind {kind}"))),
+        };
+        match tag >> 3 {
+            0 => Err(self.reader.source().refuse("it has a field with the number 0")),
+            number => Ok(Some((number, value))),
+        }
+    }
+}
+
+impl Value {
+    pub fn text(&self) -> Result<String> {
+        match self {
+            Value::Bytes(source) => Ok(String::from_utf8_lossy(&source.all(TEXT, "a text in it")?).into_owned()),
+            _ => Ok(String::new()),
+        }
+    }
+
+    /// Numbers of a repeated field: packed, or one.
+    pub fn numbers(&self, most: usize) -> Result<Vec<u64>> {
+        match self {
+            Value::Number(number) => Ok(vec![*number]),
+            Value::Fixed => Ok(Vec::new()),
+            Value::Bytes(source) => {
+                let mut reader = source.reader();
+                let mut numbers = Vec::new();
+                while reader.left() > 0 {
+                    if numbers.len() == most {
+                        return Err(source.refuse(format!("a list in it has more than {most} numbers")));
+                    }
+                    numbers.push(varint(&mut reader)?);
+                }
+                Ok(numbers)
+            }
+        }
+    }
+}
+
+/// Seven bits a byte, the lowest first.
+fn varint(reader: &mut Reader) -> Result<u64> {
+    let mut number = 0u64;
+    for i in 0..10 {
+        let byte = reader.byte()?;
+        number |= u64::from(byte & 0x7f).checked_shl(7 * i).unwrap_or(0);
+        if byte < 0x80 {
+            return Ok(number);
+        }
+    }
+    Err(reader.source().refuse("it has a number that does not end"))
+}

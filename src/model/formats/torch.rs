@@ -1,0 +1,273 @@
+//! PyTorch checkpoints: a pickle that describes tensors, and the storages that they look at. In a zip archive
+//! (`torch.save`, TorchScript), or one behind the other (before PyTorch 1.6).
+//!
+//! Of the pickle only the calls that rebuild tensors are understood. What else it would call is named, not called.
+
+use std::collections::HashMap;
+
+use super::pickle::{self, Id, Node, Pickle};
+use super::pickled::{self, Walk};
+use super::zip::Archive;
+use super::{Contents, Format};
+use crate::error::Result;
+use crate::model::source::Source;
+use crate::model::tensor::{Data, Dtype, Tensor, is_plain, shown};
+
+/// A pickle of a checkpoint that was deflated by hand; PyTorch stores it.
+const PICKLE: u64 = 64 << 20;
+/// `pickle.dumps(0x1950a86a20f9469cfc6c, 2)`, the magic number of PyTorch before 1.6.
+const OLD: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
+/// A call within a call within …
+const CALLS: usize = 8;
+
+pub fn is_old(head: &[u8]) -> bool {
+    head.starts_with(OLD)
+}
+
+pub fn is_tar(head: &[u8]) -> bool {
+    head.get(257..262) == Some(b"ustar")
+}
+
+/// The oldest form is identified, no more.
+pub fn read_tar(source: &Source) -> Result<Contents> {
+    let head = source.head(100)?;
+    let name: String = String::from_utf8_lossy(&head).chars().take_while(|c| *c != '\0').collect();
+    if !["storages", "tensors", "pickle", "sys_info"].contains(&name.trim_start_matches("./")) {
+        return Err(source.refuse(format!("it is a tar archive that begins with `{}`", shown(&name))));
+    }
+    let mut contents = Contents::new(Format::TorchTar);
+    contents.note("this form, from before 2017, is not read further: load it once and save it anew");
+    Ok(contents)
+}
+
+/// A checkpoint in an archive; `prefix` is the folder in it, with its slash.
+pub fn read_zip(source: &Source, archive: &Archive, prefix: &str) -> Result<Contents> {
+    let entry = |name: &str| archive.find(&format!("{prefix}{name}"));
+    let script = archive.entries.iter().any(|e| e.name.strip_prefix(prefix).is_some_and(|n| n.starts_with("code/")));
+    let mut contents = Contents::new(if script { Format::TorchScript } else { Format::Torch });
+    for (name, key) in [("version", "archive version"), ("byteorder", "byte order"), ("producer", "producer")] {
+        if let Some(entry) = entry(name) {
+            let text = archive.head(entry, 100)?;
+            contents.say(key, shown(String::from_utf8_lossy(&text).trim()));
+        }
+    }
+    let big_endian = contents.metadata.iter().any(|(key, value)| key == "byte order" && value == "big");
+    let Some(data) = entry("data.pkl") else { return Err(source.refuse("it has no data.pkl")) };
+    let pickle = pickle::read_whole(&mut archive.content(data, PICKLE)?.reader())?;
+    let mut storages = HashMap::new();
+    let mut storage = |key: &str| -> Result<Source> {
+        if let Some(known) = storages.get(key) {
+            return Ok(Source::clone(known));
+        }
+        let place = entry(&format!("data/{key}")).map(|e| archive.stored(e)).transpose()?.flatten();
+        let place = place
+            .ok_or_else(|| source.refuse(format!("the storage `{}` is missing in it, or compressed", shown(key))))?;
+        storages.insert(key.to_string(), place.clone());
+        Ok(place)
+    };
+    tensors(&pickle, source, big_endian, &mut storage, &mut contents)?;
+    if script {
+        let code = archive.entries.iter().filter(|e| e.name.ends_with(".py")).count();
+        contents.say("code files", code);
+        if let Some((_, class)) = pickle.call(pickle.root).map(|(global, _)| global) {
+            contents.say("module", shown(class));
+        }
+    }
+    Ok(contents)
+}
+
+/// Pickles of the magic number, the protocol, the platform, the object and the keys of the storages; then each storage
+/// with its length before it.
+pub fn read_old(source: &Source) -> Result<Contents> {
+    let mut contents = Contents::new(Format::TorchOld);
+    let mut reader = source.reader();
+    reader.skip(OLD.len() as u64)?;
+    for _ in 0..2 {
+        pickle::read_whole(&mut reader)?;
+    }
+    let object = pickle::read_whole(&mut reader)?;
+    let keys = pickle::read_whole(&mut reader)?;
+    let known: HashMap<String, Storage> =
+        (0..object.nodes.len() as Id).filter_map(|id| storage(&object, id)).map(|s| (s.key.clone(), s)).collect();
+    let mut places: HashMap<String, Source> = HashMap::new();
+    for id in keys.items(keys.root).unwrap_or_default() {
+        let Some(storage) = keys.text(*id).and_then(|key| known.get(key)) else {
+            return Err(source.refuse("it has a storage that nothing describes"));
+        };
+        let elements = reader.number(8)?;
+        let length = storage.dtype.bytes(elements).filter(|_| elements == storage.elements);
+        let length = length.ok_or_else(|| source.refuse("a storage has another length than its description"))?;
+        places.insert(storage.key.clone(), reader.part(length)?);
+    }
+    let mut find = |key: &str| {
+        places.get(key).cloned().ok_or_else(|| source.refuse(format!("the storage `{}` is missing in it", shown(key))))
+    };
+    tensors(&object, source, false, &mut find, &mut contents)?;
+    Ok(contents)
+}
+
+/// Finds the tensors of an object, with what else the pickle tells.
+fn tensors(
+    pickle: &Pickle,
+    source: &Source,
+    big_endian: bool,
+    storages: &mut dyn FnMut(&str) -> Result<Source>,
+    contents: &mut Contents,
+) -> Result<()> {
+    let mut found = Vec::new();
+    let mut visit = |path: &str, id: Id| match view(pickle, Call::of(pickle, id), CALLS) {
+        Some(view) => {
+            found.push((name(path), view));
+            true
+        }
+        None => false,
+    };
+    Walk::over(pickle, &mut visit, source)?;
+    for (name, view) in found {
+        let data = match &view.storage {
+            None => Data::Elsewhere("it is on the device `meta`, which has none"),
+            Some(storage) => place(&view, storage, storages(&storage.key)?, big_endian).map_err(|why| {
+                source.refuse(format!("the tensor `{name}` {why}"))
+            })?,
+        };
+        contents.push(source, Tensor::new(name, view.dtype, view.shape, data))?;
+    }
+    pickled::describe(pickle, &pickled::globals(pickle), contents);
+    Ok(())
+}
+
+/// Modules keep their parts in dicts whose names say nothing.
+fn name(path: &str) -> String {
+    let parts: Vec<&str> = path.split('.').filter(|p| !["_modules", "_parameters", "_buffers"].contains(p)).collect();
+    parts.join(".")
+}
+
+/// Where the elements of a view lie, checked against its storage.
+fn place(view: &View, storage: &Storage, bytes: Source, big_endian: bool) -> Result<Data, String> {
+    let Some(width) = view.dtype.width().filter(|w| *w > 0) else { return Ok(Data::Elsewhere("their type is not known")) };
+    if view.shape.len() != view.strides.len() {
+        return Err("has not as many strides as dimensions".into());
+    }
+    let held = bytes.len() / width;
+    if storage.dtype.bytes(storage.elements).is_none_or(|claimed| claimed > bytes.len()) {
+        return Err(format!("has a storage of {} bytes, less than it claims", bytes.len()));
+    }
+    if view.shape.contains(&0) {
+        return Ok(Data::Plain { source: bytes.part(0, 0).map_err(|e| e.message)?, big_endian });
+    }
+    let steps = view.shape.iter().zip(&view.strides);
+    let last = steps.fold(Some(view.offset), |sum, (d, stride)| sum?.checked_add((d - 1).checked_mul(*stride)?));
+    if last.is_none_or(|last| last >= held) {
+        return Err(format!("reaches beyond its storage of {held} elements"));
+    }
+    if !is_plain(&view.shape, &view.strides) {
+        let (offset, strides) = (view.offset, view.strides.clone());
+        return Ok(Data::Strided { storage: bytes, offset, strides, big_endian });
+    }
+    let elements: u64 = view.shape.iter().product();
+    let part = bytes.part(view.offset * width, elements * width).map_err(|e| e.causes.join(", "))?;
+    Ok(Data::Plain { source: part, big_endian })
+}
+
+struct Storage {
+    key: String,
+    dtype: Dtype,
+    elements: u64,
+}
+
+/// A tensor as a pickle describes it: a look at a storage.
+struct View {
+    storage: Option<Storage>,
+    dtype: Dtype,
+    /// In elements, as the strides.
+    offset: u64,
+    shape: Vec<u64>,
+    strides: Vec<u64>,
+}
+
+/// A function and its arguments.
+struct Call<'a> {
+    module: &'a str,
+    function: &'a str,
+    args: &'a [Id],
+}
+
+impl<'a> Call<'a> {
+    fn of(pickle: &'a Pickle, id: Id) -> Option<Call<'a>> {
+        let ((module, function), args) = pickle.call(id)?;
+        Some(Call { module, function, args })
+    }
+}
+
+/// The few calls that make tensors; `left` bounds how deep they may be wrapped.
+fn view(pickle: &Pickle, call: Option<Call>, left: usize) -> Option<View> {
+    let Call { module, function, args } = call?;
+    let arg = |n: usize| args.get(n).copied();
+    match (module, function) {
+        ("torch._utils", "_rebuild_parameter" | "_rebuild_parameter_with_state") if left > 0 => {
+            view(pickle, Call::of(pickle, arg(0)?), left - 1)
+        }
+        ("torch._tensor", "_rebuild_from_type_v2") if left > 0 => {
+            let (module, function) = pickle.global(arg(0)?)?;
+            view(pickle, Some(Call { module, function, args: pickle.items(arg(2)?)? }), left - 1)
+        }
+        ("torch._utils", "_rebuild_meta_tensor_no_storage") => Some(View {
+            storage: None,
+            dtype: dtype_of(pickle.global(arg(0)?)?.1),
+            offset: 0,
+            shape: pickle.ints(arg(1)?)?,
+            strides: pickle.ints(arg(2)?)?,
+        }),
+        ("torch._utils", "_rebuild_tensor" | "_rebuild_tensor_v2" | "_rebuild_tensor_v3" | "_rebuild_qtensor") => {
+            let storage = storage(pickle, arg(0)?)?;
+            let dtype = match function {
+                "_rebuild_tensor_v3" => dtype_of(pickle.global(arg(6)?)?.1),
+                _ => storage.dtype.clone(),
+            };
+            let (offset, shape, strides) = (pickle.int(arg(1)?)?, pickle.ints(arg(2)?)?, pickle.ints(arg(3)?)?);
+            Some(View { storage: Some(storage), dtype, offset, shape, strides })
+        }
+        _ => None,
+    }
+}
+
+/// `('storage', torch.FloatStorage, '0', 'cpu', 123)`
+fn storage(pickle: &Pickle, id: Id) -> Option<Storage> {
+    let Node::Persistent(name) = pickle.node(id) else { return None };
+    let [word, class, key, _, elements, ..] = pickle.items(*name)? else { return None };
+    if pickle.text(*word) != Some("storage") {
+        return None;
+    }
+    let dtype = dtype_of(pickle.global(*class)?.1);
+    Some(Storage { key: pickle.text(*key)?.to_string(), dtype, elements: pickle.int(*elements)? })
+}
+
+/// By the name of a storage class or of a `torch.dtype`.
+fn dtype_of(name: &str) -> Dtype {
+    let other = |bytes| Dtype::Other { name: shown(name), block: 1, bytes };
+    match name {
+        "FloatStorage" | "float32" | "float" => Dtype::F32,
+        "DoubleStorage" | "float64" | "double" => Dtype::F64,
+        "HalfStorage" | "float16" | "half" => Dtype::F16,
+        "BFloat16Storage" | "bfloat16" => Dtype::Bf16,
+        "LongStorage" | "int64" => Dtype::I64,
+        "IntStorage" | "int32" => Dtype::I32,
+        "ShortStorage" | "int16" => Dtype::I16,
+        "CharStorage" | "int8" => Dtype::I8,
+        "ByteStorage" | "uint8" | "UntypedStorage" => Dtype::U8,
+        "uint16" => Dtype::U16,
+        "uint32" => Dtype::U32,
+        "uint64" => Dtype::U64,
+        "BoolStorage" | "bool" => Dtype::Bool,
+        "ComplexFloatStorage" | "complex64" => Dtype::C64,
+        "ComplexDoubleStorage" | "complex128" => Dtype::C128,
+        "float8_e4m3fn" => Dtype::F8E4M3,
+        "float8_e5m2" => Dtype::F8E5M2,
+        "float8_e4m3fnuz" => Dtype::F8E4M3Fnuz,
+        "float8_e5m2fnuz" => Dtype::F8E5M2Fnuz,
+        "float8_e8m0fnu" => Dtype::F8E8M0,
+        "QInt8Storage" | "QUInt8Storage" | "qint8" | "quint8" => other(1),
+        "QInt32Storage" | "qint32" => other(4),
+        _ => other(0),
+    }
+}

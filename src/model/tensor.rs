@@ -1,0 +1,232 @@
+//! A tensor as a header tells it: name, element type, shape, and where its values lie.
+
+use std::fmt;
+
+use super::source::Source;
+
+/// A tensor may have no more dimensions than this; NumPy stops at 64.
+const DIMENSIONS: usize = 64;
+
+/// The type of an element.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Dtype {
+    Bool,
+    U8,
+    U16,
+    U32,
+    U64,
+    I8,
+    I16,
+    I32,
+    I64,
+    F16,
+    Bf16,
+    F32,
+    F64,
+    /// Eight bits; the names are those of the ONNX and OCP specifications.
+    F8E4M3,
+    F8E5M2,
+    F8E4M3Fnuz,
+    F8E5M2Fnuz,
+    /// Eight bits of exponent: a power of two.
+    F8E8M0,
+    C64,
+    C128,
+    /// A type whose values are not looked at: packed in blocks, quantised, text, structured.
+    Other {
+        name: String,
+        /// So many elements take so many bytes.
+        block: u64,
+        bytes: u64,
+    },
+}
+
+impl Dtype {
+    pub fn name(&self) -> &str {
+        match self {
+            Dtype::Bool => "bool",
+            Dtype::U8 => "u8",
+            Dtype::U16 => "u16",
+            Dtype::U32 => "u32",
+            Dtype::U64 => "u64",
+            Dtype::I8 => "i8",
+            Dtype::I16 => "i16",
+            Dtype::I32 => "i32",
+            Dtype::I64 => "i64",
+            Dtype::F16 => "f16",
+            Dtype::Bf16 => "bf16",
+            Dtype::F32 => "f32",
+            Dtype::F64 => "f64",
+            Dtype::F8E4M3 => "f8_e4m3",
+            Dtype::F8E5M2 => "f8_e5m2",
+            Dtype::F8E4M3Fnuz => "f8_e4m3fnuz",
+            Dtype::F8E5M2Fnuz => "f8_e5m2fnuz",
+            Dtype::F8E8M0 => "f8_e8m0",
+            Dtype::C64 => "c64",
+            Dtype::C128 => "c128",
+            Dtype::Other { name, .. } => name,
+        }
+    }
+
+    /// Bytes of an element, if each has bytes of its own.
+    pub fn width(&self) -> Option<u64> {
+        match self {
+            Dtype::Bool | Dtype::U8 | Dtype::I8 => Some(1),
+            Dtype::F8E4M3 | Dtype::F8E5M2 | Dtype::F8E4M3Fnuz | Dtype::F8E5M2Fnuz | Dtype::F8E8M0 => Some(1),
+            Dtype::U16 | Dtype::I16 | Dtype::F16 | Dtype::Bf16 => Some(2),
+            Dtype::U32 | Dtype::I32 | Dtype::F32 => Some(4),
+            Dtype::U64 | Dtype::I64 | Dtype::F64 | Dtype::C64 => Some(8),
+            Dtype::C128 => Some(16),
+            Dtype::Other { block: 1, bytes, .. } => Some(*bytes),
+            Dtype::Other { .. } => None,
+        }
+    }
+
+    /// Bytes of so many elements; `None` where that is no whole number or beyond all measure.
+    pub fn bytes(&self, elements: u64) -> Option<u64> {
+        match self {
+            Dtype::Other { block, bytes, .. } => {
+                let whole = elements.checked_mul(*bytes)?;
+                (*block > 0 && whole % block == 0).then(|| whole / block)
+            }
+            _ => elements.checked_mul(self.width()?),
+        }
+    }
+
+    /// Numbers in an element: two for a complex one.
+    pub fn parts(&self) -> u64 {
+        if matches!(self, Dtype::C64 | Dtype::C128) { 2 } else { 1 }
+    }
+}
+
+impl fmt::Display for Dtype {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Where the values of a tensor lie.
+#[derive(Clone)]
+pub enum Data {
+    /// Row by row, without gaps: exactly the bytes of the tensor.
+    Plain { source: Source, big_endian: bool },
+    /// Elements of a storage, at an offset and with a stride for each dimension, counted in elements: views,
+    /// transposed tensors, Fortran order.
+    Strided { storage: Source, offset: u64, strides: Vec<u64>, big_endian: bool },
+    /// Plain values behind so many bytes of header, deflated.
+    Deflated { source: Source, skip: u64, big_endian: bool },
+    /// Not where they could be read; why.
+    Elsewhere(&'static str),
+}
+
+#[derive(Clone)]
+pub struct Tensor {
+    pub name: String,
+    pub dtype: Dtype,
+    pub shape: Vec<u64>,
+    pub data: Data,
+    elements: u64,
+    bytes: u64,
+}
+
+impl Tensor {
+    /// Refused, with the reason, if the shape is absurd or plain data has another size.
+    pub fn new(name: String, dtype: Dtype, shape: Vec<u64>, data: Data) -> Result<Tensor, String> {
+        if shape.len() > DIMENSIONS {
+            return Err(format!("the tensor `{}` has {} dimensions", shown(&name), shape.len()));
+        }
+        let elements = shape.iter().try_fold(1u64, |n, d| n.checked_mul(*d));
+        // A dimension of 0 does not make the others harmless: strides are computed from them.
+        let nonzero = shape.iter().filter(|d| **d > 0).try_fold(1u64, |n, d| n.checked_mul(*d));
+        let (Some(elements), Some(bytes)) =
+            (elements, nonzero.and_then(|n| dtype.bytes(n)).and(elements).and_then(|n| dtype.bytes(n)))
+        else {
+            return Err(format!("the shape {} of the tensor `{}` is absurd", Shape(&shape), shown(&name)));
+        };
+        let held = match &data {
+            Data::Plain { source, .. } => Some(source.len()),
+            _ => None,
+        };
+        if let Some(held) = held.filter(|held| *held != bytes) {
+            let name = shown(&name);
+            return Err(format!("the tensor `{name}` needs {bytes} bytes by its shape and has {held}"));
+        }
+        Ok(Tensor { name, dtype, shape, data, elements, bytes })
+    }
+
+    pub fn elements(&self) -> u64 {
+        self.elements
+    }
+
+    /// What its elements take, uncompressed.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
+/// The strides of a tensor without gaps whose last dimension moves fastest, or with `fortran` the first one.
+pub fn strides_of(shape: &[u64], fortran: bool) -> Vec<u64> {
+    let mut strides = vec![0; shape.len()];
+    let mut step = 1u64;
+    let order: Box<dyn Iterator<Item = usize>> =
+        if fortran { Box::new(0..shape.len()) } else { Box::new((0..shape.len()).rev()) };
+    for i in order {
+        strides[i] = step;
+        step = step.saturating_mul(shape[i].max(1));
+    }
+    strides
+}
+
+/// Do elements at these strides lie row by row without gaps? The stride of a dimension of 1 does not matter.
+pub fn is_plain(shape: &[u64], strides: &[u64]) -> bool {
+    let plain = strides_of(shape, false);
+    shape.iter().zip(strides.iter().zip(&plain)).all(|(d, (s, p))| *d == 1 || s == p)
+}
+
+/// `[128, 64]`
+pub struct Shape<'a>(pub &'a [u64]);
+
+impl fmt::Display for Shape<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let dims: Vec<String> = self.0.iter().map(u64::to_string).collect();
+        write!(f, "[{}]", dims.join(", "))
+    }
+}
+
+/// A name out of a file, fit for a terminal: no control characters, not endless.
+pub fn shown(name: &str) -> String {
+    let plain = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    match name.char_indices().nth(200) {
+        Some((end, _)) => name[..end].chars().map(plain).chain(['…']).collect(),
+        None => name.chars().map(plain).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tensor(shape: &[u64]) -> Result<Tensor, String> {
+        Tensor::new("w".into(), Dtype::F32, shape.to_vec(), Data::Elsewhere("a test"))
+    }
+
+    #[test]
+    fn absurd_shapes_are_refused() {
+        assert_eq!(tensor(&[2, 3]).map(|t| (t.elements(), t.bytes())), Ok((6, 24)));
+        assert_eq!(tensor(&[]).map(|t| t.elements()), Ok(1));
+        assert_eq!(tensor(&[0, 5]).map(|t| t.bytes()), Ok(0));
+        for shape in [&[1 << 63][..], &[1 << 62], &[1 << 32, 1 << 32], &[0, 1 << 63], &[1; 65]] {
+            assert!(tensor(shape).is_err(), "{shape:?}");
+        }
+        let source = Source::of_bytes(vec![0; 8], "x");
+        let short = Tensor::new("w".into(), Dtype::F32, vec![3], Data::Plain { source, big_endian: false });
+        assert_eq!(short.err().as_deref(), Some("the tensor `w` needs 12 bytes by its shape and has 8"));
+    }
+
+    #[test]
+    fn strides() {
+        assert_eq!(strides_of(&[2, 3, 4], false), [12, 4, 1]);
+        assert_eq!(strides_of(&[2, 3, 4], true), [1, 2, 6]);
+        assert!(is_plain(&[2, 1, 4], &[4, 99, 1]) && !is_plain(&[2, 4], &[1, 2]));
+    }
+}
