@@ -64,6 +64,8 @@ pub enum Command {
     Unfreeze(commands::freeze::UnfreezeArgs),
     Params(commands::params::Args),
     Metrics(commands::metrics::Args),
+    Model(commands::model::Args),
+    Check(commands::check::Args),
     Logs(commands::logs::Args),
     Cache(commands::cache::Args),
     Config(commands::config::Args),

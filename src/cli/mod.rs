@@ -10,6 +10,7 @@ pub mod format;
 pub mod output;
 pub mod progress;
 pub mod signals;
+pub mod table;
 pub mod text;
 
 use std::collections::BTreeMap;

@@ -89,10 +89,12 @@ fn counter(model: Option<&Model>, action: &Action) -> Option<u64> {
     }
 }
 
+/// The end of the year 9999, after which times are written otherwise.
+pub const LAST_SECOND: i64 = 253_402_300_799;
+
 /// `2026-01-01T00:00:00Z`; a time that no calendar has is that of the beginning.
 pub fn rfc3339(seconds: i64) -> String {
-    // Up to the year 9999.
-    let seconds = u64::try_from(seconds).ok().filter(|s| *s < 253_402_300_800).unwrap_or(0);
+    let seconds = u64::try_from(seconds.min(LAST_SECOND + 1)).ok().filter(|s| *s <= LAST_SECOND as u64).unwrap_or(0);
     humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds)).to_string()
 }
 

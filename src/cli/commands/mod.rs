@@ -2,6 +2,7 @@
 
 pub mod add;
 pub mod cache;
+pub mod check;
 pub mod checkout;
 pub mod commit;
 pub mod completion;
@@ -11,6 +12,7 @@ pub mod freeze;
 pub mod init;
 pub mod logs;
 pub mod metrics;
+pub mod model;
 pub mod params;
 pub mod remove;
 pub mod repro;
@@ -45,6 +47,8 @@ pub fn run(cli: Cli, out: &Output) -> Result<u8> {
         Command::Cache(args) => cache::run(&args, &open(global)?, out),
         Command::Params(args) => params::run(&args, &open(global)?, out),
         Command::Metrics(args) => metrics::run(&args, &open(global)?, out),
+        Command::Model(args) => model::run(&args, global, out),
+        Command::Check(args) => check::run(&args, &open(global)?, out),
         Command::Logs(args) => logs::run(&args, &open(global)?, out),
         Command::Config(args) => config::run(&args, global, out),
         Command::Init(args) => init::run(&args, global, out),

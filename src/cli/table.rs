@@ -1,0 +1,124 @@
+//! Tables, for terminals and for Markdown.
+
+use crate::cli::output::{Output, Style};
+use crate::value::Value;
+
+pub struct Table {
+    head: Vec<String>,
+    rows: Vec<Vec<Cell>>,
+}
+
+pub struct Cell {
+    text: String,
+    style: Option<Style>,
+}
+
+impl From<String> for Cell {
+    fn from(text: String) -> Cell {
+        Cell { text, style: None }
+    }
+}
+
+impl Cell {
+    pub fn painted(text: String, style: Option<Style>) -> Cell {
+        Cell { text, style }
+    }
+}
+
+impl Table {
+    pub fn new<H: Into<String>>(head: impl IntoIterator<Item = H>) -> Table {
+        Table { head: head.into_iter().map(Into::into).collect(), rows: Vec::new() }
+    }
+
+    /// A row with as many cells as the head has.
+    pub fn row<C: Into<Cell>>(&mut self, cells: impl IntoIterator<Item = C>) {
+        self.rows.push(cells.into_iter().map(Into::into).collect());
+    }
+
+    /// Prints it; nothing at all without rows.
+    pub fn print(&self, md: bool, out: &Output) {
+        if self.rows.is_empty() {
+            return;
+        }
+        let shown = |cell: &str| if md { cell.replace('|', "\\|") } else { cell.to_string() };
+        let width = |column: usize| {
+            let cells = self.rows.iter().filter_map(|row| row.get(column)).map(|c| shown(&c.text).chars().count());
+            cells.chain([self.head[column].chars().count()]).max().unwrap_or(0)
+        };
+        let widths: Vec<usize> = (0..self.head.len()).map(width).collect();
+        let padded =
+            |text: &str, width: usize| format!("{text}{}", " ".repeat(width.saturating_sub(text.chars().count())));
+        let head: Vec<String> = self.head.iter().zip(&widths).map(|(h, w)| padded(h, *w)).collect();
+        let mut text = String::new();
+        if md {
+            text += &format!("| {} |\n", head.join(" | "));
+            text += &format!("| {} |\n", widths.iter().map(|w| "-".repeat(*w)).collect::<Vec<_>>().join(" | "));
+        } else {
+            text += &out.paint_out(Style::Dim, head.join("  ").trim_end());
+            text.push('\n');
+        }
+        for row in &self.rows {
+            let cell = |(at, (cell, width)): (usize, (&Cell, &usize))| {
+                let is_last = !md && at + 1 == row.len();
+                let padded = if is_last { cell.text.clone() } else { padded(&shown(&cell.text), *width) };
+                match cell.style {
+                    Some(style) if !md => out.paint_out(style, &padded),
+                    _ => padded,
+                }
+            };
+            let cells: Vec<String> = row.iter().zip(&widths).enumerate().map(cell).collect();
+            let line = if md { format!("| {} |", cells.join(" | ")) } else { cells.join("  ").trim_end().to_string() };
+            text += &line;
+            text.push('\n');
+        }
+        out.bytes(text.as_bytes());
+    }
+}
+
+/// A value on one line, and never nothing.
+pub fn shown(value: &Value) -> String {
+    match value {
+        Value::Str(s) if s.is_empty() || s.chars().any(char::is_control) => format!("{s:?}"),
+        Value::Null => "null".into(),
+        other => other.to_text(),
+    }
+}
+
+/// The same, with so many digits behind the point at most.
+pub fn rounded(value: &Value, digits: Option<usize>) -> String {
+    match (value, digits) {
+        (Value::Float(f), Some(digits)) => round(*f, digits),
+        _ => shown(value),
+    }
+}
+
+/// At most so many digits behind the point; a number that would become 0 keeps its first ones.
+pub fn round(f: f64, digits: usize) -> String {
+    let factor = 10f64.powi(digits.min(15) as i32);
+    let rounded = (f * factor).round() / factor;
+    if rounded == 0.0 && f != 0.0 {
+        return format!("{f:.2e}");
+    }
+    Value::Float(if rounded.is_finite() { rounded } else { f }).to_text()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_rounded_and_never_lost() {
+        for (f, digits, want) in [
+            (0.123456789, 5, "0.12346"),
+            (2.0, 5, "2.0"),
+            (1e-9, 5, "1.00e-9"),
+            (-0.000001234, 5, "-1.23e-6"),
+            (123456.7, 0, "123457.0"),
+            (f64::NAN, 5, "nan"),
+            (f64::INFINITY, 5, "inf"),
+            (0.0, 5, "0.0"),
+        ] {
+            assert_eq!(round(f, digits), want, "{f}");
+        }
+    }
+}
