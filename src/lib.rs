@@ -11,9 +11,10 @@
 //! | layer | room | subject |
 //! | --- | --- | --- |
 //! | 0 words | [`error`] [`path`] [`event`] [`value`] [`replace`] | errors with kind and hint; [`path::RepoPath`]; what a long task tells the world; YAML, JSON, TOML and Python values, with marks; replacing a small file in one step |
-//! | 1 places | [`git`] [`store`] [`config`] | discovery, ignore rules, what Git tracks; objects, stat index, trees; settings with their origins |
-//! | 2 documents | [`pipeline`] [`lock`] [`project`] | what the user wrote; what happened; one open repository |
+//! | 1 places | [`git`] [`store`] [`config`] | discovery, ignore rules, what Git tracks, any commit's files, tags; objects, stat index, trees; settings with their origins |
+//! | 2 documents | [`pipeline`] [`lock`] [`project`] | what the user wrote; what happened; one open repository, as of the worktree or a commit |
 //! | 3 work | [`run`] | select, look, judge, schedule, execute, record |
+//! | | [`compare`] | how two snapshots differ: data, metrics, params |
 //! | 5 counter | [`cli`] | arguments, output, one file a command |
 //!
 //! `git` and `store` do not know each other, `pipeline` does not know `lock`. Only the counter prints, or asks for the
@@ -87,6 +88,7 @@
 //! - `metrics show` and `params show` go on past a file that is missing or broken, name it, and end with its code.
 
 pub mod cli;
+pub mod compare;
 pub mod config;
 pub mod error;
 pub mod event;

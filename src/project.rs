@@ -4,6 +4,7 @@
 //! locks are kept in a compiled form besides. It is keyed by the BLAKE3 hashes of every file that was read, not by their
 //! times: hashing a megabyte takes well under a millisecond, and cannot be fooled.
 
+mod other;
 mod snapshot;
 
 use std::collections::BTreeMap;
@@ -24,12 +25,14 @@ use crate::pipeline::stage::{FileId, Pipelines, Place};
 use crate::replace::replace_file;
 use crate::store::{LinkTypes, ObjectId, StatIndex, Store, inside};
 
-pub use snapshot::{Pinned, Rev, Snapshot, Snapshots};
+pub use other::{Elsewhere, elsewhere};
+pub use snapshot::{Pinned, Rev, Snapshot, Snapshots, Whereabouts};
 
 /// Renewed whenever a type in a compiled form changes.
 const COMPILED: u32 = 2;
 
 /// What the counter knows of the world and core code does not ask for itself.
+#[derive(Clone)]
 pub struct Surroundings {
     /// Where the command was typed; absolute.
     pub cwd: PathBuf,

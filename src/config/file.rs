@@ -103,7 +103,7 @@ fn text(file: &Path) -> Result<Option<String>> {
     }
 }
 
-fn entries(file: &Path, text: &str) -> Result<Vec<(String, Setting)>> {
+pub(super) fn entries(file: &Path, text: &str) -> Result<Vec<(String, Setting)>> {
     let document = Document::parse(text).map_err(|e| broken(file, text, e))?;
     let mut found = Vec::new();
     collect(document.as_table(), "", &mut found).map_err(|wrong| {

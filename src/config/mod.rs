@@ -100,12 +100,24 @@ impl Config {
                 config.put(&key, value, Origin::File(path.clone()));
             }
         }
-        for given in &sources.given {
-            let value = keys::parse(&given.key, &given.value);
-            let value = value.map_err(|e| Error::usage(format!("{}: {e}", given.name)))?;
-            config.put(&given.key, value, Origin::Given(given.name.clone()));
-        }
+        sources.given.iter().try_for_each(|given| config.give(given))?;
         Ok(config)
+    }
+
+    /// Puts the settings of a file over what is there whose text does not lie on this disk.
+    pub fn put_text(&mut self, file: &Path, text: &str) -> Result<()> {
+        for (key, value) in file::entries(file, text)? {
+            self.put(&key, value, Origin::File(file.to_path_buf()));
+        }
+        Ok(())
+    }
+
+    /// Puts what the caller passes over what is there.
+    pub fn give(&mut self, given: &Given) -> Result<()> {
+        let value = keys::parse(&given.key, &given.value);
+        let value = value.map_err(|e| Error::usage(format!("{}: {e}", given.name)))?;
+        self.put(&given.key, value, Origin::Given(given.name.clone()));
+        Ok(())
     }
 
     fn put(&mut self, key: &str, value: Setting, origin: Origin) {

@@ -151,7 +151,10 @@ pub(super) fn lookup<'e>(entries: &'e [TreeEntry], name: &str) -> Option<&'e Tre
 impl History {
     /// The bytes of a blob.
     pub fn blob(&self, id: GitId) -> Result<Vec<u8>> {
-        let size = self.blob_size(id)?;
+        let size = match self.0.repo.try_find_header(id.0) {
+            Ok(Some(header)) => header.size(),
+            _ => return self.promised_blob(id).ok_or_else(|| absent(format!("blob {id}"))),
+        };
         if size > LARGEST {
             return Err(Error::usage(format!("the file is larger than {} MiB, too large for Git", LARGEST >> 20))
                 .hint(format!("git cat-file blob {id}")));
@@ -201,7 +204,7 @@ impl History {
 fn absent(cause: impl fmt::Display) -> Error {
     Error::missing("an object of Git is not in this clone")
         .because(cause)
-        .hint("git fsck — says whether it is damaged; a partial clone gets it by: git checkout REV")
+        .hint("git fsck — says whether it is damaged; a partial clone has to reach its origin")
 }
 
 impl fmt::Debug for Commit {

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use gix::bstr::ByteSlice;
 use gix::glob::pattern::Case;
 
+use super::commit::EntryKind;
 use super::repo::Repo;
 use crate::error::{Error, Kind, Result};
 use crate::path::RepoPath;
@@ -31,16 +32,41 @@ impl Repo {
         Ok(head.id().map(|id| id.to_hex().to_string()))
     }
 
+    /// All that Git tracks in the worktree, in the order of its index; none outside Git.
+    pub fn index_entries(&self) -> Result<Vec<(RepoPath, EntryKind)>> {
+        use gix::index::entry::Mode;
+        let Some(index) = self.index()? else { return Ok(Vec::new()) };
+        let one = |entry: &gix::index::Entry| {
+            let kind = match entry.mode {
+                Mode::FILE_EXECUTABLE => EntryKind::Executable,
+                Mode::SYMLINK => EntryKind::Symlink,
+                Mode::COMMIT => EntryKind::Submodule,
+                Mode::DIR => EntryKind::Folder,
+                _ => EntryKind::File,
+            };
+            Some((RepoPath::root().join(entry.path(&index).to_str().ok()?)?, kind))
+        };
+        Ok(index.entries().iter().filter_map(one).collect())
+    }
+
+    fn index(&self) -> Result<Option<gix::index::File>> {
+        let Some(git_dir) = &self.git_dir else { return Ok(None) };
+        let file = git_dir.join("index");
+        if !file.exists() {
+            return Ok(None);
+        }
+        let index = gix::index::File::at(&file, gix::hash::Kind::Sha1, true, Default::default());
+        let fail = || Error::new(Kind::Io, format!("cannot read Git's index {}", file.display()));
+        index.map(Some).map_err(|e| fail().because(e))
+    }
+
     /// Those of `paths` that Git tracks, or that hold files that Git tracks, in the order given. Git's index is read
     /// once, then each path is one binary search.
     pub fn tracked(&self, paths: &[RepoPath]) -> Result<Vec<RepoPath>> {
-        let Some(git_dir) = &self.git_dir else { return Ok(Vec::new()) };
-        let file = git_dir.join("index");
-        if paths.is_empty() || !file.exists() {
+        if paths.is_empty() {
             return Ok(Vec::new());
         }
-        let index = gix::index::File::at(&file, gix::hash::Kind::Sha1, true, Default::default())
-            .map_err(|e| Error::new(Kind::Io, format!("cannot read Git's index {}", file.display())).because(e))?;
+        let Some(index) = self.index()? else { return Ok(Vec::new()) };
         let holds = |path: &RepoPath| {
             let name = path.as_str();
             let exact = path.is_root() || index.entry_index_by_path(name.into()).is_ok();

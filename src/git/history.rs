@@ -4,7 +4,7 @@
 //! long history nearly all subtrees are equal from commit to commit. One handle belongs to one thread.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
 use gix::bstr::ByteSlice;
@@ -169,8 +169,13 @@ impl History {
     fn walk(&self, tips: impl IntoIterator<Item = gix::ObjectId>, most: Option<usize>) -> Result<Vec<GitId>> {
         let sorting = Sorting::ByCommitTime(CommitTimeOrder::NewestFirst);
         let walk = self.0.repo.rev_walk(tips).sorting(sorting).all().map_err(unreadable)?;
-        let ids = walk.map(|info| info.map(|i| GitId(i.id)).map_err(unreadable));
-        ids.take(most.unwrap_or(usize::MAX)).collect()
+        let infos: Vec<_> = walk.take(most.unwrap_or(usize::MAX)).collect::<Result<_, _>>().map_err(unreadable)?;
+        let mut ids = Vec::with_capacity(infos.len());
+        for same_time in infos.chunk_by(|a, b| a.commit_time == b.commit_time) {
+            let commits: Vec<_> = same_time.iter().map(|i| (i.id, i.parent_ids.as_slice())).collect();
+            ids.extend(children_first(&commits).into_iter().map(GitId));
+        }
+        Ok(ids)
     }
 
     /// Where a tag of this very name leads.
@@ -235,6 +240,36 @@ impl History {
         }
         error.hint("if it is new at the origin: git fetch --tags")
     }
+}
+
+/// Commits of one second, otherwise in the order given: no parent before its child.
+fn children_first(commits: &[(gix::ObjectId, &[gix::ObjectId])]) -> Vec<gix::ObjectId> {
+    if let [(only, _)] = commits {
+        return vec![*only];
+    }
+    let mut children: HashMap<gix::ObjectId, usize> = commits.iter().map(|(id, _)| (*id, 0)).collect();
+    for parent in commits.iter().flat_map(|(_, parents)| parents.iter()) {
+        if let Some(n) = children.get_mut(parent) {
+            *n += 1;
+        }
+    }
+    let at: HashMap<gix::ObjectId, usize> = commits.iter().enumerate().map(|(n, (id, _))| (*id, n)).collect();
+    let mut ready: BTreeSet<usize> =
+        at.iter().filter(|(id, _)| children.get(*id) == Some(&0)).map(|(_, n)| *n).collect();
+    let mut order = Vec::with_capacity(commits.len());
+    while let Some(n) = ready.pop_first() {
+        let (id, parents) = commits[n];
+        order.push(id);
+        for parent in parents {
+            if let (Some(left), Some(at)) = (children.get_mut(parent), at.get(parent)) {
+                *left -= 1;
+                if *left == 0 {
+                    ready.insert(*at);
+                }
+            }
+        }
+    }
+    order
 }
 
 pub(super) fn unreadable(cause: impl std::fmt::Display) -> Error {
@@ -378,6 +413,21 @@ mod tests {
             ]
         );
         assert_eq!(chosen(Which { revs: revs(&["main"]), number: Some(2), ..Which::default() }), ["2:main", "1:-"]);
+    }
+
+    #[test]
+    fn no_parent_comes_before_its_child() {
+        let id = |n: u8| gix::ObjectId::from_bytes_or_panic(&[n; 20]);
+        let (a, b, c, d) = (id(1), id(2), id(3), id(4));
+        for (commits, want) in [
+            (vec![(a, vec![]), (b, vec![a])], vec![b, a]),
+            (vec![(a, vec![d]), (b, vec![a]), (c, vec![a])], vec![b, c, a]),
+            (vec![(c, vec![b, a]), (a, vec![]), (b, vec![a])], vec![c, b, a]),
+            (vec![(a, vec![d])], vec![a]),
+        ] {
+            let commits: Vec<_> = commits.iter().map(|(id, parents)| (*id, parents.as_slice())).collect();
+            assert_eq!(children_first(&commits), want);
+        }
     }
 
     #[test]

@@ -91,9 +91,9 @@ pub(super) fn read(file: &Path) -> Result<Option<Vec<u8>>> {
 }
 
 /// FNV-1a: small, and the same in every version of every compiler, which the standard library's hasher is not.
-const SEED: u64 = 0xcbf2_9ce4_8422_2325;
+pub(super) const SEED: u64 = 0xcbf2_9ce4_8422_2325;
 
-fn mix(id: u64, bytes: &[u8]) -> u64 {
+pub(super) fn mix(id: u64, bytes: &[u8]) -> u64 {
     bytes.iter().fold(id, |id, byte| (id ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 

@@ -13,6 +13,7 @@ mod glob;
 mod history;
 mod id;
 mod ignore;
+pub mod other;
 mod patterns;
 mod program;
 mod repo;

@@ -93,7 +93,7 @@ impl Repo {
         self.git_dir.is_some()
     }
 
-    fn shared(&self) -> PathBuf {
+    pub(super) fn shared(&self) -> PathBuf {
         match &self.common_dir {
             Some(common) => common.join("lockstep"),
             None => self.top.join(OWN_FOLDER),

@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 use super::{Definitions, Locks, Project, Worktree, parse_lock, skipped};
 use crate::error::{Error, Kind, Result};
-use crate::git::{Commit, Found, GitId, History};
+use crate::git::{self, Commit, Found, GitId, History};
 use crate::lock::Lock;
 use crate::path::RepoPath;
 use crate::pipeline::graph::{self, Graph};
@@ -55,7 +55,18 @@ pub struct Snapshot<'p> {
     pub wrong: Option<Error>,
     files: Source<'p>,
     locks: OnceCell<Locks>,
+    pinned: OnceCell<HashMap<RepoPath, Pinned>>,
     kept: Rc<Kept>,
+}
+
+/// Where the bytes of a file of a snapshot are.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Whereabouts {
+    /// On disk, as they are now.
+    Disk,
+    Git(GitId),
+    /// In the store, or at a remote.
+    Store(Pin),
 }
 
 enum Source<'p> {
@@ -81,10 +92,13 @@ pub struct Snapshots<'p> {
     kept: Rc<Kept>,
 }
 
+/// The paths and ids of all pipeline files of a commit.
+type Fingerprint = Vec<(String, GitId)>;
+
 /// What was loaded, by the contents that it was loaded from.
 #[derive(Default)]
 struct Kept {
-    definitions: RefCell<HashMap<Vec<(String, GitId)>, Vec<Known>>>,
+    definitions: RefCell<HashMap<Fingerprint, Vec<Known>>>,
     locks: RefCell<HashMap<GitId, Lock>>,
 }
 
@@ -129,6 +143,7 @@ impl<'p> Snapshots<'p> {
                     wrong,
                     files: Source::Worktree(self.project.files()),
                     locks: OnceCell::new(),
+                    pinned: OnceCell::new(),
                     kept: self.kept.clone(),
                 })
             }
@@ -148,6 +163,7 @@ impl<'p> Snapshots<'p> {
             wrong: known.wrong,
             files: Source::Commit(files),
             locks: OnceCell::new(),
+            pinned: OnceCell::new(),
             kept: self.kept.clone(),
         })
     }
@@ -311,11 +327,38 @@ impl<'p> Snapshot<'p> {
     ///
     /// Errors: [`Kind::Missing`] if a tree on the way is not in the store.
     pub fn pin(&self, path: &RepoPath) -> Result<Option<Pin>> {
-        let Some(owner) = self.pinned()?.into_iter().find(|p| path.is_in(&p.path)) else { return Ok(None) };
-        if owner.path == *path {
-            return Ok(Some(owner.pin));
+        if self.pinned.get().is_none() {
+            let _ = self.pinned.set(self.pinned()?.into_iter().map(|p| (p.path.clone(), p)).collect());
         }
-        self.inside(&owner, path)
+        let pinned = self.pinned.get();
+        let mut at = Some(path.clone());
+        while let Some(here) = at {
+            match pinned.and_then(|all| all.get(&here)) {
+                Some(owner) if here == *path => return Ok(Some(owner.pin)),
+                Some(owner) => return self.inside(owner, path),
+                None => at = here.parent(),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Where a file is, without reading it: in Git (the worktree: on disk) first, else pinned. `None` if there is none.
+    pub fn whereabouts(&self, path: &RepoPath) -> Result<Option<Whereabouts>> {
+        let Some(commit) = self.git() else {
+            return match std::fs::metadata(path.on_disk(self.project.top())) {
+                Ok(meta) if meta.is_dir() => Err(Error::usage(format!("{path} is a folder"))),
+                Ok(_) => Ok(Some(Whereabouts::Disk)),
+                Err(_) => Ok(None),
+            };
+        };
+        match commit.find(path)? {
+            Some((git::EntryKind::Folder, _)) => Err(Error::usage(format!("{path} is a folder"))),
+            Some((git::EntryKind::File | git::EntryKind::Executable, id)) => Ok(Some(Whereabouts::Git(id))),
+            _ => match self.pin(path)? {
+                Some(pin) if pin.is_dir() => Err(Error::usage(format!("{path} is a folder"))),
+                pin => Ok(pin.map(Whereabouts::Store)),
+            },
+        }
     }
 
     /// The bytes of a small file: as Git has them (the worktree: as they are on disk), else as they were pinned.
@@ -323,17 +366,13 @@ impl<'p> Snapshot<'p> {
     ///
     /// Errors: [`Kind::Missing`] if it is pinned and not in the store.
     pub fn read_file(&self, path: &RepoPath) -> Result<Option<Vec<u8>>> {
-        if let Some(bytes) = self.files().read(&Place::Repo(path.clone()))? {
-            return Ok(Some(bytes));
+        match self.whereabouts(path)? {
+            Some(Whereabouts::Store(pin)) => {
+                self.project.store().read(&pin.id, ObjectKind::Content).map(Some).map_err(|e| self.absent(path, e))
+            }
+            Some(_) => self.files().read(&Place::Repo(path.clone())),
+            None => Ok(None),
         }
-        if self.commit.is_none() {
-            return Ok(None);
-        }
-        let Some(pin) = self.pin(path)? else { return Ok(None) };
-        if pin.is_dir() {
-            return Err(Error::usage(format!("{path} is a folder")));
-        }
-        self.project.store().read(&pin.id, ObjectKind::Content).map(Some).map_err(|e| self.absent(path, e))
     }
 
     /// The error for an object that this snapshot pins and that is not in the store.

@@ -2,10 +2,11 @@
 //!
 //! `select` says which stages are meant, `look` what is in the workspace, `fresh` (pure) what is stale, `schedule`
 //! (pure) what may start, `execute` runs or restores one stage, `record` makes results durable, `journal` remembers
-//! them until `fold` writes the locks.
+//! them until `fold` writes the locks. `values`, `browse` and `get` read any snapshot.
 
 pub mod add;
 pub mod aside;
+pub mod browse;
 pub mod cache;
 pub mod checkout;
 pub mod commit;
@@ -17,6 +18,7 @@ mod elsewhere;
 pub mod execute;
 pub mod fold;
 pub mod fresh;
+pub mod get;
 pub mod ignore;
 pub mod journal;
 pub mod local;

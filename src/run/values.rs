@@ -1,12 +1,13 @@
-//! Params and metrics as they are in the workspace now, file by file.
+//! Params and metrics of a snapshot, file by file.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
+use crate::git::GitId;
 use crate::path::RepoPath;
-use crate::pipeline::load::Files;
 use crate::pipeline::stage::{Place, StageId};
-use crate::project::{Definitions, Project};
+use crate::project::{Definitions, Snapshot, Whereabouts};
+use crate::store::ObjectId;
 use crate::value::{self, Value};
 
 /// What of a file is asked for.
@@ -82,13 +83,27 @@ pub fn ask(asked: &mut Asked, place: &Place, wanted: Wanted) {
     }
 }
 
+/// Contents that were read and parsed, by the name of the file (which says the format) and what they are: over a long
+/// history each is read once.
+#[derive(Default)]
+pub struct Parsed(HashMap<(String, Content), Result<Value>>);
+
+#[derive(PartialEq, Eq, Hash)]
+enum Content {
+    Git(GitId),
+    Stored(ObjectId),
+}
+
 /// Reads what is asked for; one answer a file.
-pub fn read(project: &Project, asked: &Asked) -> Vec<FileValues> {
-    let one = |place: &Place, wanted: &Wanted| {
-        let name = place.to_string();
-        let bytes = project.files().read(place)?;
-        let bytes = bytes.ok_or_else(|| Error::missing(format!("{name} does not exist")))?;
-        let whole = value::read(&name, &bytes)?;
+pub fn read(snapshot: &Snapshot<'_>, asked: &Asked, parsed: &mut Parsed) -> Vec<FileValues> {
+    let mut one = |place: &Place, wanted: &Wanted| {
+        let whole = match place {
+            Place::Repo(path) => parsed.of(snapshot, path)?,
+            other => match snapshot.files().read(other)? {
+                Some(bytes) => value::read(&other.to_string(), &bytes)?,
+                None => return Err(missing(snapshot, other)),
+            },
+        };
         Ok(match wanted {
             Wanted::Whole => whole,
             Wanted::Keys(keys) => {
@@ -97,6 +112,61 @@ pub fn read(project: &Project, asked: &Asked) -> Vec<FileValues> {
         })
     };
     asked.values().map(|(place, wanted)| FileValues { place: place.clone(), values: one(place, wanted) }).collect()
+}
+
+impl Parsed {
+    fn of(&mut self, snapshot: &Snapshot<'_>, path: &RepoPath) -> Result<Value> {
+        let content = match snapshot.whereabouts(path)? {
+            None => return Err(missing(snapshot, &Place::Repo(path.clone()))),
+            Some(Whereabouts::Disk) => return parse(snapshot, path),
+            Some(Whereabouts::Git(id)) => Content::Git(id),
+            Some(Whereabouts::Store(pin)) => Content::Stored(pin.id),
+        };
+        let entry = self.0.entry((path.to_string(), content));
+        let value = entry.or_insert_with(|| parse(snapshot, path));
+        match value {
+            Err(e) if e.kind == Kind::Missing => locked(snapshot, path).ok_or_else(|| e.clone()),
+            value => value.clone(),
+        }
+    }
+}
+
+fn parse(snapshot: &Snapshot<'_>, path: &RepoPath) -> Result<Value> {
+    let bytes = snapshot.read_file(path)?.ok_or_else(|| missing(snapshot, &Place::Repo(path.clone())))?;
+    value::read(path.as_str(), &bytes)
+}
+
+fn missing(snapshot: &Snapshot<'_>, place: &Place) -> Error {
+    match snapshot.commit {
+        None => Error::missing(format!("{place} does not exist")),
+        Some(_) => Error::missing(format!("{place} does not exist in {}", snapshot.name)),
+    }
+}
+
+/// The scalars that the lock holds of a metrics file whose bytes are not here: a fresh clone has its metrics.
+fn locked(snapshot: &Snapshot<'_>, path: &RepoPath) -> Option<Value> {
+    let pipelines = &snapshot.definitions.pipelines;
+    let stage = pipelines.stages.iter().find(|s| s.outs.iter().any(|o| o.metric && o.path == *path))?;
+    let out = stage.outs.iter().find(|o| o.path == *path)?;
+    let entry = snapshot.locks().ok()?.of(stage.file).stages.get(&stage.name)?;
+    let scalars = &entry.outs.get(&out.spelled)?.metrics;
+    let mut value = Value::Map(Vec::new());
+    scalars.iter().for_each(|(key, scalar)| put(&mut value, key, scalar));
+    (!scalars.is_empty()).then_some(value)
+}
+
+/// Puts a value at a dotted key.
+fn put(map: &mut Value, key: &str, scalar: &Value) {
+    let Value::Map(entries) = map else { return };
+    let Some((first, rest)) = key.split_once('.') else {
+        return entries.push((key.to_string(), scalar.clone()));
+    };
+    if !entries.last().is_some_and(|(name, value)| name == first && matches!(value, Value::Map(_))) {
+        entries.push((first.to_string(), Value::Map(Vec::new())));
+    }
+    if let Some((_, inner)) = entries.last_mut() {
+        put(inner, rest, scalar);
+    }
 }
 
 /// What is no map, by dotted key in the order of the file; of a file that holds no map, itself under no name.

@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::pipeline::draw::{Charset, Picture, draw};
 use crate::pipeline::network::{Network, outs, stages};
 use crate::pipeline::stage::StageId;
-use crate::project::Project;
+use crate::project::{Project, Rev};
 use crate::run::select::{Reach, Scope};
 
 /// Draw how stages hang together
@@ -20,11 +20,15 @@ Examples:
   lockstep dag train               train and what it needs
   lockstep dag train --full        all that is tied to train
   lockstep dag --outs              the files instead of the stages
+  lockstep dag --rev v1.0          as of a commit, without checking it out
   lockstep dag --mermaid           for a README on GitHub or GitLab
   lockstep dag --dot | dot -Tsvg > dag.svg")]
 pub struct Args {
     /// Stages, groups, outputs, or pipeline files
     targets: Vec<String>,
+    /// As of a commit: a branch, tag, `HEAD~3`, model version
+    #[arg(long, value_name = "REV")]
+    rev: Option<String>,
     /// All that is tied to the targets, not only what they need
     #[arg(long)]
     full: bool,
@@ -52,11 +56,12 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
-    let definitions = project.definitions()?;
-    let scope = Scope::of(project, &definitions);
+    let snapshot = project.at(&Rev::of(args.rev.as_deref()))?;
+    let definitions = snapshot.with_graph()?;
+    let scope = Scope::of(project, definitions);
     let reach = Reach { single: true, ..Reach::default() };
-    let selected = scope.select(&args.targets, &reach, true).map_err(|e| super::with_dvc_hint(e, &definitions))?;
-    super::tell_broken(&definitions, project, out);
+    let selected = scope.select(&args.targets, &reach, true).map_err(|e| super::with_dvc_hint(e, definitions))?;
+    super::tell_broken(definitions, project, out);
     let chosen = if args.targets.is_empty() { None } else { Some(needed(&selected.named, args.full, &scope)) };
     let chosen = chosen.unwrap_or_else(|| definitions.pipelines.ids().collect());
     let network = if args.outs {
@@ -82,7 +87,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
             }
         }
     }
-    Ok(if args.targets.is_empty() { super::code_of_all(0, &definitions) } else { 0 })
+    Ok(if args.targets.is_empty() { super::code_of_all(0, definitions) } else { 0 })
 }
 
 /// The targets with all that they need (also what frozen stages read, unlike for a run), or all that is tied to them.

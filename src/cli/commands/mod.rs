@@ -8,8 +8,12 @@ pub mod commit;
 pub mod completion;
 pub mod config;
 pub mod dag;
+pub mod diff;
+mod diff_values;
 pub mod freeze;
+pub mod get;
 pub mod init;
+pub mod list;
 pub mod logs;
 pub mod metrics;
 pub mod model;
@@ -45,6 +49,9 @@ pub fn run(cli: Cli, out: &Output) -> Result<u8> {
         Command::Freeze(args) => freeze::run(&args, &open(global)?, out),
         Command::Unfreeze(args) => freeze::unfreeze(&args, &open(global)?, out),
         Command::Cache(args) => cache::run(&args, &open(global)?, out),
+        Command::Diff(args) => diff::run(&args, &open(global)?, out),
+        Command::List(args) => list::run(&args, global, out),
+        Command::Get(args) => get::run(&args, global, out),
         Command::Params(args) => params::run(&args, &open(global)?, out),
         Command::Metrics(args) => metrics::run(&args, &open(global)?, out),
         Command::Model(args) => model::run(&args, global, out),

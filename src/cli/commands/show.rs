@@ -1,21 +1,39 @@
 //! What `params show` and `metrics show` have in common.
 
-use serde_json::{Map, Value as Json};
+use std::rc::Rc;
+
+use serde_json::{Map, Value as Json, json};
 
 use crate::cli::format::json_value;
-use crate::cli::output::{Output, Style};
-use crate::error::{Kind, Result};
+use crate::cli::output::Output;
+use crate::cli::table::{Table, shown};
+use crate::error::{Error, Kind, Result};
+use crate::git::{Chosen, Which};
 use crate::path::RepoPath;
 use crate::pipeline::stage::{Place, StageId};
-use crate::project::{Definitions, Project};
+use crate::project::{Definitions, Project, Rev, Snapshot};
 use crate::run::select::{Reach, Scope};
-use crate::run::values::{self, Asked, FileValues, Wanted};
-use crate::value::Value;
+use crate::run::values::{self, Asked, FileValues, Parsed, Wanted};
 
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// Files, stages or groups [default: all]
     targets: Vec<String>,
+    /// Of a commit instead of the workspace: a branch, tag, `HEAD~3`, model version; may be given several times
+    #[arg(long, value_name = "REV")]
+    rev: Vec<String>,
+    /// Of the workspace and the tips of all branches
+    #[arg(short, long)]
+    all_branches: bool,
+    /// Of the workspace and all tags
+    #[arg(short = 'T', long)]
+    all_tags: bool,
+    /// Of the workspace and every commit
+    #[arg(short = 'A', long)]
+    all_commits: bool,
+    /// With --rev: of so many commits from there backwards
+    #[arg(short, long, value_name = "N", requires = "rev")]
+    num: Option<usize>,
     /// As JSON
     #[arg(long, conflicts_with = "md")]
     json: bool,
@@ -25,41 +43,40 @@ pub struct Args {
 }
 
 /// The files of some stages; with the flag those at the top of pipeline files, too.
-type Files = dyn Fn(&Definitions, &[StageId], bool) -> Asked;
+pub(super) type Files = dyn Fn(&Definitions, &[StageId], bool) -> Asked;
 
 pub fn run(args: &Args, project: &Project, out: &Output, files: &Files, what: &str) -> Result<u8> {
-    let definitions = project.definitions_without_graph()?;
-    super::tell_broken(&definitions, project, out);
-    let all: Vec<StageId> = definitions.pipelines.ids().collect();
-    let mut asked = files(&definitions, &all, true);
-    if !args.targets.is_empty() {
-        asked = narrow(args, project, &definitions, files, &asked, what)?;
-    }
-    let read = values::read(project, &asked);
-    let name = |place: &Place| match place {
-        Place::Repo(path) => path.relative_to(&project.cwd),
-        other => other.to_string(),
+    let which = Which {
+        revs: args.rev.clone(),
+        all_branches: args.all_branches,
+        all_tags: args.all_tags,
+        all_commits: args.all_commits,
+        number: args.num,
     };
+    if !which.is_empty() && (which.revs.len() != 1 || which.number.is_some() || args.all()) {
+        return many(args, &which, project, out, files, what);
+    }
+    let snapshot = project.at(&Rev::of(args.rev.first().map(String::as_str)))?;
+    super::tell_broken(&snapshot.definitions, project, out);
+    let asked = asked(&args.targets, &snapshot, files, what)?;
+    let read = values::read(&snapshot, &asked, &mut Parsed::default());
     if args.json {
-        let entry = |file: &FileValues| {
-            let values = file.values.as_ref().map_or(Json::Null, json_value);
-            (name(&file.place), values)
-        };
-        out.json(&read.iter().map(entry).collect::<Map<_, _>>().into());
+        out.json(&files_json(project, &read).into());
     } else {
-        let rows: Vec<[String; 3]> = read
-            .iter()
-            .filter_map(|file| Some((name(&file.place), file.values.as_ref().ok()?)))
-            .flat_map(|(name, values)| {
-                values::leaves(values).into_iter().map(move |(key, value)| [name.clone(), key, shown(value)])
-            })
-            .collect();
-        print(&rows, args.md, out);
+        let mut table = Table::new(["file", "key", "value"]);
+        for file in &read {
+            let Ok(values) = &file.values else { continue };
+            let name = name(project, &file.place);
+            for (key, value) in values::leaves(values) {
+                table.row([name.clone(), key, shown(value)]);
+            }
+        }
+        table.print(args.md, out);
     }
     let mut code = None;
     for error in read.iter().filter_map(|file| file.values.as_ref().err()) {
         let mut error = error.clone();
-        if error.kind == Kind::Missing && what == "metrics" {
+        if error.kind == Kind::Missing && what == "metrics" && snapshot.commit.is_none() {
             error.hints.push("make it: lockstep repro, or bring it back: lockstep checkout".into());
         }
         out.error(&error);
@@ -71,26 +88,151 @@ pub fn run(args: &Args, project: &Project, out: &Output, files: &Files, what: &s
     Ok(code.unwrap_or(0))
 }
 
+impl Args {
+    fn all(&self) -> bool {
+        self.all_branches || self.all_tags || self.all_commits
+    }
+}
+
+/// One revision, and what its files hold.
+struct Read {
+    names: Vec<String>,
+    commit: Option<String>,
+    files: Vec<FileValues>,
+}
+
+/// Several revisions: a row for each, with a column for each key. A revision that has none of the files is left out; of
+/// one that has some, the missing ones are null in JSON and a `-` in the table.
+fn many(args: &Args, which: &Which, project: &Project, out: &Output, files: &Files, what: &str) -> Result<u8> {
+    let snapshots = project.snapshots();
+    let history = snapshots.history()?;
+    let chosen = history.choose(which)?;
+    let mut parsed = Parsed::default();
+    let mut all: Vec<Read> = Vec::new();
+    let (mut failed, mut broken) = (None, 0);
+    let mut last: Option<(Rc<Definitions>, Asked)> = None;
+    let mut read = |snapshot: Snapshot<'_>, names: Vec<String>| -> Result<()> {
+        broken += usize::from(!snapshot.definitions.broken.is_empty());
+        let asked = match &last {
+            Some((definitions, asked)) if Rc::ptr_eq(definitions, &snapshot.definitions) => asked,
+            // A target that this revision does not have yet is no mistake as long as another has it.
+            _ => match asked(&args.targets, &snapshot, files, what) {
+                Ok(asked) => &last.insert((snapshot.definitions.clone(), asked)).1,
+                Err(e) if e.kind == Kind::Missing => {
+                    failed.get_or_insert(e);
+                    return Ok(());
+                }
+                Err(e) => return Err(e),
+            },
+        };
+        let files = values::read(&snapshot, asked, &mut parsed);
+        if files.iter().any(|f| f.values.is_ok()) {
+            all.push(Read { names, commit: snapshot.commit.map(|id| id.hex()), files });
+        }
+        Ok(())
+    };
+    if args.all() {
+        read(snapshots.at(&Rev::Worktree)?, vec!["workspace".into()])?;
+    }
+    for Chosen { id, names } in chosen {
+        let commit = history.commit(id)?;
+        read(snapshots.of_commit(commit, &names[0])?, names)?;
+    }
+    if broken > 0 {
+        out.warn(format!("{broken} of the revisions have pipeline files that cannot be read; these are left out"));
+    }
+    if let Some(error) = failed.filter(|_| all.is_empty()) {
+        return Err(error);
+    }
+    if args.json {
+        let one = |read: &Read| {
+            json!({
+                "rev": read.names[0],
+                "names": read.names,
+                "commit": read.commit,
+                "files": files_json(project, &read.files),
+            })
+        };
+        out.json(&all.iter().map(one).collect());
+    } else {
+        table(&all, project).print(args.md, out);
+    }
+    if all.is_empty() {
+        out.say(format!("no {what} there"));
+    }
+    Ok(0)
+}
+
+/// A row a revision, a column a key; the file's name stands before the key where there are several files.
+fn table(all: &[Read], project: &Project) -> Table {
+    let mut columns: Vec<(String, String)> = Vec::new();
+    let mut index = std::collections::HashMap::new();
+    let mut rows = Vec::new();
+    for read in all {
+        let mut row = Vec::new();
+        for file in &read.files {
+            let Ok(values) = &file.values else { continue };
+            let path = file.place.to_string();
+            for (key, value) in values::leaves(values) {
+                let column = (path.clone(), key);
+                let at = *index.entry(column.clone()).or_insert_with(|| {
+                    columns.push((name(project, &file.place), column.1));
+                    columns.len() - 1
+                });
+                row.push((at, shown(value)));
+            }
+        }
+        rows.push(row);
+    }
+    let several = columns.iter().any(|(file, _)| *file != columns[0].0);
+    let head = columns.iter().map(|(file, key)| match (several, key.is_empty()) {
+        (_, true) => file.clone(),
+        (true, _) => format!("{file}:{key}"),
+        (false, _) => key.clone(),
+    });
+    let mut table = Table::new(["revision".to_string()].into_iter().chain(head));
+    for (read, row) in all.iter().zip(rows) {
+        let mut cells = vec!["-".to_string(); columns.len() + 1];
+        cells[0] = read.names.join(", ");
+        row.into_iter().for_each(|(at, text)| cells[at + 1] = text);
+        table.row(cells);
+    }
+    table
+}
+
+fn name(project: &Project, place: &Place) -> String {
+    match place {
+        Place::Repo(path) => path.relative_to(&project.cwd),
+        other => other.to_string(),
+    }
+}
+
+fn files_json(project: &Project, read: &[FileValues]) -> Map<String, Json> {
+    let entry = |file: &FileValues| (name(project, &file.place), file.values.as_ref().map_or(Json::Null, json_value));
+    read.iter().map(entry).collect()
+}
+
+/// What is asked for: the targets, without any all that there is.
+pub(super) fn asked(targets: &[String], snapshot: &Snapshot<'_>, files: &Files, what: &str) -> Result<Asked> {
+    let all: Vec<StageId> = snapshot.definitions.pipelines.ids().collect();
+    let asked = files(&snapshot.definitions, &all, true);
+    if targets.is_empty() { Ok(asked) } else { narrow(targets, snapshot, files, &asked, what) }
+}
+
 /// What the targets mean: a file that is asked for anyway, a folder with such files, a stage, or any other file.
-fn narrow(
-    args: &Args,
-    project: &Project,
-    definitions: &Definitions,
-    files: &Files,
-    all: &Asked,
-    what: &str,
-) -> Result<Asked> {
+fn narrow(targets: &[String], snapshot: &Snapshot<'_>, files: &Files, all: &Asked, what: &str) -> Result<Asked> {
+    let (project, definitions) = (snapshot.project, &snapshot.definitions);
     let scope = Scope::of(project, definitions);
     let reach = Reach { single: true, ..Reach::default() };
     let mut asked = Asked::new();
-    for target in &args.targets {
+    for target in targets {
         let path = project.cwd.join(target);
         let is_meant = |place: &Place| matches!((place, &path), (Place::Repo(p), Some(path)) if p.is_in(path));
         let before = asked.len();
         for (place, wanted) in all.values().filter(|(place, _)| is_meant(place)) {
             values::ask(&mut asked, place, wanted.clone());
         }
-        let is_file = |path: &&RepoPath| path.on_disk(project.top()).is_file();
+        let is_file = |path: &&RepoPath| snapshot.whereabouts(path).is_ok_and(|found| found.is_some());
         let is_pipeline = |path: &&RepoPath| definitions.pipelines.files.iter().any(|f| f.path == **path);
         if asked.len() > before {
             continue;
@@ -99,7 +241,7 @@ fn narrow(
             values::ask(&mut asked, &Place::Repo(path.clone()), Wanted::Whole);
             continue;
         }
-        let selected = scope.select(std::slice::from_ref(target), &reach, false).map_err(|mut e| {
+        let selected = scope.select(std::slice::from_ref(target), &reach, false).map_err(|mut e: Error| {
             if e.kind == Kind::Missing {
                 e.message = format!("`{target}` is neither a file with {what} nor a stage");
             }
@@ -110,37 +252,4 @@ fn narrow(
         }
     }
     Ok(asked)
-}
-
-/// On one line, and never nothing.
-fn shown(value: &Value) -> String {
-    match value {
-        Value::Str(s) if s.is_empty() || s.chars().any(char::is_control) => format!("{s:?}"),
-        Value::Null => "null".into(),
-        other => other.to_text(),
-    }
-}
-
-fn print(rows: &[[String; 3]], md: bool, out: &Output) {
-    if rows.is_empty() {
-        return;
-    }
-    let head = ["file", "key", "value"];
-    let width = |column: usize| {
-        rows.iter().map(|row| row[column].chars().count()).chain([head[column].len()]).max().unwrap_or(0)
-    };
-    let (a, b, c) = (width(0), width(1), width(2));
-    if md {
-        let line = |row: [&str; 3]| {
-            let [x, y, z] = row.map(|cell| cell.replace('|', "\\|"));
-            out.line(format!("| {x:a$} | {y:b$} | {z:c$} |"));
-        };
-        line(head);
-        out.line(format!("| {} | {} | {} |", "-".repeat(a), "-".repeat(b), "-".repeat(c)));
-        rows.iter().for_each(|[x, y, z]| line([x, y, z]));
-        return;
-    }
-    let line = |[x, y, z]: [&str; 3]| format!("{x:a$}  {y:b$}  {z}");
-    out.line(out.paint_out(Style::Dim, &line(head)));
-    rows.iter().for_each(|[x, y, z]| out.line(line([x, y, z])));
 }

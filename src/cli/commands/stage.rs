@@ -6,7 +6,7 @@ use crate::path::RepoPath;
 use crate::pipeline::listing::describe;
 use crate::pipeline::params::{ParamsCache, read_params};
 use crate::pipeline::stage::StageId;
-use crate::project::{Definitions, Project};
+use crate::project::{Definitions, Project, Rev};
 use crate::run::select::{Reach, Scope};
 
 /// List and add stages
@@ -28,6 +28,7 @@ enum Sub {
 Examples:
   lockstep stage list              stages of the current folder's pipeline.yaml
   lockstep stage list --all        of every pipeline of the repository
+  lockstep stage list --rev v1.0   of a commit, without checking it out
   lockstep stage list --all --json everything that is resolved, for programs")]
 struct List {
     /// Stages, groups, or pipeline files
@@ -35,6 +36,9 @@ struct List {
     /// Every pipeline of the repository
     #[arg(short, long)]
     all: bool,
+    /// As of a commit: a branch, tag, `HEAD~3`, model version
+    #[arg(long, value_name = "REV")]
+    rev: Option<String>,
     /// Names only
     #[arg(long)]
     name_only: bool,
@@ -51,19 +55,20 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
 }
 
 fn list(args: &List, project: &Project, out: &Output) -> Result<u8> {
-    let definitions = project.definitions_without_graph()?;
+    let snapshot = project.at(&Rev::of(args.rev.as_deref()))?;
+    let definitions = &*snapshot.definitions;
     if args.all
-        && let Some(error) = merged(&definitions)
+        && let Some(error) = merged(definitions)
     {
         return Err(error);
     }
-    let ids = ids(args, project, &definitions)?;
+    let ids = ids(args, project, definitions)?;
     if args.json {
         let mut cache = ParamsCache::default();
         let listed = ids
             .iter()
             .map(|id| {
-                let params = read_params(&project.files(), definitions.pipelines.stage(*id), &mut cache)?;
+                let params = read_params(snapshot.files(), definitions.pipelines.stage(*id), &mut cache)?;
                 Ok(describe(&definitions.pipelines, *id, &project.cwd, &params))
             })
             .collect::<Result<Vec<_>>>()?;

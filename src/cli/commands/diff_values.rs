@@ -1,0 +1,160 @@
+//! What `params diff` and `metrics diff` have in common.
+
+use serde_json::{Map, Value as Json, json};
+
+use super::show::{Files, asked};
+use crate::cli::format::json_value;
+use crate::cli::output::{Output, Style};
+use crate::cli::table::{Cell, Table, round, rounded};
+use crate::compare::values::{Row, Side, compare, directions};
+use crate::error::{Kind, Result};
+use crate::path::RepoPath;
+use crate::project::{Project, Rev, Snapshot};
+use crate::run::values::{self, Parsed};
+use crate::value::Value;
+
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// The old revision
+    #[arg(value_name = "A", default_value = "HEAD")]
+    old: String,
+    /// The new revision [default: the workspace]
+    #[arg(value_name = "B")]
+    new: Option<String>,
+    /// Only of these files, stages or groups
+    #[arg(long, value_name = "TARGET", num_args = 1..)]
+    targets: Vec<String>,
+    /// Also what is the same
+    #[arg(long)]
+    all: bool,
+    /// Digits behind the point
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    precision: usize,
+    /// As JSON, with all digits
+    #[arg(long, conflicts_with = "md")]
+    json: bool,
+    /// As a Markdown table
+    #[arg(long)]
+    md: bool,
+}
+
+pub fn run(args: &Args, project: &Project, out: &Output, files: &Files, what: &str) -> Result<u8> {
+    let snapshots = project.snapshots();
+    let old = snapshots.at(&Rev::Named(args.old.clone()))?;
+    let new = snapshots.at(&Rev::of(args.new.as_deref()))?;
+    super::tell_broken(&new.definitions, project, out);
+    let mut parsed = Parsed::default();
+    let mut code = None;
+    let mut failed = None;
+    let mut known = 0;
+    let mut side = |snapshot: &Snapshot<'_>| -> Result<Side> {
+        let asked = match asked(&args.targets, snapshot, files, what) {
+            // One of the two revisions may not have it yet.
+            Err(e) if e.kind == Kind::Missing => {
+                failed = Some(e);
+                return Ok(Side::new());
+            }
+            asked => asked?,
+        };
+        known += 1;
+        let mut side = Side::new();
+        for file in values::read(snapshot, &asked, &mut parsed) {
+            match file.values {
+                Ok(values) => drop(side.insert(file.place.to_string(), values)),
+                Err(e)
+                    if e.kind == Kind::Missing
+                        && e.causes.is_empty()
+                        && is_absent(snapshot, &file.place.to_string()) => {}
+                Err(e) => {
+                    code = Some(code.unwrap_or(u8::MAX).min(e.kind.exit_code()));
+                    out.error(&e);
+                }
+            }
+        }
+        Ok(side)
+    };
+    let (before, after) = (side(&old)?, side(&new)?);
+    if let Some(error) = failed.filter(|_| known == 0) {
+        return Err(error);
+    }
+    let (directions, odd) = directions(&new.definitions.pipelines);
+    if what == "metrics" {
+        odd.iter().for_each(|text| out.warn(text));
+    }
+    let mut rows = compare(&before, &after, &directions);
+    if !args.all {
+        rows.retain(|row| !row.is_same());
+    }
+    rows.iter_mut().for_each(|row| row.file = name(project, &row.file));
+    if args.json {
+        out.json(&to_json(&rows, what == "metrics"));
+    } else {
+        table(&rows, args, &old.name, &new.name, what == "metrics").print(args.md, out);
+        if rows.is_empty() && code.is_none() {
+            out.say(format!("no {what} differ between {} and {}", old.name, new.name));
+        }
+    }
+    Ok(code.unwrap_or(0))
+}
+
+/// That a side has no such file is a difference; that its bytes are not here is a failure.
+fn is_absent(snapshot: &Snapshot<'_>, path: &str) -> bool {
+    RepoPath::root().join(path).is_none_or(|path| matches!(snapshot.whereabouts(&path), Ok(None)))
+}
+
+fn name(project: &Project, file: &str) -> String {
+    RepoPath::root().join(file).map_or(file.to_string(), |path| path.relative_to(&project.cwd))
+}
+
+fn to_json(rows: &[Row], metrics: bool) -> Json {
+    let mut files: Map<String, Json> = Map::new();
+    for row in rows {
+        let mut entry = Map::new();
+        let value = |v: &Option<Value>| v.as_ref().map_or(Json::Null, json_value);
+        entry.insert("old".into(), value(&row.old));
+        entry.insert("new".into(), value(&row.new));
+        if let Some(change) = row.change.filter(|_| metrics) {
+            entry.insert("diff".into(), json!(change));
+        }
+        if let Some(better) = row.better.filter(|_| metrics) {
+            entry.insert("better".into(), json!(better));
+        }
+        let file = files.entry(row.file.clone()).or_insert_with(|| Map::new().into());
+        if let Some(file) = file.as_object_mut() {
+            file.insert(row.key.clone(), entry.into());
+        }
+    }
+    files.into()
+}
+
+fn table(rows: &[Row], args: &Args, old: &str, new: &str, metrics: bool) -> Table {
+    let head = ["file", if metrics { "metric" } else { "param" }, old, new];
+    let mut table = Table::new(head.into_iter().chain(metrics.then_some("change")));
+    // Params are causes, and shown as they are.
+    let digits = metrics.then_some(args.precision);
+    for row in rows {
+        let value = |v: &Option<Value>| v.as_ref().map_or("-".to_string(), |v| rounded(v, digits));
+        let cells = [row.file.clone(), row.key.clone(), value(&row.old), value(&row.new)];
+        let change = metrics.then(|| {
+            let style = row.better.map(|better| if better { Style::Green } else { Style::Red });
+            Cell::painted(change(row, args.precision), style)
+        });
+        table.row(cells.into_iter().map(Cell::from).chain(change));
+    }
+    table
+}
+
+fn change(row: &Row, precision: usize) -> String {
+    let Some(change) = row.change else {
+        return match (&row.old, &row.new) {
+            (None, _) => "new".into(),
+            (_, None) => "gone".into(),
+            _ => "-".into(),
+        };
+    };
+    let whole = matches!((&row.old, &row.new), (Some(Value::Int(_)), Some(Value::Int(_))));
+    let number = if whole { format!("{change}") } else { round(change, precision) };
+    let sign = if change > 0.0 { "+" } else { "" };
+    let word = row.better.map_or("", |better| if better { " better" } else { " worse" });
+    format!("{sign}{number}{word}")
+}

@@ -1,0 +1,75 @@
+use std::path::PathBuf;
+
+use super::list::{inside, open_other, split};
+use crate::cli::args::Global;
+use crate::cli::output::Output;
+use crate::cli::progress::Progress;
+use crate::cli::{open, surroundings, text};
+use crate::error::{Error, Result};
+use crate::project::Rev;
+use crate::run::get::get;
+
+/// Write a file or folder of any commit, of this or another repository
+///
+/// What a commit pins is written as it was, to the byte, with its executable bits; files that Git has, too. What is
+/// written is the user's own, and no longer tied to the repository. For data of another repository that should stay so:
+/// `lockstep import`.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  lockstep get model.bin --rev v1.0 -o old.bin       of an earlier commit
+  lockstep get model.bin --rev digits@v1.2.0         of a model version
+  lockstep get https://github.com/org/models model.bin --rev main
+  lockstep get ../models data -o /tmp/data           a folder")]
+pub struct Args {
+    /// The repository (a URL, or a folder with one), if it is another
+    #[arg(value_name = "URL")]
+    place: String,
+    /// The path in it
+    #[arg(value_name = "PATH")]
+    path: Option<String>,
+    /// Of which commit: a branch, tag, `HEAD~3`, model version [default: HEAD]
+    #[arg(long, value_name = "REV")]
+    rev: Option<String>,
+    /// Where to write it [default: its name, in the current folder]
+    #[arg(short, long, value_name = "PATH")]
+    out: Option<PathBuf>,
+    /// Replace what is there
+    #[arg(short, long)]
+    force: bool,
+}
+
+pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {
+    let around = surroundings(global)?;
+    let (address, path) = match &args.path {
+        Some(path) => split(&around, Some(&args.place), Some(path)),
+        None => (None, args.place.clone()),
+    };
+    let there = address.map(|a| open_other(&around, a, args.rev.as_deref(), &path, out)).transpose()?;
+    let here = if there.is_none() { Some(open(global)?) } else { None };
+    let (project, rev) = match (&there, &here) {
+        (Some(there), _) => (&there.project, Rev::Commit(there.commit)),
+        (None, Some(here)) => (here, Rev::Named(args.rev.clone().unwrap_or("HEAD".into()))),
+        (None, None) => return Err(Error::missing("there is no repository here")),
+    };
+    let snapshot = project.at(&rev)?;
+    let asked = inside(project, &path)?;
+    let name = || match asked.is_root() {
+        false => Ok(asked.name().to_string()),
+        true => Err(Error::usage("say where the whole repository goes: -o PATH")),
+    };
+    let to = match &args.out {
+        // As `cp` has it: into a folder that is there.
+        Some(to) if around.cwd.join(to).is_dir() && !args.force => around.cwd.join(to).join(name()?),
+        Some(to) => around.cwd.join(to),
+        None => around.cwd.join(name()?),
+    };
+    let progress = Progress::new(out, false);
+    let got = get(&snapshot, &asked, &to, args.force, &progress);
+    progress.finish();
+    let got = got?;
+    let shown = to.strip_prefix(&around.cwd).unwrap_or(&to);
+    let files = text::count(got.files as usize, "file");
+    out.say(format!("{}: {files}, {}, of {}", shown.display(), text::bytes(got.bytes), snapshot.name));
+    Ok(0)
+}

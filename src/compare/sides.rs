@@ -1,0 +1,122 @@
+//! What `diff` compares: outs and data of two snapshots, gathered for [`compare`](super::data::compare).
+//!
+//! Of a commit it is what its locks pin, folders being read from the store. Of the worktree it is what is there now,
+//! looked at through the stat index, so that an edit that nobody committed shows.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+
+use super::data::{Differences, Node, Side, compare};
+use crate::error::Result;
+use crate::event::Sink;
+use crate::path::RepoPath;
+use crate::project::Snapshot;
+use crate::run::look::look;
+use crate::store::tree::{Entry, EntryKind};
+use crate::store::{Pin, Place as Spot};
+
+/// Two snapshots, and which part of them is meant (all, without targets).
+pub struct Asked<'a, 'p> {
+    pub old: &'a Snapshot<'p>,
+    pub new: &'a Snapshot<'p>,
+    pub targets: &'a [RepoPath],
+}
+
+/// How they differ; and the paths that the new one, being the worktree, pins and neither has nor finds in the store.
+pub fn differences(asked: &Asked<'_, '_>, sink: &dyn Sink) -> Result<(Differences, Vec<String>)> {
+    let targets = asked.targets;
+    let concerns = |path: &RepoPath| targets.is_empty() || targets.iter().any(|t| path.is_in(t) || t.is_in(path));
+    let old = Gathered::of(asked.old, &concerns, sink)?;
+    let mut new = Gathered::of(asked.new, &concerns, sink)?;
+    // What is not here is no deletion: it stays what it is pinned to be, and is told apart.
+    let absent = std::mem::take(&mut new.absent);
+    for path in &absent {
+        if let Some(pin) = old.roots.get(path) {
+            new.roots.insert(path.clone(), *pin);
+        }
+    }
+    let (open_old, open_new) = (Gathered::opener(asked.old), Gathered::opener(asked.new));
+    let (old, new) = (Side { roots: old.roots, open: &open_old }, Side { roots: new.roots, open: &open_new });
+    let mut found = compare(&old, &new, &concerns);
+    let within = |path: &str| {
+        let path = RepoPath::root().join(path).unwrap_or_default();
+        targets.is_empty() || targets.iter().any(|t| path.is_in(t))
+    };
+    found.changes.retain(|change| within(&change.path));
+    Ok((found, absent.iter().map(RepoPath::to_string).collect()))
+}
+
+struct Gathered {
+    roots: BTreeMap<RepoPath, Pin>,
+    /// Pinned and nowhere.
+    absent: Vec<RepoPath>,
+}
+
+impl Gathered {
+    fn of(snapshot: &Snapshot<'_>, concerns: &dyn Fn(&RepoPath) -> bool, sink: &dyn Sink) -> Result<Gathered> {
+        let mut gathered = Gathered { roots: BTreeMap::new(), absent: Vec::new() };
+        let pinned = snapshot.pinned()?;
+        let pinned = pinned.into_iter().filter(|p| p.cache && concerns(&p.path));
+        if snapshot.commit.is_some() {
+            gathered.roots = pinned.map(|p| (p.path, p.pin)).collect();
+            return Ok(gathered);
+        }
+        let pinned: BTreeMap<RepoPath, Pin> = pinned.map(|p| (p.path, p.pin)).collect();
+        let pipelines = &snapshot.definitions.pipelines;
+        let outs = pipelines.stages.iter().flat_map(|s| &s.outs).filter(|o| o.cache).map(|o| &o.path);
+        let data = pipelines.files.iter().flat_map(|f| &f.data).map(|d| &d.path);
+        let mut paths: Vec<&RepoPath> = outs.chain(data).filter(|p| concerns(p)).collect();
+        paths.sort();
+        paths.dedup();
+        let project = snapshot.project;
+        let spots: Vec<Spot> = paths.iter().map(|p| Spot::from(*p)).collect();
+        for (path, seen) in paths.into_iter().zip(look(project, &snapshot.definitions, &spots, sink)) {
+            match (seen?, pinned.get(path)) {
+                (Some(pin), _) => drop(gathered.roots.insert(path.clone(), pin)),
+                (None, Some(pin)) if !project.store().contains(pin) => gathered.absent.push(path.clone()),
+                (None, _) => {}
+            }
+        }
+        // That it could not be saved costs another look, nothing more.
+        let _ = project.index().save();
+        Ok(gathered)
+    }
+
+    /// How folders of this side are opened.
+    fn opener<'a>(snapshot: &'a Snapshot<'a>) -> impl Fn(&RepoPath, &str, &Node) -> Result<Vec<Entry>> + use<'a> {
+        let listed: RefCell<HashMap<RepoPath, Folders>> = RefCell::default();
+        move |root, below, node| {
+            if snapshot.commit.is_none() {
+                let mut listed = listed.borrow_mut();
+                let folders = listed.entry(root.clone()).or_insert_with(|| detail(snapshot, root));
+                // Not there: this folder of the worktree is absent, and counts as what it is pinned to be.
+                if let Some(entries) = folders.get(below) {
+                    return Ok(entries.clone());
+                }
+            }
+            let name = if below.is_empty() { root.clone() } else { root.join(below).unwrap_or_default() };
+            Ok(snapshot.project.store().read_tree(&node.id).map_err(|e| snapshot.absent(&name, e))?.entries)
+        }
+    }
+}
+
+/// Entries by the path of their folder, from the root of an output.
+type Folders = HashMap<String, Vec<Entry>>;
+
+/// What was seen in a folder of the worktree.
+fn detail(snapshot: &Snapshot<'_>, root: &RepoPath) -> Folders {
+    let mut folders = Folders::new();
+    let Some(all) = snapshot.project.index().detail(&Spot::from(root)) else { return folders };
+    folders.insert(String::new(), Vec::new());
+    for one in all {
+        let at = one.path.iter().rposition(|b| *b == b'/');
+        let (folder, name) = at.map_or((&[][..], &one.path[..]), |at| (&one.path[..at], &one.path[at + 1..]));
+        let entry = Entry { name: name.to_vec(), kind: one.kind, id: one.id, size: one.size, files: 1 };
+        if one.kind == EntryKind::Tree {
+            folders.entry(String::from_utf8_lossy(&one.path).into_owned()).or_default();
+        }
+        folders.entry(String::from_utf8_lossy(folder).into_owned()).or_default().push(entry);
+    }
+    folders.values_mut().for_each(|entries| entries.sort_by(|a, b| a.name.cmp(&b.name)));
+    folders
+}

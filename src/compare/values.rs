@@ -1,0 +1,199 @@
+//! How params or metrics differ, key by key; of numbers by how much, and whether that is better where the pipeline says
+//! so.
+//!
+//! A metric says which way is better in its `meta`: `better: higher` or `better: lower` for all numbers of the file, or
+//! a map from dotted keys to either.
+
+use std::collections::BTreeMap;
+
+use crate::path::RepoPath;
+use crate::pipeline::stage::Pipelines;
+use crate::run::values::leaves;
+use crate::value::Value;
+
+/// The values of one side by file, a file that is not there or cannot be read left out.
+pub type Side = BTreeMap<String, Value>;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    Higher,
+    Lower,
+}
+
+/// Which way is better, by file: for all its numbers, or by key.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Directions(BTreeMap<String, Declared>);
+
+#[derive(Clone, Debug, PartialEq)]
+enum Declared {
+    All(Direction),
+    Keys(BTreeMap<String, Direction>),
+}
+
+/// What became of one key.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    pub file: String,
+    /// Dotted; empty for a file that holds no map.
+    pub key: String,
+    /// `None` where the key is new.
+    pub old: Option<Value>,
+    /// `None` where the key is gone.
+    pub new: Option<Value>,
+    /// New minus old, of numbers.
+    pub change: Option<f64>,
+    /// Where a direction is declared and the number moved.
+    pub better: Option<bool>,
+}
+
+impl Row {
+    pub fn is_same(&self) -> bool {
+        matches!((&self.old, &self.new), (Some(a), Some(b)) if a.same(b))
+    }
+}
+
+/// What the metrics of these pipelines say, and each saying that could not be understood.
+pub fn directions(pipelines: &Pipelines) -> (Directions, Vec<String>) {
+    let mut found = Directions::default();
+    let mut odd = Vec::new();
+    for stage in &pipelines.stages {
+        for out in stage.outs.iter().filter(|o| o.metric) {
+            let Some(better) = out.meta.as_ref().and_then(|m| m.get("better")) else { continue };
+            match declared(better) {
+                Some(declared) => drop(found.0.insert(file_name(&out.path), declared)),
+                None => odd.push(format!(
+                    "stage {}: `meta: better` of {} is `higher`, `lower`, or a map from metrics to these",
+                    stage.name, out.path
+                )),
+            }
+        }
+    }
+    (found, odd)
+}
+
+fn file_name(path: &RepoPath) -> String {
+    path.to_string()
+}
+
+fn declared(better: &Value) -> Option<Declared> {
+    let word = |value: &Value| match value {
+        Value::Str(s) if s == "higher" => Some(Direction::Higher),
+        Value::Str(s) if s == "lower" => Some(Direction::Lower),
+        _ => None,
+    };
+    match better {
+        Value::Map(_) => {
+            let keys = leaves(better).into_iter().map(|(key, value)| Some((key, word(value)?)));
+            keys.collect::<Option<_>>().map(Declared::Keys)
+        }
+        other => word(other).map(Declared::All),
+    }
+}
+
+impl Directions {
+    pub fn of(&self, file: &str, key: &str) -> Option<Direction> {
+        match self.0.get(file)? {
+            Declared::All(direction) => Some(*direction),
+            Declared::Keys(keys) => keys.get(key).copied(),
+        }
+    }
+}
+
+/// All keys of both sides: files by name, keys in the order of the new file, then those that are gone.
+pub fn compare(old: &Side, new: &Side, directions: &Directions) -> Vec<Row> {
+    let mut files: Vec<&String> = old.keys().chain(new.keys()).collect();
+    files.sort();
+    files.dedup();
+    let mut rows = Vec::new();
+    for file in files {
+        let (before, after) = (old.get(file).map(leaves), new.get(file).map(leaves));
+        let (before, after) = (before.unwrap_or_default(), after.unwrap_or_default());
+        let index: BTreeMap<&str, &Value> = before.iter().map(|(k, v)| (k.as_str(), *v)).collect();
+        let now: BTreeMap<&str, &Value> = after.iter().map(|(k, v)| (k.as_str(), *v)).collect();
+        let gone = before.iter().map(|(k, _)| k).filter(|k| !now.contains_key(k.as_str()));
+        for key in after.iter().map(|(k, _)| k).chain(gone) {
+            let value = |side: &BTreeMap<&str, &Value>| side.get(key.as_str()).map(|v| (*v).clone());
+            let (old, new) = (value(&index), value(&now));
+            let change = match (&old, &new) {
+                (Some(a), Some(b)) => difference(a, b),
+                _ => None,
+            };
+            let better = match (change, directions.of(file, key)) {
+                (Some(change), Some(direction)) if change != 0.0 && !change.is_nan() => {
+                    Some((change > 0.0) == (direction == Direction::Higher))
+                }
+                _ => None,
+            };
+            rows.push(Row { file: file.clone(), key: key.clone(), old, new, change, better });
+        }
+    }
+    rows
+}
+
+/// New minus old; whole numbers are subtracted as such.
+fn difference(old: &Value, new: &Value) -> Option<f64> {
+    let number = |v: &Value| match v {
+        Value::Int(i) => Some(*i as f64),
+        Value::Float(f) => Some(*f),
+        _ => None,
+    };
+    match (old, new) {
+        (Value::Int(a), Value::Int(b)) => b.checked_sub(*a).map(|d| d as f64),
+        (a, b) => Some(number(b)? - number(a)?),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::load::memory::Memory;
+    use crate::value::read;
+
+    fn side(files: &[(&str, &str)]) -> Side {
+        files.iter().map(|(name, text)| (name.to_string(), read("x.yaml", text.as_bytes()).unwrap())).collect()
+    }
+
+    #[test]
+    fn rows_name_what_moved_and_whether_it_is_better() {
+        let yaml = "stages:\n  e:\n    cmd: x\n    metrics:\n    - m.json: {meta: {better: {acc: higher, loss.val: lower}}}\n    \
+                    - t.json: {meta: {better: lower}}\n    - odd.json: {meta: {better: up}}\n";
+        let loaded = Memory::new(&[("pipeline.yaml", yaml)]).load();
+        let (directions, odd) = directions(&loaded.pipelines);
+        assert_eq!(odd, ["stage e: `meta: better` of odd.json is `higher`, `lower`, or a map from metrics to these"]);
+        let old = side(&[
+            ("m.json", "{acc: 0.5, loss: {val: 2, train: 1}, gone: a, s: x}"),
+            ("t.json", "5"),
+            ("z", "{a: 1}"),
+        ]);
+        let new = side(&[("m.json", "{s: y, loss: {val: 1.5, train: 1}, acc: 0.25, new: [1]}"), ("t.json", "5.0")]);
+        let shown: Vec<String> = compare(&old, &new, &directions)
+            .iter()
+            .map(|r| {
+                let text = |v: &Option<Value>| v.as_ref().map_or("-".into(), Value::to_text);
+                let better = r.better.map_or("", |b| if b { " better" } else { " worse" });
+                let change = r.change.map_or(String::new(), |c| format!(" {c:+}"));
+                format!(
+                    "{}:{} {} {}{change}{better}{}",
+                    r.file,
+                    r.key,
+                    text(&r.old),
+                    text(&r.new),
+                    if r.is_same() { " =" } else { "" }
+                )
+            })
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                "m.json:s x y",
+                "m.json:loss.val 2 1.5 -0.5 better",
+                "m.json:loss.train 1 1 +0 =",
+                "m.json:acc 0.5 0.25 -0.25 worse",
+                "m.json:new - [1]",
+                "m.json:gone a -",
+                "t.json: 5 5.0 +0 =",
+                "z:a 1 -"
+            ]
+        );
+    }
+}

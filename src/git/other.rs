@@ -1,0 +1,194 @@
+//! Other repositories: opened where they lie, or cloned by the `git` program, which knows the user's keys, proxies and
+//! credential helpers. Clones are bare, without the contents of files where the server can leave them out, and kept.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::history::History;
+use super::id::GitId;
+use super::ignore::{SEED, mix};
+use super::repo::Repo;
+use crate::error::{Error, Kind, Result};
+use crate::path::RepoPath;
+
+/// Another repository that was opened.
+pub struct Other {
+    pub repo: Repo,
+    /// Has it no files of its own, but for Git's?
+    pub bare: bool,
+    /// Why what was known already had to do.
+    pub stale: Option<Error>,
+}
+
+/// Is this the address of a repository on another machine: `https://…`, `ssh://…`, `git@host:path`?
+pub fn is_url(text: &str) -> bool {
+    if text.contains("://") {
+        return true;
+    }
+    // As Git reads it: a colon before the first slash. One letter would be a drive.
+    let before = text.split('/').next().unwrap_or_default();
+    matches!(before.find(':'), Some(at) if at > 1) && !text.starts_with('.')
+}
+
+/// Is this folder the root of a repository, with files or bare?
+pub fn is_repository(folder: &Path) -> bool {
+    folder.join(".git").symlink_metadata().is_ok() || is_bare(folder)
+}
+
+fn is_bare(folder: &Path) -> bool {
+    folder.join("HEAD").is_file() && folder.join("objects").is_dir() && folder.join("refs").is_dir()
+}
+
+/// Opens the repository at a path or URL. Clones live in `repos`. With a commit that the clone has already, nothing is
+/// asked for.
+pub fn open(address: &str, cwd: &Path, repos: &Path, commit: Option<GitId>) -> Result<Other> {
+    let local = address.strip_prefix("file://").unwrap_or(address);
+    if !is_url(local) {
+        let folder = cwd.join(local);
+        if !folder.exists() {
+            return Err(Error::missing(format!("there is no repository {address}"))
+                .hint("name a folder with a Git repository, or a URL that `git clone` takes"));
+        }
+        if is_bare(&folder) {
+            let folder = fs::canonicalize(&folder).map_err(|e| Error::io("open", &folder, e))?;
+            return Ok(Other { repo: Repo::bare(&folder), bare: true, stale: None });
+        }
+        let repo = Repo::discover(&folder)?;
+        if fs::canonicalize(&folder).is_ok_and(|folder| folder != repo.top) {
+            return Err(Error::usage(format!("{address} is a folder inside of the repository {}", repo.top.display()))
+                .hint("name the root of the repository, and then the path in it"));
+        }
+        return Ok(Other { repo, bare: false, stale: None });
+    }
+    if address.starts_with('-') {
+        return Err(Error::usage(format!("`{address}` is no URL")));
+    }
+    let name = address.trim_end_matches('/').trim_end_matches(".git").rsplit(['/', ':']).next().unwrap_or("repo");
+    let name: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || "-_".contains(*c)).take(40).collect();
+    let clone = repos.join(format!("{name}-{:016x}", mix(SEED, address.as_bytes())));
+    let mut stale = None;
+    if !clone.join("HEAD").exists() {
+        clone_to(address, &clone)?;
+    } else if !commit.is_some_and(|id| has(&clone, id)) {
+        let fetch = ["fetch", "--quiet", "--prune", "--force", "--tags", "--", "origin", "+refs/heads/*:refs/heads/*"];
+        stale = git(&clone, &fetch).err().map(|e| said(address, e));
+    }
+    Ok(Other { repo: Repo::bare(&clone), bare: true, stale })
+}
+
+fn has(clone: &Path, id: GitId) -> bool {
+    Repo::bare(clone).history().is_ok_and(|h| h.commit(id).is_ok())
+}
+
+/// Clones beside the place and renames, so that a clone that was cut off is none.
+fn clone_to(address: &str, clone: &Path) -> Result<()> {
+    let repos = clone.parent().unwrap_or(clone);
+    fs::create_dir_all(repos).map_err(|e| Error::io("create", repos, e))?;
+    let fresh = clone.with_extension(format!("new-{}", std::process::id()));
+    let _ = fs::remove_dir_all(&fresh);
+    let to = fresh.display().to_string();
+    let made = git(repos, &["clone", "--quiet", "--bare", "--filter=blob:none", "--", address, &to]);
+    if let Err(e) = made {
+        let _ = fs::remove_dir_all(&fresh);
+        return Err(said(address, e));
+    }
+    match fs::rename(&fresh, clone) {
+        // Another process was quicker.
+        Err(_) if clone.join("HEAD").exists() => drop(fs::remove_dir_all(&fresh)),
+        Err(e) => return Err(Error::io("create", clone, e)),
+        Ok(()) => {}
+    }
+    Ok(())
+}
+
+fn said(address: &str, e: Error) -> Error {
+    let error = Error::new(Kind::Remote, format!("the repository {address} cannot be had"));
+    e.causes
+        .into_iter()
+        .fold(error.because(e.message), |error, cause| error.because(cause))
+        .hint(format!("see whether Git can reach it: git ls-remote {address}"))
+}
+
+/// Runs the `git` program in a folder, its questions and answers left to it.
+fn git(folder: &Path, args: &[&str]) -> Result<Vec<u8>> {
+    let mut command = Command::new("git");
+    command.args(args).current_dir(folder).stdin(Stdio::null()).env_remove("GIT_DIR").env_remove("GIT_WORK_TREE");
+    let out = command.output().map_err(|e| Error::new(Kind::Io, "the program git cannot be run").because(e))?;
+    if out.status.success() {
+        return Ok(out.stdout);
+    }
+    let text = String::from_utf8_lossy(&out.stderr);
+    let mut lines = text.lines().filter(|l| !l.trim().is_empty());
+    let error = Error::new(Kind::Remote, lines.next().unwrap_or("git failed").to_string());
+    Err(lines.take(3).fold(error, |error, line| error.because(line)))
+}
+
+impl Repo {
+    /// A repository without files of its own. Everything counts from its commits.
+    pub fn bare(git_dir: &Path) -> Repo {
+        Repo {
+            top: git_dir.to_path_buf(),
+            git_dir: Some(git_dir.to_path_buf()),
+            common_dir: Some(git_dir.to_path_buf()),
+            project_root: RepoPath::root(),
+            settings: Default::default(),
+        }
+    }
+
+    /// Where clones of other repositories are kept.
+    pub fn repos_dir(&self) -> PathBuf {
+        self.shared().join("repos")
+    }
+}
+
+impl History {
+    /// A blob that a partial clone left out: the `git` program gets it from where the clone is from.
+    pub(super) fn promised_blob(&self, id: GitId) -> Option<Vec<u8>> {
+        let config = self.0.repo.config_snapshot();
+        config.string("extensions.partialClone").or_else(|| config.string("remote.origin.promisor"))?;
+        git(self.0.repo.git_dir(), &["cat-file", "blob", &id.hex()]).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{commit_all, git, repository, write};
+    use super::*;
+
+    #[test]
+    fn addresses() {
+        for (text, want) in [
+            ("https://host/x.git", true),
+            ("git@host:x/y", true),
+            ("host:x", true),
+            ("./a:b", false),
+            ("a/b:c", false),
+            ("../repo", false),
+            ("/abs/repo", false),
+            ("c:/x", false),
+        ] {
+            assert_eq!(is_url(text), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn clones_are_kept_and_renewed() {
+        let (dir, top) = repository();
+        git(&top, &["config", "uploadpack.allowFilter", "true"]);
+        write(&top, &[("f", "1")]);
+        let first = commit_all(&top, "1");
+        // As from a server; a `file://` address would be opened where it lies.
+        let repos = dir.path().join("repos");
+        let clone = repos.join("clone");
+        clone_to(&format!("file://{}", top.display()), &clone).unwrap();
+        let at = |path: &Path, rev: &str| Repo::bare(path).resolve(rev).map(|c| c.id.hex());
+        assert_eq!(at(&clone, "HEAD").unwrap(), first);
+        let commit = Repo::bare(&clone).resolve("HEAD").unwrap();
+        // The contents were left out, and come when they are asked for.
+        assert_eq!(commit.read(&RepoPath::root().join("f").unwrap()).unwrap().as_deref(), Some(&b"1"[..]));
+        assert_eq!(std::fs::read_dir(&repos).unwrap().count(), 1);
+        let e = clone_to(&format!("file://{}", dir.path().join("none").display()), &repos.join("x")).unwrap_err();
+        assert_eq!((e.kind, std::fs::read_dir(&repos).unwrap().count()), (Kind::Remote, 1));
+    }
+}

@@ -1,0 +1,95 @@
+//! Another repository, as a project that is read: its files at a commit, and the bytes that it pins.
+//!
+//! One on this disk is opened where it lies, with its own store. A clone has no store of its own: objects that are
+//! fetched for it go into that of the repository at hand, since equal ids mean equal bytes wherever they come from.
+
+use std::path::PathBuf;
+
+use super::{Project, Surroundings};
+use crate::config::{Config, Given, Sources};
+use crate::error::{Error, Result};
+use crate::event::{Event, Sink};
+use crate::git::{self, Commit, GitId, Repo};
+use crate::path::RepoPath;
+
+/// A commit of another repository.
+pub struct Elsewhere {
+    pub project: Project,
+    /// The commit that was asked for.
+    pub commit: GitId,
+    /// How it was called.
+    pub rev: String,
+}
+
+/// Opens the repository at `address` (a path, or a URL that `git clone` takes) at a revision; without one at its `HEAD`.
+/// `path` says which project of it is meant, should it have several.
+pub fn elsewhere(
+    around: &Surroundings,
+    address: &str,
+    rev: Option<&str>,
+    path: &str,
+    sink: &dyn Sink,
+) -> Result<Elsewhere> {
+    let here = Repo::discover(&around.cwd).ok();
+    let repos = match &here {
+        Some(repo) => repo.repos_dir(),
+        None => cache_dir(around)?.join("repos"),
+    };
+    let other = git::other::open(address, &around.cwd, &repos, rev.and_then(GitId::from_hex))?;
+    if let Some(error) = &other.stale {
+        sink.event(Event::Warning { text: &format!("{}; what was known of it is used\n{error}", error.message) });
+    }
+    let rev = rev.unwrap_or("HEAD");
+    let commit = other.repo.resolve(rev).map_err(|e| Error { message: format!("{address}: {}", e.message), ..e })?;
+    let id = commit.id;
+    let path = RepoPath::root()
+        .join(path)
+        .ok_or_else(|| Error::usage(format!("`{path}` leads out of the repository {address}")))?;
+    let root = commit.project_root(&path.parent().unwrap_or_default())?;
+    let project = if other.bare {
+        let store = match &here {
+            Some(_) => Project::open(around.clone())?.store_dir(),
+            None => cache_dir(around)?.join("store"),
+        };
+        bare(around, other.repo, &commit, root, store)?
+    } else {
+        let cwd = root.on_disk(&other.repo.top);
+        let cwd = if cwd.is_dir() { cwd } else { other.repo.top };
+        let mut project = Project::open(Surroundings { cwd, ..around.clone() })?;
+        (project.repo.project_root, project.cwd) = (root, RepoPath::root());
+        project
+    };
+    Ok(Elsewhere { project, commit: id, rev: rev.to_string() })
+}
+
+/// Where clones are kept that belong to no repository.
+fn cache_dir(around: &Surroundings) -> Result<PathBuf> {
+    let set = around.env.get("XDG_CACHE_HOME").filter(|d| !d.is_empty()).map(PathBuf::from);
+    let cache = set.or_else(|| around.home.as_ref().map(|home| home.join(".cache")));
+    let cache =
+        cache.ok_or_else(|| Error::usage("there is no home folder to keep a clone in").hint("set XDG_CACHE_HOME"));
+    Ok(cache?.join("lockstep"))
+}
+
+/// A project without files. Its settings are those of the commit, but for where things are kept here.
+fn bare(around: &Surroundings, mut repo: Repo, commit: &Commit, root: RepoPath, store: PathBuf) -> Result<Project> {
+    repo.project_root = root;
+    let settings = repo.project_root.join("lockstep.toml").unwrap_or_default();
+    let text = commit.read(&settings)?.unwrap_or_default();
+    let mut config = Config::load(&Sources { files: around.user_config.iter().cloned().collect(), given: Vec::new() })?;
+    config.put_text(std::path::Path::new(settings.as_str()), &String::from_utf8_lossy(&text))?;
+    around.settings.iter().try_for_each(|given| config.give(given))?;
+    config.give(&Given {
+        key: "cache.dir".into(),
+        value: store.display().to_string(),
+        name: "the store of this repository".into(),
+    })?;
+    Ok(Project {
+        repo,
+        config,
+        cwd: RepoPath::root(),
+        around: around.clone(),
+        index: Default::default(),
+        store: Default::default(),
+    })
+}

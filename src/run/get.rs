@@ -1,0 +1,166 @@
+//! `get`: writes a file or folder of any commit, of this or another repository, as the user's own.
+//!
+//! Everything that is pinned has to be here before anything is written; then the whole is built beside its place and
+//! renamed there. Git's repositories come from anywhere: what is written lies below the place and nowhere else.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use super::browse::{Browser, Item, What};
+use crate::error::{Error, Kind, Result};
+use crate::event::{Doing, Event, Sink};
+use crate::path::RepoPath;
+use crate::project::Snapshot;
+use crate::store::{self, ObjectKind, Pin, export, sibling, to_path};
+
+/// One thing to be written.
+struct Piece {
+    /// Below the place; empty for the place itself.
+    to: String,
+    item: Item,
+}
+
+/// What `get` wrote.
+#[derive(Debug, PartialEq)]
+pub struct Got {
+    pub to: PathBuf,
+    pub files: u64,
+    pub bytes: u64,
+}
+
+/// Writes what the snapshot has at `path` to `to`. What is there already is replaced with `force` only.
+pub fn get(snapshot: &Snapshot<'_>, path: &RepoPath, to: &Path, force: bool, sink: &dyn Sink) -> Result<Got> {
+    let browser = Browser::new(snapshot)?;
+    let found = browser.find(path)?.ok_or_else(|| nothing(snapshot, path))?;
+    if !force && to.symlink_metadata().is_ok() {
+        return Err(Error::new(Kind::Check, format!("{} exists already; it was not touched", to.display()))
+            .hint("replace it: add --force")
+            .hint("or write elsewhere: -o PATH"));
+    }
+    let pieces = pieces(&browser, &found)?;
+    bring(snapshot, &pieces)?;
+    let folder = to.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, e))?;
+    let new = sibling(to);
+    let made = write(snapshot, &pieces, &new, sink).and_then(|sum| {
+        replace(&new, to).map_err(|e| Error::io("write", to, e))?;
+        Ok(sum)
+    });
+    let (files, bytes) = made.inspect_err(|_| drop(store::remove(&new)))?;
+    Ok(Got { to: to.to_path_buf(), files, bytes })
+}
+
+fn nothing(snapshot: &Snapshot<'_>, path: &RepoPath) -> Error {
+    let name = &snapshot.name;
+    let error = Error::missing(format!("{name} has neither a file {path} in Git nor one that is pinned"));
+    match snapshot.definitions.broken.first() {
+        Some((_, broken)) => error.because(broken.message.clone()),
+        None => error.hint(format!("see what there is: lockstep list --rev {name} -R")),
+    }
+}
+
+/// What there is to write. Pinned folders are one piece.
+fn pieces(browser: &Browser<'_, '_>, found: &Item) -> Result<Vec<Piece>> {
+    let below = |item: &Item| {
+        let to = item.path.relative_to(&found.path);
+        if to == "." { String::new() } else { to }
+    };
+    let mut pieces = Vec::new();
+    let mut open = vec![found.clone()];
+    while let Some(item) = open.pop() {
+        if item.what == What::Folder {
+            open.extend(browser.list(&item, false)?);
+        }
+        pieces.push(Piece { to: below(&item), item });
+    }
+    pieces.sort_by(|a, b| a.to.cmp(&b.to));
+    Ok(pieces)
+}
+
+/// Makes sure that all pinned bytes are in the store.
+fn bring(snapshot: &Snapshot<'_>, pieces: &[Piece]) -> Result<()> {
+    let mut missing: Vec<(&RepoPath, &Pin)> = Vec::new();
+    for piece in pieces {
+        if let What::Pinned(pin) = &piece.item.what
+            && !snapshot.project.store().contains(pin)
+        {
+            missing.push((&piece.item.path, pin));
+        }
+    }
+    match missing.first() {
+        None => Ok(()),
+        Some((path, _)) => Err(snapshot.absent(path, Error::missing("it is not in the store"))),
+    }
+}
+
+/// Writes all pieces to `new`; how many files and bytes that were.
+fn write(snapshot: &Snapshot<'_>, pieces: &[Piece], new: &Path, sink: &dyn Sink) -> Result<(u64, u64)> {
+    let mut sum = (0, 0);
+    for piece in pieces {
+        let to = place(new, &piece.to)?;
+        let blob = |id: Option<crate::git::GitId>| match (snapshot.git(), id) {
+            (Some(commit), Some(id)) => commit.history().blob(id),
+            _ => Err(Error::new(Kind::Bug, "files of the worktree are not got")),
+        };
+        let (files, bytes) = match &piece.item.what {
+            What::Folder => {
+                fs::create_dir(&to)
+                    .or_else(|e| if to.is_dir() { Ok(()) } else { Err(e) })
+                    .map_err(|e| Error::io("create", &to, e))?;
+                (0, 0)
+            }
+            What::File { executable, id } => {
+                let bytes = blob(*id)?;
+                let mode = if *executable { 0o777 } else { 0o666 };
+                let file = fs::File::options().write(true).create_new(true).mode(mode).open(&to);
+                file.and_then(|mut f| f.write_all(&bytes)).map_err(|e| Error::io("write", &to, e))?;
+                (1, bytes.len() as u64)
+            }
+            What::Link { id } => (link(&blob(*id)?, &to)?, 0),
+            What::PinnedLink(pin) => (link(&snapshot.project.store().read(&pin.id, ObjectKind::Content)?, &to)?, 0),
+            What::Pinned(pin) => {
+                sink.event(Event::WorkPlanned { doing: Doing::Restoring, bytes: pin.size });
+                export(snapshot.project.store(), pin, &to, sink)?;
+                (pin.files.unwrap_or(1), pin.size)
+            }
+        };
+        sum = (sum.0 + files, sum.1 + bytes);
+    }
+    Ok(sum)
+}
+
+fn link(text: &[u8], to: &Path) -> Result<u64> {
+    std::os::unix::fs::symlink(to_path(text), to).map_err(|e| Error::io("create the symlink", to, e))?;
+    Ok(1)
+}
+
+/// Where a piece goes, its folders made. A symlink among them is none: what is written through it would lie elsewhere.
+fn place(new: &Path, to: &str) -> Result<PathBuf> {
+    let mut at = new.to_path_buf();
+    let mut parts = to.split('/').filter(|p| !p.is_empty()).peekable();
+    while let Some(part) = parts.next() {
+        match at.symlink_metadata() {
+            Ok(meta) if meta.is_dir() => {}
+            Ok(_) => return Err(Error::usage(format!("{to} lies below a file or a symlink and cannot be written"))),
+            Err(_) => fs::create_dir(&at).map_err(|e| Error::io("create", &at, e))?,
+        }
+        at.push(part);
+    }
+    Ok(at)
+}
+
+/// Puts the new one in the place of what is there.
+fn replace(new: &Path, to: &Path) -> std::io::Result<()> {
+    if to.symlink_metadata().is_err() {
+        return fs::rename(new, to);
+    }
+    let aside = sibling(to);
+    fs::rename(to, &aside)?;
+    if let Err(e) = fs::rename(new, to) {
+        let _ = fs::rename(&aside, to);
+        return Err(e);
+    }
+    store::remove(&aside)
+}
