@@ -77,6 +77,7 @@ pub enum Doing {
     Hashing,
     Storing,
     Restoring,
+    Comparing,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -75,7 +75,8 @@ fn small(bits: u8, exponent_bits: u32, bias: i32, is_nan: bool) -> f64 {
     let fraction_bits = 7 - exponent_bits;
     let exponent = i32::from(bits & 0x7f) >> fraction_bits;
     let fraction = f64::from(bits & ((1 << fraction_bits) - 1)) / f64::from(1u32 << fraction_bits);
-    let magnitude = if exponent == 0 { fraction * 2f64.powi(1 - bias) } else { (1.0 + fraction) * 2f64.powi(exponent - bias) };
+    let magnitude =
+        if exponent == 0 { fraction * 2f64.powi(1 - bias) } else { (1.0 + fraction) * 2f64.powi(exponent - bias) };
     if bits & 0x80 == 0 { magnitude } else { -magnitude }
 }
 

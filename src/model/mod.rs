@@ -1,13 +1,18 @@
-//! What becomes of a model after it was trained: versions, labels, gates, provenance.
+//! What becomes of a model after it was trained: what is inside, how two of them differ, versions, labels, gates,
+//! provenance.
 //!
-//! Git is the only database. `registry` folds tags (their grammar is [`crate::tag`]) into models, versions and labels;
-//! `origin` traces a version's bytes through the locks of its commit; `checks` and `gate` judge conditions on metrics;
-//! `sound` says why a commit could not be reproduced. `register` plans a version on top of these, `act` makes the tag,
-//! and `note` is what a tag's message carries.
+//! Git is the only database of versions. `registry` folds tags (their grammar is [`crate::tag`]) into models, versions
+//! and labels; `origin` traces a version's bytes through the locks of its commit; `checks` and `gate` judge conditions on
+//! metrics; `sound` says why a commit could not be reproduced. `register` plans a version on top of these, `act` makes
+//! the tag, and `note` is what a tag's message carries.
 
 pub mod act;
 pub mod artifact;
 pub mod checks;
+pub mod decode;
+pub mod diff;
+pub mod find;
+pub mod formats;
 pub mod gate;
 pub mod note;
 pub mod origin;
@@ -16,4 +21,6 @@ pub mod provenance;
 pub mod register;
 pub mod registry;
 pub mod sound;
+pub mod source;
+pub mod tensor;
 pub mod trace;

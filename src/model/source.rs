@@ -208,7 +208,9 @@ impl Reader {
         loop {
             match self.byte()? {
                 b'\n' => return Ok(String::from_utf8_lossy(&bytes).into_owned()),
-                _ if bytes.len() == most => return Err(self.source.refuse(format!("a line is longer than {most} bytes"))),
+                _ if bytes.len() == most => {
+                    return Err(self.source.refuse(format!("a line is longer than {most} bytes")));
+                }
                 byte => bytes.push(byte),
             }
         }

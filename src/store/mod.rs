@@ -9,6 +9,7 @@ mod export;
 pub mod hash;
 mod id;
 pub mod index;
+mod large;
 mod link;
 mod materialise;
 mod objects;

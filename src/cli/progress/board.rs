@@ -19,7 +19,7 @@ pub struct Board {
     stages: usize,
     done: usize,
     running: Vec<Running>,
-    work: [Work; 3],
+    work: [Work; 4],
 }
 
 struct Running {
@@ -100,7 +100,7 @@ impl Board {
         if self.running.len() > SHOWN {
             lines.push(format!("  and {} more", self.running.len() - SHOWN));
         }
-        for doing in [Doing::Hashing, Doing::Storing, Doing::Restoring] {
+        for doing in [Doing::Hashing, Doing::Storing, Doing::Restoring, Doing::Comparing] {
             let work = &self.work[doing as usize];
             if work.done < work.planned && now.saturating_sub(work.since) > NOTABLE {
                 lines.push(format!("  {}", work.sentence(doing, now)));
@@ -117,6 +117,7 @@ impl Work {
             Doing::Hashing => "hashing",
             Doing::Storing => "storing",
             Doing::Restoring => "restoring",
+            Doing::Comparing => "comparing",
         };
         let mut sentence = format!("{verb} {} of {}", text::bytes(self.done), text::bytes(self.planned));
         let seconds = now.saturating_sub(self.since).as_secs_f64();

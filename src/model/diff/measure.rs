@@ -29,7 +29,7 @@ struct Piece {
 
 /// What came of a piece.
 #[derive(Clone, Default)]
-struct Result1 {
+struct Found {
     /// Bit by bit; nothing was summed up then.
     equal: bool,
     sums: Sums,
@@ -44,16 +44,17 @@ struct Buffers {
 
 pub fn measure(pairs: &[(usize, &Tensor, &Tensor)], events: &dyn Sink) -> Result<Vec<Measured>> {
     let ways: Vec<Way> = pairs.iter().map(|(_, old, new)| way(old, new)).collect();
-    let pieces: Vec<Piece> = ways.iter().enumerate().flat_map(|(at, way)| cut(at, way, pairs[at].1, pairs[at].2)).collect();
+    let pieces: Vec<Piece> =
+        ways.iter().enumerate().flat_map(|(at, way)| cut(at, way, pairs[at].1, pairs[at].2)).collect();
     let bytes = pieces.iter().map(|p| p.count * pairs[p.pair].1.dtype.width().unwrap_or(1)).sum();
     events.event(Event::WorkPlanned { doing: Doing::Comparing, bytes });
-    let first: Vec<Result1> = pieces
+    let first: Vec<Found> = pieces
         .par_iter()
         .map_init(Buffers::default, |buffers, piece| {
             let (_, old, new) = pairs[piece.pair];
             let result = match &ways[piece.pair] {
                 Way::Pieces(a, b) => in_pieces(old, new, (a, b), piece, buffers),
-                _ => Ok(Result1::default()),
+                _ => Ok(Found::default()),
             };
             let bytes = piece.count * old.dtype.width().unwrap_or(1);
             events.event(Event::WorkDone { doing: Doing::Comparing, bytes });
@@ -87,7 +88,7 @@ pub fn measure(pairs: &[(usize, &Tensor, &Tensor)], events: &dyn Sink) -> Result
         })
     };
     let inflated: Vec<usize> = in_order(false).collect();
-    let mut results: Vec<(usize, Result1)> =
+    let mut results: Vec<(usize, Found)> =
         inflated.par_iter().map(|at| Ok((*at, front_to_back(pairs[*at].1, pairs[*at].2)?))).collect::<Result<_>>()?;
     for at in in_order(true) {
         results.push((at, front_to_back(pairs[at].1, pairs[at].2)?));
@@ -128,10 +129,16 @@ fn cut(pair: usize, way: &Way, old: &Tensor, new: &Tensor) -> Vec<Piece> {
     (0..total.div_ceil(step)).map(|i| Piece { pair, from: i * step, count: step.min(total - i * step) }).collect()
 }
 
-fn in_pieces(old: &Tensor, new: &Tensor, (a, b): (&Plain, &Plain), piece: &Piece, buffers: &mut Buffers) -> Result<Result1> {
+fn in_pieces(
+    old: &Tensor,
+    new: &Tensor,
+    (a, b): (&Plain, &Plain),
+    piece: &Piece,
+    buffers: &mut Buffers,
+) -> Result<Found> {
     let numbers = has_numbers(&old.dtype) && has_numbers(&new.dtype);
     if !numbers && old.dtype != new.dtype {
-        return Ok(Result1::default());
+        return Ok(Found::default());
     }
     let width = |t: &Tensor| if numbers { t.dtype.width().unwrap_or(1) } else { 1 };
     fit(&mut buffers.old, piece.count * width(old));
@@ -139,13 +146,13 @@ fn in_pieces(old: &Tensor, new: &Tensor, (a, b): (&Plain, &Plain), piece: &Piece
     read_piece(a, old, piece.from * width(old), &mut buffers.old)?;
     read_piece(b, new, piece.from * width(new), &mut buffers.new)?;
     if old.dtype == new.dtype && buffers.old == buffers.new {
-        return Ok(Result1 { equal: true, sums: Sums::default() });
+        return Ok(Found { equal: true, sums: Sums::default() });
     }
     let mut sums = Sums::default();
     if numbers {
         add(&mut sums, old, new, &buffers.old, &buffers.new);
     }
-    Ok(Result1 { equal: false, sums })
+    Ok(Found { equal: false, sums })
 }
 
 fn unmoved(tensor: &Tensor, plain: &Plain, piece: &Piece, buffers: &mut Buffers) -> Result<Sums> {
@@ -163,11 +170,11 @@ fn unmoved(tensor: &Tensor, plain: &Plain, piece: &Piece, buffers: &mut Buffers)
 }
 
 /// Both from front to back.
-fn front_to_back(old: &Tensor, new: &Tensor) -> Result<Result1> {
+fn front_to_back(old: &Tensor, new: &Tensor) -> Result<Found> {
     let (Some(old_width), Some(new_width)) = (old.dtype.width(), new.dtype.width()) else {
-        return Ok(Result1::default());
+        return Ok(Found::default());
     };
-    let mut result = Result1 { equal: old.dtype == new.dtype, sums: Sums::default() };
+    let mut result = Found { equal: old.dtype == new.dtype, sums: Sums::default() };
     let (mut a, mut b) = (InOrder::open(old)?, InOrder::open(new)?);
     let mut buffers = Buffers::default();
     let mut left = old.elements();
@@ -196,7 +203,6 @@ fn add(sums: &mut Sums, old: &Tensor, new: &Tensor, a: &[u8], b: &[u8]) {
     let pieces = a.chunks(bytes_of_block(&old.dtype)).zip(b.chunks(bytes_of_block(&new.dtype)));
     for (a, b) in pieces {
         let count = |t: &Tensor, bytes: &[u8]| bytes.len() / (t.dtype.width().unwrap_or(1) / t.dtype.parts()) as usize;
-        // A complex number has two parts, a real one has one: what such a change moved cannot be told.
         let count = count(old, a).min(count(new, b));
         decode(&old.dtype, a, &mut x[..count]);
         decode(&new.dtype, b, &mut y[..count]);

@@ -13,7 +13,7 @@ use std::collections::HashMap;
 
 pub use sums::Movement;
 
-use super::formats::Contents;
+use super::formats::{Contents, Format};
 use super::tensor::{Dtype, Tensor};
 use crate::error::{Error, Result};
 use crate::event::Sink;
@@ -79,11 +79,13 @@ pub struct Difference {
     pub rows: Vec<Row>,
     /// Over all tensors whose values were compared; `None` if there are none.
     pub total: Option<Movement>,
-    /// Keys of the metadata: what each model says.
+    /// Where the two differ.
+    pub formats: Option<(Format, Format)>,
+    /// What each model says under a key, where they differ; models of two formats say different things anyway.
     pub metadata: Vec<(String, Option<String>, Option<String>)>,
 }
 
-/// Compares two models. `name` stands for them in errors.
+/// Compares two models.
 pub fn compare(old: &Contents, new: &Contents, events: &dyn Sink) -> Result<Difference> {
     let mut by_name: HashMap<&str, &Tensor> = HashMap::new();
     for tensor in &new.tensors {
@@ -118,7 +120,9 @@ pub fn compare(old: &Contents, new: &Contents, events: &dyn Sink) -> Result<Diff
             values,
         })
         .collect();
-    Ok(Difference { rows, total, metadata: metadata(&old.metadata, &new.metadata) })
+    let formats = (old.format != new.format).then_some((old.format, new.format));
+    let metadata = if formats.is_none() { metadata(&old.metadata, &new.metadata) } else { Vec::new() };
+    Ok(Difference { rows, total, formats, metadata })
 }
 
 /// What has tensors to compare.

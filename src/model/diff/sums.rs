@@ -90,14 +90,7 @@ impl Sums {
         let relative_l2 = if self.dd == 0.0 { Some(0.0) } else { ratio((self.dd / self.aa).sqrt()) };
         // Of roots, not the root of a product, which leaves the range earlier.
         let cosine = ratio(self.ab / (self.aa.sqrt() * self.bb.sqrt())).map(|c| c.clamp(-1.0, 1.0));
-        Movement {
-            max: self.max,
-            relative_l2,
-            cosine,
-            odd: self.odd,
-            odd_changed: self.odd_changed,
-            count: self.count,
-        }
+        Movement { max: self.max, relative_l2, cosine, odd: self.odd, odd_changed: self.odd_changed, count: self.count }
     }
 }
 

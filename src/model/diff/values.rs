@@ -32,6 +32,9 @@ pub enum Way {
 }
 
 pub fn way(old: &Tensor, new: &Tensor) -> Way {
+    if old.dtype.parts() != new.dtype.parts() {
+        return Way::Not("complex and real numbers are not compared".into());
+    }
     if let (Some(old), Some(new)) = (plain(old), plain(new)) {
         return Way::Pieces(old, new);
     }
@@ -158,7 +161,9 @@ fn span_of_storage(tensor: &Tensor, width: u64) -> u64 {
 /// Are the bytes of this tensor in the wrong order?
 pub fn is_big_endian(tensor: &Tensor) -> bool {
     match &tensor.data {
-        Data::Plain { big_endian, .. } | Data::Strided { big_endian, .. } | Data::Deflated { big_endian, .. } => *big_endian,
+        Data::Plain { big_endian, .. } | Data::Strided { big_endian, .. } | Data::Deflated { big_endian, .. } => {
+            *big_endian
+        }
         Data::Elsewhere(_) => false,
     }
 }

@@ -9,7 +9,6 @@ use super::{Contents, Format, pickled};
 use crate::error::Result;
 use crate::model::source::Source;
 
-
 /// What is inflated into memory at most.
 const INFLATED: u64 = 64 << 20;
 
@@ -52,4 +51,3 @@ pub fn read(source: &Source) -> Result<Contents> {
     contents.metadata.insert(0, ("compression".into(), kind.into()));
     Ok(contents)
 }
-

@@ -85,8 +85,12 @@ pub fn header(source: &Source) -> Result<Header> {
         _ => return Err(why()),
     };
     let shape = value(&text, "shape").and_then(|v| v.strip_prefix('(')?.split_once(')')).ok_or_else(why)?.0;
-    let shape: Option<Vec<u64>> =
-        shape.split(',').map(str::trim).filter(|d| !d.is_empty()).map(|d| d.trim_end_matches('L').parse().ok()).collect();
+    let shape: Option<Vec<u64>> = shape
+        .split(',')
+        .map(str::trim)
+        .filter(|d| !d.is_empty())
+        .map(|d| d.trim_end_matches('L').parse().ok())
+        .collect();
     let name = descr.strip_prefix('\'').and_then(|d| d.split_once('\''));
     let (dtype, big_endian) = match name {
         Some((name, _)) => self::dtype(name).ok_or_else(why)?,
@@ -187,7 +191,9 @@ mod tests {
             ("", None),
         ] {
             let read = read(&file(header, &[0; 24]));
-            let shown = read.ok().map(|c| format!("{} {}", c.tensors[0].dtype, crate::model::tensor::Shape(&c.tensors[0].shape)));
+            let shown = read
+                .ok()
+                .map(|c| format!("{} {}", c.tensors[0].dtype, crate::model::tensor::Shape(&c.tensors[0].shape)));
             assert_eq!(shown.as_deref(), want, "{header}");
         }
     }

@@ -32,9 +32,15 @@ pub enum Node {
     Float(f64),
     Text(String),
     /// Bytes, and texts too long to be kept: where they lie in the source.
-    Bytes { at: u64, length: u64 },
+    Bytes {
+        at: u64,
+        length: u64,
+    },
     /// Something of a Python module, by name.
-    Global { module: String, name: String },
+    Global {
+        module: String,
+        name: String,
+    },
     Tuple(Vec<Id>),
     List(Vec<Id>),
     Dict(Vec<(Id, Id)>),
@@ -402,7 +408,9 @@ impl Machine<'_> {
         }
         match self.follows.and_then(|follows| follows(&self.pickle, id)) {
             None => {}
-            Some(Behind::Pickle) if self.outer.len() == 10 => return Err(self.refuse("its pickles are nested too deep")),
+            Some(Behind::Pickle) if self.outer.len() == 10 => {
+                return Err(self.refuse("its pickles are nested too deep"));
+            }
             Some(Behind::Pickle) => self.outer.push(std::mem::take(&mut self.memo)),
             Some(Behind::Values { length, padded }) => {
                 if padded {

@@ -88,10 +88,31 @@ pub fn globals(pickle: &Pickle) -> BTreeSet<String> {
 /// Globals that belong to models and their arrays. Calling them is not safe by that alone, and unpickling never is;
 /// the others are what to be afraid of first.
 fn is_harmless(global: &str) -> bool {
-    const PACKAGES: [&str; 9] =
-        ["torch.", "__torch__.", "collections.", "numpy.", "sklearn.", "joblib.numpy_pickle.", "scipy.", "pandas.", "copyreg._reconstructor"];
-    const BUILTINS: [&str; 12] =
-        ["set", "frozenset", "list", "dict", "tuple", "slice", "range", "complex", "bytearray", "object", "int", "float"];
+    const PACKAGES: [&str; 9] = [
+        "torch.",
+        "__torch__.",
+        "collections.",
+        "numpy.",
+        "sklearn.",
+        "joblib.numpy_pickle.",
+        "scipy.",
+        "pandas.",
+        "copyreg._reconstructor",
+    ];
+    const BUILTINS: [&str; 12] = [
+        "set",
+        "frozenset",
+        "list",
+        "dict",
+        "tuple",
+        "slice",
+        "range",
+        "complex",
+        "bytearray",
+        "object",
+        "int",
+        "float",
+    ];
     const LOADERS: [&str; 3] = ["torch.load", "torch.hub.", "numpy.load"];
     let builtin = global.strip_prefix("builtins.").or_else(|| global.strip_prefix("__builtin__."));
     let ours = PACKAGES.iter().any(|p| global.starts_with(p)) && !LOADERS.iter().any(|l| global.starts_with(l));

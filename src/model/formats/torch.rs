@@ -126,9 +126,8 @@ fn tensors(
     for (name, view) in found {
         let data = match &view.storage {
             None => Data::Elsewhere("it is on the device `meta`, which has none"),
-            Some(storage) => place(&view, storage, storages(&storage.key)?, big_endian).map_err(|why| {
-                source.refuse(format!("the tensor `{name}` {why}"))
-            })?,
+            Some(storage) => place(&view, storage, storages(&storage.key)?, big_endian)
+                .map_err(|why| source.refuse(format!("the tensor `{name}` {why}")))?,
         };
         contents.push(source, Tensor::new(name, view.dtype, view.shape, data))?;
     }
@@ -144,7 +143,9 @@ fn name(path: &str) -> String {
 
 /// Where the elements of a view lie, checked against its storage.
 fn place(view: &View, storage: &Storage, bytes: Source, big_endian: bool) -> Result<Data, String> {
-    let Some(width) = view.dtype.width().filter(|w| *w > 0) else { return Ok(Data::Elsewhere("their type is not known")) };
+    let Some(width) = view.dtype.width().filter(|w| *w > 0) else {
+        return Ok(Data::Elsewhere("their type is not known"));
+    };
     if view.shape.len() != view.strides.len() {
         return Err("has not as many strides as dimensions".into());
     }

@@ -109,7 +109,9 @@ impl Archive {
             return stored.head(most);
         }
         let Some(deflated) = self.deflated(entry)? else {
-            return Err(self.source.refuse(format!("the entry `{}` is compressed in an unusual way", shown(&entry.name))));
+            return Err(self
+                .source
+                .refuse(format!("the entry `{}` is compressed in an unusual way", shown(&entry.name))));
         };
         let mut bytes = Vec::new();
         match DeflateDecoder::new(deflated.reader()).take(most).read_to_end(&mut bytes) {
@@ -125,7 +127,9 @@ impl Archive {
         }
         let bytes = self.head(entry, most.saturating_add(1))?;
         if bytes.len() as u64 > most {
-            return Err(self.source.refuse(format!("the entry `{}` inflates to more than {most} bytes", shown(&entry.name))));
+            return Err(self
+                .source
+                .refuse(format!("the entry `{}` inflates to more than {most} bytes", shown(&entry.name))));
         }
         Ok(Source::of_bytes(bytes, self.source.name()))
     }
@@ -149,11 +153,8 @@ fn directory(source: &Source) -> Result<Directory> {
         return Err(source.refuse("the archive has no end: it is cut short, or something follows it"));
     };
     let record = &tail[at..];
-    let mut end = Directory {
-        entries: short(&record[10..]),
-        length: number(&record[12..16]),
-        offset: number(&record[16..20]),
-    };
+    let mut end =
+        Directory { entries: short(&record[10..]), length: number(&record[12..16]), offset: number(&record[16..20]) };
     let mut end_at = tail_at + at as u64;
     let locator_at = end_at.checked_sub(LOCATOR64);
     let locator = locator_at.map(|at| source.read(at, LOCATOR64)).transpose()?;
@@ -179,7 +180,8 @@ fn directory(source: &Source) -> Result<Directory> {
 /// One entry of the directory, and what follows it.
 fn entry(bytes: &[u8]) -> Option<(Entry, &[u8])> {
     let head = bytes.get(..CENTRAL).filter(|head| head.starts_with(b"PK\x01\x02"))?;
-    let (name, extra, comment) = (short(&head[28..]) as usize, short(&head[30..]) as usize, short(&head[32..]) as usize);
+    let (name, extra, comment) =
+        (short(&head[28..]) as usize, short(&head[30..]) as usize, short(&head[32..]) as usize);
     let rest = &bytes[CENTRAL..];
     let name_bytes = rest.get(..name)?;
     let mut extras = rest.get(name..name + extra)?;

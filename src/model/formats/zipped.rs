@@ -4,7 +4,7 @@ use super::zip::Archive;
 use super::{Contents, Format, npy, torch};
 use crate::error::Result;
 use crate::model::source::Source;
-use crate::model::tensor::{Data, shown};
+use crate::model::tensor::{Data, Tensor, shown};
 
 /// The configuration of a Keras model; those of large ones have a megabyte.
 const JSON: u64 = 16 << 20;
@@ -58,13 +58,12 @@ fn arrays(source: &Source, archive: &Archive) -> Result<Contents> {
                 let Some(deflated) = archive.deflated(entry)? else {
                     return Err(source.refuse(format!("the array `{name}` is compressed in an unusual way")));
                 };
-                let tensor = npy::tensor(&name, &npy::Header { objects: true, ..header }, deflated.clone());
-                let data = match (&header.objects, header.fortran && header.shape.len() > 1) {
+                let data = match (header.objects, header.fortran && header.shape.len() > 1) {
                     (true, _) => Data::Elsewhere("Python objects are not read"),
                     (_, true) => Data::Elsewhere("they are compressed in Fortran order"),
                     _ => Data::Deflated { source: deflated, skip: header.values, big_endian: header.big_endian },
                 };
-                tensor.map(|tensor| crate::model::tensor::Tensor { data, ..tensor })
+                Tensor::new(name, header.dtype, header.shape, data)
             }
         };
         contents.push(source, tensor)?;

@@ -1,8 +1,12 @@
+//! `lockstep model …`: one file a verb.
+
 pub mod act;
 mod demote;
 mod deprecate;
 mod desk;
+mod diff;
 mod history;
+mod inspect;
 mod list;
 mod promote;
 mod provenance;
@@ -13,11 +17,13 @@ mod show;
 use clap::Subcommand;
 
 use crate::cli::args::Global;
-use crate::cli::open;
 use crate::cli::output::Output;
+use crate::cli::{open, surroundings};
 use crate::error::Result;
+use crate::model::find;
+use crate::model::source::Source;
 
-/// Versions of models: register, promote, trace
+/// Look into models, compare them, give them versions
 #[derive(clap::Args, Debug)]
 pub struct Args {
     #[command(subcommand)]
@@ -26,6 +32,8 @@ pub struct Args {
 
 #[derive(Subcommand, Debug)]
 enum Sub {
+    Inspect(inspect::Args),
+    Diff(diff::Args),
     List(list::Args),
     Show(show::Args),
     Register(register::Args),
@@ -39,6 +47,8 @@ enum Sub {
 
 pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {
     match &args.command {
+        Sub::Inspect(args) => inspect::run(args, global, out),
+        Sub::Diff(args) => diff::run(args, global, out),
         Sub::List(args) => list::run(args, &open(global)?, out),
         Sub::Show(args) => show::run(args, &open(global)?, out),
         Sub::Register(args) => register::run(args, &open(global)?, out),
@@ -49,4 +59,16 @@ pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {
         Sub::Resolve(args) => resolve::run(args, &open(global)?, out),
         Sub::Provenance(args) => provenance::run(args, &open(global)?, out),
     }
+}
+
+/// The bytes of `PATH` or `PATH@REVISION`. A repository is opened only for a revision.
+fn source(spec: &str, global: &Global) -> Result<Source> {
+    let around = surroundings(global)?;
+    if let Some(source) = find::on_disk(&around.cwd, spec)? {
+        return Ok(source);
+    }
+    if !spec.contains('@') {
+        return Err(find::absent(spec));
+    }
+    find::at_revision(&open(global)?, spec)
 }
