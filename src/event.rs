@@ -78,6 +78,8 @@ pub enum Doing {
     Storing,
     Restoring,
     Comparing,
+    Pushing,
+    Fetching,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

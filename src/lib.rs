@@ -98,6 +98,7 @@ pub mod model;
 pub mod path;
 pub mod pipeline;
 pub mod project;
+pub mod remote;
 pub mod replace;
 pub mod run;
 pub mod store;

@@ -23,6 +23,16 @@ const KEYS: &[(&str, Takes, Option<&str>)] = &[
     ("shell", Takes::Text, Some("sh")),
 ];
 
+/// Options of remotes that are never shown, and that belong into the settings of this clone or of the user alone.
+const SECRETS: &[&str] =
+    &["account_key", "connection_string", "password", "sas_token", "secret_access_key", "session_token", "token"];
+
+/// Is the value of this setting (`remote.lab.password`, or `password` alone) a secret?
+pub fn is_secret(key: &str) -> bool {
+    let is_option = key.starts_with("remote.") || !key.contains('.');
+    is_option && key.rsplit('.').next().is_some_and(|option| SECRETS.contains(&option))
+}
+
 pub(super) fn defaults() -> impl Iterator<Item = (&'static str, Setting)> {
     KEYS.iter().filter_map(|(key, _, default)| Some((*key, parse(key, (*default)?).ok()?)))
 }

@@ -11,6 +11,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 pub use file::{set, unset};
+pub use keys::is_secret;
 
 use crate::error::{Error, Kind, Result};
 

@@ -76,6 +76,11 @@ impl Repo {
         self.shared().join("config.toml")
     }
 
+    /// What this clone remembers of remotes.
+    pub fn remotes_dir(&self) -> PathBuf {
+        self.shared().join("remotes")
+    }
+
     /// What belongs to this worktree: stat index, state, logs.
     pub fn worktree_dir(&self) -> PathBuf {
         match &self.git_dir {

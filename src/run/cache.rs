@@ -78,7 +78,8 @@ pub fn drop_stage(project: &Project, definitions: &Definitions, id: StageId, loo
     Ok(gone)
 }
 
-fn parse(bytes: &[u8], key: &ObjectId) -> Option<(StageLock, RunRecord)> {
+/// What an entry says, if it is one of this key.
+pub fn parse(bytes: &[u8], key: &ObjectId) -> Option<(StageLock, RunRecord)> {
     let file: EntryFile = serde_json::from_slice(bytes).ok()?;
     if file.version != VERSION {
         return None;

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use rayon::iter::Either;
 use rayon::prelude::*;
 
 use super::copy::{self, Copied};
@@ -18,7 +19,7 @@ use super::hash;
 use super::id::{ObjectId, Pin};
 use super::index::{Content, StatIndex};
 use super::link::LinkType;
-use super::objects::{Generation, ObjectKind, Store, is_sealed, seal};
+use super::objects::{BIG, Generation, ObjectKind, Store, is_sealed, seal};
 use super::place::Place;
 use super::stat::Seen;
 use crate::error::{Error, Kind, Result};
@@ -78,17 +79,33 @@ impl Store {
         }
     }
 
-    /// Is all of it here, whole and verified? One stat an object that is sealed, else a read. To be asked before the only
-    /// other copy goes.
+    /// Is all of it here, whole and verified? One stat an object that is sealed, else a read; in packs, one stat a pack.
+    /// To be asked before the only other copy goes.
     pub fn holds(&self, pin: &Pin) -> bool {
-        if !pin.is_dir() {
-            return self.has_good(&pin.id, pin.size, ObjectKind::Content);
-        }
-        self.read_tree(&pin.id).is_ok_and(|tree| tree.entries.iter().all(|entry| self.holds(&entry.pin())))
+        self.refresh_packs_unless_big(pin);
+        self.holds_good(pin)
     }
 
-    /// Is the object here, and as it was when it was verified? One whose seal is broken is read.
-    fn has_good(&self, id: &ObjectId, size: u64, kind: ObjectKind) -> bool {
+    fn holds_good(&self, pin: &Pin) -> bool {
+        if !pin.is_dir() {
+            return self.good(&pin.id, pin.size, ObjectKind::Content).is_some();
+        }
+        self.read_tree(&pin.id).is_ok_and(|tree| tree.entries.iter().all(|entry| self.holds_good(&entry.pin())))
+    }
+
+    /// Is the object here, and as it was when it was verified? One whose seal is broken is read, as is a pack. Back
+    /// comes the folder that holds it.
+    fn good(&self, id: &ObjectId, size: u64, kind: ObjectKind) -> Option<PathBuf> {
+        let loose = || self.has_good_loose(id, size, kind).then(|| self.shard(id));
+        let in_pack = || {
+            let (pack, row) = self.packed(id)?;
+            let good = (row.length, row.kind) == (size, kind) && pack.bad().is_ok_and(|bad| !bad.contains(id));
+            good.then(|| self.packs().dir().to_path_buf())
+        };
+        if size >= BIG { loose().or_else(in_pack) } else { in_pack().or_else(loose) }
+    }
+
+    fn has_good_loose(&self, id: &ObjectId, size: u64, kind: ObjectKind) -> bool {
         let path = self.path(id);
         let Ok(seen) = Seen::of_link(&path) else { return false };
         if seen.stat.size != size || !seen.is_file() {
@@ -97,11 +114,7 @@ impl Store {
         if is_sealed(&seen.stat, id) {
             return true;
         }
-        let good = match kind {
-            ObjectKind::Tree => self.read(id, kind).is_ok(),
-            ObjectKind::Content => File::open(&path)
-                .is_ok_and(|mut f| hash::content(&mut f, size, &|_| ()).is_ok_and(|(got, _)| got == *id)),
-        };
+        let good = File::open(&path).is_ok_and(|f| hash::of_object(&f, kind, size).is_ok_and(|got| got == *id));
         if let (true, Ok(file)) = (good, File::open(&path)) {
             seal(&file, id);
         }
@@ -152,12 +165,31 @@ impl Batch<'_> {
     fn plan(&mut self, items: Vec<Item>) {
         let new: Vec<Item> = items.into_iter().filter(|item| self.ids.insert(item.id)).collect();
         let store = self.store;
-        let present = |item: &Item| store.has_good(&item.id, item.size, item.kind);
-        let (present, missing): (Vec<Item>, Vec<Item>) = new.into_par_iter().with_min_len(64).partition(present);
-        self.present.extend(present.iter().filter_map(|item| Some(store.path(&item.id).parent()?.to_path_buf())));
+        if new.iter().any(|item| item.size < BIG) {
+            store.refresh_packs();
+        }
+        let look = |item: Item| match store.good(&item.id, item.size, item.kind) {
+            Some(folder) => Either::Left(folder),
+            None => Either::Right(item),
+        };
+        let (present, missing): (Vec<PathBuf>, Vec<Item>) = new.into_par_iter().with_min_len(64).partition_map(look);
+        self.present.extend(present);
         for item in missing {
             if item.kind == ObjectKind::Tree { self.trees.push(item) } else { self.items.push(item) }
         }
+    }
+
+    /// What a pack has under the id of something that must be stored is damaged: it goes, so that it is not found before
+    /// what will be stored. The generation afterwards.
+    fn bury(&self, generation: Generation) -> Result<Generation> {
+        let mut buried = false;
+        for item in self.items.iter().chain(&self.trees) {
+            while let Some((pack, row)) = self.store.packed(&item.id) {
+                self.store.bury(&pack, &row)?;
+                buried = true;
+            }
+        }
+        if buried { self.store.begin() } else { Ok(generation) }
     }
 
     /// Bytes that the commit will write.
@@ -176,6 +208,7 @@ impl Batch<'_> {
             let error = Error::new(Kind::Busy, "objects went from the store while others were stored");
             return Err(error.hint("run the command again"));
         }
+        let generation = self.bury(generation)?;
         sink.event(Event::WorkPlanned { doing: Doing::Storing, bytes: self.bytes() });
         let shards = Mutex::new(std::mem::take(&mut self.present));
         let (items, trees) = (std::mem::take(&mut self.items), std::mem::take(&mut self.trees));

@@ -38,13 +38,13 @@ pub fn to_new(
         reflink.store(false, Ordering::Relaxed);
         let _ = std::fs::remove_file(to);
     }
-    let mut source = File::open(from).map_err(|e| Error::io("read", from, e))?;
+    let source = File::open(from).map_err(|e| Error::io("read", from, e))?;
     let file = match File::options().write(true).create_new(true).open(to) {
         Ok(file) => file,
         Err(e) => return Ok(Err(e)),
     };
     let mut broken = None;
-    let copied = stream(&mut source, &file, size, true, &mut broken, done);
+    let copied = stream(&mut &source, &file, size, true, &mut broken, done);
     match broken {
         Some(e) => Err(Error::io("read", from, e)),
         None => Ok(copied.map(|(id, size)| Copied { file, id, size })),
@@ -61,7 +61,7 @@ fn cloned(to: &Path, size: u64, done: &dyn Fn(u64)) -> io::Result<Copied> {
 /// What `from` holds from here to its end is written to `to`. A failure to read goes to `broken`; with `durable` the
 /// caller will sync, so the disk starts early.
 pub fn stream(
-    from: &mut File,
+    from: &mut &File,
     to: &File,
     size: u64,
     durable: bool,
@@ -70,7 +70,7 @@ pub fn stream(
 ) -> io::Result<(ObjectId, u64)> {
     let mut hasher = blake3::Hasher::new();
     let mut total = 0;
-    let mut read = |from: &mut File, buffer: &mut [u8]| {
+    let mut read = |from: &mut &File, buffer: &mut [u8]| {
         fill(from, buffer).unwrap_or_else(|e| {
             *broken = Some(e);
             0

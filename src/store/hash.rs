@@ -10,6 +10,7 @@ use std::os::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};
 
 use super::id::ObjectId;
+use super::objects::ObjectKind;
 use super::stat::Seen;
 
 /// From this size on, reading and hashing overlap.
@@ -33,6 +34,26 @@ impl From<io::Error> for Trouble {
 impl From<rustix::io::Errno> for Trouble {
     fn from(e: rustix::io::Errno) -> Trouble {
         Trouble::Io(e.into())
+    }
+}
+
+/// The id of an object whose bytes come in pieces.
+pub struct Hasher(blake3::Hasher);
+
+impl Hasher {
+    pub fn new(kind: ObjectKind) -> Hasher {
+        Hasher(match kind {
+            ObjectKind::Content => blake3::Hasher::new(),
+            ObjectKind::Tree => blake3::Hasher::new_derive_key(super::tree::CONTEXT),
+        })
+    }
+
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    pub fn id(&self) -> ObjectId {
+        ObjectId(*self.0.finalize().as_bytes())
     }
 }
 
@@ -62,6 +83,23 @@ pub fn read_flags() -> (OFlags, Mode) {
 /// The id of what `file` holds from here to its end, and how many bytes that were.
 pub fn content(file: &mut File, size: u64, done: &dyn Fn(u64)) -> io::Result<(ObjectId, u64)> {
     if size < HUGE { small(file, size, done) } else { huge(file, done) }
+}
+
+/// The id that the bytes of `file` have as an object of this kind.
+pub fn of_object(file: &File, kind: ObjectKind, size: u64) -> io::Result<ObjectId> {
+    let mut file = file.try_clone()?;
+    if kind == ObjectKind::Content {
+        return Ok(content(&mut file, size, &|_| ())?.0);
+    }
+    let mut hasher = Hasher::new(kind);
+    let mut buffer = vec![0u8; CHUNK];
+    loop {
+        let n = fill(&mut file, &mut buffer)?;
+        hasher.update(&buffer[..n]);
+        if n < buffer.len() {
+            return Ok(hasher.id());
+        }
+    }
 }
 
 fn small(file: &mut File, size: u64, done: &dyn Fn(u64)) -> io::Result<(ObjectId, u64)> {

@@ -1,10 +1,11 @@
 //! One object becomes one file of a workspace, verified.
 //!
 //! A copy is hashed while it streams, always. A reflink or a link is made unread only of an object whose seal says that
-//! nobody wrote to it since it was verified; otherwise it is read first. A damaged object goes into quarantine.
+//! nobody wrote to it since it was verified; otherwise it is read first. An object of a pack is always copied. A damaged
+//! object goes into quarantine.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,8 +14,9 @@ use super::copy;
 use super::hash;
 use super::id::ObjectId;
 use super::link::LinkType;
-use super::objects::{Store, is_sealed, seal};
-use crate::error::{Error, Result};
+use super::objects::{BIG, Lies, ObjectKind, Store, is_sealed, seal};
+use super::stat::FileStat;
+use crate::error::{Error, Kind, Result};
 use crate::event::{Doing, Event, Sink};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,22 +41,38 @@ impl<'a> Maker<'a> {
 
     /// Makes the new file `to` of the object; nothing is left there on failure.
     pub fn file(&self, id: &ObjectId, size: u64, executable: bool, to: &Path) -> Result<Made> {
-        let (object, seen) = self.store.open_object(id)?;
-        if seen.stat.size != size {
-            return Err(self.store.damaged(id));
+        let made = self.try_file(id, size, executable, to);
+        match &made {
+            // One copy was damaged and is set aside now; there is another.
+            Err(e) if e.kind == Kind::Missing && self.store.size(id) == Some(size) => {
+                self.try_file(id, size, executable, to)
+            }
+            _ => made,
         }
+    }
+
+    fn try_file(&self, id: &ObjectId, size: u64, executable: bool, to: &Path) -> Result<Made> {
+        let lies = self.store.locate(id, size)?;
+        let (object, stat) = match &lies {
+            Lies::Loose(object, stat) if stat.size == size => (object, stat),
+            Lies::Loose(..) => return Err(self.store.damaged(id, &lies)),
+            Lies::Packed(_, row) if row.length == size => return self.unpack(&lies, id, size, executable, to),
+            Lies::Packed(..) => {
+                return Err(Error::missing(format!("object {id} is not of the size that its folder says")));
+            }
+        };
         let from = self.store.path(id);
         for link in self.store.links().iter() {
             let made = match link {
                 LinkType::Reflink if self.reflink.load(Ordering::Relaxed) && size > 0 => {
-                    self.verify(&object, id, size, &seen.stat)?;
+                    self.verify(&lies, object, id, size, stat)?;
                     let made = reflink_copy::reflink(&from, to).is_ok();
                     self.reflink.store(made, Ordering::Relaxed);
                     made.then_some(Made::File)
                 }
                 // The mode belongs to the inode, so an executable file needs one of its own.
                 LinkType::Hardlink if self.hardlink.load(Ordering::Relaxed) && !executable => {
-                    self.verify(&object, id, size, &seen.stat)?;
+                    self.verify(&lies, object, id, size, stat)?;
                     let made = fs::hard_link(&from, to).is_ok();
                     self.hardlink.store(made, Ordering::Relaxed);
                     if made {
@@ -64,14 +82,14 @@ impl<'a> Maker<'a> {
                     None
                 }
                 LinkType::Symlink if !executable => {
-                    self.verify(&object, id, size, &seen.stat)?;
+                    self.verify(&lies, object, id, size, stat)?;
                     if std::os::unix::fs::symlink(&from, to).is_ok() {
                         self.done(size);
                         return Ok(Made::Symlink);
                     }
                     None
                 }
-                LinkType::Copy => return self.copy(object, id, size, executable, to),
+                LinkType::Copy => break,
                 _ => None,
             };
             if let Some(made) = made {
@@ -81,10 +99,10 @@ impl<'a> Maker<'a> {
             }
             let _ = fs::remove_file(to);
         }
-        self.copy(object, id, size, executable, to)
+        self.copy(&lies, object, id, size, executable, to)
     }
 
-    fn verify(&self, object: &File, id: &ObjectId, size: u64, stat: &super::stat::FileStat) -> Result<()> {
+    fn verify(&self, lies: &Lies, object: &File, id: &ObjectId, size: u64, stat: &FileStat) -> Result<()> {
         if is_sealed(stat, id) {
             return Ok(());
         }
@@ -92,16 +110,22 @@ impl<'a> Maker<'a> {
         let got = read().map_err(|e| Error::io("read", self.store.path(id), e))?;
         io::Seek::rewind(&mut &*object).map_err(|e| Error::io("read", self.store.path(id), e))?;
         if got != *id {
-            return Err(self.store.damaged(id));
+            return Err(self.store.damaged(id, lies));
         }
         seal(object, id);
         Ok(())
     }
 
-    fn copy(&self, mut object: File, id: &ObjectId, size: u64, executable: bool, to: &Path) -> Result<Made> {
-        let mode = if executable { 0o777 } else { 0o666 };
-        let file = File::options().write(true).create_new(true).mode(mode).open(to);
-        let file = file.map_err(|e| Error::io("write", to, e))?;
+    fn copy(
+        &self,
+        lies: &Lies,
+        mut object: &File,
+        id: &ObjectId,
+        size: u64,
+        executable: bool,
+        to: &Path,
+    ) -> Result<Made> {
+        let file = create(to, executable)?;
         let mut broken = None;
         let copied = copy::stream(&mut object, &file, size, false, &mut broken, &|bytes| self.done(bytes));
         if let Some(e) = broken {
@@ -110,8 +134,44 @@ impl<'a> Maker<'a> {
         }
         let fault = match copied {
             Ok((got, _)) if got == *id => return Ok(Made::File),
-            Ok(_) => self.store.damaged(id),
+            Ok(_) => self.store.damaged(id, lies),
             Err(e) => Error::io("write", to, e),
+        };
+        let _ = fs::remove_file(to);
+        Err(fault)
+    }
+
+    /// A copy of an object of a pack, whatever the link types: it has no file of its own to link to.
+    fn unpack(&self, lies: &Lies, id: &ObjectId, size: u64, executable: bool, to: &Path) -> Result<Made> {
+        if size >= BIG {
+            return self.unpack_big(id, executable, to);
+        }
+        let bytes = lies.read().map_err(|e| Error::io("read", lies.path(self.store, id), e))?;
+        if ObjectKind::Content.id_of(&bytes) != *id {
+            return Err(self.store.damaged(id, lies));
+        }
+        let mut file = create(to, executable)?;
+        file.write_all(&bytes).map_err(|e| {
+            let _ = fs::remove_file(to);
+            Error::io("write", to, e)
+        })?;
+        self.done(size);
+        Ok(Made::File)
+    }
+
+    fn unpack_big(&self, id: &ObjectId, executable: bool, to: &Path) -> Result<Made> {
+        let mut content = self.store.open_content(id)?;
+        let mut file = create(to, executable)?;
+        let mut buffer = vec![0; hash::CHUNK];
+        let fault = loop {
+            match content.read(&mut buffer) {
+                Ok(0) => return Ok(Made::File),
+                Ok(n) => match file.write_all(&buffer[..n]) {
+                    Ok(()) => self.done(n as u64),
+                    Err(e) => break Error::io("write", to, e),
+                },
+                Err(e) => break content.fault(self.store, e),
+            }
         };
         let _ = fs::remove_file(to);
         Err(fault)
@@ -120,6 +180,11 @@ impl<'a> Maker<'a> {
     fn done(&self, bytes: u64) {
         self.sink.event(Event::WorkDone { doing: Doing::Restoring, bytes });
     }
+}
+
+fn create(to: &Path, executable: bool) -> Result<File> {
+    let mode = if executable { 0o777 } else { 0o666 };
+    File::options().write(true).create_new(true).mode(mode).open(to).map_err(|e| Error::io("write", to, e))
 }
 
 /// A clone may have taken the object's mode over: the user's files are the user's to write.

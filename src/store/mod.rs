@@ -1,4 +1,9 @@
-//! All local objects: hashing, the stat index, objects, trees, links, checkout.
+//! All local objects: hashing, the stat index, objects, packs, trees, links, checkout.
+//!
+//! An object lies in a file of its own (`objects`) or, if it is small and came with many others, in a pack (`pack`);
+//! the store's interface does not show which. For those who move objects between stores: [`Store::all_of`] and
+//! [`Store::lacking`] say what a pin consists of and what of it is not here, [`Store::read`] and
+//! [`Store::open_content`] give bytes, [`Store::adopt_pack`] and [`Store::adopt_object`] take them in, verified.
 
 mod batch;
 mod checkout;
@@ -9,13 +14,16 @@ mod export;
 pub mod hash;
 mod id;
 pub mod index;
+mod inventory;
 mod large;
 mod link;
 mod materialise;
 mod objects;
+pub mod pack;
 mod place;
 mod runs;
 mod stat;
+mod stream;
 #[cfg(test)]
 mod tests;
 pub mod tree;
@@ -28,8 +36,10 @@ pub use digest::Digest;
 pub use export::export;
 pub use id::{ObjectId, Pin};
 pub use index::{Listed, NoRules, Rules, StatIndex};
+pub use inventory::{Lacking, ObjectRef};
 pub use link::{LinkType, LinkTypes};
 pub use objects::{Generation, ObjectKind, Store};
-pub use place::{Place, inside, leftovers, sibling, to_path};
+pub use place::{Place, inside, leftovers, random_name, sibling, to_path};
 pub use runs::Runs;
+pub use stream::ContentReader;
 pub use unprotect::unprotect;

@@ -3,7 +3,7 @@
 //! ```text
 //! generation      the version of the format; a random id, renewed whenever objects may have gone (gc, quarantine)
 //! objects/ab/cd…  an object a file, 0444
-//! packs/          many small objects a file
+//! packs/          many small objects a file; see `pack`
 //! runs/           the run cache
 //! quarantine/     objects found damaged, never deleted by us
 //! tmp/            what is being written
@@ -21,13 +21,15 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use rustix::fs::{Timespec, Timestamps};
 
 use super::hash;
 use super::id::{ObjectId, Pin};
 use super::link::LinkTypes;
+use super::pack::format::Row;
+use super::pack::{Pack, Shelf};
 use super::place;
 use super::stat::{FileStat, Seen};
 use super::tree::{self, Tree};
@@ -42,14 +44,22 @@ const VERSION: u32 = 1;
 /// Trees and the texts of symlinks are read whole; a hostile id must not make us read a model into memory.
 pub const LARGEST_READ: u64 = 1 << 30;
 
+/// From this size on an object is nearly always a file of its own.
+pub(super) const BIG: u64 = 1 << 20;
+
 /// What the bytes of an object are: the two are hashed differently.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
 pub enum ObjectKind {
-    Content,
-    Tree,
+    Content = 0,
+    Tree = 1,
 }
 
 impl ObjectKind {
+    pub fn from_byte(byte: u8) -> Option<ObjectKind> {
+        [ObjectKind::Content, ObjectKind::Tree].get(byte as usize).copied()
+    }
+
     pub fn id_of(self, bytes: &[u8]) -> ObjectId {
         match self {
             ObjectKind::Content => hash::of_bytes(bytes),
@@ -61,14 +71,50 @@ impl ObjectKind {
 pub struct Store {
     dir: PathBuf,
     links: LinkTypes,
+    packs: Shelf,
     /// Trees that were found complete by this process.
     complete: Mutex<HashSet<ObjectId>>,
+}
+
+/// Where an object was found.
+pub(super) enum Lies {
+    Loose(File, FileStat),
+    Packed(Arc<Pack>, Row),
+}
+
+impl Lies {
+    pub fn size(&self) -> u64 {
+        match self {
+            Lies::Loose(_, stat) => stat.size,
+            Lies::Packed(_, row) => row.length,
+        }
+    }
+
+    /// The file that holds it, for messages.
+    pub fn path(&self, store: &Store, id: &ObjectId) -> PathBuf {
+        match self {
+            Lies::Loose(..) => store.path(id),
+            Lies::Packed(pack, _) => pack.path.clone(),
+        }
+    }
+
+    /// All its bytes, as they are.
+    pub fn read(&self) -> io::Result<Vec<u8>> {
+        match self {
+            Lies::Loose(file, stat) => {
+                let mut bytes = Vec::with_capacity(stat.size as usize);
+                file.take(LARGEST_READ).read_to_end(&mut bytes)?;
+                Ok(bytes)
+            }
+            Lies::Packed(pack, row) => pack.read(row),
+        }
+    }
 }
 
 impl Store {
     /// The store in `dir`, which need not exist.
     pub fn open(dir: &Path, links: LinkTypes) -> Store {
-        Store { dir: dir.to_path_buf(), links, complete: Mutex::default() }
+        Store { dir: dir.to_path_buf(), links, packs: Shelf::new(dir.join("packs")), complete: Mutex::default() }
     }
 
     pub fn dir(&self) -> &Path {
@@ -85,14 +131,36 @@ impl Store {
         self.dir.join("objects").join(&hex[..2]).join(&hex[2..])
     }
 
+    /// The folder of the loose object.
+    pub(super) fn shard(&self, id: &ObjectId) -> PathBuf {
+        self.dir.join("objects").join(&id.hex()[..2])
+    }
+
+    pub(super) fn packs(&self) -> &Shelf {
+        &self.packs
+    }
+
     /// The size of an object that is here.
     pub fn size(&self, id: &ObjectId) -> Option<u64> {
+        self.packed(id).map(|(_, row)| row.length).or_else(|| self.loose_size(id))
+    }
+
+    fn loose_size(&self, id: &ObjectId) -> Option<u64> {
         Seen::of_link(&self.path(id)).ok().filter(Seen::is_file).map(|seen| seen.stat.size)
     }
 
     /// Is all of it here? Looks at every object of a tree, once a process.
     pub fn contains(&self, pin: &Pin) -> bool {
-        if pin.is_dir() { self.holds_tree(&pin.id) } else { self.size(&pin.id) == Some(pin.size) }
+        self.refresh_packs_unless_big(pin);
+        self.has(pin)
+    }
+
+    /// By what is known of the packs.
+    pub(super) fn has(&self, pin: &Pin) -> bool {
+        if pin.is_dir() {
+            return self.holds_tree(&pin.id);
+        }
+        (pin.size >= BIG && self.loose_size(&pin.id) == Some(pin.size)) || self.size(&pin.id) == Some(pin.size)
     }
 
     fn holds_tree(&self, id: &ObjectId) -> bool {
@@ -100,26 +168,41 @@ impl Store {
             return true;
         }
         let Ok(tree) = self.read_tree(id) else { return false };
-        let complete = tree.entries.iter().all(|e| self.contains(&e.pin()));
+        let complete = tree.entries.iter().all(|e| self.has(&e.pin()));
         if complete {
             self.memo().insert(*id);
         }
         complete
     }
 
+    /// For a big file the indexes of packs need not be read.
+    pub(super) fn refresh_packs_unless_big(&self, pin: &Pin) {
+        if pin.is_dir() || pin.size < BIG {
+            self.refresh_packs();
+        }
+    }
+
     pub(super) fn memo(&self) -> std::sync::MutexGuard<'_, HashSet<ObjectId>> {
         self.complete.lock().unwrap_or_else(|e| e.into_inner())
     }
 
-    /// The bytes of a small object, verified. A damaged one is put into quarantine and counts as missing.
+    /// The bytes of a small object, verified. A damaged one is put into quarantine and counts as missing, unless there
+    /// is another copy.
     pub fn read(&self, id: &ObjectId, kind: ObjectKind) -> Result<Vec<u8>> {
-        let (mut file, seen) = self.open_object(id)?;
-        if seen.stat.size > LARGEST_READ {
-            return Err(Error::new(Kind::Bug, format!("object {id} is too large to be read at once")));
+        loop {
+            let lies = self.locate(id, 0)?;
+            if lies.size() > LARGEST_READ {
+                return Err(Error::new(Kind::Bug, format!("object {id} is too large to be read at once")));
+            }
+            let bytes = lies.read().map_err(|e| Error::io("read", lies.path(self, id), e))?;
+            if kind.id_of(&bytes) == *id {
+                return Ok(bytes);
+            }
+            let damaged = self.damaged(id, &lies);
+            if self.size(id).is_none() {
+                return Err(damaged);
+            }
         }
-        let mut bytes = Vec::with_capacity(seen.stat.size as usize);
-        file.read_to_end(&mut bytes).map_err(|e| Error::io("read", self.path(id), e))?;
-        if kind.id_of(&bytes) == *id { Ok(bytes) } else { Err(self.damaged(id)) }
     }
 
     pub fn read_tree(&self, id: &ObjectId) -> Result<Tree> {
@@ -128,30 +211,59 @@ impl Store {
             .map_err(|why| Error::new(Kind::Missing, format!("the folder {id} in the store cannot be used: {why}")))
     }
 
-    pub(super) fn open_object(&self, id: &ObjectId) -> Result<(File, Seen)> {
-        let path = self.path(id);
-        let file = File::open(&path).map_err(|e| match e.kind() {
-            io::ErrorKind::NotFound => {
-                Error::missing(format!("object {id} is not in the store {}", self.dir.display()))
-                    .hint("make it again: lockstep repro")
+    /// Where the object lies. One of which the caller knows that it is big is looked for among the loose ones first.
+    pub(super) fn locate(&self, id: &ObjectId, size: u64) -> Result<Lies> {
+        if size >= BIG
+            && let Some(lies) = self.locate_loose(id)?
+        {
+            return Ok(lies);
+        }
+        for again in [false, true] {
+            if again {
+                self.refresh_packs();
             }
-            _ => Error::io("open", &path, e),
-        })?;
+            if let Some((pack, row)) = self.packed(id) {
+                match pack.file() {
+                    Ok(_) => return Ok(Lies::Packed(pack, row)),
+                    // Another process took the pack away, having put what is needed of it elsewhere.
+                    Err(e) if e.kind() == io::ErrorKind::NotFound => self.packs.forget(&pack.id),
+                    Err(e) => return Err(Error::io("open", &pack.path, e)),
+                }
+            }
+            if let Some(lies) = self.locate_loose(id)? {
+                return Ok(lies);
+            }
+        }
+        Err(Error::missing(format!("object {id} is not in the store {}", self.dir.display()))
+            .hint("make it again: lockstep repro"))
+    }
+
+    fn locate_loose(&self, id: &ObjectId) -> Result<Option<Lies>> {
+        let path = self.path(id);
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(Error::io("open", &path, e)),
+        };
         let seen = rustix::fs::fstat(&file).map_err(|e| Error::io("look at", &path, e))?;
-        Ok((file, Seen::from(seen)))
+        Ok(Some(Lies::Loose(file, FileStat::from(&seen))))
     }
 
     /// Sets a damaged object aside and says so.
-    pub(super) fn damaged(&self, id: &ObjectId) -> Error {
+    pub(super) fn damaged(&self, id: &ObjectId, lies: &Lies) -> Error {
         let e = Error::missing(format!("object {id} in the store {} is damaged", self.dir.display()))
             .hint("make it again: lockstep repro");
-        match self.quarantine(id) {
+        let kept = match lies {
+            Lies::Loose(..) => self.quarantine(id),
+            Lies::Packed(pack, row) => self.bury(pack, row),
+        };
+        match kept {
             Ok(to) => e.because(format!("its bytes do not fit its id; they are kept in {}", to.display())),
             Err(why) => e.because(why.message),
         }
     }
 
-    /// Moves an object out of the way, so that it can be stored or fetched anew. Never deletes it.
+    /// Moves a loose object out of the way, so that it can be stored or fetched anew. Never deletes it.
     pub fn quarantine(&self, id: &ObjectId) -> Result<PathBuf> {
         let folder = self.folder("quarantine")?;
         let to = folder.join(format!("{id}.{:08x}", place::random() as u32));
@@ -209,8 +321,9 @@ impl Store {
         }
     }
 
-    /// A name for a file that is being written.
-    pub(super) fn temp(&self) -> Result<PathBuf> {
+    /// A name for a file that is being written, in the store's `tmp/`: from there [`Store::adopt_pack`] and
+    /// [`Store::adopt_object`] take it in. Whoever made the file removes it if that fails.
+    pub fn temp(&self) -> Result<PathBuf> {
         Ok(self.folder("tmp")?.join(format!("{:016x}{:016x}", place::random(), place::random())))
     }
 

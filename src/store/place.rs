@@ -58,6 +58,11 @@ pub fn random() -> u64 {
     std::hash::RandomState::new().build_hasher().finish()
 }
 
+/// A name that no other process picks.
+pub fn random_name() -> String {
+    format!("{:016x}{:016x}", random(), random())
+}
+
 /// The name of a sibling that is built and then renamed to `path`.
 pub fn sibling(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or(OsStr::new("root")).as_bytes();

@@ -65,6 +65,23 @@ impl Store {
         Ok(runs)
     }
 
+    /// All runs of all keys: the key, and what was kept under it, the oldest of a key first, so that putting them into
+    /// another store in this order keeps the newest the newest. Damaged ones are skipped.
+    pub fn runs(&self) -> impl Iterator<Item = (String, Vec<u8>)> + '_ {
+        let names = |folder: &std::path::Path| {
+            let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+            let mut names: Vec<String> = entries.filter_map(|e| e.file_name().into_string().ok()).collect();
+            names.sort();
+            names
+        };
+        let top = self.dir().join("runs");
+        let keys = names(&top).into_iter().flat_map(move |shard| names(&top.join(shard)));
+        keys.flat_map(|key| {
+            let found = self.get_runs(&key).map(|runs| runs.found).unwrap_or_default();
+            found.into_iter().rev().map(move |bytes| (key.clone(), bytes))
+        })
+    }
+
     /// Forgets all runs of this key; how many there were.
     pub fn drop_runs(&self, key: &str) -> Result<usize> {
         let folder = self.runs_folder(key)?;
@@ -101,6 +118,8 @@ mod tests {
             store.put_run(&key, run.as_bytes()).unwrap();
         }
         assert_eq!(store.get_runs(&key).unwrap().found, [&b"three"[..], b"one", b"two"]);
+        let all: Vec<(String, Vec<u8>)> = store.runs().collect();
+        assert_eq!(all, ["two", "one", "three"].map(|run| (key.clone(), run.as_bytes().to_vec())));
         let (_, newest) = files(&store.runs_folder(&key).unwrap()).pop().unwrap();
         fs::write(&newest, "rubbish").unwrap();
         let runs = store.get_runs(&key).unwrap();

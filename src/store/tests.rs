@@ -11,15 +11,15 @@ use crate::error::{Kind, Result};
 use crate::event::Silent;
 use crate::path::RepoPath;
 
-struct Sandbox {
-    dir: tempfile::TempDir,
-    top: PathBuf,
-    index: StatIndex,
-    store: Store,
+pub(super) struct Sandbox {
+    pub dir: tempfile::TempDir,
+    pub top: PathBuf,
+    pub index: StatIndex,
+    pub store: Store,
 }
 
 impl Sandbox {
-    fn with(links: LinkTypes) -> Sandbox {
+    pub fn with(links: LinkTypes) -> Sandbox {
         let dir = tempfile::tempdir().unwrap();
         let top = dir.path().canonicalize().unwrap().join("top");
         fs::create_dir(&top).unwrap();
@@ -28,21 +28,21 @@ impl Sandbox {
         Sandbox { dir, top, index, store }
     }
 
-    fn new() -> Sandbox {
+    pub fn new() -> Sandbox {
         Sandbox::with(LinkTypes::default())
     }
 
-    fn write(&self, path: &str, text: impl AsRef<[u8]>) {
+    pub fn write(&self, path: &str, text: impl AsRef<[u8]>) {
         let path = self.top.join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, text).unwrap();
     }
 
-    fn pin(&self, at: &str) -> Pin {
+    pub fn pin(&self, at: &str) -> Pin {
         self.index.look(&[place(at)], &NoRules, &Silent).remove(0).unwrap().unwrap()
     }
 
-    fn put(&self, at: &str) -> Pin {
+    pub fn put(&self, at: &str) -> Pin {
         let pin = self.pin(at);
         let mut batch = self.store.batch();
         batch.add(&self.index, &place(at), &pin).unwrap();
@@ -50,12 +50,12 @@ impl Sandbox {
         pin
     }
 
-    fn restore(&self, at: &str, pin: &Pin) -> Result<()> {
+    pub fn restore(&self, at: &str, pin: &Pin) -> Result<()> {
         restore(&self.store, &self.index, &repo(at), pin, &NoRules, &Silent)
     }
 
     /// What lies where in the workspace: no temporary sibling may be left.
-    fn names(&self, at: &str) -> Vec<String> {
+    pub fn names(&self, at: &str) -> Vec<String> {
         let mut names: Vec<String> = fs::read_dir(self.top.join(at))
             .unwrap()
             .map(|e| e.unwrap().file_name().to_string_lossy().into_owned())
@@ -64,16 +64,16 @@ impl Sandbox {
         names
     }
 
-    fn temps(&self) -> usize {
+    pub fn temps(&self) -> usize {
         fs::read_dir(self.store.dir().join("tmp")).map_or(0, |d| d.count())
     }
 }
 
-fn repo(path: &str) -> RepoPath {
+pub(super) fn repo(path: &str) -> RepoPath {
     RepoPath::root().join(path).unwrap()
 }
 
-fn place(path: &str) -> Place {
+pub(super) fn place(path: &str) -> Place {
     repo(path).into()
 }
 

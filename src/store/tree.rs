@@ -13,7 +13,7 @@ use std::fmt;
 
 use super::id::{ObjectId, Pin};
 
-const CONTEXT: &str = "lockstep 2026-11-24 directory tree";
+pub(super) const CONTEXT: &str = "lockstep 2026-11-24 directory tree";
 const VERSION: u8 = 1;
 /// Kind, name length, the shortest name, id and size.
 const SHORTEST: usize = 1 + 2 + 1 + 32 + 8;

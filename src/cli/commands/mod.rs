@@ -10,6 +10,7 @@ pub mod config;
 pub mod dag;
 pub mod diff;
 mod diff_values;
+pub mod fetch;
 pub mod freeze;
 pub mod get;
 pub mod init;
@@ -18,6 +19,9 @@ pub mod logs;
 pub mod metrics;
 pub mod model;
 pub mod params;
+pub mod pull;
+pub mod push;
+pub mod remote;
 pub mod remove;
 pub mod repro;
 pub mod root;
@@ -25,6 +29,7 @@ mod show;
 pub mod stage;
 mod stage_add;
 pub mod status;
+mod transfer;
 pub mod version;
 
 use crate::cli::args::{Cli, Command};
@@ -46,6 +51,10 @@ pub fn run(cli: Cli, out: &Output) -> Result<u8> {
         Command::Remove(args) => remove::run(&args, &open(global)?, out),
         Command::Commit(args) => commit::run(&args, &open(global)?, out),
         Command::Checkout(args) => checkout::run(&args, &open(global)?, out),
+        Command::Push(args) => push::run(&args, &open(global)?, out),
+        Command::Fetch(args) => fetch::run(&args, &open(global)?, out),
+        Command::Pull(args) => pull::run(&args, &open(global)?, out),
+        Command::Remote(args) => remote::run(&args, &open(global)?, out),
         Command::Freeze(args) => freeze::run(&args, &open(global)?, out),
         Command::Unfreeze(args) => freeze::unfreeze(&args, &open(global)?, out),
         Command::Cache(args) => cache::run(&args, &open(global)?, out),

@@ -1,5 +1,6 @@
 use serde_json::{Map, json};
 
+use crate::cli::commands::transfer::{self, What};
 use crate::cli::output::{Output, Style};
 use crate::cli::progress::Progress;
 use crate::cli::{format, text};
@@ -17,7 +18,8 @@ Examples:
   lockstep status                 all stages of the repository
   lockstep status train           one stage
   lockstep status -v train        what exactly differs since its last run
-  lockstep -q status              exit 1 if anything is stale, and say nothing")]
+  lockstep -q status              exit 1 if anything is stale, and say nothing
+  lockstep status -c              what the remote lacks, and what is not here")]
 pub struct Args {
     /// Stages, groups, outputs, or PATH/pipeline.yaml[:STAGE]
     targets: Vec<String>,
@@ -30,12 +32,23 @@ pub struct Args {
     /// Targets are patterns over stage names
     #[arg(long)]
     glob: bool,
+    /// Compare with the remote instead: what it lacks, and what is not here
+    #[arg(short, long, conflicts_with = "pipeline")]
+    cloud: bool,
+    /// The remote [default: core.remote]
+    #[arg(short, long, value_name = "NAME", requires = "cloud")]
+    remote: Option<String>,
     /// As JSON
     #[arg(long)]
     json: bool,
 }
 
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
+    if args.cloud {
+        let (targets, remote) = (args.targets.clone(), args.remote.clone());
+        let what = What { targets, remote, jobs: None, recursive: args.recursive, glob: args.glob };
+        return transfer::compare(&what, args.json, project, out);
+    }
     let definitions = project.definitions()?;
     let scope = Scope::of(project, &definitions);
     // What a target needs is not shown: `status b` is about b.

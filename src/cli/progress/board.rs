@@ -19,7 +19,7 @@ pub struct Board {
     stages: usize,
     done: usize,
     running: Vec<Running>,
-    work: [Work; 4],
+    work: [Work; 6],
 }
 
 struct Running {
@@ -100,7 +100,14 @@ impl Board {
         if self.running.len() > SHOWN {
             lines.push(format!("  and {} more", self.running.len() - SHOWN));
         }
-        for doing in [Doing::Hashing, Doing::Storing, Doing::Restoring, Doing::Comparing] {
+        for doing in [
+            Doing::Hashing,
+            Doing::Storing,
+            Doing::Restoring,
+            Doing::Comparing,
+            Doing::Pushing,
+            Doing::Fetching,
+        ] {
             let work = &self.work[doing as usize];
             if work.done < work.planned && now.saturating_sub(work.since) > NOTABLE {
                 lines.push(format!("  {}", work.sentence(doing, now)));
@@ -118,6 +125,8 @@ impl Work {
             Doing::Storing => "storing",
             Doing::Restoring => "restoring",
             Doing::Comparing => "comparing",
+            Doing::Pushing => "pushing",
+            Doing::Fetching => "fetching",
         };
         let mut sentence = format!("{verb} {} of {}", text::bytes(self.done), text::bytes(self.planned));
         let seconds = now.saturating_sub(self.since).as_secs_f64();

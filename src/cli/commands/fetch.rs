@@ -1,0 +1,89 @@
+use serde_json::{Value as Json, json};
+
+use crate::cli::commands::transfer::{self, What};
+use crate::cli::output::Output;
+use crate::cli::progress::Progress;
+use crate::cli::text;
+use crate::error::Result;
+use crate::project::Project;
+use crate::remote::Wanted;
+use crate::remote::fetch::Fetched;
+use crate::remote::scope::At;
+
+/// Bring outputs and data from a remote into the store
+///
+/// The workspace is not touched: `lockstep checkout` restores from the store, `lockstep pull` does both.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  lockstep fetch                  everything that pipeline.lock pins and that is not here
+  lockstep fetch model.bin        one output
+  lockstep fetch --run-cache      with the results of all runs that were pushed")]
+pub struct Args {
+    #[command(flatten)]
+    what: What,
+    /// With all entries of the run cache
+    #[arg(long)]
+    run_cache: bool,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
+    let definitions = project.definitions()?;
+    let selected = args.what.select(project, &definitions, out)?;
+    let progress = Progress::new(out, false);
+    let scope = args.what.scope(project, &definitions, &selected, &progress)?;
+    let fetched = scope.fetch(project, &args.what.options(args.run_cache), &progress);
+    progress.finish();
+    let fetched = fetched?;
+    if args.json {
+        out.json(&json!({"remotes": json(&fetched)}));
+    }
+    let absent = tell(&fetched, !args.json, out);
+    if absent.is_empty() { Ok(0) } else { Err(transfer::nowhere(&absent, "at the remote")) }
+}
+
+pub(super) fn json(fetched: &[At<(Fetched, usize)>]) -> Vec<Json> {
+    let one = |at: &At<(Fetched, usize)>| {
+        let (done, runs) = &at.done;
+        json!({
+            "remote": at.remote, "url": at.url, "fetched": transfer::list(&done.fetched),
+            "absent": transfer::list(&done.absent), "runs": runs, "objects": done.objects, "bytes": done.bytes,
+            "cost": transfer::cost(&at.spent),
+        })
+    };
+    fetched.iter().map(one).collect()
+}
+
+/// What was found nowhere comes back.
+pub(super) fn tell(fetched: &[At<(Fetched, usize)>], aloud: bool, out: &Output) -> Vec<Wanted> {
+    let mut absent = Vec::new();
+    let mut any = false;
+    for at in fetched {
+        let (done, runs) = &at.done;
+        if aloud {
+            transfer::tell_each("fetched", &done.fetched, out);
+            let runs =
+                if *runs > 0 { format!("{} of the run cache", text::count(*runs, "new entry")) } else { String::new() };
+            let runs = runs.replace("entrys", "entries");
+            match (done.fetched.len(), runs.as_str()) {
+                (0, "") => {}
+                (0, runs) => out.say(format!("{runs} from {}", at.remote)),
+                (_, runs) => {
+                    let objects = text::count(done.objects, "object");
+                    let and = if runs.is_empty() { "" } else { ", " };
+                    out.say(format!("{} in {objects}{and}{runs} from {}", text::bytes(done.bytes), at.remote));
+                }
+            }
+            any |= !done.fetched.is_empty() || !runs.is_empty() || !done.absent.is_empty();
+        }
+        transfer::tell_cost(&at.remote, &at.spent, out);
+        absent.extend(done.absent.clone());
+    }
+    if aloud && !any {
+        out.say("everything is here");
+    }
+    absent
+}

@@ -1,0 +1,82 @@
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::cli::commands::fetch;
+use crate::cli::commands::transfer::{self, What};
+use crate::cli::output::Output;
+use crate::cli::progress::Progress;
+use crate::cli::text;
+use crate::error::{Error, Result};
+use crate::project::Project;
+use crate::run::checkout::{self, checkout};
+
+/// Bring outputs and data from a remote into the workspace
+///
+/// Fetches what is not here, then restores it. Changes that are saved nowhere are named and left alone.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  git pull && lockstep pull       the files of the others, and their outputs
+  lockstep pull model.bin         one output
+  lockstep pull --force           also over changes that are saved nowhere")]
+pub struct Args {
+    #[command(flatten)]
+    what: What,
+    /// With all entries of the run cache
+    #[arg(long)]
+    run_cache: bool,
+    /// Overwrite changes that are saved nowhere
+    #[arg(short, long)]
+    force: bool,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+    /// How long to wait for another lockstep in this workspace [default: for ever]
+    #[arg(long, value_name = "SECS", num_args = 0..=1, value_parser = text::wait)]
+    wait: Option<Option<Duration>>,
+}
+
+pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
+    let definitions = project.definitions()?;
+    let selected = args.what.select(project, &definitions, out)?;
+    let progress = Progress::new(out, false);
+    let scope = args.what.scope(project, &definitions, &selected, &progress)?;
+    let fetched = scope.fetch(project, &args.what.options(args.run_cache), &progress);
+    let fetched = fetched.inspect_err(|_| progress.finish())?;
+    let options = checkout::Options {
+        force: args.force,
+        relink: false,
+        wait: args.wait.flatten(),
+        command: "lockstep pull".into(),
+    };
+    let done = checkout(project, &definitions, &selected, &options, &progress);
+    progress.finish();
+    let absent = fetch::tell(&fetched, false, out);
+    let done = done?;
+    let restored: Vec<String> = done.restored.iter().map(|path| path.relative_to(&project.cwd)).collect();
+    if args.json {
+        out.json(&json!({"remotes": fetch::json(&fetched), "restored": restored}));
+    } else {
+        for path in &restored {
+            out.say(format!("restored {path}"));
+        }
+        let bytes: u64 = fetched.iter().map(|at| at.done.0.bytes).sum();
+        let objects: usize = fetched.iter().map(|at| at.done.0.objects).sum();
+        if objects > 0 {
+            out.say(format!("{} in {} fetched", text::bytes(bytes), text::count(objects, "object")));
+        } else if restored.is_empty() && absent.is_empty() && done.missing.is_empty() {
+            out.say("everything is in place");
+        }
+    }
+    if !absent.is_empty() {
+        return Err(transfer::nowhere(&absent, "at the remote"));
+    }
+    if done.missing.is_empty() {
+        return Ok(if args.what.targets.is_empty() { super::code_of_all(0, &definitions) } else { 0 });
+    }
+    let names: Vec<String> = done.missing.iter().map(|path| path.relative_to(&project.cwd)).collect();
+    Err(Error::missing(format!("{} not in the store: {}", text::count(names.len(), "output"), names.join(", ")))
+        .because("what is not pushed (`push: false`) cannot be pulled")
+        .hint("make them again: lockstep repro"))
+}

@@ -1,0 +1,205 @@
+use clap::Subcommand;
+use serde_json::{Map, json};
+
+use crate::cli::output::{Output, Style};
+use crate::cli::text;
+use crate::config;
+use crate::error::{Error, Result};
+use crate::project::Project;
+use crate::remote::setup::{self, Level};
+use crate::remote::{Remote, check};
+
+/// Remotes: where results are shared
+///
+/// A remote holds outputs and results of runs in a folder, a bucket or on a server. URLs: a folder, s3://bucket/prefix,
+/// gs://bucket/prefix, azure://container/prefix, ssh://user@host/path, webdavs://host/path, and, to read only,
+/// https://host/path.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  lockstep remote add -d lab s3://our-bucket/digits
+  lockstep remote modify lab endpoint_url https://minio.example.org
+  lockstep remote modify --local lab secret_access_key …
+  lockstep remote check lab
+  lockstep push")]
+pub struct Args {
+    #[command(subcommand)]
+    command: Sub,
+}
+
+#[derive(Subcommand, Debug)]
+enum Sub {
+    /// Name a remote
+    #[command(after_help = "\
+Examples:
+  lockstep remote add -d nas /mnt/nas/store     a folder, and the one that counts from now on
+  lockstep remote add --local test ../store     for this clone alone")]
+    Add {
+        name: String,
+        url: String,
+        /// It counts where none is named
+        #[arg(short, long)]
+        default: bool,
+        /// Write the settings of this clone, not lockstep.toml
+        #[arg(long)]
+        local: bool,
+        /// Replace the URL of one that is there
+        #[arg(short, long)]
+        force: bool,
+    },
+    /// Set an option of a remote, named as the cloud's own tools name it
+    #[command(after_help = "\
+Options of every remote: url, read_only, jobs, timeout (seconds), retries
+  s3        endpoint_url region profile access_key_id secret_access_key session_token role_arn external_id
+            allow_anonymous_login addressing_style storage_class server_side_encryption sse_kms_key_id
+  gs        credential_path token endpoint_url allow_anonymous_login storage_class
+  azure     account_name account_key connection_string sas_token endpoint_url allow_anonymous_login
+  ssh       user port keyfile known_hosts_strategy
+  webdav, https   user password token
+
+Secrets go into the settings of this clone (--local), or stay in the cloud's own environment variables and profiles.
+
+Examples:
+  lockstep remote modify lab region eu-west-1
+  lockstep remote modify --local lab password s3cr3t
+  lockstep remote modify lab read_only true
+  lockstep remote modify lab region --unset")]
+    Modify {
+        name: String,
+        option: String,
+        #[arg(required_unless_present = "unset")]
+        value: Option<String>,
+        /// Write the settings of this clone, not lockstep.toml
+        #[arg(long)]
+        local: bool,
+        /// Take the option out
+        #[arg(long, conflicts_with = "value")]
+        unset: bool,
+    },
+    /// List remotes
+    List {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Forget a remote; what it holds stays
+    Remove { name: String },
+    /// Give a remote another name
+    Rename { name: String, new: String },
+    /// Print, or choose, the remote that counts where none is named
+    Default {
+        name: Option<String>,
+        /// Write the settings of this clone, not lockstep.toml
+        #[arg(long)]
+        local: bool,
+        /// None counts any more
+        #[arg(long, conflicts_with = "name")]
+        unset: bool,
+    },
+    /// Put, get and delete an object there
+    Check {
+        /// [default: the one that counts]
+        name: Option<String>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
+    let level = |local: bool| if local { Level::Local } else { Level::Project };
+    match &args.command {
+        Sub::Add { name, url, default, local, force } => {
+            let written = setup::add(project, name, url, level(*local), *force, *default)?;
+            let file = setup::file(project, level(*local));
+            out.say(format!("{name} = {written} in {}", file.display()));
+        }
+        Sub::Modify { name, option, value: Some(value), local, .. } => {
+            let option = setup::modify(project, name, option, value, level(*local))?;
+            let shown = if config::is_secret(&option) { "***" } else { value };
+            out.say(format!("{option} of {name} = {shown} in {}", setup::file(project, level(*local)).display()));
+        }
+        Sub::Modify { name, option, local, .. } => {
+            let option = setup::unset(project, name, option, level(*local))?;
+            out.say(format!("took {option} of {name} out of {}", setup::file(project, level(*local)).display()));
+        }
+        Sub::List { json } => list(project, *json, out)?,
+        Sub::Remove { name } => {
+            for file in setup::remove(project, name)? {
+                out.say(format!("took {name} out of {}", file.display()));
+            }
+        }
+        Sub::Rename { name, new } => {
+            setup::rename(project, name, new)?;
+            out.say(format!("{name} is {new} now"));
+        }
+        Sub::Default { name: Some(name), local, .. } => {
+            setup::set_default(project, name, level(*local))?;
+            out.say(format!("{name} counts where no remote is named"));
+        }
+        Sub::Default { local, unset: true, .. } => {
+            let file = setup::file(project, level(*local));
+            if !config::unset(&file, "core.remote")? {
+                return Err(Error::missing(format!("{} names no default remote", file.display())));
+            }
+            out.say("no remote counts where none is named");
+        }
+        Sub::Default { .. } => match project.config.default_remote() {
+            Some(name) => out.line(name),
+            None => {
+                return Err(Error::missing("no remote counts where none is named")
+                    .hint("choose one: lockstep remote default NAME"));
+            }
+        },
+        Sub::Check { name, json } => check_one(project, name.as_deref(), *json, out)?,
+    }
+    Ok(0)
+}
+
+fn list(project: &Project, json: bool, out: &Output) -> Result<()> {
+    let all = setup::list(project)?;
+    if json {
+        let one = |remote: &setup::Shown| {
+            let options: Map<_, _> = remote.options.iter().map(|(k, v)| (k.clone(), json!(v))).collect();
+            json!({"name": remote.name, "url": remote.url, "default": remote.is_default, "options": options})
+        };
+        out.json(&all.iter().map(one).collect::<Vec<_>>().into());
+        return Ok(());
+    }
+    let width = all.iter().map(|remote| remote.name.len()).max().unwrap_or(0);
+    for remote in &all {
+        let name = out.paint_out(Style::Bold, &format!("{:width$}", remote.name));
+        let default = if remote.is_default { "  (default)" } else { "" };
+        out.line(format!("{name}  {}{default}", remote.url));
+        for (option, value) in &remote.options {
+            out.line(format!("{:width$}    {option} = {value}", ""));
+        }
+    }
+    if all.is_empty() {
+        out.say("no remotes; name one: lockstep remote add -d NAME URL");
+    }
+    Ok(())
+}
+
+fn check_one(project: &Project, name: Option<&str>, json: bool, out: &Output) -> Result<()> {
+    let remote = Remote::open(project, name, None)?;
+    let checked = check::check(&remote)?;
+    if json {
+        out.json(&json!({
+            "name": remote.name, "url": remote.url(), "writes": checked.writes, "segments": checked.segments,
+            "as": checked.who, "requests": checked.requests,
+        }));
+        return Ok(());
+    }
+    let did = if checked.writes { "put, got and deleted an object" } else { "may only be read, and can be" };
+    let who = checked.who.map(|who| format!(" as {who}")).unwrap_or_default();
+    out.line(format!("{} ({}): {did}{who}", remote.name, remote.url()));
+    out.line(
+        match checked.segments {
+            Some(n) => format!("{} there", text::count(n, "push")),
+            None => "nothing was pushed to it yet".to_string(),
+        }
+        .replace("pushs", "pushes"),
+    );
+    Ok(())
+}

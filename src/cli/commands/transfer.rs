@@ -1,0 +1,146 @@
+//! What `push`, `fetch`, `pull` and `status -c` share: their targets, and how what they did is told.
+
+use serde_json::{Value as Json, json};
+
+use crate::cli::output::Output;
+use crate::cli::progress::Progress;
+use crate::cli::text;
+use crate::error::{Error, Result};
+use crate::event::Sink;
+use crate::project::{Definitions, Project};
+use crate::remote::scope::{At, Compared, Options, Scope};
+use crate::remote::{Spent, Wanted};
+use crate::run::fold::overlay;
+use crate::run::look::Look;
+use crate::run::select::{Reach, Scope as Targets, Selected};
+
+/// Which outputs and data.
+#[derive(clap::Args, Debug)]
+pub struct What {
+    /// Stages, groups, outputs, data, or pipeline files [default: all]
+    pub targets: Vec<String>,
+    /// The remote [default: core.remote]
+    #[arg(short, long, value_name = "NAME")]
+    pub remote: Option<String>,
+    /// Objects that travel at once [default: 16, or one a core for a folder]
+    #[arg(short, long, value_name = "N")]
+    pub jobs: Option<usize>,
+    /// Targets are folders
+    #[arg(short = 'R', long)]
+    pub recursive: bool,
+    /// Targets are patterns over stage names
+    #[arg(long)]
+    pub glob: bool,
+}
+
+impl What {
+    pub fn select(&self, project: &Project, definitions: &Definitions, out: &Output) -> Result<Selected> {
+        let reach = Reach { single: true, recursive: self.recursive, glob: self.glob, ..Reach::default() };
+        let selected = Targets::of(project, definitions).select(&self.targets, &reach, true)?;
+        super::tell_broken(definitions, project, out);
+        Ok(selected)
+    }
+
+    /// What the locks of the workspace say of the targets.
+    pub fn scope(
+        &self,
+        project: &Project,
+        definitions: &Definitions,
+        selected: &Selected,
+        sink: &dyn Sink,
+    ) -> Result<Scope> {
+        let mut locks = project.locks(definitions)?;
+        let mut look = Look::new(project, definitions, sink);
+        overlay(project, definitions, &mut locks, &mut look)?;
+        let mut scope = Scope::default();
+        scope.add(definitions, selected, &locks, &project.cwd);
+        Ok(scope)
+    }
+
+    pub fn options(&self, run_cache: bool) -> Options {
+        Options { remote: self.remote.clone(), jobs: self.jobs, run_cache, again: false }
+    }
+}
+
+/// `3 requests, 104.9 MB sent`, with `-v`.
+pub fn tell_cost(remote: &str, spent: &Spent, out: &Output) {
+    if out.verbose > 0 {
+        let (requests, sent, received) = (spent.requests, spent.sent, spent.received);
+        let moved = [(sent, "sent"), (received, "received")].map(|(n, how)| match n {
+            0 => String::new(),
+            n => format!(", {} {how}", text::bytes(n)),
+        });
+        out.say(format!("{remote}: {}{}", text::count(requests as usize, "request"), moved.concat()));
+    }
+}
+
+pub fn list(all: &[Wanted]) -> Json {
+    all.iter().map(|w| json!({"path": w.name, "id": w.pin.id.hex(), "size": w.pin.size})).collect::<Vec<_>>().into()
+}
+
+pub fn cost(spent: &Spent) -> Json {
+    json!({"requests": spent.requests, "sent": spent.sent, "received": spent.received})
+}
+
+/// A line for each, as many as one reads; then how many more.
+pub fn tell_each(verb: &str, all: &[Wanted], out: &Output) {
+    const SHOWN: usize = 20;
+    let shown = if out.verbose > 0 || all.len() <= SHOWN { all.len() } else { SHOWN - 1 };
+    for wanted in &all[..shown] {
+        out.say(format!("{verb} {} ({})", wanted.name, text::bytes(wanted.pin.size)));
+    }
+    if shown < all.len() {
+        out.say(format!("{verb} {} more", all.len() - shown));
+    }
+}
+
+/// Outputs that are pinned and were not found anywhere.
+pub fn nowhere(all: &[Wanted], where_else: &str) -> Error {
+    let names: Vec<&str> = all.iter().take(10).map(|w| w.name.as_str()).collect();
+    let more = if all.len() > names.len() { format!(" and {} more", all.len() - names.len()) } else { String::new() };
+    let message =
+        format!("{} neither here nor {where_else}: {}{more}", text::count(all.len(), "output"), names.join(", "));
+    Error::missing(message).hint("make them again: lockstep repro").hint("or push them from where they are")
+}
+
+/// `status -c`: exit 1 with `-q` where anything differs.
+pub fn compare(what: &What, as_json: bool, project: &Project, out: &Output) -> Result<u8> {
+    let definitions = project.definitions()?;
+    let selected = what.select(project, &definitions, out)?;
+    let progress = Progress::new(out, false);
+    let scope = what.scope(project, &definitions, &selected, &progress)?;
+    let compared = scope.compare(project, &what.options(false));
+    progress.finish();
+    let compared = compared?;
+    if as_json {
+        let one = |at: &At<Compared>| {
+            json!({
+                "remote": at.remote, "url": at.url, "not_there": list(&at.done.not_there),
+                "not_here": list(&at.done.not_here), "nowhere": list(&at.done.nowhere), "both": at.done.both,
+                "cost": cost(&at.spent),
+            })
+        };
+        out.json(&json!({"remotes": compared.iter().map(one).collect::<Vec<_>>()}));
+    }
+    let mut same = true;
+    for at in &compared {
+        let sorts = [
+            (&at.done.not_there, "not at the remote", "lockstep push"),
+            (&at.done.not_here, "not here", "lockstep pull"),
+            (&at.done.nowhere, "neither here nor at the remote", "lockstep repro"),
+        ];
+        same &= sorts.iter().all(|(all, ..)| all.is_empty());
+        if !as_json && !out.quiet {
+            for (all, how, next) in sorts.iter().filter(|(all, ..)| !all.is_empty()) {
+                let bytes = text::bytes(all.iter().map(|w| w.pin.size).sum());
+                out.line(format!("{}: {} {how}, {bytes}: {next}", at.remote, text::count(all.len(), "output")));
+                all.iter().for_each(|w| out.line(format!("  {} ({})", w.name, text::bytes(w.pin.size))));
+            }
+            if sorts.iter().all(|(all, ..)| all.is_empty()) {
+                out.say(format!("{} has everything, and so has this clone", at.remote));
+            }
+        }
+        tell_cost(&at.remote, &at.spent, out);
+    }
+    Ok(u8::from(out.quiet && !same))
+}

@@ -1,0 +1,194 @@
+//! What is at a remote, as its segments tell: one listing of `index/`, and a request for each segment that is not known
+//! here yet. Segments never change, so those that were read are kept in the clone, and so are the indexes of packs:
+//!
+//! ```text
+//! <git common dir>/lockstep/remotes/<hash of the url>/
+//!   index/<name>       segments, as they are at the remote
+//!   packs/<id>.index   tails of packs
+//! ```
+//! A cache: what is damaged or missing in it is fetched again, and a segment that the remote lists no more does not
+//! count.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::error::{Error, Kind, Result};
+use crate::remote::place::Place;
+use crate::remote::segment::{Location, Name, Root, RunRow, Segment, root_key};
+use crate::replace::replace_file;
+use crate::store::pack::format::{PackId, PackIndex};
+use crate::store::{ObjectId, ObjectKind, Pin};
+
+/// The names of all segments, one a line, for readers that cannot list.
+pub const ALL: &str = "index/all";
+/// A segment that vanishes while it is read was merged into another: the list is read again, so often.
+const PATIENCE: usize = 5;
+
+/// All segments of a remote, merged.
+#[derive(Debug, Default)]
+pub struct Catalog {
+    pub names: BTreeSet<Name>,
+    pub all: Segment,
+    by_key: HashMap<ObjectId, Vec<ObjectId>>,
+}
+
+impl Catalog {
+    fn new(segments: impl IntoIterator<Item = (Name, Segment)>) -> Catalog {
+        let mut catalog = Catalog::default();
+        for (name, segment) in segments {
+            catalog.names.insert(name);
+            catalog.all.absorb(segment);
+        }
+        for run in catalog.all.runs.values() {
+            catalog.by_key.entry(run.key).or_default().push(run.entry);
+        }
+        catalog
+    }
+
+    /// Where a whole output is, if all of it is there.
+    pub fn root(&self, pin: &Pin) -> Option<&Root> {
+        let kind = if pin.is_dir() { ObjectKind::Tree } else { ObjectKind::Content };
+        self.all.roots.get(&root_key(pin.id, kind))
+    }
+
+    /// The entries of a stage key that nobody withdrew, the newest first.
+    pub fn runs(&self, key: &ObjectId) -> Vec<RunRow> {
+        let entries = self.by_key.get(key).into_iter().flatten();
+        let mut runs: Vec<RunRow> = entries
+            .filter(|entry| !self.all.withdrawn.contains(*entry))
+            .filter_map(|entry| self.all.runs.get(entry).copied())
+            .collect();
+        runs.sort_by_key(|run| (std::cmp::Reverse(run.time), run.entry));
+        runs
+    }
+
+    /// The packs that some outputs need.
+    pub fn packs_of<'a>(&self, roots: impl IntoIterator<Item = &'a Root>) -> BTreeSet<PackId> {
+        let mut packs = BTreeSet::new();
+        for root in roots {
+            match &root.location {
+                Location::Loose => {}
+                Location::Packed(slice) => drop(packs.insert(slice.pack)),
+                Location::Tree(more) => packs.extend(more),
+            }
+        }
+        packs
+    }
+}
+
+/// What this clone remembers of a remote.
+pub struct Memory {
+    dir: PathBuf,
+}
+
+impl Memory {
+    pub fn new(dir: PathBuf) -> Memory {
+        Memory { dir }
+    }
+
+    fn segment_path(&self, name: &Name) -> PathBuf {
+        self.dir.join("index").join(name.as_str())
+    }
+
+    fn segment(&self, name: &Name) -> Option<Segment> {
+        let bytes = fs::read(self.segment_path(name)).ok()?;
+        Segment::parse(&bytes).ok().filter(|_| name.fits(&bytes))
+    }
+
+    /// What cannot be kept is fetched again.
+    pub fn keep_segment(&self, name: &Name, bytes: &[u8]) {
+        keep(&self.segment_path(name), bytes);
+    }
+
+    /// Forgets segments that the remote lists no more.
+    fn tidy(&self, listed: &BTreeSet<Name>) {
+        for entry in fs::read_dir(self.dir.join("index")).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_str().and_then(Name::parse);
+            if name.is_none_or(|name| !listed.contains(&name)) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+
+    fn index_path(&self, pack: &PackId) -> PathBuf {
+        self.dir.join("packs").join(format!("{pack}.index"))
+    }
+
+    pub fn index(&self, pack: &PackId) -> Option<Arc<PackIndex>> {
+        let index = PackIndex::parse(fs::read(self.index_path(pack)).ok()?).ok()?;
+        (index.id() == *pack).then(|| Arc::new(index))
+    }
+
+    pub fn keep_index(&self, index: &PackIndex) {
+        keep(&self.index_path(&index.id()), index.tail());
+    }
+}
+
+fn keep(path: &Path, bytes: &[u8]) {
+    let made = path.parent().map(fs::create_dir_all);
+    if made.is_some_and(|made| made.is_ok()) {
+        let _ = replace_file(path, bytes);
+    }
+}
+
+/// Reads what is at the remote. A remote that was never written to is empty.
+pub fn read(place: &Place, memory: &Memory) -> Result<Catalog> {
+    let mut again = 0;
+    loop {
+        let names = names(place)?;
+        let mut segments = BTreeMap::new();
+        let mut gone = None;
+        for name in &names {
+            let segment = match memory.segment(name) {
+                Some(segment) => segment,
+                None => match fetch(place, memory, name)? {
+                    Some(segment) => segment,
+                    None => {
+                        gone = Some(name);
+                        break;
+                    }
+                },
+            };
+            segments.insert(name.clone(), segment);
+        }
+        let Some(gone) = gone else {
+            memory.tidy(&names);
+            return Ok(Catalog::new(segments));
+        };
+        again += 1;
+        if again == PATIENCE {
+            let message = format!("the remote {} lists index/{} and does not have it", place.url(), gone.as_str());
+            return Err(Error::new(Kind::Remote, message).hint("somebody may be writing to it: try again in a moment"));
+        }
+    }
+}
+
+fn names(place: &Place) -> Result<BTreeSet<Name>> {
+    if place.lists() {
+        return Ok(place.list("index")?.iter().filter_map(|name| Name::parse(name)).collect());
+    }
+    let all = place.get(ALL)?.unwrap_or_default();
+    Ok(String::from_utf8_lossy(&all).lines().filter_map(Name::parse).collect())
+}
+
+fn fetch(place: &Place, memory: &Memory, name: &Name) -> Result<Option<Segment>> {
+    let path = format!("index/{}", name.as_str());
+    let Some(bytes) = place.get(&path)? else { return Ok(None) };
+    let damaged = |why: &str| {
+        let message = format!("{path} at the remote {} is damaged", place.url());
+        Error::new(Kind::Remote, message).because(why).hint("push again from a clone that has the data, with --again")
+    };
+    let segment = Segment::parse(&bytes).map_err(|e| if e.is_newer() { newer(place, &path) } else { damaged(e.0) })?;
+    if !name.fits(&bytes) {
+        return Err(damaged("its name is not that of its bytes"));
+    }
+    memory.keep_segment(name, &bytes);
+    Ok(Some(segment))
+}
+
+pub fn newer(place: &Place, path: &str) -> Error {
+    Error::new(Kind::Remote, format!("{path} at the remote {} was written by a newer lockstep", place.url()))
+        .hint("install a newer lockstep")
+}

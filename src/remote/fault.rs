@@ -1,0 +1,192 @@
+//! What went wrong at a remote: the words of some thirty services and of the operating system, in ours.
+
+use std::io;
+
+use crate::error::{Error, Kind};
+use crate::remote::address::Scheme;
+
+/// Why a remote did not do what it was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// The object, or the bucket or folder around it, is not there.
+    NotFound,
+    /// No credentials, wrong ones, or not enough rights.
+    Denied,
+    /// Nobody answers.
+    Unreachable,
+    /// It answers that it cannot just now, also after several tries.
+    Busy,
+    Full,
+    /// The settings make no sense to the library.
+    Settings,
+    Other,
+}
+
+/// A refusal, in the words of who refused.
+#[derive(Clone, Debug)]
+pub struct Fault {
+    pub why: Why,
+    pub text: String,
+}
+
+impl Fault {
+    pub fn new(why: Why, text: impl Into<String>) -> Fault {
+        Fault { why, text: text.into() }
+    }
+}
+
+impl From<io::Error> for Fault {
+    fn from(e: io::Error) -> Fault {
+        let why = match e.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Why::NotFound,
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Why::Denied,
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Why::Full,
+            _ => Why::Other,
+        };
+        let text = e.to_string();
+        Fault::new(why, text.split(" (os error").next().unwrap_or_default())
+    }
+}
+
+impl From<opendal::Error> for Fault {
+    fn from(e: opendal::Error) -> Fault {
+        use opendal::ErrorKind::*;
+        let all = e.to_string();
+        let says = |words: &[&str]| words.iter().any(|word| all.contains(word));
+        let why = match e.kind() {
+            _ if says(&["status: 507", "Insufficient Storage", "QuotaExceeded", "No space left"]) => Why::Full,
+            NotFound => Why::NotFound,
+            PermissionDenied => Why::Denied,
+            _ if says(&["status: 401", "status: 403", "Permission denied (publickey", "Host key verification"]) => {
+                Why::Denied
+            }
+            _ if says(&[
+                "InvalidAccessKeyId",
+                "SignatureDoesNotMatch",
+                "AuthenticationFailed",
+                "no valid credential",
+            ]) =>
+            {
+                Why::Denied
+            }
+            RateLimited => Why::Busy,
+            ConfigInvalid => Why::Settings,
+            _ if says(&["Connection refused", "dns error", "error trying to connect", "tcp connect", "timed out"]) => {
+                Why::Unreachable
+            }
+            _ if says(&["connect to host", "Could not resolve hostname", "Connection closed", "send http request"]) => {
+                Why::Unreachable
+            }
+            _ if e.is_temporary() || e.is_persistent() => Why::Busy,
+            _ => Why::Other,
+        };
+        Fault::new(why, words(&e))
+    }
+}
+
+/// The sentence in an answer: `NoSuchBucket: The specified bucket does not exist`.
+fn words(e: &opendal::Error) -> String {
+    let message = e.message();
+    let field = |name: &str| {
+        let rest = &message[message.find(&format!("{name}: \""))? + name.len() + 3..];
+        rest.split('"').next().filter(|text| !text.is_empty())
+    };
+    if let Some(code) = field("code") {
+        return field("message").map_or(code.to_string(), |text| format!("{code}: {}", first_line(text)));
+    }
+    let mut furthest: Option<&dyn std::error::Error> = std::error::Error::source(e);
+    while let Some(next) = furthest.and_then(|e| e.source()) {
+        furthest = Some(next);
+    }
+    let cause = furthest.map(ToString::to_string).filter(|cause| !message.contains(cause));
+    let status =
+        e.to_string().split_once("status: ").map(|(_, rest)| rest.chars().take_while(char::is_ascii_digit).collect());
+    let message = if message.trim_start().starts_with('<') { "" } else { first_line(message) };
+    match (message, cause, status) {
+        ("", _, Some(status @ String { .. })) => format!("the server answers {status}"),
+        ("", cause, None) => cause.unwrap_or_else(|| e.kind().to_string()),
+        (message, Some(cause), _) => format!("{message}: {}", first_line(&cause)),
+        (message, None, _) => message.to_string(),
+    }
+}
+
+fn first_line(text: &str) -> &str {
+    let line = text.trim().lines().next().unwrap_or_default();
+    line.char_indices().nth(300).map_or(line, |(at, _)| &line[..at])
+}
+
+/// The error that a command ends with: what, where, why, and what to type next.
+pub fn error(fault: &Fault, name: &str, url: &str, scheme: Scheme, doing: &str) -> Error {
+    let remote = format!("the remote {name} ({url})");
+    let message = match fault.why {
+        Why::NotFound if scheme == Scheme::Folder => format!("{remote} is not there: cannot {doing}"),
+        Why::NotFound => format!("{remote} does not have what was asked for: cannot {doing}"),
+        Why::Denied => format!("{remote} refuses us: cannot {doing}"),
+        Why::Unreachable => format!("{remote} cannot be reached: cannot {doing}"),
+        Why::Busy => format!("{remote} does not answer as it should, also after several tries: cannot {doing}"),
+        Why::Full => format!("{remote} is full: cannot {doing}"),
+        Why::Settings => format!("{remote} cannot be used as it is set up"),
+        Why::Other => format!("{remote} failed: cannot {doing}"),
+    };
+    let error = Error::new(Kind::Remote, message).because(&fault.text);
+    match fault.why {
+        Why::NotFound if scheme == Scheme::Folder => error.hint("is the disk mounted? lockstep remote list"),
+        Why::NotFound => error.hint("does the bucket, container or folder exist? lockstep remote list"),
+        Why::Denied => error.hint(credentials(name, scheme)),
+        Why::Unreachable => error.hint(format!("lockstep remote check {name}")),
+        Why::Full => error.hint("free some space there and run the same command again; what arrived is kept"),
+        Why::Busy => error.hint("run the same command again later; what arrived is kept"),
+        Why::Settings => error.hint(format!("lockstep remote modify {name} OPTION VALUE")),
+        Why::Other => error,
+    }
+}
+
+fn credentials(name: &str, scheme: Scheme) -> String {
+    match scheme {
+        Scheme::Folder => "check the owner and the permissions of the folder".into(),
+        Scheme::S3 => format!(
+            "check the credentials: AWS_ACCESS_KEY_ID, AWS_PROFILE, `lockstep remote modify {name} profile NAME`, or \
+             eval \"$(aws configure export-credentials --format env)\""
+        ),
+        Scheme::Gcs => format!(
+            "check the credentials: GOOGLE_APPLICATION_CREDENTIALS, or lockstep remote modify --local {name} \
+             credential_path FILE"
+        ),
+        Scheme::Azure => format!(
+            "check the credentials: AZURE_STORAGE_CONNECTION_STRING, or lockstep remote modify --local {name} account_key KEY"
+        ),
+        Scheme::Sftp => {
+            format!("does `ssh` get in without a password? Else: lockstep remote modify {name} keyfile FILE")
+        }
+        Scheme::Webdav | Scheme::Http => {
+            format!("check user and password: lockstep remote modify --local {name} password PASSWORD")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use opendal::ErrorKind;
+
+    #[test]
+    fn answers_become_sentences() {
+        let s3 = r#"S3Error { code: "NoSuchBucket", message: "The specified bucket does not exist", resource: "" }"#;
+        for (kind, message, why, text) in [
+            (ErrorKind::NotFound, s3, Why::NotFound, "NoSuchBucket: The specified bucket does not exist"),
+            (
+                ErrorKind::Unexpected,
+                r#"S3Error { code: "InvalidAccessKeyId", message: "" }"#,
+                Why::Denied,
+                "InvalidAccessKeyId",
+            ),
+            (ErrorKind::PermissionDenied, "no", Why::Denied, "no"),
+            (ErrorKind::Unexpected, "Connection refused", Why::Unreachable, "Connection refused"),
+            (ErrorKind::ConfigInvalid, "region is missing", Why::Settings, "region is missing"),
+            (ErrorKind::RateLimited, "slow down\nplease", Why::Busy, "slow down"),
+        ] {
+            let fault = Fault::from(opendal::Error::new(kind, message));
+            assert_eq!((fault.why, fault.text.as_str()), (why, text), "{message}");
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! Remotes: the same objects elsewhere.
+//!
+//! ```text
+//! lockstep-remote     text `lockstep-remote 1`: the version of the format
+//! objects/ab/<hex>    contents of 1 MiB and more, each as it is
+//! packs/<hex>.pack    everything smaller, and all trees, in the store's own format of packs
+//! index/<name>        segments, each what one push added: see `segment`
+//! index/all           the names of all segments, for readers that cannot list; best effort
+//! tmp/                what is being written, where the service does not put in one step
+//! ```
+//! Where an object lies follows from its size alone, so a reader knows where to look. Everything but the two index
+//! files `all` and the marker is immutable and named by its hash, so pushes from many clones never disturb each other,
+//! and what arrives twice is the same. The order of a push is objects and packs, then the segment: an index never points
+//! at bytes that are not there, and a push that is killed leaves nothing but harmless objects, which the next one
+//! overwrites or finds.
+//!
+//! What is missing at a remote is decided from its segments (`catalog`), not by asking for objects: what has a root row
+//! is complete there. What an output that is new shares with earlier ones is found in the indexes of packs, which are
+//! kept in the clone; that it is not found costs a duplicate, nothing more.
+//!
+//! `push` and `fetch` plan (pure but for reading trees) and then move; `scope` says what a command is about; `place`
+//! hides whether a remote is a `folder` or a `service`. Whatever comes from a remote is hostile until verified.
+
+mod address;
+mod catalog;
+pub mod check;
+mod fault;
+pub mod fetch;
+mod folder;
+mod getting;
+mod options;
+mod partial;
+mod place;
+mod plan;
+pub mod push;
+pub mod scope;
+mod segment;
+mod service;
+mod settings;
+pub mod setup;
+mod stretch;
+mod transfer;
+
+use std::sync::{Arc, Mutex};
+use std::time::UNIX_EPOCH;
+
+pub use address::redacted;
+pub use catalog::Catalog;
+pub use place::Spent;
+pub use segment::RunRow;
+
+use crate::error::{Error, Kind, Result};
+use crate::project::Project;
+use crate::remote::address::{Address, Scheme};
+use crate::remote::catalog::Memory;
+use crate::remote::options::Options;
+use crate::remote::place::Place;
+use crate::store::{ObjectId, ObjectKind, Pin};
+
+const VERSION: u32 = 1;
+const MARKER: &str = "lockstep-remote";
+/// Contents of this size and more are files of their own at a remote.
+pub const LARGE: u64 = 1 << 20;
+/// Objects that travel at once where the network is what takes time.
+const NETWORK_JOBS: usize = 16;
+
+/// Something whole that is kept at a remote: an output, or tracked data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// As people call it: its path.
+    pub name: String,
+    pub pin: Pin,
+}
+
+/// An open remote.
+pub struct Remote {
+    pub name: String,
+    place: Place,
+    memory: Memory,
+    read_only: bool,
+    jobs: usize,
+    /// Seconds since 1970 when it was opened.
+    now: u64,
+    known: Mutex<Option<Arc<Catalog>>>,
+}
+
+impl Remote {
+    /// The remote `name`, or the one that counts where none is named: `core.remote`, or the only one there is. Nothing
+    /// is asked of it yet.
+    pub fn open(project: &Project, name: Option<&str>, jobs: Option<usize>) -> Result<Remote> {
+        let name = match name {
+            Some(name) => name.to_string(),
+            None => default_name(project)?,
+        };
+        let settings = project.config.remote(&name).map_err(|e| match nearest(project, &name) {
+            Some(near) if e.kind == Kind::Missing => e.hint(format!("did you mean `{near}`?")),
+            _ => e,
+        })?;
+        let address = Address::parse(&settings.url)?;
+        let options = Options::read(&name, address.scheme, &settings.options)?;
+        let is_folder = address.scheme == Scheme::Folder;
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        let jobs = jobs.filter(|n| *n > 0).or_else(|| options.number("jobs").map(|n| n as usize)).filter(|n| *n > 0);
+        let jobs = jobs.unwrap_or(if is_folder { cores } else { NETWORK_JOBS }).min(256);
+        let read_only = options.is_on("read_only") || address.scheme == Scheme::Http;
+        // The same bucket name at another server is another remote.
+        let identity = format!("{}\n{}", settings.url, options.get("endpoint_url").unwrap_or_default());
+        let root = project.repo.project_root.on_disk(project.top());
+        let identity = if is_folder { root.join(&settings.url).to_string_lossy().into_owned() } else { identity };
+        let memory = Memory::new(project.repo.remotes_dir().join(&ObjectId::of(identity.as_bytes()).hex()[..32]));
+        let place = Place::open(&name, &settings.url, &address, options, &root, &project.around.env)?;
+        let now = (project.around.now)().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_secs());
+        Ok(Remote { name, place, memory, read_only, jobs, now, known: Mutex::default() })
+    }
+
+    /// As it may be shown.
+    pub fn url(&self) -> &str {
+        self.place.url()
+    }
+
+    /// As whom we come there, where that is known.
+    pub fn who(&self) -> Option<String> {
+        self.place.who().map(str::to_string)
+    }
+
+    pub fn is_read_only(&self) -> bool {
+        self.read_only
+    }
+
+    /// What it cost until now.
+    pub fn spent(&self) -> Spent {
+        self.place.spent()
+    }
+
+    /// What is there, asked once. A remote that was never written to is empty.
+    pub fn known(&self) -> Result<Arc<Catalog>> {
+        let mut known = self.known.lock().unwrap_or_else(|e| e.into_inner());
+        if let Some(known) = known.as_ref() {
+            return Ok(Arc::clone(known));
+        }
+        let catalog = if self.marker()? { catalog::read(&self.place, &self.memory)? } else { Catalog::default() };
+        Ok(Arc::clone(known.insert(Arc::new(catalog))))
+    }
+
+    /// Was it written to before? Refuses a format that this program does not know.
+    fn marker(&self) -> Result<bool> {
+        let Some(bytes) = self.place.get(MARKER)? else { return Ok(false) };
+        let text = String::from_utf8_lossy(&bytes);
+        let version = text.strip_prefix("lockstep-remote ").and_then(|rest| rest.trim().parse::<u32>().ok());
+        let wrong = |what: &str| Error::new(Kind::Remote, format!("the remote {} ({}) {what}", self.name, self.url()));
+        match version {
+            Some(VERSION) => Ok(true),
+            Some(newer) if newer > VERSION => {
+                Err(wrong(&format!("has format {newer}; this lockstep knows format {VERSION}"))
+                    .hint("install a newer lockstep, or use another remote"))
+            }
+            _ => {
+                Err(wrong(&format!("has a file {MARKER} that is not lockstep's")).hint("use another folder or prefix"))
+            }
+        }
+    }
+
+    fn write_marker(&self) -> Result<()> {
+        self.place.put(MARKER, format!("lockstep-remote {VERSION}\n").into_bytes(), true)
+    }
+
+    fn must_be_writable(&self) -> Result<()> {
+        if !self.read_only {
+            return Ok(());
+        }
+        let error = Error::new(Kind::Remote, format!("the remote {} ({}) may only be read", self.name, self.url()));
+        Err(if self.place.lists() {
+            error.hint(format!("allow writing: lockstep remote modify {} read_only false", self.name))
+        } else {
+            error.hint("push to where its web server takes its files from")
+        })
+    }
+}
+
+/// Where an object of this kind and size lies at a remote.
+fn is_large(kind: ObjectKind, size: u64) -> bool {
+    kind == ObjectKind::Content && size >= LARGE
+}
+
+fn object_path(id: &ObjectId) -> String {
+    let hex = id.hex();
+    format!("objects/{}/{hex}", &hex[..2])
+}
+
+fn pack_path(id: &crate::store::pack::format::PackId) -> String {
+    format!("packs/{}", id.file_name())
+}
+
+fn default_name(project: &Project) -> Result<String> {
+    if let Some(name) = project.config.default_remote() {
+        return Ok(name.to_string());
+    }
+    match project.config.remotes()[..] {
+        [only] => Ok(only.to_string()),
+        [] => Err(Error::usage("there is no remote").hint("name one: lockstep remote add -d NAME URL")),
+        ref several => Err(Error::usage(format!("which remote? There are {}", several.join(", ")))
+            .hint("name one: -r NAME")
+            .hint("or say which counts: lockstep remote default NAME")),
+    }
+}
+
+fn nearest<'a>(project: &'a Project, name: &str) -> Option<&'a str> {
+    let near = project.config.remotes().into_iter().map(|n| (strsim::damerau_levenshtein(n, name), n)).min();
+    near.filter(|(distance, n)| *distance <= (n.len() / 3).max(1)).map(|(_, n)| n)
+}

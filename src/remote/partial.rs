@@ -1,0 +1,94 @@
+//! Something large on its way from a remote: a file in the store's `tmp/` that a later attempt goes on with.
+
+use std::fs::{self, File, TryLockError};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+use crate::remote::Remote;
+use crate::store::Store;
+
+/// What is asked for at once, and so what is in memory of one object.
+const PIECE: u64 = 16 << 20;
+
+/// `tmp/fetch-<name>`, locked by whoever fills it. It stays when that fails or is killed.
+pub struct Partial {
+    pub path: PathBuf,
+    pub file: File,
+    /// Some of it is of an earlier attempt.
+    pub is_resumed: bool,
+    have: u64,
+}
+
+impl Partial {
+    /// Opens what an earlier attempt left of `name`. Where another process is at it right now, this is a file of its own.
+    pub fn open(store: &Store, name: &str, size: u64) -> Result<Partial> {
+        let own = store.temp()?;
+        let path = own.with_file_name(format!("fetch-{name}"));
+        if let Ok(file) = File::options().read(true).append(true).create(true).open(&path)
+            && !matches!(file.try_lock(), Err(TryLockError::WouldBlock))
+            // The one that had the lock may have given the file its name in the store.
+            && fs::metadata(&path).is_ok_and(|there| is_same(&there, &file))
+        {
+            let mut have = file.metadata().map_err(|e| Error::io("look at", &path, e))?.len();
+            if have > size {
+                file.set_len(0).map_err(|e| Error::io("write", &path, e))?;
+                have = 0;
+            }
+            return Ok(Partial { path, file, is_resumed: have > 0, have });
+        }
+        let file = File::options().read(true).append(true).create_new(true).open(&own);
+        let file = file.map_err(|e| Error::io("write", &own, e))?;
+        Ok(Partial { path: own, file, is_resumed: false, have: 0 })
+    }
+
+    /// Fetches the rest of an object of `size` bytes.
+    pub fn fill(&mut self, remote: &Remote, object: &str, size: u64, done: &dyn Fn(u64)) -> Result<()> {
+        done(self.have);
+        while self.have < size {
+            let end = size.min(self.have + PIECE);
+            let bytes = remote.must_get(object, self.have..end)?;
+            self.file.write_all(&bytes).map_err(|e| Error::io("write", &self.path, e))?;
+            self.have = end;
+            done(bytes.len() as u64);
+        }
+        Ok(())
+    }
+
+    /// Throws away what arrived.
+    pub fn discard(self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+fn is_same(there: &fs::Metadata, file: &File) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    file.metadata().is_ok_and(|mine| (mine.dev(), mine.ino()) == (there.dev(), there.ino()))
+}
+
+/// Fetches an object into a partial file and has it taken in. One that turns out damaged is fetched anew if some of it
+/// was of an earlier attempt.
+pub fn bring<T>(
+    remote: &Remote,
+    store: &Store,
+    (object, name, size): (&str, &str, u64),
+    done: &dyn Fn(u64),
+    take: impl Fn(&Path, &File) -> Result<T>,
+) -> Result<(Partial, T)> {
+    let mut again = false;
+    loop {
+        let mut partial = Partial::open(store, name, size)?;
+        let resumed = partial.is_resumed;
+        partial.fill(remote, object, size, if again { &|_| () } else { done })?;
+        match take(&partial.path, &partial.file) {
+            Ok(taken) => return Ok((partial, taken)),
+            Err(e) if e.kind == crate::error::Kind::Io => return Err(e),
+            Err(_) if resumed && !again => partial.discard(),
+            Err(e) => {
+                partial.discard();
+                return Err(remote.damaged(object, e));
+            }
+        }
+        again = true;
+    }
+}

@@ -1,0 +1,242 @@
+//! One interface over both sorts of remote, a folder and a service, with the remote's name in every error and a count
+//! of what it cost.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::error::{Error, Result};
+use crate::remote::address::{Address, Scheme};
+use crate::remote::fault::{self, Fault, Why};
+use crate::remote::folder::Folder;
+use crate::remote::options::Options;
+use crate::remote::service::{Broken, Service};
+
+pub struct Place {
+    /// Of the remote.
+    name: String,
+    /// As it may be shown.
+    url: String,
+    scheme: Scheme,
+    options: Options,
+    kind: Kind,
+    cost: Cost,
+    /// As whom we come, where that is known before anybody is asked.
+    who: Option<String>,
+}
+
+enum Kind {
+    Folder(Folder),
+    Service(Box<Service>),
+}
+
+/// What was asked of a remote.
+#[derive(Debug, Default)]
+struct Cost {
+    requests: AtomicU64,
+    sent: AtomicU64,
+    received: AtomicU64,
+}
+
+/// The same, as it stood at some time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spent {
+    pub requests: u64,
+    pub sent: u64,
+    pub received: u64,
+}
+
+/// Why a stream did not arrive.
+pub enum StreamError {
+    /// What was read was not good.
+    Source(std::io::Error),
+    Remote(Error),
+}
+
+impl Place {
+    pub fn open(
+        name: &str,
+        url: &str,
+        address: &Address,
+        options: Options,
+        base: &Path,
+        env: &BTreeMap<String, String>,
+    ) -> Result<Place> {
+        let (url, scheme) = (crate::remote::address::redacted(url), address.scheme);
+        let kind = if scheme == Scheme::Folder {
+            let home = env.get("HOME").filter(|home| !home.is_empty());
+            let dir = match (address.path.strip_prefix("~/"), home) {
+                (Some(below), Some(home)) => Path::new(home).join(below),
+                _ => base.join(&address.path),
+            };
+            Kind::Folder(Folder::new(dir))
+        } else {
+            let service = Service::open(address, &options, env);
+            Kind::Service(Box::new(service.map_err(|fault| {
+                let fault = Fault { text: options.scrub(&fault.text), ..fault };
+                fault::error(&fault, name, &url, scheme, "be used")
+            })?))
+        };
+        let who = who(address, &options, env);
+        Ok(Place { name: name.to_string(), url, scheme, options, kind, cost: Cost::default(), who })
+    }
+
+    pub fn who(&self) -> Option<&str> {
+        self.who.as_deref()
+    }
+
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub fn is_folder(&self) -> bool {
+        self.scheme == Scheme::Folder
+    }
+
+    /// Can its folders be listed?
+    pub fn lists(&self) -> bool {
+        self.scheme != Scheme::Http
+    }
+
+    pub fn spent(&self) -> Spent {
+        let of = |n: &AtomicU64| n.load(Ordering::Relaxed);
+        let more = match &self.kind {
+            Kind::Service(service) => of(&service.requests),
+            Kind::Folder(_) => 0,
+        };
+        let Cost { requests, sent, received } = &self.cost;
+        Spent { requests: of(requests) + more, sent: of(sent), received: of(received) }
+    }
+
+    /// Of a folder, a request is a call of the file system.
+    fn count(&self) {
+        if self.is_folder() {
+            self.cost.requests.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn error(&self, doing: &str, fault: Fault) -> Error {
+        let fault = Fault { text: self.options.scrub(&fault.text), ..fault };
+        fault::error(&fault, &self.name, &self.url, self.scheme, doing)
+    }
+
+    /// So many objects will travel at once: they share the memory for parts.
+    pub fn share(&self, objects: usize) {
+        if let Kind::Service(service) = &self.kind {
+            service.share(objects);
+        }
+    }
+
+    /// Is a folder there? Of a service only an answer tells.
+    pub fn must_exist(&self) -> Result<()> {
+        match &self.kind {
+            Kind::Folder(folder) if !folder.exists() => {
+                Err(self.error("read from it", Fault::new(Why::NotFound, "there is no such folder")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A small object, whole; `None` if it is not there.
+    pub fn get(&self, path: &str) -> Result<Option<Vec<u8>>> {
+        self.count();
+        let found = match &self.kind {
+            Kind::Folder(folder) => folder.get(path),
+            Kind::Service(service) => service.get(path),
+        };
+        self.received(path, found)
+    }
+
+    /// Bytes of an object, all that were asked for; `None` if it is not there.
+    pub fn get_range(&self, path: &str, range: Range<u64>) -> Result<Option<Vec<u8>>> {
+        if range.is_empty() {
+            return Ok(Some(Vec::new()));
+        }
+        self.count();
+        let found = match &self.kind {
+            Kind::Folder(folder) => folder.get_range(path, range),
+            Kind::Service(service) => service.get_range(path, range),
+        };
+        self.received(path, found)
+    }
+
+    fn received(&self, path: &str, found: Result<Option<Vec<u8>>, Fault>) -> Result<Option<Vec<u8>>> {
+        if let Ok(Some(bytes)) = &found {
+            self.cost.received.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        }
+        found.map_err(|fault| self.error(&format!("get {path}"), fault))
+    }
+
+    /// Writes an object in one step. One that is there already is replaced where that matters.
+    pub fn put(&self, path: &str, bytes: Vec<u8>, may_replace: bool) -> Result<()> {
+        self.count();
+        self.cost.sent.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        let put = match &self.kind {
+            Kind::Folder(folder) => folder.put(path, &bytes),
+            Kind::Service(service) => service.put(path, bytes, may_replace),
+        };
+        put.map_err(|fault| self.error(&format!("put {path}"), fault))
+    }
+
+    /// Writes an object of any size in one step from what `source` gives.
+    pub fn put_stream(
+        &self,
+        path: &str,
+        source: &mut dyn Read,
+        size: u64,
+        done: &dyn Fn(u64),
+    ) -> Result<(), StreamError> {
+        self.count();
+        let done = |n: u64| {
+            self.cost.sent.fetch_add(n, Ordering::Relaxed);
+            done(n);
+        };
+        let put = match &self.kind {
+            Kind::Folder(folder) => folder.put_stream(path, source, size, &done),
+            Kind::Service(service) => service.put_stream(path, source, size, &done),
+        };
+        put.map_err(|broken| match broken {
+            Broken::Source(e) => StreamError::Source(e),
+            Broken::Remote(fault) => StreamError::Remote(self.error(&format!("put {path}"), fault)),
+        })
+    }
+
+    /// The names of the objects in a folder; none if there is no such folder.
+    pub fn list(&self, folder: &str) -> Result<Vec<String>> {
+        self.count();
+        let names = match &self.kind {
+            Kind::Folder(f) => f.list(folder),
+            Kind::Service(service) => service.list(folder),
+        };
+        names.map_err(|fault| self.error(&format!("list {folder}"), fault))
+    }
+
+    /// Removes an object; that it is not there is fine.
+    pub fn remove(&self, path: &str) -> Result<()> {
+        self.count();
+        let removed = match &self.kind {
+            Kind::Folder(folder) => folder.remove(path),
+            Kind::Service(service) => service.remove(path),
+        };
+        removed.map_err(|fault| self.error(&format!("remove {path}"), fault))
+    }
+}
+
+fn who(address: &Address, options: &Options, env: &BTreeMap<String, String>) -> Option<String> {
+    let of = |option: &str, variable: &str| options.get(option).or_else(|| env.get(variable).map(String::as_str));
+    let from = |words: &str, name: &str| format!("{words} {name}");
+    match address.scheme {
+        Scheme::S3 => options
+            .get("access_key_id")
+            .map(|key| from("access key", key))
+            .or_else(|| options.get("profile").map(|name| from("profile", name)))
+            .or_else(|| env.get("AWS_ACCESS_KEY_ID").map(|key| from("access key", key)))
+            .or_else(|| env.get("AWS_PROFILE").map(|name| from("profile", name))),
+        Scheme::Gcs => of("credential_path", "GOOGLE_APPLICATION_CREDENTIALS").map(|file| from("the account of", file)),
+        Scheme::Azure => of("account_name", "AZURE_STORAGE_ACCOUNT").map(|name| from("account", name)),
+        Scheme::Folder => None,
+        _ => address.user.as_deref().or(options.get("user")).map(|name| from("user", name)),
+    }
+}

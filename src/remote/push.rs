@@ -1,0 +1,290 @@
+//! Pushing: what a remote lacks is planned from what is known of it, moved, and then told in a segment.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::{Arc, Mutex};
+
+use crate::error::{Error, Kind, Result};
+use crate::event::{Doing, Event, Sink};
+use crate::remote::catalog::{ALL, Catalog};
+use crate::remote::place::StreamError;
+use crate::remote::plan::{Plan, plan};
+use crate::remote::segment::{Location, Name, PackRow, Root, RunRow, Segment, Slice, root_key};
+use crate::remote::transfer::{PackReader, Permits, each};
+use crate::remote::{Remote, Wanted, is_large, object_path, pack_path};
+use crate::store::pack::Pack;
+use crate::store::pack::format::{PackId, PackIndex, PackWriter, TARGET};
+use crate::store::{ObjectId, ObjectKind, ObjectRef, Pin, Store};
+
+/// More segments than this are merged into one.
+const MOST_SEGMENTS: usize = 64;
+/// Packs that are in memory at once while they are made.
+const PACKS_AT_ONCE: usize = 2;
+
+/// An entry of the run cache to be shared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// The stage key.
+    pub key: ObjectId,
+    pub bytes: Vec<u8>,
+    /// Its outputs: an entry is of use only where all of them are.
+    pub outs: Vec<Pin>,
+    /// When it ran, in seconds since 1970.
+    pub time: u64,
+}
+
+/// What is to be pushed.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    pub wanted: Vec<Wanted>,
+    pub runs: Vec<Run>,
+    /// Send it all, whatever the remote says that it has: something there was damaged.
+    pub again: bool,
+}
+
+/// What came of a push.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pushed {
+    /// Those that the remote lacked, and has now.
+    pub pushed: Vec<Wanted>,
+    /// Neither here nor there.
+    pub absent: Vec<Wanted>,
+    pub runs: usize,
+    pub objects: usize,
+    pub bytes: u64,
+}
+
+/// A thing to send.
+enum Job<'p> {
+    Whole(&'p Pack),
+    /// Small objects, and entries of the run cache.
+    Made(Vec<ObjectRef>, &'p [Run]),
+    Large(ObjectRef),
+}
+
+impl Remote {
+    /// Sends what the remote lacks of all this.
+    pub fn push(&self, store: &Store, request: &Request, sink: &dyn Sink) -> Result<Pushed> {
+        self.must_be_writable()?;
+        let catalog = self.known()?;
+        let plan = self.plan_push(store, &catalog, request)?;
+        let mut pushed = Pushed { absent: plan.absent.clone(), ..Pushed::default() };
+        if plan.is_empty() {
+            return Ok(pushed);
+        }
+        if catalog.names.is_empty() {
+            self.write_marker()?;
+        }
+        let segment = self.send(store, &plan, sink)?;
+        self.record(&catalog, segment)?;
+        *self.known.lock().unwrap_or_else(|e| e.into_inner()) = None;
+        pushed.pushed = plan.roots.iter().map(|(wanted, _)| wanted.clone()).filter(|w| !w.name.is_empty()).collect();
+        (pushed.runs, pushed.objects, pushed.bytes) = (plan.runs.len(), plan.objects(), plan.bytes());
+        Ok(pushed)
+    }
+
+    /// Says what a push would send.
+    fn plan_push(&self, store: &Store, catalog: &Catalog, request: &Request) -> Result<Plan> {
+        let packs = &catalog.all.packs;
+        let any_new = request.wanted.iter().any(|wanted| catalog.root(&wanted.pin).is_none()) && !request.again;
+        let mut indexes: Vec<Arc<PackIndex>> =
+            if any_new { packs.keys().filter_map(|id| self.memory.index(id)).collect() } else { Vec::new() };
+        let first = plan(store, catalog, &indexes, request)?;
+        // The indexes of packs that others pushed are read where that may save much more than it costs.
+        let known: HashSet<PackId> = indexes.iter().map(|index| index.id()).collect();
+        let unknown: Vec<(PackId, PackRow)> =
+            packs.iter().filter(|(id, _)| !known.contains(id)).map(|(id, row)| (*id, *row)).collect();
+        let cost: u64 = unknown.iter().map(|(_, row)| row.length - row.index + (64 << 10)).sum();
+        if !any_new || unknown.is_empty() || first.small_bytes() / 4 < cost {
+            return Ok(first);
+        }
+        let more: Mutex<Vec<Arc<PackIndex>>> = Mutex::default();
+        each(self.jobs, &unknown, |(id, row)| {
+            // Not having it costs duplicates, nothing more.
+            if let Ok(index) = self.index(id, row) {
+                more.lock().unwrap_or_else(|e| e.into_inner()).push(index);
+            }
+            Ok(())
+        })?;
+        indexes.extend(more.into_inner().unwrap_or_else(|e| e.into_inner()));
+        plan(store, catalog, &indexes, request)
+    }
+
+    /// Moves the bytes, and says where they are now.
+    fn send(&self, store: &Store, plan: &Plan, sink: &dyn Sink) -> Result<Segment> {
+        let mut jobs: Vec<Job> = plan.whole.iter().map(|pack| Job::Whole(pack)).collect();
+        let mut some = Vec::new();
+        let mut size = 0;
+        for object in &plan.small {
+            if size + object.size > TARGET && !some.is_empty() {
+                jobs.push(Job::Made(std::mem::take(&mut some), &[]));
+                size = 0;
+            }
+            size += object.size;
+            some.push(*object);
+        }
+        if !some.is_empty() || !plan.runs.is_empty() {
+            jobs.push(Job::Made(some, &plan.runs));
+        }
+        jobs.extend(plan.large.iter().map(|object| Job::Large(*object)));
+        sink.event(Event::WorkPlanned { doing: Doing::Pushing, bytes: plan.bytes() });
+        let done = |bytes| sink.event(Event::WorkDone { doing: Doing::Pushing, bytes });
+        let (segment, permits) = (Mutex::new(Segment::default()), Permits::new(PACKS_AT_ONCE));
+        let packed: Mutex<HashMap<ObjectId, Slice>> = Mutex::default();
+        let told = |index: &PackIndex| {
+            let pack = index.id();
+            let length = index.file_length();
+            let row = PackRow { length, index: length - index.tail().len() as u64, count: index.len() as u64 };
+            self.memory.keep_index(index);
+            let mut packed = packed.lock().unwrap_or_else(|e| e.into_inner());
+            packed.extend(index.iter().map(|r| (r.id, Slice { pack, offset: r.offset, length: r.length })));
+            segment.lock().unwrap_or_else(|e| e.into_inner()).packs.insert(pack, row);
+        };
+        self.place.share(self.jobs.min(jobs.len()));
+        each(self.jobs, &jobs, |job| match job {
+            Job::Whole(pack) => {
+                self.send_pack(store, pack, &done)?;
+                told(&pack.index);
+                Ok(())
+            }
+            Job::Made(objects, runs) => permits.with(|| {
+                let (bytes, index) = make_pack(store, objects, runs)?;
+                self.place.put(&pack_path(&index.id()), bytes, false)?;
+                done(index.iter().map(|row| row.length).sum());
+                told(&index);
+                Ok(())
+            }),
+            Job::Large(object) => {
+                self.send_large(store, object, &done)?;
+                let mut segment = segment.lock().unwrap_or_else(|e| e.into_inner());
+                segment.loose.insert(object.id, object.size);
+                Ok(())
+            }
+        })?;
+        let mut segment = segment.into_inner().unwrap_or_else(|e| e.into_inner());
+        let packed = packed.into_inner().unwrap_or_else(|e| e.into_inner());
+        self.tell(plan, &packed, &mut segment)?;
+        Ok(segment)
+    }
+
+    /// A pack that is here, verified object by object on its way.
+    fn send_pack(&self, store: &Store, pack: &Pack, done: &dyn Fn(u64)) -> Result<()> {
+        let cannot = |e| Error::io("read", &pack.path, e);
+        let mut reader = PackReader::open(pack).map_err(cannot)?;
+        match self.place.put_stream(&pack_path(&pack.id), &mut reader, pack.index.file_length(), done) {
+            Ok(()) => Ok(()),
+            Err(StreamError::Remote(e)) => Err(e),
+            Err(StreamError::Source(e)) => Err(match reader.damaged {
+                // The store finds it damaged too, sets it aside and says so.
+                Some(row) => store.read(&row.id, row.kind).err().unwrap_or_else(|| cannot(e)),
+                None => cannot(e),
+            }),
+        }
+    }
+
+    fn send_large(&self, store: &Store, object: &ObjectRef, done: &dyn Fn(u64)) -> Result<()> {
+        let mut reader = store.open_content(&object.id)?;
+        match self.place.put_stream(&object_path(&object.id), &mut reader, object.size, done) {
+            Ok(()) => Ok(()),
+            Err(StreamError::Remote(e)) => Err(e),
+            Err(StreamError::Source(e)) => Err(reader.fault(store, e)),
+        }
+    }
+
+    /// Where the new roots and entries are: rows for the segment.
+    fn tell(&self, plan: &Plan, packed: &HashMap<ObjectId, Slice>, segment: &mut Segment) -> Result<()> {
+        let catalog = self.known()?;
+        let mut indexes: BTreeMap<PackId, Option<Arc<PackIndex>>> = BTreeMap::new();
+        let mut old_packs = BTreeSet::new();
+        let mut slice = |id: &ObjectId| -> Option<Slice> {
+            if let Some(slice) = packed.get(id) {
+                return Some(*slice);
+            }
+            let pack = *plan.there.get(id)?;
+            let index = indexes.entry(pack).or_insert_with(|| self.memory.index(&pack));
+            let row = index.as_ref()?.find(id)?;
+            old_packs.insert(pack);
+            Some(Slice { pack, offset: row.offset, length: row.length })
+        };
+        let lost = |id: &ObjectId| Error::new(Kind::Bug, format!("nobody knows where {id} went"));
+        for (wanted, objects) in &plan.roots {
+            let pin = &wanted.pin;
+            let location = if pin.is_dir() {
+                let mut packs = BTreeSet::new();
+                for object in objects.iter().filter(|object| !is_large(object.kind, object.size)) {
+                    packs.insert(
+                        match packed.get(&object.id).map(|s| s.pack).or_else(|| plan.there.get(&object.id).copied()) {
+                            Some(pack) => pack,
+                            None => return Err(lost(&object.id)),
+                        },
+                    );
+                }
+                Location::Tree(packs.into_iter().collect())
+            } else if is_large(ObjectKind::Content, pin.size) {
+                Location::Loose
+            } else {
+                Location::Packed(slice(&pin.id).ok_or_else(|| lost(&pin.id))?)
+            };
+            let kind = if pin.is_dir() { ObjectKind::Tree } else { ObjectKind::Content };
+            let root = Root { size: pin.size, files: pin.files.unwrap_or(0), location };
+            segment.roots.insert(root_key(pin.id, kind), root);
+        }
+        for run in &plan.runs {
+            let entry = ObjectId::of(&run.bytes);
+            let slice = slice(&entry).ok_or_else(|| lost(&entry))?;
+            segment.runs.insert(entry, RunRow { key: run.key, entry, slice, time: run.time.min(self.now) });
+        }
+        // A segment stands for itself: the packs that its rows name are in it.
+        for pack in catalog.packs_of(segment.roots.values()).into_iter().chain(old_packs) {
+            if let Some(row) = catalog.all.packs.get(&pack) {
+                segment.packs.entry(pack).or_insert(*row);
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the segment, last of all. Many segments become one.
+    pub(super) fn record(&self, catalog: &Catalog, mut segment: Segment) -> Result<()> {
+        let merge = catalog.names.len() >= MOST_SEGMENTS;
+        if merge {
+            let mut all = catalog.all.clone();
+            all.absorb(segment);
+            segment = all;
+        }
+        let bytes = segment.encode();
+        let name = Name::of(&bytes, self.now);
+        self.place.put(&format!("index/{}", name.as_str()), bytes.clone(), false)?;
+        self.memory.keep_segment(&name, &bytes);
+        let mut names: BTreeSet<Name> = if merge { BTreeSet::new() } else { catalog.names.clone() };
+        names.insert(name.clone());
+        let list: String = names.iter().map(|name| format!("{}\n", name.as_str())).collect();
+        // For readers without listings; the next push writes it again.
+        let _ = self.place.put(ALL, list.into_bytes(), true);
+        if merge {
+            for old in catalog.names.iter().filter(|old| **old != name) {
+                self.place.remove(&format!("index/{}", old.as_str()))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A pack in memory, of objects that are read here, verified.
+fn make_pack(store: &Store, objects: &[ObjectRef], runs: &[Run]) -> Result<(Vec<u8>, PackIndex)> {
+    let cannot = |e: std::io::Error| Error::new(Kind::Bug, "a pack cannot be made").because(e);
+    let size: u64 = objects.iter().map(|object| object.size + 64).sum();
+    let mut bytes = Vec::with_capacity(size as usize + 4096);
+    let mut writer = PackWriter::new(&mut bytes).map_err(cannot)?;
+    let mut written = HashSet::new();
+    for run in runs {
+        let entry = ObjectId::of(&run.bytes);
+        if written.insert(entry) {
+            writer.add(entry, ObjectKind::Content, &run.bytes).map_err(cannot)?;
+        }
+    }
+    for object in objects.iter().filter(|object| !written.contains(&object.id)) {
+        let read = store.read(&object.id, object.kind)?;
+        writer.add(object.id, object.kind, &read).map_err(cannot)?;
+    }
+    let (index, _) = writer.finish().map_err(cannot)?;
+    Ok((bytes, index))
+}

@@ -1,0 +1,297 @@
+//! Remotes that are a service of the network, through opendal: from scheme and options to an operator, and a blocking
+//! interface over it. The runtime is this file's own; nobody outside of it waits for a future.
+//!
+//! Object stores put atomically. SFTP and WebDAV do not promise to, so there an object is written under `tmp/` and
+//! renamed. Requests are tried again with growing pauses where the service asks for it (429, 5xx) or does not answer.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::io::{self, Read};
+use std::ops::Range;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use opendal::layers::{RetryLayer, TimeoutLayer};
+use opendal::{Buffer, Operator};
+
+use crate::remote::address::{Address, Scheme};
+use crate::remote::fault::{Fault, Why};
+use crate::remote::options::Options;
+use crate::remote::settings::complete;
+use crate::store::random_name;
+
+/// Large objects travel in parts of this size, or of more where there would be too many.
+const PART: u64 = 8 << 20;
+/// S3 takes 10,000 parts.
+const MOST_PARTS: u64 = 9_000;
+/// So many parts are in memory at once, whatever the number of objects.
+const PARTS_AT_ONCE: usize = 12;
+
+pub struct Service {
+    runtime: tokio::runtime::Runtime,
+    operator: Operator,
+    scheme: Scheme,
+    /// How many objects travel at once: they share the memory for parts.
+    jobs: AtomicUsize,
+    /// Folders that were made already, where folders have to be made.
+    made: Mutex<BTreeSet<String>>,
+    pub requests: AtomicU64,
+}
+
+/// Why a stream did not arrive: the source broke, or the remote did.
+pub enum Broken {
+    Source(io::Error),
+    Remote(Fault),
+}
+
+impl Service {
+    pub fn open(address: &Address, options: &Options, env: &BTreeMap<String, String>) -> Result<Service, Fault> {
+        opendal::install_default();
+        let (name, feature, is_there) = match address.scheme {
+            Scheme::S3 => ("s3", "s3", cfg!(feature = "s3")),
+            Scheme::Gcs => ("gcs", "gcs", cfg!(feature = "gcs")),
+            Scheme::Azure => ("azblob", "azure", cfg!(feature = "azure")),
+            Scheme::Sftp => ("sftp", "sftp", cfg!(feature = "sftp")),
+            Scheme::Webdav => ("webdav", "webdav", cfg!(feature = "webdav")),
+            Scheme::Http | Scheme::Folder => ("http", "", true),
+        };
+        if !is_there {
+            let text = format!("this lockstep was built without it; build it with `--features {feature}`");
+            return Err(Fault::new(Why::Settings, text));
+        }
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        let mut settings = options.for_library(address.scheme);
+        complete(address, options, env, &mut settings);
+        let seconds = options.number("timeout").unwrap_or(120);
+        let timeout = TimeoutLayer::new()
+            .with_timeout(Duration::from_secs(seconds.min(60)))
+            .with_io_timeout(Duration::from_secs(seconds));
+        let retry = RetryLayer::new()
+            .with_jitter()
+            .with_min_delay(Duration::from_millis(300))
+            .with_max_delay(Duration::from_secs(20))
+            .with_max_times(options.number("retries").unwrap_or(5) as usize);
+        let _inside = runtime.enter();
+        let operator = Operator::via_iter(name, settings)?.layer(timeout).layer(retry);
+        drop(_inside);
+        let made = Mutex::default();
+        Ok(Service {
+            runtime,
+            operator,
+            scheme: address.scheme,
+            jobs: AtomicUsize::new(1),
+            made,
+            requests: AtomicU64::new(0),
+        })
+    }
+
+    fn wait<T>(&self, requests: u64, future: impl Future<Output = opendal::Result<T>>) -> Result<T, Fault> {
+        self.requests.fetch_add(requests, Ordering::Relaxed);
+        self.runtime.block_on(future).map_err(Fault::from)
+    }
+
+    pub fn share(&self, objects: usize) {
+        self.jobs.store(objects.max(1), Ordering::Relaxed);
+    }
+
+    /// Parts of one object that are under way at once.
+    fn at_once(&self) -> usize {
+        (PARTS_AT_ONCE / self.jobs.load(Ordering::Relaxed)).clamp(1, 6)
+    }
+
+    pub fn get(&self, path: &str) -> Result<Option<Vec<u8>>, Fault> {
+        absent(self.wait(1, self.operator.read(path))).map(|found| found.map(|buffer| buffer.to_vec()))
+    }
+
+    /// A part of an object; fewer bytes are an error.
+    pub fn get_range(&self, path: &str, range: Range<u64>) -> Result<Option<Vec<u8>>, Fault> {
+        let wanted = range.end - range.start;
+        let parts = wanted.div_ceil(PART).max(1);
+        let read = self.operator.read_with(path).range(range);
+        let buffer = if parts == 1 {
+            self.wait(1, async { read.await })
+        } else {
+            self.wait(parts, async { read.chunk(PART as usize).concurrent(self.at_once()).await })
+        };
+        match absent(buffer)? {
+            Some(buffer) if buffer.len() as u64 == wanted => Ok(Some(buffer.to_vec())),
+            Some(buffer) => Err(Fault::new(
+                Why::Other,
+                format!("{path} is cut short: {} bytes where {wanted} were expected", buffer.len()),
+            )),
+            None => Ok(None),
+        }
+    }
+
+    pub fn put(&self, path: &str, bytes: Vec<u8>, may_replace: bool) -> Result<(), Fault> {
+        let size = bytes.len() as u64;
+        if !self.renames() {
+            let parts = size.div_ceil(self.part(size)).max(1);
+            let write = self.operator.write_with(path, bytes);
+            return if parts == 1 || !self.writes_in_parts() {
+                self.wait(1, async { write.await }).map(drop)
+            } else {
+                let part = self.part(size) as usize;
+                self.wait(parts + 2, async { write.chunk(part).concurrent(self.at_once()).await }).map(drop)
+            };
+        }
+        let temp = self.temp()?;
+        let written = self.wait(1, self.operator.write(&temp, bytes)).map(drop);
+        self.settle(&temp, path, size, may_replace, written)
+    }
+
+    /// Sends what `source` gives, `size` bytes; nothing becomes visible if it breaks.
+    pub fn put_stream(&self, path: &str, source: &mut dyn Read, size: u64, done: &dyn Fn(u64)) -> Result<(), Broken> {
+        if !self.writes_in_parts() {
+            // One request carries it all, so all of it is in memory.
+            let mut bytes = Vec::with_capacity(size as usize);
+            source.read_to_end(&mut bytes).map_err(Broken::Source)?;
+            self.put(path, bytes, true).map_err(Broken::Remote)?;
+            done(size);
+            return Ok(());
+        }
+        let target = if self.renames() { self.temp().map_err(Broken::Remote)? } else { path.to_string() };
+        let sent = self.send(&target, source, size, done);
+        if !self.renames() {
+            return sent;
+        }
+        match sent {
+            Ok(()) => self.settle(&target, path, size, true, Ok(())).map_err(Broken::Remote),
+            Err(e) => {
+                let _ = self.remove(&target);
+                Err(e)
+            }
+        }
+    }
+
+    fn send(&self, path: &str, source: &mut dyn Read, size: u64, done: &dyn Fn(u64)) -> Result<(), Broken> {
+        let part = self.part(size);
+        let in_parts = if size > part { size.div_ceil(part) + 2 } else { 1 };
+        self.requests.fetch_add(in_parts, Ordering::Relaxed);
+        let remote = |e: opendal::Error| Broken::Remote(e.into());
+        self.runtime.block_on(async {
+            let writer = self.operator.writer_with(path).chunk(part as usize).concurrent(self.at_once());
+            let mut writer = writer.await.map_err(remote)?;
+            let mut left = size;
+            loop {
+                let mut bytes = vec![0; left.min(part) as usize];
+                let read = fill(source, &mut bytes).and_then(|n| {
+                    let more = n < bytes.len() || left == bytes.len() as u64 && fill(source, &mut [0])? > 0;
+                    if more { Err(io::Error::other("its size is not what was expected")) } else { Ok(n) }
+                });
+                match read {
+                    Ok(_) if bytes.is_empty() => break,
+                    Ok(n) => {
+                        left -= n as u64;
+                        writer.write(Buffer::from(bytes)).await.map_err(remote)?;
+                        done(n as u64);
+                        if left == 0 {
+                            break;
+                        }
+                    }
+                    Err(e) => {
+                        let _ = writer.abort().await;
+                        return Err(Broken::Source(e));
+                    }
+                }
+            }
+            writer.close().await.map(drop).map_err(remote)
+        })
+    }
+
+    /// The names in a folder, without those of folders.
+    pub fn list(&self, folder: &str) -> Result<Vec<String>, Fault> {
+        let entries = absent(self.wait(1, self.operator.list(&format!("{folder}/"))))?.unwrap_or_default();
+        let names = entries.iter().filter(|entry| !entry.path().ends_with('/')).map(|entry| entry.name().to_string());
+        Ok(names.collect())
+    }
+
+    pub fn remove(&self, path: &str) -> Result<(), Fault> {
+        absent(self.wait(1, self.operator.delete(path))).map(drop)
+    }
+
+    fn renames(&self) -> bool {
+        matches!(self.scheme, Scheme::Sftp | Scheme::Webdav)
+    }
+
+    fn writes_in_parts(&self) -> bool {
+        self.operator.info().capability().write_can_multi
+    }
+
+    fn part(&self, size: u64) -> u64 {
+        PART.max((size / MOST_PARTS).next_multiple_of(1 << 20))
+    }
+
+    fn temp(&self) -> Result<String, Fault> {
+        self.make_folder("tmp")?;
+        Ok(format!("tmp/{}", random_name()))
+    }
+
+    fn make_folder(&self, folder: &str) -> Result<(), Fault> {
+        if self.scheme != Scheme::Webdav || self.made.lock().unwrap_or_else(|e| e.into_inner()).contains(folder) {
+            return Ok(());
+        }
+        self.wait(1, self.operator.create_dir(&format!("{folder}/")))?;
+        self.made.lock().unwrap_or_else(|e| e.into_inner()).insert(folder.to_string());
+        Ok(())
+    }
+
+    /// Gives what was written under `temp` its name.
+    fn settle(
+        &self,
+        temp: &str,
+        path: &str,
+        size: u64,
+        may_replace: bool,
+        written: Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        let folder = path.rsplit_once('/').map(|(folder, _)| folder);
+        let renamed = written.and_then(|()| {
+            folder.map_or(Ok(()), |folder| self.make_folder(folder))?;
+            self.wait(1, self.operator.rename(temp, path)).or_else(|fault| {
+                // SFTP refuses to replace. An object of that name and size is the same one, from another push.
+                let there = absent(self.wait(1, self.operator.stat(path)))?;
+                match there {
+                    Some(there) if there.content_length() == size && !may_replace => self.remove(temp),
+                    Some(_) => {
+                        self.remove(path)?;
+                        self.wait(1, self.operator.rename(temp, path))
+                    }
+                    None => Err(fault),
+                }
+            })
+        });
+        if renamed.is_err() {
+            let _ = self.remove(temp);
+        }
+        renamed
+    }
+}
+
+fn absent<T>(result: Result<T, Fault>) -> Result<Option<T>, Fault> {
+    match result {
+        Ok(found) => Ok(Some(found)),
+        // A missing bucket is no missing object.
+        Err(fault) if fault.why == Why::NotFound && !is_container(&fault.text) => Ok(None),
+        Err(fault) => Err(fault),
+    }
+}
+
+/// Is it the bucket or container that is not there?
+fn is_container(text: &str) -> bool {
+    ["NoSuchBucket", "ContainerNotFound", "The specified bucket does not exist"].iter().any(|word| text.contains(word))
+}
+
+fn fill(source: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut n = 0;
+    while n < buffer.len() {
+        match source.read(&mut buffer[n..]) {
+            Ok(0) => break,
+            Ok(more) => n += more,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(n)
+}

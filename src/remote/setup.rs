@@ -1,0 +1,200 @@
+//! Setting remotes up: `remote add`, `modify`, `rename`, `remove`, `default`. The settings files are edited in place.
+//!
+//! A secret goes into the settings of this clone alone, never into `lockstep.toml`, which is committed.
+
+use std::path::{Path, PathBuf};
+
+use crate::config::{self, Config, Origin, Sources};
+use crate::error::{Error, Result};
+use crate::path::normalise;
+use crate::project::Project;
+use crate::remote::address::{self, Address, Scheme};
+use crate::remote::options;
+
+/// Which settings file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    Project,
+    Local,
+}
+
+/// A remote as the settings have it, to be shown: nothing in it is secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    pub name: String,
+    pub url: String,
+    pub is_default: bool,
+    pub options: Vec<(String, String)>,
+}
+
+pub fn file(project: &Project, level: Level) -> PathBuf {
+    match level {
+        Level::Project => project.repo.project_config(),
+        Level::Local => project.repo.local_config(),
+    }
+}
+
+/// Adds a remote, or with `replace` gives it another URL. What was written comes back.
+pub fn add(project: &Project, name: &str, url: &str, level: Level, replace: bool, default: bool) -> Result<String> {
+    check_name(name)?;
+    let address = Address::parse(url)?;
+    if address.password.is_some() && level == Level::Project {
+        let without = address::redacted(url).replace(":***@", "@");
+        return Err(Error::usage("a password does not belong into lockstep.toml, which is committed")
+            .hint(format!("lockstep remote add {name} {without}"))
+            .hint(format!("lockstep remote modify --local {name} password PASSWORD")));
+    }
+    if !replace && project.config.remotes().contains(&name) {
+        return Err(Error::usage(format!("there is a remote `{name}` already: {}", shown_url(project, name)))
+            .hint("give it another URL: lockstep remote add --force …"));
+    }
+    let written = if address.scheme == Scheme::Folder { from_root(project, url) } else { url.to_string() };
+    let file = file(project, level);
+    config::set(&file, &format!("remote.{name}.url"), &written)?;
+    if default {
+        config::set(&file, "core.remote", name)?;
+    }
+    Ok(address::redacted(&written))
+}
+
+/// A folder that was typed from here, as the settings say it: from the root of the project.
+fn from_root(project: &Project, url: &str) -> String {
+    let path = url.strip_prefix("file://").unwrap_or(url);
+    if Path::new(path).is_absolute() || path.starts_with("~/") {
+        return path.to_string();
+    }
+    normalise(&format!("{}/{path}", project.cwd.relative_to(&project.repo.project_root)))
+}
+
+fn check_name(name: &str) -> Result<()> {
+    let is_fine = |c: char| c.is_alphanumeric() || "-_.".contains(c);
+    if !name.is_empty() && name.chars().all(is_fine) && !name.starts_with(['-', '.']) {
+        return Ok(());
+    }
+    Err(Error::usage(format!("`{name}` is no name of a remote")).hint("letters, digits, `-`, `_` and `.`"))
+}
+
+/// Sets an option, or the URL. Its name as it was written comes back.
+pub fn modify(project: &Project, name: &str, option: &str, value: &str, level: Level) -> Result<String> {
+    let option = option_name(project, name, option)?;
+    if config::is_secret(&option) && level == Level::Project {
+        return Err(Error::usage(format!(
+            "`{option}` is a secret and does not belong into lockstep.toml, which is committed"
+        ))
+        .hint(format!("lockstep remote modify --local {name} {option} VALUE")));
+    }
+    let mut value = value.to_string();
+    if option == "url" {
+        let address = Address::parse(&value)?;
+        if address.password.is_some() && level == Level::Project {
+            return Err(Error::usage("a password does not belong into lockstep.toml, which is committed")
+                .hint(format!("lockstep remote modify --local {name} password PASSWORD")));
+        }
+        if address.scheme == Scheme::Folder {
+            value = from_root(project, &value);
+        }
+    } else {
+        options::check(&option, &value)?;
+    }
+    config::set(&file(project, level), &format!("remote.{name}.{option}"), &value)?;
+    Ok(option)
+}
+
+/// Takes an option out.
+pub fn unset(project: &Project, name: &str, option: &str, level: Level) -> Result<String> {
+    let written = project.config.remote(name)?.options.iter().any(|(known, _)| known == option);
+    let option = if written { option.to_string() } else { option_name(project, name, option)? };
+    let file = file(project, level);
+    if !config::unset(&file, &format!("remote.{name}.{option}"))? {
+        return Err(Error::missing(format!("{} does not set `{option}` of {name}", file.display()))
+            .hint("see what does: lockstep config --show-origin"));
+    }
+    Ok(option)
+}
+
+fn option_name(project: &Project, name: &str, option: &str) -> Result<String> {
+    let remote = project.config.remote(name)?;
+    if option == "url" {
+        return Ok(option.to_string());
+    }
+    let scheme = Address::parse(&remote.url)?.scheme;
+    options::name(name, scheme, option).map(str::to_string)
+}
+
+/// Takes a remote out of the settings of this clone and of the project; its objects stay. Where it was comes back.
+pub fn remove(project: &Project, name: &str) -> Result<Vec<PathBuf>> {
+    project.config.remote(name)?;
+    let mut files = Vec::new();
+    for file in [file(project, Level::Project), file(project, Level::Local)] {
+        let is_there = config::unset(&file, &format!("remote.{name}"))?;
+        let alone = Config::load(&Sources { files: vec![file.clone()], given: Vec::new() })?;
+        if alone.default_remote() == Some(name) {
+            config::unset(&file, "core.remote")?;
+        }
+        if is_there {
+            files.push(file);
+        }
+    }
+    if files.is_empty() {
+        return Err(Error::usage(format!("the remote `{name}` is in your own settings, not in this repository's"))
+            .hint(format!("lockstep config --user --unset remote.{name}")));
+    }
+    Ok(files)
+}
+
+/// Gives a remote another name wherever this repository's settings have it.
+pub fn rename(project: &Project, old: &str, new: &str) -> Result<()> {
+    check_name(new)?;
+    project.config.remote(old)?;
+    if project.config.remotes().contains(&new) {
+        return Err(Error::usage(format!("there is a remote `{new}` already: {}", shown_url(project, new))));
+    }
+    let prefix = format!("remote.{old}.");
+    for file in [file(project, Level::Project), file(project, Level::Local)] {
+        let alone = Config::load(&Sources { files: vec![file.clone()], given: Vec::new() })?;
+        let values: Vec<_> = alone.list().iter().filter(|(key, ..)| key.starts_with(&prefix)).collect();
+        for (key, value, _) in &values {
+            config::set(&file, &format!("remote.{new}.{}", &key[prefix.len()..]), &value.to_string())?;
+        }
+        if !values.is_empty() {
+            config::unset(&file, &format!("remote.{old}"))?;
+        }
+        let default = alone.list().iter().any(|(key, value, origin)| {
+            key == "core.remote" && value.to_string() == old && matches!(origin, Origin::File(_))
+        });
+        if default {
+            config::set(&file, "core.remote", new)?;
+        }
+    }
+    Ok(())
+}
+
+/// Says which remote counts where none is named.
+pub fn set_default(project: &Project, name: &str, level: Level) -> Result<()> {
+    project.config.remote(name)?;
+    config::set(&file(project, level), "core.remote", name)
+}
+
+/// All remotes, sorted by name.
+pub fn list(project: &Project) -> Result<Vec<Shown>> {
+    let default = project.config.default_remote();
+    let mut all = Vec::new();
+    for name in project.config.remotes() {
+        let remote = project.config.remote(name)?;
+        let shown = |(option, value): &(String, config::Setting)| {
+            let value = if config::is_secret(option) { "***".to_string() } else { value.to_string() };
+            (option.clone(), value)
+        };
+        all.push(Shown {
+            name: name.to_string(),
+            url: address::redacted(&remote.url),
+            is_default: default == Some(name),
+            options: remote.options.iter().map(shown).collect(),
+        });
+    }
+    Ok(all)
+}
+
+fn shown_url(project: &Project, name: &str) -> String {
+    project.config.remote(name).map(|remote| address::redacted(&remote.url)).unwrap_or_default()
+}

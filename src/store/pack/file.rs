@@ -1,0 +1,167 @@
+//! One pack on this disk.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+
+use rayon::prelude::*;
+
+use super::format::{HEADER, Malformed, PackId, PackIndex, Row, TRAILER, check_header, tail_length};
+use crate::store::hash;
+use crate::store::id::ObjectId;
+use crate::store::objects::{LARGEST_READ, is_sealed, seal};
+use crate::store::stat::Seen;
+
+/// So many packs are kept open; the others are opened for each read.
+const KEPT_OPEN: usize = 200;
+/// What is read at once of an object that is only looked at.
+const PIECE: usize = 1 << 20;
+
+pub struct Pack {
+    pub id: PackId,
+    pub path: PathBuf,
+    pub index: PackIndex,
+    /// Objects under a tombstone.
+    pub dead: HashSet<ObjectId>,
+    /// There are tombstones that cannot be read, so the seal says nothing.
+    doubted: bool,
+    file: OnceLock<Arc<File>>,
+    /// How many packs of the shelf are open.
+    open: Arc<AtomicUsize>,
+    /// Are all objects good that are not dead? `None` until somebody asked; the bad ones, if any.
+    bad: Mutex<Option<Arc<HashSet<ObjectId>>>>,
+}
+
+/// Why a pack cannot be used.
+#[derive(Debug)]
+pub enum Unusable {
+    Malformed(Malformed),
+    Io(io::Error),
+}
+
+impl From<io::Error> for Unusable {
+    fn from(e: io::Error) -> Unusable {
+        Unusable::Io(e)
+    }
+}
+
+impl From<Malformed> for Unusable {
+    fn from(e: Malformed) -> Unusable {
+        Unusable::Malformed(e)
+    }
+}
+
+/// Reads and checks the index of a pack.
+pub fn read_index(file: &File) -> Result<PackIndex, Unusable> {
+    let length = file.metadata()?.len();
+    if length < HEADER + TRAILER as u64 {
+        return Err(Malformed::Broken("it is cut short").into());
+    }
+    let (mut header, mut trailer) = ([0; HEADER as usize], [0; TRAILER]);
+    file.read_exact_at(&mut header, 0)?;
+    check_header(&header)?;
+    file.read_exact_at(&mut trailer, length - TRAILER as u64)?;
+    let tail = tail_length(&trailer, length)?;
+    // No longer than the file, which was just measured.
+    let mut bytes = vec![0; tail as usize];
+    file.read_exact_at(&mut bytes, length - tail)?;
+    Ok(PackIndex::parse(bytes)?)
+}
+
+impl Pack {
+    pub fn new(path: &Path, index: PackIndex, dead: HashSet<ObjectId>, doubted: bool, open: &Arc<AtomicUsize>) -> Pack {
+        Pack {
+            id: index.id(),
+            path: path.to_path_buf(),
+            index,
+            dead,
+            doubted,
+            file: OnceLock::new(),
+            open: Arc::clone(open),
+            bad: Mutex::default(),
+        }
+    }
+
+    pub fn find(&self, id: &ObjectId) -> Option<Row> {
+        self.index.find(id).filter(|row| !self.dead.contains(&row.id))
+    }
+
+    pub fn file(&self) -> io::Result<Arc<File>> {
+        if let Some(file) = self.file.get() {
+            return Ok(Arc::clone(file));
+        }
+        let file = Arc::new(File::open(&self.path)?);
+        if self.open.fetch_add(1, Ordering::Relaxed) >= KEPT_OPEN || self.file.set(Arc::clone(&file)).is_err() {
+            self.open.fetch_sub(1, Ordering::Relaxed);
+        }
+        Ok(file)
+    }
+
+    /// The bytes of an object as they stand there; whoever uses them verifies them.
+    pub fn read(&self, row: &Row) -> io::Result<Vec<u8>> {
+        if row.length > LARGEST_READ {
+            return Err(io::Error::other("the object is too large to be read at once"));
+        }
+        let mut bytes = vec![0; row.length as usize];
+        self.file()?.read_exact_at(&mut bytes, row.offset)?;
+        Ok(bytes)
+    }
+
+    /// Objects whose bytes do not fit their ids, but for those under a tombstone. Reads nothing while the seal is whole;
+    /// otherwise all, once, and seals the pack if there are none.
+    pub fn bad(&self) -> io::Result<Arc<HashSet<ObjectId>>> {
+        let mut bad = self.bad.lock().unwrap_or_else(|e| e.into_inner());
+        if let Some(bad) = bad.as_ref() {
+            return Ok(Arc::clone(bad));
+        }
+        let file = self.file()?;
+        let seen = Seen::from(rustix::fs::fstat(&file)?);
+        let found = if is_sealed(&seen.stat, &self.id.0) && !self.doubted {
+            Arc::default()
+        } else {
+            let found: HashSet<ObjectId> =
+                verify(&file, &self.index)?.into_iter().filter(|id| !self.dead.contains(id)).collect();
+            if found.is_empty() {
+                seal(&file, &self.id.0);
+            }
+            Arc::new(found)
+        };
+        *bad = Some(Arc::clone(&found));
+        Ok(found)
+    }
+}
+
+impl Drop for Pack {
+    fn drop(&mut self) {
+        if self.file.get().is_some() {
+            self.open.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Reads every object of a pack; which of them do not fit their ids.
+pub fn verify(file: &File, index: &PackIndex) -> io::Result<Vec<ObjectId>> {
+    let mut rows: Vec<Row> = index.iter().collect();
+    rows.sort_unstable_by_key(|row| row.offset);
+    let is_bad = |row: &Row| -> io::Result<Option<ObjectId>> { Ok(if fits(file, row)? { None } else { Some(row.id) }) };
+    let bad: Vec<Option<ObjectId>> = rows.par_iter().with_min_len(64).map(is_bad).collect::<io::Result<_>>()?;
+    Ok(bad.into_iter().flatten().collect())
+}
+
+/// Do the bytes of an object fit its id?
+pub fn fits(file: &File, row: &Row) -> io::Result<bool> {
+    let mut hasher = hash::Hasher::new(row.kind);
+    let mut buffer = vec![0; (row.length as usize).min(PIECE)];
+    let mut at = 0;
+    while at < row.length {
+        let piece = &mut buffer[..((row.length - at) as usize).min(PIECE)];
+        file.read_exact_at(piece, row.offset + at)?;
+        hasher.update(piece);
+        at += piece.len() as u64;
+    }
+    Ok(hasher.id() == row.id)
+}
