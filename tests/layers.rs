@@ -11,7 +11,7 @@ use std::path::Path;
 
 /// Rooms by layer: a room may name rooms of its own layer and of lower ones.
 const LAYERS: &[&[&str]] = &[
-    &["error", "path", "event", "value", "replace"],
+    &["error", "path", "event", "value", "replace", "tag"],
     &["git", "store", "config"],
     &["pipeline", "lock", "project"],
     &["run", "remote", "compare"],
@@ -39,6 +39,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("opendal", &["remote/"]),
     ("tokio", &["remote/"]),
     ("safetensors", &["model/"]),
+    ("sha2", &["model/kept.rs"]),
+    ("semver", &["tag.rs"]),
     ("tch", &["model/"]),
     ("clap", &["cli/"]),
     ("clap_complete", &["cli/"]),

@@ -86,7 +86,7 @@ impl Repo {
     }
 
     /// Where Git pushes: what the settings of the branch say, else `origin`, else the only remote.
-    fn push_remote(&self) -> Option<String> {
+    pub fn push_remote(&self) -> Option<String> {
         let ask = |args: &[&str]| {
             let said = self.git(args, None, None).ok()?;
             Some(said.trim().to_string()).filter(|text| !text.is_empty())

@@ -14,6 +14,7 @@ pub mod diff;
 pub mod find;
 pub mod formats;
 pub mod gate;
+pub mod kept;
 pub mod note;
 pub mod origin;
 pub mod promote;

@@ -10,6 +10,7 @@ use super::act::Act;
 use super::artifact::{self, Artifact};
 use super::checks::{self, Judged};
 use super::gate::{self, Gates, Meant};
+use super::kept::{self, Kept};
 use super::note::{NotedCheck, NotedFile, NotedStage};
 use super::origin::{self, Origin};
 use super::registry::Registry;
@@ -70,6 +71,13 @@ impl Plan {
         }
         let mut warnings = Vec::new();
         warnings.extend(twin(registry, name, &origin));
+        match kept::elsewhere(project, &snapshot, &origin)? {
+            Kept::Nowhere => warnings.push(format!(
+                "there is no remote, so nobody else can get {}: lockstep remote add -d NAME URL, then lockstep push",
+                origin.path
+            )),
+            Kept::Lacking(why) => doubts.extend(why),
+        }
         let checks = Gates::new(&snapshots, registry).judge(&snapshot, Meant::Artifact(&artifact));
         let title = format!("{name} {version}");
         let mut act = Act::new(registry, name, Action::Register(version.clone()), commit.id, title);
@@ -143,7 +151,7 @@ fn describe(
         blake3: pin.id.hex(),
         size: pin.size,
         files: pin.files,
-        sha256: None,
+        sha256: kept::sha256(project.store(), &pin),
     });
     for id in origin.stages.iter().take(MOST) {
         let Some(entry) = origin::entry(snapshot, *id)? else { continue };

@@ -33,7 +33,11 @@ impl How {
         out.say(said);
         match &done.pushed {
             Some(remote) => out.say(format!("pushed {} to {remote}", done.tag)),
-            None => out.say(format!("next: git push origin '{}'", done.tag)),
+            None => {
+                if let Some(remote) = project.repo.push_remote() {
+                    out.say(format!("next: git push {remote} '{}'", done.tag));
+                }
+            }
         }
         if self.json {
             for (key, value) in

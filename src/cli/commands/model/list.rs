@@ -53,7 +53,10 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         return Ok(0);
     }
     if rows.is_empty() {
-        out.say("no models here: name one under `artifacts` of a pipeline.yaml, then lockstep model register");
+        out.say(match names.is_empty() {
+            true => "no models here: name one under `artifacts` of a pipeline.yaml, then lockstep model register",
+            false => "all models here are deprecated: lockstep model list --all",
+        });
     } else if args.all || !args.names.is_empty() {
         versions(&rows, args.all, out);
     } else {

@@ -62,9 +62,6 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let plan = Plan::make(project, &desk.registry, &name, &number, args.rev.as_deref(), &progress);
     progress.finish();
     let mut plan = plan?;
-    for warning in &plan.warnings {
-        out.warn(warning);
-    }
     if let Some(refusal) = plan.refusal() {
         if !args.force {
             return Err(refusal);
@@ -73,6 +70,9 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
             out.warn(format!("overruled: {cause}"));
         }
         plan.overrule();
+    }
+    for warning in &plan.warnings {
+        out.warn(warning);
     }
     let found = plan.origin.pin;
     let said = format!(
