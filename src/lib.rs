@@ -15,6 +15,7 @@
 //! | 2 documents | [`pipeline`] [`lock`] [`project`] | what the user wrote; what happened; one open repository, as of the worktree or a commit |
 //! | 3 work | [`run`] | select, look, judge, schedule, execute, record |
 //! | | [`compare`] | how two snapshots differ: data, metrics, params |
+//! | 4 products | [`model`] | what is inside a model file, how two of them differ, versions on Git tags, quality gates, provenance |
 //! | 5 counter | [`cli`] | arguments, output, one file a command |
 //!
 //! `git` and `store` do not know each other, `pipeline` does not know `lock`. Only the counter prints, or asks for the

@@ -21,7 +21,10 @@ pub mod promote;
 pub mod provenance;
 pub mod register;
 pub mod registry;
+pub mod script;
 pub mod sound;
 pub mod source;
 pub mod tensor;
 pub mod trace;
+#[cfg(test)]
+mod tests;

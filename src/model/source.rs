@@ -3,7 +3,7 @@
 //! Files are read with `pread`, never mapped: a file that shrinks under a map kills the program. Nothing is allocated
 //! by a length that a file claims before that length is known to lie inside the file.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -32,21 +32,18 @@ enum Bytes {
 impl Source {
     /// A file of the user's, by its path; `name` is how the user wrote it.
     pub fn open(path: &Path, name: &str) -> Result<Source> {
-        let file = File::open(path).map_err(|e| match e.kind() {
+        let refused = |e: io::Error| match e.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Error::missing(format!("{name} does not exist")),
             _ => Error::io("open", name, e),
-        })?;
-        Source::of_file(file, name)
+        };
+        // Before it is opened, since opening a fifo waits for somebody to write into it.
+        check(&std::fs::metadata(path).map_err(refused)?, name)?;
+        Source::of_file(File::open(path).map_err(refused)?, name)
     }
 
     pub fn of_file(file: File, name: &str) -> Result<Source> {
         let about = file.metadata().map_err(|e| Error::io("look at", name, e))?;
-        if about.is_dir() {
-            return Err(Error::usage(format!("{name} is a folder")).hint("name a file in it"));
-        }
-        if !about.is_file() {
-            return Err(Error::usage(format!("{name} is no regular file")));
-        }
+        check(&about, name)?;
         Ok(Source { name: name.into(), bytes: Bytes::File(Arc::new(file)), start: 0, length: about.len() })
     }
 
@@ -127,6 +124,16 @@ impl Source {
     pub fn refuse(&self, why: impl Into<String>) -> Error {
         Error::new(Kind::Usage, format!("{} cannot be read", self.name)).because(why.into())
     }
+}
+
+fn check(about: &Metadata, name: &str) -> Result<()> {
+    if about.is_dir() {
+        return Err(Error::usage(format!("{name} is a folder")).hint("name a file in it"));
+    }
+    if !about.is_file() {
+        return Err(Error::usage(format!("{name} is no regular file")));
+    }
+    Ok(())
 }
 
 /// Reads a source from front to back, and skips what need not be read.

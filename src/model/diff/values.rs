@@ -7,7 +7,7 @@ use flate2::read::DeflateDecoder;
 use crate::error::Result;
 use crate::model::decode::swap;
 use crate::model::source::{Reader, Source};
-use crate::model::tensor::{Data, Tensor};
+use crate::model::tensor::{Data, Dtype, Tensor};
 
 /// Elements in another order than rows are gathered in memory; no more than this of them.
 const GATHERED: u64 = 96 << 20;
@@ -48,7 +48,7 @@ pub fn way(old: &Tensor, new: &Tensor) -> Way {
                 "they do not lie row by row, and are too many to be sorted in memory".into()
             }
             Data::Deflated { .. } if tensor.bytes() > INFLATED => "they are compressed, and too many".into(),
-            _ if tensor.dtype.width().is_none() => "their type has no numbers".into(),
+            _ if matches!(tensor.dtype, Dtype::Other { .. }) => "their type has no numbers".into(),
             _ => continue,
         };
         return Way::Not(why);

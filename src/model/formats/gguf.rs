@@ -56,7 +56,7 @@ pub fn read(source: &Source) -> Result<Contents> {
     }
     let start = reader.position().next_multiple_of(alignment);
     for (name, shape, dtype, offset) in described {
-        let at = start.checked_add(offset).unwrap_or(u64::MAX);
+        let at = start.saturating_add(offset);
         let sized = Tensor::new(name.clone(), dtype.clone(), shape.clone(), Data::Elsewhere(""));
         let sized = sized.map_err(|why| source.refuse(why))?;
         let data = match &dtype {
@@ -123,7 +123,7 @@ fn skip(reader: &mut Reader, kind: u64, count: u64, depth: usize) -> Result<()> 
         }
         _ => return Err(reader.source().refuse("a list in its metadata has an unknown type, or is nested too deep")),
     };
-    reader.skip(count.checked_mul(width).unwrap_or(u64::MAX))
+    reader.skip(count.saturating_mul(width))
 }
 
 /// `ggml_type`: elements of a block, and its bytes.

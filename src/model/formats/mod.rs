@@ -16,12 +16,12 @@ pub mod torch;
 pub mod zip;
 pub mod zipped;
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::model::source::Source;
 use crate::model::tensor::{Tensor, shown};
 
-/// No model has more tensors; a file that does is made to eat memory.
-const TENSORS: usize = 1_000_000;
+/// No model has more tensors (the largest have a third of that); a file that does is made to eat memory.
+const TENSORS: usize = 300_000;
 /// What is looked at to tell what a file is.
 const HEAD: u64 = 4096;
 
@@ -144,7 +144,7 @@ pub fn read(source: &Source) -> Result<Contents> {
         }
     };
     read(source).map_err(|mut e| {
-        if e.kind == Kind::Usage {
+        if e.message == source.refuse("").message {
             e.message = format!("{} is no sound {} file", source.name(), format.title());
         }
         e

@@ -25,7 +25,7 @@ pub fn read(source: &Source) -> Result<Contents> {
     let (mut producer, mut version) = (String::new(), String::new());
     let mut opsets = Vec::new();
     let mut model = fields(source);
-    while let Some((number, value)) = model.next()? {
+    while let Some((number, value)) = model.field()? {
         match (number, &value) {
             (1, Value::Number(n)) => contents.say("IR version", n),
             (2, _) => producer = shown(&value.text()?),
@@ -59,7 +59,7 @@ fn say(contents: &mut Contents, key: &str, value: &str) {
 fn opset(part: &Source) -> Result<String> {
     let (mut domain, mut version) = (String::new(), 0);
     let mut fields = fields(part);
-    while let Some((number, value)) = fields.next()? {
+    while let Some((number, value)) = fields.field()? {
         match (number, &value) {
             (1, _) => domain = shown(&value.text()?),
             (2, Value::Number(n)) => version = *n,
@@ -72,7 +72,7 @@ fn opset(part: &Source) -> Result<String> {
 fn pair(part: &Source) -> Result<(String, String)> {
     let (mut key, mut text) = (String::new(), String::new());
     let mut fields = fields(part);
-    while let Some((number, value)) = fields.next()? {
+    while let Some((number, value)) = fields.field()? {
         match number {
             1 => key = value.text()?,
             2 => text = value.text()?,
@@ -86,7 +86,7 @@ fn graph(part: &Source, contents: &mut Contents) -> Result<()> {
     let (mut nodes, mut name) = (0u64, String::new());
     let (mut inputs, mut outputs) = (Vec::new(), Vec::new());
     let mut parts = fields(part);
-    while let Some((number, value)) = parts.next()? {
+    while let Some((number, value)) = parts.field()? {
         match (number, &value) {
             (1, _) => nodes += 1,
             (2, _) => name = value.text()?,
@@ -116,7 +116,7 @@ fn graph(part: &Source, contents: &mut Contents) -> Result<()> {
 fn value(info: &Source) -> Result<(String, String)> {
     let (mut name, mut kind) = (String::new(), String::new());
     let mut parts = fields(info);
-    while let Some((number, value)) = parts.next()? {
+    while let Some((number, value)) = parts.field()? {
         match (number, &value) {
             (1, _) => name = shown(&value.text()?),
             (2, Value::Bytes(part)) => kind = self::kind(part)?,
@@ -130,7 +130,7 @@ fn kind(part: &Source) -> Result<String> {
     let Some(tensor) = nested(&mut fields(part), 1)? else { return Ok("(no tensor)".into()) };
     let (mut dtype, mut dims) = (String::new(), None);
     let mut parts = fields(&tensor);
-    while let Some((number, value)) = parts.next()? {
+    while let Some((number, value)) = parts.field()? {
         match (number, &value) {
             (1, Value::Number(n)) => dtype = dtype_of(*n).name().to_string(),
             (2, Value::Bytes(shape)) => dims = Some(shape_of(shape)?),
@@ -146,11 +146,11 @@ fn kind(part: &Source) -> Result<String> {
 fn shape_of(part: &Source) -> Result<Vec<String>> {
     let mut dims = Vec::new();
     let mut parts = fields(part);
-    while let Some((number, value)) = parts.next()? {
+    while let Some((number, value)) = parts.field()? {
         if let (1, Value::Bytes(dim)) = (number, value) {
             let mut shown_as = "?".to_string();
             let mut inner = fields(&dim);
-            while let Some((number, value)) = inner.next()? {
+            while let Some((number, value)) = inner.field()? {
                 match (number, &value) {
                     (1, Value::Number(n)) => shown_as = n.to_string(),
                     (2, _) => shown_as = shown(&value.text()?),
@@ -166,7 +166,7 @@ fn shape_of(part: &Source) -> Result<Vec<String>> {
 }
 
 fn nested(parts: &mut Fields, wanted: u64) -> Result<Option<Source>> {
-    while let Some((number, value)) = parts.next()? {
+    while let Some((number, value)) = parts.field()? {
         if let (true, Value::Bytes(part)) = (number == wanted, value) {
             return Ok(Some(part));
         }
@@ -179,7 +179,7 @@ fn tensor(part: &Source) -> Result<Result<Tensor, String>> {
     let (mut name, mut kind, mut shape) = (String::new(), 0, Vec::new());
     let (mut packed, mut raw, mut external) = (None, None, false);
     let mut parts = fields(part);
-    while let Some((number, value)) = parts.next()? {
+    while let Some((number, value)) = parts.field()? {
         match (number, &value) {
             (1, _) => shape.extend(value.numbers(MANY)?),
             (2, Value::Number(n)) => kind = *n,

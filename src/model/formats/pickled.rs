@@ -6,15 +6,16 @@
 use std::collections::BTreeSet;
 
 use super::pickle::{self, Behind, Id, Node, Pickle};
-use super::{Contents, Format, npy};
+use super::{Contents, Format, TENSORS, npy, torch};
 use crate::error::Result;
 use crate::model::source::Source;
 use crate::model::tensor::{Data, Tensor, shown};
 
 /// How deep in an object arrays are looked for. Real models stay below 20.
 const DEPTH: usize = 60;
-/// The sum of the lengths of all paths in an object.
+/// The sum of the lengths of all paths in an object, and what a part of it counts besides its path.
 const PATHS: usize = 64 << 20;
+const PART: usize = 32;
 /// How many of the globals are listed.
 const LISTED: usize = 30;
 
@@ -47,7 +48,9 @@ pub fn read(source: &Source) -> Result<Contents> {
     let mut visit = |name: &str, id| {
         let array = array(&pickle, id, name, source);
         let is_array = array.is_some();
-        found.extend(array);
+        if found.len() <= TENSORS {
+            found.extend(array);
+        }
         is_array
     };
     Walk::over(&pickle, &mut visit, source)?;
@@ -66,8 +69,9 @@ pub fn describe(pickle: &Pickle, globals: &BTreeSet<String>, contents: &mut Cont
     if let Some(version) = version(pickle, pickle.root) {
         contents.say("sklearn version", version);
     }
-    contents.calls = globals.iter().filter(|g| !is_harmless(g)).map(|g| shown(g)).collect();
-    if !globals.is_empty() {
+    contents.calls = globals.iter().filter(|g| !is_usual(g)).map(|g| shown(g)).collect();
+    // Those of a checkpoint of PyTorch are always the same few.
+    if !globals.is_empty() && matches!(contents.format, Format::Pickle | Format::Joblib) {
         let mut names: Vec<String> = globals.iter().take(LISTED).map(|g| shown(g)).collect();
         if globals.len() > LISTED {
             names.push(format!("and {} more", globals.len() - LISTED));
@@ -79,44 +83,39 @@ pub fn describe(pickle: &Pickle, globals: &BTreeSet<String>, contents: &mut Cont
 /// Every global that the pickle names, sorted.
 pub fn globals(pickle: &Pickle) -> BTreeSet<String> {
     let global = |node: &Node| match node {
-        Node::Global { module, name } => Some(format!("{module}.{name}")),
+        Node::Global(global) => Some(format!("{}.{}", global.module, global.name)),
         _ => None,
     };
     pickle.nodes.iter().filter_map(global).collect()
 }
 
-/// Globals that belong to models and their arrays. Calling them is not safe by that alone, and unpickling never is;
-/// the others are what to be afraid of first.
-fn is_harmless(global: &str) -> bool {
-    const PACKAGES: [&str; 9] = [
-        "torch.",
-        "__torch__.",
-        "collections.",
-        "numpy.",
-        "sklearn.",
-        "joblib.numpy_pickle.",
-        "scipy.",
-        "pandas.",
-        "copyreg._reconstructor",
-    ];
-    const BUILTINS: [&str; 12] = [
-        "set",
-        "frozenset",
-        "list",
-        "dict",
-        "tuple",
-        "slice",
-        "range",
-        "complex",
-        "bytearray",
-        "object",
-        "int",
-        "float",
-    ];
-    const LOADERS: [&str; 3] = ["torch.load", "torch.hub.", "numpy.load"];
-    let builtin = global.strip_prefix("builtins.").or_else(|| global.strip_prefix("__builtin__."));
-    let ours = PACKAGES.iter().any(|p| global.starts_with(p)) && !LOADERS.iter().any(|l| global.starts_with(l));
-    ours || builtin.is_some_and(|name| BUILTINS.contains(&name)) || global == "_codecs.encode"
+/// Globals that every sound model may name: types, arrays, and the functions that put them together. Whatever else a
+/// pickle names is what to be afraid of first. (Unpickling never is safe; this only tells the usual from the unusual.)
+fn is_usual(global: &str) -> bool {
+    let Some((module, name)) = global.rsplit_once('.') else { return false };
+    let is_class = name.starts_with(|c: char| c.is_ascii_uppercase());
+    match module {
+        "collections" => matches!(name, "OrderedDict" | "defaultdict" | "Counter" | "deque"),
+        "builtins" | "__builtin__" => matches!(
+            name,
+            "set" | "frozenset" | "list" | "dict" | "tuple" | "slice" | "range" | "complex" | "bytearray" | "object"
+        ),
+        "_codecs" => name == "encode",
+        "copyreg" | "copy_reg" => name == "_reconstructor",
+        "numpy" => ["bool", "int", "uint", "float", "complex", "dtype", "ndarray"].iter().any(|t| name.starts_with(t)),
+        "numpy.core.multiarray" | "numpy._core.multiarray" => matches!(name, "_reconstruct" | "scalar"),
+        "numpy.core.numeric" | "numpy._core.numeric" => name == "_frombuffer",
+        "numpy.random._pickle" | "torch.jit._pickle" => true,
+        "joblib.numpy_pickle" => name == "NumpyArrayWrapper",
+        "torch" => matches!(name, "Size" | "device" | "Tensor") || torch::is_type(name),
+        "torch.storage" => matches!(name, "TypedStorage" | "UntypedStorage"),
+        "torch._utils" => name.starts_with("_rebuild_"),
+        "torch._tensor" => name == "_rebuild_from_type_v2",
+        _ if module.starts_with("__torch__.") || module == "__torch__" => true,
+        _ => {
+            ["torch.nn.", "torch.ao.nn.", "sklearn.", "scipy.sparse."].iter().any(|p| module.starts_with(p)) && is_class
+        }
+    }
 }
 
 /// The class of an object; `copyreg._reconstructor` of old protocols has it as an argument.
@@ -157,7 +156,7 @@ impl Walk<'_> {
         if !inner || depth > DEPTH {
             return Some(());
         }
-        self.left = self.left.checked_sub(path.len() + 16)?;
+        self.left = self.left.checked_sub(path.len() + PART)?;
         if (self.visit)(path, id) || std::mem::replace(&mut self.seen[id as usize], true) {
             return Some(());
         }
@@ -246,4 +245,42 @@ fn wrapped(pickle: &Pickle, id: Id) -> Option<Behind> {
     let length = dtype.bytes(shape.iter().try_fold(1u64, |n, d| n.checked_mul(*d))?)?;
     let padded = pickle.get(state, "numpy_array_alignment_bytes").is_some_and(|n| pickle.int(n).is_some());
     Some(Behind::Values { length, padded })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_unusual_is_told_from_the_usual() {
+        for usual in [
+            "torch._utils._rebuild_tensor_v2",
+            "torch.BFloat16Storage",
+            "torch.float8_e4m3fn",
+            "torch.nn.modules.linear.Linear",
+            "__torch__.torch.nn.modules.linear.Linear",
+            "sklearn.linear_model._logistic.LogisticRegression",
+            "numpy._core.multiarray._reconstruct",
+            "numpy.float64",
+            "builtins.set",
+        ] {
+            assert!(is_usual(usual), "{usual}");
+        }
+        for unusual in [
+            "os.system",
+            "posix.system",
+            "builtins.eval",
+            "builtins.getattr",
+            "torch.load",
+            "torch.storage._load_from_bytes",
+            "torch.hub.load",
+            "numpy.load",
+            "numpy.testing._private.utils.runstring",
+            "sklearn.utils._testing.set_random_state",
+            "__main__.Net",
+            "eval",
+        ] {
+            assert!(!is_usual(unusual), "{unusual}");
+        }
+    }
 }

@@ -26,7 +26,8 @@ pub fn fields(source: &Source) -> Fields {
 }
 
 impl Fields {
-    pub fn next(&mut self) -> Result<Option<(u64, Value)>> {
+    /// The next field, its number before it.
+    pub fn field(&mut self) -> Result<Option<(u64, Value)>> {
         if self.reader.left() == 0 {
             return Ok(None);
         }

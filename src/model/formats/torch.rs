@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use super::pickle::{self, Id, Node, Pickle};
 use super::pickled::{self, Walk};
 use super::zip::Archive;
-use super::{Contents, Format};
+use super::{Contents, Format, TENSORS};
 use crate::error::Result;
 use crate::model::source::Source;
 use crate::model::tensor::{Data, Dtype, Tensor, is_plain, shown};
@@ -117,7 +117,9 @@ fn tensors(
     let mut found = Vec::new();
     let mut visit = |path: &str, id: Id| match view(pickle, Call::of(pickle, id), CALLS) {
         Some(view) => {
-            found.push((name(path), view));
+            if found.len() <= TENSORS {
+                found.push((name(path), view));
+            }
             true
         }
         None => false,
@@ -157,7 +159,8 @@ fn place(view: &View, storage: &Storage, bytes: Source, big_endian: bool) -> Res
         return Ok(Data::Plain { source: bytes.part(0, 0).map_err(|e| e.message)?, big_endian });
     }
     let steps = view.shape.iter().zip(&view.strides);
-    let last = steps.fold(Some(view.offset), |sum, (d, stride)| sum?.checked_add((d - 1).checked_mul(*stride)?));
+    let last =
+        steps.into_iter().try_fold(view.offset, |sum: u64, (d, stride)| sum.checked_add((d - 1).checked_mul(*stride)?));
     if last.is_none_or(|last| last >= held) {
         return Err(format!("reaches beyond its storage of {held} elements"));
     }
@@ -245,7 +248,7 @@ fn storage(pickle: &Pickle, id: Id) -> Option<Storage> {
 
 /// By the name of a storage class or of a `torch.dtype`.
 fn dtype_of(name: &str) -> Dtype {
-    let other = |bytes| Dtype::Other { name: shown(name), block: 1, bytes };
+    let other = |name: &str, bytes| Dtype::Other { name: name.into(), block: 1, bytes };
     match name {
         "FloatStorage" | "float32" | "float" => Dtype::F32,
         "DoubleStorage" | "float64" | "double" => Dtype::F64,
@@ -267,8 +270,14 @@ fn dtype_of(name: &str) -> Dtype {
         "float8_e4m3fnuz" => Dtype::F8E4M3Fnuz,
         "float8_e5m2fnuz" => Dtype::F8E5M2Fnuz,
         "float8_e8m0fnu" => Dtype::F8E8M0,
-        "QInt8Storage" | "QUInt8Storage" | "qint8" | "quint8" => other(1),
-        "QInt32Storage" | "qint32" => other(4),
-        _ => other(0),
+        "QInt8Storage" | "qint8" => other("qint8", 1),
+        "QUInt8Storage" | "quint8" => other("quint8", 1),
+        "QInt32Storage" | "qint32" => other("qint32", 4),
+        _ => other(&shown(name), 0),
     }
+}
+
+/// Is this the name of an element type?
+pub fn is_type(name: &str) -> bool {
+    !matches!(dtype_of(name), Dtype::Other { bytes: 0, .. })
 }

@@ -15,7 +15,7 @@ use crate::model::source::Source;
 use crate::model::tensor::shown;
 
 /// A directory of more bytes than this is no model's.
-const DIRECTORY: u64 = 64 << 20;
+const DIRECTORY: u64 = 32 << 20;
 /// The longest comment, and the record before it.
 const TAIL: u64 = 65_535 + END;
 const END: u64 = 22;

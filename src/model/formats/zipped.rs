@@ -33,10 +33,8 @@ pub fn read(source: &Source) -> Result<Contents> {
 /// An archive that turned out to be of a kind is spoken of as such.
 fn named(read: Result<Contents>, source: &Source, kind: &str) -> Result<Contents> {
     read.map_err(|mut e| {
-        if let Some(first) = e.causes.first_mut() {
-            *first = format!("as an archive of {kind}: {first}");
-        } else {
-            e = e.because(format!("{} is an archive of {kind}", source.name()));
+        if e.message == source.refuse("").message {
+            e.message = format!("{} is no sound {kind} archive", source.name());
         }
         e
     })

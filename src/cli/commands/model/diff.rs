@@ -6,7 +6,6 @@ use crate::cli::progress::Progress;
 use crate::cli::text;
 use crate::error::Result;
 use crate::model::diff::{self, Change, Difference, Facts, Movement, Row, Values};
-use crate::model::formats;
 use crate::model::tensor::Shape;
 
 /// Compare two models: tensors that came, went or changed, and how far values moved
@@ -31,6 +30,9 @@ pub struct Args {
     /// List the tensors that are the same, too
     #[arg(long)]
     all: bool,
+    /// Let libtorch load TorchScript modules, which may run code of theirs; needs a build with it
+    #[arg(long)]
+    torch: bool,
     /// As JSON
     #[arg(long, conflicts_with = "md")]
     json: bool,
@@ -40,8 +42,8 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {
-    let (old_source, new_source) = (super::source(&args.old, global)?, super::source(&args.new, global)?);
-    let (old, new) = (formats::read(&old_source)?, formats::read(&new_source)?);
+    let (_, old) = super::contents(&args.old, args.torch, global)?;
+    let (_, new) = super::contents(&args.new, args.torch, global)?;
     diff::check(&old, &args.old)?;
     diff::check(&new, &args.new)?;
     let progress = Progress::new(out, false);
@@ -140,7 +142,7 @@ fn word(change: Change) -> &'static str {
 fn number(value: Option<f64>) -> String {
     match value {
         None => "–".into(),
-        Some(v) if v == 0.0 => "0".into(),
+        Some(0.0) => "0".into(),
         Some(v) if (0.001..10_000.0).contains(&v.abs()) => format!("{v:.4}"),
         Some(v) => format!("{v:.3e}"),
     }
@@ -161,8 +163,8 @@ fn summary(difference: &Difference) -> String {
     let changes = [Change::Added, Change::Removed, Change::Reshaped, Change::Retyped, Change::Changed, Change::Unread];
     let parts: Vec<String> = changes
         .into_iter()
-        .filter(|c| count(*c) > 0)
         .chain([Change::Same])
+        .filter(|c| count(*c) > 0)
         .map(|c| format!("{} {}", count(c), word(c)))
         .collect();
     let mut text = format!("{}: {}", text::count(difference.rows.len(), "tensor"), parts.join(", "));

@@ -6,7 +6,7 @@ use crate::cli::args::Global;
 use crate::cli::output::{Output, Style};
 use crate::cli::text;
 use crate::error::Result;
-use crate::model::formats::{self, Contents};
+use crate::model::formats::Contents;
 use crate::model::tensor::{Shape, Tensor};
 
 /// Look inside a model: tensors, types, sizes, metadata
@@ -28,6 +28,9 @@ pub struct Args {
     /// List every tensor
     #[arg(long)]
     tensors: bool,
+    /// Let libtorch load TorchScript modules, which may run code of theirs; needs a build with it
+    #[arg(long)]
+    torch: bool,
     /// As JSON
     #[arg(long, conflicts_with = "tensors")]
     json: bool,
@@ -37,8 +40,7 @@ pub struct Args {
 const FEW: usize = 20;
 
 pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {
-    let source = super::source(&args.path, global)?;
-    let contents = formats::read(&source)?;
+    let (source, contents) = super::contents(&args.path, args.torch, global)?;
     if args.json {
         out.json(&as_json(&args.path, source.len(), &contents));
     } else {

@@ -20,8 +20,9 @@ use crate::cli::args::Global;
 use crate::cli::output::Output;
 use crate::cli::{open, surroundings};
 use crate::error::Result;
-use crate::model::find;
+use crate::model::formats::{self, Contents};
 use crate::model::source::Source;
+use crate::model::{find, script};
 
 /// Look into models, compare them, give them versions
 #[derive(clap::Args, Debug)]
@@ -71,4 +72,14 @@ fn source(spec: &str, global: &Global) -> Result<Source> {
         return Err(find::absent(spec));
     }
     find::at_revision(&open(global)?, spec)
+}
+
+/// The source and what its header tells; with `torch` a TorchScript module is loaded by libtorch.
+fn contents(spec: &str, torch: bool, global: &Global) -> Result<(Source, Contents)> {
+    let source = source(spec, global)?;
+    let mut contents = formats::read(&source)?;
+    if torch {
+        script::load(&source, &mut contents)?;
+    }
+    Ok((source, contents))
 }

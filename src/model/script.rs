@@ -1,0 +1,162 @@
+//! TorchScript modules as libtorch itself reads them, with the cargo feature `torch`.
+//!
+//! The reader in `formats/torch.rs` lists what a module keeps as plain tensors, runs nothing and needs nothing. libtorch
+//! is the authority on what the parameters of a module are, but loading may run code of the module (its
+//! `__setstate__`, which can write files), so it is done only where the user asks for it. It loads the whole module into
+//! memory.
+
+use super::formats::{Contents, Format};
+use super::source::Source;
+use crate::error::{Error, Result};
+
+/// Replaces the parameters of a TorchScript module by those that libtorch reads; buffers stay as they were found. Files
+/// of other formats stay as they are.
+pub fn load(source: &Source, contents: &mut Contents) -> Result<()> {
+    if contents.format != Format::TorchScript {
+        return Ok(());
+    }
+    by_libtorch::load(source, contents)
+}
+
+#[cfg(not(feature = "torch"))]
+mod by_libtorch {
+    use super::*;
+
+    pub fn load(source: &Source, _: &mut Contents) -> Result<()> {
+        Err(Error::usage(format!("{} cannot be loaded by libtorch: this lockstep was built without it", source.name()))
+            .hint("build one with it: eval \"$(.ci/libtorch)\" && cargo build --release --features torch")
+            .hint("without --torch the module is read by lockstep itself, which runs nothing"))
+    }
+}
+
+#[cfg(feature = "torch")]
+mod by_libtorch {
+    use tch::{CModule, Device, Kind, TchError, Tensor as Theirs};
+
+    use super::*;
+    use crate::model::tensor::{Data, Dtype, Tensor, shown};
+
+    /// libtorch takes a module whole, and copies it several times.
+    const LARGEST: u64 = 4 << 30;
+
+    pub fn load(source: &Source, contents: &mut Contents) -> Result<()> {
+        if source.len() > LARGEST {
+            return Err(Error::usage(format!("{} is too large to be loaded whole", source.name()))
+                .hint("leave out --torch: lockstep itself reads it piece by piece"));
+        }
+        let refuse = |e: TchError| {
+            let text = e.to_string();
+            let why = text.lines().next().unwrap_or_default().to_string();
+            Error::usage(format!("libtorch cannot load {}", source.name())).because(why)
+        };
+        let module = CModule::load_data_on_device(&mut source.reader(), Device::Cpu).map_err(refuse)?;
+        for (name, theirs) in module.named_parameters().map_err(refuse)? {
+            let tensor = ours(&name, &theirs, source).map_err(refuse)?.map_err(|why| source.refuse(why))?;
+            match contents.tensors.iter_mut().find(|t| t.name == tensor.name) {
+                Some(known) => *known = tensor,
+                None => contents.tensors.push(tensor),
+            }
+        }
+        Ok(())
+    }
+
+    fn ours(name: &str, theirs: &Theirs, source: &Source) -> Result<Result<Tensor, String>, TchError> {
+        let kind = theirs.f_kind()?;
+        let shape = theirs.size().iter().map(|d| *d as u64).collect();
+        let dtype = dtype_of(kind);
+        let mut bytes = vec![0; theirs.numel() * kind.elt_size_in_bytes()];
+        // What is quantised has no plain values to copy.
+        let data = if matches!(dtype, Dtype::Other { .. }) {
+            Data::Elsewhere("their type has no numbers")
+        } else {
+            theirs.f_contiguous()?.f_copy_data_u8(&mut bytes, theirs.numel())?;
+            Data::Plain { source: Source::of_bytes(bytes, source.name()), big_endian: cfg!(target_endian = "big") }
+        };
+        Ok(Tensor::new(shown(name), dtype, shape, data))
+    }
+
+    fn dtype_of(kind: Kind) -> Dtype {
+        match kind {
+            Kind::Uint8 => Dtype::U8,
+            Kind::Int8 => Dtype::I8,
+            Kind::Int16 => Dtype::I16,
+            Kind::Int => Dtype::I32,
+            Kind::Int64 => Dtype::I64,
+            Kind::Half => Dtype::F16,
+            Kind::Float => Dtype::F32,
+            Kind::Double => Dtype::F64,
+            Kind::ComplexFloat => Dtype::C64,
+            Kind::ComplexDouble => Dtype::C128,
+            Kind::Bool => Dtype::Bool,
+            Kind::BFloat16 => Dtype::Bf16,
+            Kind::Float8e5m2 => Dtype::F8E5M2,
+            Kind::Float8e4m3fn => Dtype::F8E4M3,
+            Kind::Float8e5m2fnuz => Dtype::F8E5M2Fnuz,
+            Kind::Float8e4m3fnuz => Dtype::F8E4M3Fnuz,
+            other => {
+                let bytes = other.elt_size_in_bytes() as u64;
+                Dtype::Other { name: format!("{other:?}").to_lowercase(), block: 1, bytes }
+            }
+        }
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use tch::nn::{self, Module};
+
+        use super::*;
+        use crate::event::Silent;
+        use crate::model::diff::{self, Values};
+        use crate::model::formats;
+
+        /// A module that libtorch itself traced and saved.
+        fn traced(shift: f64) -> Source {
+            let mut vs = nn::VarStore::new(Device::Cpu);
+            let linear = nn::linear(vs.root(), 3, 2, nn::LinearConfig::default());
+            tch::no_grad(|| {
+                let (mut weight, mut bias) = (linear.ws.shallow_clone(), linear.bs.as_ref().unwrap().shallow_clone());
+                let _ = weight.fill_(1.5);
+                let _ = bias.fill_(shift);
+            });
+            vs.freeze();
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("m.pt");
+            let input = Theirs::ones([1, 3], (Kind::Float, Device::Cpu));
+            let mut call = |inputs: &[Theirs]| vec![linear.forward(&inputs[0])];
+            let module = CModule::create_by_tracing("Net", "forward", &[input], &mut call).unwrap();
+            module.save(&path).unwrap();
+            Source::of_bytes(std::fs::read(path).unwrap(), "m.pt")
+        }
+
+        #[test]
+        fn libtorch_and_lockstep_read_the_same() {
+            let source = traced(0.5);
+            let own = formats::read(&source).unwrap();
+            assert_eq!(own.format, Format::TorchScript);
+            let mut theirs = formats::read(&source).unwrap();
+            load(&source, &mut theirs).unwrap();
+            let difference = diff::compare(&own, &theirs, &Silent).unwrap();
+            assert!(!difference.rows.is_empty());
+            assert!(difference.rows.iter().all(|row| row.values == Values::Same), "{:?}", difference.rows);
+        }
+
+        #[test]
+        fn values_of_two_modules() {
+            let [old, new] = [0.5, 0.75].map(|shift| {
+                let source = traced(shift);
+                let mut contents = formats::read(&source).unwrap();
+                load(&source, &mut contents).unwrap();
+                contents
+            });
+            let difference = diff::compare(&old, &new, &Silent).unwrap();
+            assert_eq!(difference.total.unwrap().max, 0.25);
+        }
+
+        #[test]
+        fn a_module_that_is_none_is_refused() {
+            let mut contents = Contents::new(Format::TorchScript);
+            let error = load(&Source::of_bytes(b"PK\x03\x04 no".to_vec(), "m.pt"), &mut contents).unwrap_err();
+            assert_eq!((error.kind.exit_code(), error.message.as_str()), (2, "libtorch cannot load m.pt"));
+        }
+    }
+}

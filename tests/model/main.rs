@@ -1,0 +1,10 @@
+//! What becomes of a model after it was trained, end to end.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout)] // a test may fail loudly, helpers of tests too
+
+#[path = "../sandbox/mod.rs"]
+mod sandbox;
+
+mod diff;
+mod files;
+mod inspect;
