@@ -69,6 +69,8 @@ pub enum Command {
     Diff(commands::diff::Args),
     List(commands::list::Args),
     Get(commands::get::Args),
+    Import(commands::import::Args),
+    Update(commands::import::UpdateArgs),
     Params(commands::params::Args),
     Metrics(commands::metrics::Args),
     Model(commands::model::Args),

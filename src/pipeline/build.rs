@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use super::expand::Expanded;
 use super::format::{Checker, PLOT_KEYS};
-use super::stage::{Data, Dep, FileId, Out, ParamsFile, Place, Plot, Scratch, Stage};
+use super::stage::{Data, Dep, FileId, Import, Out, ParamsFile, Place, Plot, Scratch, Stage};
 use super::vars::{PARAMS, place};
 use crate::path::{RepoPath, normalise};
 use crate::value::node::{Entry, Node, Tree};
@@ -303,9 +303,18 @@ impl Builder<'_, '_> {
             kind: notes.kind,
             labels: notes.labels,
             meta: notes.meta,
+            import: import(entries),
             mark,
         })
     }
+}
+
+/// The origin of data, whose form was judged already.
+fn import(entries: &[Entry]) -> Option<Import> {
+    let origin = &entries.iter().find(|e| e.key == "import")?.value;
+    let text = |key: &str| Some(origin.get(key)?.value.as_str()?.to_string());
+    let rev = text("rev").unwrap_or("HEAD".into());
+    Some(Import { url: text("url")?, path: text("path")?, rev, commit: text("commit")? })
 }
 
 /// What outs and data say about themselves.

@@ -59,7 +59,22 @@ pub struct Data {
     pub kind: Option<String>,
     pub labels: Vec<String>,
     pub meta: Option<Value>,
+    /// Where it comes from, if it was imported.
+    pub import: Option<Import>,
     pub mark: Mark,
+}
+
+/// The origin of imported data: a path of another repository, at a commit of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Import {
+    /// As `git clone` takes it, or a folder, counted from the folder of the pipeline file.
+    pub url: String,
+    /// From the root of that repository.
+    pub path: String,
+    /// What `update` follows; `HEAD` where nothing is said.
+    pub rev: String,
+    /// 40 hexadecimal digits.
+    pub commit: String,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -8,6 +8,7 @@ use crate::git::excludes;
 use crate::path::RepoPath;
 use crate::pipeline::edit;
 use crate::pipeline::graph::Owner;
+use crate::pipeline::stage::Import;
 use crate::project::{Definitions, Project};
 use crate::run::commit::{self, commit_held};
 use crate::run::data;
@@ -18,6 +19,8 @@ use crate::run::workspace;
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     pub desc: Option<String>,
+    /// Where the new data comes from.
+    pub import: Option<Import>,
     /// Write the entry and pin nothing.
     pub no_commit: bool,
     pub wait: Option<Duration>,
@@ -39,6 +42,11 @@ pub struct Added {
 pub fn add(project: &Project, paths: &[String], options: &Options, sink: &dyn Sink) -> Result<Added> {
     let _lock = workspace::take(project, "lockstep add", options.wait, sink)?;
     let _edit = workspace::take_for_edit(project, sink)?;
+    add_held(project, paths, options, sink)
+}
+
+/// The same, where both locks are held already.
+pub(super) fn add_held(project: &Project, paths: &[String], options: &Options, sink: &dyn Sink) -> Result<Added> {
     let mut definitions = project.definitions()?;
     let mut added = Added::default();
     for written in paths {
@@ -62,7 +70,7 @@ pub fn add(project: &Project, paths: &[String], options: &Options, sink: &dyn Si
                     let spelled = path.relative_to(&folder);
                     // what looks like a template must not be one
                     let spelled = spelled.replace("${", "\\${");
-                    edit::add_data(&name, &text, &spelled, options.desc.as_deref())
+                    edit::add_data(&name, &text, &spelled, options.desc.as_deref(), options.import.as_ref())
                 })
                 .map(Some)
         })?;
@@ -153,7 +161,7 @@ fn place(project: &Project, written: &str) -> Result<RepoPath> {
 }
 
 /// The tracked data that is `path` or holds it. What an output has to do with is an error.
-fn known(project: &Project, definitions: &Definitions, path: &RepoPath) -> Result<Option<RepoPath>> {
+pub(super) fn known(project: &Project, definitions: &Definitions, path: &RepoPath) -> Result<Option<RepoPath>> {
     let shown = |p: &RepoPath| p.relative_to(&project.cwd);
     let owners = definitions.graph.owners_of(path);
     for owner in &owners {
@@ -180,7 +188,7 @@ fn known(project: &Project, definitions: &Definitions, path: &RepoPath) -> Resul
 }
 
 /// The nearest pipeline file from the current folder upwards, else a new one in the current folder.
-fn nearest(project: &Project, definitions: &Definitions) -> Result<RepoPath> {
+pub(super) fn nearest(project: &Project, definitions: &Definitions) -> Result<RepoPath> {
     let mut folder = Some(project.cwd.clone());
     while let Some(at) = folder.filter(|f| f.is_in(&project.repo.project_root)) {
         let file = at.join("pipeline.yaml").unwrap_or_default();

@@ -20,6 +20,7 @@ pub mod fold;
 pub mod fresh;
 pub mod get;
 pub mod ignore;
+pub mod import;
 pub mod journal;
 pub mod local;
 pub mod logs;

@@ -35,6 +35,7 @@ pub struct Args {
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let options = Options {
         desc: args.desc.clone(),
+        import: None,
         no_commit: args.no_commit,
         wait: args.wait.flatten().map(Duration::from_secs_f64),
     };

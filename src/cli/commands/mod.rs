@@ -13,6 +13,7 @@ mod diff_values;
 pub mod fetch;
 pub mod freeze;
 pub mod get;
+pub mod import;
 pub mod init;
 pub mod list;
 pub mod logs;
@@ -61,6 +62,8 @@ pub fn run(cli: Cli, out: &Output) -> Result<u8> {
         Command::Diff(args) => diff::run(&args, &open(global)?, out),
         Command::List(args) => list::run(&args, global, out),
         Command::Get(args) => get::run(&args, global, out),
+        Command::Import(args) => import::run(&args, &open(global)?, out),
+        Command::Update(args) => import::run_update(&args, &open(global)?, out),
         Command::Params(args) => params::run(&args, &open(global)?, out),
         Command::Metrics(args) => metrics::run(&args, &open(global)?, out),
         Command::Model(args) => model::run(&args, global, out),

@@ -8,6 +8,7 @@ mod splice;
 mod tests;
 
 use crate::error::{Error, Result};
+use crate::pipeline::stage::Import;
 use crate::value::Value;
 use crate::value::node::Node;
 use splice::{Doc, Where};
@@ -135,10 +136,30 @@ pub fn remove_stage(file: &str, text: &str, name: &str) -> Result<String> {
 }
 
 /// The text with an entry of `data` more.
-pub fn add_data(file: &str, text: &str, path: &str, desc: Option<&str>) -> Result<String> {
+pub fn add_data(file: &str, text: &str, path: &str, desc: Option<&str>, import: Option<&Import>) -> Result<String> {
     let mut doc = Doc::parse(file, text)?;
     let desc = desc.map(|d| ("desc", Value::Str(d.into())));
-    doc.push("data", &map([("path", Value::Str(path.into()))].into_iter().chain(desc)))?;
+    let import = import.map(|i| {
+        let texts = [("url", &i.url), ("path", &i.path), ("rev", &i.rev), ("commit", &i.commit)];
+        ("import", map(texts.map(|(key, text)| (key, Value::Str(text.clone())))))
+    });
+    doc.push("data", &map([("path", Value::Str(path.into()))].into_iter().chain(desc).chain(import)))?;
+    Ok(doc.into_text())
+}
+
+/// The text with another revision and commit of the import at this position of `data`.
+pub fn set_import(file: &str, text: &str, n: usize, import: &Import) -> Result<String> {
+    let mut doc = Doc::parse(file, text)?;
+    let item = doc.at(&["data"]).and_then(Node::as_list).and_then(|items| items.get(n));
+    let old = item.and_then(|item| item.get("import")).map(|e| e.value.to_value());
+    for (key, value) in [("rev", &import.rev), ("commit", &import.commit)] {
+        let value = Value::Str(value.clone());
+        let before = old.as_ref().and_then(|old| old.get(key)).cloned();
+        // An entry without `rev` follows HEAD.
+        if before.as_ref() != Some(&value) && !(before.is_none() && value == Value::Str("HEAD".into())) {
+            doc.replace_in_item("data", n, &["import", key], &value)?;
+        }
+    }
     Ok(doc.into_text())
 }
 

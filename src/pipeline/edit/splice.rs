@@ -154,6 +154,29 @@ impl<'f> Doc<'f> {
         self.accept(text, &wanted)
     }
 
+    /// Replaces a scalar inside of an item of the list at the top-level key `key`.
+    pub fn replace_in_item(&mut self, key: &str, n: usize, path: &[&str], value: &Value) -> Result<()> {
+        let item = self.at(&[key]).and_then(Node::as_list).and_then(|items| items.get(n));
+        let node = path.iter().try_fold(item.ok_or_else(|| self.cannot())?, |node, key| Some(&node.get(key)?.value));
+        let node = node.ok_or_else(|| self.cannot())?;
+        let (from, to) = (node.start.offset as usize, node.end.offset as usize);
+        let text = format!("{}{}{}", &self.text[..from], emit::flow(value), &self.text[to..]);
+        let wanted = self.changed(&[key], |list| {
+            let Value::List(items) = list else { return };
+            let mut at = items.get_mut(n);
+            for key in path {
+                at = match at {
+                    Some(Value::Map(entries)) => entries.iter_mut().find(|(k, _)| k == key).map(|(_, v)| v),
+                    _ => None,
+                };
+            }
+            if let Some(at) = at {
+                *at = value.clone();
+            }
+        });
+        self.accept(text, &wanted)
+    }
+
     /// The whole document with a change of the part at `path`.
     fn changed(&self, path: &[&str], change: impl FnOnce(&mut Value)) -> Value {
         let mut root = self.root.as_ref().map_or(Value::Map(Vec::new()), Node::to_value);

@@ -1,4 +1,5 @@
 use super::*;
+use crate::pipeline::stage::Import;
 
 /// A stage with a command alone.
 fn stage(name: &str) -> NewStage {
@@ -189,14 +190,36 @@ fn data_comes_and_goes() {
             "stages:\n  a:\n    cmd: x\n    deps:\n      - y\ndata:\n  - path: d/x\n",
         ),
     ] {
-        assert_eq!(add_data("p", before, "d/x", None).unwrap(), after);
+        assert_eq!(add_data("p", before, "d/x", None, None).unwrap(), after);
         let n = before.matches("path").count();
         let back = remove_data("p", after, n).unwrap();
         assert_eq!(back.trim_end(), before.replace("data: []", "").trim_end(), "and back");
     }
     let two = "data:\n- path: a\n  desc: x\n# of b\n- path: b\n";
     assert_eq!(remove_data("p", two, 0).unwrap(), "data:\n# of b\n- path: b\n");
-    assert_eq!(add_data("p", "", "12", Some("a: b")).unwrap(), "data:\n- path: '12'\n  desc: 'a: b'\n");
+    assert_eq!(add_data("p", "", "12", Some("a: b"), None).unwrap(), "data:\n- path: '12'\n  desc: 'a: b'\n");
+}
+
+#[test]
+fn an_import_is_written_and_renewed() {
+    let mut import = Import { url: "../m".into(), path: "x".into(), rev: "main".into(), commit: "a".repeat(40) };
+    let text = add_data("p", "data:\n- path: y # why\n", "x", None, Some(&import)).unwrap();
+    let a = "a".repeat(40);
+    assert_eq!(
+        text,
+        format!(
+            "data:\n- path: y # why\n- path: x\n  import:\n    url: ../m\n    path: x\n    rev: main\n    commit: {a}\n"
+        )
+    );
+    // A commit of digits alone stays a text.
+    (import.rev, import.commit) = ("v2".into(), "1".repeat(40));
+    let commented = text.replace("rev: main", "rev: main # ours");
+    let renewed = set_import("p", &commented, 1, &import).unwrap();
+    let ones = "1".repeat(40);
+    assert_eq!(renewed, commented.replace("rev: main", "rev: v2").replace(&a, &format!("'{ones}'")));
+    let flow = format!("data: [{{path: x, import: {{url: u, path: x, commit: {a}}}}}]\n");
+    import.rev = "HEAD".into();
+    assert_eq!(set_import("p", &flow, 0, &import).unwrap(), flow.replace(&a, &format!("'{ones}'")));
 }
 
 #[test]

@@ -5,7 +5,8 @@ use crate::value::Value;
 use crate::value::node::{Entry, Node, Tree};
 
 const TOP_PLOT_KEYS: &[&str] = &["template", "x", "y", "x_label", "y_label", "title"];
-const DATA_KEYS: &[&str] = &["path", "remote", "push", "desc", "type", "labels", "meta"];
+const DATA_KEYS: &[&str] = &["path", "remote", "push", "desc", "type", "labels", "meta", "import"];
+const IMPORT_KEYS: &[&str] = &["url", "path", "rev", "commit"];
 const ARTIFACT_KEYS: &[&str] = &["path", "desc", "type", "labels", "meta"];
 
 impl Checker<'_> {
@@ -75,12 +76,38 @@ impl Checker<'_> {
         }
     }
 
+    /// Facts, so nothing in it is a template.
+    fn import(&mut self, entry: &Entry, at: &str) {
+        let at = format!("{at}, `import`");
+        let keys = self.map(&entry.value, &at);
+        self.keys(keys, IMPORT_KEYS, &at);
+        for key in keys.iter().filter(|k| IMPORT_KEYS.contains(&k.key.as_str())) {
+            let at = format!("{at}, `{}`", key.key);
+            let is_commit = |text: &str| text.len() == 40 && text.bytes().all(|b| b.is_ascii_hexdigit());
+            match key.value.as_str() {
+                None => self.wrong(&key.value, &at, "a string"),
+                Some(text) if text.is_empty() => self.say(key.value.start, format!("{at} is empty")),
+                Some(text) if key.key == "commit" && !is_commit(text) => {
+                    self.say(key.value.start, format!("{at} must be a whole commit id, 40 hexadecimal digits"));
+                }
+                Some(_) => {}
+            }
+        }
+        for needed in ["url", "path", "commit"] {
+            if entry.value.as_map().is_some() && entry.value.get(needed).is_none() {
+                self.say(entry.start, format!("{at} has no `{needed}`"));
+            }
+        }
+    }
+
     pub(super) fn data<'n>(&mut self, node: &'n Node, at: &str) -> &'n [Node] {
         let items = self.list(node, at, "a list of maps with a `path`");
         for item in items {
             let keys = self.map(item, &format!("an entry of {at}"));
             self.keys(keys, DATA_KEYS, at);
-            keys.iter().filter(|k| DATA_KEYS.contains(&k.key.as_str())).for_each(|key| self.flag(key, at));
+            for key in keys.iter().filter(|k| DATA_KEYS.contains(&k.key.as_str())) {
+                if key.key == "import" { self.import(key, at) } else { self.flag(key, at) }
+            }
             if item.as_map().is_some() && item.get("path").is_none() {
                 self.say(item.start, format!("an entry of {at} has no `path`"));
             }

@@ -1,0 +1,208 @@
+//! `import` and `update`: data that comes from another repository, pinned to a commit of it.
+//!
+//! The bytes are written as `get` writes them and then tracked as `add` tracks them, with their origin in the entry of
+//! the pipeline file. What arrived has to be what the other repository's lock says: the pin of one is compared with the
+//! pin of the other.
+
+use std::time::Duration;
+
+use super::add::{Added, Options as AddOptions, add_held, known, nearest};
+use super::browse::{Browser, What};
+use super::edit::draft;
+use super::get::get;
+use super::workspace;
+use crate::error::{Error, Kind, Result};
+use crate::event::Sink;
+use crate::git::{EntryKind, other};
+use crate::path::RepoPath;
+use crate::pipeline::edit;
+use crate::pipeline::stage::Import;
+use crate::project::{Elsewhere, Project, Rev, Snapshot, elsewhere};
+use crate::store::{self, Pin, Place as Spot, inside};
+
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    pub desc: Option<String>,
+    /// Replace what is there, tracked or not.
+    pub force: bool,
+    pub wait: Option<Duration>,
+}
+
+/// What one import became.
+#[derive(Debug)]
+pub struct Imported {
+    pub path: RepoPath,
+    pub import: Import,
+    /// The commit before, of an update; `None` if it is new.
+    pub old: Option<String>,
+    /// Files for Git.
+    pub written: Vec<RepoPath>,
+}
+
+/// Imports `from` of the repository at `url` to `to`, which counts from the current folder.
+pub fn import(
+    project: &Project,
+    url: &str,
+    from: &str,
+    rev: Option<&str>,
+    to: &str,
+    options: &Options,
+    sink: &dyn Sink,
+) -> Result<Imported> {
+    let _lock = workspace::take(project, "lockstep import", options.wait, sink)?;
+    let _edit = workspace::take_for_edit(project, sink)?;
+    let definitions = project.definitions()?;
+    let path = project.cwd.join(to).filter(|p| p.is_in(&project.repo.project_root) && !p.is_root());
+    let path = path.ok_or_else(|| Error::usage(format!("`{to}` is outside the project")))?;
+    if let Some(data) = known(project, &definitions, &path)? {
+        return Err(Error::usage(format!("{} is tracked already", data.relative_to(&project.cwd)))
+            .hint(format!("renew an import: lockstep update {to}"))
+            .hint(format!("or stop tracking it first: lockstep remove {to}")));
+    }
+    if !project.repo.tracked(std::slice::from_ref(&path))?.is_empty() {
+        return Err(Error::usage(format!("Git tracks `{to}`, and only one of Git and lockstep can keep it"))
+            .hint("import it to another place: -o PATH"));
+    }
+    let file = nearest(project, &definitions)?;
+    let there = elsewhere(&project.around, url, rev, from, sink)?;
+    let import = Import {
+        url: spelled(project, url, &file)?,
+        path: RepoPath::root().join(from).map_or(from.to_string(), |p| p.to_string()),
+        rev: rev.unwrap_or("HEAD").to_string(),
+        commit: there.commit.hex(),
+    };
+    let on_disk = inside(project.top(), &path)?;
+    if !options.force && on_disk.symlink_metadata().is_ok() {
+        return Err(Error::new(Kind::Check, format!("`{to}` exists already; it was not touched"))
+            .hint("replace it: add --force"));
+    }
+    let was_there = on_disk.symlink_metadata().is_ok();
+    bring(project, &there, &import.path, &path, sink)?;
+    let add = AddOptions { desc: options.desc.clone(), import: Some(import.clone()), no_commit: false, wait: None };
+    let Added { written, .. } = add_held(project, &[to.to_string()], &add, sink).inspect_err(|_| {
+        if !was_there {
+            let _ = store::remove(&on_disk);
+        }
+    })?;
+    Ok(Imported { path, import, old: None, written })
+}
+
+/// Renews the imports at `targets`, which count from the current folder (none: all), each to its own revision or to
+/// `rev`. What is at its newest commit already is left out of what comes back.
+pub fn update(
+    project: &Project,
+    targets: &[String],
+    rev: Option<&str>,
+    options: &Options,
+    sink: &dyn Sink,
+) -> Result<Vec<Imported>> {
+    let _lock = workspace::take(project, "lockstep update", options.wait, sink)?;
+    let _edit = workspace::take_for_edit(project, sink)?;
+    let definitions = project.definitions()?;
+    let mut wanted = Vec::new();
+    for file in &definitions.pipelines.files {
+        for (n, data) in file.data.iter().enumerate() {
+            if let Some(import) = &data.import {
+                wanted.push((file.path.clone(), n, data.path.clone(), import.clone()));
+            }
+        }
+    }
+    for target in targets {
+        let path = project.cwd.join(target);
+        if !wanted.iter().any(|(_, _, data, _)| Some(data) == path.as_ref()) {
+            return Err(
+                Error::missing(format!("`{target}` is no import")).hint("import something: lockstep import URL PATH")
+            );
+        }
+    }
+    let is_named = |path: &RepoPath| targets.iter().any(|t| project.cwd.join(t).as_ref() == Some(path));
+    wanted.retain(|(_, _, path, _)| targets.is_empty() || is_named(path));
+    let mut done = Vec::new();
+    for (file, n, path, old) in wanted {
+        let rev = rev.unwrap_or(&old.rev);
+        let there = elsewhere(&project.around, &address(project, &old.url, &file), Some(rev), &old.path, sink)?;
+        let new = Import { rev: rev.to_string(), commit: there.commit.hex(), ..old.clone() };
+        if new == old {
+            continue;
+        }
+        if !options.force {
+            refuse_unsaved(project, &path, sink)?;
+        }
+        bring(project, &there, &new.path, &path, sink)?;
+        let name = file.relative_to(&project.cwd);
+        let mut written = Vec::new();
+        if let Some(draft) = draft(project, &file, &|text| edit::set_import(&name, text, n, &new).map(Some))? {
+            draft.write(project)?;
+            written.push(file);
+        }
+        let again = path.relative_to(&project.cwd);
+        let Added { written: more, .. } = add_held(project, &[again], &AddOptions::default(), sink)?;
+        written.extend(more);
+        done.push(Imported { path, import: new, old: Some(old.commit), written });
+    }
+    Ok(done)
+}
+
+/// Brings what the other repository has to its place here, and makes sure that it is that.
+fn bring(project: &Project, there: &Elsewhere, from: &str, to: &RepoPath, sink: &dyn Sink) -> Result<()> {
+    let snapshot = there.project.at(&Rev::Commit(there.commit))?;
+    let from = RepoPath::root().join(from).unwrap_or_default();
+    let expected = expected(&snapshot, &from)?;
+    get(&snapshot, &from, &inside(project.top(), to)?, true, sink)?;
+    let definitions = project.definitions_without_graph()?;
+    let seen = super::look::look(project, &definitions, &[Spot::from(to)], sink).pop().unwrap_or(Ok(None))?;
+    match (expected, seen) {
+        // What the ignore rules here hide is not seen here.
+        (Some(expected), Some(seen)) if expected.files == seen.files && expected.id != seen.id => {
+            Err(Error::new(Kind::Bug, format!("{to} is not what {} pins", there.rev)))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The pin of what is imported; `None` where Git has it.
+fn expected(snapshot: &Snapshot<'_>, from: &RepoPath) -> Result<Option<Pin>> {
+    if let Some(commit) = snapshot.git()
+        && matches!(commit.find(from)?, Some((EntryKind::Submodule, _)))
+    {
+        return Err(Error::usage(format!("{from} is a submodule; import from its own repository")));
+    }
+    Ok(match Browser::new(snapshot)?.find(from)?.map(|item| item.what) {
+        Some(What::Pinned(pin)) => Some(pin),
+        _ => None,
+    })
+}
+
+/// An edit that is saved nowhere is not written over.
+fn refuse_unsaved(project: &Project, path: &RepoPath, sink: &dyn Sink) -> Result<()> {
+    let definitions = project.definitions_without_graph()?;
+    let seen = super::look::look(project, &definitions, &[Spot::from(path)], sink).pop().unwrap_or(Ok(None))?;
+    match seen {
+        Some(pin) if !project.store().contains(&pin) => {
+            Err(Error::new(Kind::Check, format!("{path} was changed and saved nowhere; it was not touched"))
+                .hint("throw the changes away: add --force")
+                .hint("or keep them: lockstep commit"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// How the pipeline file names a repository: a folder counts from the file's own folder, so that moving both keeps it.
+fn spelled(project: &Project, url: &str, file: &RepoPath) -> Result<String> {
+    if other::is_url(url) || url.starts_with('/') {
+        return Ok(url.to_string());
+    }
+    let folder = file.parent().unwrap_or_default();
+    let up = project.cwd.relative_to(&folder);
+    let path = if up == "." { url.to_string() } else { format!("{up}/{url}") };
+    Ok(crate::path::normalise(&path))
+}
+
+/// The same, as seen from the current folder.
+fn address(project: &Project, url: &str, file: &RepoPath) -> String {
+    if other::is_url(url) || url.starts_with('/') {
+        return url.to_string();
+    }
+    let folder = file.parent().unwrap_or_default();
+    format!("{}/{url}", folder.on_disk(project.top()).display())
+}
