@@ -31,6 +31,8 @@ const PATIENCE: usize = 5;
 pub struct Catalog {
     pub names: BTreeSet<Name>,
     pub all: Segment,
+    /// Segments that cannot be read, with why: what they tell of is not known.
+    pub damaged: Vec<(Name, Error)>,
     by_key: HashMap<ObjectId, Vec<ObjectId>>,
 }
 
@@ -133,19 +135,25 @@ fn keep(path: &Path, bytes: &[u8]) {
     }
 }
 
-/// Reads what is at the remote. A remote that was never written to is empty.
-pub fn read(place: &Place, memory: &Memory) -> Result<Catalog> {
+/// Reads what is at the remote. A remote that was never written to is empty. With `anew`, what is remembered of it does
+/// not count: it may be damaged there meanwhile.
+pub fn read(place: &Place, memory: &Memory, anew: bool) -> Result<Catalog> {
     let mut again = 0;
     loop {
         let names = names(place)?;
         let mut segments = BTreeMap::new();
+        let mut damaged = Vec::new();
         let mut gone = None;
         for name in &names {
-            let segment = match memory.segment(name) {
+            let segment = match memory.segment(name).filter(|_| !anew) {
                 Some(segment) => segment,
                 None => match fetch(place, memory, name)? {
-                    Some(segment) => segment,
-                    None => {
+                    Found::Whole(segment) => segment,
+                    Found::Damaged(error) => {
+                        damaged.push((name.clone(), error));
+                        continue;
+                    }
+                    Found::Gone => {
                         gone = Some(name);
                         break;
                     }
@@ -155,7 +163,7 @@ pub fn read(place: &Place, memory: &Memory) -> Result<Catalog> {
         }
         let Some(gone) = gone else {
             memory.tidy(&names);
-            return Ok(Catalog::new(segments));
+            return Ok(Catalog { damaged, ..Catalog::new(segments) });
         };
         again += 1;
         if again == PATIENCE {
@@ -173,22 +181,31 @@ fn names(place: &Place) -> Result<BTreeSet<Name>> {
     Ok(String::from_utf8_lossy(&all).lines().filter_map(Name::parse).collect())
 }
 
-fn fetch(place: &Place, memory: &Memory, name: &Name) -> Result<Option<Segment>> {
-    let path = format!("index/{}", name.as_str());
-    let Some(bytes) = place.get(&path)? else { return Ok(None) };
-    let damaged = |why: &str| {
-        let message = format!("{path} at the remote {} is damaged", place.url());
-        Error::new(Kind::Remote, message).because(why).hint("push again from a clone that has the data, with --again")
-    };
-    let segment = Segment::parse(&bytes).map_err(|e| if e.is_newer() { newer(place, &path) } else { damaged(e.0) })?;
-    if !name.fits(&bytes) {
-        return Err(damaged("its name is not that of its bytes"));
-    }
-    memory.keep_segment(name, &bytes);
-    Ok(Some(segment))
+enum Found {
+    Whole(Segment),
+    Damaged(Error),
+    Gone,
 }
 
-pub fn newer(place: &Place, path: &str) -> Error {
+fn fetch(place: &Place, memory: &Memory, name: &Name) -> Result<Found> {
+    let path = format!("index/{}", name.as_str());
+    let Some(bytes) = place.get(&path)? else { return Ok(Found::Gone) };
+    let damaged = |why: &str| {
+        let message = format!("{path} at the remote {} is damaged", place.url());
+        Found::Damaged(Error::new(Kind::Remote, message).because(why))
+    };
+    match Segment::parse(&bytes) {
+        Err(e) if e.is_newer() => Err(newer(place, &path)),
+        Err(e) => Ok(damaged(e.0)),
+        Ok(_) if !name.fits(&bytes) => Ok(damaged("its name is not that of its bytes")),
+        Ok(segment) => {
+            memory.keep_segment(name, &bytes);
+            Ok(Found::Whole(segment))
+        }
+    }
+}
+
+fn newer(place: &Place, path: &str) -> Error {
     Error::new(Kind::Remote, format!("{path} at the remote {} was written by a newer lockstep", place.url()))
         .hint("install a newer lockstep")
 }

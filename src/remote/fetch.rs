@@ -38,15 +38,22 @@ impl Remote {
         }
         self.place.must_exist()?;
         let catalog = self.known()?;
+        let damaged = catalog.damaged.first().map(|(_, e)| e.clone().hint(self.again()));
         let mut getting = Getting::new(self, store, catalog, sink);
         let there = getting.get(&lacking)?;
         fetched.objects = getting.moved.objects;
         fetched.bytes = getting.moved.bytes;
         for wanted in lacking {
-            let list = if there.contains(&wanted.pin.id) { &mut fetched.fetched } else { &mut fetched.absent };
+            // Something else that came may have brought it along.
+            let is_here = there.contains(&wanted.pin.id) || store.contains(&wanted.pin);
+            let list = if is_here { &mut fetched.fetched } else { &mut fetched.absent };
             list.push(wanted.clone());
         }
-        Ok(fetched)
+        match damaged {
+            // Perhaps that is where it stood.
+            Some(e) if !fetched.absent.is_empty() => Err(e),
+            _ => Ok(fetched),
+        }
     }
 
     /// Brings one output into the store; false if the remote does not have all of it.

@@ -134,11 +134,15 @@ impl Remote {
 
     /// What is there, asked once. A remote that was never written to is empty.
     pub fn known(&self) -> Result<Arc<Catalog>> {
+        self.look(false)
+    }
+
+    fn look(&self, anew: bool) -> Result<Arc<Catalog>> {
         let mut known = self.known.lock().unwrap_or_else(|e| e.into_inner());
-        if let Some(known) = known.as_ref() {
+        if let Some(known) = known.as_ref().filter(|_| !anew) {
             return Ok(Arc::clone(known));
         }
-        let catalog = if self.marker()? { catalog::read(&self.place, &self.memory)? } else { Catalog::default() };
+        let catalog = if self.marker()? { catalog::read(&self.place, &self.memory, anew)? } else { Catalog::default() };
         Ok(Arc::clone(known.insert(Arc::new(catalog))))
     }
 

@@ -65,9 +65,12 @@ impl Remote {
     /// Sends what the remote lacks of all this.
     pub fn push(&self, store: &Store, request: &Request, sink: &dyn Sink) -> Result<Pushed> {
         self.must_be_writable()?;
-        let catalog = self.known()?;
+        let catalog = self.look(request.again)?;
         let plan = self.plan_push(store, &catalog, request)?;
         let mut pushed = Pushed { absent: plan.absent.clone(), ..Pushed::default() };
+        for (_, error) in &catalog.damaged {
+            sink.event(Event::Warning { text: &format!("{}; what it told of is sent again", error.message) });
+        }
         if plan.is_empty() {
             return Ok(pushed);
         }
@@ -75,7 +78,12 @@ impl Remote {
             self.write_marker()?;
         }
         let segment = self.send(store, &plan, sink)?;
-        self.record(&catalog, segment)?;
+        let written = self.record(&catalog, segment)?;
+        if request.again {
+            for (name, _) in catalog.damaged.iter().filter(|(name, _)| *name != written) {
+                self.place.remove(&format!("index/{}", name.as_str()))?;
+            }
+        }
         *self.known.lock().unwrap_or_else(|e| e.into_inner()) = None;
         pushed.pushed = plan.roots.iter().map(|(wanted, _)| wanted.clone()).filter(|w| !w.name.is_empty()).collect();
         (pushed.runs, pushed.objects, pushed.bytes) = (plan.runs.len(), plan.objects(), plan.bytes());
@@ -243,7 +251,7 @@ impl Remote {
     }
 
     /// Writes the segment, last of all. Many segments become one.
-    pub(super) fn record(&self, catalog: &Catalog, mut segment: Segment) -> Result<()> {
+    pub(super) fn record(&self, catalog: &Catalog, mut segment: Segment) -> Result<Name> {
         let merge = catalog.names.len() >= MOST_SEGMENTS;
         if merge {
             let mut all = catalog.all.clone();
@@ -264,7 +272,7 @@ impl Remote {
                 self.place.remove(&format!("index/{}", old.as_str()))?;
             }
         }
-        Ok(())
+        Ok(name)
     }
 }
 

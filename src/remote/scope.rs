@@ -133,8 +133,9 @@ impl Scope {
         }
         let mut runs = Some(runs);
         let mut done = Vec::new();
-        for (name, wanted) in all {
-            let remote = Remote::open(project, name, options.jobs)?;
+        // Before anything moves, all of them must make sense.
+        let open = |(name, wanted)| Ok((name, Remote::open(project, name, options.jobs)?, wanted));
+        for (name, remote, wanted) in all.into_iter().map(open).collect::<Result<Vec<_>>>()? {
             let runs = if name == main { runs.take().unwrap_or_default() } else { Vec::new() };
             let request = Request { wanted, runs, again: options.again };
             let pushed = remote.push(project.store(), &request, sink)?;
@@ -204,6 +205,9 @@ impl Scope {
         for (name, wanted) in self.by_remote(options.remote.as_deref()) {
             let remote = Remote::open(project, name, options.jobs)?;
             let known = remote.known()?;
+            if let Some((_, error)) = known.damaged.first() {
+                return Err(error.clone().hint(remote.again()));
+            }
             let mut compared = Compared::default();
             for one in wanted {
                 match (project.store().contains(&one.pin), known.root(&one.pin).is_some()) {

@@ -7,11 +7,11 @@ use crate::sandbox::Sandbox;
 use crate::stale;
 
 /// A small file system of its own, gone when dropped.
-struct Mount(PathBuf);
+pub struct Mount(PathBuf);
 
 impl Mount {
     /// `None`, with a printed reason, where this user may not mount.
-    fn tmpfs(at: &Path, size: &str) -> Option<Mount> {
+    pub fn tmpfs(at: &Path, size: &str) -> Option<Mount> {
         std::fs::create_dir_all(at).unwrap();
         let mut mount = Command::new("mount");
         mount.args(["-t", "tmpfs", "-o", &format!("size={size}"), "lockstep-test"]).arg(at);
@@ -24,7 +24,7 @@ impl Mount {
         }
     }
 
-    fn read_only(&self) {
+    pub fn read_only(&self) {
         assert!(Command::new("mount").args(["-o", "remount,ro"]).arg(&self.0).status().unwrap().success());
     }
 }

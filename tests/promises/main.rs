@@ -15,6 +15,7 @@ mod kept;
 mod killed;
 mod mutated;
 mod output;
+mod packs;
 mod unsaved;
 
 use std::collections::BTreeMap;

@@ -8,6 +8,7 @@ use crate::cli::surroundings;
 use crate::config::{self, Config, Origin, Setting, Sources};
 use crate::error::{Error, Kind, Result};
 use crate::project::Project;
+use crate::remote::redacted;
 
 /// Read and write settings
 #[derive(clap::Args, Debug)]
@@ -55,8 +56,12 @@ pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {
     match (&args.name, &args.value) {
         (Some(name), Some(value)) => {
             let file = file(args, global)?;
+            if config::is_secret(name) && !(args.local || args.user) {
+                return Err(Error::usage(format!("{name} is a secret and does not belong into lockstep.toml"))
+                    .hint(format!("lockstep config --local {name} VALUE")));
+            }
             config::set(&file, name, value)?;
-            out.say(format!("{name} = {value} in {}", file.display()));
+            out.say(format!("{name} = {} in {}", shown_value(name, value), file.display()));
         }
         (Some(name), None) if args.unset => {
             let file = file(args, global)?;
@@ -73,16 +78,20 @@ pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {
                     Error::missing(format!("{name} is not set")).hint(format!("set it: lockstep config {name} VALUE"))
                 );
             };
-            if args.json { out.json(&entry(args, value, origin)) } else { out.line(line(args, value, origin)) }
+            if args.json {
+                out.json(&entry(args, name, value, origin));
+            } else {
+                out.line(line(args, name, value, origin));
+            }
         }
         (None, _) => {
             let config = read(args, global)?;
             let values = config.list().iter().filter(|(_, _, origin)| shown(args, origin));
             if args.json {
-                let values = values.map(|(key, value, origin)| (key.clone(), entry(args, value, origin)));
+                let values = values.map(|(key, value, origin)| (key.clone(), entry(args, key, value, origin)));
                 out.json(&values.collect::<Map<_, _>>().into());
             } else {
-                values.for_each(|(key, value, origin)| out.line(format!("{key} = {}", line(args, value, origin))));
+                values.for_each(|(key, value, origin)| out.line(format!("{key} = {}", line(args, key, value, origin))));
             }
         }
     }
@@ -94,15 +103,26 @@ fn shown(args: &Args, origin: &Origin) -> bool {
     !(args.local || args.project || args.user) || matches!(origin, Origin::File(_))
 }
 
-fn line(args: &Args, value: &Setting, origin: &Origin) -> String {
+/// A secret is never shown.
+fn shown_value(key: &str, value: &str) -> String {
+    match key {
+        _ if config::is_secret(key) => "***".to_string(),
+        _ if key.starts_with("remote.") && key.ends_with(".url") => redacted(value),
+        _ => value.to_string(),
+    }
+}
+
+fn line(args: &Args, key: &str, value: &Setting, origin: &Origin) -> String {
+    let value = shown_value(key, &value.to_string());
     if args.show_origin { format!("{value}  ({origin})") } else { value.to_string() }
 }
 
-fn entry(args: &Args, value: &Setting, origin: &Origin) -> Json {
+fn entry(args: &Args, key: &str, value: &Setting, origin: &Origin) -> Json {
     let value = match value {
+        _ if config::is_secret(key) => json!("***"),
         Setting::Int(n) => json!(n),
         Setting::Bool(b) => json!(b),
-        Setting::Str(s) => json!(s),
+        Setting::Str(s) => json!(shown_value(key, s)),
         Setting::List(items) => json!(items),
     };
     if args.show_origin { json!({"value": value, "origin": origin.to_string()}) } else { value }

@@ -1,34 +1,41 @@
 //! Storing: one batch brings any number of files and folders into the store.
 //!
-//! Files first, each copied to `tmp/`, hashed on the way, made durable and renamed under its id; then the trees, deepest
-//! first; so whatever has a name is whole, and a tree that is there had all it names when it was written. A batch that
-//! fails leaves what it finished, which is harmless, and no temporary file.
+//! Files first, copied to `tmp/`, hashed on the way, made durable and renamed under an id; then the trees, deepest first;
+//! so whatever has a name is whole, and a tree that is there had all it names when it was written. Large objects become
+//! files of their own (`loose`); small ones, if they are many, go into packs (`packed`), which come later, since the
+//! trees in them name the large ones. A batch that fails leaves what it finished, which is harmless, and no temporary
+//! file.
+
+mod loose;
+mod packed;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, File};
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::iter::Either;
 use rayon::prelude::*;
 
-use super::copy::{self, Copied};
-use super::hash;
-use super::id::{ObjectId, Pin};
-use super::index::{Content, StatIndex};
-use super::link::LinkType;
-use super::objects::{BIG, Generation, ObjectKind, Store, is_sealed, seal};
-use super::place::Place;
-use super::stat::Seen;
 use crate::error::{Error, Kind, Result};
 use crate::event::{Doing, Event, Sink};
+use crate::store::hash;
+use crate::store::id::{ObjectId, Pin};
+use crate::store::index::{Content, StatIndex};
+use crate::store::link::LinkType;
+use crate::store::objects::{BIG, Generation, ObjectKind, Store, is_sealed, seal};
+use crate::store::place::Place;
+use crate::store::stat::Seen;
 
-/// So many files are open at once between being written and being durable.
-const GROUP: usize = 256;
-/// Threads that wait for the disk: it merges the syncs that wait together.
-const SYNCERS: usize = 24;
+/// A batch with fewer small objects than this stays loose.
+const WORTH_A_PACK: usize = 32;
+/// Smaller objects are packed where files can only be copied: a copy from a pack costs no more than one from a file.
+const PACKED: u64 = 128 << 10;
+/// Where files can be shared with the workspace, larger ones stay files, so that they can be.
+const PACKED_BESIDE_LINKS: u64 = 16 << 10;
 
 pub struct Batch<'s> {
     store: &'s Store,
@@ -38,6 +45,8 @@ pub struct Batch<'s> {
     ids: HashSet<ObjectId>,
     /// Folders of objects that were here already: who wrote them may not have come to sync them.
     present: BTreeSet<PathBuf>,
+    /// The file system of what is stored, if it comes from files.
+    device: Option<u64>,
     /// The generation in which presence was looked at.
     began: Option<Generation>,
     /// Turned off by the first file that cannot be reflinked.
@@ -74,6 +83,7 @@ impl Store {
             trees: Vec::new(),
             ids: HashSet::new(),
             present: BTreeSet::new(),
+            device: None,
             began: self.generation(),
             reflink,
         }
@@ -127,6 +137,7 @@ impl Batch<'_> {
     /// is skipped.
     pub fn add(&mut self, index: &StatIndex, place: &Place, pin: &Pin) -> Result<()> {
         let path = place.on_disk(index.top());
+        self.device = self.device.or_else(|| Some(Seen::of(index.top()).ok()?.device));
         if !pin.is_dir() {
             self.plan(vec![Item { id: pin.id, size: pin.size, kind: ObjectKind::Content, source: Source::File(path) }]);
             return Ok(());
@@ -201,6 +212,43 @@ impl Batch<'_> {
         self.items.is_empty() && self.trees.is_empty()
     }
 
+    /// Objects below this size go into packs, and all trees with them; `None` if there are too few for a pack.
+    fn largest_packed(&self) -> Option<u64> {
+        let is_worth = |most: u64| {
+            let contents = self.items.iter().filter(|item| item.size < most);
+            contents.count() + self.trees.len() >= WORTH_A_PACK
+        };
+        if !is_worth(PACKED) {
+            return None;
+        }
+        let most = if self.can_link() { PACKED_BESIDE_LINKS } else { PACKED };
+        is_worth(most).then_some(most)
+    }
+
+    /// Can objects be shared with the workspace, by the settings and by what its file system can do?
+    fn can_link(&self) -> bool {
+        let device = Seen::of(self.store.dir()).ok().map(|seen| seen.device);
+        let beside = self.device.is_none() || device == self.device;
+        self.store.links().iter().any(|link| match link {
+            LinkType::Symlink => true,
+            LinkType::Hardlink => beside,
+            LinkType::Reflink => beside && self.can_reflink(),
+            LinkType::Copy => false,
+        })
+    }
+
+    /// Asks the file system of the store.
+    fn can_reflink(&self) -> bool {
+        let probe = || -> Option<()> {
+            let (from, to) = (Temp(self.store.temp().ok()?), Temp(self.store.temp().ok()?));
+            fs::write(&from.0, "a clone?").ok()?;
+            reflink_copy::reflink(&from.0, &to.0).ok()
+        };
+        let can = probe().is_some();
+        self.reflink.fetch_and(can, Ordering::Relaxed);
+        can
+    }
+
     /// Stores it all; when this returns, all of it is durable. The generation is the one in which it is complete.
     pub fn commit(mut self, sink: &dyn Sink) -> Result<Generation> {
         let generation = self.store.begin()?;
@@ -211,106 +259,20 @@ impl Batch<'_> {
         let generation = self.bury(generation)?;
         sink.event(Event::WorkPlanned { doing: Doing::Storing, bytes: self.bytes() });
         let shards = Mutex::new(std::mem::take(&mut self.present));
+        let most = self.largest_packed();
         let (items, trees) = (std::mem::take(&mut self.items), std::mem::take(&mut self.trees));
-        for group in items.chunks(GROUP) {
-            self.store_group(group, &shards, sink)?;
-        }
+        let (small, large): (Vec<Item>, Vec<Item>) =
+            items.into_iter().partition(|item| most.is_some_and(|most| item.size < most));
+        self.store_loose(&large, &shards, sink)?;
         self.sync_shards(&shards)?;
-        for group in trees.chunks(GROUP) {
-            self.store_group(group, &shards, sink)?;
+        if most.is_some() {
+            self.store_packed(small.into_iter().chain(trees).collect(), sink)?;
+        } else {
+            self.store_loose(&trees, &shards, sink)?;
+            self.sync_shards(&shards)?;
         }
-        self.sync_shards(&shards)?;
         Ok(generation)
     }
-
-    fn store_group(&self, group: &[Item], shards: &Mutex<BTreeSet<PathBuf>>, sink: &dyn Sink) -> Result<()> {
-        let written: Vec<_> = group.par_iter().map(|item| self.write(item, sink)).collect::<Result<_>>()?;
-        waiting(&written, |(temp, file)| file.sync_all().map_err(|e| self.store.refused("write", &temp.0, e)))?;
-        for (item, (temp, file)) in group.iter().zip(written) {
-            drop(file);
-            let shard = self.place(item, temp, shards)?;
-            shards.lock().unwrap_or_else(|e| e.into_inner()).insert(shard);
-        }
-        Ok(())
-    }
-
-    /// A finished temporary file: whole, verified, 0444 and sealed, but not yet durable.
-    fn write(&self, item: &Item, sink: &dyn Sink) -> Result<(Temp, File)> {
-        let temp = Temp(self.store.temp()?);
-        let done = |bytes| sink.event(Event::WorkDone { doing: Doing::Storing, bytes });
-        let fail = |e| self.store.refused("write", &temp.0, e);
-        let file = match &item.source {
-            Source::Bytes(bytes) => {
-                let mut file = File::options().write(true).create_new(true).open(&temp.0).map_err(fail)?;
-                file.write_all(bytes).map_err(fail)?;
-                done(item.size);
-                file
-            }
-            Source::File(path) => {
-                let copied = copy::to_new(path, &temp.0, item.size, &self.reflink, &done)?;
-                let Copied { file, id, size } = copied.map_err(fail)?;
-                if id != item.id || size != item.size {
-                    return Err(changed(path));
-                }
-                file
-            }
-        };
-        rustix::fs::fchmod(&file, 0o444.into()).map_err(|e| fail(e.into()))?;
-        seal(&file, &item.id);
-        Ok((temp, file))
-    }
-
-    /// Gives a durable file its name; returns the folder that must be synced.
-    fn place(&self, item: &Item, temp: Temp, shards: &Mutex<BTreeSet<PathBuf>>) -> Result<PathBuf> {
-        let path = self.store.path(&item.id);
-        let shard = path.parent().unwrap_or(self.store.dir()).to_path_buf();
-        match Seen::of_link(&path) {
-            // Another batch was faster, or a look-alike is there that cannot be good.
-            Ok(seen) if seen.stat.size == item.size && is_sealed(&seen.stat, &item.id) => return Ok(shard),
-            Ok(seen) if seen.stat.size != item.size => drop(self.store.quarantine(&item.id)?),
-            _ => {}
-        }
-        let rename = || fs::rename(&temp.0, &path);
-        let renamed = rename().or_else(|e| {
-            if e.kind() != io::ErrorKind::NotFound {
-                return Err(e);
-            }
-            fs::create_dir_all(&shard)?;
-            // A new folder is durable when those above it are; they are synced with the shards.
-            let mut shards = shards.lock().unwrap_or_else(|e| e.into_inner());
-            shards.extend([self.store.dir().to_path_buf(), self.store.dir().join("objects")]);
-            rename()
-        });
-        renamed.map_err(|e| self.store.refused("write", &path, e))?;
-        Ok(shard)
-    }
-
-    fn sync_shards(&self, shards: &Mutex<BTreeSet<PathBuf>>) -> Result<()> {
-        let shards = std::mem::take(&mut *shards.lock().unwrap_or_else(|e| e.into_inner()));
-        let shards: Vec<PathBuf> = shards.into_iter().collect();
-        waiting(&shards, |shard| File::open(shard).and_then(|f| f.sync_all()).map_err(|e| Error::io("sync", shard, e)))
-    }
-}
-
-/// Work that waits for the disk, on more threads than cores; one or two pieces are not worth a thread.
-fn waiting<T: Sync>(all: &[T], work: impl Fn(&T) -> Result<()> + Sync) -> Result<()> {
-    if all.len() < 3 {
-        return all.iter().try_for_each(work);
-    }
-    let next = AtomicUsize::new(0);
-    let failed = Mutex::new(None);
-    std::thread::scope(|scope| {
-        for _ in 0..SYNCERS.min(all.len()) {
-            scope.spawn(|| {
-                while let Some(one) = all.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    if let Err(e) = work(one) {
-                        *failed.lock().unwrap_or_else(|e| e.into_inner()) = Some(e);
-                    }
-                }
-            });
-        }
-    });
-    failed.into_inner().unwrap_or_else(|e| e.into_inner()).map_or(Ok(()), Err)
 }
 
 fn changed(path: &Path) -> Error {

@@ -1,0 +1,118 @@
+//! Objects that become files of their own: a group is written, then synced in parallel, then named.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rayon::prelude::*;
+
+use super::{Batch, Item, Source, Temp, changed};
+use crate::error::{Error, Result};
+use crate::event::{Doing, Event, Sink};
+use crate::store::copy::{self, Copied};
+use crate::store::objects::{is_sealed, seal};
+use crate::store::stat::Seen;
+
+/// So many files are open at once between being written and being durable.
+const GROUP: usize = 256;
+/// Threads that wait for the disk: it merges the syncs that wait together.
+const SYNCERS: usize = 24;
+
+impl Batch<'_> {
+    /// Stores these; the folders that hold them go to `shards`, to be synced.
+    pub(super) fn store_loose(&self, items: &[Item], shards: &Mutex<BTreeSet<PathBuf>>, sink: &dyn Sink) -> Result<()> {
+        items.chunks(GROUP).try_for_each(|group| self.store_group(group, shards, sink))
+    }
+
+    fn store_group(&self, group: &[Item], shards: &Mutex<BTreeSet<PathBuf>>, sink: &dyn Sink) -> Result<()> {
+        let written: Vec<_> = group.par_iter().map(|item| self.write(item, sink)).collect::<Result<_>>()?;
+        waiting(&written, |(temp, file)| file.sync_all().map_err(|e| self.store.refused("write", &temp.0, e)))?;
+        for (item, (temp, file)) in group.iter().zip(written) {
+            drop(file);
+            let shard = self.place(item, temp, shards)?;
+            shards.lock().unwrap_or_else(|e| e.into_inner()).insert(shard);
+        }
+        Ok(())
+    }
+
+    /// A finished temporary file: whole, verified, 0444 and sealed, but not yet durable.
+    fn write(&self, item: &Item, sink: &dyn Sink) -> Result<(Temp, File)> {
+        let temp = Temp(self.store.temp()?);
+        let done = |bytes| sink.event(Event::WorkDone { doing: Doing::Storing, bytes });
+        let fail = |e| self.store.refused("write", &temp.0, e);
+        let file = match &item.source {
+            Source::Bytes(bytes) => {
+                let mut file = File::options().write(true).create_new(true).open(&temp.0).map_err(fail)?;
+                file.write_all(bytes).map_err(fail)?;
+                done(item.size);
+                file
+            }
+            Source::File(path) => {
+                let copied = copy::to_new(path, &temp.0, item.size, &self.reflink, &done)?;
+                let Copied { file, id, size } = copied.map_err(fail)?;
+                if id != item.id || size != item.size {
+                    return Err(changed(path));
+                }
+                file
+            }
+        };
+        rustix::fs::fchmod(&file, 0o444.into()).map_err(|e| fail(e.into()))?;
+        seal(&file, &item.id);
+        Ok((temp, file))
+    }
+
+    /// Gives a durable file its name; returns the folder that must be synced.
+    fn place(&self, item: &Item, temp: Temp, shards: &Mutex<BTreeSet<PathBuf>>) -> Result<PathBuf> {
+        let path = self.store.path(&item.id);
+        let shard = path.parent().unwrap_or(self.store.dir()).to_path_buf();
+        match Seen::of_link(&path) {
+            // Another batch was faster, or a look-alike is there that cannot be good.
+            Ok(seen) if seen.stat.size == item.size && is_sealed(&seen.stat, &item.id) => return Ok(shard),
+            Ok(seen) if seen.stat.size != item.size => drop(self.store.quarantine(&item.id)?),
+            _ => {}
+        }
+        let rename = || fs::rename(&temp.0, &path);
+        let renamed = rename().or_else(|e| {
+            if e.kind() != io::ErrorKind::NotFound {
+                return Err(e);
+            }
+            fs::create_dir_all(&shard)?;
+            // A new folder is durable when those above it are; they are synced with the shards.
+            let mut shards = shards.lock().unwrap_or_else(|e| e.into_inner());
+            shards.extend([self.store.dir().to_path_buf(), self.store.dir().join("objects")]);
+            rename()
+        });
+        renamed.map_err(|e| self.store.refused("write", &path, e))?;
+        Ok(shard)
+    }
+
+    pub(super) fn sync_shards(&self, shards: &Mutex<BTreeSet<PathBuf>>) -> Result<()> {
+        let shards = std::mem::take(&mut *shards.lock().unwrap_or_else(|e| e.into_inner()));
+        let shards: Vec<PathBuf> = shards.into_iter().collect();
+        waiting(&shards, |shard| File::open(shard).and_then(|f| f.sync_all()).map_err(|e| Error::io("sync", shard, e)))
+    }
+}
+
+/// Work that waits for the disk, on more threads than cores; one or two pieces are not worth a thread.
+fn waiting<T: Sync>(all: &[T], work: impl Fn(&T) -> Result<()> + Sync) -> Result<()> {
+    if all.len() < 3 {
+        return all.iter().try_for_each(work);
+    }
+    let next = AtomicUsize::new(0);
+    let failed = Mutex::new(None);
+    std::thread::scope(|scope| {
+        for _ in 0..SYNCERS.min(all.len()) {
+            scope.spawn(|| {
+                while let Some(one) = all.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if let Err(e) = work(one) {
+                        *failed.lock().unwrap_or_else(|e| e.into_inner()) = Some(e);
+                    }
+                }
+            });
+        }
+    });
+    failed.into_inner().unwrap_or_else(|e| e.into_inner()).map_or(Ok(()), Err)
+}

@@ -1,0 +1,220 @@
+//! Small objects: many go into one pack, without a file of their own on the way.
+//!
+//! All cores read and verify files, a window at a time; meanwhile the window before is appended to the pack, and a
+//! thread has the disk take what was written. The order is that of the plan, so equal batches make equal packs, and what
+//! lay together in a folder lies together in the pack.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
+
+use rayon::prelude::*;
+
+use super::{Batch, Item, Source, Temp, changed};
+use crate::error::{Error, Result};
+use crate::event::{Doing, Event, Sink};
+use crate::store::hash;
+use crate::store::objects::Store;
+use crate::store::pack::format::{PackId, PackWriter, TARGET};
+
+/// A window is this many bytes or objects: enough for all cores, little memory.
+const WINDOW_BYTES: u64 = 8 << 20;
+const WINDOW_OBJECTS: usize = 4096;
+/// What one core reads at a time.
+const PIECE: usize = 64;
+/// After so many bytes the disk is asked to take them.
+const WRITE_OUT: u64 = 16 << 20;
+
+/// A pack that is being written.
+struct Open {
+    temp: Temp,
+    file: Arc<File>,
+    writer: PackWriter<BufWriter<Shared>>,
+    /// How much the disk was asked to take.
+    asked: u64,
+}
+
+struct Shared(Arc<File>);
+
+impl Write for Shared {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        (&*self.0).write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+enum ToDisk {
+    /// More of a pack was written.
+    Some(Arc<File>),
+    /// It is whole: make it durable, and name it.
+    All(Temp, Arc<File>, PackId),
+}
+
+impl Batch<'_> {
+    /// Stores these, in this order: whoever is named by a tree must come before it, or be durable already.
+    pub(super) fn store_packed(&self, items: Vec<Item>, sink: &dyn Sink) -> Result<()> {
+        let windows = windows(&items);
+        std::thread::scope(|scope| {
+            let (to_disk, written) = mpsc::channel();
+            let disk = scope.spawn(move || take(self.store, written));
+            let written = self.write_packs(&windows, &to_disk, sink);
+            drop(to_disk);
+            let taken = disk.join().unwrap_or_else(|_| Err(Error::io("write", self.store.dir(), lost())));
+            // What the disk refused is why the writer stopped.
+            taken.and(written)
+        })
+    }
+
+    fn write_packs(&self, windows: &[&[Item]], to_disk: &Sender<ToDisk>, sink: &dyn Sink) -> Result<()> {
+        let mut open = None;
+        let mut read = windows.first().map_or(Ok(Vec::new()), |first| self.read(first, sink))?;
+        for (at, window) in windows.iter().enumerate() {
+            let next = windows.get(at + 1);
+            let (written, ahead) = rayon::join(
+                || self.append(&mut open, window, &read, to_disk),
+                || next.map_or(Ok(Vec::new()), |next| self.read(next, sink)),
+            );
+            written?;
+            read = ahead?;
+        }
+        open.map_or(Ok(()), |open| self.close(open, to_disk))
+    }
+
+    /// The bytes of the files of a window, piece by piece, verified.
+    fn read(&self, window: &[Item], sink: &dyn Sink) -> Result<Vec<Vec<u8>>> {
+        let piece = |items: &[Item]| {
+            let total: u64 = items.iter().map(|item| item.size).sum();
+            let mut bytes = Vec::with_capacity(total as usize + 1);
+            for item in items {
+                if let Source::File(path) = &item.source {
+                    let start = bytes.len();
+                    append_file(path, item.size, &mut bytes).map_err(|e| Error::io("read", path, e))?;
+                    let content = &bytes[start..];
+                    if content.len() as u64 != item.size || item.kind.id_of(content) != item.id {
+                        return Err(changed(path));
+                    }
+                }
+            }
+            sink.event(Event::WorkDone { doing: Doing::Storing, bytes: total });
+            Ok(bytes)
+        };
+        window.par_chunks(PIECE).map(piece).collect()
+    }
+
+    fn append(
+        &self,
+        open: &mut Option<Open>,
+        window: &[Item],
+        read: &[Vec<u8>],
+        to_disk: &Sender<ToDisk>,
+    ) -> Result<()> {
+        for (items, read) in window.chunks(PIECE).zip(read) {
+            let mut rest = &read[..];
+            for item in items {
+                let bytes = match &item.source {
+                    Source::Bytes(bytes) => &bytes[..],
+                    Source::File(_) => {
+                        let (bytes, after) = rest.split_at(item.size as usize);
+                        rest = after;
+                        bytes
+                    }
+                };
+                if open.as_ref().is_some_and(|open| open.writer.written() + item.size > TARGET)
+                    && let Some(full) = open.take()
+                {
+                    self.close(full, to_disk)?;
+                }
+                let pack = match open {
+                    Some(pack) => pack,
+                    None => open.insert(self.open()?),
+                };
+                let added = pack.writer.add(item.id, item.kind, bytes);
+                added.map_err(|e| self.store.refused("write", &pack.temp.0, e))?;
+            }
+        }
+        if let Some(pack) = open
+            && pack.writer.written() - pack.asked >= WRITE_OUT
+        {
+            pack.asked = pack.writer.written();
+            let _ = to_disk.send(ToDisk::Some(Arc::clone(&pack.file)));
+        }
+        Ok(())
+    }
+
+    fn open(&self) -> Result<Open> {
+        let temp = Temp(self.store.temp()?);
+        let fail = |e| self.store.refused("write", &temp.0, e);
+        let file = File::options().write(true).create_new(true).open(&temp.0).map_err(fail)?;
+        let file = Arc::new(file);
+        let buffered = BufWriter::with_capacity(256 << 10, Shared(Arc::clone(&file)));
+        let writer = PackWriter::new(buffered).map_err(fail)?;
+        Ok(Open { temp, file, writer, asked: 0 })
+    }
+
+    fn close(&self, open: Open, to_disk: &Sender<ToDisk>) -> Result<()> {
+        let Open { temp, file, writer, .. } = open;
+        let (_, id) = writer.finish().map_err(|e| self.store.refused("write", &temp.0, e))?;
+        // The disk stops listening when it failed, and will say so.
+        let _ = to_disk.send(ToDisk::All(temp, file, id));
+        Ok(())
+    }
+}
+
+/// The disk's side: packs become durable and get their names in the order in which they were written.
+fn take(store: &Store, written: Receiver<ToDisk>) -> Result<()> {
+    while let Ok(one) = written.recv() {
+        match one {
+            // The system tells of a failed write-out once: if it is told here, nobody else hears of it.
+            ToDisk::Some(file) => {
+                file.sync_data().map_err(|e| store.refused("write", store.packs().dir(), e))?;
+            }
+            ToDisk::All(temp, file, id) => store.name_pack(&temp.0, &file, &id)?,
+        }
+    }
+    Ok(())
+}
+
+fn windows(items: &[Item]) -> Vec<&[Item]> {
+    let (mut windows, mut rest) = (Vec::new(), items);
+    while !rest.is_empty() {
+        let mut bytes = 0;
+        let fits = |item: &&Item| {
+            bytes += item.size;
+            bytes <= WINDOW_BYTES
+        };
+        let n = rest.iter().take(WINDOW_OBJECTS).take_while(fits).count().max(1);
+        let (window, after) = rest.split_at(n);
+        windows.push(window);
+        rest = after;
+    }
+    windows
+}
+
+/// Appends what a file holds if that is `size` bytes; less or one more otherwise, which no id will fit.
+fn append_file(path: &Path, size: u64, bytes: &mut Vec<u8>) -> io::Result<()> {
+    let (flags, mode) = hash::read_flags();
+    let mut file = File::from(rustix::fs::open(path, flags, mode)?);
+    let start = bytes.len();
+    bytes.resize(start + size as usize + 1, 0);
+    let mut read = 0;
+    // One read does it: a byte more than expected was asked for, so the end was seen.
+    while read < size as usize || size == 0 {
+        match io::Read::read(&mut file, &mut bytes[start + read..]) {
+            Ok(0) => break,
+            Ok(n) => read += n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    bytes.truncate(start + read);
+    Ok(())
+}
+
+fn lost() -> io::Error {
+    io::Error::other("the thread that writes to the disk failed")
+}

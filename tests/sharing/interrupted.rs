@@ -1,0 +1,77 @@
+//! kill -9 in the middle of a push or a pull, at many moments: the next one finishes, and what is there is right.
+
+use std::time::Duration;
+
+use crate::sandbox::process::Signal;
+use crate::{clone, files, fine, lab, same};
+
+#[test]
+fn a_killed_push_is_finished_by_the_next() {
+    let sandbox = lab();
+    for millis in [0, 2, 5, 10, 15, 20, 30, 40, 60, 80] {
+        let _ = std::fs::remove_dir_all(sandbox.path("../lab"));
+        let mut push = sandbox.start(&["push", "-q"]);
+        std::thread::sleep(Duration::from_millis(millis));
+        if !push.is_over() {
+            push.signal(Signal::KILL);
+        }
+        push.end();
+        // Whatever a segment names is there.
+        let b = clone(&sandbox, "b");
+        if sandbox.path("../lab/lockstep-remote").exists() {
+            let out = sandbox.run_in(&b, &["pull"]);
+            assert!(out.code == 0 || out.code == 3 && out.stderr.contains("neither here nor at the remote"), "{out}");
+        }
+        fine(&sandbox.run(&["push", "-q"]));
+        fine(&sandbox.run_in(&b, &["pull", "-q"]));
+        assert!(same(&sandbox, "", &b, &["d", "small", "large"]), "after {millis} ms");
+        sandbox.remove("../b");
+    }
+    assert!(files(&sandbox, "tmp").len() < 10);
+}
+
+#[test]
+fn a_killed_pull_is_finished_by_the_next() {
+    let sandbox = lab();
+    fine(&sandbox.run(&["push", "-q"]));
+    sandbox.git(&["commit", "-q", "--allow-empty", "-m", "y"]);
+    for millis in [0, 2, 5, 10, 15, 20, 30, 40, 60, 80] {
+        for gone in ["d", "small", "large", ".git/lockstep/store", ".git/lockstep/remotes", ".git/lockstep/worktree"] {
+            if sandbox.exists(gone) {
+                sandbox.remove(gone);
+            }
+        }
+        let mut pull = sandbox.start(&["pull", "-q"]);
+        std::thread::sleep(Duration::from_millis(millis));
+        if !pull.is_over() {
+            pull.signal(Signal::KILL);
+        }
+        pull.end();
+        fine(&sandbox.run(&["pull", "-q"]));
+        fine(&sandbox.run(&["repro", "-q"]));
+        assert!(sandbox.ran().is_empty(), "after {millis} ms a stage ran");
+    }
+}
+
+/// What arrived of a large object is not fetched again.
+#[test]
+fn a_fetch_goes_on_where_it_was_interrupted() {
+    let sandbox = lab();
+    fine(&sandbox.run(&["push", "-q"]));
+    let large = files(&sandbox, "objects").into_iter().find(|f| f.metadata().unwrap().len() == 2_000_000).unwrap();
+    let bytes = std::fs::read(&large).unwrap();
+    for (half, want) in [(bytes[..1_500_000].to_vec(), 500_000), (vec![7; 1_500_000], 2_500_000)] {
+        let b = clone(&sandbox, "b");
+        let name = large.file_name().unwrap().to_str().unwrap();
+        sandbox.write(&format!("../b/.git/lockstep/store/tmp/fetch-{name}"), half);
+        let out = sandbox.run_in(&b, &["pull", "large", "--json"]);
+        fine(&out);
+        let json: serde_json::Value = serde_json::from_str(&out.stdout).unwrap();
+        let received = json["remotes"][0]["cost"]["received"].as_u64().unwrap();
+        // With the marker, the segment and `small`; what does not fit its id is fetched anew.
+        assert!((want..want + 30_000).contains(&received), "{received}");
+        assert!(same(&sandbox, "", &b, &["large"]));
+        assert_eq!(std::fs::read_dir(sandbox.path("../b/.git/lockstep/store/tmp")).unwrap().count(), 0);
+        sandbox.remove("../b");
+    }
+}
