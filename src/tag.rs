@@ -171,6 +171,10 @@ impl FromStr for Label {
 
     fn from_str(text: &str) -> Result<Label, String> {
         ModelName::new("", text).map_err(|why| format!("the label `{text}` {why}"))?;
+        // `release#1` is no tag of a registry, and `digits#1#2` would be one with two counters.
+        if text.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(format!("the label `{text}` is a number, as counters are"));
+        }
         Ok(Label(text.into()))
     }
 }
@@ -345,6 +349,8 @@ mod tests {
             "a=b=c d@v1.0.0",
             "é@v1.0.0",
             "digits#prod!!#1",
+            "release#1",
+            "digits#1#2",
         ] {
             assert!(tag.parse::<ModelTag>().is_err(), "{tag}");
         }

@@ -25,6 +25,6 @@ pub mod script;
 pub mod sound;
 pub mod source;
 pub mod tensor;
-pub mod trace;
 #[cfg(test)]
 mod tests;
+pub mod trace;

@@ -65,9 +65,10 @@ impl Plan {
         let artifact = artifact::declared(&snapshot, name)?;
         let origin = origin::trace(&snapshot, &artifact.path)?;
         let commit = snapshot.git().ok_or_else(|| Error::new(Kind::Bug, "a commit without Git"))?;
-        let mut doubts = sound::of_commit(&snapshot, &origin)?;
+        let stages = sound::concerned(&snapshot, &artifact, &origin);
+        let mut doubts = sound::of_commit(&snapshot, &stages)?;
         if rev.is_none() {
-            doubts.extend(sound::of_workspace(project, &snapshot, &origin, sink)?);
+            doubts.extend(sound::of_workspace(project, &snapshot, &stages, sink)?);
         }
         let mut warnings = Vec::new();
         warnings.extend(twin(registry, name, &origin));
@@ -100,7 +101,7 @@ impl Plan {
         error.causes.extend(self.doubts.iter().cloned());
         error.causes.extend(failed.into_iter().flat_map(|e| e.causes));
         if !self.doubts.is_empty() {
-            error = error.hint("lockstep repro, commit what it changed, and register again");
+            error = error.hint("mend that and register again: lockstep repro, git commit, lockstep push");
         }
         Some(error.hint("--force registers it all the same, and the tag says so"))
     }

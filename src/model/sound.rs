@@ -10,6 +10,7 @@
 
 use std::collections::BTreeMap;
 
+use super::artifact::Artifact;
 use super::origin::{self, Origin};
 use crate::error::Result;
 use crate::event::Sink;
@@ -26,13 +27,27 @@ use crate::run::status::{sentence, status};
 use crate::store::tree::{self, Entry, Tree};
 use crate::store::{ObjectId, Pin};
 
+/// The stages whose soundness counts: those that made the artifact, and those of its pipeline file that measured it.
+/// Metrics of the model before, or edited by hand, would open a gate that they should not.
+pub fn concerned(snapshot: &Snapshot<'_>, artifact: &Artifact, origin: &Origin) -> Vec<StageId> {
+    let pipelines = &snapshot.definitions.pipelines;
+    let mut stages = origin.stages.clone();
+    let measures = |id: &&StageId| pipelines.stage(**id).outs.iter().any(|out| out.metric);
+    for id in pipelines.file(artifact.file).stages.iter().filter(measures) {
+        if !stages.contains(id) {
+            stages.push(*id);
+        }
+    }
+    stages
+}
+
 /// Why a commit could not be reproduced, a sentence each: `train: param params.yaml:lr 0.1 → 0.2`.
-pub fn of_commit(snapshot: &Snapshot<'_>, origin: &Origin) -> Result<Vec<String>> {
+pub fn of_commit(snapshot: &Snapshot<'_>, stages: &[StageId]) -> Result<Vec<String>> {
     let mut doubts = Vec::new();
     let pipelines = &snapshot.definitions.pipelines;
     let pinned = snapshot.pinned()?;
     let mut params = ParamsCache::default();
-    for id in &origin.stages {
+    for id in stages {
         let stage = pipelines.stage(*id);
         let address = pipelines.address(*id, &RepoPath::root());
         let Some(entry) = origin::entry(snapshot, *id)? else {
@@ -64,11 +79,15 @@ pub fn of_commit(snapshot: &Snapshot<'_>, origin: &Origin) -> Result<Vec<String>
 }
 
 /// What the workspace has and the commit, which is checked out, has not.
-pub fn of_workspace(project: &Project, commit: &Snapshot<'_>, origin: &Origin, sink: &dyn Sink) -> Result<Vec<String>> {
+pub fn of_workspace(
+    project: &Project,
+    commit: &Snapshot<'_>,
+    stages: &[StageId],
+    sink: &dyn Sink,
+) -> Result<Vec<String>> {
     let mut doubts = Vec::new();
     let pipelines = &commit.definitions.pipelines;
-    let mut files: Vec<&RepoPath> =
-        origin.stages.iter().map(|id| &pipelines.file(pipelines.stage(*id).file).path).collect();
+    let mut files: Vec<&RepoPath> = stages.iter().map(|id| &pipelines.file(pipelines.stage(*id).file).path).collect();
     files.sort();
     files.dedup();
     for path in files.into_iter().flat_map(|path| [path.clone(), Project::lock_path(path)]) {
@@ -78,8 +97,7 @@ pub fn of_workspace(project: &Project, commit: &Snapshot<'_>, origin: &Origin, s
         }
     }
     let definitions = project.definitions_without_graph()?;
-    let names: Vec<(&RepoPath, &str)> = origin
-        .stages
+    let names: Vec<(&RepoPath, &str)> = stages
         .iter()
         .map(|id| (&pipelines.file(pipelines.stage(*id).file).path, pipelines.stage(*id).name.as_str()))
         .collect();

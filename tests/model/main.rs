@@ -7,4 +7,7 @@ mod sandbox;
 
 mod diff;
 mod files;
+mod hostile;
 mod inspect;
+mod registry;
+mod sound;

@@ -47,6 +47,8 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         .iter()
         .map(|name| (name, desk.registry.models.get(name), declared.iter().find(|a| a.name == *name)))
         .filter(|(_, model, _)| args.all || args.json || model.is_none_or(|m| m.deprecated.is_none()))
+        // Tags of other tools may look like a label on a commit.
+        .filter(|(_, model, artifact)| args.all || artifact.is_some() || model.is_none_or(|m| !m.versions.is_empty()))
         .collect();
     if args.json {
         out.json(&rows.iter().map(|(name, model, artifact)| shape(name, *model, *artifact)).collect::<Vec<_>>().into());
