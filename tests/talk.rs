@@ -50,6 +50,17 @@ fn a_first_run_and_a_run_of_nothing() {
 }
 
 #[test]
+fn what_git_keeps_goes_with_its_lock() {
+    let sandbox = sandbox();
+    sandbox
+        .write("pipeline.yaml", "stages: {a: {cmd: echo 1 | tee m > o, metrics: [{m: {cache: false}}], outs: [o]}}\n");
+    assert!(sandbox.run(&["repro"]).stderr.ends_with("next: git add .gitignore m pipeline.lock\n"));
+    sandbox.git(&["add", "-A"]);
+    let forced = sandbox.run(&["repro", "--force"]);
+    assert!(!forced.stderr.contains("next:"), "nothing changed: {forced}");
+}
+
+#[test]
 fn a_reason_and_a_restore() {
     let sandbox = sandbox();
     // Long enough for the run cache to save time.

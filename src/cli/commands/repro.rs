@@ -114,7 +114,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     tell_stale(&outcome, project, &definitions, out);
     if !outcome.dry {
         tell_summary(&outcome, &definitions, started.elapsed().as_secs_f64(), out);
-        tell_next(&outcome, project, out);
+        tell_next(&outcome, &definitions, project, out);
     }
     let code = outcome.exit_code();
     Ok(if args.ignore_errors && outcome.interrupted.is_none() { 0 } else { code })
@@ -295,10 +295,15 @@ fn tell_summary(outcome: &Outcome, definitions: &Definitions, seconds: f64, out:
     }
 }
 
-fn tell_next(outcome: &Outcome, project: &Project, out: &Output) {
+fn tell_next(outcome: &Outcome, definitions: &Definitions, project: &Project, out: &Output) {
     // After a failure something else comes next.
     if outcome.written.is_empty() || outcome.exit_code() != 0 || !project.repo.is_git() {
         return;
     }
-    super::tell_next(&outcome.written, project, out);
+    // Outputs that Git keeps belong into the same commit as the lock that pins them.
+    let made = outcome.stages.iter().filter(|s| matches!(s.result, StageResult::Ran | StageResult::Restored));
+    let outs = made.flat_map(|s| &definitions.pipelines.stage(s.id).outs);
+    let kept_by_git = outs.filter(|o| !o.cache).map(|o| o.path.clone());
+    let written: Vec<_> = outcome.written.iter().cloned().chain(kept_by_git).collect();
+    super::tell_next(&written, project, out);
 }
