@@ -58,6 +58,15 @@
 //! 9. *Same inputs, same order, same lock bytes, same JSON.* Sorted maps throughout; `lock/write.rs`.
 //! 10. *Nothing phones home.* There is no network code.
 //!
+//! # The way of a look back
+//!
+//! `git::History` resolves a name to a commit and reads Git's objects; `Project::at` gives a [`project::Snapshot`] of it
+//! (or of the worktree, with the same methods). A file of a commit is looked for in Git first, then among what the locks
+//! of that commit pin, whose bytes are in the store. Definitions are loaded once for all commits with the same pipeline
+//! files, each distinct metrics or params file is parsed once: a history of 10,000 commits is a matter of their root
+//! trees. Other repositories are projects, too ([`project::elsewhere`]): opened where they lie, or cloned bare by the
+//! `git` program into `<git common dir>/lockstep/repos/`.
+//!
 //! # Formats and their versions
 //!
 //! | file | version | a newer one |
@@ -86,6 +95,9 @@
 //! - The `.gitignore` of a folder that a stage makes is written when the folder is there, not before the run: a folder
 //!   made for it would be in the way of the stage's own `mkdir`. It is written before any stage that depends on a
 //!   folder above looks at it, so that it counts from the first run on.
+//! - A commit says nothing of files outside the repository: a template that reads one has no value at a revision.
+//! - Metrics whose bytes are not in the store are shown as the lock has them: a fresh clone has its numbers at once.
+//! - `list` and `get` of another repository mean its `HEAD`, never what lies uncommitted in somebody's folder.
 //! - `metrics show` and `params show` go on past a file that is missing or broken, name it, and end with its code.
 
 pub mod cli;

@@ -40,11 +40,13 @@ impl Node {
     }
 }
 
+/// Gives the entries of a folder: which root it belongs to, its path below that root, its node.
+pub type Open<'a> = dyn Fn(&RepoPath, &str, &Node) -> Result<Vec<Entry>> + 'a;
+
 /// Outs and data of one snapshot, and how to open their folders.
 pub struct Side<'a> {
     pub roots: BTreeMap<RepoPath, Pin>,
-    /// The entries of a folder: which root it belongs to, its path below that root, its node.
-    pub open: &'a dyn Fn(&RepoPath, &str, &Node) -> Result<Vec<Entry>>,
+    pub open: &'a Open<'a>,
 }
 
 #[derive(Clone, Debug, PartialEq)]

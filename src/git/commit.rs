@@ -18,8 +18,8 @@ use crate::path::RepoPath;
 pub const LARGEST: u64 = 256 << 20;
 /// How many symlinks one path may lead over, as the kernel has it.
 const MOST_LINKS: usize = 40;
-/// So many entries of trees are remembered.
-const MOST_REMEMBERED: usize = 500_000;
+/// So many trees are remembered: those of one commit are asked for again and again, and most of the next are the same.
+const REMEMBERED: usize = 2048;
 
 #[derive(Clone)]
 pub struct Commit {
@@ -192,7 +192,7 @@ impl History {
         entries.sort_by(|a, b| a.name.cmp(&b.name));
         let entries = Rc::new(entries);
         let mut trees = self.0.trees.borrow_mut();
-        if trees.len() * 32 > MOST_REMEMBERED {
+        if trees.len() >= REMEMBERED {
             trees.clear();
         }
         trees.insert(id, entries.clone());

@@ -134,17 +134,25 @@ impl Commit {
 }
 
 impl History {
-    fn special(&self, tree: gix::ObjectId) -> Result<Rc<Vec<Special>>> {
+    /// What is special below a folder; remembered.
+    fn special_below(&self, tree: gix::ObjectId) -> Result<Rc<Vec<Special>>> {
         if let Some(known) = self.0.special.borrow().get(&tree) {
             return Ok(known.clone());
         }
+        let found = Rc::new(self.special(tree)?);
+        self.0.special.borrow_mut().insert(tree, found.clone());
+        Ok(found)
+    }
+
+    /// The same for a root, which is hardly that of another commit.
+    fn special(&self, tree: gix::ObjectId) -> Result<Vec<Special>> {
         let mut found = Vec::new();
         for entry in self.tree(tree)?.iter() {
             // What is no UTF-8 cannot be written in a pipeline.
             let Ok(name) = std::str::from_utf8(&entry.name) else { continue };
             if entry.kind == EntryKind::Folder {
                 if entry.name != OWN {
-                    let below = self.special(entry.id.0)?;
+                    let below = self.special_below(entry.id.0)?;
                     found.extend(below.iter().map(|s| Special { path: format!("{name}/{}", s.path), ..s.clone() }));
                 }
                 continue;
@@ -160,8 +168,6 @@ impl History {
                 found.push(Special { path: name.to_string(), what, kind: entry.kind, id: entry.id });
             }
         }
-        let found = Rc::new(found);
-        self.0.special.borrow_mut().insert(tree, found.clone());
         Ok(found)
     }
 }

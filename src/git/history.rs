@@ -27,6 +27,8 @@ pub struct History(pub(super) Rc<Inner>);
 
 pub(super) struct Inner {
     pub repo: gix::Repository,
+    /// Git's own summary of commits, if it wrote one: it knows their trees without their being read.
+    pub graph: Option<gix::commitgraph::Graph>,
     pub trees: RefCell<HashMap<gix::ObjectId, Rc<Vec<TreeEntry>>>>,
     /// What is special below a tree; see [`Commit::discover`].
     pub special: RefCell<HashMap<gix::ObjectId, Rc<Vec<Special>>>>,
@@ -71,7 +73,8 @@ impl Repo {
                 .hint("git init — makes one"));
         };
         repo.object_cache_size(OBJECT_CACHE);
-        Ok(History(Rc::new(Inner { repo, trees: RefCell::default(), special: RefCell::default() })))
+        let graph = repo.commit_graph_if_enabled().ok().flatten();
+        Ok(History(Rc::new(Inner { repo, graph, trees: RefCell::default(), special: RefCell::default() })))
     }
 
     /// The commit that a revision stands for; see [`History::resolve`].
@@ -117,6 +120,9 @@ impl History {
 
     /// A commit by its id.
     pub fn commit(&self, id: GitId) -> Result<Commit> {
+        if let Some(known) = self.0.graph.as_ref().and_then(|graph| graph.commit_by_id(id.0)) {
+            return Ok(Commit { id, tree: known.root_tree_id().to_owned(), history: self.clone() });
+        }
         self.commit_of(id.0, &id.short())
     }
 

@@ -136,6 +136,10 @@ impl Repo {
         }
     }
 
+    pub fn is_bare(&self) -> bool {
+        self.git_dir.as_deref() == Some(&*self.top)
+    }
+
     /// Where clones of other repositories are kept.
     pub fn repos_dir(&self) -> PathBuf {
         self.shared().join("repos")

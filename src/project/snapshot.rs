@@ -384,6 +384,9 @@ impl<'p> Snapshot<'p> {
         let error = Error::missing(format!("{path}{of} is not in the store"));
         let error = cause.causes.into_iter().fold(error, |e, why| e.because(why));
         match self.commit {
+            Some(_) if self.project.repo.is_bare() => {
+                error.hint("in that repository, so that it can be had from its remote: lockstep push")
+            }
             Some(_) => error.hint(format!("lockstep fetch --rev {} {path}", self.name)),
             None => error.hint(format!("lockstep fetch {path}")).hint("or make it again: lockstep repro"),
         }

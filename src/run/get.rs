@@ -139,8 +139,7 @@ fn link(text: &[u8], to: &Path) -> Result<u64> {
 /// Where a piece goes, its folders made. A symlink among them is none: what is written through it would lie elsewhere.
 fn place(new: &Path, to: &str) -> Result<PathBuf> {
     let mut at = new.to_path_buf();
-    let mut parts = to.split('/').filter(|p| !p.is_empty()).peekable();
-    while let Some(part) = parts.next() {
+    for part in to.split('/').filter(|p| !p.is_empty()) {
         match at.symlink_metadata() {
             Ok(meta) if meta.is_dir() => {}
             Ok(_) => return Err(Error::usage(format!("{to} lies below a file or a symlink and cannot be written"))),

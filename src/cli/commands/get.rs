@@ -67,7 +67,9 @@ pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {
     let progress = Progress::new(out, false);
     let got = get(&snapshot, &asked, &to, args.force, &progress);
     progress.finish();
-    let got = got?;
+    // What was typed is how it is told.
+    let here = format!("{}/", around.cwd.display());
+    let got = got.map_err(|e| Error { message: e.message.replace(&here, ""), ..e })?;
     let shown = to.strip_prefix(&around.cwd).unwrap_or(&to);
     let files = text::count(got.files as usize, "file");
     out.say(format!("{}: {files}, {}, of {}", shown.display(), text::bytes(got.bytes), snapshot.name));

@@ -7,6 +7,7 @@ use serde_json::{Map, Value as Json, json};
 use crate::cli::format::json_value;
 use crate::cli::output::Output;
 use crate::cli::table::{Table, shown};
+use crate::cli::text;
 use crate::error::{Error, Kind, Result};
 use crate::git::{Chosen, Which};
 use crate::path::RepoPath;
@@ -139,7 +140,8 @@ fn many(args: &Args, which: &Which, project: &Project, out: &Output, files: &Fil
         read(snapshots.of_commit(commit, &names[0])?, names)?;
     }
     if broken > 0 {
-        out.warn(format!("{broken} of the revisions have pipeline files that cannot be read; these are left out"));
+        let revisions = text::count(broken, "revision");
+        out.warn(format!("pipeline files of {revisions} cannot be read; these are left out"));
     }
     if let Some(error) = failed.filter(|_| all.is_empty()) {
         return Err(error);

@@ -86,7 +86,7 @@ impl Checker<'_> {
             let is_commit = |text: &str| text.len() == 40 && text.bytes().all(|b| b.is_ascii_hexdigit());
             match key.value.as_str() {
                 None => self.wrong(&key.value, &at, "a string"),
-                Some(text) if text.is_empty() => self.say(key.value.start, format!("{at} is empty")),
+                Some("") => self.say(key.value.start, format!("{at} is empty")),
                 Some(text) if key.key == "commit" && !is_commit(text) => {
                     self.say(key.value.start, format!("{at} must be a whole commit id, 40 hexadecimal digits"));
                 }
