@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::model::source::{Reader, Source};
 
 /// A checkpoint of a hundred thousand tensors takes six million operations, and makes 1.8 million nodes.
-const OPERATIONS: usize = 20_000_000;
+const OPERATIONS: usize = 12_000_000;
 const NODES: usize = 2_000_000;
 /// A longer text is no name, and is not kept.
 const TEXT: u64 = 64 << 10;

@@ -46,12 +46,11 @@ pub fn read(source: &Source) -> Result<Contents> {
     describe(&pickle, &globals, &mut contents);
     let mut found = Vec::new();
     let mut visit = |name: &str, id| {
-        let array = array(&pickle, id, name, source);
+        let enough = found.len() > TENSORS;
+        let array = if enough { None } else { array(&pickle, id, name, source) };
         let is_array = array.is_some();
-        if found.len() <= TENSORS {
-            found.extend(array);
-        }
-        is_array
+        found.extend(array);
+        is_array || enough
     };
     Walk::over(&pickle, &mut visit, source)?;
     for tensor in found {

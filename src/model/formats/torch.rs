@@ -115,14 +115,12 @@ fn tensors(
     contents: &mut Contents,
 ) -> Result<()> {
     let mut found = Vec::new();
-    let mut visit = |path: &str, id: Id| match view(pickle, Call::of(pickle, id), CALLS) {
-        Some(view) => {
-            if found.len() <= TENSORS {
-                found.push((name(path), view));
-            }
-            true
-        }
-        None => false,
+    let mut visit = |path: &str, id: Id| {
+        let enough = found.len() > TENSORS;
+        let view = if enough { None } else { view(pickle, Call::of(pickle, id), CALLS) };
+        let is_tensor = view.is_some();
+        found.extend(view.map(|view| (name(path), view)));
+        is_tensor || enough
     };
     Walk::over(pickle, &mut visit, source)?;
     for (name, view) in found {
