@@ -51,7 +51,9 @@
 //! 3. *Read-only commands take no lock and run no user code.* They overlay the journal in memory: `run/fold.rs`.
 //! 4. *Two processes never corrupt anything.* One exclusive lock a worktree: `run/workspace.rs`.
 //! 5. *An unsaved change is never overwritten unasked.* `run/checkout.rs`.
-//! 6. *Bytes are verified against their id before use.* [`store`].
+//! 6. *Bytes are verified against their id before use.* [`store`]. Copies while they stream, whether from a file of
+//!    their own or from a pack; what was fetched before it gets its name: `store/pack/adopt.rs`. Damage is set aside:
+//!    a loose object, one object of a pack, or a pack whose index is broken.
 //! 7. *No path leads out of the repository.* By spelling: [`path::RepoPath`]; through symlinks: [`store::inside`].
 //! 8. *Every rerun has a reason that is shown.* `run/fresh.rs` gives reasons, not a yes or no; the manifest behind the
 //!    stage key is one writer with two sinks, a hash and a text: `lock/key.rs`.
@@ -75,6 +77,9 @@
 //! | stage key | in the context of its hash, `lock/key.rs` | is another key: a miss |
 //! | run-cache entry | [`run::cache::VERSION`] | is passed over: a miss |
 //! | journal | `run/journal.rs` | see there |
+//! | store | `generation`, `store/objects.rs` | is read, since every object proves itself, and never written |
+//! | pack | [`store::pack::format`] | is passed over and left alone; what it holds is missing |
+//! | tombstones of a pack | `store/pack/dead.rs` | the pack is verified anew |
 //! | compiled pipelines and locks | `project.rs` | are made anew |
 //!
 //! The log folder of a run is described in `run/logs.rs`. Whoever runs the commands holds a lock on the file `output`
@@ -95,6 +100,9 @@
 //! - The `.gitignore` of a folder that a stage makes is written when the folder is there, not before the run: a folder
 //!   made for it would be in the way of the stage's own `mkdir`. It is written before any stage that depends on a
 //!   folder above looks at it, so that it counts from the first run on.
+//! - Packs hold trees of any size: a batch that writes a pack has no loose trees. A single-file output may lie in a pack.
+//! - A pack is sealed as a whole, as a loose object is: whether an object of it may be counted on before its other copy
+//!   goes costs one stat a pack, not a read of all of it.
 //! - A commit says nothing of files outside the repository: a template that reads one has no value at a revision.
 //! - Metrics whose bytes are not in the store are shown as the lock has them: a fresh clone has its numbers at once.
 //! - `list` and `get` of another repository mean its `HEAD`, never what lies uncommitted in somebody's folder.

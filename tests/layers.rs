@@ -36,6 +36,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("signal_hook", &["run/", "cli/"]),
     ("toml_edit", &["config/file.rs"]),
     ("petgraph", &["pipeline/"]),
+    ("http", &["remote/"]),
     ("opendal", &["remote/"]),
     ("tokio", &["remote/"]),
     ("safetensors", &["model/"]),

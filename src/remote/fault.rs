@@ -51,7 +51,8 @@ impl From<io::Error> for Fault {
 impl From<opendal::Error> for Fault {
     fn from(e: opendal::Error) -> Fault {
         use opendal::ErrorKind::*;
-        let all = e.to_string();
+        // The library shows the nearest cause; ssh's own words are further away.
+        let all = causes(&e).fold(e.to_string(), |all, cause| format!("{all}: {cause}"));
         let says = |words: &[&str]| words.iter().any(|word| all.contains(word));
         let why = match e.kind() {
             _ if says(&["status: 507", "Insufficient Storage", "QuotaExceeded", "No space left"]) => Why::Full,
@@ -94,20 +95,40 @@ fn words(e: &opendal::Error) -> String {
     if let Some(code) = field("code") {
         return field("message").map_or(code.to_string(), |text| format!("{code}: {}", first_line(text)));
     }
-    let mut furthest: Option<&dyn std::error::Error> = std::error::Error::source(e);
-    while let Some(next) = furthest.and_then(|e| e.source()) {
-        furthest = Some(next);
+    if let Some(number) = number(message, "code: ") {
+        return format!("the server answers {number}: {}", field("message").map_or("", first_line));
     }
-    let cause = furthest.map(ToString::to_string).filter(|cause| !message.contains(cause));
-    let status =
-        e.to_string().split_once("status: ").map(|(_, rest)| rest.chars().take_while(char::is_ascii_digit).collect());
+    let cause = causes(e).last().map(ToString::to_string).filter(|cause| !message.contains(cause));
+    let whole = e.to_string();
+    let status = number(&whole, "status: ");
+    if let Some(host) = host(&whole).filter(|_| status.is_none()) {
+        return format!("{message} to {host}: {}", first_line(&cause.unwrap_or_default()));
+    }
     let message = if message.trim_start().starts_with('<') { "" } else { first_line(message) };
     match (message, cause, status) {
-        ("", _, Some(status @ String { .. })) => format!("the server answers {status}"),
+        ("", _, Some(status)) => format!("the server answers {status}"),
         ("", cause, None) => cause.unwrap_or_else(|| e.kind().to_string()),
         (message, Some(cause), _) => format!("{message}: {}", first_line(&cause)),
         (message, None, _) => message.to_string(),
     }
+}
+
+/// What an error stands on, the nearest first.
+fn causes(e: &opendal::Error) -> impl Iterator<Item = &dyn std::error::Error> {
+    std::iter::successors(std::error::Error::source(e), |e| e.source())
+}
+
+/// The number after a word.
+fn number(text: &str, word: &str) -> Option<String> {
+    let digits: String = text.split_once(word)?.1.chars().take_while(char::is_ascii_digit).collect();
+    Some(digits).filter(|digits| !digits.is_empty())
+}
+
+/// Where a request went that nobody answered. No more of its URL than that: there may be a signature in it.
+fn host(text: &str) -> Option<&str> {
+    let url = text.split_once("url: ")?.1;
+    let end = url.match_indices(['/', '?', ' ', ',']).map(|(at, _)| at).find(|at| *at > "https://".len());
+    Some(&url[..end?])
 }
 
 fn first_line(text: &str) -> &str {
@@ -172,6 +193,7 @@ mod tests {
     #[test]
     fn answers_become_sentences() {
         let s3 = r#"S3Error { code: "NoSuchBucket", message: "The specified bucket does not exist", resource: "" }"#;
+        let gcs = r#"GcsErrorResponse { error: GcsError { code: 404, message: "Not Found", errors: [] } }"#;
         for (kind, message, why, text) in [
             (ErrorKind::NotFound, s3, Why::NotFound, "NoSuchBucket: The specified bucket does not exist"),
             (
@@ -184,9 +206,42 @@ mod tests {
             (ErrorKind::Unexpected, "Connection refused", Why::Unreachable, "Connection refused"),
             (ErrorKind::ConfigInvalid, "region is missing", Why::Settings, "region is missing"),
             (ErrorKind::RateLimited, "slow down\nplease", Why::Busy, "slow down"),
+            (ErrorKind::NotFound, gcs, Why::NotFound, "the server answers 404: Not Found"),
         ] {
             let fault = Fault::from(opendal::Error::new(kind, message));
             assert_eq!((fault.why, fault.text.as_str()), (why, text), "{message}");
+        }
+    }
+
+    #[test]
+    fn causes_are_told_and_where_a_request_went() {
+        let unanswered = opendal::Error::new(ErrorKind::Unexpected, "send http request")
+            .with_context("url", "http://127.0.0.1:8014/bucket/x?sig=secret")
+            .set_source(io::Error::other("Connection refused"));
+        let ssh = io::Error::other("me@host: Permission denied (publickey).");
+        let refused = opendal::Error::new(ErrorKind::Unexpected, "connect").set_source(io::Error::other(Outer(ssh)));
+        for (e, why, text) in [
+            (unanswered, Why::Unreachable, "send http request to http://127.0.0.1:8014: Connection refused"),
+            (refused, Why::Denied, "connect: me@host: Permission denied (publickey)."),
+        ] {
+            let fault = Fault::from(e);
+            assert_eq!((fault.why, fault.text.as_str()), (why, text));
+        }
+    }
+
+    /// Says nothing of its cause by itself.
+    #[derive(Debug)]
+    struct Outer(io::Error);
+
+    impl std::fmt::Display for Outer {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("the master process could not connect")
+        }
+    }
+
+    impl std::error::Error for Outer {
+        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            Some(&self.0)
         }
     }
 }

@@ -40,6 +40,7 @@ mod settings;
 pub mod setup;
 mod stretch;
 mod transfer;
+mod transport;
 
 use std::sync::{Arc, Mutex};
 use std::time::UNIX_EPOCH;

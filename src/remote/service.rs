@@ -13,12 +13,13 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use opendal::layers::{RetryLayer, TimeoutLayer};
-use opendal::{Buffer, Operator};
+use opendal::{Buffer, HttpTransporter, OperationContext, Operator};
 
 use crate::remote::address::{Address, Scheme};
 use crate::remote::fault::{Fault, Why};
 use crate::remote::options::Options;
 use crate::remote::settings::complete;
+use crate::remote::transport::Patient;
 use crate::store::random_name;
 
 /// Large objects travel in parts of this size, or of more where there would be too many.
@@ -73,7 +74,11 @@ impl Service {
             .with_max_delay(Duration::from_secs(20))
             .with_max_times(options.number("retries").unwrap_or(5) as usize);
         let _inside = runtime.enter();
-        let operator = Operator::via_iter(name, settings)?.layer(timeout).layer(retry);
+        let patient = HttpTransporter::new(Patient::default());
+        let operator = Operator::via_iter(name, settings)?
+            .with_context(OperationContext::new().with_http_transport(patient))
+            .layer(timeout)
+            .layer(retry);
         drop(_inside);
         let made = Mutex::default();
         Ok(Service {
@@ -211,6 +216,10 @@ impl Service {
         absent(self.wait(1, self.operator.delete(path))).map(drop)
     }
 
+    fn is_there(&self, path: &str) -> Result<bool, Fault> {
+        absent(self.wait(1, self.operator.stat(path))).map(|found| found.is_some())
+    }
+
     fn renames(&self) -> bool {
         matches!(self.scheme, Scheme::Sftp | Scheme::Webdav)
     }
@@ -254,6 +263,8 @@ impl Service {
                 let there = absent(self.wait(1, self.operator.stat(path)))?;
                 match there {
                     Some(there) if there.content_length() == size && !may_replace => self.remove(temp),
+                    // Renamed, but the answer was lost, and the next attempt found nothing to rename.
+                    Some(there) if there.content_length() == size && !self.is_there(temp)? => Ok(()),
                     Some(_) => {
                         self.remove(path)?;
                         self.wait(1, self.operator.rename(temp, path))

@@ -47,7 +47,7 @@ pub fn checkout(
     put_asides_back(project, &asides, sink)?;
     let mut look = Look::new(project, definitions, sink);
     let mut locks = project.locks(definitions)?;
-    look.sweep(&selected.named);
+    look.sweep_outs(&selected.named);
     let mut journal = Journal::at(project.state_dir().join("journal"));
     recover(project, definitions, &mut locks, &mut look, &mut journal, sink)?;
 

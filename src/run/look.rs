@@ -46,12 +46,21 @@ impl<'a> Look<'a> {
 
     /// Looks at everything that these stages read and write, in one sweep.
     pub fn sweep(&mut self, ids: &[StageId]) {
+        self.sweep_what(ids, true);
+    }
+
+    /// Looks at what these stages write, and not at what they read, which may be a hundred thousand files.
+    pub fn sweep_outs(&mut self, ids: &[StageId]) {
+        self.sweep_what(ids, false);
+    }
+
+    fn sweep_what(&mut self, ids: &[StageId], with_deps: bool) {
         let definitions = self.definitions;
         let mut places = Vec::new();
         let mut outs = Vec::new();
         for id in ids {
             let stage = definitions.pipelines.stage(*id);
-            for dep in &stage.deps {
+            for dep in stage.deps.iter().filter(|_| with_deps) {
                 if !self.seen.contains_key(&dep.place) {
                     self.seen.insert(&dep.place, Ok(None));
                     places.push(&dep.place);

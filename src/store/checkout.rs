@@ -177,12 +177,22 @@ impl Checkout<'_> {
             row.stat.size = text.len() as u64;
             return Ok(row);
         }
-        if self.take_over(entry, to, path) {
+        let made = if self.take_over(entry, to, path) {
             self.reused.lock().unwrap_or_else(|e| e.into_inner()).push(path.to_vec());
-        } else if self.maker.file(&entry.id, entry.size, entry.kind == EntryKind::Executable, to)? == Made::Symlink {
-            row.flags = FOLLOWED;
+            Made::File(None)
+        } else {
+            self.maker.file(&entry.id, entry.size, entry.kind == EntryKind::Executable, to)?
+        };
+        if let Made::File(Some(stat)) = made {
+            row.stat = stat;
+            return Ok(row);
         }
-        let seen = if row.flags == FOLLOWED { Seen::of(to) } else { Seen::of_link(to) };
+        let seen = if made == Made::Symlink {
+            row.flags = FOLLOWED;
+            Seen::of(to)
+        } else {
+            Seen::of_link(to)
+        };
         row.stat = seen.map_err(|e| Error::io("look at", to, e))?.stat;
         Ok(row)
     }

@@ -106,14 +106,19 @@ fn small(file: &mut File, size: u64, done: &dyn Fn(u64)) -> io::Result<(ObjectId
     let mut hasher = blake3::Hasher::new();
     let mut buffer = vec![0u8; (size as usize + 1).clamp(512, SMALL)];
     let mut total = 0;
+    // One byte more than expected is asked for: a read that gives all the others has seen the end.
+    let mut n = read_once(file, &mut buffer)?;
+    if n as u64 != size || n == buffer.len() {
+        n += fill(file, &mut buffer[n..])?;
+    }
     loop {
-        let n = fill(file, &mut buffer)?;
         hasher.update(&buffer[..n]);
         total += n as u64;
         // A buffer that was not filled means the end of the file.
         if n < buffer.len() {
             break;
         }
+        n = fill(file, &mut buffer)?;
     }
     done(total);
     Ok((ObjectId(*hasher.finalize().as_bytes()), total))
@@ -138,6 +143,15 @@ fn huge(file: &mut File, done: &dyn Fn(u64)) -> io::Result<(ObjectId, u64)> {
         std::mem::swap(&mut now, &mut next);
     }
     Ok((ObjectId(*hasher.finalize().as_bytes()), total))
+}
+
+fn read_once(file: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match file.read(buffer) {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            read => return read,
+        }
+    }
 }
 
 /// Reads until the buffer is full or the file ends.

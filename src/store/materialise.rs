@@ -21,7 +21,8 @@ use crate::event::{Doing, Event, Sink};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Made {
-    File,
+    /// With its stat, where the file was open when it was whole.
+    File(Option<FileStat>),
     /// To the object in the store.
     Symlink,
 }
@@ -68,7 +69,7 @@ impl<'a> Maker<'a> {
                     self.verify(&lies, object, id, size, stat)?;
                     let made = reflink_copy::reflink(&from, to).is_ok();
                     self.reflink.store(made, Ordering::Relaxed);
-                    made.then_some(Made::File)
+                    made.then_some(Made::File(None))
                 }
                 // The mode belongs to the inode, so an executable file needs one of its own.
                 LinkType::Hardlink if self.hardlink.load(Ordering::Relaxed) && !executable => {
@@ -77,7 +78,7 @@ impl<'a> Maker<'a> {
                     self.hardlink.store(made, Ordering::Relaxed);
                     if made {
                         self.done(size);
-                        return Ok(Made::File);
+                        return Ok(Made::File(None));
                     }
                     None
                 }
@@ -133,7 +134,7 @@ impl<'a> Maker<'a> {
             return Err(Error::io("read", self.store.path(id), e));
         }
         let fault = match copied {
-            Ok((got, _)) if got == *id => return Ok(Made::File),
+            Ok((got, _)) if got == *id => return Ok(whole(&file)),
             Ok(_) => self.store.damaged(id, lies),
             Err(e) => Error::io("write", to, e),
         };
@@ -156,7 +157,7 @@ impl<'a> Maker<'a> {
             Error::io("write", to, e)
         })?;
         self.done(size);
-        Ok(Made::File)
+        Ok(whole(&file))
     }
 
     fn unpack_big(&self, id: &ObjectId, executable: bool, to: &Path) -> Result<Made> {
@@ -165,7 +166,7 @@ impl<'a> Maker<'a> {
         let mut buffer = vec![0; hash::CHUNK];
         let fault = loop {
             match content.read(&mut buffer) {
-                Ok(0) => return Ok(Made::File),
+                Ok(0) => return Ok(whole(&file)),
                 Ok(n) => match file.write_all(&buffer[..n]) {
                     Ok(()) => self.done(n as u64),
                     Err(e) => break Error::io("write", to, e),
@@ -180,6 +181,10 @@ impl<'a> Maker<'a> {
     fn done(&self, bytes: u64) {
         self.sink.event(Event::WorkDone { doing: Doing::Restoring, bytes });
     }
+}
+
+fn whole(file: &File) -> Made {
+    Made::File(rustix::fs::fstat(file).ok().map(|stat| FileStat::from(&stat)))
 }
 
 fn create(to: &Path, executable: bool) -> Result<File> {

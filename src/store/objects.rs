@@ -44,6 +44,9 @@ const VERSION: u32 = 1;
 /// Trees and the texts of symlinks are read whole; a hostile id must not make us read a model into memory.
 pub const LARGEST_READ: u64 = 1 << 30;
 
+/// So many copies of an object are tried: where the store may only be read, a damaged one cannot be set aside.
+const COPIES: usize = 3;
+
 /// From this size on an object is nearly always a file of its own.
 pub(super) const BIG: u64 = 1 << 20;
 
@@ -189,6 +192,7 @@ impl Store {
     /// The bytes of a small object, verified. A damaged one is put into quarantine and counts as missing, unless there
     /// is another copy.
     pub fn read(&self, id: &ObjectId, kind: ObjectKind) -> Result<Vec<u8>> {
+        let mut copies = COPIES;
         loop {
             let lies = self.locate(id, 0)?;
             if lies.size() > LARGEST_READ {
@@ -199,7 +203,8 @@ impl Store {
                 return Ok(bytes);
             }
             let damaged = self.damaged(id, &lies);
-            if self.size(id).is_none() {
+            copies -= 1;
+            if copies == 0 || self.size(id).is_none() {
                 return Err(damaged);
             }
         }

@@ -217,3 +217,21 @@ fn damage_in_a_pack_is_told_and_the_next_run_makes_it_good() {
     let quarantined = std::fs::read_dir(store(&sandbox).join("quarantine")).unwrap().count();
     assert_eq!(quarantined, 4);
 }
+
+/// A no-op must not cost what the packs hold: it works while none of them can be opened.
+#[test]
+fn where_nothing_is_to_be_done_no_pack_is_read() {
+    let sandbox = project();
+    truth(&sandbox, 1);
+    sandbox.run(&["repro"]);
+    let packs = store(&sandbox).join("packs");
+    let away = store(&sandbox).join("away");
+    std::fs::rename(&packs, &away).unwrap();
+    for command in [&["repro"][..], &["status"], &["checkout"]] {
+        let out = sandbox.run(command);
+        assert_eq!(out.code, 0, "{command:?}: {out}");
+        assert!(!packs.exists(), "{command:?}");
+    }
+    std::fs::rename(&away, &packs).unwrap();
+    assert_eq!(stale(&sandbox), [""; 0]);
+}

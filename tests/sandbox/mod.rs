@@ -14,6 +14,7 @@ use std::process::{Command, Stdio};
 pub struct Sandbox {
     dir: tempfile::TempDir,
     root: PathBuf,
+    env: Vec<(String, String)>,
 }
 
 /// What a command left: its exit code (128 + number for a signal) and what it printed.
@@ -46,7 +47,13 @@ impl Sandbox {
         let root = fs::canonicalize(dir.path()).unwrap().join("repo");
         fs::create_dir(&root).unwrap();
         fs::create_dir(dir.path().join("home")).unwrap();
-        Sandbox { dir, root }
+        Sandbox { dir, root, env: Vec::new() }
+    }
+
+    /// The same with more environment for every command.
+    pub fn with<'a>(mut self, env: impl IntoIterator<Item = (&'a String, &'a String)>) -> Sandbox {
+        self.env.extend(env.into_iter().map(|(name, value)| (name.clone(), value.clone())));
+        self
     }
 
     /// The root of the repository, without symlinks.
@@ -149,6 +156,7 @@ impl Sandbox {
             command.env(name, value);
         }
         command.env("HOME", self.dir.path().join("home")).env("CONF_LOG", self.log());
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command
     }
 

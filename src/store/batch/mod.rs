@@ -32,6 +32,8 @@ use crate::store::stat::Seen;
 
 /// A batch with fewer small objects than this stays loose.
 const WORTH_A_PACK: usize = 32;
+/// From so many objects on it may pay to list those that are there, instead of asking for each.
+const MANY: usize = 1024;
 /// Smaller objects are packed where files can only be copied: a copy from a pack costs no more than one from a file.
 const PACKED: u64 = 128 << 10;
 /// Where files can be shared with the workspace, larger ones stay files, so that they can be.
@@ -98,21 +100,42 @@ impl Store {
 
     fn holds_good(&self, pin: &Pin) -> bool {
         if !pin.is_dir() {
-            return self.good(&pin.id, pin.size, ObjectKind::Content).is_some();
+            return self.good(&pin.id, pin.size, ObjectKind::Content, None).is_some();
         }
         self.read_tree(&pin.id).is_ok_and(|tree| tree.entries.iter().all(|entry| self.holds_good(&entry.pin())))
     }
 
     /// Is the object here, and as it was when it was verified? One whose seal is broken is read, as is a pack. Back
-    /// comes the folder that holds it.
-    fn good(&self, id: &ObjectId, size: u64, kind: ObjectKind) -> Option<PathBuf> {
-        let loose = || self.has_good_loose(id, size, kind).then(|| self.shard(id));
+    /// comes the folder that holds it. `all` are the ids of the loose objects, if they are known.
+    fn good(&self, id: &ObjectId, size: u64, kind: ObjectKind, all: Option<&HashSet<ObjectId>>) -> Option<PathBuf> {
+        let may_be = all.is_none_or(|all| all.contains(id));
+        let loose = || (may_be && self.has_good_loose(id, size, kind)).then(|| self.shard(id));
         let in_pack = || {
             let (pack, row) = self.packed(id)?;
             let good = (row.length, row.kind) == (size, kind) && pack.bad().is_ok_and(|bad| !bad.contains(id));
             good.then(|| self.packs().dir().to_path_buf())
         };
         if size >= BIG { loose().or_else(in_pack) } else { in_pack().or_else(loose) }
+    }
+
+    /// The ids of all loose objects, if they are fewer than this, so that listing them costs less than asking for each.
+    /// Ids are spread evenly: one folder tells how full the others are.
+    fn few_loose(&self, most: usize) -> Option<HashSet<ObjectId>> {
+        let names = |shard: &Path| -> Vec<String> {
+            let entries = fs::read_dir(shard).into_iter().flatten().flatten();
+            entries.filter_map(|e| e.file_name().into_string().ok()).collect()
+        };
+        let top = self.dir().join("objects");
+        let shards = names(&top);
+        let mut all = HashSet::new();
+        for (at, shard) in shards.iter().enumerate() {
+            let found = names(&top.join(shard));
+            if at == 0 && found.len().saturating_mul(shards.len()) > most {
+                return None;
+            }
+            all.extend(found.iter().filter_map(|name| format!("{shard}{name}").parse::<ObjectId>().ok()));
+        }
+        Some(all)
     }
 
     fn has_good_loose(&self, id: &ObjectId, size: u64, kind: ObjectKind) -> bool {
@@ -179,7 +202,8 @@ impl Batch<'_> {
         if new.iter().any(|item| item.size < BIG) {
             store.refresh_packs();
         }
-        let look = |item: Item| match store.good(&item.id, item.size, item.kind) {
+        let loose = if new.len() >= MANY { store.few_loose(new.len()) } else { None };
+        let look = |item: Item| match store.good(&item.id, item.size, item.kind, loose.as_ref()) {
             Some(folder) => Either::Left(folder),
             None => Either::Right(item),
         };

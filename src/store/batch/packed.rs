@@ -6,11 +6,13 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 
 use rayon::prelude::*;
+use rustix::fs::OFlags;
 
 use super::{Batch, Item, Source, Temp, changed};
 use crate::error::{Error, Result};
@@ -90,10 +92,12 @@ impl Batch<'_> {
         let piece = |items: &[Item]| {
             let total: u64 = items.iter().map(|item| item.size).sum();
             let mut bytes = Vec::with_capacity(total as usize + 1);
+            let mut folder = Folder::default();
             for item in items {
                 if let Source::File(path) = &item.source {
                     let start = bytes.len();
-                    append_file(path, item.size, &mut bytes).map_err(|e| Error::io("read", path, e))?;
+                    let appended = folder.open(path).and_then(|file| append(file, item.size, &mut bytes));
+                    appended.map_err(|e| Error::io("read", path, e))?;
                     let content = &bytes[start..];
                     if content.len() as u64 != item.size || item.kind.id_of(content) != item.id {
                         return Err(changed(path));
@@ -195,10 +199,28 @@ fn windows(items: &[Item]) -> Vec<&[Item]> {
     windows
 }
 
+/// The folder of the last file, held open: its neighbours are found without a walk from the root.
+#[derive(Default)]
+struct Folder<'a>(Option<(&'a Path, OwnedFd)>);
+
+impl<'a> Folder<'a> {
+    fn open(&mut self, path: &'a Path) -> io::Result<File> {
+        let (flags, mode) = hash::read_flags();
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            return Ok(File::from(rustix::fs::open(path, flags, mode)?));
+        };
+        let folder = match self.0.take().filter(|(last, _)| *last == parent) {
+            Some(same) => same,
+            None => (parent, rustix::fs::open(parent, flags | OFlags::DIRECTORY, mode)?),
+        };
+        let file = rustix::fs::openat(&folder.1, name, flags, mode);
+        self.0 = Some(folder);
+        Ok(File::from(file?))
+    }
+}
+
 /// Appends what a file holds if that is `size` bytes; less or one more otherwise, which no id will fit.
-fn append_file(path: &Path, size: u64, bytes: &mut Vec<u8>) -> io::Result<()> {
-    let (flags, mode) = hash::read_flags();
-    let mut file = File::from(rustix::fs::open(path, flags, mode)?);
+fn append(mut file: File, size: u64, bytes: &mut Vec<u8>) -> io::Result<()> {
     let start = bytes.len();
     bytes.resize(start + size as usize + 1, 0);
     let mut read = 0;

@@ -86,10 +86,6 @@ impl Pack {
         }
     }
 
-    pub fn find(&self, id: &ObjectId) -> Option<Row> {
-        self.index.find(id).filter(|row| !self.dead.contains(&row.id))
-    }
-
     pub fn file(&self) -> io::Result<Arc<File>> {
         if let Some(file) = self.file.get() {
             return Ok(Arc::clone(file));

@@ -239,3 +239,32 @@ fn a_pack_of_a_newer_format_or_under_a_wrong_name() {
     fs::rename(&path, path.with_file_name(format!("{}.pack", "ab".repeat(32)))).unwrap();
     assert!(!Store::open(s.store.dir(), LinkTypes::default()).contains(&pin) && quarantined(&s).len() == 1);
 }
+
+/// In a store that cannot be written, damage is told all the same, again and again.
+#[test]
+fn damage_in_a_read_only_store_is_told() {
+    let s = Sandbox::new();
+    let (pin, path) = adopted(&s);
+    let [first, last] = [HEADER as usize, fs::read(&path).unwrap().len() - 1 - 56 - 43 * 49];
+    overwrite(&path, |bytes| {
+        bytes[first] ^= 1;
+        // The tree at the top, the last object.
+        bytes[last] ^= 1;
+    });
+    // Nothing can be created there, whoever tries.
+    let store = s.store.dir();
+    for name in ["quarantine", "tmp"] {
+        let _ = fs::remove_dir_all(store.join(name));
+        fs::write(store.join(name), "in the way").unwrap();
+    }
+    for _ in 0..2 {
+        let store = Store::open(store, LinkTypes::default());
+        let e = store.read(&ObjectId::of(&content(0, 0)), ObjectKind::Content).unwrap_err();
+        assert!(e.kind == Kind::Missing && e.message.contains("is damaged"), "{e}");
+        assert!(store.read_tree(&pin.id).unwrap_err().message.contains("is damaged"));
+        assert!(!store.contains(&pin) && !store.holds(&pin));
+        assert!(store.lacking(&pin).unwrap().trees == [pin.id]);
+        assert_eq!(store.read(&ObjectId::of(&content(0, 1)), ObjectKind::Content).unwrap(), content(0, 1));
+    }
+    assert!(s.restore("d", &pin).is_err() && !s.top.join("d").exists());
+}

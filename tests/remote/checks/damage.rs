@@ -1,0 +1,61 @@
+//! What lies at the remote is not what was put there.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::sandbox::Sandbox;
+use crate::target::Target;
+use crate::workplace::{assert_nothing_wrong, assert_same, clone, must, workplace};
+
+pub fn damaged_objects_never_reach_the_workspace(target: &Target) {
+    each_file_harmed(target, 20, 4, |file, bytes| {
+        let mut bytes = bytes.to_vec();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        fs::write(file, bytes).unwrap();
+    });
+}
+
+pub fn truncated_objects_never_reach_the_workspace(target: &Target) {
+    each_file_harmed(target, 21, 4, |file, bytes| fs::write(file, &bytes[..bytes.len() / 3]).unwrap());
+}
+
+pub fn lost_objects_are_named(target: &Target) {
+    each_file_harmed(target, 22, 3, |file, _| fs::remove_file(file).unwrap());
+}
+
+/// Harms every pack and object in turn: a pull fails with the code and the name of what is wrong, and leaves the
+/// workspace right; when it is mended, the same clone gets everything.
+fn each_file_harmed(target: &Target, seed: u64, code: i32, harm: fn(&Path, &[u8])) {
+    let work = workplace(target, seed);
+    must(&work, &["push"]);
+    let Some(files) = target.files() else { return };
+    let content = |file: &&PathBuf| file.to_str().is_some_and(|f| f.contains("/packs/") || f.contains("/objects/"));
+    let files: Vec<_> = files.iter().filter(content).collect();
+    assert!(files.len() >= 2, "{files:?}");
+    for file in files {
+        let bytes = fs::read(file).unwrap();
+        harm(file, &bytes);
+        let other = clone(&work, target);
+        let out = other.run(&["pull"]);
+        assert_eq!(out.code, code, "{}: {out}", file.display());
+        assert!(out.stderr.contains(name(file)), "it does not name {}: {out}", file.display());
+        assert_nothing_wrong(&work, &other);
+        fs::write(file, bytes).unwrap();
+        must(&other, &["pull"]);
+        assert_same(&work, &other);
+        is_sound(&other);
+    }
+}
+
+/// The beginning of the hash that the file is called by.
+fn name(file: &Path) -> &str {
+    &file.file_name().unwrap().to_str().unwrap()[..8]
+}
+
+/// Its store gives everything back.
+fn is_sound(sandbox: &Sandbox) {
+    sandbox.remove("data");
+    sandbox.remove("model.bin");
+    must(sandbox, &["checkout"]);
+}

@@ -1,0 +1,8 @@
+//! What has to hold of any remote.
+
+pub mod damage;
+pub mod killed;
+pub mod refused;
+pub mod together;
+pub mod travel;
+pub mod weather;
