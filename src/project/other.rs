@@ -71,11 +71,14 @@ fn cache_dir(around: &Surroundings) -> Result<PathBuf> {
     Ok(cache?.join("lockstep"))
 }
 
-/// A project without files. Its settings are those of the commit, but for where things are kept here.
+/// A project without files. Its settings are those of its `HEAD` (else of the commit), but for where things are kept
+/// here.
 fn bare(around: &Surroundings, mut repo: Repo, commit: &Commit, root: RepoPath, store: PathBuf) -> Result<Project> {
     repo.project_root = root;
     let settings = repo.project_root.join("lockstep.toml").unwrap_or_default();
-    let text = commit.read(&settings)?.unwrap_or_default();
+    // Where things are today does not follow from how they were then.
+    let today = repo.resolve("HEAD").and_then(|head| head.read(&settings)).unwrap_or_default();
+    let text = today.map_or_else(|| commit.read(&settings), |text| Ok(Some(text)))?.unwrap_or_default();
     let mut config = Config::load(&Sources { files: around.user_config.iter().cloned().collect(), given: Vec::new() })?;
     config.put_text(std::path::Path::new(settings.as_str()), &String::from_utf8_lossy(&text))?;
     around.settings.iter().try_for_each(|given| config.give(given))?;
