@@ -122,3 +122,67 @@ fn data_is_shared_like_an_output() {
     fine(&sandbox.run_in(&b, &["pull", "-q", "raw"]));
     assert_eq!(sandbox.read("../b/raw/b/c"), "2");
 }
+
+/// Earlier commits, tags and branches: what they pin is pushed and fetched without checking them out.
+#[test]
+fn what_any_commit_pins_is_shared() {
+    let sandbox = Sandbox::new();
+    sandbox.write("pipeline.yaml", "stages: {a: {cmd: cp in a, deps: [in], outs: [a]}}\n");
+    fine(&sandbox.run(&["remote", "add", "-q", "-d", "lab", "../lab"]));
+    for text in ["first", "second", "third"] {
+        sandbox.write("in", text);
+        fine(&sandbox.run(&["repro", "-q"]));
+        sandbox.git(&["add", "-A"]);
+        sandbox.git(&["commit", "-qm", text]);
+        if text == "first" {
+            sandbox.git(&["tag", "v1"]);
+        }
+    }
+    sandbox.git(&["branch", "old", "HEAD~1"]);
+    insta::assert_snapshot!(sandbox.shown(&sandbox.run(&["push", "--rev", "v1"])), @r"
+    exit 0
+    --- stderr
+    pushed a (5 B)
+    lab has everything now: 707 B in 1 object, 1 run sent
+    ");
+    insta::assert_snapshot!(sandbox.shown(&sandbox.run(&["push", "-a", "-T"])), @r"
+    exit 0
+    --- stderr
+    pushed a (5 B)
+    pushed a (6 B)
+    lab has everything now: 1.5 kB in 2 objects, 2 runs sent
+    ");
+    let b = clone(&sandbox, "b");
+    let run = |args: &[&str]| sandbox.shown(&sandbox.run_in(&b, args));
+    insta::assert_snapshot!(run(&["fetch", "--rev", "v1", "a"]), @r"
+    exit 0
+    --- stderr
+    fetched a (5 B)
+    5 B in 1 object from lab
+    ");
+    insta::assert_snapshot!(run(&["get", "a", "--rev", "v1", "-o", "old"]), @r"
+    exit 0
+    --- stderr
+    old: 1 file, 5 B, of v1
+    ");
+    assert_eq!(sandbox.read("../b/old"), "first");
+    insta::assert_snapshot!(run(&["fetch", "--rev", "HEAD~1", "b"]), @r"
+    exit 3
+    --- stderr
+    error: nothing is pinned there for b
+      hint: see what is: lockstep list --rev REV
+    ");
+    insta::assert_snapshot!(run(&["fetch", "--rev", "nothing"]), @r"
+    exit 3
+    --- stderr
+    error: there is no revision `nothing`
+      hint: if it is new at the origin: git fetch --tags
+    ");
+    insta::assert_snapshot!(run(&["pull", "--rev", "HEAD~1"]), @r"
+    exit 0
+    --- stderr
+    restored a
+    11 B in 2 objects fetched
+    ");
+    assert_eq!(sandbox.read("../b/a"), "third");
+}

@@ -59,6 +59,8 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         return Ok(if args.targets.is_empty() { super::code_of_all(0, &definitions) } else { 0 });
     }
     let names: Vec<String> = done.missing.iter().map(|p: &RepoPath| p.relative_to(&project.cwd)).collect();
-    Err(Error::missing(format!("{} not in the store: {}", text::count(names.len(), "output"), names.join(", ")))
-        .hint("make them again: lockstep repro"))
+    let error =
+        Error::missing(format!("{} not in the store: {}", text::count(names.len(), "output"), names.join(", ")));
+    let error = if project.config.remotes().is_empty() { error } else { error.hint("lockstep pull") };
+    Err(error.hint("make them again: lockstep repro"))
 }

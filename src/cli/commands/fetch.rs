@@ -18,6 +18,7 @@ use crate::remote::scope::At;
 Examples:
   lockstep fetch                  everything that pipeline.lock pins and that is not here
   lockstep fetch model.bin        one output
+  lockstep fetch --rev v1.0       what an earlier commit pins
   lockstep fetch --run-cache      with the results of all runs that were pushed")]
 pub struct Args {
     #[command(flatten)]
@@ -31,10 +32,8 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
-    let definitions = project.definitions()?;
-    let selected = args.what.select(project, &definitions, out)?;
     let progress = Progress::new(out, false);
-    let scope = args.what.scope(project, &definitions, &selected, &progress)?;
+    let scope = args.what.gather(project, out, &progress)?;
     let fetched = scope.fetch(project, &args.what.options(args.run_cache), &progress);
     progress.finish();
     let fetched = fetched?;

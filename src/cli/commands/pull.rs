@@ -9,11 +9,12 @@ use crate::cli::progress::Progress;
 use crate::cli::text;
 use crate::error::{Error, Result};
 use crate::project::Project;
+use crate::remote::scope::Scope;
 use crate::run::checkout::{self, checkout};
 
 /// Bring outputs and data from a remote into the workspace
 ///
-/// Fetches what is not here, then restores it. Changes that are saved nowhere are named and left alone.
+/// Fetches what is not here, then restores what the workspace's lock pins. Changes that are saved nowhere are named and left alone.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -41,7 +42,9 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let definitions = project.definitions()?;
     let selected = args.what.select(project, &definitions, out)?;
     let progress = Progress::new(out, false);
-    let scope = args.what.scope(project, &definitions, &selected, &progress)?;
+    let mut scope = Scope::default();
+    args.what.add_workspace(&mut scope, project, &definitions, &selected, &progress)?;
+    args.what.add_commits(&mut scope, project, out)?;
     let fetched = scope.fetch(project, &args.what.options(args.run_cache), &progress);
     let fetched = fetched.inspect_err(|_| progress.finish())?;
     let options = checkout::Options {

@@ -17,6 +17,7 @@ use crate::remote::scope::Options;
 Examples:
   lockstep push                    everything that pipeline.lock pins
   lockstep push train -r backup    what one stage made, to another remote
+  lockstep push -a -T              with what all branches and tags pin
   lockstep push --run-cache        with the results of all earlier runs")]
 pub struct Args {
     #[command(flatten)]
@@ -33,10 +34,8 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
-    let definitions = project.definitions()?;
-    let selected = args.what.select(project, &definitions, out)?;
     let progress = Progress::new(out, false);
-    let scope = args.what.scope(project, &definitions, &selected, &progress)?;
+    let scope = args.what.gather(project, out, &progress)?;
     let options = Options { again: args.again, ..args.what.options(args.run_cache) };
     let pushed = scope.push(project, &options, &progress);
     progress.finish();

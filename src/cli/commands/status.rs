@@ -46,7 +46,7 @@ pub struct Args {
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     if args.cloud {
         let (targets, remote) = (args.targets.clone(), args.remote.clone());
-        let what = What { targets, remote, jobs: None, recursive: args.recursive, glob: args.glob };
+        let what = What { targets, remote, recursive: args.recursive, glob: args.glob, ..What::default() };
         return transfer::compare(&what, args.json, project, out);
     }
     let definitions = project.definitions()?;
@@ -126,11 +126,11 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         }
         if found.absent.0 > 0 {
             let (n, bytes) = found.absent;
-            out.say(format!(
-                "{} not here, {}: lockstep repro makes them again",
-                text::count(n, "out"),
-                text::bytes(bytes)
-            ));
+            let next = match project.config.remotes().is_empty() {
+                true => "lockstep repro makes them again",
+                false => "lockstep pull, if they were pushed",
+            };
+            out.say(format!("{} not here, {}: {next}", text::count(n, "out"), text::bytes(bytes)));
         }
     }
     let _ = project.index().save();

@@ -5,9 +5,10 @@ use serde_json::{Value as Json, json};
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
 use crate::cli::text;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::event::Sink;
-use crate::project::{Definitions, Project};
+use crate::git::Which;
+use crate::project::{Definitions, Project, Rev};
 use crate::remote::scope::{At, Compared, Options, Scope};
 use crate::remote::{Spent, Wanted};
 use crate::run::fold::overlay;
@@ -15,7 +16,7 @@ use crate::run::look::Look;
 use crate::run::select::{Reach, Scope as Targets, Selected};
 
 /// Which outputs and data.
-#[derive(clap::Args, Debug)]
+#[derive(clap::Args, Debug, Default)]
 pub struct What {
     /// Stages, groups, outputs, data, or pipeline files [default: all]
     pub targets: Vec<String>,
@@ -31,30 +32,95 @@ pub struct What {
     /// Targets are patterns over stage names
     #[arg(long)]
     pub glob: bool,
+    /// With what the tips of all branches pin
+    #[arg(short, long)]
+    pub all_branches: bool,
+    /// With what all tags pin
+    #[arg(short = 'T', long)]
+    pub all_tags: bool,
+    /// What this commit pins: a branch, tag, `HEAD~3`, model version; may be given several times
+    #[arg(long, value_name = "REV")]
+    pub rev: Vec<String>,
 }
 
 impl What {
+    fn reach(&self) -> Reach {
+        Reach { single: true, recursive: self.recursive, glob: self.glob, ..Reach::default() }
+    }
+
+    /// The targets in the workspace.
     pub fn select(&self, project: &Project, definitions: &Definitions, out: &Output) -> Result<Selected> {
-        let reach = Reach { single: true, recursive: self.recursive, glob: self.glob, ..Reach::default() };
-        let selected = Targets::of(project, definitions).select(&self.targets, &reach, true)?;
+        let selected = Targets::of(project, definitions).select(&self.targets, &self.reach(), true)?;
         super::tell_broken(definitions, project, out);
         Ok(selected)
     }
 
+    /// Is the workspace meant, or commits alone?
+    fn means_workspace(&self) -> bool {
+        self.rev.is_empty() || self.all_branches || self.all_tags
+    }
+
+    /// What the locks say of the targets: those of the workspace, and those of the commits that are asked for.
+    pub fn gather(&self, project: &Project, out: &Output, sink: &dyn Sink) -> Result<Scope> {
+        let mut scope = Scope::default();
+        if self.means_workspace() {
+            let definitions = project.definitions()?;
+            match self.select(project, &definitions, out) {
+                Ok(selected) => self.add_workspace(&mut scope, project, &definitions, &selected, sink)?,
+                // Perhaps a commit has it.
+                Err(e) if e.kind == Kind::Missing && self.asks_for_commits() => {}
+                Err(e) => return Err(e),
+            }
+        }
+        self.add_commits(&mut scope, project, out)?;
+        if scope.is_empty() && !self.targets.is_empty() && self.asks_for_commits() {
+            let error = Error::missing(format!("nothing is pinned there for {}", self.targets.join(", ")));
+            return Err(error.hint("see what is: lockstep list --rev REV"));
+        }
+        Ok(scope)
+    }
+
     /// What the locks of the workspace say of the targets.
-    pub fn scope(
+    pub fn add_workspace(
         &self,
+        scope: &mut Scope,
         project: &Project,
         definitions: &Definitions,
         selected: &Selected,
         sink: &dyn Sink,
-    ) -> Result<Scope> {
+    ) -> Result<()> {
         let mut locks = project.locks(definitions)?;
         let mut look = Look::new(project, definitions, sink);
         overlay(project, definitions, &mut locks, &mut look)?;
-        let mut scope = Scope::default();
         scope.add(definitions, selected, &locks, &project.cwd);
-        Ok(scope)
+        Ok(())
+    }
+
+    fn asks_for_commits(&self) -> bool {
+        !self.rev.is_empty() || self.all_branches || self.all_tags
+    }
+
+    /// The same for the commits that are asked for. A commit that lacks a target is passed over.
+    pub fn add_commits(&self, scope: &mut Scope, project: &Project, out: &Output) -> Result<()> {
+        if !self.asks_for_commits() {
+            return Ok(());
+        }
+        let (revs, all_branches, all_tags) = (self.rev.clone(), self.all_branches, self.all_tags);
+        let snapshots = project.snapshots();
+        let which = Which { revs, all_branches, all_tags, ..Which::default() };
+        for chosen in snapshots.history()?.choose(&which)? {
+            let snapshot = snapshots.at(&Rev::Commit(chosen.id))?;
+            for (path, error) in &snapshot.definitions.broken {
+                out.warn(format!("{path} of {} is left out:\n{}", chosen.names.join(", "), error.message));
+            }
+            let targets = Targets::of(project, &snapshot.definitions);
+            match targets.select(&self.targets, &self.reach(), true) {
+                Ok(selected) => scope.add(&snapshot.definitions, &selected, snapshot.locks()?, &project.cwd),
+                Err(e) if e.kind == Kind::Missing => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
     }
 
     pub fn options(&self, run_cache: bool) -> Options {
@@ -105,10 +171,8 @@ pub fn nowhere(all: &[Wanted], where_else: &str) -> Error {
 
 /// `status -c`: exit 1 with `-q` where anything differs.
 pub fn compare(what: &What, as_json: bool, project: &Project, out: &Output) -> Result<u8> {
-    let definitions = project.definitions()?;
-    let selected = what.select(project, &definitions, out)?;
     let progress = Progress::new(out, false);
-    let scope = what.scope(project, &definitions, &selected, &progress)?;
+    let scope = what.gather(project, out, &progress)?;
     let compared = scope.compare(project, &what.options(false));
     progress.finish();
     let compared = compared?;
