@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::files::*;
-use crate::sandbox::{Output, Sandbox, output};
+use crate::sandbox::{Sandbox, output};
 
 fn inspect(sandbox: &Sandbox, file: &str, bytes: &[u8]) -> String {
     sandbox.write(file, bytes);
@@ -262,128 +262,12 @@ fn what_cannot_be_read_is_told() {
     ");
 }
 
-#[test]
-fn a_file_as_it_was() {
-    let sandbox = Sandbox::new();
-    let model = |value: f32, n: u64| {
-        let text: String = safetensors(&[("w", "F32", &[n], f32s(&vec![value; n as usize]))], &[])
-            .iter()
-            .map(|b| format!("\\{b:03o}"))
-            .collect();
-        format!("mkdir -p models; printf '{text}' > models/a; cp models/a single")
-    };
-    let commit = |value: f32, n: u64| {
-        let cmd = model(value, n);
-        sandbox.write(
-            "pipeline.yaml",
-            format!(
-                "stages:\n  train:\n    cmd: {}\n    outs: [models, single]\nartifacts:\n  digits:\n    path: single\n",
-                serde_json::json!(cmd)
-            ),
-        );
-        assert_eq!(sandbox.run(&["repro", "-q"]).code, 0);
-        sandbox.git(&["add", "-A"]);
-        sandbox.git(&["commit", "-qm", "x"]);
-    };
-    commit(1.0, 4);
-    sandbox.git(&["tag", "-a", "digits@v1.0.0", "-m", "first"]);
-    commit(2.0, 5);
-    let shape = |out: Output| out.stdout.lines().last().unwrap_or(&out.stderr).to_string();
-    for (spec, want) in [
-        ("single", "[5]"),
-        ("models/a", "[5]"),
-        ("single@HEAD~1", "[4]"),
-        ("models/a@HEAD~1", "[4]"),
-        ("models/a@HEAD", "[5]"),
-        ("single@digits@v1.0.0", "[4]"),
-        ("digits@v1.0.0", "[4]"),
-    ] {
-        let line = shape(sandbox.run(&["model", "inspect", spec]));
-        assert!(line.contains(want), "{spec}: {line}");
-    }
-    let line = shape(sandbox.run_in("models", &["model", "inspect", "../single@HEAD~1"]));
-    assert!(line.contains("[4]"), "{line}");
-    for spec in ["single@nowhere", "other@HEAD", "models@HEAD", "digits@v9.0.0"] {
-        let out = sandbox.run(&["model", "inspect", spec]);
-        println!("{spec}\n{out}");
-        assert!([2, 3].contains(&out.code), "{spec}");
-    }
-    insta::assert_snapshot!(sandbox.shown(&sandbox.run(&["model", "inspect", "single@nowhere"])), @r"
-    exit 3
-    --- stderr
-    error: there is no revision `nowhere`
-      hint: if it is new at the origin: git fetch --tags
-    ");
-    insta::assert_snapshot!(sandbox.shown(&sandbox.run(&["model", "inspect", "other@HEAD"])), @r"
-    exit 3
-    --- stderr
-    error: other is neither in Git nor pinned at HEAD
-      hint: see what is there: lockstep list --rev HEAD
-    ");
-    insta::assert_snapshot!(sandbox.shown(&sandbox.run(&["model", "inspect", "models@HEAD"])), @r"
-    exit 2
-    --- stderr
-    error: models is a folder
-      hint: name a file in it
-    ");
-    insta::assert_snapshot!(sandbox.shown(&sandbox.run(&["model", "diff", "single@HEAD~1", "single"])), @r"
-    exit 0
-    --- stdout
-    tensor  change    max |Δ|  rel. L2  cosine  note
-    w       reshaped                            f32 [4] → f32 [5]
-    --- stderr
-    1 tensor: 1 reshaped
-    ");
-    // What the store lost is named, with the way to get it.
-    sandbox.git(&["gc", "-q"]);
-    sandbox.remove(".git/lockstep/store");
-    insta::assert_snapshot!(sandbox.shown(&sandbox.run(&["model", "inspect", "single@HEAD~1"])), @r"
-    exit 3
-    --- stderr
-    error: single of HEAD~1 is not in the store
-      hint: lockstep fetch --rev HEAD~1 single
-    ");
-}
-
 /// A file whose name has an `@` in it is a file.
 #[test]
 fn an_at_sign_in_a_name() {
     let sandbox = Sandbox::without_git();
     let shown = inspect(&sandbox, "a@b.npy", &npy("<f4", false, "(2,)", &[0; 8]));
     assert!(shown.starts_with("exit 0") && shown.contains("[2]"), "{shown}");
-}
-
-/// Bombs under a limit of memory: an error, not a crash, and soon.
-#[test]
-fn bombs_stay_small() {
-    let sandbox = Sandbox::without_git();
-    let zeros = zip(&[("m/data.pkl", &vec![b'('; 70 << 20], true)]);
-    let memo = [b"\x80\x02]".to_vec(), b"2".repeat(12_000_000)].concat();
-    let calls =
-        [b"\x80\x02ca\nb\n)0".to_vec(), b"ca\nb\nq\x00)q\x01".to_vec(), b"h\x00h\x01R".repeat(2_000_001)].concat();
-    let view =
-        View { name: "w", class: "FloatStorage", key: "0", held: 1, offset: 0, shape: &[1; 8], strides: &[0; 8] };
-    let mut views = state_dict(&[view]);
-    let at = views.len() - 2;
-    views.splice(at..at, [b"q\x05".to_vec(), b"J\x01\x00\x00\x00h\x05".repeat(310_000)].concat());
-    let views = zip(&[("m/data.pkl", &views, false), ("m/data/0", &[0; 4], false)]);
-    let entry = |n: usize| format!("\"{n}\":{{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}}");
-    let header = format!("{{{}}}", (0..310_000).map(entry).collect::<Vec<_>>().join(","));
-    for (name, bytes) in [
-        ("inflated", zeros),
-        ("memo", memo),
-        ("calls", calls),
-        ("views", views),
-        ("header", with_header(&header, &[])),
-        ("sparse", with_header("{\"w\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", &[0; 4])),
-    ] {
-        sandbox.write(name, bytes);
-        let mut shell = sandbox.command(Path::new("sh"), "");
-        let program = env!("CARGO_BIN_EXE_lockstep");
-        let script = format!("ulimit -v 1000000; ulimit -t 60; exec {program} model inspect {name}");
-        let out = output(shell.args(["-c", &script]));
-        assert_eq!(out.code, 2, "{name}: {out}");
-    }
 }
 
 #[cfg(not(feature = "torch"))]

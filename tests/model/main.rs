@@ -5,9 +5,11 @@
 #[path = "../sandbox/mod.rs"]
 mod sandbox;
 
+mod bombs;
 mod diff;
 mod files;
 mod hostile;
 mod inspect;
 mod registry;
+mod revision;
 mod sound;

@@ -13,6 +13,7 @@ pub mod pickled;
 pub mod protobuf;
 pub mod safetensors;
 pub mod torch;
+pub mod walk;
 pub mod zip;
 pub mod zipped;
 

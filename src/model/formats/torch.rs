@@ -6,7 +6,8 @@
 use std::collections::HashMap;
 
 use super::pickle::{self, Id, Node, Pickle};
-use super::pickled::{self, Walk};
+use super::pickled;
+use super::walk::Walk;
 use super::zip::Archive;
 use super::{Contents, Format, TENSORS};
 use crate::error::Result;
@@ -53,7 +54,7 @@ pub fn read_zip(source: &Source, archive: &Archive, prefix: &str) -> Result<Cont
     }
     let big_endian = contents.metadata.iter().any(|(key, value)| key == "byte order" && value == "big");
     let Some(data) = entry("data.pkl") else { return Err(source.refuse("it has no data.pkl")) };
-    let pickle = pickle::read_whole(&mut archive.content(data, PICKLE)?.reader())?;
+    let pickle = pickle::read(&mut archive.content(data, PICKLE)?.reader(), None)?;
     let mut storages = HashMap::new();
     let mut storage = |key: &str| -> Result<Source> {
         if let Some(known) = storages.get(key) {
@@ -83,10 +84,10 @@ pub fn read_old(source: &Source) -> Result<Contents> {
     let mut reader = source.reader();
     reader.skip(OLD.len() as u64)?;
     for _ in 0..2 {
-        pickle::read_whole(&mut reader)?;
+        pickle::read(&mut reader, None)?;
     }
-    let object = pickle::read_whole(&mut reader)?;
-    let keys = pickle::read_whole(&mut reader)?;
+    let object = pickle::read(&mut reader, None)?;
+    let keys = pickle::read(&mut reader, None)?;
     let known: HashMap<String, Storage> =
         (0..object.nodes.len() as Id).filter_map(|id| storage(&object, id)).map(|s| (s.key.clone(), s)).collect();
     let mut places: HashMap<String, Source> = HashMap::new();

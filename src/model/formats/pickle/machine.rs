@@ -1,16 +1,8 @@
-//! A reader of pickles that runs nothing.
-//!
-//! A pickle is a program for a small stack machine. Python's machine imports functions by name and calls them, which is
-//! how a model file takes over a computer. This machine only writes down what would be called: the result is a graph of
-//! [`Node`]s, in which a call is a node like any other. What a call means is for the caller to know, who knows very few
-//! (`torch._utils._rebuild_tensor_v2`, `numpy.dtype`, …).
-//!
-//! Bounds: operations, nodes, the length and sum of texts. Nodes are named by number and never followed here, so that a
-//! pickle that contains itself, or doubles itself a hundred times, costs no more than its own bytes. Long byte strings
-//! stay where they are. Opcodes as in CPython's `Lib/pickletools.py`, protocols 0 to 5.
+//! The stack machine: one operation after the other, until the end or a bound.
 
 use std::collections::HashMap;
 
+use super::{Behind, Follows, Global, Id, Made, Node, Pickle};
 use crate::error::{Error, Result};
 use crate::model::source::{Reader, Source};
 
@@ -21,121 +13,11 @@ const NODES: usize = 2_000_000;
 const TEXT: u64 = 64 << 10;
 const TEXTS: u64 = 64 << 20;
 
-/// A node, by its number.
-pub type Id = u32;
-
-#[derive(Debug)]
-pub enum Node {
-    None,
-    Bool(bool),
-    Int(i64),
-    Float(f64),
-    Text(String),
-    /// Bytes, and texts too long to be kept: where they lie in the source.
-    Bytes {
-        at: u64,
-        length: u64,
-    },
-    /// Something of a Python module, by name.
-    Global(Box<Global>),
-    Tuple(Vec<Id>),
-    List(Vec<Id>),
-    Dict(Vec<(Id, Id)>),
-    /// What a call would make.
-    Made(Box<Made>),
-    /// What the file format itself knows by this name.
-    Persistent(Id),
-}
-
-#[derive(Debug)]
-pub struct Global {
-    pub module: String,
-    pub name: String,
-}
-
-/// A call that was not made, and what would be done to its result.
-#[derive(Debug, Default)]
-pub struct Made {
-    /// The function or class.
-    pub by: Id,
-    /// A tuple, as a rule.
-    pub args: Id,
-    /// The last state that it would be given.
-    pub state: Option<Id>,
-    pub items: Vec<Id>,
-    pub pairs: Vec<(Id, Id)>,
-    /// Raw values that follow in the stream (joblib): where, and how many bytes.
-    pub raw: Option<(u64, u64)>,
-}
-
-/// A pickle that was read.
-pub struct Pickle {
-    pub protocol: u8,
-    pub nodes: Vec<Node>,
-    /// The object.
-    pub root: Id,
-    /// Why the end was not reached, where what came before may be of use still.
-    pub stopped: Option<Error>,
-}
-
-impl Pickle {
-    pub fn node(&self, id: Id) -> &Node {
-        self.nodes.get(id as usize).unwrap_or(&Node::None)
-    }
-
-    pub fn text(&self, id: Id) -> Option<&str> {
-        if let Node::Text(text) = self.node(id) { Some(text) } else { None }
-    }
-
-    pub fn int(&self, id: Id) -> Option<u64> {
-        if let Node::Int(n) = self.node(id) { u64::try_from(*n).ok() } else { None }
-    }
-
-    /// The elements of a tuple or a list.
-    pub fn items(&self, id: Id) -> Option<&[Id]> {
-        match self.node(id) {
-            Node::Tuple(items) | Node::List(items) => Some(items),
-            _ => None,
-        }
-    }
-
-    pub fn ints(&self, id: Id) -> Option<Vec<u64>> {
-        self.items(id)?.iter().map(|id| self.int(*id)).collect()
-    }
-
-    pub fn global(&self, id: Id) -> Option<(&str, &str)> {
-        if let Node::Global(global) = self.node(id) { Some((&global.module, &global.name)) } else { None }
-    }
-
-    /// The function and the arguments of a call.
-    pub fn call(&self, id: Id) -> Option<((&str, &str), &[Id])> {
-        let Node::Made(made) = self.node(id) else { return None };
-        Some((self.global(made.by)?, self.items(made.args).unwrap_or_default()))
-    }
-
-    /// The value under a key of a dict.
-    pub fn get(&self, dict: Id, key: &str) -> Option<Id> {
-        let Node::Dict(pairs) = self.node(dict) else { return None };
-        pairs.iter().rev().find(|(k, _)| self.text(*k) == Some(key)).map(|(_, v)| *v)
-    }
-}
-
-/// What joblib puts into the stream behind the object that describes an array.
-pub enum Behind {
-    /// So many bytes of values, after padding that tells its own length if there is to be some.
-    Values { length: u64, padded: bool },
-    /// A pickle with a memory of its own.
-    Pickle,
-}
-
-/// Tells what follows an object that was just built.
-pub type Follows = fn(&Pickle, Id) -> Option<Behind>;
-
-/// Reads one pickle up to its end.
-pub fn read(reader: &mut Reader, follows: Option<Follows>) -> Result<Pickle> {
+/// Runs one pickle.
+pub(super) fn run(reader: &mut Reader, follows: Option<Follows>) -> Result<Pickle> {
     let mut machine = Machine {
         reader,
-        pickle: Pickle { protocol: 0, nodes: Vec::new(), root: 0, stopped: None },
+        pickle: Pickle { protocol: 0, nodes: Vec::new(), root: 0 },
         stack: Vec::new(),
         marks: Vec::new(),
         memo: HashMap::new(),
@@ -143,22 +25,8 @@ pub fn read(reader: &mut Reader, follows: Option<Follows>) -> Result<Pickle> {
         texts: 0,
         follows,
     };
-    let ended = machine.run();
-    let mut pickle = machine.pickle;
-    match ended {
-        Ok(root) => pickle.root = root,
-        Err(error) => pickle.stopped = Some(error),
-    }
-    Ok(pickle)
-}
-
-/// The same, where a pickle that does not end is of no use.
-pub fn read_whole(reader: &mut Reader) -> Result<Pickle> {
-    let mut pickle = read(reader, None)?;
-    match pickle.stopped.take() {
-        None => Ok(pickle),
-        Some(error) => Err(error),
-    }
+    let root = machine.run()?;
+    Ok(Pickle { root, ..machine.pickle })
 }
 
 struct Machine<'a> {
@@ -540,85 +408,5 @@ impl Machine<'_> {
 
     fn source(&self) -> &Source {
         self.reader.source()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn run(bytes: &[u8]) -> Result<Pickle> {
-        read_whole(&mut Source::of_bytes(bytes.to_vec(), "x").reader())
-    }
-
-    /// A node as Python would write it, calls as they stand.
-    fn text(pickle: &Pickle, id: Id) -> String {
-        let list = |items: &[Id]| items.iter().map(|i| text(pickle, *i)).collect::<Vec<_>>().join(" ");
-        match pickle.node(id) {
-            Node::Tuple(items) => format!("({})", list(items)),
-            Node::List(items) => format!("[{}]", list(items)),
-            Node::Dict(pairs) => {
-                let pair = |(k, v): &(Id, Id)| format!("{}:{}", text(pickle, *k), text(pickle, *v));
-                format!("{{{}}}", pairs.iter().map(pair).collect::<Vec<_>>().join(" "))
-            }
-            Node::Global(global) => format!("{}.{}", global.module, global.name),
-            Node::Made(made) => format!("{}<{}>", text(pickle, made.by), text(pickle, made.args)),
-            Node::Int(n) => n.to_string(),
-            Node::Text(t) => t.clone(),
-            other => format!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn objects_of_every_protocol() {
-        for (bytes, want) in [
-            // pickle.dumps({'a': (1, -2, 300), 'b': [True, None]}, protocol)
-            (&b"(dp0\nVa\np1\n(I1\nI-2\nI300\ntp2\nsVb\np3\n(lp4\nI01\naNas."[..], "{a:(1 -2 300) b:[Bool(true) None]}"),
-            (b"\x80\x02}q\x00(X\x01\x00\x00\x00aq\x01K\x01J\xfe\xff\xff\xffM,\x01\x87q\x02X\x01\x00\x00\x00bq\x03]q\x04(\x88Neu.", "{a:(1 -2 300) b:[Bool(true) None]}"),
-            (b"\x80\x04\x95\x20\x00\x00\x00\x00\x00\x00\x00\x8c\x05posix\x94\x8c\x06system\x94\x93\x94\x8c\x02id\x94\x85\x94R\x94.", "posix.system<(id)>"),
-            (b"cos\nsystem\n(S'id'\ntR.", "os.system<(id)>"),
-            (b"(S'id'\nios\nsystem\n.", "os.system<(id)>"),
-            (b"(cos\nsystem\nS'id'\no.", "os.system<(id)>"),
-            (b"\x80\x02\x8a\x02\x00\x80\x8a\x00\x8a\x09\x00\x00\x00\x00\x00\x00\x00\x00\x01\x87.", "(-32768 0 None)"),
-        ] {
-            let pickle = run(bytes).unwrap();
-            assert_eq!(text(&pickle, pickle.root), want);
-        }
-    }
-
-    #[test]
-    fn hostile_pickles_are_refused() {
-        for (bytes, want) in [
-            (&b"\x80\x02"[..], "cut short"),
-            (b".", "more from the stack"),
-            (b"(.", "more from the stack"),
-            (b"K\x01(0.", "more from the stack"),
-            (b"u.", "more from the stack"),
-            (b"}(K\x01u.", "key without a value"),
-            (b"K\x01K\x02a.", "appends to what is no list"),
-            (b"h\x05.", "never kept"),
-            (b"\x8b\xff\xff\xff\x7f.", "cut short"),
-            (b"B\xff\xff\xff\xff.", "cut short"),
-            (b"\x8d\xff\xff\xff\xff\xff\xff\xff\xff.", "cut short"),
-            (b"\x82\x01.", "extension registry"),
-            (b"\xff", "unknown operation 0xff at byte 0"),
-            (b"K\x01K\x02\x93.", "no text"),
-        ] {
-            let causes = run(bytes).err().map(|e| e.causes.join(" ")).unwrap_or_default();
-            assert!(causes.contains(want), "{bytes:?}: {causes}");
-        }
-    }
-
-    #[test]
-    fn a_bomb_of_doublings_costs_its_own_bytes() {
-        // l = []; l = [l, l], and again a thousand times; then a list that holds itself.
-        let mut bytes = b"\x80\x02]".to_vec();
-        for _ in 0..1000 {
-            bytes.extend(b"2\x86");
-        }
-        bytes.extend(b"0]q\x00h\x00a.");
-        let pickle = run(&bytes).unwrap();
-        assert!(pickle.nodes.len() < 1100);
-        assert!(matches!(pickle.node(pickle.root), Node::List(items) if items == &[pickle.root]));
     }
 }
