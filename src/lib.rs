@@ -10,7 +10,7 @@
 //!
 //! | layer | room | subject |
 //! | --- | --- | --- |
-//! | 0 words | [`error`] [`path`] [`event`] [`value`] [`replace`] | errors with kind and hint; [`path::RepoPath`]; what a long task tells the world; YAML, JSON, TOML and Python values, with marks; replacing a small file in one step |
+//! | 0 words | [`error`] [`path`] [`event`] [`value`] [`replace`] [`tag`] | errors with kind and hint; [`path::RepoPath`]; what a long task tells the world; YAML, JSON, TOML and Python values, with marks; replacing a small file in one step; the grammar of registry tags |
 //! | 1 places | [`git`] [`store`] [`config`] | discovery, ignore rules, what Git tracks, any commit's files, tags; objects, stat index, trees; settings with their origins |
 //! | 2 documents | [`pipeline`] [`lock`] [`project`] | what the user wrote; what happened; one open repository, as of the worktree or a commit |
 //! | 3 work | [`run`] | select, look, judge, schedule, execute, record |
@@ -80,6 +80,7 @@
 //! | store | `generation`, `store/objects.rs` | is read, since every object proves itself, and never written |
 //! | pack | [`store::pack::format`] | is passed over and left alone; what it holds is missing |
 //! | tombstones of a pack | `store/pack/dead.rs` | the pack is verified anew |
+//! | note in a registry tag | [`model::note::VERSION`] | counts as none; the tag's name and its commit say the rest |
 //! | compiled pipelines and locks | `project.rs` | are made anew |
 //!
 //! The log folder of a run is described in `run/logs.rs`. Whoever runs the commands holds a lock on the file `output`
@@ -106,6 +107,11 @@
 //! - A commit says nothing of files outside the repository: a template that reads one has no value at a revision.
 //! - Metrics whose bytes are not in the store are shown as the lock has them: a fresh clone has its numbers at once.
 //! - `list` and `get` of another repository mean its `HEAD`, never what lies uncommitted in somebody's folder.
+//! - Counters of labels go up over all tags of a model, not of a label: so does GTO, and the order of all that happened to a
+//!   model is told without clocks.
+//! - Registry tags are made by the `git` program, not by gix: its signing, its settings and its hooks are the user's.
+//! - `register` judges the commit by its own files, and the workspace besides where `HEAD` is meant. The stages that
+//!   measured a model count as well as those that made it: metrics of the model before would open a gate.
 //! - `metrics show` and `params show` go on past a file that is missing or broken, name it, and end with its code.
 
 pub mod cli;

@@ -105,7 +105,8 @@ fn print(trace: &Trace<'_, '_>, out: &Output) {
     }
     if let Some(run) = trace.run() {
         field("run", format!("{}, {} on {}", run.start, text::seconds(run.seconds.clamp(0.0, 1e9)), run.host));
-        field("", format!("by {}, {}, lockstep {}", run.user, run.platform, run.lockstep));
+        let by = if run.user == "unknown" { String::new() } else { format!("by {}, ", run.user) };
+        field("", format!("{by}{}, lockstep {}", run.platform, run.lockstep));
     }
     upstream(trace, &field);
     if let Some(origin) = trace.origin.as_ref().filter(|origin| !origin.inputs.is_empty()) {
