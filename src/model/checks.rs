@@ -17,7 +17,7 @@ use crate::value::Value;
 #[derive(Clone, Debug, Default)]
 pub struct Metrics {
     /// By file and dotted key, in the order of the file.
-    pub files: BTreeMap<RepoPath, Vec<(String, f64)>>,
+    pub files: BTreeMap<RepoPath, Vec<(String, Value)>>,
     /// Files that could not be read.
     pub unread: Vec<(RepoPath, Error)>,
 }
@@ -45,18 +45,15 @@ pub type AtRevision<'a> = dyn FnMut(&str) -> Result<Option<Metrics>> + 'a;
 
 impl Metrics {
     pub fn add(&mut self, path: RepoPath, values: &Value) {
-        let number = |value: &Value| match value {
-            Value::Int(n) => Some(*n as f64),
-            Value::Float(f) => Some(*f),
-            _ => None,
-        };
-        let found = leaves(values).into_iter().filter_map(|(key, value)| Some((key, number(value)?)));
-        self.files.insert(path, found.collect());
+        let numbers = leaves(values).into_iter().filter(|(_, value)| number(value).is_some());
+        self.files.insert(path, numbers.map(|(key, value)| (key, value.clone())).collect());
     }
 
     /// The value of a metric and its file.
     fn find(&self, metric: &Metric, folder: &RepoPath) -> Result<(RepoPath, f64)> {
-        let value = |values: &[(String, f64)]| values.iter().find(|(key, _)| *key == metric.key).map(|(_, v)| *v);
+        let value = |values: &[(String, Value)]| {
+            values.iter().find(|(key, _)| *key == metric.key).and_then(|(_, value)| number(value))
+        };
         if let Some(spelling) = &metric.file {
             let path =
                 folder.join(spelling).ok_or_else(|| Error::usage(format!("{spelling} leads out of the repository")))?;
@@ -93,6 +90,14 @@ impl Metrics {
                     .hint(format!("write {}", names.join(" or "))))
             }
         }
+    }
+}
+
+fn number(value: &Value) -> Option<f64> {
+    match value {
+        Value::Int(n) => Some(*n as f64),
+        Value::Float(f) => Some(*f),
+        _ => None,
     }
 }
 

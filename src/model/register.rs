@@ -166,8 +166,7 @@ fn describe(
     }
     let mut left = MOST;
     for (path, values) in gate::metrics(snapshot, artifact.file).files {
-        let values: BTreeMap<String, Value> =
-            values.into_iter().take(left).map(|(key, value)| (key, Value::Float(value))).collect();
+        let values: BTreeMap<String, Value> = values.into_iter().take(left).collect();
         left -= values.len();
         if !values.is_empty() {
             act.note.metrics.insert(path.to_string(), values);

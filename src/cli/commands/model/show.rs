@@ -53,9 +53,8 @@ fn metrics(trace: &Trace<'_, '_>) -> Vec<(String, Vec<(String, crate::value::Val
             .collect();
     }
     let (Some(snapshot), Some(artifact)) = (&trace.snapshot, &trace.artifact) else { return Vec::new() };
-    let number = |(key, value)| (key, crate::value::Value::Float(value));
     let found = gate::metrics(snapshot, artifact.file).files.into_iter();
-    found.map(|(file, values)| (file.to_string(), values.into_iter().map(number).collect())).collect()
+    found.map(|(file, values)| (file.to_string(), values)).collect()
 }
 
 fn noted_checks<'t>(trace: &'t Trace<'_, '_>) -> &'t [NotedCheck] {
