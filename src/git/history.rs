@@ -8,6 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
 use gix::bstr::ByteSlice;
+use gix::odb::pack::cache::lru::MemoryCappedHashmap;
 use gix::revision::walk::Sorting;
 use gix::traverse::commit::simple::CommitTimeOrder;
 
@@ -20,6 +21,8 @@ use crate::tag::{self, Action, Asked, ModelTag, label_order};
 
 /// Trees and commits that gix keeps decoded; reading a commit twice is what walking and then asking costs.
 const OBJECT_CACHE: usize = 32 << 20;
+/// What objects of packs are deltas of, kept decoded: chains are up to 50 long, and neighbours in history share them.
+const DELTA_CACHE: usize = 64 << 20;
 
 /// Git's objects and refs, open for reading. Cheap to clone.
 #[derive(Clone)]
@@ -73,6 +76,7 @@ impl Repo {
                 .hint("git init — makes one"));
         };
         repo.object_cache_size(OBJECT_CACHE);
+        repo.objects.set_pack_cache(|| Box::new(MemoryCappedHashmap::new(DELTA_CACHE)));
         let graph = repo.commit_graph_if_enabled().ok().flatten();
         Ok(History(Rc::new(Inner { repo, graph, trees: RefCell::default(), special: RefCell::default() })))
     }
