@@ -42,72 +42,86 @@ struct Buffers {
     new: Vec<u8>,
 }
 
+/// Two tensors of one shape, and how they are read.
+struct Pair<'a> {
+    old: &'a Tensor,
+    new: &'a Tensor,
+    way: Way,
+}
+
+impl Pair<'_> {
+    fn has_numbers(&self) -> bool {
+        has_numbers(&self.old.dtype) && has_numbers(&self.new.dtype)
+    }
+
+    fn is_strided(&self) -> bool {
+        [self.old, self.new].iter().any(|t| matches!(t.data, Data::Strided { .. }))
+    }
+}
+
 pub fn measure(pairs: &[(usize, &Tensor, &Tensor)], events: &dyn Sink) -> Result<Vec<Measured>> {
-    let ways: Vec<Way> = pairs.iter().map(|(_, old, new)| way(old, new)).collect();
-    let pieces: Vec<Piece> =
-        ways.iter().enumerate().flat_map(|(at, way)| cut(at, way, pairs[at].1, pairs[at].2)).collect();
-    let bytes = pieces.iter().map(|p| p.count * pairs[p.pair].1.dtype.width().unwrap_or(1)).sum();
-    events.event(Event::WorkPlanned { doing: Doing::Comparing, bytes });
-    let first: Vec<Found> = pieces
-        .par_iter()
-        .map_init(Buffers::default, |buffers, piece| {
-            let (_, old, new) = pairs[piece.pair];
-            let result = match &ways[piece.pair] {
-                Way::Pieces(a, b) => in_pieces(old, new, (a, b), piece, buffers),
-                _ => Ok(Found::default()),
-            };
-            let bytes = piece.count * old.dtype.width().unwrap_or(1);
-            events.event(Event::WorkDone { doing: Doing::Comparing, bytes });
-            result
-        })
-        .collect::<Result<_>>()?;
+    let pairs: Vec<Pair> = pairs.iter().map(|(_, old, new)| Pair { old, new, way: way(old, new) }).collect();
+    let pieces: Vec<Piece> = pairs.iter().enumerate().flat_map(|(at, pair)| cut(at, pair)).collect();
+    let found = all_pieces(&pairs, &pieces, events)?;
+    let in_order = all_in_order(&pairs)?;
     let mut moved = vec![false; pairs.len()];
-    for (piece, result) in pieces.iter().zip(&first) {
-        moved[piece.pair] |= !result.equal;
+    let mut sums = vec![Sums::default(); pairs.len()];
+    for (piece, found) in pieces.iter().zip(&found) {
+        moved[piece.pair] |= !found.equal;
     }
-    // Of tensors that moved, the lengths of the pieces that did not are wanted, too.
-    let sums: Vec<Sums> = pieces
-        .par_iter()
-        .zip(&first)
-        .map_init(Buffers::default, |buffers, (piece, result)| match &ways[piece.pair] {
-            Way::Pieces(a, _) if result.equal => unmoved(pairs[piece.pair].1, a, piece, buffers),
-            _ => Ok(result.sums),
-        })
-        .collect::<Result<_>>()?;
-    let mut totals = vec![Sums::default(); pairs.len()];
-    for (piece, sums) in pieces.iter().zip(&sums) {
-        totals[piece.pair].join(sums);
+    for (at, found) in in_order {
+        (moved[at], sums[at]) = (!found.equal, found.sums);
     }
-    // Inflating is work for many cores; sorting takes much memory, and is done one after the other.
-    let is_strided = |t: &Tensor| matches!(t.data, Data::Strided { .. });
-    let in_order = |strided: bool| {
-        let ways = &ways;
-        (0..pairs.len()).filter(move |at| {
-            let (_, old, new) = pairs[*at];
-            matches!(ways[*at], Way::InOrder) && (is_strided(old) || is_strided(new)) == strided
-        })
-    };
-    let inflated: Vec<usize> = in_order(false).collect();
-    let mut results: Vec<(usize, Found)> =
-        inflated.par_iter().map(|at| Ok((*at, front_to_back(pairs[*at].1, pairs[*at].2)?))).collect::<Result<_>>()?;
-    for at in in_order(true) {
-        results.push((at, front_to_back(pairs[at].1, pairs[at].2)?));
+    if moved.contains(&true) {
+        for (piece, more) in pieces.iter().zip(lengths(&pairs, &pieces, &found)?) {
+            sums[piece.pair].join(&more);
+        }
     }
-    for (at, result) in results {
-        (totals[at], moved[at]) = (result.sums, !result.equal);
-    }
-    let told = ways.into_iter().enumerate().map(|(at, way)| {
-        let numbers = has_numbers(&pairs[at].1.dtype) && has_numbers(&pairs[at].2.dtype);
-        let values = match way {
-            Way::Not(why) => Values::Unread(why),
-            _ if !moved[at] && pairs[at].1.dtype == pairs[at].2.dtype => Values::Same,
-            _ if !numbers => Values::Differ,
-            _ => Values::Moved(totals[at].movement()),
+    let told = pairs.iter().zip(moved).zip(sums).map(|((pair, moved), sums)| {
+        let values = match &pair.way {
+            Way::Not(why) => Values::Unread(why.clone()),
+            _ if !moved && pair.old.dtype == pair.new.dtype => Values::Same,
+            _ if !pair.has_numbers() => Values::Differ,
+            _ => Values::Moved(sums.movement()),
         };
-        let sums = (numbers && !matches!(values, Values::Unread(_))).then_some(totals[at]);
-        Measured { values, sums }
+        let counts = pair.has_numbers() && !matches!(pair.way, Way::Not(_));
+        Measured { values, sums: counts.then_some(sums) }
     });
     Ok(told.collect())
+}
+
+fn all_pieces(pairs: &[Pair], pieces: &[Piece], events: &dyn Sink) -> Result<Vec<Found>> {
+    let bytes_of = |piece: &Piece| piece.count * pairs[piece.pair].old.dtype.width().unwrap_or(1);
+    events.event(Event::WorkPlanned { doing: Doing::Comparing, bytes: pieces.iter().map(bytes_of).sum() });
+    let compare = |buffers: &mut Buffers, piece: &Piece| {
+        let found = compare_piece(&pairs[piece.pair], piece, buffers)?;
+        events.event(Event::WorkDone { doing: Doing::Comparing, bytes: bytes_of(piece) });
+        Ok(found)
+    };
+    pieces.par_iter().map_init(Buffers::default, compare).collect()
+}
+
+/// The sums of all pieces. Those that did not move were not summed up yet, since mostly nothing did; now the length of
+/// the whole is wanted.
+fn lengths(pairs: &[Pair], pieces: &[Piece], found: &[Found]) -> Result<Vec<Sums>> {
+    let sum = |buffers: &mut Buffers, (piece, found): (&Piece, &Found)| match &pairs[piece.pair].way {
+        Way::Pieces(old, _) if found.equal => unmoved(pairs[piece.pair].old, old, piece, buffers),
+        _ => Ok(found.sums),
+    };
+    pieces.par_iter().zip(found).map_init(Buffers::default, sum).collect()
+}
+
+/// Those that are read from front to back. Inflating is work for many cores; sorting takes much memory, and is done one
+/// after the other.
+fn all_in_order(pairs: &[Pair]) -> Result<Vec<(usize, Found)>> {
+    let all = pairs.iter().enumerate().filter(|(_, pair)| matches!(pair.way, Way::InOrder));
+    let (sorted, inflated): (Vec<_>, Vec<_>) = all.partition(|(_, pair)| pair.is_strided());
+    let compare = |(at, pair): &(usize, &Pair)| Ok((*at, front_to_back(pair.old, pair.new)?));
+    let mut found: Vec<(usize, Found)> = inflated.par_iter().map(compare).collect::<Result<_>>()?;
+    for pair in &sorted {
+        found.push(compare(pair)?);
+    }
+    Ok(found)
 }
 
 fn has_numbers(dtype: &Dtype) -> bool {
@@ -115,9 +129,9 @@ fn has_numbers(dtype: &Dtype) -> bool {
 }
 
 /// The pieces of a pair. Types without numbers are cut into bytes if they are the same, and not at all otherwise.
-fn cut(pair: usize, way: &Way, old: &Tensor, new: &Tensor) -> Vec<Piece> {
-    let Way::Pieces(..) = way else { return Vec::new() };
-    let (total, step) = match (has_numbers(&old.dtype) && has_numbers(&new.dtype), old.dtype == new.dtype) {
+fn cut(at: usize, pair: &Pair) -> Vec<Piece> {
+    let (Way::Pieces(..), Pair { old, new, .. }) = (&pair.way, pair) else { return Vec::new() };
+    let (total, step) = match (pair.has_numbers(), old.dtype == new.dtype) {
         (true, _) => {
             let width = old.dtype.width().max(new.dtype.width()).unwrap_or(1);
             (old.elements(), PIECE / width)
@@ -126,17 +140,12 @@ fn cut(pair: usize, way: &Way, old: &Tensor, new: &Tensor) -> Vec<Piece> {
         // One piece, which says that they differ.
         (false, false) => (1, 1),
     };
-    (0..total.div_ceil(step)).map(|i| Piece { pair, from: i * step, count: step.min(total - i * step) }).collect()
+    (0..total.div_ceil(step)).map(|i| Piece { pair: at, from: i * step, count: step.min(total - i * step) }).collect()
 }
 
-fn in_pieces(
-    old: &Tensor,
-    new: &Tensor,
-    (a, b): (&Plain, &Plain),
-    piece: &Piece,
-    buffers: &mut Buffers,
-) -> Result<Found> {
-    let numbers = has_numbers(&old.dtype) && has_numbers(&new.dtype);
+fn compare_piece(pair: &Pair, piece: &Piece, buffers: &mut Buffers) -> Result<Found> {
+    let Pair { old, new, way: Way::Pieces(a, b) } = pair else { return Ok(Found::default()) };
+    let numbers = pair.has_numbers();
     if !numbers && old.dtype != new.dtype {
         return Ok(Found::default());
     }

@@ -12,6 +12,7 @@ mod values;
 use std::collections::HashMap;
 
 pub use sums::Movement;
+use sums::Sums;
 
 use super::formats::{Contents, Format};
 use super::tensor::{Dtype, Tensor};
@@ -77,7 +78,7 @@ impl Row {
 pub struct Difference {
     /// In the order of the old model; what was added follows.
     pub rows: Vec<Row>,
-    /// Over all tensors whose values were compared; `None` if there are none.
+    /// Over all tensors whose values were compared; `None` if none moved.
     pub total: Option<Movement>,
     /// Where the two differ.
     pub formats: Option<(Format, Format)>,
@@ -104,7 +105,8 @@ pub fn compare(old: &Contents, new: &Contents, events: &dyn Sink) -> Result<Diff
         .filter(|(_, old, new)| old.shape == new.shape)
         .collect();
     let measured = measure::measure(&comparable, events)?;
-    let total = sums::Sums::total(measured.iter().filter_map(|m| m.sums.as_ref()));
+    let any = measured.iter().any(|m| matches!(m.values, Values::Moved(_)));
+    let total = Sums::total(measured.iter().filter_map(|m| m.sums.as_ref())).filter(|_| any);
     let mut values: Vec<Values> = vec![Values::Incomparable; pairs.len()];
     for ((at, _, _), measured) in comparable.iter().zip(measured) {
         values[*at] = measured.values;

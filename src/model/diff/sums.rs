@@ -2,7 +2,8 @@
 
 /// Numbers that are widened at once: two blocks of them fit into the first cache.
 pub const BLOCK: usize = 1024;
-const LANES: usize = 8;
+/// Partial sums side by side: as many as fit into the registers.
+const LANES: usize = 4;
 
 /// Over pairs of finite numbers, old `a` and new `b`; those with a NaN or an infinity are counted apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

@@ -4,7 +4,7 @@ use std::io::Read;
 
 use flate2::read::DeflateDecoder;
 
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::model::decode::swap;
 use crate::model::source::{Reader, Source};
 use crate::model::tensor::{Data, Dtype, Tensor};
@@ -92,7 +92,6 @@ fn span(tensor: &Tensor) -> u64 {
 pub enum InOrder {
     Plain(Reader),
     Deflated(Box<DeflateDecoder<Reader>>, Source),
-    Gathered(Vec<u8>, usize),
 }
 
 impl InOrder {
@@ -105,8 +104,12 @@ impl InOrder {
                 inflated.fill(&mut header)?;
                 Ok(inflated)
             }
-            Data::Strided { .. } => Ok(InOrder::Gathered(gather(tensor)?, 0)),
-            Data::Elsewhere(_) => Ok(InOrder::Gathered(Vec::new(), 0)),
+            Data::Strided { storage, .. } => {
+                Ok(InOrder::Plain(Source::of_bytes(gather(tensor)?, storage.name()).reader()))
+            }
+            Data::Elsewhere(why) => {
+                Err(Error::new(Kind::Bug, format!("values are asked for that are not there: {why}")))
+            }
         }
     }
 
@@ -119,12 +122,6 @@ impl InOrder {
             }
             InOrder::Deflated(decoder, source) => {
                 decoder.read_exact(into).map_err(|_| source.refuse("its compressed values are damaged or cut short"))
-            }
-            InOrder::Gathered(bytes, at) => {
-                let piece = bytes.get(*at..*at + into.len());
-                into.copy_from_slice(piece.unwrap_or(&vec![0; into.len()]));
-                *at += into.len();
-                Ok(())
             }
         }
     }

@@ -168,7 +168,7 @@ fn summary(difference: &Difference) -> String {
         .map(|c| format!("{} {}", count(c), word(c)))
         .collect();
     let mut text = format!("{}: {}", text::count(difference.rows.len(), "tensor"), parts.join(", "));
-    if let Some(total) = difference.total.filter(|_| count(Change::Same) < difference.rows.len()) {
+    if let Some(total) = difference.total {
         text.push_str(&format!(
             "; over all: max |Δ| {}, rel. L2 {}",
             number(Some(total.max)),
