@@ -14,6 +14,7 @@
 //! | 1 places | [`git`] [`store`] [`config`] | discovery, ignore rules, what Git tracks, any commit's files, tags; objects, stat index, trees; settings with their origins |
 //! | 2 documents | [`pipeline`] [`lock`] [`project`] | what the user wrote; what happened; one open repository, as of the worktree or a commit |
 //! | 3 work | [`run`] | select, look, judge, schedule, execute, record |
+//! | | [`remote`] | the same objects elsewhere: push, fetch, what is there |
 //! | | [`compare`] | how two snapshots differ: data, metrics, params |
 //! | 4 products | [`model`] | what is inside a model file, how two of them differ, versions on Git tags, quality gates, provenance |
 //! | 5 counter | [`cli`] | arguments, output, one file a command |
@@ -58,7 +59,7 @@
 //! 8. *Every rerun has a reason that is shown.* `run/fresh.rs` gives reasons, not a yes or no; the manifest behind the
 //!    stage key is one writer with two sinks, a hash and a text: `lock/key.rs`.
 //! 9. *Same inputs, same order, same lock bytes, same JSON.* Sorted maps throughout; `lock/write.rs`.
-//! 10. *Nothing phones home.* There is no network code.
+//! 10. *Nothing phones home.* Only [`remote`] speaks to a network, and only to remotes that the settings name.
 //!
 //! # The way of a look back
 //!
@@ -81,6 +82,8 @@
 //! | pack | [`store::pack::format`] | is passed over and left alone; what it holds is missing |
 //! | tombstones of a pack | `store/pack/dead.rs` | the pack is verified anew |
 //! | note in a registry tag | [`model::note::VERSION`] | counts as none; the tag's name and its commit say the rest |
+//! | remote | `lockstep-remote`, [`remote`] | is refused |
+//! | segment of a remote's index | `remote/segment.rs` | is refused |
 //! | compiled pipelines and locks | `project.rs` | are made anew |
 //!
 //! The log folder of a run is described in `run/logs.rs`. Whoever runs the commands holds a lock on the file `output`
@@ -112,6 +115,11 @@
 //! - Registry tags are made by the `git` program, not by gix: its signing, its settings and its hooks are the user's.
 //! - `register` judges the commit by its own files, and the workspace besides where `HEAD` is meant. The stages that
 //!   measured a model count as well as those that made it: metrics of the model before would open a gate.
+//! - A remote that is a folder is written with the standard library, not through opendal: it is made durable, and a pack
+//!   is copied as it is.
+//! - A segment lists the large objects that a push added, besides whole outputs: a large file that an output shares with
+//!   an earlier one is known to be there without a request.
+//! - Without `core.remote` the only remote there is counts.
 //! - `metrics show` and `params show` go on past a file that is missing or broken, name it, and end with its code.
 
 pub mod cli;

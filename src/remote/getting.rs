@@ -163,7 +163,8 @@ impl<'a> Getting<'a> {
         })?;
         for (partial, index) in arrived.into_inner().unwrap_or_else(|e| e.into_inner()) {
             self.remote.memory.keep_index(&index);
-            self.moved.objects += index.len();
+            let runs = &self.catalog.all.runs;
+            self.moved.objects += index.iter().filter(|row| !runs.contains_key(&row.id)).count();
             self.moved.bytes += index.file_length();
             self.whole.push((partial, Arc::new(index)));
         }

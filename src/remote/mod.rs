@@ -39,6 +39,8 @@ mod service;
 mod settings;
 pub mod setup;
 mod stretch;
+#[cfg(test)]
+mod tests;
 mod transfer;
 mod transport;
 

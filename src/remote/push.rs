@@ -90,6 +90,20 @@ impl Remote {
         Ok(pushed)
     }
 
+    /// Withdraws entries of the run cache: nobody finds them there any more. How many of them were there.
+    pub fn withdraw(&self, entries: &BTreeSet<ObjectId>) -> Result<usize> {
+        self.must_be_writable()?;
+        let catalog = self.known()?;
+        let is_there = |id: &&ObjectId| catalog.all.runs.contains_key(*id) && !catalog.all.withdrawn.contains(*id);
+        let withdrawn: BTreeSet<ObjectId> = entries.iter().filter(is_there).copied().collect();
+        let gone = withdrawn.len();
+        if gone > 0 {
+            self.record(&catalog, Segment { withdrawn, ..Segment::default() })?;
+            *self.known.lock().unwrap_or_else(|e| e.into_inner()) = None;
+        }
+        Ok(gone)
+    }
+
     /// Says what a push would send.
     fn plan_push(&self, store: &Store, catalog: &Catalog, request: &Request) -> Result<Plan> {
         let packs = &catalog.all.packs;

@@ -108,6 +108,11 @@ impl Scope {
         self.items.is_empty()
     }
 
+    /// Is this an output that is never pushed?
+    pub fn stays(&self, name: &str) -> bool {
+        self.items.iter().any(|item| !item.push && item.wanted.name == name)
+    }
+
     /// The items by remote; `None` is the one that counts where none is named. With `-r` those that belong to another
     /// remote are left out.
     fn by_remote<'a>(&'a self, chosen: Option<&'a str>) -> BTreeMap<Option<&'a str>, Vec<Wanted>> {

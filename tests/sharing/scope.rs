@@ -38,19 +38,24 @@ fn outputs_go_to_their_own_remote_or_nowhere() {
     sandbox.git(&["commit", "-qm", "x"]);
     let b = clone(&sandbox, "b");
     insta::assert_snapshot!(sandbox.shown(&sandbox.run_in(&b, &["pull"])), @r"
-    exit 3
+    exit 0
     --- stderr
     restored a
     restored b
     4 B in 2 objects fetched
-    error: 1 output not in the store: c
-      because: what is not pushed (`push: false`) cannot be pulled
-      hint: make them again: lockstep repro
+    1 output not shared (`push: false`), lockstep repro makes them: c
     ");
     assert_eq!(
         (sandbox.read("../b/a"), sandbox.read("../b/b"), sandbox.exists("../b/c")),
         ("a\n".into(), "b\n".into(), false)
     );
+    insta::assert_snapshot!(sandbox.shown(&sandbox.run_in(&b, &["pull", "c"])), @r"
+    exit 3
+    --- stderr
+    error: 1 output not in the store: c
+      because: what is not pushed (`push: false`) cannot be pulled
+      hint: make them again: lockstep repro
+    ");
     // With -r what belongs to another remote is left alone.
     insta::assert_snapshot!(run(&["push", "-r", "other", "-v"]), @r"
     exit 0

@@ -75,10 +75,16 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     if !absent.is_empty() {
         return Err(transfer::nowhere(&absent, "at the remote"));
     }
-    if done.missing.is_empty() {
+    let missing = done.missing.iter().map(|path| path.relative_to(&project.cwd));
+    let (stay, lost): (Vec<String>, Vec<String>) = missing.partition(|name| scope.stays(name));
+    if lost.is_empty() && (stay.is_empty() || args.what.targets.is_empty()) {
+        if !stay.is_empty() {
+            let count = text::count(stay.len(), "output");
+            out.say(format!("{count} not shared (`push: false`), lockstep repro makes them: {}", stay.join(", ")));
+        }
         return Ok(if args.what.targets.is_empty() { super::code_of_all(0, &definitions) } else { 0 });
     }
-    let names: Vec<String> = done.missing.iter().map(|path| path.relative_to(&project.cwd)).collect();
+    let names = [lost, stay].concat();
     Err(Error::missing(format!("{} not in the store: {}", text::count(names.len(), "output"), names.join(", ")))
         .because("what is not pushed (`push: false`) cannot be pulled")
         .hint("make them again: lockstep repro"))

@@ -1,0 +1,195 @@
+//! The room without the counter: stores of two clones, and a remote in a folder.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::push::{Request, Run};
+use super::*;
+use crate::event::Silent;
+use crate::store::tree::{Entry, EntryKind, Tree};
+use crate::store::{LinkTypes, Store};
+
+/// A clone that knows the remote in the folder `lab`.
+struct Clone {
+    store: Store,
+    remote: Remote,
+}
+
+fn clone(dir: &Path, name: &str) -> Clone {
+    let address = Address::parse(&dir.join("lab").to_string_lossy()).unwrap();
+    let place = Place::open("lab", "lab", &address, Options::default(), dir, &Default::default()).unwrap();
+    let remote = Remote {
+        name: "lab".into(),
+        place,
+        memory: Memory::new(dir.join(name).join("remotes")),
+        read_only: false,
+        jobs: 3,
+        now: 1000,
+        known: Mutex::default(),
+    };
+    Clone { store: Store::open(&dir.join(name).join("store"), LinkTypes::default()), remote }
+}
+
+/// What is at the remote now, for somebody who asks for the first time in this process.
+fn again(clone: Clone, dir: &Path, name: &str) -> Clone {
+    drop(clone);
+    self::clone(dir, name)
+}
+
+fn store_file(store: &Store, bytes: Vec<u8>) -> Pin {
+    let size = bytes.len() as u64;
+    let mut batch = store.batch();
+    let id = batch.add_bytes(ObjectKind::Content, bytes);
+    batch.commit(&Silent).unwrap();
+    Pin { id, size, files: None, executable: false }
+}
+
+/// A folder of `n` files; those of equal `seed` are equal.
+fn store_folder(store: &Store, n: usize, seed: impl Fn(usize) -> usize) -> Pin {
+    let mut batch = store.batch();
+    let mut tree = Tree::default();
+    for file in 0..n {
+        let bytes = format!("{file} {} ", seed(file)).repeat(1000).into_bytes();
+        let size = bytes.len() as u64;
+        let id = batch.add_bytes(ObjectKind::Content, bytes);
+        tree.entries.push(Entry { name: format!("{file:05}").into(), kind: EntryKind::File, id, size, files: 1 });
+    }
+    batch.add_bytes(ObjectKind::Tree, tree.encode());
+    batch.commit(&Silent).unwrap();
+    tree.pin()
+}
+
+fn wanted(pins: &[Pin]) -> Vec<Wanted> {
+    pins.iter().map(|pin| Wanted { name: pin.id.hex(), pin: *pin }).collect()
+}
+
+fn push(clone: &Clone, pins: &[Pin]) -> push::Pushed {
+    let request = Request { wanted: wanted(pins), ..Request::default() };
+    clone.remote.push(&clone.store, &request, &Silent).unwrap()
+}
+
+/// A clone that did not make what it changes still sends only the change: it knows the packs that it fetched.
+#[test]
+fn what_others_pushed_is_not_sent_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (a, b) = (clone(dir.path(), "a"), clone(dir.path(), "b"));
+    let first = store_folder(&a.store, 300, |_| 0);
+    assert_eq!(push(&a, &[first]).objects, 301);
+    assert!(b.remote.fetch_pin(&b.store, &first, &Silent).unwrap());
+    let second = store_folder(&b.store, 300, |file| usize::from(file == 7));
+    let b = again(b, dir.path(), "b");
+    assert_eq!(push(&b, &[first, second]).objects, 2);
+
+    // One that fetched nothing reads the index of the pack instead of sending the bytes.
+    let c = clone(dir.path(), "c");
+    let third = store_folder(&c.store, 300, |file| usize::from(file == 9));
+    let pushed = push(&c, &[third]);
+    assert_eq!(pushed.objects, 2);
+    let a = again(a, dir.path(), "a");
+    for pin in [second, third] {
+        assert!(a.remote.fetch_pin(&a.store, &pin, &Silent).unwrap());
+        assert!(a.store.holds(&pin));
+    }
+    // Each change came alone: the pack of the others is here.
+    assert!(a.remote.spent().received < 100_000, "{:?}", a.remote.spent());
+}
+
+/// A file that somebody else pushed within a folder is found, and is not sent as a file of its own.
+#[test]
+fn a_file_within_a_folder_is_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let a = clone(dir.path(), "a");
+    let folder = store_folder(&a.store, 40, |_| 0);
+    push(&a, &[folder]);
+    let one = a.store.read_tree(&folder.id).unwrap().entries[3].pin();
+    let a = again(a, dir.path(), "a");
+    assert_eq!(push(&a, &[one]).objects, 0);
+    let b = clone(dir.path(), "b");
+    assert!(b.remote.fetch_pin(&b.store, &one, &Silent).unwrap());
+    assert!(b.store.holds(&one) && !b.store.contains(&folder));
+}
+
+/// What is not here can be pushed no more than what is nowhere; the rest arrives.
+#[test]
+fn an_output_that_is_not_all_here_is_absent() {
+    let dir = tempfile::tempdir().unwrap();
+    let (a, b) = (clone(dir.path(), "a"), clone(dir.path(), "b"));
+    let whole = store_folder(&a.store, 5, |_| 0);
+    let mut batch = b.store.batch();
+    batch.add_bytes(ObjectKind::Tree, a.store.read_tree(&whole.id).unwrap().encode());
+    batch.commit(&Silent).unwrap();
+    let other = store_file(&b.store, b"here".to_vec());
+    let nowhere = Pin { id: ObjectId([9; 32]), size: 5, files: Some(1), executable: false };
+    let pushed = push(&b, &[whole, other, nowhere]);
+    let ids = |all: &[Wanted]| all.iter().map(|w| w.pin.id).collect::<BTreeSet<_>>();
+    assert_eq!(ids(&pushed.pushed), [other.id].into());
+    assert_eq!(ids(&pushed.absent), [whole.id, nowhere.id].into());
+    let fetched = a.remote.fetch(&a.store, &wanted(&[other, nowhere]), &Silent).unwrap();
+    assert_eq!((fetched.fetched.len(), ids(&fetched.absent)), (1, [nowhere.id].into()));
+}
+
+/// Entries of the run cache: the newest first, only with all their outputs, and gone when withdrawn.
+#[test]
+fn entries_are_found_by_key_until_they_are_withdrawn() {
+    let dir = tempfile::tempdir().unwrap();
+    let a = clone(dir.path(), "a");
+    let (key, out) = (ObjectId([1; 32]), store_file(&a.store, b"result".to_vec()));
+    let absent = Pin { id: ObjectId([9; 32]), ..out };
+    let run = |text: &str, time, outs: &[Pin]| Run { key, bytes: text.into(), outs: outs.to_vec(), time };
+    let runs = vec![run("old", 5, &[out]), run("new", 7, &[out]), run("broken", 9, &[out, absent])];
+    let pushed = a.remote.push(&a.store, &Request { runs, ..Request::default() }, &Silent).unwrap();
+    assert_eq!((pushed.runs, pushed.pushed.len(), pushed.absent.len()), (2, 0, 0));
+    let b = clone(dir.path(), "b");
+    let texts = |clone: &Clone| -> Vec<Vec<u8>> {
+        clone.remote.find_runs(&key).unwrap().into_iter().map(|(_, bytes)| bytes).collect()
+    };
+    assert_eq!(texts(&b), [&b"new"[..], b"old"]);
+    assert!(b.remote.find_runs(&ObjectId([2; 32])).unwrap().is_empty());
+    assert!(b.remote.fetch_pin(&b.store, &out, &Silent).unwrap());
+    assert_eq!((b.remote.fetch_runs(&b.store, None).unwrap(), b.remote.fetch_runs(&b.store, None).unwrap()), (2, 0));
+    assert_eq!(b.store.get_runs(&key.hex()).unwrap().found, [&b"new"[..], b"old"]);
+
+    let bad = BTreeSet::from([ObjectId::of(b"new"), ObjectId::of(b"never")]);
+    assert_eq!((b.remote.withdraw(&bad).unwrap(), b.remote.withdraw(&bad).unwrap()), (1, 0));
+    let a = again(a, dir.path(), "a");
+    assert_eq!(texts(&a), [b"old"]);
+    // It does not come back by itself.
+    let runs = vec![run("new", 7, &[out])];
+    assert_eq!(a.remote.push(&a.store, &Request { runs, ..Request::default() }, &Silent).unwrap().runs, 0);
+}
+
+/// Large contents, links' texts, empty files, nested folders and equal files, there and back.
+#[test]
+fn every_sort_of_object_travels() {
+    let dir = tempfile::tempdir().unwrap();
+    let (a, b) = (clone(dir.path(), "a"), clone(dir.path(), "b"));
+    let sizes = [0, 1, 100_000, LARGE as usize - 1, LARGE as usize, 3 << 20];
+    let files: Vec<Pin> = sizes.iter().map(|n| store_file(&a.store, vec![7; *n])).collect();
+    let entry = |name: &str, pin: &Pin| Entry {
+        name: name.into(),
+        kind: if pin.is_dir() { EntryKind::Tree } else { EntryKind::File },
+        id: pin.id,
+        size: pin.size,
+        files: pin.files.unwrap_or(1),
+    };
+    let store_tree = |entries: Vec<Entry>| {
+        let tree = Tree { entries };
+        let mut batch = a.store.batch();
+        batch.add_bytes(ObjectKind::Tree, tree.encode());
+        batch.commit(&Silent).unwrap();
+        tree.pin()
+    };
+    let inner = store_tree(vec![entry("0", &files[0]), entry("1", &files[4]), entry("2", &files[4])]);
+    let names = ["a", "b", "c", "d", "e", "f"];
+    let mut entries: Vec<Entry> = names.iter().zip(&files).map(|(name, pin)| entry(name, pin)).collect();
+    entries.extend([entry("x", &inner), entry("y", &inner)]);
+    let outer = store_tree(entries);
+    let empty = store_tree(Vec::new());
+    let all = [files.clone(), vec![outer, inner, empty]].concat();
+    let pushed = push(&a, &all);
+    assert_eq!((pushed.pushed.len(), pushed.objects), (all.len(), 6 + 3));
+    assert_eq!(std::fs::read_dir(dir.path().join("lab/packs")).unwrap().count(), 1);
+    let fetched = b.remote.fetch(&b.store, &wanted(&all), &Silent).unwrap();
+    assert_eq!((fetched.fetched.len(), fetched.absent.len()), (all.len(), 0));
+    assert!(all.iter().all(|pin| b.store.holds(pin)));
+}
