@@ -90,6 +90,7 @@ fn from_an_empty_folder_to_a_clone_that_has_the_model() {
     story.tells(&["model", "promote", "digits@v1.1.0", "staging"]);
     let between = story.tells(&["model", "diff", "digits@v1.0.0", "digits@v1.1.0"]);
     assert!(between.contains("hidden") || between.contains("weight") || between.contains("cosine"), "{between}");
+    assert_eq!(story.tells(&["model", "diff", "digits#prod", "digits#staging"]), between);
     story.git(&["push", "-q", "origin", "HEAD", "--tags"]);
 
     // A clone knows it all, and gets the bytes.

@@ -6,9 +6,9 @@ use crate::cli::table::Table;
 use crate::cli::text;
 use crate::error::Result;
 use crate::model::artifact::{self, Artifact};
-use crate::model::registry::Model;
+use crate::model::registry::{Given, Model};
 use crate::project::Project;
-use crate::tag::{ModelName, Version};
+use crate::tag::{Label, ModelName, Version};
 
 /// List models with their versions and labels
 #[derive(clap::Args, Debug)]
@@ -71,13 +71,11 @@ fn models(rows: &[(&ModelName, Option<&Model>, Option<&Artifact>)], out: &Output
     let mut table = Table::new(["model", "latest", "labels", "path", "registered"]);
     for (name, model, artifact) in rows {
         let latest = model.and_then(|m| m.latest());
-        let labels = model.map(|m| {
-            let one = |(label, given): (&crate::tag::Label, &crate::model::registry::Given)| match &given.version {
-                Some(version) => format!("{label} {version}"),
-                None => label.to_string(),
-            };
-            m.labels.iter().map(one).collect::<Vec<_>>().join(", ")
-        });
+        let label = |(label, given): (&Label, &Given)| match &given.version {
+            Some(version) => format!("{label} {version}"),
+            None => label.to_string(),
+        };
+        let labels = model.map(|m| m.labels.iter().map(label).collect::<Vec<_>>().join(", "));
         let time = latest.and_then(|(_, r)| model.and_then(|m| m.events[r.event].time));
         table.row([
             name.to_string(),
@@ -122,22 +120,20 @@ fn labels_of(model: &Model, version: &Version) -> String {
 }
 
 fn shape(name: &ModelName, model: Option<&Model>, artifact: Option<&Artifact>) -> Json {
-    let mut versions: Vec<Json> = Vec::new();
-    let mut labels = Map::new();
-    for (version, registered) in
-        model.iter().flat_map(|m| m.versions.iter().map(move |v| (m, v))).map(|(m, (v, r))| ((m, v), r))
-    {
-        let (model, version) = version;
-        let mut one = event(&model.events[registered.event]);
-        one["version"] = version.to_string().into();
-        one["deprecated"] = registered.withdrawn.is_some().into();
-        one["labels"] = model.labels_of(version).map(|(label, _)| label.to_string()).collect::<Vec<_>>().into();
-        versions.push(one);
-    }
-    for (label, given) in model.iter().flat_map(|m| &m.labels) {
-        let mut one = model.map(|m| event(&m.events[given.event])).unwrap_or_default();
-        one["version"] = json!(given.version.as_ref().map(Version::to_string));
-        labels.insert(label.to_string(), one);
+    let (mut versions, mut labels): (Vec<Json>, Map<String, Json>) = Default::default();
+    if let Some(model) = model {
+        for (version, registered) in &model.versions {
+            let mut one = event(&model.events[registered.event]);
+            one["version"] = version.to_string().into();
+            one["deprecated"] = registered.withdrawn.is_some().into();
+            one["labels"] = model.labels_of(version).map(|(label, _)| label.to_string()).collect::<Vec<_>>().into();
+            versions.push(one);
+        }
+        for (label, given) in &model.labels {
+            let mut one = event(&model.events[given.event]);
+            one["version"] = json!(given.version.as_ref().map(Version::to_string));
+            labels.insert(label.to_string(), one);
+        }
     }
     json!({
         "name": name.to_string(),

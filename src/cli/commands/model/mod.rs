@@ -68,7 +68,7 @@ fn source(spec: &str, global: &Global) -> Result<Source> {
     if let Some(source) = find::on_disk(&around.cwd, spec)? {
         return Ok(source);
     }
-    if !spec.contains('@') {
+    if !spec.contains(['@', '#']) {
         return Err(find::absent(spec));
     }
     find::at_revision(&open(global)?, spec)
