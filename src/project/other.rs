@@ -37,7 +37,8 @@ pub fn elsewhere(
     };
     let other = git::other::open(address, &around.cwd, &repos, rev.and_then(GitId::from_hex))?;
     if let Some(error) = &other.stale {
-        sink.event(Event::Warning { text: &format!("{}; what was known of it is used\n{error}", error.message) });
+        let why = error.causes.first().map_or(String::new(), |why| format!(" ({why})"));
+        sink.event(Event::Warning { text: &format!("{}; what was known of it is used{why}", error.message) });
     }
     let rev = rev.unwrap_or("HEAD");
     let commit = other.repo.resolve(rev).map_err(|e| Error { message: format!("{address}: {}", e.message), ..e })?;
@@ -45,7 +46,7 @@ pub fn elsewhere(
     let path = RepoPath::root()
         .join(path)
         .ok_or_else(|| Error::usage(format!("`{path}` leads out of the repository {address}")))?;
-    let root = commit.project_root(&path.parent().unwrap_or_default())?;
+    let root = commit.project_root(&path)?;
     let project = if other.bare {
         let store = match &here {
             Some(_) => Project::open(around.clone())?.store_dir(),
