@@ -337,3 +337,17 @@ fn a_tensor_of_many_pieces() {
     assert!((m.relative_l2.unwrap() - 4.0 / norm).abs() < 1e-15);
     assert_eq!(difference.total.unwrap(), *m);
 }
+
+/// `torch.jit.script`, as PyTorch 2.13 saves it.
+#[test]
+fn torchscript_of_pytorch_itself() {
+    let [a, b] =
+        [&include_bytes!("../../tests/model/linear-a.pt")[..], include_bytes!("../../tests/model/linear-b.pt")];
+    let (a, b) = (read(a).unwrap(), read(b).unwrap());
+    assert_eq!(a.format.word(), "torchscript");
+    let names: Vec<_> = a.tensors.iter().map(|t| (t.name.as_str(), t.shape.as_slice())).collect();
+    assert_eq!(names, [("weight", &[2, 3][..]), ("bias", &[2])]);
+    assert!(a.calls.is_empty(), "{:?}", a.calls);
+    let total = diff::compare(&a, &b, &Silent).unwrap().total.unwrap();
+    assert_eq!((total.max, total.count), (0.25, 8));
+}

@@ -99,7 +99,7 @@ fn is_usual(global: &str) -> bool {
         "numpy.core.numeric" | "numpy._core.numeric" => name == "_frombuffer",
         "numpy.random._pickle" | "torch.jit._pickle" => true,
         "joblib.numpy_pickle" => name == "NumpyArrayWrapper",
-        "torch" => matches!(name, "Size" | "device" | "Tensor") || torch::is_type(name),
+        "torch" => matches!(name, "Size" | "device" | "Tensor" | "per_tensor_affine") || torch::is_type(name),
         "torch.storage" => matches!(name, "TypedStorage" | "UntypedStorage"),
         "torch._utils" => name.starts_with("_rebuild_"),
         "torch._tensor" => name == "_rebuild_from_type_v2",

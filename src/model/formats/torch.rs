@@ -55,18 +55,17 @@ pub fn read_zip(source: &Source, archive: &Archive, prefix: &str) -> Result<Cont
     let big_endian = contents.metadata.iter().any(|(key, value)| key == "byte order" && value == "big");
     let Some(data) = entry("data.pkl") else { return Err(source.refuse("it has no data.pkl")) };
     let pickle = pickle::read(&mut archive.content(data, PICKLE)?.reader(), None)?;
-    let mut storages = HashMap::new();
-    let mut storage = |key: &str| -> Result<Source> {
-        if let Some(known) = storages.get(key) {
-            return Ok(Source::clone(known));
+    tensors(&pickle, source, big_endian, &mut stored(source, archive, format!("{prefix}data/")), &mut contents)?;
+    if let Some(constants) = entry("constants.pkl").filter(|_| script) {
+        let pickle = pickle::read(&mut archive.content(constants, PICKLE)?.reader(), None)?;
+        let mut storages = stored(source, archive, format!("{prefix}constants/"));
+        let mut more = Contents::new(Format::TorchScript);
+        tensors(&pickle, source, big_endian, &mut storages, &mut more)?;
+        for mut tensor in more.tensors {
+            tensor.name = format!("constants.{}", tensor.name);
+            contents.push(source, Ok(tensor))?;
         }
-        let place = entry(&format!("data/{key}")).map(|e| archive.stored(e)).transpose()?.flatten();
-        let place = place
-            .ok_or_else(|| source.refuse(format!("the storage `{}` is missing in it, or compressed", shown(key))))?;
-        storages.insert(key.to_string(), place.clone());
-        Ok(place)
-    };
-    tensors(&pickle, source, big_endian, &mut storage, &mut contents)?;
+    }
     if script {
         let code = archive.entries.iter().filter(|e| e.name.ends_with(".py")).count();
         contents.say("code files", code);
@@ -75,6 +74,21 @@ pub fn read_zip(source: &Source, archive: &Archive, prefix: &str) -> Result<Cont
         }
     }
     Ok(contents)
+}
+
+/// Finds storages in a folder of the archive.
+fn stored<'a>(source: &'a Source, archive: &'a Archive, folder: String) -> impl FnMut(&str) -> Result<Source> + 'a {
+    let mut known: HashMap<String, Source> = HashMap::new();
+    move |key| {
+        if let Some(place) = known.get(key) {
+            return Ok(place.clone());
+        }
+        let place = archive.find(&format!("{folder}{key}")).map(|e| archive.stored(e)).transpose()?.flatten();
+        let place = place
+            .ok_or_else(|| source.refuse(format!("the storage `{}` is missing in it, or compressed", shown(key))))?;
+        known.insert(key.to_string(), place.clone());
+        Ok(place)
+    }
 }
 
 /// Pickles of the magic number, the protocol, the platform, the object and the keys of the storages; then each storage
