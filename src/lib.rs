@@ -10,14 +10,14 @@
 //!
 //! | layer | room | subject |
 //! | --- | --- | --- |
-//! | 0 words | [`error`] [`path`] [`event`] [`value`] [`replace`] | errors with kind and hint; [`path::RepoPath`]; what a long task tells the world; YAML, JSON, TOML and Python values, with marks; replacing a small file in one step |
+//! | 0 words | [`error`] [`path`] [`event`] [`value`] [`replace`] [`tag`] | errors with kind and hint; [`path::RepoPath`]; what a long task tells the world; YAML, JSON, TOML and Python values, with marks; replacing a small file in one step; the grammar of registry tags |
 //! | 1 places | [`git`] [`store`] [`config`] | discovery, ignore rules, what Git tracks, any commit's files, tags; objects, stat index, trees; settings with their origins |
 //! | 2 documents | [`pipeline`] [`lock`] [`project`] | what the user wrote; what happened; one open repository, as of the worktree or a commit |
 //! | 3 work | [`run`] | select, look, judge, schedule, execute, record |
 //! | | [`remote`] | the same objects elsewhere: push, fetch, what is there |
 //! | | [`compare`] | how two snapshots differ: data, metrics, params |
 //! | 4 products | [`report`] | what a run came to, for CI systems: summary, annotations, comment, cache key; plots as one page of HTML, as data and as text |
-//! | 4 products | [`model`] | what is inside a model file, how two of them differ |
+//! | | [`model`] | what is inside a model file, how two of them differ, versions on Git tags, quality gates, provenance |
 //! | 5 counter | [`cli`] | arguments, output, one file a command |
 //!
 //! `git` and `store` do not know each other, `pipeline` does not know `lock`. Only the counter prints, or asks for the
@@ -91,6 +91,7 @@
 //! | pack | [`store::pack::format`] | is passed over and left alone; what it holds is missing |
 //! | tombstones of a pack | `store/pack/dead.rs` | the pack is verified anew |
 //! | outcome of the last run, report | [`report::last`], [`report::collect`] | is passed over; is refused |
+//! | note in a registry tag | [`model::note::VERSION`] | counts as none; the tag's name and its commit say the rest |
 //! | remote | `lockstep-remote`, [`remote`] | is refused |
 //! | segment of a remote's index | `remote/segment.rs` | is refused |
 //! | compiled pipelines and locks | `project.rs` | are made anew |
@@ -119,6 +120,11 @@
 //! - A commit says nothing of files outside the repository: a template that reads one has no value at a revision.
 //! - Metrics whose bytes are not in the store are shown as the lock has them: a fresh clone has its numbers at once.
 //! - `list` and `get` of another repository mean its `HEAD`, never what lies uncommitted in somebody's folder.
+//! - Counters of labels go up over all tags of a model, not of a label: so does GTO, and the order of all that happened to a
+//!   model is told without clocks.
+//! - Registry tags are made by the `git` program, not by gix: its signing, its settings and its hooks are the user's.
+//! - `register` judges the commit by its own files, and the workspace besides where `HEAD` is meant. The stages that
+//!   measured a model count as well as those that made it: metrics of the model before would open a gate.
 //! - A remote that is a folder is written with the standard library, not through opendal: it is made durable, and a pack
 //!   is copied as it is.
 //! - A segment lists the large objects that a push added, besides whole outputs: a large file that an output shares with
@@ -142,4 +148,5 @@ pub mod replace;
 pub mod report;
 pub mod run;
 pub mod store;
+pub mod tag;
 pub mod value;

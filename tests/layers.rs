@@ -11,7 +11,7 @@ use std::path::Path;
 
 /// Rooms by layer: a room may name rooms of its own layer and of lower ones.
 const LAYERS: &[&[&str]] = &[
-    &["error", "path", "event", "value", "replace"],
+    &["error", "path", "event", "value", "replace", "tag"],
     &["git", "store", "config"],
     &["pipeline", "lock", "project"],
     &["run", "remote", "compare"],
@@ -41,6 +41,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("tokio", &["remote/"]),
     ("reqwest", &["report/comment.rs"]),
     ("safetensors", &["model/"]),
+    ("sha2", &["model/kept.rs"]),
+    ("semver", &["tag.rs"]),
     ("tch", &["model/"]),
     ("csv", &["report/plots/"]),
     ("sha2", &["report/plots/"]),

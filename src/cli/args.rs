@@ -75,6 +75,7 @@ pub enum Command {
     Metrics(commands::metrics::Args),
     Plots(commands::plots::Args),
     Model(commands::model::Args),
+    Check(commands::check::Args),
     Logs(commands::logs::Args),
     Cache(commands::cache::Args),
     Config(commands::config::Args),

@@ -27,6 +27,23 @@ pub fn count(n: usize, one: &str) -> String {
     if n == 1 { format!("1 {one}") } else { format!("{n} {one}s") }
 }
 
+/// Other people's words, made harmless for a terminal: what moves the cursor, or turns the direction of writing, shows
+/// as `\u{1b}`. Line ends stay.
+pub fn plain(text: &str) -> String {
+    let is_harmful =
+        |c: char| (c.is_control() && c != '\n') || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_harmful(c) { shown.extend(c.escape_unicode()) } else { shown.push(c) }
+    }
+    shown
+}
+
+/// The day of a time in seconds since 1970: `2026-01-01`.
+pub fn day(seconds: i64) -> String {
+    crate::model::act::rfc3339(seconds).chars().take(10).collect()
+}
+
 /// `SECS` of `--wait`.
 pub fn wait(text: &str) -> Result<std::time::Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "a number of seconds is wanted".to_string())?;
@@ -52,6 +69,8 @@ mod tests {
         assert_eq!([0, 999, 1000, 1_234_567, 4_100_000_000].map(bytes), ["0 B", "999 B", "1.0 kB", "1.2 MB", "4.1 GB"]);
         assert_eq!([0.0, 9.99, 42.3, 125.0, 3725.0].map(seconds), ["0.00s", "9.99s", "42s", "2m 05s", "1h 02m"]);
         assert_eq!(["abcd", "abcde", "ab\ncd", "äöüäö"].map(|t| cut(t, 4)), ["abcd", "abcd…", "ab…", "äöüä…"]);
+        assert_eq!(plain("a\u{1b}[2Jb\u{202e}c\nd"), "a\\u{1b}[2Jb\\u{202e}c\nd");
+        assert_eq!(day(1_767_225_600), "2026-01-01");
         assert_eq!(count(1, "file") + &count(2, "file"), "1 file2 files");
     }
 }

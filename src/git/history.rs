@@ -17,6 +17,7 @@ use super::discover_at::Special;
 use super::id::GitId;
 use super::repo::Repo;
 use crate::error::{Error, Kind, Result};
+use crate::tag::{self, Action, Asked, ModelTag, label_order};
 
 /// Trees and commits that gix keeps decoded; reading a commit twice is what walking and then asking costs.
 const OBJECT_CACHE: usize = 32 << 20;
@@ -88,8 +89,8 @@ impl Repo {
 
 impl History {
     /// The commit that a revision stands for: all that `git rev-parse` takes (branches, tags, `HEAD~3`, short ids,
-    /// `main^{/words}`), model versions `digits@v1.2.0` (tags of that very name) and labels `digits#prod` (where the
-    /// newest of the tags `digits#prod#N` points to).
+    /// `main^{/words}`), model versions `digits@v1.2.0` and labels `digits#prod` (where the last of the tags
+    /// `digits#prod#N` points to), with a folder as `models/a:digits@v1.2.0` (see [`crate::tag`]).
     ///
     /// Errors: [`Kind::Missing`] with what may have been meant.
     pub fn resolve(&self, revision: &str) -> Result<Commit> {
@@ -99,14 +100,20 @@ impl History {
         {
             return Ok(commit);
         }
-        if let Some((name, label)) = revision.rsplit_once('#')
-            && label.parse::<u64>().is_err()
-        {
-            let newest = self.newest_assignment(name, label)?;
-            return match newest.map(|tag| self.tagged(&tag)).transpose()?.flatten() {
-                Some(commit) => Ok(commit),
-                None => Err(self.unknown(revision, format!("no version of {name} has the label {label}"))),
-            };
+        if let Some(asked) = revision.parse::<Asked>().ok().filter(|_| revision.contains(['@', '#'])) {
+            if let Some(tag) = self.tag_of(&asked)?
+                && let Some(commit) = self.tagged(&tag)?
+            {
+                return Ok(commit);
+            }
+            match &asked.which {
+                tag::Which::Label(label) if label.to_string().parse::<u64>().is_err() => {
+                    let name = &asked.name;
+                    return Err(self.unknown(revision, format!("no version of {name} has the label {label}")));
+                }
+                // It may be Git's own: a branch `a#1`, `main@{1}`.
+                _ => {}
+            }
         }
         let id = match self.0.repo.rev_parse_single(revision.as_bytes().as_bstr()) {
             Ok(id) => id.detach(),
@@ -196,21 +203,25 @@ impl History {
         self.commit_of(id, &name).map(Some)
     }
 
-    /// The newest of the tags `NAME#LABEL#N`; `None` where there is none, or the newest takes the label away.
-    fn newest_assignment(&self, name: &str, label: &str) -> Result<Option<String>> {
-        let mut newest: Option<(u64, bool, String)> = None;
-        for (tag, _) in self.names("refs/tags/")? {
-            let Some(rest) = tag.strip_prefix(name).and_then(|t| t.strip_prefix('#')) else { continue };
-            let Some((word, number)) = rest.rsplit_once('#') else { continue };
-            let takes_away = word.strip_suffix('!') == Some(label);
-            if let Ok(number) = number.parse::<u64>()
-                && (word == label || takes_away)
-                && newest.as_ref().is_none_or(|(n, ..)| *n < number)
-            {
-                newest = Some((number, takes_away, tag));
+    /// The tag of a version or of the last gift of a label; `None` where there is none, or the label was taken away.
+    fn tag_of(&self, asked: &Asked) -> Result<Option<String>> {
+        let mut last: Option<(Option<u64>, bool, String)> = None;
+        for (name, _) in self.names("refs/tags/")? {
+            let Some(tag) = name.parse::<ModelTag>().ok().filter(|tag| tag.name == asked.name) else { continue };
+            let gives = match (&tag.action, &asked.which) {
+                (Action::Register(version), tag::Which::Version(wanted)) if version == wanted => true,
+                (Action::Promote(label), tag::Which::Label(wanted)) if label == wanted => true,
+                (Action::Demote(label), tag::Which::Label(wanted)) if label == wanted => false,
+                _ => continue,
+            };
+            let is_later = |(known, ..): &(Option<u64>, bool, String)| {
+                label_order((*known, None), (tag.counter, None)) == std::cmp::Ordering::Less
+            };
+            if last.as_ref().is_none_or(is_later) {
+                last = Some((tag.counter, gives, name));
             }
         }
-        Ok(newest.filter(|(_, takes_away, _)| !takes_away).map(|(.., tag)| tag))
+        Ok(last.filter(|(_, gives, _)| *gives).map(|(.., name)| name))
     }
 
     fn commit_of(&self, id: gix::ObjectId, revision: &str) -> Result<Commit> {

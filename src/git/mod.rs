@@ -18,6 +18,7 @@ pub mod other;
 mod patterns;
 mod program;
 mod repo;
+mod tagging;
 mod tags;
 #[cfg(test)]
 pub mod testing;
@@ -32,5 +33,6 @@ pub use ignore::Rules;
 pub use install::{Done, HOOKS, Hook};
 pub use program::merge_as_text;
 pub use repo::Repo;
+pub use tagging::{Committer, NewTag};
 pub use tags::{Annotation, Tag};
 pub use unmerged::{Underway, Unmerged};

@@ -2,7 +2,7 @@
 //!
 //! A file of that very name comes first, `@` or not, and needs no repository. Else the part behind an `@` is a revision,
 //! and the path is looked up there: what Git has, else what the lock pins, a file inside a pinned folder too. A lone
-//! `digits@v1.2.0` names an artifact of the pipeline as that version has it.
+//! `digits@v1.2.0` or `digits#prod` names an artifact of the pipeline as that version has it.
 
 use std::path::Path;
 
@@ -57,7 +57,7 @@ pub fn at_revision(project: &Project, spec: &str) -> Result<Source> {
     }
     // The tag of a version is named after its artifact.
     if let Ok(snapshot) = project.at(&Rev::Named(spec.to_string()))
-        && let Some((name, _)) = splits.last()
+        && let Some(name) = spec.split(['@', '#']).next()
         && let Some(path) = artifact(&snapshot, name)
     {
         return read(&snapshot, &path, spec)?

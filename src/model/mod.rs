@@ -1,11 +1,30 @@
-//! What becomes of a model after it was trained: what is inside, and how two of them differ.
+//! What becomes of a model after it was trained: what is inside, how two of them differ, versions, labels, gates,
+//! provenance.
+//!
+//! Git is the only database of versions. `registry` folds tags (their grammar is [`crate::tag`]) into models, versions
+//! and labels; `origin` traces a version's bytes through the locks of its commit; `checks` and `gate` judge conditions on
+//! metrics; `sound` says why a commit could not be reproduced. `register` plans a version on top of these, `act` makes
+//! the tag, and `note` is what a tag's message carries.
 
+pub mod act;
+pub mod artifact;
+pub mod checks;
 pub mod decode;
 pub mod diff;
 pub mod find;
 pub mod formats;
+pub mod gate;
+pub mod kept;
+pub mod note;
+pub mod origin;
+pub mod promote;
+pub mod provenance;
+pub mod register;
+pub mod registry;
 pub mod script;
+pub mod sound;
 pub mod source;
 pub mod tensor;
 #[cfg(test)]
 mod tests;
+pub mod trace;

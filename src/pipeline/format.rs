@@ -9,7 +9,8 @@ use crate::value::Mark;
 use crate::value::Value;
 use crate::value::node::{Entry, Node, Tree};
 
-pub const TOP_KEYS: &[&str] = &["stages", "vars", "params", "metrics", "plots", "artifacts", "datasets", "data"];
+pub const TOP_KEYS: &[&str] =
+    &["stages", "vars", "params", "metrics", "plots", "artifacts", "checks", "datasets", "data"];
 const STAGE_KEYS: &[&str] = &[
     "cmd",
     "wdir",
@@ -39,6 +40,8 @@ pub struct Raw<'n> {
     pub metrics: &'n [Node],
     pub plots: &'n [Node],
     pub artifacts: &'n [Entry],
+    /// Conditions, each with the artifact that it is for.
+    pub checks: Vec<(Option<&'n Entry>, &'n Node)>,
     pub data: &'n [Node],
     pub datasets: Option<Mark>,
 }
@@ -69,7 +72,7 @@ impl Checker<'_> {
         self.problems.push(Problem::new(self.file, Some(mark), message).within(self.text));
     }
 
-    fn say_with(&mut self, mark: Mark, message: String, hint: Option<String>) {
+    pub fn say_with(&mut self, mark: Mark, message: String, hint: Option<String>) {
         let mut problem = Problem::new(self.file, Some(mark), message).within(self.text);
         problem.hint = hint;
         self.problems.push(problem);
@@ -320,6 +323,7 @@ impl Checker<'_> {
                 }
                 "plots" => raw.plots = self.top_plots(node, &at),
                 "artifacts" => raw.artifacts = self.artifacts(node, &at),
+                "checks" => raw.checks = self.checks(node, &at),
                 "data" => raw.data = self.data(node, &at),
                 "datasets" => raw.datasets = Some(entry.start),
                 _ => {}

@@ -4,10 +4,11 @@
 use std::collections::HashMap;
 
 use super::build::Builder;
+use super::check::{self, Check};
 use super::context::Context;
 use super::expand::{Expander, MOST_STAGES};
 use super::format::{Checker, Group, Raw, TOP_KEYS};
-use super::problem::Problem;
+use super::problem::{Problem, did_you_mean};
 use super::stage::{FileId, PipelineFile, Pipelines, Place, Stage, StageId};
 use super::vars::{self, Added, Reader};
 use crate::error::Result;
@@ -230,6 +231,7 @@ fn empty(path: &RepoPath) -> PipelineFile {
         metrics: Vec::new(),
         plots: Vec::new(),
         artifacts: Vec::new(),
+        checks: Vec::new(),
         warnings: Vec::new(),
     }
 }
@@ -259,6 +261,11 @@ fn top_level(
             file.artifacts.push((entry.key.clone(), value));
         }
     }
+    for (artifact, item) in &raw.checks {
+        if let Some(text) = expander.string(item, context, "`checks`") {
+            file.checks.extend(check(&text, *artifact, item, raw, expander.checker));
+        }
+    }
     for item in raw.data {
         let Some(node) = item.get("path").map(|e| &e.value) else { continue };
         let Some(spelling) = expander.string(node, context, "`data`") else { continue };
@@ -271,6 +278,22 @@ fn top_level(
             "{path}:{}:{}: `datasets` is accepted and does nothing; name the files under `deps` or `data`",
             mark.line, mark.column
         ));
+    }
+}
+
+fn check(text: &str, artifact: Option<&Entry>, item: &Node, raw: &Raw<'_>, checker: &mut Checker<'_>) -> Option<Check> {
+    let known = || raw.artifacts.iter().map(|a| a.key.as_str());
+    if let Some(entry) = artifact.filter(|entry| !known().any(|name| name == entry.key)) {
+        let message = format!("`checks`: there is no artifact `{}`", entry.key);
+        checker.say_with(entry.start, message, did_you_mean(&entry.key, known()));
+        return None;
+    }
+    match check::parse(text, artifact.map(|entry| entry.key.as_str()), item.start) {
+        Ok(check) => Some(check),
+        Err(bad) => {
+            checker.say_with(item.start, format!("`checks`: `{text}` {}", bad.message), bad.hint);
+            None
+        }
     }
 }
 
@@ -450,5 +473,40 @@ mod tests {
         let bytes = postcard::to_stdvec(&pipelines).unwrap();
         let back: Pipelines = postcard::from_bytes(&bytes).unwrap();
         assert_eq!(postcard::to_stdvec(&back).unwrap(), bytes);
+    }
+
+    #[test]
+    fn checks_for_all_artifacts_or_for_one() {
+        let head = "stages: {}\nvars: [{least: 0.9}]\nartifacts: {digits: {path: m}}\n";
+        let load = |checks: &str| Memory::new(&[("pipeline.yaml", &format!("{head}{checks}"))]).load();
+        let texts = |checks: &str| -> Vec<(Option<String>, String)> {
+            let loaded = load(checks);
+            assert!(loaded.broken.is_empty(), "{:?}", loaded.broken);
+            loaded.pipelines.files[0].checks.iter().map(|c| (c.artifact.clone(), c.text.clone())).collect()
+        };
+        assert_eq!(texts("checks: ['acc >=  ${least}']"), [(None, "acc >= 0.9".to_string())]);
+        let one = (Some("digits".to_string()), "acc >= main - 0.1".to_string());
+        assert_eq!(texts("checks: {digits: [acc >= main - 0.1]}"), [one]);
+        let broken = |checks: &str| Memory::new(&[("pipeline.yaml", &format!("{head}{checks}"))]).broken();
+        insta::assert_snapshot!(broken("checks: {digitz: [a > 1]}"), @r"
+        pipeline.yaml:4:10: `checks`: there is no artifact `digitz`
+          |
+        4 | checks: {digitz: [a > 1]}
+          |          ^
+          hint: did you mean `digits`?
+        ");
+        insta::assert_snapshot!(broken("checks:\n- acc >= 1\n- acc>=1\n- 7"), @r"
+        pipeline.yaml:7:3: an entry of `checks` must be a string, not a number
+          |
+        7 | - 7
+          |   ^
+        ");
+        insta::assert_snapshot!(broken("checks:\n- acc >= 1\n- acc>=1"), @r"
+        pipeline.yaml:6:3: `checks`: `acc>=1` has no comparison
+          |
+        6 | - acc>=1
+          |   ^
+          hint: put spaces around the comparison: `acc >= 1`
+        ");
     }
 }

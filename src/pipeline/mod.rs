@@ -5,6 +5,7 @@
 //! of them ([`stage`]), [`graph`] joins all stages by their paths. Mistakes are [`problem`]s, all told in one go.
 
 mod build;
+pub mod check;
 mod context;
 pub mod draw;
 pub mod edit;

@@ -6,6 +6,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::check::Check;
 use crate::path::RepoPath;
 use crate::value::{Mark, Value};
 
@@ -40,6 +41,8 @@ pub struct PipelineFile {
     /// Top-level `plots` and `artifacts` as written, templates resolved.
     pub plots: Vec<(String, Value)>,
     pub artifacts: Vec<(String, Value)>,
+    /// What versions of the artifacts must meet.
+    pub checks: Vec<Check>,
     /// Warnings of this file (e.g. `datasets` is accepted and unused), each a full sentence with its place.
     pub warnings: Vec<String>,
 }

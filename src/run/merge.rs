@@ -19,6 +19,7 @@ use crate::project::{Definitions, Project, write_lock};
 use crate::run::cache;
 use crate::run::fresh;
 use crate::run::look::Look;
+use crate::run::trust::Trust;
 use crate::run::workspace;
 use crate::store::{ObjectId, Pin, inside};
 
@@ -119,7 +120,9 @@ fn sides(project: &Project, path: &RepoPath, unmerged: Option<Unmerged>) -> Resu
         return Ok(markers::Found { sides, ours: named("HEAD")?, theirs: named(theirs)?, left_out: BTreeSet::new() });
     }
     let text = text(project, path)?;
-    let vouched = |entry: &StageLock| cache::get(project.store(), &entry.key).iter().any(|(known, _)| known == entry);
+    let trust = Trust::of(project)?;
+    let earlier = |key| cache::get(project.store(), key, &trust);
+    let vouched = |entry: &StageLock| earlier(&entry.key).iter().any(|(known, _)| known == entry);
     let mut found = markers::split(&text, &vouched);
     // A rebase writes the short hash, with the subject behind it.
     let revision = |label: &str| label.split(' ').next().unwrap_or_default().to_string();

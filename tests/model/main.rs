@@ -8,5 +8,8 @@ mod sandbox;
 mod bombs;
 mod diff;
 mod files;
+mod hostile;
 mod inspect;
+mod registry;
 mod revision;
+mod sound;

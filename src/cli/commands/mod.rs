@@ -2,6 +2,7 @@
 
 pub mod add;
 pub mod cache;
+pub mod check;
 pub mod checkout;
 pub mod ci;
 pub mod commit;
@@ -73,6 +74,7 @@ pub fn run(cli: Cli, out: &Output) -> Result<u8> {
         Command::Metrics(args) => metrics::run(&args, &open(global)?, out),
         Command::Plots(args) => plots::run(&args, &open(global)?, out),
         Command::Model(args) => model::run(&args, global, out),
+        Command::Check(args) => check::run(&args, &open(global)?, out),
         Command::Logs(args) => logs::run(&args, &open(global)?, out),
         Command::Config(args) => config::run(&args, global, out),
         Command::Init(args) => init::run(&args, global, out),

@@ -28,8 +28,13 @@ fn sample() -> (tempfile::TempDir, std::path::PathBuf, Vec<String>) {
 #[test]
 fn names_of_commits() {
     let (_dir, top, commits) = sample();
+    git(&top, &["tag", "models/a=w@v0.1.0", "HEAD~1"]);
+    git(&top, &["tag", "models/a=w#prod#1", "HEAD~1"]);
     let history = Repo::discover(&top).unwrap().history().unwrap();
     for (revision, want) in [
+        ("models/a:w@v0.1.0", 1),
+        ("models/a:w#prod", 1),
+        ("digits@1.2.0", 0),
         ("HEAD", 2),
         ("HEAD~2", 0),
         ("main^", 1),

@@ -52,6 +52,30 @@ impl Checker<'_> {
         entries
     }
 
+    /// A list of conditions, or a map of artifacts with lists.
+    pub(super) fn checks<'n>(&mut self, node: &'n Node, at: &str) -> Vec<(Option<&'n Entry>, &'n Node)> {
+        match &node.tree {
+            Tree::Map(entries) => {
+                let mut found = Vec::new();
+                for entry in entries {
+                    let at = format!("{at}, `{}`", entry.key);
+                    self.strings(&entry.value, &at);
+                    let items = entry.value.as_list().unwrap_or_default();
+                    found.extend(items.iter().map(|item| (Some(entry), item)));
+                }
+                found
+            }
+            Tree::List(items) => {
+                self.strings(node, at);
+                items.iter().map(|item| (None, item)).collect()
+            }
+            Tree::Scalar(_) => {
+                self.wrong(node, at, "a list of conditions, or a map of artifacts with such lists");
+                Vec::new()
+            }
+        }
+    }
+
     /// Facts, so nothing in it is a template.
     fn import(&mut self, entry: &Entry, at: &str) {
         let at = format!("{at}, `import`");

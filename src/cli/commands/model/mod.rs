@@ -1,7 +1,18 @@
 //! `lockstep model …`: one file a verb.
 
+pub mod act;
+mod demote;
+mod deprecate;
+mod desk;
 mod diff;
+mod history;
 mod inspect;
+mod list;
+mod promote;
+mod provenance;
+mod register;
+mod resolve;
+mod show;
 
 use clap::Subcommand;
 
@@ -13,7 +24,7 @@ use crate::model::formats::{self, Contents};
 use crate::model::source::Source;
 use crate::model::{find, script};
 
-/// Look into models and compare them
+/// Look into models, compare them, give them versions
 #[derive(clap::Args, Debug)]
 pub struct Args {
     #[command(subcommand)]
@@ -24,12 +35,30 @@ pub struct Args {
 enum Sub {
     Inspect(inspect::Args),
     Diff(diff::Args),
+    List(list::Args),
+    Show(show::Args),
+    Register(register::Args),
+    Promote(promote::Args),
+    Demote(demote::Args),
+    Deprecate(deprecate::Args),
+    History(history::Args),
+    Resolve(resolve::Args),
+    Provenance(provenance::Args),
 }
 
 pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {
     match &args.command {
         Sub::Inspect(args) => inspect::run(args, global, out),
         Sub::Diff(args) => diff::run(args, global, out),
+        Sub::List(args) => list::run(args, &open(global)?, out),
+        Sub::Show(args) => show::run(args, &open(global)?, out),
+        Sub::Register(args) => register::run(args, &open(global)?, out),
+        Sub::Promote(args) => promote::run(args, &open(global)?, out),
+        Sub::Demote(args) => demote::run(args, &open(global)?, out),
+        Sub::Deprecate(args) => deprecate::run(args, &open(global)?, out),
+        Sub::History(args) => history::run(args, &open(global)?, out),
+        Sub::Resolve(args) => resolve::run(args, &open(global)?, out),
+        Sub::Provenance(args) => provenance::run(args, &open(global)?, out),
     }
 }
 
@@ -39,7 +68,7 @@ fn source(spec: &str, global: &Global) -> Result<Source> {
     if let Some(source) = find::on_disk(&around.cwd, spec)? {
         return Ok(source);
     }
-    if !spec.contains('@') {
+    if !spec.contains(['@', '#']) {
         return Err(find::absent(spec));
     }
     find::at_revision(&open(global)?, spec)

@@ -1,0 +1,79 @@
+//! What the verbs of the registry begin with: the registry, and what a typed name means.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value as Json, json};
+
+use crate::cli::output::Output;
+use crate::error::{Error, Result};
+use crate::model::act::rfc3339;
+use crate::model::artifact;
+use crate::model::registry::{Event, Registry};
+use crate::project::{Project, Rev, Snapshot};
+use crate::store::Pin;
+use crate::tag::{Asked, Label, ModelName};
+
+pub struct Desk<'p> {
+    pub project: &'p Project,
+    pub registry: Registry,
+    /// The workspace: what is declared now.
+    pub now: Snapshot<'p>,
+    known: BTreeSet<ModelName>,
+}
+
+impl<'p> Desk<'p> {
+    pub fn open(project: &'p Project, out: &Output) -> Result<Desk<'p>> {
+        let registry = Registry::read(&project.repo)?;
+        if out.verbose > 0 {
+            for tag in &registry.passed_over {
+                out.say(format!("the tag {} is none of the registry's", crate::cli::text::plain(tag)));
+            }
+        }
+        let now = project.at(&Rev::Worktree)?;
+        let declared = artifact::all(&now).into_iter().map(|artifact| artifact.name);
+        let known = registry.models.keys().cloned().chain(declared).collect();
+        Ok(Desk { project, registry, now, known })
+    }
+
+    /// `digits`, `models/a:digits`.
+    pub fn name(&self, typed: &str) -> Result<ModelName> {
+        let name: ModelName = typed.parse().map_err(|why| self.unusable(typed, why))?;
+        artifact::meant(&name, &self.known, &self.project.cwd)
+    }
+
+    /// `digits`, `digits@v1.2.0`, `digits#prod`.
+    pub fn asked(&self, typed: &str) -> Result<Asked> {
+        let asked: Asked = typed.parse().map_err(|why| self.unusable(typed, why))?;
+        let name = artifact::meant(&asked.name, &self.known, &self.project.cwd)?;
+        Ok(Asked { name, ..asked })
+    }
+
+    /// An artifact whose name cannot stand in a tag is told with its place.
+    fn unusable(&self, typed: &str, why: String) -> Error {
+        artifact::unusable(&self.now, typed).unwrap_or_else(|| Error::usage(why))
+    }
+}
+
+pub fn label(text: &str) -> Result<Label, String> {
+    text.parse()
+}
+
+/// The machine-readable shape of a tag.
+pub fn event(event: &Event) -> Json {
+    json!({
+        "event": event.word(),
+        "tag": event.tag,
+        "commit": event.commit.hex(),
+        "by": event.by,
+        "time": event.time.map(rfc3339),
+        "signed": event.signed,
+    })
+}
+
+pub fn pin(pin: &Pin) -> Json {
+    let mut shape = json!({"blake3": pin.id.hex(), "size": pin.size});
+    if let Some(files) = pin.files {
+        shape["files"] = files.into();
+    }
+    shape
+}

@@ -1,0 +1,72 @@
+use serde_json::{Value as Json, json};
+
+use super::desk::{self, Desk};
+use crate::cli::output::Output;
+use crate::cli::table::Table;
+use crate::cli::text;
+use crate::error::Result;
+use crate::model::registry::{Event, Model};
+use crate::project::Project;
+use crate::tag::{Action, Version};
+
+/// What became of a model: every registration, promotion and their ends
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  lockstep model history digits           the newest first
+  lockstep model history digits --json    with what was said and overruled")]
+pub struct Args {
+    name: String,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
+    let desk = Desk::open(project, out)?;
+    let model = desk.registry.model(&desk.name(&args.name)?)?;
+    let events = || model.events.iter().enumerate().rev();
+    if args.json {
+        out.json(&events().map(|(at, event)| shape(model, at, event)).collect::<Vec<_>>().into());
+        return Ok(0);
+    }
+    let mut table = Table::new(["when", "what", "by", "commit", "tag"]);
+    for (at, event) in events() {
+        let forced = event.note.as_ref().is_some_and(|note| !note.forced.is_empty());
+        table.row([
+            event.time.map_or_else(|| "-".into(), text::day),
+            format!("{}{}", sentence(model, at, event), if forced { ", by force" } else { "" }),
+            text::plain(event.by.as_deref().unwrap_or("-")),
+            event.commit.short(),
+            event.tag.clone(),
+        ]);
+    }
+    table.print(false, out);
+    Ok(0)
+}
+
+fn sentence(model: &Model, at: usize, event: &Event) -> String {
+    let version = || model.version_of(at).map_or_else(|| event.commit.short(), |v| v.to_string());
+    match &event.action {
+        Action::Register(version) => format!("registered {version}"),
+        Action::Deregister(version) => format!("took {version} back"),
+        Action::Promote(label) => format!("{} became {label}", version()),
+        Action::Demote(label) => format!("{} no longer {label}", version()),
+        Action::Deprecate => "ended the model".into(),
+        Action::Create => "announced the model".into(),
+    }
+}
+
+fn shape(model: &Model, at: usize, event: &Event) -> Json {
+    let mut shape = desk::event(event);
+    let label = match &event.action {
+        Action::Promote(label) | Action::Demote(label) => Some(label.to_string()),
+        _ => None,
+    };
+    let about_version = !matches!(event.action, Action::Deprecate | Action::Create);
+    shape["version"] = json!(model.version_of(at).filter(|_| about_version).as_ref().map(Version::to_string));
+    shape["label"] = json!(label);
+    shape["message"] = json!(event.words);
+    shape["forced"] = json!(event.note.as_ref().map(|note| note.forced.clone()).unwrap_or_default());
+    shape
+}

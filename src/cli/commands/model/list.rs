@@ -1,0 +1,149 @@
+use serde_json::{Map, Value as Json, json};
+
+use super::desk::{Desk, event};
+use crate::cli::output::Output;
+use crate::cli::table::Table;
+use crate::cli::text;
+use crate::error::Result;
+use crate::model::artifact::{self, Artifact};
+use crate::model::registry::{Given, Model};
+use crate::project::Project;
+use crate::tag::{Label, ModelName, Version};
+
+/// List models with their versions and labels
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  lockstep model list           models and artifacts, each with its latest version and its labels
+  lockstep model list --all     every version, also what was taken back
+  lockstep model list digits    the versions of one model
+  lockstep model list --json    for programs")]
+pub struct Args {
+    /// Models [default: all]
+    names: Vec<String>,
+    /// Every version, deprecated ones and models included
+    #[arg(short, long)]
+    all: bool,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
+    let desk = Desk::open(project, out)?;
+    let declared = artifact::all(&desk.now);
+    let mut names: Vec<ModelName> =
+        desk.registry.models.keys().cloned().chain(declared.iter().map(|a| a.name.clone())).collect();
+    names.sort();
+    names.dedup();
+    if !args.names.is_empty() {
+        let asked = args.names.iter().map(|typed| desk.name(typed)).collect::<Result<Vec<_>>>()?;
+        for name in asked.iter().filter(|name| !names.contains(name)) {
+            desk.registry.model(name)?;
+        }
+        names.retain(|name| asked.contains(name));
+    }
+    let rows: Vec<(&ModelName, Option<&Model>, Option<&Artifact>)> = names
+        .iter()
+        .map(|name| (name, desk.registry.models.get(name), declared.iter().find(|a| a.name == *name)))
+        .filter(|(_, model, _)| args.all || args.json || model.is_none_or(|m| m.deprecated.is_none()))
+        // Tags of other tools may look like a label on a commit.
+        .filter(|(_, model, artifact)| args.all || artifact.is_some() || model.is_none_or(|m| !m.versions.is_empty()))
+        .collect();
+    if args.json {
+        out.json(&rows.iter().map(|(name, model, artifact)| shape(name, *model, *artifact)).collect::<Vec<_>>().into());
+        return Ok(0);
+    }
+    if rows.is_empty() {
+        out.say(match names.is_empty() {
+            true => "no models here: name one under `artifacts` of a pipeline.yaml, then lockstep model register",
+            false => "all models here are deprecated: lockstep model list --all",
+        });
+    } else if args.all || !args.names.is_empty() {
+        versions(&rows, args.all, out);
+    } else {
+        models(&rows, out);
+    }
+    Ok(0)
+}
+
+fn models(rows: &[(&ModelName, Option<&Model>, Option<&Artifact>)], out: &Output) {
+    let mut table = Table::new(["model", "latest", "labels", "path", "registered"]);
+    for (name, model, artifact) in rows {
+        let latest = model.and_then(|m| m.latest());
+        let label = |(label, given): (&Label, &Given)| match &given.version {
+            Some(version) => format!("{label} {version}"),
+            None => label.to_string(),
+        };
+        let labels = model.map(|m| m.labels.iter().map(label).collect::<Vec<_>>().join(", "));
+        let time = latest.and_then(|(_, r)| model.and_then(|m| m.events[r.event].time));
+        table.row([
+            name.to_string(),
+            latest.map_or_else(|| "-".to_string(), |(version, _)| version.to_string()),
+            labels.filter(|l| !l.is_empty()).unwrap_or_else(|| "-".into()),
+            artifact.map_or_else(|| "-".to_string(), |a| text::plain(a.path.as_str())),
+            time.map_or_else(|| "-".to_string(), text::day),
+        ]);
+    }
+    table.print(false, out);
+}
+
+fn versions(rows: &[(&ModelName, Option<&Model>, Option<&Artifact>)], all: bool, out: &Output) {
+    let mut table = Table::new(["model", "version", "labels", "commit", "registered", "by"]);
+    for (name, model, _) in rows {
+        let Some(model) = model else {
+            table.row([name.to_string(), "-".into(), "-".into(), "-".into(), "-".into(), "-".into()]);
+            continue;
+        };
+        for (version, registered) in model.versions.iter().rev() {
+            if registered.withdrawn.is_some() && !all {
+                continue;
+            }
+            let event = &model.events[registered.event];
+            let end = if registered.withdrawn.is_some() || model.deprecated.is_some() { " (deprecated)" } else { "" };
+            table.row([
+                name.to_string(),
+                format!("{version}{end}"),
+                labels_of(model, version),
+                event.commit.short(),
+                event.time.map_or_else(|| "-".into(), text::day),
+                text::plain(event.by.as_deref().unwrap_or("-")),
+            ]);
+        }
+    }
+    table.print(false, out);
+}
+
+fn labels_of(model: &Model, version: &Version) -> String {
+    let labels: Vec<String> = model.labels_of(version).map(|(label, _)| label.to_string()).collect();
+    if labels.is_empty() { "-".into() } else { labels.join(", ") }
+}
+
+fn shape(name: &ModelName, model: Option<&Model>, artifact: Option<&Artifact>) -> Json {
+    let (mut versions, mut labels): (Vec<Json>, Map<String, Json>) = Default::default();
+    if let Some(model) = model {
+        for (version, registered) in &model.versions {
+            let mut one = event(&model.events[registered.event]);
+            one["version"] = version.to_string().into();
+            one["deprecated"] = registered.withdrawn.is_some().into();
+            one["labels"] = model.labels_of(version).map(|(label, _)| label.to_string()).collect::<Vec<_>>().into();
+            versions.push(one);
+        }
+        for (label, given) in &model.labels {
+            let mut one = event(&model.events[given.event]);
+            one["version"] = json!(given.version.as_ref().map(Version::to_string));
+            labels.insert(label.to_string(), one);
+        }
+    }
+    json!({
+        "name": name.to_string(),
+        "declared": artifact.is_some(),
+        "path": artifact.map(|a| a.path.to_string()),
+        "type": artifact.and_then(|a| a.kind.clone()),
+        "desc": artifact.and_then(|a| a.desc.clone()),
+        "deprecated": model.is_some_and(|m| m.deprecated.is_some()),
+        "latest": model.and_then(|m| m.latest()).map(|(version, _)| version.to_string()),
+        "labels": labels,
+        "versions": versions,
+    })
+}

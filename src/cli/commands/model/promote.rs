@@ -1,0 +1,63 @@
+use serde_json::json;
+
+use super::act::{How, checks};
+use super::desk::{Desk, label};
+use crate::cli::output::Output;
+use crate::error::Result;
+use crate::model::promote::Promotion;
+use crate::project::Project;
+use crate::tag::Label;
+
+/// Give a label to a version
+///
+/// Makes an annotated Git tag NAME#LABEL#N. A label belongs to one version at a time; a version may have several.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  lockstep model promote digits@v1.2.0 prod           from now on digits#prod is v1.2.0
+  lockstep model promote 'digits#staging' prod --push what staging has, and push the tag")]
+pub struct Args {
+    /// NAME@VERSION, NAME@latest, or NAME#LABEL for the version that has another label
+    version: String,
+    #[arg(value_parser = label)]
+    label: Label,
+    /// Although a check does not hold
+    #[arg(short, long)]
+    force: bool,
+    #[command(flatten)]
+    how: How,
+}
+
+pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
+    let desk = Desk::open(project, out)?;
+    let asked = desk.asked(&args.version)?;
+    let mut plan = Promotion::plan(project, &desk.registry, &asked, &args.label)?;
+    let (name, version, label) = (asked.name, plan.version.clone(), plan.label.clone());
+    if plan.is_done() {
+        out.say(format!("{name} {version} is {label} already"));
+        if args.how.json() {
+            out.json(&json!({"event": null, "name": name.to_string(), "version": version.to_string(),
+                "label": label.to_string(), "commit": plan.act.commit.hex()}));
+        }
+        return Ok(0);
+    }
+    if let Some(refusal) = plan.refusal() {
+        if !args.force {
+            return Err(refusal);
+        }
+        for cause in &refusal.causes {
+            out.warn(format!("overruled: {cause}"));
+        }
+        plan.overrule();
+    }
+    let before = plan.before.as_ref().map(|version| format!(" (was {version})")).unwrap_or_default();
+    let said = format!("{name}#{label} is {version}{before}");
+    let shape = json!({
+        "version": version.to_string(),
+        "label": label.to_string(),
+        "before": plan.before.as_ref().map(|v| v.to_string()),
+        "checks": checks(&plan.checks),
+        "forced": plan.act.note.forced,
+    });
+    args.how.perform(plan.act, &said, shape, project, out)
+}

@@ -1,0 +1,96 @@
+use serde_json::json;
+
+use super::act::{How, checks};
+use super::desk::{Desk, pin};
+use crate::cli::output::Output;
+use crate::cli::progress::Progress;
+use crate::cli::text;
+use crate::error::Result;
+use crate::model::register::{Number, Plan};
+use crate::project::Project;
+use crate::tag::{Bump, Version};
+
+/// Give a version number to an artifact
+///
+/// Makes an annotated Git tag NAME@VERSION. It pins the artifact's bytes and carries the metrics, the checks and the
+/// record of the run that made them. What could not be reproduced later, or does not pass the checks of its
+/// pipeline.yaml, is refused.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  lockstep model register digits --version v1.0.0            what HEAD pins
+  lockstep model register digits --bump minor --push         the next number, and push the tag
+  lockstep model register digits --bump patch --rev release  what another commit pins
+  lockstep model register digits --bump major -m 'Reads sevens, too'")]
+#[command(group(clap::ArgGroup::new("number").required(true)))]
+pub struct Args {
+    /// An artifact of a pipeline.yaml, with its folder where several have it: models/a:digits
+    name: String,
+    /// This number, a semantic version
+    #[arg(long, value_name = "VERSION", group = "number")]
+    version: Option<Version>,
+    /// The next number after the highest one
+    #[arg(long, value_enum, value_name = "PART", group = "number")]
+    bump: Option<Part>,
+    /// What this commit pins, not HEAD
+    #[arg(long, value_name = "REV")]
+    rev: Option<String>,
+    /// Whatever speaks against it
+    #[arg(short, long)]
+    force: bool,
+    #[command(flatten)]
+    how: How,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Part {
+    Major,
+    Minor,
+    Patch,
+}
+
+pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
+    let desk = Desk::open(project, out)?;
+    let name = desk.name(&args.name)?;
+    let number = match (&args.version, args.bump) {
+        (Some(version), _) => Number::This(version.clone()),
+        (None, Some(Part::Major)) => Number::Next(Bump::Major),
+        (None, Some(Part::Minor)) => Number::Next(Bump::Minor),
+        (None, _) => Number::Next(Bump::Patch),
+    };
+    let progress = Progress::new(out, false);
+    let plan = Plan::make(project, &desk.registry, &name, &number, args.rev.as_deref(), &progress);
+    progress.finish();
+    let mut plan = plan?;
+    if let Some(refusal) = plan.refusal() {
+        if !args.force {
+            return Err(refusal);
+        }
+        for cause in &refusal.causes {
+            out.warn(format!("overruled: {cause}"));
+        }
+        plan.overrule();
+    }
+    for warning in &plan.warnings {
+        out.warn(warning);
+    }
+    let found = plan.origin.pin;
+    let said = format!(
+        "registered {name} {}: {} {}, {}, of {} ({})",
+        plan.version,
+        plan.origin.path,
+        &found.id.hex()[..12],
+        text::bytes(found.size),
+        plan.act.commit.short(),
+        text::plain(&text::cut(&plan.about.subject, 50)),
+    );
+    let shape = json!({
+        "version": plan.version.to_string(),
+        "path": plan.origin.path.to_string(),
+        "pin": pin(&found),
+        "checks": checks(&plan.checks),
+        "warnings": plan.warnings,
+        "forced": plan.act.note.forced,
+    });
+    args.how.perform(plan.act, &said, shape, project, out)
+}

@@ -1,0 +1,108 @@
+use serde_json::json;
+
+use super::desk::{self, Desk};
+use crate::cli::output::Output;
+use crate::cli::text;
+use crate::error::{Error, Result};
+use crate::model::registry::{Event, Model};
+use crate::model::trace::Trace;
+use crate::project::Project;
+use crate::tag::{Action, Asked, Label, ModelTag, Version, Which};
+
+/// Tell what a tag, a version or a label stands for
+///
+/// In CI a push of a tag tells what to do: deploy what became `prod`, publish what was registered.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  lockstep model resolve \"$GITHUB_REF_NAME\" --json   what the pushed tag says: event, version, commit, path, hash
+  lockstep model resolve 'digits#prod'               the version that has a label
+  lockstep model resolve digits                      the latest version")]
+pub struct Args {
+    /// TAG, NAME@VERSION, NAME#LABEL or NAME
+    what: String,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
+    let desk = Desk::open(project, out)?;
+    let typed = args.what.strip_prefix("refs/tags/").unwrap_or(&args.what);
+    let (model, at, label) = find(&desk, typed)?;
+    let event = &model.events[at];
+    let about_version = !matches!(event.action, Action::Deprecate | Action::Create);
+    let version = model.version_of(at).filter(|_| about_version);
+    let trace = version.as_ref().map(|version| {
+        let which = Which::Version(version.clone());
+        Trace::of(project, &desk.registry, &Asked { name: model.name.clone(), which })
+    });
+    let trace = trace.transpose()?;
+    let current = is_current(model, at);
+    let path = trace.as_ref().and_then(|t| t.origin.as_ref()).map(|origin| origin.path.to_string());
+    let found = trace.as_ref().and_then(|t| t.pin());
+    let kind = trace.as_ref().and_then(|t| t.artifact.as_ref()).and_then(|artifact| artifact.kind.clone());
+    if args.json {
+        let mut shape = desk::event(event);
+        shape["name"] = model.name.to_string().into();
+        shape["version"] = json!(version.as_ref().map(Version::to_string));
+        shape["label"] = json!(label.as_ref().map(Label::to_string));
+        shape["current"] = current.into();
+        shape["path"] = json!(path);
+        shape["type"] = json!(kind);
+        shape["pin"] = json!(found.as_ref().map(desk::pin));
+        out.json(&shape);
+        return Ok(0);
+    }
+    let line = |key: &str, value: Option<String>| {
+        if let Some(value) = value {
+            out.line(format!("{key:8} {}", text::plain(&value)));
+        }
+    };
+    line("event", Some(event.word().into()));
+    line("name", Some(model.name.to_string()));
+    line("version", version.as_ref().map(Version::to_string));
+    line("label", label.as_ref().map(Label::to_string));
+    line("commit", Some(event.commit.hex()));
+    line("path", path);
+    line("blake3", found.map(|pin| pin.id.hex()));
+    line("tag", Some(event.tag.clone()));
+    if !current {
+        out.say("this is not so any more: a later tag says otherwise");
+    }
+    Ok(0)
+}
+
+/// The model, the place of the event, and the label that it is about.
+fn find<'d>(desk: &'d Desk<'_>, typed: &str) -> Result<(&'d Model, usize, Option<Label>)> {
+    let place = |model: &'d Model, event: &Event| model.events.iter().position(|e| e.tag == event.tag).unwrap_or(0);
+    let label = |event: &Event| match &event.action {
+        Action::Promote(label) | Action::Demote(label) => Some(label.clone()),
+        _ => None,
+    };
+    if let Ok(tag) = typed.parse::<ModelTag>()
+        && let Some(model) = desk.registry.models.get(&tag.name)
+        && let Some(at) = model.events.iter().position(|e| e.tag == typed)
+    {
+        return Ok((model, at, label(&model.events[at])));
+    }
+    if typed.parse::<Asked>().is_err() && typed.parse::<ModelTag>().is_ok() {
+        return Err(Error::missing(format!("there is no tag {typed} here")).hint("git fetch --tags"));
+    }
+    let (model, event, _) = desk.registry.find(&desk.asked(typed)?)?;
+    Ok((model, place(model, event), label(event)))
+}
+
+/// Does what the tag said still hold?
+fn is_current(model: &Model, at: usize) -> bool {
+    match &model.events[at].action {
+        Action::Register(version) => {
+            model.versions.get(version).is_some_and(|r| r.event == at && r.withdrawn.is_none())
+        }
+        Action::Deregister(version) => model.versions.get(version).is_some_and(|r| r.withdrawn.is_some()),
+        Action::Promote(label) => model.labels.get(label).is_some_and(|given| given.event == at),
+        Action::Demote(label) => !model.labels.contains_key(label),
+        Action::Deprecate => model.deprecated.is_some(),
+        Action::Create => model.deprecated.is_none(),
+    }
+}

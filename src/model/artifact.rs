@@ -1,0 +1,152 @@
+//! Artifacts: the names under `artifacts:` of pipeline files, which models in the registry go by.
+
+use std::collections::BTreeSet;
+
+use crate::error::{Error, Result};
+use crate::path::RepoPath;
+use crate::pipeline::problem::{Problem, render};
+use crate::pipeline::stage::{FileId, PipelineFile, Place};
+use crate::project::Snapshot;
+use crate::tag::ModelName;
+use crate::value::{Value, yaml};
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Artifact {
+    pub name: ModelName,
+    /// The pipeline file that declares it.
+    pub file: FileId,
+    /// From the root.
+    pub path: RepoPath,
+    /// The key `type`.
+    pub kind: Option<String>,
+    pub desc: Option<String>,
+    pub labels: Vec<String>,
+    pub meta: Option<Value>,
+}
+
+/// The artifacts of a state of the repository, in the order of the files. One whose name or path cannot be used is left
+/// out; [`declared`] tells why.
+pub fn all(snapshot: &Snapshot<'_>) -> Vec<Artifact> {
+    let files = snapshot.definitions.pipelines.files.iter().enumerate();
+    files
+        .flat_map(|(n, file)| {
+            let id = FileId(n as u32);
+            file.artifacts.iter().filter_map(move |(key, value)| artifact(file, id, key, value).ok())
+        })
+        .collect()
+}
+
+/// One artifact.
+///
+/// Errors: none of that name is declared there, or its name or path cannot be used, with the place.
+pub fn declared(snapshot: &Snapshot<'_>, name: &ModelName) -> Result<Artifact> {
+    let pipelines = &snapshot.definitions.pipelines;
+    for (n, file) in pipelines.files.iter().enumerate() {
+        if file.path.parent().unwrap_or_default().as_str() != name.folder() {
+            continue;
+        }
+        if let Some((key, value)) = file.artifacts.iter().find(|(key, _)| key == name.short()) {
+            return artifact(file, FileId(n as u32), key, value).map_err(|why| misplaced(snapshot, file, key, why));
+        }
+    }
+    let path = pipeline_of(name);
+    if let Some((_, error)) = snapshot.definitions.broken.iter().find(|(p, _)| *p == path) {
+        return Err(error.clone());
+    }
+    let known: Vec<String> = all(snapshot).iter().map(|a| a.name.to_string()).collect();
+    let at = if snapshot.commit.is_some() { format!(" at {}", snapshot.name) } else { String::new() };
+    let error = Error::missing(format!("no artifact {name} is declared{at}"));
+    let meant = crate::pipeline::problem::did_you_mean(&name.to_string(), known.iter().map(String::as_str));
+    let error = meant.into_iter().fold(error, Error::hint);
+    Err(error.hint(format!("declare it in {path}:\nartifacts:\n  {}:\n    path: …", name.short())))
+}
+
+/// A name that cannot stand in a tag is refused with its place, whoever asks for it.
+pub fn unusable(snapshot: &Snapshot<'_>, short: &str) -> Option<Error> {
+    let files = snapshot.definitions.pipelines.files.iter();
+    let mut with = files.filter_map(|file| Some((file, file.artifacts.iter().find(|(key, _)| key == short)?)));
+    let (file, (key, _)) = with.next()?;
+    let why = ModelName::new(file.path.parent().unwrap_or_default().as_str(), key).err()?;
+    Some(misplaced(snapshot, file, key, format!("the name `{key}` {why}")))
+}
+
+/// Where the artifact is, or the end of a sentence that says why it cannot be used.
+fn artifact(file: &PipelineFile, id: FileId, key: &str, value: &Value) -> Result<Artifact, String> {
+    let folder = file.path.parent().unwrap_or_default();
+    let name = ModelName::new(folder.as_str(), key).map_err(|why| format!("the name `{key}` {why}"))?;
+    let text = |key: &str| value.get(key).map(Value::to_text).filter(|t| !t.is_empty());
+    let spelling = text("path").ok_or("it has no `path`")?;
+    let path = folder.join(&spelling).ok_or_else(|| format!("its path {spelling} leads out of the repository"))?;
+    let labels = match value.get("labels") {
+        Some(Value::List(labels)) => labels.iter().map(Value::to_text).collect(),
+        _ => Vec::new(),
+    };
+    let meta = value.get("meta").cloned();
+    Ok(Artifact { name, file: id, path, kind: text("type"), desc: text("desc"), labels, meta })
+}
+
+fn misplaced(snapshot: &Snapshot<'_>, file: &PipelineFile, key: &str, why: String) -> Error {
+    let name = file.path.to_string();
+    let text = snapshot.files().read(&Place::Repo(file.path.clone())).ok().flatten();
+    let text = text.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
+    let root = yaml::parse(&text).ok().flatten();
+    let mark = root.as_ref().and_then(|root| Some(root.get("artifacts")?.value.get(key)?.start));
+    render(&[Problem::new(name, mark, format!("artifact `{key}`: {why}")).within(&text)])
+}
+
+/// The pipeline file that a model's artifact stands in.
+pub fn pipeline_of(name: &ModelName) -> RepoPath {
+    let folder = RepoPath::root().join(name.folder()).unwrap_or_default();
+    folder.join("pipeline.yaml").unwrap_or_default()
+}
+
+/// Which model is meant by a name as typed in the folder `cwd`: with a folder it is complete; a bare one is looked for
+/// there, then in the root, then anywhere.
+///
+/// Errors: several folders have one.
+pub fn meant(typed: &ModelName, known: &BTreeSet<ModelName>, cwd: &RepoPath) -> Result<ModelName> {
+    if !typed.folder().is_empty() {
+        return Ok(typed.clone());
+    }
+    if let Ok(here) = ModelName::new(cwd.as_str(), typed.short())
+        && known.contains(&here)
+    {
+        return Ok(here);
+    }
+    let found: Vec<&ModelName> = known.iter().filter(|name| name.short() == typed.short()).collect();
+    match found[..] {
+        [one] => Ok(one.clone()),
+        _ if known.contains(typed) || found.is_empty() => Ok(typed.clone()),
+        _ => {
+            let names: Vec<String> = found.iter().map(|name| name.to_string()).collect();
+            Err(Error::usage(format!("several folders have a {typed}")).hint(format!("write {}", names.join(" or "))))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bare_names() {
+        let known: BTreeSet<ModelName> =
+            ["digits", "a:digits", "a:words", "b:words", "c/d:one"].iter().map(|n| n.parse().unwrap()).collect();
+        let cwd = |text: &str| RepoPath::root().join(text).unwrap();
+        for (typed, from, want) in [
+            ("digits", ".", "digits"),
+            ("digits", "a", "a:digits"),
+            ("digits", "b", "digits"),
+            ("one", ".", "c/d:one"),
+            ("words", "b", "b:words"),
+            ("words", ".", "several folders have a words"),
+            ("new", "a", "new"),
+            ("x:new", ".", "x:new"),
+        ] {
+            let found = meant(&typed.parse().unwrap(), &known, &cwd(from));
+            let shown = found.map_or_else(|e| e.message, |name| name.to_string());
+            assert_eq!(shown, want, "{typed} from {from}");
+        }
+        assert_eq!(pipeline_of(&"c/d:one".parse().unwrap()).to_string(), "c/d/pipeline.yaml");
+    }
+}

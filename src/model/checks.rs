@@ -1,0 +1,263 @@
+//! Quality gates, judged: conditions on metrics (see [`crate::pipeline::check`]) against values.
+//!
+//! A condition that cannot be judged does not hold: a metric that is missing, a revision that has no value. One case
+//! is different: a comparison with a label that no version has (`accuracy >= digits#prod`), which holds, because the
+//! first model has nothing to be compared with.
+
+use std::collections::BTreeMap;
+
+use crate::error::{Error, Kind, Result};
+use crate::path::RepoPath;
+use crate::pipeline::check::{Against, Check, Metric};
+use crate::pipeline::problem::did_you_mean;
+use crate::run::values::leaves;
+use crate::value::Value;
+
+/// The numbers of a pipeline's metrics files at one state of the repository.
+#[derive(Clone, Debug, Default)]
+pub struct Metrics {
+    /// By file and dotted key, in the order of the file.
+    pub files: BTreeMap<RepoPath, Vec<(String, Value)>>,
+    /// Files that could not be read.
+    pub unread: Vec<(RepoPath, Error)>,
+}
+
+/// A condition and what came of it.
+#[derive(Clone, Debug)]
+pub struct Judged {
+    pub check: Check,
+    /// The pipeline file that it stands in.
+    pub pipeline: RepoPath,
+    /// The file that the metric was found in.
+    pub file: Option<RepoPath>,
+    pub value: Option<f64>,
+    /// What the value is held against, computed.
+    pub limit: Option<f64>,
+    pub ok: bool,
+    /// Why it could not be judged.
+    pub error: Option<Error>,
+    /// What a reader should know although it holds.
+    pub remark: Option<String>,
+}
+
+/// The metrics at a revision; `None` for a label that no version has.
+pub type AtRevision<'a> = dyn FnMut(&str) -> Result<Option<Metrics>> + 'a;
+
+impl Metrics {
+    pub fn add(&mut self, path: RepoPath, values: &Value) {
+        let numbers = leaves(values).into_iter().filter(|(_, value)| number(value).is_some());
+        self.files.insert(path, numbers.map(|(key, value)| (key, value.clone())).collect());
+    }
+
+    /// The value of a metric and its file.
+    fn find(&self, metric: &Metric, folder: &RepoPath) -> Result<(RepoPath, f64)> {
+        let value = |values: &[(String, Value)]| {
+            values.iter().find(|(key, _)| *key == metric.key).and_then(|(_, value)| number(value))
+        };
+        if let Some(spelling) = &metric.file {
+            let path =
+                folder.join(spelling).ok_or_else(|| Error::usage(format!("{spelling} leads out of the repository")))?;
+            if let Some((_, error)) = self.unread.iter().find(|(p, _)| *p == path) {
+                return Err(error.clone());
+            }
+            let Some(values) = self.files.get(&path) else {
+                let names: Vec<String> = self.files.keys().map(|p| p.relative_to(folder)).collect();
+                let error = Error::missing(format!("{path} is no metrics file of this pipeline"));
+                let hint = did_you_mean(spelling, names.iter().map(String::as_str));
+                return Err(hint.into_iter().fold(error, Error::hint));
+            };
+            return value(values).map(|v| (path.clone(), v)).ok_or_else(|| {
+                let keys = values.iter().map(|(key, _)| key.as_str());
+                let error = Error::missing(format!("{path} has no number `{}`", metric.key));
+                did_you_mean(&metric.key, keys).into_iter().fold(error, Error::hint)
+            });
+        }
+        let found: Vec<(&RepoPath, f64)> = self.files.iter().filter_map(|(p, vs)| Some((p, value(vs)?))).collect();
+        match found[..] {
+            [(path, value)] => Ok((path.clone(), value)),
+            [] => {
+                if let Some((_, error)) = self.unread.first() {
+                    return Err(error.clone());
+                }
+                let keys = self.files.values().flatten().map(|(key, _)| key.as_str());
+                let error = Error::missing(format!("no metrics file has a number `{}`", metric.key));
+                Err(did_you_mean(&metric.key, keys).into_iter().fold(error, Error::hint))
+            }
+            _ => {
+                let names: Vec<String> =
+                    found.iter().map(|(p, _)| format!("`{}:{}`", p.relative_to(folder), metric.key)).collect();
+                Err(Error::usage(format!("several metrics files have a number `{}`", metric.key))
+                    .hint(format!("write {}", names.join(" or "))))
+            }
+        }
+    }
+}
+
+fn number(value: &Value) -> Option<f64> {
+    match value {
+        Value::Int(n) => Some(*n as f64),
+        Value::Float(f) => Some(*f),
+        _ => None,
+    }
+}
+
+/// Judges one condition of a pipeline file.
+pub fn judge(check: &Check, pipeline: &RepoPath, here: &Metrics, there: &mut AtRevision<'_>) -> Judged {
+    let mut judged = Judged {
+        check: check.clone(),
+        pipeline: pipeline.clone(),
+        file: None,
+        value: None,
+        limit: None,
+        ok: false,
+        error: None,
+        remark: None,
+    };
+    match decide(&mut judged, here, there) {
+        Ok(ok) => judged.ok = ok,
+        Err(error) => judged.error = Some(error),
+    }
+    judged
+}
+
+fn decide(judged: &mut Judged, here: &Metrics, there: &mut AtRevision<'_>) -> Result<bool> {
+    let check = judged.check.clone();
+    let folder = judged.pipeline.parent().unwrap_or_default();
+    let (file, value) = here.find(&check.metric, &folder)?;
+    judged.value = Some(value);
+    let limit = match &check.against {
+        Against::Number(limit) => *limit,
+        Against::Revision(rev, change) => {
+            let Some(then) = there(rev)? else {
+                judged.remark = Some(format!("there is no {rev} yet"));
+                judged.file = Some(file);
+                return Ok(true);
+            };
+            // The same file there; if it was another one then, the key alone must do.
+            let same = Metric { file: Some(file.relative_to(&folder)), key: check.metric.key.clone() };
+            let old = then.find(&same, &folder).or_else(|_| then.find(&check.metric, &folder));
+            let (_, old) = old.map_err(|e| {
+                let error = Error::new(e.kind, format!("there is no `{}` at {rev} to compare with", check.metric.key));
+                e.hints.iter().cloned().fold(error.because(e.message), Error::hint)
+            })?;
+            change.map_or(old, |(how, by)| how.of(old, by))
+        }
+    };
+    judged.file = Some(file);
+    judged.limit = Some(limit);
+    Ok(check.op.holds(value, limit))
+}
+
+impl Judged {
+    /// One line for people: `accuracy >= main - 0.005 (0.9705)`, `is 0.9755`.
+    pub fn sentence(&self) -> String {
+        let limit = match (&self.check.against, self.limit) {
+            (Against::Revision(..), Some(limit)) => format!(" ({})", short(limit)),
+            _ => String::new(),
+        };
+        let value = match (self.value, &self.error, &self.remark) {
+            (_, Some(error), _) => error.message.clone(),
+            (Some(value), _, Some(remark)) => format!("is {}; {remark}", short(value)),
+            (Some(value), _, None) => format!("is {}", short(value)),
+            (None, None, _) => String::new(),
+        };
+        format!("{}{limit}: {value}", self.check.text)
+    }
+}
+
+/// Nine digits tell values apart, and hide that 0.1 + 0.2 is not 0.3.
+fn short(value: f64) -> String {
+    let rounded: f64 = format!("{value:.9e}").parse().unwrap_or(value);
+    Value::Float(rounded).to_text().trim_end_matches(".0").to_string()
+}
+
+/// One error for conditions that do not hold; `None` if all do.
+pub fn failure(judged: &[Judged]) -> Option<Error> {
+    let failed: Vec<&Judged> = judged.iter().filter(|j| !j.ok).collect();
+    if failed.is_empty() {
+        return None;
+    }
+    let said = if failed.len() == 1 { "a check does" } else { "checks do" };
+    let error = Error::new(Kind::Check, format!("{said} not hold"));
+    Some(failed.iter().fold(error, |e, j| e.because(j.sentence())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::check::parse;
+    use crate::value::Mark;
+
+    fn path(text: &str) -> RepoPath {
+        RepoPath::root().join(text).unwrap()
+    }
+
+    fn metrics(files: &[(&str, &str)]) -> Metrics {
+        let mut all = Metrics::default();
+        for (name, json) in files {
+            all.add(path(name), &crate::value::read(name, json.as_bytes()).unwrap());
+        }
+        all
+    }
+
+    fn one(text: &str) -> String {
+        let here = metrics(&[
+            ("sub/m.json", r#"{"acc": 0.95, "recall": {"macro": 0.9}, "n": 3, "s": "x", "bad": NaN}"#.replace("NaN", "null").as_str()),
+            ("sub/other.json", r#"{"n": 4, "acc.top": 1}"#),
+        ]);
+        let mut there = |rev: &str| match rev {
+            "main" => Ok(Some(metrics(&[("sub/m.json", r#"{"acc": 0.96}"#)]))),
+            "moved" => Ok(Some(metrics(&[("sub/old.json", r#"{"acc": 0.9}"#)]))),
+            "empty" => Ok(Some(Metrics::default())),
+            "digits#prod" => Ok(None),
+            other => Err(Error::missing(format!("there is no revision `{other}`"))),
+        };
+        let check = parse(text, None, Mark::default()).unwrap();
+        let judged = judge(&check, &path("sub/pipeline.yaml"), &here, &mut there);
+        let hints = judged.error.iter().flat_map(|e| &e.hints).map(|h| format!("; {h}")).collect::<String>();
+        format!("{} {}{hints}", if judged.ok { "ok" } else { "no" }, judged.sentence())
+    }
+
+    #[test]
+    fn judgements() {
+        for (text, want) in [
+            ("acc >= 0.95", "ok acc >= 0.95: is 0.95"),
+            ("acc > 0.95", "no acc > 0.95: is 0.95"),
+            ("recall.macro >= 0.9", "ok recall.macro >= 0.9: is 0.9"),
+            ("acc.top == 1", "ok acc.top == 1: is 1"),
+            ("m.json:n == 3", "ok m.json:n == 3: is 3"),
+            ("../sub/other.json:n == 4", "ok ../sub/other.json:n == 4: is 4"),
+            ("acc >= main", "no acc >= main (0.96): is 0.95"),
+            ("acc >= main - 0.01", "ok acc >= main - 0.01 (0.95): is 0.95"),
+            ("acc >= moved * 1.5", "no acc >= moved * 1.5 (1.35): is 0.95"),
+            ("acc >= digits#prod", "ok acc >= digits#prod: is 0.95; there is no digits#prod yet"),
+            ("acc >= empty", "no acc >= empty: there is no `acc` at empty to compare with"),
+            ("acc >= nowhere", "no acc >= nowhere: there is no revision `nowhere`"),
+            ("n >= 1", "no n >= 1: several metrics files have a number `n`; write `m.json:n` or `other.json:n`"),
+            ("ac >= 1", "no ac >= 1: no metrics file has a number `ac`; did you mean `acc`?"),
+            ("s >= 1", "no s >= 1: no metrics file has a number `s`; did you mean `n`?"),
+            ("bad >= 1", "no bad >= 1: no metrics file has a number `bad`"),
+            (
+                "n.json:n >= 1",
+                "no n.json:n >= 1: sub/n.json is no metrics file of this pipeline; did you mean `m.json`?",
+            ),
+            ("m.json:nn >= 1", "no m.json:nn >= 1: sub/m.json has no number `nn`; did you mean `n`?"),
+            ("../../x:n >= 1", "no ../../x:n >= 1: ../../x leads out of the repository"),
+        ] {
+            assert_eq!(one(text), want);
+        }
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_told() {
+        let mut here = metrics(&[("m.json", r#"{"acc": 1}"#)]);
+        here.unread.push((path("gone.json"), Error::missing("gone.json does not exist")));
+        let mut there = |_: &str| Ok(None);
+        let mut sentence = |text: &str| {
+            judge(&parse(text, None, Mark::default()).unwrap(), &path("pipeline.yaml"), &here, &mut there).sentence()
+        };
+        assert_eq!(sentence("acc >= 1"), "acc >= 1: is 1");
+        assert_eq!(sentence("loss <= 1"), "loss <= 1: gone.json does not exist");
+        assert_eq!(sentence("gone.json:x <= 1"), "gone.json:x <= 1: gone.json does not exist");
+    }
+}

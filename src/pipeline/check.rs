@@ -1,0 +1,254 @@
+//! Quality gates: the conditions under `checks:`, as the user wrote them.
+//!
+//! ```text
+//! check    = metric op number
+//!          | metric op revision [ ("+" | "-" | "*") number ]
+//! metric   = [ file ":" ] key                    `accuracy`, `recall.macro`, `eval/metrics.json:accuracy`
+//! op       = ">=" | "<=" | ">" | "<" | "==" | "!="
+//! revision = what Git understands, `digits@v1.2.0` or `digits#prod`: the same metric there
+//! ```
+//!
+//! Spaces stand around operators, since a revision may have a `-` in it. There is no more: what needs arithmetic belongs
+//! into the stage that writes the metrics. Evaluated in `model/checks.rs`.
+
+use serde::{Deserialize, Serialize};
+
+use super::problem::did_you_mean;
+use crate::value::Mark;
+
+/// One condition.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Check {
+    /// The artifact whose versions must meet it; `None` for all those of the file.
+    pub artifact: Option<String>,
+    /// As written, spaces tidied.
+    pub text: String,
+    pub metric: Metric,
+    pub op: Op,
+    pub against: Against,
+    pub mark: Mark,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Metric {
+    /// Relative to the pipeline file; `None` where the key alone says which one is meant.
+    pub file: Option<String>,
+    /// Dotted.
+    pub key: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Op {
+    AtLeast,
+    AtMost,
+    Above,
+    Below,
+    Equal,
+    Differs,
+}
+
+/// What the metric is held against.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Against {
+    Number(f64),
+    /// The value at a revision, changed by a number.
+    Revision(String, Option<(Change, f64)>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Change {
+    Plus,
+    Minus,
+    Times,
+}
+
+/// What is wrong with a condition: the end of a sentence that begins with it, and perhaps what was meant.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bad {
+    pub message: String,
+    pub hint: Option<String>,
+}
+
+const OPS: [(&str, Op); 6] = [
+    (">=", Op::AtLeast),
+    ("<=", Op::AtMost),
+    (">", Op::Above),
+    ("<", Op::Below),
+    ("==", Op::Equal),
+    ("!=", Op::Differs),
+];
+
+impl Op {
+    pub fn word(self) -> &'static str {
+        OPS.iter().find(|(_, op)| *op == self).map_or("", |(word, _)| word)
+    }
+
+    /// NaN is never what is wanted.
+    pub fn holds(self, value: f64, limit: f64) -> bool {
+        match self {
+            Op::AtLeast => value >= limit,
+            Op::AtMost => value <= limit,
+            Op::Above => value > limit,
+            Op::Below => value < limit,
+            Op::Equal => value == limit,
+            Op::Differs => value != limit && !value.is_nan() && !limit.is_nan(),
+        }
+    }
+}
+
+impl Change {
+    pub fn of(self, value: f64, by: f64) -> f64 {
+        match self {
+            Change::Plus => value + by,
+            Change::Minus => value - by,
+            Change::Times => value * by,
+        }
+    }
+}
+
+/// Reads one condition.
+pub fn parse(text: &str, artifact: Option<&str>, mark: Mark) -> Result<Check, Bad> {
+    let bad = |message: String, hint: Option<String>| Err(Bad { message, hint });
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let Some((&metric, rest)) = words.split_first() else { return bad("is empty".into(), None) };
+    let Some((&op, rest)) = rest.split_first() else { return bad("has no comparison".into(), spaced(metric)) };
+    let Some((_, op)) = OPS.iter().find(|(word, _)| *word == op).copied() else {
+        let meant = match op {
+            "=" => Some("did you mean `==`?".into()),
+            "=>" => Some("did you mean `>=`?".into()),
+            "=<" => Some("did you mean `<=`?".into()),
+            other => spaced(other).or_else(|| did_you_mean(other, OPS.iter().map(|(word, _)| *word))),
+        };
+        return bad(format!("has `{op}` where one of >= <= > < == != must stand"), meant);
+    };
+    let (what, change) = match rest {
+        [] => return bad(format!("has nothing behind `{}`", op.word()), None),
+        [what] => (*what, None),
+        [what, sign, by] => {
+            let change = match *sign {
+                "+" => Change::Plus,
+                "-" => Change::Minus,
+                "*" => Change::Times,
+                other => return bad(format!("has `{other}` where + - or * must stand"), None),
+            };
+            let Some(by) = number(by) else { return bad(format!("has `{by}` where a number must stand"), None) };
+            (*what, Some((change, by)))
+        }
+        _ => {
+            return bad(
+                "goes on where it should end: `METRIC >= NUMBER` or `METRIC >= REVISION - NUMBER`".into(),
+                None,
+            );
+        }
+    };
+    let against = match (number(what), change) {
+        (Some(number), None) => Against::Number(number),
+        (Some(_), Some(_)) => return bad("computes with two numbers; write the result".into(), None),
+        (None, change) => {
+            if what.contains(['<', '>', '=', '*', '?', '[', '\\', ':']) || what.starts_with('-') {
+                return bad(format!("has `{what}` where a number or a revision must stand"), None);
+            }
+            Against::Revision(what.to_string(), change)
+        }
+    };
+    let (file, key) = match metric.rsplit_once(':') {
+        Some((file, key)) => (Some(file.to_string()), key),
+        None => (None, metric),
+    };
+    if key.is_empty() || file.as_deref() == Some("") {
+        return bad(
+            format!("has `{metric}` where a metric must stand, as `accuracy` or `metrics.json:accuracy`"),
+            None,
+        );
+    }
+    let metric = Metric { file, key: key.to_string() };
+    Ok(Check { artifact: artifact.map(str::to_string), text: words.join(" "), metric, op, against, mark })
+}
+
+/// Somebody who wrote no spaces is told where they belong.
+fn spaced(word: &str) -> Option<String> {
+    let (op, at) = OPS.iter().find_map(|(op, _)| Some((*op, word.find(op)?)))?;
+    let (left, right) = (&word[..at], &word[at + op.len()..]);
+    Some(format!("put spaces around the comparison: `{}`", format!("{left} {op} {right}").trim()))
+}
+
+fn number(text: &str) -> Option<f64> {
+    // Rust reads `nan`, `inf` and `infinity`, which are good names of branches.
+    let begins = text.trim_start_matches(['+', '-']).starts_with(|c: char| c.is_ascii_digit() || c == '.');
+    let value: f64 = text.parse().ok().filter(|_| begins)?;
+    value.is_finite().then_some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Check, Bad> {
+        parse(text, None, Mark::default())
+    }
+
+    #[test]
+    fn conditions() {
+        let metric = |file: Option<&str>, key: &str| Metric { file: file.map(str::to_string), key: key.into() };
+        let at = |rev: &str, change| Against::Revision(rev.into(), change);
+        for (text, m, op, against) in [
+            ("accuracy >= 0.95", metric(None, "accuracy"), Op::AtLeast, Against::Number(0.95)),
+            ("  recall.macro   >  1e-3 ", metric(None, "recall.macro"), Op::Above, Against::Number(0.001)),
+            ("eval/m.json:loss < -1", metric(Some("eval/m.json"), "loss"), Op::Below, Against::Number(-1.0)),
+            ("accuracy >= main", metric(None, "accuracy"), Op::AtLeast, at("main", None)),
+            (
+                "accuracy >= main - 0.005",
+                metric(None, "accuracy"),
+                Op::AtLeast,
+                at("main", Some((Change::Minus, 0.005))),
+            ),
+            (
+                "loss <= origin/my-branch * 1.05",
+                metric(None, "loss"),
+                Op::AtMost,
+                at("origin/my-branch", Some((Change::Times, 1.05))),
+            ),
+            ("n != digits#prod", metric(None, "n"), Op::Differs, at("digits#prod", None)),
+            ("n == HEAD~1 + 2", metric(None, "n"), Op::Equal, at("HEAD~1", Some((Change::Plus, 2.0)))),
+            ("n >= nan", metric(None, "n"), Op::AtLeast, at("nan", None)),
+        ] {
+            let check = read(text).unwrap_or_else(|bad| panic!("{text}: {bad:?}"));
+            assert_eq!((check.metric, check.op, check.against), (m, op, against), "{text}");
+        }
+        assert_eq!(read(" a  >=   1 ").unwrap().text, "a >= 1");
+    }
+
+    #[test]
+    fn mistakes() {
+        for (text, message, hint) in [
+            ("", "is empty", None),
+            ("accuracy", "no comparison", None),
+            ("accuracy>=0.95", "no comparison", Some("put spaces around the comparison: `accuracy >= 0.95`")),
+            ("accuracy >=0.95", "has `>=0.95`", Some("put spaces around the comparison: `>= 0.95`")),
+            ("accuracy => 0.95", "has `=>`", Some("did you mean `>=`?")),
+            ("accuracy = 0.95", "has `=`", Some("did you mean `==`?")),
+            ("accuracy >=", "nothing behind `>=`", None),
+            ("accuracy >= main - x", "`x` where a number", None),
+            ("accuracy >= main / 2", "`/` where + - or *", None),
+            ("accuracy >= 0.9 - 0.1", "two numbers", None),
+            ("accuracy >= main - 0.1 and more", "should end", None),
+            ("accuracy >= --output=x", "where a number or a revision", None),
+            ("metrics.json: >= 1", "where a metric", None),
+            (":a >= 1", "where a metric", None),
+        ] {
+            let bad = read(text).expect_err(text);
+            assert!(bad.message.contains(message), "{text}: {}", bad.message);
+            assert_eq!(bad.hint.as_deref(), hint, "{text}");
+        }
+    }
+
+    #[test]
+    fn comparisons() {
+        let nan = f64::NAN;
+        for (word, op) in OPS {
+            assert!(!op.holds(nan, 1.0) && !op.holds(1.0, nan), "{word}");
+            assert_eq!(op.holds(1.0, 1.0), word.contains('=') && word != "!=", "{word}");
+            assert_eq!(op.holds(2.0, 1.0), [">", ">=", "!="].contains(&word), "{word}");
+        }
+    }
+}

@@ -1,0 +1,409 @@
+//! The grammar of registry tags: what a tag's name says of a model.
+//!
+//! It is GTO's (Git Tag Ops, the grammar behind DVC's model registry), so that registries that exist go on working:
+//!
+//! ```text
+//! NAME@v1.2.0            registers a version           NAME@v1.2.0!          takes it back
+//! NAME#prod#3            gives it the label `prod`     NAME#prod!#4          takes the label away
+//! NAME@deprecated        ends the model as a whole     NAME@created          announces it
+//! ```
+//!
+//! Each may end in a counter `#N`; GTO's plain style leaves the counter of labels out. NAME is the artifact's, after
+//! the folder of its pipeline file and `=` where that is not the root: `models/a=digits@v1.2.0`. On the command line,
+//! where people read it, a `:` stands there. Names are a little wider than GTO's (capitals, `_` and `.` inside), since
+//! artifacts with such names exist; what Git forbids in a tag is forbidden here.
+//!
+//! This is a word and not a part of the registry because revisions are spelled with it: `digits#prod` names a commit.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::str::FromStr;
+
+/// An artifact as the registry names it: the folder of its pipeline file, and its name there.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ModelName {
+    /// Empty for the root.
+    folder: String,
+    name: String,
+}
+
+/// A number of semantic versioning. Written with a `v`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Version(semver::Version);
+
+/// Which part of a version goes up by one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bump {
+    Major,
+    Minor,
+    Patch,
+}
+
+/// The name of a place in a model's life: `prod`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Label(String);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    Register(Version),
+    Deregister(Version),
+    Promote(Label),
+    Demote(Label),
+    Deprecate,
+    Create,
+}
+
+/// What the name of a tag says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelTag {
+    pub name: ModelName,
+    pub action: Action,
+    pub counter: Option<u64>,
+}
+
+/// What somebody asks for: a model, one of its versions, or what a label points to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    pub name: ModelName,
+    pub which: Which,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// Nothing was said, or `@latest`.
+    Latest,
+    Version(Version),
+    Label(Label),
+}
+
+impl ModelName {
+    /// `folder` is the path of the pipeline file's folder, empty for the root. The error is the end of a sentence.
+    pub fn new(folder: &str, name: &str) -> Result<ModelName, String> {
+        if name.is_empty() {
+            return Err("is empty".into());
+        }
+        // A `/` is fine in both; the folder may begin with a dot or an underline, the name not.
+        allowed(name)?;
+        let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
+        if !edge(name.chars().next()) || !edge(name.chars().last()) {
+            return Err("must begin and end with a letter or a digit".into());
+        }
+        allowed(folder).map_err(|why| format!("lies in the folder {folder}, which {why}"))?;
+        if folder.starts_with(['/', '-']) || folder.ends_with(['/', '.']) {
+            return Err(format!("lies in the folder {folder}, which cannot stand in the name of a tag"));
+        }
+        Ok(ModelName { folder: folder.into(), name: name.into() })
+    }
+
+    pub fn folder(&self) -> &str {
+        &self.folder
+    }
+
+    /// Without its folder.
+    pub fn short(&self) -> &str {
+        &self.name
+    }
+
+    fn in_tag(&self) -> String {
+        if self.folder.is_empty() { self.name.clone() } else { format!("{}={}", self.folder, self.name) }
+    }
+
+    fn parse(text: &str, between: char) -> Result<ModelName, String> {
+        let (folder, name) = text.rsplit_once(between).unwrap_or(("", text));
+        if text.starts_with(between) {
+            return Err("has no folder before it".into());
+        }
+        ModelName::new(folder, name)
+    }
+}
+
+/// Letters, digits, and `-`, `_`, `.`, `/` where Git allows them in a tag.
+fn allowed(text: &str) -> Result<(), String> {
+    if let Some(c) = text.chars().find(|c| !c.is_ascii_alphanumeric() && !"-_./".contains(*c)) {
+        return Err(format!("has {c:?} in it, which cannot stand in the name of a tag"));
+    }
+    let part = |p: &str| p.is_empty() || p.starts_with('.') || p.ends_with(".lock");
+    if text.contains("..") || (!text.is_empty() && text.split('/').any(part)) {
+        return Err("cannot stand in the name of a tag: Git forbids `..`, `//`, `/.` and `.lock` there".into());
+    }
+    Ok(())
+}
+
+impl Version {
+    /// The least: what a first `--bump` goes up from.
+    pub fn zero() -> Version {
+        Version(semver::Version::new(0, 0, 0))
+    }
+
+    /// The next one. A pre-release goes up to the release that it announces, as people expect it of `npm version`.
+    pub fn bumped(&self, by: Bump) -> Version {
+        let v = &self.0;
+        let pre = !v.pre.is_empty();
+        let (major, minor, patch) = match by {
+            Bump::Major if pre && v.minor == 0 && v.patch == 0 => (v.major, 0, 0),
+            Bump::Major => (v.major.saturating_add(1), 0, 0),
+            Bump::Minor if pre && v.patch == 0 => (v.major, v.minor, 0),
+            Bump::Minor => (v.major, v.minor.saturating_add(1), 0),
+            Bump::Patch if pre => (v.major, v.minor, v.patch),
+            Bump::Patch => (v.major, v.minor, v.patch.saturating_add(1)),
+        };
+        Version(semver::Version::new(major, minor, patch))
+    }
+
+    pub fn is_prerelease(&self) -> bool {
+        !self.0.pre.is_empty()
+    }
+}
+
+/// With or without its `v`.
+impl FromStr for Version {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Version, String> {
+        let digits = text.strip_prefix('v').unwrap_or(text);
+        let version = semver::Version::parse(digits).map_err(|e| format!("`{text}` is no version like v1.2.0: {e}"))?;
+        Ok(Version(version))
+    }
+}
+
+impl FromStr for Label {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Label, String> {
+        ModelName::new("", text).map_err(|why| format!("the label `{text}` {why}"))?;
+        // `release#1` is no tag of a registry, and `digits#1#2` would be one with two counters.
+        if text.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(format!("the label `{text}` is a number, as counters are"));
+        }
+        Ok(Label(text.into()))
+    }
+}
+
+/// As people type it: `digits`, `models/a:digits`.
+impl FromStr for ModelName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<ModelName, String> {
+        ModelName::parse(text, ':').map_err(|why| format!("the name `{text}` {why}"))
+    }
+}
+
+impl FromStr for Asked {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Asked, String> {
+        let (name, which) = match (text.split_once('#'), text.split_once('@')) {
+            (Some((name, label)), _) => (name, Which::Label(label.parse()?)),
+            (None, Some((name, "latest"))) => (name, Which::Latest),
+            (None, Some((name, version))) => (name, Which::Version(version.parse()?)),
+            (None, None) => (text, Which::Latest),
+        };
+        Ok(Asked { name: name.parse()?, which })
+    }
+}
+
+/// The name of a tag, without `refs/tags/`. The error does not matter: it is a tag of something else.
+impl FromStr for ModelTag {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<ModelTag, ()> {
+        let at = text.find(['@', '#']).ok_or(())?;
+        let name = ModelName::parse(&text[..at], '=').map_err(drop)?;
+        let (rest, counter) = match text[at + 1..].split_once('#') {
+            Some((rest, number)) => (rest, Some(counter(number).ok_or(())?)),
+            None => (&text[at + 1..], None),
+        };
+        let (word, cancels) = rest.strip_suffix('!').map_or((rest, false), |word| (word, true));
+        let action = match (&text[at..=at], word, cancels) {
+            ("@", "deprecated", false) => Action::Deprecate,
+            ("@", "created", false) => Action::Create,
+            ("@", version, cancels) if version.starts_with('v') => {
+                let version: Version = version.parse().map_err(drop)?;
+                if cancels { Action::Deregister(version) } else { Action::Register(version) }
+            }
+            ("#", label, cancels) => {
+                let label: Label = label.parse().map_err(drop)?;
+                if cancels { Action::Demote(label) } else { Action::Promote(label) }
+            }
+            _ => return Err(()),
+        };
+        Ok(ModelTag { name, action, counter })
+    }
+}
+
+fn counter(text: &str) -> Option<u64> {
+    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())?
+}
+
+impl fmt::Display for ModelName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.folder)?;
+        f.write_str(if self.folder.is_empty() { "" } else { ":" })?;
+        f.write_str(&self.name)
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "v{}", self.0)
+    }
+}
+
+impl fmt::Display for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The name of the tag.
+impl fmt::Display for ModelTag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name.in_tag())?;
+        match &self.action {
+            Action::Register(version) => write!(f, "@{version}"),
+            Action::Deregister(version) => write!(f, "@{version}!"),
+            Action::Promote(label) => write!(f, "#{label}"),
+            Action::Demote(label) => write!(f, "#{label}!"),
+            Action::Deprecate => f.write_str("@deprecated"),
+            Action::Create => f.write_str("@created"),
+        }?;
+        self.counter.map_or(Ok(()), |n| write!(f, "#{n}"))
+    }
+}
+
+/// The order of the events of one label: by counter where both have one, since clocks differ; else by time. `None` is
+/// the time of a tag without an author.
+pub fn label_order(a: (Option<u64>, Option<i64>), b: (Option<u64>, Option<i64>)) -> Ordering {
+    match (a.0, b.0) {
+        (Some(x), Some(y)) => x.cmp(&y).then(a.1.cmp(&b.1)),
+        _ => a.1.cmp(&b.1).then(a.0.cmp(&b.0)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_are_read_and_written_the_same() {
+        for tag in [
+            "digits@v1.2.0",
+            "digits@v1.2.0!",
+            "digits@v1.2.0-rc.1+build.5",
+            "digits@v1.2.0#2",
+            "digits@v1.2.0!#3",
+            "digits#prod#3",
+            "digits#prod!#4",
+            "digits#prod",
+            "digits#prod!",
+            "digits#eu/prod#12",
+            "digits@deprecated",
+            "digits@deprecated#2",
+            "digits@created",
+            "models/a=digits@v0.0.1",
+            "some/folder=some/model#dev#1",
+            "Big_Model.v2@v1.0.0",
+            "1@v1.0.0",
+        ] {
+            let parsed: ModelTag = tag.parse().unwrap_or_else(|()| panic!("{tag}"));
+            assert_eq!(parsed.to_string(), tag);
+        }
+        let tag: ModelTag = "models/a=digits#prod!#4".parse().unwrap();
+        assert_eq!((tag.name.to_string().as_str(), tag.counter), ("models/a:digits", Some(4)));
+        assert_eq!(tag.action, Action::Demote(Label("prod".into())));
+    }
+
+    #[test]
+    fn other_peoples_tags_are_none_of_ours() {
+        for tag in [
+            "",
+            "v1.2.0",
+            "digits",
+            "digits@1.2.0",
+            "digits@v1.2",
+            "digits@v1",
+            "digits@latest",
+            "digits@v1.2.0.0",
+            "digits@v01.2.0",
+            "digits@v1.2.0!!",
+            "digits@created!",
+            "@v1.2.0",
+            "#prod#1",
+            "=a@v1.0.0",
+            "a=@v1.0.0",
+            "@scope/pkg@v1.0.0",
+            "digits##1",
+            "digits#prod#",
+            "digits#prod#x",
+            "digits#prod#-1",
+            "digits#prod#+1",
+            "digits#prod#99999999999999999999",
+            "digits#-prod#1",
+            "digits@v1.2.0@v1",
+            "a b@v1.0.0",
+            "a\u{1b}[2J@v1.0.0",
+            "../a@v1.0.0",
+            "a/../b@v1.0.0",
+            "-a@v1.0.0",
+            "a-@v1.0.0",
+            "a=b=c d@v1.0.0",
+            "é@v1.0.0",
+            "digits#prod!!#1",
+            "release#1",
+            "digits#1#2",
+        ] {
+            assert!(tag.parse::<ModelTag>().is_err(), "{tag}");
+        }
+    }
+
+    #[test]
+    fn what_is_asked_for() {
+        for (text, name, which) in [
+            ("digits", "digits", Which::Latest),
+            ("digits@latest", "digits", Which::Latest),
+            ("digits@1.2.0", "digits", Which::Version("v1.2.0".parse().unwrap())),
+            ("models/a:digits@v1.2.0", "models/a:digits", Which::Version("v1.2.0".parse().unwrap())),
+            ("digits#prod", "digits", Which::Label("prod".parse().unwrap())),
+        ] {
+            let asked: Asked = text.parse().unwrap();
+            assert_eq!((asked.name.to_string().as_str(), asked.which), (name, which), "{text}");
+        }
+        for (text, why) in [
+            ("digits@one", "no version like v1.2.0"),
+            ("my model", "' '"),
+            (":digits", "no folder"),
+            ("digits#", "is empty"),
+            ("a..b", "Git forbids"),
+            ("a_", "begin and end"),
+        ] {
+            let error = text.parse::<Asked>().unwrap_err();
+            assert!(error.contains(why), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn versions_go_up() {
+        for (from, by, to) in [
+            ("0.0.0", Bump::Patch, "v0.0.1"),
+            ("0.0.0", Bump::Major, "v1.0.0"),
+            ("v1.2.3", Bump::Minor, "v1.3.0"),
+            ("v1.2.3+x", Bump::Patch, "v1.2.4"),
+            ("v1.3.0-rc.1", Bump::Minor, "v1.3.0"),
+            ("v1.3.0-rc.1", Bump::Patch, "v1.3.0"),
+            ("v1.3.0-rc.1", Bump::Major, "v2.0.0"),
+            ("v2.0.0-rc.1", Bump::Major, "v2.0.0"),
+        ] {
+            assert_eq!(from.parse::<Version>().unwrap().bumped(by).to_string(), to, "{from} {by:?}");
+        }
+        let order: Vec<Version> =
+            ["1.9.0", "1.10.0", "2.0.0-a", "2.0.0"].into_iter().map(|v| v.parse().unwrap()).collect();
+        assert!(order.is_sorted());
+    }
+
+    #[test]
+    fn counters_come_before_clocks() {
+        assert_eq!(label_order((Some(2), Some(10)), (Some(10), Some(5))), Ordering::Less);
+        assert_eq!(label_order((None, Some(10)), (Some(1), Some(5))), Ordering::Greater);
+        assert_eq!(label_order((None, None), (Some(1), Some(5))), Ordering::Less);
+    }
+}
