@@ -121,7 +121,7 @@ fn sides(project: &Project, path: &RepoPath, unmerged: Option<Unmerged>) -> Resu
     }
     let text = text(project, path)?;
     let trust = Trust::of(project)?;
-    let earlier = |key| cache::get(project.store(), key, &trust);
+    let earlier = |key: &_| cache::get(project.store(), key, &trust);
     let vouched = |entry: &StageLock| earlier(&entry.key).iter().any(|(known, _)| known == entry);
     let mut found = markers::split(&text, &vouched);
     // A rebase writes the short hash, with the subject behind it.
