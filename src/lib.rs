@@ -33,7 +33,8 @@
 //! run::repro         one thread owns all state
 //!   look               stat index → facts of a stage            (what is there now)
 //!   fresh::judge       facts × lock entry → reasons             (pure)
-//!   cache::get         stage key → an earlier result
+//!   cache::get         stage key → an earlier result            (whose results count: run/trust.rs)
+//!   pull               the same from a remote, on a worker; what a stage needs is fetched before it runs
 //!   execute            worker thread: set aside, run, pin, or put back
 //!   record             recorder thread: objects → run cache → journal
 //!   fold               journal → pipeline.lock                  (at the end, re-read under the workspace lock)
@@ -53,7 +54,8 @@
 //! 3. *Read-only commands take no lock and run no user code.* They overlay the journal in memory: `run/fold.rs`.
 //! 4. *Two processes never corrupt anything.* One exclusive lock a worktree: `run/workspace.rs`.
 //! 5. *An unsaved change is never overwritten unasked.* `run/checkout.rs`.
-//! 6. *Bytes are verified against their id before use.* [`store`]. Copies while they stream, whether from a file of
+//! 6. *Bytes are verified against their id before use.* [`store`]. A remote is a help, never a need: what fails there is
+//!    a miss (`run/pull.rs`). Copies while they stream, whether from a file of
 //!    their own or from a pack; what was fetched before it gets its name: `store/pack/adopt.rs`. Damage is set aside:
 //!    a loose object, one object of a pack, or a pack whose index is broken.
 //! 7. *No path leads out of the repository.* By spelling: [`path::RepoPath`]; through symlinks: [`store::inside`].
@@ -101,6 +103,8 @@
 //!
 //! # Where the design was changed, and why
 //!
+//! - With `--allow-missing` a dep that is not here counts as what the lock pins, folders of several outputs put together
+//!   from their pins (`store/overlay.rs`): a clone decides all of its stages without their bytes.
 //! - Exit code 7 is a refusal of the file system (disk full, permission). It would otherwise have been 3, which means
 //!   that something named by the user is missing, or 101, which means a bug.
 //! - Params files are read by the parser that gives marks, not by serde_yaml: that one cannot tell `1_000` from
