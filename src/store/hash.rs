@@ -11,7 +11,7 @@ use rustix::fs::{Mode, OFlags};
 
 use super::id::ObjectId;
 use super::objects::ObjectKind;
-use super::stat::Seen;
+use super::stat::{FileStat, Seen};
 
 /// From this size on, reading and hashing overlap.
 pub const HUGE: u64 = 2 << 20;
@@ -61,14 +61,23 @@ pub fn of_bytes(bytes: &[u8]) -> ObjectId {
     ObjectId(*blake3::hash(bytes).as_bytes())
 }
 
-/// Opens by `open`, hashes, and compares the stat of before and after; once more if they differ.
-pub fn file(open: impl Fn() -> rustix::io::Result<OwnedFd>, done: &dyn Fn(u64)) -> Result<(ObjectId, Seen), Trouble> {
-    for _ in 0..2 {
+/// Opens by `open`, hashes, and compares the stat of before and after; once more if they differ. The caller's own look
+/// is the first stat of before: if the file changed since, that shows as well.
+pub fn file(
+    open: impl Fn() -> rustix::io::Result<OwnedFd>,
+    seen: &Seen,
+    done: &dyn Fn(u64),
+) -> Result<(ObjectId, Seen), Trouble> {
+    let mut looked = Some(seen.stat);
+    for _ in 0..3 {
         let mut file = File::from(open()?);
-        let before = Seen::from(rustix::fs::fstat(&file)?);
-        let (id, read) = content(&mut file, before.stat.size, done)?;
+        let before = match looked.take() {
+            Some(stat) => stat,
+            None => FileStat::from(&rustix::fs::fstat(&file)?),
+        };
+        let (id, read) = content(&mut file, before.size, done)?;
         let after = Seen::from(rustix::fs::fstat(&file)?);
-        if before.stat == after.stat && read == after.stat.size {
+        if before == after.stat && read == after.stat.size {
             return Ok((id, after));
         }
     }

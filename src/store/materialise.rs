@@ -11,10 +11,11 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::copy;
+use super::find::{BIG, Lies};
 use super::hash;
 use super::id::ObjectId;
 use super::link::LinkType;
-use super::objects::{BIG, Lies, ObjectKind, Store, is_sealed, seal};
+use super::objects::{ObjectKind, Store, is_sealed, seal};
 use super::stat::FileStat;
 use crate::error::{Error, Kind, Result};
 use crate::event::{Doing, Event, Sink};

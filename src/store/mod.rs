@@ -11,6 +11,7 @@ mod copy;
 mod difference;
 mod digest;
 mod export;
+mod find;
 pub mod hash;
 mod id;
 pub mod index;

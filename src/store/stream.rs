@@ -5,9 +5,10 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
+use super::find::Lies;
 use super::hash::Hasher;
 use super::id::ObjectId;
-use super::objects::{Lies, ObjectKind, Store};
+use super::objects::{ObjectKind, Store};
 use crate::error::{Error, Result};
 
 /// The content of an object. The read that would give the last of its bytes fails with `InvalidData` if they do not fit

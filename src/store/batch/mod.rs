@@ -11,22 +11,25 @@ mod packed;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use rayon::iter::Either;
 use rayon::prelude::*;
 
 use crate::error::{Error, Kind, Result};
 use crate::event::{Doing, Event, Sink};
+use crate::store::find::BIG;
 use crate::store::hash;
 use crate::store::id::{ObjectId, Pin};
 use crate::store::index::{Content, StatIndex};
 use crate::store::link::LinkType;
-use crate::store::objects::{BIG, Generation, ObjectKind, Store, is_sealed, seal};
+use crate::store::objects::{Generation, ObjectKind, Store, is_sealed, seal};
+use crate::store::pack::Pack;
+use crate::store::pack::format::{PackId, Row};
 use crate::store::place::Place;
 use crate::store::stat::Seen;
 
@@ -214,17 +217,28 @@ impl Batch<'_> {
         }
     }
 
-    /// What a pack has under the id of something that must be stored is damaged: it goes, so that it is not found before
-    /// what will be stored. The generation afterwards.
+    /// What a pack has of things that must be stored, and is damaged, goes, so that it is not found before what will be
+    /// stored. The generation afterwards.
     fn bury(&self, generation: Generation) -> Result<Generation> {
         let mut buried = false;
-        for item in self.items.iter().chain(&self.trees) {
-            while let Some((pack, row)) = self.store.packed(&item.id) {
-                self.store.bury(&pack, &row)?;
-                buried = true;
+        loop {
+            let mut bad: BTreeMap<PackId, (Arc<Pack>, Vec<Row>)> = BTreeMap::new();
+            for item in self.items.iter().chain(&self.trees) {
+                // Another process may have brought a good one meanwhile.
+                if let Some((pack, row)) = self.store.packed(&item.id)
+                    && pack.bad().is_ok_and(|bad| bad.contains(&item.id))
+                {
+                    bad.entry(pack.id).or_insert_with(|| (pack, Vec::new())).1.push(row);
+                }
             }
+            if bad.is_empty() {
+                return if buried { self.store.begin() } else { Ok(generation) };
+            }
+            for (pack, rows) in bad.values() {
+                self.store.bury(pack, rows)?;
+            }
+            buried = true;
         }
-        if buried { self.store.begin() } else { Ok(generation) }
     }
 
     /// Bytes that the commit will write.

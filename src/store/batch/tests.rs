@@ -221,3 +221,18 @@ fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     found.sort();
     found
 }
+
+#[test]
+fn what_is_loose_already_is_not_packed() {
+    let s = Sandbox::new();
+    many(&s, 20, 100);
+    s.put("d");
+    let before = loose(&s.store);
+    assert_eq!(before, 25);
+    many(&s, 1200, 100);
+    let pin = s.put("d");
+    let packed: Vec<_> = s.store.all_packs().iter().map(|pack| pack.index.len()).collect();
+    // Twenty files are there; all five trees changed.
+    assert_eq!((packed.as_slice(), loose(&s.store)), (&[1200 - 20 + 5][..], before));
+    comes_back(&s, &pin);
+}

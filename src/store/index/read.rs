@@ -48,7 +48,7 @@ impl<'a> Reader<'a> {
         self.sink.event(Event::WorkPlanned { doing: Doing::Hashing, bytes: seen.stat.size });
         let done = |bytes| self.sink.event(Event::WorkDone { doing: Doing::Hashing, bytes });
         let (flags, mode) = hash::read_flags();
-        match hash::file(|| rustix::fs::openat(fd, name, flags, mode), &done) {
+        match hash::file(|| rustix::fs::openat(fd, name, flags, mode), seen, &done) {
             Ok((id, seen)) => Ok(Read { id, seen, racy: if stamp.is_racy(&seen) { RACY } else { 0 } }),
             Err(Trouble::Io(e)) => Err(Error::io("read", path, e)),
             Err(Trouble::Changed) => Err(Error::new(Kind::Io, format!("{} changed while it was read", path.display()))

@@ -53,22 +53,24 @@ pub fn read(pack: &Path) -> (HashSet<ObjectId>, bool) {
 }
 
 impl Store {
-    /// Keeps the bytes of a damaged object of a pack in quarantine, and puts a tombstone on it. Back comes where the
-    /// bytes are kept.
-    pub(in crate::store) fn bury(&self, pack: &Pack, row: &Row) -> Result<PathBuf> {
-        let kept = self.folder("quarantine")?.join(format!("{}.{:08x}", row.id, place::random() as u32));
-        // What the disk refuses to read cannot be kept; the object is damaged all the same.
-        if let Ok(bytes) = pack.read(row) {
-            self.put_small(&kept, &bytes)?;
-        }
+    /// Keeps the bytes of damaged objects of a pack in quarantine, and puts tombstones on them. Back comes the folder
+    /// where the bytes are kept.
+    pub(in crate::store) fn bury(&self, pack: &Pack, rows: &[Row]) -> Result<PathBuf> {
+        let folder = self.folder("quarantine")?;
         let (mut ids, _) = read(&pack.path);
         ids.extend(&pack.dead);
-        ids.insert(row.id);
+        for row in rows {
+            // What the disk refuses to read cannot be kept; the object is damaged all the same.
+            if let Ok(bytes) = pack.read(row) {
+                self.put_small(&folder.join(format!("{}.{:08x}", row.id, place::random() as u32)), &bytes)?;
+            }
+            ids.insert(row.id);
+        }
         self.put_small(&path_of(&pack.path), &encode(&ids))?;
         self.packs().forget(&pack.id);
         self.memo().clear();
         self.renew_generation()?;
-        Ok(kept)
+        Ok(folder)
     }
 }
 

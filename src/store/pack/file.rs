@@ -11,9 +11,10 @@ use std::sync::{Arc, Mutex, OnceLock};
 use rayon::prelude::*;
 
 use super::format::{HEADER, Malformed, PackId, PackIndex, Row, TRAILER, check_header, tail_length};
+use crate::store::find::LARGEST_READ;
 use crate::store::hash;
 use crate::store::id::ObjectId;
-use crate::store::objects::{LARGEST_READ, is_sealed, seal};
+use crate::store::objects::{is_sealed, seal};
 use crate::store::stat::Seen;
 
 /// So many packs are kept open; the others are opened for each read.

@@ -1,0 +1,195 @@
+//! Finding an object, in a pack or in a file of its own, and reading it.
+//!
+//! Packs come first: they are looked up in memory. What is found damaged is set aside, and another copy is tried if there
+//! is one. Before something counts as missing, packs that other processes wrote meanwhile are taken notice of.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::id::{ObjectId, Pin};
+use super::objects::{ObjectKind, Store};
+use super::pack::Pack;
+use super::pack::format::Row;
+use super::place;
+use super::stat::{FileStat, Seen};
+use super::tree::Tree;
+use crate::error::{Error, Kind, Result};
+
+/// Trees and the texts of symlinks are read whole; a hostile id must not make us read a model into memory.
+pub const LARGEST_READ: u64 = 1 << 30;
+
+/// From this size on an object is nearly always a file of its own.
+pub(super) const BIG: u64 = 1 << 20;
+
+/// So many copies of an object are tried: where the store may only be read, a damaged one cannot be set aside.
+const COPIES: usize = 3;
+
+/// Where an object was found.
+pub(super) enum Lies {
+    Loose(File, FileStat),
+    Packed(Arc<Pack>, Row),
+}
+
+impl Lies {
+    pub fn size(&self) -> u64 {
+        match self {
+            Lies::Loose(_, stat) => stat.size,
+            Lies::Packed(_, row) => row.length,
+        }
+    }
+
+    /// The file that holds it, for messages.
+    pub fn path(&self, store: &Store, id: &ObjectId) -> PathBuf {
+        match self {
+            Lies::Loose(..) => store.path(id),
+            Lies::Packed(pack, _) => pack.path.clone(),
+        }
+    }
+
+    /// All its bytes, as they are.
+    pub fn read(&self) -> io::Result<Vec<u8>> {
+        match self {
+            Lies::Loose(file, stat) => {
+                let mut bytes = Vec::with_capacity(stat.size as usize);
+                file.take(LARGEST_READ).read_to_end(&mut bytes)?;
+                Ok(bytes)
+            }
+            Lies::Packed(pack, row) => pack.read(row),
+        }
+    }
+}
+
+impl Store {
+    /// The size of an object that is here.
+    pub fn size(&self, id: &ObjectId) -> Option<u64> {
+        self.packed(id).map(|(_, row)| row.length).or_else(|| self.loose_size(id))
+    }
+
+    fn loose_size(&self, id: &ObjectId) -> Option<u64> {
+        Seen::of_link(&self.path(id)).ok().filter(Seen::is_file).map(|seen| seen.stat.size)
+    }
+
+    /// Is all of it here? Looks at every object of a tree, once a process.
+    pub fn contains(&self, pin: &Pin) -> bool {
+        self.refresh_packs_unless_big(pin);
+        self.has(pin)
+    }
+
+    /// By what is known of the packs.
+    pub(super) fn has(&self, pin: &Pin) -> bool {
+        if pin.is_dir() {
+            return self.holds_tree(&pin.id);
+        }
+        (pin.size >= BIG && self.loose_size(&pin.id) == Some(pin.size)) || self.size(&pin.id) == Some(pin.size)
+    }
+
+    fn holds_tree(&self, id: &ObjectId) -> bool {
+        if self.memo().contains(id) {
+            return true;
+        }
+        let Ok(tree) = self.read_tree(id) else { return false };
+        let complete = tree.entries.iter().all(|e| self.has(&e.pin()));
+        if complete {
+            self.memo().insert(*id);
+        }
+        complete
+    }
+
+    /// For a big file the indexes of packs need not be read.
+    pub(super) fn refresh_packs_unless_big(&self, pin: &Pin) {
+        if pin.is_dir() || pin.size < BIG {
+            self.refresh_packs();
+        }
+    }
+
+    /// The bytes of a small object, verified. A damaged one is put into quarantine and counts as missing, unless there
+    /// is another copy.
+    pub fn read(&self, id: &ObjectId, kind: ObjectKind) -> Result<Vec<u8>> {
+        let mut copies = COPIES;
+        loop {
+            let lies = self.locate(id, 0)?;
+            if lies.size() > LARGEST_READ {
+                return Err(Error::new(Kind::Bug, format!("object {id} is too large to be read at once")));
+            }
+            let bytes = lies.read().map_err(|e| Error::io("read", lies.path(self, id), e))?;
+            if kind.id_of(&bytes) == *id {
+                return Ok(bytes);
+            }
+            let damaged = self.damaged(id, &lies);
+            copies -= 1;
+            if copies == 0 || self.size(id).is_none() {
+                return Err(damaged);
+            }
+        }
+    }
+
+    pub fn read_tree(&self, id: &ObjectId) -> Result<Tree> {
+        let bytes = self.read(id, ObjectKind::Tree)?;
+        Tree::parse(&bytes)
+            .map_err(|why| Error::new(Kind::Missing, format!("the folder {id} in the store cannot be used: {why}")))
+    }
+
+    /// Where the object lies. One of which the caller knows that it is big is looked for among the loose ones first.
+    pub(super) fn locate(&self, id: &ObjectId, size: u64) -> Result<Lies> {
+        if size >= BIG
+            && let Some(lies) = self.locate_loose(id)?
+        {
+            return Ok(lies);
+        }
+        for again in [false, true] {
+            if again {
+                self.refresh_packs();
+            }
+            if let Some((pack, row)) = self.packed(id) {
+                match pack.file() {
+                    Ok(_) => return Ok(Lies::Packed(pack, row)),
+                    // Another process took the pack away, having put what is needed of it elsewhere.
+                    Err(e) if e.kind() == io::ErrorKind::NotFound => self.packs().forget(&pack.id),
+                    Err(e) => return Err(Error::io("open", &pack.path, e)),
+                }
+            }
+            if let Some(lies) = self.locate_loose(id)? {
+                return Ok(lies);
+            }
+        }
+        Err(Error::missing(format!("object {id} is not in the store {}", self.dir().display()))
+            .hint("make it again: lockstep repro"))
+    }
+
+    fn locate_loose(&self, id: &ObjectId) -> Result<Option<Lies>> {
+        let path = self.path(id);
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(Error::io("open", &path, e)),
+        };
+        let seen = rustix::fs::fstat(&file).map_err(|e| Error::io("look at", &path, e))?;
+        Ok(Some(Lies::Loose(file, FileStat::from(&seen))))
+    }
+
+    /// Sets a damaged object aside and says so.
+    pub(super) fn damaged(&self, id: &ObjectId, lies: &Lies) -> Error {
+        let e = Error::missing(format!("object {id} in the store {} is damaged", self.dir().display()))
+            .hint("make it again: lockstep repro");
+        let kept = match lies {
+            Lies::Loose(..) => self.quarantine(id),
+            Lies::Packed(pack, row) => self.bury(pack, std::slice::from_ref(row)),
+        };
+        match kept {
+            Ok(to) => e.because(format!("its bytes do not fit its id; they are kept in {}", to.display())),
+            Err(why) => e.because(why.message),
+        }
+    }
+
+    /// Moves a loose object out of the way, so that it can be stored or fetched anew. Never deletes it.
+    pub fn quarantine(&self, id: &ObjectId) -> Result<PathBuf> {
+        let folder = self.folder("quarantine")?;
+        let to = folder.join(format!("{id}.{:08x}", place::random() as u32));
+        fs::rename(self.path(id), &to).map_err(|e| self.refused("move into quarantine", &self.path(id), e))?;
+        self.memo().clear();
+        self.renew_generation()?;
+        Ok(to)
+    }
+}
