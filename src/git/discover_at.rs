@@ -13,7 +13,7 @@ use super::history::History;
 use super::id::GitId;
 use super::ignore::{self, Rules};
 use super::repo::PROJECT_FILE;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::path::RepoPath;
 
 /// A file that says something about pipelines.
@@ -34,13 +34,17 @@ enum What {
     Project,
 }
 
+/// No repository that people made goes deeper, or has more pipelines; one that was made to harm does not get further.
+const DEEPEST: usize = 250;
+const MOST: usize = 100_000;
+
 /// Folders that hold what lockstep keeps, should somebody have committed them.
 const OWN: &[u8] = b".lockstep";
 
 impl Commit {
     /// The pipeline files of the project in `root`, at this commit; `skip` are the paths of outs and data.
     pub fn discover(&self, root: &RepoPath, skip: &[RepoPath]) -> Result<Found> {
-        let special = self.history.special(self.tree)?;
+        let special = self.history.special(self.tree, 0)?;
         let text_of = |path: &RepoPath| -> Result<Vec<u8>> { Ok(self.read(path)?.unwrap_or_default()) };
         let at = |path: &str| RepoPath::root().join(path).unwrap_or_default();
         let mut found = Found {
@@ -109,7 +113,7 @@ impl Commit {
     /// The ids of all files that may say something about pipelines: while they are the same, so are the pipelines,
     /// but for the files that their templates read. Two commits with equal lists are discovered alike.
     pub fn fingerprint(&self) -> Result<Vec<(String, GitId)>> {
-        let special = self.history.special(self.tree)?;
+        let special = self.history.special(self.tree, 0)?;
         let one = |s: &Special| {
             let linked = match RepoPath::root().join(&s.path) {
                 Some(path) if s.kind == EntryKind::Symlink => self.find(&path)?,
@@ -135,24 +139,30 @@ impl Commit {
 
 impl History {
     /// What is special below a folder; remembered.
-    fn special_below(&self, tree: gix::ObjectId) -> Result<Rc<Vec<Special>>> {
+    fn special_below(&self, tree: gix::ObjectId, depth: usize) -> Result<Rc<Vec<Special>>> {
         if let Some(known) = self.0.special.borrow().get(&tree) {
             return Ok(known.clone());
         }
-        let found = Rc::new(self.special(tree)?);
+        let found = Rc::new(self.special(tree, depth)?);
         self.0.special.borrow_mut().insert(tree, found.clone());
         Ok(found)
     }
 
     /// The same for a root, which is hardly that of another commit.
-    fn special(&self, tree: gix::ObjectId) -> Result<Vec<Special>> {
+    fn special(&self, tree: gix::ObjectId, depth: usize) -> Result<Vec<Special>> {
         let mut found = Vec::new();
+        if depth > DEEPEST {
+            return Ok(found);
+        }
         for entry in self.tree(tree)?.iter() {
             // What is no UTF-8 cannot be written in a pipeline.
             let Ok(name) = std::str::from_utf8(&entry.name) else { continue };
             if entry.kind == EntryKind::Folder {
                 if entry.name != OWN {
-                    let below = self.special_below(entry.id.0)?;
+                    let below = self.special_below(entry.id.0, depth + 1)?;
+                    if found.len() + below.len() > MOST {
+                        return Err(Error::usage(format!("the commit has more than {MOST} pipeline files")));
+                    }
                     found.extend(below.iter().map(|s| Special { path: format!("{name}/{}", s.path), ..s.clone() }));
                 }
                 continue;
@@ -203,6 +213,34 @@ mod tests {
         }
         git(&top, &["rm", "-q", "--cached", "a/z/pipeline.yaml"]);
         commit_all(&top, "back");
+    }
+
+    /// A tree that holds itself many times over, or endlessly deep, ends the search and not the program.
+    #[test]
+    fn bombs_do_not_go_off() {
+        let (_dir, top) = repository();
+        write(&top, &[("pipeline.yaml", "x")]);
+        commit_all(&top, "x");
+        let make = |entries: &str| {
+            std::fs::write(top.join("list"), entries).unwrap();
+            let script = "git mktree < list";
+            let out = std::process::Command::new("sh").args(["-c", script]).current_dir(&top).output().unwrap();
+            String::from_utf8(out.stdout).unwrap().trim().to_string()
+        };
+        let mut wide = git(&top, &["rev-parse", "HEAD^{tree}"]).trim().to_string();
+        let mut deep = wide.clone();
+        for _ in 0..8 {
+            wide = make(&(0..10).map(|n| format!("040000 tree {wide}\td{n}\n")).collect::<String>());
+        }
+        for _ in 0..400 {
+            deep = make(&format!("040000 tree {deep}\td\n"));
+        }
+        let at = |tree: &str| {
+            let commit = git(&top, &["commit-tree", "-m", "x", tree]);
+            Repo::discover(&top).unwrap().resolve(commit.trim()).unwrap().discover(&RepoPath::root(), &[])
+        };
+        assert!(at(&wide).unwrap_err().message.contains("more than"));
+        assert_eq!(at(&deep).unwrap().pipelines, []);
     }
 
     #[test]

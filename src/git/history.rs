@@ -8,6 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
 use gix::bstr::ByteSlice;
+use gix::odb::pack::cache::lru::MemoryCappedHashmap;
 use gix::revision::walk::Sorting;
 use gix::traverse::commit::simple::CommitTimeOrder;
 
@@ -19,6 +20,8 @@ use crate::error::{Error, Kind, Result};
 
 /// Trees and commits that gix keeps decoded; reading a commit twice is what walking and then asking costs.
 const OBJECT_CACHE: usize = 32 << 20;
+/// What objects of packs are deltas of, kept decoded: chains are up to 50 long, and neighbours in history share them.
+const DELTA_CACHE: usize = 64 << 20;
 
 /// Git's objects and refs, open for reading. Cheap to clone.
 #[derive(Clone)]
@@ -72,6 +75,7 @@ impl Repo {
                 .hint("git init — makes one"));
         };
         repo.object_cache_size(OBJECT_CACHE);
+        repo.objects.set_pack_cache(|| Box::new(MemoryCappedHashmap::new(DELTA_CACHE)));
         let graph = repo.commit_graph_if_enabled().ok().flatten();
         Ok(History(Rc::new(Inner { repo, graph, trees: RefCell::default(), special: RefCell::default() })))
     }
@@ -310,138 +314,4 @@ impl Choice {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::testing::{git, git_at, repository, write};
-    use super::*;
-
-    /// Three commits on `main`, tags of several kinds, one branch aside.
-    fn sample() -> (tempfile::TempDir, std::path::PathBuf, Vec<String>) {
-        let (dir, top) = repository();
-        let commits: Vec<String> = ["1", "2", "3"]
-            .iter()
-            .map(|n| {
-                write(&top, &[("file", n)]);
-                git(&top, &["add", "-A"]);
-                git_at(&top, &["commit", "-q", "-m", n], &format!("2026-01-0{n}T00:00:00Z"));
-                git(&top, &["rev-parse", "HEAD"]).trim().to_string()
-            })
-            .collect();
-        git(&top, &["branch", "-M", "main"]);
-        git(&top, &["branch", "feature/x", "HEAD~1"]);
-        git(&top, &["tag", "-a", "digits@v1.2.0", "-m", "first", "HEAD~2"]);
-        git(&top, &["tag", "light", "HEAD~1"]);
-        for (n, at) in [("9", "HEAD~2"), ("10", "HEAD"), ("2", "HEAD~1")] {
-            git(&top, &["tag", "-a", &format!("digits#prod#{n}"), "-m", "p", at]);
-        }
-        git(&top, &["tag", "-a", "digits#dev#1", "-m", "d", "HEAD"]);
-        git(&top, &["tag", "-a", "digits#dev!#2", "-m", "d", "HEAD"]);
-        (dir, top, commits)
-    }
-
-    #[test]
-    fn names_of_commits() {
-        let (_dir, top, commits) = sample();
-        let history = Repo::discover(&top).unwrap().history().unwrap();
-        for (revision, want) in [
-            ("HEAD", 2),
-            ("HEAD~2", 0),
-            ("main^", 1),
-            ("feature/x", 1),
-            ("light", 1),
-            ("digits@v1.2.0", 0),
-            ("digits@v1.2.0^{commit}", 0),
-            ("digits#prod", 2),
-            ("digits#prod#2", 1),
-            (commits[1].as_str(), 1),
-            (&commits[0][..8], 0),
-            ("@", 2),
-            ("HEAD^{/2}", 1),
-        ] {
-            let got = history.resolve(revision).unwrap_or_else(|e| panic!("{revision}: {e}"));
-            assert_eq!(got.id.hex(), commits[want], "{revision}");
-        }
-    }
-
-    #[test]
-    fn what_is_not_there_is_told() {
-        let (_dir, top, _) = sample();
-        let history = Repo::discover(&top).unwrap().history().unwrap();
-        for (revision, message, hint) in [
-            ("mian", "no revision `mian`", "did you mean `main`?"),
-            ("digits@v1.2.1", "no revision", "did you mean `digits@v1.2.0`?"),
-            ("HEAD~9", "no revision `HEAD~9`", "git fetch --tags"),
-            ("digits#dev", "no version of digits has the label dev", ""),
-            ("digits#stage", "no version of digits has the label stage", ""),
-            ("HEAD:file", "not a commit", ""),
-        ] {
-            let e = history.resolve(revision).unwrap_err();
-            assert_eq!(e.kind, Kind::Missing);
-            assert!(e.message.contains(message), "{e}");
-            assert!(hint.is_empty() || e.hints.iter().any(|h| h.contains(hint)), "{e}");
-        }
-        let (_dir, empty) = repository();
-        let e = Repo::discover(&empty).unwrap().resolve("HEAD").unwrap_err();
-        assert!(e.to_string().contains("no commit yet"), "{e}");
-    }
-
-    #[test]
-    fn a_shallow_clone_says_so() {
-        let (dir, top, commits) = sample();
-        let clone = dir.path().join("clone");
-        let url = format!("file://{}", top.display());
-        git(dir.path(), &["clone", "-q", "--depth", "1", &url, clone.to_str().unwrap()]);
-        let repo = Repo::discover(&clone).unwrap();
-        assert_eq!(repo.resolve("HEAD").unwrap().id.hex(), commits[2]);
-        let e = repo.resolve("HEAD~1").unwrap_err().to_string();
-        assert!(e.contains("shallow") && e.contains("git fetch --unshallow"), "{e}");
-    }
-
-    #[test]
-    fn commits_are_chosen_once() {
-        let (_dir, top, commits) = sample();
-        let history = Repo::discover(&top).unwrap().history().unwrap();
-        let chosen = |which: Which| -> Vec<String> {
-            let one = |c: Chosen| {
-                let at = commits.iter().position(|id| *id == c.id.hex()).unwrap();
-                format!("{at}:{}", c.names.join(",").replace(&c.id.short(), "-"))
-            };
-            history.choose(&which).unwrap().into_iter().map(one).collect()
-        };
-        let revs = |revs: &[&str]| revs.iter().map(|r| r.to_string()).collect::<Vec<_>>();
-        assert_eq!(chosen(Which { all_commits: true, ..Which::default() }), ["2:-", "1:-", "0:-"]);
-        assert_eq!(chosen(Which { all_branches: true, ..Which::default() }), ["1:feature/x", "2:main"]);
-        assert_eq!(
-            chosen(Which { all_tags: true, all_branches: true, revs: revs(&["HEAD"]), ..Which::default() }),
-            [
-                "2:HEAD,main,digits#dev!#2,digits#dev#1,digits#prod#10",
-                "1:feature/x,digits#prod#2,light",
-                "0:digits#prod#9,digits@v1.2.0"
-            ]
-        );
-        assert_eq!(chosen(Which { revs: revs(&["main"]), number: Some(2), ..Which::default() }), ["2:main", "1:-"]);
-    }
-
-    #[test]
-    fn no_parent_comes_before_its_child() {
-        let id = |n: u8| gix::ObjectId::from_bytes_or_panic(&[n; 20]);
-        let (a, b, c, d) = (id(1), id(2), id(3), id(4));
-        for (commits, want) in [
-            (vec![(a, vec![]), (b, vec![a])], vec![b, a]),
-            (vec![(a, vec![d]), (b, vec![a]), (c, vec![a])], vec![b, c, a]),
-            (vec![(c, vec![b, a]), (a, vec![]), (b, vec![a])], vec![c, b, a]),
-            (vec![(a, vec![d])], vec![a]),
-        ] {
-            let commits: Vec<_> = commits.iter().map(|(id, parents)| (*id, parents.as_slice())).collect();
-            assert_eq!(children_first(&commits), want);
-        }
-    }
-
-    #[test]
-    fn outside_git_there_is_no_history() {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::create_dir(dir.path().join(".lockstep")).unwrap();
-        let repo = Repo::discover(dir.path()).unwrap();
-        assert_eq!(repo.resolve("HEAD").unwrap_err().kind, Kind::Usage);
-        assert_eq!(repo.tags().unwrap(), []);
-    }
-}
+mod tests;

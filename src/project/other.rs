@@ -37,7 +37,8 @@ pub fn elsewhere(
     };
     let other = git::other::open(address, &around.cwd, &repos, rev.and_then(GitId::from_hex))?;
     if let Some(error) = &other.stale {
-        sink.event(Event::Warning { text: &format!("{}; what was known of it is used\n{error}", error.message) });
+        let why = error.causes.first().map_or(String::new(), |why| format!(" ({why})"));
+        sink.event(Event::Warning { text: &format!("{}; what was known of it is used{why}", error.message) });
     }
     let rev = rev.unwrap_or("HEAD");
     let commit = other.repo.resolve(rev).map_err(|e| Error { message: format!("{address}: {}", e.message), ..e })?;
@@ -45,7 +46,7 @@ pub fn elsewhere(
     let path = RepoPath::root()
         .join(path)
         .ok_or_else(|| Error::usage(format!("`{path}` leads out of the repository {address}")))?;
-    let root = commit.project_root(&path.parent().unwrap_or_default())?;
+    let root = commit.project_root(&path)?;
     let project = if other.bare {
         let store = match &here {
             Some(_) => Project::open(around.clone())?.store_dir(),
@@ -71,11 +72,14 @@ fn cache_dir(around: &Surroundings) -> Result<PathBuf> {
     Ok(cache?.join("lockstep"))
 }
 
-/// A project without files. Its settings are those of the commit, but for where things are kept here.
+/// A project without files. Its settings are those of its `HEAD` (else of the commit), but for where things are kept
+/// here.
 fn bare(around: &Surroundings, mut repo: Repo, commit: &Commit, root: RepoPath, store: PathBuf) -> Result<Project> {
     repo.project_root = root;
     let settings = repo.project_root.join("lockstep.toml").unwrap_or_default();
-    let text = commit.read(&settings)?.unwrap_or_default();
+    // Where things are today does not follow from how they were then.
+    let today = repo.resolve("HEAD").and_then(|head| head.read(&settings)).unwrap_or_default();
+    let text = today.map_or_else(|| commit.read(&settings), |text| Ok(Some(text)))?.unwrap_or_default();
     let mut config = Config::load(&Sources { files: around.user_config.iter().cloned().collect(), given: Vec::new() })?;
     config.put_text(std::path::Path::new(settings.as_str()), &String::from_utf8_lossy(&text))?;
     around.settings.iter().try_for_each(|given| config.give(given))?;

@@ -3,6 +3,7 @@
 //! Everything that is pinned has to be here before anything is written; then the whole is built beside its place and
 //! renamed there. Git's repositories come from anywhere: what is written lies below the place and nowhere else.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -13,6 +14,7 @@ use crate::error::{Error, Kind, Result};
 use crate::event::{Doing, Event, Sink};
 use crate::path::RepoPath;
 use crate::project::Snapshot;
+use crate::remote::{Remote, Wanted};
 use crate::store::{self, ObjectKind, Pin, export, sibling, to_path};
 
 /// One thing to be written.
@@ -33,14 +35,25 @@ pub struct Got {
 /// Writes what the snapshot has at `path` to `to`. What is there already is replaced with `force` only.
 pub fn get(snapshot: &Snapshot<'_>, path: &RepoPath, to: &Path, force: bool, sink: &dyn Sink) -> Result<Got> {
     let browser = Browser::new(snapshot)?;
-    let found = browser.find(path)?.ok_or_else(|| nothing(snapshot, path))?;
+    let found = match browser.find(path) {
+        // What is asked for lies in a folder whose listing is not here.
+        Err(e) if e.kind == Kind::Missing => match snapshot.pinned()?.into_iter().find(|p| path.is_in(&p.path)) {
+            Some(owner) => {
+                bring(snapshot, &[(&owner.path, owner.pin)], sink)?;
+                browser.find(path)?
+            }
+            None => return Err(e),
+        },
+        found => found?,
+    };
+    let found = found.ok_or_else(|| nothing(snapshot, path))?;
     if !force && to.symlink_metadata().is_ok() {
         return Err(Error::new(Kind::Check, format!("{} exists already; it was not touched", to.display()))
             .hint("replace it: add --force")
             .hint("or write elsewhere: -o PATH"));
     }
     let pieces = pieces(&browser, &found)?;
-    bring(snapshot, &pieces)?;
+    bring(snapshot, &pinned(&pieces), sink)?;
     let folder = to.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, e))?;
     let new = sibling(to);
@@ -79,20 +92,47 @@ fn pieces(browser: &Browser<'_, '_>, found: &Item) -> Result<Vec<Piece>> {
     Ok(pieces)
 }
 
-/// Makes sure that all pinned bytes are in the store.
-fn bring(snapshot: &Snapshot<'_>, pieces: &[Piece]) -> Result<()> {
-    let mut missing: Vec<(&RepoPath, &Pin)> = Vec::new();
-    for piece in pieces {
-        if let What::Pinned(pin) = &piece.item.what
-            && !snapshot.project.store().contains(pin)
-        {
-            missing.push((&piece.item.path, pin));
+fn pinned(pieces: &[Piece]) -> Vec<(&RepoPath, Pin)> {
+    let pin = |piece: &Piece| match piece.item.what {
+        What::Pinned(pin) | What::PinnedLink(pin) => Some(pin),
+        _ => None,
+    };
+    pieces.iter().filter_map(|piece| Some((&piece.item.path, pin(piece)?))).collect()
+}
+
+/// Makes sure that what is pinned is in the store: what is not is fetched from the remote that it goes to.
+fn bring(snapshot: &Snapshot<'_>, pins: &[(&RepoPath, Pin)], sink: &dyn Sink) -> Result<()> {
+    let store = snapshot.project.store();
+    let mut by_remote: BTreeMap<Option<String>, Vec<(&RepoPath, Wanted)>> = BTreeMap::new();
+    for (path, pin) in pins.iter().filter(|(_, pin)| !store.contains(pin)) {
+        let wanted = Wanted { name: path.to_string(), pin: *pin };
+        by_remote.entry(remote_of(snapshot, path)).or_default().push((path, wanted));
+    }
+    for (name, wanted) in by_remote {
+        let absent = |path: &RepoPath| snapshot.absent(path, Error::missing("it is not in the store"));
+        let remote = match Remote::open(snapshot.project, name.as_deref(), None) {
+            // There is none: that is not what was asked about.
+            Err(e) if name.is_none() && snapshot.project.config.remotes().is_empty() => {
+                return Err(wanted.first().map_or(e, |(path, _)| absent(path)));
+            }
+            remote => remote?,
+        };
+        let (paths, wanted): (Vec<&RepoPath>, Vec<Wanted>) = wanted.into_iter().unzip();
+        let fetched = remote.fetch(store, &wanted, sink)?;
+        if let Some(gone) = fetched.absent.first() {
+            let at = wanted.iter().position(|w| w.name == gone.name).unwrap_or(0);
+            return Err(absent(paths[at]).because(format!("the remote {} does not have it either", remote.name)));
         }
     }
-    match missing.first() {
-        None => Ok(()),
-        Some((path, _)) => Err(snapshot.absent(path, Error::missing("it is not in the store"))),
-    }
+    Ok(())
+}
+
+/// The remote that an out or data names for itself.
+fn remote_of(snapshot: &Snapshot<'_>, path: &RepoPath) -> Option<String> {
+    let pipelines = &snapshot.definitions.pipelines;
+    let outs = pipelines.stages.iter().flat_map(|s| &s.outs).map(|o| (&o.path, &o.remote));
+    let data = pipelines.files.iter().flat_map(|f| &f.data).map(|d| (&d.path, &d.remote));
+    outs.chain(data).find(|(owner, _)| path.is_in(owner)).and_then(|(_, remote)| remote.clone())
 }
 
 /// Writes all pieces to `new`; how many files and bytes that were.

@@ -187,3 +187,40 @@ fn a_clone_is_kept_and_renewed() {
     assert!(out.stderr.contains("warning: the repository https://example.org/models cannot be had"), "{out}");
     fs::rename(source.root().with_extension("away"), source.root()).unwrap();
 }
+
+/// What was pushed to a remote comes from there: into a clone of one's own, and out of somebody else's repository.
+#[test]
+fn what_was_pushed_is_fetched() {
+    let source = project();
+    let remote = source.beside("remote");
+    assert_eq!(source.run(&["remote", "add", "-d", "shared", remote.to_str().unwrap()]).code, 0);
+    for commit in ["v1", "main"] {
+        source.git(&["checkout", "-q", commit]);
+        assert_eq!(source.run(&["checkout", "-q"]).code, 0);
+        let out = source.run(&["push", "-q"]);
+        assert_eq!(out.code, 0, "{out}");
+    }
+    // The remote is named after v1: what the repository says of remotes today counts.
+    source.git(&["add", "-A"]);
+    source.git(&["commit", "-qm", "remote"]);
+
+    let sandbox = Sandbox::new();
+    let rewrite = format!("[url \"file://{}\"]\n\tinsteadOf = https://example.org/models\n", source.root().display());
+    sandbox.write("../home/.gitconfig", rewrite);
+    let url = "https://example.org/models";
+    let out = sandbox.run(&["get", url, "data/s/p", "--rev", "v1"]);
+    assert_eq!((out.code, sandbox.read("p")), (0, "n: 1\n".into()), "{out}");
+    let out = sandbox.run(&["get", url, ".", "--rev", "v1", "-o", "all"]);
+    assert_eq!((out.code, sandbox.read("all/model")), (0, "n: 1\n".into()), "{out}");
+    let out = sandbox.run(&["import", url, "data", "--rev", "v1", "-o", "theirs"]);
+    assert_eq!((out.code, sandbox.read("theirs/s/p")), (0, "n: 1\n".into()), "{out}");
+    let out = sandbox.run(&["update", "theirs", "--rev", "main"]);
+    assert_eq!((out.code, sandbox.read("theirs/s/p")), (0, "n: 2\n".into()), "{out}");
+
+    source.remove(".git/lockstep/store");
+    let out = source.run(&["get", "model", "--rev", "v1", "-o", "old"]);
+    assert_eq!((out.code, source.read("old")), (0, "n: 1\n".into()), "{out}");
+    fs::remove_dir_all(remote.join("packs")).unwrap();
+    let out = source.run(&["get", "data", "--rev", "v1", "-o", "d"]);
+    assert!(out.code != 0 && !source.exists("d"), "{out}");
+}

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use super::*;
 use crate::event::Silent;
 use crate::git::testing::{commit_all, repository, write};
-use crate::lock;
+use crate::lock::{self, Lock};
 use crate::project::{Surroundings, write_lock};
 use crate::store::{NoRules, Place as Spot};
 

@@ -1,0 +1,130 @@
+//! Definitions and locks that were loaded for a commit, remembered by the contents that they were loaded from: along a
+//! history most commits have the same.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use super::CommitFiles;
+use crate::error::{Error, Result};
+use crate::git::{Commit, Found, GitId};
+use crate::lock::Lock;
+use crate::path::RepoPath;
+use crate::pipeline::graph::{self, Graph};
+use crate::pipeline::load::{self, Loaded};
+use crate::pipeline::problem;
+use crate::pipeline::stage::Place;
+use crate::project::{Definitions, parse_lock, skipped};
+
+/// Definitions and locks of so many different contents are remembered.
+const REMEMBERED: usize = 64;
+
+/// The paths and ids of all pipeline files of a commit.
+type Fingerprint = Vec<(String, GitId)>;
+
+/// What was loaded, by the contents that it was loaded from.
+#[derive(Default)]
+pub(super) struct Kept {
+    definitions: RefCell<HashMap<Fingerprint, Vec<Known>>>,
+    locks: RefCell<HashMap<GitId, Lock>>,
+}
+
+#[derive(Clone)]
+pub(super) struct Known {
+    /// The files that templates read, with what was in them.
+    vars: Vec<(RepoPath, Option<GitId>)>,
+    pub definitions: Rc<Definitions>,
+    pub wrong: Option<Error>,
+}
+
+impl Kept {
+    pub fn load(&self, files: &CommitFiles<'_>, root: &RepoPath) -> Result<Known> {
+        let mut key = files.commit.fingerprint()?;
+        key.retain(|(path, _)| !path.ends_with("dvc.yaml"));
+        let id_of = |path: &RepoPath| Ok(files.commit.find(path)?.map(|(_, id)| id));
+        if let Some(known) = self.definitions.borrow().get(&key) {
+            for one in known.iter().rev() {
+                let same = |(path, id): &(RepoPath, Option<GitId>)| id_of(path).is_ok_and(|now| now == *id);
+                if one.vars.iter().all(same) {
+                    return Ok(one.clone());
+                }
+            }
+        }
+        let (found, loaded) = load_at(files, root)?;
+        let mut vars = Vec::new();
+        if uses_templates(files, &found)? {
+            for (place, _) in &loaded.inputs {
+                if let Place::Repo(path) = place
+                    && !found.pipelines.contains(path)
+                {
+                    vars.push((path.clone(), id_of(path)?));
+                }
+            }
+        }
+        let (graph, wrong) = match graph::build(&loaded.pipelines) {
+            Ok(graph) => (graph, None),
+            Err(error) => (Graph::default(), Some(error)),
+        };
+        let broken = loaded.broken.iter().map(|(path, problems)| (path.clone(), problem::render(problems))).collect();
+        let definitions = Rc::new(Definitions {
+            pipelines: loaded.pipelines,
+            graph,
+            broken,
+            foreign: loaded.foreign,
+            dvc: found.dvc,
+            rules: found.rules,
+            inputs: loaded.inputs,
+        });
+        let known = Known { vars, definitions, wrong };
+        let mut all = self.definitions.borrow_mut();
+        if all.len() >= REMEMBERED {
+            all.clear();
+        }
+        let same_key = all.entry(key).or_default();
+        if same_key.len() >= REMEMBERED {
+            same_key.clear();
+        }
+        same_key.push(known.clone());
+        Ok(known)
+    }
+
+    pub fn lock(&self, commit: &Commit, path: &RepoPath) -> Result<Lock> {
+        let Some((_, id)) = commit.find(path)? else { return Ok(Lock::default()) };
+        if let Some(lock) = self.locks.borrow().get(&id) {
+            return Ok(lock.clone());
+        }
+        let lock = parse_lock(path, &commit.read(path)?.unwrap_or_default())?;
+        let mut all = self.locks.borrow_mut();
+        if all.len() >= REMEMBERED {
+            all.clear();
+        }
+        all.insert(id, lock.clone());
+        Ok(lock)
+    }
+}
+
+fn load_at(files: &CommitFiles<'_>, root: &RepoPath) -> Result<(Found, Loaded)> {
+    let found = files.commit.discover(root, &[])?;
+    let loaded = load::load(files, &found.pipelines, root);
+    let skip = skipped(&loaded.pipelines);
+    if skip.is_empty() {
+        return Ok((found, loaded));
+    }
+    let again = files.commit.discover(root, &skip)?;
+    if again.pipelines == found.pipelines {
+        return Ok((again, loaded));
+    }
+    let loaded = load::load(files, &again.pipelines, root);
+    Ok((again, loaded))
+}
+
+/// Without a template it does not matter what `params.yaml` says.
+fn uses_templates(files: &CommitFiles<'_>, found: &Found) -> Result<bool> {
+    for path in &found.pipelines {
+        let bytes = files.commit.read(path)?.unwrap_or_default();
+        if bytes.windows(2).any(|w| w == b"${") {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
