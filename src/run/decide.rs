@@ -185,6 +185,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         }
         let key = fresh::entry(stage, &self.shell, facts, &[]).key;
         let locked = self.entry(id).filter(|e| e.key == key && self.is_complete(id, e, facts)).cloned();
+        let _ = self.project.store().keep_runs_young(&key.hex());
         let mut earlier = cache::get(self.project.store(), &key).into_iter().filter(|(e, _)| cache::fits(e, facts));
         // That the lock knows the result is no matter of the run cache.
         if self.options.no_run_cache && (locked.is_none() || reasons.iter().any(Reason::is_input)) {
