@@ -121,6 +121,7 @@ pub mod config;
 pub mod error;
 pub mod event;
 pub mod git;
+pub mod keep;
 pub mod lock;
 pub mod path;
 pub mod pipeline;

@@ -74,6 +74,7 @@ pub enum Command {
     Params(commands::params::Args),
     Metrics(commands::metrics::Args),
     Logs(commands::logs::Args),
+    Gc(commands::gc::Args),
     Cache(commands::cache::Args),
     Config(commands::config::Args),
     Init(commands::init::Args),

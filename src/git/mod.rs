@@ -12,16 +12,16 @@ mod facts;
 mod glob;
 mod history;
 mod id;
-mod named;
-mod refs;
-mod worktrees;
 mod ignore;
+mod named;
 pub mod other;
 mod patterns;
+mod refs;
 mod repo;
 mod tags;
 #[cfg(test)]
 pub mod testing;
+mod worktrees;
 
 pub use commit::{About, Commit, EntryKind, TreeEntry};
 pub use discover::{Found, discover};

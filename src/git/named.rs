@@ -128,7 +128,10 @@ mod tests {
         write(&top, &[("nested/x.lock", ""), (".gitignore", "ignored"), ("ignored/x.lock", "")]);
         let repo = Repo::discover(&top).unwrap();
         let names = |all: &[RepoPath]| all.iter().map(|p| p.to_string()).collect::<Vec<_>>().join(" ");
-        assert_eq!(names(&repo.files_named("x.lock").unwrap()), "a/b/x.lock a/x.lock ignored/x.lock x.lock x.lock.d/x.lock");
+        assert_eq!(
+            names(&repo.files_named("x.lock").unwrap()),
+            "a/b/x.lock a/x.lock ignored/x.lock x.lock x.lock.d/x.lock"
+        );
         let history = repo.history().unwrap();
         let mut named = Named::new(&history, "x.lock");
         let at = named.at(&repo.resolve("HEAD").unwrap()).unwrap();

@@ -76,7 +76,9 @@ fn collect(path: &Path, found: &mut BTreeSet<GitId>) -> Result<()> {
         Ok(bytes) => {
             // `old new name <mail> time zone<tab>message`
             let ids = bytes.split(|b| *b == b'\n').flat_map(|line| line.split(|b| *b == b' ').take(2));
-            found.extend(ids.filter_map(|id| GitId::from_hex(std::str::from_utf8(id).ok()?)).filter(|id| !id.0.is_null()));
+            found.extend(
+                ids.filter_map(|id| GitId::from_hex(std::str::from_utf8(id).ok()?)).filter(|id| !id.0.is_null()),
+            );
             Ok(())
         }
         Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => Ok(()),

@@ -122,8 +122,11 @@ impl Store {
             let bytes = fs::read(&path).map_err(|e| Error::io("read", &path, e))?;
             let project = PathBuf::from(std::ffi::OsString::from_vec(bytes));
             if self.project_path(&project) != path {
-                return Err(Error::new(Kind::Io, format!("{} does not say which project it stands for", path.display()))
-                    .hint("run any lockstep command that stores in each project that uses the store, then remove it"));
+                return Err(Error::new(
+                    Kind::Io,
+                    format!("{} does not say which project it stands for", path.display()),
+                )
+                .hint("run any lockstep command that stores in each project that uses the store, then remove it"));
             }
             projects.push(project);
         }
@@ -227,7 +230,13 @@ mod tests {
             for entry in fs::read_dir(folder).unwrap().flatten() {
                 let mode = entry.metadata().unwrap().permissions().mode() & 0o7777;
                 let is_object = entry.path().starts_with(at.join("objects"));
-                let want = if entry.path().is_dir() { 0o2775 } else if is_object { 0o444 } else { 0o664 };
+                let want = if entry.path().is_dir() {
+                    0o2775
+                } else if is_object {
+                    0o444
+                } else {
+                    0o664
+                };
                 assert_eq!(mode, want, "{}", entry.path().display());
                 seen += 1;
                 if entry.path().is_dir() {

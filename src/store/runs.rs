@@ -55,6 +55,13 @@ impl Store {
         Ok(files(&self.runs_folder(key)?).into_iter().map(|(_, path)| path).collect())
     }
 
+    /// What one file of the run cache holds; `None` if it is damaged or gone.
+    pub fn read_run(&self, path: &std::path::Path) -> Option<Vec<u8>> {
+        let bytes = fs::read(path).ok()?;
+        let (sum, rest) = bytes.split_at_checked(SUM)?;
+        (hash::of_bytes(rest).0 == sum).then(|| rest.to_vec())
+    }
+
     pub fn get_runs(&self, key: &str) -> Result<Runs> {
         let mut runs = Runs::default();
         for (_, path) in files(&self.runs_folder(key)?).into_iter().rev() {
