@@ -13,14 +13,6 @@ pub fn confirm(question: &str, agreed: &str, otherwise: &str) -> Result<()> {
     Err(declined(question, agreed, otherwise))
 }
 
-/// For what cannot be undone: a word has to be typed.
-pub fn confirm_by(word: &str, question: &str, agreed: &str, otherwise: &str) -> Result<()> {
-    if answer(&format!("{question}\nto go on, type {word}: ")).is_some_and(|answer| answer == word) {
-        return Ok(());
-    }
-    Err(declined(question, agreed, otherwise))
-}
-
 fn declined(question: &str, agreed: &str, otherwise: &str) -> Error {
     Error::new(Kind::Check, otherwise)
         .because(format!("nobody said yes to: {question}"))
