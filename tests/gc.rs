@@ -41,8 +41,10 @@ fn fine(out: &Output) {
     assert_eq!(out.code, 0, "{out}");
 }
 
-/// Which of the three outputs the store can give back, whole.
+/// Which of the three outputs the store can give back, whole, without any remote.
 fn kept(sandbox: &Sandbox) -> String {
+    let (remote, away) = (sandbox.path("../lab"), sandbox.path("../away"));
+    let moved = fs::rename(&remote, &away).is_ok();
     let whole = |n: &&str| {
         let to = format!("../got-{n}");
         let out = sandbox.run(&["get", "-q", ".", "d", "--rev", &format!("v{n}"), "-o", &to]);
@@ -55,7 +57,11 @@ fn kept(sandbox: &Sandbox) -> String {
         let _ = fs::remove_dir_all(sandbox.path(&to));
         good
     };
-    ["1", "2", "3"].into_iter().filter(whole).collect()
+    let kept = ["1", "2", "3"].into_iter().filter(whole).collect();
+    if moved {
+        fs::rename(&away, &remote).unwrap();
+    }
+    kept
 }
 
 fn files(folder: &Path) -> Vec<PathBuf> {
@@ -186,6 +192,8 @@ fn a_killed_runs_journal_is_needed() {
     sandbox.write("n", "1");
     let run = sandbox.start(&["repro", "-q"]);
     sandbox.await_sign("go.here");
+    let journal = sandbox.path(".git/lockstep/worktree/state/root/journal");
+    sandbox::process::until("gen is recorded", || journal.metadata().is_ok_and(|meta| meta.len() > 8));
     run.signal(Signal::KILL);
     run.end();
     sandbox.await_nobody();
