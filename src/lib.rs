@@ -15,6 +15,7 @@
 //! | 2 documents | [`pipeline`] [`lock`] [`project`] | what the user wrote; what happened; one open repository, as of the worktree or a commit |
 //! | 3 work | [`run`] | select, look, judge, schedule, execute, record |
 //! | | [`remote`] | the same objects elsewhere: push, fetch, what is there |
+//! | | [`keep`] | what of the store is needed, by whom, and what may go: `gc` |
 //! | | [`compare`] | how two snapshots differ: data, metrics, params |
 //! | 4 products | [`report`] | what a run came to, for CI systems: summary, annotations, comment, cache key; plots as one page of HTML, as data and as text |
 //! | | [`model`] | what is inside a model file, how two of them differ, versions on Git tags, quality gates, provenance |
@@ -121,6 +122,9 @@
 //! - Packs hold trees of any size: a batch that writes a pack has no loose trees. A single-file output may lie in a pack.
 //! - A pack is sealed as a whole, as a loose object is: whether an object of it may be counted on before its other copy
 //!   goes costs one stat a pack, not a read of all of it.
+//! - Two more things lie in the store: `lock`, held shared by whoever stores or restores and exclusively by gc, and
+//!   `projects/`, by which a shared store knows who uses it.
+//! - gc keeps what any `pipeline.lock` pins that it finds by name, whatever the pipelines beside it say now.
 //! - A commit says nothing of files outside the repository: a template that reads one has no value at a revision.
 //! - Metrics whose bytes are not in the store are shown as the lock has them: a fresh clone has its numbers at once.
 //! - `list` and `get` of another repository mean its `HEAD`, never what lies uncommitted in somebody's folder.
@@ -142,6 +146,7 @@ pub mod config;
 pub mod error;
 pub mod event;
 pub mod git;
+pub mod keep;
 pub mod lock;
 pub mod model;
 pub mod path;

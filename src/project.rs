@@ -131,7 +131,12 @@ impl Project {
     }
 
     pub fn store(&self) -> &Store {
-        self.store.get_or_init(|| Store::open(&self.store_dir(), self.links()))
+        self.store.get_or_init(|| {
+            let dir = self.store_dir();
+            let store = Store::open(&dir, self.links());
+            // A store of its own serves this repository alone; a clone of another one keeps nothing.
+            if dir == self.repo.store_dir() || self.repo.is_bare() { store } else { store.of_project(self.repo.home()) }
+        })
     }
 
     /// The settings refuse a word that is no link type, so none is lost here.

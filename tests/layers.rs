@@ -14,7 +14,7 @@ const LAYERS: &[&[&str]] = &[
     &["error", "path", "event", "value", "replace", "tag"],
     &["git", "store", "config"],
     &["pipeline", "lock", "project"],
-    &["run", "remote", "compare"],
+    &["run", "remote", "compare", "keep"],
     &["model", "experiment", "report", "dvc"],
     &["cli"],
 ];

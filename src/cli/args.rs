@@ -77,6 +77,7 @@ pub enum Command {
     Model(commands::model::Args),
     Check(commands::check::Args),
     Logs(commands::logs::Args),
+    Gc(commands::gc::Args),
     Cache(commands::cache::Args),
     Config(commands::config::Args),
     Init(commands::init::Args),

@@ -4,6 +4,7 @@
 //! one function of the rooms below and prints the value that comes back.
 
 pub mod args;
+mod ask;
 pub mod commands;
 pub mod example;
 pub mod format;

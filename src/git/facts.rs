@@ -9,6 +9,7 @@ use gix::bstr::ByteSlice;
 use gix::glob::pattern::Case;
 
 use super::commit::EntryKind;
+use super::id::GitId;
 use super::repo::Repo;
 use crate::error::{Error, Kind, Result};
 use crate::path::RepoPath;
@@ -45,6 +46,18 @@ impl Repo {
                 _ => EntryKind::File,
             };
             Some((RepoPath::root().join(entry.path(&index).to_str().ok()?)?, kind))
+        };
+        Ok(index.entries().iter().filter_map(one).collect())
+    }
+
+    /// The blobs that the index of this worktree has under a file name, in whatever folder; conflicting sides are among
+    /// them.
+    pub fn index_named(&self, name: &str) -> Result<Vec<(RepoPath, GitId)>> {
+        let Some(index) = self.index()? else { return Ok(Vec::new()) };
+        let one = |entry: &gix::index::Entry| {
+            let path = entry.path(&index).to_str().ok()?;
+            (path.rsplit('/').next() == Some(name)).then_some(())?;
+            Some((RepoPath::root().join(path)?, GitId(entry.id)))
         };
         Ok(index.entries().iter().filter_map(one).collect())
     }

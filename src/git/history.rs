@@ -183,7 +183,11 @@ impl History {
         Ok(found)
     }
 
-    fn walk(&self, tips: impl IntoIterator<Item = gix::ObjectId>, most: Option<usize>) -> Result<Vec<GitId>> {
+    pub(super) fn walk(
+        &self,
+        tips: impl IntoIterator<Item = gix::ObjectId>,
+        most: Option<usize>,
+    ) -> Result<Vec<GitId>> {
         let sorting = Sorting::ByCommitTime(CommitTimeOrder::NewestFirst);
         let walk = self.0.repo.rev_walk(tips).sorting(sorting).all().map_err(unreadable)?;
         let infos: Vec<_> = walk.take(most.unwrap_or(usize::MAX)).collect::<Result<_, _>>().map_err(unreadable)?;

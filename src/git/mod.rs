@@ -14,15 +14,18 @@ mod history;
 mod id;
 mod ignore;
 mod install;
+mod named;
 pub mod other;
 mod patterns;
 mod program;
+mod refs;
 mod repo;
 mod tagging;
 mod tags;
 #[cfg(test)]
 pub mod testing;
 mod unmerged;
+mod worktrees;
 
 pub use commit::{About, Commit, EntryKind, TreeEntry};
 pub use discover::{Found, discover};
@@ -31,6 +34,7 @@ pub use history::{Chosen, History, Which};
 pub use id::GitId;
 pub use ignore::Rules;
 pub use install::{Done, HOOKS, Hook};
+pub use named::Named;
 pub use program::merge_as_text;
 pub use repo::Repo;
 pub use tagging::{Committer, NewTag};

@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::path::RepoPath;
 
 /// The folder with what lockstep keeps outside Git.
-const OWN_FOLDER: &str = ".lockstep";
+pub(super) const OWN_FOLDER: &str = ".lockstep";
 /// The settings file whose folder is a project's root.
 pub(super) const PROJECT_FILE: &str = "lockstep.toml";
 
@@ -96,6 +96,12 @@ impl Repo {
 
     pub fn is_git(&self) -> bool {
         self.git_dir.is_some()
+    }
+
+    /// What all worktrees have in common, and names the repository on this machine: Git's common folder, outside Git
+    /// the folder `.lockstep`.
+    pub fn home(&self) -> PathBuf {
+        self.common_dir.clone().unwrap_or_else(|| self.top.join(OWN_FOLDER))
     }
 
     pub(super) fn shared(&self) -> PathBuf {

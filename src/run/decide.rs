@@ -229,6 +229,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         }
         let key = fresh::entry(stage, &self.shell, facts, &[]).key;
         let locked = self.entry(id).filter(|e| e.key == key).cloned();
+        let _ = self.project.store().keep_runs_young(&key.hex());
         let earlier = cache::get(self.project.store(), &key, self.trust);
         let mut earlier = earlier.into_iter().filter(|(e, _)| cache::fits(e, facts));
         // That the lock knows the result is no matter of the run cache.

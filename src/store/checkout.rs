@@ -54,6 +54,7 @@ pub fn restore(
     rules: &dyn Rules,
     sink: &dyn Sink,
 ) -> Result<()> {
+    let _hold = store.hold();
     let dest = place::inside(index.top(), path)?;
     let at = Place::Inside(path.clone());
     let parent = dest.parent().unwrap_or(index.top());

@@ -183,8 +183,15 @@ impl Store {
         }
     }
 
+    /// A store that is only looked at is left as it is.
+    pub(super) fn must_touch(&self) -> Result<()> {
+        let left = || Error::new(Kind::Io, "its bytes do not fit its id; it stays where it is");
+        if self.is_untouched() { Err(left()) } else { Ok(()) }
+    }
+
     /// Moves a loose object out of the way, so that it can be stored or fetched anew. Never deletes it.
     pub fn quarantine(&self, id: &ObjectId) -> Result<PathBuf> {
+        self.must_touch()?;
         let folder = self.folder("quarantine")?;
         let to = folder.join(format!("{id}.{:08x}", place::random() as u32));
         fs::rename(self.path(id), &to).map_err(|e| self.refused("move into quarantine", &self.path(id), e))?;

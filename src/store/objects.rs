@@ -7,6 +7,7 @@
 //! runs/           the run cache
 //! quarantine/     objects found damaged, never deleted by us
 //! tmp/            what is being written
+//! lock, projects/ who uses the store; see `hold`
 //! ```
 //! Nothing is created before the first write. An object appears under its id by a rename after its bytes are durable,
 //! so what is there is whole; many processes may write at once, since equal names mean equal bytes.
@@ -20,6 +21,7 @@ use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -65,6 +67,10 @@ pub struct Store {
     dir: PathBuf,
     links: LinkTypes,
     packs: Shelf,
+    /// Who is to be made known as a user of this store: a common Git folder. `None` in a repository's own store.
+    project: Option<PathBuf>,
+    /// Only looked at: nothing is set aside.
+    untouched: bool,
     /// Trees that were found complete by this process.
     complete: Mutex<HashSet<ObjectId>>,
 }
@@ -72,7 +78,32 @@ pub struct Store {
 impl Store {
     /// The store in `dir`, which need not exist.
     pub fn open(dir: &Path, links: LinkTypes) -> Store {
-        Store { dir: dir.to_path_buf(), links, packs: Shelf::new(dir.join("packs")), complete: Mutex::default() }
+        Store {
+            dir: dir.to_path_buf(),
+            links,
+            packs: Shelf::new(dir.join("packs")),
+            project: None,
+            untouched: false,
+            complete: Mutex::default(),
+        }
+    }
+
+    /// On behalf of a project that may be one of many: the common Git folder of its repository.
+    pub fn of_project(self, project: PathBuf) -> Store {
+        Store { project: Some(project), ..self }
+    }
+
+    /// The same store, to be looked at: what is damaged is told of and stays where it is.
+    pub fn untouched(&self) -> Store {
+        Store { untouched: true, ..Store::open(&self.dir, self.links.clone()) }
+    }
+
+    pub(super) fn is_untouched(&self) -> bool {
+        self.untouched
+    }
+
+    pub(super) fn project(&self) -> Option<&Path> {
+        self.project.as_deref()
     }
 
     pub fn dir(&self) -> &Path {
@@ -121,7 +152,7 @@ impl Store {
     /// To be called before objects are taken away, so that nobody remembers them as complete.
     pub fn renew_generation(&self) -> Result<Generation> {
         let number = u128::from(place::random()) << 64 | u128::from(place::random());
-        fs::create_dir_all(&self.dir).map_err(|e| self.refused("create", &self.dir, e))?;
+        self.make_dir(&self.dir).map_err(|e| self.refused("create", &self.dir, e))?;
         self.put_small(&self.dir.join("generation"), format!("lockstep-store {VERSION}\n{number:032x}\n").as_bytes())?;
         self.memo().clear();
         Ok(number.to_be_bytes())
@@ -136,15 +167,18 @@ impl Store {
                 Err(Error::usage(format!("the store {dir} has format {version}; this lockstep knows format {VERSION}"))
                     .hint("install a newer lockstep, or set cache.dir to another folder"))
             }
-            Some((_, Some(generation))) => Ok(generation),
-            _ => self.renew_generation(),
+            Some((_, Some(generation))) => self.register().map(|()| generation),
+            _ => {
+                let generation = self.renew_generation()?;
+                self.register().map(|()| generation)
+            }
         }
     }
 
     /// A folder of the store, created if need be.
     pub(super) fn folder(&self, name: &str) -> Result<PathBuf> {
         let path = self.dir.join(name);
-        match fs::create_dir_all(&path) {
+        match self.make_dir(&path) {
             Ok(()) => Ok(path),
             Err(e) => Err(self.refused("create", &path, e)),
         }
@@ -166,6 +200,9 @@ impl Store {
         let write = || -> io::Result<()> {
             let mut file = File::options().write(true).create_new(true).open(&temp)?;
             io::Write::write_all(&mut file, bytes)?;
+            if self.is_for_a_group() {
+                file.set_permissions(fs::Permissions::from_mode(0o664))?;
+            }
             if !durably {
                 return fs::rename(&temp, path);
             }

@@ -36,7 +36,7 @@ impl Store {
         let before = files(&folder);
         let number = before.last().map_or(0, |(n, _)| n.saturating_add(1));
         self.begin()?;
-        fs::create_dir_all(&folder).map_err(|e| self.refused("create", &folder, e))?;
+        self.make_dir(&folder).map_err(|e| self.refused("create", &folder, e))?;
         let same: Vec<&PathBuf> =
             before.iter().filter(|(_, p)| fs::read(p).is_ok_and(|b| b == content)).map(|(_, p)| p).collect();
         if same.last().is_some_and(|path| before.last().is_some_and(|(_, newest)| newest == *path)) {
@@ -48,6 +48,18 @@ impl Store {
             let _ = fs::remove_file(path);
         }
         Ok(())
+    }
+
+    /// The files of a key, the oldest first.
+    pub(super) fn run_files(&self, key: &str) -> Result<Vec<PathBuf>> {
+        Ok(files(&self.runs_folder(key)?).into_iter().map(|(_, path)| path).collect())
+    }
+
+    /// What one file of the run cache holds; `None` if it is damaged or gone.
+    pub fn read_run(&self, path: &std::path::Path) -> Option<Vec<u8>> {
+        let bytes = fs::read(path).ok()?;
+        let (sum, rest) = bytes.split_at_checked(SUM)?;
+        (hash::of_bytes(rest).0 == sum).then(|| rest.to_vec())
     }
 
     pub fn get_runs(&self, key: &str) -> Result<Runs> {

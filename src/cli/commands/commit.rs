@@ -1,10 +1,10 @@
-use std::io::{BufRead, IsTerminal, Write};
 use std::time::Duration;
 
+use crate::cli::ask;
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
 use crate::cli::text;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::project::Project;
 use crate::run::commit::{Doubt, Options, commit, commit_kept, doubt_sentence};
 use crate::run::select::{Reach, Scope};
@@ -65,20 +65,6 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     Ok(0)
 }
 
-/// Asks at the terminal; without one, nobody agreed. `agreed` is the command that does not ask.
 fn confirm(question: &str, agreed: &str) -> Result<()> {
-    let declined = || {
-        Error::new(Kind::Check, "nothing was recorded")
-            .because(format!("nobody said yes to: {question}"))
-            .hint(format!("to say yes: {agreed}"))
-    };
-    if !std::io::stdin().is_terminal() {
-        return Err(declined());
-    }
-    let mut terminal = std::io::stderr().lock();
-    let _ = write!(terminal, "{question} [y/N] ");
-    let _ = terminal.flush();
-    let mut answer = String::new();
-    let _ = std::io::stdin().lock().read_line(&mut answer);
-    if matches!(answer.trim(), "y" | "Y" | "yes") { Ok(()) } else { Err(declined()) }
+    ask::confirm(question, agreed, "nothing was recorded")
 }

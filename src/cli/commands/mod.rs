@@ -13,6 +13,7 @@ pub mod diff;
 mod diff_values;
 pub mod fetch;
 pub mod freeze;
+pub mod gc;
 pub mod get;
 pub mod hook;
 pub mod import;
@@ -64,6 +65,7 @@ pub fn run(cli: Cli, out: &Output) -> Result<u8> {
         Command::Remote(args) => remote::run(&args, &open(global)?, out),
         Command::Freeze(args) => freeze::run(&args, &open(global)?, out),
         Command::Unfreeze(args) => freeze::unfreeze(&args, &open(global)?, out),
+        Command::Gc(args) => gc::run(&args, &open(global)?, out),
         Command::Cache(args) => cache::run(&args, &open(global)?, out),
         Command::Diff(args) => diff::run(&args, &open(global)?, out),
         Command::List(args) => list::run(&args, global, out),

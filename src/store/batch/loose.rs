@@ -79,7 +79,7 @@ impl Batch<'_> {
             if e.kind() != io::ErrorKind::NotFound {
                 return Err(e);
             }
-            fs::create_dir_all(&shard)?;
+            self.store.make_dir(&shard)?;
             // A new folder is durable when those above it are; they are synced with the shards.
             let mut shards = shards.lock().unwrap_or_else(|e| e.into_inner());
             shards.extend([self.store.dir().to_path_buf(), self.store.dir().join("objects")]);

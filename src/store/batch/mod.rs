@@ -24,6 +24,7 @@ use crate::error::{Error, Kind, Result};
 use crate::event::{Doing, Event, Sink};
 use crate::store::find::BIG;
 use crate::store::hash;
+use crate::store::hold::Hold;
 use crate::store::id::{ObjectId, Pin};
 use crate::store::index::{Content, StatIndex};
 use crate::store::link::LinkType;
@@ -56,6 +57,8 @@ pub struct Batch<'s> {
     began: Option<Generation>,
     /// Turned off by the first file that cannot be reflinked.
     reflink: AtomicBool,
+    /// From the first look at what is there on: nothing of it goes meanwhile.
+    hold: Option<Hold>,
 }
 
 struct Item {
@@ -91,6 +94,7 @@ impl Store {
             device: None,
             began: self.generation(),
             reflink,
+            hold: None,
         }
     }
 
@@ -202,13 +206,17 @@ impl Batch<'_> {
     fn plan(&mut self, items: Vec<Item>) {
         let new: Vec<Item> = items.into_iter().filter(|item| self.ids.insert(item.id)).collect();
         let store = self.store;
+        if self.hold.is_none() && !new.is_empty() {
+            self.hold = store.hold();
+        }
         if new.iter().any(|item| item.size < BIG) {
             store.refresh_packs();
         }
         let loose = if new.len() >= MANY { store.few_loose(new.len()) } else { None };
         let look = |item: Item| match store.good(&item.id, item.size, item.kind, loose.as_ref()) {
-            Some(folder) => Either::Left(folder),
-            None => Either::Right(item),
+            // What cannot be made young again is stored anew: somebody else may be about to take it away.
+            Some(folder) if store.keep_young(&item.id, item.size) => Either::Left(folder),
+            _ => Either::Right(item),
         };
         let (present, missing): (Vec<PathBuf>, Vec<Item>) = new.into_par_iter().with_min_len(64).partition_map(look);
         self.present.extend(present);
@@ -290,6 +298,9 @@ impl Batch<'_> {
     /// Stores it all; when this returns, all of it is durable. The generation is the one in which it is complete.
     pub fn commit(mut self, sink: &dyn Sink) -> Result<Generation> {
         let generation = self.store.begin()?;
+        if self.hold.is_none() {
+            self.hold = self.store.hold();
+        }
         if self.began.is_some_and(|began| began != generation) {
             let error = Error::new(Kind::Busy, "objects went from the store while others were stored");
             return Err(error.hint("run the command again"));

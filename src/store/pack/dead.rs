@@ -56,6 +56,7 @@ impl Store {
     /// Keeps the bytes of damaged objects of a pack in quarantine, and puts tombstones on them. Back comes the folder
     /// where the bytes are kept.
     pub(in crate::store) fn bury(&self, pack: &Pack, rows: &[Row]) -> Result<PathBuf> {
+        self.must_touch()?;
         let folder = self.folder("quarantine")?;
         let (mut ids, _) = read(&pack.path);
         ids.extend(&pack.dead);

@@ -35,6 +35,8 @@ pub struct Pack {
     open: Arc<AtomicUsize>,
     /// Are all objects good that are not dead? `None` until somebody asked; the bad ones, if any.
     bad: Mutex<Option<Arc<HashSet<ObjectId>>>>,
+    /// Was it made young again?
+    pub(in crate::store) young: OnceLock<bool>,
 }
 
 /// Why a pack cannot be used.
@@ -84,6 +86,7 @@ impl Pack {
             file: OnceLock::new(),
             open: Arc::clone(open),
             bad: Mutex::default(),
+            young: OnceLock::new(),
         }
     }
 

@@ -15,7 +15,7 @@
 //! under a tombstone: it counts as missing, the others stay usable, and it may be stored again.
 
 mod adopt;
-mod dead;
+pub(super) mod dead;
 mod file;
 pub mod format;
 mod shelf;

@@ -178,7 +178,7 @@ impl Store {
     pub(in crate::store) fn refresh_packs(&self) {
         for broken in self.packs().refresh() {
             // In a store that may only be read it stays where it is, and is passed over.
-            let Ok(folder) = self.folder("quarantine") else { continue };
+            let Ok(folder) = self.must_touch().and_then(|()| self.folder("quarantine")) else { continue };
             let name = broken.file_name().unwrap_or_default().to_string_lossy();
             let to = folder.join(format!("{name}.{:08x}", place::random() as u32));
             match fs::rename(&broken, to) {

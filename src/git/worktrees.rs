@@ -1,0 +1,58 @@
+//! All worktrees of a repository, whoever is asked.
+
+use std::fs;
+use std::path::Path;
+
+use super::repo::{OWN_FOLDER, Repo};
+use crate::error::{Error, Kind, Result};
+use crate::path::RepoPath;
+
+impl Repo {
+    /// The repository that [`Repo::home`] names, seen from its main worktree.
+    ///
+    /// Errors: [`Kind::Missing`] if there is none.
+    pub fn of_home(home: &Path) -> Result<Repo> {
+        let gone = || Error::missing(format!("the project at {} is not there", home.display()));
+        if home.file_name().is_some_and(|name| name == OWN_FOLDER) {
+            let top = home.parent().filter(|_| home.is_dir()).ok_or_else(gone)?.to_path_buf();
+            let (git_dir, common_dir, project_root) = (None, None, RepoPath::root());
+            return Ok(Repo { top, git_dir, common_dir, project_root, settings: Default::default() });
+        }
+        if !home.join("HEAD").is_file() {
+            return Err(gone());
+        }
+        let fail = |e: &dyn std::fmt::Display| {
+            Error::new(Kind::Io, format!("cannot read the Git repository {}", home.display())).because(e)
+        };
+        let opened = gix::open(home).map_err(|e| fail(&e))?;
+        let top = match opened.workdir() {
+            Some(top) => fs::canonicalize(top).map_err(|e| fail(&e))?,
+            None => return Ok(Repo::bare(home)),
+        };
+        let (git_dir, common_dir) = (Some(home.to_path_buf()), Some(home.to_path_buf()));
+        Ok(Repo { top, git_dir, common_dir, project_root: RepoPath::root(), settings: Default::default() })
+    }
+
+    /// The main worktree and all linked ones, those included whose folder is not there now: their index and what
+    /// lockstep keeps for them are.
+    pub fn worktrees(&self) -> Result<Vec<Repo>> {
+        let home = self.home();
+        let mut all = vec![Repo::of_home(&home)?];
+        let folder = home.join("worktrees");
+        let entries = match fs::read_dir(&folder) {
+            Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
+                return Ok(all);
+            }
+            entries => entries.map_err(|e| Error::io("read", &folder, e))?,
+        };
+        for entry in entries {
+            let git_dir = entry.map_err(|e| Error::io("read", &folder, e))?.path();
+            let Ok(named) = fs::read_to_string(git_dir.join("gitdir")) else { continue };
+            let named = git_dir.join(named.trim_end_matches(['\n', '\r']));
+            let top = named.parent().unwrap_or(&named).to_path_buf();
+            let (git_dir, common_dir) = (Some(git_dir), Some(home.clone()));
+            all.push(Repo { top, git_dir, common_dir, project_root: RepoPath::root(), settings: Default::default() });
+        }
+        Ok(all)
+    }
+}

@@ -1,0 +1,219 @@
+//! Whose claims count.
+//!
+//! Always: what the locks on disk and in Git's index of every worktree pin, what the stash does, and what runs recorded
+//! that go on or were killed. By request: branches, tags, commits. Of other projects that share the store: everything
+//! that can be reached, and what their reflogs remember.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Kind, Result};
+use crate::git::{self, GitId, History, Repo};
+use crate::keep::claims::{Claims, Reader};
+use crate::project::Project;
+
+/// Experiments are commits below here.
+const EXPERIMENTS: &str = "refs/exps/";
+
+/// Which commits count, besides what always does.
+#[derive(Clone, Debug, Default)]
+pub struct Which {
+    pub revs: Vec<String>,
+    /// With `revs`: so many commits from each one backwards.
+    pub number: Option<usize>,
+    pub all_branches: bool,
+    pub all_tags: bool,
+    /// All that can be reached, and what the reflogs remember.
+    pub all_commits: bool,
+    pub all_experiments: bool,
+}
+
+impl Which {
+    pub fn everything() -> Which {
+        Which { all_commits: true, all_experiments: true, ..Which::default() }
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    pub which: Which,
+    /// Go on where a lock or a reference cannot be read.
+    pub skip_unreadable: bool,
+    /// Projects that are gone for good.
+    pub forgotten: Vec<PathBuf>,
+}
+
+/// A state of a project that needs something.
+#[derive(Clone, Debug)]
+pub struct State {
+    /// `workspace`, or what the commit is called.
+    pub name: String,
+    /// `None` for what is not committed: workspaces, the index, journals.
+    pub commit: Option<GitId>,
+    pub claims: Vec<Claims>,
+}
+
+#[derive(Debug, Default)]
+pub struct Found {
+    pub states: Vec<State>,
+    /// What could not be read, and was to be passed over.
+    pub unreadable: Vec<Error>,
+    /// Other projects that use the store.
+    pub others: Vec<PathBuf>,
+}
+
+/// Gathers all claims that count.
+///
+/// Errors: anything that cannot be read, since what it needs is not known.
+pub fn gather(project: &Project, request: &Request) -> Result<Found> {
+    let mut found = Found::default();
+    let mut gatherer = Gatherer { found: &mut found, skip: request.skip_unreadable };
+    gatherer.project(&project.repo, &request.which, false)?;
+    for home in others(project)? {
+        if request.forgotten.contains(&home) {
+            continue;
+        }
+        let reading = |e: Error| match e.kind {
+            Kind::Missing if !home.exists() => Error::missing(format!(
+                "the project at {}, which uses this store, is not there: what it needs is not known",
+                home.display()
+            ))
+            .hint(format!("if it is gone for good: lockstep gc --forget {} …", home.display()))
+            .hint("else bring it back (a disk that is not mounted?) and try again"),
+            _ => e.because(format!("the project at {} uses this store", home.display())),
+        };
+        let repo = Repo::of_home(&home).map_err(reading)?;
+        gatherer.project(&repo, &Which::everything(), true).map_err(reading)?;
+        gatherer.found.others.push(home);
+    }
+    Ok(found)
+}
+
+/// The other projects that made themselves known in the store, and the one in whose repository it lies.
+fn others(project: &Project) -> Result<Vec<PathBuf>> {
+    let store = project.store();
+    let mut homes: BTreeSet<PathBuf> = store.projects()?.into_iter().collect();
+    homes.extend(owner(store.dir()));
+    homes.remove(&project.repo.home());
+    Ok(homes.into_iter().collect())
+}
+
+/// Whose own store this is: `<home>/lockstep/store` in Git, `<home>/store` outside of it.
+fn owner(store: &Path) -> Option<PathBuf> {
+    let store = std::fs::canonicalize(store).ok()?;
+    let above = store.parent().filter(|_| store.ends_with("store"))?;
+    if above.ends_with(".lockstep") {
+        return Some(above.to_path_buf());
+    }
+    let home = above.parent().filter(|_| above.ends_with("lockstep"))?;
+    home.join("HEAD").is_file().then(|| home.to_path_buf())
+}
+
+struct Gatherer<'f> {
+    found: &'f mut Found,
+    skip: bool,
+}
+
+impl Gatherer<'_> {
+    fn project(&mut self, repo: &Repo, which: &Which, is_other: bool) -> Result<()> {
+        let mut reader = Reader::default();
+        let history = if repo.is_git() { Some(repo.history()?) } else { None };
+        let worktrees = if repo.is_git() && !repo.is_bare() { repo.worktrees()? } else { vec![repo_again(repo)?] };
+        for (at, worktree) in worktrees.iter().enumerate() {
+            let is_this = !is_other && (worktrees.len() == 1 || worktree.git_dir == repo.git_dir);
+            let name = match (is_this, at) {
+                (true, _) => "workspace".to_string(),
+                _ => worktree.top.display().to_string(),
+            };
+            let mut claims = self.try_or(Vec::new(), reader.disk(worktree))?;
+            claims.push(self.try_or(Claims::default(), reader.journals(worktree))?);
+            if let Some(history) = &history {
+                claims.extend(self.try_or(Vec::new(), reader.index(history, worktree))?);
+            }
+            self.found.states.push(State { name, commit: None, claims });
+        }
+        let Some(history) = history else { return Ok(()) };
+        for (id, name) in self.commits(repo, &worktrees, &history, which)? {
+            let commit = history.commit(id);
+            let claims = commit.and_then(|commit| reader.commit(&history, &commit));
+            if let Some(claims) = self.try_or(None, claims.map(Some))? {
+                self.found.states.push(State { name, commit: Some(id), claims });
+            }
+        }
+        Ok(())
+    }
+
+    /// What was read; what was not is noted where it is to be passed over.
+    fn try_or<T>(&mut self, instead: T, read: Result<T>) -> Result<T> {
+        match read {
+            Ok(read) => Ok(read),
+            Err(e) if self.skip => {
+                self.found.unreadable.push(e);
+                Ok(instead)
+            }
+            Err(e) => Err(e.hint("nothing was touched: what it needs is not known")),
+        }
+    }
+
+    /// The commits that count, each once, with what it is called.
+    fn commits(
+        &mut self,
+        repo: &Repo,
+        worktrees: &[Repo],
+        history: &History,
+        which: &Which,
+    ) -> Result<Vec<(GitId, String)>> {
+        let mut named: BTreeMap<GitId, String> = BTreeMap::new();
+        let mut order = Vec::new();
+        let mut add = |id: GitId, name: Option<&str>| {
+            if !named.contains_key(&id) {
+                order.push(id);
+                named.insert(id, name.map_or_else(|| id.short(), str::to_string));
+            }
+        };
+        let choice = git::Which { revs: which.revs.clone(), number: which.number, ..git::Which::default() };
+        for chosen in history.choose(&choice)? {
+            add(chosen.id, chosen.names.first().map(String::as_str));
+        }
+        let mut prefixes = vec!["refs/stash"];
+        prefixes.extend(
+            [(which.all_branches, "refs/heads/"), (which.all_tags, "refs/tags/")]
+                .iter()
+                .filter(|(on, _)| *on)
+                .map(|(_, p)| *p),
+        );
+        if which.all_experiments {
+            prefixes.push(EXPERIMENTS);
+        }
+        for prefix in prefixes {
+            for (name, id) in self.try_or(Vec::new(), history.refs(prefix))? {
+                add(id, Some(name.strip_prefix(prefix).filter(|short| !short.is_empty()).unwrap_or("stash")));
+            }
+        }
+        for id in self.try_or(BTreeSet::new(), repo.reflogs("refs/stash"))? {
+            if history.has_commit(id) {
+                add(id, Some("stash"));
+            }
+        }
+        if which.all_commits {
+            let mut tips: BTreeSet<GitId> = BTreeSet::new();
+            tips.extend(self.try_or(Vec::new(), history.refs("refs/"))?.into_iter().map(|(_, id)| id));
+            for worktree in worktrees {
+                tips.extend(self.try_or(None, worktree.head_commit())?);
+                tips.extend(
+                    self.try_or(BTreeSet::new(), worktree.reflogs(""))?
+                        .into_iter()
+                        .filter(|id| history.has_commit(*id)),
+                );
+            }
+            for id in self.try_or(Vec::new(), history.reachable(tips))? {
+                add(id, None);
+            }
+        }
+        Ok(order.into_iter().map(|id| (id, named.remove(&id).unwrap_or_default())).collect())
+    }
+}
+
+fn repo_again(repo: &Repo) -> Result<Repo> {
+    Repo::of_home(&repo.home())
+}

@@ -1,0 +1,202 @@
+//! Doing what was planned. Whoever calls this holds the store alone.
+
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io::{self, BufWriter};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::census::{Census, FoundRun};
+use super::plan::Plan;
+use crate::error::{Error, Result};
+use crate::store::id::ObjectId;
+use crate::store::objects::{ObjectKind, Store};
+use crate::store::pack::Pack;
+use crate::store::pack::dead;
+use crate::store::pack::format::{PackId, PackWriter, TARGET};
+
+/// What came of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Freed {
+    pub runs: usize,
+    /// Files that went.
+    pub files: usize,
+    /// Their bytes, less those of what was written.
+    pub bytes: u64,
+    /// Packs that were written.
+    pub packs: usize,
+}
+
+/// `needed` is what the plan was made with; `runs` are the results that go.
+pub fn apply(
+    store: &Store,
+    census: &Census,
+    needed: &HashSet<ObjectId>,
+    plan: &Plan,
+    runs: &[FoundRun],
+) -> Result<Freed> {
+    let mut freed = Freed::default();
+    if plan.is_empty() && runs.is_empty() {
+        return Ok(freed);
+    }
+    store.renew_generation()?;
+    for run in runs {
+        freed.runs += usize::from(remove(store, &run.path, run.size, &mut freed)?);
+        // The folder of the key, if this was the last.
+        let _ = run.path.parent().map(fs::remove_dir);
+    }
+    let mut fresh = Fresh { store, open: None, named: Vec::new(), has: HashSet::new(), written: 0 };
+    let rewrite: HashSet<PackId> = plan.rewrite.iter().copied().collect();
+    let old: Vec<_> = census.packs.iter().filter(|found| rewrite.contains(&found.pack.id)).collect();
+    for found in &old {
+        fresh.take_pack(&found.pack, needed)?;
+    }
+    for loose in &plan.fold {
+        fresh.take_loose(&loose.id)?;
+    }
+    let Fresh { named, has, written, .. } = fresh.close()?;
+    freed.packs = named.len();
+    let gone: HashSet<PackId> = plan.packs.iter().copied().collect();
+    for found in &census.packs {
+        let id = found.pack.id;
+        // What was written may be what was there.
+        if !(gone.contains(&id) || rewrite.contains(&id)) || named.contains(&id) {
+            continue;
+        }
+        store.packs().forget(&id);
+        remove(store, &found.pack.path, found.size, &mut freed)?;
+        let tombstones = dead::path_of(&found.pack.path);
+        if tombstones.exists() {
+            remove(store, &tombstones, 0, &mut freed)?;
+        }
+    }
+    for loose in plan.loose.iter().chain(plan.fold.iter().filter(|loose| has.contains(&loose.id))) {
+        remove(store, &store.path(&loose.id), loose.size, &mut freed)?;
+    }
+    for at in &plan.temporary {
+        let file = &census.temporary[*at];
+        remove(store, &file.path, file.size, &mut freed)?;
+    }
+    freed.bytes = freed.bytes.saturating_sub(written);
+    store.memo().clear();
+    Ok(freed)
+}
+
+fn remove(store: &Store, path: &Path, size: u64, freed: &mut Freed) -> Result<bool> {
+    match fs::remove_file(path) {
+        Ok(()) => {
+            freed.files += 1;
+            freed.bytes += size;
+            Ok(true)
+        }
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(store.refused("remove", path, e)),
+    }
+}
+
+/// Packs that are being made of what is needed.
+struct Fresh<'s> {
+    store: &'s Store,
+    open: Option<Open>,
+    named: Vec<PackId>,
+    /// Objects that are in them.
+    has: HashSet<ObjectId>,
+    /// Bytes of finished packs.
+    written: u64,
+}
+
+struct Open {
+    path: Temp,
+    file: Arc<File>,
+    writer: PackWriter<BufWriter<Shared>>,
+}
+
+struct Temp(PathBuf);
+
+impl Drop for Temp {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+struct Shared(Arc<File>);
+
+impl io::Write for Shared {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        io::Write::write(&mut &*self.0, bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Fresh<'_> {
+    /// Takes over what is needed. One object that does not verify is set aside, as on any read of it.
+    fn take_pack(&mut self, pack: &Pack, needed: &HashSet<ObjectId>) -> Result<()> {
+        let mut rows: Vec<_> =
+            pack.index.iter().filter(|row| needed.contains(&row.id) && !pack.dead.contains(&row.id)).collect();
+        rows.sort_by_key(|row| row.offset);
+        let mut bad = Vec::new();
+        for row in rows {
+            if self.has.contains(&row.id) {
+                continue;
+            }
+            let bytes = pack.read(&row).map_err(|e| Error::io("read", &pack.path, e))?;
+            if row.kind.id_of(&bytes) == row.id {
+                self.add(row.id, row.kind, &bytes)?;
+            } else {
+                bad.push(row);
+            }
+        }
+        if bad.is_empty() { Ok(()) } else { self.store.bury(pack, &bad).map(drop) }
+    }
+
+    /// Takes over a loose object; one that does not verify stays where it is.
+    fn take_loose(&mut self, id: &ObjectId) -> Result<()> {
+        let path = self.store.path(id);
+        let bytes = match fs::read(&path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            bytes => bytes.map_err(|e| Error::io("read", &path, e))?,
+        };
+        let kinds = [ObjectKind::Content, ObjectKind::Tree];
+        match kinds.into_iter().find(|kind| kind.id_of(&bytes) == *id) {
+            Some(kind) if !self.has.contains(id) => self.add(*id, kind, &bytes),
+            _ => Ok(()),
+        }
+    }
+
+    fn add(&mut self, id: ObjectId, kind: ObjectKind, bytes: &[u8]) -> Result<()> {
+        if self.open.as_ref().is_some_and(|open| open.writer.written() + bytes.len() as u64 > TARGET) {
+            self.finish()?;
+        }
+        let open = match &mut self.open {
+            Some(open) => open,
+            None => {
+                let path = Temp(self.store.temp()?);
+                let fail = |e| self.store.refused("write", &path.0, e);
+                let file = File::options().write(true).create_new(true).open(&path.0).map_err(fail)?;
+                let file = Arc::new(file);
+                let writer = PackWriter::new(BufWriter::with_capacity(1 << 20, Shared(file.clone()))).map_err(fail)?;
+                self.open.insert(Open { path, file, writer })
+            }
+        };
+        open.writer.add(id, kind, bytes).map_err(|e| self.store.refused("write", &open.path.0, e))?;
+        self.has.insert(id);
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        let Some(Open { path, file, writer }) = self.open.take() else { return Ok(()) };
+        let (index, id) = writer.finish().map_err(|e| self.store.refused("write", &path.0, e))?;
+        self.written += index.file_length();
+        self.store.name_pack(&path.0, &file, &id)?;
+        self.named.push(id);
+        Ok(())
+    }
+
+    fn close(mut self) -> Result<Self> {
+        self.finish()?;
+        Ok(self)
+    }
+}

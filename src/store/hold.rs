@@ -1,0 +1,249 @@
+//! Who uses the store: many at once, or one who takes things away.
+//!
+//! ```text
+//! lock              held shared by whoever stores or restores, exclusively by gc; its text says who that is
+//! projects/<hash>   the absolute path of a repository's common Git folder (or of its `.lockstep`) that uses the store
+//! ```
+//! Whoever stores holds the lock from the first look at what is there already until all is durable, so that nothing that
+//! was found present goes meanwhile. What comes after that (the entry of the run cache, the journal, the lock file) is
+//! covered by the age guard of gc: whatever was written, or found and counted on, has a young mtime.
+//!
+//! A store in its own repository needs no list of projects. One that `cache.dir` puts elsewhere may be shared, and only
+//! its projects know what of it they need, so each makes itself known before it counts on anything here.
+
+use std::fs::{self, File, Metadata, Permissions, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::id::ObjectId;
+use super::objects::Store;
+use crate::error::{Error, Kind, Result};
+use crate::event::{Event, Sink};
+
+const LOCK: &str = "lock";
+const PROJECTS: &str = "projects";
+/// How long between two tries.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Held until it is dropped; the system lets go of it when the process dies.
+#[derive(Debug)]
+pub struct Hold {
+    _file: File,
+}
+
+impl Store {
+    /// Nothing is taken away while this is held. `None` where there is no store yet, or where it may only be read or its
+    /// file system knows no locks: then nobody can be kept from it, and a reader finds out by itself.
+    pub fn hold(&self) -> Option<Hold> {
+        let _ = self.register();
+        let path = self.dir().join(LOCK);
+        let file = match File::open(&path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound && self.dir().is_dir() => self.open_lock(&path).ok()?,
+            file => file.ok()?,
+        };
+        loop {
+            match file.lock_shared() {
+                Ok(()) => return Some(Hold { _file: file }),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return None,
+            }
+        }
+    }
+
+    /// Nobody else stores or restores while this is held. Waits for up to `wait`, for ever if `None`.
+    pub fn hold_alone(&self, who: &str, wait: Option<Duration>, sink: &dyn Sink) -> Result<Hold> {
+        let path = self.dir().join(LOCK);
+        let mut file = self.open_lock(&path).map_err(|e| self.refused("lock", &path, e))?;
+        let mut waited = Duration::ZERO;
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::Error(e)) => return Err(Error::io("lock", &path, e)),
+                Err(TryLockError::WouldBlock) => {}
+            }
+            if wait.is_some_and(|wait| waited >= wait) {
+                let message = format!("another lockstep is using the store {}", self.dir().display());
+                return Err(Error::new(Kind::Busy, message).hint("wait for it for longer: --wait SECS"));
+            }
+            if waited == PAUSE * 15 {
+                let mut other = String::new();
+                let _ = file.rewind().and_then(|()| file.read_to_string(&mut other));
+                let other = if other.is_empty() { "another lockstep".to_string() } else { other };
+                sink.event(Event::Waiting { text: &format!("waiting for {other} to be done with the store") });
+            }
+            std::thread::sleep(PAUSE);
+            waited += PAUSE;
+        }
+        let _ = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(who.as_bytes()));
+        Ok(Hold { _file: file })
+    }
+
+    fn open_lock(&self, path: &Path) -> io::Result<File> {
+        let open = || File::options().read(true).write(true).create(true).truncate(false).open(path);
+        let is_new = fs::symlink_metadata(path).is_err();
+        let file = open()?;
+        if is_new && self.is_for_a_group() {
+            file.set_permissions(Permissions::from_mode(0o664))?;
+        }
+        Ok(file)
+    }
+
+    /// Makes the project known that this store was opened for, once.
+    pub(super) fn register(&self) -> Result<()> {
+        let Some(project) = self.project().filter(|_| self.dir().is_dir()) else { return Ok(()) };
+        let path = self.project_path(project);
+        if fs::symlink_metadata(&path).is_ok() {
+            return Ok(());
+        }
+        self.folder(PROJECTS)?;
+        self.put_small(&path, project.as_os_str().as_bytes())
+    }
+
+    fn project_path(&self, project: &Path) -> PathBuf {
+        self.dir().join(PROJECTS).join(&ObjectId::of(project.as_os_str().as_bytes()).hex()[..32])
+    }
+
+    /// The projects that made themselves known: their common Git folders, sorted.
+    ///
+    /// Errors: a list that cannot be read, since what it does not tell of would be taken for garbage.
+    pub fn projects(&self) -> Result<Vec<PathBuf>> {
+        let folder = self.dir().join(PROJECTS);
+        let cannot = |e| Error::io("read", &folder, e);
+        let entries = match fs::read_dir(&folder) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(cannot)?,
+        };
+        let mut projects = Vec::new();
+        for entry in entries {
+            let path = entry.map_err(cannot)?.path();
+            let bytes = fs::read(&path).map_err(|e| Error::io("read", &path, e))?;
+            let project = PathBuf::from(std::ffi::OsString::from_vec(bytes));
+            if self.project_path(&project) != path {
+                return Err(Error::new(
+                    Kind::Io,
+                    format!("{} does not say which project it stands for", path.display()),
+                )
+                .hint("run any lockstep command that stores in each project that uses the store, then remove it"));
+            }
+            projects.push(project);
+        }
+        projects.sort();
+        Ok(projects)
+    }
+
+    /// Forgets a project; says whether it was known.
+    pub fn forget_project(&self, project: &Path) -> Result<bool> {
+        let path = self.project_path(project);
+        match fs::remove_file(&path) {
+            Ok(()) => Ok(true),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(e) => Err(self.refused("remove", &path, e)),
+        }
+    }
+
+    /// Is the store made for a group: may its group write to its folder?
+    pub(super) fn is_for_a_group(&self) -> bool {
+        fs::metadata(self.dir()).is_ok_and(|meta| is_for_a_group(&meta))
+    }
+
+    /// Creates a folder of the store with those above it; in a store for a group the group may write to it.
+    pub(super) fn make_dir(&self, path: &Path) -> io::Result<()> {
+        match fs::create_dir(path) {
+            Ok(()) if path != self.dir() && self.is_for_a_group() => {
+                fs::set_permissions(path, Permissions::from_mode(0o2775))
+            }
+            Ok(()) => Ok(()),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+            Err(e) if e.kind() == io::ErrorKind::NotFound && path != self.dir() => {
+                path.parent().map_or(Ok(()), |above| self.make_dir(above))?;
+                self.make_dir(path)
+            }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => fs::create_dir_all(path),
+            Err(e) => Err(e),
+        }
+    }
+}
+
+fn is_for_a_group(meta: &Metadata) -> bool {
+    meta.permissions().mode() & 0o020 != 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Silent;
+    use crate::store::LinkTypes;
+
+    #[test]
+    fn many_or_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("store"), LinkTypes::default());
+        assert!(store.hold().is_none());
+        store.begin().unwrap();
+        let (a, b) = (store.hold().unwrap(), store.hold().unwrap());
+        let none = Some(Duration::ZERO);
+        assert_eq!(store.hold_alone("gc", none, &Silent).unwrap_err().kind, Kind::Busy);
+        drop(a);
+        drop(b);
+        let alone = store.hold_alone("gc", none, &Silent).unwrap();
+        assert_eq!(store.hold_alone("gc", none, &Silent).unwrap_err().kind, Kind::Busy);
+        drop(alone);
+        assert!(store.hold().is_some());
+    }
+
+    #[test]
+    fn projects_make_themselves_known() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = dir.path().join("store");
+        let (a, b) = (PathBuf::from("/a/.git"), PathBuf::from("/b b/.git"));
+        for project in [&b, &a, &b] {
+            let store = Store::open(&at, LinkTypes::default()).of_project(project.clone());
+            store.begin().unwrap();
+        }
+        let store = Store::open(&at, LinkTypes::default());
+        assert_eq!(store.projects().unwrap(), [a.clone(), b.clone()]);
+        assert!(store.forget_project(&a).unwrap());
+        assert!(!store.forget_project(&a).unwrap());
+        assert_eq!(store.projects().unwrap(), std::slice::from_ref(&b));
+        let file = store.project_path(&b);
+        fs::write(file, "/c/.git").unwrap();
+        assert!(store.projects().is_err());
+    }
+
+    #[test]
+    fn a_store_for_a_group_stays_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = dir.path().join("store");
+        fs::create_dir(&at).unwrap();
+        fs::set_permissions(&at, Permissions::from_mode(0o2775)).unwrap();
+        let store = Store::open(&at, LinkTypes::default());
+        let mut batch = store.batch();
+        batch.add_bytes(crate::store::ObjectKind::Content, b"x".to_vec());
+        batch.commit(&Silent).unwrap();
+        store.put_run(&"ab".repeat(32), b"run").unwrap();
+        let mut folders = vec![at.clone()];
+        let mut seen = 0;
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).unwrap().flatten() {
+                let mode = entry.metadata().unwrap().permissions().mode() & 0o7777;
+                let is_object = entry.path().starts_with(at.join("objects"));
+                let want = if entry.path().is_dir() {
+                    0o2775
+                } else if is_object {
+                    0o444
+                } else {
+                    0o664
+                };
+                assert_eq!(mode, want, "{}", entry.path().display());
+                seen += 1;
+                if entry.path().is_dir() {
+                    folders.push(entry.path());
+                }
+            }
+        }
+        assert!(seen > 6, "{seen}");
+    }
+}
