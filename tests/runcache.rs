@@ -295,3 +295,42 @@ fn a_run_that_gave_the_same_again_is_remembered() {
     fine(&sandbox.run_in(&c, &["repro", "-q", "split"]));
     assert!(sandbox.ran().is_empty(), "the lock had the entry already, the run cache has to have it, too");
 }
+
+#[test]
+fn a_locked_run_brings_what_the_lock_pins_and_nothing_else() {
+    let sandbox = Sandbox::new();
+    sandbox.write("pipeline.yaml", "stages: {dice: {cmd: head -c 40 /dev/urandom > o, outs: [o]}}\n");
+    fine(&sandbox.run(&["repro", "-q"]));
+    let first = fs::read(sandbox.path("o")).unwrap();
+    fine(&sandbox.run(&["repro", "-q", "--force"]));
+    let lock = sandbox.read("pipeline.lock");
+    let id = lock.lines().find_map(|line| line.trim().strip_prefix("blake3: ")).unwrap();
+    let object = sandbox.path(".git/lockstep/store/objects").join(&id[..2]).join(&id[2..]);
+    fs::remove_file(object).unwrap();
+    sandbox.remove("o");
+    // The run cache has what the first run made, which the lock does not name.
+    let out = sandbox.run(&["repro", "--locked"]);
+    assert_eq!(out.code, 3, "{out}");
+    assert_eq!(sandbox.read("pipeline.lock"), lock);
+    fine(&sandbox.run(&["repro", "-q"]));
+    assert_eq!(fs::read(sandbox.path("o")).unwrap(), first);
+}
+
+#[test]
+fn a_folder_that_is_partly_here_is_made_whole_before_its_stage_is_judged() {
+    let sandbox = Sandbox::new();
+    sandbox.write("d/a", "a\n");
+    sandbox.write(
+        "pipeline.yaml",
+        "stages:\n  mk: {cmd: echo b > d/b, outs: [d/b]}\n  use: {cmd: cat d/* > o; echo use >> $CONF_LOG, deps: [d], outs: [o]}\n",
+    );
+    fine(&sandbox.run(&["remote", "add", "-q", "-d", "lab", "../lab"]));
+    fine(&sandbox.run(&["repro", "-q"]));
+    fine(&sandbox.run(&["push", "-q"]));
+    sandbox.ran();
+    for path in ["d/b", ".git/lockstep/store"] {
+        sandbox.remove(path);
+    }
+    fine(&sandbox.run(&["repro", "--pull", "-s", "use"]));
+    assert!(sandbox.ran().is_empty() && sandbox.exists("d/b"));
+}

@@ -35,6 +35,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(if e.use_stderr() { 2 } else { 0 });
         }
     };
+    raise_open_files();
     let out = Output::new(&cli.global);
     match commands::run(cli, &out) {
         Ok(code) => ExitCode::from(code),
@@ -42,6 +43,17 @@ pub fn main() -> ExitCode {
             out.error(&error);
             ExitCode::from(error.kind.exit_code())
         }
+    }
+}
+
+/// Storing and fetching keep hundreds of files open at once; some systems allow 256 unless they are asked.
+fn raise_open_files() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    let wanted = limit.maximum.unwrap_or(u64::MAX).min(8192);
+    if limit.current.is_some_and(|now| now < wanted) {
+        limit.current = Some(wanted);
+        let _ = setrlimit(Resource::Nofile, limit);
     }
 }
 

@@ -20,7 +20,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::store::pack::format::PackId;
+use crate::store::pack::format::{PackId, tail_size};
 use crate::store::{ObjectId, ObjectKind};
 
 const MAGIC: &[u8; 8] = b"lockseg\n";
@@ -186,7 +186,8 @@ impl Segment {
         for _ in 0..counts[0] {
             let id = PackId(rest.id()?);
             let row = PackRow { length: rest.u64()?, index: rest.u64()?, count: rest.u64()? };
-            if row.index > row.length {
+            // What is asked for is allocated: no number may claim more than its kind can be.
+            if row.length.checked_sub(row.index) != tail_size(row.count) {
                 return Err(Malformed("a pack of it has no room for its index"));
             }
             places.push(id);

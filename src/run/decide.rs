@@ -33,9 +33,10 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
             && !reasons.is_empty()
             && !self.brought.contains(&id)
         {
-            // What could not be assumed has to be here before it can be decided.
-            let unknown = stage.deps.iter().zip(&facts.deps).filter(|(_, pin)| pin.is_none()).map(|(dep, _)| dep);
-            let inputs = self.absent(unknown);
+            // What was not assumed has to be here before it can be decided.
+            let assumed = self.options.allow_missing;
+            let unknown = stage.deps.iter().zip(&facts.deps).filter(|(_, pin)| pin.is_none() || !assumed);
+            let inputs = self.absent(unknown.map(|(dep, _)| dep));
             if !inputs.is_empty() {
                 return match self.prepare() {
                     Ok(_) => self.bring(id, pull, inputs),
@@ -231,7 +232,9 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         let locked = self.entry(id).filter(|e| e.key == key).cloned();
         let _ = self.project.store().keep_runs_young(&key.hex());
         let earlier = cache::get(self.project.store(), &key, self.trust);
-        let mut earlier = earlier.into_iter().filter(|(e, _)| cache::fits(e, facts));
+        // What a commit pins is those bytes, not what another run of the same stage made.
+        let is_pinned = |e: &StageLock| !self.options.locked || locked.as_ref().is_some_and(|l| l.outs == e.outs);
+        let mut earlier = earlier.into_iter().filter(|(e, _)| cache::fits(e, facts) && is_pinned(e));
         // That the lock knows the result is no matter of the run cache.
         let by_lock = locked.is_some() && !reasons.iter().any(Reason::is_input);
         if let Some(entry) = locked.as_ref().filter(|e| self.is_complete(id, e, facts))
@@ -246,7 +249,10 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
             return Candidate::Here(Box::new(entry), Some(record));
         }
         match self.pull {
-            Some(_) => Candidate::Elsewhere { locked: locked.map(Box::new), key: Some(key) },
+            Some(_) => {
+                let key = (!self.options.locked).then_some(key);
+                Candidate::Elsewhere { locked: locked.clone().map(Box::new), key }
+            }
             None => Candidate::None,
         }
     }

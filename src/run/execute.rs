@@ -170,6 +170,14 @@ impl Context<'_> {
                 None => error.hint("bring it back: lockstep checkout, or lockstep pull"),
             }));
         }
+        // What was assumed of what is here now: better told before hours of work than after.
+        if !task.absent.is_empty()
+            && let Some(what) = self.changed_inputs(task)
+        {
+            let what =
+                format!("{what} of stage {} is not what pipeline.lock says, now that all of it is here", task.address);
+            return Err(Failure::early(Error::new(Kind::Check, what).hint("run the same command again")));
+        }
         self.run(task)
     }
 
@@ -203,18 +211,19 @@ impl Context<'_> {
     /// Restores an earlier result: every object is checked before the workspace is touched.
     fn restore(&self, task: &Task, entry: StageLock, record: Option<RunRecord>, from: Source) -> Result<Done> {
         let started = Instant::now();
-        let pins: Vec<Option<Pin>> =
+        let mut pins: Vec<Option<Pin>> =
             task.stage.outs.iter().map(|o| entry.outs.get(&o.spelled).map(|o| o.pin)).collect();
+        if task.stage.frozen {
+            // Frozen means hands off: what is there stays, edited or not, and is not stored under another's pin.
+            let here = |(pin, now): (&mut Option<Pin>, &Option<Pin>)| now.is_some().then(|| pin.take());
+            pins.iter_mut().zip(&task.facts.outs).filter_map(here).for_each(drop);
+        }
         let file = &self.definitions.pipelines.file(task.stage.file).path;
         let mut replaced = Vec::new();
         let mut log = None;
         for ((out, pin), now) in task.stage.outs.iter().zip(&pins).zip(&task.facts.outs) {
             let Some(pin) = pin else { continue };
             if now.is_some_and(|now| now.id == pin.id && now.executable == pin.executable) {
-                continue;
-            }
-            // Frozen means hands off: what is there stays, edited or not.
-            if now.is_some() && task.stage.frozen {
                 continue;
             }
             let one = (|| {

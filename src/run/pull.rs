@@ -28,6 +28,8 @@ pub struct Pull<'a> {
     project: &'a Project,
     definitions: &'a Definitions,
     trust: &'a Trust,
+    /// May the local run cache be written?
+    keeps: bool,
     sink: &'a dyn Sink,
     /// By name; `None` is the one that counts where none is named.
     opened: Mutex<HashMap<Option<String>, State>>,
@@ -51,8 +53,14 @@ pub struct Input {
 }
 
 impl<'a> Pull<'a> {
-    pub fn new(project: &'a Project, definitions: &'a Definitions, trust: &'a Trust, sink: &'a dyn Sink) -> Pull<'a> {
-        Pull { project, definitions, trust, sink, opened: Mutex::default(), bringing: Mutex::default() }
+    pub fn new(
+        project: &'a Project,
+        definitions: &'a Definitions,
+        trust: &'a Trust,
+        keeps: bool,
+        sink: &'a dyn Sink,
+    ) -> Pull<'a> {
+        Pull { project, definitions, trust, keeps, sink, opened: Mutex::default(), bringing: Mutex::default() }
     }
 
     /// A result for a stage whose outputs are in the store when this returns: what the lock says, or else the newest
@@ -73,7 +81,9 @@ impl<'a> Pull<'a> {
         for (entry, record, bytes) in self.entries(key?).into_iter().filter(|(entry, ..)| cache::fits(entry, facts)) {
             if self.have_outputs(stage, address, facts, &entry) {
                 // The next run finds it here. That it cannot be kept costs another question.
-                let _ = self.project.store().put_run(&entry.key.hex(), &bytes);
+                if self.keeps {
+                    let _ = self.project.store().put_run(&entry.key.hex(), &bytes);
+                }
                 return Some((entry, Some(record)));
             }
         }

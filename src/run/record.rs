@@ -6,7 +6,7 @@
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Sink};
 use crate::lock::StageLock;
 use crate::path::RepoPath;
@@ -121,7 +121,19 @@ fn store(project: &Project, sink: &dyn Sink, group: &[Job]) -> Vec<Result<()>> {
     }
 }
 
+/// Another process may have set a damaged object aside meanwhile, which makes a batch look again; hours of work must not
+/// be lost to that.
 fn store_batch<'j>(project: &Project, sink: &dyn Sink, jobs: impl Iterator<Item = &'j Job> + Clone) -> Result<()> {
+    for _ in 0..3 {
+        match store_once(project, sink, jobs.clone()) {
+            Err(e) if e.kind == Kind::Busy => {}
+            done => return done,
+        }
+    }
+    store_once(project, sink, jobs)
+}
+
+fn store_once<'j>(project: &Project, sink: &dyn Sink, jobs: impl Iterator<Item = &'j Job> + Clone) -> Result<()> {
     let content = || jobs.clone().flat_map(|job| &job.store);
     let mut batch = project.store().batch();
     for (path, pin) in content() {

@@ -117,7 +117,8 @@ pub fn repro(
     let began = Began::now(project, definitions, &locks, files.collect(), &untidy)?;
     let logs = Logs::new(project.logs_dir());
     let trust = Trust::of(project)?;
-    let pull = options.modes.remote.read.then(|| Pull::new(project, definitions, &trust, sink));
+    let pull =
+        options.modes.remote.read.then(|| Pull::new(project, definitions, &trust, options.modes.local.write, sink));
     let (sender, inbox) = channel::<Message>();
     let (to_recorder, jobs) = channel();
     let outcome = std::thread::scope(|scope| {
@@ -166,7 +167,7 @@ pub fn repro(
     });
     let (records, mut outcome) = outcome;
     let failed = outcome.failures().next().is_some() || outcome.interrupted.is_some();
-    let tidy = if failed { &[][..] } else { &untidy };
+    let tidy = if failed || options.locked { &[][..] } else { &untidy };
     written.extend(fold_run(project, definitions, &began, records, tidy, sink)?);
     Journal::at(project.state_dir().join("journal")).clear()?;
     outcome.written.append(&mut written);

@@ -113,9 +113,12 @@ impl Store {
             if lies.size() > LARGEST_READ {
                 return Err(Error::new(Kind::Bug, format!("object {id} is too large to be read at once")));
             }
-            let bytes = lies.read().map_err(|e| Error::io("read", lies.path(self, id), e))?;
-            if kind.id_of(&bytes) == *id {
-                return Ok(bytes);
+            match lies.read() {
+                Ok(bytes) if kind.id_of(&bytes) == *id => return Ok(bytes),
+                // What the disk cannot read is damaged as well: set aside, it can be stored again.
+                Ok(_) => {}
+                Err(e) if is_lost(&e) => {}
+                Err(e) => return Err(Error::io("read", lies.path(self, id), e)),
             }
             let damaged = self.damaged(id, &lies);
             copies -= 1;
@@ -199,4 +202,9 @@ impl Store {
         self.renew_generation()?;
         Ok(to)
     }
+}
+
+/// Does an error of a read say that the bytes are gone for good, not that they cannot be had right now?
+fn is_lost(e: &io::Error) -> bool {
+    e.kind() == io::ErrorKind::UnexpectedEof || e.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
 }

@@ -38,7 +38,9 @@ impl Store {
         let mut at = *pin;
         for name in path.split('/') {
             let tree = at.is_dir().then(|| self.read_tree(&at.id).ok()).flatten()?;
-            at = tree.entries.iter().find(|entry| entry.name == name.as_bytes())?.pin();
+            let entry = tree.entries.iter().find(|entry| entry.name == name.as_bytes())?;
+            // A dep that is a link counts as what it points to, which is not known from here.
+            at = Some(entry.pin()).filter(|_| entry.kind != EntryKind::Symlink)?;
         }
         Some(at)
     }

@@ -123,8 +123,13 @@ impl Pack {
         let found = if is_sealed(&seen.stat, &self.id.0) && !self.doubted {
             Arc::default()
         } else {
-            let found: HashSet<ObjectId> =
-                verify(&file, &self.index)?.into_iter().filter(|id| !self.dead.contains(id)).collect();
+            // On this thread alone: a worker that waits for others would take up work that waits for this lock.
+            let mut found = HashSet::new();
+            for row in in_order(&self.index).iter().filter(|row| !self.dead.contains(&row.id)) {
+                if !fits(&file, row)? {
+                    found.insert(row.id);
+                }
+            }
             if found.is_empty() {
                 seal(&file, &self.id.0);
             }
@@ -143,10 +148,15 @@ impl Drop for Pack {
     }
 }
 
-/// Reads every object of a pack; which of them do not fit their ids.
-pub fn verify(file: &File, index: &PackIndex) -> io::Result<Vec<ObjectId>> {
+fn in_order(index: &PackIndex) -> Vec<Row> {
     let mut rows: Vec<Row> = index.iter().collect();
     rows.sort_unstable_by_key(|row| row.offset);
+    rows
+}
+
+/// Reads every object of a pack on all cores; which of them do not fit their ids. Not to be called under a lock.
+pub fn verify(file: &File, index: &PackIndex) -> io::Result<Vec<ObjectId>> {
+    let rows = in_order(index);
     let is_bad = |row: &Row| -> io::Result<Option<ObjectId>> { Ok(if fits(file, row)? { None } else { Some(row.id) }) };
     let bad: Vec<Option<ObjectId>> = rows.par_iter().with_min_len(64).map(is_bad).collect::<io::Result<_>>()?;
     Ok(bad.into_iter().flatten().collect())

@@ -142,6 +142,12 @@ pub fn tail_length(trailer: &[u8; TRAILER], file_length: u64) -> Result<u64, Mal
     }
 }
 
+/// How long the tail of a pack of so many objects is; `None` for more than anybody packs.
+pub fn tail_size(count: u64) -> Option<u64> {
+    const MOST: u64 = 1 << 26;
+    (count <= MOST).then(|| count * ROW as u64 + TRAILER as u64)
+}
+
 impl PackIndex {
     /// The index in a tail: all rows, and the trailer.
     pub fn parse(tail: Vec<u8>) -> Result<PackIndex, Malformed> {

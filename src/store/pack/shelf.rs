@@ -154,7 +154,8 @@ fn table(packs: &[Arc<Pack>]) -> Vec<Slot> {
         table.extend(pack.index.iter().enumerate().map(slot));
     }
     if packs.len() > 1 {
-        table.par_sort();
+        // Not in parallel: this may be called under a lock, by a worker.
+        table.sort_unstable();
     }
     table
 }
