@@ -301,7 +301,7 @@ fn neighbours_lose_nothing() {
             scope.spawn(move || {
                 for round in 0..15u32 {
                     let n = (start + round) % 9 + 1;
-                    a.write(&format!("{folder}/n").trim_start_matches('/').to_string(), n.to_string());
+                    a.write(format!("{folder}/n").trim_start_matches('/'), n.to_string());
                     fine(&a.run_in(folder, &["repro", "-q"]));
                     fs::remove_dir_all(a.path(folder).join("d")).unwrap();
                     fine(&a.run_in(folder, &["checkout", "-q"]));

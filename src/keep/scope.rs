@@ -166,10 +166,10 @@ impl Gatherer<'_> {
         let mut named: BTreeMap<GitId, String> = BTreeMap::new();
         let mut order = Vec::new();
         let mut add = |id: GitId, name: Option<&str>| {
-            if !named.contains_key(&id) {
+            named.entry(id).or_insert_with(|| {
                 order.push(id);
-                named.insert(id, name.map_or_else(|| id.short(), str::to_string));
-            }
+                name.map_or_else(|| id.short(), str::to_string)
+            });
         };
         let choice = git::Which { revs: which.revs.clone(), number: which.number, ..git::Which::default() };
         for chosen in history.choose(&choice)? {

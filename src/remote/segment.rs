@@ -334,8 +334,8 @@ mod tests {
         let slice = Slice { pack: b, offset: 8, length: 90 };
         Segment {
             packs: [
-                (a, PackRow { length: 500, index: 300, count: 3 }),
-                (b, PackRow { length: 200, index: 98, count: 1 }),
+                (a, PackRow { length: 503, index: 300, count: 3 }),
+                (b, PackRow { length: 203, index: 98, count: 1 }),
             ]
             .into(),
             loose: [(id(9), 1 << 30)].into(),

@@ -159,7 +159,8 @@ fn a_flipped_byte_never_gives_wrong_bytes() {
     s.write("d/large", vec![9; 200_000]);
     let pin = s.put("d");
     let truth: Vec<(PathBuf, Vec<u8>)> = files(&s.top.join("d"));
-    let victims = files(s.store.dir());
+    let mut victims = files(s.store.dir());
+    victims.retain(|(_, bytes)| !bytes.is_empty());
     let mut seed = 7u64;
     let (mut refused, mut right) = (0, 0);
     for _ in 0..150 {
