@@ -260,7 +260,7 @@ fn only_the_store_leaves_the_clone() {
     carried.sort();
     for name in &carried {
         let known =
-            ["format", "generation", "lockstep-store", "objects", "packs", "quarantine", "runs", "tmp", "version"];
+            ["generation", "lock", "objects", "packs", "projects", "quarantine", "runs", "tmp"];
         assert!(known.contains(&name.as_str()), "{carried:?}");
     }
     assert!(carried.contains(&"objects".to_string()), "{carried:?}");
