@@ -73,10 +73,6 @@ pub enum Candidate {
 }
 
 impl Candidate {
-    pub fn is_none(&self) -> bool {
-        matches!(self, Candidate::None)
-    }
-
     /// The entry that would be restored, as far as that is known.
     pub fn entry(&self) -> Option<&StageLock> {
         match self {
