@@ -99,7 +99,7 @@ impl Scope {
             let whole = selected.files.iter().any(|id| id.0 as usize == f);
             for data in &file.data {
                 let named = whole || selected.data.iter().any(|d| d.is_in(&data.path));
-                if let Some(pin) = locks.0[f].data.get(&data.spelled).filter(|_| named) {
+                if let Some(pin) = locks.all[f].data.get(&data.spelled).filter(|_| named) {
                     self.item(data.path.relative_to(from), *pin, data.remote.clone(), data.push);
                 }
             }

@@ -125,7 +125,7 @@ fn pinned<'a>(
         let whole = selected.files.iter().any(|id| id.0 as usize == f);
         for data in &file.data {
             if whole || selected.data.iter().any(|d| d.is_in(&data.path)) {
-                all.extend(locks.0[f].data.get(&data.spelled).map(|pin| (&data.path, *pin, true)));
+                all.extend(locks.all[f].data.get(&data.spelled).map(|pin| (&data.path, *pin, true)));
             }
         }
     }

@@ -125,7 +125,7 @@ pub fn commit_held(
             let Some(pin) = look.out(&entry.path)? else {
                 return Err(Error::missing(format!("the data {} does not exist", entry.path)));
             };
-            let old = locks.0[f].data.get(&entry.spelled).copied();
+            let old = locks.all[f].data.get(&entry.spelled).copied();
             let change = Change::Data { path: entry.spelled.clone(), old, new: pin };
             let record = Some(Record { lock: Project::lock_path(&file.path), change });
             let store = vec![(entry.path.clone(), pin)];

@@ -37,7 +37,7 @@ pub(super) fn pin(run: &mut Run, selected: &Selected) -> Result<Vec<Job>> {
     for (f, d) in needed(definitions, &selected.stages, &selected.data) {
         let file = &definitions.pipelines.files[f];
         let data = &file.data[d];
-        let locked = run.locks.0[f].data.get(&data.spelled).copied();
+        let locked = run.locks.all[f].data.get(&data.spelled).copied();
         match (run.look.out(&data.path)?, locked) {
             (Some(now), Some(locked)) if same(&now, &locked) => {
                 jobs.extend(store_again(run.project, data, now, run.options.no_commit));
@@ -53,7 +53,7 @@ pub(super) fn pin(run: &mut Run, selected: &Selected) -> Result<Vec<Job>> {
                     lock: Project::lock_path(&file.path),
                     change: Change::Data { path: data.spelled.clone(), old: locked, new: now },
                 };
-                run.locks.0[f].data.insert(data.spelled.clone(), now);
+                run.locks.all[f].data.insert(data.spelled.clone(), now);
                 let store = if run.options.no_commit { vec![] } else { vec![(data.path.clone(), now)] };
                 jobs.push(Job { stage: None, store, run: None, record: Some(record), replaced: vec![], log: None });
             }

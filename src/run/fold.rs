@@ -28,18 +28,21 @@ pub struct Began {
 }
 
 impl Began {
-    /// `locks` as they stand on disk.
+    /// `locks` as they stand on disk; those at `written` were written since they were read.
     pub fn now(
         project: &Project,
         definitions: &Definitions,
         locks: &Locks,
+        written: &[RepoPath],
         files: BTreeSet<FileId>,
         untidy: &[FileId],
     ) -> Result<Began> {
         let path = |f: FileId| Project::lock_path(&definitions.pipelines.file(f).path);
         let mut bytes = BTreeMap::new();
         for file in files {
-            bytes.insert(path(file), hash(project, &path(file))?);
+            let path = path(file);
+            let hash = if written.contains(&path) { hash(project, &path)? } else { locks.hash_of(file) };
+            bytes.insert(path, hash);
         }
         let untidy = untidy.iter().map(|f| (path(*f), locks.of(*f).clone())).collect();
         Ok(Began { bytes, untidy, head: project.repo.head().ok().flatten() })
@@ -203,7 +206,7 @@ pub fn overlay<'a>(
     for record in journal::read(&project.state_dir().join("journal"))? {
         let file = definitions.pipelines.files.iter().position(|f| Project::lock_path(&f.path) == record.lock);
         let Some(file) = file else { continue };
-        if is_true(project, definitions, look, &record) && apply(&mut locks.0[file], &record.change) {
+        if is_true(project, definitions, look, &record) && apply(&mut locks.all[file], &record.change) {
             applied.push(record);
         }
     }

@@ -70,7 +70,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
             },
         });
         if !stage.frozen {
-            self.locks.0[stage.file.0 as usize].stages.insert(stage.name.clone(), done.entry.clone());
+            self.locks.all[stage.file.0 as usize].stages.insert(stage.name.clone(), done.entry.clone());
         }
         let (result, saved, from) = match &done.how {
             How::Ran => (StageResult::Ran, 0.0, None),
