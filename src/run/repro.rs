@@ -153,7 +153,7 @@ pub fn repro(
             unwritten: ignore::Lines::new(),
             waiting: HashMap::new(),
             records: Vec::new(),
-            outcome: Outcome::default(),
+            outcome: Outcome { stages: Vec::with_capacity(selected.stages.len()), ..Outcome::default() },
             commit: None,
             generation: project.store().generation(),
             interrupted_at: None,
