@@ -3,16 +3,21 @@
 //! Packs of which most is wanted come whole and are adopted as they are; of others the wanted ranges are read, those
 //! that nearly touch in one request. Large objects come alone and resume after an interruption. Contents become visible
 //! before the trees that name them.
+//!
+//! What turns out damaged or gone is noted (`loss`), and everything else still comes: of a pack with a bad object, the
+//! good ones. A tree may so be here without all that it names, which `Store::contains` sees.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::error::{Error, Kind, Result};
 use crate::event::{Doing, Event, Sink};
 use crate::remote::catalog::Catalog;
+use crate::remote::loss::{Losses, Lost};
 use crate::remote::partial::{Partial, bring};
 use crate::remote::segment::{Location, PackRow, Slice};
 use crate::remote::stretch::{Piece, piece, stretches};
@@ -40,6 +45,7 @@ pub struct Getting<'a> {
     /// Trees that are not in the store yet, encoded.
     trees: HashMap<ObjectId, Vec<u8>>,
     pub moved: Moved,
+    pub losses: Losses,
 }
 
 #[derive(Default)]
@@ -50,28 +56,30 @@ pub struct Moved {
 
 impl<'a> Getting<'a> {
     pub fn new(remote: &'a Remote, store: &'a Store, catalog: Arc<Catalog>, sink: &'a dyn Sink) -> Getting<'a> {
-        let (indexes, whole, trees, moved) = Default::default();
-        Getting { remote, store, catalog, sink, indexes, whole, trees, moved }
+        let (indexes, whole, trees, moved, losses) = Default::default();
+        Getting { remote, store, catalog, sink, indexes, whole, trees, moved, losses }
     }
 
-    /// Which of the wanted pins are here afterwards.
-    pub fn get(&mut self, lacking: &[&Wanted]) -> Result<HashSet<ObjectId>> {
+    /// Brings what of the wanted is there, as far as it can be had. Where each is that was found at all.
+    pub fn get(&mut self, lacking: &[&Wanted]) -> Result<HashMap<ObjectId, Location>> {
         let catalog = Arc::clone(&self.catalog);
         let (mut pieces, mut large, mut roots) = (Vec::new(), BTreeMap::new(), Vec::new());
-        let mut there = HashSet::new();
+        let mut there = HashMap::new();
         for wanted in lacking {
             let pin = &wanted.pin;
             let location = match catalog.root(pin) {
                 Some(root) => Some(root.location.clone()),
                 None => self.locate(pin)?,
             };
-            match location {
-                None => continue,
-                Some(Location::Loose) => drop(large.insert(pin.id, pin.size)),
-                Some(Location::Packed(slice)) => pieces.push(Piece { id: pin.id, kind: ObjectKind::Content, slice }),
-                Some(Location::Tree(packs)) => roots.push((*pin, packs)),
+            let Some(location) = location else { continue };
+            match &location {
+                Location::Loose => drop(large.insert(pin.id, pin.size)),
+                Location::Packed(slice) => {
+                    pieces.push(Piece { id: pin.id, kind: ObjectKind::Content, slice: *slice });
+                }
+                Location::Tree(packs) => roots.push((*pin, packs.clone())),
             }
-            there.insert(pin.id);
+            there.insert(pin.id, location);
         }
         self.open_packs(&roots)?;
         pieces.retain(|piece| !self.comes_whole(&piece.id));
@@ -81,15 +89,15 @@ impl<'a> Getting<'a> {
                 if !wanted.insert(object.id) {
                 } else if is_large(object.kind, object.size) {
                     large.insert(object.id, object.size);
-                } else if let Some(piece) = self.find(&object)? {
-                    pieces.push(piece);
+                } else if !self.comes_whole(&object.id) {
+                    match self.find(&object.id) {
+                        Some(piece) => pieces.push(piece),
+                        None => self.losses.unknown(object.id, || self.lost(&object.id)),
+                    }
                 }
             }
         }
         self.bring(pieces, large)?;
-        if let Some(lost) = lacking.iter().find(|w| there.contains(&w.pin.id) && !self.store.contains(&w.pin)) {
-            return Err(Error::new(Kind::Bug, format!("{} was fetched and is not all here", lost.name)));
-        }
         Ok(there)
     }
 
@@ -131,7 +139,10 @@ impl<'a> Getting<'a> {
             let index = match self.remote.memory.index(id) {
                 None if row.length <= SMALL_PACK && is_fair => None,
                 Some(index) => Some(index),
-                None => Some(self.remote.index(id, row)?),
+                None => match self.losses.unless(Lost::Pack(*id), self.remote.index(id, row)?) {
+                    None => return Ok(()),
+                    index => index,
+                },
             };
             known.lock().unwrap_or_else(|e| e.into_inner()).push((*id, *row, index));
             Ok(())
@@ -158,7 +169,8 @@ impl<'a> Getting<'a> {
             let path = pack_path(id);
             let take = |_: &Path, file: &File| read_tail(file, id, row);
             let got = bring(self.remote, self.store, (&path, &id.to_string(), row.length), &self.done(), take)?;
-            arrived.lock().unwrap_or_else(|e| e.into_inner()).push(got);
+            let got = self.losses.unless(Lost::Pack(*id), got);
+            arrived.lock().unwrap_or_else(|e| e.into_inner()).extend(got);
             Ok(())
         })?;
         for (partial, index) in arrived.into_inner().unwrap_or_else(|e| e.into_inner()) {
@@ -184,9 +196,16 @@ impl<'a> Getting<'a> {
             let mut next = Vec::new();
             let mut later = Vec::new();
             for id in level {
-                let Some(tree) = self.tree(&id)? else {
-                    later.push(id);
-                    continue;
+                let tree = match self.tree(&id)? {
+                    Ok(Some(tree)) => tree,
+                    Ok(None) => {
+                        later.push(id);
+                        continue;
+                    }
+                    Err(lost) => {
+                        self.losses.note(Lost::Object(id), lost);
+                        continue;
+                    }
                 };
                 for entry in &tree.entries {
                     let pin = entry.pin();
@@ -202,18 +221,18 @@ impl<'a> Getting<'a> {
             }
             if !later.is_empty() {
                 self.fetch_trees(&later)?;
-                next.extend(later);
+                next.extend(later.into_iter().filter(|id| self.trees.contains_key(id)));
             }
             level = next;
         }
         Ok(missing)
     }
 
-    /// A tree, if it is here already.
-    fn tree(&self, id: &ObjectId) -> Result<Option<Tree>> {
+    /// A tree, if it is here already. The inner error is about this tree alone.
+    fn tree(&self, id: &ObjectId) -> Result<Result<Option<Tree>>> {
         let malformed = |e| Error::new(Kind::Remote, format!("the folder {id} at the remote cannot be used: {e}"));
         if let Some(bytes) = self.trees.get(id) {
-            return Tree::parse(bytes).map(Some).map_err(malformed);
+            return Ok(Tree::parse(bytes).map(Some).map_err(malformed));
         }
         for (partial, index) in &self.whole {
             if let Some(row) = index.find(id).filter(|row| row.kind == ObjectKind::Tree) {
@@ -221,17 +240,21 @@ impl<'a> Getting<'a> {
                 let read = partial.file.read_exact_at(&mut bytes, row.offset);
                 read.map_err(|e| Error::io("read", &partial.path, e))?;
                 if ObjectKind::Tree.id_of(&bytes) != *id {
-                    let why = Error::missing(format!("the bytes at {} do not fit the folder {id}", row.offset));
-                    return Err(self.remote.damaged(&pack_path(&index.id()), why));
+                    return Ok(Err(self.unfit(&index.id(), &row)));
                 }
-                return Tree::parse(&bytes).map(Some).map_err(malformed);
+                return Ok(Tree::parse(&bytes).map(Some).map_err(malformed));
             }
         }
         match self.store.read_tree(id) {
-            Ok(tree) => Ok(Some(tree)),
-            Err(e) if e.kind == Kind::Missing => Ok(None),
+            Ok(tree) => Ok(Ok(Some(tree))),
+            Err(e) if e.kind == Kind::Missing => Ok(Ok(None)),
             Err(e) => Err(e),
         }
+    }
+
+    fn unfit(&self, pack: &PackId, row: &Row) -> Error {
+        let why = format!("the bytes at {} do not fit the object {}", row.offset, row.id);
+        self.remote.damaged(&pack_path(pack), Error::missing(why))
     }
 
     /// Reads these trees, and with them all others of their packs, which will be asked for next.
@@ -240,7 +263,7 @@ impl<'a> Getting<'a> {
         for id in ids {
             match self.indexes.values().find(|index| index.find(id).is_some()) {
                 Some(index) => drop(packs.insert(index.id())),
-                None => return Err(self.lost(id)),
+                None => self.losses.unknown(*id, || self.lost(id)),
             }
         }
         let pieces: Vec<Piece> = self
@@ -263,13 +286,9 @@ impl<'a> Getting<'a> {
         self.whole.iter().any(|(_, index)| index.find(id).is_some())
     }
 
-    /// Where a small object is; `None` if it comes with a whole pack.
-    fn find(&self, object: &ObjectRef) -> Result<Option<Piece>> {
-        if self.comes_whole(&object.id) {
-            return Ok(None);
-        }
-        let found = self.indexes.values().find_map(|index| Some(piece(index.id(), &index.find(&object.id)?)));
-        found.map(Some).ok_or_else(|| self.lost(&object.id))
+    /// Where in the packs that do not come whole an object is.
+    fn find(&self, id: &ObjectId) -> Option<Piece> {
+        self.indexes.values().find_map(|index| Some(piece(index.id(), &index.find(id)?)))
     }
 
     fn lost(&self, id: &ObjectId) -> Error {
@@ -286,14 +305,15 @@ impl<'a> Getting<'a> {
         let read: Mutex<Vec<(Piece, Vec<u8>)>> = Mutex::default();
         self.remote.place.share(self.remote.jobs.min(stretches.len()));
         each(self.remote.jobs, &stretches, |stretch| {
-            let objects = self.remote.read_stretch(stretch)?;
+            let objects = self.remote.read_stretch(stretch, &|what, error| self.losses.note(what, error))?;
             self.done()(stretch.range.end - stretch.range.start);
             read.lock().unwrap_or_else(|e| e.into_inner()).extend(objects);
             Ok(())
         })?;
-        self.moved.objects += pieces.len();
+        let read = read.into_inner().unwrap_or_else(|e| e.into_inner());
+        self.moved.objects += read.len();
         self.moved.bytes += bytes;
-        Ok(read.into_inner().unwrap_or_else(|e| e.into_inner()))
+        Ok(read)
     }
 
     /// Moves what was located, and makes all of it visible: contents, then packs, then trees.
@@ -301,13 +321,19 @@ impl<'a> Getting<'a> {
         let large: Vec<(ObjectId, u64)> = large.into_iter().collect();
         let bytes = large.iter().map(|(_, size)| size).sum();
         self.sink.event(Event::WorkPlanned { doing: Doing::Fetching, bytes });
+        let (arrived, received) = (AtomicUsize::new(0), AtomicU64::new(0));
         self.remote.place.share(self.remote.jobs.min(large.len()));
         each(self.remote.jobs, &large, |(id, size)| {
             let take = |path: &Path, _: &File| self.store.adopt_object(id, ObjectKind::Content, path);
-            bring(self.remote, self.store, (&object_path(id), &id.hex(), *size), &self.done(), take).map(drop)
+            let got = bring(self.remote, self.store, (&object_path(id), &id.hex(), *size), &self.done(), take)?;
+            if self.losses.unless(Lost::Object(*id), got).is_some() {
+                arrived.fetch_add(1, Ordering::Relaxed);
+                received.fetch_add(*size, Ordering::Relaxed);
+            }
+            Ok(())
         })?;
-        self.moved.objects += large.len();
-        self.moved.bytes += bytes;
+        self.moved.objects += arrived.into_inner();
+        self.moved.bytes += received.into_inner();
         pieces.sort_by_key(|piece| (piece.slice.pack, piece.slice.offset));
         while !pieces.is_empty() {
             let mut size = 0;
@@ -326,21 +352,49 @@ impl<'a> Getting<'a> {
         self.store_all(trees.into_values().map(|bytes| (ObjectKind::Tree, bytes)))
     }
 
-    /// Takes a pack in that arrived. One of which a part is of an earlier attempt may owe its damage to that.
+    /// Takes a pack in that arrived. One of which a part is of an earlier attempt may owe its damage to that, and comes
+    /// anew; of one that is damaged there the good objects are taken.
     fn adopt(&self, partial: Partial, index: &PackIndex) -> Result<()> {
-        let path = pack_path(&index.id());
-        let Err(e) = self.store.adopt_pack(&partial.path) else { return Ok(()) };
-        if e.kind != Kind::Missing {
-            return Err(e);
+        match self.store.adopt_pack(&partial.path) {
+            Ok(_) => return Ok(()),
+            Err(e) if e.kind != Kind::Missing => return Err(e),
+            Err(_) if !partial.is_resumed => return self.salvage(partial, index),
+            Err(_) => partial.discard(),
         }
-        let is_resumed = partial.is_resumed;
+        let (id, length) = (index.id(), index.file_length());
+        let row = PackRow { length, index: length - index.tail().len() as u64, count: index.len() as u64 };
+        let take = |_: &Path, file: &File| read_tail(file, &id, &row);
+        let got = bring(self.remote, self.store, (&pack_path(&id), &id.to_string(), length), &|_| (), take)?;
+        match self.losses.unless(Lost::Pack(id), got) {
+            Some((partial, _)) if self.store.adopt_pack(&partial.path).is_err() => self.salvage(partial, index),
+            _ => Ok(()),
+        }
+    }
+
+    /// The good objects of a damaged pack, contents first; the others are lost.
+    fn salvage(&self, partial: Partial, index: &PackIndex) -> Result<()> {
+        for kind in [ObjectKind::Content, ObjectKind::Tree] {
+            let is_wanted = |row: &Row| row.kind == kind && !self.catalog.all.runs.contains_key(&row.id);
+            let (mut good, mut size) = (Vec::new(), 0);
+            for row in index.iter().filter(is_wanted) {
+                let mut bytes = vec![0; row.length as usize];
+                let read = partial.file.read_exact_at(&mut bytes, row.offset);
+                read.map_err(|e| Error::io("read", &partial.path, e))?;
+                if kind.id_of(&bytes) != row.id {
+                    self.losses.note(Lost::Object(row.id), self.unfit(&index.id(), &row));
+                    continue;
+                }
+                size += row.length;
+                good.push((kind, bytes));
+                if size > BATCH {
+                    size = 0;
+                    self.store_all(std::mem::take(&mut good).into_iter())?;
+                }
+            }
+            self.store_all(good.into_iter())?;
+        }
         partial.discard();
-        if !is_resumed {
-            return Err(self.remote.damaged(&path, e));
-        }
-        let take = |path: &Path, _: &File| self.store.adopt_pack(path);
-        let name = (path.as_str(), index.id().to_string(), index.file_length());
-        bring(self.remote, self.store, (name.0, &name.1, name.2), &|_| (), take).map(drop)
+        Ok(())
     }
 
     fn store_all(&self, objects: impl Iterator<Item = (ObjectKind, Vec<u8>)>) -> Result<()> {

@@ -28,6 +28,7 @@ mod fault;
 pub mod fetch;
 mod folder;
 mod getting;
+pub mod loss;
 mod options;
 mod partial;
 mod place;

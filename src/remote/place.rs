@@ -149,17 +149,19 @@ impl Place {
         self.received(path, found)
     }
 
-    /// Bytes of an object, all that were asked for; `None` if it is not there.
-    pub fn get_range(&self, path: &str, range: Range<u64>) -> Result<Option<Vec<u8>>> {
+    /// Bytes of an object, all that were asked for; `None` if it is not there. The inner error is about this object alone.
+    pub fn get_range(&self, path: &str, range: Range<u64>) -> Result<Result<Option<Vec<u8>>>> {
         if range.is_empty() {
-            return Ok(Some(Vec::new()));
+            return Ok(Ok(Some(Vec::new())));
         }
         self.count();
         let found = match &self.kind {
             Kind::Folder(folder) => folder.get_range(path, range),
             Kind::Service(service) => service.get_range(path, range),
         };
-        self.received(path, found)
+        let is_its_own = found.as_ref().is_err_and(|fault| fault.why == Why::Other);
+        let found = self.received(path, found);
+        if is_its_own { Ok(found) } else { found.map(Ok) }
     }
 
     fn received(&self, path: &str, found: Result<Option<Vec<u8>>, Fault>) -> Result<Option<Vec<u8>>> {

@@ -122,7 +122,7 @@ impl Remote {
         let more: Mutex<Vec<Arc<PackIndex>>> = Mutex::default();
         each(self.jobs, &unknown, |(id, row)| {
             // Not having it costs duplicates, nothing more.
-            if let Ok(index) = self.index(id, row) {
+            if let Ok(Ok(index)) = self.index(id, row) {
                 more.lock().unwrap_or_else(|e| e.into_inner()).push(index);
             }
             Ok(())

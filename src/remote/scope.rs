@@ -208,8 +208,13 @@ impl Scope {
                 }
             }
             let remote = Remote::open(project, name, options.jobs)?;
-            let fetched = remote.fetch(project.store(), &wanted, sink)?;
-            let runs = if options.run_cache && name == main { remote.fetch_runs(project.store(), None)? } else { 0 };
+            let mut fetched = remote.fetch(project.store(), &wanted, sink)?;
+            let mut runs = 0;
+            if options.run_cache && name == main {
+                let (new, damaged) = remote.fetch_runs(project.store(), None)?;
+                runs = new;
+                fetched.runs_lost = damaged;
+            }
             done.push(At {
                 url: remote.url().to_string(),
                 spent: remote.spent(),

@@ -141,12 +141,15 @@ fn entries_are_found_by_key_until_they_are_withdrawn() {
     assert_eq!((pushed.runs, pushed.pushed.len(), pushed.absent.len()), (2, 0, 0));
     let b = clone(dir.path(), "b");
     let texts = |clone: &Clone| -> Vec<Vec<u8>> {
-        clone.remote.find_runs(&key).unwrap().into_iter().map(|(_, bytes)| bytes).collect()
+        clone.remote.find_runs(&key).unwrap().0.into_iter().map(|(_, bytes)| bytes).collect()
     };
     assert_eq!(texts(&b), [&b"new"[..], b"old"]);
-    assert!(b.remote.find_runs(&ObjectId([2; 32])).unwrap().is_empty());
+    assert!(b.remote.find_runs(&ObjectId([2; 32])).unwrap().0.is_empty());
     assert!(b.remote.fetch_pin(&b.store, &out, &Silent).unwrap());
-    assert_eq!((b.remote.fetch_runs(&b.store, None).unwrap(), b.remote.fetch_runs(&b.store, None).unwrap()), (2, 0));
+    assert_eq!(
+        (b.remote.fetch_runs(&b.store, None).unwrap().0, b.remote.fetch_runs(&b.store, None).unwrap().0),
+        (2, 0)
+    );
     assert_eq!(b.store.get_runs(&key.hex()).unwrap().found, [&b"new"[..], b"old"]);
 
     let bad = BTreeSet::from([ObjectId::of(b"new"), ObjectId::of(b"never")]);

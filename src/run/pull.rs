@@ -94,7 +94,10 @@ impl<'a> Pull<'a> {
     fn entries(&self, key: &ObjectId) -> Vec<(StageLock, RunRecord, Vec<u8>)> {
         let Some(remote) = self.remote(None) else { return Vec::new() };
         let found = match remote.find_runs(key) {
-            Ok(found) => found,
+            Ok((found, damaged)) => {
+                damaged.iter().for_each(|error| self.warn("an earlier result is passed over: ", error));
+                found
+            }
             Err(error) => {
                 self.failed(None, &error, "");
                 return Vec::new();
@@ -127,7 +130,11 @@ impl<'a> Pull<'a> {
         match remote.fetch(self.project.store(), wanted, self.sink) {
             Ok(fetched) => {
                 self.fine(name);
-                fetched.absent.is_empty()
+                // Whose outputs these are is a miss; the remote is as good as before.
+                let what = format!("what {address} needs cannot be fetched: ");
+                let lost = fetched.lost.iter().filter(|loss| !loss.outs.is_empty());
+                lost.clone().for_each(|loss| self.warn(&what, &loss.error));
+                fetched.absent.is_empty() && lost.count() == 0
             }
             Err(error) => {
                 self.failed(name, &error, &format!("what {address} needs cannot be fetched: "));
@@ -184,14 +191,17 @@ impl<'a> Pull<'a> {
         }
     }
 
+    fn warn(&self, what: &str, error: &Error) {
+        self.sink.event(Event::Warning { text: &words(what, error) });
+    }
+
     /// Says what failed. A remote that could not even say what it has is down at once.
     fn failed(&self, name: Option<&str>, error: &Error, what: &str) {
         let mut opened = lock(&self.opened);
         let Some(state) = opened.get_mut(&name.map(str::to_string)) else { return };
         let State::Open(remote, failures) = state else { return };
         *failures += 1;
-        let why = error.causes.first().map(|cause| format!(" ({cause})")).unwrap_or_default();
-        let told = format!("{what}{}{why}", error.message);
+        let told = words(what, error);
         if *failures < PATIENCE && remote.is_known() {
             return self.sink.event(Event::Warning { text: &told });
         }
@@ -199,6 +209,11 @@ impl<'a> Pull<'a> {
         self.sink.event(Event::Warning { text: &text });
         *state = State::Down;
     }
+}
+
+fn words(what: &str, error: &Error) -> String {
+    let why = error.causes.first().map(|cause| format!(" ({cause})")).unwrap_or_default();
+    format!("{what}{}{why}", error.message)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

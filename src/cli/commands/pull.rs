@@ -56,6 +56,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let done = checkout(project, &definitions, &selected, &options, &progress);
     progress.finish();
     let absent = fetch::tell(&fetched, false, out);
+    let failures = fetch::failures(&fetched, &absent);
     let done = done?;
     let restored: Vec<String> = done.restored.iter().map(|path| path.relative_to(&project.cwd)).collect();
     if args.json {
@@ -68,12 +69,12 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         let objects: usize = fetched.iter().map(|at| at.done.0.objects).sum();
         if objects > 0 {
             out.say(format!("{} in {} fetched", text::bytes(bytes), text::count(objects, "object")));
-        } else if restored.is_empty() && absent.is_empty() && done.missing.is_empty() {
+        } else if restored.is_empty() && failures.is_empty() && done.missing.is_empty() {
             out.say("everything is in place");
         }
     }
-    if !absent.is_empty() {
-        return Err(transfer::nowhere(&absent, "at the remote"));
+    if let Some(error) = transfer::worst(failures, out) {
+        return Err(error);
     }
     let missing = done.missing.iter().map(|path| path.relative_to(&project.cwd));
     let (stay, lost): (Vec<String>, Vec<String>) = missing.partition(|name| scope.stays(name));
