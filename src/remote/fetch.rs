@@ -32,6 +32,11 @@ pub struct Fetched {
     pub bytes: u64,
 }
 
+/// Entries of the run cache, each with where it was found.
+pub type Entries = Vec<(RunRow, Vec<u8>)>;
+/// By the hash of the bytes.
+type Bytes = HashMap<ObjectId, Vec<u8>>;
+
 impl Remote {
     /// Brings what is not here into the store; all of it is durable and verified when this returns.
     pub fn fetch(&self, store: &Store, wanted: &[Wanted], sink: &dyn Sink) -> Result<Fetched> {
@@ -85,7 +90,7 @@ impl Remote {
 
     /// The entries of the run cache under a stage key, the newest first, verified, and those that
     /// are damaged there. Nothing is stored.
-    pub fn find_runs(&self, key: &ObjectId) -> Result<(Vec<(RunRow, Vec<u8>)>, Vec<Error>)> {
+    pub fn find_runs(&self, key: &ObjectId) -> Result<(Entries, Vec<Error>)> {
         let rows = self.known()?.runs(key);
         let (mut bytes, lost) = self.run_bytes(&rows)?;
         Ok((rows.into_iter().filter_map(|row| Some((row, bytes.remove(&row.entry)?))).collect(), lost))
@@ -118,9 +123,9 @@ impl Remote {
         Ok((bytes.len(), lost))
     }
 
-    fn run_bytes(&self, rows: &[RunRow]) -> Result<(HashMap<ObjectId, Vec<u8>>, Vec<Error>)> {
+    fn run_bytes(&self, rows: &[RunRow]) -> Result<(Bytes, Vec<Error>)> {
         let piece = |row: &RunRow| Piece { id: row.entry, kind: ObjectKind::Content, slice: row.slice };
-        let found: Mutex<HashMap<ObjectId, Vec<u8>>> = Mutex::default();
+        let found: Mutex<Bytes> = Mutex::default();
         let lost = Mutex::new(Vec::new());
         let stretches = stretches(rows.iter().map(piece).collect());
         self.place.share(self.jobs.min(stretches.len()));

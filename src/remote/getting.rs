@@ -214,7 +214,7 @@ impl<'a> Getting<'a> {
                     }
                     if pin.is_dir() {
                         next.push(pin.id);
-                    } else if !self.store.contains(&pin) {
+                    } else if !self.store.has(&pin) {
                         missing.push(ObjectRef { id: pin.id, kind: ObjectKind::Content, size: pin.size });
                     }
                 }

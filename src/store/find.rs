@@ -77,8 +77,8 @@ impl Store {
         self.has(pin)
     }
 
-    /// By what is known of the packs.
-    pub(super) fn has(&self, pin: &Pin) -> bool {
+    /// The same by what is known of the packs, for one of many questions.
+    pub fn has(&self, pin: &Pin) -> bool {
         if pin.is_dir() {
             return self.holds_tree(&pin.id);
         }
