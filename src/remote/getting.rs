@@ -7,30 +7,31 @@
 //! What turns out damaged or gone is noted (`loss`), and everything else still comes: of a pack with a bad object, the
 //! good ones. A tree may so be here without all that it names, which `Store::contains` sees.
 
+mod taking;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::error::{Error, Kind, Result};
 use crate::event::{Doing, Event, Sink};
 use crate::remote::catalog::Catalog;
+use crate::remote::getting::taking::read_tail;
 use crate::remote::loss::{Losses, Lost};
 use crate::remote::partial::{Partial, bring};
 use crate::remote::segment::{Location, PackRow, Slice};
 use crate::remote::stretch::{Piece, piece, stretches};
 use crate::remote::transfer::each;
-use crate::remote::{Remote, Wanted, is_large, object_path, pack_path};
+use crate::remote::{Remote, Wanted, is_large, pack_path};
 use crate::store::pack::format::{PackId, PackIndex, Row};
+use crate::store::pack::table::Table;
 use crate::store::tree::Tree;
 use crate::store::{ObjectId, ObjectKind, ObjectRef, Pin, Store};
 
 /// Packs of this size and less come whole: a second request would cost more.
 const SMALL_PACK: u64 = 4 << 20;
-/// Objects that are in memory at once before they are stored.
-const BATCH: u64 = 64 << 20;
 
 /// One fetch, as far as it got.
 pub struct Getting<'a> {
@@ -38,10 +39,11 @@ pub struct Getting<'a> {
     store: &'a Store,
     catalog: Arc<Catalog>,
     sink: &'a dyn Sink,
-    /// Packs that are looked into.
-    indexes: BTreeMap<PackId, Arc<PackIndex>>,
-    /// Packs that lie whole in `tmp/`, not yet taken in.
-    whole: Vec<(Partial, Arc<PackIndex>)>,
+    /// What the packs hold that are looked into, and those that lie whole in `tmp/`, not yet taken in.
+    indexes: Vec<Arc<PackIndex>>,
+    /// Over the indexes.
+    table: Table,
+    whole: BTreeMap<PackId, Partial>,
     /// Trees that are not in the store yet, encoded.
     trees: HashMap<ObjectId, Vec<u8>>,
     pub moved: Moved,
@@ -56,8 +58,8 @@ pub struct Moved {
 
 impl<'a> Getting<'a> {
     pub fn new(remote: &'a Remote, store: &'a Store, catalog: Arc<Catalog>, sink: &'a dyn Sink) -> Getting<'a> {
-        let (indexes, whole, trees, moved, losses) = Default::default();
-        Getting { remote, store, catalog, sink, indexes, whole, trees, moved, losses }
+        let (indexes, table, whole, trees, moved, losses) = Default::default();
+        Getting { remote, store, catalog, sink, indexes, table, whole, trees, moved, losses }
     }
 
     /// Brings what of the wanted is there, as far as it can be had. Where each is that was found at all.
@@ -65,13 +67,11 @@ impl<'a> Getting<'a> {
         let catalog = Arc::clone(&self.catalog);
         let (mut pieces, mut large, mut roots) = (Vec::new(), BTreeMap::new(), Vec::new());
         let mut there = HashMap::new();
+        let elsewhere = self.within(lacking.iter().map(|wanted| &wanted.pin).filter(|pin| catalog.root(pin).is_none()));
         for wanted in lacking {
             let pin = &wanted.pin;
-            let location = match catalog.root(pin) {
-                Some(root) => Some(root.location.clone()),
-                None => self.locate(pin)?,
-            };
-            let Some(location) = location else { continue };
+            let location = catalog.root(pin).map(|root| &root.location).or_else(|| elsewhere.get(&pin.id));
+            let Some(location) = location.cloned() else { continue };
             match &location {
                 Location::Loose => drop(large.insert(pin.id, pin.size)),
                 Location::Packed(slice) => {
@@ -82,16 +82,17 @@ impl<'a> Getting<'a> {
             there.insert(pin.id, location);
         }
         self.open_packs(&roots)?;
-        pieces.retain(|piece| !self.comes_whole(&piece.id));
+        pieces.retain(|piece| !self.find(&piece.id).is_some_and(|(pack, _)| self.whole.contains_key(&pack)));
         let mut wanted = HashSet::new();
         for (pin, _) in &roots {
             for object in self.walk(pin)? {
                 if !wanted.insert(object.id) {
                 } else if is_large(object.kind, object.size) {
                     large.insert(object.id, object.size);
-                } else if !self.comes_whole(&object.id) {
+                } else {
                     match self.find(&object.id) {
-                        Some(piece) => pieces.push(piece),
+                        Some((pack, _)) if self.whole.contains_key(&pack) => {}
+                        Some((pack, row)) => pieces.push(piece(pack, &row)),
                         None => self.losses.unknown(object.id, || self.lost(&object.id)),
                     }
                 }
@@ -101,21 +102,31 @@ impl<'a> Getting<'a> {
         Ok(there)
     }
 
-    /// Where something is that nobody pushed as a whole: perhaps within something else.
-    fn locate(&self, pin: &Pin) -> Result<Option<Location>> {
-        if pin.is_dir() {
-            return Ok(None);
-        }
-        if is_large(ObjectKind::Content, pin.size) {
-            return Ok(self.catalog.all.loose.contains_key(&pin.id).then_some(Location::Loose));
-        }
-        for pack in self.catalog.all.packs.keys() {
-            if let Some(row) = self.remote.memory.index(pack).and_then(|index| index.find(&pin.id)) {
+    /// Where files are that nobody pushed by themselves: perhaps within something else. Each index is read once.
+    fn within<'p>(&self, pins: impl Iterator<Item = &'p Pin>) -> HashMap<ObjectId, Location> {
+        let all = &self.catalog.all;
+        let (large, small): (Vec<&Pin>, Vec<&Pin>) =
+            pins.filter(|pin| !pin.is_dir()).partition(|pin| is_large(ObjectKind::Content, pin.size));
+        let there = large.iter().filter(|pin| all.loose.contains_key(&pin.id));
+        let mut found: HashMap<ObjectId, Location> = there.map(|pin| (pin.id, Location::Loose)).collect();
+        let mut sought: HashSet<ObjectId> = small.iter().map(|pin| pin.id).collect();
+        for pack in all.packs.keys() {
+            if sought.is_empty() {
+                break;
+            }
+            let Some(index) = self.remote.memory.index(pack) else { continue };
+            let rows: Vec<Row> = if index.len() < sought.len() {
+                index.iter().filter(|row| sought.contains(&row.id)).collect()
+            } else {
+                sought.iter().filter_map(|id| index.find(id)).collect()
+            };
+            for row in rows {
                 let slice = Slice { pack: *pack, offset: row.offset, length: row.length };
-                return Ok(Some(Location::Packed(slice)));
+                found.insert(row.id, Location::Packed(slice));
+                sought.remove(&row.id);
             }
         }
-        Ok(None)
+        found
     }
 
     /// Decides for every pack of some folders whether it is fetched whole, and fetches those; of the others the index.
@@ -158,7 +169,7 @@ impl<'a> Getting<'a> {
             if missing >= row.index / 2 && missing > 0 {
                 whole.push((id, row));
             } else {
-                self.indexes.insert(id, index);
+                self.know(index);
             }
         }
         let bytes = whole.iter().map(|(_, row)| row.length).sum();
@@ -178,9 +189,31 @@ impl<'a> Getting<'a> {
             let runs = &self.catalog.all.runs;
             self.moved.objects += index.iter().filter(|row| !runs.contains_key(&row.id)).count();
             self.moved.bytes += index.file_length();
-            self.whole.push((partial, Arc::new(index)));
+            self.whole.insert(index.id(), partial);
+            self.know(Arc::new(index));
         }
         Ok(())
+    }
+
+    fn know(&mut self, index: Arc<PackIndex>) {
+        self.table.add(self.indexes.len(), &index);
+        self.indexes.push(index);
+    }
+
+    /// Where in the packs an object is: in one that comes whole, if there is one.
+    fn find(&self, id: &ObjectId) -> Option<(PackId, Row)> {
+        let rows = self.table.find(id).filter_map(|(at, row)| {
+            let index = self.indexes.get(at)?;
+            Some((index.id(), index.row(row)?))
+        });
+        let mut first = None;
+        for (pack, row) in rows.filter(|(_, row)| row.id == *id) {
+            if self.whole.contains_key(&pack) {
+                return Some((pack, row));
+            }
+            first = first.or(Some((pack, row)));
+        }
+        first
     }
 
     fn done(&self) -> impl Fn(u64) + Sync + '_ {
@@ -234,16 +267,16 @@ impl<'a> Getting<'a> {
         if let Some(bytes) = self.trees.get(id) {
             return Ok(Tree::parse(bytes).map(Some).map_err(malformed));
         }
-        for (partial, index) in &self.whole {
-            if let Some(row) = index.find(id).filter(|row| row.kind == ObjectKind::Tree) {
-                let mut bytes = vec![0; row.length as usize];
-                let read = partial.file.read_exact_at(&mut bytes, row.offset);
-                read.map_err(|e| Error::io("read", &partial.path, e))?;
-                if ObjectKind::Tree.id_of(&bytes) != *id {
-                    return Ok(Err(self.unfit(&index.id(), &row)));
-                }
-                return Ok(Tree::parse(&bytes).map(Some).map_err(malformed));
+        if let Some((pack, row)) = self.find(id).filter(|(_, row)| row.kind == ObjectKind::Tree)
+            && let Some(partial) = self.whole.get(&pack)
+        {
+            let mut bytes = vec![0; row.length as usize];
+            let read = partial.file.read_exact_at(&mut bytes, row.offset);
+            read.map_err(|e| Error::io("read", &partial.path, e))?;
+            if ObjectKind::Tree.id_of(&bytes) != *id {
+                return Ok(Err(self.unfit(&pack, &row)));
             }
+            return Ok(Tree::parse(&bytes).map(Some).map_err(malformed));
         }
         match self.store.read_tree(id) {
             Ok(tree) => Ok(Ok(Some(tree))),
@@ -261,14 +294,15 @@ impl<'a> Getting<'a> {
     fn fetch_trees(&mut self, ids: &[ObjectId]) -> Result<()> {
         let mut packs = BTreeSet::new();
         for id in ids {
-            match self.indexes.values().find(|index| index.find(id).is_some()) {
-                Some(index) => drop(packs.insert(index.id())),
+            match self.find(id) {
+                Some((pack, _)) => drop(packs.insert(pack)),
                 None => self.losses.unknown(*id, || self.lost(id)),
             }
         }
+        let ids: HashSet<&ObjectId> = ids.iter().collect();
         let pieces: Vec<Piece> = self
             .indexes
-            .values()
+            .iter()
             .filter(|index| packs.contains(&index.id()))
             .flat_map(|index| index.iter().map(|row| (index.id(), row)))
             .filter(|(_, row)| row.kind == ObjectKind::Tree && !self.trees.contains_key(&row.id))
@@ -279,16 +313,6 @@ impl<'a> Getting<'a> {
             self.trees.insert(piece.id, bytes);
         }
         Ok(())
-    }
-
-    /// Is it in a pack that was fetched whole?
-    fn comes_whole(&self, id: &ObjectId) -> bool {
-        self.whole.iter().any(|(_, index)| index.find(id).is_some())
-    }
-
-    /// Where in the packs that do not come whole an object is.
-    fn find(&self, id: &ObjectId) -> Option<Piece> {
-        self.indexes.values().find_map(|index| Some(piece(index.id(), &index.find(id)?)))
     }
 
     fn lost(&self, id: &ObjectId) -> Error {
@@ -315,104 +339,4 @@ impl<'a> Getting<'a> {
         self.moved.bytes += bytes;
         Ok(read)
     }
-
-    /// Moves what was located, and makes all of it visible: contents, then packs, then trees.
-    fn bring(&mut self, mut pieces: Vec<Piece>, large: BTreeMap<ObjectId, u64>) -> Result<()> {
-        let large: Vec<(ObjectId, u64)> = large.into_iter().collect();
-        let bytes = large.iter().map(|(_, size)| size).sum();
-        self.sink.event(Event::WorkPlanned { doing: Doing::Fetching, bytes });
-        let (arrived, received) = (AtomicUsize::new(0), AtomicU64::new(0));
-        self.remote.place.share(self.remote.jobs.min(large.len()));
-        each(self.remote.jobs, &large, |(id, size)| {
-            let take = |path: &Path, _: &File| self.store.adopt_object(id, ObjectKind::Content, path);
-            let got = bring(self.remote, self.store, (&object_path(id), &id.hex(), *size), &self.done(), take)?;
-            if self.losses.unless(Lost::Object(*id), got).is_some() {
-                arrived.fetch_add(1, Ordering::Relaxed);
-                received.fetch_add(*size, Ordering::Relaxed);
-            }
-            Ok(())
-        })?;
-        self.moved.objects += arrived.into_inner();
-        self.moved.bytes += received.into_inner();
-        pieces.sort_by_key(|piece| (piece.slice.pack, piece.slice.offset));
-        while !pieces.is_empty() {
-            let mut size = 0;
-            let n = pieces.iter().take_while(|piece| {
-                size += piece.slice.length;
-                size <= BATCH
-            });
-            let some: Vec<Piece> = pieces.drain(..n.count().max(1)).collect();
-            let read = self.read(&some)?;
-            self.store_all(read.into_iter().map(|(piece, bytes)| (piece.kind, bytes)))?;
-        }
-        for (partial, index) in std::mem::take(&mut self.whole) {
-            self.adopt(partial, &index)?;
-        }
-        let trees = std::mem::take(&mut self.trees);
-        self.store_all(trees.into_values().map(|bytes| (ObjectKind::Tree, bytes)))
-    }
-
-    /// Takes a pack in that arrived. One of which a part is of an earlier attempt may owe its damage to that, and comes
-    /// anew; of one that is damaged there the good objects are taken.
-    fn adopt(&self, partial: Partial, index: &PackIndex) -> Result<()> {
-        match self.store.adopt_pack(&partial.path) {
-            Ok(_) => return Ok(()),
-            Err(e) if e.kind != Kind::Missing => return Err(e),
-            Err(_) if !partial.is_resumed => return self.salvage(partial, index),
-            Err(_) => partial.discard(),
-        }
-        let (id, length) = (index.id(), index.file_length());
-        let row = PackRow { length, index: length - index.tail().len() as u64, count: index.len() as u64 };
-        let take = |_: &Path, file: &File| read_tail(file, &id, &row);
-        let got = bring(self.remote, self.store, (&pack_path(&id), &id.to_string(), length), &|_| (), take)?;
-        match self.losses.unless(Lost::Pack(id), got) {
-            Some((partial, _)) if self.store.adopt_pack(&partial.path).is_err() => self.salvage(partial, index),
-            _ => Ok(()),
-        }
-    }
-
-    /// The good objects of a damaged pack, contents first; the others are lost.
-    fn salvage(&self, partial: Partial, index: &PackIndex) -> Result<()> {
-        for kind in [ObjectKind::Content, ObjectKind::Tree] {
-            let is_wanted = |row: &Row| row.kind == kind && !self.catalog.all.runs.contains_key(&row.id);
-            let (mut good, mut size) = (Vec::new(), 0);
-            for row in index.iter().filter(is_wanted) {
-                let mut bytes = vec![0; row.length as usize];
-                let read = partial.file.read_exact_at(&mut bytes, row.offset);
-                read.map_err(|e| Error::io("read", &partial.path, e))?;
-                if kind.id_of(&bytes) != row.id {
-                    self.losses.note(Lost::Object(row.id), self.unfit(&index.id(), &row));
-                    continue;
-                }
-                size += row.length;
-                good.push((kind, bytes));
-                if size > BATCH {
-                    size = 0;
-                    self.store_all(std::mem::take(&mut good).into_iter())?;
-                }
-            }
-            self.store_all(good.into_iter())?;
-        }
-        partial.discard();
-        Ok(())
-    }
-
-    fn store_all(&self, objects: impl Iterator<Item = (ObjectKind, Vec<u8>)>) -> Result<()> {
-        let mut batch = self.store.batch();
-        for (kind, bytes) in objects {
-            batch.add_bytes(kind, bytes);
-        }
-        if batch.is_empty() {
-            return Ok(());
-        }
-        batch.commit(&crate::event::Silent).map(drop)
-    }
-}
-
-/// The index at the end of a pack that arrived. What its objects hold is verified when it is taken in.
-fn read_tail(file: &File, id: &PackId, row: &PackRow) -> Result<PackIndex> {
-    let mut tail = vec![0; (row.length - row.index) as usize];
-    file.read_exact_at(&mut tail, row.index).map_err(|e| Error::io("read", "a pack that was fetched", e))?;
-    let index = PackIndex::parse(tail).map_err(|e| Error::missing(e.to_string()))?;
-    if index.id() == *id { Ok(index) } else { Err(Error::missing("its index is that of another pack")) }
 }

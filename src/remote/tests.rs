@@ -6,6 +6,7 @@ use std::path::Path;
 use super::push::{Request, Run};
 use super::*;
 use crate::event::Silent;
+use crate::store::pack::format::PackWriter;
 use crate::store::tree::{Entry, EntryKind, Tree};
 use crate::store::{LinkTypes, Store};
 
@@ -126,6 +127,37 @@ fn an_output_that_is_not_all_here_is_absent() {
     assert_eq!(ids(&pushed.absent), [whole.id, nowhere.id].into());
     let fetched = a.remote.fetch(&a.store, &wanted(&[other, nowhere]), &Silent).unwrap();
     assert_eq!((fetched.fetched.len(), ids(&fetched.absent)), (1, [nowhere.id].into()));
+}
+
+/// However many files are looked for, each index that is known here is read once.
+#[test]
+fn many_files_in_many_packs_are_found_by_one_look_at_each() {
+    let dir = tempfile::tempdir().unwrap();
+    let a = clone(dir.path(), "a");
+    let (packs, files) = (100, 10);
+    let mut all = Vec::new();
+    let mut segment = segment::Segment::default();
+    for pack in 0..packs {
+        let mut bytes = Vec::new();
+        let mut writer = PackWriter::new(&mut bytes).unwrap();
+        for file in 0..files {
+            let content = format!("{pack} {file}").into_bytes();
+            let id = ObjectId::of(&content);
+            writer.add(id, ObjectKind::Content, &content).unwrap();
+            all.push(Pin { id, size: content.len() as u64, files: None, executable: false });
+        }
+        let (index, id) = writer.finish().unwrap();
+        let length = bytes.len() as u64;
+        let row = segment::PackRow { length, index: length - index.tail().len() as u64, count: files };
+        segment.packs.insert(id, row);
+        a.remote.memory.keep_index(&index);
+        a.remote.place.put(&pack_path(&id), bytes, false).unwrap();
+    }
+    a.remote.write_marker().unwrap();
+    a.remote.record(&Catalog::default(), segment).unwrap();
+    let fetched = a.remote.fetch(&a.store, &wanted(&all), &Silent).unwrap();
+    assert_eq!((fetched.fetched.len(), fetched.absent.len()), (1000, 0));
+    assert_eq!(a.remote.memory.reads.load(std::sync::atomic::Ordering::Relaxed), packs);
 }
 
 /// Entries of the run cache: the newest first, only with all their outputs, and gone when withdrawn.
