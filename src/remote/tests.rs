@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::push::{Request, Run};
 use super::*;
-use crate::event::Silent;
+use crate::event::{Silent, Stop};
 use crate::store::pack::format::PackWriter;
 use crate::store::tree::{Entry, EntryKind, Tree};
 use crate::store::{LinkTypes, Store};
@@ -18,7 +18,8 @@ struct Clone {
 
 fn clone(dir: &Path, name: &str) -> Clone {
     let address = Address::parse(&dir.join("lab").to_string_lossy()).unwrap();
-    let place = Place::open("lab", "lab", &address, Options::default(), dir, &Default::default()).unwrap();
+    let place =
+        Place::open("lab", "lab", &address, Options::default(), dir, &Default::default(), Stop::never()).unwrap();
     let remote = Remote {
         name: "lab".into(),
         place,

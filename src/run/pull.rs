@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Sink};
 use crate::lock::StageLock;
 use crate::path::RepoPath;
@@ -73,6 +73,9 @@ impl<'a> Pull<'a> {
         locked: Option<StageLock>,
         key: Option<&ObjectId>,
     ) -> Option<(StageLock, Option<RunRecord>)> {
+        if self.project.around.stop.asked().is_some() {
+            return None;
+        }
         if let Some(entry) = locked
             && self.have_outputs(stage, address, facts, &entry)
         {
@@ -156,6 +159,9 @@ impl<'a> Pull<'a> {
         for (remote, wanted) in wanted {
             self.fetch(remote, &wanted, address);
         }
+        if self.project.around.stop.asked().is_some() {
+            return Ok(());
+        }
         for input in missing.iter().filter(|input| self.project.store().contains(&input.pin)) {
             crate::store::inside(self.project.top(), &input.path)?;
             restore(self.project, self.definitions, &input.path, &input.pin, self.sink)?;
@@ -197,6 +203,9 @@ impl<'a> Pull<'a> {
 
     /// Says what failed. A remote that could not even say what it has is down at once.
     fn failed(&self, name: Option<&str>, error: &Error, what: &str) {
+        if matches!(error.kind, Kind::Signal(_)) {
+            return;
+        }
         let mut opened = lock(&self.opened);
         let Some(state) = opened.get_mut(&name.map(str::to_string)) else { return };
         let State::Open(remote, failures) = state else { return };

@@ -3,7 +3,7 @@ use serde_json::{Value as Json, json};
 use crate::cli::commands::transfer::{self, What};
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
-use crate::cli::text;
+use crate::cli::{signals, text};
 use crate::error::{Error, Result};
 use crate::project::Project;
 use crate::remote::Wanted;
@@ -35,7 +35,8 @@ pub struct Args {
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let progress = Progress::new(out, false);
     let scope = args.what.gather(project, out, &progress)?;
-    let fetched = scope.fetch(project, &args.what.options(args.run_cache), &progress);
+    let fetched =
+        signals::watched(project.around.stop, || scope.fetch(project, &args.what.options(args.run_cache), &progress));
     progress.finish();
     let fetched = fetched?;
     if args.json {

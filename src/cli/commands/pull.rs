@@ -6,7 +6,7 @@ use crate::cli::commands::fetch;
 use crate::cli::commands::transfer::{self, What};
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
-use crate::cli::text;
+use crate::cli::{signals, text};
 use crate::error::{Error, Result};
 use crate::project::Project;
 use crate::remote::scope::Scope;
@@ -45,7 +45,8 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let mut scope = Scope::default();
     args.what.add_workspace(&mut scope, project, &definitions, &selected, &progress)?;
     args.what.add_commits(&mut scope, project, out)?;
-    let fetched = scope.fetch(project, &args.what.options(args.run_cache), &progress);
+    let fetched =
+        signals::watched(project.around.stop, || scope.fetch(project, &args.what.options(args.run_cache), &progress));
     let fetched = fetched.inspect_err(|_| progress.finish())?;
     let options = checkout::Options {
         force: args.force,
