@@ -12,7 +12,7 @@ mod taking;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use crate::error::{Error, Kind, Result};
@@ -20,7 +20,7 @@ use crate::event::{Doing, Event, Sink};
 use crate::remote::catalog::Catalog;
 use crate::remote::getting::taking::read_tail;
 use crate::remote::loss::{Losses, Lost};
-use crate::remote::partial::{Partial, bring};
+use crate::remote::partial::bring;
 use crate::remote::segment::{Location, PackRow, Slice};
 use crate::remote::stretch::{Piece, piece, stretches};
 use crate::remote::transfer::each;
@@ -28,8 +28,10 @@ use crate::remote::{Remote, Wanted, is_large, pack_path};
 use crate::store::pack::format::{PackId, PackIndex, Row};
 use crate::store::pack::table::Table;
 use crate::store::tree::Tree;
-use crate::store::{ObjectId, ObjectKind, ObjectRef, Pin, Store};
+use crate::store::{LARGEST_READ, ObjectId, ObjectKind, ObjectRef, Pin, Store};
 
+/// No path is so long that it could have more folders in it.
+const DEEPEST: usize = 2048;
 /// Packs of this size and less come whole: a second request would cost more.
 const SMALL_PACK: u64 = 4 << 20;
 
@@ -39,15 +41,23 @@ pub struct Getting<'a> {
     store: &'a Store,
     catalog: Arc<Catalog>,
     sink: &'a dyn Sink,
-    /// What the packs hold that are looked into, and those that lie whole in `tmp/`, not yet taken in.
+    /// What the packs hold that are looked into, and those that lie whole in `tmp/`.
     indexes: Vec<Arc<PackIndex>>,
     /// Over the indexes.
     table: Table,
-    whole: BTreeMap<PackId, Partial>,
+    whole: BTreeMap<PackId, Whole>,
     /// Trees that are not in the store yet, encoded.
     trees: HashMap<ObjectId, Vec<u8>>,
     pub moved: Moved,
     pub losses: Losses,
+}
+
+/// A pack that lies whole in `tmp/`, not yet taken in: its trees become visible after the large objects that they name.
+/// It is closed meanwhile, since there may be any number of them.
+struct Whole {
+    path: PathBuf,
+    /// Some of it is of an earlier attempt.
+    is_resumed: bool,
 }
 
 #[derive(Default)]
@@ -92,7 +102,8 @@ impl<'a> Getting<'a> {
                 } else {
                     match self.find(&object.id) {
                         Some((pack, _)) if self.whole.contains_key(&pack) => {}
-                        Some((pack, row)) => pieces.push(piece(pack, &row)),
+                        Some((pack, row)) if row.length == object.size => pieces.push(piece(pack, &row)),
+                        Some((pack, row)) => self.losses.note(Lost::Object(object.id), self.unfit(&pack, &row)),
                         None => self.losses.unknown(object.id, || self.lost(&object.id)),
                     }
                 }
@@ -140,8 +151,8 @@ impl<'a> Getting<'a> {
             row.ok_or_else(|| Error::new(Kind::Bug, format!("no segment tells of the pack {id}")))
         };
         let rows: Vec<(PackId, PackRow)> = ids.iter().map(|id| Ok((*id, row(id)?))).collect::<Result<_>>()?;
-        let total: u64 = rows.iter().map(|(_, row)| row.length).sum();
-        let wanted: u64 = roots.iter().map(|(pin, _)| pin.size).sum();
+        let total = sum(rows.iter().map(|(_, row)| row.length));
+        let wanted = sum(roots.iter().map(|(pin, _)| pin.size));
         // Else these packs hold much that is nobody's concern.
         let is_fair = total <= wanted.saturating_mul(2).saturating_add(SMALL_PACK);
         let known = Mutex::new(Vec::new());
@@ -165,14 +176,14 @@ impl<'a> Getting<'a> {
                 continue;
             };
             let missing = |row: &Row| self.store.size(&row.id).is_none();
-            let missing: u64 = if is_fair { index.iter().filter(missing).map(|row| row.length).sum() } else { 0 };
+            let missing = if is_fair { sum(index.iter().filter(missing).map(|row| row.length)) } else { 0 };
             if missing >= row.index / 2 && missing > 0 {
                 whole.push((id, row));
             } else {
                 self.know(index);
             }
         }
-        let bytes = whole.iter().map(|(_, row)| row.length).sum();
+        let bytes = sum(whole.iter().map(|(_, row)| row.length));
         self.sink.event(Event::WorkPlanned { doing: Doing::Fetching, bytes });
         let arrived = Mutex::new(Vec::new());
         self.remote.place.share(self.remote.jobs.min(whole.len()));
@@ -181,15 +192,16 @@ impl<'a> Getting<'a> {
             let take = |_: &Path, file: &File| read_tail(file, id, row);
             let got = bring(self.remote, self.store, (&path, &id.to_string(), row.length), &self.done(), take)?;
             let got = self.losses.unless(Lost::Pack(*id), got);
+            let got = got.map(|(partial, index)| (Whole { path: partial.path, is_resumed: partial.is_resumed }, index));
             arrived.lock().unwrap_or_else(|e| e.into_inner()).extend(got);
             Ok(())
         })?;
-        for (partial, index) in arrived.into_inner().unwrap_or_else(|e| e.into_inner()) {
+        for (whole, index) in arrived.into_inner().unwrap_or_else(|e| e.into_inner()) {
             self.remote.memory.keep_index(&index);
             let runs = &self.catalog.all.runs;
             self.moved.objects += index.iter().filter(|row| !runs.contains_key(&row.id)).count();
             self.moved.bytes += index.file_length();
-            self.whole.insert(index.id(), partial);
+            self.whole.insert(index.id(), whole);
             self.know(Arc::new(index));
         }
         Ok(())
@@ -225,7 +237,15 @@ impl<'a> Getting<'a> {
         let mut missing = Vec::new();
         let mut seen = HashSet::from([root.id]);
         let mut level = vec![root.id];
+        let mut depth = 0;
         while !level.is_empty() {
+            // Each round opens a level or fetches its trees.
+            depth += 1;
+            if depth > 2 * DEEPEST {
+                let error = Error::new(Kind::Remote, format!("the folder {} is nested too deeply", root.id));
+                self.losses.note(Lost::Object(root.id), error);
+                break;
+            }
             let mut next = Vec::new();
             let mut later = Vec::new();
             for id in level {
@@ -268,11 +288,15 @@ impl<'a> Getting<'a> {
             return Ok(Tree::parse(bytes).map(Some).map_err(malformed));
         }
         if let Some((pack, row)) = self.find(id).filter(|(_, row)| row.kind == ObjectKind::Tree)
-            && let Some(partial) = self.whole.get(&pack)
+            && let Some(whole) = self.whole.get(&pack)
+            // Another process that fetches the same may have taken the file in.
+            && let Ok(file) = File::open(&whole.path)
         {
+            if row.length > LARGEST_READ {
+                return Ok(Err(self.unfit(&pack, &row)));
+            }
             let mut bytes = vec![0; row.length as usize];
-            let read = partial.file.read_exact_at(&mut bytes, row.offset);
-            read.map_err(|e| Error::io("read", &partial.path, e))?;
+            file.read_exact_at(&mut bytes, row.offset).map_err(|e| Error::io("read", &whole.path, e))?;
             if ObjectKind::Tree.id_of(&bytes) != *id {
                 return Ok(Err(self.unfit(&pack, &row)));
             }
@@ -307,6 +331,13 @@ impl<'a> Getting<'a> {
             .flat_map(|index| index.iter().map(|row| (index.id(), row)))
             .filter(|(_, row)| row.kind == ObjectKind::Tree && !self.trees.contains_key(&row.id))
             .filter(|(_, row)| ids.contains(&row.id) || self.store.size(&row.id).is_none())
+            .filter(|(pack, row)| {
+                let is_sane = row.length <= LARGEST_READ;
+                if !is_sane && ids.contains(&row.id) {
+                    self.losses.note(Lost::Object(row.id), self.unfit(pack, row));
+                }
+                is_sane
+            })
             .map(|(pack, row)| piece(pack, &row))
             .collect();
         for (piece, bytes) in self.read(&pieces)? {
@@ -324,7 +355,7 @@ impl<'a> Getting<'a> {
 
     fn read(&mut self, pieces: &[Piece]) -> Result<Vec<(Piece, Vec<u8>)>> {
         let stretches = stretches(pieces.to_vec());
-        let bytes = stretches.iter().map(|stretch| stretch.range.end - stretch.range.start).sum();
+        let bytes = sum(stretches.iter().map(|stretch| stretch.range.end - stretch.range.start));
         self.sink.event(Event::WorkPlanned { doing: Doing::Fetching, bytes });
         let read: Mutex<Vec<(Piece, Vec<u8>)>> = Mutex::default();
         self.remote.place.share(self.remote.jobs.min(stretches.len()));
@@ -339,4 +370,9 @@ impl<'a> Getting<'a> {
         self.moved.bytes += bytes;
         Ok(read)
     }
+}
+
+/// Numbers from a remote may be as large as they like.
+fn sum(numbers: impl Iterator<Item = u64>) -> u64 {
+    numbers.fold(0, u64::saturating_add)
 }

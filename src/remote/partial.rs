@@ -58,6 +58,14 @@ impl Partial {
         Ok(Ok(()))
     }
 
+    /// A file that was closed meanwhile; `None` if another process has taken it, or is at it.
+    pub fn reopen(path: &Path, size: u64) -> Option<Partial> {
+        let file = File::options().read(true).append(true).open(path).ok()?;
+        let is_whole = !matches!(file.try_lock(), Err(TryLockError::WouldBlock))
+            && fs::metadata(path).is_ok_and(|there| is_same(&there, &file) && there.len() == size);
+        is_whole.then(|| Partial { path: path.to_path_buf(), file, is_resumed: false, have: size })
+    }
+
     /// Throws away what arrived.
     pub fn discard(self) {
         let _ = fs::remove_file(&self.path);

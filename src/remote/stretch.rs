@@ -49,7 +49,9 @@ pub fn stretches(mut pieces: Vec<Piece>) -> Vec<Stretch> {
         let (start, end) = (piece.slice.offset, piece.slice.offset + piece.slice.length);
         match all.last_mut() {
             Some(last)
-                if last.pack == piece.slice.pack && start <= last.range.end + GAP && end - last.range.start <= RUN =>
+                if last.pack == piece.slice.pack
+                    && start <= last.range.end.saturating_add(GAP)
+                    && end - last.range.start <= RUN =>
             {
                 last.range.end = last.range.end.max(end);
                 last.pieces.push(piece);

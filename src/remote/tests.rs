@@ -161,6 +161,51 @@ fn many_files_in_many_packs_are_found_by_one_look_at_each() {
     assert_eq!(a.remote.memory.reads.load(std::sync::atomic::Ordering::Relaxed), packs);
 }
 
+/// An index that is in order and lies: what it claims is refused before it is read, and what is right there comes.
+#[test]
+fn an_index_that_lies_costs_what_it_lies_about() {
+    let dir = tempfile::tempdir().unwrap();
+    let a = clone(dir.path(), "a");
+    let [good, bad] = [b"good".to_vec(), b"wanted".to_vec()].map(|bytes| (ObjectId::of(&bytes), bytes));
+    let entry = |name: &str, (id, bytes): &(ObjectId, Vec<u8>)| Entry {
+        name: name.into(),
+        kind: EntryKind::File,
+        id: *id,
+        size: bytes.len() as u64,
+        files: 1,
+    };
+    let whole = Tree { entries: vec![entry("a", &good)] };
+    let broken = Tree { entries: vec![entry("a", &good), entry("b", &bad)] };
+    let mut bytes = Vec::new();
+    let mut writer = PackWriter::new(&mut bytes).unwrap();
+    writer.add(good.0, ObjectKind::Content, &good.1).unwrap();
+    writer.add(bad.0, ObjectKind::Content, &[7; 100_000]).unwrap();
+    for tree in [&whole, &broken] {
+        writer.add(tree.pin().id, ObjectKind::Tree, &tree.encode()).unwrap();
+    }
+    let (index, id) = writer.finish().unwrap();
+    let length = bytes.len() as u64;
+    a.remote.place.put(&pack_path(&id), bytes, false).unwrap();
+    let mut segment = segment::Segment::default();
+    let row = segment::PackRow { length, index: length - index.tail().len() as u64, count: 4 };
+    segment.packs.insert(id, row);
+    for pin in [whole.pin(), broken.pin()] {
+        let location = segment::Location::Tree(vec![id]);
+        let root = segment::Root { size: pin.size, files: pin.files.unwrap(), location };
+        segment.roots.insert(segment::root_key(pin.id, ObjectKind::Tree), root);
+    }
+    a.remote.write_marker().unwrap();
+    a.remote.record(&Catalog::default(), segment).unwrap();
+    // At first the pack comes whole; then its index is known, and ranges of it are read.
+    for _ in 0..2 {
+        let fetched = a.remote.fetch(&a.store, &wanted(&[whole.pin(), broken.pin()]), &Silent).unwrap();
+        assert!(a.store.holds(&whole.pin()) && !a.store.contains(&broken.pin()));
+        let [loss] = &fetched.lost[..] else { panic!("{:?}", fetched.lost) };
+        assert_eq!((loss.error.kind, loss.outs.len()), (Kind::Remote, 1));
+        assert!(loss.error.causes[0].contains(&bad.0.hex()), "{:?}", loss.error);
+    }
+}
+
 /// Entries of the run cache: the newest first, only with all their outputs, and gone when withdrawn.
 #[test]
 fn entries_are_found_by_key_until_they_are_withdrawn() {

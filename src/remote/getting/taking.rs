@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use super::Getting;
+use super::{Getting, Whole};
 use crate::error::{Error, Kind, Result};
 use crate::event::{Doing, Event};
 use crate::remote::loss::Lost;
@@ -16,7 +16,7 @@ use crate::remote::stretch::Piece;
 use crate::remote::transfer::each;
 use crate::remote::{object_path, pack_path};
 use crate::store::pack::format::{PackId, PackIndex, Row};
-use crate::store::{ObjectId, ObjectKind};
+use crate::store::{LARGEST_READ, ObjectId, ObjectKind};
 
 /// Objects that are in memory at once before they are stored.
 const BATCH: u64 = 64 << 20;
@@ -25,7 +25,7 @@ impl Getting<'_> {
     /// Moves what was located, and makes all of it visible: contents, then packs, then trees.
     pub(super) fn bring(&mut self, mut pieces: Vec<Piece>, large: BTreeMap<ObjectId, u64>) -> Result<()> {
         let large: Vec<(ObjectId, u64)> = large.into_iter().collect();
-        let bytes = large.iter().map(|(_, size)| size).sum();
+        let bytes = large.iter().map(|(_, size)| *size).fold(0, u64::saturating_add);
         self.sink.event(Event::WorkPlanned { doing: Doing::Fetching, bytes });
         let (arrived, received) = (AtomicUsize::new(0), AtomicU64::new(0));
         self.remote.place.share(self.remote.jobs.min(large.len()));
@@ -53,8 +53,8 @@ impl Getting<'_> {
         }
         let mut whole = std::mem::take(&mut self.whole);
         for index in &self.indexes {
-            if let Some(partial) = whole.remove(&index.id()) {
-                self.adopt(partial, index)?;
+            if let Some(whole) = whole.remove(&index.id()) {
+                self.adopt(whole, index)?;
             }
         }
         let trees = std::mem::take(&mut self.trees);
@@ -63,19 +63,30 @@ impl Getting<'_> {
 
     /// Takes a pack in that arrived. One of which a part is of an earlier attempt may owe its damage to that, and comes
     /// anew; of one that is damaged there the good objects are taken.
-    fn adopt(&self, partial: Partial, index: &PackIndex) -> Result<()> {
+    fn adopt(&self, whole: Whole, index: &PackIndex) -> Result<()> {
+        let (id, length) = (index.id(), index.file_length());
+        let row = PackRow { length, index: length - index.tail().len() as u64, count: index.len() as u64 };
+        let bring = || -> Result<Option<Partial>> {
+            let take = |_: &Path, file: &File| read_tail(file, &id, &row);
+            let got = bring(self.remote, self.store, (&pack_path(&id), &id.to_string(), length), &|_| (), take)?;
+            Ok(self.losses.unless(Lost::Pack(id), got).map(|(partial, _)| partial))
+        };
+        let partial = match Partial::reopen(&whole.path, length) {
+            Some(partial) => partial,
+            None if self.store.all_packs().iter().any(|pack| pack.id == id && pack.dead.is_empty()) => return Ok(()),
+            None => match bring()? {
+                Some(partial) => partial,
+                None => return Ok(()),
+            },
+        };
         match self.store.adopt_pack(&partial.path) {
             Ok(_) => return Ok(()),
             Err(e) if e.kind != Kind::Missing => return Err(e),
-            Err(_) if !partial.is_resumed => return self.salvage(partial, index),
+            Err(_) if !whole.is_resumed => return self.salvage(partial, index),
             Err(_) => partial.discard(),
         }
-        let (id, length) = (index.id(), index.file_length());
-        let row = PackRow { length, index: length - index.tail().len() as u64, count: index.len() as u64 };
-        let take = |_: &Path, file: &File| read_tail(file, &id, &row);
-        let got = bring(self.remote, self.store, (&pack_path(&id), &id.to_string(), length), &|_| (), take)?;
-        match self.losses.unless(Lost::Pack(id), got) {
-            Some((partial, _)) if self.store.adopt_pack(&partial.path).is_err() => self.salvage(partial, index),
+        match bring()? {
+            Some(partial) if self.store.adopt_pack(&partial.path).is_err() => self.salvage(partial, index),
             _ => Ok(()),
         }
     }
@@ -86,6 +97,10 @@ impl Getting<'_> {
             let is_wanted = |row: &Row| row.kind == kind && !self.catalog.all.runs.contains_key(&row.id);
             let (mut good, mut size) = (Vec::new(), 0);
             for row in index.iter().filter(is_wanted) {
+                if row.length > LARGEST_READ {
+                    self.losses.note(Lost::Object(row.id), self.unfit(&index.id(), &row));
+                    continue;
+                }
                 let mut bytes = vec![0; row.length as usize];
                 let read = partial.file.read_exact_at(&mut bytes, row.offset);
                 read.map_err(|e| Error::io("read", &partial.path, e))?;
