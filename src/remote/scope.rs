@@ -87,11 +87,11 @@ impl Scope {
             let Some(entry) = locks.of(stage.file).stages.get(&stage.name) else { continue };
             for out in &stage.outs {
                 let Some(locked) = entry.outs.get(&out.spelled) else { continue };
-                if out.cache {
+                if out.cache && selected.takes(*id, &out.path) {
                     self.item(out.path.relative_to(from), locked.pin, out.remote.clone(), out.push);
                 }
             }
-            if cache::is_cacheable(stage) {
+            if cache::is_cacheable(stage) && stage.outs.iter().all(|out| selected.takes(*id, &out.path)) {
                 self.keys.insert(entry.key);
             }
         }
