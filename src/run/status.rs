@@ -177,6 +177,9 @@ fn changed_line(old: &Command, new: &Command) -> String {
 }
 
 fn short(value: &Value) -> String {
-    let text = serde_json::to_string(value).unwrap_or_default();
+    let text = match value {
+        Value::Float(f) if !f.is_finite() => value.to_text(),
+        value => serde_json::to_string(value).unwrap_or_default(),
+    };
     if text.chars().count() > 60 { text.chars().take(57).collect::<String>() + "…" } else { text }
 }

@@ -9,5 +9,6 @@ mod cache;
 mod config;
 mod init;
 mod logs;
+mod odd;
 mod program;
 mod show;

@@ -1,9 +1,11 @@
 //! What `params diff` and `metrics diff` have in common.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value as Json, json};
 
 use super::show::{Files, asked};
-use crate::cli::format::json_value;
+use crate::cli::format::{json_number, json_value};
 use crate::cli::output::{Output, Style};
 use crate::cli::table::{Cell, Table, round, rounded};
 use crate::compare::values::{Row, Side, compare, directions};
@@ -47,6 +49,7 @@ pub fn run(args: &Args, project: &Project, out: &Output, files: &Files, what: &s
     let mut code = None;
     let mut failed = None;
     let mut known = 0;
+    let mut unread = BTreeSet::new();
     let mut side = |snapshot: &Snapshot<'_>| -> Result<Side> {
         let asked = match asked(&args.targets, snapshot, files, what) {
             // One of the two revisions may not have it yet.
@@ -66,6 +69,12 @@ pub fn run(args: &Args, project: &Project, out: &Output, files: &Files, what: &s
                         && e.causes.is_empty()
                         && is_absent(snapshot, &file.place.to_string()) => {}
                 Err(e) => {
+                    unread.insert(file.place.to_string());
+                    if snapshot.commit.is_some() && e.kind == Kind::Usage {
+                        // Nobody can mend the past.
+                        out.warn(format!("left out, of {}: {}", snapshot.name, e.message));
+                        continue;
+                    }
                     code = Some(code.unwrap_or(u8::MAX).min(e.kind.exit_code()));
                     out.error(&e);
                 }
@@ -73,7 +82,10 @@ pub fn run(args: &Args, project: &Project, out: &Output, files: &Files, what: &s
         }
         Ok(side)
     };
-    let (before, after) = (side(&old)?, side(&new)?);
+    let (mut before, mut after) = (side(&old)?, side(&new)?);
+    // What is in a file that cannot be read is not known, so nothing of it is new or gone.
+    before.retain(|file, _| !unread.contains(file));
+    after.retain(|file, _| !unread.contains(file));
     if let Some(error) = failed.filter(|_| known == 0) {
         return Err(error);
     }
@@ -90,7 +102,7 @@ pub fn run(args: &Args, project: &Project, out: &Output, files: &Files, what: &s
         out.json(&to_json(&rows, what == "metrics"));
     } else {
         table(&rows, args, &old.name, &new.name, what == "metrics").print(args.md, out);
-        if rows.is_empty() && code.is_none() {
+        if rows.is_empty() && code.is_none() && unread.is_empty() {
             out.say(format!("no {what} differ between {} and {}", old.name, new.name));
         }
     }
@@ -114,7 +126,7 @@ fn to_json(rows: &[Row], metrics: bool) -> Json {
         entry.insert("old".into(), value(&row.old));
         entry.insert("new".into(), value(&row.new));
         if let Some(change) = row.change.filter(|_| metrics) {
-            entry.insert("diff".into(), json!(change));
+            entry.insert("diff".into(), json_number(change));
         }
         if let Some(better) = row.better.filter(|_| metrics) {
             entry.insert("better".into(), json!(better));

@@ -37,6 +37,7 @@ mod show;
 pub mod stage;
 mod stage_add;
 pub mod status;
+mod told;
 mod transfer;
 pub mod version;
 

@@ -16,6 +16,8 @@ use crate::project::{Definitions, Project, Rev, Snapshot};
 use crate::run::select::{Reach, Scope};
 use crate::run::values::{self, Asked, FileValues, Parsed, Wanted};
 
+use super::told::Told;
+
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// Files, stages or groups [default: all]
@@ -111,6 +113,7 @@ fn many(args: &Args, which: &Which, project: &Project, out: &Output, files: &Fil
     let mut parsed = Parsed::default();
     let mut all: Vec<Read> = Vec::new();
     let (mut failed, mut broken) = (None, 0);
+    let mut unreadable = Told::default();
     let mut last: Option<(Rc<Definitions>, Asked)> = None;
     let mut read = |snapshot: Snapshot<'_>, names: Vec<String>| -> Result<()> {
         broken += usize::from(!snapshot.definitions.broken.is_empty());
@@ -127,7 +130,10 @@ fn many(args: &Args, which: &Which, project: &Project, out: &Output, files: &Fil
             },
         };
         let files = values::read(&snapshot, asked, &mut parsed);
-        if files.iter().any(|f| f.values.is_ok()) {
+        let unread = files.iter().filter_map(|f| f.values.as_ref().err()).filter(|e| e.kind != Kind::Missing);
+        unread.for_each(|error| unreadable.add(&error.message, &names));
+        // What cannot be read is there all the same.
+        if files.iter().any(|f| f.values.as_ref().map_or_else(|e| e.kind != Kind::Missing, |_| true)) {
             all.push(Read { names, commit: snapshot.commit.map(|id| id.hex()), files });
         }
         Ok(())
@@ -143,6 +149,7 @@ fn many(args: &Args, which: &Which, project: &Project, out: &Output, files: &Fil
         let revisions = text::count(broken, "revision");
         out.warn(format!("pipeline files of {revisions} cannot be read; these are left out"));
     }
+    unreadable.warn(&|message, revisions| format!("left out, of {revisions}: {message}"), out);
     if let Some(error) = failed.filter(|_| all.is_empty()) {
         return Err(error);
     }
