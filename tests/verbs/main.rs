@@ -5,6 +5,7 @@
 #[path = "../sandbox/mod.rs"]
 mod sandbox;
 
+mod broken;
 mod cache;
 mod config;
 mod init;

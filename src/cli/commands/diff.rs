@@ -8,7 +8,7 @@ use crate::cli::table::Table;
 use crate::cli::text;
 use crate::compare::data::{Change, Differences, Node, What};
 use crate::compare::sides::{Asked, differences};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::path::RepoPath;
 use crate::project::{Project, Rev};
 use crate::store::tree::EntryKind;
@@ -54,7 +54,8 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let snapshots = project.snapshots();
     let old = snapshots.at(&Rev::Named(args.old.clone()))?;
     let new = snapshots.at(&Rev::of(args.new.as_deref()))?;
-    super::tell_broken(&new.definitions, project, out);
+    super::tell_broken_of(&old, out);
+    super::tell_broken_of(&new, out);
     let targets = args.targets.iter().map(|t| target(project, t)).collect::<Result<Vec<_>>>()?;
     let progress = Progress::new(out, false);
     let asked = Asked { old: &old, new: &new, targets: &targets };
@@ -78,7 +79,8 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         table(&found, &absent, args).print(true, out);
     } else {
         list(&found, &absent, args, out);
-        if found.changes.is_empty() && absent.is_empty() {
+        let is_whole = old.definitions.broken.is_empty() && new.definitions.broken.is_empty();
+        if found.changes.is_empty() && absent.is_empty() && is_whole {
             out.say(format!("no outputs or data differ between {} and {}", old.name, new.name));
         }
     }
@@ -86,7 +88,13 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         let hint = error.hints.first().map_or(String::new(), |hint| format!(" ({hint})"));
         out.warn(format!("{}: its listing is not in the store{hint}", name(path)));
     }
-    Ok(0)
+    // Nobody can mend a commit.
+    let concerns = |path: &RepoPath| {
+        let folder = path.parent().unwrap_or_default();
+        targets.is_empty() || targets.iter().any(|t| t.is_in(&folder) || folder.is_in(t))
+    };
+    let is_mistaken = new.commit.is_none() && new.definitions.broken.iter().any(|(path, _)| concerns(path));
+    Ok(if is_mistaken { Kind::Usage.exit_code() } else { 0 })
 }
 
 fn target(project: &Project, written: &str) -> Result<RepoPath> {

@@ -46,7 +46,7 @@ use crate::cli::open;
 use crate::cli::output::Output;
 use crate::error::{Error, Result};
 use crate::path::RepoPath;
-use crate::project::{Definitions, Project};
+use crate::project::{Definitions, Project, Snapshot};
 
 /// Runs a command; its exit code comes back.
 pub fn run(cli: Cli, out: &Output) -> Result<u8> {
@@ -115,6 +115,16 @@ fn tell_broken(definitions: &Definitions, project: &Project, out: &Output) {
         for path in &definitions.foreign {
             out.say(format!("{} has none of our keys and is passed over", path.relative_to(&project.cwd)));
         }
+    }
+}
+
+/// The same of any state of the repository; what is wrong with a commit is told with its name.
+fn tell_broken_of(snapshot: &Snapshot<'_>, out: &Output) {
+    if snapshot.commit.is_none() {
+        return tell_broken(&snapshot.definitions, snapshot.project, out);
+    }
+    for (path, error) in &snapshot.definitions.broken {
+        out.warn(format!("{path} of {} is left out:\n{}", snapshot.name, error.message));
     }
 }
 

@@ -7,11 +7,10 @@ use serde_json::{Map, Value as Json, json};
 use crate::cli::format::json_value;
 use crate::cli::output::Output;
 use crate::cli::table::{Table, shown};
-use crate::cli::text;
 use crate::error::{Error, Kind, Result};
 use crate::git::{Chosen, Which};
 use crate::path::RepoPath;
-use crate::pipeline::stage::{Place, StageId};
+use crate::pipeline::stage::{FileId, Place, StageId};
 use crate::project::{Definitions, Project, Rev, Snapshot};
 use crate::run::select::{Reach, Scope};
 use crate::run::values::{self, Asked, FileValues, Parsed, Wanted};
@@ -45,8 +44,8 @@ pub struct Args {
     md: bool,
 }
 
-/// The files of some stages; with the flag those at the top of pipeline files, too.
-pub(super) type Files = dyn Fn(&Definitions, &[StageId], bool) -> Asked;
+/// The files of some stages, and those at the top of some pipeline files.
+pub(super) type Files = dyn Fn(&Definitions, &[StageId], &[FileId]) -> Asked;
 
 pub fn run(args: &Args, project: &Project, out: &Output, files: &Files, what: &str) -> Result<u8> {
     let which = Which {
@@ -60,8 +59,8 @@ pub fn run(args: &Args, project: &Project, out: &Output, files: &Files, what: &s
         return many(args, &which, project, out, files, what);
     }
     let snapshot = project.at(&Rev::of(args.rev.first().map(String::as_str)))?;
-    super::tell_broken(&snapshot.definitions, project, out);
-    let asked = asked(&args.targets, &snapshot, files, what)?;
+    super::tell_broken_of(&snapshot, out);
+    let asked = asked(&args.targets, &snapshot, files, what, &[])?;
     let read = values::read(&snapshot, &asked, &mut Parsed::default());
     if args.json {
         out.json(&files_json(project, &read).into());
@@ -85,10 +84,11 @@ pub fn run(args: &Args, project: &Project, out: &Output, files: &Files, what: &s
         out.error(&error);
         code = Some(code.unwrap_or(u8::MAX).min(error.kind.exit_code()));
     }
-    if read.is_empty() {
+    if read.is_empty() && snapshot.definitions.broken.is_empty() {
         out.say(format!("no {what} here"));
     }
-    Ok(code.unwrap_or(0))
+    let code = code.unwrap_or(0);
+    Ok(if args.targets.is_empty() { super::code_of_all(code, &snapshot.definitions) } else { code })
 }
 
 impl Args {
@@ -112,15 +112,20 @@ fn many(args: &Args, which: &Which, project: &Project, out: &Output, files: &Fil
     let chosen = history.choose(which)?;
     let mut parsed = Parsed::default();
     let mut all: Vec<Read> = Vec::new();
-    let (mut failed, mut broken) = (None, 0);
-    let mut unreadable = Told::default();
+    let (mut failed, mut code) = (None, 0);
+    let (mut broken, mut unreadable) = (Told::default(), Told::default());
     let mut last: Option<(Rc<Definitions>, Asked)> = None;
     let mut read = |snapshot: Snapshot<'_>, names: Vec<String>| -> Result<()> {
-        broken += usize::from(!snapshot.definitions.broken.is_empty());
+        for (path, error) in &snapshot.definitions.broken {
+            broken.add(&format!("{path}\n{}", error.message), &names);
+        }
+        if snapshot.commit.is_none() && args.targets.is_empty() {
+            code = super::code_of_all(code, &snapshot.definitions);
+        }
         let asked = match &last {
             Some((definitions, asked)) if Rc::ptr_eq(definitions, &snapshot.definitions) => asked,
             // A target that this revision does not have yet is no mistake as long as another has it.
-            _ => match asked(&args.targets, &snapshot, files, what) {
+            _ => match asked(&args.targets, &snapshot, files, what, &[]) {
                 Ok(asked) => &last.insert((snapshot.definitions.clone(), asked)).1,
                 Err(e) if e.kind == Kind::Missing => {
                     failed.get_or_insert(e);
@@ -145,10 +150,11 @@ fn many(args: &Args, which: &Which, project: &Project, out: &Output, files: &Fil
         let commit = history.commit(id)?;
         read(snapshots.of_commit(commit, &names[0])?, names)?;
     }
-    if broken > 0 {
-        let revisions = text::count(broken, "revision");
-        out.warn(format!("pipeline files of {revisions} cannot be read; these are left out"));
-    }
+    let sentence = |message: &str, revisions: &str| {
+        let (path, message) = message.split_once('\n').unwrap_or((message, ""));
+        format!("{path} of {revisions} is left out:\n{message}")
+    };
+    broken.warn(&sentence, out);
     unreadable.warn(&|message, revisions| format!("left out, of {revisions}: {message}"), out);
     if let Some(error) = failed.filter(|_| all.is_empty()) {
         return Err(error);
@@ -169,7 +175,7 @@ fn many(args: &Args, which: &Which, project: &Project, out: &Output, files: &Fil
     if all.is_empty() {
         out.say(format!("no {what} there"));
     }
-    Ok(0)
+    Ok(code)
 }
 
 /// A row a revision, a column a key; the file's name stands before the key where there are several files.
@@ -221,10 +227,19 @@ fn files_json(project: &Project, read: &[FileValues]) -> Map<String, Json> {
     read.iter().map(entry).collect()
 }
 
-/// What is asked for: the targets, without any all that there is.
-pub(super) fn asked(targets: &[String], snapshot: &Snapshot<'_>, files: &Files, what: &str) -> Result<Asked> {
-    let all: Vec<StageId> = snapshot.definitions.pipelines.ids().collect();
-    let asked = files(&snapshot.definitions, &all, true);
+/// What is asked for: the targets, without any all that there is but in some pipeline files.
+pub(super) fn asked(
+    targets: &[String],
+    snapshot: &Snapshot<'_>,
+    files: &Files,
+    what: &str,
+    without: &[RepoPath],
+) -> Result<Asked> {
+    let pipelines = &snapshot.definitions.pipelines;
+    let counts = |id: &FileId| !without.contains(&pipelines.file(*id).path);
+    let stages: Vec<StageId> = pipelines.ids().filter(|id| counts(&pipelines.stage(*id).file)).collect();
+    let tops: Vec<FileId> = (0..pipelines.files.len() as u32).map(FileId).filter(counts).collect();
+    let asked = files(&snapshot.definitions, &stages, &tops);
     if targets.is_empty() { Ok(asked) } else { narrow(targets, snapshot, files, &asked, what) }
 }
 
@@ -256,7 +271,7 @@ fn narrow(targets: &[String], snapshot: &Snapshot<'_>, files: &Files, all: &Aske
             }
             e
         })?;
-        for (place, wanted) in files(definitions, &selected.named, false).values() {
+        for (place, wanted) in files(definitions, &selected.named, &[]).values() {
             values::ask(&mut asked, place, wanted.clone());
         }
     }

@@ -31,6 +31,9 @@ pub struct Args {
 
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let desk = Desk::open(project, out)?;
+    crate::cli::commands::tell_broken_of(&desk.now, out);
+    // Models are declared in any pipeline file.
+    let code = if args.names.is_empty() { crate::cli::commands::code_of_all(0, &desk.now.definitions) } else { 0 };
     let declared = artifact::all(&desk.now);
     let mut names: Vec<ModelName> =
         desk.registry.models.keys().cloned().chain(declared.iter().map(|a| a.name.clone())).collect();
@@ -52,9 +55,9 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         .collect();
     if args.json {
         out.json(&rows.iter().map(|(name, model, artifact)| shape(name, *model, *artifact)).collect::<Vec<_>>().into());
-        return Ok(0);
+        return Ok(code);
     }
-    if rows.is_empty() {
+    if rows.is_empty() && code == 0 {
         out.say(match names.is_empty() {
             true => "no models here: name one under `artifacts` of a pipeline.yaml, then lockstep model register",
             false => "all models here are deprecated: lockstep model list --all",
@@ -64,7 +67,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     } else {
         models(&rows, out);
     }
-    Ok(0)
+    Ok(code)
 }
 
 fn models(rows: &[(&ModelName, Option<&Model>, Option<&Artifact>)], out: &Output) {
