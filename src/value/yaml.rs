@@ -29,7 +29,7 @@ pub fn parse(text: &str) -> Result<Option<Node>, Fault> {
         anchors: HashMap::new(),
         left: NODES,
     };
-    reader.document()
+    reader.document().map_err(|fault| super::conflict(text).unwrap_or(fault))
 }
 
 /// Reads machine-written YAML (lock files) straight into types, without marks.
