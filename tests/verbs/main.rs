@@ -13,3 +13,4 @@ mod logs;
 mod odd;
 mod program;
 mod show;
+mod user;
