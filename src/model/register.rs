@@ -17,7 +17,7 @@ use super::registry::Registry;
 use super::sound;
 use crate::error::{Error, Kind, Result};
 use crate::event::Sink;
-use crate::git::About;
+use crate::git::{About, GitId};
 use crate::path::RepoPath;
 use crate::project::Project;
 use crate::project::{Rev, Snapshot, Snapshots};
@@ -75,6 +75,7 @@ impl Plan {
         }
         let mut warnings = Vec::new();
         warnings.extend(twin(registry, name, &origin));
+        warnings.extend(sibling(registry, name, commit.id));
         match kept::elsewhere(project, &snapshot, &origin)? {
             Kept::Nowhere => warnings.push(format!(
                 "there is no remote, so nobody else can get {}: lockstep remote add -d NAME URL, then lockstep push",
@@ -141,6 +142,17 @@ fn twin(registry: &Registry, name: &ModelName, origin: &Origin) -> Option<String
     let same = |event: usize| model.events[event].note.as_ref()?.file.as_ref().map(|f| f.blake3 == hash);
     let (version, _) = model.versions.iter().rev().find(|(_, r)| same(r.event) == Some(true))?;
     Some(format!("{name} {version} is the same file, byte for byte"))
+}
+
+/// A version of the same commit, which is nothing wrong here and a mistake to another reader of the same tags.
+fn sibling(registry: &Registry, name: &ModelName, commit: GitId) -> Option<String> {
+    let model = registry.models.get(name)?;
+    let (version, _) = model.versions.iter().rev().find(|(_, r)| model.events[r.event].commit == commit)?;
+    Some(format!(
+        "{name} {version} is of the same commit {}; GTO, and what builds on it, refuses to read a repository with two \
+         versions of a model on one commit",
+        commit.short()
+    ))
 }
 
 /// Puts into the tag what neither its name nor the commit's lock says.

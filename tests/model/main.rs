@@ -10,6 +10,7 @@ mod diff;
 mod files;
 mod hostile;
 mod inspect;
+mod names;
 mod registry;
 mod revision;
 mod sound;
