@@ -8,7 +8,7 @@ use crate::cli::format::json_value;
 use crate::cli::output::Output;
 use crate::cli::table::{Table, shown};
 use crate::error::{Error, Kind, Result};
-use crate::git::{Chosen, Which};
+use crate::git::{Chosen, GitId, Which};
 use crate::path::RepoPath;
 use crate::pipeline::stage::{FileId, Place, StageId};
 use crate::project::{Definitions, Project, Rev, Snapshot};
@@ -63,7 +63,11 @@ pub fn run(args: &Args, project: &Project, out: &Output, files: &Files, what: &s
     let asked = asked(&args.targets, &snapshot, files, what, &[])?;
     let read = values::read(&snapshot, &asked, &mut Parsed::default());
     if args.json {
-        out.json(&files_json(project, &read).into());
+        let files = files_json(project, &read);
+        match args.rev.first() {
+            None => out.json(&files.into()),
+            Some(name) => out.json(&json!([of_revision(std::slice::from_ref(name), snapshot.commit, files)])),
+        }
     } else {
         let mut table = Table::new(["file", "key", "value"]);
         for file in &read {
@@ -97,10 +101,15 @@ impl Args {
     }
 }
 
+/// A revision as JSON. Whenever revisions are asked for there is a list of these, be it one.
+fn of_revision(names: &[String], commit: Option<GitId>, files: Map<String, Json>) -> Json {
+    json!({"rev": names.first(), "names": names, "commit": commit.map(|id| id.hex()), "files": files})
+}
+
 /// One revision, and what its files hold.
 struct Read {
     names: Vec<String>,
-    commit: Option<String>,
+    commit: Option<GitId>,
     files: Vec<FileValues>,
 }
 
@@ -139,7 +148,7 @@ fn many(args: &Args, which: &Which, project: &Project, out: &Output, files: &Fil
         unread.for_each(|error| unreadable.add(&error.message, &names));
         // What cannot be read is there all the same.
         if files.iter().any(|f| f.values.as_ref().map_or_else(|e| e.kind != Kind::Missing, |_| true)) {
-            all.push(Read { names, commit: snapshot.commit.map(|id| id.hex()), files });
+            all.push(Read { names, commit: snapshot.commit, files });
         }
         Ok(())
     };
@@ -160,14 +169,7 @@ fn many(args: &Args, which: &Which, project: &Project, out: &Output, files: &Fil
         return Err(error);
     }
     if args.json {
-        let one = |read: &Read| {
-            json!({
-                "rev": read.names[0],
-                "names": read.names,
-                "commit": read.commit,
-                "files": files_json(project, &read.files),
-            })
-        };
+        let one = |read: &Read| of_revision(&read.names, read.commit, files_json(project, &read.files));
         out.json(&all.iter().map(one).collect());
     } else {
         table(&all, project).print(args.md, out);
