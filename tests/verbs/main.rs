@@ -14,3 +14,4 @@ mod odd;
 mod program;
 mod show;
 mod user;
+mod words;
