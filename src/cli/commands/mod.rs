@@ -104,7 +104,7 @@ fn code_of_all(code: u8, definitions: &Definitions) -> u8 {
 /// A pipeline file elsewhere that cannot be read is a warning, unless the targets need it.
 fn tell_broken(definitions: &Definitions, project: &Project, out: &Output) {
     for (path, error) in &definitions.broken {
-        out.warn(format!("{} is left out:\n{}", path.relative_to(&project.cwd), error.message));
+        out.warn(format!("{} is left out:\n{error}", path.relative_to(&project.cwd)));
     }
     for file in &definitions.pipelines.files {
         for warning in &file.warnings {
@@ -124,7 +124,7 @@ fn tell_broken_of(snapshot: &Snapshot<'_>, out: &Output) {
         return tell_broken(&snapshot.definitions, snapshot.project, out);
     }
     for (path, error) in &snapshot.definitions.broken {
-        out.warn(format!("{path} of {} is left out:\n{}", snapshot.name, error.message));
+        out.warn(format!("{path} of {} is left out:\n{error}", snapshot.name));
     }
 }
 

@@ -126,7 +126,7 @@ fn many(args: &Args, which: &Which, project: &Project, out: &Output, files: &Fil
     let mut last: Option<(Rc<Definitions>, Asked)> = None;
     let mut read = |snapshot: Snapshot<'_>, names: Vec<String>| -> Result<()> {
         for (path, error) in &snapshot.definitions.broken {
-            broken.add(&format!("{path}\n{}", error.message), &names);
+            broken.add(&format!("{path}\n{error}"), &names);
         }
         if snapshot.commit.is_none() && args.targets.is_empty() {
             code = super::code_of_all(code, &snapshot.definitions);
@@ -145,7 +145,7 @@ fn many(args: &Args, which: &Which, project: &Project, out: &Output, files: &Fil
         };
         let files = values::read(&snapshot, asked, &mut parsed);
         let unread = files.iter().filter_map(|f| f.values.as_ref().err()).filter(|e| e.kind != Kind::Missing);
-        unread.for_each(|error| unreadable.add(&error.message, &names));
+        unread.for_each(|error| unreadable.add(&error.to_string(), &names));
         // What cannot be read is there all the same.
         if files.iter().any(|f| f.values.as_ref().map_or_else(|e| e.kind != Kind::Missing, |_| true)) {
             all.push(Read { names, commit: snapshot.commit, files });
