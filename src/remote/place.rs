@@ -191,12 +191,14 @@ impl Place {
         put.map_err(|fault| self.error(&format!("put {path}"), fault))
     }
 
-    /// Writes an object of any size in one step from what `source` gives.
+    /// Writes an object of any size in one step from what `source` gives. One of that size that is there already may stay,
+    /// unless it may be damaged.
     pub fn put_stream(
         &self,
         path: &str,
         source: &mut dyn Read,
         size: u64,
+        may_replace: bool,
         done: &dyn Fn(u64),
     ) -> Result<(), StreamError> {
         self.count();
@@ -207,7 +209,7 @@ impl Place {
         let mut source = Stoppable { source, stop: self.stop };
         let put = match &self.kind {
             Kind::Folder(folder) => folder.put_stream(path, &mut source, size, &done),
-            Kind::Service(service) => service.put_stream(path, &mut source, size, &done),
+            Kind::Service(service) => service.put_stream(path, &mut source, size, may_replace, &done),
         };
         if put.is_err() {
             self.stop.check().map_err(StreamError::Remote)?;
@@ -227,6 +229,23 @@ impl Place {
             Kind::Service(service) => service.list(folder),
         };
         names.map_err(|fault| self.error(&format!("list {folder}"), fault))
+    }
+
+    /// Removes what broken or killed uploads left under the names of temporary objects since before `time`, in seconds
+    /// since 1970. Costs one listing, where there can be such things at all.
+    pub fn sweep(&self, time: u64) -> Result<()> {
+        self.count();
+        let old = match &self.kind {
+            Kind::Folder(folder) => folder.leftovers("tmp", time),
+            Kind::Service(service) if service.renames() => service.leftovers("tmp", time),
+            Kind::Service(_) => Ok(Vec::new()),
+        };
+        let old = old.map_err(|fault| self.error("list tmp", fault))?;
+        let is_ours = |name: &&String| {
+            let name = name.strip_prefix("check-").unwrap_or(name);
+            name.len() == 32 && name.bytes().all(|b| b.is_ascii_hexdigit())
+        };
+        old.iter().filter(is_ours).try_for_each(|name| self.remove(&format!("tmp/{name}")))
     }
 
     /// Removes an object; that it is not there is fine.
