@@ -65,7 +65,7 @@ impl Folder {
     pub fn put(&self, path: &str, bytes: &[u8]) -> Result<(), Fault> {
         self.write(path, |file| file.write_all(bytes).map_err(|e| Broken::Remote(e.into()))).map_err(|e| match e {
             Broken::Source(e) => e.into(),
-            Broken::Remote(fault) => fault,
+            Broken::Remote(fault) | Broken::Again(fault) => fault,
         })
     }
 

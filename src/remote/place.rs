@@ -6,6 +6,7 @@ use std::io::Read;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::event::Stop;
@@ -55,6 +56,8 @@ pub enum StreamError {
     /// What was read was not good.
     Source(std::io::Error),
     Remote(Error),
+    /// A new attempt, with the source from its beginning, may succeed.
+    Again(Error),
 }
 
 impl Place {
@@ -217,7 +220,27 @@ impl Place {
         put.map_err(|broken| match broken {
             Broken::Source(e) => StreamError::Source(e),
             Broken::Remote(fault) => StreamError::Remote(self.error(&format!("put {path}"), fault)),
+            Broken::Again(fault) => StreamError::Again(self.error(&format!("put {path}"), fault)),
         })
+    }
+
+    /// Tries again, with growing pauses, as long as a new attempt may succeed.
+    pub fn patiently(&self, mut attempt: impl FnMut() -> Result<(), StreamError>) -> Result<(), StreamError> {
+        let most = self.options.number("retries").unwrap_or(5);
+        let mut pause = Duration::from_millis(300);
+        for _ in 0..most {
+            match attempt() {
+                Err(StreamError::Again(_)) => {}
+                done => return done,
+            }
+            let until = Instant::now() + pause;
+            while Instant::now() < until {
+                self.stop.check().map_err(StreamError::Remote)?;
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            pause = (pause * 2).min(Duration::from_secs(20));
+        }
+        attempt()
     }
 
     /// The names of the objects in a folder; none if there is no such folder.

@@ -196,25 +196,36 @@ impl Remote {
     /// A pack that is here, verified object by object on its way.
     fn send_pack(&self, store: &Store, pack: &Pack, again: bool, done: &dyn Fn(u64)) -> Result<()> {
         let cannot = |e| Error::io("read", &pack.path, e);
-        let mut reader = PackReader::open(pack).map_err(cannot)?;
-        match self.place.put_stream(&pack_path(&pack.id), &mut reader, pack.index.file_length(), again, done) {
-            Ok(()) => Ok(()),
-            Err(StreamError::Remote(e)) => Err(e),
-            Err(StreamError::Source(e)) => Err(match reader.damaged {
+        self.patiently(|| {
+            let mut reader = PackReader::open(pack).map_err(|e| StreamError::Remote(cannot(e)))?;
+            let sent = self.place.put_stream(&pack_path(&pack.id), &mut reader, pack.index.file_length(), again, done);
+            sent.map_err(|broken| match (broken, reader.damaged) {
                 // The store finds it damaged too, sets it aside and says so.
-                Some(row) => store.read(&row.id, row.kind).err().unwrap_or_else(|| cannot(e)),
-                None => cannot(e),
-            }),
-        }
+                (StreamError::Source(e), Some(row)) => {
+                    StreamError::Remote(store.read(&row.id, row.kind).err().unwrap_or_else(|| cannot(e)))
+                }
+                (StreamError::Source(e), None) => StreamError::Remote(cannot(e)),
+                (broken, _) => broken,
+            })
+        })
+    }
+
+    fn patiently(&self, attempt: impl FnMut() -> Result<(), StreamError>) -> Result<()> {
+        self.place.patiently(attempt).map_err(|broken| match broken {
+            StreamError::Remote(e) | StreamError::Again(e) => e,
+            StreamError::Source(e) => Error::new(Kind::Io, "what is pushed cannot be read").because(e),
+        })
     }
 
     fn send_large(&self, store: &Store, object: &ObjectRef, again: bool, done: &dyn Fn(u64)) -> Result<()> {
-        let mut reader = store.open_content(&object.id)?;
-        match self.place.put_stream(&object_path(&object.id), &mut reader, object.size, again, done) {
-            Ok(()) => Ok(()),
-            Err(StreamError::Remote(e)) => Err(e),
-            Err(StreamError::Source(e)) => Err(reader.fault(store, e)),
-        }
+        self.patiently(|| {
+            let mut reader = store.open_content(&object.id).map_err(StreamError::Remote)?;
+            let sent = self.place.put_stream(&object_path(&object.id), &mut reader, object.size, again, done);
+            sent.map_err(|broken| match broken {
+                StreamError::Source(e) => StreamError::Remote(reader.fault(store, e)),
+                broken => broken,
+            })
+        })
     }
 
     /// Where the new roots and entries are: rows for the segment.

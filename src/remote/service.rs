@@ -24,6 +24,7 @@ use crate::remote::fault::{Fault, Why};
 use crate::remote::options::Options;
 use crate::remote::settings::complete;
 use crate::remote::transport::Patient;
+use crate::remote::upload::Upload;
 use crate::store::random_name;
 
 /// Large objects travel in parts of this size, or of more where there would be too many.
@@ -47,6 +48,8 @@ pub struct Service {
     /// Folders that were made already, where folders have to be made.
     made: Mutex<BTreeSet<String>>,
     pub requests: AtomicU64,
+    /// How large objects travel where the library would need all of one in memory.
+    upload: Option<Upload>,
     stop: Stop,
 }
 
@@ -54,6 +57,8 @@ pub struct Service {
 pub enum Broken {
     Source(io::Error),
     Remote(Fault),
+    /// A new attempt, with the source from its beginning, may succeed.
+    Again(Fault),
 }
 
 impl Service {
@@ -80,6 +85,9 @@ impl Service {
         let mut settings = options.for_library(address.scheme);
         complete(address, options, env, &mut settings);
         let seconds = options.number("timeout").unwrap_or(120);
+        let is_webdav = address.scheme == Scheme::Webdav;
+        let patience = Duration::from_secs(seconds);
+        let upload = is_webdav.then(|| Upload::new(&settings, patience, stop)).transpose()?;
         let timeout = TimeoutLayer::new()
             .with_timeout(Duration::from_secs(seconds.min(60)))
             .with_io_timeout(Duration::from_secs(seconds));
@@ -103,6 +111,7 @@ impl Service {
             jobs: AtomicUsize::new(1),
             made,
             requests: AtomicU64::new(0),
+            upload,
             stop,
         })
     }
@@ -132,7 +141,7 @@ impl Service {
     fn run<T>(&self, future: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
         match &self.runtime {
             Some(runtime) => runtime.block_on(future),
-            None => Err(Fault::new(Why::Other, "the connection is closed")),
+            None => Err(closed()),
         }
     }
 
@@ -205,8 +214,8 @@ impl Service {
         may_replace: bool,
         done: &dyn Fn(u64),
     ) -> Result<(), Broken> {
-        if !self.writes_in_parts() {
-            // One request carries it all, so all of it is in memory.
+        if !self.writes_in_parts() && size <= PART {
+            // One request carries it all, and the library tries it again.
             let mut bytes = Vec::with_capacity(size as usize);
             source.read_to_end(&mut bytes).map_err(Broken::Source)?;
             self.put(path, bytes, may_replace).map_err(Broken::Remote)?;
@@ -214,7 +223,16 @@ impl Service {
             return Ok(());
         }
         let target = if self.renames() { self.temp().map_err(Broken::Remote)? } else { path.to_string() };
-        let sent = self.send(&target, source, size, done);
+        let sent = match &self.upload {
+            Some(upload) => {
+                self.requests.fetch_add(1, Ordering::Relaxed);
+                match &self.runtime {
+                    Some(runtime) => runtime.block_on(upload.put(&target, source, size, done)),
+                    None => Err(Broken::Remote(closed())),
+                }
+            }
+            None => self.send(&target, source, size, done),
+        };
         if !self.renames() {
             return sent;
         }
@@ -271,7 +289,7 @@ impl Service {
         };
         match &self.runtime {
             Some(runtime) => runtime.block_on(sending),
-            None => Err(Broken::Remote(Fault::new(Why::Other, "the connection is closed"))),
+            None => Err(Broken::Remote(closed())),
         }
     }
 
@@ -382,6 +400,10 @@ impl Drop for Service {
             runtime.shutdown_background();
         }
     }
+}
+
+fn closed() -> Fault {
+    Fault::new(Why::Other, "the connection is closed")
 }
 
 /// What to do about a rename that failed.
