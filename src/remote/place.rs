@@ -6,7 +6,7 @@ use std::io::Read;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::event::Stop;
@@ -233,10 +233,10 @@ impl Place {
                 Err(StreamError::Again(_)) => {}
                 done => return done,
             }
-            let until = Instant::now() + pause;
-            while Instant::now() < until {
+            const GLANCE: Duration = Duration::from_millis(50);
+            for _ in 0..pause.div_duration_f32(GLANCE) as u32 {
                 self.stop.check().map_err(StreamError::Remote)?;
-                std::thread::sleep(Duration::from_millis(50));
+                std::thread::sleep(GLANCE);
             }
             pause = (pause * 2).min(Duration::from_secs(20));
         }

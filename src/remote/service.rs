@@ -29,6 +29,8 @@ use crate::store::random_name;
 
 /// Large objects travel in parts of this size, or of more where there would be too many.
 const PART: u64 = 8 << 20;
+/// Where an object travels in one request, one of this size and less comes from memory.
+const SMALL: u64 = 2 << 20;
 /// S3 takes 10,000 parts.
 const MOST_PARTS: u64 = 9_000;
 /// So many parts are in memory at once, whatever the number of objects.
@@ -214,7 +216,7 @@ impl Service {
         may_replace: bool,
         done: &dyn Fn(u64),
     ) -> Result<(), Broken> {
-        if !self.writes_in_parts() && size <= PART {
+        if !self.writes_in_parts() && size <= SMALL {
             // One request carries it all, and the library tries it again.
             let mut bytes = Vec::with_capacity(size as usize);
             source.read_to_end(&mut bytes).map_err(Broken::Source)?;

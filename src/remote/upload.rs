@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -68,15 +68,15 @@ impl Upload {
             answer.abort();
             return Err(broken);
         }
-        let since = Instant::now();
+        let mut waited = Duration::ZERO;
         let answer = loop {
             match timeout(GLANCE, &mut answer).await {
                 Ok(answer) => break answer,
-                Err(_) if self.stop.asked().is_some() || since.elapsed() > self.patience => {
+                Err(_) if self.stop.asked().is_some() || waited > self.patience => {
                     answer.abort();
                     return Err(self.late());
                 }
-                Err(_) => {}
+                Err(_) => waited += GLANCE,
             }
         };
         let answer = answer.map_err(|e| Broken::Remote(Fault::new(Why::Other, e.to_string())))?;
@@ -102,17 +102,17 @@ impl Upload {
                 return Err(Broken::Source(io::Error::other("its size is not what was expected")));
             }
             let n = piece.len() as u64;
-            let since = Instant::now();
+            let mut waited = Duration::ZERO;
             let room = loop {
                 match timeout(GLANCE, sender.reserve()).await {
                     Ok(Ok(room)) => break room,
                     // Nobody reads any more: the answer says why.
                     Ok(Err(_)) => return Ok(()),
                     Err(_) if is_answered() => return Ok(()),
-                    Err(_) if self.stop.asked().is_some() || since.elapsed() > self.patience => {
+                    Err(_) if self.stop.asked().is_some() || waited > self.patience => {
                         return Err(self.late());
                     }
-                    Err(_) => {}
+                    Err(_) => waited += GLANCE,
                 }
             };
             room.send(piece.into());
