@@ -45,6 +45,7 @@ mod tests;
 mod transfer;
 mod transport;
 pub mod unpushed;
+mod upload;
 
 use std::sync::{Arc, Mutex};
 use std::time::UNIX_EPOCH;
