@@ -189,6 +189,17 @@ impl<'p> Snapshot<'p> {
         Ok(self.locks.get_or_init(|| locks))
     }
 
+    /// Reads the locks of many snapshots of one [`Snapshots`] at once.
+    pub fn locks_ahead(&self, all: &[&Snapshot<'_>]) -> Result<()> {
+        let mut wanted = Vec::new();
+        for snapshot in all {
+            let Some(commit) = snapshot.git() else { continue };
+            let paths = snapshot.definitions.pipelines.files.iter().map(|f| Project::lock_path(&f.path));
+            paths.for_each(|path| wanted.push((commit, path)));
+        }
+        self.kept.read_ahead(&wanted)
+    }
+
     /// All outs and data that the locks pin, in the order of the files; what was never pinned is left out.
     pub fn pinned(&self) -> Result<Vec<Pinned>> {
         let locks = self.locks()?;
