@@ -202,9 +202,8 @@ fn inside(text: &str, values: &Map<String, Json>, unknown: &mut BTreeSet<String>
     while let Some(at) = rest.find(START) {
         let (before, from) = rest.split_at(at);
         out.push_str(before);
-        let name = &from[START.len()..];
-        let name = &name[..name.find('>').unwrap_or(name.len())];
-        let anchor = &from[..(START.len() + name.len() + 1).min(from.len())];
+        let Some(end) = from.find('>') else { return out + from };
+        let (anchor, name) = (&from[..=end], &from[START.len()..end]);
         match values.get(name) {
             Some(Json::String(value)) => out.push_str(value),
             _ => {
