@@ -109,10 +109,13 @@ impl<'p> Snapshots<'p> {
         self.history.get().ok_or_else(|| Error::new(Kind::Bug, "the history was just opened"))
     }
 
+    /// A bare repository has no worktree; its `HEAD` is meant.
+    ///
     /// Errors: [`Kind::Missing`] for a revision that there is none of. Pipeline files that cannot be read stand in the
     /// definitions.
     pub fn at(&self, rev: &Rev) -> Result<Snapshot<'p>> {
         match rev {
+            Rev::Worktree if self.project.repo.is_bare() => self.at(&Rev::Named("HEAD".into())),
             Rev::Worktree => {
                 let (definitions, wrong) = self.project.load()?;
                 Ok(Snapshot {

@@ -139,7 +139,7 @@ fn many(args: &Args, which: &Which, project: &Project, out: &Output, files: &Fil
             all.push(Read { names, commit: snapshot.commit.map(|id| id.hex()), files });
         }
     };
-    if args.all() {
+    if args.all() && !project.repo.is_bare() {
         let workspace = snapshots.at(&Rev::Worktree)?;
         if let Some(asked) = ask(&workspace)? {
             read(&workspace, &asked, vec!["workspace".into()], &mut parsed);
