@@ -133,7 +133,9 @@ mod tests {
         let mut text = String::new();
         for n in 0..600 {
             let _ = write!(text, "commit refs/heads/main\ncommitter t <t@example.org> {} +0000\ndata 1\nx\n", 1000 + n);
-            (n..n + 2).for_each(|i| drop(write!(text, "M 100644 inline f{}\ndata {}\n{n:09}\n", i % 30, 9)));
+            for i in n..n + 2 {
+                let _ = write!(text, "M 100644 inline f{}\ndata 9\n{n:09}\n", i % 30);
+            }
         }
         write(&top, &[("../import", &text)]);
         let script = "git fast-import --quiet < ../import && git repack -adq && git reset -q --hard main";
