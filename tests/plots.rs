@@ -149,7 +149,7 @@ fn any_revision_without_checking_it_out() {
     exit 0
     --- stdout
     both
-      v1  loss  █▂▁  last 0.25, min 0.25, max 1
+      v1  loss  █▃▁  last 0.25, min 0.25, max 1
       v1  test  █▅▁  last 0.7, min 0.7, max 0.9
     Loss
       v1  █▃▁  last 0.25, min 0.25, max 1
