@@ -111,7 +111,7 @@
 //! - Params files are read by the parser that gives marks, not by serde_yaml: that one cannot tell `1_000` from
 //!   `'1_000'`, and the first is a number and the second a text.
 //! - The lock is written by hand and read by serde_yaml. The next version of a library must not change committed bytes,
-//!   but it may read them as it likes.
+//!   but it may read them as it likes. A text that is what we would write is read without it (`lock/quick.rs`).
 //! - Compiled forms are keyed by the hashes of all files that were read, not by their times. Hashing a megabyte takes
 //!   well under a millisecond and cannot be fooled by an edit within a tick of the clock.
 //! - 1 and 1.0 are one number, and so one stage key and no reason to run. A result from the run cache is reused only
