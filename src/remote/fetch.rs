@@ -91,6 +91,12 @@ impl Remote {
         }
     }
 
+    /// Brings the listing of a folder into the store, as far as it can be had: enough to know what is in it.
+    pub fn fetch_listing(&self, store: &Store, pin: &Pin, sink: &dyn Sink) -> Result<()> {
+        self.place.must_exist()?;
+        Getting::new(self, store, self.known()?, sink).list(pin)
+    }
+
     /// The entries of the run cache under a stage key, the newest first, verified, and those that
     /// are damaged there. Nothing is stored.
     pub fn find_runs(&self, key: &ObjectId) -> Result<(Entries, Vec<Error>)> {
