@@ -11,4 +11,5 @@ mod plan;
 
 pub use apply::{Freed, apply};
 pub use census::{Census, FoundLoose, FoundPack, FoundRun, census};
+pub(super) use census::entries;
 pub use plan::{Plan, Rules, plan};

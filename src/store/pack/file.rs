@@ -90,6 +90,11 @@ impl Pack {
         }
     }
 
+    /// Can its tombstones not be read?
+    pub(in crate::store) fn is_doubted(&self) -> bool {
+        self.doubted
+    }
+
     pub fn file(&self) -> io::Result<Arc<File>> {
         if let Some(file) = self.file.get() {
             return Ok(Arc::clone(file));
