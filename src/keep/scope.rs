@@ -66,9 +66,8 @@ pub struct Found {
 ///
 /// Errors: anything that cannot be read, since what it needs is not known.
 pub fn gather(project: &Project, request: &Request) -> Result<Found> {
-    let mut found = Found::default();
+    let mut found = gather_own(project, request)?;
     let mut gatherer = Gatherer { found: &mut found, skip: request.skip_unreadable };
-    gatherer.project(&project.repo, &request.which, false)?;
     for home in others(project)? {
         if request.forgotten.contains(&home) {
             continue;
@@ -86,6 +85,14 @@ pub fn gather(project: &Project, request: &Request) -> Result<Found> {
         gatherer.project(&repo, &Which::everything(), true).map_err(reading)?;
         gatherer.found.others.push(home);
     }
+    Ok(found)
+}
+
+/// The same, of this project alone.
+pub fn gather_own(project: &Project, request: &Request) -> Result<Found> {
+    let mut found = Found::default();
+    let mut gatherer = Gatherer { found: &mut found, skip: request.skip_unreadable };
+    gatherer.project(&project.repo, &request.which, false)?;
     Ok(found)
 }
 

@@ -100,9 +100,15 @@ impl Board {
         if self.running.len() > SHOWN {
             lines.push(format!("  and {} more", self.running.len() - SHOWN));
         }
-        for doing in
-            [Doing::Hashing, Doing::Storing, Doing::Restoring, Doing::Pushing, Doing::Fetching, Doing::Comparing, Doing::Verifying]
-        {
+        for doing in [
+            Doing::Hashing,
+            Doing::Storing,
+            Doing::Restoring,
+            Doing::Pushing,
+            Doing::Fetching,
+            Doing::Comparing,
+            Doing::Verifying,
+        ] {
             let work = &self.work[doing as usize];
             if work.done < work.planned && now.saturating_sub(work.since) > NOTABLE {
                 lines.push(format!("  {}", work.sentence(doing, now)));

@@ -13,9 +13,9 @@ use crate::error::{Error, Result};
 use crate::store::find::LARGEST_READ;
 use crate::store::id::ObjectId;
 use crate::store::objects::Store;
+use crate::store::pack::Pack;
 use crate::store::pack::file::{fits, read_index};
 use crate::store::pack::format::{PackId, PackWriter, Row, TARGET};
-use crate::store::pack::Pack;
 use crate::store::place;
 
 impl Store {
@@ -51,6 +51,7 @@ impl Store {
                 What::Run { key, path } => drop(self.move_aside(path, &format!("run-{key}"))?),
                 What::Stray(path) => drop(self.move_aside(path, &format!("stray-{}", name(path)))?),
                 What::Generation => drop(self.renew_generation()?),
+                What::AsidePack(path, rows) => broken.push((path.clone(), rows.clone())),
                 What::Projects | What::Aside(..) | What::Missing(_) => {}
             }
         }

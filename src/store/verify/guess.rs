@@ -23,9 +23,8 @@ pub fn guess(file: &File) -> io::Result<Vec<Row>> {
         if (HEADER..end).contains(&start) && end - start <= LONGEST {
             let mut bytes = vec![0; (end - start) as usize];
             file.read_exact_at(&mut bytes, start)?;
-            let fits = |row: &Row| {
-                row.offset >= HEADER && row.offset.checked_add(row.length).is_some_and(|end| end <= start)
-            };
+            let fits =
+                |row: &Row| row.offset >= HEADER && row.offset.checked_add(row.length).is_some_and(|end| end <= start);
             let rows: Vec<Row> = rows_in(&bytes).filter(fits).collect();
             if rows.len() > best.len() {
                 best = rows;

@@ -1,12 +1,13 @@
 //! Looking at all that the store holds, whoever needs it.
 //!
 //! `survey` lists every file and reads the indexes of packs, `read` hashes objects, `aside` puts what is damaged into
-//! quarantine. None of the first two takes a lock or moves anything, so another process may store, or take away, all the
+//! quarantine, `again` stores it anew from the workspace. None of the first two takes a lock or moves anything, so another process may store, or take away, all the
 //! while: what looks damaged is opened anew and looked at once more before it is called so, and what is gone by then was
 //! taken away.
 //!
 //! Whether an object is needed, and by whom, is not known here.
 
+mod again;
 mod aside;
 mod guess;
 mod read;
@@ -52,11 +53,17 @@ pub struct Damage {
 pub enum What {
     Object(Copy),
     /// A pack whose index cannot be used; what its rows may say.
-    Pack { path: PathBuf, rows: Vec<Row> },
+    Pack {
+        path: PathBuf,
+        rows: Vec<Row>,
+    },
     /// Tombstones that cannot be read.
     Tombstones(Arc<Pack>),
     /// An entry of the run cache.
-    Run { key: String, path: PathBuf },
+    Run {
+        key: String,
+        path: PathBuf,
+    },
     /// The file `generation`.
     Generation,
     /// A list of who uses the store.
@@ -65,6 +72,8 @@ pub enum What {
     Stray(PathBuf),
     /// Found damaged earlier, and put there; nothing took its place since.
     Aside(ObjectId, PathBuf),
+    /// The same of a pack whose index was broken, with the rows of what is missed.
+    AsidePack(PathBuf, Vec<Row>),
     /// Needed, and not here.
     Missing(ObjectId),
 }
@@ -79,6 +88,14 @@ impl What {
         }
     }
 
+    /// All objects that it is about, as far as they are known.
+    pub fn ids(&self) -> Vec<ObjectId> {
+        match self {
+            What::Pack { rows, .. } | What::AsidePack(_, rows) => rows.iter().map(|row| row.id).collect(),
+            _ => self.id().into_iter().collect(),
+        }
+    }
+
     /// Where it is, from the store's folder.
     pub fn place(&self, store: &Store) -> String {
         let below = |path: &Path| path.strip_prefix(store.dir()).unwrap_or(path).display().to_string();
@@ -86,6 +103,7 @@ impl What {
             What::Object(Copy { id, at: At::Loose, .. }) => below(&store.path(id)),
             What::Object(Copy { at: At::Packed(pack, row), .. }) => format!("{} at {}", below(&pack.path), row.offset),
             What::Pack { path, .. } | What::Run { path, .. } | What::Stray(path) | What::Aside(_, path) => below(path),
+            What::AsidePack(path, _) => below(path),
             What::Tombstones(pack) => below(&pack.path.with_extension("dead")),
             What::Generation => "generation".into(),
             What::Projects => "projects".into(),
