@@ -58,6 +58,8 @@ pub struct Found {
     pub states: Vec<State>,
     /// What could not be read, and was to be passed over.
     pub unreadable: Vec<Error>,
+    /// How many of the states are of this project: the first ones.
+    pub own: usize,
     /// Other projects that use the store.
     pub others: Vec<PathBuf>,
 }
@@ -93,6 +95,7 @@ pub fn gather_own(project: &Project, request: &Request) -> Result<Found> {
     let mut found = Found::default();
     let mut gatherer = Gatherer { found: &mut found, skip: request.skip_unreadable };
     gatherer.project(&project.repo, &request.which, false)?;
+    found.own = found.states.len();
     Ok(found)
 }
 

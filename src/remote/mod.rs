@@ -28,6 +28,7 @@ mod fault;
 pub mod fetch;
 mod folder;
 mod getting;
+mod mend;
 mod options;
 mod partial;
 mod place;
@@ -44,6 +45,7 @@ mod tests;
 mod transfer;
 mod transport;
 pub mod unpushed;
+pub mod verify;
 
 use std::sync::{Arc, Mutex};
 use std::time::UNIX_EPOCH;

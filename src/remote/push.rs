@@ -189,7 +189,7 @@ impl Remote {
     }
 
     /// A pack that is here, verified object by object on its way.
-    fn send_pack(&self, store: &Store, pack: &Pack, done: &dyn Fn(u64)) -> Result<()> {
+    pub(super) fn send_pack(&self, store: &Store, pack: &Pack, done: &dyn Fn(u64)) -> Result<()> {
         let cannot = |e| Error::io("read", &pack.path, e);
         let mut reader = PackReader::open(pack).map_err(cannot)?;
         match self.place.put_stream(&pack_path(&pack.id), &mut reader, pack.index.file_length(), done) {
@@ -203,7 +203,7 @@ impl Remote {
         }
     }
 
-    fn send_large(&self, store: &Store, object: &ObjectRef, done: &dyn Fn(u64)) -> Result<()> {
+    pub(super) fn send_large(&self, store: &Store, object: &ObjectRef, done: &dyn Fn(u64)) -> Result<()> {
         let mut reader = store.open_content(&object.id)?;
         match self.place.put_stream(&object_path(&object.id), &mut reader, object.size, done) {
             Ok(()) => Ok(()),

@@ -6,7 +6,7 @@ use crate::cli::output::{Output, Style};
 use crate::cli::progress::Progress;
 use crate::cli::text;
 use crate::error::Result;
-use crate::keep::verify::{Claimed, Cure, Finding, Options, Part, Report, Source, verify};
+use crate::keep::verify::{Claimed, Cure, Finding, Options, Part, Report, Source, verify, verify_remote};
 use crate::project::Project;
 
 /// Check that everything in the store is still what was put there
@@ -32,7 +32,10 @@ pub struct Args {
     /// What chance goes by, to read the same again [default: the time]
     #[arg(long, value_name = "N", requires = "read_data")]
     seed: Option<u64>,
-    /// Put what is damaged into quarantine, and take it again from where it can be had
+    /// Look at a remote instead of the store [default: the one that counts]
+    #[arg(long, value_name = "NAME", num_args = 0..=1)]
+    remote: Option<Option<String>>,
+    /// Put what is damaged into quarantine, and take it again from where it can be had; at a remote: put it again
     #[arg(long)]
     repair: bool,
     /// As JSON
@@ -44,7 +47,10 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let options =
         Options { part: args.read_data.map(|part| part.unwrap_or(Part::All)), seed: args.seed, repair: args.repair };
     let progress = Progress::new(out, false);
-    let report = verify(project, &options, &progress);
+    let report = match &args.remote {
+        Some(name) => verify_remote(project, name.as_deref(), &options, &progress),
+        None => verify(project, &options, &progress),
+    };
     progress.finish();
     let report = report?;
     if args.json {
@@ -62,13 +68,7 @@ fn tell(report: &Report, options: &Options, out: &Output) {
     for finding in &report.findings {
         tell_finding(finding, report, out);
     }
-    let files = format!(
-        "{} ({}), {}, {}",
-        text::count(report.objects, "object"),
-        text::bytes(report.bytes),
-        text::count(report.packs, "pack"),
-        text::count(report.runs, "result"),
-    );
+    let files = files(report);
     let left = report.findings.iter().filter(|finding| !finding.is_cured()).count();
     let repaired = report.findings.len() - left;
     out.say(match (left, repaired) {
@@ -78,13 +78,14 @@ fn tell(report: &Report, options: &Options, out: &Output) {
         _ => format!("{files}: {repaired} repaired, {left} left"),
     });
     let (count, bytes) = report.read;
+    let thing = if report.remote.is_some() { "file" } else { "object" };
     match (options.part, report.seed) {
         (Some(_), Some(seed)) => out.say(format!(
-            "read {} of them ({}), picked by chance; the same again: --seed {seed}",
-            text::count(count, "object"),
+            "read {} ({}), picked by chance; the same again: --seed {seed}",
+            text::count(count, thing),
             text::bytes(bytes)
         )),
-        (Some(_), None) => out.say(format!("read {} ({})", text::count(count, "object"), text::bytes(bytes))),
+        (Some(_), None) => out.say(format!("read {} ({})", text::count(count, thing), text::bytes(bytes))),
         (None, _) if count > 0 && out.verbose > 0 => {
             out.say(format!("read {} that changed since they were verified", text::count(count, "object")));
         }
@@ -105,10 +106,26 @@ fn tell(report: &Report, options: &Options, out: &Output) {
     hints(report, options, out);
 }
 
+fn files(report: &Report) -> String {
+    let (bytes, runs) = (text::bytes(report.bytes), text::count(report.runs, "result"));
+    let packs = text::count(report.packs, "pack");
+    match &report.remote {
+        Some(name) => format!("{name}: {packs}, {}, {runs} ({bytes})", text::count(report.objects, "large object")),
+        None => format!("{} ({bytes}), {packs}, {runs}", text::count(report.objects, "object")),
+    }
+}
+
 /// What to type next.
 fn hints(report: &Report, options: &Options, out: &Output) {
     let left: Vec<&Finding> = report.findings.iter().filter(|finding| !finding.is_cured()).collect();
     if left.is_empty() {
+        return;
+    }
+    if let Some(name) = &report.remote {
+        match options.repair {
+            false => out.hint(format!("put it again from here: lockstep verify --remote {name} --repair")),
+            true => out.hint(format!("from a clone that has it: lockstep push --again -a -T -r {name}")),
+        }
         return;
     }
     if !options.repair {
@@ -116,20 +133,26 @@ fn hints(report: &Report, options: &Options, out: &Output) {
         return;
     }
     let hurt: BTreeSet<usize> = left.iter().flat_map(|finding| finding.hurts.iter().copied()).collect();
-    let here = hurt.iter().map(|at| &report.everybody.claimed[*at]);
-    let here: Vec<&Claimed> = here.filter(|claimed| report.everybody.is_in_workspace(claimed)).collect();
-    let (data, stages): (Vec<&Claimed>, Vec<&Claimed>) = here.into_iter().partition(|c| c.claim.stage == c.claim.path);
-    let stages: BTreeSet<&str> = stages.iter().map(|claimed| claimed.claim.stage.as_str()).collect();
+    let everybody = &report.everybody;
+    let hurt = hurt.iter().map(|at| &everybody.claimed[*at]);
+    let (here, elsewhere): (Vec<&Claimed>, Vec<&Claimed>) =
+        hurt.partition(|claimed| everybody.is_in_workspace(claimed));
+    let (data, made): (Vec<&Claimed>, Vec<&Claimed>) = here.into_iter().partition(|c| c.claim.stage == c.claim.path);
+    let stages: BTreeSet<&str> = made.iter().map(|claimed| claimed.claim.stage.as_str()).collect();
     if !stages.is_empty() {
         let names: Vec<&str> = stages.into_iter().collect();
         out.hint(format!("make it again: lockstep repro {}", names.join(" ")));
     }
-    for claimed in data {
-        out.hint(format!("bring {} back by hand, then: lockstep commit {0}", claimed.claim.path));
+    if !data.is_empty() {
+        let names: BTreeSet<&str> = data.iter().map(|claimed| claimed.claim.path.as_str()).collect();
+        let names: Vec<&str> = names.into_iter().collect();
+        out.hint(format!("bring back what no stage makes ({}), then: lockstep commit", few(&names)));
     }
-    let is_committed = |at: &usize| !report.everybody.is_in_workspace(&report.everybody.claimed[*at]);
-    if hurt.iter().any(is_committed) {
-        out.hint("what only earlier commits pin is made again where they are checked out: git switch --detach COMMIT");
+    if let Some((claimed, commit)) = elsewhere.iter().find_map(|claimed| Some((claimed, everybody.commit(claimed)?))) {
+        out.hint(format!(
+            "{} as another commit has it: git switch --detach {commit}, then lockstep repro {}",
+            claimed.claim.path, claimed.claim.stage
+        ));
     }
 }
 
@@ -157,7 +180,7 @@ fn tell_finding(finding: &Finding, report: &Report, out: &Output) {
         ));
     }
     if let Some(cure) = &finding.cure {
-        out.line(format!("  {}", words(cure, finding)));
+        out.line(format!("  {}", words(cure, finding, report.remote.is_some())));
     }
 }
 
@@ -169,15 +192,18 @@ fn few(names: &[&str]) -> String {
     }
 }
 
-fn words(cure: &Cure, finding: &Finding) -> String {
+fn words(cure: &Cure, finding: &Finding, of_remote: bool) -> String {
     match cure {
         Cure::Aside if finding.hurts.is_empty() => "put aside: nobody misses it".into(),
         Cure::Aside => "put aside, with the results that led to it".into(),
+        Cure::Again(_) if of_remote => "repaired: put again from here".into(),
         Cure::Again(sources) => {
             let names: Vec<String> = sources.iter().map(source).collect();
             format!("repaired: taken again from {}", names.join(" and "))
         }
+        Cure::Lost if of_remote => "left: not all of it is here".into(),
         Cure::Lost => "lost: neither the workspace nor a remote has it".into(),
+        Cure::Left if of_remote => "left: the remote may only be read".into(),
         Cure::Left => "left as it is: only a person can say what belongs there".into(),
     }
 }
@@ -187,6 +213,7 @@ fn source(source: &Source) -> String {
         Source::Pack => "what is whole of the pack".into(),
         Source::Workspace => "the workspace".into(),
         Source::Remote(name) => name.clone(),
+        Source::Store => "the store".into(),
     }
 }
 
@@ -218,6 +245,7 @@ fn as_json(report: &Report) -> Json {
         one
     };
     json!({
+        "remote": report.remote,
         "objects": report.objects,
         "packs": report.packs,
         "runs": report.runs,
@@ -237,5 +265,6 @@ fn name_of(source: &Source) -> String {
         Source::Pack => "pack".into(),
         Source::Workspace => "workspace".into(),
         Source::Remote(name) => format!("remote {name}"),
+        Source::Store => "store".into(),
     }
 }

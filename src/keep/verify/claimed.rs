@@ -15,6 +15,9 @@ use crate::store::{ObjectId, Pin, Store};
 /// What a state that is the run cache is called.
 const RUN_CACHE: &str = "run cache";
 
+/// And what stands after the name of a commit of somebody else.
+const FOREIGN: &str = " of another project";
+
 /// A pinned path, and the states that pin it.
 #[derive(Clone, Debug)]
 pub struct Claimed {
@@ -31,7 +34,7 @@ pub struct Everybody {
     pub claimed: Vec<Claimed>,
     /// What could not be read, so that its claims are not known.
     pub unreadable: Vec<Error>,
-    /// How many states are workspaces: the first ones.
+    /// How many states are worktrees of this project: the first ones.
     workspaces: u32,
 }
 
@@ -51,22 +54,26 @@ impl Everybody {
             Found::default()
         });
         unreadable.extend(found.unreadable.into_iter().map(plain));
-        let mut all = Everybody::of(&found.states);
+        let mut all = Everybody::of(&found.states, found.own);
         all.unreadable = unreadable;
         all
     }
 
-    pub fn of(states: &[State]) -> Everybody {
+    /// The first `own` states are of this project.
+    fn of(states: &[State], own: usize) -> Everybody {
         let mut all = Everybody::default();
         // What is not committed comes first, so that it is told first.
-        let (workspaces, commits): (Vec<&State>, Vec<&State>) = states.iter().partition(|state| state.commit.is_none());
+        let is_workspace = |(at, state): &(usize, &State)| *at < own && state.commit.is_none();
+        let (workspaces, commits): (Vec<_>, Vec<_>) = states.iter().enumerate().partition(is_workspace);
         all.workspaces = workspaces.len() as u32;
         // Many commits share a lock.
         let mut locks: Vec<(&Rc<Vec<Claim>>, Vec<u32>)> = Vec::new();
         let mut places: HashMap<*const Vec<Claim>, usize> = HashMap::new();
-        for state in workspaces.into_iter().chain(commits) {
+        for (at, state) in workspaces.into_iter().chain(commits) {
             let number = all.states.len() as u32;
-            all.states.push(called(state));
+            let name = called(state);
+            let is_foreign = at >= own && state.commit.is_some();
+            all.states.push(if is_foreign { format!("{name}{FOREIGN}") } else { name });
             for claims in &state.claims {
                 let at = *places.entry(Rc::as_ptr(claims)).or_insert_with(|| {
                     locks.push((claims, Vec::new()));
@@ -128,7 +135,13 @@ impl Everybody {
         claimed.states.iter().all(|state| self.states[*state as usize] == RUN_CACHE)
     }
 
-    pub fn names<'a>(&'a self, claimed: &'a Claimed) -> impl Iterator<Item = &'a str> {
+    /// A commit of this project that pins it, as one would type it.
+    pub fn commit(&self, claimed: &Claimed) -> Option<&str> {
+        let is_own = |name: &&str| *name != RUN_CACHE && !name.ends_with(FOREIGN) && !name.starts_with('/');
+        self.names(claimed).find(is_own)?.split(' ').next()
+    }
+
+    pub fn names(&self, claimed: &Claimed) -> impl Iterator<Item = &str> {
         claimed.states.iter().map(|state| self.states[*state as usize].as_str())
     }
 }

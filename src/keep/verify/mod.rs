@@ -16,6 +16,7 @@ mod claimed;
 mod judge;
 mod part;
 mod repair;
+mod there;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
@@ -23,6 +24,7 @@ use std::time::UNIX_EPOCH;
 
 pub use claimed::{Claimed, Everybody};
 pub use part::Part;
+pub use there::verify_remote;
 
 use crate::error::{Error, Result};
 use crate::event::Sink;
@@ -60,6 +62,8 @@ pub enum Source {
     Pack,
     Workspace,
     Remote(String),
+    /// The store, if it is a remote that was repaired.
+    Store,
 }
 
 /// Something damaged.
@@ -102,8 +106,10 @@ pub struct Report {
     pub newer: usize,
     /// Results of the run cache that were dropped.
     pub dropped: usize,
-    /// Remotes that could not help.
+    /// Remotes that could not help, and why something could not be put again.
     pub unasked: Vec<Error>,
+    /// The remote that was looked at, instead of the store.
+    pub remote: Option<String>,
 }
 
 impl Report {
