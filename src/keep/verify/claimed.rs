@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::git::GitId;
 use crate::keep::claims::{Claim, of_run};
 use crate::keep::scope::{Found, Request, State, Which, gather, gather_own};
+use crate::lock::StageLock;
 use crate::project::Project;
 use crate::run::cache;
 use crate::store::verify::RunFile;
@@ -102,7 +103,7 @@ impl Everybody {
     }
 
     /// Adds the outputs of a result that no lock pins, since it may be restored all the same.
-    pub fn add_run(&mut self, key: &ObjectId, entry: &crate::lock::StageLock, pinned: &mut HashMap<Pin, usize>) {
+    pub fn add_run(&mut self, key: &ObjectId, entry: &StageLock, pinned: &mut HashMap<Pin, usize>) {
         let number = match self.states.last() {
             Some(last) if last == RUN_CACHE => self.states.len() - 1,
             _ => {
@@ -159,7 +160,7 @@ fn is_short(name: &str, id: &GitId) -> bool {
 
 /// An entry of the run cache, as far as it can be read.
 pub enum Entry {
-    Good(ObjectId, crate::lock::StageLock),
+    Good(ObjectId, Box<StageLock>),
     Newer,
     Gone,
     Broken(&'static str),
@@ -171,7 +172,7 @@ pub fn entry(store: &Store, run: &RunFile) -> Entry {
     };
     let Ok(key) = run.key.parse::<ObjectId>() else { return Entry::Broken("its folder is not named by a stage key") };
     match cache::parse(&bytes, &key) {
-        Some((entry, _)) => Entry::Good(key, entry),
+        Some((entry, _)) => Entry::Good(key, Box::new(entry)),
         None if cache::is_newer(&bytes) => Entry::Newer,
         None => Entry::Broken("it is no result of its stage key"),
     }

@@ -28,6 +28,8 @@ pub struct Judge<'s> {
     bad: HashSet<ObjectId>,
     aside: HashMap<ObjectId, Kept>,
     known: HashMap<ObjectId, Rc<Under>>,
+    /// Objects that are not here, and were never found damaged.
+    pub lacking: HashSet<ObjectId>,
     /// Found on the way.
     pub found: Vec<Damage>,
     /// Objects that are missed, and lie in a pack that was set aside.
@@ -58,8 +60,8 @@ impl<'s> Judge<'s> {
                 aside.entry(*id).or_insert_with(|| Kept { path: path.clone(), row: None });
             }
         }
-        let (known, found, in_packs) = Default::default();
-        Judge { store, here, bad, aside, known, found, in_packs }
+        let (known, lacking, found, in_packs) = Default::default();
+        Judge { store, here, bad, aside, known, lacking, found, in_packs }
     }
 
     pub fn is_bad(&self, id: &ObjectId) -> bool {
@@ -139,7 +141,10 @@ impl<'s> Judge<'s> {
 
     /// Not here: never was, or was found damaged earlier.
     fn absent(&mut self, id: &ObjectId) -> Under {
-        let Some(kept) = self.aside.get(id) else { return Under { lacks: true, ..Under::default() } };
+        let Some(kept) = self.aside.get(id) else {
+            self.lacking.insert(*id);
+            return Under { lacks: true, ..Under::default() };
+        };
         if self.bad.insert(*id) {
             match kept.row {
                 Some(row) => self.in_packs.entry(kept.path.clone()).or_default().push(row),

@@ -160,18 +160,17 @@ pub fn verify(project: &Project, options: &Options, sink: &dyn Sink) -> Result<R
         ..Report::default()
     };
     if options.repair {
-        let case = repair::Case { damaged: &damaged, under: &under, lost: &lost, runs: &runs };
+        let case = repair::Case { damaged: &damaged, under: &under, lacking: &judge.lacking, lost: &lost, runs: &runs };
         repair::repair(project, &case, &mut report, sink)?;
     }
     Ok(report)
 }
 
-/// The entries of the run cache: what they lead to, and which are damaged.
-fn entries(
-    store: &Store,
-    survey: &Survey,
-    everybody: &mut Everybody,
-) -> (Vec<(RunFile, Vec<Pin>)>, Vec<Damage>, usize) {
+/// An entry of the run cache, with the outputs that it leads to.
+type RunOuts = (RunFile, Vec<Pin>);
+
+/// The entries of the run cache: those that can be read, and what is damaged. How many files are of a later format.
+fn entries(store: &Store, survey: &Survey, everybody: &mut Everybody) -> (Vec<RunOuts>, Vec<Damage>, usize) {
     let (mut runs, mut damaged, mut newer) = (Vec::new(), Vec::new(), survey.newer);
     let mut pinned = everybody.pinned();
     for run in &survey.runs {

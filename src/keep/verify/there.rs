@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::event::Sink;
 use crate::project::Project;
 use crate::remote::push::{Request, Run};
-use crate::remote::verify::{Damaged, Inspected, There};
+use crate::remote::verify::{Choice, Damaged, Inspected, There};
 use crate::remote::{Catalog, Remote, Wanted};
 use crate::run::cache;
 use crate::store::{ObjectId, Pin, Store};
@@ -20,30 +20,44 @@ pub fn verify_remote(project: &Project, name: Option<&str>, options: &Options, s
     let seed =
         options.seed.unwrap_or_else(|| (project.around.now)().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_secs()));
     let choose = |all: &[(ObjectId, u64)]| options.part.map_or(Vec::new(), |part| part.choose(all, seed));
-    let inspected = remote.inspect(options.part.is_some().then_some(&choose), sink)?;
-    let catalog = &inspected.catalog;
-    if catalog.names.is_empty() && inspected.damaged.is_empty() {
+    let choice: Option<Choice> = options.part.is_some().then_some(&choose);
+    let inspected = remote.inspect(choice, sink)?;
+    if inspected.catalog.names.is_empty() && inspected.damaged.is_empty() {
         return Err(remote.nothing_there());
     }
-    let everybody = Everybody::gather(project);
-    let store = &project.store().untouched();
-    let findings = findings(store, &inspected, &everybody)?;
-    let mut report = Report {
-        everybody,
-        findings,
-        objects: inspected.loose,
-        packs: inspected.packs,
-        runs: catalog.all.runs.keys().filter(|entry| !catalog.all.withdrawn.contains(*entry)).count(),
-        bytes: inspected.bytes,
-        read: inspected.read,
-        seed: options.part.filter(Part::is_random).map(|_| seed),
-        remote: Some(remote.name.clone()),
-        ..Report::default()
-    };
-    if options.repair && !report.findings.is_empty() {
-        repair(project, &remote, &inspected, &mut report, sink)?;
+    let mut report = Report { everybody: Everybody::gather(project), ..Report::default() };
+    report.seed = options.part.filter(Part::is_random).map(|_| seed);
+    report.remote = Some(remote.name.clone());
+    add(project, &inspected, &mut report)?;
+    if !options.repair || report.findings.is_empty() {
+        return Ok(report);
+    }
+    repair(project, &remote, &inspected, &mut report, sink)?;
+    // What an index tells of that could not be read is looked at when it can be.
+    let is_index = |damaged: &Damaged| matches!(damaged.what, There::Segment(_) | There::Marker);
+    let is_told = |at: usize| is_index(&inspected.damaged[at]) && report.findings[at].is_cured();
+    if (0..inspected.damaged.len()).any(is_told) {
+        let first = std::mem::take(&mut report.findings);
+        let again = remote.inspect(choice, sink)?;
+        add(project, &again, &mut report)?;
+        repair(project, &remote, &again, &mut report, sink)?;
+        let more: BTreeSet<&str> = report.findings.iter().map(|finding| finding.place.as_str()).collect();
+        let first: Vec<Finding> = first.into_iter().filter(|finding| !more.contains(finding.place.as_str())).collect();
+        report.findings.splice(0..0, first);
     }
     Ok(report)
+}
+
+/// Puts into the report what a look found.
+fn add(project: &Project, inspected: &Inspected, report: &mut Report) -> Result<()> {
+    let all = &inspected.catalog.all;
+    report.findings = findings(&project.store().untouched(), inspected, &report.everybody)?;
+    report.objects = inspected.loose;
+    report.packs = inspected.packs;
+    report.runs = all.runs.keys().filter(|entry| !all.withdrawn.contains(*entry)).count();
+    report.bytes = inspected.bytes;
+    report.read = inspected.read;
+    Ok(())
 }
 
 fn findings(store: &Store, inspected: &Inspected, everybody: &Everybody) -> Result<Vec<Finding>> {

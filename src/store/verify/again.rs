@@ -12,6 +12,12 @@ use crate::store::objects::{ObjectKind, Store};
 use crate::store::place::Place;
 
 impl Store {
+    /// Those of these objects that are not here.
+    pub fn not_here<'i>(&self, ids: impl IntoIterator<Item = &'i ObjectId>) -> HashSet<ObjectId> {
+        self.refresh_packs();
+        ids.into_iter().filter(|id| self.size(id).is_none()).copied().collect()
+    }
+
     /// Takes from a place, which the index looked at and found to be `pin`, what is wanted and not here. The index may
     /// believe what is so no more: every object is verified on its way, and one that is not what it was is left out.
     pub fn take_again(
@@ -22,6 +28,7 @@ impl Store {
         wanted: &dyn Fn(&ObjectId) -> bool,
         sink: &dyn Sink,
     ) -> Result<HashSet<ObjectId>> {
+        self.refresh_packs();
         let mut taken = HashSet::new();
         let is_wanted = |id: &ObjectId| wanted(id) && self.size(id).is_none();
         let content = index.content(place).filter(|content| content.pin == *pin);

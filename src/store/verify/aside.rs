@@ -8,20 +8,21 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::guess::{Guess, gaps, guess};
 use super::{At, Copy, Damage, What};
 use crate::error::{Error, Result};
 use crate::store::find::LARGEST_READ;
 use crate::store::id::ObjectId;
-use crate::store::objects::Store;
+use crate::store::objects::{ObjectKind, Store};
 use crate::store::pack::Pack;
-use crate::store::pack::file::{fits, read_index};
+use crate::store::pack::file::{fits, id_at, read_index};
 use crate::store::pack::format::{PackId, PackWriter, Row, TARGET};
 use crate::store::place;
 
 impl Store {
-    /// Puts out of the way what is damaged still. Packs that were broken come back, with where they lie now and what
-    /// they may hold.
-    pub fn set_aside(&self, damaged: &[Damage]) -> Result<Vec<(PathBuf, Vec<Row>)>> {
+    /// Puts out of the way what is damaged still. Packs that were broken come back, as where they
+    /// lie now.
+    pub fn set_aside(&self, damaged: &[Damage]) -> Result<Vec<PathBuf>> {
         self.begin()?;
         let mut buried: BTreeMap<PackId, (Arc<Pack>, Vec<Row>)> = BTreeMap::new();
         let mut broken = Vec::new();
@@ -38,7 +39,7 @@ impl Store {
                     }
                 }
                 What::Tombstones(pack) => drop(buried.entry(pack.id).or_insert_with(|| of(pack))),
-                What::Pack { path, rows } => {
+                What::Pack { path, .. } => {
                     let id = PackId::of_file_name(&name(path));
                     let is_good = File::open(path).is_ok_and(|f| read_index(&f).is_ok_and(|i| Some(i.id()) == id));
                     if is_good || !path.exists() {
@@ -46,12 +47,12 @@ impl Store {
                     }
                     let to = self.move_aside(path, &name(path))?;
                     id.iter().for_each(|id| self.packs().forget(id));
-                    broken.push((to, rows.clone()));
+                    broken.push(to);
                 }
                 What::Run { key, path } => drop(self.move_aside(path, &format!("run-{key}"))?),
                 What::Stray(path) => drop(self.move_aside(path, &format!("stray-{}", name(path)))?),
                 What::Generation => drop(self.renew_generation()?),
-                What::AsidePack(path, rows) => broken.push((path.clone(), rows.clone())),
+                What::AsidePack(path, _) => broken.push(path.clone()),
                 What::Projects | What::Aside(..) | What::Missing(_) => {}
             }
         }
@@ -73,22 +74,31 @@ impl Store {
         }
     }
 
-    /// Takes over what is whole of broken packs, and is not here otherwise. Each object proves itself.
-    pub fn salvage(&self, broken: &[(PathBuf, Vec<Row>)]) -> Result<HashSet<ObjectId>> {
+    /// Takes over what is whole of broken packs, and is not here otherwise. Each object proves itself; one whose row is
+    /// damaged is known by its hash, if it is `missed`.
+    pub fn salvage(&self, broken: &[PathBuf], missed: &HashSet<ObjectId>) -> Result<HashSet<ObjectId>> {
         let mut saved = HashSet::new();
         self.refresh_packs();
-        for (path, rows) in broken {
+        for path in broken {
             let cannot = |e: io::Error| Error::io("read", path, e);
             let file = match File::open(path) {
                 Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
                 file => file.map_err(cannot)?,
             };
-            let mut good: Vec<Row> = Vec::new();
-            for row in rows.iter().filter(|row| row.length <= LARGEST_READ && self.size(&row.id).is_none()) {
-                if fits(&file, row).unwrap_or(false) && saved.insert(row.id) {
-                    good.push(*row);
+            let Guess { rows, start } = guess(&file).map_err(cannot)?;
+            let is_good = |row: &Row| row.length <= LARGEST_READ && fits(&file, row).unwrap_or(false);
+            let mut good: Vec<Row> = rows.into_iter().filter(is_good).collect();
+            for gap in gaps(&good, start) {
+                let (offset, length) = (gap.start, gap.end - gap.start);
+                for kind in [ObjectKind::Content, ObjectKind::Tree] {
+                    let row = Row { id: ObjectId::default(), kind, offset, length };
+                    let id = id_at(&file, &row).map_err(cannot)?;
+                    if missed.contains(&id) {
+                        good.push(Row { id, ..row });
+                    }
                 }
             }
+            good.retain(|row| self.size(&row.id).is_none() && saved.insert(row.id));
             good.sort_by_key(|row| row.offset);
             let mut rest = &good[..];
             while !rest.is_empty() {

@@ -25,7 +25,8 @@ pub fn survey(store: &Store) -> Result<Survey> {
     loose(store, &mut survey)?;
     packs(store, &mut survey)?;
     runs(store, &mut survey)?;
-    if !store.is_marked() && !(survey.copies.is_empty() && survey.runs.is_empty()) {
+    let is_empty = survey.copies.is_empty() && survey.runs.is_empty();
+    if !is_empty && !store.is_marked() {
         let problem = "it does not say which format the store has".to_string();
         survey.damaged.push(Damage { what: What::Generation, problem });
     }
@@ -134,7 +135,7 @@ fn read_pack(path: &Path) -> Result<(PackIndex, FileStat), Unusable> {
 }
 
 fn broken(path: &Path, why: &str) -> Found {
-    let rows = File::open(path).and_then(|file| guess(&file)).unwrap_or_default();
+    let rows = File::open(path).and_then(|file| guess(&file)).unwrap_or_default().rows;
     Found::Broken(Damage { what: What::Pack { path: path.to_path_buf(), rows }, problem: why.to_string() })
 }
 
@@ -161,7 +162,7 @@ pub fn quarantined(store: &Store) -> HashMap<ObjectId, Kept> {
         if let Ok(id) = what.parse::<ObjectId>() {
             kept.insert(id, Kept { path, row: None });
         } else if PackId::of_file_name(what).is_some() {
-            let rows = File::open(&path).and_then(|file| guess(&file)).unwrap_or_default();
+            let rows = File::open(&path).and_then(|file| guess(&file)).unwrap_or_default().rows;
             for row in rows {
                 kept.entry(row.id).or_insert_with(|| Kept { path: path.clone(), row: Some(row) });
             }
