@@ -21,12 +21,20 @@ fn a_shared_store() {
         sandbox.git(&[&["-C", "../other"], args].concat());
     }
     fine(&sandbox.run(&["verify", "--read-data"]));
-    let big =
-        crate::files(&sandbox.path("../shared/objects")).into_iter().find(|p| fs::read(p).unwrap().len() == 200_000);
-    flip(&big.unwrap(), 8);
+    let all = crate::files(&sandbox.path("../shared/objects"));
+    let big = all.into_iter().find(|path| fs::read(path).unwrap().len() == 200_000).unwrap();
+    flip(&big, 8);
     let out = sandbox.run(&["verify"]);
     assert!(out.code == 1 && out.stdout.contains("hurts d of gen: workspace, "), "{out}");
     assert!(out.stdout.contains("/other") && out.stdout.contains(" of another project"), "{out}");
+    // A list that does not say who uses the store is told, and stays: a person has to look.
+    let list = crate::files(&sandbox.path("../shared/projects")).remove(0);
+    let good = fs::read(&list).unwrap();
+    fs::write(&list, "rubbish").unwrap();
+    let out = sandbox.run(&["verify", "--repair"]);
+    assert!(out.code == 1 && out.stdout.contains("left as it is: only a person can say"), "{out}");
+    fs::write(&list, good).unwrap();
+    flip(&big, 8);
     // One that is gone is told, and hides nothing.
     fs::rename(sandbox.path("../other"), sandbox.path("../away")).unwrap();
     let out = sandbox.run(&["verify", "--repair"]);

@@ -53,6 +53,8 @@ fn pushed() -> Sandbox {
     let sandbox = lab();
     fine(&sandbox.run(&["remote", "add", "-q", "-d", "lab", "../lab"]));
     fine(&sandbox.run(&["push", "-q", "-T", "--run-cache"]));
+    sandbox.git(&["add", "-A"]);
+    sandbox.git(&["commit", "-qm", "3"]);
     sandbox
 }
 
@@ -64,10 +66,20 @@ fn fine(out: &Output) {
 /// An output for a snapshot: short ids of commits are replaced as well.
 fn shown(sandbox: &Sandbox, out: &Output) -> String {
     let mut text = sandbox.shown(out);
-    for rev in ["v1", "v2"] {
+    for rev in ["v1", "v2", "main"] {
         text = text.replace(sandbox.git(&["rev-parse", "--short=7", rev]).trim(), &format!("[{rev}]"));
     }
-    text
+    // What makes names unique.
+    let random = |word: &str| {
+        let end = word.trim_end_matches(':');
+        let is_random = end.len() > 9 && end[end.len() - 8..].bytes().all(|b| b.is_ascii_hexdigit());
+        let is_random = is_random && ['.', '-'].contains(&(end.as_bytes()[end.len() - 9] as char));
+        if is_random { format!("{}[N]:", &end[..end.len() - 8]) } else { word.to_string() }
+    };
+    text.split(' ')
+        .map(|words| words.split('\n').map(random).collect::<Vec<_>>().join("\n"))
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 fn store(sandbox: &Sandbox) -> PathBuf {
@@ -115,11 +127,10 @@ fn rot(path: &Path, at: u64) {
     fs::File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
 }
 
-/// Outputs of both commits, as the store gives them.
-fn gives(sandbox: &Sandbox, folder: &str, rev: &str, path: &str) -> bool {
-    let to = format!("../got-{rev}");
-    let out = sandbox.run_in(folder, &["get", "-q", ".", path, "--rev", rev, "-o", &to]);
-    let _ = fs::remove_dir_all(sandbox.path("../got-v1")).or(fs::remove_file(sandbox.path("../got-v1")));
-    let _ = fs::remove_dir_all(sandbox.path("../got-v2")).or(fs::remove_file(sandbox.path("../got-v2")));
+/// Can the store give this output of a commit?
+fn gives(sandbox: &Sandbox, rev: &str, path: &str) -> bool {
+    let out = sandbox.run(&["get", "-q", ".", path, "--rev", rev, "-o", "../got"]);
+    let got = sandbox.path("../got");
+    let _ = if got.is_dir() { fs::remove_dir_all(got) } else { fs::remove_file(got) };
     out.code == 0
 }

@@ -23,7 +23,7 @@ fn from_the_workspace() {
     129 objects (717.2 kB), 2 packs, 4 results: repaired
     ");
     fine(&sandbox.run(&["verify", "--read-data"]));
-    assert!(gives(&sandbox, "", "v2", "d") && gives(&sandbox, "", "v2", "large"));
+    assert!(gives(&sandbox, "v2", "d") && gives(&sandbox, "v2", "large"));
     // Kept, never deleted.
     let kept = files(&store(&sandbox).join("quarantine"));
     assert!(kept.len() == 2 && kept.iter().any(|path| fs::read(path).unwrap().len() == 150_000), "{kept:?}");
@@ -44,7 +44,7 @@ fn trees_from_the_workspace() {
     }
     let out = sandbox.run(&["verify", "--repair"]);
     assert!(out.code == 1 && out.stdout.contains("taken again from the workspace"), "{out}");
-    assert!(gives(&sandbox, "", "v2", "d") && !gives(&sandbox, "", "v1", "d"), "{out}");
+    assert!(gives(&sandbox, "v2", "d") && !gives(&sandbox, "v1", "d"), "{out}");
 }
 
 /// The workspace shares its bytes with the store: what is damaged here is damaged there.
@@ -56,7 +56,7 @@ fn a_hard_link_is_no_second_copy() {
     rot(&loose(&sandbox, &[b'2'; 150_000]), 7);
     let out = sandbox.run(&["verify", "--read-data", "--repair"]);
     assert!(out.code == 1 && out.stdout.contains("lost: neither the workspace nor a remote has it"), "{out}");
-    assert!(!gives(&sandbox, "", "v2", "large"));
+    assert!(!gives(&sandbox, "v2", "large"));
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn from_a_remote() {
     ");
     fine(&sandbox.run(&["verify", "--read-data"]));
     fs::rename(sandbox.path("../lab"), sandbox.path("../away")).unwrap();
-    assert!(gives(&sandbox, "", "v1", "d"));
+    assert!(gives(&sandbox, "v1", "d"));
 }
 
 /// The first remote cannot help; the second one does.
@@ -115,17 +115,110 @@ fn nowhere_to_take_it_from() {
     insta::assert_snapshot!(shown(&sandbox, &sandbox.run(&["verify"])), @r"
     exit 1
     --- stdout
-    quarantine/[HASH].9fea87e0: it was found damaged earlier, and nothing took its place
+    quarantine/[HASH].[N]: it was found damaged earlier, and nothing took its place
       hurts large of use: v1 ([v1])
     --- stderr
     128 objects (565.9 kB), 2 packs, 3 results: 1 damaged
-    hint: put it aside, and take it again from the workspace or a remote: lockstep verify --repair
+    hint: take it again from the workspace or a remote: lockstep verify --repair
     ");
     // What the hint says mends it.
     sandbox.git(&["checkout", "-q", "v1"]);
     fine(&sandbox.run(&["repro", "-q", "use"]));
     assert_eq!(sandbox.ran(), ["use"]);
     fine(&sandbox.run(&["verify", "--read-data"]));
+}
+
+#[test]
+fn as_json() {
+    let sandbox = pushed();
+    sandbox.git(&["clone", "-q", ".", "../c"]);
+    fine(&sandbox.run_in("../c", &["fetch", "-q", "small", "large"]));
+    let all = files(&sandbox.path("../c/.git/lockstep/store/objects"));
+    let large = all.iter().find(|path| fs::read(path).unwrap().len() == 150_000).unwrap();
+    flip(large, 7);
+    insta::assert_snapshot!(shown(&sandbox, &sandbox.run_in("../c", &["verify", "--json"])), @r#"
+    exit 1
+    --- stdout
+    {
+      "remote": null,
+      "objects": 2,
+      "packs": 0,
+      "runs": 0,
+      "bytes": 150004,
+      "read": {
+        "objects": 1,
+        "bytes": 150000
+      },
+      "seed": null,
+      "damaged": [
+        {
+          "id": "[HASH]",
+          "where": "objects/2e/[HASH]",
+          "problem": "its bytes do not fit its id",
+          "hurts": [
+            {
+              "stage": "use",
+              "path": "large",
+              "states": [
+                "workspace",
+                "main ([main])",
+                "v2 ([v2])"
+              ]
+            }
+          ],
+          "repaired": null,
+          "from": []
+        }
+      ],
+      "missing": [
+        {
+          "stage": "gen",
+          "path": "d",
+          "states": [
+            "workspace",
+            "main ([main])",
+            "v2 ([v2])"
+          ],
+          "id": "[HASH]",
+          "size": 200291
+        },
+        {
+          "stage": "gen",
+          "path": "d",
+          "states": [
+            "v1 ([v1])"
+          ],
+          "id": "[HASH]",
+          "size": 200291
+        },
+        {
+          "stage": "use",
+          "path": "large",
+          "states": [
+            "v1 ([v1])"
+          ],
+          "id": "[HASH]",
+          "size": 150000
+        },
+        {
+          "stage": "use",
+          "path": "small",
+          "states": [
+            "v1 ([v1])"
+          ],
+          "id": "[HASH]",
+          "size": 4
+        }
+      ],
+      "newer": 0,
+      "dropped": 0,
+      "unreadable": []
+    }
+    "#);
+    let out = sandbox.run_in("../c", &["verify", "--json", "--repair"]);
+    let json: serde_json::Value = serde_json::from_str(&out.stdout).unwrap();
+    let damaged = &json["damaged"][0];
+    assert_eq!((out.code, &damaged["repaired"], &damaged["from"][0]), (0, &true.into(), &"remote lab".into()), "{out}");
 }
 
 /// The workspace lost it, too: the stage runs again.
@@ -158,7 +251,7 @@ fn out_of_a_pack_with_a_broken_index() {
         flip(&pack, good.len() as u64 - from_end);
         let out = sandbox.run(&["verify", "--repair"]);
         assert!(out.stdout.contains("taken again from what is whole of the pack"), "{from_end}: {out}");
-        assert!(gives(&sandbox, "", "v1", "d") && gives(&sandbox, "", "v1", "small"), "{from_end}: {out}");
+        assert!(gives(&sandbox, "v1", "d") && gives(&sandbox, "v1", "small"), "{from_end}: {out}");
         fine(&sandbox.run(&["verify", "--read-data", "--repair"]));
     }
 }
@@ -169,11 +262,11 @@ fn out_of_a_pack_in_quarantine() {
     let sandbox = lab();
     let (pack, _) = packed(&store(&sandbox).join("packs"), b"7 1\n");
     flip(&pack, fs::metadata(&pack).unwrap().len() - 3);
-    assert!(!gives(&sandbox, "", "v1", "d") && !pack.exists());
+    assert!(!gives(&sandbox, "v1", "d") && !pack.exists());
     let out = sandbox.run(&["verify"]);
     assert!(out.code == 1 && out.stdout.contains("its index was found broken earlier"), "{out}");
     let out = sandbox.run(&["verify", "--repair"]);
-    assert!(out.code == 0 && gives(&sandbox, "", "v1", "d"), "{out}");
+    assert!(out.code == 0 && gives(&sandbox, "v1", "d"), "{out}");
     fine(&sandbox.run(&["verify", "--read-data"]));
 }
 
@@ -197,7 +290,7 @@ fn what_was_set_aside_before() {
     let (pack, at) = packed(&store(&sandbox).join("packs"), b"7 1\n");
     flip(&pack, at);
     fs::rename(sandbox.path("../lab"), sandbox.path("../away")).unwrap();
-    assert!(!gives(&sandbox, "", "v1", "d"));
+    assert!(!gives(&sandbox, "v1", "d"));
     assert!(pack.with_extension("dead").exists());
     let out = sandbox.run(&["verify"]);
     assert!(out.code == 1 && out.stdout.contains("it was found damaged earlier"), "{out}");
@@ -220,5 +313,5 @@ fn small_files_of_the_store() {
     fine(&sandbox.run(&["verify", "--repair"]));
     let out = sandbox.run(&["verify", "--read-data"]);
     assert!(out.code == 0 && out.stdout.is_empty(), "{out}");
-    assert!(gives(&sandbox, "", "v1", "d") && gives(&sandbox, "", "v2", "d"));
+    assert!(gives(&sandbox, "v1", "d") && gives(&sandbox, "v2", "d"));
 }

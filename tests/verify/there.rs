@@ -145,12 +145,11 @@ fn a_remote_that_may_only_be_read() {
     exit 1
     --- stdout
     packs/[HASH].pack at 55: its bytes do not fit its id
-      hurts d of gen: workspace, main ([v2])
+      hurts d of gen: workspace, main ([main]), v2 ([v2])
       left: the remote may only be read
     --- stderr
     lab: 3 packs, 0 large objects, 4 results (717.6 kB): 1 damaged
     read 3 files (717.6 kB)
-    hint: from a clone that has it: lockstep push --again -a -T -r lab
     warning: the remote lab may only be read: nothing was put there
     ");
 }

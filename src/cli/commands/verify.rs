@@ -123,13 +123,15 @@ fn hints(report: &Report, options: &Options, out: &Output) {
     }
     if let Some(name) = &report.remote {
         match options.repair {
+            // That it may only be read was said.
+            true if left.iter().all(|finding| finding.cure == Some(Cure::Left)) => {}
             false => out.hint(format!("put it again from here: lockstep verify --remote {name} --repair")),
             true => out.hint(format!("from a clone that has it: lockstep push --again -a -T -r {name}")),
         }
         return;
     }
     if !options.repair {
-        out.hint("put it aside, and take it again from the workspace or a remote: lockstep verify --repair");
+        out.hint("take it again from the workspace or a remote: lockstep verify --repair");
         return;
     }
     let hurt: BTreeSet<usize> = left.iter().flat_map(|finding| finding.hurts.iter().copied()).collect();

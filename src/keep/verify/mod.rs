@@ -145,6 +145,8 @@ pub fn verify(project: &Project, options: &Options, sink: &dyn Sink) -> Result<R
         lacking.into_iter().partition(|at| no_remote && everybody.is_in_workspace(&everybody.claimed[*at]));
     let damaged = sorted(store, damaged);
     let mut findings = findings(store, &judge, &damaged, &under);
+    let told: HashSet<usize> = findings.iter().flat_map(|finding| finding.hurts.iter().copied()).collect();
+    let lost: Vec<usize> = lost.into_iter().filter(|at| !told.contains(at)).collect();
     findings.extend(lost.iter().map(|at| missed(&everybody.claimed[*at], *at)));
     let mut report = Report {
         findings,

@@ -50,6 +50,9 @@ fn loose(store: &Store, survey: &mut Survey) -> Result<()> {
 fn shard_of(shard: &Path) -> Result<(Vec<Copy>, Vec<Damage>)> {
     let (mut copies, mut damaged) = (Vec::new(), Vec::new());
     let start = name(shard);
+    if !shard.is_dir() {
+        damaged.extend(stray(shard, "object"));
+    }
     for path in entries(shard)? {
         let Ok(seen) = Seen::of_link(&path) else { continue };
         let spelled = format!("{start}{}", name(&path));
@@ -59,15 +62,17 @@ fn shard_of(shard: &Path) -> Result<(Vec<Copy>, Vec<Damage>)> {
                 let sealed = is_sealed(&seen.stat, &id);
                 copies.push(Copy { id, size: seen.stat.size, at: At::Loose, sealed });
             }
-            // Hidden ones are a file system's own.
-            None if name(&path).starts_with('.') => {}
-            _ => {
-                let problem = "it is no object, though it lies among them".to_string();
-                damaged.push(Damage { what: What::Stray(path), problem });
-            }
+            _ => damaged.extend(stray(&path, "object")),
         }
     }
     Ok((copies, damaged))
+}
+
+/// Something that is not called as what lies in its folder; nobody looks for it. Hidden ones are a file system's own.
+fn stray(path: &Path, what: &str) -> Option<Damage> {
+    let problem = format!("it is no {what}, though it lies among them");
+    let is_there = !name(path).starts_with('.') && path.symlink_metadata().is_ok();
+    is_there.then(|| Damage { what: What::Stray(path.to_path_buf()), problem })
 }
 
 /// What one pack is found to be.
@@ -82,7 +87,10 @@ fn packs(store: &Store, survey: &mut Survey) -> Result<()> {
     let open = Arc::default();
     let paths: Vec<PathBuf> = entries(store.packs().dir())?;
     let load = |path: &PathBuf| -> Result<Found> {
-        let Some(id) = PackId::of_file_name(&name(path)) else { return Ok(Found::Gone) };
+        let Some(id) = PackId::of_file_name(&name(path)) else {
+            let is_dead = path.extension().is_some_and(|e| e == "dead");
+            return Ok(stray(path, "pack").filter(|_| !is_dead).map_or(Found::Gone, Found::Broken));
+        };
         let cannot = |e: io::Error| Error::io("read", path, e);
         // One look more, in case that somebody writes: a pack gets its name when it is whole.
         match read_pack(path).or_else(|_| read_pack(path)) {
