@@ -15,7 +15,7 @@
 //! | 2 documents | [`pipeline`] [`lock`] [`project`] | what the user wrote; what happened; one open repository, as of the worktree or a commit |
 //! | 3 work | [`run`] | select, look, judge, schedule, execute, record |
 //! | | [`remote`] | the same objects elsewhere: push, fetch, what is there |
-//! | | [`keep`] | what of the store is needed, by whom, and what may go: `gc` |
+//! | | [`keep`] | what of the store is needed, by whom, what may go and what is damaged: `gc`, `verify` |
 //! | | [`compare`] | how two snapshots differ: data, metrics, params |
 //! | 4 products | [`report`] | what a run came to, for CI systems: summary, annotations, comment, cache key; plots as one page of HTML, as data and as text |
 //! | | [`model`] | what is inside a model file, how two of them differ, versions on Git tags, quality gates, provenance |

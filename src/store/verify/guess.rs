@@ -67,14 +67,15 @@ mod tests {
     fn gaps_are_what_nobody_takes() {
         let row = |offset, length| Row { id: ObjectId([1; 32]), kind: ObjectKind::Content, offset, length };
         for (rows, want) in [
-            (vec![], vec![16..50]),
-            (vec![row(16, 34)], vec![]),
-            (vec![row(16, 4), row(30, 20)], vec![20..30]),
-            (vec![row(30, 10), row(20, 10)], vec![16..20, 40..50]),
-            (vec![row(16, 30), row(20, 4)], vec![46..50]),
-            (vec![row(16, 0), row(50, 0)], vec![16..50]),
+            (vec![], &[(16, 50)][..]),
+            (vec![row(16, 34)], &[]),
+            (vec![row(16, 4), row(30, 20)], &[(20, 30)]),
+            (vec![row(30, 10), row(20, 10)], &[(16, 20), (40, 50)]),
+            (vec![row(16, 30), row(20, 4)], &[(46, 50)]),
+            (vec![row(16, 0), row(50, 0)], &[(16, 50)]),
         ] {
-            assert_eq!(gaps(&rows, 50), want, "{rows:?}");
+            let got: Vec<(u64, u64)> = gaps(&rows, 50).into_iter().map(|gap| (gap.start, gap.end)).collect();
+            assert_eq!(got, want, "{rows:?}");
         }
     }
 }

@@ -36,10 +36,9 @@ pub fn read(store: &Store, copies: &[&Copy], sink: &dyn Sink) -> Result<Done> {
     copies.sort_by(|a, b| order(a).cmp(&order(b)));
     let bytes = copies.iter().map(|copy| copy.size).sum();
     sink.event(Event::WorkPlanned { doing: Doing::Verifying, bytes });
+    let done = |bytes| sink.event(Event::WorkDone { doing: Doing::Verifying, bytes });
     let one = |copy: &&Copy| -> Result<Option<Damage>> {
-        let verdict = look(store, copy)?;
-        sink.event(Event::WorkDone { doing: Doing::Verifying, bytes: copy.size });
-        Ok(match verdict {
+        Ok(match look(store, copy, &done)? {
             Verdict::Bad(_) => store.still_damaged(copy)?,
             Verdict::Good | Verdict::Gone => None,
         })
@@ -61,7 +60,7 @@ impl Store {
     /// Opens a copy anew, and says what is wrong with it; `None` if it is good, or gone.
     pub fn still_damaged(&self, copy: &Copy) -> Result<Option<Damage>> {
         let again = match &copy.at {
-            At::Loose => look(self, copy)?,
+            At::Loose => look_loose(self, copy, &|_| ())?,
             At::Packed(pack, row) => match File::open(&pack.path) {
                 Ok(file) => verdict(fits(&file, row)).map_err(|e| Error::io("read", &pack.path, e))?,
                 Err(e) if e.kind() == io::ErrorKind::NotFound => Verdict::Gone,
@@ -75,18 +74,23 @@ impl Store {
     }
 }
 
-fn look(store: &Store, copy: &Copy) -> Result<Verdict> {
+fn look(store: &Store, copy: &Copy, done: &dyn Fn(u64)) -> Result<Verdict> {
     match &copy.at {
-        At::Loose => look_loose(store, copy),
-        At::Packed(pack, row) => match pack.file() {
-            Ok(file) => verdict(fits(&file, row)).map_err(|e| Error::io("read", &pack.path, e)),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Verdict::Gone),
-            Err(e) => Err(Error::io("open", &pack.path, e)),
-        },
+        At::Loose => look_loose(store, copy, done),
+        At::Packed(pack, row) => {
+            let verdict = match pack.file() {
+                Ok(file) => verdict(fits(&file, row)).map_err(|e| Error::io("read", &pack.path, e)),
+                Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Verdict::Gone),
+                Err(e) => Err(Error::io("open", &pack.path, e)),
+            };
+            done(copy.size);
+            verdict
+        }
     }
 }
 
-fn look_loose(store: &Store, copy: &Copy) -> Result<Verdict> {
+/// `done` is told of bytes while they are read: a large object takes its time.
+fn look_loose(store: &Store, copy: &Copy, done: &dyn Fn(u64)) -> Result<Verdict> {
     let path = store.path(&copy.id);
     let Ok(seen) = Seen::of_link(&path) else { return Ok(Verdict::Gone) };
     if !seen.is_file() {
@@ -96,7 +100,7 @@ fn look_loose(store: &Store, copy: &Copy) -> Result<Verdict> {
         let mut file = File::open(&path)?;
         let size = file.metadata()?.len();
         let id = match kind {
-            ObjectKind::Content => hash::content(&mut file, size, &|_| ())?.0,
+            ObjectKind::Content => hash::content(&mut file, size, done)?.0,
             ObjectKind::Tree => hash::of_object(&file, kind, size)?,
         };
         if id == copy.id && !copy.sealed {
