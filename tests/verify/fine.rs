@@ -34,7 +34,7 @@ fn parts_are_read_by_share_or_by_chance() {
         let part = format!("--read-data={part}");
         let out = sandbox.run(&[&["verify", "--json", &part], more].concat());
         fine(&out);
-        serde_json::from_str::<serde_json::Value>(&out.stdout).unwrap()["read"]["objects"].as_u64().unwrap()
+        serde_json::from_str::<serde_json::Value>(&out.stdout).unwrap()["read_objects"].as_u64().unwrap()
     };
     let all = read("1/1", &[]);
     assert_eq!((1..=3).map(|n| read(&format!("{n}/3"), &[])).sum::<u64>(), all);

@@ -145,10 +145,8 @@ fn as_json() {
       "packs": 0,
       "runs": 0,
       "bytes": 150004,
-      "read": {
-        "objects": 1,
-        "bytes": 150000
-      },
+      "read": 150000,
+      "read_objects": 1,
       "seed": null,
       "damaged": [
         {
@@ -212,7 +210,8 @@ fn as_json() {
       ],
       "newer": 0,
       "dropped": 0,
-      "unreadable": []
+      "unreadable": [],
+      "failed": []
     }
     "#);
     let out = sandbox.run_in("../c", &["verify", "--json", "--repair"]);

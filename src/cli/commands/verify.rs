@@ -5,7 +5,7 @@ use serde_json::{Value as Json, json};
 use crate::cli::output::{Output, Style};
 use crate::cli::progress::Progress;
 use crate::cli::text;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::keep::verify::{Claimed, Cure, Finding, Options, Part, Report, Source, verify, verify_remote};
 use crate::project::Project;
 
@@ -165,7 +165,7 @@ fn tell_finding(finding: &Finding, report: &Report, out: &Output) {
     let mark = if finding.is_cured() { Style::Green } else { Style::Red };
     let place = match finding.id {
         Some(id) if finding.place == "nowhere" => format!("object {id}"),
-        _ => finding.place.clone(),
+        _ => text::plain(&finding.place),
     };
     out.line(format!("{}: {}", out.paint_out(mark, &place), finding.problem));
     for at in finding.hurts.iter().take(SHOWN) {
@@ -176,10 +176,7 @@ fn tell_finding(finding: &Finding, report: &Report, out: &Output) {
         out.line(text::plain(&format!("  hurts {}{of}: {}", claim.path, few(&names))));
     }
     if finding.hurts.len() > SHOWN {
-        out.line(format!(
-            "  and {}",
-            text::count(finding.hurts.len() - SHOWN, "output more").replace("mores", "s more")
-        ));
+        out.line(format!("  and {}", text::count(finding.hurts.len() - SHOWN, "more output")));
     }
     if let Some(cure) = &finding.cure {
         out.line(format!("  {}", words(cure, finding, report.remote.is_some())));
@@ -252,14 +249,20 @@ fn as_json(report: &Report) -> Json {
         "packs": report.packs,
         "runs": report.runs,
         "bytes": report.bytes,
-        "read": {"objects": report.read.0, "bytes": report.read.1},
+        "read": report.read.1,
+        "read_objects": report.read.0,
         "seed": report.seed,
         "damaged": report.findings.iter().map(finding).collect::<Vec<_>>(),
         "missing": report.missing.iter().map(missing).collect::<Vec<_>>(),
         "newer": report.newer,
         "dropped": report.dropped,
-        "unreadable": report.everybody.unreadable.iter().map(|e| e.message.clone()).collect::<Vec<_>>(),
+        "unreadable": messages(&report.everybody.unreadable),
+        "failed": messages(&report.unasked),
     })
+}
+
+fn messages(errors: &[Error]) -> Vec<&str> {
+    errors.iter().map(|error| error.message.as_str()).collect()
 }
 
 fn name_of(source: &Source) -> String {

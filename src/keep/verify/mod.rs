@@ -116,6 +116,13 @@ impl Report {
     pub fn is_fine(&self) -> bool {
         self.findings.iter().all(Finding::is_cured)
     }
+
+    /// Remembers why a remote could not help, once.
+    fn could_not(&mut self, error: Error) {
+        if self.unasked.iter().all(|known| known.message != error.message) {
+            self.unasked.push(error);
+        }
+    }
 }
 
 /// Looks at the store, and repairs it if asked.

@@ -182,7 +182,7 @@ fn from_remotes(
         let (catalog, remote) = match opened {
             Ok(opened) => opened,
             Err(e) => {
-                report.unasked.push(e);
+                report.could_not(e);
                 continue;
             }
         };
@@ -202,7 +202,7 @@ fn from_remotes(
             }
             let wanted = Wanted { name: claimed.claim.path.clone(), pin };
             if let Err(e) = remote.fetch(store, &[wanted], sink) {
-                report.unasked.push(e);
+                report.could_not(e);
             }
             let now = missed();
             back.took(left.difference(&now).copied().collect(), &source);
