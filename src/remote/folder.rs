@@ -137,6 +137,13 @@ impl Folder {
         }
     }
 
+    pub fn remove(&self, path: &str) -> Result<(), Fault> {
+        match fs::remove_file(self.path(path)) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e.into()),
+            _ => Ok(()),
+        }
+    }
+
     /// Every file below a folder, with its size.
     pub fn list_all(&self, folder: &str) -> Result<Vec<(String, u64)>, Fault> {
         let mut all = Vec::new();
@@ -159,13 +166,6 @@ impl Folder {
             }
         }
         Ok(all)
-    }
-
-    pub fn remove(&self, path: &str) -> Result<(), Fault> {
-        match fs::remove_file(self.path(path)) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e.into()),
-            _ => Ok(()),
-        }
     }
 }
 

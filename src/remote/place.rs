@@ -221,6 +221,16 @@ impl Place {
         names.map_err(|fault| self.error(&format!("list {folder}"), fault))
     }
 
+    /// Removes an object; that it is not there is fine.
+    pub fn remove(&self, path: &str) -> Result<()> {
+        self.count();
+        let removed = match &self.kind {
+            Kind::Folder(folder) => folder.remove(path),
+            Kind::Service(service) => service.remove(path),
+        };
+        removed.map_err(|fault| self.error(&format!("remove {path}"), fault))
+    }
+
     /// Every object below a folder, with its size; none if there is no such folder.
     pub fn list_all(&self, folder: &str) -> Result<Vec<(String, u64)>> {
         self.count();
@@ -242,16 +252,6 @@ impl Place {
             Err(fault) if fault.why == Why::Other => Ok(Looked::Broken(self.options.scrub(&fault.text))),
             found => Ok(self.received(path, found)?.map_or(Looked::Gone, Looked::Bytes)),
         }
-    }
-
-    /// Removes an object; that it is not there is fine.
-    pub fn remove(&self, path: &str) -> Result<()> {
-        self.count();
-        let removed = match &self.kind {
-            Kind::Folder(folder) => folder.remove(path),
-            Kind::Service(service) => service.remove(path),
-        };
-        removed.map_err(|fault| self.error(&format!("remove {path}"), fault))
     }
 }
 

@@ -212,6 +212,10 @@ impl Service {
         Ok(names.collect())
     }
 
+    pub fn remove(&self, path: &str) -> Result<(), Fault> {
+        absent(self.wait(1, self.operator.delete(path))).map(drop)
+    }
+
     /// Every object below a folder, with its size.
     pub fn list_all(&self, folder: &str) -> Result<Vec<(String, u64)>, Fault> {
         let path = format!("{folder}/");
@@ -219,10 +223,6 @@ impl Service {
         let entries = absent(self.wait(1, async { listed.await }))?.unwrap_or_default();
         let files = entries.into_iter().filter(|entry| entry.metadata().is_file());
         Ok(files.map(|entry| (entry.path().to_string(), entry.metadata().content_length())).collect())
-    }
-
-    pub fn remove(&self, path: &str) -> Result<(), Fault> {
-        absent(self.wait(1, self.operator.delete(path))).map(drop)
     }
 
     fn is_there(&self, path: &str) -> Result<bool, Fault> {
