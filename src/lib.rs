@@ -141,6 +141,8 @@
 //! - A segment lists the large objects that a push added, besides whole outputs: a large file that an output shares with
 //!   an earlier one is known to be there without a request.
 //! - Without `core.remote` the only remote there is counts.
+//! - A target that is an output means that output alone for whoever moves bytes, and its stage for whoever runs.
+//! - Large objects go to WebDAV past opendal, which sends a request from memory (`remote/upload.rs`).
 //! - `metrics show` and `params show` go on past a file that is missing or broken, name it, and end with its code.
 
 pub mod cli;

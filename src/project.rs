@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, Given, Sources};
 use crate::error::{Error, Kind, Result};
+use crate::event::Stop;
 use crate::git::{self, Repo};
 use crate::lock::{self, Lock};
 use crate::path::RepoPath;
@@ -45,6 +46,8 @@ pub struct Surroundings {
     pub home: Option<PathBuf>,
     /// Settings from the environment and the command line, from the weakest to the strongest.
     pub settings: Vec<Given>,
+    /// Does the user want an end?
+    pub stop: Stop,
 }
 
 pub struct Project {

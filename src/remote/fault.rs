@@ -17,6 +17,8 @@ pub enum Why {
     /// It answers that it cannot just now, also after several tries.
     Busy,
     Full,
+    /// The user wants an end, by this signal.
+    Stopped(i32),
     /// The settings make no sense to the library.
     Settings,
     Other,
@@ -140,6 +142,7 @@ fn first_line(text: &str) -> &str {
 pub fn error(fault: &Fault, name: &str, url: &str, scheme: Scheme, doing: &str) -> Error {
     let remote = format!("the remote {name} ({url})");
     let message = match fault.why {
+        Why::Stopped(_) => "interrupted".to_string(),
         Why::NotFound if scheme == Scheme::Folder => format!("{remote} is not there: cannot {doing}"),
         Why::NotFound => format!("{remote} does not have what was asked for: cannot {doing}"),
         Why::Denied => format!("{remote} refuses us: cannot {doing}"),
@@ -149,7 +152,15 @@ pub fn error(fault: &Fault, name: &str, url: &str, scheme: Scheme, doing: &str) 
         Why::Settings => format!("{remote} cannot be used as it is set up"),
         Why::Other => format!("{remote} failed: cannot {doing}"),
     };
+    if let Why::Stopped(number) = fault.why {
+        return Error { kind: Kind::Signal(number), ..Error::usage(message) };
+    }
     let error = Error::new(Kind::Remote, message).because(&fault.text);
+    if fault.text.contains("Host key verification failed") {
+        return error
+            .hint(format!("if you trust it: ssh-keyscan -H {} >> ~/.ssh/known_hosts", keyscan(url)))
+            .hint(format!("or trust whoever answers first: lockstep remote modify {name} known_hosts_strategy add"));
+    }
     match fault.why {
         Why::NotFound if scheme == Scheme::Folder => error.hint("is the disk mounted? lockstep remote list"),
         Why::NotFound => error.hint("does the bucket, container or folder exist? lockstep remote list"),
@@ -158,7 +169,17 @@ pub fn error(fault: &Fault, name: &str, url: &str, scheme: Scheme, doing: &str) 
         Why::Full => error.hint("free some space there and run the same command again; what arrived is kept"),
         Why::Busy => error.hint("run the same command again later; what arrived is kept"),
         Why::Settings => error.hint(format!("lockstep remote modify {name} OPTION VALUE")),
-        Why::Other => error,
+        Why::Other | Why::Stopped(_) => error,
+    }
+}
+
+/// The host of a URL as `ssh-keyscan` takes it.
+fn keyscan(url: &str) -> String {
+    let host = url.split_once("://").map_or(url, |(_, rest)| rest).split('/').next().unwrap_or_default();
+    let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+    match host.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => format!("-p {port} {host}"),
+        _ => host.to_string(),
     }
 }
 
@@ -210,6 +231,16 @@ mod tests {
         ] {
             let fault = Fault::from(opendal::Error::new(kind, message));
             assert_eq!((fault.why, fault.text.as_str()), (why, text), "{message}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_host_is_made_known() {
+        let fault = Fault::new(Why::Denied, "connect: Host key verification failed.");
+        for (url, host) in [("ssh://me@lab.org:2222/srv/x", "-p 2222 lab.org"), ("sftp://lab/x", "lab")] {
+            let error = error(&fault, "lab", url, Scheme::Sftp, "get x");
+            assert_eq!(error.hints[0], format!("if you trust it: ssh-keyscan -H {host} >> ~/.ssh/known_hosts"));
+            assert_eq!(error.hints.len(), 2);
         }
     }
 

@@ -35,7 +35,7 @@ impl Remote {
             There::Loose(id) => {
                 let Some(size) = store.size(id) else { return Ok(false) };
                 let object = ObjectRef { id: *id, kind: ObjectKind::Content, size };
-                here(self.send_large(store, &object, &|_| ()))
+                here(self.send_large(store, &object, true, &|_| ()))
             }
             There::Pack(id) | There::Packed(id, ..) => self.put_pack(store, inspected, id, runs),
         }
@@ -49,7 +49,7 @@ impl Remote {
         runs: &HashMap<ObjectId, Vec<u8>>,
     ) -> Result<bool> {
         if let Some(pack) = store.all_packs().iter().find(|pack| pack.id == *id && pack.dead.is_empty()) {
-            return here(self.send_pack(store, pack, &|_| ()));
+            return here(self.send_pack(store, pack, true, &|_| ()));
         }
         let index = match self.memory.index(id) {
             Some(index) => index,
@@ -63,12 +63,19 @@ impl Remote {
         if !index.iter().all(|row| is_here(&row)) {
             return Ok(false);
         }
-        let Some(mut made) = Made::new(store, &index, runs) else { return Ok(false) };
-        match self.place.put_stream(&pack_path(id), &mut made, index.file_length(), &|_| ()) {
+        if Made::new(store, &index, runs).is_none() {
+            return Ok(false);
+        }
+        let sent = self.place.patiently(|| {
+            let gone = || StreamError::Source(io::Error::other("its objects do not lie back to back"));
+            let mut made = Made::new(store, &index, runs).ok_or_else(gone)?;
+            self.place.put_stream(&pack_path(id), &mut made, index.file_length(), true, &|_| ())
+        });
+        match sent {
             Ok(()) => Ok(true),
-            Err(StreamError::Remote(e)) => Err(e),
             // What is damaged here is no help there.
             Err(StreamError::Source(_)) => Ok(false),
+            Err(StreamError::Remote(e) | StreamError::Again(e)) => Err(e),
         }
     }
 }

@@ -28,6 +28,7 @@ mod fault;
 pub mod fetch;
 mod folder;
 mod getting;
+pub mod loss;
 mod mend;
 mod options;
 mod partial;
@@ -45,6 +46,7 @@ mod tests;
 mod transfer;
 mod transport;
 pub mod unpushed;
+mod upload;
 pub mod verify;
 
 use std::sync::{Arc, Mutex};
@@ -114,7 +116,8 @@ impl Remote {
         let root = project.repo.project_root.on_disk(project.top());
         let identity = if is_folder { root.join(&settings.url).to_string_lossy().into_owned() } else { identity };
         let memory = Memory::new(project.repo.remotes_dir().join(&ObjectId::of(identity.as_bytes()).hex()[..32]));
-        let place = Place::open(&name, &settings.url, &address, options, &root, &project.around.env)?;
+        let around = &project.around;
+        let place = Place::open(&name, &settings.url, &address, options, &root, &around.env, around.stop)?;
         let now = (project.around.now)().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_secs());
         Ok(Remote { name, place, memory, read_only, jobs, now, known: Mutex::default() })
     }

@@ -6,8 +6,10 @@ use std::io::Read;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use crate::error::{Error, Result};
+use crate::event::Stop;
 use crate::remote::address::{Address, Scheme};
 use crate::remote::fault::{self, Fault, Why};
 use crate::remote::folder::Folder;
@@ -25,6 +27,7 @@ pub struct Place {
     cost: Cost,
     /// As whom we come, where that is known before anybody is asked.
     who: Option<String>,
+    stop: Stop,
 }
 
 enum Kind {
@@ -61,6 +64,8 @@ pub enum StreamError {
     /// What was read was not good.
     Source(std::io::Error),
     Remote(Error),
+    /// A new attempt, with the source from its beginning, may succeed.
+    Again(Error),
 }
 
 impl Place {
@@ -71,6 +76,7 @@ impl Place {
         options: Options,
         base: &Path,
         env: &BTreeMap<String, String>,
+        stop: Stop,
     ) -> Result<Place> {
         let (url, scheme) = (crate::remote::address::redacted(url), address.scheme);
         let kind = if scheme == Scheme::Folder {
@@ -81,14 +87,14 @@ impl Place {
             };
             Kind::Folder(Folder::new(dir))
         } else {
-            let service = Service::open(address, &options, env);
+            let service = Service::open(address, &options, env, stop);
             Kind::Service(Box::new(service.map_err(|fault| {
                 let fault = Fault { text: options.scrub(&fault.text), ..fault };
                 fault::error(&fault, name, &url, scheme, "be used")
             })?))
         };
         let who = who(address, &options, env);
-        Ok(Place { name: name.to_string(), url, scheme, options, kind, cost: Cost::default(), who })
+        Ok(Place { name: name.to_string(), url, scheme, options, kind, cost: Cost::default(), who, stop })
     }
 
     pub fn who(&self) -> Option<&str> {
@@ -126,6 +132,9 @@ impl Place {
     }
 
     fn error(&self, doing: &str, fault: Fault) -> Error {
+        if let (Why::Stopped(_), Err(stopped)) = (fault.why, self.stop.check()) {
+            return stopped;
+        }
         let fault = Fault { text: self.options.scrub(&fault.text), ..fault };
         fault::error(&fault, &self.name, &self.url, self.scheme, doing)
     }
@@ -149,6 +158,7 @@ impl Place {
 
     /// A small object, whole; `None` if it is not there.
     pub fn get(&self, path: &str) -> Result<Option<Vec<u8>>> {
+        self.stop.check()?;
         self.count();
         let found = match &self.kind {
             Kind::Folder(folder) => folder.get(path),
@@ -157,17 +167,20 @@ impl Place {
         self.received(path, found)
     }
 
-    /// Bytes of an object, all that were asked for; `None` if it is not there.
-    pub fn get_range(&self, path: &str, range: Range<u64>) -> Result<Option<Vec<u8>>> {
+    /// Bytes of an object, all that were asked for; `None` if it is not there. The inner error is about this object alone.
+    pub fn get_range(&self, path: &str, range: Range<u64>) -> Result<Result<Option<Vec<u8>>>> {
         if range.is_empty() {
-            return Ok(Some(Vec::new()));
+            return Ok(Ok(Some(Vec::new())));
         }
+        self.stop.check()?;
         self.count();
         let found = match &self.kind {
             Kind::Folder(folder) => folder.get_range(path, range),
             Kind::Service(service) => service.get_range(path, range),
         };
-        self.received(path, found)
+        let is_its_own = found.as_ref().is_err_and(|fault| fault.why == Why::Other);
+        let found = self.received(path, found);
+        if is_its_own { Ok(found) } else { found.map(Ok) }
     }
 
     fn received(&self, path: &str, found: Result<Option<Vec<u8>>, Fault>) -> Result<Option<Vec<u8>>> {
@@ -179,6 +192,7 @@ impl Place {
 
     /// Writes an object in one step. One that is there already is replaced where that matters.
     pub fn put(&self, path: &str, bytes: Vec<u8>, may_replace: bool) -> Result<()> {
+        self.stop.check()?;
         self.count();
         self.cost.sent.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         let put = match &self.kind {
@@ -188,12 +202,14 @@ impl Place {
         put.map_err(|fault| self.error(&format!("put {path}"), fault))
     }
 
-    /// Writes an object of any size in one step from what `source` gives.
+    /// Writes an object of any size in one step from what `source` gives. One of that size that is there already may stay,
+    /// unless it may be damaged.
     pub fn put_stream(
         &self,
         path: &str,
         source: &mut dyn Read,
         size: u64,
+        may_replace: bool,
         done: &dyn Fn(u64),
     ) -> Result<(), StreamError> {
         self.count();
@@ -201,24 +217,66 @@ impl Place {
             self.cost.sent.fetch_add(n, Ordering::Relaxed);
             done(n);
         };
+        let mut source = Stoppable { source, stop: self.stop };
         let put = match &self.kind {
-            Kind::Folder(folder) => folder.put_stream(path, source, size, &done),
-            Kind::Service(service) => service.put_stream(path, source, size, &done),
+            Kind::Folder(folder) => folder.put_stream(path, &mut source, size, &done),
+            Kind::Service(service) => service.put_stream(path, &mut source, size, may_replace, &done),
         };
+        if put.is_err() {
+            self.stop.check().map_err(StreamError::Remote)?;
+        }
         put.map_err(|broken| match broken {
             Broken::Source(e) => StreamError::Source(e),
             Broken::Remote(fault) => StreamError::Remote(self.error(&format!("put {path}"), fault)),
+            Broken::Again(fault) => StreamError::Again(self.error(&format!("put {path}"), fault)),
         })
+    }
+
+    /// Tries again, with growing pauses, as long as a new attempt may succeed.
+    pub fn patiently(&self, mut attempt: impl FnMut() -> Result<(), StreamError>) -> Result<(), StreamError> {
+        let most = self.options.number("retries").unwrap_or(5);
+        let mut pause = Duration::from_millis(300);
+        for _ in 0..most {
+            match attempt() {
+                Err(StreamError::Again(_)) => {}
+                done => return done,
+            }
+            const GLANCE: Duration = Duration::from_millis(50);
+            for _ in 0..pause.div_duration_f32(GLANCE) as u32 {
+                self.stop.check().map_err(StreamError::Remote)?;
+                std::thread::sleep(GLANCE);
+            }
+            pause = (pause * 2).min(Duration::from_secs(20));
+        }
+        attempt()
     }
 
     /// The names of the objects in a folder; none if there is no such folder.
     pub fn list(&self, folder: &str) -> Result<Vec<String>> {
+        self.stop.check()?;
         self.count();
         let names = match &self.kind {
             Kind::Folder(f) => f.list(folder),
             Kind::Service(service) => service.list(folder),
         };
         names.map_err(|fault| self.error(&format!("list {folder}"), fault))
+    }
+
+    /// Removes what broken or killed uploads left under the names of temporary objects since before `time`, in seconds
+    /// since 1970. Costs one listing, where there can be such things at all.
+    pub fn sweep(&self, time: u64) -> Result<()> {
+        self.count();
+        let old = match &self.kind {
+            Kind::Folder(folder) => folder.leftovers("tmp", time),
+            Kind::Service(service) if service.renames() => service.leftovers("tmp", time),
+            Kind::Service(_) => Ok(Vec::new()),
+        };
+        let old = old.map_err(|fault| self.error("list tmp", fault))?;
+        let is_ours = |name: &&String| {
+            let name = name.strip_prefix("check-").unwrap_or(name);
+            name.len() == 32 && name.bytes().all(|b| b.is_ascii_hexdigit())
+        };
+        old.iter().filter(is_ours).try_for_each(|name| self.remove(&format!("tmp/{name}")))
     }
 
     /// Removes an object; that it is not there is fine.
@@ -252,6 +310,21 @@ impl Place {
             Err(fault) if fault.why == Why::Other => Ok(Looked::Broken(self.options.scrub(&fault.text))),
             found => Ok(self.received(path, found)?.map_or(Looked::Gone, Looked::Bytes)),
         }
+    }
+}
+
+/// A source that breaks when the user wants an end.
+struct Stoppable<'a> {
+    source: &'a mut dyn Read,
+    stop: Stop,
+}
+
+impl Read for Stoppable<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.stop.asked().is_some() {
+            return Err(std::io::Error::other("interrupted"));
+        }
+        self.source.read(buffer)
     }
 }
 

@@ -8,29 +8,41 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::io::{self, Read};
 use std::ops::Range;
+use std::pin::pin;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::time::timeout;
 
 use opendal::layers::{RetryLayer, TimeoutLayer};
 use opendal::{Buffer, HttpTransporter, OperationContext, Operator};
 
+use crate::event::Stop;
 use crate::remote::address::{Address, Scheme};
 use crate::remote::fault::{Fault, Why};
 use crate::remote::options::Options;
 use crate::remote::settings::complete;
 use crate::remote::transport::Patient;
+use crate::remote::upload::Upload;
 use crate::store::random_name;
 
 /// Large objects travel in parts of this size, or of more where there would be too many.
 const PART: u64 = 8 << 20;
+/// Where an object travels in one request, one of this size and less comes from memory.
+const SMALL: u64 = 2 << 20;
 /// S3 takes 10,000 parts.
 const MOST_PARTS: u64 = 9_000;
 /// So many parts are in memory at once, whatever the number of objects.
 const PARTS_AT_ONCE: usize = 12;
 
+/// How often somebody who waits looks whether the user wants an end.
+const GLANCE: Duration = Duration::from_millis(50);
+/// For taking away what would be left at the remote.
+const MOMENT: Duration = Duration::from_millis(400);
+
 pub struct Service {
-    runtime: tokio::runtime::Runtime,
+    runtime: Option<tokio::runtime::Runtime>,
     operator: Operator,
     scheme: Scheme,
     /// How many objects travel at once: they share the memory for parts.
@@ -38,16 +50,26 @@ pub struct Service {
     /// Folders that were made already, where folders have to be made.
     made: Mutex<BTreeSet<String>>,
     pub requests: AtomicU64,
+    /// How large objects travel where the library would need all of one in memory.
+    upload: Option<Upload>,
+    stop: Stop,
 }
 
 /// Why a stream did not arrive: the source broke, or the remote did.
 pub enum Broken {
     Source(io::Error),
     Remote(Fault),
+    /// A new attempt, with the source from its beginning, may succeed.
+    Again(Fault),
 }
 
 impl Service {
-    pub fn open(address: &Address, options: &Options, env: &BTreeMap<String, String>) -> Result<Service, Fault> {
+    pub fn open(
+        address: &Address,
+        options: &Options,
+        env: &BTreeMap<String, String>,
+        stop: Stop,
+    ) -> Result<Service, Fault> {
         opendal::install_default();
         let (name, feature, is_there) = match address.scheme {
             Scheme::S3 => ("s3", "s3", cfg!(feature = "s3")),
@@ -65,6 +87,9 @@ impl Service {
         let mut settings = options.for_library(address.scheme);
         complete(address, options, env, &mut settings);
         let seconds = options.number("timeout").unwrap_or(120);
+        let is_webdav = address.scheme == Scheme::Webdav;
+        let patience = Duration::from_secs(seconds);
+        let upload = is_webdav.then(|| Upload::new(&settings, patience, stop)).transpose()?;
         let timeout = TimeoutLayer::new()
             .with_timeout(Duration::from_secs(seconds.min(60)))
             .with_io_timeout(Duration::from_secs(seconds));
@@ -82,18 +107,54 @@ impl Service {
         drop(_inside);
         let made = Mutex::default();
         Ok(Service {
-            runtime,
+            runtime: Some(runtime),
             operator,
             scheme: address.scheme,
             jobs: AtomicUsize::new(1),
             made,
             requests: AtomicU64::new(0),
+            upload,
+            stop,
         })
     }
 
     fn wait<T>(&self, requests: u64, future: impl Future<Output = opendal::Result<T>>) -> Result<T, Fault> {
         self.requests.fetch_add(requests, Ordering::Relaxed);
-        self.runtime.block_on(future).map_err(Fault::from)
+        self.run(async {
+            match self.unless_stopped(future).await {
+                Some(done) => done.map_err(Fault::from),
+                None => Err(self.stopped()),
+            }
+        })
+    }
+
+    /// `None` if the user wants an end before it is done.
+    async fn unless_stopped<T>(&self, future: impl Future<Output = T>) -> Option<T> {
+        let mut future = pin!(future);
+        loop {
+            match timeout(GLANCE, &mut future).await {
+                Ok(done) => return Some(done),
+                Err(_) if self.stop.asked().is_some() => return None,
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn run<T>(&self, future: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+        match &self.runtime {
+            Some(runtime) => runtime.block_on(future),
+            None => Err(closed()),
+        }
+    }
+
+    fn stopped(&self) -> Fault {
+        Fault::new(Why::Stopped(self.stop.asked().unwrap_or_default()), "interrupted")
+    }
+
+    /// Takes away what a broken upload left, also when the user wants an end; what takes longer than a moment stays.
+    fn tidy(&self, path: &str) {
+        let delete = async { Ok(timeout(MOMENT, self.operator.delete(path)).await.is_ok()) };
+        let _ = self.run(delete);
     }
 
     pub fn share(&self, objects: usize) {
@@ -147,24 +208,40 @@ impl Service {
     }
 
     /// Sends what `source` gives, `size` bytes; nothing becomes visible if it breaks.
-    pub fn put_stream(&self, path: &str, source: &mut dyn Read, size: u64, done: &dyn Fn(u64)) -> Result<(), Broken> {
-        if !self.writes_in_parts() {
-            // One request carries it all, so all of it is in memory.
+    pub fn put_stream(
+        &self,
+        path: &str,
+        source: &mut dyn Read,
+        size: u64,
+        may_replace: bool,
+        done: &dyn Fn(u64),
+    ) -> Result<(), Broken> {
+        if !self.writes_in_parts() && size <= SMALL {
+            // One request carries it all, and the library tries it again.
             let mut bytes = Vec::with_capacity(size as usize);
             source.read_to_end(&mut bytes).map_err(Broken::Source)?;
-            self.put(path, bytes, true).map_err(Broken::Remote)?;
+            self.put(path, bytes, may_replace).map_err(Broken::Remote)?;
             done(size);
             return Ok(());
         }
         let target = if self.renames() { self.temp().map_err(Broken::Remote)? } else { path.to_string() };
-        let sent = self.send(&target, source, size, done);
+        let sent = match &self.upload {
+            Some(upload) => {
+                self.requests.fetch_add(1, Ordering::Relaxed);
+                match &self.runtime {
+                    Some(runtime) => runtime.block_on(upload.put(&target, source, size, done)),
+                    None => Err(Broken::Remote(closed())),
+                }
+            }
+            None => self.send(&target, source, size, done),
+        };
         if !self.renames() {
             return sent;
         }
         match sent {
-            Ok(()) => self.settle(&target, path, size, true, Ok(())).map_err(Broken::Remote),
+            Ok(()) => self.settle(&target, path, size, may_replace, Ok(())).map_err(Broken::Remote),
             Err(e) => {
-                let _ = self.remove(&target);
+                self.tidy(&target);
                 Err(e)
             }
         }
@@ -175,7 +252,7 @@ impl Service {
         let in_parts = if size > part { size.div_ceil(part) + 2 } else { 1 };
         self.requests.fetch_add(in_parts, Ordering::Relaxed);
         let remote = |e: opendal::Error| Broken::Remote(e.into());
-        self.runtime.block_on(async {
+        let sending = async {
             let writer = self.operator.writer_with(path).chunk(part as usize).concurrent(self.at_once());
             let mut writer = writer.await.map_err(remote)?;
             let mut left = size;
@@ -189,20 +266,33 @@ impl Service {
                     Ok(_) if bytes.is_empty() => break,
                     Ok(n) => {
                         left -= n as u64;
-                        writer.write(Buffer::from(bytes)).await.map_err(remote)?;
+                        match self.unless_stopped(writer.write(Buffer::from(bytes))).await {
+                            Some(written) => written.map_err(remote)?,
+                            None => {
+                                let _ = timeout(MOMENT, writer.abort()).await;
+                                return Err(Broken::Remote(self.stopped()));
+                            }
+                        }
                         done(n as u64);
                         if left == 0 {
                             break;
                         }
                     }
                     Err(e) => {
-                        let _ = writer.abort().await;
+                        let _ = timeout(MOMENT, writer.abort()).await;
                         return Err(Broken::Source(e));
                     }
                 }
             }
-            writer.close().await.map(drop).map_err(remote)
-        })
+            match self.unless_stopped(writer.close()).await {
+                Some(closed) => closed.map(drop).map_err(remote),
+                None => Err(Broken::Remote(self.stopped())),
+            }
+        };
+        match &self.runtime {
+            Some(runtime) => runtime.block_on(sending),
+            None => Err(Broken::Remote(closed())),
+        }
     }
 
     /// The names in a folder, without those of folders.
@@ -229,7 +319,8 @@ impl Service {
         absent(self.wait(1, self.operator.stat(path))).map(|found| found.is_some())
     }
 
-    fn renames(&self) -> bool {
+    /// Is an object written under another name first?
+    pub fn renames(&self) -> bool {
         matches!(self.scheme, Scheme::Sftp | Scheme::Webdav)
     }
 
@@ -255,6 +346,34 @@ impl Service {
         Ok(())
     }
 
+    /// Where a rename cannot replace: the old one is moved aside, and comes back if the new one does not get its name.
+    /// It is never deleted before.
+    fn swap(&self, temp: &str, path: &str) -> Result<(), Fault> {
+        let aside = self.temp()?;
+        self.wait(1, self.operator.rename(path, &aside))?;
+        match self.wait(1, self.operator.rename(temp, path)) {
+            Ok(()) => {
+                self.tidy(&aside);
+                Ok(())
+            }
+            Err(fault) => {
+                let back = async { Ok(timeout(MOMENT, self.operator.rename(&aside, path)).await.is_ok()) };
+                let _ = self.run(back);
+                Err(fault)
+            }
+        }
+    }
+
+    /// Objects that lie in a folder under names of temporary ones since before `time`, in seconds since 1970.
+    pub fn leftovers(&self, folder: &str, time: u64) -> Result<Vec<String>, Fault> {
+        let entries = absent(self.wait(1, self.operator.list(&format!("{folder}/"))))?.unwrap_or_default();
+        let is_old = |entry: &opendal::Entry| {
+            let when = entry.metadata().last_modified().map(SystemTime::from);
+            when.and_then(|when| when.duration_since(UNIX_EPOCH).ok()).is_some_and(|when| when.as_secs() < time)
+        };
+        Ok(entries.iter().filter(|entry| is_old(entry)).map(|entry| entry.name().to_string()).collect())
+    }
+
     /// Gives what was written under `temp` its name.
     fn settle(
         &self,
@@ -268,24 +387,56 @@ impl Service {
         let renamed = written.and_then(|()| {
             folder.map_or(Ok(()), |folder| self.make_folder(folder))?;
             self.wait(1, self.operator.rename(temp, path)).or_else(|fault| {
-                // SFTP refuses to replace. An object of that name and size is the same one, from another push.
-                let there = absent(self.wait(1, self.operator.stat(path)))?;
-                match there {
-                    Some(there) if there.content_length() == size && !may_replace => self.remove(temp),
-                    // Renamed, but the answer was lost, and the next attempt found nothing to rename.
-                    Some(there) if there.content_length() == size && !self.is_there(temp)? => Ok(()),
-                    Some(_) => {
-                        self.remove(path)?;
-                        self.wait(1, self.operator.rename(temp, path))
-                    }
-                    None => Err(fault),
+                // Some servers of SFTP refuse to replace.
+                let there = absent(self.wait(1, self.operator.stat(path)))?.map(|there| there.content_length());
+                match unsettled(there, self.is_there(temp)?, size, may_replace) {
+                    Unsettled::Done => Ok(()),
+                    Unsettled::Keep => self.remove(temp),
+                    Unsettled::Swap => self.swap(temp, path),
+                    Unsettled::Failed => Err(fault),
                 }
             })
         });
         if renamed.is_err() {
-            let _ = self.remove(temp);
+            self.tidy(temp);
         }
         renamed
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        // Whoever wants an end does not wait for a name server.
+        if let Some(runtime) = self.runtime.take().filter(|_| self.stop.asked().is_some()) {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+fn closed() -> Fault {
+    Fault::new(Why::Other, "the connection is closed")
+}
+
+/// What to do about a rename that failed.
+#[derive(Debug, PartialEq)]
+enum Unsettled {
+    /// It was done, but the answer was lost, and the next attempt found nothing to rename.
+    Done,
+    /// An object of that name and size is the same one, from another push: it stays.
+    Keep,
+    /// Something else is in the way.
+    Swap,
+    Failed,
+}
+
+/// `there` is the size of what has the name now. Pure.
+fn unsettled(there: Option<u64>, temp_is_there: bool, size: u64, may_replace: bool) -> Unsettled {
+    match there {
+        Some(there) if there == size && !temp_is_there => Unsettled::Done,
+        _ if !temp_is_there => Unsettled::Failed,
+        Some(there) if there == size && !may_replace => Unsettled::Keep,
+        Some(_) => Unsettled::Swap,
+        None => Unsettled::Failed,
     }
 }
 
@@ -314,4 +465,29 @@ fn fill(source: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
         }
     }
     Ok(n)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_that_is_there_is_never_taken_away_for_the_same() {
+        for (there, temp_is_there, may_replace, want) in [
+            (Some(5), true, false, Unsettled::Keep),
+            (Some(5), true, true, Unsettled::Swap),
+            (Some(4), true, false, Unsettled::Swap),
+            (Some(5), false, false, Unsettled::Done),
+            (Some(5), false, true, Unsettled::Done),
+            (Some(4), false, true, Unsettled::Failed),
+            (None, true, true, Unsettled::Failed),
+            (None, false, false, Unsettled::Failed),
+        ] {
+            assert_eq!(
+                unsettled(there, temp_is_there, 5, may_replace),
+                want,
+                "{there:?} {temp_is_there} {may_replace}"
+            );
+        }
+    }
 }

@@ -116,7 +116,7 @@ fn pinned<'a>(
         let stage = definitions.pipelines.stage(*id);
         let Some(entry) = locks.of(stage.file).stages.get(&stage.name) else { continue };
         for out in &stage.outs {
-            if let Some(locked) = entry.outs.get(&out.spelled) {
+            if let Some(locked) = entry.outs.get(&out.spelled).filter(|_| selected.takes(*id, &out.path)) {
                 all.push((&out.path, locked.pin, out.cache));
             }
         }

@@ -155,8 +155,11 @@ impl Context<'_> {
 
     /// Runs a stage, with what it reads brought here first.
     fn run_here(&self, task: &Task, pull: Option<&Pull>) -> Result<Done, Failure> {
+        // Nothing was had because the user wants an end.
+        self.project.around.stop.check().map_err(Failure::early)?;
         if let Some(pull) = pull.filter(|_| !task.absent.is_empty()) {
             pull.bring(&task.absent, &task.address).map_err(Failure::early)?;
+            self.project.around.stop.check().map_err(Failure::early)?;
         }
         let is_gone = |input: &&Input| fs::symlink_metadata(input.path.on_disk(self.project.top())).is_err();
         if let Some(gone) = task.absent.iter().find(is_gone) {

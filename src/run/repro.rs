@@ -245,6 +245,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
                     self.finished(id, *ended);
                 }
                 Ok(Message::Brought { id, ended }) => {
+                    self.check_signal();
                     self.running -= 1;
                     self.look.forget();
                     match ended {

@@ -108,7 +108,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let outcome = outcome?;
     if !outcome.dry {
         LastRun::of(project, &definitions, &outcome, started.elapsed().as_secs_f64()).leave(project);
-        if options.modes.remote.write {
+        if options.modes.remote.write && outcome.interrupted.is_none() {
             push(&outcome, project, &definitions, &progress, out);
         }
     }

@@ -169,6 +169,14 @@ pub fn nowhere(all: &[Wanted], where_else: &str) -> Error {
     Error::missing(message).hint("make them again: lockstep repro").hint("or push them from where they are")
 }
 
+/// Several failures: all are told, and the one with the lowest exit code comes back, to end the command.
+pub fn worst(mut errors: Vec<Error>, out: &Output) -> Option<Error> {
+    let at = (0..errors.len()).min_by_key(|at| errors[*at].kind.exit_code())?;
+    let worst = errors.remove(at);
+    errors.iter().for_each(|error| out.error(error));
+    Some(worst)
+}
+
 /// `status -c`: exit 1 with `-q` where anything differs.
 pub fn compare(what: &What, as_json: bool, project: &Project, out: &Output) -> Result<u8> {
     let progress = Progress::new(out, false);
