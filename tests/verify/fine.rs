@@ -59,7 +59,7 @@ fn a_clone_lacks_much_and_is_whole() {
       hint: lockstep repro fills it, and so does lockstep pull
     ");
     fs::write(sandbox.path("../c/lockstep.toml"), fs::read(sandbox.path("lockstep.toml")).unwrap()).unwrap();
-    fine(&sandbox.run_in("../c", &["fetch", "-q", "small"]));
+    fine(&sandbox.run_in("../c", &["fetch", "-q", "small", "large"]));
     insta::assert_snapshot!(shown(&sandbox, &sandbox.run_in("../c", &["verify"])), @r"
     exit 0
     --- stderr

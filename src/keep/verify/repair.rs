@@ -60,7 +60,7 @@ impl Back {
 pub fn repair(project: &Project, case: &Case, report: &mut Report, sink: &dyn Sink) -> Result<()> {
     let store = project.store();
     let _hold = store.hold();
-    let broken = store.set_aside(case.damaged)?;
+    let broken = store.put_aside(case.damaged)?;
     let bad: BTreeSet<ObjectId> = case.under.iter().flat_map(|under| under.bad.iter().copied()).collect();
     let mut back = Back::default();
     back.took(salvage(store, case, report, &broken)?, &Source::Pack);
@@ -222,7 +222,7 @@ fn drop_runs(store: &Store, case: &Case, report: &Report, still: &HashSet<usize>
             problem: "what it leads to is lost".into(),
         })
         .collect();
-    store.set_aside(&going)?;
+    store.put_aside(&going)?;
     Ok(going.len())
 }
 

@@ -22,7 +22,7 @@ use crate::store::place;
 impl Store {
     /// Puts out of the way what is damaged still. Packs that were broken come back, as where they
     /// lie now.
-    pub fn set_aside(&self, damaged: &[Damage]) -> Result<Vec<PathBuf>> {
+    pub fn put_aside(&self, damaged: &[Damage]) -> Result<Vec<PathBuf>> {
         self.begin()?;
         let mut buried: BTreeMap<PackId, (Arc<Pack>, Vec<Row>)> = BTreeMap::new();
         let mut broken = Vec::new();
