@@ -31,6 +31,7 @@ mod getting;
 mod mend;
 mod options;
 mod partial;
+mod passing;
 mod place;
 mod plan;
 pub mod push;
