@@ -32,6 +32,7 @@ pub mod loss;
 mod mend;
 mod options;
 mod partial;
+mod passing;
 mod place;
 mod plan;
 pub mod push;

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use crate::error::{Error, Result};
 use crate::event::{Doing, Event, Sink};
 use crate::remote::catalog::{self, Catalog};
+use crate::remote::passing::Passing;
 use crate::remote::place::Looked;
 use crate::remote::segment::{Location, Name, PackRow};
 use crate::remote::transfer::each;
@@ -309,94 +310,4 @@ fn named(catalog: &Catalog) -> Vec<File> {
     }
     let packs = packs.iter().filter_map(|id| Some(File::Pack(*id, *all.packs.get(id)?)));
     packs.chain(loose.iter().map(|(id, size)| File::Loose(*id, *size))).collect()
-}
-
-/// The objects of a pack, hashed while its bytes pass. Pure.
-struct Passing<'r> {
-    /// By offset.
-    rows: &'r [Row],
-    next: usize,
-    at: u64,
-    hasher: Option<Hasher>,
-    bad: Vec<Row>,
-}
-
-impl<'r> Passing<'r> {
-    fn new(rows: &'r [Row]) -> Passing<'r> {
-        Passing { rows, next: 0, at: 0, hasher: None, bad: Vec::new() }
-    }
-
-    fn pass(&mut self, mut bytes: &[u8]) {
-        while let Some(row) = self.rows.get(self.next) {
-            if self.hasher.is_none() {
-                if row.offset < self.at {
-                    // It overlaps the one before.
-                    self.bad.push(*row);
-                    self.next += 1;
-                    continue;
-                }
-                let skipped = (row.offset - self.at).min(bytes.len() as u64);
-                bytes = &bytes[skipped as usize..];
-                self.at += skipped;
-                if self.at < row.offset {
-                    return;
-                }
-            }
-            let hasher = self.hasher.get_or_insert_with(|| Hasher::new(row.kind));
-            let mine = (row.offset + row.length - self.at).min(bytes.len() as u64);
-            hasher.update(&bytes[..mine as usize]);
-            bytes = &bytes[mine as usize..];
-            self.at += mine;
-            if self.at < row.offset + row.length {
-                return;
-            }
-            if hasher.id() != row.id {
-                self.bad.push(*row);
-            }
-            self.hasher = None;
-            self.next += 1;
-        }
-        self.at += bytes.len() as u64;
-    }
-
-    /// Those that are not what they should be, and those that never came.
-    fn finish(mut self) -> Vec<Row> {
-        self.bad.extend(&self.rows[self.next.min(self.rows.len())..]);
-        self.bad
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_object_is_hashed_however_the_bytes_come() {
-        let objects: [&[u8]; 5] = [b"one", b"", b"three", b"fo", b"the fifth"];
-        let mut bytes = vec![0; HEADER as usize];
-        let mut rows = Vec::new();
-        for object in objects {
-            let (offset, length) = (bytes.len() as u64, object.len() as u64);
-            rows.push(Row { id: ObjectId::of(object), kind: ObjectKind::Content, offset, length });
-            bytes.extend_from_slice(object);
-        }
-        for window in 1..=bytes.len() {
-            let mut good = Passing::new(&rows);
-            bytes.chunks(window).for_each(|chunk| good.pass(chunk));
-            assert_eq!(good.finish(), [], "{window}");
-            for at in HEADER as usize..bytes.len() {
-                let mut bad = bytes.clone();
-                bad[at] ^= 1;
-                let mut passing = Passing::new(&rows);
-                bad.chunks(window).for_each(|chunk| passing.pass(chunk));
-                let found = passing.finish();
-                let of = |row: &Row| (row.offset..row.offset + row.length).contains(&(at as u64));
-                assert!(found.len() == 1 && of(&found[0]), "{window} {at}");
-            }
-            // What does not come is not good.
-            let mut cut = Passing::new(&rows);
-            bytes[..bytes.len() - 10].chunks(window).for_each(|chunk| cut.pass(chunk));
-            assert_eq!(cut.finish().len(), 2);
-        }
-    }
 }
