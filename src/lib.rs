@@ -15,7 +15,7 @@
 //! | 2 documents | [`pipeline`] [`lock`] [`project`] | what the user wrote; what happened; one open repository, as of the worktree or a commit |
 //! | 3 work | [`run`] | select, look, judge, schedule, execute, record |
 //! | | [`remote`] | the same objects elsewhere: push, fetch, what is there |
-//! | | [`keep`] | what of the store is needed, by whom, and what may go: `gc` |
+//! | | [`keep`] | what of the store is needed, by whom, what may go and what is damaged: `gc`, `verify` |
 //! | | [`compare`] | how two snapshots differ: data, metrics, params |
 //! | 4 products | [`report`] | what a run came to, for CI systems: summary, annotations, comment, cache key; plots as one page of HTML, as data and as text |
 //! | | [`model`] | what is inside a model file, how two of them differ, versions on Git tags, quality gates, provenance |
@@ -58,7 +58,8 @@
 //! 6. *Bytes are verified against their id before use.* [`store`]. A remote is a help, never a need: what fails there is
 //!    a miss (`run/pull.rs`). Copies while they stream, whether from a file of
 //!    their own or from a pack; what was fetched before it gets its name: `store/pack/adopt.rs`. Damage is set aside:
-//!    a loose object, one object of a pack, or a pack whose index is broken.
+//!    a loose object, one object of a pack, or a pack whose index is broken. `verify` looks for it where nobody reads, and
+//!    tells whom it hurts: [`keep::verify`].
 //! 7. *No path leads out of the repository.* By spelling: [`path::RepoPath`]; through symlinks: [`store::inside`].
 //! 8. *Every rerun has a reason that is shown.* `run/fresh.rs` gives reasons, not a yes or no; the manifest behind the
 //!    stage key is one writer with two sinks, a hash and a text: `lock/key.rs`.
@@ -130,6 +131,8 @@
 //! - `list` and `get` of another repository mean its `HEAD`, never what lies uncommitted in somebody's folder.
 //! - Counters of labels go up over all tags of a model, not of a label: so does GTO, and the order of all that happened to a
 //!   model is told without clocks.
+//! - What is pinned and not here is no damage to `verify`, unless the workspace pins it and there is no remote: then it is
+//!   lost. Objects whose seal is broken are read without being asked for.
 //! - Registry tags are made by the `git` program, not by gix: its signing, its settings and its hooks are the user's.
 //! - `register` judges the commit by its own files, and the workspace besides where `HEAD` is meant. The stages that
 //!   measured a model count as well as those that made it: metrics of the model before would open a gate.

@@ -154,6 +154,30 @@ impl Folder {
             _ => Ok(()),
         }
     }
+
+    /// Every file below a folder, with its size.
+    pub fn list_all(&self, folder: &str) -> Result<Vec<(String, u64)>, Fault> {
+        let mut all = Vec::new();
+        let mut folders = vec![folder.to_string()];
+        while let Some(folder) = folders.pop() {
+            let entries = match fs::read_dir(self.path(&folder)) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+                entries => entries?,
+            };
+            for entry in entries {
+                let entry = entry?;
+                let Ok(name) = entry.file_name().into_string() else { continue };
+                let path = format!("{folder}/{name}");
+                match fs::metadata(entry.path()) {
+                    Ok(meta) if meta.is_dir() => folders.push(path),
+                    Ok(meta) => all.push((path, meta.len())),
+                    Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                    Err(e) => return Err(e.into()),
+                }
+            }
+        }
+        Ok(all)
+    }
 }
 
 fn sync(folder: &Path) -> io::Result<()> {

@@ -29,8 +29,10 @@ pub mod fetch;
 mod folder;
 mod getting;
 pub mod loss;
+mod mend;
 mod options;
 mod partial;
+mod passing;
 mod place;
 mod plan;
 pub mod push;
@@ -46,6 +48,7 @@ mod transfer;
 mod transport;
 pub mod unpushed;
 mod upload;
+pub mod verify;
 
 use std::sync::{Arc, Mutex};
 use std::time::UNIX_EPOCH;

@@ -51,6 +51,14 @@ pub struct Spent {
     pub received: u64,
 }
 
+/// What a look at an object found.
+pub enum Looked {
+    Bytes(Vec<u8>),
+    Gone,
+    /// It is there and cannot be read so: most likely it is cut short.
+    Broken(String),
+}
+
 /// Why a stream did not arrive.
 pub enum StreamError {
     /// What was read was not good.
@@ -279,6 +287,29 @@ impl Place {
             Kind::Service(service) => service.remove(path),
         };
         removed.map_err(|fault| self.error(&format!("remove {path}"), fault))
+    }
+
+    /// Every object below a folder, with its size; none if there is no such folder.
+    pub fn list_all(&self, folder: &str) -> Result<Vec<(String, u64)>> {
+        self.count();
+        let all = match &self.kind {
+            Kind::Folder(f) => f.list_all(folder),
+            Kind::Service(service) => service.list_all(folder),
+        };
+        all.map_err(|fault| self.error(&format!("list {folder}"), fault))
+    }
+
+    /// Bytes of an object of which it is not known whether they are there.
+    pub fn look(&self, path: &str, range: Range<u64>) -> Result<Looked> {
+        self.count();
+        let found = match &self.kind {
+            Kind::Folder(folder) => folder.get_range(path, range),
+            Kind::Service(service) => service.get_range(path, range),
+        };
+        match found {
+            Err(fault) if fault.why == Why::Other => Ok(Looked::Broken(self.options.scrub(&fault.text))),
+            found => Ok(self.received(path, found)?.map_or(Looked::Gone, Looked::Bytes)),
+        }
     }
 }
 

@@ -194,7 +194,7 @@ impl Remote {
     }
 
     /// A pack that is here, verified object by object on its way.
-    fn send_pack(&self, store: &Store, pack: &Pack, again: bool, done: &dyn Fn(u64)) -> Result<()> {
+    pub(super) fn send_pack(&self, store: &Store, pack: &Pack, again: bool, done: &dyn Fn(u64)) -> Result<()> {
         let cannot = |e| Error::io("read", &pack.path, e);
         self.patiently(|| {
             let mut reader = PackReader::open(pack).map_err(|e| StreamError::Remote(cannot(e)))?;
@@ -217,7 +217,7 @@ impl Remote {
         })
     }
 
-    fn send_large(&self, store: &Store, object: &ObjectRef, again: bool, done: &dyn Fn(u64)) -> Result<()> {
+    pub(super) fn send_large(&self, store: &Store, object: &ObjectRef, again: bool, done: &dyn Fn(u64)) -> Result<()> {
         self.patiently(|| {
             let mut reader = store.open_content(&object.id).map_err(StreamError::Remote)?;
             let sent = self.place.put_stream(&object_path(&object.id), &mut reader, object.size, again, done);

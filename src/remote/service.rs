@@ -306,6 +306,15 @@ impl Service {
         absent(self.wait(1, self.operator.delete(path))).map(drop)
     }
 
+    /// Every object below a folder, with its size.
+    pub fn list_all(&self, folder: &str) -> Result<Vec<(String, u64)>, Fault> {
+        let path = format!("{folder}/");
+        let listed = self.operator.list_with(&path).recursive(true);
+        let entries = absent(self.wait(1, async { listed.await }))?.unwrap_or_default();
+        let files = entries.into_iter().filter(|entry| entry.metadata().is_file());
+        Ok(files.map(|entry| (entry.path().to_string(), entry.metadata().content_length())).collect())
+    }
+
     fn is_there(&self, path: &str) -> Result<bool, Fault> {
         absent(self.wait(1, self.operator.stat(path))).map(|found| found.is_some())
     }
