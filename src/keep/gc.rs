@@ -23,7 +23,7 @@ use crate::store::{LinkType, ObjectId, Pin, Reach, Store};
 /// Small enough for a pack wherever the store lies.
 const PACKED: u64 = 16 << 10;
 /// Whoever writes a temporary file is done with it after this time.
-const DEAD: Duration = Duration::from_secs(24 * 3600);
+pub(super) const DEAD: Duration = Duration::from_secs(24 * 3600);
 
 #[derive(Clone, Debug, Default)]
 pub struct Options {
@@ -143,7 +143,7 @@ fn claims(states: &[State]) -> impl Iterator<Item = &Claim> {
 }
 
 /// Results that go: those that are old and of which something is not needed. What the others need is needed.
-fn going_runs(store: &Store, census: &Census, reach: &mut Reach, old: i64) -> Result<Vec<FoundRun>> {
+pub(super) fn going_runs(store: &Store, census: &Census, reach: &mut Reach, old: i64) -> Result<Vec<FoundRun>> {
     let mut by_key: BTreeMap<&str, Vec<&FoundRun>> = BTreeMap::new();
     for run in &census.runs {
         by_key.entry(&run.key).or_default().push(run);
@@ -167,13 +167,13 @@ fn going_runs(store: &Store, census: &Census, reach: &mut Reach, old: i64) -> Re
     Ok(going)
 }
 
-fn outs(store: &Store, run: &FoundRun) -> Option<Vec<Pin>> {
+pub(super) fn outs(store: &Store, run: &FoundRun) -> Option<Vec<Pin>> {
     let (entry, _) = cache::parse(&store.read_run(&run.path)?, &run.key.parse().ok()?)?;
     Some(entry.outs.values().map(|out| out.pin).collect())
 }
 
 /// Young folders that nothing refers to keep what they name: it may have been there for long.
-fn young(store: &Store, census: &Census, reach: &mut Reach, old: i64) -> Result<()> {
+pub(super) fn young(store: &Store, census: &Census, reach: &mut Reach, old: i64) -> Result<()> {
     let mut trees = Vec::new();
     for loose in census.loose.iter().filter(|l| l.time > old && !reach.objects.contains(&l.id)) {
         if store.is_tree(&loose.id, loose.size) {
@@ -265,7 +265,7 @@ fn at_remotes(project: &Project, options: &Options, named: Vec<Lost>) -> Result<
 }
 
 /// Small loose objects go into packs, unless somebody links to them by their path.
-fn packed(store: &Store, found: &Found) -> u64 {
+pub(super) fn packed(store: &Store, found: &Found) -> u64 {
     let links = store.links().iter().any(|link| link == LinkType::Symlink);
     if links || !found.others.is_empty() { 0 } else { PACKED }
 }

@@ -8,7 +8,9 @@
 //! stages: what a lock pins, somebody may want back.
 
 mod claims;
+pub mod du;
 pub mod gc;
+mod ledger;
 mod scope;
 
 pub use claims::{Claim, Claims};

@@ -50,6 +50,8 @@ pub struct State {
     pub name: String,
     /// `None` for what is not committed: workspaces, the index, journals.
     pub commit: Option<GitId>,
+    /// The other project that it is a state of.
+    pub other: Option<PathBuf>,
     pub claims: Vec<Claims>,
 }
 
@@ -68,7 +70,7 @@ pub struct Found {
 pub fn gather(project: &Project, request: &Request) -> Result<Found> {
     let mut found = Found::default();
     let mut gatherer = Gatherer { found: &mut found, skip: request.skip_unreadable };
-    gatherer.project(&project.repo, &request.which, false)?;
+    gatherer.project(&project.repo, &request.which, None)?;
     for home in others(project)? {
         if request.forgotten.contains(&home) {
             continue;
@@ -83,7 +85,7 @@ pub fn gather(project: &Project, request: &Request) -> Result<Found> {
             _ => e.because(format!("the project at {} uses this store", home.display())),
         };
         let repo = Repo::of_home(&home).map_err(reading)?;
-        gatherer.project(&repo, &Which::everything(), true).map_err(reading)?;
+        gatherer.project(&repo, &Which::everything(), Some(&home)).map_err(reading)?;
         gatherer.found.others.push(home);
     }
     Ok(found)
@@ -115,12 +117,12 @@ struct Gatherer<'f> {
 }
 
 impl Gatherer<'_> {
-    fn project(&mut self, repo: &Repo, which: &Which, is_other: bool) -> Result<()> {
+    fn project(&mut self, repo: &Repo, which: &Which, other: Option<&Path>) -> Result<()> {
         let mut reader = Reader::default();
         let history = if repo.is_git() { Some(repo.history()?) } else { None };
         let worktrees = if repo.is_git() && !repo.is_bare() { repo.worktrees()? } else { vec![repo_again(repo)?] };
         for (at, worktree) in worktrees.iter().enumerate() {
-            let is_this = !is_other && (worktrees.len() == 1 || worktree.git_dir == repo.git_dir);
+            let is_this = other.is_none() && (worktrees.len() == 1 || worktree.git_dir == repo.git_dir);
             let name = match (is_this, at) {
                 (true, _) => "workspace".to_string(),
                 _ => worktree.top.display().to_string(),
@@ -130,14 +132,14 @@ impl Gatherer<'_> {
             if let Some(history) = &history {
                 claims.extend(self.try_or(Vec::new(), reader.index(history, worktree))?);
             }
-            self.found.states.push(State { name, commit: None, claims });
+            self.found.states.push(State { name, commit: None, other: other.map(Path::to_path_buf), claims });
         }
         let Some(history) = history else { return Ok(()) };
         for (id, name) in self.commits(repo, &worktrees, &history, which)? {
             let commit = history.commit(id);
             let claims = commit.and_then(|commit| reader.commit(&history, &commit));
             if let Some(claims) = self.try_or(None, claims.map(Some))? {
-                self.found.states.push(State { name, commit: Some(id), claims });
+                self.found.states.push(State { name, commit: Some(id), other: other.map(Path::to_path_buf), claims });
             }
         }
         Ok(())

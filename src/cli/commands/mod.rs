@@ -11,6 +11,7 @@ pub mod config;
 pub mod dag;
 pub mod diff;
 mod diff_values;
+pub mod du;
 pub mod fetch;
 pub mod freeze;
 pub mod gc;
@@ -66,6 +67,7 @@ pub fn run(cli: Cli, out: &Output) -> Result<u8> {
         Command::Freeze(args) => freeze::run(&args, &open(global)?, out),
         Command::Unfreeze(args) => freeze::unfreeze(&args, &open(global)?, out),
         Command::Gc(args) => gc::run(&args, &open(global)?, out),
+        Command::Du(args) => du::run(&args, &open(global)?, out),
         Command::Cache(args) => cache::run(&args, &open(global)?, out),
         Command::Diff(args) => diff::run(&args, &open(global)?, out),
         Command::List(args) => list::run(&args, global, out),
