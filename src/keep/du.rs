@@ -121,7 +121,7 @@ pub fn usage(project: &Project, options: &Options) -> Result<Usage> {
     let found = claimed(project, &mut usage.troubles)?;
     let catalogs = ask(project, options, &mut usage.troubles)?;
     let remotes = |pin: &Pin| -> Vec<String> {
-        catalogs.iter().filter(|(_, all)| all.root(pin).is_some()).map(|(name, _)| name.clone()).collect()
+        catalogs.iter().filter(|(_, all)| all.lasting_root(pin).is_some()).map(|(name, _)| name.clone()).collect()
     };
     let mut ledger = enter(store, &census, &mut usage)?;
     let missing = std::cell::RefCell::new(HashSet::new());

@@ -260,7 +260,7 @@ fn at_remotes(project: &Project, options: &Options, named: Vec<Lost>) -> Result<
         }
     }
     let (elsewhere, lost) =
-        named.into_iter().partition(|one| catalogs.iter().any(|all| all.root(&one.claim.pin).is_some()));
+        named.into_iter().partition(|one| catalogs.iter().any(|all| all.lasting_root(&one.claim.pin).is_some()));
     Ok((lost, elsewhere, unasked))
 }
 

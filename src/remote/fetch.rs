@@ -95,7 +95,7 @@ impl Remote {
         Ok(bytes.len())
     }
 
-    fn run_bytes(&self, rows: &[RunRow]) -> Result<HashMap<ObjectId, Vec<u8>>> {
+    pub(super) fn run_bytes(&self, rows: &[RunRow]) -> Result<HashMap<ObjectId, Vec<u8>>> {
         let piece = |row: &RunRow| Piece { id: row.entry, kind: ObjectKind::Content, slice: row.slice };
         let found: Mutex<HashMap<ObjectId, Vec<u8>>> = Mutex::default();
         let stretches = stretches(rows.iter().map(piece).collect());

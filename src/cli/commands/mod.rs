@@ -15,6 +15,7 @@ pub mod du;
 pub mod fetch;
 pub mod freeze;
 pub mod gc;
+mod gc_cloud;
 pub mod get;
 pub mod hook;
 pub mod import;
