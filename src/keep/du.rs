@@ -5,7 +5,7 @@
 //! results of the run cache; what is left is nobody's, and gc's own plan says what of that goes, and when. Bytes are
 //! those of files, so that all sums together are what lies in the folder.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use crate::error::{Error, Result};
-use crate::git::{GitId, History};
+use crate::git::GitId;
 use crate::keep::claims::Claim;
 use crate::keep::gc::{DEAD, going_runs, outs, packed, young};
 use crate::keep::ledger::{Account, Ledger};
@@ -290,14 +290,12 @@ struct States<'f> {
 fn sorted<'f>(project: &Project, found: &'f Found) -> Result<States<'f>> {
     let mut states = States::default();
     let history = if project.repo.is_git() { Some(project.repo.history()?) } else { None };
-    let names = history.as_ref().map(names).unwrap_or_default();
     for state in &found.states {
         match (state.other.is_some(), state.commit, &history) {
             (true, ..) => states.others.push(state),
             (false, Some(id), Some(history)) => {
                 let time = history.commit(id).and_then(|commit| commit.about()).map_or(0, |about| about.time);
-                let name = names.get(&id).cloned().unwrap_or_else(|| state.name.clone());
-                states.commits.push((state, Named { id, name, time }));
+                states.commits.push((state, Named { id, name: state.name.clone(), time }));
             }
             _ if state.name == "workspace" => states.workspace.push(state),
             _ => states.worktrees.push(state),
@@ -305,17 +303,6 @@ fn sorted<'f>(project: &Project, found: &'f Found) -> Result<States<'f>> {
     }
     states.commits.sort_by_key(|(_, named)| std::cmp::Reverse(named.time));
     Ok(states)
-}
-
-/// What people call commits: by a tag, else by a branch.
-fn names(history: &History) -> HashMap<GitId, String> {
-    let mut names = HashMap::new();
-    for prefix in ["refs/tags/", "refs/heads/"] {
-        for (name, id) in history.refs(prefix).unwrap_or_default() {
-            names.entry(id).or_insert_with(|| name.trim_start_matches(prefix).to_string());
-        }
-    }
-    names
 }
 
 /// Each pinned path once, by stage and path.

@@ -4,7 +4,7 @@
 //! that go on or were killed. By request: branches, tags, commits. Of other projects that share the store: everything
 //! that can be reached, and what their reflogs remember.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind, Result};
@@ -208,12 +208,24 @@ impl Gatherer<'_> {
                         .filter(|id| history.has_commit(*id)),
                 );
             }
+            let names = names(history);
             for id in self.try_or(Vec::new(), history.reachable(tips))? {
-                add(id, None);
+                add(id, names.get(&id).map(String::as_str));
             }
         }
         Ok(order.into_iter().map(|id| (id, named.remove(&id).unwrap_or_default())).collect())
     }
+}
+
+/// What people call commits: by a tag, else by a branch.
+fn names(history: &History) -> HashMap<GitId, String> {
+    let mut names = HashMap::new();
+    for prefix in ["refs/tags/", "refs/heads/"] {
+        for (name, id) in history.refs(prefix).unwrap_or_default() {
+            names.entry(id).or_insert_with(|| name.trim_start_matches(prefix).to_string());
+        }
+    }
+    names
 }
 
 fn repo_again(repo: &Repo) -> Result<Repo> {

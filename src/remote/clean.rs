@@ -40,6 +40,8 @@ pub struct Planned {
     pub plan: Plan,
     /// Packs of which so much is dead that the rest is written anew.
     pub rewrite: BTreeSet<PackId>,
+    /// What only young results need.
+    pub young: Things,
     pub catalog: Arc<Catalog>,
 }
 
@@ -74,7 +76,7 @@ impl Remote {
         if let Some((_, error)) = catalog.damaged.first() {
             return Err(error.clone().because("what it told of would be taken for garbage").hint(self.again()));
         }
-        let unneeded = self.unneeded(store, &catalog, needs)?;
+        let (unneeded, young) = self.unneeded(store, &catalog, needs)?;
         let strays = self.strays(&catalog)?;
         let facts =
             Facts { all: &catalog.all, unneeded: &unneeded, marks: &catalog.marks, strays: &strays, old: needs.old };
@@ -89,30 +91,31 @@ impl Remote {
                 rewrite.insert(id);
             }
         }
-        Ok(Planned { plan, rewrite, catalog })
+        Ok(Planned { plan, rewrite, young, catalog })
     }
 
-    /// Roots and results that nobody needs. A result is needed if all of its outputs are.
-    fn unneeded(&self, store: &Store, catalog: &Catalog, needs: &Needs) -> Result<Things> {
+    /// Roots and results that nobody needs, and those that only young results do. A result is needed if all of its
+    /// outputs are.
+    fn unneeded(&self, store: &Store, catalog: &Catalog, needs: &Needs) -> Result<(Things, Things)> {
         let rows: Vec<RunRow> = catalog.all.runs.values().copied().collect();
         let is_withdrawn = |row: &RunRow| catalog.all.withdrawn.contains(&row.entry);
         let outs = self.outs_of(store, rows.iter().filter(|row| !is_withdrawn(row)))?;
-        let mut needed = needs.roots.clone();
-        let is_young = |row: &&RunRow| row.time > needs.old && !is_withdrawn(row);
-        for row in rows.iter().filter(is_young) {
-            needed.extend(outs.get(&row.entry).into_iter().flatten().map(|pin| (pin.id, pin.is_dir())));
-        }
-        let is_needed = |row: &RunRow| match outs.get(&row.entry) {
-            _ if is_withdrawn(row) => false,
-            Some(outs) => outs.iter().all(|pin| needed.contains(&(pin.id, pin.is_dir()))),
-            // One of a newer version says nothing to us.
-            None => true,
+        let of = |row: &RunRow| outs.get(&row.entry).into_iter().flatten().map(|pin| (pin.id, pin.is_dir()));
+        let without = |needed: &HashSet<(ObjectId, bool)>, is_young: &dyn Fn(&RunRow) -> bool| {
+            // One of a newer version says nothing to us, and stays.
+            let is_needed = |row: &RunRow| is_young(row) || of(row).all(|key| needed.contains(&key));
+            Things {
+                runs: rows.iter().filter(|row| is_withdrawn(row) || !is_needed(row)).map(|row| row.entry).collect(),
+                roots: catalog.all.roots.keys().filter(|key| !needed.contains(key)).copied().collect(),
+                ..Things::default()
+            }
         };
-        Ok(Things {
-            runs: rows.iter().filter(|row| !is_needed(row)).map(|row| row.entry).collect(),
-            roots: catalog.all.roots.keys().filter(|key| !needed.contains(key)).copied().collect(),
-            ..Things::default()
-        })
+        let is_young = |row: &RunRow| row.time > needs.old && !is_withdrawn(row);
+        let mut needed = needs.roots.clone();
+        rows.iter().filter(|row| is_young(row)).for_each(|row| needed.extend(of(row)));
+        let unneeded = without(&needed, &is_young);
+        let young = without(&needs.roots, &|_| false).minus(&unneeded);
+        Ok((unneeded, young))
     }
 
     fn outs_of<'r>(
@@ -168,7 +171,7 @@ impl Remote {
         (mine, clock): (&crate::remote::marks::NoteName, &dyn Fn() -> u64),
     ) -> Result<Cleaned> {
         let until = clock() + LONGEST;
-        let Planned { mut plan, rewrite, catalog } = self.garbage(store, needs)?;
+        let Planned { mut plan, rewrite, catalog, .. } = self.garbage(store, needs)?;
         if let Some(other) = catalog.marks.names.iter().find(|note| *note != mine && note.is_alive(self.now)) {
             return Err(self.busy(other));
         }

@@ -216,7 +216,7 @@ fn tell_dry(args: &Args, planned: &Planned, out: &Output) {
 fn tell_rest(args: &Args, planned: &Planned, out: &Output) {
     let (young, bytes) = planned.plan.young;
     if young > 0 {
-        let age = humantime::format_duration(args.min_age);
+        let age = text::age(args.min_age);
         out.say(format!(
             "{} ({}) that nobody refers to {} younger than {age} and may be in use: kept",
             text::count(young, "object"),

@@ -55,14 +55,14 @@ fn tell_plan(planned: &Plan, min_age: Duration, out: &Output) {
     let (plan, name) = (&planned.planned.plan, &planned.remote.name);
     let (gone, marked) = planned.planned.bytes();
     if planned.planned.is_empty() && plan.wait.is_empty() {
-        out.line(format!("{name} holds nothing that nobody needs"));
+        out.line(format!("nothing to remove from {name}"));
     }
     if !plan.remove.is_empty() {
         out.line(format!("goes from {name} now, {}:", text::bytes(gone)));
         list(&planned.going, plan.remove.runs.len(), out);
     }
     if !plan.mark.is_empty() {
-        let age = humantime::format_duration(min_age);
+        let age = text::age(min_age);
         out.line(format!("is marked, to go by another `gc -c` in {age}, {}:", text::bytes(marked)));
         list(&planned.marked, plan.mark.runs.len(), out);
     }
@@ -70,16 +70,22 @@ fn tell_plan(planned: &Plan, min_age: Duration, out: &Output) {
         let packs = text::count(planned.planned.rewrite.len(), "pack");
         out.line(format!("what is needed of {packs} is written anew"));
     }
-    tell_waiting(planned, min_age, out);
+    tell_rest(planned, min_age, out);
 }
 
-fn tell_waiting(planned: &Plan, min_age: Duration, out: &Output) {
+/// What nobody needs and stays for now.
+fn tell_rest(planned: &Plan, min_age: Duration, out: &Output) {
     let plan = &planned.planned.plan;
     if !plan.wait.is_empty() {
         let at = plan.until + min_age.as_secs();
         let bytes = text::bytes(plan.wait.bytes(&planned.planned.catalog.all));
         let when = crate::model::act::rfc3339(at as i64);
         out.say(format!("{bytes} at {} were marked before, and may go from {when} on", planned.remote.name));
+    }
+    let young = &planned.planned.young.runs;
+    if !young.is_empty() {
+        let results = text::count(young.len(), "result");
+        out.say(format!("{results} younger than {}, with their outputs: kept", text::age(min_age)));
     }
 }
 
@@ -118,7 +124,7 @@ fn tell_done(planned: &Plan, cleaned: &Cleaned, min_age: Duration, out: &Output)
         out.say(format!("what is needed of {} was written anew", text::count(cleaned.rewritten, "pack")));
     }
     if cleaned.marked > 0 {
-        let age = humantime::format_duration(min_age);
+        let age = text::age(min_age);
         let bytes = text::bytes(planned.planned.bytes().1);
         out.say(format!("marked {bytes} at {name}: the same command removes it, not earlier than in {age}"));
     }
@@ -128,7 +134,7 @@ fn tell_done(planned: &Plan, cleaned: &Cleaned, min_age: Duration, out: &Output)
     if cleaned.is_cut_short {
         out.say("time was up before all files were gone: the same command goes on");
     }
-    tell_waiting(planned, min_age, out);
+    tell_rest(planned, min_age, out);
 }
 
 fn as_json(planned: &Plan) -> Json {
@@ -147,6 +153,7 @@ fn as_json(planned: &Plan) -> Json {
         "remove": {"bytes": gone, "outputs": list(&planned.going), "runs": plan.remove.runs.len()},
         "mark": {"bytes": marked, "outputs": list(&planned.marked), "runs": plan.mark.runs.len()},
         "waiting": {"bytes": plan.wait.bytes(&planned.planned.catalog.all), "marked_until": plan.until},
+        "young": {"outputs": planned.planned.young.roots.len(), "runs": planned.planned.young.runs.len()},
         "rewrite": planned.planned.rewrite.len(),
     })
 }

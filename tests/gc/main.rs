@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)] // a test may fail loudly, helpers of tests too
 
+mod cloud;
+#[path = "../sandbox/mod.rs"]
 mod sandbox;
 
 use std::fs;
