@@ -5,6 +5,7 @@
 mod cloud;
 #[path = "../sandbox/mod.rs"]
 mod sandbox;
+mod stress;
 
 use std::fs;
 use std::path::{Path, PathBuf};
