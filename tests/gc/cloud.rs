@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use serde_json::Value as Json;
 
 use crate::sandbox::process::Signal;
-use crate::sandbox::{Output, Sandbox};
+use crate::sandbox::{Output, Sandbox, output};
 use crate::{files, fine, history, kept};
 
 const AT_ONCE: [&str; 5] = ["gc", "-c", "-f", "--min-age", "0"];
@@ -258,6 +259,40 @@ fn cut_short_between_two_steps() {
         };
         assert_eq!(names(&lab), names(&after), "{name}");
     }
+}
+
+/// Killed at each rename and each removal: what is told of is there, and nothing that is needed is missing.
+#[test]
+fn killed_at_every_step() {
+    if !Command::new("strace").args(["-o", "/dev/null", "true"]).output().is_ok_and(|out| out.status.success()) {
+        println!("skipped: strace is not here, or may not trace");
+        return;
+    }
+    let sandbox = shared();
+    clean(&sandbox, &["-w"]);
+    let (lab, before) = (sandbox.path("../lab"), sandbox.path("../before"));
+    copy(&lab, &before);
+    let mut killed = 0;
+    for call in ["unlink", "rename"] {
+        for step in 1..60 {
+            fs::remove_dir_all(&lab).unwrap();
+            copy(&before, &lab);
+            let mut strace = sandbox.command(Path::new("strace"), "");
+            strace.args(["-f", "-qq", "-o", "/dev/null", &format!("--inject={call}:signal=KILL:when={step}")]);
+            let out = output(strace.arg(env!("CARGO_BIN_EXE_lockstep")).args(AT_ONCE).arg("-w"));
+            if out.code == 0 {
+                break;
+            }
+            killed += 1;
+            let _ = fs::remove_dir_all(sandbox.path("../fresh"));
+            sandbox.git(&["clone", "-q", ".", "../fresh"]);
+            fine(&sandbox.run_in("../fresh", &["fetch", "-q"]));
+            let all = sandbox.run_in("../fresh", &["fetch", "-q", "-T"]);
+            let is_gone = all.code == 3 && all.stderr.contains("neither here nor at the remote");
+            assert!(all.code == 0 || is_gone, "{call} {step}: {all}");
+        }
+    }
+    assert!(killed > 10, "{killed}");
 }
 
 fn copy(from: &Path, to: &Path) {
