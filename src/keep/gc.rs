@@ -110,12 +110,13 @@ pub fn plan(project: &Project, options: &Options, sink: &dyn Sink) -> Result<Pla
     })
 }
 
-/// Does it, with the store to itself: what is needed is looked at again once nobody else uses the store. What
-/// the plan of before would not have taken stays: that was not agreed to.
+/// Does it, with the store to itself: what is needed is looked at again once nobody else uses the store. Where that would
+/// take last copies that the plan of before did not name, nothing is done: they were not agreed to. `None` for who agrees
+/// to anything.
 pub fn apply(
     project: &Project,
     options: &Options,
-    agreed: &Planned,
+    agreed: Option<&Planned>,
     wait: Option<Duration>,
     sink: &dyn Sink,
 ) -> Result<Freed> {
@@ -123,9 +124,11 @@ pub fn apply(
     let who = format!("lockstep gc (process {})", std::process::id());
     let _alone = store.hold_alone(&who, wait, sink)?;
     let now = plan(project, options, sink)?;
-    let known: HashSet<(ObjectId, Option<&str>)> =
-        agreed.lost.iter().map(|one| (one.claim.pin.id, one.commit.as_deref())).collect();
-    if let Some(new) = now.lost.iter().find(|one| !known.contains(&(one.claim.pin.id, one.commit.as_deref()))) {
+    let known: Option<HashSet<(ObjectId, Option<&str>)>> =
+        agreed.map(|agreed| agreed.lost.iter().map(|one| (one.claim.pin.id, one.commit.as_deref())).collect());
+    let is_known =
+        |one: &&Lost| known.as_ref().is_none_or(|all| all.contains(&(one.claim.pin.id, one.commit.as_deref())));
+    if let Some(new) = now.lost.iter().find(|one| !is_known(one)) {
         let message = format!("something changed meanwhile: {} would go, too", new.claim.path);
         return Err(Error::new(Kind::Busy, message).hint("run the command again"));
     }

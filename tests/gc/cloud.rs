@@ -66,7 +66,10 @@ fn in_two_steps() {
     assert_eq!(files(&sandbox.path("../lab")), before);
 
     let out = clean(&sandbox, &["-w"]);
-    assert!(out.stderr.starts_with("marked 4") && out.stderr.contains("at lab: the same command removes it"), "{out}");
+    assert!(
+        out.stderr.starts_with("marked 2 outputs at lab (4") && out.stderr.contains("the same command removes them"),
+        "{out}"
+    );
     assert_eq!(there(&sandbox), "123");
     // What is marked counts no more where somebody asks what is safe to drop.
     let du = sandbox.run(&["du", "--json"]);

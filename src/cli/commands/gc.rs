@@ -128,7 +128,8 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
             e.hint("or keep what only this store has: --not-in-remote").hint("or push it first: lockstep push -a -T")
         })?;
     }
-    let freed = apply(project, &options, &planned, args.wait.flatten(), &progress);
+    let agreed = (!args.force).then_some(&planned);
+    let freed = apply(project, &options, agreed, args.wait.flatten(), &progress);
     progress.finish();
     finish(args, &planned, freed?, out)
 }
@@ -229,13 +230,13 @@ fn tell_rest(args: &Args, planned: &Planned, out: &Output) {
         let objects = text::count(spared, "object");
         out.say(format!("{objects} ({}) lie in packs that are mostly needed: kept", text::bytes(bytes)));
     }
+    match planned.others {
+        0 => {}
+        1 => out.say("1 other project uses this store: all its commits count"),
+        n => out.say(format!("{n} other projects use this store: all their commits count")),
+    }
     if out.verbose > 0 {
-        let others = if planned.others > 0 {
-            format!(", those of {} included", text::count(planned.others, "other project"))
-        } else {
-            String::new()
-        };
-        out.say(format!("{} counted{others}", text::count(planned.states, "state")));
+        out.say(format!("{} counted", text::count(planned.states, "state")));
     }
 }
 

@@ -58,12 +58,12 @@ fn tell_plan(planned: &Plan, min_age: Duration, out: &Output) {
         out.line(format!("nothing to remove from {name}"));
     }
     if !plan.remove.is_empty() {
-        out.line(format!("goes from {name} now, {}:", text::bytes(gone)));
+        out.line(format!("goes from {name} now{}:", of_files(gone)));
         list(&planned.going, plan.remove.runs.len(), out);
     }
     if !plan.mark.is_empty() {
         let age = text::age(min_age);
-        out.line(format!("is marked, to go by another `gc -c` in {age}, {}:", text::bytes(marked)));
+        out.line(format!("marked now, to go by another `gc -c` in {age}{}:", of_files(marked)));
         list(&planned.marked, plan.mark.runs.len(), out);
     }
     if !planned.planned.rewrite.is_empty() {
@@ -71,6 +71,11 @@ fn tell_plan(planned: &Plan, min_age: Duration, out: &Output) {
         out.line(format!("what is needed of {packs} is written anew"));
     }
     tell_rest(planned, min_age, out);
+}
+
+/// What lies in files of its own goes with them; the rest when the packs around it are mostly dead.
+fn of_files(bytes: u64) -> String {
+    if bytes == 0 { " (in packs that others need, too)".to_string() } else { format!(" ({})", text::bytes(bytes)) }
 }
 
 /// What nobody needs and stays for now.
@@ -125,8 +130,9 @@ fn tell_done(planned: &Plan, cleaned: &Cleaned, min_age: Duration, out: &Output)
     }
     if cleaned.marked > 0 {
         let age = text::age(min_age);
-        let bytes = text::bytes(planned.planned.bytes().1);
-        out.say(format!("marked {bytes} at {name}: the same command removes it, not earlier than in {age}"));
+        let marked = text::count(planned.marked.len(), "output");
+        let bytes = of_files(planned.planned.bytes().1);
+        out.say(format!("marked {marked} at {name}{bytes}: the same command removes them, not earlier than in {age}"));
     }
     if rows + files + cleaned.rewritten + cleaned.marked == 0 {
         out.say(format!("nothing to remove from {name}: what was marked is needed again"));
