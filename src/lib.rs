@@ -15,7 +15,7 @@
 //! | 2 documents | [`pipeline`] [`lock`] [`project`] | what the user wrote; what happened; one open repository, as of the worktree or a commit |
 //! | 3 work | [`run`] | select, look, judge, schedule, execute, record |
 //! | | [`remote`] | the same objects elsewhere: push, fetch, what is there |
-//! | | [`keep`] | what of the store is needed, by whom, and what may go: `gc` |
+//! | | [`keep`] | what of the store and of a remote is needed, by whom, and what may go: `gc`, `du` |
 //! | | [`compare`] | how two snapshots differ: data, metrics, params |
 //! | 4 products | [`report`] | what a run came to, for CI systems: summary, annotations, comment, cache key; plots as one page of HTML, as data and as text |
 //! | | [`model`] | what is inside a model file, how two of them differ, versions on Git tags, quality gates, provenance |
@@ -97,6 +97,7 @@
 //! | note in a registry tag | [`model::note::VERSION`] | counts as none; the tag's name and its commit say the rest |
 //! | remote | `lockstep-remote`, [`remote`] | is refused |
 //! | segment of a remote's index | `remote/segment.rs` | is refused |
+//! | note on what goes from a remote | `remote/marks.rs` | is refused |
 //! | compiled pipelines and locks | `project.rs` | are made anew |
 //!
 //! The log folder of a run is described in `run/logs.rs`. Whoever runs the commands holds a lock on the file `output`
@@ -137,6 +138,8 @@
 //!   is copied as it is.
 //! - A segment lists the large objects that a push added, besides whole outputs: a large file that an output shares with
 //!   an earlier one is known to be there without a request.
+//! - `gc -c` means the remote alone, not the store as well: each asks its own question, and a marked object is no reason
+//!   to give up the last copy here. What is marked stands in notes beside the segments, which older programs pass over.
 //! - Without `core.remote` the only remote there is counts.
 //! - `metrics show` and `params show` go on past a file that is missing or broken, name it, and end with its code.
 

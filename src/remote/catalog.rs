@@ -225,6 +225,9 @@ fn marks(place: &Place, memory: &Memory, names: BTreeSet<NoteName>) -> Result<Ma
         match Note::parse(&bytes).filter(|_| note.name.fits(&bytes)) {
             Some(said) if note.sort == Sort::Marked => marks.marked.push((note.name.clone(), said.things)),
             Some(said) => marks.kept.push(said),
+            None if note.name.fits(&bytes) && Note::is_newer(&bytes) => {
+                return Err(newer(place, &format!("index/{file}")));
+            }
             None => {
                 marks.is_doubtful = true;
                 continue;

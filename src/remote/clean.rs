@@ -13,14 +13,14 @@ use std::sync::Arc;
 use crate::error::Result;
 use crate::remote::catalog::Catalog;
 use crate::remote::garbage::{Facts, Plan, is_mostly_dead, plan, used, without};
-use crate::remote::marks::{Marks, Note, Sort, Things};
+use crate::remote::marks::{Marks, Note, NoteName, Sort, Things};
 use crate::remote::repack::Fresh;
 use crate::remote::segment::{RunRow, Segment};
 use crate::remote::trees::Trees;
 use crate::remote::{Remote, object_path, pack_path};
 use crate::run::cache;
 use crate::store::pack::format::{PackId, Row};
-use crate::store::{ObjectId, Pin, Store};
+use crate::store::{ObjectId, Pin, Store, random_name};
 
 /// Who removes things stops after so many seconds: after twice as many nobody believes that he is still at it.
 const LONGEST: u64 = 1800;
@@ -46,9 +46,9 @@ pub struct Planned {
 }
 
 impl Planned {
+    /// Nothing that anybody would miss; marks may be left that were dealt with.
     pub fn is_empty(&self) -> bool {
-        let Plan { remove, mark, done, .. } = &self.plan;
-        remove.is_empty() && mark.is_empty() && done.is_empty() && self.rewrite.is_empty()
+        self.plan.remove.is_empty() && self.plan.mark.is_empty() && self.rewrite.is_empty()
     }
 
     /// Bytes of files that go, and of those that are marked.
@@ -152,13 +152,12 @@ impl Remote {
         self.must_be_writable()?;
         if agreed.plan.remove.is_empty() && agreed.rewrite.is_empty() {
             let mut cleaned = Cleaned::default();
-            self.settle(&agreed.plan, &agreed.catalog.marks, &Things::default(), &mut cleaned)?;
+            self.settle(&agreed.plan, &agreed.catalog.marks, &Things::default(), clock(), &mut cleaned)?;
             return Ok(cleaned);
         }
-        let mine = self.put_note(Sort::Removing, format!("{}\n", crate::store::random_name()).as_bytes())?;
-        let release = || self.place.remove(&format!("index/{}", mine.file_name()));
+        let mine = self.put_note(Sort::Removing, clock(), format!("{}\n", random_name()).as_bytes())?;
         let cleaned = self.remove_agreed(store, needs, agreed, (&mine, clock));
-        let released = release();
+        let released = self.place.remove(&format!("index/{}", mine.file_name()));
         let cleaned = cleaned?;
         released.map(|()| cleaned)
     }
@@ -168,9 +167,9 @@ impl Remote {
         store: &Store,
         needs: &Needs,
         agreed: &Planned,
-        (mine, clock): (&crate::remote::marks::NoteName, &dyn Fn() -> u64),
+        (mine, clock): (&NoteName, &dyn Fn() -> u64),
     ) -> Result<Cleaned> {
-        let until = clock() + LONGEST;
+        let is_over = || clock() > mine.name.seconds() + LONGEST;
         let Planned { mut plan, rewrite, catalog, .. } = self.garbage(store, needs)?;
         if let Some(other) = catalog.marks.names.iter().find(|note| *note != mine && note.is_alive(self.now)) {
             return Err(self.busy(other));
@@ -181,6 +180,9 @@ impl Remote {
         let left = without(&catalog.all, &plan.remove);
         let rewrite: BTreeSet<PackId> = rewrite.intersection(&agreed.rewrite).copied().collect();
         let compact = if rewrite.is_empty() { left } else { self.rewrite(store, &catalog, left, &rewrite)? };
+        if is_over() {
+            return Ok(Cleaned { is_cut_short: true, ..Cleaned::default() });
+        }
         if compact != catalog.all {
             let name = self.put_segment(&compact)?;
             self.put_all([&name]);
@@ -188,6 +190,9 @@ impl Remote {
         }
         // What somebody told meanwhile, or kept, is not removed.
         let now = self.look_again()?;
+        if let Some((_, error)) = now.damaged.first() {
+            return Err(error.clone().because("what it tells of may not be removed").hint(self.again()));
+        }
         let mut files = plan.remove.both(&now.doomed);
         files.packs = &files.packs - &used(&now.all);
         if !files.objects.is_empty() && now.all.roots != compact.roots {
@@ -199,24 +204,24 @@ impl Remote {
         cleaned.bytes = files.bytes(&catalog.all);
         let packs = files.packs.iter().map(pack_path);
         for path in packs.chain(files.objects.iter().map(object_path)) {
-            if clock() > until {
+            if is_over() {
                 cleaned.is_cut_short = true;
                 return Ok(cleaned);
             }
             self.place.remove(&path)?;
         }
         let old = Things { packs: rewrite, ..Things::default() };
-        self.settle(&plan, &now.marks, &old, &mut cleaned)?;
+        self.settle(&plan, &now.marks, &old, clock(), &mut cleaned)?;
         Ok(cleaned)
     }
 
     /// Marks what is to go next time, and takes away notes that were dealt with.
-    fn settle(&self, plan: &Plan, marks: &Marks, more: &Things, cleaned: &mut Cleaned) -> Result<()> {
+    fn settle(&self, plan: &Plan, marks: &Marks, more: &Things, now: u64, cleaned: &mut Cleaned) -> Result<()> {
         let mut mark = plan.mark.clone();
         mark.extend(more);
         if !mark.is_empty() {
             cleaned.marked = mark.len();
-            self.put_note(Sort::Marked, &Note { things: mark, ..Note::default() }.encode())?;
+            self.put_note(Sort::Marked, now, &Note { things: mark, ..Note::default() }.encode())?;
         }
         let stays: BTreeSet<_> = marks.marked.iter().map(|(name, _)| name).filter(|n| !plan.done.contains(n)).collect();
         for note in &marks.names {
@@ -224,7 +229,7 @@ impl Remote {
                 Sort::Marked => plan.done.contains(&note.name),
                 Sort::Kept if marks.is_doubtful => true,
                 Sort::Kept => false,
-                Sort::Removing => !note.is_alive(self.now),
+                Sort::Removing => !note.is_alive(now),
             };
             // What cannot be read made no mark count: all is marked anew.
             if is_done || marks.is_doubtful && note.sort == Sort::Marked {

@@ -21,6 +21,8 @@ use crate::remote::segment::{Name, Segment};
 use crate::store::ObjectId;
 use crate::store::pack::format::PackId;
 
+const START: &[u8] = b"lockstep-marks ";
+const VERSION: u32 = 1;
 const HEAD: &str = "lockstep-marks 1";
 /// Seconds after which a `removing` counts for nobody.
 pub const LEASE: u64 = 3600;
@@ -96,6 +98,13 @@ impl Note {
         packs.iter().for_each(|id| line("pack", &id.to_string()));
         objects.iter().for_each(|id| line("object", &id.hex()));
         text.into_bytes()
+    }
+
+    /// Was it written by a later version?
+    pub fn is_newer(bytes: &[u8]) -> bool {
+        let version = bytes.strip_prefix(START).and_then(|rest| rest.split(|b| *b == b'\n').next());
+        let version = version.and_then(|number| std::str::from_utf8(number).ok()?.parse::<u32>().ok());
+        version.is_some_and(|version| version > VERSION)
     }
 
     /// `None` for what no note says, or one of a newer version.
@@ -222,6 +231,8 @@ mod tests {
         for wrong in ["", "lockstep-marks 2\n", "lockstep-marks 1\nroot 11\n", "lockstep-marks 1\npack ../x\n", "x"] {
             assert_eq!(Note::parse(wrong.as_bytes()), None, "{wrong}");
         }
+        let newer: [&[u8]; 3] = [b"lockstep-marks 2\nroot x", b"lockstep-marks 1\n", b"lockstep-marks two\n"];
+        assert_eq!(newer.map(Note::is_newer), [true, false, false]);
         for sort in [Sort::Marked, Sort::Kept, Sort::Removing] {
             let note = NoteName { sort, name: name.clone() };
             assert_eq!(NoteName::parse(&note.file_name()), Some(note.clone()));

@@ -125,7 +125,7 @@ impl Remote {
     /// Tells those who remove things that these are needed, by whatever was marked until now.
     fn keep(&self, catalog: &Catalog, things: Things) -> Result<()> {
         let of = catalog.marks.marked.iter().map(|(name, _)| name.clone()).collect();
-        self.put_note(Sort::Kept, &Note { of, things }.encode()).map(drop)
+        self.put_note(Sort::Kept, self.now, &Note { of, things }.encode()).map(drop)
     }
 
     fn must_be_free(&self, catalog: &Catalog) -> Result<()> {
@@ -335,9 +335,9 @@ impl Remote {
         Ok(name)
     }
 
-    /// Writes a note, or what else stands beside the segments.
-    pub(super) fn put_note(&self, sort: Sort, bytes: &[u8]) -> Result<NoteName> {
-        let note = NoteName { sort, name: Name::of(bytes, self.now) };
+    /// Writes a note, so many seconds after 1970.
+    pub(super) fn put_note(&self, sort: Sort, now: u64, bytes: &[u8]) -> Result<NoteName> {
+        let note = NoteName { sort, name: Name::of(bytes, now) };
         self.place.put(&format!("index/{}", note.file_name()), bytes.to_vec(), false)?;
         Ok(note)
     }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout)] // a test may fail loudly, helpers of tests too
 
 mod cloud;
+mod damaged;
 #[path = "../sandbox/mod.rs"]
 mod sandbox;
 mod stress;

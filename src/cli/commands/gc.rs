@@ -66,7 +66,8 @@ pub struct Args {
     /// The remote that is asked, or cleaned [default: all; with -c core.remote]
     #[arg(short, long, value_name = "NAME")]
     remote: Option<String>,
-    /// Keep what is younger than this
+    /// Keep what is younger than this; with -c also how long something is marked before it goes, which has to be longer
+    /// than any push takes
     #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = duration)]
     min_age: Duration,
     /// Show what would go, and remove nothing

@@ -31,6 +31,9 @@ pub fn run(options: &Options, how: &How, project: &Project, out: &Output) -> Res
         } else {
             tell_plan(&planned, options.min_age, out);
         }
+        if !how.dry && !planned.planned.plan.done.is_empty() {
+            apply(project, options, &planned)?;
+        }
         return Ok(0);
     }
     if !how.force {
