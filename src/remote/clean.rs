@@ -16,6 +16,7 @@ use crate::remote::garbage::{Facts, Plan, is_mostly_dead, plan, used, without};
 use crate::remote::marks::{Marks, Note, NoteName, Sort, Things};
 use crate::remote::repack::Fresh;
 use crate::remote::segment::{RunRow, Segment};
+use crate::remote::transfer::each;
 use crate::remote::trees::Trees;
 use crate::remote::{Remote, object_path, pack_path};
 use crate::run::cache;
@@ -203,12 +204,13 @@ impl Remote {
         cleaned.removed = Things { roots: plan.remove.roots.clone(), runs: plan.remove.runs.clone(), ..files.clone() };
         cleaned.bytes = files.bytes(&catalog.all);
         let packs = files.packs.iter().map(pack_path);
-        for path in packs.chain(files.objects.iter().map(object_path)) {
+        let paths: Vec<String> = packs.chain(files.objects.iter().map(object_path)).collect();
+        for some in paths.chunks(self.jobs * 8) {
             if is_over() {
                 cleaned.is_cut_short = true;
                 return Ok(cleaned);
             }
-            self.place.remove(&path)?;
+            each(self.jobs, some, |path| self.place.remove(path))?;
         }
         let old = Things { packs: rewrite, ..Things::default() };
         self.settle(&plan, &now.marks, &old, clock(), &mut cleaned)?;

@@ -343,7 +343,8 @@ impl Remote {
     }
 
     pub(super) fn remove_segments<'n>(&self, names: impl IntoIterator<Item = &'n Name>) -> Result<()> {
-        names.into_iter().try_for_each(|name| self.place.remove(&format!("index/{}", name.as_str())))
+        let names: Vec<&Name> = names.into_iter().collect();
+        each(self.jobs, &names, |name| self.place.remove(&format!("index/{}", name.as_str())))
     }
 
     /// For readers without listings; the next push writes it again.
