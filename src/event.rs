@@ -1,6 +1,40 @@
-//! What a long task tells the world. The work emits events; only the counter (`cli`) shows them.
+//! What a long task tells the world, and the one thing that the world tells it: to end. The work emits events; only the
+//! counter (`cli`) shows them.
 
+use std::sync::atomic::{AtomicI32, Ordering};
+
+use crate::error::{Error, Kind, Result};
 use crate::path::RepoPath;
+
+/// Is the work to end? Asked by those who wait for a network: whatever else they do is short.
+#[derive(Clone, Copy, Debug)]
+pub struct Stop(&'static AtomicI32);
+
+impl Stop {
+    /// By a number that becomes that of a signal when the user wants an end; more bits say how much.
+    pub fn by(signal: &'static AtomicI32) -> Stop {
+        Stop(signal)
+    }
+
+    /// Nobody can ask for an end.
+    pub fn never() -> Stop {
+        static NEVER: AtomicI32 = AtomicI32::new(0);
+        Stop(&NEVER)
+    }
+
+    /// The number of the signal.
+    pub fn asked(&self) -> Option<i32> {
+        Some(self.0.load(Ordering::SeqCst) & 0x7f).filter(|number| *number != 0)
+    }
+
+    pub fn check(&self) -> Result<()> {
+        match self.asked() {
+            Some(number) => Err(Error::new(Kind::Signal(number), "interrupted")
+                .hint("run the same command again: what has arrived is kept and goes no second time")),
+            None => Ok(()),
+        }
+    }
+}
 
 /// Receives events; called from several threads.
 pub trait Sink: Sync {

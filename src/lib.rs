@@ -48,7 +48,7 @@
 //! # Promises, and where each is kept
 //!
 //! 1. *What the lock says was made from an input was made from it.* Inputs are pinned before the command and looked at
-//!    again after it: `run/execute.rs`.
+//!    again after it: `run/execute/pin.rs`.
 //! 2. *A failed, killed or interrupted run loses nothing.* Outputs are set aside by a rename and put back:
 //!    `run/aside.rs`. The journal is durable before the old outputs go: `run/record.rs`. Should lockstep itself be
 //!    killed, a second process ends the commands: `run/watchdog.rs`.

@@ -1,9 +1,6 @@
 //! One open repository: where things are, what the user wrote, what the locks say.
-//!
-//! Reading YAML is slow (1 MB takes 50 to 90 ms, ninja's whole null build of 10,000 edges 47 ms), so pipelines and
-//! locks are kept in a compiled form besides. It is keyed by the BLAKE3 hashes of every file that was read, not by their
-//! times: hashing a megabyte takes well under a millisecond, and cannot be fooled.
 
+mod compiled;
 mod other;
 mod snapshot;
 
@@ -12,10 +9,10 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::SystemTime;
 
-use serde::{Deserialize, Serialize};
-
+use self::compiled::{Ahead, Compiled};
 use crate::config::{Config, Given, Sources};
 use crate::error::{Error, Kind, Result};
+use crate::event::Stop;
 use crate::git::{self, Repo};
 use crate::lock::{self, Lock};
 use crate::path::RepoPath;
@@ -27,9 +24,6 @@ use crate::store::{LinkTypes, ObjectId, StatIndex, Store, inside};
 
 pub use other::{Elsewhere, elsewhere};
 pub use snapshot::{Pinned, Rev, Snapshot, Snapshots, Whereabouts};
-
-/// Renewed whenever a type in a compiled form changes.
-const COMPILED: u32 = 2;
 
 /// What the counter knows of the world and core code does not ask for itself.
 #[derive(Clone)]
@@ -45,6 +39,8 @@ pub struct Surroundings {
     pub home: Option<PathBuf>,
     /// Settings from the environment and the command line, from the weakest to the strongest.
     pub settings: Vec<Given>,
+    /// Does the user want an end?
+    pub stop: Stop,
 }
 
 pub struct Project {
@@ -55,7 +51,13 @@ pub struct Project {
     pub around: Surroundings,
     index: OnceLock<StatIndex>,
     store: OnceLock<Store>,
+    /// What most commands want once they have read the pipelines.
+    kept_locks: Ahead<KeptLocks>,
+    index_ahead: Ahead<StatIndex>,
 }
+
+/// What each lock said when it was last parsed, with BLAKE3 of its bytes.
+type KeptLocks = BTreeMap<RepoPath, ([u8; 32], Lock)>;
 
 /// What the user wrote, resolved and joined.
 pub struct Definitions {
@@ -73,11 +75,25 @@ pub struct Definitions {
 }
 
 /// The locks beside the pipeline files, by [`FileId`].
-pub struct Locks(pub Vec<Lock>);
+pub struct Locks {
+    pub all: Vec<Lock>,
+    /// BLAKE3 of the bytes of each, where they were read from the worktree and exist.
+    hashes: Vec<Option<ObjectId>>,
+}
 
 impl Locks {
+    /// Locks as a commit has them.
+    fn of_commit(all: Vec<Lock>) -> Locks {
+        Locks { all, hashes: Vec::new() }
+    }
+
     pub fn of(&self, file: FileId) -> &Lock {
-        &self.0[file.0 as usize]
+        &self.all[file.0 as usize]
+    }
+
+    /// BLAKE3 of the lock file as it was read from the worktree; `None` if there was none.
+    pub fn hash_of(&self, file: FileId) -> Option<ObjectId> {
+        self.hashes.get(file.0 as usize).copied().flatten()
     }
 }
 
@@ -92,7 +108,16 @@ impl Project {
         let cwd = RepoPath::from_absolute(&repo.top, &cwd).ok_or_else(|| {
             Error::usage(format!("the name of the current folder is no UTF-8: {}", around.cwd.display()))
         })?;
-        Ok(Project { repo, config, cwd, around, index: OnceLock::new(), store: OnceLock::new() })
+        Ok(Project {
+            repo,
+            config,
+            cwd,
+            around,
+            index: OnceLock::new(),
+            store: OnceLock::new(),
+            kept_locks: Ahead::default(),
+            index_ahead: Ahead::default(),
+        })
     }
 
     pub fn top(&self) -> &Path {
@@ -145,8 +170,25 @@ impl Project {
     }
 
     pub fn index(&self) -> &StatIndex {
-        self.index
-            .get_or_init(|| StatIndex::open(&self.repo.worktree_dir().join("index"), self.top(), self.repo.file_mode()))
+        self.index.get_or_init(|| {
+            let file = self.index_file();
+            let open = || StatIndex::open(&file, self.top(), self.repo.file_mode());
+            self.index_ahead.take(&file).unwrap_or_else(open)
+        })
+    }
+
+    fn index_file(&self) -> PathBuf {
+        self.repo.worktree_dir().join("index")
+    }
+
+    /// Starts to read what comes after the pipelines.
+    fn read_ahead(&self) {
+        let locks = self.compiled_locks();
+        let from = locks.clone();
+        self.kept_locks.start(&locks, move || compiled::read(&from).unwrap_or_default());
+        let (index, top, file_mode) = (self.index_file(), self.top().to_path_buf(), self.repo.file_mode());
+        let from = index.clone();
+        self.index_ahead.start(&index, move || StatIndex::open(&from, &top, file_mode));
     }
 
     /// The settings' shell where it is not `sh`.
@@ -170,7 +212,8 @@ impl Project {
 
     /// All pipelines, and what is wrong with their graph.
     fn load(&self) -> Result<(Definitions, Option<Error>)> {
-        let compiled = self.compiled();
+        self.read_ahead();
+        let compiled = compiled::read::<Compiled>(&self.compiled_pipelines());
         let skip = compiled.as_ref().map(|c| skipped(&c.pipelines)).unwrap_or_default();
         let mut found = git::discover(&self.repo, &skip)?;
         if let Some(c) = compiled
@@ -205,13 +248,14 @@ impl Project {
             .map(|(path, problems)| (path.clone(), crate::pipeline::problem::render(problems)))
             .collect();
         if broken.is_empty() && wrong.is_none() {
-            self.keep_compiled(&Compiled {
+            let compiled = Compiled {
                 paths: found.pipelines,
                 inputs: loaded.inputs.clone(),
                 foreign: loaded.foreign.clone(),
                 pipelines: loaded.pipelines.clone(),
                 graph: graph.clone(),
-            });
+            };
+            compiled::write(&self.compiled_pipelines(), &compiled);
         }
         let definitions = Definitions {
             pipelines: loaded.pipelines,
@@ -242,13 +286,12 @@ impl Project {
         })
     }
 
-    fn compiled(&self) -> Option<Compiled> {
-        read_compiled(&self.state_dir().join("pipelines"))
+    fn compiled_pipelines(&self) -> PathBuf {
+        self.state_dir().join("pipelines")
     }
 
-    /// A cache: that it cannot be written (a read-only checkout) is no failure.
-    fn keep_compiled(&self, compiled: &Compiled) {
-        write_compiled(&self.state_dir().join("pipelines"), compiled);
+    fn compiled_locks(&self) -> PathBuf {
+        self.state_dir().join("locks")
     }
 
     /// The path of the lock beside a pipeline file.
@@ -258,8 +301,9 @@ impl Project {
 
     /// Every lock, read now; parsed only where its bytes are not those of the last time.
     pub fn locks(&self, definitions: &Definitions) -> Result<Locks> {
-        let kept_at = self.state_dir().join("locks");
-        let mut kept: BTreeMap<RepoPath, ([u8; 32], Lock)> = read_compiled(&kept_at).unwrap_or_default();
+        let kept_at = self.compiled_locks();
+        let read_now = || compiled::read(&kept_at).unwrap_or_default();
+        let mut kept = self.kept_locks.take(&kept_at).unwrap_or_else(read_now);
         let mut all_kept = true;
         let mut read = Vec::with_capacity(definitions.pipelines.files.len());
         for file in &definitions.pipelines.files {
@@ -279,9 +323,12 @@ impl Project {
             read.push((path, (hash, lock)));
         }
         if !all_kept {
-            write_compiled(&kept_at, &read.iter().map(|(p, l)| (p, l)).collect::<BTreeMap<_, _>>());
+            compiled::write(&kept_at, &read.iter().map(|(p, l)| (p, l)).collect::<BTreeMap<_, _>>());
         }
-        Ok(Locks(read.into_iter().map(|(_, (_, lock))| lock).collect()))
+        let none = [0; 32];
+        let known = |hash| (hash != none).then_some(ObjectId(hash));
+        let (hashes, all) = read.into_iter().map(|(_, (hash, lock))| (known(hash), lock)).unzip();
+        Ok(Locks { hashes, all })
     }
 
     /// Reads one lock as it is on disk now; `None` if there is none.
@@ -307,40 +354,6 @@ pub fn skipped(pipelines: &Pipelines) -> Vec<RepoPath> {
     let mut all: Vec<RepoPath> = outs.chain(scratch).chain(data).cloned().collect();
     all.sort();
     all
-}
-
-#[derive(Serialize, Deserialize)]
-struct Compiled {
-    paths: Vec<RepoPath>,
-    inputs: Vec<(Place, Option<[u8; 32]>)>,
-    foreign: Vec<RepoPath>,
-    pipelines: Pipelines,
-    graph: Graph,
-}
-
-/// A compiled form: version, hash of the rest, the rest. Anything amiss means that it is made anew.
-fn read_compiled<T: for<'a> Deserialize<'a>>(path: &Path) -> Option<T> {
-    let bytes = std::fs::read(path).ok()?;
-    let (head, body) = bytes.split_at_checked(36)?;
-    if head[..4] != COMPILED.to_le_bytes() || head[4..] != ObjectId::of(body).0 {
-        return None;
-    }
-    postcard::from_bytes(body).ok()
-}
-
-fn write_compiled<T: Serialize>(path: &Path, value: &T) {
-    let Ok(body) = postcard::to_stdvec(value) else { return };
-    let mut bytes = COMPILED.to_le_bytes().to_vec();
-    bytes.extend(ObjectId::of(&body).0);
-    bytes.extend(body);
-    // Two readers may get here at once: each writes its own temporary file, and either result is right.
-    let temp = path.with_extension(format!("new-{}", std::process::id()));
-    let written = path.parent().is_some_and(|dir| std::fs::create_dir_all(dir).is_ok())
-        && std::fs::write(&temp, bytes).is_ok()
-        && std::fs::rename(&temp, path).is_ok();
-    if !written {
-        let _ = std::fs::remove_file(&temp);
-    }
 }
 
 /// The files of the worktree, as they are now.

@@ -82,6 +82,7 @@ pub fn surroundings(global: &Global) -> Result<Surroundings> {
         home,
         settings: settings(&env),
         env,
+        stop: crate::event::Stop::by(&signals::SIGNAL),
     })
 }
 

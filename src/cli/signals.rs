@@ -1,12 +1,15 @@
 //! SIGINT, SIGTERM and SIGHUP: the first is noted, and acted on by whoever looks. A second SIGINT kills the commands of
-//! the run, and after a moment for putting things in order ends the program; a third ends it at once.
+//! the run, and after a moment for putting things in order ends the program; a third ends it at once. What needs no
+//! putting in order is not watched, and the first signal ends it.
 
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::time::Duration;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use crate::error::Result;
+use crate::event::Stop;
 use crate::run::pty::restore_terminal;
 use crate::run::repro::KILL;
 
@@ -16,12 +19,31 @@ pub static SIGNAL: AtomicI32 = AtomicI32::new(0);
 /// For putting outputs back and writing the lock. What is not done by then, the next command does.
 const MOMENT: Duration = Duration::from_secs(1);
 
+/// Signals end the program, though they are watched.
+static AT_ONCE: AtomicBool = AtomicBool::new(false);
+
+/// Does something that looks for signals all the while; afterwards they end the program again. One that came too late to
+/// be seen is acted on now.
+pub fn watched<T>(stop: Stop, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    watch();
+    let done = work();
+    AT_ONCE.store(true, Ordering::SeqCst);
+    match done {
+        Ok(done) => stop.check().map(|()| done),
+        failed => failed,
+    }
+}
+
 /// From now on signals are noted instead of ending the program.
 pub fn watch() {
     let wanted = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|n| !is_ignored(*n));
     let Ok(mut signals) = Signals::new(wanted) else { return };
     std::thread::spawn(move || {
         for signal in signals.forever() {
+            if AT_ONCE.load(Ordering::SeqCst) {
+                let _ = SIGNAL.compare_exchange(0, signal, Ordering::SeqCst, Ordering::SeqCst);
+                end();
+            }
             match next(SIGNAL.load(Ordering::SeqCst), signal) {
                 Next::Note(number) => SIGNAL.store(number, Ordering::SeqCst),
                 Next::Kill(number) => {

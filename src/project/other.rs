@@ -95,5 +95,7 @@ fn bare(around: &Surroundings, mut repo: Repo, commit: &Commit, root: RepoPath, 
         around: around.clone(),
         index: Default::default(),
         store: Default::default(),
+        kept_locks: Default::default(),
+        index_ahead: Default::default(),
     })
 }

@@ -183,7 +183,7 @@ impl<'p> Snapshot<'p> {
             Source::Worktree(_) => self.project.locks(&self.definitions)?,
             Source::Commit(files) => {
                 let paths = self.definitions.pipelines.files.iter().map(|f| Project::lock_path(&f.path));
-                Locks(paths.map(|path| self.kept.lock(&files.commit, &path)).collect::<Result<_>>()?)
+                Locks::of_commit(paths.map(|path| self.kept.lock(&files.commit, &path)).collect::<Result<_>>()?)
             }
         };
         Ok(self.locks.get_or_init(|| locks))
@@ -202,7 +202,7 @@ impl<'p> Snapshot<'p> {
                 all.push(Pinned { path: out.path.clone(), pin: locked.pin, cache: out.cache, stage: Some(id) });
             }
         }
-        for (file, lock) in pipelines.files.iter().zip(&locks.0) {
+        for (file, lock) in pipelines.files.iter().zip(&locks.all) {
             for data in &file.data {
                 let Some(pin) = lock.data.get(&data.spelled) else { continue };
                 all.push(Pinned { path: data.path.clone(), pin: *pin, cache: true, stage: None });

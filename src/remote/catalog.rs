@@ -92,11 +92,18 @@ pub fn packs_of<'a>(roots: impl IntoIterator<Item = &'a Root>) -> BTreeSet<PackI
 /// What this clone remembers of a remote.
 pub struct Memory {
     dir: PathBuf,
+    /// Indexes that were read.
+    #[cfg(test)]
+    pub reads: std::sync::atomic::AtomicUsize,
 }
 
 impl Memory {
     pub fn new(dir: PathBuf) -> Memory {
-        Memory { dir }
+        Memory {
+            dir,
+            #[cfg(test)]
+            reads: Default::default(),
+        }
     }
 
     fn segment_path(&self, name: &Name) -> PathBuf {
@@ -138,6 +145,8 @@ impl Memory {
     }
 
     pub fn index(&self, pack: &PackId) -> Option<Arc<PackIndex>> {
+        #[cfg(test)]
+        self.reads.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let index = PackIndex::parse(fs::read(self.index_path(pack)).ok()?).ok()?;
         (index.id() == *pack).then(|| Arc::new(index))
     }

@@ -88,7 +88,7 @@ impl Remote {
         let mut rewrite = BTreeSet::new();
         for id in used(&left) {
             let Some(row) = left.packs.get(&id) else { continue };
-            if is_mostly_dead(&*self.index(&id, row)?, |id| live.contains(id) || left.runs.contains_key(id)) {
+            if is_mostly_dead(&*self.index(&id, row)??, |id| live.contains(id) || left.runs.contains_key(id)) {
                 rewrite.insert(id);
             }
         }
@@ -133,7 +133,8 @@ impl Remote {
                 None => elsewhere.push(*row),
             }
         }
-        bytes.extend(self.run_bytes(&elsewhere)?);
+        // One that is damaged there says nothing either, and stays.
+        bytes.extend(self.run_bytes(&elsewhere)?.0);
         let parsed = bytes.iter().filter_map(|(entry, bytes)| {
             let (found, _) = cache::parse(bytes, keys.get(entry)?)?;
             Some((*entry, found.outs.values().map(|out| out.pin).collect()))
@@ -254,7 +255,7 @@ impl Remote {
         let mut fresh = Fresh::new(self);
         for id in rewrite {
             let Some(row) = catalog.all.packs.get(id) else { continue };
-            let index = self.index(id, row)?;
+            let index = self.index(id, row)??;
             let is_needed = |row: &Row| live.contains(&row.id) || left.runs.contains_key(&row.id);
             let rows: Vec<Row> = index.iter().filter(is_needed).collect();
             fresh.take(store, id, &rows)?;

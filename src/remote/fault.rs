@@ -17,6 +17,8 @@ pub enum Why {
     /// It answers that it cannot just now, also after several tries.
     Busy,
     Full,
+    /// The user wants an end, by this signal.
+    Stopped(i32),
     /// The settings make no sense to the library.
     Settings,
     Other,
@@ -140,6 +142,7 @@ fn first_line(text: &str) -> &str {
 pub fn error(fault: &Fault, name: &str, url: &str, scheme: Scheme, doing: &str) -> Error {
     let remote = format!("the remote {name} ({url})");
     let message = match fault.why {
+        Why::Stopped(_) => "interrupted".to_string(),
         Why::NotFound if scheme == Scheme::Folder => format!("{remote} is not there: cannot {doing}"),
         Why::NotFound => format!("{remote} does not have what was asked for: cannot {doing}"),
         Why::Denied => format!("{remote} refuses us: cannot {doing}"),
@@ -149,6 +152,9 @@ pub fn error(fault: &Fault, name: &str, url: &str, scheme: Scheme, doing: &str) 
         Why::Settings => format!("{remote} cannot be used as it is set up"),
         Why::Other => format!("{remote} failed: cannot {doing}"),
     };
+    if let Why::Stopped(number) = fault.why {
+        return Error { kind: Kind::Signal(number), ..Error::usage(message) };
+    }
     let error = Error::new(Kind::Remote, message).because(&fault.text);
     match fault.why {
         Why::NotFound if scheme == Scheme::Folder => error.hint("is the disk mounted? lockstep remote list"),
@@ -158,7 +164,7 @@ pub fn error(fault: &Fault, name: &str, url: &str, scheme: Scheme, doing: &str) 
         Why::Full => error.hint("free some space there and run the same command again; what arrived is kept"),
         Why::Busy => error.hint("run the same command again later; what arrived is kept"),
         Why::Settings => error.hint(format!("lockstep remote modify {name} OPTION VALUE")),
-        Why::Other => error,
+        Why::Other | Why::Stopped(_) => error,
     }
 }
 

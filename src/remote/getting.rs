@@ -3,29 +3,37 @@
 //! Packs of which most is wanted come whole and are adopted as they are; of others the wanted ranges are read, those
 //! that nearly touch in one request. Large objects come alone and resume after an interruption. Contents become visible
 //! before the trees that name them.
+//!
+//! What turns out damaged or gone is noted (`loss`), and everything else still comes: of a pack with a bad object, the
+//! good ones. A tree may so be here without all that it names, which `Store::contains` sees.
+
+mod taking;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use crate::error::{Error, Kind, Result};
 use crate::event::{Doing, Event, Sink};
 use crate::remote::catalog::Catalog;
-use crate::remote::partial::{Partial, bring};
+use crate::remote::getting::taking::read_tail;
+use crate::remote::loss::{Losses, Lost};
+use crate::remote::partial::bring;
 use crate::remote::segment::{Location, PackRow, Slice};
 use crate::remote::stretch::{Piece, piece, stretches};
 use crate::remote::transfer::each;
-use crate::remote::{Remote, Wanted, is_large, object_path, pack_path};
+use crate::remote::{Remote, Wanted, is_large, pack_path};
 use crate::store::pack::format::{PackId, PackIndex, Row};
+use crate::store::pack::table::Table;
 use crate::store::tree::Tree;
-use crate::store::{ObjectId, ObjectKind, ObjectRef, Pin, Store};
+use crate::store::{LARGEST_READ, ObjectId, ObjectKind, ObjectRef, Pin, Store};
 
+/// No path is so long that it could have more folders in it.
+const DEEPEST: usize = 2048;
 /// Packs of this size and less come whole: a second request would cost more.
 const SMALL_PACK: u64 = 4 << 20;
-/// Objects that are in memory at once before they are stored.
-const BATCH: u64 = 64 << 20;
 
 /// One fetch, as far as it got.
 pub struct Getting<'a> {
@@ -33,13 +41,23 @@ pub struct Getting<'a> {
     store: &'a Store,
     catalog: Arc<Catalog>,
     sink: &'a dyn Sink,
-    /// Packs that are looked into.
-    indexes: BTreeMap<PackId, Arc<PackIndex>>,
-    /// Packs that lie whole in `tmp/`, not yet taken in.
-    whole: Vec<(Partial, Arc<PackIndex>)>,
+    /// What the packs hold that are looked into, and those that lie whole in `tmp/`.
+    indexes: Vec<Arc<PackIndex>>,
+    /// Over the indexes.
+    table: Table,
+    whole: BTreeMap<PackId, Whole>,
     /// Trees that are not in the store yet, encoded.
     trees: HashMap<ObjectId, Vec<u8>>,
     pub moved: Moved,
+    pub losses: Losses,
+}
+
+/// A pack that lies whole in `tmp/`, not yet taken in: its trees become visible after the large objects that they name.
+/// It is closed meanwhile, since there may be any number of them.
+struct Whole {
+    path: PathBuf,
+    /// Some of it is of an earlier attempt.
+    is_resumed: bool,
 }
 
 #[derive(Default)]
@@ -50,64 +68,76 @@ pub struct Moved {
 
 impl<'a> Getting<'a> {
     pub fn new(remote: &'a Remote, store: &'a Store, catalog: Arc<Catalog>, sink: &'a dyn Sink) -> Getting<'a> {
-        let (indexes, whole, trees, moved) = Default::default();
-        Getting { remote, store, catalog, sink, indexes, whole, trees, moved }
+        let (indexes, table, whole, trees, moved, losses) = Default::default();
+        Getting { remote, store, catalog, sink, indexes, table, whole, trees, moved, losses }
     }
 
-    /// Which of the wanted pins are here afterwards.
-    pub fn get(&mut self, lacking: &[&Wanted]) -> Result<HashSet<ObjectId>> {
+    /// Brings what of the wanted is there, as far as it can be had. Where each is that was found at all.
+    pub fn get(&mut self, lacking: &[&Wanted]) -> Result<HashMap<ObjectId, Location>> {
         let catalog = Arc::clone(&self.catalog);
         let (mut pieces, mut large, mut roots) = (Vec::new(), BTreeMap::new(), Vec::new());
-        let mut there = HashSet::new();
+        let mut there = HashMap::new();
+        let elsewhere = self.within(lacking.iter().map(|wanted| &wanted.pin).filter(|pin| catalog.root(pin).is_none()));
         for wanted in lacking {
             let pin = &wanted.pin;
-            let location = match catalog.root(pin) {
-                Some(root) => Some(root.location.clone()),
-                None => self.locate(pin)?,
-            };
-            match location {
-                None => continue,
-                Some(Location::Loose) => drop(large.insert(pin.id, pin.size)),
-                Some(Location::Packed(slice)) => pieces.push(Piece { id: pin.id, kind: ObjectKind::Content, slice }),
-                Some(Location::Tree(packs)) => roots.push((*pin, packs)),
+            let location = catalog.root(pin).map(|root| &root.location).or_else(|| elsewhere.get(&pin.id));
+            let Some(location) = location.cloned() else { continue };
+            match &location {
+                Location::Loose => drop(large.insert(pin.id, pin.size)),
+                Location::Packed(slice) => {
+                    pieces.push(Piece { id: pin.id, kind: ObjectKind::Content, slice: *slice });
+                }
+                Location::Tree(packs) => roots.push((*pin, packs.clone())),
             }
-            there.insert(pin.id);
+            there.insert(pin.id, location);
         }
         self.open_packs(&roots)?;
-        pieces.retain(|piece| !self.comes_whole(&piece.id));
+        pieces.retain(|piece| !self.find(&piece.id).is_some_and(|(pack, _)| self.whole.contains_key(&pack)));
         let mut wanted = HashSet::new();
         for (pin, _) in &roots {
             for object in self.walk(pin)? {
                 if !wanted.insert(object.id) {
                 } else if is_large(object.kind, object.size) {
                     large.insert(object.id, object.size);
-                } else if let Some(piece) = self.find(&object)? {
-                    pieces.push(piece);
+                } else {
+                    match self.find(&object.id) {
+                        Some((pack, _)) if self.whole.contains_key(&pack) => {}
+                        Some((pack, row)) if row.length == object.size => pieces.push(piece(pack, &row)),
+                        Some((pack, row)) => self.losses.note(Lost::Object(object.id), self.unfit(&pack, &row)),
+                        None => self.losses.unknown(object.id, || self.lost(&object.id)),
+                    }
                 }
             }
         }
         self.bring(pieces, large)?;
-        if let Some(lost) = lacking.iter().find(|w| there.contains(&w.pin.id) && !self.store.contains(&w.pin)) {
-            return Err(Error::new(Kind::Bug, format!("{} was fetched and is not all here", lost.name)));
-        }
         Ok(there)
     }
 
-    /// Where something is that nobody pushed as a whole: perhaps within something else.
-    fn locate(&self, pin: &Pin) -> Result<Option<Location>> {
-        if pin.is_dir() {
-            return Ok(None);
-        }
-        if is_large(ObjectKind::Content, pin.size) {
-            return Ok(self.catalog.all.loose.contains_key(&pin.id).then_some(Location::Loose));
-        }
-        for pack in self.catalog.all.packs.keys() {
-            if let Some(row) = self.remote.memory.index(pack).and_then(|index| index.find(&pin.id)) {
+    /// Where files are that nobody pushed by themselves: perhaps within something else. Each index is read once.
+    fn within<'p>(&self, pins: impl Iterator<Item = &'p Pin>) -> HashMap<ObjectId, Location> {
+        let all = &self.catalog.all;
+        let (large, small): (Vec<&Pin>, Vec<&Pin>) =
+            pins.filter(|pin| !pin.is_dir()).partition(|pin| is_large(ObjectKind::Content, pin.size));
+        let there = large.iter().filter(|pin| all.loose.contains_key(&pin.id));
+        let mut found: HashMap<ObjectId, Location> = there.map(|pin| (pin.id, Location::Loose)).collect();
+        let mut sought: HashSet<ObjectId> = small.iter().map(|pin| pin.id).collect();
+        for pack in all.packs.keys() {
+            if sought.is_empty() {
+                break;
+            }
+            let Some(index) = self.remote.memory.index(pack) else { continue };
+            let rows: Vec<Row> = if index.len() < sought.len() {
+                index.iter().filter(|row| sought.contains(&row.id)).collect()
+            } else {
+                sought.iter().filter_map(|id| index.find(id)).collect()
+            };
+            for row in rows {
                 let slice = Slice { pack: *pack, offset: row.offset, length: row.length };
-                return Ok(Some(Location::Packed(slice)));
+                found.insert(row.id, Location::Packed(slice));
+                sought.remove(&row.id);
             }
         }
-        Ok(None)
+        found
     }
 
     /// Decides for every pack of some folders whether it is fetched whole, and fetches those; of the others the index.
@@ -121,8 +151,8 @@ impl<'a> Getting<'a> {
             row.ok_or_else(|| Error::new(Kind::Bug, format!("no segment tells of the pack {id}")))
         };
         let rows: Vec<(PackId, PackRow)> = ids.iter().map(|id| Ok((*id, row(id)?))).collect::<Result<_>>()?;
-        let total: u64 = rows.iter().map(|(_, row)| row.length).sum();
-        let wanted: u64 = roots.iter().map(|(pin, _)| pin.size).sum();
+        let total = sum(rows.iter().map(|(_, row)| row.length));
+        let wanted = sum(roots.iter().map(|(pin, _)| pin.size));
         // Else these packs hold much that is nobody's concern.
         let is_fair = total <= wanted.saturating_mul(2).saturating_add(SMALL_PACK);
         let known = Mutex::new(Vec::new());
@@ -131,7 +161,10 @@ impl<'a> Getting<'a> {
             let index = match self.remote.memory.index(id) {
                 None if row.length <= SMALL_PACK && is_fair => None,
                 Some(index) => Some(index),
-                None => Some(self.remote.index(id, row)?),
+                None => match self.losses.unless(Lost::Pack(*id), self.remote.index(id, row)?) {
+                    None => return Ok(()),
+                    index => index,
+                },
             };
             known.lock().unwrap_or_else(|e| e.into_inner()).push((*id, *row, index));
             Ok(())
@@ -143,14 +176,14 @@ impl<'a> Getting<'a> {
                 continue;
             };
             let missing = |row: &Row| self.store.size(&row.id).is_none();
-            let missing: u64 = if is_fair { index.iter().filter(missing).map(|row| row.length).sum() } else { 0 };
+            let missing = if is_fair { sum(index.iter().filter(missing).map(|row| row.length)) } else { 0 };
             if missing >= row.index / 2 && missing > 0 {
                 whole.push((id, row));
             } else {
-                self.indexes.insert(id, index);
+                self.know(index);
             }
         }
-        let bytes = whole.iter().map(|(_, row)| row.length).sum();
+        let bytes = sum(whole.iter().map(|(_, row)| row.length));
         self.sink.event(Event::WorkPlanned { doing: Doing::Fetching, bytes });
         let arrived = Mutex::new(Vec::new());
         self.remote.place.share(self.remote.jobs.min(whole.len()));
@@ -158,17 +191,41 @@ impl<'a> Getting<'a> {
             let path = pack_path(id);
             let take = |_: &Path, file: &File| read_tail(file, id, row);
             let got = bring(self.remote, self.store, (&path, &id.to_string(), row.length), &self.done(), take)?;
-            arrived.lock().unwrap_or_else(|e| e.into_inner()).push(got);
+            let got = self.losses.unless(Lost::Pack(*id), got);
+            let got = got.map(|(partial, index)| (Whole { path: partial.path, is_resumed: partial.is_resumed }, index));
+            arrived.lock().unwrap_or_else(|e| e.into_inner()).extend(got);
             Ok(())
         })?;
-        for (partial, index) in arrived.into_inner().unwrap_or_else(|e| e.into_inner()) {
+        for (whole, index) in arrived.into_inner().unwrap_or_else(|e| e.into_inner()) {
             self.remote.memory.keep_index(&index);
             let runs = &self.catalog.all.runs;
             self.moved.objects += index.iter().filter(|row| !runs.contains_key(&row.id)).count();
             self.moved.bytes += index.file_length();
-            self.whole.push((partial, Arc::new(index)));
+            self.whole.insert(index.id(), whole);
+            self.know(Arc::new(index));
         }
         Ok(())
+    }
+
+    fn know(&mut self, index: Arc<PackIndex>) {
+        self.table.add(self.indexes.len(), &index);
+        self.indexes.push(index);
+    }
+
+    /// Where in the packs an object is: in one that comes whole, if there is one.
+    fn find(&self, id: &ObjectId) -> Option<(PackId, Row)> {
+        let rows = self.table.find(id).filter_map(|(at, row)| {
+            let index = self.indexes.get(at)?;
+            Some((index.id(), index.row(row)?))
+        });
+        let mut first = None;
+        for (pack, row) in rows.filter(|(_, row)| row.id == *id) {
+            if self.whole.contains_key(&pack) {
+                return Some((pack, row));
+            }
+            first = first.or(Some((pack, row)));
+        }
+        first
     }
 
     fn done(&self) -> impl Fn(u64) + Sync + '_ {
@@ -180,13 +237,28 @@ impl<'a> Getting<'a> {
         let mut missing = Vec::new();
         let mut seen = HashSet::from([root.id]);
         let mut level = vec![root.id];
+        let mut depth = 0;
         while !level.is_empty() {
+            // Each round opens a level or fetches its trees.
+            depth += 1;
+            if depth > 2 * DEEPEST {
+                let error = Error::new(Kind::Remote, format!("the folder {} is nested too deeply", root.id));
+                self.losses.note(Lost::Object(root.id), error);
+                break;
+            }
             let mut next = Vec::new();
             let mut later = Vec::new();
             for id in level {
-                let Some(tree) = self.tree(&id)? else {
-                    later.push(id);
-                    continue;
+                let tree = match self.tree(&id)? {
+                    Ok(Some(tree)) => tree,
+                    Ok(None) => {
+                        later.push(id);
+                        continue;
+                    }
+                    Err(lost) => {
+                        self.losses.note(Lost::Object(id), lost);
+                        continue;
+                    }
                 };
                 for entry in &tree.entries {
                     let pin = entry.pin();
@@ -195,81 +267,83 @@ impl<'a> Getting<'a> {
                     }
                     if pin.is_dir() {
                         next.push(pin.id);
-                    } else if !self.store.contains(&pin) {
+                    } else if !self.store.has(&pin) {
                         missing.push(ObjectRef { id: pin.id, kind: ObjectKind::Content, size: pin.size });
                     }
                 }
             }
             if !later.is_empty() {
                 self.fetch_trees(&later)?;
-                next.extend(later);
+                next.extend(later.into_iter().filter(|id| self.trees.contains_key(id)));
             }
             level = next;
         }
         Ok(missing)
     }
 
-    /// A tree, if it is here already.
-    fn tree(&self, id: &ObjectId) -> Result<Option<Tree>> {
+    /// A tree, if it is here already. The inner error is about this tree alone.
+    fn tree(&self, id: &ObjectId) -> Result<Result<Option<Tree>>> {
         let malformed = |e| Error::new(Kind::Remote, format!("the folder {id} at the remote cannot be used: {e}"));
         if let Some(bytes) = self.trees.get(id) {
-            return Tree::parse(bytes).map(Some).map_err(malformed);
+            return Ok(Tree::parse(bytes).map(Some).map_err(malformed));
         }
-        for (partial, index) in &self.whole {
-            if let Some(row) = index.find(id).filter(|row| row.kind == ObjectKind::Tree) {
-                let mut bytes = vec![0; row.length as usize];
-                let read = partial.file.read_exact_at(&mut bytes, row.offset);
-                read.map_err(|e| Error::io("read", &partial.path, e))?;
-                if ObjectKind::Tree.id_of(&bytes) != *id {
-                    let why = Error::missing(format!("the bytes at {} do not fit the folder {id}", row.offset));
-                    return Err(self.remote.damaged(&pack_path(&index.id()), why));
-                }
-                return Tree::parse(&bytes).map(Some).map_err(malformed);
+        if let Some((pack, row)) = self.find(id).filter(|(_, row)| row.kind == ObjectKind::Tree)
+            && let Some(whole) = self.whole.get(&pack)
+            // Another process that fetches the same may have taken the file in.
+            && let Ok(file) = File::open(&whole.path)
+        {
+            if row.length > LARGEST_READ {
+                return Ok(Err(self.unfit(&pack, &row)));
             }
+            let mut bytes = vec![0; row.length as usize];
+            file.read_exact_at(&mut bytes, row.offset).map_err(|e| Error::io("read", &whole.path, e))?;
+            if ObjectKind::Tree.id_of(&bytes) != *id {
+                return Ok(Err(self.unfit(&pack, &row)));
+            }
+            return Ok(Tree::parse(&bytes).map(Some).map_err(malformed));
         }
         match self.store.read_tree(id) {
-            Ok(tree) => Ok(Some(tree)),
-            Err(e) if e.kind == Kind::Missing => Ok(None),
+            Ok(tree) => Ok(Ok(Some(tree))),
+            Err(e) if e.kind == Kind::Missing => Ok(Ok(None)),
             Err(e) => Err(e),
         }
+    }
+
+    fn unfit(&self, pack: &PackId, row: &Row) -> Error {
+        let why = format!("the bytes at {} do not fit the object {}", row.offset, row.id);
+        self.remote.damaged(&pack_path(pack), Error::missing(why))
     }
 
     /// Reads these trees, and with them all others of their packs, which will be asked for next.
     fn fetch_trees(&mut self, ids: &[ObjectId]) -> Result<()> {
         let mut packs = BTreeSet::new();
         for id in ids {
-            match self.indexes.values().find(|index| index.find(id).is_some()) {
-                Some(index) => drop(packs.insert(index.id())),
-                None => return Err(self.lost(id)),
+            match self.find(id) {
+                Some((pack, _)) => drop(packs.insert(pack)),
+                None => self.losses.unknown(*id, || self.lost(id)),
             }
         }
+        let ids: HashSet<&ObjectId> = ids.iter().collect();
         let pieces: Vec<Piece> = self
             .indexes
-            .values()
+            .iter()
             .filter(|index| packs.contains(&index.id()))
             .flat_map(|index| index.iter().map(|row| (index.id(), row)))
             .filter(|(_, row)| row.kind == ObjectKind::Tree && !self.trees.contains_key(&row.id))
             .filter(|(_, row)| ids.contains(&row.id) || self.store.size(&row.id).is_none())
+            .filter(|(pack, row)| {
+                let is_sane = row.length <= LARGEST_READ;
+                if !is_sane && ids.contains(&row.id) {
+                    self.losses.note(Lost::Object(row.id), self.unfit(pack, row));
+                }
+                is_sane
+            })
             .map(|(pack, row)| piece(pack, &row))
             .collect();
         for (piece, bytes) in self.read(&pieces)? {
             self.trees.insert(piece.id, bytes);
         }
         Ok(())
-    }
-
-    /// Is it in a pack that was fetched whole?
-    fn comes_whole(&self, id: &ObjectId) -> bool {
-        self.whole.iter().any(|(_, index)| index.find(id).is_some())
-    }
-
-    /// Where a small object is; `None` if it comes with a whole pack.
-    fn find(&self, object: &ObjectRef) -> Result<Option<Piece>> {
-        if self.comes_whole(&object.id) {
-            return Ok(None);
-        }
-        let found = self.indexes.values().find_map(|index| Some(piece(index.id(), &index.find(&object.id)?)));
-        found.map(Some).ok_or_else(|| self.lost(&object.id))
     }
 
     fn lost(&self, id: &ObjectId) -> Error {
@@ -281,84 +355,24 @@ impl<'a> Getting<'a> {
 
     fn read(&mut self, pieces: &[Piece]) -> Result<Vec<(Piece, Vec<u8>)>> {
         let stretches = stretches(pieces.to_vec());
-        let bytes = stretches.iter().map(|stretch| stretch.range.end - stretch.range.start).sum();
+        let bytes = sum(stretches.iter().map(|stretch| stretch.range.end - stretch.range.start));
         self.sink.event(Event::WorkPlanned { doing: Doing::Fetching, bytes });
         let read: Mutex<Vec<(Piece, Vec<u8>)>> = Mutex::default();
         self.remote.place.share(self.remote.jobs.min(stretches.len()));
         each(self.remote.jobs, &stretches, |stretch| {
-            let objects = self.remote.read_stretch(stretch)?;
+            let objects = self.remote.read_stretch(stretch, &|what, error| self.losses.note(what, error))?;
             self.done()(stretch.range.end - stretch.range.start);
             read.lock().unwrap_or_else(|e| e.into_inner()).extend(objects);
             Ok(())
         })?;
-        self.moved.objects += pieces.len();
+        let read = read.into_inner().unwrap_or_else(|e| e.into_inner());
+        self.moved.objects += read.len();
         self.moved.bytes += bytes;
-        Ok(read.into_inner().unwrap_or_else(|e| e.into_inner()))
-    }
-
-    /// Moves what was located, and makes all of it visible: contents, then packs, then trees.
-    fn bring(&mut self, mut pieces: Vec<Piece>, large: BTreeMap<ObjectId, u64>) -> Result<()> {
-        let large: Vec<(ObjectId, u64)> = large.into_iter().collect();
-        let bytes = large.iter().map(|(_, size)| size).sum();
-        self.sink.event(Event::WorkPlanned { doing: Doing::Fetching, bytes });
-        self.remote.place.share(self.remote.jobs.min(large.len()));
-        each(self.remote.jobs, &large, |(id, size)| {
-            let take = |path: &Path, _: &File| self.store.adopt_object(id, ObjectKind::Content, path);
-            bring(self.remote, self.store, (&object_path(id), &id.hex(), *size), &self.done(), take).map(drop)
-        })?;
-        self.moved.objects += large.len();
-        self.moved.bytes += bytes;
-        pieces.sort_by_key(|piece| (piece.slice.pack, piece.slice.offset));
-        while !pieces.is_empty() {
-            let mut size = 0;
-            let n = pieces.iter().take_while(|piece| {
-                size += piece.slice.length;
-                size <= BATCH
-            });
-            let some: Vec<Piece> = pieces.drain(..n.count().max(1)).collect();
-            let read = self.read(&some)?;
-            self.store_all(read.into_iter().map(|(piece, bytes)| (piece.kind, bytes)))?;
-        }
-        for (partial, index) in std::mem::take(&mut self.whole) {
-            self.adopt(partial, &index)?;
-        }
-        let trees = std::mem::take(&mut self.trees);
-        self.store_all(trees.into_values().map(|bytes| (ObjectKind::Tree, bytes)))
-    }
-
-    /// Takes a pack in that arrived. One of which a part is of an earlier attempt may owe its damage to that.
-    fn adopt(&self, partial: Partial, index: &PackIndex) -> Result<()> {
-        let path = pack_path(&index.id());
-        let Err(e) = self.store.adopt_pack(&partial.path) else { return Ok(()) };
-        if e.kind != Kind::Missing {
-            return Err(e);
-        }
-        let is_resumed = partial.is_resumed;
-        partial.discard();
-        if !is_resumed {
-            return Err(self.remote.damaged(&path, e));
-        }
-        let take = |path: &Path, _: &File| self.store.adopt_pack(path);
-        let name = (path.as_str(), index.id().to_string(), index.file_length());
-        bring(self.remote, self.store, (name.0, &name.1, name.2), &|_| (), take).map(drop)
-    }
-
-    fn store_all(&self, objects: impl Iterator<Item = (ObjectKind, Vec<u8>)>) -> Result<()> {
-        let mut batch = self.store.batch();
-        for (kind, bytes) in objects {
-            batch.add_bytes(kind, bytes);
-        }
-        if batch.is_empty() {
-            return Ok(());
-        }
-        batch.commit(&crate::event::Silent).map(drop)
+        Ok(read)
     }
 }
 
-/// The index at the end of a pack that arrived. What its objects hold is verified when it is taken in.
-fn read_tail(file: &File, id: &PackId, row: &PackRow) -> Result<PackIndex> {
-    let mut tail = vec![0; (row.length - row.index) as usize];
-    file.read_exact_at(&mut tail, row.index).map_err(|e| Error::io("read", "a pack that was fetched", e))?;
-    let index = PackIndex::parse(tail).map_err(|e| Error::missing(e.to_string()))?;
-    if index.id() == *id { Ok(index) } else { Err(Error::missing("its index is that of another pack")) }
+/// Numbers from a remote may be as large as they like.
+fn sum(numbers: impl Iterator<Item = u64>) -> u64 {
+    numbers.fold(0, u64::saturating_add)
 }

@@ -34,6 +34,7 @@ pub mod fetch;
 mod folder;
 pub mod garbage;
 mod getting;
+pub mod loss;
 pub mod marks;
 mod options;
 mod partial;
@@ -121,7 +122,8 @@ impl Remote {
         let root = project.repo.project_root.on_disk(project.top());
         let identity = if is_folder { root.join(&settings.url).to_string_lossy().into_owned() } else { identity };
         let memory = Memory::new(project.repo.remotes_dir().join(&ObjectId::of(identity.as_bytes()).hex()[..32]));
-        let place = Place::open(&name, &settings.url, &address, options, &root, &project.around.env)?;
+        let around = &project.around;
+        let place = Place::open(&name, &settings.url, &address, options, &root, &around.env, around.stop)?;
         let now = (project.around.now)().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_secs());
         Ok(Remote { name, place, memory, read_only, jobs, now, known: Mutex::default() })
     }

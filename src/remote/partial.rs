@@ -4,7 +4,7 @@ use std::fs::{self, File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::remote::Remote;
 use crate::store::Store;
 
@@ -43,16 +43,27 @@ impl Partial {
     }
 
     /// Fetches the rest of an object of `size` bytes.
-    pub fn fill(&mut self, remote: &Remote, object: &str, size: u64, done: &dyn Fn(u64)) -> Result<()> {
+    pub fn fill(&mut self, remote: &Remote, object: &str, size: u64, done: &dyn Fn(u64)) -> Result<Result<()>> {
         done(self.have);
         while self.have < size {
             let end = size.min(self.have + PIECE);
-            let bytes = remote.must_get(object, self.have..end)?;
+            let bytes = match remote.try_get(object, self.have..end)? {
+                Ok(bytes) => bytes,
+                Err(lost) => return Ok(Err(lost)),
+            };
             self.file.write_all(&bytes).map_err(|e| Error::io("write", &self.path, e))?;
             self.have = end;
             done(bytes.len() as u64);
         }
-        Ok(())
+        Ok(Ok(()))
+    }
+
+    /// A file that was closed meanwhile; `None` if another process has taken it, or is at it.
+    pub fn reopen(path: &Path, size: u64) -> Option<Partial> {
+        let file = File::options().read(true).append(true).open(path).ok()?;
+        let is_whole = !matches!(file.try_lock(), Err(TryLockError::WouldBlock))
+            && fs::metadata(path).is_ok_and(|there| is_same(&there, &file) && there.len() == size);
+        is_whole.then(|| Partial { path: path.to_path_buf(), file, is_resumed: false, have: size })
     }
 
     /// Throws away what arrived.
@@ -67,26 +78,29 @@ fn is_same(there: &fs::Metadata, file: &File) -> bool {
 }
 
 /// Fetches an object into a partial file and has it taken in. One that turns out damaged is fetched anew if some of it
-/// was of an earlier attempt.
+/// was of an earlier attempt. The inner error is about this object alone.
 pub fn bring<T>(
     remote: &Remote,
     store: &Store,
     (object, name, size): (&str, &str, u64),
     done: &dyn Fn(u64),
     take: impl Fn(&Path, &File) -> Result<T>,
-) -> Result<(Partial, T)> {
+) -> Result<Result<(Partial, T)>> {
     let mut again = false;
     loop {
         let mut partial = Partial::open(store, name, size)?;
         let resumed = partial.is_resumed;
-        partial.fill(remote, object, size, if again { &|_| () } else { done })?;
+        if let Err(lost) = partial.fill(remote, object, size, if again { &|_| () } else { done })? {
+            // What arrived stays: when the rest is there again, the whole is verified.
+            return Ok(Err(lost));
+        }
         match take(&partial.path, &partial.file) {
-            Ok(taken) => return Ok((partial, taken)),
-            Err(e) if e.kind == crate::error::Kind::Io => return Err(e),
+            Ok(taken) => return Ok(Ok((partial, taken))),
+            Err(e) if e.kind != Kind::Missing => return Err(e),
             Err(_) if resumed && !again => partial.discard(),
             Err(e) => {
                 partial.discard();
-                return Err(remote.damaged(object, e));
+                return Ok(Err(remote.damaged(object, e)));
             }
         }
         again = true;

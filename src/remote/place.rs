@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
+use crate::event::Stop;
 use crate::remote::address::{Address, Scheme};
 use crate::remote::fault::{self, Fault, Why};
 use crate::remote::folder::Folder;
@@ -25,6 +26,7 @@ pub struct Place {
     cost: Cost,
     /// As whom we come, where that is known before anybody is asked.
     who: Option<String>,
+    stop: Stop,
 }
 
 enum Kind {
@@ -63,6 +65,7 @@ impl Place {
         options: Options,
         base: &Path,
         env: &BTreeMap<String, String>,
+        stop: Stop,
     ) -> Result<Place> {
         let (url, scheme) = (crate::remote::address::redacted(url), address.scheme);
         let kind = if scheme == Scheme::Folder {
@@ -73,14 +76,14 @@ impl Place {
             };
             Kind::Folder(Folder::new(dir))
         } else {
-            let service = Service::open(address, &options, env);
+            let service = Service::open(address, &options, env, stop);
             Kind::Service(Box::new(service.map_err(|fault| {
                 let fault = Fault { text: options.scrub(&fault.text), ..fault };
                 fault::error(&fault, name, &url, scheme, "be used")
             })?))
         };
         let who = who(address, &options, env);
-        Ok(Place { name: name.to_string(), url, scheme, options, kind, cost: Cost::default(), who })
+        Ok(Place { name: name.to_string(), url, scheme, options, kind, cost: Cost::default(), who, stop })
     }
 
     pub fn who(&self) -> Option<&str> {
@@ -118,6 +121,9 @@ impl Place {
     }
 
     fn error(&self, doing: &str, fault: Fault) -> Error {
+        if let (Why::Stopped(_), Err(stopped)) = (fault.why, self.stop.check()) {
+            return stopped;
+        }
         let fault = Fault { text: self.options.scrub(&fault.text), ..fault };
         fault::error(&fault, &self.name, &self.url, self.scheme, doing)
     }
@@ -141,6 +147,7 @@ impl Place {
 
     /// A small object, whole; `None` if it is not there.
     pub fn get(&self, path: &str) -> Result<Option<Vec<u8>>> {
+        self.stop.check()?;
         self.count();
         let found = match &self.kind {
             Kind::Folder(folder) => folder.get(path),
@@ -149,17 +156,20 @@ impl Place {
         self.received(path, found)
     }
 
-    /// Bytes of an object, all that were asked for; `None` if it is not there.
-    pub fn get_range(&self, path: &str, range: Range<u64>) -> Result<Option<Vec<u8>>> {
+    /// Bytes of an object, all that were asked for; `None` if it is not there. The inner error is about this object alone.
+    pub fn get_range(&self, path: &str, range: Range<u64>) -> Result<Result<Option<Vec<u8>>>> {
         if range.is_empty() {
-            return Ok(Some(Vec::new()));
+            return Ok(Ok(Some(Vec::new())));
         }
+        self.stop.check()?;
         self.count();
         let found = match &self.kind {
             Kind::Folder(folder) => folder.get_range(path, range),
             Kind::Service(service) => service.get_range(path, range),
         };
-        self.received(path, found)
+        let is_its_own = found.as_ref().is_err_and(|fault| fault.why == Why::Other);
+        let found = self.received(path, found);
+        if is_its_own { Ok(found) } else { found.map(Ok) }
     }
 
     fn received(&self, path: &str, found: Result<Option<Vec<u8>>, Fault>) -> Result<Option<Vec<u8>>> {
@@ -171,6 +181,7 @@ impl Place {
 
     /// Writes an object in one step. One that is there already is replaced where that matters.
     pub fn put(&self, path: &str, bytes: Vec<u8>, may_replace: bool) -> Result<()> {
+        self.stop.check()?;
         self.count();
         self.cost.sent.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         let put = match &self.kind {
@@ -193,10 +204,14 @@ impl Place {
             self.cost.sent.fetch_add(n, Ordering::Relaxed);
             done(n);
         };
+        let mut source = Stoppable { source, stop: self.stop };
         let put = match &self.kind {
-            Kind::Folder(folder) => folder.put_stream(path, source, size, &done),
-            Kind::Service(service) => service.put_stream(path, source, size, &done),
+            Kind::Folder(folder) => folder.put_stream(path, &mut source, size, &done),
+            Kind::Service(service) => service.put_stream(path, &mut source, size, &done),
         };
+        if put.is_err() {
+            self.stop.check().map_err(StreamError::Remote)?;
+        }
         put.map_err(|broken| match broken {
             Broken::Source(e) => StreamError::Source(e),
             Broken::Remote(fault) => StreamError::Remote(self.error(&format!("put {path}"), fault)),
@@ -205,6 +220,7 @@ impl Place {
 
     /// The names of the objects in a folder; none if there is no such folder.
     pub fn list(&self, folder: &str) -> Result<Vec<String>> {
+        self.stop.check()?;
         self.count();
         let names = match &self.kind {
             Kind::Folder(f) => f.list(folder),
@@ -221,6 +237,21 @@ impl Place {
             Kind::Service(service) => service.remove(path),
         };
         removed.map_err(|fault| self.error(&format!("remove {path}"), fault))
+    }
+}
+
+/// A source that breaks when the user wants an end.
+struct Stoppable<'a> {
+    source: &'a mut dyn Read,
+    stop: Stop,
+}
+
+impl Read for Stoppable<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.stop.asked().is_some() {
+            return Err(std::io::Error::other("interrupted"));
+        }
+        self.source.read(buffer)
     }
 }
 

@@ -13,7 +13,7 @@ use crate::remote::segment::{Location, Name, PackRow, Root, RunRow, Segment, Sli
 use crate::remote::transfer::{PackReader, Permits, each};
 use crate::remote::{Remote, Wanted, is_large, object_path, pack_path};
 use crate::store::pack::Pack;
-use crate::store::pack::format::{PackId, PackIndex, PackWriter, TARGET};
+use crate::store::pack::format::{MOST_OBJECTS, PackId, PackIndex, PackWriter, TARGET};
 use crate::store::{ObjectId, ObjectKind, ObjectRef, Pin, Store};
 
 /// More segments than this are merged into one.
@@ -159,7 +159,7 @@ impl Remote {
         let more: Mutex<Vec<Arc<PackIndex>>> = Mutex::default();
         each(self.jobs, &unknown, |(id, row)| {
             // Not having it costs duplicates, nothing more.
-            if let Ok(index) = self.index(id, row) {
+            if let Ok(Ok(index)) = self.index(id, row) {
                 more.lock().unwrap_or_else(|e| e.into_inner()).push(index);
             }
             Ok(())
@@ -174,7 +174,8 @@ impl Remote {
         let mut some = Vec::new();
         let mut size = 0;
         for object in &plan.small {
-            if size + object.size > TARGET && !some.is_empty() {
+            let is_full = size + object.size > TARGET || some.len() + plan.runs.len() >= MOST_OBJECTS;
+            if is_full && !some.is_empty() {
                 jobs.push(Job::Made(std::mem::take(&mut some), &[]));
                 size = 0;
             }

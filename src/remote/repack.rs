@@ -43,7 +43,7 @@ impl<'a> Fresh<'a> {
             }
         }
         for stretch in stretches(far) {
-            for (piece, bytes) in self.remote.read_stretch(&stretch)? {
+            for (piece, bytes) in self.remote.read_whole(&stretch)? {
                 let Slice { offset, length, .. } = piece.slice;
                 self.add(Row { id: piece.id, kind: piece.kind, offset, length }, bytes)?;
             }

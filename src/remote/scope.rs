@@ -87,11 +87,11 @@ impl Scope {
             let Some(entry) = locks.of(stage.file).stages.get(&stage.name) else { continue };
             for out in &stage.outs {
                 let Some(locked) = entry.outs.get(&out.spelled) else { continue };
-                if out.cache {
+                if out.cache && selected.takes(*id, &out.path) {
                     self.item(out.path.relative_to(from), locked.pin, out.remote.clone(), out.push);
                 }
             }
-            if cache::is_cacheable(stage) {
+            if cache::is_cacheable(stage) && stage.outs.iter().all(|out| selected.takes(*id, &out.path)) {
                 self.keys.insert(entry.key);
             }
         }
@@ -99,7 +99,7 @@ impl Scope {
             let whole = selected.files.iter().any(|id| id.0 as usize == f);
             for data in &file.data {
                 let named = whole || selected.data.iter().any(|d| d.is_in(&data.path));
-                if let Some(pin) = locks.0[f].data.get(&data.spelled).filter(|_| named) {
+                if let Some(pin) = locks.all[f].data.get(&data.spelled).filter(|_| named) {
                     self.item(data.path.relative_to(from), *pin, data.remote.clone(), data.push);
                 }
             }
@@ -208,8 +208,13 @@ impl Scope {
                 }
             }
             let remote = Remote::open(project, name, options.jobs)?;
-            let fetched = remote.fetch(project.store(), &wanted, sink)?;
-            let runs = if options.run_cache && name == main { remote.fetch_runs(project.store(), None)? } else { 0 };
+            let mut fetched = remote.fetch(project.store(), &wanted, sink)?;
+            let mut runs = 0;
+            if options.run_cache && name == main {
+                let (new, damaged) = remote.fetch_runs(project.store(), None)?;
+                runs = new;
+                fetched.runs_lost = damaged;
+            }
             done.push(At {
                 url: remote.url().to_string(),
                 spent: remote.spent(),

@@ -20,12 +20,18 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::store::pack::format::{PackId, tail_size};
+use crate::remote::LARGE;
+use crate::store::pack::format::{HEADER, PackId, tail_size};
 use crate::store::{ObjectId, ObjectKind};
 
 const MAGIC: &[u8; 8] = b"lockseg\n";
 const VERSION: u32 = 1;
-const HEAD: usize = 8 + 4 + 5 * 4;
+/// What comes before the rows.
+const START: usize = 8 + 4 + 5 * 4;
+/// A pack holds up to 64 MiB, or one tree of any size.
+const LARGEST_PACK: u64 = 1 << 36;
+/// What was recorded of one run: read whole.
+const LARGEST_ENTRY: u64 = 64 << 20;
 /// The shortest row of each sort.
 const SHORTEST: [usize; 5] = [56, 40, 50, 92, 32];
 
@@ -160,7 +166,7 @@ impl Segment {
     pub fn parse(bytes: &[u8]) -> Result<Segment, Malformed> {
         let cut = Malformed("it is cut short");
         let (body, sum) = bytes.split_at_checked(bytes.len().wrapping_sub(32)).ok_or(cut)?;
-        if body.len() < HEAD || body[..8] != *MAGIC {
+        if body.len() < START || body[..8] != *MAGIC {
             return Err(Malformed("it is no segment"));
         }
         let mut rest = Rest(&body[8..]);
@@ -187,8 +193,12 @@ impl Segment {
             let id = PackId(rest.id()?);
             let row = PackRow { length: rest.u64()?, index: rest.u64()?, count: rest.u64()? };
             // What is asked for is allocated: no number may claim more than its kind can be.
-            if row.length.checked_sub(row.index) != tail_size(row.count) {
+            let tail = tail_size(row.count).ok_or(Malformed("a pack of it claims too many objects"))?;
+            if row.index < HEADER || row.length.checked_sub(row.index) != Some(tail) {
                 return Err(Malformed("a pack of it has no room for its index"));
+            }
+            if row.length > LARGEST_PACK {
+                return Err(Malformed("a pack of it is absurdly large"));
             }
             places.push(id);
             segment.packs.insert(id, row);
@@ -234,6 +244,17 @@ impl Segment {
         };
         if !runs.chain(roots).all(is_inside) {
             return Err(Malformed("a row of it reaches beyond its pack"));
+        }
+        let is_small = |slice: &Slice, most: u64| slice.length <= most;
+        let is_itself = |root: &Root| match &root.location {
+            Location::Packed(slice) => slice.length == root.size && is_small(slice, LARGE),
+            _ => true,
+        };
+        if !segment.runs.values().all(|run| is_small(&run.slice, LARGEST_ENTRY)) {
+            return Err(Malformed("an entry of the run cache is absurdly large"));
+        }
+        if !segment.roots.values().all(is_itself) {
+            return Err(Malformed("a file of it is not of the size of its bytes"));
         }
         if !rest.0.is_empty() || segment.encode() != bytes {
             return Err(Malformed("its rows are not in order"));
@@ -393,6 +414,57 @@ mod tests {
         let mut bad = sample();
         bad.runs.insert(id(5), RunRow { key: id(4), entry: id(5), slice: outside, time: 0 });
         assert_eq!(Segment::parse(&bad.encode()), Err(Malformed("a row of it reaches beyond its pack")));
+        let root = |size, slice| Root { size, files: 0, location: Location::Packed(slice) };
+        let (a, b) = (PackId(id(1)), PackId(id(2)));
+        let tail = |count| tail_size(count).unwrap_or(56);
+        let wide = PackRow { length: (1 << 30) + tail(1), index: 1 << 30, count: 1 };
+        type Lie = (&'static str, Box<dyn Fn(&mut Segment)>);
+        let with = |length, index, count| -> Box<dyn Fn(&mut Segment)> {
+            Box::new(move |s| s.packs.extend([(a, PackRow { length, index, count })]))
+        };
+        let lies: Vec<Lie> = vec![
+            ("too many objects", with(1 << 40, 300, 1 << 35)),
+            ("no room", with(tail(3), 0, 3)),
+            ("no room", with(300, 503, 3)),
+            ("no room", with(u64::MAX, 300, 3)),
+            ("absurdly large", with(1 << 50, (1 << 50) - tail(3), 3)),
+            (
+                "beyond its pack",
+                Box::new(move |s| {
+                    let slice = Slice { pack: b, offset: u64::MAX, length: 2 };
+                    s.roots.insert(root_key(id(7), ObjectKind::Content), root(2, slice));
+                }),
+            ),
+            (
+                "not of the size",
+                Box::new(move |s| {
+                    let slice = Slice { pack: b, offset: 16, length: 9 };
+                    s.roots.insert(root_key(id(7), ObjectKind::Content), root(10, slice));
+                }),
+            ),
+            (
+                "not of the size",
+                Box::new(move |s| {
+                    s.packs.insert(b, wide);
+                    let slice = Slice { pack: b, offset: 16, length: LARGE + 1 };
+                    s.roots.insert(root_key(id(7), ObjectKind::Content), root(LARGE + 1, slice));
+                }),
+            ),
+            (
+                "run cache is absurdly",
+                Box::new(move |s| {
+                    s.packs.insert(b, wide);
+                    let slice = Slice { pack: b, offset: 16, length: 1 << 29 };
+                    s.runs.insert(id(5), RunRow { key: id(4), entry: id(5), slice, time: 0 });
+                }),
+            ),
+        ];
+        for (why, lie) in lies {
+            let mut bad = sample();
+            lie(&mut bad);
+            let refused = Segment::parse(&bad.encode()).unwrap_err();
+            assert!(refused.0.contains(why), "{why}: {refused}");
+        }
         let mut bad = sample();
         bad.packs.remove(&PackId(id(1)));
         assert_eq!(Segment::parse(&bad.encode()), Err(Malformed("it names a pack that it does not have")));

@@ -8,13 +8,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::io::{self, Read};
 use std::ops::Range;
+use std::pin::pin;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use tokio::time::timeout;
+
 use opendal::layers::{RetryLayer, TimeoutLayer};
 use opendal::{Buffer, HttpTransporter, OperationContext, Operator};
 
+use crate::event::Stop;
 use crate::remote::address::{Address, Scheme};
 use crate::remote::fault::{Fault, Why};
 use crate::remote::options::Options;
@@ -29,8 +33,13 @@ const MOST_PARTS: u64 = 9_000;
 /// So many parts are in memory at once, whatever the number of objects.
 const PARTS_AT_ONCE: usize = 12;
 
+/// How often somebody who waits looks whether the user wants an end.
+const GLANCE: Duration = Duration::from_millis(50);
+/// For taking away what would be left at the remote.
+const MOMENT: Duration = Duration::from_millis(400);
+
 pub struct Service {
-    runtime: tokio::runtime::Runtime,
+    runtime: Option<tokio::runtime::Runtime>,
     operator: Operator,
     scheme: Scheme,
     /// How many objects travel at once: they share the memory for parts.
@@ -38,6 +47,7 @@ pub struct Service {
     /// Folders that were made already, where folders have to be made.
     made: Mutex<BTreeSet<String>>,
     pub requests: AtomicU64,
+    stop: Stop,
 }
 
 /// Why a stream did not arrive: the source broke, or the remote did.
@@ -47,7 +57,12 @@ pub enum Broken {
 }
 
 impl Service {
-    pub fn open(address: &Address, options: &Options, env: &BTreeMap<String, String>) -> Result<Service, Fault> {
+    pub fn open(
+        address: &Address,
+        options: &Options,
+        env: &BTreeMap<String, String>,
+        stop: Stop,
+    ) -> Result<Service, Fault> {
         opendal::install_default();
         let (name, feature, is_there) = match address.scheme {
             Scheme::S3 => ("s3", "s3", cfg!(feature = "s3")),
@@ -82,18 +97,53 @@ impl Service {
         drop(_inside);
         let made = Mutex::default();
         Ok(Service {
-            runtime,
+            runtime: Some(runtime),
             operator,
             scheme: address.scheme,
             jobs: AtomicUsize::new(1),
             made,
             requests: AtomicU64::new(0),
+            stop,
         })
     }
 
     fn wait<T>(&self, requests: u64, future: impl Future<Output = opendal::Result<T>>) -> Result<T, Fault> {
         self.requests.fetch_add(requests, Ordering::Relaxed);
-        self.runtime.block_on(future).map_err(Fault::from)
+        self.run(async {
+            match self.unless_stopped(future).await {
+                Some(done) => done.map_err(Fault::from),
+                None => Err(self.stopped()),
+            }
+        })
+    }
+
+    /// `None` if the user wants an end before it is done.
+    async fn unless_stopped<T>(&self, future: impl Future<Output = T>) -> Option<T> {
+        let mut future = pin!(future);
+        loop {
+            match timeout(GLANCE, &mut future).await {
+                Ok(done) => return Some(done),
+                Err(_) if self.stop.asked().is_some() => return None,
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn run<T>(&self, future: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+        match &self.runtime {
+            Some(runtime) => runtime.block_on(future),
+            None => Err(Fault::new(Why::Other, "the connection is closed")),
+        }
+    }
+
+    fn stopped(&self) -> Fault {
+        Fault::new(Why::Stopped(self.stop.asked().unwrap_or_default()), "interrupted")
+    }
+
+    /// Takes away what a broken upload left, also when the user wants an end; what takes longer than a moment stays.
+    fn tidy(&self, path: &str) {
+        let delete = async { Ok(timeout(MOMENT, self.operator.delete(path)).await.is_ok()) };
+        let _ = self.run(delete);
     }
 
     pub fn share(&self, objects: usize) {
@@ -164,7 +214,7 @@ impl Service {
         match sent {
             Ok(()) => self.settle(&target, path, size, true, Ok(())).map_err(Broken::Remote),
             Err(e) => {
-                let _ = self.remove(&target);
+                self.tidy(&target);
                 Err(e)
             }
         }
@@ -175,7 +225,7 @@ impl Service {
         let in_parts = if size > part { size.div_ceil(part) + 2 } else { 1 };
         self.requests.fetch_add(in_parts, Ordering::Relaxed);
         let remote = |e: opendal::Error| Broken::Remote(e.into());
-        self.runtime.block_on(async {
+        let sending = async {
             let writer = self.operator.writer_with(path).chunk(part as usize).concurrent(self.at_once());
             let mut writer = writer.await.map_err(remote)?;
             let mut left = size;
@@ -189,20 +239,33 @@ impl Service {
                     Ok(_) if bytes.is_empty() => break,
                     Ok(n) => {
                         left -= n as u64;
-                        writer.write(Buffer::from(bytes)).await.map_err(remote)?;
+                        match self.unless_stopped(writer.write(Buffer::from(bytes))).await {
+                            Some(written) => written.map_err(remote)?,
+                            None => {
+                                let _ = timeout(MOMENT, writer.abort()).await;
+                                return Err(Broken::Remote(self.stopped()));
+                            }
+                        }
                         done(n as u64);
                         if left == 0 {
                             break;
                         }
                     }
                     Err(e) => {
-                        let _ = writer.abort().await;
+                        let _ = timeout(MOMENT, writer.abort()).await;
                         return Err(Broken::Source(e));
                     }
                 }
             }
-            writer.close().await.map(drop).map_err(remote)
-        })
+            match self.unless_stopped(writer.close()).await {
+                Some(closed) => closed.map(drop).map_err(remote),
+                None => Err(Broken::Remote(self.stopped())),
+            }
+        };
+        match &self.runtime {
+            Some(runtime) => runtime.block_on(sending),
+            None => Err(Broken::Remote(Fault::new(Why::Other, "the connection is closed"))),
+        }
     }
 
     /// The names in a folder, without those of folders.
@@ -274,9 +337,18 @@ impl Service {
             })
         });
         if renamed.is_err() {
-            let _ = self.remove(temp);
+            self.tidy(temp);
         }
         renamed
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        // Whoever wants an end does not wait for a name server.
+        if let Some(runtime) = self.runtime.take().filter(|_| self.stop.asked().is_some()) {
+            runtime.shutdown_background();
+        }
     }
 }
 

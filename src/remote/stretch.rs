@@ -27,6 +27,20 @@ pub struct Stretch {
     pub pieces: Vec<Piece>,
 }
 
+impl Stretch {
+    /// Of two pieces and more.
+    pub fn halves(&self) -> (Stretch, Stretch) {
+        let (first, second) = self.pieces.split_at(self.pieces.len() / 2);
+        (Stretch::of(self.pack, first), Stretch::of(self.pack, second))
+    }
+
+    fn of(pack: PackId, pieces: &[Piece]) -> Stretch {
+        let start = pieces.iter().map(|piece| piece.slice.offset).min().unwrap_or(0);
+        let end = pieces.iter().map(|piece| piece.slice.offset + piece.slice.length).max().unwrap_or(start);
+        Stretch { pack, range: start..end, pieces: pieces.to_vec() }
+    }
+}
+
 /// Joins what nearly touches. Pure.
 pub fn stretches(mut pieces: Vec<Piece>) -> Vec<Stretch> {
     pieces.sort_by_key(|piece| (piece.slice.pack, piece.slice.offset));
@@ -35,7 +49,9 @@ pub fn stretches(mut pieces: Vec<Piece>) -> Vec<Stretch> {
         let (start, end) = (piece.slice.offset, piece.slice.offset + piece.slice.length);
         match all.last_mut() {
             Some(last)
-                if last.pack == piece.slice.pack && start <= last.range.end + GAP && end - last.range.start <= RUN =>
+                if last.pack == piece.slice.pack
+                    && start <= last.range.end.saturating_add(GAP)
+                    && end - last.range.start <= RUN =>
             {
                 last.range.end = last.range.end.max(end);
                 last.pieces.push(piece);

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use super::push::{Request, Run};
 use super::*;
-use crate::event::Silent;
+use crate::event::{Silent, Stop};
+use crate::store::pack::format::PackWriter;
 use crate::store::tree::{Entry, EntryKind, Tree};
 use crate::store::{LinkTypes, Store};
 
@@ -17,7 +18,8 @@ struct Clone {
 
 fn clone(dir: &Path, name: &str) -> Clone {
     let address = Address::parse(&dir.join("lab").to_string_lossy()).unwrap();
-    let place = Place::open("lab", "lab", &address, Options::default(), dir, &Default::default()).unwrap();
+    let place =
+        Place::open("lab", "lab", &address, Options::default(), dir, &Default::default(), Stop::never()).unwrap();
     let remote = Remote {
         name: "lab".into(),
         place,
@@ -128,6 +130,82 @@ fn an_output_that_is_not_all_here_is_absent() {
     assert_eq!((fetched.fetched.len(), ids(&fetched.absent)), (1, [nowhere.id].into()));
 }
 
+/// However many files are looked for, each index that is known here is read once.
+#[test]
+fn many_files_in_many_packs_are_found_by_one_look_at_each() {
+    let dir = tempfile::tempdir().unwrap();
+    let a = clone(dir.path(), "a");
+    let (packs, files) = (100, 10);
+    let mut all = Vec::new();
+    let mut segment = segment::Segment::default();
+    for pack in 0..packs {
+        let mut bytes = Vec::new();
+        let mut writer = PackWriter::new(&mut bytes).unwrap();
+        for file in 0..files {
+            let content = format!("{pack} {file}").into_bytes();
+            let id = ObjectId::of(&content);
+            writer.add(id, ObjectKind::Content, &content).unwrap();
+            all.push(Pin { id, size: content.len() as u64, files: None, executable: false });
+        }
+        let (index, id) = writer.finish().unwrap();
+        let length = bytes.len() as u64;
+        let row = segment::PackRow { length, index: length - index.tail().len() as u64, count: files };
+        segment.packs.insert(id, row);
+        a.remote.memory.keep_index(&index);
+        a.remote.place.put(&pack_path(&id), bytes, false).unwrap();
+    }
+    a.remote.write_marker().unwrap();
+    a.remote.record(&Catalog::default(), segment).unwrap();
+    let fetched = a.remote.fetch(&a.store, &wanted(&all), &Silent).unwrap();
+    assert_eq!((fetched.fetched.len(), fetched.absent.len()), (1000, 0));
+    assert_eq!(a.remote.memory.reads.load(std::sync::atomic::Ordering::Relaxed), packs);
+}
+
+/// An index that is in order and lies: what it claims is refused before it is read, and what is right there comes.
+#[test]
+fn an_index_that_lies_costs_what_it_lies_about() {
+    let dir = tempfile::tempdir().unwrap();
+    let a = clone(dir.path(), "a");
+    let [good, bad] = [b"good".to_vec(), b"wanted".to_vec()].map(|bytes| (ObjectId::of(&bytes), bytes));
+    let entry = |name: &str, (id, bytes): &(ObjectId, Vec<u8>)| Entry {
+        name: name.into(),
+        kind: EntryKind::File,
+        id: *id,
+        size: bytes.len() as u64,
+        files: 1,
+    };
+    let whole = Tree { entries: vec![entry("a", &good)] };
+    let broken = Tree { entries: vec![entry("a", &good), entry("b", &bad)] };
+    let mut bytes = Vec::new();
+    let mut writer = PackWriter::new(&mut bytes).unwrap();
+    writer.add(good.0, ObjectKind::Content, &good.1).unwrap();
+    writer.add(bad.0, ObjectKind::Content, &[7; 100_000]).unwrap();
+    for tree in [&whole, &broken] {
+        writer.add(tree.pin().id, ObjectKind::Tree, &tree.encode()).unwrap();
+    }
+    let (index, id) = writer.finish().unwrap();
+    let length = bytes.len() as u64;
+    a.remote.place.put(&pack_path(&id), bytes, false).unwrap();
+    let mut segment = segment::Segment::default();
+    let row = segment::PackRow { length, index: length - index.tail().len() as u64, count: 4 };
+    segment.packs.insert(id, row);
+    for pin in [whole.pin(), broken.pin()] {
+        let location = segment::Location::Tree(vec![id]);
+        let root = segment::Root { size: pin.size, files: pin.files.unwrap(), location };
+        segment.roots.insert(segment::root_key(pin.id, ObjectKind::Tree), root);
+    }
+    a.remote.write_marker().unwrap();
+    a.remote.record(&Catalog::default(), segment).unwrap();
+    // At first the pack comes whole; then its index is known, and ranges of it are read.
+    for _ in 0..2 {
+        let fetched = a.remote.fetch(&a.store, &wanted(&[whole.pin(), broken.pin()]), &Silent).unwrap();
+        assert!(a.store.holds(&whole.pin()) && !a.store.contains(&broken.pin()));
+        let [loss] = &fetched.lost[..] else { panic!("{:?}", fetched.lost) };
+        assert_eq!((loss.error.kind, loss.outs.len()), (Kind::Remote, 1));
+        assert!(loss.error.causes[0].contains(&bad.0.hex()), "{:?}", loss.error);
+    }
+}
+
 /// Entries of the run cache: the newest first, only with all their outputs, and gone when withdrawn.
 #[test]
 fn entries_are_found_by_key_until_they_are_withdrawn() {
@@ -141,12 +219,15 @@ fn entries_are_found_by_key_until_they_are_withdrawn() {
     assert_eq!((pushed.runs, pushed.pushed.len(), pushed.absent.len()), (2, 0, 0));
     let b = clone(dir.path(), "b");
     let texts = |clone: &Clone| -> Vec<Vec<u8>> {
-        clone.remote.find_runs(&key).unwrap().into_iter().map(|(_, bytes)| bytes).collect()
+        clone.remote.find_runs(&key).unwrap().0.into_iter().map(|(_, bytes)| bytes).collect()
     };
     assert_eq!(texts(&b), [&b"new"[..], b"old"]);
-    assert!(b.remote.find_runs(&ObjectId([2; 32])).unwrap().is_empty());
+    assert!(b.remote.find_runs(&ObjectId([2; 32])).unwrap().0.is_empty());
     assert!(b.remote.fetch_pin(&b.store, &out, &Silent).unwrap());
-    assert_eq!((b.remote.fetch_runs(&b.store, None).unwrap(), b.remote.fetch_runs(&b.store, None).unwrap()), (2, 0));
+    assert_eq!(
+        (b.remote.fetch_runs(&b.store, None).unwrap().0, b.remote.fetch_runs(&b.store, None).unwrap().0),
+        (2, 0)
+    );
     assert_eq!(b.store.get_runs(&key.hex()).unwrap().found, [&b"new"[..], b"old"]);
 
     let bad = BTreeSet::from([ObjectId::of(b"new"), ObjectId::of(b"never")]);

@@ -72,10 +72,10 @@ impl<'a> Trees<'a> {
 
     fn ask(&mut self, catalog: &Catalog, pack: &PackId) -> Result<()> {
         let Some(row) = catalog.all.packs.get(pack).filter(|_| self.asked.insert(*pack)) else { return Ok(()) };
-        let index = self.remote.index(pack, row)?;
+        let index = self.remote.index(pack, row)??;
         let trees = index.iter().filter(|row| row.kind == ObjectKind::Tree && !self.read.contains_key(&row.id));
         for stretch in stretches(trees.map(|row| piece(*pack, &row)).collect()) {
-            for (piece, bytes) in self.remote.read_stretch(&stretch)? {
+            for (piece, bytes) in self.remote.read_whole(&stretch)? {
                 let tree = Tree::parse(&bytes).map_err(|why| {
                     let message = format!("the folder {} at the remote {} cannot be used", piece.id, self.remote.name);
                     Error::new(Kind::Remote, message).because(why)

@@ -109,7 +109,7 @@ struct Locked {
 /// Params and metrics as the locks of a snapshot have them, files from the root of the repository.
 fn values(snapshot: &Snapshot) -> Result<Locked> {
     let (mut params, mut metrics) = (Keys::new(), Keys::new());
-    for (file, lock) in snapshot.definitions.pipelines.files.iter().zip(&snapshot.locks()?.0) {
+    for (file, lock) in snapshot.definitions.pipelines.files.iter().zip(&snapshot.locks()?.all) {
         let folder = file.path.parent().unwrap_or_default();
         for entry in lock.stages.values() {
             let wdir = folder.join(entry.wdir.as_deref().unwrap_or(".")).unwrap_or_default();

@@ -62,7 +62,7 @@ pub fn cache_key(project: &Project, definitions: &Definitions, sink: &dyn Sink) 
         let entry = fresh::entry(stage, &project.shell(), &facts, &[]);
         inputs.insert(definitions.pipelines.address(id, &RepoPath::root()), manifest(&entry));
     }
-    for (file, lock) in definitions.pipelines.files.iter().zip(&project.locks(definitions)?.0) {
+    for (file, lock) in definitions.pipelines.files.iter().zip(&project.locks(definitions)?.all) {
         for data in &file.data {
             let pinned = lock.data.get(&data.spelled).map(|pin| pin.id.hex()).unwrap_or_default();
             inputs.insert(format!("data {}", data.path), pinned);

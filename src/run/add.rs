@@ -106,7 +106,7 @@ fn finish(
         let after = project.locks(definitions)?;
         for (n, file) in definitions.pipelines.files.iter().enumerate() {
             for entry in file.data.iter().filter(|d| all.contains(&d.path)) {
-                let (old, new) = (before.0[n].data.get(&entry.spelled), after.0[n].data.get(&entry.spelled));
+                let (old, new) = (before.all[n].data.get(&entry.spelled), after.all[n].data.get(&entry.spelled));
                 let Some(new) = new else { continue };
                 let summary =
                     if old == Some(new) { "unchanged".into() } else { data::summary(project, &entry.path, old, new) };

@@ -12,10 +12,11 @@ use crate::project::{Definitions, Locks, Project, write_lock};
 use crate::run::aside::{Asides, move_to};
 use crate::run::fresh::judge;
 use crate::run::journal::{self, Change, Journal, Record};
+use crate::run::leftover::pinned_paths;
 use crate::run::logs::{Logs, RunLog};
 use crate::run::look::Look;
 use crate::run::restore::clear_leftovers;
-use crate::store::ObjectId;
+use crate::store::{ObjectId, Place as Spot};
 
 /// What a run began with: at its end it shows who else was at work.
 pub struct Began {
@@ -28,18 +29,21 @@ pub struct Began {
 }
 
 impl Began {
-    /// `locks` as they stand on disk.
+    /// `locks` as they stand on disk; those at `written` were written since they were read.
     pub fn now(
         project: &Project,
         definitions: &Definitions,
         locks: &Locks,
+        written: &[RepoPath],
         files: BTreeSet<FileId>,
         untidy: &[FileId],
     ) -> Result<Began> {
         let path = |f: FileId| Project::lock_path(&definitions.pipelines.file(f).path);
         let mut bytes = BTreeMap::new();
         for file in files {
-            bytes.insert(path(file), hash(project, &path(file))?);
+            let path = path(file);
+            let hash = if written.contains(&path) { hash(project, &path)? } else { locks.hash_of(file) };
+            bytes.insert(path, hash);
         }
         let untidy = untidy.iter().map(|f| (path(*f), locks.of(*f).clone())).collect();
         Ok(Began { bytes, untidy, head: project.repo.head().ok().flatten() })
@@ -136,6 +140,7 @@ fn fold(
         }
         if let (Some(file), Some(began)) = (tidy.get(path), began.and_then(|b| b.untidy.get(path))) {
             drop_foreign(&mut lock, began, definitions, *file);
+            release(project, &definitions.pipelines.file(*file).path, on_disk.as_ref(), &lock);
         }
         if on_disk.as_ref() != Some(&lock) && !(on_disk.is_none() && lock == Lock::default()) {
             write_lock(project.top(), path, &lock)?;
@@ -143,6 +148,13 @@ fn fold(
         }
     }
     Ok(written)
+}
+
+/// What a lock does not pin any more since its stage was taken out of the pipeline file is the user's.
+fn release(project: &Project, pipeline: &RepoPath, before: Option<&Lock>, after: &Lock) {
+    let after: HashSet<RepoPath> = pinned_paths(pipeline, after).into_iter().collect();
+    let before = before.map(|lock| pinned_paths(pipeline, lock)).unwrap_or_default();
+    before.iter().filter(|path| !after.contains(path)).for_each(|path| project.index().release(&Spot::from(path)));
 }
 
 /// Replaces the block if it still is the old one (or the new one already).
@@ -203,7 +215,7 @@ pub fn overlay<'a>(
     for record in journal::read(&project.state_dir().join("journal"))? {
         let file = definitions.pipelines.files.iter().position(|f| Project::lock_path(&f.path) == record.lock);
         let Some(file) = file else { continue };
-        if is_true(project, definitions, look, &record) && apply(&mut locks.0[file], &record.change) {
+        if is_true(project, definitions, look, &record) && apply(&mut locks.all[file], &record.change) {
             applied.push(record);
         }
     }

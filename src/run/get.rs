@@ -14,6 +14,7 @@ use crate::error::{Error, Kind, Result};
 use crate::event::{Doing, Event, Sink};
 use crate::path::RepoPath;
 use crate::project::Snapshot;
+use crate::remote::loss::told_as_one;
 use crate::remote::{Remote, Wanted};
 use crate::store::{self, ObjectKind, Pin, export, sibling, to_path};
 
@@ -119,6 +120,9 @@ fn bring(snapshot: &Snapshot<'_>, pins: &[(&RepoPath, Pin)], sink: &dyn Sink) ->
         };
         let (paths, wanted): (Vec<&RepoPath>, Vec<Wanted>) = wanted.into_iter().unzip();
         let fetched = remote.fetch(store, &wanted, sink)?;
+        if let Some(error) = told_as_one(&fetched.lost) {
+            return Err(error);
+        }
         if let Some(gone) = fetched.absent.first() {
             let at = wanted.iter().position(|w| w.name == gone.name).unwrap_or(0);
             return Err(absent(paths[at]).because(format!("the remote {} does not have it either", remote.name)));

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Sink};
 use crate::lock::StageLock;
 use crate::path::RepoPath;
@@ -73,6 +73,9 @@ impl<'a> Pull<'a> {
         locked: Option<StageLock>,
         key: Option<&ObjectId>,
     ) -> Option<(StageLock, Option<RunRecord>)> {
+        if self.project.around.stop.asked().is_some() {
+            return None;
+        }
         if let Some(entry) = locked
             && self.have_outputs(stage, address, facts, &entry)
         {
@@ -94,7 +97,10 @@ impl<'a> Pull<'a> {
     fn entries(&self, key: &ObjectId) -> Vec<(StageLock, RunRecord, Vec<u8>)> {
         let Some(remote) = self.remote(None) else { return Vec::new() };
         let found = match remote.find_runs(key) {
-            Ok(found) => found,
+            Ok((found, damaged)) => {
+                damaged.iter().for_each(|error| self.warn("an earlier result is passed over: ", error));
+                found
+            }
             Err(error) => {
                 self.failed(None, &error, "");
                 return Vec::new();
@@ -127,7 +133,11 @@ impl<'a> Pull<'a> {
         match remote.fetch(self.project.store(), wanted, self.sink) {
             Ok(fetched) => {
                 self.fine(name);
-                fetched.absent.is_empty()
+                // Whose outputs these are is a miss; the remote is as good as before.
+                let what = format!("what {address} needs cannot be fetched: ");
+                let lost = fetched.lost.iter().filter(|loss| !loss.outs.is_empty());
+                lost.clone().for_each(|loss| self.warn(&what, &loss.error));
+                fetched.absent.is_empty() && lost.count() == 0
             }
             Err(error) => {
                 self.failed(name, &error, &format!("what {address} needs cannot be fetched: "));
@@ -148,6 +158,9 @@ impl<'a> Pull<'a> {
         }
         for (remote, wanted) in wanted {
             self.fetch(remote, &wanted, address);
+        }
+        if self.project.around.stop.asked().is_some() {
+            return Ok(());
         }
         for input in missing.iter().filter(|input| self.project.store().contains(&input.pin)) {
             crate::store::inside(self.project.top(), &input.path)?;
@@ -184,14 +197,20 @@ impl<'a> Pull<'a> {
         }
     }
 
+    fn warn(&self, what: &str, error: &Error) {
+        self.sink.event(Event::Warning { text: &words(what, error) });
+    }
+
     /// Says what failed. A remote that could not even say what it has is down at once.
     fn failed(&self, name: Option<&str>, error: &Error, what: &str) {
+        if matches!(error.kind, Kind::Signal(_)) {
+            return;
+        }
         let mut opened = lock(&self.opened);
         let Some(state) = opened.get_mut(&name.map(str::to_string)) else { return };
         let State::Open(remote, failures) = state else { return };
         *failures += 1;
-        let why = error.causes.first().map(|cause| format!(" ({cause})")).unwrap_or_default();
-        let told = format!("{what}{}{why}", error.message);
+        let told = words(what, error);
         if *failures < PATIENCE && remote.is_known() {
             return self.sink.event(Event::Warning { text: &told });
         }
@@ -199,6 +218,11 @@ impl<'a> Pull<'a> {
         self.sink.event(Event::Warning { text: &text });
         *state = State::Down;
     }
+}
+
+fn words(what: &str, error: &Error) -> String {
+    let why = error.causes.first().map(|cause| format!(" ({cause})")).unwrap_or_default();
+    format!("{what}{}{why}", error.message)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -114,7 +114,7 @@ pub fn repro(
     let files = selected.stages.iter().map(|id| definitions.pipelines.stage(*id).file);
     // A lock is read again to be written; one that stays as it is is not.
     let untidy: Vec<FileId> = selected.files.iter().copied().filter(|f| is_untidy(definitions, &locks, *f)).collect();
-    let began = Began::now(project, definitions, &locks, files.collect(), &untidy)?;
+    let began = Began::now(project, definitions, &locks, &written, files.collect(), &untidy)?;
     let logs = Logs::new(project.logs_dir());
     let trust = Trust::of(project)?;
     let pull =
@@ -153,7 +153,7 @@ pub fn repro(
             unwritten: ignore::Lines::new(),
             waiting: HashMap::new(),
             records: Vec::new(),
-            outcome: Outcome::default(),
+            outcome: Outcome { stages: Vec::with_capacity(selected.stages.len()), ..Outcome::default() },
             commit: None,
             generation: project.store().generation(),
             interrupted_at: None,
@@ -245,6 +245,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
                     self.finished(id, *ended);
                 }
                 Ok(Message::Brought { id, ended }) => {
+                    self.check_signal();
                     self.running -= 1;
                     self.look.forget();
                     match ended {

@@ -38,8 +38,19 @@ pub struct Selected {
     pub stages: Vec<StageId>,
     /// Data paths that were named themselves.
     pub data: Vec<RepoPath>,
+    /// Stages that are named for one of their outputs alone, with its path, or one in it. Whoever moves outputs moves
+    /// these; whoever runs stages knows no parts.
+    pub parts: Vec<(StageId, RepoPath)>,
     /// Whole files that were named, or meant by default: their lock is tidied when all went well.
     pub files: Vec<FileId>,
+}
+
+impl Selected {
+    /// Is this output of a named stage meant?
+    pub fn takes(&self, id: StageId, out: &RepoPath) -> bool {
+        let mut mine = self.parts.iter().filter(|(of, _)| *of == id).peekable();
+        mine.peek().is_none() || mine.any(|(_, path)| path.is_in(out) || out.is_in(path))
+    }
 }
 
 /// Everything a selection looks at.
@@ -87,6 +98,13 @@ impl<'a> Scope<'a> {
         if !reach.recursive {
             for target in targets {
                 if reach.glob { self.pattern(target, &mut selected)? } else { self.target(target, &mut selected)? }
+            }
+        }
+        let named = std::mem::take(&mut selected.parts).into_iter().filter(|(id, _)| !selected.named.contains(id));
+        selected.parts = named.collect();
+        for (id, _) in &selected.parts {
+            if !selected.named.contains(id) {
+                selected.named.push(*id);
             }
         }
         selected.stages = self.reach(&selected.named, reach);
@@ -156,7 +174,7 @@ impl<'a> Scope<'a> {
             return self.whole_file(&path, target, selected);
         }
         if let Some(id) = self.owner(&path) {
-            selected.named.push(id);
+            selected.parts.push((id, path));
             return Ok(());
         }
         if self.pipelines.files.iter().any(|f| f.data.iter().any(|d| path.is_in(&d.path))) {

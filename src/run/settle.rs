@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use crate::error::Error;
+use crate::error::{Error, Kind};
 use crate::event::{Event, StageResult};
 use crate::pipeline::stage::StageId;
 use crate::project::Project;
@@ -70,7 +70,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
             },
         });
         if !stage.frozen {
-            self.locks.0[stage.file.0 as usize].stages.insert(stage.name.clone(), done.entry.clone());
+            self.locks.all[stage.file.0 as usize].stages.insert(stage.name.clone(), done.entry.clone());
         }
         let (result, saved, from) = match &done.how {
             How::Ran => (StageResult::Ran, 0.0, None),
@@ -159,7 +159,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         self.push(id, StageResult::Failed, reasons, seconds);
         let stopped = self.outcome.interrupted.is_some();
         if let Some(last) = self.outcome.stages.last_mut() {
-            last.stopped = stopped && exit.is_some();
+            last.stopped = stopped && (exit.is_some() || matches!(error.kind, Kind::Signal(_)));
             last.exit = match exit {
                 Some(Exit::Code(n)) => Some(n),
                 Some(Exit::Signal(n)) => Some(128 + n),

@@ -57,7 +57,7 @@ pub fn status<'a>(
     }
     for (f, d) in data {
         let entry = &definitions.pipelines.files[*f].data[*d];
-        let locked = locks.0[*f].data.get(&entry.spelled).copied();
+        let locked = locks.all[*f].data.get(&entry.spelled).copied();
         let now = look.out(&entry.path)?;
         let state = match (locked, now) {
             (Some(a), Some(b)) if a.id == b.id && a.executable == b.executable => continue,

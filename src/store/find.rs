@@ -77,8 +77,8 @@ impl Store {
         self.has(pin)
     }
 
-    /// By what is known of the packs.
-    pub(super) fn has(&self, pin: &Pin) -> bool {
+    /// The same by what is known of the packs, for one of many questions.
+    pub fn has(&self, pin: &Pin) -> bool {
         if pin.is_dir() {
             return self.holds_tree(&pin.id);
         }
@@ -115,15 +115,13 @@ impl Store {
             }
             match lies.read() {
                 Ok(bytes) if kind.id_of(&bytes) == *id => return Ok(bytes),
-                // What the disk cannot read is damaged as well: set aside, it can be stored again.
-                Ok(_) => {}
-                Err(e) if is_lost(&e) => {}
-                Err(e) => return Err(Error::io("read", lies.path(self, id), e)),
-            }
-            let damaged = self.damaged(id, &lies);
-            copies -= 1;
-            if copies == 0 || self.size(id).is_none() {
-                return Err(damaged);
+                read => {
+                    let fault = read.map_or_else(|e| self.unread(id, &lies, e), |_| self.damaged(id, &lies));
+                    copies -= 1;
+                    if fault.kind != Kind::Missing || copies == 0 || self.size(id).is_none() {
+                        return Err(fault);
+                    }
+                }
             }
         }
     }
@@ -174,6 +172,23 @@ impl Store {
 
     /// Sets a damaged object aside and says so.
     pub(super) fn damaged(&self, id: &ObjectId, lies: &Lies) -> Error {
+        self.set_aside(id, lies, "its bytes do not fit its id")
+    }
+
+    /// What a failure to read an object means. What the disk cannot read is damaged as well: set aside, it can be stored
+    /// again. Of what merely cannot be had right now nobody knows whether it is good, and it stays.
+    pub(super) fn unread(&self, id: &ObjectId, lies: &Lies, e: io::Error) -> Error {
+        let path = lies.path(self, id);
+        let is_lost = is_lost(&e);
+        let fault = Error::io("read", path, e);
+        if is_lost {
+            self.set_aside(id, lies, &fault.message)
+        } else {
+            fault.because(format!("it holds the object {id}"))
+        }
+    }
+
+    fn set_aside(&self, id: &ObjectId, lies: &Lies, why: &str) -> Error {
         let e = Error::missing(format!("object {id} in the store {} is damaged", self.dir().display()))
             .hint("make it again: lockstep repro");
         let kept = match lies {
@@ -181,14 +196,14 @@ impl Store {
             Lies::Packed(pack, row) => self.bury(pack, std::slice::from_ref(row)),
         };
         match kept {
-            Ok(to) => e.because(format!("its bytes do not fit its id; they are kept in {}", to.display())),
-            Err(why) => e.because(why.message),
+            Ok(to) => e.because(format!("{why}; what there is of it is kept in {}", to.display())),
+            Err(left) => e.because(why).because(left.message),
         }
     }
 
     /// A store that is only looked at is left as it is.
     pub(super) fn must_touch(&self) -> Result<()> {
-        let left = || Error::new(Kind::Io, "its bytes do not fit its id; it stays where it is");
+        let left = || Error::new(Kind::Io, "it stays where it is");
         if self.is_untouched() { Err(left()) } else { Ok(()) }
     }
 

@@ -109,8 +109,8 @@ impl<'a> Maker<'a> {
             return Ok(());
         }
         let read = || -> io::Result<ObjectId> { Ok(hash::content(&mut object.try_clone()?, size, &|_| ())?.0) };
-        let got = read().map_err(|e| Error::io("read", self.store.path(id), e))?;
-        io::Seek::rewind(&mut &*object).map_err(|e| Error::io("read", self.store.path(id), e))?;
+        let got = read().map_err(|e| self.store.unread(id, lies, e))?;
+        io::Seek::rewind(&mut &*object).map_err(|e| self.store.unread(id, lies, e))?;
         if got != *id {
             return Err(self.store.damaged(id, lies));
         }
@@ -132,7 +132,7 @@ impl<'a> Maker<'a> {
         let copied = copy::stream(&mut object, &file, size, false, &mut broken, &|bytes| self.done(bytes));
         if let Some(e) = broken {
             let _ = fs::remove_file(to);
-            return Err(Error::io("read", self.store.path(id), e));
+            return Err(self.store.unread(id, lies, e));
         }
         let fault = match copied {
             Ok((got, _)) if got == *id => return Ok(whole(&file)),
@@ -148,7 +148,7 @@ impl<'a> Maker<'a> {
         if size >= BIG {
             return self.unpack_big(id, executable, to);
         }
-        let bytes = lies.read().map_err(|e| Error::io("read", lies.path(self.store, id), e))?;
+        let bytes = lies.read().map_err(|e| self.store.unread(id, lies, e))?;
         if ObjectKind::Content.id_of(&bytes) != *id {
             return Err(self.store.damaged(id, lies));
         }

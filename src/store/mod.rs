@@ -40,6 +40,7 @@ pub use checkout::{remove, restore};
 pub use difference::{Change, difference};
 pub use digest::{Digest, authenticate};
 pub use export::export;
+pub use find::LARGEST_READ;
 pub use hold::Hold;
 pub use id::{ObjectId, Pin};
 pub use index::{Listed, NoRules, Rules, StatIndex};

@@ -50,7 +50,7 @@ impl ContentReader {
     pub fn fault(&self, store: &Store, e: io::Error) -> Error {
         match e.kind() {
             io::ErrorKind::InvalidData => store.damaged(&self.id, &self.lies),
-            _ => Error::io("read", self.lies.path(store, &self.id), e),
+            _ => store.unread(&self.id, &self.lies, e),
         }
     }
 }

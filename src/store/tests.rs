@@ -328,3 +328,34 @@ fn a_store_of_a_newer_format_is_read_and_never_written() {
     assert!(s.store.put_run(&pin.id.hex(), b"x").is_err());
     assert_eq!(fs::read_to_string(&marker).unwrap(), "lockstep-store 2\nsomething else\n");
 }
+
+/// A disk that fails to read an object: it is named and set aside, nothing is left where it was to go, and it can be
+/// stored again. What is merely out of reach stays where it is.
+#[cfg(target_os = "linux")]
+#[test]
+fn what_the_disk_cannot_read_is_named_and_set_aside() {
+    let s = Sandbox::new();
+    s.write("f", "x");
+    s.put("f");
+    let (store, id) = (&s.store, hash::of_bytes(b""));
+    let (place, to) = (store.path(&id), s.top.join("to"));
+    for how in ["file", "stream"] {
+        fs::create_dir_all(place.parent().unwrap()).unwrap();
+        // The memory of a process gives EIO where nothing is mapped.
+        symlink("/proc/self/mem", &place).unwrap();
+        let fault = if how == "file" {
+            materialise::Maker::new(store, &Silent).file(&id, 0, false, &to).unwrap_err()
+        } else {
+            let lies = store.locate(&id, 0).unwrap();
+            store.unread(&id, &lies, lies.read().unwrap_err())
+        };
+        assert_eq!(fault.kind, Kind::Missing, "{fault}");
+        assert!(fault.message.contains(&id.hex()) && fault.causes[0].contains("Input/output error"), "{fault}");
+        assert!(fs::symlink_metadata(&place).is_err() && !to.exists(), "{how}");
+    }
+    fs::create_dir_all(&place).unwrap();
+    let lies = store.locate(&id, 0).unwrap();
+    let fault = store.unread(&id, &lies, lies.read().unwrap_err());
+    assert_eq!(fault.kind, Kind::Io, "{fault}");
+    assert!(fault.causes[0].contains(&id.hex()) && place.exists());
+}

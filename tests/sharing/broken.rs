@@ -32,8 +32,8 @@ fn harm(file: &Path, (how, change): &(&str, Change)) {
     if *how == "gone" { fs::remove_file(file).unwrap() } else { rewrite(file, change) }
 }
 
-/// Every object and pack of the remote, damaged in turn and in several ways: the other clone gets right bytes or an
-/// error that names the file, never a wrong byte; and `push --again` mends it.
+/// Every object and pack of the remote, damaged in turn and in several ways: the other clone gets the outputs that do not
+/// need it, and an error that names the file and the others, never a wrong byte; and `push --again` mends it.
 #[test]
 fn damage_is_named_never_restored_and_mended() {
     let sandbox = lab();
@@ -52,8 +52,12 @@ fn damage_is_named_never_restored_and_mended() {
                 assert!(is_right && good.len() < 10_000, "{name} {}: {out}", change.0);
             } else {
                 assert!([3, 4].contains(&out.code) && out.stderr.contains(name), "{name} {}: {out}", change.0);
+                let needed = out.stderr.split("needed by ").nth(1).unwrap().lines().next().unwrap();
                 for out in ["d", "small", "large"] {
-                    assert!(!sandbox.exists(&format!("../b/{out}")), "{name} {}: {out} was restored", change.0);
+                    let is_here = sandbox.exists(&format!("../b/{out}"));
+                    let is_needed = needed.split(", ").any(|name| name == out);
+                    assert!(is_here != is_needed, "{name} {}: {out} is {is_here} here, needed by {needed}", change.0);
+                    assert!(!is_here || same(&sandbox, "", &b, &[out]), "{name} {}: {out} is wrong", change.0);
                 }
                 told += 1;
             }
@@ -159,4 +163,72 @@ fn local_damage_does_not_travel() {
     // The workspace still has the bytes.
     fine(&sandbox.run(&["commit", "-q", "--force"]));
     fine(&sandbox.run(&["push", "-q"]));
+}
+
+/// Two of three outputs hold a damaged object: the third arrives, both objects are named with what needs them, and once
+/// they are mended nothing but them is fetched.
+#[test]
+fn damage_holds_up_nothing_else() {
+    let sandbox = lab();
+    fine(&sandbox.run(&["push", "-q"]));
+    let of_size =
+        |size: u64| files(&sandbox, "objects").into_iter().find(|f| f.metadata().unwrap().len() == size).unwrap();
+    let (large, big) = (of_size(2_000_000), of_size(1_500_000));
+    rewrite(&large, |bytes| bytes[1_000_000] ^= 1);
+    fs::rename(&big, sandbox.path("../big")).unwrap();
+    let b = clone(&sandbox, "b");
+    insta::assert_snapshot!(sandbox.shown(&sandbox.run_in(&b, &["pull"])), @r"
+    exit 3
+    --- stderr
+    restored small
+    1.2 MB in 62 objects fetched
+    error: 2 objects and packs are damaged or missing at the remote
+      because: objects/30/[HASH] at the remote lab (../lab) is damaged: object [HASH] was fetched damaged: its bytes do not fit its id; needed by large
+      because: objects/9e/[HASH] is gone from the remote lab (../lab): its index names it; needed by d
+      hint: where the data is: lockstep push --again -r lab
+    ");
+    assert!(same(&sandbox, "", &b, &["small"]) && !sandbox.exists("../b/d") && !sandbox.exists("../b/large"));
+    fs::rename(sandbox.path("../big"), &big).unwrap();
+    rewrite(&large, |bytes| bytes[1_000_000] ^= 1);
+    let out = sandbox.run_in(&b, &["pull", "--json"]);
+    fine(&out);
+    let json: serde_json::Value = serde_json::from_str(&out.stdout).unwrap();
+    let received = json["remotes"][0]["cost"]["received"].as_u64().unwrap();
+    assert!((3_500_000..3_520_000).contains(&received), "{received}");
+    assert!(same(&sandbox, "", &b, &["d", "small", "large"]));
+}
+
+/// A run that pulls restores what it can, and runs the stage whose result is damaged there.
+#[test]
+fn a_run_misses_only_what_is_damaged() {
+    let sandbox = lab();
+    fine(&sandbox.run(&["push", "-q"]));
+    let large = files(&sandbox, "objects").into_iter().find(|f| f.metadata().unwrap().len() == 2_000_000).unwrap();
+    rewrite(&large, |bytes| bytes[1_000_000] ^= 1);
+    let b = clone(&sandbox, "b");
+    let out = sandbox.run_in(&b, &["repro", "--pull"]);
+    fine(&out);
+    assert_eq!(sandbox.ran(), ["use"], "{out}");
+    assert!(out.stderr.contains("what use needs cannot be fetched: objects/"), "{out}");
+    assert!(same(&sandbox, "", &b, &["d", "small", "large"]));
+}
+
+/// One bad object in a pack that comes whole costs the outputs that hold it, and no other.
+#[test]
+fn the_good_objects_of_a_bad_pack_arrive() {
+    let sandbox = lab();
+    fine(&sandbox.run(&["push", "-q"]));
+    let mut packs = files(&sandbox, "packs");
+    packs.sort_by_key(|pack| pack.metadata().unwrap().len());
+    // The content of one of the sixty files, and not the one that is `small` as well.
+    rewrite(packs.last().unwrap(), |bytes| bytes[800_000] ^= 1);
+    let b = clone(&sandbox, "b");
+    let out = sandbox.run_in(&b, &["pull"]);
+    assert!(out.code == 4 && out.stderr.contains("needed by d\n"), "{out}");
+    assert!(same(&sandbox, "", &b, &["small", "large"]) && !sandbox.exists("../b/d"));
+    fine(&sandbox.run(&["push", "-q", "--again"]));
+    let out = sandbox.run_in(&b, &["pull", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&out.stdout).unwrap();
+    assert!(json["remotes"][0]["cost"]["received"].as_u64().unwrap() < 40_000, "{out}");
+    assert!(same(&sandbox, "", &b, &["d", "small", "large"]));
 }

@@ -1,8 +1,9 @@
-//! kill -9 in the middle of a push or a pull, at many moments: the next one finishes, and what is there is right.
+//! A push or a pull that is killed or interrupted at some moment: the next one finishes, and what is there is right.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::sandbox::process::Signal;
+use crate::sandbox::process::{Signal, until};
+use crate::slow::Slow;
 use crate::{clone, files, fine, lab, same};
 
 #[test]
@@ -74,4 +75,65 @@ fn a_fetch_goes_on_where_it_was_interrupted() {
         assert_eq!(std::fs::read_dir(sandbox.path("../b/.git/lockstep/store/tmp")).unwrap().count(), 0);
         sandbox.remove("../b");
     }
+}
+
+/// Ctrl-C while a server keeps us waiting: the command ends at once, no stage runs, and what arrived is not fetched again.
+#[test]
+fn ctrl_c_ends_a_fetch_at_once() {
+    const PIECE: usize = 16 << 20;
+    let sandbox = lab();
+    let large =
+        "stages:\n  make:\n    cmd: head -c 17000000 /dev/zero > huge; echo make >> $CONF_LOG\n    outs: [huge]\n";
+    sandbox.write("pipeline.yaml", large);
+    for args in [&["repro", "-q"][..], &["push", "-q"]] {
+        fine(&sandbox.run(args));
+    }
+    sandbox.ran();
+    let server = Slow::serve(sandbox.path("../lab"));
+    fine(&sandbox.run(&["remote", "add", "-q", "-d", "slow", &server.url()]));
+    let huge = files(&sandbox, "objects").into_iter().find(|f| f.metadata().unwrap().len() == 17_000_000).unwrap();
+    let partial = format!(".git/lockstep/store/tmp/fetch-{}", huge.file_name().unwrap().to_str().unwrap());
+    for args in [&["fetch"][..], &["pull"], &["repro", "--pull"]] {
+        for gone in ["huge", ".git/lockstep/store", ".git/lockstep/worktree"] {
+            if sandbox.exists(gone) {
+                sandbox.remove(gone);
+            }
+        }
+        // The second piece of the object never comes.
+        server.stall(true);
+        let command = sandbox.start(args);
+        until("a piece arrives", || {
+            sandbox.path(&partial).metadata().is_ok_and(|partial| partial.len() == PIECE as u64)
+        });
+        std::thread::sleep(Duration::from_millis(100));
+        command.signal(Signal::INT);
+        let asked = Instant::now();
+        let out = command.end();
+        assert!(asked.elapsed() < Duration::from_millis(1500), "{args:?} took {:?}", asked.elapsed());
+        assert_eq!(out.code, 130, "{args:?}: {out}");
+        assert!(out.stderr.contains("run the same command again"), "{args:?}: {out}");
+        assert!(sandbox.ran().is_empty() && !sandbox.exists("huge"), "{args:?}: {out}");
+        server.stall(false);
+        let before = server.sent();
+        fine(&sandbox.run(args));
+        let sent = server.sent() - before;
+        assert!(sent < 17_000_000 - PIECE + 100_000, "{args:?}: {sent} bytes were sent again");
+        assert!(sandbox.ran().is_empty(), "{args:?}");
+    }
+}
+
+/// The same while a server does not answer at all.
+#[test]
+fn ctrl_c_ends_a_push_at_once() {
+    let sandbox = lab();
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("webdav://127.0.0.1:{}", server.local_addr().unwrap().port());
+    fine(&sandbox.run(&["remote", "add", "-q", "-d", "mute", &url]));
+    let command = sandbox.start(&["push"]);
+    let _connection = server.accept().unwrap();
+    command.signal(Signal::TERM);
+    let asked = Instant::now();
+    let out = command.end();
+    assert!(asked.elapsed() < Duration::from_millis(1500), "{:?}", asked.elapsed());
+    assert_eq!((out.code, out.stderr.lines().next()), (143, Some("error: interrupted")), "{out}");
 }

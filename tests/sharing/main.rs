@@ -9,6 +9,7 @@ mod broken;
 mod interrupted;
 mod scope;
 mod setup;
+mod slow;
 mod together;
 mod travel;
 

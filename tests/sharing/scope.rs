@@ -213,3 +213,24 @@ fn what_any_commit_pins_is_shared() {
     ");
     assert_eq!(sandbox.read("../b/a"), "third");
 }
+
+/// An output that is named comes alone, whatever else its stage makes; a stage that is named comes whole.
+#[test]
+fn an_output_that_is_named_goes_alone() {
+    let sandbox = crate::lab();
+    let out = sandbox.run(&["push", "small"]);
+    assert!(out.code == 0 && out.stderr.contains("pushed small") && !out.stderr.contains("large"), "{out}");
+    assert!(!out.stderr.contains("run"), "an entry of the run cache is of use with all its outputs: {out}");
+    fine(&sandbox.run(&["push", "-q"]));
+    let b = clone(&sandbox, "b");
+    let here = || ["d", "small", "large"].map(|out| sandbox.exists(&format!("../b/{out}")));
+    fine(&sandbox.run_in(&b, &["fetch", "-q", "small"]));
+    fine(&sandbox.run_in(&b, &["checkout", "-q", "small"]));
+    assert_eq!(here(), [false, true, false]);
+    let json = sandbox.run_in(&b, &["pull", "small", "--json"]);
+    assert!(json.code == 0 && json.stdout.contains("\"fetched\": []"), "{json}");
+    fine(&sandbox.run_in(&b, &["pull", "-q", "small", "use"]));
+    assert_eq!(here(), [false, true, true]);
+    fine(&sandbox.run_in(&b, &["pull", "-q", "d/sub"]));
+    assert_eq!(here(), [true, true, true]);
+}

@@ -1,5 +1,6 @@
 //! Outputs on their way: push, fetch, pull, `status -c`, in two clones.
 
+use crate::sandbox::{Sandbox, output};
 use crate::{clone, files, fine, lab, same};
 
 #[test]
@@ -212,4 +213,32 @@ fn what_is_nowhere_is_named() {
     }
     "#);
     assert_eq!(sandbox.run_in(&b, &["-q", "status", "-c"]).code, 1);
+}
+
+/// As many packs as there are pushes, where a process may have few files open.
+#[test]
+fn any_number_of_packs_is_fetched_with_few_open_files() {
+    let sandbox = Sandbox::new();
+    let items: Vec<String> = (0..60).map(|n| n.to_string()).collect();
+    sandbox.write(
+        "pipeline.yaml",
+        format!(
+            "stages:\n  s:\n    foreach: [{}]\n    do:\n      \
+             cmd: mkdir -p out/${{item}} && for n in 1 2 3; do echo ${{item}} $n > out/${{item}}/$n; done\n      \
+             outs: [\"out/${{item}}\"]\n",
+            items.join(", ")
+        ),
+    );
+    fine(&sandbox.run(&["repro", "-q"]));
+    fine(&sandbox.run(&["remote", "add", "-q", "-d", "lab", "../lab"]));
+    sandbox.git(&["add", "-A"]);
+    sandbox.git(&["commit", "-qm", "x"]);
+    for item in &items {
+        fine(&sandbox.run(&["push", "-q", &format!("s@{item}")]));
+    }
+    let b = clone(&sandbox, "b");
+    let mut pull = sandbox.command(std::path::Path::new("/bin/sh"), &b);
+    let program = env!("CARGO_BIN_EXE_lockstep");
+    fine(&output(pull.args(["-c", "ulimit -n 40; \"$0\" pull -q && \"$0\" -q status", program])));
+    assert!(same(&sandbox, "", &b, &["out"]));
 }

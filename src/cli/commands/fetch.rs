@@ -3,11 +3,12 @@ use serde_json::{Value as Json, json};
 use crate::cli::commands::transfer::{self, What};
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
-use crate::cli::text;
-use crate::error::Result;
+use crate::cli::{signals, text};
+use crate::error::{Error, Result};
 use crate::project::Project;
 use crate::remote::Wanted;
 use crate::remote::fetch::Fetched;
+use crate::remote::loss::{Loss, told_as_one};
 use crate::remote::scope::At;
 
 /// Bring outputs and data from a remote into the store
@@ -34,14 +35,25 @@ pub struct Args {
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let progress = Progress::new(out, false);
     let scope = args.what.gather(project, out, &progress)?;
-    let fetched = scope.fetch(project, &args.what.options(args.run_cache), &progress);
+    let fetched =
+        signals::watched(project.around.stop, || scope.fetch(project, &args.what.options(args.run_cache), &progress));
     progress.finish();
     let fetched = fetched?;
     if args.json {
         out.json(&json!({"remotes": json(&fetched)}));
     }
     let absent = tell(&fetched, !args.json, out);
-    if absent.is_empty() { Ok(0) } else { Err(transfer::nowhere(&absent, "at the remote")) }
+    transfer::worst(failures(&fetched, &absent), out).map_or(Ok(0), Err)
+}
+
+/// What could not be had: damaged or gone at a remote, or never there.
+pub(super) fn failures(fetched: &[At<(Fetched, usize)>], absent: &[Wanted]) -> Vec<Error> {
+    let mut errors: Vec<Error> = told_as_one(fetched.iter().flat_map(|at| &at.done.0.lost)).into_iter().collect();
+    errors.extend(fetched.iter().flat_map(|at| at.done.0.runs_lost.clone()));
+    if !absent.is_empty() {
+        errors.push(transfer::nowhere(absent, "at the remote"));
+    }
+    errors
 }
 
 pub(super) fn json(fetched: &[At<(Fetched, usize)>]) -> Vec<Json> {
@@ -49,11 +61,16 @@ pub(super) fn json(fetched: &[At<(Fetched, usize)>]) -> Vec<Json> {
         let (done, runs) = &at.done;
         json!({
             "remote": at.remote, "url": at.url, "fetched": transfer::list(&done.fetched),
-            "absent": transfer::list(&done.absent), "runs": runs, "objects": done.objects, "bytes": done.bytes,
+            "absent": transfer::list(&done.absent), "lost": lost(&done.lost), "runs": runs, "objects": done.objects, "bytes": done.bytes,
             "cost": transfer::cost(&at.spent),
         })
     };
     fetched.iter().map(one).collect()
+}
+
+fn lost(losses: &[Loss]) -> Vec<Json> {
+    let one = |loss: &Loss| json!({"error": loss.error.message, "outs": transfer::list(&loss.outs)});
+    losses.iter().map(one).collect()
 }
 
 /// What was found nowhere comes back.
@@ -76,7 +93,7 @@ pub(super) fn tell(fetched: &[At<(Fetched, usize)>], aloud: bool, out: &Output) 
                     out.say(format!("{} in {objects}{and}{runs} from {}", text::bytes(done.bytes), at.remote));
                 }
             }
-            any |= !done.fetched.is_empty() || !runs.is_empty() || !done.absent.is_empty();
+            any |= !done.fetched.is_empty() || !runs.is_empty() || !done.absent.is_empty() || !done.lost.is_empty();
         }
         transfer::tell_cost(&at.remote, &at.spent, out);
         absent.extend(done.absent.clone());

@@ -6,7 +6,7 @@ use crate::cli::commands::fetch;
 use crate::cli::commands::transfer::{self, What};
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
-use crate::cli::text;
+use crate::cli::{signals, text};
 use crate::error::{Error, Result};
 use crate::project::Project;
 use crate::remote::scope::Scope;
@@ -45,22 +45,27 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let mut scope = Scope::default();
     args.what.add_workspace(&mut scope, project, &definitions, &selected, &progress)?;
     args.what.add_commits(&mut scope, project, out)?;
-    let fetched = scope.fetch(project, &args.what.options(args.run_cache), &progress);
+    let fetched =
+        signals::watched(project.around.stop, || scope.fetch(project, &args.what.options(args.run_cache), &progress));
     let fetched = fetched.inspect_err(|_| progress.finish())?;
     let options = checkout::Options {
         force: args.force,
         relink: false,
+        clean: args.what.targets.is_empty(),
         wait: args.wait.flatten(),
         command: "lockstep pull".into(),
     };
     let done = checkout(project, &definitions, &selected, &options, &progress);
     progress.finish();
     let absent = fetch::tell(&fetched, false, out);
+    let failures = fetch::failures(&fetched, &absent);
     let done = done?;
     let restored: Vec<String> = done.restored.iter().map(|path| path.relative_to(&project.cwd)).collect();
     if args.json {
-        out.json(&json!({"remotes": fetch::json(&fetched), "restored": restored}));
+        let removed: Vec<String> = done.removed.iter().map(|path| path.relative_to(&project.cwd)).collect();
+        out.json(&json!({"remotes": fetch::json(&fetched), "restored": restored, "removed": removed}));
     } else {
+        super::tell_removed(&done.removed, project, out);
         for path in &restored {
             out.say(format!("restored {path}"));
         }
@@ -68,12 +73,12 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         let objects: usize = fetched.iter().map(|at| at.done.0.objects).sum();
         if objects > 0 {
             out.say(format!("{} in {} fetched", text::bytes(bytes), text::count(objects, "object")));
-        } else if restored.is_empty() && absent.is_empty() && done.missing.is_empty() {
+        } else if restored.is_empty() && failures.is_empty() && done.missing.is_empty() {
             out.say("everything is in place");
         }
     }
-    if !absent.is_empty() {
-        return Err(transfer::nowhere(&absent, "at the remote"));
+    if let Some(error) = transfer::worst(failures, out) {
+        return Err(error);
     }
     let missing = done.missing.iter().map(|path| path.relative_to(&project.cwd));
     let (stay, lost): (Vec<String>, Vec<String>) = missing.partition(|name| scope.stays(name));

@@ -3,7 +3,7 @@ use serde_json::json;
 use crate::cli::commands::transfer::{self, What};
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
-use crate::cli::text;
+use crate::cli::{signals, text};
 use crate::error::Result;
 use crate::project::Project;
 use crate::remote::scope::Options;
@@ -37,7 +37,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let progress = Progress::new(out, false);
     let scope = args.what.gather(project, out, &progress)?;
     let options = Options { again: args.again, ..args.what.options(args.run_cache) };
-    let pushed = scope.push(project, &options, &progress);
+    let pushed = signals::watched(project.around.stop, || scope.push(project, &options, &progress));
     progress.finish();
     let pushed = pushed?;
     if args.json {

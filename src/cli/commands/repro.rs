@@ -99,6 +99,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let definitions = project.definitions()?;
     let selected = select(args, project, &definitions)?;
     super::tell_broken(&definitions, project, out);
+    super::tell_dvc_data(&definitions, project, out);
     let options = options(args, project, out)?;
     signals::watch();
     let started = Instant::now();
@@ -108,7 +109,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let outcome = outcome?;
     if !outcome.dry {
         LastRun::of(project, &definitions, &outcome, started.elapsed().as_secs_f64()).leave(project);
-        if options.modes.remote.write {
+        if options.modes.remote.write && outcome.interrupted.is_none() {
             push(&outcome, project, &definitions, &progress, out);
         }
     }

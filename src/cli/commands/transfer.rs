@@ -52,6 +52,7 @@ impl What {
     pub fn select(&self, project: &Project, definitions: &Definitions, out: &Output) -> Result<Selected> {
         let selected = Targets::of(project, definitions).select(&self.targets, &self.reach(), true)?;
         super::tell_broken(definitions, project, out);
+        super::tell_dvc_data(definitions, project, out);
         Ok(selected)
     }
 
@@ -167,6 +168,14 @@ pub fn nowhere(all: &[Wanted], where_else: &str) -> Error {
     let message =
         format!("{} neither here nor {where_else}: {}{more}", text::count(all.len(), "output"), names.join(", "));
     Error::missing(message).hint("make them again: lockstep repro").hint("or push them from where they are")
+}
+
+/// Several failures: all are told, and the one with the lowest exit code comes back, to end the command.
+pub fn worst(mut errors: Vec<Error>, out: &Output) -> Option<Error> {
+    let at = (0..errors.len()).min_by_key(|at| errors[*at].kind.exit_code())?;
+    let worst = errors.remove(at);
+    errors.iter().for_each(|error| out.error(error));
+    Some(worst)
 }
 
 /// `status -c`: exit 1 with `-q` where anything differs.

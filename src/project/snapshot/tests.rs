@@ -19,6 +19,7 @@ fn open(top: &Path) -> Project {
         user_config: None,
         home: None,
         settings: Vec::new(),
+        stop: crate::event::Stop::never(),
     };
     Project::open(around).unwrap()
 }

@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::event::{Doing, Event, Sink};
 use crate::store::hash;
 use crate::store::objects::Store;
-use crate::store::pack::format::{PackId, PackWriter, TARGET};
+use crate::store::pack::format::{MOST_OBJECTS, PackId, PackWriter, TARGET};
 
 /// A window is this many bytes or objects: enough for all cores, little memory.
 const WINDOW_BYTES: u64 = 8 << 20;
@@ -128,7 +128,9 @@ impl Batch<'_> {
                         bytes
                     }
                 };
-                if open.as_ref().is_some_and(|open| open.writer.written() + item.size > TARGET)
+                let is_full =
+                    |open: &Open| open.writer.written() + item.size > TARGET || open.writer.len() >= MOST_OBJECTS;
+                if open.as_ref().is_some_and(is_full)
                     && let Some(full) = open.take()
                 {
                     self.close(full, to_disk)?;

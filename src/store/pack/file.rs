@@ -17,7 +17,7 @@ use crate::store::id::ObjectId;
 use crate::store::objects::{is_sealed, seal};
 use crate::store::stat::Seen;
 
-/// So many packs are kept open; the others are opened for each read.
+/// So many packs are kept open, or fewer where few files may be open; the others are opened for each read.
 const KEPT_OPEN: usize = 200;
 /// What is read at once of an object that is only looked at.
 const PIECE: usize = 1 << 20;
@@ -95,7 +95,7 @@ impl Pack {
             return Ok(Arc::clone(file));
         }
         let file = Arc::new(File::open(&self.path)?);
-        if self.open.fetch_add(1, Ordering::Relaxed) >= KEPT_OPEN || self.file.set(Arc::clone(&file)).is_err() {
+        if self.open.fetch_add(1, Ordering::Relaxed) >= kept_open() || self.file.set(Arc::clone(&file)).is_err() {
             self.open.fetch_sub(1, Ordering::Relaxed);
         }
         Ok(file)
@@ -138,6 +138,12 @@ impl Pack {
         *bad = Some(Arc::clone(&found));
         Ok(found)
     }
+}
+
+fn kept_open() -> usize {
+    static MOST: OnceLock<usize> = OnceLock::new();
+    let allowed = || rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
+    *MOST.get_or_init(|| usize::try_from(allowed() / 8).map_or(KEPT_OPEN, |most| most.min(KEPT_OPEN)))
 }
 
 impl Drop for Pack {

@@ -34,6 +34,9 @@ pub const TRAILER: usize = 56;
 /// A pack that has grown to this size is finished. A single object may be larger.
 pub const TARGET: u64 = 64 << 20;
 
+/// Nobody packs more objects than this, however small they are: a tail is read whole.
+pub const MOST_OBJECTS: usize = 1 << 21;
+
 const ROW: usize = 49;
 const VERSION: u32 = 1;
 const MAGIC: &[u8; 8] = b"lockpack";
@@ -144,8 +147,7 @@ pub fn tail_length(trailer: &[u8; TRAILER], file_length: u64) -> Result<u64, Mal
 
 /// How long the tail of a pack of so many objects is; `None` for more than anybody packs.
 pub fn tail_size(count: u64) -> Option<u64> {
-    const MOST: u64 = 1 << 26;
-    (count <= MOST).then(|| count * ROW as u64 + TRAILER as u64)
+    (count <= MOST_OBJECTS as u64).then(|| count * ROW as u64 + TRAILER as u64)
 }
 
 impl PackIndex {

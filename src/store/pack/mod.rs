@@ -19,6 +19,7 @@ pub(super) mod dead;
 mod file;
 pub mod format;
 mod shelf;
+pub mod table;
 #[cfg(test)]
 mod tests;
 

@@ -1,9 +1,10 @@
 //! All packs of a store: which of them holds an object.
 //!
-//! One table over all indexes, sorted by the first eight bytes of the ids, so that a look-up costs the same however
-//! many packs there are. Ids are hashes, so eight bytes nearly always decide; where they do not, all that begin alike
-//! are looked at. What was read of a pack is kept when the folder is listed again, since packs never change.
+//! One table over all indexes (see `table`), so that a look-up costs the same however many packs there are. What was
+//! read of a pack is kept when the folder is listed again, since packs never change: a pack that came costs its own
+//! rows, and a listing without news a look at the names.
 
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use rayon::prelude::*;
 use super::dead;
 use super::file::{Pack, Unusable, read_index};
 use super::format::{Malformed, PackId, Row};
+use super::table::Table;
 use crate::store::id::ObjectId;
 use crate::store::objects::Store;
 use crate::store::place;
@@ -29,12 +31,25 @@ pub struct Shelf {
     known: RwLock<Arc<Known>>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Known {
     /// The folder as it was when it was listed; `None` if it never was, or must be again.
     listed: Option<Listed>,
-    packs: Vec<Arc<Pack>>,
-    table: Vec<Slot>,
+    /// As the table counts them; `None` for one that went.
+    packs: Vec<Option<Kept>>,
+    /// Where each of them stands.
+    places: HashMap<PackId, usize>,
+    table: Table,
+    /// Rows in the table of packs that went, and of those that are there.
+    stale: usize,
+    live: usize,
+}
+
+#[derive(Clone)]
+struct Kept {
+    pack: Arc<Pack>,
+    /// Of its tombstones, as they were read.
+    dead: Option<FileStat>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -43,14 +58,6 @@ struct Listed {
     stat: Option<FileStat>,
     /// Had it just changed?
     fresh: bool,
-}
-
-/// An object in the table.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Slot {
-    start: u64,
-    pack: u32,
-    row: u32,
 }
 
 impl Shelf {
@@ -70,8 +77,10 @@ impl Shelf {
     /// What is known of this pack is read again: it has a new tombstone.
     pub fn forget(&self, id: &PackId) {
         let mut known = self.known.write().unwrap_or_else(|e| e.into_inner());
-        let packs: Vec<_> = known.packs.iter().filter(|pack| pack.id != *id).cloned().collect();
-        *known = Arc::new(Known { listed: None, table: table(&packs), packs });
+        let mut new = Known::clone(&known);
+        new.listed = None;
+        new.remove(id);
+        *known = Arc::new(new.tidied());
     }
 
     fn listed(&self) -> Listed {
@@ -94,30 +103,45 @@ impl Shelf {
             .flatten()
             .filter_map(|e| e.file_name().into_string().ok())
             .collect();
-        let ids: Vec<PackId> = names.iter().filter_map(|name| PackId::of_file_name(name)).collect();
-        let has_dead: std::collections::HashSet<&str> =
-            names.iter().filter_map(|name| name.strip_suffix(".dead")).collect();
-        let load = |id: &PackId| {
-            let kept = known.packs.iter().find(|pack| pack.id == *id);
-            let is_dead = has_dead.contains(id.to_string().as_str());
-            match kept {
-                // A tombstone may have been added by another process.
-                Some(pack) if !is_dead && pack.dead.is_empty() => Ok(Some(Arc::clone(pack))),
-                _ => self.load(id, is_dead),
-            }
+        let ids: HashSet<PackId> = names.iter().filter_map(|name| PackId::of_file_name(name)).collect();
+        let dead = names.iter().filter_map(|name| name.strip_suffix(".dead")?.parse().ok());
+        // Tombstones may have been added by another process; each file of them is a new one.
+        let dead: HashMap<PackId, Option<FileStat>> = dead
+            .map(|id: PackId| {
+                let seen = Seen::of(&dead::path_of(&self.dir.join(id.file_name())));
+                (id, seen.ok().map(|seen| seen.stat))
+            })
+            .collect();
+        let is_as_it_was = |id: &PackId| {
+            let kept = known.places.get(id).and_then(|at| known.packs[*at].as_ref());
+            kept.is_some_and(|kept| match dead.get(id) {
+                None => kept.dead.is_none() && kept.pack.dead.is_empty(),
+                Some(stat) => stat.is_some() && kept.dead == *stat,
+            })
         };
-        let loaded: Vec<Result<Option<Arc<Pack>>, PathBuf>> = ids.par_iter().map(load).collect();
+        let gone: Vec<PackId> = known.places.keys().filter(|id| !ids.contains(id)).copied().collect();
+        let mut news: Vec<PackId> = ids.iter().filter(|id| !is_as_it_was(id)).copied().collect();
+        if gone.is_empty() && news.is_empty() {
+            if known.listed != Some(now) {
+                let mut known = self.known.write().unwrap_or_else(|e| e.into_inner());
+                *known = Arc::new(Known { listed: Some(now), ..Known::clone(&known) });
+            }
+            return Vec::new();
+        }
+        news.sort_unstable();
+        let loaded: Vec<Result<Option<Arc<Pack>>, PathBuf>> =
+            news.par_iter().map(|id| self.load(id, dead.contains_key(id))).collect();
+        let mut new = Known { listed: Some(now), ..Known::clone(&known) };
+        gone.iter().chain(&news).for_each(|id| new.remove(id));
         let mut broken = Vec::new();
-        let mut packs = Vec::with_capacity(loaded.len());
-        for pack in loaded {
+        for (id, pack) in news.iter().zip(loaded) {
             match pack {
-                Ok(pack) => packs.extend(pack),
+                Ok(Some(pack)) => new.add(pack, dead.get(id).copied().flatten()),
+                Ok(None) => {}
                 Err(path) => broken.push(path),
             }
         }
-        packs.sort_by_key(|pack| pack.id);
-        let new = Arc::new(Known { listed: Some(now), table: table(&packs), packs });
-        *self.known.write().unwrap_or_else(|e| e.into_inner()) = new;
+        *self.known.write().unwrap_or_else(|e| e.into_inner()) = Arc::new(new.tidied());
         broken
     }
 
@@ -137,31 +161,36 @@ impl Shelf {
 
 impl Known {
     fn find(&self, id: &ObjectId) -> Option<(&Arc<Pack>, Row)> {
-        let start = start(id);
-        let from = self.table.partition_point(|slot| slot.start < start);
-        self.table[from..].iter().take_while(|slot| slot.start == start).find_map(|slot| {
-            let pack = self.packs.get(slot.pack as usize)?;
-            let row = pack.index.row(slot.row as usize)?;
+        self.table.find(id).find_map(|(at, row)| {
+            let pack = &self.packs.get(at)?.as_ref()?.pack;
+            let row = pack.index.row(row)?;
             (row.id == *id && !pack.dead.contains(id)).then_some((pack, row))
         })
     }
-}
 
-fn table(packs: &[Arc<Pack>]) -> Vec<Slot> {
-    let mut table = Vec::with_capacity(packs.iter().map(|pack| pack.index.len()).sum());
-    for (at, pack) in packs.iter().enumerate() {
-        let slot = |(row, it): (usize, Row)| Slot { start: start(&it.id), pack: at as u32, row: row as u32 };
-        table.extend(pack.index.iter().enumerate().map(slot));
+    fn add(&mut self, pack: Arc<Pack>, dead: Option<FileStat>) {
+        self.live += pack.index.len();
+        self.places.insert(pack.id, self.packs.len());
+        self.table.add(self.packs.len(), &pack.index);
+        self.packs.push(Some(Kept { pack, dead }));
     }
-    if packs.len() > 1 {
-        // Not in parallel: this may be called under a lock, by a worker.
-        table.sort_unstable();
-    }
-    table
-}
 
-fn start(id: &ObjectId) -> u64 {
-    id.0.iter().take(8).fold(0, |n, byte| n << 8 | u64::from(*byte))
+    fn remove(&mut self, id: &PackId) {
+        if let Some(kept) = self.places.remove(id).and_then(|at| self.packs[at].take()) {
+            self.live -= kept.pack.index.len();
+            self.stale += kept.pack.index.len();
+        }
+    }
+
+    /// Made anew where most of the table is of packs that went.
+    fn tidied(self) -> Known {
+        if self.stale <= self.live {
+            return self;
+        }
+        let mut new = Known { listed: self.listed, ..Known::default() };
+        self.packs.into_iter().flatten().for_each(|kept| new.add(kept.pack, kept.dead));
+        new
+    }
 }
 
 impl Store {
@@ -193,6 +222,58 @@ impl Store {
     /// All packs that are here.
     pub fn all_packs(&self) -> Vec<Arc<Pack>> {
         self.refresh_packs();
-        self.packs().known().packs.clone()
+        let mut packs: Vec<Arc<Pack>> =
+            self.packs().known().packs.iter().flatten().map(|kept| Arc::clone(&kept.pack)).collect();
+        packs.sort_by_key(|pack| pack.id);
+        packs
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Silent;
+    use crate::store::{LinkTypes, ObjectKind};
+
+    /// The folder changed a moment ago all the while, as in a pull, and each object is asked for.
+    #[test]
+    fn a_folder_that_keeps_changing_costs_its_news() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || Store::open(dir.path(), LinkTypes::default());
+        let (writer, store) = (open(), open());
+        let (packs, objects) = (40u32, 40u32);
+        for pack in 0..packs {
+            let mut batch = writer.batch();
+            let ids: Vec<ObjectId> = (0..objects)
+                .map(|n| batch.add_bytes(ObjectKind::Content, (pack * objects + n).to_le_bytes().to_vec()))
+                .collect();
+            batch.commit(&Silent).unwrap();
+            for id in &ids {
+                store.refresh_packs();
+                assert!(store.packed(id).is_some());
+            }
+        }
+        let known = store.packs().known();
+        assert_eq!(known.packs.len(), packs as usize);
+        assert!(known.table.written <= (packs * objects * 7) as usize, "{}", known.table.written);
+    }
+
+    /// A pack that is forgotten again and again does not fill the table.
+    #[test]
+    fn what_went_does_not_pile_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), LinkTypes::default());
+        let mut batch = store.batch();
+        let ids: Vec<ObjectId> = (0..50u8).map(|n| batch.add_bytes(ObjectKind::Content, vec![n; 9])).collect();
+        batch.commit(&Silent).unwrap();
+        let id = store.all_packs()[0].id;
+        for _ in 0..20 {
+            store.packs().forget(&id);
+            assert!(store.packed(&ids[7]).is_some());
+            assert!(store.packs().known().stale <= 50);
+        }
+        std::fs::remove_file(store.packs().dir().join(id.file_name())).unwrap();
+        store.refresh_packs();
+        assert!(store.packed(&ids[7]).is_none() && store.all_packs().is_empty());
     }
 }

@@ -1,0 +1,107 @@
+//! What a stage read and what it made, as pins: inputs are looked at again, outputs for the first time.
+
+use std::fs;
+
+use super::{Context, Task};
+use crate::error::{Error, Kind, Result};
+use crate::lock::{self, Lock, StageLock};
+use crate::pipeline::params::{ParamsCache, read_params};
+use crate::pipeline::stage::{Place, Stage};
+use crate::project::Project;
+use crate::run::fresh;
+use crate::run::logs::RunLog;
+use crate::run::look::{look, spot};
+use crate::store::{ObjectId, Pin, Place as Spot};
+
+impl Context<'_> {
+    /// The names of the inputs that are not what they were when the stage began.
+    pub(super) fn changed_inputs(&self, task: &Task) -> Option<String> {
+        let asks: Vec<Spot> = task.stage.deps.iter().map(|d| spot(&d.place, self.project.top())).collect();
+        let now = look(self.project, self.definitions, &asks, self.sink);
+        let mut changed: Vec<String> = Vec::new();
+        for ((dep, before), now) in task.stage.deps.iter().zip(&task.facts.deps).zip(now) {
+            let same = match (before, now) {
+                (Some(a), Ok(Some(b))) => a.id == b.id && a.executable == b.executable,
+                _ => false,
+            };
+            if !same {
+                changed.push(match &dep.place {
+                    Place::Repo(path) => path.to_string(),
+                    Place::Outside(path) | Place::Url(path) => path.clone(),
+                });
+            }
+        }
+        match read_params(&self.project.files(), task.stage, &mut ParamsCache::default()) {
+            Ok(params) => {
+                for (file, before) in &task.facts.params {
+                    let same = match (before, params.get(file).and_then(Option::as_ref)) {
+                        (Some(a), Some(b)) => {
+                            a.len() == b.len() && a.iter().all(|(k, v)| b.get(k).is_some_and(|w| v.same(w)))
+                        }
+                        (None, None) => true,
+                        _ => false,
+                    };
+                    if !same {
+                        changed.push(file.clone());
+                    }
+                }
+            }
+            Err(_) => changed.push("a params file".into()),
+        }
+        if changed.is_empty() { None } else { Some(changed.join(", ")) }
+    }
+
+    /// Looks at inputs again, and at outputs for the first time.
+    pub(super) fn pin(&self, task: &Task, log: &RunLog) -> Result<(StageLock, Vec<Option<Pin>>)> {
+        let stage = task.stage;
+        for out in &stage.outs {
+            crate::store::inside(self.project.top(), &out.path)?;
+        }
+        let asks: Vec<Spot> = stage.outs.iter().map(|o| Spot::from(&o.path)).collect();
+        let pins = look(self.project, self.definitions, &asks, self.sink).into_iter().collect::<Result<Vec<_>>>()?;
+        if let Some((out, _)) = stage.outs.iter().zip(&pins).find(|(_, pin)| pin.is_none()) {
+            let wrote = "its commands ended well, but wrote no such file or folder";
+            return Err(Error::new(
+                Kind::Stage,
+                format!("stage {} did not make its output {}", task.address, out.path),
+            )
+            .because(wrote)
+            .hint(format!("see what it did: lockstep logs {}", task.address)));
+        }
+        let mut entry = fresh::entry(stage, &self.project.shell(), &task.facts, &pins);
+        record_metrics(self.project, stage, &mut entry);
+        if let Some(changed) = self.changed_inputs(task) {
+            let lock = Lock { stages: [(stage.name.clone(), entry)].into(), ..Lock::default() };
+            let _ = fs::write(log.inputs(), lock::write(&lock));
+            return Err(Error::new(
+                Kind::Stage,
+                format!("stage {} failed: {changed} changed while it ran", task.address),
+            )
+            .because("its result may belong to the old content or to the new, so nothing was recorded")
+            .hint(format!("run it again: lockstep repro {}", task.address))
+            .hint(format!(
+                "or record what it made against the old content: lockstep commit --kept --force {}",
+                task.address
+            )));
+        }
+        Ok((entry, pins))
+    }
+}
+
+/// Scalars of small metrics files go into the lock.
+pub fn record_metrics(project: &Project, stage: &Stage, entry: &mut StageLock) {
+    for out in stage.outs.iter().filter(|o| o.metric) {
+        let Some(locked) = entry.outs.get_mut(&out.spelled) else { continue };
+        if locked.pin.is_dir() || locked.pin.size > 64 * 1024 {
+            continue;
+        }
+        let bytes = fs::read(out.path.on_disk(project.top())).unwrap_or_default();
+        // What was written since it was pinned is not what was pinned.
+        if ObjectId::of(&bytes) != locked.pin.id {
+            continue;
+        }
+        if let Ok(value) = crate::value::read(out.path.as_str(), &bytes) {
+            locked.metrics = lock::scalars(&value);
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Scratch folders: a stage finds there what its last run with the same key left, and nothing else.
+
+use std::fs;
+
+use super::{Context, Task};
+use crate::error::{Error, Result};
+use crate::event::Event;
+use crate::run::aside::move_to;
+use crate::run::fresh;
+use crate::run::logs::RunLog;
+use crate::store::ObjectId;
+
+impl Context<'_> {
+    /// Where the scratch folders' key is noted: they are emptied when another key runs.
+    fn scratch_note(&self, task: &Task) -> std::path::PathBuf {
+        let name = ObjectId::of(task.address.as_bytes()).hex();
+        self.project.state_dir().join("scratch").join(&name[..32])
+    }
+
+    pub(super) fn prepare_scratch(&self, task: &Task, log: &RunLog) -> Result<()> {
+        if task.stage.scratch.is_empty() {
+            return Ok(());
+        }
+        let key = fresh::entry(task.stage, &self.project.shell(), &task.facts, &[]).key.hex();
+        let note = self.scratch_note(task);
+        let noted = fs::read_to_string(&note).ok();
+        if noted.as_deref() != Some(&key) {
+            match noted {
+                Some(_) => self.empty_scratch(task),
+                None => self.keep_foreign_scratch(task, log)?,
+            }
+            if let Some(dir) = note.parent() {
+                fs::create_dir_all(dir).map_err(|e| Error::io("create", dir, e))?;
+            }
+            fs::write(&note, key).map_err(|e| Error::io("write", &note, e))?;
+        }
+        for scratch in &task.stage.scratch {
+            let dir = crate::store::inside(self.project.top(), &scratch.path)?;
+            fs::create_dir_all(&dir).map_err(|e| Error::io("create", &dir, e))?;
+        }
+        Ok(())
+    }
+
+    /// A scratch folder that no run of this stage has made may hold anything: it is kept, not emptied.
+    fn keep_foreign_scratch(&self, task: &Task, log: &RunLog) -> Result<()> {
+        for scratch in &task.stage.scratch {
+            let dir = crate::store::inside(self.project.top(), &scratch.path)?;
+            let holds_something = match fs::symlink_metadata(&dir) {
+                Ok(m) if m.is_dir() => fs::read_dir(&dir).is_ok_and(|mut entries| entries.next().is_some()),
+                Ok(_) => true,
+                Err(_) => false,
+            };
+            if holds_something {
+                let kept = move_to(&dir, &log.kept(&scratch.path))?;
+                let text = format!(
+                    "{} was there before stage {} first used it as scratch; what it held is kept in {}",
+                    scratch.path,
+                    task.address,
+                    kept.display()
+                );
+                self.sink.event(Event::Warning { text: &text });
+            }
+        }
+        Ok(())
+    }
+
+    /// Only folders that a note tells to be the stage's own are emptied.
+    pub(super) fn empty_scratch(&self, task: &Task) {
+        if task.stage.scratch.is_empty() || !self.scratch_note(task).exists() {
+            return;
+        }
+        for scratch in &task.stage.scratch {
+            let Ok(dir) = crate::store::inside(self.project.top(), &scratch.path) else { continue };
+            if fs::symlink_metadata(&dir).is_ok_and(|m| m.is_dir()) {
+                let _ = fs::remove_dir_all(&dir);
+                let _ = fs::create_dir(&dir);
+            }
+        }
+        let _ = fs::remove_file(self.scratch_note(task));
+    }
+}

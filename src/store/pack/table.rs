@@ -1,0 +1,131 @@
+//! Which pack holds an object, over any number of indexes.
+//!
+//! Slots sorted by the first eight bytes of the ids, in runs that are each less than half as long as the one before: a
+//! pack is added at the cost of its own rows, over time with a factor for the few merges that they go through, and a
+//! look-up asks a handful of runs. Ids are hashes, so eight bytes nearly always decide; where they do not, all that begin
+//! alike are looked at.
+
+use std::sync::Arc;
+
+use super::format::PackIndex;
+use crate::store::id::ObjectId;
+
+#[derive(Clone, Default)]
+pub struct Table {
+    runs: Vec<Arc<[Slot]>>,
+    /// Slots that were written since the beginning.
+    #[cfg(test)]
+    pub written: usize,
+}
+
+/// An object in the table.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Slot {
+    start: u64,
+    /// As the caller counts packs.
+    pack: u32,
+    /// Of its index.
+    row: u32,
+}
+
+impl Table {
+    /// Adds all rows of an index.
+    pub fn add(&mut self, pack: usize, index: &PackIndex) {
+        let slot =
+            |(row, it): (usize, super::format::Row)| Slot { start: start(&it.id), pack: pack as u32, row: row as u32 };
+        // Sorted as it is: the rows are.
+        let mut new: Vec<Slot> = index.iter().enumerate().map(slot).collect();
+        while let Some(last) = self.runs.pop_if(|last| last.len() <= 2 * new.len()) {
+            self.count(new.len());
+            new = merged(&last, &new);
+        }
+        self.count(new.len());
+        if !new.is_empty() {
+            self.runs.push(new.into());
+        }
+    }
+
+    /// Where an object may stand: pack and row. That it is this id is the caller's to see.
+    pub fn find(&self, id: &ObjectId) -> impl Iterator<Item = (usize, usize)> + '_ {
+        let start = start(id);
+        self.runs.iter().flat_map(move |run| {
+            let from = run.partition_point(|slot| slot.start < start);
+            let same = run[from..].iter().take_while(move |slot| slot.start == start);
+            same.map(|slot| (slot.pack as usize, slot.row as usize))
+        })
+    }
+
+    #[cfg(test)]
+    fn count(&mut self, slots: usize) {
+        self.written += slots;
+    }
+
+    #[cfg(not(test))]
+    fn count(&mut self, _: usize) {}
+}
+
+fn merged(a: &[Slot], b: &[Slot]) -> Vec<Slot> {
+    let mut all = Vec::with_capacity(a.len() + b.len());
+    let (mut a, mut b) = (a.iter().copied().peekable(), b.iter().copied().peekable());
+    while let (Some(first), Some(second)) = (a.peek(), b.peek()) {
+        all.extend(if first <= second { a.next() } else { b.next() });
+    }
+    all.extend(a);
+    all.extend(b);
+    all
+}
+
+fn start(id: &ObjectId) -> u64 {
+    id.0.iter().take(8).fold(0, |n, byte| n << 8 | u64::from(*byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::objects::ObjectKind;
+    use crate::store::pack::format::PackWriter;
+
+    fn index(from: u32, n: u32) -> PackIndex {
+        let mut writer = PackWriter::new(Vec::new()).unwrap();
+        for n in from..from + n {
+            let bytes = n.to_le_bytes();
+            writer.add(ObjectId::of(&bytes), ObjectKind::Content, &bytes).unwrap();
+        }
+        writer.finish().unwrap().0
+    }
+
+    #[test]
+    fn everything_is_found_however_it_was_added() {
+        let sizes = [1, 0, 100, 3, 3, 3, 50, 1, 1, 1, 1, 200, 7];
+        let (mut table, mut from) = (Table::default(), 0);
+        let mut indexes = Vec::new();
+        for size in sizes {
+            indexes.push(index(from, size));
+            table.add(indexes.len() - 1, &indexes[indexes.len() - 1]);
+            from += size;
+        }
+        // One object in two packs is found in both.
+        indexes.push(index(0, 5));
+        table.add(indexes.len() - 1, &indexes[indexes.len() - 1]);
+        for n in 0..from {
+            let id = ObjectId::of(&n.to_le_bytes());
+            let found: Vec<usize> = table
+                .find(&id)
+                .filter(|(pack, row)| indexes[*pack].row(*row).unwrap().id == id)
+                .map(|(pack, _)| pack)
+                .collect();
+            assert_eq!(found.len(), if n < 5 { 2 } else { 1 }, "{n}: {found:?}");
+        }
+        assert_eq!(table.find(&ObjectId::of(b"not there")).count(), 0);
+        assert!(table.runs.windows(2).all(|two| two[0].len() > 2 * two[1].len()));
+    }
+
+    #[test]
+    fn packs_that_come_one_by_one_cost_their_own_rows() {
+        let mut table = Table::default();
+        for pack in 0..256 {
+            table.add(pack, &index(pack as u32 * 20, 20));
+        }
+        assert!(table.written <= 256 * 20 * 9, "{}", table.written);
+    }
+}
