@@ -158,10 +158,14 @@ impl Remote {
             return Ok(cleaned);
         }
         let mine = self.put_note(Sort::Removing, clock(), format!("{}\n", random_name()).as_bytes())?;
+        let note = format!("index/{}", mine.file_name());
         let cleaned = self.remove_agreed(store, needs, agreed, (&mine, clock));
-        let released = self.place.remove(&format!("index/{}", mine.file_name()));
-        let cleaned = cleaned?;
-        released.map(|()| cleaned)
+        match &cleaned {
+            Ok(_) => self.place.remove(&note)?,
+            // Whoever pushes need not wait for the hour to be over.
+            Err(_) => self.place.tidy(&note),
+        }
+        cleaned
     }
 
     fn remove_agreed(

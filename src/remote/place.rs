@@ -238,6 +238,14 @@ impl Place {
         };
         removed.map_err(|fault| self.error(&format!("remove {path}"), fault))
     }
+
+    /// The same, also when the user wants an end; what cannot be removed in a moment stays.
+    pub fn tidy(&self, path: &str) {
+        match &self.kind {
+            Kind::Folder(folder) => drop(folder.remove(path)),
+            Kind::Service(service) => service.tidy(path),
+        }
+    }
 }
 
 /// A source that breaks when the user wants an end.

@@ -235,6 +235,24 @@ fn killed_at_any_point() {
     assert!(files(&sandbox.path("../lab/packs")).len() <= 2, "{:?}", files(&sandbox.path("../lab")));
 }
 
+/// Whoever is asked to end takes its note away: a push need not wait.
+#[test]
+fn interrupted_it_is_in_nobodys_way() {
+    let sandbox = shared();
+    for round in 0..8u64 {
+        fine(&sandbox.run(&["push", "-q", "-T"]));
+        clean(&sandbox, &["-w"]);
+        let run = sandbox.start(&[&AT_ONCE[..], &["-w"]].concat());
+        std::thread::sleep(std::time::Duration::from_millis(6 * round));
+        run.signal(Signal::INT);
+        let code = run.end().code;
+        assert!([0, 130].contains(&code), "{code}");
+        let notes = files(&sandbox.path("../lab/index"));
+        assert!(!notes.iter().any(|file| file.extension().is_some_and(|e| e == "removing")), "{round}: {notes:?}");
+        assert!(there(&sandbox).contains('3'));
+    }
+}
+
 /// The states that a kill can leave, one by one: all is there that is told of, and the next one finishes.
 #[test]
 fn cut_short_between_two_steps() {

@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 
 use crate::cli::ask;
 use crate::cli::output::Output;
-use crate::cli::text;
+use crate::cli::{signals, text};
 use crate::error::Result;
 use crate::keep::cloud::{Options, Plan, Unneeded, apply, plan};
 use crate::project::Project;
@@ -45,7 +45,7 @@ pub fn run(options: &Options, how: &How, project: &Project, out: &Output) -> Res
         ));
         ask::typed(url, "the same command with --force", "nothing was marked or removed")?;
     }
-    let cleaned = apply(project, options, &planned)?;
+    let cleaned = signals::watched(project.around.stop, || apply(project, options, &planned))?;
     if how.json {
         out.json(&json!({"plan": as_json(&planned), "done": done(&cleaned)}));
         return Ok(0);
