@@ -72,7 +72,7 @@
 //! (or of the worktree, with the same methods). A file of a commit is looked for in Git first, then among what the locks
 //! of that commit pin, whose bytes are in the store. Definitions are loaded once for all commits with the same pipeline
 //! files, each distinct metrics or params file is parsed once: a history of 10,000 commits is a matter of their root
-//! trees. Other repositories are projects, too ([`project::elsewhere`]): opened where they lie, or cloned bare by the
+//! trees, which are read in the order of their packs (`git/ahead.rs`). Other repositories are projects, too ([`project::elsewhere`]): opened where they lie, or cloned bare by the
 //! `git` program into `<git common dir>/lockstep/repos/`.
 //!
 //! # The way of a merge
@@ -112,7 +112,7 @@
 //! - Params files are read by the parser that gives marks, not by serde_yaml: that one cannot tell `1_000` from
 //!   `'1_000'`, and the first is a number and the second a text.
 //! - The lock is written by hand and read by serde_yaml. The next version of a library must not change committed bytes,
-//!   but it may read them as it likes.
+//!   but it may read them as it likes. A text that is what we would write is read without it (`lock/quick.rs`).
 //! - Compiled forms are keyed by the hashes of all files that were read, not by their times. Hashing a megabyte takes
 //!   well under a millisecond and cannot be fooled by an edit within a tick of the clock.
 //! - 1 and 1.0 are one number, and so one stage key and no reason to run. A result from the run cache is reused only
@@ -140,7 +140,12 @@
 //!   an earlier one is known to be there without a request.
 //! - `gc -c` means the remote alone, not the store as well: each asks its own question, and a marked object is no reason
 //!   to give up the last copy here. What is marked stands in notes beside the segments, which older programs pass over.
+//! - A bare repository has no workspace; `HEAD` is meant, and what needs files refuses.
+//! - A dep may lie outside the repository, a plot may not, not even through a symlink: its page is made to be published.
+//! - DVC's own templates are drawn here as SVG; a template of the project is Vega-Lite, and Vega-Lite draws it, in the page.
 //! - Without `core.remote` the only remote there is counts.
+//! - A target that is an output means that output alone for whoever moves bytes, and its stage for whoever runs.
+//! - Large objects go to WebDAV past opendal, which sends a request from memory (`remote/upload.rs`).
 //! - `metrics show` and `params show` go on past a file that is missing or broken, name it, and end with its code.
 
 pub mod cli;

@@ -54,6 +54,7 @@ mod transfer;
 mod transport;
 mod trees;
 pub mod unpushed;
+mod upload;
 
 use std::sync::{Arc, Mutex};
 use std::time::UNIX_EPOCH;
