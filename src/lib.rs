@@ -15,7 +15,7 @@
 //! | 2 documents | [`pipeline`] [`lock`] [`project`] | what the user wrote; what happened; one open repository, as of the worktree or a commit |
 //! | 3 work | [`run`] | select, look, judge, schedule, execute, record |
 //! | | [`remote`] | the same objects elsewhere: push, fetch, what is there |
-//! | | [`keep`] | what of the store is needed, by whom, what may go and what is damaged: `gc`, `verify` |
+//! | | [`keep`] | what of the store and of a remote is needed, by whom, what may go and what is damaged: `gc`, `du`, `verify` |
 //! | | [`compare`] | how two snapshots differ: data, metrics, params |
 //! | 4 products | [`report`] | what a run came to, for CI systems: summary, annotations, comment, cache key; plots as one page of HTML, as data and as text |
 //! | | [`model`] | what is inside a model file, how two of them differ, versions on Git tags, quality gates, provenance |
@@ -98,6 +98,7 @@
 //! | note in a registry tag | [`model::note::VERSION`] | counts as none; the tag's name and its commit say the rest |
 //! | remote | `lockstep-remote`, [`remote`] | is refused |
 //! | segment of a remote's index | `remote/segment.rs` | is refused |
+//! | note on what goes from a remote | `remote/marks.rs` | is refused |
 //! | compiled pipelines and locks | `project.rs` | are made anew |
 //!
 //! The log folder of a run is described in `run/logs.rs`. Whoever runs the commands holds a lock on the file `output`
@@ -140,6 +141,8 @@
 //!   is copied as it is.
 //! - A segment lists the large objects that a push added, besides whole outputs: a large file that an output shares with
 //!   an earlier one is known to be there without a request.
+//! - `gc -c` means the remote alone, not the store as well: each asks its own question, and a marked object is no reason
+//!   to give up the last copy here. What is marked stands in notes beside the segments, which older programs pass over.
 //! - A bare repository has no workspace; `HEAD` is meant, and what needs files refuses.
 //! - A dep may lie outside the repository, a plot may not, not even through a symlink: its page is made to be published.
 //! - DVC's own templates are drawn here as SVG; a template of the project is Vega-Lite, and Vega-Lite draws it, in the page.

@@ -118,9 +118,9 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
                 *now = match *path == input.path {
                     true => Some(input.pin),
                     // A part of a folder that cannot be listed is what the lock says of the stage.
-                    false => store.part(&input.pin, &rest).unwrap_or_else(|| {
-                        self.entry(id).and_then(|entry| entry.deps.get(&dep.spelled).copied())
-                    }),
+                    false => store
+                        .part(&input.pin, &rest)
+                        .unwrap_or_else(|| self.entry(id).and_then(|entry| entry.deps.get(&dep.spelled).copied())),
                 };
             } else if !absent.is_empty() && now.is_none_or(|pin| pin.is_dir()) {
                 let found = now.and_then(|_| self.project.index().detail(&Spot::from(path))).unwrap_or_default();
