@@ -4,7 +4,7 @@
 //! that go on or were killed. By request: branches, tags, commits. Of other projects that share the store: everything
 //! that can be reached, and what their reflogs remember.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind, Result};
@@ -50,6 +50,8 @@ pub struct State {
     pub name: String,
     /// `None` for what is not committed: workspaces, the index, journals.
     pub commit: Option<GitId>,
+    /// The other project that it is a state of.
+    pub other: Option<PathBuf>,
     pub claims: Vec<Claims>,
 }
 
@@ -58,6 +60,8 @@ pub struct Found {
     pub states: Vec<State>,
     /// What could not be read, and was to be passed over.
     pub unreadable: Vec<Error>,
+    /// How many of the states are of this project: the first ones.
+    pub own: usize,
     /// Other projects that use the store.
     pub others: Vec<PathBuf>,
 }
@@ -66,9 +70,8 @@ pub struct Found {
 ///
 /// Errors: anything that cannot be read, since what it needs is not known.
 pub fn gather(project: &Project, request: &Request) -> Result<Found> {
-    let mut found = Found::default();
+    let mut found = gather_own(project, request)?;
     let mut gatherer = Gatherer { found: &mut found, skip: request.skip_unreadable };
-    gatherer.project(&project.repo, &request.which, false)?;
     for home in others(project)? {
         if request.forgotten.contains(&home) {
             continue;
@@ -83,9 +86,18 @@ pub fn gather(project: &Project, request: &Request) -> Result<Found> {
             _ => e.because(format!("the project at {} uses this store", home.display())),
         };
         let repo = Repo::of_home(&home).map_err(reading)?;
-        gatherer.project(&repo, &Which::everything(), true).map_err(reading)?;
+        gatherer.project(&repo, &Which::everything(), Some(&home)).map_err(reading)?;
         gatherer.found.others.push(home);
     }
+    Ok(found)
+}
+
+/// The same, of this project alone.
+pub fn gather_own(project: &Project, request: &Request) -> Result<Found> {
+    let mut found = Found::default();
+    let mut gatherer = Gatherer { found: &mut found, skip: request.skip_unreadable };
+    gatherer.project(&project.repo, &request.which, None)?;
+    found.own = found.states.len();
     Ok(found)
 }
 
@@ -115,12 +127,12 @@ struct Gatherer<'f> {
 }
 
 impl Gatherer<'_> {
-    fn project(&mut self, repo: &Repo, which: &Which, is_other: bool) -> Result<()> {
+    fn project(&mut self, repo: &Repo, which: &Which, other: Option<&Path>) -> Result<()> {
         let mut reader = Reader::default();
         let history = if repo.is_git() { Some(repo.history()?) } else { None };
         let worktrees = if repo.is_git() && !repo.is_bare() { repo.worktrees()? } else { vec![repo_again(repo)?] };
         for (at, worktree) in worktrees.iter().enumerate() {
-            let is_this = !is_other && (worktrees.len() == 1 || worktree.git_dir == repo.git_dir);
+            let is_this = other.is_none() && (worktrees.len() == 1 || worktree.git_dir == repo.git_dir);
             let name = match (is_this, at) {
                 (true, _) => "workspace".to_string(),
                 _ => worktree.top.display().to_string(),
@@ -130,14 +142,14 @@ impl Gatherer<'_> {
             if let Some(history) = &history {
                 claims.extend(self.try_or(Vec::new(), reader.index(history, worktree))?);
             }
-            self.found.states.push(State { name, commit: None, claims });
+            self.found.states.push(State { name, commit: None, other: other.map(Path::to_path_buf), claims });
         }
         let Some(history) = history else { return Ok(()) };
         for (id, name) in self.commits(repo, &worktrees, &history, which)? {
             let commit = history.commit(id);
             let claims = commit.and_then(|commit| reader.commit(&history, &commit));
             if let Some(claims) = self.try_or(None, claims.map(Some))? {
-                self.found.states.push(State { name, commit: Some(id), claims });
+                self.found.states.push(State { name, commit: Some(id), other: other.map(Path::to_path_buf), claims });
             }
         }
         Ok(())
@@ -206,12 +218,24 @@ impl Gatherer<'_> {
                         .filter(|id| history.has_commit(*id)),
                 );
             }
+            let names = names(history);
             for id in self.try_or(Vec::new(), history.reachable(tips))? {
-                add(id, None);
+                add(id, names.get(&id).map(String::as_str));
             }
         }
         Ok(order.into_iter().map(|id| (id, named.remove(&id).unwrap_or_default())).collect())
     }
+}
+
+/// What people call commits: by a tag, else by a branch.
+fn names(history: &History) -> HashMap<GitId, String> {
+    let mut names = HashMap::new();
+    for prefix in ["refs/tags/", "refs/heads/"] {
+        for (name, id) in history.refs(prefix).unwrap_or_default() {
+            names.entry(id).or_insert_with(|| name.trim_start_matches(prefix).to_string());
+        }
+    }
+    names
 }
 
 fn repo_again(repo: &Repo) -> Result<Repo> {

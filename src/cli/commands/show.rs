@@ -101,6 +101,9 @@ impl Args {
     }
 }
 
+/// So many commits are read at once: enough for Git's objects to be read quickly, and a bound on memory.
+const AT_ONCE: usize = 1024;
+
 /// A revision as JSON. Whenever revisions are asked for there is a list of these, be it one.
 fn of_revision(names: &[String], commit: Option<GitId>, files: Map<String, Json>) -> Json {
     json!({"rev": names.first(), "names": names, "commit": commit.map(|id| id.hex()), "files": files})
@@ -123,41 +126,66 @@ fn many(args: &Args, which: &Which, project: &Project, out: &Output, files: &Fil
     let mut all: Vec<Read> = Vec::new();
     let (mut failed, mut code) = (None, 0);
     let (mut broken, mut unreadable) = (Told::default(), Told::default());
-    let mut last: Option<(Rc<Definitions>, Asked)> = None;
-    let mut read = |snapshot: Snapshot<'_>, names: Vec<String>| -> Result<()> {
+    let mut last: Option<(Rc<Definitions>, Rc<Asked>)> = None;
+    // `None`: nothing is asked of this revision.
+    let mut ask = |snapshot: &Snapshot<'_>, names: &[String]| -> Result<Option<Rc<Asked>>> {
         for (path, error) in &snapshot.definitions.broken {
-            broken.add(&format!("{path}\n{error}"), &names);
+            broken.add(&format!("{path}\n{error}"), names);
         }
         if snapshot.commit.is_none() && args.targets.is_empty() {
             code = super::code_of_all(code, &snapshot.definitions);
         }
-        let asked = match &last {
-            Some((definitions, asked)) if Rc::ptr_eq(definitions, &snapshot.definitions) => asked,
-            // A target that this revision does not have yet is no mistake as long as another has it.
-            _ => match asked(&args.targets, &snapshot, files, what, &[]) {
-                Ok(asked) => &last.insert((snapshot.definitions.clone(), asked)).1,
-                Err(e) if e.kind == Kind::Missing => {
-                    failed.get_or_insert(e);
-                    return Ok(());
-                }
-                Err(e) => return Err(e),
-            },
-        };
-        let files = values::read(&snapshot, asked, &mut parsed);
+        if let Some((definitions, asked)) = &last
+            && Rc::ptr_eq(definitions, &snapshot.definitions)
+        {
+            return Ok(Some(asked.clone()));
+        }
+        // A target that this revision does not have yet is no mistake as long as another has it.
+        match asked(&args.targets, snapshot, files, what, &[]) {
+            Ok(asked) => Ok(Some(last.insert((snapshot.definitions.clone(), Rc::new(asked))).1.clone())),
+            Err(e) if e.kind == Kind::Missing => {
+                failed.get_or_insert(e);
+                Ok(None)
+            }
+            Err(e) => Err(e),
+        }
+    };
+    let mut read = |snapshot: &Snapshot<'_>, asked: &Asked, names: Vec<String>, parsed: &mut Parsed| {
+        let files = values::read(snapshot, asked, parsed);
         let unread = files.iter().filter_map(|f| f.values.as_ref().err()).filter(|e| e.kind != Kind::Missing);
         unread.for_each(|error| unreadable.add(&error.to_string(), &names));
         // What cannot be read is there all the same.
         if files.iter().any(|f| f.values.as_ref().map_or_else(|e| e.kind != Kind::Missing, |_| true)) {
             all.push(Read { names, commit: snapshot.commit, files });
         }
-        Ok(())
     };
-    if args.all() {
-        read(snapshots.at(&Rev::Worktree)?, vec!["workspace".into()])?;
+    if args.all() && !project.repo.is_bare() {
+        let workspace = snapshots.at(&Rev::Worktree)?;
+        let names = vec!["workspace".to_string()];
+        if let Some(asked) = ask(&workspace, &names)? {
+            read(&workspace, &asked, names, &mut parsed);
+        }
     }
-    for Chosen { id, names } in chosen {
-        let commit = history.commit(id)?;
-        read(snapshots.of_commit(commit, &names[0])?, names)?;
+    let mut chosen = chosen.into_iter();
+    loop {
+        let some: Vec<Chosen> = chosen.by_ref().take(AT_ONCE).collect();
+        if some.is_empty() {
+            break;
+        }
+        let commits = some.iter().map(|one| history.commit(one.id)).collect::<Result<Vec<_>>>()?;
+        history.trees_ahead(&commits);
+        let (mut wanted, mut names) = (Vec::new(), Vec::new());
+        for (one, commit) in some.into_iter().zip(commits) {
+            let snapshot = snapshots.of_commit(commit, &one.names[0])?;
+            if let Some(asked) = ask(&snapshot, &one.names)? {
+                wanted.push((snapshot, asked));
+                names.push(one.names);
+            }
+        }
+        values::read_ahead(&wanted, &mut parsed)?;
+        for ((snapshot, asked), names) in wanted.iter().zip(names) {
+            read(snapshot, asked, names, &mut parsed);
+        }
     }
     let sentence = |message: &str, revisions: &str| {
         let (path, message) = message.split_once('\n').unwrap_or((message, ""));
