@@ -84,6 +84,7 @@ fn open(root: &std::path::Path) -> Project {
         program: PathBuf::new(),
         user_config: None,
         home: None,
+        user: |_| "t".into(),
         settings: Vec::new(),
         stop: lockstep::event::Stop::never(),
     })

@@ -150,6 +150,10 @@
 //! - A target that is an output means that output alone for whoever moves bytes, and its stage for whoever runs.
 //! - Large objects go to WebDAV past opendal, which sends a request from memory (`remote/upload.rs`).
 //! - `metrics show` and `params show` go on past a file that is missing or broken, name it, and end with its code.
+//! - What cannot be read is unknown, which is neither equal nor gone: comparisons leave it out, name it, and end with 2
+//!   if it can be mended (the workspace) and with a warning if it cannot (a commit). A check does not hold on what is
+//!   unknown or NaN.
+//! - JSON output has NaN and the infinities as strings; null would be a value that is missing.
 
 pub mod cli;
 pub mod compare;

@@ -37,6 +37,8 @@ pub struct Surroundings {
     /// The user's own settings file, if there can be one.
     pub user_config: Option<PathBuf>,
     pub home: Option<PathBuf>,
+    /// Who runs this, by the environment or, where that does not say, the system.
+    pub user: fn(&BTreeMap<String, String>) -> String,
     /// Settings from the environment and the command line, from the weakest to the strongest.
     pub settings: Vec<Given>,
     /// Does the user want an end?

@@ -9,7 +9,7 @@ use crate::cli::commands;
 /// Stages are declared in pipeline.yaml; `lockstep repro` runs what is stale, restores what was computed before, and
 /// pins the exact bytes of every output in pipeline.lock, which you commit.
 #[derive(Parser, Debug)]
-#[command(name = "lockstep", version, propagate_version = false, disable_help_subcommand = true)]
+#[command(name = "lockstep", version, propagate_version = false)]
 #[command(after_help = "\
 Examples:
   lockstep init --example digits   lay out a small project to play with

@@ -85,9 +85,13 @@ fn command(command: &Command) -> Json {
     }
 }
 
-/// Numbers that JSON lacks (`.nan`, `.inf`) become null, as JavaScript does it.
 pub fn json_value(value: &Value) -> Json {
     serde_json::to_value(value).unwrap_or(Json::Null)
+}
+
+/// A number, or the word of one that JSON lacks: `"NaN"`.
+pub fn json_number(number: f64) -> Json {
+    json_value(&Value::Float(number))
 }
 
 /// Where a restored result came from.

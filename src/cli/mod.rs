@@ -13,6 +13,7 @@ pub mod progress;
 pub mod signals;
 pub mod table;
 pub mod text;
+mod user;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -80,6 +81,7 @@ pub fn surroundings(global: &Global) -> Result<Surroundings> {
         program: std::env::current_exe().map_err(|e| Error::io("find", "the program itself", e))?,
         user_config: config_home.map(|c| c.join("lockstep").join("config.toml")),
         home,
+        user: user::name,
         settings: settings(&env),
         env,
         stop: crate::event::Stop::by(&signals::SIGNAL),

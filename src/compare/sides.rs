@@ -2,9 +2,12 @@
 //!
 //! Of a commit it is what its locks pin, folders being read from the store. Of the worktree it is what is there now,
 //! looked at through the stat index, so that an edit that nobody committed shows.
+//!
+//! A pipeline file that one side cannot read says nothing of what it makes there: what the other side's makes is not
+//! compared.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::data::{Differences, Node, Side, compare};
 use crate::error::Result;
@@ -25,7 +28,11 @@ pub struct Asked<'a, 'p> {
 /// How they differ; and the paths that the new one, being the worktree, pins and neither has nor finds in the store.
 pub fn differences(asked: &Asked<'_, '_>, sink: &dyn Sink) -> Result<(Differences, Vec<String>)> {
     let targets = asked.targets;
-    let concerns = |path: &RepoPath| targets.is_empty() || targets.iter().any(|t| path.is_in(t) || t.is_in(path));
+    let unknown: BTreeSet<&RepoPath> =
+        undeclared(asked.old, asked.new).chain(undeclared(asked.new, asked.old)).collect();
+    let concerns = |path: &RepoPath| {
+        !unknown.contains(path) && (targets.is_empty() || targets.iter().any(|t| path.is_in(t) || t.is_in(path)))
+    };
     let old = Gathered::of(asked.old, &concerns, sink)?;
     let mut new = Gathered::of(asked.new, &concerns, sink)?;
     // What is not here is no deletion: it stays what it is pinned to be, and is told apart.
@@ -44,6 +51,17 @@ pub fn differences(asked: &Asked<'_, '_>, sink: &dyn Sink) -> Result<(Difference
     };
     found.changes.retain(|change| within(&change.path));
     Ok((found, absent.iter().map(RepoPath::to_string).collect()))
+}
+
+/// Outs and data of the pipeline files that the other side cannot read.
+fn undeclared<'a>(one: &'a Snapshot<'_>, other: &'a Snapshot<'_>) -> impl Iterator<Item = &'a RepoPath> {
+    let pipelines = &one.definitions.pipelines;
+    let is_broken = |path: &RepoPath| other.definitions.broken.iter().any(|(broken, _)| broken == path);
+    let files = pipelines.files.iter().filter(move |file| is_broken(&file.path));
+    files.flat_map(|file| {
+        let outs = file.stages.iter().flat_map(|id| &pipelines.stage(*id).outs).map(|out| &out.path);
+        outs.chain(file.data.iter().map(|data| &data.path))
+    })
 }
 
 struct Gathered {

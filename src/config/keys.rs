@@ -1,6 +1,8 @@
 //! The keys that exist and what each takes. A new setting is a new row of [`KEYS`].
 
-use super::Setting;
+use std::fmt;
+
+use super::{Setting, file};
 
 /// What a key takes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -18,6 +20,19 @@ pub(super) enum Takes {
     Free,
 }
 
+impl fmt::Display for Takes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Takes::Count => f.write_str("a number from 0"),
+            Takes::Text => f.write_str("a text"),
+            Takes::Word(known) => write!(f, "one of {}", known.join(", ")),
+            Takes::Words(known) => write!(f, "a list of some of {}", known.join(", ")),
+            Takes::Texts => f.write_str("a list of texts"),
+            Takes::Free => f.write_str("anything"),
+        }
+    }
+}
+
 /// All keys but those of remotes, each with what it takes and its default as one types it.
 const KEYS: &[(&str, Takes, Option<&str>)] = &[
     ("cache.dir", Takes::Text, None),
@@ -30,6 +45,15 @@ const KEYS: &[(&str, Takes, Option<&str>)] = &[
     ("jobs", Takes::Count, Some("1")),
     ("shell", Takes::Text, Some("sh")),
 ];
+
+/// All settings, a line each: the key and what it takes.
+pub fn help() -> String {
+    let width = "remote.NAME.url".len().max(KEYS.iter().map(|(key, ..)| key.len()).max().unwrap_or(0));
+    let remote = ("remote.NAME.url", Takes::Text);
+    let mut rows: Vec<(&str, Takes)> = KEYS.iter().map(|(key, takes, _)| (*key, *takes)).chain([remote]).collect();
+    rows.sort_by_key(|(key, _)| *key);
+    rows.iter().map(|(key, takes)| format!("  {key:width$}  {takes}\n")).collect()
+}
 
 /// Options of remotes that are never shown, and that belong into the settings of this clone or of the user alone.
 const SECRETS: &[&str] =
@@ -82,6 +106,10 @@ pub(super) fn parse(key: &str, text: &str) -> Result<Setting, String> {
     let value = match takes(key)? {
         Takes::Count => text.trim().parse().map(Setting::Int).unwrap_or(Setting::Str(text.into())),
         Takes::Text | Takes::Word(_) | Takes::Free => Setting::Str(text.into()),
+        Takes::Words(_) | Takes::Texts if text.trim_start().starts_with('[') => Setting::List(
+            file::list(text)
+                .ok_or_else(|| format!("`{key}` takes a list, like `[\"a\", \"b\"]` or `a,b`, not `{text}`"))?,
+        ),
         Takes::Words(_) | Takes::Texts => Setting::List(text.split(',').map(|word| word.trim().to_string()).collect()),
     };
     check(key, value)
@@ -102,11 +130,7 @@ pub(super) fn check(key: &str, value: Setting) -> Result<Setting, String> {
         {
             return Ok(Setting::List(words));
         }
-        (Takes::Count, value) => ("a number from 0".to_string(), value),
-        (Takes::Text, value) => ("a text".to_string(), value),
-        (Takes::Word(known), value) => (format!("one of {}", known.join(", ")), value),
-        (Takes::Texts, value) => ("a list of texts".to_string(), value),
-        (Takes::Words(known), value) => (format!("a list of some of {}", known.join(", ")), value),
+        wanted => wanted,
     };
     Err(format!("`{key}` takes {}, not `{}`", wanted.0, wanted.1))
 }
@@ -137,6 +161,9 @@ mod tests {
             ("cache.sign", "ed25519", "ed25519"),
             ("cache.sign", "rsa", "`cache.sign` takes one of hmac, ed25519, not `rsa`"),
             ("cache.trust", "ci@*, me@laptop", "ci@*,me@laptop"),
+            ("cache.trust", r#"["ci@*", 'me@laptop']"#, "ci@*,me@laptop"),
+            ("cache.trust", "[ci@*]", "`cache.trust` takes a list, like `[\"a\", \"b\"]` or `a,b`, not `[ci@*]`"),
+            ("cache.links", r#"["copy"]"#, "copy"),
             ("cache.trust", "", "`cache.trust` takes a list of texts, not ``"),
             ("remote.x.y.url", "s3://b", "s3://b"),
             ("remote.x.anything", "1", "1"),

@@ -11,7 +11,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 pub use file::{set, unset};
-pub use keys::is_secret;
+pub use keys::{help, is_secret};
 
 use crate::error::{Error, Kind, Result};
 

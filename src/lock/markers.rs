@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use super::format::{Lock, StageLock, read};
 use super::key::key;
 use super::merge::{Block, Sides};
+use crate::value::conflict_marker;
 
 /// What can be had from the text alone.
 #[derive(Debug)]
@@ -23,7 +24,7 @@ pub struct Found {
 }
 
 pub fn has_markers(text: &str) -> bool {
-    text.lines().any(|line| line.starts_with("<<<<<<< ") || line.starts_with(">>>>>>> "))
+    conflict_marker(text).is_some()
 }
 
 /// Takes the sides apart. `vouched` says whether a record is known to be a whole one.

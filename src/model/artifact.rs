@@ -36,6 +36,36 @@ pub fn all(snapshot: &Snapshot<'_>) -> Vec<Artifact> {
         .collect()
 }
 
+/// An artifact whose name or path cannot be used.
+#[derive(Debug)]
+pub struct Unfit {
+    /// Its folder and name as a model's would be written.
+    pub name: String,
+    /// Where it says that it lies.
+    pub path: Option<String>,
+    /// Why, with the place.
+    pub error: Error,
+}
+
+/// The artifacts that [`all`] leaves out.
+pub fn unfit(snapshot: &Snapshot<'_>) -> Vec<Unfit> {
+    let mut found = Vec::new();
+    for (n, file) in snapshot.definitions.pipelines.files.iter().enumerate() {
+        for (key, value) in &file.artifacts {
+            let Err(why) = artifact(file, FileId(n as u32), key, value) else { continue };
+            let folder = file.path.parent().unwrap_or_default();
+            let name = if folder.is_root() { key.clone() } else { format!("{folder}:{key}") };
+            let path = value.get("path").map(Value::to_text).and_then(|path| folder.join(&path));
+            found.push(Unfit {
+                name,
+                path: path.map(|path| path.to_string()),
+                error: misplaced(snapshot, file, key, why),
+            });
+        }
+    }
+    found
+}
+
 /// One artifact.
 ///
 /// Errors: none of that name is declared there, or its name or path cannot be used, with the place.

@@ -1,7 +1,7 @@
 //! Quality gates, judged: conditions on metrics (see [`crate::pipeline::check`]) against values.
 //!
-//! A condition that cannot be judged does not hold: a metric that is missing, a revision that has no value. One case
-//! is different: a comparison with a label that no version has (`accuracy >= digits#prod`), which holds, because the
+//! A condition that cannot be judged does not hold: a metric that is missing or NaN, a revision that has no value, a
+//! metrics file that cannot be read and may have the metric as well as the file that was found. One case is different: a comparison with a label that no version has (`accuracy >= digits#prod`), which holds, because the
 //! first model has nothing to be compared with.
 
 use std::collections::BTreeMap;
@@ -74,11 +74,16 @@ impl Metrics {
         }
         let found: Vec<(&RepoPath, f64)> = self.files.iter().filter_map(|(p, vs)| Some((p, value(vs)?))).collect();
         match found[..] {
+            // What is in a file that cannot be read is not known: it may have this metric, too.
+            [_] | [] if !self.unread.is_empty() => {
+                let error = self.unread[0].1.clone();
+                let named = found.first().map(|(path, _)| format!("{}:{}", path.relative_to(folder), metric.key));
+                Err(named
+                    .into_iter()
+                    .fold(error, |e, named| e.hint(format!("or name the file that is meant: {named}"))))
+            }
             [(path, value)] => Ok((path.clone(), value)),
             [] => {
-                if let Some((_, error)) = self.unread.first() {
-                    return Err(error.clone());
-                }
                 let keys = self.files.values().flatten().map(|(key, _)| key.as_str());
                 let error = Error::missing(format!("no metrics file has a number `{}`", metric.key));
                 Err(did_you_mean(&metric.key, keys).into_iter().fold(error, Error::hint))
@@ -145,7 +150,8 @@ fn decide(judged: &mut Judged, here: &Metrics, there: &mut AtRevision<'_>) -> Re
     };
     judged.file = Some(file);
     judged.limit = Some(limit);
-    Ok(check.op.holds(value, limit))
+    // NaN is unequal to everything, so `!=` would hold.
+    Ok(!value.is_nan() && !limit.is_nan() && check.op.holds(value, limit))
 }
 
 impl Judged {
@@ -202,12 +208,13 @@ mod tests {
 
     fn one(text: &str) -> String {
         let here = metrics(&[
-            ("sub/m.json", r#"{"acc": 0.95, "recall": {"macro": 0.9}, "n": 3, "s": "x", "bad": NaN}"#.replace("NaN", "null").as_str()),
+            ("sub/m.json", r#"{"acc": 0.95, "recall": {"macro": 0.9}, "n": 3, "s": "x", "bad": null, "nan": NaN}"#),
             ("sub/other.json", r#"{"n": 4, "acc.top": 1}"#),
         ]);
         let mut there = |rev: &str| match rev {
             "main" => Ok(Some(metrics(&[("sub/m.json", r#"{"acc": 0.96}"#)]))),
             "moved" => Ok(Some(metrics(&[("sub/old.json", r#"{"acc": 0.9}"#)]))),
+            "lost" => Ok(Some(metrics(&[("sub/m.json", r#"{"acc": NaN}"#)]))),
             "empty" => Ok(Some(Metrics::default())),
             "digits#prod" => Ok(None),
             other => Err(Error::missing(format!("there is no revision `{other}`"))),
@@ -236,6 +243,10 @@ mod tests {
             ("n >= 1", "no n >= 1: several metrics files have a number `n`; write `m.json:n` or `other.json:n`"),
             ("ac >= 1", "no ac >= 1: no metrics file has a number `ac`; did you mean `acc`?"),
             ("s >= 1", "no s >= 1: no metrics file has a number `s`; did you mean `n`?"),
+            ("nan >= 1", "no nan >= 1: is nan"),
+            ("nan <= 1", "no nan <= 1: is nan"),
+            ("nan != 1", "no nan != 1: is nan"),
+            ("acc != lost", "no acc != lost (nan): is 0.95"),
             ("bad >= 1", "no bad >= 1: no metrics file has a number `bad`"),
             (
                 "n.json:n >= 1",
@@ -256,7 +267,8 @@ mod tests {
         let mut sentence = |text: &str| {
             judge(&parse(text, None, Mark::default()).unwrap(), &path("pipeline.yaml"), &here, &mut there).sentence()
         };
-        assert_eq!(sentence("acc >= 1"), "acc >= 1: is 1");
+        assert_eq!(sentence("m.json:acc >= 1"), "m.json:acc >= 1: is 1");
+        assert_eq!(sentence("acc >= 1"), "acc >= 1: gone.json does not exist");
         assert_eq!(sentence("loss <= 1"), "loss <= 1: gone.json does not exist");
         assert_eq!(sentence("gone.json:x <= 1"), "gone.json:x <= 1: gone.json does not exist");
     }

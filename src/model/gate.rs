@@ -99,11 +99,7 @@ fn model_asked(rev: &str, registry: &Registry, folder: &RepoPath) -> Result<Opti
 pub fn metrics(snapshot: &Snapshot<'_>, file: FileId) -> Metrics {
     let definitions = &snapshot.definitions;
     let pipeline = definitions.pipelines.file(file);
-    let mut asked: Asked = metrics_of(definitions, &pipeline.stages, false);
-    let folder = pipeline.path.parent().unwrap_or_default();
-    for path in pipeline.metrics.iter().filter_map(|spelling| folder.join(spelling)) {
-        crate::run::values::ask(&mut asked, &Place::Repo(path), crate::run::values::Wanted::Whole);
-    }
+    let asked: Asked = metrics_of(definitions, &pipeline.stages, &[file]);
     let mut found = Metrics::default();
     for (place, _) in asked.into_values() {
         let Place::Repo(path) = place else { continue };

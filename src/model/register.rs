@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use super::act::Act;
 use super::artifact::{self, Artifact};
-use super::checks::{self, Judged};
+use super::checks::{self, Judged, Metrics};
 use super::gate::{self, Gates, Meant};
 use super::kept::{self, Kept};
 use super::note::{NotedCheck, NotedFile, NotedStage};
@@ -17,7 +17,7 @@ use super::registry::Registry;
 use super::sound;
 use crate::error::{Error, Kind, Result};
 use crate::event::Sink;
-use crate::git::About;
+use crate::git::{About, GitId};
 use crate::path::RepoPath;
 use crate::project::Project;
 use crate::project::{Rev, Snapshot, Snapshots};
@@ -45,6 +45,8 @@ pub struct Plan {
     pub about: About,
     /// Why it could not be reproduced.
     pub doubts: Vec<String>,
+    /// Metrics files of its pipeline that cannot be read.
+    pub unread: Vec<String>,
     pub checks: Vec<Judged>,
     /// What does not hinder it.
     pub warnings: Vec<String>,
@@ -73,6 +75,7 @@ impl Plan {
         }
         let mut warnings = Vec::new();
         warnings.extend(twin(registry, name, &origin));
+        warnings.extend(sibling(registry, name, commit.id));
         match kept::elsewhere(project, &snapshot, &origin)? {
             Kept::Nowhere => warnings.push(format!(
                 "there is no remote, so nobody else can get {}: lockstep remote add -d NAME URL, then lockstep push",
@@ -81,25 +84,29 @@ impl Plan {
             Kept::Lacking(why) => doubts.extend(why),
         }
         let checks = Gates::new(&snapshots, registry).judge(&snapshot, Meant::Artifact(&artifact));
+        let measured = gate::metrics(&snapshot, artifact.file);
+        let broken = measured.unread.iter().filter(|(_, error)| error.kind == Kind::Usage);
+        let unread = broken.map(|(_, error)| error.message.clone()).collect();
         let title = format!("{name} {version}");
         let mut act = Act::new(registry, name, Action::Register(version.clone()), commit.id, title);
-        describe(project, &snapshot, &artifact, &origin, &checks, &mut act)?;
-        Ok(Plan { act, version, about: commit.about()?, artifact, origin, doubts, checks, warnings })
+        describe(project, &snapshot, &origin, measured, &checks, &mut act)?;
+        Ok(Plan { act, version, about: commit.about()?, artifact, origin, doubts, unread, checks, warnings })
     }
 
     /// What speaks against it; `None` if nothing does.
     pub fn refusal(&self) -> Option<Error> {
         let failed = checks::failure(&self.checks);
-        if self.doubts.is_empty() && failed.is_none() {
+        if self.doubts.is_empty() && self.unread.is_empty() && failed.is_none() {
             return None;
         }
         let (name, version) = (&self.artifact.name, &self.version);
-        let what = match self.doubts.is_empty() {
-            true => format!("{name} {version} is not registered: it does not pass its checks"),
-            false => format!("{name} {version} is not registered: it could not be reproduced later"),
+        let why = match () {
+            _ if !self.doubts.is_empty() => "it could not be reproduced later",
+            _ if failed.is_some() => "it does not pass its checks",
+            _ => "its metrics cannot be read",
         };
-        let mut error = Error::new(Kind::Check, what);
-        error.causes.extend(self.doubts.iter().cloned());
+        let mut error = Error::new(Kind::Check, format!("{name} {version} is not registered: {why}"));
+        error.causes.extend(self.doubts.iter().chain(&self.unread).cloned());
         error.causes.extend(failed.into_iter().flat_map(|e| e.causes));
         if !self.doubts.is_empty() {
             error = error.hint("mend that and register again: lockstep repro, git commit, lockstep push");
@@ -137,12 +144,23 @@ fn twin(registry: &Registry, name: &ModelName, origin: &Origin) -> Option<String
     Some(format!("{name} {version} is the same file, byte for byte"))
 }
 
+/// A version of the same commit, which is nothing wrong here and a mistake to another reader of the same tags.
+fn sibling(registry: &Registry, name: &ModelName, commit: GitId) -> Option<String> {
+    let model = registry.models.get(name)?;
+    let (version, _) = model.versions.iter().rev().find(|(_, r)| model.events[r.event].commit == commit)?;
+    Some(format!(
+        "{name} {version} is of the same commit {}; GTO, and what builds on it, refuses to read a repository with two \
+         versions of a model on one commit",
+        commit.short()
+    ))
+}
+
 /// Puts into the tag what neither its name nor the commit's lock says.
 fn describe(
     project: &Project,
     snapshot: &Snapshot<'_>,
-    artifact: &Artifact,
     origin: &Origin,
+    measured: Metrics,
     checks: &[Judged],
     act: &mut Act,
 ) -> Result<()> {
@@ -167,7 +185,7 @@ fn describe(
         }
     }
     let mut left = MOST;
-    for (path, values) in gate::metrics(snapshot, artifact.file).files {
+    for (path, values) in measured.files {
         let values: BTreeMap<String, Value> = values.into_iter().take(left).collect();
         left -= values.len();
         if !values.is_empty() {

@@ -336,7 +336,12 @@ impl Checker<'_> {
 /// Where a part of a scalar stands in the text; its start if it cannot be found as it is.
 pub fn part_mark(text: &str, node: &Node, part: &str) -> Mark {
     let (from, to) = (node.start.offset as usize, node.end.offset as usize);
-    let Some(found) = text.get(from..to).and_then(|written| written.find(part)) else { return node.start };
+    let found = text.get(from..to).and_then(|written| {
+        // What is never closed is not the same text with a `}` behind it.
+        let is_closed = |at: usize| written[at + part.len()..].lines().next().is_some_and(|rest| rest.contains('}'));
+        written.match_indices(part).map(|(at, _)| at).find(|at| part.ends_with('}') || !is_closed(*at))
+    });
+    let Some(found) = found else { return node.start };
     let before = &text[from..from + found];
     let lines = before.matches('\n').count() as u32;
     let column = match before.rfind('\n') {

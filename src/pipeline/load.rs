@@ -131,16 +131,11 @@ fn one(reader: &mut Reader<'_>, path: &RepoPath, left: &mut usize) -> Read {
     };
     let text = match decode(&bytes) {
         Ok(text) => text,
-        Err(f) => return broken(Problem::new(&name, f.mark, f.message)),
+        Err(f) => return broken(Problem::of(&name, f, "")),
     };
     let root = match yaml::parse(text) {
         Ok(root) => root,
-        Err(f) => {
-            let problem = Problem::new(&name, f.mark, f.message).within(text);
-            let conflict = text.lines().any(|line| line.starts_with("<<<<<<< "));
-            let hint = "the file holds the marks of a merge conflict; resolve it first";
-            return broken(if conflict { problem.hint(hint) } else { problem });
-        }
+        Err(f) => return broken(Problem::of(&name, f, text)),
     };
     let mut checker = Checker { file: &name, text, problems: Vec::new() };
     let root = root.filter(|n| !matches!(n.tree, Tree::Scalar(Value::Null)));
@@ -443,7 +438,7 @@ mod tests {
             ("stages: {a: {foreach: [1], do: {cmd: x, matrix: {x: [1]}}}}", "`matrix` cannot stand in `do`"),
             ("stages: {a: {foreach: [x, x], do: {cmd: x}}}", "makes the stage `a@x` twice"),
             ("stages: {a: {foreach: [''], do: {cmd: x}}}", "whose key is empty"),
-            ("stages:\n<<<<<<< HEAD\n  a: {cmd: x}\n=======\n  a: {cmd: y}\n>>>>>>> b", "marks of a merge conflict"),
+            ("stages:\n<<<<<<< HEAD\n  a: {cmd: x}\n=======\n  a: {cmd: y}\n>>>>>>> b", "markers of a merge conflict"),
             ("stagess: {}\nvars: []", "did you mean `stages`?"),
         ] {
             let message = Memory::new(&[("pipeline.yaml", yaml)]).broken();

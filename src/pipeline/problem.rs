@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use crate::error::{Error, Kind};
-use crate::value::{Mark, excerpt, line_at};
+use crate::value::{Fault, Mark, excerpt, line_at};
 
 /// How many mistakes are shown; a mistake in a generated stage is often made by all of them.
 const SHOWN: usize = 20;
@@ -23,6 +23,11 @@ pub struct Problem {
 impl Problem {
     pub fn new(file: impl Into<String>, mark: Option<Mark>, message: impl Into<String>) -> Problem {
         Problem { file: file.into(), mark, message: message.into(), hint: None, line: None }
+    }
+
+    /// A mistake in a text that could not be read at all.
+    pub fn of(file: impl Into<String>, fault: Fault, text: &str) -> Problem {
+        Problem { hint: fault.hint, ..Problem::new(file, fault.mark, fault.message) }.within(text)
     }
 
     pub fn hint(mut self, hint: impl Into<String>) -> Problem {

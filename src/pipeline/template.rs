@@ -60,7 +60,7 @@ fn parts(text: &str) -> Result<Vec<Part<'_>>, Bad> {
         let end = inner.find(['}', '\n']).filter(|&end| inner.as_bytes()[end] == b'}').ok_or_else(|| Bad {
             message: "a `${` is never closed".into(),
             hint: Some("write `\\${` for a `${` that lockstep shall leave alone".into()),
-            part: "${".into(),
+            part: inner.find('\n').map_or(&text[at..], |end| &text[at..at + 2 + end]).to_string(),
         })?;
         if at > from {
             out.push(Part::Text(&text[from..at]));

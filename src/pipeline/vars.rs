@@ -12,7 +12,7 @@ use super::stage::Place;
 use crate::path::{RepoPath, normalise};
 use crate::store::ObjectId;
 use crate::value::node::Node;
-use crate::value::{Fault, decode, parse};
+use crate::value::{decode, parse};
 
 /// The default params file of a pipeline file.
 pub const PARAMS: &str = "params.yaml";
@@ -80,9 +80,8 @@ impl<'f> Reader<'f> {
                 return Err(Problem::new(name, None, told));
             }
         };
-        let fault = |f: Fault, text: &str| Problem::new(&name, f.mark, f.message).within(text);
-        let text = decode(&bytes).map_err(|f| fault(f, ""))?;
-        let value = parse(&name, text).map_err(|f| fault(f, text))?;
+        let text = decode(&bytes).map_err(|f| Problem::of(&name, f, ""))?;
+        let value = parse(&name, text).map_err(|f| Problem::of(&name, f, text))?;
         let var = Var::new(&value, &name.as_str().into());
         match &var.tree {
             VarTree::Map(_) => Ok(Some(var)),

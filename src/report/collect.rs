@@ -86,7 +86,7 @@ pub fn collect(project: &Project, against: &Against) -> Result<Report> {
         report.base = Some(Base { name, commit: id.hex() });
         let snapshots = project.snapshots();
         let (old, new) = (snapshots.at(&Rev::Commit(id))?, snapshots.at(&Rev::Worktree)?);
-        let (before, after) = (values(&old)?, values(&new)?);
+        let (before, after) = (values(&old, &new)?, values(&new, &old)?);
         let (directions, _) = directions(&new.definitions.pipelines);
         report.params = changes(&before.params, &after.params, &Directions::default());
         report.metrics = changes(&before.metrics, &after.metrics, &directions);
@@ -106,10 +106,13 @@ struct Locked {
     metrics: Side,
 }
 
-/// Params and metrics as the locks of a snapshot have them, files from the root of the repository.
-fn values(snapshot: &Snapshot) -> Result<Locked> {
+/// Params and metrics as the locks of a snapshot have them, files from the root of the repository. What the other side
+/// has of a pipeline file that it cannot read is not known, so nothing of it is new or gone.
+fn values(snapshot: &Snapshot, other: &Snapshot) -> Result<Locked> {
+    let is_broken = |path: &RepoPath| other.definitions.broken.iter().any(|(broken, _)| broken == path);
     let (mut params, mut metrics) = (Keys::new(), Keys::new());
-    for (file, lock) in snapshot.definitions.pipelines.files.iter().zip(&snapshot.locks()?.all) {
+    let files = snapshot.definitions.pipelines.files.iter().zip(&snapshot.locks()?.all);
+    for (file, lock) in files.filter(|(file, _)| !is_broken(&file.path)) {
         let folder = file.path.parent().unwrap_or_default();
         for entry in lock.stages.values() {
             let wdir = folder.join(entry.wdir.as_deref().unwrap_or(".")).unwrap_or_default();

@@ -140,12 +140,11 @@ fn same_types(a: &Value, b: &Value) -> bool {
 pub fn record_now(project: &Project, seconds: f64, commit: &Option<String>) -> RunRecord {
     let start = (project.around.now)() - std::time::Duration::from_secs_f64(seconds.max(0.0));
     let uname = rustix::system::uname();
-    let env = |name: &str| project.around.env.get(name).cloned();
     RunRecord {
         start: humantime::format_rfc3339_seconds(start).to_string(),
         seconds: (seconds * 1000.0).round() / 1000.0,
         host: uname.nodename().to_string_lossy().into_owned(),
-        user: env("USER").or_else(|| env("LOGNAME")).unwrap_or_else(|| "unknown".into()),
+        user: (project.around.user)(&project.around.env),
         platform: format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH),
         lockstep: env!("CARGO_PKG_VERSION").into(),
         commit: commit.clone(),

@@ -140,7 +140,10 @@ pub fn sentence(reason: &Reason) -> String {
         Reason::Out { path, state, .. } => format!("output {path} {}", word(*state)),
         Reason::Param { file, key, old, new, .. } => {
             let text = |v: &Option<Value>| v.as_ref().map_or_else(|| "none".to_string(), short);
-            format!("param {file}:{key} {} → {}", text(old), text(new))
+            match (old, new) {
+                (None, None) => format!("param {file}:{key} is missing"),
+                _ => format!("param {file}:{key} {} → {}", text(old), text(new)),
+            }
         }
         Reason::Env { name, old, new } => {
             let text = |v: &Option<Option<String>>| match v {
@@ -177,6 +180,9 @@ fn changed_line(old: &Command, new: &Command) -> String {
 }
 
 fn short(value: &Value) -> String {
-    let text = serde_json::to_string(value).unwrap_or_default();
+    let text = match value {
+        Value::Float(f) if !f.is_finite() => value.to_text(),
+        value => serde_json::to_string(value).unwrap_or_default(),
+    };
     if text.chars().count() > 60 { text.chars().take(57).collect::<String>() + "…" } else { text }
 }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use crate::error::{Error, Kind, Result};
 use crate::git::{EntryKind, GitId};
 use crate::path::RepoPath;
-use crate::pipeline::stage::{Place, StageId};
+use crate::pipeline::stage::{FileId, Place, StageId};
 use crate::project::{Definitions, Snapshot, Whereabouts};
 use crate::store::ObjectId;
 use crate::value::{self, Value};
@@ -31,8 +31,8 @@ pub struct FileValues {
     pub values: Result<Value>,
 }
 
-/// The params files of these stages, and with `whole_files` those that pipeline files name at their top.
-pub fn params_of(definitions: &Definitions, stages: &[StageId], whole_files: bool) -> Asked {
+/// The params files of these stages, and those that these pipeline files name at their top.
+pub fn params_of(definitions: &Definitions, stages: &[StageId], tops: &[FileId]) -> Asked {
     let mut asked = Asked::new();
     for stage in stages.iter().map(|id| definitions.pipelines.stage(*id)) {
         for file in &stage.params {
@@ -43,26 +43,22 @@ pub fn params_of(definitions: &Definitions, stages: &[StageId], whole_files: boo
             ask(&mut asked, &file.place, wanted);
         }
     }
-    if whole_files {
-        for file in &definitions.pipelines.files {
-            top_level(&mut asked, &file.path, &file.params);
-        }
+    for file in tops.iter().map(|id| definitions.pipelines.file(*id)) {
+        top_level(&mut asked, &file.path, &file.params);
     }
     asked
 }
 
-/// The metrics of these stages, and with `whole_files` those that pipeline files name at their top.
-pub fn metrics_of(definitions: &Definitions, stages: &[StageId], whole_files: bool) -> Asked {
+/// The metrics of these stages, and those that these pipeline files name at their top.
+pub fn metrics_of(definitions: &Definitions, stages: &[StageId], tops: &[FileId]) -> Asked {
     let mut asked = Asked::new();
     for stage in stages.iter().map(|id| definitions.pipelines.stage(*id)) {
         for out in stage.outs.iter().filter(|out| out.metric) {
             ask(&mut asked, &Place::Repo(out.path.clone()), Wanted::Whole);
         }
     }
-    if whole_files {
-        for file in &definitions.pipelines.files {
-            top_level(&mut asked, &file.path, &file.metrics);
-        }
+    for file in tops.iter().map(|id| definitions.pipelines.file(*id)) {
+        top_level(&mut asked, &file.path, &file.metrics);
     }
     asked
 }

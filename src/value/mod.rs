@@ -55,11 +55,23 @@ pub struct Mark {
 pub struct Fault {
     pub message: String,
     pub mark: Option<Mark>,
+    /// What to do about it.
+    pub hint: Option<String>,
 }
 
 impl Fault {
     pub fn new(message: impl Into<String>, mark: Option<Mark>) -> Fault {
-        Fault { message: message.into(), mark }
+        Fault { message: message.into(), mark, hint: None }
+    }
+
+    pub fn hint(self, hint: impl Into<String>) -> Fault {
+        Fault { hint: Some(hint.into()), ..self }
+    }
+
+    /// The error of a file.
+    pub fn error(self, file: &str, text: &str) -> Error {
+        let error = Error::usage(self.show(file, text));
+        self.hint.into_iter().fold(error, Error::hint)
     }
 
     /// As the text of an error: place, sentence, excerpt.
@@ -102,12 +114,37 @@ pub fn excerpt(line: &str, mark: Mark) -> String {
 /// Reads a params or vars file; the extension of `name` says which format it is: `.json`, `.toml`, `.py`, else YAML.
 /// An empty YAML file is an empty map, as everything that Python calls false is.
 pub fn read(name: &str, bytes: &[u8]) -> Result<Value> {
-    let text = decode(bytes).map_err(|f| Error::usage(f.show(name, "")))?;
-    parse(name, text).map_err(|f| Error::usage(f.show(name, text)))
+    let text = decode(bytes).map_err(|f| f.error(name, ""))?;
+    parse(name, text).map_err(|f| f.error(name, text))
 }
 
 /// As [`read`], with the mistake as it is.
 pub fn parse(name: &str, text: &str) -> std::result::Result<Value, Fault> {
+    parse_as(name, text).map_err(|fault| conflict(text).unwrap_or(fault))
+}
+
+/// Git's marker at the beginning of a line, if a merge left one.
+pub fn conflict_marker(text: &str) -> Option<Mark> {
+    let mut offset = 0;
+    for (n, line) in text.split_inclusive('\n').enumerate() {
+        if line.starts_with("<<<<<<< ") || line.starts_with(">>>>>>> ") {
+            return Some(Mark { line: n as u32 + 1, column: 1, offset: offset as u32 });
+        }
+        offset += line.len();
+    }
+    None
+}
+
+/// Why a text with such markers cannot be read.
+fn conflict(text: &str) -> Option<Fault> {
+    let mark = conflict_marker(text)?;
+    Some(Fault::new("the file holds the markers of a merge conflict", Some(mark)).hint(
+        "keep what is right and delete the lines with `<<<<<<<`, `=======` and `>>>>>>>`; \
+         `git checkout --ours FILE` or `--theirs FILE` takes one side whole",
+    ))
+}
+
+fn parse_as(name: &str, text: &str) -> std::result::Result<Value, Fault> {
     let extension = name.rsplit('/').next().unwrap_or("").rsplit_once('.').map_or("", |(_, e)| e).to_ascii_lowercase();
     match extension.as_str() {
         "json" => json::parse(text),
@@ -252,6 +289,12 @@ mod tests {
         ] {
             let message = read(name, text.as_bytes()).unwrap_err().message;
             assert!(message.starts_with(want) && message.lines().all(|l| !l.is_empty()), "{message}");
+        }
+        let (sides, hint) = ("<<<<<<< HEAD\n{A}\n=======\n{B}\n>>>>>>> other\n", "keep what is right");
+        for (name, a, b) in [("p.yaml", "a: 1", "a: 2"), ("p.json", "{\"a\": 1}", "{}"), ("p.toml", "a = 1", "a = 2")] {
+            let error = read(name, format!("\n{}", sides.replace("{A}", a).replace("{B}", b)).as_bytes()).unwrap_err();
+            let want = format!("{name}:2:1: the file holds the markers of a merge conflict\n");
+            assert!(error.message.starts_with(&want) && error.hints[0].starts_with(hint), "{error}");
         }
         assert!(read("p.yaml", b"a: \xff").is_err());
         assert_eq!(read("p.yaml", b"\xef\xbb\xbfa: 1\r\n").unwrap().get("a"), Some(&Value::Int(1)));

@@ -1,5 +1,8 @@
 //! How a value is written by serde: naturally in formats that people read (JSON, YAML), and with a tag for each kind
 //! in those that do not describe themselves (the compiled form).
+//!
+//! JSON has no word for NaN and the infinities. They are written as the strings `"NaN"`, `"Infinity"` and `"-Infinity"`,
+//! as Protocol Buffers do: any parser takes that, and it is not mistaken for a value that is missing, which is null.
 
 use std::fmt;
 
@@ -35,6 +38,8 @@ impl Serialize for Value {
                 (_, Ok(n)) => s.serialize_u64(n),
                 _ => s.serialize_i128(*i),
             },
+            Value::Float(f) if f.is_nan() => s.serialize_str("NaN"),
+            Value::Float(f) if f.is_infinite() => s.serialize_str(if *f > 0.0 { "Infinity" } else { "-Infinity" }),
             Value::Float(f) => s.serialize_f64(*f),
             Value::Str(t) => s.serialize_str(t),
             Value::List(items) => s.collect_seq(items),
@@ -145,5 +150,8 @@ mod tests {
         assert_eq!(serde_json::from_str::<Value>(&json).unwrap(), all);
         let bytes = postcard::to_stdvec(&all).unwrap();
         assert_eq!(postcard::from_bytes::<Value>(&bytes).unwrap(), all);
+        let odd = Value::List([f64::NAN, f64::INFINITY, f64::NEG_INFINITY].map(Value::Float).to_vec());
+        assert_eq!(serde_json::to_string(&odd).unwrap(), r#"["NaN","Infinity","-Infinity"]"#);
+        assert_eq!(postcard::from_bytes::<Value>(&postcard::to_stdvec(&odd).unwrap()).unwrap(), odd);
     }
 }

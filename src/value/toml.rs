@@ -67,7 +67,7 @@ mod tests {
         let json = serde_json::to_string(&v).unwrap();
         assert_eq!(
             json,
-            r#"{"z":1000,"a":1000.0,"d":"1979-05-27 07:32:00","h":255,"i":null,"t":{"u":{"s":"x","l":[1,2.5,{"k":true}]}}}"#
+            r#"{"z":1000,"a":1000.0,"d":"1979-05-27 07:32:00","h":255,"i":"-Infinity","t":{"u":{"s":"x","l":[1,2.5,{"k":true}]}}}"#
         );
         let (deep, dots) = ("[".repeat(100_000), "a.".repeat(100_000));
         for hostile in [format!("a = {deep}"), format!("{dots}a = 1"), format!("[{dots}a]"), format!("[[{dots}a]]")] {

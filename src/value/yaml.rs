@@ -29,7 +29,27 @@ pub fn parse(text: &str) -> Result<Option<Node>, Fault> {
         anchors: HashMap::new(),
         left: NODES,
     };
-    reader.document()
+    reader.document().map_err(|fault| super::conflict(text).unwrap_or(fault))
+}
+
+/// What to quote, where a text without quotes was taken for more than a text.
+fn quotes(text: &str, mark: Mark, info: &str) -> Option<String> {
+    let line = super::line_at(text, mark)?;
+    let column = mark.column as usize - 1;
+    let before: String = line.chars().take(column).collect();
+    if info.contains("mapping values") {
+        // The first `: ` of a line belongs to its key; a text with another one has to be quoted.
+        let (key, value) = line.split_once(": ")?;
+        let value = value.trim();
+        let is_plain = !value.starts_with(['"', '\'', '|', '>', '[', '{', '&', '*']);
+        let is_second = key.len() + 1 < before.len();
+        return (is_second && is_plain).then(|| {
+            format!("text with `: ` in it needs quotes: {}: '{}'", key.trim_start(), value.replace('\'', "''"))
+        });
+    }
+    let (_, list) = line.split_once('[')?;
+    let word = list.split([',', ']', ' ']).find(|word| word.contains("${") && !word.starts_with(['"', '\'']))?;
+    Some(format!("between brackets text with `${{` needs quotes: \"{word}\""))
 }
 
 /// Reads machine-written YAML (lock files) straight into types, without marks.
@@ -128,7 +148,11 @@ impl<'t> Reader<'t> {
                 Ok(found) => found,
                 Err(e) => {
                     let mark = self.marks.mark(e.marker());
-                    return Err(Fault::new(format!("no valid YAML: {}", e.info()), Some(mark)));
+                    let fault = Fault::new(format!("no valid YAML: {}", e.info()), Some(mark));
+                    return Err(match quotes(self.marks.text, mark, e.info()) {
+                        Some(hint) => fault.hint(hint),
+                        None => fault,
+                    });
                 }
             };
             let start = self.marks.mark(&span.start);

@@ -29,7 +29,11 @@ fn everything_that_ever_was() {
     [ID]    0.52  2.52
     [ID]    0.52  2.52
     --- stderr
-    warning: pipeline files of 1 revision cannot be read; these are left out
+    warning: pipeline.yaml of [ID] is left out:
+    pipeline.yaml:2:1: no valid YAML: while parsing a node, did not find expected node content
+      |
+    2 | stages: {
+      | ^
     ");
 }
 

@@ -11,6 +11,7 @@ mod diff;
 mod files;
 mod hostile;
 mod inspect;
+mod names;
 mod registry;
 mod revision;
 mod sound;

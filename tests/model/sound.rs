@@ -228,6 +228,7 @@ fn checks_with_mistakes() {
        |
     16 | checks: {digitz: [accuracy >= 0.9]}
        |          ^
+      hint: did you mean `digits`?
     no checks here: write some under `checks` of a pipeline.yaml
     ");
     sandbox.write("pipeline.yaml", pipeline);

@@ -144,6 +144,7 @@ impl Sandbox {
             ("LC_ALL", "C.UTF-8"),
             ("TZ", "UTC"),
             ("SHELL", "/bin/sh"),
+            ("USER", "t"),
             ("NO_COLOR", "1"),
             ("GIT_CONFIG_NOSYSTEM", "1"),
             ("GIT_AUTHOR_NAME", "t"),

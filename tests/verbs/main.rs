@@ -5,9 +5,13 @@
 #[path = "../sandbox/mod.rs"]
 mod sandbox;
 
+mod broken;
 mod cache;
 mod config;
 mod init;
 mod logs;
+mod odd;
 mod program;
 mod show;
+mod user;
+mod words;

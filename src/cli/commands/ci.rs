@@ -179,6 +179,10 @@ fn token<'a>(target: &Target, project: &'a Project) -> Result<&'a str> {
 
 fn key(json: bool, project: &Project, out: &Output) -> Result<u8> {
     let definitions = project.definitions()?;
+    // A key of a part of the inputs would be another one.
+    if let Some((_, error)) = definitions.broken.first() {
+        return Err(error.clone());
+    }
     super::tell_broken(&definitions, project, out);
     let progress = Progress::new(out, false);
     let found = cache_key(project, &definitions, &progress);

@@ -12,18 +12,7 @@ use crate::remote::redacted;
 
 /// Read and write settings
 #[derive(clap::Args, Debug)]
-#[command(after_help = "\
-Settings: jobs, shell, cache.dir, cache.links, core.remote, remote.NAME.url
-From the weakest to the strongest: --user (~/.config/lockstep/config.toml), --project
-(lockstep.toml at the root), --local (this clone), LOCKSTEP_JOBS and LOCKSTEP_CACHE_DIR.
-
-Examples:
-  lockstep config                      all settings
-  lockstep config --show-origin        and where each comes from
-  lockstep config jobs                 one
-  lockstep config jobs 4               set it in lockstep.toml
-  lockstep config --local jobs 8       for this clone alone
-  lockstep config --unset jobs")]
+#[command(after_help = after_help())]
 pub struct Args {
     /// The setting
     name: Option<String>,
@@ -50,6 +39,31 @@ pub struct Args {
     /// As JSON
     #[arg(long, conflicts_with = "value")]
     json: bool,
+}
+
+fn after_help() -> String {
+    format!(
+        "\
+Settings:
+{}
+A list is written with commas, or as in TOML: 'a,b' or '[\"a\", \"b\"]'.
+More of remotes: lockstep remote modify --help
+
+From the weakest to the strongest: --user (~/.config/lockstep/config.toml), --project
+(lockstep.toml at the root), --local (this clone), then the variables LOCKSTEP_JOBS,
+LOCKSTEP_CACHE_DIR and LOCKSTEP_CACHE.
+
+Examples:
+  lockstep config                          all settings
+  lockstep config --show-origin            and where each comes from
+  lockstep config jobs                     one
+  lockstep config jobs 4                   set it in lockstep.toml
+  lockstep config --local jobs 8           for this clone alone
+  lockstep config cache.links copy         a list of one
+  lockstep config cache.trust 'ci@*,me@*'  a list
+  lockstep config --unset jobs",
+        config::help()
+    )
 }
 
 pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {

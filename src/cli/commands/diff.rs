@@ -8,7 +8,7 @@ use crate::cli::table::Table;
 use crate::cli::text;
 use crate::compare::data::{Change, Differences, Node, What};
 use crate::compare::sides::{Asked, differences};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::path::RepoPath;
 use crate::project::{Project, Rev};
 use crate::store::tree::EntryKind;
@@ -54,7 +54,8 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let snapshots = project.snapshots();
     let old = snapshots.at(&Rev::Named(args.old.clone()))?;
     let new = snapshots.at(&Rev::of(args.new.as_deref()))?;
-    super::tell_broken(&new.definitions, project, out);
+    super::tell_broken_of(&old, out);
+    super::tell_broken_of(&new, out);
     let targets = args.targets.iter().map(|t| target(project, t)).collect::<Result<Vec<_>>>()?;
     let progress = Progress::new(out, false);
     let asked = Asked { old: &old, new: &new, targets: &targets };
@@ -78,15 +79,22 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         table(&found, &absent, args).print(true, out);
     } else {
         list(&found, &absent, args, out);
-        if found.changes.is_empty() && absent.is_empty() {
+        let is_whole = old.definitions.broken.is_empty() && new.definitions.broken.is_empty();
+        if found.changes.is_empty() && absent.is_empty() && is_whole {
             out.say(format!("no outputs or data differ between {} and {}", old.name, new.name));
         }
     }
     for (path, error) in &found.unopened {
         let hint = error.hints.first().map_or(String::new(), |hint| format!(" ({hint})"));
-        out.warn(format!("{}: its listing is not in the store{hint}", name(path)));
+        out.warn(format!("{}: its listing is not in the store{hint}", text::path(&name(path))));
     }
-    Ok(0)
+    // Nobody can mend a commit.
+    let concerns = |path: &RepoPath| {
+        let folder = path.parent().unwrap_or_default();
+        targets.is_empty() || targets.iter().any(|t| t.is_in(&folder) || folder.is_in(t))
+    };
+    let is_mistaken = new.commit.is_none() && new.definitions.broken.iter().any(|(path, _)| concerns(path));
+    Ok(if is_mistaken { Kind::Usage.exit_code() } else { 0 })
 }
 
 fn target(project: &Project, written: &str) -> Result<RepoPath> {
@@ -133,8 +141,8 @@ fn hashes(what: &What) -> String {
 
 fn path(change: &Change) -> String {
     match &change.what {
-        What::Renamed { from, .. } => format!("{from} → {}", change.path),
-        _ => change.path.clone(),
+        What::Renamed { from, .. } => format!("{} → {}", text::path(from), text::path(&change.path)),
+        _ => text::path(&change.path),
     }
 }
 
@@ -156,7 +164,7 @@ fn list(found: &Differences, absent: &[String], args: &Args, out: &Output) {
     if !absent.is_empty() {
         counts.push(format!("{} not in cache", absent.len()));
         out.line(out.paint_out(Style::Dim, "not in cache"));
-        absent.iter().for_each(|path| out.line(format!("  {path}")));
+        absent.iter().for_each(|path| out.line(format!("  {}", text::path(path))));
     }
     if !counts.is_empty() {
         out.say(counts.join(", "));
@@ -174,7 +182,7 @@ fn table(found: &Differences, absent: &[String], args: &Args) -> Table {
             table.row(row(word, path(change), sizes(&change.what), hashes(&change.what)));
         }
     }
-    absent.iter().for_each(|path| table.row(row("not in cache", path.clone(), "-".into(), "-".into())));
+    absent.iter().for_each(|path| table.row(row("not in cache", text::path(path), "-".into(), "-".into())));
     table
 }
 

@@ -1,9 +1,11 @@
 //! What `params diff` and `metrics diff` have in common.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value as Json, json};
 
 use super::show::{Files, asked};
-use crate::cli::format::json_value;
+use crate::cli::format::{json_number, json_value};
 use crate::cli::output::{Output, Style};
 use crate::cli::table::{Cell, Table, round, rounded};
 use crate::compare::values::{Row, Side, compare, directions};
@@ -42,13 +44,17 @@ pub fn run(args: &Args, project: &Project, out: &Output, files: &Files, what: &s
     let snapshots = project.snapshots();
     let old = snapshots.at(&Rev::Named(args.old.clone()))?;
     let new = snapshots.at(&Rev::of(args.new.as_deref()))?;
-    super::tell_broken(&new.definitions, project, out);
+    super::tell_broken_of(&old, out);
+    super::tell_broken_of(&new, out);
     let mut parsed = Parsed::default();
     let mut code = None;
     let mut failed = None;
     let mut known = 0;
-    let mut side = |snapshot: &Snapshot<'_>| -> Result<Side> {
-        let asked = match asked(&args.targets, snapshot, files, what) {
+    let mut unread = BTreeSet::new();
+    let mut side = |snapshot: &Snapshot<'_>, other: &Snapshot<'_>| -> Result<Side> {
+        // What the other side's pipeline says is not known where it cannot be read, so nothing of it is new or gone.
+        let without: Vec<RepoPath> = other.definitions.broken.iter().map(|(path, _)| path.clone()).collect();
+        let asked = match asked(&args.targets, snapshot, files, what, &without) {
             // One of the two revisions may not have it yet.
             Err(e) if e.kind == Kind::Missing => {
                 failed = Some(e);
@@ -66,6 +72,12 @@ pub fn run(args: &Args, project: &Project, out: &Output, files: &Files, what: &s
                         && e.causes.is_empty()
                         && is_absent(snapshot, &file.place.to_string()) => {}
                 Err(e) => {
+                    unread.insert(file.place.to_string());
+                    if snapshot.commit.is_some() && e.kind == Kind::Usage {
+                        // Nobody can mend the past.
+                        out.warn(format!("left out, of {}: {e}", snapshot.name));
+                        continue;
+                    }
                     code = Some(code.unwrap_or(u8::MAX).min(e.kind.exit_code()));
                     out.error(&e);
                 }
@@ -73,7 +85,10 @@ pub fn run(args: &Args, project: &Project, out: &Output, files: &Files, what: &s
         }
         Ok(side)
     };
-    let (before, after) = (side(&old)?, side(&new)?);
+    let (mut before, mut after) = (side(&old, &new)?, side(&new, &old)?);
+    // What is in a file that cannot be read is not known, so nothing of it is new or gone.
+    before.retain(|file, _| !unread.contains(file));
+    after.retain(|file, _| !unread.contains(file));
     if let Some(error) = failed.filter(|_| known == 0) {
         return Err(error);
     }
@@ -86,15 +101,19 @@ pub fn run(args: &Args, project: &Project, out: &Output, files: &Files, what: &s
         rows.retain(|row| !row.is_same());
     }
     rows.iter_mut().for_each(|row| row.file = name(project, &row.file));
+    let is_partial = [&old, &new].iter().any(|snapshot| !snapshot.definitions.broken.is_empty());
     if args.json {
         out.json(&to_json(&rows, what == "metrics"));
     } else {
         table(&rows, args, &old.name, &new.name, what == "metrics").print(args.md, out);
-        if rows.is_empty() && code.is_none() {
+        if rows.is_empty() && code.is_none() && unread.is_empty() && !is_partial {
             out.say(format!("no {what} differ between {} and {}", old.name, new.name));
         }
     }
-    Ok(code.unwrap_or(0))
+    let code = code.unwrap_or(0);
+    // Nobody can mend a commit.
+    let mendable = new.commit.is_none() && args.targets.is_empty();
+    Ok(if mendable { super::code_of_all(code, &new.definitions) } else { code })
 }
 
 /// That a side has no such file is a difference; that its bytes are not here is a failure.
@@ -114,7 +133,7 @@ fn to_json(rows: &[Row], metrics: bool) -> Json {
         entry.insert("old".into(), value(&row.old));
         entry.insert("new".into(), value(&row.new));
         if let Some(change) = row.change.filter(|_| metrics) {
-            entry.insert("diff".into(), json!(change));
+            entry.insert("diff".into(), json_number(change));
         }
         if let Some(better) = row.better.filter(|_| metrics) {
             entry.insert("better".into(), json!(better));

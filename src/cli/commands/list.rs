@@ -4,7 +4,7 @@ use crate::cli::args::Global;
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
 use crate::cli::{open, surroundings, text};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::git;
 use crate::path::RepoPath;
 use crate::project::{Elsewhere, Project, Rev, Surroundings, elsewhere};
@@ -57,8 +57,12 @@ pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {
         (None, None) => return Err(Error::missing("there is no repository here")),
     };
     let snapshot = project.at(&rev)?;
-    super::tell_broken(&snapshot.definitions, project, out);
+    super::tell_broken_of(&snapshot, out);
     let asked = inside(project, &path)?;
+    // What a broken pipeline file here declares is not listed; nobody can mend that of a commit.
+    let concerns = |path: &RepoPath| path.parent().is_some_and(|folder| folder.is_in(&asked) || asked.is_in(&folder));
+    let is_partial = snapshot.commit.is_none() && snapshot.definitions.broken.iter().any(|(path, _)| concerns(path));
+    let code = if is_partial { Kind::Usage.exit_code() } else { 0 };
     let browser = Browser::new(&snapshot)?;
     let name = there.as_ref().map_or(snapshot.name.as_str(), |t| t.rev.as_str());
     let found = browser.find(&asked)?.ok_or_else(|| Error::missing(format!("there is no {path} in {name}")))?;
@@ -88,7 +92,7 @@ pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {
             Ok(entry)
         };
         out.json(&items.iter().map(one).collect::<Result<Vec<_>>>()?.into());
-        return Ok(0);
+        return Ok(code);
     }
     for item in &items {
         let slash = if item.what.is_folder() { "/" } else { "" };
@@ -96,9 +100,9 @@ pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {
             (true, size) => format!("{:>10}  ", size.map_or("-".into(), text::bytes)),
             _ => String::new(),
         };
-        out.line(format!("{size}{}{slash}", shown(item)));
+        out.line(format!("{size}{}", text::path(&format!("{}{slash}", shown(item)))));
     }
-    Ok(0)
+    Ok(code)
 }
 
 /// Which repository is meant (`None`: this one), and which path of it. A single word is a repository if it is a URL or a

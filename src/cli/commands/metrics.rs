@@ -27,7 +27,7 @@ Examples:
   lockstep metrics show --rev v1.0     of a commit, without checking it out
   lockstep metrics show -a -T          of the workspace, all branches and all tags, a row each
   lockstep metrics show --md           as a Markdown table, for a pull request
-  lockstep metrics show --json         file → values, for programs")]
+  lockstep metrics show --json         file → values; of revisions a list of {rev, names, commit, files}")]
     Show(show::Args),
     /// Compare metrics of two revisions
     ///

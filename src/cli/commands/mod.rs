@@ -39,6 +39,7 @@ mod show;
 pub mod stage;
 mod stage_add;
 pub mod status;
+mod told;
 mod transfer;
 pub mod verify;
 pub mod version;
@@ -49,7 +50,7 @@ use crate::cli::output::Output;
 use crate::error::{Error, Result};
 use crate::path::RepoPath;
 use crate::pipeline::stage::Place;
-use crate::project::{Definitions, Project};
+use crate::project::{Definitions, Project, Snapshot};
 
 /// Runs a command; its exit code comes back.
 pub fn run(cli: Cli, out: &Output) -> Result<u8> {
@@ -109,7 +110,7 @@ fn code_of_all(code: u8, definitions: &Definitions) -> u8 {
 /// A pipeline file elsewhere that cannot be read is a warning, unless the targets need it.
 fn tell_broken(definitions: &Definitions, project: &Project, out: &Output) {
     for (path, error) in &definitions.broken {
-        out.warn(format!("{} is left out:\n{}", path.relative_to(&project.cwd), error.message));
+        out.warn(format!("{} is left out:\n{error}", path.relative_to(&project.cwd)));
     }
     for file in &definitions.pipelines.files {
         for warning in &file.warnings {
@@ -120,6 +121,16 @@ fn tell_broken(definitions: &Definitions, project: &Project, out: &Output) {
         for path in &definitions.foreign {
             out.say(format!("{} has none of our keys and is passed over", path.relative_to(&project.cwd)));
         }
+    }
+}
+
+/// The same of any state of the repository; what is wrong with a commit is told with its name.
+fn tell_broken_of(snapshot: &Snapshot<'_>, out: &Output) {
+    if snapshot.commit.is_none() {
+        return tell_broken(&snapshot.definitions, snapshot.project, out);
+    }
+    for (path, error) in &snapshot.definitions.broken {
+        out.warn(format!("{path} of {} is left out:\n{error}", snapshot.name));
     }
 }
 

@@ -25,7 +25,7 @@ Examples:
   lockstep params show train           what one stage reads
   lockstep params show params.yaml     one file
   lockstep params show --rev HEAD~1    of a commit, without checking it out
-  lockstep params show --json          file → values, for programs")]
+  lockstep params show --json          file → values; of revisions a list of {rev, names, commit, files}")]
     Show(show::Args),
     /// Compare params of two revisions
     #[command(after_help = "\

@@ -209,7 +209,7 @@ fn gather(
     for (n, snapshot) in snapshots.iter().enumerate() {
         // Commits with the same pipeline files share what was read of them.
         if !snapshots[..n].iter().any(|other| Rc::ptr_eq(&other.definitions, &snapshot.definitions)) {
-            super::tell_broken(&snapshot.definitions, project, out);
+            super::tell_broken_of(snapshot, out);
         }
         let defined: Defined = plots::define(&snapshot.definitions.pipelines, &project.cwd);
         all.push(defined.plots);

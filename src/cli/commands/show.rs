@@ -7,14 +7,15 @@ use serde_json::{Map, Value as Json, json};
 use crate::cli::format::json_value;
 use crate::cli::output::Output;
 use crate::cli::table::{Table, shown};
-use crate::cli::text;
 use crate::error::{Error, Kind, Result};
-use crate::git::{Chosen, Which};
+use crate::git::{Chosen, GitId, Which};
 use crate::path::RepoPath;
-use crate::pipeline::stage::{Place, StageId};
+use crate::pipeline::stage::{FileId, Place, StageId};
 use crate::project::{Definitions, Project, Rev, Snapshot};
 use crate::run::select::{Reach, Scope};
 use crate::run::values::{self, Asked, FileValues, Parsed, Wanted};
+
+use super::told::Told;
 
 #[derive(clap::Args, Debug)]
 pub struct Args {
@@ -43,8 +44,8 @@ pub struct Args {
     md: bool,
 }
 
-/// The files of some stages; with the flag those at the top of pipeline files, too.
-pub(super) type Files = dyn Fn(&Definitions, &[StageId], bool) -> Asked;
+/// The files of some stages, and those at the top of some pipeline files.
+pub(super) type Files = dyn Fn(&Definitions, &[StageId], &[FileId]) -> Asked;
 
 pub fn run(args: &Args, project: &Project, out: &Output, files: &Files, what: &str) -> Result<u8> {
     let which = Which {
@@ -58,11 +59,15 @@ pub fn run(args: &Args, project: &Project, out: &Output, files: &Files, what: &s
         return many(args, &which, project, out, files, what);
     }
     let snapshot = project.at(&Rev::of(args.rev.first().map(String::as_str)))?;
-    super::tell_broken(&snapshot.definitions, project, out);
-    let asked = asked(&args.targets, &snapshot, files, what)?;
+    super::tell_broken_of(&snapshot, out);
+    let asked = asked(&args.targets, &snapshot, files, what, &[])?;
     let read = values::read(&snapshot, &asked, &mut Parsed::default());
     if args.json {
-        out.json(&files_json(project, &read).into());
+        let files = files_json(project, &read);
+        match args.rev.first() {
+            None => out.json(&files.into()),
+            Some(name) => out.json(&json!([of_revision(std::slice::from_ref(name), snapshot.commit, files)])),
+        }
     } else {
         let mut table = Table::new(["file", "key", "value"]);
         for file in &read {
@@ -83,10 +88,11 @@ pub fn run(args: &Args, project: &Project, out: &Output, files: &Files, what: &s
         out.error(&error);
         code = Some(code.unwrap_or(u8::MAX).min(error.kind.exit_code()));
     }
-    if read.is_empty() {
+    if read.is_empty() && snapshot.definitions.broken.is_empty() {
         out.say(format!("no {what} here"));
     }
-    Ok(code.unwrap_or(0))
+    let code = code.unwrap_or(0);
+    Ok(if args.targets.is_empty() { super::code_of_all(code, &snapshot.definitions) } else { code })
 }
 
 impl Args {
@@ -98,10 +104,15 @@ impl Args {
 /// So many commits are read at once: enough for Git's objects to be read quickly, and a bound on memory.
 const AT_ONCE: usize = 1024;
 
+/// A revision as JSON. Whenever revisions are asked for there is a list of these, be it one.
+fn of_revision(names: &[String], commit: Option<GitId>, files: Map<String, Json>) -> Json {
+    json!({"rev": names.first(), "names": names, "commit": commit.map(|id| id.hex()), "files": files})
+}
+
 /// One revision, and what its files hold.
 struct Read {
     names: Vec<String>,
-    commit: Option<String>,
+    commit: Option<GitId>,
     files: Vec<FileValues>,
 }
 
@@ -113,18 +124,24 @@ fn many(args: &Args, which: &Which, project: &Project, out: &Output, files: &Fil
     let chosen = history.choose(which)?;
     let mut parsed = Parsed::default();
     let mut all: Vec<Read> = Vec::new();
-    let (mut failed, mut broken) = (None, 0);
+    let (mut failed, mut code) = (None, 0);
+    let (mut broken, mut unreadable) = (Told::default(), Told::default());
     let mut last: Option<(Rc<Definitions>, Rc<Asked>)> = None;
     // `None`: nothing is asked of this revision.
-    let mut ask = |snapshot: &Snapshot<'_>| -> Result<Option<Rc<Asked>>> {
-        broken += usize::from(!snapshot.definitions.broken.is_empty());
+    let mut ask = |snapshot: &Snapshot<'_>, names: &[String]| -> Result<Option<Rc<Asked>>> {
+        for (path, error) in &snapshot.definitions.broken {
+            broken.add(&format!("{path}\n{error}"), names);
+        }
+        if snapshot.commit.is_none() && args.targets.is_empty() {
+            code = super::code_of_all(code, &snapshot.definitions);
+        }
         if let Some((definitions, asked)) = &last
             && Rc::ptr_eq(definitions, &snapshot.definitions)
         {
             return Ok(Some(asked.clone()));
         }
         // A target that this revision does not have yet is no mistake as long as another has it.
-        match asked(&args.targets, snapshot, files, what) {
+        match asked(&args.targets, snapshot, files, what, &[]) {
             Ok(asked) => Ok(Some(last.insert((snapshot.definitions.clone(), Rc::new(asked))).1.clone())),
             Err(e) if e.kind == Kind::Missing => {
                 failed.get_or_insert(e);
@@ -135,14 +152,18 @@ fn many(args: &Args, which: &Which, project: &Project, out: &Output, files: &Fil
     };
     let mut read = |snapshot: &Snapshot<'_>, asked: &Asked, names: Vec<String>, parsed: &mut Parsed| {
         let files = values::read(snapshot, asked, parsed);
-        if files.iter().any(|f| f.values.is_ok()) {
-            all.push(Read { names, commit: snapshot.commit.map(|id| id.hex()), files });
+        let unread = files.iter().filter_map(|f| f.values.as_ref().err()).filter(|e| e.kind != Kind::Missing);
+        unread.for_each(|error| unreadable.add(&error.to_string(), &names));
+        // What cannot be read is there all the same.
+        if files.iter().any(|f| f.values.as_ref().map_or_else(|e| e.kind != Kind::Missing, |_| true)) {
+            all.push(Read { names, commit: snapshot.commit, files });
         }
     };
     if args.all() && !project.repo.is_bare() {
         let workspace = snapshots.at(&Rev::Worktree)?;
-        if let Some(asked) = ask(&workspace)? {
-            read(&workspace, &asked, vec!["workspace".into()], &mut parsed);
+        let names = vec!["workspace".to_string()];
+        if let Some(asked) = ask(&workspace, &names)? {
+            read(&workspace, &asked, names, &mut parsed);
         }
     }
     let mut chosen = chosen.into_iter();
@@ -156,7 +177,7 @@ fn many(args: &Args, which: &Which, project: &Project, out: &Output, files: &Fil
         let (mut wanted, mut names) = (Vec::new(), Vec::new());
         for (one, commit) in some.into_iter().zip(commits) {
             let snapshot = snapshots.of_commit(commit, &one.names[0])?;
-            if let Some(asked) = ask(&snapshot)? {
+            if let Some(asked) = ask(&snapshot, &one.names)? {
                 wanted.push((snapshot, asked));
                 names.push(one.names);
             }
@@ -166,22 +187,17 @@ fn many(args: &Args, which: &Which, project: &Project, out: &Output, files: &Fil
             read(snapshot, asked, names, &mut parsed);
         }
     }
-    if broken > 0 {
-        let revisions = text::count(broken, "revision");
-        out.warn(format!("pipeline files of {revisions} cannot be read; these are left out"));
-    }
+    let sentence = |message: &str, revisions: &str| {
+        let (path, message) = message.split_once('\n').unwrap_or((message, ""));
+        format!("{path} of {revisions} is left out:\n{message}")
+    };
+    broken.warn(&sentence, out);
+    unreadable.warn(&|message, revisions| format!("left out, of {revisions}: {message}"), out);
     if let Some(error) = failed.filter(|_| all.is_empty()) {
         return Err(error);
     }
     if args.json {
-        let one = |read: &Read| {
-            json!({
-                "rev": read.names[0],
-                "names": read.names,
-                "commit": read.commit,
-                "files": files_json(project, &read.files),
-            })
-        };
+        let one = |read: &Read| of_revision(&read.names, read.commit, files_json(project, &read.files));
         out.json(&all.iter().map(one).collect());
     } else {
         table(&all, project).print(args.md, out);
@@ -189,7 +205,7 @@ fn many(args: &Args, which: &Which, project: &Project, out: &Output, files: &Fil
     if all.is_empty() {
         out.say(format!("no {what} there"));
     }
-    Ok(0)
+    Ok(code)
 }
 
 /// A row a revision, a column a key; the file's name stands before the key where there are several files.
@@ -241,10 +257,19 @@ fn files_json(project: &Project, read: &[FileValues]) -> Map<String, Json> {
     read.iter().map(entry).collect()
 }
 
-/// What is asked for: the targets, without any all that there is.
-pub(super) fn asked(targets: &[String], snapshot: &Snapshot<'_>, files: &Files, what: &str) -> Result<Asked> {
-    let all: Vec<StageId> = snapshot.definitions.pipelines.ids().collect();
-    let asked = files(&snapshot.definitions, &all, true);
+/// What is asked for: the targets, without any all that there is but in some pipeline files.
+pub(super) fn asked(
+    targets: &[String],
+    snapshot: &Snapshot<'_>,
+    files: &Files,
+    what: &str,
+    without: &[RepoPath],
+) -> Result<Asked> {
+    let pipelines = &snapshot.definitions.pipelines;
+    let counts = |id: &FileId| !without.contains(&pipelines.file(*id).path);
+    let stages: Vec<StageId> = pipelines.ids().filter(|id| counts(&pipelines.stage(*id).file)).collect();
+    let tops: Vec<FileId> = (0..pipelines.files.len() as u32).map(FileId).filter(counts).collect();
+    let asked = files(&snapshot.definitions, &stages, &tops);
     if targets.is_empty() { Ok(asked) } else { narrow(targets, snapshot, files, &asked, what) }
 }
 
@@ -276,7 +301,7 @@ fn narrow(targets: &[String], snapshot: &Snapshot<'_>, files: &Files, all: &Aske
             }
             e
         })?;
-        for (place, wanted) in files(definitions, &selected.named, false).values() {
+        for (place, wanted) in files(definitions, &selected.named, &[]).values() {
             values::ask(&mut asked, place, wanted.clone());
         }
     }

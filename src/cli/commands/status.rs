@@ -88,19 +88,15 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
             let reasons: Vec<_> = reasons.iter().map(|r| format::reason(r, stage, &project.cwd)).collect();
             stages.insert(definitions.pipelines.address(*id, &project.cwd), reasons.into());
         }
-        let mut o = json!({"stages": stages});
-        if !found.data.is_empty() {
-            let data: Map<String, _> = found
-                .data
-                .iter()
-                .map(|(path, state, old, new)| {
-                    let id = |pin: &Option<crate::store::Pin>| pin.map(|p| p.id.hex());
-                    (path.relative_to(&project.cwd), json!({"state": state.word(), "old": id(old), "new": id(new)}))
-                })
-                .collect();
-            o["data"] = data.into();
-        }
-        out.json(&o);
+        let data: Map<String, _> = found
+            .data
+            .iter()
+            .map(|(path, state, old, new)| {
+                let id = |pin: &Option<crate::store::Pin>| pin.map(|p| p.id.hex());
+                (path.relative_to(&project.cwd), json!({"state": state.word(), "old": id(old), "new": id(new)}))
+            })
+            .collect();
+        out.json(&json!({"stages": stages, "data": data}));
     } else if !out.quiet {
         for (id, reasons) in &found.stages {
             out.line(out.paint_out(Style::Bold, &definitions.pipelines.address(*id, &project.cwd)));
@@ -109,12 +105,12 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
             }
             if out.verbose > 0 {
                 for line in difference(project, &definitions, &locks, *id, &mut look)? {
-                    out.line(format!("    {line}"));
+                    out.line(format!("    {}", text::path(&line)));
                 }
             }
         }
         for (path, state, ..) in &found.data {
-            out.line(format!("data {}: {}", path.relative_to(&project.cwd), state.word()));
+            out.line(format!("data {}: {}", text::path(&path.relative_to(&project.cwd)), state.word()));
         }
         let fine = found.looked_at - found.stages.len();
         out.say(match (found.stages.len(), fine) {

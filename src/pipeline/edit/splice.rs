@@ -30,7 +30,7 @@ pub enum Where {
 
 impl<'f> Doc<'f> {
     pub fn parse(file: &'f str, text: &str) -> Result<Doc<'f>> {
-        let root = yaml::parse(text).map_err(|fault| Error::usage(fault.show(file, text)))?;
+        let root = yaml::parse(text).map_err(|fault| fault.error(file, text))?;
         let root = root.filter(|n| !matches!(n.tree, Tree::Scalar(Value::Null)));
         Ok(Doc { file, text: text.to_string(), root })
     }

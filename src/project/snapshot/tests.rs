@@ -18,6 +18,7 @@ fn open(top: &Path) -> Project {
         program: "lockstep".into(),
         user_config: None,
         home: None,
+        user: |_| "t".into(),
         settings: Vec::new(),
         stop: crate::event::Stop::never(),
     };

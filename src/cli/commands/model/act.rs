@@ -2,6 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
+use crate::cli::format::json_number;
 use crate::cli::output::Output;
 use crate::error::Result;
 use crate::model::act::{Act, Manner};
@@ -65,8 +66,8 @@ pub fn checks(judged: &[Judged]) -> Json {
             "pipeline": j.pipeline.to_string(),
             "file": j.file.as_ref().map(|file| file.to_string()),
             "key": j.check.metric.key,
-            "value": j.value,
-            "limit": j.limit,
+            "value": j.value.map(json_number),
+            "limit": j.limit.map(json_number),
             "ok": j.ok,
             "error": j.error.as_ref().map(|e| &e.message),
             "remark": j.remark,

@@ -38,13 +38,22 @@ impl<'p> Desk<'p> {
     /// `digits`, `models/a:digits`.
     pub fn name(&self, typed: &str) -> Result<ModelName> {
         let name: ModelName = typed.parse().map_err(|why| self.unusable(typed, why))?;
-        artifact::meant(&name, &self.known, &self.project.cwd)
+        self.meant(&name)
+    }
+
+    fn meant(&self, typed: &ModelName) -> Result<ModelName> {
+        let name = artifact::meant(typed, &self.known, &self.project.cwd)?;
+        // It may be declared, under a name that no tag can have.
+        match artifact::unusable(&self.now, typed.short()) {
+            Some(error) if !self.known.contains(&name) => Err(error),
+            _ => Ok(name),
+        }
     }
 
     /// `digits`, `digits@v1.2.0`, `digits#prod`.
     pub fn asked(&self, typed: &str) -> Result<Asked> {
         let asked: Asked = typed.parse().map_err(|why| self.unusable(typed, why))?;
-        let name = artifact::meant(&asked.name, &self.known, &self.project.cwd)?;
+        let name = self.meant(&asked.name)?;
         Ok(Asked { name, ..asked })
     }
 

@@ -5,7 +5,7 @@ use crate::cli::output::Output;
 use crate::cli::table::Table;
 use crate::cli::text;
 use crate::error::Result;
-use crate::model::artifact::{self, Artifact};
+use crate::model::artifact::{self, Artifact, Unfit};
 use crate::model::registry::{Given, Model};
 use crate::project::Project;
 use crate::tag::{Label, ModelName, Version};
@@ -31,6 +31,9 @@ pub struct Args {
 
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let desk = Desk::open(project, out)?;
+    crate::cli::commands::tell_broken_of(&desk.now, out);
+    // Models are declared in any pipeline file.
+    let code = if args.names.is_empty() { crate::cli::commands::code_of_all(0, &desk.now.definitions) } else { 0 };
     let declared = artifact::all(&desk.now);
     let mut names: Vec<ModelName> =
         desk.registry.models.keys().cloned().chain(declared.iter().map(|a| a.name.clone())).collect();
@@ -50,11 +53,13 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         // Tags of other tools may look like a label on a commit.
         .filter(|(_, model, artifact)| args.all || artifact.is_some() || model.is_none_or(|m| !m.versions.is_empty()))
         .collect();
+    let unfit = if args.names.is_empty() { artifact::unfit(&desk.now) } else { Vec::new() };
     if args.json {
-        out.json(&rows.iter().map(|(name, model, artifact)| shape(name, *model, *artifact)).collect::<Vec<_>>().into());
-        return Ok(0);
+        let known = rows.iter().map(|(name, model, artifact)| shape(name, *model, *artifact));
+        out.json(&known.chain(unfit.iter().map(unfit_shape)).collect::<Vec<_>>().into());
+        return Ok(code);
     }
-    if rows.is_empty() {
+    if rows.is_empty() && unfit.is_empty() && code == 0 {
         out.say(match names.is_empty() {
             true => "no models here: name one under `artifacts` of a pipeline.yaml, then lockstep model register",
             false => "all models here are deprecated: lockstep model list --all",
@@ -62,12 +67,15 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     } else if args.all || !args.names.is_empty() {
         versions(&rows, args.all, out);
     } else {
-        models(&rows, out);
+        models(&rows, &unfit, out);
     }
-    Ok(0)
+    for artifact in &unfit {
+        out.warn(format!("it cannot be registered: {}", text::plain(&artifact.error.message)));
+    }
+    Ok(code)
 }
 
-fn models(rows: &[(&ModelName, Option<&Model>, Option<&Artifact>)], out: &Output) {
+fn models(rows: &[(&ModelName, Option<&Model>, Option<&Artifact>)], unfit: &[Unfit], out: &Output) {
     let mut table = Table::new(["model", "latest", "labels", "path", "registered"]);
     for (name, model, artifact) in rows {
         let latest = model.and_then(|m| m.latest());
@@ -84,6 +92,10 @@ fn models(rows: &[(&ModelName, Option<&Model>, Option<&Artifact>)], out: &Output
             artifact.map_or_else(|| "-".to_string(), |a| text::plain(a.path.as_str())),
             time.map_or_else(|| "-".to_string(), text::day),
         ]);
+    }
+    for artifact in unfit {
+        let path = artifact.path.as_deref().unwrap_or("-");
+        table.row([text::plain(&artifact.name), "-".into(), "-".into(), text::plain(path), "-".into()]);
     }
     table.print(false, out);
 }
@@ -117,6 +129,20 @@ fn versions(rows: &[(&ModelName, Option<&Model>, Option<&Artifact>)], all: bool,
 fn labels_of(model: &Model, version: &Version) -> String {
     let labels: Vec<String> = model.labels_of(version).map(|(label, _)| label.to_string()).collect();
     if labels.is_empty() { "-".into() } else { labels.join(", ") }
+}
+
+/// A declared artifact that can be no model, and why.
+fn unfit_shape(artifact: &Unfit) -> Json {
+    json!({
+        "name": artifact.name,
+        "declared": true,
+        "path": artifact.path,
+        "error": artifact.error.message,
+        "deprecated": false,
+        "latest": null,
+        "labels": {},
+        "versions": [],
+    })
 }
 
 fn shape(name: &ModelName, model: Option<&Model>, artifact: Option<&Artifact>) -> Json {

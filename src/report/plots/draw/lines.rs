@@ -1,5 +1,6 @@
 //! Lines: linear, simple, smooth.
 
+use std::collections::HashSet;
 use std::fmt::Write;
 
 use serde_json::json;
@@ -16,6 +17,9 @@ use super::{Panel, class};
 
 /// More points than this are not marked one by one.
 const MOST_MARKS: usize = 80;
+
+/// The page has widths for so many lines above one.
+const MOST_UNDER: usize = 4;
 
 pub fn draw(chart: &Chart, report: &Report, title: &str) -> Panel {
     let xs = Axis::of(chart.series.iter().map(|series| &series.x));
@@ -36,22 +40,30 @@ pub fn draw(chart: &Chart, report: &Report, title: &str) -> Panel {
     frame.axes(&mut svg, &x, &y, (false, true));
     frame.labels(&mut svg, labels);
 
-    let mut hover = Vec::new();
-    for (n, series) in chart.series.iter().enumerate() {
-        let class = class(series, report);
-        let (xs, ys) = (&xs.values[n], &ys.values[n]);
+    let mut curves = Vec::new();
+    for (xs, ys) in xs.values.iter().zip(&ys.values) {
         let rows = order(xs);
+        let point = |row: &u32| (xs[*row as usize], ys[*row as usize]);
         let runs = thin(&rows, ys, |row| x.at(xs[row as usize]).floor() as i64);
-        let points = |run: &Vec<u32>| run.iter().map(|row| (xs[*row as usize], ys[*row as usize])).collect();
-        let runs: Vec<Vec<(f64, f64)>> = runs.iter().map(points).collect();
-        let mut shown: Vec<(f64, f64)> = runs.concat();
+        let mut curve =
+            Curve { runs: runs.iter().map(|run| run.iter().map(point).collect()).collect(), faint: Vec::new() };
         if chart.template == Template::Smooth {
-            path(&mut svg, &format!("line faint {class}"), &runs, &x, &y);
-            let all: Vec<(f64, f64)> = rows.iter().map(|row| (xs[*row as usize], ys[*row as usize])).collect();
-            shown = smooth(&all);
-            path(&mut svg, &format!("line {class}"), std::slice::from_ref(&shown), &x, &y);
-        } else {
-            path(&mut svg, &format!("line {class}"), &runs, &x, &y);
+            let all: Vec<(f64, f64)> = rows.iter().map(point).collect();
+            curve.faint = std::mem::replace(&mut curve.runs, vec![smooth(&all)]);
+        }
+        curves.push(curve);
+    }
+    let mut hover = Vec::new();
+    for ((series, curve), covered) in chart.series.iter().zip(&curves).zip(covered(&curves, &x, &y)) {
+        let class = class(series, report);
+        let runs = &curve.runs;
+        let shown: Vec<(f64, f64)> = runs.concat();
+        path(&mut svg, &format!("line faint {class}"), &curve.faint, &x, &y);
+        for (above, part) in covered {
+            path(&mut svg, &format!("line {class} u{}", above.min(MOST_UNDER)), &[part], &x, &y);
+        }
+        path(&mut svg, &format!("line {class}"), runs, &x, &y);
+        if chart.template != Template::Smooth {
             let mark_all = chart.template == Template::Simple && shown.len() <= MOST_MARKS;
             // A point without neighbours has no line through it.
             let alone = runs.iter().filter(|run| mark_all || run.len() == 1).flatten();
@@ -69,6 +81,41 @@ pub fn draw(chart: &Chart, report: &Report, title: &str) -> Panel {
         "words": xs.words, "label": chart.x_label, "series": hover,
     });
     Panel { caption: None, svg: svg.finish(), note: None, hover: Some(hover) }
+}
+
+/// Points without a gap between them.
+type Run = Vec<(f64, f64)>;
+
+/// A series as it is drawn.
+struct Curve {
+    runs: Vec<Run>,
+    /// What was smoothed.
+    faint: Vec<Run>,
+}
+
+/// The parts of each curve on which others are drawn later, with how many. Such a part is drawn so much wider that it
+/// is seen on both sides of them.
+fn covered(curves: &[Curve], x: &Scale, y: &Scale) -> Vec<Vec<(usize, Run)>> {
+    let at = |point: &(f64, f64)| [x.at(point.0).round() as i64, y.at(point.1).round() as i64];
+    let piece = |pair: &[(f64, f64)]| [at(&pair[0]), at(&pair[1])];
+    let pieces = |curve: &Curve| -> HashSet<[[i64; 2]; 2]> {
+        curve.runs.iter().flat_map(|run| run.windows(2)).map(piece).filter(|[a, b]| a != b).collect()
+    };
+    let all: Vec<_> = curves.iter().map(pieces).collect();
+    let parts = |(n, curve): (usize, &Curve)| {
+        let later = &all[n + 1..];
+        let above = |pair: &[(f64, f64)]| later.iter().filter(|other| other.contains(&piece(pair))).count();
+        let mut parts: Vec<(usize, Run)> = Vec::new();
+        for pair in curve.runs.iter().flat_map(|run| run.windows(2)) {
+            match (above(pair), parts.last_mut()) {
+                (0, _) => {}
+                (n, Some((m, part))) if n == *m && part.last() == pair.first() => part.push(pair[1]),
+                (n, _) => parts.push((n, pair.to_vec())),
+            }
+        }
+        parts
+    };
+    curves.iter().enumerate().map(parts).collect()
 }
 
 fn lines(n: usize) -> String {

@@ -57,6 +57,18 @@ fn a_small_line() {
 }
 
 #[test]
+fn a_line_is_wider_where_others_lie_on_it() {
+    let x = || numbers(&[0.0, 1.0, 2.0]);
+    let ys: [&[f64]; 4] = [&[2.0, 1.0, 0.5], &[2.0, 1.0, 0.9], &[2.0, 1.0, 0.5], &[0.0, 0.5, 0.0]];
+    let all = ys.iter().enumerate().map(|(n, y)| series(n, 0, x(), numbers(y))).collect();
+    let svg = svg(&chart(Template::Linear, all), &report(&["a", "b", "c", "d"]));
+    let classes: Vec<&str> = svg.split("<path class=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    let want =
+        ["line c0 d0 u2", "line c0 d0 u1", "line c0 d0", "line c1 d0 u1", "line c1 d0", "line c2 d0", "line c3 d0"];
+    assert_eq!(classes, want, "{svg}");
+}
+
+#[test]
 fn each_template_draws_its_shapes() {
     let ten: Vec<f64> = (0..10).map(f64::from).collect();
     for (template, x, y, shape, count) in [
