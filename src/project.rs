@@ -124,6 +124,17 @@ impl Project {
         &self.repo.top
     }
 
+    /// A path as it was typed: from the current folder, or absolute. `None` if it leads out of the repository.
+    pub fn typed(&self, word: &str) -> Option<RepoPath> {
+        self.cwd.join_typed(self.top(), word)
+    }
+
+    /// A word of the command line with an absolute path into the repository made one from the current folder.
+    pub fn seen(&self, word: &str) -> String {
+        let path = self.typed(word).filter(|_| word.starts_with('/'));
+        path.map_or_else(|| word.to_string(), |path| path.relative_to(&self.cwd))
+    }
+
     /// A folder of the repository on this disk; refused if a symlink makes it lie outside.
     pub fn folder(&self, path: &RepoPath) -> Result<PathBuf> {
         if path.is_root() {

@@ -33,9 +33,53 @@ pub struct Got {
     pub bytes: u64,
 }
 
-/// Writes what the snapshot has at `path` to `to`. What is there already is replaced with `force` only.
-pub fn get(snapshot: &Snapshot<'_>, path: &RepoPath, to: &Path, force: bool, sink: &dyn Sink) -> Result<Got> {
+/// Writes what the snapshot has at `path` to `out`, seen from the folder `cwd`: see [`place_for`]. What is there already
+/// is replaced with `force` only.
+pub fn get(
+    snapshot: &Snapshot<'_>,
+    path: &RepoPath,
+    cwd: &Path,
+    out: Option<&Path>,
+    force: bool,
+    sink: &dyn Sink,
+) -> Result<Got> {
     let browser = Browser::new(snapshot)?;
+    let found = find(snapshot, &browser, path, sink)?;
+    let to = place_for(cwd, out, path, found.what.is_folder())?;
+    if !force && to.symlink_metadata().is_ok() {
+        return Err(Error::new(Kind::Check, format!("{} exists already; it was not touched", to.display()))
+            .hint("replace it: add --force")
+            .hint("or write elsewhere: -o PATH"));
+    }
+    write_found(snapshot, &browser, &found, &to, sink)
+}
+
+/// The same to this very place, which is replaced.
+pub(super) fn get_to(snapshot: &Snapshot<'_>, path: &RepoPath, to: &Path, sink: &dyn Sink) -> Result<Got> {
+    let browser = Browser::new(snapshot)?;
+    let found = find(snapshot, &browser, path, sink)?;
+    write_found(snapshot, &browser, &found, to, sink)
+}
+
+/// Where something goes: into a folder `out` that is there, else to `out` itself, as `cp` has it. A file that goes to
+/// `new/` goes into that folder, which is made. Without `out` it keeps its name; what has that name is not gone into.
+pub(super) fn place_for(cwd: &Path, out: Option<&Path>, from: &RepoPath, is_folder: bool) -> Result<PathBuf> {
+    let named = |folder: &Path| match from.is_root() {
+        false => Ok(folder.join(from.name()).components().collect()),
+        true => Err(Error::usage("say where the whole repository goes: -o PATH, a folder that is not there yet")),
+    };
+    let Some(out) = out else { return named(cwd) };
+    let to = cwd.join(out);
+    let is_meant_as_folder = to.as_os_str().as_encoded_bytes().ends_with(b"/");
+    if to.is_dir() || (is_meant_as_folder && !is_folder) {
+        return named(&to);
+    }
+    // Without the slash, with which a file system wants a folder to be there.
+    Ok(to.components().collect())
+}
+
+/// What the snapshot has at a path.
+fn find(snapshot: &Snapshot<'_>, browser: &Browser<'_, '_>, path: &RepoPath, sink: &dyn Sink) -> Result<Item> {
     let found = match browser.find(path) {
         // What is asked for lies in a folder whose listing is not here.
         Err(e) if e.kind == Kind::Missing => match snapshot.pinned()?.into_iter().find(|p| path.is_in(&p.path)) {
@@ -47,13 +91,17 @@ pub fn get(snapshot: &Snapshot<'_>, path: &RepoPath, to: &Path, force: bool, sin
         },
         found => found?,
     };
-    let found = found.ok_or_else(|| nothing(snapshot, path))?;
-    if !force && to.symlink_metadata().is_ok() {
-        return Err(Error::new(Kind::Check, format!("{} exists already; it was not touched", to.display()))
-            .hint("replace it: add --force")
-            .hint("or write elsewhere: -o PATH"));
-    }
-    let pieces = pieces(&browser, &found)?;
+    found.ok_or_else(|| nothing(snapshot, path))
+}
+
+fn write_found(
+    snapshot: &Snapshot<'_>,
+    browser: &Browser<'_, '_>,
+    found: &Item,
+    to: &Path,
+    sink: &dyn Sink,
+) -> Result<Got> {
+    let pieces = pieces(browser, found)?;
     bring(snapshot, &pinned(&pieces), sink)?;
     let folder = to.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, e))?;

@@ -10,6 +10,7 @@ mod elsewhere;
 mod import;
 mod list;
 mod long;
+mod placed;
 mod values;
 
 use sandbox::Sandbox;
