@@ -47,8 +47,7 @@ pub fn at_revision(project: &Project, spec: &str) -> Result<Source> {
             }
             Err(e) => return Err(e),
         };
-        let in_repo =
-            project.cwd.join(path).ok_or_else(|| Error::usage(format!("{path} lies outside the repository")))?;
+        let in_repo = project.typed(path).ok_or_else(|| Error::usage(format!("{path} lies outside the repository")))?;
         if let Some(source) = read(&snapshot, &in_repo, spec)? {
             return Ok(source);
         }

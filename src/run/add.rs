@@ -127,14 +127,8 @@ fn finish(
 
 /// A path of the command line, as one that can be data.
 fn place(project: &Project, written: &str) -> Result<RepoPath> {
-    let absolute = std::path::Path::new(written);
-    let path = if absolute.is_absolute() {
-        RepoPath::from_absolute(project.top(), absolute)
-    } else {
-        project.cwd.join(written)
-    };
     let root = &project.repo.project_root;
-    let Some(path) = path.filter(|p| p.is_in(root)) else {
+    let Some(path) = project.typed(written).filter(|p| p.is_in(root)) else {
         return Err(Error::usage(format!(
             "`{written}` is outside the {}",
             if root.is_root() { "repository" } else { "project" }

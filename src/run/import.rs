@@ -119,14 +119,14 @@ pub fn update(
         }
     }
     for target in targets {
-        let path = project.cwd.join(target);
+        let path = project.typed(target);
         if !wanted.iter().any(|(_, _, data, _)| Some(data) == path.as_ref()) {
             return Err(
                 Error::missing(format!("`{target}` is no import")).hint("import something: lockstep import URL PATH")
             );
         }
     }
-    let is_named = |path: &RepoPath| targets.iter().any(|t| project.cwd.join(t).as_ref() == Some(path));
+    let is_named = |path: &RepoPath| targets.iter().any(|t| project.typed(t).as_ref() == Some(path));
     wanted.retain(|(_, _, path, _)| targets.is_empty() || is_named(path));
     let mut done = Vec::new();
     for (file, n, path, old) in wanted {

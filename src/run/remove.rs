@@ -209,7 +209,7 @@ fn resolve(project: &Project, definitions: &Definitions, target: &str) -> Result
     let (file, name) = match target.find("pipeline.yaml:") {
         Some(at) => {
             let (file, name) = target.split_at(at + "pipeline.yaml".len());
-            (project.cwd.join(file), &name[1..])
+            (project.typed(file), &name[1..])
         }
         None => (project.cwd.join("pipeline.yaml"), target),
     };
@@ -234,7 +234,7 @@ fn resolve(project: &Project, definitions: &Definitions, target: &str) -> Result
             return Ok(Target::Stage(id, name.to_string(), vec![*stage]));
         }
     }
-    let path = project.cwd.join(target);
+    let path = project.typed(target);
     for (n, file) in pipelines.files.iter().enumerate() {
         if let Some(at) = file.data.iter().position(|d| Some(&d.path) == path.as_ref()) {
             return Ok(Target::Data(FileId(n as u32), at));

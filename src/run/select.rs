@@ -4,6 +4,7 @@
 //! output or of tracked data, or, with `--recursive`, a folder. Without any, the current folder's file is meant.
 
 use std::collections::HashSet;
+use std::path::Path;
 
 use crate::error::{Error, Kind, Result};
 use crate::git;
@@ -57,6 +58,8 @@ impl Selected {
 pub struct Scope<'a> {
     pub pipelines: &'a Pipelines,
     pub graph: &'a Graph,
+    /// The top of the repository, for targets that are absolute.
+    pub top: &'a Path,
     /// Where the command was typed.
     pub cwd: &'a RepoPath,
     /// Pipeline files that could not be read, with their mistakes.
@@ -71,6 +74,7 @@ impl<'a> Scope<'a> {
         Scope {
             pipelines: &definitions.pipelines,
             graph: &definitions.graph,
+            top: project.top(),
             cwd: &project.cwd,
             broken: &definitions.broken,
             matches: &git::matches,
@@ -236,7 +240,7 @@ impl<'a> Scope<'a> {
     }
 
     fn inside(&self, written: &str) -> Result<RepoPath> {
-        self.cwd.join(written).ok_or_else(|| {
+        self.cwd.join_typed(self.top, written).ok_or_else(|| {
             Error::new(Kind::Missing, format!("`{written}` is outside the repository"))
                 .hint("targets are stages, outputs and pipeline files of this repository")
         })

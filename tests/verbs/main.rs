@@ -11,3 +11,4 @@ mod init;
 mod logs;
 mod program;
 mod show;
+mod targets;

@@ -51,7 +51,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     }
     let known: BTreeSet<ModelName> = artifact::all(&snapshot).into_iter().map(|a| a.name).collect();
     for target in &args.targets {
-        let path = project.cwd.join(target);
+        let path = project.typed(target);
         let files = &snapshot.definitions.pipelines.files;
         if let Some(file) = files.iter().find(|file| Some(&file.path) == path.as_ref()) {
             judged.extend(gates.judge(&snapshot, Meant::Pipeline(&file.path)));

@@ -26,7 +26,7 @@ pub struct Args {
 
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let inside = |path: &String| {
-        project.cwd.join(path).ok_or_else(|| Error::missing(format!("`{path}` is outside the repository")))
+        project.typed(path).ok_or_else(|| Error::missing(format!("`{path}` is outside the repository")))
     };
     let paths: Vec<_> = args.paths.iter().map(inside).collect::<Result<_>>()?;
     let progress = Progress::new(out, false);
