@@ -271,11 +271,15 @@ impl<'p> Snapshot<'p> {
         let of = if self.commit.is_some() { format!(" of {}", self.name) } else { String::new() };
         let error = Error::missing(format!("{path}{of} is not in the store"));
         let error = cause.causes.into_iter().fold(error, |e, why| e.because(why));
+        let mut data = self.definitions.pipelines.files.iter().flat_map(|file| &file.data);
+        let mut is_data = || data.any(|data| path.is_in(&data.path));
         match self.commit {
             Some(_) if self.project.repo.is_bare() => {
                 error.hint("in that repository, so that it can be had from its remote: lockstep push")
             }
             Some(_) => error.hint(format!("lockstep fetch --rev {} {path}", self.name)),
+            // Data is not made.
+            None if is_data() => error.hint(format!("lockstep fetch {path}")),
             None => error.hint(format!("lockstep fetch {path}")).hint("or make it again: lockstep repro"),
         }
     }

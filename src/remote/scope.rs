@@ -3,14 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::UNIX_EPOCH;
 
-use crate::error::Result;
-use crate::event::Sink;
+use crate::error::{Kind, Result};
+use crate::event::{Event, Sink};
+use crate::git;
 use crate::path::RepoPath;
 use crate::project::{Definitions, Locks, Project};
 use crate::remote::fetch::Fetched;
+use crate::remote::loss::Loss;
 use crate::remote::push::{Pushed, Request, Run};
 use crate::remote::{Remote, Spent, Wanted};
 use crate::run::cache;
+use crate::run::origin::Origin;
 use crate::run::select::Selected;
 use crate::store::{ObjectId, Pin};
 
@@ -28,6 +31,8 @@ pub struct Scope {
     elsewhere: BTreeSet<String>,
     /// Names of what is never pushed.
     stay: BTreeSet<String>,
+    /// What imports are hashed under; those of what was added first, which is the workspace if it is meant.
+    rules: Option<git::Rules>,
 }
 
 #[derive(Clone, Debug)]
@@ -36,6 +41,8 @@ struct Item {
     /// The `remote:` of the output.
     remote: Option<String>,
     push: bool,
+    /// The repository that has it, should no remote have it.
+    origin: Option<Origin>,
 }
 
 /// How to go about it.
@@ -75,6 +82,7 @@ impl Scope {
     /// Everything that was selected, as these locks say.
     pub fn add(&mut self, definitions: &Definitions, selected: &Selected, locks: &Locks, from: &RepoPath) {
         let pipelines = &definitions.pipelines;
+        self.rules.get_or_insert_with(|| definitions.rules.clone());
         for out in pipelines.stages.iter().flat_map(|stage| &stage.outs) {
             if !out.push {
                 self.private.insert(out.spelled.clone());
@@ -88,7 +96,7 @@ impl Scope {
             for out in &stage.outs {
                 let Some(locked) = entry.outs.get(&out.spelled) else { continue };
                 if out.cache && selected.takes(*id, &out.path) {
-                    self.item(out.path.relative_to(from), locked.pin, out.remote.clone(), out.push);
+                    self.item(out.path.relative_to(from), locked.pin, out.remote.clone(), out.push, None);
                 }
             }
             if cache::is_cacheable(stage) && stage.outs.iter().all(|out| selected.takes(*id, &out.path)) {
@@ -100,18 +108,23 @@ impl Scope {
             for data in &file.data {
                 let named = whole || selected.data.iter().any(|d| d.is_in(&data.path));
                 if let Some(pin) = locks.all[f].data.get(&data.spelled).filter(|_| named) {
-                    self.item(data.path.relative_to(from), *pin, data.remote.clone(), data.push);
+                    let origin = Origin::of(definitions, &data.path);
+                    self.item(data.path.relative_to(from), *pin, data.remote.clone(), data.push, origin);
                 }
             }
         }
     }
 
-    fn item(&mut self, name: String, pin: Pin, remote: Option<String>, push: bool) {
+    fn item(&mut self, name: String, pin: Pin, remote: Option<String>, push: bool, origin: Option<Origin>) {
         if !push {
             self.stay.insert(name.clone());
         }
         if self.seen.insert((pin.id, pin.is_dir(), remote.clone(), push)) {
-            self.items.push(Item { wanted: Wanted { name, pin }, remote, push });
+            self.items.push(Item { wanted: Wanted { name, pin }, remote, push, origin });
+        } else if origin.is_some()
+            && let Some(same) = self.items.iter_mut().find(|item| same_bytes(&item.wanted.pin, &pin))
+        {
+            same.origin = origin;
         }
     }
 
@@ -201,28 +214,99 @@ impl Scope {
         }
         let mut done = Vec::new();
         for (name, wanted) in all {
-            if name.is_none() && !options.run_cache && wanted.iter().all(|w| project.store().contains(&w.pin)) {
-                // A repository without remotes that lacks nothing is fine as it is.
-                if project.config.remotes().is_empty() {
-                    continue;
+            let is_here = |w: &Wanted| project.store().contains(&w.pin);
+            let without = name.is_none() && !options.run_cache && project.config.remotes().is_empty();
+            // A repository without remotes that lacks nothing is fine as it is.
+            if without && wanted.iter().all(is_here) {
+                continue;
+            }
+            let runs = options.run_cache && name == main;
+            let asked = || self.fetch_at(project, name, &wanted, options, runs, sink);
+            let imports = |w: &&Wanted| !is_here(w) && self.origin(w).is_some();
+            // Not a word of remotes where imports are all that is lacking.
+            if without && wanted.iter().all(|w| is_here(w) || imports(&w)) {
+                done.extend(self.fetch_origins(project, wanted.iter(), sink)?);
+                continue;
+            }
+            match asked() {
+                Ok(mut at) => {
+                    let fetched = &mut at.done.0;
+                    let more = self.fetch_origins(project, wanted.iter().filter(imports), sink)?;
+                    fetched.absent.retain(|w| self.origin(w).is_none());
+                    fetched.lost.iter_mut().for_each(|loss| loss.outs.retain(|w| !is_here(w)));
+                    done.push(at);
+                    done.extend(more);
                 }
+                // What comes from elsewhere comes nevertheless, and the failure is told with what came.
+                Err(error) if wanted.iter().any(|w| imports(&w)) && !matches!(error.kind, Kind::Signal(_)) => {
+                    let mut more = self.fetch_origins(project, wanted.iter().filter(imports), sink)?;
+                    let outs: Vec<Wanted> = wanted.iter().filter(|w| !is_here(w) && !imports(w)).cloned().collect();
+                    match more.last_mut() {
+                        Some(at) if !outs.is_empty() => at.done.0.lost.push(Loss { error, outs }),
+                        _ => sink.event(Event::Warning { text: &error.message }),
+                    }
+                    done.extend(more);
+                }
+                Err(error) => return Err(error),
             }
-            let remote = Remote::open(project, name, options.jobs)?;
-            let mut fetched = remote.fetch(project.store(), &wanted, sink)?;
-            let mut runs = 0;
-            if options.run_cache && name == main {
-                let (new, damaged) = remote.fetch_runs(project.store(), None)?;
-                runs = new;
-                fetched.runs_lost = damaged;
-            }
-            done.push(At {
-                url: remote.url().to_string(),
-                spent: remote.spent(),
-                remote: remote.name,
-                done: (fetched, runs),
-            });
         }
         Ok(done)
+    }
+
+    /// Asks one remote; with `runs` for the entries of the run cache, too.
+    fn fetch_at(
+        &self,
+        project: &Project,
+        name: Option<&str>,
+        wanted: &[Wanted],
+        options: &Options,
+        runs: bool,
+        sink: &dyn Sink,
+    ) -> Result<At<(Fetched, usize)>> {
+        let remote = Remote::open(project, name, options.jobs)?;
+        let mut fetched = remote.fetch(project.store(), wanted, sink)?;
+        let mut new = 0;
+        if runs {
+            (new, fetched.runs_lost) = remote.fetch_runs(project.store(), None)?;
+        }
+        let (url, spent) = (remote.url().to_string(), remote.spent());
+        Ok(At { url, spent, remote: remote.name, done: (fetched, new) })
+    }
+
+    /// Brings what is lacking from the repositories that it was imported from, each told as a remote is. What one of
+    /// them does not have is a loss, and hinders nothing else.
+    fn fetch_origins<'w>(
+        &self,
+        project: &Project,
+        wanted: impl Iterator<Item = &'w Wanted>,
+        sink: &dyn Sink,
+    ) -> Result<Vec<At<(Fetched, usize)>>> {
+        let mut done: BTreeMap<String, Fetched> = BTreeMap::new();
+        for one in wanted.filter(|w| !project.store().contains(&w.pin)) {
+            let (Some(origin), Some(rules)) = (self.origin(one), &self.rules) else { continue };
+            let fetched = done.entry(origin.import.url.clone()).or_default();
+            match origin.fetch(project, rules, &one.pin, sink) {
+                Ok(()) => {
+                    fetched.objects += one.pin.files.unwrap_or(1) as usize;
+                    fetched.bytes += one.pin.size;
+                    fetched.fetched.push(one.clone());
+                }
+                Err(error) if matches!(error.kind, Kind::Signal(_)) => return Err(error),
+                Err(error) => fetched.lost.push(Loss { error, outs: vec![one.clone()] }),
+            }
+        }
+        let at = |(url, fetched): (String, Fetched)| At {
+            remote: url.clone(),
+            url,
+            done: (fetched, 0),
+            spent: Spent::default(),
+        };
+        Ok(done.into_iter().map(at).collect())
+    }
+
+    /// Where something was imported from.
+    fn origin(&self, wanted: &Wanted) -> Option<&Origin> {
+        self.items.iter().find(|item| item.wanted == *wanted)?.origin.as_ref()
     }
 
     /// What the remotes have of it, and what is here. Nothing is moved.
@@ -240,6 +324,8 @@ impl Scope {
                     (true, true) => compared.both += 1,
                     (true, false) => compared.not_there.push(one),
                     (false, true) => compared.not_here.push(one),
+                    // A pull asks where it was imported from.
+                    (false, false) if self.origin(&one).is_some() => compared.not_here.push(one),
                     (false, false) => compared.nowhere.push(one),
                 }
             }
@@ -247,4 +333,8 @@ impl Scope {
         }
         Ok(done)
     }
+}
+
+fn same_bytes(a: &Pin, b: &Pin) -> bool {
+    (a.id, a.is_dir()) == (b.id, b.is_dir())
 }

@@ -150,7 +150,7 @@ fn pinned(pieces: &[Piece]) -> Vec<(&RepoPath, Pin)> {
 }
 
 /// Makes sure that what is pinned is in the store: what is not is fetched from the remote that it goes to.
-fn bring(snapshot: &Snapshot<'_>, pins: &[(&RepoPath, Pin)], sink: &dyn Sink) -> Result<()> {
+pub(super) fn bring(snapshot: &Snapshot<'_>, pins: &[(&RepoPath, Pin)], sink: &dyn Sink) -> Result<()> {
     let store = snapshot.project.store();
     let mut by_remote: BTreeMap<Option<String>, Vec<(&RepoPath, Wanted)>> = BTreeMap::new();
     for (path, pin) in pins.iter().filter(|(_, pin)| !store.contains(pin)) {

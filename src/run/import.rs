@@ -11,6 +11,8 @@ use super::add::{Added, Options as AddOptions, add_held, known, nearest};
 use super::browse::{Browser, What};
 use super::edit::draft;
 use super::get::{get_to, place_for};
+use super::origin::{Origin, address};
+use super::restore::restore;
 use super::workspace;
 use crate::error::{Error, Kind, Result};
 use crate::event::Sink;
@@ -18,7 +20,7 @@ use crate::git::{EntryKind, other};
 use crate::path::RepoPath;
 use crate::pipeline::edit;
 use crate::pipeline::stage::Import;
-use crate::project::{Elsewhere, Project, Rev, Snapshot, elsewhere};
+use crate::project::{Definitions, Elsewhere, Project, Rev, Snapshot, elsewhere};
 use crate::store::{self, Pin, Place as Spot, inside};
 
 #[derive(Clone, Debug, Default)]
@@ -99,7 +101,7 @@ pub fn import(
 }
 
 /// Renews the imports at `targets`, which count from the current folder (none: all), each to its own revision or to
-/// `rev`. What is at its newest commit already is left out of what comes back.
+/// `rev`. What is at its newest commit already is left out of what comes back, unless it was missing.
 pub fn update(
     project: &Project,
     targets: &[String],
@@ -134,6 +136,9 @@ pub fn update(
         let there = elsewhere(&project.around, &address(project, &old.url, &file), Some(rev), &old.path, sink)?;
         let new = Import { rev: rev.to_string(), commit: there.commit.hex(), ..old.clone() };
         if new == old {
+            if back(project, &definitions, &path, sink)? {
+                done.push(Imported { path, import: new, old: Some(old.commit), written: Vec::new() });
+            }
             continue;
         }
         if !options.force {
@@ -152,6 +157,24 @@ pub fn update(
         done.push(Imported { path, import: new, old: Some(old.commit), written });
     }
     Ok(done)
+}
+
+/// Brings back an import that is not in the workspace; false if it is.
+fn back(project: &Project, definitions: &Definitions, path: &RepoPath, sink: &dyn Sink) -> Result<bool> {
+    let pinned = project.locks(definitions)?;
+    let files = definitions.pipelines.files.iter().zip(&pinned.all);
+    let mut data = files.flat_map(|(file, lock)| file.data.iter().map(move |data| (data, lock)));
+    let found = data.find(|(data, _)| data.path == *path);
+    let pin = found.and_then(|(data, lock)| lock.data.get(&data.spelled));
+    let (Some(pin), Some(origin)) = (pin, Origin::of(definitions, path)) else { return Ok(false) };
+    if inside(project.top(), path)?.symlink_metadata().is_ok() {
+        return Ok(false);
+    }
+    if !project.store().contains(pin) {
+        origin.fetch(project, &definitions.rules, pin, sink)?;
+    }
+    restore(project, definitions, path, pin, sink)?;
+    Ok(true)
 }
 
 /// Brings what the other repository has to its place here, and makes sure that it is that.
@@ -214,13 +237,4 @@ fn spelled(project: &Project, url: &str, file: &RepoPath) -> Result<String> {
     let up = project.cwd.relative_to(&folder);
     let path = if up == "." { url.to_string() } else { format!("{up}/{url}") };
     Ok(crate::path::normalise(&path))
-}
-
-/// The same, as seen from the current folder.
-fn address(project: &Project, url: &str, file: &RepoPath) -> String {
-    if other::is_url(url) || url.starts_with('/') {
-        return url.to_string();
-    }
-    let folder = file.parent().unwrap_or_default();
-    format!("{}/{url}", folder.on_disk(project.top()).display())
 }

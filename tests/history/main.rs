@@ -10,6 +10,7 @@ mod elsewhere;
 mod import;
 mod list;
 mod long;
+mod origin;
 mod placed;
 mod values;
 

@@ -98,6 +98,7 @@ fn tell(done: &Imported, project: &Project, out: &Output) {
     let (url, rev, new) = (&done.import.url, &done.import.rev, short(&done.import.commit));
     match &done.old {
         None => out.say(format!("{path} is {} of {url} at {rev} ({new})", done.import.path)),
+        Some(old) if *old == done.import.commit => out.say(format!("{path} is back: {new} ({rev} of {url})")),
         Some(old) => out.say(format!("{path}: {} → {new} ({rev} of {url})", short(old))),
     }
 }

@@ -46,6 +46,7 @@ use crate::cli::output::Output;
 use crate::error::{Error, Result};
 use crate::path::RepoPath;
 use crate::project::{Definitions, Project};
+use crate::run::origin::Origin;
 
 /// Runs a command; its exit code comes back.
 pub fn run(cli: Cli, out: &Output) -> Result<u8> {
@@ -127,6 +128,19 @@ fn tell_next(written: &[RepoPath], project: &Project, out: &Output) {
     if !names.is_empty() && project.repo.is_git() {
         out.say(format!("next: git add {}", names.join(" ")));
     }
+}
+
+/// What helps with outputs and data whose bytes are not here: imports and data cannot be made.
+fn bring_or_make(error: Error, missing: &[RepoPath], definitions: &Definitions, project: &Project) -> Error {
+    let is_import = |path: &RepoPath| Origin::of(definitions, path).is_some();
+    let is_made = |path: &RepoPath| definitions.graph.producer(path).is_some();
+    let mut error = error;
+    if !project.config.remotes().is_empty() {
+        error = error.hint("bring what was pushed: lockstep pull");
+    } else if missing.iter().any(is_import) {
+        error = error.hint("bring imports from where they come from: lockstep pull");
+    }
+    if missing.iter().any(is_made) { error.hint("make them again: lockstep repro") } else { error }
 }
 
 /// Somebody with a `dvc.yaml` alone is told what to do about it.
