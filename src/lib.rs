@@ -72,7 +72,7 @@
 //! (or of the worktree, with the same methods). A file of a commit is looked for in Git first, then among what the locks
 //! of that commit pin, whose bytes are in the store. Definitions are loaded once for all commits with the same pipeline
 //! files, each distinct metrics or params file is parsed once: a history of 10,000 commits is a matter of their root
-//! trees. Other repositories are projects, too ([`project::elsewhere`]): opened where they lie, or cloned bare by the
+//! trees, which are read in the order of their packs (`git/ahead.rs`). Other repositories are projects, too ([`project::elsewhere`]): opened where they lie, or cloned bare by the
 //! `git` program into `<git common dir>/lockstep/repos/`.
 //!
 //! # The way of a merge
@@ -137,6 +137,9 @@
 //!   is copied as it is.
 //! - A segment lists the large objects that a push added, besides whole outputs: a large file that an output shares with
 //!   an earlier one is known to be there without a request.
+//! - A bare repository has no workspace; `HEAD` is meant, and what needs files refuses.
+//! - A dep may lie outside the repository, a plot may not, not even through a symlink: its page is made to be published.
+//! - DVC's own templates are drawn here as SVG; a template of the project is Vega-Lite, and Vega-Lite draws it, in the page.
 //! - Without `core.remote` the only remote there is counts.
 //! - `metrics show` and `params show` go on past a file that is missing or broken, name it, and end with its code.
 

@@ -100,6 +100,10 @@ impl Locks {
 impl Project {
     pub fn open(around: Surroundings) -> Result<Project> {
         let repo = Repo::discover(&around.cwd)?;
+        if repo.is_bare() {
+            let config = other::settings_of_bare(&around, &repo, None)?;
+            return Ok(Project::without_files(repo, config, around));
+        }
         let config = Config::load(&Sources {
             files: around.user_config.iter().cloned().chain([repo.project_config(), repo.local_config()]).collect(),
             given: around.settings.clone(),
@@ -118,6 +122,20 @@ impl Project {
             kept_locks: Ahead::default(),
             index_ahead: Ahead::default(),
         })
+    }
+
+    /// Nothing is looked at in it, so nothing is read ahead.
+    fn without_files(repo: Repo, config: Config, around: Surroundings) -> Project {
+        Project {
+            repo,
+            config,
+            cwd: RepoPath::root(),
+            around,
+            index: OnceLock::new(),
+            store: OnceLock::new(),
+            kept_locks: Ahead::default(),
+            index_ahead: Ahead::default(),
+        }
     }
 
     pub fn top(&self) -> &Path {
@@ -221,8 +239,19 @@ impl Project {
         Ok(self.load()?.0)
     }
 
+    /// What needs files to work on is refused where there are none.
+    pub fn with_files(&self) -> Result<()> {
+        if !self.repo.is_bare() {
+            return Ok(());
+        }
+        Err(Error::usage(format!("{} is a bare repository: it has no files to work on", self.top().display()))
+            .hint("name a commit, where the command takes one: --rev HEAD")
+            .hint("git clone, and work there"))
+    }
+
     /// All pipelines, and what is wrong with their graph.
     fn load(&self) -> Result<(Definitions, Option<Error>)> {
+        self.with_files()?;
         self.read_ahead();
         let compiled = compiled::read::<Compiled>(&self.compiled_pipelines());
         let skip = compiled.as_ref().map(|c| skipped(&c.pipelines)).unwrap_or_default();

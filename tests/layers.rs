@@ -30,7 +30,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("walkdir", &["git/"]),
     ("blake3", &["store/"]),
     ("rayon", &["store/", "model/diff/"]),
-    ("flate2", &["model/"]),
+    ("flate2", &["model/", "report/plots/vega/"]),
     ("reflink_copy", &["store/"]),
     ("rustix", &["git/", "store/", "run/", "cli/"]),
     ("signal_hook", &["run/", "cli/"]),
