@@ -71,7 +71,7 @@ pub fn at_revision(project: &Project, spec: &str) -> Result<Source> {
 fn registered(project: &Project, spec: &str) -> Result<Option<Source>> {
     let Ok(asked) = spec.parse::<Asked>() else { return Ok(None) };
     let registry = Registry::read(&project.repo)?;
-    let name = artifact::meant(&asked.name, &registry.models.keys().cloned().collect(), &project.cwd)?;
+    let name = tag::meant(&asked.name, &registry.models.keys().cloned().collect(), &project.cwd)?;
     if !registry.models.contains_key(&name) {
         return Ok(None);
     }

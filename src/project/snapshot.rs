@@ -104,7 +104,7 @@ impl Project {
 impl<'p> Snapshots<'p> {
     pub fn history(&self) -> Result<&History> {
         if self.history.get().is_none() {
-            let _ = self.history.set(self.project.repo.history()?);
+            let _ = self.history.set(self.project.repo.history_from(&self.project.cwd)?);
         }
         self.history.get().ok_or_else(|| Error::new(Kind::Bug, "the history was just opened"))
     }

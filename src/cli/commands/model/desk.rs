@@ -11,7 +11,7 @@ use crate::model::artifact;
 use crate::model::registry::{Event, Registry};
 use crate::project::{Project, Rev, Snapshot};
 use crate::store::Pin;
-use crate::tag::{Asked, Label, ModelName};
+use crate::tag::{self, Asked, Label, ModelName};
 
 pub struct Desk<'p> {
     pub project: &'p Project,
@@ -38,13 +38,13 @@ impl<'p> Desk<'p> {
     /// `digits`, `models/a:digits`.
     pub fn name(&self, typed: &str) -> Result<ModelName> {
         let name: ModelName = typed.parse().map_err(|why| self.unusable(typed, why))?;
-        artifact::meant(&name, &self.known, &self.project.cwd)
+        tag::meant(&name, &self.known, &self.project.cwd)
     }
 
     /// `digits`, `digits@v1.2.0`, `digits#prod`.
     pub fn asked(&self, typed: &str) -> Result<Asked> {
         let asked: Asked = typed.parse().map_err(|why| self.unusable(typed, why))?;
-        let name = artifact::meant(&asked.name, &self.known, &self.project.cwd)?;
+        let name = tag::meant(&asked.name, &self.known, &self.project.cwd)?;
         Ok(Asked { name, ..asked })
     }
 
