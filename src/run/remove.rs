@@ -39,6 +39,8 @@ pub struct Removed {
     pub deleted: Vec<RepoPath>,
     /// Outputs that stay in the workspace.
     pub kept: Vec<RepoPath>,
+    /// The same, where Git ignored them until now.
+    pub unignored: Vec<RepoPath>,
     /// Files for Git.
     pub written: Vec<RepoPath>,
 }
@@ -71,13 +73,15 @@ pub fn remove(project: &Project, targets: &[String], options: &Options, sink: &d
     for path in outs.iter().filter(|p| !left.contains(p)) {
         let folder = path.parent().unwrap_or_default();
         project.folder(&folder)?;
-        if excludes::apply(&folder.on_disk(project.top()), &[], &[path.name()])? {
+        let was_ignored = excludes::apply(&folder.on_disk(project.top()), &[], &[path.name()])?;
+        if was_ignored {
             removed.written.extend(folder.join(".gitignore"));
         }
         let on_disk = path.on_disk(project.top());
         let Ok(meta) = on_disk.symlink_metadata() else { continue };
         if !options.outs {
-            removed.kept.push(path.clone());
+            let stay = if was_ignored { &mut removed.unignored } else { &mut removed.kept };
+            stay.push(path.clone());
             continue;
         }
         let gone = if meta.is_dir() { std::fs::remove_dir_all(&on_disk) } else { std::fs::remove_file(&on_disk) };
