@@ -185,9 +185,15 @@ impl<'a> Scope<'a> {
             selected.data.push(path);
             return Ok(());
         }
-        // Perhaps it stands in the current folder's file, which could not be read.
-        self.refuse_broken(|broken| broken.parent().as_ref() == Some(self.cwd))?;
-        Err(self.unknown(target))
+        // Perhaps it stands in the current folder's file, which could not be read, or in one that the path lies below.
+        let is_here = |broken: &RepoPath| broken.parent().as_ref() == Some(self.cwd);
+        let is_above = |broken: &RepoPath| broken.parent().is_some_and(|folder| path.is_in(&folder));
+        self.refuse_broken(|broken| is_here(broken) || (target.contains('/') && is_above(broken)))?;
+        let unknown = self.unknown(target);
+        Err(match self.broken.iter().find(|(broken, _)| is_above(broken)) {
+            Some((broken, _)) => unknown.because(format!("{} cannot be read", broken.relative_to(self.cwd))),
+            None => unknown,
+        })
     }
 
     /// The stage that makes `path`, or the folder it is in.
@@ -206,6 +212,7 @@ impl<'a> Scope<'a> {
         let (file, pattern) = match split_address(pattern) {
             Some((file, pattern)) => {
                 let path = self.inside(file)?;
+                self.refuse_broken(|broken| *broken == path)?;
                 (self.pipelines.files.iter().position(|f| f.path == path).map(|at| FileId(at as u32)), pattern)
             }
             None => (self.here(), pattern),
