@@ -20,6 +20,7 @@ use crate::pipeline::graph::{self, Graph};
 use crate::pipeline::load::{self, Files};
 use crate::pipeline::stage::{FileId, Pipelines, Place};
 use crate::replace::replace_file;
+use crate::shell::word;
 use crate::store::{LinkTypes, ObjectId, StatIndex, Store, inside};
 
 pub use other::{Elsewhere, elsewhere};
@@ -49,6 +50,8 @@ pub struct Project {
     /// Where the command was typed, from the top.
     pub cwd: RepoPath,
     pub around: Surroundings,
+    /// How the user called it, if it is another repository than the one at hand.
+    pub address: Option<String>,
     index: OnceLock<StatIndex>,
     store: OnceLock<Store>,
     /// What most commands want once they have read the pipelines.
@@ -117,6 +120,7 @@ impl Project {
             config,
             cwd,
             around,
+            address: None,
             index: OnceLock::new(),
             store: OnceLock::new(),
             kept_locks: Ahead::default(),
@@ -131,6 +135,7 @@ impl Project {
             config,
             cwd: RepoPath::root(),
             around,
+            address: None,
             index: OnceLock::new(),
             store: OnceLock::new(),
             kept_locks: Ahead::default(),
@@ -381,8 +386,9 @@ impl Project {
 }
 
 fn parse_lock(path: &RepoPath, bytes: &[u8]) -> Result<Lock> {
-    let text = std::str::from_utf8(bytes)
-        .map_err(|_| Error::usage(format!("{path} is no UTF-8 text")).hint(format!("git checkout {path}")))?;
+    let text = std::str::from_utf8(bytes).map_err(|_| {
+        Error::usage(format!("{path} is no UTF-8 text")).hint(format!("git checkout {}", word(path.as_str())))
+    })?;
     lock::read(path.as_str(), text)
 }
 

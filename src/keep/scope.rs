@@ -11,6 +11,7 @@ use crate::error::{Error, Kind, Result};
 use crate::git::{self, GitId, History, Repo};
 use crate::keep::claims::{Claims, Reader};
 use crate::project::Project;
+use crate::shell::word;
 
 /// Experiments are commits below here.
 const EXPERIMENTS: &str = "refs/exps/";
@@ -78,7 +79,7 @@ pub fn gather(project: &Project, request: &Request) -> Result<Found> {
                 "the project at {}, which uses this store, is not there: what it needs is not known",
                 home.display()
             ))
-            .hint(format!("if it is gone for good: lockstep gc --forget {} …", home.display()))
+            .hint(format!("if it is gone for good: lockstep gc --forget {} …", word(&home.to_string_lossy())))
             .hint("else bring it back (a disk that is not mounted?) and try again"),
             _ => e.because(format!("the project at {} uses this store", home.display())),
         };

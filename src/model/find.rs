@@ -14,8 +14,9 @@ use crate::error::{Error, Kind, Result};
 use crate::path::RepoPath;
 use crate::pipeline::stage::Place;
 use crate::project::{Project, Rev, Snapshot};
+use crate::shell::word;
 use crate::store::{ObjectKind, Pin};
-use crate::tag::Asked;
+use crate::tag::{self, Asked};
 
 /// An object below this may lie in a pack, and is read whole.
 const SMALL: u64 = 1 << 20;
@@ -58,7 +59,7 @@ pub fn at_revision(project: &Project, spec: &str) -> Result<Source> {
             return Ok(source);
         }
         let error = Error::missing(format!("{path} is neither in Git nor pinned at {rev}"));
-        lacking.get_or_insert(error.hint(format!("see what is there: lockstep list --rev {rev}")));
+        lacking.get_or_insert(error.hint(format!("see what is there: lockstep list --rev {}", word(rev))));
     }
     if let Some(source) = registered(project, spec)? {
         return Ok(source);

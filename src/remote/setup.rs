@@ -10,6 +10,7 @@ use crate::path::normalise;
 use crate::project::Project;
 use crate::remote::address::{self, Address, Scheme};
 use crate::remote::options;
+use crate::shell::word;
 
 /// Which settings file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +42,7 @@ pub fn add(project: &Project, name: &str, url: &str, level: Level, replace: bool
     if address.password.is_some() && level == Level::Project {
         let without = address::redacted(url).replace(":***@", "@");
         return Err(Error::usage("a password does not belong into lockstep.toml, which is committed")
-            .hint(format!("lockstep remote add {name} {without}"))
+            .hint(format!("lockstep remote add {name} {}", word(&without)))
             .hint(format!("lockstep remote modify --local {name} password PASSWORD")));
     }
     if !replace && project.config.remotes().contains(&name) {

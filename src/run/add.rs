@@ -15,6 +15,7 @@ use crate::run::data;
 use crate::run::edit::{Draft, draft};
 use crate::run::select::Selected;
 use crate::run::workspace;
+use crate::shell::word;
 
 #[derive(Clone, Debug, Default)]
 pub struct Options {
@@ -149,7 +150,7 @@ fn place(project: &Project, written: &str) -> Result<RepoPath> {
     let tracked = project.repo.tracked(std::slice::from_ref(&path))?;
     if !tracked.is_empty() {
         return Err(Error::usage(format!("Git tracks `{written}`, and only one of Git and lockstep can keep it"))
-            .hint(format!("take it out of Git, keeping the file: git rm -r --cached {written}")));
+            .hint(format!("take it out of Git, keeping the file: git rm -r --cached {}", word(written))));
     }
     Ok(path)
 }
@@ -170,7 +171,7 @@ pub(super) fn known(project: &Project, definitions: &Definitions, path: &RepoPat
             format!("{} holds {}, an output of stage {stage}", shown(path), shown(out))
         };
         return Err(Error::usage(format!("{is}: it cannot be data as well"))
-            .hint(format!("record it as it is: lockstep commit {stage}")));
+            .hint(format!("record it as it is: lockstep commit {}", word(&stage))));
     }
     let Some(Owner::Data(file, n)) = owners.first() else { return Ok(None) };
     let data = &definitions.pipelines.file(*file).data[*n as usize].path;
@@ -178,7 +179,7 @@ pub(super) fn known(project: &Project, definitions: &Definitions, path: &RepoPat
         return Ok(Some(data.clone()));
     }
     Err(Error::usage(format!("{} holds {}, which is tracked already", shown(path), shown(data)))
-        .hint(format!("track the whole folder instead: lockstep remove {}", shown(data))))
+        .hint(format!("track the whole folder instead: lockstep remove {}", word(&shown(data)))))
 }
 
 /// The nearest pipeline file from the current folder upwards, else a new one in the current folder.

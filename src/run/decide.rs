@@ -13,6 +13,7 @@ use crate::run::origin::Origin;
 use crate::run::pull::Input;
 use crate::run::record;
 use crate::run::repro::Run;
+use crate::shell::word;
 use crate::store::{Pin, Place as Spot, overlay};
 
 impl<'s, 'a: 's> Run<'s, '_, 'a> {
@@ -155,7 +156,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
                     "stage {} is frozen, and its outputs are neither in the workspace nor in the store",
                     self.address(id)
                 ));
-                let error = error.hint(format!("let it run again: lockstep unfreeze {}", self.address(id)));
+                let error = error.hint(format!("let it run again: lockstep unfreeze {}", word(&self.address(id))));
                 self.fail(id, reasons, error, None, 0.0);
             }
         }

@@ -16,6 +16,7 @@ use crate::path::RepoPath;
 use crate::project::Snapshot;
 use crate::remote::loss::told_as_one;
 use crate::remote::{Remote, Wanted};
+use crate::shell::words;
 use crate::store::{self, ObjectKind, Pin, export, sibling, to_path};
 
 /// One thing to be written.
@@ -119,7 +120,11 @@ fn nothing(snapshot: &Snapshot<'_>, path: &RepoPath) -> Error {
     let error = Error::missing(format!("{name} has neither a file {path} in Git nor one that is pinned"));
     match snapshot.definitions.broken.first() {
         Some((_, broken)) => error.because(broken.message.clone()),
-        None => error.hint(format!("see what there is: lockstep list --rev {name} -R")),
+        None => {
+            let address = snapshot.project.address.iter().map(String::as_str);
+            let words = words(address.chain(["--rev", name, "-R"]));
+            error.hint(format!("see what there is: lockstep list {words}"))
+        }
     }
 }
 
@@ -173,7 +178,9 @@ pub(super) fn bring(snapshot: &Snapshot<'_>, pins: &[(&RepoPath, Pin)], sink: &d
         }
         if let Some(gone) = fetched.absent.first() {
             let at = wanted.iter().position(|w| w.name == gone.name).unwrap_or(0);
-            return Err(absent(paths[at]).because(format!("the remote {} does not have it either", remote.name)));
+            let mut error = absent(paths[at]).because(format!("the remote {} does not have it either", remote.name));
+            error.hints = vec!["push it from where it is: lockstep push".into()];
+            return Err(error);
         }
     }
     Ok(())

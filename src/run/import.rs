@@ -21,6 +21,7 @@ use crate::path::RepoPath;
 use crate::pipeline::edit;
 use crate::pipeline::stage::Import;
 use crate::project::{Definitions, Elsewhere, Project, Rev, Snapshot, elsewhere};
+use crate::shell::word;
 use crate::store::{self, Pin, Place as Spot, inside};
 
 #[derive(Clone, Debug, Default)]
@@ -70,8 +71,8 @@ pub fn import(
     if let Some(data) = known(project, &definitions, &path)? {
         let data = data.relative_to(&project.cwd);
         return Err(Error::usage(format!("{data} is tracked already"))
-            .hint(format!("renew an import: lockstep update {data}"))
-            .hint(format!("or stop tracking it first: lockstep remove {data}")));
+            .hint(format!("renew an import: lockstep update {}", word(&data)))
+            .hint(format!("or stop tracking it first: lockstep remove {}", word(&data))));
     }
     if !project.repo.tracked(std::slice::from_ref(&path))?.is_empty() {
         return Err(Error::usage(format!("Git tracks `{to}`, and only one of Git and lockstep can keep it"))

@@ -12,6 +12,7 @@ use crate::project::{Definitions, Project, write_lock};
 use crate::run::edit::draft;
 use crate::run::look::look;
 use crate::run::workspace;
+use crate::shell::word;
 use crate::store::Place as Spot;
 
 #[derive(Clone, Debug, Default)]
@@ -233,7 +234,7 @@ fn resolve(project: &Project, definitions: &Definitions, target: &str) -> Result
                     "stage {name} is generated from {group} and cannot be removed alone"
                 ))
                 .hint(format!("take its item out of the list at {place}"))
-                .hint(format!("or remove all {} of them: lockstep remove {group}", ids.len())));
+                .hint(format!("or remove all {} of them: lockstep remove {}", ids.len(), word(group))));
             }
             return Ok(Target::Stage(id, name.to_string(), vec![*stage]));
         }
@@ -256,7 +257,7 @@ fn resolve(project: &Project, definitions: &Definitions, target: &str) -> Result
         };
         let place = file.path.relative_to(&project.cwd);
         return Err(Error::usage(format!("{target} is an output of stage {stage}"))
-            .hint(format!("remove the stage: lockstep remove {stage}"))
+            .hint(format!("remove the stage: lockstep remove {}", word(&stage)))
             .hint(format!("or take the output out of the stage's `outs` in {place}")));
     }
     Err(Error::missing(format!("`{target}` is neither a stage nor tracked data"))

@@ -12,6 +12,7 @@ use crate::path::RepoPath;
 use crate::pipeline::graph::Graph;
 use crate::pipeline::stage::{FileId, Pipelines, StageId};
 use crate::project::{Definitions, Project};
+use crate::shell::word;
 
 /// How far the selection reaches from its targets.
 #[derive(Clone, Debug, Default)]
@@ -144,8 +145,8 @@ impl<'a> Scope<'a> {
             let mut error = Error::missing(format!("there is no {written} here"));
             if !self.pipelines.files.is_empty() {
                 error = error.hint("run all the pipelines of the repository: lockstep repro -P");
-                error = error
-                    .hint(format!("or one: lockstep repro {}", self.pipelines.files[0].path.relative_to(self.cwd)));
+                let first = self.pipelines.files[0].path.relative_to(self.cwd);
+                error = error.hint(format!("or one: lockstep repro {}", word(&first)));
             }
             return Err(error);
         };

@@ -7,6 +7,7 @@ mod sandbox;
 
 mod cache;
 mod config;
+mod hints;
 mod init;
 mod logs;
 mod program;

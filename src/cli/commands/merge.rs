@@ -5,6 +5,7 @@ use crate::lock::merge::{Block, Choice, Side, Why};
 use crate::path::RepoPath;
 use crate::project::Project;
 use crate::run::merge::{Resolution, resolve};
+use crate::shell::words;
 
 /// Resolve the conflicts that a merge left in pipeline.lock
 ///
@@ -52,7 +53,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         }
     }
     let paths: Vec<_> = resolved.iter().map(|lock| &lock.path).chain(&settled).map(named).collect();
-    out.say(format!("next: git add {}", paths.join(" ")));
+    out.say(format!("next: git add {}", words(paths)));
     Ok(0)
 }
 

@@ -47,6 +47,7 @@ use crate::error::{Error, Result};
 use crate::path::RepoPath;
 use crate::project::{Definitions, Project};
 use crate::run::origin::Origin;
+use crate::shell::words;
 
 /// Runs a command; its exit code comes back.
 pub fn run(cli: Cli, out: &Output) -> Result<u8> {
@@ -126,7 +127,7 @@ fn tell_next(written: &[RepoPath], project: &Project, out: &Output) {
     let names: std::collections::BTreeSet<&RepoPath> = written.iter().filter(known).collect();
     let names: Vec<String> = names.into_iter().map(|p| p.relative_to(&project.cwd)).collect();
     if !names.is_empty() && project.repo.is_git() {
-        out.say(format!("next: git add {}", names.join(" ")));
+        out.say(format!("next: git add {}", words(names)));
     }
 }
 

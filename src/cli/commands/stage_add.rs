@@ -9,6 +9,7 @@ use crate::pipeline::edit::{NewOut, NewStage, Role, put_stage};
 use crate::project::Project;
 use crate::run::edit::draft;
 use crate::run::workspace;
+use crate::shell::{word, words};
 
 /// Write a stage into the pipeline.yaml of the current folder
 ///
@@ -104,7 +105,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
             "Git tracks {}, and only one of Git and lockstep can keep it",
             names.join(", ")
         ))
-        .hint(format!("take it out of Git, keeping the file: git rm -r --cached {}", names.join(" ")))
+        .hint(format!("take it out of Git, keeping the file: git rm -r --cached {}", words(names)))
         .hint("or leave it to Git: --outs-no-cache, --metrics-no-cache, --plots-no-cache"));
     }
     made.write(project)?;
@@ -117,7 +118,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
             return super::repro::run(&repro, project, out);
         }
     }
-    out.say(format!("next: lockstep repro {}", args.name));
+    out.say(format!("next: lockstep repro {}", word(&args.name)));
     Ok(0)
 }
 
