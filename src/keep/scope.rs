@@ -119,7 +119,8 @@ impl Gatherer<'_> {
     fn project(&mut self, repo: &Repo, which: &Which, is_other: bool) -> Result<()> {
         let mut reader = Reader::default();
         let history = if repo.is_git() { Some(repo.history()?) } else { None };
-        let worktrees = if repo.is_git() && !repo.is_bare() { repo.worktrees()? } else { vec![repo_again(repo)?] };
+        // A bare repository may have linked worktrees, too.
+        let worktrees = if repo.is_git() { repo.worktrees()? } else { vec![repo_again(repo)?] };
         for (at, worktree) in worktrees.iter().enumerate() {
             let is_this = !is_other && (worktrees.len() == 1 || worktree.git_dir == repo.git_dir);
             let name = match (is_this, at) {

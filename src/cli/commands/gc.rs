@@ -87,6 +87,9 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
             .hint("what any commit pins: lockstep gc -A")
             .hint("see first what would go: --dry"));
     }
+    if args.workspace {
+        project.with_files()?;
+    }
     let options = args.options(project)?;
     let progress = Progress::new(out, false);
     let planned = plan(project, &options, &progress);
