@@ -105,7 +105,7 @@ impl Project {
         let repo = Repo::discover(&around.cwd)?;
         if repo.is_bare() {
             let config = other::settings_of_bare(&around, &repo, None)?;
-            return Ok(Project::without_files(repo, config, around));
+            return Ok(Project::of(repo, config, RepoPath::root(), around));
         }
         let config = Config::load(&Sources {
             files: around.user_config.iter().cloned().chain([repo.project_config(), repo.local_config()]).collect(),
@@ -115,25 +115,14 @@ impl Project {
         let cwd = RepoPath::from_absolute(&repo.top, &cwd).ok_or_else(|| {
             Error::usage(format!("the name of the current folder is no UTF-8: {}", around.cwd.display()))
         })?;
-        Ok(Project {
-            repo,
-            config,
-            cwd,
-            around,
-            address: None,
-            index: OnceLock::new(),
-            store: OnceLock::new(),
-            kept_locks: Ahead::default(),
-            index_ahead: Ahead::default(),
-        })
+        Ok(Project::of(repo, config, cwd, around))
     }
 
-    /// Nothing is looked at in it, so nothing is read ahead.
-    fn without_files(repo: Repo, config: Config, around: Surroundings) -> Project {
+    fn of(repo: Repo, config: Config, cwd: RepoPath, around: Surroundings) -> Project {
         Project {
             repo,
             config,
-            cwd: RepoPath::root(),
+            cwd,
             around,
             address: None,
             index: OnceLock::new(),

@@ -24,7 +24,7 @@ const GIT_RULES: &str = ".gitignore";
 pub struct Found {
     /// The `pipeline.yaml` files: a folder's own before those below it, folders by name.
     pub pipelines: Vec<RepoPath>,
-    /// `dvc.yaml` files, in the same order, for a hint where there is no pipeline at all.
+    /// `dvc.yaml` files, and what `dvc add` writes (`data.dvc`), in the same order, for hints.
     pub dvc: Vec<RepoPath>,
     /// The `.lockstepignore` rules of the root and of all folders walked. They count for this walk, too.
     pub rules: Rules,
@@ -99,6 +99,11 @@ impl GitRules {
     }
 }
 
+/// A pipeline of DVC, or one of its pointers to data.
+pub(super) fn is_of_dvc(name: &str) -> bool {
+    name == DVC_FILE || name.strip_suffix(".dvc").is_some_and(|data| !data.is_empty())
+}
+
 impl Walk<'_> {
     /// Walks the folder `start`, whose own rules do not count yet.
     fn all(&mut self, start: Folder) -> Result<()> {
@@ -129,10 +134,12 @@ impl Walk<'_> {
                     open.push(self.enter(path, rules)?);
                 }
                 _ if is_dir => entries.skip_current_dir(),
-                Some((name @ (PIPELINE_FILE | DVC_FILE), path))
-                    if !self.passed_over(&path, false, &folder.rules) && entry.path().is_file() =>
+                Some((name, path))
+                    if (name == PIPELINE_FILE || is_of_dvc(name))
+                        && !self.passed_over(&path, false, &folder.rules)
+                        && entry.path().is_file() =>
                 {
-                    let found = if name == DVC_FILE { &mut self.found.dvc } else { &mut self.found.pipelines };
+                    let found = if is_of_dvc(name) { &mut self.found.dvc } else { &mut self.found.pipelines };
                     found.extend(RepoPath::root().join(&path));
                 }
                 _ => {}

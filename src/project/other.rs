@@ -82,7 +82,7 @@ fn bare(around: &Surroundings, mut repo: Repo, commit: &Commit, root: RepoPath, 
         value: store.display().to_string(),
         name: "the store of this repository".into(),
     })?;
-    Ok(Project::without_files(repo, config, around.clone()))
+    Ok(Project::of(repo, config, RepoPath::root(), around.clone()))
 }
 
 /// The settings of a repository without files: those of its `HEAD` (else of the commit), since where things are today does

@@ -134,6 +134,11 @@ impl Asides {
 }
 
 impl Aside {
+    /// Where it is meanwhile.
+    pub fn place(&self) -> &Path {
+        &self.it
+    }
+
     /// Back to its place, which must be empty.
     pub fn put_back(self, top: &Path) -> Result<()> {
         let place = crate::store::inside(top, &self.out)?;

@@ -9,10 +9,12 @@ use crate::project::{Definitions, Project};
 use crate::run::aside::Asides;
 use crate::run::fold::{put_asides_back, recover};
 use crate::run::journal::Journal;
+use crate::run::leftover::remove_leftovers;
 use crate::run::look::Look;
 use crate::run::restore::restore;
 use crate::run::select::Selected;
 use crate::run::workspace;
+use crate::shell::word;
 use crate::store::{Pin, Place as Spot};
 
 #[derive(Clone, Debug, Default)]
@@ -21,6 +23,8 @@ pub struct Options {
     pub force: bool,
     /// Link again what is in place already.
     pub relink: bool,
+    /// Remove what is an output of another branch alone.
+    pub clean: bool,
     pub wait: Option<Duration>,
     pub command: String,
 }
@@ -30,6 +34,8 @@ pub struct CheckedOut {
     pub restored: Vec<RepoPath>,
     /// Pinned, and not in the store.
     pub missing: Vec<RepoPath>,
+    /// Outputs and data of another branch, which the store has.
+    pub removed: Vec<RepoPath>,
     /// Changed by hand, saved nowhere, and left alone.
     pub unsaved: Vec<RepoPath>,
 }
@@ -82,12 +88,18 @@ pub fn checkout(
     }
     if !done.unsaved.is_empty() {
         let names: Vec<&str> = done.unsaved.iter().map(RepoPath::as_str).collect();
+        // Without targets that is all; with some, others must not share their fate.
+        let targets = done.unsaved.iter().map(|path| format!(" {}", word(&path.relative_to(&project.cwd))));
+        let of_these: String = if selected.files.is_empty() { targets.collect() } else { String::new() };
         return Err(Error::new(
             Kind::Check,
             format!("{} changed and saved nowhere; nothing was touched", were(&names)),
         )
-        .hint("throw the changes away: lockstep checkout --force")
-        .hint("or record them: lockstep commit"));
+        .hint(format!("throw the changes away: lockstep checkout --force{of_these}"))
+        .hint(format!("or record them: lockstep commit{of_these}")));
+    }
+    if options.clean {
+        done.removed = remove_leftovers(project, definitions, &locks, &asides, sink)?;
     }
     for (path, pin, fits) in todo {
         if fits {

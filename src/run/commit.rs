@@ -14,7 +14,7 @@ use crate::run::execute::record_metrics;
 use crate::run::fold::{fold_records, put_asides_back, recover};
 use crate::run::fresh::{self, Reason, judge};
 use crate::run::journal::{Change, Journal, Record};
-use crate::run::logs::Logs;
+use crate::run::logs::{Logs, RunLog};
 use crate::run::look::{Look, look};
 use crate::run::record::{Job, record_now};
 use crate::run::select::Selected;
@@ -144,6 +144,17 @@ pub fn commit_held(
     Ok(committed)
 }
 
+/// The newest run of a stage whose outputs were kept since an input changed meanwhile.
+pub fn last_refused(project: &Project, definitions: &Definitions, id: StageId) -> Result<RunLog> {
+    let stage = definitions.pipelines.stage(id);
+    let file = &definitions.pipelines.file(stage.file).path;
+    Logs::new(project.logs_dir()).last_refused(file, &stage.name).ok_or_else(|| {
+        let address = definitions.pipelines.address(id, &project.cwd);
+        Error::missing(format!("no refused run of stage {address} is kept"))
+            .hint("outputs are kept when an input changed while the stage ran")
+    })
+}
+
 /// Records the outputs of the newest run of a stage that was refused because an input changed, against the inputs as
 /// they were pinned before it. The outputs return from the log folder to their places.
 pub fn commit_kept(
@@ -163,10 +174,7 @@ pub fn commit_kept(
     let stage = definitions.pipelines.stage(id);
     let address = definitions.pipelines.address(id, &project.cwd);
     let file = &definitions.pipelines.file(stage.file).path;
-    let Some(log) = Logs::new(project.logs_dir()).last_refused(file, &stage.name) else {
-        return Err(Error::missing(format!("no refused run of stage {address} is kept"))
-            .hint("outputs are kept when an input changed while the stage ran"));
-    };
+    let log = last_refused(project, definitions, id)?;
     let text = std::fs::read_to_string(log.inputs()).map_err(|e| Error::io("read", log.inputs(), e))?;
     let entry = lock::read("the kept run", &text)?.stages.remove(&stage.name).ok_or_else(|| {
         Error::new(Kind::Missing, format!("the kept run in {} is not one of stage {address}", log.dir.display()))

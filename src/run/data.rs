@@ -1,6 +1,6 @@
-//! Tracked data that stages need: pinned and stored where it changed, restored where it is missing.
+//! Tracked data: pinned and stored where it changed; where stages need it and it is missing, restored.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::{Error, Result};
 use crate::event::{Event, Sink};
@@ -30,12 +30,21 @@ pub fn needed(definitions: &Definitions, stages: &[StageId], named: &[RepoPath])
     found.into_iter().collect()
 }
 
-/// Brings the needed data and the lock together. Returns what the recorder has to do; missing data is back when this
-/// returns.
+/// The data that a run is about, and whether it needs it: what no stage reads may be missing.
+fn concerned(definitions: &Definitions, selected: &Selected) -> BTreeMap<(usize, usize), bool> {
+    let own = selected.files.iter().flat_map(|f| {
+        let f = f.0 as usize;
+        (0..definitions.pipelines.files[f].data.len()).map(move |d| ((f, d), false))
+    });
+    let needed = needed(definitions, &selected.stages, &selected.data).into_iter().map(|at| (at, true));
+    own.chain(needed).collect()
+}
+
+/// Brings data and the lock together. Returns what the recorder has to do; missing data is back when this returns.
 pub(super) fn pin(run: &mut Run, selected: &Selected) -> Result<Vec<Job>> {
     let mut jobs = Vec::new();
     let definitions = run.definitions;
-    for (f, d) in needed(definitions, &selected.stages, &selected.data) {
+    for ((f, d), is_needed) in concerned(definitions, selected) {
         let file = &definitions.pipelines.files[f];
         let data = &file.data[d];
         let locked = run.locks.all[f].data.get(&data.spelled).copied();
@@ -58,6 +67,7 @@ pub(super) fn pin(run: &mut Run, selected: &Selected) -> Result<Vec<Job>> {
                 let store = if run.options.no_commit { vec![] } else { vec![(data.path.clone(), now)] };
                 jobs.push(Job { stage: None, store, run: None, record: Some(record), replaced: vec![], log: None });
             }
+            (None, _) if !is_needed => {}
             (None, Some(_)) if run.options.allow_missing => {}
             (None, Some(locked)) => {
                 if let Some(pull) = run.pull {

@@ -12,10 +12,11 @@ use crate::project::{Definitions, Locks, Project, write_lock};
 use crate::run::aside::{Asides, move_to};
 use crate::run::fresh::judge;
 use crate::run::journal::{self, Change, Journal, Record};
+use crate::run::leftover::pinned_paths;
 use crate::run::logs::{Logs, RunLog};
 use crate::run::look::Look;
 use crate::run::restore::clear_leftovers;
-use crate::store::ObjectId;
+use crate::store::{ObjectId, Place as Spot};
 
 /// What a run began with: at its end it shows who else was at work.
 pub struct Began {
@@ -139,6 +140,7 @@ fn fold(
         }
         if let (Some(file), Some(began)) = (tidy.get(path), began.and_then(|b| b.untidy.get(path))) {
             drop_foreign(&mut lock, began, definitions, *file);
+            release(project, &definitions.pipelines.file(*file).path, on_disk.as_ref(), &lock);
         }
         if on_disk.as_ref() != Some(&lock) && !(on_disk.is_none() && lock == Lock::default()) {
             write_lock(project.top(), path, &lock)?;
@@ -146,6 +148,13 @@ fn fold(
         }
     }
     Ok(written)
+}
+
+/// What a lock does not pin any more since its stage was taken out of the pipeline file is the user's.
+fn release(project: &Project, pipeline: &RepoPath, before: Option<&Lock>, after: &Lock) {
+    let after: HashSet<RepoPath> = pinned_paths(pipeline, after).into_iter().collect();
+    let before = before.map(|lock| pinned_paths(pipeline, lock)).unwrap_or_default();
+    before.iter().filter(|path| !after.contains(path)).for_each(|path| project.index().release(&Spot::from(path)));
 }
 
 /// Replaces the block if it still is the old one (or the new one already).

@@ -22,6 +22,7 @@ pub mod get;
 pub mod ignore;
 pub mod import;
 pub mod journal;
+mod leftover;
 pub mod local;
 pub mod logs;
 pub mod look;

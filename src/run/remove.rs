@@ -81,6 +81,7 @@ pub fn remove(project: &Project, targets: &[String], options: &Options, sink: &d
         let on_disk = path.on_disk(project.top());
         let Ok(meta) = on_disk.symlink_metadata() else { continue };
         if !options.outs {
+            project.index().release(&Spot::from(path));
             let stay = if was_ignored { &mut removed.unignored } else { &mut removed.kept };
             stay.push(path.clone());
             continue;
@@ -89,6 +90,7 @@ pub fn remove(project: &Project, targets: &[String], options: &Options, sink: &d
         gone.map_err(|e| Error::io("delete", &on_disk, e))?;
         removed.deleted.push(path.clone());
     }
+    let _ = project.index().save();
     removed.written.sort();
     removed.written.dedup();
     removed.targets = found.iter().map(|t| told(project, &definitions, t)).collect();

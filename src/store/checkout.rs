@@ -21,7 +21,7 @@ use super::index::format::{FOLLOWED, FileRow, FolderRow, RACY, Rows, View};
 use super::index::rows::find_file;
 use super::index::{Rules, StatIndex};
 use super::materialise::{Made, Maker};
-use super::objects::{ObjectKind, Store};
+use super::objects::{Generation, ObjectKind, Store};
 use super::place::{self, Place, join, to_path};
 use super::stat::Seen;
 use super::tree::{Entry, EntryKind};
@@ -70,10 +70,16 @@ pub fn restore(
     let rows = made.map_err(named)?;
     let aside = swap(&new, &dest).inspect_err(|_| drop(remove(&new)))?;
     let moved = aside.map(|old| checkout.discard(&old)).unwrap_or_default();
-    match rows {
-        Some(rows) => checkout.remember(&at, rows, &moved),
-        None => index.trust(&at, pin),
+    // While it is held the store stays in one generation.
+    let generation = store.generation();
+    if let Some(rows) = rows {
+        return checkout.remember(&at, rows, pin, generation, &moved);
     }
+    index.trust(&at, pin)?;
+    if let Some(generation) = generation {
+        index.mark_stored(&at, pin, generation);
+    }
+    Ok(())
 }
 
 /// Removes a file, a symlink or a whole folder; follows no symlink.
@@ -240,7 +246,14 @@ impl Checkout<'_> {
     }
 
     /// Puts the rows into the index, as the files are after the rename.
-    fn remember(&self, at: &Place, mut rows: Rows, moved: &[Vec<u8>]) -> Result<()> {
+    fn remember(
+        &self,
+        at: &Place,
+        mut rows: Rows,
+        pin: &Pin,
+        generation: Option<Generation>,
+        moved: &[Vec<u8>],
+    ) -> Result<()> {
         let seen = Seen::of_link(&self.dest).map_err(|e| Error::io("look at", &self.dest, e))?;
         rows.folders[0].stat = seen.stat;
         let mut reused = self.reused.lock().unwrap_or_else(|e| e.into_inner());
@@ -263,7 +276,9 @@ impl Checkout<'_> {
                 }
             }
         }
-        self.index.adopt(at, rows);
+        // What was taken over was not seen in the store.
+        let complete = generation.filter(|_| reused.is_empty());
+        self.index.adopt(at, rows, complete.map(|generation| (pin.id, generation)));
         Ok(())
     }
 }

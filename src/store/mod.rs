@@ -33,6 +33,7 @@ mod stream;
 mod tests;
 pub mod tree;
 mod unprotect;
+pub mod verify;
 mod young;
 
 pub use batch::Batch;

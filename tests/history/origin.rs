@@ -141,6 +141,29 @@ fn a_run_pulls_the_imports_that_it_needs() {
     ");
 }
 
+/// What the other repository pushed comes from its remote, straight into the store at hand.
+#[test]
+fn an_import_by_url_comes_from_the_remote_of_its_repository() {
+    let source = project();
+    let remote = source.beside("remote");
+    assert_eq!(source.run(&["remote", "add", "-d", "shared", remote.to_str().unwrap()]).code, 0);
+    assert_eq!(source.run(&["push", "-q"]).code, 0);
+    source.git(&["add", "-A"]);
+    source.git(&["commit", "-qm", "remote"]);
+    let rewrite = format!("[url \"file://{}\"]\n\tinsteadOf = https://example.org/models\n", source.root().display());
+    let (origin, clone) = (Sandbox::new(), Sandbox::new());
+    [&origin, &clone].iter().for_each(|sandbox| sandbox.write("../home/.gitconfig", &rewrite));
+    for (path, to) in [("data", "raw"), ("params.yaml", "deep/theirs.yaml")] {
+        let out = origin.run(&["import", "https://example.org/models", path, "-o", to]);
+        assert_eq!(out.code, 0, "{out}");
+    }
+    origin.git(&["add", "-A"]);
+    origin.git(&["commit", "-qm", "imports"]);
+    clone.git(&["pull", "-q", origin.root().to_str().unwrap(), "main"]);
+    insta::assert_snapshot!(shown(&clone, &clone.run(&["pull"])), @"");
+    assert_eq!((clone.read("raw/s/p"), clone.read("deep/theirs.yaml")), ("n: 2\n".into(), "n: 2\n".into()));
+}
+
 /// Other bytes than the lock pins are not stored, whatever the origin says.
 #[test]
 fn what_is_pinned_otherwise_is_refused() {

@@ -6,6 +6,7 @@
 mod sandbox;
 
 mod beside;
+mod branches;
 mod broken;
 mod disk;
 mod edited;

@@ -42,6 +42,18 @@ fn checkout_refuses_by_name_and_touches_nothing_unless_forced() {
 }
 
 #[test]
+fn the_hint_for_a_target_throws_nothing_else_away() {
+    let sandbox = ran_once();
+    sandbox.write("out.txt", "by hand\n");
+    sandbox.write("dir/x", "by hand\n");
+    let out = sandbox.run(&["checkout", "out.txt"]);
+    assert_eq!(out.code, 1, "{out}");
+    assert!(out.stderr.contains("lockstep checkout --force out.txt\n"), "{out}");
+    assert_eq!(sandbox.run(&["checkout", "--force", "out.txt"]).code, 0);
+    assert_eq!((sandbox.read("out.txt").as_str(), sandbox.read("dir/x").as_str()), ("one\n", "by hand\n"));
+}
+
+#[test]
 fn what_is_saved_somewhere_is_overwritten_without_asking() {
     let sandbox = ran_once();
     sandbox.write("in.txt", "two\n");

@@ -10,6 +10,8 @@ use crate::run::checkout::{Options, checkout};
 use crate::run::select::{Reach, Scope};
 
 /// Bring outputs and data to what pipeline.lock says
+///
+/// Without targets, outputs and data that another branch left behind go, as far as they are unchanged and the store has all of them.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -39,9 +41,11 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let reach = Reach { single: true, recursive: args.recursive, ..Reach::default() };
     let selected = scope.select(&args.targets, &reach, true)?;
     super::tell_broken(&definitions, project, out);
+    super::tell_dvc_data(&definitions, project, out);
     let options = Options {
         force: args.force,
         relink: args.relink,
+        clean: args.targets.is_empty(),
         wait: args.wait.flatten(),
         command: "lockstep checkout".into(),
     };
@@ -52,7 +56,8 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     for path in &done.restored {
         out.say(format!("restored {}", path.relative_to(&project.cwd)));
     }
-    if done.restored.is_empty() && done.missing.is_empty() && definitions.broken.is_empty() {
+    super::tell_removed(&done.removed, project, out);
+    if done.restored.is_empty() && done.removed.is_empty() && done.missing.is_empty() && definitions.broken.is_empty() {
         out.say("everything is in place");
     }
     if done.missing.is_empty() {

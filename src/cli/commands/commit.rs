@@ -6,7 +6,7 @@ use crate::cli::progress::Progress;
 use crate::cli::text;
 use crate::error::{Error, Result};
 use crate::project::Project;
-use crate::run::commit::{Doubt, Options, commit, commit_kept, doubt_sentence};
+use crate::run::commit::{Doubt, Options, commit, commit_kept, doubt_sentence, last_refused};
 use crate::run::select::{Reach, Scope};
 use crate::shell::{word, words};
 
@@ -44,6 +44,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         };
         let address = definitions.pipelines.address(id, &project.cwd);
         if !args.force {
+            last_refused(project, &definitions, id)?;
             let question =
                 format!("record the kept outputs of {address} against the inputs as they were before its run?");
             confirm(&question, &format!("lockstep commit --kept --force {address}"))?;

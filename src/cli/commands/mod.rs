@@ -38,6 +38,7 @@ pub mod stage;
 mod stage_add;
 pub mod status;
 mod transfer;
+pub mod verify;
 pub mod version;
 
 use crate::cli::args::{Cli, Command};
@@ -45,9 +46,10 @@ use crate::cli::open;
 use crate::cli::output::Output;
 use crate::error::{Error, Result};
 use crate::path::RepoPath;
+use crate::pipeline::stage::Place;
 use crate::project::{Definitions, Project};
 use crate::run::origin::Origin;
-use crate::shell::words;
+use crate::shell::{word, words};
 
 /// Runs a command; its exit code comes back.
 pub fn run(cli: Cli, out: &Output) -> Result<u8> {
@@ -68,6 +70,7 @@ pub fn run(cli: Cli, out: &Output) -> Result<u8> {
         Command::Freeze(args) => freeze::run(&args, &open(global)?, out),
         Command::Unfreeze(args) => freeze::unfreeze(&args, &open(global)?, out),
         Command::Gc(args) => gc::run(&args, &open(global)?, out),
+        Command::Verify(args) => verify::run(&args, &open(global)?, out),
         Command::Cache(args) => cache::run(&args, &open(global)?, out),
         Command::Diff(args) => diff::run(&args, &open(global)?, out),
         Command::List(args) => list::run(&args, global, out),
@@ -119,6 +122,13 @@ fn tell_broken(definitions: &Definitions, project: &Project, out: &Output) {
     }
 }
 
+/// What a checkout took away.
+fn tell_removed(removed: &[RepoPath], project: &Project, out: &Output) {
+    for path in removed {
+        out.say(format!("removed {}: no output here any more, and kept in the store", path.relative_to(&project.cwd)));
+    }
+}
+
 /// Which files a command changed that Git should have.
 fn tell_next(written: &[RepoPath], project: &Project, out: &Output) {
     // A file that went, and that Git never had, is nothing to tell Git about.
@@ -144,6 +154,25 @@ fn bring_or_make(error: Error, missing: &[RepoPath], definitions: &Definitions, 
     if missing.iter().any(is_made) { error.hint("make them again: lockstep repro") } else { error }
 }
 
+/// Stages read what `dvc add` tracked, and nobody tracks it here: it would be missing in every clone.
+fn tell_dvc_data(definitions: &Definitions, project: &Project, out: &Output) {
+    let pipelines = &definitions.pipelines;
+    for pointer in definitions.dvc.iter().filter(|path| path.name() != "dvc.yaml") {
+        let name = pointer.name().trim_end_matches(".dvc");
+        let Some(data) = pointer.parent().and_then(|folder| folder.join(name)) else { continue };
+        let is_tracked = pipelines.files.iter().flat_map(|f| &f.data).any(|d| data.is_in(&d.path));
+        let mut read = pipelines.stages.iter().flat_map(|s| &s.deps).filter_map(|dep| match &dep.place {
+            Place::Repo(path) => Some(path),
+            _ => None,
+        });
+        if !is_tracked && read.any(|path| path.is_in(&data)) {
+            let (pointer, data) = (pointer.relative_to(&project.cwd), data.relative_to(&project.cwd));
+            out.warn(format!("{pointer} is DVC's: lockstep does not track {data}, which stages read"));
+            out.hint(format!("lockstep add {}", word(&data)));
+        }
+    }
+}
+
 /// Somebody with a `dvc.yaml` alone is told what to do about it.
 fn with_dvc_hint(error: Error, definitions: &Definitions) -> Error {
     match dvc_hint(definitions) {
@@ -153,7 +182,8 @@ fn with_dvc_hint(error: Error, definitions: &Definitions) -> Error {
 }
 
 fn dvc_hint(definitions: &Definitions) -> Option<String> {
-    let dvc = definitions.dvc.first().filter(|_| definitions.pipelines.files.is_empty())?;
+    let mut pipelines = definitions.dvc.iter().filter(|path| path.name() == "dvc.yaml");
+    let dvc = pipelines.next().filter(|_| definitions.pipelines.files.is_empty())?;
     let ours = dvc.parent().and_then(|d| d.join("pipeline.yaml")).unwrap_or_default();
     Some(format!("{dvc} is DVC's: the format is the same, so `git mv {dvc} {ours}` may be all it takes"))
 }

@@ -51,6 +51,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let options = checkout::Options {
         force: args.force,
         relink: false,
+        clean: args.what.targets.is_empty(),
         wait: args.wait.flatten(),
         command: "lockstep pull".into(),
     };
@@ -61,8 +62,10 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let done = done?;
     let restored: Vec<String> = done.restored.iter().map(|path| path.relative_to(&project.cwd)).collect();
     if args.json {
-        out.json(&json!({"remotes": fetch::json(&fetched), "restored": restored}));
+        let removed: Vec<String> = done.removed.iter().map(|path| path.relative_to(&project.cwd)).collect();
+        out.json(&json!({"remotes": fetch::json(&fetched), "restored": restored, "removed": removed}));
     } else {
+        super::tell_removed(&done.removed, project, out);
         for path in &restored {
             out.say(format!("restored {path}"));
         }

@@ -100,6 +100,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let definitions = project.definitions()?;
     let selected = select(args, project, &definitions)?;
     super::tell_broken(&definitions, project, out);
+    super::tell_dvc_data(&definitions, project, out);
     let options = options(args, project, out)?;
     signals::watch();
     let started = Instant::now();

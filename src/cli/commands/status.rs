@@ -61,6 +61,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     };
     let selected = scope.select(&args.targets, &reach, true)?;
     super::tell_broken(&definitions, project, out);
+    super::tell_dvc_data(&definitions, project, out);
     let progress = Progress::new(out, false);
     let mut look = Look::new(project, &definitions, &progress);
     let data = if args.targets.is_empty() {

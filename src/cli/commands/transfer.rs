@@ -52,6 +52,7 @@ impl What {
     pub fn select(&self, project: &Project, definitions: &Definitions, out: &Output) -> Result<Selected> {
         let selected = Targets::of(project, definitions).select(&self.targets, &self.reach(), true)?;
         super::tell_broken(definitions, project, out);
+        super::tell_dvc_data(definitions, project, out);
         Ok(selected)
     }
 

@@ -43,6 +43,7 @@ use super::stat::{Clock, Seen, Stamp};
 use super::tree::EntryKind;
 use crate::error::{Error, Result};
 use crate::event::Sink;
+use crate::path::RepoPath;
 
 /// What lies below a dep, an output or data but does not count.
 pub trait Rules: Sync {
@@ -310,6 +311,34 @@ impl StatIndex {
         self.known(place.key()).stored() == Stored { id: pin.id, generation }
     }
 
+    /// Was this very content stored, or restored, at this place, in whatever generation of the store?
+    pub fn was_stored(&self, place: &Place, pin: &Pin) -> bool {
+        let stored = self.known(place.key()).stored();
+        stored != Stored::default() && stored.id == pin.id
+    }
+
+    /// What lies there is nobody's output any more.
+    pub fn release(&self, place: &Place) {
+        let known = self.known(place.key());
+        if known.stored() != Stored::default() {
+            self.learn(place.key(), known.to_top().rows, Stored::default());
+        }
+    }
+
+    /// Places inside the repository whose content was stored, or restored, there.
+    pub fn stored_places(&self) -> Vec<RepoPath> {
+        let learnt = self.read();
+        let loaded = self.loaded.iter().filter(|(key, ..)| !learnt.contains_key(*key));
+        let loaded = loaded.filter(|(.., stored)| *stored != Stored::default()).map(|(key, ..)| key);
+        let new = learnt.iter().filter(|(_, top)| top.as_ref().is_some_and(|top| top.stored != Stored::default()));
+        let keys = loaded.chain(new.map(|(key, _)| key.as_slice()));
+        // A key of what lies outside is absolute.
+        let inside = keys.filter_map(|key| RepoPath::root().join(std::str::from_utf8(key).ok()?));
+        let mut places: Vec<RepoPath> = inside.filter(|path| !path.is_root()).collect();
+        places.sort();
+        places
+    }
+
     /// Forgets the tops that are no longer on the disk and that `keep` does not name.
     pub fn drop_missing(&self, keep: &dyn Fn(&[u8]) -> bool) {
         let gone = |key: &[u8]| !keep(key) && rustix::fs::lstat(self.top.join(place::to_path(key))).is_err();
@@ -405,9 +434,10 @@ impl StatIndex {
         self.known(place.key()).to_top().rows
     }
 
-    /// The rows of a folder that a checkout made.
-    pub(super) fn adopt(&self, place: &Place, rows: Rows) {
-        self.learn(place.key(), rows, Stored::default());
+    /// The rows of a folder that a checkout made, and in which generation of the store it is complete, if that is known.
+    pub(super) fn adopt(&self, place: &Place, rows: Rows, stored: Option<(ObjectId, [u8; 16])>) {
+        let stored = stored.map(|(id, generation)| Stored { id, generation }).unwrap_or_default();
+        self.learn(place.key(), rows, stored);
     }
 
     fn learn(&self, key: &[u8], rows: Rows, stored: Stored) {
