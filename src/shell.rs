@@ -6,7 +6,10 @@ use std::borrow::Cow;
 /// A name as one word of a command line, quoted where it has to be.
 pub fn word(name: &str) -> Cow<'_, str> {
     let plain = |c: char| c.is_alphanumeric() || "_-./=:,@%+".contains(c);
-    match !name.is_empty() && name.chars().all(plain) {
+    // Special at the beginning of a word alone, as in `HEAD~1` and `digits#prod`; in an assignment, `~` behind `:`, too.
+    let assigned = name.contains([':', '=']);
+    let plain_inside = |c: char| plain(c) || c == '#' || (c == '~' && !assigned);
+    match name.starts_with(plain) && name.chars().all(plain_inside) {
         true => Cow::Borrowed(name),
         false => Cow::Owned(format!("'{}'", name.replace('\'', "'\\''"))),
     }
@@ -33,6 +36,10 @@ mod tests {
             ("a;rm -rf $HOME", "'a;rm -rf $HOME'"),
             ("*", "'*'"),
             ("~", "'~'"),
+            ("HEAD~1", "HEAD~1"),
+            ("digits#prod", "digits#prod"),
+            ("#a", "'#a'"),
+            ("a:~/b", "'a:~/b'"),
             ("", "''"),
         ] {
             assert_eq!(word(name), want);

@@ -31,6 +31,8 @@ pub struct Scope {
     elsewhere: BTreeSet<String>,
     /// Names of what is never pushed.
     stay: BTreeSet<String>,
+    /// The repositories that have what no remote may have: those of imports, by their bytes.
+    origins: BTreeMap<(ObjectId, bool), Origin>,
     /// What imports are hashed under; those of what was added first, which is the workspace if it is meant.
     rules: Option<git::Rules>,
 }
@@ -41,8 +43,6 @@ struct Item {
     /// The `remote:` of the output.
     remote: Option<String>,
     push: bool,
-    /// The repository that has it, should no remote have it.
-    origin: Option<Origin>,
 }
 
 /// How to go about it.
@@ -96,7 +96,7 @@ impl Scope {
             for out in &stage.outs {
                 let Some(locked) = entry.outs.get(&out.spelled) else { continue };
                 if out.cache && selected.takes(*id, &out.path) {
-                    self.item(out.path.relative_to(from), locked.pin, out.remote.clone(), out.push, None);
+                    self.item(out.path.relative_to(from), locked.pin, out.remote.clone(), out.push);
                 }
             }
             if cache::is_cacheable(stage) && stage.outs.iter().all(|out| selected.takes(*id, &out.path)) {
@@ -108,23 +108,21 @@ impl Scope {
             for data in &file.data {
                 let named = whole || selected.data.iter().any(|d| d.is_in(&data.path));
                 if let Some(pin) = locks.all[f].data.get(&data.spelled).filter(|_| named) {
-                    let origin = Origin::of(definitions, &data.path);
-                    self.item(data.path.relative_to(from), *pin, data.remote.clone(), data.push, origin);
+                    self.item(data.path.relative_to(from), *pin, data.remote.clone(), data.push);
+                    if let Some(origin) = Origin::of(definitions, &data.path) {
+                        self.origins.entry((pin.id, pin.is_dir())).or_insert(origin);
+                    }
                 }
             }
         }
     }
 
-    fn item(&mut self, name: String, pin: Pin, remote: Option<String>, push: bool, origin: Option<Origin>) {
+    fn item(&mut self, name: String, pin: Pin, remote: Option<String>, push: bool) {
         if !push {
             self.stay.insert(name.clone());
         }
         if self.seen.insert((pin.id, pin.is_dir(), remote.clone(), push)) {
-            self.items.push(Item { wanted: Wanted { name, pin }, remote, push, origin });
-        } else if origin.is_some()
-            && let Some(same) = self.items.iter_mut().find(|item| same_bytes(&item.wanted.pin, &pin))
-        {
-            same.origin = origin;
+            self.items.push(Item { wanted: Wanted { name, pin }, remote, push });
         }
     }
 
@@ -220,18 +218,16 @@ impl Scope {
             if without && wanted.iter().all(is_here) {
                 continue;
             }
-            let runs = options.run_cache && name == main;
-            let asked = || self.fetch_at(project, name, &wanted, options, runs, sink);
-            let imports = |w: &&Wanted| !is_here(w) && self.origin(w).is_some();
+            let imports = |w: &&Wanted| self.origin(w).is_some() && !is_here(w);
             // Not a word of remotes where imports are all that is lacking.
-            if without && wanted.iter().all(|w| is_here(w) || imports(&w)) {
+            if without && wanted.iter().all(|w| self.origin(w).is_some() || is_here(w)) {
                 done.extend(self.fetch_origins(project, wanted.iter(), sink)?);
                 continue;
             }
-            match asked() {
+            match self.fetch_at(project, name, &wanted, options, options.run_cache && name == main, sink) {
                 Ok(mut at) => {
-                    let fetched = &mut at.done.0;
                     let more = self.fetch_origins(project, wanted.iter().filter(imports), sink)?;
+                    let fetched = &mut at.done.0;
                     fetched.absent.retain(|w| self.origin(w).is_none());
                     fetched.lost.iter_mut().for_each(|loss| loss.outs.retain(|w| !is_here(w)));
                     done.push(at);
@@ -240,10 +236,12 @@ impl Scope {
                 // What comes from elsewhere comes nevertheless, and the failure is told with what came.
                 Err(error) if wanted.iter().any(|w| imports(&w)) && !matches!(error.kind, Kind::Signal(_)) => {
                     let mut more = self.fetch_origins(project, wanted.iter().filter(imports), sink)?;
-                    let outs: Vec<Wanted> = wanted.iter().filter(|w| !is_here(w) && !imports(w)).cloned().collect();
+                    let is_lost = |w: &&Wanted| self.origin(w).is_none() && !is_here(w);
+                    let outs: Vec<Wanted> = wanted.iter().filter(is_lost).cloned().collect();
                     match more.last_mut() {
-                        Some(at) if !outs.is_empty() => at.done.0.lost.push(Loss { error, outs }),
-                        _ => sink.event(Event::Warning { text: &error.message }),
+                        _ if outs.is_empty() => sink.event(Event::Warning { text: &error.message }),
+                        Some(at) => at.done.0.lost.push(Loss { error, outs }),
+                        None => return Err(error),
                     }
                     done.extend(more);
                 }
@@ -306,7 +304,7 @@ impl Scope {
 
     /// Where something was imported from.
     fn origin(&self, wanted: &Wanted) -> Option<&Origin> {
-        self.items.iter().find(|item| item.wanted == *wanted)?.origin.as_ref()
+        self.origins.get(&(wanted.pin.id, wanted.pin.is_dir()))
     }
 
     /// What the remotes have of it, and what is here. Nothing is moved.
@@ -333,8 +331,4 @@ impl Scope {
         }
         Ok(done)
     }
-}
-
-fn same_bytes(a: &Pin, b: &Pin) -> bool {
-    (a.id, a.is_dir()) == (b.id, b.is_dir())
 }

@@ -160,7 +160,13 @@ fn an_import_by_url_comes_from_the_remote_of_its_repository() {
     origin.git(&["add", "-A"]);
     origin.git(&["commit", "-qm", "imports"]);
     clone.git(&["pull", "-q", origin.root().to_str().unwrap(), "main"]);
-    insta::assert_snapshot!(shown(&clone, &clone.run(&["pull"])), @"");
+    insta::assert_snapshot!(shown(&clone, &clone.run(&["pull"])), @r"
+    exit 0
+    --- stderr
+    restored raw
+    restored deep/theirs.yaml
+    12 B in 3 objects fetched
+    ");
     assert_eq!((clone.read("raw/s/p"), clone.read("deep/theirs.yaml")), ("n: 2\n".into(), "n: 2\n".into()));
 }
 

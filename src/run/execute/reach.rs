@@ -85,6 +85,7 @@ impl Context<'_> {
         if let Some(gone) = task.absent.iter().find(is_gone) {
             let error = Error::missing(format!("stage {} needs {}, which does not exist", task.address, gone.path));
             return Err(Failure::early(match pull {
+                _ if gone.origin.is_some() => error.hint("bring it from where it was imported: lockstep pull"),
                 Some(_) => error.because("no remote has it").hint("make it again: lockstep repro"),
                 None => error.hint("bring it back: lockstep checkout, or lockstep pull"),
             }));
