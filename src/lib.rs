@@ -10,7 +10,7 @@
 //!
 //! | layer | room | subject |
 //! | --- | --- | --- |
-//! | 0 words | [`error`] [`path`] [`event`] [`value`] [`replace`] [`tag`] | errors with kind and hint; [`path::RepoPath`]; what a long task tells the world; YAML, JSON, TOML and Python values, with marks; replacing a small file in one step; the grammar of registry tags |
+//! | 0 words | [`error`] [`path`] [`event`] [`value`] [`replace`] [`shell`] [`tag`] | errors with kind and hint; [`path::RepoPath`]; what a long task tells the world; YAML, JSON, TOML and Python values, with marks; replacing a small file in one step; words of a shell; the grammar of registry tags |
 //! | 1 places | [`git`] [`store`] [`config`] | discovery, ignore rules, what Git tracks, any commit's files, tags; objects, stat index, trees; settings with their origins |
 //! | 2 documents | [`pipeline`] [`lock`] [`project`] | what the user wrote; what happened; one open repository, as of the worktree or a commit |
 //! | 3 work | [`run`] | select, look, judge, schedule, execute, record |
@@ -146,6 +146,8 @@
 //! - A bare repository has no workspace; `HEAD` is meant, and what needs files refuses.
 //! - A dep may lie outside the repository, a plot may not, not even through a symlink: its page is made to be published.
 //! - DVC's own templates are drawn here as SVG; a template of the project is Vega-Lite, and Vega-Lite draws it, in the page.
+//! - Bytes of imports have a second place after the remotes: the repository that they come from, at the commit that is
+//!   pinned (`run/origin.rs`). `repro` asks it with `--pull` alone: what only reads the store never clones anything.
 //! - Without `core.remote` the only remote there is counts.
 //! - A target that is an output means that output alone for whoever moves bytes, and its stage for whoever runs.
 //! - Large objects go to WebDAV past opendal, which sends a request from memory (`remote/upload.rs`).
@@ -171,6 +173,7 @@ pub mod remote;
 pub mod replace;
 pub mod report;
 pub mod run;
+pub mod shell;
 pub mod store;
 pub mod tag;
 pub mod value;

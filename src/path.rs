@@ -40,6 +40,21 @@ impl RepoPath {
         RepoPath::root().join(rest.to_str()?)
     }
 
+    /// `word` read relative to `self`, or absolute: by its spelling, else by where its folder really is, since the shell
+    /// may know a folder by a symlink to it. `top` is absolute and has no symlinks.
+    pub fn join_typed(&self, top: &Path, word: &str) -> Option<RepoPath> {
+        if !word.starts_with('/') {
+            return self.join(word);
+        }
+        let path = PathBuf::from(normalise(word));
+        RepoPath::from_absolute(top, &path).or_else(|| {
+            // The last name is not followed: a link is what is meant, not what it leads to.
+            let above = path.ancestors().skip(1).find_map(|folder| Some((folder, folder.canonicalize().ok()?)));
+            let (folder, real) = above?;
+            RepoPath::from_absolute(top, &real.join(path.strip_prefix(folder).ok()?))
+        })
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -131,6 +146,29 @@ mod tests {
             ("/etc", None),
         ] {
             assert_eq!(sub.join(spelling).map(|p| p.to_string()).as_deref(), want, "{spelling}");
+        }
+    }
+
+    #[test]
+    fn absolute_paths_are_read_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = dir.path().canonicalize().unwrap().join("top");
+        std::fs::create_dir_all(top.join("a")).unwrap();
+        std::os::unix::fs::symlink(&top, top.with_file_name("link")).unwrap();
+        let at = top.parent().unwrap().to_str().unwrap();
+        let sub = RepoPath::root().join("a").unwrap();
+        for (word, want) in [
+            ("x", Some("a/x")),
+            ("../../x", None),
+            ("/top/a/../x/", Some("x")),
+            ("/top", Some(".")),
+            ("/link/a/none/x", Some("a/none/x")),
+            ("/link/new", Some("new")),
+            ("/top2/x", None),
+            ("/", None),
+        ] {
+            let word = if word.starts_with('/') { format!("{at}{word}") } else { word.to_string() };
+            assert_eq!(sub.join_typed(&top, &word).map(|p| p.to_string()).as_deref(), want, "{word}");
         }
     }
 

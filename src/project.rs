@@ -20,6 +20,7 @@ use crate::pipeline::graph::{self, Graph};
 use crate::pipeline::load::{self, Files};
 use crate::pipeline::stage::{FileId, Pipelines, Place};
 use crate::replace::replace_file;
+use crate::shell::word;
 use crate::store::{LinkTypes, ObjectId, StatIndex, Store, inside};
 
 pub use other::{Elsewhere, elsewhere};
@@ -51,6 +52,8 @@ pub struct Project {
     /// Where the command was typed, from the top.
     pub cwd: RepoPath,
     pub around: Surroundings,
+    /// How the user called it, if it is another repository than the one at hand.
+    pub address: Option<String>,
     index: OnceLock<StatIndex>,
     store: OnceLock<Store>,
     /// What most commands want once they have read the pipelines.
@@ -123,6 +126,7 @@ impl Project {
             config,
             cwd,
             around,
+            address: None,
             index: OnceLock::new(),
             store: OnceLock::new(),
             kept_locks: Ahead::default(),
@@ -132,6 +136,17 @@ impl Project {
 
     pub fn top(&self) -> &Path {
         &self.repo.top
+    }
+
+    /// A path as it was typed: from the current folder, or absolute. `None` if it leads out of the repository.
+    pub fn typed(&self, word: &str) -> Option<RepoPath> {
+        self.cwd.join_typed(self.top(), word)
+    }
+
+    /// A word of the command line with an absolute path into the repository made one from the current folder.
+    pub fn seen(&self, word: &str) -> String {
+        let path = self.typed(word).filter(|_| word.starts_with('/'));
+        path.map_or_else(|| word.to_string(), |path| path.relative_to(&self.cwd))
     }
 
     /// A folder of the repository on this disk; refused if a symlink makes it lie outside.
@@ -362,8 +377,9 @@ impl Project {
 }
 
 fn parse_lock(path: &RepoPath, bytes: &[u8]) -> Result<Lock> {
-    let text = std::str::from_utf8(bytes)
-        .map_err(|_| Error::usage(format!("{path} is no UTF-8 text")).hint(format!("git checkout {path}")))?;
+    let text = std::str::from_utf8(bytes).map_err(|_| {
+        Error::usage(format!("{path} is no UTF-8 text")).hint(format!("git checkout {}", word(path.as_str())))
+    })?;
     lock::read(path.as_str(), text)
 }
 

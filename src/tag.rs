@@ -16,8 +16,12 @@
 //! This is a word and not a part of the registry because revisions are spelled with it: `digits#prod` names a commit.
 
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
+
+use crate::error::{Error, Result as Checked};
+use crate::path::RepoPath;
 
 /// An artifact as the registry names it: the folder of its pipeline file, and its name there.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -114,6 +118,30 @@ impl ModelName {
             return Err("has no folder before it".into());
         }
         ModelName::new(folder, name)
+    }
+}
+
+/// Which model is meant by a name as typed in the folder `cwd`: with a folder it is complete; a bare one is looked for
+/// there, then in the root, then anywhere.
+///
+/// Errors: several folders have one.
+pub fn meant(typed: &ModelName, known: &BTreeSet<ModelName>, cwd: &RepoPath) -> Checked<ModelName> {
+    if !typed.folder().is_empty() {
+        return Ok(typed.clone());
+    }
+    if let Ok(here) = ModelName::new(cwd.as_str(), typed.short())
+        && known.contains(&here)
+    {
+        return Ok(here);
+    }
+    let found: Vec<&ModelName> = known.iter().filter(|name| name.short() == typed.short()).collect();
+    match found[..] {
+        [one] => Ok(one.clone()),
+        _ if known.contains(typed) || found.is_empty() => Ok(typed.clone()),
+        _ => {
+            let names: Vec<String> = found.iter().map(|name| name.to_string()).collect();
+            Err(Error::usage(format!("several folders have a {typed}")).hint(format!("write {}", names.join(" or "))))
+        }
     }
 }
 
@@ -405,5 +433,26 @@ mod tests {
         assert_eq!(label_order((Some(2), Some(10)), (Some(10), Some(5))), Ordering::Less);
         assert_eq!(label_order((None, Some(10)), (Some(1), Some(5))), Ordering::Greater);
         assert_eq!(label_order((None, None), (Some(1), Some(5))), Ordering::Less);
+    }
+
+    #[test]
+    fn bare_names() {
+        let known: BTreeSet<ModelName> =
+            ["digits", "a:digits", "a:words", "b:words", "c/d:one"].iter().map(|n| n.parse().unwrap()).collect();
+        let cwd = |text: &str| RepoPath::root().join(text).unwrap();
+        for (typed, from, want) in [
+            ("digits", ".", "digits"),
+            ("digits", "a", "a:digits"),
+            ("digits", "b", "digits"),
+            ("one", ".", "c/d:one"),
+            ("words", "b", "b:words"),
+            ("words", ".", "several folders have a words"),
+            ("new", "a", "new"),
+            ("x:new", ".", "x:new"),
+        ] {
+            let found = meant(&typed.parse().unwrap(), &known, &cwd(from));
+            let shown = found.map_or_else(|e| e.message, |name| name.to_string());
+            assert_eq!(shown, want, "{typed} from {from}");
+        }
     }
 }

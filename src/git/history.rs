@@ -17,6 +17,7 @@ use super::discover_at::Special;
 use super::id::GitId;
 use super::repo::Repo;
 use crate::error::{Error, Kind, Result};
+use crate::path::RepoPath;
 use crate::tag::{self, Action, Asked, ModelTag, label_order};
 
 /// Trees and commits that gix keeps decoded; reading a commit twice is what walking and then asking costs.
@@ -30,6 +31,8 @@ pub struct History(pub(super) Rc<Inner>);
 
 pub(super) struct Inner {
     pub repo: gix::Repository,
+    /// Where names of models are looked for first.
+    pub folder: RepoPath,
     /// Git's own summary of commits, if it wrote one: it knows their trees without their being read.
     pub graph: Option<gix::commitgraph::Graph>,
     /// Where objects lie; see [`super::ahead`].
@@ -73,6 +76,11 @@ impl Repo {
     ///
     /// Errors: [`Kind::Usage`] outside Git.
     pub fn history(&self) -> Result<History> {
+        self.history_from(&RepoPath::root())
+    }
+
+    /// The same, as seen from a folder: there a model is called by its name alone.
+    pub fn history_from(&self, folder: &RepoPath) -> Result<History> {
         let Some(mut repo) = self.open()? else {
             return Err(Error::usage("there is no history here: this project is not in a Git repository")
                 .hint("git init — makes one"));
@@ -81,7 +89,7 @@ impl Repo {
         repo.objects.set_pack_cache(|| Box::new(MemoryCappedHashmap::new(DELTA_CACHE)));
         let graph = repo.commit_graph_if_enabled().ok().flatten();
         let (packs, trees, special) = Default::default();
-        Ok(History(Rc::new(Inner { repo, graph, packs, trees, special })))
+        Ok(History(Rc::new(Inner { repo, folder: folder.clone(), graph, packs, trees, special })))
     }
 
     /// The commit that a revision stands for; see [`History::resolve`].
@@ -93,7 +101,7 @@ impl Repo {
 impl History {
     /// The commit that a revision stands for: all that `git rev-parse` takes (branches, tags, `HEAD~3`, short ids,
     /// `main^{/words}`), model versions `digits@v1.2.0` and labels `digits#prod` (where the last of the tags
-    /// `digits#prod#N` points to), with a folder as `models/a:digits@v1.2.0` (see [`crate::tag`]).
+    /// `digits#prod#N` points to), with a folder as `models/a:digits@v1.2.0`, which may be left out as everywhere (see [`tag::meant`]).
     ///
     /// Errors: [`Kind::Missing`] with what may have been meant.
     pub fn resolve(&self, revision: &str) -> Result<Commit> {
@@ -213,8 +221,12 @@ impl History {
     /// The tag of a version or of the last gift of a label; `None` where there is none, or the label was taken away.
     fn tag_of(&self, asked: &Asked) -> Result<Option<String>> {
         let mut last: Option<(Option<u64>, bool, String)> = None;
-        for (name, _) in self.names("refs/tags/")? {
-            let Some(tag) = name.parse::<ModelTag>().ok().filter(|tag| tag.name == asked.name) else { continue };
+        let names = self.names("refs/tags/")?.into_iter();
+        let tags: Vec<(String, ModelTag)> =
+            names.filter_map(|(name, _)| Some((name.clone(), name.parse().ok()?))).collect();
+        let known = tags.iter().map(|(_, tag)| tag.name.clone()).collect();
+        let meant = tag::meant(&asked.name, &known, &self.0.folder)?;
+        for (name, tag) in tags.into_iter().filter(|(_, tag)| tag.name == meant) {
             let gives = match (&tag.action, &asked.which) {
                 (Action::Register(version), tag::Which::Version(wanted)) if version == wanted => true,
                 (Action::Promote(label), tag::Which::Label(wanted)) if label == wanted => true,

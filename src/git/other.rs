@@ -11,6 +11,7 @@ use super::ignore::{SEED, mix};
 use super::repo::Repo;
 use crate::error::{Error, Kind, Result};
 use crate::path::RepoPath;
+use crate::shell::word;
 
 /// Another repository that was opened.
 pub struct Other {
@@ -107,7 +108,7 @@ fn said(address: &str, e: Error) -> Error {
     e.causes
         .into_iter()
         .fold(error.because(e.message), |error, cause| error.because(cause))
-        .hint(format!("see whether Git can reach it: git ls-remote {address}"))
+        .hint(format!("see whether Git can reach it: git ls-remote {}", word(address)))
 }
 
 /// Runs the `git` program in a folder, its questions and answers left to it.

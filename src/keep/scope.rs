@@ -11,6 +11,7 @@ use crate::error::{Error, Kind, Result};
 use crate::git::{self, GitId, History, Repo};
 use crate::keep::claims::{Claims, Reader};
 use crate::project::Project;
+use crate::shell::word;
 
 /// Experiments are commits below here.
 const EXPERIMENTS: &str = "refs/exps/";
@@ -81,7 +82,7 @@ pub fn gather(project: &Project, request: &Request) -> Result<Found> {
                 "the project at {}, which uses this store, is not there: what it needs is not known",
                 home.display()
             ))
-            .hint(format!("if it is gone for good: lockstep gc --forget {} …", home.display()))
+            .hint(format!("if it is gone for good: lockstep gc --forget {} …", word(&home.to_string_lossy())))
             .hint("else bring it back (a disk that is not mounted?) and try again"),
             _ => e.because(format!("the project at {} uses this store", home.display())),
         };
@@ -130,7 +131,8 @@ impl Gatherer<'_> {
     fn project(&mut self, repo: &Repo, which: &Which, other: Option<&Path>) -> Result<()> {
         let mut reader = Reader::default();
         let history = if repo.is_git() { Some(repo.history()?) } else { None };
-        let worktrees = if repo.is_git() && !repo.is_bare() { repo.worktrees()? } else { vec![repo_again(repo)?] };
+        // A bare repository may have linked worktrees, too.
+        let worktrees = if repo.is_git() { repo.worktrees()? } else { vec![repo_again(repo)?] };
         for (at, worktree) in worktrees.iter().enumerate() {
             let is_this = other.is_none() && (worktrees.len() == 1 || worktree.git_dir == repo.git_dir);
             let name = match (is_this, at) {

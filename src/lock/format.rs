@@ -11,6 +11,7 @@ use super::by_name::ByName;
 use super::markers::has_markers;
 use super::quick;
 use crate::error::{Error, Kind, Result};
+use crate::shell::word;
 use crate::store::{ObjectId, Pin};
 use crate::value::{Value, yaml};
 
@@ -106,7 +107,7 @@ pub(super) fn parse(path: &str, text: &str) -> Result<Lock> {
 
 fn damaged(path: &str, why: &str) -> Error {
     Error::new(Kind::Usage, format!("{path} is no lock file: {why}"))
-        .hint(format!("bring back the last good one: git checkout {path}"))
+        .hint(format!("bring back the last good one: git checkout {}", word(path)))
         .hint("or delete it: `lockstep repro` finds earlier results in the run cache")
 }
 

@@ -1,7 +1,5 @@
 //! Artifacts: the names under `artifacts:` of pipeline files, which models in the registry go by.
 
-use std::collections::BTreeSet;
-
 use crate::error::{Error, Result};
 use crate::path::RepoPath;
 use crate::pipeline::problem::{Problem, render};
@@ -130,53 +128,12 @@ pub fn pipeline_of(name: &ModelName) -> RepoPath {
     folder.join("pipeline.yaml").unwrap_or_default()
 }
 
-/// Which model is meant by a name as typed in the folder `cwd`: with a folder it is complete; a bare one is looked for
-/// there, then in the root, then anywhere.
-///
-/// Errors: several folders have one.
-pub fn meant(typed: &ModelName, known: &BTreeSet<ModelName>, cwd: &RepoPath) -> Result<ModelName> {
-    if !typed.folder().is_empty() {
-        return Ok(typed.clone());
-    }
-    if let Ok(here) = ModelName::new(cwd.as_str(), typed.short())
-        && known.contains(&here)
-    {
-        return Ok(here);
-    }
-    let found: Vec<&ModelName> = known.iter().filter(|name| name.short() == typed.short()).collect();
-    match found[..] {
-        [one] => Ok(one.clone()),
-        _ if known.contains(typed) || found.is_empty() => Ok(typed.clone()),
-        _ => {
-            let names: Vec<String> = found.iter().map(|name| name.to_string()).collect();
-            Err(Error::usage(format!("several folders have a {typed}")).hint(format!("write {}", names.join(" or "))))
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn bare_names() {
-        let known: BTreeSet<ModelName> =
-            ["digits", "a:digits", "a:words", "b:words", "c/d:one"].iter().map(|n| n.parse().unwrap()).collect();
-        let cwd = |text: &str| RepoPath::root().join(text).unwrap();
-        for (typed, from, want) in [
-            ("digits", ".", "digits"),
-            ("digits", "a", "a:digits"),
-            ("digits", "b", "digits"),
-            ("one", ".", "c/d:one"),
-            ("words", "b", "b:words"),
-            ("words", ".", "several folders have a words"),
-            ("new", "a", "new"),
-            ("x:new", ".", "x:new"),
-        ] {
-            let found = meant(&typed.parse().unwrap(), &known, &cwd(from));
-            let shown = found.map_or_else(|e| e.message, |name| name.to_string());
-            assert_eq!(shown, want, "{typed} from {from}");
-        }
+    fn artifacts_stand_in_the_file_of_their_folder() {
         assert_eq!(pipeline_of(&"c/d:one".parse().unwrap()).to_string(), "c/d/pipeline.yaml");
     }
 }

@@ -14,8 +14,9 @@ use crate::error::{Error, Kind, Result};
 use crate::path::RepoPath;
 use crate::pipeline::stage::Place;
 use crate::project::{Project, Rev, Snapshot};
+use crate::shell::word;
 use crate::store::{ObjectKind, Pin};
-use crate::tag::Asked;
+use crate::tag::{self, Asked};
 
 /// An object below this may lie in a pack, and is read whole.
 const SMALL: u64 = 1 << 20;
@@ -50,7 +51,7 @@ pub fn at_revision(project: &Project, spec: &str) -> Result<Source> {
             }
             Err(e) => return Err(e),
         };
-        let Some(in_repo) = project.cwd.join(path) else {
+        let Some(in_repo) = project.typed(path) else {
             lacking.get_or_insert(Error::usage(format!("{path} lies outside the repository")));
             continue;
         };
@@ -58,7 +59,7 @@ pub fn at_revision(project: &Project, spec: &str) -> Result<Source> {
             return Ok(source);
         }
         let error = Error::missing(format!("{path} is neither in Git nor pinned at {rev}"));
-        lacking.get_or_insert(error.hint(format!("see what is there: lockstep list --rev {rev}")));
+        lacking.get_or_insert(error.hint(format!("see what is there: lockstep list --rev {}", word(rev))));
     }
     if let Some(source) = registered(project, spec)? {
         return Ok(source);
@@ -71,7 +72,7 @@ pub fn at_revision(project: &Project, spec: &str) -> Result<Source> {
 fn registered(project: &Project, spec: &str) -> Result<Option<Source>> {
     let Ok(asked) = spec.parse::<Asked>() else { return Ok(None) };
     let registry = Registry::read(&project.repo)?;
-    let name = artifact::meant(&asked.name, &registry.models.keys().cloned().collect(), &project.cwd)?;
+    let name = tag::meant(&asked.name, &registry.models.keys().cloned().collect(), &project.cwd)?;
     if !registry.models.contains_key(&name) {
         return Ok(None);
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::artifact::{self, Artifact};
+use super::artifact::Artifact;
 use super::checks::{Judged, Metrics, judge};
 use super::registry::Registry;
 use crate::error::{Error, Kind, Result};
@@ -10,7 +10,7 @@ use crate::path::RepoPath;
 use crate::pipeline::stage::{FileId, Place};
 use crate::project::{Rev, Snapshot, Snapshots};
 use crate::run::values::{Asked, metrics_of};
-use crate::tag::{Asked as Model, ModelName, Which};
+use crate::tag::{self, Asked as Model, ModelName, Which};
 use crate::value;
 
 /// Judges conditions, reading the metrics of a revision once.
@@ -90,7 +90,7 @@ fn model_asked(rev: &str, registry: &Registry, folder: &RepoPath) -> Result<Opti
     // `@{upstream}` and `HEAD@{1}` are Git's.
     let Some(asked) = rev.parse::<Model>().ok().filter(|_| rev.contains(['@', '#'])) else { return Ok(None) };
     let known: BTreeSet<ModelName> = registry.models.keys().cloned().collect();
-    let name = artifact::meant(&asked.name, &known, folder)?;
+    let name = tag::meant(&asked.name, &known, folder)?;
     Ok(Some(Model { name, ..asked }))
 }
 

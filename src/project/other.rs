@@ -60,6 +60,7 @@ pub fn elsewhere(
         (project.repo.project_root, project.cwd) = (root, RepoPath::root());
         project
     };
+    let project = Project { address: Some(address.to_string()), ..project };
     Ok(Elsewhere { project, commit: id, rev: rev.to_string() })
 }
 

@@ -18,6 +18,7 @@ use crate::git::{self, Commit, GitId, History};
 use crate::path::RepoPath;
 use crate::pipeline::load::Files;
 use crate::pipeline::stage::{Place, StageId};
+use crate::shell::{word, words};
 use crate::store::tree::EntryKind;
 use crate::store::{ObjectKind, Pin};
 
@@ -104,7 +105,7 @@ impl Project {
 impl<'p> Snapshots<'p> {
     pub fn history(&self) -> Result<&History> {
         if self.history.get().is_none() {
-            let _ = self.history.set(self.project.repo.history()?);
+            let _ = self.history.set(self.project.repo.history_from(&self.project.cwd)?);
         }
         self.history.get().ok_or_else(|| Error::new(Kind::Bug, "the history was just opened"))
     }
@@ -285,12 +286,22 @@ impl<'p> Snapshot<'p> {
         let of = if self.commit.is_some() { format!(" of {}", self.name) } else { String::new() };
         let error = Error::missing(format!("{path}{of} is not in the store"));
         let error = cause.causes.into_iter().fold(error, |e, why| e.because(why));
+        let mut data = self.definitions.pipelines.files.iter().flat_map(|file| &file.data);
+        let is_data = data.any(|data| path.is_in(&data.path));
+        let path = path.relative_to(&self.project.cwd);
+        let folder = self.project.address.as_deref().map(|address| address.strip_prefix("file://").unwrap_or(address));
         match self.commit {
-            Some(_) if self.project.repo.is_bare() => {
+            Some(_) if self.project.repo.is_bare() && folder.is_some() => {
                 error.hint("in that repository, so that it can be had from its remote: lockstep push")
             }
-            Some(_) => error.hint(format!("lockstep fetch --rev {} {path}", self.name)),
-            None => error.hint(format!("lockstep fetch {path}")).hint("or make it again: lockstep repro"),
+            Some(_) => {
+                let there = folder.map_or(Vec::new(), |folder| vec!["-C", folder]);
+                let words = words(there.into_iter().chain(["fetch", "--rev", &self.name, &path]));
+                error.hint(format!("lockstep {words}"))
+            }
+            // Data is not made.
+            None if is_data => error.hint(format!("lockstep fetch {}", word(&path))),
+            None => error.hint(format!("lockstep fetch {}", word(&path))).hint("or make it again: lockstep repro"),
         }
     }
 

@@ -3,14 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::UNIX_EPOCH;
 
-use crate::error::Result;
-use crate::event::Sink;
+use crate::error::{Kind, Result};
+use crate::event::{Event, Sink};
+use crate::git;
 use crate::path::RepoPath;
 use crate::project::{Definitions, Locks, Project};
 use crate::remote::fetch::Fetched;
+use crate::remote::loss::Loss;
 use crate::remote::push::{Pushed, Request, Run};
 use crate::remote::{Remote, Spent, Wanted};
 use crate::run::cache;
+use crate::run::origin::Origin;
 use crate::run::select::Selected;
 use crate::store::{ObjectId, Pin};
 
@@ -28,6 +31,10 @@ pub struct Scope {
     elsewhere: BTreeSet<String>,
     /// Names of what is never pushed.
     stay: BTreeSet<String>,
+    /// The repositories that have what no remote may have: those of imports, by their bytes.
+    origins: BTreeMap<(ObjectId, bool), Origin>,
+    /// What imports are hashed under; those of what was added first, which is the workspace if it is meant.
+    rules: Option<git::Rules>,
 }
 
 #[derive(Clone, Debug)]
@@ -75,6 +82,7 @@ impl Scope {
     /// Everything that was selected, as these locks say.
     pub fn add(&mut self, definitions: &Definitions, selected: &Selected, locks: &Locks, from: &RepoPath) {
         let pipelines = &definitions.pipelines;
+        self.rules.get_or_insert_with(|| definitions.rules.clone());
         for out in pipelines.stages.iter().flat_map(|stage| &stage.outs) {
             if !out.push {
                 self.private.insert(out.spelled.clone());
@@ -101,6 +109,9 @@ impl Scope {
                 let named = whole || selected.data.iter().any(|d| d.is_in(&data.path));
                 if let Some(pin) = locks.all[f].data.get(&data.spelled).filter(|_| named) {
                     self.item(data.path.relative_to(from), *pin, data.remote.clone(), data.push);
+                    if let Some(origin) = Origin::of(definitions, &data.path) {
+                        self.origins.entry((pin.id, pin.is_dir())).or_insert(origin);
+                    }
                 }
             }
         }
@@ -201,28 +212,99 @@ impl Scope {
         }
         let mut done = Vec::new();
         for (name, wanted) in all {
-            if name.is_none() && !options.run_cache && wanted.iter().all(|w| project.store().contains(&w.pin)) {
-                // A repository without remotes that lacks nothing is fine as it is.
-                if project.config.remotes().is_empty() {
-                    continue;
+            let is_here = |w: &Wanted| project.store().contains(&w.pin);
+            let without = name.is_none() && !options.run_cache && project.config.remotes().is_empty();
+            // A repository without remotes that lacks nothing is fine as it is.
+            if without && wanted.iter().all(is_here) {
+                continue;
+            }
+            let imports = |w: &&Wanted| self.origin(w).is_some() && !is_here(w);
+            // Not a word of remotes where imports are all that is lacking.
+            if without && wanted.iter().all(|w| self.origin(w).is_some() || is_here(w)) {
+                done.extend(self.fetch_origins(project, wanted.iter(), sink)?);
+                continue;
+            }
+            match self.fetch_at(project, name, &wanted, options, options.run_cache && name == main, sink) {
+                Ok(mut at) => {
+                    let more = self.fetch_origins(project, wanted.iter().filter(imports), sink)?;
+                    let fetched = &mut at.done.0;
+                    fetched.absent.retain(|w| self.origin(w).is_none());
+                    fetched.lost.iter_mut().for_each(|loss| loss.outs.retain(|w| !is_here(w)));
+                    done.push(at);
+                    done.extend(more);
                 }
+                // What comes from elsewhere comes nevertheless, and the failure is told with what came.
+                Err(error) if wanted.iter().any(|w| imports(&w)) && !matches!(error.kind, Kind::Signal(_)) => {
+                    let mut more = self.fetch_origins(project, wanted.iter().filter(imports), sink)?;
+                    let is_lost = |w: &&Wanted| self.origin(w).is_none() && !is_here(w);
+                    let outs: Vec<Wanted> = wanted.iter().filter(is_lost).cloned().collect();
+                    match more.last_mut() {
+                        _ if outs.is_empty() => sink.event(Event::Warning { text: &error.message }),
+                        Some(at) => at.done.0.lost.push(Loss { error, outs }),
+                        None => return Err(error),
+                    }
+                    done.extend(more);
+                }
+                Err(error) => return Err(error),
             }
-            let remote = Remote::open(project, name, options.jobs)?;
-            let mut fetched = remote.fetch(project.store(), &wanted, sink)?;
-            let mut runs = 0;
-            if options.run_cache && name == main {
-                let (new, damaged) = remote.fetch_runs(project.store(), None)?;
-                runs = new;
-                fetched.runs_lost = damaged;
-            }
-            done.push(At {
-                url: remote.url().to_string(),
-                spent: remote.spent(),
-                remote: remote.name,
-                done: (fetched, runs),
-            });
         }
         Ok(done)
+    }
+
+    /// Asks one remote; with `runs` for the entries of the run cache, too.
+    fn fetch_at(
+        &self,
+        project: &Project,
+        name: Option<&str>,
+        wanted: &[Wanted],
+        options: &Options,
+        runs: bool,
+        sink: &dyn Sink,
+    ) -> Result<At<(Fetched, usize)>> {
+        let remote = Remote::open(project, name, options.jobs)?;
+        let mut fetched = remote.fetch(project.store(), wanted, sink)?;
+        let mut new = 0;
+        if runs {
+            (new, fetched.runs_lost) = remote.fetch_runs(project.store(), None)?;
+        }
+        let (url, spent) = (remote.url().to_string(), remote.spent());
+        Ok(At { url, spent, remote: remote.name, done: (fetched, new) })
+    }
+
+    /// Brings what is lacking from the repositories that it was imported from, each told as a remote is. What one of
+    /// them does not have is a loss, and hinders nothing else.
+    fn fetch_origins<'w>(
+        &self,
+        project: &Project,
+        wanted: impl Iterator<Item = &'w Wanted>,
+        sink: &dyn Sink,
+    ) -> Result<Vec<At<(Fetched, usize)>>> {
+        let mut done: BTreeMap<String, Fetched> = BTreeMap::new();
+        for one in wanted.filter(|w| !project.store().contains(&w.pin)) {
+            let (Some(origin), Some(rules)) = (self.origin(one), &self.rules) else { continue };
+            let fetched = done.entry(origin.import.url.clone()).or_default();
+            match origin.fetch(project, rules, &one.pin, sink) {
+                Ok(()) => {
+                    fetched.objects += one.pin.files.unwrap_or(1) as usize;
+                    fetched.bytes += one.pin.size;
+                    fetched.fetched.push(one.clone());
+                }
+                Err(error) if matches!(error.kind, Kind::Signal(_)) => return Err(error),
+                Err(error) => fetched.lost.push(Loss { error, outs: vec![one.clone()] }),
+            }
+        }
+        let at = |(url, fetched): (String, Fetched)| At {
+            remote: url.clone(),
+            url,
+            done: (fetched, 0),
+            spent: Spent::default(),
+        };
+        Ok(done.into_iter().map(at).collect())
+    }
+
+    /// Where something was imported from.
+    fn origin(&self, wanted: &Wanted) -> Option<&Origin> {
+        self.origins.get(&(wanted.pin.id, wanted.pin.is_dir()))
     }
 
     /// What the remotes have of it, and what is here. Nothing is moved.
@@ -243,6 +325,8 @@ impl Scope {
                     (true, true) => compared.both += 1,
                     (true, false) => compared.not_there.push(one),
                     (false, true) => compared.not_here.push(one),
+                    // A pull asks where it was imported from.
+                    (false, false) if self.origin(&one).is_some() => compared.not_here.push(one),
                     (false, false) => compared.nowhere.push(one),
                 }
             }

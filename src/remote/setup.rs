@@ -10,6 +10,7 @@ use crate::path::normalise;
 use crate::project::Project;
 use crate::remote::address::{self, Address, Scheme};
 use crate::remote::options;
+use crate::shell::word;
 
 /// Which settings file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +28,14 @@ pub struct Shown {
     pub options: Vec<(String, String)>,
 }
 
+/// Settings of the project stand in its files, and a bare repository has none.
+fn writable(project: &Project, level: Level) -> Result<()> {
+    match level {
+        Level::Project => project.with_files().map_err(|e| Error::usage(e.message).hint("for it alone: --local")),
+        Level::Local => Ok(()),
+    }
+}
+
 pub fn file(project: &Project, level: Level) -> PathBuf {
     match level {
         Level::Project => project.repo.project_config(),
@@ -37,11 +46,12 @@ pub fn file(project: &Project, level: Level) -> PathBuf {
 /// Adds a remote, or with `replace` gives it another URL. What was written comes back.
 pub fn add(project: &Project, name: &str, url: &str, level: Level, replace: bool, default: bool) -> Result<String> {
     check_name(name)?;
+    writable(project, level)?;
     let address = Address::parse(url)?;
     if address.password.is_some() && level == Level::Project {
         let without = address::redacted(url).replace(":***@", "@");
         return Err(Error::usage("a password does not belong into lockstep.toml, which is committed")
-            .hint(format!("lockstep remote add {name} {without}"))
+            .hint(format!("lockstep remote add {name} {}", word(&without)))
             .hint(format!("lockstep remote modify --local {name} password PASSWORD")));
     }
     if !replace && project.config.remotes().contains(&name) {
@@ -77,6 +87,7 @@ fn check_name(name: &str) -> Result<()> {
 /// Sets an option, or the URL. Its name as it was written comes back.
 pub fn modify(project: &Project, name: &str, option: &str, value: &str, level: Level) -> Result<String> {
     let option = option_name(project, name, option)?;
+    writable(project, level)?;
     if config::is_secret(&option) && level == Level::Project {
         return Err(Error::usage(format!(
             "`{option}` is a secret and does not belong into lockstep.toml, which is committed"
@@ -172,6 +183,7 @@ pub fn rename(project: &Project, old: &str, new: &str) -> Result<()> {
 /// Says which remote counts where none is named.
 pub fn set_default(project: &Project, name: &str, level: Level) -> Result<()> {
     project.config.remote(name)?;
+    writable(project, level)?;
     config::set(&file(project, level), "core.remote", name)
 }
 

@@ -72,7 +72,7 @@ pub fn collect(project: &Project, against: &Against) -> Result<Report> {
         ..Report::default()
     };
     let found = match against {
-        Against::Rev(name) => Some((name.clone(), project.repo.resolve(name)?.id)),
+        Against::Rev(name) => Some((name.clone(), project.repo.history_from(&project.cwd)?.resolve(name)?.id)),
         Against::FirstOf(names) => {
             let found = names.iter().find_map(|name| Some((name.clone(), project.repo.resolve(name).ok()?.id)));
             if let (None, Some(name)) = (&found, names.first()) {

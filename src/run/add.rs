@@ -15,6 +15,7 @@ use crate::run::data;
 use crate::run::edit::{Draft, draft};
 use crate::run::select::Selected;
 use crate::run::workspace;
+use crate::shell::word;
 
 #[derive(Clone, Debug, Default)]
 pub struct Options {
@@ -127,14 +128,8 @@ fn finish(
 
 /// A path of the command line, as one that can be data.
 fn place(project: &Project, written: &str) -> Result<RepoPath> {
-    let absolute = std::path::Path::new(written);
-    let path = if absolute.is_absolute() {
-        RepoPath::from_absolute(project.top(), absolute)
-    } else {
-        project.cwd.join(written)
-    };
     let root = &project.repo.project_root;
-    let Some(path) = path.filter(|p| p.is_in(root)) else {
+    let Some(path) = project.typed(written).filter(|p| p.is_in(root)) else {
         return Err(Error::usage(format!(
             "`{written}` is outside the {}",
             if root.is_root() { "repository" } else { "project" }
@@ -155,7 +150,7 @@ fn place(project: &Project, written: &str) -> Result<RepoPath> {
     let tracked = project.repo.tracked(std::slice::from_ref(&path))?;
     if !tracked.is_empty() {
         return Err(Error::usage(format!("Git tracks `{written}`, and only one of Git and lockstep can keep it"))
-            .hint(format!("take it out of Git, keeping the file: git rm -r --cached {written}")));
+            .hint(format!("take it out of Git, keeping the file: git rm -r --cached {}", word(written))));
     }
     Ok(path)
 }
@@ -176,7 +171,7 @@ pub(super) fn known(project: &Project, definitions: &Definitions, path: &RepoPat
             format!("{} holds {}, an output of stage {stage}", shown(path), shown(out))
         };
         return Err(Error::usage(format!("{is}: it cannot be data as well"))
-            .hint(format!("record it as it is: lockstep commit {stage}")));
+            .hint(format!("record it as it is: lockstep commit {}", word(&stage))));
     }
     let Some(Owner::Data(file, n)) = owners.first() else { return Ok(None) };
     let data = &definitions.pipelines.file(*file).data[*n as usize].path;
@@ -184,7 +179,7 @@ pub(super) fn known(project: &Project, definitions: &Definitions, path: &RepoPat
         return Ok(Some(data.clone()));
     }
     Err(Error::usage(format!("{} holds {}, which is tracked already", shown(path), shown(data)))
-        .hint(format!("track the whole folder instead: lockstep remove {}", shown(data))))
+        .hint(format!("track the whole folder instead: lockstep remove {}", word(&shown(data)))))
 }
 
 /// The nearest pipeline file from the current folder upwards, else a new one in the current folder.

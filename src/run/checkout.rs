@@ -14,6 +14,7 @@ use crate::run::look::Look;
 use crate::run::restore::restore;
 use crate::run::select::Selected;
 use crate::run::workspace;
+use crate::shell::word;
 use crate::store::{Pin, Place as Spot};
 
 #[derive(Clone, Debug, Default)]
@@ -88,7 +89,7 @@ pub fn checkout(
     if !done.unsaved.is_empty() {
         let names: Vec<&str> = done.unsaved.iter().map(RepoPath::as_str).collect();
         // Without targets that is all; with some, others must not share their fate.
-        let targets = done.unsaved.iter().map(|path| format!(" {}", path.relative_to(&project.cwd)));
+        let targets = done.unsaved.iter().map(|path| format!(" {}", word(&path.relative_to(&project.cwd))));
         let of_these: String = if selected.files.is_empty() { targets.collect() } else { String::new() };
         return Err(Error::new(
             Kind::Check,

@@ -20,6 +20,7 @@ use crate::run::record::{Job, record_now};
 use crate::run::select::Selected;
 use crate::run::status::sentence;
 use crate::run::{ignore, workspace};
+use crate::shell::word;
 use crate::store::{Pin, Place as Spot};
 
 #[derive(Clone, Debug, Default)]
@@ -89,7 +90,7 @@ pub fn commit_held(
         let old = locks.of(stage.file).stages.get(&stage.name).cloned();
         if let Some((out, _)) = stage.outs.iter().zip(&facts.outs).find(|(_, pin)| pin.is_none()) {
             return Err(Error::missing(format!("the output {} of stage {address} does not exist", out.path))
-                .hint(format!("make it: lockstep repro {address}")));
+                .hint(format!("make it: lockstep repro {}", word(&address))));
         }
         if let Some((dep, _)) = stage.deps.iter().zip(&facts.deps).find(|(_, pin)| pin.is_none()) {
             return Err(Error::missing(format!("stage {address} needs {}, which does not exist", dep.spelled)));
@@ -202,7 +203,7 @@ pub fn commit_kept(
                     let _ = aside.put_back(project.top());
                 }
                 return Err(Error::missing(format!("{} is not what the refused run of {address} left", out.path))
-                    .hint(format!("run the stage again: lockstep repro {address}")));
+                    .hint(format!("run the stage again: lockstep repro {}", word(&address))));
             }
         }
     }

@@ -8,6 +8,7 @@ use crate::path::RepoPath;
 use crate::pipeline::stage::{Data, StageId};
 use crate::project::{Definitions, Project};
 use crate::run::journal::{Change, Record};
+use crate::run::origin::Origin;
 use crate::run::pull::Input;
 use crate::run::record::Job;
 use crate::run::repro::Run;
@@ -70,7 +71,8 @@ pub(super) fn pin(run: &mut Run, selected: &Selected) -> Result<Vec<Job>> {
             (None, Some(_)) if run.options.allow_missing => {}
             (None, Some(locked)) => {
                 if let Some(pull) = run.pull {
-                    let input = Input { path: data.path.clone(), pin: locked, remote: data.remote.clone() };
+                    let origin = Origin::of(definitions, &data.path);
+                    let input = Input { path: data.path.clone(), pin: locked, remote: data.remote.clone(), origin };
                     pull.bring(&[input], data.path.as_str())?;
                 }
                 if std::fs::symlink_metadata(data.path.on_disk(run.project.top())).is_err() {
@@ -105,8 +107,12 @@ fn store_again(project: &Project, data: &Data, pin: Pin, no_commit: bool) -> Opt
 
 pub fn restore(project: &Project, definitions: &Definitions, sink: &dyn Sink, data: &Data, pin: &Pin) -> Result<()> {
     if !project.store().contains(pin) {
-        return Err(Error::missing(format!("the data {} is neither in the workspace nor in the store", data.path))
-            .hint("put a copy of it back there; lockstep keeps only what was stored"));
+        let error = Error::missing(format!("the data {} is neither in the workspace nor in the store", data.path));
+        return Err(match (&data.import, project.config.remotes().is_empty()) {
+            (Some(_), _) => error.hint("bring it from where it was imported: lockstep pull"),
+            (None, false) => error.hint("bring it from the remote: lockstep pull"),
+            (None, true) => error.hint("put a copy of it back there; lockstep keeps only what was stored"),
+        });
     }
     crate::store::inside(project.top(), &data.path)?;
     restore_path(project, definitions, &data.path, pin, sink)?;

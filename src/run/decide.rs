@@ -9,9 +9,11 @@ use crate::pipeline::stage::{Dep, Place, Stage, StageId};
 use crate::run::cache;
 use crate::run::execute::Candidate;
 use crate::run::fresh::{self, Facts, Reason, State, judge};
+use crate::run::origin::Origin;
 use crate::run::pull::Input;
 use crate::run::record;
 use crate::run::repro::Run;
+use crate::shell::word;
 use crate::store::{Pin, Place as Spot, overlay};
 
 impl<'s, 'a: 's> Run<'s, '_, 'a> {
@@ -95,12 +97,13 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
             Owner::Out(id, at) => {
                 let out = &self.stage(id).outs[at as usize];
                 let pin = self.entry(id)?.outs.get(&out.spelled)?.pin;
-                Some(Input { path: out.path.clone(), pin, remote: out.remote.clone() })
+                Some(Input { path: out.path.clone(), pin, remote: out.remote.clone(), origin: None })
             }
             Owner::Data(file, at) => {
                 let data = &self.definitions.pipelines.file(file).data[at as usize];
                 let pin = *self.locks.of(file).data.get(&data.spelled)?;
-                Some(Input { path: data.path.clone(), pin, remote: data.remote.clone() })
+                let origin = Origin::of(self.definitions, &data.path);
+                Some(Input { path: data.path.clone(), pin, remote: data.remote.clone(), origin })
             }
         }
     }
@@ -183,7 +186,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
                     "stage {} is frozen, and its outputs are neither in the workspace nor in the store",
                     self.address(id)
                 ));
-                let error = error.hint(format!("let it run again: lockstep unfreeze {}", self.address(id)));
+                let error = error.hint(format!("let it run again: lockstep unfreeze {}", word(&self.address(id))));
                 self.fail(id, reasons, error, None, 0.0);
             }
         }

@@ -16,6 +16,7 @@ use crate::path::RepoPath;
 use crate::project::Snapshot;
 use crate::remote::loss::told_as_one;
 use crate::remote::{Remote, Wanted};
+use crate::shell::words;
 use crate::store::{self, ObjectKind, Pin, export, sibling, to_path};
 
 /// One thing to be written.
@@ -33,9 +34,53 @@ pub struct Got {
     pub bytes: u64,
 }
 
-/// Writes what the snapshot has at `path` to `to`. What is there already is replaced with `force` only.
-pub fn get(snapshot: &Snapshot<'_>, path: &RepoPath, to: &Path, force: bool, sink: &dyn Sink) -> Result<Got> {
+/// Writes what the snapshot has at `path` to `out`, seen from the folder `cwd`: see [`place_for`]. What is there already
+/// is replaced with `force` only.
+pub fn get(
+    snapshot: &Snapshot<'_>,
+    path: &RepoPath,
+    cwd: &Path,
+    out: Option<&Path>,
+    force: bool,
+    sink: &dyn Sink,
+) -> Result<Got> {
     let browser = Browser::new(snapshot)?;
+    let found = find(snapshot, &browser, path, sink)?;
+    let to = place_for(cwd, out, path, found.what.is_folder())?;
+    if !force && to.symlink_metadata().is_ok() {
+        return Err(Error::new(Kind::Check, format!("{} exists already; it was not touched", to.display()))
+            .hint("replace it: add --force")
+            .hint("or write elsewhere: -o PATH"));
+    }
+    write_found(snapshot, &browser, &found, &to, sink)
+}
+
+/// The same to this very place, which is replaced.
+pub(super) fn get_to(snapshot: &Snapshot<'_>, path: &RepoPath, to: &Path, sink: &dyn Sink) -> Result<Got> {
+    let browser = Browser::new(snapshot)?;
+    let found = find(snapshot, &browser, path, sink)?;
+    write_found(snapshot, &browser, &found, to, sink)
+}
+
+/// Where something goes: into a folder `out` that is there, else to `out` itself, as `cp` has it. A file that goes to
+/// `new/` goes into that folder, which is made. Without `out` it keeps its name; what has that name is not gone into.
+pub(super) fn place_for(cwd: &Path, out: Option<&Path>, from: &RepoPath, is_folder: bool) -> Result<PathBuf> {
+    let named = |folder: &Path| match from.is_root() {
+        false => Ok(folder.join(from.name()).components().collect()),
+        true => Err(Error::usage("say where the whole repository goes: -o PATH, a folder that is not there yet")),
+    };
+    let Some(out) = out else { return named(cwd) };
+    let to = cwd.join(out);
+    let is_meant_as_folder = to.as_os_str().as_encoded_bytes().ends_with(b"/");
+    if to.is_dir() || (is_meant_as_folder && !is_folder) {
+        return named(&to);
+    }
+    // Without the slash, with which a file system wants a folder to be there.
+    Ok(to.components().collect())
+}
+
+/// What the snapshot has at a path.
+fn find(snapshot: &Snapshot<'_>, browser: &Browser<'_, '_>, path: &RepoPath, sink: &dyn Sink) -> Result<Item> {
     let found = match browser.find(path) {
         // What is asked for lies in a folder whose listing is not here.
         Err(e) if e.kind == Kind::Missing => match snapshot.pinned()?.into_iter().find(|p| path.is_in(&p.path)) {
@@ -47,13 +92,17 @@ pub fn get(snapshot: &Snapshot<'_>, path: &RepoPath, to: &Path, force: bool, sin
         },
         found => found?,
     };
-    let found = found.ok_or_else(|| nothing(snapshot, path))?;
-    if !force && to.symlink_metadata().is_ok() {
-        return Err(Error::new(Kind::Check, format!("{} exists already; it was not touched", to.display()))
-            .hint("replace it: add --force")
-            .hint("or write elsewhere: -o PATH"));
-    }
-    let pieces = pieces(&browser, &found)?;
+    found.ok_or_else(|| nothing(snapshot, path))
+}
+
+fn write_found(
+    snapshot: &Snapshot<'_>,
+    browser: &Browser<'_, '_>,
+    found: &Item,
+    to: &Path,
+    sink: &dyn Sink,
+) -> Result<Got> {
+    let pieces = pieces(browser, found)?;
     bring(snapshot, &pinned(&pieces), sink)?;
     let folder = to.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, e))?;
@@ -71,7 +120,11 @@ fn nothing(snapshot: &Snapshot<'_>, path: &RepoPath) -> Error {
     let error = Error::missing(format!("{name} has neither a file {path} in Git nor one that is pinned"));
     match snapshot.definitions.broken.first() {
         Some((_, broken)) => error.because(broken.message.clone()),
-        None => error.hint(format!("see what there is: lockstep list --rev {name} -R")),
+        None => {
+            let address = snapshot.project.address.iter().map(String::as_str);
+            let words = words(address.chain(["--rev", name, "-R"]));
+            error.hint(format!("see what there is: lockstep list {words}"))
+        }
     }
 }
 
@@ -102,7 +155,7 @@ fn pinned(pieces: &[Piece]) -> Vec<(&RepoPath, Pin)> {
 }
 
 /// Makes sure that what is pinned is in the store: what is not is fetched from the remote that it goes to.
-fn bring(snapshot: &Snapshot<'_>, pins: &[(&RepoPath, Pin)], sink: &dyn Sink) -> Result<()> {
+pub(super) fn bring(snapshot: &Snapshot<'_>, pins: &[(&RepoPath, Pin)], sink: &dyn Sink) -> Result<()> {
     let store = snapshot.project.store();
     let mut by_remote: BTreeMap<Option<String>, Vec<(&RepoPath, Wanted)>> = BTreeMap::new();
     for (path, pin) in pins.iter().filter(|(_, pin)| !store.contains(pin)) {
@@ -125,7 +178,9 @@ fn bring(snapshot: &Snapshot<'_>, pins: &[(&RepoPath, Pin)], sink: &dyn Sink) ->
         }
         if let Some(gone) = fetched.absent.first() {
             let at = wanted.iter().position(|w| w.name == gone.name).unwrap_or(0);
-            return Err(absent(paths[at]).because(format!("the remote {} does not have it either", remote.name)));
+            let mut error = absent(paths[at]).because(format!("the remote {} does not have it either", remote.name));
+            error.hints = vec!["push it from where it is: lockstep push".into()];
+            return Err(error);
         }
     }
     Ok(())

@@ -7,6 +7,7 @@ use crate::git::excludes;
 use crate::path::RepoPath;
 use crate::pipeline::stage::{FileId, Stage, StageId};
 use crate::project::{Definitions, Locks, Project};
+use crate::shell::words;
 
 /// Names to be listed in, and dropped from, the ignore file of a folder.
 pub type Lines = BTreeMap<RepoPath, (Vec<String>, Vec<String>)>;
@@ -113,8 +114,8 @@ fn refuse_tracked(project: &Project, cached: &[RepoPath]) -> Result<()> {
     if tracked.is_empty() {
         return Ok(());
     }
-    let names: Vec<&str> = tracked.iter().map(RepoPath::as_str).collect();
+    let names: Vec<String> = tracked.iter().map(|path| path.relative_to(&project.cwd)).collect();
     Err(Error::new(Kind::Usage, format!("Git tracks {}, which lockstep stores as an output or data", names.join(", ")))
-        .hint(format!("take it out of Git, keeping the file: git rm -r --cached {}", names.join(" ")))
+        .hint(format!("take it out of Git, keeping the file: git rm -r --cached {}", words(names)))
         .hint("or leave it to Git: give the output the flag `cache: false`"))
 }

@@ -4,12 +4,15 @@
 //! the pipeline file. What arrived has to be what the other repository's lock says: the pin of one is compared with the
 //! pin of the other.
 
+use std::path::Path;
 use std::time::Duration;
 
 use super::add::{Added, Options as AddOptions, add_held, known, nearest};
 use super::browse::{Browser, What};
 use super::edit::draft;
-use super::get::get;
+use super::get::{get_to, place_for};
+use super::origin::{Origin, address};
+use super::restore::restore;
 use super::workspace;
 use crate::error::{Error, Kind, Result};
 use crate::event::Sink;
@@ -17,7 +20,8 @@ use crate::git::{EntryKind, other};
 use crate::path::RepoPath;
 use crate::pipeline::edit;
 use crate::pipeline::stage::Import;
-use crate::project::{Elsewhere, Project, Rev, Snapshot, elsewhere};
+use crate::project::{Definitions, Elsewhere, Project, Rev, Snapshot, elsewhere};
+use crate::shell::word;
 use crate::store::{self, Pin, Place as Spot, inside};
 
 #[derive(Clone, Debug, Default)]
@@ -39,35 +43,45 @@ pub struct Imported {
     pub written: Vec<RepoPath>,
 }
 
-/// Imports `from` of the repository at `url` to `to`, which counts from the current folder.
+/// Imports `from` of the repository at `url` to `out`, which counts from the current folder: see [`place_for`].
 pub fn import(
     project: &Project,
     url: &str,
     from: &str,
     rev: Option<&str>,
-    to: &str,
+    out: Option<&Path>,
     options: &Options,
     sink: &dyn Sink,
 ) -> Result<Imported> {
     let _lock = workspace::take(project, "lockstep import", options.wait, sink)?;
     let _edit = workspace::take_for_edit(project, sink)?;
     let definitions = project.definitions()?;
-    let path = project.cwd.join(to).filter(|p| p.is_in(&project.repo.project_root) && !p.is_root());
-    let path = path.ok_or_else(|| Error::usage(format!("`{to}` is outside the project")))?;
+    // What it is says where it goes.
+    let there = elsewhere(&project.around, url, rev, from, sink)?;
+    let source = RepoPath::root().join(from).unwrap_or_default();
+    let is_folder = is_folder(&there, &source)?;
+    let to = place_for(&project.cwd.on_disk(project.top()), out, &source, is_folder)?;
+    let path = project.typed(&to.to_string_lossy());
+    let path = path.filter(|p| p.is_in(&project.repo.project_root) && !p.is_root());
+    let Some(path) = path else {
+        let written = out.unwrap_or(&to).display();
+        return Err(Error::usage(format!("`{written}` is outside the project")));
+    };
+    let to = path.relative_to(&project.cwd);
     if let Some(data) = known(project, &definitions, &path)? {
-        return Err(Error::usage(format!("{} is tracked already", data.relative_to(&project.cwd)))
-            .hint(format!("renew an import: lockstep update {to}"))
-            .hint(format!("or stop tracking it first: lockstep remove {to}")));
+        let data = data.relative_to(&project.cwd);
+        return Err(Error::usage(format!("{data} is tracked already"))
+            .hint(format!("renew an import: lockstep update {}", word(&data)))
+            .hint(format!("or stop tracking it first: lockstep remove {}", word(&data))));
     }
     if !project.repo.tracked(std::slice::from_ref(&path))?.is_empty() {
         return Err(Error::usage(format!("Git tracks `{to}`, and only one of Git and lockstep can keep it"))
             .hint("import it to another place: -o PATH"));
     }
     let file = nearest(project, &definitions)?;
-    let there = elsewhere(&project.around, url, rev, from, sink)?;
     let import = Import {
         url: spelled(project, url, &file)?,
-        path: RepoPath::root().join(from).map_or(from.to_string(), |p| p.to_string()),
+        path: source.to_string(),
         rev: rev.unwrap_or("HEAD").to_string(),
         commit: there.commit.hex(),
     };
@@ -79,7 +93,7 @@ pub fn import(
     let was_there = on_disk.symlink_metadata().is_ok();
     bring(project, &there, &import.path, &path, sink)?;
     let add = AddOptions { desc: options.desc.clone(), import: Some(import.clone()), no_commit: false, wait: None };
-    let Added { written, .. } = add_held(project, &[to.to_string()], &add, sink).inspect_err(|_| {
+    let Added { written, .. } = add_held(project, std::slice::from_ref(&to), &add, sink).inspect_err(|_| {
         if !was_there {
             let _ = store::remove(&on_disk);
         }
@@ -88,7 +102,7 @@ pub fn import(
 }
 
 /// Renews the imports at `targets`, which count from the current folder (none: all), each to its own revision or to
-/// `rev`. What is at its newest commit already is left out of what comes back.
+/// `rev`. What is at its newest commit already is left out of what comes back, unless it was missing.
 pub fn update(
     project: &Project,
     targets: &[String],
@@ -108,14 +122,14 @@ pub fn update(
         }
     }
     for target in targets {
-        let path = project.cwd.join(target);
+        let path = project.typed(target);
         if !wanted.iter().any(|(_, _, data, _)| Some(data) == path.as_ref()) {
             return Err(
                 Error::missing(format!("`{target}` is no import")).hint("import something: lockstep import URL PATH")
             );
         }
     }
-    let is_named = |path: &RepoPath| targets.iter().any(|t| project.cwd.join(t).as_ref() == Some(path));
+    let is_named = |path: &RepoPath| targets.iter().any(|t| project.typed(t).as_ref() == Some(path));
     wanted.retain(|(_, _, path, _)| targets.is_empty() || is_named(path));
     let mut done = Vec::new();
     for (file, n, path, old) in wanted {
@@ -123,6 +137,9 @@ pub fn update(
         let there = elsewhere(&project.around, &address(project, &old.url, &file), Some(rev), &old.path, sink)?;
         let new = Import { rev: rev.to_string(), commit: there.commit.hex(), ..old.clone() };
         if new == old {
+            if back(project, &definitions, &path, sink)? {
+                done.push(Imported { path, import: new, old: Some(old.commit), written: Vec::new() });
+            }
             continue;
         }
         if !options.force {
@@ -143,12 +160,30 @@ pub fn update(
     Ok(done)
 }
 
+/// Brings back an import that is not in the workspace; false if it is.
+fn back(project: &Project, definitions: &Definitions, path: &RepoPath, sink: &dyn Sink) -> Result<bool> {
+    let pinned = project.locks(definitions)?;
+    let files = definitions.pipelines.files.iter().zip(&pinned.all);
+    let mut data = files.flat_map(|(file, lock)| file.data.iter().map(move |data| (data, lock)));
+    let found = data.find(|(data, _)| data.path == *path);
+    let pin = found.and_then(|(data, lock)| lock.data.get(&data.spelled));
+    let (Some(pin), Some(origin)) = (pin, Origin::of(definitions, path)) else { return Ok(false) };
+    if inside(project.top(), path)?.symlink_metadata().is_ok() {
+        return Ok(false);
+    }
+    if !project.store().contains(pin) {
+        origin.fetch(project, &definitions.rules, pin, sink)?;
+    }
+    restore(project, definitions, path, pin, sink)?;
+    Ok(true)
+}
+
 /// Brings what the other repository has to its place here, and makes sure that it is that.
 fn bring(project: &Project, there: &Elsewhere, from: &str, to: &RepoPath, sink: &dyn Sink) -> Result<()> {
     let snapshot = there.project.at(&Rev::Commit(there.commit))?;
     let from = RepoPath::root().join(from).unwrap_or_default();
     let expected = expected(&snapshot, &from)?;
-    get(&snapshot, &from, &inside(project.top(), to)?, true, sink)?;
+    get_to(&snapshot, &from, &inside(project.top(), to)?, sink)?;
     let definitions = project.definitions_without_graph()?;
     let seen = super::look::look(project, &definitions, &[Spot::from(to)], sink).pop().unwrap_or(Ok(None))?;
     match (expected, seen) {
@@ -158,6 +193,13 @@ fn bring(project: &Project, there: &Elsewhere, from: &str, to: &RepoPath, sink: 
         }
         _ => Ok(()),
     }
+}
+
+fn is_folder(there: &Elsewhere, from: &RepoPath) -> Result<bool> {
+    let snapshot = there.project.at(&Rev::Commit(there.commit))?;
+    let found = Browser::new(&snapshot)?.find(from);
+    // What lies in a folder whose listing is not here is looked at when that was fetched.
+    Ok(found.ok().flatten().is_some_and(|item| item.what.is_folder()))
 }
 
 /// The pin of what is imported; `None` where Git has it.
@@ -196,13 +238,4 @@ fn spelled(project: &Project, url: &str, file: &RepoPath) -> Result<String> {
     let up = project.cwd.relative_to(&folder);
     let path = if up == "." { url.to_string() } else { format!("{up}/{url}") };
     Ok(crate::path::normalise(&path))
-}
-
-/// The same, as seen from the current folder.
-fn address(project: &Project, url: &str, file: &RepoPath) -> String {
-    if other::is_url(url) || url.starts_with('/') {
-        return url.to_string();
-    }
-    let folder = file.parent().unwrap_or_default();
-    format!("{}/{url}", folder.on_disk(project.top()).display())
 }

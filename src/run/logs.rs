@@ -18,6 +18,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::error::{Error, Result};
 use crate::path::RepoPath;
+use crate::shell::{word, words};
 use crate::store::ObjectId;
 
 const RUNS_KEPT: usize = 10;
@@ -208,13 +209,12 @@ impl RunLog {
         fs::write(&file, names.join("\n") + "\n").map_err(|e| Error::io("write", &file, e))?;
         let mut script =
             String::from("#!/bin/sh\n# Runs the commands of this stage again, without lockstep.\nset -e\n");
-        script.push_str(&format!("cd {}\n", quote(&wdir.to_string_lossy())));
+        script.push_str(&format!("cd {}\n", word(&wdir.to_string_lossy())));
         for (name, value) in env {
-            script.push_str(&format!("export {name}={}\n", quote(value)));
+            script.push_str(&format!("export {name}={}\n", word(value)));
         }
         for command in commands {
-            let words: Vec<String> = command.iter().map(|w| quote(w)).collect();
-            script.push_str(&(words.join(" ") + "\n"));
+            script.push_str(&(words(command) + "\n"));
         }
         let file = self.dir.join("replay.sh");
         fs::write(&file, script).map_err(|e| Error::io("write", &file, e))
@@ -231,10 +231,4 @@ fn numbers(dir: &Path) -> Vec<u64> {
         .collect();
     found.sort();
     found
-}
-
-/// A word for a POSIX shell.
-fn quote(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./=:,@%+".contains(c);
-    if !word.is_empty() && word.chars().all(plain) { word.into() } else { format!("'{}'", word.replace('\'', "'\\''")) }
 }

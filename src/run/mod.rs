@@ -28,6 +28,7 @@ pub mod logs;
 pub mod look;
 pub mod merge;
 pub mod modes;
+pub mod origin;
 pub mod outcome;
 pub mod pty;
 pub mod pull;

@@ -16,6 +16,7 @@ use crate::project::{Definitions, Project};
 use crate::remote::{Remote, Wanted};
 use crate::run::cache::{self, RunRecord};
 use crate::run::fresh::Facts;
+use crate::run::origin::Origin;
 use crate::run::restore::restore;
 use crate::run::trust::Trust;
 use crate::store::{ObjectId, Pin};
@@ -50,6 +51,8 @@ pub struct Input {
     pub path: RepoPath,
     pub pin: Pin,
     pub remote: Option<String>,
+    /// The repository that it was imported from.
+    pub origin: Option<Origin>,
 }
 
 impl<'a> Pull<'a> {
@@ -151,13 +154,20 @@ impl<'a> Pull<'a> {
         let _one = lock(&self.bringing);
         let is_missing = |input: &&Input| std::fs::symlink_metadata(input.path.on_disk(self.project.top())).is_err();
         let missing: Vec<&Input> = inputs.iter().filter(is_missing).collect();
+        let lacking = || missing.iter().filter(|input| !self.project.store().contains(&input.pin));
         let mut wanted: BTreeMap<Option<&str>, Vec<Wanted>> = BTreeMap::new();
-        for input in missing.iter().filter(|input| !self.project.store().contains(&input.pin)) {
+        let no_remote = self.project.config.remotes().is_empty();
+        for input in lacking().filter(|input| !(no_remote && input.origin.is_some())) {
             let one = Wanted { name: input.path.to_string(), pin: input.pin };
             wanted.entry(input.remote.as_deref()).or_default().push(one);
         }
         for (remote, wanted) in wanted {
             self.fetch(remote, &wanted, address);
+        }
+        for (input, origin) in lacking().filter_map(|input| Some((input, input.origin.as_ref()?))) {
+            if let Err(error) = origin.fetch(self.project, &self.definitions.rules, &input.pin, self.sink) {
+                self.warn(&format!("what {address} needs cannot be fetched: "), &error);
+            }
         }
         if self.project.around.stop.asked().is_some() {
             return Ok(());

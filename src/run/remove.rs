@@ -12,6 +12,7 @@ use crate::project::{Definitions, Project, write_lock};
 use crate::run::edit::draft;
 use crate::run::look::look;
 use crate::run::workspace;
+use crate::shell::word;
 use crate::store::Place as Spot;
 
 #[derive(Clone, Debug, Default)]
@@ -39,6 +40,8 @@ pub struct Removed {
     pub deleted: Vec<RepoPath>,
     /// Outputs that stay in the workspace.
     pub kept: Vec<RepoPath>,
+    /// The same, where Git ignored them until now.
+    pub unignored: Vec<RepoPath>,
     /// Files for Git.
     pub written: Vec<RepoPath>,
 }
@@ -71,14 +74,16 @@ pub fn remove(project: &Project, targets: &[String], options: &Options, sink: &d
     for path in outs.iter().filter(|p| !left.contains(p)) {
         let folder = path.parent().unwrap_or_default();
         project.folder(&folder)?;
-        if excludes::apply(&folder.on_disk(project.top()), &[], &[path.name()])? {
+        let was_ignored = excludes::apply(&folder.on_disk(project.top()), &[], &[path.name()])?;
+        if was_ignored {
             removed.written.extend(folder.join(".gitignore"));
         }
         let on_disk = path.on_disk(project.top());
         let Ok(meta) = on_disk.symlink_metadata() else { continue };
         if !options.outs {
             project.index().release(&Spot::from(path));
-            removed.kept.push(path.clone());
+            let stay = if was_ignored { &mut removed.unignored } else { &mut removed.kept };
+            stay.push(path.clone());
             continue;
         }
         let gone = if meta.is_dir() { std::fs::remove_dir_all(&on_disk) } else { std::fs::remove_file(&on_disk) };
@@ -211,7 +216,7 @@ fn resolve(project: &Project, definitions: &Definitions, target: &str) -> Result
     let (file, name) = match target.find("pipeline.yaml:") {
         Some(at) => {
             let (file, name) = target.split_at(at + "pipeline.yaml".len());
-            (project.cwd.join(file), &name[1..])
+            (project.typed(file), &name[1..])
         }
         None => (project.cwd.join("pipeline.yaml"), target),
     };
@@ -231,12 +236,12 @@ fn resolve(project: &Project, definitions: &Definitions, target: &str) -> Result
                     "stage {name} is generated from {group} and cannot be removed alone"
                 ))
                 .hint(format!("take its item out of the list at {place}"))
-                .hint(format!("or remove all {} of them: lockstep remove {group}", ids.len())));
+                .hint(format!("or remove all {} of them: lockstep remove {}", ids.len(), word(group))));
             }
             return Ok(Target::Stage(id, name.to_string(), vec![*stage]));
         }
     }
-    let path = project.cwd.join(target);
+    let path = project.typed(target);
     for (n, file) in pipelines.files.iter().enumerate() {
         if let Some(at) = file.data.iter().position(|d| Some(&d.path) == path.as_ref()) {
             return Ok(Target::Data(FileId(n as u32), at));
@@ -254,7 +259,7 @@ fn resolve(project: &Project, definitions: &Definitions, target: &str) -> Result
         };
         let place = file.path.relative_to(&project.cwd);
         return Err(Error::usage(format!("{target} is an output of stage {stage}"))
-            .hint(format!("remove the stage: lockstep remove {stage}"))
+            .hint(format!("remove the stage: lockstep remove {}", word(&stage)))
             .hint(format!("or take the output out of the stage's `outs` in {place}")));
     }
     Err(Error::missing(format!("`{target}` is neither a stage nor tracked data"))

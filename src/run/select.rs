@@ -4,6 +4,7 @@
 //! output or of tracked data, or, with `--recursive`, a folder. Without any, the current folder's file is meant.
 
 use std::collections::HashSet;
+use std::path::Path;
 
 use crate::error::{Error, Kind, Result};
 use crate::git;
@@ -11,6 +12,7 @@ use crate::path::RepoPath;
 use crate::pipeline::graph::Graph;
 use crate::pipeline::stage::{FileId, Pipelines, StageId};
 use crate::project::{Definitions, Project};
+use crate::shell::word;
 
 /// How far the selection reaches from its targets.
 #[derive(Clone, Debug, Default)]
@@ -57,6 +59,8 @@ impl Selected {
 pub struct Scope<'a> {
     pub pipelines: &'a Pipelines,
     pub graph: &'a Graph,
+    /// The top of the repository, for targets that are absolute.
+    pub top: &'a Path,
     /// Where the command was typed.
     pub cwd: &'a RepoPath,
     /// Pipeline files that could not be read, with their mistakes.
@@ -71,6 +75,7 @@ impl<'a> Scope<'a> {
         Scope {
             pipelines: &definitions.pipelines,
             graph: &definitions.graph,
+            top: project.top(),
             cwd: &project.cwd,
             broken: &definitions.broken,
             matches: &git::matches,
@@ -140,8 +145,8 @@ impl<'a> Scope<'a> {
             let mut error = Error::missing(format!("there is no {written} here"));
             if !self.pipelines.files.is_empty() {
                 error = error.hint("run all the pipelines of the repository: lockstep repro -P");
-                error = error
-                    .hint(format!("or one: lockstep repro {}", self.pipelines.files[0].path.relative_to(self.cwd)));
+                let first = self.pipelines.files[0].path.relative_to(self.cwd);
+                error = error.hint(format!("or one: lockstep repro {}", word(&first)));
             }
             return Err(error);
         };
@@ -181,9 +186,15 @@ impl<'a> Scope<'a> {
             selected.data.push(path);
             return Ok(());
         }
-        // Perhaps it stands in the current folder's file, which could not be read.
-        self.refuse_broken(|broken| broken.parent().as_ref() == Some(self.cwd))?;
-        Err(self.unknown(target))
+        // Perhaps it stands in the current folder's file, which could not be read, or in one that the path lies below.
+        let is_here = |broken: &RepoPath| broken.parent().as_ref() == Some(self.cwd);
+        let is_above = |broken: &RepoPath| broken.parent().is_some_and(|folder| path.is_in(&folder));
+        self.refuse_broken(|broken| is_here(broken) || (target.contains('/') && is_above(broken)))?;
+        let unknown = self.unknown(target);
+        Err(match self.broken.iter().find(|(broken, _)| is_above(broken)) {
+            Some((broken, _)) => unknown.because(format!("{} cannot be read", broken.relative_to(self.cwd))),
+            None => unknown,
+        })
     }
 
     /// The stage that makes `path`, or the folder it is in.
@@ -202,6 +213,7 @@ impl<'a> Scope<'a> {
         let (file, pattern) = match split_address(pattern) {
             Some((file, pattern)) => {
                 let path = self.inside(file)?;
+                self.refuse_broken(|broken| *broken == path)?;
                 (self.pipelines.files.iter().position(|f| f.path == path).map(|at| FileId(at as u32)), pattern)
             }
             None => (self.here(), pattern),
@@ -236,7 +248,7 @@ impl<'a> Scope<'a> {
     }
 
     fn inside(&self, written: &str) -> Result<RepoPath> {
-        self.cwd.join(written).ok_or_else(|| {
+        self.cwd.join_typed(self.top, written).ok_or_else(|| {
             Error::new(Kind::Missing, format!("`{written}` is outside the repository"))
                 .hint("targets are stages, outputs and pipeline files of this repository")
         })

@@ -19,9 +19,20 @@ pub struct Status {
     pub data: Vec<(RepoPath, State, Option<Pin>, Option<Pin>)>,
     /// Stages whose facts could not be had, with why.
     pub errors: Vec<crate::error::Error>,
-    /// Outputs that are pinned, and neither here nor in the store: how many, and their bytes.
-    pub absent: (usize, u64),
+    /// What is pinned, and neither here nor in the store.
+    pub absent: Absent,
     pub looked_at: usize,
+}
+
+/// How many there are, and their bytes, by where they can be had.
+#[derive(Debug, Default)]
+pub struct Absent {
+    /// Outputs that may be at a remote.
+    pub outs: (usize, u64),
+    /// Outputs that are never pushed.
+    pub private: (usize, u64),
+    /// Imports, which are where they come from.
+    pub imports: (usize, u64),
 }
 
 /// Judges the selected stages and data against the workspace as it is.
@@ -63,7 +74,12 @@ pub fn status<'a>(
             (Some(a), Some(b)) if a.id == b.id && a.executable == b.executable => continue,
             (Some(_), Some(_)) => State::Modified,
             (None, _) => State::New,
-            (Some(pin), None) if !project.store().contains(&pin) => State::NotInCache,
+            (Some(pin), None) if !project.store().contains(&pin) => {
+                if entry.import.is_some() {
+                    count(&mut status.absent.imports, &pin);
+                }
+                State::NotInCache
+            }
             (Some(_), None) => State::Deleted,
         };
         status.data.push((entry.path.clone(), state, locked, now));
@@ -82,15 +98,18 @@ fn absent(
     for reason in reasons {
         if let Reason::Out { path, state, old: Some(pin), .. } = reason
             && *state == State::Deleted
-            && stage.outs.iter().any(|o| o.spelled == *path && o.cache)
+            && let Some(out) = stage.outs.iter().find(|o| o.spelled == *path && o.cache)
             && entry.outs.contains_key(path)
             && !project.store().contains(pin)
         {
             *state = State::NotInCache;
-            status.absent.0 += 1;
-            status.absent.1 += pin.size;
+            count(if out.push { &mut status.absent.outs } else { &mut status.absent.private }, pin);
         }
     }
+}
+
+fn count(sum: &mut (usize, u64), pin: &Pin) {
+    *sum = (sum.0 + 1, sum.1 + pin.size);
 }
 
 /// The manifests of the lock entry and of what is there now, for `status -v`: lines that differ, with `-` and `+`.

@@ -79,7 +79,7 @@ fn what_is_refused() {
     exit 3
     --- stderr
     error: [ID] has neither a file nothing in Git nor one that is pinned
-      hint: see what there is: lockstep list --rev [ID] -R
+      hint: see what there is: lockstep list ../../repo --rev [ID] -R
     ");
     insta::assert_snapshot!(shown(&sandbox, &sandbox.run(&["import", THERE, "model", "-o", "../x"])), @r"
     exit 2

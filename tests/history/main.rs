@@ -10,6 +10,8 @@ mod elsewhere;
 mod import;
 mod list;
 mod long;
+mod origin;
+mod placed;
 mod values;
 
 use sandbox::Sandbox;

@@ -307,6 +307,34 @@ fn artifacts_of_several_folders() {
     ");
 }
 
+/// A bare name means the same as a revision: the folder's own model first, then the only one there is.
+#[test]
+fn a_version_in_a_folder_is_a_revision() {
+    let sandbox = Sandbox::new();
+    for folder in ["sub", "other"] {
+        sandbox.write(
+            &format!("{folder}/pipeline.yaml"),
+            format!("stages:\n  s: {{cmd: 'echo \"{{\\\"n\\\": \\\"{folder}\\\"}}\" > m.json', metrics: [m.json]}}\nartifacts: {{deep: {{path: m.json}}, {folder}-alone: {{path: m.json}}}}\n"),
+        );
+    }
+    ok(&sandbox, &["repro", "-q", "-P"]);
+    commit(&sandbox, "1");
+    for (folder, n) in [("sub", "v0.2.0"), ("other", "v0.3.0")] {
+        for name in [format!("{folder}:deep"), format!("{folder}:{folder}-alone")] {
+            ok(&sandbox, &["model", "register", &name, "--version", n, "--force"]);
+        }
+    }
+    for args in
+        [&["metrics", "show", "--rev", "deep@v0.2.0"][..], &["get", "m.json", "--rev", "deep@v0.2.0", "-o", "g"]]
+    {
+        let out = sandbox.run_in("sub", args);
+        assert_eq!(out.code, 0, "{args:?}: {out}");
+    }
+    assert_eq!(sandbox.run(&["get", "sub/m.json", "--rev", "sub-alone@v0.2.0", "-o", "h"]).code, 0);
+    let out = sandbox.run(&["get", "sub/m.json", "--rev", "deep@v0.2.0", "-o", "i"]);
+    assert!(out.code == 2 && out.stderr.contains("several folders have a deep"), "{out}");
+}
+
 #[test]
 fn tags_are_pushed_and_signed() {
     let sandbox = project();

@@ -9,7 +9,7 @@ use crate::model::checks::Judged;
 use crate::model::gate::{Gates, Meant};
 use crate::model::registry::Registry;
 use crate::project::{Project, Rev};
-use crate::tag::ModelName;
+use crate::tag::{self, ModelName};
 
 /// Tell which conditions on metrics hold
 ///
@@ -51,14 +51,14 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     }
     let known: BTreeSet<ModelName> = artifact::all(&snapshot).into_iter().map(|a| a.name).collect();
     for target in &args.targets {
-        let path = project.cwd.join(target);
+        let path = project.typed(target);
         let files = &snapshot.definitions.pipelines.files;
         if let Some(file) = files.iter().find(|file| Some(&file.path) == path.as_ref()) {
             judged.extend(gates.judge(&snapshot, Meant::Pipeline(&file.path)));
             continue;
         }
         let name: ModelName = target.parse().map_err(Error::usage)?;
-        let artifact = artifact::declared(&snapshot, &artifact::meant(&name, &known, &project.cwd)?)?;
+        let artifact = artifact::declared(&snapshot, &tag::meant(&name, &known, &project.cwd)?)?;
         judged.extend(gates.judge(&snapshot, Meant::Artifact(&artifact)));
     }
     if args.json {

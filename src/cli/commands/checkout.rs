@@ -66,6 +66,5 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let names: Vec<String> = done.missing.iter().map(|p: &RepoPath| p.relative_to(&project.cwd)).collect();
     let error =
         Error::missing(format!("{} not in the store: {}", text::count(names.len(), "output"), names.join(", ")));
-    let error = if project.config.remotes().is_empty() { error } else { error.hint("lockstep pull") };
-    Err(error.hint("make them again: lockstep repro"))
+    Err(super::bring_or_make(error, &done.missing, &definitions, project))
 }

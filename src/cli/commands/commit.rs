@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::project::Project;
 use crate::run::commit::{Doubt, Options, commit, commit_kept, doubt_sentence, last_refused};
 use crate::run::select::{Reach, Scope};
+use crate::shell::{word, words};
 
 /// Record what is in the workspace, without running anything
 #[derive(clap::Args, Debug)]
@@ -53,7 +54,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         commit(project, &definitions, &selected, &options, &progress, &|doubt: &Doubt| {
             let address = definitions.pipelines.address(doubt.stage, &project.cwd);
             let question = format!("{address} is stale ({}); record its outputs as they are?", doubt_sentence(doubt));
-            confirm(&question, &format!("lockstep commit --force {address}"))
+            confirm(&question, &format!("lockstep commit --force {}", word(&address)))
         })
     };
     progress.finish();
@@ -61,7 +62,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     out.say(format!("{} recorded", text::count(committed.stages.len(), "stage")));
     if !committed.written.is_empty() && project.repo.is_git() {
         let names: Vec<String> = committed.written.iter().map(|p| p.relative_to(&project.cwd)).collect();
-        out.say(format!("next: git add {}", names.join(" ")));
+        out.say(format!("next: git add {}", words(names)));
     }
     Ok(0)
 }

@@ -166,5 +166,14 @@ fn file(args: &Args, global: &Global) -> Result<PathBuf> {
         });
     }
     let repo = crate::git::Repo::discover(&around.cwd)?;
-    Ok(if args.local { repo.local_config() } else { repo.project_config() })
+    if args.local {
+        return Ok(repo.local_config());
+    }
+    // Its settings stand in its commits.
+    if repo.is_bare() {
+        return Err(Error::usage("a bare repository has no lockstep.toml that could be changed")
+            .hint("for this repository alone: --local")
+            .hint("for everybody: in a clone, with a commit"));
+    }
+    Ok(repo.project_config())
 }

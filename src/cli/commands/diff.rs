@@ -98,7 +98,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
 }
 
 fn target(project: &Project, written: &str) -> Result<RepoPath> {
-    project.cwd.join(written).ok_or_else(|| Error::missing(format!("`{written}` is outside the repository")))
+    project.typed(written).ok_or_else(|| Error::missing(format!("`{written}` is outside the repository")))
 }
 
 /// As seen from the current folder; the `/` of a folder stays.

@@ -99,6 +99,9 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
             .hint("what any commit pins: lockstep gc -A")
             .hint("see first what would go: --dry"));
     }
+    if args.workspace {
+        project.with_files()?;
+    }
     let options = args.options(project)?;
     if args.cloud {
         let options = cloud::Options { request: options.request, remote: options.remote, min_age: options.min_age };

@@ -31,7 +31,7 @@ pub struct Args {
     /// Of which commit: a branch, tag, `HEAD~3`, model version [default: HEAD]
     #[arg(long, value_name = "REV")]
     rev: Option<String>,
-    /// Where to write it [default: its name, in the current folder]
+    /// Where to write it, or a folder to write it into [default: its name, in the current folder]
     #[arg(short, long, value_name = "PATH")]
     out: Option<PathBuf>,
     /// Replace what is there
@@ -54,23 +54,13 @@ pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {
     };
     let snapshot = project.at(&rev)?;
     let asked = inside(project, &path)?;
-    let name = || match asked.is_root() {
-        false => Ok(asked.name().to_string()),
-        true => Err(Error::usage("say where the whole repository goes: -o PATH")),
-    };
-    let to = match &args.out {
-        // As `cp` has it: into a folder that is there.
-        Some(to) if around.cwd.join(to).is_dir() && !args.force => around.cwd.join(to).join(name()?),
-        Some(to) => around.cwd.join(to),
-        None => around.cwd.join(name()?),
-    };
     let progress = Progress::new(out, false);
-    let got = get(&snapshot, &asked, &to, args.force, &progress);
+    let got = get(&snapshot, &asked, &around.cwd, args.out.as_deref(), args.force, &progress);
     progress.finish();
     // What was typed is how it is told.
     let here = format!("{}/", around.cwd.display());
     let got = got.map_err(|e| Error { message: e.message.replace(&here, ""), ..e })?;
-    let shown = to.strip_prefix(&around.cwd).unwrap_or(&to);
+    let shown = got.to.strip_prefix(&around.cwd).unwrap_or(&got.to);
     let files = text::count(got.files as usize, "file");
     out.say(format!("{}: {files}, {}, of {}", shown.display(), text::bytes(got.bytes), snapshot.name));
     Ok(0)

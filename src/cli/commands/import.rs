@@ -1,3 +1,4 @@
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::cli::output::Output;
@@ -28,9 +29,9 @@ pub struct Args {
     /// The revision to take, and to follow when it is renewed [default: HEAD]
     #[arg(long, value_name = "REV")]
     rev: Option<String>,
-    /// Where it goes [default: its name, in the current folder]
+    /// Where it goes, or a folder that it goes into [default: its name, in the current folder]
     #[arg(short, long, value_name = "PATH")]
-    out: Option<String>,
+    out: Option<PathBuf>,
     /// What the data is, for people
     #[arg(long, value_name = "TEXT")]
     desc: Option<String>,
@@ -67,10 +68,8 @@ pub struct UpdateArgs {
 
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let options = Options { desc: args.desc.clone(), force: args.force, wait: args.wait.flatten() };
-    let name = args.path.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
-    let to = args.out.as_deref().unwrap_or(name);
     let progress = Progress::new(out, false);
-    let done = import(project, &args.url, &args.path, args.rev.as_deref(), to, &options, &progress);
+    let done = import(project, &args.url, &args.path, args.rev.as_deref(), args.out.as_deref(), &options, &progress);
     progress.finish();
     let done = done?;
     tell(&done, project, out);
@@ -99,6 +98,7 @@ fn tell(done: &Imported, project: &Project, out: &Output) {
     let (url, rev, new) = (&done.import.url, &done.import.rev, short(&done.import.commit));
     match &done.old {
         None => out.say(format!("{path} is {} of {url} at {rev} ({new})", done.import.path)),
+        Some(old) if *old == done.import.commit => out.say(format!("{path} is back: {new} ({rev} of {url})")),
         Some(old) => out.say(format!("{path}: {} → {new} ({rev} of {url})", short(old))),
     }
 }

@@ -6,6 +6,7 @@ use crate::cli::output::Output;
 use crate::cli::surroundings;
 use crate::error::{Error, Kind, Result};
 use crate::git::Repo;
+use crate::shell::word;
 
 /// Set up a project where Git does not, or lay out an example
 #[derive(clap::Args, Debug)]
@@ -72,7 +73,7 @@ fn lay_out(dir: &Path, cwd: &Path, out: &Output) -> Result<()> {
     }
     out.say(match shown(dir).as_str() {
         "." => "next: lockstep repro".to_string(),
-        dir => format!("next: cd {dir} && lockstep repro"),
+        dir => format!("next: cd {} && lockstep repro", word(dir)),
     });
     Ok(())
 }

@@ -141,5 +141,5 @@ pub(super) fn open_other(
 
 /// A path as typed, from where it was typed; in another repository from its root.
 pub(super) fn inside(project: &Project, path: &str) -> Result<RepoPath> {
-    project.cwd.join(path).ok_or_else(|| Error::missing(format!("`{path}` is outside the repository")))
+    project.typed(path).ok_or_else(|| Error::missing(format!("`{path}` is outside the repository")))
 }

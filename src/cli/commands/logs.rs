@@ -12,6 +12,7 @@ use crate::project::Project;
 use crate::run::logs::{Logs, Run, RunLog};
 use crate::run::select::{Reach, Scope};
 use crate::run::workspace;
+use crate::shell::word;
 
 /// How long `--follow` waits before it looks for more.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -70,11 +71,11 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         (Some(run), _) => print(&run.log, args.follow, out)?,
         (None, Some(n)) if !runs.is_empty() => {
             return Err(Error::missing(format!("there is no run {n} of {address} here"))
-                .hint(format!("see which there are: lockstep logs {address} --list")));
+                .hint(format!("see which there are: lockstep logs {} --list", word(&address))));
         }
         _ => {
             return Err(Error::missing(format!("{address} has not run in this workspace"))
-                .hint(format!("run it: lockstep repro {address}")));
+                .hint(format!("run it: lockstep repro {}", word(&address))));
         }
     }
     Ok(0)
@@ -97,7 +98,7 @@ fn runs(target: &str, logs: &Logs, project: &Project) -> Result<(String, Vec<Run
         _ => {
             let names: Vec<String> = selected.named.iter().map(|id| address(*id)).collect();
             Err(Error::usage(format!("`{target}` stands for several stages: {}", names.join(", ")))
-                .hint(format!("name one: lockstep logs {}", names[0])))
+                .hint(format!("name one: lockstep logs {}", word(&names[0]))))
         }
     }
 }

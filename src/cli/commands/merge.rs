@@ -5,6 +5,7 @@ use crate::lock::merge::{Block, Choice, Side, Why};
 use crate::path::RepoPath;
 use crate::project::Project;
 use crate::run::merge::{Resolution, resolve};
+use crate::shell::words;
 
 /// Resolve the conflicts that a merge left in pipeline.lock
 ///
@@ -26,7 +27,7 @@ pub struct Args {
 
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let inside = |path: &String| {
-        project.cwd.join(path).ok_or_else(|| Error::missing(format!("`{path}` is outside the repository")))
+        project.typed(path).ok_or_else(|| Error::missing(format!("`{path}` is outside the repository")))
     };
     let paths: Vec<_> = args.paths.iter().map(inside).collect::<Result<_>>()?;
     let progress = Progress::new(out, false);
@@ -52,7 +53,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         }
     }
     let paths: Vec<_> = resolved.iter().map(|lock| &lock.path).chain(&settled).map(named).collect();
-    out.say(format!("next: git add {}", paths.join(" ")));
+    out.say(format!("next: git add {}", words(paths)));
     Ok(0)
 }
 

@@ -51,6 +51,8 @@ use crate::error::{Error, Result};
 use crate::path::RepoPath;
 use crate::pipeline::stage::Place;
 use crate::project::{Definitions, Project, Snapshot};
+use crate::run::origin::Origin;
+use crate::shell::{word, words};
 
 /// Runs a command; its exit code comes back.
 pub fn run(cli: Cli, out: &Output) -> Result<u8> {
@@ -149,8 +151,21 @@ fn tell_next(written: &[RepoPath], project: &Project, out: &Output) {
     let names: std::collections::BTreeSet<&RepoPath> = written.iter().filter(known).collect();
     let names: Vec<String> = names.into_iter().map(|p| p.relative_to(&project.cwd)).collect();
     if !names.is_empty() && project.repo.is_git() {
-        out.say(format!("next: git add {}", names.join(" ")));
+        out.say(format!("next: git add {}", words(names)));
     }
+}
+
+/// What helps with outputs and data whose bytes are not here: imports and data cannot be made.
+fn bring_or_make(error: Error, missing: &[RepoPath], definitions: &Definitions, project: &Project) -> Error {
+    let is_import = |path: &RepoPath| Origin::of(definitions, path).is_some();
+    let is_made = |path: &RepoPath| definitions.graph.producer(path).is_some();
+    let mut error = error;
+    if !project.config.remotes().is_empty() {
+        error = error.hint("bring what was pushed: lockstep pull");
+    } else if missing.iter().any(is_import) {
+        error = error.hint("bring imports from where they come from: lockstep pull");
+    }
+    if missing.iter().any(is_made) { error.hint("make them again: lockstep repro") } else { error }
 }
 
 /// Stages read what `dvc add` tracked, and nobody tracks it here: it would be missing in every clone.
@@ -167,7 +182,7 @@ fn tell_dvc_data(definitions: &Definitions, project: &Project, out: &Output) {
         if !is_tracked && read.any(|path| path.is_in(&data)) {
             let (pointer, data) = (pointer.relative_to(&project.cwd), data.relative_to(&project.cwd));
             out.warn(format!("{pointer} is DVC's: lockstep does not track {data}, which stages read"));
-            out.hint(format!("lockstep add {data}"));
+            out.hint(format!("lockstep add {}", word(&data)));
         }
     }
 }

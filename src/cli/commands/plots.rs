@@ -220,7 +220,8 @@ fn gather(
         let exists = |path: &RepoPath| {
             snapshots.iter().any(|snapshot| !matches!(snapshot.read(path), Ok(plots::Entry::Missing)))
         };
-        definitions = plots::select(&definitions, targets, &project.cwd, &exists)?;
+        let seen: Vec<String> = targets.iter().map(|target| project.seen(target)).collect();
+        definitions = plots::select(&definitions, &seen, &project.cwd, &exists)?;
         // What is wrong with other plots is of no concern.
         errors.clear();
     }

@@ -89,8 +89,10 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         }
         return Ok(if args.what.targets.is_empty() { super::code_of_all(0, &definitions) } else { 0 });
     }
+    let private = !stay.is_empty();
     let names = [lost, stay].concat();
-    Err(Error::missing(format!("{} not in the store: {}", text::count(names.len(), "output"), names.join(", ")))
-        .because("what is not pushed (`push: false`) cannot be pulled")
-        .hint("make them again: lockstep repro"))
+    let error =
+        Error::missing(format!("{} not in the store: {}", text::count(names.len(), "output"), names.join(", ")));
+    let error = if private { error.because("what is not pushed (`push: false`) cannot be pulled") } else { error };
+    Err(error.hint("make them again: lockstep repro"))
 }

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
+use crate::cli::text;
 use crate::error::Result;
 use crate::path::RepoPath;
 use crate::project::Project;
@@ -29,13 +30,12 @@ pub struct Args {
     #[arg(short, long, requires = "outs")]
     force: bool,
     /// How long to wait for another lockstep in this workspace [default: for ever]
-    #[arg(long, value_name = "SECS", num_args = 0..=1)]
-    wait: Option<Option<f64>>,
+    #[arg(long, value_name = "SECS", num_args = 0..=1, value_parser = text::wait)]
+    wait: Option<Option<Duration>>,
 }
 
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
-    let options =
-        Options { outs: args.outs, force: args.force, wait: args.wait.flatten().map(Duration::from_secs_f64) };
+    let options = Options { outs: args.outs, force: args.force, wait: args.wait.flatten() };
     let progress = Progress::new(out, false);
     let removed = remove(project, &args.targets, &options, &progress);
     progress.finish();
@@ -48,7 +48,10 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         out.say(format!("deleted {}", names(&removed.deleted)));
     }
     if !removed.kept.is_empty() {
-        out.say(format!("still here, and no longer ignored by Git: {}", names(&removed.kept)));
+        out.say(format!("still here: {}", names(&removed.kept)));
+    }
+    if !removed.unignored.is_empty() {
+        out.say(format!("still here, and no longer ignored by Git: {}", names(&removed.unignored)));
     }
     super::tell_next(&removed.written, project, out);
     Ok(0)

@@ -15,6 +15,7 @@ use crate::run::outcome::{Outcome, StageOutcome};
 use crate::run::repro::{Options, repro};
 use crate::run::select::{Reach, Scope, Selected};
 use crate::run::status::sentence;
+use crate::shell::word;
 
 /// Run what is stale, restore what was computed before
 #[derive(clap::Args, Debug)]
@@ -289,7 +290,7 @@ fn tell_failure(stage: &StageOutcome, seen: bool, project: &Project, definitions
         error.message = format!("{}\n{}", error.message, lines.join("\n"));
     }
     if stage.exit.is_some() {
-        error.hints.push(format!("see all of its output: lockstep logs {address}"));
+        error.hints.push(format!("see all of its output: lockstep logs {}", word(&address)));
     }
     out.error(&error);
 }

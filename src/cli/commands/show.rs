@@ -280,7 +280,7 @@ fn narrow(targets: &[String], snapshot: &Snapshot<'_>, files: &Files, all: &Aske
     let reach = Reach { single: true, ..Reach::default() };
     let mut asked = Asked::new();
     for target in targets {
-        let path = project.cwd.join(target);
+        let path = project.typed(target);
         let is_meant = |place: &Place| matches!((place, &path), (Place::Repo(p), Some(path)) if p.is_in(path));
         let before = asked.len();
         for (place, wanted) in all.values().filter(|(place, _)| is_meant(place)) {

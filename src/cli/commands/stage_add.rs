@@ -9,6 +9,7 @@ use crate::pipeline::edit::{NewOut, NewStage, Role, put_stage};
 use crate::project::Project;
 use crate::run::edit::draft;
 use crate::run::workspace;
+use crate::shell::{word, words};
 
 /// Write a stage into the pipeline.yaml of the current folder
 ///
@@ -90,7 +91,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
             .hint("an output that is not removed before a run: --outs-persist PATH"));
     }
     let edit = workspace::take_for_edit(project, &Silent)?;
-    let stage = stage(args)?;
+    let stage = stage(args, project)?;
     let file = project.cwd.join("pipeline.yaml").unwrap_or_default();
     let made = draft(project, &file, &|text| put_stage("pipeline.yaml", text, &stage, args.force).map(Some))?;
     let Some(made) = made else { return Ok(0) };
@@ -104,7 +105,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
             "Git tracks {}, and only one of Git and lockstep can keep it",
             names.join(", ")
         ))
-        .hint(format!("take it out of Git, keeping the file: git rm -r --cached {}", names.join(" ")))
+        .hint(format!("take it out of Git, keeping the file: git rm -r --cached {}", words(names)))
         .hint("or leave it to Git: --outs-no-cache, --metrics-no-cache, --plots-no-cache"));
     }
     made.write(project)?;
@@ -117,12 +118,15 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
             return super::repro::run(&repro, project, out);
         }
     }
-    out.say(format!("next: lockstep repro {}", args.name));
+    out.say(format!("next: lockstep repro {}", word(&args.name)));
     Ok(0)
 }
 
-fn stage(args: &Args) -> Result<NewStage> {
-    let tidy = |paths: &[String]| paths.iter().map(|p| tidy(p)).collect::<Vec<_>>();
+fn stage(args: &Args, project: &Project) -> Result<NewStage> {
+    let wdir = args.wdir.as_deref().map(|wdir| spelled(project, &project.cwd, wdir)).filter(|wdir| wdir != ".");
+    let folder = wdir.as_deref().and_then(|wdir| project.cwd.join(wdir)).unwrap_or_else(|| project.cwd.clone());
+    let spelled = |path: &String| spelled(project, &folder, path);
+    let tidy = |paths: &[String]| paths.iter().map(spelled).collect::<Vec<_>>();
     let mut outs = Vec::new();
     for (paths, role, cache, persist) in [
         (&args.outs, Role::Out, true, false),
@@ -143,9 +147,9 @@ fn stage(args: &Args) -> Result<NewStage> {
     Ok(NewStage {
         name: args.name.clone(),
         cmd,
-        wdir: args.wdir.as_deref().map(self::tidy).filter(|w| w != "."),
+        wdir,
         deps: tidy(&args.deps),
-        params: params(&args.params),
+        params: params(&args.params, &spelled),
         env: args.env.clone(),
         outs,
         scratch: tidy(&args.scratch),
@@ -154,16 +158,24 @@ fn stage(args: &Args) -> Result<NewStage> {
     })
 }
 
-fn tidy(path: &str) -> String {
-    if path.contains("://") { path.to_string() } else { normalise(path) }
+/// How the pipeline file names a path: what lies in the repository from the folder that it counts from, else a clone
+/// could not read it.
+fn spelled(project: &Project, folder: &RepoPath, path: &str) -> String {
+    if path.contains("://") {
+        return path.to_string();
+    }
+    match project.typed(path).filter(|_| path.starts_with('/')) {
+        Some(path) => path.relative_to(folder),
+        None => normalise(path),
+    }
 }
 
 /// `file:a,b` → the file with its keys, each file once; what has no `:` are keys of `params.yaml`.
-fn params(written: &[String]) -> Vec<(Option<String>, Vec<String>)> {
+fn params(written: &[String], spelled: &dyn Fn(&String) -> String) -> Vec<(Option<String>, Vec<String>)> {
     let mut files: Vec<(Option<String>, Vec<String>)> = Vec::new();
     for word in written {
         let (file, keys) = match word.rsplit_once(':') {
-            Some((file, keys)) if !file.is_empty() => (Some(normalise(file)), keys),
+            Some((file, keys)) if !file.is_empty() => (Some(spelled(&file.to_string())), keys),
             Some((_, keys)) => (None, keys),
             None => (None, word.as_str()),
         };
@@ -214,7 +226,10 @@ mod tests {
 
     #[test]
     fn params_are_grouped_by_file() {
-        let got = params(&words(&["lr,epochs", "c.json:a", "depth", "c.json:b,", "p.toml:", "params.yaml:x"]));
+        let got =
+            params(&words(&["lr,epochs", "c.json:a", "depth", "c.json:b,", "p.toml:", "params.yaml:x"]), &|path| {
+                normalise(path)
+            });
         let want = vec![
             (None, words(&["lr", "epochs", "depth", "x"])),
             (Some("c.json".into()), words(&["a", "b"])),

@@ -121,13 +121,18 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         if let Some(hint) = super::dvc_hint(&definitions) {
             out.hint(hint);
         }
-        if found.absent.0 > 0 {
-            let (n, bytes) = found.absent;
-            let next = match project.config.remotes().is_empty() {
-                true => "lockstep repro makes them again",
-                false => "lockstep pull, if they were pushed",
-            };
-            out.say(format!("{} not here, {}: {next}", text::count(n, "out"), text::bytes(bytes)));
+        let pushed = match project.config.remotes().is_empty() {
+            true => "lockstep repro makes them again",
+            false => "lockstep pull, if they were pushed",
+        };
+        for ((n, bytes), what, how, next) in [
+            (found.absent.outs, "out", "not here", pushed),
+            (found.absent.private, "out", "not shared (`push: false`)", "lockstep repro makes them"),
+            (found.absent.imports, "import", "not here", "lockstep pull"),
+        ] {
+            if n > 0 {
+                out.say(format!("{} {how}, {}: {next}", text::count(n, what), text::bytes(bytes)));
+            }
         }
     }
     let _ = project.index().save();

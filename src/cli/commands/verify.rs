@@ -8,6 +8,7 @@ use crate::cli::text;
 use crate::error::{Error, Result};
 use crate::keep::verify::{Claimed, Cure, Finding, Options, Part, Report, Source, verify, verify_remote};
 use crate::project::Project;
+use crate::shell;
 
 /// Check that everything in the store is still what was put there
 ///
@@ -142,8 +143,7 @@ fn hints(report: &Report, options: &Options, out: &Output) {
     let (data, made): (Vec<&Claimed>, Vec<&Claimed>) = here.into_iter().partition(|c| c.claim.stage == c.claim.path);
     let stages: BTreeSet<&str> = made.iter().map(|claimed| claimed.claim.stage.as_str()).collect();
     if !stages.is_empty() {
-        let names: Vec<&str> = stages.into_iter().collect();
-        out.hint(format!("make it again: lockstep repro {}", names.join(" ")));
+        out.hint(format!("make it again: lockstep repro {}", shell::words(stages)));
     }
     if !data.is_empty() {
         let names: BTreeSet<&str> = data.iter().map(|claimed| claimed.claim.path.as_str()).collect();

@@ -11,6 +11,7 @@ use crate::project::Project;
 use crate::run::fresh;
 use crate::run::logs::RunLog;
 use crate::run::look::{look, spot};
+use crate::shell::word;
 use crate::store::{ObjectId, Pin, Place as Spot};
 
 impl Context<'_> {
@@ -66,7 +67,7 @@ impl Context<'_> {
                 format!("stage {} did not make its output {}", task.address, out.path),
             )
             .because(wrote)
-            .hint(format!("see what it did: lockstep logs {}", task.address)));
+            .hint(format!("see what it did: lockstep logs {}", word(&task.address))));
         }
         let mut entry = fresh::entry(stage, &self.project.shell(), &task.facts, &pins);
         record_metrics(self.project, stage, &mut entry);
@@ -78,10 +79,10 @@ impl Context<'_> {
                 format!("stage {} failed: {changed} changed while it ran", task.address),
             )
             .because("its result may belong to the old content or to the new, so nothing was recorded")
-            .hint(format!("run it again: lockstep repro {}", task.address))
+            .hint(format!("run it again: lockstep repro {}", word(&task.address)))
             .hint(format!(
                 "or record what it made against the old content: lockstep commit --kept --force {}",
-                task.address
+                word(&task.address)
             )));
         }
         Ok((entry, pins))

@@ -12,6 +12,7 @@ use crate::run::fresh;
 use crate::run::outcome::Source;
 use crate::run::pull::{Input, Pull};
 use crate::run::restore::restore;
+use crate::shell::word;
 use crate::store::{ObjectId, Pin};
 
 /// Where an earlier result of a stage may come from, instead of running it.
@@ -84,6 +85,7 @@ impl Context<'_> {
         if let Some(gone) = task.absent.iter().find(is_gone) {
             let error = Error::missing(format!("stage {} needs {}, which does not exist", task.address, gone.path));
             return Err(Failure::early(match pull {
+                _ if gone.origin.is_some() => error.hint("bring it from where it was imported: lockstep pull"),
                 Some(_) => error.because("no remote has it").hint("make it again: lockstep repro"),
                 None => error.hint("bring it back: lockstep checkout, or lockstep pull"),
             }));
@@ -150,7 +152,7 @@ fn lost(task: &Task, asked: bool) -> Error {
     let remote = if asked { ", and no remote has them either" } else { "" };
     if task.stage.frozen {
         let what = format!("stage {address} is frozen, and its outputs are neither in the workspace nor in the store");
-        return Error::missing(what + remote).hint(format!("let it run again: lockstep unfreeze {address}"));
+        return Error::missing(what + remote).hint(format!("let it run again: lockstep unfreeze {}", word(address)));
     }
     let what = format!("the outputs of stage {address} are missing, and neither the store nor the run cache has them");
     Error::missing(what + remote).hint("make them again: lockstep repro")

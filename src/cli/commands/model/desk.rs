@@ -11,7 +11,7 @@ use crate::model::artifact;
 use crate::model::registry::{Event, Registry};
 use crate::project::{Project, Rev, Snapshot};
 use crate::store::Pin;
-use crate::tag::{Asked, Label, ModelName};
+use crate::tag::{self, Asked, Label, ModelName};
 
 pub struct Desk<'p> {
     pub project: &'p Project,
@@ -42,7 +42,7 @@ impl<'p> Desk<'p> {
     }
 
     fn meant(&self, typed: &ModelName) -> Result<ModelName> {
-        let name = artifact::meant(typed, &self.known, &self.project.cwd)?;
+        let name = tag::meant(typed, &self.known, &self.project.cwd)?;
         // It may be declared, under a name that no tag can have.
         match artifact::unusable(&self.now, typed.short()) {
             Some(error) if !self.known.contains(&name) => Err(error),

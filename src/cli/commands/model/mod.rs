@@ -69,7 +69,11 @@ fn source(spec: &str, global: &Global) -> Result<Source> {
         return Ok(source);
     }
     if !spec.contains(['@', '#']) {
-        return Err(find::absent(spec));
+        return match open(global) {
+            // What would be in the workspace is in `HEAD`.
+            Ok(project) if project.repo.is_bare() => find::at_revision(&project, &format!("{spec}@HEAD")),
+            _ => Err(find::absent(spec)),
+        };
     }
     find::at_revision(&open(global)?, spec)
 }
