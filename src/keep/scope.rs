@@ -125,8 +125,9 @@ impl Gatherer<'_> {
                 (true, _) => "workspace".to_string(),
                 _ => worktree.top.display().to_string(),
             };
-            let mut claims = self.try_or(Vec::new(), reader.disk(worktree))?;
-            claims.push(self.try_or(Claims::default(), reader.journals(worktree))?);
+            // In the order in which a fact travels: what leaves the journal meanwhile is in the lock by then.
+            let mut claims = vec![self.try_or(Claims::default(), reader.journals(worktree))?];
+            claims.extend(self.try_or(Vec::new(), reader.disk(worktree))?);
             if let Some(history) = &history {
                 claims.extend(self.try_or(Vec::new(), reader.index(history, worktree))?);
             }

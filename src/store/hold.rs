@@ -21,7 +21,7 @@ use std::time::Duration;
 use super::id::ObjectId;
 use super::objects::Store;
 use crate::error::{Error, Kind, Result};
-use crate::event::{Event, Sink};
+use crate::event::{Event, Silent, Sink, Stop};
 
 const LOCK: &str = "lock";
 const PROJECTS: &str = "projects";
@@ -37,19 +37,40 @@ pub struct Hold {
 impl Store {
     /// Nothing is taken away while this is held. `None` where there is no store yet, or where it may only be read or its
     /// file system knows no locks: then nobody can be kept from it, and a reader finds out by itself.
-    pub fn hold(&self) -> Option<Hold> {
+    ///
+    /// Errors: the user wants an end, and somebody holds the store alone.
+    pub fn hold(&self) -> Result<Option<Hold>> {
+        self.hold_unless(self.stop(), &Silent)
+    }
+
+    /// The same, saying for whom it waits.
+    pub fn hold_politely(&self, sink: &dyn Sink) -> Result<Option<Hold>> {
+        self.hold_unless(self.stop(), sink)
+    }
+
+    /// The same for what must come to its end: says for whom it waits, and goes on waiting when the user wants an end.
+    pub fn hold_for(&self, sink: &dyn Sink) -> Option<Hold> {
+        self.hold_unless(Stop::never(), sink).ok().flatten()
+    }
+
+    fn hold_unless(&self, stop: Stop, sink: &dyn Sink) -> Result<Option<Hold>> {
         let _ = self.register();
         let path = self.dir().join(LOCK);
         let file = match File::open(&path) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound && self.dir().is_dir() => self.open_lock(&path).ok()?,
-            file => file.ok()?,
+            Err(e) if e.kind() == io::ErrorKind::NotFound && self.dir().is_dir() => self.open_lock(&path),
+            file => file,
         };
+        let Ok(mut file) = file else { return Ok(None) };
+        let mut waited = Duration::ZERO;
         loop {
-            match file.lock_shared() {
-                Ok(()) => return Some(Hold { _file: file }),
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return None,
+            match file.try_lock_shared() {
+                Ok(()) => return Ok(Some(Hold { _file: file })),
+                Err(TryLockError::WouldBlock) => {}
+                Err(TryLockError::Error(e)) if e.kind() == io::ErrorKind::Interrupted => continue,
+                Err(TryLockError::Error(_)) => return Ok(None),
             }
+            ended(stop)?;
+            pause(&mut file, &mut waited, sink);
         }
     }
 
@@ -68,14 +89,8 @@ impl Store {
                 let message = format!("another lockstep is using the store {}", self.dir().display());
                 return Err(Error::new(Kind::Busy, message).hint("wait for it for longer: --wait SECS"));
             }
-            if waited == PAUSE * 15 {
-                let mut other = String::new();
-                let _ = file.rewind().and_then(|()| file.read_to_string(&mut other));
-                let other = if other.is_empty() { "another lockstep".to_string() } else { other };
-                sink.event(Event::Waiting { text: &format!("waiting for {other} to be done with the store") });
-            }
-            std::thread::sleep(PAUSE);
-            waited += PAUSE;
+            ended(self.stop())?;
+            pause(&mut file, &mut waited, sink);
         }
         let _ = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(who.as_bytes()));
         Ok(Hold { _file: file })
@@ -167,6 +182,25 @@ impl Store {
     }
 }
 
+fn ended(stop: Stop) -> Result<()> {
+    match stop.asked() {
+        Some(number) => Err(Error::new(Kind::Signal(number), "ended while waiting for the store")),
+        None => Ok(()),
+    }
+}
+
+/// Waits a little, and says for whom when that has taken a moment.
+fn pause(lock: &mut File, waited: &mut Duration, sink: &dyn Sink) {
+    if *waited == PAUSE * 15 {
+        let mut other = String::new();
+        let _ = lock.rewind().and_then(|()| lock.read_to_string(&mut other));
+        let other = if other.is_empty() { "another lockstep".to_string() } else { other };
+        sink.event(Event::Waiting { text: &format!("waiting for {other} to be done with the store") });
+    }
+    std::thread::sleep(PAUSE);
+    *waited += PAUSE;
+}
+
 fn is_for_a_group(meta: &Metadata) -> bool {
     meta.permissions().mode() & 0o020 != 0
 }
@@ -174,24 +208,29 @@ fn is_for_a_group(meta: &Metadata) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Silent;
+    use std::sync::atomic::AtomicI32;
+
     use crate::store::LinkTypes;
 
     #[test]
     fn many_or_one() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(&dir.path().join("store"), LinkTypes::default());
-        assert!(store.hold().is_none());
+        assert!(store.hold().unwrap().is_none());
         store.begin().unwrap();
-        let (a, b) = (store.hold().unwrap(), store.hold().unwrap());
+        let (a, b) = (store.hold().unwrap().unwrap(), store.hold().unwrap().unwrap());
         let none = Some(Duration::ZERO);
         assert_eq!(store.hold_alone("gc", none, &Silent).unwrap_err().kind, Kind::Busy);
         drop(a);
         drop(b);
         let alone = store.hold_alone("gc", none, &Silent).unwrap();
         assert_eq!(store.hold_alone("gc", none, &Silent).unwrap_err().kind, Kind::Busy);
+        // Who wants an end does not wait for the other one's.
+        static SIGNAL: AtomicI32 = AtomicI32::new(2);
+        let impatient = Store::open(&dir.path().join("store"), LinkTypes::default()).until(Stop::by(&SIGNAL));
+        assert_eq!(impatient.hold().unwrap_err().kind, Kind::Signal(2));
         drop(alone);
-        assert!(store.hold().is_some());
+        assert!(store.hold().unwrap().is_some() && impatient.hold().unwrap().is_some());
     }
 
     #[test]

@@ -68,14 +68,14 @@ impl<'a> Maker<'a> {
             let made = match link {
                 LinkType::Reflink if self.reflink.load(Ordering::Relaxed) && size > 0 => {
                     self.verify(&lies, object, id, size, stat)?;
-                    let made = reflink_copy::reflink(&from, to).is_ok();
+                    let made = fresh(reflink_copy::reflink(&from, to), to)?;
                     self.reflink.store(made, Ordering::Relaxed);
                     made.then_some(Made::File(None))
                 }
                 // The mode belongs to the inode, so an executable file needs one of its own.
                 LinkType::Hardlink if self.hardlink.load(Ordering::Relaxed) && !executable => {
                     self.verify(&lies, object, id, size, stat)?;
-                    let made = fs::hard_link(&from, to).is_ok();
+                    let made = fresh(fs::hard_link(&from, to), to)?;
                     self.hardlink.store(made, Ordering::Relaxed);
                     if made {
                         self.done(size);
@@ -85,7 +85,7 @@ impl<'a> Maker<'a> {
                 }
                 LinkType::Symlink if !executable => {
                     self.verify(&lies, object, id, size, stat)?;
-                    if std::os::unix::fs::symlink(&from, to).is_ok() {
+                    if fresh(std::os::unix::fs::symlink(&from, to), to)? {
                         self.done(size);
                         return Ok(Made::Symlink);
                     }
@@ -184,6 +184,15 @@ impl<'a> Maker<'a> {
     }
 }
 
+/// Did it work? Where there is something already it is an error, not a reason to try another way: on a file system that
+/// takes `Model` and `model` for one name, the other way would begin with the removal of the first.
+fn fresh(made: io::Result<()>, to: &Path) -> Result<bool> {
+    match made {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Err(Error::io("write", to, e)),
+        made => Ok(made.is_ok()),
+    }
+}
+
 fn whole(file: &File) -> Made {
     Made::File(rustix::fs::fstat(file).ok().map(|stat| FileStat::from(&stat)))
 }
@@ -199,4 +208,26 @@ fn own(path: &Path, executable: bool) -> io::Result<()> {
     let writable = if mode & 0o200 == 0 { 0o644 } else { mode };
     let wanted = if executable { writable | (writable & 0o444) >> 2 } else { writable };
     if wanted == mode { Ok(()) } else { fs::set_permissions(path, fs::Permissions::from_mode(wanted)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Silent;
+    use crate::store::LinkTypes;
+
+    #[test]
+    fn what_is_there_already_is_not_replaced() {
+        for link in [LinkType::Reflink, LinkType::Hardlink, LinkType::Symlink, LinkType::Copy] {
+            let dir = tempfile::tempdir().unwrap();
+            let store = Store::open(&dir.path().join("store"), LinkTypes::new([link]));
+            let mut batch = store.batch();
+            let id = batch.add_bytes(ObjectKind::Content, b"new".to_vec());
+            batch.commit(&Silent).unwrap();
+            let to = dir.path().join("to");
+            fs::write(&to, "old").unwrap();
+            Maker::new(&store, &Silent).file(&id, 3, false, &to).unwrap_err();
+            assert_eq!(fs::read_to_string(&to).unwrap(), "old", "{link:?}");
+        }
+    }
 }

@@ -35,6 +35,7 @@ use super::place;
 use super::stat::FileStat;
 use super::tree;
 use crate::error::{Error, Kind, Result};
+use crate::event::Stop;
 
 /// Renewed whenever objects may have gone, so that "this was complete" can be remembered with it.
 pub type Generation = [u8; 16];
@@ -71,6 +72,8 @@ pub struct Store {
     project: Option<PathBuf>,
     /// Only looked at: nothing is set aside.
     untouched: bool,
+    /// When to stop waiting for others.
+    stop: Stop,
     /// Trees that were found complete by this process.
     complete: Mutex<HashSet<ObjectId>>,
 }
@@ -84,6 +87,7 @@ impl Store {
             packs: Shelf::new(dir.join("packs")),
             project: None,
             untouched: false,
+            stop: Stop::never(),
             complete: Mutex::default(),
         }
     }
@@ -91,6 +95,15 @@ impl Store {
     /// On behalf of a project that may be one of many: the common Git folder of its repository.
     pub fn of_project(self, project: PathBuf) -> Store {
         Store { project: Some(project), ..self }
+    }
+
+    /// Nobody is waited for once the user wants an end.
+    pub fn until(self, stop: Stop) -> Store {
+        Store { stop, ..self }
+    }
+
+    pub(super) fn stop(&self) -> Stop {
+        self.stop
     }
 
     /// The same store, to be looked at: what is damaged is told of and stays where it is.

@@ -12,11 +12,14 @@ mod disk;
 mod edited;
 mod failed;
 mod hostile;
+mod ignored;
 mod kept;
 mod killed;
+mod meanwhile;
 mod mutated;
 mod output;
 mod packs;
+mod swept;
 mod unsaved;
 
 use std::collections::BTreeMap;
