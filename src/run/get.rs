@@ -35,6 +35,18 @@ pub struct Got {
 
 /// Writes what the snapshot has at `path` to `to`. What is there already is replaced with `force` only.
 pub fn get(snapshot: &Snapshot<'_>, path: &RepoPath, to: &Path, force: bool, sink: &dyn Sink) -> Result<Got> {
+    let remove = |old: &Path| store::remove(old).map_err(|e| Error::io("remove", old, e));
+    get_over(snapshot, path, to, force.then_some(&remove), sink)
+}
+
+/// The same; what is there already is replaced where the caller says what becomes of it.
+pub fn get_over(
+    snapshot: &Snapshot<'_>,
+    path: &RepoPath,
+    to: &Path,
+    give_up: Option<&dyn Fn(&Path) -> Result<()>>,
+    sink: &dyn Sink,
+) -> Result<Got> {
     let browser = Browser::new(snapshot)?;
     let found = match browser.find(path) {
         // What is asked for lies in a folder whose listing is not here.
@@ -48,7 +60,7 @@ pub fn get(snapshot: &Snapshot<'_>, path: &RepoPath, to: &Path, force: bool, sin
         found => found?,
     };
     let found = found.ok_or_else(|| nothing(snapshot, path))?;
-    if !force && to.symlink_metadata().is_ok() {
+    if give_up.is_none() && to.symlink_metadata().is_ok() {
         return Err(Error::new(Kind::Check, format!("{} exists already; it was not touched", to.display()))
             .hint("replace it: add --force")
             .hint("or write elsewhere: -o PATH"));
@@ -59,7 +71,8 @@ pub fn get(snapshot: &Snapshot<'_>, path: &RepoPath, to: &Path, force: bool, sin
     fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, e))?;
     let new = sibling(to);
     let made = write(snapshot, &pieces, &new, sink).and_then(|sum| {
-        replace(&new, to).map_err(|e| Error::io("write", to, e))?;
+        let old = replace(&new, to).map_err(|e| Error::io("write", to, e))?;
+        old.zip(give_up).map_or(Ok(()), |(old, give_up)| give_up(&old))?;
         Ok(sum)
     });
     let (files, bytes) = made.inspect_err(|_| drop(store::remove(&new)))?;
@@ -194,10 +207,10 @@ fn place(new: &Path, to: &str) -> Result<PathBuf> {
     Ok(at)
 }
 
-/// Puts the new one in the place of what is there.
-fn replace(new: &Path, to: &Path) -> std::io::Result<()> {
+/// Puts the new one in the place of what is there; back comes where that lies now.
+fn replace(new: &Path, to: &Path) -> std::io::Result<Option<PathBuf>> {
     if to.symlink_metadata().is_err() {
-        return fs::rename(new, to);
+        return fs::rename(new, to).map(|()| None);
     }
     let aside = sibling(to);
     fs::rename(to, &aside)?;
@@ -205,5 +218,5 @@ fn replace(new: &Path, to: &Path) -> std::io::Result<()> {
         let _ = fs::rename(&aside, to);
         return Err(e);
     }
-    store::remove(&aside)
+    Ok(Some(aside))
 }

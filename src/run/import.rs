@@ -4,12 +4,15 @@
 //! the pipeline file. What arrived has to be what the other repository's lock says: the pin of one is compared with the
 //! pin of the other.
 
+use std::path::Path;
 use std::time::Duration;
 
 use super::add::{Added, Options as AddOptions, add_held, known, nearest};
 use super::browse::{Browser, What};
 use super::edit::draft;
-use super::get::get;
+use super::get::get_over;
+use super::ignored::give_up;
+use super::look::IgnoreRules;
 use super::workspace;
 use crate::error::{Error, Kind, Result};
 use crate::event::Sink;
@@ -148,7 +151,9 @@ fn bring(project: &Project, there: &Elsewhere, from: &str, to: &RepoPath, sink: 
     let snapshot = there.project.at(&Rev::Commit(there.commit))?;
     let from = RepoPath::root().join(from).unwrap_or_default();
     let expected = expected(&snapshot, &from)?;
-    get(&snapshot, &from, &inside(project.top(), to)?, true, sink)?;
+    let before = project.definitions_without_graph()?;
+    let give_up = |old: &Path| give_up(project, &IgnoreRules(&before.rules), to, old, sink);
+    get_over(&snapshot, &from, &inside(project.top(), to)?, Some(&give_up), sink)?;
     let definitions = project.definitions_without_graph()?;
     let seen = super::look::look(project, &definitions, &[Spot::from(to)], sink).pop().unwrap_or(Ok(None))?;
     match (expected, seen) {
@@ -178,7 +183,7 @@ fn refuse_unsaved(project: &Project, path: &RepoPath, sink: &dyn Sink) -> Result
     let definitions = project.definitions_without_graph()?;
     let seen = super::look::look(project, &definitions, &[Spot::from(path)], sink).pop().unwrap_or(Ok(None))?;
     match seen {
-        Some(pin) if !project.store().contains(&pin) => {
+        Some(pin) if !project.store().holds(&pin) => {
             Err(Error::new(Kind::Check, format!("{path} was changed and saved nowhere; it was not touched"))
                 .hint("throw the changes away: add --force")
                 .hint("or keep them: lockstep commit"))

@@ -24,7 +24,7 @@ use crate::run::fold::{Began, fold_run, is_untidy, overlay, put_asides_back, rec
 use crate::run::fresh::{Facts, Reason};
 use crate::run::journal::{Journal, Record};
 use crate::run::logs::Logs;
-use crate::run::look::Look;
+use crate::run::look::{IgnoreRules, Look};
 use crate::run::modes::Modes;
 use crate::run::outcome::Outcome;
 use crate::run::pull::{Input, Pull};
@@ -123,7 +123,10 @@ pub fn repro(
     let (to_recorder, jobs) = channel();
     let outcome = std::thread::scope(|scope| {
         let (answers, recorder_trust) = (sender.clone(), &trust);
-        let recorder = scope.spawn(move || record::serve(project, recorder_trust, sink, &mut journal, jobs, &answers));
+        let recorder = scope.spawn(move || {
+            let rules = IgnoreRules(&definitions.rules);
+            record::serve(project, &rules, recorder_trust, sink, &mut journal, jobs, &answers)
+        });
         let mut run = Run {
             project,
             definitions,

@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::event::Sink;
 use crate::path::RepoPath;
 use crate::project::{Definitions, Project};
+use crate::run::ignored::keep_rest;
 use crate::run::look::IgnoreRules;
 use crate::store::{self, ObjectId, Pin};
 
@@ -30,7 +31,10 @@ pub fn restore(
     let rules = IgnoreRules(&definitions.rules);
     let restored = store::restore(project.store(), project.index(), path, pin, &rules, sink);
     let _ = fs::remove_file(&note);
-    restored
+    match restored? {
+        Some(left) => keep_rest(project, path, &left, sink),
+        None => Ok(()),
+    }
 }
 
 /// Removes what killed restores left half built. The workspace lock is held.

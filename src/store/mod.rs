@@ -16,6 +16,7 @@ pub mod gc;
 pub mod hash;
 mod hold;
 mod id;
+mod ignored;
 pub mod index;
 mod inventory;
 mod large;
@@ -32,6 +33,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 pub mod tree;
+mod unchanged;
 mod unprotect;
 mod young;
 
@@ -43,6 +45,7 @@ pub use export::export;
 pub use find::LARGEST_READ;
 pub use hold::Hold;
 pub use id::{ObjectId, Pin};
+pub use ignored::{Carried, carry_over, strip};
 pub use index::{Listed, NoRules, Rules, StatIndex};
 pub use inventory::{Lacking, ObjectRef};
 pub use link::{LinkType, LinkTypes};
