@@ -85,6 +85,7 @@ fn open(root: &std::path::Path) -> Project {
         user_config: None,
         home: None,
         settings: Vec::new(),
+        stop: lockstep::event::Stop::never(),
     })
     .unwrap()
 }

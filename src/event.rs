@@ -114,6 +114,7 @@ pub enum Doing {
     Pushing,
     Fetching,
     Comparing,
+    Verifying,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

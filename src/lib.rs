@@ -15,7 +15,7 @@
 //! | 2 documents | [`pipeline`] [`lock`] [`project`] | what the user wrote; what happened; one open repository, as of the worktree or a commit |
 //! | 3 work | [`run`] | select, look, judge, schedule, execute, record |
 //! | | [`remote`] | the same objects elsewhere: push, fetch, what is there |
-//! | | [`keep`] | what of the store is needed, by whom, and what may go: `gc` |
+//! | | [`keep`] | what of the store is needed, by whom, what may go and what is damaged: `gc`, `verify` |
 //! | | [`compare`] | how two snapshots differ: data, metrics, params |
 //! | 4 products | [`report`] | what a run came to, for CI systems: summary, annotations, comment, cache key; plots as one page of HTML, as data and as text |
 //! | | [`model`] | what is inside a model file, how two of them differ, versions on Git tags, quality gates, provenance |
@@ -58,7 +58,8 @@
 //! 6. *Bytes are verified against their id before use.* [`store`]. A remote is a help, never a need: what fails there is
 //!    a miss (`run/pull.rs`). Copies while they stream, whether from a file of
 //!    their own or from a pack; what was fetched before it gets its name: `store/pack/adopt.rs`. Damage is set aside:
-//!    a loose object, one object of a pack, or a pack whose index is broken.
+//!    a loose object, one object of a pack, or a pack whose index is broken. `verify` looks for it where nobody reads, and
+//!    tells whom it hurts: [`keep::verify`].
 //! 7. *No path leads out of the repository.* By spelling: [`path::RepoPath`]; through symlinks: [`store::inside`].
 //! 8. *Every rerun has a reason that is shown.* `run/fresh.rs` gives reasons, not a yes or no; the manifest behind the
 //!    stage key is one writer with two sinks, a hash and a text: `lock/key.rs`.
@@ -72,7 +73,7 @@
 //! (or of the worktree, with the same methods). A file of a commit is looked for in Git first, then among what the locks
 //! of that commit pin, whose bytes are in the store. Definitions are loaded once for all commits with the same pipeline
 //! files, each distinct metrics or params file is parsed once: a history of 10,000 commits is a matter of their root
-//! trees. Other repositories are projects, too ([`project::elsewhere`]): opened where they lie, or cloned bare by the
+//! trees, which are read in the order of their packs (`git/ahead.rs`). Other repositories are projects, too ([`project::elsewhere`]): opened where they lie, or cloned bare by the
 //! `git` program into `<git common dir>/lockstep/repos/`.
 //!
 //! # The way of a merge
@@ -111,7 +112,7 @@
 //! - Params files are read by the parser that gives marks, not by serde_yaml: that one cannot tell `1_000` from
 //!   `'1_000'`, and the first is a number and the second a text.
 //! - The lock is written by hand and read by serde_yaml. The next version of a library must not change committed bytes,
-//!   but it may read them as it likes.
+//!   but it may read them as it likes. A text that is what we would write is read without it (`lock/quick.rs`).
 //! - Compiled forms are keyed by the hashes of all files that were read, not by their times. Hashing a megabyte takes
 //!   well under a millisecond and cannot be fooled by an edit within a tick of the clock.
 //! - 1 and 1.0 are one number, and so one stage key and no reason to run. A result from the run cache is reused only
@@ -130,6 +131,8 @@
 //! - `list` and `get` of another repository mean its `HEAD`, never what lies uncommitted in somebody's folder.
 //! - Counters of labels go up over all tags of a model, not of a label: so does GTO, and the order of all that happened to a
 //!   model is told without clocks.
+//! - What is pinned and not here is no damage to `verify`, unless the workspace pins it and there is no remote: then it is
+//!   lost. Objects whose seal is broken are read without being asked for.
 //! - Registry tags are made by the `git` program, not by gix: its signing, its settings and its hooks are the user's.
 //! - `register` judges the commit by its own files, and the workspace besides where `HEAD` is meant. The stages that
 //!   measured a model count as well as those that made it: metrics of the model before would open a gate.
@@ -137,7 +140,12 @@
 //!   is copied as it is.
 //! - A segment lists the large objects that a push added, besides whole outputs: a large file that an output shares with
 //!   an earlier one is known to be there without a request.
+//! - A bare repository has no workspace; `HEAD` is meant, and what needs files refuses.
+//! - A dep may lie outside the repository, a plot may not, not even through a symlink: its page is made to be published.
+//! - DVC's own templates are drawn here as SVG; a template of the project is Vega-Lite, and Vega-Lite draws it, in the page.
 //! - Without `core.remote` the only remote there is counts.
+//! - A target that is an output means that output alone for whoever moves bytes, and its stage for whoever runs.
+//! - Large objects go to WebDAV past opendal, which sends a request from memory (`remote/upload.rs`).
 //! - `metrics show` and `params show` go on past a file that is missing or broken, name it, and end with its code.
 
 pub mod cli;

@@ -100,6 +100,10 @@ impl Locks {
 impl Project {
     pub fn open(around: Surroundings) -> Result<Project> {
         let repo = Repo::discover(&around.cwd)?;
+        if repo.is_bare() {
+            let config = other::settings_of_bare(&around, &repo, None)?;
+            return Ok(Project::of(repo, config, RepoPath::root(), around));
+        }
         let config = Config::load(&Sources {
             files: around.user_config.iter().cloned().chain([repo.project_config(), repo.local_config()]).collect(),
             given: around.settings.clone(),
@@ -108,7 +112,11 @@ impl Project {
         let cwd = RepoPath::from_absolute(&repo.top, &cwd).ok_or_else(|| {
             Error::usage(format!("the name of the current folder is no UTF-8: {}", around.cwd.display()))
         })?;
-        Ok(Project {
+        Ok(Project::of(repo, config, cwd, around))
+    }
+
+    fn of(repo: Repo, config: Config, cwd: RepoPath, around: Surroundings) -> Project {
+        Project {
             repo,
             config,
             cwd,
@@ -117,7 +125,7 @@ impl Project {
             store: OnceLock::new(),
             kept_locks: Ahead::default(),
             index_ahead: Ahead::default(),
-        })
+        }
     }
 
     pub fn top(&self) -> &Path {
@@ -210,8 +218,19 @@ impl Project {
         Ok(self.load()?.0)
     }
 
+    /// What needs files to work on is refused where there are none.
+    pub fn with_files(&self) -> Result<()> {
+        if !self.repo.is_bare() {
+            return Ok(());
+        }
+        Err(Error::usage(format!("{} is a bare repository: it has no files to work on", self.top().display()))
+            .hint("name a commit, where the command takes one: --rev HEAD")
+            .hint("git clone, and work there"))
+    }
+
     /// All pipelines, and what is wrong with their graph.
     fn load(&self) -> Result<(Definitions, Option<Error>)> {
+        self.with_files()?;
         self.read_ahead();
         let compiled = compiled::read::<Compiled>(&self.compiled_pipelines());
         let skip = compiled.as_ref().map(|c| skipped(&c.pipelines)).unwrap_or_default();

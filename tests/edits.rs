@@ -270,6 +270,37 @@ fn adding_again_pins_what_changed() {
 }
 
 #[test]
+fn data_that_no_stage_reads_is_pinned_and_may_be_missing() {
+    let s = with_data();
+    s.write("in.txt", "1\n");
+    s.run(&["stage", "add", "-n", "a", "-d", "in.txt", "-o", "out.txt", "cp in.txt out.txt"]);
+    assert_eq!(s.run(&["add", "data"]).code, 0);
+    assert_eq!(s.run(&["repro"]).code, 0);
+    s.write("data/b", "2\n");
+    insta::assert_snapshot!(s.shown(&s.run(&["repro", "--locked"])), @"
+    exit 1
+    --- stderr
+    stale data data changed
+    error: 1 stage or data path stale: pipeline.lock does not say what is here
+      hint: run `lockstep repro` and commit pipeline.lock
+    1 up to date in [TIME]
+    ");
+    // A stage that was named does not read it.
+    assert_eq!(s.run(&["repro", "--locked", "a"]).code, 0);
+    insta::assert_snapshot!(s.shown(&s.run(&["repro"])), @"
+    exit 0
+    --- stderr
+    data: +1 −0 ~0 files, pinned
+    1 up to date in [TIME]
+    next: git add pipeline.lock
+    ");
+    assert_eq!(s.run(&["status", "-q"]).code, 0);
+    s.remove("data");
+    s.remove(".git/lockstep/store");
+    assert_eq!(s.run(&["repro"]).code, 0);
+}
+
+#[test]
 fn generated_stages_go_and_freeze_together() {
     let s = Sandbox::new();
     s.write(

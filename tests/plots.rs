@@ -242,12 +242,6 @@ fn any_file_and_the_last_word_of_the_command_line() {
     error: `dato/a.tsv` is neither a plot nor a file with data or a picture
       hint: see all plots: lockstep plots show --text
     "#);
-    insta::assert_snapshot!(sandbox.shown(&sandbox.run(&["plots", "show", "-t", "mine"])), @r#"
-    exit 2
-    --- stderr
-    error: `mine` is no template
-      hint: see them: lockstep plots templates
-    "#);
     insta::assert_snapshot!(sandbox.shown(&sandbox.run(&["plots", "show"])), @r#"
     exit 0
     --- stderr
@@ -353,4 +347,81 @@ fn titles_and_cells_are_text() {
     let page = sandbox.read("plots.html");
     assert!(!page.contains("<script>alert") && !page.contains("onclick=\""));
     assert!(page.contains("&lt;script&gt;alert(2)"));
+}
+
+/// What a page shows, anybody may see who gets the page.
+#[test]
+fn links_out_of_the_repository_are_not_followed() {
+    let sandbox = Sandbox::new();
+    sandbox.write("../secret", "a\n1\n");
+    sandbox.write("a.csv", "a\n1\n2\n");
+    sandbox.write(".git/lockstep/config.toml", "");
+    for (to, link) in [("../../secret", "d/secret.csv"), ("../.git/config", "d/token.png"), ("../a.csv", "d/mine.csv")]
+    {
+        std::fs::create_dir_all(sandbox.path("d")).unwrap();
+        std::os::unix::fs::symlink(to, sandbox.path(link)).unwrap();
+    }
+    insta::assert_snapshot!(sandbox.shown(&sandbox.run(&["plots", "show", "d", "--text"])), @r"
+    exit 2
+    --- stdout
+    d/mine.csv
+      ▁█  last 2, min 1, max 2
+    --- stderr
+    error: d/secret.csv is not plotted: it leads to [BOX]/secret, outside of the repository
+      hint: a page may be published: copy what it is to show into the repository
+    error: d/token.png is not plotted: it leads to [ROOT]/.git/config, outside of the repository
+      hint: a page may be published: copy what it is to show into the repository
+    ");
+}
+
+const OWN: &str = r#"{
+  "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
+  "data": {"values": "<DVC_METRIC_DATA>"}, "title": "<DVC_METRIC_TITLE>", "mark": "area",
+  "encoding": {
+    "x": {"field": "<DVC_METRIC_X>", "type": "quantitative", "title": "<DVC_METRIC_X_LABEL>"},
+    "y": {"field": "<DVC_METRIC_Y>", "type": "quantitative"}, "color": "<DVC_METRIC_COLOR>"
+  }
+}"#;
+
+/// A template of the project, by its name or its path, is filled as DVC fills it, and drawn by what the page carries.
+#[test]
+fn templates_of_the_project() {
+    let sandbox = project();
+    sandbox.write(".dvc/plots/mine.json", OWN);
+    sandbox.write("t/own.json", OWN);
+    let own = sandbox.read("pipeline.yaml").replace("title: Loss}", "title: '</script>', template: mine}");
+    sandbox.write("pipeline.yaml", own);
+    let run = sandbox.run(&["plots", "diff", "v1", "--targets", "log.csv"]);
+    assert_eq!(run.code, 0, "{run}");
+    let page = sandbox.read("plots.html");
+    let start = "<script type=\"application/json\" class=\"vega\">";
+    let spec = page.split(start).nth(1).unwrap().split("</script>").next().unwrap();
+    let spec: serde_json::Value = serde_json::from_str(spec).unwrap();
+    assert_eq!(spec["title"], "</script>");
+    assert_eq!(spec["encoding"]["y"]["field"], "loss");
+    assert_eq!(spec["encoding"]["color"]["scale"]["domain"], serde_json::json!(["v1", "workspace"]));
+    let rows = spec["data"]["values"].as_array().unwrap();
+    let first =
+        serde_json::json!({"step": 1, "loss": 1, "test": 0.9, "rev": "v1", "filename": "log.csv", "field": "loss"});
+    assert_eq!((rows.len(), &rows[0]), (6, &first));
+    assert!(page.contains("vega.expressionInterpreter") && !page.contains("unsafe-eval"));
+    assert_eq!(page.split("script-src ").nth(1).unwrap().split(';').next().unwrap().matches("'sha256-").count(), 3);
+
+    let run = sandbox.run(&["plots", "show", "log.csv", "-t", "t/own.json", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&run.stdout).unwrap_or_else(|e| panic!("{e}: {run}"));
+    assert_eq!(json["plots"][0]["template"], "t/own.json");
+    // A page that needs none of it carries none of it.
+    assert_eq!(sandbox.run(&["plots", "show", "log.csv", "-t", "linear"]).code, 0);
+    assert!(!sandbox.read("plots.html").contains("vega"));
+    insta::assert_snapshot!(sandbox.shown(&sandbox.run(&["plots", "show", "both", "-t", "mien", "--text"])), @r"
+    exit 3
+    --- stdout
+    both
+      loss  █▂▁  last 0.25, min 0.25, max 2
+      test  █▅▁  last 0.7, min 0.7, max 0.9
+    --- stderr
+    error: plot `both`: there is no template `mien`
+      hint: those that are built in: lockstep plots templates
+      hint: one of your own, in Vega-Lite: .dvc/plots/mien.json
+    ");
 }

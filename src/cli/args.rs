@@ -78,6 +78,7 @@ pub enum Command {
     Check(commands::check::Args),
     Logs(commands::logs::Args),
     Gc(commands::gc::Args),
+    Verify(commands::verify::Args),
     Cache(commands::cache::Args),
     Config(commands::config::Args),
     Init(commands::init::Args),

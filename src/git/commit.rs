@@ -19,7 +19,7 @@ pub const LARGEST: u64 = 256 << 20;
 /// How many symlinks one path may lead over, as the kernel has it.
 const MOST_LINKS: usize = 40;
 /// So many trees are remembered: those of one commit are asked for again and again, and most of the next are the same.
-const REMEMBERED: usize = 2048;
+pub(super) const REMEMBERED: usize = 4096;
 
 #[derive(Clone)]
 pub struct Commit {
@@ -167,37 +167,45 @@ impl History {
         Ok(self.0.repo.find_header(id.0).map_err(absent)?.size())
     }
 
-    /// The entries of a tree, sorted by the bytes of their names (Git itself sorts folders as if they ended in `/`).
+    /// The entries of a tree; see [`entries`].
     pub(super) fn tree(&self, id: gix::ObjectId) -> Result<Rc<Vec<TreeEntry>>> {
         if let Some(known) = self.0.trees.borrow().get(&id) {
             return Ok(known.clone());
         }
         let object = self.0.repo.find_tree(id).map_err(absent)?;
-        let tree = object.decode().map_err(unreadable)?;
-        let mut entries: Vec<TreeEntry> = tree
-            .entries
-            .iter()
-            .map(|e| TreeEntry {
-                name: e.filename.to_vec(),
-                kind: match e.mode.kind() {
-                    Mode::Tree => EntryKind::Folder,
-                    Mode::Blob => EntryKind::File,
-                    Mode::BlobExecutable => EntryKind::Executable,
-                    Mode::Link => EntryKind::Symlink,
-                    Mode::Commit => EntryKind::Submodule,
-                },
-                id: GitId(e.oid.to_owned()),
-            })
-            .collect();
-        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(self.remember(id, entries(&object.data)?))
+    }
+
+    pub(super) fn remember(&self, id: gix::ObjectId, entries: Vec<TreeEntry>) -> Rc<Vec<TreeEntry>> {
         let entries = Rc::new(entries);
         let mut trees = self.0.trees.borrow_mut();
         if trees.len() >= REMEMBERED {
             trees.clear();
         }
         trees.insert(id, entries.clone());
-        Ok(entries)
+        entries
     }
+}
+
+/// The entries of a tree, sorted by the bytes of their names (Git itself sorts folders as if they ended in `/`).
+pub(super) fn entries(tree: &[u8]) -> Result<Vec<TreeEntry>> {
+    let tree = gix::objs::TreeRef::from_bytes(tree, gix::hash::Kind::Sha1).map_err(unreadable)?;
+    let one = |e: &gix::objs::tree::EntryRef<'_>| TreeEntry {
+        name: e.filename.to_vec(),
+        kind: match e.mode.kind() {
+            Mode::Tree => EntryKind::Folder,
+            Mode::Blob => EntryKind::File,
+            Mode::BlobExecutable => EntryKind::Executable,
+            Mode::Link => EntryKind::Symlink,
+            Mode::Commit => EntryKind::Submodule,
+        },
+        id: GitId(e.oid.to_owned()),
+    };
+    let mut entries: Vec<TreeEntry> = tree.entries.iter().map(one).collect();
+    if !entries.is_sorted_by(|a, b| a.name <= b.name) {
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+    }
+    Ok(entries)
 }
 
 /// An object that a partial or a damaged clone lacks.

@@ -3,7 +3,7 @@
 //! [`History`] is an open handle on Git's objects. Objects never change, so trees that were read are remembered: in a
 //! long history nearly all subtrees are equal from commit to commit. One handle belongs to one thread.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
@@ -22,7 +22,7 @@ use crate::tag::{self, Action, Asked, ModelTag, label_order};
 /// Trees and commits that gix keeps decoded; reading a commit twice is what walking and then asking costs.
 const OBJECT_CACHE: usize = 32 << 20;
 /// What objects of packs are deltas of, kept decoded: chains are up to 50 long, and neighbours in history share them.
-const DELTA_CACHE: usize = 64 << 20;
+pub(super) const DELTA_CACHE: usize = 64 << 20;
 
 /// Git's objects and refs, open for reading. Cheap to clone.
 #[derive(Clone)]
@@ -32,6 +32,8 @@ pub(super) struct Inner {
     pub repo: gix::Repository,
     /// Git's own summary of commits, if it wrote one: it knows their trees without their being read.
     pub graph: Option<gix::commitgraph::Graph>,
+    /// Where objects lie; see [`super::ahead`].
+    pub packs: OnceCell<Vec<gix::odb::pack::index::File>>,
     pub trees: RefCell<HashMap<gix::ObjectId, Rc<Vec<TreeEntry>>>>,
     /// What is special below a tree; see [`Commit::discover`].
     pub special: RefCell<HashMap<gix::ObjectId, Rc<Vec<Special>>>>,
@@ -78,7 +80,8 @@ impl Repo {
         repo.object_cache_size(OBJECT_CACHE);
         repo.objects.set_pack_cache(|| Box::new(MemoryCappedHashmap::new(DELTA_CACHE)));
         let graph = repo.commit_graph_if_enabled().ok().flatten();
-        Ok(History(Rc::new(Inner { repo, graph, trees: RefCell::default(), special: RefCell::default() })))
+        let (packs, trees, special) = Default::default();
+        Ok(History(Rc::new(Inner { repo, graph, packs, trees, special })))
     }
 
     /// The commit that a revision stands for; see [`History::resolve`].

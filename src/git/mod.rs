@@ -4,6 +4,7 @@
 //! gix is named only here. It reads the user's Git configuration (and the environment that says where it lies) itself,
 //! as Git does; everything else comes in as arguments.
 
+mod ahead;
 mod commit;
 mod discover;
 mod discover_at;

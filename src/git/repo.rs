@@ -37,7 +37,7 @@ pub struct Repo {
 
 impl Repo {
     /// The repository of the folder `start`: nearest first, a `.git` or, made by `init --no-scm`, a `.lockstep/` (in
-    /// one folder `.git` wins).
+    /// one folder `.git` wins), or a bare one ([`Repo::bare`]).
     ///
     /// Errors: [`Kind::Missing`](crate::error::Kind::Missing) if there is neither, or no folder `start`.
     pub fn discover(start: &Path) -> Result<Repo> {
@@ -51,6 +51,9 @@ impl Repo {
                 project = Some(folder);
             }
             let git_dir = git_dir_of(folder)?;
+            if git_dir.is_none() && is_bare(folder) {
+                return Ok(Repo::bare(folder));
+            }
             if git_dir.is_none() && !folder.join(OWN_FOLDER).is_dir() {
                 continue;
             }
@@ -132,6 +135,16 @@ fn git_dir_of(folder: &Path) -> Result<Option<PathBuf>> {
     Ok(Some(git_dir))
 }
 
+/// Is this folder Git's own, of a repository without files? Git says so in its settings: a `.git` has the same content.
+fn is_bare(folder: &Path) -> bool {
+    let has = |name: &str| folder.join(name).exists();
+    let says = |line: &str| line.split('=').map(str::trim).eq(["bare", "true"]);
+    has("HEAD")
+        && has("objects")
+        && has("refs")
+        && fs::read_to_string(folder.join("config")).is_ok_and(|text| text.lines().any(says))
+}
+
 /// The folder that linked worktrees share: what `commondir` names, else the worktree's own.
 fn common_dir_of(git_dir: &Path) -> Result<PathBuf> {
     let file = git_dir.join("commondir");
@@ -208,6 +221,17 @@ mod tests {
         assert_eq!(repo.store_dir(), top.join(".lockstep/store"));
         assert_eq!(repo.worktree_dir(), top.join(".lockstep/worktree"));
         assert_eq!(repo.head().unwrap(), None);
+    }
+
+    #[test]
+    fn a_bare_repository_is_one_and_a_git_folder_is_none() {
+        let (dir, top) = repository();
+        git(dir.path(), &["clone", "-q", "--bare", "repo", "bare.git"]);
+        let bare = fs::canonicalize(dir.path().join("bare.git")).unwrap();
+        let repo = Repo::discover(&mkdir(bare.join("refs/deep"))).unwrap();
+        assert_eq!((repo.top.as_path(), repo.is_bare()), (bare.as_path(), true));
+        let repo = Repo::discover(&top.join(".git/refs")).unwrap();
+        assert_eq!((repo.top.as_path(), repo.is_bare()), (top.as_path(), false));
     }
 
     #[test]

@@ -1,13 +1,12 @@
 //! Tags: the versions and labels of models are annotated ones.
 
 use gix::bstr::ByteSlice;
-use gix::refs::transaction::PreviousValue;
 
 use super::commit::Commit;
 use super::history::{History, unreadable};
 use super::id::GitId;
 use super::repo::Repo;
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tag {
@@ -37,11 +36,6 @@ impl Repo {
     pub fn tags(&self) -> Result<Vec<Tag>> {
         if self.is_git() { self.history()?.tags() } else { Ok(Vec::new()) }
     }
-
-    /// Makes an annotated tag; see [`History::create_tag`].
-    pub fn create_tag(&self, name: &str, commit: GitId, message: &str) -> Result<GitId> {
-        self.history()?.create_tag(name, commit, message)
-    }
 }
 
 impl History {
@@ -70,33 +64,6 @@ impl History {
         }
         tags.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(tags)
-    }
-
-    /// Makes an annotated tag, by the committer of Git's settings, now. The tag appears whole or not at all.
-    ///
-    /// Errors: [`Kind::Usage`] if there is one of the name, the name is none, or Git does not know who the user is.
-    pub fn create_tag(&self, name: &str, commit: GitId, message: &str) -> Result<GitId> {
-        let repo = &self.0.repo;
-        let exists = || Error::usage(format!("there is a tag {name} already")).hint(format!("see it: git show {name}"));
-        let full = format!("refs/tags/{name}");
-        let is_there = || repo.try_find_reference(full.as_str()).is_ok_and(|found| found.is_some());
-        if is_there() {
-            return Err(exists());
-        }
-        let unset = || {
-            Error::usage("Git does not know who you are, and a tag says who made it")
-                .hint("git config user.name 'Your Name' && git config user.email you@example.org")
-        };
-        let tagger = repo.committer().ok_or_else(unset)?.map_err(unreadable)?;
-        let message = if message.ends_with('\n') { message.to_string() } else { format!("{message}\n") };
-        let kind = gix::object::Kind::Commit;
-        let made = repo.tag(name, commit.0, kind, Some(tagger), &message, PreviousValue::MustNotExist);
-        match made {
-            Ok(reference) => Ok(GitId(reference.id().detach())),
-            // Somebody was quicker.
-            Err(_) if is_there() => Err(exists()),
-            Err(e) => Err(Error::new(Kind::Usage, format!("the tag {name} cannot be made")).because(e)),
-        }
     }
 
     /// The commit of a tag.
@@ -144,25 +111,5 @@ mod tests {
             assert_eq!(annotation.id.hex(), git(&top, &["rev-parse", "m@v1"]).trim());
             git(&top, &["pack-refs", "--all"]);
         }
-    }
-
-    #[test]
-    fn a_tag_is_made_once() {
-        let (_dir, top) = repository();
-        let id = commit_all(&top, "x");
-        git(&top, &["config", "user.name", "Ann Other"]);
-        git(&top, &["config", "user.email", "ann@example.org"]);
-        let repo = Repo::discover(&top).unwrap();
-        let commit = repo.resolve("HEAD").unwrap().id;
-        let made = repo.create_tag("m@v1", commit, "first\n\nmore").unwrap();
-        assert_eq!(made.hex(), git(&top, &["rev-parse", "refs/tags/m@v1"]).trim());
-        assert_eq!(git(&top, &["cat-file", "-t", "m@v1"]).trim(), "tag");
-        assert_eq!(git(&top, &["rev-parse", "m@v1^{commit}"]).trim(), id);
-        assert!(git(&top, &["cat-file", "-p", "m@v1"]).ends_with("\n\nfirst\n\nmore\n"));
-        git(&top, &["fsck", "--strict"]);
-        let e = repo.create_tag("m@v1", commit, "again").unwrap_err();
-        assert!(e.kind == Kind::Usage && e.message.contains("a tag m@v1 already"), "{e}");
-        assert_eq!(repo.create_tag("a b~", commit, "x").unwrap_err().kind, Kind::Usage);
-        assert_eq!(repo.tags().unwrap().len(), 1);
     }
 }

@@ -20,6 +20,8 @@ pub struct Claim {
     pub stage: String,
     /// From the root of the repository.
     pub path: String,
+    /// Does lockstep keep it? Else Git does.
+    pub cache: bool,
 }
 
 /// Those of one lock; many commits share them.
@@ -111,13 +113,13 @@ pub(super) fn of_stage(folder: &RepoPath, name: &str, entry: &StageLock, claims:
     let wdir = entry.wdir.as_deref().map_or(Some(folder.clone()), |wdir| folder.join(wdir)).unwrap_or_default();
     for (path, out) in entry.outs.iter() {
         let path = wdir.join(path).map_or_else(|| path.to_string(), |path| path.to_string());
-        claims.push(Claim { pin: out.pin, stage: stage.clone(), path });
+        claims.push(Claim { pin: out.pin, stage: stage.clone(), path, cache: out.cache });
     }
 }
 
 fn of_data(folder: &RepoPath, path: &str, pin: Pin, claims: &mut Vec<Claim>) {
     let path = folder.join(path).map_or_else(|| path.to_string(), |path| path.to_string());
-    claims.push(Claim { pin, stage: path.clone(), path });
+    claims.push(Claim { pin, stage: path.clone(), path, cache: true });
 }
 
 /// The outputs of an entry of the run cache, which does not know its stage: that of the same key, if there is one.

@@ -58,6 +58,8 @@ pub struct Found {
     pub states: Vec<State>,
     /// What could not be read, and was to be passed over.
     pub unreadable: Vec<Error>,
+    /// How many of the states are of this project: the first ones.
+    pub own: usize,
     /// Other projects that use the store.
     pub others: Vec<PathBuf>,
 }
@@ -66,9 +68,8 @@ pub struct Found {
 ///
 /// Errors: anything that cannot be read, since what it needs is not known.
 pub fn gather(project: &Project, request: &Request) -> Result<Found> {
-    let mut found = Found::default();
+    let mut found = gather_own(project, request)?;
     let mut gatherer = Gatherer { found: &mut found, skip: request.skip_unreadable };
-    gatherer.project(&project.repo, &request.which, false)?;
     for home in others(project)? {
         if request.forgotten.contains(&home) {
             continue;
@@ -86,6 +87,15 @@ pub fn gather(project: &Project, request: &Request) -> Result<Found> {
         gatherer.project(&repo, &Which::everything(), true).map_err(reading)?;
         gatherer.found.others.push(home);
     }
+    Ok(found)
+}
+
+/// The same, of this project alone.
+pub fn gather_own(project: &Project, request: &Request) -> Result<Found> {
+    let mut found = Found::default();
+    let mut gatherer = Gatherer { found: &mut found, skip: request.skip_unreadable };
+    gatherer.project(&project.repo, &request.which, false)?;
+    found.own = found.states.len();
     Ok(found)
 }
 

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::by_name::ByName;
 use super::markers::has_markers;
+use super::quick;
 use crate::error::{Error, Kind, Result};
 use crate::store::{ObjectId, Pin};
 use crate::value::{Value, yaml};
@@ -71,6 +72,11 @@ impl Command {
 
 /// Reads the text of a lock file. `path` is for messages only.
 pub fn read(path: &str, text: &str) -> Result<Lock> {
+    quick::read(text).map_or_else(|| parse(path, text), Ok)
+}
+
+/// The same for whatever form the text has.
+pub(super) fn parse(path: &str, text: &str) -> Result<Lock> {
     if has_markers(text) {
         return Err(Error::usage(format!("{path} holds the markers of a merge conflict"))
             .hint("resolve it: lockstep merge")

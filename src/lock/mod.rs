@@ -9,6 +9,7 @@ mod key;
 pub mod markers;
 pub mod merge;
 mod metrics;
+mod quick;
 mod write;
 
 pub use by_name::ByName;

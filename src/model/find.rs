@@ -2,17 +2,20 @@
 //!
 //! A file of that very name comes first, `@` or not, and needs no repository. Else the part behind an `@` is a revision,
 //! and the path is looked up there: what Git has, else what the lock pins, a file inside a pinned folder too. A lone
-//! `digits@v1.2.0` or `digits#prod` names an artifact of the pipeline as that version has it.
+//! `digits@v1.2.0` or `digits#prod` is asked of the registry ([`artifact`] says which path it is).
 
 use std::path::Path;
 
+use super::artifact;
+use super::register::snapshot_of;
+use super::registry::Registry;
 use super::source::Source;
 use crate::error::{Error, Kind, Result};
 use crate::path::RepoPath;
 use crate::pipeline::stage::Place;
 use crate::project::{Project, Rev, Snapshot};
 use crate::store::{ObjectKind, Pin};
-use crate::value::Value;
+use crate::tag::Asked;
 
 /// An object below this may lie in a pack, and is read whole.
 const SMALL: u64 = 1 << 20;
@@ -33,52 +36,51 @@ pub fn absent(spec: &str) -> Error {
         .hint("bring back what is pinned: lockstep checkout; an older version: PATH@REVISION")
 }
 
-/// `PATH@REVISION`, the path as seen from the current folder. Of several `@` the first counts behind which there is a
-/// revision.
+/// `PATH@REVISION`, the path as seen from the current folder, else a version of the registry. Of several `@` the first
+/// counts behind which there is a revision that has the path.
 pub fn at_revision(project: &Project, spec: &str) -> Result<Source> {
-    let splits: Vec<(&str, &str)> = spec.match_indices('@').map(|(at, _)| (&spec[..at], &spec[at + 1..])).collect();
-    let mut first = None;
-    for (path, rev) in splits.iter().filter(|(path, _)| !path.is_empty()) {
+    let splits = spec.match_indices('@').map(|(at, _)| (&spec[..at], &spec[at + 1..]));
+    let (mut unknown, mut lacking) = (None, None);
+    for (path, rev) in splits.filter(|(path, _)| !path.is_empty()) {
         let snapshot = match project.at(&Rev::Named(rev.to_string())) {
             Ok(snapshot) => snapshot,
             Err(e) if e.kind == Kind::Missing => {
-                first.get_or_insert(e);
+                unknown.get_or_insert(e);
                 continue;
             }
             Err(e) => return Err(e),
         };
-        let in_repo =
-            project.cwd.join(path).ok_or_else(|| Error::usage(format!("{path} lies outside the repository")))?;
+        let Some(in_repo) = project.cwd.join(path) else {
+            lacking.get_or_insert(Error::usage(format!("{path} lies outside the repository")));
+            continue;
+        };
         if let Some(source) = read(&snapshot, &in_repo, spec)? {
             return Ok(source);
         }
-        return Err(Error::missing(format!("{path} is neither in Git nor pinned at {rev}"))
-            .hint(format!("see what is there: lockstep list --rev {rev}")));
+        let error = Error::missing(format!("{path} is neither in Git nor pinned at {rev}"));
+        lacking.get_or_insert(error.hint(format!("see what is there: lockstep list --rev {rev}")));
     }
-    // The tag of a version is named after its artifact.
-    if let Ok(snapshot) = project.at(&Rev::Named(spec.to_string()))
-        && let Some(name) = spec.split(['@', '#']).next()
-        && let Some(path) = artifact(&snapshot, name)
-    {
-        return read(&snapshot, &path, spec)?
-            .ok_or_else(|| Error::missing(format!("{path}, which is the artifact {name}, is not pinned at {spec}")));
+    if let Some(source) = registered(project, spec)? {
+        return Ok(source);
     }
-    Err(first.unwrap_or_else(|| Error::missing(format!("{spec} does not exist"))))
+    Err(lacking.or(unknown).unwrap_or_else(|| Error::missing(format!("{spec} does not exist"))))
 }
 
-/// The path of an artifact as a snapshot declares it.
-fn artifact(snapshot: &Snapshot, name: &str) -> Option<RepoPath> {
-    let name = name.strip_prefix(':').unwrap_or(name);
-    let (folder, name) = name.rsplit_once(':').map_or((None, name), |(folder, name)| (Some(folder), name));
-    snapshot.definitions.pipelines.files.iter().find_map(|file| {
-        let beside = file.path.parent()?;
-        if folder.is_some_and(|folder| folder != beside.as_str() && folder != file.path.as_str()) {
-            return None;
-        }
-        let (_, artifact) = file.artifacts.iter().find(|(key, _)| key == name)?;
-        let Value::Map(keys) = artifact else { return None };
-        beside.join(&keys.iter().find(|(key, _)| key == "path")?.1.to_text())
-    })
+/// A version or label of the registry: the path of the artifact as the pipelines of its commit have it. `None` if no
+/// such model is registered.
+fn registered(project: &Project, spec: &str) -> Result<Option<Source>> {
+    let Ok(asked) = spec.parse::<Asked>() else { return Ok(None) };
+    let registry = Registry::read(&project.repo)?;
+    let name = artifact::meant(&asked.name, &registry.models.keys().cloned().collect(), &project.cwd)?;
+    if !registry.models.contains_key(&name) {
+        return Ok(None);
+    }
+    let (model, event, _) = registry.find(&Asked { name, ..asked })?;
+    let snapshot = snapshot_of(&project.snapshots(), event.commit, spec)?;
+    let artifact = artifact::declared(&snapshot, &model.name)?;
+    let found = read(&snapshot, &artifact.path, spec)?;
+    let lost = || format!("{}, which is the artifact {}, is not pinned at {spec}", artifact.path, artifact.name);
+    found.map(Some).ok_or_else(|| Error::missing(lost()))
 }
 
 /// The bytes of a file of a snapshot; `None` if it has no such file.

@@ -8,7 +8,8 @@ use super::origin::Origin;
 use crate::error::Result;
 use crate::project::{Pinned, Project, Snapshot};
 use crate::remote::Remote;
-use crate::store::{Pin, Store};
+use crate::store::tree::EntryKind;
+use crate::store::{ObjectId, Pin, Store};
 
 pub enum Kept {
     /// There is no remote at all.
@@ -77,12 +78,9 @@ fn overlaps(a: &str, b: &str) -> bool {
     within(a, b) || within(b, a)
 }
 
-/// Of a file whose bytes are in the store, verified on the way; `None` for a folder, and where they are not here.
-pub fn sha256(store: &Store, pin: &Pin) -> Option<String> {
-    if pin.is_dir() {
-        return None;
-    }
-    let mut reader = store.open_content(&pin.id).ok()?;
+/// Of a file whose bytes are in the store, verified on the way; `None` where they are not here.
+pub fn sha256(store: &Store, id: &ObjectId) -> Option<String> {
+    let mut reader = store.open_content(id).ok()?;
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 1 << 20];
     loop {
@@ -92,7 +90,37 @@ pub fn sha256(store: &Store, pin: &Pin) -> Option<String> {
             Err(_) => return None,
         }
     }
-    Some(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Some(hex(hasher))
+}
+
+/// Of a folder: in-toto's `dirHash`, which is Go's `Hash1` in hex. In the folder itself it is
+/// `find . -type f | cut -c3- | LC_ALL=C sort | xargs sha256sum | sha256sum`. `None` where its files are not here, or are
+/// not all that is in it: a link would not count.
+pub fn dir_hash(store: &Store, pin: &Pin) -> Option<String> {
+    let mut files = Vec::new();
+    below(store, &pin.id, "", &mut files)?;
+    files.sort();
+    let mut hasher = Sha256::new();
+    for (name, id) in files {
+        hasher.update(format!("{}  {name}\n", sha256(store, &id)?));
+    }
+    Some(hex(hasher))
+}
+
+fn below(store: &Store, tree: &ObjectId, folder: &str, files: &mut Vec<(String, ObjectId)>) -> Option<()> {
+    for entry in store.read_tree(tree).ok()?.entries {
+        let name = std::str::from_utf8(&entry.name).ok().filter(|name| !name.contains(['\n', '\\']))?;
+        match entry.kind {
+            EntryKind::Tree => below(store, &entry.id, &format!("{folder}{name}/"), files)?,
+            EntryKind::File | EntryKind::Executable => files.push((format!("{folder}{name}"), entry.id)),
+            EntryKind::Symlink => return None,
+        }
+    }
+    Some(())
+}
+
+fn hex(hasher: Sha256) -> String {
+    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -76,6 +76,9 @@ pub struct NotedFile {
     /// For tools that know no BLAKE3; of a file whose bytes were at hand.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
+    /// The same for a folder, by in-toto's rules.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dir_hash: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -155,6 +158,7 @@ mod tests {
                 size: 3,
                 files: None,
                 sha256: None,
+                dir_hash: None,
             }),
             ..Note::default()
         }

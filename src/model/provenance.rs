@@ -2,8 +2,9 @@
 //! provenance v1 (<https://in-toto.io/Statement/v1>, <https://slsa.dev/spec/v1.0/provenance>).
 //!
 //! It is made from the tag and the locks of its commit alone, so that every clone writes the same bytes. Subjects are
-//! the file, or a folder as one; `blake3` of a folder is that of its listing, and is named `lockstepTree`. The key
-//! `sha256`, which most verifiers ask for, stands there if whoever registered the version had the bytes.
+//! the file, or a folder as one; `blake3` of a folder is that of its listing, and is named `lockstepTree`. The keys
+//! `sha256` of a file, which most verifiers ask for, and `dirHash` of a folder stand there if whoever registered the
+//! version had the bytes.
 
 use serde_json::{Map, Value as Json, json};
 
@@ -29,8 +30,13 @@ pub fn statement(trace: &Trace<'_, '_>) -> Result<Json> {
         return Err(trace.remarks.iter().cloned().fold(error, Error::because));
     }
     let mut digest = digest(&origin.pin);
-    if let Some(sha256) = trace.noted_file().and_then(|file| file.sha256.as_deref()).filter(|text| is_sha256(text)) {
-        digest.insert("sha256".into(), sha256.into());
+    if let Some(file) = trace.noted_file() {
+        let noted = [("sha256", &file.sha256, !origin.pin.is_dir()), ("dirHash", &file.dir_hash, origin.pin.is_dir())];
+        for (name, text, fits) in noted {
+            if let Some(text) = text.as_deref().filter(|text| fits && is_sha256(text)) {
+                digest.insert(name.into(), text.into());
+            }
+        }
     }
     let chain = trace.chain();
     let steps: Vec<Json> = chain

@@ -153,7 +153,8 @@ fn describe(
         blake3: pin.id.hex(),
         size: pin.size,
         files: pin.files,
-        sha256: kept::sha256(project.store(), &pin),
+        sha256: if pin.is_dir() { None } else { kept::sha256(project.store(), &pin.id) },
+        dir_hash: if pin.is_dir() { kept::dir_hash(project.store(), &pin) } else { None },
     });
     for id in origin.stages.iter().take(MOST) {
         let Some(entry) = origin::entry(snapshot, *id)? else { continue };

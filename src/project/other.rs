@@ -3,7 +3,7 @@
 //! One on this disk is opened where it lies, with its own store. A clone has no store of its own: objects that are
 //! fetched for it go into that of the repository at hand, since equal ids mean equal bytes wherever they come from.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{Project, Surroundings};
 use crate::config::{Config, Given, Sources};
@@ -72,30 +72,36 @@ fn cache_dir(around: &Surroundings) -> Result<PathBuf> {
     Ok(cache?.join("lockstep"))
 }
 
-/// A project without files. Its settings are those of its `HEAD` (else of the commit), but for where things are kept
-/// here.
+/// A project without files whose objects are kept in `store`.
 fn bare(around: &Surroundings, mut repo: Repo, commit: &Commit, root: RepoPath, store: PathBuf) -> Result<Project> {
     repo.project_root = root;
-    let settings = repo.project_root.join("lockstep.toml").unwrap_or_default();
-    // Where things are today does not follow from how they were then.
-    let today = repo.resolve("HEAD").and_then(|head| head.read(&settings)).unwrap_or_default();
-    let text = today.map_or_else(|| commit.read(&settings), |text| Ok(Some(text)))?.unwrap_or_default();
-    let mut config = Config::load(&Sources { files: around.user_config.iter().cloned().collect(), given: Vec::new() })?;
-    config.put_text(std::path::Path::new(settings.as_str()), &String::from_utf8_lossy(&text))?;
-    around.settings.iter().try_for_each(|given| config.give(given))?;
+    let mut config = settings_of_bare(around, &repo, Some(commit))?;
     config.give(&Given {
         key: "cache.dir".into(),
         value: store.display().to_string(),
         name: "the store of this repository".into(),
     })?;
-    Ok(Project {
-        repo,
-        config,
-        cwd: RepoPath::root(),
-        around: around.clone(),
-        index: Default::default(),
-        store: Default::default(),
-        kept_locks: Default::default(),
-        index_ahead: Default::default(),
-    })
+    Ok(Project::of(repo, config, RepoPath::root(), around.clone()))
+}
+
+/// The settings of a repository without files: those of its `HEAD` (else of the commit), since where things are today does
+/// not follow from how they were then, and its local ones.
+pub(super) fn settings_of_bare(around: &Surroundings, repo: &Repo, commit: Option<&Commit>) -> Result<Config> {
+    let settings = repo.project_root.join("lockstep.toml").unwrap_or_default();
+    let today = repo.resolve("HEAD").and_then(|head| head.read(&settings)).unwrap_or_default();
+    let text = match (today, commit) {
+        (Some(text), _) => text,
+        (None, Some(commit)) => commit.read(&settings)?.unwrap_or_default(),
+        (None, None) => Vec::new(),
+    };
+    let mut config = Config::load(&Sources { files: around.user_config.iter().cloned().collect(), given: Vec::new() })?;
+    config.put_text(Path::new(settings.as_str()), &String::from_utf8_lossy(&text))?;
+    let local = repo.local_config();
+    match std::fs::read_to_string(&local) {
+        Ok(text) => config.put_text(&local, &text)?,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+        Err(e) => return Err(Error::io("read", &local, e)),
+    }
+    around.settings.iter().try_for_each(|given| config.give(given))?;
+    Ok(config)
 }

@@ -109,10 +109,13 @@ impl<'p> Snapshots<'p> {
         self.history.get().ok_or_else(|| Error::new(Kind::Bug, "the history was just opened"))
     }
 
+    /// A bare repository has no worktree; its `HEAD` is meant.
+    ///
     /// Errors: [`Kind::Missing`] for a revision that there is none of. Pipeline files that cannot be read stand in the
     /// definitions.
     pub fn at(&self, rev: &Rev) -> Result<Snapshot<'p>> {
         match rev {
+            Rev::Worktree if self.project.repo.is_bare() => self.at(&Rev::Named("HEAD".into())),
             Rev::Worktree => {
                 let (definitions, wrong) = self.project.load()?;
                 Ok(Snapshot {
@@ -187,6 +190,17 @@ impl<'p> Snapshot<'p> {
             }
         };
         Ok(self.locks.get_or_init(|| locks))
+    }
+
+    /// Reads the locks of many snapshots of one [`Snapshots`] at once.
+    pub fn locks_ahead(&self, all: &[&Snapshot<'_>]) -> Result<()> {
+        let mut wanted = Vec::new();
+        for snapshot in all {
+            let Some(commit) = snapshot.git() else { continue };
+            let paths = snapshot.definitions.pipelines.files.iter().map(|f| Project::lock_path(&f.path));
+            paths.for_each(|path| wanted.push((commit, path)));
+        }
+        self.kept.read_ahead(&wanted)
     }
 
     /// All outs and data that the locks pin, in the order of the files; what was never pinned is left out.

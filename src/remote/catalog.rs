@@ -106,6 +106,11 @@ impl Memory {
         Segment::parse(&bytes).ok().filter(|_| name.fits(&bytes))
     }
 
+    /// The bytes of a segment, if they are remembered.
+    pub fn segment_bytes(&self, name: &Name) -> Option<Vec<u8>> {
+        fs::read(self.segment_path(name)).ok().filter(|bytes| name.fits(bytes) && Segment::parse(bytes).is_ok())
+    }
+
     /// What cannot be kept is fetched again.
     pub fn keep_segment(&self, name: &Name, bytes: &[u8]) {
         keep(&self.segment_path(name), bytes);

@@ -156,6 +156,11 @@ pub fn error(fault: &Fault, name: &str, url: &str, scheme: Scheme, doing: &str) 
         return Error { kind: Kind::Signal(number), ..Error::usage(message) };
     }
     let error = Error::new(Kind::Remote, message).because(&fault.text);
+    if fault.text.contains("Host key verification failed") {
+        return error
+            .hint(format!("if you trust it: ssh-keyscan -H {} >> ~/.ssh/known_hosts", keyscan(url)))
+            .hint(format!("or trust whoever answers first: lockstep remote modify {name} known_hosts_strategy add"));
+    }
     match fault.why {
         Why::NotFound if scheme == Scheme::Folder => error.hint("is the disk mounted? lockstep remote list"),
         Why::NotFound => error.hint("does the bucket, container or folder exist? lockstep remote list"),
@@ -165,6 +170,16 @@ pub fn error(fault: &Fault, name: &str, url: &str, scheme: Scheme, doing: &str) 
         Why::Busy => error.hint("run the same command again later; what arrived is kept"),
         Why::Settings => error.hint(format!("lockstep remote modify {name} OPTION VALUE")),
         Why::Other | Why::Stopped(_) => error,
+    }
+}
+
+/// The host of a URL as `ssh-keyscan` takes it.
+fn keyscan(url: &str) -> String {
+    let host = url.split_once("://").map_or(url, |(_, rest)| rest).split('/').next().unwrap_or_default();
+    let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+    match host.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => format!("-p {port} {host}"),
+        _ => host.to_string(),
     }
 }
 
@@ -216,6 +231,16 @@ mod tests {
         ] {
             let fault = Fault::from(opendal::Error::new(kind, message));
             assert_eq!((fault.why, fault.text.as_str()), (why, text), "{message}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_host_is_made_known() {
+        let fault = Fault::new(Why::Denied, "connect: Host key verification failed.");
+        for (url, host) in [("ssh://me@lab.org:2222/srv/x", "-p 2222 lab.org"), ("sftp://lab/x", "lab")] {
+            let error = error(&fault, "lab", url, Scheme::Sftp, "get x");
+            assert_eq!(error.hints[0], format!("if you trust it: ssh-keyscan -H {host} >> ~/.ssh/known_hosts"));
+            assert_eq!(error.hints.len(), 2);
         }
     }
 

@@ -2,7 +2,7 @@
 //! anybody may use it. `getting` does it for objects; entries of the run cache are small and come straight.
 
 use std::cell::Cell;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
@@ -70,10 +70,13 @@ impl Remote {
             // Perhaps that is where it stood.
             fetched.lost.push(Loss { error, outs: std::mem::take(&mut fetched.absent) });
         }
+        let mut idle: BTreeMap<&str, usize> = BTreeMap::new();
         for loss in fetched.lost.iter().filter(|loss| loss.outs.is_empty()) {
-            sink.event(Event::Warning {
-                text: &format!("{}; nothing that was asked for needs it", loss.error.message),
-            });
+            *idle.entry(&loss.error.message).or_default() += 1;
+        }
+        for (message, n) in idle {
+            let n = if n > 1 { format!(" ({n} objects)") } else { String::new() };
+            sink.event(Event::Warning { text: &format!("{message}{n}; nothing that was asked for needs it") });
         }
         Ok(fetched)
     }
@@ -86,6 +89,12 @@ impl Remote {
             Some(error) => Err(error),
             None => Ok(fetched.absent.is_empty()),
         }
+    }
+
+    /// Brings the listing of a folder into the store, as far as it can be had: enough to know what is in it.
+    pub fn fetch_listing(&self, store: &Store, pin: &Pin, sink: &dyn Sink) -> Result<()> {
+        self.place.must_exist()?;
+        Getting::new(self, store, self.known()?, sink).list(pin)
     }
 
     /// The entries of the run cache under a stage key, the newest first, verified, and those that

@@ -7,6 +7,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::time::{Duration, UNIX_EPOCH};
 
 use crate::remote::fault::{Fault, Why};
 use crate::remote::service::Broken;
@@ -64,7 +65,7 @@ impl Folder {
     pub fn put(&self, path: &str, bytes: &[u8]) -> Result<(), Fault> {
         self.write(path, |file| file.write_all(bytes).map_err(|e| Broken::Remote(e.into()))).map_err(|e| match e {
             Broken::Source(e) => e.into(),
-            Broken::Remote(fault) => fault,
+            Broken::Remote(fault) | Broken::Again(fault) => fault,
         })
     }
 
@@ -137,11 +138,45 @@ impl Folder {
         }
     }
 
+    /// Files in a folder that were last written before `time`, in seconds since 1970.
+    pub fn leftovers(&self, folder: &str, time: u64) -> Result<Vec<String>, Fault> {
+        let limit = UNIX_EPOCH + Duration::from_secs(time);
+        let is_old = |name: &String| {
+            let seen = fs::symlink_metadata(self.path(folder).join(name));
+            seen.is_ok_and(|seen| seen.is_file() && seen.modified().is_ok_and(|when| when < limit))
+        };
+        Ok(self.list(folder)?.into_iter().filter(is_old).collect())
+    }
+
     pub fn remove(&self, path: &str) -> Result<(), Fault> {
         match fs::remove_file(self.path(path)) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e.into()),
             _ => Ok(()),
         }
+    }
+
+    /// Every file below a folder, with its size.
+    pub fn list_all(&self, folder: &str) -> Result<Vec<(String, u64)>, Fault> {
+        let mut all = Vec::new();
+        let mut folders = vec![folder.to_string()];
+        while let Some(folder) = folders.pop() {
+            let entries = match fs::read_dir(self.path(&folder)) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+                entries => entries?,
+            };
+            for entry in entries {
+                let entry = entry?;
+                let Ok(name) = entry.file_name().into_string() else { continue };
+                let path = format!("{folder}/{name}");
+                match fs::metadata(entry.path()) {
+                    Ok(meta) if meta.is_dir() => folders.push(path),
+                    Ok(meta) => all.push((path, meta.len())),
+                    Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                    Err(e) => return Err(e.into()),
+                }
+            }
+        }
+        Ok(all)
     }
 }
 

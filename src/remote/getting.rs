@@ -113,6 +113,22 @@ impl<'a> Getting<'a> {
         Ok(there)
     }
 
+    /// Brings the listings of a folder, its trees, and nothing of what they name.
+    pub fn list(&mut self, pin: &Pin) -> Result<()> {
+        let catalog = Arc::clone(&self.catalog);
+        let Some(Location::Tree(packs)) = catalog.root(pin).map(|root| &root.location) else { return Ok(()) };
+        for id in packs {
+            let Some(row) = catalog.all.packs.get(id) else { continue };
+            let index = match self.remote.memory.index(id) {
+                Some(index) => Some(index),
+                None => self.losses.unless(Lost::Pack(*id), self.remote.index(id, row)?),
+            };
+            index.into_iter().for_each(|index| self.know(index));
+        }
+        self.walk(pin)?;
+        self.bring(Vec::new(), BTreeMap::new())
+    }
+
     /// Where files are that nobody pushed by themselves: perhaps within something else. Each index is read once.
     fn within<'p>(&self, pins: impl Iterator<Item = &'p Pin>) -> HashMap<ObjectId, Location> {
         let all = &self.catalog.all;

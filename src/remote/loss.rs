@@ -4,7 +4,7 @@
 //! that cannot be asked is another matter, and ends the fetch. Functions that may meet both give a result in a result:
 //! the outer error is the remote's, the inner one the object's.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Mutex;
 
 use crate::error::{Error, Kind, Result};
@@ -59,7 +59,7 @@ impl Losses {
         let mut more = Vec::new();
         for (wanted, location) in lacking {
             let mut missing = BTreeSet::new();
-            gaps(store, &wanted.pin.id, wanted.pin.is_dir(), &mut missing);
+            gaps(store, &wanted.pin.id, wanted.pin.is_dir(), &mut HashSet::new(), &mut missing);
             let mut why: Vec<Lost> = missing.iter().map(|id| Lost::Object(*id)).collect();
             why.retain(|what| all.contains_key(what));
             if why.len() < missing.len() {
@@ -86,8 +86,12 @@ fn packs(location: &Location) -> &[PackId] {
     }
 }
 
-/// The objects of an output that are not here, as far as its trees are.
-fn gaps(store: &Store, id: &ObjectId, is_dir: bool, missing: &mut BTreeSet<ObjectId>) {
+/// The objects of an output that are not here, as far as its trees are. A tree that stands in many places is looked into
+/// once.
+fn gaps(store: &Store, id: &ObjectId, is_dir: bool, seen: &mut HashSet<ObjectId>, missing: &mut BTreeSet<ObjectId>) {
+    if !seen.insert(*id) {
+        return;
+    }
     if !is_dir {
         if store.size(id).is_none() {
             missing.insert(*id);
@@ -95,7 +99,7 @@ fn gaps(store: &Store, id: &ObjectId, is_dir: bool, missing: &mut BTreeSet<Objec
         return;
     }
     match store.read_tree(id) {
-        Ok(tree) => tree.entries.iter().for_each(|entry| gaps(store, &entry.id, entry.pin().is_dir(), missing)),
+        Ok(tree) => tree.entries.iter().for_each(|entry| gaps(store, &entry.id, entry.pin().is_dir(), seen, missing)),
         Err(_) => drop(missing.insert(*id)),
     }
 }

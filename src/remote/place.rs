@@ -6,6 +6,7 @@ use std::io::Read;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::event::Stop;
@@ -50,11 +51,21 @@ pub struct Spent {
     pub received: u64,
 }
 
+/// What a look at an object found.
+pub enum Looked {
+    Bytes(Vec<u8>),
+    Gone,
+    /// It is there and cannot be read so: most likely it is cut short.
+    Broken(String),
+}
+
 /// Why a stream did not arrive.
 pub enum StreamError {
     /// What was read was not good.
     Source(std::io::Error),
     Remote(Error),
+    /// A new attempt, with the source from its beginning, may succeed.
+    Again(Error),
 }
 
 impl Place {
@@ -191,12 +202,14 @@ impl Place {
         put.map_err(|fault| self.error(&format!("put {path}"), fault))
     }
 
-    /// Writes an object of any size in one step from what `source` gives.
+    /// Writes an object of any size in one step from what `source` gives. One of that size that is there already may stay,
+    /// unless it may be damaged.
     pub fn put_stream(
         &self,
         path: &str,
         source: &mut dyn Read,
         size: u64,
+        may_replace: bool,
         done: &dyn Fn(u64),
     ) -> Result<(), StreamError> {
         self.count();
@@ -207,7 +220,7 @@ impl Place {
         let mut source = Stoppable { source, stop: self.stop };
         let put = match &self.kind {
             Kind::Folder(folder) => folder.put_stream(path, &mut source, size, &done),
-            Kind::Service(service) => service.put_stream(path, &mut source, size, &done),
+            Kind::Service(service) => service.put_stream(path, &mut source, size, may_replace, &done),
         };
         if put.is_err() {
             self.stop.check().map_err(StreamError::Remote)?;
@@ -215,7 +228,27 @@ impl Place {
         put.map_err(|broken| match broken {
             Broken::Source(e) => StreamError::Source(e),
             Broken::Remote(fault) => StreamError::Remote(self.error(&format!("put {path}"), fault)),
+            Broken::Again(fault) => StreamError::Again(self.error(&format!("put {path}"), fault)),
         })
+    }
+
+    /// Tries again, with growing pauses, as long as a new attempt may succeed.
+    pub fn patiently(&self, mut attempt: impl FnMut() -> Result<(), StreamError>) -> Result<(), StreamError> {
+        let most = self.options.number("retries").unwrap_or(5);
+        let mut pause = Duration::from_millis(300);
+        for _ in 0..most {
+            match attempt() {
+                Err(StreamError::Again(_)) => {}
+                done => return done,
+            }
+            const GLANCE: Duration = Duration::from_millis(50);
+            for _ in 0..pause.div_duration_f32(GLANCE) as u32 {
+                self.stop.check().map_err(StreamError::Remote)?;
+                std::thread::sleep(GLANCE);
+            }
+            pause = (pause * 2).min(Duration::from_secs(20));
+        }
+        attempt()
     }
 
     /// The names of the objects in a folder; none if there is no such folder.
@@ -229,6 +262,23 @@ impl Place {
         names.map_err(|fault| self.error(&format!("list {folder}"), fault))
     }
 
+    /// Removes what broken or killed uploads left under the names of temporary objects since before `time`, in seconds
+    /// since 1970. Costs one listing, where there can be such things at all.
+    pub fn sweep(&self, time: u64) -> Result<()> {
+        self.count();
+        let old = match &self.kind {
+            Kind::Folder(folder) => folder.leftovers("tmp", time),
+            Kind::Service(service) if service.renames() => service.leftovers("tmp", time),
+            Kind::Service(_) => Ok(Vec::new()),
+        };
+        let old = old.map_err(|fault| self.error("list tmp", fault))?;
+        let is_ours = |name: &&String| {
+            let name = name.strip_prefix("check-").unwrap_or(name);
+            name.len() == 32 && name.bytes().all(|b| b.is_ascii_hexdigit())
+        };
+        old.iter().filter(is_ours).try_for_each(|name| self.remove(&format!("tmp/{name}")))
+    }
+
     /// Removes an object; that it is not there is fine.
     pub fn remove(&self, path: &str) -> Result<()> {
         self.count();
@@ -237,6 +287,29 @@ impl Place {
             Kind::Service(service) => service.remove(path),
         };
         removed.map_err(|fault| self.error(&format!("remove {path}"), fault))
+    }
+
+    /// Every object below a folder, with its size; none if there is no such folder.
+    pub fn list_all(&self, folder: &str) -> Result<Vec<(String, u64)>> {
+        self.count();
+        let all = match &self.kind {
+            Kind::Folder(f) => f.list_all(folder),
+            Kind::Service(service) => service.list_all(folder),
+        };
+        all.map_err(|fault| self.error(&format!("list {folder}"), fault))
+    }
+
+    /// Bytes of an object of which it is not known whether they are there.
+    pub fn look(&self, path: &str, range: Range<u64>) -> Result<Looked> {
+        self.count();
+        let found = match &self.kind {
+            Kind::Folder(folder) => folder.get_range(path, range),
+            Kind::Service(service) => service.get_range(path, range),
+        };
+        match found {
+            Err(fault) if fault.why == Why::Other => Ok(Looked::Broken(self.options.scrub(&fault.text))),
+            found => Ok(self.received(path, found)?.map_or(Looked::Gone, Looked::Bytes)),
+        }
     }
 }
 

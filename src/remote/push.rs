@@ -17,6 +17,8 @@ use crate::store::{ObjectId, ObjectKind, ObjectRef, Pin, Store};
 
 /// More segments than this are merged into one.
 const MOST_SEGMENTS: usize = 64;
+/// Nothing is on its way for so many seconds: what lies under a temporary name for longer was left by a kill.
+const LEFT: u64 = 24 * 60 * 60;
 /// Packs that are in memory at once while they are made.
 const PACKS_AT_ONCE: usize = 2;
 
@@ -77,7 +79,7 @@ impl Remote {
         if catalog.names.is_empty() {
             self.write_marker()?;
         }
-        let segment = self.send(store, &plan, sink)?;
+        let segment = self.send(store, &plan, request.again, sink)?;
         let written = self.record(&catalog, segment)?;
         if request.again {
             for (name, _) in catalog.damaged.iter().filter(|(name, _)| *name != written) {
@@ -85,6 +87,8 @@ impl Remote {
             }
         }
         *self.known.lock().unwrap_or_else(|e| e.into_inner()) = None;
+        // Whoever writes tidies up; what cannot be tidied does no harm.
+        let _ = self.place.sweep(self.now.saturating_sub(LEFT));
         pushed.pushed = plan.roots.iter().map(|(wanted, _)| wanted.clone()).filter(|w| !w.name.is_empty()).collect();
         (pushed.runs, pushed.objects, pushed.bytes) = (plan.runs.len(), plan.objects(), plan.bytes());
         Ok(pushed)
@@ -132,7 +136,7 @@ impl Remote {
     }
 
     /// Moves the bytes, and says where they are now.
-    fn send(&self, store: &Store, plan: &Plan, sink: &dyn Sink) -> Result<Segment> {
+    fn send(&self, store: &Store, plan: &Plan, again: bool, sink: &dyn Sink) -> Result<Segment> {
         let mut jobs: Vec<Job> = plan.whole.iter().map(|pack| Job::Whole(pack)).collect();
         let mut some = Vec::new();
         let mut size = 0;
@@ -165,19 +169,19 @@ impl Remote {
         self.place.share(self.jobs.min(jobs.len()));
         each(self.jobs, &jobs, |job| match job {
             Job::Whole(pack) => {
-                self.send_pack(store, pack, &done)?;
+                self.send_pack(store, pack, again, &done)?;
                 told(&pack.index);
                 Ok(())
             }
             Job::Made(objects, runs) => permits.with(|| {
                 let (bytes, index) = make_pack(store, objects, runs)?;
-                self.place.put(&pack_path(&index.id()), bytes, false)?;
+                self.place.put(&pack_path(&index.id()), bytes, again)?;
                 done(index.iter().map(|row| row.length).sum());
                 told(&index);
                 Ok(())
             }),
             Job::Large(object) => {
-                self.send_large(store, object, &done)?;
+                self.send_large(store, object, again, &done)?;
                 let mut segment = segment.lock().unwrap_or_else(|e| e.into_inner());
                 segment.loose.insert(object.id, object.size);
                 Ok(())
@@ -190,27 +194,38 @@ impl Remote {
     }
 
     /// A pack that is here, verified object by object on its way.
-    fn send_pack(&self, store: &Store, pack: &Pack, done: &dyn Fn(u64)) -> Result<()> {
+    pub(super) fn send_pack(&self, store: &Store, pack: &Pack, again: bool, done: &dyn Fn(u64)) -> Result<()> {
         let cannot = |e| Error::io("read", &pack.path, e);
-        let mut reader = PackReader::open(pack).map_err(cannot)?;
-        match self.place.put_stream(&pack_path(&pack.id), &mut reader, pack.index.file_length(), done) {
-            Ok(()) => Ok(()),
-            Err(StreamError::Remote(e)) => Err(e),
-            Err(StreamError::Source(e)) => Err(match reader.damaged {
+        self.patiently(|| {
+            let mut reader = PackReader::open(pack).map_err(|e| StreamError::Remote(cannot(e)))?;
+            let sent = self.place.put_stream(&pack_path(&pack.id), &mut reader, pack.index.file_length(), again, done);
+            sent.map_err(|broken| match (broken, reader.damaged) {
                 // The store finds it damaged too, sets it aside and says so.
-                Some(row) => store.read(&row.id, row.kind).err().unwrap_or_else(|| cannot(e)),
-                None => cannot(e),
-            }),
-        }
+                (StreamError::Source(e), Some(row)) => {
+                    StreamError::Remote(store.read(&row.id, row.kind).err().unwrap_or_else(|| cannot(e)))
+                }
+                (StreamError::Source(e), None) => StreamError::Remote(cannot(e)),
+                (broken, _) => broken,
+            })
+        })
     }
 
-    fn send_large(&self, store: &Store, object: &ObjectRef, done: &dyn Fn(u64)) -> Result<()> {
-        let mut reader = store.open_content(&object.id)?;
-        match self.place.put_stream(&object_path(&object.id), &mut reader, object.size, done) {
-            Ok(()) => Ok(()),
-            Err(StreamError::Remote(e)) => Err(e),
-            Err(StreamError::Source(e)) => Err(reader.fault(store, e)),
-        }
+    fn patiently(&self, attempt: impl FnMut() -> Result<(), StreamError>) -> Result<()> {
+        self.place.patiently(attempt).map_err(|broken| match broken {
+            StreamError::Remote(e) | StreamError::Again(e) => e,
+            StreamError::Source(e) => Error::new(Kind::Io, "what is pushed cannot be read").because(e),
+        })
+    }
+
+    pub(super) fn send_large(&self, store: &Store, object: &ObjectRef, again: bool, done: &dyn Fn(u64)) -> Result<()> {
+        self.patiently(|| {
+            let mut reader = store.open_content(&object.id).map_err(StreamError::Remote)?;
+            let sent = self.place.put_stream(&object_path(&object.id), &mut reader, object.size, again, done);
+            sent.map_err(|broken| match broken {
+                StreamError::Source(e) => StreamError::Remote(reader.fault(store, e)),
+                broken => broken,
+            })
+        })
     }
 
     /// Where the new roots and entries are: rows for the segment.

@@ -11,7 +11,7 @@ use std::ops::Range;
 use std::pin::pin;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::timeout;
 
@@ -24,10 +24,13 @@ use crate::remote::fault::{Fault, Why};
 use crate::remote::options::Options;
 use crate::remote::settings::complete;
 use crate::remote::transport::Patient;
+use crate::remote::upload::Upload;
 use crate::store::random_name;
 
 /// Large objects travel in parts of this size, or of more where there would be too many.
 const PART: u64 = 8 << 20;
+/// Where an object travels in one request, one of this size and less comes from memory.
+const SMALL: u64 = 2 << 20;
 /// S3 takes 10,000 parts.
 const MOST_PARTS: u64 = 9_000;
 /// So many parts are in memory at once, whatever the number of objects.
@@ -47,6 +50,8 @@ pub struct Service {
     /// Folders that were made already, where folders have to be made.
     made: Mutex<BTreeSet<String>>,
     pub requests: AtomicU64,
+    /// How large objects travel where the library would need all of one in memory.
+    upload: Option<Upload>,
     stop: Stop,
 }
 
@@ -54,6 +59,8 @@ pub struct Service {
 pub enum Broken {
     Source(io::Error),
     Remote(Fault),
+    /// A new attempt, with the source from its beginning, may succeed.
+    Again(Fault),
 }
 
 impl Service {
@@ -80,6 +87,9 @@ impl Service {
         let mut settings = options.for_library(address.scheme);
         complete(address, options, env, &mut settings);
         let seconds = options.number("timeout").unwrap_or(120);
+        let is_webdav = address.scheme == Scheme::Webdav;
+        let patience = Duration::from_secs(seconds);
+        let upload = is_webdav.then(|| Upload::new(&settings, patience, stop)).transpose()?;
         let timeout = TimeoutLayer::new()
             .with_timeout(Duration::from_secs(seconds.min(60)))
             .with_io_timeout(Duration::from_secs(seconds));
@@ -103,6 +113,7 @@ impl Service {
             jobs: AtomicUsize::new(1),
             made,
             requests: AtomicU64::new(0),
+            upload,
             stop,
         })
     }
@@ -132,7 +143,7 @@ impl Service {
     fn run<T>(&self, future: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
         match &self.runtime {
             Some(runtime) => runtime.block_on(future),
-            None => Err(Fault::new(Why::Other, "the connection is closed")),
+            None => Err(closed()),
         }
     }
 
@@ -197,22 +208,38 @@ impl Service {
     }
 
     /// Sends what `source` gives, `size` bytes; nothing becomes visible if it breaks.
-    pub fn put_stream(&self, path: &str, source: &mut dyn Read, size: u64, done: &dyn Fn(u64)) -> Result<(), Broken> {
-        if !self.writes_in_parts() {
-            // One request carries it all, so all of it is in memory.
+    pub fn put_stream(
+        &self,
+        path: &str,
+        source: &mut dyn Read,
+        size: u64,
+        may_replace: bool,
+        done: &dyn Fn(u64),
+    ) -> Result<(), Broken> {
+        if !self.writes_in_parts() && size <= SMALL {
+            // One request carries it all, and the library tries it again.
             let mut bytes = Vec::with_capacity(size as usize);
             source.read_to_end(&mut bytes).map_err(Broken::Source)?;
-            self.put(path, bytes, true).map_err(Broken::Remote)?;
+            self.put(path, bytes, may_replace).map_err(Broken::Remote)?;
             done(size);
             return Ok(());
         }
         let target = if self.renames() { self.temp().map_err(Broken::Remote)? } else { path.to_string() };
-        let sent = self.send(&target, source, size, done);
+        let sent = match &self.upload {
+            Some(upload) => {
+                self.requests.fetch_add(1, Ordering::Relaxed);
+                match &self.runtime {
+                    Some(runtime) => runtime.block_on(upload.put(&target, source, size, done)),
+                    None => Err(Broken::Remote(closed())),
+                }
+            }
+            None => self.send(&target, source, size, done),
+        };
         if !self.renames() {
             return sent;
         }
         match sent {
-            Ok(()) => self.settle(&target, path, size, true, Ok(())).map_err(Broken::Remote),
+            Ok(()) => self.settle(&target, path, size, may_replace, Ok(())).map_err(Broken::Remote),
             Err(e) => {
                 self.tidy(&target);
                 Err(e)
@@ -264,7 +291,7 @@ impl Service {
         };
         match &self.runtime {
             Some(runtime) => runtime.block_on(sending),
-            None => Err(Broken::Remote(Fault::new(Why::Other, "the connection is closed"))),
+            None => Err(Broken::Remote(closed())),
         }
     }
 
@@ -279,11 +306,21 @@ impl Service {
         absent(self.wait(1, self.operator.delete(path))).map(drop)
     }
 
+    /// Every object below a folder, with its size.
+    pub fn list_all(&self, folder: &str) -> Result<Vec<(String, u64)>, Fault> {
+        let path = format!("{folder}/");
+        let listed = self.operator.list_with(&path).recursive(true);
+        let entries = absent(self.wait(1, async { listed.await }))?.unwrap_or_default();
+        let files = entries.into_iter().filter(|entry| entry.metadata().is_file());
+        Ok(files.map(|entry| (entry.path().to_string(), entry.metadata().content_length())).collect())
+    }
+
     fn is_there(&self, path: &str) -> Result<bool, Fault> {
         absent(self.wait(1, self.operator.stat(path))).map(|found| found.is_some())
     }
 
-    fn renames(&self) -> bool {
+    /// Is an object written under another name first?
+    pub fn renames(&self) -> bool {
         matches!(self.scheme, Scheme::Sftp | Scheme::Webdav)
     }
 
@@ -309,6 +346,34 @@ impl Service {
         Ok(())
     }
 
+    /// Where a rename cannot replace: the old one is moved aside, and comes back if the new one does not get its name.
+    /// It is never deleted before.
+    fn swap(&self, temp: &str, path: &str) -> Result<(), Fault> {
+        let aside = self.temp()?;
+        self.wait(1, self.operator.rename(path, &aside))?;
+        match self.wait(1, self.operator.rename(temp, path)) {
+            Ok(()) => {
+                self.tidy(&aside);
+                Ok(())
+            }
+            Err(fault) => {
+                let back = async { Ok(timeout(MOMENT, self.operator.rename(&aside, path)).await.is_ok()) };
+                let _ = self.run(back);
+                Err(fault)
+            }
+        }
+    }
+
+    /// Objects that lie in a folder under names of temporary ones since before `time`, in seconds since 1970.
+    pub fn leftovers(&self, folder: &str, time: u64) -> Result<Vec<String>, Fault> {
+        let entries = absent(self.wait(1, self.operator.list(&format!("{folder}/"))))?.unwrap_or_default();
+        let is_old = |entry: &opendal::Entry| {
+            let when = entry.metadata().last_modified().map(SystemTime::from);
+            when.and_then(|when| when.duration_since(UNIX_EPOCH).ok()).is_some_and(|when| when.as_secs() < time)
+        };
+        Ok(entries.iter().filter(|entry| is_old(entry)).map(|entry| entry.name().to_string()).collect())
+    }
+
     /// Gives what was written under `temp` its name.
     fn settle(
         &self,
@@ -322,17 +387,13 @@ impl Service {
         let renamed = written.and_then(|()| {
             folder.map_or(Ok(()), |folder| self.make_folder(folder))?;
             self.wait(1, self.operator.rename(temp, path)).or_else(|fault| {
-                // SFTP refuses to replace. An object of that name and size is the same one, from another push.
-                let there = absent(self.wait(1, self.operator.stat(path)))?;
-                match there {
-                    Some(there) if there.content_length() == size && !may_replace => self.remove(temp),
-                    // Renamed, but the answer was lost, and the next attempt found nothing to rename.
-                    Some(there) if there.content_length() == size && !self.is_there(temp)? => Ok(()),
-                    Some(_) => {
-                        self.remove(path)?;
-                        self.wait(1, self.operator.rename(temp, path))
-                    }
-                    None => Err(fault),
+                // Some servers of SFTP refuse to replace.
+                let there = absent(self.wait(1, self.operator.stat(path)))?.map(|there| there.content_length());
+                match unsettled(there, self.is_there(temp)?, size, may_replace) {
+                    Unsettled::Done => Ok(()),
+                    Unsettled::Keep => self.remove(temp),
+                    Unsettled::Swap => self.swap(temp, path),
+                    Unsettled::Failed => Err(fault),
                 }
             })
         });
@@ -349,6 +410,33 @@ impl Drop for Service {
         if let Some(runtime) = self.runtime.take().filter(|_| self.stop.asked().is_some()) {
             runtime.shutdown_background();
         }
+    }
+}
+
+fn closed() -> Fault {
+    Fault::new(Why::Other, "the connection is closed")
+}
+
+/// What to do about a rename that failed.
+#[derive(Debug, PartialEq)]
+enum Unsettled {
+    /// It was done, but the answer was lost, and the next attempt found nothing to rename.
+    Done,
+    /// An object of that name and size is the same one, from another push: it stays.
+    Keep,
+    /// Something else is in the way.
+    Swap,
+    Failed,
+}
+
+/// `there` is the size of what has the name now. Pure.
+fn unsettled(there: Option<u64>, temp_is_there: bool, size: u64, may_replace: bool) -> Unsettled {
+    match there {
+        Some(there) if there == size && !temp_is_there => Unsettled::Done,
+        _ if !temp_is_there => Unsettled::Failed,
+        Some(there) if there == size && !may_replace => Unsettled::Keep,
+        Some(_) => Unsettled::Swap,
+        None => Unsettled::Failed,
     }
 }
 
@@ -377,4 +465,29 @@ fn fill(source: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
         }
     }
     Ok(n)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_that_is_there_is_never_taken_away_for_the_same() {
+        for (there, temp_is_there, may_replace, want) in [
+            (Some(5), true, false, Unsettled::Keep),
+            (Some(5), true, true, Unsettled::Swap),
+            (Some(4), true, false, Unsettled::Swap),
+            (Some(5), false, false, Unsettled::Done),
+            (Some(5), false, true, Unsettled::Done),
+            (Some(4), false, true, Unsettled::Failed),
+            (None, true, true, Unsettled::Failed),
+            (None, false, false, Unsettled::Failed),
+        ] {
+            assert_eq!(
+                unsettled(there, temp_is_there, 5, may_replace),
+                want,
+                "{there:?} {temp_is_there} {may_replace}"
+            );
+        }
+    }
 }

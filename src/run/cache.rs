@@ -101,6 +101,12 @@ pub fn parse(bytes: &[u8], key: &ObjectId) -> Option<(StageLock, RunRecord)> {
     read(serde_json::from_slice(bytes).ok()?, key)
 }
 
+/// Was it written by a later lockstep?
+pub fn is_newer(bytes: &[u8]) -> bool {
+    let entry: Option<serde_json::Value> = serde_json::from_slice(bytes).ok();
+    entry.and_then(|entry| entry.get("version")?.as_u64()).is_some_and(|version| version > u64::from(VERSION))
+}
+
 fn read(file: EntryFile, key: &ObjectId) -> Option<(StageLock, RunRecord)> {
     if file.version != VERSION {
         return None;

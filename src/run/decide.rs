@@ -21,6 +21,15 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
             Err(error) => return self.fail(id, Vec::new(), error, None, 0.0),
         };
         let stage = self.stage(id);
+        if self.options.allow_missing
+            && let Some(pull) = self.pull
+            && !self.listed.contains(&id)
+        {
+            let folders = self.unlisted(id);
+            if !folders.is_empty() {
+                return self.list(id, pull, folders);
+            }
+        }
         let facts = if self.options.allow_missing { self.assume(id, facts) } else { facts };
         let mut reasons = judge(stage, &self.shell, &facts, self.entry(id));
         if self.options.allow_missing {
@@ -105,9 +114,14 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
             let absent = self.absent(std::iter::once(dep));
             let holds_it = |input: &&Input| path.is_in(&input.path);
             if let Some(input) = absent.iter().find(holds_it) {
-                // The very path, or a part of it as far as its listing is here.
                 let rest = path.relative_to(&input.path);
-                *now = if *path == input.path { Some(input.pin) } else { store.part(&input.pin, &rest) };
+                *now = match *path == input.path {
+                    true => Some(input.pin),
+                    // A part of a folder that cannot be listed is what the lock says of the stage.
+                    false => store.part(&input.pin, &rest).unwrap_or_else(|| {
+                        self.entry(id).and_then(|entry| entry.deps.get(&dep.spelled).copied())
+                    }),
+                };
             } else if !absent.is_empty() && now.is_none_or(|pin| pin.is_dir()) {
                 let found = now.and_then(|_| self.project.index().detail(&Spot::from(path))).unwrap_or_default();
                 let missing: Vec<_> = absent.iter().map(|i| (i.path.relative_to(path).into_bytes(), i.pin)).collect();
@@ -115,6 +129,22 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
             }
         }
         facts
+    }
+
+    /// Folders of which the stage reads a part, and that are not here, not even their listing.
+    fn unlisted(&self, id: StageId) -> Vec<Input> {
+        let store = self.project.store();
+        let mut folders: Vec<Input> = Vec::new();
+        for dep in &self.stage(id).deps {
+            let Place::Repo(path) = &dep.place else { continue };
+            let is_part = |input: &Input| path.is_in(&input.path) && *path != input.path;
+            let is_new = |input: &Input| folders.iter().all(|folder| folder.path != input.path);
+            let is_unknown = |input: &Input| store.part(&input.pin, &path.relative_to(&input.path)).is_none();
+            let mut found = self.absent(std::iter::once(dep));
+            found.retain(|input| is_part(input) && is_new(input) && is_unknown(input));
+            folders.extend(found);
+        }
+        folders
     }
 
     /// The outputs and data that are these deps, hold them or lie in them, and that are not here.

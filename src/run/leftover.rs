@@ -13,8 +13,6 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use walkdir::WalkDir;
-
 use crate::error::Result;
 use crate::event::Sink;
 use crate::lock::Lock;
@@ -91,13 +89,18 @@ fn remove(
 /// All but folders at a place or below it, with what changes when they are written to.
 fn files(place: &Path) -> Vec<(PathBuf, u64, u64, SystemTime)> {
     let mut all = Vec::new();
-    for entry in WalkDir::new(place).sort_by_file_name().into_iter().flatten() {
-        let Ok(meta) = entry.metadata() else { continue };
-        if !meta.is_dir() {
-            let name = entry.path().strip_prefix(place).unwrap_or(entry.path());
-            all.push((name.into(), meta.ino(), meta.len(), meta.modified().unwrap_or(UNIX_EPOCH)));
+    let mut waiting = vec![PathBuf::new()];
+    while let Some(below) = waiting.pop() {
+        let here = if below.as_os_str().is_empty() { place.to_path_buf() } else { place.join(&below) };
+        let Ok(meta) = fs::symlink_metadata(&here) else { continue };
+        if meta.is_dir() {
+            let entries = fs::read_dir(&here).into_iter().flatten().flatten();
+            waiting.extend(entries.map(|entry| below.join(entry.file_name())));
+        } else {
+            all.push((below, meta.ino(), meta.len(), meta.modified().unwrap_or(UNIX_EPOCH)));
         }
     }
+    all.sort_unstable();
     all
 }
 

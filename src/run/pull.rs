@@ -169,6 +169,18 @@ impl<'a> Pull<'a> {
         Ok(())
     }
 
+    /// Brings what tells of the content of folders, without the content. What cannot be had stays unknown.
+    pub fn list(&self, folders: &[Input], address: &str) {
+        for folder in folders {
+            let name = folder.remote.as_deref();
+            let Some(remote) = self.remote(name) else { continue };
+            match remote.fetch_listing(self.project.store(), &folder.pin, self.sink) {
+                Ok(()) => self.fine(name),
+                Err(error) => self.failed(name, &error, &format!("what {address} reads cannot be listed: ")),
+            }
+        }
+    }
+
     fn remote(&self, name: Option<&str>) -> Option<Arc<Remote>> {
         let mut opened = lock(&self.opened);
         match opened.get(&name.map(str::to_string)) {

@@ -138,6 +138,7 @@ pub fn repro(
             trust: &trust,
             pull: pull.as_ref(),
             brought: HashSet::new(),
+            listed: HashSet::new(),
             locks,
             look,
             schedule: Schedule::new(&definitions.graph, &selected.stages),
@@ -197,6 +198,8 @@ pub(super) struct Run<'s, 'e, 'a> {
     pub(super) pull: Option<&'a Pull<'a>>,
     /// Stages whose missing inputs were asked for.
     pub(super) brought: HashSet<StageId>,
+    /// Stages for whose sake folders that are not here were asked what they hold.
+    pub(super) listed: HashSet<StageId>,
     pub(super) locks: Locks,
     pub(super) look: Look<'a>,
     pub(super) schedule: Schedule<'a>,
@@ -347,10 +350,24 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
     /// Has missing inputs of a stage fetched; it is decided again afterwards.
     pub(super) fn bring(&mut self, id: StageId, pull: &'a Pull<'a>, inputs: Vec<Input>) {
         self.brought.insert(id);
+        let address = self.address(id);
+        self.decide_after(id, move || pull.bring(&inputs, &address));
+    }
+
+    /// Has folders that are not here tell what they hold; the stage is decided again afterwards.
+    pub(super) fn list(&mut self, id: StageId, pull: &'a Pull<'a>, folders: Vec<Input>) {
+        self.listed.insert(id);
+        let address = self.address(id);
+        self.decide_after(id, move || {
+            pull.list(&folders, &address);
+            Ok(())
+        });
+    }
+
+    fn decide_after(&mut self, id: StageId, work: impl FnOnce() -> Result<()> + Send + 's) {
         self.running += 1;
         let (sender, address) = (self.sender.clone(), self.address(id));
         self.scope.spawn(move || {
-            let work = || pull.bring(&inputs, &address);
             let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or_else(|_| {
                 Err(Error::new(Kind::Bug, format!("lockstep itself failed while it fetched the inputs of {address}")))
             });

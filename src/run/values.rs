@@ -1,9 +1,10 @@
 //! Params and metrics of a snapshot, file by file.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::rc::Rc;
 
 use crate::error::{Error, Kind, Result};
-use crate::git::GitId;
+use crate::git::{EntryKind, GitId};
 use crate::path::RepoPath;
 use crate::pipeline::stage::{Place, StageId};
 use crate::project::{Definitions, Snapshot, Whereabouts};
@@ -112,6 +113,41 @@ pub fn read(snapshot: &Snapshot<'_>, asked: &Asked, parsed: &mut Parsed) -> Vec<
         })
     };
     asked.values().map(|(place, wanted)| FileValues { place: place.clone(), values: one(place, wanted) }).collect()
+}
+
+/// Reads, of many commits at once, what is asked of each: files that Git has, and the locks of those that lack one.
+pub fn read_ahead(all: &[(Snapshot<'_>, Rc<Asked>)], parsed: &mut Parsed) -> Result<()> {
+    let (mut blobs, mut pinned) = (HashMap::new(), Vec::new());
+    for (snapshot, asked) in all {
+        let Some(commit) = snapshot.git() else { continue };
+        let paths = asked.values().filter_map(|(place, _)| match place {
+            Place::Repo(path) => Some(path),
+            _ => None,
+        });
+        let mut all_in_git = true;
+        for path in paths {
+            match commit.find(path) {
+                Ok(Some((EntryKind::File | EntryKind::Executable, id))) => {
+                    // The name says the format: a blob that has two is read when its turn comes.
+                    blobs.entry(id).or_insert_with(|| path.to_string());
+                }
+                _ => all_in_git = false,
+            }
+        }
+        if !all_in_git {
+            pinned.push(snapshot);
+        }
+    }
+    let Some((snapshot, _)) = all.iter().find(|(snapshot, _)| snapshot.git().is_some()) else { return Ok(()) };
+    snapshot.locks_ahead(&pinned)?;
+    let Some(commit) = snapshot.git() else { return Ok(()) };
+    let is_new = |(id, name): &(&GitId, &String)| !parsed.0.contains_key(&((*name).clone(), Content::Git(**id)));
+    let new: Vec<GitId> = blobs.iter().filter(is_new).map(|(id, _)| *id).collect();
+    let read = commit.history().blobs_ahead(new, &|id, bytes| value::read(&blobs[&id], &bytes));
+    for (id, value) in read {
+        parsed.0.insert((blobs[&id].clone(), Content::Git(id)), value);
+    }
+    Ok(())
 }
 
 impl Parsed {

@@ -29,6 +29,7 @@ pub fn take_unless(
     wait: Option<Duration>,
     sink: &dyn Sink,
 ) -> Result<WorkspaceLock> {
+    project.with_files()?;
     let dir = project.state_dir();
     fs::create_dir_all(&dir).map_err(|e| Error::io("create", &dir, e))?;
     let mut lock = hold(&dir.join("lock"), signal, wait, sink)?;
@@ -42,6 +43,7 @@ pub fn take_unless(
 /// Held while a pipeline file is read, changed and written. Not the workspace lock: a stage may be added while others
 /// run.
 pub fn take_for_edit(project: &Project, sink: &dyn Sink) -> Result<WorkspaceLock> {
+    project.with_files()?;
     let dir = project.state_dir();
     fs::create_dir_all(&dir).map_err(|e| Error::io("create", &dir, e))?;
     Ok(WorkspaceLock { _file: hold(&dir.join("edit"), &AtomicI32::new(0), None, sink)? })

@@ -220,6 +220,6 @@ impl Store {
 }
 
 /// Does an error of a read say that the bytes are gone for good, not that they cannot be had right now?
-fn is_lost(e: &io::Error) -> bool {
+pub(super) fn is_lost(e: &io::Error) -> bool {
     e.kind() == io::ErrorKind::UnexpectedEof || e.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
 }

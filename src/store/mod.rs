@@ -35,6 +35,7 @@ mod tests;
 pub mod tree;
 mod unchanged;
 mod unprotect;
+pub mod verify;
 mod young;
 
 pub use batch::Batch;

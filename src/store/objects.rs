@@ -162,6 +162,11 @@ impl Store {
         Some((version.parse().ok()?, number.map(u128::to_be_bytes)))
     }
 
+    /// Does the store say which format it has?
+    pub(super) fn is_marked(&self) -> bool {
+        self.marker().is_some_and(|(version, generation)| version > VERSION || generation.is_some())
+    }
+
     /// To be called before objects are taken away, so that nobody remembers them as complete.
     pub fn renew_generation(&self) -> Result<Generation> {
         let number = u128::from(place::random()) << 64 | u128::from(place::random());

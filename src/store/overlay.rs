@@ -33,16 +33,22 @@ pub fn overlay(found: &[Listed], missing: &[(Vec<u8>, Pin)]) -> Pin {
 }
 
 impl Store {
-    /// What a pinned folder holds at a relative path, as far as the listings of its folders are here.
-    pub fn part(&self, pin: &Pin, path: &str) -> Option<Pin> {
+    /// What a pinned folder holds at a relative path, which may be nothing; `None` if the listings that say so are not
+    /// here.
+    pub fn part(&self, pin: &Pin, path: &str) -> Option<Option<Pin>> {
         let mut at = *pin;
         for name in path.split('/') {
-            let tree = at.is_dir().then(|| self.read_tree(&at.id).ok()).flatten()?;
-            let entry = tree.entries.iter().find(|entry| entry.name == name.as_bytes())?;
+            if !at.is_dir() {
+                return Some(None);
+            }
+            let tree = self.read_tree(&at.id).ok()?;
+            let Some(entry) = tree.entries.iter().find(|entry| entry.name == name.as_bytes()) else {
+                return Some(None);
+            };
             // A dep that is a link counts as what it points to, which is not known from here.
             at = Some(entry.pin()).filter(|_| entry.kind != EntryKind::Symlink)?;
         }
-        Some(at)
+        Some(Some(at))
     }
 }
 

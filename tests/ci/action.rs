@@ -290,3 +290,27 @@ fn the_projects_remote_carries_results_from_job_to_job() {
     let job = runner.job("topic", &[("store", "remote"), ("locked", "true")]);
     assert!(!job.ok && job.log.contains("stale train"), "{}", job.log);
 }
+
+/// An unchanged pipeline is judged without its bytes, and what changed runs with those that it needs.
+#[test]
+fn with_allow_missing_only_what_is_needed_comes() {
+    let sandbox = repository();
+    let remote = sandbox.root().parent().unwrap().join("outputs");
+    assert_eq!(sandbox.run(&["remote", "add", "-q", "-d", "team", remote.to_str().unwrap()]).code, 0);
+    assert_eq!(sandbox.run(&["push", "-q"]).code, 0);
+    commit(&sandbox, "a remote");
+    let runner = Runner::new(&sandbox);
+    let here = |out: &str| runner.dir.join("clone").join(out).exists();
+    let job = runner.job("main", &[("store", "remote"), ("allow-missing", "true")]);
+    assert!(job.ok && job.summary.contains("### lockstep: 3 up to date"), "{}{}", job.log, job.summary);
+    assert!(sandbox.ran().is_empty() && !here("clean") && !here("model"));
+    let job = runner.job("main", &[("store", "remote")]);
+    assert!(job.ok && here("clean") && here("model"), "{}", job.log);
+
+    sandbox.git(&["checkout", "-qb", "topic"]);
+    sandbox.write("params.yaml", "lr: 0.2\n");
+    commit(&sandbox, "another rate");
+    let job = runner.job("topic", &[("store", "remote"), ("allow-missing", "true")]);
+    assert!(job.ok, "{}", job.log);
+    assert_eq!(sandbox.ran(), ["train", "eval"]);
+}

@@ -5,6 +5,7 @@
 #[path = "../sandbox/mod.rs"]
 mod sandbox;
 
+mod bare;
 mod bombs;
 mod diff;
 mod files;

@@ -28,7 +28,10 @@ fn a_file_as_it_was() {
     };
     commit(1.0, 4);
     sandbox.git(&["tag", "-a", "digits@v1.0.0", "-m", "first"]);
+    sandbox.git(&["tag", "-a", "digits#prod#1", "-m", "good"]);
     commit(2.0, 5);
+    // A release of the repository may have the number of a model's version.
+    sandbox.git(&["tag", "v1.0.0"]);
     let shape = |out: Output| out.stdout.lines().last().unwrap_or(&out.stderr).to_string();
     for (spec, want) in [
         ("single", "[5]"),
@@ -38,6 +41,9 @@ fn a_file_as_it_was() {
         ("models/a@HEAD", "[5]"),
         ("single@digits@v1.0.0", "[4]"),
         ("digits@v1.0.0", "[4]"),
+        ("digits@latest", "[4]"),
+        ("digits#prod", "[4]"),
+        ("single@v1.0.0", "[5]"),
     ] {
         let line = shape(sandbox.run(&["model", "inspect", spec]));
         assert!(line.contains(want), "{spec}: {line}");

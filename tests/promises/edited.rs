@@ -82,6 +82,7 @@ fn a_kept_result_is_recorded_against_the_input_that_it_was_made_from() {
     assert_eq!(stale(&sandbox), [""; 0]);
     // A second time there is nothing to record.
     assert_eq!(sandbox.run(&["commit", "--kept", "train", "-f"]).code, 3);
+    assert_eq!(sandbox.run(&["commit", "--kept", "train"]).code, 3, "nothing to ask for");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! A check takes a [`Target`], an empty place of its own at the remote. What a server cannot show (one that lets everybody
 //! in refuses no credentials) is printed as skipped, with the reason.
 
-use crate::checks::{damage, killed, refused, together, travel, weather};
+use crate::checks::{damage, killed, refused, together, travel, verify, weather};
 use crate::target::Target;
 
 /// Makes a test of each check for one remote.
@@ -24,6 +24,7 @@ macro_rules! suite {
                 damage::damaged_objects_never_reach_the_workspace,
                 damage::truncated_objects_never_reach_the_workspace,
                 damage::lost_objects_are_named,
+                verify::damage_is_found_and_put_again,
                 refused::wrong_credentials_are_one_clear_error,
                 refused::a_bucket_that_does_not_exist_is_one_clear_error,
                 refused::a_host_that_does_not_answer_is_one_clear_error,

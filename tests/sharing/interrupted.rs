@@ -137,3 +137,21 @@ fn ctrl_c_ends_a_push_at_once() {
     assert!(asked.elapsed() < Duration::from_millis(1500), "{:?}", asked.elapsed());
     assert_eq!((out.code, out.stderr.lines().next()), (143, Some("error: interrupted")), "{out}");
 }
+
+/// What killed pushes left is taken away a day later by a push that has something to send; nothing else is.
+#[test]
+fn a_push_removes_what_was_left_a_day_ago() {
+    let sandbox = lab();
+    let old = std::time::SystemTime::now() - Duration::from_secs(25 * 3600);
+    let (young, ours) = ("0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210");
+    for (name, is_old) in [(young, false), (ours, true), ("somebody else's", true)] {
+        sandbox.write(&format!("../lab/tmp/{name}"), "half");
+        if is_old {
+            let file = std::fs::File::options().write(true).open(sandbox.path("../lab/tmp").join(name)).unwrap();
+            file.set_modified(old).unwrap();
+        }
+    }
+    fine(&sandbox.run(&["push", "-q"]));
+    let left: Vec<_> = files(&sandbox, "tmp").iter().map(|f| f.file_name().unwrap().to_owned()).collect();
+    assert_eq!(left, [young, "somebody else's"]);
+}

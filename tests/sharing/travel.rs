@@ -74,7 +74,6 @@ fn a_fetch_leaves_the_workspace_alone() {
     exit 0
     --- stderr
     restored small
-    restored large
     ");
     insta::assert_snapshot!(sandbox.shown(&sandbox.run_in(&b, &["fetch", "use"])), @r"
     exit 0

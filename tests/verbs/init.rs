@@ -83,6 +83,28 @@ fn a_dvc_yaml_alone_gives_a_hint() {
 }
 
 #[test]
+fn what_dvc_tracks_is_told_of() {
+    let sandbox = Sandbox::new();
+    sandbox.write("pipeline.yaml", "stages: {a: {cmd: cp in/x a, deps: [in/x], outs: [a]}}\n");
+    sandbox.write("in/x", "1\n");
+    for pointer in ["in.dvc", "other.dvc"] {
+        sandbox.write(pointer, "outs:\n- path: in\n");
+    }
+    insta::assert_snapshot!(sandbox.shown(&sandbox.run(&["status"])), @"
+    exit 0
+    --- stdout
+    a
+      never run
+    --- stderr
+    warning: in.dvc is DVC's: lockstep does not track in, which stages read
+    hint: lockstep add in
+    1 stage stale, 0 up to date
+    ");
+    assert_eq!(sandbox.run(&["add", "in"]).code, 0);
+    assert!(!sandbox.run(&["status"]).stderr.contains("DVC"));
+}
+
+#[test]
 fn the_example_wants_an_empty_folder() {
     let sandbox = Sandbox::without_git();
     sandbox.write("full/x", "");

@@ -10,6 +10,8 @@ use crate::run::checkout::{Options, checkout};
 use crate::run::select::{Reach, Scope};
 
 /// Bring outputs and data to what pipeline.lock says
+///
+/// Without targets, outputs and data that another branch left behind go, as far as they are unchanged and the store has all of them.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:

@@ -38,6 +38,7 @@ pub mod stage;
 mod stage_add;
 pub mod status;
 mod transfer;
+pub mod verify;
 pub mod version;
 
 use crate::cli::args::{Cli, Command};
@@ -67,6 +68,7 @@ pub fn run(cli: Cli, out: &Output) -> Result<u8> {
         Command::Freeze(args) => freeze::run(&args, &open(global)?, out),
         Command::Unfreeze(args) => freeze::unfreeze(&args, &open(global)?, out),
         Command::Gc(args) => gc::run(&args, &open(global)?, out),
+        Command::Verify(args) => verify::run(&args, &open(global)?, out),
         Command::Cache(args) => cache::run(&args, &open(global)?, out),
         Command::Diff(args) => diff::run(&args, &open(global)?, out),
         Command::List(args) => list::run(&args, global, out),

@@ -9,7 +9,7 @@ use clap::Subcommand;
 use serde_json::json;
 
 use crate::cli::output::{Output, Style};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::path::RepoPath;
 use crate::project::{Project, Rev, Snapshot};
 use crate::report::plots::{self, Defined, Overrides, Report, Source, Template};
@@ -101,7 +101,7 @@ struct Look {
     /// The title of each plot
     #[arg(long, value_name = "TEXT")]
     title: Option<String>,
-    /// How to draw (see `plots templates`)
+    /// How to draw: one of `plots templates`, or a file of Vega-Lite with DVC's anchors
     #[arg(short, long, value_name = "NAME")]
     template: Option<String>,
     /// The first line of a CSV or TSV file is data; columns are called 0, 1, …
@@ -156,7 +156,7 @@ fn revision(name: &str) -> Rev {
 }
 
 fn show(revisions: &[Rev], targets: &[String], look: &Look, project: &Project, out: &Output) -> Result<u8> {
-    let overrides = look.overrides()?;
+    let overrides = look.overrides(&project.cwd);
     let snapshots = project.snapshots();
     let snapshots: Vec<Snapshot<'_>> = revisions.iter().map(|rev| snapshots.at(rev)).collect::<Result<_>>()?;
     let report = gather(&snapshots, targets, &overrides, project, out)?;
@@ -205,7 +205,7 @@ fn gather(
     out: &Output,
 ) -> Result<Report> {
     let mut all = Vec::new();
-    let (mut errors, mut notes) = (Vec::new(), Vec::new());
+    let mut errors = Vec::new();
     for (n, snapshot) in snapshots.iter().enumerate() {
         // Commits with the same pipeline files share what was read of them.
         if !snapshots[..n].iter().any(|other| Rc::ptr_eq(&other.definitions, &snapshot.definitions)) {
@@ -214,7 +214,6 @@ fn gather(
         let defined: Defined = plots::define(&snapshot.definitions.pipelines, &project.cwd);
         all.push(defined.plots);
         errors.extend(defined.errors);
-        notes.extend(defined.notes);
     }
     let mut definitions = plots::merge(all);
     if !targets.is_empty() {
@@ -229,9 +228,6 @@ fn gather(
     let sources: Vec<&dyn Source> = snapshots.iter().map(|snapshot| snapshot as &dyn Source).collect();
     let mut report = plots::gather(&definitions, &sources, &project.cwd);
     report.errors.splice(0..0, errors);
-    notes.retain(|note| definitions.iter().any(|plot| note.starts_with(&format!("{}: ", plot.id))));
-    notes.dedup();
-    report.notes.splice(0..0, notes);
     Ok(report)
 }
 
@@ -269,21 +265,15 @@ fn templates(args: &TemplatesArgs, out: &Output) {
 }
 
 impl Look {
-    fn overrides(&self) -> Result<Overrides> {
-        let template = match &self.template {
-            None => None,
-            Some(name) => Some(Template::named(name).ok_or_else(|| {
-                Error::usage(format!("`{name}` is no template")).hint("see them: lockstep plots templates")
-            })?),
-        };
-        Ok(Overrides {
+    fn overrides(&self, cwd: &RepoPath) -> Overrides {
+        Overrides {
             x: self.x.clone(),
             y: self.y.clone(),
             x_label: self.x_label.clone(),
             y_label: self.y_label.clone(),
             title: self.title.clone(),
-            template,
+            template: self.template.as_ref().map(|name| (name.clone(), cwd.clone())),
             no_header: self.no_header,
-        })
+        }
     }
 }

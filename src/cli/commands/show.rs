@@ -95,6 +95,9 @@ impl Args {
     }
 }
 
+/// So many commits are read at once: enough for Git's objects to be read quickly, and a bound on memory.
+const AT_ONCE: usize = 1024;
+
 /// One revision, and what its files hold.
 struct Read {
     names: Vec<String>,
@@ -111,33 +114,57 @@ fn many(args: &Args, which: &Which, project: &Project, out: &Output, files: &Fil
     let mut parsed = Parsed::default();
     let mut all: Vec<Read> = Vec::new();
     let (mut failed, mut broken) = (None, 0);
-    let mut last: Option<(Rc<Definitions>, Asked)> = None;
-    let mut read = |snapshot: Snapshot<'_>, names: Vec<String>| -> Result<()> {
+    let mut last: Option<(Rc<Definitions>, Rc<Asked>)> = None;
+    // `None`: nothing is asked of this revision.
+    let mut ask = |snapshot: &Snapshot<'_>| -> Result<Option<Rc<Asked>>> {
         broken += usize::from(!snapshot.definitions.broken.is_empty());
-        let asked = match &last {
-            Some((definitions, asked)) if Rc::ptr_eq(definitions, &snapshot.definitions) => asked,
-            // A target that this revision does not have yet is no mistake as long as another has it.
-            _ => match asked(&args.targets, &snapshot, files, what) {
-                Ok(asked) => &last.insert((snapshot.definitions.clone(), asked)).1,
-                Err(e) if e.kind == Kind::Missing => {
-                    failed.get_or_insert(e);
-                    return Ok(());
-                }
-                Err(e) => return Err(e),
-            },
-        };
-        let files = values::read(&snapshot, asked, &mut parsed);
+        if let Some((definitions, asked)) = &last
+            && Rc::ptr_eq(definitions, &snapshot.definitions)
+        {
+            return Ok(Some(asked.clone()));
+        }
+        // A target that this revision does not have yet is no mistake as long as another has it.
+        match asked(&args.targets, snapshot, files, what) {
+            Ok(asked) => Ok(Some(last.insert((snapshot.definitions.clone(), Rc::new(asked))).1.clone())),
+            Err(e) if e.kind == Kind::Missing => {
+                failed.get_or_insert(e);
+                Ok(None)
+            }
+            Err(e) => Err(e),
+        }
+    };
+    let mut read = |snapshot: &Snapshot<'_>, asked: &Asked, names: Vec<String>, parsed: &mut Parsed| {
+        let files = values::read(snapshot, asked, parsed);
         if files.iter().any(|f| f.values.is_ok()) {
             all.push(Read { names, commit: snapshot.commit.map(|id| id.hex()), files });
         }
-        Ok(())
     };
-    if args.all() {
-        read(snapshots.at(&Rev::Worktree)?, vec!["workspace".into()])?;
+    if args.all() && !project.repo.is_bare() {
+        let workspace = snapshots.at(&Rev::Worktree)?;
+        if let Some(asked) = ask(&workspace)? {
+            read(&workspace, &asked, vec!["workspace".into()], &mut parsed);
+        }
     }
-    for Chosen { id, names } in chosen {
-        let commit = history.commit(id)?;
-        read(snapshots.of_commit(commit, &names[0])?, names)?;
+    let mut chosen = chosen.into_iter();
+    loop {
+        let some: Vec<Chosen> = chosen.by_ref().take(AT_ONCE).collect();
+        if some.is_empty() {
+            break;
+        }
+        let commits = some.iter().map(|one| history.commit(one.id)).collect::<Result<Vec<_>>>()?;
+        history.trees_ahead(&commits);
+        let (mut wanted, mut names) = (Vec::new(), Vec::new());
+        for (one, commit) in some.into_iter().zip(commits) {
+            let snapshot = snapshots.of_commit(commit, &one.names[0])?;
+            if let Some(asked) = ask(&snapshot)? {
+                wanted.push((snapshot, asked));
+                names.push(one.names);
+            }
+        }
+        values::read_ahead(&wanted, &mut parsed)?;
+        for ((snapshot, asked), names) in wanted.iter().zip(names) {
+            read(snapshot, asked, names, &mut parsed);
+        }
     }
     if broken > 0 {
         let revisions = text::count(broken, "revision");

@@ -19,7 +19,7 @@ pub struct Board {
     stages: usize,
     done: usize,
     running: Vec<Running>,
-    work: [Work; 6],
+    work: [Work; 7],
 }
 
 struct Running {
@@ -100,9 +100,15 @@ impl Board {
         if self.running.len() > SHOWN {
             lines.push(format!("  and {} more", self.running.len() - SHOWN));
         }
-        for doing in
-            [Doing::Hashing, Doing::Storing, Doing::Restoring, Doing::Pushing, Doing::Fetching, Doing::Comparing]
-        {
+        for doing in [
+            Doing::Hashing,
+            Doing::Storing,
+            Doing::Restoring,
+            Doing::Pushing,
+            Doing::Fetching,
+            Doing::Comparing,
+            Doing::Verifying,
+        ] {
             let work = &self.work[doing as usize];
             if work.done < work.planned && now.saturating_sub(work.since) > NOTABLE {
                 lines.push(format!("  {}", work.sentence(doing, now)));
@@ -122,6 +128,7 @@ impl Work {
             Doing::Pushing => "pushing",
             Doing::Fetching => "fetching",
             Doing::Comparing => "comparing",
+            Doing::Verifying => "verifying",
         };
         let mut sentence = format!("{verb} {} of {}", text::bytes(self.done), text::bytes(self.planned));
         let seconds = now.saturating_sub(self.since).as_secs_f64();

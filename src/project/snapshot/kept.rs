@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use super::CommitFiles;
 use crate::error::{Error, Result};
-use crate::git::{Commit, Found, GitId};
+use crate::git::{Commit, EntryKind, Found, GitId};
 use crate::lock::Lock;
 use crate::path::RepoPath;
 use crate::pipeline::graph::{self, Graph};
@@ -27,6 +27,8 @@ type Fingerprint = Vec<(String, GitId)>;
 pub(super) struct Kept {
     definitions: RefCell<HashMap<Fingerprint, Vec<Known>>>,
     locks: RefCell<HashMap<GitId, Lock>>,
+    /// Locks that were read ahead; one that cannot be read is left out, and told of when it is asked for.
+    ahead: RefCell<HashMap<GitId, Lock>>,
 }
 
 #[derive(Clone)]
@@ -88,8 +90,25 @@ impl Kept {
         Ok(known)
     }
 
+    /// Reads locks before they are asked for; those that were read ahead earlier are forgotten.
+    pub fn read_ahead(&self, wanted: &[(&Commit, RepoPath)]) -> Result<()> {
+        let mut ids = HashMap::new();
+        for (commit, path) in wanted {
+            if let Some((EntryKind::File | EntryKind::Executable, id)) = commit.find(path)? {
+                ids.insert(id, path);
+            }
+        }
+        let Some((commit, _)) = wanted.first() else { return Ok(()) };
+        let read = commit.history().blobs_ahead(ids.keys().copied(), &|id, bytes| parse_lock(ids[&id], &bytes).ok());
+        *self.ahead.borrow_mut() = read.into_iter().filter_map(|(id, lock)| Some((id, lock?))).collect();
+        Ok(())
+    }
+
     pub fn lock(&self, commit: &Commit, path: &RepoPath) -> Result<Lock> {
         let Some((_, id)) = commit.find(path)? else { return Ok(Lock::default()) };
+        if let Some(lock) = self.ahead.borrow().get(&id) {
+            return Ok(lock.clone());
+        }
         if let Some(lock) = self.locks.borrow().get(&id) {
             return Ok(lock.clone());
         }

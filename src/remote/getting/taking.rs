@@ -15,7 +15,7 @@ use crate::remote::segment::PackRow;
 use crate::remote::stretch::Piece;
 use crate::remote::transfer::each;
 use crate::remote::{object_path, pack_path};
-use crate::store::pack::format::{PackId, PackIndex, Row};
+use crate::store::pack::format::{PackId, PackIndex};
 use crate::store::{LARGEST_READ, ObjectId, ObjectKind};
 
 /// Objects that are in memory at once before they are stored.
@@ -94,9 +94,8 @@ impl Getting<'_> {
     /// The good objects of a damaged pack, contents first; the others are lost.
     fn salvage(&self, partial: Partial, index: &PackIndex) -> Result<()> {
         for kind in [ObjectKind::Content, ObjectKind::Tree] {
-            let is_wanted = |row: &Row| row.kind == kind && !self.catalog.all.runs.contains_key(&row.id);
             let (mut good, mut size) = (Vec::new(), 0);
-            for row in index.iter().filter(is_wanted) {
+            for row in index.iter().filter(|row| row.kind == kind) {
                 if row.length > LARGEST_READ {
                     self.losses.note(Lost::Object(row.id), self.unfit(&index.id(), &row));
                     continue;
@@ -106,6 +105,9 @@ impl Getting<'_> {
                 read.map_err(|e| Error::io("read", &partial.path, e))?;
                 if kind.id_of(&bytes) != row.id {
                     self.losses.note(Lost::Object(row.id), self.unfit(&index.id(), &row));
+                    continue;
+                }
+                if self.catalog.all.runs.contains_key(&row.id) {
                     continue;
                 }
                 size += row.length;

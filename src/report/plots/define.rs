@@ -21,6 +21,7 @@
 use std::collections::BTreeSet;
 
 use super::template::Template;
+use super::vega::Called;
 use crate::error::{Error, Result};
 use crate::path::RepoPath;
 use crate::pipeline::stage::{PipelineFile, Pipelines, Plot};
@@ -34,6 +35,8 @@ pub struct Definition {
     pub id: String,
     pub data: Data,
     pub template: Template,
+    /// A template of the project's own, which comes before the other.
+    pub own: Option<Called>,
     pub title: Option<String>,
     pub x_label: Option<String>,
     pub y_label: Option<String>,
@@ -63,12 +66,11 @@ pub struct Field {
     pub column: String,
 }
 
-/// All plots, with what is wrong in some of them and what else is worth saying.
+/// All plots, with what is wrong in some of them.
 #[derive(Debug, Default)]
 pub struct Defined {
     pub plots: Vec<Definition>,
     pub errors: Vec<Error>,
-    pub notes: Vec<String>,
 }
 
 /// The plots of all pipeline files, named as from the folder `cwd`: those at the top first, then those of stages.
@@ -81,7 +83,7 @@ pub fn define(pipelines: &Pipelines, cwd: &RepoPath) -> Defined {
         outs.filter(|out| out.plot.as_ref().is_some_and(has_style)).map(|out| &out.path).collect();
     for file in &pipelines.files {
         for (name, value) in &file.plots {
-            match at_the_top(file, name, value, cwd, &mut defined.notes) {
+            match at_the_top(file, name, value, cwd) {
                 Ok(plot) => {
                     if let Data::Path { path, .. } = &plot.data {
                         // A path and no more says that it is a plot; how it looks, its stage may say.
@@ -104,9 +106,8 @@ pub fn define(pipelines: &Pipelines, cwd: &RepoPath) -> Defined {
             if taken.contains(&out.path) {
                 continue;
             }
-            let name = out.path.relative_to(cwd);
             let mut plot = of_file(&out.path, cwd);
-            style(&mut plot, &properties.0, &name, &mut defined.notes);
+            style(&mut plot, &properties.0, &stage.wdir);
             let column = |key: &str| property(&properties.0, key);
             plot.data = Data::Path { path: out.path.clone(), x: column("x"), y: column("y").into_iter().collect() };
             let address = pipelines.address(id, cwd);
@@ -124,6 +125,7 @@ pub fn of_file(path: &RepoPath, cwd: &RepoPath) -> Definition {
         id: path.relative_to(cwd),
         data: Data::Path { path: path.clone(), x: None, y: Vec::new() },
         template: Template::default(),
+        own: None,
         title: None,
         x_label: None,
         y_label: None,
@@ -132,13 +134,7 @@ pub fn of_file(path: &RepoPath, cwd: &RepoPath) -> Definition {
     }
 }
 
-fn at_the_top(
-    file: &PipelineFile,
-    name: &str,
-    value: &Value,
-    cwd: &RepoPath,
-    notes: &mut Vec<String>,
-) -> Result<Definition> {
+fn at_the_top(file: &PipelineFile, name: &str, value: &Value, cwd: &RepoPath) -> Result<Definition> {
     let folder = file.path.parent().unwrap_or_default();
     let place = |path: &str| {
         folder
@@ -186,8 +182,7 @@ fn at_the_top(
             Definition { data: Data::Path { path: path.clone(), x, y }, ..of_file(&path, cwd) }
         }
     };
-    let id = plot.id.clone();
-    style(&mut plot, properties, &id, notes);
+    style(&mut plot, properties, &folder);
     Ok(plot)
 }
 
@@ -226,17 +221,23 @@ fn property(properties: &[(String, Value)], key: &str) -> Option<String> {
     properties.iter().find(|(k, _)| k == key).map(|(_, v)| v.to_text())
 }
 
-/// Everything but the columns.
-fn style(plot: &mut Definition, properties: &[(String, Value)], id: &str, notes: &mut Vec<String>) {
+/// Everything but the columns; `folder` is that of the pipeline file.
+fn style(plot: &mut Definition, properties: &[(String, Value)], folder: &RepoPath) {
     plot.title = property(properties, "title");
     plot.x_label = property(properties, "x_label");
     plot.y_label = property(properties, "y_label");
     plot.header = property(properties, "header").as_deref() != Some("false");
     if let Some(name) = property(properties, "template") {
-        plot.template = Template::named(&name).unwrap_or_else(|| {
-            notes.push(format!("{id}: `{name}` is none of the templates (lockstep plots templates); drawn as lines"));
-            Template::default()
-        });
+        plot.draw_with(&name, folder);
+    }
+}
+
+impl Definition {
+    /// A name that is not built in is that of a template of the project.
+    pub fn draw_with(&mut self, name: &str, folder: &RepoPath) {
+        let known = Template::named(name);
+        self.template = known.unwrap_or_default();
+        self.own = known.is_none().then(|| Called { name: name.to_string(), folder: folder.clone() });
     }
 }
 

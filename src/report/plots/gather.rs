@@ -5,10 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::Value as Json;
+
 use super::define::{Data, Definition, Field, Pair};
 use super::source::{Entry, Source};
 use super::table::{Table, Want, is_table};
 use super::template::Template;
+use super::vega::{self, Called, Drawing, Filling, Names};
 use super::{Chart, Column, Content, Image, ImageKind, Plot, Report, Series};
 use crate::error::{Error, Kind, Result};
 use crate::path::RepoPath;
@@ -176,6 +179,13 @@ impl Gather<'_> {
     fn chart(&mut self, definition: &Definition, pairs: &[Pair], found: &[Files]) {
         let mut series = Vec::new();
         let names = names(pairs, self.cwd);
+        let own = self.own(definition);
+        let wants = if own.is_some() { (Want::Either, Want::Either) } else { wants(definition.template) };
+        let fields = Names::of(
+            &pairs.iter().map(|pair| pair.x.as_ref().map_or("step", |x| &x.column)).collect::<Vec<_>>(),
+            &pairs.iter().map(|pair| pair.y.column.as_str()).collect::<Vec<_>>(),
+        );
+        let mut rows = Vec::new();
         for (revision, files) in found.iter().enumerate() {
             // Each file is taken apart once, however many columns are wanted of it.
             let spelled: Vec<String> = files.keys().map(|path| path.relative_to(self.cwd)).collect();
@@ -188,10 +198,15 @@ impl Gather<'_> {
                 if !here(&pair.y) || !pair.x.as_ref().is_none_or(here) {
                     continue;
                 }
-                match columns(definition, pair, &tables) {
+                match columns(definition, wants, pair, &tables) {
                     Ok((x, y)) => {
                         let file = pair.y.file.relative_to(self.cwd);
-                        series.push(Series { revision, part, name: names[part].clone(), file, x, y });
+                        let one = Series { revision, part, name: names[part].clone(), file, x, y };
+                        if let (Some(_), Some(Ok(table))) = (&own, tables.get(&pair.y.file)) {
+                            let rev = self.sources[revision].label();
+                            rows.extend(vega::rows(&fields, &table.all(), &one, &pair.y.column, rev));
+                        }
+                        series.push(one);
                     }
                     Err(mut error) => {
                         if self.sources.len() > 1 {
@@ -211,20 +226,70 @@ impl Gather<'_> {
         };
         let x = same(&|pair| Some(pair.x.as_ref().map_or("step".to_string(), |x| x.column.clone())));
         let y = same(&|pair| Some(pair.y.column.clone()));
-        self.push(
-            definition,
-            Content::Chart(Chart {
-                template: definition.template,
-                x_label: definition.x_label.clone().or(x).unwrap_or_default(),
-                y_label: definition.y_label.clone().or(y).unwrap_or_default(),
-                series,
-            }),
-        );
+        let x_label = definition.x_label.clone().or(x).unwrap_or_default();
+        let y_label = definition.y_label.clone().or(y).unwrap_or_default();
+        let own = own.and_then(|(called, template)| {
+            let mut lines: Vec<(&str, &str)> = Vec::new();
+            for one in &series {
+                lines.push((&one.file, &pairs[one.part].y.column));
+            }
+            let filling = Filling {
+                title: definition.title.as_deref().unwrap_or(&definition.id),
+                names: fields,
+                x_label: &x_label,
+                y_label: &y_label,
+                revisions: self.sources.iter().map(|source| source.label()).collect(),
+                lines,
+                rows,
+            };
+            self.fill(definition, called, &template, filling)
+        });
+        let template = definition.template;
+        self.push(definition, Content::Chart(Chart { template, own, x_label, y_label, series }));
+    }
+
+    /// The project's own template for a plot, if it is to have one. One that cannot be had is an error, and the plot is
+    /// drawn as lines.
+    fn own<'d>(&mut self, definition: &'d Definition) -> Option<(&'d Called, Json)> {
+        let called = definition.own.as_ref()?;
+        match called.read(self.sources) {
+            Ok(template) => Some((called, template)),
+            Err(mut error) => {
+                error.message = format!("plot `{}`: {}", definition.id, error.message);
+                self.fail(error);
+                None
+            }
+        }
+    }
+
+    fn fill(
+        &mut self,
+        definition: &Definition,
+        called: &Called,
+        template: &Json,
+        filling: Filling<'_>,
+    ) -> Option<Drawing> {
+        match vega::fill(template, filling) {
+            Ok((spec, unknown)) => {
+                for anchor in unknown {
+                    self.report.notes.push(format!(
+                        "{}: the template {} has {anchor}, which is not known",
+                        definition.id, called.name
+                    ));
+                }
+                Some(Drawing { name: called.name.clone(), spec })
+            }
+            Err(why) => {
+                let message = format!("plot `{}`: the template {} {why}", definition.id, called.name);
+                self.fail(Error::usage(message));
+                None
+            }
+        }
     }
 }
 
 /// The two columns of one series.
-fn columns(definition: &Definition, pair: &Pair, tables: &Tables<'_>) -> Result<(Column, Column)> {
+fn columns(definition: &Definition, wants: (Want, Want), pair: &Pair, tables: &Tables<'_>) -> Result<(Column, Column)> {
     let template = definition.template;
     let read = |field: &Field, want: Want| -> Result<Column> {
         match tables.get(&field.file) {
@@ -233,7 +298,7 @@ fn columns(definition: &Definition, pair: &Pair, tables: &Tables<'_>) -> Result<
             None => Err(Error::missing(format!("{} does not exist", field.file))),
         }
     };
-    let (x_want, y_want) = wants(template);
+    let (x_want, y_want) = wants;
     let y = read(&pair.y, y_want)?;
     let x = match &pair.x {
         Some(field) => read(field, x_want)?,

@@ -15,7 +15,7 @@ pub fn json(report: &Report) -> Json {
         Content::Chart(chart) => json!({
             "id": plot.id,
             "title": plot.title,
-            "template": chart.template.name(),
+            "template": chart.own.as_ref().map_or(chart.template.name(), |own| own.name.as_str()),
             "x_label": chart.x_label,
             "y_label": chart.y_label,
             "series": chart.series.iter().map(|series| json!({
@@ -45,9 +45,14 @@ pub fn json(report: &Report) -> Json {
 }
 
 fn column(column: &Column) -> Json {
+    (0..column.len()).map(|n| cell(column, n)).collect()
+}
+
+/// One value of a column; a gap is null.
+pub fn cell(column: &Column, n: usize) -> Json {
     match column {
-        Column::Numbers(numbers) => numbers.iter().map(|number| plain(*number)).collect(),
-        Column::Words { rows, words } => rows.iter().map(|row| json!(words[*row as usize])).collect(),
+        Column::Numbers(numbers) => plain(numbers[n]),
+        Column::Words { rows, words } => json!(words[rows[n] as usize]),
     }
 }
 

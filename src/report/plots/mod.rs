@@ -11,7 +11,7 @@
 //! The charts are drawn here, and not by a library in the page, for three reasons. A page must still open in ten years
 //! and without a network. It must be readable with scripts switched off (mail, a code review); the script only answers
 //! the mouse. And a million rows must not travel: a line is thinned to what its pixels can show before it is written.
-//! The price is that templates in Vega-Lite, which DVC takes as well, cannot be drawn; they become lines, with a word.
+//! Templates in Vega-Lite, which DVC takes as well, can be anything: those are drawn in the page, by Vega-Lite (`vega/`).
 //!
 //! Everything in a page may come from a hostile repository: titles, cells, names of files. All text goes through
 //! [`svg::escape`], data for the script through [`svg::json_inside_html`], and the page forbids itself (by its content
@@ -35,6 +35,7 @@ mod svg;
 mod table;
 mod template;
 mod thin;
+mod vega;
 
 use crate::error::Error;
 
@@ -47,6 +48,7 @@ pub use select::{Overrides, merge, select};
 pub use source::{Entry, Source, Worktree};
 pub use spark::spark;
 pub use template::Template;
+pub use vega::Drawing;
 
 /// All plots that were asked for, with their data.
 #[derive(Debug, Default)]
@@ -78,6 +80,8 @@ pub enum Content {
 #[derive(Debug)]
 pub struct Chart {
     pub template: Template,
+    /// What the project's own template makes of it. It is then drawn in the page, and nothing of it here.
+    pub own: Option<Drawing>,
     pub x_label: String,
     pub y_label: String,
     /// Never empty; by revision, then in the order of the definition.

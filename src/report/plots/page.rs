@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::draw::{self, Panel};
 use super::svg::{escape, json_inside_html};
-use super::{Chart, Content, Image, Plot, Report};
+use super::{Chart, Content, Drawing, Image, Plot, Report, vega};
 
 /// Says that a file is a page of this program, and may be replaced by the next one. Stands in its first kilobyte.
 pub const GENERATOR: &str = "<meta name=\"generator\" content=\"lockstep plots\">";
@@ -21,20 +21,25 @@ pub fn page(report: &Report) -> String {
         [] | [_] => "Plots".to_string(),
         several => format!("Plots: {}", several.join(", ")),
     };
+    let own = report.plots.iter().any(|plot| matches!(&plot.content, Content::Chart(chart) if chart.own.is_some()));
+    let runtime = if own { vega::runtime() } else { String::new() };
+    let scripts: Vec<&str> = if own { vec![SCRIPT, &runtime, vega::SCRIPT] } else { vec![SCRIPT] };
+    let hashes: Vec<String> = scripts.iter().map(|script| format!("'{}'", hash(script))).collect();
     let mut page = format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n{GENERATOR}\n\
          <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data:; \
-         style-src '{}'; script-src '{}'; base-uri 'none'; form-action 'none'\">\n\
+         style-src '{}'; script-src {}; base-uri 'none'; form-action 'none'\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <title>{}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n",
         hash(STYLE),
-        hash(SCRIPT),
+        hashes.join(" "),
         escape(&title),
     );
     header(&mut page, report);
     page.push_str("<main>\n");
     for plot in &report.plots {
         match &plot.content {
+            Content::Chart(Chart { own: Some(own), .. }) => figure_of_own(&mut page, plot, own),
             Content::Chart(chart) => figure_of_chart(&mut page, plot, chart, report),
             Content::Images(images) => figure_of_images(&mut page, plot, images, report),
         }
@@ -44,7 +49,10 @@ pub fn page(report: &Report) -> String {
     }
     page.push_str("</main>\n");
     footer(&mut page, report);
-    let _ = write!(page, "<script>{SCRIPT}</script>\n</body>\n</html>\n");
+    for script in scripts {
+        let _ = writeln!(page, "<script>{script}</script>");
+    }
+    page.push_str("</body>\n</html>\n");
     page
 }
 
@@ -117,6 +125,18 @@ fn figure_of_chart(page: &mut String, plot: &Plot, chart: &Chart, report: &Repor
         page.push_str("</div>\n");
     }
     page.push_str("</div>\n</figure>\n");
+}
+
+/// What a template of the project draws: its specification, for the script.
+fn figure_of_own(page: &mut String, plot: &Plot, own: &Drawing) {
+    page.push_str("<figure class=\"own\">\n");
+    caption(page, plot);
+    let json = json_inside_html(&own.spec);
+    let _ = writeln!(
+        page,
+        "</figcaption>\n<div class=\"panels\">\n<div class=\"panel\">\n\
+         <script type=\"application/json\" class=\"vega\">{json}</script>\n</div>\n</div>\n</figure>"
+    );
 }
 
 /// Pictures cannot run scripts here, whatever an SVG has in it: as an `<img>` it is looked at, not executed.

@@ -16,7 +16,7 @@ impl Source for Snapshot<'_> {
 
     fn read(&self, path: &RepoPath) -> Result<Entry> {
         let Some(commit) = self.git() else {
-            return Worktree { top: self.project.top() }.read(path);
+            return Worktree::of(self.project).read(path);
         };
         let found = commit.find(path)?;
         if !matches!(found, None | Some((EntryKind::Folder, _))) {

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use super::define::{Data, Definition, Field, Pair, of_file};
-use super::template::Template;
 use crate::error::{Error, Result};
 use crate::path::RepoPath;
 
@@ -15,7 +14,8 @@ pub struct Overrides {
     pub x_label: Option<String>,
     pub y_label: Option<String>,
     pub title: Option<String>,
-    pub template: Option<Template>,
+    /// A template by its name, and the folder that a path counts from.
+    pub template: Option<(String, RepoPath)>,
     pub no_header: bool,
 }
 
@@ -56,7 +56,9 @@ impl Overrides {
         or(&self.title, &mut plot.title);
         or(&self.x_label, &mut plot.x_label);
         or(&self.y_label, &mut plot.y_label);
-        plot.template = self.template.unwrap_or(plot.template);
+        if let Some((name, folder)) = &self.template {
+            plot.draw_with(name, folder);
+        }
         plot.header &= !self.no_header;
     }
 }

@@ -112,12 +112,18 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// All columns, for messages.
+    /// The names of all columns.
     fn columns(&self) -> Vec<String> {
         match &self.rows {
             Rows::Text { header, .. } => header.clone(),
             Rows::Lists(lists) => lists.iter().flat_map(|rows| names(rows)).map(str::to_string).collect(),
         }
+    }
+
+    /// All columns that can be read, numbers where they are.
+    pub fn all(&self) -> Vec<(String, Column)> {
+        let one = |name: String| self.column(&name, Want::Either).ok().map(|column| (name, column));
+        self.columns().into_iter().filter_map(one).collect()
     }
 
     pub fn column(&self, column: &str, want: Want) -> Result<Column> {

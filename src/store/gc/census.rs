@@ -100,7 +100,7 @@ pub fn census(store: &Store) -> Result<Census> {
 }
 
 /// The paths in a folder, sorted; none if there is no such folder, or it is a file.
-fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
+pub(in crate::store) fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
     let cannot = |e| Error::io("read", folder, e);
     let entries = match fs::read_dir(folder) {
         Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(Vec::new()),

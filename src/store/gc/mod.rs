@@ -10,5 +10,6 @@ mod census;
 mod plan;
 
 pub use apply::{Freed, apply};
+pub(super) use census::entries;
 pub use census::{Census, FoundLoose, FoundPack, FoundRun, census};
 pub use plan::{Plan, Rules, plan};

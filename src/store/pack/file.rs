@@ -90,6 +90,11 @@ impl Pack {
         }
     }
 
+    /// Can its tombstones not be read?
+    pub(in crate::store) fn is_doubted(&self) -> bool {
+        self.doubted
+    }
+
     pub fn file(&self) -> io::Result<Arc<File>> {
         if let Some(file) = self.file.get() {
             return Ok(Arc::clone(file));
@@ -170,6 +175,11 @@ pub fn verify(file: &File, index: &PackIndex) -> io::Result<Vec<ObjectId>> {
 
 /// Do the bytes of an object fit its id?
 pub fn fits(file: &File, row: &Row) -> io::Result<bool> {
+    Ok(id_at(file, row)? == row.id)
+}
+
+/// The id that the bytes have where an object stands.
+pub fn id_at(file: &File, row: &Row) -> io::Result<ObjectId> {
     let mut hasher = hash::Hasher::new(row.kind);
     let mut buffer = vec![0; (row.length as usize).min(PIECE)];
     let mut at = 0;
@@ -179,5 +189,5 @@ pub fn fits(file: &File, row: &Row) -> io::Result<bool> {
         hasher.update(piece);
         at += piece.len() as u64;
     }
-    Ok(hasher.id() == row.id)
+    Ok(hasher.id())
 }

@@ -232,6 +232,17 @@ impl PackIndex {
     }
 }
 
+/// What may be rows, for those who look at a broken pack.
+pub fn rows_in(bytes: &[u8]) -> impl Iterator<Item = Row> + '_ {
+    bytes.chunks_exact(ROW).filter_map(decode)
+}
+
+/// Where the rows may begin that end at `end`: as the trailer says, and as many as it counts.
+pub fn trailer_numbers(trailer: &[u8; TRAILER], end: u64) -> [Option<u64>; 2] {
+    let (count, index_at) = (number(&trailer[..8]), number(&trailer[8..16]));
+    [Some(index_at), count.checked_mul(ROW as u64).and_then(|rows| end.checked_sub(rows))]
+}
+
 /// Writes a pack from its first byte to its last. The caller buffers, and makes the file durable.
 pub struct PackWriter<W> {
     to: W,

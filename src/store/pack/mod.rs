@@ -16,7 +16,7 @@
 
 mod adopt;
 pub(super) mod dead;
-mod file;
+pub(super) mod file;
 pub mod format;
 mod shelf;
 pub mod table;

@@ -5,4 +5,5 @@ pub mod killed;
 pub mod refused;
 pub mod together;
 pub mod travel;
+pub mod verify;
 pub mod weather;

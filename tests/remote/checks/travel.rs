@@ -111,4 +111,11 @@ pub fn what_was_pushed_is_read_over_http() {
     let out = other.run(&["push"]);
     assert_eq!(out.code, 4, "{out}");
     assert!(out.stderr.contains("read"), "{out}");
+    // A web server cannot be asked what it has: each thing is asked for by itself.
+    must(&other, &["verify", "--remote", "--read-data"]);
+    let Some(files) = writable.files() else { return };
+    let pack = files.iter().find(|file| file.extension().is_some_and(|e| e == "pack")).unwrap();
+    std::fs::remove_file(pack).unwrap();
+    let out = other.run(&["verify", "--remote", "--repair"]);
+    assert!(out.code == 1 && out.stdout.contains("it is gone") && out.stderr.contains("may only be read"), "{out}");
 }

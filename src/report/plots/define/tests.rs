@@ -52,7 +52,7 @@ stages:
 #[test]
 fn as_dvc_reads_them() {
     let defined = defined(FILES, ".");
-    assert!(defined.errors.is_empty() && defined.notes.is_empty(), "{defined:?}");
+    assert!(defined.errors.is_empty(), "{defined:?}");
     assert_eq!(
         short(&defined.plots),
         [
@@ -110,9 +110,10 @@ fn mistakes_name_the_plot() {
         let message = &defined.errors[0].message;
         assert!(message.starts_with("pipeline.yaml: ") && message.contains(want), "{plot}: {message}");
     }
-    let unknown = defined(&[("pipeline.yaml", "plots: [a.csv: {template: mine}]")], ".");
-    assert_eq!(unknown.plots[0].template, Template::Linear);
-    assert!(unknown.notes[0].starts_with("a.csv: `mine` is none of the templates"));
+    let own = defined(&[("sub/pipeline.yaml", "plots: [a.csv: {template: mine}, b.csv: {template: smooth}]")], ".");
+    let called = Called { name: "mine".into(), folder: path("sub") };
+    assert_eq!((own.plots[0].template, own.plots[0].own.as_ref()), (Template::Linear, Some(&called)));
+    assert_eq!((own.plots[1].template, own.plots[1].own.as_ref()), (Template::Smooth, None));
 }
 
 #[test]
@@ -138,7 +139,7 @@ fn the_command_line_has_the_last_word() {
         x: Some("epoch".into()),
         y: vec!["acc".into(), "loss".into()],
         title: Some("New".into()),
-        template: Some(Template::Smooth),
+        template: Some(("smooth".into(), RepoPath::root())),
         no_header: true,
         ..Overrides::default()
     };

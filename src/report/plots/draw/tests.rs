@@ -20,7 +20,7 @@ fn report(revisions: &[&str]) -> Report {
 }
 
 fn chart(template: Template, series: Vec<Series>) -> Chart {
-    Chart { template, x_label: "step".into(), y_label: "loss".into(), series }
+    Chart { template, own: None, x_label: "step".into(), y_label: "loss".into(), series }
 }
 
 fn svg(chart: &Chart, report: &Report) -> String {

@@ -14,8 +14,9 @@ fn report() -> Report {
         series(1, 1, "te|st", steps(), Column::Numbers(vec![1.0, f64::NAN, 2.5])),
     ];
     let matrix = vec![series(0, 0, "p", words(&["a", "b", "c"]), words(&["a", "b", "d"]))];
-    let chart =
-        |template, series| Content::Chart(Chart { template, x_label: "step".into(), y_label: "loss".into(), series });
+    let chart = |template, series| {
+        Content::Chart(Chart { template, own: None, x_label: "step".into(), y_label: "loss".into(), series })
+    };
     let plot = |id: &str, content| Plot { id: id.into(), title: format!("{id} *title*"), content };
     Report {
         revisions: vec!["main".into(), "workspace".into()],

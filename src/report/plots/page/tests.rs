@@ -9,7 +9,13 @@ fn hostile() -> Report {
     let series = |x, y| Series { revision: 0, part: 0, name: HOSTILE.into(), file: HOSTILE.into(), x, y };
     let numbers = || Column::Numbers(vec![1.0, 2.0]);
     let chart = |template, x, y| {
-        Content::Chart(Chart { template, x_label: HOSTILE.into(), y_label: HOSTILE.into(), series: vec![series(x, y)] })
+        Content::Chart(Chart {
+            template,
+            own: None,
+            x_label: HOSTILE.into(),
+            y_label: HOSTILE.into(),
+            series: vec![series(x, y)],
+        })
     };
     let contents = vec![
         chart(Template::Linear, words(HOSTILE), numbers()),

@@ -1,0 +1,184 @@
+//! Who is hurt: from what is damaged up to the outputs that consist of it.
+//!
+//! Every tree that a pin leads to is read once, and remembered with what is bad below it. What is missing and what is
+//! damaged are kept apart: a clone that never fetched an output is whole.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use crate::error::{Kind, Result};
+use crate::store::pack::format::Row;
+use crate::store::verify::{At, Damage, Kept, Survey, What};
+use crate::store::{ObjectId, Pin, Store};
+
+/// What is wrong below a pin.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Under {
+    pub bad: BTreeSet<ObjectId>,
+    /// Something is not here that was never found damaged.
+    pub lacks: bool,
+}
+
+pub struct Judge<'s> {
+    store: &'s Store,
+    /// Sizes of what is here.
+    here: HashMap<ObjectId, u64>,
+    /// Objects of which there is no good copy, though there was one.
+    bad: HashSet<ObjectId>,
+    aside: HashMap<ObjectId, Kept>,
+    known: HashMap<ObjectId, Rc<Under>>,
+    /// Objects that are not here, and were never found damaged.
+    pub lacking: HashSet<ObjectId>,
+    /// Found on the way.
+    pub found: Vec<Damage>,
+    /// Objects that are missed, and lie in a pack that was set aside.
+    in_packs: BTreeMap<PathBuf, Vec<Row>>,
+}
+
+impl<'s> Judge<'s> {
+    pub fn new(store: &'s Store, survey: &Survey, damaged: &[Damage]) -> Judge<'s> {
+        let mut copies: HashMap<ObjectId, usize> = HashMap::new();
+        let mut here = HashMap::with_capacity(survey.copies.len());
+        for copy in &survey.copies {
+            *copies.entry(copy.id).or_default() += 1;
+            here.insert(copy.id, copy.size);
+        }
+        for damage in damaged {
+            if let What::Object(copy) = &damage.what
+                && let Some(left) = copies.get_mut(&copy.id)
+            {
+                *left = left.saturating_sub(1);
+            }
+        }
+        let ids = damaged.iter().flat_map(|damage| damage.what.ids());
+        let bad = ids.filter(|id| copies.get(id).is_none_or(|left| *left == 0)).collect();
+        let mut aside = store.set_aside_before();
+        for pack in &survey.packs {
+            let path = pack.path.with_extension("dead");
+            for id in &pack.dead {
+                aside.entry(*id).or_insert_with(|| Kept { path: path.clone(), row: None });
+            }
+        }
+        let (known, lacking, found, in_packs) = Default::default();
+        Judge { store, here, bad, aside, known, lacking, found, in_packs }
+    }
+
+    pub fn is_bad(&self, id: &ObjectId) -> bool {
+        self.bad.contains(id)
+    }
+
+    /// What is wrong below a pin.
+    pub fn under(&mut self, pin: &Pin) -> Result<Rc<Under>> {
+        if pin.is_dir() { self.tree(&pin.id) } else { self.content(&pin.id, pin.size).map(Rc::new) }
+    }
+
+    fn content(&mut self, id: &ObjectId, size: u64) -> Result<Under> {
+        if !self.bad.contains(id) {
+            let found = self.here.get(id).copied();
+            if found == Some(size) || self.store.size(id) == Some(size) {
+                return Ok(Under::default());
+            }
+            // One of another size is damaged, unless it is the lock that does not say what is so.
+            if found.is_none() || !self.is_damaged(id)? {
+                return Ok(self.absent(id));
+            }
+        }
+        Ok(Under { bad: BTreeSet::from([*id]), lacks: false })
+    }
+
+    fn tree(&mut self, id: &ObjectId) -> Result<Rc<Under>> {
+        if let Some(known) = self.known.get(id) {
+            return Ok(known.clone());
+        }
+        let mut under = Under::default();
+        if self.bad.contains(id) {
+            under.bad.insert(*id);
+        } else {
+            match self.store.read_tree(id) {
+                Ok(tree) => {
+                    for entry in &tree.entries {
+                        let pin = entry.pin();
+                        let below =
+                            if pin.is_dir() { self.tree(&pin.id)? } else { self.content(&pin.id, pin.size)?.into() };
+                        under.bad.extend(&below.bad);
+                        under.lacks |= below.lacks;
+                    }
+                }
+                Err(e) if e.kind == Kind::Missing => {
+                    if self.is_damaged(id)? {
+                        under.bad.insert(*id);
+                    } else {
+                        under = self.absent(id);
+                    }
+                }
+                Err(e) => return Err(e),
+            }
+        }
+        let under = Rc::new(under);
+        self.known.insert(*id, under.clone());
+        Ok(under)
+    }
+
+    /// Reads an object of which something seems to be wrong.
+    fn is_damaged(&mut self, id: &ObjectId) -> Result<bool> {
+        let (mut bad, mut good) = (0, 0);
+        for copy in self.store.copies(id) {
+            match self.store.still_damaged(&copy)? {
+                Some(damage) => {
+                    self.found.push(damage);
+                    bad += 1;
+                }
+                None => good += 1,
+            }
+        }
+        let is_bad = bad > 0 && good == 0;
+        if is_bad {
+            self.bad.insert(*id);
+        }
+        Ok(is_bad)
+    }
+
+    /// Not here: never was, or was found damaged earlier.
+    fn absent(&mut self, id: &ObjectId) -> Under {
+        let Some(kept) = self.aside.get(id) else {
+            self.lacking.insert(*id);
+            return Under { lacks: true, ..Under::default() };
+        };
+        if self.bad.insert(*id) {
+            match kept.row {
+                Some(row) => self.in_packs.entry(kept.path.clone()).or_default().push(row),
+                None => {
+                    let problem = "it was found damaged earlier, and nothing took its place".to_string();
+                    self.found.push(Damage { what: What::Aside(*id, kept.path.clone()), problem });
+                }
+            }
+        }
+        Under { bad: BTreeSet::from([*id]), lacks: false }
+    }
+
+    /// All damage that was found on the way.
+    pub fn finish(&mut self) -> Vec<Damage> {
+        let problem = || "its index was found broken earlier, and nothing took its place".to_string();
+        let packs = std::mem::take(&mut self.in_packs).into_iter();
+        let packs = packs.map(|(path, rows)| Damage { what: What::AsidePack(path, rows), problem: problem() });
+        std::mem::take(&mut self.found).into_iter().chain(packs).collect()
+    }
+}
+
+/// Damage in the order of its places, each once.
+pub fn sorted(store: &Store, mut damaged: Vec<Damage>) -> Vec<Damage> {
+    let key = |damage: &Damage| {
+        let offset = match &damage.what {
+            What::Object(copy) => match &copy.at {
+                At::Packed(_, row) => row.offset,
+                At::Loose => 0,
+            },
+            _ => 0,
+        };
+        (damage.what.place(store).split(" at ").next().unwrap_or_default().to_string(), offset)
+    };
+    damaged.sort_by_cached_key(key);
+    damaged.dedup_by(|a, b| a.what.place(store) == b.what.place(store) && a.what.id() == b.what.id());
+    damaged
+}
