@@ -306,7 +306,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
             return self.fail(id, reasons, error, None, 0.0);
         }
         let stage = self.stage(id);
-        let precious = self.edited(stage, &facts, candidate.entry());
+        let precious = self.unsaved(stage, &facts);
         let mut reason = reasons.first().map(crate::run::status::sentence).unwrap_or_default();
         if reasons.len() > 1 {
             reason.push_str(&format!(", and {} more", reasons.len() - 1));

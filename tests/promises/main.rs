@@ -17,6 +17,7 @@ mod killed;
 mod mutated;
 mod output;
 mod packs;
+mod recovered;
 mod unsaved;
 
 use std::collections::BTreeMap;
