@@ -28,7 +28,7 @@ use crate::run::logs::{Logs, RunLog};
 use crate::run::outcome::Source;
 use crate::run::pty::Owner;
 use crate::run::pull::Input;
-use crate::run::watchdog::Watchdog;
+use crate::run::watchdog::{Group, Watchdog};
 use crate::store::{Pin, Place as Spot, inside, unprotect};
 
 pub use self::pin::record_metrics;
@@ -49,6 +49,8 @@ pub struct Context<'a> {
     pub terminal: Option<&'a AtomicI32>,
     /// No other stage runs: its output is handed on as it comes.
     pub alone: bool,
+    /// What a stage makes is stored.
+    pub stores: bool,
 }
 
 pub struct Task<'a> {
@@ -107,6 +109,10 @@ impl Context<'_> {
         self.sink.event(Event::StageStarted { stage: &task.address, command: &command, reason: &task.reason });
         let started = Instant::now();
         let early = |error| Failure { error, exit: None, seconds: started.elapsed().as_secs_f64(), log: None };
+        // Better told before hours of work than after.
+        if self.stores {
+            self.project.store().try_write().map_err(early)?;
+        }
         let file = &self.definitions.pipelines.file(task.stage.file).path;
         let log = self.logs.start(file, &task.stage.name).map_err(early)?;
         let mut replaced = Vec::new();
@@ -160,7 +166,8 @@ impl Context<'_> {
             .collect();
         let commands = stage.cmd.iter().map(|item| local::command_line(&shell, item)).collect();
         let owner = self.watchdog.clone().zip(self.terminal).map(|(watchdog, signal)| Owner { watchdog, signal });
-        let group = self.watchdog.as_ref().map_or(0, |w| w.group());
+        let watched = self.watchdog.as_ref().map(|w| Group::of(w, self.alone));
+        let group = watched.as_ref().map_or(0, Group::id);
         let (terminal, signal) = (owner, self.signal);
         let job = local::Job { commands, wdir, env, log: log.output(), group, signal, terminal, raw: self.alone };
         let inherited: Vec<String> = self.project.around.env.keys().cloned().collect();

@@ -27,6 +27,7 @@ mod overlay;
 pub mod pack;
 mod place;
 mod reach;
+mod ready;
 mod runs;
 mod stat;
 mod stream;

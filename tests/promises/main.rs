@@ -18,6 +18,7 @@ mod mutated;
 mod output;
 mod packs;
 mod recovered;
+mod together;
 mod unsaved;
 
 use std::collections::BTreeMap;
