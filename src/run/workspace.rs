@@ -36,8 +36,7 @@ pub fn take_unless(
     let mut lock = hold(&lock, signal, wait, sink)?;
     // A killed run's watchdog may still be ending its commands: outputs are theirs until it is gone.
     drop(hold(&dir.join("watchdog"), signal, wait, sink)?);
-    let who = format!("{} (process {})", command, std::process::id());
-    let _ = lock.set_len(0).and_then(|()| lock.rewind()).and_then(|()| lock.write_all(who.as_bytes()));
+    say_who(&mut lock, command);
     Ok(WorkspaceLock { _file: lock })
 }
 
@@ -58,12 +57,25 @@ fn refuse_within_a_stage(project: &Project, command: &str, lock: &Path) -> Resul
         .hint("take the call out of the stage; what it needs belongs into its deps"))
 }
 
-/// Held while a pipeline file is read, changed and written. Not the workspace lock: a stage may be added while others
-/// run.
-pub fn take_for_edit(project: &Project, sink: &dyn Sink) -> Result<WorkspaceLock> {
+/// Held while a pipeline file is read, changed and written, and no longer. Not the workspace lock: a stage may be added
+/// while others run, or while data is stored.
+pub fn take_for_edit(
+    project: &Project,
+    command: &str,
+    wait: Option<Duration>,
+    sink: &dyn Sink,
+) -> Result<WorkspaceLock> {
     let dir = project.state_dir();
     fs::create_dir_all(&dir).map_err(|e| Error::io("create", &dir, e))?;
-    Ok(WorkspaceLock { _file: hold(&dir.join("edit"), &AtomicI32::new(0), None, sink)? })
+    let mut lock = hold(&dir.join("edit"), &AtomicI32::new(0), wait, sink)?;
+    say_who(&mut lock, command);
+    Ok(WorkspaceLock { _file: lock })
+}
+
+/// For those who wait.
+fn say_who(lock: &mut File, command: &str) {
+    let who = format!("{command} (process {})", std::process::id());
+    let _ = lock.set_len(0).and_then(|()| lock.rewind()).and_then(|()| lock.write_all(who.as_bytes()));
 }
 
 fn hold(path: &Path, signal: &AtomicI32, wait: Option<Duration>, sink: &dyn Sink) -> Result<File> {

@@ -17,6 +17,7 @@ mod killed;
 mod mutated;
 mod output;
 mod packs;
+mod recorder;
 mod recovered;
 mod together;
 mod unsaved;
