@@ -9,11 +9,17 @@ use std::path::{Path, PathBuf};
 
 use crate::error::Result;
 use crate::event::{Event, Sink};
+use crate::git;
 use crate::path::RepoPath;
 use crate::project::Project;
 use crate::run::aside::{Aside, move_to};
 use crate::run::logs::{Logs, RunLog};
 use crate::store::{self, Rules, carry_over, strip};
+
+/// The rules as they are now, for who comes upon old versions before anything else is known.
+pub fn rules(project: &Project) -> Result<git::Rules> {
+    Ok(project.definitions_without_graph()?.rules)
+}
 
 /// Removes an old version of an output that lies at `old`, but for what is ignored in it.
 pub fn give_up(project: &Project, rules: &dyn Rules, out: &RepoPath, old: &Path, sink: &dyn Sink) -> Result<()> {

@@ -53,7 +53,6 @@ pub fn import(
     sink: &dyn Sink,
 ) -> Result<Imported> {
     let _lock = workspace::take(project, "lockstep import", options.wait, sink)?;
-    let _edit = workspace::take_for_edit(project, sink)?;
     let definitions = project.definitions()?;
     let path = project.cwd.join(to).filter(|p| p.is_in(&project.repo.project_root) && !p.is_root());
     let path = path.ok_or_else(|| Error::usage(format!("`{to}` is outside the project")))?;
@@ -81,7 +80,8 @@ pub fn import(
     }
     let was_there = on_disk.symlink_metadata().is_ok();
     bring(project, &there, &import.path, &path, sink)?;
-    let add = AddOptions { desc: options.desc.clone(), import: Some(import.clone()), no_commit: false, wait: None };
+    let add =
+        AddOptions { desc: options.desc.clone(), import: Some(import.clone()), no_commit: false, wait: options.wait };
     let Added { written, .. } = add_held(project, &[to.to_string()], &add, sink).inspect_err(|_| {
         if !was_there {
             let _ = store::remove(&on_disk);
@@ -100,7 +100,6 @@ pub fn update(
     sink: &dyn Sink,
 ) -> Result<Vec<Imported>> {
     let _lock = workspace::take(project, "lockstep update", options.wait, sink)?;
-    let _edit = workspace::take_for_edit(project, sink)?;
     let definitions = project.definitions()?;
     let mut wanted = Vec::new();
     for file in &definitions.pipelines.files {
@@ -134,12 +133,15 @@ pub fn update(
         bring(project, &there, &new.path, &path, sink)?;
         let name = file.relative_to(&project.cwd);
         let mut written = Vec::new();
+        let lock = workspace::take_for_edit(project, "lockstep update", options.wait, sink)?;
         if let Some(draft) = draft(project, &file, &|text| edit::set_import(&name, text, n, &new).map(Some))? {
             draft.write(project)?;
             written.push(file);
         }
+        drop(lock);
         let again = path.relative_to(&project.cwd);
-        let Added { written: more, .. } = add_held(project, &[again], &AddOptions::default(), sink)?;
+        let add = AddOptions { wait: options.wait, ..AddOptions::default() };
+        let Added { written: more, .. } = add_held(project, &[again], &add, sink)?;
         written.extend(more);
         done.push(Imported { path, import: new, old: Some(old.commit), written });
     }

@@ -45,7 +45,7 @@ pub struct Removed {
 
 pub fn remove(project: &Project, targets: &[String], options: &Options, sink: &dyn Sink) -> Result<Removed> {
     let _lock = workspace::take(project, "lockstep remove", options.wait, sink)?;
-    let _edit = workspace::take_for_edit(project, sink)?;
+    let _edit = workspace::take_for_edit(project, "lockstep remove", options.wait, sink)?;
     let mut removed = Removed::default();
     // All words are understood before anything is changed.
     let definitions = project.definitions_without_graph()?;

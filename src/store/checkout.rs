@@ -16,6 +16,7 @@ use std::time::Duration;
 use rayon::prelude::*;
 use rustix::fs::{CWD, RenameFlags};
 
+use super::away::move_away;
 use super::id::{ObjectId, Pin};
 use super::ignored::{carry_over, strip};
 use super::index::build::{Folder, Found, flatten};
@@ -336,7 +337,7 @@ fn swap(new: &Path, dest: &Path) -> Result<Option<PathBuf>> {
         return Ok(Some(new.to_path_buf()));
     }
     let aside = place::sibling(dest);
-    fs::rename(dest, &aside).map_err(fail)?;
+    move_away(dest, &aside).map_err(fail)?;
     fs::rename(new, dest).map_err(|e| {
         let _ = fs::rename(&aside, dest);
         fail(e)

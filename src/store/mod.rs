@@ -5,6 +5,7 @@
 //! [`Store::lacking`] say what a pin consists of and what of it is not here, [`Store::read`] and
 //! [`Store::open_content`] give bytes, [`Store::adopt_pack`] and [`Store::adopt_object`] take them in, verified.
 
+mod away;
 mod batch;
 mod checkout;
 mod copy;
@@ -27,6 +28,7 @@ mod overlay;
 pub mod pack;
 mod place;
 mod reach;
+mod ready;
 mod runs;
 mod stat;
 mod stream;
@@ -38,6 +40,7 @@ mod unprotect;
 pub mod verify;
 mod young;
 
+pub use away::move_away;
 pub use batch::Batch;
 pub use checkout::{remove, restore};
 pub use difference::{Change, difference};
@@ -52,7 +55,7 @@ pub use inventory::{Lacking, ObjectRef};
 pub use link::{LinkType, LinkTypes};
 pub use objects::{Generation, ObjectKind, Store};
 pub use overlay::overlay;
-pub use place::{Place, inside, leftovers, random_name, sibling, to_path};
+pub use place::{Beside, Place, inside, is_beside, leftovers, random_name, sibling, to_path};
 pub use reach::Reach;
 pub use runs::Runs;
 pub use stream::ContentReader;

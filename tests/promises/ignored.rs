@@ -118,3 +118,21 @@ fn an_import_that_is_renewed_leaves_it_in_its_place() {
     assert_eq!(sandbox.read("raw/1"), "two\n");
     assert_eq!(sandbox.read("raw/mine.note"), "labels");
 }
+
+/// A checkout that was killed after its swap: what it swapped out has the name of what is half built.
+#[test]
+fn a_kill_does_not_take_it_along() {
+    let sandbox = labelled();
+    let old = ".out.lockstep-0123456789abcdef";
+    for (name, text) in [("1", "old\n"), ("late.note", "late"), ("sub/mine.note", "other labels"), ("gone/x.note", "x")]
+    {
+        sandbox.write(&format!("{old}/{name}"), text);
+    }
+    sandbox.write(".git/lockstep/worktree/state/root/restoring/0", "out");
+    let told = fine(&sandbox, &["checkout"]);
+    assert!(told.contains("they are kept in "), "{told}");
+    assert!(!sandbox.exists(old));
+    assert_eq!((sandbox.read("out/late.note"), sandbox.read("out/gone/x.note")), ("late".into(), "x".into()));
+    assert_eq!((sandbox.read("out/1"), sandbox.read("out/sub/mine.note")), ("one\n".into(), "more labels".into()));
+    assert_eq!(kept(&sandbox, "out/sub/mine.note"), ["other labels"]);
+}

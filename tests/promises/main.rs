@@ -19,7 +19,10 @@ mod meanwhile;
 mod mutated;
 mod output;
 mod packs;
+mod recorder;
+mod recovered;
 mod swept;
+mod together;
 mod unsaved;
 
 use std::collections::BTreeMap;

@@ -28,17 +28,13 @@ pub struct Args {
     #[arg(long)]
     no_commit: bool,
     /// How long to wait for another lockstep in this workspace [default: for ever]
-    #[arg(long, value_name = "SECS", num_args = 0..=1)]
-    wait: Option<Option<f64>>,
+    #[arg(long, value_name = "SECS", num_args = 0..=1, value_parser = text::wait)]
+    wait: Option<Option<Duration>>,
 }
 
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
-    let options = Options {
-        desc: args.desc.clone(),
-        import: None,
-        no_commit: args.no_commit,
-        wait: args.wait.flatten().map(Duration::from_secs_f64),
-    };
+    let options =
+        Options { desc: args.desc.clone(), import: None, no_commit: args.no_commit, wait: args.wait.flatten() };
     let progress = Progress::new(out, false);
     let added = add(project, &args.paths, &options, &progress);
     progress.finish();
