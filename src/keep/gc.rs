@@ -13,7 +13,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Sink};
 use crate::keep::claims::{Claim, of_run};
-use crate::keep::scope::{Found, Request, State, Which, gather};
+use crate::keep::scope::{Found, Request, State, Which, gather, others};
 use crate::project::Project;
 use crate::remote::{Catalog, Remote};
 use crate::run::cache;
@@ -129,8 +129,8 @@ pub fn apply(
         let message = format!("something changed meanwhile: {} would go, too", new.claim.path);
         return Err(Error::new(Kind::Busy, message).hint("run the command again"));
     }
-    for home in &options.request.forgotten {
-        store.forget_project(home)?;
+    for user in others(project)?.iter().filter(|user| options.request.forgotten.contains(&user.home)) {
+        store.forget_project(user)?;
     }
     gc::apply(store, &now.census, &now.needed, &now.plan, &now.runs)
 }

@@ -1,30 +1,21 @@
-//! Who uses the store: many at once, or one who takes things away.
+//! Who is at work in the store: many at once, or one who takes things away.
 //!
-//! ```text
-//! lock              held shared by whoever stores or restores, exclusively by gc; its text says who that is
-//! projects/<hash>   the absolute path of a repository's common Git folder (or of its `.lockstep`) that uses the store
-//! ```
+//! `lock` is held shared by whoever stores or restores, exclusively by gc; its text says who that is.
 //! Whoever stores holds the lock from the first look at what is there already until all is durable, so that nothing that
-//! was found present goes meanwhile. What comes after that (the entry of the run cache, the journal, the lock file) is
+//! was found present goes meanwhile; who records results holds it until something refers to them, too. What comes after that is
 //! covered by the age guard of gc: whatever was written, or found and counted on, has a young mtime.
-//!
-//! A store in its own repository needs no list of projects. One that `cache.dir` puts elsewhere may be shared, and only
-//! its projects know what of it they need, so each makes itself known before it counts on anything here.
 
 use std::fs::{self, File, Metadata, Permissions, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use super::id::ObjectId;
 use super::objects::Store;
 use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Silent, Sink, Stop};
 
 const LOCK: &str = "lock";
-const PROJECTS: &str = "projects";
 /// How long between two tries.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -106,59 +97,6 @@ impl Store {
         Ok(file)
     }
 
-    /// Makes the project known that this store was opened for, once.
-    pub(super) fn register(&self) -> Result<()> {
-        let Some(project) = self.project().filter(|_| self.dir().is_dir()) else { return Ok(()) };
-        let path = self.project_path(project);
-        if fs::symlink_metadata(&path).is_ok() {
-            return Ok(());
-        }
-        self.folder(PROJECTS)?;
-        self.put_small(&path, project.as_os_str().as_bytes())
-    }
-
-    fn project_path(&self, project: &Path) -> PathBuf {
-        self.dir().join(PROJECTS).join(&ObjectId::of(project.as_os_str().as_bytes()).hex()[..32])
-    }
-
-    /// The projects that made themselves known: their common Git folders, sorted.
-    ///
-    /// Errors: a list that cannot be read, since what it does not tell of would be taken for garbage.
-    pub fn projects(&self) -> Result<Vec<PathBuf>> {
-        let folder = self.dir().join(PROJECTS);
-        let cannot = |e| Error::io("read", &folder, e);
-        let entries = match fs::read_dir(&folder) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            entries => entries.map_err(cannot)?,
-        };
-        let mut projects = Vec::new();
-        for entry in entries {
-            let path = entry.map_err(cannot)?.path();
-            let bytes = fs::read(&path).map_err(|e| Error::io("read", &path, e))?;
-            let project = PathBuf::from(std::ffi::OsString::from_vec(bytes));
-            if self.project_path(&project) != path {
-                return Err(Error::new(
-                    Kind::Io,
-                    format!("{} does not say which project it stands for", path.display()),
-                )
-                .hint("run any lockstep command that stores in each project that uses the store, then remove it"));
-            }
-            projects.push(project);
-        }
-        projects.sort();
-        Ok(projects)
-    }
-
-    /// Forgets a project; says whether it was known.
-    pub fn forget_project(&self, project: &Path) -> Result<bool> {
-        let path = self.project_path(project);
-        match fs::remove_file(&path) {
-            Ok(()) => Ok(true),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(e) => Err(self.refused("remove", &path, e)),
-        }
-    }
-
     /// Is the store made for a group: may its group write to its folder?
     pub(super) fn is_for_a_group(&self) -> bool {
         fs::metadata(self.dir()).is_ok_and(|meta| is_for_a_group(&meta))
@@ -231,25 +169,6 @@ mod tests {
         assert_eq!(impatient.hold().unwrap_err().kind, Kind::Signal(2));
         drop(alone);
         assert!(store.hold().unwrap().is_some() && impatient.hold().unwrap().is_some());
-    }
-
-    #[test]
-    fn projects_make_themselves_known() {
-        let dir = tempfile::tempdir().unwrap();
-        let at = dir.path().join("store");
-        let (a, b) = (PathBuf::from("/a/.git"), PathBuf::from("/b b/.git"));
-        for project in [&b, &a, &b] {
-            let store = Store::open(&at, LinkTypes::default()).of_project(project.clone());
-            store.begin().unwrap();
-        }
-        let store = Store::open(&at, LinkTypes::default());
-        assert_eq!(store.projects().unwrap(), [a.clone(), b.clone()]);
-        assert!(store.forget_project(&a).unwrap());
-        assert!(!store.forget_project(&a).unwrap());
-        assert_eq!(store.projects().unwrap(), std::slice::from_ref(&b));
-        let file = store.project_path(&b);
-        fs::write(file, "/c/.git").unwrap();
-        assert!(store.projects().is_err());
     }
 
     #[test]

@@ -37,6 +37,7 @@ mod tests;
 pub mod tree;
 mod unchanged;
 mod unprotect;
+mod users;
 pub mod verify;
 mod young;
 
@@ -60,3 +61,4 @@ pub use reach::Reach;
 pub use runs::Runs;
 pub use stream::ContentReader;
 pub use unprotect::unprotect;
+pub use users::{User, id_in};

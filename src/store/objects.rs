@@ -7,7 +7,7 @@
 //! runs/           the run cache
 //! quarantine/     objects found damaged, never deleted by us
 //! tmp/            what is being written
-//! lock, projects/ who uses the store; see `hold`
+//! lock, projects/ who uses the store; see `hold` and `users`
 //! ```
 //! Nothing is created before the first write. An object appears under its id by a rename after its bytes are durable,
 //! so what is there is whole; many processes may write at once, since equal names mean equal bytes.
@@ -68,8 +68,9 @@ pub struct Store {
     dir: PathBuf,
     links: LinkTypes,
     packs: Shelf,
-    /// Who is to be made known as a user of this store: a common Git folder. `None` in a repository's own store.
-    project: Option<PathBuf>,
+    /// Who is to be made known as a user of this store: a common Git folder, and the file of its id. `None` in a
+    /// repository's own store.
+    project: Option<(PathBuf, PathBuf)>,
     /// Only looked at: nothing is set aside.
     untouched: bool,
     /// When to stop waiting for others.
@@ -92,9 +93,9 @@ impl Store {
         }
     }
 
-    /// On behalf of a project that may be one of many: the common Git folder of its repository.
-    pub fn of_project(self, project: PathBuf) -> Store {
-        Store { project: Some(project), ..self }
+    /// On behalf of a project that may be one of many: the common Git folder of its repository, and the file of its id.
+    pub fn of_project(self, home: PathBuf, id_file: PathBuf) -> Store {
+        Store { project: Some((home, id_file)), ..self }
     }
 
     /// Nobody is waited for once the user wants an end.
@@ -115,8 +116,8 @@ impl Store {
         self.untouched
     }
 
-    pub(super) fn project(&self) -> Option<&Path> {
-        self.project.as_deref()
+    pub(super) fn project(&self) -> Option<(&Path, &Path)> {
+        self.project.as_ref().map(|(home, id_file)| (home.as_path(), id_file.as_path()))
     }
 
     pub fn dir(&self) -> &Path {

@@ -113,3 +113,71 @@ fn gc_takes_nothing_while_a_pack_cannot_be_read() {
     sandbox.remove("d");
     assert_eq!(sandbox.run(&["checkout"]).code, 0);
 }
+
+/// Two containers have their repositories at one path, and share a store.
+#[test]
+fn a_neighbour_at_the_same_path_is_another_one() {
+    let at = tempfile::tempdir().unwrap();
+    let make = |bytes: &str| {
+        let sandbox = Sandbox::within(at.path());
+        let store = at.path().join("store");
+        sandbox.write("lockstep.toml", format!("[cache]\ndir = \"{}\"\n", store.display()));
+        sandbox.write(
+            "pipeline.yaml",
+            format!("stages:\n  make:\n    cmd: (date +%s%N; head -c {bytes} /dev/zero) > out\n    outs: [out]\n"),
+        );
+        sandbox
+    };
+    let gc = ["gc", "-w", "-f", "--min-age", "0"];
+    let (first, second) = (make("300000"), make("300001"));
+    // Each is at the path of the first while it is at work.
+    let (place, away) = (first.root().to_path_buf(), at.path().join("away"));
+    repro(&first);
+    fs::rename(&place, &away).unwrap();
+    fs::rename(second.root(), &place).unwrap();
+    repro(&first);
+    let out = first.run(&gc);
+    assert_eq!(out.code, 3, "{out}");
+    assert!(out.stderr.contains("lies another repository") && out.stderr.contains("--forget"), "{out}");
+    fs::rename(&place, second.root()).unwrap();
+    fs::rename(&away, &place).unwrap();
+    first.remove("out");
+    let out = first.run(&["checkout"]);
+    assert_eq!(out.code, 0, "{out}");
+    // Given up by who knows it to be gone; the one that asks is never meant.
+    let path = place.join(".git").display().to_string();
+    let out = first.run(&[&gc[..], &["--forget", &path]].concat());
+    assert_eq!(out.code, 0, "{out}");
+    let out = first.run(&gc);
+    assert_eq!(out.code, 0, "{out}");
+    first.remove("out");
+    assert_eq!(first.run(&["checkout"]).code, 0);
+}
+
+/// A linked worktree on a disk that is not mounted has a lock that nothing else has.
+#[test]
+fn gc_takes_nothing_while_a_worktree_is_away() {
+    let sandbox = once();
+    sandbox.git(&["worktree", "add", "-q", "../other", "-b", "other"]);
+    let out = sandbox.run(&["-C", "../other", "repro", "-q", "-f"]);
+    assert_eq!(out.code, 0, "{out}");
+    let (other, away) = (sandbox.path("../other"), sandbox.path("../away"));
+    fs::rename(&other, &away).unwrap();
+    for mounted in [false, true] {
+        if mounted {
+            fs::create_dir(&other).unwrap();
+        }
+        let out = sandbox.run(&["gc", "-w", "-f", "--min-age", "0"]);
+        assert_eq!(out.code, 3, "{out}");
+        assert!(out.stderr.contains("is not there") && out.stderr.contains("git worktree prune"), "{out}");
+    }
+    fs::remove_dir(&other).unwrap();
+    fs::rename(&away, &other).unwrap();
+    fs::remove_file(other.join("out")).unwrap();
+    let out = sandbox.run(&["-C", "../other", "checkout"]);
+    assert_eq!(out.code, 0, "{out}");
+    fs::remove_dir_all(&other).unwrap();
+    sandbox.git(&["worktree", "prune"]);
+    let out = sandbox.run(&["gc", "-w", "-f", "--min-age", "0"]);
+    assert_eq!(out.code, 0, "{out}");
+}

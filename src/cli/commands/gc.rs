@@ -127,7 +127,7 @@ impl Args {
             all_commits: self.all_commits,
             all_experiments: self.all_experiments,
         };
-        let known = project.store().projects()?;
+        let known: Vec<PathBuf> = project.store().projects()?.into_iter().map(|user| user.home).collect();
         let forgotten = self.forget.iter().map(|path| forgotten(path, project, &known)).collect::<Result<_>>()?;
         Ok(Options {
             request: Request { which, skip_unreadable: self.skip_unreadable, forgotten },
