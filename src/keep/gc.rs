@@ -8,6 +8,7 @@
 //! there, a folder that is needed, was damaged, and so cannot say what it holds.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use crate::error::{Error, Kind, Result};
@@ -56,6 +57,8 @@ pub struct Planned {
     pub elsewhere: Vec<Lost>,
     /// Remotes that could not be asked.
     pub unasked: Vec<Error>,
+    /// What those that could be asked have; `None` if there was nothing to ask for.
+    asked: Option<Catalogs>,
     pub unreadable: Vec<Error>,
     /// How many states of how many other projects count.
     pub states: usize,
@@ -70,6 +73,11 @@ impl Planned {
 
 /// Decides; nothing is touched.
 pub fn plan(project: &Project, options: &Options, sink: &dyn Sink) -> Result<Planned> {
+    plan_with(project, options, None, sink)
+}
+
+/// The same, by what remotes said before.
+fn plan_with(project: &Project, options: &Options, asked: Option<Catalogs>, sink: &dyn Sink) -> Result<Planned> {
     // What is damaged stays where it is until somebody asks for it to be mended.
     let store = &project.store().untouched();
     let found = gather(project, &options.request)?;
@@ -83,7 +91,13 @@ pub fn plan(project: &Project, options: &Options, sink: &dyn Sink) -> Result<Pla
     let mut going = going_runs(store, &census, &mut reach, old)?;
     young(store, &census, &mut reach, old)?;
     let named = named(project, options, &found.states, &reach, &going)?;
-    let (mut lost, elsewhere, unasked) = at_remotes(project, options, named)?;
+    let mut unasked = Vec::new();
+    let asked = match asked {
+        None if !named.is_empty() => Some(ask(project, options, &mut unasked)?),
+        asked => asked,
+    };
+    let is_elsewhere = |one: &Lost| asked.iter().flatten().any(|all| all.root(&one.claim.pin).is_some());
+    let (elsewhere, mut lost): (Vec<Lost>, Vec<Lost>) = named.into_iter().partition(is_elsewhere);
     if options.not_in_remote {
         for one in lost.drain(..) {
             reach.add(store, &one.claim.pin)?;
@@ -102,6 +116,7 @@ pub fn plan(project: &Project, options: &Options, sink: &dyn Sink) -> Result<Pla
         needed: reach.objects,
         runs: going,
         unasked,
+        asked,
         unreadable: found.unreadable,
         states: found.states.len(),
         others: found.others.len(),
@@ -122,7 +137,8 @@ pub fn apply(
     let store = project.store();
     let who = format!("lockstep gc (process {})", std::process::id());
     let _alone = store.hold_alone(&who, wait, sink)?;
-    let now = plan(project, options, sink)?;
+    // Nobody is to wait for a network with us.
+    let now = plan_with(project, options, agreed.asked.clone(), sink)?;
     let known: HashSet<(ObjectId, Option<&str>)> =
         agreed.lost.iter().map(|one| (one.claim.pin.id, one.commit.as_deref())).collect();
     if let Some(new) = now.lost.iter().find(|one| !known.contains(&(one.claim.pin.id, one.commit.as_deref()))) {
@@ -242,26 +258,24 @@ fn named(
     Ok(lost)
 }
 
-/// Asks every remote once: what none has, what one has, and who could not be asked.
-fn at_remotes(project: &Project, options: &Options, named: Vec<Lost>) -> Result<(Vec<Lost>, Vec<Lost>, Vec<Error>)> {
-    let mut unasked = Vec::new();
-    let mut catalogs: Vec<std::sync::Arc<Catalog>> = Vec::new();
-    if !named.is_empty() {
-        let names: Vec<&str> = match &options.remote {
-            Some(name) => vec![name],
-            None => project.config.remotes(),
-        };
-        for name in names {
-            match Remote::open(project, Some(name), None).and_then(|remote| remote.known()) {
-                Ok(catalog) => catalogs.push(catalog),
-                Err(e) if options.not_in_remote || options.remote.is_some() => return Err(e),
-                Err(e) => unasked.push(e),
-            }
+/// What remotes have.
+type Catalogs = Vec<Arc<Catalog>>;
+
+/// Asks every remote once; those that cannot be asked are noted.
+fn ask(project: &Project, options: &Options, unasked: &mut Vec<Error>) -> Result<Catalogs> {
+    let names: Vec<&str> = match &options.remote {
+        Some(name) => vec![name],
+        None => project.config.remotes(),
+    };
+    let mut catalogs = Vec::new();
+    for name in names {
+        match Remote::open(project, Some(name), None).and_then(|remote| remote.known()) {
+            Ok(catalog) => catalogs.push(catalog),
+            Err(e) if options.not_in_remote || options.remote.is_some() => return Err(e),
+            Err(e) => unasked.push(e),
         }
     }
-    let (elsewhere, lost) =
-        named.into_iter().partition(|one| catalogs.iter().any(|all| all.root(&one.claim.pin).is_some()));
-    Ok((lost, elsewhere, unasked))
+    Ok(catalogs)
 }
 
 /// Small loose objects go into packs, unless somebody links to them by their path.
