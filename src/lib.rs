@@ -15,7 +15,7 @@
 //! | 2 documents | [`pipeline`] [`lock`] [`project`] | what the user wrote; what happened; one open repository, as of the worktree or a commit |
 //! | 3 work | [`run`] | select, look, judge, schedule, execute, record |
 //! | | [`remote`] | the same objects elsewhere: push, fetch, what is there |
-//! | | [`keep`] | what of the store is needed, by whom, what may go and what is damaged: `gc`, `verify` |
+//! | | [`keep`] | what of the store and of a remote is needed, by whom, what may go and what is damaged: `gc`, `du`, `verify` |
 //! | | [`compare`] | how two snapshots differ: data, metrics, params |
 //! | 4 products | [`report`] | what a run came to, for CI systems: summary, annotations, comment, cache key; plots as one page of HTML, as data and as text |
 //! | | [`model`] | what is inside a model file, how two of them differ, versions on Git tags, quality gates, provenance |
@@ -53,8 +53,11 @@
 //!    `run/aside.rs`. The journal is durable before the old outputs go: `run/record.rs`. Should lockstep itself be
 //!    killed, a second process ends the commands: `run/watchdog.rs`.
 //! 3. *Read-only commands take no lock and run no user code.* They overlay the journal in memory: `run/fold.rs`.
-//! 4. *Two processes never corrupt anything.* One exclusive lock a worktree: `run/workspace.rs`.
-//! 5. *An unsaved change is never overwritten unasked.* `run/checkout.rs`.
+//! 4. *Two processes never corrupt anything.* One exclusive lock a worktree: `run/workspace.rs`. Who stores, records or
+//!    restores keeps gc out: `store/hold.rs`; who shares a store is known in it: `store/users.rs`.
+//! 5. *An unsaved change is never overwritten unasked.* `run/checkout.rs`; one that was made while a restore went on is
+//!    seen after the swap, and returns: `store/unchanged.rs`. What is ignored inside an output outlives it:
+//!    `run/ignored.rs`.
 //! 6. *Bytes are verified against their id before use.* [`store`]. A remote is a help, never a need: what fails there is
 //!    a miss (`run/pull.rs`). Copies while they stream, whether from a file of
 //!    their own or from a pack; what was fetched before it gets its name: `store/pack/adopt.rs`. Damage is set aside:
@@ -98,6 +101,7 @@
 //! | note in a registry tag | [`model::note::VERSION`] | counts as none; the tag's name and its commit say the rest |
 //! | remote | `lockstep-remote`, [`remote`] | is refused |
 //! | segment of a remote's index | `remote/segment.rs` | is refused |
+//! | note on what goes from a remote | `remote/marks.rs` | is refused |
 //! | compiled pipelines and locks | `project.rs` | are made anew |
 //!
 //! The log folder of a run is described in `run/logs.rs`. Whoever runs the commands holds a lock on the file `output`
@@ -124,7 +128,8 @@
 //! - A pack is sealed as a whole, as a loose object is: whether an object of it may be counted on before its other copy
 //!   goes costs one stat a pack, not a read of all of it.
 //! - Two more things lie in the store: `lock`, held shared by whoever stores or restores and exclusively by gc, and
-//!   `projects/`, by which a shared store knows who uses it.
+//!   `projects/`, by which a shared store knows who uses it. Its counterpart in a repository is the file `lockstep/id` in
+//!   the common Git folder: a path alone does not tell containers apart.
 //! - gc keeps what any `pipeline.lock` pins that it finds by name, whatever the pipelines beside it say now.
 //! - A commit says nothing of files outside the repository: a template that reads one has no value at a revision.
 //! - Metrics whose bytes are not in the store are shown as the lock has them: a fresh clone has its numbers at once.
@@ -140,6 +145,8 @@
 //!   is copied as it is.
 //! - A segment lists the large objects that a push added, besides whole outputs: a large file that an output shares with
 //!   an earlier one is known to be there without a request.
+//! - `gc -c` means the remote alone, not the store as well: each asks its own question, and a marked object is no reason
+//!   to give up the last copy here. What is marked stands in notes beside the segments, which older programs pass over.
 //! - A bare repository has no workspace; `HEAD` is meant, and what needs files refuses.
 //! - A dep may lie outside the repository, a plot may not, not even through a symlink: its page is made to be published.
 //! - DVC's own templates are drawn here as SVG; a template of the project is Vega-Lite, and Vega-Lite draws it, in the page.

@@ -79,6 +79,7 @@ pub enum Command {
     Logs(commands::logs::Args),
     Gc(commands::gc::Args),
     Verify(commands::verify::Args),
+    Du(commands::du::Args),
     Cache(commands::cache::Args),
     Config(commands::config::Args),
     Init(commands::init::Args),

@@ -13,6 +13,16 @@ pub fn confirm(question: &str, agreed: &str, otherwise: &str) -> Result<()> {
     Err(declined(question, agreed, otherwise))
 }
 
+/// Something that is typed, letter by letter: for what cannot be undone, and hurts others.
+pub fn typed(what: &str, agreed: &str, otherwise: &str) -> Result<()> {
+    if answer(&format!("to go on, type {what}: ")).is_some_and(|answer| answer == what) {
+        return Ok(());
+    }
+    Err(Error::usage(otherwise)
+        .because(format!("nobody typed {what}"))
+        .hint(format!("to say yes without being asked: {agreed}")))
+}
+
 fn declined(question: &str, agreed: &str, otherwise: &str) -> Error {
     Error::new(Kind::Check, otherwise)
         .because(format!("nobody said yes to: {question}"))

@@ -22,6 +22,14 @@ pub fn seconds(s: f64) -> String {
     }
 }
 
+/// `24h`, `90m`, `30days`: an age as people give it.
+pub fn age(age: std::time::Duration) -> String {
+    match age.as_secs() {
+        s if s % 3600 == 0 && s < 72 * 3600 && s > 0 => format!("{}h", s / 3600),
+        _ => humantime::format_duration(age).to_string(),
+    }
+}
+
 /// `1 stage`, `2 stages`.
 pub fn count(n: usize, one: &str) -> String {
     if n == 1 { format!("1 {one}") } else { format!("{n} {one}s") }
@@ -71,6 +79,8 @@ mod tests {
         assert_eq!(["abcd", "abcde", "ab\ncd", "äöüäö"].map(|t| cut(t, 4)), ["abcd", "abcd…", "ab…", "äöüä…"]);
         assert_eq!(plain("a\u{1b}[2Jb\u{202e}c\nd"), "a\\u{1b}[2Jb\\u{202e}c\nd");
         assert_eq!(day(1_767_225_600), "2026-01-01");
+        let ages = [0, 60, 3600, 86_400, 30 * 86_400].map(|s| age(std::time::Duration::from_secs(s)));
+        assert_eq!(ages, ["0s", "1m", "1h", "24h", "30days"]);
         assert_eq!(count(1, "file") + &count(2, "file"), "1 file2 files");
     }
 }

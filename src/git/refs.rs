@@ -11,11 +11,26 @@ use super::id::GitId;
 use super::repo::Repo;
 use crate::error::{Error, Kind, Result};
 
+/// So often refs are listed anew where one cannot be read.
+const PATIENCE: usize = 5;
+
 impl History {
     /// All refs below a prefix that lead to commits, by their full names.
     ///
     /// Errors: a ref that leads to nothing. A symbolic ref without its branch (`origin/HEAD` after a rename) is none.
     pub fn refs(&self, prefix: &str) -> Result<Vec<(String, GitId)>> {
+        let mut found = self.refs_now(prefix);
+        // One that is deleted while they are listed is no reason to give up.
+        for _ in 1..PATIENCE {
+            if found.is_ok() {
+                break;
+            }
+            found = self.refs_now(prefix);
+        }
+        found
+    }
+
+    fn refs_now(&self, prefix: &str) -> Result<Vec<(String, GitId)>> {
         let platform = self.0.repo.references().map_err(unreadable)?;
         let mut found = Vec::new();
         for reference in platform.prefixed(prefix).map_err(unreadable)? {
@@ -67,7 +82,11 @@ impl Repo {
 
 fn collect(path: &Path, found: &mut BTreeSet<GitId>) -> Result<()> {
     if path.is_dir() {
-        for entry in fs::read_dir(path).map_err(|e| Error::io("read", path, e))? {
+        let entries = match fs::read_dir(path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            entries => entries.map_err(|e| Error::io("read", path, e))?,
+        };
+        for entry in entries {
             collect(&entry.map_err(|e| Error::io("read", path, e))?.path(), found)?;
         }
         return Ok(());

@@ -24,7 +24,7 @@ use crate::store::{LinkType, ObjectId, Pin, Reach, Store};
 /// Small enough for a pack wherever the store lies.
 const PACKED: u64 = 16 << 10;
 /// Whoever writes a temporary file is done with it after this time.
-const DEAD: Duration = Duration::from_secs(24 * 3600);
+pub(super) const DEAD: Duration = Duration::from_secs(24 * 3600);
 
 #[derive(Clone, Debug, Default)]
 pub struct Options {
@@ -96,7 +96,7 @@ fn plan_with(project: &Project, options: &Options, asked: Option<Catalogs>, sink
         None if !named.is_empty() => Some(ask(project, options, &mut unasked)?),
         asked => asked,
     };
-    let is_elsewhere = |one: &Lost| asked.iter().flatten().any(|all| all.root(&one.claim.pin).is_some());
+    let is_elsewhere = |one: &Lost| asked.iter().flatten().any(|all| all.lasting_root(&one.claim.pin).is_some());
     let (elsewhere, mut lost): (Vec<Lost>, Vec<Lost>) = named.into_iter().partition(is_elsewhere);
     if options.not_in_remote {
         for one in lost.drain(..) {
@@ -125,12 +125,14 @@ fn plan_with(project: &Project, options: &Options, asked: Option<Catalogs>, sink
     })
 }
 
-/// Does it, with the store to itself: what is needed is looked at again once nobody else uses the store. What
-/// the plan of before would not have taken stays: that was not agreed to.
+/// Does it, with the store to itself: what is needed is looked at again once nobody else uses the store. Where that would
+/// take last copies that the plan of before did not name, nothing is done, since they were not agreed to; unless `forced`,
+/// by who agrees to anything.
 pub fn apply(
     project: &Project,
     options: &Options,
-    agreed: &Planned,
+    planned: &Planned,
+    forced: bool,
     wait: Option<Duration>,
     sink: &dyn Sink,
 ) -> Result<Freed> {
@@ -138,10 +140,11 @@ pub fn apply(
     let who = format!("lockstep gc (process {})", std::process::id());
     let _alone = store.hold_alone(&who, wait, sink)?;
     // Nobody is to wait for a network with us.
-    let now = plan_with(project, options, agreed.asked.clone(), sink)?;
+    let now = plan_with(project, options, planned.asked.clone(), sink)?;
     let known: HashSet<(ObjectId, Option<&str>)> =
-        agreed.lost.iter().map(|one| (one.claim.pin.id, one.commit.as_deref())).collect();
-    if let Some(new) = now.lost.iter().find(|one| !known.contains(&(one.claim.pin.id, one.commit.as_deref()))) {
+        planned.lost.iter().map(|one| (one.claim.pin.id, one.commit.as_deref())).collect();
+    let is_known = |one: &&Lost| forced || known.contains(&(one.claim.pin.id, one.commit.as_deref()));
+    if let Some(new) = now.lost.iter().find(|one| !is_known(one)) {
         let message = format!("something changed meanwhile: {} would go, too", new.claim.path);
         return Err(Error::new(Kind::Busy, message).hint("run the command again"));
     }
@@ -159,7 +162,7 @@ fn claims(states: &[State]) -> impl Iterator<Item = &Claim> {
 }
 
 /// Results that go: those that are old and of which something is not needed. What the others need is needed.
-fn going_runs(store: &Store, census: &Census, reach: &mut Reach, old: i64) -> Result<Vec<FoundRun>> {
+pub(super) fn going_runs(store: &Store, census: &Census, reach: &mut Reach, old: i64) -> Result<Vec<FoundRun>> {
     let mut by_key: BTreeMap<&str, Vec<&FoundRun>> = BTreeMap::new();
     for run in &census.runs {
         by_key.entry(&run.key).or_default().push(run);
@@ -183,13 +186,13 @@ fn going_runs(store: &Store, census: &Census, reach: &mut Reach, old: i64) -> Re
     Ok(going)
 }
 
-fn outs(store: &Store, run: &FoundRun) -> Option<Vec<Pin>> {
+pub(super) fn outs(store: &Store, run: &FoundRun) -> Option<Vec<Pin>> {
     let (entry, _) = cache::parse(&store.read_run(&run.path)?, &run.key.parse().ok()?)?;
     Some(entry.outs.values().map(|out| out.pin).collect())
 }
 
 /// Young folders that nothing refers to keep what they name: it may have been there for long.
-fn young(store: &Store, census: &Census, reach: &mut Reach, old: i64) -> Result<()> {
+pub(super) fn young(store: &Store, census: &Census, reach: &mut Reach, old: i64) -> Result<()> {
     let mut trees = Vec::new();
     for loose in census.loose.iter().filter(|l| l.time > old && !reach.objects.contains(&l.id)) {
         if store.is_tree(&loose.id, loose.size) {
@@ -279,7 +282,7 @@ fn ask(project: &Project, options: &Options, unasked: &mut Vec<Error>) -> Result
 }
 
 /// Small loose objects go into packs, unless somebody links to them by their path.
-fn packed(store: &Store, found: &Found) -> u64 {
+pub(super) fn packed(store: &Store, found: &Found) -> u64 {
     let links = store.links().iter().any(|link| link == LinkType::Symlink);
     if links || !found.others.is_empty() { 0 } else { PACKED }
 }

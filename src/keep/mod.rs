@@ -2,13 +2,18 @@
 //!
 //! `claims` reads every lock of a project: on disk in all worktrees, in Git's index, in the stash, in commits, in the
 //! journals of runs that go on or were killed. `scope` says whose claims count, which for other projects that share the
-//! store is all of them. `gc` marks from there; the pure plan is made in [`crate::store::gc`]. `verify` looks at everything that is kept, names who is hurt by what is damaged, and repairs it.
+//! store is all of them. `gc` marks from there; the pure plan is made in [`crate::store::gc`]. `cloud` does the same for
+//! a remote; `du` says whose the bytes are, with the pure sums of `ledger`. `verify` looks at everything that is kept,
+//! names who is hurt by what is damaged, and repairs it.
 //!
 //! Locks are looked for by their name in whatever folder, whether or not a pipeline file beside them still has their
 //! stages: what a lock pins, somebody may want back.
 
 mod claims;
+pub mod cloud;
+pub mod du;
 pub mod gc;
+mod ledger;
 mod scope;
 pub mod verify;
 

@@ -4,7 +4,7 @@
 //! that go on or were killed. By request: branches, tags, commits. Of other projects that share the store: everything
 //! that can be reached, and what their reflogs remember.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind, Result};
@@ -51,6 +51,8 @@ pub struct State {
     pub name: String,
     /// `None` for what is not committed: workspaces, the index, journals.
     pub commit: Option<GitId>,
+    /// The other project that it is a state of.
+    pub other: Option<PathBuf>,
     pub claims: Vec<Claims>,
 }
 
@@ -93,7 +95,7 @@ pub fn gather(project: &Project, request: &Request) -> Result<Found> {
             let error = Error::missing(format!("{what} that uses this store: what that one needs is not known"));
             return Err(error.hint(&forget).hint("else run gc where all repositories that use the store are at hand"));
         }
-        gatherer.project(&repo, &Which::everything(), true).map_err(reading)?;
+        gatherer.project(&repo, &Which::everything(), Some(&home)).map_err(reading)?;
         gatherer.found.others.push(home);
     }
     Ok(found)
@@ -103,7 +105,7 @@ pub fn gather(project: &Project, request: &Request) -> Result<Found> {
 pub fn gather_own(project: &Project, request: &Request) -> Result<Found> {
     let mut found = Found::default();
     let mut gatherer = Gatherer { found: &mut found, skip: request.skip_unreadable };
-    gatherer.project(&project.repo, &request.which, false)?;
+    gatherer.project(&project.repo, &request.which, None)?;
     found.own = found.states.len();
     Ok(found)
 }
@@ -142,7 +144,7 @@ struct Gatherer<'f> {
 }
 
 impl Gatherer<'_> {
-    fn project(&mut self, repo: &Repo, which: &Which, is_other: bool) -> Result<()> {
+    fn project(&mut self, repo: &Repo, which: &Which, other: Option<&Path>) -> Result<()> {
         let mut reader = Reader::default();
         let history = if repo.is_git() { Some(repo.history()?) } else { None };
         let worktrees = if repo.is_git() && !repo.is_bare() { repo.worktrees()? } else { vec![repo_again(repo)?] };
@@ -150,7 +152,7 @@ impl Gatherer<'_> {
             if at > 0 && !worktree.top.join(".git").exists() {
                 self.try_or((), Err(not_here(worktree)))?;
             }
-            let is_this = !is_other && (worktrees.len() == 1 || worktree.git_dir == repo.git_dir);
+            let is_this = other.is_none() && (worktrees.len() == 1 || worktree.git_dir == repo.git_dir);
             let name = match (is_this, at) {
                 (true, _) => "workspace".to_string(),
                 _ => worktree.top.display().to_string(),
@@ -161,14 +163,14 @@ impl Gatherer<'_> {
             if let Some(history) = &history {
                 claims.extend(self.try_or(Vec::new(), reader.index(history, worktree))?);
             }
-            self.found.states.push(State { name, commit: None, claims });
+            self.found.states.push(State { name, commit: None, other: other.map(Path::to_path_buf), claims });
         }
         let Some(history) = history else { return Ok(()) };
         for (id, name) in self.commits(repo, &worktrees, &history, which)? {
             let commit = history.commit(id);
             let claims = commit.and_then(|commit| reader.commit(&history, &commit));
             if let Some(claims) = self.try_or(None, claims.map(Some))? {
-                self.found.states.push(State { name, commit: Some(id), claims });
+                self.found.states.push(State { name, commit: Some(id), other: other.map(Path::to_path_buf), claims });
             }
         }
         Ok(())
@@ -237,8 +239,9 @@ impl Gatherer<'_> {
                         .filter(|id| history.has_commit(*id)),
                 );
             }
+            let names = names(history);
             for id in self.try_or(Vec::new(), history.reachable(tips))? {
-                add(id, None);
+                add(id, names.get(&id).map(String::as_str));
             }
         }
         Ok(order.into_iter().map(|id| (id, named.remove(&id).unwrap_or_default())).collect())
@@ -251,6 +254,17 @@ fn not_here(worktree: &Repo) -> Error {
     Error::missing(what)
         .hint("if it is gone for good: git worktree prune")
         .hint("if it was moved: git worktree repair, in its new place; or bring it back (a disk that is not mounted?)")
+}
+
+/// What people call commits: by a tag, else by a branch.
+fn names(history: &History) -> HashMap<GitId, String> {
+    let mut names = HashMap::new();
+    for prefix in ["refs/tags/", "refs/heads/"] {
+        for (name, id) in history.refs(prefix).unwrap_or_default() {
+            names.entry(id).or_insert_with(|| name.trim_start_matches(prefix).to_string());
+        }
+    }
+    names
 }
 
 fn repo_again(repo: &Repo) -> Result<Repo> {

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::error::{Error, Kind, Result};
+use crate::remote::marks::{Marks, Note, NoteName, Sort, Things};
 use crate::remote::place::Place;
 use crate::remote::segment::{Location, Name, Root, RunRow, Segment, root_key};
 use crate::replace::replace_file;
@@ -33,6 +34,9 @@ pub struct Catalog {
     pub all: Segment,
     /// Segments that cannot be read, with why: what they tell of is not known.
     pub damaged: Vec<(Name, Error)>,
+    pub marks: Marks,
+    /// What is about to go, by them.
+    pub doomed: Things,
     by_key: HashMap<ObjectId, Vec<ObjectId>>,
 }
 
@@ -66,18 +70,23 @@ impl Catalog {
         runs
     }
 
-    /// The packs that some outputs need.
-    pub fn packs_of<'a>(&self, roots: impl IntoIterator<Item = &'a Root>) -> BTreeSet<PackId> {
-        let mut packs = BTreeSet::new();
-        for root in roots {
-            match &root.location {
-                Location::Loose => {}
-                Location::Packed(slice) => drop(packs.insert(slice.pack)),
-                Location::Tree(more) => packs.extend(more),
-            }
-        }
-        packs
+    /// The same, but not if it is about to go: who counts on it says so to the remote, by a push.
+    pub fn lasting_root(&self, pin: &Pin) -> Option<&Root> {
+        self.root(pin).filter(|_| !self.doomed.roots.contains(&(pin.id, pin.is_dir())))
     }
+}
+
+/// The packs that some outputs need.
+pub fn packs_of<'a>(roots: impl IntoIterator<Item = &'a Root>) -> BTreeSet<PackId> {
+    let mut packs = BTreeSet::new();
+    for root in roots {
+        match &root.location {
+            Location::Loose => {}
+            Location::Packed(slice) => drop(packs.insert(slice.pack)),
+            Location::Tree(more) => packs.extend(more),
+        }
+    }
+    packs
 }
 
 /// What this clone remembers of a remote.
@@ -116,11 +125,21 @@ impl Memory {
         keep(&self.segment_path(name), bytes);
     }
 
-    /// Forgets segments that the remote lists no more.
-    fn tidy(&self, listed: &BTreeSet<Name>) {
+    fn note(&self, file: &str) -> Option<Vec<u8>> {
+        fs::read(self.dir.join("index").join(file)).ok()
+    }
+
+    fn keep_note(&self, file: &str, bytes: &[u8]) {
+        keep(&self.dir.join("index").join(file), bytes);
+    }
+
+    /// Forgets what the remote lists no more.
+    fn tidy(&self, listed: &Listed) {
         for entry in fs::read_dir(self.dir.join("index")).into_iter().flatten().flatten() {
-            let name = entry.file_name().to_str().and_then(Name::parse);
-            if name.is_none_or(|name| !listed.contains(&name)) {
+            let name = entry.file_name();
+            let name = name.to_str().unwrap_or_default();
+            let is_listed = Name::parse(name).is_some_and(|name| listed.segments.contains(&name));
+            if !is_listed && NoteName::parse(name).is_none_or(|note| !listed.notes.contains(&note)) {
                 let _ = fs::remove_file(entry.path());
             }
         }
@@ -154,11 +173,12 @@ fn keep(path: &Path, bytes: &[u8]) {
 pub fn read(place: &Place, memory: &Memory, anew: bool) -> Result<Catalog> {
     let mut again = 0;
     loop {
-        let names = names(place)?;
+        let listed = list(place)?;
+        let names = &listed.segments;
         let mut segments = BTreeMap::new();
         let mut damaged = Vec::new();
         let mut gone = None;
-        for name in &names {
+        for name in names {
             let segment = match memory.segment(name).filter(|_| !anew) {
                 Some(segment) => segment,
                 None => match fetch(place, memory, name)? {
@@ -176,8 +196,10 @@ pub fn read(place: &Place, memory: &Memory, anew: bool) -> Result<Catalog> {
             segments.insert(name.clone(), segment);
         }
         let Some(gone) = gone else {
-            memory.tidy(&names);
-            return Ok(Catalog { damaged, ..Catalog::new(segments) });
+            memory.tidy(&listed);
+            let marks = marks(place, memory, listed.notes)?;
+            let doomed = marks.doomed();
+            return Ok(Catalog { damaged, marks, doomed, ..Catalog::new(segments) });
         };
         again += 1;
         if again == PATIENCE {
@@ -187,12 +209,49 @@ pub fn read(place: &Place, memory: &Memory, anew: bool) -> Result<Catalog> {
     }
 }
 
-fn names(place: &Place) -> Result<BTreeSet<Name>> {
-    if place.lists() {
-        return Ok(place.list("index")?.iter().filter_map(|name| Name::parse(name)).collect());
+/// What `index/` lists.
+pub struct Listed {
+    pub segments: BTreeSet<Name>,
+    pub notes: BTreeSet<NoteName>,
+}
+
+pub fn list(place: &Place) -> Result<Listed> {
+    let files = if place.lists() {
+        place.list("index")?
+    } else {
+        let all = place.get(ALL)?.unwrap_or_default();
+        String::from_utf8_lossy(&all).lines().map(str::to_string).collect()
+    };
+    let segments = files.iter().filter_map(|name| Name::parse(name)).collect();
+    Ok(Listed { segments, notes: files.iter().filter_map(|name| NoteName::parse(name)).collect() })
+}
+
+/// Reads the notes. One that vanishes meanwhile was dealt with.
+fn marks(place: &Place, memory: &Memory, names: BTreeSet<NoteName>) -> Result<Marks> {
+    let mut marks = Marks::default();
+    for note in names.iter().filter(|note| note.sort != Sort::Removing) {
+        let file = note.file_name();
+        let known = memory.note(&file).filter(|bytes| note.name.fits(bytes));
+        let is_new = known.is_none();
+        let Some(bytes) = known.map_or_else(|| place.get(&format!("index/{file}")), |bytes| Ok(Some(bytes)))? else {
+            continue;
+        };
+        match Note::parse(&bytes).filter(|_| note.name.fits(&bytes)) {
+            Some(said) if note.sort == Sort::Marked => marks.marked.push((note.name.clone(), said.things)),
+            Some(said) => marks.kept.push(said),
+            None if note.name.fits(&bytes) && Note::is_newer(&bytes) => {
+                return Err(newer(place, &format!("index/{file}")));
+            }
+            None => {
+                marks.is_doubtful = true;
+                continue;
+            }
+        }
+        if is_new {
+            memory.keep_note(&file, &bytes);
+        }
     }
-    let all = place.get(ALL)?.unwrap_or_default();
-    Ok(String::from_utf8_lossy(&all).lines().filter_map(Name::parse).collect())
+    Ok(Marks { names, ..marks })
 }
 
 enum Found {

@@ -132,7 +132,7 @@ impl Remote {
         Ok((bytes.len(), lost))
     }
 
-    fn run_bytes(&self, rows: &[RunRow]) -> Result<(Bytes, Vec<Error>)> {
+    pub(super) fn run_bytes(&self, rows: &[RunRow]) -> Result<(Bytes, Vec<Error>)> {
         let piece = |row: &RunRow| Piece { id: row.entry, kind: ObjectKind::Content, slice: row.slice };
         let found: Mutex<Bytes> = Mutex::default();
         let lost = Mutex::new(Vec::new());
@@ -147,6 +147,14 @@ impl Remote {
         })?;
         let lost = lost.into_inner().unwrap_or_else(|e| e.into_inner());
         Ok((found.into_inner().unwrap_or_else(|e| e.into_inner()), lost))
+    }
+
+    /// The objects of a stretch, each verified, or none.
+    pub(super) fn read_whole(&self, stretch: &Stretch) -> Result<Vec<(Piece, Vec<u8>)>> {
+        let lost = Mutex::new(None);
+        let read = self
+            .read_stretch(stretch, &|_, error| drop(lost.lock().unwrap_or_else(|e| e.into_inner()).replace(error)))?;
+        lost.into_inner().unwrap_or_else(|e| e.into_inner()).map_or(Ok(read), Err)
     }
 
     /// The objects of a stretch, each verified; of those that cannot be had `lose` is told.

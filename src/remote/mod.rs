@@ -5,6 +5,7 @@
 //! objects/ab/<hex>    contents of 1 MiB and more, each as it is
 //! packs/<hex>.pack    everything smaller, and all trees, in the store's own format of packs
 //! index/<name>        segments, each what one push added: see `segment`
+//! index/<name>.…      notes on what is about to go: see `marks`
 //! index/all           the names of all segments, for readers that cannot list; best effort
 //! tmp/                what is being written, where the service does not put in one step
 //! ```
@@ -18,17 +19,23 @@
 //! is complete there. What an output that is new shares with earlier ones is found in the indexes of packs, which are
 //! kept in the clone; that it is not found costs a duplicate, nothing more.
 //!
+//! What nobody needs is marked, and goes a day later: `garbage` plans it (pure), `clean` does it. First segments that tell
+//! of it are replaced by one that does not, then the files go, so that no index ever points at missing bytes.
+//!
 //! `push` and `fetch` plan (pure but for reading trees) and then move; `scope` says what a command is about; `place`
 //! hides whether a remote is a `folder` or a `service`. Whatever comes from a remote is hostile until verified.
 
 mod address;
 mod catalog;
 pub mod check;
+pub mod clean;
 mod fault;
 pub mod fetch;
 mod folder;
+pub mod garbage;
 mod getting;
 pub mod loss;
+pub mod marks;
 mod mend;
 mod options;
 mod partial;
@@ -36,6 +43,7 @@ mod passing;
 mod place;
 mod plan;
 pub mod push;
+mod repack;
 pub mod scope;
 mod segment;
 mod service;
@@ -46,6 +54,7 @@ mod stretch;
 mod tests;
 mod transfer;
 mod transport;
+mod trees;
 pub mod unpushed;
 mod upload;
 pub mod verify;
@@ -54,7 +63,7 @@ use std::sync::{Arc, Mutex};
 use std::time::UNIX_EPOCH;
 
 pub use address::redacted;
-pub use catalog::Catalog;
+pub use catalog::{Catalog, packs_of};
 pub use place::Spent;
 pub use segment::RunRow;
 
@@ -159,6 +168,12 @@ impl Remote {
         }
         let catalog = if self.marker()? { catalog::read(&self.place, &self.memory, anew)? } else { Catalog::default() };
         Ok(Arc::clone(known.insert(Arc::new(catalog))))
+    }
+
+    /// The same, without what is remembered of it in memory.
+    fn look_again(&self) -> Result<Arc<Catalog>> {
+        *self.known.lock().unwrap_or_else(|e| e.into_inner()) = None;
+        self.known()
     }
 
     /// Was it written to before? Refuses a format that this program does not know.

@@ -311,6 +311,14 @@ impl Place {
             found => Ok(self.received(path, found)?.map_or(Looked::Gone, Looked::Bytes)),
         }
     }
+
+    /// The same, also when the user wants an end; what cannot be removed in a moment stays.
+    pub fn tidy(&self, path: &str) {
+        match &self.kind {
+            Kind::Folder(folder) => drop(folder.remove(path)),
+            Kind::Service(service) => service.tidy(path),
+        }
+    }
 }
 
 /// A source that breaks when the user wants an end.

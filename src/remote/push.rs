@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use crate::error::{Error, Kind, Result};
 use crate::event::{Doing, Event, Sink};
-use crate::remote::catalog::{ALL, Catalog};
+use crate::remote::catalog::{self, ALL, Catalog, packs_of};
+use crate::remote::marks::{LEASE, Note, NoteName, Sort, Things};
 use crate::remote::place::StreamError;
 use crate::remote::plan::{Plan, plan};
 use crate::remote::segment::{Location, Name, PackRow, Root, RunRow, Segment, Slice, root_key};
@@ -17,6 +18,8 @@ use crate::store::{ObjectId, ObjectKind, ObjectRef, Pin, Store};
 
 /// More segments than this are merged into one.
 const MOST_SEGMENTS: usize = 64;
+/// So often a push looks again at a remote where things are marked meanwhile.
+const PATIENCE: usize = 5;
 /// Nothing is on its way for so many seconds: what lies under a temporary name for longer was left by a kill.
 const LEFT: u64 = 24 * 60 * 60;
 /// Packs that are in memory at once while they are made.
@@ -67,8 +70,23 @@ impl Remote {
     /// Sends what the remote lacks of all this.
     pub fn push(&self, store: &Store, request: &Request, sink: &dyn Sink) -> Result<Pushed> {
         self.must_be_writable()?;
-        let catalog = self.look(request.again)?;
-        let plan = self.plan_push(store, &catalog, request)?;
+        let mut catalog = self.look(request.again)?;
+        let mut plan = self.plan_push(store, &catalog, request)?;
+        // What was about to go stays: said first, and then looked at again, so that nobody who removes it overlooks it.
+        let mut counted = counts_on(&catalog, &plan, request).both(&catalog.doomed);
+        let is_counted = !counted.is_empty();
+        for _ in 0..PATIENCE {
+            if counted.is_empty() {
+                break;
+            }
+            self.keep(&catalog, counted)?;
+            catalog = self.look_again()?;
+            plan = self.plan_push(store, &catalog, request)?;
+            counted = counts_on(&catalog, &plan, request).both(&catalog.doomed);
+        }
+        if is_counted || !plan.is_empty() {
+            self.must_be_free(&catalog)?;
+        }
         let mut pushed = Pushed { absent: plan.absent.clone(), ..Pushed::default() };
         for (_, error) in &catalog.damaged {
             sink.event(Event::Warning { text: &format!("{}; what it told of is sent again", error.message) });
@@ -79,11 +97,11 @@ impl Remote {
         if catalog.names.is_empty() {
             self.write_marker()?;
         }
-        let segment = self.send(store, &plan, request.again, sink)?;
+        let segment = self.send(store, &catalog, &plan, request.again, sink)?;
         let written = self.record(&catalog, segment)?;
         if request.again {
             for (name, _) in catalog.damaged.iter().filter(|(name, _)| *name != written) {
-                self.place.remove(&format!("index/{}", name.as_str()))?;
+                self.remove_segments([name])?;
             }
         }
         *self.known.lock().unwrap_or_else(|e| e.into_inner()) = None;
@@ -106,6 +124,25 @@ impl Remote {
             *self.known.lock().unwrap_or_else(|e| e.into_inner()) = None;
         }
         Ok(gone)
+    }
+
+    /// Tells those who remove things that these are needed, by whatever was marked until now.
+    fn keep(&self, catalog: &Catalog, things: Things) -> Result<()> {
+        let of = catalog.marks.marked.iter().map(|(name, _)| name.clone()).collect();
+        self.put_note(Sort::Kept, self.now, &Note { of, things }.encode()).map(drop)
+    }
+
+    fn must_be_free(&self, catalog: &Catalog) -> Result<()> {
+        catalog.marks.removing(self.now).map_or(Ok(()), |note| Err(self.busy(note)))
+    }
+
+    pub(super) fn busy(&self, note: &NoteName) -> Error {
+        let message = format!("somebody removes things from the remote {} ({}) right now", self.name, self.url());
+        let minutes = note.name.seconds().saturating_add(LEASE).saturating_sub(self.now).div_ceil(60);
+        Error::new(Kind::Busy, message).hint("try again in a few minutes").hint(format!(
+            "if that was killed: it counts no more in {minutes} minutes, or remove index/{} there",
+            note.file_name()
+        ))
     }
 
     /// Says what a push would send.
@@ -136,7 +173,7 @@ impl Remote {
     }
 
     /// Moves the bytes, and says where they are now.
-    fn send(&self, store: &Store, plan: &Plan, again: bool, sink: &dyn Sink) -> Result<Segment> {
+    fn send(&self, store: &Store, catalog: &Catalog, plan: &Plan, again: bool, sink: &dyn Sink) -> Result<Segment> {
         let mut jobs: Vec<Job> = plan.whole.iter().map(|pack| Job::Whole(pack)).collect();
         let mut some = Vec::new();
         let mut size = 0;
@@ -175,6 +212,11 @@ impl Remote {
             }
             Job::Made(objects, runs) => permits.with(|| {
                 let (bytes, index) = make_pack(store, objects, runs)?;
+                // The same objects make the same pack, which may be on its way out.
+                if catalog.doomed.packs.contains(&index.id()) {
+                    self.keep(catalog, Things { packs: [index.id()].into(), ..Things::default() })?;
+                    self.must_be_free(&*self.look_again()?)?;
+                }
                 self.place.put(&pack_path(&index.id()), bytes, again)?;
                 done(index.iter().map(|row| row.length).sum());
                 told(&index);
@@ -272,7 +314,7 @@ impl Remote {
             segment.runs.insert(entry, RunRow { key: run.key, entry, slice, time: run.time.min(self.now) });
         }
         // A segment stands for itself: the packs that its rows name are in it.
-        for pack in catalog.packs_of(segment.roots.values()).into_iter().chain(old_packs) {
+        for pack in packs_of(segment.roots.values()).into_iter().chain(old_packs) {
             if let Some(row) = catalog.all.packs.get(&pack) {
                 segment.packs.entry(pack).or_insert(*row);
             }
@@ -281,28 +323,62 @@ impl Remote {
     }
 
     /// Writes the segment, last of all. Many segments become one.
-    pub(super) fn record(&self, catalog: &Catalog, mut segment: Segment) -> Result<Name> {
-        let merge = catalog.names.len() >= MOST_SEGMENTS;
-        if merge {
+    pub(super) fn record(&self, catalog: &Catalog, segment: Segment) -> Result<Name> {
+        if catalog.names.len() >= MOST_SEGMENTS {
             let mut all = catalog.all.clone();
-            all.absorb(segment);
-            segment = all;
+            all.absorb(segment.clone());
+            let merged = self.put_segment(&all)?;
+            // Somebody who merged meanwhile, or removed what nobody needs, took some of them away: what they said may
+            // not be repeated.
+            let now = catalog::list(&self.place)?.segments;
+            if catalog.names.is_subset(&now) {
+                self.put_all([&merged]);
+                self.remove_segments(catalog.names.iter().filter(|old| **old != merged))?;
+                return Ok(merged);
+            }
+            self.remove_segments([&merged])?;
         }
+        let name = self.put_segment(&segment)?;
+        self.put_all(catalog.names.iter().chain([&name]));
+        Ok(name)
+    }
+
+    pub(super) fn put_segment(&self, segment: &Segment) -> Result<Name> {
         let bytes = segment.encode();
         let name = Name::of(&bytes, self.now);
         self.place.put(&format!("index/{}", name.as_str()), bytes.clone(), false)?;
         self.memory.keep_segment(&name, &bytes);
-        let mut names: BTreeSet<Name> = if merge { BTreeSet::new() } else { catalog.names.clone() };
-        names.insert(name.clone());
-        let list: String = names.iter().map(|name| format!("{}\n", name.as_str())).collect();
-        // For readers without listings; the next push writes it again.
-        let _ = self.place.put(ALL, list.into_bytes(), true);
-        if merge {
-            for old in catalog.names.iter().filter(|old| **old != name) {
-                self.place.remove(&format!("index/{}", old.as_str()))?;
-            }
-        }
         Ok(name)
+    }
+
+    /// Writes a note, so many seconds after 1970.
+    pub(super) fn put_note(&self, sort: Sort, now: u64, bytes: &[u8]) -> Result<NoteName> {
+        let note = NoteName { sort, name: Name::of(bytes, now) };
+        self.place.put(&format!("index/{}", note.file_name()), bytes.to_vec(), false)?;
+        Ok(note)
+    }
+
+    pub(super) fn remove_segments<'n>(&self, names: impl IntoIterator<Item = &'n Name>) -> Result<()> {
+        let names: Vec<&Name> = names.into_iter().collect();
+        each(self.jobs, &names, |name| self.place.remove(&format!("index/{}", name.as_str())))
+    }
+
+    /// For readers without listings; the next push writes it again.
+    pub(super) fn put_all<'n>(&self, names: impl IntoIterator<Item = &'n Name>) {
+        let list: String = names.into_iter().map(|name| format!("{}\n", name.as_str())).collect();
+        let _ = self.place.put(ALL, list.into_bytes(), true);
+    }
+}
+
+/// What of a remote a push counts on, or writes again under the name that it had.
+fn counts_on(catalog: &Catalog, plan: &Plan, request: &Request) -> Things {
+    let pins = request.wanted.iter().map(|wanted| &wanted.pin).chain(request.runs.iter().flat_map(|run| &run.outs));
+    let large = plan.roots.iter().flat_map(|(_, objects)| objects).filter(|o| is_large(o.kind, o.size));
+    Things {
+        roots: pins.filter(|pin| catalog.root(pin).is_some()).map(|pin| (pin.id, pin.is_dir())).collect(),
+        runs: request.runs.iter().map(|run| ObjectId::of(&run.bytes)).collect(),
+        packs: plan.there.values().copied().chain(plan.whole.iter().map(|pack| pack.id)).collect(),
+        objects: large.map(|object| object.id).collect(),
     }
 }
 

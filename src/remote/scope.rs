@@ -236,7 +236,10 @@ impl Scope {
             }
             let mut compared = Compared::default();
             for one in wanted {
-                match (project.store().contains(&one.pin), known.root(&one.pin).is_some()) {
+                let is_here = project.store().contains(&one.pin);
+                // What is about to go there has to be pushed again; it can still be had.
+                let there = if is_here { known.lasting_root(&one.pin) } else { known.root(&one.pin) };
+                match (is_here, there.is_some()) {
                     (true, true) => compared.both += 1,
                     (true, false) => compared.not_there.push(one),
                     (false, true) => compared.not_here.push(one),

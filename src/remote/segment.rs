@@ -340,6 +340,11 @@ impl Name {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// When it was written, after 1970.
+    pub fn seconds(&self) -> u64 {
+        u64::from_str_radix(&self.0[..10], 16).unwrap_or(0)
+    }
 }
 
 #[cfg(test)]

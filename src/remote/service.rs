@@ -152,7 +152,7 @@ impl Service {
     }
 
     /// Takes away what a broken upload left, also when the user wants an end; what takes longer than a moment stays.
-    fn tidy(&self, path: &str) {
+    pub fn tidy(&self, path: &str) {
         let delete = async { Ok(timeout(MOMENT, self.operator.delete(path)).await.is_ok()) };
         let _ = self.run(delete);
     }

@@ -61,7 +61,7 @@ pub fn unpushed(project: &Project, updates: &[Update]) -> Result<Vec<Left>> {
                 break;
             }
             let known = Remote::open(project, Some(name), None)?.known()?;
-            left.here.retain(|wanted| known.root(&wanted.pin).is_none());
+            left.here.retain(|wanted| known.lasting_root(&wanted.pin).is_none());
             left.nowhere.retain(|wanted| known.root(&wanted.pin).is_none());
         }
         if !left.here.is_empty() || !left.nowhere.is_empty() {

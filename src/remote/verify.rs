@@ -299,7 +299,7 @@ impl Remote {
 /// All files that count: packs that outputs or results need, and large objects.
 fn named(catalog: &Catalog) -> Vec<File> {
     let all = &catalog.all;
-    let mut packs = catalog.packs_of(all.roots.values());
+    let mut packs = catalog::packs_of(all.roots.values());
     let runs = all.runs.values().filter(|run| !all.withdrawn.contains(&run.entry));
     packs.extend(runs.map(|run| run.slice.pack));
     let mut loose: BTreeMap<ObjectId, u64> = all.loose.clone();

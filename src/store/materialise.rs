@@ -15,8 +15,9 @@ use super::find::{BIG, Lies};
 use super::hash;
 use super::id::ObjectId;
 use super::link::LinkType;
-use super::objects::{ObjectKind, Store, is_sealed, seal};
+use super::objects::{ObjectKind, Store, is_sealed, is_untouched, seal};
 use super::stat::FileStat;
+use super::young::renew;
 use crate::error::{Error, Kind, Result};
 use crate::event::{Doing, Event, Sink};
 
@@ -74,10 +75,14 @@ impl<'a> Maker<'a> {
                 }
                 // The mode belongs to the inode, so an executable file needs one of its own.
                 LinkType::Hardlink if self.hardlink.load(Ordering::Relaxed) && !executable => {
-                    self.verify(&lies, object, id, size, stat)?;
+                    if !is_untouched(stat, id) {
+                        self.read(&lies, object, id, size)?;
+                    }
                     let made = fresh(fs::hard_link(&from, to), to)?;
                     self.hardlink.store(made, Ordering::Relaxed);
                     if made {
+                        // The link changed its ctime; what is done to it from here on shows against this moment.
+                        let _ = renew(object, id);
                         self.done(size);
                         return Ok(Made::File(None));
                     }
@@ -108,13 +113,19 @@ impl<'a> Maker<'a> {
         if is_sealed(stat, id) {
             return Ok(());
         }
+        self.read(lies, object, id, size)?;
+        seal(object, id);
+        Ok(())
+    }
+
+    /// Reads an object that is not to be believed by its stat.
+    fn read(&self, lies: &Lies, object: &File, id: &ObjectId, size: u64) -> Result<()> {
         let read = || -> io::Result<ObjectId> { Ok(hash::content(&mut object.try_clone()?, size, &|_| ())?.0) };
         let got = read().map_err(|e| self.store.unread(id, lies, e))?;
         io::Seek::rewind(&mut &*object).map_err(|e| self.store.unread(id, lies, e))?;
         if got != *id {
             return Err(self.store.damaged(id, lies));
         }
-        seal(object, id);
         Ok(())
     }
 
@@ -215,6 +226,30 @@ mod tests {
     use super::*;
     use crate::event::Silent;
     use crate::store::LinkTypes;
+
+    #[test]
+    fn an_edit_through_a_link_shows_though_its_mtime_was_put_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("store"), LinkTypes::new([LinkType::Hardlink]));
+        let mut batch = store.batch();
+        let id = batch.add_bytes(ObjectKind::Content, b"good".to_vec());
+        batch.commit(&Silent).unwrap();
+        let to = dir.path().join("to");
+        let file = || Maker::new(&store, &Silent).file(&id, 4, false, &to);
+        file().unwrap();
+        let before = fs::metadata(&to).unwrap();
+        assert_eq!(
+            std::os::unix::fs::MetadataExt::ino(&before),
+            std::os::unix::fs::MetadataExt::ino(&fs::metadata(store.path(&id)).unwrap())
+        );
+        std::thread::sleep(std::time::Duration::from_millis(2100));
+        fs::set_permissions(&to, fs::Permissions::from_mode(0o644)).unwrap();
+        fs::write(&to, "evil").unwrap();
+        File::options().write(true).open(&to).unwrap().set_modified(before.modified().unwrap()).unwrap();
+        fs::remove_file(&to).unwrap();
+        assert!(file().unwrap_err().message.contains("damaged"));
+        assert!(!to.exists());
+    }
 
     #[test]
     fn what_is_there_already_is_not_replaced() {

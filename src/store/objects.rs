@@ -262,6 +262,13 @@ pub(super) fn seal(file: impl AsFd, id: &ObjectId) {
     let _ = rustix::fs::futimens(&file, &Timestamps { last_access: time, last_modification: time });
 }
 
+/// Not only sealed, but with nothing done to it since, as far as the ctime tells, which nobody can set: an mtime can be put
+/// back after an edit, and the seal with it. To be asked where a workspace may have a link to the very inode. A link that
+/// was made or removed changes the ctime, too.
+pub(super) fn is_untouched(stat: &FileStat, id: &ObjectId) -> bool {
+    is_sealed(stat, id) && stat.ctime.abs_diff(stat.mtime) < 2_000_000_000
+}
+
 pub(super) fn is_sealed(stat: &FileStat, id: &ObjectId) -> bool {
     let seconds = stat.mtime.div_euclid(1_000_000_000);
     stat.mtime.rem_euclid(1_000_000_000) == seal_of(id, seconds)

@@ -3,7 +3,7 @@
 //! A check takes a [`Target`], an empty place of its own at the remote. What a server cannot show (one that lets everybody
 //! in refuses no credentials) is printed as skipped, with the reason.
 
-use crate::checks::{damage, killed, refused, together, travel, verify, weather};
+use crate::checks::{damage, garbage, killed, refused, together, travel, verify, weather};
 use crate::target::Target;
 
 /// Makes a test of each check for one remote.
@@ -29,6 +29,8 @@ macro_rules! suite {
                 refused::a_bucket_that_does_not_exist_is_one_clear_error,
                 refused::a_host_that_does_not_answer_is_one_clear_error,
                 together::two_clones_push_at_once,
+                garbage::what_nobody_needs_goes_in_two_steps,
+                garbage::a_cleaning_in_bad_weather_harms_nothing,
                 weather::refusals_and_lost_connections_are_survived,
                 weather::bytes_changed_on_the_way_are_noticed,
             }

@@ -4,10 +4,12 @@ use std::time::Duration;
 use serde_json::{Value as Json, json};
 
 use crate::cli::ask;
+use crate::cli::commands::gc_cloud;
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
 use crate::cli::text;
 use crate::error::{Error, Result};
+use crate::keep::cloud;
 use crate::keep::gc::{Lost, Options, Planned, apply, plan};
 use crate::keep::{Request, Which};
 use crate::path::normalise;
@@ -20,13 +22,19 @@ use crate::store::gc::Freed;
 /// Always needed is what the locks of all worktrees pin, on disk, in Git's index and in the stash, what running stages
 /// recorded, and whatever is younger than --min-age. Of other projects that share the store all is needed that any of
 /// their commits pins.
+///
+/// With -c it is the remote's garbage, in two steps: what nobody needs is marked, and the same command removes it when it
+/// was marked for --min-age. A push that needs something of it meanwhile keeps it. Only locks of this repository, and of
+/// projects that share its store, are heard: where others push to the same remote, what only they need goes. So the
+/// remote's URL has to be typed, or --force given.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
   lockstep gc -w --dry                  what would go if only the workspace counted
   lockstep gc -a -T                     keep what all branches and tags pin
   lockstep gc -A                        keep what any commit pins: only leftovers go
-  lockstep gc -w --not-in-remote        remove old versions, but not those that only this store has")]
+  lockstep gc -w --not-in-remote        remove old versions, but not those that only this store has
+  lockstep gc -c -a -T --dry            what nobody needs at the remote that all branches and tags pin")]
 pub struct Args {
     /// Keep what the workspace needs
     #[arg(short, long)]
@@ -49,13 +57,17 @@ pub struct Args {
     /// Keep what experiments pin
     #[arg(long)]
     all_experiments: bool,
+    /// The remote's garbage instead of the store's
+    #[arg(short, long, conflicts_with_all = ["not_in_remote", "wait"])]
+    cloud: bool,
     /// Keep what is at no remote
     #[arg(long)]
     not_in_remote: bool,
-    /// The remote that is asked [default: all]
+    /// The remote that is asked, or cleaned [default: all; with -c core.remote]
     #[arg(short, long, value_name = "NAME")]
     remote: Option<String>,
-    /// Keep what is younger than this
+    /// Keep what is younger than this; with -c also how long something is marked before it goes, which has to be longer
+    /// than any push takes
     #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = duration)]
     min_age: Duration,
     /// Show what would go, and remove nothing
@@ -88,6 +100,11 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
             .hint("see first what would go: --dry"));
     }
     let options = args.options(project)?;
+    if args.cloud {
+        let options = cloud::Options { request: options.request, remote: options.remote, min_age: options.min_age };
+        let how = gc_cloud::How { dry: args.dry, force: args.force, json: args.json };
+        return gc_cloud::run(&options, &how, project, out);
+    }
     let progress = Progress::new(out, false);
     let planned = plan(project, &options, &progress);
     progress.finish();
@@ -112,7 +129,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
             e.hint("or keep what only this store has: --not-in-remote").hint("or push it first: lockstep push -a -T")
         })?;
     }
-    let freed = apply(project, &options, &planned, args.wait.flatten(), &progress);
+    let freed = apply(project, &options, &planned, args.force, args.wait.flatten(), &progress);
     progress.finish();
     finish(args, &planned, freed?, out)
 }
@@ -200,7 +217,7 @@ fn tell_dry(args: &Args, planned: &Planned, out: &Output) {
 fn tell_rest(args: &Args, planned: &Planned, out: &Output) {
     let (young, bytes) = planned.plan.young;
     if young > 0 {
-        let age = humantime::format_duration(args.min_age);
+        let age = text::age(args.min_age);
         out.say(format!(
             "{} ({}) that nobody refers to {} younger than {age} and may be in use: kept",
             text::count(young, "object"),
@@ -213,13 +230,13 @@ fn tell_rest(args: &Args, planned: &Planned, out: &Output) {
         let objects = text::count(spared, "object");
         out.say(format!("{objects} ({}) lie in packs that are mostly needed: kept", text::bytes(bytes)));
     }
+    match planned.others {
+        0 => {}
+        1 => out.say("1 other project uses this store: all its commits count"),
+        n => out.say(format!("{n} other projects use this store: all their commits count")),
+    }
     if out.verbose > 0 {
-        let others = if planned.others > 0 {
-            format!(", those of {} included", text::count(planned.others, "other project"))
-        } else {
-            String::new()
-        };
-        out.say(format!("{} counted{others}", text::count(planned.states, "state")));
+        out.say(format!("{} counted", text::count(planned.states, "state")));
     }
 }
 
@@ -260,7 +277,7 @@ fn as_json(planned: &Planned) -> Json {
     })
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub fn duration(text: &str) -> Result<Duration, String> {
     if text == "0" {
         return Ok(Duration::ZERO);
     }

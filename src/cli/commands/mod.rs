@@ -11,9 +11,11 @@ pub mod config;
 pub mod dag;
 pub mod diff;
 mod diff_values;
+pub mod du;
 pub mod fetch;
 pub mod freeze;
 pub mod gc;
+mod gc_cloud;
 pub mod get;
 pub mod hook;
 pub mod import;
@@ -69,6 +71,7 @@ pub fn run(cli: Cli, out: &Output) -> Result<u8> {
         Command::Unfreeze(args) => freeze::unfreeze(&args, &open(global)?, out),
         Command::Gc(args) => gc::run(&args, &open(global)?, out),
         Command::Verify(args) => verify::run(&args, &open(global)?, out),
+        Command::Du(args) => du::run(&args, &open(global)?, out),
         Command::Cache(args) => cache::run(&args, &open(global)?, out),
         Command::Diff(args) => diff::run(&args, &open(global)?, out),
         Command::List(args) => list::run(&args, global, out),

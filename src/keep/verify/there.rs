@@ -10,7 +10,7 @@ use crate::event::Sink;
 use crate::project::Project;
 use crate::remote::push::{Request, Run};
 use crate::remote::verify::{Choice, Damaged, Inspected, There};
-use crate::remote::{Catalog, Remote, Wanted};
+use crate::remote::{Catalog, Remote, Wanted, packs_of};
 use crate::run::cache;
 use crate::store::{ObjectId, Pin, Store};
 
@@ -67,7 +67,7 @@ fn findings(store: &Store, inspected: &Inspected, everybody: &Everybody) -> Resu
     for (at, claimed) in everybody.claimed.iter().enumerate() {
         let pin = &claimed.claim.pin;
         let Some(root) = inspected.catalog.root(pin) else { continue };
-        let packs = inspected.catalog.packs_of([root]);
+        let packs = packs_of([root]);
         let reached = if ids.is_empty() { Rc::default() } else { below.pin(pin)? };
         for (damaged, hurts) in inspected.damaged.iter().zip(&mut hurts) {
             let is_hurt = match &damaged.what {

@@ -2,7 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)] // a test may fail loudly, helpers of tests too
 
+mod cloud;
+mod damaged;
+#[path = "../sandbox/mod.rs"]
 mod sandbox;
+mod stress;
 
 use std::fs;
 use std::path::{Path, PathBuf};
