@@ -107,6 +107,9 @@ fn take_back(project: &Project, made: &Draft, new: &[RepoPath], options: &Option
     for path in new {
         // Positions count anew after each.
         let definitions = project.definitions_without_graph()?;
+        if let Some((_, broken)) = definitions.broken.iter().find(|(path, _)| *path == made.path) {
+            return Err(broken.clone());
+        }
         let file = definitions.pipelines.files.iter().find(|file| file.path == made.path);
         let Some(n) = file.and_then(|file| file.data.iter().position(|data| data.path == *path)) else { continue };
         let name = made.path.relative_to(&project.cwd);

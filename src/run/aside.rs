@@ -11,6 +11,7 @@
 //! aside/<n>/precious  if its bytes are nowhere else
 //! aside/<n>/sibling   if the out lies on another filesystem: it stands beside its place, under this name; a symlink
 //!                     for the same reason
+//! aside/<n>/gone      `path`, once the out is being given up
 //! aside/<n>/from      where that lies which stands in its place meanwhile came from: there it returns, too
 //! ```
 //!
@@ -120,22 +121,14 @@ impl Asides {
                 Ok(path) => path,
                 Err(e) if e.kind() == ErrorKind::NotFound => {
                     // Killed before the rename, when the out had not left its place, or while it was given up.
-                    let _ = fs::remove_dir_all(&entry);
+                    self.finish_giving_up(&entry);
                     continue;
                 }
                 Err(e) => return Err(Error::io("read", entry.join("path"), e)),
             };
             let Some(out) = path.to_str().and_then(|p| RepoPath::root().join(p)) else { continue };
             let precious = entry.join("precious").exists();
-            let place = out.on_disk(&self.top);
-            let it = match fs::read_link(entry.join("sibling")) {
-                // Nothing else than a name that `take` gives is believed: what it points to will be moved or removed.
-                Ok(name) if Beside::Aside.is_of(name.as_os_str(), &place) => place.with_file_name(name),
-                Err(e) if !matches!(e.kind(), ErrorKind::NotFound | ErrorKind::InvalidInput) => {
-                    return Err(Error::io("read", entry.join("sibling"), e));
-                }
-                _ => entry.join("it"),
-            };
+            let it = sibling_of(&entry, &out.on_disk(&self.top))?.unwrap_or_else(|| entry.join("it"));
             let from = fs::read_link(entry.join("from")).ok();
             if fs::symlink_metadata(&it).is_ok() {
                 found.push(Aside { entry, it, out, precious, from });
@@ -144,6 +137,18 @@ impl Asides {
             }
         }
         Ok(found)
+    }
+
+    /// What is left of an out that was being given up goes, and its entry.
+    fn finish_giving_up(&self, entry: &Path) {
+        let gone = fs::read_link(entry.join("gone")).ok();
+        if let Some(out) = gone.as_deref().and_then(Path::to_str).and_then(|p| RepoPath::root().join(p))
+            && let Ok(place) = inside(&self.top, &out)
+            && let Ok(Some(it)) = sibling_of(entry, &place)
+        {
+            let _ = remove(&it);
+        }
+        let _ = remove(entry);
     }
 }
 
@@ -184,9 +189,21 @@ impl Aside {
     /// The new output is recorded: the old one goes. Its name goes first, because a large folder takes its time, and
     /// what a kill leaves of it must not return.
     pub fn forget(self) {
-        let _ = fs::remove_file(self.entry.join("path"));
+        let _ = fs::rename(self.entry.join("path"), self.entry.join("gone"));
         let _ = remove(&self.it);
         forget(&self.entry);
+    }
+}
+
+/// Where an entry says that its out stands beside its place, if it does.
+fn sibling_of(entry: &Path, place: &Path) -> Result<Option<PathBuf>> {
+    match fs::read_link(entry.join("sibling")) {
+        // Nothing else than a name that `take` gives is believed: what it points to will be moved or removed.
+        Ok(name) if Beside::Aside.is_of(name.as_os_str(), place) => Ok(Some(place.with_file_name(name))),
+        Err(e) if !matches!(e.kind(), ErrorKind::NotFound | ErrorKind::InvalidInput) => {
+            Err(Error::io("read", entry.join("sibling"), e))
+        }
+        _ => Ok(None),
     }
 }
 
@@ -196,6 +213,7 @@ fn forget(entry: &Path) {
     let _ = fs::remove_file(entry.join("from"));
     let _ = fs::remove_dir(entry.join("precious"));
     let _ = fs::remove_file(entry.join("path"));
+    let _ = fs::remove_file(entry.join("gone"));
     let _ = fs::remove_dir(entry);
 }
 
@@ -284,7 +302,17 @@ mod tests {
                 symlink(name, entry.join("sibling")).unwrap();
             }
         }
+        // A kill while one beside its place was given up: what is left of it goes, what is called otherwise stays.
+        let half = Beside::Aside.of(&top.join("o"));
+        for (n, sibling) in [(13, half.clone()), (14, "m".into())] {
+            let entry = dir.path().join("aside").join(n.to_string());
+            fs::create_dir(&entry).unwrap();
+            symlink("o", entry.join("gone")).unwrap();
+            symlink(sibling.file_name().unwrap(), entry.join("sibling")).unwrap();
+        }
+        fs::create_dir(&half).unwrap();
         let left = asides.left().unwrap();
+        assert!(!half.exists() && top.join("m").exists());
         assert_eq!(left.len(), 2, "{left:?}");
         for aside in left {
             aside.put_back(&top).unwrap();

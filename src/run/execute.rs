@@ -107,12 +107,12 @@ impl Context<'_> {
     fn run(&self, task: &Task) -> Result<Done, Failure> {
         let command = task.stage.cmd.join("\n");
         self.sink.event(Event::StageStarted { stage: &task.address, command: &command, reason: &task.reason });
-        let started = Instant::now();
-        let early = |error| Failure { error, exit: None, seconds: started.elapsed().as_secs_f64(), log: None };
         // Better told before hours of work than after.
         if self.stores {
-            self.project.store().try_write().map_err(early)?;
+            self.project.store().try_write().map_err(Failure::early)?;
         }
+        let started = Instant::now();
+        let early = |error| Failure { error, exit: None, seconds: started.elapsed().as_secs_f64(), log: None };
         let file = &self.definitions.pipelines.file(task.stage.file).path;
         let log = self.logs.start(file, &task.stage.name).map_err(early)?;
         let mut replaced = Vec::new();

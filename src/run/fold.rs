@@ -298,7 +298,7 @@ pub fn put_asides_back(project: &Project, asides: &Asides, sink: &dyn Sink) -> R
             if aside.precious {
                 let out = aside.out.clone();
                 let kept = aside.keep(&recovered()?.kept(&out))?;
-                let text = format!("the store has not all of the old {out}: it is kept in {}", kept.display());
+                let text = format!("the store lacks the old {out}: it is kept in {}", kept.display());
                 sink.event(Event::Note { text: &text });
             } else {
                 give_up_aside(project, &IgnoreRules(&rules(project)?), aside, None, sink)?;

@@ -165,7 +165,7 @@ fn give_up_old(project: &Project, rules: &dyn Rules, sink: &dyn Sink, job: &mut 
                 let (out, to) = (aside.out.clone(), log.kept(&aside.out));
                 match aside.keep(&to) {
                     Ok(to) => {
-                        let text = format!("the store has not all of the old {out}: it is kept in {}", to.display());
+                        let text = format!("the store lacks the old {out}: it is kept in {}", to.display());
                         sink.event(Event::Note { text: &text });
                     }
                     Err(e) => sink.event(Event::Warning { text: &e.message }),

@@ -239,6 +239,18 @@ fn an_add_that_fails_late_takes_back_its_own_entry_and_no_edit() {
         let want = if edited { format!("# mine\n{before}stages:\n  s:\n    cmd: echo\n") } else { before };
         assert_eq!(sandbox.read("pipeline.yaml"), want, "{out}");
     }
+    // What cannot be understood is not edited: the user is told.
+    sandbox.write("big", "2");
+    let add = sandbox.start(&["add", "big"]);
+    until("the entry is written", || sandbox.read("pipeline.yaml").contains("big"));
+    let broken = sandbox.read("pipeline.yaml") + "stages: {s:\n";
+    sandbox.write("pipeline.yaml", &broken);
+    until("only the store is waited for", || is_free(&sandbox));
+    sandbox.remove("big");
+    held.unlock().unwrap();
+    let out = add.end();
+    assert!(out.stderr.contains("take the entries that are not pinned out of pipeline.yaml by hand"), "{out}");
+    assert_eq!(sandbox.read("pipeline.yaml"), broken);
 }
 
 /// Does nobody edit pipeline files?

@@ -176,7 +176,7 @@ fn the_last_copy_of_a_pinned_output_is_kept_when_it_is_replaced() {
         sandbox.write("in", "2");
         let out = sandbox.run(&["repro"]);
         assert_eq!(out.code, 0, "{out}");
-        assert!(out.stderr.contains("the store has not all of the old o: it is kept in"), "{out}");
+        assert!(out.stderr.contains("the store lacks the old o: it is kept in"), "{out}");
         assert_eq!(crate::kept(&sandbox, "s", "o").as_deref(), Some("1"));
         // That one is Git's.
         assert_eq!(crate::kept(&sandbox, "s", "m.json"), None);
