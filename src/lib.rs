@@ -50,11 +50,17 @@
 //! 1. *What the lock says was made from an input was made from it.* Inputs are pinned before the command and looked at
 //!    again after it: `run/execute/pin.rs`.
 //! 2. *A failed, killed or interrupted run loses nothing.* Outputs are set aside by a rename and put back:
-//!    `run/aside.rs`. The journal is durable before the old outputs go: `run/record.rs`. Should lockstep itself be
-//!    killed, a second process ends the commands: `run/watchdog.rs`.
+//!    `run/aside.rs`. Where only a name beside the output will do, the name says whether what bears it may be removed:
+//!    `store/place.rs`. What the store has no good copy of is kept, pinned or not: `run/decide.rs`. The journal is durable
+//!    before the old outputs go: `run/record.rs`. Should lockstep itself be killed, a second process ends the commands:
+//!    `run/watchdog.rs`. What ended well because it was asked to stop is refused: `run/execute/pin.rs`.
 //! 3. *Read-only commands take no lock and run no user code.* They overlay the journal in memory: `run/fold.rs`.
-//! 4. *Two processes never corrupt anything.* One exclusive lock a worktree: `run/workspace.rs`.
-//! 5. *An unsaved change is never overwritten unasked.* `run/checkout.rs`.
+//! 4. *Two processes never corrupt anything.* One exclusive lock a worktree, and a second one for the text of pipeline
+//!    files: `run/workspace.rs`. Writers of one small file take turns: [`replace`]. Who stores, records or restores keeps
+//!    gc out: `store/hold.rs`; who shares a store is known in it: `store/users.rs`.
+//! 5. *An unsaved change is never overwritten unasked.* `run/checkout.rs`; one that was made while a restore went on is
+//!    seen after the swap, and returns: `store/unchanged.rs`. What is ignored inside an output outlives it:
+//!    `run/ignored.rs`.
 //! 6. *Bytes are verified against their id before use.* [`store`]. A remote is a help, never a need: what fails there is
 //!    a miss (`run/pull.rs`). Copies while they stream, whether from a file of
 //!    their own or from a pack; what was fetched before it gets its name: `store/pack/adopt.rs`. Damage is set aside:
@@ -108,6 +114,10 @@
 //!
 //! - With `--allow-missing` a dep that is not here counts as what the lock pins, folders of several outputs put together
 //!   from their pins (`store/overlay.rs`): a clone decides all of its stages without their bytes.
+//! - Of stages that run side by side each has a process group of its own, not one for all: `kill 0` in a script means that
+//!   script. The group of the watchdog is for a stage that runs alone.
+//! - What an output with `cache: false` held, as the lock pins it, is not kept when a rerun replaces it and the store lacks
+//!   it: it is Git's.
 //! - Exit code 7 is a refusal of the file system (disk full, permission). It would otherwise have been 3, which means
 //!   that something named by the user is missing, or 101, which means a bug.
 //! - Params files are read by the parser that gives marks, not by serde_yaml: that one cannot tell `1_000` from
@@ -125,7 +135,8 @@
 //! - A pack is sealed as a whole, as a loose object is: whether an object of it may be counted on before its other copy
 //!   goes costs one stat a pack, not a read of all of it.
 //! - Two more things lie in the store: `lock`, held shared by whoever stores or restores and exclusively by gc, and
-//!   `projects/`, by which a shared store knows who uses it.
+//!   `projects/`, by which a shared store knows who uses it. Its counterpart in a repository is the file `lockstep/id` in
+//!   the common Git folder: a path alone does not tell containers apart.
 //! - gc keeps what any `pipeline.lock` pins that it finds by name, whatever the pipelines beside it say now.
 //! - A commit says nothing of files outside the repository: a template that reads one has no value at a revision.
 //! - Metrics whose bytes are not in the store are shown as the lock has them: a fresh clone has its numbers at once.

@@ -183,9 +183,10 @@ impl Project {
     pub fn store(&self) -> &Store {
         self.store.get_or_init(|| {
             let dir = self.store_dir();
-            let store = Store::open(&dir, self.links());
+            let store = Store::open(&dir, self.links()).until(self.around.stop);
             // A store of its own serves this repository alone; a clone of another one keeps nothing.
-            if dir == self.repo.store_dir() || self.repo.is_bare() { store } else { store.of_project(self.repo.home()) }
+            let is_alone = dir == self.repo.store_dir() || self.repo.is_bare();
+            if is_alone { store } else { store.of_project(self.repo.home(), self.repo.id_file()) }
         })
     }
 

@@ -9,7 +9,7 @@ use toml_edit::{Document, DocumentMut, Item, Key, Table, TableLike, TomlError, V
 
 use super::{Setting, keys};
 use crate::error::{Error, Result};
-use crate::replace::replace_file;
+use crate::replace::Turn;
 
 /// The values of a file, each under its whole key; none if there is no such file.
 pub(super) fn read(file: &Path) -> Result<Vec<(String, Setting)>> {
@@ -28,6 +28,10 @@ pub fn set(file: &Path, key: &str, value: &str) -> Result<()> {
         Setting::Str(s) => s.into(),
         Setting::List(items) => items.into_iter().collect(),
     };
+    if let Some(folder) = file.parent() {
+        fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, e))?;
+    }
+    let turn = Turn::take(file)?;
     let mut document = open(file)?;
     let parts = keys::split(key);
     let (last, tables) = parts.split_last().ok_or_else(|| Error::usage("a setting has a name"))?;
@@ -50,7 +54,7 @@ pub fn set(file: &Path, key: &str, value: &str) -> Result<()> {
             table.insert(last, Item::Value(new));
         }
     }
-    write(file, &document)
+    turn.write(document.to_string().as_bytes())
 }
 
 /// Takes a key out of the settings file `file`, and says whether it was there; `remote.NAME` is the whole remote.
@@ -58,11 +62,15 @@ pub fn unset(file: &Path, key: &str) -> Result<bool> {
     if !keys::is_table(key) {
         keys::takes(key).map_err(Error::usage)?;
     }
+    if text(file)?.is_none() {
+        return Ok(false);
+    }
+    let turn = Turn::take(file)?;
     let mut document = open(file)?;
     let parts = keys::split(key);
     let removed = remove(document.as_table_mut(), &parts);
     if removed {
-        write(file, &document)?;
+        turn.write(document.to_string().as_bytes())?;
     }
     Ok(removed)
 }
@@ -85,13 +93,6 @@ fn open(file: &Path) -> Result<DocumentMut> {
     let text = text(file)?.unwrap_or_default();
     entries(file, &text)?;
     text.parse().map_err(|e: TomlError| broken(file, &text, e))
-}
-
-fn write(file: &Path, document: &DocumentMut) -> Result<()> {
-    if let Some(folder) = file.parent() {
-        fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, e))?;
-    }
-    replace_file(file, document.to_string().as_bytes())
 }
 
 fn text(file: &Path) -> Result<Option<String>> {

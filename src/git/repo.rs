@@ -74,6 +74,11 @@ impl Repo {
         self.shared().join("store")
     }
 
+    /// The number by which a shared store knows this repository.
+    pub fn id_file(&self) -> PathBuf {
+        self.shared().join("id")
+    }
+
     /// Settings of this clone alone.
     pub fn local_config(&self) -> PathBuf {
         self.shared().join("config.toml")

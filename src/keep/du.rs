@@ -219,7 +219,8 @@ enum Whose {
 
 /// All claims; who cannot be heard is told of and counts as nobody.
 fn claimed(project: &Project, troubles: &mut Vec<Error>) -> Result<Found> {
-    let gone: Vec<PathBuf> = project.store().projects()?.into_iter().filter(|home| !home.exists()).collect();
+    let gone: Vec<PathBuf> =
+        project.store().projects()?.into_iter().map(|user| user.home).filter(|home| !home.exists()).collect();
     for home in &gone {
         let message = format!("the project at {} is not there: what it needs counts as nobody's", home.display());
         troubles.push(Error::missing(message));

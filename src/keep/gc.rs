@@ -8,12 +8,13 @@
 //! there, a folder that is needed, was damaged, and so cannot say what it holds.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Sink};
 use crate::keep::claims::{Claim, of_run};
-use crate::keep::scope::{Found, Request, State, Which, gather};
+use crate::keep::scope::{Found, Request, State, Which, gather, others};
 use crate::project::Project;
 use crate::remote::{Catalog, Remote};
 use crate::run::cache;
@@ -56,6 +57,8 @@ pub struct Planned {
     pub elsewhere: Vec<Lost>,
     /// Remotes that could not be asked.
     pub unasked: Vec<Error>,
+    /// What those that could be asked have; `None` if there was nothing to ask for.
+    asked: Option<Catalogs>,
     pub unreadable: Vec<Error>,
     /// How many states of how many other projects count.
     pub states: usize,
@@ -70,6 +73,11 @@ impl Planned {
 
 /// Decides; nothing is touched.
 pub fn plan(project: &Project, options: &Options, sink: &dyn Sink) -> Result<Planned> {
+    plan_with(project, options, None, sink)
+}
+
+/// The same, by what remotes said before.
+fn plan_with(project: &Project, options: &Options, asked: Option<Catalogs>, sink: &dyn Sink) -> Result<Planned> {
     // What is damaged stays where it is until somebody asks for it to be mended.
     let store = &project.store().untouched();
     let found = gather(project, &options.request)?;
@@ -83,7 +91,13 @@ pub fn plan(project: &Project, options: &Options, sink: &dyn Sink) -> Result<Pla
     let mut going = going_runs(store, &census, &mut reach, old)?;
     young(store, &census, &mut reach, old)?;
     let named = named(project, options, &found.states, &reach, &going)?;
-    let (mut lost, elsewhere, unasked) = at_remotes(project, options, named)?;
+    let mut unasked = Vec::new();
+    let asked = match asked {
+        None if !named.is_empty() => Some(ask(project, options, &mut unasked)?),
+        asked => asked,
+    };
+    let is_elsewhere = |one: &Lost| asked.iter().flatten().any(|all| all.lasting_root(&one.claim.pin).is_some());
+    let (elsewhere, mut lost): (Vec<Lost>, Vec<Lost>) = named.into_iter().partition(is_elsewhere);
     if options.not_in_remote {
         for one in lost.drain(..) {
             reach.add(store, &one.claim.pin)?;
@@ -102,6 +116,7 @@ pub fn plan(project: &Project, options: &Options, sink: &dyn Sink) -> Result<Pla
         needed: reach.objects,
         runs: going,
         unasked,
+        asked,
         unreadable: found.unreadable,
         states: found.states.len(),
         others: found.others.len(),
@@ -111,29 +126,30 @@ pub fn plan(project: &Project, options: &Options, sink: &dyn Sink) -> Result<Pla
 }
 
 /// Does it, with the store to itself: what is needed is looked at again once nobody else uses the store. Where that would
-/// take last copies that the plan of before did not name, nothing is done: they were not agreed to. `None` for who agrees
-/// to anything.
+/// take last copies that the plan of before did not name, nothing is done, since they were not agreed to; unless `forced`,
+/// by who agrees to anything.
 pub fn apply(
     project: &Project,
     options: &Options,
-    agreed: Option<&Planned>,
+    planned: &Planned,
+    forced: bool,
     wait: Option<Duration>,
     sink: &dyn Sink,
 ) -> Result<Freed> {
     let store = project.store();
     let who = format!("lockstep gc (process {})", std::process::id());
     let _alone = store.hold_alone(&who, wait, sink)?;
-    let now = plan(project, options, sink)?;
-    let known: Option<HashSet<(ObjectId, Option<&str>)>> =
-        agreed.map(|agreed| agreed.lost.iter().map(|one| (one.claim.pin.id, one.commit.as_deref())).collect());
-    let is_known =
-        |one: &&Lost| known.as_ref().is_none_or(|all| all.contains(&(one.claim.pin.id, one.commit.as_deref())));
+    // Nobody is to wait for a network with us.
+    let now = plan_with(project, options, planned.asked.clone(), sink)?;
+    let known: HashSet<(ObjectId, Option<&str>)> =
+        planned.lost.iter().map(|one| (one.claim.pin.id, one.commit.as_deref())).collect();
+    let is_known = |one: &&Lost| forced || known.contains(&(one.claim.pin.id, one.commit.as_deref()));
     if let Some(new) = now.lost.iter().find(|one| !is_known(one)) {
         let message = format!("something changed meanwhile: {} would go, too", new.claim.path);
         return Err(Error::new(Kind::Busy, message).hint("run the command again"));
     }
-    for home in &options.request.forgotten {
-        store.forget_project(home)?;
+    for user in others(project)?.iter().filter(|user| options.request.forgotten.contains(&user.home)) {
+        store.forget_project(user)?;
     }
     gc::apply(store, &now.census, &now.needed, &now.plan, &now.runs)
 }
@@ -245,26 +261,24 @@ fn named(
     Ok(lost)
 }
 
-/// Asks every remote once: what none has, what one has, and who could not be asked.
-fn at_remotes(project: &Project, options: &Options, named: Vec<Lost>) -> Result<(Vec<Lost>, Vec<Lost>, Vec<Error>)> {
-    let mut unasked = Vec::new();
-    let mut catalogs: Vec<std::sync::Arc<Catalog>> = Vec::new();
-    if !named.is_empty() {
-        let names: Vec<&str> = match &options.remote {
-            Some(name) => vec![name],
-            None => project.config.remotes(),
-        };
-        for name in names {
-            match Remote::open(project, Some(name), None).and_then(|remote| remote.known()) {
-                Ok(catalog) => catalogs.push(catalog),
-                Err(e) if options.not_in_remote || options.remote.is_some() => return Err(e),
-                Err(e) => unasked.push(e),
-            }
+/// What remotes have.
+type Catalogs = Vec<Arc<Catalog>>;
+
+/// Asks every remote once; those that cannot be asked are noted.
+fn ask(project: &Project, options: &Options, unasked: &mut Vec<Error>) -> Result<Catalogs> {
+    let names: Vec<&str> = match &options.remote {
+        Some(name) => vec![name],
+        None => project.config.remotes(),
+    };
+    let mut catalogs = Vec::new();
+    for name in names {
+        match Remote::open(project, Some(name), None).and_then(|remote| remote.known()) {
+            Ok(catalog) => catalogs.push(catalog),
+            Err(e) if options.not_in_remote || options.remote.is_some() => return Err(e),
+            Err(e) => unasked.push(e),
         }
     }
-    let (elsewhere, lost) =
-        named.into_iter().partition(|one| catalogs.iter().any(|all| all.lasting_root(&one.claim.pin).is_some()));
-    Ok((lost, elsewhere, unasked))
+    Ok(catalogs)
 }
 
 /// Small loose objects go into packs, unless somebody links to them by their path.

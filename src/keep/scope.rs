@@ -12,6 +12,7 @@ use crate::git::{self, GitId, History, Repo};
 use crate::keep::claims::{Claims, Reader};
 use crate::project::Project;
 use crate::shell::word;
+use crate::store::{User, id_in};
 
 /// Experiments are commits below here.
 const EXPERIMENTS: &str = "refs/exps/";
@@ -73,20 +74,28 @@ pub struct Found {
 pub fn gather(project: &Project, request: &Request) -> Result<Found> {
     let mut found = gather_own(project, request)?;
     let mut gatherer = Gatherer { found: &mut found, skip: request.skip_unreadable };
-    for home in others(project)? {
+    for user in others(project)? {
+        let home = user.home.clone();
         if request.forgotten.contains(&home) {
             continue;
         }
+        let forget = format!("if it is gone for good: lockstep gc --forget {} …", word(&home.to_string_lossy()));
         let reading = |e: Error| match e.kind {
             Kind::Missing if !home.exists() => Error::missing(format!(
-                "the project at {}, which uses this store, is not there: what it needs is not known",
-                home.display()
+                "the project at {}{}, which uses this store, is not there: what it needs is not known",
+                home.display(),
+                on_host(&user)
             ))
-            .hint(format!("if it is gone for good: lockstep gc --forget {} …", word(&home.to_string_lossy())))
+            .hint(&forget)
             .hint("else bring it back (a disk that is not mounted?) and try again"),
             _ => e.because(format!("the project at {} uses this store", home.display())),
         };
         let repo = Repo::of_home(&home).map_err(reading)?;
+        if user.id.is_some() && id_in(&repo.id_file())? != user.id {
+            let what = format!("at {} lies another repository than the one{}", home.display(), on_host(&user));
+            let error = Error::missing(format!("{what} that uses this store: what that one needs is not known"));
+            return Err(error.hint(&forget).hint("else run gc where all repositories that use the store are at hand"));
+        }
         gatherer.project(&repo, &Which::everything(), Some(&home)).map_err(reading)?;
         gatherer.found.others.push(home);
     }
@@ -102,13 +111,21 @@ pub fn gather_own(project: &Project, request: &Request) -> Result<Found> {
     Ok(found)
 }
 
+/// Of a project that is not here it helps to know where it was.
+fn on_host(user: &User) -> String {
+    if user.host.is_empty() { String::new() } else { format!(" (on {})", user.host) }
+}
+
 /// The other projects that made themselves known in the store, and the one in whose repository it lies.
-fn others(project: &Project) -> Result<Vec<PathBuf>> {
-    let store = project.store();
-    let mut homes: BTreeSet<PathBuf> = store.projects()?.into_iter().collect();
-    homes.extend(owner(store.dir()));
-    homes.remove(&project.repo.home());
-    Ok(homes.into_iter().collect())
+pub(super) fn others(project: &Project) -> Result<Vec<User>> {
+    let (store, here) = (project.store(), project.repo.home());
+    let own = id_in(&project.repo.id_file())?;
+    let mut users = store.projects()?;
+    users.retain(|user| user.home != here || (user.id.is_some() && user.id != own));
+    if let Some(home) = owner(store.dir()).filter(|home| *home != here && users.iter().all(|u| u.home != *home)) {
+        users.push(User { home, id: None, host: String::new() });
+    }
+    Ok(users)
 }
 
 /// Whose own store this is: `<home>/lockstep/store` in Git, `<home>/store` outside of it.
@@ -134,13 +151,17 @@ impl Gatherer<'_> {
         // A bare repository may have linked worktrees, too.
         let worktrees = if repo.is_git() { repo.worktrees()? } else { vec![repo_again(repo)?] };
         for (at, worktree) in worktrees.iter().enumerate() {
+            if at > 0 && !worktree.top.join(".git").exists() {
+                self.try_or((), Err(not_here(worktree)))?;
+            }
             let is_this = other.is_none() && (worktrees.len() == 1 || worktree.git_dir == repo.git_dir);
             let name = match (is_this, at) {
                 (true, _) => "workspace".to_string(),
                 _ => worktree.top.display().to_string(),
             };
-            let mut claims = self.try_or(Vec::new(), reader.disk(worktree))?;
-            claims.push(self.try_or(Claims::default(), reader.journals(worktree))?);
+            // In the order in which a fact travels: what leaves the journal meanwhile is in the lock by then.
+            let mut claims = vec![self.try_or(Claims::default(), reader.journals(worktree))?];
+            claims.extend(self.try_or(Vec::new(), reader.disk(worktree))?);
             if let Some(history) = &history {
                 claims.extend(self.try_or(Vec::new(), reader.index(history, worktree))?);
             }
@@ -227,6 +248,14 @@ impl Gatherer<'_> {
         }
         Ok(order.into_iter().map(|id| (id, named.remove(&id).unwrap_or_default())).collect())
     }
+}
+
+/// A linked worktree that Git knows and that is not there: its locks, which nothing else may have, cannot be read.
+fn not_here(worktree: &Repo) -> Error {
+    let what = format!("the worktree {} is not there: what its locks need is not known", worktree.top.display());
+    Error::missing(what)
+        .hint("if it is gone for good: git worktree prune")
+        .hint("if it was moved: git worktree repair, in its new place; or bring it back (a disk that is not mounted?)")
 }
 
 /// What people call commits: by a tag, else by a branch.

@@ -42,12 +42,12 @@ pub struct Added {
 /// Tracks `paths`, which count from the current folder: entries in the nearest pipeline file upwards, pins, `.gitignore`.
 pub fn add(project: &Project, paths: &[String], options: &Options, sink: &dyn Sink) -> Result<Added> {
     let _lock = workspace::take(project, "lockstep add", options.wait, sink)?;
-    let _edit = workspace::take_for_edit(project, sink)?;
     add_held(project, paths, options, sink)
 }
 
-/// The same, where both locks are held already.
+/// The same, where the workspace lock is held already.
 pub(super) fn add_held(project: &Project, paths: &[String], options: &Options, sink: &dyn Sink) -> Result<Added> {
+    let edit_lock = workspace::take_for_edit(project, "lockstep add", options.wait, sink)?;
     let mut definitions = project.definitions()?;
     let mut added = Added::default();
     for written in paths {
@@ -83,11 +83,42 @@ pub(super) fn add_held(project: &Project, paths: &[String], options: &Options, s
         }
         added.file = Some(file);
     }
+    // To store what may be large takes its time, in which others may edit.
+    drop(edit_lock);
     let done = finish(project, &definitions, &mut added, options, sink);
-    if let (Err(_), Some(made)) = (&done, &new_entries) {
-        made.take_back(project)?;
+    match (done, &new_entries) {
+        (Ok(()), _) => Ok(added),
+        (Err(error), None) => Err(error),
+        (Err(error), Some(made)) => Err(match take_back(project, made, &added.new, options, sink) {
+            Ok(()) => error,
+            Err(e) => {
+                let file = made.path.relative_to(&project.cwd);
+                error.because(e.message).hint(format!("take the entries that are not pinned out of {file} by hand"))
+            }
+        }),
     }
-    done.map(|()| added)
+}
+
+/// Takes the new entries out again: the text as it was, or, if somebody edited the file since, each of them.
+fn take_back(project: &Project, made: &Draft, new: &[RepoPath], options: &Options, sink: &dyn Sink) -> Result<()> {
+    let _edit = workspace::take_for_edit(project, "lockstep add", options.wait, sink)?;
+    if made.take_back(project)? {
+        return Ok(());
+    }
+    for path in new {
+        // Positions count anew after each.
+        let definitions = project.definitions_without_graph()?;
+        if let Some((_, broken)) = definitions.broken.iter().find(|(path, _)| *path == made.path) {
+            return Err(broken.clone());
+        }
+        let file = definitions.pipelines.files.iter().find(|file| file.path == made.path);
+        let Some(n) = file.and_then(|file| file.data.iter().position(|data| data.path == *path)) else { continue };
+        let name = made.path.relative_to(&project.cwd);
+        if let Some(without) = draft(project, &made.path, &|text| edit::remove_data(&name, text, n).map(Some))? {
+            without.write(project)?;
+        }
+    }
+    Ok(())
 }
 
 fn finish(

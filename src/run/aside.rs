@@ -9,10 +9,16 @@
 //!                     file may be there without its bytes, and a link is not
 //! aside/<n>/it        the out, or
 //! aside/<n>/precious  if its bytes are nowhere else
-//! aside/<n>/sibling   if the out lies on another filesystem: it stands beside its place, under this name
+//! aside/<n>/sibling   if the out lies on another filesystem: it stands beside its place, under this name; a symlink
+//!                     for the same reason
+//! aside/<n>/gone      `path`, once the out is being given up
+//! aside/<n>/from      where that lies which stands in its place meanwhile came from: there it returns, too
 //! ```
+//!
+//! What is kept for good goes to a log folder. Where that is on another filesystem it stays beside its place, and a
+//! symlink in the log folder tells where.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -20,6 +26,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
 use crate::path::RepoPath;
+use crate::store::{Beside, inside, move_away, remove};
 
 pub struct Asides {
     dir: PathBuf,
@@ -38,6 +45,8 @@ pub struct Aside {
     pub out: RepoPath,
     /// These bytes are nowhere else: they are kept, not given up.
     pub precious: bool,
+    /// Where that was kept which took its place.
+    pub from: Option<PathBuf>,
 }
 
 impl Asides {
@@ -48,13 +57,19 @@ impl Asides {
     /// Renames the out away; `None` if there is nothing at its place.
     /// `precious` survives a kill, too.
     pub fn take(&self, out: &RepoPath, precious: bool) -> Result<Option<Aside>> {
-        let place = crate::store::inside(&self.top, out)?;
+        let place = inside(&self.top, out)?;
         match fs::symlink_metadata(&place) {
             Ok(_) => {}
             Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
             Err(e) => return Err(Error::io("look at", &place, e)),
         }
         let entry = self.new_entry()?;
+        let it = self.put_in(&entry, out, &place, precious).inspect_err(|_| forget(&entry))?;
+        Ok(Some(Aside { entry, it, out: out.clone(), precious, from: None }))
+    }
+
+    /// Describes the entry, then moves the out; says where it is. On a failure it is at its place.
+    fn put_in(&self, entry: &Path, out: &RepoPath, place: &Path, precious: bool) -> Result<PathBuf> {
         let path = entry.join("path");
         symlink(out.as_str(), &path).map_err(|e| Error::io("write", &path, e))?;
         if precious {
@@ -62,24 +77,20 @@ impl Asides {
             fs::create_dir(&mark).map_err(|e| Error::io("write", &mark, e))?;
         }
         let it = entry.join("it");
-        match fs::rename(&place, &it) {
-            Ok(()) => Ok(Some(Aside { entry, it, out: out.clone(), precious })),
-            Err(e) if e.kind() == ErrorKind::CrossesDevices => {
-                let it = crate::store::sibling(&place);
-                let note = entry.join("sibling");
-                let name = it.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                fs::write(&note, &name).map_err(|e| Error::io("write", &note, e))?;
-                fs::rename(&place, &it).map_err(|e| {
-                    forget(&entry);
-                    Error::io("set aside", &place, e)
-                })?;
-                Ok(Some(Aside { entry, it, out: out.clone(), precious }))
-            }
-            Err(e) => {
-                forget(&entry);
-                Err(Error::io("set aside", &place, e))
-            }
+        match fs::rename(place, &it) {
+            Ok(()) => return Ok(it),
+            Err(e) if e.kind() == ErrorKind::CrossesDevices => {}
+            Err(e) => return Err(Error::io("set aside", place, e)),
         }
+        let it = Beside::Aside.of(place);
+        let note = entry.join("sibling");
+        symlink(it.file_name().unwrap_or_default(), &note).map_err(|e| Error::io("write", &note, e))?;
+        // Two filesystems keep no order between them: without the note nobody would know whose the sibling is.
+        for folder in [entry, &self.dir] {
+            File::open(folder).and_then(|f| f.sync_all()).map_err(|e| Error::io("write", folder, e))?;
+        }
+        move_away(place, &it).map_err(|e| Error::io("set aside", place, e))?;
+        Ok(it)
     }
 
     fn new_entry(&self) -> Result<PathBuf> {
@@ -110,26 +121,34 @@ impl Asides {
                 Ok(path) => path,
                 Err(e) if e.kind() == ErrorKind::NotFound => {
                     // Killed before the rename, when the out had not left its place, or while it was given up.
-                    let _ = fs::remove_dir_all(&entry);
+                    self.finish_giving_up(&entry);
                     continue;
                 }
                 Err(e) => return Err(Error::io("read", entry.join("path"), e)),
             };
             let Some(out) = path.to_str().and_then(|p| RepoPath::root().join(p)) else { continue };
             let precious = entry.join("precious").exists();
-            let it = match fs::read_to_string(entry.join("sibling")) {
-                Ok(name) if !name.contains('/') && !entry.join("it").exists() => {
-                    out.on_disk(&self.top).with_file_name(name)
-                }
-                _ => entry.join("it"),
-            };
+            let it = sibling_of(&entry, &out.on_disk(&self.top))?.unwrap_or_else(|| entry.join("it"));
+            let from = fs::read_link(entry.join("from")).ok();
             if fs::symlink_metadata(&it).is_ok() {
-                found.push(Aside { entry, it, out, precious });
+                found.push(Aside { entry, it, out, precious, from });
             } else {
                 forget(&entry);
             }
         }
         Ok(found)
+    }
+
+    /// What is left of an out that was being given up goes, and its entry.
+    fn finish_giving_up(&self, entry: &Path) {
+        let gone = fs::read_link(entry.join("gone")).ok();
+        if let Some(out) = gone.as_deref().and_then(Path::to_str).and_then(|p| RepoPath::root().join(p))
+            && let Ok(place) = inside(&self.top, &out)
+            && let Ok(Some(it)) = sibling_of(entry, &place)
+        {
+            let _ = remove(&it);
+        }
+        let _ = remove(entry);
     }
 }
 
@@ -139,9 +158,17 @@ impl Aside {
         &self.it
     }
 
+    /// Notes, before it is moved there, that what takes the place comes from `kept`.
+    pub fn note_from(&mut self, kept: &Path) -> Result<()> {
+        let note = self.entry.join("from");
+        symlink(kept, &note).map_err(|e| Error::io("write", &note, e))?;
+        self.from = Some(kept.to_path_buf());
+        Ok(())
+    }
+
     /// Back to its place, which must be empty.
     pub fn put_back(self, top: &Path) -> Result<()> {
-        let place = crate::store::inside(top, &self.out)?;
+        let place = inside(top, &self.out)?;
         if let Some(parent) = place.parent() {
             fs::create_dir_all(parent).map_err(|e| Error::io("create", parent, e))?;
         }
@@ -162,38 +189,84 @@ impl Aside {
     /// The new output is recorded: the old one goes. Its name goes first, because a large folder takes its time, and
     /// what a kill leaves of it must not return.
     pub fn forget(self) {
-        let _ = fs::remove_file(self.entry.join("path"));
-        if self.it.is_dir() && !self.it.is_symlink() {
-            let _ = fs::remove_dir_all(&self.it);
-        } else {
-            let _ = fs::remove_file(&self.it);
-        }
+        let _ = fs::rename(self.entry.join("path"), self.entry.join("gone"));
+        let _ = remove(&self.it);
         forget(&self.entry);
+    }
+}
+
+/// Where an entry says that its out stands beside its place, if it does.
+fn sibling_of(entry: &Path, place: &Path) -> Result<Option<PathBuf>> {
+    match fs::read_link(entry.join("sibling")) {
+        // Nothing else than a name that `take` gives is believed: what it points to will be moved or removed.
+        Ok(name) if Beside::Aside.is_of(name.as_os_str(), place) => Ok(Some(place.with_file_name(name))),
+        Err(e) if !matches!(e.kind(), ErrorKind::NotFound | ErrorKind::InvalidInput) => {
+            Err(Error::io("read", entry.join("sibling"), e))
+        }
+        _ => Ok(None),
     }
 }
 
 /// Removes an entry whose bytes are elsewhere; by name, so that bytes which are still there keep it.
 fn forget(entry: &Path) {
     let _ = fs::remove_file(entry.join("sibling"));
+    let _ = fs::remove_file(entry.join("from"));
     let _ = fs::remove_dir(entry.join("precious"));
     let _ = fs::remove_file(entry.join("path"));
+    let _ = fs::remove_file(entry.join("gone"));
     let _ = fs::remove_dir(entry);
 }
 
-/// A rename, or beside its place where the log folder is on another filesystem.
+/// A rename, or to a name beside its place where the log folder is on another filesystem; `to` is a symlink there then.
 pub fn move_to(from: &Path, to: &Path) -> Result<PathBuf> {
     if let Some(parent) = to.parent() {
         fs::create_dir_all(parent).map_err(|e| Error::io("create", parent, e))?;
     }
+    // What was kept here before went back to its place.
+    if is_link_to_kept(to) && kept_at(to).is_none() {
+        let _ = fs::remove_file(to);
+    }
     match fs::rename(from, to) {
         Ok(()) => Ok(to.to_path_buf()),
         Err(e) if e.kind() == ErrorKind::CrossesDevices => {
-            let sibling = crate::store::sibling(from);
-            fs::rename(from, &sibling).map_err(|e| Error::io("move", from, e))?;
-            Ok(sibling)
+            let kept = Beside::Kept.of(&from.with_file_name(to.file_name().unwrap_or_default()));
+            symlink(&kept, to).map_err(|e| Error::io("write", to, e))?;
+            move_away(from, &kept).map_err(|e| Error::io("move", from, e))?;
+            Ok(kept)
         }
         Err(e) => Err(Error::io("move", from, e)),
     }
+}
+
+/// Where that really is which [`move_to`] kept at `to`; `None` if it is not there any more.
+pub fn kept_at(to: &Path) -> Option<PathBuf> {
+    let at = if is_link_to_kept(to) { fs::read_link(to).ok()? } else { to.to_path_buf() };
+    fs::symlink_metadata(&at).is_ok().then_some(at)
+}
+
+/// An out may be a symlink itself; one of ours leads to a name that only [`move_to`] gives.
+fn is_link_to_kept(to: &Path) -> bool {
+    let Ok(target) = fs::read_link(to) else { return false };
+    let named = |name| Beside::Kept.is_of(name, &target.with_file_name(to.file_name().unwrap_or_default()));
+    target.is_absolute() && target.file_name().is_some_and(named)
+}
+
+/// Removes a folder of kept outputs, and what it says is kept elsewhere.
+pub fn remove_kept(folder: &Path) -> std::io::Result<()> {
+    remove_linked(folder)?;
+    remove(folder)
+}
+
+fn remove_linked(path: &Path) -> std::io::Result<()> {
+    if is_link_to_kept(path) {
+        return kept_at(path).map_or(Ok(()), |kept| remove(&kept));
+    }
+    if fs::symlink_metadata(path).is_ok_and(|m| m.is_dir()) {
+        for entry in fs::read_dir(path)? {
+            remove_linked(&entry?.path())?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -218,12 +291,53 @@ mod tests {
         fs::create_dir(dir.path().join("aside/7")).unwrap();
         symlink("x", dir.path().join("aside/7/path")).unwrap();
         fs::create_dir(dir.path().join("aside/8")).unwrap();
-        for aside in asides.left().unwrap() {
+        // A note that says nothing, and notes of names that nobody gives, which would be believed at a price.
+        for (n, name) in [(9, ""), (10, "m"), (11, ".o.lockstep-0123456789abcdef"), (12, "../o")] {
+            let entry = dir.path().join("aside").join(n.to_string());
+            fs::create_dir(&entry).unwrap();
+            symlink("m/o", entry.join("path")).unwrap();
+            if name.is_empty() {
+                fs::write(entry.join("sibling"), "").unwrap();
+            } else {
+                symlink(name, entry.join("sibling")).unwrap();
+            }
+        }
+        // A kill while one beside its place was given up: what is left of it goes, what is called otherwise stays.
+        let half = Beside::Aside.of(&top.join("o"));
+        for (n, sibling) in [(13, half.clone()), (14, "m".into())] {
+            let entry = dir.path().join("aside").join(n.to_string());
+            fs::create_dir(&entry).unwrap();
+            symlink("o", entry.join("gone")).unwrap();
+            symlink(sibling.file_name().unwrap(), entry.join("sibling")).unwrap();
+        }
+        fs::create_dir(&half).unwrap();
+        let left = asides.left().unwrap();
+        assert!(!half.exists() && top.join("m").exists());
+        assert_eq!(left.len(), 2, "{left:?}");
+        for aside in left {
             aside.put_back(&top).unwrap();
         }
         assert_eq!(fs::read_to_string(top.join("m/d/f")).unwrap(), "1");
         assert_eq!(fs::read_to_string(top.join("o")).unwrap(), "2");
         assert!(asides.left().unwrap().is_empty());
         assert_eq!(fs::read_dir(dir.path().join("aside")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_symlink_of_the_users_is_no_link_to_what_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let (to, real) = (dir.path().join("o"), dir.path().join("real"));
+        fs::write(&real, "mine").unwrap();
+        symlink(&real, &to).unwrap();
+        assert_eq!(kept_at(&to), Some(to.clone()));
+        remove_kept(&to).unwrap();
+        assert!(real.exists() && !to.is_symlink());
+        let kept = Beside::Kept.of(&to);
+        symlink(&kept, &to).unwrap();
+        assert_eq!(kept_at(&to), None);
+        fs::write(&kept, "").unwrap();
+        assert_eq!(kept_at(&to), Some(kept.clone()));
+        remove_kept(dir.path()).unwrap();
+        assert!(!kept.exists());
     }
 }

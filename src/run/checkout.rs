@@ -104,7 +104,7 @@ pub fn checkout(
     for (path, pin, fits) in todo {
         if fits {
             // To link again is to take nothing over.
-            project.index().forget_place(&Spot::from(path));
+            project.index().doubt(&Spot::from(path));
         }
         restore(project, definitions, path, &pin, sink)?;
         done.restored.push(path.clone());

@@ -8,9 +8,9 @@ use crate::lock;
 use crate::path::RepoPath;
 use crate::pipeline::stage::StageId;
 use crate::project::{Definitions, Project};
-use crate::run::aside::Asides;
+use crate::run::aside::{Asides, kept_at};
 use crate::run::cache;
-use crate::run::execute::record_metrics;
+use crate::run::execute::{clear, record_metrics};
 use crate::run::fold::{fold_records, put_asides_back, recover};
 use crate::run::fresh::{self, Reason, judge};
 use crate::run::journal::{Change, Journal, Record};
@@ -21,7 +21,7 @@ use crate::run::select::Selected;
 use crate::run::status::sentence;
 use crate::run::{ignore, workspace};
 use crate::shell::word;
-use crate::store::{Pin, Place as Spot};
+use crate::store::{Pin, Place as Spot, inside};
 
 #[derive(Clone, Debug, Default)]
 pub struct Options {
@@ -182,11 +182,19 @@ pub fn commit_kept(
     let mut replaced = Vec::new();
     for out in &stage.outs {
         let kept = log.kept(&out.path);
-        if std::fs::symlink_metadata(&kept).is_ok() {
+        if let Some(at) = kept_at(&kept) {
             let now = seen.out(&out.path)?;
             let precious = now.is_some_and(|now| !project.store().holds(&now));
-            replaced.extend(asides.take(&out.path, precious)?);
-            crate::run::aside::move_to(&kept, &out.path.on_disk(project.top()))?;
+            let mut aside = asides.take(&out.path, precious)?;
+            // Should we be killed from here on, each returns to where it was, and this can be done again.
+            if let Some(aside) = &mut aside {
+                aside.note_from(&kept)?;
+            }
+            replaced.extend(aside);
+            let place = inside(project.top(), &out.path)?;
+            let folder = place.parent().unwrap_or(project.top());
+            std::fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, e))?;
+            std::fs::rename(&at, &place).map_err(|e| Error::io("move", &at, e))?;
         }
     }
     let asks: Vec<Spot> = stage.outs.iter().map(|o| Spot::from(&o.path)).collect();
@@ -198,8 +206,7 @@ pub fn commit_kept(
             (Some(now), Some(pin)) if now.id == pin.id => store.push((out.path.clone(), pin)),
             _ => {
                 for aside in replaced {
-                    let place = aside.out.on_disk(project.top());
-                    let _ = crate::run::aside::move_to(&place, &log.kept(&aside.out));
+                    let _ = clear(project.top(), &aside.out, &log);
                     let _ = aside.put_back(project.top());
                 }
                 return Err(Error::missing(format!("{} is not what the refused run of {address} left", out.path))

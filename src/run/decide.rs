@@ -5,7 +5,7 @@ use crate::event::StageResult;
 use crate::lock::StageLock;
 use crate::path::RepoPath;
 use crate::pipeline::graph::Owner;
-use crate::pipeline::stage::{Dep, Place, Stage, StageId};
+use crate::pipeline::stage::{Dep, Out, Place, Stage, StageId};
 use crate::run::cache;
 use crate::run::execute::Candidate;
 use crate::run::fresh::{self, Facts, Reason, State, judge};
@@ -301,19 +301,16 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         })
     }
 
-    /// Outputs in the workspace that exist nowhere else: they are kept when they are replaced.
-    pub(super) fn edited(&self, stage: &Stage, facts: &Facts, new: Option<&StageLock>) -> Vec<RepoPath> {
+    /// Outputs in the workspace of which the store has no good copy: they are kept when they are replaced. That the lock
+    /// pins them is no copy, since a store may be deleted or damaged; what it pins of an output with `cache: false` is
+    /// left to Git.
+    pub(super) fn unsaved(&self, stage: &Stage, facts: &Facts) -> Vec<RepoPath> {
         let locked = self.locks.of(stage.file).stages.get(&stage.name);
-        let mut edited = Vec::new();
-        for (out, pin) in stage.outs.iter().zip(&facts.outs) {
-            let Some(pin) = pin else { continue };
-            let is = |entry: Option<&StageLock>| {
-                entry.and_then(|e| e.outs.get(&out.spelled)).is_some_and(|o| o.pin.id == pin.id)
-            };
-            if !is(locked) && !is(new) && !self.project.store().holds(pin) {
-                edited.push(out.path.clone());
-            }
-        }
-        edited
+        let is_gits = |out: &Out, pin: &Pin| {
+            !out.cache && locked.and_then(|e| e.outs.get(&out.spelled)).is_some_and(|o| o.pin.id == pin.id)
+        };
+        let here = stage.outs.iter().zip(&facts.outs).filter_map(|(out, pin)| Some((out, pin.as_ref()?)));
+        let unsaved = here.filter(|(out, pin)| !is_gits(out, pin) && !self.project.store().holds(pin));
+        unsaved.map(|(out, _)| out.path.clone()).collect()
     }
 }

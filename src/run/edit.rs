@@ -47,9 +47,12 @@ impl Draft {
         put(project, &self.path, self.new.as_deref())
     }
 
-    /// Undoes [`Draft::write`].
-    pub fn take_back(&self, project: &Project) -> Result<()> {
-        put(project, &self.path, self.old.as_deref())
+    /// Undoes [`Draft::write`], unless the file was edited since; says whether it did.
+    pub fn take_back(&self, project: &Project) -> Result<bool> {
+        if project.files().read(&Place::Repo(self.path.clone()))? != self.new {
+            return Ok(false);
+        }
+        put(project, &self.path, self.old.as_deref()).map(|()| true)
     }
 
     pub fn is_new_file(&self) -> bool {

@@ -9,6 +9,7 @@ mod reach;
 mod scratch;
 
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI32;
 use std::time::Instant;
@@ -27,8 +28,8 @@ use crate::run::logs::{Logs, RunLog};
 use crate::run::outcome::Source;
 use crate::run::pty::Owner;
 use crate::run::pull::Input;
-use crate::run::watchdog::Watchdog;
-use crate::store::{LinkType, Pin, Place as Spot, unprotect};
+use crate::run::watchdog::{Group, Watchdog};
+use crate::store::{Pin, Place as Spot, inside, unprotect};
 
 pub use self::pin::record_metrics;
 pub use self::reach::Candidate;
@@ -40,7 +41,7 @@ pub struct Context<'a> {
     pub sink: &'a dyn Sink,
     pub asides: &'a Asides,
     pub logs: &'a Logs,
-    /// Whose process group commands join.
+    /// Ends the process groups of commands with the run.
     pub watchdog: Option<Arc<Watchdog>>,
     /// Becomes the number of a signal when the user wants an end.
     pub signal: &'a AtomicI32,
@@ -48,6 +49,8 @@ pub struct Context<'a> {
     pub terminal: Option<&'a AtomicI32>,
     /// No other stage runs: its output is handed on as it comes.
     pub alone: bool,
+    /// What a stage makes is stored.
+    pub stores: bool,
 }
 
 pub struct Task<'a> {
@@ -104,6 +107,10 @@ impl Context<'_> {
     fn run(&self, task: &Task) -> Result<Done, Failure> {
         let command = task.stage.cmd.join("\n");
         self.sink.event(Event::StageStarted { stage: &task.address, command: &command, reason: &task.reason });
+        // Better told before hours of work than after.
+        if self.stores {
+            self.project.store().try_write().map_err(Failure::early)?;
+        }
         let started = Instant::now();
         let early = |error| Failure { error, exit: None, seconds: started.elapsed().as_secs_f64(), log: None };
         let file = &self.definitions.pipelines.file(task.stage.file).path;
@@ -129,7 +136,7 @@ impl Context<'_> {
 
     fn set_aside(&self, task: &Task, replaced: &mut Vec<Aside>) -> Result<()> {
         for out in task.stage.outs.iter().filter(|o| !o.persist) {
-            crate::store::inside(self.project.top(), &out.path)?;
+            inside(self.project.top(), &out.path)?;
             replaced.extend(self.asides.take(&out.path, task.precious.contains(&out.path))?);
         }
         Ok(())
@@ -145,10 +152,9 @@ impl Context<'_> {
             ))
             .hint(format!("mkdir -p {}", stage.wdir)));
         }
-        if self.project.store().links().iter().any(|link| link == LinkType::Hardlink) {
-            for out in stage.outs.iter().filter(|o| o.persist) {
-                unprotect(&crate::store::inside(self.project.top(), &out.path)?)?;
-            }
+        // Whatever links are made today: yesterday's may have been hard.
+        for out in stage.outs.iter().filter(|o| o.persist) {
+            unprotect(&inside(self.project.top(), &out.path)?)?;
         }
         self.prepare_scratch(task, log)?;
         let shell = self.project.shell().unwrap_or_else(|| "sh".into());
@@ -160,7 +166,8 @@ impl Context<'_> {
             .collect();
         let commands = stage.cmd.iter().map(|item| local::command_line(&shell, item)).collect();
         let owner = self.watchdog.clone().zip(self.terminal).map(|(watchdog, signal)| Owner { watchdog, signal });
-        let group = self.watchdog.as_ref().map_or(0, |w| w.group());
+        let watched = self.watchdog.as_ref().map(|w| Group::of(w, self.alone));
+        let group = watched.as_ref().map_or(0, Group::id);
         let (terminal, signal) = (owner, self.signal);
         let job = local::Job { commands, wdir, env, log: log.output(), group, signal, terminal, raw: self.alone };
         let inherited: Vec<String> = self.project.around.env.keys().cloned().collect();
@@ -193,10 +200,7 @@ impl Context<'_> {
         let mut back = Vec::new();
         for aside in replaced {
             let out = aside.out.clone();
-            let place = out.on_disk(top);
-            if fs::symlink_metadata(&place).is_ok()
-                && let Err(e) = move_to(&place, &log.kept(&out))
-            {
+            if let Err(e) = clear(top, &out, log) {
                 error = error.because(e.message);
                 continue;
             }
@@ -226,6 +230,16 @@ impl Context<'_> {
         let at = task.stage.outs.iter().position(|o: &Out| o.path == *path)?;
         task.facts.outs.get(at).copied().flatten()
     }
+}
+
+/// Moves what lies at an output's place into the log folder, if it lies in the repository: a folder above may have
+/// become a symlink meanwhile.
+pub fn clear(top: &Path, out: &RepoPath, log: &RunLog) -> Result<()> {
+    let place = inside(top, out)?;
+    if fs::symlink_metadata(&place).is_ok() {
+        move_to(&place, &log.kept(out))?;
+    }
+    Ok(())
 }
 
 fn failed(task: &Task, exit: Exit) -> Error {

@@ -9,14 +9,15 @@ use crate::path::RepoPath;
 use crate::pipeline::load::Files;
 use crate::pipeline::stage::{FileId, Place, StageId};
 use crate::project::{Definitions, Locks, Project, write_lock};
-use crate::run::aside::{Asides, move_to};
+use crate::run::aside::{Asides, kept_at, move_to};
 use crate::run::fresh::judge;
+use crate::run::ignored::{give_up_aside, rules};
 use crate::run::journal::{self, Change, Journal, Record};
 use crate::run::leftover::pinned_paths;
 use crate::run::logs::{Logs, RunLog};
-use crate::run::look::Look;
+use crate::run::look::{IgnoreRules, Look};
 use crate::run::restore::clear_leftovers;
-use crate::store::{ObjectId, Place as Spot};
+use crate::store::{ObjectId, Place as Spot, inside};
 
 /// What a run began with: at its end it shows who else was at work.
 pub struct Began {
@@ -276,7 +277,7 @@ fn reads_the_same<'a>(
 /// After a crash, with the workspace lock held: outputs that were set aside and not replaced by a recorded result
 /// return to their places. Says which did.
 pub fn put_asides_back(project: &Project, asides: &Asides, sink: &dyn Sink) -> Result<Vec<RepoPath>> {
-    clear_leftovers(project);
+    clear_leftovers(project, sink);
     let left = asides.left()?;
     let mut returned = Vec::new();
     if left.is_empty() {
@@ -297,19 +298,33 @@ pub fn put_asides_back(project: &Project, asides: &Asides, sink: &dyn Sink) -> R
             if aside.precious {
                 let out = aside.out.clone();
                 let kept = aside.keep(&recovered()?.kept(&out))?;
-                let text = format!("{out} was not as lockstep had left it; that version is kept in {}", kept.display());
+                let text = format!("the store lacks the old {out}: it is kept in {}", kept.display());
                 sink.event(Event::Note { text: &text });
             } else {
-                aside.forget();
+                give_up_aside(project, &IgnoreRules(&rules(project)?), aside, None, sink)?;
             }
             continue;
         }
         let out = aside.out.clone();
-        let place = out.on_disk(project.top());
+        let place = match inside(project.top(), &out) {
+            Ok(place) => place,
+            // Its way leads out of the repository now: nothing there is touched, and nothing waits for it for ever.
+            Err(e) => {
+                let kept = aside.keep(&recovered()?.kept(&out))?;
+                let text = format!("the last good {out} is kept in {}: {}", kept.display(), e.message);
+                sink.event(Event::Warning { text: &text });
+                continue;
+            }
+        };
         if std::fs::symlink_metadata(&place).is_ok() {
-            let kept = move_to(&place, &recovered()?.kept(&out))?;
-            let text = format!("what a killed run left of {out} is in {}", kept.display());
-            sink.event(Event::Note { text: &text });
+            match &aside.from {
+                Some(from) if kept_at(from).is_none() => drop(move_to(&place, from)?),
+                _ => {
+                    let kept = move_to(&place, &recovered()?.kept(&out))?;
+                    let text = format!("what a killed run left of {out} is in {}", kept.display());
+                    sink.event(Event::Note { text: &text });
+                }
+            }
         }
         aside.put_back(project.top())?;
         sink.event(Event::Note { text: &format!("a run was killed: the last good {out} is back") });

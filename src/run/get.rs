@@ -52,14 +52,21 @@ pub fn get(
             .hint("replace it: add --force")
             .hint("or write elsewhere: -o PATH"));
     }
-    write_found(snapshot, &browser, &found, &to, sink)
+    let remove = |old: &Path| store::remove(old).map_err(|e| Error::io("remove", old, e));
+    write_found(snapshot, &browser, &found, &to, &remove, sink)
 }
 
-/// The same to this very place, which is replaced.
-pub(super) fn get_to(snapshot: &Snapshot<'_>, path: &RepoPath, to: &Path, sink: &dyn Sink) -> Result<Got> {
+/// The same to this very place; what is there is replaced, and the caller says what becomes of it.
+pub(super) fn get_over(
+    snapshot: &Snapshot<'_>,
+    path: &RepoPath,
+    to: &Path,
+    give_up: &dyn Fn(&Path) -> Result<()>,
+    sink: &dyn Sink,
+) -> Result<Got> {
     let browser = Browser::new(snapshot)?;
     let found = find(snapshot, &browser, path, sink)?;
-    write_found(snapshot, &browser, &found, to, sink)
+    write_found(snapshot, &browser, &found, to, give_up, sink)
 }
 
 /// Where something goes: into a folder `out` that is there, else to `out` itself, as `cp` has it. A file that goes to
@@ -100,6 +107,7 @@ fn write_found(
     browser: &Browser<'_, '_>,
     found: &Item,
     to: &Path,
+    give_up: &dyn Fn(&Path) -> Result<()>,
     sink: &dyn Sink,
 ) -> Result<Got> {
     let pieces = pieces(browser, found)?;
@@ -108,7 +116,8 @@ fn write_found(
     fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, e))?;
     let new = sibling(to);
     let made = write(snapshot, &pieces, &new, sink).and_then(|sum| {
-        replace(&new, to).map_err(|e| Error::io("write", to, e))?;
+        let old = replace(&new, to).map_err(|e| Error::io("write", to, e))?;
+        old.map_or(Ok(()), |old| give_up(&old))?;
         Ok(sum)
     });
     let (files, bytes) = made.inspect_err(|_| drop(store::remove(&new)))?;
@@ -249,10 +258,10 @@ fn place(new: &Path, to: &str) -> Result<PathBuf> {
     Ok(at)
 }
 
-/// Puts the new one in the place of what is there.
-fn replace(new: &Path, to: &Path) -> std::io::Result<()> {
+/// Puts the new one in the place of what is there; back comes where that lies now.
+fn replace(new: &Path, to: &Path) -> std::io::Result<Option<PathBuf>> {
     if to.symlink_metadata().is_err() {
-        return fs::rename(new, to);
+        return fs::rename(new, to).map(|()| None);
     }
     let aside = sibling(to);
     fs::rename(to, &aside)?;
@@ -260,5 +269,5 @@ fn replace(new: &Path, to: &Path) -> std::io::Result<()> {
         let _ = fs::rename(&aside, to);
         return Err(e);
     }
-    store::remove(&aside)
+    Ok(Some(aside))
 }

@@ -10,7 +10,9 @@ use std::time::Duration;
 use super::add::{Added, Options as AddOptions, add_held, known, nearest};
 use super::browse::{Browser, What};
 use super::edit::draft;
-use super::get::{get_to, place_for};
+use super::get::{get_over, place_for};
+use super::ignored::give_up;
+use super::look::IgnoreRules;
 use super::origin::{Origin, address};
 use super::restore::restore;
 use super::workspace;
@@ -54,7 +56,6 @@ pub fn import(
     sink: &dyn Sink,
 ) -> Result<Imported> {
     let _lock = workspace::take(project, "lockstep import", options.wait, sink)?;
-    let _edit = workspace::take_for_edit(project, sink)?;
     let definitions = project.definitions()?;
     // What it is says where it goes.
     let there = elsewhere(&project.around, url, rev, from, sink)?;
@@ -92,7 +93,8 @@ pub fn import(
     }
     let was_there = on_disk.symlink_metadata().is_ok();
     bring(project, &there, &import.path, &path, sink)?;
-    let add = AddOptions { desc: options.desc.clone(), import: Some(import.clone()), no_commit: false, wait: None };
+    let add =
+        AddOptions { desc: options.desc.clone(), import: Some(import.clone()), no_commit: false, wait: options.wait };
     let Added { written, .. } = add_held(project, std::slice::from_ref(&to), &add, sink).inspect_err(|_| {
         if !was_there {
             let _ = store::remove(&on_disk);
@@ -111,7 +113,6 @@ pub fn update(
     sink: &dyn Sink,
 ) -> Result<Vec<Imported>> {
     let _lock = workspace::take(project, "lockstep update", options.wait, sink)?;
-    let _edit = workspace::take_for_edit(project, sink)?;
     let definitions = project.definitions()?;
     let mut wanted = Vec::new();
     for file in &definitions.pipelines.files {
@@ -148,12 +149,15 @@ pub fn update(
         bring(project, &there, &new.path, &path, sink)?;
         let name = file.relative_to(&project.cwd);
         let mut written = Vec::new();
+        let lock = workspace::take_for_edit(project, "lockstep update", options.wait, sink)?;
         if let Some(draft) = draft(project, &file, &|text| edit::set_import(&name, text, n, &new).map(Some))? {
             draft.write(project)?;
             written.push(file);
         }
+        drop(lock);
         let again = path.relative_to(&project.cwd);
-        let Added { written: more, .. } = add_held(project, &[again], &AddOptions::default(), sink)?;
+        let add = AddOptions { wait: options.wait, ..AddOptions::default() };
+        let Added { written: more, .. } = add_held(project, &[again], &add, sink)?;
         written.extend(more);
         done.push(Imported { path, import: new, old: Some(old.commit), written });
     }
@@ -183,7 +187,9 @@ fn bring(project: &Project, there: &Elsewhere, from: &str, to: &RepoPath, sink: 
     let snapshot = there.project.at(&Rev::Commit(there.commit))?;
     let from = RepoPath::root().join(from).unwrap_or_default();
     let expected = expected(&snapshot, &from)?;
-    get_to(&snapshot, &from, &inside(project.top(), to)?, sink)?;
+    let before = project.definitions_without_graph()?;
+    let give_up = |old: &Path| give_up(project, &IgnoreRules(&before.rules), to, old, sink);
+    get_over(&snapshot, &from, &inside(project.top(), to)?, &give_up, sink)?;
     let definitions = project.definitions_without_graph()?;
     let seen = super::look::look(project, &definitions, &[Spot::from(to)], sink).pop().unwrap_or(Ok(None))?;
     match (expected, seen) {
@@ -220,7 +226,7 @@ fn refuse_unsaved(project: &Project, path: &RepoPath, sink: &dyn Sink) -> Result
     let definitions = project.definitions_without_graph()?;
     let seen = super::look::look(project, &definitions, &[Spot::from(path)], sink).pop().unwrap_or(Ok(None))?;
     match seen {
-        Some(pin) if !project.store().contains(&pin) => {
+        Some(pin) if !project.store().holds(&pin) => {
             Err(Error::new(Kind::Check, format!("{path} was changed and saved nowhere; it was not touched"))
                 .hint("throw the changes away: add --force")
                 .hint("or keep them: lockstep commit"))

@@ -23,7 +23,7 @@ pub struct Job<'a> {
     pub env: Vec<(String, String)>,
     /// Where output is written as it comes.
     pub log: PathBuf,
-    /// The process group to join (the watchdog's).
+    /// The process group to join.
     pub group: i32,
     /// Nothing new starts once this is the number of a signal.
     pub signal: &'a AtomicI32,

@@ -4,7 +4,8 @@
 //! logs/<stage>/<n>/output      stdout and stderr, as they came
 //! logs/<stage>/<n>/env         names of the environment variables that the commands saw
 //! logs/<stage>/<n>/replay.sh   runs the commands again, by hand
-//! logs/<stage>/<n>/kept/       outputs that a failed run left, or that a rerun replaced, for a week
+//! logs/<stage>/<n>/kept/       outputs that a failed run left, or that a rerun replaced, for a week (symlinks to them, if
+//!                              they lie on another filesystem)
 //! logs/<stage>/<n>/inputs      the lock entry of a run that was refused, for `commit --kept`
 //! logs/%recovered/<n>/kept/    what a run had left that was killed together with lockstep
 //! ```
@@ -18,6 +19,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::error::{Error, Result};
 use crate::path::RepoPath;
+use crate::run::aside::remove_kept;
 use crate::shell::{word, words};
 use crate::store::ObjectId;
 
@@ -100,7 +102,7 @@ impl Logs {
             let kept = fs::metadata(old.join("kept")).and_then(|m| m.modified());
             let is_old = |time: SystemTime| time.elapsed().is_ok_and(|age| age > OUTPUTS_KEPT);
             if kept.map_or(true, is_old) {
-                let _ = fs::remove_dir_all(old);
+                let _ = remove_kept(&old);
             }
         }
         Ok(RunLog { dir })
@@ -145,9 +147,9 @@ impl Logs {
                     changed.and_then(|t| now.duration_since(t).ok()).is_some_and(|age| age > OUTPUTS_KEPT)
                 };
                 if all {
-                    gone += usize::from(fs::remove_dir_all(&run).is_ok());
+                    gone += usize::from(remove_kept(&run).is_ok());
                 } else if old(&run.join("kept")) {
-                    gone += usize::from(fs::remove_dir_all(run.join("kept")).is_ok());
+                    gone += usize::from(remove_kept(&run.join("kept")).is_ok());
                     let _ = fs::remove_file(run.join("inputs"));
                 }
             }

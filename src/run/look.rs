@@ -12,14 +12,15 @@ use crate::pipeline::params::{ParamsCache, read_params};
 use crate::pipeline::stage::{Place, Stage, StageId};
 use crate::project::{Definitions, Project};
 use crate::run::fresh::Facts;
-use crate::store::{Pin, Place as Spot, Rules};
+use crate::store::{Pin, Place as Spot, Rules, is_beside};
 
-/// The repository's ignore rules, as the store wants them.
+/// The repository's ignore rules, as the store wants them. What lockstep itself puts beside an output is nobody's
+/// content, wherever that lies.
 pub struct IgnoreRules<'a>(pub &'a git::Rules);
 
 impl Rules for IgnoreRules<'_> {
     fn ignored(&self, path: &[u8], is_dir: bool) -> bool {
-        self.0.ignored(path, is_dir)
+        is_beside(path.rsplit(|b| *b == b'/').next().unwrap_or(path)) || self.0.ignored(path, is_dir)
     }
 
     fn id(&self) -> u64 {

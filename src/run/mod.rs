@@ -20,6 +20,7 @@ pub mod fold;
 pub mod fresh;
 pub mod get;
 pub mod ignore;
+pub mod ignored;
 pub mod import;
 pub mod journal;
 mod leftover;

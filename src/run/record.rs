@@ -14,10 +14,11 @@ use crate::pipeline::stage::StageId;
 use crate::project::Project;
 use crate::run::aside::Aside;
 use crate::run::cache::{self, RunRecord};
+use crate::run::ignored::give_up_aside;
 use crate::run::journal::{Journal, Record};
 use crate::run::logs::RunLog;
 use crate::run::trust::Trust;
-use crate::store::{Pin, Place as Spot};
+use crate::store::{NoRules, Pin, Place as Spot, Rules};
 
 /// No more stages than this are made durable at once.
 const GROUP: usize = 64;
@@ -48,6 +49,7 @@ pub struct Recorded {
 /// Works until the sender is gone.
 pub fn serve(
     project: &Project,
+    rules: &dyn Rules,
     trust: &Trust,
     sink: &dyn Sink,
     journal: &mut Journal,
@@ -68,7 +70,7 @@ pub fn serve(
             {
                 group.push(job);
             }
-            for recorded in record(project, trust, sink, journal, group) {
+            for recorded in record(project, rules, trust, sink, journal, group) {
                 if answers.send(recorded.into()).is_err() {
                     return;
                 }
@@ -82,7 +84,16 @@ pub fn serve(
     }
 }
 
-fn record(project: &Project, trust: &Trust, sink: &dyn Sink, journal: &mut Journal, group: Vec<Job>) -> Vec<Recorded> {
+fn record(
+    project: &Project,
+    rules: &dyn Rules,
+    trust: &Trust,
+    sink: &dyn Sink,
+    journal: &mut Journal,
+    group: Vec<Job>,
+) -> Vec<Recorded> {
+    // Until something refers to what is stored, nobody takes it away, however young or old it is.
+    let _hold = project.store().hold_for(sink);
     let stored = store(project, sink, &group);
     let mut recorded: Vec<Recorded> =
         group.into_iter().zip(stored).map(|(job, result)| Recorded { job, result }).collect();
@@ -102,7 +113,7 @@ fn record(project: &Project, trust: &Trust, sink: &dyn Sink, journal: &mut Journ
         }
     }
     for r in recorded.iter_mut().filter(|r| r.result.is_ok()) {
-        give_up_old(sink, &mut r.job);
+        give_up_old(project, rules, sink, &mut r.job);
     }
     recorded
 }
@@ -147,21 +158,25 @@ fn store_once<'j>(project: &Project, sink: &dyn Sink, jobs: impl Iterator<Item =
 }
 
 /// The result is recorded: old outputs go, but for those that exist nowhere else.
-fn give_up_old(sink: &dyn Sink, job: &mut Job) {
+fn give_up_old(project: &Project, rules: &dyn Rules, sink: &dyn Sink, job: &mut Job) {
     for aside in job.replaced.drain(..) {
         match (&job.log, aside.precious) {
             (Some(log), true) => {
                 let (out, to) = (aside.out.clone(), log.kept(&aside.out));
                 match aside.keep(&to) {
                     Ok(to) => {
-                        let text =
-                            format!("{out} was not as lockstep had left it; that version is kept in {}", to.display());
+                        let text = format!("the store lacks the old {out}: it is kept in {}", to.display());
                         sink.event(Event::Note { text: &text });
                     }
                     Err(e) => sink.event(Event::Warning { text: &e.message }),
                 }
             }
-            _ => aside.forget(),
+            // What could not be kept elsewhere stays where it was set aside: no bytes go with it.
+            (log, _) => {
+                if let Err(e) = give_up_aside(project, rules, aside, log.as_ref(), sink) {
+                    sink.event(Event::Warning { text: &e.message });
+                }
+            }
         }
     }
 }
@@ -169,5 +184,5 @@ fn give_up_old(sink: &dyn Sink, job: &mut Job) {
 /// For callers without a thread of their own (`commit`, `add`): records now, and gives the first error.
 pub fn record_now(project: &Project, sink: &dyn Sink, journal: &mut Journal, jobs: Vec<Job>) -> Result<(), Error> {
     let trust = Trust::of(project)?;
-    record(project, &trust, sink, journal, jobs).into_iter().try_for_each(|r| r.result)
+    record(project, &NoRules, &trust, sink, journal, jobs).into_iter().try_for_each(|r| r.result)
 }

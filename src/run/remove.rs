@@ -3,17 +3,17 @@
 use std::time::Duration;
 
 use crate::error::{Error, Kind, Result};
-use crate::event::Sink;
+use crate::event::{Event, Sink};
 use crate::git::excludes;
 use crate::path::RepoPath;
 use crate::pipeline::edit;
 use crate::pipeline::stage::{FileId, StageId};
 use crate::project::{Definitions, Project, write_lock};
 use crate::run::edit::draft;
-use crate::run::look::look;
+use crate::run::look::{IgnoreRules, look};
 use crate::run::workspace;
 use crate::shell::word;
-use crate::store::Place as Spot;
+use crate::store::{self, Place as Spot};
 
 #[derive(Clone, Debug, Default)]
 pub struct Options {
@@ -48,7 +48,7 @@ pub struct Removed {
 
 pub fn remove(project: &Project, targets: &[String], options: &Options, sink: &dyn Sink) -> Result<Removed> {
     let _lock = workspace::take(project, "lockstep remove", options.wait, sink)?;
-    let _edit = workspace::take_for_edit(project, sink)?;
+    let _edit = workspace::take_for_edit(project, "lockstep remove", options.wait, sink)?;
     let mut removed = Removed::default();
     // All words are understood before anything is changed.
     let definitions = project.definitions_without_graph()?;
@@ -86,8 +86,15 @@ pub fn remove(project: &Project, targets: &[String], options: &Options, sink: &d
             stay.push(path.clone());
             continue;
         }
-        let gone = if meta.is_dir() { std::fs::remove_dir_all(&on_disk) } else { std::fs::remove_file(&on_disk) };
-        gone.map_err(|e| Error::io("delete", &on_disk, e))?;
+        let gone = match options.force || !meta.is_dir() {
+            true => store::remove(&on_disk).map(|()| false),
+            // No stage made what is ignored, and no store has it.
+            false => store::strip(&on_disk, path.as_str().as_bytes(), &IgnoreRules(&definitions.rules)),
+        };
+        if gone.map_err(|e| Error::io("delete", &on_disk, e))? {
+            let text = format!("files in {path} that lockstep ignores were left where they are");
+            sink.event(Event::Note { text: &text });
+        }
         removed.deleted.push(path.clone());
     }
     let _ = project.index().save();

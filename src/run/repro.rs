@@ -24,7 +24,7 @@ use crate::run::fold::{Began, fold_run, is_untidy, overlay, put_asides_back, rec
 use crate::run::fresh::{Facts, Reason};
 use crate::run::journal::{Journal, Record};
 use crate::run::logs::Logs;
-use crate::run::look::Look;
+use crate::run::look::{IgnoreRules, Look};
 use crate::run::modes::Modes;
 use crate::run::outcome::Outcome;
 use crate::run::pull::{Input, Pull};
@@ -76,6 +76,8 @@ pub(super) enum Message {
         ended: Result<()>,
     },
     Recorded(Box<Recorded>),
+    /// The recorder panicked: it answers no more.
+    RecorderDied,
 }
 
 impl From<Recorded> for Message {
@@ -123,7 +125,14 @@ pub fn repro(
     let (to_recorder, jobs) = channel();
     let outcome = std::thread::scope(|scope| {
         let (answers, recorder_trust) = (sender.clone(), &trust);
-        let recorder = scope.spawn(move || record::serve(project, recorder_trust, sink, &mut journal, jobs, &answers));
+        let recorder = scope.spawn(move || {
+            let rules = IgnoreRules(&definitions.rules);
+            let work = || record::serve(project, &rules, recorder_trust, sink, &mut journal, jobs, &answers);
+            // A run that waits for a thread that is gone would wait for ever.
+            if std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).is_err() {
+                let _ = answers.send(Message::RecorderDied);
+            }
+        });
         let mut run = Run {
             project,
             definitions,
@@ -147,6 +156,7 @@ pub fn repro(
             watchdog: None,
             running: 0,
             recording: 0,
+            recorder_died: false,
             stopping: false,
             prepared: false,
             forced: HashSet::new(),
@@ -162,11 +172,11 @@ pub fn repro(
         };
         run.data(selected);
         run.drive();
-        let (records, outcome) = run.finish();
+        let finished = run.finish();
         let _ = recorder.join();
-        (records, outcome)
+        finished
     });
-    let (records, mut outcome) = outcome;
+    let (records, mut outcome) = outcome?;
     let failed = outcome.failures().next().is_some() || outcome.interrupted.is_some();
     let tidy = if failed || options.locked { &[][..] } else { &untidy };
     written.extend(fold_run(project, definitions, &began, records, tidy, sink)?);
@@ -208,6 +218,7 @@ pub(super) struct Run<'s, 'e, 'a> {
     pub(super) watchdog: Option<Arc<Watchdog>>,
     pub(super) running: usize,
     pub(super) recording: usize,
+    pub(super) recorder_died: bool,
     /// Nothing new starts: a stage failed, or the user wants an end.
     pub(super) stopping: bool,
     pub(super) prepared: bool,
@@ -238,7 +249,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
                     _ => break,
                 }
             }
-            if self.running == 0 && self.recording == 0 {
+            if self.running == 0 && (self.recording == 0 || self.recorder_died) {
                 break;
             }
             match self.inbox.recv_timeout(Duration::from_millis(50)) {
@@ -259,13 +270,15 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
                     }
                 }
                 Ok(Message::Recorded(recorded)) => self.recorded(*recorded),
+                Ok(Message::RecorderDied) => (self.stopping, self.recorder_died) = (true, true),
                 Err(RecvTimeoutError::Timeout) => self.check_signal(),
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }
     }
 
-    fn finish(mut self) -> (Vec<Record>, Outcome) {
+    /// An error if nobody knows what was recorded: then it is left to the next command, as after a kill.
+    fn finish(mut self) -> Result<(Vec<Record>, Outcome)> {
         for id in self.schedule.left() {
             self.push(id, StageResult::Blocked, Vec::new(), 0.0);
         }
@@ -276,7 +289,11 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
             watchdog.hang_up();
         }
         self.watchdog = None;
-        (self.records, self.outcome)
+        if self.recorder_died {
+            return Err(Error::new(Kind::Bug, "lockstep itself failed while it recorded what the stages made")
+                .hint("run the same command again: what was recorded stays, the rest is made anew"));
+        }
+        Ok((self.records, self.outcome))
     }
 
     pub(super) fn stage(&self, id: StageId) -> &'a Stage {
@@ -309,7 +326,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
             return self.fail(id, reasons, error, None, 0.0);
         }
         let stage = self.stage(id);
-        let precious = self.edited(stage, &facts, candidate.entry());
+        let precious = self.unsaved(stage, &facts);
         let mut reason = reasons.first().map(crate::run::status::sentence).unwrap_or_default();
         if reasons.len() > 1 {
             reason.push_str(&format!(", and {} more", reasons.len() - 1));
@@ -327,6 +344,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
             signal: self.signal,
             terminal: self.options.terminal.then_some(self.signal),
             alone: self.options.jobs == 1,
+            stores: !self.options.no_commit,
         };
         self.waiting.insert(id, (reasons, facts));
         self.running += 1;

@@ -6,9 +6,10 @@
 use std::fs;
 
 use crate::error::{Error, Result};
-use crate::event::Sink;
+use crate::event::{Event, Sink};
 use crate::path::RepoPath;
 use crate::project::{Definitions, Project};
+use crate::run::ignored::{give_up, keep_rest, rules};
 use crate::run::look::IgnoreRules;
 use crate::store::{self, ObjectId, Pin};
 
@@ -30,18 +31,28 @@ pub fn restore(
     let rules = IgnoreRules(&definitions.rules);
     let restored = store::restore(project.store(), project.index(), path, pin, &rules, sink);
     let _ = fs::remove_file(&note);
-    restored
+    match restored? {
+        Some(left) => keep_rest(project, path, &left, sink),
+        None => Ok(()),
+    }
 }
 
-/// Removes what killed restores left half built. The workspace lock is held.
-pub fn clear_leftovers(project: &Project) {
+/// Removes what killed restores left: what was half built, or what had been swapped out. Of the latter that stays which
+/// was ignored in it. The workspace lock is held.
+pub fn clear_leftovers(project: &Project, sink: &dyn Sink) {
     let notes = project.state_dir().join("restoring");
     for note in fs::read_dir(&notes).into_iter().flatten().flatten() {
         let path = fs::read_to_string(note.path()).ok().and_then(|p| RepoPath::root().join(&p));
         if let Some(path) = path.filter(|p| !p.is_root())
             && let Ok(place) = store::inside(project.top(), &path)
         {
-            store::leftovers(&place).iter().for_each(|left| drop(store::remove(left)));
+            let gone = store::leftovers(&place)
+                .iter()
+                .try_for_each(|left| give_up(project, &IgnoreRules(&rules(project)?), &path, left, sink));
+            if let Err(e) = gone {
+                sink.event(Event::Warning { text: &e.message });
+                continue;
+            }
         }
         let _ = fs::remove_file(note.path());
     }

@@ -7,8 +7,7 @@ use crate::error::{Error, Kind};
 use crate::event::{Event, StageResult};
 use crate::pipeline::stage::StageId;
 use crate::project::Project;
-use crate::run::aside::move_to;
-use crate::run::execute::{Done, Failure, How};
+use crate::run::execute::{Done, Failure, How, clear};
 use crate::run::fresh::Reason;
 use crate::run::journal::{Change, Record};
 use crate::run::local::Exit;
@@ -124,10 +123,8 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         }
         for aside in job.replaced {
             let out = aside.out.clone();
-            let place = out.on_disk(self.project.top());
             if let Some(log) = &job.log
-                && std::fs::symlink_metadata(&place).is_ok()
-                && let Err(e) = move_to(&place, &log.kept(&out))
+                && let Err(e) = clear(self.project.top(), &out, log)
             {
                 error = error.because(e.message);
                 continue;

@@ -1,14 +1,14 @@
 //! Ends the commands of a run when lockstep itself is killed.
 //!
-//! The watchdog is this program once more, started before the first command of a run. It leads a process group that all
-//! commands join, and holds the reading end of a pipe whose writing end only the run has: when the run is gone without
+//! The watchdog is this program once more, started before the first command of a run. It leads a process group that
+//! commands join, unless others run at the same time ([`Group`]), and holds the reading end of a pipe whose writing end only the run has: when the run is gone without
 //! saying so, the pipe closes, and the watchdog ends the group. As long as it lives it holds a lock, so that the next
 //! command does not put outputs back while a dying stage still writes them.
 //!
 //! A stage on a pseudo-terminal leads a session of its own, outside of that group. What the pipe carries, a word a line:
 //!
 //! ```text
-//! + 123    the session 123 belongs to the run
+//! + 123    the session or process group 123 belongs to the run
 //! - 123    it is over; what it left in the background is left alone
 //! q        the run is over
 //! ```
@@ -18,8 +18,8 @@ use std::fs::File;
 use std::io::{BufRead, Read, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -41,8 +41,10 @@ pub struct Watchdog {
 
 struct Told {
     line: Option<ChildStdin>,
-    /// Leaders of sessions that are not over.
+    /// Leaders of sessions that are not over, and of groups.
     sessions: BTreeSet<i32>,
+    /// Leaders of groups that no stage is in.
+    free: Vec<Child>,
 }
 
 impl Told {
@@ -78,7 +80,7 @@ impl Watchdog {
             let _ = child.wait();
             return Err(Error::new(crate::error::Kind::Bug, "the watchdog did not start"));
         }
-        let told = Mutex::new(Told { line, sessions: BTreeSet::new() });
+        let told = Mutex::new(Told { line, sessions: BTreeSet::new(), free: Vec::new() });
         Ok(Watchdog { child, told, interrupted: AtomicBool::new(false) })
     }
 
@@ -140,8 +142,49 @@ impl Drop for Watchdog {
         let mut told = self.told();
         told.say("q\n");
         told.line = None;
+        told.free.drain(..).for_each(|mut leader| drop(leader.wait()));
         drop(told);
         let _ = self.child.wait();
+    }
+}
+
+/// The process group of a stage. Of those that run side by side each has one of its own, so that `kill 0` in one does
+/// not end the others.
+///
+/// The group has to exist, and the watchdog has to know it, before a command is in it: a command that starts just when
+/// lockstep is killed must not escape. So its leader is a process that ends at once and is not waited for: dead, it
+/// keeps the number of the group from being given to anybody else. A group that is free is taken by the next stage.
+pub struct Group {
+    watchdog: Arc<Watchdog>,
+    /// `None` for the watchdog's own group.
+    leader: Option<Child>,
+}
+
+impl Group {
+    /// For a stage that runs alone the watchdog's own will do.
+    pub fn of(watchdog: &Arc<Watchdog>, alone: bool) -> Group {
+        let free = || watchdog.told().free.pop();
+        let leader = if alone { None } else { free().or_else(|| Group::lead(watchdog)) };
+        Group { watchdog: watchdog.clone(), leader }
+    }
+
+    fn lead(watchdog: &Watchdog) -> Option<Child> {
+        use std::os::unix::process::CommandExt;
+        let mut shell = Command::new("sh");
+        shell.args(["-c", ":"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+        let leader = shell.current_dir("/").spawn().ok()?;
+        watchdog.began(leader.id() as i32);
+        Some(leader)
+    }
+
+    pub fn id(&self) -> i32 {
+        self.leader.as_ref().map_or(self.watchdog.group(), |leader| leader.id() as i32)
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.watchdog.told().free.extend(self.leader.take());
     }
 }
 
@@ -174,7 +217,8 @@ pub fn serve(lock: &Path) -> std::io::Result<()> {
         let _ = kill_process_group(group, signal);
     };
     signal_all(Signal::TERM);
-    let ours = |p: &Process| p.group == group.as_raw_nonzero().get() || sessions.contains(&p.session);
+    let is_told = |p: &Process| sessions.contains(&p.session) || sessions.contains(&p.group);
+    let ours = |p: &Process| p.group == group.as_raw_nonzero().get() || is_told(p);
     let left = || processes().is_none_or(|all| all.iter().any(ours));
     let started = Instant::now();
     while left() && started.elapsed() < GRACE {

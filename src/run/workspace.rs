@@ -32,21 +32,52 @@ pub fn take_unless(
     project.with_files()?;
     let dir = project.state_dir();
     fs::create_dir_all(&dir).map_err(|e| Error::io("create", &dir, e))?;
-    let mut lock = hold(&dir.join("lock"), signal, wait, sink)?;
+    let lock = dir.join("lock");
+    refuse_within_a_stage(project, command, &lock)?;
+    let mut lock = hold(&lock, signal, wait, sink)?;
     // A killed run's watchdog may still be ending its commands: outputs are theirs until it is gone.
     drop(hold(&dir.join("watchdog"), signal, wait, sink)?);
-    let who = format!("{} (process {})", command, std::process::id());
-    let _ = lock.set_len(0).and_then(|()| lock.rewind()).and_then(|()| lock.write_all(who.as_bytes()));
+    say_who(&mut lock, command);
     Ok(WorkspaceLock { _file: lock })
 }
 
-/// Held while a pipeline file is read, changed and written. Not the workspace lock: a stage may be added while others
-/// run.
-pub fn take_for_edit(project: &Project, sink: &dyn Sink) -> Result<WorkspaceLock> {
+/// A stage that calls lockstep would wait for the very run that waits for the stage.
+fn refuse_within_a_stage(project: &Project, command: &str, lock: &Path) -> Result<()> {
+    let given = |name: &str| project.around.env.get(name);
+    let root = project.repo.project_root.on_disk(project.top());
+    let is_here = |given: &String| fs::canonicalize(given).ok() == fs::canonicalize(&root).ok();
+    let Some(stage) = given("LOCKSTEP_STAGE").filter(|_| given("LOCKSTEP_ROOT").is_some_and(is_here)) else {
+        return Ok(());
+    };
+    let is_held = File::open(lock).is_ok_and(|f| matches!(f.try_lock_shared(), Err(fs::TryLockError::WouldBlock)));
+    if !is_held {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Busy, format!("stage {stage} calls `{command}`, which has to wait until the stage is over"))
+        .because("the run of the stage holds this workspace, and only one lockstep writes to it at a time")
+        .hint("take the call out of the stage; what it needs belongs into its deps"))
+}
+
+/// Held while a pipeline file is read, changed and written, and no longer. Not the workspace lock: a stage may be added
+/// while others run, or while data is stored.
+pub fn take_for_edit(
+    project: &Project,
+    command: &str,
+    wait: Option<Duration>,
+    sink: &dyn Sink,
+) -> Result<WorkspaceLock> {
     project.with_files()?;
     let dir = project.state_dir();
     fs::create_dir_all(&dir).map_err(|e| Error::io("create", &dir, e))?;
-    Ok(WorkspaceLock { _file: hold(&dir.join("edit"), &AtomicI32::new(0), None, sink)? })
+    let mut lock = hold(&dir.join("edit"), &AtomicI32::new(0), wait, sink)?;
+    say_who(&mut lock, command);
+    Ok(WorkspaceLock { _file: lock })
+}
+
+/// For those who wait.
+fn say_who(lock: &mut File, command: &str) {
+    let who = format!("{command} (process {})", std::process::id());
+    let _ = lock.set_len(0).and_then(|()| lock.rewind()).and_then(|()| lock.write_all(who.as_bytes()));
 }
 
 fn hold(path: &Path, signal: &AtomicI32, wait: Option<Duration>, sink: &dyn Sink) -> Result<File> {

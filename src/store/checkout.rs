@@ -3,11 +3,12 @@
 //! What is wanted is built beside its place, each object verified on the way, and renamed there at once, so nobody ever
 //! sees half of it; on any failure the place is as it was. Files of an old folder that are already right are taken over
 //! by hard link, so that they are neither copied nor read. What the rules ignore in an old folder moves into the new
-//! one, since it is the user's. Whether something unsaved would be lost is the caller's question.
+//! one, since it is the user's. Whether something unsaved would be lost is the caller's question; what changed since the
+//! caller looked is seen after the swap, and the old one returns.
 
 use std::fs;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
@@ -15,16 +16,19 @@ use std::time::Duration;
 use rayon::prelude::*;
 use rustix::fs::{CWD, RenameFlags};
 
+use super::away::move_away;
 use super::id::{ObjectId, Pin};
+use super::ignored::{carry_over, strip};
 use super::index::build::{Folder, Found, flatten};
 use super::index::format::{FOLLOWED, FileRow, FolderRow, RACY, Rows, View};
-use super::index::rows::find_file;
+use super::index::rows::{find_file, same_but_renamed};
 use super::index::{Rules, StatIndex};
 use super::materialise::{Made, Maker};
 use super::objects::{Generation, ObjectKind, Store};
 use super::place::{self, Place, join, to_path};
 use super::stat::Seen;
 use super::tree::{Entry, EntryKind};
+use super::unchanged::changed;
 use crate::error::{Error, Kind, Result};
 use crate::event::{Doing, Event, Sink};
 use crate::path::RepoPath;
@@ -39,13 +43,18 @@ struct Checkout<'a> {
     maker: Maker<'a>,
     key: &'a [u8],
     dest: PathBuf,
-    /// What the index remembers of the destination.
+    /// What the index remembers of the destination: what the caller saw there.
     old: Rows,
+    /// Is it a folder whose files may be taken over?
+    is_folder: bool,
     /// Files that were taken over: their stat changes when the old folder goes.
     reused: Mutex<Vec<Vec<u8>>>,
 }
 
-/// Brings `path` to `pin`. Afterwards the index knows what lies there.
+/// Brings `path` to `pin`. Afterwards the index knows what lies there. Back comes where something ignored lies that could
+/// not move into the new one, and nothing else: the caller finds it a place.
+///
+/// Errors: [`Kind::Check`] if the place is not as the index has it any more; it is not touched then.
 pub fn restore(
     store: &Store,
     index: &StatIndex,
@@ -53,39 +62,73 @@ pub fn restore(
     pin: &Pin,
     rules: &dyn Rules,
     sink: &dyn Sink,
-) -> Result<()> {
-    let _hold = store.hold();
+) -> Result<Option<PathBuf>> {
+    let _hold = store.hold_politely(sink)?;
     let dest = place::inside(index.top(), path)?;
     let at = Place::Inside(path.clone());
     let parent = dest.parent().unwrap_or(index.top());
     fs::create_dir_all(parent).map_err(|e| Error::io("create", parent, e))?;
-    let old = if fs::symlink_metadata(&dest).is_ok_and(|m| m.is_dir()) { index.rows(&at) } else { Rows::default() };
+    let old = index.rows(&at);
+    let is_folder = fs::symlink_metadata(&dest).is_ok_and(|m| m.is_dir());
     sink.event(Event::WorkPlanned { doing: Doing::Restoring, bytes: pin.size });
     let maker = Maker::new(store, sink);
-    let checkout =
-        Checkout { store, index, rules, maker, key: at.key(), dest: dest.clone(), old, reused: Mutex::default() };
+    let checkout = Checkout {
+        store,
+        index,
+        rules,
+        maker,
+        key: at.key(),
+        dest: dest.clone(),
+        old,
+        is_folder,
+        reused: Mutex::default(),
+    };
     let new = place::sibling(&dest);
     let made = checkout.make(&new, pin).inspect_err(|_| drop(remove(&new)));
     let named = |e: Error| Error { message: format!("{path} cannot be restored: {}", e.message), ..e };
     let rows = made.map_err(named)?;
     let aside = swap(&new, &dest).inspect_err(|_| drop(remove(&new)))?;
-    let moved = aside.map(|old| checkout.discard(&old)).unwrap_or_default();
+    if let Some(old) = &aside
+        && let Some(what) = changed(old, checkout.old.view(), at.key(), rules)
+    {
+        let new = swap(old, &dest)?;
+        let _ = new.map(|new| remove(&new));
+        return Err(changed_meanwhile(path, &what));
+    }
+    // What is added to the folder from here on must not be covered by its stat.
+    let placed = Seen::of_link(&dest).map_err(|e| Error::io("look at", &dest, e))?;
+    let (moved, left) = aside.map(|old| checkout.discard(old)).unwrap_or_default();
     // While it is held the store stays in one generation.
     let generation = store.generation();
     if let Some(rows) = rows {
-        return checkout.remember(&at, rows, pin, generation, &moved);
+        checkout.remember(&at, rows, pin, generation, &placed, &moved);
+        return Ok(left);
     }
     index.trust(&at, pin)?;
     if let Some(generation) = generation {
         index.mark_stored(&at, pin, generation);
     }
-    Ok(())
+    Ok(left)
 }
 
-/// Removes a file, a symlink or a whole folder; follows no symlink.
+fn changed_meanwhile(path: &RepoPath, what: &Path) -> Error {
+    let place = Path::new(path.as_str());
+    let named = if what.as_os_str().is_empty() { place.into() } else { place.join(what) };
+    let message = format!("{} was changed while {path} was restored; it was not touched", named.display());
+    Error::new(Kind::Check, message).hint("run the command again when nobody works there")
+}
+
+/// Removes a file, a symlink or a whole folder; follows no symlink. Folders that may not be written to are no hindrance
+/// to their owner.
 pub fn remove(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
-        Ok(kind) if kind.is_dir() => fs::remove_dir_all(path),
+        Ok(kind) if kind.is_dir() => match fs::remove_dir_all(path) {
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
+                open_up(path)?;
+                fs::remove_dir_all(path)
+            }
+            done => done,
+        },
         Ok(_) => fs::remove_file(path),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(e) => Err(e),
@@ -206,7 +249,7 @@ impl Checkout<'_> {
 
     /// Links the same file of the old folder, if it is there and as it was when it was hashed.
     fn take_over(&self, entry: &Entry, to: &Path, path: &[u8]) -> bool {
-        let Some(row) = find_file(self.old.view(), path) else { return false };
+        let Some(row) = find_file(self.old.view(), path).filter(|_| self.is_folder) else { return false };
         let from = self.dest.join(to_path(path));
         row.id == entry.id
             && (row.kind, row.flags) == (entry.kind as u8, 0)
@@ -214,35 +257,18 @@ impl Checkout<'_> {
             && fs::hard_link(&from, to).is_ok()
     }
 
-    /// Removes the old folder, but for what the rules ignore, which moves to the new one. Back come the folders into
-    /// which something moved.
-    fn discard(&self, old: &Path) -> Vec<Vec<u8>> {
-        let mut moved = Vec::new();
-        if fs::symlink_metadata(old).is_ok_and(|m| m.is_dir()) {
-            self.save_ignored(old, &[], &mut moved);
+    /// Removes the old one, but for what the rules ignore in it, which moves to the new one. Back come the folders into
+    /// which something moved, and the old folder if something could not.
+    fn discard(&self, old: PathBuf) -> (Vec<Vec<u8>>, Option<PathBuf>) {
+        let carried = carry_over(&old, &self.dest, self.key, self.rules);
+        if carried.left {
+            // What cannot be removed goes where the rest goes.
+            let _ = strip(&old, self.key, self.rules);
+            return (carried.moved, Some(old));
         }
         // What cannot be removed is left under a name that tells whose it is.
-        let _ = remove(old);
-        moved
-    }
-
-    fn save_ignored(&self, old: &Path, path: &[u8], moved: &mut Vec<Vec<u8>>) {
-        for entry in fs::read_dir(old.join(to_path(path))).into_iter().flatten().flatten() {
-            let below = join(path, entry.file_name().as_bytes());
-            let is_dir = entry.file_type().is_ok_and(|t| t.is_dir());
-            if !self.rules.ignored(&join(self.key, &below), is_dir) {
-                if is_dir {
-                    self.save_ignored(old, &below, moved);
-                }
-                continue;
-            }
-            let to = self.dest.join(to_path(&below));
-            // Its folder may be gone from what is wanted; it is the user's all the same.
-            let _ = to.parent().map(fs::create_dir_all);
-            if fs::symlink_metadata(&to).is_err() && fs::rename(entry.path(), to).is_ok() {
-                moved.push(path.to_vec());
-            }
-        }
+        let _ = remove(&old);
+        (carried.moved, None)
     }
 
     /// Puts the rows into the index, as the files are after the rename.
@@ -252,10 +278,14 @@ impl Checkout<'_> {
         mut rows: Rows,
         pin: &Pin,
         generation: Option<Generation>,
+        placed: &Seen,
         moved: &[Vec<u8>],
-    ) -> Result<()> {
-        let seen = Seen::of_link(&self.dest).map_err(|e| Error::io("look at", &self.dest, e))?;
-        rows.folders[0].stat = seen.stat;
+    ) {
+        let top = &mut rows.folders[0];
+        if !same_but_renamed(&top.stat, &placed.stat) {
+            top.flags |= u32::from(RACY);
+        }
+        top.stat = placed.stat;
         let mut reused = self.reused.lock().unwrap_or_else(|e| e.into_inner());
         reused.sort_unstable();
         let Rows { folders, files, names } = &mut rows;
@@ -279,24 +309,35 @@ impl Checkout<'_> {
         // What was taken over was not seen in the store.
         let complete = generation.filter(|_| reused.is_empty());
         self.index.adopt(at, rows, complete.map(|generation| (pin.id, generation)));
-        Ok(())
     }
+}
+
+/// Makes all folders writable for their owner.
+fn open_up(folder: &Path) -> io::Result<()> {
+    let mode = fs::symlink_metadata(folder)?.permissions().mode();
+    if mode & 0o700 != 0o700 {
+        fs::set_permissions(folder, fs::Permissions::from_mode(mode & 0o7777 | 0o700))?;
+    }
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            open_up(&entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Puts `new` in the place of `dest` at once; back comes where the old one lies now, if there was one.
 fn swap(new: &Path, dest: &Path) -> Result<Option<PathBuf>> {
     let fail = |e: io::Error| Error::io("replace", dest, e);
-    let is_dir = |path| fs::symlink_metadata(path).map(|m| m.is_dir());
-    match is_dir(dest) {
-        Err(_) => return fs::rename(new, dest).map(|()| None).map_err(fail),
-        Ok(false) if is_dir(new).is_ok_and(|d| !d) => return fs::rename(new, dest).map(|()| None).map_err(fail),
-        _ => {}
+    if fs::symlink_metadata(dest).is_err() {
+        return fs::rename(new, dest).map(|()| None).map_err(fail);
     }
     if rustix::fs::renameat_with(CWD, new, CWD, dest, RenameFlags::EXCHANGE).is_ok() {
         return Ok(Some(new.to_path_buf()));
     }
     let aside = place::sibling(dest);
-    fs::rename(dest, &aside).map_err(fail)?;
+    move_away(dest, &aside).map_err(fail)?;
     fs::rename(new, dest).map_err(|e| {
         let _ = fs::rename(&aside, dest);
         fail(e)

@@ -1,30 +1,21 @@
-//! Who uses the store: many at once, or one who takes things away.
+//! Who is at work in the store: many at once, or one who takes things away.
 //!
-//! ```text
-//! lock              held shared by whoever stores or restores, exclusively by gc; its text says who that is
-//! projects/<hash>   the absolute path of a repository's common Git folder (or of its `.lockstep`) that uses the store
-//! ```
+//! `lock` is held shared by whoever stores or restores, exclusively by gc; its text says who that is.
 //! Whoever stores holds the lock from the first look at what is there already until all is durable, so that nothing that
-//! was found present goes meanwhile. What comes after that (the entry of the run cache, the journal, the lock file) is
+//! was found present goes meanwhile; who records results holds it until something refers to them, too. What comes after that is
 //! covered by the age guard of gc: whatever was written, or found and counted on, has a young mtime.
-//!
-//! A store in its own repository needs no list of projects. One that `cache.dir` puts elsewhere may be shared, and only
-//! its projects know what of it they need, so each makes itself known before it counts on anything here.
 
 use std::fs::{self, File, Metadata, Permissions, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use super::id::ObjectId;
 use super::objects::Store;
 use crate::error::{Error, Kind, Result};
-use crate::event::{Event, Sink};
+use crate::event::{Event, Silent, Sink, Stop};
 
 const LOCK: &str = "lock";
-const PROJECTS: &str = "projects";
 /// How long between two tries.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -37,19 +28,40 @@ pub struct Hold {
 impl Store {
     /// Nothing is taken away while this is held. `None` where there is no store yet, or where it may only be read or its
     /// file system knows no locks: then nobody can be kept from it, and a reader finds out by itself.
-    pub fn hold(&self) -> Option<Hold> {
+    ///
+    /// Errors: the user wants an end, and somebody holds the store alone.
+    pub fn hold(&self) -> Result<Option<Hold>> {
+        self.hold_unless(self.stop(), &Silent)
+    }
+
+    /// The same, saying for whom it waits.
+    pub fn hold_politely(&self, sink: &dyn Sink) -> Result<Option<Hold>> {
+        self.hold_unless(self.stop(), sink)
+    }
+
+    /// The same for what must come to its end: says for whom it waits, and goes on waiting when the user wants an end.
+    pub fn hold_for(&self, sink: &dyn Sink) -> Option<Hold> {
+        self.hold_unless(Stop::never(), sink).ok().flatten()
+    }
+
+    fn hold_unless(&self, stop: Stop, sink: &dyn Sink) -> Result<Option<Hold>> {
         let _ = self.register();
         let path = self.dir().join(LOCK);
         let file = match File::open(&path) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound && self.dir().is_dir() => self.open_lock(&path).ok()?,
-            file => file.ok()?,
+            Err(e) if e.kind() == io::ErrorKind::NotFound && self.dir().is_dir() => self.open_lock(&path),
+            file => file,
         };
+        let Ok(mut file) = file else { return Ok(None) };
+        let mut waited = Duration::ZERO;
         loop {
-            match file.lock_shared() {
-                Ok(()) => return Some(Hold { _file: file }),
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return None,
+            match file.try_lock_shared() {
+                Ok(()) => return Ok(Some(Hold { _file: file })),
+                Err(TryLockError::WouldBlock) => {}
+                Err(TryLockError::Error(e)) if e.kind() == io::ErrorKind::Interrupted => continue,
+                Err(TryLockError::Error(_)) => return Ok(None),
             }
+            ended(stop)?;
+            pause(&mut file, &mut waited, sink);
         }
     }
 
@@ -68,14 +80,8 @@ impl Store {
                 let message = format!("another lockstep is using the store {}", self.dir().display());
                 return Err(Error::new(Kind::Busy, message).hint("wait for it for longer: --wait SECS"));
             }
-            if waited == PAUSE * 15 {
-                let mut other = String::new();
-                let _ = file.rewind().and_then(|()| file.read_to_string(&mut other));
-                let other = if other.is_empty() { "another lockstep".to_string() } else { other };
-                sink.event(Event::Waiting { text: &format!("waiting for {other} to be done with the store") });
-            }
-            std::thread::sleep(PAUSE);
-            waited += PAUSE;
+            ended(self.stop())?;
+            pause(&mut file, &mut waited, sink);
         }
         let _ = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(who.as_bytes()));
         Ok(Hold { _file: file })
@@ -89,59 +95,6 @@ impl Store {
             file.set_permissions(Permissions::from_mode(0o664))?;
         }
         Ok(file)
-    }
-
-    /// Makes the project known that this store was opened for, once.
-    pub(super) fn register(&self) -> Result<()> {
-        let Some(project) = self.project().filter(|_| self.dir().is_dir()) else { return Ok(()) };
-        let path = self.project_path(project);
-        if fs::symlink_metadata(&path).is_ok() {
-            return Ok(());
-        }
-        self.folder(PROJECTS)?;
-        self.put_small(&path, project.as_os_str().as_bytes())
-    }
-
-    fn project_path(&self, project: &Path) -> PathBuf {
-        self.dir().join(PROJECTS).join(&ObjectId::of(project.as_os_str().as_bytes()).hex()[..32])
-    }
-
-    /// The projects that made themselves known: their common Git folders, sorted.
-    ///
-    /// Errors: a list that cannot be read, since what it does not tell of would be taken for garbage.
-    pub fn projects(&self) -> Result<Vec<PathBuf>> {
-        let folder = self.dir().join(PROJECTS);
-        let cannot = |e| Error::io("read", &folder, e);
-        let entries = match fs::read_dir(&folder) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            entries => entries.map_err(cannot)?,
-        };
-        let mut projects = Vec::new();
-        for entry in entries {
-            let path = entry.map_err(cannot)?.path();
-            let bytes = fs::read(&path).map_err(|e| Error::io("read", &path, e))?;
-            let project = PathBuf::from(std::ffi::OsString::from_vec(bytes));
-            if self.project_path(&project) != path {
-                return Err(Error::new(
-                    Kind::Io,
-                    format!("{} does not say which project it stands for", path.display()),
-                )
-                .hint("run any lockstep command that stores in each project that uses the store, then remove it"));
-            }
-            projects.push(project);
-        }
-        projects.sort();
-        Ok(projects)
-    }
-
-    /// Forgets a project; says whether it was known.
-    pub fn forget_project(&self, project: &Path) -> Result<bool> {
-        let path = self.project_path(project);
-        match fs::remove_file(&path) {
-            Ok(()) => Ok(true),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(e) => Err(self.refused("remove", &path, e)),
-        }
     }
 
     /// Is the store made for a group: may its group write to its folder?
@@ -167,6 +120,25 @@ impl Store {
     }
 }
 
+fn ended(stop: Stop) -> Result<()> {
+    match stop.asked() {
+        Some(number) => Err(Error::new(Kind::Signal(number), "ended while waiting for the store")),
+        None => Ok(()),
+    }
+}
+
+/// Waits a little, and says for whom when that has taken a moment.
+fn pause(lock: &mut File, waited: &mut Duration, sink: &dyn Sink) {
+    if *waited == PAUSE * 15 {
+        let mut other = String::new();
+        let _ = lock.rewind().and_then(|()| lock.read_to_string(&mut other));
+        let other = if other.is_empty() { "another lockstep".to_string() } else { other };
+        sink.event(Event::Waiting { text: &format!("waiting for {other} to be done with the store") });
+    }
+    std::thread::sleep(PAUSE);
+    *waited += PAUSE;
+}
+
 fn is_for_a_group(meta: &Metadata) -> bool {
     meta.permissions().mode() & 0o020 != 0
 }
@@ -174,43 +146,29 @@ fn is_for_a_group(meta: &Metadata) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Silent;
+    use std::sync::atomic::AtomicI32;
+
     use crate::store::LinkTypes;
 
     #[test]
     fn many_or_one() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(&dir.path().join("store"), LinkTypes::default());
-        assert!(store.hold().is_none());
+        assert!(store.hold().unwrap().is_none());
         store.begin().unwrap();
-        let (a, b) = (store.hold().unwrap(), store.hold().unwrap());
+        let (a, b) = (store.hold().unwrap().unwrap(), store.hold().unwrap().unwrap());
         let none = Some(Duration::ZERO);
         assert_eq!(store.hold_alone("gc", none, &Silent).unwrap_err().kind, Kind::Busy);
         drop(a);
         drop(b);
         let alone = store.hold_alone("gc", none, &Silent).unwrap();
         assert_eq!(store.hold_alone("gc", none, &Silent).unwrap_err().kind, Kind::Busy);
+        // Who wants an end does not wait for the other one's.
+        static SIGNAL: AtomicI32 = AtomicI32::new(2);
+        let impatient = Store::open(&dir.path().join("store"), LinkTypes::default()).until(Stop::by(&SIGNAL));
+        assert_eq!(impatient.hold().unwrap_err().kind, Kind::Signal(2));
         drop(alone);
-        assert!(store.hold().is_some());
-    }
-
-    #[test]
-    fn projects_make_themselves_known() {
-        let dir = tempfile::tempdir().unwrap();
-        let at = dir.path().join("store");
-        let (a, b) = (PathBuf::from("/a/.git"), PathBuf::from("/b b/.git"));
-        for project in [&b, &a, &b] {
-            let store = Store::open(&at, LinkTypes::default()).of_project(project.clone());
-            store.begin().unwrap();
-        }
-        let store = Store::open(&at, LinkTypes::default());
-        assert_eq!(store.projects().unwrap(), [a.clone(), b.clone()]);
-        assert!(store.forget_project(&a).unwrap());
-        assert!(!store.forget_project(&a).unwrap());
-        assert_eq!(store.projects().unwrap(), std::slice::from_ref(&b));
-        let file = store.project_path(&b);
-        fs::write(file, "/c/.git").unwrap();
-        assert!(store.projects().is_err());
+        assert!(store.hold().unwrap().is_some() && impatient.hold().unwrap().is_some());
     }
 
     #[test]

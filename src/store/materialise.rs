@@ -15,8 +15,9 @@ use super::find::{BIG, Lies};
 use super::hash;
 use super::id::ObjectId;
 use super::link::LinkType;
-use super::objects::{ObjectKind, Store, is_sealed, seal};
+use super::objects::{ObjectKind, Store, is_sealed, is_untouched, seal};
 use super::stat::FileStat;
+use super::young::renew;
 use crate::error::{Error, Kind, Result};
 use crate::event::{Doing, Event, Sink};
 
@@ -68,16 +69,20 @@ impl<'a> Maker<'a> {
             let made = match link {
                 LinkType::Reflink if self.reflink.load(Ordering::Relaxed) && size > 0 => {
                     self.verify(&lies, object, id, size, stat)?;
-                    let made = reflink_copy::reflink(&from, to).is_ok();
+                    let made = fresh(reflink_copy::reflink(&from, to), to)?;
                     self.reflink.store(made, Ordering::Relaxed);
                     made.then_some(Made::File(None))
                 }
                 // The mode belongs to the inode, so an executable file needs one of its own.
                 LinkType::Hardlink if self.hardlink.load(Ordering::Relaxed) && !executable => {
-                    self.verify(&lies, object, id, size, stat)?;
-                    let made = fs::hard_link(&from, to).is_ok();
+                    if !is_untouched(stat, id) {
+                        self.read(&lies, object, id, size)?;
+                    }
+                    let made = fresh(fs::hard_link(&from, to), to)?;
                     self.hardlink.store(made, Ordering::Relaxed);
                     if made {
+                        // The link changed its ctime; what is done to it from here on shows against this moment.
+                        let _ = renew(object, id);
                         self.done(size);
                         return Ok(Made::File(None));
                     }
@@ -85,7 +90,7 @@ impl<'a> Maker<'a> {
                 }
                 LinkType::Symlink if !executable => {
                     self.verify(&lies, object, id, size, stat)?;
-                    if std::os::unix::fs::symlink(&from, to).is_ok() {
+                    if fresh(std::os::unix::fs::symlink(&from, to), to)? {
                         self.done(size);
                         return Ok(Made::Symlink);
                     }
@@ -108,13 +113,19 @@ impl<'a> Maker<'a> {
         if is_sealed(stat, id) {
             return Ok(());
         }
+        self.read(lies, object, id, size)?;
+        seal(object, id);
+        Ok(())
+    }
+
+    /// Reads an object that is not to be believed by its stat.
+    fn read(&self, lies: &Lies, object: &File, id: &ObjectId, size: u64) -> Result<()> {
         let read = || -> io::Result<ObjectId> { Ok(hash::content(&mut object.try_clone()?, size, &|_| ())?.0) };
         let got = read().map_err(|e| self.store.unread(id, lies, e))?;
         io::Seek::rewind(&mut &*object).map_err(|e| self.store.unread(id, lies, e))?;
         if got != *id {
             return Err(self.store.damaged(id, lies));
         }
-        seal(object, id);
         Ok(())
     }
 
@@ -184,6 +195,15 @@ impl<'a> Maker<'a> {
     }
 }
 
+/// Did it work? Where there is something already it is an error, not a reason to try another way: on a file system that
+/// takes `Model` and `model` for one name, the other way would begin with the removal of the first.
+fn fresh(made: io::Result<()>, to: &Path) -> Result<bool> {
+    match made {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Err(Error::io("write", to, e)),
+        made => Ok(made.is_ok()),
+    }
+}
+
 fn whole(file: &File) -> Made {
     Made::File(rustix::fs::fstat(file).ok().map(|stat| FileStat::from(&stat)))
 }
@@ -199,4 +219,50 @@ fn own(path: &Path, executable: bool) -> io::Result<()> {
     let writable = if mode & 0o200 == 0 { 0o644 } else { mode };
     let wanted = if executable { writable | (writable & 0o444) >> 2 } else { writable };
     if wanted == mode { Ok(()) } else { fs::set_permissions(path, fs::Permissions::from_mode(wanted)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Silent;
+    use crate::store::LinkTypes;
+
+    #[test]
+    fn an_edit_through_a_link_shows_though_its_mtime_was_put_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("store"), LinkTypes::new([LinkType::Hardlink]));
+        let mut batch = store.batch();
+        let id = batch.add_bytes(ObjectKind::Content, b"good".to_vec());
+        batch.commit(&Silent).unwrap();
+        let to = dir.path().join("to");
+        let file = || Maker::new(&store, &Silent).file(&id, 4, false, &to);
+        file().unwrap();
+        let before = fs::metadata(&to).unwrap();
+        assert_eq!(
+            std::os::unix::fs::MetadataExt::ino(&before),
+            std::os::unix::fs::MetadataExt::ino(&fs::metadata(store.path(&id)).unwrap())
+        );
+        std::thread::sleep(std::time::Duration::from_millis(2100));
+        fs::set_permissions(&to, fs::Permissions::from_mode(0o644)).unwrap();
+        fs::write(&to, "evil").unwrap();
+        File::options().write(true).open(&to).unwrap().set_modified(before.modified().unwrap()).unwrap();
+        fs::remove_file(&to).unwrap();
+        assert!(file().unwrap_err().message.contains("damaged"));
+        assert!(!to.exists());
+    }
+
+    #[test]
+    fn what_is_there_already_is_not_replaced() {
+        for link in [LinkType::Reflink, LinkType::Hardlink, LinkType::Symlink, LinkType::Copy] {
+            let dir = tempfile::tempdir().unwrap();
+            let store = Store::open(&dir.path().join("store"), LinkTypes::new([link]));
+            let mut batch = store.batch();
+            let id = batch.add_bytes(ObjectKind::Content, b"new".to_vec());
+            batch.commit(&Silent).unwrap();
+            let to = dir.path().join("to");
+            fs::write(&to, "old").unwrap();
+            Maker::new(&store, &Silent).file(&id, 3, false, &to).unwrap_err();
+            assert_eq!(fs::read_to_string(&to).unwrap(), "old", "{link:?}");
+        }
+    }
 }

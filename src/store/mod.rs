@@ -5,6 +5,7 @@
 //! [`Store::lacking`] say what a pin consists of and what of it is not here, [`Store::read`] and
 //! [`Store::open_content`] give bytes, [`Store::adopt_pack`] and [`Store::adopt_object`] take them in, verified.
 
+mod away;
 mod batch;
 mod checkout;
 mod copy;
@@ -16,6 +17,7 @@ pub mod gc;
 pub mod hash;
 mod hold;
 mod id;
+mod ignored;
 pub mod index;
 mod inventory;
 mod large;
@@ -26,16 +28,20 @@ mod overlay;
 pub mod pack;
 mod place;
 mod reach;
+mod ready;
 mod runs;
 mod stat;
 mod stream;
 #[cfg(test)]
 mod tests;
 pub mod tree;
+mod unchanged;
 mod unprotect;
+mod users;
 pub mod verify;
 mod young;
 
+pub use away::move_away;
 pub use batch::Batch;
 pub use checkout::{remove, restore};
 pub use difference::{Change, difference};
@@ -44,13 +50,15 @@ pub use export::export;
 pub use find::LARGEST_READ;
 pub use hold::Hold;
 pub use id::{ObjectId, Pin};
+pub use ignored::{Carried, carry_over, strip};
 pub use index::{Listed, NoRules, Rules, StatIndex};
 pub use inventory::{Lacking, ObjectRef};
 pub use link::{LinkType, LinkTypes};
 pub use objects::{Generation, ObjectKind, Store};
 pub use overlay::overlay;
-pub use place::{Place, inside, leftovers, random_name, sibling, to_path};
+pub use place::{Beside, Place, inside, is_beside, leftovers, random_name, sibling, to_path};
 pub use reach::Reach;
 pub use runs::Runs;
 pub use stream::ContentReader;
 pub use unprotect::unprotect;
+pub use users::{User, id_in};

@@ -7,7 +7,7 @@
 //! runs/           the run cache
 //! quarantine/     objects found damaged, never deleted by us
 //! tmp/            what is being written
-//! lock, projects/ who uses the store; see `hold`
+//! lock, projects/ who uses the store; see `hold` and `users`
 //! ```
 //! Nothing is created before the first write. An object appears under its id by a rename after its bytes are durable,
 //! so what is there is whole; many processes may write at once, since equal names mean equal bytes.
@@ -35,6 +35,7 @@ use super::place;
 use super::stat::FileStat;
 use super::tree;
 use crate::error::{Error, Kind, Result};
+use crate::event::Stop;
 
 /// Renewed whenever objects may have gone, so that "this was complete" can be remembered with it.
 pub type Generation = [u8; 16];
@@ -67,10 +68,13 @@ pub struct Store {
     dir: PathBuf,
     links: LinkTypes,
     packs: Shelf,
-    /// Who is to be made known as a user of this store: a common Git folder. `None` in a repository's own store.
-    project: Option<PathBuf>,
+    /// Who is to be made known as a user of this store: a common Git folder, and the file of its id. `None` in a
+    /// repository's own store.
+    project: Option<(PathBuf, PathBuf)>,
     /// Only looked at: nothing is set aside.
     untouched: bool,
+    /// When to stop waiting for others.
+    stop: Stop,
     /// Trees that were found complete by this process.
     complete: Mutex<HashSet<ObjectId>>,
 }
@@ -84,13 +88,23 @@ impl Store {
             packs: Shelf::new(dir.join("packs")),
             project: None,
             untouched: false,
+            stop: Stop::never(),
             complete: Mutex::default(),
         }
     }
 
-    /// On behalf of a project that may be one of many: the common Git folder of its repository.
-    pub fn of_project(self, project: PathBuf) -> Store {
-        Store { project: Some(project), ..self }
+    /// On behalf of a project that may be one of many: the common Git folder of its repository, and the file of its id.
+    pub fn of_project(self, home: PathBuf, id_file: PathBuf) -> Store {
+        Store { project: Some((home, id_file)), ..self }
+    }
+
+    /// Nobody is waited for once the user wants an end.
+    pub fn until(self, stop: Stop) -> Store {
+        Store { stop, ..self }
+    }
+
+    pub(super) fn stop(&self) -> Stop {
+        self.stop
     }
 
     /// The same store, to be looked at: what is damaged is told of and stays where it is.
@@ -102,8 +116,8 @@ impl Store {
         self.untouched
     }
 
-    pub(super) fn project(&self) -> Option<&Path> {
-        self.project.as_deref()
+    pub(super) fn project(&self) -> Option<(&Path, &Path)> {
+        self.project.as_ref().map(|(home, id_file)| (home.as_path(), id_file.as_path()))
     }
 
     pub fn dir(&self) -> &Path {
@@ -246,6 +260,13 @@ pub(super) fn seal(file: impl AsFd, id: &ObjectId) {
     let seconds = FileStat::from(&stat).mtime.div_euclid(1_000_000_000);
     let time = Timespec { tv_sec: seconds, tv_nsec: seal_of(id, seconds) as _ };
     let _ = rustix::fs::futimens(&file, &Timestamps { last_access: time, last_modification: time });
+}
+
+/// Not only sealed, but with nothing done to it since, as far as the ctime tells, which nobody can set: an mtime can be put
+/// back after an edit, and the seal with it. To be asked where a workspace may have a link to the very inode. A link that
+/// was made or removed changes the ctime, too.
+pub(super) fn is_untouched(stat: &FileStat, id: &ObjectId) -> bool {
+    is_sealed(stat, id) && stat.ctime.abs_diff(stat.mtime) < 2_000_000_000
 }
 
 pub(super) fn is_sealed(stat: &FileStat, id: &ObjectId) -> bool {

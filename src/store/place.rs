@@ -63,23 +63,67 @@ pub fn random_name() -> String {
     format!("{:016x}{:016x}", random(), random())
 }
 
-/// The name of a sibling that is built and then renamed to `path`.
-pub fn sibling(path: &Path) -> PathBuf {
-    let name = path.file_name().unwrap_or(OsStr::new("root")).as_bytes();
-    // A long name is cut, since the sibling must fit into 255 bytes as well.
-    let short = &name[..name.len().min(200)];
-    path.with_file_name(OsStr::from_bytes(&[b".", short, format!(".lockstep-{:016x}", random()).as_bytes()].concat()))
+/// What lies beside a place under a name of ours, and so who may remove it. The name tells which, because after a kill
+/// it is all that is left to tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beside {
+    /// Being built, to be renamed to its place: worth nothing once its maker is dead.
+    Built,
+    /// The last good output, out of the way of a run: it comes back.
+    Aside,
+    /// What was to be kept where the log folder is on another filesystem: the user's.
+    Kept,
 }
 
-/// What [`sibling`]s of `path` a killed process left.
+impl Beside {
+    const ALL: [Beside; 3] = [Beside::Built, Beside::Aside, Beside::Kept];
+
+    fn infix(self) -> &'static [u8] {
+        match self {
+            Beside::Built => b".lockstep-",
+            Beside::Aside => b".lockstep-aside-",
+            Beside::Kept => b".lockstep-kept-",
+        }
+    }
+
+    /// A new name beside `path`.
+    pub fn of(self, path: &Path) -> PathBuf {
+        let number = format!("{:016x}", random());
+        path.with_file_name(OsStr::from_bytes(&[&self.start(path)[..], number.as_bytes()].concat()))
+    }
+
+    /// Is it the name of one that lies beside `path`?
+    pub fn is_of(self, name: &OsStr, path: &Path) -> bool {
+        name.as_bytes().strip_prefix(&self.start(path)[..]).is_some_and(is_number)
+    }
+
+    fn start(self, path: &Path) -> Vec<u8> {
+        let name = path.file_name().unwrap_or(OsStr::new("root")).as_bytes();
+        // A long name is cut, since the sibling must fit into 255 bytes as well.
+        [b".", &name[..name.len().min(200)], self.infix()].concat()
+    }
+}
+
+fn is_number(rest: &[u8]) -> bool {
+    rest.len() == 16 && rest.iter().all(u8::is_ascii_hexdigit)
+}
+
+/// Is a file name one that lockstep gives, whatever it lies beside? No content of the user's is called that.
+pub fn is_beside(name: &[u8]) -> bool {
+    let Some(at) = name.len().checked_sub(16).filter(|_| name.starts_with(b".")) else { return false };
+    let (start, number) = name.split_at(at);
+    is_number(number) && Beside::ALL.iter().any(|b| start.len() > b.infix().len() + 1 && start.ends_with(b.infix()))
+}
+
+/// The name of a sibling that is built and then renamed to `path`.
+pub fn sibling(path: &Path) -> PathBuf {
+    Beside::Built.of(path)
+}
+
+/// What half-built [`sibling`]s of `path` a killed process left.
 pub fn leftovers(path: &Path) -> Vec<PathBuf> {
-    let name = path.file_name().unwrap_or(OsStr::new("root")).as_bytes();
-    let start = [b".", &name[..name.len().min(200)], b".lockstep-"].concat();
-    let is_left = |name: &[u8]| {
-        name.strip_prefix(&start[..]).is_some_and(|rest| rest.len() == 16 && rest.iter().all(u8::is_ascii_hexdigit))
-    };
     let entries = path.parent().and_then(|folder| std::fs::read_dir(folder).ok()).into_iter().flatten().flatten();
-    entries.filter(|entry| is_left(entry.file_name().as_bytes())).map(|entry| entry.path()).collect()
+    entries.filter(|entry| Beside::Built.is_of(&entry.file_name(), path)).map(|entry| entry.path()).collect()
 }
 
 /// Where `path` lies on the disk, its parents made real: refused if a symlink among them leads out of the repository,
@@ -149,8 +193,11 @@ mod tests {
     #[test]
     fn siblings_fit_into_a_name() {
         let long = PathBuf::from(format!("/d/{}", "n".repeat(255)));
-        let beside = sibling(&long);
-        assert!(beside.file_name().unwrap().len() <= 255 && beside.parent() == long.parent());
+        for kind in Beside::ALL {
+            let beside = kind.of(&long);
+            assert!(beside.file_name().unwrap().len() <= 255 && beside.parent() == long.parent());
+            assert!(kind.is_of(beside.file_name().unwrap(), &long));
+        }
     }
 
     #[test]
@@ -164,6 +211,27 @@ mod tests {
             std::fs::write(dir.path().join(other), "").unwrap();
         }
         std::fs::create_dir(&beside).unwrap();
+        // These are somebody's only copy.
+        for kind in [Beside::Aside, Beside::Kept] {
+            std::fs::write(kind.of(&place), "").unwrap();
+        }
         assert_eq!(leftovers(&place), [beside]);
+    }
+
+    #[test]
+    fn names_of_ours_are_known_wherever_they_lie() {
+        for (name, want) in [
+            (".f.lockstep-0123456789abcdef", true),
+            (".f.lockstep-aside-0123456789abcdef", true),
+            (".f.lockstep-kept-0123456789abcdef", true),
+            ("f.lockstep-0123456789abcdef", false),
+            (".f.lockstep-0123456789abcdeg", false),
+            (".lockstep-0123456789abcdef", false),
+            (".f.lockstep-new", false),
+            ("0123456789abcdef", false),
+            ("", false),
+        ] {
+            assert_eq!(is_beside(name.as_bytes()), want, "{name}");
+        }
     }
 }

@@ -51,7 +51,7 @@ impl Sandbox {
     }
 
     pub fn restore(&self, at: &str, pin: &Pin) -> Result<()> {
-        restore(&self.store, &self.index, &repo(at), pin, &NoRules, &Silent)
+        restore(&self.store, &self.index, &repo(at), pin, &NoRules, &Silent).map(|left| assert_eq!(left, None))
     }
 
     /// What lies where in the workspace: no temporary sibling may be left.
@@ -159,7 +159,8 @@ fn a_file_replaces_a_folder_and_the_other_way_round() {
     assert!(file.executable);
     s.restore("d", &file).unwrap();
     s.restore("f", &folder).unwrap();
-    symlink("/etc", s.top.join("link")).unwrap();
+    symlink("f", s.top.join("link")).unwrap();
+    s.pin("link");
     s.restore("link", &folder).unwrap();
     s.restore("new/deep/f", &file).unwrap();
     assert_eq!((s.pin("d"), s.pin("f"), s.pin("link"), s.pin("new/deep/f")), (file, folder, folder, file));

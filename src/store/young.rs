@@ -28,7 +28,7 @@ fn is_young(stat: &FileStat) -> bool {
 }
 
 /// Now is its time; its seal is kept. Only its owner may do that.
-fn renew(file: &File, id: &ObjectId) -> io::Result<()> {
+pub(super) fn renew(file: &File, id: &ObjectId) -> io::Result<()> {
     let this = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
     rustix::fs::futimens(file, &Timestamps { last_access: this, last_modification: this })?;
     seal(file, id);

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::sandbox::Sandbox;
-use crate::sandbox::process::wait_for;
+use crate::sandbox::process::{until, wait_for};
 use crate::{entry, id, lock, stale};
 
 /// `quick` and, after it, `slow`, which waits for the sign `go`.
@@ -204,4 +204,82 @@ fn blocks_that_another_program_wrote_meanwhile_stay() {
     let now = lock(&sandbox);
     assert_eq!((now.stages.get("merged"), now.data.get("raw")), (Some(&block), Some(&block.deps["in.txt"])));
     assert_eq!(now.stages["slow"].outs["b.txt"].pin.id, id("two\n"));
+}
+
+/// Storing waits while this is held.
+fn held_store(sandbox: &Sandbox) -> std::fs::File {
+    sandbox.write("first", "1");
+    let out = sandbox.run(&["add", "first"]);
+    assert_eq!(out.code, 0, "{out}");
+    let lock = std::fs::File::options().read(true).write(true).open(sandbox.path(".git/lockstep/store/lock")).unwrap();
+    lock.lock().unwrap();
+    lock
+}
+
+#[test]
+fn an_add_that_fails_late_takes_back_its_own_entry_and_no_edit() {
+    let sandbox = Sandbox::new();
+    let held = held_store(&sandbox);
+    for edited in [false, true] {
+        let before = sandbox.read("pipeline.yaml");
+        sandbox.write("big", "2");
+        let add = sandbox.start(&["add", "big"]);
+        until("the entry is written", || sandbox.read("pipeline.yaml").contains("big"));
+        if edited {
+            // An hour of editing, while terabytes are stored.
+            let now = sandbox.read("pipeline.yaml");
+            sandbox.write("pipeline.yaml", format!("# mine\n{now}stages:\n  s:\n    cmd: echo\n"));
+        }
+        until("only the store is waited for", || is_free(&sandbox));
+        sandbox.remove("big");
+        held.unlock().unwrap();
+        let out = add.end();
+        assert_ne!(out.code, 0, "{out}");
+        held.lock().unwrap();
+        let want = if edited { format!("# mine\n{before}stages:\n  s:\n    cmd: echo\n") } else { before };
+        assert_eq!(sandbox.read("pipeline.yaml"), want, "{out}");
+    }
+    // What cannot be understood is not edited: the user is told.
+    sandbox.write("big", "2");
+    let add = sandbox.start(&["add", "big"]);
+    until("the entry is written", || sandbox.read("pipeline.yaml").contains("big"));
+    let broken = sandbox.read("pipeline.yaml") + "stages: {s:\n";
+    sandbox.write("pipeline.yaml", &broken);
+    until("only the store is waited for", || is_free(&sandbox));
+    sandbox.remove("big");
+    held.unlock().unwrap();
+    let out = add.end();
+    assert!(out.stderr.contains("take the entries that are not pinned out of pipeline.yaml by hand"), "{out}");
+    assert_eq!(sandbox.read("pipeline.yaml"), broken);
+}
+
+/// Does nobody edit pipeline files?
+fn is_free(sandbox: &Sandbox) -> bool {
+    let edit = sandbox.path(".git/lockstep/worktree/state/root/edit");
+    std::fs::File::open(edit).is_ok_and(|lock| lock.try_lock().is_ok())
+}
+
+#[test]
+fn a_stage_can_be_added_while_data_is_stored() {
+    let sandbox = Sandbox::new();
+    let held = held_store(&sandbox);
+    sandbox.write("big", "2");
+    let add = sandbox.start(&["add", "big"]);
+    until("the entry is written", || sandbox.read("pipeline.yaml").contains("big"));
+    let out = sandbox.run(&["stage", "add", "-n", "s", "--wait", "20", "echo"]);
+    assert_eq!(out.code, 0, "{out}");
+    held.unlock().unwrap();
+    let out = add.end();
+    assert_eq!(out.code, 0, "{out}");
+    assert!(sandbox.read("pipeline.yaml").contains("cmd: echo"));
+    assert_eq!(lock(&sandbox).data.keys().collect::<Vec<_>>(), ["big", "first"]);
+    // Who waits for another edit says so, and for no longer than is asked.
+    let edit = std::fs::File::options().write(true).open(sandbox.path(".git/lockstep/worktree/state/root/edit"));
+    let edit = edit.unwrap();
+    edit.lock().unwrap();
+    for command in [&["freeze", "s", "--wait", "0.5"][..], &["stage", "add", "-n", "t", "--wait", "0.5", "echo"]] {
+        let out = sandbox.run(command);
+        assert_eq!(out.code, 5, "{out}");
+        assert!(out.stderr.contains("waiting for lockstep stage add"), "{out}");
+    }
 }

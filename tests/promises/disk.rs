@@ -128,8 +128,11 @@ fn a_store_that_cannot_be_written_is_named_and_what_needs_no_writing_works() {
     assert_eq!((out.code, sandbox.read("small.txt").as_str()), (0, "1000"), "{out}");
     let before = sandbox.read("pipeline.lock");
     sandbox.write("bytes", "2000");
+    sandbox.write("pipeline.yaml", PIPELINE.replace("head", "echo big >> $CONF_LOG; head"));
     let out = sandbox.run(&["repro"]);
     assert_eq!(out.code, 7, "{out}");
+    // It is told before hours of work, not after.
+    assert_eq!(sandbox.ran(), [""; 0]);
     assert!(out.stderr.contains(store.to_str().unwrap()), "{out}");
     assert!(out.stderr.contains("Read-only file system"), "{out}");
     assert_eq!((sandbox.read("small.txt"), sandbox.read("pipeline.lock")), ("1000".to_string(), before));

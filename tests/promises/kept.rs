@@ -133,3 +133,80 @@ fn an_ignore_file_in_a_dep_is_no_change_during_the_run() {
     let out = sandbox.run(&["repro"]);
     assert_eq!(out.code, 0, "{out}");
 }
+
+#[test]
+fn another_pipelines_stage_of_the_same_name_has_a_scratch_folder_of_its_own() {
+    let sandbox = Sandbox::new();
+    for folder in ["a", "b"] {
+        sandbox.write(
+            &format!("{folder}/pipeline.yaml"),
+            "stages:\n  train:\n    cmd: test -e go || { echo 30 hours > ckpt/state; exit 1; }; cp ckpt/* m\n    \
+             scratch: [ckpt/]\n    outs: [m]\n",
+        );
+    }
+    assert_eq!(sandbox.run_in("a", &["repro"]).code, 6);
+    sandbox.write("b/ckpt/mine", "precious");
+    assert_eq!(sandbox.run_in("b", &["repro"]).code, 6);
+    let kept = ".git/lockstep/worktree/logs/b%2Fpipeline.yaml:train/1/kept/b/ckpt/mine";
+    assert_eq!(sandbox.read(kept), "precious");
+    // Whatever the current folder is, the stage goes on from where it was.
+    sandbox.write("a/go", "");
+    let out = sandbox.run(&["repro", "a/pipeline.yaml:train"]);
+    assert_eq!((out.code, sandbox.read("a/m").as_str()), (0, "30 hours\n"), "{out}");
+}
+
+#[test]
+fn the_last_copy_of_a_pinned_output_is_kept_when_it_is_replaced() {
+    for damage in [false, true] {
+        let sandbox = Sandbox::new();
+        let metric = "    metrics: [m.json: {cache: false}]\n";
+        sandbox.write("pipeline.yaml", format!("{}{metric}", COPY.replace("cp in o", "cp in o; cp in m.json")));
+        sandbox.write("in", "1");
+        assert_eq!(sandbox.run(&["repro"]).code, 0);
+        let store = sandbox.path(".git/lockstep/store");
+        if damage {
+            for (name, _) in crate::files(&store.join("objects")) {
+                let object = store.join("objects").join(name);
+                std::fs::remove_file(&object).unwrap();
+                std::fs::write(&object, "x").unwrap();
+            }
+        } else {
+            std::fs::remove_dir_all(&store).unwrap();
+        }
+        sandbox.write("in", "2");
+        let out = sandbox.run(&["repro"]);
+        assert_eq!(out.code, 0, "{out}");
+        assert!(out.stderr.contains("the store lacks the old o: it is kept in"), "{out}");
+        assert_eq!(crate::kept(&sandbox, "s", "o").as_deref(), Some("1"));
+        // That one is Git's.
+        assert_eq!(crate::kept(&sandbox, "s", "m.json"), None);
+        // What the store has is not kept twice.
+        sandbox.write("in", "3");
+        let out = sandbox.run(&["repro"]);
+        assert!(out.code == 0 && !out.stderr.contains("it is kept in"), "{out}");
+    }
+}
+
+#[test]
+fn hard_links_of_yesterday_are_not_written_through_today() {
+    let sandbox = Sandbox::new();
+    sandbox.write("lockstep.toml", "[cache]\nlinks = [\"hardlink\"]\n");
+    sandbox.write(
+        "pipeline.yaml",
+        "stages:\n  s:\n    cmd: cat in >> log\n    deps: [in]\n    outs: [log: {persist: true}]\n",
+    );
+    sandbox.write("in", "1");
+    assert_eq!(sandbox.run(&["repro"]).code, 0);
+    sandbox.git(&["add", "-A"]);
+    sandbox.git(&["commit", "-qm", "one"]);
+    sandbox.remove("log");
+    assert_eq!(sandbox.run(&["checkout"]).code, 0);
+    sandbox.remove("lockstep.toml");
+    sandbox.write("in", "2");
+    let out = sandbox.run(&["repro"]);
+    assert_eq!((out.code, sandbox.read("log").as_str()), (0, "12"), "{out}");
+    sandbox.git(&["checkout", "-qf", "HEAD"]);
+    sandbox.remove("log");
+    let out = sandbox.run(&["checkout"]);
+    assert_eq!((out.code, sandbox.read("log").as_str()), (0, "1"), "{out}");
+}

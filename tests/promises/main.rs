@@ -12,11 +12,17 @@ mod disk;
 mod edited;
 mod failed;
 mod hostile;
+mod ignored;
 mod kept;
 mod killed;
+mod meanwhile;
 mod mutated;
 mod output;
 mod packs;
+mod recorder;
+mod recovered;
+mod swept;
+mod together;
 mod unsaved;
 
 use std::collections::BTreeMap;

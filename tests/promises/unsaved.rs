@@ -75,7 +75,7 @@ fn a_hand_edited_output_that_a_rerun_replaces_is_kept_and_the_message_says_where
     assert_eq!(kept(&sandbox, "s", "out.txt").as_deref(), Some("by hand\n"));
     assert_eq!(kept(&sandbox, "s", "dir/x").as_deref(), Some("by hand\n"));
     for path in ["out.txt", "dir"] {
-        let told = format!("{path} was not as lockstep had left it; that version is kept in ");
+        let told = format!("the store lacks the old {path}: it is kept in ");
         let line = out.stderr.lines().find(|l| l.contains(&told)).unwrap_or_else(|| panic!("{out}"));
         assert!(std::path::Path::new(&line[line.find('/').unwrap()..]).exists(), "{line}");
     }

@@ -125,3 +125,19 @@ fn the_environment_is_a_source() {
     error: LOCKSTEP_JOBS: `jobs` takes a number from 0, not `x`
     ");
 }
+
+#[test]
+fn settings_that_are_written_at_the_same_time_all_count() {
+    let sandbox = Sandbox::new();
+    std::thread::scope(|scope| {
+        for n in 0..8 {
+            let sandbox = &sandbox;
+            scope.spawn(move || {
+                let out = sandbox.run(&["config", &format!("remote.r{n}.url"), "/x"]);
+                assert_eq!(out.code, 0, "{out}");
+            });
+        }
+    });
+    assert_eq!(sandbox.run(&["config", "--project"]).stdout.lines().count(), 8, "{}", sandbox.read("lockstep.toml"));
+    assert!(!sandbox.exists(".lockstep.toml.lockstep-new"));
+}

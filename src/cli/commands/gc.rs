@@ -132,8 +132,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
             e.hint("or keep what only this store has: --not-in-remote").hint("or push it first: lockstep push -a -T")
         })?;
     }
-    let agreed = (!args.force).then_some(&planned);
-    let freed = apply(project, &options, agreed, args.wait.flatten(), &progress);
+    let freed = apply(project, &options, &planned, args.force, args.wait.flatten(), &progress);
     progress.finish();
     finish(args, &planned, freed?, out)
 }
@@ -148,7 +147,7 @@ impl Args {
             all_commits: self.all_commits,
             all_experiments: self.all_experiments,
         };
-        let known = project.store().projects()?;
+        let known: Vec<PathBuf> = project.store().projects()?.into_iter().map(|user| user.home).collect();
         let forgotten = self.forget.iter().map(|path| forgotten(path, project, &known)).collect::<Result<_>>()?;
         Ok(Options {
             request: Request { which, skip_unreadable: self.skip_unreadable, forgotten },

@@ -275,7 +275,7 @@ fn print_dry(outcome: &Outcome, project: &Project, definitions: &Definitions, ou
 /// The user wanted an end, so that it came is no news; what became of the outputs may be.
 fn tell_stopped(stage: &StageOutcome, project: &Project, definitions: &Definitions, out: &Output) {
     let address = definitions.pipelines.address(stage.id, &project.cwd);
-    for what in stage.error.iter().flat_map(|e| e.hints.first()) {
+    for what in stage.error.iter().flat_map(|e| &e.hints) {
         out.say(format!("{} {address}: {what}", out.paint(Style::Yellow, "stopped")));
     }
 }

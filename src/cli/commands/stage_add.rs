@@ -1,9 +1,12 @@
+use std::time::Duration;
+
 use clap::Parser;
 
 use crate::cli::args::{Cli, Command};
 use crate::cli::output::Output;
+use crate::cli::progress::Progress;
+use crate::cli::text;
 use crate::error::{Error, Result};
-use crate::event::Silent;
 use crate::path::{RepoPath, normalise};
 use crate::pipeline::edit::{NewOut, NewStage, Role, put_stage};
 use crate::project::Project;
@@ -79,6 +82,9 @@ pub struct Args {
     /// Run the stage, and what it needs, at once
     #[arg(long)]
     run: bool,
+    /// How long to wait for another lockstep that edits a pipeline file [default: for ever]
+    #[arg(long, value_name = "SECS", value_parser = text::wait)]
+    wait: Option<Duration>,
     /// The command; several words are joined, those with blanks in them in quotes
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
     command: Vec<String>,
@@ -90,7 +96,10 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
             .hint("a folder from which the command can go on after a failure: --scratch DIR")
             .hint("an output that is not removed before a run: --outs-persist PATH"));
     }
-    let edit = workspace::take_for_edit(project, &Silent)?;
+    let progress = Progress::new(out, false);
+    let edit = workspace::take_for_edit(project, "lockstep stage add", args.wait, &progress);
+    progress.finish();
+    let edit = edit?;
     let stage = stage(args, project)?;
     let file = project.cwd.join("pipeline.yaml").unwrap_or_default();
     let made = draft(project, &file, &|text| put_stage("pipeline.yaml", text, &stage, args.force).map(Some))?;

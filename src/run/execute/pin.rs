@@ -1,6 +1,7 @@
 //! What a stage read and what it made, as pins: inputs are looked at again, outputs for the first time.
 
 use std::fs;
+use std::sync::atomic::Ordering;
 
 use super::{Context, Task};
 use crate::error::{Error, Kind, Result};
@@ -71,21 +72,35 @@ impl Context<'_> {
         }
         let mut entry = fresh::entry(stage, &self.project.shell(), &task.facts, &pins);
         record_metrics(self.project, stage, &mut entry);
-        if let Some(changed) = self.changed_inputs(task) {
+        if let Some(refusal) = self.refusal(&task.address, || self.changed_inputs(task)) {
             let lock = Lock { stages: [(stage.name.clone(), entry)].into(), ..Lock::default() };
             let _ = fs::write(log.inputs(), lock::write(&lock));
-            return Err(Error::new(
-                Kind::Stage,
-                format!("stage {} failed: {changed} changed while it ran", task.address),
-            )
-            .because("its result may belong to the old content or to the new, so nothing was recorded")
-            .hint(format!("run it again: lockstep repro {}", word(&task.address)))
-            .hint(format!(
-                "or record what it made against the old content: lockstep commit --kept --force {}",
-                word(&task.address)
-            )));
+            return Err(refusal);
         }
         Ok((entry, pins))
+    }
+
+    /// Why what a stage made is not recorded, though its commands ended well.
+    fn refusal(&self, address: &str, changed: impl Fn() -> Option<String>) -> Option<Error> {
+        // Whoever catches a signal, to save what there is, may well end with success.
+        let typed = word(address);
+        let signal = self.signal.load(Ordering::SeqCst) & 0x7f;
+        if signal != 0 {
+            let error = Error::new(Kind::Signal(signal), format!("stage {address} was asked to stop, and did"));
+            return Some(
+                error
+                    .because("what it made may be half done, so nothing was recorded")
+                    .hint(format!("if what it made is whole, record it: lockstep commit --kept --force {typed}")),
+            );
+        }
+        let changed = changed()?;
+        let error = Error::new(Kind::Stage, format!("stage {address} failed: {changed} changed while it ran"));
+        let why = "its result may belong to the old content or to the new, so nothing was recorded";
+        Some(
+            error.because(why).hint(format!("run it again: lockstep repro {typed}")).hint(format!(
+                "or record what it made against the old content: lockstep commit --kept --force {typed}"
+            )),
+        )
     }
 }
 

@@ -25,17 +25,6 @@ pub enum Candidate {
     Elsewhere { locked: Option<Box<StageLock>>, key: Option<ObjectId> },
 }
 
-impl Candidate {
-    /// The entry that would be restored, as far as that is known.
-    pub fn entry(&self) -> Option<&StageLock> {
-        match self {
-            Candidate::Here(entry, _) => Some(entry),
-            Candidate::Elsewhere { locked, .. } => locked.as_deref(),
-            Candidate::None => None,
-        }
-    }
-}
-
 impl Context<'_> {
     /// Brings a stage to its result: restores an earlier one, from here or from a remote, or runs it.
     pub fn reach(
@@ -64,7 +53,8 @@ impl Context<'_> {
         };
         match self.restore(task, entry, record, from) {
             Ok(done) => Ok(done),
-            Err(error) if must_not_run => Err(Failure::early(error)),
+            // An edit that was made just now would be set aside as if the store had it.
+            Err(error) if must_not_run || error.kind == Kind::Check => Err(Failure::early(error)),
             Err(error) => {
                 let text = format!("an earlier result of {} cannot be restored: {}", task.address, error.message);
                 self.sink.event(Event::Warning { text: &text });
@@ -132,8 +122,9 @@ impl Context<'_> {
             })();
             if let Err(error) = one {
                 for aside in replaced {
-                    let place = aside.out.on_disk(self.project.top());
-                    let _ = crate::store::remove(&place);
+                    if let Ok(place) = crate::store::inside(self.project.top(), &aside.out) {
+                        let _ = crate::store::remove(&place);
+                    }
                     let _ = aside.put_back(self.project.top());
                 }
                 return Err(error);

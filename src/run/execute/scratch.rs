@@ -11,9 +11,11 @@ use crate::run::logs::RunLog;
 use crate::store::ObjectId;
 
 impl Context<'_> {
-    /// Where the scratch folders' key is noted: they are emptied when another key runs.
+    /// Where the scratch folders' key is noted: they are emptied when another key runs. Named after the file and the
+    /// stage, not after the stage's address, which another stage has in another current folder.
     fn scratch_note(&self, task: &Task) -> std::path::PathBuf {
-        let name = ObjectId::of(task.address.as_bytes()).hex();
+        let file = &self.definitions.pipelines.file(task.stage.file).path;
+        let name = ObjectId::of(format!("{file}\0{}", task.stage.name).as_bytes()).hex();
         self.project.state_dir().join("scratch").join(&name[..32])
     }
 

@@ -207,7 +207,8 @@ impl Batch<'_> {
         let new: Vec<Item> = items.into_iter().filter(|item| self.ids.insert(item.id)).collect();
         let store = self.store;
         if self.hold.is_none() && !new.is_empty() {
-            self.hold = store.hold();
+            // Where that fails, the commit fails.
+            self.hold = store.hold().ok().flatten();
         }
         if new.iter().any(|item| item.size < BIG) {
             store.refresh_packs();
@@ -299,7 +300,7 @@ impl Batch<'_> {
     pub fn commit(mut self, sink: &dyn Sink) -> Result<Generation> {
         let generation = self.store.begin()?;
         if self.hold.is_none() {
-            self.hold = self.store.hold();
+            self.hold = self.store.hold()?;
         }
         if self.began.is_some_and(|began| began != generation) {
             let error = Error::new(Kind::Busy, "objects went from the store while others were stored");

@@ -64,7 +64,7 @@ impl Census {
     }
 }
 
-/// Errors: a folder that cannot be read. What goes meanwhile is left out.
+/// Errors: a folder or a pack that cannot be read. What goes meanwhile is left out.
 pub fn census(store: &Store) -> Result<Census> {
     let dir = store.dir();
     let mut found = Census::default();
@@ -79,7 +79,7 @@ pub fn census(store: &Store) -> Result<Census> {
         }
     }
     found.loose.sort_by_key(|loose| loose.id);
-    for pack in store.all_packs() {
+    for pack in store.each_pack().map_err(|e| e.hint("nothing was touched"))? {
         if let Some(FoundFile { size, time, .. }) = look(&pack.path) {
             found.packs.push(FoundPack { pack, size, time });
         }

@@ -292,6 +292,18 @@ impl StatIndex {
         self.forget(place.key());
     }
 
+    /// What is remembered of a place stays known, and none of it is believed: it is read again, and a checkout takes nothing
+    /// of it over.
+    pub fn doubt(&self, place: &Place) {
+        let known = self.known(place.key());
+        let mut top = known.to_top();
+        top.rows.files.iter_mut().for_each(|row| row.flags |= RACY);
+        top.rows.folders.iter_mut().for_each(|row| row.flags |= u32::from(RACY));
+        if !matches!(known, Known::Nothing) {
+            self.learn(place.key(), top.rows, top.stored);
+        }
+    }
+
     /// What was remembered of a place when it was last looked at, without looking again.
     pub fn remembered(&self, place: &Place) -> Option<Pin> {
         let known = self.known(place.key());

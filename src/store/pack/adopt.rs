@@ -17,7 +17,7 @@ impl Store {
     /// it, the file is left to the caller, and nothing was taken in.
     pub fn adopt_pack(&self, temp: &Path) -> Result<PackId> {
         self.begin()?;
-        let _hold = self.hold();
+        let _hold = self.hold()?;
         let refuse = |why: &str| Error::new(Kind::Missing, "a pack that was fetched is damaged").because(why);
         let file = File::open(temp).map_err(|e| Error::io("open", temp, e))?;
         let index = read_index(&file).map_err(|e| match e {
@@ -59,7 +59,7 @@ impl Store {
     /// Takes the object in `temp` (see [`Store::temp`]) in: verified, durable, under its id when this returns.
     pub fn adopt_object(&self, id: &ObjectId, kind: ObjectKind, temp: &Path) -> Result<()> {
         self.begin()?;
-        let _hold = self.hold();
+        let _hold = self.hold()?;
         let file = File::open(temp).map_err(|e| Error::io("open", temp, e))?;
         let size = file.metadata().map_err(|e| Error::io("look at", temp, e))?.len();
         let got = hash::of_object(&file, kind, size).map_err(|e| Error::io("read", temp, e))?;

@@ -17,6 +17,7 @@ use super::dead;
 use super::file::{Pack, Unusable, read_index};
 use super::format::{Malformed, PackId, Row};
 use super::table::Table;
+use crate::error::{Error, Kind, Result as Fallible};
 use crate::store::id::ObjectId;
 use crate::store::objects::Store;
 use crate::store::place;
@@ -40,6 +41,8 @@ struct Known {
     /// Where each of them stands.
     places: HashMap<PackId, usize>,
     table: Table,
+    /// Why what is known is not all that there is: a pack that was passed over, or a folder that cannot be listed.
+    passed: Option<Error>,
     /// Rows in the table of packs that went, and of those that are there.
     stale: usize,
     live: usize,
@@ -83,6 +86,12 @@ impl Shelf {
         *known = Arc::new(new.tidied());
     }
 
+    /// The next look lists the folder, changed or not.
+    fn list_again(&self) {
+        let known = self.known();
+        self.replace(Known { listed: None, ..Known::clone(&known) });
+    }
+
     fn listed(&self) -> Listed {
         let stat = Seen::of(&self.dir).ok().map(|seen| seen.stat);
         let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
@@ -97,12 +106,15 @@ impl Shelf {
         if known.listed.is_some_and(|before| before == now && !before.fresh) {
             return Vec::new();
         }
-        let names: Vec<String> = fs::read_dir(&self.dir)
-            .into_iter()
-            .flatten()
-            .flatten()
-            .filter_map(|e| e.file_name().into_string().ok())
-            .collect();
+        let names = match self.names() {
+            Ok(names) => names,
+            // What is known stays known: packs are not gone because their folder cannot be read just now.
+            Err(e) => {
+                let passed = Some(Error::io("list", &self.dir, e));
+                self.replace(Known { listed: None, passed, ..Known::clone(&known) });
+                return Vec::new();
+            }
+        };
         let ids: HashSet<PackId> = names.iter().filter_map(|name| PackId::of_file_name(name)).collect();
         let dead = names.iter().filter_map(|name| name.strip_suffix(".dead")?.parse().ok());
         // Tombstones may have been added by another process; each file of them is a new one.
@@ -124,38 +136,66 @@ impl Shelf {
         if gone.is_empty() && news.is_empty() {
             if known.listed != Some(now) {
                 let mut known = self.known.write().unwrap_or_else(|e| e.into_inner());
-                *known = Arc::new(Known { listed: Some(now), ..Known::clone(&known) });
+                *known = Arc::new(Known { listed: Some(now), passed: None, ..Known::clone(&known) });
             }
             return Vec::new();
         }
         news.sort_unstable();
-        let loaded: Vec<Result<Option<Arc<Pack>>, PathBuf>> =
+        let loaded: Vec<Result<Arc<Pack>, (PathBuf, Unusable)>> =
             news.par_iter().map(|id| self.load(id, dead.contains_key(id))).collect();
-        let mut new = Known { listed: Some(now), ..Known::clone(&known) };
+        let mut new = Known { listed: Some(now), passed: None, ..Known::clone(&known) };
         gone.iter().chain(&news).for_each(|id| new.remove(id));
         let mut broken = Vec::new();
         for (id, pack) in news.iter().zip(loaded) {
             match pack {
-                Ok(Some(pack)) => new.add(pack, dead.get(id).copied().flatten()),
-                Ok(None) => {}
-                Err(path) => broken.push(path),
+                Ok(pack) => new.add(pack, dead.get(id).copied().flatten()),
+                // Taken away since it was listed.
+                Err((_, Unusable::Io(e))) if e.kind() == io::ErrorKind::NotFound => {}
+                Err((path, why)) => {
+                    new.passed.get_or_insert_with(|| passed_over(&path, &why));
+                    if matches!(why, Unusable::Malformed(Malformed::Broken(_))) {
+                        broken.push(path);
+                    }
+                }
             }
         }
-        *self.known.write().unwrap_or_else(|e| e.into_inner()) = Arc::new(new.tidied());
+        self.replace(new.tidied());
         broken
     }
 
-    /// `Err` with its path if it is broken; `None` if it is of a later version or cannot be read now.
-    fn load(&self, id: &PackId, has_dead: bool) -> Result<Option<Arc<Pack>>, PathBuf> {
+    fn replace(&self, known: Known) {
+        *self.known.write().unwrap_or_else(|e| e.into_inner()) = Arc::new(known);
+    }
+
+    fn names(&self) -> io::Result<Vec<String>> {
+        let entries = match fs::read_dir(&self.dir) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries?,
+        };
+        let names = entries.map(|entry| Ok(entry?.file_name().into_string().ok()));
+        Ok(names.collect::<io::Result<Vec<_>>>()?.into_iter().flatten().collect())
+    }
+
+    /// `Err` with its path if it is broken, of a later version, or cannot be read now.
+    fn load(&self, id: &PackId, has_dead: bool) -> Result<Arc<Pack>, (PathBuf, Unusable)> {
         let path = self.dir.join(id.file_name());
         let (dead, readable) = if has_dead { dead::read(&path) } else { Default::default() };
         match fs::File::open(&path).map_err(Unusable::from).and_then(|file| read_index(&file)) {
             Ok(index) if index.id() == *id => {
-                Ok(Some(Arc::new(Pack::new(&path, index, dead, has_dead && !readable, &self.open))))
+                Ok(Arc::new(Pack::new(&path, index, dead, has_dead && !readable, &self.open)))
             }
-            Ok(_) | Err(Unusable::Malformed(Malformed::Broken(_))) => Err(path),
-            Err(_) => Ok(None),
+            Ok(_) => Err((path, Malformed::Broken("its name is not that of what it holds").into())),
+            Err(why) => Err((path, why)),
         }
+    }
+}
+
+fn passed_over(pack: &Path, why: &Unusable) -> Error {
+    let error = Error::new(Kind::Io, format!("the pack {} cannot be used: what it holds is not known", pack.display()));
+    match why {
+        Unusable::Malformed(why @ Malformed::Newer) => error.because(why).hint("install a newer lockstep"),
+        Unusable::Malformed(why) => error.because(why),
+        Unusable::Io(why) => error.because(why),
     }
 }
 
@@ -187,7 +227,7 @@ impl Known {
         if self.stale <= self.live {
             return self;
         }
-        let mut new = Known { listed: self.listed, ..Known::default() };
+        let mut new = Known { listed: self.listed, passed: self.passed, ..Known::default() };
         self.packs.into_iter().flatten().for_each(|kept| new.add(kept.pack, kept.dead));
         new
     }
@@ -219,7 +259,22 @@ impl Store {
         }
     }
 
-    /// All packs that are here.
+    /// All packs that are here, for who must know of each.
+    ///
+    /// Errors: one that cannot be read now, is broken, or is of a later version; a folder that cannot be listed.
+    pub fn each_pack(&self) -> Fallible<Vec<Arc<Pack>>> {
+        // What could not be read a moment ago may be readable now.
+        if self.packs().known().passed.is_some() {
+            self.packs().list_again();
+        }
+        let packs = self.all_packs();
+        match &self.packs().known().passed {
+            Some(error) => Err(error.clone()),
+            None => Ok(packs),
+        }
+    }
+
+    /// All packs that are here and can be used.
     pub fn all_packs(&self) -> Vec<Arc<Pack>> {
         self.refresh_packs();
         let mut packs: Vec<Arc<Pack>> =
@@ -256,6 +311,41 @@ mod tests {
         let known = store.packs().known();
         assert_eq!(known.packs.len(), packs as usize);
         assert!(known.table.written <= (packs * objects * 7) as usize, "{}", known.table.written);
+    }
+
+    #[test]
+    fn what_is_passed_over_is_told_of() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || Store::open(dir.path(), LinkTypes::default()).untouched();
+        assert!(open().each_pack().unwrap().is_empty());
+        let writer = Store::open(dir.path(), LinkTypes::default());
+        let mut batch = writer.batch();
+        for n in 0..50u8 {
+            batch.add_bytes(ObjectKind::Content, vec![n; 9]);
+        }
+        batch.commit(&Silent).unwrap();
+        let pack = open().each_pack().unwrap()[0].path.clone();
+        let good = fs::read(&pack).unwrap();
+        for (at, byte, why) in [(8, 2, "newer version"), (0, b'x', "does not begin as a pack")] {
+            let mut bad = good.clone();
+            bad[at] = byte;
+            fs::remove_file(&pack).unwrap();
+            fs::write(&pack, bad).unwrap();
+            let store = open();
+            let told = |error: Error| format!("{error}{:?}", error.causes);
+            let error = store.each_pack().map(|packs| packs.len()).unwrap_err();
+            assert!(told(error).contains(why));
+            assert!(store.all_packs().is_empty());
+            fs::write(&pack, &good).unwrap();
+            assert_eq!(store.each_pack().unwrap().len(), 1);
+        }
+        // A folder that cannot be listed: what is known of it stays known.
+        let (store, folder) = (open(), dir.path().join("packs"));
+        assert_eq!(store.each_pack().unwrap().len(), 1);
+        fs::rename(&folder, dir.path().join("away")).unwrap();
+        fs::write(&folder, "").unwrap();
+        assert!(store.each_pack().is_err());
+        assert_eq!(store.all_packs().len(), 1);
     }
 
     /// A pack that is forgotten again and again does not fill the table.

@@ -1,0 +1,203 @@
+//! Which projects use a store that several share.
+//!
+//! ```text
+//! projects/<hash>        in the store: a project that uses it. Its id, its host, and the absolute path of its
+//!                        repository's common Git folder (or of its `.lockstep`)
+//! <that folder>/…/id     in the repository: a random number, which no other repository has, but for a copy of it
+//! ```
+//! A store in its own repository needs no such list. One that `cache.dir` puts elsewhere may be shared, and only its
+//! projects know what of it they need, so each makes itself known before it counts on anything here. A path alone does
+//! not tell them apart: two containers have their repositories at the same one. A copy of a repository has the id of its
+//! original and another path. The host is for people.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use super::id::ObjectId;
+use super::objects::Store;
+use super::place;
+use crate::error::{Error, Kind, Result};
+
+const PROJECTS: &str = "projects";
+const MAGIC: &str = "lockstep-project 1\n";
+
+/// A project that uses a shared store.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct User {
+    /// The common Git folder of its repository, or its `.lockstep`.
+    pub home: PathBuf,
+    /// Its random number; `None` where it was noted by its path alone.
+    pub id: Option<String>,
+    /// The machine on which it was at work last.
+    pub host: String,
+}
+
+/// The number of the repository whose id stands in `file`; `None` if it has none.
+///
+/// Errors: a file that cannot be read.
+pub fn id_in(file: &Path) -> Result<Option<String>> {
+    match fs::read_to_string(file) {
+        Ok(text) => Ok(Some(text.trim().to_string()).filter(|id| is_id(id))),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(Error::io("read", file, e)),
+    }
+}
+
+fn is_id(text: &str) -> bool {
+    text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+/// The same, given one if it has none. Several may try at once: one id comes out.
+fn id_made_in(file: &Path) -> Result<String> {
+    if let Some(id) = id_in(file)? {
+        return Ok(id);
+    }
+    let fail = |e| Error::io("write", file, e);
+    fs::create_dir_all(file.parent().unwrap_or(file)).map_err(fail)?;
+    let temp = place::sibling(file);
+    let made = File::options().write(true).create_new(true).open(&temp).and_then(|mut new| {
+        new.write_all(place::random_name().as_bytes())?;
+        new.sync_all()
+    });
+    // A link is not made where there is something: the first one counts. What is no id is written over.
+    let named = made.and_then(|()| match fs::hard_link(&temp, file) {
+        Err(_) if id_in(file).is_ok_and(|id| id.is_none()) => fs::rename(&temp, file),
+        _ => Ok(()),
+    });
+    let _ = fs::remove_file(&temp);
+    named.map_err(fail)?;
+    id_in(file)?.ok_or_else(|| Error::new(Kind::Io, format!("{} holds no id", file.display())))
+}
+
+impl Store {
+    /// Makes the project known that this store was opened for.
+    pub(super) fn register(&self) -> Result<()> {
+        let Some((home, id_file)) = self.project().filter(|_| self.dir().is_dir()) else { return Ok(()) };
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let user = User { home: home.to_path_buf(), id: Some(id_made_in(id_file)?), host };
+        let (path, bytes) = (self.user_path(&user), written(&user));
+        if fs::read(&path).is_ok_and(|known| known == bytes) {
+            return Ok(());
+        }
+        self.folder(PROJECTS)?;
+        self.put_small(&path, &bytes)
+    }
+
+    fn user_path(&self, user: &User) -> PathBuf {
+        let id = user.id.as_deref().unwrap_or_default();
+        let name = ObjectId::of(&[id.as_bytes(), user.home.as_os_str().as_bytes()].concat()).hex();
+        self.dir().join(PROJECTS).join(&name[..32])
+    }
+
+    /// The projects that made themselves known, sorted by their paths.
+    ///
+    /// Errors: a list that cannot be read, since what it does not tell of would be taken for garbage.
+    pub fn projects(&self) -> Result<Vec<User>> {
+        let folder = self.dir().join(PROJECTS);
+        let cannot = |e| Error::io("read", &folder, e);
+        let entries = match fs::read_dir(&folder) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(cannot)?,
+        };
+        let mut users = Vec::new();
+        for entry in entries {
+            let path = entry.map_err(cannot)?.path();
+            let bytes = fs::read(&path).map_err(|e| Error::io("read", &path, e))?;
+            let user = read(bytes).filter(|user| self.user_path(user) == path).ok_or_else(|| {
+                Error::new(Kind::Io, format!("{} does not say which project it stands for", path.display()))
+                    .hint("run any lockstep command that stores in each project that uses the store, then remove it")
+            })?;
+            users.push(user);
+        }
+        users.sort();
+        Ok(users)
+    }
+
+    /// Forgets a project; says whether it was known.
+    pub fn forget_project(&self, user: &User) -> Result<bool> {
+        let path = self.user_path(user);
+        match fs::remove_file(&path) {
+            Ok(()) => Ok(true),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(e) => Err(self.refused("remove", &path, e)),
+        }
+    }
+}
+
+fn written(user: &User) -> Vec<u8> {
+    let head = format!("{MAGIC}{}\n{}\n", user.id.as_deref().unwrap_or_default(), user.host.replace('\n', " "));
+    [head.as_bytes(), user.home.as_os_str().as_bytes()].concat()
+}
+
+/// A note that is an absolute path and nothing else is one of before there were ids.
+fn read(bytes: Vec<u8>) -> Option<User> {
+    let home = |bytes: &[u8]| PathBuf::from(std::ffi::OsString::from_vec(bytes.to_vec()));
+    if bytes.starts_with(b"/") {
+        return Some(User { home: home(&bytes), id: None, host: String::new() });
+    }
+    let mut rest = bytes.strip_prefix(MAGIC.as_bytes())?.splitn(3, |b| *b == b'\n');
+    let mut line = || Some(String::from_utf8_lossy(rest.next()?).into_owned());
+    let (id, host) = (line()?, line()?);
+    Some(User { home: home(rest.next()?), id: Some(id).filter(|id| is_id(id)), host })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::LinkTypes;
+
+    #[test]
+    fn projects_make_themselves_known() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = dir.path().join("store");
+        let known = |home: &str, id: &str| {
+            let id_file = dir.path().join(id);
+            let store = Store::open(&at, LinkTypes::default()).of_project(PathBuf::from(home), id_file.clone());
+            store.begin().unwrap();
+            (PathBuf::from(home), id_in(&id_file).unwrap())
+        };
+        let a = known("/a/.git", "a");
+        let b = known("/b b\n/.git", "b");
+        // Another repository at the same path, and a copy of the first one.
+        let (other, copy) = (known("/a/.git", "other"), known("/copy/.git", "a"));
+        assert_eq!(known("/a/.git", "a"), a);
+        assert!(a.1 != other.1 && a.1 == copy.1 && a.1.is_some());
+        let store = Store::open(&at, LinkTypes::default());
+        let all = || store.projects().unwrap().into_iter().map(|user| (user.home, user.id)).collect::<Vec<_>>();
+        let mut want = vec![a.clone(), b, other, copy];
+        want.sort();
+        assert_eq!(all(), want);
+        let user = store.projects().unwrap().into_iter().find(|user| (&user.home, &user.id) == (&a.0, &a.1)).unwrap();
+        assert!(!user.host.is_empty());
+        assert!(store.forget_project(&user).unwrap());
+        assert!(!store.forget_project(&user).unwrap());
+        want.retain(|one| *one != a);
+        assert_eq!(all(), want);
+        // Notes of before there were ids count, notes that say nothing do not go unseen.
+        let old = User { home: "/old/.git".into(), id: None, host: String::new() };
+        fs::write(store.user_path(&old), "/old/.git").unwrap();
+        assert!(store.projects().unwrap().contains(&old));
+        fs::write(store.user_path(&old), "/c/.git").unwrap();
+        assert!(store.projects().is_err());
+    }
+
+    #[test]
+    fn whoever_comes_first_names_the_repository() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("lockstep/id");
+        let make = || {
+            std::thread::scope(|scope| {
+                let all: Vec<_> = (0..8).map(|_| scope.spawn(|| id_made_in(&file).unwrap())).collect();
+                all.into_iter().map(|one| one.join().unwrap()).collect::<std::collections::HashSet<_>>()
+            })
+        };
+        let first = make();
+        assert_eq!((first.len(), make()), (1, first.clone()));
+        fs::write(&file, "torn").unwrap();
+        assert_eq!(id_in(&file).unwrap(), None);
+        assert_eq!(id_made_in(&file).unwrap().len(), 32);
+        assert_eq!(fs::read_dir(file.parent().unwrap()).unwrap().count(), 1);
+    }
+}
