@@ -39,12 +39,15 @@ pub fn get(snapshot: &Snapshot<'_>, path: &RepoPath, to: &Path, force: bool, sin
     get_over(snapshot, path, to, force.then_some(&remove), sink)
 }
 
+/// What becomes of what was replaced, and lies there now.
+pub type GiveUp<'a> = dyn Fn(&Path) -> Result<()> + 'a;
+
 /// The same; what is there already is replaced where the caller says what becomes of it.
 pub fn get_over(
     snapshot: &Snapshot<'_>,
     path: &RepoPath,
     to: &Path,
-    give_up: Option<&dyn Fn(&Path) -> Result<()>>,
+    give_up: Option<&GiveUp<'_>>,
     sink: &dyn Sink,
 ) -> Result<Got> {
     let browser = Browser::new(snapshot)?;
