@@ -34,6 +34,9 @@ pub struct Got {
     pub bytes: u64,
 }
 
+/// What becomes of what was replaced, and lies there now.
+pub type GiveUp<'a> = dyn Fn(&Path) -> Result<()> + 'a;
+
 /// Writes what the snapshot has at `path` to `out`, seen from the folder `cwd`: see [`place_for`]. What is there already
 /// is replaced with `force` only.
 pub fn get(
@@ -61,7 +64,7 @@ pub(super) fn get_over(
     snapshot: &Snapshot<'_>,
     path: &RepoPath,
     to: &Path,
-    give_up: &dyn Fn(&Path) -> Result<()>,
+    give_up: &GiveUp<'_>,
     sink: &dyn Sink,
 ) -> Result<Got> {
     let browser = Browser::new(snapshot)?;
@@ -107,7 +110,7 @@ fn write_found(
     browser: &Browser<'_, '_>,
     found: &Item,
     to: &Path,
-    give_up: &dyn Fn(&Path) -> Result<()>,
+    give_up: &GiveUp<'_>,
     sink: &dyn Sink,
 ) -> Result<Got> {
     let pieces = pieces(browser, found)?;
