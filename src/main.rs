@@ -1,7 +1,6 @@
 use std::process::ExitCode;
 
 /// Ten thousand stages are a few hundred thousand small strings; the system's allocator takes a quarter of a no-op.
-/// It asks for no huge pages: to clear them takes longer than most commands.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
