@@ -15,7 +15,7 @@ fn a_loose_object() {
     objects/6c/[HASH]: its bytes do not fit its id
       hurts d of gen: workspace, main ([v2])
     --- stderr
-    129 objects (717.2 kB), 2 packs, 4 results: 1 damaged
+    129 objects ([SIZE]), 2 packs, 4 results: 1 damaged
     hint: take it again from the workspace or a remote: lockstep verify --repair
     ");
     // Cut short, and gone for something else.
@@ -39,8 +39,8 @@ fn silent_damage() {
     objects/93/[HASH]: its bytes do not fit its id
       hurts large of use: v1 ([v1])
     --- stderr
-    129 objects (717.2 kB), 2 packs, 4 results: 1 damaged
-    read 129 objects (706.3 kB)
+    129 objects ([SIZE]), 2 packs, 4 results: 1 damaged
+    read 129 objects ([SIZE])
     hint: take it again from the workspace or a remote: lockstep verify --repair
     ");
     let of = |n: u32| sandbox.run(&["verify", &format!("--read-data={n}/5")]).code;
@@ -58,7 +58,7 @@ fn an_object_of_a_pack() {
     packs/[HASH].pack at 55: its bytes do not fit its id
       hurts d of gen: workspace, main ([v2])
     --- stderr
-    129 objects (717.2 kB), 2 packs, 4 results: 1 damaged
+    129 objects ([SIZE]), 2 packs, 4 results: 1 damaged
     hint: take it again from the workspace or a remote: lockstep verify --repair
     ");
     let sandbox = lab();
@@ -80,7 +80,7 @@ fn a_tree() {
     packs/[HASH].pack at 358: its bytes do not fit its id
       hurts d of gen: v1 ([v1])
     --- stderr
-    129 objects (717.2 kB), 2 packs, 4 results: 1 damaged
+    129 objects ([SIZE]), 2 packs, 4 results: 1 damaged
     hint: take it again from the workspace or a remote: lockstep verify --repair
     ");
 }
@@ -97,7 +97,7 @@ fn the_index_of_a_pack() {
       hurts d of gen: workspace, main ([v2])
       hurts small of use: workspace, main ([v2])
     --- stderr
-    67 objects (710.9 kB), 1 pack, 4 results: 1 damaged
+    67 objects ([SIZE]), 1 pack, 4 results: 1 damaged
     hint: take it again from the workspace or a remote: lockstep verify --repair
     ");
 }
@@ -116,7 +116,7 @@ fn a_pack_that_is_cut_short_or_gone() {
       hurts d of gen: workspace, main ([v2])
       hurts small of use: workspace, main ([v2])
     --- stderr
-    67 objects (710.9 kB), 1 pack, 4 results: 1 damaged
+    67 objects ([SIZE]), 1 pack, 4 results: 1 damaged
     hint: take it again from the workspace or a remote: lockstep verify --repair
     ");
     // There is no remote that may have it.
@@ -129,7 +129,7 @@ fn a_pack_that_is_cut_short_or_gone() {
     object [HASH]: it is not in the store, and there is no remote that may have it
       hurts small of use: workspace, main ([v2])
     --- stderr
-    67 objects (710.9 kB), 1 pack, 4 results: 2 damaged
+    67 objects ([SIZE]), 1 pack, 4 results: 2 damaged
     hint: take it again from the workspace or a remote: lockstep verify --repair
     ");
 }
@@ -150,7 +150,7 @@ fn entries_of_the_run_cache() {
     runs/6e/[HASH]/0000000000-[N]: its checksum is wrong
     runs/ab/[HASH]/0000000000-[N]: it is no result of its stage key
     --- stderr
-    129 objects (717.2 kB), 2 packs, 4 results: 2 damaged
+    129 objects ([SIZE]), 2 packs, 4 results: 2 damaged
     hint: take it again from the workspace or a remote: lockstep verify --repair
     ");
 }
@@ -173,7 +173,7 @@ fn small_files_of_the_store() {
     objects/stray: it is no object, though it lies among them
     packs/[HASH].dead: its checksum is wrong: which objects of the pack are damaged is not known
     --- stderr
-    129 objects (717.2 kB), 2 packs, 4 results: 4 damaged
+    129 objects ([SIZE]), 2 packs, 4 results: 4 damaged
     hint: take it again from the workspace or a remote: lockstep verify --repair
     ");
 }

@@ -11,18 +11,18 @@ fn a_store_that_is_as_it_should_be() {
     insta::assert_snapshot!(shown(&sandbox, &sandbox.run(&["verify"])), @r"
     exit 0
     --- stderr
-    129 objects (717.2 kB), 2 packs, 4 results: nothing is damaged
+    129 objects ([SIZE]), 2 packs, 4 results: nothing is damaged
     ");
     insta::assert_snapshot!(shown(&sandbox, &sandbox.run(&["verify", "--read-data"])), @r"
     exit 0
     --- stderr
-    129 objects (717.2 kB), 2 packs, 4 results: nothing is damaged
-    read 129 objects (706.3 kB)
+    129 objects ([SIZE]), 2 packs, 4 results: nothing is damaged
+    read 129 objects ([SIZE])
     ");
     insta::assert_snapshot!(shown(&sandbox, &sandbox.run(&["verify", "--repair"])), @r"
     exit 0
     --- stderr
-    129 objects (717.2 kB), 2 packs, 4 results: nothing is damaged
+    129 objects ([SIZE]), 2 packs, 4 results: nothing is damaged
     ");
     fine(&sandbox.run(&["-q", "verify"]));
 }

@@ -20,7 +20,7 @@ fn from_the_workspace() {
       hurts d of gen: workspace, main ([v2])
       repaired: taken again from the workspace
     --- stderr
-    129 objects (717.2 kB), 2 packs, 4 results: repaired
+    129 objects ([SIZE]), 2 packs, 4 results: repaired
     ");
     fine(&sandbox.run(&["verify", "--read-data"]));
     assert!(gives(&sandbox, "v2", "d") && gives(&sandbox, "v2", "large"));
@@ -75,8 +75,8 @@ fn from_a_remote() {
       hurts d of gen: v1 ([v1])
       repaired: taken again from lab
     --- stderr
-    129 objects (717.2 kB), 2 packs, 4 results: repaired
-    read 129 objects (706.3 kB)
+    129 objects ([SIZE]), 2 packs, 4 results: repaired
+    read 129 objects ([SIZE])
     ");
     fine(&sandbox.run(&["verify", "--read-data"]));
     fs::rename(sandbox.path("../lab"), sandbox.path("../away")).unwrap();
@@ -105,7 +105,7 @@ fn nowhere_to_take_it_from() {
       hurts large of use: v1 ([v1])
       lost: neither the workspace nor a remote has it
     --- stderr
-    129 objects (717.2 kB), 2 packs, 4 results: 1 damaged
+    129 objects ([SIZE]), 2 packs, 4 results: 1 damaged
     1 result that led to what is lost dropped
     hint: large as another commit has it: git switch --detach v1, then lockstep repro use
     ");

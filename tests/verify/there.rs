@@ -148,8 +148,8 @@ fn a_remote_that_may_only_be_read() {
       hurts d of gen: workspace, main ([main]), v2 ([v2])
       left: the remote may only be read
     --- stderr
-    lab: 3 packs, 0 large objects, 4 results (717.6 kB): 1 damaged
-    read 3 files (717.6 kB)
+    lab: 3 packs, 0 large objects, 4 results ([SIZE]): 1 damaged
+    read 3 files ([SIZE])
     warning: the remote lab may only be read: nothing was put there
     ");
 }
