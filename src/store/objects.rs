@@ -23,7 +23,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 
 use rustix::fs::{Timespec, Timestamps};
 
@@ -77,6 +77,8 @@ pub struct Store {
     stop: Stop,
     /// Trees that were found complete by this process.
     complete: Mutex<HashSet<ObjectId>>,
+    /// Did this process see that it can be written?
+    pub(super) tried: OnceLock<()>,
 }
 
 impl Store {
@@ -90,6 +92,7 @@ impl Store {
             untouched: false,
             stop: Stop::never(),
             complete: Mutex::default(),
+            tried: OnceLock::new(),
         }
     }
 
