@@ -181,7 +181,7 @@ impl Walk<'_> {
 }
 
 /// Git's and lockstep's own folders, the root of another repository, the root of another project.
-fn is_foreign(folder: &Path) -> bool {
+pub fn is_foreign(folder: &Path) -> bool {
     folder.ends_with(".git")
         || folder.ends_with(".lockstep")
         || folder.join(".git").symlink_metadata().is_ok()

@@ -29,7 +29,7 @@ mod unmerged;
 mod worktrees;
 
 pub use commit::{About, Commit, EntryKind, TreeEntry};
-pub use discover::{Found, discover};
+pub use discover::{Found, discover, is_foreign};
 pub use glob::matches;
 pub use history::{Chosen, History, Which};
 pub use id::GitId;

@@ -26,7 +26,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
 use crate::path::RepoPath;
-use crate::store::{Beside, inside, move_away, remove};
+use crate::store::{Beside, inside, move_away, remove, rename_new};
 
 pub struct Asides {
     dir: PathBuf,
@@ -166,13 +166,13 @@ impl Aside {
         Ok(())
     }
 
-    /// Back to its place, which must be empty.
+    /// Back to its place, which must be empty: what appeared there meanwhile is not replaced.
     pub fn put_back(self, top: &Path) -> Result<()> {
         let place = inside(top, &self.out)?;
         if let Some(parent) = place.parent() {
             fs::create_dir_all(parent).map_err(|e| Error::io("create", parent, e))?;
         }
-        fs::rename(&self.it, &place).map_err(|e| {
+        rename_new(&self.it, &place).map_err(|e| {
             Error::io("put back", &place, e).hint(format!("the last good output is at {}", self.it.display()))
         })?;
         forget(&self.entry);

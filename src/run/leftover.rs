@@ -7,21 +7,24 @@
 //!
 //! [`StatIndex::release`]: crate::store::StatIndex::release
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::error::Result;
 use crate::event::Sink;
+use crate::git;
 use crate::lock::Lock;
 use crate::path::RepoPath;
 use crate::pipeline::stage::Place;
 use crate::project::{Definitions, Locks, Project};
 use crate::run::aside::Asides;
 use crate::run::look::look;
-use crate::store::Place as Spot;
+use crate::store::tree::EntryKind;
+use crate::store::{Listed, Place as Spot};
 
 /// Removes them, and the folders that are empty then. Returns the paths.
 pub fn remove_leftovers(
@@ -35,11 +38,10 @@ pub fn remove_leftovers(
     if !definitions.broken.is_empty() {
         return Ok(Vec::new());
     }
-    let claimed = claimed(definitions, locks);
-    let root = &project.repo.project_root;
+    let claims = Claims::of(definitions, locks);
     let is_left = |path: &RepoPath| {
         let is_there = || fs::symlink_metadata(path.on_disk(project.top())).is_ok();
-        path != root && path.is_in(root) && !touches(path, &claimed) && is_there()
+        !claims.touch(path) && is_ours(project, path) && is_there()
     };
     let left: Vec<RepoPath> = project.index().stored_places().into_iter().filter(is_left).collect();
     let tracked: HashSet<RepoPath> = project.repo.tracked(&left)?.into_iter().collect();
@@ -64,9 +66,11 @@ fn remove(
     let before = files(&path.on_disk(project.top()));
     let found = look(project, definitions, std::slice::from_ref(&spot), sink).pop();
     let Some(Ok(Some(pin))) = found else { return Ok(false) };
-    // More files than count as its content are ignored ones, say, and nobody's copy.
-    let is_all = !pin.is_dir() || pin.files == Some(before.len() as u64);
-    if !is_all || !index.was_stored(&spot, &pin) || !project.store().contains(&pin) {
+    if !index.was_stored(&spot, &pin) || !project.store().contains(&pin) {
+        return Ok(false);
+    }
+    // A file that does not count as its content, an ignored one, say, is nobody's copy.
+    if pin.is_dir() && !index.detail(&spot).is_some_and(|listed| is_all_of(&listed, &before)) {
         return Ok(false);
     }
     let Some(aside) = asides.take(path, false)? else { return Ok(false) };
@@ -84,6 +88,16 @@ fn remove(
         folder = parent.parent();
     }
     Ok(true)
+}
+
+/// Are the files on the disk those that are listed, and no others?
+fn is_all_of(listed: &[Listed], files: &[(PathBuf, u64, u64, SystemTime)]) -> bool {
+    let mut listed: Vec<&[u8]> =
+        listed.iter().filter(|one| one.kind != EntryKind::Tree).map(|one| one.path.as_slice()).collect();
+    let mut files: Vec<&[u8]> = files.iter().map(|(path, ..)| path.as_os_str().as_bytes()).collect();
+    listed.sort_unstable();
+    files.sort_unstable();
+    listed == files
 }
 
 /// All but folders at a place or below it, with what changes when they are written to.
@@ -104,16 +118,39 @@ fn files(place: &Path) -> Vec<(PathBuf, u64, u64, SystemTime)> {
     all
 }
 
+/// Does a path belong to this project, and not to another one, or another repository, in a folder of it? The index is one
+/// for all projects of a worktree.
+fn is_ours(project: &Project, path: &RepoPath) -> bool {
+    let root = &project.repo.project_root;
+    let above = std::iter::successors(path.parent(), RepoPath::parent).take_while(|folder| folder != root);
+    path != root && path.is_in(root) && !above.into_iter().any(|folder| git::is_foreign(&folder.on_disk(project.top())))
+}
+
 /// Everything that the pipelines name or the locks pin.
-fn claimed(definitions: &Definitions, locks: &Locks) -> BTreeSet<RepoPath> {
-    let pipelines = &definitions.pipelines;
-    let mut all: BTreeSet<RepoPath> = crate::project::skipped(pipelines).into_iter().collect();
-    let read = pipelines.stages.iter().flat_map(|s| s.deps.iter().map(|d| &d.place));
-    all.extend(read.filter_map(|place| if let Place::Repo(path) = place { Some(path.clone()) } else { None }));
-    for (file, lock) in pipelines.files.iter().zip(&locks.all) {
-        all.extend(pinned_paths(&file.path, lock));
+struct Claims {
+    paths: HashSet<RepoPath>,
+    /// The folders that they lie in.
+    folders: HashSet<RepoPath>,
+}
+
+impl Claims {
+    fn of(definitions: &Definitions, locks: &Locks) -> Claims {
+        let pipelines = &definitions.pipelines;
+        let mut paths: HashSet<RepoPath> = crate::project::skipped(pipelines).into_iter().collect();
+        let read = pipelines.stages.iter().flat_map(|s| s.deps.iter().map(|d| &d.place));
+        paths.extend(read.filter_map(|place| if let Place::Repo(path) = place { Some(path.clone()) } else { None }));
+        for (file, lock) in pipelines.files.iter().zip(&locks.all) {
+            paths.extend(pinned_paths(&file.path, lock));
+        }
+        let folders = paths.iter().flat_map(|path| std::iter::successors(path.parent(), RepoPath::parent)).collect();
+        Claims { paths, folders }
     }
-    all
+
+    /// Is it one of them, in one of them, or does it hold one?
+    fn touch(&self, path: &RepoPath) -> bool {
+        self.folders.contains(path)
+            || std::iter::successors(Some(path.clone()), RepoPath::parent).any(|above| self.paths.contains(&above))
+    }
 }
 
 /// Where the outs and data of a lock are, whether or not a pipeline file still has them.
@@ -124,16 +161,4 @@ pub fn pinned_paths(pipeline: &RepoPath, lock: &Lock) -> Vec<RepoPath> {
         entry.outs.keys().filter_map(move |out| wdir.as_ref()?.join(out))
     });
     outs.chain(lock.data.keys().filter_map(|path| folder.join(path))).collect()
-}
-
-/// Is it one of them, in one of them, or does it hold one?
-fn touches(path: &RepoPath, claimed: &BTreeSet<RepoPath>) -> bool {
-    let mut above = Some(path.clone());
-    while let Some(here) = above {
-        if claimed.contains(&here) {
-            return true;
-        }
-        above = here.parent();
-    }
-    claimed.iter().any(|claim| claim.is_in(path))
 }

@@ -7,6 +7,9 @@ use std::fs::{self, File, FileTimes};
 use std::io;
 use std::path::Path;
 
+use rustix::fs::{CWD, RenameFlags};
+use rustix::io::Errno;
+
 use super::checkout::remove;
 use super::place::sibling;
 
@@ -15,6 +18,15 @@ pub fn move_away(from: &Path, to: &Path) -> io::Result<()> {
     match fs::rename(from, to) {
         Err(e) if e.kind() == io::ErrorKind::CrossesDevices => by_copy(from, to),
         done => done,
+    }
+}
+
+/// Renames to a name at which nothing is; what appears there meanwhile is not replaced, as far as the file system can tell.
+pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) if fs::symlink_metadata(to).is_err() => fs::rename(from, to),
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => Err(io::ErrorKind::AlreadyExists.into()),
+        done => Ok(done?),
     }
 }
 
@@ -53,6 +65,22 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn what_appeared_at_a_name_is_not_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let (from, to) = (dir.path().join("aside"), dir.path().join("out"));
+        fs::write(&from, "old").unwrap();
+        fs::write(&to, "new").unwrap();
+        assert_eq!(rename_new(&from, &to).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(
+            (fs::read_to_string(&from).unwrap(), fs::read_to_string(&to).unwrap()),
+            ("old".into(), "new".into())
+        );
+        fs::remove_file(&to).unwrap();
+        rename_new(&from, &to).unwrap();
+        assert_eq!(fs::read_to_string(&to).unwrap(), "old");
+    }
 
     #[test]
     fn a_copy_has_all_that_was_there_and_the_original_goes() {

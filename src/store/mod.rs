@@ -41,7 +41,7 @@ mod users;
 pub mod verify;
 mod young;
 
-pub use away::move_away;
+pub use away::{move_away, rename_new};
 pub use batch::Batch;
 pub use checkout::{remove, restore};
 pub use difference::{Change, difference};

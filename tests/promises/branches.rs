@@ -62,6 +62,17 @@ fn what_may_be_the_users_own_stays() {
 }
 
 #[test]
+fn another_project_in_a_folder_keeps_its_outputs() {
+    let s = two_branches();
+    s.write("sub/lockstep.toml", "");
+    s.write("sub/pipeline.yaml", "stages: {b: {cmd: echo 1 > made, outs: [made]}}\n");
+    assert_eq!(s.run_in("sub", &["repro"]).code, 0);
+    let out = s.run(&["checkout"]);
+    assert!(out.stderr.contains("removed deep/nd") && !out.stderr.contains("made"), "{out}");
+    assert!(s.exists("sub/made"));
+}
+
+#[test]
 fn what_leaves_a_pipeline_by_an_edit_stays() {
     let taken_out = |how: &dyn Fn(&Sandbox)| {
         let s = two_branches();
