@@ -15,7 +15,7 @@ use crate::run::fold::{fold_records, put_asides_back, recover};
 use crate::run::fresh::{self, Reason, judge};
 use crate::run::journal::{Change, Journal, Record};
 use crate::run::logs::{Logs, RunLog};
-use crate::run::look::{Look, look};
+use crate::run::look::{IgnoreRules, Look, look};
 use crate::run::record::{Job, record_now};
 use crate::run::select::Selected;
 use crate::run::status::sentence;
@@ -137,7 +137,7 @@ pub fn commit_held(
     committed.written = ignore::write(project, definitions, &locks, &chosen)?.written;
     committed.written.extend(recovered);
     let records: Vec<Record> = jobs.iter().filter_map(|j| j.record.clone()).collect();
-    record_now(project, sink, &mut journal, jobs)?;
+    record_now(project, &IgnoreRules(&definitions.rules), sink, &mut journal, jobs)?;
     committed.written.extend(fold_records(project, definitions, &records, sink)?);
     journal.clear()?;
     let _ = project.index().save();
@@ -227,7 +227,7 @@ pub fn commit_kept(
         None
     };
     let job = Job { stage: Some(id), store, run, record: Some(record), replaced, log: old_log };
-    record_now(project, sink, &mut journal, vec![job])?;
+    record_now(project, &IgnoreRules(&definitions.rules), sink, &mut journal, vec![job])?;
     let mut committed = Committed { stages: vec![id], written };
     committed.written.extend(recovered);
     committed.written.extend(fold_records(project, definitions, &records, sink)?);

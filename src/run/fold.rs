@@ -285,6 +285,7 @@ pub fn put_asides_back(project: &Project, asides: &Asides, sink: &dyn Sink) -> R
     }
     let recorded = recorded_outs(&journal::read(&project.state_dir().join("journal"))?);
     let logs = Logs::new(project.logs_dir());
+    let rules = rules(project)?;
     // One folder for all that is found now: the oldest folders go when there are many.
     let mut folder = None;
     let mut recovered = || -> Result<RunLog> {
@@ -301,7 +302,7 @@ pub fn put_asides_back(project: &Project, asides: &Asides, sink: &dyn Sink) -> R
                 let text = format!("the store lacks the old {out}: it is kept in {}", kept.display());
                 sink.event(Event::Note { text: &text });
             } else {
-                give_up_aside(project, &IgnoreRules(&rules(project)?), aside, None, sink)?;
+                give_up_aside(project, &IgnoreRules(&rules), aside, None, sink)?;
             }
             continue;
         }

@@ -18,7 +18,7 @@ use crate::run::ignored::give_up_aside;
 use crate::run::journal::{Journal, Record};
 use crate::run::logs::RunLog;
 use crate::run::trust::Trust;
-use crate::store::{NoRules, Pin, Place as Spot, Rules};
+use crate::store::{Pin, Place as Spot, Rules};
 
 /// No more stages than this are made durable at once.
 const GROUP: usize = 64;
@@ -181,8 +181,15 @@ fn give_up_old(project: &Project, rules: &dyn Rules, sink: &dyn Sink, job: &mut 
     }
 }
 
-/// For callers without a thread of their own (`commit`, `add`): records now, and gives the first error.
-pub fn record_now(project: &Project, sink: &dyn Sink, journal: &mut Journal, jobs: Vec<Job>) -> Result<(), Error> {
+/// For callers without a thread of their own (`commit`, `add`): records now, and gives the first error. `rules` say what is
+/// ignored in outputs that are replaced.
+pub fn record_now(
+    project: &Project,
+    rules: &dyn Rules,
+    sink: &dyn Sink,
+    journal: &mut Journal,
+    jobs: Vec<Job>,
+) -> Result<(), Error> {
     let trust = Trust::of(project)?;
-    record(project, &NoRules, &trust, sink, journal, jobs).into_iter().try_for_each(|r| r.result)
+    record(project, rules, &trust, sink, journal, jobs).into_iter().try_for_each(|r| r.result)
 }

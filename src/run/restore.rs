@@ -30,11 +30,14 @@ pub fn restore(
     written.map_err(|e| Error::io("write", &note, e))?;
     let rules = IgnoreRules(&definitions.rules);
     let restored = store::restore(project.store(), project.index(), path, pin, &rules, sink);
+    // Until what is left has its place, the note tells the next command of it.
+    let kept = match restored {
+        Ok(Some(left)) => keep_rest(project, path, &left, sink),
+        Ok(None) => Ok(()),
+        Err(e) => Err(e),
+    };
     let _ = fs::remove_file(&note);
-    match restored? {
-        Some(left) => keep_rest(project, path, &left, sink),
-        None => Ok(()),
-    }
+    kept
 }
 
 /// Removes what killed restores left: what was half built, or what had been swapped out. Of the latter that stays which

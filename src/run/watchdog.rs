@@ -1,9 +1,9 @@
 //! Ends the commands of a run when lockstep itself is killed.
 //!
 //! The watchdog is this program once more, started before the first command of a run. It leads a process group that
-//! commands join, unless others run at the same time ([`Group`]), and holds the reading end of a pipe whose writing end only the run has: when the run is gone without
-//! saying so, the pipe closes, and the watchdog ends the group. As long as it lives it holds a lock, so that the next
-//! command does not put outputs back while a dying stage still writes them.
+//! commands join, unless others run at the same time ([`Group`]), and holds the reading end of a pipe whose writing end
+//! only the run has: when the run is gone without saying so, the pipe closes, and the watchdog ends the group. As long as
+//! it lives it holds a lock, so that the next command does not put outputs back while a dying stage still writes them.
 //!
 //! A stage on a pseudo-terminal leads a session of its own, outside of that group. What the pipe carries, a word a line:
 //!

@@ -53,6 +53,21 @@ fn a_rerun_leaves_it_in_its_place() {
 }
 
 #[test]
+fn recording_a_refused_run_leaves_it_in_its_place() {
+    let sandbox = labelled();
+    // The stage changes its own input: what it made is refused, and kept.
+    let text = sandbox.read("pipeline.yaml").replace("cat in > out/sub/x", "cat in > out/sub/x; echo edited > in");
+    sandbox.write("pipeline.yaml", text);
+    sandbox.write("in", "two\n");
+    assert_eq!(sandbox.run(&["repro"]).code, 6);
+    assert_eq!((sandbox.read("out/1").as_str(), sandbox.read("out/mine.note").as_str()), ("one\n", "labels"));
+    fine(&sandbox, &["commit", "--kept", "--force", "make"]);
+    assert_eq!(sandbox.read("out/1"), "two\n");
+    assert_eq!(sandbox.read("out/mine.note"), "labels");
+    assert_eq!(sandbox.read("out/sub/mine.note"), "more labels");
+}
+
+#[test]
 fn what_a_command_writes_anew_is_kept_as_it_was() {
     let sandbox = labelled();
     let text =
