@@ -242,7 +242,8 @@ mod tests {
             std::os::unix::fs::MetadataExt::ino(&before),
             std::os::unix::fs::MetadataExt::ino(&fs::metadata(store.path(&id)).unwrap())
         );
-        std::thread::sleep(std::time::Duration::from_millis(2100));
+        // A seal is up to a second from the time at which it was made.
+        std::thread::sleep(std::time::Duration::from_millis(3100));
         fs::set_permissions(&to, fs::Permissions::from_mode(0o644)).unwrap();
         fs::write(&to, "evil").unwrap();
         File::options().write(true).open(&to).unwrap().set_modified(before.modified().unwrap()).unwrap();

@@ -27,6 +27,7 @@ use std::sync::{Mutex, OnceLock};
 
 use rustix::fs::{Timespec, Timestamps};
 
+use super::away::rename_new;
 use super::hash;
 use super::id::ObjectId;
 use super::link::LinkTypes;
@@ -173,9 +174,9 @@ impl Store {
 
     /// To be called before objects are taken away, so that nobody remembers them as complete.
     pub fn renew_generation(&self) -> Result<Generation> {
-        let number = u128::from(place::random()) << 64 | u128::from(place::random());
+        let number = random_generation();
         self.make_dir(&self.dir).map_err(|e| self.refused("create", &self.dir, e))?;
-        self.put_small(&self.dir.join("generation"), format!("lockstep-store {VERSION}\n{number:032x}\n").as_bytes())?;
+        self.put_small(&self.dir.join("generation"), &generation_text(number))?;
         self.memo().clear();
         Ok(number.to_be_bytes())
     }
@@ -191,9 +192,35 @@ impl Store {
             }
             Some((_, Some(generation))) => self.register().map(|()| generation),
             _ => {
-                let generation = self.renew_generation()?;
+                let generation = self.first_generation()?;
                 self.register().map(|()| generation)
             }
+        }
+    }
+
+    /// Several processes may begin a store at once: the first one's generation is everybody's, since another one means that
+    /// objects went. One that cannot be read is replaced.
+    fn first_generation(&self) -> Result<Generation> {
+        let path = self.dir.join("generation");
+        if fs::symlink_metadata(&path).is_ok() {
+            return self.renew_generation();
+        }
+        let number = random_generation();
+        self.make_dir(&self.dir).map_err(|e| self.refused("create", &self.dir, e))?;
+        let temp = self.temp()?;
+        let made = self.put_small(&temp, &generation_text(number)).and_then(|()| {
+            rename_new(&temp, &path).map_err(|e| {
+                let _ = fs::remove_file(&temp);
+                self.refused("write", &path, e)
+            })
+        });
+        match (made, self.generation()) {
+            (Ok(()), _) => {
+                sync_folder(&self.dir).map_err(|e| self.refused("write", &path, e))?;
+                Ok(number.to_be_bytes())
+            }
+            (Err(_), Some(theirs)) => Ok(theirs),
+            (Err(e), None) => Err(e),
         }
     }
 
@@ -230,7 +257,7 @@ impl Store {
             }
             file.sync_all()?;
             fs::rename(&temp, path)?;
-            path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+            path.parent().map_or(Ok(()), sync_folder)
         };
         write().map_err(|e| {
             let _ = fs::remove_file(&temp);
@@ -263,6 +290,19 @@ pub(super) fn seal(file: impl AsFd, id: &ObjectId) {
     let seconds = FileStat::from(&stat).mtime.div_euclid(1_000_000_000);
     let time = Timespec { tv_sec: seconds, tv_nsec: seal_of(id, seconds) as _ };
     let _ = rustix::fs::futimens(&file, &Timestamps { last_access: time, last_modification: time });
+}
+
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+fn random_generation() -> u128 {
+    u128::from(place::random()) << 64 | u128::from(place::random())
+}
+
+/// What the file `generation` says.
+fn generation_text(number: u128) -> Vec<u8> {
+    format!("lockstep-store {VERSION}\n{number:032x}\n").into_bytes()
 }
 
 /// Not only sealed, but with nothing done to it since, as far as the ctime tells, which nobody can set: an mtime can be put

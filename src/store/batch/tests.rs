@@ -92,12 +92,15 @@ fn equal_batches_make_equal_packs_whoever_writes_them() {
     let s = Sandbox::new();
     many(&s, 300, 500);
     let pin = s.pin("d");
+    // Who begins when another is done finds what is there, and makes a pack of the rest.
+    let all_added = std::sync::Barrier::new(6);
     std::thread::scope(|scope| {
         for _ in 0..6 {
             scope.spawn(|| {
                 let store = Store::open(s.store.dir(), LinkTypes::default());
                 let mut batch = store.batch();
                 batch.add(&s.index, &place("d"), &pin).unwrap();
+                all_added.wait();
                 batch.commit(&Silent).unwrap();
                 assert!(store.contains(&pin) && store.holds(&pin));
             });

@@ -88,8 +88,8 @@ impl Shelf {
 
     /// The next look lists the folder, changed or not.
     fn list_again(&self) {
-        let known = self.known();
-        self.replace(Known { listed: None, ..Known::clone(&known) });
+        let mut known = self.known.write().unwrap_or_else(|e| e.into_inner());
+        *known = Arc::new(Known { listed: None, ..Known::clone(&known) });
     }
 
     fn listed(&self) -> Listed {
@@ -101,18 +101,27 @@ impl Shelf {
 
     /// Lists the folder again if it may have changed. Packs that are broken come back.
     fn refresh(&self) -> Vec<PathBuf> {
+        loop {
+            // No lock is held meanwhile: a worker of the pool that loads packs may be given work that asks for one.
+            if let Some(broken) = self.try_refresh() {
+                return broken;
+            }
+        }
+    }
+
+    /// `None` if another thread changed what was known meanwhile: what it learnt must not be undone.
+    fn try_refresh(&self) -> Option<Vec<PathBuf>> {
         let now = self.listed();
         let known = self.known();
         if known.listed.is_some_and(|before| before == now && !before.fresh) {
-            return Vec::new();
+            return Some(Vec::new());
         }
         let names = match self.names() {
             Ok(names) => names,
             // What is known stays known: packs are not gone because their folder cannot be read just now.
             Err(e) => {
                 let passed = Some(Error::io("list", &self.dir, e));
-                self.replace(Known { listed: None, passed, ..Known::clone(&known) });
-                return Vec::new();
+                return self.replace(&known, Known { listed: None, passed, ..Known::clone(&known) }).then(Vec::new);
             }
         };
         let ids: HashSet<PackId> = names.iter().filter_map(|name| PackId::of_file_name(name)).collect();
@@ -134,11 +143,9 @@ impl Shelf {
         let gone: Vec<PackId> = known.places.keys().filter(|id| !ids.contains(id)).copied().collect();
         let mut news: Vec<PackId> = ids.iter().filter(|id| !is_as_it_was(id)).copied().collect();
         if gone.is_empty() && news.is_empty() {
-            if known.listed != Some(now) {
-                let mut known = self.known.write().unwrap_or_else(|e| e.into_inner());
-                *known = Arc::new(Known { listed: Some(now), passed: None, ..Known::clone(&known) });
-            }
-            return Vec::new();
+            let is_news = known.listed != Some(now);
+            let new = || Known { listed: Some(now), passed: None, ..Known::clone(&known) };
+            return (!is_news || self.replace(&known, new())).then(Vec::new);
         }
         news.sort_unstable();
         let loaded: Vec<Result<Arc<Pack>, (PathBuf, Unusable)>> =
@@ -159,12 +166,17 @@ impl Shelf {
                 }
             }
         }
-        self.replace(new.tidied());
-        broken
+        self.replace(&known, new.tidied()).then_some(broken)
     }
 
-    fn replace(&self, known: Known) {
-        *self.known.write().unwrap_or_else(|e| e.into_inner()) = Arc::new(known);
+    /// Says whether `new` is known now: it is not if somebody replaced `old`, of which it was made.
+    fn replace(&self, old: &Arc<Known>, new: Known) -> bool {
+        let mut known = self.known.write().unwrap_or_else(|e| e.into_inner());
+        let is_as_it_was = Arc::ptr_eq(&known, old);
+        if is_as_it_was {
+            *known = Arc::new(new);
+        }
+        is_as_it_was
     }
 
     fn names(&self) -> io::Result<Vec<String>> {
