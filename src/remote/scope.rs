@@ -109,7 +109,7 @@ impl Scope {
                 let named = whole || selected.data.iter().any(|d| d.is_in(&data.path));
                 if let Some(pin) = locks.all[f].data.get(&data.spelled).filter(|_| named) {
                     self.item(data.path.relative_to(from), *pin, data.remote.clone(), data.push);
-                    if let Some(origin) = Origin::of(definitions, &data.path) {
+                    if let Some(origin) = Origin::of_data(&file.path, data) {
                         self.origins.entry((pin.id, pin.is_dir())).or_insert(origin);
                     }
                 }

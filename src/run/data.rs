@@ -71,7 +71,7 @@ pub(super) fn pin(run: &mut Run, selected: &Selected) -> Result<Vec<Job>> {
             (None, Some(_)) if run.options.allow_missing => {}
             (None, Some(locked)) => {
                 if let Some(pull) = run.pull {
-                    let origin = Origin::of(definitions, &data.path);
+                    let origin = Origin::of_data(&file.path, data);
                     let input = Input { path: data.path.clone(), pin: locked, remote: data.remote.clone(), origin };
                     pull.bring(&[input], data.path.as_str())?;
                 }

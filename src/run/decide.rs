@@ -23,16 +23,13 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
             Err(error) => return self.fail(id, Vec::new(), error, None, 0.0),
         };
         let stage = self.stage(id);
-        if self.options.allow_missing
-            && let Some(pull) = self.pull
+        let (facts, unlisted) = if self.options.allow_missing { self.assume(id, facts) } else { (facts, Vec::new()) };
+        if let Some(pull) = self.pull
+            && !unlisted.is_empty()
             && !self.listed.contains(&id)
         {
-            let folders = self.unlisted(id);
-            if !folders.is_empty() {
-                return self.list(id, pull, folders);
-            }
+            return self.list(id, pull, unlisted);
         }
-        let facts = if self.options.allow_missing { self.assume(id, facts) } else { facts };
         let mut reasons = judge(stage, &self.shell, &facts, self.entry(id));
         if self.options.allow_missing {
             reasons.retain(|reason| !matches!(reason, Reason::Out { state: State::Deleted, .. }));
@@ -102,52 +99,41 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
             Owner::Data(file, at) => {
                 let data = &self.definitions.pipelines.file(file).data[at as usize];
                 let pin = *self.locks.of(file).data.get(&data.spelled)?;
-                let origin = Origin::of(self.definitions, &data.path);
+                let origin = Origin::of_data(&self.definitions.pipelines.file(file).path, data);
                 Some(Input { path: data.path.clone(), pin, remote: data.remote.clone(), origin })
             }
         }
     }
 
     /// With `--allow-missing` what is merely gone counts as what the lock pins: an unchanged stage stays unchanged, and a
-    /// result may be known for a changed one, without the bytes. They are fetched, or asked for, before a stage runs.
-    fn assume(&self, id: StageId, mut facts: Facts) -> Facts {
+    /// result may be known for a changed one, without the bytes. They are fetched, or asked for, before a stage runs. Also
+    /// says which folders the stage reads a part of that are not here, not even their listing.
+    fn assume(&self, id: StageId, mut facts: Facts) -> (Facts, Vec<Input>) {
         let store = self.project.store();
+        let mut unlisted: Vec<Input> = Vec::new();
         for (dep, now) in self.stage(id).deps.iter().zip(&mut facts.deps) {
             let Place::Repo(path) = &dep.place else { continue };
             let absent = self.absent(std::iter::once(dep));
             let holds_it = |input: &&Input| path.is_in(&input.path);
             if let Some(input) = absent.iter().find(holds_it) {
-                let rest = path.relative_to(&input.path);
-                *now = match *path == input.path {
-                    true => Some(input.pin),
+                if *path == input.path {
+                    *now = Some(input.pin);
+                    continue;
+                }
+                *now = store.part(&input.pin, &path.relative_to(&input.path)).unwrap_or_else(|| {
+                    if unlisted.iter().all(|folder| folder.path != input.path) {
+                        unlisted.push(input.clone());
+                    }
                     // A part of a folder that cannot be listed is what the lock says of the stage.
-                    false => store
-                        .part(&input.pin, &rest)
-                        .unwrap_or_else(|| self.entry(id).and_then(|entry| entry.deps.get(&dep.spelled).copied())),
-                };
+                    self.entry(id).and_then(|entry| entry.deps.get(&dep.spelled).copied())
+                });
             } else if !absent.is_empty() && now.is_none_or(|pin| pin.is_dir()) {
                 let found = now.and_then(|_| self.project.index().detail(&Spot::from(path))).unwrap_or_default();
                 let missing: Vec<_> = absent.iter().map(|i| (i.path.relative_to(path).into_bytes(), i.pin)).collect();
                 *now = Some(overlay(&found, &missing));
             }
         }
-        facts
-    }
-
-    /// Folders of which the stage reads a part, and that are not here, not even their listing.
-    fn unlisted(&self, id: StageId) -> Vec<Input> {
-        let store = self.project.store();
-        let mut folders: Vec<Input> = Vec::new();
-        for dep in &self.stage(id).deps {
-            let Place::Repo(path) = &dep.place else { continue };
-            let is_part = |input: &Input| path.is_in(&input.path) && *path != input.path;
-            let is_new = |input: &Input| folders.iter().all(|folder| folder.path != input.path);
-            let is_unknown = |input: &Input| store.part(&input.pin, &path.relative_to(&input.path)).is_none();
-            let mut found = self.absent(std::iter::once(dep));
-            found.retain(|input| is_part(input) && is_new(input) && is_unknown(input));
-            folders.extend(found);
-        }
-        folders
+        (facts, unlisted)
     }
 
     /// The outputs and data that are these deps, hold them or lie in them, and that are not here.

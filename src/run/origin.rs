@@ -14,7 +14,7 @@ use crate::error::{Error, Kind, Result};
 use crate::event::Sink;
 use crate::git::{self, other};
 use crate::path::{RepoPath, normalise};
-use crate::pipeline::stage::Import;
+use crate::pipeline::stage::{Data, Import};
 use crate::project::{Definitions, Project, Rev, elsewhere};
 use crate::store::{self, Pin, Place as Spot};
 
@@ -37,6 +37,11 @@ impl Origin {
         let files = definitions.pipelines.files.iter();
         let mut data = files.flat_map(|file| file.data.iter().map(|data| (&file.path, data)));
         let (file, data) = data.find(|(_, data)| path.is_in(&data.path))?;
+        Origin::of_data(file, data)
+    }
+
+    /// The origin of an entry of this pipeline file.
+    pub fn of_data(file: &RepoPath, data: &Data) -> Option<Origin> {
         Some(Origin { path: data.path.clone(), file: file.clone(), import: data.import.clone()? })
     }
 

@@ -44,6 +44,8 @@ mod transfer;
 pub mod verify;
 pub mod version;
 
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
 use crate::cli::args::{Cli, Command};
 use crate::cli::open;
 use crate::cli::output::Output;
@@ -170,20 +172,24 @@ fn bring_or_make(error: Error, missing: &[RepoPath], definitions: &Definitions, 
 
 /// Stages read what `dvc add` tracked, and nobody tracks it here: it would be missing in every clone.
 fn tell_dvc_data(definitions: &Definitions, project: &Project, out: &Output) {
+    let pointed = |pointer: &RepoPath| pointer.parent()?.join(pointer.name().strip_suffix(".dvc")?);
+    let pointers: BTreeMap<RepoPath, &RepoPath> =
+        definitions.dvc.iter().filter_map(|pointer| Some((pointed(pointer)?, pointer))).collect();
+    if pointers.is_empty() {
+        return;
+    }
     let pipelines = &definitions.pipelines;
-    for pointer in definitions.dvc.iter().filter(|path| path.name() != "dvc.yaml") {
-        let name = pointer.name().trim_end_matches(".dvc");
-        let Some(data) = pointer.parent().and_then(|folder| folder.join(name)) else { continue };
-        let is_tracked = pipelines.files.iter().flat_map(|f| &f.data).any(|d| data.is_in(&d.path));
-        let mut read = pipelines.stages.iter().flat_map(|s| &s.deps).filter_map(|dep| match &dep.place {
-            Place::Repo(path) => Some(path),
-            _ => None,
-        });
-        if !is_tracked && read.any(|path| path.is_in(&data)) {
-            let (pointer, data) = (pointer.relative_to(&project.cwd), data.relative_to(&project.cwd));
-            out.warn(format!("{pointer} is DVC's: lockstep does not track {data}, which stages read"));
-            out.hint(format!("lockstep add {}", word(&data)));
-        }
+    let tracked: HashSet<&RepoPath> = pipelines.files.iter().flat_map(|f| &f.data).map(|data| &data.path).collect();
+    let up = |path: &RepoPath| std::iter::successors(Some(path.clone()), RepoPath::parent);
+    let read = pipelines.stages.iter().flat_map(|s| &s.deps).filter_map(|dep| match &dep.place {
+        Place::Repo(path) => Some(path),
+        _ => None,
+    });
+    let read: BTreeSet<RepoPath> = read.flat_map(up).filter(|path| pointers.contains_key(path)).collect();
+    for data in read.iter().filter(|data| !up(data).any(|above| tracked.contains(&above))) {
+        let (pointer, data) = (pointers[data].relative_to(&project.cwd), data.relative_to(&project.cwd));
+        out.warn(format!("{pointer} is DVC's: lockstep does not track {data}, which stages read"));
+        out.hint(format!("lockstep add {}", word(&data)));
     }
 }
 
