@@ -212,9 +212,9 @@ impl Store {
         self.must_touch()?;
         let folder = self.folder("quarantine")?;
         let to = folder.join(format!("{id}.{:08x}", place::random() as u32));
+        self.renew_generation()?;
         fs::rename(self.path(id), &to).map_err(|e| self.refused("move into quarantine", &self.path(id), e))?;
         self.memo().clear();
-        self.renew_generation()?;
         Ok(to)
     }
 }

@@ -67,10 +67,10 @@ impl Store {
             }
             ids.insert(row.id);
         }
+        self.renew_generation()?;
         self.put_small(&path_of(&pack.path), &encode(&ids))?;
         self.packs().forget(&pack.id);
         self.memo().clear();
-        self.renew_generation()?;
         Ok(folder)
     }
 }

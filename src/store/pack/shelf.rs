@@ -263,10 +263,10 @@ impl Store {
             let Ok(folder) = self.must_touch().and_then(|()| self.folder("quarantine")) else { continue };
             let name = broken.file_name().unwrap_or_default().to_string_lossy();
             let to = folder.join(format!("{name}.{:08x}", place::random() as u32));
-            match fs::rename(&broken, to) {
-                Ok(()) => drop(self.renew_generation()),
-                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-                Err(_) => {}
+            // Another process may have done it; what cannot be moved is passed over.
+            if fs::symlink_metadata(&broken).is_ok() && self.renew_generation().is_ok() {
+                let _ = fs::rename(&broken, to);
+                self.memo().clear();
             }
         }
     }

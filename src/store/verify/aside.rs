@@ -64,11 +64,11 @@ impl Store {
 
     fn move_aside(&self, path: &Path, name: &str) -> Result<PathBuf> {
         let to = self.folder("quarantine")?.join(format!("{name}.{:08x}", place::random() as u32));
+        self.renew_generation()?;
         match fs::rename(path, &to) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => Err(self.refused("move into quarantine", path, e)),
             _ => {
                 self.memo().clear();
-                self.renew_generation()?;
                 Ok(to)
             }
         }
