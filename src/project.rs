@@ -17,7 +17,8 @@ use crate::git::{self, Repo};
 use crate::lock::{self, Lock};
 use crate::path::RepoPath;
 use crate::pipeline::graph::{self, Graph};
-use crate::pipeline::load::{self, Files};
+use crate::pipeline::load::{self, Files, Loaded};
+use crate::pipeline::problem;
 use crate::pipeline::stage::{FileId, Pipelines, Place};
 use crate::replace::replace_file;
 use crate::shell::word;
@@ -72,11 +73,27 @@ pub struct Definitions {
     pub broken: Vec<(RepoPath, Error)>,
     /// `pipeline.yaml` files of other tools.
     pub foreign: Vec<RepoPath>,
-    /// `dvc.yaml` files, for a hint.
+    /// DVC's files, pipelines and pointers to data, for hints.
     pub dvc: Vec<RepoPath>,
     pub rules: git::Rules,
     /// Every file that this was read from, with BLAKE3 of its content (`None`: it did not exist).
     pub inputs: Vec<(Place, Option<[u8; 32]>)>,
+}
+
+impl Definitions {
+    /// What was read from what was found.
+    pub fn of(loaded: Loaded, found: git::Found, graph: Graph) -> Definitions {
+        let broken = loaded.broken.iter().map(|(path, problems)| (path.clone(), problem::render(problems))).collect();
+        Definitions {
+            pipelines: loaded.pipelines,
+            graph,
+            broken,
+            foreign: loaded.foreign,
+            dvc: found.dvc,
+            rules: found.rules,
+            inputs: loaded.inputs,
+        }
+    }
 }
 
 /// The locks beside the pipeline files, by [`FileId`].
@@ -279,30 +296,18 @@ impl Project {
             Ok(graph) => (graph, None),
             Err(error) => (Graph::default(), Some(error)),
         };
-        let broken: Vec<_> = loaded
-            .broken
-            .iter()
-            .map(|(path, problems)| (path.clone(), crate::pipeline::problem::render(problems)))
-            .collect();
-        if broken.is_empty() && wrong.is_none() {
+        let paths = std::mem::take(&mut found.pipelines);
+        let definitions = Definitions::of(loaded, found, graph);
+        if definitions.broken.is_empty() && wrong.is_none() {
             let compiled = Compiled {
-                paths: found.pipelines,
-                inputs: loaded.inputs.clone(),
-                foreign: loaded.foreign.clone(),
-                pipelines: loaded.pipelines.clone(),
-                graph: graph.clone(),
+                paths,
+                inputs: definitions.inputs.clone(),
+                foreign: definitions.foreign.clone(),
+                pipelines: definitions.pipelines.clone(),
+                graph: definitions.graph.clone(),
             };
             compiled::write(&self.compiled_pipelines(), &compiled);
         }
-        let definitions = Definitions {
-            pipelines: loaded.pipelines,
-            graph,
-            broken,
-            foreign: loaded.foreign,
-            dvc: found.dvc,
-            rules: found.rules,
-            inputs: loaded.inputs,
-        };
         Ok((definitions, wrong))
     }
 

@@ -121,14 +121,5 @@ fn definitions_with(project: &Project, path: &RepoPath, text: Option<&[u8]>) -> 
     if text.is_some() && !loaded.pipelines.files.iter().any(|f| f.path == *path) && !loaded.foreign.contains(path) {
         return Err(Error::usage(format!("{name} would lie inside an output or tracked data, where it is not read")));
     }
-    let broken = loaded.broken.iter().map(|(path, problems)| (path.clone(), problem::render(problems))).collect();
-    Ok(Definitions {
-        pipelines: loaded.pipelines,
-        graph,
-        broken,
-        foreign: loaded.foreign,
-        dvc: found.dvc,
-        rules: found.rules,
-        inputs: loaded.inputs,
-    })
+    Ok(Definitions::of(loaded, found, graph))
 }

@@ -12,7 +12,6 @@ use crate::lock::Lock;
 use crate::path::RepoPath;
 use crate::pipeline::graph::{self, Graph};
 use crate::pipeline::load::{self, Loaded};
-use crate::pipeline::problem;
 use crate::pipeline::stage::Place;
 use crate::project::{Definitions, parse_lock, skipped};
 
@@ -67,16 +66,7 @@ impl Kept {
             Ok(graph) => (graph, None),
             Err(error) => (Graph::default(), Some(error)),
         };
-        let broken = loaded.broken.iter().map(|(path, problems)| (path.clone(), problem::render(problems))).collect();
-        let definitions = Rc::new(Definitions {
-            pipelines: loaded.pipelines,
-            graph,
-            broken,
-            foreign: loaded.foreign,
-            dvc: found.dvc,
-            rules: found.rules,
-            inputs: loaded.inputs,
-        });
+        let definitions = Rc::new(Definitions::of(loaded, found, graph));
         let known = Known { vars, definitions, wrong };
         let mut all = self.definitions.borrow_mut();
         if all.len() >= REMEMBERED {
