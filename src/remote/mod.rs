@@ -52,6 +52,7 @@ pub mod setup;
 mod stretch;
 #[cfg(test)]
 mod tests;
+pub mod tls;
 mod transfer;
 mod transport;
 mod trees;

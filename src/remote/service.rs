@@ -23,6 +23,7 @@ use crate::remote::address::{Address, Scheme};
 use crate::remote::fault::{Fault, Why};
 use crate::remote::options::Options;
 use crate::remote::settings::complete;
+use crate::remote::tls;
 use crate::remote::transport::Patient;
 use crate::remote::upload::Upload;
 use crate::store::random_name;
@@ -70,6 +71,7 @@ impl Service {
         env: &BTreeMap<String, String>,
         stop: Stop,
     ) -> Result<Service, Fault> {
+        tls::install_provider();
         opendal::install_default();
         let (name, feature, is_there) = match address.scheme {
             Scheme::S3 => ("s3", "s3", cfg!(feature = "s3")),

@@ -10,6 +10,7 @@ use reqwest::{Method, StatusCode, redirect};
 use serde_json::{Value as Json, json};
 
 use crate::error::{Error, Kind, Result};
+use crate::remote::tls::install_provider;
 use crate::report::provider::{Pull, Site, Target};
 
 /// Comments a page, and how many pages are looked through.
@@ -28,6 +29,7 @@ pub enum Put {
 ///
 /// Errors: [`Kind::Remote`] if the site cannot be reached or refuses; [`Kind::Usage`] if this is no pull request.
 pub fn put(target: &Target, token: &str, marker: &str, text: &str) -> Result<(u64, Put)> {
+    install_provider();
     let client = Client::builder()
         .timeout(PATIENCE)
         .redirect(redirect::Policy::none())
