@@ -38,6 +38,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("petgraph", &["pipeline/"]),
     ("http", &["remote/"]),
     ("ed25519_dalek", &["run/trust.rs"]),
+    ("rustls", &["remote/tls.rs"]),
     ("opendal", &["remote/"]),
     ("tokio", &["remote/"]),
     ("reqwest", &["report/comment.rs", "remote/upload.rs"]),

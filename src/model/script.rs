@@ -112,8 +112,8 @@ mod by_libtorch {
             Source::of_bytes(bytes.to_vec(), "m.pt")
         }
 
-        const A: &[u8] = include_bytes!("../../tests/model/linear-a.pt");
-        const B: &[u8] = include_bytes!("../../tests/model/linear-b.pt");
+        const A: &[u8] = include_bytes!("../../tests/e2e/model/linear-a.pt");
+        const B: &[u8] = include_bytes!("../../tests/e2e/model/linear-b.pt");
 
         fn by_libtorch(source: &Source) -> Contents {
             let mut contents = formats::read(source).unwrap();

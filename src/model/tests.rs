@@ -8,7 +8,7 @@ use super::source::Source;
 use crate::error::Result;
 use crate::event::Silent;
 
-#[path = "../../tests/model/files.rs"]
+#[path = "../../tests/e2e/model/files.rs"]
 mod files;
 
 use files::*;
@@ -342,7 +342,7 @@ fn a_tensor_of_many_pieces() {
 #[test]
 fn torchscript_of_pytorch_itself() {
     let [a, b] =
-        [&include_bytes!("../../tests/model/linear-a.pt")[..], include_bytes!("../../tests/model/linear-b.pt")];
+        [&include_bytes!("../../tests/e2e/model/linear-a.pt")[..], include_bytes!("../../tests/e2e/model/linear-b.pt")];
     let (a, b) = (read(a).unwrap(), read(b).unwrap());
     assert_eq!(a.format.word(), "torchscript");
     let names: Vec<_> = a.tensors.iter().map(|t| (t.name.as_str(), t.shape.as_slice())).collect();

@@ -1,14 +1,13 @@
 //! A remote to run the suite on: a folder, or a real server that `.ci/servers up DIR` started.
 //!
 //! `LOCKSTEP_TEST_REMOTES=DIR/remotes.json` says which servers are there; the head of `.ci/servers` describes the file.
-//! Without it the suite runs on a folder, and says once a server what it left out.
+//! Tests of a server that is not listed fail: they are ignored unless somebody asks for them.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -64,21 +63,20 @@ impl Drop for Scratch {
 }
 
 impl Target {
-    /// A place of its own at the remote of that name, empty; `None`, with a printed reason, if it is not there.
-    pub fn named(name: &str) -> Option<Target> {
-        let target = if name == "folder" { Some(folder()) } else { server(name) };
-        target.map(|target| target.within(&fresh()))
+    /// A place of its own at the remote of that name, empty.
+    pub fn named(name: &str) -> Target {
+        let target = if name == "folder" { folder() } else { server(name) };
+        target.within(&fresh())
     }
 
     /// A server that only this test knows, and may kill.
-    pub fn alone(name: &str) -> Option<Target> {
-        server(name)?;
+    pub fn alone(name: &str) -> Target {
         let scratch = Scratch { dir: tempfile::Builder::new().prefix("lockstep-").tempdir().unwrap(), servers: true };
         servers(&["up", scratch.dir.path().to_str().unwrap(), name]);
         let mut target = read(&scratch.dir.path().join("remotes.json")).remove(name).unwrap();
         target.scratch = Some(Arc::new(scratch));
         target.settle();
-        Some(target)
+        target
     }
 
     /// From now on a kill of the server takes back nothing that it has confirmed.
@@ -116,27 +114,21 @@ impl Target {
         target
     }
 
-    /// A proxy in front of it, and the remote as seen through it; `None`, with a printed reason, where there is none.
-    pub fn proxied(&self, weather: Weather) -> Option<(Proxy, Target)> {
-        if !self.http {
-            skipped(&self.name, "its requests cannot be read along");
-            return None;
-        }
+    /// A proxy in front of it, and the remote as seen through it.
+    pub fn proxied(&self, weather: Weather) -> (Proxy, Target) {
+        assert!(self.http, "no proxy can read the requests of {}", self.name);
         let proxy = Proxy::http(self.port, weather);
         let target = self.behind(&proxy);
-        Some((proxy, target))
+        (proxy, target)
     }
 
-    /// As with wrong credentials; `None`, with a printed reason, where everybody is let in.
-    pub fn refusing(&self) -> Option<Target> {
-        let Some(wrong) = &self.wrong else {
-            skipped(&self.name, "it lets everybody in");
-            return None;
-        };
+    /// As with wrong credentials.
+    pub fn refusing(&self) -> Target {
+        let wrong = self.wrong.as_ref().unwrap_or_else(|| panic!("{} lets everybody in", self.name));
         let mut target = self.clone();
         target.options.extend(wrong.options.clone());
         target.env.extend(wrong.env.clone());
-        Some(target)
+        target
     }
 
     /// Makes it the default remote of a repository, in its local settings.
@@ -149,23 +141,11 @@ impl Target {
         }
     }
 
-    /// Its files, sorted by name, where they can be reached behind its back.
-    pub fn files(&self) -> Option<Vec<PathBuf>> {
-        let Some(data) = &self.data else {
-            skipped(&self.name, "its files are not kept under their names");
-            return None;
-        };
+    /// Its files, sorted by name, reached behind its back.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let data = self.data.as_ref().unwrap_or_else(|| panic!("the files of {} have other names", self.name));
         let walk = walkdir::WalkDir::new(data).sort_by_file_name().into_iter();
-        Some(walk.map(|e| e.unwrap()).filter(|e| e.file_type().is_file()).map(|e| e.into_path()).collect())
-    }
-}
-
-/// Says so once a run of the tests, past the capture of what tests print.
-pub fn skipped(name: &str, reason: &str) {
-    static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
-    let line = format!("skipped: {name}: {reason}");
-    if SAID.lock().unwrap().insert(line.clone()) {
-        let _ = writeln!(std::io::stderr(), "\n{line}"); // the name of a test may stand on this line
+        walk.map(|e| e.unwrap()).filter(|e| e.file_type().is_file()).map(|e| e.into_path()).collect()
     }
 }
 
@@ -188,15 +168,10 @@ fn folder() -> Target {
     }
 }
 
-fn server(name: &str) -> Option<Target> {
-    static THERE: LazyLock<Option<BTreeMap<String, Target>>> =
-        LazyLock::new(|| std::env::var_os("LOCKSTEP_TEST_REMOTES").map(|path| read(Path::new(&path))));
-    match THERE.as_ref() {
-        None => skipped(name, "no server (LOCKSTEP_TEST_REMOTES names none; `.ci/servers` has them)"),
-        Some(there) if !there.contains_key(name) => skipped(name, "no server (LOCKSTEP_TEST_REMOTES does not list it)"),
-        Some(there) => return there.get(name).cloned(),
-    }
-    None
+fn server(name: &str) -> Target {
+    let list = std::env::var_os("LOCKSTEP_TEST_REMOTES");
+    let list = list.expect("LOCKSTEP_TEST_REMOTES names the list of servers that `.ci/servers up DIR` wrote");
+    read(Path::new(&list)).remove(name).unwrap_or_else(|| panic!("{list:?} has no server {name}"))
 }
 
 fn read(list: &Path) -> BTreeMap<String, Target> {

@@ -53,7 +53,7 @@ pub fn a_cleaning_in_bad_weather_harms_nothing(target: &Target) {
         corrupted: 0,
         on: "",
     };
-    let Some((proxy, target)) = target.proxied(Weather::default()) else { return };
+    let (proxy, target) = target.proxied(Weather::default());
     let work = two_versions(&target, 80);
     for seed in 0..4 {
         proxy.set(Weather { seed, ..BAD });

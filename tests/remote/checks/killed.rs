@@ -107,10 +107,7 @@ pub fn a_pull_killed_at_any_moment_is_made_good_by_the_next(target: &Target) {
 }
 
 pub fn a_server_that_dies_in_a_transfer_loses_nothing(target: &Target) {
-    if target.port == 0 {
-        return;
-    }
-    let Some(server) = Target::alone(&target.name) else { return };
+    let server = Target::alone(&target.name);
     let proxy = if server.http { Proxy::http(server.port, Weather::default()) } else { Proxy::raw(server.port) };
     let mut target = server.behind(&proxy);
     target.options.insert("retries".into(), "2".into());

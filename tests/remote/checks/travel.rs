@@ -19,7 +19,7 @@ pub fn what_is_pushed_is_pulled(target: &Target) {
 }
 
 pub fn only_what_is_missing_travels(target: &Target) {
-    let Some((proxy, target)) = target.proxied(Weather::default()) else { return };
+    let (proxy, target) = target.proxied(Weather::default());
     let work = workplace(&target, 2);
     must(&work, &["push"]);
     let (whole, _) = proxy.bytes();
@@ -42,7 +42,7 @@ pub fn only_what_is_missing_travels(target: &Target) {
 }
 
 pub fn nothing_to_do_takes_under_five_requests(target: &Target) {
-    let Some((proxy, target)) = target.proxied(Weather::default()) else { return };
+    let (proxy, target) = target.proxied(Weather::default());
     let work = workplace(&target, 3);
     must(&work, &["push"]);
     let other = clone(&work, &target);
@@ -58,7 +58,7 @@ pub fn nothing_to_do_takes_under_five_requests(target: &Target) {
 }
 
 pub fn two_thousand_small_files_take_a_handful_of_requests(target: &Target) {
-    let Some((proxy, target)) = target.proxied(Weather::default()) else { return };
+    let (proxy, target) = target.proxied(Weather::default());
     let work = workplace(&target, 4);
     must(&work, &["push"]);
     for n in 0..2000 {
@@ -96,8 +96,8 @@ pub fn the_run_cache_goes_along(target: &Target) {
 }
 
 pub fn what_was_pushed_is_read_over_http() {
-    let Some(readable) = Target::named("http") else { return };
-    let Some(writable) = Target::named(readable.written_by.as_deref().unwrap()) else { return };
+    let readable = Target::named("http");
+    let writable = Target::named(readable.written_by.as_deref().unwrap());
     let work = workplace(&writable, 6);
     must(&work, &["push"]);
     let mut readable = readable;
@@ -113,7 +113,7 @@ pub fn what_was_pushed_is_read_over_http() {
     assert!(out.stderr.contains("read"), "{out}");
     // A web server cannot be asked what it has: each thing is asked for by itself.
     must(&other, &["verify", "--remote", "--read-data"]);
-    let Some(files) = writable.files() else { return };
+    let files = writable.files();
     let pack = files.iter().find(|file| file.extension().is_some_and(|e| e == "pack")).unwrap();
     std::fs::remove_file(pack).unwrap();
     let out = other.run(&["verify", "--remote", "--repair"]);

@@ -20,7 +20,7 @@ const BAD: Weather = Weather {
 
 pub fn refusals_and_lost_connections_are_survived(target: &Target) {
     for seed in 0..4 {
-        let Some((proxy, target)) = target.clone().within(&format!("seed-{seed}")).proxied(BAD) else { return };
+        let (proxy, target) = target.clone().within(&format!("seed-{seed}")).proxied(BAD);
         let work = workplace(&target, 50 + seed);
         proxy.set(Weather { seed, ..BAD });
         must(&work, &["push"]);
@@ -32,7 +32,7 @@ pub fn refusals_and_lost_connections_are_survived(target: &Target) {
 
 /// Whatever comes, the workspace never holds other bytes than were pushed, and good weather mends everything.
 pub fn bytes_changed_on_the_way_are_noticed(target: &Target) {
-    let Some((proxy, target)) = target.proxied(Weather::default()) else { return };
+    let (proxy, target) = target.proxied(Weather::default());
     let work = workplace(&target, 60);
     must(&work, &["push"]);
     for (truncated, corrupted) in [(1000, 0), (0, 1000), (300, 300)] {

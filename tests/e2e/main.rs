@@ -1,0 +1,27 @@
+//! Every command end to end, through the real binary in a sandbox: one program, since linking is what takes time.
+//!
+//! `cargo test --test e2e` runs all of it, `cargo test --test e2e gc::` one subject.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout)] // a test may fail loudly, helpers of tests too
+
+mod ci;
+mod dag;
+mod du;
+mod edits;
+mod gc;
+mod hermetic;
+mod history;
+mod merges;
+mod model;
+mod plots;
+mod promises;
+mod readme;
+mod runcache;
+#[path = "../sandbox/mod.rs"]
+mod sandbox;
+mod sharing;
+mod story;
+mod talk;
+mod terminal;
+mod verbs;
+mod verify;

@@ -1,0 +1,12 @@
+//! What becomes of a model after it was trained, end to end.
+
+mod bare;
+mod bombs;
+mod diff;
+mod files;
+mod hostile;
+mod inspect;
+mod names;
+mod registry;
+mod revision;
+mod sound;

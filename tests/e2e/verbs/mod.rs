@@ -1,0 +1,14 @@
+//! The small verbs, end to end: what each prints when all is well, and in its likeliest failure.
+
+mod broken;
+mod cache;
+mod config;
+mod hints;
+mod init;
+mod logs;
+mod odd;
+mod program;
+mod show;
+mod targets;
+mod user;
+mod words;
