@@ -188,3 +188,7 @@ pub mod shell;
 pub mod store;
 pub mod tag;
 pub mod value;
+
+#[cfg(test)]
+#[path = "../tests/fuzz/mod.rs"]
+mod fuzz;

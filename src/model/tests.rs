@@ -351,3 +351,19 @@ fn torchscript_of_pytorch_itself() {
     let total = diff::compare(&a, &b, &Silent).unwrap().total.unwrap();
     assert_eq!((total.max, total.count), (0.25, 8));
 }
+
+/// Model files, of all formats together: parts of one stand in another.
+#[test]
+fn fuzz_models() {
+    let corpus = samples().into_iter().map(|(_, bytes)| bytes).collect();
+    crate::fuzz::fuzz("models", corpus, None, |bytes| match read(bytes) {
+        Ok(contents) => {
+            let what = contents.tensors.first().map_or("none", |_| "some");
+            format!("{} {what} {}", contents.format.word(), contents.notes.join(" "))
+        }
+        Err(error) => {
+            assert_eq!(error.kind.exit_code(), 2, "{error}");
+            error.to_string()
+        }
+    });
+}

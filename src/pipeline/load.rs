@@ -342,6 +342,29 @@ mod tests {
     use super::memory::Memory;
     use super::*;
 
+    /// Pipeline files and their params from elsewhere: a message or a graph.
+    #[test]
+    fn fuzz_pipelines() {
+        let good = include_str!("../../fixtures/broken/good.yaml");
+        let example = include_str!("../../pipeline.example.yaml");
+        let matrix = "vars: [{a: [1, 2]}]\nstages:\n  s:\n    matrix: {x: ${a}, y: [p, q]}\n    cmd: e ${item.x}\n    outs: [o-${item.x}-${item.y}]\n";
+        let corpus = [good, example, matrix].map(|text| text.as_bytes().to_vec()).to_vec();
+        crate::fuzz::fuzz("pipelines", corpus, None, |bytes| {
+            let text = String::from_utf8_lossy(bytes);
+            let loaded = Memory::new(&[("pipeline.yaml", &text), ("params.yaml", "lr: 0.1\nsizes: [1, 2]\n")]).load();
+            let broken: Vec<Problem> = loaded.broken.into_iter().flat_map(|(_, problems)| problems).collect();
+            if !broken.is_empty() {
+                let message = crate::pipeline::problem::render(&broken).message;
+                assert!(!message.is_empty());
+                return message.lines().next().unwrap_or_default().to_string();
+            }
+            match crate::pipeline::graph::build(&loaded.pipelines) {
+                Ok(graph) => format!("graph {}", "x".repeat(graph.order().len().min(12) + 1)),
+                Err(error) => error.message,
+            }
+        });
+    }
+
     #[test]
     fn a_broken_file_does_not_hinder_the_others() {
         let files = Memory::new(&[

@@ -274,3 +274,68 @@ fn every_sort_of_object_travels() {
     assert_eq!((fetched.fetched.len(), fetched.absent.len()), (all.len(), 0));
     assert!(all.iter().all(|pin| b.store.holds(pin)));
 }
+
+#[test]
+fn fuzz_segments() {
+    use super::segment::{Location, PackRow, Root, RunRow, Segment, Slice};
+    use crate::store::pack::format::{HEADER, PackId, tail_size};
+    let id = |n: u8| ObjectId([n; 32]);
+    let mut segment = Segment::default();
+    let index = HEADER + 500;
+    let pack = PackRow { length: index + tail_size(3).unwrap(), index, count: 3 };
+    segment.packs.insert(PackId(id(1)), pack);
+    segment.loose.insert(id(2), 5 << 20);
+    let slice = Slice { pack: PackId(id(1)), offset: HEADER, length: 100 };
+    for (n, location) in
+        [Location::Loose, Location::Packed(slice), Location::Tree(vec![PackId(id(1))])].into_iter().enumerate()
+    {
+        segment.roots.insert((id(n as u8), n == 2), Root { size: 100, files: 0, location });
+    }
+    segment.runs.insert(id(7), RunRow { key: id(8), entry: id(7), slice, time: 1_700_000_000 });
+    segment.withdrawn.insert(id(9));
+    let seal = |bytes: &mut Vec<u8>| {
+        let Some(body) = bytes.len().checked_sub(32) else { return };
+        let sum = ObjectId::of(&bytes[..body]);
+        bytes[body..].copy_from_slice(&sum.0);
+    };
+    let corpus = vec![segment.encode(), Segment::default().encode()];
+    crate::fuzz::fuzz("segments", corpus, Some(seal), |bytes| match Segment::parse(bytes) {
+        Ok(segment) => {
+            assert_eq!(segment.encode(), bytes);
+            format!("fine {}", ["none", "some"][usize::from(!segment.is_empty())])
+        }
+        Err(why) => why.to_string(),
+    });
+}
+
+/// Notes on what is being removed from a remote.
+#[test]
+fn fuzz_notes() {
+    use super::marks::{Note, NoteName, Things};
+    let id = |n: u8| ObjectId([n; 32]);
+    let name = super::segment::Name::of(b"bytes", 1_700_000_000);
+    let things = Things {
+        roots: [(id(1), false), (id(2), true)].into(),
+        runs: [id(3)].into(),
+        packs: [crate::store::pack::format::PackId(id(4))].into(),
+        objects: [id(5)].into(),
+    };
+    let note = Note { of: [name.clone()].into(), things };
+    let corpus = vec![note.encode(), format!("{}.marked", name.as_str()).into_bytes()];
+    crate::fuzz::fuzz("notes", corpus, None, |bytes| {
+        let named = std::str::from_utf8(bytes).ok().and_then(NoteName::parse);
+        if let Some(named) = named {
+            let path = named.file_name();
+            assert!(!path.contains('/') && !path.starts_with('.'));
+            return "name".into();
+        }
+        match (Note::parse(bytes), Note::is_newer(bytes)) {
+            (Some(note), _) => {
+                assert_eq!(Note::parse(&note.encode()).map(|again| again.encode()), Some(note.encode()));
+                "note".into()
+            }
+            (None, true) => "newer".into(),
+            (None, false) => "none".into(),
+        }
+    });
+}

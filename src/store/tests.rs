@@ -360,3 +360,31 @@ fn what_the_disk_cannot_read_is_named_and_set_aside() {
     assert_eq!(fault.kind, Kind::Io, "{fault}");
     assert!(fault.causes[0].contains(&id.hex()) && place.exists());
 }
+
+/// A tree from a remote: one set of entries has one encoding, and its own sums do not overflow.
+#[test]
+fn fuzz_trees() {
+    let entry = |name: &str, kind| tree::Entry {
+        name: name.into(),
+        kind,
+        id: ObjectId::of(name.as_bytes()),
+        size: name.len() as u64,
+        files: if kind == tree::EntryKind::Tree { 3 } else { 1 },
+    };
+    let names = ["a", "b.txt", "c", "folder"];
+    let kinds = [tree::EntryKind::File, tree::EntryKind::Executable, tree::EntryKind::Symlink, tree::EntryKind::Tree];
+    let whole = tree::Tree { entries: names.into_iter().zip(kinds).map(|(name, kind)| entry(name, kind)).collect() };
+    let corpus = vec![whole.encode(), tree::Tree::default().encode()];
+    crate::fuzz::fuzz("trees", corpus, None, |bytes| match tree::Tree::parse(bytes) {
+        Ok(tree) => {
+            assert_eq!(tree.encode(), bytes);
+            assert_eq!(tree.pin().files, Some(tree.entries.iter().map(|entry| entry.files).sum()));
+            for entry in &tree.entries {
+                assert!(!entry.name.is_empty() && !entry.name.contains(&b'/') && !entry.name.contains(&0));
+                assert!(entry.name != b"." && entry.name != b"..");
+            }
+            "fine".into()
+        }
+        Err(why) => why.to_string(),
+    });
+}

@@ -162,3 +162,27 @@ fn folders_that_hold_outs_overlap() {
         assert_eq!(overlap(a, b), want, "{a} {b}");
     }
 }
+
+/// Locks from elsewhere: what is read can be written and read again, and merging two of them does not fail.
+#[test]
+fn fuzz_locks() {
+    let good = include_str!("../../../fixtures/broken/good.lock");
+    let small = lock(&[("train", record(("data", 1), 3, ("model", 2)))]);
+    let corpus = vec![good.as_bytes().to_vec(), crate::lock::write(&small).into_bytes(), b"schema: 1\n".to_vec()];
+    let base = crate::lock::read("base", good).unwrap();
+    crate::fuzz::fuzz("locks", corpus, None, |bytes| {
+        match crate::lock::read("pipeline.lock", &String::from_utf8_lossy(bytes)) {
+            Ok(read) => {
+                let again = crate::lock::read("again", &crate::lock::write(&read));
+                assert!(again.is_ok_and(|again| again == read));
+                let known = Known::default();
+                let merged = merged(Some(base.clone()), small.clone(), read, &known);
+                format!("fine {}", told(&merged).iter().map(|choice| format!("{:?}", choice.2)).collect::<String>())
+            }
+            Err(error) => {
+                assert_eq!(error.kind.exit_code(), 2, "{error}");
+                error.message
+            }
+        }
+    });
+}

@@ -37,7 +37,7 @@ pub const TARGET: u64 = 64 << 20;
 /// Nobody packs more objects than this, however small they are: a tail is read whole.
 pub const MOST_OBJECTS: usize = 1 << 21;
 
-const ROW: usize = 49;
+pub const ROW: usize = 49;
 const VERSION: u32 = 1;
 const MAGIC: &[u8; 8] = b"lockpack";
 const END: &[u8; 8] = b"lockpend";

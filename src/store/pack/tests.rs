@@ -6,7 +6,7 @@ use std::io::Read;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use super::format::{HEADER, PackId, PackWriter};
+use super::format::{HEADER, PackId, PackIndex, PackWriter, ROW, TRAILER, check_header, tail_length};
 use crate::error::Kind;
 use crate::store::objects::ObjectKind;
 use crate::store::tests::{Sandbox, place};
@@ -267,4 +267,50 @@ fn damage_in_a_read_only_store_is_told() {
         assert_eq!(store.read(&ObjectId::of(&content(0, 1)), ObjectKind::Content).unwrap(), content(0, 1));
     }
     assert!(s.restore("d", &pin).is_err() && !s.top.join("d").exists());
+}
+
+/// What is read of a pack from elsewhere: its header, its trailer, its index.
+#[test]
+fn fuzz_packs() {
+    let mut bytes = Vec::new();
+    let mut writer = PackWriter::new(&mut bytes).unwrap();
+    for i in 0..8u8 {
+        let content = content(i % 2, i);
+        writer.add(ObjectId::of(&content), ObjectKind::Content, &content).unwrap();
+    }
+    writer.finish().unwrap();
+    let mut empty = Vec::new();
+    PackWriter::new(&mut empty).unwrap().finish().unwrap();
+    let seal = |bytes: &mut Vec<u8>| {
+        let Some(rows) = bytes.len().checked_sub(TRAILER) else { return };
+        let Some(header) = rows.checked_sub(rows % ROW) else { return };
+        let start = bytes[rows + 8..rows + 16].try_into().map_or(0, |n| u64::from_le_bytes(n) as usize);
+        let start = if start < rows { start } else { header };
+        let sum = ObjectId::of(&bytes[start..rows]);
+        bytes[rows + 16..rows + 48].copy_from_slice(&sum.0);
+    };
+    crate::fuzz::fuzz("packs", vec![bytes, empty], Some(seal), |bytes| {
+        let Some(header) = bytes.first_chunk::<{ HEADER as usize }>() else { return "short".into() };
+        if let Err(why) = check_header(header) {
+            return why.to_string();
+        }
+        let Some(trailer) = bytes.last_chunk::<TRAILER>() else { return "no trailer".into() };
+        let length = match tail_length(trailer, bytes.len() as u64) {
+            Ok(length) => length as usize,
+            Err(why) => return why.to_string(),
+        };
+        assert!(length <= bytes.len());
+        match PackIndex::parse(bytes[bytes.len() - length..].to_vec()) {
+            Ok(index) => {
+                assert_eq!((index.file_length(), index.iter().count()), (bytes.len() as u64, index.len()));
+                for row in index.iter() {
+                    let end = row.offset.checked_add(row.length).unwrap();
+                    assert!(row.offset >= HEADER && end <= (bytes.len() - length) as u64);
+                    assert_eq!(index.find(&row.id).map(|found| found.offset), Some(row.offset));
+                }
+                format!("fine {}", ["none", "some"][usize::from(!index.is_empty())])
+            }
+            Err(why) => why.to_string(),
+        }
+    });
 }
