@@ -40,6 +40,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("ed25519_dalek", &["run/trust.rs"]),
     ("rustls", &["remote/tls.rs"]),
     ("opendal", &["remote/"]),
+    ("opendal_http_transport_reqwest", &["remote/service.rs"]),
     ("tokio", &["remote/"]),
     ("reqwest", &["report/comment.rs", "remote/upload.rs"]),
     ("http_body", &["remote/upload.rs"]),

@@ -44,7 +44,7 @@ fn each_is_known_by_its_content() {
     for (format, bytes) in samples() {
         assert_eq!(read(&bytes).unwrap().format.word(), format);
     }
-    for bytes in [&b""[..], b"hello", b"{\"a\": {\"b\": 1}}", b"PK\x03\x04", b"# nothing\n", &[0; 600]] {
+    for bytes in [&b""[..], b"hello", b"{\"a\": {\"b\": 1}}", b"PK\x03\x04", b"PK\x05\x06", b"# nothing\n", &[0; 600]] {
         let error = read(bytes).err().unwrap();
         assert_eq!(error.kind.exit_code(), 2, "{error}");
     }

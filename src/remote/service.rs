@@ -72,7 +72,8 @@ impl Service {
         stop: Stop,
     ) -> Result<Service, Fault> {
         tls::install_provider();
-        opendal::install_default();
+        opendal::init_default_registry();
+        opendal_http_transport_reqwest::install_default();
         let (name, feature, is_there) = match address.scheme {
             Scheme::S3 => ("s3", "s3", cfg!(feature = "s3")),
             Scheme::Gcs => ("gcs", "gcs", cfg!(feature = "gcs")),

@@ -145,7 +145,8 @@ struct Directory {
 fn directory(source: &Source) -> Result<Directory> {
     let tail_at = source.len().saturating_sub(TAIL);
     let tail = source.read(tail_at, source.len() - tail_at)?;
-    let found = (0..=tail.len().saturating_sub(END as usize)).rev().find(|at| {
+    let starts = (tail.len() + 1).saturating_sub(END as usize);
+    let found = (0..starts).rev().find(|at| {
         let record = &tail[*at..];
         record.starts_with(b"PK\x05\x06") && short(&record[20..]) == (record.len() as u64 - END)
     });
