@@ -59,8 +59,10 @@ fn raise_open_files() {
 }
 
 /// The repository of the folder where the command was typed, or of `-C`.
-pub fn open(global: &Global) -> Result<Project> {
-    Project::open(surroundings(global)?)
+pub fn open(global: &Global, out: &Output) -> Result<Project> {
+    let project = Project::open(surroundings(global)?)?;
+    commands::tell_ignored(&project, &["cache.dir"], out);
+    Ok(project)
 }
 
 pub fn surroundings(global: &Global) -> Result<Surroundings> {
@@ -90,7 +92,13 @@ pub fn surroundings(global: &Global) -> Result<Surroundings> {
 
 /// Settings that environment variables hold; an empty one is as good as none.
 fn settings(env: &BTreeMap<String, String>) -> Vec<Given> {
-    [("LOCKSTEP_JOBS", "jobs"), ("LOCKSTEP_CACHE_DIR", "cache.dir"), ("LOCKSTEP_CACHE", "cache.mode")]
+    let names = [
+        ("LOCKSTEP_JOBS", "jobs"),
+        ("LOCKSTEP_CACHE_DIR", "cache.dir"),
+        ("LOCKSTEP_CACHE", "cache.mode"),
+        ("LOCKSTEP_CACHE_SIGN", "cache.sign"),
+    ];
+    names
         .into_iter()
         .filter_map(|(name, key)| Some((name, key, env.get(name).filter(|value| !value.is_empty())?)))
         .map(|(name, key, value)| Given { key: key.into(), value: value.clone(), name: name.into() })

@@ -1,0 +1,3 @@
+//! Whose word counts: hostile repositories, remotes and neighbours.
+
+mod grades;
