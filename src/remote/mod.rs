@@ -34,6 +34,7 @@ pub mod fetch;
 mod folder;
 pub mod garbage;
 mod getting;
+pub mod grant;
 pub mod loss;
 pub mod marks;
 mod mend;
@@ -116,6 +117,7 @@ impl Remote {
             Some(near) if e.kind == Kind::Missing => e.hint(format!("did you mean `{near}`?")),
             _ => e,
         })?;
+        grant::check(project, &name)?;
         let is_folder = address.scheme == Scheme::Folder;
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         let jobs = jobs.filter(|n| *n > 0).or_else(|| options.number("jobs").map(|n| n as usize)).filter(|n| *n > 0);

@@ -9,6 +9,7 @@ use crate::config::modes::Modes;
 use crate::error::{Error, Result};
 use crate::event::StageResult;
 use crate::project::{Definitions, Project};
+use crate::remote::grant;
 use crate::remote::scope::{Options as SharedOptions, Scope as Shared};
 use crate::report::last::LastRun;
 use crate::run::outcome::{Outcome, StageOutcome};
@@ -103,6 +104,11 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     super::tell_dvc_data(&definitions, project, out);
     super::tell_ignored(project, &["cache.mode", "cache.sign"], out);
     let options = options(args, project, out)?;
+    if !options.dry && (options.modes.remote.read || options.modes.remote.write) {
+        let stages = selected.stages.iter().map(|id| definitions.pipelines.stage(*id));
+        let outs = stages.flat_map(|stage| stage.outs.iter().filter_map(|out| out.remote.as_deref()));
+        grant::check_all(project, outs.map(Some).chain([None]))?;
+    }
     signals::watch();
     let started = Instant::now();
     let progress = Progress::new(out, options.jobs > 1);
