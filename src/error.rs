@@ -57,7 +57,7 @@ pub struct Error {
     /// What to type or do next.
     pub hints: Vec<String>,
     /// The remote that the user has to trust before this can be done: a terminal may ask.
-    pub untrusted: Option<String>,
+    pub untrusted: Option<Box<String>>,
 }
 
 impl Error {

@@ -55,7 +55,7 @@ fn run(cli: Cli, global: &Global, out: &Output) -> Result<u8> {
     let mut result = commands::run(cli, out);
     let mut asked = std::collections::BTreeSet::new();
     while let Err(Error { untrusted: Some(name), .. }) = &result {
-        if !asked.insert(name.clone()) || !trust::ask(&Project::open(surroundings(global)?)?, name, out) {
+        if !asked.insert(name.to_string()) || !trust::ask(&Project::open(surroundings(global)?)?, name, out) {
             break;
         }
         match Cli::try_parse() {

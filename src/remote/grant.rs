@@ -84,7 +84,7 @@ impl Request {
         let mut error = error
             .hint(format!("see it, and trust it: lockstep remote trust {name}"))
             .hint(format!("in CI: {TRUST_REMOTES}={name}"));
-        error.untrusted = Some(self.remote.clone());
+        error.untrusted = Some(Box::new(self.remote.clone()));
         error
     }
 }
