@@ -56,11 +56,13 @@ pub struct Error {
     pub causes: Vec<String>,
     /// What to type or do next.
     pub hints: Vec<String>,
+    /// The remote that the user has to trust before this can be done: a terminal may ask.
+    pub untrusted: Option<Box<String>>,
 }
 
 impl Error {
     pub fn new(kind: Kind, message: impl Into<String>) -> Error {
-        Error { kind, message: message.into(), causes: Vec::new(), hints: Vec::new() }
+        Error { kind, message: message.into(), causes: Vec::new(), hints: Vec::new(), untrusted: None }
     }
 
     pub fn usage(message: impl Into<String>) -> Error {

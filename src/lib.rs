@@ -72,6 +72,8 @@
 //! 9. *Same inputs, same order, same lock bytes, same JSON.* Sorted maps throughout; `lock/write.rs`.
 //! 10. *Nothing phones home.* The network is used by two rooms: [`remote`], for a remote of the settings, and
 //!     `report/comment.rs`, for `ci report --comment`.
+//! 11. *A committed file is not the user's word.* `config/grade.rs` says what `lockstep.toml` may set, the tables of
+//!     settings have a rule for each key; a remote that would use the user's credentials asks first: `remote/grant.rs`.
 //!
 //! # The way of a look back
 //!

@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 use std::time::SystemTime;
 
 use self::compiled::{Ahead, Compiled};
-use crate::config::{Config, Given, Sources};
+use crate::config::{Checkout, Config, Given, Grade, Sources};
 use crate::error::{Error, Kind, Result};
 use crate::event::Stop;
 use crate::git::{self, Repo};
@@ -126,9 +126,13 @@ impl Project {
             let config = other::settings_of_bare(&around, &repo, None)?;
             return Ok(Project::of(repo, config, RepoPath::root(), around));
         }
+        let user = around.user_config.iter().map(|file| (file.clone(), Grade::User));
+        let own = [(repo.project_config(), Grade::Repository), (repo.local_config(), Grade::User)];
+        let checkout = Checkout { top: repo.top.clone(), root: repo.project_root.on_disk(&repo.top) };
         let config = Config::load(&Sources {
-            files: around.user_config.iter().cloned().chain([repo.project_config(), repo.local_config()]).collect(),
+            files: user.chain(own).collect(),
             given: around.settings.clone(),
+            checkout: Some(checkout),
         })?;
         let cwd = std::fs::canonicalize(&around.cwd).map_err(|e| Error::io("find", &around.cwd, e))?;
         let cwd = RepoPath::from_absolute(&repo.top, &cwd).ok_or_else(|| {

@@ -23,6 +23,11 @@ pub fn typed(what: &str, agreed: &str, otherwise: &str) -> Result<()> {
         .hint(format!("to say yes without being asked: {agreed}")))
 }
 
+/// Is there a terminal to ask at?
+pub fn can_ask() -> bool {
+    std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+}
+
 fn declined(question: &str, agreed: &str, otherwise: &str) -> Error {
     Error::new(Kind::Check, otherwise)
         .because(format!("nobody said yes to: {question}"))

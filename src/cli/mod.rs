@@ -13,6 +13,7 @@ pub mod progress;
 pub mod signals;
 pub mod table;
 pub mod text;
+mod trust;
 mod user;
 
 use std::collections::BTreeMap;
@@ -38,13 +39,31 @@ pub fn main() -> ExitCode {
     };
     raise_open_files();
     let out = Output::new(&cli.global);
-    match commands::run(cli, &out) {
+    let global = cli.global.clone();
+    match run(cli, &global, &out) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             out.error(&error);
             ExitCode::from(error.kind.exit_code())
         }
     }
+}
+
+/// Runs the command, and again after each remote that the user trusts when asked: a remote is opened before anything is
+/// done with it.
+fn run(cli: Cli, global: &Global, out: &Output) -> Result<u8> {
+    let mut result = commands::run(cli, out);
+    let mut asked = std::collections::BTreeSet::new();
+    while let Err(Error { untrusted: Some(name), .. }) = &result {
+        if !asked.insert(name.to_string()) || !trust::ask(&Project::open(surroundings(global)?)?, name, out) {
+            break;
+        }
+        match Cli::try_parse() {
+            Ok(cli) => result = commands::run(cli, out),
+            Err(_) => break,
+        }
+    }
+    result
 }
 
 /// Storing and fetching keep hundreds of files open at once; some systems allow 256 unless they are asked.
@@ -59,8 +78,10 @@ fn raise_open_files() {
 }
 
 /// The repository of the folder where the command was typed, or of `-C`.
-pub fn open(global: &Global) -> Result<Project> {
-    Project::open(surroundings(global)?)
+pub fn open(global: &Global, out: &Output) -> Result<Project> {
+    let project = Project::open(surroundings(global)?)?;
+    commands::tell_ignored(&project, &["cache.dir"], out);
+    Ok(project)
 }
 
 pub fn surroundings(global: &Global) -> Result<Surroundings> {
@@ -90,7 +111,13 @@ pub fn surroundings(global: &Global) -> Result<Surroundings> {
 
 /// Settings that environment variables hold; an empty one is as good as none.
 fn settings(env: &BTreeMap<String, String>) -> Vec<Given> {
-    [("LOCKSTEP_JOBS", "jobs"), ("LOCKSTEP_CACHE_DIR", "cache.dir"), ("LOCKSTEP_CACHE", "cache.mode")]
+    let names = [
+        ("LOCKSTEP_JOBS", "jobs"),
+        ("LOCKSTEP_CACHE_DIR", "cache.dir"),
+        ("LOCKSTEP_CACHE", "cache.mode"),
+        ("LOCKSTEP_CACHE_SIGN", "cache.sign"),
+    ];
+    names
         .into_iter()
         .filter_map(|(name, key)| Some((name, key, env.get(name).filter(|value| !value.is_empty())?)))
         .map(|(name, key, value)| Given { key: key.into(), value: value.clone(), name: name.into() })

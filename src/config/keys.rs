@@ -1,7 +1,9 @@
-//! The keys that exist and what each takes. A new setting is a new row of [`KEYS`].
+//! The keys that exist, what each takes, and what the repository may say of it. A new setting is a new row of [`KEYS`].
 
 use std::fmt;
 
+use super::grade::Rule;
+use super::modes::Modes;
 use super::{Setting, file};
 
 /// What a key takes.
@@ -16,6 +18,8 @@ pub(super) enum Takes {
     Words(&'static [&'static str]),
     /// A list of texts.
     Texts,
+    /// [`Modes`], as text.
+    Modes,
     /// Whatever the service of a remote understands.
     Free,
 }
@@ -28,29 +32,37 @@ impl fmt::Display for Takes {
             Takes::Word(known) => write!(f, "one of {}", known.join(", ")),
             Takes::Words(known) => write!(f, "a list of some of {}", known.join(", ")),
             Takes::Texts => f.write_str("a list of texts"),
+            Takes::Modes => f.write_str("rights, like local:rw,remote:r"),
             Takes::Free => f.write_str("anything"),
         }
     }
 }
 
-/// All keys but those of remotes, each with what it takes and its default as one types it.
-const KEYS: &[(&str, Takes, Option<&str>)] = &[
-    ("cache.dir", Takes::Text, None),
-    ("cache.links", Takes::Words(&["reflink", "hardlink", "copy"]), Some("reflink,copy")),
-    ("cache.mode", Takes::Text, None),
-    ("cache.sign", Takes::Word(&["hmac", "ed25519"]), None),
-    ("cache.trust", Takes::Texts, None),
-    ("cache.verify_keys", Takes::Texts, None),
-    ("core.remote", Takes::Text, None),
-    ("jobs", Takes::Count, Some("1")),
-    ("shell", Takes::Text, Some("sh")),
+/// All keys but those of remotes: what each takes, what the repository may say of it, and its default as one types it.
+/// Options of remotes have their rules in `remote/options.rs`.
+const KEYS: &[(&str, Takes, Rule, Option<&str>)] = &[
+    ("cache.dir", Takes::Text, Rule::Inside, None),
+    ("cache.links", Takes::Words(&["reflink", "hardlink", "copy"]), Rule::Free, Some("reflink,copy")),
+    ("cache.mode", Takes::Modes, Rule::Narrows, None),
+    ("cache.sign", Takes::Word(&["hmac", "ed25519"]), Rule::Narrows, None),
+    ("cache.trust", Takes::Texts, Rule::Joins, None),
+    ("cache.verify_keys", Takes::Texts, Rule::Joins, None),
+    ("core.remote", Takes::Text, Rule::Free, None),
+    ("jobs", Takes::Count, Rule::Free, Some("1")),
+    ("shell", Takes::Text, Rule::RunsOnly(&["sh", "bash"]), Some("sh")),
 ];
+
+/// What the repository may say of a key. Options of remotes are combined where the remote is opened, since their rules
+/// follow from its scheme.
+pub(super) fn rule(key: &str) -> Rule {
+    KEYS.iter().find(|(known, ..)| *known == key).map_or(Rule::Free, |(_, _, rule, _)| *rule)
+}
 
 /// All settings, a line each: the key and what it takes.
 pub fn help() -> String {
     let width = "remote.NAME.url".len().max(KEYS.iter().map(|(key, ..)| key.len()).max().unwrap_or(0));
     let remote = ("remote.NAME.url", Takes::Text);
-    let mut rows: Vec<(&str, Takes)> = KEYS.iter().map(|(key, takes, _)| (*key, *takes)).chain([remote]).collect();
+    let mut rows: Vec<(&str, Takes)> = KEYS.iter().map(|(key, takes, ..)| (*key, *takes)).chain([remote]).collect();
     rows.sort_by_key(|(key, _)| *key);
     rows.iter().map(|(key, takes)| format!("  {key:width$}  {takes}\n")).collect()
 }
@@ -65,8 +77,14 @@ pub fn is_secret(key: &str) -> bool {
     is_option && key.rsplit('.').next().is_some_and(|option| SECRETS.contains(&option))
 }
 
+/// The keys of which the repository may not say everything.
+#[cfg(test)]
+pub(super) fn limited() -> impl Iterator<Item = &'static str> {
+    KEYS.iter().filter(|(_, _, rule, _)| *rule != Rule::Free).map(|(key, ..)| *key)
+}
+
 pub(super) fn defaults() -> impl Iterator<Item = (&'static str, Setting)> {
-    KEYS.iter().filter_map(|(key, _, default)| Some((*key, parse(key, (*default)?).ok()?)))
+    KEYS.iter().filter_map(|(key, _, _, default)| Some((*key, parse(key, (*default)?).ok()?)))
 }
 
 /// What a key takes, or why there is no such key.
@@ -77,7 +95,7 @@ pub(super) fn takes(key: &str) -> Result<Takes, String> {
         }
         _ => {}
     }
-    if let Some((_, takes, _)) = KEYS.iter().find(|(k, ..)| *k == key) {
+    if let Some((_, takes, ..)) = KEYS.iter().find(|(k, ..)| *k == key) {
         return Ok(*takes);
     }
     let near = KEYS.iter().map(|(k, ..)| (strsim::damerau_levenshtein(k, key), *k)).min();
@@ -105,7 +123,7 @@ pub(super) fn split(key: &str) -> Vec<&str> {
 pub(super) fn parse(key: &str, text: &str) -> Result<Setting, String> {
     let value = match takes(key)? {
         Takes::Count => text.trim().parse().map(Setting::Int).unwrap_or(Setting::Str(text.into())),
-        Takes::Text | Takes::Word(_) | Takes::Free => Setting::Str(text.into()),
+        Takes::Text | Takes::Word(_) | Takes::Modes | Takes::Free => Setting::Str(text.into()),
         Takes::Words(_) | Takes::Texts if text.trim_start().starts_with('[') => Setting::List(
             file::list(text)
                 .ok_or_else(|| format!("`{key}` takes a list, like `[\"a\", \"b\"]` or `a,b`, not `{text}`"))?,
@@ -117,8 +135,12 @@ pub(super) fn parse(key: &str, text: &str) -> Result<Setting, String> {
 
 /// A value that a file gives for `key`, if it is of the right kind.
 pub(super) fn check(key: &str, value: Setting) -> Result<Setting, String> {
+    if key.chars().chain(value.to_string().chars()).any(char::is_control) {
+        return Err(format!("`{}` has a control character in its name or its value", key.escape_debug()));
+    }
     let wanted = match (takes(key)?, value) {
         (Takes::Free, value) => return Ok(value),
+        (Takes::Modes, Setting::Str(text)) if Modes::parse(&text).is_ok() => return Ok(Setting::Str(text)),
         (Takes::Count, Setting::Int(n)) if n >= 0 => return Ok(Setting::Int(n)),
         (Takes::Text, Setting::Str(text)) if !text.is_empty() => return Ok(Setting::Str(text)),
         (Takes::Word(known), Setting::Str(word)) if known.contains(&word.as_str()) => return Ok(Setting::Str(word)),
@@ -146,6 +168,23 @@ mod tests {
     }
 
     #[test]
+    fn every_key_says_what_the_repository_may_set() {
+        let rules: Vec<String> = KEYS.iter().map(|(key, _, rule, _)| format!("{key}: {rule:?}")).collect();
+        // A new key is a decision: may the file of a stranger set it, and can it do harm with any value?
+        insta::assert_snapshot!(rules.join("\n"), @r#"
+        cache.dir: Inside
+        cache.links: Free
+        cache.mode: Narrows
+        cache.sign: Narrows
+        cache.trust: Joins
+        cache.verify_keys: Joins
+        core.remote: Free
+        jobs: Free
+        shell: RunsOnly(["sh", "bash"])
+        "#);
+    }
+
+    #[test]
     fn values_are_checked() {
         for (key, text, want) in [
             ("jobs", "4", "4"),
@@ -170,6 +209,12 @@ mod tests {
             ("remote.x", "1", "unknown setting `remote.x`"),
             ("cache.dri", "x", "unknown setting `cache.dri` — did you mean `cache.dir`?"),
             ("colour", "x", "unknown setting `colour`"),
+            ("cache.mode", "local:rw", "local:rw"),
+            ("cache.mode", "all", "`cache.mode` takes rights, like local:rw,remote:r, not `all`"),
+            ("cache.dir", "x\nkey=evil", "`cache.dir` has a control character in its name or its value"),
+            ("cache.trust", "a,b\u{1b}[2J", "`cache.trust` has a control character in its name or its value"),
+            ("remote.x\r.url", "s3://b", "`remote.x\\r.url` has a control character in its name or its value"),
+            ("remote.x.user", "a\u{7f}", "`remote.x.user` has a control character in its name or its value"),
         ] {
             let got = parse(key, text).map_or_else(|e| e, |value| value.to_string());
             assert_eq!(got, want);

@@ -3,17 +3,24 @@
 //! From the weakest to the strongest: built-in defaults, the user's `~/.config/lockstep/config.toml`, `lockstep.toml`
 //! at the project root, the clone's local `config.toml`, and what the caller passes (environment, flags). A key that
 //! does not exist is refused with its place, so that a typing mistake is never silently without effect.
+//!
+//! `lockstep.toml` comes with a clone and may be a stranger's: what it may say of each key stands in `grade`.
 
 mod file;
+pub mod grade;
 mod keys;
+pub mod modes;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 pub use file::{set, unset};
+pub use grade::{Checkout, Grade, Note, Rule, Said};
 pub use keys::{help, is_secret};
 
 use crate::error::{Error, Kind, Result};
+use crate::shell::word;
 
 /// One value.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,9 +66,18 @@ impl fmt::Display for Origin {
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
     /// From the weakest to the strongest; those that do not exist are passed over.
-    pub files: Vec<PathBuf>,
+    pub files: Vec<(PathBuf, Grade)>,
     /// From the weakest to the strongest.
     pub given: Vec<Given>,
+    /// Where folders of the repository may lie; without one the repository names none.
+    pub checkout: Option<Checkout>,
+}
+
+impl Sources {
+    /// One file alone, as its user sees it.
+    pub fn file(path: PathBuf) -> Sources {
+        Sources { files: vec![(path, Grade::User)], ..Sources::default() }
+    }
 }
 
 /// A setting that the caller passes.
@@ -78,27 +94,33 @@ pub struct Given {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Remote {
     pub url: String,
-    /// Its other keys, by name.
+    /// Its other keys, by name, each as the strongest place says it.
     pub options: Vec<(String, Setting)>,
+    /// What each place says of them, the weakest place first.
+    pub said: Vec<(String, Said)>,
 }
 
 #[derive(Clone, Debug, Default)]
 pub struct Config {
-    /// By key; each key once.
+    /// The value that counts, by key; each key once.
     values: Vec<(String, Setting, Origin)>,
+    /// All that is said, by key; from the weakest place to the strongest.
+    said: BTreeMap<String, Vec<Said>>,
+    notes: BTreeMap<String, Vec<Note>>,
+    checkout: Option<Checkout>,
 }
 
 impl Config {
     /// Errors ([`Kind::Usage`]): a file that is not TOML, an unknown key, a value of the wrong kind, each with file,
     /// line and column.
     pub fn load(sources: &Sources) -> Result<Config> {
-        let mut config = Config::default();
+        let mut config = Config { checkout: sources.checkout.clone(), ..Config::default() };
         for (key, value) in keys::defaults() {
-            config.put(key, value, Origin::Default);
+            config.put(key, value, Origin::Default, Grade::User);
         }
-        for path in &sources.files {
+        for (path, grade) in &sources.files {
             for (key, value) in file::read(path)? {
-                config.put(&key, value, Origin::File(path.clone()));
+                config.put(&key, value, Origin::File(path.clone()), *grade);
             }
         }
         sources.given.iter().try_for_each(|given| config.give(given))?;
@@ -106,9 +128,9 @@ impl Config {
     }
 
     /// Puts the settings of a file over what is there whose text does not lie on this disk.
-    pub fn put_text(&mut self, file: &Path, text: &str) -> Result<()> {
+    pub fn put_text(&mut self, file: &Path, text: &str, grade: Grade) -> Result<()> {
         for (key, value) in file::entries(file, text)? {
-            self.put(&key, value, Origin::File(file.to_path_buf()));
+            self.put(&key, value, Origin::File(file.to_path_buf()), grade);
         }
         Ok(())
     }
@@ -117,11 +139,17 @@ impl Config {
     pub fn give(&mut self, given: &Given) -> Result<()> {
         let value = keys::parse(&given.key, &given.value);
         let value = value.map_err(|e| Error::usage(format!("{}: {e}", given.name)))?;
-        self.put(&given.key, value, Origin::Given(given.name.clone()));
+        self.put(&given.key, value, Origin::Given(given.name.clone()), Grade::User);
         Ok(())
     }
 
-    fn put(&mut self, key: &str, value: Setting, origin: Origin) {
+    fn put(&mut self, key: &str, value: Setting, origin: Origin, grade: Grade) {
+        let order = self.said.values().map(Vec::len).sum();
+        let said = self.said.entry(key.to_string()).or_default();
+        said.push(Said { value, origin, grade, order });
+        let (counts, notes) = grade::combine(key, keys::rule(key), said, self.checkout.as_ref());
+        self.notes.insert(key.to_string(), notes);
+        let Some(Said { value, origin, .. }) = counts.cloned() else { return };
         match self.values.binary_search_by(|(k, ..)| k.as_str().cmp(key)) {
             Ok(at) => (self.values[at].1, self.values[at].2) = (value, origin),
             Err(at) => self.values.insert(at, (key.to_string(), value, origin)),
@@ -147,8 +175,31 @@ impl Config {
         }
     }
 
+    /// What the repository says of a key that does not count as it stands.
+    pub fn notes(&self, key: &str) -> &[Note] {
+        self.notes.get(key).map_or(&[], Vec::as_slice)
+    }
+
+    /// The keys of which the repository says something that does not count as it stands.
+    pub fn noted(&self) -> impl Iterator<Item = &str> {
+        self.notes.iter().filter(|(_, notes)| !notes.is_empty()).map(|(key, _)| key.as_str())
+    }
+
+    /// The shell that commands are written for. Errors, where one is to be run ([`Config::shell_to_run`]).
     pub fn shell(&self) -> &str {
         self.text("shell").unwrap_or("sh")
+    }
+
+    /// The shell to run commands with. Errors: the repository names a program, and the user says nothing of it.
+    pub fn shell_to_run(&self) -> Result<&str> {
+        let shell = self.shell();
+        let Rule::RunsOnly(known) = keys::rule("shell") else { return Ok(shell) };
+        if known.contains(&shell) || self.grade("shell") == Some(Grade::User) {
+            return Ok(shell);
+        }
+        Err(Error::usage(format!("lockstep.toml wants commands to be run by the program `{shell}`"))
+            .because(format!("of itself a repository may only choose {}", known.join(" or ")))
+            .hint(format!("if you trust it: lockstep config --local shell {}", word(shell))))
     }
 
     /// `cache.dir`: the store's folder, if it is not the usual one. A relative path counts from the project root,
@@ -175,19 +226,19 @@ impl Config {
         self.text("cache.mode")
     }
 
-    /// `cache.sign`: how entries of the run cache are signed.
-    pub fn cache_sign(&self) -> Option<&str> {
-        self.text("cache.sign")
+    /// `cache.sign`: how entries of the run cache are signed, and who says it.
+    pub fn cache_sign(&self) -> Option<(&str, Grade)> {
+        Some((self.text("cache.sign")?, self.grade("cache.sign")?))
     }
 
-    /// `cache.trust`: whose entries count, as patterns over `user@host`; `None` for everybody's.
-    pub fn cache_trust(&self) -> Option<&[String]> {
-        self.texts("cache.trust")
+    /// `cache.trust`: whose entries count, as patterns over `user@host`. Each of these lists has to name a writer.
+    pub fn cache_trust(&self) -> Vec<&[String]> {
+        [Grade::User, Grade::Repository].into_iter().filter_map(|grade| self.texts_of("cache.trust", grade)).collect()
     }
 
-    /// `cache.verify_keys`: public keys of those who sign.
-    pub fn cache_verify_keys(&self) -> &[String] {
-        self.texts("cache.verify_keys").unwrap_or_default()
+    /// `cache.verify_keys`: public keys of those who sign, as the user or the repository names them.
+    pub fn cache_verify_keys(&self, grade: Grade) -> Option<&[String]> {
+        self.texts_of("cache.verify_keys", grade)
     }
 
     /// `core.remote`: the remote that counts where none is named.
@@ -208,11 +259,13 @@ impl Config {
             return Err(Error::new(Kind::Missing, format!("there is no remote `{name}`"))
                 .hint(format!("lockstep remote add {name} URL")));
         };
-        let options = self.values.iter().filter_map(|(key, value, _)| {
-            let option = key.strip_prefix(&prefix).filter(|option| *option != "url")?;
-            Some((option.to_string(), value.clone()))
-        });
-        Ok(Remote { url: url.to_string(), options: options.collect() })
+        let option = |key: &str| Some(key.strip_prefix(&prefix).filter(|option| *option != "url")?.to_string());
+        let options = self.values.iter().filter_map(|(key, value, _)| Some((option(key)?, value.clone())));
+        let said = self.said.iter().filter_map(|(key, said)| Some((option(key)?, said)));
+        let mut said: Vec<(String, Said)> =
+            said.flat_map(|(option, said)| said.iter().map(move |one| (option.clone(), one.clone()))).collect();
+        said.sort_by_key(|(_, said)| said.order);
+        Ok(Remote { url: url.to_string(), options: options.collect(), said })
     }
 
     fn look_up(&self, key: &str) -> Option<(&Setting, &Origin)> {
@@ -220,9 +273,17 @@ impl Config {
         Some((&self.values[at].1, &self.values[at].2))
     }
 
-    fn texts(&self, key: &str) -> Option<&[String]> {
-        match self.look_up(key) {
-            Some((Setting::List(items), _)) => Some(items),
+    /// Who says the value that counts.
+    fn grade(&self, key: &str) -> Option<Grade> {
+        let (value, origin) = self.look_up(key)?;
+        let is_it = |said: &&Said| said.value == *value && said.origin == *origin;
+        Some(self.said.get(key)?.iter().rev().find(is_it)?.grade)
+    }
+
+    /// The strongest list that this grade says.
+    fn texts_of(&self, key: &str, grade: Grade) -> Option<&[String]> {
+        match &self.said.get(key)?.iter().rev().find(|said| said.grade == grade)?.value {
+            Setting::List(items) => Some(items),
             _ => None,
         }
     }
@@ -250,8 +311,12 @@ mod tests {
         let given =
             |key: &str, value: &str, name: &str| Given { key: key.into(), value: value.into(), name: name.into() };
         let sources = Sources {
-            files: vec![user.clone(), project.clone(), dir.path().join("none.toml"), local],
+            files: [(user.clone(), Grade::User), (project.clone(), Grade::Repository)]
+                .into_iter()
+                .chain([(dir.path().join("none.toml"), Grade::User), (local, Grade::User)])
+                .collect(),
             given: vec![given("jobs", "4", "LOCKSTEP_JOBS"), given("jobs", "0", "--jobs")],
+            checkout: None,
         };
         let config = Config::load(&sources).unwrap();
         assert_eq!((config.jobs(), config.shell(), config.cache_links()), (0, "bash", vec!["hardlink", "copy"]));
@@ -261,8 +326,8 @@ mod tests {
         assert_eq!(config.remotes(), ["a.b", "lab"]);
         let lab = config.remote("lab").unwrap();
         assert_eq!(lab.url, "s3://b/x");
-        let token = ("token".into(), Setting::Str("t".into()));
-        assert_eq!(lab.options, [("retries".into(), Setting::Int(3)), token]);
+        let options: Vec<String> = lab.said.iter().map(|(name, said)| format!("{name}={}", said.value)).collect();
+        assert_eq!((options.join(" ").as_str(), lab.options.len()), ("token=t retries=3", 2));
         assert_eq!(config.remote("gone").unwrap_err().kind, Kind::Missing);
         assert_eq!(config.get("job").unwrap_err().message, "unknown setting `job` — did you mean `jobs`?");
         assert!(config.get("core.remote").unwrap().is_none());
@@ -278,16 +343,58 @@ mod tests {
     }
 
     #[test]
+    fn what_the_repository_may_not_say_never_counts_alone() {
+        let user = "[cache]\nsign = 'ed25519'\ntrust = ['mine']\nverify_keys = ['mine']\n";
+        for key in keys::limited() {
+            let value = match key {
+                "cache.dir" => "'/home/me'",
+                "cache.mode" => "'local:rw,remote:rw'",
+                "cache.sign" => "'hmac'",
+                "cache.trust" | "cache.verify_keys" => "['theirs']",
+                "shell" => "'./evil'",
+                other => panic!("which value of {other} could do harm?"),
+            };
+            let mut config = Config::load(&Sources::default()).unwrap();
+            config.put_text(Path::new("user"), user, Grade::User).unwrap();
+            config.put_text(Path::new("lockstep.toml"), &format!("{key} = {value}"), Grade::Repository).unwrap();
+            assert_eq!(config.notes(key).len(), 1, "{key}");
+            let is_theirs =
+                config.look_up(key).is_some_and(|(_, origin)| origin == &Origin::File("lockstep.toml".into()));
+            // The commands of a stage are written for a shell; it is not run.
+            assert_eq!(is_theirs, key == "shell", "{key}");
+            assert!(key != "shell" || config.shell_to_run().is_err());
+        }
+    }
+
+    #[test]
+    fn a_program_of_the_repository_is_not_run() {
+        for (project, local, want) in [
+            ("shell = \"bash\"", "", "bash"),
+            ("shell = \"./evil\"", "", "refused"),
+            ("shell = \"/bin/sh\"", "", "refused"),
+            ("shell = \"bash -c x\"", "", "refused"),
+            ("shell = \"zsh\"", "shell = \"zsh\"", "zsh"),
+            ("shell = \"./evil\"", "shell = \"sh\"", "sh"),
+        ] {
+            let mut config = Config::load(&Sources::default()).unwrap();
+            config.put_text(Path::new("lockstep.toml"), project, Grade::Repository).unwrap();
+            config.put_text(Path::new("local"), local, Grade::User).unwrap();
+            let got = config.shell_to_run().unwrap_or("refused");
+            assert_eq!(got, want, "{project} {local}");
+        }
+    }
+
+    #[test]
     fn what_the_caller_passes_is_checked_under_its_name() {
         let given = Given { key: "jobs".into(), value: "many".into(), name: "LOCKSTEP_JOBS".into() };
-        let e = Config::load(&Sources { files: Vec::new(), given: vec![given] }).unwrap_err();
+        let e = Config::load(&Sources { given: vec![given], ..Sources::default() }).unwrap_err();
         assert_eq!(e.message, "LOCKSTEP_JOBS: `jobs` takes a number from 0, not `many`");
     }
 
     #[test]
     fn home_is_the_callers() {
         let given = Given { key: "cache.dir".into(), value: "~/store".into(), name: "--cache-dir".into() };
-        let config = Config::load(&Sources { files: Vec::new(), given: vec![given] }).unwrap();
+        let config = Config::load(&Sources { given: vec![given], ..Sources::default() }).unwrap();
         assert_eq!(config.cache_dir(Path::new("/p"), Some(Path::new("/home/u"))).unwrap(), Path::new("/home/u/store"));
     }
 }

@@ -84,6 +84,11 @@ impl Repo {
         self.shared().join("config.toml")
     }
 
+    /// The remotes of `lockstep.toml` that the user trusts, in this clone.
+    pub fn grants_file(&self) -> PathBuf {
+        self.shared().join("trusted-remotes.json")
+    }
+
     /// What this clone remembers of remotes.
     pub fn remotes_dir(&self) -> PathBuf {
         self.shared().join("remotes")

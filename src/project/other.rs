@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{Project, Surroundings};
-use crate::config::{Config, Given, Sources};
+use crate::config::{Config, Given, Grade, Sources};
 use crate::error::{Error, Result};
 use crate::event::{Event, Sink};
 use crate::git::{self, Commit, GitId, Repo};
@@ -95,11 +95,12 @@ pub(super) fn settings_of_bare(around: &Surroundings, repo: &Repo, commit: Optio
         (None, Some(commit)) => commit.read(&settings)?.unwrap_or_default(),
         (None, None) => Vec::new(),
     };
-    let mut config = Config::load(&Sources { files: around.user_config.iter().cloned().collect(), given: Vec::new() })?;
-    config.put_text(Path::new(settings.as_str()), &String::from_utf8_lossy(&text))?;
+    let files = around.user_config.iter().map(|file| (file.clone(), Grade::User)).collect();
+    let mut config = Config::load(&Sources { files, ..Sources::default() })?;
+    config.put_text(Path::new(settings.as_str()), &String::from_utf8_lossy(&text), Grade::Repository)?;
     let local = repo.local_config();
     match std::fs::read_to_string(&local) {
-        Ok(text) => config.put_text(&local, &text)?,
+        Ok(text) => config.put_text(&local, &text, Grade::User)?,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
         Err(e) => return Err(Error::io("read", &local, e)),
     }

@@ -34,6 +34,7 @@ pub mod fetch;
 mod folder;
 pub mod garbage;
 mod getting;
+pub mod grant;
 pub mod loss;
 pub mod marks;
 mod mend;
@@ -68,6 +69,7 @@ pub use catalog::{Catalog, packs_of};
 pub use place::Spent;
 pub use segment::RunRow;
 
+use crate::config;
 use crate::error::{Error, Kind, Result};
 use crate::project::Project;
 use crate::remote::address::{Address, Scheme};
@@ -111,12 +113,11 @@ impl Remote {
             Some(name) => name.to_string(),
             None => default_name(project)?,
         };
-        let settings = project.config.remote(&name).map_err(|e| match nearest(project, &name) {
+        let (settings, address, options) = settings_of(project, &name).map_err(|e| match nearest(project, &name) {
             Some(near) if e.kind == Kind::Missing => e.hint(format!("did you mean `{near}`?")),
             _ => e,
         })?;
-        let address = Address::parse(&settings.url)?;
-        let options = Options::read(&name, address.scheme, &settings.options)?;
+        grant::check(project, &name)?;
         let is_folder = address.scheme == Scheme::Folder;
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         let jobs = jobs.filter(|n| *n > 0).or_else(|| options.number("jobs").map(|n| n as usize)).filter(|n| *n > 0);
@@ -224,6 +225,16 @@ fn object_path(id: &ObjectId) -> String {
 
 fn pack_path(id: &crate::store::pack::format::PackId) -> String {
     format!("packs/{}", id.file_name())
+}
+
+/// What the settings say of the remote `name`, checked.
+fn settings_of(project: &Project, name: &str) -> Result<(config::Remote, Address, Options)> {
+    let settings = project.config.remote(name)?;
+    let address = Address::parse(&settings.url)?;
+    options::check_container(&address)?;
+    let options = Options::read(name, address.scheme, &settings.said)?;
+    let root = project.repo.project_root.on_disk(project.top());
+    Ok((settings, address, options.with_paths_from(&root, project.around.home.as_deref())))
 }
 
 fn default_name(project: &Project) -> Result<String> {

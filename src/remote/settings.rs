@@ -109,8 +109,7 @@ mod tests {
 
     fn settings(url: &str, given: &[(&str, &str)], env: &[(&str, &str)]) -> BTreeMap<String, String> {
         let address = Address::parse(url).unwrap();
-        let given: Vec<_> =
-            given.iter().map(|(k, v)| (k.to_string(), crate::config::Setting::Str(v.to_string()))).collect();
+        let given = crate::remote::options::tests::said(given);
         let options = Options::read("lab", address.scheme, &given).unwrap();
         let env = env.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
         let mut settings = options.for_library(address.scheme);

@@ -138,7 +138,7 @@ pub fn remove(project: &Project, name: &str) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for file in [file(project, Level::Project), file(project, Level::Local)] {
         let is_there = config::unset(&file, &format!("remote.{name}"))?;
-        let alone = Config::load(&Sources { files: vec![file.clone()], given: Vec::new() })?;
+        let alone = Config::load(&Sources::file(file.clone()))?;
         if alone.default_remote() == Some(name) {
             config::unset(&file, "core.remote")?;
         }
@@ -162,7 +162,7 @@ pub fn rename(project: &Project, old: &str, new: &str) -> Result<()> {
     }
     let prefix = format!("remote.{old}.");
     for file in [file(project, Level::Project), file(project, Level::Local)] {
-        let alone = Config::load(&Sources { files: vec![file.clone()], given: Vec::new() })?;
+        let alone = Config::load(&Sources::file(file.clone()))?;
         let values: Vec<_> = alone.list().iter().filter(|(key, ..)| key.starts_with(&prefix)).collect();
         for (key, value, _) in &values {
             config::set(&file, &format!("remote.{new}.{}", &key[prefix.len()..]), &value.to_string())?;

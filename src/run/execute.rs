@@ -108,6 +108,7 @@ impl Context<'_> {
         let command = task.stage.cmd.join("\n");
         self.sink.event(Event::StageStarted { stage: &task.address, command: &command, reason: &task.reason });
         // Better told before hours of work than after.
+        self.project.config.shell_to_run().map_err(Failure::early)?;
         if self.stores {
             self.project.store().try_write().map_err(Failure::early)?;
         }
@@ -157,14 +158,14 @@ impl Context<'_> {
             unprotect(&inside(self.project.top(), &out.path)?)?;
         }
         self.prepare_scratch(task, log)?;
-        let shell = self.project.shell().unwrap_or_else(|| "sh".into());
+        let shell = self.project.config.shell_to_run()?;
         let root = self.project.repo.project_root.on_disk(self.project.top()).to_string_lossy().into_owned();
         let env: Vec<(String, String)> = [("LOCKSTEP_ROOT", &root), ("DVC_ROOT", &root)]
             .into_iter()
             .chain([("LOCKSTEP_STAGE", &task.address), ("DVC_STAGE", &task.address)])
             .map(|(name, value)| (name.to_string(), value.clone()))
             .collect();
-        let commands = stage.cmd.iter().map(|item| local::command_line(&shell, item)).collect();
+        let commands = stage.cmd.iter().map(|item| local::command_line(shell, item)).collect();
         let owner = self.watchdog.clone().zip(self.terminal).map(|(watchdog, signal)| Owner { watchdog, signal });
         let watched = self.watchdog.as_ref().map(|w| Group::of(w, self.alone));
         let group = watched.as_ref().map_or(0, Group::id);

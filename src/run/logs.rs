@@ -33,7 +33,7 @@ pub struct Logs {
 /// The folder of one run.
 #[derive(Clone, Debug)]
 pub struct RunLog {
-    pub dir: PathBuf,
+    pub dir: Box<Path>,
 }
 
 /// One run as its files tell it.
@@ -105,7 +105,7 @@ impl Logs {
                 let _ = remove_kept(&old);
             }
         }
-        Ok(RunLog { dir })
+        Ok(RunLog { dir: dir.into() })
     }
 
     /// The newest run of a stage.
@@ -120,14 +120,14 @@ impl Logs {
 
     fn newest_where(&self, file: &RepoPath, stage: &str, fits: impl Fn(&RunLog) -> bool) -> Option<RunLog> {
         let of = self.of(file, stage);
-        numbers(&of).into_iter().rev().map(|n| RunLog { dir: of.join(n.to_string()) }).find(|run| fits(run))
+        numbers(&of).into_iter().rev().map(|n| RunLog { dir: of.join(n.to_string()).into() }).find(|run| fits(run))
     }
 
     /// The runs of a stage whose output is there, from the oldest to the newest.
     pub fn runs(&self, file: &RepoPath, stage: &str) -> Vec<Run> {
         let of = self.of(file, stage);
         let run = |number: u64| {
-            let log = RunLog { dir: of.join(number.to_string()) };
+            let log = RunLog { dir: of.join(number.to_string()).into() };
             let output = fs::metadata(log.output()).ok()?;
             let written = output.modified().unwrap_or(SystemTime::UNIX_EPOCH);
             let started = fs::metadata(log.dir.join("replay.sh")).and_then(|m| m.modified()).unwrap_or(written);

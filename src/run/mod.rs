@@ -28,7 +28,6 @@ pub mod local;
 pub mod logs;
 pub mod look;
 pub mod merge;
-pub mod modes;
 pub mod origin;
 pub mod outcome;
 pub mod pty;

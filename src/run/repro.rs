@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
+use crate::config::modes::Modes;
 use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Sink, StageResult};
 use crate::lock::StageLock;
@@ -25,7 +26,6 @@ use crate::run::fresh::{Facts, Reason};
 use crate::run::journal::{Journal, Record};
 use crate::run::logs::Logs;
 use crate::run::look::{IgnoreRules, Look};
-use crate::run::modes::Modes;
 use crate::run::outcome::Outcome;
 use crate::run::pull::{Input, Pull};
 use crate::run::record::{self, Recorded};
@@ -119,6 +119,9 @@ pub fn repro(
     let began = Began::now(project, definitions, &locks, &written, files.collect(), &untidy)?;
     let logs = Logs::new(project.logs_dir());
     let trust = Trust::of(project)?;
+    if let Some(text) = trust.warning() {
+        sink.event(Event::Warning { text });
+    }
     let pull =
         options.modes.remote.read.then(|| Pull::new(project, definitions, &trust, options.modes.local.write, sink));
     let (sender, inbox) = channel::<Message>();

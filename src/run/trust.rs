@@ -9,6 +9,11 @@
 //! | --- | --- | --- |
 //! | `hmac` | `LOCKSTEP_SIGN_KEY`, any secret | the same (BLAKE3 in keyed mode) |
 //! | `ed25519` | `LOCKSTEP_SIGN_KEY`, a seed of 32 bytes in base64 | `cache.verify_keys` and `LOCKSTEP_VERIFY_KEYS`, public keys in base64, and the own key |
+//! | not set, with keys | as `ed25519` | as `ed25519` |
+//! | not set, with `LOCKSTEP_SIGN_KEY` alone | as `ed25519` if it is a seed, else as `hmac` | either, by that key |
+//!
+//! A branch can therefore not switch the check off by taking `cache.sign` out of `lockstep.toml`. Of keys and writers that
+//! the repository names, only those count that the user names as well, where the user names any.
 
 use std::io::Read;
 
@@ -16,6 +21,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 
+use crate::config::Grade;
 use crate::error::{Error, Result};
 use crate::git;
 use crate::project::Project;
@@ -30,14 +36,20 @@ const SHORTEST: usize = 16;
 
 /// What the settings ask of entries.
 pub struct Trust {
-    /// Patterns over `user@host`; `None` for everybody.
-    writers: Option<Vec<String>>,
+    /// Lists of patterns over `user@host`; a writer has to be in each.
+    writers: Vec<Vec<String>>,
     seal: Option<Seal>,
+    warning: Option<String>,
 }
 
 enum Seal {
     Hmac(Vec<u8>),
-    Ed25519 { own: Option<Box<SigningKey>>, known: Vec<VerifyingKey> },
+    Ed25519 {
+        own: Option<Box<SigningKey>>,
+        known: Vec<VerifyingKey>,
+    },
+    /// One key, and nothing says how it signs.
+    Either(Box<Seal>, Box<Seal>),
 }
 
 impl Trust {
@@ -45,16 +57,32 @@ impl Trust {
     pub fn of(project: &Project) -> Result<Trust> {
         let env = |name: &str| project.around.env.get(name).map(|v| v.trim()).filter(|v| !v.is_empty());
         let config = &project.config;
-        let seal = match config.cache_sign() {
-            None => None,
+        let named = env(VERIFY_KEYS).into_iter().flat_map(|keys| keys.split([',', ' ', '\n']));
+        let user = config.cache_verify_keys(Grade::User).unwrap_or_default().iter().map(String::as_str).chain(named);
+        let user = user.filter(|text| !text.is_empty()).map(verifying_key).collect::<Result<Vec<_>>>()?;
+        let theirs = config.cache_verify_keys(Grade::Repository);
+        let theirs = theirs.map(|keys| keys.iter().map(|key| verifying_key(key)).collect::<Result<Vec<_>>>());
+        let theirs = theirs.transpose()?;
+        let has_keys = !user.is_empty() || theirs.is_some();
+        let how = match config.cache_sign() {
+            // The user's keys are for ed25519; a repository cannot make them unused.
+            Some((_, Grade::Repository)) if !user.is_empty() => Some("ed25519"),
+            Some((how, _)) => Some(how),
+            None => has_keys.then_some("ed25519"),
+        };
+        let mut warning = None;
+        let seal = match how {
+            None => env(SIGN_KEY).and_then(seal_by_one_key),
             Some("hmac") => Some(Seal::Hmac(secret(env(SIGN_KEY))?)),
             Some(_) => {
                 let own = env(SIGN_KEY).map(signing_key).transpose()?;
-                let named = env(VERIFY_KEYS).into_iter().flat_map(|keys| keys.split([',', ' ', '\n']));
-                let texts = config.cache_verify_keys().iter().map(String::as_str).chain(named);
-                let mut known = texts.filter(|t| !t.is_empty()).map(verifying_key).collect::<Result<Vec<_>>>()?;
+                let mut known = common(user, theirs);
+                if has_keys && known.is_empty() {
+                    let text = "none of the keys of lockstep.toml is one of yours: no result of others is used";
+                    warning = Some(text.to_string());
+                }
                 known.extend(own.as_ref().map(SigningKey::verifying_key));
-                if known.is_empty() {
+                if known.is_empty() && !has_keys {
                     return Err(Error::usage("cache.sign is ed25519, and there is no key to check signatures with")
                         .hint("name public keys: lockstep config cache.verify_keys KEY,…")
                         .hint(format!("or set {SIGN_KEY} to your own; lockstep cache keygen makes one")));
@@ -62,30 +90,47 @@ impl Trust {
                 Some(Seal::Ed25519 { own: own.map(Box::new), known })
             }
         };
-        Ok(Trust { writers: config.cache_trust().map(<[String]>::to_vec), seal })
+        let writers = config.cache_trust().into_iter().map(<[String]>::to_vec).collect();
+        Ok(Trust { writers, seal, warning })
+    }
+
+    /// What the user should know: why no result counts.
+    pub fn warning(&self) -> Option<&str> {
+        self.warning.as_deref()
     }
 
     /// A signature over `message`, where the settings ask for one and there is a key.
     pub fn sign(&self, message: &[u8]) -> Option<String> {
-        match self.seal.as_ref()? {
-            Seal::Hmac(secret) => Some(format!("hmac:{}", authenticate(CONTEXT, secret, message))),
-            Seal::Ed25519 { own, .. } => {
-                let signature = own.as_ref()?.sign(message);
-                Some(format!("ed25519:{}", BASE64.encode(signature.to_bytes())))
-            }
-        }
+        self.seal.as_ref()?.sign(message)
     }
 
     /// May an entry of this writer with this signature be used?
     pub fn accepts(&self, writer: &str, message: &[u8], signature: Option<&str>) -> bool {
-        let is_trusted = self.writers.as_ref().is_none_or(|all| all.iter().any(|one| git::matches(one, writer)));
+        let is_trusted = self.writers.iter().all(|list| list.iter().any(|one| git::matches(one, writer)));
         is_trusted && self.is_signed(message, signature)
     }
 
     fn is_signed(&self, message: &[u8], signature: Option<&str>) -> bool {
         let Some(seal) = &self.seal else { return true };
         let Some((how, text)) = signature.and_then(|s| s.split_once(':')) else { return false };
-        match seal {
+        seal.verifies(message, how, text)
+    }
+}
+
+impl Seal {
+    fn sign(&self, message: &[u8]) -> Option<String> {
+        match self {
+            Seal::Hmac(secret) => Some(format!("hmac:{}", authenticate(CONTEXT, secret, message))),
+            Seal::Ed25519 { own, .. } => {
+                let signature = own.as_ref()?.sign(message);
+                Some(format!("ed25519:{}", BASE64.encode(signature.to_bytes())))
+            }
+            Seal::Either(first, _) => first.sign(message),
+        }
+    }
+
+    fn verifies(&self, message: &[u8], how: &str, text: &str) -> bool {
+        match self {
             // Ids are compared as hashes of equal length, whose comparison tells nothing that helps to forge one: the
             // texts are hashed again under the secret first.
             Seal::Hmac(secret) => {
@@ -97,7 +142,30 @@ impl Trust {
                 let Ok(signature) = Signature::from_slice(&bytes) else { return false };
                 how == "ed25519" && known.iter().any(|key| key.verify_strict(message, &signature).is_ok())
             }
+            Seal::Either(first, second) => first.verifies(message, how, text) || second.verifies(message, how, text),
         }
+    }
+}
+
+/// The keys that both name; those of one where the other names none.
+fn common(user: Vec<VerifyingKey>, theirs: Option<Vec<VerifyingKey>>) -> Vec<VerifyingKey> {
+    match theirs {
+        None => user,
+        Some(theirs) if user.is_empty() => theirs,
+        Some(theirs) => user.into_iter().filter(|key| theirs.contains(key)).collect(),
+    }
+}
+
+/// `LOCKSTEP_SIGN_KEY` where no setting says how to sign. `None` if it cannot be a key at all.
+fn seal_by_one_key(text: &str) -> Option<Seal> {
+    let hmac = secret(Some(text)).ok().map(Seal::Hmac);
+    let ed25519 = signing_key(text).ok().map(|own| {
+        let known = vec![own.verifying_key()];
+        Seal::Ed25519 { own: Some(Box::new(own)), known }
+    });
+    match (ed25519, hmac) {
+        (Some(first), Some(second)) => Some(Seal::Either(Box::new(first), Box::new(second))),
+        (first, second) => first.or(second),
     }
 }
 
@@ -140,22 +208,52 @@ fn bytes(text: &str) -> Option<[u8; 32]> {
 mod tests {
     use super::*;
 
+    fn sealed(seal: Option<Seal>) -> Trust {
+        Trust { writers: Vec::new(), seal, warning: None }
+    }
+
     fn hmac(secret: &str) -> Trust {
-        Trust { writers: None, seal: Some(Seal::Hmac(secret.as_bytes().to_vec())) }
+        sealed(Some(Seal::Hmac(secret.as_bytes().to_vec())))
     }
 
     fn pair() -> (Trust, VerifyingKey) {
         let (seed, public) = new_pair().unwrap();
         let own = signing_key(&seed).unwrap();
         let key = verifying_key(&public).unwrap();
-        (Trust { writers: None, seal: Some(Seal::Ed25519 { own: Some(Box::new(own)), known: vec![key] }) }, key)
+        (sealed(Some(Seal::Ed25519 { own: Some(Box::new(own)), known: vec![key] })), key)
+    }
+
+    #[test]
+    fn one_key_is_checked_either_way() {
+        let (seed, _) = new_pair().unwrap();
+        let alone = sealed(seal_by_one_key(&seed));
+        let own = signing_key(&seed).unwrap();
+        let known = vec![own.verifying_key()];
+        let ed25519 = sealed(Some(Seal::Ed25519 { own: Some(Box::new(own)), known }));
+        for other in [hmac(&seed), ed25519] {
+            assert!(alone.accepts("u@h", b"m", other.sign(b"m").as_deref()));
+        }
+        assert!(!alone.accepts("u@h", b"m", None));
+        assert!(!alone.accepts("u@h", b"m", pair().0.sign(b"m").as_deref()));
+        assert!(alone.sign(b"m").unwrap().starts_with("ed25519:"));
+        assert!(sealed(seal_by_one_key("a secret of a team")).sign(b"m").unwrap().starts_with("hmac:"));
+        assert!(seal_by_one_key("short").is_none());
+    }
+
+    #[test]
+    fn keys_of_the_repository_are_never_added_to_those_of_the_user() {
+        let [a, b, c] = [(); 3].map(|()| pair().1);
+        assert_eq!(common(vec![a, b], None), [a, b]);
+        assert_eq!(common(vec![], Some(vec![c])), [c]);
+        assert_eq!(common(vec![a, b], Some(vec![b, c])), [b]);
+        assert_eq!(common(vec![a], Some(vec![c])), []);
     }
 
     #[test]
     fn a_signature_fits_its_message_and_its_key_alone() {
         let (a, key) = pair();
         let (b, _) = pair();
-        let reader = Trust { writers: None, seal: Some(Seal::Ed25519 { own: None, known: vec![key] }) };
+        let reader = sealed(Some(Seal::Ed25519 { own: None, known: vec![key] }));
         assert_eq!(reader.sign(b"m"), None);
         for (trust, other) in [(hmac("one secret of many"), hmac("another secret of many")), (a, b)] {
             let signature = trust.sign(b"message").unwrap();
@@ -174,17 +272,22 @@ mod tests {
 
     #[test]
     fn writers_are_named_by_patterns() {
-        let trust =
-            |writers: &[&str]| Trust { writers: Some(writers.iter().map(|w| w.to_string()).collect()), seal: None };
-        for (patterns, writer, want) in [
-            (&["ci@*"][..], "ci@runner-7", true),
-            (&["ci@*"], "eve@runner-7", false),
-            (&["*@lab", "me@laptop"], "me@laptop", true),
-            (&[], "anybody@anywhere", false),
+        let trust = |lists: &[&[&str]]| {
+            let writers = lists.iter().map(|list| list.iter().map(|w| w.to_string()).collect()).collect();
+            Trust { writers, seal: None, warning: None }
+        };
+        for (lists, writer, want) in [
+            (&[&["ci@*"][..]][..], "ci@runner-7", true),
+            (&[&["ci@*"]], "eve@runner-7", false),
+            (&[&["*@lab", "me@laptop"]], "me@laptop", true),
+            (&[&[]], "anybody@anywhere", false),
+            (&[], "anybody@anywhere", true),
+            (&[&["ci@*", "me@*"], &["*"]], "me@laptop", true),
+            (&[&["ci@*", "me@*"], &["*"]], "eve@laptop", false),
+            (&[&["ci@*", "me@*"], &["ci@*"]], "me@laptop", false),
         ] {
-            assert_eq!(trust(patterns).accepts(writer, b"", None), want, "{patterns:?} {writer}");
+            assert_eq!(trust(lists).accepts(writer, b"", None), want, "{lists:?} {writer}");
         }
-        assert!(Trust { writers: None, seal: None }.accepts("anybody@anywhere", b"", None));
     }
 
     #[test]

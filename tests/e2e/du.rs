@@ -142,11 +142,10 @@ fn others_are_told_apart() {
     let sandbox = history();
     let shared = sandbox.path("../shared");
     fs::rename(sandbox.path(".git/lockstep/store"), &shared).unwrap();
-    let text = format!("{}[cache]\ndir = \"{}\"\n", sandbox.read("lockstep.toml"), shared.display());
-    sandbox.write("lockstep.toml", text);
+    sandbox.use_store("", &shared);
     let other = Sandbox::new();
     other.write("pipeline.yaml", PIPELINE);
-    other.write("lockstep.toml", format!("[cache]\ndir = \"{}\"\n", shared.display()));
+    other.use_store("", &shared);
     other.write("n", "7");
     fine(&other.run(&["repro", "-q"]));
     sandbox.git(&["worktree", "add", "-q", "../tree", "v1"]);

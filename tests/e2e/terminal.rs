@@ -12,7 +12,7 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, OutputModes, Winsize, tcgetattr, tcsetwinsize};
 
 /// The program, and the terminal that it believes in.
-struct Terminal {
+pub struct Terminal {
     child: Child,
     master: File,
     /// So that the terminal stays when the program is gone.
@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Terminal {
     #[allow(unsafe_code)]
-    fn start(sandbox: &Sandbox, args: &[&str]) -> Terminal {
+    pub fn start(sandbox: &Sandbox, args: &[&str]) -> Terminal {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         rustix::io::fcntl_setfd(&master, rustix::io::FdFlags::CLOEXEC).unwrap();
         grantpt(&master).unwrap();
@@ -45,12 +45,12 @@ impl Terminal {
         Terminal { child: command.spawn().unwrap(), master: File::from(master), _slave: slave, seen: String::new() }
     }
 
-    fn key(&mut self, keys: &str) {
+    pub fn key(&mut self, keys: &str) {
         self.master.write_all(keys.as_bytes()).unwrap();
     }
 
     /// Waits until the screen has shown a text.
-    fn until(&mut self, text: &str) {
+    pub fn until(&mut self, text: &str) {
         let started = Instant::now();
         while !self.seen.contains(text) {
             assert!(started.elapsed() < PATIENCE, "no `{text}` in:\n{}", self.seen);
@@ -70,7 +70,7 @@ impl Terminal {
     }
 
     /// The exit code, and all that was to be seen.
-    fn end(mut self) -> (i32, String) {
+    pub fn end(mut self) -> (i32, String) {
         let started = Instant::now();
         let status = loop {
             assert!(started.elapsed() < PATIENCE, "it does not end:\n{}", self.seen);

@@ -99,6 +99,12 @@ impl Sandbox {
         output(self.lockstep(folder).args(args))
     }
 
+    /// Makes the clone in a folder use the store at `store`.
+    pub fn use_store(&self, folder: &str, store: &Path) {
+        let out = self.run_in(folder, &["cache", "dir", "-q", "--local", store.to_str().unwrap()]);
+        assert_eq!(out.code, 0, "{out}");
+    }
+
     /// lockstep as a command in a folder of the repository, to add arguments and variables to.
     pub fn lockstep(&self, folder: &str) -> Command {
         self.command(Path::new(env!("CARGO_BIN_EXE_lockstep")), folder)

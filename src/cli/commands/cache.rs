@@ -5,7 +5,7 @@ use clap::Subcommand;
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
 use crate::cli::text;
-use crate::config;
+use crate::config::{self, Checkout};
 use crate::error::{Error, Result};
 use crate::path::normalise;
 use crate::project::Project;
@@ -14,6 +14,7 @@ use crate::run::cache::keys_of;
 use crate::run::look::Look;
 use crate::run::select::{Reach, Scope};
 use crate::run::trust::new_pair;
+use crate::shell::word;
 use crate::store::ObjectId;
 
 /// The store: where it is, and what it remembers
@@ -31,8 +32,8 @@ What the old folder holds stays there: move it yourself if you want to keep it.
 
 Examples:
   lockstep cache dir                            print it; CI keeps this folder between runs
-  lockstep cache dir /mnt/team/store            for everybody: written to lockstep.toml
-  lockstep cache dir --local ~/big-disk/store   for this clone alone")]
+  lockstep cache dir ../store                   a folder of the repository: written to lockstep.toml
+  lockstep cache dir --local /mnt/team/store    for this clone alone; any folder")]
     Dir {
         /// The new folder
         path: Option<String>,
@@ -84,6 +85,13 @@ fn set_dir(path: &str, local: bool, project: &Project, out: &Output) -> Result<(
         normalise(&format!("{}/{path}", project.cwd.relative_to(&project.repo.project_root)))
     };
     let file = if local { project.repo.local_config() } else { project.repo.project_config() };
+    let checkout = Checkout { top: project.repo.top.clone(), root: project.repo.project_root.on_disk(project.top()) };
+    if !local && let Err(reason) = checkout.takes(&value) {
+        let message = format!("cache.dir cannot be {value} in lockstep.toml: {reason}");
+        return Err(Error::usage(message)
+            .because("lockstep.toml goes to every clone, and names no folder of other people's machines")
+            .hint(format!("for this clone alone: lockstep cache dir --local {}", word(path))));
+    }
     config::set(&file, "cache.dir", &value)?;
     out.say(format!("cache.dir = {value} in {}", file.display()));
     Ok(())

@@ -5,7 +5,7 @@ use serde_json::{Map, Value as Json, json};
 use crate::cli::args::Global;
 use crate::cli::output::Output;
 use crate::cli::surroundings;
-use crate::config::{self, Config, Origin, Setting, Sources};
+use crate::config::{self, Config, Grade, Origin, Setting, Sources};
 use crate::error::{Error, Kind, Result};
 use crate::project::Project;
 use crate::remote::redacted;
@@ -51,7 +51,9 @@ More of remotes: lockstep remote modify --help
 
 From the weakest to the strongest: --user (~/.config/lockstep/config.toml), --project
 (lockstep.toml at the root), --local (this clone), then the variables LOCKSTEP_JOBS,
-LOCKSTEP_CACHE_DIR and LOCKSTEP_CACHE.
+LOCKSTEP_CACHE_DIR, LOCKSTEP_CACHE and LOCKSTEP_CACHE_SIGN. lockstep.toml may be a stranger's:
+it narrows cache.mode, cache.sign, cache.trust and cache.verify_keys and never widens them,
+keeps cache.dir inside the repository, and runs no other shell than sh or bash.
 
 Examples:
   lockstep config                          all settings
@@ -96,6 +98,7 @@ pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {
                 out.json(&entry(args, name, value, origin));
             } else {
                 out.line(line(args, name, value, origin));
+                tell_notes(args, &config, name, out);
             }
         }
         (None, _) => {
@@ -105,7 +108,15 @@ pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {
                 let values = values.map(|(key, value, origin)| (key.clone(), entry(args, key, value, origin)));
                 out.json(&values.collect::<Map<_, _>>().into());
             } else {
-                values.for_each(|(key, value, origin)| out.line(format!("{key} = {}", line(args, key, value, origin))));
+                for (key, value, origin) in values {
+                    out.line(format!("{key} = {}", line(args, key, value, origin)));
+                    tell_notes(args, &config, key, out);
+                }
+                // Of these nothing counts but what the notes say.
+                for key in config.noted().filter(|key| config.get(key).is_ok_and(|found| found.is_none())) {
+                    out.line(format!("{key} is not set"));
+                    tell_notes(args, &config, key, out);
+                }
             }
         }
     }
@@ -131,6 +142,14 @@ fn line(args: &Args, key: &str, value: &Setting, origin: &Origin) -> String {
     if args.show_origin { format!("{value}  ({origin})") } else { value.to_string() }
 }
 
+/// What lockstep.toml says of a key, and does not count as it stands.
+fn tell_notes(args: &Args, config: &Config, key: &str, out: &Output) {
+    for note in config.notes(key).iter().filter(|_| args.show_origin) {
+        let ignored = if note.ignored { "ignored, " } else { "" };
+        out.line(format!("    {ignored}{}: {}  ({})", note.reason, note.value, note.origin));
+    }
+}
+
 fn entry(args: &Args, key: &str, value: &Setting, origin: &Origin) -> Json {
     let value = match value {
         _ if config::is_secret(key) => json!("***"),
@@ -145,14 +164,15 @@ fn entry(args: &Args, key: &str, value: &Setting, origin: &Origin) -> Json {
 /// All settings that count here, or those of the one file that is asked for.
 fn read(args: &Args, global: &Global) -> Result<Config> {
     if args.local || args.project || args.user {
-        return Config::load(&Sources { files: vec![file(args, global)?], given: Vec::new() });
+        return Config::load(&Sources::file(file(args, global)?));
     }
     let around = surroundings(global)?;
-    let (files, given) = (around.user_config.iter().cloned().collect(), around.settings.clone());
+    let files = around.user_config.iter().map(|file| (file.clone(), Grade::User)).collect();
+    let sources = Sources { files, given: around.settings.clone(), checkout: None };
     match Project::open(around) {
         Ok(project) => Ok(project.config),
         // Outside of any repository the user's own settings are all there is.
-        Err(e) if e.kind == Kind::Missing => Config::load(&Sources { files, given }),
+        Err(e) if e.kind == Kind::Missing => Config::load(&sources),
         Err(e) => Err(e),
     }
 }

@@ -46,7 +46,7 @@ pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {
         None => (None, args.place.clone()),
     };
     let there = address.map(|a| open_other(&around, a, args.rev.as_deref(), &path, out)).transpose()?;
-    let here = if there.is_none() { Some(open(global)?) } else { None };
+    let here = if there.is_none() { Some(open(global, out)?) } else { None };
     let (project, rev) = match (&there, &here) {
         (Some(there), _) => (&there.project, Rev::Commit(there.commit)),
         (None, Some(here)) => (here, Rev::Named(args.rev.clone().unwrap_or("HEAD".into()))),

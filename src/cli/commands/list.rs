@@ -50,7 +50,7 @@ pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {
     let around = surroundings(global)?;
     let (address, path) = split(&around, args.place.as_deref(), args.path.as_deref());
     let there = address.map(|a| open_other(&around, a, args.rev.as_deref(), &path, out)).transpose()?;
-    let here = if there.is_none() { Some(open(global)?) } else { None };
+    let here = if there.is_none() { Some(open(global, out)?) } else { None };
     let (project, rev) = match (&there, &here) {
         (Some(there), _) => (&there.project, Rev::Commit(there.commit)),
         (None, Some(here)) => (here, Rev::of(args.rev.as_deref())),

@@ -60,43 +60,43 @@ use crate::shell::{word, words};
 pub fn run(cli: Cli, out: &Output) -> Result<u8> {
     let global = &cli.global;
     match cli.command {
-        Command::Repro(args) => repro::run(&args, &open(global)?, out),
-        Command::Status(args) => status::run(&args, &open(global)?, out),
-        Command::Stage(args) => stage::run(&args, &open(global)?, out),
-        Command::Dag(args) => dag::run(&args, &open(global)?, out),
-        Command::Add(args) => add::run(&args, &open(global)?, out),
-        Command::Remove(args) => remove::run(&args, &open(global)?, out),
-        Command::Commit(args) => commit::run(&args, &open(global)?, out),
-        Command::Checkout(args) => checkout::run(&args, &open(global)?, out),
-        Command::Push(args) => push::run(&args, &open(global)?, out),
-        Command::Fetch(args) => fetch::run(&args, &open(global)?, out),
-        Command::Pull(args) => pull::run(&args, &open(global)?, out),
-        Command::Remote(args) => remote::run(&args, &open(global)?, out),
-        Command::Freeze(args) => freeze::run(&args, &open(global)?, out),
-        Command::Unfreeze(args) => freeze::unfreeze(&args, &open(global)?, out),
-        Command::Gc(args) => gc::run(&args, &open(global)?, out),
-        Command::Verify(args) => verify::run(&args, &open(global)?, out),
-        Command::Du(args) => du::run(&args, &open(global)?, out),
-        Command::Cache(args) => cache::run(&args, &open(global)?, out),
-        Command::Diff(args) => diff::run(&args, &open(global)?, out),
+        Command::Repro(args) => repro::run(&args, &open(global, out)?, out),
+        Command::Status(args) => status::run(&args, &open(global, out)?, out),
+        Command::Stage(args) => stage::run(&args, &open(global, out)?, out),
+        Command::Dag(args) => dag::run(&args, &open(global, out)?, out),
+        Command::Add(args) => add::run(&args, &open(global, out)?, out),
+        Command::Remove(args) => remove::run(&args, &open(global, out)?, out),
+        Command::Commit(args) => commit::run(&args, &open(global, out)?, out),
+        Command::Checkout(args) => checkout::run(&args, &open(global, out)?, out),
+        Command::Push(args) => push::run(&args, &open(global, out)?, out),
+        Command::Fetch(args) => fetch::run(&args, &open(global, out)?, out),
+        Command::Pull(args) => pull::run(&args, &open(global, out)?, out),
+        Command::Remote(args) => remote::run(&args, &open(global, out)?, out),
+        Command::Freeze(args) => freeze::run(&args, &open(global, out)?, out),
+        Command::Unfreeze(args) => freeze::unfreeze(&args, &open(global, out)?, out),
+        Command::Gc(args) => gc::run(&args, &open(global, out)?, out),
+        Command::Verify(args) => verify::run(&args, &open(global, out)?, out),
+        Command::Du(args) => du::run(&args, &open(global, out)?, out),
+        Command::Cache(args) => cache::run(&args, &open(global, out)?, out),
+        Command::Diff(args) => diff::run(&args, &open(global, out)?, out),
         Command::List(args) => list::run(&args, global, out),
         Command::Get(args) => get::run(&args, global, out),
-        Command::Import(args) => import::run(&args, &open(global)?, out),
-        Command::Update(args) => import::run_update(&args, &open(global)?, out),
-        Command::Params(args) => params::run(&args, &open(global)?, out),
-        Command::Metrics(args) => metrics::run(&args, &open(global)?, out),
-        Command::Plots(args) => plots::run(&args, &open(global)?, out),
+        Command::Import(args) => import::run(&args, &open(global, out)?, out),
+        Command::Update(args) => import::run_update(&args, &open(global, out)?, out),
+        Command::Params(args) => params::run(&args, &open(global, out)?, out),
+        Command::Metrics(args) => metrics::run(&args, &open(global, out)?, out),
+        Command::Plots(args) => plots::run(&args, &open(global, out)?, out),
         Command::Model(args) => model::run(&args, global, out),
-        Command::Check(args) => check::run(&args, &open(global)?, out),
-        Command::Logs(args) => logs::run(&args, &open(global)?, out),
+        Command::Check(args) => check::run(&args, &open(global, out)?, out),
+        Command::Logs(args) => logs::run(&args, &open(global, out)?, out),
         Command::Config(args) => config::run(&args, global, out),
         Command::Init(args) => init::run(&args, global, out),
-        Command::Ci(args) => ci::run(&args, &open(global)?, out),
-        Command::Hook(args) => hook::run(&args, &open(global)?, out),
-        Command::Install(args) => install::run(&args, &open(global)?, out),
-        Command::Merge(args) => merge::run(&args, &open(global)?, out),
+        Command::Ci(args) => ci::run(&args, &open(global, out)?, out),
+        Command::Hook(args) => hook::run(&args, &open(global, out)?, out),
+        Command::Install(args) => install::run(&args, &open(global, out)?, out),
+        Command::Merge(args) => merge::run(&args, &open(global, out)?, out),
         Command::MergeDriver(args) => merge_driver::run(&args, global, out),
-        Command::Root(args) => root::run(&args, &open(global)?, out),
+        Command::Root(args) => root::run(&args, &open(global, out)?, out),
         Command::Completion(args) => completion::run(&args, out),
         Command::Version(args) => version::run(&args, out),
         Command::Watchdog { lock } => {
@@ -109,6 +109,16 @@ pub fn run(cli: Cli, out: &Output) -> Result<u8> {
 /// are like.
 fn code_of_all(code: u8, definitions: &Definitions) -> u8 {
     if code == 0 && !definitions.broken.is_empty() { crate::error::Kind::Usage.exit_code() } else { code }
+}
+
+/// What lockstep.toml says of these settings and a repository may not say, with the line to type.
+pub fn tell_ignored(project: &Project, keys: &[&str], out: &Output) {
+    for (key, note) in keys.iter().flat_map(|key| project.config.notes(key).iter().map(move |note| (key, note))) {
+        if note.ignored {
+            out.warn(format!("{} sets {key} to {}, which is ignored: {}", note.origin, note.value, note.reason));
+            out.hint(format!("if you want it: lockstep config --local {key} {}", word(&note.value.to_string())));
+        }
+    }
 }
 
 /// A pipeline file elsewhere that cannot be read is a warning, unless the targets need it.

@@ -2,12 +2,13 @@ use clap::Subcommand;
 use serde_json::{Map, json};
 
 use crate::cli::output::{Output, Style};
-use crate::cli::text;
+use crate::cli::{text, trust};
 use crate::config;
 use crate::error::{Error, Result};
 use crate::project::Project;
 use crate::remote::setup::{self, Level};
-use crate::remote::{Remote, check};
+use crate::remote::{Remote, check, grant};
+use crate::shell::word;
 
 /// Remotes: where results are shared
 ///
@@ -96,6 +97,28 @@ Examples:
         #[arg(long, conflicts_with = "name")]
         unset: bool,
     },
+    /// Let a remote of lockstep.toml use your credentials
+    ///
+    /// Options that name a host, a profile, a role or a file count from lockstep.toml only after this: the repository
+    /// may be a stranger's. Shows where which of your credentials would go, and asks. The grant is for exactly these
+    /// values, and for this clone.
+    #[command(after_help = "\
+Where nobody can be asked, a variable grants: LOCKSTEP_TRUST_REMOTES=lab,other, or, for these values
+alone, LOCKSTEP_TRUST_REMOTES=lab@FINGERPRINT.
+
+Examples:
+  lockstep remote trust lab
+  lockstep remote trust lab --yes           without a question
+  lockstep remote trust lab --revoke")]
+    Trust {
+        name: String,
+        /// Do not ask
+        #[arg(short, long)]
+        yes: bool,
+        /// Take the grant back
+        #[arg(long, conflicts_with = "yes")]
+        revoke: bool,
+    },
     /// Put, get and delete an object there
     Check {
         /// [default: the one that counts]
@@ -110,27 +133,34 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let level = |local: bool| if local { Level::Local } else { Level::Project };
     match &args.command {
         Sub::Add { name, url, default, local, force } => {
-            let written = setup::add(project, name, url, level(*local), *force, *default)?;
+            let mut written = String::new();
+            grant::keep(project, name, || {
+                written = setup::add(project, name, url, level(*local), *force, *default)?;
+                Ok("url".to_string())
+            })?;
             let file = setup::file(project, level(*local));
             out.say(format!("{name} = {written} in {}", file.display()));
         }
         Sub::Modify { name, option, value: Some(value), local, .. } => {
-            let option = setup::modify(project, name, option, value, level(*local))?;
+            let modify = || setup::modify(project, name, option, value, level(*local));
+            let option = grant::keep(project, name, modify)?;
             let shown = if config::is_secret(&option) { "***" } else { value };
             out.say(format!("{option} of {name} = {shown} in {}", setup::file(project, level(*local)).display()));
         }
         Sub::Modify { name, option, local, .. } => {
-            let option = setup::unset(project, name, option, level(*local))?;
+            let option = grant::keep(project, name, || setup::unset(project, name, option, level(*local)))?;
             out.say(format!("took {option} of {name} out of {}", setup::file(project, level(*local)).display()));
         }
         Sub::List { json } => list(project, *json, out)?,
         Sub::Remove { name } => {
-            for file in setup::remove(project, name)? {
+            let files = setup::remove(project, name)?;
+            grant::revoke(project, name)?;
+            for file in files {
                 out.say(format!("took {name} out of {}", file.display()));
             }
         }
         Sub::Rename { name, new } => {
-            setup::rename(project, name, new)?;
+            grant::rename(project, name, new, || setup::rename(project, name, new))?;
             out.say(format!("{name} is {new} now"));
         }
         Sub::Default { name: Some(name), local, .. } => {
@@ -151,6 +181,13 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
                     .hint("choose one: lockstep remote default NAME"));
             }
         },
+        Sub::Trust { name, revoke: true, .. } => {
+            if !grant::revoke(project, name)? {
+                return Err(Error::missing(format!("there is no grant for the remote {name} in this clone")));
+            }
+            out.say(format!("{name} is not trusted any more"));
+        }
+        Sub::Trust { name, yes, .. } => trust::trust(project, name, *yes, out)?,
         Sub::Check { name, json } => check_one(project, name.as_deref(), *json, out)?,
     }
     Ok(0)
@@ -171,6 +208,10 @@ fn list(project: &Project, json: bool, out: &Output) -> Result<()> {
         let name = out.paint_out(Style::Bold, &format!("{:width$}", remote.name));
         let default = if remote.is_default { "  (default)" } else { "" };
         out.line(format!("{name}  {}{default}", remote.url));
+        if grant::check(project, &remote.name).is_err_and(|error| error.untrusted.is_some()) {
+            let hint = format!("lockstep remote trust {}", word(&remote.name));
+            out.line(format!("{:width$}    not used before you trust it: {hint}", ""));
+        }
         for (option, value) in &remote.options {
             out.line(format!("{:width$}    {option} = {value}", ""));
         }

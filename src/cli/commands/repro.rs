@@ -5,12 +5,13 @@ use serde_json::json;
 use crate::cli::output::{Output, Style};
 use crate::cli::progress::Progress;
 use crate::cli::{format, signals, text};
+use crate::config::modes::Modes;
 use crate::error::{Error, Result};
 use crate::event::StageResult;
 use crate::project::{Definitions, Project};
+use crate::remote::grant;
 use crate::remote::scope::{Options as SharedOptions, Scope as Shared};
 use crate::report::last::LastRun;
-use crate::run::modes::Modes;
 use crate::run::outcome::{Outcome, StageOutcome};
 use crate::run::repro::{Options, repro};
 use crate::run::select::{Reach, Scope, Selected};
@@ -101,7 +102,13 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let selected = select(args, project, &definitions)?;
     super::tell_broken(&definitions, project, out);
     super::tell_dvc_data(&definitions, project, out);
+    super::tell_ignored(project, &["cache.mode", "cache.sign"], out);
     let options = options(args, project, out)?;
+    if !options.dry && (options.modes.remote.read || options.modes.remote.write) {
+        let stages = selected.stages.iter().map(|id| definitions.pipelines.stage(*id));
+        let outs = stages.flat_map(|stage| stage.outs.iter().filter_map(|out| out.remote.as_deref()));
+        grant::check_all(project, outs.map(Some).chain([None]))?;
+    }
     signals::watch();
     let started = Instant::now();
     let progress = Progress::new(out, options.jobs > 1);

@@ -59,6 +59,7 @@ impl<'a> Runner<'a> {
         for (name, _) in given {
             assert!(known.contains_key(&format!("inputs.{name}")), "the action has no input {name}");
         }
+        let _ = fs::remove_file(self.dir.join("env"));
         let number = fs::read_dir(self.dir.join("cache")).unwrap().count();
         known.insert("github.run_id".into(), format!("run{number}"));
         known.insert("github.run_attempt".into(), "1".into());
@@ -102,6 +103,12 @@ impl<'a> Runner<'a> {
         command.env("PATH", path()).env("CI", "true").env("GITHUB_ACTIONS", "true").env("GITHUB_BASE_REF", "main");
         command.env("GITHUB_OUTPUT", &outputs).env("GITHUB_STEP_SUMMARY", self.dir.join("summary"));
         command.env("RUNNER_TEMP", &self.dir).env("GITHUB_ACTION_PATH", "/nowhere/.github/actions/lockstep");
+        let env_file = self.dir.join("env");
+        for line in fs::read_to_string(&env_file).unwrap_or_default().lines() {
+            let (name, value) = line.split_once('=').unwrap();
+            command.env(name, value);
+        }
+        command.env("GITHUB_ENV", &env_file);
         for (name, value) in step["env"].as_mapping().into_iter().flatten() {
             command.env(text(name), fill(&text(value), known));
         }
@@ -263,6 +270,18 @@ fn only_the_store_leaves_the_clone() {
         assert!(known.contains(&name.as_str()), "{carried:?}");
     }
     assert!(carried.contains(&"objects".to_string()), "{carried:?}");
+}
+
+#[test]
+fn a_branch_does_not_choose_what_is_saved() {
+    let sandbox = repository();
+    sandbox.write("lockstep.toml", "cache.dir = \"own\"\n");
+    commit(&sandbox, "a store of its own");
+    let runner = Runner::new(&sandbox);
+    let job = runner.job("main", &[]);
+    assert!(job.ok && job.saved.len() == 1, "{}", job.log);
+    assert!(!runner.dir.join("clone/own").exists());
+    assert!(runner.dir.join("clone/.git/lockstep/store/objects").exists());
 }
 
 #[test]

@@ -231,7 +231,7 @@ fn a_shared_store_knows_its_projects() {
     let store = a.path("../shared");
     for sandbox in [&a, &b] {
         sandbox.write("pipeline.yaml", PIPELINE);
-        sandbox.write("lockstep.toml", format!("[cache]\ndir = \"{}\"\n", store.display()));
+        sandbox.use_store("", &store);
     }
     b.write("n", "7");
     fine(&b.run(&["repro", "-q"]));
@@ -287,13 +287,14 @@ fn killed_at_any_point() {
 fn neighbours_lose_nothing() {
     let a = Sandbox::new();
     a.write("pipeline.yaml", PIPELINE);
-    a.write("lockstep.toml", format!("[cache]\ndir = \"{}\"\n", a.path("../shared").display()));
+    a.use_store("", &a.path("../shared"));
     a.write(".gitignore", "/d\n");
     a.write("n", "1");
     fine(&a.run(&["repro", "-q"]));
     a.git(&["add", "-A"]);
     a.git(&["commit", "-qm", "x"]);
     a.git(&["clone", "-q", ".", "../b"]);
+    a.use_store("../b", &a.path("../shared"));
     std::thread::scope(|scope| {
         let collect = scope.spawn(|| (0..25).for_each(|_| fine(&a.run(&["gc", "-f", "-w", "--min-age", "1h"]))));
         for (folder, start) in [("", 0u32), ("../b", 5)] {

@@ -88,12 +88,9 @@ impl World {
         let sandbox = Sandbox::new();
         sandbox.write("pipeline.yaml", PIPELINE);
         let (store, lab) = (sandbox.path("../store"), sandbox.path("../lab"));
-        let settings = format!(
-            "[core]\nremote = \"lab\"\n[remote.lab]\nurl = \"{}\"\n[cache]\ndir = \"{}\"\n",
-            lab.display(),
-            store.display()
-        );
+        let settings = format!("[core]\nremote = \"lab\"\n[remote.lab]\nurl = \"{}\"\n", lab.display());
         sandbox.write("lockstep.toml", settings);
+        sandbox.use_store("", &store);
         sandbox.write("n", "1");
         write_raw(&sandbox.path("raw"), 0);
         fine(&sandbox.run(&["add", "-q", "raw"]));
@@ -101,6 +98,7 @@ impl World {
         sandbox.git(&["add", "-A"]);
         sandbox.git(&["commit", "-qm", "1"]);
         sandbox.git(&["clone", "-q", ".", "../b"]);
+        sandbox.use_store("../b", &store);
         fine(&sandbox.run_in("../b", &["checkout", "-q"]));
         World {
             sandbox,
@@ -304,9 +302,6 @@ impl World {
             }
             let fresh = format!("../fresh-{clone}");
             self.git(clone, &["clone", "-q", ".", self.sandbox.path(&fresh).to_str().unwrap()]);
-            let settings = fs::read_to_string(self.sandbox.path(&fresh).join("lockstep.toml")).unwrap();
-            let own = settings.split("[cache]").next().unwrap().to_string();
-            fs::write(self.sandbox.path(&fresh).join("lockstep.toml"), own).unwrap();
             for (tag, has) in tags.iter().filter(|(_, has)| has.pushed) {
                 fine(&self.sandbox.run_in(&fresh, &["fetch", "-q", "--rev", tag]));
                 self.get(&fresh, tag, *has);

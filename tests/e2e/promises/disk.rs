@@ -43,7 +43,7 @@ const PIPELINE: &str = "stages:
 
 fn project(store: &Path) -> Sandbox {
     let sandbox = Sandbox::new();
-    sandbox.write("lockstep.toml", format!("[cache]\ndir = \"{}\"\n", store.display()));
+    sandbox.use_store("", store);
     sandbox.write("pipeline.yaml", PIPELINE);
     sandbox.write("bytes", "1000");
     sandbox

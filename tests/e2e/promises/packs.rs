@@ -135,7 +135,7 @@ fn two_projects_store_into_one_folder_at_once() {
     let shared = folder.path().join("store");
     let (one, two) = (project(), project());
     for sandbox in [&one, &two] {
-        sandbox.write("lockstep.toml", format!("[cache]\ndir = \"{}\"\n", shared.display()));
+        sandbox.use_store("", &shared);
     }
     for round in 0..6 {
         // The same bytes in every other round.
@@ -162,7 +162,7 @@ fn a_full_store_loses_nothing_and_one_that_is_read_only_gives_what_it_has() {
     let mount = Mount::tmpfs(&folder.path().join("disk"), "2m");
     let sandbox = project();
     let store = folder.path().join("disk/store");
-    sandbox.write("lockstep.toml", format!("[cache]\ndir = \"{}\"\n", store.display()));
+    sandbox.use_store("", &store);
     let first = truth(&sandbox, 1);
     sandbox.write("src.txt", "x".repeat(60_000));
     let out = sandbox.run(&["repro"]);

@@ -121,7 +121,7 @@ fn a_neighbour_at_the_same_path_is_another_one() {
     let make = |bytes: &str| {
         let sandbox = Sandbox::within(at.path());
         let store = at.path().join("store");
-        sandbox.write("lockstep.toml", format!("[cache]\ndir = \"{}\"\n", store.display()));
+        sandbox.use_store("", &store);
         sandbox.write(
             "pipeline.yaml",
             format!("stages:\n  make:\n    cmd: (date +%s%N; head -c {bytes} /dev/zero) > out\n    outs: [out]\n"),

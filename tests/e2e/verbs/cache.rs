@@ -11,12 +11,19 @@ fn the_store_is_where_the_settings_say() {
     --- stdout
     [ROOT]/.git/lockstep/store
     ");
-    insta::assert_snapshot!(sandbox.shown(&sandbox.run_in("sub", &["cache", "dir", "../../store"])), @r"
+    insta::assert_snapshot!(sandbox.shown(&sandbox.run_in("sub", &["cache", "dir", "../store"])), @r"
     exit 0
     --- stderr
-    cache.dir = ../store in [ROOT]/lockstep.toml
+    cache.dir = store in [ROOT]/lockstep.toml
     ");
-    assert_eq!(sandbox.read("lockstep.toml"), "[cache]\ndir = \"../store\"\n");
+    assert_eq!(sandbox.read("lockstep.toml"), "[cache]\ndir = \"store\"\n");
+    insta::assert_snapshot!(sandbox.shown(&sandbox.run_in("sub", &["cache", "dir", "../../store"])), @r"
+    exit 2
+    --- stderr
+    error: cache.dir cannot be ../store in lockstep.toml: it lies outside the repository
+      because: lockstep.toml goes to every clone, and names no folder of other people's machines
+      hint: for this clone alone: lockstep cache dir --local ../../store
+    ");
     assert_eq!(sandbox.run(&["cache", "dir", "--local", "/mnt/store", "-q"]).code, 0);
     insta::assert_snapshot!(sandbox.shown(&sandbox.run_in("sub", &["cache", "dir"])), @r"
     exit 0

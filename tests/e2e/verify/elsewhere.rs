@@ -13,7 +13,7 @@ fn a_shared_store() {
     for folder in ["", "../other"] {
         let at = |name: &str| sandbox.path(folder).join(name);
         fs::write(at("pipeline.yaml"), PIPELINE).unwrap();
-        fs::write(at("lockstep.toml"), "[cache]\ndir = \"../shared\"\n").unwrap();
+        sandbox.use_store(folder, &sandbox.path("../shared"));
         fs::write(at("n"), "1").unwrap();
         fine(&sandbox.run_in(folder, &["repro", "-q"]));
     }

@@ -23,6 +23,7 @@ use crate::error::Result;
 use crate::model::formats::{self, Contents};
 use crate::model::source::Source;
 use crate::model::{find, script};
+use crate::project::Project;
 
 /// Look into models, compare them, give them versions
 #[derive(clap::Args, Debug)]
@@ -50,15 +51,15 @@ pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {
     match &args.command {
         Sub::Inspect(args) => inspect::run(args, global, out),
         Sub::Diff(args) => diff::run(args, global, out),
-        Sub::List(args) => list::run(args, &open(global)?, out),
-        Sub::Show(args) => show::run(args, &open(global)?, out),
-        Sub::Register(args) => register::run(args, &open(global)?, out),
-        Sub::Promote(args) => promote::run(args, &open(global)?, out),
-        Sub::Demote(args) => demote::run(args, &open(global)?, out),
-        Sub::Deprecate(args) => deprecate::run(args, &open(global)?, out),
-        Sub::History(args) => history::run(args, &open(global)?, out),
-        Sub::Resolve(args) => resolve::run(args, &open(global)?, out),
-        Sub::Provenance(args) => provenance::run(args, &open(global)?, out),
+        Sub::List(args) => list::run(args, &open(global, out)?, out),
+        Sub::Show(args) => show::run(args, &open(global, out)?, out),
+        Sub::Register(args) => register::run(args, &open(global, out)?, out),
+        Sub::Promote(args) => promote::run(args, &open(global, out)?, out),
+        Sub::Demote(args) => demote::run(args, &open(global, out)?, out),
+        Sub::Deprecate(args) => deprecate::run(args, &open(global, out)?, out),
+        Sub::History(args) => history::run(args, &open(global, out)?, out),
+        Sub::Resolve(args) => resolve::run(args, &open(global, out)?, out),
+        Sub::Provenance(args) => provenance::run(args, &open(global, out)?, out),
     }
 }
 
@@ -69,13 +70,13 @@ fn source(spec: &str, global: &Global) -> Result<Source> {
         return Ok(source);
     }
     if !spec.contains(['@', '#']) {
-        return match open(global) {
+        return match Project::open(around) {
             // What would be in the workspace is in `HEAD`.
             Ok(project) if project.repo.is_bare() => find::at_revision(&project, &format!("{spec}@HEAD")),
             _ => Err(find::absent(spec)),
         };
     }
-    find::at_revision(&open(global)?, spec)
+    find::at_revision(&Project::open(around)?, spec)
 }
 
 /// The source and what its header tells; with `torch` a TorchScript module is loaded by libtorch.

@@ -3,6 +3,8 @@
 //! `local:rw,remote:r`, as build tools spell it: an untrusted CI job reads the remote and writes nowhere. What is left
 //! out may do nothing.
 
+use std::fmt;
+
 use crate::error::{Error, Result};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,6 +50,25 @@ impl Modes {
         }
         Ok(modes)
     }
+
+    /// Does it allow nothing that `most` does not?
+    pub fn is_within(&self, most: &Modes) -> bool {
+        let fits = |one: Mode, most: Mode| (most.read || !one.read) && (most.write || !one.write);
+        fits(self.local, most.local) && fits(self.remote, most.remote)
+    }
+}
+
+/// As [`Modes::parse`] takes it.
+impl fmt::Display for Modes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let places = [("local", self.local), ("remote", self.remote)];
+        let rights = |mode: Mode| format!("{}{}", if mode.read { "r" } else { "" }, if mode.write { "w" } else { "" });
+        let all = places.into_iter().map(|(place, mode)| (place, rights(mode)));
+        let all: Vec<String> =
+            all.filter(|(_, rights)| !rights.is_empty()).map(|(place, rights)| format!("{place}:{rights}")).collect();
+        f.write_str(if all.is_empty() { "local:" } else { "" })?;
+        f.write_str(&all.join(","))
+    }
 }
 
 #[cfg(test)]
@@ -63,10 +84,29 @@ mod tests {
             ("remote:rw", mode(false, false), mode(true, true)),
             ("local:, remote:w", mode(false, false), mode(false, true)),
         ] {
-            assert_eq!(Modes::parse(text).unwrap(), Modes { local, remote }, "{text}");
+            let modes = Modes::parse(text).unwrap();
+            assert_eq!(modes, Modes { local, remote }, "{text}");
+            assert_eq!(Modes::parse(&modes.to_string()).unwrap(), modes, "{modes}");
         }
         for text in ["", "rw", "local:x", "there:r", "local=r"] {
             assert!(Modes::parse(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_mode_is_within_one_that_allows_as_much() {
+        for (one, most, want) in [
+            ("local:rw", "local:rw", true),
+            ("local:r", "local:rw", true),
+            ("local:", "local:r", true),
+            ("local:w", "local:r", false),
+            ("local:rw,remote:r", "local:rw", false),
+            ("remote:r", "local:rw,remote:r", true),
+            ("remote:rw", "local:rw,remote:r", false),
+        ] {
+            let parse = |text| Modes::parse(text).unwrap();
+            assert_eq!(parse(one).is_within(&parse(most)), want, "{one} {most}");
+        }
+        assert_eq!(Modes::parse("remote:").unwrap().to_string(), "local:");
     }
 }

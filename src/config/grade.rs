@@ -1,0 +1,319 @@
+//! Three grades of word, and what each may say.
+//!
+//! | grade | where it speaks |
+//! | --- | --- |
+//! | user | flags, environment variables, the user's settings file, the settings of the clone |
+//! | repository | `lockstep.toml`, which a clone takes over from strangers |
+//! | remote | nowhere: what a remote sends is data, and sets nothing |
+//!
+//! Every row of the tables of settings ([`super::keys`], `remote/options.rs`) has a [`Rule`] for the repository. "To
+//! narrow" is measured from what the user's own file says, else from the built-in default.
+
+use std::path::{Component, Path, PathBuf};
+
+use super::modes::Modes;
+use super::{Origin, Setting};
+
+/// Who says a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grade {
+    Repository,
+    /// The user, or this program with a default.
+    User,
+}
+
+/// What the repository may say of a setting.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Rule {
+    /// Any value, as another file of the user could.
+    Free,
+    /// A value that allows no more than the user's or the default.
+    Narrows,
+    /// A list that holds besides the user's: what counts stands in both.
+    Joins,
+    /// A folder inside the repository.
+    Inside,
+    /// Any value, but nothing is run with another than these.
+    RunsOnly(&'static [&'static str]),
+    /// Any value, after `lockstep remote trust`.
+    Grant,
+}
+
+/// A value, and who says it where.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Said {
+    pub value: Setting,
+    pub origin: Origin,
+    pub grade: Grade,
+    /// Grows with the strength of the place.
+    pub order: usize,
+}
+
+/// The worktree of a repository.
+#[derive(Clone, Debug)]
+pub struct Checkout {
+    /// Without symlinks.
+    pub top: PathBuf,
+    /// Of the project: relative paths count from it.
+    pub root: PathBuf,
+}
+
+/// What is to be said of a value of the repository that does not count as it stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Note {
+    pub value: Setting,
+    pub origin: Origin,
+    pub reason: String,
+    /// Does it not count at all?
+    pub ignored: bool,
+}
+
+/// The value that counts of `said`, which goes from the weakest place to the strongest, with notes on the rest.
+pub fn combine<'a>(
+    key: &str,
+    rule: Rule,
+    said: &'a [Said],
+    checkout: Option<&Checkout>,
+) -> (Option<&'a Said>, Vec<Note>) {
+    let mut counts: Option<&Said> = None;
+    let mut notes = Vec::new();
+    for one in said {
+        if one.grade == Grade::User {
+            // What the user says in a stronger place settles it.
+            notes.retain(|note: &Note| rule == Rule::Joins && !note.ignored);
+            if let Some(list) = counts.filter(|known| rule == Rule::Joins && known.grade == Grade::Repository) {
+                notes.push(note(list, "narrows it", false));
+            }
+            counts = Some(one);
+            continue;
+        }
+        match (rule, counts) {
+            (Rule::Joins, Some(_)) => notes.push(note(one, "narrows it", false)),
+            (Rule::Narrows, weaker) => match excess(key, &one.value, weaker.map(|said| &said.value)) {
+                None => counts = Some(one),
+                Some(reason) => notes.push(note(one, &reason, true)),
+            },
+            (Rule::Inside, _) => match lies_inside(&one.value, checkout) {
+                Ok(()) => counts = Some(one),
+                Err(reason) => notes.push(note(one, reason, true)),
+            },
+            (Rule::RunsOnly(known), _) => {
+                if !known.contains(&one.value.to_string().as_str()) {
+                    notes.push(note(one, "no command is run by it", false));
+                }
+                counts = Some(one);
+            }
+            (Rule::Free | Rule::Grant | Rule::Joins, _) => counts = Some(one),
+        }
+    }
+    (counts, notes)
+}
+
+fn note(said: &Said, reason: &str, ignored: bool) -> Note {
+    Note { value: said.value.clone(), origin: said.origin.clone(), reason: reason.into(), ignored }
+}
+
+/// In which way `value` allows more than `weaker`, or than the default where there is none; `None` if it does not.
+pub fn excess(key: &str, value: &Setting, weaker: Option<&Setting>) -> Option<String> {
+    match key {
+        "cache.mode" => {
+            let parse = |setting: &Setting| Modes::parse(&setting.to_string()).ok();
+            let most = weaker.and_then(parse).unwrap_or_default();
+            let fits = parse(value).is_some_and(|modes| modes.is_within(&most));
+            (!fits).then(|| format!("it allows more than {most}"))
+        }
+        // An option that is `true` or `false`, where `true` allows less.
+        _ if weaker.is_some_and(is_on) && !is_on(value) => Some("it allows more than you do".into()),
+        "cache.sign" if weaker.is_some_and(|weaker| weaker != value) => Some("your own setting counts".into()),
+        _ => None,
+    }
+}
+
+fn is_on(value: &Setting) -> bool {
+    value.to_string() == "true"
+}
+
+const OUTSIDE: &str = "it lies outside the repository";
+
+fn lies_inside(value: &Setting, checkout: Option<&Checkout>) -> Result<(), &'static str> {
+    match (value, checkout) {
+        (Setting::Str(text), Some(checkout)) => checkout.takes(text),
+        _ => Err(OUTSIDE),
+    }
+}
+
+impl Checkout {
+    /// Does a folder stay inside the repository, below its root, also through the symlinks that are there now? Errors: why
+    /// not.
+    pub fn takes(&self, text: &str) -> Result<(), &'static str> {
+        let mut path = self.root.clone();
+        let mut went_down = false;
+        for component in Path::new(text).components() {
+            match component {
+                // A tilde at the front is somebody's home.
+                Component::Normal(name) if !went_down && name.to_string_lossy().starts_with('~') => {
+                    return Err(OUTSIDE);
+                }
+                Component::Normal(name) if name.to_string_lossy().eq_ignore_ascii_case(".git") => {
+                    return Err("it lies in the Git folder");
+                }
+                Component::Normal(name) => {
+                    went_down = true;
+                    path.push(name);
+                }
+                Component::CurDir => {}
+                // Behind a symlink `..` is not where it seems to be.
+                Component::ParentDir if !went_down => {
+                    path.pop();
+                }
+                Component::RootDir if Path::new(text).starts_with(&self.top) => path = PathBuf::from("/"),
+                _ => return Err(OUTSIDE),
+            }
+        }
+        if !path.starts_with(&self.top) {
+            return Err(OUTSIDE);
+        }
+        if self.root.starts_with(&path) {
+            return Err("it is the folder of the project itself");
+        }
+        let is_link = |folder: &Path| folder.symlink_metadata().is_ok_and(|meta| meta.is_symlink());
+        if path.ancestors().take_while(|folder| *folder != self.top).any(is_link) {
+            return Err("it leads through a symlink");
+        }
+        if holds_link(&path, 2) {
+            return Err("a symlink is in it");
+        }
+        Ok(())
+    }
+}
+
+/// Is there a symlink among the folders of a store? A commit can bring one, and what is written or deleted below it
+/// would lie elsewhere. Deeper ones are files, which are never written through.
+fn holds_link(folder: &Path, levels: usize) -> bool {
+    let Ok(entries) = std::fs::read_dir(folder) else { return false };
+    entries.flatten().any(|entry| match entry.file_type() {
+        Ok(kind) if kind.is_symlink() => true,
+        Ok(kind) => kind.is_dir() && levels > 1 && holds_link(&entry.path(), levels - 1),
+        Err(_) => false,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(grade: Grade, value: &str) -> Said {
+        let origin = if grade == Grade::User { Origin::Default } else { Origin::File("lockstep.toml".into()) };
+        let value = match value {
+            "true" => Setting::Bool(true),
+            "false" => Setting::Bool(false),
+            list if list.starts_with('[') => Setting::List(vec![list[1..list.len() - 1].into()]),
+            text => Setting::Str(text.into()),
+        };
+        Said { value, origin, grade, order: 0 }
+    }
+
+    #[test]
+    fn the_repository_narrows_and_never_widens() {
+        use Grade::{Repository, User};
+        for (key, rule, values, want, notes) in [
+            ("jobs", Rule::Free, vec![(User, "1"), (Repository, "4")], "4", vec![]),
+            ("cache.mode", Rule::Narrows, vec![(Repository, "local:r")], "local:r", vec![]),
+            ("cache.mode", Rule::Narrows, vec![(Repository, "local:rw")], "local:rw", vec![]),
+            ("cache.mode", Rule::Narrows, vec![(Repository, "remote:rw")], "-", vec!["it allows more than local:rw"]),
+            (
+                "cache.mode",
+                Rule::Narrows,
+                vec![(User, "local:rw,remote:rw"), (Repository, "remote:r")],
+                "remote:r",
+                vec![],
+            ),
+            (
+                "cache.mode",
+                Rule::Narrows,
+                vec![(User, "local:r"), (Repository, "local:rw")],
+                "local:r",
+                vec!["it allows more than local:r"],
+            ),
+            (
+                "cache.mode",
+                Rule::Narrows,
+                vec![(Repository, "local:rw,remote:rw"), (User, "remote:r")],
+                "remote:r",
+                vec![],
+            ),
+            ("cache.sign", Rule::Narrows, vec![(Repository, "hmac")], "hmac", vec![]),
+            (
+                "cache.sign",
+                Rule::Narrows,
+                vec![(User, "ed25519"), (Repository, "hmac")],
+                "ed25519",
+                vec!["your own setting counts"],
+            ),
+            ("read_only", Rule::Narrows, vec![(Repository, "true")], "true", vec![]),
+            (
+                "read_only",
+                Rule::Narrows,
+                vec![(User, "true"), (Repository, "false")],
+                "true",
+                vec!["it allows more than you do"],
+            ),
+            ("read_only", Rule::Narrows, vec![(Repository, "true"), (User, "false")], "false", vec![]),
+            ("cache.trust", Rule::Joins, vec![(Repository, "[theirs]")], "theirs", vec![]),
+            ("cache.trust", Rule::Joins, vec![(User, "[mine]"), (Repository, "[theirs]")], "mine", vec!["narrows it"]),
+            ("cache.trust", Rule::Joins, vec![(Repository, "[theirs]"), (User, "[mine]")], "mine", vec!["narrows it"]),
+            ("shell", Rule::RunsOnly(&["sh"]), vec![(Repository, "zsh")], "zsh", vec!["no command is run by it"]),
+            ("shell", Rule::RunsOnly(&["sh"]), vec![(Repository, "zsh"), (User, "zsh")], "zsh", vec![]),
+            ("cache.dir", Rule::Inside, vec![(Repository, "/mnt")], "-", vec!["it lies outside the repository"]),
+        ] {
+            let all: Vec<Said> = values.iter().map(|(grade, value)| said(*grade, value)).collect();
+            let (counts, got) = combine(key, rule, &all, None);
+            assert_eq!(counts.map_or("-".into(), |said| said.value.to_string()), want, "{key} {values:?}");
+            assert_eq!(got.iter().map(|note| note.reason.as_str()).collect::<Vec<_>>(), notes, "{key} {values:?}");
+        }
+    }
+
+    #[test]
+    fn a_folder_of_the_repository_stays_inside_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = std::fs::canonicalize(dir.path()).unwrap().join("top");
+        std::fs::create_dir_all(top.join("sub/deep")).unwrap();
+        std::os::unix::fs::symlink("/", top.join("sub/out")).unwrap();
+        std::os::unix::fs::symlink("nowhere", top.join("sub/dangling")).unwrap();
+        std::os::unix::fs::symlink("..", top.join("sub/up")).unwrap();
+        for (store, link) in [("planted", "tmp"), ("planted2", "objects/ab"), ("own", "objects/ab/file")] {
+            let link = top.join("sub").join(store).join(link);
+            std::fs::create_dir_all(link.parent().unwrap()).unwrap();
+            std::os::unix::fs::symlink("/", link).unwrap();
+        }
+        let checkout = Checkout { top: top.clone(), root: top.join("sub") };
+        let absolute = top.join("x").to_string_lossy().into_owned();
+        for (text, want) in [
+            ("store", true),
+            ("own", true),
+            ("planted", false),
+            ("planted2", false),
+            ("./store/x", true),
+            ("../store", true),
+            (absolute.as_str(), true),
+            (".", false),
+            ("", false),
+            ("..", false),
+            ("../..", false),
+            ("../../store", false),
+            ("deep/..", false),
+            ("deep/../../../x", false),
+            ("~/store", false),
+            ("~other/store", false),
+            ("/mnt/store", false),
+            ("out/store", false),
+            ("dangling", false),
+            ("dangling/x", false),
+            ("up/x", false),
+            ("../.git/x", false),
+            ("../.GIT/lockstep", false),
+        ] {
+            assert_eq!(lies_inside(&Setting::Str(text.into()), Some(&checkout)).is_ok(), want, "{text}");
+        }
+    }
+}

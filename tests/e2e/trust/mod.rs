@@ -1,0 +1,4 @@
+//! Whose word counts: hostile repositories, remotes and neighbours.
+
+mod grades;
+mod grants;
