@@ -1,0 +1,3 @@
+//! What a stranger gains: nothing.
+
+mod escapes;
