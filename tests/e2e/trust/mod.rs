@@ -1,3 +1,4 @@
 //! What a stranger gains: nothing.
 
 mod escapes;
+mod secrets;
