@@ -6,6 +6,7 @@
 pub mod args;
 mod ask;
 pub mod commands;
+pub mod environment;
 pub mod example;
 pub mod format;
 pub mod output;
@@ -26,16 +27,16 @@ use crate::cli::args::{Cli, Global};
 use crate::cli::output::Output;
 use crate::config::Given;
 use crate::error::{Error, Result};
+use crate::escape;
 use crate::project::{Project, Surroundings};
 
 /// Parses the command line, runs the command, and turns what came of it into an exit code.
 pub fn main() -> ExitCode {
+    environment::keep_secrets();
+    std::panic::set_hook(Box::new(output::tell_panic));
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(e) => {
-            let _ = e.print();
-            return ExitCode::from(if e.use_stderr() { 2 } else { 0 });
-        }
+        Err(e) => return print_usage(e),
     };
     raise_open_files();
     let out = Output::new(&cli.global);
@@ -66,6 +67,20 @@ fn run(cli: Cli, global: &Global, out: &Output) -> Result<u8> {
     result
 }
 
+/// What clap says: help, or a mistake in the arguments. It quotes arguments, so it gets them once more, escaped.
+fn print_usage(e: clap::Error) -> ExitCode {
+    let code = ExitCode::from(if e.use_stderr() { 2 } else { 0 });
+    let escaped = std::env::args_os().map(|arg| escape::line(&arg.to_string_lossy(), true));
+    match Cli::try_parse_from(escaped) {
+        Err(e) => drop(e.print()),
+        // This one quotes nothing.
+        Ok(_) if e.kind() == clap::error::ErrorKind::InvalidUtf8 => drop(e.print()),
+        // The mistake was a character that is escaped now.
+        Ok(_) => output::tell_usage(&e.render().to_string()),
+    }
+    code
+}
+
 /// Storing and fetching keep hundreds of files open at once; some systems allow 256 unless they are asked.
 fn raise_open_files() {
     use rustix::process::{Resource, getrlimit, setrlimit};
@@ -91,8 +106,7 @@ pub fn surroundings(global: &Global) -> Result<Surroundings> {
         Some(dir) => here.join(dir),
         None => here,
     };
-    let env: BTreeMap<String, String> =
-        std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect();
+    let env = environment::variables();
     let home = env.get("HOME").filter(|h| !h.is_empty()).map(std::path::PathBuf::from);
     let config_home = env.get("XDG_CONFIG_HOME").filter(|h| !h.is_empty()).map(std::path::PathBuf::from);
     let config_home = config_home.or_else(|| home.as_ref().map(|h| h.join(".config")));
@@ -116,6 +130,7 @@ fn settings(env: &BTreeMap<String, String>) -> Vec<Given> {
         ("LOCKSTEP_CACHE_DIR", "cache.dir"),
         ("LOCKSTEP_CACHE", "cache.mode"),
         ("LOCKSTEP_CACHE_SIGN", "cache.sign"),
+        ("LOCKSTEP_PASS_ENV", "pass_env"),
     ];
     names
         .into_iter()

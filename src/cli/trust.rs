@@ -22,7 +22,7 @@ pub fn trust(project: &Project, name: &str, yes: bool, out: &Output) -> Result<(
     }
     if !yes {
         let agreed = format!("lockstep remote trust --yes {}", word(name));
-        ask::confirm(&format!("trust the remote {name}?"), &agreed, &format!("{name} is not trusted"))?;
+        ask::confirm(&format!("trust the remote {name}?"), &agreed, &format!("{name} is not trusted"), out)?;
     }
     request.grant(project)?;
     out.say(format!("{name} is trusted in this clone"));
@@ -36,7 +36,7 @@ pub fn ask(project: &Project, name: &str, out: &Output) -> bool {
         return false;
     }
     show(&request, out);
-    ask::confirm(&format!("trust the remote {name}?"), "", "").is_ok() && request.grant(project).is_ok()
+    ask::confirm(&format!("trust the remote {name}?"), "", "", out).is_ok() && request.grant(project).is_ok()
 }
 
 fn show(request: &Request, out: &Output) {

@@ -37,6 +37,8 @@ pub enum Rule {
     RunsOnly(&'static [&'static str]),
     /// Any value, after `lockstep remote trust`.
     Grant,
+    /// Nothing: the user alone sets it.
+    Never,
 }
 
 /// A value, and who says it where.
@@ -97,6 +99,7 @@ pub fn combine<'a>(
                 Ok(()) => counts = Some(one),
                 Err(reason) => notes.push(note(one, reason, true)),
             },
+            (Rule::Never, _) => notes.push(note(one, "you alone may set it", true)),
             (Rule::RunsOnly(known), _) => {
                 if !known.contains(&one.value.to_string().as_str()) {
                     notes.push(note(one, "no command is run by it", false));

@@ -49,6 +49,7 @@ const KEYS: &[(&str, Takes, Rule, Option<&str>)] = &[
     ("cache.verify_keys", Takes::Texts, Rule::Joins, None),
     ("core.remote", Takes::Text, Rule::Free, None),
     ("jobs", Takes::Count, Rule::Free, Some("1")),
+    ("pass_env", Takes::Texts, Rule::Never, None),
     ("shell", Takes::Text, Rule::RunsOnly(&["sh", "bash"]), Some("sh")),
 ];
 

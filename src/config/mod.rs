@@ -241,6 +241,11 @@ impl Config {
         self.texts_of("cache.verify_keys", grade)
     }
 
+    /// `pass_env`: credentials that stages see if they ask for them. The user grants them, never a file of the repository.
+    pub fn pass_env(&self) -> &[String] {
+        self.texts_of("pass_env", Grade::User).unwrap_or_default()
+    }
+
     /// `core.remote`: the remote that counts where none is named.
     pub fn default_remote(&self) -> Option<&str> {
         self.text("core.remote")

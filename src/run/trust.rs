@@ -25,9 +25,9 @@ use crate::config::Grade;
 use crate::error::{Error, Result};
 use crate::git;
 use crate::project::Project;
+use crate::secret::SIGN_KEY;
 use crate::store::authenticate;
 
-pub const SIGN_KEY: &str = "LOCKSTEP_SIGN_KEY";
 pub const VERIFY_KEYS: &str = "LOCKSTEP_VERIFY_KEYS";
 
 const CONTEXT: &str = "lockstep 2026-11-24 run cache signature";

@@ -51,8 +51,8 @@ More of remotes: lockstep remote modify --help
 
 From the weakest to the strongest: --user (~/.config/lockstep/config.toml), --project
 (lockstep.toml at the root), --local (this clone), then the variables LOCKSTEP_JOBS,
-LOCKSTEP_CACHE_DIR, LOCKSTEP_CACHE and LOCKSTEP_CACHE_SIGN. lockstep.toml may be a stranger's:
-it narrows cache.mode, cache.sign, cache.trust and cache.verify_keys and never widens them,
+LOCKSTEP_CACHE_DIR, LOCKSTEP_CACHE, LOCKSTEP_CACHE_SIGN and LOCKSTEP_PASS_ENV. lockstep.toml
+may be a stranger's: it narrows cache.mode, cache.sign, cache.trust and cache.verify_keys and never widens them,
 keeps cache.dir inside the repository, and runs no other shell than sh or bash.
 
 Examples:

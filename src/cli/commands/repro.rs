@@ -16,6 +16,7 @@ use crate::run::outcome::{Outcome, StageOutcome};
 use crate::run::repro::{Options, repro};
 use crate::run::select::{Reach, Scope, Selected};
 use crate::run::status::sentence;
+use crate::secret::SIGN_KEY;
 use crate::shell::word;
 
 /// Run what is stale, restore what was computed before
@@ -86,6 +87,9 @@ pub struct Args {
     /// How long to wait for another lockstep in this workspace [default: for ever]
     #[arg(long, value_name = "SECS", num_args = 0..=1, value_parser = text::wait)]
     wait: Option<Option<Duration>>,
+    /// Let stages that ask for this credential see it (GITHUB_TOKEN, ACTIONS_…); may be repeated
+    #[arg(long, value_name = "NAME")]
+    pass_env: Vec<String>,
     /// Targets are patterns over stage names
     #[arg(long)]
     glob: bool,
@@ -169,7 +173,13 @@ fn options(args: &Args, project: &Project, out: &Output) -> Result<Options> {
         0 => std::thread::available_parallelism().map_or(1, |n| n.get()),
         n => n,
     };
+    let pass_env: Vec<String> = project.config.pass_env().iter().chain(&args.pass_env).cloned().collect();
+    if pass_env.iter().any(|name| name == SIGN_KEY) {
+        return Err(Error::usage(format!("{SIGN_KEY} is never passed to a stage"))
+            .because("a command that sees it could sign any result"));
+    }
     Ok(Options {
+        pass_env,
         force: args.force,
         force_downstream: args.force_downstream,
         dry: args.dry,
@@ -237,7 +247,7 @@ fn print_json(outcome: &Outcome, project: &Project, definitions: &Definitions, o
                 o["from"] = json!(format::source(from));
             }
             if let Some(error) = &s.error {
-                o["error"] = json!(error.message);
+                o["error"] = json!(error.full_message());
             }
             if let Some(exit) = s.exit {
                 o["exit"] = json!(exit);
@@ -246,7 +256,7 @@ fn print_json(outcome: &Outcome, project: &Project, definitions: &Definitions, o
         })
         .collect();
     let stale: Vec<_> = outcome.stale.iter().map(|id| definitions.pipelines.address(*id, &project.cwd)).collect();
-    let errors: Vec<_> = outcome.errors.iter().map(|e| &e.message).collect();
+    let errors: Vec<_> = outcome.errors.iter().map(Error::full_message).collect();
     let mut o = json!({"stages": stages});
     if !stale.is_empty() {
         o["stale"] = json!(stale);
@@ -293,8 +303,7 @@ fn tell_failure(stage: &StageOutcome, seen: bool, project: &Project, definitions
     let address = definitions.pipelines.address(stage.id, &project.cwd);
     if !seen && !stage.tail.is_empty() {
         let bar = out.paint(Style::Dim, "|");
-        let lines: Vec<String> = stage.tail.iter().map(|l| format!("  {bar} {l}")).collect();
-        error.message = format!("{}\n{}", error.message, lines.join("\n"));
+        error.lines.extend(stage.tail.iter().map(|l| format!("  {bar} {l}")));
     }
     if stage.exit.is_some() {
         error.hints.push(format!("see all of its output: lockstep logs {}", word(&address)));
