@@ -11,7 +11,8 @@ use std::time::SystemTime;
 
 use self::compiled::{Ahead, Compiled};
 use crate::config::{Config, Given, Sources};
-use crate::error::{Error, Kind, Result};
+use crate::document::Bounds;
+use crate::error::{Error, Result};
 use crate::event::Stop;
 use crate::git::{self, Repo};
 use crate::lock::{self, Lock};
@@ -55,6 +56,7 @@ pub struct Project {
     pub around: Surroundings,
     /// How the user called it, if it is another repository than the one at hand.
     pub address: Option<String>,
+    bounds: OnceLock<Bounds>,
     index: OnceLock<StatIndex>,
     store: OnceLock<Store>,
     /// What most commands want once they have read the pipelines.
@@ -126,6 +128,7 @@ impl Project {
             let config = other::settings_of_bare(&around, &repo, None)?;
             return Ok(Project::of(repo, config, RepoPath::root(), around));
         }
+        repo.bounds().find(&repo.project_config())?;
         let config = Config::load(&Sources {
             files: around.user_config.iter().cloned().chain([repo.project_config(), repo.local_config()]).collect(),
             given: around.settings.clone(),
@@ -144,6 +147,7 @@ impl Project {
             cwd,
             around,
             address: None,
+            bounds: OnceLock::new(),
             index: OnceLock::new(),
             store: OnceLock::new(),
             kept_locks: Ahead::default(),
@@ -312,7 +316,15 @@ impl Project {
     }
 
     pub fn files(&self) -> Worktree<'_> {
-        Worktree { top: self.top() }
+        Worktree { top: self.top(), bounds: self.bounds() }
+    }
+
+    /// Where files that are read for what they say may lie.
+    pub fn bounds(&self) -> &Bounds {
+        self.bounds.get_or_init(|| {
+            let objects = self.store_dir().join("objects");
+            Bounds::new(self.top(), self.repo.git_dir.iter().chain(&self.repo.common_dir), Some(&objects))
+        })
     }
 
     /// Do the files still say what they said when this was read?
@@ -402,6 +414,7 @@ pub fn skipped(pipelines: &Pipelines) -> Vec<RepoPath> {
 /// The files of the worktree, as they are now.
 pub struct Worktree<'a> {
     top: &'a Path,
+    bounds: &'a Bounds,
 }
 
 impl Files for Worktree<'_> {
@@ -410,15 +423,10 @@ impl Files for Worktree<'_> {
     }
 
     fn read(&self, place: &Place) -> Result<Option<Vec<u8>>> {
-        let path = match place {
-            Place::Repo(path) => path.on_disk(self.top),
-            Place::Outside(path) => self.top.join(path),
-            Place::Url(url) => return Err(Error::new(Kind::Usage, format!("{url} is no file that can be read here"))),
-        };
-        match std::fs::read(&path) {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => Ok(None),
-            Err(e) => Err(Error::io("read", &path, e)),
+        match place {
+            Place::Repo(path) => self.bounds.read(&path.on_disk(self.top)),
+            Place::Outside(path) => self.bounds.read(&self.top.join(path)),
+            Place::Url(url) => Err(Error::usage(format!("{url} is no file that can be read here"))),
         }
     }
 }

@@ -111,7 +111,7 @@ pub fn record_metrics(project: &Project, stage: &Stage, entry: &mut StageLock) {
         if locked.pin.is_dir() || locked.pin.size > 64 * 1024 {
             continue;
         }
-        let bytes = fs::read(out.path.on_disk(project.top())).unwrap_or_default();
+        let bytes = project.bounds().read(&out.path.on_disk(project.top())).ok().flatten().unwrap_or_default();
         // What was written since it was pinned is not what was pinned.
         if ObjectId::of(&bytes) != locked.pin.id {
             continue;
