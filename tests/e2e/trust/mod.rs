@@ -1,3 +1,4 @@
 //! What a stranger's repository, remote or neighbour on the same machine cannot do: one file a subject.
 
 mod documents;
+mod multiplication;
