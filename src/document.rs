@@ -35,7 +35,7 @@ impl Bounds {
         Bounds {
             top: top.to_path_buf(),
             git: git.into_iter().map(|git| real(git)).collect(),
-            objects: objects.map(real),
+            objects: objects.map(Path::to_path_buf),
         }
     }
 
@@ -69,10 +69,14 @@ impl Bounds {
     }
 
     /// Why a path without symlinks is no place for a document of the repository.
-    fn outside(&self, real: &Path) -> Option<&'static str> {
-        if self.objects.as_ref().is_some_and(|objects| real.starts_with(objects)) {
-            return None;
-        }
+    pub fn outside(&self, real: &Path) -> Option<&'static str> {
+        let place = self.foreign(real)?;
+        // Asked last: the store may have been made meanwhile.
+        let objects = self.objects.as_ref().and_then(|objects| fs::canonicalize(objects).ok());
+        if objects.is_some_and(|objects| real.starts_with(objects)) { None } else { Some(place) }
+    }
+
+    fn foreign(&self, real: &Path) -> Option<&'static str> {
         let Ok(below) = real.strip_prefix(&self.top) else { return Some("outside of the repository") };
         let is_own = |name: &std::ffi::OsStr| name.eq_ignore_ascii_case(".git") || name == ".lockstep";
         // A worktree may lie inside of Git's folder.

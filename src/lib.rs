@@ -67,7 +67,8 @@
 //!    a loose object, one object of a pack, or a pack whose index is broken. `verify` looks for it where nobody reads, and
 //!    tells whom it hurts: [`keep::verify`].
 //! 7. *No path leads out of the repository.* By spelling: [`path::RepoPath`]; through symlinks: [`store::inside`]. What is
-//!    read for what it says lies in it, too, is a regular file, and has a largest size: [`document`].
+//!    read for what it says lies in it, too, is a regular file, and has a largest size: [`document`]. Nothing from outside
+//!    is stored through a link: `store/index/outside.rs`.
 //! 8. *Every rerun has a reason that is shown.* `run/fresh.rs` gives reasons, not a yes or no; the manifest behind the
 //!    stage key is one writer with two sinks, a hash and a text: `lock/key.rs`.
 //! 9. *Same inputs, same order, same lock bytes, same JSON.* Sorted maps throughout; `lock/write.rs`.
@@ -156,6 +157,8 @@
 //! - `gc -c` means the remote alone, not the store as well: each asks its own question, and a marked object is no reason
 //!   to give up the last copy here. What is marked stands in notes beside the segments, which older programs pass over.
 //! - A bare repository has no workspace; `HEAD` is meant, and what needs files refuses.
+//! - A link in data or in an output that leads out of the repository is an error, though section 2 lets it count as what it
+//!   points to: what is stored is pushed, and promise 7 says that nothing from outside is (`store/index/outside.rs`).
 //! - A dep may lie outside the repository, a document may not, not even through a symlink (params, vars, metrics, plots,
 //!   settings, ignore rules): what it says is printed, recorded and published.
 //! - DVC's own templates are drawn here as SVG; a template of the project is Vega-Lite, and Vega-Lite draws it, in the page.

@@ -219,7 +219,7 @@ impl Project {
     pub fn index(&self) -> &StatIndex {
         self.index.get_or_init(|| {
             let file = self.index_file();
-            let open = || StatIndex::open(&file, self.top(), self.repo.file_mode());
+            let open = || StatIndex::open(&file, self.top(), self.repo.file_mode()).within(self.bounds().clone());
             self.index_ahead.take(&file).unwrap_or_else(open)
         })
     }
@@ -234,8 +234,8 @@ impl Project {
         let from = locks.clone();
         self.kept_locks.start(&locks, move || compiled::read(&from).unwrap_or_default());
         let (index, top, file_mode) = (self.index_file(), self.top().to_path_buf(), self.repo.file_mode());
-        let from = index.clone();
-        self.index_ahead.start(&index, move || StatIndex::open(&from, &top, file_mode));
+        let (from, bounds) = (index.clone(), self.bounds().clone());
+        self.index_ahead.start(&index, move || StatIndex::open(&from, &top, file_mode).within(bounds));
     }
 
     /// The settings' shell where it is not `sh`.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::*;
+use crate::document::Bounds;
 use crate::error::{Kind, Result};
 use crate::event::Silent;
 use crate::path::RepoPath;
@@ -23,8 +24,10 @@ impl Sandbox {
         let dir = tempfile::tempdir().unwrap();
         let top = dir.path().canonicalize().unwrap().join("top");
         fs::create_dir(&top).unwrap();
-        let index = StatIndex::open(&dir.path().join("meta/index"), &top, true);
-        let store = Store::open(&dir.path().join("store"), links);
+        let at = dir.path().join("store");
+        let bounds = Bounds::new(&top, [], Some(&at.join("objects")));
+        let index = StatIndex::open(&dir.path().join("meta/index"), &top, true).within(bounds);
+        let store = Store::open(&at, links);
         Sandbox { dir, top, index, store }
     }
 

@@ -166,7 +166,10 @@ impl Store {
 impl Batch<'_> {
     /// Plans to store what a place holds, which the index looked at and found to be `pin`. What the store has already
     /// is skipped.
+    ///
+    /// Errors: a symlink brings in what lies outside of the repository.
     pub fn add(&mut self, index: &StatIndex, place: &Place, pin: &Pin) -> Result<()> {
+        index.must_lie_inside(std::slice::from_ref(place)).into_iter().collect::<Result<()>>()?;
         let path = place.on_disk(index.top());
         self.device = self.device.or_else(|| Some(Seen::of(index.top()).ok()?.device));
         if !pin.is_dir() {

@@ -1,4 +1,5 @@
 //! What a stranger's repository, remote or neighbour on the same machine cannot do: one file a subject.
 
 mod documents;
+mod links_out;
 mod multiplication;
