@@ -44,6 +44,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("reqwest", &["report/comment.rs", "remote/upload.rs"]),
     ("http_body", &["remote/upload.rs"]),
     ("bytes", &["remote/upload.rs"]),
+    ("futures_core", &["remote/transport.rs", "remote/service.rs"]),
     ("safetensors", &["model/"]),
     ("sha2", &["model/kept.rs", "report/plots/"]),
     ("semver", &["tag.rs"]),

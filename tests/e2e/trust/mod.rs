@@ -3,3 +3,4 @@
 mod documents;
 mod links_out;
 mod multiplication;
+mod remote_answers;
