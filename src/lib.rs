@@ -10,7 +10,7 @@
 //!
 //! | layer | room | subject |
 //! | --- | --- | --- |
-//! | 0 words | [`error`] [`escape`] [`path`] [`event`] [`value`] [`replace`] [`secret`] [`shell`] [`tag`] | errors with kind and hint; text from elsewhere made harmless; [`path::RepoPath`]; what a long task tells the world; YAML, JSON, TOML and Python values, with marks; replacing a small file in one step; names of secrets; words of a shell; the grammar of registry tags |
+//! | 0 words | [`error`] [`escape`] [`path`] [`event`] [`value`] [`document`] [`replace`] [`secret`] [`shell`] [`tag`] | errors with kind and hint; text from elsewhere made harmless; [`path::RepoPath`]; what a long task tells the world; YAML, JSON, TOML and Python values, with marks; reading files whole, with a cap and within the repository; replacing a small file in one step; names of secrets; words of a shell; the grammar of registry tags |
 //! | 1 places | [`git`] [`store`] [`config`] | discovery, ignore rules, what Git tracks, any commit's files, tags; objects, stat index, trees; settings with their origins |
 //! | 2 documents | [`pipeline`] [`lock`] [`project`] | what the user wrote; what happened; one open repository, as of the worktree or a commit |
 //! | 3 work | [`run`] | select, look, judge, schedule, execute, record |
@@ -67,7 +67,9 @@
 //!    their own or from a pack; what was fetched before it gets its name: `store/pack/adopt.rs`. Damage is set aside:
 //!    a loose object, one object of a pack, or a pack whose index is broken. `verify` looks for it where nobody reads, and
 //!    tells whom it hurts: [`keep::verify`].
-//! 7. *No path leads out of the repository.* By spelling: [`path::RepoPath`]; through symlinks: [`store::inside`].
+//! 7. *No path leads out of the repository.* By spelling: [`path::RepoPath`]; through symlinks: [`store::inside`]. What is
+//!    read for what it says lies in it, too, is a regular file, and has a largest size: [`document`]. Nothing from outside
+//!    is stored through a link: `store/index/outside.rs`.
 //! 8. *Every rerun has a reason that is shown.* `run/fresh.rs` gives reasons, not a yes or no; the manifest behind the
 //!    stage key is one writer with two sinks, a hash and a text: `lock/key.rs`.
 //! 9. *Same inputs, same order, same lock bytes, same JSON.* Sorted maps throughout; `lock/write.rs`.
@@ -158,7 +160,10 @@
 //! - `gc -c` means the remote alone, not the store as well: each asks its own question, and a marked object is no reason
 //!   to give up the last copy here. What is marked stands in notes beside the segments, which older programs pass over.
 //! - A bare repository has no workspace; `HEAD` is meant, and what needs files refuses.
-//! - A dep may lie outside the repository, a plot may not, not even through a symlink: its page is made to be published.
+//! - A link in data or in an output that leads out of the repository is an error, though section 2 lets it count as what it
+//!   points to: what is stored is pushed, and promise 7 says that nothing from outside is (`store/index/outside.rs`).
+//! - A dep may lie outside the repository, a document may not, not even through a symlink (params, vars, metrics, plots,
+//!   settings, ignore rules): what it says is printed, recorded and published.
 //! - DVC's own templates are drawn here as SVG; a template of the project is Vega-Lite, and Vega-Lite draws it, in the page.
 //! - Bytes of imports have a second place after the remotes: the repository that they come from, at the commit that is
 //!   pinned (`run/origin.rs`). `repro` asks it with `--pull` alone: what only reads the store never clones anything.
@@ -174,6 +179,7 @@
 pub mod cli;
 pub mod compare;
 pub mod config;
+pub mod document;
 pub mod error;
 pub mod escape;
 pub mod event;

@@ -11,7 +11,8 @@ use std::time::SystemTime;
 
 use self::compiled::{Ahead, Compiled};
 use crate::config::{Checkout, Config, Given, Grade, Sources};
-use crate::error::{Error, Kind, Result};
+use crate::document::Bounds;
+use crate::error::{Error, Result};
 use crate::event::Stop;
 use crate::git::{self, Repo};
 use crate::lock::{self, Lock};
@@ -55,6 +56,7 @@ pub struct Project {
     pub around: Surroundings,
     /// How the user called it, if it is another repository than the one at hand.
     pub address: Option<String>,
+    bounds: OnceLock<Bounds>,
     index: OnceLock<StatIndex>,
     store: OnceLock<Store>,
     /// What most commands want once they have read the pipelines.
@@ -126,6 +128,7 @@ impl Project {
             let config = other::settings_of_bare(&around, &repo, None)?;
             return Ok(Project::of(repo, config, RepoPath::root(), around));
         }
+        repo.bounds().find(&repo.project_config())?;
         let user = around.user_config.iter().map(|file| (file.clone(), Grade::User));
         let own = [(repo.project_config(), Grade::Repository), (repo.local_config(), Grade::User)];
         let checkout = Checkout { top: repo.top.clone(), root: repo.project_root.on_disk(&repo.top) };
@@ -148,6 +151,7 @@ impl Project {
             cwd,
             around,
             address: None,
+            bounds: OnceLock::new(),
             index: OnceLock::new(),
             store: OnceLock::new(),
             kept_locks: Ahead::default(),
@@ -219,7 +223,7 @@ impl Project {
     pub fn index(&self) -> &StatIndex {
         self.index.get_or_init(|| {
             let file = self.index_file();
-            let open = || StatIndex::open(&file, self.top(), self.repo.file_mode());
+            let open = || StatIndex::open(&file, self.top(), self.repo.file_mode()).within(self.bounds().clone());
             self.index_ahead.take(&file).unwrap_or_else(open)
         })
     }
@@ -234,8 +238,8 @@ impl Project {
         let from = locks.clone();
         self.kept_locks.start(&locks, move || compiled::read(&from).unwrap_or_default());
         let (index, top, file_mode) = (self.index_file(), self.top().to_path_buf(), self.repo.file_mode());
-        let from = index.clone();
-        self.index_ahead.start(&index, move || StatIndex::open(&from, &top, file_mode));
+        let (from, bounds) = (index.clone(), self.bounds().clone());
+        self.index_ahead.start(&index, move || StatIndex::open(&from, &top, file_mode).within(bounds));
     }
 
     /// The settings' shell where it is not `sh`.
@@ -316,7 +320,15 @@ impl Project {
     }
 
     pub fn files(&self) -> Worktree<'_> {
-        Worktree { top: self.top() }
+        Worktree { top: self.top(), bounds: self.bounds() }
+    }
+
+    /// Where files that are read for what they say may lie.
+    pub fn bounds(&self) -> &Bounds {
+        self.bounds.get_or_init(|| {
+            let objects = self.store_dir().join("objects");
+            Bounds::new(self.top(), self.repo.git_dir.iter().chain(&self.repo.common_dir), Some(&objects))
+        })
     }
 
     /// Do the files still say what they said when this was read?
@@ -406,6 +418,7 @@ pub fn skipped(pipelines: &Pipelines) -> Vec<RepoPath> {
 /// The files of the worktree, as they are now.
 pub struct Worktree<'a> {
     top: &'a Path,
+    bounds: &'a Bounds,
 }
 
 impl Files for Worktree<'_> {
@@ -414,15 +427,10 @@ impl Files for Worktree<'_> {
     }
 
     fn read(&self, place: &Place) -> Result<Option<Vec<u8>>> {
-        let path = match place {
-            Place::Repo(path) => path.on_disk(self.top),
-            Place::Outside(path) => self.top.join(path),
-            Place::Url(url) => return Err(Error::new(Kind::Usage, format!("{url} is no file that can be read here"))),
-        };
-        match std::fs::read(&path) {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => Ok(None),
-            Err(e) => Err(Error::io("read", &path, e)),
+        match place {
+            Place::Repo(path) => self.bounds.read(&path.on_disk(self.top)),
+            Place::Outside(path) => self.bounds.read(&self.top.join(path)),
+            Place::Url(url) => Err(Error::usage(format!("{url} is no file that can be read here"))),
         }
     }
 }

@@ -1,13 +1,13 @@
 //! One settings file: reading it with places for mistakes, and editing it so that comments and the rest stay.
 
 use std::fs;
-use std::io::ErrorKind;
 use std::ops::Range;
 use std::path::Path;
 
 use toml_edit::{Document, DocumentMut, Item, Key, Table, TableLike, TomlError, Value};
 
 use super::{Setting, keys};
+use crate::document;
 use crate::error::{Error, Result};
 use crate::replace::Turn;
 
@@ -96,12 +96,7 @@ fn open(file: &Path) -> Result<DocumentMut> {
 }
 
 fn text(file: &Path) -> Result<Option<String>> {
-    match fs::read_to_string(file) {
-        Ok(text) => Ok(Some(text)),
-        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
-        Err(e) if e.kind() == ErrorKind::InvalidData => Err(Error::usage(format!("{} is not UTF-8", file.display()))),
-        Err(e) => Err(Error::io("read", file, e)),
-    }
+    document::read_text(file, document::MOST)
 }
 
 pub(super) fn entries(file: &Path, text: &str) -> Result<Vec<(String, Setting)>> {

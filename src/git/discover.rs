@@ -9,9 +9,10 @@ use std::rc::Rc;
 
 use walkdir::WalkDir;
 
-use super::ignore::{self, Rules};
+use super::ignore::Rules;
 use super::patterns::Patterns;
 use super::repo::{PROJECT_FILE, Repo};
+use crate::document::{self, Bounds};
 use crate::error::{Error, Result};
 use crate::path::RepoPath;
 
@@ -36,10 +37,13 @@ pub struct Found {
 /// (`.gitignore` files, `info/exclude`, the user's global rules), what `.lockstepignore` names, `.git`, nested
 /// repositories, nested projects, symlinked folders, and the paths in `skip` (outs and data).
 pub fn discover(repo: &Repo, skip: &[RepoPath]) -> Result<Found> {
+    let bounds = repo.bounds();
+    let rules = Rules::load(&repo.top, &bounds)?;
     let mut walk = Walk {
         repo,
         skip: skip.iter().map(RepoPath::as_str).collect(),
-        found: Found { pipelines: Vec::new(), dvc: Vec::new(), rules: Rules::load(&repo.top)?, unreadable: Vec::new() },
+        found: Found { pipelines: Vec::new(), dvc: Vec::new(), rules, unreadable: Vec::new() },
+        bounds,
     };
     let mut rules = None;
     if let Some(common) = &repo.common_dir {
@@ -56,7 +60,7 @@ pub fn discover(repo: &Repo, skip: &[RepoPath]) -> Result<Found> {
             rules = GitRules::add(rules, &repo.top.join(&path).join(GIT_RULES), prefix(&path));
         }
         if !path.is_empty() {
-            walk.found.rules.add(&repo.top, &path)?;
+            walk.found.rules.add(&repo.top, &walk.bounds, &path)?;
         }
         path = child(&path, name);
     }
@@ -70,6 +74,7 @@ pub fn discover(repo: &Repo, skip: &[RepoPath]) -> Result<Found> {
 
 struct Walk<'a> {
     repo: &'a Repo,
+    bounds: Bounds,
     skip: HashSet<&'a str>,
     found: Found,
 }
@@ -93,7 +98,7 @@ struct GitRules {
 impl GitRules {
     /// Rules that cannot be read do not count, as for Git, which warns of them itself.
     fn add(weaker: Option<Rc<GitRules>>, file: &Path, cut: usize) -> Option<Rc<GitRules>> {
-        let text = ignore::read(file).ok().flatten().unwrap_or_default();
+        let text = document::read(file, document::MOST).ok().flatten().unwrap_or_default();
         let patterns = Patterns::parse(&text);
         if patterns.is_empty() { weaker } else { Some(Rc::new(GitRules { cut, patterns, weaker })) }
     }
@@ -156,7 +161,7 @@ impl Walk<'_> {
             rules = GitRules::add(rules, &file, prefix(&path));
         }
         if !path.is_empty() {
-            self.found.rules.add(&self.repo.top, &path)?;
+            self.found.rules.add(&self.repo.top, &self.bounds, &path)?;
         }
         Ok(Folder { path, rules })
     }

@@ -4,9 +4,9 @@
 //! here. [`plan`] is pure; [`apply`] writes, once a folder.
 
 use std::fs;
-use std::io::ErrorKind;
 use std::path::Path;
 
+use crate::document::Bounds;
 use crate::error::{Error, Result};
 use crate::replace::replace_file;
 
@@ -44,13 +44,9 @@ pub fn plan(current: &[u8], wanted: &[&str], unwanted: &[&str]) -> Option<Vec<u8
 /// Brings the `.gitignore` of `folder` up to date (see [`plan`]); a file that becomes empty goes. Says whether
 /// anything changed. A folder that is not there is not made, since the `mkdir` of a stage would then fail: it gets its
 /// lines once the stage has made it.
-pub fn apply(folder: &Path, wanted: &[&str], unwanted: &[&str]) -> Result<bool> {
+pub fn apply(bounds: &Bounds, folder: &Path, wanted: &[&str], unwanted: &[&str]) -> Result<bool> {
     let file = folder.join(".gitignore");
-    let current = match fs::read(&file) {
-        Ok(text) => text,
-        Err(e) if e.kind() == ErrorKind::NotFound => Vec::new(),
-        Err(e) => return Err(Error::io("read", file, e)),
-    };
+    let current = bounds.read(&file)?.unwrap_or_default();
     match plan(&current, wanted, unwanted) {
         None => return Ok(false),
         Some(text) if text.is_empty() => fs::remove_file(&file).map_err(|e| Error::io("remove", &file, e))?,
@@ -125,8 +121,9 @@ mod tests {
             "ret\r",
             "ä",
         ];
-        assert!(apply(&top, &names, &[]).unwrap());
-        assert!(!apply(&top, &names, &[]).unwrap());
+        let bounds = Bounds::new(&top, &[], None);
+        assert!(apply(&bounds, &top, &names, &[]).unwrap());
+        assert!(!apply(&bounds, &top, &names, &[]).unwrap());
         for name in names {
             fs::write(top.join(name), "").unwrap();
         }
@@ -136,8 +133,8 @@ mod tests {
         let seen = git(&top, &["status", "--porcelain", "-z"]);
         assert_eq!(seen, "?? .gitignore\0?? a1\0?? star\0?? two\0?? what\0");
 
-        assert!(!apply(&top.join("not/there"), &["x"], &[]).unwrap());
-        assert!(apply(&top, &[], &names).unwrap());
+        assert!(!apply(&bounds, &top.join("not/there"), &["x"], &[]).unwrap());
+        assert!(apply(&bounds, &top, &[], &names).unwrap());
         assert!(!top.join(".gitignore").exists());
     }
 }

@@ -8,13 +8,13 @@
 //! `.lockstepignore` in a folder that Git ignores (so, inside of an out) is content like any other file there.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 
 use gix::glob::pattern::Case;
 
 use super::patterns::Patterns;
-use crate::error::{Error, Result};
+use crate::document::Bounds;
+use crate::error::Result;
 
 pub(super) const FILE: &str = ".lockstepignore";
 
@@ -32,8 +32,8 @@ pub struct Rules {
 
 impl Rules {
     /// The rules of the file in `top`, the root of the repository, and the built-in ones.
-    pub fn load(top: &Path) -> Result<Rules> {
-        let text = read(&top.join(FILE))?.unwrap_or_default();
+    pub fn load(top: &Path, bounds: &Bounds) -> Result<Rules> {
+        let text = bounds.read(&top.join(FILE))?.unwrap_or_default();
         Ok(Rules::from_text(&text))
     }
 
@@ -43,8 +43,8 @@ impl Rules {
     }
 
     /// Adds the file of `folder` (not the root), if it is there. Folders come in one order, always.
-    pub(super) fn add(&mut self, top: &Path, folder: &str) -> Result<()> {
-        if let Some(text) = read(&top.join(folder).join(FILE))? {
+    pub(super) fn add(&mut self, top: &Path, bounds: &Bounds, folder: &str) -> Result<()> {
+        if let Some(text) = bounds.read(&top.join(folder).join(FILE))? {
             self.add_text(folder, &text);
         }
         Ok(())
@@ -79,14 +79,6 @@ impl Rules {
     /// A number that changes with the text of any of the rules; the same on every machine.
     pub fn id(&self) -> u64 {
         self.id
-    }
-}
-
-pub(super) fn read(file: &Path) -> Result<Option<Vec<u8>>> {
-    match fs::read(file) {
-        Ok(text) => Ok(Some(text)),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(Error::io("read", file, e)),
     }
 }
 

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 use super::program;
 use super::repo::Repo;
+use crate::document;
 use crate::error::{Error, Result};
 use crate::replace::replace_file;
 
@@ -179,15 +180,11 @@ printf %s \"$input\" | \"$lockstep\" hook {name} \"$@\"
 }
 
 fn is_ours(file: &Path) -> bool {
-    fs::read_to_string(file).is_ok_and(|text| text.lines().nth(1) == Some(MARK))
+    document::read_text(file, document::MOST).is_ok_and(|text| text.unwrap_or_default().lines().nth(1) == Some(MARK))
 }
 
 fn read(file: &Path) -> Result<String> {
-    match fs::read_to_string(file) {
-        Ok(text) => Ok(text),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
-        Err(e) => Err(Error::io("read", file, e)),
-    }
+    Ok(document::read_text(file, document::MOST)?.unwrap_or_default())
 }
 
 fn write(file: &Path, text: &str) -> Result<()> {

@@ -9,6 +9,7 @@ use std::path::Path;
 use super::history::{History, unreadable};
 use super::id::GitId;
 use super::repo::Repo;
+use crate::document;
 use crate::error::{Error, Kind, Result};
 
 /// So often refs are listed anew where one cannot be read.
@@ -91,18 +92,11 @@ fn collect(path: &Path, found: &mut BTreeSet<GitId>) -> Result<()> {
         }
         return Ok(());
     }
-    match fs::read(path) {
-        Ok(bytes) => {
-            // `old new name <mail> time zone<tab>message`
-            let ids = bytes.split(|b| *b == b'\n').flat_map(|line| line.split(|b| *b == b' ').take(2));
-            found.extend(
-                ids.filter_map(|id| GitId::from_hex(std::str::from_utf8(id).ok()?)).filter(|id| !id.0.is_null()),
-            );
-            Ok(())
-        }
-        Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => Ok(()),
-        Err(e) => Err(Error::io("read", path, e)),
-    }
+    let bytes = document::read(path, document::MOST)?.unwrap_or_default();
+    // `old new name <mail> time zone<tab>message`
+    let ids = bytes.split(|b| *b == b'\n').flat_map(|line| line.split(|b| *b == b' ').take(2));
+    found.extend(ids.filter_map(|id| GitId::from_hex(std::str::from_utf8(id).ok()?)).filter(|id| !id.0.is_null()));
+    Ok(())
 }
 
 fn broken(name: &str, cause: impl std::fmt::Display) -> Error {

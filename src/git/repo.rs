@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use super::facts::Settings;
+use crate::document::{self, Bounds};
 use crate::error::{Error, Result};
 use crate::path::RepoPath;
 
@@ -21,6 +22,8 @@ use crate::path::RepoPath;
 pub(super) const OWN_FOLDER: &str = ".lockstep";
 /// The settings file whose folder is a project's root.
 pub(super) const PROJECT_FILE: &str = "lockstep.toml";
+/// A file that names a folder is not larger.
+const LONGEST_NAME: u64 = 64 << 10;
 
 #[derive(Debug)]
 pub struct Repo {
@@ -107,6 +110,11 @@ impl Repo {
         self.project_root.on_disk(&self.top).join(PROJECT_FILE)
     }
 
+    /// Where the documents of the repository may lie, apart from its store.
+    pub fn bounds(&self) -> Bounds {
+        Bounds::new(&self.top, self.git_dir.iter().chain(&self.common_dir), None)
+    }
+
     pub fn is_git(&self) -> bool {
         self.git_dir.is_some()
     }
@@ -133,7 +141,7 @@ fn git_dir_of(folder: &Path) -> Result<Option<PathBuf>> {
         // As for Git, a folder that merely has the name is none (an empty one may be a mount point).
         return Ok(dot_git.join("HEAD").symlink_metadata().is_ok().then_some(dot_git));
     }
-    let text = fs::read_to_string(&dot_git).map_err(|e| Error::io("read", &dot_git, e))?;
+    let text = document::read_text(&dot_git, LONGEST_NAME)?.unwrap_or_default();
     let Some(named) = text.strip_prefix("gitdir:") else {
         return Err(Error::usage(format!("{} is not a Git link: it has no line `gitdir: …`", dot_git.display())));
     };
@@ -152,19 +160,19 @@ fn is_bare(folder: &Path) -> bool {
     has("HEAD")
         && has("objects")
         && has("refs")
-        && fs::read_to_string(folder.join("config")).is_ok_and(|text| text.lines().any(says))
+        && document::read_text(&folder.join("config"), document::MOST)
+            .is_ok_and(|text| text.is_some_and(|text| text.lines().any(says)))
 }
 
 /// The folder that linked worktrees share: what `commondir` names, else the worktree's own.
 fn common_dir_of(git_dir: &Path) -> Result<PathBuf> {
     let file = git_dir.join("commondir");
-    match fs::read_to_string(&file) {
-        Ok(named) => {
+    match document::read_text(&file, LONGEST_NAME)? {
+        Some(named) => {
             let common = git_dir.join(named.trim_end_matches(['\n', '\r']));
             fs::canonicalize(&common).map_err(|e| Error::io("open", common, e))
         }
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(git_dir.to_path_buf()),
-        Err(e) => Err(Error::io("read", file, e)),
+        None => Ok(git_dir.to_path_buf()),
     }
 }
 

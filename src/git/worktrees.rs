@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use super::repo::{OWN_FOLDER, Repo};
+use crate::document;
 use crate::error::{Error, Kind, Result};
 use crate::path::RepoPath;
 
@@ -47,7 +48,7 @@ impl Repo {
         };
         for entry in entries {
             let git_dir = entry.map_err(|e| Error::io("read", &folder, e))?.path();
-            let Ok(named) = fs::read_to_string(git_dir.join("gitdir")) else { continue };
+            let Ok(Some(named)) = document::read_text(&git_dir.join("gitdir"), document::MOST) else { continue };
             let named = git_dir.join(named.trim_end_matches(['\n', '\r']));
             let top = named.parent().unwrap_or(&named).to_path_buf();
             let (git_dir, common_dir) = (Some(git_dir), Some(home.clone()));

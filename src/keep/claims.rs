@@ -62,13 +62,11 @@ impl Reader {
 
     /// What the locks on disk say.
     pub fn disk(&mut self, repo: &Repo) -> Result<Vec<Claims>> {
-        let mut all = Vec::new();
+        let (mut all, bounds) = (Vec::new(), repo.bounds());
         for path in repo.files_named(LOCK)? {
             let file = path.on_disk(&repo.top);
-            match std::fs::read(&file) {
-                Ok(bytes) => all.push(Rc::new(parse(&path, &bytes)?)),
-                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-                Err(e) => return Err(Error::io("read", &file, e)),
+            if let Some(bytes) = bounds.read(&file)? {
+                all.push(Rc::new(parse(&path, &bytes)?));
             }
         }
         Ok(all)

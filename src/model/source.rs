@@ -9,6 +9,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::document;
 use crate::error::{Error, Kind, Result};
 
 /// What a [`Reader`] reads at once.
@@ -36,9 +37,8 @@ impl Source {
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Error::missing(format!("{name} does not exist")),
             _ => Error::io("open", name, e),
         };
-        // Before it is opened, since opening a fifo waits for somebody to write into it.
         check(&std::fs::metadata(path).map_err(refused)?, name)?;
-        Source::of_file(File::open(path).map_err(refused)?, name)
+        Source::of_file(document::open(path).map_err(refused)?, name)
     }
 
     pub fn of_file(file: File, name: &str) -> Result<Source> {

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use super::budget::Budget;
 use crate::value::Value;
 
 /// A value with its origin.
@@ -72,6 +73,17 @@ impl Var {
         }
     }
 
+    /// Takes a copy from the budget; false if there is no room. Does not look further than the room goes.
+    pub fn take_from(&self, budget: &mut Budget) -> bool {
+        match &self.tree {
+            VarTree::Scalar(value) => budget.take_value(value),
+            VarTree::List(items) => budget.take_text(0) && items.iter().all(|item| item.take_from(budget)),
+            VarTree::Map(map) => {
+                budget.take_text(0) && map.iter().all(|(key, var)| budget.take_text(key.len()) && var.take_from(budget))
+            }
+        }
+    }
+
     pub fn kind(&self) -> &'static str {
         match &self.tree {
             VarTree::Scalar(value) => value.kind(),
@@ -124,6 +136,13 @@ impl<'a> Context<'a> {
 
     pub fn get(&self, key: &str) -> Option<&Rc<Var>> {
         self.own.get(key).or_else(|| self.below.and_then(|b| b.get(key)))
+    }
+
+    /// The variables of this layer that were merged with those of a layer below, and so copied.
+    pub fn merged(&self) -> impl Iterator<Item = &Rc<Var>> {
+        let below = self.below;
+        let is_below = move |key: &str| below.is_some_and(|below| below.get(key).is_some());
+        self.own.iter().filter(move |(key, _)| is_below(key)).map(|(_, var)| var)
     }
 
     fn names(&self) -> Vec<String> {

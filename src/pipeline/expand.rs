@@ -7,6 +7,7 @@
 use std::collections::HashSet;
 use std::rc::Rc;
 
+use super::budget::{Budget, MOST_BYTES, MOST_STAGES, VALUE};
 use super::context::{Context, Var, VarMap, VarTree};
 use super::format::{Checker, Group, RawStage};
 use super::template::{self, Resolved, Target};
@@ -15,8 +16,15 @@ use crate::path::RepoPath;
 use crate::value::node::{Entry, Node, Tree};
 use crate::value::{Mark, Value};
 
-/// How many stages a repository may have; a slip in a matrix should be a message, not a machine out of memory.
-pub const MOST_STAGES: usize = 100_000;
+/// No name of a stage has more bytes.
+pub const LONGEST_NAME: usize = 1024;
+
+pub const SMALLER: &str = "put what is long into a file, and let the stages read that";
+
+/// The end of a sentence about what is copied too often.
+pub fn too_large() -> String {
+    format!("the stages of the repository would take more than {} MiB", MOST_BYTES >> 20)
+}
 
 /// A stage with all templates resolved.
 pub struct Expanded {
@@ -29,8 +37,8 @@ pub struct Expander<'e, 'f, 't> {
     pub reader: &'e mut Reader<'f>,
     pub folder: &'e RepoPath,
     pub checker: &'e mut Checker<'t>,
-    /// How many more stages there may be.
-    pub left: &'e mut usize,
+    /// How much more there may be.
+    pub budget: &'e mut Budget,
 }
 
 /// Stages to be: name, and what `item` and `key` are.
@@ -66,6 +74,10 @@ impl Expander<'_, '_, '_> {
             }
             // the first generated stage that is wrong speaks for the group
             let Some(entries) = self.body(&name, raw.body, &layer) else { return Vec::new() };
+            if !self.budget.take_bytes(paths_of(&entries, self.folder)) {
+                self.full(raw.mark, &format!("stage `{name}`"));
+                return Vec::new();
+            }
             out.push(Expanded { name, mark: raw.mark, entries });
         }
         out
@@ -73,18 +85,44 @@ impl Expander<'_, '_, '_> {
 
     /// Is there room for so many stages more?
     fn take(&mut self, count: Option<usize>, mark: Mark, at: &str) -> Option<()> {
-        match count.and_then(|n| self.left.checked_sub(n)) {
-            Some(left) => {
-                *self.left = left;
-                Some(())
-            }
-            None => {
-                let count = count.map_or("far too many".to_string(), |n| n.to_string());
-                let message = format!("{at} would make {count} stages; a repository may have {MOST_STAGES}");
-                self.checker.say(mark, message);
-                None
-            }
+        if count.is_some_and(|count| self.budget.take_stages(count)) {
+            return Some(());
         }
+        let count = count.map_or("far too many".to_string(), |n| n.to_string());
+        let message = format!("{at} would make {count} stages; a repository may have {MOST_STAGES}");
+        self.checker.say(mark, message);
+        None
+    }
+
+    /// Says that there is no more room.
+    fn full(&mut self, mark: Mark, at: &str) {
+        self.checker.say_with(mark, format!("{at}: {}", too_large()), Some(SMALLER.into()));
+    }
+
+    /// A text with its templates resolved, and taken from the budget.
+    fn resolve(
+        &mut self,
+        text: &str,
+        place: &Node,
+        context: &Context<'_>,
+        target: Target,
+        at: &str,
+    ) -> Option<Resolved> {
+        let resolved = match template::resolve(text, context, target, self.budget.bytes()) {
+            Ok(resolved) => resolved,
+            Err(bad) => {
+                self.checker.bad(place, at, bad);
+                return None;
+            }
+        };
+        let fits = match &resolved {
+            Resolved::Text(text) => self.budget.take_text(text.len()),
+            Resolved::Exact(var) => var.take_from(self.budget),
+        };
+        if !fits {
+            self.full(place.start, at);
+        }
+        fits.then_some(resolved)
     }
 
     /// Name and `item` (and `key`) of each stage.
@@ -155,6 +193,12 @@ impl Expander<'_, '_, '_> {
                 *pick = rest % items.len();
                 rest /= items.len();
             }
+            let size =
+                |((dim, items), pick): (&(&str, Vec<Item>), &usize)| 2 * (dim.len() + items[*pick].name.len()) + VALUE;
+            if !self.budget.take_bytes(axes.iter().zip(&picks).map(size).sum()) {
+                self.full(entry.start, &at);
+                return None;
+            }
             let mut map = VarMap::default();
             let mut names = Vec::with_capacity(axes.len());
             for ((dim, items), pick) in axes.iter().zip(picks) {
@@ -182,11 +226,14 @@ impl Expander<'_, '_, '_> {
                 Some("which has a second `@` in it")
             } else if key.chars().any(char::is_control) {
                 Some("which has a control character in it")
+            } else if name.len() > LONGEST_NAME {
+                Some("whose name is too long")
             } else {
                 None
             };
             if let Some(why) = why {
-                self.checker.say(mark, format!("{at} makes a stage `{}`, {why}", name.escape_debug()));
+                let name: String = name.chars().take(100).flat_map(char::escape_debug).collect();
+                self.checker.say(mark, format!("{at} makes a stage `{name}`, {why}"));
                 return None;
             }
             if !seen.insert(name.clone()) {
@@ -201,19 +248,15 @@ impl Expander<'_, '_, '_> {
     /// A value to generate from, with everything in it resolved.
     fn item(&mut self, node: &Node, context: &Context<'_>, at: &str, source: &Rc<str>) -> Option<Item> {
         let tree = match &node.tree {
-            Tree::Scalar(Value::Str(text)) => match template::resolve(text, context, Target::Any) {
-                Ok(Resolved::Exact(var)) => {
+            Tree::Scalar(Value::Str(text)) => match self.resolve(text, node, context, Target::Any, at)? {
+                Resolved::Exact(var) => {
                     let (name, composite) = match &var.tree {
                         VarTree::Scalar(value) => (value.to_python_text(), false),
                         _ => (String::new(), true),
                     };
                     return Some(Item { var, name, composite });
                 }
-                Ok(Resolved::Text(text)) => VarTree::Scalar(Value::Str(text)),
-                Err(bad) => {
-                    self.checker.bad(node, at, bad);
-                    return None;
-                }
+                Resolved::Text(text) => VarTree::Scalar(Value::Str(text)),
             },
             Tree::Scalar(value) => VarTree::Scalar(value.clone()),
             Tree::List(items) => {
@@ -223,13 +266,9 @@ impl Expander<'_, '_, '_> {
             Tree::Map(entries) => {
                 let mut map = VarMap::default();
                 for entry in entries {
-                    let key = match template::resolve(&entry.key, context, Target::Field) {
-                        Ok(Resolved::Text(key)) => key,
-                        Ok(Resolved::Exact(var)) => var.to_value().to_text(),
-                        Err(bad) => {
-                            self.checker.bad(&entry.value, at, bad);
-                            return None;
-                        }
+                    let key = match self.resolve(&entry.key, &entry.value, context, Target::Field, at)? {
+                        Resolved::Text(key) => key,
+                        Resolved::Exact(var) => var.to_value().to_text(),
                     };
                     map.set(&key, self.item(&entry.value, context, at, source)?.var);
                 }
@@ -295,13 +334,9 @@ impl Expander<'_, '_, '_> {
         let mut folder = self.folder.clone();
         if let Some((node, text)) = wdir.and_then(|n| n.as_str().map(|text| (n, text))) {
             let at = format!("stage `{name}`, `wdir`");
-            let wdir = match template::resolve(text, context, Target::Field) {
-                Ok(Resolved::Text(text)) => text,
-                Ok(Resolved::Exact(var)) => var.to_value().to_text(),
-                Err(bad) => {
-                    self.checker.bad(node, &at, bad);
-                    return None;
-                }
+            let wdir = match self.resolve(text, node, context, Target::Field, &at)? {
+                Resolved::Text(text) => text,
+                Resolved::Exact(var) => var.to_value().to_text(),
             };
             match vars::place(self.reader.top(), &folder, &wdir) {
                 super::stage::Place::Repo(path) => folder = path,
@@ -314,6 +349,10 @@ impl Expander<'_, '_, '_> {
         let mut own = Context::over(context);
         for (n, item) in items.iter().enumerate() {
             let label = format!("{name}.vars[{n}]");
+            if !self.budget.take_node(item) {
+                self.full(item.start, &format!("stage `{name}`, `vars`"));
+                return None;
+            }
             match vars::add(self.reader, &folder, &mut own, item, &label) {
                 Ok(()) => {}
                 Err(Added::Here(message)) => {
@@ -326,19 +365,24 @@ impl Expander<'_, '_, '_> {
                 }
             }
         }
+        if !own.merged().all(|var| var.take_from(self.budget)) {
+            let mark = items.first().map_or(Mark::default(), |item| item.start);
+            self.full(mark, &format!("stage `{name}`, `vars`"));
+            return None;
+        }
         Some(own)
     }
 
     fn node(&mut self, node: &Node, context: &Context<'_>, target: Target, at: &str) -> Option<Node> {
         let tree = match &node.tree {
-            Tree::Scalar(Value::Str(text)) => match template::resolve(text, context, target) {
-                Ok(Resolved::Text(text)) => Tree::Scalar(Value::Str(text)),
-                Ok(Resolved::Exact(var)) => Tree::Scalar(var.to_value()),
-                Err(bad) => {
-                    self.checker.bad(node, at, bad);
-                    return None;
-                }
+            Tree::Scalar(Value::Str(text)) => match self.resolve(text, node, context, target, at)? {
+                Resolved::Text(text) => Tree::Scalar(Value::Str(text)),
+                Resolved::Exact(var) => Tree::Scalar(var.to_value()),
             },
+            _ if !self.budget.take_text(0) => {
+                self.full(node.start, at);
+                return None;
+            }
             Tree::Scalar(value) => Tree::Scalar(value.clone()),
             Tree::List(items) => {
                 let items: Vec<_> = items.iter().map(|i| self.node(i, context, target, at)).collect();
@@ -347,16 +391,12 @@ impl Expander<'_, '_, '_> {
             Tree::Map(entries) => {
                 let mut out = Vec::with_capacity(entries.len());
                 for entry in entries {
-                    let (key, is_string) = match template::resolve(&entry.key, context, Target::Field) {
-                        Ok(Resolved::Text(key)) => (key, entry.is_string),
-                        Ok(Resolved::Exact(var)) => {
+                    let place = Node { start: entry.start, end: entry.end, tree: Tree::Scalar(Value::Null) };
+                    let (key, is_string) = match self.resolve(&entry.key, &place, context, Target::Field, at)? {
+                        Resolved::Text(key) => (key, entry.is_string),
+                        Resolved::Exact(var) => {
                             let value = var.to_value();
                             (value.to_text(), value.as_str().is_some())
-                        }
-                        Err(bad) => {
-                            let place = Node { start: entry.start, end: entry.end, tree: Tree::Scalar(Value::Null) };
-                            self.checker.bad(&place, at, bad);
-                            return None;
                         }
                     };
                     let value = self.node(&entry.value, context, target, at)?;
@@ -383,6 +423,14 @@ impl Expander<'_, '_, '_> {
             }
         }
     }
+}
+
+/// What the paths of a stage take that count from its working folder: each is kept as a path of the repository.
+fn paths_of(entries: &[Entry], folder: &RepoPath) -> usize {
+    let wdir = entries.iter().find(|e| e.key == "wdir").and_then(|e| e.value.as_str()).map_or(0, str::len);
+    let lists = ["deps", "outs", "metrics", "plots", "params", "scratch"];
+    let lists = entries.iter().filter(|e| lists.contains(&e.key.as_str())).filter_map(|e| e.value.as_list());
+    lists.map(<[Node]>::len).sum::<usize>().saturating_mul(wdir + folder.as_str().len() + VALUE)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 mod top;
 
+use super::expand::LONGEST_NAME;
 use super::problem::{Problem, did_you_mean};
 use super::template;
 use crate::value::Mark;
@@ -60,6 +61,9 @@ pub enum Group<'n> {
     Matrix(&'n Entry, &'n [Entry]),
 }
 
+/// So many problems of a file are kept.
+const MOST_PROBLEMS: usize = 1000;
+
 /// Collects the problems of one file.
 pub struct Checker<'t> {
     pub file: &'t str,
@@ -69,13 +73,16 @@ pub struct Checker<'t> {
 
 impl Checker<'_> {
     pub fn say(&mut self, mark: Mark, message: impl Into<String>) {
-        self.problems.push(Problem::new(self.file, Some(mark), message).within(self.text));
+        self.say_with(mark, message.into(), None);
     }
 
     pub fn say_with(&mut self, mark: Mark, message: String, hint: Option<String>) {
-        let mut problem = Problem::new(self.file, Some(mark), message).within(self.text);
-        problem.hint = hint;
-        self.problems.push(problem);
+        // Few of them are shown.
+        if self.problems.len() < MOST_PROBLEMS {
+            let mut problem = Problem::new(self.file, Some(mark), message).within(self.text);
+            problem.hint = hint;
+            self.problems.push(problem);
+        }
     }
 
     /// `at` names the place for the message: ``stage `a`, `outs` ``.
@@ -384,6 +391,9 @@ fn template_inside(node: &Node) -> Option<&Node> {
 fn name_problem(name: &str) -> Option<String> {
     if name.is_empty() {
         return Some("is empty".into());
+    }
+    if name.len() > LONGEST_NAME {
+        return Some(format!("has more than {LONGEST_NAME} bytes"));
     }
     if name.starts_with('-') {
         return Some("looks like an option: it starts with `-`".into());

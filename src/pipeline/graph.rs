@@ -17,6 +17,9 @@ use crate::error::Result;
 use crate::path::RepoPath;
 use crate::value::Mark;
 
+/// How many outputs and data all stages together may read.
+const MOST_EDGES: usize = 10_000_000;
+
 /// Who is responsible for a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Owner {
@@ -124,11 +127,21 @@ pub fn build(p: &Pipelines) -> Result<Graph> {
         data: vec![Vec::new(); count],
         owners,
     };
+    let mut left = MOST_EDGES;
     for id in p.ids() {
         let stage = p.stage(id);
         let (mut upstream, mut data) = (Vec::new(), Vec::new());
         for (path, spelled, mark) in reads(stage) {
-            for owner in graph.owners_of(path) {
+            let owners = graph.owners_of(path);
+            if upstream.len() + data.len() + owners.len() > left {
+                let message = format!(
+                    "stage `{}`, `deps`: `{spelled}` makes more than {MOST_EDGES} dependencies between stages",
+                    stage.name
+                );
+                let problem = Problem::new(p.file(stage.file).path.to_string(), Some(mark), message);
+                return Err(render(&[problem.hint("name the outputs that the stage reads, not a folder of all")]));
+            }
+            for owner in owners {
                 match owner {
                     Owner::Out(by, n) if by == id => {
                         let out = &stage.outs[n as usize].spelled;
@@ -141,6 +154,7 @@ pub fn build(p: &Pipelines) -> Result<Graph> {
                 }
             }
         }
+        left -= upstream.len() + data.len();
         upstream.sort_unstable();
         upstream.dedup();
         data.sort_unstable();

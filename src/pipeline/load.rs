@@ -3,10 +3,11 @@
 
 use std::collections::HashMap;
 
+use super::budget::{Budget, MOST_STAGES};
 use super::build::Builder;
 use super::check::{self, Check};
 use super::context::Context;
-use super::expand::{Expander, MOST_STAGES};
+use super::expand::Expander;
 use super::format::{Checker, Group, Raw, TOP_KEYS};
 use super::problem::{Problem, did_you_mean};
 use super::stage::{FileId, PipelineFile, Pipelines, Place, Stage, StageId};
@@ -64,7 +65,7 @@ pub fn load(files: &dyn Files, paths: &[RepoPath], root: &RepoPath) -> Loaded {
         (p.parent().unwrap_or_default().parts().map(str::to_string).collect::<Vec<_>>(), p.name())
     });
     paths.dedup();
-    let mut left = MOST_STAGES;
+    let mut budget = Budget::default();
     let mut read: Vec<(&RepoPath, Read)> = Vec::new();
     // parents come first, so an output of theirs hides what lies in it before it is read
     let mut made: HashMap<RepoPath, usize> = HashMap::new();
@@ -72,7 +73,7 @@ pub fn load(files: &dyn Files, paths: &[RepoPath], root: &RepoPath) -> Loaded {
         if hidden(path, &made, usize::MAX) {
             continue;
         }
-        let one = one(&mut reader, path, &mut left);
+        let one = one(&mut reader, path, &mut budget);
         if let Read::Fine(file) = &one {
             made.extend(file.made().map(|p| (p.clone(), read.len())));
         }
@@ -121,7 +122,7 @@ fn add(pipelines: &mut Pipelines, file: File) {
     pipelines.stages.extend(file.stages.into_iter().map(|stage| Stage { file: id, ..stage }));
 }
 
-fn one(reader: &mut Reader<'_>, path: &RepoPath, left: &mut usize) -> Read {
+fn one(reader: &mut Reader<'_>, path: &RepoPath, budget: &mut Budget) -> Read {
     let name = path.to_string();
     let broken = |problem: Problem| Read::Broken(vec![problem]);
     let bytes = match reader.read(&Place::Repo(path.clone())) {
@@ -156,7 +157,7 @@ fn one(reader: &mut Reader<'_>, path: &RepoPath, left: &mut usize) -> Read {
     if !checker.problems.is_empty() {
         return Read::Broken(checker.problems);
     }
-    let file = resolve(reader, path, &raw, &mut checker, left);
+    let file = resolve(reader, path, &raw, &mut checker, budget);
     if checker.problems.is_empty() { Read::Fine(Box::new(file)) } else { Read::Broken(checker.problems) }
 }
 
@@ -166,7 +167,7 @@ fn resolve(
     path: &RepoPath,
     raw: &Raw<'_>,
     checker: &mut Checker<'_>,
-    left: &mut usize,
+    budget: &mut Budget,
 ) -> File {
     let folder = path.parent().unwrap_or_default();
     let mut file = File { file: empty(path), stages: Vec::new(), groups: Vec::new() };
@@ -190,15 +191,12 @@ fn resolve(
         let first = file.stages.len();
         let is_group = !matches!(stage.group, Group::None);
         if !is_group {
-            match left.checked_sub(1) {
-                Some(now) => *left = now,
-                None => {
-                    checker.say(stage.mark, format!("a repository may have {MOST_STAGES} stages"));
-                    break;
-                }
+            if !budget.take_stages(1) {
+                checker.say(stage.mark, format!("a repository may have {MOST_STAGES} stages"));
+                break;
             }
         }
-        let mut expander = Expander { reader, folder: &folder, checker, left };
+        let mut expander = Expander { reader, folder: &folder, checker, budget };
         for expanded in expander.stage(stage, &context) {
             let top = reader.top();
             let mut builder = Builder { top, file: path, folder: &folder, checker };
@@ -211,7 +209,7 @@ fn resolve(
             file.groups.push((stage.name.to_string(), first..file.stages.len()));
         }
     }
-    let mut expander = Expander { reader, folder: &folder, checker, left };
+    let mut expander = Expander { reader, folder: &folder, checker, budget };
     top_level(&mut expander, path, raw, &context, &mut file.file);
     file
 }
@@ -478,6 +476,43 @@ mod tests {
             let message = Memory::new(&[("pipeline.yaml", &yaml)]).broken();
             assert!(message.contains("a repository may have 100000"), "{message}");
         }
+    }
+
+    #[test]
+    fn nothing_is_multiplied_beyond_the_cap() {
+        let (long, longer) = ("y".repeat(900_000), "z".repeat(2000));
+        let items = (0..20_000).map(|n| n.to_string()).collect::<Vec<_>>().join(",");
+        let dim = (0..300).map(|n| n.to_string()).collect::<Vec<_>>().join(",");
+        let many = "'${big}', ".repeat(1000);
+        let paths = (0..30_000).map(|n| format!("p{n}")).collect::<Vec<_>>().join(",");
+        let map = (0..20_000).map(|n| format!("k{n}: {n}")).collect::<Vec<_>>().join(",");
+        let vars = format!("vars: [{{big: {long}, deep: {{x: {long}}}, map: {{{map}}}}}]\n");
+        for (yaml, want) in [
+            (format!("stages: {{a: {{foreach: [{items}], do: {{cmd: 'echo ${{item}} ${{big}}'}}}}}}"), "stage `a@2"),
+            (format!("stages: {{a: {{foreach: [{items}], do: {{cmd: x, desc: '${{big}}'}}}}}}"), "stage `a@2"),
+            (format!("stages: {{a: {{foreach: [{items}], do: {{cmd: x, meta: {{'${{big}}': 1}}}}}}}}"), "stage `a@2"),
+            (format!("stages: {{a: {{foreach: [{items}], do: {{cmd: '${{deep}}'}}}}}}"), "`cmd`: "),
+            (format!("stages: {{a: {{foreach: [{items}], do: {{cmd: x, vars: [{{o: {long}}}]}}}}}}"), "`vars`: "),
+            (format!("stages: {{a: {{foreach: [{items}], do: {{cmd: x, vars: [{{map: {{o: 1}}}}]}}}}}}"), "`vars`: "),
+            (format!("stages: {{a: {{cmd: '{}'}}}}", "${big} ".repeat(1000)), "stage `a`, `cmd`: with `${big}` "),
+            (format!("stages: {{a: {{foreach: [{many}], do: {{cmd: x}}}}}}"), "stage `a`, `foreach`: "),
+            (format!("artifacts: {{a: {{path: x, meta: [{}]}}}}", "'${map}', ".repeat(2000)), "artifact `a`: "),
+            (format!("stages: {{a: {{matrix: {{'{long}': [{dim}], b: [{dim}]}}, cmd: x}}}}"), "stage `a`, `matrix`: "),
+            (format!("stages: {{a: {{cmd: x, wdir: '{long}', deps: [{paths}]}}}}"), "stage `a`: "),
+            (format!("stages: {{{longer}: {{cmd: x}}}}"), "has more than 1024 bytes"),
+            (format!("stages: {{a: {{foreach: [{longer}], do: {{cmd: x}}}}}}"), "whose name is too long"),
+        ] {
+            let message = Memory::new(&[("pipeline.yaml", &format!("{vars}{yaml}"))]).broken();
+            let shown: String = message.chars().take(300).collect();
+            assert!(message.contains(want), "{want}: {shown}");
+            assert!(message.contains("would take more than 256 MiB") || want.len() > 20, "{want}: {shown}");
+            assert!(message.len() < 20_000, "{want}: {}", message.len());
+        }
+        // Many small stages are fine.
+        let yaml = format!(
+            "stages: {{a: {{foreach: [{items}], do: {{cmd: 'x ${{item}}', deps: [d], outs: ['o${{item}}']}}}}}}"
+        );
+        assert_eq!(Memory::new(&[("pipeline.yaml", &yaml)]).load().pipelines.stages.len(), 20_000);
     }
 
     #[test]

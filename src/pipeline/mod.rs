@@ -4,6 +4,7 @@
 //! the stages of `foreach` and `matrix` and resolves templates ([`template`], [`context`]), [`build`] makes typed stages
 //! of them ([`stage`]), [`graph`] joins all stages by their paths. Mistakes are [`problem`]s, all told in one go.
 
+mod budget;
 mod build;
 pub mod check;
 mod context;

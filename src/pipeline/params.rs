@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::budget::{Budget, MOST_BYTES};
 use super::load::Files;
-use super::stage::{Place, Stage};
+use super::stage::{ParamsFile, Place, Stage};
 use crate::error::{Error, Result};
 use crate::value::{Value, read};
 
@@ -11,6 +12,8 @@ use crate::value::{Value, read};
 #[derive(Default)]
 pub struct ParamsCache {
     files: HashMap<Place, Option<ParamsOf>>,
+    /// How much all values together may take.
+    budget: Budget,
 }
 
 /// The content of a params file; the index finds its top-level keys, of which there may be thousands.
@@ -47,14 +50,23 @@ pub fn read_params(files: &dyn Files, stage: &Stage, cache: &mut ParamsCache) ->
             let value = bytes.map(|bytes| read(&file.place.to_string(), &bytes)).transpose()?;
             cache.files.insert(file.place.clone(), value.map(ParamsOf::new));
         }
+        let budget = &mut cache.budget;
         let content = cache.files.get(&file.place).and_then(Option::as_ref);
         let values = match (content, &file.keys) {
             (None, _) => None,
             (Some(content), Some(keys)) => {
-                let found = keys.iter().filter_map(|k| content.get(k).map(|v| (k.clone(), v.clone())));
-                Some(found.collect())
+                let found = || keys.iter().filter_map(|k| content.get(k).map(|v| (k, v)));
+                if !found().all(|(key, value)| budget.take_text(key.len()) && budget.take_value(value)) {
+                    return Err(too_large(stage, file));
+                }
+                Some(found().map(|(k, v)| (k.clone(), v.clone())).collect())
             }
-            (Some(ParamsOf { value: Value::Map(entries), .. }), None) => Some(entries.iter().cloned().collect()),
+            (Some(ParamsOf { value: Value::Map(entries), .. }), None) => {
+                if !entries.iter().all(|(key, value)| budget.take_text(key.len()) && budget.take_value(value)) {
+                    return Err(too_large(stage, file));
+                }
+                Some(entries.iter().cloned().collect())
+            }
             (Some(ParamsOf { value, .. }), None) => {
                 let message = format!("{} holds {}, a params file holds a map", file.place, value.kind());
                 return Err(Error::usage(message));
@@ -63,6 +75,15 @@ pub fn read_params(files: &dyn Files, stage: &Stage, cache: &mut ParamsCache) ->
         out.insert(file.spelled.clone(), values);
     }
     Ok(out)
+}
+
+fn too_large(stage: &Stage, file: &ParamsFile) -> Error {
+    let most = MOST_BYTES >> 20;
+    Error::usage(format!(
+        "the params of all stages take more than {most} MiB with {} of stage {}",
+        file.place, stage.name
+    ))
+    .hint("name the keys that the stage reads, or make the file a dep, which is hashed")
 }
 
 #[cfg(test)]

@@ -76,9 +76,19 @@ pub fn render(problems: &[Problem]) -> Error {
     error
 }
 
+/// Words for which a nearest one is looked for have no more bytes, and it is looked for among so many.
+const LONGEST_WORD: usize = 80;
+const MOST_WORDS: usize = 1000;
+
 /// `did you mean …?` for the nearest of the known words, if one is near.
 pub fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
-    let near = known.into_iter().filter(|k| *k != word).map(|k| (strsim::damerau_levenshtein(word, k), k));
+    // The distance of two words takes the product of their lengths.
+    let is_short = |word: &str| word.len() <= LONGEST_WORD;
+    if !is_short(word) {
+        return None;
+    }
+    let known = known.into_iter().filter(|k| *k != word && is_short(k)).take(MOST_WORDS);
+    let near = known.map(|k| (strsim::damerau_levenshtein(word, k), k));
     let (distance, best) = near.min_by_key(|(distance, _)| *distance)?;
     let allowed = (word.chars().count().max(best.chars().count()) / 3).max(1);
     (distance <= allowed).then(|| format!("did you mean `{best}`?"))

@@ -124,7 +124,8 @@ pub fn check(text: &str) -> Result<(), Bad> {
     Ok(())
 }
 
-pub fn resolve(text: &str, context: &Context<'_>, target: Target) -> Result<Resolved, Bad> {
+/// The text may have `most` bytes.
+pub fn resolve(text: &str, context: &Context<'_>, target: Target, most: usize) -> Result<Resolved, Bad> {
     if !text.contains("${") {
         return Ok(Resolved::Text(text.to_string()));
     }
@@ -133,7 +134,7 @@ pub fn resolve(text: &str, context: &Context<'_>, target: Target) -> Result<Reso
         let var = look_up(reference, context)?;
         return match (&var.tree, target) {
             (VarTree::Scalar(_), _) | (_, Target::Any) => Ok(Resolved::Exact(var)),
-            (VarTree::Map(_), Target::Cmd) => Ok(Resolved::Text(options(&var, reference)?)),
+            (VarTree::Map(_), Target::Cmd) => Ok(Resolved::Text(options(&var, reference, most)?)),
             _ => Err(not_scalar(reference, &var)),
         };
     }
@@ -143,11 +144,15 @@ pub fn resolve(text: &str, context: &Context<'_>, target: Target) -> Result<Reso
             Part::Text(text) => out.push_str(text),
             Part::Ref(reference) => {
                 let var = look_up(reference, context)?;
-                match (&var.tree, target) {
-                    (VarTree::Scalar(value), _) => out.push_str(&value.to_text()),
-                    (VarTree::Map(_), Target::Cmd | Target::Any) => out.push_str(&options(&var, reference)?),
+                let value = match (&var.tree, target) {
+                    (VarTree::Scalar(value), _) => value.to_text(),
+                    (VarTree::Map(_), Target::Cmd | Target::Any) => options(&var, reference, most)?,
                     _ => return Err(not_scalar(reference, &var)),
+                };
+                if value.len() > most.saturating_sub(out.len()) {
+                    return Err(too_large(reference));
                 }
+                out.push_str(&value);
             }
         }
     }
@@ -160,6 +165,12 @@ fn not_scalar(reference: &str, var: &Var) -> Bad {
         hint: None,
         part: format!("${{{reference}}}"),
     }
+}
+
+/// What `${}` multiplies beyond [`super::budget::MOST_BYTES`].
+fn too_large(reference: &str) -> Bad {
+    let message = format!("with `${{{reference}}}` {}", super::expand::too_large());
+    Bad { message, hint: Some(super::expand::SMALLER.into()), part: format!("${{{reference}}}") }
 }
 
 fn look_up(reference: &str, context: &Context<'_>) -> Result<Rc<Var>, Bad> {
@@ -180,13 +191,16 @@ fn look_up(reference: &str, context: &Context<'_>) -> Result<Rc<Var>, Bad> {
 }
 
 /// A map as the options of a command: `--name value`, nested names with dots, `--flag` for true, nothing for false.
-fn options(var: &Var, reference: &str) -> Result<String, Bad> {
+fn options(var: &Var, reference: &str, most: usize) -> Result<String, Bad> {
     let mut out = String::new();
-    options_of(var, "", reference, &mut out)?;
+    options_of(var, "", reference, &mut out, most)?;
     Ok(out.trim_end().to_string())
 }
 
-fn options_of(var: &Var, name: &str, reference: &str, out: &mut String) -> Result<(), Bad> {
+fn options_of(var: &Var, name: &str, reference: &str, out: &mut String, most: usize) -> Result<(), Bad> {
+    if out.len() > most {
+        return Err(too_large(reference));
+    }
     let option = |out: &mut String, value: &str| {
         out.push_str("--");
         out.push_str(name);
@@ -200,7 +214,7 @@ fn options_of(var: &Var, name: &str, reference: &str, out: &mut String) -> Resul
         VarTree::Map(map) => {
             for (key, var) in map.iter() {
                 let name = if name.is_empty() { key.to_string() } else { format!("{name}.{key}") };
-                options_of(var, &name, reference, out)?;
+                options_of(var, &name, reference, out, most)?;
             }
         }
         VarTree::Scalar(Value::Bool(true)) => option(out, ""),
@@ -259,7 +273,7 @@ mod tests {
         let context = context(
             "{x: 1, s: a b, t: true, n: null, f: 1.0, l: [1, [2, 3], {y: z}], m: {a: {b: [1, x y, true]}, c: true, d: false, e: {}, g: \"it's\", h: ''}, 'a b': 5}",
         );
-        match resolve(template, &context, target) {
+        match resolve(template, &context, target, usize::MAX) {
             Ok(Resolved::Text(text)) => text,
             Ok(Resolved::Exact(var)) => format!("={}", var.to_value().to_text()),
             Err(bad) => format!("error: {}", bad.message),

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Project, Surroundings};
 use crate::config::{Config, Given, Grade, Sources};
+use crate::document;
 use crate::error::{Error, Result};
 use crate::event::{Event, Sink};
 use crate::git::{self, Commit, GitId, Repo};
@@ -99,10 +100,8 @@ pub(super) fn settings_of_bare(around: &Surroundings, repo: &Repo, commit: Optio
     let mut config = Config::load(&Sources { files, ..Sources::default() })?;
     config.put_text(Path::new(settings.as_str()), &String::from_utf8_lossy(&text), Grade::Repository)?;
     let local = repo.local_config();
-    match std::fs::read_to_string(&local) {
-        Ok(text) => config.put_text(&local, &text, Grade::User)?,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-        Err(e) => return Err(Error::io("read", &local, e)),
+    if let Some(text) = document::read_text(&local, document::MOST)? {
+        config.put_text(&local, &text, Grade::User)?;
     }
     around.settings.iter().try_for_each(|given| config.give(given))?;
     Ok(config)

@@ -13,6 +13,7 @@ use std::rc::Rc;
 
 use self::kept::Kept;
 use super::{Definitions, Locks, Project, Worktree};
+use crate::document;
 use crate::error::{Error, Kind, Result};
 use crate::git::{self, Commit, GitId, History};
 use crate::path::RepoPath;
@@ -270,6 +271,10 @@ impl<'p> Snapshot<'p> {
     /// Errors: [`Kind::Missing`] if it is pinned and not in the store.
     pub fn read_file(&self, path: &RepoPath) -> Result<Option<Vec<u8>>> {
         match self.whereabouts(path)? {
+            Some(Whereabouts::Store(pin)) if pin.size > document::MOST => {
+                let most = document::MOST >> 20;
+                Err(Error::usage(format!("{path} is larger than {most} MiB, too large to be read whole")))
+            }
             Some(Whereabouts::Store(pin)) => {
                 self.project.store().read(&pin.id, ObjectKind::Content).map(Some).map_err(|e| self.absent(path, e))
             }

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::error::{Error, Kind, Result};
+use crate::remote::cap;
 use crate::remote::marks::{Marks, Note, NoteName, Sort, Things};
 use crate::remote::place::Place;
 use crate::remote::segment::{Location, Name, Root, RunRow, Segment, root_key};
@@ -110,9 +111,11 @@ impl Memory {
         self.dir.join("index").join(name.as_str())
     }
 
-    fn segment(&self, name: &Name) -> Option<Segment> {
+    /// A segment, and how many bytes it has.
+    fn segment(&self, name: &Name) -> Option<(Segment, u64)> {
         let bytes = fs::read(self.segment_path(name)).ok()?;
-        Segment::parse(&bytes).ok().filter(|_| name.fits(&bytes))
+        let length = bytes.len() as u64;
+        Segment::parse(&bytes).ok().filter(|_| name.fits(&bytes)).map(|segment| (segment, length))
     }
 
     /// The bytes of a segment, if they are remembered.
@@ -175,14 +178,14 @@ pub fn read(place: &Place, memory: &Memory, anew: bool) -> Result<Catalog> {
     loop {
         let listed = list(place)?;
         let names = &listed.segments;
-        let mut segments = BTreeMap::new();
+        let (mut segments, mut left) = (BTreeMap::new(), cap::SEGMENTS);
         let mut damaged = Vec::new();
         let mut gone = None;
         for name in names {
-            let segment = match memory.segment(name).filter(|_| !anew) {
-                Some(segment) => segment,
-                None => match fetch(place, memory, name)? {
-                    Found::Whole(segment) => segment,
+            let (segment, length) = match memory.segment(name).filter(|_| !anew) {
+                Some(known) => known,
+                None => match fetch(place, memory, name, left.min(cap::SEGMENT))? {
+                    Found::Whole(segment, length) => (segment, length),
                     Found::Damaged(error) => {
                         damaged.push((name.clone(), error));
                         continue;
@@ -193,6 +196,7 @@ pub fn read(place: &Place, memory: &Memory, anew: bool) -> Result<Catalog> {
                     }
                 },
             };
+            left = left.saturating_sub(length);
             segments.insert(name.clone(), segment);
         }
         let Some(gone) = gone else {
@@ -219,7 +223,7 @@ pub fn list(place: &Place) -> Result<Listed> {
     let files = if place.lists() {
         place.list("index")?
     } else {
-        let all = place.get(ALL)?.unwrap_or_default();
+        let all = place.get(ALL, cap::NAMES)?.unwrap_or_default();
         String::from_utf8_lossy(&all).lines().map(str::to_string).collect()
     };
     let segments = files.iter().filter_map(|name| Name::parse(name)).collect();
@@ -233,7 +237,9 @@ fn marks(place: &Place, memory: &Memory, names: BTreeSet<NoteName>) -> Result<Ma
         let file = note.file_name();
         let known = memory.note(&file).filter(|bytes| note.name.fits(bytes));
         let is_new = known.is_none();
-        let Some(bytes) = known.map_or_else(|| place.get(&format!("index/{file}")), |bytes| Ok(Some(bytes)))? else {
+        let Some(bytes) =
+            known.map_or_else(|| place.get(&format!("index/{file}"), cap::NOTE), |bytes| Ok(Some(bytes)))?
+        else {
             continue;
         };
         match Note::parse(&bytes).filter(|_| note.name.fits(&bytes)) {
@@ -255,14 +261,15 @@ fn marks(place: &Place, memory: &Memory, names: BTreeSet<NoteName>) -> Result<Ma
 }
 
 enum Found {
-    Whole(Segment),
+    /// With its length.
+    Whole(Segment, u64),
     Damaged(Error),
     Gone,
 }
 
-fn fetch(place: &Place, memory: &Memory, name: &Name) -> Result<Found> {
+fn fetch(place: &Place, memory: &Memory, name: &Name, most: u64) -> Result<Found> {
     let path = format!("index/{}", name.as_str());
-    let Some(bytes) = place.get(&path)? else { return Ok(Found::Gone) };
+    let Some(bytes) = place.get(&path, most)? else { return Ok(Found::Gone) };
     let damaged = |why: &str| {
         let message = format!("{path} at the remote {} is damaged", place.url());
         Found::Damaged(Error::new(Kind::Remote, message).because(why))
@@ -273,7 +280,7 @@ fn fetch(place: &Place, memory: &Memory, name: &Name) -> Result<Found> {
         Ok(_) if !name.fits(&bytes) => Ok(damaged("its name is not that of its bytes")),
         Ok(segment) => {
             memory.keep_segment(name, &bytes);
-            Ok(Found::Whole(segment))
+            Ok(Found::Whole(segment, bytes.len() as u64))
         }
     }
 }

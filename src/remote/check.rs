@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Kind, Result};
 use crate::remote::Remote;
+use crate::remote::cap;
 use crate::store::random_name;
 
 /// What was found out.
@@ -25,7 +26,7 @@ pub fn check(remote: &Remote) -> Result<Checked> {
         let path = format!("tmp/check-{}", random_name());
         let probe = path.clone().into_bytes();
         remote.place.put(&path, probe.clone(), true)?;
-        let back = remote.place.get(&path);
+        let back = remote.place.get(&path, cap::MARKER);
         let removed = remote.place.remove(&path);
         let wrong =
             |what: &str| Error::new(Kind::Remote, format!("the remote {} ({}) {what}", remote.name, remote.url()));

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, UNIX_EPOCH};
 
+use crate::document;
+use crate::remote::cap;
 use crate::remote::fault::{Fault, Why};
 use crate::remote::service::Broken;
 use crate::store::random_name;
@@ -36,16 +38,24 @@ impl Folder {
         self.dir.is_dir()
     }
 
-    pub fn get(&self, path: &str) -> Result<Option<Vec<u8>>, Fault> {
-        match fs::read(self.path(path)) {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(e.into()),
+    /// A regular file of at most `most` bytes.
+    pub fn get(&self, path: &str, most: u64) -> Result<Option<Vec<u8>>, Fault> {
+        let file = match document::open(&self.path(path)) {
+            Ok(file) => file,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(e.into()),
+        };
+        if file.metadata()?.len() > most {
+            return Err(cap::too_large(path, most));
         }
+        let mut bytes = Vec::new();
+        file.take(most + 1).read_to_end(&mut bytes)?;
+        // It grew meanwhile.
+        if bytes.len() as u64 > most { Err(cap::too_large(path, most)) } else { Ok(Some(bytes)) }
     }
 
     pub fn get_range(&self, path: &str, range: Range<u64>) -> Result<Option<Vec<u8>>, Fault> {
-        let mut file = match File::open(self.path(path)) {
+        let mut file = match document::open(&self.path(path)) {
             Ok(file) => file,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(e.into()),
@@ -132,7 +142,11 @@ impl Folder {
 
     pub fn list(&self, folder: &str) -> Result<Vec<String>, Fault> {
         match fs::read_dir(self.path(folder)) {
-            Ok(entries) => Ok(entries.flatten().filter_map(|e| e.file_name().into_string().ok()).collect()),
+            Ok(entries) => {
+                let names = entries.flatten().filter_map(|e| e.file_name().into_string().ok());
+                let names: Vec<String> = names.take(cap::ENTRIES + 1).collect();
+                if names.len() > cap::ENTRIES { Err(cap::too_many(folder)) } else { Ok(names) }
+            }
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
             Err(e) => Err(e.into()),
         }
@@ -168,6 +182,9 @@ impl Folder {
                 let entry = entry?;
                 let Ok(name) = entry.file_name().into_string() else { continue };
                 let path = format!("{folder}/{name}");
+                if all.len() + folders.len() >= cap::ENTRIES {
+                    return Err(cap::too_many(&folder));
+                }
                 match fs::metadata(entry.path()) {
                     Ok(meta) if meta.is_dir() => folders.push(path),
                     Ok(meta) => all.push((path, meta.len())),

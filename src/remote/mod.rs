@@ -26,6 +26,7 @@
 //! hides whether a remote is a `folder` or a `service`. Whatever comes from a remote is hostile until verified.
 
 mod address;
+mod cap;
 mod catalog;
 pub mod check;
 pub mod clean;
@@ -180,7 +181,7 @@ impl Remote {
 
     /// Was it written to before? Refuses a format that this program does not know.
     fn marker(&self) -> Result<bool> {
-        let Some(bytes) = self.place.get(MARKER)? else { return Ok(false) };
+        let Some(bytes) = self.place.get(MARKER, cap::MARKER)? else { return Ok(false) };
         let text = String::from_utf8_lossy(&bytes);
         let version = text.strip_prefix("lockstep-remote ").and_then(|rest| rest.trim().parse::<u32>().ok());
         let wrong = |what: &str| Error::new(Kind::Remote, format!("the remote {} ({}) {what}", self.name, self.url()));

@@ -11,10 +11,12 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 use crate::event::Stop;
 use crate::remote::address::{Address, Scheme};
+use crate::remote::cap;
 use crate::remote::fault::{self, Fault, Why};
 use crate::remote::folder::Folder;
 use crate::remote::options::Options;
 use crate::remote::service::{Broken, Service};
+use crate::store::LARGEST_READ;
 
 pub struct Place {
     /// Of the remote.
@@ -156,13 +158,13 @@ impl Place {
         }
     }
 
-    /// A small object, whole; `None` if it is not there.
-    pub fn get(&self, path: &str) -> Result<Option<Vec<u8>>> {
+    /// A small object, whole; `None` if it is not there. One of more than `most` bytes is an error.
+    pub fn get(&self, path: &str, most: u64) -> Result<Option<Vec<u8>>> {
         self.stop.check()?;
         self.count();
         let found = match &self.kind {
-            Kind::Folder(folder) => folder.get(path),
-            Kind::Service(service) => service.get(path),
+            Kind::Folder(folder) => folder.get(path, most),
+            Kind::Service(service) => service.get(path, most),
         };
         self.received(path, found)
     }
@@ -174,13 +176,21 @@ impl Place {
         }
         self.stop.check()?;
         self.count();
-        let found = match &self.kind {
-            Kind::Folder(folder) => folder.get_range(path, range),
-            Kind::Service(service) => service.get_range(path, range),
-        };
+        let found = self.range_of(path, range);
         let is_its_own = found.as_ref().is_err_and(|fault| fault.why == Why::Other);
         let found = self.received(path, found);
         if is_its_own { Ok(found) } else { found.map(Ok) }
+    }
+
+    /// No index that is right asks for more than is read at once.
+    fn range_of(&self, path: &str, range: Range<u64>) -> Result<Option<Vec<u8>>, Fault> {
+        if range.end.saturating_sub(range.start) > LARGEST_READ {
+            return Err(cap::too_large(path, LARGEST_READ));
+        }
+        match &self.kind {
+            Kind::Folder(folder) => folder.get_range(path, range),
+            Kind::Service(service) => service.get_range(path, range),
+        }
     }
 
     fn received(&self, path: &str, found: Result<Option<Vec<u8>>, Fault>) -> Result<Option<Vec<u8>>> {
@@ -302,11 +312,7 @@ impl Place {
     /// Bytes of an object of which it is not known whether they are there.
     pub fn look(&self, path: &str, range: Range<u64>) -> Result<Looked> {
         self.count();
-        let found = match &self.kind {
-            Kind::Folder(folder) => folder.get_range(path, range),
-            Kind::Service(service) => service.get_range(path, range),
-        };
-        match found {
+        match self.range_of(path, range) {
             Err(fault) if fault.why == Why::Other => Ok(Looked::Broken(self.options.scrub(&fault.text))),
             found => Ok(self.received(path, found)?.map_or(Looked::Gone, Looked::Bytes)),
         }

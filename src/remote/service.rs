@@ -5,14 +5,15 @@
 //! renamed. Requests are tried again with growing pauses where the service asks for it (429, 5xx) or does not answer.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io::{self, Read};
 use std::ops::Range;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use futures_core::Stream;
 use tokio::time::timeout;
 
 use opendal::layers::{RetryLayer, TimeoutLayer};
@@ -20,11 +21,12 @@ use opendal::{Buffer, HttpTransporter, OperationContext, Operator};
 
 use crate::event::Stop;
 use crate::remote::address::{Address, Scheme};
+use crate::remote::cap;
 use crate::remote::fault::{Fault, Why};
 use crate::remote::options::Options;
 use crate::remote::settings::complete;
 use crate::remote::tls;
-use crate::remote::transport::Patient;
+use crate::remote::transport::{MOST, Patient};
 use crate::remote::upload::Upload;
 use crate::store::random_name;
 
@@ -169,8 +171,23 @@ impl Service {
         (PARTS_AT_ONCE / self.jobs.load(Ordering::Relaxed)).clamp(1, 6)
     }
 
-    pub fn get(&self, path: &str) -> Result<Option<Vec<u8>>, Fault> {
-        absent(self.wait(1, self.operator.read(path))).map(|found| found.map(|buffer| buffer.to_vec()))
+    /// An object of at most `most` bytes.
+    pub fn get(&self, path: &str, most: u64) -> Result<Option<Vec<u8>>, Fault> {
+        let reading = async {
+            let mut stream = self.operator.reader(path).await?.into_stream(..).await?;
+            let mut bytes = Vec::new();
+            while let Some(piece) = poll_fn(|context| Pin::new(&mut stream).poll_next(context)).await {
+                piece?.for_each(|piece| bytes.extend_from_slice(&piece));
+                if bytes.len() as u64 > most {
+                    return Ok(None);
+                }
+            }
+            Ok(Some(bytes))
+        };
+        match absent(self.wait(1, MOST.scope(most, reading)))? {
+            Some(None) => Err(cap::too_large(path, most)),
+            found => Ok(found.flatten()),
+        }
     }
 
     /// A part of an object; fewer bytes are an error.
@@ -298,9 +315,29 @@ impl Service {
         }
     }
 
+    /// What a folder lists, no more than it may.
+    fn entries(&self, folder: &str, is_recursive: bool) -> Result<Vec<opendal::Entry>, Fault> {
+        let path = format!("{folder}/");
+        let listing = async {
+            let mut lister = self.operator.lister_with(&path).recursive(is_recursive).await?;
+            let mut entries = Vec::new();
+            while let Some(entry) = poll_fn(|context| Pin::new(&mut lister).poll_next(context)).await {
+                entries.push(entry?);
+                if entries.len() > cap::ENTRIES {
+                    return Ok(None);
+                }
+            }
+            Ok(Some(entries))
+        };
+        match absent(self.wait(1, listing))? {
+            Some(None) => Err(cap::too_many(folder)),
+            entries => Ok(entries.flatten().unwrap_or_default()),
+        }
+    }
+
     /// The names in a folder, without those of folders.
     pub fn list(&self, folder: &str) -> Result<Vec<String>, Fault> {
-        let entries = absent(self.wait(1, self.operator.list(&format!("{folder}/"))))?.unwrap_or_default();
+        let entries = self.entries(folder, false)?;
         let names = entries.iter().filter(|entry| !entry.path().ends_with('/')).map(|entry| entry.name().to_string());
         Ok(names.collect())
     }
@@ -311,9 +348,7 @@ impl Service {
 
     /// Every object below a folder, with its size.
     pub fn list_all(&self, folder: &str) -> Result<Vec<(String, u64)>, Fault> {
-        let path = format!("{folder}/");
-        let listed = self.operator.list_with(&path).recursive(true);
-        let entries = absent(self.wait(1, async { listed.await }))?.unwrap_or_default();
+        let entries = self.entries(folder, true)?;
         let files = entries.into_iter().filter(|entry| entry.metadata().is_file());
         Ok(files.map(|entry| (entry.path().to_string(), entry.metadata().content_length())).collect())
     }
@@ -369,7 +404,7 @@ impl Service {
 
     /// Objects that lie in a folder under names of temporary ones since before `time`, in seconds since 1970.
     pub fn leftovers(&self, folder: &str, time: u64) -> Result<Vec<String>, Fault> {
-        let entries = absent(self.wait(1, self.operator.list(&format!("{folder}/"))))?.unwrap_or_default();
+        let entries = self.entries(folder, false)?;
         let is_old = |entry: &opendal::Entry| {
             let when = entry.metadata().last_modified().map(SystemTime::from);
             when.and_then(|when| when.duration_since(UNIX_EPOCH).ok()).is_some_and(|when| when.as_secs() < time)

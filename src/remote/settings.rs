@@ -1,7 +1,9 @@
 //! From a URL, options and environment to the settings of the library. Pure, but for the cloud's own settings file.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
+use crate::document;
 use crate::remote::address::{Address, Scheme};
 use crate::remote::options::Options;
 
@@ -25,7 +27,8 @@ pub fn complete(
             set("bucket", Some(address.host.clone()));
             let profile = options.get("profile").map(str::to_string).or_else(|| from_env(&["AWS_PROFILE"]));
             let file = from_env(&["AWS_CONFIG_FILE"]).or_else(|| Some(format!("{}/.aws/config", env.get("HOME")?)));
-            let file = file.and_then(|file| std::fs::read_to_string(file).ok()).unwrap_or_default();
+            let read = |file: String| document::read_text(Path::new(&file), document::MOST).ok()?;
+            let file = file.and_then(read).unwrap_or_default();
             let of_profile = |key: &str| profile_value(&file, profile.as_deref().unwrap_or("default"), key);
             let endpoint =
                 from_env(&["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]).or_else(|| of_profile("endpoint_url"));

@@ -148,7 +148,7 @@ fn finish(
     }
     for path in &all {
         let folder = path.parent().unwrap_or_default();
-        if excludes::apply(&folder.on_disk(project.top()), &[path.name()], &[])? {
+        if excludes::apply(project.bounds(), &folder.on_disk(project.top()), &[path.name()], &[])? {
             added.written.extend(folder.join(".gitignore"));
         }
     }

@@ -67,7 +67,7 @@ fn write_one(project: &Project, folder: &RepoPath, names: &(Vec<String>, Vec<Str
         names.iter().map(String::as_str).collect()
     }
     let on_disk = project.folder(folder)?;
-    excludes::apply(&on_disk, &strs(&names.0), &strs(&names.1))
+    excludes::apply(project.bounds(), &on_disk, &strs(&names.0), &strs(&names.1))
 }
 
 fn collect(definitions: &Definitions, locks: &Locks, id: FileId, lines: &mut Lines, cached: &mut Vec<RepoPath>) {

@@ -79,7 +79,11 @@ impl<'a> Look<'a> {
         }
         let top = self.project.top();
         let spots: Vec<Spot> = places.iter().map(|p| spot(p, top)).chain(outs.iter().map(|p| Spot::from(*p))).collect();
-        let mut found = look(self.project, definitions, &spots, self.sink).into_iter();
+        let (_, out_spots) = spots.split_at(places.len());
+        let found = look(self.project, definitions, &spots, self.sink);
+        let inside = self.project.index().must_lie_inside(out_spots);
+        let inside = std::iter::repeat_n(Ok(()), places.len()).chain(inside);
+        let mut found = found.into_iter().zip(inside).map(|(pin, inside)| inside.and(pin));
         for place in places {
             let pin = found.next().unwrap_or(Ok(None));
             self.seen.insert(place, if let Place::Url(url) = place { Err(no_url(url)) } else { pin });
@@ -100,7 +104,8 @@ impl<'a> Look<'a> {
         if let Some(seen) = self.seen_outs.get(path) {
             return seen.clone();
         }
-        let pin = look(self.project, self.definitions, &[Spot::from(path)], self.sink).pop().unwrap_or(Ok(None));
+        let pin =
+            look_at_outs(self.project, self.definitions, &[Spot::from(path)], self.sink).pop().unwrap_or(Ok(None));
         self.seen_outs.insert(path, pin.clone());
         pin
     }
@@ -137,4 +142,16 @@ pub fn look(project: &Project, definitions: &Definitions, asks: &[Spot], sink: &
 /// The declared environment variables of a stage.
 pub fn env_values(project: &Project, stage: &Stage) -> Vec<Option<String>> {
     stage.env.iter().map(|name| project.around.env.get(name).cloned()).collect()
+}
+
+/// Looks at outs and data, whose content must lie in the repository; one answer each.
+pub fn look_at_outs(
+    project: &Project,
+    definitions: &Definitions,
+    asks: &[Spot],
+    sink: &dyn Sink,
+) -> Vec<Result<Option<Pin>>> {
+    let found = look(project, definitions, asks, sink);
+    let inside = project.index().must_lie_inside(asks);
+    found.into_iter().zip(inside).map(|(pin, inside)| inside.and(pin)).collect()
 }

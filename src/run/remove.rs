@@ -74,7 +74,7 @@ pub fn remove(project: &Project, targets: &[String], options: &Options, sink: &d
     for path in outs.iter().filter(|p| !left.contains(p)) {
         let folder = path.parent().unwrap_or_default();
         project.folder(&folder)?;
-        let was_ignored = excludes::apply(&folder.on_disk(project.top()), &[], &[path.name()])?;
+        let was_ignored = excludes::apply(project.bounds(), &folder.on_disk(project.top()), &[], &[path.name()])?;
         if was_ignored {
             removed.written.extend(folder.join(".gitignore"));
         }

@@ -11,6 +11,7 @@ use std::sync::mpsc;
 
 use super::hash::{self, CHUNK, HUGE, fill};
 use super::id::ObjectId;
+use crate::document;
 use crate::error::{Error, Result};
 
 /// After so many bytes the disk is asked to take them.
@@ -38,7 +39,7 @@ pub fn to_new(
         reflink.store(false, Ordering::Relaxed);
         let _ = std::fs::remove_file(to);
     }
-    let source = File::open(from).map_err(|e| Error::io("read", from, e))?;
+    let source = document::open(from).map_err(|e| Error::io("read", from, e))?;
     let file = match File::options().write(true).create_new(true).open(to) {
         Ok(file) => file,
         Err(e) => return Ok(Err(e)),

@@ -15,6 +15,7 @@ use super::pack::format::Row;
 use super::place;
 use super::stat::{FileStat, Seen};
 use super::tree::Tree;
+use crate::document;
 use crate::error::{Error, Kind, Result};
 
 /// Trees and the texts of symlinks are read whole; a hostile id must not make us read a model into memory.
@@ -161,7 +162,7 @@ impl Store {
 
     fn locate_loose(&self, id: &ObjectId) -> Result<Option<Lies>> {
         let path = self.path(id);
-        let file = match File::open(&path) {
+        let file = match document::open(&path) {
             Ok(file) => file,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(Error::io("open", &path, e)),

@@ -4,6 +4,7 @@
 //! goes, what is ignored in it moves to the same name in the new one ([`carry_over`]); where that name is taken, or its
 //! folder is a file now, the caller keeps it elsewhere, without the rest ([`strip`]).
 
+use crate::document;
 use std::fs;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
@@ -113,7 +114,7 @@ fn is_same(a: &Path, b: &Path) -> bool {
     let is_file = |path| fs::symlink_metadata(path).ok().filter(|m| m.is_file());
     let (Some(meta), Some(other)) = (is_file(a), is_file(b)) else { return false };
     let compare = || -> io::Result<bool> {
-        let (mut a, mut b) = (fs::File::open(a)?, fs::File::open(b)?);
+        let (mut a, mut b) = (document::open(a)?, document::open(b)?);
         let (mut left, mut right) = (vec![0; 64 << 10], vec![0; 64 << 10]);
         loop {
             let n = a.read(&mut left)?;

@@ -7,6 +7,7 @@ use super::hash;
 use super::id::ObjectId;
 use super::objects::{Store, is_sealed, seal};
 use super::stat::Seen;
+use crate::document;
 use crate::error::{Error, Result};
 
 impl Store {
@@ -14,7 +15,7 @@ impl Store {
     /// seal says that they were.
     pub fn open_large(&self, id: &ObjectId) -> Result<File> {
         let path = self.path(id);
-        let mut file = File::open(&path).map_err(|e| match e.kind() {
+        let mut file = document::open(&path).map_err(|e| match e.kind() {
             io::ErrorKind::NotFound => {
                 Error::missing(format!("object {id} is not in the store {}", self.dir().display()))
             }

@@ -35,6 +35,7 @@ use super::pack::Shelf;
 use super::place;
 use super::stat::FileStat;
 use super::tree;
+use crate::document;
 use crate::error::{Error, Kind, Result};
 use crate::event::Stop;
 
@@ -161,7 +162,7 @@ impl Store {
 
     /// The version of the store's format, and its generation if that can be read.
     fn marker(&self) -> Option<(u32, Option<Generation>)> {
-        let text = fs::read_to_string(self.dir.join("generation")).ok()?;
+        let text = document::read_text(&self.dir.join("generation"), 1 << 10).ok()??;
         let (version, number) = text.strip_prefix("lockstep-store ")?.split_once('\n')?;
         let number = u128::from_str_radix(number.trim(), 16).ok().filter(|_| number.trim().len() == 32);
         Some((version.parse().ok()?, number.map(u128::to_be_bytes)))

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use super::hash;
 use super::objects::Store;
 use super::place;
+use crate::document;
 use crate::error::{Error, Result};
 
 const SUM: usize = 32;
@@ -37,8 +38,11 @@ impl Store {
         let number = before.last().map_or(0, |(n, _)| n.saturating_add(1));
         self.begin()?;
         self.make_dir(&folder).map_err(|e| self.refused("create", &folder, e))?;
-        let same: Vec<&PathBuf> =
-            before.iter().filter(|(_, p)| fs::read(p).is_ok_and(|b| b == content)).map(|(_, p)| p).collect();
+        let same: Vec<&PathBuf> = before
+            .iter()
+            .filter(|(_, p)| document::read(p, document::MOST).is_ok_and(|b| b.is_some_and(|b| b == content)))
+            .map(|(_, p)| p)
+            .collect();
         if same.last().is_some_and(|path| before.last().is_some_and(|(_, newest)| newest == *path)) {
             return Ok(());
         }
@@ -57,7 +61,7 @@ impl Store {
 
     /// What one file of the run cache holds; `None` if it is damaged or gone.
     pub fn read_run(&self, path: &std::path::Path) -> Option<Vec<u8>> {
-        let bytes = fs::read(path).ok()?;
+        let bytes = document::read(path, document::MOST).ok()??;
         let (sum, rest) = bytes.split_at_checked(SUM)?;
         (hash::of_bytes(rest).0 == sum).then(|| rest.to_vec())
     }
@@ -65,12 +69,12 @@ impl Store {
     pub fn get_runs(&self, key: &str) -> Result<Runs> {
         let mut runs = Runs::default();
         for (_, path) in files(&self.runs_folder(key)?).into_iter().rev() {
-            match fs::read(&path) {
-                Ok(bytes) => match bytes.split_at_checked(SUM) {
+            match document::read(&path, document::MOST) {
+                Ok(Some(bytes)) => match bytes.split_at_checked(SUM) {
                     Some((sum, rest)) if hash::of_bytes(rest).0 == sum => runs.found.push(rest.to_vec()),
                     _ => runs.damaged.push(path),
                 },
-                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+                Ok(None) => {}
                 Err(_) => runs.damaged.push(path),
             }
         }

@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use super::id::ObjectId;
 use super::objects::Store;
 use super::place;
+use crate::document;
 use crate::error::{Error, Kind, Result};
 
 const PROJECTS: &str = "projects";
@@ -38,11 +39,8 @@ pub struct User {
 ///
 /// Errors: a file that cannot be read.
 pub fn id_in(file: &Path) -> Result<Option<String>> {
-    match fs::read_to_string(file) {
-        Ok(text) => Ok(Some(text.trim().to_string()).filter(|id| is_id(id))),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(Error::io("read", file, e)),
-    }
+    let text = document::read_text(file, document::MOST)?;
+    Ok(text.map(|text| text.trim().to_string()).filter(|id| is_id(id)))
 }
 
 fn is_id(text: &str) -> bool {
@@ -78,7 +76,7 @@ impl Store {
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let user = User { home: home.to_path_buf(), id: Some(id_made_in(id_file)?), host };
         let (path, bytes) = (self.user_path(&user), written(&user));
-        if fs::read(&path).is_ok_and(|known| known == bytes) {
+        if document::read(&path, document::MOST).is_ok_and(|known| known.is_some_and(|known| known == bytes)) {
             return Ok(());
         }
         self.folder(PROJECTS)?;
@@ -104,7 +102,7 @@ impl Store {
         let mut users = Vec::new();
         for entry in entries {
             let path = entry.map_err(cannot)?.path();
-            let bytes = fs::read(&path).map_err(|e| Error::io("read", &path, e))?;
+            let bytes = document::read(&path, document::MOST)?.unwrap_or_default();
             let user = read(bytes).filter(|user| self.user_path(user) == path).ok_or_else(|| {
                 Error::new(Kind::Io, format!("{} does not say which project it stands for", path.display()))
                     .hint("run any lockstep command that stores in each project that uses the store, then remove it")

@@ -3,7 +3,7 @@
 //! The age of an object is its file's mtime, of a packed one that of its pack. Whoever finds an object present instead of
 //! storing it makes it young again. The seal (see `objects`) lives in the same time stamp and is set anew with it.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::path::Path;
 
@@ -14,6 +14,7 @@ use super::id::ObjectId;
 use super::objects::{Store, seal};
 use super::pack::Pack;
 use super::stat::{FileStat, Seen};
+use crate::document;
 use crate::error::Result;
 
 /// Younger things are not touched: seconds.
@@ -41,7 +42,7 @@ impl Store {
         let loose = || {
             let path = self.path(id);
             let seen = Seen::of_link(&path).ok()?;
-            Some(is_young(&seen.stat) || File::open(&path).and_then(|file| renew(&file, id)).is_ok())
+            Some(is_young(&seen.stat) || document::open(&path).and_then(|file| renew(&file, id)).is_ok())
         };
         let packed = || self.packed(id).map(|(pack, _)| pack.keep_young());
         if size >= BIG { loose().or_else(packed) } else { packed().or_else(loose) }.unwrap_or(false)
@@ -71,6 +72,6 @@ impl Pack {
 
 fn touch(path: &Path) -> io::Result<()> {
     let this = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
-    let file = fs::File::open(path)?;
+    let file = document::open(path)?;
     Ok(rustix::fs::futimens(&file, &Timestamps { last_access: this, last_modification: this })?)
 }

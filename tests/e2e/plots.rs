@@ -363,10 +363,10 @@ fn links_out_of_the_repository_are_not_followed() {
     d/mine.csv
       ▁█  last 2, min 1, max 2
     --- stderr
-    error: d/secret.csv is not plotted: it leads to [BOX]/secret, outside of the repository
-      hint: a page may be published: copy what it is to show into the repository
-    error: d/token.png is not plotted: it leads to [ROOT]/.git/config, outside of the repository
-      hint: a page may be published: copy what it is to show into the repository
+    error: d/secret.csv is not read: it leads to [BOX]/secret, outside of the repository
+      hint: what lockstep reads may be printed and published: copy the file into the repository
+    error: d/token.png is not read: it leads to [ROOT]/.git/config, in a folder that belongs to Git or lockstep itself
+      hint: what lockstep reads may be printed and published: copy the file into the repository
     ");
 }
 

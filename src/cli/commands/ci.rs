@@ -6,6 +6,7 @@ use serde_json::{Value as Json, json};
 
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
+use crate::document;
 use crate::error::{Error, Result};
 use crate::project::Project;
 use crate::report::collect::{Against, Report, collect};
@@ -86,12 +87,13 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
 
 fn report(args: &ReportArgs, project: &Project, out: &Output) -> Result<u8> {
     let env = &project.around.env;
-    let event = env.get("GITHUB_EVENT_PATH").and_then(|path| std::fs::read(path).ok());
+    let event = env.get("GITHUB_EVENT_PATH").and_then(|path| document::read(path.as_ref(), document::MOST).ok()?);
     let event: Option<Json> = event.and_then(|bytes| serde_json::from_slice(&bytes).ok());
     let job = detect(env, event.as_ref());
     let report = match &args.from {
         Some(file) => {
-            let bytes = std::fs::read(project.around.cwd.join(file)).map_err(|e| Error::io("read", file, e))?;
+            let bytes = document::read(&project.around.cwd.join(file), document::MOST)?;
+            let bytes = bytes.ok_or_else(|| Error::missing(format!("{} does not exist", file.display())))?;
             Report::parse(&file.display().to_string(), &bytes)?
         }
         None => {

@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 use crate::cli::args::Global;
 use crate::cli::commands::merge::sentence;
 use crate::cli::output::Output;
+use crate::document;
 use crate::error::{Error, Result};
 use crate::git::{Repo, merge_as_text};
 use crate::lock::merge::{Known, Sides, Why, merge};
@@ -33,7 +34,8 @@ pub struct Args {
 
 pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {
     let read = |file: &Path| -> Result<Lock> {
-        let text = std::fs::read_to_string(file).map_err(|e| Error::io("read", file, e))?;
+        let text = document::read_text(file, document::MOST)?;
+        let text = text.ok_or_else(|| Error::missing(format!("{} does not exist", file.display())))?;
         lock::read(&args.path, &text)
     };
     let sides =

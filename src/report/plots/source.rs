@@ -1,19 +1,15 @@
 //! Where the files of a plot are read from: the workspace, or a commit.
 //!
-//! A page is made to be published, and a file that is no table may be shown as a picture is, byte for byte. A symlink of
-//! the workspace is therefore followed only to what belongs to the repository, or to the store, which a checkout may link
-//! to: not to `/proc/self/environ`, and not to Git's own settings, where CI systems keep a token.
+//! A page is made to be published, and a file that is no table may be shown as a picture is, byte for byte. What may be
+//! read in the workspace is said in [`crate::document`].
 
 use std::fs;
-use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use crate::document::Bounds;
 use crate::error::{Error, Result};
 use crate::path::RepoPath;
 use crate::project::Project;
-
-/// Larger files are not read; the store reads no larger ones at once, either.
-const LARGEST: u64 = 1 << 30;
 
 /// What is at a path.
 #[derive(Debug)]
@@ -31,62 +27,33 @@ pub trait Source {
     fn read(&self, path: &RepoPath) -> Result<Entry>;
 }
 
-/// The files as they are now. Folders are absolute, without symlinks.
-pub struct Worktree {
-    top: PathBuf,
-    /// Git's own folder, of which nothing but the store may be shown.
-    git_dir: Option<PathBuf>,
-    store: PathBuf,
+/// The files as they are now.
+pub struct Worktree<'p> {
+    top: &'p Path,
+    bounds: &'p Bounds,
 }
 
-impl Worktree {
-    pub fn of(project: &Project) -> Worktree {
-        let store = project.store_dir();
-        Worktree {
-            top: project.top().to_path_buf(),
-            git_dir: project.repo.git_dir.clone(),
-            store: fs::canonicalize(&store).unwrap_or(store),
-        }
-    }
-
-    /// May this be shown, whatever led to it?
-    fn owns(&self, real: &Path) -> bool {
-        let in_git = self.git_dir.as_ref().is_some_and(|git_dir| real.starts_with(git_dir));
-        (real.starts_with(&self.top) && !in_git) || real.starts_with(&self.store)
+impl Worktree<'_> {
+    pub fn of(project: &Project) -> Worktree<'_> {
+        Worktree { top: project.top(), bounds: project.bounds() }
     }
 }
 
-impl Source for Worktree {
+impl Source for Worktree<'_> {
     fn label(&self) -> &str {
         "workspace"
     }
 
     fn read(&self, path: &RepoPath) -> Result<Entry> {
-        let there = path.on_disk(&self.top);
-        let seen = match fs::metadata(&there) {
-            Ok(seen) => seen,
-            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(Entry::Missing),
-            Err(e) => return Err(Error::io("look at", &there, e)),
-        };
-        let real = fs::canonicalize(&there).map_err(|e| Error::io("look at", &there, e))?;
-        if !self.owns(&real) {
-            let message = format!("{path} is not plotted: it leads to {}, outside of the repository", real.display());
-            return Err(
-                Error::usage(message).hint("a page may be published: copy what it is to show into the repository")
-            );
-        }
-        if seen.is_dir() {
+        let there = path.on_disk(self.top);
+        let Some(real) = self.bounds.find(&there)? else { return Ok(Entry::Missing) };
+        if real.is_dir() {
             let mut files = Vec::new();
             below(&there, path, &mut files)?;
             files.sort();
             return Ok(Entry::Folder(files));
         }
-        // A pipe would be waited for, and a device has no end.
-        if !seen.is_file() || seen.len() > LARGEST {
-            let why = if seen.is_file() { "is too large for a plot" } else { "is no file" };
-            return Err(Error::usage(format!("{path} {why}")).hint("plot a file of at most 1 GiB"));
-        }
-        fs::read(&there).map(Entry::File).map_err(|e| Error::io("read", &there, e))
+        Ok(self.bounds.read(&there)?.map_or(Entry::Missing, Entry::File))
     }
 }
 
@@ -126,7 +93,8 @@ mod tests {
         }
         std::os::unix::net::UnixListener::bind(dir.path().join("d/sub/socket")).unwrap();
         let top = fs::canonicalize(dir.path()).unwrap();
-        let tree = Worktree { git_dir: Some(top.join("git")), store: top.join("git/store"), top: top.clone() };
+        let bounds = Bounds::new(&top, [&top.join("git")], Some(&top.join("git/store")));
+        let tree = Worktree { top: &top, bounds: &bounds };
         let shown = |path: &str| match tree.read(&RepoPath::root().join(path).unwrap()) {
             Ok(Entry::Missing) => "missing".into(),
             Ok(Entry::File(bytes)) => String::from_utf8(bytes).unwrap(),
@@ -138,9 +106,12 @@ mod tests {
             ("d/b", "x"),
             ("d/c", "missing"),
             ("d/b/c", "missing"),
-            ("d/sub/socket", "d/sub/socket is no file"),
-            ("d/zero", "d/zero is not plotted: it leads to /dev/zero, outside of the repository"),
-            ("d/secret", "d/secret is not plotted: it leads to TOP/git/y, outside of the repository"),
+            ("d/sub/socket", "d/sub/socket is not read: it is no regular file"),
+            ("d/zero", "d/zero is not read: it leads to /dev/zero, outside of the repository"),
+            (
+                "d/secret",
+                "d/secret is not read: it leads to TOP/git/y, in a folder that belongs to Git or lockstep itself",
+            ),
             ("d/kept", "y"),
             ("d/disk", "y"),
             ("d", "[d/b, d/disk, d/kept, d/secret, d/sub/a, d/sub/up, d/zero]"),

@@ -11,7 +11,7 @@ use crate::pipeline::stage::{Place, Stage};
 use crate::project::Project;
 use crate::run::fresh;
 use crate::run::logs::RunLog;
-use crate::run::look::{look, spot};
+use crate::run::look::{look, look_at_outs, spot};
 use crate::shell::word;
 use crate::store::{ObjectId, Pin, Place as Spot};
 
@@ -60,7 +60,8 @@ impl Context<'_> {
             crate::store::inside(self.project.top(), &out.path)?;
         }
         let asks: Vec<Spot> = stage.outs.iter().map(|o| Spot::from(&o.path)).collect();
-        let pins = look(self.project, self.definitions, &asks, self.sink).into_iter().collect::<Result<Vec<_>>>()?;
+        let pins =
+            look_at_outs(self.project, self.definitions, &asks, self.sink).into_iter().collect::<Result<Vec<_>>>()?;
         if let Some((out, _)) = stage.outs.iter().zip(&pins).find(|(_, pin)| pin.is_none()) {
             let wrote = "its commands ended well, but wrote no such file or folder";
             return Err(Error::new(
@@ -111,7 +112,7 @@ pub fn record_metrics(project: &Project, stage: &Stage, entry: &mut StageLock) {
         if locked.pin.is_dir() || locked.pin.size > 64 * 1024 {
             continue;
         }
-        let bytes = fs::read(out.path.on_disk(project.top())).unwrap_or_default();
+        let bytes = project.bounds().read(&out.path.on_disk(project.top())).ok().flatten().unwrap_or_default();
         // What was written since it was pinned is not what was pinned.
         if ObjectId::of(&bytes) != locked.pin.id {
             continue;

@@ -12,7 +12,7 @@ mod packed;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -20,6 +20,7 @@ use std::sync::{Arc, Mutex};
 use rayon::iter::Either;
 use rayon::prelude::*;
 
+use crate::document;
 use crate::error::{Error, Kind, Result};
 use crate::event::{Doing, Event, Sink};
 use crate::store::find::BIG;
@@ -154,8 +155,8 @@ impl Store {
         if is_sealed(&seen.stat, id) {
             return true;
         }
-        let good = File::open(&path).is_ok_and(|f| hash::of_object(&f, kind, size).is_ok_and(|got| got == *id));
-        if let (true, Ok(file)) = (good, File::open(&path)) {
+        let good = document::open(&path).is_ok_and(|f| hash::of_object(&f, kind, size).is_ok_and(|got| got == *id));
+        if let (true, Ok(file)) = (good, document::open(&path)) {
             seal(&file, id);
         }
         good
@@ -165,7 +166,10 @@ impl Store {
 impl Batch<'_> {
     /// Plans to store what a place holds, which the index looked at and found to be `pin`. What the store has already
     /// is skipped.
+    ///
+    /// Errors: a symlink brings in what lies outside of the repository.
     pub fn add(&mut self, index: &StatIndex, place: &Place, pin: &Pin) -> Result<()> {
+        index.must_lie_inside(std::slice::from_ref(place)).into_iter().collect::<Result<()>>()?;
         let path = place.on_disk(index.top());
         self.device = self.device.or_else(|| Some(Seen::of(index.top()).ok()?.device));
         if !pin.is_dir() {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::census::{Census, FoundRun};
 use super::plan::Plan;
+use crate::document;
 use crate::error::{Error, Result};
 use crate::store::id::ObjectId;
 use crate::store::objects::{ObjectKind, Store};
@@ -155,10 +156,7 @@ impl Fresh<'_> {
     /// Takes over a loose object; one that does not verify stays where it is.
     fn take_loose(&mut self, id: &ObjectId) -> Result<()> {
         let path = self.store.path(id);
-        let bytes = match fs::read(&path) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-            bytes => bytes.map_err(|e| Error::io("read", &path, e))?,
-        };
+        let Some(bytes) = document::read(&path, crate::store::LARGEST_READ)? else { return Ok(()) };
         let kinds = [ObjectKind::Content, ObjectKind::Tree];
         match kinds.into_iter().find(|kind| kind.id_of(&bytes) == *id) {
             Some(kind) if !self.has.contains(id) => self.add(*id, kind, &bytes),

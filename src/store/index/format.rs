@@ -15,6 +15,7 @@ use std::path::Path;
 use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
+use crate::document;
 use crate::store::id::ObjectId;
 use crate::store::stat::FileStat;
 
@@ -183,7 +184,7 @@ impl Loaded {
     }
 
     fn try_read(path: &Path, options: u32) -> Option<Loaded> {
-        let file = std::fs::File::open(path).ok()?;
+        let file = document::open(path).ok()?;
         let length = usize::try_from(file.metadata().ok()?.len()).ok()?;
         if length < HEADER + SUM {
             return None;

@@ -12,6 +12,7 @@ pub(super) mod build;
 mod content;
 pub(super) mod format;
 mod links;
+mod outside;
 mod read;
 pub(super) mod rows;
 mod scan;
@@ -42,6 +43,7 @@ use super::id::{ObjectId, Pin};
 use super::place::{self, Place, join};
 use super::stat::{Clock, Seen, Stamp};
 use super::tree::EntryKind;
+use crate::document::Bounds;
 use crate::error::{Error, Result};
 use crate::event::Sink;
 
@@ -87,6 +89,8 @@ pub struct StatIndex {
     learnt: RwLock<HashMap<Vec<u8>, Option<Arc<Top>>>>,
     /// Was something learnt since the last save?
     unsaved: AtomicBool,
+    /// Where what is stored may lie.
+    bounds: Bounds,
     clock: Clock,
     top_fd: OnceLock<Option<OwnedFd>>,
 }
@@ -144,9 +148,15 @@ impl StatIndex {
             loaded: Loaded::read(file, u32::from(file_mode)),
             learnt: RwLock::default(),
             unsaved: AtomicBool::new(false),
+            bounds: Bounds::new(top, [], None),
             clock: Clock::new(),
             top_fd: OnceLock::new(),
         }
+    }
+
+    /// What is stored may lie within `bounds` [default: below the top].
+    pub fn within(self, bounds: Bounds) -> StatIndex {
+        StatIndex { bounds, ..self }
     }
 
     pub fn top(&self) -> &Path {

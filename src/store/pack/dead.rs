@@ -7,12 +7,11 @@
 //! found again by the next read. A file that is itself damaged says nothing, and the pack is verified anew.
 
 use std::collections::HashSet;
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use super::file::Pack;
 use super::format::Row;
+use crate::document;
 use crate::error::Result;
 use crate::store::id::ObjectId;
 use crate::store::objects::Store;
@@ -46,9 +45,10 @@ pub fn path_of(pack: &Path) -> PathBuf {
 
 /// The tombstones of a pack; the second is false if there are some that cannot be read.
 pub fn read(pack: &Path) -> (HashSet<ObjectId>, bool) {
-    match fs::read(path_of(pack)) {
-        Ok(bytes) => parse(&bytes).map_or((HashSet::new(), false), |ids| (ids, true)),
-        Err(e) => (HashSet::new(), e.kind() == io::ErrorKind::NotFound),
+    match document::read(&path_of(pack), document::MOST) {
+        Ok(Some(bytes)) => parse(&bytes).map_or((HashSet::new(), false), |ids| (ids, true)),
+        Ok(None) => (HashSet::new(), true),
+        Err(_) => (HashSet::new(), false),
     }
 }
 

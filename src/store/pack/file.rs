@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use rayon::prelude::*;
 
 use super::format::{HEADER, Malformed, PackId, PackIndex, Row, TRAILER, check_header, tail_length};
+use crate::document;
 use crate::store::find::LARGEST_READ;
 use crate::store::hash;
 use crate::store::id::ObjectId;
@@ -99,7 +100,7 @@ impl Pack {
         if let Some(file) = self.file.get() {
             return Ok(Arc::clone(file));
         }
-        let file = Arc::new(File::open(&self.path)?);
+        let file = Arc::new(document::open(&self.path)?);
         if self.open.fetch_add(1, Ordering::Relaxed) >= kept_open() || self.file.set(Arc::clone(&file)).is_err() {
             self.open.fetch_sub(1, Ordering::Relaxed);
         }

@@ -17,6 +17,7 @@ use super::dead;
 use super::file::{Pack, Unusable, read_index};
 use super::format::{Malformed, PackId, Row};
 use super::table::Table;
+use crate::document;
 use crate::error::{Error, Kind, Result as Fallible};
 use crate::store::id::ObjectId;
 use crate::store::objects::Store;
@@ -192,7 +193,7 @@ impl Shelf {
     fn load(&self, id: &PackId, has_dead: bool) -> Result<Arc<Pack>, (PathBuf, Unusable)> {
         let path = self.dir.join(id.file_name());
         let (dead, readable) = if has_dead { dead::read(&path) } else { Default::default() };
-        match fs::File::open(&path).map_err(Unusable::from).and_then(|file| read_index(&file)) {
+        match document::open(&path).map_err(Unusable::from).and_then(|file| read_index(&file)) {
             Ok(index) if index.id() == *id => {
                 Ok(Arc::new(Pack::new(&path, index, dead, has_dead && !readable, &self.open)))
             }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::guess::{Guess, gaps, guess};
 use super::{At, Copy, Damage, What};
+use crate::document;
 use crate::error::{Error, Result};
 use crate::store::find::LARGEST_READ;
 use crate::store::id::ObjectId;
@@ -41,7 +42,7 @@ impl Store {
                 What::Tombstones(pack) => drop(buried.entry(pack.id).or_insert_with(|| of(pack))),
                 What::Pack { path, .. } => {
                     let id = PackId::of_file_name(&name(path));
-                    let is_good = File::open(path).is_ok_and(|f| read_index(&f).is_ok_and(|i| Some(i.id()) == id));
+                    let is_good = document::open(path).is_ok_and(|f| read_index(&f).is_ok_and(|i| Some(i.id()) == id));
                     if is_good || !path.exists() {
                         continue;
                     }
@@ -81,7 +82,7 @@ impl Store {
         self.refresh_packs();
         for path in broken {
             let cannot = |e: io::Error| Error::io("read", path, e);
-            let file = match File::open(path) {
+            let file = match document::open(path) {
                 Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
                 file => file.map_err(cannot)?,
             };

@@ -1,11 +1,11 @@
 //! Hashing objects, by all cores.
 
-use std::fs::File;
 use std::io;
 
 use rayon::prelude::*;
 
 use super::{At, Copy, Damage, What};
+use crate::document;
 use crate::error::{Error, Result};
 use crate::event::{Doing, Event, Sink};
 use crate::store::find::{LARGEST_READ, is_lost};
@@ -61,7 +61,7 @@ impl Store {
     pub fn still_damaged(&self, copy: &Copy) -> Result<Option<Damage>> {
         let again = match &copy.at {
             At::Loose => look_loose(self, copy, &|_| ())?,
-            At::Packed(pack, row) => match File::open(&pack.path) {
+            At::Packed(pack, row) => match document::open(&pack.path) {
                 Ok(file) => verdict(fits(&file, row)).map_err(|e| Error::io("read", &pack.path, e))?,
                 Err(e) if e.kind() == io::ErrorKind::NotFound => Verdict::Gone,
                 Err(e) => return Err(Error::io("open", &pack.path, e)),
@@ -97,7 +97,7 @@ fn look_loose(store: &Store, copy: &Copy, done: &dyn Fn(u64)) -> Result<Verdict>
         return Ok(Verdict::Bad("it is no file".into()));
     }
     let hashed = |kind: ObjectKind| -> io::Result<bool> {
-        let mut file = File::open(&path)?;
+        let mut file = document::open(&path)?;
         let size = file.metadata()?.len();
         let id = match kind {
             ObjectKind::Content => hash::content(&mut file, size, done)?.0,

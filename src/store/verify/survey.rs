@@ -1,7 +1,6 @@
 //! Everything in the store, by the names of files and the indexes of packs; no object is read.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,6 +9,7 @@ use rayon::prelude::*;
 
 use super::guess::guess;
 use super::{At, Copy, Damage, Kept, RunFile, Survey, What};
+use crate::document;
 use crate::error::{Error, Result};
 use crate::store::gc::entries;
 use crate::store::id::ObjectId;
@@ -136,14 +136,14 @@ fn packs(store: &Store, survey: &mut Survey) -> Result<()> {
 }
 
 fn read_pack(path: &Path) -> Result<(PackIndex, FileStat), Unusable> {
-    let file = File::open(path)?;
+    let file = document::open(path)?;
     let index = read_index(&file)?;
     let stat = rustix::fs::fstat(&file).map_err(io::Error::from)?;
     Ok((index, FileStat::from(&stat)))
 }
 
 fn broken(path: &Path, why: &str) -> Found {
-    let rows = File::open(path).and_then(|file| guess(&file)).unwrap_or_default().rows;
+    let rows = document::open(path).and_then(|file| guess(&file)).unwrap_or_default().rows;
     Found::Broken(Damage { what: What::Pack { path: path.to_path_buf(), rows }, problem: why.to_string() })
 }
 
@@ -170,7 +170,7 @@ pub fn quarantined(store: &Store) -> HashMap<ObjectId, Kept> {
         if let Ok(id) = what.parse::<ObjectId>() {
             kept.insert(id, Kept { path, row: None });
         } else if PackId::of_file_name(what).is_some() {
-            let rows = File::open(&path).and_then(|file| guess(&file)).unwrap_or_default().rows;
+            let rows = document::open(&path).and_then(|file| guess(&file)).unwrap_or_default().rows;
             for row in rows {
                 kept.entry(row.id).or_insert_with(|| Kept { path: path.clone(), row: Some(row) });
             }

@@ -1,11 +1,12 @@
 //! Where the page goes, and how it comes to be seen.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::cli::output::Output;
+use crate::document;
 use crate::error::{Error, Result};
 use crate::path::RepoPath;
 use crate::project::Project;
@@ -41,7 +42,7 @@ pub fn write(asked: Option<&Path>, page: &str, project: &Project, out: &Output) 
 /// A file that is no page of ours is somebody's.
 fn refuse_foreign(there: &Path, path: &Path) -> Result<()> {
     let mut head = Vec::new();
-    match File::open(there).and_then(|file| file.take(HEAD).read_to_end(&mut head)) {
+    match document::open(there).and_then(|file| file.take(HEAD).read_to_end(&mut head)) {
         Ok(0) => Ok(()),
         Ok(_) if String::from_utf8_lossy(&head).contains(GENERATOR) => Ok(()),
         Ok(_) => Err(Error::usage(format!("{} exists and is no page that lockstep made", path.display()))

@@ -1,0 +1,177 @@
+//! What an output or data must not hold: content that a symlink brings in from outside of the repository.
+//!
+//! A dep may be hashed through such a link. What is stored is pushed, so a stranger's repository could have any file of
+//! mine sent to the remote that it names. Links into Git's own folder count as leaving, too.
+
+use std::collections::HashMap;
+use std::path::{Component, Path, PathBuf};
+
+use rayon::prelude::*;
+
+use super::StatIndex;
+use super::format::FOLLOWED;
+use crate::error::{Error, Result};
+use crate::store::place::{Place, join, to_path};
+use crate::store::tree::EntryKind;
+
+impl StatIndex {
+    /// Does the content of places that were looked at lie in the repository? One answer each.
+    ///
+    /// Errors (usage): the place, a folder above it, or a link below it leads out.
+    pub fn must_lie_inside(&self, places: &[Place]) -> Vec<Result<()>> {
+        let tops: Vec<PathBuf> = places.iter().map(|place| place.on_disk(self.top())).collect();
+        let mut parents: HashMap<&Path, Option<&'static str>> = HashMap::new();
+        for parent in tops.iter().filter_map(|top| top.parent()) {
+            let outside = || std::fs::canonicalize(parent).ok().and_then(|real| self.bounds.outside(&real));
+            parents.entry(parent).or_insert_with(outside);
+        }
+        let one = |(place, top): (&Place, &PathBuf)| {
+            // A folder of lockstep's own holds what comes from elsewhere until it is stored.
+            if let Place::Inside(_) = place {
+                let is_link = std::fs::symlink_metadata(top).is_ok_and(|meta| meta.is_symlink());
+                let is_parent_outside = top.parent().is_some_and(|parent| parents[parent].is_some());
+                if is_link || is_parent_outside {
+                    self.judge(top, None)?;
+                }
+            }
+            self.links_of(place, top)
+        };
+        places.par_iter().zip(&tops).with_min_len(64).map(one).collect()
+    }
+
+    /// Looks at the links below a top that was looked at.
+    fn links_of(&self, place: &Place, top: &Path) -> Result<()> {
+        let known = self.known(place.key());
+        let view = known.view();
+        let is_link = |flags: u8| flags & FOLLOWED != 0;
+        let folders = view.folders.iter().filter(|folder| is_link(folder.flags as u8)).map(|f| view.path(f).to_vec());
+        let files = view.folders.iter().flat_map(|folder| {
+            let links = view.files_of(folder).iter();
+            let links = links.filter(move |row| is_link(row.flags) || row.kind == EntryKind::Symlink as u8);
+            links.map(move |row| join(view.path(folder), view.name(row)))
+        });
+        let mut links = folders.chain(files).peekable();
+        if links.peek().is_none() {
+            return Ok(());
+        }
+        let own = std::fs::canonicalize(top).map_err(|e| Error::io("open", top, e))?;
+        links.try_for_each(|link| self.judge(&top.join(to_path(&link)), Some(&own)))
+    }
+
+    /// Refuses a path that leads out of the repository and of the top `own`.
+    fn judge(&self, path: &Path, own: Option<&Path>) -> Result<()> {
+        let real = real_path(path);
+        if own.is_some_and(|own| real.starts_with(own)) {
+            return Ok(());
+        }
+        let Some(place) = self.bounds.outside(&real) else { return Ok(()) };
+        let shown = path.strip_prefix(self.top()).unwrap_or(path).display();
+        let error = Error::usage(format!("{shown} is a symlink that leads to {}, {place}", real.display()))
+            .because("the content of outputs and data is stored and pushed, so it must lie in the repository");
+        Err(error.hint(format!("put a copy in its place: rm {shown} && cp -R {} {shown}", real.display())).hint(
+            "or list it in .lockstepignore; a dep of a stage may lie outside, since it is hashed and never stored",
+        ))
+    }
+}
+
+/// Where a path leads: what there is of it without symlinks, and the names that are not there.
+fn real_path(path: &Path) -> PathBuf {
+    let mut at = path.to_path_buf();
+    // As often as the kernel follows links.
+    for _ in 0..40 {
+        if let Ok(real) = std::fs::canonicalize(&at) {
+            return real;
+        }
+        match std::fs::read_link(&at) {
+            Ok(text) => at = at.parent().unwrap_or(Path::new("/")).join(text),
+            Err(_) => break,
+        }
+    }
+    let there = at.ancestors().skip(1).find_map(|above| Some((std::fs::canonicalize(above).ok()?, above)));
+    let Some((mut real, above)) = there else { return at };
+    for component in at.strip_prefix(above).unwrap_or(Path::new("")).components() {
+        match component {
+            Component::Normal(name) => real.push(name),
+            Component::ParentDir => drop(real.pop()),
+            _ => {}
+        }
+    }
+    real
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::document::Bounds;
+    use std::os::unix::fs::symlink;
+
+    use crate::event::Silent;
+    use crate::path::RepoPath;
+    use crate::store::NoRules;
+
+    #[test]
+    fn links_that_leave_the_repository_are_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = std::fs::canonicalize(dir.path()).unwrap();
+        let top = root.join("top");
+        for folder in ["top/.git/objects", "top/src", "top/ways", "out/deep"] {
+            std::fs::create_dir_all(root.join(folder)).unwrap();
+        }
+        for file in ["top/.git/config", "top/.git/objects/o", "top/src/f", "out/deep/f", "secret"] {
+            std::fs::write(root.join(file), file).unwrap();
+        }
+        symlink("../../out", top.join("ways/exit")).unwrap();
+        let (git, objects) = ([top.join(".git")], top.join(".git/objects"));
+        let bounds = Bounds::new(&top, &git, Some(&objects));
+        let index = StatIndex::open(&root.join("index"), &top, true).within(bounds);
+        let data = Place::Inside(RepoPath::root().join("data").unwrap());
+        for (text, want) in [
+            ("../src/f", None),
+            ("../src", None),
+            ("y", None),
+            ("gone", None),
+            ("../gone/x", None),
+            ("../.git/objects/o", None),
+            ("../../secret", Some("ROOT/secret")),
+            ("/dev/../etc/hostname", Some("/etc/hostname")),
+            ("../../out", Some("ROOT/out")),
+            ("../ways/exit/deep/f", Some("ROOT/out/deep/f")),
+            ("../.git/config", Some("ROOT/top/.git/config")),
+            ("../.git", Some("ROOT/top/.git")),
+            ("../../gone", Some("ROOT/gone")),
+            ("../ways/exit/gone/../x", Some("ROOT/out/x")),
+            ("/gone/x", Some("/gone/x")),
+            ("../.git/gone", Some("ROOT/top/.git/gone")),
+        ] {
+            let folder = top.join("data");
+            let _ = std::fs::remove_dir_all(&folder);
+            std::fs::create_dir_all(folder.join("z")).unwrap();
+            std::fs::write(folder.join("y"), "y").unwrap();
+            symlink(text, folder.join("link")).unwrap();
+            let look = || index.look(std::slice::from_ref(&data), &NoRules, &Silent).pop().unwrap();
+            if look().is_err() {
+                continue;
+            }
+            for _ in 0..2 {
+                look().unwrap();
+                let got = index.must_lie_inside(std::slice::from_ref(&data)).pop().unwrap();
+                match (got, want) {
+                    (Ok(()), None) => {}
+                    (Err(e), Some(to)) => {
+                        let message = e.message.replace(root.to_str().unwrap(), "ROOT");
+                        let start = format!("data/link is a symlink that leads to {to}, ");
+                        assert!(message.starts_with(&start), "{text}: {message}");
+                    }
+                    (got, want) => panic!("{text}: {got:?}, not {want:?}"),
+                }
+            }
+            // The place itself as the link.
+            std::fs::remove_dir_all(&folder).unwrap();
+            symlink(Path::new("src").join(text), top.join("data")).unwrap();
+            if let (Ok(Some(_)), Some(_)) = (look(), want) {
+                assert!(index.must_lie_inside(std::slice::from_ref(&data)).pop().unwrap().is_err(), "{text}");
+            }
+            std::fs::remove_file(top.join("data")).unwrap();
+        }
+    }
+}
