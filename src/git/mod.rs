@@ -23,6 +23,7 @@ mod program;
 mod protected;
 mod refs;
 mod repo;
+mod signature;
 mod tagging;
 mod tags;
 #[cfg(test)]
@@ -40,6 +41,7 @@ pub use install::{Done, HOOKS, Hook};
 pub use named::Named;
 pub use program::{is_ignored, merge_as_text};
 pub use repo::Repo;
+pub use signature::{Signature, State as SignatureState};
 pub use tagging::{Committer, NewTag};
 pub use tags::{Annotation, Tag};
 pub use unmerged::{Underway, Unmerged};

@@ -33,6 +33,8 @@ pub struct Repo {
     pub common_dir: Option<PathBuf>,
     /// The folder of the nearest `lockstep.toml`, else the root of the repository.
     pub project_root: RepoPath,
+    /// Must the tag by which a version of a model is found have a good signature?
+    pub require_signed: bool,
     pub(super) settings: OnceLock<Settings>,
 }
 
@@ -85,7 +87,7 @@ impl Repo {
         common_dir: Option<PathBuf>,
         project_root: RepoPath,
     ) -> Repo {
-        Repo { top, git_dir, common_dir, project_root, settings: OnceLock::new() }
+        Repo { top, git_dir, common_dir, project_root, require_signed: false, settings: OnceLock::new() }
     }
 
     /// The store's folder where no setting names another.
