@@ -1,14 +1,17 @@
-use std::io::Write;
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use serde_json::{Value as Json, json};
 
+use crate::cli::args::Global;
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
+use crate::cli::{open, surroundings};
 use crate::error::{Error, Result};
 use crate::project::Project;
-use crate::report::collect::{Against, Report, collect};
+use crate::report::collect::{Against, LARGEST, Report, collect};
 use crate::report::comment::{self, Put};
 use crate::report::key::cache_key;
 use crate::report::last::StageWord;
@@ -36,7 +39,7 @@ Examples:
   lockstep ci report                       Markdown on standard output
   lockstep ci report --base origin/main    against a branch of your choice
   lockstep ci report --comment             one comment, renewed by each run
-  lockstep ci report --json > report.json  for a job that may comment where this one may not:
+  lockstep ci report --json > report.json  for a job that may comment where this one may not, and needs no repository:
   lockstep ci report --comment --from report.json")]
     Report(ReportArgs),
     /// Print the key for the CI system's cache of the store, and what else would do
@@ -77,29 +80,31 @@ struct ReportArgs {
     pr: Option<u64>,
 }
 
-pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
+pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {
     match &args.command {
-        Sub::Report(args) => report(args, project, out),
-        Sub::Key { json } => key(*json, project, out),
+        Sub::Report(args) => report(args, global, out),
+        Sub::Key { json } => key(*json, &open(global)?, out),
     }
 }
 
-fn report(args: &ReportArgs, project: &Project, out: &Output) -> Result<u8> {
-    let env = &project.around.env;
+/// A report from a file needs no repository: the job that comments has none, and should have none.
+fn report(args: &ReportArgs, global: &Global, out: &Output) -> Result<u8> {
+    let around = surroundings(global)?;
+    let env = &around.env;
     let event = env.get("GITHUB_EVENT_PATH").and_then(|path| std::fs::read(path).ok());
     let event: Option<Json> = event.and_then(|bytes| serde_json::from_slice(&bytes).ok());
     let job = detect(env, event.as_ref());
     let report = match &args.from {
         Some(file) => {
-            let bytes = std::fs::read(project.around.cwd.join(file)).map_err(|e| Error::io("read", file, e))?;
-            Report::parse(&file.display().to_string(), &bytes)?
+            let read = read_start(&around.cwd.join(file), LARGEST + 1);
+            Report::parse(&file.display().to_string(), &read.map_err(|e| Error::io("read", file, e))?)?
         }
         None => {
             let against = match &args.base {
                 Some(rev) => Against::Rev(rev.clone()),
                 None => Against::FirstOf(job.bases.clone()),
             };
-            collect(project, &against)?
+            collect(&open(global)?, &against)?
         }
     };
     if let Some(name) = &report.no_base {
@@ -124,12 +129,19 @@ fn report(args: &ReportArgs, project: &Project, out: &Output) -> Result<u8> {
     }
     if args.comment {
         let target = target(args, &job)?;
-        let token = token(&target, project)?;
+        let token = token(&target, env)?;
         let (number, put) = comment::put(&target, token, &marker(&report), &text)?;
         let what = if put == Put::Created { "created" } else { "updated" };
         out.say(format!("{what} the comment on pull request {number}"));
     }
     Ok(0)
+}
+
+/// The first bytes of a file.
+fn read_start(file: &Path, most: usize) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(file)?.take(most as u64).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 fn append(file: &Path, text: &str) -> Result<()> {
@@ -165,13 +177,13 @@ fn target(args: &ReportArgs, job: &Job) -> Result<Target> {
     Ok(target)
 }
 
-fn token<'a>(target: &Target, project: &'a Project) -> Result<&'a str> {
+fn token<'a>(target: &Target, env: &'a BTreeMap<String, String>) -> Result<&'a str> {
     let variable = target.site.token_variable();
-    let token = project.around.env.get(variable).map(|token| token.trim()).filter(|token| !token.is_empty());
+    let token = env.get(variable).map(|token| token.trim()).filter(|token| !token.is_empty());
     token.ok_or_else(|| {
         let hint = match variable {
-            "GITHUB_TOKEN" => "give the step `env: GITHUB_TOKEN: ${{ github.token }}` and the job `permissions: pull-requests: write`",
-            _ => "make a project access token with the scope `api`, and a masked CI/CD variable GITLAB_TOKEN of it; CI_JOB_TOKEN may not comment",
+            "GITHUB_TOKEN" => "give a job that runs no stage `permissions: pull-requests: write`, and its step `env: GITHUB_TOKEN: ${{ github.token }}`",
+            _ => "make a project access token with the scope `api`, and a masked CI/CD variable GITLAB_TOKEN of it for the environment of a job that runs no stage; CI_JOB_TOKEN may not comment",
         };
         Error::usage(format!("cannot comment: {variable} is not set")).hint(hint)
     })
