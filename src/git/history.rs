@@ -126,6 +126,11 @@ impl History {
                     let name = &asked.name;
                     return Err(self.unknown(revision, format!("no version of {name} has the label {label}")));
                 }
+                // A branch may have the name of a version, and no signature.
+                tag::Which::Version(version) if self.0.require_signed => {
+                    let name = &asked.name;
+                    return Err(self.unknown(revision, format!("no tag says that {name} has a version {version}")));
+                }
                 // It may be Git's own: a branch `a#1`, `main@{1}`.
                 _ => {}
             }

@@ -203,6 +203,8 @@ fn signatures_can_be_required() {
     register(&sandbox, "v1.0.0", false);
     assert_eq!(sandbox.run(&["model", "promote", "digits@v1.0.0", "prod"]).code, 0);
     register(&sandbox, "v2.0.0", true);
+    // A branch is no version.
+    sandbox.git(&["branch", "digits@v9.0.0"]);
     // By the environment, for everything that finds a commit by a version or a label.
     let required = |args: &[&str]| output(sandbox.lockstep("").args(args).env("LOCKSTEP_REQUIRE_SIGNED", "1"));
     for (args, code) in [
@@ -216,6 +218,8 @@ fn signatures_can_be_required() {
         (&["get", "o", "--rev", "digits@v2.0.0", "-o", "got"], 0),
         (&["diff", "digits@v1.0.0"], 1),
         (&["model", "inspect", "digits@v1.0.0"], 1),
+        (&["model", "provenance", "digits@v1.0.0"], 1),
+        (&["get", "o", "--rev", "digits@v9.0.0", "-o", "got", "--force"], 3),
     ] {
         let out = required(args);
         assert_eq!(out.code, code, "{args:?} {out}");
