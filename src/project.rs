@@ -48,6 +48,13 @@ pub struct Surroundings {
     pub stop: Stop,
 }
 
+impl Surroundings {
+    /// Does `LOCKSTEP_REQUIRE_SIGNED` say that versions of models count only by tags with good signatures?
+    pub fn requires_signed(&self) -> bool {
+        self.env.get("LOCKSTEP_REQUIRE_SIGNED").is_some_and(|value| !["", "0", "false"].contains(&value.as_str()))
+    }
+}
+
 pub struct Project {
     pub repo: Repo,
     pub config: Config,
@@ -123,7 +130,8 @@ impl Locks {
 
 impl Project {
     pub fn open(around: Surroundings) -> Result<Project> {
-        let repo = Repo::discover(&around.cwd)?;
+        let mut repo = Repo::discover(&around.cwd)?;
+        repo.require_signed = around.requires_signed();
         if repo.is_bare() {
             let config = other::settings_of_bare(&around, &repo, None)?;
             return Ok(Project::of(repo, config, RepoPath::root(), around));

@@ -79,6 +79,8 @@ const WRITERS: &[&str] = &["cli/output.rs", "cli/progress/bars.rs"];
 const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("git/facts.rs", "std::env", "where the user's global ignore file lies is told by Git's rules, as gix reads them"),
     ("git/facts.rs", "env::var", "the same"),
+    ("git/protected.rs", "std::env", "what Git's own variables allow is told by Git's rules"),
+    ("git/protected.rs", "env::var", "the same"),
     ("run/cache.rs", "std::env", "`std::env::consts` names the platform that this was built for, not the environment"),
     ("run/", "Instant::now", "a run measures how long its stages take"),
 ];

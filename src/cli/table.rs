@@ -31,6 +31,10 @@ impl Table {
         Table { head: head.into_iter().map(Into::into).collect(), rows: Vec::new() }
     }
 
+    pub fn columns(&self) -> usize {
+        self.head.len()
+    }
+
     /// A row with as many cells as the head has.
     pub fn row<C: Into<Cell>>(&mut self, cells: impl IntoIterator<Item = C>) {
         self.rows.push(cells.into_iter().map(Into::into).collect());

@@ -16,6 +16,7 @@ use super::commit::{Commit, TreeEntry};
 use super::discover_at::Special;
 use super::id::GitId;
 use super::repo::Repo;
+use super::signature::Signature;
 use crate::error::{Error, Kind, Result};
 use crate::path::RepoPath;
 use crate::tag::{self, Action, Asked, ModelTag, label_order};
@@ -33,6 +34,7 @@ pub(super) struct Inner {
     pub repo: gix::Repository,
     /// Where names of models are looked for first.
     pub folder: RepoPath,
+    pub require_signed: bool,
     /// Git's own summary of commits, if it wrote one: it knows their trees without their being read.
     pub graph: Option<gix::commitgraph::Graph>,
     /// Where objects lie; see [`super::ahead`].
@@ -89,7 +91,8 @@ impl Repo {
         repo.objects.set_pack_cache(|| Box::new(MemoryCappedHashmap::new(DELTA_CACHE)));
         let graph = repo.commit_graph_if_enabled().ok().flatten();
         let (packs, trees, special) = Default::default();
-        Ok(History(Rc::new(Inner { repo, folder: folder.clone(), graph, packs, trees, special })))
+        let (folder, require_signed) = (folder.clone(), self.require_signed);
+        Ok(History(Rc::new(Inner { repo, folder, require_signed, graph, packs, trees, special })))
     }
 
     /// The commit that a revision stands for; see [`History::resolve`].
@@ -106,8 +109,9 @@ impl History {
     /// Errors: [`Kind::Missing`] with what may have been meant.
     pub fn resolve(&self, revision: &str) -> Result<Commit> {
         // `@` and `#` mean something in Git's grammar in some places; a tag of the very name comes first.
+        let full = revision.strip_prefix("refs/").unwrap_or(revision);
         if revision.contains(['@', '#'])
-            && let Some(commit) = self.tagged(revision)?
+            && let Some(commit) = self.tagged(full.strip_prefix("tags/").unwrap_or(full))?
         {
             return Ok(commit);
         }
@@ -121,6 +125,11 @@ impl History {
                 tag::Which::Label(label) if label.to_string().parse::<u64>().is_err() => {
                     let name = &asked.name;
                     return Err(self.unknown(revision, format!("no version of {name} has the label {label}")));
+                }
+                // A branch may have the name of a version, and no signature.
+                tag::Which::Version(version) if self.0.require_signed => {
+                    let name = &asked.name;
+                    return Err(self.unknown(revision, format!("no tag says that {name} has a version {version}")));
                 }
                 // It may be Git's own: a branch `a#1`, `main@{1}`.
                 _ => {}
@@ -212,8 +221,15 @@ impl History {
 
     /// Where a tag of this very name leads.
     fn tagged(&self, name: &str) -> Result<Option<Commit>> {
+        let of_model = name.parse::<ModelTag>().is_ok();
         let name = format!("refs/tags/{name}");
         let Ok(Some(mut reference)) = self.0.repo.try_find_reference(name.as_str()) else { return Ok(None) };
+        if self.0.require_signed && of_model {
+            let short = reference.name().shorten().to_str_lossy().into_owned();
+            let object = reference.try_id().map(|id| GitId(id.detach()));
+            let signature = object.map_or_else(|| Signature::unchecked(false), |id| self.verify_tag(&short, id));
+            signature.require(&short)?;
+        }
         let id = reference.peel_to_id().map_err(unreadable)?.detach();
         self.commit_of(id, &name).map(Some)
     }

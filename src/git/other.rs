@@ -3,11 +3,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use super::history::History;
 use super::id::GitId;
 use super::ignore::{SEED, mix};
+use super::owner;
+use super::program::{check_protocol, foreign_git, reading_git};
 use super::repo::Repo;
 use crate::error::{Error, Kind, Result};
 use crate::path::RepoPath;
@@ -53,7 +55,7 @@ pub fn open(address: &str, cwd: &Path, repos: &Path, commit: Option<GitId>) -> R
         }
         if is_bare(&folder) {
             let folder = fs::canonicalize(&folder).map_err(|e| Error::io("open", &folder, e))?;
-            return Ok(Other { repo: Repo::bare(&folder), bare: true, stale: None });
+            return Ok(Other { repo: Repo::open_bare(&folder)?, bare: true, stale: None });
         }
         let repo = Repo::discover(&folder)?;
         if fs::canonicalize(&folder).is_ok_and(|folder| folder != repo.top) {
@@ -65,6 +67,7 @@ pub fn open(address: &str, cwd: &Path, repos: &Path, commit: Option<GitId>) -> R
     if address.starts_with('-') {
         return Err(Error::usage(format!("`{address}` is no URL")));
     }
+    check_protocol(address)?;
     let name = address.trim_end_matches('/').trim_end_matches(".git").rsplit(['/', ':']).next().unwrap_or("repo");
     let name: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || "-_".contains(*c)).take(40).collect();
     let clone = repos.join(format!("{name}-{:016x}", mix(SEED, address.as_bytes())));
@@ -73,7 +76,7 @@ pub fn open(address: &str, cwd: &Path, repos: &Path, commit: Option<GitId>) -> R
         clone_to(address, &clone)?;
     } else if !commit.is_some_and(|id| has(&clone, id)) {
         let fetch = ["fetch", "--quiet", "--prune", "--force", "--tags", "--", "origin", "+refs/heads/*:refs/heads/*"];
-        stale = git(&clone, &fetch).err().map(|e| said(address, e));
+        stale = run(foreign_git(&clone).args(fetch)).err().map(|e| said(address, e));
     }
     Ok(Other { repo: Repo::bare(&clone), bare: true, stale })
 }
@@ -89,7 +92,9 @@ fn clone_to(address: &str, clone: &Path) -> Result<()> {
     let fresh = clone.with_extension(format!("new-{}", std::process::id()));
     let _ = fs::remove_dir_all(&fresh);
     let to = fresh.display().to_string();
-    let made = git(repos, &["clone", "--quiet", "--bare", "--filter=blob:none", "--", address, &to]);
+    // Without the user's template, whose hooks are for repositories to work in.
+    let clone_args = ["clone", "--quiet", "--bare", "--template=", "--filter=blob:none", "--", address, &to];
+    let made = run(foreign_git(repos).args(clone_args));
     if let Err(e) = made {
         let _ = fs::remove_dir_all(&fresh);
         return Err(said(address, e));
@@ -111,10 +116,8 @@ fn said(address: &str, e: Error) -> Error {
         .hint(format!("see whether Git can reach it: git ls-remote {}", word(address)))
 }
 
-/// Runs the `git` program in a folder, its questions and answers left to it.
-fn git(folder: &Path, args: &[&str]) -> Result<Vec<u8>> {
-    let mut command = Command::new("git");
-    command.args(args).current_dir(folder).stdin(Stdio::null()).env_remove("GIT_DIR").env_remove("GIT_WORK_TREE");
+/// Runs the `git` program; what it prints comes back.
+fn run(command: &mut Command) -> Result<Vec<u8>> {
     let out = command.output().map_err(|e| Error::new(Kind::Io, "the program git cannot be run").because(e))?;
     if out.status.success() {
         return Ok(out.stdout);
@@ -126,15 +129,19 @@ fn git(folder: &Path, args: &[&str]) -> Result<Vec<u8>> {
 }
 
 impl Repo {
+    /// A bare repository of the user's disk.
+    ///
+    /// Errors: [`Kind::Usage`] if it belongs to another user, or lies among the files of another repository.
+    pub(super) fn open_bare(git_dir: &Path) -> Result<Repo> {
+        owner::check_owner(git_dir, &[git_dir])?;
+        owner::check_embedded(git_dir)?;
+        Ok(Repo::bare(git_dir))
+    }
+
     /// A repository without files of its own. Everything counts from its commits.
     pub fn bare(git_dir: &Path) -> Repo {
-        Repo {
-            top: git_dir.to_path_buf(),
-            git_dir: Some(git_dir.to_path_buf()),
-            common_dir: Some(git_dir.to_path_buf()),
-            project_root: RepoPath::root(),
-            settings: Default::default(),
-        }
+        let folder = || git_dir.to_path_buf();
+        Repo::of(folder(), Some(folder()), Some(folder()), RepoPath::root())
     }
 
     pub fn is_bare(&self) -> bool {
@@ -152,7 +159,9 @@ impl History {
     pub(super) fn promised_blob(&self, id: GitId) -> Option<Vec<u8>> {
         let config = self.0.repo.config_snapshot();
         config.string("extensions.partialClone").or_else(|| config.string("remote.origin.promisor"))?;
-        git(self.0.repo.git_dir(), &["cat-file", "blob", &id.hex()]).ok()
+        let folder = self.0.repo.git_dir();
+        let mut command = reading_git(folder);
+        run(command.arg("--git-dir").arg(folder).args(["cat-file", "blob", &id.hex()])).ok()
     }
 }
 

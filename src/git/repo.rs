@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use super::facts::Settings;
+use super::owner;
 use crate::document::{self, Bounds};
 use crate::error::{Error, Result};
 use crate::path::RepoPath;
@@ -35,6 +36,8 @@ pub struct Repo {
     pub common_dir: Option<PathBuf>,
     /// The folder of the nearest `lockstep.toml`, else the root of the repository.
     pub project_root: RepoPath,
+    /// Must the tag by which a version of a model is found have a good signature?
+    pub require_signed: bool,
     pub(super) settings: OnceLock<Settings>,
 }
 
@@ -42,7 +45,9 @@ impl Repo {
     /// The repository of the folder `start`: nearest first, a `.git` or, made by `init --no-scm`, a `.lockstep/` (in
     /// one folder `.git` wins), or a bare one ([`Repo::bare`]).
     ///
-    /// Errors: [`Kind::Missing`](crate::error::Kind::Missing) if there is neither, or no folder `start`.
+    /// Errors: [`Kind::Missing`](crate::error::Kind::Missing) if there is neither, or no folder `start`;
+    /// [`Kind::Usage`](crate::error::Kind::Usage) if it belongs to another user. The search does not go on past such a
+    /// one, as Git's does not.
     pub fn discover(start: &Path) -> Result<Repo> {
         let start = fs::canonicalize(start).map_err(|e| match e.kind() {
             std::io::ErrorKind::NotFound => Error::missing(format!("there is no folder {}", start.display())),
@@ -55,21 +60,37 @@ impl Repo {
             }
             let git_dir = git_dir_of(folder)?;
             if git_dir.is_none() && is_bare(folder) {
-                return Ok(Repo::bare(folder));
+                return Repo::open_bare(folder);
             }
-            if git_dir.is_none() && !folder.join(OWN_FOLDER).is_dir() {
+            let own_folder = folder.join(OWN_FOLDER);
+            if git_dir.is_none() && !own_folder.is_dir() {
                 continue;
             }
             let common_dir = git_dir.as_deref().map(common_dir_of).transpose()?;
+            match (&git_dir, &common_dir) {
+                (Some(git_dir), Some(common)) => {
+                    owner::check_owner(folder, &[folder, &folder.join(".git"), git_dir, common])?;
+                }
+                _ => owner::check_owner(folder, &[folder, &own_folder])?,
+            }
             let project = project.unwrap_or(folder);
             let project_root = RepoPath::from_absolute(folder, project)
                 .ok_or_else(|| Error::usage(format!("the path {} is not UTF-8", project.display())))?;
             let top = folder.to_path_buf();
-            return Ok(Repo { top, git_dir, common_dir, project_root, settings: OnceLock::new() });
+            return Ok(Repo::of(top, git_dir, common_dir, project_root));
         }
         Err(Error::missing(format!("there is no Git repository here: {}", start.display()))
             .hint("git init — makes one; lockstep needs no further set-up in it")
             .hint("lockstep init --no-scm — works without Git, in this folder"))
+    }
+
+    pub(super) fn of(
+        top: PathBuf,
+        git_dir: Option<PathBuf>,
+        common_dir: Option<PathBuf>,
+        project_root: RepoPath,
+    ) -> Repo {
+        Repo { top, git_dir, common_dir, project_root, require_signed: false, settings: OnceLock::new() }
     }
 
     /// The store's folder where no setting names another.

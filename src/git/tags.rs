@@ -6,6 +6,7 @@ use super::commit::Commit;
 use super::history::{History, unreadable};
 use super::id::GitId;
 use super::repo::Repo;
+use super::signature;
 use crate::error::Result;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +29,8 @@ pub struct Annotation {
     pub time: i64,
     /// Without a signature that may follow it.
     pub message: String,
-    pub signed: bool,
+    /// Is there a signature, good or bad? [`Repo::verify_tag`] tells.
+    pub has_signature: bool,
 }
 
 impl Repo {
@@ -74,14 +76,15 @@ impl History {
 
 /// Reads the headers and the message of a tag object; what is malformed is empty.
 fn annotation(id: gix::ObjectId, data: &[u8]) -> Annotation {
-    let mut found = Annotation { id: GitId(id), tagger: String::new(), time: 0, message: String::new(), signed: false };
-    let Ok(tag) = gix::objs::TagRef::from_bytes(data, gix::hash::Kind::Sha1) else { return found };
+    let (covered, signature) = signature::split(data);
+    let has_signature = signature.is_some();
+    let mut found = Annotation { id: GitId(id), tagger: String::new(), time: 0, message: String::new(), has_signature };
+    let Ok(tag) = gix::objs::TagRef::from_bytes(covered, gix::hash::Kind::Sha1) else { return found };
     if let Ok(Some(tagger)) = tag.tagger() {
         found.tagger = format!("{} <{}>", tagger.name.trim().to_str_lossy(), tagger.email.trim().to_str_lossy());
         found.time = tagger.time().map(|t| t.seconds).unwrap_or(0);
     }
     found.message = tag.message.to_str_lossy().trim_end_matches('\n').to_string();
-    found.signed = tag.signature.is_some();
     found
 }
 

@@ -17,7 +17,7 @@ impl Repo {
         if home.file_name().is_some_and(|name| name == OWN_FOLDER) {
             let top = home.parent().filter(|_| home.is_dir()).ok_or_else(gone)?.to_path_buf();
             let (git_dir, common_dir, project_root) = (None, None, RepoPath::root());
-            return Ok(Repo { top, git_dir, common_dir, project_root, settings: Default::default() });
+            return Ok(Repo::of(top, git_dir, common_dir, project_root));
         }
         if !home.join("HEAD").is_file() {
             return Err(gone());
@@ -31,7 +31,7 @@ impl Repo {
             None => return Ok(Repo::bare(home)),
         };
         let (git_dir, common_dir) = (Some(home.to_path_buf()), Some(home.to_path_buf()));
-        Ok(Repo { top, git_dir, common_dir, project_root: RepoPath::root(), settings: Default::default() })
+        Ok(Repo::of(top, git_dir, common_dir, RepoPath::root()))
     }
 
     /// The main worktree and all linked ones, those included whose folder is not there now: their index and what
@@ -52,7 +52,7 @@ impl Repo {
             let named = git_dir.join(named.trim_end_matches(['\n', '\r']));
             let top = named.parent().unwrap_or(&named).to_path_buf();
             let (git_dir, common_dir) = (Some(git_dir), Some(home.clone()));
-            all.push(Repo { top, git_dir, common_dir, project_root: RepoPath::root(), settings: Default::default() });
+            all.push(Repo::of(top, git_dir, common_dir, RepoPath::root()));
         }
         Ok(all)
     }

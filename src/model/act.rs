@@ -4,9 +4,10 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use super::note::{self, Note};
 use super::registry::{Model, Registry};
+use super::signed;
 use crate::error::Result;
 use crate::git::{Committer, GitId, NewTag};
-use crate::project::Project;
+use crate::project::{Project, Rev};
 use crate::tag::{Action, ModelName, ModelTag};
 
 /// A tag to be made.
@@ -74,7 +75,8 @@ impl Act {
 
     fn make(&self, project: &Project, by: &Committer, name: &str, manner: &Manner) -> Result<()> {
         let message = note::write(&self.title, manner.words.as_deref(), &self.note);
-        project.repo.make_tag(&NewTag { name, commit: self.commit, message: &message, sign: manner.sign }, by)
+        let sign = manner.sign || signed::is_required(&project.at(&Rev::Worktree)?, &self.tag.name);
+        project.repo.make_tag(&NewTag { name, commit: self.commit, message: &message, sign }, by)
     }
 }
 

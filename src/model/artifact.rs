@@ -20,6 +20,8 @@ pub struct Artifact {
     pub desc: Option<String>,
     pub labels: Vec<String>,
     pub meta: Option<Value>,
+    /// Do its versions and labels count only by tags with good signatures (`require: [signed]`)?
+    pub require_signed: bool,
 }
 
 /// The artifacts of a state of the repository, in the order of the files. One whose name or path cannot be used is left
@@ -110,7 +112,11 @@ fn artifact(file: &PipelineFile, id: FileId, key: &str, value: &Value) -> Result
         _ => Vec::new(),
     };
     let meta = value.get("meta").cloned();
-    Ok(Artifact { name, file: id, path, kind: text("type"), desc: text("desc"), labels, meta })
+    let require_signed = match value.get("require") {
+        Some(Value::List(words)) => words.iter().any(|word| word.to_text() == "signed"),
+        _ => false,
+    };
+    Ok(Artifact { name, file: id, path, kind: text("type"), desc: text("desc"), labels, meta, require_signed })
 }
 
 fn misplaced(snapshot: &Snapshot<'_>, file: &PipelineFile, key: &str, why: String) -> Error {

@@ -9,6 +9,7 @@ use std::path::Path;
 use super::artifact;
 use super::register::snapshot_of;
 use super::registry::Registry;
+use super::signed;
 use super::source::Source;
 use crate::error::{Error, Kind, Result};
 use crate::path::RepoPath;
@@ -76,7 +77,10 @@ fn registered(project: &Project, spec: &str) -> Result<Option<Source>> {
     if !registry.models.contains_key(&name) {
         return Ok(None);
     }
-    let (model, event, _) = registry.find(&Asked { name, ..asked })?;
+    let (model, event, _) = registry.find(&Asked { name, ..asked.clone() })?;
+    if project.repo.require_signed {
+        signed::require(&project.repo, model, Some(&asked.which), model.place(event))?;
+    }
     let snapshot = snapshot_of(&project.snapshots(), event.commit, spec)?;
     let artifact = artifact::declared(&snapshot, &model.name)?;
     let found = read(&snapshot, &artifact.path, spec)?;

@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use super::artifact::Artifact;
 use super::checks::{Judged, Metrics, judge};
 use super::registry::Registry;
+use super::signed;
 use crate::error::{Error, Kind, Result};
 use crate::path::RepoPath;
 use crate::pipeline::stage::{FileId, Place};
@@ -72,7 +73,13 @@ impl<'a, 'p> Gates<'a, 'p> {
         let at = match model_asked(rev, self.registry, &folder)? {
             None => self.snapshots.at(&Rev::Named(rev.to_string()))?,
             Some(asked) => match self.registry.find(&asked) {
-                Ok((_, event, _)) => self.snapshots.at(&Rev::Commit(event.commit))?,
+                Ok((model, event, _)) => {
+                    let repo = self.snapshots.repo();
+                    if repo.require_signed {
+                        signed::require(repo, model, Some(&asked.which), model.place(event))?;
+                    }
+                    self.snapshots.at(&Rev::Commit(event.commit))?
+                }
                 Err(e) if e.kind == Kind::Missing && !matches!(asked.which, Which::Version(_)) => return Ok(None),
                 Err(e) => return Err(e),
             },

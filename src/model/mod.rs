@@ -22,6 +22,7 @@ pub mod provenance;
 pub mod register;
 pub mod registry;
 pub mod script;
+pub mod signed;
 pub mod sound;
 pub mod source;
 pub mod tensor;

@@ -7,8 +7,9 @@ use super::gate::{Gates, Meant};
 use super::note::NotedCheck;
 use super::register::snapshot_of;
 use super::registry::Registry;
+use super::signed;
 use crate::error::{Error, Kind, Result};
-use crate::project::Project;
+use crate::project::{Project, Rev};
 use crate::tag::{Action, Asked, Label, ModelName, Version, Which};
 
 /// A label that is going to a version.
@@ -19,6 +20,8 @@ pub struct Promotion {
     /// Who has it now.
     pub before: Option<Version>,
     pub checks: Vec<Judged>,
+    /// Its tag has no good signature, and needs one.
+    pub unsigned: Option<Error>,
 }
 
 /// What is going to be taken away.
@@ -57,7 +60,11 @@ impl Promotion {
         let noted = |j: &Judged| NotedCheck { check: j.check.text.clone(), value: j.value, ok: j.ok };
         act.note.checks = checks.iter().map(noted).collect();
         let before = model.labels.get(label).and_then(|given| given.version.clone());
-        Ok(Promotion { act, version, label: label.clone(), before, checks })
+        let unsigned = match signed::is_required(&project.at(&Rev::Worktree)?, name) {
+            true => signed::require(&project.repo, model, None, registered.event).err(),
+            false => None,
+        };
+        Ok(Promotion { act, version, label: label.clone(), before, checks, unsigned })
     }
 
     /// Has the version the label already?
@@ -67,10 +74,17 @@ impl Promotion {
 
     /// What speaks against it.
     pub fn refusal(&self) -> Option<Error> {
-        let failed = checks::failure(&self.checks)?;
+        let failed = checks::failure(&self.checks);
+        let why = match (&failed, &self.unsigned) {
+            (Some(_), _) => "it does not pass its checks",
+            (None, Some(_)) => "its tag needs a good signature",
+            (None, None) => return None,
+        };
         let name = &self.act.tag.name;
-        let what = format!("{name} {} does not become {}: it does not pass its checks", self.version, self.label);
-        let error = failed.causes.into_iter().fold(Error::new(Kind::Check, what), Error::because);
+        let what = format!("{name} {} does not become {}: {why}", self.version, self.label);
+        let unsigned = self.unsigned.iter().map(|e| [&[e.message.clone()], e.causes.as_slice()].concat().join(": "));
+        let causes = failed.into_iter().flat_map(|e| e.causes).chain(unsigned);
+        let error = causes.fold(Error::new(Kind::Check, what), Error::because);
         Some(error.hint("--force promotes it all the same, and the tag says so"))
     }
 

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 
 use super::note::{self, Note};
 use crate::error::{Error, Result};
-use crate::git::{GitId, Repo, Tag};
+use crate::git::{GitId, Repo, Signature, Tag};
 use crate::pipeline::problem::did_you_mean;
 use crate::tag::{Action, Asked, Label, ModelName, ModelTag, Version, Which, label_order};
 
@@ -54,7 +54,10 @@ pub struct Event {
     pub time: Option<i64>,
     /// What people wrote.
     pub words: String,
-    pub signed: bool,
+    /// The tag object; `None` for a lightweight tag.
+    pub object: Option<GitId>,
+    /// Is there a signature, good or bad? [`Event::signature`] tells.
+    pub has_signature: bool,
     pub note: Option<Note>,
 }
 
@@ -179,6 +182,11 @@ impl Model {
         labels
     }
 
+    /// The place of one of its events.
+    pub fn place(&self, event: &Event) -> usize {
+        self.events.iter().position(|e| e.tag == event.tag).unwrap_or(0)
+    }
+
     /// The order of two events about one thing.
     fn order(&self, a: usize, b: usize) -> Ordering {
         let (x, y) = (&self.events[a], &self.events[b]);
@@ -247,11 +255,13 @@ impl Event {
             by: None,
             time: None,
             words: String::new(),
-            signed: false,
+            object: None,
+            has_signature: false,
             note: None,
         };
         if let Some(about) = tag.annotated {
-            event.signed = about.signed || about.message.contains("\n-----BEGIN SSH SIGNATURE-----");
+            event.object = Some(about.id);
+            event.has_signature = about.has_signature;
             event.words = note::words(&about.message);
             event.note = note::read(&about.message);
             event.by = Some(about.tagger).filter(|by| !by.is_empty());
@@ -273,6 +283,14 @@ impl Event {
             Action::Demote(_) => 3,
             Action::Deregister(_) => 4,
             Action::Deprecate => 5,
+        }
+    }
+
+    /// The signature of its tag, verified: one run of `git`.
+    pub fn signature(&self, repo: &Repo) -> Signature {
+        match self.object {
+            Some(object) if self.has_signature => repo.verify_tag(&self.tag, object),
+            _ => Signature::unchecked(false),
         }
     }
 
@@ -308,7 +326,7 @@ mod tests {
                 tagger: "A <a@example.org>".into(),
                 time,
                 message: note.unwrap_or_default(),
-                signed: false,
+                has_signature: false,
             });
             Tag { name: words[0].into(), commit: id(words[1]), annotated }
         });

@@ -36,7 +36,8 @@ pub fn elsewhere(
         Some(repo) => repo.repos_dir(),
         None => cache_dir(around)?.join("repos"),
     };
-    let other = git::other::open(address, &around.cwd, &repos, rev.and_then(GitId::from_hex))?;
+    let mut other = git::other::open(address, &around.cwd, &repos, rev.and_then(GitId::from_hex))?;
+    other.repo.require_signed = around.requires_signed();
     if let Some(error) = &other.stale {
         let why = error.causes.first().map_or(String::new(), |why| format!(" ({why})"));
         sink.event(Event::Warning { text: &format!("{}; what was known of it is used{why}", error.message) });

@@ -15,7 +15,7 @@ use self::kept::Kept;
 use super::{Definitions, Locks, Project, Worktree};
 use crate::document;
 use crate::error::{Error, Kind, Result};
-use crate::git::{self, Commit, GitId, History};
+use crate::git::{self, Commit, GitId, History, Repo};
 use crate::path::RepoPath;
 use crate::pipeline::load::Files;
 use crate::pipeline::stage::{Place, StageId};
@@ -90,6 +90,12 @@ pub struct Snapshots<'p> {
     project: &'p Project,
     history: OnceCell<History>,
     kept: Rc<Kept>,
+}
+
+impl Snapshots<'_> {
+    pub fn repo(&self) -> &Repo {
+        &self.project.repo
+    }
 }
 
 impl Project {

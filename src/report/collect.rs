@@ -167,4 +167,5 @@ impl Report {
     }
 }
 
-const LARGEST: usize = 8_000_000;
+/// A larger file is no report, in bytes.
+pub const LARGEST: usize = 8_000_000;

@@ -1,15 +1,18 @@
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use serde_json::{Value as Json, json};
 
+use crate::cli::args::Global;
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
+use crate::cli::{open, surroundings};
 use crate::document;
 use crate::error::{Error, Result};
 use crate::project::Project;
-use crate::report::collect::{Against, Report, collect};
+use crate::report::collect::{Against, LARGEST, Report, collect};
 use crate::report::comment::{self, Put};
 use crate::report::key::cache_key;
 use crate::report::last::StageWord;
@@ -37,7 +40,7 @@ Examples:
   lockstep ci report                       Markdown on standard output
   lockstep ci report --base origin/main    against a branch of your choice
   lockstep ci report --comment             one comment, renewed by each run
-  lockstep ci report --json > report.json  for a job that may comment where this one may not:
+  lockstep ci report --json > report.json  for a job that may comment where this one may not, and needs no repository:
   lockstep ci report --comment --from report.json")]
     Report(ReportArgs),
     /// Print the key for the CI system's cache of the store, and what else would do
@@ -78,21 +81,23 @@ struct ReportArgs {
     pr: Option<u64>,
 }
 
-pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
+pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {
     match &args.command {
-        Sub::Report(args) => report(args, project, out),
-        Sub::Key { json } => key(*json, project, out),
+        Sub::Report(args) => report(args, global, out),
+        Sub::Key { json } => key(*json, &open(global, out)?, out),
     }
 }
 
-fn report(args: &ReportArgs, project: &Project, out: &Output) -> Result<u8> {
-    let env = &project.around.env;
+/// A report from a file needs no repository: the job that comments has none, and should have none.
+fn report(args: &ReportArgs, global: &Global, out: &Output) -> Result<u8> {
+    let around = surroundings(global)?;
+    let env = &around.env;
     let event = env.get("GITHUB_EVENT_PATH").and_then(|path| document::read(path.as_ref(), document::MOST).ok()?);
     let event: Option<Json> = event.and_then(|bytes| serde_json::from_slice(&bytes).ok());
     let job = detect(env, event.as_ref());
     let report = match &args.from {
         Some(file) => {
-            let bytes = document::read(&project.around.cwd.join(file), document::MOST)?;
+            let bytes = document::read(&around.cwd.join(file), LARGEST as u64)?;
             let bytes = bytes.ok_or_else(|| Error::missing(format!("{} does not exist", file.display())))?;
             Report::parse(&file.display().to_string(), &bytes)?
         }
@@ -101,7 +106,7 @@ fn report(args: &ReportArgs, project: &Project, out: &Output) -> Result<u8> {
                 Some(rev) => Against::Rev(rev.clone()),
                 None => Against::FirstOf(job.bases.clone()),
             };
-            collect(project, &against)?
+            collect(&open(global, out)?, &against)?
         }
     };
     if let Some(name) = &report.no_base {
@@ -126,7 +131,7 @@ fn report(args: &ReportArgs, project: &Project, out: &Output) -> Result<u8> {
     }
     if args.comment {
         let target = target(args, &job)?;
-        let token = token(&target, project)?;
+        let token = token(&target, env)?;
         let (number, put) = comment::put(&target, token, &marker(&report), &text)?;
         let what = if put == Put::Created { "created" } else { "updated" };
         out.say(format!("{what} the comment on pull request {number}"));
@@ -167,13 +172,13 @@ fn target(args: &ReportArgs, job: &Job) -> Result<Target> {
     Ok(target)
 }
 
-fn token<'a>(target: &Target, project: &'a Project) -> Result<&'a str> {
+fn token<'a>(target: &Target, env: &'a BTreeMap<String, String>) -> Result<&'a str> {
     let variable = target.site.token_variable();
-    let token = project.around.env.get(variable).map(|token| token.trim()).filter(|token| !token.is_empty());
+    let token = env.get(variable).map(|token| token.trim()).filter(|token| !token.is_empty());
     token.ok_or_else(|| {
         let hint = match variable {
-            "GITHUB_TOKEN" => "give the step `env: GITHUB_TOKEN: ${{ github.token }}` and the job `permissions: pull-requests: write`",
-            _ => "make a project access token with the scope `api`, and a masked CI/CD variable GITLAB_TOKEN of it; CI_JOB_TOKEN may not comment",
+            "GITHUB_TOKEN" => "give a job that runs no stage `permissions: pull-requests: write`, and its step `env: GITHUB_TOKEN: ${{ github.token }}`",
+            _ => "make a project access token with the scope `api`, and a masked CI/CD variable GITLAB_TOKEN of it for the environment of a job that runs no stage; CI_JOB_TOKEN may not comment",
         };
         Error::usage(format!("cannot comment: {variable} is not set")).hint(hint)
     })

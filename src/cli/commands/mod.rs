@@ -91,7 +91,7 @@ pub fn run(cli: Cli, out: &Output) -> Result<u8> {
         Command::Logs(args) => logs::run(&args, &open(global, out)?, out),
         Command::Config(args) => config::run(&args, global, out),
         Command::Init(args) => init::run(&args, global, out),
-        Command::Ci(args) => ci::run(&args, &open(global, out)?, out),
+        Command::Ci(args) => ci::run(&args, global, out),
         Command::Hook(args) => hook::run(&args, &open(global, out)?, out),
         Command::Install(args) => install::run(&args, &open(global, out)?, out),
         Command::Merge(args) => merge::run(&args, &open(global, out)?, out),

@@ -7,7 +7,7 @@ use crate::value::node::{Entry, Node, Tree};
 const TOP_PLOT_KEYS: &[&str] = &["template", "x", "y", "x_label", "y_label", "title"];
 const DATA_KEYS: &[&str] = &["path", "remote", "push", "desc", "type", "labels", "meta", "import"];
 const IMPORT_KEYS: &[&str] = &["url", "path", "rev", "commit"];
-const ARTIFACT_KEYS: &[&str] = &["path", "desc", "type", "labels", "meta"];
+const ARTIFACT_KEYS: &[&str] = &["path", "desc", "type", "labels", "meta", "require"];
 
 impl Checker<'_> {
     pub(super) fn top_plots<'n>(&mut self, node: &'n Node, at: &str) -> &'n [Node] {
@@ -44,12 +44,24 @@ impl Checker<'_> {
             let at = format!("artifact `{}`", entry.key);
             let keys = self.map(&entry.value, &at);
             self.keys(keys, ARTIFACT_KEYS, &at);
-            keys.iter().for_each(|key| self.flag(key, &at));
+            for key in keys {
+                if key.key == "require" { self.require(key, &at) } else { self.flag(key, &at) }
+            }
             if entry.value.as_map().is_some() && entry.value.get("path").is_none() {
                 self.say(entry.start, format!("{at} has no `path`"));
             }
         }
         entries
+    }
+
+    /// What the tags of an artifact must have.
+    fn require(&mut self, entry: &Entry, at: &str) {
+        let at = format!("{at}, `require`");
+        for item in self.list(&entry.value, &at, "a list, `[signed]`") {
+            if item.as_str() != Some("signed") {
+                self.wrong(item, &at, "`signed`");
+            }
+        }
     }
 
     /// A list of conditions, or a map of artifacts with lists.

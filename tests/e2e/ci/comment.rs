@@ -57,7 +57,7 @@ fn who_may_not_comment_is_told_why_and_the_token_stays_secret() {
     let shown = |out: &crate::ci::Output| out.stderr.replace(&api.url, "[API]");
     insta::assert_snapshot!(shown(&with(&sandbox, &env, &comment)), @r"
     error: cannot comment: GITHUB_TOKEN is not set
-      hint: give the step `env: GITHUB_TOKEN: ${{ github.token }}` and the job `permissions: pull-requests: write`
+      hint: give a job that runs no stage `permissions: pull-requests: write`, and its step `env: GITHUB_TOKEN: ${{ github.token }}`
     ");
     env.push(("GITHUB_TOKEN", "wrong-token"));
     let out = with(&sandbox, &env, &comment);

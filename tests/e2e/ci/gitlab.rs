@@ -9,7 +9,8 @@ use crate::ci::api::{Api, TOKEN};
 use crate::ci::{commit, path, repository, shipped};
 use crate::sandbox::{Output, Sandbox, output};
 
-/// One job in a fresh clone: `before_script` and `script` in one shell, `after_script` in another.
+/// One job in a fresh clone: `before_script` and `script` in one shell, `after_script` in another; then the job that
+/// comments, which has the report and nothing else.
 fn job(sandbox: &Sandbox, revision: &str, env: &[(&str, &str)]) -> (Output, Output) {
     let template = shipped(".gitlab/lockstep.gitlab-ci.yml");
     let job = &template[".lockstep"];
@@ -39,7 +40,21 @@ fn job(sandbox: &Sandbox, revision: &str, env: &[(&str, &str)]) -> (Output, Outp
     let git = output(sandbox.command(Path::new("git"), "").args(["status", "--short"]).current_dir(&clone));
     assert!(!git.stdout.contains("lockstep-store"), "{git}");
     fs::rename(&store, &cache).unwrap();
-    (ran, after)
+    let report = &template[".lockstep-report"];
+    assert_eq!(report["variables"]["GIT_STRATEGY"], "none");
+    let empty = clone.with_file_name("empty");
+    let _ = fs::remove_dir_all(&empty);
+    fs::create_dir(&empty).unwrap();
+    fs::copy(clone.join("lockstep-report.json"), empty.join("lockstep-report.json")).unwrap();
+    let script: Vec<&str> = report["script"].as_sequence().unwrap().iter().map(|line| line.as_str().unwrap()).collect();
+    let mut command = sandbox.command(Path::new("sh"), "");
+    command.args(["-e", "-c", &script.join("\n")]).current_dir(&empty).env("PATH", path()).env("GITLAB_CI", "true");
+    let commented = if env.iter().any(|(name, _)| *name == "GITLAB_TOKEN") {
+        output(command.envs(env.iter().copied()))
+    } else {
+        after
+    };
+    (ran, commented)
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod api;
 mod comment;
 mod gitlab;
 mod hooks;
+mod recipes;
 mod report;
 
 use std::path::Path;

@@ -1,10 +1,13 @@
 //! Whose word counts: what a hostile repository, remote or neighbour cannot do, one file a subject.
 
+mod addresses;
 mod documents;
 mod escapes;
 mod grades;
 mod grants;
 mod links_out;
 mod multiplication;
+mod owner;
 mod remote_answers;
 mod secrets;
+mod signatures;

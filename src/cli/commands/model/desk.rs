@@ -6,6 +6,7 @@ use serde_json::{Value as Json, json};
 
 use crate::cli::output::Output;
 use crate::error::{Error, Result};
+use crate::git::{Signature, SignatureState};
 use crate::model::act::rfc3339;
 use crate::model::artifact;
 use crate::model::registry::{Event, Registry};
@@ -75,8 +76,33 @@ pub fn event(event: &Event) -> Json {
         "commit": event.commit.hex(),
         "by": event.by,
         "time": event.time.map(rfc3339),
-        "signed": event.signed,
+        "signed": Signature::unchecked(event.has_signature).state.word(),
     })
+}
+
+/// The same with its signature verified.
+pub fn verified(event: &Event, signature: &Signature) -> Json {
+    let mut shape = self::event(event);
+    shape["signed"] = signature.state.word().into();
+    if signature.state != SignatureState::None {
+        shape["signature"] = json!({"key": signature.key, "signer": signature.signer, "why": signature.why});
+    }
+    shape
+}
+
+/// What is said to people of a signature: nothing, where there is none.
+pub fn signature_words(signature: &Signature) -> Option<String> {
+    let by = signature.signer.iter().chain(&signature.key).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let rest: Vec<&str> = [by.as_str(), signature.why.as_deref().unwrap_or_default()]
+        .into_iter()
+        .filter(|part| !part.is_empty())
+        .collect();
+    let rest = if rest.is_empty() { String::new() } else { format!(": {}", rest.join("; ")) };
+    match signature.state {
+        SignatureState::None => None,
+        SignatureState::Good => Some(format!("good{rest}")),
+        state => Some(format!("{}{rest}", state.word().to_uppercase())),
+    }
 }
 
 pub fn pin(pin: &Pin) -> Json {

@@ -1,12 +1,13 @@
 use serde_json::{Map, Value as Json, json};
 
-use super::desk::{Desk, event};
+use super::desk::{self, Desk};
 use crate::cli::output::Output;
 use crate::cli::table::Table;
 use crate::cli::text;
 use crate::error::Result;
+use crate::git::Repo;
 use crate::model::artifact::{self, Artifact, Unfit};
-use crate::model::registry::{Given, Model};
+use crate::model::registry::{Event, Given, Model};
 use crate::project::Project;
 use crate::tag::{Label, ModelName, Version};
 
@@ -24,6 +25,9 @@ pub struct Args {
     /// Every version, deprecated ones and models included
     #[arg(short, long)]
     all: bool,
+    /// Verify the signatures of their tags: one run of `git` for each
+    #[arg(long)]
+    verify: bool,
     /// As JSON
     #[arg(long)]
     json: bool,
@@ -55,7 +59,11 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         .collect();
     let unfit = if args.names.is_empty() { artifact::unfit(&desk.now) } else { Vec::new() };
     if args.json {
-        let known = rows.iter().map(|(name, model, artifact)| shape(name, *model, *artifact));
+        let event = |event: &Event| match args.verify {
+            true => desk::verified(event, &event.signature(&project.repo)),
+            false => desk::event(event),
+        };
+        let known = rows.iter().map(|(name, model, artifact)| shape(name, *model, *artifact, &event));
         out.json(&known.chain(unfit.iter().map(unfit_shape)).collect::<Vec<_>>().into());
         return Ok(code);
     }
@@ -64,8 +72,8 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
             true => "no models here: name one under `artifacts` of a pipeline.yaml, then lockstep model register",
             false => "all models here are deprecated: lockstep model list --all",
         });
-    } else if args.all || !args.names.is_empty() {
-        versions(&rows, args.all, out);
+    } else if args.all || args.verify || !args.names.is_empty() {
+        versions(&rows, args.all, args.verify.then_some(&project.repo), out);
     } else {
         models(&rows, &unfit, out);
     }
@@ -100,11 +108,13 @@ fn models(rows: &[(&ModelName, Option<&Model>, Option<&Artifact>)], unfit: &[Unf
     table.print(false, out);
 }
 
-fn versions(rows: &[(&ModelName, Option<&Model>, Option<&Artifact>)], all: bool, out: &Output) {
-    let mut table = Table::new(["model", "version", "labels", "commit", "registered", "by"]);
+/// A row a version; with `verify` each with the state of its tag's signature.
+fn versions(rows: &[(&ModelName, Option<&Model>, Option<&Artifact>)], all: bool, verify: Option<&Repo>, out: &Output) {
+    let head = ["model", "version", "labels", "commit", "registered", "by"];
+    let mut table = Table::new(head.into_iter().chain(verify.map(|_| "signed")));
     for (name, model, _) in rows {
         let Some(model) = model else {
-            table.row([name.to_string(), "-".into(), "-".into(), "-".into(), "-".into(), "-".into()]);
+            table.row(std::iter::once(name.to_string()).chain(vec!["-".to_string(); table.columns() - 1]));
             continue;
         };
         for (version, registered) in model.versions.iter().rev() {
@@ -113,14 +123,16 @@ fn versions(rows: &[(&ModelName, Option<&Model>, Option<&Artifact>)], all: bool,
             }
             let event = &model.events[registered.event];
             let end = if registered.withdrawn.is_some() || model.deprecated.is_some() { " (deprecated)" } else { "" };
-            table.row([
+            let cells = [
                 name.to_string(),
                 format!("{version}{end}"),
                 labels_of(model, version),
                 event.commit.short(),
                 event.time.map_or_else(|| "-".into(), text::day),
                 event.by.clone().unwrap_or_else(|| "-".into()),
-            ]);
+            ];
+            let signed = verify.map(|repo| event.signature(repo).state.word().to_string());
+            table.row(cells.into_iter().chain(signed));
         }
     }
     table.print(false, out);
@@ -145,7 +157,7 @@ fn unfit_shape(artifact: &Unfit) -> Json {
     })
 }
 
-fn shape(name: &ModelName, model: Option<&Model>, artifact: Option<&Artifact>) -> Json {
+fn shape(name: &ModelName, model: Option<&Model>, artifact: Option<&Artifact>, event: &dyn Fn(&Event) -> Json) -> Json {
     let (mut versions, mut labels): (Vec<Json>, Map<String, Json>) = Default::default();
     if let Some(model) = model {
         for (version, registered) in &model.versions {

@@ -4,6 +4,7 @@ use super::desk::Desk;
 use crate::cli::output::Output;
 use crate::error::Result;
 use crate::model::provenance::statement;
+use crate::model::signed;
 use crate::model::trace::Trace;
 use crate::project::Project;
 use crate::replace::replace_file;
@@ -31,7 +32,12 @@ pub struct Args {
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let _ = args.json;
     let desk = Desk::open(project, out)?;
-    let trace = Trace::of(project, &desk.registry, &desk.asked(&args.version)?)?;
+    let asked = desk.asked(&args.version)?;
+    if project.repo.require_signed {
+        let (model, event, _) = desk.registry.find(&asked)?;
+        signed::require(&project.repo, model, Some(&asked.which), model.place(event))?;
+    }
+    let trace = Trace::of(project, &desk.registry, &asked)?;
     let statement = statement(&trace)?;
     match &args.output {
         None => out.json(&statement),

@@ -4,6 +4,7 @@ use super::desk::{self, Desk};
 use crate::cli::output::Output;
 use crate::error::{Error, Result};
 use crate::model::registry::{Event, Model};
+use crate::model::signed;
 use crate::model::trace::Trace;
 use crate::project::Project;
 use crate::tag::{Action, Asked, Label, ModelTag, Version, Which};
@@ -16,10 +17,17 @@ use crate::tag::{Action, Asked, Label, ModelTag, Version, Which};
 Examples:
   lockstep model resolve \"$GITHUB_REF_NAME\" --json   what the pushed tag says: event, version, commit, path, hash
   lockstep model resolve 'digits#prod'               the version that has a label
-  lockstep model resolve digits                      the latest version")]
+  lockstep model resolve digits                      the latest version
+  lockstep model resolve 'digits#prod' --verify      fails unless its tag has a good signature
+
+The signature is verified by `git verify-tag`, with your own keys. It has to be good (exit code 1 otherwise) with
+--verify, with LOCKSTEP_REQUIRE_SIGNED=1, and where the artifact says `require: [signed]`.")]
 pub struct Args {
     /// TAG, NAME@VERSION, NAME#LABEL or NAME
     what: String,
+    /// Fail unless the signature of the tag is good
+    #[arg(long)]
+    verify: bool,
     /// As JSON
     #[arg(long)]
     json: bool,
@@ -28,8 +36,12 @@ pub struct Args {
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let desk = Desk::open(project, out)?;
     let typed = args.what.strip_prefix("refs/tags/").unwrap_or(&args.what);
-    let (model, at, label) = find(&desk, typed)?;
+    let Answer { model, at, label, which } = find(&desk, typed)?;
     let event = &model.events[at];
+    if args.verify || signed::is_required(&desk.now, &model.name) {
+        signed::require(&project.repo, model, which.as_ref(), at)?;
+    }
+    let signature = event.signature(&project.repo);
     let about_version = !matches!(event.action, Action::Deprecate | Action::Create);
     let version = model.version_of(at).filter(|_| about_version);
     let trace = version.as_ref().map(|version| {
@@ -42,7 +54,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let found = trace.as_ref().and_then(|t| t.pin());
     let kind = trace.as_ref().and_then(|t| t.artifact.as_ref()).and_then(|artifact| artifact.kind.clone());
     if args.json {
-        let mut shape = desk::event(event);
+        let mut shape = desk::verified(event, &signature);
         shape["name"] = model.name.to_string().into();
         shape["version"] = json!(version.as_ref().map(Version::to_string));
         shape["label"] = json!(label.as_ref().map(Label::to_string));
@@ -66,15 +78,25 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     line("path", path);
     line("blake3", found.map(|pin| pin.id.hex()));
     line("tag", Some(event.tag.clone()));
+    line("signed", Some(desk::signature_words(&signature).unwrap_or_else(|| "none".into())));
     if !current {
         out.say("this is not so any more: a later tag says otherwise");
     }
     Ok(0)
 }
 
-/// The model, the place of the event, and the label that it is about.
-fn find<'d>(desk: &'d Desk<'_>, typed: &str) -> Result<(&'d Model, usize, Option<Label>)> {
-    let place = |model: &'d Model, event: &Event| model.events.iter().position(|e| e.tag == event.tag).unwrap_or(0);
+/// What the words on the command line stand for.
+struct Answer<'d> {
+    model: &'d Model,
+    /// The place of the event.
+    at: usize,
+    /// The label that it is about.
+    label: Option<Label>,
+    /// `None` where a tag was named.
+    which: Option<Which>,
+}
+
+fn find<'d>(desk: &'d Desk<'_>, typed: &str) -> Result<Answer<'d>> {
     let label = |event: &Event| match &event.action {
         Action::Promote(label) | Action::Demote(label) => Some(label.clone()),
         _ => None,
@@ -83,13 +105,14 @@ fn find<'d>(desk: &'d Desk<'_>, typed: &str) -> Result<(&'d Model, usize, Option
         && let Some(model) = desk.registry.models.get(&tag.name)
         && let Some(at) = model.events.iter().position(|e| e.tag == typed)
     {
-        return Ok((model, at, label(&model.events[at])));
+        return Ok(Answer { model, at, label: label(&model.events[at]), which: None });
     }
     if typed.parse::<Asked>().is_err() && typed.parse::<ModelTag>().is_ok() {
         return Err(Error::missing(format!("there is no tag {typed} here")).hint("git fetch --tags"));
     }
-    let (model, event, _) = desk.registry.find(&desk.asked(typed)?)?;
-    Ok((model, place(model, event), label(event)))
+    let asked = desk.asked(typed)?;
+    let (model, event, _) = desk.registry.find(&asked)?;
+    Ok(Answer { model, at: model.place(event), label: label(event), which: Some(asked.which) })
 }
 
 /// Does what the tag said still hold?

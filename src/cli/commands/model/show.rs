@@ -6,8 +6,10 @@ use crate::cli::output::{Output, Style};
 use crate::cli::table::shown;
 use crate::cli::text;
 use crate::error::Result;
+use crate::git::Repo;
 use crate::model::gate;
 use crate::model::note::NotedCheck;
+use crate::model::registry::Event;
 use crate::model::trace::Trace;
 use crate::project::Project;
 use crate::store::Pin;
@@ -33,9 +35,9 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let desk = Desk::open(project, out)?;
     let trace = Trace::of(project, &desk.registry, &desk.asked(&args.version)?)?;
     if args.json {
-        out.json(&shape(&trace));
+        out.json(&shape(&trace, &project.repo));
     } else {
-        print(&trace, out);
+        print(&trace, &project.repo, out);
     }
     for remark in &trace.remarks {
         out.warn(remark);
@@ -61,7 +63,7 @@ fn noted_checks<'t>(trace: &'t Trace<'_, '_>) -> &'t [NotedCheck] {
     trace.event.note.as_ref().map(|note| note.checks.as_slice()).unwrap_or_default()
 }
 
-fn print(trace: &Trace<'_, '_>, out: &Output) {
+fn print(trace: &Trace<'_, '_>, repo: &Repo, out: &Output) {
     let section = |name: &str| out.line(out.paint_out(Style::Dim, name));
     let field = |name: &str, value: String| {
         out.line(format!("{}  {}", out.paint_out(Style::Dim, &format!("{name:10}")), value));
@@ -84,15 +86,23 @@ fn print(trace: &Trace<'_, '_>, out: &Output) {
         field("file", format!("{}, as its tag says", noted.path));
         field("blake3", noted.blake3.clone());
     }
+    let signed = |event: &Event| {
+        if let Some(words) = desk::signature_words(&event.signature(repo)) {
+            field("signature", words);
+        }
+    };
     field("registered", said(trace.event));
+    signed(trace.event);
     if let Some(note) = trace.event.note.as_ref().filter(|note| !note.forced.is_empty()) {
         field("overruled", note.forced.join("; "));
     }
     if let Some(event) = trace.withdrawn {
         field("taken back", said(event));
+        signed(event);
     }
     for (label, event) in &trace.labels {
         field("label", format!("{label}, {}", said(event)));
+        signed(event);
     }
     if let Some((address, entry)) = trace.maker() {
         field("stage", address);
@@ -161,12 +171,11 @@ fn pairs(name: &str, files: Vec<(&str, Vec<(&str, String)>)>, out: &Output) {
     }
 }
 
-fn said(event: &crate::model::registry::Event) -> String {
+fn said(event: &Event) -> String {
     let day = event.time.map_or_else(|| "at some time".to_string(), text::day);
     let by = event.by.as_deref().map(|by| format!(" by {by}")).unwrap_or_default();
-    let signed = if event.signed { ", signed" } else { "" };
     let words = event.words.lines().next().filter(|line| !line.is_empty() && !line.contains(" blake3 "));
-    format!("{day}{by}{signed}{}", words.map(|line| format!(": {line}")).unwrap_or_default())
+    format!("{day}{by}{}", words.map(|line| format!(": {line}")).unwrap_or_default())
 }
 
 fn sized(pin: &Pin) -> String {
@@ -176,9 +185,10 @@ fn sized(pin: &Pin) -> String {
     }
 }
 
-fn shape(trace: &Trace<'_, '_>) -> Json {
+fn shape(trace: &Trace<'_, '_>, repo: &Repo) -> Json {
     let event = trace.event;
-    let mut shape = desk::event(event);
+    let verified = |event: &Event| desk::verified(event, &event.signature(repo));
+    let mut shape = verified(event);
     shape["name"] = trace.model.name.to_string().into();
     shape["version"] = json!(trace.version.map(Version::to_string));
     shape["deprecated"] = (trace.withdrawn.is_some() || trace.model.deprecated.is_some()).into();
@@ -187,7 +197,7 @@ fn shape(trace: &Trace<'_, '_>) -> Json {
     shape["path"] = json!(trace.origin.as_ref().map(|origin| origin.path.to_string()));
     shape["pin"] = json!(trace.pin().as_ref().map(desk::pin));
     shape["labels"] =
-        trace.labels.iter().map(|(label, event)| (label.to_string(), desk::event(event))).collect::<Map<_, _>>().into();
+        trace.labels.iter().map(|(label, event)| (label.to_string(), verified(event))).collect::<Map<_, _>>().into();
     let stage = trace
         .maker()
         .map(|(address, entry)| json!({"address": address, "key": entry.key.hex(), "cmd": entry.cmd.items()}));

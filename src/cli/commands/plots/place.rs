@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use crate::cli::output::Output;
 use crate::document;
 use crate::error::{Error, Result};
+use crate::git;
 use crate::path::RepoPath;
 use crate::project::Project;
 use crate::replace::replace_file;
@@ -59,15 +60,7 @@ fn tell_ignore(project: &Project, out: &Output) {
     }
     let path: Option<RepoPath> = project.cwd.join(NAME);
     let tracked = path.map(|path| project.repo.tracked(&[path]).unwrap_or_default()).is_none_or(|t| !t.is_empty());
-    let ignored = Command::new("git")
-        .args(["check-ignore", "-q", NAME])
-        .current_dir(&project.around.cwd)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
-    // 1 is Git's word for: not ignored.
-    if !tracked && ignored.is_ok_and(|status| status.code() == Some(1)) {
+    if !tracked && git::is_ignored(&project.around.cwd, NAME) == Some(false) {
         out.hint(format!("keep it out of Git: echo {NAME} >> .gitignore"));
     }
 }

@@ -1,0 +1,313 @@
+//! A tag is called signed when Git says that its signature is good, by the user's keys, and for this very tag.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value as Json;
+
+use crate::sandbox::{Output, Sandbox, output};
+
+/// A project with the model `digits`, one commit, and no tags.
+fn project() -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox.write("pipeline.yaml", "stages: {a: {cmd: echo > o, outs: [o]}}\nartifacts: {digits: {path: o}}\n");
+    assert_eq!(sandbox.run(&["repro", "-q"]).code, 0);
+    commit(&sandbox, "first");
+    sandbox
+}
+
+fn commit(sandbox: &Sandbox, message: &str) {
+    sandbox.git(&["add", "-A"]);
+    sandbox.git(&["commit", "-qm", message]);
+}
+
+fn sh(sandbox: &Sandbox, script: &str) -> Output {
+    let out = output(sandbox.command(Path::new("sh"), "").args(["-ec", script]));
+    assert_eq!(out.code, 0, "{script}: {out}");
+    out
+}
+
+/// An SSH key of that name, made known to Git as one to sign with; `known` puts it into the file of allowed signers.
+fn ssh_key(sandbox: &Sandbox, name: &str, known: bool) {
+    sh(sandbox, &format!("ssh-keygen -q -t ed25519 -N '' -C {name} -f ../home/{name}"));
+    let file = sandbox.path("../home/allowed");
+    let mut text = fs::read_to_string(&file).unwrap_or_default();
+    if known {
+        let key = sandbox.read(&format!("../home/{name}.pub"));
+        text.push_str(&format!("{name}@example.org {key}"));
+    }
+    fs::write(&file, text).unwrap();
+    sandbox.git(&["config", "--global", "gpg.format", "ssh"]);
+    sandbox.git(&["config", "--global", "gpg.ssh.allowedSignersFile", file.to_str().unwrap()]);
+    sandbox.git(&["config", "--global", "user.signingKey", sandbox.path(&format!("../home/{name}")).to_str().unwrap()]);
+}
+
+fn register(sandbox: &Sandbox, version: &str, sign: bool) {
+    let mut args = vec!["model", "register", "digits", "--version", version, "--force"];
+    args.extend(sign.then_some("--sign"));
+    let out = sandbox.run(&args);
+    assert_eq!(out.code, 0, "{out}");
+}
+
+fn json(sandbox: &Sandbox, args: &[&str]) -> Json {
+    let out = sandbox.run(args);
+    serde_json::from_str(&out.stdout).unwrap_or_else(|e| panic!("{e}: {out}"))
+}
+
+/// The state of a tag's signature, as `resolve` has it; `--verify` fails unless it is good.
+#[track_caller]
+fn state(sandbox: &Sandbox, what: &str) -> String {
+    let found = json(sandbox, &["model", "resolve", what, "--json"])["signed"].as_str().unwrap().to_string();
+    let verified = sandbox.run(&["model", "resolve", what, "--verify"]);
+    assert_eq!(verified.code, if found == "good" { 0 } else { 1 }, "{what} is {found}: {verified}");
+    found
+}
+
+/// The content of a tag, stored and found under a name.
+fn put_tag(sandbox: &Sandbox, name: &str, content: &str) {
+    sandbox.write("../tag", content);
+    let id = sandbox.git(&["hash-object", "-t", "tag", "-w", "--literally", "../tag"]);
+    sandbox.git(&["update-ref", &format!("refs/tags/{name}"), id.trim()]);
+}
+
+#[test]
+fn the_lines_of_a_signature_are_none() {
+    let sandbox = project();
+    register(&sandbox, "v1.0.0", false);
+    assert_eq!(state(&sandbox, "digits"), "none");
+    for (n, kind) in ["PGP SIGNATURE", "PGP MESSAGE", "SIGNED MESSAGE", "SSH SIGNATURE"].iter().enumerate() {
+        let message = format!("digits prod\n\n-----BEGIN {kind}-----\n\nnonsense\n-----END {kind}-----\n");
+        sandbox.write("../message", message);
+        let tag = format!("digits#prod#{}", n + 1);
+        sandbox.git(&["tag", "-a", &tag, "-F", "../message", "digits@v1.0.0^{}"]);
+        assert!(["bad", "unknown key"].contains(&state(&sandbox, "digits#prod").as_str()), "{kind}");
+        let shown = sandbox.run(&["model", "show", "digits#prod"]).stdout;
+        assert!(!shown.contains(", signed") && !shown.contains("good"), "{shown}");
+        let listed = json(&sandbox, &["model", "list", "--json"]);
+        assert_eq!(listed[0]["labels"]["prod"]["signed"], "not checked", "{listed}");
+    }
+}
+
+#[test]
+#[ignore = "needs ssh-keygen"]
+fn ssh_signatures_are_verified() {
+    let sandbox = project();
+    ssh_key(&sandbox, "ann", true);
+    register(&sandbox, "v1.0.0", true);
+    assert_eq!(state(&sandbox, "digits@v1.0.0"), "good");
+    let found = json(&sandbox, &["model", "show", "digits", "--json"]);
+    assert_eq!(found["signature"]["signer"], "ann@example.org", "{found}");
+    assert!(found["signature"]["key"].as_str().unwrap().starts_with("SHA256:"), "{found}");
+    let shown = sandbox.run(&["model", "show", "digits"]).stdout;
+    assert!(shown.contains("signature   good: ann@example.org, SHA256:"), "{shown}");
+    let listed = sandbox.run(&["model", "list", "--verify"]).stdout;
+    assert!(listed.lines().nth(1).unwrap().ends_with("good"), "{listed}");
+
+    // A key that the user does not know, and no file of known keys at all.
+    ssh_key(&sandbox, "mallory", false);
+    register(&sandbox, "v1.1.0", true);
+    assert_eq!(state(&sandbox, "digits"), "unknown key");
+    sandbox.git(&["config", "--global", "--unset", "gpg.ssh.allowedSignersFile"]);
+    assert_eq!(state(&sandbox, "digits@v1.0.0"), "unknown key");
+    sandbox.git(&["config", "--global", "gpg.ssh.program", "/nonexistent"]);
+    sandbox.git(&[
+        "config",
+        "--global",
+        "gpg.ssh.allowedSignersFile",
+        sandbox.path("../home/allowed").to_str().unwrap(),
+    ]);
+    assert_eq!(state(&sandbox, "digits@v1.0.0"), "not checked");
+}
+
+/// The signature covers the tag that is asked for: its name, its content and its object.
+#[test]
+#[ignore = "needs ssh-keygen"]
+fn a_good_signature_of_something_else_is_bad() {
+    let sandbox = project();
+    ssh_key(&sandbox, "ann", true);
+    register(&sandbox, "v1.0.0", true);
+    let signed = sandbox.git(&["cat-file", "tag", "digits@v1.0.0"]);
+
+    // The same object under other names.
+    let id = sandbox.git(&["rev-parse", "digits@v1.0.0"]);
+    for other in ["digits@v2.0.0", "digits#prod#1", "digits@v1.0.0!"] {
+        sandbox.git(&["update-ref", &format!("refs/tags/{other}"), id.trim()]);
+        assert_eq!(state(&sandbox, other), "bad", "{other}");
+        sandbox.git(&["tag", "-d", other]);
+    }
+    // A changed message, a changed name, a second name, and words behind the signature.
+    for (content, want) in [
+        (signed.replace("digits v1.0.0", "digits v1.0.1"), "bad"),
+        (signed.replace("tag digits@v1.0.0\n", "tag digits@v2.0.0\n"), "bad"),
+        (signed.replace("tag digits@v1.0.0\n", "tag digits@v2.0.0\ntag digits@v1.0.0\n"), "bad"),
+        (signed.replace("-----BEGIN SSH SIGNATURE-----", "-----BEGIN SSH SIGNATURE-----\nx"), "bad"),
+        (format!("{signed}-----BEGIN PGP SIGNATURE-----\nx\n"), "bad"),
+    ] {
+        put_tag(&sandbox, "digits@v2.0.0", &content);
+        assert_eq!(state(&sandbox, "digits@v2.0.0"), want, "{content}");
+    }
+    sandbox.git(&["tag", "-d", "digits@v2.0.0"]);
+    // What stands behind a signature is not signed, and is not read.
+    let note = "lockstep-model 1\n{\"event\": \"register\", \"name\": \"digits\", \"forced\": [\"forged\"]}\n";
+    put_tag(&sandbox, "digits@v1.0.0", &format!("{signed}\n{note}"));
+    let shown = sandbox.run(&["model", "show", "digits@v1.0.0", "--json"]);
+    assert!(!shown.stdout.contains("forged"), "{shown}");
+    // Another object in place of the signed one.
+    put_tag(&sandbox, "digits@v1.0.0", &signed);
+    put_tag(&sandbox, "fake", &signed.replace("digits v1.0.0", "digits v6.6.6"));
+    sandbox.git(&["replace", "-f", "refs/tags/digits@v1.0.0", "refs/tags/fake"]);
+    assert_eq!(state(&sandbox, "digits@v1.0.0"), "bad");
+    sandbox.git(&["replace", "-d", id.trim()]);
+    assert_eq!(state(&sandbox, "digits@v1.0.0"), "good");
+    // A lightweight tag has none.
+    sandbox.git(&["tag", "-f", "digits@v3.0.0", "HEAD"]);
+    assert_eq!(state(&sandbox, "digits@v3.0.0"), "none");
+}
+
+/// A tag that anybody may push must not bring an old version back.
+#[test]
+#[ignore = "needs ssh-keygen"]
+fn what_takes_back_has_to_be_signed_too() {
+    let sandbox = project();
+    ssh_key(&sandbox, "ann", true);
+    register(&sandbox, "v1.0.0", true);
+    register(&sandbox, "v2.0.0", true);
+    assert_eq!(state(&sandbox, "digits"), "good");
+    let forge = |name: &str| {
+        let mut git = sandbox.command(Path::new("git"), "");
+        let out =
+            output(git.args(["tag", "-a", name, "-m", "x", "HEAD"]).env("GIT_COMMITTER_DATE", "2026-02-01T00:00:00Z"));
+        assert_eq!(out.code, 0, "{out}");
+    };
+    forge("digits@v2.0.0!");
+    let out = sandbox.run(&["model", "resolve", "digits", "--verify"]);
+    assert!(out.code == 1 && out.stderr.contains("the tag digits@v2.0.0! has no good signature: none"), "{out}");
+    sandbox.git(&["tag", "-d", "digits@v2.0.0!"]);
+    assert_eq!(sandbox.run(&["model", "deprecate", "digits@v2.0.0", "--sign"]).code, 0);
+    let out = sandbox.run(&["model", "resolve", "digits", "--verify"]);
+    assert!(out.code == 0 && out.stdout.contains("v1.0.0"), "{out}");
+    // A label that was moved without a signature.
+    assert_eq!(sandbox.run(&["model", "promote", "digits@v1.0.0", "prod", "--sign"]).code, 0);
+    assert_eq!(state(&sandbox, "digits#prod"), "good");
+    forge("digits#prod#99");
+    assert_eq!(state(&sandbox, "digits#prod"), "none");
+    forge("digits#prod!#100");
+    assert_eq!(sandbox.run(&["model", "resolve", "digits#prod", "--verify"]).code, 3);
+}
+
+#[test]
+#[ignore = "needs ssh-keygen"]
+fn signatures_can_be_required() {
+    let sandbox = project();
+    ssh_key(&sandbox, "ann", true);
+    register(&sandbox, "v1.0.0", false);
+    assert_eq!(sandbox.run(&["model", "promote", "digits@v1.0.0", "prod"]).code, 0);
+    register(&sandbox, "v2.0.0", true);
+    // A branch is no version.
+    sandbox.git(&["branch", "digits@v9.0.0"]);
+    // By the environment, for everything that finds a commit by a version or a label.
+    let required = |args: &[&str]| output(sandbox.lockstep("").args(args).env("LOCKSTEP_REQUIRE_SIGNED", "1"));
+    for (args, code) in [
+        (&["model", "resolve", "digits#prod"][..], 1),
+        (&["model", "resolve", "digits@v1.0.0"], 1),
+        (&["model", "resolve", "digits@v2.0.0"], 0),
+        (&["get", "o", "--rev", "digits#prod", "-o", "got"], 1),
+        (&["get", "o", "--rev", "digits@v1.0.0", "-o", "got"], 1),
+        (&["get", "o", "--rev", "refs/tags/digits@v1.0.0", "-o", "got"], 1),
+        (&["get", ".", "o", "--rev", "digits#prod#1", "-o", "got"], 1),
+        (&["get", "o", "--rev", "digits@v2.0.0", "-o", "got"], 0),
+        (&["diff", "digits@v1.0.0"], 1),
+        (&["model", "inspect", "digits@v1.0.0"], 1),
+        (&["model", "provenance", "digits@v1.0.0"], 1),
+        (&["get", "o", "--rev", "digits@v9.0.0", "-o", "got", "--force"], 3),
+    ] {
+        let out = required(args);
+        assert_eq!(out.code, code, "{args:?} {out}");
+    }
+    assert_eq!(sandbox.run(&["model", "resolve", "digits#prod"]).code, 0);
+
+    // By the artifact, as the worktree declares it: what the commit of a tag says does not count.
+    sandbox.write(
+        "pipeline.yaml",
+        "stages: {a: {cmd: echo > o, outs: [o]}}\nartifacts: {digits: {path: o, require: [signed]}}\n",
+    );
+    assert_eq!(sandbox.run(&["model", "resolve", "digits#prod"]).code, 1);
+    assert_eq!(sandbox.run(&["model", "resolve", "digits@v2.0.0"]).code, 0);
+    let out = sandbox.run(&["model", "promote", "digits@v1.0.0", "staging"]);
+    assert!(out.code == 1 && out.stderr.contains("digits@v1.0.0 has no good signature: none"), "{out}");
+    // What is made from now on is signed without being asked.
+    assert_eq!(sandbox.run(&["model", "promote", "digits@v2.0.0", "prod"]).code, 0);
+    assert_eq!(state(&sandbox, "digits#prod"), "good");
+
+    sandbox.write("pipeline.yaml", "artifacts: {digits: {path: o, require: [signd]}}\n");
+    let out = sandbox.run(&["status"]);
+    assert!(out.code == 2 && out.stderr.contains("`require`"), "{out}");
+}
+
+#[test]
+#[ignore = "needs gpg"]
+fn openpgp_signatures_are_verified() {
+    let sandbox = project();
+    let home = sandbox.path("../home/.gnupg");
+    sh(&sandbox, "mkdir -m 700 \"$HOME/.gnupg\"");
+    let key = |name: &str| {
+        sh(
+            &sandbox,
+            &format!(
+                "gpg --batch --quiet --passphrase '' --quick-generate-key '{name} <{name}@example.org>' ed25519 sign never"
+            ),
+        );
+    };
+    key("ann");
+    sandbox.git(&["config", "--global", "user.signingKey", "ann@example.org"]);
+    register(&sandbox, "v1.0.0", true);
+    assert_eq!(state(&sandbox, "digits"), "good");
+    let found = json(&sandbox, &["model", "resolve", "digits", "--json"]);
+    assert_eq!(found["signature"]["signer"], "ann <ann@example.org>", "{found}");
+    let listed = sh(&sandbox, "gpg --with-colons --list-keys ann | grep ^fpr: | head -1 | cut -d: -f10");
+    assert_eq!(found["signature"]["key"], listed.stdout.trim(), "{found}");
+    let signed = sandbox.git(&["cat-file", "tag", "digits@v1.0.0"]);
+    put_tag(&sandbox, "digits@v1.0.0", &signed.replace("digits v1.0.0", "digits v6.6.6"));
+    assert_eq!(state(&sandbox, "digits"), "bad");
+    put_tag(&sandbox, "digits@v1.0.0", &signed);
+    // A key that is not in the ring.
+    sh(&sandbox, "gpgconf --kill all; rm -rf \"$HOME/.gnupg\"; mkdir -m 700 \"$HOME/.gnupg\"");
+    assert_eq!(state(&sandbox, "digits"), "unknown key");
+    sh(&sandbox, "gpgconf --kill all || true");
+    sandbox.git(&["config", "--global", "gpg.program", "/nonexistent"]);
+    assert_eq!(state(&sandbox, "digits"), "not checked");
+    let _ = fs::remove_dir_all(home);
+}
+
+#[test]
+#[ignore = "needs gpgsm"]
+fn x509_signatures_are_verified() {
+    let sandbox = project();
+    sh(
+        &sandbox,
+        "mkdir -m 700 \"$HOME/.gnupg\"; cd \"$HOME\"
+        printf 'disable-crl-checks\ndisable-dirmngr\n' > .gnupg/gpgsm.conf
+        printf 'Key-Type: RSA\nKey-Length: 2048\nKey-Usage: sign\nSerial: random\nName-DN: CN=ann\nName-Email: a@e.org\n' > request
+        gpgsm --batch --pinentry-mode loopback --passphrase-fd 0 --gen-key --output ann.pem request < /dev/null
+        gpgsm --batch --import ann.pem
+        gpgsm --with-colons --list-keys 2>/dev/null | grep ^fpr: | head -1 | cut -d: -f10 > key
+        echo \"$(cat key) S relax\" > .gnupg/trustlist.txt; gpgconf --kill gpg-agent",
+    );
+    let key = sandbox.read("../home/key");
+    sandbox.git(&["config", "--global", "gpg.format", "x509"]);
+    sandbox.git(&["config", "--global", "user.signingKey", key.trim()]);
+    register(&sandbox, "v1.0.0", true);
+    assert_eq!(state(&sandbox, "digits"), "good");
+    let found = json(&sandbox, &["model", "resolve", "digits", "--json"]);
+    assert_eq!(
+        (found["signature"]["signer"].as_str(), found["signature"]["key"].as_str()),
+        (Some("/CN=ann"), Some(key.trim()))
+    );
+    let signed = sandbox.git(&["cat-file", "tag", "digits@v1.0.0"]);
+    put_tag(&sandbox, "digits@v1.0.0", &signed.replace("digits v1.0.0", "digits v6.6.6"));
+    assert_eq!(state(&sandbox, "digits"), "bad");
+    put_tag(&sandbox, "digits@v1.0.0", &signed);
+    sh(&sandbox, "gpgconf --kill all; rm \"$HOME\"/.gnupg/pubring.kbx*");
+    assert_eq!(state(&sandbox, "digits"), "unknown key");
+    sh(&sandbox, "gpgconf --kill all || true");
+}
