@@ -4,3 +4,4 @@ mod documents;
 mod links_out;
 mod multiplication;
 mod remote_answers;
+mod tree_bomb;
