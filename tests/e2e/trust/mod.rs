@@ -4,4 +4,5 @@ mod documents;
 mod links_out;
 mod multiplication;
 mod remote_answers;
+mod temporary_files;
 mod tree_bomb;
