@@ -100,6 +100,13 @@ pub fn read_text(path: &Path, most: u64) -> Result<Option<String>> {
     text.map(Some).map_err(|_| Error::usage(format!("{} is not UTF-8", path.display())))
 }
 
+/// What the system tells under `/proc`; `None` where it does not.
+pub fn read_system_text(path: &Path) -> Option<String> {
+    let mut text = String::new();
+    open(path).ok()?.take(16 << 20).read_to_string(&mut text).ok()?;
+    Some(text)
+}
+
 fn read_as(path: &Path, shown: &Path, most: u64) -> Result<Option<Vec<u8>>> {
     let file = match open(path) {
         Ok(file) => file,

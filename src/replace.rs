@@ -1,11 +1,22 @@
 //! Replacing a small file in one step: readers see the old text or the new one, never a half, also after a crash.
 
-use std::fs::{self, File};
-use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::MetadataExt;
+use std::ffi::OsString;
+use std::fs::{self, File, Permissions};
+use std::hash::{BuildHasher, Hasher};
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
+
+/// How long a writer waits for others; each of them takes milliseconds.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long between two tries.
+const PAUSE: Duration = Duration::from_millis(5);
+/// What the name of a temporary file has between the name of its target and 16 hex digits.
+pub const INFIX: &str = ".lockstep-new-";
 
 /// Writes `bytes` to `path`: a temporary file beside it, fsync, rename. An existing file's mode is kept; a symlink is
 /// replaced, not followed, so that nothing is written where the link leads.
@@ -13,92 +24,158 @@ pub fn replace_file(path: &Path, bytes: &[u8]) -> Result<()> {
     Turn::take(path)?.write(bytes)
 }
 
+/// The same for a file that is named by its content: whoever writes it writes the same, so there are no turns.
+pub fn write_named(path: &Path, bytes: &[u8]) -> Result<()> {
+    Turn { path: path.to_path_buf(), folder: None }.write(bytes)
+}
+
 /// The turn of one writer of a file: whoever changes what a file says takes it before reading.
 ///
-/// It is a lock on the temporary file, which has one fixed name a target: what a killed process left behind is taken
-/// over by the next writer, and its lock goes with the process. Where there are no locks, writers are on their own.
+/// It is a lock on the folder, so that there is no file that somebody else could put there before. It goes with the
+/// process. Where there are no locks, writers are on their own.
 pub struct Turn {
     path: PathBuf,
-    temp: PathBuf,
-    file: File,
-    done: bool,
+    /// `None` if it may not be opened.
+    folder: Option<File>,
 }
 
 impl Turn {
-    /// Waits for others who write to `path`; its folder must exist.
+    /// Waits for others who write in the folder of `path`, which must exist, but not for long.
+    ///
+    /// Errors ([`Kind::Busy`]): somebody holds the lock and does not let go.
     pub fn take(path: &Path) -> Result<Turn> {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let temp = path.with_file_name(format!(".{}.lockstep-new", name.trim_start_matches('.')));
-        let file = wait_for(&temp).map_err(|e| Error::io("write", path, e))?;
-        Ok(Turn { path: path.to_path_buf(), temp, file, done: false })
+        Turn::take_within(path, PATIENCE)
     }
 
-    pub fn write(mut self, bytes: &[u8]) -> Result<()> {
-        self.put(bytes).map_err(|e| Error::io("write", &self.path, e))?;
-        self.done = true;
-        Ok(())
-    }
-
-    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.set_len(0)?;
-        self.file.write_all(bytes)?;
-        if let Ok(old) = fs::symlink_metadata(&self.path)
-            && old.is_file()
-        {
-            self.file.set_permissions(old.permissions())?;
+    fn take_within(path: &Path, patience: Duration) -> Result<Turn> {
+        let at = folder_of(path);
+        let turn = Turn { path: path.to_path_buf(), folder: File::open(at).ok() };
+        let Some(folder) = &turn.folder else { return Ok(turn) };
+        let mut waited = Duration::ZERO;
+        loop {
+            match folder.try_lock() {
+                Ok(()) => break,
+                Err(fs::TryLockError::Error(e)) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(fs::TryLockError::Error(_)) => return Ok(turn),
+                Err(fs::TryLockError::WouldBlock) if waited >= patience => return Err(busy(path, at, folder)),
+                Err(fs::TryLockError::WouldBlock) => {
+                    std::thread::sleep(PAUSE);
+                    waited += PAUSE;
+                }
+            }
         }
-        self.file.sync_all()?;
-        fs::rename(&self.temp, &self.path)?;
-        // The name is durable before anybody forgets where else the content was.
-        self.path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        // After the rename the name is the next writer's.
-        if !self.done && is_at(&self.file, &self.temp) {
-            let _ = fs::remove_file(&self.temp);
+        // While the lock is held nobody else is at it: these were left by processes that were killed.
+        for left in leftovers(path) {
+            let _ = fs::remove_file(left);
         }
+        Ok(turn)
     }
-}
 
-/// The temporary file, locked.
-fn wait_for(temp: &Path) -> io::Result<File> {
-    loop {
-        if fs::symlink_metadata(temp).is_ok_and(|m| !m.is_file()) {
-            fs::remove_file(temp)?;
+    pub fn write(self, bytes: &[u8]) -> Result<()> {
+        let temp = folder_of(&self.path).join(temporary_name(&self.path));
+        let written = self.put(&temp, bytes);
+        if written.is_err() {
+            let _ = fs::remove_file(&temp);
         }
-        let file = match File::options().write(true).create(true).truncate(false).open(temp) {
-            // Another user's, who was killed.
-            Err(e) if e.kind() == ErrorKind::PermissionDenied && fs::remove_file(temp).is_ok() => continue,
-            file => file?,
+        written.map_err(|e| Error::io("write", &self.path, e))
+    }
+
+    fn put(&self, temp: &Path, bytes: &[u8]) -> io::Result<()> {
+        let old = fs::symlink_metadata(&self.path).ok().filter(|old| old.is_file());
+        let mode = match old {
+            Some(old) => old.permissions().mode() & 0o7777,
+            None => usual_mode(&self.path)?,
         };
-        let is_locked = file.lock().is_ok();
-        // Who had it before may have renamed or removed it while we waited.
-        if !is_locked || is_at(&file, temp) {
-            return Ok(file);
+        // Nobody else reads or writes it before it has its name.
+        let mut file = File::options().write(true).create_new(true).mode(0o600).open(temp)?;
+        file.write_all(bytes)?;
+        if file.metadata()?.permissions().mode() & 0o7777 != mode {
+            file.set_permissions(Permissions::from_mode(mode))?;
         }
+        file.sync_all()?;
+        fs::rename(temp, &self.path)?;
+        // The name is durable before anybody forgets where else the content was.
+        self.folder.as_ref().map_or(Ok(()), File::sync_all)
     }
 }
 
-fn is_at(file: &File, path: &Path) -> bool {
-    let id = |m: fs::Metadata| (m.dev(), m.ino());
-    fs::symlink_metadata(path).map(id).ok().is_some_and(|at| file.metadata().map(id).is_ok_and(|own| own == at))
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// The mode that a new file gets from the system, which only making one tells.
+fn usual_mode(path: &Path) -> io::Result<u32> {
+    let probe = folder_of(path).join(temporary_name(path));
+    let file = File::options().write(true).create_new(true).open(&probe)?;
+    let mode = file.metadata().map(|meta| meta.permissions().mode() & 0o777);
+    fs::remove_file(&probe)?;
+    mode
+}
+
+/// A name that no other process picks, nor foresees.
+fn temporary_name(path: &Path) -> OsString {
+    let number = std::hash::RandomState::new().build_hasher().finish();
+    let mut name = start(path);
+    name.push(format!("{number:016x}"));
+    name
+}
+
+fn start(path: &Path) -> OsString {
+    let name = path.file_name().unwrap_or_default().as_bytes();
+    let name = name.strip_prefix(b".").unwrap_or(name);
+    // A long name is cut, since the temporary one must fit into 255 bytes as well.
+    let mut start = OsString::from(".");
+    start.push(std::ffi::OsStr::from_bytes(&name[..name.len().min(200)]));
+    start.push(INFIX);
+    start
+}
+
+/// The temporary files of `path` that are there, of this user.
+fn leftovers(path: &Path) -> Vec<PathBuf> {
+    let start = start(path);
+    let is_temporary = |name: OsString| {
+        let number = name.as_bytes().strip_prefix(start.as_bytes());
+        number.is_some_and(|number| number.len() == 16 && number.iter().all(u8::is_ascii_hexdigit))
+    };
+    let user = rustix::process::geteuid().as_raw();
+    let is_mine = |path: &PathBuf| fs::symlink_metadata(path).is_ok_and(|meta| meta.is_file() && meta.uid() == user);
+    let entries = fs::read_dir(folder_of(path)).into_iter().flatten().flatten();
+    entries.filter(|entry| is_temporary(entry.file_name())).map(|entry| entry.path()).filter(is_mine).collect()
+}
+
+fn busy(path: &Path, at: &Path, folder: &File) -> Error {
+    let holder = holder(folder).map_or("another process".to_string(), |(id, name)| format!("{name} (process {id})"));
+    let seconds = PATIENCE.as_secs();
+    Error::new(Kind::Busy, format!("cannot write {}: {holder} holds a lock on its folder", path.display()))
+        .because(format!("waited {seconds} seconds for the lock on {}", at.display()))
+        .hint("run the command again when that process has ended")
+}
+
+/// Who holds the lock, where the system tells.
+fn holder(folder: &File) -> Option<(u32, String)> {
+    let meta = folder.metadata().ok()?;
+    let (major, minor) = (rustix::fs::major(meta.dev()), rustix::fs::minor(meta.dev()));
+    let place = format!("{major:02x}:{minor:02x}:{}", meta.ino());
+    // `1: FLOCK  ADVISORY  WRITE 1234 fe:01:5678 0 EOF`
+    let locks = crate::document::read_system_text(Path::new("/proc/locks"))?;
+    let line = locks.lines().find(|line| line.split_whitespace().nth(5) == Some(&place))?;
+    let id: u32 = line.split_whitespace().nth(4)?.parse().ok()?;
+    let name = crate::document::read_system_text(Path::new(&format!("/proc/{id}/comm")))?;
+    Some((id, name.trim().to_string()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::fs::symlink;
 
     #[test]
     fn keeps_the_mode_and_replaces_links() {
         let dir = tempfile::tempdir().unwrap();
         let (file, link) = (dir.path().join("a"), dir.path().join("link"));
         fs::write(&file, "old").unwrap();
-        fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
-        fs::write(dir.path().join(".a.lockstep-new"), "left by a killed process").unwrap();
+        fs::set_permissions(&file, Permissions::from_mode(0o640)).unwrap();
+        fs::write(dir.path().join(".a.lockstep-new-0123456789abcdef"), "left by a killed process").unwrap();
         replace_file(&file, b"new").unwrap();
         assert_eq!(fs::read_to_string(&file).unwrap(), "new");
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o640);
@@ -108,10 +185,16 @@ mod tests {
         assert_eq!(fs::read_to_string(&file).unwrap(), "new");
         assert_eq!(fs::read_to_string(&link).unwrap(), "other");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+        // A new file gets the mode that any other would get.
+        fs::write(dir.path().join("usual"), "").unwrap();
+        replace_file(&dir.path().join("new"), b"").unwrap();
+        let mode = |name: &str| fs::metadata(dir.path().join(name)).unwrap().permissions().mode();
+        assert_eq!(mode("new"), mode("usual"));
+        replace_file(&dir.path().join("n".repeat(255)), b"").unwrap();
     }
 
     #[test]
-    fn writers_take_turns_and_nobodys_change_is_lost() {
+    fn writers_take_turns_and_no_change_is_lost() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("n");
         fs::write(&file, "0").unwrap();
@@ -130,5 +213,25 @@ mod tests {
         });
         assert_eq!(fs::read_to_string(&file).unwrap(), "40");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_others_put_there_neither_waits_nor_gets_anything() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("page");
+        let bait = dir.path().join(".page.lockstep-new");
+        fs::write(&bait, "").unwrap();
+        let held = File::open(&bait).unwrap();
+        held.lock().unwrap();
+        replace_file(&file, b"mine").unwrap();
+        assert_eq!((fs::read(&bait).unwrap().len(), fs::read_to_string(&file).unwrap().as_str()), (0, "mine"));
+        // The lock itself is waited for, and the wait ends with a word about who holds it.
+        let folder = File::open(dir.path()).unwrap();
+        folder.lock().unwrap();
+        let Err(error) = Turn::take_within(&file, Duration::from_millis(50)) else { panic!("it is locked") };
+        assert_eq!(error.kind, Kind::Busy);
+        assert!(error.message.ends_with("holds a lock on its folder"), "{error}");
+        drop(folder);
+        replace_file(&file, b"again").unwrap();
     }
 }

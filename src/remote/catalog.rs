@@ -19,7 +19,7 @@ use crate::remote::cap;
 use crate::remote::marks::{Marks, Note, NoteName, Sort, Things};
 use crate::remote::place::Place;
 use crate::remote::segment::{Location, Name, Root, RunRow, Segment, root_key};
-use crate::replace::replace_file;
+use crate::replace::write_named;
 use crate::store::pack::format::{PackId, PackIndex};
 use crate::store::{ObjectId, ObjectKind, Pin};
 
@@ -167,7 +167,7 @@ impl Memory {
 fn keep(path: &Path, bytes: &[u8]) {
     let made = path.parent().map(fs::create_dir_all);
     if made.is_some_and(|made| made.is_ok()) {
-        let _ = replace_file(path, bytes);
+        let _ = write_named(path, bytes);
     }
 }
 

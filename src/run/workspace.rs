@@ -10,6 +10,9 @@ use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Sink};
 use crate::project::Project;
 
+/// What is read of who holds the lock.
+const LONGEST_HOLDER: u64 = 200;
+
 /// Held until it is dropped; the system lets go of it when the process dies.
 #[derive(Debug)]
 pub struct WorkspaceLock {
@@ -92,7 +95,7 @@ fn hold(path: &Path, signal: &AtomicI32, wait: Option<Duration>, sink: &dyn Sink
             Err(fs::TryLockError::WouldBlock) => {}
         }
         let mut who = String::new();
-        let _ = file.rewind().and_then(|()| file.read_to_string(&mut who));
+        let _ = file.rewind().and_then(|()| (&mut file).take(LONGEST_HOLDER).read_to_string(&mut who));
         let who = if who.is_empty() { "another lockstep".to_string() } else { who };
         if wait.is_some_and(|wait| started.elapsed() >= wait) {
             return Err(Error::new(Kind::Busy, format!("{who} is working in this workspace"))

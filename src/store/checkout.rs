@@ -26,6 +26,7 @@ use super::index::{Rules, StatIndex};
 use super::materialise::{Made, Maker};
 use super::objects::{Generation, ObjectKind, Store};
 use super::place::{self, Place, join, to_path};
+use super::room::must_fit;
 use super::stat::Seen;
 use super::tree::{Entry, EntryKind};
 use super::unchanged::changed;
@@ -70,6 +71,8 @@ pub fn restore(
     fs::create_dir_all(parent).map_err(|e| Error::io("create", parent, e))?;
     let old = index.rows(&at);
     let is_folder = fs::symlink_metadata(&dest).is_ok_and(|m| m.is_dir());
+    let named = |e: Error| Error { message: format!("{path} cannot be restored: {}", e.message), ..e };
+    must_fit(store, pin, &dest, is_folder).map_err(named)?;
     sink.event(Event::WorkPlanned { doing: Doing::Restoring, bytes: pin.size });
     let maker = Maker::new(store, sink);
     let checkout = Checkout {
@@ -85,7 +88,6 @@ pub fn restore(
     };
     let new = place::sibling(&dest);
     let made = checkout.make(&new, pin).inspect_err(|_| drop(remove(&new)));
-    let named = |e: Error| Error { message: format!("{path} cannot be restored: {}", e.message), ..e };
     let rows = made.map_err(named)?;
     let aside = swap(&new, &dest).inspect_err(|_| drop(remove(&new)))?;
     if let Some(old) = &aside

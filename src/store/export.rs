@@ -3,11 +3,12 @@
 use std::fs;
 use std::path::Path;
 
-use super::id::{ObjectId, Pin};
+use super::id::Pin;
 use super::link::LinkTypes;
 use super::materialise::Maker;
 use super::objects::{ObjectKind, Store};
 use super::place::to_path;
+use super::room::must_fit;
 use super::tree::EntryKind;
 use crate::error::{Error, Result};
 use crate::event::Sink;
@@ -16,19 +17,24 @@ use crate::event::Sink;
 /// remove what was made.
 pub fn export(store: &Store, pin: &Pin, to: &Path, sink: &dyn Sink) -> Result<()> {
     let store = Store::open(store.dir(), LinkTypes::default());
+    must_fit(&store, pin, to, false)?;
     let maker = Maker::new(&store, sink);
     if pin.is_dir() {
-        return folder(&store, &maker, &pin.id, to);
+        return folder(&store, &maker, pin, to);
     }
     maker.file(&pin.id, pin.size, pin.executable, to).map(drop)
 }
 
-fn folder(store: &Store, maker: &Maker<'_>, id: &ObjectId, to: &Path) -> Result<()> {
+fn folder(store: &Store, maker: &Maker<'_>, pin: &Pin, to: &Path) -> Result<()> {
+    let tree = store.read_tree(&pin.id)?;
+    if tree.pin() != *pin {
+        return Err(Error::missing(format!("the folder {} in the store is not of the size that is pinned", pin.id)));
+    }
     fs::create_dir(to).map_err(|e| Error::io("create", to, e))?;
-    for entry in store.read_tree(id)?.entries {
+    for entry in tree.entries {
         let path = to.join(to_path(&entry.name));
         match entry.kind {
-            EntryKind::Tree => folder(store, maker, &entry.id, &path)?,
+            EntryKind::Tree => folder(store, maker, &entry.pin(), &path)?,
             EntryKind::Symlink => {
                 let text = store.read(&entry.id, ObjectKind::Content)?;
                 std::os::unix::fs::symlink(to_path(&text), &path)

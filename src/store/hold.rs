@@ -12,10 +12,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::objects::Store;
+use crate::document;
 use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Silent, Sink, Stop};
 
 const LOCK: &str = "lock";
+/// What is read of who holds it.
+const LONGEST_HOLDER: u64 = 200;
 /// How long between two tries.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -47,7 +50,7 @@ impl Store {
     fn hold_unless(&self, stop: Stop, sink: &dyn Sink) -> Result<Option<Hold>> {
         let _ = self.register();
         let path = self.dir().join(LOCK);
-        let file = match File::open(&path) {
+        let file = match document::open(&path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound && self.dir().is_dir() => self.open_lock(&path),
             file => file,
         };
@@ -131,7 +134,8 @@ fn ended(stop: Stop) -> Result<()> {
 fn pause(lock: &mut File, waited: &mut Duration, sink: &dyn Sink) {
     if *waited == PAUSE * 15 {
         let mut other = String::new();
-        let _ = lock.rewind().and_then(|()| lock.read_to_string(&mut other));
+        // Anybody who shares the store may write there.
+        let _ = lock.rewind().and_then(|()| lock.take(LONGEST_HOLDER).read_to_string(&mut other));
         let other = if other.is_empty() { "another lockstep".to_string() } else { other };
         sink.event(Event::Waiting { text: &format!("waiting for {other} to be done with the store") });
     }

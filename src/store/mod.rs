@@ -29,6 +29,7 @@ pub mod pack;
 mod place;
 mod reach;
 mod ready;
+mod room;
 mod runs;
 mod stat;
 mod stream;

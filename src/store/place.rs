@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind, Result};
 use crate::path::RepoPath;
+use crate::replace;
 
 /// What the stat index is asked about.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -112,7 +113,8 @@ fn is_number(rest: &[u8]) -> bool {
 pub fn is_beside(name: &[u8]) -> bool {
     let Some(at) = name.len().checked_sub(16).filter(|_| name.starts_with(b".")) else { return false };
     let (start, number) = name.split_at(at);
-    is_number(number) && Beside::ALL.iter().any(|b| start.len() > b.infix().len() + 1 && start.ends_with(b.infix()))
+    let infixes = Beside::ALL.iter().map(|beside| beside.infix()).chain([replace::INFIX.as_bytes()]);
+    is_number(number) && infixes.into_iter().any(|infix| start.len() > infix.len() + 1 && start.ends_with(infix))
 }
 
 /// The name of a sibling that is built and then renamed to `path`.
@@ -228,6 +230,7 @@ mod tests {
             (".f.lockstep-0123456789abcdeg", false),
             (".lockstep-0123456789abcdef", false),
             (".f.lockstep-new", false),
+            (".f.lockstep-new-0123456789abcdef", true),
             ("0123456789abcdef", false),
             ("", false),
         ] {

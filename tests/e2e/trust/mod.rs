@@ -11,3 +11,5 @@ mod owner;
 mod remote_answers;
 mod secrets;
 mod signatures;
+mod temporary_files;
+mod tree_bomb;
