@@ -101,7 +101,8 @@ impl Service {
             .with_max_delay(Duration::from_secs(20))
             .with_max_times(options.number("retries").unwrap_or(5) as usize);
         let _inside = runtime.enter();
-        let patient = HttpTransporter::new(Patient::default());
+        let patient = Patient::new().map_err(|e| Fault::new(Why::Settings, e.to_string()))?;
+        let patient = HttpTransporter::new(patient);
         let operator = Operator::via_iter(name, settings)?
             .with_context(OperationContext::new().with_http_transport(patient))
             .layer(timeout)
