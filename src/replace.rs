@@ -1,8 +1,8 @@
 //! Replacing a small file in one step: readers see the old text or the new one, never a half, also after a crash.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
@@ -21,16 +21,27 @@ pub struct Turn {
     path: PathBuf,
     temp: PathBuf,
     file: File,
+    /// For the owner alone.
+    private: bool,
     done: bool,
 }
 
 impl Turn {
     /// Waits for others who write to `path`; its folder must exist.
     pub fn take(path: &Path) -> Result<Turn> {
+        Turn::take_with(path, false)
+    }
+
+    /// The same for a file with secrets: it has mode 0600, whatever mode the file has now.
+    pub fn take_private(path: &Path) -> Result<Turn> {
+        Turn::take_with(path, true)
+    }
+
+    fn take_with(path: &Path, private: bool) -> Result<Turn> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let temp = path.with_file_name(format!(".{}.lockstep-new", name.trim_start_matches('.')));
-        let file = wait_for(&temp).map_err(|e| Error::io("write", path, e))?;
-        Ok(Turn { path: path.to_path_buf(), temp, file, done: false })
+        let file = wait_for(&temp, private).map_err(|e| Error::io("write", path, e))?;
+        Ok(Turn { path: path.to_path_buf(), temp, file, private, done: false })
     }
 
     pub fn write(mut self, bytes: &[u8]) -> Result<()> {
@@ -41,9 +52,13 @@ impl Turn {
 
     fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.file.set_len(0)?;
+        if self.private {
+            self.file.set_permissions(Permissions::from_mode(0o600))?;
+        }
         self.file.write_all(bytes)?;
         if let Ok(old) = fs::symlink_metadata(&self.path)
             && old.is_file()
+            && !self.private
         {
             self.file.set_permissions(old.permissions())?;
         }
@@ -64,21 +79,28 @@ impl Drop for Turn {
 }
 
 /// The temporary file, locked.
-fn wait_for(temp: &Path) -> io::Result<File> {
+fn wait_for(temp: &Path, private: bool) -> io::Result<File> {
     loop {
         if fs::symlink_metadata(temp).is_ok_and(|m| !m.is_file()) {
             fs::remove_file(temp)?;
         }
-        let file = match File::options().write(true).create(true).truncate(false).open(temp) {
+        let mode = if private { 0o600 } else { 0o666 };
+        let file = match File::options().write(true).create(true).truncate(false).mode(mode).open(temp) {
             // Another user's, who was killed.
             Err(e) if e.kind() == ErrorKind::PermissionDenied && fs::remove_file(temp).is_ok() => continue,
             file => file?,
         };
         let is_locked = file.lock().is_ok();
         // Who had it before may have renamed or removed it while we waited.
-        if !is_locked || is_at(&file, temp) {
-            return Ok(file);
+        if is_locked && !is_at(&file, temp) {
+            continue;
         }
+        // Others may have it open already, and would read what is written to it.
+        if private && file.metadata()?.mode() & 0o077 != 0 {
+            fs::remove_file(temp)?;
+            continue;
+        }
+        return Ok(file);
     }
 }
 
@@ -90,7 +112,7 @@ fn is_at(file: &File, path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::fs::symlink;
 
     #[test]
     fn keeps_the_mode_and_replaces_links() {
