@@ -10,7 +10,7 @@
 //!
 //! | layer | room | subject |
 //! | --- | --- | --- |
-//! | 0 words | [`error`] [`path`] [`event`] [`value`] [`replace`] [`shell`] [`tag`] | errors with kind and hint; [`path::RepoPath`]; what a long task tells the world; YAML, JSON, TOML and Python values, with marks; replacing a small file in one step; words of a shell; the grammar of registry tags |
+//! | 0 words | [`error`] [`path`] [`event`] [`value`] [`replace`] [`shell`] [`tag`] [`url`] | errors with kind and hint; [`path::RepoPath`]; what a long task tells the world; YAML, JSON, TOML and Python values, with marks; replacing a small file in one step; words of a shell; the grammar of registry tags; URLs, shown without their secrets |
 //! | 1 places | [`git`] [`store`] [`config`] | discovery, ignore rules, what Git tracks, any commit's files, tags; objects, stat index, trees; settings with their origins |
 //! | 2 documents | [`pipeline`] [`lock`] [`project`] | what the user wrote; what happened; one open repository, as of the worktree or a commit |
 //! | 3 work | [`run`] | select, look, judge, schedule, execute, record |
@@ -187,4 +187,5 @@ pub mod run;
 pub mod shell;
 pub mod store;
 pub mod tag;
+pub mod url;
 pub mod value;
