@@ -23,6 +23,7 @@ use crate::pipeline::stage::{FileId, Pipelines, Place};
 use crate::replace::replace_file;
 use crate::shell::word;
 use crate::store::{LinkTypes, ObjectId, StatIndex, Store, inside};
+use crate::url::Url;
 
 pub use other::{Elsewhere, elsewhere};
 pub use snapshot::{Pinned, Rev, Snapshot, Snapshots, Whereabouts};
@@ -54,7 +55,7 @@ pub struct Project {
     pub cwd: RepoPath,
     pub around: Surroundings,
     /// How the user called it, if it is another repository than the one at hand.
-    pub address: Option<String>,
+    pub address: Option<Url>,
     index: OnceLock<StatIndex>,
     store: OnceLock<Store>,
     /// What most commands want once they have read the pipelines.

@@ -23,9 +23,10 @@ use clap::Parser;
 
 use crate::cli::args::{Cli, Global};
 use crate::cli::output::Output;
-use crate::config::Given;
+use crate::config::{Config, Given};
 use crate::error::{Error, Result};
 use crate::project::{Project, Surroundings};
+use crate::shell::word;
 
 /// Parses the command line, runs the command, and turns what came of it into an exit code.
 pub fn main() -> ExitCode {
@@ -60,7 +61,18 @@ fn raise_open_files() {
 
 /// The repository of the folder where the command was typed, or of `-C`.
 pub fn open(global: &Global) -> Result<Project> {
-    Project::open(surroundings(global)?)
+    let project = Project::open(surroundings(global)?)?;
+    warn_of_exposed(&project.config, &Output::new(global));
+    Ok(project)
+}
+
+/// Secrets that others on this machine can read are known to them by now.
+pub fn warn_of_exposed(config: &Config, out: &Output) {
+    for file in config.exposed() {
+        let name = file.display().to_string();
+        out.warn(format!("{name} holds a secret and others than its owner may read it"));
+        out.hint(format!("chmod 600 {}", word(&name)));
+    }
 }
 
 pub fn surroundings(global: &Global) -> Result<Surroundings> {

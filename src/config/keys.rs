@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::{Setting, file};
+use crate::url::redact_text;
 
 /// What a key takes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -56,13 +57,18 @@ pub fn help() -> String {
 }
 
 /// Options of remotes that are never shown, and that belong into the settings of this clone or of the user alone.
-const SECRETS: &[&str] =
+pub(super) const SECRETS: &[&str] =
     &["account_key", "connection_string", "password", "sas_token", "secret_access_key", "session_token", "token"];
 
 /// Is the value of this setting (`remote.lab.password`, or `password` alone) a secret?
 pub fn is_secret(key: &str) -> bool {
     let is_option = key.starts_with("remote.") || !key.contains('.');
     is_option && key.rsplit('.').next().is_some_and(|option| SECRETS.contains(&option))
+}
+
+/// The secret whose place an option names: `password_for` says where `password` may be sent.
+pub fn secret_of_place(option: &str) -> Option<&str> {
+    option.strip_suffix("_for").filter(|secret| SECRETS.contains(secret))
 }
 
 pub(super) fn defaults() -> impl Iterator<Item = (&'static str, Setting)> {
@@ -132,7 +138,7 @@ pub(super) fn check(key: &str, value: Setting) -> Result<Setting, String> {
         }
         wanted => wanted,
     };
-    Err(format!("`{key}` takes {}, not `{}`", wanted.0, wanted.1))
+    Err(format!("`{key}` takes {}, not `{}`", wanted.0, redact_text(&wanted.1.to_string())))
 }
 
 #[cfg(test)]

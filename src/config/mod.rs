@@ -6,14 +6,16 @@
 
 mod file;
 mod keys;
+mod private;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-pub use file::{set, unset};
-pub use keys::{help, is_secret};
+pub use file::{change, set, unset};
+pub use keys::{help, is_secret, secret_of_place};
 
 use crate::error::{Error, Kind, Result};
+use crate::url::Url;
 
 /// One value.
 #[derive(Clone, Debug, PartialEq)]
@@ -77,7 +79,7 @@ pub struct Given {
 /// A remote, merged from its `[remote.NAME]` tables.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Remote {
-    pub url: String,
+    pub url: Url,
     /// Its other keys, by name.
     pub options: Vec<(String, Setting)>,
 }
@@ -86,6 +88,10 @@ pub struct Remote {
 pub struct Config {
     /// By key; each key once.
     values: Vec<(String, Setting, Origin)>,
+    /// What each source says of remotes, also where a stronger one says something else.
+    of_remotes: Vec<(String, Setting, Origin)>,
+    /// Files with secrets that others than their owner may read.
+    exposed: Vec<PathBuf>,
 }
 
 impl Config {
@@ -97,7 +103,11 @@ impl Config {
             config.put(key, value, Origin::Default);
         }
         for path in &sources.files {
-            for (key, value) in file::read(path)? {
+            let entries = file::read(path)?;
+            if entries.iter().any(|(key, value)| private::holds_secret(key, value)) && private::is_exposed(path) {
+                config.exposed.push(path.clone());
+            }
+            for (key, value) in entries {
                 config.put(&key, value, Origin::File(path.clone()));
             }
         }
@@ -122,6 +132,9 @@ impl Config {
     }
 
     fn put(&mut self, key: &str, value: Setting, origin: Origin) {
+        if key.starts_with("remote.") {
+            self.of_remotes.push((key.to_string(), value.clone(), origin.clone()));
+        }
         match self.values.binary_search_by(|(k, ..)| k.as_str().cmp(key)) {
             Ok(at) => (self.values[at].1, self.values[at].2) = (value, origin),
             Err(at) => self.values.insert(at, (key.to_string(), value, origin)),
@@ -212,7 +225,21 @@ impl Config {
             let option = key.strip_prefix(&prefix).filter(|option| *option != "url")?;
             Some((option.to_string(), value.clone()))
         });
-        Ok(Remote { url: url.to_string(), options: options.collect() })
+        Ok(Remote { url: url.into(), options: options.collect() })
+    }
+
+    /// What one source alone says of a remote: its URL, if it gives one, and options.
+    pub fn remote_by(&self, name: &str, origin: &Origin) -> (Option<Url>, Vec<(String, Setting)>) {
+        let prefix = format!("remote.{name}.");
+        let own = self.of_remotes.iter().filter(|(.., from)| from == origin);
+        let own = own.filter_map(|(key, value, _)| Some((key.strip_prefix(&prefix)?.to_string(), value.clone())));
+        let (url, options): (Vec<_>, Vec<_>) = own.partition(|(option, _)| option == "url");
+        (url.last().map(|(_, url)| Url::from(url.to_string())), options)
+    }
+
+    /// Files with secrets that others than their owner may read.
+    pub fn exposed(&self) -> &[PathBuf] {
+        &self.exposed
     }
 
     fn look_up(&self, key: &str) -> Option<(&Setting, &Origin)> {
@@ -260,7 +287,7 @@ mod tests {
         assert_eq!(config.cache_dir(Path::new("/p"), None).unwrap(), Path::new("/p/../store"));
         assert_eq!(config.remotes(), ["a.b", "lab"]);
         let lab = config.remote("lab").unwrap();
-        assert_eq!(lab.url, "s3://b/x");
+        assert_eq!(lab.url.raw(), "s3://b/x");
         let token = ("token".into(), Setting::Str("t".into()));
         assert_eq!(lab.options, [("retries".into(), Setting::Int(3)), token]);
         assert_eq!(config.remote("gone").unwrap_err().kind, Kind::Missing);

@@ -29,6 +29,7 @@ mod address;
 mod catalog;
 pub mod check;
 pub mod clean;
+mod endpoint;
 mod fault;
 pub mod fetch;
 mod folder;
@@ -45,6 +46,7 @@ mod plan;
 pub mod push;
 mod repack;
 pub mod scope;
+mod secrets;
 mod segment;
 mod service;
 mod settings;
@@ -63,7 +65,6 @@ pub mod verify;
 use std::sync::{Arc, Mutex};
 use std::time::UNIX_EPOCH;
 
-pub use address::redacted;
 pub use catalog::{Catalog, packs_of};
 pub use place::Spent;
 pub use segment::RunRow;
@@ -75,6 +76,7 @@ use crate::remote::catalog::Memory;
 use crate::remote::options::Options;
 use crate::remote::place::Place;
 use crate::store::{ObjectId, ObjectKind, Pin};
+use crate::url::Url;
 
 const VERSION: u32 = 1;
 const MARKER: &str = "lockstep-remote";
@@ -116,16 +118,17 @@ impl Remote {
             _ => e,
         })?;
         let address = Address::parse(&settings.url)?;
-        let options = Options::read(&name, address.scheme, &settings.options)?;
+        let options = secrets::for_place(project, &name, &settings)?;
+        let options = Options::read(&name, address.scheme, &options)?;
         let is_folder = address.scheme == Scheme::Folder;
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         let jobs = jobs.filter(|n| *n > 0).or_else(|| options.number("jobs").map(|n| n as usize)).filter(|n| *n > 0);
         let jobs = jobs.unwrap_or(if is_folder { cores } else { NETWORK_JOBS }).min(256);
         let read_only = options.is_on("read_only") || address.scheme == Scheme::Http;
         // The same bucket name at another server is another remote.
-        let identity = format!("{}\n{}", settings.url, options.get("endpoint_url").unwrap_or_default());
+        let identity = format!("{}\n{}", settings.url.raw(), options.get("endpoint_url").unwrap_or_default());
         let root = project.repo.project_root.on_disk(project.top());
-        let identity = if is_folder { root.join(&settings.url).to_string_lossy().into_owned() } else { identity };
+        let identity = if is_folder { root.join(settings.url.raw()).to_string_lossy().into_owned() } else { identity };
         let memory = Memory::new(project.repo.remotes_dir().join(&ObjectId::of(identity.as_bytes()).hex()[..32]));
         let around = &project.around;
         let place = Place::open(&name, &settings.url, &address, options, &root, &around.env, around.stop)?;
@@ -134,7 +137,7 @@ impl Remote {
     }
 
     /// As it may be shown.
-    pub fn url(&self) -> &str {
+    pub fn url(&self) -> &Url {
         self.place.url()
     }
 

@@ -78,7 +78,7 @@ impl Options {
     /// Those that the settings give to the remote `remote`. Errors: one that its scheme does not have.
     pub fn read(remote: &str, scheme: Scheme, given: &[(String, Setting)]) -> Result<Options> {
         let mut values = BTreeMap::new();
-        for (option, value) in given {
+        for (option, value) in given.iter().filter(|(option, _)| config::secret_of_place(option).is_none()) {
             let name = name(remote, scheme, option)?;
             check(name, &value.to_string())?;
             values.insert(name, value.to_string());
@@ -134,6 +134,7 @@ pub fn check(name: &str, value: &str) -> Result<()> {
         "jobs" | "timeout" | "retries" | "port" if value.parse::<u16>().is_err() => "a number",
         "addressing_style" if !matches!(value, "path" | "virtual") => "path or virtual",
         "known_hosts_strategy" if !matches!(value, "strict" | "accept" | "add") => "strict, accept or add",
+        "user" if value.starts_with('-') => "a name that does not begin with `-`",
         _ if value.is_empty() => "a text",
         _ => return Ok(()),
     };

@@ -15,12 +15,12 @@ use crate::remote::fault::{self, Fault, Why};
 use crate::remote::folder::Folder;
 use crate::remote::options::Options;
 use crate::remote::service::{Broken, Service};
+use crate::url::Url;
 
 pub struct Place {
     /// Of the remote.
     name: String,
-    /// As it may be shown.
-    url: String,
+    url: Url,
     scheme: Scheme,
     options: Options,
     kind: Kind,
@@ -71,14 +71,14 @@ pub enum StreamError {
 impl Place {
     pub fn open(
         name: &str,
-        url: &str,
+        url: &Url,
         address: &Address,
         options: Options,
         base: &Path,
         env: &BTreeMap<String, String>,
         stop: Stop,
     ) -> Result<Place> {
-        let (url, scheme) = (crate::remote::address::redacted(url), address.scheme);
+        let scheme = address.scheme;
         let kind = if scheme == Scheme::Folder {
             let home = env.get("HOME").filter(|home| !home.is_empty());
             let dir = match (address.path.strip_prefix("~/"), home) {
@@ -89,19 +89,19 @@ impl Place {
         } else {
             let service = Service::open(address, &options, env, stop);
             Kind::Service(Box::new(service.map_err(|fault| {
-                let fault = Fault { text: options.scrub(&fault.text), ..fault };
-                fault::error(&fault, name, &url, scheme, "be used")
+                let fault = Fault { text: url.scrub(&options.scrub(&fault.text)), ..fault };
+                fault::error(&fault, name, url, scheme, "be used")
             })?))
         };
         let who = who(address, &options, env);
-        Ok(Place { name: name.to_string(), url, scheme, options, kind, cost: Cost::default(), who, stop })
+        Ok(Place { name: name.to_string(), url: url.clone(), scheme, options, kind, cost: Cost::default(), who, stop })
     }
 
     pub fn who(&self) -> Option<&str> {
         self.who.as_deref()
     }
 
-    pub fn url(&self) -> &str {
+    pub fn url(&self) -> &Url {
         &self.url
     }
 
@@ -135,7 +135,7 @@ impl Place {
         if let (Why::Stopped(_), Err(stopped)) = (fault.why, self.stop.check()) {
             return stopped;
         }
-        let fault = Fault { text: self.options.scrub(&fault.text), ..fault };
+        let fault = Fault { text: self.url.scrub(&self.options.scrub(&fault.text)), ..fault };
         fault::error(&fault, &self.name, &self.url, self.scheme, doing)
     }
 

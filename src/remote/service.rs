@@ -22,6 +22,7 @@ use crate::event::Stop;
 use crate::remote::address::{Address, Scheme};
 use crate::remote::fault::{Fault, Why};
 use crate::remote::options::Options;
+use crate::remote::secrets;
 use crate::remote::settings::complete;
 use crate::remote::tls;
 use crate::remote::transport::Patient;
@@ -88,6 +89,8 @@ impl Service {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let mut settings = options.for_library(address.scheme);
         complete(address, options, env, &mut settings);
+        secrets::without_foreign_environment(address, options, env, &mut settings);
+        secrets::refuse_in_clear(address, &settings).map_err(|text| Fault::new(Why::Settings, text))?;
         let seconds = options.number("timeout").unwrap_or(120);
         let is_webdav = address.scheme == Scheme::Webdav;
         let patience = Duration::from_secs(seconds);
@@ -101,8 +104,7 @@ impl Service {
             .with_max_delay(Duration::from_secs(20))
             .with_max_times(options.number("retries").unwrap_or(5) as usize);
         let _inside = runtime.enter();
-        let patient = Patient::new().map_err(|e| Fault::new(Why::Settings, e.to_string()))?;
-        let patient = HttpTransporter::new(patient);
+        let patient = HttpTransporter::new(Patient::new().map_err(|e| Fault::new(Why::Settings, e.to_string()))?);
         let operator = Operator::via_iter(name, settings)?
             .with_context(OperationContext::new().with_http_transport(patient))
             .layer(timeout)

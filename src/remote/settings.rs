@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     fn settings(url: &str, given: &[(&str, &str)], env: &[(&str, &str)]) -> BTreeMap<String, String> {
-        let address = Address::parse(url).unwrap();
+        let address = Address::parse(&url.into()).unwrap();
         let given: Vec<_> =
             given.iter().map(|(k, v)| (k.to_string(), crate::config::Setting::Str(v.to_string()))).collect();
         let options = Options::read("lab", address.scheme, &given).unwrap();
