@@ -71,7 +71,8 @@
 //!    stage key is one writer with two sinks, a hash and a text: `lock/key.rs`.
 //! 9. *Same inputs, same order, same lock bytes, same JSON.* Sorted maps throughout; `lock/write.rs`.
 //! 10. *Nothing phones home.* The network is used by two rooms: [`remote`], for a remote of the settings, and
-//!     `report/comment.rs`, for `ci report --comment`.
+//!     `report/comment.rs`, for `ci report --comment`. A secret goes to the scheme, host and port that it was given for:
+//!     `remote/secrets.rs`.
 //!
 //! # The way of a look back
 //!

@@ -133,6 +133,25 @@ mod tests {
     }
 
     #[test]
+    fn a_private_file_is_never_readable_by_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, temp) = (dir.path().join("a"), dir.path().join(".a.lockstep-new"));
+        fs::write(&file, "old").unwrap();
+        fs::write(&temp, "").unwrap();
+        for path in [&file, &temp] {
+            fs::set_permissions(path, Permissions::from_mode(0o666)).unwrap();
+        }
+        let mut opened_before = File::open(&temp).unwrap();
+        let turn = Turn::take_private(&file).unwrap();
+        assert_eq!(fs::metadata(&temp).unwrap().mode() & 0o777, 0o600);
+        turn.write(b"secret").unwrap();
+        assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
+        let mut read = String::new();
+        io::Read::read_to_string(&mut opened_before, &mut read).unwrap();
+        assert_eq!((fs::read_to_string(&file).unwrap().as_str(), read.as_str()), ("secret", ""));
+    }
+
+    #[test]
     fn writers_take_turns_and_nobodys_change_is_lost() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("n");

@@ -93,7 +93,7 @@ impl Place {
                 fault::error(&fault, name, url, scheme, "be used")
             })?))
         };
-        let who = who(address, &options, env);
+        let who = who(url, address, &options, env);
         Ok(Place { name: name.to_string(), url: url.clone(), scheme, options, kind, cost: Cost::default(), who, stop })
     }
 
@@ -336,7 +336,7 @@ impl Read for Stoppable<'_> {
     }
 }
 
-fn who(address: &Address, options: &Options, env: &BTreeMap<String, String>) -> Option<String> {
+fn who(url: &Url, address: &Address, options: &Options, env: &BTreeMap<String, String>) -> Option<String> {
     let of = |option: &str, variable: &str| options.get(option).or_else(|| env.get(variable).map(String::as_str));
     let from = |words: &str, name: &str| format!("{words} {name}");
     match address.scheme {
@@ -349,6 +349,11 @@ fn who(address: &Address, options: &Options, env: &BTreeMap<String, String>) -> 
         Scheme::Gcs => of("credential_path", "GOOGLE_APPLICATION_CREDENTIALS").map(|file| from("the account of", file)),
         Scheme::Azure => of("account_name", "AZURE_STORAGE_ACCOUNT").map(|name| from("account", name)),
         Scheme::Folder => None,
-        _ => address.user.as_deref().or(options.get("user")).map(|name| from("user", name)),
+        _ => {
+            // The user may be a token, which the shown URL leaves out.
+            let shown = url.to_string();
+            let user = address.user.as_deref().filter(|user| shown.contains(&format!("://{user}")));
+            user.or(options.get("user")).map(|name| from("user", name))
+        }
     }
 }

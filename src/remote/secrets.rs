@@ -4,6 +4,7 @@
 //! The place of an option that is a secret is known in two ways. Where the file that gives the secret gives the remote
 //! its URL as well, that is the place. Else `password_for` beside `password` says it; `remote modify` writes both.
 
+use std::cell::LazyCell;
 use std::collections::BTreeMap;
 
 use crate::config::{self, Origin, Remote, Setting};
@@ -21,7 +22,7 @@ use crate::shell::word;
 /// with those of the same name here: it gets none, and there is no error.
 pub fn for_place(project: &Project, name: &str, remote: &Remote) -> Result<Vec<(String, Setting)>> {
     let env = &project.around.env;
-    let place = Endpoint::of_remote(name, &remote.url, &remote.options, env);
+    let place = LazyCell::new(|| Endpoint::of_remote(name, &remote.url, &remote.options, env));
     let mut options = Vec::new();
     for (option, value) in &remote.options {
         if config::is_secret(option)
@@ -99,28 +100,37 @@ pub fn place_to_write(project: &Project, name: &str, origin: &Origin) -> Option<
     }
 }
 
-/// Takes what the environment gives out of the settings of the library where it is for another place: a connection
-/// string and an account in the environment name their place themselves.
-pub fn without_foreign_environment(
+/// Refuses secrets of the environment for another place: a connection string and an account in the environment name
+/// theirs. Where the options have secrets of their own, those of the environment are left out.
+pub fn refuse_foreign_environment(
     address: &Address,
     options: &Options,
     env: &BTreeMap<String, String>,
     settings: &mut BTreeMap<String, String>,
-) {
-    let is_named =
-        ["AZURE_STORAGE_CONNECTION_STRING", "AZURE_STORAGE_ACCOUNT"].iter().any(|name| env.contains_key(*name));
-    if address.scheme != Scheme::Azure || !is_named {
-        return;
-    }
+) -> Result<(), String> {
+    let is_set = |name: &&str| env.get(*name).is_some_and(|value| !value.is_empty());
+    let named = ["AZURE_STORAGE_CONNECTION_STRING", "AZURE_STORAGE_ACCOUNT"].iter().any(is_set);
+    let variable = ["AZURE_STORAGE_CONNECTION_STRING", "AZURE_STORAGE_KEY", "AZURE_STORAGE_SAS_TOKEN"];
+    let Some(variable) = variable.iter().find(|name| is_set(name)).filter(|_| named) else { return Ok(()) };
     let mut own = BTreeMap::new();
     complete(address, &Options::default(), env, &mut own);
-    if Endpoint::of_settings(address, &own) != Endpoint::of_settings(address, settings) {
-        let mut from_options = options.for_library(address.scheme);
-        complete(address, options, &BTreeMap::new(), &mut from_options);
-        for key in ["account_key", "sas_token"].into_iter().filter(|key| !from_options.contains_key(*key)) {
-            settings.remove(key);
-        }
+    let (own, place) = (Endpoint::of_settings(address, &own), Endpoint::of_settings(address, settings));
+    if address.scheme != Scheme::Azure || own == place {
+        return Ok(());
     }
+    let mut of_options = options.for_library(address.scheme);
+    complete(address, options, &BTreeMap::new(), &mut of_options);
+    let secrets = ["account_key", "sas_token"];
+    let is_own = secrets.iter().any(|key| of_options.contains_key(*key)) || options.is_on("allow_anonymous_login");
+    if !is_own {
+        let shown = |place: Option<Endpoint>| place.map_or("no place".to_string(), |place| place.to_string());
+        let (own, place) = (shown(own), shown(place));
+        return Err(format!("{variable} is for {own}, and the settings name {place}: it was not sent"));
+    }
+    for key in secrets.into_iter().filter(|key| !of_options.contains_key(*key)) {
+        settings.remove(key);
+    }
+    Ok(())
 }
 
 /// Refuses to send in clear what opens the door to others who read it on its way.

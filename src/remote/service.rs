@@ -89,8 +89,9 @@ impl Service {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let mut settings = options.for_library(address.scheme);
         complete(address, options, env, &mut settings);
-        secrets::without_foreign_environment(address, options, env, &mut settings);
-        secrets::refuse_in_clear(address, &settings).map_err(|text| Fault::new(Why::Settings, text))?;
+        let wrong = |text: String| Fault::new(Why::Settings, text);
+        secrets::refuse_foreign_environment(address, options, env, &mut settings).map_err(wrong)?;
+        secrets::refuse_in_clear(address, &settings).map_err(wrong)?;
         let seconds = options.number("timeout").unwrap_or(120);
         let is_webdav = address.scheme == Scheme::Webdav;
         let patience = Duration::from_secs(seconds);

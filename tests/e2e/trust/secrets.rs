@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use super::listener::Listener;
-use crate::sandbox::{Output, Sandbox};
+use crate::sandbox::{Output, Sandbox, output};
 
 /// One output that is recorded, so that a remote is asked for it.
 fn project() -> Sandbox {
@@ -113,6 +113,24 @@ fn a_file_with_url_and_secret_names_the_place_itself() {
     remote(&sandbox, "region = \"evil.example.org/\"");
     assert_eq!(sandbox.run(&["status", "-c"]).code, 2);
     assert_eq!(elsewhere.asked(), Vec::<String>::new());
+}
+
+#[test]
+fn an_account_of_the_environment_names_the_place_of_its_secrets() {
+    let (sandbox, elsewhere) = (project(), Listener::start());
+    remote(
+        &sandbox,
+        &format!("url = \"azure://c/x\"\naccount_name = \"b\"\nendpoint_url = \"http://127.0.0.1:{}\"", elsewhere.port),
+    );
+    for env in [
+        &[("AZURE_STORAGE_ACCOUNT", "a"), ("AZURE_STORAGE_SAS_TOKEN", "sig=S3CR3T")][..],
+        &[("AZURE_STORAGE_ACCOUNT", "a"), ("AZURE_STORAGE_KEY", "S3CR3T")],
+        &[("AZURE_STORAGE_CONNECTION_STRING", "AccountName=a;SharedAccessSignature=sig=S3CR3T")],
+    ] {
+        let out = output(sandbox.lockstep("").args(["status", "-c"]).envs(env.iter().copied()));
+        assert!(out.code == 4 && out.stderr.contains("is for https://a.blob.core.windows.net"), "{out}");
+        assert_eq!(elsewhere.asked(), Vec::<String>::new());
+    }
 }
 
 #[test]
