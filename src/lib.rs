@@ -10,7 +10,7 @@
 //!
 //! | layer | room | subject |
 //! | --- | --- | --- |
-//! | 0 words | [`error`] [`escape`] [`path`] [`event`] [`value`] [`document`] [`replace`] [`secret`] [`shell`] [`tag`] | errors with kind and hint; text from elsewhere made harmless; [`path::RepoPath`]; what a long task tells the world; YAML, JSON, TOML and Python values, with marks; reading files whole, with a cap and within the repository; replacing a small file in one step; names of secrets; words of a shell; the grammar of registry tags |
+//! | 0 words | [`error`] [`escape`] [`path`] [`event`] [`value`] [`document`] [`replace`] [`secret`] [`shell`] [`tag`] [`url`] | errors with kind and hint; text from elsewhere made harmless; [`path::RepoPath`]; what a long task tells the world; YAML, JSON, TOML and Python values, with marks; reading files whole, with a cap and within the repository; replacing a small file in one step; names of secrets; words of a shell; the grammar of registry tags; URLs, shown without their secrets |
 //! | 1 places | [`git`] [`store`] [`config`] | discovery, ignore rules, what Git tracks, any commit's files, tags; objects, stat index, trees; settings with their origins |
 //! | 2 documents | [`pipeline`] [`lock`] [`project`] | what the user wrote; what happened; one open repository, as of the worktree or a commit |
 //! | 3 work | [`run`] | select, look, judge, schedule, execute, record |
@@ -74,7 +74,8 @@
 //!    stage key is one writer with two sinks, a hash and a text: `lock/key.rs`.
 //! 9. *Same inputs, same order, same lock bytes, same JSON.* Sorted maps throughout; `lock/write.rs`.
 //! 10. *Nothing phones home.* The network is used by two rooms: [`remote`], for a remote of the settings, and
-//!     `report/comment.rs`, for `ci report --comment`.
+//!     `report/comment.rs`, for `ci report --comment`. A secret goes to the scheme, host and port that it was given for:
+//!     `remote/secrets.rs`.
 //! 11. *A committed file is not the user's word.* `config/grade.rs` says what `lockstep.toml` may set, the tables of
 //!     settings have a rule for each key; a remote that would use the user's credentials asks first: `remote/grant.rs`.
 //!
@@ -198,6 +199,7 @@ pub mod secret;
 pub mod shell;
 pub mod store;
 pub mod tag;
+pub mod url;
 pub mod value;
 
 #[cfg(test)]

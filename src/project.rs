@@ -24,6 +24,7 @@ use crate::pipeline::stage::{FileId, Pipelines, Place};
 use crate::replace::replace_file;
 use crate::shell::word;
 use crate::store::{LinkTypes, ObjectId, StatIndex, Store, inside};
+use crate::url::Url;
 
 pub use other::{Elsewhere, elsewhere};
 pub use snapshot::{Pinned, Rev, Snapshot, Snapshots, Whereabouts};
@@ -62,7 +63,7 @@ pub struct Project {
     pub cwd: RepoPath,
     pub around: Surroundings,
     /// How the user called it, if it is another repository than the one at hand.
-    pub address: Option<String>,
+    pub address: Option<Url>,
     bounds: OnceLock<Bounds>,
     index: OnceLock<StatIndex>,
     store: OnceLock<Store>,

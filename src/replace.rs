@@ -26,7 +26,7 @@ pub fn replace_file(path: &Path, bytes: &[u8]) -> Result<()> {
 
 /// The same for a file that is named by its content: whoever writes it writes the same, so there are no turns.
 pub fn write_named(path: &Path, bytes: &[u8]) -> Result<()> {
-    Turn { path: path.to_path_buf(), folder: None }.write(bytes)
+    Turn { path: path.to_path_buf(), folder: None, private: false }.write(bytes)
 }
 
 /// The turn of one writer of a file: whoever changes what a file says takes it before reading.
@@ -37,6 +37,8 @@ pub struct Turn {
     path: PathBuf,
     /// `None` if it may not be opened.
     folder: Option<File>,
+    /// For the owner alone.
+    private: bool,
 }
 
 impl Turn {
@@ -47,9 +49,14 @@ impl Turn {
         Turn::take_within(path, PATIENCE)
     }
 
+    /// The same for a file with secrets: it has mode 0600, whatever mode the file has now.
+    pub fn take_private(path: &Path) -> Result<Turn> {
+        Ok(Turn { private: true, ..Turn::take(path)? })
+    }
+
     fn take_within(path: &Path, patience: Duration) -> Result<Turn> {
         let at = folder_of(path);
-        let turn = Turn { path: path.to_path_buf(), folder: File::open(at).ok() };
+        let turn = Turn { path: path.to_path_buf(), folder: File::open(at).ok(), private: false };
         let Some(folder) = &turn.folder else { return Ok(turn) };
         let mut waited = Duration::ZERO;
         loop {
@@ -83,6 +90,7 @@ impl Turn {
     fn put(&self, temp: &Path, bytes: &[u8]) -> io::Result<()> {
         let old = fs::symlink_metadata(&self.path).ok().filter(|old| old.is_file());
         let mode = match old {
+            _ if self.private => 0o600,
             Some(old) => old.permissions().mode() & 0o7777,
             None => usual_mode(&self.path)?,
         };
@@ -191,6 +199,17 @@ mod tests {
         let mode = |name: &str| fs::metadata(dir.path().join(name)).unwrap().permissions().mode();
         assert_eq!(mode("new"), mode("usual"));
         replace_file(&dir.path().join("n".repeat(255)), b"").unwrap();
+    }
+
+    #[test]
+    fn a_private_file_is_never_readable_by_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("a");
+        fs::write(&file, "old").unwrap();
+        fs::set_permissions(&file, Permissions::from_mode(0o666)).unwrap();
+        Turn::take_private(&file).unwrap().write(b"secret").unwrap();
+        assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_to_string(&file).unwrap(), "secret");
     }
 
     #[test]

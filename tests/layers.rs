@@ -11,7 +11,7 @@ use std::path::Path;
 
 /// Rooms by layer: a room may name rooms of its own layer and of lower ones.
 const LAYERS: &[&[&str]] = &[
-    &["error", "escape", "path", "event", "value", "document", "replace", "secret", "shell", "tag"],
+    &["error", "escape", "path", "event", "value", "document", "replace", "secret", "shell", "tag", "url"],
     &["git", "store", "config"],
     &["pipeline", "lock", "project"],
     &["run", "remote", "compare", "keep"],
@@ -40,9 +40,9 @@ const CRATES: &[(&str, &[&str])] = &[
     ("ed25519_dalek", &["run/trust.rs"]),
     ("rustls", &["remote/tls.rs"]),
     ("opendal", &["remote/"]),
-    ("opendal_http_transport_reqwest", &["remote/service.rs"]),
+    ("opendal_http_transport_reqwest", &["remote/transport.rs"]),
     ("tokio", &["remote/"]),
-    ("reqwest", &["report/comment.rs", "remote/upload.rs"]),
+    ("reqwest", &["report/comment.rs", "remote/upload.rs", "remote/transport.rs"]),
     ("http_body", &["remote/upload.rs"]),
     ("bytes", &["remote/upload.rs"]),
     ("futures_core", &["remote/transport.rs", "remote/service.rs"]),

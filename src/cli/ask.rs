@@ -1,6 +1,8 @@
 //! Questions at the terminal. Without one, nobody agreed.
 
-use std::io::{BufRead, IsTerminal};
+use std::io::{BufRead, IsTerminal, Read, Write};
+
+use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 
 use crate::cli::output::Output;
 use crate::error::{Error, Kind, Result};
@@ -29,6 +31,81 @@ pub fn can_ask() -> bool {
     std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
 }
 
+/// The value of a setting that is a secret: asked for where it is not given, and read from standard input where that is
+/// `-`. `command` is the command without it.
+pub fn secret_argument(value: Option<&str>, stdin: bool, name: &str, command: &str, out: &Output) -> Result<String> {
+    match value {
+        Some(value) if value != "-" => {
+            warn_of_argument(out, command);
+            Ok(value.to_string())
+        }
+        value => secret(name, stdin || value.is_some(), command),
+    }
+}
+
+/// Says who can read what was typed. `command` is the command that asks for it.
+pub fn warn_of_argument(out: &Output, command: &str) {
+    out.warn("a secret on the command line can be read in the shell's history and in the list of processes");
+    out.hint(format!("to be asked for it: {command}"));
+}
+
+/// A secret: from standard input with `from_stdin`, else typed at the terminal, where it is not shown. `command` is the
+/// command that asks for it.
+pub fn secret(name: &str, from_stdin: bool, command: &str) -> Result<String> {
+    let mut text = String::new();
+    if from_stdin {
+        std::io::stdin().lock().read_to_string(&mut text).map_err(|e| Error::io("read", "standard input", e))?;
+        text = text.strip_suffix('\n').map_or(text.as_str(), |text| text.trim_end_matches('\r')).to_string();
+    } else if std::io::stdin().is_terminal() {
+        text = typed_unseen(&format!("{name}: "))?;
+    }
+    if text.is_empty() || text.contains(char::is_control) {
+        let why = if text.is_empty() { "is empty" } else { "has more than one line" };
+        return Err(Error::usage(format!("the {name} {why}; nothing was written"))
+            .hint(format!("in a terminal, which asks for it: {command}"))
+            .hint(format!("from another program: … | {command} --stdin")));
+    }
+    Ok(text)
+}
+
+/// One line of the terminal, without echo.
+fn typed_unseen(prompt: &str) -> Result<String> {
+    let input = std::io::stdin();
+    let failed = |e: rustix::io::Errno| Error::io("read from", "the terminal", e);
+    let usual = tcgetattr(&input).map_err(failed)?;
+    let mut unseen = usual.clone();
+    // Ctrl-C comes as a letter, so that the terminal never stays silent after it.
+    unseen.local_modes.remove(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG);
+    tcsetattr(&input, OptionalActions::Flush, &unseen).map_err(failed)?;
+    let mut terminal = std::io::stderr().lock();
+    let _ = write!(terminal, "{prompt}").and_then(|()| terminal.flush());
+    let line = unseen_line(&mut input.lock());
+    let _ = writeln!(terminal);
+    tcsetattr(&input, OptionalActions::Now, &usual).map_err(failed)?;
+    line
+}
+
+/// Bytes up to the end of the line, as a terminal gives them letter by letter.
+fn unseen_line(input: &mut dyn Read) -> Result<String> {
+    const INTERRUPT: u8 = 3;
+    const END: u8 = 4;
+    const BACKSPACES: [u8; 2] = [8, 127];
+    const ERASE_LINE: u8 = 21;
+    let mut line = Vec::new();
+    let mut byte = [0];
+    while input.read(&mut byte).map_err(|e| Error::io("read from", "the terminal", e))? == 1 {
+        match byte[0] {
+            b'\n' | b'\r' | END => break,
+            INTERRUPT => return Err(Error::new(Kind::Signal(2), "interrupted")),
+            ERASE_LINE => line.clear(),
+            // A letter has several bytes where it is not English.
+            byte if BACKSPACES.contains(&byte) => while line.pop().is_some_and(|last| last & 0xC0 == 0x80) {},
+            byte => line.push(byte),
+        }
+    }
+    String::from_utf8(line).map_err(|_| Error::usage("what was typed is not UTF-8"))
+}
+
 fn declined(question: &str, agreed: &str, otherwise: &str) -> Error {
     Error::new(Kind::Check, otherwise)
         .because(format!("nobody said yes to: {question}"))
@@ -43,4 +120,23 @@ fn answer(prompt: &str, out: &Output) -> Option<String> {
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer).ok()?;
     Some(answer.trim().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_read_letter_by_letter() {
+        for (typed, want) in [
+            ("s3cr3t\rmore", Some("s3cr3t")),
+            ("ab\u{7f}c\u{8}d\n", Some("ad")),
+            ("aé\u{7f}b\n", Some("ab")),
+            ("\u{7f}a\n", Some("a")),
+            ("wrong\u{15}right\u{4}", Some("right")),
+            ("s3c\u{3}", None),
+        ] {
+            assert_eq!(unseen_line(&mut typed.as_bytes()).ok().as_deref(), want, "{typed:?}");
+        }
+    }
 }

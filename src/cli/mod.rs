@@ -25,10 +25,11 @@ use clap::Parser;
 
 use crate::cli::args::{Cli, Global};
 use crate::cli::output::Output;
-use crate::config::Given;
+use crate::config::{Config, Given};
 use crate::error::{Error, Result};
 use crate::escape;
 use crate::project::{Project, Surroundings};
+use crate::shell::word;
 
 /// Parses the command line, runs the command, and turns what came of it into an exit code.
 pub fn main() -> ExitCode {
@@ -96,7 +97,17 @@ fn raise_open_files() {
 pub fn open(global: &Global, out: &Output) -> Result<Project> {
     let project = Project::open(surroundings(global)?)?;
     commands::tell_ignored(&project, &["cache.dir"], out);
+    warn_of_exposed(&project.config, out);
     Ok(project)
+}
+
+/// Secrets that others on this machine can read are known to them by now.
+pub fn warn_of_exposed(config: &Config, out: &Output) {
+    for file in config.exposed() {
+        let name = file.display().to_string();
+        out.warn(format!("{name} holds a secret and others than its owner may read it"));
+        out.hint(format!("chmod 600 {}", word(&name)));
+    }
 }
 
 pub fn surroundings(global: &Global) -> Result<Surroundings> {

@@ -6,10 +6,11 @@ use std::path::Path;
 
 use toml_edit::{Document, DocumentMut, Item, Key, Table, TableLike, TomlError, Value};
 
-use super::{Setting, keys};
+use super::{Setting, keys, private};
 use crate::document;
 use crate::error::{Error, Result};
 use crate::replace::Turn;
+use crate::url::redact_text;
 
 /// The values of a file, each under its whole key; none if there is no such file.
 pub(super) fn read(file: &Path) -> Result<Vec<(String, Setting)>> {
@@ -22,17 +23,56 @@ pub(super) fn read(file: &Path) -> Result<Vec<(String, Setting)>> {
 /// Writes `key = value` into the settings file `file`, which need not exist. `value` is what one types: `4`, `bash`,
 /// `reflink,copy`.
 pub fn set(file: &Path, key: &str, value: &str) -> Result<()> {
+    change(file, &[(key, Some(value))])
+}
+
+/// Several changes in one step: values to write, and keys to take out (`None`). A file that holds a secret is written
+/// with mode 0600, from its first byte on.
+pub fn change(file: &Path, changes: &[(&str, Option<&str>)]) -> Result<()> {
+    let adds_secret = changes
+        .iter()
+        .any(|(key, value)| value.is_some_and(|value| private::holds_secret(key, &Setting::Str(value.to_string()))));
+    if let Some(folder) = file.parent() {
+        match adds_secret {
+            true => private::make_folder(folder)?,
+            false => fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, e))?,
+        }
+    }
+    let (turn, mut document) = take(file, adds_secret)?;
+    for (key, value) in changes {
+        match value {
+            Some(value) => insert(file, &mut document, key, value)?,
+            None => drop(remove(document.as_table_mut(), &keys::split(key))),
+        }
+    }
+    turn.write(document.to_string().as_bytes())
+}
+
+/// The turn of a writer and what the file says. What is written is for the owner alone if it is going to hold a secret.
+fn take(file: &Path, adds_secret: bool) -> Result<(Turn, DocumentMut)> {
+    let is_private = |text: &str| -> Result<bool> {
+        let held = entries(file, text)?.iter().any(|(key, value)| private::holds_secret(key, value));
+        Ok((adds_secret || held) && !file.ends_with("lockstep.toml"))
+    };
+    let mut private = is_private(&text(file)?.unwrap_or_default())?;
+    loop {
+        let turn = if private { Turn::take_private(file)? } else { Turn::take(file)? };
+        // Another process may have added a secret before this one had its turn.
+        let text = text(file)?.unwrap_or_default();
+        if private || !is_private(&text)? {
+            return Ok((turn, open(file, &text)?));
+        }
+        private = true;
+    }
+}
+
+fn insert(file: &Path, document: &mut DocumentMut, key: &str, value: &str) -> Result<()> {
     let mut new: Value = match keys::parse(key, value).map_err(Error::usage)? {
         Setting::Int(n) => n.into(),
         Setting::Bool(b) => b.into(),
         Setting::Str(s) => s.into(),
         Setting::List(items) => items.into_iter().collect(),
     };
-    if let Some(folder) = file.parent() {
-        fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, e))?;
-    }
-    let turn = Turn::take(file)?;
-    let mut document = open(file)?;
     let parts = keys::split(key);
     let (last, tables) = parts.split_last().ok_or_else(|| Error::usage("a setting has a name"))?;
     let mut table: &mut dyn TableLike = document.as_table_mut();
@@ -54,7 +94,7 @@ pub fn set(file: &Path, key: &str, value: &str) -> Result<()> {
             table.insert(last, Item::Value(new));
         }
     }
-    turn.write(document.to_string().as_bytes())
+    Ok(())
 }
 
 /// Takes a key out of the settings file `file`, and says whether it was there; `remote.NAME` is the whole remote.
@@ -65,8 +105,7 @@ pub fn unset(file: &Path, key: &str) -> Result<bool> {
     if text(file)?.is_none() {
         return Ok(false);
     }
-    let turn = Turn::take(file)?;
-    let mut document = open(file)?;
+    let (turn, mut document) = take(file, false)?;
     let parts = keys::split(key);
     let removed = remove(document.as_table_mut(), &parts);
     if removed {
@@ -89,10 +128,9 @@ fn remove(table: &mut dyn TableLike, parts: &[&str]) -> bool {
     removed
 }
 
-fn open(file: &Path) -> Result<DocumentMut> {
-    let text = text(file)?.unwrap_or_default();
-    entries(file, &text)?;
-    text.parse().map_err(|e: TomlError| broken(file, &text, e))
+fn open(file: &Path, text: &str) -> Result<DocumentMut> {
+    entries(file, text)?;
+    text.parse().map_err(|e: TomlError| broken(file, text, e))
 }
 
 fn text(file: &Path) -> Result<Option<String>> {
@@ -169,6 +207,10 @@ fn at(file: &Path, text: &str, place: Range<usize>, message: &str) -> Error {
     let marked = text[start..place.end.clamp(start, text.len())].lines().next().unwrap_or("").chars().count();
     let (margin, space, mark) = (" ".repeat(line.to_string().len()), " ".repeat(column), "^".repeat(marked.max(1)));
     let column = column + 1;
+    // The line may be a secret, or a part of one that was meant to end above.
+    if redact_text(text) != text || keys::SECRETS.iter().any(|option| text.contains(option)) {
+        return Error::usage(format!("{}:{line}:{column}: {}", file.display(), redact_text(message)));
+    }
     Error::usage(format!("{}:{line}:{column}: {message}", file.display()))
         .with_lines([format!("  {line} | {content}"), format!("  {margin} | {space}{mark}")])
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use super::grade::Rule;
 use super::modes::Modes;
 use super::{Setting, file};
+use crate::url::redact_text;
 
 /// What a key takes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -69,7 +70,7 @@ pub fn help() -> String {
 }
 
 /// Options of remotes that are never shown, and that belong into the settings of this clone or of the user alone.
-const SECRETS: &[&str] =
+pub(super) const SECRETS: &[&str] =
     &["account_key", "connection_string", "password", "sas_token", "secret_access_key", "session_token", "token"];
 
 /// Is the value of this setting (`remote.lab.password`, or `password` alone) a secret?
@@ -82,6 +83,11 @@ pub fn is_secret(key: &str) -> bool {
 #[cfg(test)]
 pub(super) fn limited() -> impl Iterator<Item = &'static str> {
     KEYS.iter().filter(|(_, _, rule, _)| *rule != Rule::Free).map(|(key, ..)| *key)
+}
+
+/// The secret whose place an option names: `password_for` says where `password` may be sent.
+pub fn secret_of_place(option: &str) -> Option<&str> {
+    option.strip_suffix("_for").filter(|secret| SECRETS.contains(secret))
 }
 
 pub(super) fn defaults() -> impl Iterator<Item = (&'static str, Setting)> {
@@ -155,7 +161,7 @@ pub(super) fn check(key: &str, value: Setting) -> Result<Setting, String> {
         }
         wanted => wanted,
     };
-    Err(format!("`{key}` takes {}, not `{}`", wanted.0, wanted.1))
+    Err(format!("`{key}` takes {}, not `{}`", wanted.0, redact_text(&wanted.1.to_string())))
 }
 
 #[cfg(test)]

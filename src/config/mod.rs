@@ -10,17 +10,19 @@ mod file;
 pub mod grade;
 mod keys;
 pub mod modes;
+mod private;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-pub use file::{set, unset};
+pub use file::{change, set, unset};
 pub use grade::{Checkout, Grade, Note, Rule, Said};
-pub use keys::{help, is_secret};
+pub use keys::{help, is_secret, secret_of_place};
 
 use crate::error::{Error, Kind, Result};
 use crate::shell::word;
+use crate::url::Url;
 
 /// One value.
 #[derive(Clone, Debug, PartialEq)]
@@ -93,7 +95,7 @@ pub struct Given {
 /// A remote, merged from its `[remote.NAME]` tables.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Remote {
-    pub url: String,
+    pub url: Url,
     /// Its other keys, by name, each as the strongest place says it.
     pub options: Vec<(String, Setting)>,
     /// What each place says of them, the weakest place first.
@@ -108,6 +110,8 @@ pub struct Config {
     said: BTreeMap<String, Vec<Said>>,
     notes: BTreeMap<String, Vec<Note>>,
     checkout: Option<Checkout>,
+    /// Files with secrets that others than their owner may read.
+    exposed: Vec<PathBuf>,
 }
 
 impl Config {
@@ -119,7 +123,11 @@ impl Config {
             config.put(key, value, Origin::Default, Grade::User);
         }
         for (path, grade) in &sources.files {
-            for (key, value) in file::read(path)? {
+            let entries = file::read(path)?;
+            if entries.iter().any(|(key, value)| private::holds_secret(key, value)) && private::is_exposed(path) {
+                config.exposed.push(path.clone());
+            }
+            for (key, value) in entries {
                 config.put(&key, value, Origin::File(path.clone()), *grade);
             }
         }
@@ -270,7 +278,23 @@ impl Config {
         let mut said: Vec<(String, Said)> =
             said.flat_map(|(option, said)| said.iter().map(move |one| (option.clone(), one.clone()))).collect();
         said.sort_by_key(|(_, said)| said.order);
-        Ok(Remote { url: url.to_string(), options: options.collect(), said })
+        Ok(Remote { url: url.into(), options: options.collect(), said })
+    }
+
+    /// What one source alone says of a remote: its URL, if it gives one, and options.
+    pub fn remote_by(&self, name: &str, origin: &Origin) -> (Option<Url>, Vec<(String, Setting)>) {
+        let prefix = format!("remote.{name}.");
+        let own = self.said.iter().filter_map(|(key, said)| {
+            let option = key.strip_prefix(&prefix)?.to_string();
+            Some((option, said.iter().rev().find(|said| said.origin == *origin)?.value.clone()))
+        });
+        let (url, options): (Vec<_>, Vec<_>) = own.partition(|(option, _)| option == "url");
+        (url.last().map(|(_, url)| Url::from(url.to_string())), options)
+    }
+
+    /// Files with secrets that others than their owner may read.
+    pub fn exposed(&self) -> &[PathBuf] {
+        &self.exposed
     }
 
     fn look_up(&self, key: &str) -> Option<(&Setting, &Origin)> {
@@ -330,7 +354,7 @@ mod tests {
         assert_eq!(config.cache_dir(Path::new("/p"), None).unwrap(), Path::new("/p/../store"));
         assert_eq!(config.remotes(), ["a.b", "lab"]);
         let lab = config.remote("lab").unwrap();
-        assert_eq!(lab.url, "s3://b/x");
+        assert_eq!(lab.url.raw(), "s3://b/x");
         let options: Vec<String> = lab.said.iter().map(|(name, said)| format!("{name}={}", said.value)).collect();
         assert_eq!((options.join(" ").as_str(), lab.options.len()), ("token=t retries=3", 2));
         assert_eq!(config.remote("gone").unwrap_err().kind, Kind::Missing);

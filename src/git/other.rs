@@ -2,6 +2,7 @@
 //! credential helpers. Clones are bare, without the contents of files where the server can leave them out, and kept.
 
 use std::fs;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -14,6 +15,7 @@ use super::repo::Repo;
 use crate::error::{Error, Kind, Result};
 use crate::path::RepoPath;
 use crate::shell::word;
+use crate::url::Url;
 
 /// Another repository that was opened.
 pub struct Other {
@@ -45,8 +47,8 @@ fn is_bare(folder: &Path) -> bool {
 
 /// Opens the repository at a path or URL. Clones live in `repos`. With a commit that the clone has already, nothing is
 /// asked for.
-pub fn open(address: &str, cwd: &Path, repos: &Path, commit: Option<GitId>) -> Result<Other> {
-    let local = address.strip_prefix("file://").unwrap_or(address);
+pub fn open(address: &Url, cwd: &Path, repos: &Path, commit: Option<GitId>) -> Result<Other> {
+    let local = address.raw().strip_prefix("file://").unwrap_or(address.raw());
     if !is_url(local) {
         let folder = cwd.join(local);
         if !folder.exists() {
@@ -64,13 +66,14 @@ pub fn open(address: &str, cwd: &Path, repos: &Path, commit: Option<GitId>) -> R
         }
         return Ok(Other { repo, bare: false, stale: None });
     }
-    if address.starts_with('-') {
-        return Err(Error::usage(format!("`{address}` is no URL")));
+    if let Some(word) = address.option() {
+        return Err(Error::usage(format!("`{address}` cannot be used: a host, user or path begins with `-`"))
+            .because(format!("Git and ssh would take `{word}` for an option")));
     }
-    check_protocol(address)?;
-    let name = address.trim_end_matches('/').trim_end_matches(".git").rsplit(['/', ':']).next().unwrap_or("repo");
+    check_protocol(address.raw())?;
+    let name = address.raw().trim_end_matches('/').trim_end_matches(".git").rsplit(['/', ':']).next().unwrap_or("repo");
     let name: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || "-_".contains(*c)).take(40).collect();
-    let clone = repos.join(format!("{name}-{:016x}", mix(SEED, address.as_bytes())));
+    let clone = repos.join(format!("{name}-{:016x}", mix(SEED, address.raw().as_bytes())));
     let mut stale = None;
     if !clone.join("HEAD").exists() {
         clone_to(address, &clone)?;
@@ -86,14 +89,17 @@ fn has(clone: &Path, id: GitId) -> bool {
 }
 
 /// Clones beside the place and renames, so that a clone that was cut off is none.
-fn clone_to(address: &str, clone: &Path) -> Result<()> {
+fn clone_to(address: &Url, clone: &Path) -> Result<()> {
     let repos = clone.parent().unwrap_or(clone);
     fs::create_dir_all(repos).map_err(|e| Error::io("create", repos, e))?;
     let fresh = clone.with_extension(format!("new-{}", std::process::id()));
     let _ = fs::remove_dir_all(&fresh);
+    // Git writes the URL into the clone's own settings.
+    let mode = if address.has_secret() { 0o700 } else { 0o777 };
+    fs::DirBuilder::new().mode(mode).create(&fresh).map_err(|e| Error::io("create", &fresh, e))?;
     let to = fresh.display().to_string();
     // Without the user's template, whose hooks are for repositories to work in.
-    let clone_args = ["clone", "--quiet", "--bare", "--template=", "--filter=blob:none", "--", address, &to];
+    let clone_args = ["clone", "--quiet", "--bare", "--template=", "--filter=blob:none", "--", address.raw(), &to];
     let made = run(foreign_git(repos).args(clone_args));
     if let Err(e) = made {
         let _ = fs::remove_dir_all(&fresh);
@@ -108,12 +114,12 @@ fn clone_to(address: &str, clone: &Path) -> Result<()> {
     Ok(())
 }
 
-fn said(address: &str, e: Error) -> Error {
+fn said(address: &Url, e: Error) -> Error {
     let error = Error::new(Kind::Remote, format!("the repository {address} cannot be had"));
     e.causes
         .into_iter()
-        .fold(error.because(e.message), |error, cause| error.because(cause))
-        .hint(format!("see whether Git can reach it: git ls-remote {}", word(address)))
+        .fold(error.because(address.scrub(&e.message)), |error, cause| error.because(address.scrub(&cause)))
+        .hint(format!("see whether Git can reach it: git ls-remote {}", word(&address.to_string())))
 }
 
 /// Runs the `git` program; what it prints comes back.
@@ -195,14 +201,15 @@ mod tests {
         // As from a server; a `file://` address would be opened where it lies.
         let repos = dir.path().join("repos");
         let clone = repos.join("clone");
-        clone_to(&format!("file://{}", top.display()), &clone).unwrap();
+        clone_to(&format!("file://{}", top.display()).into(), &clone).unwrap();
         let at = |path: &Path, rev: &str| Repo::bare(path).resolve(rev).map(|c| c.id.hex());
         assert_eq!(at(&clone, "HEAD").unwrap(), first);
         let commit = Repo::bare(&clone).resolve("HEAD").unwrap();
         // The contents were left out, and come when they are asked for.
         assert_eq!(commit.read(&RepoPath::root().join("f").unwrap()).unwrap().as_deref(), Some(&b"1"[..]));
         assert_eq!(std::fs::read_dir(&repos).unwrap().count(), 1);
-        let e = clone_to(&format!("file://{}", dir.path().join("none").display()), &repos.join("x")).unwrap_err();
+        let e =
+            clone_to(&format!("file://{}", dir.path().join("none").display()).into(), &repos.join("x")).unwrap_err();
         assert_eq!((e.kind, std::fs::read_dir(&repos).unwrap().count()), (Kind::Remote, 1));
     }
 }

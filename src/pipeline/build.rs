@@ -332,7 +332,7 @@ fn import(entries: &[Entry]) -> Option<Import> {
     let origin = &entries.iter().find(|e| e.key == "import")?.value;
     let text = |key: &str| Some(origin.get(key)?.value.as_str()?.to_string());
     let rev = text("rev").unwrap_or("HEAD".into());
-    Some(Import { url: text("url")?, path: text("path")?, rev, commit: text("commit")? })
+    Some(Import { url: text("url")?.into(), path: text("path")?, rev, commit: text("commit")? })
 }
 
 /// What outs and data say about themselves.

@@ -94,7 +94,7 @@ pub fn load(files: &dyn Files, paths: &[RepoPath], root: &RepoPath) -> Loaded {
     loaded.inputs.sort_by_cached_key(|(place, _)| match place {
         Place::Repo(path) => (0, path.to_string()),
         Place::Outside(path) => (1, path.clone()),
-        Place::Url(url) => (2, url.clone()),
+        Place::Url(url) => (2, url.raw().to_string()),
     });
     loaded
 }

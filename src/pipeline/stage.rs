@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::check::Check;
 use crate::path::RepoPath;
+use crate::url::Url;
 use crate::value::{Mark, Value};
 
 /// Index into [`Pipelines::stages`].
@@ -68,7 +69,8 @@ pub struct Data {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Import {
     /// As `git clone` takes it, or a folder, counted from the folder of the pipeline file.
-    pub url: String,
+    #[serde(with = "crate::url")]
+    pub url: Url,
     /// From the root of that repository.
     pub path: String,
     /// What `update` follows; `HEAD` where nothing is said.
@@ -125,7 +127,7 @@ pub enum Place {
     Repo(RepoPath),
     /// Outside the repository: hashed and pinned, never stored, fetched or written. Absolute, or relative to the root.
     Outside(String),
-    Url(String),
+    Url(#[serde(with = "crate::url")] Url),
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -171,7 +173,8 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Place::Repo(path) => path.fmt(f),
-            Place::Outside(path) | Place::Url(path) => f.write_str(path),
+            Place::Outside(path) => f.write_str(path),
+            Place::Url(url) => write!(f, "{url}"),
         }
     }
 }

@@ -29,7 +29,7 @@ pub struct Reader<'f> {
 /// A path of a pipeline file, as seen from the folder `base`.
 pub fn place(top: &std::path::Path, base: &RepoPath, spelling: &str) -> Place {
     if spelling.contains("://") {
-        return Place::Url(spelling.to_string());
+        return Place::Url(spelling.into());
     }
     if spelling.starts_with('/') {
         let absolute = normalise(spelling);

@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::event::{Event, Sink};
 use crate::git::{self, Commit, GitId, Repo};
 use crate::path::RepoPath;
+use crate::url::Url;
 
 /// A commit of another repository.
 pub struct Elsewhere {
@@ -26,7 +27,7 @@ pub struct Elsewhere {
 /// `path` says which project of it is meant, should it have several.
 pub fn elsewhere(
     around: &Surroundings,
-    address: &str,
+    address: &Url,
     rev: Option<&str>,
     path: &str,
     sink: &dyn Sink,
@@ -62,7 +63,7 @@ pub fn elsewhere(
         (project.repo.project_root, project.cwd) = (root, RepoPath::root());
         project
     };
-    let project = Project { address: Some(address.to_string()), ..project };
+    let project = Project { address: Some(address.clone()), ..project };
     Ok(Elsewhere { project, commit: id, rev: rev.to_string() })
 }
 

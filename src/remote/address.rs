@@ -8,6 +8,7 @@
 //! ```
 
 use crate::error::{Error, Result};
+use crate::url::Url;
 
 /// The sort of service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -22,8 +23,8 @@ pub enum Scheme {
     Http,
 }
 
-/// A URL, taken apart.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A URL, taken apart. No `Debug`: there may be a password in it.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Address {
     pub scheme: Scheme,
     /// Bucket, container or host; empty for a folder.
@@ -53,18 +54,23 @@ const SCHEMES: &[(&str, Scheme, bool)] = &[
 
 impl Address {
     /// Errors ([`Kind::Usage`](crate::error::Kind::Usage)): no scheme of ours, no host, a port that is none.
-    pub fn parse(url: &str) -> Result<Address> {
-        let wrong = |why: &str| Error::usage(format!("`{}` is no URL of a remote: {why}", redacted(url)));
+    pub fn parse(from: &Url) -> Result<Address> {
+        let wrong = |why: &str| Error::usage(format!("`{from}` is no URL of a remote: {why}"));
+        let url = from.raw();
         if let Some(path) = url.strip_prefix("file://") {
             return if path.starts_with('/') { Ok(folder(path)) } else { Err(wrong("file:// takes an absolute path")) };
         }
         let Some((scheme, rest)) = url.split_once("://") else {
             return if url.is_empty() { Err(wrong("it is empty")) } else { Ok(folder(url)) };
         };
+        if let Some(word) = from.option() {
+            return Err(wrong("a host or user that begins with `-` is refused")
+                .because(format!("a program that is started for it would take `{word}` for an option")));
+        }
         let Some((_, scheme, secure)) = SCHEMES.iter().find(|(name, ..)| *name == scheme) else {
             let near = SCHEMES.iter().map(|(name, ..)| *name).min_by_key(|name| strsim::levenshtein(name, scheme));
             let near = near.filter(|name| strsim::levenshtein(name, scheme) == 1);
-            let error = wrong(&format!("there is no service `{scheme}`"));
+            let error = wrong(&format!("there is no service `{}`", Url::from(scheme)));
             return Err(match near {
                 Some(name) => error.hint(format!("did you mean {name}://?")),
                 None => error.hint("a folder, s3://, gs://, azure://, ssh://, webdavs://, https://"),
@@ -80,11 +86,14 @@ impl Address {
             None => (None, None),
         };
         let (host, port) = match host.rsplit_once(':').filter(|(_, port)| !port.ends_with(']')) {
-            Some((host, port)) => (host, Some(port.parse().map_err(|_| wrong(&format!("`{port}` is no port")))?)),
+            Some((host, port)) => (host, Some(port.parse().map_err(|_| wrong("its port is not a number"))?)),
             None => (host, None),
         };
         if host.is_empty() {
             return Err(wrong("it names no bucket, container or host"));
+        }
+        if !is_host(host) {
+            return Err(wrong("its bucket, container or host has letters that such a name cannot have"));
         }
         let path = path.trim_matches('/').to_string();
         if *scheme == Scheme::Sftp && path.is_empty() {
@@ -102,19 +111,16 @@ impl Address {
     }
 }
 
+/// Letters, digits and marks that end no host, so that every parser of the URL sees the same one.
+fn is_host(host: &str) -> bool {
+    let name = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let is_mark = |c: char| "-._$".contains(c) || (name.is_some() && c == ':');
+    name.unwrap_or(host).chars().all(|c| c.is_alphanumeric() || is_mark(c))
+}
+
 fn folder(path: &str) -> Address {
     let (host, user, password) = (String::new(), None, None);
     Address { scheme: Scheme::Folder, host, port: None, user, password, path: path.to_string(), secure: true }
-}
-
-/// A URL as it may be shown: a password in it is not.
-pub fn redacted(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_string() };
-    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    match authority.rsplit_once('@').and_then(|(user, host)| Some((user.split_once(':')?.0, host))) {
-        Some((user, host)) => format!("{scheme}://{user}:***@{host}{path}"),
-        None => url.to_string(),
-    }
 }
 
 #[cfg(test)]
@@ -136,12 +142,13 @@ mod tests {
             ("webdav://u:p@host/x", "Webdav host u p x"),
             ("https://host:8080/x/y", "Http host:8080 - - x/y"),
         ] {
-            let a = Address::parse(url).unwrap();
+            let a = Address::parse(&url.into()).unwrap();
             let text = |t: &Option<String>| t.clone().unwrap_or("-".into());
             let got = format!("{:?} {} {} {} {}", a.scheme, a.authority(), text(&a.user), text(&a.password), a.path);
             assert_eq!(got, want, "{url}");
         }
-        assert!(Address::parse("https://h/").unwrap().secure && !Address::parse("webdav://h/").unwrap().secure);
+        let parse = |url: &str| Address::parse(&url.into()).unwrap();
+        assert!(parse("https://h/").secure && !parse("webdav://h/").secure);
     }
 
     #[test]
@@ -154,11 +161,17 @@ mod tests {
             ("ftp://u:secret@host/x", "`ftp://u:***@host/x` is no URL of a remote: there is no service `ftp`\n  hint:"),
             ("s3:///x", "`s3:///x` is no URL of a remote: it names no bucket"),
             ("ssh://host", "`ssh://host` is no URL of a remote: it names no folder"),
-            ("ssh://host:x/p", "`ssh://host:x/p` is no URL of a remote: `x` is no port"),
+            ("ssh://host:x/p", "`ssh://host:x/p` is no URL of a remote: its port is not a number"),
             ("", "`` is no URL of a remote: it is empty"),
             ("file://x", "`file://x` is no URL"),
+            (
+                "ssh://-oProxyCommand=x/p",
+                "`ssh://-oProxyCommand=x/p` is no URL of a remote: a host or user that begins",
+            ),
+            ("s3://-b/x", "`s3://-b/x` is no URL of a remote: a host or user that begins"),
+            ("s3://evil.org?x/y", "`s3://evil.org?***` is no URL of a remote: its bucket"),
         ] {
-            let e = Address::parse(url).unwrap_err().to_string();
+            let e = Address::parse(&url.into()).err().unwrap().to_string();
             assert!(e.starts_with(want), "{url}: {e}");
         }
     }

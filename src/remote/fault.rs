@@ -4,6 +4,7 @@ use std::io;
 
 use crate::error::{Error, Kind};
 use crate::remote::address::Scheme;
+use crate::url::Url;
 
 /// Why a remote did not do what it was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,7 +140,7 @@ fn first_line(text: &str) -> &str {
 }
 
 /// The error that a command ends with: what, where, why, and what to type next.
-pub fn error(fault: &Fault, name: &str, url: &str, scheme: Scheme, doing: &str) -> Error {
+pub fn error(fault: &Fault, name: &str, url: &Url, scheme: Scheme, doing: &str) -> Error {
     let remote = format!("the remote {name} ({url})");
     let message = match fault.why {
         Why::Stopped(_) => "interrupted".to_string(),
@@ -158,7 +159,7 @@ pub fn error(fault: &Fault, name: &str, url: &str, scheme: Scheme, doing: &str) 
     let error = Error::new(Kind::Remote, message).because(&fault.text);
     if fault.text.contains("Host key verification failed") {
         return error
-            .hint(format!("if you trust it: ssh-keyscan -H {} >> ~/.ssh/known_hosts", keyscan(url)))
+            .hint(format!("if you trust it: ssh-keyscan -H {} >> ~/.ssh/known_hosts", keyscan(url.raw())))
             .hint(format!("or trust whoever answers first: lockstep remote modify {name} known_hosts_strategy add"));
     }
     match fault.why {
@@ -195,13 +196,13 @@ fn credentials(name: &str, scheme: Scheme) -> String {
              credential_path FILE"
         ),
         Scheme::Azure => format!(
-            "check the credentials: AZURE_STORAGE_CONNECTION_STRING, or lockstep remote modify --local {name} account_key KEY"
+            "check the credentials: AZURE_STORAGE_CONNECTION_STRING, or lockstep remote modify --local {name} account_key"
         ),
         Scheme::Sftp => {
             format!("does `ssh` get in without a password? Else: lockstep remote modify {name} keyfile FILE")
         }
         Scheme::Webdav | Scheme::Http => {
-            format!("check user and password: lockstep remote modify --local {name} password PASSWORD")
+            format!("check user and password: lockstep remote modify --local {name} password")
         }
     }
 }
@@ -238,7 +239,7 @@ mod tests {
     fn an_unknown_host_is_made_known() {
         let fault = Fault::new(Why::Denied, "connect: Host key verification failed.");
         for (url, host) in [("ssh://me@lab.org:2222/srv/x", "-p 2222 lab.org"), ("sftp://lab/x", "lab")] {
-            let error = error(&fault, "lab", url, Scheme::Sftp, "get x");
+            let error = error(&fault, "lab", &url.into(), Scheme::Sftp, "get x");
             assert_eq!(error.hints[0], format!("if you trust it: ssh-keyscan -H {host} >> ~/.ssh/known_hosts"));
             assert_eq!(error.hints.len(), 2);
         }

@@ -17,12 +17,13 @@ use std::path::{Path, PathBuf};
 use crate::config::is_secret;
 use crate::error::{Error, Result};
 use crate::project::Project;
-use crate::remote::address::{Scheme, redacted};
+use crate::remote::address::Scheme;
 use crate::remote::options::Options;
 use crate::remote::{default_name, settings_of};
 use crate::replace::Turn;
 use crate::shell::word;
 use crate::store::ObjectId;
+use crate::url::Url;
 
 /// Names of remotes that are trusted as they are, or `NAME@FINGERPRINT`, which stands for exactly these values.
 pub const TRUST_REMOTES: &str = "LOCKSTEP_TRUST_REMOTES";
@@ -147,7 +148,7 @@ pub fn revoke(project: &Project, name: &str) -> Result<bool> {
 
 fn request(
     name: &str,
-    url: &str,
+    url: &Url,
     scheme: Scheme,
     options: &Options,
     env: &BTreeMap<String, String>,
@@ -158,7 +159,7 @@ fn request(
     if asked.is_empty() {
         return None;
     }
-    let mut statement = format!("{}\n", redacted(url));
+    let mut statement = format!("{url}\n");
     let mut shown = Vec::new();
     for (option, value) in asked {
         let hashed = || ObjectId::of(value.as_bytes()).hex();
@@ -167,7 +168,7 @@ fn request(
         shown.push((option, if is_secret(option) { "***".to_string() } else { value.to_string() }));
     }
     let identity = identity(scheme, options, env);
-    Some(Request { remote: name.into(), url: redacted(url), options: shown, identity, statement })
+    Some(Request { remote: name.into(), url: url.to_string(), options: shown, identity, statement })
 }
 
 /// Does it matter what this option of the repository says?
@@ -260,7 +261,7 @@ mod tests {
         user: &[(&str, &str)],
         env: &[(&str, &str)],
     ) -> Option<Request> {
-        let scheme = Address::parse(url).unwrap().scheme;
+        let scheme = Address::parse(&url.into()).unwrap().scheme;
         let places = [(Grade::Repository, repository), (Grade::User, user)];
         let said = places.into_iter().flat_map(|(grade, options)| {
             options.iter().map(move |(name, value)| {
@@ -270,7 +271,7 @@ mod tests {
         });
         let options = Options::read("lab", scheme, &said.collect::<Vec<_>>()).unwrap();
         let env = env.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
-        request("lab", url, scheme, &options, &env, Path::new("/nowhere"))
+        request("lab", &url.into(), scheme, &options, &env, Path::new("/nowhere"))
     }
 
     #[test]
@@ -326,7 +327,7 @@ mod tests {
     #[test]
     fn every_option_that_needs_a_grant_asks_for_one() {
         for url in ["s3://b/x", "gs://b/x", "azure://c/x", "ssh://h/x", "webdavs://h/x", "https://h/x", "/mnt/store"] {
-            for option in with_grant(Address::parse(url).unwrap().scheme) {
+            for option in with_grant(Address::parse(&url.into()).unwrap().scheme) {
                 let value = if option == "known_hosts_strategy" { "add" } else { "value" };
                 let request = requested(url, &[(option, value)], &[], &[]);
                 assert_eq!(request.map(|request| request.options.len()), Some(1), "{url} {option}");

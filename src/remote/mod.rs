@@ -30,6 +30,7 @@ mod cap;
 mod catalog;
 pub mod check;
 pub mod clean;
+mod endpoint;
 mod fault;
 pub mod fetch;
 mod folder;
@@ -47,6 +48,7 @@ mod plan;
 pub mod push;
 mod repack;
 pub mod scope;
+mod secrets;
 mod segment;
 mod service;
 mod settings;
@@ -65,7 +67,6 @@ pub mod verify;
 use std::sync::{Arc, Mutex};
 use std::time::UNIX_EPOCH;
 
-pub use address::redacted;
 pub use catalog::{Catalog, packs_of};
 pub use place::Spent;
 pub use segment::RunRow;
@@ -78,6 +79,7 @@ use crate::remote::catalog::Memory;
 use crate::remote::options::Options;
 use crate::remote::place::Place;
 use crate::store::{ObjectId, ObjectKind, Pin};
+use crate::url::Url;
 
 const VERSION: u32 = 1;
 const MARKER: &str = "lockstep-remote";
@@ -125,9 +127,9 @@ impl Remote {
         let jobs = jobs.unwrap_or(if is_folder { cores } else { NETWORK_JOBS }).min(256);
         let read_only = options.is_on("read_only") || address.scheme == Scheme::Http;
         // The same bucket name at another server is another remote.
-        let identity = format!("{}\n{}", settings.url, options.get("endpoint_url").unwrap_or_default());
+        let identity = format!("{}\n{}", settings.url.raw(), options.get("endpoint_url").unwrap_or_default());
         let root = project.repo.project_root.on_disk(project.top());
-        let identity = if is_folder { root.join(&settings.url).to_string_lossy().into_owned() } else { identity };
+        let identity = if is_folder { root.join(settings.url.raw()).to_string_lossy().into_owned() } else { identity };
         let memory = Memory::new(project.repo.remotes_dir().join(&ObjectId::of(identity.as_bytes()).hex()[..32]));
         let around = &project.around;
         let place = Place::open(&name, &settings.url, &address, options, &root, &around.env, around.stop)?;
@@ -136,7 +138,7 @@ impl Remote {
     }
 
     /// As it may be shown.
-    pub fn url(&self) -> &str {
+    pub fn url(&self) -> &Url {
         self.place.url()
     }
 
@@ -230,7 +232,9 @@ fn pack_path(id: &crate::store::pack::format::PackId) -> String {
 
 /// What the settings say of the remote `name`, checked.
 fn settings_of(project: &Project, name: &str) -> Result<(config::Remote, Address, Options)> {
-    let settings = project.config.remote(name)?;
+    let mut settings = project.config.remote(name)?;
+    let withheld = secrets::for_other_places(project, name, &settings)?;
+    settings.said.retain(|(option, _)| !withheld.contains(option));
     let address = Address::parse(&settings.url)?;
     options::check_container(&address)?;
     let options = Options::read(name, address.scheme, &settings.said)?;

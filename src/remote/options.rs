@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::config::Rule::{self, Free, Grant, Narrows};
-use crate::config::{self, Grade, Said, grade};
+use crate::config::{self, Grade, Origin, Said, Setting, grade};
 use crate::error::{Error, Result};
 use crate::remote::address::{Address, Scheme};
 
@@ -100,7 +100,7 @@ impl Options {
     pub fn read(remote: &str, scheme: Scheme, said: &[(String, Said)]) -> Result<Options> {
         // An option has several spellings, and the places may differ in theirs.
         let mut all: BTreeMap<&'static str, Vec<Said>> = BTreeMap::new();
-        for (option, said) in said {
+        for (option, said) in said.iter().filter(|(option, _)| config::secret_of_place(option).is_none()) {
             let name = name(remote, scheme, option)?;
             check(name, &said.value.to_string())?;
             all.entry(name).or_default().push(said.clone());
@@ -110,6 +110,14 @@ impl Options {
             all.iter().filter_map(|(name, said)| Some((*name, grade::combine(name, rule(name), said, None).0?)));
         let given = |said: &Said| Given { value: said.value.to_string(), grade: said.grade };
         Ok(Options { values: counts.map(|(name, said)| (name, given(said))).collect() })
+    }
+
+    /// The same of values that one place says.
+    pub fn of_values(remote: &str, scheme: Scheme, values: &[(String, Setting)]) -> Result<Options> {
+        let said =
+            |value: &Setting| Said { value: value.clone(), origin: Origin::Default, grade: Grade::User, order: 0 };
+        let said: Vec<_> = values.iter().map(|(option, value)| (option.clone(), said(value))).collect();
+        Options::read(remote, scheme, &said)
     }
 
     /// The same with paths that count from `root`, the root of the project, and from `home`.
@@ -185,6 +193,7 @@ pub fn check(name: &str, value: &str) -> Result<()> {
             "an address like https://host:port"
         }
         "known_hosts_strategy" if !matches!(value, "strict" | "accept" | "add") => "strict, accept or add",
+        "user" if value.starts_with('-') => "a name that does not begin with `-`",
         _ if value.is_empty() => "a text",
         _ => return Ok(()),
     };
@@ -290,7 +299,7 @@ pub(super) mod tests {
             ("s3://b.c-d_e/x", true),
             ("webdavs://h/x#", true),
         ] {
-            assert_eq!(check_container(&Address::parse(url).unwrap()).is_ok(), want, "{url}");
+            assert_eq!(check_container(&Address::parse(&url.into()).unwrap()).is_ok(), want, "{url}");
         }
         assert!(check("region", "eu-west-1").is_ok() && check("endpoint_url", "http://127.0.0.1:9/a").is_ok());
     }

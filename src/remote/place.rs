@@ -17,12 +17,12 @@ use crate::remote::folder::Folder;
 use crate::remote::options::Options;
 use crate::remote::service::{Broken, Service};
 use crate::store::LARGEST_READ;
+use crate::url::Url;
 
 pub struct Place {
     /// Of the remote.
     name: String,
-    /// As it may be shown.
-    url: String,
+    url: Url,
     scheme: Scheme,
     options: Options,
     kind: Kind,
@@ -73,14 +73,14 @@ pub enum StreamError {
 impl Place {
     pub fn open(
         name: &str,
-        url: &str,
+        url: &Url,
         address: &Address,
         options: Options,
         base: &Path,
         env: &BTreeMap<String, String>,
         stop: Stop,
     ) -> Result<Place> {
-        let (url, scheme) = (crate::remote::address::redacted(url), address.scheme);
+        let scheme = address.scheme;
         let kind = if scheme == Scheme::Folder {
             let home = env.get("HOME").filter(|home| !home.is_empty());
             let dir = match (address.path.strip_prefix("~/"), home) {
@@ -91,19 +91,19 @@ impl Place {
         } else {
             let service = Service::open(address, &options, env, stop);
             Kind::Service(Box::new(service.map_err(|fault| {
-                let fault = Fault { text: options.scrub(&fault.text), ..fault };
-                fault::error(&fault, name, &url, scheme, "be used")
+                let fault = Fault { text: url.scrub(&options.scrub(&fault.text)), ..fault };
+                fault::error(&fault, name, url, scheme, "be used")
             })?))
         };
-        let who = who(address, &options, env);
-        Ok(Place { name: name.to_string(), url, scheme, options, kind, cost: Cost::default(), who, stop })
+        let who = who(url, address, &options, env);
+        Ok(Place { name: name.to_string(), url: url.clone(), scheme, options, kind, cost: Cost::default(), who, stop })
     }
 
     pub fn who(&self) -> Option<&str> {
         self.who.as_deref()
     }
 
-    pub fn url(&self) -> &str {
+    pub fn url(&self) -> &Url {
         &self.url
     }
 
@@ -137,7 +137,7 @@ impl Place {
         if let (Why::Stopped(_), Err(stopped)) = (fault.why, self.stop.check()) {
             return stopped;
         }
-        let fault = Fault { text: self.options.scrub(&fault.text), ..fault };
+        let fault = Fault { text: self.url.scrub(&self.options.scrub(&fault.text)), ..fault };
         fault::error(&fault, &self.name, &self.url, self.scheme, doing)
     }
 
@@ -342,7 +342,7 @@ impl Read for Stoppable<'_> {
     }
 }
 
-fn who(address: &Address, options: &Options, env: &BTreeMap<String, String>) -> Option<String> {
+fn who(url: &Url, address: &Address, options: &Options, env: &BTreeMap<String, String>) -> Option<String> {
     let of = |option: &str, variable: &str| options.get(option).or_else(|| env.get(variable).map(String::as_str));
     let from = |words: &str, name: &str| format!("{words} {name}");
     match address.scheme {
@@ -355,6 +355,11 @@ fn who(address: &Address, options: &Options, env: &BTreeMap<String, String>) -> 
         Scheme::Gcs => of("credential_path", "GOOGLE_APPLICATION_CREDENTIALS").map(|file| from("the account of", file)),
         Scheme::Azure => of("account_name", "AZURE_STORAGE_ACCOUNT").map(|name| from("account", name)),
         Scheme::Folder => None,
-        _ => address.user.as_deref().or(options.get("user")).map(|name| from("user", name)),
+        _ => {
+            // The user may be a token, which the shown URL leaves out.
+            let shown = url.to_string();
+            let user = address.user.as_deref().filter(|user| shown.contains(&format!("://{user}")));
+            user.or(options.get("user")).map(|name| from("user", name))
+        }
     }
 }

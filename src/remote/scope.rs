@@ -16,6 +16,7 @@ use crate::run::cache;
 use crate::run::origin::Origin;
 use crate::run::select::Selected;
 use crate::store::{ObjectId, Pin};
+use crate::url::Url;
 
 /// Outputs and data, as the locks pin them, with where they are to be kept.
 #[derive(Clone, Debug, Default)]
@@ -279,7 +280,7 @@ impl Scope {
         wanted: impl Iterator<Item = &'w Wanted>,
         sink: &dyn Sink,
     ) -> Result<Vec<At<(Fetched, usize)>>> {
-        let mut done: BTreeMap<String, Fetched> = BTreeMap::new();
+        let mut done: BTreeMap<Url, Fetched> = BTreeMap::new();
         for one in wanted.filter(|w| !project.store().contains(&w.pin)) {
             let (Some(origin), Some(rules)) = (self.origin(one), &self.rules) else { continue };
             let fetched = done.entry(origin.import.url.clone()).or_default();
@@ -293,9 +294,9 @@ impl Scope {
                 Err(error) => fetched.lost.push(Loss { error, outs: vec![one.clone()] }),
             }
         }
-        let at = |(url, fetched): (String, Fetched)| At {
-            remote: url.clone(),
-            url,
+        let at = |(url, fetched): (Url, Fetched)| At {
+            remote: url.to_string(),
+            url: url.to_string(),
             done: (fetched, 0),
             spent: Spent::default(),
         };

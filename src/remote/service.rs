@@ -24,8 +24,9 @@ use crate::remote::address::{Address, Scheme};
 use crate::remote::cap;
 use crate::remote::fault::{Fault, Why};
 use crate::remote::options::Options;
+use crate::remote::secrets;
 use crate::remote::settings::complete;
-use crate::remote::tls;
+
 use crate::remote::transport::{MOST, Patient};
 use crate::remote::upload::Upload;
 use crate::store::random_name;
@@ -73,9 +74,7 @@ impl Service {
         env: &BTreeMap<String, String>,
         stop: Stop,
     ) -> Result<Service, Fault> {
-        tls::install_provider();
         opendal::init_default_registry();
-        opendal_http_transport_reqwest::install_default();
         let (name, feature, is_there) = match address.scheme {
             Scheme::S3 => ("s3", "s3", cfg!(feature = "s3")),
             Scheme::Gcs => ("gcs", "gcs", cfg!(feature = "gcs")),
@@ -91,6 +90,9 @@ impl Service {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let mut settings = options.for_library(address.scheme);
         complete(address, options, env, &mut settings);
+        let wrong = |text: String| Fault::new(Why::Settings, text);
+        secrets::refuse_foreign_environment(address, options, env, &mut settings).map_err(wrong)?;
+        secrets::refuse_in_clear(address, &settings).map_err(wrong)?;
         let seconds = options.number("timeout").unwrap_or(120);
         let is_webdav = address.scheme == Scheme::Webdav;
         let patience = Duration::from_secs(seconds);
@@ -104,7 +106,7 @@ impl Service {
             .with_max_delay(Duration::from_secs(20))
             .with_max_times(options.number("retries").unwrap_or(5) as usize);
         let _inside = runtime.enter();
-        let patient = HttpTransporter::new(Patient::default());
+        let patient = HttpTransporter::new(Patient::new().map_err(|e| Fault::new(Why::Settings, e.to_string()))?);
         let operator = Operator::via_iter(name, settings)?
             .with_context(OperationContext::new().with_http_transport(patient))
             .layer(timeout)

@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     fn settings(url: &str, given: &[(&str, &str)], env: &[(&str, &str)]) -> BTreeMap<String, String> {
-        let address = Address::parse(url).unwrap();
+        let address = Address::parse(&url.into()).unwrap();
         let given = crate::remote::options::tests::said(given);
         let options = Options::read("lab", address.scheme, &given).unwrap();
         let env = env.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();

@@ -8,9 +8,10 @@ use crate::config::{self, Config, Origin, Sources};
 use crate::error::{Error, Result};
 use crate::path::normalise;
 use crate::project::Project;
-use crate::remote::address::{self, Address, Scheme};
-use crate::remote::options;
+use crate::remote::address::{Address, Scheme};
+use crate::remote::{options, secrets};
 use crate::shell::word;
+use crate::url::{Url, redact_text};
 
 /// Which settings file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +24,7 @@ pub enum Level {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shown {
     pub name: String,
+    /// As it may be shown.
     pub url: String,
     pub is_default: bool,
     pub options: Vec<(String, String)>,
@@ -44,27 +46,30 @@ pub fn file(project: &Project, level: Level) -> PathBuf {
 }
 
 /// Adds a remote, or with `replace` gives it another URL. What was written comes back.
-pub fn add(project: &Project, name: &str, url: &str, level: Level, replace: bool, default: bool) -> Result<String> {
+pub fn add(project: &Project, name: &str, url: &Url, level: Level, replace: bool, default: bool) -> Result<Url> {
     check_name(name)?;
     writable(project, level)?;
     let address = Address::parse(url)?;
-    if address.password.is_some() && level == Level::Project {
-        let without = address::redacted(url).replace(":***@", "@");
+    if holds_password(url, &address) && level == Level::Project {
         return Err(Error::usage("a password does not belong into lockstep.toml, which is committed")
-            .hint(format!("lockstep remote add {name} {}", word(&without)))
-            .hint(format!("lockstep remote modify --local {name} password PASSWORD")));
+            .hint(format!("lockstep remote add {name} {}", word(url.without_secret().raw())))
+            .hint(format!("lockstep remote modify --local {name} password")));
     }
     if !replace && project.config.remotes().contains(&name) {
         return Err(Error::usage(format!("there is a remote `{name}` already: {}", shown_url(project, name)))
             .hint("give it another URL: lockstep remote add --force …"));
     }
-    let written = if address.scheme == Scheme::Folder { from_root(project, url) } else { url.to_string() };
+    let written = if address.scheme == Scheme::Folder { from_root(project, url.raw()).into() } else { url.clone() };
     let file = file(project, level);
-    config::set(&file, &format!("remote.{name}.url"), &written)?;
+    config::set(&file, &format!("remote.{name}.url"), written.raw())?;
     if default {
         config::set(&file, "core.remote", name)?;
     }
-    Ok(address::redacted(&written))
+    Ok(written)
+}
+
+fn holds_password(url: &Url, address: &Address) -> bool {
+    address.password.is_some() || url.has_secret()
 }
 
 /// A folder that was typed from here, as the settings say it: from the root of the project.
@@ -88,37 +93,70 @@ fn check_name(name: &str) -> Result<()> {
 pub fn modify(project: &Project, name: &str, option: &str, value: &str, level: Level) -> Result<String> {
     let option = option_name(project, name, option)?;
     writable(project, level)?;
-    if config::is_secret(&option) && level == Level::Project {
-        return Err(Error::usage(format!(
-            "`{option}` is a secret and does not belong into lockstep.toml, which is committed"
-        ))
-        .hint(format!("lockstep remote modify --local {name} {option} VALUE")));
+    if config::is_secret(&option) {
+        refuse_committed(name, &option, level)?;
+        options::check(&option, value)?;
+        set_secret(project, name, &option, value, file(project, level))?;
+        return Ok(option);
     }
     let mut value = value.to_string();
     if option == "url" {
-        let address = Address::parse(&value)?;
-        if address.password.is_some() && level == Level::Project {
+        let url = Url::from(value.as_str());
+        let address = Address::parse(&url)?;
+        if holds_password(&url, &address) && level == Level::Project {
             return Err(Error::usage("a password does not belong into lockstep.toml, which is committed")
-                .hint(format!("lockstep remote modify --local {name} password PASSWORD")));
+                .hint(format!("lockstep remote modify --local {name} password")));
         }
         if address.scheme == Scheme::Folder {
             value = from_root(project, &value);
         }
     } else {
         options::check(&option, &value)?;
+        if level == Level::Project && Url::from(value.as_str()).has_secret() {
+            return Err(Error::usage(format!("`{option}` holds a password, and lockstep.toml is committed"))
+                .hint(format!("for this clone alone: lockstep remote modify --local {name} {option} URL")));
+        }
     }
     config::set(&file(project, level), &format!("remote.{name}.{option}"), &value)?;
     Ok(option)
 }
 
+/// The name of an option if it is a secret that may be written at this level, so that its value can be asked for.
+pub fn secret_to_ask_for(project: &Project, name: &str, option: &str, level: Level) -> Result<Option<String>> {
+    let option = option_name(project, name, option)?;
+    if !config::is_secret(&option) {
+        return Ok(None);
+    }
+    refuse_committed(name, &option, level)?;
+    Ok(Some(option))
+}
+
+fn refuse_committed(name: &str, option: &str, level: Level) -> Result<()> {
+    if level == Level::Local {
+        return Ok(());
+    }
+    Err(Error::usage(format!("`{option}` is a secret and does not belong into lockstep.toml, which is committed"))
+        .hint(format!("lockstep remote modify --local {name} {option}")))
+}
+
+/// Writes a secret into a settings file, with the place that it is for: where the remote is now.
+pub fn set_secret(project: &Project, name: &str, option: &str, value: &str, file: PathBuf) -> Result<()> {
+    let place = secrets::place_to_write(project, name, &Origin::File(file.clone())).map(|place| place.to_string());
+    let (key, place_key) = (format!("remote.{name}.{option}"), format!("remote.{name}.{option}_for"));
+    config::change(&file, &[(&key, Some(value)), (&place_key, place.as_deref())])
+}
+
 /// Takes an option out.
 pub fn unset(project: &Project, name: &str, option: &str, level: Level) -> Result<String> {
-    let written = project.config.remote(name)?.options.iter().any(|(known, _)| known == option);
-    let option = if written { option.to_string() } else { option_name(project, name, option)? };
+    let is_written = project.config.remote(name)?.options.iter().any(|(known, _)| known == option);
+    let option = if is_written { option.to_string() } else { option_name(project, name, option)? };
     let file = file(project, level);
     if !config::unset(&file, &format!("remote.{name}.{option}"))? {
         return Err(Error::missing(format!("{} does not set `{option}` of {name}", file.display()))
             .hint("see what does: lockstep config --show-origin"));
+    }
+    if config::is_secret(&option) {
+        config::unset(&file, &format!("remote.{name}.{option}_for"))?;
     }
     Ok(option)
 }
@@ -194,12 +232,12 @@ pub fn list(project: &Project) -> Result<Vec<Shown>> {
     for name in project.config.remotes() {
         let remote = project.config.remote(name)?;
         let shown = |(option, value): &(String, config::Setting)| {
-            let value = if config::is_secret(option) { "***".to_string() } else { value.to_string() };
+            let value = if config::is_secret(option) { "***".to_string() } else { redact_text(&value.to_string()) };
             (option.clone(), value)
         };
         all.push(Shown {
             name: name.to_string(),
-            url: address::redacted(&remote.url),
+            url: remote.url.to_string(),
             is_default: default == Some(name),
             options: remote.options.iter().map(shown).collect(),
         });
@@ -208,5 +246,5 @@ pub fn list(project: &Project) -> Result<Vec<Shown>> {
 }
 
 fn shown_url(project: &Project, name: &str) -> String {
-    project.config.remote(name).map(|remote| address::redacted(&remote.url)).unwrap_or_default()
+    project.config.remote(name).map(|remote| remote.url.to_string()).unwrap_or_default()
 }

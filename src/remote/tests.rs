@@ -17,9 +17,10 @@ struct Clone {
 }
 
 fn clone(dir: &Path, name: &str) -> Clone {
-    let address = Address::parse(&dir.join("lab").to_string_lossy()).unwrap();
+    let address = Address::parse(&dir.join("lab").to_string_lossy().into_owned().into()).unwrap();
     let place =
-        Place::open("lab", "lab", &address, Options::default(), dir, &Default::default(), Stop::never()).unwrap();
+        Place::open("lab", &"lab".into(), &address, Options::default(), dir, &Default::default(), Stop::never())
+            .unwrap();
     let remote = Remote {
         name: "lab".into(),
         place,

@@ -1,7 +1,9 @@
-//! What the library does not know of HTTP.
+//! The HTTP of remotes, where the library's own will not do.
 //!
 //! For WebDAV it takes 429 Too Many Requests for a mistake of ours and gives up, where every other service waits and tries
-//! again. And it reads every answer to its end: here an answer has the size that was asked for, or [`cap::ANSWER`].
+//! again. It reads every answer to its end: here an answer has the size that was asked for, or [`cap::ANSWER`]. And it
+//! follows a redirect from `https://` to `http://`, and tells the next server the URL that it comes from, in which there
+//! may be a signature. (The client leaves `Authorization` out where scheme, host or port differ.)
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -9,9 +11,14 @@ use std::task::{Context, Poll};
 use futures_core::Stream;
 use http::header::{CONTENT_LENGTH, HeaderMap, RANGE};
 use http::{Method, Request, Response, StatusCode};
-use opendal::{Buffer, Error, ErrorKind, HttpBody, HttpTransport, HttpTransporter, Result};
+use opendal::{Buffer, Error, ErrorKind, HttpBody, HttpTransport, Result};
+use opendal_http_transport_reqwest::ReqwestTransport;
+use reqwest::redirect::{Attempt, Policy};
 
-use crate::remote::cap;
+use crate::remote::{cap, tls};
+
+/// Redirects that are followed for one request.
+const MOST_REDIRECTS: usize = 10;
 
 tokio::task_local! {
     /// The most that an answer to the requests of this task may hold, where it is an object.
@@ -19,8 +26,23 @@ tokio::task_local! {
 }
 
 /// The usual transport, but a server that asks for patience is one that cannot just now, and no answer is endless.
-#[derive(Default)]
-pub struct Patient(HttpTransporter);
+pub struct Patient(ReqwestTransport);
+
+impl Patient {
+    pub fn new() -> reqwest::Result<Patient> {
+        tls::install_provider();
+        let client = reqwest::Client::builder().referer(false).redirect(Policy::custom(follow)).build()?;
+        Ok(Patient(ReqwestTransport::new(client)))
+    }
+}
+
+fn follow(attempt: Attempt<'_>) -> reqwest::redirect::Action {
+    let from = attempt.previous().last().map_or("", |url| url.scheme());
+    if from == "https" && attempt.url().scheme() != "https" {
+        return attempt.stop();
+    }
+    if attempt.previous().len() > MOST_REDIRECTS { attempt.error("too many redirects") } else { attempt.follow() }
+}
 
 impl HttpTransport for Patient {
     async fn fetch(&self, request: Request<Buffer>) -> Result<Response<HttpBody>> {

@@ -18,6 +18,7 @@ use crate::remote::loss::told_as_one;
 use crate::remote::{Remote, Wanted};
 use crate::shell::words;
 use crate::store::{self, ObjectKind, Pin, export, sibling, to_path};
+use crate::url::Url;
 
 /// One thing to be written.
 struct Piece {
@@ -133,8 +134,8 @@ fn nothing(snapshot: &Snapshot<'_>, path: &RepoPath) -> Error {
     match snapshot.definitions.broken.first() {
         Some((_, broken)) => error.because(broken.message.clone()),
         None => {
-            let address = snapshot.project.address.iter().map(String::as_str);
-            let words = words(address.chain(["--rev", name, "-R"]));
+            let address = snapshot.project.address.iter().map(Url::to_string);
+            let words = words(address.chain(["--rev", name, "-R"].map(String::from)));
             error.hint(format!("see what there is: lockstep list {words}"))
         }
     }

@@ -25,6 +25,7 @@ use crate::pipeline::stage::Import;
 use crate::project::{Definitions, Elsewhere, Project, Rev, Snapshot, elsewhere};
 use crate::shell::word;
 use crate::store::{self, Pin, Place as Spot, inside};
+use crate::url::Url;
 
 #[derive(Clone, Debug, Default)]
 pub struct Options {
@@ -48,13 +49,21 @@ pub struct Imported {
 /// Imports `from` of the repository at `url` to `out`, which counts from the current folder: see [`place_for`].
 pub fn import(
     project: &Project,
-    url: &str,
+    url: &Url,
     from: &str,
     rev: Option<&str>,
     out: Option<&Path>,
     options: &Options,
     sink: &dyn Sink,
 ) -> Result<Imported> {
+    if url.has_secret() {
+        let without = url.without_secret();
+        return Err(Error::usage(format!(
+            "the URL {url} holds a password, and pipeline.yaml, where it goes, is committed"
+        ))
+        .hint("Git asks for it and remembers it: git config --global credential.helper store (or cache)")
+        .hint(format!("lockstep import {} {}", word(without.raw()), word(from))));
+    }
     let _lock = workspace::take(project, "lockstep import", options.wait, sink)?;
     let definitions = project.definitions()?;
     // What it is says where it goes.
@@ -236,12 +245,13 @@ fn refuse_unsaved(project: &Project, path: &RepoPath, sink: &dyn Sink) -> Result
 }
 
 /// How the pipeline file names a repository: a folder counts from the file's own folder, so that moving both keeps it.
-fn spelled(project: &Project, url: &str, file: &RepoPath) -> Result<String> {
-    if other::is_url(url) || url.starts_with('/') {
-        return Ok(url.to_string());
+fn spelled(project: &Project, url: &Url, file: &RepoPath) -> Result<Url> {
+    let text = url.raw();
+    if other::is_url(text) || text.starts_with('/') {
+        return Ok(url.clone());
     }
     let folder = file.parent().unwrap_or_default();
     let up = project.cwd.relative_to(&folder);
-    let path = if up == "." { url.to_string() } else { format!("{up}/{url}") };
-    Ok(crate::path::normalise(&path))
+    let path = if up == "." { text.to_string() } else { format!("{up}/{text}") };
+    Ok(crate::path::normalise(&path).into())
 }

@@ -13,6 +13,7 @@ use crate::pipeline::stage::{Place, Stage, StageId};
 use crate::project::{Definitions, Project};
 use crate::run::fresh::Facts;
 use crate::store::{Pin, Place as Spot, Rules, is_beside};
+use crate::url::Url;
 
 /// The repository's ignore rules, as the store wants them. What lockstep itself puts beside an output is nobody's
 /// content, wherever that lies.
@@ -125,11 +126,12 @@ impl<'a> Look<'a> {
 pub fn spot(place: &Place, top: &Path) -> Spot {
     match place {
         Place::Repo(path) => Spot::from(path),
-        Place::Outside(path) | Place::Url(path) => Spot::Outside(top.join(path)),
+        Place::Outside(path) => Spot::Outside(top.join(path)),
+        Place::Url(url) => Spot::Outside(top.join(url.raw())),
     }
 }
 
-fn no_url(url: &str) -> Error {
+fn no_url(url: &Url) -> Error {
     Error::new(Kind::Usage, format!("{url} is a URL: its content cannot be pinned as a dep"))
         .hint("fetch it in a stage of its own, and depend on what that stage writes")
 }

@@ -17,6 +17,7 @@ use crate::path::{RepoPath, normalise};
 use crate::pipeline::stage::{Data, Import};
 use crate::project::{Definitions, Project, Rev, elsewhere};
 use crate::store::{self, Pin, Place as Spot};
+use crate::url::Url;
 
 /// What a killed fetch left is nobody's after so long.
 const STALE: Duration = Duration::from_secs(24 * 60 * 60);
@@ -136,10 +137,10 @@ impl store::Rules for As<'_> {
 }
 
 /// A repository that a pipeline file names, as seen from anywhere.
-pub(super) fn address(project: &Project, url: &str, file: &RepoPath) -> String {
-    if other::is_url(url) || url.starts_with('/') {
-        return url.to_string();
+pub(super) fn address(project: &Project, url: &Url, file: &RepoPath) -> Url {
+    if other::is_url(url.raw()) || url.raw().starts_with('/') {
+        return url.clone();
     }
     let folder = file.parent().unwrap_or_default();
-    normalise(&format!("{}/{url}", folder.on_disk(project.top()).display()))
+    normalise(&format!("{}/{}", folder.on_disk(project.top()).display(), url.raw())).into()
 }

@@ -3,12 +3,14 @@ use std::path::PathBuf;
 use serde_json::{Map, Value as Json, json};
 
 use crate::cli::args::Global;
+use crate::cli::ask;
 use crate::cli::output::Output;
 use crate::cli::surroundings;
 use crate::config::{self, Config, Grade, Origin, Setting, Sources};
 use crate::error::{Error, Kind, Result};
 use crate::project::Project;
-use crate::remote::redacted;
+use crate::remote::setup;
+use crate::url::{Url, redact_text};
 
 /// Read and write settings
 #[derive(clap::Args, Debug)]
@@ -18,6 +20,9 @@ pub struct Args {
     name: Option<String>,
     /// Its new value
     value: Option<String>,
+    /// Read the new value from standard input; it is a secret
+    #[arg(long, requires = "name", conflicts_with_all = ["value", "list", "unset"])]
+    stdin: bool,
     /// Take the setting out
     #[arg(long, requires = "name", conflicts_with_all = ["value", "list"])]
     unset: bool,
@@ -72,12 +77,17 @@ pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {
     match (&args.name, &args.value) {
         (Some(name), Some(value)) => {
             let file = file(args, global)?;
-            if config::is_secret(name) && !(args.local || args.user) {
-                return Err(Error::usage(format!("{name} is a secret and does not belong into lockstep.toml"))
-                    .hint(format!("lockstep config --local {name} VALUE")));
+            if config::is_secret(name) {
+                set_secret(args, global, name, Some(value), file.clone(), out)?;
+            } else {
+                config::set(&file, name, value)?;
             }
-            config::set(&file, name, value)?;
             out.say(format!("{name} = {} in {}", shown_value(name, value), file.display()));
+        }
+        (Some(name), None) if args.stdin => {
+            let file = file(args, global)?;
+            set_secret(args, global, name, None, file.clone(), out)?;
+            out.say(format!("{name} = *** in {}", file.display()));
         }
         (Some(name), None) if args.unset => {
             let file = file(args, global)?;
@@ -123,6 +133,32 @@ pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {
     Ok(0)
 }
 
+/// Writes a secret of a remote, with the place that it is for where that is known here.
+fn set_secret(
+    args: &Args,
+    global: &Global,
+    name: &str,
+    value: Option<&str>,
+    file: PathBuf,
+    out: &Output,
+) -> Result<()> {
+    let remote = name.strip_prefix("remote.").and_then(|rest| rest.rsplit_once('.'));
+    let Some((remote, option)) = remote.filter(|_| config::is_secret(name)) else {
+        return Err(Error::usage(format!("`{name}` is no secret: its value is an argument"))
+            .hint(format!("lockstep config {name} VALUE")));
+    };
+    let command = format!("lockstep remote modify --local {remote} {option}");
+    if !(args.local || args.user) {
+        return Err(Error::usage(format!("{name} is a secret and does not belong into lockstep.toml")).hint(command));
+    }
+    let value = ask::secret_argument(value, args.stdin, option, &command, out)?;
+    match Project::open(surroundings(global)?) {
+        Ok(project) => setup::set_secret(&project, remote, option, &value, file),
+        Err(e) if e.kind == Kind::Missing => config::set(&file, name, &value),
+        Err(e) => Err(e),
+    }
+}
+
 /// One file alone has no defaults.
 fn shown(args: &Args, origin: &Origin) -> bool {
     !(args.local || args.project || args.user) || matches!(origin, Origin::File(_))
@@ -132,8 +168,8 @@ fn shown(args: &Args, origin: &Origin) -> bool {
 fn shown_value(key: &str, value: &str) -> String {
     match key {
         _ if config::is_secret(key) => "***".to_string(),
-        _ if key.starts_with("remote.") && key.ends_with(".url") => redacted(value),
-        _ => value.to_string(),
+        _ if key.starts_with("remote.") && key.ends_with(".url") => Url::from(value).to_string(),
+        _ => redact_text(value),
     }
 }
 
@@ -156,7 +192,7 @@ fn entry(args: &Args, key: &str, value: &Setting, origin: &Origin) -> Json {
         Setting::Int(n) => json!(n),
         Setting::Bool(b) => json!(b),
         Setting::Str(s) => json!(shown_value(key, s)),
-        Setting::List(items) => json!(items),
+        Setting::List(items) => items.iter().map(|item| redact_text(item)).collect(),
     };
     if args.show_origin { json!({"value": value, "origin": origin.to_string()}) } else { value }
 }

@@ -43,7 +43,7 @@ pub fn run(options: &Options, how: &How, project: &Project, out: &Output) -> Res
             "whatever else was pushed to {name} counts as garbage, too, unless a lock here or of a project that shares the \
              store pins it"
         ));
-        ask::typed(url, "the same command with --force", "nothing was marked or removed", out)?;
+        ask::typed(&url.to_string(), "the same command with --force", "nothing was marked or removed", out)?;
     }
     let cleaned = signals::watched(project.around.stop, || apply(project, options, &planned))?;
     if how.json {
@@ -158,7 +158,7 @@ fn as_json(planned: &Plan) -> Json {
     let (gone, marked) = planned.planned.bytes();
     json!({
         "remote": planned.remote.name,
-        "url": planned.remote.url(),
+        "url": planned.remote.url().to_string(),
         "remove": {"bytes": gone, "outputs": list(&planned.going), "runs": plan.remove.runs.len()},
         "mark": {"bytes": marked, "outputs": list(&planned.marked), "runs": plan.mark.runs.len()},
         "waiting": {"bytes": plan.wait.bytes(&planned.planned.catalog.all), "marked_until": plan.until},

@@ -8,6 +8,8 @@ use crate::cli::{open, surroundings, text};
 use crate::error::{Error, Result};
 use crate::project::Rev;
 use crate::run::get::get;
+use crate::shell::word;
+use crate::url::Url;
 
 /// Write a file or folder of any commit, of this or another repository
 ///
@@ -43,6 +45,12 @@ pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {
     let around = surroundings(global)?;
     let (address, path) = match &args.path {
         Some(path) => split(&around, Some(&args.place), Some(path)),
+        None if args.place.contains("://") => {
+            let url = Url::from(args.place.as_str()).to_string();
+            return Err(Error::usage(format!("{url} is a repository, and no path in it is named"))
+                .hint(format!("see what there is: lockstep list {}", word(&url)))
+                .hint(format!("lockstep get {} PATH", word(&url))));
+        }
         None => (None, args.place.clone()),
     };
     let there = address.map(|a| open_other(&around, a, args.rev.as_deref(), &path, out)).transpose()?;

@@ -69,7 +69,15 @@ pub struct UpdateArgs {
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let options = Options { desc: args.desc.clone(), force: args.force, wait: args.wait.flatten() };
     let progress = Progress::new(out, false);
-    let done = import(project, &args.url, &args.path, args.rev.as_deref(), args.out.as_deref(), &options, &progress);
+    let done = import(
+        project,
+        &args.url.as_str().into(),
+        &args.path,
+        args.rev.as_deref(),
+        args.out.as_deref(),
+        &options,
+        &progress,
+    );
     progress.finish();
     let done = done?;
     tell(&done, project, out);

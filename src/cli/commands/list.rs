@@ -9,6 +9,7 @@ use crate::git;
 use crate::path::RepoPath;
 use crate::project::{Elsewhere, Project, Rev, Surroundings, elsewhere};
 use crate::run::browse::{Browser, Item, What};
+use crate::url::Url;
 
 /// List files, outputs and data of this or another repository
 ///
@@ -134,7 +135,7 @@ pub(super) fn open_other(
     out: &Output,
 ) -> Result<Elsewhere> {
     let progress = Progress::new(out, false);
-    let opened = elsewhere(around, address, rev, path, &progress);
+    let opened = elsewhere(around, &Url::from(address), rev, path, &progress);
     progress.finish();
     opened
 }

@@ -1,6 +1,7 @@
 use clap::Subcommand;
 use serde_json::{Map, json};
 
+use crate::cli::ask;
 use crate::cli::output::{Output, Style};
 use crate::cli::{text, trust};
 use crate::config;
@@ -9,6 +10,7 @@ use crate::project::Project;
 use crate::remote::setup::{self, Level};
 use crate::remote::{Remote, check, grant};
 use crate::shell::word;
+use crate::url::{Url, redact_text};
 
 /// Remotes: where results are shared
 ///
@@ -20,7 +22,7 @@ use crate::shell::word;
 Examples:
   lockstep remote add -d lab s3://our-bucket/digits
   lockstep remote modify lab endpoint_url https://minio.example.org
-  lockstep remote modify --local lab secret_access_key …
+  lockstep remote modify --local lab secret_access_key      asks for it
   lockstep remote check lab
   lockstep push")]
 pub struct Args {
@@ -59,22 +61,27 @@ Options of every remote: url, read_only, jobs, timeout (seconds), retries
   webdav, https   user password token
 
 Secrets go into the settings of this clone (--local), or stay in the cloud's own environment variables and profiles.
+They are sent to the scheme, host and port that the remote has when they are set, and to no other.
 
 Examples:
   lockstep remote modify lab region eu-west-1
-  lockstep remote modify --local lab password s3cr3t
+  lockstep remote modify --local lab password               asks for it
+  pass show lab | lockstep remote modify --local lab password --stdin
   lockstep remote modify lab read_only true
   lockstep remote modify lab region --unset")]
     Modify {
         name: String,
         option: String,
-        #[arg(required_unless_present = "unset")]
+        /// Of a secret: left out, to be asked for it, or `-` for standard input
         value: Option<String>,
+        /// Read a secret from standard input
+        #[arg(long, conflicts_with = "value")]
+        stdin: bool,
         /// Write the settings of this clone, not lockstep.toml
         #[arg(long)]
         local: bool,
         /// Take the option out
-        #[arg(long, conflicts_with = "value")]
+        #[arg(long, conflicts_with_all = ["value", "stdin"])]
         unset: bool,
     },
     /// List remotes
@@ -133,19 +140,40 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let level = |local: bool| if local { Level::Local } else { Level::Project };
     match &args.command {
         Sub::Add { name, url, default, local, force } => {
+            let url = Url::from(url.as_str());
             let mut written = String::new();
             grant::keep(project, name, || {
-                written = setup::add(project, name, url, level(*local), *force, *default)?;
+                written = setup::add(project, name, &url, level(*local), *force, *default)?.to_string();
                 Ok("url".to_string())
             })?;
+            if url.has_secret() {
+                ask::warn_of_argument(out, &format!("lockstep remote modify --local {name} password"));
+            }
             let file = setup::file(project, level(*local));
             out.say(format!("{name} = {written} in {}", file.display()));
         }
-        Sub::Modify { name, option, value: Some(value), local, .. } => {
-            let modify = || setup::modify(project, name, option, value, level(*local));
-            let option = grant::keep(project, name, modify)?;
-            let shown = if config::is_secret(&option) { "***" } else { value };
-            out.say(format!("{option} of {name} = {shown} in {}", setup::file(project, level(*local)).display()));
+        Sub::Modify { name, option, value, local, stdin, unset: false } => {
+            let level = level(*local);
+            let value = match setup::secret_to_ask_for(project, name, option, level)? {
+                Some(secret) => {
+                    let command = format!("lockstep remote modify --local {} {secret}", word(name));
+                    ask::secret_argument(value.as_deref(), *stdin, &secret, &command, out)?
+                }
+                None => value.clone().filter(|_| !stdin).ok_or_else(|| {
+                    Error::usage(format!("`{option}` takes a value")).hint(format!(
+                        "lockstep remote modify {} {} VALUE",
+                        word(name),
+                        word(option)
+                    ))
+                })?,
+            };
+            let option = grant::keep(project, name, || setup::modify(project, name, option, &value, level))?;
+            let shown = match option.as_str() {
+                "url" => Url::from(value).to_string(),
+                option if config::is_secret(option) => "***".into(),
+                _ => redact_text(&value),
+            };
+            out.say(format!("{option} of {name} = {shown} in {}", setup::file(project, level).display()));
         }
         Sub::Modify { name, option, local, .. } => {
             let option = grant::keep(project, name, || setup::unset(project, name, option, level(*local)))?;
@@ -227,7 +255,7 @@ fn check_one(project: &Project, name: Option<&str>, json: bool, out: &Output) ->
     let checked = check::check(&remote)?;
     if json {
         out.json(&json!({
-            "name": remote.name, "url": remote.url(), "writes": checked.writes, "segments": checked.segments,
+            "name": remote.name, "url": remote.url().to_string(), "writes": checked.writes, "segments": checked.segments,
             "as": checked.who, "requests": checked.requests,
         }));
         return Ok(());

@@ -140,8 +140,8 @@ pub fn add_data(file: &str, text: &str, path: &str, desc: Option<&str>, import: 
     let mut doc = Doc::parse(file, text)?;
     let desc = desc.map(|d| ("desc", Value::Str(d.into())));
     let import = import.map(|i| {
-        let texts = [("url", &i.url), ("path", &i.path), ("rev", &i.rev), ("commit", &i.commit)];
-        ("import", map(texts.map(|(key, text)| (key, Value::Str(text.clone())))))
+        let texts = [("url", i.url.raw()), ("path", &i.path), ("rev", &i.rev), ("commit", &i.commit)];
+        ("import", map(texts.map(|(key, text)| (key, Value::Str(text.to_string())))))
     });
     doc.push("data", &map([("path", Value::Str(path.into()))].into_iter().chain(desc).chain(import)))?;
     Ok(doc.into_text())

@@ -29,7 +29,8 @@ impl Context<'_> {
             if !same {
                 changed.push(match &dep.place {
                     Place::Repo(path) => path.to_string(),
-                    Place::Outside(path) | Place::Url(path) => path.clone(),
+                    Place::Outside(path) => path.clone(),
+                    Place::Url(url) => url.to_string(),
                 });
             }
         }

@@ -32,6 +32,8 @@ fn remotes_are_named_and_described_in_the_settings() {
     insta::assert_snapshot!(run(&["remote", "modify", "--local", "lab", "secret_access_key", "s3cr3t"]), @r"
     exit 0
     --- stderr
+    warning: a secret on the command line can be read in the shell's history and in the list of processes
+    hint: to be asked for it: lockstep remote modify --local lab secret_access_key
     secret_access_key of lab = *** in [ROOT]/.git/lockstep/config.toml
     ");
     insta::assert_snapshot!(sandbox.read("lockstep.toml"), @r#"
@@ -51,6 +53,7 @@ fn remotes_are_named_and_described_in_the_settings() {
     lab   s3://bucket/digits  (default)
             endpoint_url = http://127.0.0.1:9
             secret_access_key = ***
+            secret_access_key_for = http://127.0.0.1:9
     near  ../x
     ");
     insta::assert_snapshot!(run(&["remote", "list", "--json"]), @r#"
@@ -63,7 +66,8 @@ fn remotes_are_named_and_described_in_the_settings() {
         "default": true,
         "options": {
           "endpoint_url": "http://127.0.0.1:9",
-          "secret_access_key": "***"
+          "secret_access_key": "***",
+          "secret_access_key_for": "http://127.0.0.1:9"
         }
       },
       {
@@ -105,20 +109,20 @@ fn secrets_are_neither_committed_nor_shown() {
     --- stderr
     error: a password does not belong into lockstep.toml, which is committed
       hint: lockstep remote add web webdavs://me@example.org/x
-      hint: lockstep remote modify --local web password PASSWORD
+      hint: lockstep remote modify --local web password
     ");
     assert_eq!(sandbox.run(&["remote", "add", "web", "webdavs://me@example.org/x"]).code, 0);
     insta::assert_snapshot!(run(&["remote", "modify", "web", "password", "s3cr3t"]), @r"
     exit 2
     --- stderr
     error: `password` is a secret and does not belong into lockstep.toml, which is committed
-      hint: lockstep remote modify --local web password VALUE
+      hint: lockstep remote modify --local web password
     ");
     insta::assert_snapshot!(run(&["config", "remote.web.password", "s3cr3t"]), @r"
     exit 2
     --- stderr
     error: remote.web.password is a secret and does not belong into lockstep.toml
-      hint: lockstep config --local remote.web.password VALUE
+      hint: lockstep remote modify --local web password
     ");
     assert_eq!(sandbox.run(&["remote", "modify", "--local", "web", "password", "s3cr3t"]).code, 0);
     assert_eq!(sandbox.run(&["remote", "add", "--local", "old", "webdavs://me:s3cr3t@example.org/x"]).code, 0);

@@ -1,0 +1,233 @@
+//! URLs of remotes and of other repositories. They may hold passwords and tokens, so [`Url`] has one way to text for
+//! people, which leaves those out, and one way to the bytes of a request or of a settings file.
+//!
+//! People type URLs that no parser accepts (`https://me:pa/ss@host`), and these end up in error messages first. What
+//! cannot be told apart is hidden: rather too much of a URL than a part of a password.
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serializer};
+
+/// A URL, or the path of a folder. It has no `Serialize` of its own, so that it gets into no JSON by accident.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Url(String);
+
+/// As it may be shown.
+impl fmt::Display for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&redact(&self.0))
+    }
+}
+
+impl fmt::Debug for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&redact(&self.0), f)
+    }
+}
+
+impl<T: Into<String>> From<T> for Url {
+    fn from(text: T) -> Url {
+        Url(text.into())
+    }
+}
+
+impl Url {
+    /// With its secrets, for a request or a settings file.
+    pub fn raw(&self) -> &str {
+        &self.0
+    }
+
+    /// Does it hold a password, a token or a signature?
+    pub fn has_secret(&self) -> bool {
+        !secrets(&self.0).is_empty()
+    }
+
+    /// The same without password, token and query.
+    pub fn without_secret(&self) -> Url {
+        let Some((scheme, rest)) = split_scheme(&self.0) else { return self.clone() };
+        let scheme = scheme.rsplit('@').next().unwrap_or(scheme);
+        let (user, place) = split_user(rest);
+        let user = user.map(|user| user.split(':').next().unwrap_or_default());
+        let user = user.filter(|user| !user.is_empty() && !is_token(user)).map(|user| format!("{user}@"));
+        let place = place.split(['?', '#']).next().unwrap_or_default();
+        Url(format!("{scheme}{}{place}", user.unwrap_or_default()))
+    }
+
+    /// Words of another program about this URL, without its secrets.
+    pub fn scrub(&self, text: &str) -> String {
+        let mut text = text.replace(&self.0, &redact(&self.0));
+        for secret in secrets(&self.0).into_iter().filter(|secret| secret.len() > 3) {
+            text = text.replace(&decoded(secret), "***").replace(secret, "***");
+        }
+        redact_text(&text)
+    }
+
+    /// The host, user or path that ssh or Git would take for an option of theirs, as `-oProxyCommand=…`
+    /// (CVE-2017-1000117).
+    pub fn option(&self) -> Option<String> {
+        let words = match split_scheme(&self.0) {
+            Some((scheme, _)) if scheme.eq_ignore_ascii_case("file://") => return None,
+            Some((_, rest)) => {
+                let (user, place) = split_user(rest);
+                let authority = rest.split(['/', '\\', '?', '#']).next().unwrap_or_default();
+                let parser_host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+                [user.unwrap_or_default(), place, authority, parser_host].map(str::to_string).to_vec()
+            }
+            // `user@host:path`, as scp has it. A folder has no colon before its first slash.
+            None => match self.0.split_once(':').filter(|(before, _)| before.len() > 1 && !before.contains('/')) {
+                Some((before, path)) => {
+                    let host = before.rsplit_once('@').map_or(before, |(_, host)| host);
+                    [before, host, path, path.rsplit_once("]:").map_or("", |(_, path)| path)]
+                        .map(str::to_string)
+                        .to_vec()
+                }
+                None => return None,
+            },
+        };
+        let words = words.iter().map(|word| decoded(word.trim_start_matches('[')));
+        words.into_iter().find(|word| word.trim_start().starts_with('-'))
+    }
+}
+
+/// A URL in a text as it is written to disk, where a file that people read has it as it is.
+pub fn serialize<S: Serializer>(url: &Url, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&url.0)
+}
+
+pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Url, D::Error> {
+    String::deserialize(deserializer).map(Url)
+}
+
+/// A text of another program in which there may be URLs.
+pub fn redact_text(text: &str) -> String {
+    let mut done = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(colon) = rest.find("://") {
+        let is_scheme = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
+        let start = rest[..colon]
+            .rfind(|c| !is_scheme(c))
+            .map_or(0, |at| at + rest[at..].chars().next().map_or(1, char::len_utf8));
+        let is_end = |c: char| c.is_whitespace() || "'\"`<>,;)}]".contains(c);
+        let after = colon + 3;
+        // The brackets of an IPv6 address belong to it.
+        let from = if rest[after..].starts_with('[') {
+            rest[after..].find(']').map_or(after, |at| after + at + 1)
+        } else {
+            after
+        };
+        let end = rest[from..].find(is_end).map_or(rest.len(), |at| from + at);
+        done.push_str(&rest[..start]);
+        done.push_str(&redact(&rest[start..end]));
+        rest = &rest[end..];
+    }
+    done.push_str(rest);
+    done
+}
+
+/// A URL as it may be shown.
+fn redact(text: &str) -> String {
+    let Some((scheme, rest)) = split_scheme(text) else { return redact_scp(text) };
+    // `user:password@https://host`, which people type as well.
+    let scheme = scheme.rfind('@').map_or(scheme.to_string(), |at| format!("***{}", &scheme[at..]));
+    let scheme = scheme.as_str();
+    let (user, place) = split_user(rest);
+    let shown = match user.map(|user| user.split_once(':').unwrap_or((user, ""))) {
+        None => String::new(),
+        Some((user, "")) if is_token(user) || is_web(scheme) => "***@".into(),
+        Some((user, "")) => format!("{user}@"),
+        // GitHub's older form has the token where the user's name is.
+        Some((user, password)) if is_token(user) || password == "x-oauth-basic" => "***@".into(),
+        Some((user, _)) => format!("{user}:***@"),
+    };
+    let (path, query) = place.find(['?', '#']).map_or((place, ""), |at| place.split_at(at));
+    // The path may hold another URL.
+    let path = if path.contains("://") { redact(path) } else { path.to_string() };
+    let query = match query.chars().next() {
+        Some(mark) if query.len() > 1 => format!("{mark}***"),
+        _ => query.to_string(),
+    };
+    format!("{scheme}{shown}{path}{query}")
+}
+
+/// `user:password@host/path` without a scheme, which no program takes, but which people type.
+fn redact_scp(text: &str) -> String {
+    let is_folder = text.starts_with(['/', '.', '~']);
+    let colon = text.split('/').next().unwrap_or_default().find(':');
+    // `c:/x` is a drive.
+    let colon = colon.filter(|at| !is_folder && (*at > 1 || !text[at + 1..].starts_with(['/', '\\'])));
+    match colon.and_then(|colon| Some((colon, text.rfind('@').filter(|at| *at > colon)?))) {
+        // In `git@host:path` the user stands before the colon.
+        Some((colon, at)) if !text[..colon].contains('@') => format!("{}:***{}", &text[..colon], &text[at..]),
+        _ => text.to_string(),
+    }
+}
+
+/// The scheme with its `://`, and the rest.
+fn split_scheme(text: &str) -> Option<(&str, &str)> {
+    text.find("://").map(|at| text.split_at(at + 3))
+}
+
+/// `user` or `user:password`, if there is one, and what comes after the `@`.
+fn split_user(rest: &str) -> (Option<&str>, &str) {
+    let authority = rest.split(['/', '\\', '?', '#']).next().unwrap_or_default();
+    let at = match authority.find(':').filter(|_| !authority.starts_with('[')) {
+        // A port, and not a password: `host:8080/files/me@example.org`.
+        Some(colon) if !authority.contains('@') && authority[colon + 1..].bytes().all(|b| b.is_ascii_digit()) => None,
+        // A password may hold `/`, `?` and `@` that should have been written as `%2F`, `%3F` and `%40`.
+        Some(colon) => rest.rfind('@').filter(|at| *at > colon || authority.contains('@')),
+        None => authority.rfind('@'),
+    };
+    match at {
+        Some(at) => (Some(&rest[..at]), &rest[at + 1..]),
+        None => (None, rest),
+    }
+}
+
+/// All that is secret in a URL.
+fn secrets(text: &str) -> Vec<&str> {
+    let Some((scheme, rest)) = split_scheme(text) else { return Vec::new() };
+    let (user, place) = split_user(rest);
+    let mut found: Vec<&str> = scheme.rfind('@').map(|at| &scheme[..at]).into_iter().collect();
+    if let Some(user) = user {
+        let (user, password) = user.split_once(':').unwrap_or((user, ""));
+        found.extend(Some(password).filter(|password| !password.is_empty()));
+        found.extend(Some(user).filter(|user| is_token(user)));
+    }
+    let query = place.split_once(['?', '#']).map_or("", |(_, query)| query);
+    for (name, value) in query.split(['&', ';', '#', '?']).filter_map(|pair| pair.split_once('=')) {
+        let name = name.to_ascii_lowercase();
+        let words = ["sig", "token", "key", "secret", "passw", "credential", "auth", "code"];
+        if !value.is_empty() && words.iter().any(|word| name.contains(word)) {
+            found.push(value);
+        }
+    }
+    found
+}
+
+fn is_web(scheme: &str) -> bool {
+    let scheme = scheme.trim_end_matches("://").to_ascii_lowercase();
+    scheme.ends_with("http") || scheme.ends_with("https")
+}
+
+/// Does a user's name look like a token of a forge?
+fn is_token(user: &str) -> bool {
+    let known = ["ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "hf_"];
+    known.iter().any(|start| user.starts_with(start)) || (user.len() >= 20 && !user.contains(['@', '.']))
+}
+
+/// Without percent signs.
+fn decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, after @ ..] = rest {
+        let digits = after.get(..2).and_then(|two| std::str::from_utf8(two).ok());
+        match digits.filter(|_| *first == b'%').and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            Some(byte) => (bytes.push(byte), rest = &after[2..]).1,
+            None => (bytes.push(*first), rest = after).1,
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests;

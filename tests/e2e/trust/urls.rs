@@ -1,0 +1,126 @@
+//! Passwords and tokens in URLs are shown nowhere, and no URL is an option of another program.
+
+use crate::sandbox::Sandbox;
+
+#[test]
+fn passwords_of_urls_are_shown_nowhere() {
+    let sandbox = Sandbox::new();
+    let commit = "a".repeat(40);
+    for url in [
+        "https://u:S3CR3T@127.0.0.1:1/x",
+        "HTTPS://u:S3CR3T@127.0.0.1:1/x",
+        "https://u:S3CR3T/x@127.0.0.1:1/x",
+        "https://u:x@S3CR3T@127.0.0.1:1/x",
+        "https://S3CR3T@127.0.0.1:1/x",
+        "https://127.0.0.1:1/x?token=S3CR3T",
+        "ssh://u:S3CR3T@127.0.0.1:1/x",
+        "user:S3CR3T@127.0.0.1/x",
+        "u:S3CR3T@https://127.0.0.1:1/x",
+        "evil::https://u:S3CR3T@127.0.0.1/x",
+    ] {
+        let run = |args: &[&str]| {
+            let out = sandbox.run(args);
+            assert!(!out.to_string().contains("S3CR3T"), "{args:?}: {out}");
+        };
+        for command in ["get", "list", "import"] {
+            run(&[command, url]);
+            run(&[command, url, "f"]);
+            run(&[command, url, "f", "--rev", "v1"]);
+        }
+        run(&["remote", "add", "lab", url]);
+        run(&["remote", "add", "--local", "--force", "lab", url]);
+        run(&["remote", "modify", "--local", "lab", "retries", "0"]);
+        for args in [
+            &["remote", "list"][..],
+            &["remote", "list", "--json"],
+            &["remote", "check", "lab"],
+            &["remote", "modify", "--local", "lab", "url", url],
+            &["config"],
+            &["config", "--json"],
+            &["config", "remote.lab.url"],
+        ] {
+            run(args);
+        }
+        let text = format!(
+            "data: [{{path: d, import: {{url: '{url}', path: d, commit: {commit}}}}}]\n\
+             stages: {{a: {{cmd: x, deps: ['{url}'], outs: [o]}}}}\n"
+        );
+        sandbox.write("pipeline.yaml", text);
+        sandbox.write("pipeline.lock", format!("schema: 1\ndata:\n  d: {{blake3: {}, size: 1}}\n", "b".repeat(64)));
+        for args in [
+            &["update"][..],
+            &["status"],
+            &["status", "--json"],
+            &["fetch"],
+            &["pull", "--json"],
+            &["repro"],
+            &["repro", "--dry"],
+            &["ci", "report"],
+            &["checkout"],
+        ] {
+            run(args);
+        }
+        sandbox.remove("pipeline.yaml");
+        sandbox.remove("pipeline.lock");
+        sandbox.run(&["remote", "remove", "lab"]);
+    }
+}
+
+#[test]
+fn a_password_is_not_written_into_a_pipeline() {
+    let sandbox = Sandbox::new();
+    insta::assert_snapshot!(sandbox.shown(&sandbox.run(&["import", "https://u:S3CR3T@h.invalid/x", "f"])), @r"
+    exit 2
+    --- stderr
+    error: the URL https://u:***@h.invalid/x holds a password, and pipeline.yaml, where it goes, is committed
+      hint: Git asks for it and remembers it: git config --global credential.helper store (or cache)
+      hint: lockstep import https://u@h.invalid/x f
+    ");
+    assert!(!sandbox.exists("pipeline.yaml"));
+}
+
+#[test]
+fn lines_of_settings_files_with_secrets_are_not_quoted() {
+    let sandbox = Sandbox::new();
+    for text in [
+        "[remote.lab]\npassword = \"S3CR3T\n",
+        "[remote.lab]\npassword = \"\"\"x\nS3CR3T = 1\n\"\"\"\nurl = 1\n",
+        "remote.lab = {url = \"https://u:S3CR3T@h/x\", x = }\n",
+        "[remote.lab]\nurl = [\"https://u:S3CR3T@h/x\"]\n",
+    ] {
+        sandbox.write(".git/lockstep/config.toml", text);
+        let out = sandbox.run(&["status"]);
+        assert_eq!(out.code, 2, "{text}: {out}");
+        assert!(out.stderr.contains("config.toml:") && !out.stderr.contains("S3CR3T"), "{text}: {out}");
+    }
+}
+
+#[test]
+fn no_host_is_an_option_of_ssh() {
+    let sandbox = Sandbox::new();
+    for url in [
+        "ssh://-oProxyCommand=touch$IFS/x/y",
+        "SSH://u@-oProxyCommand=x/y",
+        "sftp://%2DoProxyCommand=x/y",
+        "git+ssh://-oX/y",
+        "ssh://-oX@host/y",
+        "user@-oProxyCommand=x:path",
+        "host:--upload-pack=x",
+        "[-oX:22]:path",
+    ] {
+        for command in ["get", "list", "import"] {
+            let out = sandbox.run(&[command, url, "f"]);
+            assert_eq!(out.code, 2, "{url}: {out}");
+            assert!(out.stderr.contains("begins with `-`"), "{url}: {out}");
+        }
+    }
+    for url in ["ssh://-oX/y", "sftp://u@-oX/y", "sftp://%2DoX/y", "ssh://-oX@h/y"] {
+        let out = sandbox.run(&["remote", "add", "lab", url]);
+        assert!(out.code == 2 && out.stderr.contains("begins with `-`"), "{url}: {out}");
+        sandbox.write("lockstep.toml", format!("[remote.lab]\nurl = \"{url}\"\n"));
+        assert_eq!(sandbox.run(&["remote", "check"]).code, 2, "{url}");
+        sandbox.remove("lockstep.toml");
+    }
+    sandbox.write("lockstep.toml", "[remote.lab]\nurl = \"ssh://h/y\"\nuser = \"-oX\"\n");
+    assert_eq!(sandbox.run(&["remote", "check"]).code, 2);
+}
