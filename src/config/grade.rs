@@ -70,6 +70,13 @@ pub struct Note {
     pub ignored: bool,
 }
 
+impl Note {
+    /// May the user want the value all the same? A folder that a commit prepared is not one to write to.
+    pub fn may_be_wanted(&self) -> bool {
+        ![LINK, LINK_INSIDE].contains(&self.reason.as_str())
+    }
+}
+
 /// The value that counts of `said`, which goes from the weakest place to the strongest, with notes on the rest.
 pub fn combine<'a>(
     key: &str,
@@ -137,6 +144,8 @@ fn is_on(value: &Setting) -> bool {
 }
 
 const OUTSIDE: &str = "it lies outside the repository";
+const LINK: &str = "it leads through a symlink";
+const LINK_INSIDE: &str = "a symlink is in it";
 
 fn lies_inside(value: &Setting, checkout: Option<&Checkout>) -> Result<(), &'static str> {
     match (value, checkout) {
@@ -181,10 +190,10 @@ impl Checkout {
         }
         let is_link = |folder: &Path| folder.symlink_metadata().is_ok_and(|meta| meta.is_symlink());
         if path.ancestors().take_while(|folder| *folder != self.top).any(is_link) {
-            return Err("it leads through a symlink");
+            return Err(LINK);
         }
         if holds_link(&path, 2) {
-            return Err("a symlink is in it");
+            return Err(LINK_INSIDE);
         }
         Ok(())
     }

@@ -191,13 +191,15 @@ fn needs_grant(option: &str, value: &str, options: &Options, env: &BTreeMap<Stri
     }
 }
 
-/// A credentials file in the repository is the repository's word, too: its content belongs to the statement.
+/// Which file a path leads to. A file in the repository is the repository's word, too: its content belongs to the
+/// statement.
 fn content(option: &str, path: &str, top: &Path) -> String {
     const MOST: u64 = 1 << 20;
     let is_file = matches!(option, "credential_path" | "keyfile");
-    let Some(real) = std::fs::canonicalize(path).ok().filter(|real| is_file && real.starts_with(top)) else {
-        return String::new();
-    };
+    let Some(real) = std::fs::canonicalize(path).ok().filter(|_| is_file) else { return String::new() };
+    if !real.starts_with(top) {
+        return format!(" ({})", real.display());
+    }
     let is_small = std::fs::metadata(&real).is_ok_and(|meta| meta.is_file() && meta.len() <= MOST);
     let bytes = if is_small { std::fs::read(&real).unwrap_or_default() } else { Vec::new() };
     format!(" ({})", ObjectId::of(&bytes).hex())

@@ -116,7 +116,9 @@ pub fn tell_ignored(project: &Project, keys: &[&str], out: &Output) {
     for (key, note) in keys.iter().flat_map(|key| project.config.notes(key).iter().map(move |note| (key, note))) {
         if note.ignored {
             out.warn(format!("{} sets {key} to {}, which is ignored: {}", note.origin, note.value, note.reason));
-            out.hint(format!("if you want it: lockstep config --local {key} {}", word(&note.value.to_string())));
+            if note.may_be_wanted() {
+                out.hint(format!("if you want it: lockstep config --local {key} {}", word(&note.value.to_string())));
+            }
         }
     }
 }

@@ -182,6 +182,13 @@ fn a_credentials_file_of_the_repository_is_granted_with_its_content() {
     assert_eq!(cloud(&sandbox, &["status", "-c"], &[]).code, 4);
     sandbox.write("sub/x", "");
     assert_eq!(output(sandbox.lockstep("sub").args(["status", "-c"])).code, 4, "paths count from the root");
+    for target in ["../mine.json", "../other.json"] {
+        sandbox.write(target, r#"{"type": "service_account"}"#);
+        sandbox.remove("cred.json");
+        std::os::unix::fs::symlink(target, sandbox.path("cred.json")).unwrap();
+        assert_eq!(cloud(&sandbox, &["status", "-c"], &[]).code, 2, "{target}");
+        assert_eq!(sandbox.run(&["remote", "trust", "lab", "-y"]).code, 0);
+    }
     sandbox.write("cred.json", r#"{"type": "external_account"}"#);
     assert_eq!(cloud(&sandbox, &["status", "-c"], &[]).code, 2);
 }
