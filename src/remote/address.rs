@@ -61,6 +61,12 @@ impl Address {
             return if path.starts_with('/') { Ok(folder(path)) } else { Err(wrong("file:// takes an absolute path")) };
         }
         let Some((scheme, rest)) = url.split_once("://") else {
+            // A slip, after which the data would lie in a folder of the workspace.
+            let is_service = |word: &str| SCHEMES.iter().any(|(name, ..)| name.eq_ignore_ascii_case(word));
+            if let Some((scheme, _)) = url.split_once(':').filter(|(scheme, _)| is_service(scheme)) {
+                return Err(wrong(&format!("two slashes come after `{scheme}:`"))
+                    .hint(format!("a folder of that name: ./{scheme}:…")));
+            }
             return if url.is_empty() { Err(wrong("it is empty")) } else { Ok(folder(url)) };
         };
         if let Some(word) = from.option() {
@@ -132,6 +138,7 @@ mod tests {
         for (url, want) in [
             ("/mnt/store", "Folder  - - /mnt/store"),
             ("../store", "Folder  - - ../store"),
+            ("./s3:/x", "Folder  - - ./s3:/x"),
             ("file:///mnt/x", "Folder  - - /mnt/x"),
             ("s3://bucket/a/b/", "S3 bucket - - a/b"),
             ("s3://bucket", "S3 bucket - - "),
@@ -163,6 +170,8 @@ mod tests {
             ("ssh://host", "`ssh://host` is no URL of a remote: it names no folder"),
             ("ssh://host:x/p", "`ssh://host:x/p` is no URL of a remote: its port is not a number"),
             ("", "`` is no URL of a remote: it is empty"),
+            ("s3:/bucket/x", "`s3:/bucket/x` is no URL of a remote: two slashes come after `s3:`"),
+            ("HTTPS:/u:pw@h/x", "`HTTPS:***@h/x` is no URL of a remote: two slashes come after `HTTPS:`"),
             ("file://x", "`file://x` is no URL"),
             (
                 "ssh://-oProxyCommand=x/p",
