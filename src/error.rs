@@ -50,8 +50,11 @@ impl Kind {
 #[derive(Debug, Clone)]
 pub struct Error {
     pub kind: Kind,
-    /// One sentence that names the path or the stage; further lines may show an excerpt.
+    /// One sentence that names the path or the stage. It is one line: a line end in it came with a name or a value, and
+    /// is shown as `\n`.
     pub message: String,
+    /// Further lines: the excerpt of a file, more mistakes of the same kind.
+    pub lines: Vec<String>,
     /// Why, from the nearest cause to the furthest.
     pub causes: Vec<String>,
     /// What to type or do next.
@@ -60,7 +63,7 @@ pub struct Error {
 
 impl Error {
     pub fn new(kind: Kind, message: impl Into<String>) -> Error {
-        Error { kind, message: message.into(), causes: Vec::new(), hints: Vec::new() }
+        Error { kind, message: message.into(), lines: Vec::new(), causes: Vec::new(), hints: Vec::new() }
     }
 
     pub fn usage(message: impl Into<String>) -> Error {
@@ -81,8 +84,27 @@ impl Error {
         e
     }
 
+    /// Further lines below the message.
+    pub fn with_lines(mut self, lines: impl IntoIterator<Item = String>) -> Error {
+        self.lines.extend(lines);
+        self
+    }
+
+    /// The message with its further lines, for JSON and for files.
+    pub fn full_message(&self) -> String {
+        std::iter::once(&self.message).chain(&self.lines).map(String::as_str).collect::<Vec<_>>().join("\n")
+    }
+
     pub fn because(mut self, cause: impl fmt::Display) -> Error {
         self.causes.push(cause.to_string());
+        self
+    }
+
+    /// Another error is the cause: its message, its causes and its hints.
+    pub fn because_of(mut self, other: Error) -> Error {
+        self.causes.push(other.message);
+        self.causes.extend(other.causes);
+        self.hints.extend(other.hints);
         self
     }
 
@@ -103,7 +125,7 @@ fn plain(e: &std::io::Error) -> String {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)?;
+        f.write_str(&self.full_message())?;
         for cause in &self.causes {
             write!(f, "\n  because: {cause}")?;
         }

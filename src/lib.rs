@@ -10,7 +10,7 @@
 //!
 //! | layer | room | subject |
 //! | --- | --- | --- |
-//! | 0 words | [`error`] [`path`] [`event`] [`value`] [`replace`] [`shell`] [`tag`] | errors with kind and hint; [`path::RepoPath`]; what a long task tells the world; YAML, JSON, TOML and Python values, with marks; replacing a small file in one step; words of a shell; the grammar of registry tags |
+//! | 0 words | [`error`] [`escape`] [`path`] [`event`] [`value`] [`replace`] [`shell`] [`tag`] | errors with kind and hint; text from elsewhere made harmless; [`path::RepoPath`]; what a long task tells the world; YAML, JSON, TOML and Python values, with marks; replacing a small file in one step; words of a shell; the grammar of registry tags |
 //! | 1 places | [`git`] [`store`] [`config`] | discovery, ignore rules, what Git tracks, any commit's files, tags; objects, stat index, trees; settings with their origins |
 //! | 2 documents | [`pipeline`] [`lock`] [`project`] | what the user wrote; what happened; one open repository, as of the worktree or a commit |
 //! | 3 work | [`run`] | select, look, judge, schedule, execute, record |
@@ -22,7 +22,8 @@
 //! | 5 counter | [`cli`] | arguments, output, one file a command |
 //!
 //! `git` and `store` do not know each other, `pipeline` does not know `lock`. Only the counter prints, or asks for the
-//! environment, the clock or the current folder: everything else gets them as [`project::Surroundings`].
+//! environment, the clock or the current folder: everything else gets them as [`project::Surroundings`]. Names, values and
+//! messages from elsewhere are escaped where they are written, in `cli/output.rs`, and in no other place.
 //!
 //! # The way of one `repro`
 //!
@@ -172,6 +173,7 @@ pub mod cli;
 pub mod compare;
 pub mod config;
 pub mod error;
+pub mod escape;
 pub mod event;
 pub mod git;
 pub mod keep;

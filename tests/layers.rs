@@ -11,7 +11,7 @@ use std::path::Path;
 
 /// Rooms by layer: a room may name rooms of its own layer and of lower ones.
 const LAYERS: &[&[&str]] = &[
-    &["error", "path", "event", "value", "replace", "shell", "tag"],
+    &["error", "escape", "path", "event", "value", "replace", "shell", "tag"],
     &["git", "store", "config"],
     &["pipeline", "lock", "project"],
     &["run", "remote", "compare", "keep"],
@@ -69,6 +69,9 @@ const COUNTER: &[&str] = &[
     "SystemTime::now",
     "Instant::now",
 ];
+
+/// Where standard output and standard error are written: what is written is escaped there.
+const WRITERS: &[&str] = &["cli/output.rs", "cli/progress/bars.rs"];
 
 /// Who does it nevertheless: (beginning of the file's path, words, reason).
 const EXCEPTIONS: &[(&str, &str, &str)] = &[
@@ -139,6 +142,11 @@ fn check(path: &str, source: &str) -> Vec<String> {
     for words in COUNTER {
         if room != "cli" && !is_excepted(words) && starts(&code, words).next().is_some() {
             breaches.push(format!("src/{path} says `{words}`, which only the counter does"));
+        }
+    }
+    for words in ["stdout().lock(", "stderr().lock("] {
+        if !WRITERS.contains(&path) && code.contains(words) {
+            breaches.push(format!("src/{path} says `{words}`: what is written goes through Output, which escapes it"));
         }
     }
     breaches

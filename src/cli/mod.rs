@@ -25,16 +25,15 @@ use crate::cli::args::{Cli, Global};
 use crate::cli::output::Output;
 use crate::config::Given;
 use crate::error::{Error, Result};
+use crate::escape;
 use crate::project::{Project, Surroundings};
 
 /// Parses the command line, runs the command, and turns what came of it into an exit code.
 pub fn main() -> ExitCode {
+    std::panic::set_hook(Box::new(output::tell_panic));
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(e) => {
-            let _ = e.print();
-            return ExitCode::from(if e.use_stderr() { 2 } else { 0 });
-        }
+        Err(e) => return print_usage(e),
     };
     raise_open_files();
     let out = Output::new(&cli.global);
@@ -45,6 +44,20 @@ pub fn main() -> ExitCode {
             ExitCode::from(error.kind.exit_code())
         }
     }
+}
+
+/// Prints clap's help, or its error. An error quotes arguments, so clap parses them a second time, escaped.
+fn print_usage(e: clap::Error) -> ExitCode {
+    let code = ExitCode::from(if e.use_stderr() { 2 } else { 0 });
+    let escaped = std::env::args_os().map(|arg| escape::line(&arg.to_string_lossy(), true));
+    match Cli::try_parse_from(escaped) {
+        Err(e) => drop(e.print()),
+        // This error quotes nothing.
+        Ok(_) if e.kind() == clap::error::ErrorKind::InvalidUtf8 => drop(e.print()),
+        // The mistake was a character that is escaped now.
+        Ok(_) => output::tell_usage(&e.render().to_string()),
+    }
+    code
 }
 
 /// Storing and fetching keep hundreds of files open at once; some systems allow 256 unless they are asked.

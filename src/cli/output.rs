@@ -1,9 +1,17 @@
-//! Where words go: data to stdout, talk to stderr, colours only where they are wanted.
+//! Everything that is written: data to stdout, messages to stderr, colours only where they are wanted.
+//!
+//! All text is escaped here, in [`rendered`], and nowhere else: names, paths, values and messages of other programs are
+//! passed as they are. A text is one line; a line end in it is shown as `\n`. What is several lines is written by several
+//! calls, or as a [`Output::document`] whose parts cannot hold line ends. Colours are marks in the text until it is
+//! written, which no text from elsewhere can hold. Raw are only the output of stages and generated scripts.
 
+use std::hash::{BuildHasher, RandomState};
 use std::io::{IsTerminal, Write};
+use std::sync::LazyLock;
 
 use crate::cli::args::{Color, Global};
 use crate::error::Error;
+use crate::escape;
 
 pub struct Output {
     pub quiet: bool,
@@ -74,14 +82,23 @@ impl Output {
 
     /// A line of data. A reader that went away ends the program quietly, as it does `cat`.
     pub fn line(&self, text: impl AsRef<str>) {
-        let mut out = std::io::stdout().lock();
-        if let Err(e) = writeln!(out, "{}", text.as_ref()).and_then(|()| out.flush()) {
-            self.lost(&e);
-        }
+        self.raw(format!("{}\n", rendered(text.as_ref())).as_bytes());
     }
 
-    /// Data as it is, without a line end added.
-    pub fn bytes(&self, bytes: &[u8]) {
+    /// Lines that lockstep composed: a table, a graph, Markdown. Tabs at the beginning of a line stay.
+    pub fn document(&self, text: &str) {
+        let mut lines = String::with_capacity(text.len() + 1);
+        for line in text.lines() {
+            let rest = line.trim_start_matches('\t');
+            lines.push_str(&line[..line.len() - rest.len()]);
+            lines.push_str(&rendered(rest));
+            lines.push('\n');
+        }
+        self.raw(lines.as_bytes());
+    }
+
+    /// Bytes as they are: what a stage wrote, a script for a shell.
+    pub fn raw(&self, bytes: &[u8]) {
         let mut out = std::io::stdout().lock();
         if let Err(e) = out.write_all(bytes).and_then(|()| out.flush()) {
             self.lost(&e);
@@ -98,7 +115,8 @@ impl Output {
     }
 
     pub fn json(&self, value: &serde_json::Value) {
-        self.line(serde_json::to_string_pretty(value).unwrap_or_default());
+        let text = serde_json::to_string_pretty(value).unwrap_or_default();
+        self.raw((escape::json(&text) + "\n").as_bytes());
     }
 
     /// A line of talk, unless `--quiet`.
@@ -110,12 +128,17 @@ impl Output {
 
     /// A line of talk that is not left out.
     pub fn tell(&self, text: impl AsRef<str>) {
-        let _ = writeln!(std::io::stderr().lock(), "{}", text.as_ref());
+        self.tell_raw(format!("{}\n", rendered(text.as_ref())).as_bytes());
     }
 
-    /// Talk that is passed on as it is.
-    pub fn tell_bytes(&self, bytes: &[u8]) {
+    /// What a stage wrote, and control sequences of lockstep's own.
+    pub fn tell_raw(&self, bytes: &[u8]) {
         let _ = std::io::stderr().lock().write_all(bytes);
+    }
+
+    /// A command for the log of a CI system; its values are encoded by the one who composed it.
+    pub fn tell_ci(&self, command: &str) {
+        self.tell_raw(format!("{}\n", escape::text(command)).as_bytes());
     }
 
     pub fn warn(&self, text: impl AsRef<str>) {
@@ -126,18 +149,84 @@ impl Output {
         self.say(format!("{} {}", self.paint(Style::Cyan, "hint:"), text.as_ref()));
     }
 
+    /// A warning, and below it the error that it is about.
+    pub fn warn_of(&self, text: impl AsRef<str>, error: &Error) {
+        self.warn(text);
+        self.tell(&error.message);
+        self.tell_rest(error);
+    }
+
+    /// An error that is a warning here, its message behind a few words.
+    pub fn warn_error(&self, words: impl AsRef<str>, error: &Error) {
+        self.warn(format!("{} {}", words.as_ref(), error.message));
+        self.tell_rest(error);
+    }
+
     pub fn error(&self, error: &Error) {
-        let mut text = format!("{} {}", self.paint(Style::Red, "error:"), error.message);
+        self.tell(format!("{} {}", self.paint(Style::Red, "error:"), error.message));
+        self.tell_rest(error);
+    }
+
+    fn tell_rest(&self, error: &Error) {
+        for line in &error.lines {
+            self.tell(line);
+        }
         for cause in &error.causes {
-            text.push_str(&format!("\n  {} {cause}", self.paint(Style::Dim, "because:")));
+            self.tell(format!("  {} {cause}", self.paint(Style::Dim, "because:")));
         }
         for hint in &error.hints {
-            text.push_str(&format!("\n  {} {hint}", self.paint(Style::Cyan, "hint:")));
+            self.tell(format!("  {} {hint}", self.paint(Style::Cyan, "hint:")));
         }
-        self.tell(text);
+    }
+
+    /// A question, without a line end.
+    pub fn prompt(&self, text: &str) {
+        self.tell_raw(rendered(text).as_bytes());
     }
 }
 
+/// A mistake in the arguments that cannot be told line by line.
+pub fn tell_usage(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{}", rendered(text.trim_end()));
+}
+
+/// A bug: the place and the message, which may hold a name or a value.
+pub fn tell_panic(info: &std::panic::PanicHookInfo<'_>) {
+    let payload = info.payload();
+    let message = payload.downcast_ref::<String>().map(String::as_str);
+    let message = message.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("no message");
+    let place = info.location().map(|at| format!(" at {at}")).unwrap_or_default();
+    let mut text = rendered(&format!("lockstep panicked{place}: {message}")) + "\n";
+    if std::env::var_os("RUST_BACKTRACE").is_some_and(|wanted| wanted != "0") {
+        text.push_str(&format!("{}\n", std::backtrace::Backtrace::force_capture()));
+    }
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// What begins a mark. The number is drawn when the program starts: no file or answer can hold it.
+static MARK: LazyLock<String> = LazyLock::new(|| format!("\u{fdd0}{:016x}", RandomState::new().hash_one("style")));
+/// What ends a mark.
+const MARK_END: char = '\u{fdd1}';
+
+/// A text as it is written: escaped, with control sequences in the place of marks.
+pub fn rendered(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut begins = true;
+    for (n, part) in text.split(MARK.as_str()).enumerate() {
+        let mut part = part;
+        if n > 0
+            && let Some((code, rest)) = part.split_once(MARK_END)
+        {
+            shown.push_str(&format!("\x1b[{code}m"));
+            part = rest;
+        }
+        shown.push_str(&escape::line(part, begins));
+        begins &= part.trim().is_empty();
+    }
+    shown
+}
+
+/// A text in a style; see [`rendered`].
 pub fn paint(colour: bool, style: Style, text: &str) -> String {
     if !colour || text.is_empty() {
         return text.to_string();
@@ -151,5 +240,26 @@ pub fn paint(colour: bool, style: Style, text: &str) -> String {
         Style::Cyan => "36",
         Style::Stage(n) => STAGE_COLOURS[usize::from(n) % STAGE_COLOURS.len()],
     };
-    format!("\x1b[{code}m{text}\x1b[0m")
+    let mark = MARK.as_str();
+    format!("{mark}{code}{MARK_END}{text}{mark}0{MARK_END}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_are_kept_and_everything_else_is_escaped() {
+        let red = paint(true, Style::Red, "error:");
+        let nested = paint(true, Style::Dim, &format!("({} \u{1b}[31m)", paint(true, Style::Bold, "b")));
+        for (given, want) in [
+            (format!("{red} a\u{1b}[2J\nb"), "\x1b[1;31merror:\x1b[0m a\\u{1b}[2J\\nb"),
+            (nested, "\x1b[2m(\x1b[1mb\x1b[0m \\u{1b}[31m)\x1b[0m"),
+            ("\u{fdd0}0123456789abcdef31\u{fdd1}x".into(), "\u{fdd0}0123456789abcdef31\u{fdd1}x"),
+            (paint(false, Style::Red, "::error::x"), "\\u{3a}:error::x"),
+            (paint(true, Style::Red, "::error::x"), "\x1b[1;31m\\u{3a}:error::x\x1b[0m"),
+        ] {
+            assert_eq!(rendered(&given), want);
+        }
+    }
 }

@@ -12,7 +12,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::cli::output::{Output, Style};
+use crate::cli::output::{Output, Style, rendered};
 use crate::cli::progress::bars::Bars;
 use crate::cli::progress::board::{Board, clean};
 use crate::cli::signals::SIGNAL;
@@ -59,7 +59,11 @@ impl Shared {
 
 impl Show {
     fn draw(&mut self, now: Duration) {
-        if self.owned || now < PATIENCE { self.bars.clear() } else { self.bars.set(&self.board.lines(now)) }
+        if self.owned || now < PATIENCE {
+            self.bars.clear()
+        } else {
+            self.bars.set(&self.board.lines(now).iter().map(|line| rendered(line)).collect::<Vec<_>>())
+        }
     }
 }
 
@@ -111,7 +115,10 @@ impl<'a> Progress<'a> {
 
     /// A line of talk that neither bars nor half lines garble.
     fn tell(&self, show: &mut Show, text: impl AsRef<str>) {
-        let mut line = format!("{}\n", text.as_ref());
+        self.tell_raw(show, format!("{}\n", rendered(text.as_ref())));
+    }
+
+    fn tell_raw(&self, show: &mut Show, mut line: String) {
         if std::mem::take(&mut show.midline) {
             line.insert(0, '\n');
         }
@@ -119,7 +126,7 @@ impl<'a> Progress<'a> {
             // The terminal is raw: it does not return to the first column by itself.
             line = line.replace('\n', "\r\n");
         }
-        show.bars.suspend(|| self.out.tell_bytes(line.as_bytes()));
+        show.bars.suspend(|| self.out.tell_raw(line.as_bytes()));
     }
 
     fn say(&self, show: &mut Show, text: impl AsRef<str>) {
@@ -133,10 +140,10 @@ impl<'a> Progress<'a> {
         show.owned = false;
         if std::mem::take(&mut show.styled) && self.out.interactive {
             // A killed stage may have left its colours on and the cursor off.
-            self.out.tell_bytes(b"\x1b[0m\x1b[?25h");
+            self.out.tell_raw(b"\x1b[0m\x1b[?25h");
         }
         if std::mem::take(&mut show.midline) {
-            self.out.tell_bytes(b"\n");
+            self.out.tell_raw(b"\n");
         }
     }
 
@@ -144,11 +151,11 @@ impl<'a> Progress<'a> {
         let out = self.out;
         let name = if self.prefixed { out.paint(Style::of_stage(stage), stage) } else { out.paint(Style::Bold, stage) };
         let running = out.paint(Style::Bold, "running");
-        let mut text = format!("{running} {name} {}", out.paint(Style::Dim, &format!("({})", text::cut(reason, 80))));
+        let reason = out.paint(Style::Dim, &format!("({})", text::cut(reason, 80)));
+        self.say(show, format!("{running} {name} {reason}"));
         for line in command.lines() {
-            text.push_str(&format!("\n{}", out.paint(Style::Dim, &format!("> {line}"))));
+            self.say(show, out.paint(Style::Dim, &format!("> {line}")));
         }
-        self.say(show, text);
         show.board.stage_started(stage, self.started.elapsed());
         if !self.prefixed {
             show.owned = true;
@@ -196,13 +203,15 @@ impl Sink for Progress<'_> {
                 let line = String::from_utf8_lossy(line);
                 show.board.stage_said(stage, &clean(&line));
                 let prefix = self.out.paint(Style::of_stage(stage), &format!("[{stage}]"));
-                self.say(show, format!("{prefix} {line}"));
+                if !self.out.quiet {
+                    self.tell_raw(show, format!("{} {line}\n", rendered(&prefix)));
+                }
             }
             Event::StageBytes { bytes } => {
                 if !self.out.quiet && !bytes.is_empty() {
                     show.midline = !bytes.ends_with(b"\n");
                     show.styled |= bytes.contains(&0x1b);
-                    self.out.tell_bytes(bytes);
+                    self.out.tell_raw(bytes);
                 }
             }
             Event::CommandsOver { stage } => {

@@ -1,6 +1,7 @@
 //! Tables, for terminals and for Markdown.
 
 use crate::cli::output::{Output, Style};
+use crate::escape;
 use crate::value::Value;
 
 pub struct Table {
@@ -40,15 +41,17 @@ impl Table {
         if self.rows.is_empty() {
             return;
         }
-        let shown = |cell: &str| if md { cell.replace('|', "\\|") } else { cell.to_string() };
+        // As wide as it is shown.
+        let shown = |cell: &str| if md { escape::markdown_cell(cell) } else { escape::text(cell) };
+        let heads: Vec<String> = self.head.iter().map(|head| shown(head)).collect();
         let width = |column: usize| {
             let cells = self.rows.iter().filter_map(|row| row.get(column)).map(|c| shown(&c.text).chars().count());
-            cells.chain([self.head[column].chars().count()]).max().unwrap_or(0)
+            cells.chain([heads[column].chars().count()]).max().unwrap_or(0)
         };
         let widths: Vec<usize> = (0..self.head.len()).map(width).collect();
         let padded =
             |text: &str, width: usize| format!("{text}{}", " ".repeat(width.saturating_sub(text.chars().count())));
-        let head: Vec<String> = self.head.iter().zip(&widths).map(|(h, w)| padded(h, *w)).collect();
+        let head: Vec<String> = heads.iter().zip(&widths).map(|(h, w)| padded(h, *w)).collect();
         let mut text = String::new();
         if md {
             text += &format!("| {} |\n", head.join(" | "));
@@ -60,7 +63,8 @@ impl Table {
         for row in &self.rows {
             let cell = |(at, (cell, width)): (usize, (&Cell, &usize))| {
                 let is_last = !md && at + 1 == row.len();
-                let padded = if is_last { cell.text.clone() } else { padded(&shown(&cell.text), *width) };
+                let text = shown(&cell.text);
+                let padded = if is_last { text } else { padded(&text, *width) };
                 match cell.style {
                     Some(style) if !md => out.paint_out(style, &padded),
                     _ => padded,
@@ -71,7 +75,7 @@ impl Table {
             text += &line;
             text.push('\n');
         }
-        out.bytes(text.as_bytes());
+        out.document(&text);
     }
 }
 

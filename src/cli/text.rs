@@ -35,42 +35,6 @@ pub fn count(n: usize, one: &str) -> String {
     if n == 1 { format!("1 {one}") } else { format!("{n} {one}s") }
 }
 
-/// Other people's words, made harmless for a terminal: what moves the cursor, or turns the direction of writing, shows
-/// as `\u{1b}`. Line ends stay.
-pub fn plain(text: &str) -> String {
-    let is_harmful =
-        |c: char| (c.is_control() && c != '\n') || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        if is_harmful(c) { shown.extend(c.escape_unicode()) } else { shown.push(c) }
-    }
-    shown
-}
-
-/// A path for a terminal. One that would move the cursor is quoted as Git does it: in double quotes, with `\n`, `\t` and
-/// octal numbers for such bytes; letters of all languages stay.
-pub fn path(path: &str) -> String {
-    if plain(path) == path && !path.contains('\n') {
-        return path.to_string();
-    }
-    let mut quoted = String::from("\"");
-    for c in path.chars() {
-        match c {
-            '\n' => quoted.push_str("\\n"),
-            '\t' => quoted.push_str("\\t"),
-            '\r' => quoted.push_str("\\r"),
-            '"' | '\\' => quoted.extend(['\\', c]),
-            c if plain(c.encode_utf8(&mut [0; 4])).starts_with('\\') => {
-                let bytes = c.encode_utf8(&mut [0; 4]).bytes().map(|b| format!("\\{b:03o}")).collect::<String>();
-                quoted.push_str(&bytes);
-            }
-            c => quoted.push(c),
-        }
-    }
-    quoted.push('"');
-    quoted
-}
-
 /// The day of a time in seconds since 1970: `2026-01-01`.
 pub fn day(seconds: i64) -> String {
     crate::model::act::rfc3339(seconds).chars().take(10).collect()
@@ -101,15 +65,6 @@ mod tests {
         assert_eq!([0, 999, 1000, 1_234_567, 4_100_000_000].map(bytes), ["0 B", "999 B", "1.0 kB", "1.2 MB", "4.1 GB"]);
         assert_eq!([0.0, 9.99, 42.3, 125.0, 3725.0].map(seconds), ["0.00s", "9.99s", "42s", "2m 05s", "1h 02m"]);
         assert_eq!(["abcd", "abcde", "ab\ncd", "äöüäö"].map(|t| cut(t, 4)), ["abcd", "abcd…", "ab…", "äöüä…"]);
-        assert_eq!(plain("a\u{1b}[2Jb\u{202e}c\nd"), "a\\u{1b}[2Jb\\u{202e}c\nd");
-        for (name, want) in [
-            ("data/é ü", "data/é ü"),
-            ("a \"b\" \\c", "a \"b\" \\c"),
-            ("a\u{1b}[2J\n\"é\"\\", "\"a\\033[2J\\n\\\"é\\\"\\\\\""),
-            ("a\u{202e}b", "\"a\\342\\200\\256b\""),
-        ] {
-            assert_eq!(path(name), want);
-        }
         assert_eq!(day(1_767_225_600), "2026-01-01");
         let ages = [0, 60, 3600, 86_400, 30 * 86_400].map(|s| age(std::time::Duration::from_secs(s)));
         assert_eq!(ages, ["0s", "1m", "1h", "24h", "30days"]);

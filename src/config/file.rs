@@ -174,10 +174,8 @@ fn at(file: &Path, text: &str, place: Range<usize>, message: &str) -> Error {
     let marked = text[start..place.end.clamp(start, text.len())].lines().next().unwrap_or("").chars().count();
     let (margin, space, mark) = (" ".repeat(line.to_string().len()), " ".repeat(column), "^".repeat(marked.max(1)));
     let column = column + 1;
-    Error::usage(format!(
-        "{}:{line}:{column}: {message}\n  {line} | {content}\n  {margin} | {space}{mark}",
-        file.display()
-    ))
+    Error::usage(format!("{}:{line}:{column}: {message}", file.display()))
+        .with_lines([format!("  {line} | {content}"), format!("  {margin} | {space}{mark}")])
 }
 
 #[cfg(test)]
@@ -200,7 +198,7 @@ mod tests {
             ("a = \n", "x:1:5: "),
             ("a = 1\na = 2\n", "x:2:1: duplicate key"),
         ] {
-            let e = entries(Path::new("x"), text).unwrap_err().message;
+            let e = entries(Path::new("x"), text).unwrap_err().full_message();
             assert!(e.starts_with(want), "{text:?} gives\n{e}");
         }
     }

@@ -12,7 +12,7 @@ pub(super) fn git(folder: &Path, args: &[&str]) -> Result<()> {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&out.stderr);
-    Err(Error::new(Kind::Io, format!("`git {}` failed", args.join(" "))).because(said.trim()))
+    Err(Error::new(Kind::Io, format!("`git {}` failed", args.join(" "))).because(said.trim().replace('\n', "; ")))
 }
 
 /// Merges three files as text, into the first, with conflict markers where it takes them.

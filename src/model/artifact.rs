@@ -86,7 +86,7 @@ pub fn declared(snapshot: &Snapshot<'_>, name: &ModelName) -> Result<Artifact> {
     let error = Error::missing(format!("no artifact {name} is declared{at}"));
     let meant = crate::pipeline::problem::did_you_mean(&name.to_string(), known.iter().map(String::as_str));
     let error = meant.into_iter().fold(error, Error::hint);
-    Err(error.hint(format!("declare it in {path}:\nartifacts:\n  {}:\n    path: …", name.short())))
+    Err(error.hint(format!("declare it in {path}: `artifacts: {{{}: {{path: …}}}}`", name.short())))
 }
 
 /// A name that cannot stand in a tag is refused with its place, whoever asks for it.

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use super::graph::{Graph, Owner};
 use super::stage::{Pipelines, Place, StageId};
+use crate::escape;
 use crate::path::RepoPath;
 
 /// Labels, and edges by position from what is read to who reads it; sorted, each once.
@@ -103,7 +104,8 @@ impl Builder {
 impl Network {
     /// For Graphviz.
     pub fn dot(&self) -> String {
-        let quoted = |n: usize| format!("\"{}\"", self.labels[n].replace('\\', "\\\\").replace('"', "\\\""));
+        let quoted =
+            |n: usize| format!("\"{}\"", escape::text(&self.labels[n]).replace('\\', "\\\\").replace('"', "\\\""));
         let mut text = String::from("strict digraph {\n");
         for n in 0..self.labels.len() {
             let _ = writeln!(text, "{};", quoted(n));
@@ -119,11 +121,26 @@ impl Network {
     pub fn mermaid(&self) -> String {
         let mut text = String::from("flowchart TD");
         for (n, label) in self.labels.iter().enumerate() {
-            let _ = write!(text, "\n\tnode{}[\"{}\"]", n + 1, label.replace('"', "#quot;"));
+            let _ = write!(text, "\n\tnode{}[\"{}\"]", n + 1, entities(label));
         }
         for (a, b) in &self.edges {
             let _ = write!(text, "\n\tnode{}-->node{}", a + 1, b + 1);
         }
         text
     }
+}
+
+/// A label for Mermaid, which takes Markdown and HTML within it for what they are.
+fn entities(label: &str) -> String {
+    let mut text = String::new();
+    for c in escape::text(label).chars() {
+        match c {
+            '"' => text.push_str("#quot;"),
+            '<' => text.push_str("#lt;"),
+            '>' => text.push_str("#gt;"),
+            '#' | '&' | '`' => text.push_str(&format!("#{};", c as u32)),
+            c => text.push(c),
+        }
+    }
+    text
 }

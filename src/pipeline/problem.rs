@@ -43,14 +43,12 @@ impl Problem {
         self
     }
 
-    /// Place, sentence, excerpt; without the hint.
-    fn show(&self) -> String {
-        let Some(mark) = self.mark else { return format!("{}: {}", self.file, self.message) };
-        let head = format!("{}:{}:{}: {}", self.file, mark.line, mark.column, self.message);
-        match &self.line {
-            Some(line) => format!("{head}\n{}", excerpt(line, mark)),
-            None => head,
-        }
+    /// Place and sentence, then the lines of the excerpt; without the hint.
+    fn show(&self) -> Vec<String> {
+        let Some(mark) = self.mark else { return vec![format!("{}: {}", self.file, self.message)] };
+        let mut lines = vec![format!("{}:{}:{}: {}", self.file, mark.line, mark.column, self.message)];
+        lines.extend(self.line.iter().flat_map(|line| excerpt(line, mark)));
+        lines
     }
 }
 
@@ -59,20 +57,19 @@ pub fn render(problems: &[Problem]) -> Error {
     let mut seen = HashSet::new();
     let mut unique: Vec<&Problem> = problems.iter().filter(|p| seen.insert((&p.file, p.mark, &p.message))).collect();
     unique.sort_by_key(|p| (p.file.clone(), p.mark));
-    let mut parts: Vec<String> = Vec::new();
+    let mut lines: Vec<String> = Vec::new();
     let single = unique.len() == 1;
     for problem in unique.iter().take(SHOWN) {
-        let mut text = problem.show();
+        lines.extend(problem.show());
         if let (Some(hint), false) = (&problem.hint, single) {
-            text.push_str("\n  hint: ");
-            text.push_str(hint);
+            lines.push(format!("  hint: {hint}"));
         }
-        parts.push(text);
     }
     if unique.len() > SHOWN {
-        parts.push(format!("and {} more", unique.len() - SHOWN));
+        lines.push(format!("and {} more", unique.len() - SHOWN));
     }
-    let mut error = Error::new(Kind::Usage, parts.join("\n"));
+    let message = if lines.is_empty() { String::new() } else { lines.remove(0) };
+    let mut error = Error::new(Kind::Usage, message).with_lines(lines);
     if let (true, Some(hint)) = (single, unique.first().and_then(|p| p.hint.clone())) {
         error.hints.push(hint);
     }

@@ -91,7 +91,7 @@ impl LastRun {
             exit: outcome.exit_code(),
             counts,
             stages: told.map(|stage| stage_run(stage, definitions, outcome)).collect(),
-            errors: outcome.errors.iter().map(|error| error.message.clone()).collect(),
+            errors: outcome.errors.iter().map(|error| error.full_message()).collect(),
             stale_data: outcome.stale_data.iter().map(RepoPath::to_string).collect(),
         }
     }
@@ -151,7 +151,7 @@ fn stage_run(outcome: &StageOutcome, definitions: &Definitions, run: &Outcome) -
         reasons: outcome.reasons.iter().map(sentence).collect(),
         seconds: rounded(outcome.seconds),
         saved: rounded(outcome.saved),
-        error: outcome.error.as_ref().map(|error| error.message.clone()),
+        error: outcome.error.as_ref().map(|error| error.full_message()),
         code: outcome.exit,
         tail: outcome.tail[outcome.tail.len().saturating_sub(TAIL)..].to_vec(),
         file: definitions.pipelines.file(stage.file).path.to_string(),

@@ -5,6 +5,7 @@
 
 use serde_json::Value as Json;
 
+use crate::escape::{self, code_cell, code_span, longest_run};
 use crate::report::collect::{Change, Report};
 use crate::report::last::{LastRun, StageRun, StageWord};
 
@@ -74,23 +75,27 @@ fn stages(out: &mut String, run: &LastRun) {
             StageWord::Ran | StageWord::Failed => seconds(stage.seconds),
             _ => String::new(),
         };
-        let mut why: Vec<String> = stage.reasons.iter().take(3).map(|reason| cell(reason)).collect();
+        let mut why: Vec<String> = stage.reasons.iter().take(3).map(|reason| code_cell(reason)).collect();
         if stage.reasons.len() > 3 {
             why.push(format!("and {} more", stage.reasons.len() - 3));
         }
-        vec![word(stage.result).into(), cell(&stage.address), why.join("<br>"), time]
+        vec![word(stage.result).into(), code_cell(&stage.address), why.join("<br>"), time]
     });
     for stage in told.iter().filter(|stage| stage.error.is_some()).take(5) {
-        out.push_str(&format!("{}: {}\n\n", code(&stage.address), code(stage.error.as_deref().unwrap_or_default())));
+        out.push_str(&format!(
+            "{}: {}\n\n",
+            code_span(&stage.address),
+            code_span(stage.error.as_deref().unwrap_or_default())
+        ));
         if !stage.tail.is_empty() {
             out.push_str(&fenced(&stage.tail));
         }
     }
     for error in run.errors.iter().take(5) {
-        out.push_str(&format!("error: {}\n\n", code(error)));
+        out.push_str(&format!("error: {}\n\n", code_span(error)));
     }
     for path in run.stale_data.iter().take(ROWS) {
-        out.push_str(&format!("stale data: {}\n\n", code(path)));
+        out.push_str(&format!("stale data: {}\n\n", code_span(path)));
     }
 }
 
@@ -114,8 +119,8 @@ fn values(out: &mut String, title: &str, what: &str, changes: &[Change], with_di
     let head: &[&str] =
         if with_difference { &["file", what, "old", "new", "change"] } else { &["file", what, "old", "new"] };
     table(out, head, &changes.iter().collect::<Vec<_>>(), |change| {
-        let value = |value: &Option<Json>| value.as_ref().map(|v| cell(&plain(v))).unwrap_or_default();
-        let mut row = vec![cell(&change.file), cell(&change.key), value(&change.old), value(&change.new)];
+        let value = |value: &Option<Json>| value.as_ref().map(|v| code_cell(&plain(v))).unwrap_or_default();
+        let mut row = vec![code_cell(&change.file), code_cell(&change.key), value(&change.old), value(&change.new)];
         if with_difference {
             row.push(difference(change));
         }
@@ -152,20 +157,20 @@ fn footer(report: &Report) -> String {
             parts.push(format!("the run cache saved {}", seconds(saved)));
         }
     }
-    let short = |commit: &str| code(&commit.chars().take(7).collect::<String>());
+    let short = |commit: &str| code_span(&commit.chars().take(7).collect::<String>());
     if let Some(commit) = &report.commit {
         parts.push(format!("commit {}", short(commit)));
     }
     if let Some(base) = &report.base {
         let same = report.params.is_empty() && report.metrics.is_empty();
         let what = if same { "same params and metrics as" } else { "compared with" };
-        parts.push(format!("{what} {} ({})", code(&base.name), short(&base.commit)));
+        parts.push(format!("{what} {} ({})", code_span(&base.name), short(&base.commit)));
     }
     if let Some(name) = &report.no_base {
-        parts.push(format!("not compared with {}, which this clone does not have", code(name)));
+        parts.push(format!("not compared with {}, which this clone does not have", code_span(name)));
     }
     if report.project != "." {
-        parts.push(format!("project {}", code(&report.project)));
+        parts.push(format!("project {}", code_span(&report.project)));
     }
     format!("<sub>{}</sub>\n", parts.join(" · "))
 }
@@ -184,37 +189,11 @@ fn table<T>(out: &mut String, head: &[&str], rows: &[T], cells: impl Fn(&T) -> V
     out.push('\n');
 }
 
-/// A code span on one line, with a fence that its text does not have.
-fn code(text: &str) -> String {
-    let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(200).collect();
-    let text = text.trim();
-    if text.is_empty() {
-        return String::new();
-    }
-    let fence = "`".repeat(longest_run(text) + 1);
-    // A backtick at an end needs a space, which Markdown takes away again.
-    let pad = if text.starts_with('`') || text.ends_with('`') { " " } else { "" };
-    format!("{fence}{pad}{text}{pad}{fence}")
-}
-
-/// A code span in a table, where a bar ends the cell even in code. A backslash hides it, unless another one stands
-/// before that: then nothing does, and a look-alike has to do.
-fn cell(text: &str) -> String {
-    code(text).replace('|', if text.contains('\\') { "¦" } else { "\\|" })
-}
-
 fn fenced(lines: &[String]) -> String {
-    let lines: Vec<String> = lines
-        .iter()
-        .map(|line| line.chars().map(|c| if c.is_control() { ' ' } else { c }).take(500).collect())
-        .collect();
+    let lines: Vec<String> = lines.iter().map(|line| escape::text(line).chars().take(500).collect()).collect();
     let longest = lines.iter().map(|line| longest_run(line)).max().unwrap_or(0);
     let fence = "`".repeat(longest.max(2) + 1);
     format!("{fence}text\n{}\n{fence}\n\n", lines.join("\n"))
-}
-
-fn longest_run(text: &str) -> usize {
-    text.split(|c| c != '`').map(str::len).max().unwrap_or(0)
 }
 
 /// `0.31s`, `42s`, `2m 05s`, `1h 02m`.
@@ -318,12 +297,12 @@ mod tests {
             ("a`b", "``a`b``"),
             ("`x``", "``` `x`` ```"),
             ("a|b", "`a|b`"),
-            ("@someone\n![](http://x)", "`@someone ![](http://x)`"),
+            ("@someone\n![](http://x)", "`@someone\\n![](http://x)`"),
             ("  ", ""),
         ] {
-            assert_eq!(code(text), want);
+            assert_eq!(code_span(text), want);
         }
-        assert_eq!((cell("a|b"), cell(r"a\|b")), (r"`a\|b`".into(), r"`a\¦b`".into()));
+        assert_eq!((code_cell("a|b"), code_cell(r"a\|b")), (r"`a\|b`".into(), r"`a\¦b`".into()));
         assert_eq!(fenced(&["````".into()]), "`````text\n````\n`````\n\n");
         let report = Report { project: "a--><b>".into(), ..Report::default() };
         assert_eq!(marker(&report), "<!-- lockstep report a-b -->");

@@ -113,7 +113,11 @@ fn definitions_with(project: &Project, path: &RepoPath, text: Option<&[u8]>) -> 
         skip = next;
     };
     let name = path.relative_to(&project.cwd);
-    let refuse = |e: Error| Error { message: format!("{name} stays as it is: with this change\n{}", e.message), ..e };
+    let refuse = |mut e: Error| {
+        let why = std::mem::replace(&mut e.message, format!("{name} stays as it is: with this change"));
+        e.lines.insert(0, why);
+        e
+    };
     if let Some((_, problems)) = loaded.broken.iter().find(|(p, _)| p == path) {
         return Err(refuse(problem::render(problems)));
     }

@@ -89,7 +89,7 @@ pub enum How {
 }
 
 pub struct Failure {
-    pub error: Error,
+    pub error: Box<Error>,
     pub exit: Option<Exit>,
     pub seconds: f64,
     pub log: Option<RunLog>,
@@ -98,7 +98,7 @@ pub struct Failure {
 impl Failure {
     /// Before any command was started.
     pub fn early(error: Error) -> Failure {
-        Failure { error, exit: None, seconds: 0.0, log: None }
+        Failure { error: Box::new(error), exit: None, seconds: 0.0, log: None }
     }
 }
 
@@ -112,7 +112,7 @@ impl Context<'_> {
             self.project.store().try_write().map_err(Failure::early)?;
         }
         let started = Instant::now();
-        let early = |error| Failure { error, exit: None, seconds: started.elapsed().as_secs_f64(), log: None };
+        let early = |error| Failure { seconds: started.elapsed().as_secs_f64(), ..Failure::early(error) };
         let file = &self.definitions.pipelines.file(task.stage.file).path;
         let log = self.logs.start(file, &task.stage.name).map_err(early)?;
         let mut replaced = Vec::new();
@@ -131,7 +131,7 @@ impl Context<'_> {
             Err(error) => (error, None),
         };
         let error = self.put_back(task, replaced, &log, error);
-        Err(Failure { error, exit, seconds, log: Some(log) })
+        Err(Failure { error: Box::new(error), exit, seconds, log: Some(log) })
     }
 
     fn set_aside(&self, task: &Task, replaced: &mut Vec<Aside>) -> Result<()> {
@@ -212,7 +212,7 @@ impl Context<'_> {
                     }
                     back.push(out.to_string());
                 }
-                Err(e) => error = error.because(e),
+                Err(e) => error = error.because_of(e),
             }
         }
         if !back.is_empty() {

@@ -34,7 +34,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
                     return;
                 }
                 let tail = failure.log.as_ref().map(|log| log.tail(20)).unwrap_or_default();
-                self.fail(id, reasons, failure.error, failure.exit, failure.seconds);
+                self.fail(id, reasons, *failure.error, failure.exit, failure.seconds);
                 if let Some(last) = self.outcome.stages.iter_mut().rfind(|s| s.id == id) {
                     last.tail = tail;
                 }
@@ -131,7 +131,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
             }
             match aside.put_back(self.project.top()) {
                 Ok(()) => error = error.hint(format!("the last good {out} is back")),
-                Err(e) => error = error.because(e),
+                Err(e) => error = error.because_of(e),
             }
         }
         match job.stage {

@@ -70,22 +70,12 @@ impl Fault {
 
     /// The error of a file.
     pub fn error(self, file: &str, text: &str) -> Error {
-        let error = Error::usage(self.show(file, text));
+        let error = match self.mark {
+            None => Error::usage(format!("{file}: {}", self.message)),
+            Some(mark) => Error::usage(format!("{file}:{}:{}: {}", mark.line, mark.column, self.message))
+                .with_lines(line_at(text, mark).into_iter().flat_map(|line| excerpt(line, mark))),
+        };
         self.hint.into_iter().fold(error, Error::hint)
-    }
-
-    /// As the text of an error: place, sentence, excerpt.
-    pub fn show(&self, file: &str, text: &str) -> String {
-        match self.mark {
-            None => format!("{file}: {}", self.message),
-            Some(mark) => {
-                let place = format!("{file}:{}:{}: {}", mark.line, mark.column, self.message);
-                match line_at(text, mark) {
-                    Some(line) => format!("{place}\n{}", excerpt(line, mark)),
-                    None => place,
-                }
-            }
-        }
     }
 }
 
@@ -99,7 +89,7 @@ pub fn line_at(text: &str, mark: Mark) -> Option<&str> {
 }
 
 /// A line with its number and a caret below the marked column; long lines are cut around it.
-pub fn excerpt(line: &str, mark: Mark) -> String {
+pub fn excerpt(line: &str, mark: Mark) -> [String; 3] {
     const BEFORE: usize = 70;
     let column = mark.column.max(1) as usize - 1;
     let from = column.saturating_sub(BEFORE);
@@ -108,7 +98,7 @@ pub fn excerpt(line: &str, mark: Mark) -> String {
     let number = mark.line.to_string();
     let gutter = " ".repeat(number.len());
     let caret = " ".repeat(column - from);
-    format!("{gutter} |\n{number} | {}\n{gutter} | {caret}^", shown.trim_end())
+    [format!("{gutter} |"), format!("{number} | {}", shown.trim_end()), format!("{gutter} | {caret}^")]
 }
 
 /// Reads a params or vars file; the extension of `name` says which format it is: `.json`, `.toml`, `.py`, else YAML.
@@ -287,14 +277,14 @@ mod tests {
             ("p.py", "\nx = = 1\n", "p.py:2:5: "),
             ("p.yaml", "a: 1\na: 2\n", "p.yaml:2:1: "),
         ] {
-            let message = read(name, text.as_bytes()).unwrap_err().message;
+            let message = read(name, text.as_bytes()).unwrap_err().full_message();
             assert!(message.starts_with(want) && message.lines().all(|l| !l.is_empty()), "{message}");
         }
         let (sides, hint) = ("<<<<<<< HEAD\n{A}\n=======\n{B}\n>>>>>>> other\n", "keep what is right");
         for (name, a, b) in [("p.yaml", "a: 1", "a: 2"), ("p.json", "{\"a\": 1}", "{}"), ("p.toml", "a = 1", "a = 2")] {
             let error = read(name, format!("\n{}", sides.replace("{A}", a).replace("{B}", b)).as_bytes()).unwrap_err();
             let want = format!("{name}:2:1: the file holds the markers of a merge conflict\n");
-            assert!(error.message.starts_with(&want) && error.hints[0].starts_with(hint), "{error}");
+            assert!(error.full_message().starts_with(&want) && error.hints[0].starts_with(hint), "{error}");
         }
         assert!(read("p.yaml", b"a: \xff").is_err());
         assert_eq!(read("p.yaml", b"\xef\xbb\xbfa: 1\r\n").unwrap().get("a"), Some(&Value::Int(1)));

@@ -70,7 +70,8 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         Sub::Drop { what, remote } => drop_runs(what, remote.as_ref(), project, out)?,
         Sub::Keygen => {
             let (secret, public) = new_pair()?;
-            out.line(format!("LOCKSTEP_SIGN_KEY={secret}\ncache.verify_keys={public}"));
+            out.line(format!("LOCKSTEP_SIGN_KEY={secret}"));
+            out.line(format!("cache.verify_keys={public}"));
         }
     }
     Ok(0)

@@ -111,7 +111,7 @@ fn report(args: &ReportArgs, project: &Project, out: &Output) -> Result<u8> {
     if args.json {
         out.json(&serde_json::to_value(&report).unwrap_or_default());
     } else {
-        out.bytes(text.as_bytes());
+        out.document(&text);
     }
     // A report from a file is another job's, which had a page and a log of its own.
     if args.from.is_none() {
@@ -143,11 +143,11 @@ fn annotate(report: &Report, out: &Output) {
         match stage.result {
             StageWord::Failed => {
                 let message = stage.error.clone().unwrap_or_else(|| "failed".into());
-                out.tell(annotation(&stage.file, stage.line, &format!("{} failed", stage.address), &message));
+                out.tell_ci(&annotation(&stage.file, stage.line, &format!("{} failed", stage.address), &message));
             }
             StageWord::Stale => {
                 let title = format!("{} is stale", stage.address);
-                out.tell(annotation(&stage.file, stage.line, &title, &stage.reasons.join("\n")));
+                out.tell_ci(&annotation(&stage.file, stage.line, &title, &stage.reasons.join("\n")));
             }
             _ => {}
         }

@@ -47,14 +47,14 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
             last_refused(project, &definitions, id)?;
             let question =
                 format!("record the kept outputs of {address} against the inputs as they were before its run?");
-            confirm(&question, &format!("lockstep commit --kept --force {address}"))?;
+            confirm(&question, &format!("lockstep commit --kept --force {address}"), out)?;
         }
         commit_kept(project, &definitions, id, &options, &progress)
     } else {
         commit(project, &definitions, &selected, &options, &progress, &|doubt: &Doubt| {
             let address = definitions.pipelines.address(doubt.stage, &project.cwd);
             let question = format!("{address} is stale ({}); record its outputs as they are?", doubt_sentence(doubt));
-            confirm(&question, &format!("lockstep commit --force {}", word(&address)))
+            confirm(&question, &format!("lockstep commit --force {}", word(&address)), out)
         })
     };
     progress.finish();
@@ -67,6 +67,6 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     Ok(0)
 }
 
-fn confirm(question: &str, agreed: &str) -> Result<()> {
-    ask::confirm(question, agreed, "nothing was recorded")
+fn confirm(question: &str, agreed: &str, out: &Output) -> Result<()> {
+    ask::confirm(question, agreed, "nothing was recorded", out)
 }

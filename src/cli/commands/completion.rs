@@ -43,7 +43,7 @@ pub fn run(args: &Args, out: &Output) -> Result<u8> {
     if let Supported::Bash = args.shell {
         script = without_dashes(&String::from_utf8_lossy(&script)).into_bytes();
     }
-    out.bytes(&script);
+    out.raw(&script);
     Ok(0)
 }
 

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use crate::cli::output::Output;
 use crate::error::Result;
+use crate::escape;
 use crate::pipeline::draw::{Charset, Picture, draw};
 use crate::pipeline::network::{Network, outs, stages};
 use crate::pipeline::stage::StageId;
@@ -77,11 +78,13 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
             "nodes": network.labels,
             "edges": network.edges.iter().map(|(a, b)| json!({"from": network.labels[*a], "to": network.labels[*b]})).collect::<Vec<_>>(),
         })),
-        Args { dot: true, .. } => out.line(network.dot()),
-        Args { mermaid: true, .. } => out.line(network.mermaid()),
-        Args { md: true, .. } => out.line(format!("```mermaid\n{}\n```", network.mermaid())),
+        Args { dot: true, .. } => out.document(&network.dot()),
+        Args { mermaid: true, .. } => out.document(&network.mermaid()),
+        Args { md: true, .. } => out.document(&format!("```mermaid\n{}\n```", network.mermaid())),
         _ => {
             let Network { labels, edges } = network;
+            // A label is one line, and as wide as it is shown.
+            let labels = labels.iter().map(|label| escape::text(label)).collect();
             for line in draw(&Picture { labels, edges }, charset(args, project)) {
                 out.line(line);
             }

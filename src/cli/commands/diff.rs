@@ -86,7 +86,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     }
     for (path, error) in &found.unopened {
         let hint = error.hints.first().map_or(String::new(), |hint| format!(" ({hint})"));
-        out.warn(format!("{}: its listing is not in the store{hint}", text::path(&name(path))));
+        out.warn(format!("{}: its listing is not in the store{hint}", &name(path)));
     }
     // Nobody can mend a commit.
     let concerns = |path: &RepoPath| {
@@ -141,8 +141,8 @@ fn hashes(what: &What) -> String {
 
 fn path(change: &Change) -> String {
     match &change.what {
-        What::Renamed { from, .. } => format!("{} → {}", text::path(from), text::path(&change.path)),
-        _ => text::path(&change.path),
+        What::Renamed { from, .. } => format!("{from} → {}", change.path),
+        _ => change.path.clone(),
     }
 }
 
@@ -164,7 +164,7 @@ fn list(found: &Differences, absent: &[String], args: &Args, out: &Output) {
     if !absent.is_empty() {
         counts.push(format!("{} not in cache", absent.len()));
         out.line(out.paint_out(Style::Dim, "not in cache"));
-        absent.iter().for_each(|path| out.line(format!("  {}", text::path(path))));
+        absent.iter().for_each(|path| out.line(format!("  {}", path)));
     }
     if !counts.is_empty() {
         out.say(counts.join(", "));
@@ -182,7 +182,7 @@ fn table(found: &Differences, absent: &[String], args: &Args) -> Table {
             table.row(row(word, path(change), sizes(&change.what), hashes(&change.what)));
         }
     }
-    absent.iter().for_each(|path| table.row(row("not in cache", text::path(path), "-".into(), "-".into())));
+    absent.iter().for_each(|path| table.row(row("not in cache", path.clone(), "-".into(), "-".into())));
     table
 }
 

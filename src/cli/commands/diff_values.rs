@@ -75,7 +75,7 @@ pub fn run(args: &Args, project: &Project, out: &Output, files: &Files, what: &s
                     unread.insert(file.place.to_string());
                     if snapshot.commit.is_some() && e.kind == Kind::Usage {
                         // Nobody can mend the past.
-                        out.warn(format!("left out, of {}: {e}", snapshot.name));
+                        out.warn_error(format!("left out, of {}:", snapshot.name), &e);
                         continue;
                     }
                     code = Some(code.unwrap_or(u8::MAX).min(e.kind.exit_code()));

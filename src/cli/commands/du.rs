@@ -233,6 +233,6 @@ fn as_json(usage: &Usage, project: &Project, is_meant: &dyn Fn(&Line) -> bool) -
         "damaged": usage.damaged,
         "temporary": usage.temporary,
         "overhead": usage.overhead,
-        "troubles": usage.troubles.iter().map(|e| e.message.clone()).collect::<Vec<_>>(),
+        "troubles": usage.troubles.iter().map(Error::full_message).collect::<Vec<_>>(),
     })
 }

@@ -69,7 +69,7 @@ pub(super) fn json(fetched: &[At<(Fetched, usize)>]) -> Vec<Json> {
 }
 
 fn lost(losses: &[Loss]) -> Vec<Json> {
-    let one = |loss: &Loss| json!({"error": loss.error.message, "outs": transfer::list(&loss.outs)});
+    let one = |loss: &Loss| json!({"error": loss.error.full_message(), "outs": transfer::list(&loss.outs)});
     losses.iter().map(one).collect()
 }
 

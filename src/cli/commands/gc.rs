@@ -123,12 +123,10 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         return finish(args, &planned, Freed::default(), out);
     }
     if !planned.lost.is_empty() && !args.force {
-        let names = list(&planned.lost);
-        let question = format!(
-            "{names}\nno remote has {}; remove it for good?",
-            if planned.lost.len() == 1 { "it" } else { "them" }
-        );
-        ask::confirm(&question, "the same command with --force", "nothing was removed").map_err(|e| {
+        list(&planned.lost).iter().for_each(|line| out.tell(line));
+        let them = if planned.lost.len() == 1 { "it" } else { "them" };
+        let question = format!("no remote has {them}; remove {them} for good?");
+        ask::confirm(&question, "the same command with --force", "nothing was removed", out).map_err(|e| {
             e.hint("or keep what only this store has: --not-in-remote").hint("or push it first: lockstep push -a -T")
         })?;
     }
@@ -205,7 +203,8 @@ fn tell_dry(args: &Args, planned: &Planned, out: &Output) {
         out.line(format!("would remove {objects} and {results}: {} free", text::bytes(planned.plan.bytes)));
         for (what, lost) in [("at no remote", &planned.lost), ("at a remote", &planned.elsewhere)] {
             if !lost.is_empty() {
-                out.line(format!("{what}:\n{}", list(lost)));
+                out.line(format!("{what}:"));
+                list(lost).iter().for_each(|line| out.line(line));
             }
         }
         let packs = planned.plan.rewrite.len() + usize::from(!planned.plan.fold.is_empty());
@@ -244,7 +243,7 @@ fn tell_rest(args: &Args, planned: &Planned, out: &Output) {
 }
 
 /// Names, as many as one reads.
-fn list(lost: &[Lost]) -> String {
+fn list(lost: &[Lost]) -> Vec<String> {
     const SHOWN: usize = 20;
     let one = |one: &Lost| {
         let of = one.commit.as_ref().map_or("an earlier run".to_string(), |commit| format!("the commit {commit}"));
@@ -254,7 +253,7 @@ fn list(lost: &[Lost]) -> String {
     if lost.len() > SHOWN {
         lines.push(format!("  and {} more", lost.len() - SHOWN));
     }
-    lines.join("\n")
+    lines
 }
 
 fn as_json(planned: &Planned) -> Json {

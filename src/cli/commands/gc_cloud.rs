@@ -43,7 +43,7 @@ pub fn run(options: &Options, how: &How, project: &Project, out: &Output) -> Res
             "whatever else was pushed to {name} counts as garbage, too, unless a lock here or of a project that shares the \
              store pins it"
         ));
-        ask::typed(url, "the same command with --force", "nothing was marked or removed")?;
+        ask::typed(url, "the same command with --force", "nothing was marked or removed", out)?;
     }
     let cleaned = signals::watched(project.around.stop, || apply(project, options, &planned))?;
     if how.json {
@@ -102,7 +102,7 @@ fn list(all: &[Unneeded], results: usize, out: &Output) {
     for one in all.iter().take(SHOWN) {
         let size = text::bytes(one.size);
         out.line(match &one.known {
-            Some((claim, commit)) => format!("  {} ({size}) of {commit}", text::plain(&claim.path)),
+            Some((claim, commit)) => format!("  {} ({size}) of {commit}", &claim.path),
             None => format!("  something that no lock here pins ({size})"),
         });
     }

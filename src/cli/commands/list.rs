@@ -100,7 +100,7 @@ pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {
             (true, size) => format!("{:>10}  ", size.map_or("-".into(), text::bytes)),
             _ => String::new(),
         };
-        out.line(format!("{size}{}", text::path(&format!("{}{slash}", shown(item)))));
+        out.line(format!("{size}{}{slash}", shown(item)));
     }
     Ok(code)
 }

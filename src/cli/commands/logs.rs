@@ -114,7 +114,7 @@ fn print(log: &RunLog, follow: bool, out: &Output) -> Result<()> {
         loop {
             match file.read(&mut buffer).map_err(fail)? {
                 0 => break,
-                n => out.bytes(&buffer[..n]),
+                n => out.raw(&buffer[..n]),
             }
         }
         if !goes_on {

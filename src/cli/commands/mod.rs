@@ -114,7 +114,7 @@ fn code_of_all(code: u8, definitions: &Definitions) -> u8 {
 /// A pipeline file elsewhere that cannot be read is a warning, unless the targets need it.
 fn tell_broken(definitions: &Definitions, project: &Project, out: &Output) {
     for (path, error) in &definitions.broken {
-        out.warn(format!("{} is left out:\n{error}", path.relative_to(&project.cwd)));
+        out.warn_of(format!("{} is left out:", path.relative_to(&project.cwd)), error);
     }
     for file in &definitions.pipelines.files {
         for warning in &file.warnings {
@@ -134,7 +134,7 @@ fn tell_broken_of(snapshot: &Snapshot<'_>, out: &Output) {
         return tell_broken(&snapshot.definitions, snapshot.project, out);
     }
     for (path, error) in &snapshot.definitions.broken {
-        out.warn(format!("{path} of {} is left out:\n{error}", snapshot.name));
+        out.warn_of(format!("{path} of {} is left out:", snapshot.name), error);
     }
 }
 

@@ -164,7 +164,7 @@ fn show(revisions: &[Rev], targets: &[String], look: &Look, project: &Project, o
     if look.json {
         out.json(&plots::json(&report));
     } else if look.md && !nothing {
-        out.bytes(plots::markdown(&report).as_bytes());
+        out.document(&plots::markdown(&report));
     } else if look.text && !nothing {
         print(&report, out);
     } else if !look.md && !look.text && !nothing {

@@ -230,7 +230,7 @@ fn print_json(outcome: &Outcome, project: &Project, definitions: &Definitions, o
                 o["from"] = json!(format::source(from));
             }
             if let Some(error) = &s.error {
-                o["error"] = json!(error.message);
+                o["error"] = json!(error.full_message());
             }
             if let Some(exit) = s.exit {
                 o["exit"] = json!(exit);
@@ -239,7 +239,7 @@ fn print_json(outcome: &Outcome, project: &Project, definitions: &Definitions, o
         })
         .collect();
     let stale: Vec<_> = outcome.stale.iter().map(|id| definitions.pipelines.address(*id, &project.cwd)).collect();
-    let errors: Vec<_> = outcome.errors.iter().map(|e| &e.message).collect();
+    let errors: Vec<_> = outcome.errors.iter().map(Error::full_message).collect();
     let mut o = json!({"stages": stages});
     if !stale.is_empty() {
         o["stale"] = json!(stale);
@@ -286,8 +286,7 @@ fn tell_failure(stage: &StageOutcome, seen: bool, project: &Project, definitions
     let address = definitions.pipelines.address(stage.id, &project.cwd);
     if !seen && !stage.tail.is_empty() {
         let bar = out.paint(Style::Dim, "|");
-        let lines: Vec<String> = stage.tail.iter().map(|l| format!("  {bar} {l}")).collect();
-        error.message = format!("{}\n{}", error.message, lines.join("\n"));
+        error.lines.extend(stage.tail.iter().map(|l| format!("  {bar} {l}")));
     }
     if stage.exit.is_some() {
         error.hints.push(format!("see all of its output: lockstep logs {}", word(&address)));

@@ -130,7 +130,7 @@ fn many(args: &Args, which: &Which, project: &Project, out: &Output, files: &Fil
     // `None`: nothing is asked of this revision.
     let mut ask = |snapshot: &Snapshot<'_>, names: &[String]| -> Result<Option<Rc<Asked>>> {
         for (path, error) in &snapshot.definitions.broken {
-            broken.add(&format!("{path}\n{error}"), names);
+            broken.add(path.as_str(), error, names);
         }
         if snapshot.commit.is_none() && args.targets.is_empty() {
             code = super::code_of_all(code, &snapshot.definitions);
@@ -153,7 +153,7 @@ fn many(args: &Args, which: &Which, project: &Project, out: &Output, files: &Fil
     let mut read = |snapshot: &Snapshot<'_>, asked: &Asked, names: Vec<String>, parsed: &mut Parsed| {
         let files = values::read(snapshot, asked, parsed);
         let unread = files.iter().filter_map(|f| f.values.as_ref().err()).filter(|e| e.kind != Kind::Missing);
-        unread.for_each(|error| unreadable.add(&error.to_string(), &names));
+        unread.for_each(|error| unreadable.add("", error, &names));
         // What cannot be read is there all the same.
         if files.iter().any(|f| f.values.as_ref().map_or_else(|e| e.kind != Kind::Missing, |_| true)) {
             all.push(Read { names, commit: snapshot.commit, files });
@@ -187,12 +187,8 @@ fn many(args: &Args, which: &Which, project: &Project, out: &Output, files: &Fil
             read(snapshot, asked, names, &mut parsed);
         }
     }
-    let sentence = |message: &str, revisions: &str| {
-        let (path, message) = message.split_once('\n').unwrap_or((message, ""));
-        format!("{path} of {revisions} is left out:\n{message}")
-    };
-    broken.warn(&sentence, out);
-    unreadable.warn(&|message, revisions| format!("left out, of {revisions}: {message}"), out);
+    broken.warn(out);
+    unreadable.warn(out);
     if let Some(error) = failed.filter(|_| all.is_empty()) {
         return Err(error);
     }

@@ -97,8 +97,8 @@ fn merged(definitions: &Definitions) -> Option<Error> {
     let mut errors = definitions.broken.iter().map(|(_, e)| e);
     let mut all = errors.next()?.clone();
     for error in errors {
-        all.message.push('\n');
-        all.message.push_str(&error.message);
+        all.lines.push(error.message.clone());
+        all.lines.extend(error.lines.iter().cloned());
         all.hints.extend(error.hints.iter().cloned());
     }
     all.kind = Kind::Usage;

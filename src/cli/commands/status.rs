@@ -105,12 +105,12 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
             }
             if out.verbose > 0 {
                 for line in difference(project, &definitions, &locks, *id, &mut look)? {
-                    out.line(format!("    {}", text::path(&line)));
+                    out.line(format!("    {line}"));
                 }
             }
         }
         for (path, state, ..) in &found.data {
-            out.line(format!("data {}: {}", text::path(&path.relative_to(&project.cwd)), state.word()));
+            out.line(format!("data {}: {}", path.relative_to(&project.cwd), state.word()));
         }
         let fine = found.looked_at - found.stages.len();
         out.say(match (found.stages.len(), fine) {

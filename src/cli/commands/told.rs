@@ -1,28 +1,33 @@
 //! What is said of many revisions is said once, with their names.
 
 use crate::cli::output::Output;
+use crate::error::Error;
 
 /// So many names are written out.
 const NAMED: usize = 4;
 
 /// Messages in the order in which they came up, each with the revisions that it is about.
 #[derive(Default)]
-pub(super) struct Told(Vec<(String, Vec<String>)>);
+pub(super) struct Told(Vec<(String, Error, Vec<String>)>);
 
 impl Told {
-    /// A revision may have several names.
-    pub fn add(&mut self, message: &str, names: &[String]) {
+    /// `path` is the file that is left out, or empty where the message names it. A revision may have several names.
+    pub fn add(&mut self, path: &str, error: &Error, names: &[String]) {
         let name = names.join(", ");
-        match self.0.iter_mut().find(|(known, _)| known == message) {
-            Some((_, revisions)) => revisions.push(name),
-            None => self.0.push((message.to_string(), vec![name])),
+        match self.0.iter_mut().find(|(known, e, _)| known == path && e.to_string() == error.to_string()) {
+            Some((.., revisions)) => revisions.push(name),
+            None => self.0.push((path.to_string(), error.clone(), vec![name])),
         }
     }
 
     /// One warning a message.
-    pub fn warn(&self, sentence: &dyn Fn(&str, &str) -> String, out: &Output) {
-        for (message, revisions) in &self.0 {
-            out.warn(sentence(message, &listed(revisions)));
+    pub fn warn(&self, out: &Output) {
+        for (path, error, revisions) in &self.0 {
+            let revisions = listed(revisions);
+            match path.as_str() {
+                "" => out.warn_error(format!("left out, of {revisions}:"), error),
+                path => out.warn_of(format!("{path} of {revisions} is left out:"), error),
+            }
         }
     }
 }

@@ -112,7 +112,7 @@ impl What {
         for chosen in snapshots.history()?.choose(&which)? {
             let snapshot = snapshots.at(&Rev::Commit(chosen.id))?;
             for (path, error) in &snapshot.definitions.broken {
-                out.warn(format!("{path} of {} is left out:\n{error}", chosen.names.join(", ")));
+                out.warn_of(format!("{path} of {} is left out:", chosen.names.join(", ")), error);
             }
             let targets = Targets::of(project, &snapshot.definitions);
             match targets.select(&self.targets, &self.reach(), true) {

@@ -165,7 +165,7 @@ fn tell_finding(finding: &Finding, report: &Report, out: &Output) {
     let mark = if finding.is_cured() { Style::Green } else { Style::Red };
     let place = match finding.id {
         Some(id) if finding.place == "nowhere" => format!("object {id}"),
-        _ => text::plain(&finding.place),
+        _ => finding.place.clone(),
     };
     out.line(format!("{}: {}", out.paint_out(mark, &place), finding.problem));
     for at in finding.hurts.iter().take(SHOWN) {
@@ -173,7 +173,7 @@ fn tell_finding(finding: &Finding, report: &Report, out: &Output) {
         let claim = &claimed.claim;
         let of = if claim.stage == claim.path { String::new() } else { format!(" of {}", claim.stage) };
         let names: Vec<&str> = report.everybody.names(claimed).collect();
-        out.line(text::plain(&format!("  hurts {}{of}: {}", claim.path, few(&names))));
+        out.line(format!("  hurts {}{of}: {}", claim.path, few(&names)));
     }
     if finding.hurts.len() > SHOWN {
         out.line(format!("  and {}", text::count(finding.hurts.len() - SHOWN, "more output")));

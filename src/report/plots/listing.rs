@@ -1,5 +1,7 @@
 //! A report for programs (JSON), for a pull request (Markdown), and for a terminal.
 
+use crate::error::Error;
+use crate::escape::markdown_cell;
 use serde_json::{Value as Json, json};
 
 use super::scale::{extent, number};
@@ -40,7 +42,7 @@ pub fn json(report: &Report) -> Json {
     json!({
         "revisions": report.revisions,
         "plots": report.plots.iter().map(plot).collect::<Vec<_>>(),
-        "errors": report.errors.iter().map(|error| &error.message).collect::<Vec<_>>(),
+        "errors": report.errors.iter().map(Error::full_message).collect::<Vec<_>>(),
     })
 }
 
@@ -135,7 +137,7 @@ pub fn markdown(report: &Report) -> String {
     let several = report.revisions.len() > 1;
     let mut lines = Vec::new();
     let row = |cells: &[&str]| {
-        let cells: Vec<String> = cells.iter().map(|cell| plain_cell(cell)).collect();
+        let cells: Vec<String> = cells.iter().map(|cell| markdown_cell(cell)).collect();
         format!("| {} |", cells.join(" | "))
     };
     let pick = |plot: &str, revision: &str, name: &str, trend: &str, facts: &str| {
@@ -149,24 +151,6 @@ pub fn markdown(report: &Report) -> String {
         lines.push(pick(&plot, &revision, &name, &spark, &facts));
     }
     lines.join("\n") + "\n"
-}
-
-/// A cell whose text is text: no bars, no tags, no lines.
-fn plain_cell(text: &str) -> String {
-    let mut out = String::new();
-    for c in text.chars() {
-        match c {
-            '|' | '*' | '_' | '`' | '[' | ']' | '\\' => {
-                out.push('\\');
-                out.push(c);
-            }
-            '<' => out.push_str("&lt;"),
-            '&' => out.push_str("&amp;"),
-            c if c.is_control() => out.push(' '),
-            c => out.push(c),
-        }
-    }
-    out
 }
 
 #[cfg(test)]

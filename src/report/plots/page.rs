@@ -163,14 +163,14 @@ fn figure_of_images(page: &mut String, plot: &Plot, images: &[Image], report: &R
 
 /// What is not shown: who reads the page later does not see what was printed.
 fn footer(page: &mut String, report: &Report) {
-    let errors = report.errors.iter().map(|error| error.message.as_str());
-    let said: Vec<&str> = errors.chain(report.notes.iter().map(String::as_str)).collect();
+    let errors = report.errors.iter().map(|error| error.full_message());
+    let said: Vec<String> = errors.chain(report.notes.iter().cloned()).collect();
     if said.is_empty() {
         return;
     }
     page.push_str("<footer>\nNot shown:\n<ul>\n");
     for line in said {
-        let _ = writeln!(page, "<li>{}</li>", escape(line));
+        let _ = writeln!(page, "<li>{}</li>", escape(&line));
     }
     page.push_str("</ul>\n</footer>\n");
 }

@@ -4,7 +4,7 @@ use serde_json::{Value as Json, json};
 
 use crate::cli::format::json_number;
 use crate::cli::output::Output;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::act::{Act, Manner};
 use crate::model::checks::Judged;
 use crate::project::Project;
@@ -69,7 +69,7 @@ pub fn checks(judged: &[Judged]) -> Json {
             "value": j.value.map(json_number),
             "limit": j.limit.map(json_number),
             "ok": j.ok,
-            "error": j.error.as_ref().map(|e| &e.message),
+            "error": j.error.as_ref().map(Error::full_message),
             "remark": j.remark,
         })
     };

@@ -26,7 +26,7 @@ impl<'p> Desk<'p> {
         let registry = Registry::read(&project.repo)?;
         if out.verbose > 0 {
             for tag in &registry.passed_over {
-                out.say(format!("the tag {} is none of the registry's", crate::cli::text::plain(tag)));
+                out.say(format!("the tag {} is none of the registry's", tag));
             }
         }
         let now = project.at(&Rev::Worktree)?;

@@ -5,6 +5,7 @@ use crate::cli::output::{Output, Style};
 use crate::cli::progress::Progress;
 use crate::cli::text;
 use crate::error::Result;
+use crate::escape;
 use crate::model::diff::{self, Change, Difference, Facts, Movement, Row, Values};
 use crate::model::tensor::Shape;
 
@@ -63,7 +64,10 @@ fn print(args: &Args, difference: &Difference, out: &Output) {
     let head = ["tensor", "change", "max |Δ|", "rel. L2", "cosine", "note"].map(str::to_string);
     let mut cells: Vec<[String; 6]> = std::iter::once(head).chain(rows.iter().map(|row| cells(row))).collect();
     if args.md {
-        cells.iter_mut().flatten().for_each(|cell| *cell = cell.replace('|', "\\|"));
+        cells[0].iter_mut().for_each(|cell| *cell = cell.replace('|', "\\|"));
+        cells[1..].iter_mut().flatten().for_each(|cell| *cell = escape::markdown_cell(cell));
+    } else {
+        cells.iter_mut().flatten().for_each(|cell| *cell = escape::text(cell));
     }
     let width = |column: usize| cells.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths = [width(0), width(1), width(2), width(3), width(4), width(5)];

@@ -36,7 +36,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         table.row([
             event.time.map_or_else(|| "-".into(), text::day),
             format!("{}{}", sentence(model, at, event), if forced { ", by force" } else { "" }),
-            text::plain(event.by.as_deref().unwrap_or("-")),
+            event.by.clone().unwrap_or_else(|| "-".into()),
             event.commit.short(),
             event.tag.clone(),
         ]);

@@ -70,7 +70,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         models(&rows, &unfit, out);
     }
     for artifact in &unfit {
-        out.warn(format!("it cannot be registered: {}", text::plain(&artifact.error.message)));
+        out.warn_error("it cannot be registered:", &artifact.error);
     }
     Ok(code)
 }
@@ -89,13 +89,13 @@ fn models(rows: &[(&ModelName, Option<&Model>, Option<&Artifact>)], unfit: &[Unf
             name.to_string(),
             latest.map_or_else(|| "-".to_string(), |(version, _)| version.to_string()),
             labels.filter(|l| !l.is_empty()).unwrap_or_else(|| "-".into()),
-            artifact.map_or_else(|| "-".to_string(), |a| text::plain(a.path.as_str())),
+            artifact.map_or_else(|| "-".to_string(), |a| a.path.to_string()),
             time.map_or_else(|| "-".to_string(), text::day),
         ]);
     }
     for artifact in unfit {
         let path = artifact.path.as_deref().unwrap_or("-");
-        table.row([text::plain(&artifact.name), "-".into(), "-".into(), text::plain(path), "-".into()]);
+        table.row([artifact.name.clone(), "-".into(), "-".into(), path.to_string(), "-".into()]);
     }
     table.print(false, out);
 }
@@ -119,7 +119,7 @@ fn versions(rows: &[(&ModelName, Option<&Model>, Option<&Artifact>)], all: bool,
                 labels_of(model, version),
                 event.commit.short(),
                 event.time.map_or_else(|| "-".into(), text::day),
-                text::plain(event.by.as_deref().unwrap_or("-")),
+                event.by.clone().unwrap_or_else(|| "-".into()),
             ]);
         }
     }
@@ -137,7 +137,7 @@ fn unfit_shape(artifact: &Unfit) -> Json {
         "name": artifact.name,
         "declared": true,
         "path": artifact.path,
-        "error": artifact.error.message,
+        "error": artifact.error.full_message(),
         "deprecated": false,
         "latest": null,
         "labels": {},

@@ -82,7 +82,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         &found.id.hex()[..12],
         text::bytes(found.size),
         plan.act.commit.short(),
-        text::plain(&text::cut(&plan.about.subject, 50)),
+        &text::cut(&plan.about.subject, 50),
     );
     let shape = json!({
         "version": plan.version.to_string(),

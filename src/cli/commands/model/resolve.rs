@@ -2,7 +2,6 @@ use serde_json::json;
 
 use super::desk::{self, Desk};
 use crate::cli::output::Output;
-use crate::cli::text;
 use crate::error::{Error, Result};
 use crate::model::registry::{Event, Model};
 use crate::model::trace::Trace;
@@ -56,7 +55,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     }
     let line = |key: &str, value: Option<String>| {
         if let Some(value) = value {
-            out.line(format!("{key:8} {}", text::plain(&value)));
+            out.line(format!("{key:8} {}", &value));
         }
     };
     line("event", Some(event.word().into()));

@@ -38,7 +38,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         print(&trace, out);
     }
     for remark in &trace.remarks {
-        out.warn(text::plain(remark));
+        out.warn(remark);
     }
     Ok(u8::from(!trace.agrees()))
 }
@@ -64,7 +64,7 @@ fn noted_checks<'t>(trace: &'t Trace<'_, '_>) -> &'t [NotedCheck] {
 fn print(trace: &Trace<'_, '_>, out: &Output) {
     let section = |name: &str| out.line(out.paint_out(Style::Dim, name));
     let field = |name: &str, value: String| {
-        out.line(format!("{}  {}", out.paint_out(Style::Dim, &format!("{name:10}")), text::plain(&value)));
+        out.line(format!("{}  {}", out.paint_out(Style::Dim, &format!("{name:10}")), value));
     };
     let version = trace.version.map_or_else(|| trace.event.commit.short(), Version::to_string);
     let mut title = format!("{} {version}", trace.model.name);
@@ -112,7 +112,7 @@ fn print(trace: &Trace<'_, '_>, out: &Output) {
         section("inputs");
         let width = origin.inputs.iter().map(|i| i.path.chars().count()).max().unwrap_or(0).min(40);
         for input in &origin.inputs {
-            let path = text::plain(&input.path);
+            let path = &input.path;
             out.line(format!("  {path:width$}  {}  {}", &input.pin.id.hex()[..12], sized(&input.pin)));
         }
     }
@@ -129,7 +129,7 @@ fn print(trace: &Trace<'_, '_>, out: &Output) {
             let value =
                 check.value.map(|v| format!(", was {}", shown(&crate::value::Value::Float(v)))).unwrap_or_default();
             let word = if check.ok { "held" } else { "did not hold" };
-            out.line(format!("  {}: {word}{value}", text::plain(&check.check)));
+            out.line(format!("  {}: {word}{value}", check.check));
         }
     }
 }
@@ -157,7 +157,6 @@ fn pairs(name: &str, files: Vec<(&str, Vec<(&str, String)>)>, out: &Output) {
     let first = wide(all().map(|(file, ..)| file.chars().count()).max().unwrap_or(0));
     let second = wide(all().map(|(_, key, _)| key.chars().count()).max().unwrap_or(0));
     for (file, key, value) in all() {
-        let (file, key, value) = (text::plain(file), text::plain(key), text::plain(value));
         out.line(format!("  {file:first$}  {key:second$}  {value}"));
     }
 }

@@ -1,0 +1,3 @@
+//! Hostile repositories, remotes and pull requests.
+
+mod escapes;
