@@ -10,7 +10,7 @@
 //!
 //! | layer | room | subject |
 //! | --- | --- | --- |
-//! | 0 words | [`error`] [`escape`] [`path`] [`event`] [`value`] [`replace`] [`shell`] [`tag`] | errors with kind and hint; text from elsewhere made harmless; [`path::RepoPath`]; what a long task tells the world; YAML, JSON, TOML and Python values, with marks; replacing a small file in one step; words of a shell; the grammar of registry tags |
+//! | 0 words | [`error`] [`escape`] [`path`] [`event`] [`value`] [`replace`] [`secret`] [`shell`] [`tag`] | errors with kind and hint; text from elsewhere made harmless; [`path::RepoPath`]; what a long task tells the world; YAML, JSON, TOML and Python values, with marks; replacing a small file in one step; names of secrets; words of a shell; the grammar of registry tags |
 //! | 1 places | [`git`] [`store`] [`config`] | discovery, ignore rules, what Git tracks, any commit's files, tags; objects, stat index, trees; settings with their origins |
 //! | 2 documents | [`pipeline`] [`lock`] [`project`] | what the user wrote; what happened; one open repository, as of the worktree or a commit |
 //! | 3 work | [`run`] | select, look, judge, schedule, execute, record |
@@ -186,6 +186,7 @@ pub mod remote;
 pub mod replace;
 pub mod report;
 pub mod run;
+pub mod secret;
 pub mod shell;
 pub mod store;
 pub mod tag;

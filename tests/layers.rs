@@ -11,7 +11,7 @@ use std::path::Path;
 
 /// Rooms by layer: a room may name rooms of its own layer and of lower ones.
 const LAYERS: &[&[&str]] = &[
-    &["error", "escape", "path", "event", "value", "replace", "shell", "tag"],
+    &["error", "escape", "path", "event", "value", "replace", "secret", "shell", "tag"],
     &["git", "store", "config"],
     &["pipeline", "lock", "project"],
     &["run", "remote", "compare", "keep"],

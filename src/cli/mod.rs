@@ -6,6 +6,7 @@
 pub mod args;
 mod ask;
 pub mod commands;
+pub mod environment;
 pub mod example;
 pub mod format;
 pub mod output;
@@ -30,6 +31,7 @@ use crate::project::{Project, Surroundings};
 
 /// Parses the command line, runs the command, and turns what came of it into an exit code.
 pub fn main() -> ExitCode {
+    environment::keep_secrets();
     std::panic::set_hook(Box::new(output::tell_panic));
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -83,8 +85,7 @@ pub fn surroundings(global: &Global) -> Result<Surroundings> {
         Some(dir) => here.join(dir),
         None => here,
     };
-    let env: BTreeMap<String, String> =
-        std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect();
+    let env = environment::variables();
     let home = env.get("HOME").filter(|h| !h.is_empty()).map(std::path::PathBuf::from);
     let config_home = env.get("XDG_CONFIG_HOME").filter(|h| !h.is_empty()).map(std::path::PathBuf::from);
     let config_home = config_home.or_else(|| home.as_ref().map(|h| h.join(".config")));
@@ -103,9 +104,14 @@ pub fn surroundings(global: &Global) -> Result<Surroundings> {
 
 /// Settings that environment variables hold; an empty one is as good as none.
 fn settings(env: &BTreeMap<String, String>) -> Vec<Given> {
-    [("LOCKSTEP_JOBS", "jobs"), ("LOCKSTEP_CACHE_DIR", "cache.dir"), ("LOCKSTEP_CACHE", "cache.mode")]
-        .into_iter()
-        .filter_map(|(name, key)| Some((name, key, env.get(name).filter(|value| !value.is_empty())?)))
-        .map(|(name, key, value)| Given { key: key.into(), value: value.clone(), name: name.into() })
-        .collect()
+    [
+        ("LOCKSTEP_JOBS", "jobs"),
+        ("LOCKSTEP_CACHE_DIR", "cache.dir"),
+        ("LOCKSTEP_CACHE", "cache.mode"),
+        ("LOCKSTEP_PASS_ENV", "pass_env"),
+    ]
+    .into_iter()
+    .filter_map(|(name, key)| Some((name, key, env.get(name).filter(|value| !value.is_empty())?)))
+    .map(|(name, key, value)| Given { key: key.into(), value: value.clone(), name: name.into() })
+    .collect()
 }

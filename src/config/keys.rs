@@ -43,6 +43,8 @@ const KEYS: &[(&str, Takes, Option<&str>)] = &[
     ("cache.verify_keys", Takes::Texts, None),
     ("core.remote", Takes::Text, None),
     ("jobs", Takes::Count, Some("1")),
+    // User only: see `Config::pass_env`.
+    ("pass_env", Takes::Texts, None),
     ("shell", Takes::Text, Some("sh")),
 ];
 

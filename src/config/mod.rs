@@ -190,6 +190,15 @@ impl Config {
         self.texts("cache.verify_keys").unwrap_or_default()
     }
 
+    /// `pass_env`: credentials that stages see if they ask for them. The user grants them, never a file of the repository.
+    pub fn pass_env(&self) -> &[String] {
+        let of_repository = |origin: &Origin| matches!(origin, Origin::File(path) if path.ends_with("lockstep.toml"));
+        match self.look_up("pass_env") {
+            Some((Setting::List(names), origin)) if !of_repository(origin) => names,
+            _ => &[],
+        }
+    }
+
     /// `core.remote`: the remote that counts where none is named.
     pub fn default_remote(&self) -> Option<&str> {
         self.text("core.remote")

@@ -8,6 +8,7 @@ use super::format::{Checker, PLOT_KEYS};
 use super::stage::{Data, Dep, FileId, Import, Out, ParamsFile, Place, Plot, Scratch, Stage};
 use super::vars::{PARAMS, place};
 use crate::path::{RepoPath, normalise};
+use crate::secret::{SIGN_KEY, is_secret, is_withheld};
 use crate::value::node::{Entry, Node, Tree};
 use crate::value::{Mark, Value};
 
@@ -47,6 +48,7 @@ impl Builder<'_, '_> {
             deps: Vec::new(),
             params: Vec::new(),
             env: Vec::new(),
+            env_asked: Vec::new(),
             outs: Vec::new(),
             scratch: Vec::new(),
             frozen: false,
@@ -263,18 +265,34 @@ impl Builder<'_, '_> {
         });
     }
 
-    /// Names of environment variables.
+    /// Names of environment variables, or `NAME: {input: false}` for one that the stage sees and that is no input.
     fn env(&mut self, node: &Node, at: &str, stage: &mut Stage) {
         for item in node.as_list().unwrap_or_default() {
-            let Some(name) = self.string(item, at) else { continue };
+            let (name, is_input) = match item.as_map().and_then(<[Entry]>::first) {
+                Some(entry) => (entry.key.as_str(), flag(entry.value.as_map().unwrap_or_default(), "input", true)),
+                None => match self.string(item, at) {
+                    Some(name) => (name, true),
+                    None => continue,
+                },
+            };
+            if name == SIGN_KEY {
+                self.checker.say(item.start, format!("{at}: {name} is never passed to a stage"));
+            } else if is_input && (is_secret(name) || is_withheld(name)) {
+                let message = format!("{at}: `{name}` looks like a secret, and pipeline.lock would hold its value");
+                let hint = format!("a secret is passed without being an input: `- {name}: {{input: false}}`");
+                self.checker.say_with(item.start, message, Some(hint));
+            }
             if name.contains('=') || name.chars().any(|c| c.is_whitespace() || c.is_control()) {
                 self.checker
                     .say(item.start, format!("{at}: `{name}` is no name of a variable; its value is not written here"));
             }
-            stage.env.push(name.to_string());
+            let names = if is_input { &mut stage.env } else { &mut stage.env_asked };
+            names.push(name.to_string());
         }
-        stage.env.sort();
-        stage.env.dedup();
+        for names in [&mut stage.env, &mut stage.env_asked] {
+            names.sort();
+            names.dedup();
+        }
     }
 
     fn scratch(&mut self, node: &Node, at: &str, stage: &mut Stage) {

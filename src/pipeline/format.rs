@@ -151,6 +151,25 @@ impl Checker<'_> {
         }
     }
 
+    /// `NAME`, or `NAME: {input: false}`.
+    fn env(&mut self, node: &Node, at: &str) {
+        for item in self.list(node, at, "a list of names") {
+            let at = format!("an entry of {at}");
+            match item.as_map() {
+                None => self.string(item, &at),
+                Some([entry]) => match entry.value.as_map() {
+                    Some(keys) => {
+                        let at = format!("{at}, `{}`", entry.key);
+                        self.keys(keys, &["input"], &at);
+                        keys.iter().for_each(|key| self.boolean(&key.value, &format!("{at}, `{}`", key.key)));
+                    }
+                    None => self.wrong(&entry.value, &at, "a name or `NAME: {input: false}`"),
+                },
+                Some(_) => self.wrong(item, &at, "a name or `NAME: {input: false}`"),
+            }
+        }
+    }
+
     fn vars(&mut self, node: &Node, at: &str) {
         for item in self.list(node, at, "a list of files and maps") {
             let inside = template_inside(item);
@@ -219,7 +238,8 @@ impl Checker<'_> {
             match entry.key.as_str() {
                 "cmd" => self.command(node, &at),
                 "wdir" | "desc" => self.string(node, &at),
-                "deps" | "env" | "scratch" => self.strings(node, &at),
+                "deps" | "scratch" => self.strings(node, &at),
+                "env" => self.env(node, &at),
                 "vars" => self.vars(node, &at),
                 "frozen" | "always_changed" => self.boolean(node, &at),
                 "meta" => self.any(node, &at),

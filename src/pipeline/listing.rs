@@ -15,7 +15,7 @@ pub fn describe(p: &Pipelines, id: StageId, from: &RepoPath, params: &BTreeMap<S
     let values = |file: &FileParams| -> Json {
         file.iter().flatten().map(|(key, value)| (key.clone(), json(value))).collect::<Map<_, _>>().into()
     };
-    json!({
+    let mut shape = json!({
         "address": p.address(id, from),
         "cmd": stage.cmd,
         "wdir": stage.wdir.to_string(),
@@ -28,7 +28,11 @@ pub fn describe(p: &Pipelines, id: StageId, from: &RepoPath, params: &BTreeMap<S
         "meta": stage.meta.as_ref().map(json),
         "env": stage.env,
         "scratch": stage.scratch.iter().map(|s| s.spelled.as_str()).collect::<Vec<_>>(),
-    })
+    });
+    if !stage.env_asked.is_empty() {
+        shape["env_asked"] = stage.env_asked.clone().into();
+    }
+    shape
 }
 
 fn out(out: &Out) -> Json {

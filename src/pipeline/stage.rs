@@ -96,6 +96,8 @@ pub struct Stage {
     pub params: Vec<ParamsFile>,
     /// Names of environment variables that are inputs, sorted, each once.
     pub env: Vec<String>,
+    /// Names of variables that the stage asks for and that are no inputs (`input: false`), sorted, each once.
+    pub env_asked: Vec<String>,
     /// Outs, metrics and plots, in the order of the file.
     pub outs: Vec<Out>,
     pub scratch: Vec<Scratch>,

@@ -22,6 +22,7 @@ use crate::pipeline::stage::{Out, Stage};
 use crate::project::{Definitions, Project};
 use crate::run::aside::{Aside, Asides, move_to};
 use crate::run::cache::RunRecord;
+use crate::run::environment::{self, Environment};
 use crate::run::fresh::Facts;
 use crate::run::local::{self, Exit};
 use crate::run::logs::{Logs, RunLog};
@@ -51,6 +52,8 @@ pub struct Context<'a> {
     pub alone: bool,
     /// What a stage makes is stored.
     pub stores: bool,
+    /// Credentials that the user grants to stages that ask for them.
+    pub pass_env: &'a [String],
 }
 
 pub struct Task<'a> {
@@ -105,6 +108,9 @@ impl Failure {
 impl Context<'_> {
     /// Runs the commands of a stage.
     fn run(&self, task: &Task) -> Result<Done, Failure> {
+        let variables = &self.project.around.env;
+        let environment = Environment::new(task.stage, &task.address, variables, self.pass_env);
+        let environment = environment.map_err(Failure::early)?;
         let command = task.stage.cmd.join("\n");
         self.sink.event(Event::StageStarted { stage: &task.address, command: &command, reason: &task.reason });
         // Better told before hours of work than after.
@@ -116,7 +122,7 @@ impl Context<'_> {
         let file = &self.definitions.pipelines.file(task.stage.file).path;
         let log = self.logs.start(file, &task.stage.name).map_err(early)?;
         let mut replaced = Vec::new();
-        let ended = self.set_aside(task, &mut replaced).and_then(|()| self.commands(task, &log));
+        let ended = self.set_aside(task, &mut replaced).and_then(|()| self.commands(task, environment, &log));
         let seconds = started.elapsed().as_secs_f64();
         let ended = ended.and_then(|exit| match exit {
             Exit::Fine => self.pin(task, &log).map(Ok),
@@ -142,7 +148,7 @@ impl Context<'_> {
         Ok(())
     }
 
-    fn commands(&self, task: &Task, log: &RunLog) -> Result<Exit> {
+    fn commands(&self, task: &Task, environment: Environment, log: &RunLog) -> Result<Exit> {
         let stage = task.stage;
         let wdir = self.project.folder(&stage.wdir)?;
         if !wdir.is_dir() {
@@ -169,9 +175,11 @@ impl Context<'_> {
         let watched = self.watchdog.as_ref().map(|w| Group::of(w, self.alone));
         let group = watched.as_ref().map_or(0, Group::id);
         let (terminal, signal) = (owner, self.signal);
-        let job = local::Job { commands, wdir, env, log: log.output(), group, signal, terminal, raw: self.alone };
-        let inherited: Vec<String> = self.project.around.env.keys().cloned().collect();
-        log.describe(&job.wdir, &job.commands, &job.env, &inherited)?;
+        let mask = environment::mask(&self.project.around.env);
+        let Environment { seen, withheld } = environment;
+        let (log_file, raw) = (log.output(), self.alone);
+        let job = local::Job { commands, wdir, env, withheld, log: log_file, mask, group, signal, terminal, raw };
+        log.describe(&job.wdir, &job.commands, &job.env, &seen)?;
         let mut told = false;
         let mut hear = |bytes: &[u8]| {
             let stage = &task.address;

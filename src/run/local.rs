@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::error::{Error, Result};
+use crate::run::mask::Mask;
 use crate::run::pty::{self, Owner, PlainLines, Terminal};
 
 /// What is to be run.
@@ -21,8 +22,12 @@ pub struct Job<'a> {
     pub wdir: PathBuf,
     /// In addition to the inherited environment.
     pub env: Vec<(String, String)>,
+    /// Variables that are taken out of the inherited environment.
+    pub withheld: Vec<String>,
     /// Where output is written as it comes.
     pub log: PathBuf,
+    /// Hides secrets in the log.
+    pub mask: Mask,
     /// The process group to join.
     pub group: i32,
     /// Nothing new starts once this is the number of a signal.
@@ -78,6 +83,9 @@ pub fn run(job: &Job, hear: &mut dyn FnMut(&[u8]), tick: &mut dyn FnMut()) -> Re
         }
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]).current_dir(&job.wdir).envs(job.env.iter().map(|(k, v)| (k, v)));
+        for name in &job.withheld {
+            command.env_remove(name);
+        }
         let status = match &terminal {
             Some((owner, terminal)) => on_terminal(job, command, owner, terminal, &mut log, hear, tick),
             None => on_pipe(job, command, &mut log, hear, tick),
@@ -106,8 +114,9 @@ fn on_pipe(
     drop(command);
     let mut lines = Lines::default();
     let mut unlogged = None;
+    let mut mask = job.mask.clone();
     let mut heard = |bytes: &[u8]| {
-        unlogged = unlogged.take().or(log.write_all(bytes).err());
+        unlogged = unlogged.take().or(log.write_all(&mask.push(bytes)).err());
         if job.raw {
             hear(bytes)
         } else {
@@ -115,7 +124,9 @@ fn on_pipe(
         }
         Ok(())
     };
-    follow(&mut child, reader, &mut heard, tick).map_err(|e| Error::io("read the output into", &job.log, e))?;
+    let followed = follow(&mut child, reader, &mut heard, tick);
+    unlogged = unlogged.or(log.write_all(&mask.finish()).err());
+    followed.map_err(|e| Error::io("read the output into", &job.log, e))?;
     lines.rest(hear);
     tell_unlogged(unlogged, hear);
     child.wait().map_err(|e| Error::io("wait for", "the command", e))
@@ -135,13 +146,15 @@ fn on_terminal(
     owner.watchdog.began(session);
     let mut plain = PlainLines::default();
     let mut unlogged = None;
+    let mut mask = job.mask.clone();
     let mut heard = |bytes: &[u8]| {
-        unlogged = unlogged.take().or(log.write_all(&plain.convert(bytes)).err());
+        unlogged = unlogged.take().or(log.write_all(&mask.push(&plain.convert(bytes))).err());
         hear(bytes);
         Ok(())
     };
     let followed = pty::follow(&mut running, terminal, owner, &mut heard, tick)
         .map_err(|e| Error::io("read the output into", &job.log, e));
+    unlogged = unlogged.or(log.write_all(&mask.finish()).err());
     let status = followed.and_then(|()| running.child.wait().map_err(|e| Error::io("wait for", "the command", e)));
     owner.watchdog.ended(session);
     tell_unlogged(unlogged, hear);
@@ -299,7 +312,9 @@ mod tests {
             ],
             wdir: dir.path().into(),
             env: vec![],
+            withheld: vec![],
             log: dir.path().join("log"),
+            mask: Mask::default(),
             group: 0,
             signal: &AtomicI32::new(0),
             terminal: None,

@@ -34,6 +34,7 @@ use crate::run::select::Selected;
 use crate::run::trust::Trust;
 use crate::run::watchdog::Watchdog;
 use crate::run::{data, dry, elsewhere, ignore, workspace};
+use crate::secret::is_withheld;
 
 /// How a run is asked for; what selects its stages stands in [`Selected`].
 #[derive(Clone, Debug, Default)]
@@ -57,6 +58,8 @@ pub struct Options {
     pub command: String,
     /// Stages own the user's terminal while they run; takes one job.
     pub terminal: bool,
+    /// Credentials that the user grants to stages that ask for them.
+    pub pass_env: Vec<String>,
     /// Count what is stale outside of the selection.
     pub elsewhere: bool,
 }
@@ -345,6 +348,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
             terminal: self.options.terminal.then_some(self.signal),
             alone: self.options.jobs == 1,
             stores: !self.options.no_commit,
+            pass_env: &self.options.pass_env,
         };
         self.waiting.insert(id, (reasons, facts));
         self.running += 1;
@@ -400,7 +404,8 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         self.outcome.written.extend(ignored.written);
         self.unwritten = ignored.missing;
         let lock = self.project.state_dir().join("watchdog");
-        self.watchdog = Some(Arc::new(Watchdog::start(&self.project.around.program, &lock)?));
+        let withheld = self.project.around.env.keys().filter(|name| is_withheld(name));
+        self.watchdog = Some(Arc::new(Watchdog::start(&self.project.around.program, &lock, withheld)?));
         self.prepared = true;
         Ok(wrote)
     }

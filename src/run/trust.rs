@@ -19,9 +19,9 @@ use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use crate::error::{Error, Result};
 use crate::git;
 use crate::project::Project;
+use crate::secret::SIGN_KEY;
 use crate::store::authenticate;
 
-pub const SIGN_KEY: &str = "LOCKSTEP_SIGN_KEY";
 pub const VERIFY_KEYS: &str = "LOCKSTEP_VERIFY_KEYS";
 
 const CONTEXT: &str = "lockstep 2026-11-24 run cache signature";

@@ -56,10 +56,15 @@ impl Told {
 }
 
 impl Watchdog {
-    /// `program` is this very binary; `lock` the file that is locked while the watchdog lives.
-    pub fn start(program: &Path, lock: &Path) -> Result<Watchdog> {
+    /// `program` is this very binary; `lock` the file that is locked while the watchdog lives. It does not have the
+    /// `withheld` variables: it lives as long as stages, which may read the environment of a process of their user.
+    pub fn start<'a>(program: &Path, lock: &Path, withheld: impl Iterator<Item = &'a String>) -> Result<Watchdog> {
         use std::os::unix::process::CommandExt;
-        let mut child = Command::new(program)
+        let mut command = Command::new(program);
+        for name in withheld {
+            command.env_remove(name);
+        }
+        let mut child = command
             .arg(COMMAND)
             .arg(lock)
             .current_dir("/")

@@ -51,7 +51,7 @@ More of remotes: lockstep remote modify --help
 
 From the weakest to the strongest: --user (~/.config/lockstep/config.toml), --project
 (lockstep.toml at the root), --local (this clone), then the variables LOCKSTEP_JOBS,
-LOCKSTEP_CACHE_DIR and LOCKSTEP_CACHE.
+LOCKSTEP_CACHE_DIR, LOCKSTEP_CACHE and LOCKSTEP_PASS_ENV.
 
 Examples:
   lockstep config                          all settings

@@ -15,6 +15,7 @@ use crate::run::outcome::{Outcome, StageOutcome};
 use crate::run::repro::{Options, repro};
 use crate::run::select::{Reach, Scope, Selected};
 use crate::run::status::sentence;
+use crate::secret::SIGN_KEY;
 use crate::shell::word;
 
 /// Run what is stale, restore what was computed before
@@ -85,6 +86,9 @@ pub struct Args {
     /// How long to wait for another lockstep in this workspace [default: for ever]
     #[arg(long, value_name = "SECS", num_args = 0..=1, value_parser = text::wait)]
     wait: Option<Option<Duration>>,
+    /// Let stages that ask for this credential see it (GITHUB_TOKEN, ACTIONS_…); may be repeated
+    #[arg(long, value_name = "NAME")]
+    pass_env: Vec<String>,
     /// Targets are patterns over stage names
     #[arg(long)]
     glob: bool,
@@ -162,7 +166,13 @@ fn options(args: &Args, project: &Project, out: &Output) -> Result<Options> {
         0 => std::thread::available_parallelism().map_or(1, |n| n.get()),
         n => n,
     };
+    let pass_env: Vec<String> = project.config.pass_env().iter().chain(&args.pass_env).cloned().collect();
+    if pass_env.iter().any(|name| name == SIGN_KEY) {
+        return Err(Error::usage(format!("{SIGN_KEY} is never passed to a stage"))
+            .because("a command that sees it could sign any result"));
+    }
     Ok(Options {
+        pass_env,
         force: args.force,
         force_downstream: args.force_downstream,
         dry: args.dry,

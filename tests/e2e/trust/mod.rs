@@ -1,3 +1,4 @@
 //! Hostile repositories, remotes and pull requests.
 
 mod escapes;
+mod secrets;

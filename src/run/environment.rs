@@ -1,0 +1,75 @@
+//! The environment that the commands of a stage see: the user's, without credentials of the CI job. A stage asks for one
+//! (`env: [{GITHUB_TOKEN: {input: false}}]`), and the user grants it (`--pass-env`, the setting `pass_env`). Pure.
+
+use std::collections::BTreeMap;
+
+use crate::error::{Error, Kind, Result};
+use crate::pipeline::stage::Stage;
+use crate::run::mask::Mask;
+use crate::secret::{SIGN_KEY, is_secret, is_withheld};
+
+#[derive(Debug, PartialEq)]
+pub struct Environment {
+    /// Names that the commands see, sorted.
+    pub seen: Vec<String>,
+    /// Names that are taken out, sorted.
+    pub withheld: Vec<String>,
+}
+
+impl Environment {
+    /// Errors ([`Kind::Stage`]): the stage asks for a variable that is set and that the user does not grant.
+    pub fn new(
+        stage: &Stage,
+        address: &str,
+        variables: &BTreeMap<String, String>,
+        granted: &[String],
+    ) -> Result<Environment> {
+        let (asked, missing): (Vec<&String>, Vec<&String>) = stage
+            .env_asked
+            .iter()
+            .filter(|name| variables.contains_key(*name) && is_withheld(name))
+            .partition(|name| granted.contains(name));
+        if let Some(name) = missing.first() {
+            let names = missing.iter().map(|name| name.as_str()).collect::<Vec<_>>();
+            return Err(Error::new(Kind::Stage, format!("stage {address} asks for {name}, which is not granted"))
+                .because("a pipeline only asks for such a variable; the user who runs it decides")
+                .hint(format!("to grant it: lockstep repro --pass-env {}", names.join(" --pass-env ")))
+                .hint(format!("in CI: LOCKSTEP_PASS_ENV={}", names.join(","))));
+        }
+        let is_passed = |name: &String| name != SIGN_KEY && (!is_withheld(name) || asked.contains(&name));
+        let (seen, withheld) = variables.keys().cloned().partition(is_passed);
+        Ok(Environment { seen, withheld })
+    }
+}
+
+/// The mask for the values of all secrets, whether a stage sees them or not.
+pub fn mask(variables: &BTreeMap<String, String>) -> Mask {
+    Mask::new(variables.iter().filter(|(name, _)| is_secret(name)).map(|(_, value)| value.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::load::memory::Memory;
+
+    #[test]
+    fn credentials_need_a_question_and_a_grant() {
+        let set = ["GITHUB_TOKEN", "HF_TOKEN", "HOME", "LOCKSTEP_SIGN_KEY"];
+        let variables = set.iter().map(|name| (name.to_string(), "x".to_string())).collect();
+        for (asked, granted, want) in [
+            (&[][..], &[][..], Ok("HF_TOKEN HOME")),
+            (&[], &["GITHUB_TOKEN", "LOCKSTEP_SIGN_KEY"], Ok("HF_TOKEN HOME")),
+            (&["GITHUB_TOKEN"], &["GITHUB_TOKEN"], Ok("GITHUB_TOKEN HF_TOKEN HOME")),
+            (&["GITHUB_TOKEN"], &[], Err("stage s asks for GITHUB_TOKEN, which is not granted")),
+            (&["GITLAB_TOKEN", "HF_TOKEN"], &[], Ok("HF_TOKEN HOME")),
+        ] {
+            let pipeline = Memory::new(&[("pipeline.yaml", "stages: {s: {cmd: x}}")]).load().pipelines;
+            let mut stage = pipeline.stages[0].clone();
+            stage.env_asked = asked.iter().map(|name| name.to_string()).collect();
+            let granted: Vec<String> = granted.iter().map(|name: &&str| name.to_string()).collect();
+            let got = Environment::new(&stage, "s", &variables, &granted);
+            let got = got.map(|found| found.seen.join(" ")).map_err(|e| e.message);
+            assert_eq!(got, want.map(str::to_string).map_err(str::to_string), "{asked:?} {granted:?}");
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Environment variables that hold secrets, judged by their names: which of them a stage does not see, which cannot be
+//! inputs, and whose values are masked in logs. Pure.
+
+/// The private key that signs results. A command that sees it can sign as the team, so no stage gets it.
+pub const SIGN_KEY: &str = "LOCKSTEP_SIGN_KEY";
+
+/// Credentials of a job in a CI system, with which one writes to the repository or reaches other systems. `NAME*` means
+/// every name that begins so.
+const WITHHELD: &[&str] = &[
+    "ACTIONS_*",
+    "BITBUCKET_STEP_OIDC_TOKEN*",
+    "BUILDKITE_AGENT_ACCESS_TOKEN",
+    "CIRCLE_OIDC_TOKEN*",
+    "CIRCLE_TOKEN",
+    "CI_BUILD_TOKEN",
+    "CI_DEPENDENCY_PROXY_PASSWORD",
+    "CI_DEPLOY_PASSWORD",
+    "CI_JOB_JWT*",
+    "CI_JOB_TOKEN",
+    "CI_REGISTRY_PASSWORD",
+    "CI_REPOSITORY_URL",
+    "GH_ENTERPRISE_TOKEN",
+    "GH_TOKEN",
+    "GITEA_TOKEN",
+    "GITHUB_ENTERPRISE_TOKEN",
+    "GITHUB_TOKEN",
+    "GITLAB_*TOKEN",
+    "GL_TOKEN",
+    "SYSTEM_ACCESSTOKEN",
+];
+
+/// Words that make a name that of a secret.
+const SECRET_WORDS: &[&str] = &[
+    "APIKEY",
+    "CREDENTIAL",
+    "CREDENTIALS",
+    "JWT",
+    "PASSPHRASE",
+    "PASSWD",
+    "PASSWORD",
+    "PASSWORDS",
+    "SECRET",
+    "SECRETS",
+    "TOKEN",
+];
+
+/// Last words after which a name means something about a secret, not the secret: `TOKEN_FILE`, `PASSWORD_LENGTH`.
+const ABOUT: &[&str] = &[
+    "COUNT", "DIR", "EXPIRY", "FILE", "FILES", "ID", "IDS", "LEN", "LENGTH", "LIMIT", "NAME", "PATH", "SIZE", "TTL",
+    "TYPE", "URL",
+];
+
+/// Words before `KEY` that make it no secret.
+const OPEN_KEYS: &[&str] =
+    &["CACHE", "FOREIGN", "GROUP", "INDEX", "JOIN", "PARTITION", "PRIMARY", "PUBLIC", "ROW", "SORT", "VERIFY"];
+
+/// Words before `TOKEN` that make it a symbol of a vocabulary.
+const VOCABULARY: &[&str] = &["BOS", "CLS", "END", "EOS", "IMAGE", "MASK", "PAD", "SEP", "SPECIAL", "START", "UNK"];
+
+/// A stage sees the variable only if it asks for it and the user grants it.
+pub fn is_withheld(name: &str) -> bool {
+    let name = name.to_ascii_uppercase();
+    let fits = |pattern: &&str| match pattern.split_once('*') {
+        Some((start, end)) => name.starts_with(start) && name.ends_with(end),
+        None => name == **pattern,
+    };
+    name == SIGN_KEY || (name.starts_with("LOCKSTEP_") && is_secret(&name)) || WITHHELD.iter().any(fits)
+}
+
+/// The name is that of a secret: its value cannot be an input, which the lock would hold in clear, and is masked in logs.
+pub fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_uppercase();
+    let words: Vec<&str> = name.split(['_', '-', '.']).filter(|word| !word.is_empty()).collect();
+    let Some(last) = words.last() else { return false };
+    let before = words.len().checked_sub(2).map(|at| words[at]);
+    if ABOUT.contains(last) || name == "GOOGLE_APPLICATION_CREDENTIALS" {
+        return false;
+    }
+    match *last {
+        "KEY" => !before.is_none_or(|word| OPEN_KEYS.contains(&word)),
+        "TOKEN" if words.len() == 2 => !before.is_some_and(|word| VOCABULARY.contains(&word)),
+        "PASS" => before.is_some_and(|word| !matches!(word, "BACKWARD" | "FIRST" | "FORWARD" | "SECOND")),
+        "PWD" => before.is_some(),
+        "STRING" => before == Some("CONNECTION"),
+        "PAT" => before.is_some(),
+        "SSHPASS" => true,
+        last if last.ends_with("PASSWORD") || last.ends_with("APIKEY") || last.ends_with("ACCESSTOKEN") => true,
+        _ => words.iter().any(|word| SECRET_WORDS.contains(word)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_known_by_their_names() {
+        for name in [
+            "LOCKSTEP_SIGN_KEY",
+            "GITHUB_TOKEN",
+            "hf_token",
+            "WANDB_API_KEY",
+            "AWS_SECRET_ACCESS_KEY",
+            "AWS_SESSION_TOKEN",
+            "AZURE_STORAGE_CONNECTION_STRING",
+            "DB_PASSWORD",
+            "PGPASSWORD",
+            "MYSQL_PWD",
+            "SMTP_PASS",
+            "SECRET",
+            "MY_SECRET_VALUE",
+            "OPENAI_APIKEY",
+            "GH_PAT",
+            "SYSTEM_ACCESSTOKEN",
+            "TOKEN",
+            "KAGGLE_KEY",
+        ] {
+            assert!(is_secret(name), "{name}");
+        }
+        for name in [
+            "",
+            "_",
+            "PATH",
+            "PWD",
+            "OLDPWD",
+            "KEY",
+            "SEED",
+            "CUDA_VISIBLE_DEVICES",
+            "MAX_TOKENS",
+            "TOKENIZERS_PARALLELISM",
+            "PAD_TOKEN",
+            "AWS_ACCESS_KEY_ID",
+            "AWS_WEB_IDENTITY_TOKEN_FILE",
+            "GOOGLE_APPLICATION_CREDENTIALS",
+            "SORT_KEY",
+            "PUBLIC_KEY",
+            "PASSWORD_LENGTH",
+            "FIRST_PASS",
+            "MONKEY",
+            "PATTERN",
+            "LOCKSTEP_VERIFY_KEYS",
+            "LOCKSTEP_JOBS",
+        ] {
+            assert!(!is_secret(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn credentials_of_jobs_are_withheld_and_those_of_training_are_not() {
+        for name in [
+            "LOCKSTEP_SIGN_KEY",
+            "LOCKSTEP_REMOTE_PASSWORD",
+            "GITHUB_TOKEN",
+            "github_token",
+            "GITLAB_TOKEN",
+            "GITLAB_PRIVATE_TOKEN",
+            "CI_JOB_TOKEN",
+            "CI_JOB_JWT_V2",
+            "ACTIONS_RUNTIME_TOKEN",
+            "ACTIONS_ID_TOKEN_REQUEST_URL",
+        ] {
+            assert!(is_withheld(name), "{name}");
+        }
+        for name in ["HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "WANDB_API_KEY", "GITHUB_SHA", "LOCKSTEP_VERIFY_KEYS", "CI"] {
+            assert!(!is_withheld(name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! Stages do not see credentials of the CI job, no child sees the signing key, and logs hold no secret.
+
+use crate::sandbox::{Output, Sandbox, output};
+
+const KEY: &str = "0123456789abcdef0123456789abcdef";
+const TOKEN: &str = "ghs_abcdefghijklmnop";
+
+fn repro(s: &Sandbox, args: &[&str]) -> Output {
+    let variables = [
+        ("LOCKSTEP_SIGN_KEY", KEY),
+        ("GITHUB_TOKEN", TOKEN),
+        ("ACTIONS_RUNTIME_TOKEN", "runtime-token-0"),
+        ("GITLAB_TOKEN", "glpat-0123456789"),
+        ("HF_TOKEN", "hf_training_token"),
+        ("SEED", "42"),
+    ];
+    output(s.lockstep("").arg("repro").args(args).envs(variables))
+}
+
+/// The names among these that a stage wrote with `env > o`.
+fn seen(s: &Sandbox) -> Vec<String> {
+    let names = ["LOCKSTEP_SIGN_KEY", "GITHUB_TOKEN", "ACTIONS_RUNTIME_TOKEN", "GITLAB_TOKEN", "HF_TOKEN", "SEED"];
+    let text = s.read("o");
+    names.iter().filter(|name| text.contains(&format!("{name}="))).map(|name| name.to_string()).collect()
+}
+
+#[test]
+fn a_stage_sees_no_credential_of_the_job_and_no_signing_key() {
+    let s = Sandbox::new();
+    s.write("lockstep.toml", "cache.sign = \"hmac\"\n");
+    s.write("pipeline.yaml", "stages: {a: {cmd: env > o, outs: [o]}}\n");
+    assert_eq!(repro(&s, &[]).code, 0);
+    assert_eq!(seen(&s), ["HF_TOKEN", "SEED"]);
+    let log = s.path(".git/lockstep/worktree/logs/a/1/env");
+    let names = std::fs::read_to_string(log).unwrap();
+    assert!(names.contains("HF_TOKEN\n") && !names.contains("GITHUB_TOKEN") && !names.contains("SIGN_KEY"), "{names}");
+    // A stage that does not ask does not get it, whatever the user grants.
+    s.write("pipeline.yaml", "stages: {a: {cmd: 'env > o #', outs: [o]}}\n");
+    assert_eq!(repro(&s, &["--pass-env", "GITHUB_TOKEN"]).code, 0);
+    assert_eq!(seen(&s), ["HF_TOKEN", "SEED"]);
+}
+
+#[test]
+fn several_jobs_withhold_them_too() {
+    let s = Sandbox::new();
+    s.write("pipeline.yaml", "stages: {a: {cmd: env > o, outs: [o]}, b: {cmd: env > p, outs: [p]}}\n");
+    assert_eq!(repro(&s, &["-j", "2"]).code, 0);
+    assert_eq!(seen(&s), ["HF_TOKEN", "SEED"]);
+    assert!(!s.read("p").contains("GITHUB_TOKEN"));
+}
+
+#[test]
+fn a_pipeline_asks_and_the_user_grants() {
+    let s = Sandbox::new();
+    let asks = "stages: {a: {cmd: env > o, env: [SEED, {GITHUB_TOKEN: {input: false}}], outs: [o]}}\n";
+    s.write("pipeline.yaml", asks);
+    let refused = repro(&s, &[]);
+    assert!(!s.exists("o"));
+    insta::assert_snapshot!(s.shown(&refused), @r"
+    exit 6
+    --- stderr
+    error: stage a asks for GITHUB_TOKEN, which is not granted
+      because: a pipeline only asks for such a variable; the user who runs it decides
+      hint: to grant it: lockstep repro --pass-env GITHUB_TOKEN
+      hint: in CI: LOCKSTEP_PASS_ENV=GITHUB_TOKEN
+    1 failed in [TIME]
+    ");
+    // A file of the repository grants nothing.
+    s.write("lockstep.toml", "pass_env = [\"GITHUB_TOKEN\"]\n");
+    let refused = repro(&s, &[]);
+    assert!(refused.code != 0 && !s.exists("o"), "{refused}");
+    s.remove("lockstep.toml");
+    assert_eq!(repro(&s, &["--pass-env", "GITHUB_TOKEN"]).code, 0);
+    assert_eq!(seen(&s), ["GITHUB_TOKEN", "HF_TOKEN", "SEED"]);
+    // It is no input: neither in the lock nor in the key.
+    let lock = s.read("pipeline.lock");
+    assert!(lock.contains("SEED: \"42\"") && !lock.contains("GITHUB_TOKEN") && !lock.contains(TOKEN), "{lock}");
+    s.write("pipeline.yaml", "stages: {a: {cmd: env > o, env: [SEED], outs: [o]}}\n");
+    assert!(repro(&s, &[]).stderr.contains("1 up to date"));
+    s.write("pipeline.yaml", asks);
+    // Other ways to grant it.
+    let mut command = s.lockstep("");
+    command.args(["repro", "-f"]).env("GITHUB_TOKEN", TOKEN).env("LOCKSTEP_PASS_ENV", "GITLAB_TOKEN,GITHUB_TOKEN");
+    let again = output(&mut command);
+    assert!(again.code == 0 && s.read("o").contains(TOKEN), "{again}");
+    assert_eq!(s.run(&["config", "--local", "pass_env", "GITHUB_TOKEN"]).code, 0);
+    assert_eq!(repro(&s, &["-f"]).code, 0);
+    // Where it is not set there is nothing to grant.
+    s.run(&["config", "--local", "--unset", "pass_env"]);
+    assert_eq!(s.run(&["repro", "-f"]).code, 0);
+}
+
+#[test]
+fn the_signing_key_is_never_granted() {
+    let s = Sandbox::new();
+    s.write("pipeline.yaml", "stages: {a: {cmd: env > o, outs: [o]}}\n");
+    insta::assert_snapshot!(s.shown(&repro(&s, &["--pass-env", "LOCKSTEP_SIGN_KEY"])), @r"
+    exit 2
+    --- stderr
+    error: LOCKSTEP_SIGN_KEY is never passed to a stage
+      because: a command that sees it could sign any result
+    ");
+    for env in ["LOCKSTEP_SIGN_KEY", "{LOCKSTEP_SIGN_KEY: {input: false}}"] {
+        s.write("pipeline.yaml", format!("stages: {{a: {{cmd: env > o, env: [{env}], outs: [o]}}}}\n"));
+        let refused = repro(&s, &[]);
+        assert!(refused.code == 2 && refused.stderr.contains("never passed to a stage"), "{refused}");
+    }
+}
+
+#[test]
+fn a_secret_is_no_input() {
+    let s = Sandbox::new();
+    s.write("pipeline.yaml", "stages:\n  a:\n    cmd: env > o\n    env: [SEED, WANDB_API_KEY]\n    outs: [o]\n");
+    insta::assert_snapshot!(s.shown(&s.run(&["status"])), @r"
+    exit 2
+    --- stderr
+    warning: pipeline.yaml is left out:
+    pipeline.yaml:4:17: stage `a`, `env`: `WANDB_API_KEY` looks like a secret, and pipeline.lock would hold its value
+      |
+    4 |     env: [SEED, WANDB_API_KEY]
+      |                 ^
+      hint: a secret is passed without being an input: `- WANDB_API_KEY: {input: false}`
+    no stages here
+    ");
+    s.write("pipeline.yaml", "stages: {a: {cmd: x, env: [{WANDB_API_KEY: {inputs: false}}, {A: 1}]}}\n");
+    insta::assert_snapshot!(s.shown(&s.run(&["status"])), @r"
+    exit 2
+    --- stderr
+    warning: pipeline.yaml is left out:
+    pipeline.yaml:1:45: unknown key `inputs` in an entry of stage `a`, `env`, `WANDB_API_KEY`
+      |
+    1 | stages: {a: {cmd: x, env: [{WANDB_API_KEY: {inputs: false}}, {A: 1}]}}
+      |                                             ^
+      hint: did you mean `input`?
+    pipeline.yaml:1:66: an entry of stage `a`, `env` must be a name or `NAME: {input: false}`, not a number
+      |
+    1 | stages: {a: {cmd: x, env: [{WANDB_API_KEY: {inputs: false}}, {A: 1}]}}
+      |                                                                  ^
+    no stages here
+    ");
+}
+
+#[test]
+fn secrets_are_masked_in_logs_and_reports() {
+    let s = Sandbox::new();
+    let cmd = "printf hf_train; sleep 0.3; printf 'ing_token\\n'; echo $HF_TOKEN-$SEED; exit 3";
+    s.write("pipeline.yaml", format!("stages: {{a: {{cmd: \"{}\"}}}}\n", cmd.replace('\\', "\\\\")));
+    for jobs in ["1", "2"] {
+        let failed = repro(&s, &["-j", jobs]);
+        assert_eq!(failed.code, 6, "{failed}");
+        assert_eq!(s.run(&["logs", "a"]).stdout, "***\n***-42\n");
+    }
+    let quiet = repro(&s, &["-q"]);
+    assert!(quiet.stderr.contains("***-42") && !quiet.stderr.contains("hf_training"), "{quiet}");
+    let report = s.run(&["ci", "report"]);
+    assert!(report.stdout.contains("***-42") && !report.stdout.contains("hf_training"), "{report}");
+}
+
+/// The environment that Git's hooks see, when lockstep runs Git.
+#[test]
+fn git_hooks_do_not_see_the_signing_key() {
+    let s = Sandbox::new();
+    s.write("pipeline.yaml", "stages: {a: {cmd: echo x > m.bin, outs: [m.bin]}}\nartifacts: {m: {path: m.bin}}\n");
+    assert_eq!(s.run(&["repro"]).code, 0);
+    s.git(&["add", "-A"]);
+    s.git(&["commit", "-qm", "x"]);
+    s.write(".git/hooks/reference-transaction", "#!/bin/sh\nenv >> \"$CONF_LOG.hook\"\n");
+    let hook = s.path(".git/hooks/reference-transaction");
+    std::fs::set_permissions(&hook, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let made =
+        output(s.lockstep("").args(["model", "register", "m", "--version", "1.0.0"]).env("LOCKSTEP_SIGN_KEY", KEY));
+    let seen = std::fs::read_to_string(s.beside("hook")).unwrap_or_default();
+    assert!(seen.contains("HOME=") && !seen.contains(KEY), "{made}{seen}");
+}
