@@ -87,15 +87,19 @@ pub fn code_cell(cell: &str) -> String {
 
 /// The text of a Markdown table's cell: as it is if Markdown leaves it as it is, else as a code span.
 pub fn markdown_cell(cell: &str) -> String {
-    let is_plain = |c: char| c.is_alphanumeric() || " .,:-+/()[]=–→…".contains(c) || ('▁'..='█').contains(&c);
+    let is_plain = |c: char| c.is_alphanumeric() || "_.,:%-+/()[]=–→…".contains(c) || ('▁'..='█').contains(&c);
     let is_word = |word: &str| {
-        let inner = word.strip_suffix('%').unwrap_or(word);
         // Within a word an underscore is a letter.
-        let has_edge = inner.starts_with('_') || inner.ends_with('_');
-        let has_address = inner.to_ascii_lowercase().contains("www.") || inner.contains("://") || inner.contains("](");
-        // Two colons may be an emoji.
-        let is_text = inner.chars().all(|c| is_plain(c) || c == '_') && inner.matches(':').count() < 2;
-        is_text && !has_edge && !has_address
+        let is_letter = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
+        let has_edge = word
+            .match_indices('_')
+            .any(|(at, _)| !is_letter(word[..at].chars().next_back()) || !is_letter(word[at + 1..].chars().next()));
+        let has_address = word.to_ascii_lowercase().contains("www.") || word.contains("://") || word.contains("](");
+        // GitLab links `%7` and `%name`; two colons may be an emoji.
+        let has_reference =
+            word.split('%').skip(1).any(|rest| rest.starts_with(|c: char| c.is_alphanumeric() || c == '_'));
+        let has_sign = has_edge || has_address || has_reference || word.matches(':').count() > 1;
+        !has_sign && word.chars().all(is_plain)
     };
     if cell.split(' ').all(is_word) { cell.to_string() } else { code_cell(cell) }
 }
@@ -150,7 +154,7 @@ mod tests {
     fn markdown_is_inert() {
         for (given, want) in [
             ("train.lr", "train.lr"),
-            ("train_loss 95% → 0.1", "train_loss 95% → 0.1"),
+            ("train_loss 95% → 0.1 (66.7 %)", "train_loss 95% → 0.1 (66.7 %)"),
             ("-", "-"),
             ("<img src=x>", "`<img src=x>`"),
             ("@all", "`@all`"),
@@ -162,6 +166,7 @@ mod tests {
             ("http://x", "`http://x`"),
             (":bomb:", "`:bomb:`"),
             ("_a_", "`_a_`"),
+            ("(_a_)", "`(_a_)`"),
             ("%1 #2 !3", "`%1 #2 !3`"),
             ("a|b", "`a\\|b`"),
             ("a\\|b", "`a\\¦b`"),

@@ -1,7 +1,7 @@
 //! Environment variables that hold secrets, judged by their names: which of them a stage does not see, which cannot be
 //! inputs, and whose values are masked in logs. Pure.
 
-/// The private key that signs results. Whose command sees it can sign as the team, so no command does.
+/// The private key that signs results. A command that sees it can sign as the team, so no stage gets it.
 pub const SIGN_KEY: &str = "LOCKSTEP_SIGN_KEY";
 
 /// Credentials of a job in a CI system, with which one writes to the repository or reaches other systems. `NAME*` means

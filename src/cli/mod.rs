@@ -68,13 +68,13 @@ fn run(cli: Cli, global: &Global, out: &Output) -> Result<u8> {
     result
 }
 
-/// What clap says: help, or a mistake in the arguments. It quotes arguments, so it gets them once more, escaped.
+/// Prints clap's help, or its error. An error quotes arguments, so clap parses them a second time, escaped.
 fn print_usage(e: clap::Error) -> ExitCode {
     let code = ExitCode::from(if e.use_stderr() { 2 } else { 0 });
     let escaped = std::env::args_os().map(|arg| escape::line(&arg.to_string_lossy(), true));
     match Cli::try_parse_from(escaped) {
         Err(e) => drop(e.print()),
-        // This one quotes nothing.
+        // This error quotes nothing.
         Ok(_) if e.kind() == clap::error::ErrorKind::InvalidUtf8 => drop(e.print()),
         // The mistake was a character that is escaped now.
         Ok(_) => output::tell_usage(&e.render().to_string()),

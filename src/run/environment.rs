@@ -32,7 +32,7 @@ impl Environment {
         if let Some(name) = missing.first() {
             let names = missing.iter().map(|name| name.as_str()).collect::<Vec<_>>();
             return Err(Error::new(Kind::Stage, format!("stage {address} asks for {name}, which is not granted"))
-                .because("a pipeline only asks for such a variable; who runs it decides whether the stage sees it")
+                .because("a pipeline only asks for such a variable; the user who runs it decides")
                 .hint(format!("to grant it: lockstep repro --pass-env {}", names.join(" --pass-env ")))
                 .hint(format!("in CI: LOCKSTEP_PASS_ENV={}", names.join(","))));
         }

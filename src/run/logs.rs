@@ -1,7 +1,7 @@
 //! What each run of a stage leaves to read: its output, the environment it saw, a script that replays it.
 //!
 //! ```text
-//! logs/<stage>/<n>/output      stdout and stderr, as they came; values of secrets masked (`mask.rs`)
+//! logs/<stage>/<n>/output      stdout and stderr, as they came; values of secrets are masked (`mask.rs`)
 //! logs/<stage>/<n>/env         names of the environment variables that the commands saw
 //! logs/<stage>/<n>/replay.sh   runs the commands again, by hand
 //! logs/<stage>/<n>/kept/       outputs that a failed run left, or that a rerun replaced, for a week (symlinks to them, if

@@ -88,6 +88,7 @@ fn print(judged: &[Judged], project: &Project, out: &Output) {
         last = Some(head);
         let (word, style) = if one.ok { ("ok  ", Style::Green) } else { ("FAIL", Style::Red) };
         out.line(format!("{}  {}", out.paint_out(style, word), one.sentence()));
+        one.error.iter().flat_map(|error| &error.lines).for_each(|line| out.line(line));
         for hint in one.error.iter().flat_map(|e| &e.hints) {
             out.hint(hint);
         }

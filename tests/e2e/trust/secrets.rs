@@ -34,7 +34,7 @@ fn a_stage_sees_no_credential_of_the_job_and_no_signing_key() {
     let log = s.path(".git/lockstep/worktree/logs/a/1/env");
     let names = std::fs::read_to_string(log).unwrap();
     assert!(names.contains("HF_TOKEN\n") && !names.contains("GITHUB_TOKEN") && !names.contains("SIGN_KEY"), "{names}");
-    // What nobody asks for cannot be granted.
+    // A stage that does not ask does not get it, whatever the user grants.
     s.write("pipeline.yaml", "stages: {a: {cmd: 'env > o #', outs: [o]}}\n");
     assert_eq!(repro(&s, &["--pass-env", "GITHUB_TOKEN"]).code, 0);
     assert_eq!(seen(&s), ["HF_TOKEN", "SEED"]);
@@ -60,7 +60,7 @@ fn a_pipeline_asks_and_the_user_grants() {
     exit 6
     --- stderr
     error: stage a asks for GITHUB_TOKEN, which is not granted
-      because: a pipeline only asks for such a variable; who runs it decides whether the stage sees it
+      because: a pipeline only asks for such a variable; the user who runs it decides
       hint: to grant it: lockstep repro --pass-env GITHUB_TOKEN
       hint: in CI: LOCKSTEP_PASS_ENV=GITHUB_TOKEN
     1 failed in [TIME]

@@ -125,14 +125,14 @@ fn names_cannot_move_the_cursor() {
     insta::assert_snapshot!(sandbox.shown(&sandbox.run(&["list", "-R", "raw"])), @r#"
     exit 0
     --- stdout
-    "a\033[2J\nb"
+    a\u{1b}[2J\nb
     é
     "#);
     insta::assert_snapshot!(sandbox.shown(&sandbox.run(&["diff"])), @r#"
     exit 0
     --- stdout
     modified
-      "raw/a\033[2J\nb"  1 B
+      raw/a\u{1b}[2J\nb  1 B
     --- stderr
     1 modified
     "#);

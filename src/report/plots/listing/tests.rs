@@ -35,8 +35,8 @@ fn for_a_pull_request() {
     insta::assert_snapshot!(markdown(&report()), @r#"
     | plot | revision | series | trend | values |
     | --- | --- | --- | --- | --- |
-    | lines \*title\* | main | train | █▃▁ | last 1.5, min 1.5, max 3 |
-    | lines \*title\* | workspace | te\|st | ▁ █ | last 2.5, min 1, max 2.5 |
-    | matrix \*title\* | main |  |  | equal in 2 of 3 (66.7 %) |
+    | `lines *title*` | main | train | █▃▁ | last 1.5, min 1.5, max 3 |
+    | `lines *title*` | workspace | `te\|st` | ▁ █ | last 2.5, min 1, max 2.5 |
+    | `matrix *title*` | main |  |  | equal in 2 of 3 (66.7 %) |
     "#);
 }
