@@ -72,6 +72,10 @@
 //! 9. *Same inputs, same order, same lock bytes, same JSON.* Sorted maps throughout; `lock/write.rs`.
 //! 10. *Nothing phones home.* The network is used by two rooms: [`remote`], for a remote of the settings, and
 //!     `report/comment.rs`, for `ci report --comment`.
+//! 11. *A repository of another user is opened only where the user's Git settings list it.* `git/owner.rs`. An address
+//!     that stands in a file starts no program, and a question to Git no hook: `git/program.rs`.
+//! 12. *A tag is called signed when Git says that its signature is good, for this tag.* `git/signature.rs`; where that is
+//!     required: `model/signed.rs`.
 //!
 //! # The way of a look back
 //!
