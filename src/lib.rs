@@ -78,6 +78,10 @@
 //!     `remote/secrets.rs`.
 //! 11. *A committed file is not the user's word.* `config/grade.rs` says what `lockstep.toml` may set, the tables of
 //!     settings have a rule for each key; a remote that would use the user's credentials asks first: `remote/grant.rs`.
+//! 12. *A repository of another user is opened only where the user's Git settings list it.* `git/owner.rs`. An address
+//!     that stands in a file starts no program, and a question to Git no hook: `git/program.rs`.
+//! 13. *A tag is called signed when Git says that its signature is good, for this tag.* `git/signature.rs`; where that is
+//!     required: `model/signed.rs`.
 //!
 //! # The way of a look back
 //!

@@ -48,8 +48,9 @@ fn is_bare(folder: &Path) -> bool {
 /// Opens the repository at a path or URL. Clones live in `repos`. With a commit that the clone has already, nothing is
 /// asked for.
 pub fn open(address: &Url, cwd: &Path, repos: &Path, commit: Option<GitId>) -> Result<Other> {
-    let local = address.raw().strip_prefix("file://").unwrap_or(address.raw());
-    if !is_url(local) {
+    let of_file = address.raw().strip_prefix("file://");
+    let local = of_file.unwrap_or(address.raw());
+    if of_file.is_some() || !is_url(local) {
         let folder = cwd.join(local);
         if !folder.exists() {
             return Err(Error::missing(format!("there is no repository {address}"))

@@ -82,7 +82,7 @@ impl Promotion {
         };
         let name = &self.act.tag.name;
         let what = format!("{name} {} does not become {}: {why}", self.version, self.label);
-        let unsigned = self.unsigned.iter().map(|e| [&[e.message.clone()], e.causes.as_slice()].concat().join(": "));
+        let unsigned = self.unsigned.iter().map(|e| [std::slice::from_ref(&e.message), &e.causes].concat().join(": "));
         let causes = failed.into_iter().flat_map(|e| e.causes).chain(unsigned);
         let error = causes.fold(Error::new(Kind::Check, what), Error::because);
         Some(error.hint("--force promotes it all the same, and the tag says so"))
