@@ -66,7 +66,9 @@
 //!    their own or from a pack; what was fetched before it gets its name: `store/pack/adopt.rs`. Damage is set aside:
 //!    a loose object, one object of a pack, or a pack whose index is broken. `verify` looks for it where nobody reads, and
 //!    tells whom it hurts: [`keep::verify`].
-//! 7. *No path leads out of the repository.* By spelling: [`path::RepoPath`]; through symlinks: [`store::inside`].
+//! 7. *Nothing but the user's own files is written.* By spelling: [`path::RepoPath`] and [`path::names`]; on the disk:
+//!    [`store::WritableArea`]. Trees from elsewhere: `store/tree_rules.rs`; a store is a folder that says so:
+//!    `store/marker.rs`.
 //! 8. *Every rerun has a reason that is shown.* `run/fresh.rs` gives reasons, not a yes or no; the manifest behind the
 //!    stage key is one writer with two sinks, a hash and a text: `lock/key.rs`.
 //! 9. *Same inputs, same order, same lock bytes, same JSON.* Sorted maps throughout; `lock/write.rs`.
@@ -97,7 +99,7 @@
 //! | stage key | in the context of its hash, `lock/key.rs` | is another key: a miss |
 //! | run-cache entry | [`run::cache::VERSION`] | is passed over: a miss |
 //! | journal | `run/journal.rs` | see there |
-//! | store | `generation`, `store/objects.rs` | is read, since every object proves itself, and never written |
+//! | store | `generation`, `store/objects.rs` (`lockstep-store` says that the folder is one) | is read, since every object proves itself, and never written |
 //! | pack | [`store::pack::format`] | is passed over and left alone; what it holds is missing |
 //! | tombstones of a pack | `store/pack/dead.rs` | the pack is verified anew |
 //! | outcome of the last run, report | [`report::last`], [`report::collect`] | is passed over; is refused |

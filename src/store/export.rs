@@ -4,33 +4,38 @@ use std::fs;
 use std::path::Path;
 
 use super::id::{ObjectId, Pin};
-use super::link::LinkTypes;
 use super::materialise::Maker;
 use super::objects::{ObjectKind, Store};
-use super::place::to_path;
+use super::place::{join, to_path};
 use super::tree::EntryKind;
+use super::tree_rules::{check_link, depth_of, refused};
 use crate::error::{Error, Result};
 use crate::event::Sink;
 
 /// Makes `to`, which must not exist, of what is pinned; every byte is verified on the way. On failure the caller has to
 /// remove what was made.
 pub fn export(store: &Store, pin: &Pin, to: &Path, sink: &dyn Sink) -> Result<()> {
-    let store = Store::open(store.dir(), LinkTypes::default());
+    let store = store.copying();
     let maker = Maker::new(&store, sink);
     if pin.is_dir() {
-        return folder(&store, &maker, &pin.id, to);
+        return folder(&store, &maker, &pin.id, to, &[]);
     }
     maker.file(&pin.id, pin.size, pin.executable, to).map(drop)
 }
 
-fn folder(store: &Store, maker: &Maker<'_>, id: &ObjectId, to: &Path) -> Result<()> {
+/// `below` is where the folder lies in what is written.
+fn folder(store: &Store, maker: &Maker<'_>, id: &ObjectId, to: &Path, below: &[u8]) -> Result<()> {
+    let tree = store.read_tree(id)?;
+    tree.check(below)?;
     fs::create_dir(to).map_err(|e| Error::io("create", to, e))?;
-    for entry in store.read_tree(id)?.entries {
+    for entry in tree.entries {
+        let place = join(below, &entry.name);
         let path = to.join(to_path(&entry.name));
         match entry.kind {
-            EntryKind::Tree => folder(store, maker, &entry.id, &path)?,
+            EntryKind::Tree => folder(store, maker, &entry.id, &path, &place)?,
             EntryKind::Symlink => {
                 let text = store.read(&entry.id, ObjectKind::Content)?;
+                check_link(depth_of(&place), &text).map_err(|why| refused(&place, &why))?;
                 std::os::unix::fs::symlink(to_path(&text), &path)
                     .map_err(|e| Error::io("create the symlink", &path, e))?;
             }

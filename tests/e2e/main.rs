@@ -23,5 +23,6 @@ mod sharing;
 mod story;
 mod talk;
 mod terminal;
+mod trust;
 mod verbs;
 mod verify;

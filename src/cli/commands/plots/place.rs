@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use crate::cli::output::Output;
 use crate::error::{Error, Result};
 use crate::path::RepoPath;
-use crate::project::Project;
+use crate::project::{Project, check_target};
 use crate::replace::replace_file;
 use crate::report::plots::GENERATOR;
 
@@ -27,6 +27,7 @@ pub fn write(asked: Option<&Path>, page: &str, project: &Project, out: &Output) 
         path.push("index.html");
     }
     let there = here.join(&path);
+    check_target(&there)?;
     refuse_foreign(&there, &path)?;
     if let Some(folder) = there.parent() {
         fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, e))?;
