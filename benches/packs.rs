@@ -13,7 +13,7 @@ use std::time::Instant;
 use lockstep::event::Silent;
 use lockstep::path::RepoPath;
 use lockstep::store::pack::format::PackWriter;
-use lockstep::store::{LinkTypes, NoRules, ObjectId, ObjectKind, Place, StatIndex, Store, restore};
+use lockstep::store::{LinkTypes, NoRules, ObjectId, ObjectKind, Place, StatIndex, Store, WritableArea, restore};
 
 const ROUNDS: usize = 5;
 
@@ -54,7 +54,7 @@ fn in_and_out(top: &Path, files: usize, bytes: usize) {
         times[2].push(time(|| run(&format!("cp -r data d{round}"), top)));
         run("sync", top);
         let store = Store::open(&top.join(format!("store{round}")), LinkTypes::default());
-        let to = RepoPath::root().join(&format!("e{round}")).unwrap();
+        let to = WritableArea::new(top, &[]).path(&RepoPath::root().join(&format!("e{round}")).unwrap()).unwrap();
         times[3].push(time(|| restore(&store, &index, &to, &pin, &NoRules, &Silent).map(drop).unwrap()));
     }
     let [durable, stored, copied, restored] = times.map(median);

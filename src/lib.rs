@@ -67,7 +67,9 @@
 //!    their own or from a pack; what was fetched before it gets its name: `store/pack/adopt.rs`. Damage is set aside:
 //!    a loose object, one object of a pack, or a pack whose index is broken. `verify` looks for it where nobody reads, and
 //!    tells whom it hurts: [`keep::verify`].
-//! 7. *No path leads out of the repository.* By spelling: [`path::RepoPath`]; through symlinks: [`store::inside`]. What is
+//! 7. *Nothing but the user's own files is written.* By spelling: [`path::RepoPath`] and [`path::names`]; on the disk:
+//!    [`store::WritableArea`]. Trees from elsewhere: `store/tree_rules.rs`; a store is a folder that says so:
+//!    `store/marker.rs`. What is
 //!    read for what it says lies in it, too, is a regular file, and has a largest size: [`document`]. Nothing from outside
 //!    is stored through a link: `store/index/outside.rs`.
 //! 8. *Every rerun has a reason that is shown.* `run/fresh.rs` gives reasons, not a yes or no; the manifest behind the
@@ -107,7 +109,7 @@
 //! | stage key | in the context of its hash, `lock/key.rs` | is another key: a miss |
 //! | run-cache entry | [`run::cache::VERSION`] | is passed over: a miss |
 //! | journal | `run/journal.rs` | see there |
-//! | store | `generation`, `store/objects.rs` | is read, since every object proves itself, and never written |
+//! | store | `generation`, `store/objects.rs` (`lockstep-store` says that the folder is one) | is read, since every object proves itself, and never written |
 //! | pack | [`store::pack::format`] | is passed over and left alone; what it holds is missing |
 //! | tombstones of a pack | `store/pack/dead.rs` | the pack is verified anew |
 //! | outcome of the last run, report | [`report::last`], [`report::collect`] | is passed over; is refused |

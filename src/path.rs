@@ -1,5 +1,7 @@
 //! Paths of a repository: normalised, relative to the Git root, with `/` between names.
 
+pub mod names;
+
 use std::fmt;
 use std::path::{Path, PathBuf};
 

@@ -3,6 +3,7 @@
 mod compiled;
 mod other;
 mod snapshot;
+mod target;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -23,11 +24,12 @@ use crate::pipeline::problem;
 use crate::pipeline::stage::{FileId, Pipelines, Place};
 use crate::replace::replace_file;
 use crate::shell::word;
-use crate::store::{LinkTypes, ObjectId, StatIndex, Store, inside};
+use crate::store::{LinkTypes, ObjectId, ProtectedKind, StatIndex, Store, WritableArea, WritablePath, real_path};
 use crate::url::Url;
 
 pub use other::{Elsewhere, elsewhere};
 pub use snapshot::{Pinned, Rev, Snapshot, Snapshots, Whereabouts};
+pub use target::check_target;
 
 /// What the counter knows of the world and core code does not ask for itself.
 #[derive(Clone)]
@@ -67,6 +69,7 @@ pub struct Project {
     bounds: OnceLock<Bounds>,
     index: OnceLock<StatIndex>,
     store: OnceLock<Store>,
+    area: OnceLock<WritableArea>,
     /// What most commands want once they have read the pipelines.
     kept_locks: Ahead<KeptLocks>,
     index_ahead: Ahead<StatIndex>,
@@ -163,6 +166,7 @@ impl Project {
             bounds: OnceLock::new(),
             index: OnceLock::new(),
             store: OnceLock::new(),
+            area: OnceLock::new(),
             kept_locks: Ahead::default(),
             index_ahead: Ahead::default(),
         }
@@ -183,19 +187,25 @@ impl Project {
         path.map_or_else(|| word.to_string(), |path| path.relative_to(&self.cwd))
     }
 
-    /// A folder of the repository on this disk; refused if a symlink makes it lie outside.
+    /// Where lockstep may write in this worktree.
+    pub fn writable_area(&self) -> &WritableArea {
+        self.area.get_or_init(|| {
+            let git = [&self.repo.git_dir, &self.repo.common_dir].into_iter().flatten();
+            let git = git.map(|folder| (folder.clone(), ProtectedKind::Git));
+            let own = [(self.store_dir(), ProtectedKind::Store), (self.repo.worktree_dir(), ProtectedKind::State)];
+            WritableArea::new(self.top(), &git.chain(own).collect::<Vec<_>>())
+        })
+    }
+
+    /// The place of a path that lockstep writes, sets aside or removes; refused if it is not the user's, or lies behind a
+    /// symlink.
+    pub fn writable(&self, path: &RepoPath) -> Result<WritablePath> {
+        self.writable_area().path(path)
+    }
+
+    /// A folder of the repository on this disk that things are written into; refused if it is a symlink or lies behind one.
     pub fn folder(&self, path: &RepoPath) -> Result<PathBuf> {
-        if path.is_root() {
-            return Ok(self.repo.top.clone());
-        }
-        let there = inside(self.top(), path)?;
-        match std::fs::canonicalize(&there) {
-            Ok(real) if !real.starts_with(self.top()) => {
-                Err(Error::usage(format!("{path} leads out of the repository: it is really {}", real.display()))
-                    .hint("make it a folder of the repository"))
-            }
-            _ => Ok(there),
-        }
+        self.writable_area().folder(path)
     }
 
     /// The folder of what belongs to this project root in this worktree: compiled forms, journal, lock, asides.
@@ -219,7 +229,9 @@ impl Project {
             let dir = self.store_dir();
             let store = Store::open(&dir, self.links()).until(self.around.stop);
             // A store of its own serves this repository alone; a clone of another one keeps nothing.
-            let is_alone = dir == self.repo.store_dir() || self.repo.is_bare();
+            let is_own = dir == self.repo.store_dir();
+            let store = if is_own { store.at_own_place() } else { store };
+            let is_alone = is_own || self.repo.is_bare();
             if is_alone { store } else { store.of_project(self.repo.home(), self.repo.id_file()) }
         })
     }
@@ -285,6 +297,7 @@ impl Project {
         self.with_files()?;
         self.read_ahead();
         let compiled = compiled::read::<Compiled>(&self.compiled_pipelines());
+        self.check_store_place(&[])?;
         let skip = compiled.as_ref().map(|c| skipped(&c.pipelines)).unwrap_or_default();
         let mut found = git::discover(&self.repo, &skip)?;
         if let Some(c) = compiled
@@ -300,6 +313,7 @@ impl Project {
                 rules: found.rules,
                 inputs: c.inputs,
             };
+            self.check_store_place(&skip)?;
             return Ok((definitions, None));
         }
         let files = self.files();
@@ -309,6 +323,7 @@ impl Project {
             found = git::discover(&self.repo, &skipped(&loaded.pipelines))?;
             loaded = load::load(&files, &found.pipelines, &self.repo.project_root);
         }
+        self.check_store_place(&skipped(&loaded.pipelines))?;
         let (graph, wrong) = match graph::build(&loaded.pipelines) {
             Ok(graph) => (graph, None),
             Err(error) => (Graph::default(), Some(error)),
@@ -326,6 +341,32 @@ impl Project {
             compiled::write(&self.compiled_pipelines(), &compiled);
         }
         Ok((definitions, wrong))
+    }
+
+    /// A store that `cache.dir` puts into the worktree is no part of what stages write: it would be emptied, set aside or
+    /// stored with it.
+    fn check_store_place(&self, written: &[RepoPath]) -> Result<()> {
+        let dir = self.store_dir();
+        if dir == self.repo.store_dir() {
+            return Ok(());
+        }
+        self.writable_area().check_folder(&dir, "cache.dir")?;
+        let real = real_path(&dir);
+        if !real.starts_with(self.top()) {
+            return Ok(());
+        }
+        let touches = |path: &&RepoPath| {
+            let on_disk = path.on_disk(self.top());
+            real.starts_with(&on_disk) || on_disk.starts_with(&real)
+        };
+        match written.iter().find(touches) {
+            Some(path) => Err(Error::usage(format!(
+                "cache.dir is {}, and {path} is an output, data or scratch: one would hold the other",
+                dir.display()
+            ))
+            .hint("set cache.dir to a folder of its own: lockstep cache dir PATH")),
+            None => Ok(()),
+        }
     }
 
     pub fn files(&self) -> Worktree<'_> {
@@ -445,6 +486,6 @@ impl Files for Worktree<'_> {
 }
 
 /// Writes a lock file in one step; an empty lock has no file.
-pub fn write_lock(top: &Path, path: &RepoPath, lock: &Lock) -> Result<()> {
-    replace_file(&path.on_disk(top), lock::write(lock).as_bytes())
+pub fn write_lock(project: &Project, path: &RepoPath, lock: &Lock) -> Result<()> {
+    replace_file(&project.writable(path)?, lock::write(lock).as_bytes())
 }

@@ -133,7 +133,9 @@ impl Walk<'_> {
             let is_dir = entry.file_type().is_dir();
             match path {
                 Some((_, path))
-                    if is_dir && !self.passed_over(&path, true, &folder.rules) && !is_foreign(entry.path()) =>
+                    if is_dir
+                        && !self.passed_over(&path, true, &folder.rules)
+                        && !is_foreign(entry.path(), self.repo.is_git()) =>
                 {
                     let rules = folder.rules.clone();
                     open.push(self.enter(path, rules)?);
@@ -185,12 +187,13 @@ impl Walk<'_> {
     }
 }
 
-/// Git's and lockstep's own folders, the root of another repository, the root of another project.
-pub fn is_foreign(folder: &Path) -> bool {
+/// Git's and lockstep's own folders, the root of another repository, the root of another project. A `.lockstep` makes a
+/// repository outside Git alone.
+pub fn is_foreign(folder: &Path, in_git: bool) -> bool {
     folder.ends_with(".git")
         || folder.ends_with(".lockstep")
         || folder.join(".git").symlink_metadata().is_ok()
-        || folder.join(".lockstep").symlink_metadata().is_ok_and(|m| m.is_dir())
+        || (!in_git && folder.join(".lockstep").symlink_metadata().is_ok_and(|m| m.is_dir()))
         || folder.join(PROJECT_FILE).symlink_metadata().is_ok_and(|m| !m.is_dir())
 }
 

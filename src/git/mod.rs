@@ -10,6 +10,7 @@ mod discover;
 mod discover_at;
 pub mod excludes;
 mod facts;
+mod foreign;
 mod glob;
 mod history;
 mod id;

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use super::facts::Settings;
-use super::owner;
+use super::{foreign, owner};
 use crate::document::{self, Bounds};
 use crate::error::{Error, Result};
 use crate::path::RepoPath;
@@ -42,8 +42,12 @@ pub struct Repo {
 }
 
 impl Repo {
-    /// The repository of the folder `start`: nearest first, a `.git` or, made by `init --no-scm`, a `.lockstep/` (in
-    /// one folder `.git` wins), or a bare one ([`Repo::bare`]).
+    /// The repository of the folder `start`: the nearest `.git`, or a bare one ([`Repo::bare`]), else the nearest
+    /// `.lockstep/`, made by `init --no-scm`.
+    ///
+    /// Settings and state in these folders are believed, so neither may come out of a repository: inside Git `.lockstep` is
+    /// not looked at, a bare repository in a folder of a worktree is an error, and outside Git a `.lockstep` that another
+    /// version control tracks is one.
     ///
     /// Errors: [`Kind::Missing`](crate::error::Kind::Missing) if there is neither, or no folder `start`;
     /// [`Kind::Usage`](crate::error::Kind::Usage) if it belongs to another user. The search does not go on past such a
@@ -53,35 +57,48 @@ impl Repo {
             std::io::ErrorKind::NotFound => Error::missing(format!("there is no folder {}", start.display())),
             _ => Error::io("open", start, e),
         })?;
-        let mut project: Option<&Path> = None;
+        let (mut project, mut own, mut bare) = (None, None, None);
         for folder in start.ancestors() {
-            if project.is_none() && folder.join(PROJECT_FILE).is_file() {
+            if project.is_none() && own.is_none() && folder.join(PROJECT_FILE).is_file() {
                 project = Some(folder);
             }
-            let git_dir = git_dir_of(folder)?;
-            if git_dir.is_none() && is_bare(folder) {
-                return Repo::open_bare(folder);
-            }
-            let own_folder = folder.join(OWN_FOLDER);
-            if git_dir.is_none() && !own_folder.is_dir() {
-                continue;
-            }
-            let common_dir = git_dir.as_deref().map(common_dir_of).transpose()?;
-            match (&git_dir, &common_dir) {
-                (Some(git_dir), Some(common)) => {
-                    owner::check_owner(folder, &[folder, &folder.join(".git"), git_dir, common])?;
+            if let Some(git_dir) = git_dir_of(folder)? {
+                if let Some(bare) = bare {
+                    return embedded(bare, folder, &git_dir);
                 }
-                _ => owner::check_owner(folder, &[folder, &own_folder])?,
+                return Repo::with_files(folder, Some(git_dir), project);
             }
-            let project = project.unwrap_or(folder);
-            let project_root = RepoPath::from_absolute(folder, project)
-                .ok_or_else(|| Error::usage(format!("the path {} is not UTF-8", project.display())))?;
-            let top = folder.to_path_buf();
-            return Ok(Repo::of(top, git_dir, common_dir, project_root));
+            if bare.is_none() && own.is_none() && is_bare(folder) {
+                bare = Some(folder);
+            }
+            if own.is_none() && bare.is_none() && folder.join(OWN_FOLDER).is_dir() {
+                own = Some(folder);
+            }
+        }
+        if let Some(bare) = bare {
+            return Repo::open_bare(bare);
+        }
+        if let Some(own) = own {
+            foreign::refuse_tracked(&own.join(OWN_FOLDER))?;
+            return Repo::with_files(own, None, project);
         }
         Err(Error::missing(format!("there is no Git repository here: {}", start.display()))
             .hint("git init — makes one; lockstep needs no further set-up in it")
             .hint("lockstep init --no-scm — works without Git, in this folder"))
+    }
+
+    fn with_files(top: &Path, git_dir: Option<PathBuf>, project: Option<&Path>) -> Result<Repo> {
+        let common_dir = git_dir.as_deref().map(common_dir_of).transpose()?;
+        match (&git_dir, &common_dir) {
+            (Some(git_dir), Some(common)) => {
+                owner::check_owner(top, &[top, &top.join(".git"), git_dir, common])?;
+            }
+            _ => owner::check_owner(top, &[top, &top.join(OWN_FOLDER)])?,
+        }
+        let project = project.unwrap_or(top);
+        let project_root = RepoPath::from_absolute(top, project)
+            .ok_or_else(|| Error::usage(format!("the path {} is not UTF-8", project.display())))?;
+        Ok(Repo::of(top.to_path_buf(), git_dir, common_dir, project_root))
     }
 
     pub(super) fn of(
@@ -154,6 +171,18 @@ impl Repo {
     }
 }
 
+/// A bare repository in a folder of a worktree: it may be committed, and its settings a stranger's. One in Git's own folder,
+/// a clone or a submodule, is not.
+fn embedded(bare: &Path, top: &Path, git_dir: &Path) -> Result<Repo> {
+    if fs::canonicalize(git_dir).is_ok_and(|git_dir| bare.starts_with(git_dir)) {
+        return Repo::open_bare(bare);
+    }
+    let message = format!("{} is a bare repository in a folder of the repository {}", bare.display(), top.display());
+    Err(Error::usage(format!("{message}: which one is meant is not clear"))
+        .hint(format!("for the outer one, run the command in {}", top.display()))
+        .hint("read the bare one by its path: lockstep list PATH"))
+}
+
 /// Git's folder for the worktree `folder`, if `folder` is the root of one.
 fn git_dir_of(folder: &Path) -> Result<Option<PathBuf>> {
     let dot_git = folder.join(".git");
@@ -202,6 +231,7 @@ mod tests {
     use super::super::testing::{git, repository};
     use super::*;
     use crate::error::Kind;
+    use crate::path::names::{Owner, owner_of};
 
     fn mkdir(path: PathBuf) -> PathBuf {
         fs::create_dir_all(&path).unwrap();
@@ -271,6 +301,49 @@ mod tests {
         assert_eq!((repo.top.as_path(), repo.is_bare()), (bare.as_path(), true));
         let repo = Repo::discover(&top.join(".git/refs")).unwrap();
         assert_eq!((repo.top.as_path(), repo.is_bare()), (top.as_path(), false));
+    }
+
+    /// Whatever Git refuses in a tree belongs to it, by mutation of its spellings.
+    #[test]
+    fn names_that_git_refuses_belong_to_git() {
+        let rules =
+            gix::validate::path::component::Options { protect_windows: false, protect_hfs: true, protect_ntfs: true };
+        let letters: Vec<char> = ".gitGIT~12 :\\x\u{200c}\u{feff}$".chars().collect();
+        let mut seed = 1u64;
+        let mut refused = 0;
+        for round in 0..200_000 {
+            let mut name: Vec<char> = [".git", "git~1", ".GIT", ".git::$I"][round % 4].chars().collect();
+            for _ in 0..round % 3 {
+                seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+                let (at, letter) =
+                    ((seed >> 33) as usize % (name.len() + 1), letters[(seed >> 50) as usize % letters.len()]);
+                if seed >> 63 == 0 { name.insert(at, letter) } else { name[at.min(4) % 4] = letter }
+            }
+            let name: String = name.into_iter().collect();
+            if gix::validate::path::component(name.as_str().into(), None, rules).is_err() {
+                refused += 1;
+                assert_eq!(owner_of(name.as_bytes()), Some(Owner::Git), "{name:?}");
+            }
+        }
+        assert!(refused > 1000, "{refused}");
+    }
+
+    #[test]
+    fn inside_git_nothing_nearer_is_believed() {
+        let (dir, top) = repository();
+        mkdir(top.join("a/.lockstep"));
+        let repo = Repo::discover(&mkdir(top.join("a/b"))).unwrap();
+        assert_eq!((repo.top.as_path(), repo.is_git()), (top.as_path(), true));
+        git(&top, &["init", "-q", "--bare", "bare"]);
+        let e = Repo::discover(&top.join("bare/refs")).unwrap_err();
+        assert!(e.message.contains("a bare repository in a folder of"), "{e}");
+        // A clone that Git keeps in its own folder was not committed.
+        git(&top, &["init", "-q", "--bare", ".git/modules/x"]);
+        assert!(Repo::discover(&top.join(".git/modules/x")).unwrap().is_bare());
+        // Outside Git the nearest one counts.
+        mkdir(dir.path().join("plain/.lockstep"));
+        let plain = fs::canonicalize(dir.path().join("plain")).unwrap();
+        assert_eq!(Repo::discover(&mkdir(plain.join("c"))).unwrap().top, plain);
     }
 
     #[test]

@@ -7,14 +7,22 @@ use super::expand::Expanded;
 use super::format::{Checker, PLOT_KEYS};
 use super::stage::{Data, Dep, FileId, Import, Out, ParamsFile, Place, Plot, Scratch, Stage};
 use super::vars::{PARAMS, place};
+use crate::path::names::{Owner, folded, owner_of};
 use crate::path::{RepoPath, normalise};
 use crate::secret::{SIGN_KEY, is_secret, is_withheld};
 use crate::value::node::{Entry, Node, Tree};
 use crate::value::{Mark, Value};
 
 /// Files that mean something to lockstep or Git wherever they are, and so cannot be made by a stage.
-const RESERVED: &[&str] =
-    &["pipeline.yaml", "pipeline.lock", "lockstep.toml", ".lockstepignore", ".gitignore", ".gitattributes"];
+const RESERVED: &[&str] = &[
+    "pipeline.yaml",
+    "pipeline.lock",
+    "lockstep.toml",
+    ".lockstepignore",
+    ".gitignore",
+    ".gitattributes",
+    ".gitmodules",
+];
 
 pub struct Builder<'b, 't> {
     pub top: &'b std::path::Path,
@@ -101,8 +109,12 @@ impl Builder<'_, '_> {
     /// A path of the repository.
     fn inside(&mut self, base: &RepoPath, spelling: &str, mark: Mark, at: &str) -> Option<RepoPath> {
         let why = match place(self.top, base, spelling) {
-            Place::Repo(path) if path.parts().next() == Some(".git") => "belongs to Git",
-            Place::Repo(path) => return Some(path),
+            Place::Repo(path) => match owner_in(&path) {
+                Some(Owner::Git) => "belongs to Git",
+                Some(Owner::Lockstep) => "belongs to lockstep",
+                Some(Owner::Dvc) => "belongs to DVC",
+                None => return Some(path),
+            },
             Place::Outside(_) => "is outside of the repository",
             Place::Url(_) => "is no path of the repository",
         };
@@ -113,9 +125,8 @@ impl Builder<'_, '_> {
     /// A path that a stage writes, or data that lockstep restores.
     fn writable(&mut self, base: &RepoPath, spelling: &str, mark: Mark, at: &str) -> Option<RepoPath> {
         let path = self.inside(base, spelling, mark, at)?;
-        let why = if path.parts().any(|p| p == ".git" || p == ".lockstep") {
-            "belongs to Git or lockstep"
-        } else if RESERVED.contains(&path.name()) {
+        let name = folded(path.name().as_bytes());
+        let why = if RESERVED.iter().any(|reserved| folded(reserved.as_bytes()) == name) {
             "is a file that lockstep or Git itself reads"
         } else if self.file.is_in(&path) {
             "holds the pipeline file itself"
@@ -357,6 +368,10 @@ impl Notes {
             meta: find("meta").map(Node::to_value).filter(|m| *m != Value::Null),
         }
     }
+}
+
+fn owner_in(path: &RepoPath) -> Option<Owner> {
+    path.parts().find_map(|name| owner_of(name.as_bytes()))
 }
 
 fn is_true(node: &Node) -> bool {

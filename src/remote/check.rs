@@ -1,8 +1,7 @@
 //! `remote check`: does a remote do what will be asked of it?
 
 use crate::error::{Error, Kind, Result};
-use crate::remote::Remote;
-use crate::remote::cap;
+use crate::remote::{MARKER, Remote, cap};
 use crate::store::random_name;
 
 /// What was found out.
@@ -23,6 +22,8 @@ pub fn check(remote: &Remote) -> Result<Checked> {
     let is_new = catalog.names.is_empty();
     let who = remote.who();
     if !remote.read_only {
+        remote.must_be_writable()?;
+        remote.place.must_be_new(MARKER)?;
         let path = format!("tmp/check-{}", random_name());
         let probe = path.clone().into_bytes();
         remote.place.put(&path, probe.clone(), true)?;

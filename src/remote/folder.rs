@@ -2,9 +2,11 @@
 //! rename, fsync of the folder.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, UNIX_EPOCH};
@@ -27,6 +29,26 @@ pub struct Folder {
 impl Folder {
     pub fn new(dir: PathBuf) -> Folder {
         Folder { dir, made: Mutex::default() }
+    }
+
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Is nothing there yet? A push or a check that was killed at once leaves temporary files; the root of a file system has
+    /// `lost+found`.
+    pub fn is_new(&self) -> bool {
+        let is_temporary = |name: &OsStr| {
+            let name = name.as_bytes();
+            let number = name.strip_prefix(b"check-").unwrap_or(name);
+            number.len() == 32 && number.iter().all(u8::is_ascii_hexdigit)
+        };
+        let holds_only = |folder: &Path, is_known: &dyn Fn(&OsStr) -> bool| match fs::read_dir(folder) {
+            Ok(mut entries) => entries.all(|entry| entry.is_ok_and(|entry| is_known(&entry.file_name()))),
+            Err(e) => e.kind() == io::ErrorKind::NotFound,
+        };
+        holds_only(&self.dir, &|name| name == "lost+found" || name == "tmp")
+            && holds_only(&self.dir.join("tmp"), &is_temporary)
     }
 
     fn path(&self, path: &str) -> PathBuf {

@@ -78,7 +78,7 @@ use crate::remote::address::{Address, Scheme};
 use crate::remote::catalog::Memory;
 use crate::remote::options::Options;
 use crate::remote::place::Place;
-use crate::store::{ObjectId, ObjectKind, Pin};
+use crate::store::{ObjectId, ObjectKind, Pin, WritableArea};
 use crate::url::Url;
 
 const VERSION: u32 = 1;
@@ -101,6 +101,8 @@ pub struct Remote {
     pub name: String,
     place: Place,
     memory: Memory,
+    /// Where a remote that is a folder must not lie.
+    area: WritableArea,
     read_only: bool,
     jobs: usize,
     /// Seconds since 1970 when it was opened.
@@ -134,7 +136,8 @@ impl Remote {
         let around = &project.around;
         let place = Place::open(&name, &settings.url, &address, options, &root, &around.env, around.stop)?;
         let now = (project.around.now)().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_secs());
-        Ok(Remote { name, place, memory, read_only, jobs, now, known: Mutex::default() })
+        let area = project.writable_area().clone();
+        Ok(Remote { name, place, memory, area, read_only, jobs, now, known: Mutex::default() })
     }
 
     /// As it may be shown.
@@ -204,6 +207,9 @@ impl Remote {
     }
 
     fn must_be_writable(&self) -> Result<()> {
+        if let Some(folder) = self.place.folder() {
+            self.area.check_folder(folder, &format!("the remote {}", self.name))?;
+        }
         if !self.read_only {
             return Ok(());
         }

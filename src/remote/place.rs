@@ -158,6 +158,26 @@ impl Place {
         }
     }
 
+    /// The folder of this machine that it is, if it is one.
+    pub fn folder(&self) -> Option<&Path> {
+        match &self.kind {
+            Kind::Folder(folder) => Some(folder.dir()),
+            Kind::Service(_) => None,
+        }
+    }
+
+    /// A remote is made in a new or empty folder, so that nothing of others is ever taken for its own.
+    /// One that has the file `marker` is a remote already.
+    pub fn must_be_new(&self, marker: &str) -> Result<()> {
+        match &self.kind {
+            Kind::Folder(folder) if !folder.dir().join(marker).is_file() && !folder.is_new() => {
+                let why = "it is not empty, and no remote of lockstep: it has no file lockstep-remote";
+                Err(self.error("be written", Fault::new(Why::Other, why)).hint("name a new or empty folder"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// A small object, whole; `None` if it is not there. One of more than `most` bytes is an error.
     pub fn get(&self, path: &str, most: u64) -> Result<Option<Vec<u8>>> {
         self.stop.check()?;

@@ -11,7 +11,7 @@ use crate::remote::place::StreamError;
 use crate::remote::plan::{Plan, plan};
 use crate::remote::segment::{Location, Name, PackRow, Root, RunRow, Segment, Slice, root_key};
 use crate::remote::transfer::{PackReader, Permits, each};
-use crate::remote::{Remote, Wanted, is_large, object_path, pack_path};
+use crate::remote::{MARKER, Remote, Wanted, is_large, object_path, pack_path};
 use crate::store::pack::Pack;
 use crate::store::pack::format::{MOST_OBJECTS, PackId, PackIndex, PackWriter, TARGET};
 use crate::store::{ObjectId, ObjectKind, ObjectRef, Pin, Store};
@@ -95,6 +95,7 @@ impl Remote {
             return Ok(pushed);
         }
         if catalog.names.is_empty() {
+            self.place.must_be_new(MARKER)?;
             self.write_marker()?;
         }
         let segment = self.send(store, &catalog, &plan, request.again, sink)?;

@@ -25,6 +25,7 @@ fn clone(dir: &Path, name: &str) -> Clone {
         name: "lab".into(),
         place,
         memory: Memory::new(dir.join(name).join("remotes")),
+        area: crate::store::WritableArea::new(&dir.join(name), &[]),
         read_only: false,
         jobs: 3,
         now: 1000,

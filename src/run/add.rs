@@ -173,7 +173,7 @@ fn place(project: &Project, written: &str) -> Result<RepoPath> {
             "`{written}` is the whole project; add the files and folders in it that are data"
         )));
     }
-    crate::store::inside(project.top(), &path)?;
+    project.writable(&path)?;
     let on_disk = path.on_disk(project.top());
     if on_disk.symlink_metadata().is_err() {
         return Err(Error::missing(format!("there is no file or folder `{written}`")));

@@ -21,16 +21,19 @@
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
 use crate::path::RepoPath;
-use crate::store::{Beside, inside, move_away, remove, rename_new};
+use crate::project::Project;
+use crate::store::{Beside, WritableArea, WritablePath, move_away, real_path, remove};
 
 pub struct Asides {
     dir: PathBuf,
-    top: PathBuf,
+    /// The log folder.
+    logs: PathBuf,
+    area: WritableArea,
     /// The number that the next entry tries first.
     next: AtomicU64,
 }
@@ -50,18 +53,22 @@ pub struct Aside {
 }
 
 impl Asides {
-    pub fn new(dir: PathBuf, top: PathBuf) -> Asides {
-        Asides { dir, top, next: AtomicU64::new(0) }
+    pub fn of(project: &Project) -> Asides {
+        Asides::new(project.state_dir().join("aside"), project.logs_dir(), project.writable_area().clone())
+    }
+
+    fn new(dir: PathBuf, logs: PathBuf, area: WritableArea) -> Asides {
+        Asides { dir, logs, area, next: AtomicU64::new(0) }
     }
 
     /// Renames the out away; `None` if there is nothing at its place.
     /// `precious` survives a kill, too.
     pub fn take(&self, out: &RepoPath, precious: bool) -> Result<Option<Aside>> {
-        let place = inside(&self.top, out)?;
+        let place = self.area.path(out)?;
         match fs::symlink_metadata(&place) {
             Ok(_) => {}
             Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
-            Err(e) => return Err(Error::io("look at", &place, e)),
+            Err(e) => return Err(Error::io("look at", place.on_disk(), e)),
         }
         let entry = self.new_entry()?;
         let it = self.put_in(&entry, out, &place, precious).inspect_err(|_| forget(&entry))?;
@@ -69,7 +76,7 @@ impl Asides {
     }
 
     /// Describes the entry, then moves the out; says where it is. On a failure it is at its place.
-    fn put_in(&self, entry: &Path, out: &RepoPath, place: &Path, precious: bool) -> Result<PathBuf> {
+    fn put_in(&self, entry: &Path, out: &RepoPath, place: &WritablePath, precious: bool) -> Result<PathBuf> {
         let path = entry.join("path");
         symlink(out.as_str(), &path).map_err(|e| Error::io("write", &path, e))?;
         if precious {
@@ -77,10 +84,10 @@ impl Asides {
             fs::create_dir(&mark).map_err(|e| Error::io("write", &mark, e))?;
         }
         let it = entry.join("it");
-        match fs::rename(place, &it) {
+        match place.rename_to(&it) {
             Ok(()) => return Ok(it),
             Err(e) if e.kind() == ErrorKind::CrossesDevices => {}
-            Err(e) => return Err(Error::io("set aside", place, e)),
+            Err(e) => return Err(Error::io("set aside", place.on_disk(), e)),
         }
         let it = Beside::Aside.of(place);
         let note = entry.join("sibling");
@@ -89,7 +96,7 @@ impl Asides {
         for folder in [entry, &self.dir] {
             File::open(folder).and_then(|f| f.sync_all()).map_err(|e| Error::io("write", folder, e))?;
         }
-        move_away(place, &it).map_err(|e| Error::io("set aside", place, e))?;
+        move_away(place, &it).map_err(|e| Error::io("set aside", place.on_disk(), e))?;
         Ok(it)
     }
 
@@ -117,6 +124,9 @@ impl Asides {
         names.sort();
         for n in names {
             let entry = self.dir.join(n.to_string());
+            if !fs::symlink_metadata(&entry).is_ok_and(|meta| meta.is_dir()) {
+                continue;
+            }
             let path = match fs::read_link(entry.join("path")) {
                 Ok(path) => path,
                 Err(e) if e.kind() == ErrorKind::NotFound => {
@@ -128,8 +138,8 @@ impl Asides {
             };
             let Some(out) = path.to_str().and_then(|p| RepoPath::root().join(p)) else { continue };
             let precious = entry.join("precious").exists();
-            let it = sibling_of(&entry, &out.on_disk(&self.top))?.unwrap_or_else(|| entry.join("it"));
-            let from = fs::read_link(entry.join("from")).ok();
+            let it = sibling_of(&entry, &out.on_disk(self.area.top()))?.unwrap_or_else(|| entry.join("it"));
+            let from = fs::read_link(entry.join("from")).ok().filter(|from| self.is_in_logs(from));
             if fs::symlink_metadata(&it).is_ok() {
                 found.push(Aside { entry, it, out, precious, from });
             } else {
@@ -139,11 +149,18 @@ impl Asides {
         Ok(found)
     }
 
+    /// Things are moved back to where a note says that they came from: nothing but a place in the log folder is believed.
+    fn is_in_logs(&self, from: &Path) -> bool {
+        let is_plain = from.components().all(|part| !matches!(part, Component::ParentDir));
+        let folder = from.parent().map(real_path);
+        is_plain && from.starts_with(&self.logs) && folder.is_some_and(|real| real.starts_with(real_path(&self.logs)))
+    }
+
     /// What is left of an out that was being given up goes, and its entry.
     fn finish_giving_up(&self, entry: &Path) {
         let gone = fs::read_link(entry.join("gone")).ok();
         if let Some(out) = gone.as_deref().and_then(Path::to_str).and_then(|p| RepoPath::root().join(p))
-            && let Ok(place) = inside(&self.top, &out)
+            && let Ok(place) = self.area.path(&out)
             && let Ok(Some(it)) = sibling_of(entry, &place)
         {
             let _ = remove(&it);
@@ -167,13 +184,11 @@ impl Aside {
     }
 
     /// Back to its place, which must be empty: what appeared there meanwhile is not replaced.
-    pub fn put_back(self, top: &Path) -> Result<()> {
-        let place = inside(top, &self.out)?;
-        if let Some(parent) = place.parent() {
-            fs::create_dir_all(parent).map_err(|e| Error::io("create", parent, e))?;
-        }
-        rename_new(&self.it, &place).map_err(|e| {
-            Error::io("put back", &place, e).hint(format!("the last good output is at {}", self.it.display()))
+    pub fn put_back(self, area: &WritableArea) -> Result<()> {
+        let place = area.path(&self.out)?;
+        place.create_parents()?;
+        place.rename_from(&self.it).map_err(|e| {
+            Error::io("put back", place.on_disk(), e).hint(format!("the last good output is at {}", self.it.display()))
         })?;
         forget(&self.entry);
         Ok(())
@@ -280,7 +295,8 @@ mod tests {
         fs::create_dir_all(top.join("m/d")).unwrap();
         fs::write(top.join("m/d/f"), "1").unwrap();
         fs::write(top.join("o"), "2").unwrap();
-        let asides = Asides::new(dir.path().join("aside"), top.clone());
+        let area = WritableArea::new(&top, &[]);
+        let asides = Asides::new(dir.path().join("aside"), dir.path().join("logs"), area.clone());
         let path = |s: &str| RepoPath::root().join(s).unwrap();
         assert!(asides.take(&path("nothing"), false).unwrap().is_none());
         drop((asides.take(&path("m/d"), false).unwrap(), asides.take(&path("o"), true).unwrap()));
@@ -315,7 +331,7 @@ mod tests {
         assert!(!half.exists() && top.join("m").exists());
         assert_eq!(left.len(), 2, "{left:?}");
         for aside in left {
-            aside.put_back(&top).unwrap();
+            aside.put_back(&area).unwrap();
         }
         assert_eq!(fs::read_to_string(top.join("m/d/f")).unwrap(), "1");
         assert_eq!(fs::read_to_string(top.join("o")).unwrap(), "2");

@@ -49,7 +49,7 @@ pub fn checkout(
     sink: &dyn Sink,
 ) -> Result<CheckedOut> {
     let _lock = workspace::take(project, &options.command, options.wait, sink)?;
-    let asides = Asides::new(project.state_dir().join("aside"), project.top().into());
+    let asides = Asides::of(project);
     put_asides_back(project, &asides, sink)?;
     let mut look = Look::new(project, definitions, sink);
     let mut locks = project.locks(definitions)?;
@@ -69,7 +69,7 @@ pub fn checkout(
         if fits && !options.relink {
             continue;
         }
-        crate::store::inside(project.top(), path)?;
+        project.writable(path)?;
         if !project.store().contains(&pin) {
             if !fits {
                 done.missing.push(path.clone());

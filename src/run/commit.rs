@@ -21,7 +21,7 @@ use crate::run::select::Selected;
 use crate::run::status::sentence;
 use crate::run::{ignore, workspace};
 use crate::shell::word;
-use crate::store::{Pin, Place as Spot, inside};
+use crate::store::{Pin, Place as Spot};
 
 #[derive(Clone, Debug, Default)]
 pub struct Options {
@@ -66,7 +66,7 @@ pub fn commit_held(
     sink: &dyn Sink,
     confirm: &dyn Fn(&Doubt) -> Result<()>,
 ) -> Result<Committed> {
-    let asides = Asides::new(project.state_dir().join("aside"), project.top().into());
+    let asides = Asides::of(project);
     let returned = put_asides_back(project, &asides, sink)?;
     let mut outs = selected.named.iter().flat_map(|id| &definitions.pipelines.stage(*id).outs);
     if outs.any(|o| returned.contains(&o.path)) {
@@ -165,7 +165,7 @@ pub fn commit_kept(
     sink: &dyn Sink,
 ) -> Result<Committed> {
     let _lock = workspace::take(project, &options.command, options.wait, sink)?;
-    let asides = Asides::new(project.state_dir().join("aside"), project.top().into());
+    let asides = Asides::of(project);
     put_asides_back(project, &asides, sink)?;
     let mut journal = Journal::at(project.state_dir().join("journal"));
     let mut locks = project.locks(definitions)?;
@@ -191,9 +191,8 @@ pub fn commit_kept(
                 aside.note_from(&kept)?;
             }
             replaced.extend(aside);
-            let place = inside(project.top(), &out.path)?;
-            let folder = place.parent().unwrap_or(project.top());
-            std::fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, e))?;
+            let place = project.writable(&out.path)?;
+            place.create_parents()?;
             std::fs::rename(&at, &place).map_err(|e| Error::io("move", &at, e))?;
         }
     }
@@ -206,8 +205,8 @@ pub fn commit_kept(
             (Some(now), Some(pin)) if now.id == pin.id => store.push((out.path.clone(), pin)),
             _ => {
                 for aside in replaced {
-                    let _ = clear(project.top(), &aside.out, &log);
-                    let _ = aside.put_back(project.top());
+                    let _ = clear(project, &aside.out, &log);
+                    let _ = aside.put_back(project.writable_area());
                 }
                 return Err(Error::missing(format!("{} is not what the refused run of {address} left", out.path))
                     .hint(format!("run the stage again: lockstep repro {}", word(&address))));

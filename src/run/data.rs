@@ -114,7 +114,7 @@ pub fn restore(project: &Project, definitions: &Definitions, sink: &dyn Sink, da
             (None, true) => error.hint("put a copy of it back there; lockstep keeps only what was stored"),
         });
     }
-    crate::store::inside(project.top(), &data.path)?;
+    project.writable(&data.path)?;
     restore_path(project, definitions, &data.path, pin, sink)?;
     sink.event(Event::Note { text: &format!("{} was missing and is back from the store", data.path) });
     Ok(())

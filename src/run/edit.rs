@@ -30,7 +30,7 @@ pub fn draft(
     change: &dyn Fn(&str) -> Result<Option<String>>,
 ) -> Result<Option<Draft>> {
     const BOM: &[u8] = b"\xef\xbb\xbf";
-    crate::store::inside(project.top(), path)?;
+    project.writable(path)?;
     let old = project.files().read(&Place::Repo(path.clone()))?;
     let bytes = old.as_deref().unwrap_or_default();
     let (mark, body) = if bytes.starts_with(BOM) { bytes.split_at(BOM.len()) } else { (&[][..], bytes) };
@@ -67,10 +67,10 @@ impl Draft {
 }
 
 fn put(project: &Project, path: &RepoPath, bytes: Option<&[u8]>) -> Result<()> {
-    let on_disk = path.on_disk(project.top());
+    let on_disk = project.writable(path)?;
     match bytes {
         Some(bytes) => replace_file(&on_disk, bytes),
-        None => std::fs::remove_file(&on_disk).map_err(|e| Error::io("remove", &on_disk, e)),
+        None => std::fs::remove_file(&on_disk).map_err(|e| Error::io("remove", &*on_disk, e)),
     }
 }
 

@@ -9,7 +9,6 @@ mod reach;
 mod scratch;
 
 use std::fs;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI32;
 use std::time::Instant;
@@ -30,7 +29,7 @@ use crate::run::outcome::Source;
 use crate::run::pty::Owner;
 use crate::run::pull::Input;
 use crate::run::watchdog::{Group, Watchdog};
-use crate::store::{Pin, Place as Spot, inside, unprotect};
+use crate::store::{Pin, Place as Spot, unprotect};
 
 pub use self::pin::record_metrics;
 pub use self::reach::Candidate;
@@ -143,7 +142,7 @@ impl Context<'_> {
 
     fn set_aside(&self, task: &Task, replaced: &mut Vec<Aside>) -> Result<()> {
         for out in task.stage.outs.iter().filter(|o| !o.persist) {
-            inside(self.project.top(), &out.path)?;
+            self.project.writable(&out.path)?;
             replaced.extend(self.asides.take(&out.path, task.precious.contains(&out.path))?);
         }
         Ok(())
@@ -161,7 +160,7 @@ impl Context<'_> {
         }
         // Whatever links are made today: yesterday's may have been hard.
         for out in stage.outs.iter().filter(|o| o.persist) {
-            unprotect(&inside(self.project.top(), &out.path)?)?;
+            unprotect(&self.project.writable(&out.path)?)?;
         }
         self.prepare_scratch(task, log)?;
         let shell = self.project.config.shell_to_run()?;
@@ -205,15 +204,14 @@ impl Context<'_> {
         if replaced.is_empty() {
             return error;
         }
-        let top = self.project.top();
         let mut back = Vec::new();
         for aside in replaced {
             let out = aside.out.clone();
-            if let Err(e) = clear(top, &out, log) {
+            if let Err(e) = clear(self.project, &out, log) {
                 error = error.because(e.message);
                 continue;
             }
-            match aside.put_back(top) {
+            match aside.put_back(self.project.writable_area()) {
                 Ok(()) => {
                     if let Some(pin) = self.before(task, &out) {
                         // A row that cannot be refreshed costs a hash at the next look, nothing else.
@@ -241,10 +239,9 @@ impl Context<'_> {
     }
 }
 
-/// Moves what lies at an output's place into the log folder, if it lies in the repository: a folder above may have
-/// become a symlink meanwhile.
-pub fn clear(top: &Path, out: &RepoPath, log: &RunLog) -> Result<()> {
-    let place = inside(top, out)?;
+/// Moves what lies at an output's place into the log folder, unless a folder above became a symlink meanwhile.
+pub fn clear(project: &Project, out: &RepoPath, log: &RunLog) -> Result<()> {
+    let place = project.writable(out)?;
     if fs::symlink_metadata(&place).is_ok() {
         move_to(&place, &log.kept(out))?;
     }

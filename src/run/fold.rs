@@ -17,7 +17,7 @@ use crate::run::leftover::pinned_paths;
 use crate::run::logs::{Logs, RunLog};
 use crate::run::look::{IgnoreRules, Look};
 use crate::run::restore::clear_leftovers;
-use crate::store::{ObjectId, Place as Spot, inside};
+use crate::store::{ObjectId, Place as Spot};
 
 /// What a run began with: at its end it shows who else was at work.
 pub struct Began {
@@ -144,7 +144,7 @@ fn fold(
             release(project, &definitions.pipelines.file(*file).path, on_disk.as_ref(), &lock);
         }
         if on_disk.as_ref() != Some(&lock) && !(on_disk.is_none() && lock == Lock::default()) {
-            write_lock(project.top(), path, &lock)?;
+            write_lock(project, path, &lock)?;
             written.push(path.clone());
         }
     }
@@ -307,9 +307,9 @@ pub fn put_asides_back(project: &Project, asides: &Asides, sink: &dyn Sink) -> R
             continue;
         }
         let out = aside.out.clone();
-        let place = match inside(project.top(), &out) {
+        let place = match project.writable(&out) {
             Ok(place) => place,
-            // Its way leads out of the repository now: nothing there is touched, and nothing waits for it for ever.
+            // Its folder became a symlink, say: nothing there is touched, and nothing waits for it for ever.
             Err(e) => {
                 let kept = aside.keep(&recovered()?.kept(&out))?;
                 let text = format!("the last good {out} is kept in {}: {}", kept.display(), e.message);
@@ -327,7 +327,7 @@ pub fn put_asides_back(project: &Project, asides: &Asides, sink: &dyn Sink) -> R
                 }
             }
         }
-        aside.put_back(project.top())?;
+        aside.put_back(project.writable_area())?;
         sink.event(Event::Note { text: &format!("a run was killed: the last good {out} is back") });
         returned.push(out);
     }

@@ -13,11 +13,11 @@ use super::browse::{Browser, Item, What};
 use crate::error::{Error, Kind, Result};
 use crate::event::{Doing, Event, Sink};
 use crate::path::RepoPath;
-use crate::project::Snapshot;
+use crate::project::{Snapshot, check_target};
 use crate::remote::loss::told_as_one;
 use crate::remote::{Remote, Wanted};
 use crate::shell::words;
-use crate::store::{self, ObjectKind, Pin, export, sibling, to_path};
+use crate::store::{self, ObjectKind, Pin, check_link, check_names, export, sibling, to_path};
 use crate::url::Url;
 
 /// One thing to be written.
@@ -51,26 +51,29 @@ pub fn get(
     let browser = Browser::new(snapshot)?;
     let found = find(snapshot, &browser, path, sink)?;
     let to = place_for(cwd, out, path, found.what.is_folder())?;
+    check_target(&to)?;
     if !force && to.symlink_metadata().is_ok() {
         return Err(Error::new(Kind::Check, format!("{} exists already; it was not touched", to.display()))
             .hint("replace it: add --force")
             .hint("or write elsewhere: -o PATH"));
     }
     let remove = |old: &Path| store::remove(old).map_err(|e| Error::io("remove", old, e));
-    write_found(snapshot, &browser, &found, &to, &remove, sink)
+    write_found(snapshot, &browser, &found, &to, &|| check_target(&to), &remove, sink)
 }
 
-/// The same to this very place; what is there is replaced, and the caller says what becomes of it.
+/// The same to this very place; what is there is replaced, and the caller says what becomes of it. `check_again` is asked
+/// right before something is written there.
 pub(super) fn get_over(
     snapshot: &Snapshot<'_>,
     path: &RepoPath,
     to: &Path,
+    check_again: &dyn Fn() -> Result<()>,
     give_up: &GiveUp<'_>,
     sink: &dyn Sink,
 ) -> Result<Got> {
     let browser = Browser::new(snapshot)?;
     let found = find(snapshot, &browser, path, sink)?;
-    write_found(snapshot, &browser, &found, to, give_up, sink)
+    write_found(snapshot, &browser, &found, to, check_again, give_up, sink)
 }
 
 /// Where something goes: into a folder `out` that is there, else to `out` itself, as `cp` has it. A file that goes to
@@ -111,15 +114,19 @@ fn write_found(
     browser: &Browser<'_, '_>,
     found: &Item,
     to: &Path,
+    check_again: &dyn Fn() -> Result<()>,
     give_up: &GiveUp<'_>,
     sink: &dyn Sink,
 ) -> Result<Got> {
     let pieces = pieces(browser, found)?;
+    check_pieces(snapshot, found, &pieces)?;
     bring(snapshot, &pinned(&pieces), sink)?;
     let folder = to.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    check_again()?;
     fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, e))?;
     let new = sibling(to);
     let made = write(snapshot, &pieces, &new, sink).and_then(|sum| {
+        check_again()?;
         let old = replace(&new, to).map_err(|e| Error::io("write", to, e))?;
         old.map_or(Ok(()), |old| give_up(&old))?;
         Ok(sum)
@@ -157,6 +164,27 @@ fn pieces(browser: &Browser<'_, '_>, found: &Item) -> Result<Vec<Piece>> {
     }
     pieces.sort_by(|a, b| a.to.cmp(&b.to));
     Ok(pieces)
+}
+
+/// Git's trees are made by anybody, by hand if need be: see [`check_names`].
+fn check_pieces(snapshot: &Snapshot<'_>, found: &Item, pieces: &[Piece]) -> Result<()> {
+    let refused = |path: &RepoPath, why: String| {
+        Error::usage(format!("{path} of {} is not written: {why}", snapshot.name))
+            .hint("get what it lies beside, each by its own path")
+    };
+    let mut folders: BTreeMap<RepoPath, Vec<(&[u8], bool)>> = BTreeMap::new();
+    for item in pieces.iter().map(|piece| &piece.item) {
+        let is_link = matches!(item.what, What::Link { .. } | What::PinnedLink(_));
+        folders.entry(item.path.parent().unwrap_or_default()).or_default().push((item.path.name().as_bytes(), is_link));
+    }
+    if found.path.is_root() {
+        // It has no name of its own.
+        folders.entry(RepoPath::root()).or_default().retain(|(name, _)| !name.is_empty());
+    }
+    for (folder, names) in &folders {
+        check_names(names.iter().copied()).map_err(|why| refused(folder, why))?;
+    }
+    Ok(())
 }
 
 fn pinned(pieces: &[Piece]) -> Vec<(&RepoPath, Pin)> {
@@ -230,8 +258,10 @@ fn write(snapshot: &Snapshot<'_>, pieces: &[Piece], new: &Path, sink: &dyn Sink)
                 file.and_then(|mut f| f.write_all(&bytes)).map_err(|e| Error::io("write", &to, e))?;
                 (1, bytes.len() as u64)
             }
-            What::Link { id } => (link(&blob(*id)?, &to)?, 0),
-            What::PinnedLink(pin) => (link(&snapshot.project.store().read(&pin.id, ObjectKind::Content)?, &to)?, 0),
+            What::Link { id } => (link(piece, &blob(*id)?, &to)?, 0),
+            What::PinnedLink(pin) => {
+                (link(piece, &snapshot.project.store().read(&pin.id, ObjectKind::Content)?, &to)?, 0)
+            }
             What::Pinned(pin) => {
                 sink.event(Event::WorkPlanned { doing: Doing::Restoring, bytes: pin.size });
                 export(snapshot.project.store(), pin, &to, sink)?;
@@ -243,7 +273,12 @@ fn write(snapshot: &Snapshot<'_>, pieces: &[Piece], new: &Path, sink: &dyn Sink)
     Ok(sum)
 }
 
-fn link(text: &[u8], to: &Path) -> Result<u64> {
+fn link(piece: &Piece, text: &[u8], to: &Path) -> Result<u64> {
+    let depth = piece.to.matches('/').count();
+    check_link(depth, text).map_err(|why| {
+        Error::usage(format!("{} is not written: {why}", piece.item.path))
+            .hint("get the file or folder that it leads to, or the whole folder that holds both")
+    })?;
     std::os::unix::fs::symlink(to_path(text), to).map_err(|e| Error::io("create the symlink", to, e))?;
     Ok(1)
 }

@@ -23,7 +23,7 @@ pub fn rules(project: &Project) -> Result<git::Rules> {
 
 /// Removes an old version of an output that lies at `old`, but for what is ignored in it.
 pub fn give_up(project: &Project, rules: &dyn Rules, out: &RepoPath, old: &Path, sink: &dyn Sink) -> Result<()> {
-    let place = store::inside(project.top(), out)?;
+    let place = project.writable(out)?;
     if !carry_over(old, &place, out.as_str().as_bytes(), rules).left {
         // What cannot be removed is left under a name that tells whose it is.
         let _ = store::remove(old);
@@ -49,7 +49,7 @@ pub fn give_up_aside(
     sink: &dyn Sink,
 ) -> Result<()> {
     let out = aside.out.clone();
-    let place = store::inside(project.top(), &out)?;
+    let place = project.writable(&out)?;
     if !carry_over(aside.place(), &place, out.as_str().as_bytes(), rules).left {
         aside.forget();
         return Ok(());

@@ -24,7 +24,7 @@ use crate::pipeline::edit;
 use crate::pipeline::stage::Import;
 use crate::project::{Definitions, Elsewhere, Project, Rev, Snapshot, elsewhere};
 use crate::shell::word;
-use crate::store::{self, Pin, Place as Spot, inside};
+use crate::store::{self, Pin, Place as Spot};
 use crate::url::Url;
 
 #[derive(Clone, Debug, Default)]
@@ -95,7 +95,7 @@ pub fn import(
         rev: rev.unwrap_or("HEAD").to_string(),
         commit: there.commit.hex(),
     };
-    let on_disk = inside(project.top(), &path)?;
+    let on_disk = project.writable(&path)?;
     if !options.force && on_disk.symlink_metadata().is_ok() {
         return Err(Error::new(Kind::Check, format!("`{to}` exists already; it was not touched"))
             .hint("replace it: add --force"));
@@ -181,7 +181,7 @@ fn back(project: &Project, definitions: &Definitions, path: &RepoPath, sink: &dy
     let found = data.find(|(data, _)| data.path == *path);
     let pin = found.and_then(|(data, lock)| lock.data.get(&data.spelled));
     let (Some(pin), Some(origin)) = (pin, Origin::of(definitions, path)) else { return Ok(false) };
-    if inside(project.top(), path)?.symlink_metadata().is_ok() {
+    if project.writable(path)?.symlink_metadata().is_ok() {
         return Ok(false);
     }
     if !project.store().contains(pin) {
@@ -198,7 +198,8 @@ fn bring(project: &Project, there: &Elsewhere, from: &str, to: &RepoPath, sink: 
     let expected = expected(&snapshot, &from)?;
     let before = project.definitions_without_graph()?;
     let give_up = |old: &Path| give_up(project, &IgnoreRules(&before.rules), to, old, sink);
-    get_over(&snapshot, &from, &inside(project.top(), to)?, &give_up, sink)?;
+    let place = project.writable(to)?;
+    get_over(&snapshot, &from, &place, &|| place.check_again(), &give_up, sink)?;
     let definitions = project.definitions_without_graph()?;
     let seen = super::look::look(project, &definitions, &[Spot::from(to)], sink).pop().unwrap_or(Ok(None))?;
     match (expected, seen) {

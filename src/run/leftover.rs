@@ -76,7 +76,7 @@ fn remove(
     let Some(aside) = asides.take(path, false)? else { return Ok(false) };
     if files(aside.place()) != before {
         // Somebody wrote to it just now.
-        aside.put_back(project.top())?;
+        aside.put_back(project.writable_area())?;
         return Ok(false);
     }
     aside.forget();
@@ -123,7 +123,8 @@ fn files(place: &Path) -> Vec<(PathBuf, u64, u64, SystemTime)> {
 fn is_ours(project: &Project, path: &RepoPath) -> bool {
     let root = &project.repo.project_root;
     let above = std::iter::successors(path.parent(), RepoPath::parent).take_while(|folder| folder != root);
-    path != root && path.is_in(root) && !above.into_iter().any(|folder| git::is_foreign(&folder.on_disk(project.top())))
+    let is_foreign = |folder: &RepoPath| git::is_foreign(&folder.on_disk(project.top()), project.repo.is_git());
+    path != root && path.is_in(root) && !above.into_iter().any(|folder| is_foreign(&folder))
 }
 
 /// Everything that the pipelines name or the locks pin.

@@ -21,7 +21,7 @@ use crate::run::fresh;
 use crate::run::look::Look;
 use crate::run::trust::Trust;
 use crate::run::workspace;
-use crate::store::{ObjectId, Pin, inside};
+use crate::store::{ObjectId, Pin};
 
 /// A lock that was resolved.
 #[derive(Debug)]
@@ -80,9 +80,7 @@ pub fn resolve(project: &Project, within: &[RepoPath], sink: &dyn Sink) -> Resul
         let found = sides(project, &path, unmerged)?;
         let known = known(project, &definitions, &mut look, &path, &found.sides);
         let merged = merge(&found.sides, &known);
-        // Refused where a symlink in the worktree leads out of the repository.
-        inside(project.top(), &path)?;
-        write_lock(project.top(), &path, &merged.lock)?;
+        write_lock(project, &path, &merged.lock)?;
         let markers::Found { ours, theirs, left_out, .. } = found;
         resolution.resolved.push(Resolved { path, ours, theirs, choices: merged.choices, left_out });
     }

@@ -25,6 +25,7 @@ pub mod ignored;
 pub mod import;
 pub mod journal;
 mod leftover;
+mod linked;
 pub mod local;
 pub mod logs;
 pub mod look;

@@ -173,7 +173,7 @@ impl<'a> Pull<'a> {
             return Ok(());
         }
         for input in missing.iter().filter(|input| self.project.store().contains(&input.pin)) {
-            crate::store::inside(self.project.top(), &input.path)?;
+            self.project.writable(&input.path)?;
             restore(self.project, self.definitions, &input.path, &input.pin, self.sink)?;
         }
         Ok(())

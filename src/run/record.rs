@@ -148,6 +148,9 @@ fn store_once<'j>(project: &Project, sink: &dyn Sink, jobs: impl Iterator<Item =
     let content = || jobs.clone().flat_map(|job| &job.store);
     let mut batch = project.store().batch();
     for (path, pin) in content() {
+        for link in project.index().followed(&Spot::from(path)) {
+            project.writable_area().check_link_target(path, &link)?;
+        }
         batch.add(project.index(), &Spot::from(path), pin)?;
     }
     let generation = batch.commit(sink)?;

@@ -186,7 +186,7 @@ fn remove_from(
                 let on_disk = lock_path.on_disk(project.top());
                 std::fs::remove_file(&on_disk).map_err(|e| Error::io("remove", &on_disk, e))?;
             } else {
-                write_lock(project.top(), &lock_path, &lock)?;
+                write_lock(project, &lock_path, &lock)?;
             }
             removed.written.push(lock_path);
         }

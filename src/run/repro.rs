@@ -24,6 +24,7 @@ use crate::run::execute::{Candidate, Context, Done, Failure, Task};
 use crate::run::fold::{Began, fold_run, is_untidy, overlay, put_asides_back, recover};
 use crate::run::fresh::{Facts, Reason};
 use crate::run::journal::{Journal, Record};
+use crate::run::linked::refuse_hidden_edges;
 use crate::run::logs::Logs;
 use crate::run::look::{IgnoreRules, Look};
 use crate::run::outcome::Outcome;
@@ -102,7 +103,8 @@ pub fn repro(
         true => None,
         false => Some(workspace::take_unless(signal, project, &options.command, options.wait, sink)?),
     };
-    let asides = Asides::new(project.state_dir().join("aside"), project.top().to_path_buf());
+    refuse_hidden_edges(project, definitions, &selected.stages)?;
+    let asides = Asides::of(project);
     if !options.dry {
         put_asides_back(project, &asides, sink)?;
     }

@@ -21,6 +21,7 @@ pub fn restore(
     pin: &Pin,
     sink: &dyn Sink,
 ) -> Result<()> {
+    let place = project.writable(path)?;
     let notes = project.state_dir().join("restoring");
     let note = notes.join(&ObjectId::of(path.as_str().as_bytes()).hex()[..32]);
     let written = fs::write(&note, path.as_str()).or_else(|_| {
@@ -29,7 +30,7 @@ pub fn restore(
     });
     written.map_err(|e| Error::io("write", &note, e))?;
     let rules = IgnoreRules(&definitions.rules);
-    let restored = store::restore(project.store(), project.index(), path, pin, &rules, sink);
+    let restored = store::restore(project.store(), project.index(), &place, pin, &rules, sink);
     // Until what is left has its place, the note tells the next command of it.
     let kept = match restored {
         Ok(Some(left)) => keep_rest(project, path, &left, sink),
@@ -47,7 +48,7 @@ pub fn clear_leftovers(project: &Project, sink: &dyn Sink) {
     for note in fs::read_dir(&notes).into_iter().flatten().flatten() {
         let path = fs::read_to_string(note.path()).ok().and_then(|p| RepoPath::root().join(&p));
         if let Some(path) = path.filter(|p| !p.is_root())
-            && let Ok(place) = store::inside(project.top(), &path)
+            && let Ok(place) = project.writable(&path)
         {
             let gone = store::leftovers(&place)
                 .iter()

@@ -124,12 +124,12 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         for aside in job.replaced {
             let out = aside.out.clone();
             if let Some(log) = &job.log
-                && let Err(e) = clear(self.project.top(), &out, log)
+                && let Err(e) = clear(self.project, &out, log)
             {
                 error = error.because(e.message);
                 continue;
             }
-            match aside.put_back(self.project.top()) {
+            match aside.put_back(self.project.writable_area()) {
                 Ok(()) => error = error.hint(format!("the last good {out} is back")),
                 Err(e) => error = error.because_of(e),
             }

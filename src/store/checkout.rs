@@ -14,7 +14,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use rayon::prelude::*;
-use rustix::fs::{CWD, RenameFlags};
+use rustix::fs::{AtFlags, RenameFlags};
 
 use super::away::move_away;
 use super::id::{ObjectId, Pin};
@@ -29,10 +29,11 @@ use super::place::{self, Place, join, to_path};
 use super::room::must_fit;
 use super::stat::Seen;
 use super::tree::{Entry, EntryKind};
+use super::tree_rules::{check_link, depth_of};
 use super::unchanged::changed;
+use super::writable::WritablePath;
 use crate::error::{Error, Kind, Result};
 use crate::event::{Doing, Event, Sink};
-use crate::path::RepoPath;
 
 /// From here on it pays to wait a tick, so that the next look need not read what was just written.
 const WORTH_A_WAIT: u64 = 1 << 20;
@@ -43,7 +44,7 @@ struct Checkout<'a> {
     rules: &'a dyn Rules,
     maker: Maker<'a>,
     key: &'a [u8],
-    dest: PathBuf,
+    dest: &'a WritablePath,
     /// What the index remembers of the destination: what the caller saw there.
     old: Rows,
     /// Is it a folder whose files may be taken over?
@@ -52,53 +53,43 @@ struct Checkout<'a> {
     reused: Mutex<Vec<Vec<u8>>>,
 }
 
-/// Brings `path` to `pin`. Afterwards the index knows what lies there. Back comes where something ignored lies that could
+/// Brings `dest` to `pin`. Afterwards the index knows what lies there. Back comes where something ignored lies that could
 /// not move into the new one, and nothing else: the caller finds it a place.
 ///
 /// Errors: [`Kind::Check`] if the place is not as the index has it any more; it is not touched then.
 pub fn restore(
     store: &Store,
     index: &StatIndex,
-    path: &RepoPath,
+    dest: &WritablePath,
     pin: &Pin,
     rules: &dyn Rules,
     sink: &dyn Sink,
 ) -> Result<Option<PathBuf>> {
     let _hold = store.hold_politely(sink)?;
-    let dest = place::inside(index.top(), path)?;
+    let path = dest.path();
     let at = Place::Inside(path.clone());
-    let parent = dest.parent().unwrap_or(index.top());
-    fs::create_dir_all(parent).map_err(|e| Error::io("create", parent, e))?;
+    dest.create_parents()?;
     let old = index.rows(&at);
-    let is_folder = fs::symlink_metadata(&dest).is_ok_and(|m| m.is_dir());
+    let is_folder = fs::symlink_metadata(dest).is_ok_and(|m| m.is_dir());
     let named = |e: Error| Error { message: format!("{path} cannot be restored: {}", e.message), ..e };
-    must_fit(store, pin, &dest, is_folder).map_err(named)?;
+    must_fit(store, pin, dest, is_folder).map_err(named)?;
     sink.event(Event::WorkPlanned { doing: Doing::Restoring, bytes: pin.size });
     let maker = Maker::new(store, sink);
-    let checkout = Checkout {
-        store,
-        index,
-        rules,
-        maker,
-        key: at.key(),
-        dest: dest.clone(),
-        old,
-        is_folder,
-        reused: Mutex::default(),
-    };
-    let new = place::sibling(&dest);
+    let checkout =
+        Checkout { store, index, rules, maker, key: at.key(), dest, old, is_folder, reused: Mutex::default() };
+    let new = place::sibling(dest);
     let made = checkout.make(&new, pin).inspect_err(|_| drop(remove(&new)));
     let rows = made.map_err(named)?;
-    let aside = swap(&new, &dest).inspect_err(|_| drop(remove(&new)))?;
+    let aside = swap(&new, dest).inspect_err(|_| drop(remove(&new)))?;
     if let Some(old) = &aside
         && let Some(what) = changed(old, checkout.old.view(), at.key(), rules)
     {
-        let new = swap(old, &dest)?;
+        let new = swap(old, dest)?;
         let _ = new.map(|new| remove(&new));
         return Err(changed_meanwhile(path, &what));
     }
     // What is added to the folder from here on must not be covered by its stat.
-    let placed = Seen::of_link(&dest).map_err(|e| Error::io("look at", &dest, e))?;
+    let placed = Seen::of_link(dest).map_err(|e| Error::io("look at", dest.on_disk(), e))?;
     let (moved, left) = aside.map(|old| checkout.discard(old)).unwrap_or_default();
     // While it is held the store stays in one generation.
     let generation = store.generation();
@@ -113,7 +104,7 @@ pub fn restore(
     Ok(left)
 }
 
-fn changed_meanwhile(path: &RepoPath, what: &Path) -> Error {
+fn changed_meanwhile(path: &crate::path::RepoPath, what: &Path) -> Error {
     let place = Path::new(path.as_str());
     let named = if what.as_os_str().is_empty() { place.into() } else { place.join(what) };
     let message = format!("{} was changed while {path} was restored; it was not touched", named.display());
@@ -185,6 +176,7 @@ impl Checkout<'_> {
         if pin.is_some_and(|pin| tree.pin() != *pin) {
             return Err(Error::missing(format!("the folder {id} in the store is not of the size that the lock says")));
         }
+        tree.check(&path)?;
         fs::create_dir(on_disk).map_err(|e| Error::io("create", on_disk, e))?;
         let made: Vec<(Option<FileRow>, Option<Found>)> = tree
             .entries
@@ -224,6 +216,7 @@ impl Checkout<'_> {
         (row.id, row.kind) = (entry.id, entry.kind as u8);
         if entry.kind == EntryKind::Symlink {
             let text = self.store.read(&entry.id, ObjectKind::Content)?;
+            check_link(depth_of(path), &text).map_err(Error::usage)?;
             std::os::unix::fs::symlink(to_path(&text), to).map_err(|e| Error::io("create the symlink", to, e))?;
             row.stat = Seen::of_link(to).map_err(|e| Error::io("look at", to, e))?.stat;
             row.stat.size = text.len() as u64;
@@ -262,7 +255,7 @@ impl Checkout<'_> {
     /// Removes the old one, but for what the rules ignore in it, which moves to the new one. Back come the folders into
     /// which something moved, and the old folder if something could not.
     fn discard(&self, old: PathBuf) -> (Vec<Vec<u8>>, Option<PathBuf>) {
-        let carried = carry_over(&old, &self.dest, self.key, self.rules);
+        let carried = carry_over(&old, self.dest, self.key, self.rules);
         if carried.left {
             // What cannot be removed goes where the rest goes.
             let _ = strip(&old, self.key, self.rules);
@@ -329,20 +322,24 @@ fn open_up(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Puts `new` in the place of `dest` at once; back comes where the old one lies now, if there was one.
-fn swap(new: &Path, dest: &Path) -> Result<Option<PathBuf>> {
-    let fail = |e: io::Error| Error::io("replace", dest, e);
-    if fs::symlink_metadata(dest).is_err() {
-        return fs::rename(new, dest).map(|()| None).map_err(fail);
+/// Puts `new`, which lies beside it, in the place of `dest` at once; back comes where the old one lies now, if there was
+/// one. It happens in the folder that was found without a symlink, whatever becomes of its name.
+fn swap(new: &Path, dest: &WritablePath) -> Result<Option<PathBuf>> {
+    let folder = dest.open_parent()?;
+    let fail = |e: io::Error| Error::io("replace", dest.on_disk(), e);
+    let name = |path: &Path| path.file_name().unwrap_or_default().to_os_string();
+    let (from, to) = (name(new), name(dest));
+    if rustix::fs::statat(&folder, &to, AtFlags::SYMLINK_NOFOLLOW).is_err() {
+        return rustix::fs::renameat(&folder, &from, &folder, &to).map(|()| None).map_err(|e| fail(e.into()));
     }
-    if rustix::fs::renameat_with(CWD, new, CWD, dest, RenameFlags::EXCHANGE).is_ok() {
+    if rustix::fs::renameat_with(&folder, &from, &folder, &to, RenameFlags::EXCHANGE).is_ok() {
         return Ok(Some(new.to_path_buf()));
     }
     let aside = place::sibling(dest);
     move_away(dest, &aside).map_err(fail)?;
-    fs::rename(new, dest).map_err(|e| {
+    rustix::fs::renameat(&folder, &from, &folder, &to).map_err(|e| {
         let _ = fs::rename(&aside, dest);
-        fail(e)
+        fail(e.into())
     })?;
     Ok(Some(aside))
 }

@@ -4,39 +4,43 @@ use std::fs;
 use std::path::Path;
 
 use super::id::Pin;
-use super::link::LinkTypes;
 use super::materialise::Maker;
 use super::objects::{ObjectKind, Store};
-use super::place::to_path;
+use super::place::{join, to_path};
 use super::room::must_fit;
 use super::tree::EntryKind;
+use super::tree_rules::{check_link, depth_of, refused};
 use crate::error::{Error, Result};
 use crate::event::Sink;
 
 /// Makes `to`, which must not exist, of what is pinned; every byte is verified on the way. On failure the caller has to
 /// remove what was made.
 pub fn export(store: &Store, pin: &Pin, to: &Path, sink: &dyn Sink) -> Result<()> {
-    let store = Store::open(store.dir(), LinkTypes::default());
+    let store = store.copying();
     must_fit(&store, pin, to, false)?;
     let maker = Maker::new(&store, sink);
     if pin.is_dir() {
-        return folder(&store, &maker, pin, to);
+        return folder(&store, &maker, pin, to, &[]);
     }
     maker.file(&pin.id, pin.size, pin.executable, to).map(drop)
 }
 
-fn folder(store: &Store, maker: &Maker<'_>, pin: &Pin, to: &Path) -> Result<()> {
+/// `below` is where the folder lies in what is written.
+fn folder(store: &Store, maker: &Maker<'_>, pin: &Pin, to: &Path, below: &[u8]) -> Result<()> {
     let tree = store.read_tree(&pin.id)?;
     if tree.pin() != *pin {
         return Err(Error::missing(format!("the folder {} in the store is not of the size that is pinned", pin.id)));
     }
+    tree.check(below)?;
     fs::create_dir(to).map_err(|e| Error::io("create", to, e))?;
     for entry in tree.entries {
+        let place = join(below, &entry.name);
         let path = to.join(to_path(&entry.name));
         match entry.kind {
-            EntryKind::Tree => folder(store, maker, &entry.pin(), &path)?,
+            EntryKind::Tree => folder(store, maker, &entry.pin(), &path, &place)?,
             EntryKind::Symlink => {
                 let text = store.read(&entry.id, ObjectKind::Content)?;
+                check_link(depth_of(&place), &text).map_err(|why| refused(&place, &why))?;
                 std::os::unix::fs::symlink(to_path(&text), &path)
                     .map_err(|e| Error::io("create the symlink", &path, e))?;
             }

@@ -51,7 +51,7 @@ impl Store {
         let _ = self.register();
         let path = self.dir().join(LOCK);
         let file = match document::open(&path) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound && self.dir().is_dir() => self.open_lock(&path),
+            Err(e) if e.kind() == io::ErrorKind::NotFound && self.is_store() => self.open_lock(&path),
             file => file,
         };
         let Ok(mut file) = file else { return Ok(None) };
@@ -70,6 +70,7 @@ impl Store {
 
     /// Nobody else stores or restores while this is held. Waits for up to `wait`, for ever if `None`.
     pub fn hold_alone(&self, who: &str, wait: Option<Duration>, sink: &dyn Sink) -> Result<Hold> {
+        self.must_be_store()?;
         let path = self.dir().join(LOCK);
         let mut file = self.open_lock(&path).map_err(|e| self.refused("lock", &path, e))?;
         let mut waited = Duration::ZERO;

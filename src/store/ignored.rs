@@ -90,6 +90,12 @@ impl Carrier<'_> {
 
     fn entry(&mut self, from: &Path, folder: &[u8], below: &[u8], is_dir: bool) {
         let to = self.new.join(to_path(below));
+        // A folder may be a symlink now: what is behind it is another place.
+        let mut folders = to.ancestors().skip(1).take_while(|folder| *folder != self.new);
+        if folders.any(|folder| folder.is_symlink()) {
+            self.carried.left = true;
+            return;
+        }
         match fs::symlink_metadata(&to) {
             Ok(there) if is_dir && there.is_dir() => self.folder(below, true),
             Ok(_) => self.carried.left |= !is_same(from, &to),

@@ -1,6 +1,7 @@
 //! The store: all local objects, addressed by what they hold.
 //!
 //! ```text
+//! lockstep-store  says that this is a store; see `marker`
 //! generation      the version of the format; a random id, renewed whenever objects may have gone (gc, quarantine)
 //! objects/ab/cd…  an object a file, 0444
 //! packs/          many small objects a file; see `pack`
@@ -81,6 +82,10 @@ pub struct Store {
     complete: Mutex<HashSet<ObjectId>>,
     /// Did this process see that it can be written?
     pub(super) tried: OnceLock<()>,
+    /// Did this process see that the folder is a store?
+    pub(super) claimed: OnceLock<()>,
+    /// Is it the place that is lockstep's own?
+    pub(super) is_own_place: bool,
 }
 
 impl Store {
@@ -95,7 +100,19 @@ impl Store {
             stop: Stop::never(),
             complete: Mutex::default(),
             tried: OnceLock::new(),
+            claimed: OnceLock::new(),
+            is_own_place: false,
         }
+    }
+
+    /// At the place that is lockstep's own: below Git's folder or `.lockstep`.
+    pub fn at_own_place(self) -> Store {
+        Store { is_own_place: true, ..self }
+    }
+
+    /// The same store, for copies that no link ties to it.
+    pub fn copying(&self) -> Store {
+        Store { is_own_place: self.is_own_place, ..Store::open(&self.dir, LinkTypes::default()) }
     }
 
     /// On behalf of a project that may be one of many: the common Git folder of its repository, and the file of its id.
@@ -114,7 +131,7 @@ impl Store {
 
     /// The same store, to be looked at: what is damaged is told of and stays where it is.
     pub fn untouched(&self) -> Store {
-        Store { untouched: true, ..Store::open(&self.dir, self.links.clone()) }
+        Store { untouched: true, is_own_place: self.is_own_place, ..Store::open(&self.dir, self.links.clone()) }
     }
 
     pub(super) fn is_untouched(&self) -> bool {
@@ -176,7 +193,7 @@ impl Store {
     /// To be called before objects are taken away, so that nobody remembers them as complete.
     pub fn renew_generation(&self) -> Result<Generation> {
         let number = random_generation();
-        self.make_dir(&self.dir).map_err(|e| self.refused("create", &self.dir, e))?;
+        self.claim()?;
         self.put_small(&self.dir.join("generation"), &generation_text(number))?;
         self.memo().clear();
         Ok(number.to_be_bytes())
@@ -191,7 +208,10 @@ impl Store {
                 Err(Error::usage(format!("the store {dir} has format {version}; this lockstep knows format {VERSION}"))
                     .hint("install a newer lockstep, or set cache.dir to another folder"))
             }
-            Some((_, Some(generation))) => self.register().map(|()| generation),
+            Some((_, Some(generation))) => {
+                self.claim()?;
+                self.register().map(|()| generation)
+            }
             _ => {
                 let generation = self.first_generation()?;
                 self.register().map(|()| generation)
@@ -207,7 +227,7 @@ impl Store {
             return self.renew_generation();
         }
         let number = random_generation();
-        self.make_dir(&self.dir).map_err(|e| self.refused("create", &self.dir, e))?;
+        self.claim()?;
         let temp = self.temp()?;
         let made = self.put_small(&temp, &generation_text(number)).and_then(|()| {
             rename_new(&temp, &path).map_err(|e| {
@@ -227,6 +247,7 @@ impl Store {
 
     /// A folder of the store, created if need be.
     pub(super) fn folder(&self, name: &str) -> Result<PathBuf> {
+        self.claim()?;
         let path = self.dir.join(name);
         match self.make_dir(&path) {
             Ok(()) => Ok(path),

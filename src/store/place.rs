@@ -1,11 +1,10 @@
-//! Places on the disk: what an ask names, and where lockstep may write.
+//! Places on the disk: what an ask names, and the names that lockstep gives.
 
 use std::ffi::OsStr;
 use std::hash::{BuildHasher, Hasher};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use crate::error::{Error, Kind, Result};
 use crate::path::RepoPath;
 use crate::replace;
 
@@ -128,69 +127,9 @@ pub fn leftovers(path: &Path) -> Vec<PathBuf> {
     entries.filter(|entry| Beside::Built.is_of(&entry.file_name(), path)).map(|entry| entry.path()).collect()
 }
 
-/// Where `path` lies on the disk, its parents made real: refused if a symlink among them leads out of the repository,
-/// so that nothing is ever written outside of it. The last name is not followed; the parents need not exist.
-pub fn inside(top: &Path, path: &RepoPath) -> Result<PathBuf> {
-    let real_top = std::fs::canonicalize(top).map_err(|e| Error::io("open", top, e))?;
-    let Some(parent) = path.parent() else {
-        return Err(Error::usage("the top of the repository itself cannot be written as an output"));
-    };
-    let (mut here, mut rest) = (parent, Vec::new());
-    loop {
-        let on_disk = here.on_disk(top);
-        match std::fs::canonicalize(&on_disk) {
-            Ok(real) if real.starts_with(&real_top) => {
-                return Ok(rest.iter().rev().fold(real, |at, name: &String| at.join(name)).join(path.name()));
-            }
-            Ok(real) => return Err(leads_out(path, &here, &real)),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                if std::fs::symlink_metadata(&on_disk).is_ok() {
-                    return Err(Error::new(Kind::Usage, format!("{path}: its folder {here} is a dangling symlink")));
-                }
-                rest.push(here.name().to_string());
-                let Some(up) = here.parent() else { return Err(Error::io("open", top, e)) };
-                here = up;
-            }
-            Err(e) => return Err(Error::io("open", on_disk, e)),
-        }
-    }
-}
-
-fn leads_out(path: &RepoPath, folder: &RepoPath, real: &Path) -> Error {
-    Error::usage(format!("{path} leads out of the repository: its folder {folder} is really {}", real.display()))
-        .hint("outputs and data must lie inside the repository; make the folder a real one")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::symlink;
-
-    #[test]
-    fn parents_that_lead_out_are_refused() {
-        let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let top = dir.path().canonicalize().unwrap();
-        std::fs::create_dir(top.join("real")).unwrap();
-        symlink("real", top.join("in")).unwrap();
-        symlink(other.path(), top.join("out")).unwrap();
-        symlink("nowhere", top.join("dangling")).unwrap();
-        for (path, want) in [
-            ("a", Some("a")),
-            ("real/x/y/z", Some("real/x/y/z")),
-            ("in/x/y", Some("real/x/y")),
-            ("out", Some("out")),
-            ("out/x", None),
-            ("out/deep/x", None),
-            ("dangling/x", None),
-        ] {
-            let got = inside(&top, &RepoPath::root().join(path).unwrap());
-            assert_eq!(got.as_ref().ok(), want.map(|w| top.join(w)).as_ref(), "{path}: {got:?}");
-            if let Err(e) = got {
-                assert!(e.message.contains(path), "{e}");
-            }
-        }
-        assert!(inside(&top, &RepoPath::root()).is_err());
-    }
 
     #[test]
     fn siblings_fit_into_a_name() {

@@ -100,6 +100,7 @@ impl Store {
 
     /// Forgets all runs of this key; how many there were.
     pub fn drop_runs(&self, key: &str) -> Result<usize> {
+        self.must_be_store()?;
         let folder = self.runs_folder(key)?;
         let gone = files(&folder).len();
         match fs::remove_dir_all(&folder) {

@@ -53,8 +53,13 @@ impl Sandbox {
         pin
     }
 
+    pub fn writable(&self, at: &str) -> Result<WritablePath> {
+        WritableArea::new(self.index.top(), &[]).path(&repo(at))
+    }
+
     pub fn restore(&self, at: &str, pin: &Pin) -> Result<()> {
-        restore(&self.store, &self.index, &repo(at), pin, &NoRules, &Silent).map(|left| assert_eq!(left, None))
+        restore(&self.store, &self.index, &self.writable(at)?, pin, &NoRules, &Silent)
+            .map(|left| assert_eq!(left, None))
     }
 
     /// What lies where in the workspace: no temporary sibling may be left.
@@ -144,7 +149,7 @@ fn a_restore_takes_over_what_is_right_and_hashes_nothing_afterwards() {
     look(&Silent);
     let inode = |path: &str| fs::metadata(s.top.join(path)).unwrap().ino();
     let before = inode("d/sub/b");
-    restore(&s.store, &s.index, &repo("d"), &pin, &NoCache, &Silent).unwrap();
+    restore(&s.store, &s.index, &s.writable("d").unwrap(), &pin, &NoCache, &Silent).unwrap();
     assert_eq!((inode("d/sub/b"), s.names(".")), (before, vec!["d".to_string()]));
     assert!(s.top.join("d/sub/__pycache__/m.pyc").exists() && !s.top.join("d/extra").exists());
     let hashed = Hashed(Default::default());
@@ -169,7 +174,7 @@ fn a_file_replaces_a_folder_and_the_other_way_round() {
     assert_eq!((s.pin("d"), s.pin("f"), s.pin("link"), s.pin("new/deep/f")), (file, folder, folder, file));
     assert_eq!(s.names("."), ["d", "f", "link", "new"]);
     symlink(s.dir.path(), s.top.join("out")).unwrap();
-    assert!(s.restore("out/x", &file).unwrap_err().message.contains("leads out"));
+    assert!(s.restore("out/x", &file).unwrap_err().message.contains("its folder out is a symlink"));
 }
 
 #[test]

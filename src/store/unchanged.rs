@@ -91,7 +91,7 @@ mod tests {
     use super::*;
     use crate::event::Silent;
     use crate::store::restore;
-    use crate::store::tests::{Sandbox, repo};
+    use crate::store::tests::Sandbox;
 
     /// Somebody who adds a file to the output when the rules are asked for the `at`th time: after the swap.
     struct Adds {
@@ -125,7 +125,7 @@ mod tests {
             s.write("d/1", "two");
             s.put("d");
             let adds = Adds { file: s.top.join("d/new"), asked: AtomicUsize::new(0), at };
-            assert_eq!(restore(&s.store, &s.index, &repo("d"), &first, &adds, &Silent).unwrap(), None);
+            assert_eq!(restore(&s.store, &s.index, &s.writable("d").unwrap(), &first, &adds, &Silent).unwrap(), None);
             assert!(adds.asked.load(Ordering::Relaxed) > at, "{at}");
             assert_eq!(s.pin("d").files, Some(4), "{at}");
         }

@@ -72,7 +72,7 @@ fn id_made_in(file: &Path) -> Result<String> {
 impl Store {
     /// Makes the project known that this store was opened for.
     pub(super) fn register(&self) -> Result<()> {
-        let Some((home, id_file)) = self.project().filter(|_| self.dir().is_dir()) else { return Ok(()) };
+        let Some((home, id_file)) = self.project().filter(|_| self.is_store()) else { return Ok(()) };
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let user = User { home: home.to_path_buf(), id: Some(id_made_in(id_file)?), host };
         let (path, bytes) = (self.user_path(&user), written(&user));

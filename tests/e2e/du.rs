@@ -69,7 +69,7 @@ fn the_store_by_stage_and_commit() {
     the workspace pins              2.5 MB  4 B of it in several outputs
     earlier versions                5.0 MB  2.5 MB at a remote, safe to drop: lockstep gc -w --not-in-remote
     run cache                       6.0 kB  6 results, and what only they lead to
-    indexes of packs, book-keeping  9.2 kB
+    indexes of packs, book-keeping  9.3 kB
     total                           7.5 MB  [ROOT]/.git/lockstep/store
     ");
     insta::assert_snapshot!(sandbox.shown(&sandbox.run(&["du", "model"])), @r"

@@ -143,7 +143,7 @@ fn from_workspace(project: &Project, sought: &Sought, report: &Report, sink: &dy
     let paths: BTreeSet<RepoPath> = asked
         .iter()
         .filter_map(|at| RepoPath::root().join(&report.everybody.claimed[*at].claim.path))
-        .filter(|path| crate::store::inside(project.top(), path).is_ok_and(|path| path.exists()))
+        .filter(|path| project.writable(path).is_ok_and(|path| path.exists()))
         .collect();
     let places: Vec<Place> = paths.iter().map(Place::from).collect();
     let pins = project.index().look(&places, &IgnoreRules(&definitions.rules), sink);

@@ -7,7 +7,7 @@ use super::*;
 use crate::event::Silent;
 use crate::git::testing::{commit_all, repository, write};
 use crate::lock::{self, Lock};
-use crate::project::{Surroundings, write_lock};
+use crate::project::Surroundings;
 use crate::store::{NoRules, Place as Spot};
 
 fn open(top: &Path) -> Project {
@@ -64,7 +64,7 @@ fn sample() -> (tempfile::TempDir, Project) {
     };
     stage.key = lock::key(&stage);
     let lock = Lock { data: [("raw".to_string(), pins[2])].into(), stages: [("s".to_string(), stage)].into() };
-    write_lock(&top, &p("pipeline.lock"), &lock).unwrap();
+    std::fs::write(top.join("pipeline.lock"), crate::lock::write(&lock)).unwrap();
     commit_all(&top, "first");
     for name in ["m.json", "raw"] {
         std::fs::remove_file(top.join(name)).unwrap();

@@ -58,7 +58,7 @@ impl Context<'_> {
     pub(super) fn pin(&self, task: &Task, log: &RunLog) -> Result<(StageLock, Vec<Option<Pin>>)> {
         let stage = task.stage;
         for out in &stage.outs {
-            crate::store::inside(self.project.top(), &out.path)?;
+            self.project.writable(&out.path)?;
         }
         let asks: Vec<Spot> = stage.outs.iter().map(|o| Spot::from(&o.path)).collect();
         let pins =

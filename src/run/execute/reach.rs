@@ -110,7 +110,7 @@ impl Context<'_> {
                 continue;
             }
             let one = (|| {
-                crate::store::inside(self.project.top(), &out.path)?;
+                self.project.writable(&out.path)?;
                 // What the store has too is replaced in one step; the rest is somebody's only copy.
                 if task.precious.contains(&out.path) {
                     if log.is_none() {
@@ -122,10 +122,10 @@ impl Context<'_> {
             })();
             if let Err(error) = one {
                 for aside in replaced {
-                    if let Ok(place) = crate::store::inside(self.project.top(), &aside.out) {
+                    if let Ok(place) = self.project.writable(&aside.out) {
                         let _ = crate::store::remove(&place);
                     }
-                    let _ = aside.put_back(self.project.top());
+                    let _ = aside.put_back(self.project.writable_area());
                 }
                 return Err(error);
             }

@@ -37,7 +37,7 @@ impl Context<'_> {
             fs::write(&note, key).map_err(|e| Error::io("write", &note, e))?;
         }
         for scratch in &task.stage.scratch {
-            let dir = crate::store::inside(self.project.top(), &scratch.path)?;
+            let dir = self.project.writable(&scratch.path)?;
             fs::create_dir_all(&dir).map_err(|e| Error::io("create", &dir, e))?;
         }
         Ok(())
@@ -46,7 +46,7 @@ impl Context<'_> {
     /// A scratch folder that no run of this stage has made may hold anything: it is kept, not emptied.
     fn keep_foreign_scratch(&self, task: &Task, log: &RunLog) -> Result<()> {
         for scratch in &task.stage.scratch {
-            let dir = crate::store::inside(self.project.top(), &scratch.path)?;
+            let dir = self.project.writable(&scratch.path)?;
             let holds_something = match fs::symlink_metadata(&dir) {
                 Ok(m) if m.is_dir() => fs::read_dir(&dir).is_ok_and(|mut entries| entries.next().is_some()),
                 Ok(_) => true,
@@ -72,7 +72,7 @@ impl Context<'_> {
             return;
         }
         for scratch in &task.stage.scratch {
-            let Ok(dir) = crate::store::inside(self.project.top(), &scratch.path) else { continue };
+            let Ok(dir) = self.project.writable(&scratch.path) else { continue };
             if fs::symlink_metadata(&dir).is_ok_and(|m| m.is_dir()) {
                 let _ = fs::remove_dir_all(&dir);
                 let _ = fs::create_dir(&dir);

@@ -34,6 +34,7 @@ use crate::store::pack::Pack;
 use crate::store::pack::format::{PackId, Row};
 use crate::store::place::Place;
 use crate::store::stat::Seen;
+use crate::store::tree_rules::check_link;
 
 /// A batch with fewer small objects than this stays loose.
 const WORTH_A_PACK: usize = 32;
@@ -179,6 +180,7 @@ impl Batch<'_> {
         let Some(content) = index.content(place).filter(|content| content.pin == *pin) else {
             return Err(changed(&path));
         };
+        index.check_storable(place)?;
         let Content { files, links, trees, .. } = content;
         let file = |(path, id, size)| Item { id, size, kind: ObjectKind::Content, source: Source::File(path) };
         let bytes = |kind: ObjectKind, bytes: Vec<u8>| Item {
@@ -188,10 +190,14 @@ impl Batch<'_> {
             source: Source::Bytes(bytes),
         };
         let mut items: Vec<Item> = files.into_iter().map(file).collect();
-        for (path, id, text) in links {
-            let item = bytes(ObjectKind::Content, text?);
+        for (link, id, text) in links {
+            let text = text?;
+            let below = link.strip_prefix(&path).unwrap_or(&link);
+            let depth = below.components().count().saturating_sub(1);
+            check_link(depth, &text).map_err(|why| unstorable(&link, &why))?;
+            let item = bytes(ObjectKind::Content, text);
             if item.id != id {
-                return Err(changed(&path));
+                return Err(changed(&link));
             }
             items.push(item);
         }
@@ -327,6 +333,10 @@ impl Batch<'_> {
         }
         Ok(generation)
     }
+}
+
+fn unstorable(path: &Path, why: &str) -> Error {
+    Error::usage(format!("{} cannot be stored: {why}", path.display())).hint("remove it, or list it in .lockstepignore")
 }
 
 fn changed(path: &Path) -> Error {

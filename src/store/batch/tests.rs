@@ -176,14 +176,8 @@ fn a_flipped_byte_never_gives_wrong_bytes() {
         fs::write(path, bad).unwrap();
         let store = Store::open(s.store.dir(), LinkTypes::default());
         fs::remove_dir_all(s.top.join("d")).unwrap();
-        let restored = crate::store::restore(
-            &store,
-            &s.index,
-            &crate::store::tests::repo("d"),
-            &pin,
-            &crate::store::NoRules,
-            &Silent,
-        );
+        let restored =
+            crate::store::restore(&store, &s.index, &s.writable("d").unwrap(), &pin, &crate::store::NoRules, &Silent);
         match restored {
             Ok(_) => {
                 right += 1;

@@ -66,6 +66,7 @@ impl Census {
 
 /// Errors: a folder or a pack that cannot be read. What goes meanwhile is left out.
 pub fn census(store: &Store) -> Result<Census> {
+    store.must_be_store()?;
     let dir = store.dir();
     let mut found = Census::default();
     for shard in entries(&dir.join("objects"))? {

@@ -1,15 +1,18 @@
 //! What a batch needs to store a folder that was looked at.
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use super::StatIndex;
 use super::build;
+use super::format::FOLLOWED;
 use super::links::{Home, Link};
 use super::rows::folder_pin;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::store::id::{ObjectId, Pin};
 use crate::store::place::{Place, join, to_path};
 use crate::store::tree::EntryKind;
+use crate::store::tree_rules::check_names;
 
 /// A folder as a batch stores it.
 pub struct Content {
@@ -22,6 +25,44 @@ pub struct Content {
 }
 
 impl StatIndex {
+    /// The symlinks at or below a place whose targets were looked at instead of them.
+    pub fn followed(&self, place: &Place) -> Vec<PathBuf> {
+        let top = place.on_disk(&self.top);
+        let known = self.known(place.key());
+        let view = known.view();
+        let mut links: Vec<PathBuf> = Vec::from_iter(top.is_symlink().then(|| top.clone()));
+        for folder in view.folders {
+            let path = view.path(folder);
+            if folder.flags as u8 & FOLLOWED != 0 {
+                links.push(top.join(to_path(path)));
+            }
+            let files = view.files_of(folder).iter().filter(|row| row.flags & FOLLOWED != 0);
+            links.extend(files.map(|row| top.join(to_path(&join(path, view.name(row))))));
+        }
+        links
+    }
+
+    /// What was found in a folder must be such that it can be laid out again: see `tree_rules`.
+    pub(in crate::store) fn check_storable(&self, place: &Place) -> Result<()> {
+        let known = self.known(place.key());
+        let view = known.view();
+        for (at, folder) in view.folders.iter().enumerate().filter(|(at, f)| *at == 0 || f.count > 0) {
+            let files = view.files_of(folder).iter();
+            let files = files.map(|row| (view.name(row), row.kind == EntryKind::Symlink as u8));
+            let name = |path| to_path(path).file_name().unwrap_or_default().as_bytes();
+            let below = view.folders_of(at).map(|i| &view.folders[i]).filter(|folder| folder.count > 0);
+            let names: Vec<(&[u8], bool)> = files.chain(below.map(|folder| (name(view.path(folder)), false))).collect();
+            check_names(names.iter().copied()).map_err(|why| {
+                let at = place.on_disk(&self.top).join(to_path(view.path(folder)));
+                let at = at.strip_prefix(&self.top).unwrap_or(&at).components().collect::<PathBuf>();
+                Error::usage(format!("{} cannot be stored: it holds a name that is refused", at.display()))
+                    .because(why)
+                    .hint("take it out of there, or list it in .lockstepignore")
+            })?;
+        }
+        Ok(())
+    }
+
     /// All that a batch needs to store a folder that was looked at.
     pub(in crate::store) fn content(&self, place: &Place) -> Option<Content> {
         let known = self.known(place.key());

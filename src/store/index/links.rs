@@ -9,6 +9,7 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::error::{Error, Kind, Result};
 use crate::store::place::to_path;
+use crate::store::tree_rules::check_link;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Link {
@@ -81,19 +82,7 @@ impl Home {
 
 /// Is `text`, read from `folder`, spelled without leaving the top?
 fn stays_inside(folder: &Path, text: &Path) -> bool {
-    let mut depth = folder.components().count();
-    text.components().all(|c| match c {
-        Component::Normal(_) => {
-            depth += 1;
-            true
-        }
-        Component::ParentDir if depth > 0 => {
-            depth -= 1;
-            true
-        }
-        Component::CurDir => true,
-        _ => false,
-    })
+    check_link(folder.components().count(), text.as_os_str().as_bytes()).is_ok()
 }
 
 fn relative(folder: &Path, target: &Path) -> PathBuf {

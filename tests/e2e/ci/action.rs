@@ -266,7 +266,8 @@ fn only_the_store_leaves_the_clone() {
         .collect();
     carried.sort();
     for name in &carried {
-        let known = ["generation", "lock", "objects", "packs", "projects", "quarantine", "runs", "tmp"];
+        let known =
+            ["generation", "lock", "lockstep-store", "objects", "packs", "projects", "quarantine", "runs", "tmp"];
         assert!(known.contains(&name.as_str()), "{carried:?}");
     }
     assert!(carried.contains(&"objects".to_string()), "{carried:?}");

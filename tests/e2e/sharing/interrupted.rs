@@ -144,6 +144,7 @@ fn a_push_removes_what_was_left_a_day_ago() {
     let sandbox = lab();
     let old = std::time::SystemTime::now() - Duration::from_secs(25 * 3600);
     let (young, ours) = ("0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210");
+    sandbox.write("../lab/lockstep-remote", "lockstep-remote 1\n");
     for (name, is_old) in [(young, false), (ours, true), ("somebody else's", true)] {
         sandbox.write(&format!("../lab/tmp/{name}"), "half");
         if is_old {

@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::model::provenance::statement;
 use crate::model::signed;
 use crate::model::trace::Trace;
-use crate::project::Project;
+use crate::project::{Project, check_target};
 use crate::replace::replace_file;
 
 /// Write where a version comes from, as an in-toto statement
@@ -44,6 +44,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         Some(file) => {
             let text = serde_json::to_string_pretty(&statement).unwrap_or_default() + "\n";
             let file = project.around.cwd.join(file);
+            check_target(&file)?;
             replace_file(&file, text.as_bytes())?;
             out.say(format!("wrote {}", file.display()));
         }

@@ -10,7 +10,7 @@ use crate::document;
 use crate::error::{Error, Result};
 use crate::git;
 use crate::path::RepoPath;
-use crate::project::Project;
+use crate::project::{Project, check_target};
 use crate::replace::replace_file;
 use crate::report::plots::GENERATOR;
 
@@ -29,6 +29,7 @@ pub fn write(asked: Option<&Path>, page: &str, project: &Project, out: &Output) 
         path.push("index.html");
     }
     let there = here.join(&path);
+    check_target(&there)?;
     refuse_foreign(&there, &path)?;
     if let Some(folder) = there.parent() {
         fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, e))?;

@@ -1,0 +1,68 @@
+//! Where a command writes what the user asked for by `-o`: anywhere, but for what belongs to Git and lockstep.
+//!
+//! The path is the user's word, and what it leads through may be a stranger's: `-o models/` in a clone in which `models` is
+//! a link to `.git/hooks`. So the place is judged where it really is.
+
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Kind, Result};
+use crate::git::Repo;
+use crate::path::RepoPath;
+use crate::store::{ProtectedKind, WritableArea, real_path};
+
+/// Refuses a place in Git's or lockstep's own folder of the repository in which `path` really lies.
+pub fn check_target(path: &Path) -> Result<()> {
+    // The last name is not followed: it is replaced.
+    let real = real_path(path.parent().unwrap_or(Path::new("/"))).join(path.file_name().unwrap_or_default());
+    let Some(folder) = real.ancestors().skip(1).find(|above| above.is_dir()) else { return Ok(()) };
+    let repo = match Repo::discover(folder) {
+        Ok(repo) => repo,
+        Err(e) if e.kind == Kind::Missing => return Ok(()),
+        Err(e) => return Err(e),
+    };
+    if repo.is_bare() {
+        return Err(Error::usage(format!("{} lies in the bare repository {}", path.display(), repo.top.display()))
+            .hint("name a place outside of it"));
+    }
+    let Some(below) = RepoPath::from_absolute(&repo.top, &real).filter(|below| !below.is_root()) else { return Ok(()) };
+    let git =
+        [&repo.git_dir, &repo.common_dir].into_iter().flatten().map(|folder| (folder.clone(), ProtectedKind::Git));
+    let own = [(repo.store_dir(), ProtectedKind::Store), (repo.worktree_dir(), ProtectedKind::State)];
+    let area = WritableArea::new(&repo.top, &git.chain(own).collect::<Vec<(PathBuf, ProtectedKind)>>());
+    area.path(&below).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn judged_where_it_really_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = dir.path().canonicalize().unwrap().join("r");
+        fs::create_dir_all(top.join(".git/hooks")).unwrap();
+        fs::write(top.join(".git/HEAD"), "ref: refs/heads/main\n").unwrap();
+        fs::create_dir(top.join("real")).unwrap();
+        for (link, to) in [("hooks", ".git/hooks"), ("in", "real"), ("up", "..")] {
+            symlink(to, top.join(link)).unwrap();
+        }
+        for (path, want) in [
+            ("r/x", true),
+            ("r/new/deep/x", true),
+            ("r/in/x", true),
+            ("r/hooks", true),
+            ("r/up/x", true),
+            ("x", true),
+            ("r/hooks/post-checkout", false),
+            ("r/hooks/new/x", false),
+            ("r/up/r/hooks/x", false),
+            ("r/.git/x", false),
+            ("r/real/.GIT/x", false),
+            ("r/.git", false),
+        ] {
+            assert_eq!(check_target(&dir.path().join(path)).is_ok(), want, "{path}");
+        }
+    }
+}

@@ -1,0 +1,377 @@
+//! Where lockstep may write in a worktree.
+//!
+//! Paths come from pipeline files, locks, trees and the command line of somebody who may stand in a stranger's clone. One
+//! function, [`WritableArea::path`], makes a [`WritablePath`] of them, and everything that writes, sets aside, restores,
+//! links, empties or deletes takes one. Refused are
+//!
+//! - a name that belongs to Git, lockstep or DVC in any spelling ([`owner_of`]);
+//! - a way through a symlink, wherever it leads: a folder that is real today cannot become `.git/hooks` tomorrow;
+//! - Git's folders, the store and the like, what lies in them, and what holds them.
+//!
+//! The answer is as old as the question: who writes after a stage ran, or after a long copy, asks again right before
+//! ([`WritablePath::check_again`]) or works in the folder that it opened ([`WritablePath::open_parent`]). A path costs one
+//! stat a folder above it, and what lies in an output costs nothing.
+
+use std::fs::{self, File, Metadata};
+use std::io::{self, ErrorKind};
+use std::ops::Deref;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags};
+use rustix::io::Errno;
+
+use crate::error::{Error, Result};
+use crate::path::RepoPath;
+use crate::path::names::owner_of;
+
+/// What a folder is that is protected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProtectedKind {
+    Git,
+    Store,
+    State,
+}
+
+impl ProtectedKind {
+    fn name(self) -> &'static str {
+        match self {
+            ProtectedKind::Git => "Git's folder",
+            ProtectedKind::Store => "the store",
+            ProtectedKind::State => "lockstep's own folder",
+        }
+    }
+}
+
+/// A worktree without the folders in it that are not the user's.
+#[derive(Clone, Debug)]
+pub struct WritableArea {
+    /// Absolute, without symlinks.
+    top: Arc<Path>,
+    protected: Arc<[Protected]>,
+}
+
+/// A folder that is neither written to nor removed on behalf of a path.
+#[derive(Debug)]
+struct Protected {
+    /// Without symlinks, as far as it exists.
+    real: PathBuf,
+    /// Its identity and those of the folders above it up to the top: a file system that ignores case has many spellings.
+    ids: Vec<(u64, u64)>,
+    kind: ProtectedKind,
+}
+
+/// A path below the top of a worktree that lockstep may write to. It derefs to where it lies on the disk.
+#[derive(Clone, Debug)]
+pub struct WritablePath {
+    area: WritableArea,
+    path: RepoPath,
+    on_disk: PathBuf,
+}
+
+impl WritableArea {
+    /// `top` is absolute and has no symlinks. `protected` folders need not exist, and may lie outside of it.
+    pub fn new(top: &Path, protected: &[(PathBuf, ProtectedKind)]) -> WritableArea {
+        let protect = |(folder, kind): &(PathBuf, ProtectedKind)| {
+            let real = real_path(folder);
+            let up_to_top = real.ancestors().take_while(|above| above.starts_with(top) && *above != top);
+            let ids = up_to_top.filter_map(|folder| fs::metadata(folder).ok().map(|meta| id_of(&meta))).collect();
+            Protected { real, ids, kind: *kind }
+        };
+        WritableArea { top: top.into(), protected: protected.iter().map(protect).collect() }
+    }
+
+    pub fn top(&self) -> &Path {
+        &self.top
+    }
+
+    /// The place of a path. Its folders need not exist, and its own name is not followed.
+    ///
+    /// Errors: the path may not be written; the message names the path and the reason.
+    pub fn path(&self, path: &RepoPath) -> Result<WritablePath> {
+        if path.is_root() {
+            return Err(Error::usage("the top of the repository itself cannot be written as an output"));
+        }
+        if let Some((name, owner)) = path.parts().find_map(|name| Some((name, owner_of(name.as_bytes())?))) {
+            return Err(Error::usage(format!("{path} cannot be used: `{name}` belongs to {}", owner.name())));
+        }
+        let on_disk = path.on_disk(&self.top);
+        self.check(path, &on_disk)?;
+        Ok(WritablePath { area: self.clone(), path: path.clone(), on_disk })
+    }
+
+    /// A folder that things are written into, such as the working folder of a stage: a symlink is refused. The top is one.
+    pub fn folder(&self, path: &RepoPath) -> Result<PathBuf> {
+        if path.is_root() {
+            return Ok(self.top.to_path_buf());
+        }
+        let place = self.path(path)?;
+        match fs::symlink_metadata(&*place) {
+            Ok(meta) if meta.is_symlink() => Err(is_link(path, path, &place)),
+            _ => Ok(place.on_disk),
+        }
+    }
+
+    /// A folder that lockstep fills itself, a store or a remote, which settings name: it must not lie in a protected folder
+    /// (one that is the folder itself aside), nor hold the worktree.
+    pub fn check_folder(&self, folder: &Path, what: &str) -> Result<()> {
+        let real = real_path(folder);
+        let fault = if self.top.starts_with(&real) {
+            "holds the repository".to_string()
+        } else {
+            let above = self.protected.iter().find(|p| real.starts_with(&p.real) && p.real != real);
+            let owner = real
+                .strip_prefix(&self.top)
+                .ok()
+                .and_then(|below| below.components().find_map(|part| owner_of(part.as_os_str().as_encoded_bytes())));
+            match (above, owner) {
+                (Some(protected), _) => format!("lies in {}, {}", protected.kind.name(), protected.real.display()),
+                (None, Some(owner)) => format!("lies in a folder of {}", owner.name()),
+                (None, None) => return Ok(()),
+            }
+        };
+        Err(Error::usage(format!("{what} cannot be {}: it {fault}", folder.display()))
+            .hint("name a new or empty folder of its own"))
+    }
+
+    /// What a symlink at or below a path leads to, and would be stored as, is not Git's or lockstep's own: settings there
+    /// hold tokens. Objects of the store may be linked to.
+    pub fn check_link_target(&self, path: &RepoPath, link: &Path) -> Result<()> {
+        let Ok(real) = fs::canonicalize(link) else { return Ok(()) };
+        let is_object = |p: &Protected| p.kind == ProtectedKind::Store && real.starts_with(&p.real) && real != p.real;
+        if self.protected.iter().any(is_object) {
+            return Ok(());
+        }
+        let is_met = |p: &&Protected| real.starts_with(&p.real) || (p.real.starts_with(&real) && link != real);
+        let what = self.protected.iter().find(is_met).map(|p| format!("{}, {}", p.kind.name(), p.real.display()));
+        let below = real.strip_prefix(&self.top).ok();
+        let owner =
+            below.and_then(|below| below.components().find_map(|part| owner_of(part.as_os_str().as_encoded_bytes())));
+        let Some(what) = what.or_else(|| owner.map(|owner| format!("what belongs to {}", owner.name()))) else {
+            return Ok(());
+        };
+        let link = link.strip_prefix(&self.top).unwrap_or(link).display();
+        Err(Error::usage(format!("{path} cannot be stored: the symlink {link} leads to {what}"))
+            .hint("remove the link, or list it in .lockstepignore"))
+    }
+
+    fn check(&self, path: &RepoPath, on_disk: &Path) -> Result<()> {
+        for protected in self.protected.iter() {
+            if on_disk.starts_with(&protected.real) || protected.real.starts_with(on_disk) {
+                return Err(self.refuse(path, protected));
+            }
+        }
+        let (mut here, mut spelled) = (self.top.to_path_buf(), RepoPath::root());
+        for name in path.parts() {
+            here.push(name);
+            spelled = spelled.join(name).unwrap_or_default();
+            let meta = match fs::symlink_metadata(&here) {
+                Ok(meta) => meta,
+                Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(()),
+                Err(e) => return Err(Error::io("look at", &here, e)),
+            };
+            let is_parent = spelled != *path;
+            if meta.is_symlink() && is_parent {
+                return Err(is_link(path, &spelled, &here));
+            }
+            // The first identity is the folder's own, the others are of folders that hold it.
+            let id = id_of(&meta);
+            let is_met = |p: &&Protected| {
+                if is_parent { p.ids.first() == Some(&id) } else { p.ids.contains(&id) }
+            };
+            if meta.is_dir()
+                && let Some(protected) = self.protected.iter().find(is_met)
+            {
+                return Err(self.refuse(path, protected));
+            }
+        }
+        Ok(())
+    }
+
+    fn refuse(&self, path: &RepoPath, protected: &Protected) -> Error {
+        let (real, what) = (&protected.real, protected.kind.name());
+        let on_disk = path.on_disk(&self.top);
+        let how = if real.starts_with(&on_disk) && *real != on_disk { "holds" } else { "lies in" };
+        Error::usage(format!("{path} cannot be written: it {how} {what}, {}", real.display()))
+            .hint("choose another path for it")
+    }
+}
+
+impl WritablePath {
+    pub fn path(&self) -> &RepoPath {
+        &self.path
+    }
+
+    pub fn on_disk(&self) -> &Path {
+        &self.on_disk
+    }
+
+    /// Nothing above it became a symlink meanwhile.
+    pub fn check_again(&self) -> Result<()> {
+        self.area.check(&self.path, &self.on_disk)
+    }
+
+    /// Its folder, reached from the top without following a symlink: what is done below the descriptor happens there,
+    /// whatever becomes of the names above.
+    pub fn open_parent(&self) -> Result<OwnedFd> {
+        self.check_again()?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let failed = |e: rustix::io::Errno| Error::io("open the folder of", &self.on_disk, e);
+        let mut folder = OwnedFd::from(File::open(&*self.area.top).map_err(|e| Error::io("open", &*self.area.top, e))?);
+        for name in self.path.parent().unwrap_or_default().parts() {
+            folder = rustix::fs::openat(&folder, name, flags, Mode::empty()).map_err(failed)?;
+        }
+        Ok(folder)
+    }
+
+    /// Renames `from` to this place, at which nothing is.
+    pub fn rename_from(&self, from: &Path) -> io::Result<()> {
+        let folder = self.open_parent().map_err(io::Error::other)?;
+        let name = self.on_disk.file_name().unwrap_or_default();
+        match rustix::fs::renameat_with(CWD, from, &folder, name, RenameFlags::NOREPLACE) {
+            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
+                match rustix::fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+                    Err(_) => Ok(rustix::fs::renameat(CWD, from, &folder, name)?),
+                    Ok(_) => Err(ErrorKind::AlreadyExists.into()),
+                }
+            }
+            done => Ok(done?),
+        }
+    }
+
+    /// Renames what is at this place to `to`.
+    pub fn rename_to(&self, to: &Path) -> io::Result<()> {
+        let folder = self.open_parent().map_err(io::Error::other)?;
+        Ok(rustix::fs::renameat(&folder, self.on_disk.file_name().unwrap_or_default(), CWD, to)?)
+    }
+
+    /// Makes the folders above it.
+    pub fn create_parents(&self) -> Result<()> {
+        self.check_again()?;
+        let parent = self.on_disk.parent().unwrap_or(&self.area.top);
+        fs::create_dir_all(parent).map_err(|e| Error::io("create", parent, e))
+    }
+}
+
+impl Deref for WritablePath {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        &self.on_disk
+    }
+}
+
+impl AsRef<Path> for WritablePath {
+    fn as_ref(&self) -> &Path {
+        &self.on_disk
+    }
+}
+
+fn is_link(path: &RepoPath, link: &RepoPath, on_disk: &Path) -> Error {
+    let leads = fs::read_link(on_disk).map(|to| format!(" to {}", to.display())).unwrap_or_default();
+    let message = if path == link {
+        format!("{path} cannot be written to: it is a symlink{leads}")
+    } else {
+        format!("{path} cannot be written: its folder {link} is a symlink{leads}")
+    };
+    Error::usage(message).hint("name the path by its real folders, or replace the symlink by a folder")
+}
+
+fn id_of(meta: &Metadata) -> (u64, u64) {
+    (meta.dev(), meta.ino())
+}
+
+/// Without symlinks, as far as the path exists.
+pub fn real_path(path: &Path) -> PathBuf {
+    let found = path.ancestors().find_map(|above| Some((above, fs::canonicalize(above).ok()?)));
+    let Some((above, real)) = found else { return path.to_path_buf() };
+    let mut real = real;
+    for part in path.strip_prefix(above).unwrap_or(Path::new("")).components() {
+        match part {
+            std::path::Component::ParentDir => drop(real.pop()),
+            part => real.push(part),
+        }
+    }
+    real
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    fn path(text: &str) -> RepoPath {
+        RepoPath::root().join(text).unwrap()
+    }
+
+    #[test]
+    fn only_the_users_own_places_are_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = dir.path().canonicalize().unwrap().join("top");
+        for folder in ["real/x", "meta/git/hooks", ".git/hooks", "big/store"] {
+            fs::create_dir_all(top.join(folder)).unwrap();
+        }
+        for (link, to) in [("in", "real"), ("out", ".."), ("hooks", ".git/hooks"), ("nowhere", "gone")] {
+            symlink(to, top.join(link)).unwrap();
+        }
+        symlink("meta/git", top.join("shortcut")).unwrap();
+        let protected = [
+            (top.join(".git"), ProtectedKind::Git),
+            (top.join("shortcut"), ProtectedKind::Git),
+            (top.join("big/store"), ProtectedKind::Store),
+            (top.join("later/../new/store"), ProtectedKind::Store),
+        ];
+        let area = WritableArea::new(&top, &protected);
+        for (written, want) in [
+            ("a", ""),
+            ("real/x/y/z", ""),
+            ("in", ""),
+            ("meta/other", ""),
+            ("big/other", ""),
+            ("new/other", ""),
+            ("in/x", "its folder in is a symlink to real"),
+            ("out/x", "its folder out is a symlink"),
+            ("hooks/post-checkout", "its folder hooks is a symlink to .git/hooks"),
+            ("real/../hooks/x", "its folder hooks is a symlink"),
+            ("nowhere/x", "its folder nowhere is a symlink to gone"),
+            (".git/hooks/x", "`.git` belongs to Git"),
+            ("a/.GIT/x", "`.GIT` belongs to Git"),
+            ("a/.lockstep", "`.lockstep` belongs to lockstep"),
+            (".dvc/config", "`.dvc` belongs to DVC"),
+            ("meta/git/hooks/x", "lies in Git's folder"),
+            ("meta/git", "lies in Git's folder"),
+            ("meta", "holds Git's folder"),
+            ("big", "holds the store"),
+            ("big/store/objects/x", "lies in the store"),
+            ("new", "holds the store"),
+            ("new/store/x", "lies in the store"),
+        ] {
+            let got = area.path(&path(written));
+            match want {
+                "" => assert_eq!(got.unwrap().on_disk(), top.join(written)),
+                want => {
+                    let message = got.unwrap_err().message;
+                    assert!(message.contains(want) && message.contains(&path(written).to_string()), "{message}");
+                }
+            }
+        }
+        assert!(area.path(&RepoPath::root()).is_err());
+        assert_eq!(area.folder(&RepoPath::root()).unwrap(), top);
+        assert!(area.folder(&path("in")).unwrap_err().message.contains("it is a symlink to real"));
+    }
+
+    #[test]
+    fn a_folder_that_became_a_link_is_seen() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = dir.path().canonicalize().unwrap();
+        fs::create_dir_all(top.join("a/b")).unwrap();
+        let place = WritableArea::new(&top, &[]).path(&path("a/b/x")).unwrap();
+        place.open_parent().unwrap();
+        fs::rename(top.join("a"), top.join("c")).unwrap();
+        symlink("c", top.join("a")).unwrap();
+        assert!(place.check_again().unwrap_err().message.contains("a is a symlink to c"));
+        assert!(place.open_parent().is_err() && place.create_parents().is_err());
+    }
+}
