@@ -92,6 +92,7 @@ const READS: &[&str] = &["fs::read(", "fs::read_to_string(", "File::open("];
 const READERS: &[(&str, &str)] = &[
     ("document.rs", "the reader itself"),
     ("replace.rs", "opens folders, to sync them"),
+    ("store/writable.rs", "opens folders, to look at what is below them"),
     ("remote/folder.rs", "opens folders, to sync them"),
     ("store/away.rs", "opens folders, to sync them, and copies"),
     ("store/objects.rs", "opens folders, to sync them"),

@@ -1,6 +1,6 @@
-//! Questions at the terminal. Without one, nobody agreed.
+//! Questions at the terminal. Without a terminal the answer is no.
 
-use std::io::{BufRead, IsTerminal, Read, Write};
+use std::io::{BufRead, IsTerminal, Read};
 
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 
@@ -22,7 +22,7 @@ pub fn typed(what: &str, agreed: &str, otherwise: &str, out: &Output) -> Result<
         return Ok(());
     }
     Err(Error::usage(otherwise)
-        .because(format!("nobody typed {what}"))
+        .because(format!("{what} was not typed"))
         .hint(format!("to say yes without being asked: {agreed}")))
 }
 
@@ -39,7 +39,7 @@ pub fn secret_argument(value: Option<&str>, stdin: bool, name: &str, command: &s
             warn_of_argument(out, command);
             Ok(value.to_string())
         }
-        value => secret(name, stdin || value.is_some(), command),
+        value => secret(name, stdin || value.is_some(), command, out),
     }
 }
 
@@ -51,13 +51,13 @@ pub fn warn_of_argument(out: &Output, command: &str) {
 
 /// A secret: from standard input with `from_stdin`, else typed at the terminal, where it is not shown. `command` is the
 /// command that asks for it.
-pub fn secret(name: &str, from_stdin: bool, command: &str) -> Result<String> {
+fn secret(name: &str, from_stdin: bool, command: &str, out: &Output) -> Result<String> {
     let mut text = String::new();
     if from_stdin {
         std::io::stdin().lock().read_to_string(&mut text).map_err(|e| Error::io("read", "standard input", e))?;
         text = text.strip_suffix('\n').map_or(text.as_str(), |text| text.trim_end_matches('\r')).to_string();
     } else if std::io::stdin().is_terminal() {
-        text = typed_unseen(&format!("{name}: "))?;
+        text = typed_unseen(&format!("{name}: "), out)?;
     }
     if text.is_empty() || text.contains(char::is_control) {
         let why = if text.is_empty() { "is empty" } else { "has more than one line" };
@@ -69,7 +69,7 @@ pub fn secret(name: &str, from_stdin: bool, command: &str) -> Result<String> {
 }
 
 /// One line of the terminal, without echo.
-fn typed_unseen(prompt: &str) -> Result<String> {
+fn typed_unseen(prompt: &str, out: &Output) -> Result<String> {
     let input = std::io::stdin();
     let failed = |e: rustix::io::Errno| Error::io("read from", "the terminal", e);
     let usual = tcgetattr(&input).map_err(failed)?;
@@ -77,10 +77,9 @@ fn typed_unseen(prompt: &str) -> Result<String> {
     // Ctrl-C comes as a letter, so that the terminal never stays silent after it.
     unseen.local_modes.remove(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG);
     tcsetattr(&input, OptionalActions::Flush, &unseen).map_err(failed)?;
-    let mut terminal = std::io::stderr().lock();
-    let _ = write!(terminal, "{prompt}").and_then(|()| terminal.flush());
+    out.prompt(prompt);
     let line = unseen_line(&mut input.lock());
-    let _ = writeln!(terminal);
+    out.tell("");
     tcsetattr(&input, OptionalActions::Now, &usual).map_err(failed)?;
     line
 }
@@ -108,7 +107,7 @@ fn unseen_line(input: &mut dyn Read) -> Result<String> {
 
 fn declined(question: &str, agreed: &str, otherwise: &str) -> Error {
     Error::new(Kind::Check, otherwise)
-        .because(format!("nobody said yes to: {question}"))
+        .because(format!("the answer was not yes: {question}"))
         .hint(format!("to say yes: {agreed}"))
 }
 

@@ -187,6 +187,7 @@ mod tests {
         cache.verify_keys: Joins
         core.remote: Free
         jobs: Free
+        pass_env: Never
         shell: RunsOnly(["sh", "bash"])
         "#);
     }

@@ -380,6 +380,7 @@ mod tests {
                 "cache.mode" => "'local:rw,remote:rw'",
                 "cache.sign" => "'hmac'",
                 "cache.trust" | "cache.verify_keys" => "['theirs']",
+                "pass_env" => "['GITHUB_TOKEN']",
                 "shell" => "'./evil'",
                 other => panic!("which value of {other} could do harm?"),
             };

@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::config::is_secret;
+use crate::document;
 use crate::error::{Error, Result};
 use crate::project::Project;
 use crate::remote::address::Scheme;
@@ -200,8 +201,7 @@ fn content(option: &str, path: &str, top: &Path) -> String {
     if !real.starts_with(top) {
         return format!(" ({})", real.display());
     }
-    let is_small = std::fs::metadata(&real).is_ok_and(|meta| meta.is_file() && meta.len() <= MOST);
-    let bytes = if is_small { std::fs::read(&real).unwrap_or_default() } else { Vec::new() };
+    let bytes = document::read(&real, MOST).ok().flatten().unwrap_or_default();
     format!(" ({})", ObjectId::of(&bytes).hex())
 }
 
@@ -236,7 +236,8 @@ fn file(project: &Project) -> PathBuf {
 
 /// The statements that are granted, by the names of remotes. A file that cannot be read grants nothing.
 fn read(file: &Path) -> BTreeMap<String, String> {
-    std::fs::read(file).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+    let bytes = document::read(file, document::MOST).ok().flatten();
+    bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
 }
 
 fn change(project: &Project, change: impl FnOnce(&mut BTreeMap<String, String>)) -> Result<()> {

@@ -96,7 +96,7 @@ fn in_two_steps() {
 fn who_agrees_types_the_url() {
     let sandbox = shared();
     let out = sandbox.run(&["gc", "-c", "-w", "--min-age", "0"]);
-    assert!(out.code == 2 && out.stderr.contains("nobody typed ../lab"), "{out}");
+    assert!(out.code == 2 && out.stderr.contains("../lab was not typed"), "{out}");
     assert_eq!(there(&sandbox), "123");
     fine(&sandbox.run(&["remote", "modify", "-q", "lab", "read_only", "true"]));
     let out = sandbox.run(&AT_ONCE.iter().chain(&["-w"]).copied().collect::<Vec<_>>());
