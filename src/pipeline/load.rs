@@ -190,11 +190,9 @@ fn resolve(
     for stage in &raw.stages {
         let first = file.stages.len();
         let is_group = !matches!(stage.group, Group::None);
-        if !is_group {
-            if !budget.take_stages(1) {
-                checker.say(stage.mark, format!("a repository may have {MOST_STAGES} stages"));
-                break;
-            }
+        if !is_group && !budget.take_stages(1) {
+            checker.say(stage.mark, format!("a repository may have {MOST_STAGES} stages"));
+            break;
         }
         let mut expander = Expander { reader, folder: &folder, checker, budget };
         for expanded in expander.stage(stage, &context) {
