@@ -42,7 +42,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("opendal", &["remote/"]),
     ("opendal_http_transport_reqwest", &["remote/transport.rs"]),
     ("tokio", &["remote/"]),
-    ("reqwest", &["report/comment.rs", "remote/upload.rs", "remote/transport.rs"]),
+    ("reqwest", &["report/comment.rs", "remote/tls.rs", "remote/upload.rs", "remote/transport.rs"]),
     ("http_body", &["remote/upload.rs"]),
     ("bytes", &["remote/upload.rs"]),
     ("futures_core", &["remote/transport.rs", "remote/service.rs"]),

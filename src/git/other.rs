@@ -71,7 +71,7 @@ pub fn open(address: &Url, cwd: &Path, repos: &Path, commit: Option<GitId>) -> R
         return Err(Error::usage(format!("`{address}` cannot be used: a host, user or path begins with `-`"))
             .because(format!("Git and ssh would take `{word}` for an option")));
     }
-    check_protocol(address.raw())?;
+    check_protocol(address)?;
     let name = address.raw().trim_end_matches('/').trim_end_matches(".git").rsplit(['/', ':']).next().unwrap_or("repo");
     let name: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || "-_".contains(*c)).take(40).collect();
     let clone = repos.join(format!("{name}-{:016x}", mix(SEED, address.raw().as_bytes())));

@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 
 use super::protected;
 use crate::error::{Error, Kind, Result};
+use crate::url::Url;
 
 /// Variables by which Git's hooks name their repository, and which would make `git -C FOLDER` mean another one.
 const OF_A_REPOSITORY: [&str; 11] = [
@@ -65,20 +66,20 @@ pub(super) fn foreign_git(folder: &Path) -> Command {
 }
 
 /// Refuses the address of a repository for which Git would start a program `git-remote-NAME`.
-pub(super) fn check_protocol(address: &str) -> Result<()> {
+pub(super) fn check_protocol(address: &Url) -> Result<()> {
     let is_of_scheme = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
-    let rest = address.trim_start_matches(is_of_scheme);
-    let scheme = &address[..address.len() - rest.len()];
+    let rest = address.raw().trim_start_matches(is_of_scheme);
+    let scheme = &address.raw()[..address.raw().len() - rest.len()];
     if !rest.starts_with("::") && (!rest.starts_with("://") || PROTOCOLS.contains(&scheme)) {
         return Ok(());
     }
-    Err(Error::usage(format!(
+    let error = Error::usage(format!(
         "the address {address} needs the program git-remote-{scheme}, which lockstep does not start"
     ))
-    .hint("use an address that begins with https:// or ssh://")
-    .hint(format!(
+    .hint("use an address that begins with https:// or ssh://");
+    Err(error.hint(format!(
         "or map one to it, for you alone: git config --global url.{address}.insteadOf https://… && git config \
-             --global protocol.{scheme}.allow always"
+         --global protocol.{scheme}.allow always"
     )))
 }
 
@@ -121,7 +122,7 @@ mod tests {
             "a b",
             "",
         ] {
-            assert!(check_protocol(address).is_ok(), "{address}");
+            assert!(check_protocol(&address.into()).is_ok(), "{address}");
         }
         for address in [
             "ext::sh -c 'touch x'",
@@ -138,7 +139,7 @@ mod tests {
             "file::/x",
             "://x",
         ] {
-            assert!(check_protocol(address).is_err(), "{address}");
+            assert!(check_protocol(&address.into()).is_err(), "{address}");
         }
     }
 }

@@ -30,8 +30,7 @@ pub struct Patient(ReqwestTransport);
 
 impl Patient {
     pub fn new() -> reqwest::Result<Patient> {
-        tls::install_provider();
-        let client = reqwest::Client::builder().referer(false).redirect(Policy::custom(follow)).build()?;
+        let client = tls::http_client().referer(false).redirect(Policy::custom(follow)).build()?;
         Ok(Patient(ReqwestTransport::new(client)))
     }
 }

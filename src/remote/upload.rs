@@ -19,6 +19,7 @@ use tokio::time::timeout;
 use crate::event::Stop;
 use crate::remote::fault::{Fault, Why};
 use crate::remote::service::Broken;
+use crate::remote::tls;
 
 /// What is read at once. As many again wait to be sent as [`AHEAD`] says.
 const PIECE: u64 = 1 << 20;
@@ -42,7 +43,7 @@ impl Upload {
         let password = get("password").unwrap_or_default();
         let basic = get("username").map(|user| format_authorization_by_basic(user, password)).transpose()?;
         let bearer = get("token").map(format_authorization_by_bearer).transpose()?;
-        let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build();
+        let client = tls::http_client().redirect(reqwest::redirect::Policy::none()).build();
         Ok(Upload {
             client: client.map_err(|e| unsent(&e))?,
             endpoint: get("endpoint").unwrap_or_default().trim_end_matches('/').to_string(),

@@ -65,12 +65,26 @@ impl StatIndex {
             return Ok(());
         }
         let Some(place) = self.bounds.outside(&real) else { return Ok(()) };
-        let shown = path.strip_prefix(self.top()).unwrap_or(path).display();
-        let error = Error::usage(format!("{shown} is a symlink that leads to {}, {place}", real.display()))
-            .because("the content of outputs and data is stored and pushed, so it must lie in the repository");
-        Err(error.hint(format!("put a copy in its place: rm {shown} && cp -R {} {shown}", real.display())).hint(
-            "or list it in .lockstepignore; a dep of a stage may lie outside, since it is hashed and never stored",
-        ))
+        let (shown, real) = (self.shown(path), real.display());
+        let is_link = |path: &&Path| std::fs::symlink_metadata(path).is_ok_and(|meta| meta.is_symlink());
+        let above = path.ancestors().take_while(|above| *above != self.top() && above.starts_with(self.top()));
+        let error = match above.filter(is_link).last() {
+            Some(link) if link == path => Error::usage(format!("{shown} is a symlink that leads to {real}, {place}"))
+                .hint(format!("put a copy in its place: rm {shown} && cp -R {real} {shown}"))
+                .hint("or list it in .lockstepignore; a dep of a stage may lie outside: it is hashed and never stored"),
+            Some(link) => {
+                let link = self.shown(link);
+                Error::usage(format!("{shown} lies behind the symlink {link}, and so in {real}, {place}"))
+                    .hint(format!("name the path by its real folders, or replace {link} by a folder"))
+            }
+            None => Error::usage(format!("{shown} lies {place}")).hint("name a path among your own files"),
+        };
+        Err(error.because("the content of outputs and data is stored and pushed, so it must lie in the repository"))
+    }
+
+    /// A path as the repository names it.
+    fn shown<'p>(&self, path: &'p Path) -> std::path::Display<'p> {
+        path.strip_prefix(self.top()).unwrap_or(path).display()
     }
 }
 

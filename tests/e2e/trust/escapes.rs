@@ -42,7 +42,8 @@ fn hostile() -> Sandbox {
         ),
     );
     s.write(&format!("in{HOSTILE}").replace('/', "_"), "x");
-    s.write("lockstep.toml", format!("[remote.{}]\nurl = \"/nonexistent\"\n", quoted("lab")));
+    // A name with control characters is refused; the others are shown.
+    s.write("lockstep.toml", "[remote.\"lab \u{202e} <img> | `b`\"]\nurl = \"/nonexistent\"\n");
     s.git(&["add", "-A"]);
     s.git(&["commit", "-qm", &format!("subject {HOSTILE}")]);
     s.git(&["tag", "-am", &format!("words {HOSTILE}"), "m@v1.0.0"]);

@@ -142,10 +142,8 @@ fn a_bare_repository_that_a_clone_tracks_is_not_opened() {
         ("", &["get", "sub/inner", "shell", "-o", "new"]),
     ] {
         let out = output(sandbox.lockstep("").current_dir(clone.join(folder)).args(args));
-        assert!(
-            out.code == 2 && out.stderr.contains("consists of files that the repository"),
-            "{folder} {args:?} {out}"
-        );
+        let why = if folder.is_empty() { "consists of files that the repository" } else { "which one is meant" };
+        assert!(out.code == 2 && out.stderr.contains(why), "{folder} {args:?} {out}");
     }
     assert!(!mark.exists());
     sandbox.write("../home/.gitconfig", "[safe]\n\tbareRepository = all\n");

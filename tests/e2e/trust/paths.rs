@@ -24,7 +24,7 @@ fn a_link_into_the_git_folder_is_not_written_through() {
     let sandbox = with_a_link_to_the_hooks("    outs: [lnk/post-checkout]\n");
     for command in [&["checkout"][..], &["checkout", "--force"], &["repro"], &["repro", "-f"]] {
         let out = sandbox.run(command);
-        assert!(out.code != 0 && out.stderr.contains("is a symlink to .git/hooks"), "{command:?} {out}");
+        assert!(out.code != 0 && out.stderr.contains("the symlink lnk"), "{command:?} {out}");
         assert!(!sandbox.exists(HOOK), "{command:?}");
     }
 }
@@ -83,7 +83,7 @@ fn a_git_folder_of_another_name_is_one() {
     for (out, how) in [("meta/hooks/x", "lies in"), ("meta", "lies in")] {
         sandbox.write("pipeline.yaml", format!("stages:\n  a:\n    cmd: 'true'\n    outs: [{out}]\n"));
         let got = sandbox.run(&["repro"]);
-        assert!(got.code == 2 && got.stderr.contains(how) && got.stderr.contains("Git's folder"), "{got}");
+        assert!(got.code == 2 && got.stderr.contains(how) && got.stderr.contains("Git"), "{got}");
     }
     assert!(sandbox.path("meta/HEAD").exists());
 }

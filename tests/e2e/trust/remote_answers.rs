@@ -67,16 +67,19 @@ fn newest(folder: &std::path::Path) -> std::path::PathBuf {
 
 #[test]
 fn of_a_server() {
-    for endless in ["lockstep-remote", "index/all", "index/1", "packs/", "objects/"] {
+    for endless in ["lockstep-remote", "index/all", "a segment", "packs/", "objects/"] {
         for how in [Endless::Claimed, Endless::Chunked, Endless::Silent] {
             let sandbox = pushed();
             let lab = sandbox.beside("lab");
+            let segment = files_of(&sandbox).into_iter().find(|name| name.starts_with("index/")).unwrap();
+            let endless = if endless == "a segment" { segment } else { endless.to_string() };
+            let start = endless.clone();
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             let url = format!("http://{}", listener.local_addr().unwrap());
             std::thread::spawn(move || {
                 for stream in listener.incoming() {
-                    let lab = lab.clone();
-                    std::thread::spawn(move || answer(stream.unwrap(), &lab, endless, how));
+                    let (lab, start) = (lab.clone(), start.clone());
+                    std::thread::spawn(move || answer(stream.unwrap(), &lab, &start, how));
                 }
             });
             sandbox.write("lockstep.toml", format!("[remote.lab]\nurl = \"{url}\"\nretries = 0\n"));

@@ -67,7 +67,7 @@ fn a_store_is_no_part_of_what_stages_write() {
         ("new/deep/store", "    outs: [o]\ndata:\n- path: new\n"),
     ] {
         let sandbox = Sandbox::new();
-        sandbox.write("lockstep.toml", format!("[cache]\ndir = \"{dir}\"\n"));
+        sandbox.write(".git/lockstep/config.toml", format!("[cache]\ndir = \"{dir}\"\n"));
         sandbox.write("pipeline.yaml", format!("stages:\n  a:\n    cmd: touch ran; echo 1 > o\n{rest}"));
         let out = sandbox.run(&["repro"]);
         assert!(out.code == 2 && out.stderr.contains("cache.dir") && !sandbox.exists("ran"), "{dir} {out}");

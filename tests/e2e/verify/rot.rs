@@ -23,7 +23,8 @@ impl Dice {
 /// of which another is as good.
 fn means_nothing(name: &Path, at: u64) -> bool {
     let is_pack = name.extension().is_some_and(|e| e == "pack");
-    is_pack && (12..16).contains(&at) || name.ends_with("lock") || name.ends_with("generation") && at > 16
+    let is_note = name.ends_with("lock") || name.ends_with("lockstep-store");
+    is_pack && (12..16).contains(&at) || is_note || name.ends_with("generation") && at > 16
 }
 
 #[test]
