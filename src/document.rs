@@ -7,12 +7,15 @@
 //!
 //! Data is hashed, not read: it has no largest size, and a dep may lie anywhere.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
+use crate::path::names::{Owner, owner_of};
 
 /// No document is larger.
 pub const MOST: u64 = 256 << 20;
@@ -78,7 +81,7 @@ impl Bounds {
 
     fn foreign(&self, real: &Path) -> Option<&'static str> {
         let Ok(below) = real.strip_prefix(&self.top) else { return Some("outside of the repository") };
-        let is_own = |name: &std::ffi::OsStr| name.eq_ignore_ascii_case(".git") || name == ".lockstep";
+        let is_own = |name: &OsStr| matches!(owner_of(name.as_bytes()), Some(Owner::Git | Owner::Lockstep));
         // A worktree may lie inside of Git's folder.
         let mut git = self.git.iter().filter(|git| **git != self.top && git.starts_with(&self.top));
         let is_in_git = below.iter().any(is_own) || git.any(|git| real.starts_with(git));

@@ -24,7 +24,7 @@ pub fn replace_file(path: &Path, bytes: &[u8]) -> Result<()> {
     Turn::take(path)?.write(bytes)
 }
 
-/// The same for a file that is named by its content: whoever writes it writes the same, so there are no turns.
+/// The same for a file that is named by its content: all its writers write the same bytes, so there are no turns.
 pub fn write_named(path: &Path, bytes: &[u8]) -> Result<()> {
     Turn { path: path.to_path_buf(), folder: None, private: false }.write(bytes)
 }
@@ -71,7 +71,7 @@ impl Turn {
                 }
             }
         }
-        // While the lock is held nobody else is at it: these were left by processes that were killed.
+        // No other process writes while the lock is held: killed processes left these.
         for left in leftovers(path) {
             let _ = fs::remove_file(left);
         }
@@ -94,7 +94,7 @@ impl Turn {
             Some(old) => old.permissions().mode() & 0o7777,
             None => usual_mode(&self.path)?,
         };
-        // Nobody else reads or writes it before it has its name.
+        // No other user can read or write it before it has its name.
         let mut file = File::options().write(true).create_new(true).mode(0o600).open(temp)?;
         file.write_all(bytes)?;
         if file.metadata()?.permissions().mode() & 0o7777 != mode {

@@ -9,10 +9,12 @@
 //! Every row of the tables of settings ([`super::keys`], `remote/options.rs`) has a [`Rule`] for the repository. "To
 //! narrow" is measured from what the user's own file says, else from the built-in default.
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use super::modes::Modes;
 use super::{Origin, Setting};
+use crate::path::names::{Owner, owner_of};
 
 /// Who says a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,7 +168,7 @@ impl Checkout {
                 Component::Normal(name) if !went_down && name.to_string_lossy().starts_with('~') => {
                     return Err(OUTSIDE);
                 }
-                Component::Normal(name) if name.to_string_lossy().eq_ignore_ascii_case(".git") => {
+                Component::Normal(name) if owner_of(name.as_bytes()) == Some(Owner::Git) => {
                     return Err("it lies in the Git folder");
                 }
                 Component::Normal(name) => {

@@ -152,7 +152,7 @@ fn judge(is_fine: bool, said: &str) -> Signature {
         lines.find_map(|line| line.strip_prefix(word)?.strip_prefix(' '))
     };
     let mut found = Signature::without_key(State::Bad, None);
-    // `Good "git" signature for me@example.org with ED25519 key SHA256:…`, without `for …` if nobody is known to have it.
+    // `Good "git" signature for me@example.org with ED25519 key SHA256:…`, without `for …` if the key is unknown.
     let ssh = said.lines().find_map(|line| line.strip_prefix("Good \"git\" signature "));
     if let Some((before, key)) = ssh.and_then(|line| line.rsplit_once(" key ")) {
         found.key = Some(key.to_string());

@@ -210,12 +210,16 @@ pub(super) fn young(store: &Store, census: &Census, reach: &mut Reach, old: i64)
     Ok(())
 }
 
-/// A folder that is needed, and was found damaged, cannot say what it holds.
+/// A folder that is needed, and was found damaged, cannot say what it holds. One that can be read now was stored by another
+/// process after it was looked for: the plan that is carried out is made with the store held alone.
 fn known(store: &Store, census: &Census, missing: &[ObjectId], options: &Options, sink: &dyn Sink) -> Result<()> {
     let names: Vec<String> =
         census.quarantine.iter().filter_map(|f| Some(f.path.file_name()?.to_str()?.to_string())).collect();
-    let damaged =
-        missing.iter().find(|id| names.iter().any(|name| name.starts_with(&id.hex())) || store.size(id).is_some());
+    let is_quarantined = |id: &ObjectId| names.iter().any(|name| name.starts_with(&id.hex()));
+    let damaged = missing
+        .iter()
+        .filter(|id| store.read_tree(id).is_err())
+        .find(|id| is_quarantined(id) || store.size(id).is_some());
     let Some(id) = damaged else { return Ok(()) };
     let error = Error::missing(format!("the folder {id} is needed and damaged: what it holds is not known"));
     if options.request.skip_unreadable {

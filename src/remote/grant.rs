@@ -3,7 +3,7 @@
 //!
 //! Teams rightly commit `endpoint_url` and `profile`, and so could a stranger whose repository is cloned. Options with
 //! the rule `Grant` therefore count from `lockstep.toml` only after `lockstep remote trust NAME`, a yes at the
-//! terminal, or `LOCKSTEP_TRUST_REMOTES=NAME` where nobody can be asked. A grant is for exactly these values; it is
+//! terminal, or `LOCKSTEP_TRUST_REMOTES=NAME` without one. A grant is for exactly these values; it is
 //! kept in the clone, and another value asks again.
 //!
 //! A bare `s3://bucket/prefix` or `gs://bucket/prefix` needs none: requests go to Amazon's or Google's own hosts over

@@ -283,15 +283,26 @@ fn id_of(meta: &Metadata) -> (u64, u64) {
     (meta.dev(), meta.ino())
 }
 
-/// Without symlinks, as far as the path exists.
+/// Where a path leads: what there is of it without symlinks, and the names that are not there.
 pub fn real_path(path: &Path) -> PathBuf {
-    let found = path.ancestors().find_map(|above| Some((above, fs::canonicalize(above).ok()?)));
-    let Some((above, real)) = found else { return path.to_path_buf() };
-    let mut real = real;
-    for part in path.strip_prefix(above).unwrap_or(Path::new("")).components() {
-        match part {
+    let mut at = path.to_path_buf();
+    // As often as the kernel follows links.
+    for _ in 0..40 {
+        if let Ok(real) = fs::canonicalize(&at) {
+            return real;
+        }
+        match fs::read_link(&at) {
+            Ok(text) => at = at.parent().unwrap_or(Path::new("/")).join(text),
+            Err(_) => break,
+        }
+    }
+    let there = at.ancestors().skip(1).find_map(|above| Some((fs::canonicalize(above).ok()?, above)));
+    let Some((mut real, above)) = there else { return at };
+    for component in at.strip_prefix(above).unwrap_or(Path::new("")).components() {
+        match component {
+            std::path::Component::Normal(name) => real.push(name),
             std::path::Component::ParentDir => drop(real.pop()),
-            part => real.push(part),
+            _ => {}
         }
     }
     real

@@ -110,7 +110,7 @@ Examples:
     /// may be a stranger's. Shows where which of your credentials would go, and asks. The grant is for exactly these
     /// values, and for this clone.
     #[command(after_help = "\
-Where nobody can be asked, a variable grants: LOCKSTEP_TRUST_REMOTES=lab,other, or, for these values
+Without a terminal a variable grants: LOCKSTEP_TRUST_REMOTES=lab,other, or, for these values
 alone, LOCKSTEP_TRUST_REMOTES=lab@FINGERPRINT.
 
 Examples:

@@ -4,7 +4,7 @@
 //! mine sent to the remote that it names. Links into Git's own folder count as leaving, too.
 
 use std::collections::HashMap;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
@@ -13,6 +13,7 @@ use super::format::FOLLOWED;
 use crate::error::{Error, Result};
 use crate::store::place::{Place, join, to_path};
 use crate::store::tree::EntryKind;
+use crate::store::writable::real_path;
 
 impl StatIndex {
     /// Does the content of places that were looked at lie in the repository? One answer each.
@@ -86,31 +87,6 @@ impl StatIndex {
     fn shown<'p>(&self, path: &'p Path) -> std::path::Display<'p> {
         path.strip_prefix(self.top()).unwrap_or(path).display()
     }
-}
-
-/// Where a path leads: what there is of it without symlinks, and the names that are not there.
-fn real_path(path: &Path) -> PathBuf {
-    let mut at = path.to_path_buf();
-    // As often as the kernel follows links.
-    for _ in 0..40 {
-        if let Ok(real) = std::fs::canonicalize(&at) {
-            return real;
-        }
-        match std::fs::read_link(&at) {
-            Ok(text) => at = at.parent().unwrap_or(Path::new("/")).join(text),
-            Err(_) => break,
-        }
-    }
-    let there = at.ancestors().skip(1).find_map(|above| Some((std::fs::canonicalize(above).ok()?, above)));
-    let Some((mut real, above)) = there else { return at };
-    for component in at.strip_prefix(above).unwrap_or(Path::new("")).components() {
-        match component {
-            Component::Normal(name) => real.push(name),
-            Component::ParentDir => drop(real.pop()),
-            _ => {}
-        }
-    }
-    real
 }
 
 #[cfg(test)]
