@@ -99,8 +99,10 @@ impl Api<'_> {
         }
     }
 
-    /// The comment that is ours, the oldest if there should be several.
+    /// The comment that is ours, the oldest if there should be several. One with our marker that somebody else wrote is
+    /// not: its author could rewrite the report later.
     fn find(&self, number: u64, marker: &str) -> Result<Option<u64>> {
+        let mut me = None;
         for page in 1..=PAGES {
             let order = match self.target.site {
                 Site::GitHub => "",
@@ -115,14 +117,39 @@ impl Api<'_> {
                     .and_then(|body| body.lines().next())
                     .is_some_and(|first| first.trim() == marker)
             };
-            if let Some(id) = found.iter().find(is_ours).and_then(|comment| comment["id"].as_u64()) {
-                return Ok(Some(id));
+            for comment in found.iter().filter(is_ours) {
+                let me = me.get_or_insert_with(|| self.own_name());
+                if let Some(id) = comment["id"].as_u64().filter(|_| self.is_by(comment, me.as_deref())) {
+                    return Ok(Some(id));
+                }
             }
             if found.len() < PAGE {
                 break;
             }
         }
         Ok(None)
+    }
+
+    /// The user whose token it is. `None` where the token is that of a job at GitHub, which may not ask.
+    fn own_name(&self) -> Option<String> {
+        let user = self.json(self.request(Method::GET, "user")).ok()?;
+        let key = match self.target.site {
+            Site::GitHub => "login",
+            Site::GitLab => "username",
+        };
+        Some(user[key].as_str()?.to_string())
+    }
+
+    fn is_by(&self, comment: &Json, me: Option<&str>) -> bool {
+        let (author, key) = match self.target.site {
+            Site::GitHub => (&comment["user"], "login"),
+            Site::GitLab => (&comment["author"], "username"),
+        };
+        match me {
+            Some(me) => author[key].as_str() == Some(me),
+            // The job itself comments as a bot, which no account of a person can be.
+            None => self.target.site == Site::GitHub && author["type"] == "Bot",
+        }
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {

@@ -23,7 +23,7 @@ mod walk;
 
 pub(super) use self::content::Content;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -93,6 +93,8 @@ pub struct StatIndex {
     bounds: Bounds,
     clock: Clock,
     top_fd: OnceLock<Option<OwnedFd>>,
+    /// Tops that are symlinks themselves, by key, as of the last look.
+    links: RwLock<HashSet<Vec<u8>>>,
 }
 
 #[derive(Clone, Default)]
@@ -151,6 +153,7 @@ impl StatIndex {
             bounds: Bounds::new(top, [], None),
             clock: Clock::new(),
             top_fd: OnceLock::new(),
+            links: RwLock::default(),
         }
     }
 
@@ -363,7 +366,28 @@ impl StatIndex {
     fn stat(&self, place: &Place) -> rustix::io::Result<Seen> {
         let Place::Inside(path) = place else { return Seen::of(&place.on_disk(&self.top)) };
         let name = if path.is_root() { "." } else { path.as_str() };
+        let seen = rustix::fs::statat(self.open_top()?, name, AtFlags::SYMLINK_NOFOLLOW).map(Seen::from)?;
+        self.note_link(place.key(), seen.is_link());
+        if !seen.is_link() {
+            return Ok(seen);
+        }
         rustix::fs::statat(self.open_top()?, name, AtFlags::empty()).map(Seen::from)
+    }
+
+    fn note_link(&self, key: &[u8], is_link: bool) {
+        if is_link != self.is_link(key) {
+            let mut links = self.links.write().unwrap_or_else(|e| e.into_inner());
+            if is_link {
+                links.insert(key.to_vec())
+            } else {
+                links.remove(key)
+            };
+        }
+    }
+
+    /// Was the top at `key` a symlink when it was last looked at?
+    fn is_link(&self, key: &[u8]) -> bool {
+        self.links.read().unwrap_or_else(|e| e.into_inner()).contains(key)
     }
 
     fn open_top(&self) -> rustix::io::Result<&OwnedFd> {

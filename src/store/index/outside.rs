@@ -29,7 +29,7 @@ impl StatIndex {
         let one = |(place, top): (&Place, &PathBuf)| {
             // A folder of lockstep's own holds what comes from elsewhere until it is stored.
             if let Place::Inside(_) = place {
-                let is_link = std::fs::symlink_metadata(top).is_ok_and(|meta| meta.is_symlink());
+                let is_link = self.is_link(place.key());
                 let is_parent_outside = top.parent().is_some_and(|parent| parents[parent].is_some());
                 if is_link || is_parent_outside {
                     self.judge(top, None)?;

@@ -12,6 +12,10 @@ pub const TOKEN: &str = "s3cr3t-token";
 pub struct State {
     /// Id and body.
     pub comments: Vec<(u64, String)>,
+    /// Comments that somebody else wrote.
+    pub foreign: Vec<u64>,
+    /// Is the token that of a job, which may not ask whose it is?
+    pub is_bot: bool,
     /// Method and path of each request.
     pub asked: Vec<String>,
     /// Open pull requests: number, head (`owner:branch`) and commit.
@@ -102,7 +106,13 @@ fn reply(state: &mut State, method: &str, path: &str, body: &Json) -> (u16, Json
             let number = |name: &str, usual: usize| ask(name).and_then(|n| n.parse().ok()).unwrap_or(usual);
             let (size, page) = (number("per_page", 20), number("page", 1));
             let page = state.comments.iter().skip((page - 1) * size).take(size);
-            (200, page.map(|(id, body)| json!({"id": id, "body": body})).collect())
+            let (own, kind) = if state.is_bot { ("ci[bot]", "Bot") } else { ("ci", "User") };
+            let author = |id: &u64| if state.foreign.contains(id) { ("mallory", "User") } else { (own, kind) };
+            let one = |(id, body): &(u64, String)| {
+                let (name, kind) = author(id);
+                json!({"id": id, "body": body, "user": {"login": name, "type": kind}, "author": {"username": name}})
+            };
+            (200, page.map(one).collect())
         }
         "POST" if is_list => {
             let id = state.comments.len() as u64 + 1000;
@@ -115,6 +125,8 @@ fn reply(state: &mut State, method: &str, path: &str, body: &Json) -> (u16, Json
             comment.1 = text;
             (200, json!({"id": id}))
         }
+        "GET" if path == "/user" && state.is_bot => (403, json!({"message": "Resource not accessible by integration"})),
+        "GET" if path == "/user" => (200, json!({"login": "ci", "username": "ci"})),
         "GET" if path == "/repos/o/r/pulls" => {
             let head = ask("head").unwrap().replace("%3A", ":").replace("%2F", "/");
             let found = state.pulls.iter().filter(|(_, known, _)| *known == head);

@@ -8,11 +8,15 @@ use crate::ci::{repository, with};
 #[test]
 fn a_comment_is_made_once_and_then_changed() {
     let sandbox = repository();
-    for site in ["github", "gitlab"] {
+    for (site, is_bot) in [("github", false), ("github", true), ("gitlab", false)] {
         let api = Api::start();
+        api.state.lock().unwrap().is_bot = is_bot;
         // Others have been talking: more than a page of it, and one of them quotes us.
         api.state.lock().unwrap().comments =
             (0..130).map(|n| (n, format!("talk {n}\n<!-- lockstep report . -->"))).collect();
+        // Somebody was there first, to own the report.
+        api.state.lock().unwrap().comments[3].1 = "<!-- lockstep report . -->\nall is well".into();
+        api.state.lock().unwrap().foreign = vec![3];
         let github = [
             ("GITHUB_ACTIONS", "true"),
             ("GITHUB_REPOSITORY", "o/r"),
@@ -38,7 +42,8 @@ fn a_comment_is_made_once_and_then_changed() {
         let out = with(&sandbox, env, &["ci", "report", "--comment"]);
         assert!(out.code == 0 && out.stderr.contains("updated the comment"), "{out}");
         assert!(api.comments().len() == 131 && api.comments()[130].1.contains("### lockstep: 3 up to date"));
-        sandbox.write("params.yaml", format!("lr: 0.7 # {site}\n"));
+        assert!(api.comments()[3].1.ends_with("all is well"));
+        sandbox.write("params.yaml", format!("lr: 0.7 # {site} {is_bot}\n"));
         assert_eq!(sandbox.run(&["repro", "-qf"]).code, 0);
     }
 }
