@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::PermissionsExt;
 
-use super::objects::Store;
+use super::objects::{Store, sync_folder};
 use crate::error::{Error, Result};
 
 const MARKER: &str = "lockstep-store";
@@ -51,7 +51,8 @@ impl Store {
             if self.is_for_a_group() {
                 file.set_permissions(fs::Permissions::from_mode(0o664))?;
             }
-            file.sync_all()
+            // Durable before the first object: without it the others would not be believed.
+            file.sync_all().and_then(|()| sync_folder(self.dir()))
         });
         match made {
             Err(e) if e.kind() != ErrorKind::AlreadyExists => Err(failed(e)),

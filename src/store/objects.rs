@@ -314,7 +314,7 @@ pub(super) fn seal(file: impl AsFd, id: &ObjectId) {
     let _ = rustix::fs::futimens(&file, &Timestamps { last_access: time, last_modification: time });
 }
 
-fn sync_folder(folder: &Path) -> io::Result<()> {
+pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
