@@ -76,7 +76,7 @@ impl Url {
             Some((scheme, rest)) => {
                 let authority = rest.split('/').next().unwrap_or_default();
                 if !scheme.to_ascii_lowercase().contains("ssh") && !scheme.eq_ignore_ascii_case("sftp://") {
-                    return decoded(authority).chars().find(|c| c.is_whitespace() || c.is_control());
+                    return authority.chars().find(|c| c.is_whitespace() || c.is_control());
                 }
                 authority
             }

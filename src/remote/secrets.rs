@@ -16,7 +16,7 @@ use crate::project::Project;
 use crate::remote::address::{Address, Scheme};
 use crate::remote::endpoint::Endpoint;
 use crate::remote::options::Options;
-use crate::remote::settings::complete;
+use crate::remote::settings::{complete, has_temporary_profile};
 use crate::secret;
 use crate::shell::word;
 use crate::url::decoded;
@@ -210,7 +210,9 @@ fn sent_as_it_is(
             let is_set = |name: &str| env.get(name).is_some_and(|value| !value.is_empty());
             let has_key = is_set("AWS_ACCESS_KEY_ID") && is_set("AWS_SECRET_ACCESS_KEY");
             let of_env = names.iter().any(|name| is_set(name) && (!has_key || *name == "AWS_SESSION_TOKEN"));
-            let is_temporary = has("session_token") || has("role_arn") || (!has("access_key_id") && of_env);
+            let of_profile = || !has_key && has_temporary_profile(settings, env);
+            let is_temporary =
+                has("session_token") || has("role_arn") || (!has("access_key_id") && (of_env || of_profile()));
             is_temporary.then_some("a session token")
         }
         _ => None,

@@ -138,6 +138,7 @@ fn users_and_hosts_of_ssh_are_plain_names() {
         ("file:///a b/c", None),
         ("/mnt/a b", None),
         ("https://u:p!$w@host/x", None),
+        ("https://u:p%20w@host/x", None),
         ("ssh://$(touch${IFS}x)@host/x", Some('$')),
         ("git+ssh://u@h;x/y", Some(';')),
         ("ssh://%24%28x%29@h/y", Some('$')),

@@ -263,6 +263,10 @@ fn a_redirect_takes_no_session_token_along() {
 #[test]
 fn no_session_and_no_bearer_token_goes_in_clear() {
     let sandbox = project();
+    fs::create_dir_all(sandbox.path("../home/.aws")).unwrap();
+    let key = "aws_access_key_id = AK\naws_secret_access_key = SK\n";
+    let profiles = format!("[lab]\n{key}aws_session_token = S3CR3T\n[fixed]\n{key}");
+    fs::write(sandbox.path("../home/.aws/credentials"), profiles).unwrap();
     let keys = &[("AWS_ACCESS_KEY_ID", "AK"), ("AWS_SECRET_ACCESS_KEY", "SK")][..];
     let session = &[keys, &[("AWS_SESSION_TOKEN", "S3CR3T")]].concat();
     let tenant = &[("AZURE_CLIENT_ID", "1"), ("AZURE_TENANT_ID", "2"), ("AZURE_CLIENT_SECRET", "S3CR3T")][..];
@@ -270,6 +274,9 @@ fn no_session_and_no_bearer_token_goes_in_clear() {
         ("url = \"s3://b/x\"", &session[..], true),
         ("url = \"s3://b/x\"", keys, false),
         ("url = \"s3://b/x\"\nallow_anonymous_login = true", session, false),
+        ("url = \"s3://b/x\"\nprofile = \"lab\"", &[], true),
+        ("url = \"s3://b/x\"\nprofile = \"lab\"", keys, false),
+        ("url = \"s3://b/x\"\nprofile = \"fixed\"", &[], false),
         ("url = \"azure://c/x\"", tenant, true),
         ("url = \"azure://c/x\"", &[], true),
         ("url = \"azure://c/x\"", &[("AZURE_STORAGE_KEY", "c2VjcmV0")], false),
