@@ -239,7 +239,7 @@ mod tests {
             ("cache.mode", "all", "`cache.mode` takes rights, like local:rw,remote:r, not `all`"),
             ("cache.dir", "x\nkey=evil", "`cache.dir` has a control character in its name or its value"),
             ("cache.trust", "a,b\u{1b}[2J", "`cache.trust` has a control character in its name or its value"),
-            ("remote.x\r.url", "s3://b", "`remote.x\\r.url` has a control character in its name or its value"),
+            ("remote.x\r.url", "s3://b", "`x\\r` is no name of a remote, which has letters, digits, `-`, `_` and `.`"),
             ("remote.x.user", "a\u{7f}", "`remote.x.user` has a control character in its name or its value"),
         ] {
             let got = parse(key, text).map_or_else(|e| e, |value| value.to_string());
