@@ -1,6 +1,10 @@
 //! Environment variables that hold secrets, judged by their names: which of them a stage does not see, which cannot be
 //! inputs, and whose values are masked in logs. Pure.
 
+use std::collections::BTreeMap;
+
+use crate::url::secrets_of_text;
+
 /// The private key that signs results. A command that sees it can sign as the team, so no stage gets it.
 pub const SIGN_KEY: &str = "LOCKSTEP_SIGN_KEY";
 
@@ -9,6 +13,7 @@ pub const SIGN_KEY: &str = "LOCKSTEP_SIGN_KEY";
 const WITHHELD: &[&str] = &[
     "ACTIONS_*",
     "BITBUCKET_STEP_OIDC_TOKEN*",
+    "BITBUCKET_TOKEN",
     "BUILDKITE_AGENT_ACCESS_TOKEN",
     "CIRCLE_OIDC_TOKEN*",
     "CIRCLE_TOKEN",
@@ -19,13 +24,22 @@ const WITHHELD: &[&str] = &[
     "CI_JOB_TOKEN",
     "CI_REGISTRY_PASSWORD",
     "CI_REPOSITORY_URL",
+    "CI_RUNNER_TOKEN",
+    "CI_SERVER_TOKEN",
+    "DRONE_NETRC_PASSWORD",
+    "FORGEJO_TOKEN",
     "GH_ENTERPRISE_TOKEN",
+    "GH_PAT",
     "GH_TOKEN",
     "GITEA_TOKEN",
     "GITHUB_ENTERPRISE_TOKEN",
+    "GITHUB_PAT",
     "GITHUB_TOKEN",
     "GITLAB_*TOKEN",
     "GL_TOKEN",
+    "INPUT_*PAT",
+    "INPUT_*TOKEN",
+    "RUNNER_TOKEN",
     "SYSTEM_ACCESSTOKEN",
 ];
 
@@ -67,10 +81,30 @@ pub fn is_withheld(name: &str) -> bool {
     name == SIGN_KEY || (name.starts_with("LOCKSTEP_") && is_secret(&name)) || WITHHELD.iter().any(fits)
 }
 
+/// Settings of Git in the environment, of which one is a credential: a header for a forge, or a URL with a password.
+/// Their number and their names belong together, so that none of them stays.
+pub fn withheld_git_settings(variables: &BTreeMap<String, String>) -> Vec<&str> {
+    let is_setting = |name: &str| {
+        matches!(name, "GIT_CONFIG_COUNT" | "GIT_CONFIG_PARAMETERS")
+            || ["GIT_CONFIG_KEY_", "GIT_CONFIG_VALUE_"].iter().any(|start| name.starts_with(start))
+    };
+    let is_credential =
+        |text: &str| text.to_ascii_lowercase().contains("extraheader") || !secrets_of_text(text).is_empty();
+    let settings: Vec<_> = variables.iter().filter(|(name, _)| is_setting(name)).collect();
+    match settings.iter().any(|(_, value)| is_credential(value)) {
+        true => settings.into_iter().map(|(name, _)| name.as_str()).collect(),
+        false => Vec::new(),
+    }
+}
+
 /// The name is that of a secret: its value cannot be an input, which the lock would hold in clear, and is masked in logs.
 pub fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
     let words: Vec<&str> = name.split(['_', '-', '.']).filter(|word| !word.is_empty()).collect();
+    // `TOKEN2` and `OPENAI_KEY_2` are a second token and key.
+    let words: Vec<&str> = words.iter().map(|word| word.trim_end_matches(|c: char| c.is_ascii_digit())).collect();
+    let end = words.iter().rposition(|word| !word.is_empty()).map_or(0, |at| at + 1);
+    let words = &words[..end];
     let Some(last) = words.last() else { return false };
     let before = words.len().checked_sub(2).map(|at| words[at]);
     if ABOUT.contains(last) || name == "GOOGLE_APPLICATION_CREDENTIALS" {
@@ -84,6 +118,7 @@ pub fn is_secret(name: &str) -> bool {
         "STRING" => before == Some("CONNECTION"),
         "PAT" => before.is_some(),
         "SSHPASS" => true,
+        last if last.ends_with("SECRET") => true,
         last if last.ends_with("PASSWORD") || last.ends_with("APIKEY") || last.ends_with("ACCESSTOKEN") => true,
         _ => words.iter().any(|word| SECRET_WORDS.contains(word)),
     }
@@ -114,6 +149,11 @@ mod tests {
             "SYSTEM_ACCESSTOKEN",
             "TOKEN",
             "KAGGLE_KEY",
+            "TOKEN2",
+            "OPENAI_KEY_2",
+            "API_KEY_",
+            "MYSECRET",
+            "DB_PASSWORD1",
         ] {
             assert!(is_secret(name), "{name}");
         }
@@ -137,6 +177,11 @@ mod tests {
             "PASSWORD_LENGTH",
             "FIRST_PASS",
             "MONKEY",
+            "MAX_TOKENS_2",
+            "SEED_1",
+            "PAD_TOKEN_2",
+            "2",
+            "KEY_2",
             "PATTERN",
             "LOCKSTEP_VERIFY_KEYS",
             "LOCKSTEP_JOBS",
@@ -158,6 +203,14 @@ mod tests {
             "CI_JOB_JWT_V2",
             "ACTIONS_RUNTIME_TOKEN",
             "ACTIONS_ID_TOKEN_REQUEST_URL",
+            "INPUT_TOKEN",
+            "INPUT_GITHUB-TOKEN",
+            "BITBUCKET_TOKEN",
+            "FORGEJO_TOKEN",
+            "GITHUB_PAT",
+            "CI_SERVER_TOKEN",
+            "RUNNER_TOKEN",
+            "DRONE_NETRC_PASSWORD",
         ] {
             assert!(is_withheld(name), "{name}");
         }

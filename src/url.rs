@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Deserializer, Serializer};
 
 /// A URL, or the path of a folder. It has no `Serialize` of its own, so that it gets into no JSON by accident.
@@ -59,9 +61,65 @@ impl Url {
         for secret in secrets(&self.0).into_iter().filter(|secret| secret.len() > 3) {
             text = text.replace(&decoded(secret), "***").replace(secret, "***");
         }
-        redact_text(&text)
+        let user = split_scheme(&self.0).and_then(|(_, rest)| split_user(rest).0);
+        if let Some(user) = user.filter(|user| user.contains(':')) {
+            text = text.replace(&BASE64.encode(decoded(user)), "***");
+        }
+        redact_text(&redact_authorization(&text))
     }
 
+    /// A letter of the user or host that ssh or a shell, which the user's settings of ssh may start, would not take for
+    /// a part of a name.
+    pub fn odd_letter(&self) -> Option<char> {
+        let authority = match split_scheme(&self.0) {
+            Some((scheme, _)) if scheme.eq_ignore_ascii_case("file://") => return None,
+            Some((scheme, rest)) => {
+                let authority = rest.split('/').next().unwrap_or_default();
+                if !scheme.to_ascii_lowercase().contains("ssh") && !scheme.eq_ignore_ascii_case("sftp://") {
+                    return authority.chars().find(|c| c.is_whitespace() || c.is_control());
+                }
+                authority
+            }
+            None => self.0.split_once(':').filter(|(before, _)| before.len() > 1 && !before.contains('/'))?.0,
+        };
+        // Git takes the percent signs out before it starts ssh.
+        decoded(authority).chars().find(|c| !(is_name_letter(*c) || "[:]%".contains(*c)))
+    }
+}
+
+/// May it stand in the name of a user or host?
+pub fn is_name_letter(c: char) -> bool {
+    c.is_alphanumeric() || "-_.+@".contains(c)
+}
+
+/// What in an environment variable is secret because it is a URL with a password (`HTTPS_PROXY`, `DATABASE_URL`).
+pub fn secrets_of_text(text: &str) -> Vec<&str> {
+    secrets(text)
+}
+
+/// A text of another program without credentials of HTTP, which servers repeat in their answers.
+fn redact_authorization(text: &str) -> String {
+    let is_letter = |c: char| c.is_ascii_alphanumeric() || "+/=-_.~".contains(c);
+    let mut done = String::with_capacity(text.len());
+    let mut rest = text;
+    // The lower-case text has the same places.
+    while let Some((at, word)) =
+        ["basic ", "bearer "].iter().filter_map(|w| Some((rest.to_ascii_lowercase().find(w)?, *w))).min()
+    {
+        let start = at + word.len();
+        let end = rest[start..].find(|c| !is_letter(c)).map_or(rest.len(), |end| start + end);
+        let token = &rest[start..end];
+        let is_basic = || BASE64.decode(token).is_ok_and(|bytes| bytes.contains(&b':'));
+        let is_secret = if word == "basic " { is_basic() } else { token.len() >= 16 };
+        done.push_str(&rest[..start]);
+        done.push_str(if is_secret { "***" } else { token });
+        rest = &rest[end..];
+    }
+    done.push_str(rest);
+    done
+}
+
+impl Url {
     /// The host, user or path that ssh or Git would take for an option of theirs, as `-oProxyCommand=…`
     /// (CVE-2017-1000117).
     pub fn option(&self) -> Option<String> {
@@ -162,9 +220,12 @@ fn redact_scp(text: &str) -> String {
     }
 }
 
-/// The scheme with its `://`, and the rest.
+/// The scheme with its `://`, and the rest. More slashes than two are a slip, but for folders.
 fn split_scheme(text: &str) -> Option<(&str, &str)> {
-    text.find("://").map(|at| text.split_at(at + 3))
+    let after = text.find("://")? + 3;
+    let is_folder = text[..after].to_ascii_lowercase().ends_with("file://");
+    let slashes = text[after..].bytes().take_while(|byte| *byte == b'/' && !is_folder).count();
+    Some(text.split_at(after + slashes))
 }
 
 /// `user` or `user:password`, if there is one, and what comes after the `@`.
@@ -205,7 +266,7 @@ fn secrets(text: &str) -> Vec<&str> {
 }
 
 fn is_web(scheme: &str) -> bool {
-    let scheme = scheme.trim_end_matches("://").to_ascii_lowercase();
+    let scheme = scheme.trim_end_matches(['/', ':']).to_ascii_lowercase();
     scheme.ends_with("http") || scheme.ends_with("https")
 }
 
@@ -216,7 +277,7 @@ fn is_token(user: &str) -> bool {
 }
 
 /// Without percent signs.
-fn decoded(text: &str) -> String {
+pub fn decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [first, after @ ..] = rest {

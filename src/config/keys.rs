@@ -79,6 +79,13 @@ pub fn is_secret(key: &str) -> bool {
     is_option && key.rsplit('.').next().is_some_and(|option| SECRETS.contains(&option))
 }
 
+/// May a remote have this name? Any other could be read as several names, or as a name with a fingerprint, where
+/// `LOCKSTEP_TRUST_REMOTES` lists them.
+pub fn is_remote_name(name: &str) -> bool {
+    let is_fine = |c: char| c.is_alphanumeric() || "-_.".contains(c);
+    !name.is_empty() && name.chars().all(is_fine) && !name.starts_with(['-', '.'])
+}
+
 /// The keys of which the repository may not say everything.
 #[cfg(test)]
 pub(super) fn limited() -> impl Iterator<Item = &'static str> {
@@ -98,6 +105,10 @@ pub(super) fn defaults() -> impl Iterator<Item = (&'static str, Setting)> {
 pub(super) fn takes(key: &str) -> Result<Takes, String> {
     match split(key)[..] {
         ["remote", name, option] if !name.is_empty() && !option.is_empty() => {
+            if !is_remote_name(name) {
+                let name = name.escape_debug();
+                return Err(format!("`{name}` is no name of a remote, which has letters, digits, `-`, `_` and `.`"));
+            }
             return Ok(if option == "url" { Takes::Text } else { Takes::Free });
         }
         _ => {}
@@ -215,13 +226,20 @@ mod tests {
             ("remote.x.y.url", "s3://b", "s3://b"),
             ("remote.x.anything", "1", "1"),
             ("remote.x", "1", "unknown setting `remote.x`"),
+            (
+                "remote.lab@0123456789abcdef.url",
+                "/x",
+                "`lab@0123456789abcdef` is no name of a remote, which has letters, digits, `-`, `_` and `.`",
+            ),
+            ("remote.*.url", "/x", "`*` is no name of a remote, which has letters, digits, `-`, `_` and `.`"),
+            ("remote.-lab.url", "/x", "`-lab` is no name of a remote, which has letters, digits, `-`, `_` and `.`"),
             ("cache.dri", "x", "unknown setting `cache.dri` — did you mean `cache.dir`?"),
             ("colour", "x", "unknown setting `colour`"),
             ("cache.mode", "local:rw", "local:rw"),
             ("cache.mode", "all", "`cache.mode` takes rights, like local:rw,remote:r, not `all`"),
             ("cache.dir", "x\nkey=evil", "`cache.dir` has a control character in its name or its value"),
             ("cache.trust", "a,b\u{1b}[2J", "`cache.trust` has a control character in its name or its value"),
-            ("remote.x\r.url", "s3://b", "`remote.x\\r.url` has a control character in its name or its value"),
+            ("remote.x\r.url", "s3://b", "`x\\r` is no name of a remote, which has letters, digits, `-`, `_` and `.`"),
             ("remote.x.user", "a\u{7f}", "`remote.x.user` has a control character in its name or its value"),
         ] {
             let got = parse(key, text).map_or_else(|e| e, |value| value.to_string());

@@ -71,6 +71,13 @@ pub fn open(address: &Url, cwd: &Path, repos: &Path, commit: Option<GitId>) -> R
         return Err(Error::usage(format!("`{address}` cannot be used: a host, user or path begins with `-`"))
             .because(format!("Git and ssh would take `{word}` for an option")));
     }
+    if let Some(letter) = address.odd_letter() {
+        return Err(Error::usage(format!(
+            "`{address}` cannot be used: its user or host has `{}`",
+            letter.escape_debug()
+        ))
+        .because("ssh, or a command that its settings name, may read it as more than a name"));
+    }
     check_protocol(address)?;
     let name = address.raw().trim_end_matches('/').trim_end_matches(".git").rsplit(['/', ':']).next().unwrap_or("repo");
     let name: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || "-_".contains(*c)).take(40).collect();

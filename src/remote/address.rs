@@ -73,6 +73,9 @@ impl Address {
             return Err(wrong("a host or user that begins with `-` is refused")
                 .because(format!("a program that is started for it would take `{word}` for an option")));
         }
+        if let Some(letter) = from.odd_letter() {
+            return Err(wrong(&format!("its user or host has `{}`", letter.escape_debug())));
+        }
         let Some((_, scheme, secure)) = SCHEMES.iter().find(|(name, ..)| *name == scheme) else {
             let near = SCHEMES.iter().map(|(name, ..)| *name).min_by_key(|name| strsim::levenshtein(name, scheme));
             let near = near.filter(|name| strsim::levenshtein(name, scheme) == 1);
@@ -100,6 +103,11 @@ impl Address {
         }
         if !is_host(host) {
             return Err(wrong("its bucket, container or host has letters that such a name cannot have"));
+        }
+        if matches!(scheme, Scheme::S3 | Scheme::Gcs | Scheme::Azure) && path.contains(['?', '#']) {
+            return Err(
+                wrong("`?` and `#` have no meaning in the URL of a bucket").hint("options stand beside the URL")
+            );
         }
         let path = path.trim_matches('/').to_string();
         if *scheme == Scheme::Sftp && path.is_empty() {
@@ -167,6 +175,7 @@ mod tests {
             ),
             ("ftp://u:secret@host/x", "`ftp://u:***@host/x` is no URL of a remote: there is no service `ftp`\n  hint:"),
             ("s3:///x", "`s3:///x` is no URL of a remote: it names no bucket"),
+            ("s3://b/x?endpoint=h", "`s3://b/x?***` is no URL of a remote: `?` and `#` have no meaning"),
             ("ssh://host", "`ssh://host` is no URL of a remote: it names no folder"),
             ("ssh://host:x/p", "`ssh://host:x/p` is no URL of a remote: its port is not a number"),
             ("", "`` is no URL of a remote: it is empty"),

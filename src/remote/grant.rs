@@ -14,7 +14,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use crate::config::is_secret;
+use crate::config::{is_remote_name, is_secret};
 use crate::document;
 use crate::error::{Error, Result};
 use crate::project::Project;
@@ -59,7 +59,8 @@ impl Request {
         // The variable is about the repository at hand, not about another one with a remote of that name.
         let named = project.around.env.get(TRUST_REMOTES).filter(|_| project.address.is_none());
         let exact = format!("{}@{}", self.remote, self.fingerprint());
-        let is_named = |word: &str| word == self.remote || word == exact;
+        // A name that holds `@` could be the text of a grant for other values.
+        let is_named = |word: &str| word == exact || (is_remote_name(&self.remote) && word == self.remote);
         named.is_some_and(|names| names.split([',', ' ', '\n']).any(is_named))
             || read(&file(project)).get(&self.remote) == Some(&self.statement)
     }
@@ -85,7 +86,7 @@ impl Request {
         }
         let mut error = error
             .hint(format!("see it, and trust it: lockstep remote trust {name}"))
-            .hint(format!("in CI: {TRUST_REMOTES}={name}"));
+            .hint(format!("in CI: {TRUST_REMOTES}={name}@{}", self.fingerprint()));
         error.untrusted = Some(Box::new(self.remote.clone()));
         error
     }
@@ -160,7 +161,8 @@ fn request(
     if asked.is_empty() {
         return None;
     }
-    let mut statement = format!("{url}\n");
+    // The URL without its secrets, for people, and all of it as a hash: what is not shown counts as well.
+    let mut statement = format!("{url} ({})\n", ObjectId::of(url.raw().as_bytes()).hex());
     let mut shown = Vec::new();
     for (option, value) in asked {
         let hashed = || ObjectId::of(value.as_bytes()).hex();

@@ -7,6 +7,7 @@ use crate::config::Rule::{self, Free, Grant, Narrows};
 use crate::config::{self, Grade, Origin, Said, Setting, grade};
 use crate::error::{Error, Result};
 use crate::remote::address::{Address, Scheme};
+use crate::url::is_name_letter;
 
 /// An option of a scheme: its name, other spellings, how the library calls it (empty: it is read by us), and what
 /// `lockstep.toml` may say of it. What names a file, a key, an identity, or a host that would get credentials of the
@@ -158,10 +159,9 @@ impl Options {
         own.filter_map(|known| Some((known.2.to_string(), self.get(known.0)?.to_string()))).collect()
     }
 
-    /// A text without the secrets that it may hold.
-    pub fn scrub(&self, text: &str) -> String {
-        let secrets = self.values.iter().filter(|(name, given)| config::is_secret(name) && given.value.len() > 3);
-        secrets.fold(text.to_string(), |text, (_, given)| text.replace(&given.value, "***"))
+    /// The values of those that are secrets.
+    pub fn secrets(&self) -> impl Iterator<Item = &str> {
+        self.values.iter().filter(|(name, _)| config::is_secret(name)).map(|(_, given)| given.value.as_str())
     }
 }
 
@@ -193,7 +193,10 @@ pub fn check(name: &str, value: &str) -> Result<()> {
             "an address like https://host:port"
         }
         "known_hosts_strategy" if !matches!(value, "strict" | "accept" | "add") => "strict, accept or add",
-        "user" if value.starts_with('-') => "a name that does not begin with `-`",
+        // A command of the settings of ssh may get it by way of a shell.
+        "user" if value.starts_with('-') || !value.chars().all(is_name_letter) => {
+            "letters, digits and `-_.+@`, without `-` as the first"
+        }
         _ if value.is_empty() => "a text",
         _ => return Ok(()),
     };
@@ -328,7 +331,7 @@ pub(super) mod tests {
         let options =
             Options::read("lab", Scheme::Webdav, &said(&[("read_only", "true"), ("password", "s3cr3t")])).unwrap();
         assert!(options.is_on("read_only"));
-        assert_eq!(options.scrub("401 for u:s3cr3t"), "401 for u:***");
+        assert_eq!(options.secrets().collect::<Vec<_>>(), ["s3cr3t"]);
         assert_eq!(
             options.for_library(Scheme::Webdav).into_iter().collect::<Vec<_>>(),
             [("password".into(), "s3cr3t".into())]

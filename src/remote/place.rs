@@ -15,6 +15,7 @@ use crate::remote::cap;
 use crate::remote::fault::{self, Fault, Why};
 use crate::remote::folder::Folder;
 use crate::remote::options::Options;
+use crate::remote::secrets::HiddenTexts;
 use crate::remote::service::{Broken, Service};
 use crate::store::LARGEST_READ;
 use crate::url::Url;
@@ -25,6 +26,7 @@ pub struct Place {
     url: Url,
     scheme: Scheme,
     options: Options,
+    hidden: HiddenTexts,
     kind: Kind,
     cost: Cost,
     /// As whom we come, where that is known before anybody is asked.
@@ -81,6 +83,7 @@ impl Place {
         stop: Stop,
     ) -> Result<Place> {
         let scheme = address.scheme;
+        let hidden = HiddenTexts::of(address, &options, env);
         let kind = if scheme == Scheme::Folder {
             let home = env.get("HOME").filter(|home| !home.is_empty());
             let dir = match (address.path.strip_prefix("~/"), home) {
@@ -91,12 +94,22 @@ impl Place {
         } else {
             let service = Service::open(address, &options, env, stop);
             Kind::Service(Box::new(service.map_err(|fault| {
-                let fault = Fault { text: url.scrub(&options.scrub(&fault.text)), ..fault };
+                let fault = Fault { text: url.scrub(&hidden.scrub(&fault.text)), ..fault };
                 fault::error(&fault, name, url, scheme, "be used")
             })?))
         };
         let who = who(url, address, &options, env);
-        Ok(Place { name: name.to_string(), url: url.clone(), scheme, options, kind, cost: Cost::default(), who, stop })
+        Ok(Place {
+            name: name.to_string(),
+            url: url.clone(),
+            scheme,
+            options,
+            hidden,
+            kind,
+            cost: Cost::default(),
+            who,
+            stop,
+        })
     }
 
     pub fn who(&self) -> Option<&str> {
@@ -137,7 +150,7 @@ impl Place {
         if let (Why::Stopped(_), Err(stopped)) = (fault.why, self.stop.check()) {
             return stopped;
         }
-        let fault = Fault { text: self.url.scrub(&self.options.scrub(&fault.text)), ..fault };
+        let fault = Fault { text: self.url.scrub(&self.hidden.scrub(&fault.text)), ..fault };
         fault::error(&fault, &self.name, &self.url, self.scheme, doing)
     }
 
@@ -333,7 +346,9 @@ impl Place {
     pub fn look(&self, path: &str, range: Range<u64>) -> Result<Looked> {
         self.count();
         match self.range_of(path, range) {
-            Err(fault) if fault.why == Why::Other => Ok(Looked::Broken(self.options.scrub(&fault.text))),
+            Err(fault) if fault.why == Why::Other => {
+                Ok(Looked::Broken(self.url.scrub(&self.hidden.scrub(&fault.text))))
+            }
             found => Ok(self.received(path, found)?.map_or(Looked::Gone, Looked::Bytes)),
         }
     }

@@ -7,14 +7,19 @@
 use std::cell::LazyCell;
 use std::collections::BTreeMap;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+
 use crate::config::{self, Origin, Remote};
 use crate::error::{Error, Result};
 use crate::project::Project;
 use crate::remote::address::{Address, Scheme};
 use crate::remote::endpoint::Endpoint;
 use crate::remote::options::Options;
-use crate::remote::settings::complete;
+use crate::remote::settings::{complete, has_temporary_profile};
+use crate::secret;
 use crate::shell::word;
+use crate::url::decoded;
 
 /// The options of a remote that are secrets for another place than the settings name, and are left out.
 ///
@@ -24,7 +29,9 @@ pub fn for_other_places(project: &Project, name: &str, remote: &Remote) -> Resul
     let env = &project.around.env;
     let place = LazyCell::new(|| Endpoint::of_remote(name, &remote.url, &remote.options, env));
     let mut left_out = Vec::new();
-    for (option, _) in remote.options.iter().filter(|(option, _)| config::is_secret(option)) {
+    // The user is no secret among one's own settings, and still nothing for a stranger.
+    let is_bound = |option: &str| config::is_secret(option) || (option == "user" && project.address.is_some());
+    for (option, _) in remote.options.iter().filter(|(option, _)| is_bound(option)) {
         let Some((_, origin)) = project.config.get(&format!("remote.{name}.{option}"))? else { continue };
         let places = places_of(project, name, option, origin);
         if place.as_ref().is_some_and(|place| places.contains(place)) {
@@ -130,29 +137,84 @@ pub fn refuse_foreign_environment(
     Ok(())
 }
 
+/// Texts that are never shown, whoever repeats them: a server repeats what it gets.
+pub struct HiddenTexts(Vec<String>);
+
+impl HiddenTexts {
+    pub fn of(address: &Address, options: &Options, env: &BTreeMap<String, String>) -> HiddenTexts {
+        let mut settings = options.for_library(address.scheme);
+        complete(address, options, env, &mut settings);
+        let mut texts: Vec<String> = options.secrets().map(str::to_string).collect();
+        let secret = settings.iter().filter(|(name, _)| config::is_secret(name));
+        texts.extend(secret.map(|(_, value)| value.clone()));
+        if let (Some(user), Some(password)) = (settings.get("username"), settings.get("password")) {
+            texts.push(BASE64.encode(format!("{user}:{password}")));
+        }
+        // What a SAS token signs with.
+        let parts = settings.get("sas_token").into_iter().flat_map(|token| token.split(['?', '&']));
+        let signatures: Vec<String> = parts.filter_map(|part| part.strip_prefix("sig=")).map(str::to_string).collect();
+        texts.extend(signatures.iter().map(|signature| decoded(signature)));
+        texts.extend(signatures);
+        // Shorter ones of the environment, which may belong to another program, are a part of other words.
+        let of_env = env.iter().filter(|(name, value)| secret::is_secret(name) && value.len() >= 8);
+        texts.extend(of_env.map(|(_, value)| value.clone()));
+        texts.retain(|text| text.len() > 3);
+        texts.sort_by_key(|text| std::cmp::Reverse(text.len()));
+        HiddenTexts(texts)
+    }
+
+    pub fn scrub(&self, text: &str) -> String {
+        self.0.iter().fold(text.to_string(), |text, hidden| text.replace(hidden, "***"))
+    }
+}
+
 /// Refuses to send in clear what opens the door to others who read it on its way.
-pub fn refuse_in_clear(address: &Address, settings: &BTreeMap<String, String>) -> Result<(), String> {
-    let sent = match address.scheme {
-        Scheme::Webdav | Scheme::Http => &["password", "token", "username"][..],
-        Scheme::Azure => &["sas_token"],
-        Scheme::Gcs if settings.get("skip_signature").is_none_or(|skip| skip != "true") => {
-            return match Endpoint::of_settings(address, settings).filter(Endpoint::is_in_clear) {
-                Some(place) => {
-                    Err(format!("{place} would get an access token in clear; only https:// and loopback do"))
-                }
-                None => Ok(()),
-            };
+pub fn refuse_in_clear(
+    address: &Address,
+    settings: &BTreeMap<String, String>,
+    env: &BTreeMap<String, String>,
+) -> Result<(), String> {
+    let Some(place) = Endpoint::of_settings(address, settings).filter(Endpoint::is_in_clear) else { return Ok(()) };
+    match sent_as_it_is(address.scheme, settings, env) {
+        Some(what) => {
+            Err(format!("{place} would get {what} in clear, where others can read it; only https:// and loopback do"))
         }
-        _ => &[],
-    };
-    let place = Endpoint::of_settings(address, settings).filter(Endpoint::is_in_clear);
-    match (sent.iter().find(|name| settings.contains_key(**name)), place) {
-        (Some(name), Some(place)) => {
-            let name = if *name == "username" { "user" } else { name };
-            Err(format!(
-                "{place} would get the {name} in clear, where others can read it; only https:// and loopback do"
-            ))
+        None => Ok(()),
+    }
+}
+
+/// What a request holds that is as good as a password. A signature that a key made is for one request alone.
+fn sent_as_it_is(
+    scheme: Scheme,
+    settings: &BTreeMap<String, String>,
+    env: &BTreeMap<String, String>,
+) -> Option<&'static str> {
+    let has = |name: &str| settings.contains_key(name);
+    let is_anonymous = settings.get("skip_signature").is_some_and(|skip| skip == "true");
+    match scheme {
+        Scheme::Webdav | Scheme::Http => {
+            let options = [("password", "the password"), ("token", "the token"), ("username", "the user")];
+            options.into_iter().find(|(name, _)| has(name)).map(|(_, what)| what)
         }
-        _ => Ok(()),
+        Scheme::Azure if has("sas_token") => Some("the sas_token"),
+        Scheme::Azure if !is_anonymous && !has("account_key") => Some("an access token"),
+        Scheme::Gcs if !is_anonymous => Some("an access token"),
+        Scheme::S3 if !is_anonymous => {
+            // Keys of the environment count where the settings have none.
+            let names = [
+                "AWS_SESSION_TOKEN",
+                "AWS_WEB_IDENTITY_TOKEN_FILE",
+                "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+                "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+            ];
+            let is_set = |name: &str| env.get(name).is_some_and(|value| !value.is_empty());
+            let has_key = is_set("AWS_ACCESS_KEY_ID") && is_set("AWS_SECRET_ACCESS_KEY");
+            let of_env = names.iter().any(|name| is_set(name) && (!has_key || *name == "AWS_SESSION_TOKEN"));
+            let of_profile = || !has_key && has_temporary_profile(settings, env);
+            let is_temporary =
+                has("session_token") || has("role_arn") || (!has("access_key_id") && (of_env || of_profile()));
+            is_temporary.then_some("a session token")
+        }
+        _ => None,
     }
 }

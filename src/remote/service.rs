@@ -92,7 +92,7 @@ impl Service {
         complete(address, options, env, &mut settings);
         let wrong = |text: String| Fault::new(Why::Settings, text);
         secrets::refuse_foreign_environment(address, options, env, &mut settings).map_err(wrong)?;
-        secrets::refuse_in_clear(address, &settings).map_err(wrong)?;
+        secrets::refuse_in_clear(address, &settings, env).map_err(wrong)?;
         let seconds = options.number("timeout").unwrap_or(120);
         let is_webdav = address.scheme == Scheme::Webdav;
         let patience = Duration::from_secs(seconds);
@@ -106,7 +106,8 @@ impl Service {
             .with_max_delay(Duration::from_secs(20))
             .with_max_times(options.number("retries").unwrap_or(5) as usize);
         let _inside = runtime.enter();
-        let patient = HttpTransporter::new(Patient::new().map_err(|e| Fault::new(Why::Settings, e.to_string()))?);
+        let patient =
+            HttpTransporter::new(Patient::new(address.scheme).map_err(|e| Fault::new(Why::Settings, e.to_string()))?);
         let operator = Operator::via_iter(name, settings)?
             .with_context(OperationContext::new().with_http_transport(patient))
             .layer(timeout)

@@ -87,6 +87,17 @@ pub fn complete(
     }
 }
 
+/// Do the files of Amazon's tools say that the profile has credentials for a while, which come with a session token?
+pub fn has_temporary_profile(settings: &BTreeMap<String, String>, env: &BTreeMap<String, String>) -> bool {
+    let profile = settings.get("profile").or_else(|| env.get("AWS_PROFILE")).map_or("default", String::as_str);
+    let keys = ["aws_session_token", "credential_process", "role_arn", "sso_session", "sso_start_url"];
+    [("AWS_SHARED_CREDENTIALS_FILE", "credentials"), ("AWS_CONFIG_FILE", "config")].into_iter().any(|(name, file)| {
+        let file = env.get(name).cloned().or_else(|| Some(format!("{}/.aws/{file}", env.get("HOME")?)));
+        let text = file.and_then(|file| document::read_text(Path::new(&file), document::MOST).ok()?);
+        text.is_some_and(|text| keys.iter().any(|key| profile_value(&text, profile, key).is_some()))
+    })
+}
+
 /// `key` of a profile in a text like `~/.aws/config`.
 fn profile_value(text: &str, profile: &str, key: &str) -> Option<String> {
     let mut inside = false;

@@ -82,8 +82,7 @@ fn from_root(project: &Project, url: &str) -> String {
 }
 
 fn check_name(name: &str) -> Result<()> {
-    let is_fine = |c: char| c.is_alphanumeric() || "-_.".contains(c);
-    if !name.is_empty() && name.chars().all(is_fine) && !name.starts_with(['-', '.']) {
+    if config::is_remote_name(name) {
         return Ok(());
     }
     Err(Error::usage(format!("`{name}` is no name of a remote")).hint("letters, digits, `-`, `_` and `.`"))

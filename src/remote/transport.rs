@@ -3,7 +3,8 @@
 //! For WebDAV it takes 429 Too Many Requests for a mistake of ours and gives up, where every other service waits and tries
 //! again. It reads every answer to its end: here an answer has the size that was asked for, or [`cap::ANSWER`]. And it
 //! follows a redirect from `https://` to `http://`, and tells the next server the URL that it comes from, in which there
-//! may be a signature. (The client leaves `Authorization` out where scheme, host or port differ.)
+//! may be a signature. Only what is read by plain HTTP may lie on another server than the remote. (The client leaves
+//! `Authorization` out where scheme, host or port differ.)
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -15,6 +16,7 @@ use opendal::{Buffer, Error, ErrorKind, HttpBody, HttpTransport, Result};
 use opendal_http_transport_reqwest::ReqwestTransport;
 use reqwest::redirect::{Attempt, Policy};
 
+use crate::remote::address::Scheme;
 use crate::remote::{cap, tls};
 
 /// Redirects that are followed for one request.
@@ -29,8 +31,10 @@ tokio::task_local! {
 pub struct Patient(ReqwestTransport);
 
 impl Patient {
-    pub fn new() -> reqwest::Result<Patient> {
-        let client = tls::http_client().referer(false).redirect(Policy::custom(follow)).build()?;
+    /// For remotes of this scheme.
+    pub fn new(scheme: Scheme) -> reqwest::Result<Patient> {
+        let policy = Policy::custom(if scheme == Scheme::Http { follow } else { follow_inside });
+        let client = tls::http_client().referer(false).redirect(policy).build()?;
         Ok(Patient(ReqwestTransport::new(client)))
     }
 }
@@ -41,6 +45,16 @@ fn follow(attempt: Attempt<'_>) -> reqwest::redirect::Action {
         return attempt.stop();
     }
     if attempt.previous().len() > MOST_REDIRECTS { attempt.error("too many redirects") } else { attempt.follow() }
+}
+
+/// The same where requests have more than `Authorization` that is a secret, like the session token of S3, or objects in
+/// their bodies: only where scheme, host and port stay.
+fn follow_inside(attempt: Attempt<'_>) -> reqwest::redirect::Action {
+    let from = attempt.previous().last();
+    if from.is_none_or(|from| from.origin() != attempt.url().origin()) {
+        return attempt.stop();
+    }
+    follow(attempt)
 }
 
 impl HttpTransport for Patient {

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use crate::error::{Error, Kind, Result};
 use crate::pipeline::stage::Stage;
 use crate::run::mask::Mask;
-use crate::secret::{SIGN_KEY, is_secret, is_withheld};
+use crate::secret::{SIGN_KEY, is_secret, is_withheld, withheld_git_settings};
+use crate::url::secrets_of_text;
 
 #[derive(Debug, PartialEq)]
 pub struct Environment {
@@ -24,6 +25,8 @@ impl Environment {
         variables: &BTreeMap<String, String>,
         granted: &[String],
     ) -> Result<Environment> {
+        let of_git = withheld_git_settings(variables);
+        let is_withheld = |name: &str| is_withheld(name) || of_git.contains(&name);
         let (asked, missing): (Vec<&String>, Vec<&String>) = stage
             .env_asked
             .iter()
@@ -42,9 +45,10 @@ impl Environment {
     }
 }
 
-/// The mask for the values of all secrets, whether a stage sees them or not.
+/// The mask for the values of all secrets, whether a stage sees them or not, and for passwords in URLs.
 pub fn mask(variables: &BTreeMap<String, String>) -> Mask {
-    Mask::new(variables.iter().filter(|(name, _)| is_secret(name)).map(|(_, value)| value.as_str()))
+    let whole = variables.iter().filter(|(name, _)| is_secret(name)).map(|(_, value)| value.as_str());
+    Mask::new(whole.chain(variables.values().flat_map(|value| secrets_of_text(value))))
 }
 
 #[cfg(test)]

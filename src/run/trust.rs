@@ -13,7 +13,8 @@
 //! | not set, with `LOCKSTEP_SIGN_KEY` alone | as `ed25519` if it is a seed, else as `hmac` | either, by that key |
 //!
 //! A branch can therefore not switch the check off by taking `cache.sign` out of `lockstep.toml`. Of keys and writers that
-//! the repository names, only those count that the user names as well, where the user names any.
+//! the repository names, only those count that the user names as well, where the user has a list, which may be empty.
+//! The key of `LOCKSTEP_SIGN_KEY` is a key that the user names.
 
 use std::io::Read;
 
@@ -58,15 +59,19 @@ impl Trust {
         let env = |name: &str| project.around.env.get(name).map(|v| v.trim()).filter(|v| !v.is_empty());
         let config = &project.config;
         let named = env(VERIFY_KEYS).into_iter().flat_map(|keys| keys.split([',', ' ', '\n']));
-        let user = config.cache_verify_keys(Grade::User).unwrap_or_default().iter().map(String::as_str).chain(named);
+        let listed = config.cache_verify_keys(Grade::User);
+        // An empty list names no key, which is not the same as no list.
+        let has_list = listed.is_some() || env(VERIFY_KEYS).is_some();
+        let user = listed.unwrap_or_default().iter().map(String::as_str).chain(named);
         let user = user.filter(|text| !text.is_empty()).map(verifying_key).collect::<Result<Vec<_>>>()?;
+        let mut user = has_list.then_some(user);
         let theirs = config.cache_verify_keys(Grade::Repository);
         let theirs = theirs.map(|keys| keys.iter().map(|key| verifying_key(key)).collect::<Result<Vec<_>>>());
         let theirs = theirs.transpose()?;
-        let has_keys = !user.is_empty() || theirs.is_some();
+        let has_keys = has_list || theirs.is_some();
         let how = match config.cache_sign() {
             // The user's keys are for ed25519; a repository cannot make them unused.
-            Some((_, Grade::Repository)) if !user.is_empty() => Some("ed25519"),
+            Some((_, Grade::Repository)) if has_list => Some("ed25519"),
             Some((how, _)) => Some(how),
             None => has_keys.then_some("ed25519"),
         };
@@ -76,12 +81,14 @@ impl Trust {
             Some("hmac") => Some(Seal::Hmac(secret(env(SIGN_KEY))?)),
             Some(_) => {
                 let own = env(SIGN_KEY).map(signing_key).transpose()?;
-                let mut known = common(user, theirs);
-                if has_keys && known.is_empty() {
-                    let text = "none of the keys of lockstep.toml is one of yours: no result of others is used";
-                    warning = Some(text.to_string());
+                let own_key = own.as_ref().map(SigningKey::verifying_key);
+                // Who has a key has keys: those of the repository are not added to it.
+                if let Some(key) = own_key {
+                    user.get_or_insert_default().push(key);
                 }
-                known.extend(own.as_ref().map(SigningKey::verifying_key));
+                let mut known = common(user, theirs.clone());
+                known.extend(own_key.filter(|key| !known.contains(key)));
+                warning = unused_keys(has_list, theirs.as_deref(), own_key, &known);
                 if known.is_empty() && !has_keys {
                     return Err(Error::usage("cache.sign is ed25519, and there is no key to check signatures with")
                         .hint("name public keys: lockstep config cache.verify_keys KEY,…")
@@ -147,12 +154,33 @@ impl Seal {
     }
 }
 
-/// The keys that both name; those of one where the other names none.
-fn common(user: Vec<VerifyingKey>, theirs: Option<Vec<VerifyingKey>>) -> Vec<VerifyingKey> {
+/// The keys that both name; those of one where the other has no list.
+fn common(user: Option<Vec<VerifyingKey>>, theirs: Option<Vec<VerifyingKey>>) -> Vec<VerifyingKey> {
+    match (user, theirs) {
+        (Some(user), Some(theirs)) => user.into_iter().filter(|key| theirs.contains(key)).collect(),
+        (user, theirs) => user.or(theirs).unwrap_or_default(),
+    }
+}
+
+/// Why results of others do not count, though there are keys.
+fn unused_keys(
+    has_list: bool,
+    theirs: Option<&[VerifyingKey]>,
+    own: Option<VerifyingKey>,
+    known: &[VerifyingKey],
+) -> Option<String> {
+    let of_others = |keys: &[VerifyingKey]| keys.iter().any(|key| Some(*key) != own);
     match theirs {
-        None => user,
-        Some(theirs) if user.is_empty() => theirs,
-        Some(theirs) => user.into_iter().filter(|key| theirs.contains(key)).collect(),
+        _ if of_others(known) => None,
+        Some(_) if has_list => {
+            Some("none of the keys of lockstep.toml is one of yours: no result of others is used".to_string())
+        }
+        Some(theirs) if own.is_some() && of_others(theirs) => Some(format!(
+            "you have {SIGN_KEY} and name no keys of others: those of lockstep.toml do not count, and no result of \
+             others is used; name them: lockstep config --user cache.verify_keys KEY,…"
+        )),
+        None if has_list => Some("cache.verify_keys names no key of others: no result of others is used".to_string()),
+        _ => None,
     }
 }
 
@@ -197,7 +225,12 @@ fn signing_key(text: &str) -> Result<SigningKey> {
 
 fn verifying_key(text: &str) -> Result<VerifyingKey> {
     let key = bytes(text).and_then(|bytes| VerifyingKey::from_bytes(&bytes).ok());
-    key.ok_or_else(|| Error::usage(format!("`{text}` is no Ed25519 public key of 32 bytes in base64")))
+    // The text is not shown: it may be a seed or a secret in the wrong place.
+    key.ok_or_else(|| {
+        Error::usage(
+            "a key of cache.verify_keys or LOCKSTEP_VERIFY_KEYS is no Ed25519 public key of 32 bytes in base64",
+        )
+    })
 }
 
 fn bytes(text: &str) -> Option<[u8; 32]> {
@@ -243,10 +276,12 @@ mod tests {
     #[test]
     fn keys_of_the_repository_are_never_added_to_those_of_the_user() {
         let [a, b, c] = [(); 3].map(|()| pair().1);
-        assert_eq!(common(vec![a, b], None), [a, b]);
-        assert_eq!(common(vec![], Some(vec![c])), [c]);
-        assert_eq!(common(vec![a, b], Some(vec![b, c])), [b]);
-        assert_eq!(common(vec![a], Some(vec![c])), []);
+        assert_eq!(common(Some(vec![a, b]), None), [a, b]);
+        assert_eq!(common(None, Some(vec![c])), [c]);
+        assert_eq!(common(Some(vec![a, b]), Some(vec![b, c])), [b]);
+        assert_eq!(common(Some(vec![a]), Some(vec![c])), []);
+        assert_eq!(common(Some(vec![]), Some(vec![c])), []);
+        assert_eq!(common(None, None), []);
     }
 
     #[test]

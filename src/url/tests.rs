@@ -37,6 +37,9 @@ fn secrets_are_hidden_however_the_url_is_written() {
         ("https://host/x#access_token=abc", "https://host/x#***"),
         ("evil::https://u:pw@host/x", "evil::https://u:***@host/x"),
         ("https://proxy/https://u:pw@host/x", "https://proxy/https://u:***@host/x"),
+        ("webdav:///u:pw@host/x", "webdav:///u:***@host/x"),
+        ("https:////TOKEN@host/x", "https:////***@host/x"),
+        ("file:///u:p@h", "file:///u:p@h"),
         ("u:pw@https://host/x", "***@https://host/x"),
         ("", ""),
         ("://", "://"),
@@ -54,6 +57,7 @@ fn a_url_knows_whether_it_holds_a_secret() {
         ("https://ghp_abc@host/x", Some("https://host/x")),
         ("https://org@dev.azure.com/org/x", None),
         ("https://host/x?private_token=abc", Some("https://host/x")),
+        ("webdav:///u:pw@host/x", Some("webdav:///u@host/x")),
         ("https://host/x?p=a", None),
         ("ssh://git@host/x", None),
         ("git@host:x", None),
@@ -107,5 +111,42 @@ fn hosts_that_are_options_are_seen() {
         ("c:-x", false),
     ] {
         assert_eq!(Url::from(url).option().is_some(), is_option, "{url}");
+    }
+}
+
+#[test]
+fn credentials_that_a_server_repeats_are_hidden() {
+    let url = Url::from("https://u:s%2Fcr3t@host/x");
+    let basic = BASE64.encode("u:s/cr3t");
+    for (text, want) in [
+        (format!("403 for Basic {basic}."), "403 for Basic ***."),
+        (format!("403 for <{basic}>"), "403 for <***>"),
+        (format!("remote: authorization=basic {}", BASE64.encode("other:pw")), "remote: authorization=basic ***"),
+        ("Bearer eyJhbGciOi.JIUzI1NiJ9.x, é".to_string(), "Bearer ***, é"),
+        ("basic authentication, bearer of news".to_string(), "basic authentication, bearer of news"),
+    ] {
+        assert_eq!(url.scrub(&text), want, "{text}");
+    }
+}
+
+#[test]
+fn users_and_hosts_of_ssh_are_plain_names() {
+    for (url, want) in [
+        ("ssh://git@host:22/x", None),
+        ("ssh://[::1]:22/x", None),
+        ("git@host:x y/z", None),
+        ("file:///a b/c", None),
+        ("/mnt/a b", None),
+        ("https://u:p!$w@host/x", None),
+        ("https://u:p%20w@host/x", None),
+        ("ssh://$(touch${IFS}x)@host/x", Some('$')),
+        ("git+ssh://u@h;x/y", Some(';')),
+        ("ssh://%24%28x%29@h/y", Some('$')),
+        ("ssh://me@[fe80::1%25eth0]/y", None),
+        ("`x`@host:y", Some('`')),
+        ("ssh://a b@host/x", Some(' ')),
+        ("https://ho\nst/x", Some('\n')),
+    ] {
+        assert_eq!(Url::from(url).odd_letter(), want, "{url}");
     }
 }

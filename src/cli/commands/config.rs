@@ -80,6 +80,9 @@ pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {
             if config::is_secret(name) {
                 set_secret(args, global, name, Some(value), file.clone(), out)?;
             } else {
+                if !(args.local || args.user) {
+                    refuse_committed_password(name, value)?;
+                }
                 config::set(&file, name, value)?;
             }
             out.say(format!("{name} = {} in {}", shown_value(name, value), file.display()));
@@ -157,6 +160,15 @@ fn set_secret(
         Err(e) if e.kind == Kind::Missing => config::set(&file, name, &value),
         Err(e) => Err(e),
     }
+}
+
+/// `lockstep.toml` is committed, and a URL may hold a password.
+fn refuse_committed_password(name: &str, value: &str) -> Result<()> {
+    if !name.starts_with("remote.") || !Url::from(value).has_secret() {
+        return Ok(());
+    }
+    Err(Error::usage(format!("{name} would hold a password, and lockstep.toml is committed"))
+        .hint(format!("for this clone alone: lockstep config --local {name} URL")))
 }
 
 /// One file alone has no defaults.

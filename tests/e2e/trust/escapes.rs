@@ -42,8 +42,8 @@ fn hostile() -> Sandbox {
         ),
     );
     s.write(&format!("in{HOSTILE}").replace('/', "_"), "x");
-    // A name with control characters is refused; the others are shown.
-    s.write("lockstep.toml", "[remote.\"lab \u{202e} <img> | `b`\"]\nurl = \"/nonexistent\"\n");
+    // A value with control characters is refused; the others are shown.
+    s.write("lockstep.toml", "[remote.lab]\nurl = \"/nonexistent \u{202e} <img> | `b`\"\n");
     s.git(&["add", "-A"]);
     s.git(&["commit", "-qm", &format!("subject {HOSTILE}")]);
     s.git(&["tag", "-am", &format!("words {HOSTILE}"), "m@v1.0.0"]);

@@ -210,7 +210,29 @@ fn the_repository_adds_no_key_and_takes_no_check_away() {
         ("cache.sign = 'hmac'", "cache.sign = 'ed25519'\ncache.verify_keys = ['MINE']", vec![], false),
         ("", "", vec![("LOCKSTEP_SIGN_KEY", "MY_SECRET")], false),
         ("", "", vec![("LOCKSTEP_SIGN_KEY", "a secret of our team")], false),
-        ("cache.verify_keys = ['THEIRS']", "", vec![("LOCKSTEP_SIGN_KEY", "MY_SECRET")], true),
+        ("cache.verify_keys = ['THEIRS']", "", vec![("LOCKSTEP_SIGN_KEY", "MY_SECRET")], false),
+        (
+            "cache.verify_keys = ['THEIRS']",
+            "",
+            vec![("LOCKSTEP_SIGN_KEY", "MY_SECRET"), ("LOCKSTEP_CACHE_SIGN", "ed25519")],
+            false,
+        ),
+        (
+            "cache.sign = 'ed25519'\ncache.verify_keys = ['THEIRS', 'MINE']",
+            "",
+            vec![("LOCKSTEP_SIGN_KEY", "MY_SECRET")],
+            false,
+        ),
+        (
+            "cache.verify_keys = ['THEIRS']",
+            "cache.verify_keys = ['THEIRS']",
+            vec![("LOCKSTEP_SIGN_KEY", "MY_SECRET")],
+            true,
+        ),
+        ("cache.verify_keys = ['THEIRS']", "cache.verify_keys = []", vec![], false),
+        ("", "cache.verify_keys = []", vec![], false),
+        ("cache.verify_keys = ['THEIRS']", "cache.sign = 'ed25519'\ncache.verify_keys = []", vec![], false),
+        ("cache.verify_keys = []", "cache.verify_keys = ['THEIRS']", vec![], false),
         ("", "", vec![("LOCKSTEP_CACHE_SIGN", "hmac"), ("LOCKSTEP_SIGN_KEY", "a secret of our team")], false),
         ("cache.trust = ['*']", "cache.trust = ['ci@*']", vec![], false),
         ("cache.trust = ['ci@*']", "cache.trust = ['*']", vec![], false),
@@ -221,6 +243,8 @@ fn the_repository_adds_no_key_and_takes_no_check_away() {
     }
     let (_, out) = lab.takes("cache.verify_keys = ['THEIRS']", "cache.verify_keys = ['MINE']", &[]);
     assert!(out.stderr.contains("none of the keys of lockstep.toml is one of yours"), "{out}");
+    let (_, out) = lab.takes("cache.verify_keys = ['THEIRS']", "", &[("LOCKSTEP_SIGN_KEY", "MY_SECRET")]);
+    assert!(out.stderr.contains("lockstep config --user cache.verify_keys KEY"), "{out}");
     let (_, out) =
         lab.takes("cache.sign = 'hmac'", "", &[("LOCKSTEP_CACHE_SIGN", "ed25519"), ("LOCKSTEP_SIGN_KEY", "MY_SECRET")]);
     assert!(!out.stderr.contains("ignored"), "{out}");

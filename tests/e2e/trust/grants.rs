@@ -50,6 +50,8 @@ fn nothing_is_sent_before_a_grant() {
     let sandbox = project(&format!("url = \"s3://b/x\"\nendpoint_url = \"{}\"\n", server.address));
     let out = cloud(&sandbox, &["status", "-c"], &[]);
     let shown = sandbox.shown(&out).replace(&server.address, "[SERVER]");
+    let exact = shown.rsplit("lab@").next().unwrap()[..16].to_string();
+    let shown = shown.replace(&exact, "[FINGERPRINT]");
     insta::assert_snapshot!(shown, @r"
     exit 2
     --- stderr
@@ -57,7 +59,7 @@ fn nothing_is_sent_before_a_grant() {
       because: lockstep.toml says endpoint_url = [SERVER]
       because: it would get your AWS credentials: those of the environment, of ~/.aws or of this machine
       hint: see it, and trust it: lockstep remote trust lab
-      hint: in CI: LOCKSTEP_TRUST_REMOTES=lab
+      hint: in CI: LOCKSTEP_TRUST_REMOTES=lab@[FINGERPRINT]
     ");
     for args in [
         &["fetch"][..],
@@ -81,6 +83,44 @@ fn nothing_is_sent_before_a_grant() {
 }
 
 #[test]
+fn no_remote_has_a_name_that_reads_as_a_grant_of_another() {
+    let server = Server::start();
+    let sandbox = project("url = \"/mnt/x\"\n");
+    for name in ["lab@0123456789abcdef", "*", "lab\\n", "a,lab", " lab", "-lab", ".lab", "lab\\u001B[2J"] {
+        let remote = format!("url = \"s3://b/x\"\nendpoint_url = \"{}\"\n{FAST}", server.address);
+        sandbox.write("lockstep.toml", format!("[core]\nremote = \"{name}\"\n[remote.\"{name}\"]\n{remote}"));
+        for granted in ["lab@0123456789abcdef", "*", "lab", "lab,*,-lab"] {
+            let out = cloud(&sandbox, &["status", "-c"], &[("LOCKSTEP_TRUST_REMOTES", granted)]);
+            assert_eq!(out.code, 2, "{name:?} {granted}: {out}");
+            assert!(
+                out.stderr.contains("name of a remote") || out.stderr.contains("control"),
+                "{name:?} {granted}: {out}"
+            );
+        }
+    }
+    assert_eq!(server.came.load(Ordering::SeqCst), 0);
+}
+
+#[test]
+fn a_grant_is_for_the_whole_url() {
+    let sandbox = project("");
+    let write = |user: &str| {
+        let text = format!("url = \"s3://{user}b/x\"\nendpoint_url = \"http://127.0.0.1:9\"\n{FAST}");
+        sandbox.write("lockstep.toml", format!("[remote.lab]\n{text}"));
+    };
+    write("u:one@");
+    assert_eq!(sandbox.run(&["remote", "trust", "--yes", "lab"]).code, 0);
+    write("u:two@");
+    let out = cloud(&sandbox, &["status", "-c"], &[]);
+    assert!(out.code == 2 && out.stderr.contains("you have not trusted"), "{out}");
+    for url in ["s3://b/x?a", "s3://b/x#a", "gs://b/x?a=b", "azure://c/x#"] {
+        sandbox.write("lockstep.toml", format!("[remote.lab]\nurl = \"{url}\"\n"));
+        let out = cloud(&sandbox, &["status", "-c"], &[]);
+        assert!(out.code == 2 && out.stderr.contains("`?` and `#`"), "{url}: {out}");
+    }
+}
+
+#[test]
 fn a_grant_is_for_these_values_and_this_clone() {
     let sandbox = project("url = \"s3://b/x\"\nendpoint_url = \"http://127.0.0.1:9\"\n");
     let asks = |env: &[(&str, &str)]| {
@@ -99,7 +139,7 @@ fn a_grant_is_for_these_values_and_this_clone() {
     lab is s3://b/x
       endpoint_url = http://127.0.0.1:9  (lockstep.toml)
     It would get your AWS credentials: those of the environment, of ~/.aws or of this machine.
-    In CI: LOCKSTEP_TRUST_REMOTES=lab@69360bd495eabb9f
+    In CI: LOCKSTEP_TRUST_REMOTES=lab@42d51891aeb18fa4
     lab is trusted in this clone
     ");
     assert!(!asks(&[]));

@@ -4,6 +4,8 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
+const REPEATING: &str = "403 Forbidden";
+
 pub struct Listener {
     pub port: u16,
     asked: Arc<Mutex<Vec<String>>>,
@@ -17,6 +19,11 @@ impl Listener {
     /// One that sends everybody elsewhere.
     pub fn redirecting(to: &str) -> Listener {
         Listener::answering(&format!("302 Found\r\nLocation: {to}"))
+    }
+
+    /// One that forbids everything, and repeats in its answers what it was asked.
+    pub fn repeating() -> Listener {
+        Listener::answering(REPEATING)
     }
 
     fn answering(status: &str) -> Listener {
@@ -53,6 +60,11 @@ fn answer(mut stream: TcpStream, status: &str, log: &Mutex<Vec<String>>) -> std:
         request.push_str(&line);
     }
     reader.read_exact(&mut vec![0; length])?;
-    log.lock().unwrap().push(request);
+    log.lock().unwrap().push(request.clone());
+    if status == REPEATING {
+        let body = format!("you said {request}");
+        let length = body.len();
+        return write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}");
+    }
     write!(stream, "HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 }

@@ -162,6 +162,67 @@ fn the_settings_of_another_repository_get_no_secret_of_mine() {
     }
 }
 
+#[test]
+fn a_stranger_s_remote_of_the_same_name_does_not_learn_my_user() {
+    let (stranger, elsewhere) = (project(), Listener::start());
+    let place = format!("http://127.0.0.1:{}", elsewhere.port);
+    remote(&stranger, &format!("url = \"{place}/x\""));
+    stranger.git(&["add", "-A"]);
+    stranger.git(&["commit", "-qm", "x"]);
+    let bare = stranger.path("../bare.git");
+    stranger.git(&["clone", "-q", "--bare", ".", bare.to_str().unwrap()]);
+    let mine = Sandbox::new();
+    let user = mine.path("../home/.config/lockstep/config.toml");
+    fs::create_dir_all(user.parent().unwrap()).unwrap();
+    for text in ["user = \"ann\"\n", "user = \"ann\"\nurl = \"https://lab.example.org/x\"\n"] {
+        fs::write(&user, format!("[remote.lab]\n{text}")).unwrap();
+        mine.run(&["get", bare.to_str().unwrap(), "o"]);
+        let asked = elsewhere.asked();
+        assert!(!asked.is_empty() && !asked.iter().any(|request| request.contains(&basic("ann:"))), "{asked:?}");
+    }
+}
+
+#[test]
+fn what_a_server_repeats_is_not_shown() {
+    let (sandbox, server) = (project(), Listener::repeating());
+    let place = format!("http://127.0.0.1:{}", server.port);
+    let blob = format!("BlobEndpoint={place};SharedAccessSignature=sv=1&sig=S3CR3T%2FSAS");
+    let aws = format!("url = \"s3://b/x\"\nregion = \"e\"\nendpoint_url = \"{place}\"");
+    let dav = place.replace("http", "webdav");
+    for (text, local, env) in [
+        (format!("url = \"{dav}/x\"\nuser = \"ann\""), "password = \"S3CR3T%2F\"", vec![]),
+        (format!("url = \"{dav}/x\""), "token = \"S3CR3Ttoken\"", vec![]),
+        (String::new(), "", vec![]),
+        ("url = \"azure://c/x\"".to_string(), "", vec![("AZURE_STORAGE_CONNECTION_STRING", blob.as_str())]),
+        (
+            aws,
+            "",
+            vec![
+                ("AWS_ACCESS_KEY_ID", "AK"),
+                ("AWS_SECRET_ACCESS_KEY", "SK"),
+                ("AWS_SESSION_TOKEN", "S3CR3Tsession"),
+                ("LOCKSTEP_TRUST_REMOTES", "lab"),
+            ],
+        ),
+    ] {
+        let text = if text.is_empty() { format!("url = \"{dav}/x\"") } else { text };
+        remote(&sandbox, &text);
+        let url = format!("url = \"{}/x\"", dav.replace("://", "://ann:S3CR3Turl@"));
+        let url = if local.is_empty() && env.is_empty() { url } else { String::new() };
+        let place = if local.is_empty() {
+            String::new()
+        } else {
+            format!("{}_for = \"{place}\"", &local[..local.find(' ').unwrap()])
+        };
+        sandbox.write(".git/lockstep/config.toml", format!("[remote.lab]\n{local}\n{place}\n{url}\n"));
+        let out = output(sandbox.lockstep("").args(["status", "-c"]).envs(env));
+        assert!(out.code == 4 && out.stderr.contains("you said"), "{text}: {out}");
+        for secret in ["S3CR3T", &basic("ann:S3CR3T%2F"), &basic("ann:S3CR3Turl")] {
+            assert!(!out.stderr.contains(secret), "{text}: {out}");
+        }
+    }
+}
+
 fn basic(text: &str) -> String {
     use base64::Engine;
     base64::engine::general_purpose::STANDARD.encode(text)
@@ -178,6 +239,55 @@ fn a_redirect_takes_no_password_along() {
         let (first, second) = (here.asked(), elsewhere.asked());
         assert!(authorised(&first), "{first:?}");
         assert!(!authorised(&second), "{second:?}");
+        assert_eq!(second.is_empty(), scheme == "webdav", "{second:?}");
+    }
+}
+
+#[test]
+fn a_redirect_takes_no_session_token_along() {
+    let (sandbox, elsewhere) = (project(), Listener::start());
+    let here = Listener::redirecting(&format!("http://127.0.0.1:{}/x", elsewhere.port));
+    remote(&sandbox, "url = \"s3://b/x\"");
+    let endpoint = format!("http://127.0.0.1:{}", here.port);
+    let env = [
+        ("AWS_ENDPOINT_URL", endpoint.as_str()),
+        ("AWS_ACCESS_KEY_ID", "AK"),
+        ("AWS_SECRET_ACCESS_KEY", "SK"),
+        ("AWS_SESSION_TOKEN", "S3CR3T"),
+    ];
+    output(sandbox.lockstep("").args(["status", "-c"]).envs(env));
+    assert!(here.asked().iter().any(|request| request.contains("S3CR3T")));
+    assert_eq!(elsewhere.asked(), Vec::<String>::new());
+}
+
+#[test]
+fn no_session_and_no_bearer_token_goes_in_clear() {
+    let sandbox = project();
+    fs::create_dir_all(sandbox.path("../home/.aws")).unwrap();
+    let key = "aws_access_key_id = AK\naws_secret_access_key = SK\n";
+    let profiles = format!("[lab]\n{key}aws_session_token = S3CR3T\n[fixed]\n{key}");
+    fs::write(sandbox.path("../home/.aws/credentials"), profiles).unwrap();
+    let keys = &[("AWS_ACCESS_KEY_ID", "AK"), ("AWS_SECRET_ACCESS_KEY", "SK")][..];
+    let session = &[keys, &[("AWS_SESSION_TOKEN", "S3CR3T")]].concat();
+    let tenant = &[("AZURE_CLIENT_ID", "1"), ("AZURE_TENANT_ID", "2"), ("AZURE_CLIENT_SECRET", "S3CR3T")][..];
+    for (text, env, is_refused) in [
+        ("url = \"s3://b/x\"", &session[..], true),
+        ("url = \"s3://b/x\"", keys, false),
+        ("url = \"s3://b/x\"\nallow_anonymous_login = true", session, false),
+        ("url = \"s3://b/x\"\nprofile = \"lab\"", &[], true),
+        ("url = \"s3://b/x\"\nprofile = \"lab\"", keys, false),
+        ("url = \"s3://b/x\"\nprofile = \"fixed\"", &[], false),
+        ("url = \"azure://c/x\"", tenant, true),
+        ("url = \"azure://c/x\"", &[], true),
+        ("url = \"azure://c/x\"", &[("AZURE_STORAGE_KEY", "c2VjcmV0")], false),
+        ("url = \"azure://c/x\"\nallow_anonymous_login = true", tenant, false),
+    ] {
+        let text = format!("{text}\nendpoint_url = \"http://store.invalid\"\naccount_name = \"acc\"\n");
+        let text = if text.contains("s3:") { text.replace("account_name", "region") } else { text };
+        remote(&sandbox, &text);
+        let env = env.iter().copied().chain([("LOCKSTEP_TRUST_REMOTES", "lab")]);
+        let out = output(sandbox.lockstep("").args(["status", "-c"]).envs(env));
+        assert_eq!(out.stderr.contains("in clear"), is_refused, "{text}: {out}");
     }
 }
 

@@ -156,6 +156,36 @@ fn secrets_are_masked_in_logs_and_reports() {
     assert!(report.stdout.contains("***-42") && !report.stdout.contains("hf_training"), "{report}");
 }
 
+#[test]
+fn settings_of_git_with_a_credential_are_withheld_together() {
+    let s = Sandbox::new();
+    for (key, value, is_seen) in [
+        ("http.https://forge.example/.extraheader", "AUTHORIZATION: basic eDp5", false),
+        ("url.https://u:S3CR3T@forge.example/.insteadOf", "https://forge.example/", false),
+        ("safe.directory", "*", true),
+    ] {
+        s.write("pipeline.yaml", format!("stages: {{a: {{cmd: 'env > o # {is_seen} {}', outs: [o]}}}}\n", key.len()));
+        let settings = [("GIT_CONFIG_COUNT", "1"), ("GIT_CONFIG_KEY_0", key), ("GIT_CONFIG_VALUE_0", value)];
+        let out = output(s.lockstep("").arg("repro").envs(settings));
+        assert_eq!(out.code, 0, "{out}");
+        assert_eq!(s.read("o").contains("GIT_CONFIG_COUNT"), is_seen, "{key}");
+        assert_eq!(s.read("o").contains(value), is_seen, "{key}");
+    }
+}
+
+#[test]
+fn passwords_in_urls_of_the_environment_are_masked_in_logs() {
+    let s = Sandbox::new();
+    s.write("pipeline.yaml", "stages: {a: {cmd: 'echo $DATABASE_URL $HTTPS_PROXY $TOKEN2; exit 3'}}\n");
+    let variables = [
+        ("DATABASE_URL", "postgres://u:S3CR3Tdatabase@h/x"),
+        ("HTTPS_PROXY", "http://u:S3CR3Tproxy@h"),
+        ("TOKEN2", "S3CR3Tsecond"),
+    ];
+    assert_eq!(output(s.lockstep("").arg("repro").envs(variables)).code, 6);
+    assert_eq!(s.run(&["logs", "a"]).stdout, "postgres://u:***@h/x http://u:***@h ***\n");
+}
+
 /// The environment that Git's hooks see, when lockstep runs Git.
 #[test]
 fn git_hooks_do_not_see_the_signing_key() {

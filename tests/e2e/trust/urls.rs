@@ -1,6 +1,6 @@
 //! Passwords and tokens in URLs are shown nowhere, and no URL is an option of another program.
 
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Sandbox, output};
 
 #[test]
 fn passwords_of_urls_are_shown_nowhere() {
@@ -77,6 +77,61 @@ fn a_password_is_not_written_into_a_pipeline() {
       hint: lockstep import https://u@h.invalid/x f
     ");
     assert!(!sandbox.exists("pipeline.yaml"));
+}
+
+#[test]
+fn a_password_is_not_written_into_the_committed_settings() {
+    let sandbox = Sandbox::new();
+    sandbox.write("lockstep.toml", "[remote.lab]\nurl = \"/x\"\n");
+    for (key, value) in [
+        ("remote.lab.url", "webdav://u:S3CR3T@h/x"),
+        ("remote.lab.url", "webdav:///u:S3CR3T@h/x"),
+        ("remote.other.url", "https://ghp_S3CR3T@h/x"),
+        ("remote.lab.endpoint_url", "http://u:S3CR3T@h"),
+    ] {
+        for args in [&["config", key, value][..], &["config", "--project", key, value]] {
+            let out = sandbox.run(args);
+            assert!(out.code == 2 && out.stderr.contains("--local"), "{args:?}: {out}");
+            assert!(!out.to_string().contains("S3CR3T"), "{args:?}: {out}");
+        }
+    }
+    assert_eq!(sandbox.read("lockstep.toml"), "[remote.lab]\nurl = \"/x\"\n");
+    assert_eq!(sandbox.run(&["config", "--local", "remote.lab.url", "webdav://u:S3CR3T@h/x"]).code, 0);
+}
+
+#[test]
+fn a_key_in_the_wrong_place_is_not_shown() {
+    let sandbox = Sandbox::new();
+    sandbox.write("pipeline.yaml", "stages: {a: {cmd: echo > o, outs: [o]}}\n");
+    let out = output(sandbox.lockstep("").args(["repro"]).env("LOCKSTEP_VERIFY_KEYS", "S3CR3TSEED"));
+    assert!(out.code == 2 && out.stderr.contains("LOCKSTEP_VERIFY_KEYS") && !out.stderr.contains("S3CR3T"), "{out}");
+}
+
+#[test]
+fn users_and_hosts_of_ssh_hold_nothing_for_a_shell() {
+    let sandbox = Sandbox::new();
+    for url in [
+        "ssh://$(touch${IFS}x)@h/p",
+        "ssh://h$(x)/p",
+        "`touch x`@h:p",
+        "ssh://a;b@h/p",
+        "ssh://%24%28x%29@h/p",
+        "ssh://a b@h/p",
+        "a\nb@h:p",
+    ] {
+        for args in [&["list", url][..], &["get", url, "o"], &["import", url, "o"]] {
+            let out = sandbox.run(args);
+            assert!(out.code == 2 && out.stderr.contains("its user or host has"), "{args:?}: {out}");
+        }
+    }
+    for user in ["$(touch x)", "`touch x`", "a;b", "a|b", "a b", "%h", "-oX"] {
+        sandbox.write("lockstep.toml", format!("[remote.lab]\nurl = \"ssh://h.invalid/p\"\nuser = '{user}'\n"));
+        let out = sandbox.run(&["remote", "check", "lab"]);
+        assert!(out.code == 2 && out.stderr.contains("`user` takes"), "{user}: {out}");
+        sandbox.write("lockstep.toml", format!("[remote.lab]\nurl = 'ssh://{user}@h.invalid/p'\n"));
+        let out = sandbox.run(&["remote", "check", "lab"]);
+        assert!(out.code == 2 && out.stderr.contains("is no URL of a remote") || user == "%h", "{user}: {out}");
+    }
 }
 
 #[test]
