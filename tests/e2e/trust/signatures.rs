@@ -311,3 +311,52 @@ fn x509_signatures_are_verified() {
     assert_eq!(state(&sandbox, "digits"), "unknown key");
     sh(&sandbox, "gpgconf --kill all || true");
 }
+
+/// A mistake in a pipeline file does not take back that its models need signatures.
+#[test]
+fn mistakes_do_not_take_signatures_back() {
+    let sandbox = project();
+    register(&sandbox, "v1.0.0", false);
+    assert_eq!(sandbox.run(&["model", "resolve", "digits@v1.0.0"]).code, 0);
+    let resolve: &[&str] = &["model", "resolve", "digits@v1.0.0"];
+    let promote: &[&str] = &["model", "promote", "digits@v1.0.0", "prod"];
+    let deprecate: &[&str] = &["model", "deprecate", "digits@v1.0.0"];
+    for (artifact, code) in [
+        ("{path: o, require: [signed]}", 1),
+        ("{path: o, require: signed}", 2),
+        ("{path: o, require: [Signed]}", 2),
+        ("{path: o, require: [signed, more]}", 2),
+        ("{path: o, require: {signed: true}}", 2),
+        ("{path: o, require: true}", 2),
+        ("{path: o, require: }", 2),
+        ("{path: o, Require: [signed]}", 2),
+        ("{path: o, require: [signed]}\nmore: 1", 2),
+        ("{path: ../../o, require: [signed]}", 1),
+        ("{path: o, require: [signed]", 2),
+    ] {
+        sandbox.write("pipeline.yaml", format!("artifacts:\n  digits: {artifact}\n"));
+        for args in [resolve, promote] {
+            let out = sandbox.run(args);
+            assert_eq!(out.code, code, "{artifact} {args:?}: {out}");
+        }
+        if code == 2 {
+            let out = sandbox.run(deprecate);
+            assert_eq!(out.code, 2, "{artifact}: {out}");
+        }
+    }
+    assert_eq!(sandbox.git(&["tag"]).trim(), "digits@v1.0.0");
+}
+
+/// Where the tag of a label does not name its version, the version's own tag has to be signed as well.
+#[test]
+#[ignore = "needs ssh-keygen"]
+fn a_label_without_a_note_rests_on_the_tag_of_its_version() {
+    let sandbox = project();
+    ssh_key(&sandbox, "ann", true);
+    register(&sandbox, "v1.0.0", true);
+    sandbox.git(&["tag", "-s", "-m", "by hand", "digits#prod#1"]);
+    assert_eq!(state(&sandbox, "digits#prod"), "good");
+    sandbox.git(&["tag", "digits@v9.9.9"]);
+    let out = sandbox.run(&["model", "resolve", "digits#prod", "--verify"]);
+    assert!(out.code == 1 && out.stderr.contains("digits@v9.9.9"), "{out}");
+}
