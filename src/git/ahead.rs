@@ -12,6 +12,7 @@ use gix::odb::pack::cache::lru::MemoryCappedHashmap;
 use gix::odb::pack::index;
 
 use super::commit::{Commit, entries};
+use super::facts::open_at;
 use super::history::{DELTA_CACHE, History};
 use super::id::GitId;
 
@@ -74,7 +75,7 @@ impl History {
         }
         let git_dir = self.0.repo.git_dir();
         let open = || {
-            let mut repo = gix::open::Options::default().open_path_as_is(true).open(git_dir).ok()?.to_thread_local();
+            let mut repo = open_at(git_dir).ok()?;
             repo.objects.set_pack_cache(|| Box::new(MemoryCappedHashmap::new(DELTA_CACHE)));
             Some(repo)
         };

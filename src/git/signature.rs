@@ -1,6 +1,6 @@
 //! Whether the signature of a tag is good. Git decides, with the user's keys and settings: `git verify-tag --raw`, for
 //! OpenPGP, X.509 and SSH alike. Before that a tag has to speak for itself: the object under its id is the object that
-//! was read (`refs/replace/` does not count), and its own name is that of the ref that it is found under, since the
+//! was read, and its own name is that of the ref that it is found under, since the
 //! signature of `digits@v1.0.0` says nothing of `digits@v2.0.0`.
 
 use std::process::Stdio;
@@ -118,7 +118,7 @@ impl History {
         }
         let hash = gix::objs::compute_hash(id.0.kind(), gix::object::Kind::Tag, &object.data);
         if object.kind != gix::object::Kind::Tag || hash.is_ok_and(|hash| hash != id.0) {
-            return refused("another object stands in for the tag (refs/replace)".into());
+            return refused("the object in its place is not the one that its id names".into());
         }
         match named(&object.data) {
             Some(own) if own == name => {}
