@@ -36,6 +36,8 @@ pub(super) struct Inner {
     pub folder: RepoPath,
     pub require_signed: bool,
     /// Git's own summary of commits, if it wrote one: it knows their trees without their being read.
+    /// See [`Repo::is_other`].
+    pub is_other: bool,
     pub graph: Option<gix::commitgraph::Graph>,
     /// Where objects lie; see [`super::ahead`].
     pub packs: OnceCell<Vec<gix::odb::pack::index::File>>,
@@ -89,10 +91,11 @@ impl Repo {
         };
         repo.object_cache_size(OBJECT_CACHE);
         repo.objects.set_pack_cache(|| Box::new(MemoryCappedHashmap::new(DELTA_CACHE)));
-        let graph = repo.commit_graph_if_enabled().ok().flatten();
+        let (folder, require_signed, is_other) = (folder.clone(), self.require_signed, self.is_other);
+        // A signature covers commits, not this summary of them.
+        let graph = if require_signed { None } else { repo.commit_graph_if_enabled().ok().flatten() };
         let (packs, trees, special) = Default::default();
-        let (folder, require_signed) = (folder.clone(), self.require_signed);
-        Ok(History(Rc::new(Inner { repo, folder, require_signed, graph, packs, trees, special })))
+        Ok(History(Rc::new(Inner { repo, folder, require_signed, is_other, graph, packs, trees, special })))
     }
 
     /// The commit that a revision stands for; see [`History::resolve`].

@@ -313,6 +313,57 @@ fn x509_signatures_are_verified() {
     sh(&sandbox, "gpgconf --kill all || true");
 }
 
+/// What another repository says in its settings is not the user's word: neither whose keys count, nor which programs run.
+#[test]
+#[ignore = "needs ssh-keygen"]
+fn settings_of_another_repository_say_nothing_of_signatures() {
+    let sandbox = project();
+    ssh_key(&sandbox, "ann", true);
+    register(&sandbox, "v1.0.0", true);
+    ssh_key(&sandbox, "mallory", false);
+    register(&sandbox, "v2.0.0", true);
+    sh(&sandbox, "git init -q ../mine; git clone -q --bare . ../bare.git");
+    let key = sandbox.read("../home/mallory.pub");
+    sandbox.write("../home/evil", format!("mallory@example.org {key}"));
+    sandbox.write("signers", format!("mallory@example.org {key}"));
+    sandbox.write("../home/program", "#!/bin/sh\ntouch \"$HOME/ran\"\nprintf '[GNUPG:] GOODSIG 1 a\\n'\n");
+    sh(&sandbox, "chmod +x ../home/program");
+    let program = sandbox.path("../home/program");
+    let evil = sandbox.path("../home/evil");
+    let get = |at: &str, rev: &str| {
+        let mut command = sandbox.lockstep("../mine");
+        output(
+            command
+                .args(["get", at, "pipeline.yaml", "--force", "-o", "got", "--rev", rev])
+                .env("LOCKSTEP_REQUIRE_SIGNED", "1"),
+        )
+    };
+    for (setting, value) in [
+        ("gpg.ssh.allowedSignersFile", evil.to_str().unwrap()),
+        ("gpg.ssh.allowedSignersFile", "signers"),
+        ("include.path", "../evil.config"),
+        ("gpg.ssh.program", program.to_str().unwrap()),
+    ] {
+        sandbox.write("evil.config", format!("[gpg \"ssh\"]\nallowedSignersFile = {}\n", evil.display()));
+        sandbox.git(&["config", setting, value]);
+        sandbox.git(&["--git-dir", "../bare.git", "config", setting, value]);
+        for at in ["../repo", "../repo/.git", "../bare.git"] {
+            let out = get(at, "digits@v2.0.0");
+            assert!(out.code == 1 && out.stderr.contains("unknown key"), "{setting} {at}: {out}");
+            let out = get(at, "digits@v1.0.0");
+            assert_eq!(out.code, 0, "{setting} {at}: {out}");
+        }
+        assert!(!sandbox.path("../home/ran").exists(), "{setting}");
+    }
+    // In the clone at hand they are the user's own.
+    sandbox.git(&["config", "--unset", "gpg.ssh.program"]);
+    assert_eq!(state(&sandbox, "digits@v2.0.0"), "good");
+    let mut command = sandbox.lockstep("");
+    let args = ["get", ".", "pipeline.yaml", "-o", "got", "--rev", "digits@v2.0.0"];
+    let out = output(command.args(args).env("LOCKSTEP_REQUIRE_SIGNED", "1"));
+    assert_eq!(out.code, 0, "{out}");
+}
+
 /// A signature covers a commit and its tree by their ids: what `refs/replace/` puts in their place does not count.
 #[test]
 #[ignore = "needs ssh-keygen"]
