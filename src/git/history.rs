@@ -3,6 +3,7 @@
 //! [`History`] is an open handle on Git's objects. Objects never change, so trees that were read are remembered: in a
 //! long history nearly all subtrees are equal from commit to commit. One handle belongs to one thread.
 
+use std::borrow::Cow;
 use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
@@ -35,9 +36,9 @@ pub(super) struct Inner {
     /// Where names of models are looked for first.
     pub folder: RepoPath,
     pub require_signed: bool,
-    /// Git's own summary of commits, if it wrote one: it knows their trees without their being read.
     /// See [`Repo::is_other`].
     pub is_other: bool,
+    /// Git's own summary of commits, if it wrote one: it knows their trees without their being read.
     pub graph: Option<gix::commitgraph::Graph>,
     /// Where objects lie; see [`super::ahead`].
     pub packs: OnceCell<Vec<gix::odb::pack::index::File>>,
@@ -138,11 +139,40 @@ impl History {
                 _ => {}
             }
         }
-        let id = match self.0.repo.rev_parse_single(revision.as_bytes().as_bstr()) {
-            Ok(id) => id.detach(),
-            Err(_) => return Err(self.unknown(revision, format!("there is no revision `{revision}`"))),
+        let spec = self.0.repo.rev_parse(revision.as_bytes().as_bstr()).ok();
+        let Some((spec, id)) = spec.and_then(|spec| spec.single().map(|id| id.detach()).map(|id| (spec, id))) else {
+            return Err(self.unknown(revision, format!("there is no revision `{revision}`")));
         };
+        if self.0.require_signed {
+            self.require_signed(revision, spec.first_reference().map(|found| found.name.as_bstr().to_str_lossy()))?;
+        }
         self.commit_of(id, revision)
+    }
+
+    /// Refuses a revision in Git's grammar that begins at a version or a label without a good signature. `reference` is
+    /// the ref that Git found at its beginning; it may be a branch of the name.
+    fn require_signed(&self, revision: &str, reference: Option<Cow<'_, str>>) -> Result<()> {
+        let is_tag = |name: &&str| name.parse::<ModelTag>().is_ok();
+        if let Some(tag) = reference.as_deref().and_then(|name| name.strip_prefix("refs/tags/")).filter(is_tag) {
+            self.tagged(tag)?;
+            if revision.contains("@{") {
+                let error =
+                    Error::new(Kind::Check, format!("no signature covers the log of the tag {tag}: {revision}"));
+                return Err(error.hint(format!("name the tag alone: {tag}")));
+            }
+            return Ok(());
+        }
+        let head = head_of(revision);
+        let is_full = ["refs/", "heads/", "remotes/"].iter().any(|prefix| head.starts_with(prefix));
+        let is_asked = match head.parse::<Asked>().map(|asked| asked.which) {
+            Ok(tag::Which::Label(label)) => label.to_string().parse::<u64>().is_err(),
+            Ok(tag::Which::Version(_)) => true,
+            _ => is_tag(&head),
+        };
+        if is_full || !head.contains(['@', '#']) || !is_asked {
+            return Ok(());
+        }
+        Err(self.unknown(revision, format!("there is no tag {head} whose signature could be verified")))
     }
 
     /// A commit by its id.
@@ -299,6 +329,12 @@ impl History {
         }
         error.hint("if it is new at the origin: git fetch --tags")
     }
+}
+
+/// Where the name ends that a revision of Git's grammar begins with.
+fn head_of(revision: &str) -> &str {
+    let end = [revision.find(['^', '~', ':']), revision.find("@{")].into_iter().flatten().min();
+    &revision[..end.unwrap_or(revision.len())]
 }
 
 /// Commits of one second, otherwise in the order given: no parent before its child.

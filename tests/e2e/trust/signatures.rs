@@ -390,6 +390,47 @@ fn replaced_commits_and_trees_do_not_count() {
     }
 }
 
+/// Whatever Git's grammar hangs on a tag, the tag has to be signed.
+#[test]
+#[ignore = "needs ssh-keygen"]
+fn revisions_that_begin_at_a_tag_need_its_signature() {
+    let sandbox = project();
+    ssh_key(&sandbox, "ann", true);
+    register(&sandbox, "v1.0.0", true);
+    sandbox.write("file", "x");
+    commit(&sandbox, "second");
+    sandbox.git(&["tag", "digits@v2.0.0"]);
+    sandbox.git(&["tag", "digits#prod#1"]);
+    for branch in ["digits@v3.0.0", "digits#prod", "digits#prod#7", "digits@v1.0.0!"] {
+        sandbox.git(&["branch", branch]);
+    }
+    sandbox.git(&["update-ref", "refs/digits@v4.0.0", "HEAD"]);
+    let short = sandbox.git(&["rev-parse", "--short", "HEAD"]);
+    let described = format!("digits@v5.0.0-0-g{}", short.trim());
+    let get = |rev: &str| {
+        let args = ["get", ".", "pipeline.yaml", "--force", "-o", "got", "--rev", rev];
+        output(sandbox.lockstep("").args(args).env("LOCKSTEP_REQUIRE_SIGNED", "1"))
+    };
+    let names = ["digits@v2.0.0", "tags/digits@v2.0.0", "refs/tags/digits@v2.0.0", "digits#prod#1", "digits@v3.0.0"];
+    let more = ["digits#prod", "digits#prod#7", "digits@v1.0.0!", "digits@v4.0.0", &described];
+    for name in names.into_iter().chain(more) {
+        for behind in ["", "^{}", "^0", "~0", "^{commit}", "~1", "^", "@{0}", "^{/first}", "^{}^0~0", "^!"] {
+            let out = get(&format!("{name}{behind}"));
+            assert!([1, 3].contains(&out.code), "{name}{behind}: {out}");
+        }
+    }
+    for behind in ["^{}", "^0", "~0", "^{commit}", "^{/first}"] {
+        for name in ["digits@v1.0.0", "tags/digits@v1.0.0", "refs/tags/digits@v1.0.0"] {
+            let out = get(&format!("{name}{behind}"));
+            assert_eq!(out.code, 0, "{name}{behind}: {out}");
+        }
+    }
+    // What is plainly a branch or a commit is no version.
+    for rev in ["HEAD~1", "main@{0}", "heads/digits@v3.0.0^0", "HEAD^{/first}", short.trim()] {
+        assert_eq!(get(rev).code, 0, "{rev}: {}", get(rev));
+    }
+}
+
 /// A mistake in a pipeline file does not take back that its models need signatures.
 #[test]
 fn mistakes_do_not_take_signatures_back() {
