@@ -27,6 +27,9 @@ const OBJECT_CACHE: usize = 32 << 20;
 /// What objects of packs are deltas of, kept decoded: chains are up to 50 long, and neighbours in history share them.
 pub(super) const DELTA_CACHE: usize = 64 << 20;
 
+/// So many tags of tags are followed.
+const MOST_TAGS: usize = 64;
+
 /// Git's objects and refs, open for reading. Cheap to clone.
 #[derive(Clone)]
 pub struct History(pub(super) Rc<Inner>);
@@ -144,17 +147,22 @@ impl History {
             return Err(self.unknown(revision, format!("there is no revision `{revision}`")));
         };
         if self.0.require_signed {
-            self.require_signed(revision, spec.first_reference().map(|found| found.name.as_bstr().to_str_lossy()))?;
+            self.require_signed(revision, id, spec.first_reference().map(|found| found.name.as_bstr().to_str_lossy()))?;
         }
         self.commit_of(id, revision)
     }
 
     /// Refuses a revision in Git's grammar that begins at a version or a label without a good signature. `reference` is
     /// the ref that Git found at its beginning; it may be a branch of the name.
-    fn require_signed(&self, revision: &str, reference: Option<Cow<'_, str>>) -> Result<()> {
+    fn require_signed(&self, revision: &str, id: gix::ObjectId, reference: Option<Cow<'_, str>>) -> Result<()> {
         let is_tag = |name: &&str| name.parse::<ModelTag>().is_ok();
         if let Some(tag) = reference.as_deref().and_then(|name| name.strip_prefix("refs/tags/")).filter(is_tag) {
-            self.tagged(tag)?;
+            let commit = self.tagged(tag)?;
+            if self.0.is_other && commit.map(|commit| commit.id.0) != Some(self.peel(id)?) {
+                let error =
+                    Error::new(Kind::Check, format!("the signature of {tag} was verified, not where {revision} leads"));
+                return Err(error.hint(format!("name the tag alone: {tag}")));
+            }
             if revision.contains("@{") {
                 let error =
                     Error::new(Kind::Check, format!("no signature covers the log of the tag {tag}: {revision}"));
@@ -262,9 +270,34 @@ impl History {
             let object = reference.try_id().map(|id| GitId(id.detach()));
             let signature = object.map_or_else(|| Signature::unchecked(false), |id| self.verify_tag(&short, id));
             signature.require(&short)?;
+            if let Some(id) = object {
+                return self.commit_of(self.peel(id.0)?, &name).map(Some);
+            }
         }
         let id = reference.peel_to_id().map_err(unreadable)?.detach();
         self.commit_of(id, &name).map(Some)
+    }
+
+    /// What a tag leads to, over tags of tags.
+    fn peel(&self, mut id: gix::ObjectId) -> Result<gix::ObjectId> {
+        for _ in 0..MOST_TAGS {
+            let object = self.0.repo.find_object(id).map_err(unreadable)?;
+            let Ok(tag) = object.try_into_tag() else { return Ok(id) };
+            self.check_content(id, gix::object::Kind::Tag, &tag.data)?;
+            id = tag.target_id().map_err(unreadable)?.detach();
+        }
+        Err(unreadable(format!("{id} is a tag of a tag, more than {MOST_TAGS} times")))
+    }
+
+    /// Refuses an object of another repository with other content than its id says, where signatures are required: they
+    /// cover ids alone. Git has checked what it fetched, but never what lies in somebody's folder.
+    pub(super) fn check_content(&self, id: gix::ObjectId, kind: gix::object::Kind, data: &[u8]) -> Result<()> {
+        let is_checked = self.0.is_other && self.0.require_signed;
+        if !is_checked || gix::objs::compute_hash(id.kind(), kind, data).is_ok_and(|hash| hash == id) {
+            return Ok(());
+        }
+        Err(Error::new(Kind::Check, format!("the {kind} {id} has other content than its id says"))
+            .hint("git fsck — run in that repository, lists what is damaged in it"))
     }
 
     /// The tag of a version or of the last gift of a label; `None` where there is none, or the label was taken away.
@@ -302,6 +335,7 @@ impl History {
             Error::new(Kind::Missing, format!("`{revision}` is a file or a folder of Git, not a commit"))
         })?;
         let commit = commit.try_into_commit().map_err(unreadable)?;
+        self.check_content(commit.id, gix::object::Kind::Commit, &commit.data)?;
         let tree = commit.tree_id().map_err(unreadable)?.detach();
         Ok(Commit { id: GitId(commit.id), tree, history: self.clone() })
     }

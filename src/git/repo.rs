@@ -38,7 +38,8 @@ pub struct Repo {
     pub project_root: RepoPath,
     /// Must the tag by which a version of a model is found have a good signature?
     pub require_signed: bool,
-    /// Is it another repository than the one at hand? Its settings then say nothing of signatures.
+    /// Is it another repository on this disk than the one at hand? Its settings then say nothing of signatures and start
+    /// no program.
     pub is_other: bool,
     pub(super) settings: OnceLock<Settings>,
 }
@@ -168,8 +169,11 @@ impl Repo {
 
     /// Is this a worktree of the same repository?
     pub fn is_same(&self, other: &Repo) -> bool {
-        let [one, two] = [self, other].map(|repo| fs::canonicalize(repo.home()).ok());
-        one.is_some() && one == two
+        let homes = [self, other].map(|repo| fs::canonicalize(repo.home()).ok());
+        let [Some(home), Some(other_home)] = homes else { return false };
+        // Any folder can name another one's `commondir`; Git's own for a worktree lies in the repository.
+        let folder = other.git_dir.as_ref().and_then(|folder| fs::canonicalize(folder).ok()).unwrap_or_default();
+        home == other_home && folder.starts_with(home)
     }
 
     pub(super) fn shared(&self) -> PathBuf {

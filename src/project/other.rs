@@ -39,7 +39,7 @@ pub fn elsewhere(
     };
     let mut other = git::other::open(address, &around.cwd, &repos, rev.and_then(GitId::from_hex))?;
     other.repo.require_signed = around.requires_signed();
-    other.repo.is_other = here.as_ref().is_none_or(|here| !here.is_same(&other.repo));
+    other.repo.is_other = !other.is_clone && here.as_ref().is_none_or(|here| !here.is_same(&other.repo));
     let is_other = other.repo.is_other;
     if let Some(error) = &other.stale {
         let why = error.causes.first().map_or(String::new(), |why| format!(" ({why})"));

@@ -364,6 +364,67 @@ fn settings_of_another_repository_say_nothing_of_signatures() {
     assert_eq!(out.code, 0, "{out}");
 }
 
+/// Its settings start no program to fetch what a partial clone left out.
+#[test]
+fn another_repository_fetches_nothing() {
+    let sandbox = project();
+    let blob = sandbox.git(&["rev-parse", "HEAD:pipeline.lock"]);
+    let (folder, file) = blob.trim().split_at(2);
+    sh(&sandbox, &format!("rm -f .git/objects/{folder}/{file}; git init -q ../mine"));
+    sandbox.write("../home/program", "#!/bin/sh\ntouch \"$HOME/ran\"\nexit 1\n");
+    sh(&sandbox, "chmod +x ../home/program");
+    for (key, value) in [
+        ("core.repositoryFormatVersion", "1"),
+        ("extensions.partialClone", "origin"),
+        ("remote.origin.promisor", "true"),
+        ("remote.origin.url", "/nowhere"),
+        ("remote.origin.uploadpack", sandbox.path("../home/program").to_str().unwrap()),
+    ] {
+        sandbox.git(&["config", key, value]);
+    }
+    for at in ["../repo", "../repo/.git"] {
+        for args in [&["get", at, "pipeline.lock", "-o", "got"][..], &["list", at], &["import", at, "o"]] {
+            let out = output(sandbox.lockstep("../mine").args(args));
+            assert!(!sandbox.path("../home/ran").exists(), "{args:?}: {out}");
+        }
+    }
+}
+
+/// In somebody's folder an object may have another content than its id says, which Git does not see as it reads it.
+#[test]
+#[ignore = "needs ssh-keygen"]
+fn forged_objects_of_another_repository_are_refused() {
+    let sandbox = project();
+    ssh_key(&sandbox, "ann", true);
+    sandbox.write("file", "good");
+    commit(&sandbox, "good");
+    register(&sandbox, "v1.0.0", true);
+    sandbox.write("file", "evil");
+    commit(&sandbox, "evil");
+    sh(&sandbox, "git init -q ../mine");
+    let get = |rev: &str| {
+        let args = ["get", "../repo", "file", "--force", "-o", "got", "--rev", rev];
+        output(sandbox.lockstep("../mine").args(args).env("LOCKSTEP_REQUIRE_SIGNED", "1"))
+    };
+    assert_eq!((get("digits@v1.0.0").code, sandbox.read("../mine/got").as_str()), (0, "good"));
+    assert_eq!(get("digits@v1.0.0^{}").code, 0);
+    for of in ["", "^{tree}", ":file"] {
+        let lies = |rev: &str| {
+            let id = sandbox.git(&["rev-parse", &format!("{rev}{of}")]);
+            let (folder, file) = id.trim().split_at(2);
+            format!(".git/objects/{folder}/{file}")
+        };
+        let (good, evil) = (lies("digits@v1.0.0^{commit}"), lies("HEAD"));
+        sh(&sandbox, &format!("cp {good} ../kept; rm -f {good}; cp {evil} {good}"));
+        for rev in ["digits@v1.0.0", "digits@v1.0.0^{}"] {
+            let out = get(rev);
+            assert!(out.code == 1 && out.stderr.contains("has other content than its id says"), "{of} {rev}: {out}");
+        }
+        sh(&sandbox, &format!("rm -f {good}; cp ../kept {good}"));
+    }
+    assert_eq!(get("digits@v1.0.0").code, 0);
+}
+
 /// A signature covers a commit and its tree by their ids: what `refs/replace/` puts in their place does not count.
 #[test]
 #[ignore = "needs ssh-keygen"]
