@@ -12,6 +12,7 @@ use gix::odb::pack::cache::lru::MemoryCappedHashmap;
 use gix::odb::pack::index;
 
 use super::commit::{Commit, entries};
+use super::facts::open_at;
 use super::history::{DELTA_CACHE, History};
 use super::id::GitId;
 
@@ -56,6 +57,10 @@ impl History {
         ids: Vec<gix::ObjectId>,
         make: &(dyn Fn(gix::ObjectId, gix::object::Kind, Vec<u8>) -> T + Sync),
     ) -> Vec<(gix::ObjectId, T)> {
+        // Left to be read, and checked, one by one.
+        if self.0.is_other && self.0.require_signed {
+            return Vec::new();
+        }
         let ids = self.by_place(ids);
         let cores = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS);
         let threads = (ids.len() / WORTH).clamp(1, cores);
@@ -74,7 +79,7 @@ impl History {
         }
         let git_dir = self.0.repo.git_dir();
         let open = || {
-            let mut repo = gix::open::Options::default().open_path_as_is(true).open(git_dir).ok()?.to_thread_local();
+            let mut repo = open_at(git_dir).ok()?;
             repo.objects.set_pack_cache(|| Box::new(MemoryCappedHashmap::new(DELTA_CACHE)));
             Some(repo)
         };

@@ -160,6 +160,7 @@ impl History {
                 .hint(format!("git cat-file blob {id}")));
         }
         let mut object = self.0.repo.find_object(id.0).map_err(absent)?;
+        self.check_content(id.0, object.kind, &object.data)?;
         Ok(std::mem::take(&mut object.data))
     }
 
@@ -173,6 +174,7 @@ impl History {
             return Ok(known.clone());
         }
         let object = self.0.repo.find_tree(id).map_err(absent)?;
+        self.check_content(id, gix::object::Kind::Tree, &object.data)?;
         Ok(self.remember(id, entries(&object.data)?))
     }
 

@@ -3,7 +3,7 @@
 //! The repository is opened anew for each question: that takes well under a millisecond, few commands ask more than
 //! once, and a [`Repo`] stays free of gix types and can be shared between threads. Settings are remembered.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use gix::bstr::ByteSlice;
 use gix::glob::pattern::Case;
@@ -119,13 +119,21 @@ impl Repo {
 
     pub(super) fn open(&self) -> Result<Option<gix::Repository>> {
         let Some(git_dir) = &self.git_dir else { return Ok(None) };
-        let options = gix::open::Options::default().open_path_as_is(true);
-        Ok(Some(options.open(git_dir).map_err(|e| self.unreadable(e))?.to_thread_local()))
+        open_at(git_dir).map(Some).map_err(|e| self.unreadable(e))
     }
 
     pub(super) fn unreadable(&self, cause: impl std::fmt::Display) -> Error {
         Error::new(Kind::Io, format!("cannot read the Git repository {}", self.top.display())).because(cause)
     }
+}
+
+/// Opens the repository of a Git folder. Every object is the one that its id names: `refs/replace/` does not count, since
+/// a signature covers ids, and whoever may push could put other commits and trees in their place.
+pub(super) fn open_at(git_dir: &Path) -> Result<gix::Repository, String> {
+    let options = gix::open::Options::default().open_path_as_is(true);
+    let mut repo = options.open(git_dir).map_err(|e| e.to_string())?.to_thread_local();
+    repo.objects.ignore_replacements = true;
+    Ok(repo)
 }
 
 #[cfg(test)]

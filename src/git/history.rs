@@ -3,6 +3,7 @@
 //! [`History`] is an open handle on Git's objects. Objects never change, so trees that were read are remembered: in a
 //! long history nearly all subtrees are equal from commit to commit. One handle belongs to one thread.
 
+use std::borrow::Cow;
 use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
@@ -26,6 +27,9 @@ const OBJECT_CACHE: usize = 32 << 20;
 /// What objects of packs are deltas of, kept decoded: chains are up to 50 long, and neighbours in history share them.
 pub(super) const DELTA_CACHE: usize = 64 << 20;
 
+/// So many tags of tags are followed.
+const MOST_TAGS: usize = 64;
+
 /// Git's objects and refs, open for reading. Cheap to clone.
 #[derive(Clone)]
 pub struct History(pub(super) Rc<Inner>);
@@ -35,6 +39,8 @@ pub(super) struct Inner {
     /// Where names of models are looked for first.
     pub folder: RepoPath,
     pub require_signed: bool,
+    /// See [`Repo::is_other`].
+    pub is_other: bool,
     /// Git's own summary of commits, if it wrote one: it knows their trees without their being read.
     pub graph: Option<gix::commitgraph::Graph>,
     /// Where objects lie; see [`super::ahead`].
@@ -89,10 +95,11 @@ impl Repo {
         };
         repo.object_cache_size(OBJECT_CACHE);
         repo.objects.set_pack_cache(|| Box::new(MemoryCappedHashmap::new(DELTA_CACHE)));
-        let graph = repo.commit_graph_if_enabled().ok().flatten();
+        let (folder, require_signed, is_other) = (folder.clone(), self.require_signed, self.is_other);
+        // A signature covers commits, not this summary of them.
+        let graph = if require_signed { None } else { repo.commit_graph_if_enabled().ok().flatten() };
         let (packs, trees, special) = Default::default();
-        let (folder, require_signed) = (folder.clone(), self.require_signed);
-        Ok(History(Rc::new(Inner { repo, folder, require_signed, graph, packs, trees, special })))
+        Ok(History(Rc::new(Inner { repo, folder, require_signed, is_other, graph, packs, trees, special })))
     }
 
     /// The commit that a revision stands for; see [`History::resolve`].
@@ -135,11 +142,45 @@ impl History {
                 _ => {}
             }
         }
-        let id = match self.0.repo.rev_parse_single(revision.as_bytes().as_bstr()) {
-            Ok(id) => id.detach(),
-            Err(_) => return Err(self.unknown(revision, format!("there is no revision `{revision}`"))),
+        let spec = self.0.repo.rev_parse(revision.as_bytes().as_bstr()).ok();
+        let Some((spec, id)) = spec.and_then(|spec| spec.single().map(|id| id.detach()).map(|id| (spec, id))) else {
+            return Err(self.unknown(revision, format!("there is no revision `{revision}`")));
         };
+        if self.0.require_signed {
+            self.require_signed(revision, id, spec.first_reference().map(|found| found.name.as_bstr().to_str_lossy()))?;
+        }
         self.commit_of(id, revision)
+    }
+
+    /// Refuses a revision in Git's grammar that begins at a version or a label without a good signature. `reference` is
+    /// the ref that Git found at its beginning; it may be a branch of the name.
+    fn require_signed(&self, revision: &str, id: gix::ObjectId, reference: Option<Cow<'_, str>>) -> Result<()> {
+        let is_tag = |name: &&str| name.parse::<ModelTag>().is_ok();
+        if let Some(tag) = reference.as_deref().and_then(|name| name.strip_prefix("refs/tags/")).filter(is_tag) {
+            let commit = self.tagged(tag)?;
+            if self.0.is_other && commit.map(|commit| commit.id.0) != Some(self.peel(id)?) {
+                let error =
+                    Error::new(Kind::Check, format!("the signature of {tag} was verified, not where {revision} leads"));
+                return Err(error.hint(format!("name the tag alone: {tag}")));
+            }
+            if revision.contains("@{") {
+                let error =
+                    Error::new(Kind::Check, format!("no signature covers the log of the tag {tag}: {revision}"));
+                return Err(error.hint(format!("name the tag alone: {tag}")));
+            }
+            return Ok(());
+        }
+        let head = head_of(revision);
+        let is_full = ["refs/", "heads/", "remotes/"].iter().any(|prefix| head.starts_with(prefix));
+        let is_asked = match head.parse::<Asked>().map(|asked| asked.which) {
+            Ok(tag::Which::Label(label)) => label.to_string().parse::<u64>().is_err(),
+            Ok(tag::Which::Version(_)) => true,
+            _ => is_tag(&head),
+        };
+        if is_full || !head.contains(['@', '#']) || !is_asked {
+            return Ok(());
+        }
+        Err(self.unknown(revision, format!("there is no tag {head} whose signature could be verified")))
     }
 
     /// A commit by its id.
@@ -229,9 +270,34 @@ impl History {
             let object = reference.try_id().map(|id| GitId(id.detach()));
             let signature = object.map_or_else(|| Signature::unchecked(false), |id| self.verify_tag(&short, id));
             signature.require(&short)?;
+            if let Some(id) = object {
+                return self.commit_of(self.peel(id.0)?, &name).map(Some);
+            }
         }
         let id = reference.peel_to_id().map_err(unreadable)?.detach();
         self.commit_of(id, &name).map(Some)
+    }
+
+    /// What a tag leads to, over tags of tags.
+    fn peel(&self, mut id: gix::ObjectId) -> Result<gix::ObjectId> {
+        for _ in 0..MOST_TAGS {
+            let object = self.0.repo.find_object(id).map_err(unreadable)?;
+            let Ok(tag) = object.try_into_tag() else { return Ok(id) };
+            self.check_content(id, gix::object::Kind::Tag, &tag.data)?;
+            id = tag.target_id().map_err(unreadable)?.detach();
+        }
+        Err(unreadable(format!("{id} is a tag of a tag, more than {MOST_TAGS} times")))
+    }
+
+    /// Refuses an object of another repository with other content than its id says, where signatures are required: they
+    /// cover ids alone. Git has checked what it fetched, but never what lies in somebody's folder.
+    pub(super) fn check_content(&self, id: gix::ObjectId, kind: gix::object::Kind, data: &[u8]) -> Result<()> {
+        let is_checked = self.0.is_other && self.0.require_signed;
+        if !is_checked || gix::objs::compute_hash(id.kind(), kind, data).is_ok_and(|hash| hash == id) {
+            return Ok(());
+        }
+        Err(Error::new(Kind::Check, format!("the {kind} {id} has other content than its id says"))
+            .hint("git fsck — run in that repository, lists what is damaged in it"))
     }
 
     /// The tag of a version or of the last gift of a label; `None` where there is none, or the label was taken away.
@@ -269,6 +335,7 @@ impl History {
             Error::new(Kind::Missing, format!("`{revision}` is a file or a folder of Git, not a commit"))
         })?;
         let commit = commit.try_into_commit().map_err(unreadable)?;
+        self.check_content(commit.id, gix::object::Kind::Commit, &commit.data)?;
         let tree = commit.tree_id().map_err(unreadable)?.detach();
         Ok(Commit { id: GitId(commit.id), tree, history: self.clone() })
     }
@@ -296,6 +363,12 @@ impl History {
         }
         error.hint("if it is new at the origin: git fetch --tags")
     }
+}
+
+/// Where the name ends that a revision of Git's grammar begins with.
+fn head_of(revision: &str) -> &str {
+    let end = [revision.find(['^', '~', ':']), revision.find("@{")].into_iter().flatten().min();
+    &revision[..end.unwrap_or(revision.len())]
 }
 
 /// Commits of one second, otherwise in the order given: no parent before its child.

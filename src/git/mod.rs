@@ -5,6 +5,7 @@
 //! as Git does; everything else comes in as arguments.
 
 mod ahead;
+mod apart;
 mod commit;
 mod discover;
 mod discover_at;

@@ -22,6 +22,8 @@ pub struct Other {
     pub repo: Repo,
     /// Has it no files of its own, but for Git's?
     pub bare: bool,
+    /// Is it a clone that lockstep made? Then its settings are of lockstep's making, too.
+    pub is_clone: bool,
     /// Why what was known already had to do.
     pub stale: Option<Error>,
 }
@@ -58,14 +60,14 @@ pub fn open(address: &Url, cwd: &Path, repos: &Path, commit: Option<GitId>) -> R
         }
         if is_bare(&folder) {
             let folder = fs::canonicalize(&folder).map_err(|e| Error::io("open", &folder, e))?;
-            return Ok(Other { repo: Repo::open_bare(&folder)?, bare: true, stale: None });
+            return Ok(Other { repo: Repo::open_bare(&folder)?, bare: true, is_clone: false, stale: None });
         }
         let repo = Repo::discover(&folder)?;
         if fs::canonicalize(&folder).is_ok_and(|folder| folder != repo.top) {
             return Err(Error::usage(format!("{address} is a folder inside of the repository {}", repo.top.display()))
                 .hint("name the root of the repository, and then the path in it"));
         }
-        return Ok(Other { repo, bare: false, stale: None });
+        return Ok(Other { repo, bare: false, is_clone: false, stale: None });
     }
     if let Some(word) = address.option() {
         return Err(Error::usage(format!("`{address}` cannot be used: a host, user or path begins with `-`"))
@@ -89,7 +91,7 @@ pub fn open(address: &Url, cwd: &Path, repos: &Path, commit: Option<GitId>) -> R
         let fetch = ["fetch", "--quiet", "--prune", "--force", "--tags", "--", "origin", "+refs/heads/*:refs/heads/*"];
         stale = run(foreign_git(&clone).args(fetch)).err().map(|e| said(address, e));
     }
-    Ok(Other { repo: Repo::bare(&clone), bare: true, stale })
+    Ok(Other { repo: Repo::bare(&clone), bare: true, is_clone: true, stale })
 }
 
 fn has(clone: &Path, id: GitId) -> bool {
@@ -169,8 +171,12 @@ impl Repo {
 }
 
 impl History {
-    /// A blob that a partial clone left out: the `git` program gets it from where the clone is from.
+    /// A blob that a partial clone left out: the `git` program gets it from where the clone is from. Not for another
+    /// repository in somebody's folder: as in `git clone` of one, its settings start no program.
     pub(super) fn promised_blob(&self, id: GitId) -> Option<Vec<u8>> {
+        if self.0.is_other {
+            return None;
+        }
         let config = self.0.repo.config_snapshot();
         config.string("extensions.partialClone").or_else(|| config.string("remote.origin.promisor"))?;
         let folder = self.0.repo.git_dir();

@@ -35,12 +35,22 @@ pub(super) fn git(folder: &Path, args: &[&str]) -> Result<()> {
     Err(Error::new(Kind::Io, format!("`git {}` failed", args.join(" "))).because(said.trim().replace('\n', "; ")))
 }
 
-/// `git` for a question: it runs no hook and no file system monitor of the repository's settings, and reads nothing from
-/// the terminal.
+/// `git` for a question: it runs no hook and no file system monitor of the repository's settings, reads nothing from the
+/// terminal, and takes no object for another (`refs/replace/`).
 pub(super) fn reading_git(folder: &Path) -> Command {
     let mut command = Command::new("git");
     command.current_dir(folder).stdin(Stdio::null());
     command.args(["-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null"]);
+    command.env("GIT_NO_REPLACE_OBJECTS", "1");
+    command
+}
+
+/// [`reading_git`] for a repository that no variable of the environment may replace by another one.
+pub(super) fn exact_git(folder: &Path) -> Command {
+    let mut command = reading_git(folder);
+    for name in OF_A_REPOSITORY {
+        command.env_remove(name);
+    }
     command
 }
 
@@ -49,10 +59,7 @@ pub(super) fn reading_git(folder: &Path) -> Command {
 /// in the terminal, where one could not tell who asks, unless the user set `GIT_TERMINAL_PROMPT`. Submodules stay where
 /// they are.
 pub(super) fn foreign_git(folder: &Path) -> Command {
-    let mut command = reading_git(folder);
-    for name in OF_A_REPOSITORY {
-        command.env_remove(name);
-    }
+    let mut command = exact_git(folder);
     command.args(["-c", "submodule.recurse=false", "-c", "fetch.recurseSubmodules=false"]);
     // `url.BASE.insteadOf`, which is the user's, may lead to a folder. lockstep itself opens `file://` where it lies.
     if ["protocol.allow", "protocol.file.allow"].iter().all(|key| protected::values(key).is_empty()) {

@@ -10,6 +10,11 @@ pub(super) fn values(key: &str) -> Vec<String> {
     strings.flatten().map(|value| value.to_string()).collect()
 }
 
+/// Where temporary folders are made.
+pub(super) fn temporary() -> std::path::PathBuf {
+    std::env::temp_dir()
+}
+
 /// The user who became root by `sudo`.
 pub(super) fn sudo_user() -> Option<u32> {
     std::env::var("SUDO_UID").ok()?.parse().ok()

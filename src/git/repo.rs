@@ -38,6 +38,9 @@ pub struct Repo {
     pub project_root: RepoPath,
     /// Must the tag by which a version of a model is found have a good signature?
     pub require_signed: bool,
+    /// Is it another repository on this disk than the one at hand? Its settings then say nothing of signatures and start
+    /// no program.
+    pub is_other: bool,
     pub(super) settings: OnceLock<Settings>,
 }
 
@@ -107,7 +110,8 @@ impl Repo {
         common_dir: Option<PathBuf>,
         project_root: RepoPath,
     ) -> Repo {
-        Repo { top, git_dir, common_dir, project_root, require_signed: false, settings: OnceLock::new() }
+        let settings = OnceLock::new();
+        Repo { top, git_dir, common_dir, project_root, require_signed: false, is_other: false, settings }
     }
 
     /// The store's folder where no setting names another.
@@ -161,6 +165,15 @@ impl Repo {
     /// the folder `.lockstep`.
     pub fn home(&self) -> PathBuf {
         self.common_dir.clone().unwrap_or_else(|| self.top.join(OWN_FOLDER))
+    }
+
+    /// Is this a worktree of the same repository?
+    pub fn is_same(&self, other: &Repo) -> bool {
+        let homes = [self, other].map(|repo| fs::canonicalize(repo.home()).ok());
+        let [Some(home), Some(other_home)] = homes else { return false };
+        // Any folder can name another one's `commondir`; Git's own for a worktree lies in the repository.
+        let folder = other.git_dir.as_ref().and_then(|folder| fs::canonicalize(folder).ok()).unwrap_or_default();
+        home == other_home && folder.starts_with(home)
     }
 
     pub(super) fn shared(&self) -> PathBuf {

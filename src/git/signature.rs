@@ -1,10 +1,14 @@
 //! Whether the signature of a tag is good. Git decides, with the user's keys and settings: `git verify-tag --raw`, for
 //! OpenPGP, X.509 and SSH alike. Before that a tag has to speak for itself: the object under its id is the object that
-//! was read (`refs/replace/` does not count), and its own name is that of the ref that it is found under, since the
+//! was read, and its own name is that of the ref that it is found under, since the
 //! signature of `digits@v1.0.0` says nothing of `digits@v2.0.0`.
+//!
+//! The settings of the clone at hand are the user's. Those of another repository could name the keys that count and the
+//! programs that verify, so a tag of another one is verified apart from it; see [`Apart`].
 
 use std::process::Stdio;
 
+use super::apart::Apart;
 use super::history::History;
 use super::id::GitId;
 use super::program::reading_git;
@@ -118,17 +122,28 @@ impl History {
         }
         let hash = gix::objs::compute_hash(id.0.kind(), gix::object::Kind::Tag, &object.data);
         if object.kind != gix::object::Kind::Tag || hash.is_ok_and(|hash| hash != id.0) {
-            return refused("another object stands in for the tag (refs/replace)".into());
+            return refused("the object in its place is not the one that its id names".into());
         }
         match named(&object.data) {
             Some(own) if own == name => {}
             Some(own) => return refused(format!("it is the signature of the tag {own}")),
             None => return refused("the tag has no name of its own".into()),
         }
-        let folder = self.0.repo.workdir().unwrap_or(self.0.repo.git_dir());
-        let mut command = reading_git(folder);
-        command.arg("--git-dir").arg(self.0.repo.git_dir()).args(["verify-tag", "--raw", &id.hex()]);
-        command.env("GIT_NO_REPLACE_OBJECTS", "1").env("LC_ALL", "C").stdout(Stdio::null()).stderr(Stdio::piped());
+        let apart = match self.0.is_other.then(|| Apart::with_tag(&object.data)).transpose() {
+            Ok(apart) => apart,
+            Err(error) => return Signature::without_key(State::NotChecked, Some(error.message)),
+        };
+        let mut command = match &apart {
+            Some(apart) => apart.git(),
+            None => {
+                let git_dir = self.0.repo.git_dir();
+                let mut command = reading_git(self.0.repo.workdir().unwrap_or(git_dir));
+                command.arg("--git-dir").arg(git_dir);
+                command
+            }
+        };
+        command.args(["verify-tag", "--raw", &id.hex()]);
+        command.env("LC_ALL", "C").stdout(Stdio::null()).stderr(Stdio::piped());
         match command.output() {
             Ok(out) => judge(out.status.success(), &String::from_utf8_lossy(&out.stderr)),
             Err(e) => Signature::without_key(State::NotChecked, Some(format!("the program git cannot be run: {e}"))),

@@ -75,7 +75,7 @@ impl Act {
 
     fn make(&self, project: &Project, by: &Committer, name: &str, manner: &Manner) -> Result<()> {
         let message = note::write(&self.title, manner.words.as_deref(), &self.note);
-        let sign = manner.sign || signed::is_required(&project.at(&Rev::Worktree)?, &self.tag.name);
+        let sign = manner.sign || signed::is_required(&project.at(&Rev::Worktree)?, &self.tag.name)?;
         project.repo.make_tag(&NewTag { name, commit: self.commit, message: &message, sign }, by)
     }
 }

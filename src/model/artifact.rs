@@ -20,8 +20,6 @@ pub struct Artifact {
     pub desc: Option<String>,
     pub labels: Vec<String>,
     pub meta: Option<Value>,
-    /// Do its versions and labels count only by tags with good signatures (`require: [signed]`)?
-    pub require_signed: bool,
 }
 
 /// The artifacts of a state of the repository, in the order of the files. One whose name or path cannot be used is left
@@ -112,11 +110,12 @@ fn artifact(file: &PipelineFile, id: FileId, key: &str, value: &Value) -> Result
         _ => Vec::new(),
     };
     let meta = value.get("meta").cloned();
-    let require_signed = match value.get("require") {
-        Some(Value::List(words)) => words.iter().any(|word| word.to_text() == "signed"),
-        _ => false,
-    };
-    Ok(Artifact { name, file: id, path, kind: text("type"), desc: text("desc"), labels, meta, require_signed })
+    Ok(Artifact { name, file: id, path, kind: text("type"), desc: text("desc"), labels, meta })
+}
+
+/// Do the versions and labels of an artifact count only by tags with good signatures (`require: [signed]`)?
+pub fn asks_for_signatures(artifact: &Value) -> bool {
+    matches!(artifact.get("require"), Some(Value::List(words)) if words.iter().any(|word| word.to_text() == "signed"))
 }
 
 fn misplaced(snapshot: &Snapshot<'_>, file: &PipelineFile, key: &str, why: String) -> Error {

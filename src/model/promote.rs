@@ -60,7 +60,7 @@ impl Promotion {
         let noted = |j: &Judged| NotedCheck { check: j.check.text.clone(), value: j.value, ok: j.ok };
         act.note.checks = checks.iter().map(noted).collect();
         let before = model.labels.get(label).and_then(|given| given.version.clone());
-        let unsigned = match signed::is_required(&project.at(&Rev::Worktree)?, name) {
+        let unsigned = match signed::is_required(&project.at(&Rev::Worktree)?, name)? {
             true => signed::require(&project.repo, model, None, registered.event).err(),
             false => None,
         };

@@ -201,8 +201,7 @@ impl Model {
         }
         let here =
             |version: &Version| self.versions.get(version).is_some_and(|r| self.events[r.event].commit == event.commit);
-        let noted = event.note.as_ref().and_then(|note| note.version.as_ref()?.parse::<Version>().ok());
-        noted.filter(here).or_else(|| self.versions.keys().rfind(|version| here(version)).cloned())
+        event.noted_version().filter(here).or_else(|| self.versions.keys().rfind(|version| here(version)).cloned())
     }
 
     /// The highest version that was not taken back; a pre-release only where there is nothing else.
@@ -284,6 +283,11 @@ impl Event {
             Action::Deregister(_) => 4,
             Action::Deprecate => 5,
         }
+    }
+
+    /// The version that its tag names in its note.
+    pub fn noted_version(&self) -> Option<Version> {
+        self.note.as_ref()?.version.as_ref()?.parse().ok()
     }
 
     /// The signature of its tag, verified: one run of `git`.

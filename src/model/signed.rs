@@ -1,17 +1,29 @@
 //! Signatures that decide: which tags have to have a good one before a version or a label counts.
 
-use super::artifact::{self, Artifact};
+use super::artifact;
 use super::registry::{Event, Model};
 use crate::error::Result;
 use crate::git::Repo;
+use crate::path::RepoPath;
 use crate::project::Snapshot;
-use crate::tag::{ModelName, Version, Which};
+use crate::tag::{Action, ModelName, Version, Which};
 
 /// Must the tags of a model have good signatures? The environment says so, or the pipeline files of the worktree as
 /// `now` has them: not those of the commit that is being asked for.
-pub fn is_required(now: &Snapshot<'_>, name: &ModelName) -> bool {
-    let asks = |artifact: &Artifact| artifact.require_signed && artifact.name == *name;
-    now.project.repo.require_signed || artifact::all(now).iter().any(asks)
+///
+/// Errors: a pipeline file of the model's folder has mistakes, and may ask for signatures.
+pub fn is_required(now: &Snapshot<'_>, name: &ModelName) -> Result<bool> {
+    if now.project.repo.require_signed {
+        return Ok(true);
+    }
+    let is_of_model = |file: &RepoPath| file.parent().unwrap_or_default().as_str() == name.folder();
+    if let Some((_, error)) = now.definitions.broken.iter().find(|(file, _)| is_of_model(file)) {
+        let error = error.clone();
+        return Err(error.because(format!("whether the tags of {name} must be signed cannot be told")));
+    }
+    let files = now.definitions.pipelines.files.iter().filter(|file| is_of_model(&file.path));
+    let mut declared = files.flat_map(|file| &file.artifacts).filter(|(key, _)| key == name.short());
+    Ok(declared.any(|(_, value)| artifact::asks_for_signatures(value)))
 }
 
 /// Refuses an answer, the event `at` of a model, that rests on a tag without a good signature. The latest version rests
@@ -19,8 +31,14 @@ pub fn is_required(now: &Snapshot<'_>, name: &ModelName) -> bool {
 /// push would bring an old version back.
 pub fn require(repo: &Repo, model: &Model, which: Option<&Which>, at: usize) -> Result<()> {
     let mut events = vec![at];
+    let version = model.version_of(at);
     if which == Some(&Which::Latest) {
-        events.extend(withdrawals(model, model.version_of(at).as_ref()));
+        events.extend(withdrawals(model, version.as_ref()));
+    }
+    let event = &model.events[at];
+    // Where the tag of a label does not name its version, the tags of versions on its commit tell.
+    if matches!(event.action, Action::Promote(_) | Action::Demote(_)) && event.noted_version() != version {
+        events.extend(version.and_then(|version| Some(model.versions.get(&version)?.event)));
     }
     events.into_iter().map(|at| &model.events[at]).try_for_each(|event| check(repo, event))
 }

@@ -39,6 +39,8 @@ pub fn elsewhere(
     };
     let mut other = git::other::open(address, &around.cwd, &repos, rev.and_then(GitId::from_hex))?;
     other.repo.require_signed = around.requires_signed();
+    other.repo.is_other = !other.is_clone && here.as_ref().is_none_or(|here| !here.is_same(&other.repo));
+    let is_other = other.repo.is_other;
     if let Some(error) = &other.stale {
         let why = error.causes.first().map_or(String::new(), |why| format!(" ({why})"));
         sink.event(Event::Warning { text: &format!("{}; what was known of it is used{why}", error.message) });
@@ -61,6 +63,7 @@ pub fn elsewhere(
         let cwd = if cwd.is_dir() { cwd } else { other.repo.top };
         let mut project = Project::open(Surroundings { cwd, ..around.clone() })?;
         (project.repo.project_root, project.cwd) = (root, RepoPath::root());
+        project.repo.is_other = is_other;
         project
     };
     let project = Project { address: Some(address.clone()), ..project };

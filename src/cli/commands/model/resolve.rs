@@ -38,7 +38,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let typed = args.what.strip_prefix("refs/tags/").unwrap_or(&args.what);
     let Answer { model, at, label, which } = find(&desk, typed)?;
     let event = &model.events[at];
-    if args.verify || signed::is_required(&desk.now, &model.name) {
+    if args.verify || signed::is_required(&desk.now, &model.name)? {
         signed::require(&project.repo, model, which.as_ref(), at)?;
     }
     let signature = event.signature(&project.repo);
