@@ -56,6 +56,10 @@ impl Bounds {
     ///
     /// Errors (usage): it leads out of the repository.
     pub fn find(&self, path: &Path) -> Result<Option<PathBuf>> {
+        // Asked first: to find out where a path really is takes a look at each folder on the way.
+        if fs::symlink_metadata(path).is_err_and(|e| is_absent(&e)) {
+            return Ok(None);
+        }
         let real = match fs::canonicalize(path) {
             Ok(real) => real,
             Err(e) if is_absent(&e) => return Ok(None),

@@ -1,5 +1,6 @@
 //! Paths of a repository: normalised, relative to the Git root, with `/` between names.
 
+pub mod home;
 pub mod names;
 
 use std::fmt;

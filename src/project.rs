@@ -138,6 +138,7 @@ impl Project {
         repo.require_signed = around.requires_signed();
         if repo.is_bare() {
             let config = other::settings_of_bare(&around, &repo, None)?;
+            config.cache_dir(&repo.top, around.home.as_deref())?;
             return Ok(Project::of(repo, config, RepoPath::root(), around));
         }
         repo.bounds().find(&repo.project_config())?;
@@ -149,6 +150,7 @@ impl Project {
             given: around.settings.clone(),
             checkout: Some(checkout),
         })?;
+        config.cache_dir(&repo.top, around.home.as_deref())?;
         let cwd = std::fs::canonicalize(&around.cwd).map_err(|e| Error::io("find", &around.cwd, e))?;
         let cwd = RepoPath::from_absolute(&repo.top, &cwd).ok_or_else(|| {
             Error::usage(format!("the name of the current folder is no UTF-8: {}", around.cwd.display()))
@@ -221,7 +223,9 @@ impl Project {
 
     pub fn store_dir(&self) -> PathBuf {
         let root = self.repo.project_root.on_disk(self.top());
-        self.config.cache_dir(&root, self.around.home.as_deref()).unwrap_or_else(|| self.repo.store_dir())
+        // That there is a HOME, if it has to be, was asked when the project was opened.
+        let dir = self.config.cache_dir(&root, self.around.home.as_deref()).ok().flatten();
+        dir.unwrap_or_else(|| self.repo.store_dir())
     }
 
     pub fn store(&self) -> &Store {

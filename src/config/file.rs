@@ -12,6 +12,9 @@ use crate::error::{Error, Result};
 use crate::replace::Turn;
 use crate::url::redact_text;
 
+/// No file of settings that people write is larger; what is made of it is hundreds of times that.
+const LARGEST: u64 = 1 << 20;
+
 /// The values of a file, each under its whole key; none if there is no such file.
 pub(super) fn read(file: &Path) -> Result<Vec<(String, Setting)>> {
     match text(file)? {
@@ -134,10 +137,15 @@ fn open(file: &Path, text: &str) -> Result<DocumentMut> {
 }
 
 fn text(file: &Path) -> Result<Option<String>> {
-    document::read_text(file, document::MOST)
+    document::read_text(file, LARGEST)
 }
 
+/// Errors: what is wrong with a setting, and where it is; the file is too large.
 pub(super) fn entries(file: &Path, text: &str) -> Result<Vec<(String, Setting)>> {
+    if text.len() as u64 > LARGEST {
+        let why = format!("{} is larger than {} MiB, too large for settings", file.display(), LARGEST >> 20);
+        return Err(Error::usage(why));
+    }
     let document = Document::parse(text).map_err(|e| broken(file, text, e))?;
     let mut found = Vec::new();
     collect(document.as_table(), "", &mut found).map_err(|wrong| {

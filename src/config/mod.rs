@@ -21,6 +21,7 @@ pub use grade::{Checkout, Grade, Note, Rule, Said};
 pub use keys::{help, is_remote_name, is_secret, secret_of_place};
 
 use crate::error::{Error, Kind, Result};
+use crate::path::home::expand;
 use crate::shell::word;
 use crate::url::Url;
 
@@ -211,13 +212,11 @@ impl Config {
     }
 
     /// `cache.dir`: the store's folder, if it is not the usual one. A relative path counts from the project root,
-    /// whichever file says it; `~/` is the folder `home`.
-    pub fn cache_dir(&self, project_root: &Path, home: Option<&Path>) -> Option<PathBuf> {
-        let dir = self.text("cache.dir")?;
-        match (dir.strip_prefix("~/"), home) {
-            (Some(below), Some(home)) => Some(home.join(below)),
-            _ => Some(project_root.join(dir)),
-        }
+    /// whichever file says it; `~/` is the folder `home`, and
+    /// an error where there is none.
+    pub fn cache_dir(&self, project_root: &Path, home: Option<&Path>) -> Result<Option<PathBuf>> {
+        let dir = self.text("cache.dir").map(|dir| expand(dir, project_root, home)).transpose();
+        dir.map_err(|e| e.because("it is the setting cache.dir"))
     }
 
     /// `cache.links`: how files get from the store into the workspace, in the order to try: `reflink`, `hardlink`,
@@ -351,7 +350,7 @@ mod tests {
         assert_eq!((config.jobs(), config.shell(), config.cache_links()), (0, "bash", vec!["hardlink", "copy"]));
         assert_eq!(config.get("jobs").unwrap().unwrap().1.to_string(), "--jobs");
         assert_eq!(config.get("shell").unwrap().unwrap().1, &Origin::File(user));
-        assert_eq!(config.cache_dir(Path::new("/p"), None).unwrap(), Path::new("/p/../store"));
+        assert_eq!(config.cache_dir(Path::new("/p"), None).unwrap().unwrap(), Path::new("/p/../store"));
         assert_eq!(config.remotes(), ["a.b", "lab"]);
         let lab = config.remote("lab").unwrap();
         assert_eq!(lab.url.raw(), "s3://b/x");
@@ -368,7 +367,7 @@ mod tests {
         let list: Vec<_> = config.list().iter().map(|(key, value, origin)| format!("{key}={value} {origin}")).collect();
         assert_eq!(list, ["cache.links=reflink,copy default", "jobs=1 default", "shell=sh default"]);
         assert_eq!((config.jobs(), config.shell(), config.cache_links()), (1, "sh", vec!["reflink", "copy"]));
-        assert_eq!(config.cache_dir(Path::new("/p"), None), None);
+        assert_eq!(config.cache_dir(Path::new("/p"), None).unwrap(), None);
     }
 
     #[test]
@@ -425,6 +424,8 @@ mod tests {
     fn home_is_the_callers() {
         let given = Given { key: "cache.dir".into(), value: "~/store".into(), name: "--cache-dir".into() };
         let config = Config::load(&Sources { given: vec![given], ..Sources::default() }).unwrap();
-        assert_eq!(config.cache_dir(Path::new("/p"), Some(Path::new("/home/u"))).unwrap(), Path::new("/home/u/store"));
+        let home = Path::new("/home/u");
+        assert_eq!(config.cache_dir(Path::new("/p"), Some(home)).unwrap().unwrap(), home.join("store"));
+        assert!(config.cache_dir(Path::new("/p"), None).unwrap_err().message.contains("HOME, which is not set"));
     }
 }

@@ -9,8 +9,9 @@ use std::rc::Rc;
 
 use walkdir::WalkDir;
 
+use super::discover_at::DEEPEST;
 use super::ignore::Rules;
-use super::patterns::Patterns;
+use super::patterns::{LARGEST, Patterns};
 use super::repo::{PROJECT_FILE, Repo};
 use crate::document::{self, Bounds};
 use crate::error::{Error, Result};
@@ -49,15 +50,16 @@ pub fn discover(repo: &Repo, skip: &[RepoPath]) -> Result<Found> {
     if let Some(common) = &repo.common_dir {
         // From the weakest to the strongest.
         if let Some(file) = &repo.settings().excludes_file {
-            rules = GitRules::add(rules, file, 0);
+            rules = GitRules::add(rules, file, 0, &mut walk.found.unreadable);
         }
-        rules = GitRules::add(rules, &common.join("info/exclude"), 0);
+        rules = GitRules::add(rules, &common.join("info/exclude"), 0, &mut walk.found.unreadable);
     }
     // The folders above the project root are not walked, but their rules count.
     let mut path = String::new();
     for name in repo.project_root.parts() {
         if repo.is_git() {
-            rules = GitRules::add(rules, &repo.top.join(&path).join(GIT_RULES), prefix(&path));
+            let file = repo.top.join(&path).join(GIT_RULES);
+            rules = GitRules::add(rules, &file, prefix(&path), &mut walk.found.unreadable);
         }
         if !path.is_empty() {
             walk.found.rules.add(&repo.top, &walk.bounds, &path)?;
@@ -97,9 +99,12 @@ struct GitRules {
 
 impl GitRules {
     /// Rules that cannot be read do not count, as for Git, which warns of them itself.
-    fn add(weaker: Option<Rc<GitRules>>, file: &Path, cut: usize) -> Option<Rc<GitRules>> {
-        let text = document::read(file, document::MOST).ok().flatten().unwrap_or_default();
-        let patterns = Patterns::parse(&text);
+    fn add(weaker: Option<Rc<GitRules>>, file: &Path, cut: usize, faults: &mut Vec<Error>) -> Option<Rc<GitRules>> {
+        let text = document::read(file, LARGEST).ok().flatten().unwrap_or_default();
+        let patterns = Patterns::parse(&text).unwrap_or_else(|why| {
+            faults.push(Error::usage(format!("{} does not count here: {why}", file.display())));
+            Patterns::default()
+        });
         if patterns.is_empty() { weaker } else { Some(Rc::new(GitRules { cut, patterns, weaker })) }
     }
 }
@@ -112,7 +117,8 @@ pub(super) fn is_of_dvc(name: &str) -> bool {
 impl Walk<'_> {
     /// Walks the folder `start`, whose own rules do not count yet.
     fn all(&mut self, start: Folder) -> Result<()> {
-        let mut entries = WalkDir::new(self.repo.top.join(&start.path)).into_iter();
+        let deepest = DEEPEST + 1 - self.repo.project_root.parts().count().min(DEEPEST);
+        let mut entries = WalkDir::new(self.repo.top.join(&start.path)).max_depth(deepest).into_iter();
         // The folders from the start down to the entry's own.
         let mut open = vec![self.enter(start.path, start.rules)?];
         while let Some(entry) = entries.next() {
@@ -160,7 +166,7 @@ impl Walk<'_> {
         let file = self.repo.top.join(&path).join(GIT_RULES);
         // Git does not follow a `.gitignore` that is a symlink.
         if self.repo.is_git() && file.symlink_metadata().is_ok_and(|m| m.is_file()) {
-            rules = GitRules::add(rules, &file, prefix(&path));
+            rules = GitRules::add(rules, &file, prefix(&path), &mut self.found.unreadable);
         }
         if !path.is_empty() {
             self.found.rules.add(&self.repo.top, &self.bounds, &path)?;

@@ -35,7 +35,7 @@ enum What {
 }
 
 /// No repository that people made goes deeper, or has more pipelines; one that was made to harm does not get further.
-const DEEPEST: usize = 250;
+pub(super) const DEEPEST: usize = 250;
 const MOST: usize = 100_000;
 
 /// Folders that hold what lockstep keeps, should somebody have committed them.
@@ -50,7 +50,7 @@ impl Commit {
         let mut found = Found {
             pipelines: Vec::new(),
             dvc: Vec::new(),
-            rules: Rules::from_text(&text_of(&at(ignore::FILE))?),
+            rules: Rules::from_text(&text_of(&at(ignore::FILE))?)?,
             unreadable: Vec::new(),
         };
         // Folders by name, a folder's own files before those below it: a rule counts before what it rules is judged.
@@ -70,7 +70,7 @@ impl Commit {
             if special.what == What::Rules && (folder.is_root() || root.is_in(&folder)) {
                 // Above the project and in its root all rules count.
                 if !folder.is_root() {
-                    found.rules.add_text(folder.as_str(), &text_of(&path)?);
+                    found.rules.add_text(folder.as_str(), &text_of(&path)?)?;
                 }
                 continue;
             }
@@ -90,7 +90,7 @@ impl Commit {
                 continue;
             }
             match special.what {
-                What::Rules => found.rules.add_text(folder.as_str(), &text_of(&path)?),
+                What::Rules => found.rules.add_text(folder.as_str(), &text_of(&path)?)?,
                 What::Project => {}
                 What::Pipeline | What::Dvc => {
                     if is_out(&path, false) || !self.is_file(special, &path)? {

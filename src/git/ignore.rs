@@ -14,7 +14,7 @@ use gix::glob::pattern::Case;
 
 use super::patterns::Patterns;
 use crate::document::Bounds;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 pub(super) const FILE: &str = ".lockstepignore";
 
@@ -34,34 +34,42 @@ impl Rules {
     /// The rules of the file in `top`, the root of the repository, and the built-in ones.
     pub fn load(top: &Path, bounds: &Bounds) -> Result<Rules> {
         let text = bounds.read(&top.join(FILE))?.unwrap_or_default();
-        Ok(Rules::from_text(&text))
+        Rules::from_text(&text)
     }
 
-    pub(super) fn from_text(text: &[u8]) -> Rules {
+    pub(super) fn from_text(text: &[u8]) -> Result<Rules> {
+        // By itself first: lines and bytes are told as they are in the file.
+        parse(FILE, text)?;
         let all = [BUILT_IN, text].concat();
-        Rules { top: Patterns::parse(&all), nested: BTreeMap::new(), id: mix(SEED, &all) }
+        Ok(Rules { top: parse(FILE, &all)?, nested: BTreeMap::new(), id: mix(SEED, &all) })
     }
 
     /// Adds the file of `folder` (not the root), if it is there. Folders come in one order, always.
     pub(super) fn add(&mut self, top: &Path, bounds: &Bounds, folder: &str) -> Result<()> {
         if let Some(text) = bounds.read(&top.join(folder).join(FILE))? {
-            self.add_text(folder, &text);
+            self.add_text(folder, &text)?;
         }
         Ok(())
     }
 
-    pub(super) fn add_text(&mut self, folder: &str, text: &[u8]) {
-        let patterns = Patterns::parse(text);
+    pub(super) fn add_text(&mut self, folder: &str, text: &[u8]) -> Result<()> {
+        let patterns = parse(&format!("{folder}/{FILE}"), text)?;
         if !patterns.is_empty() {
             self.nested.insert(folder.into(), patterns);
             self.id = mix(mix(mix(self.id, folder.as_bytes()), b"\0"), text);
         }
+        Ok(())
     }
 
     /// Is `path`, relative to the root of the repository, ignored by a rule of its own? Who walks folders does not go
     /// down into an ignored one, so whether a parent is ignored is not asked again here. Rules tell upper from lower
-    /// case on every machine, so that all of them see the same content.
+    /// case on every machine, so that all of them see the same content. An absolute path lies outside of the repository:
+    /// there the rules of the root count that say a name and no place, the built-in ones among them.
     pub fn ignored(&self, path: &[u8], is_dir: bool) -> bool {
+        if path.starts_with(b"/") {
+            let name = path.rsplit(|b| *b == b'/').next().unwrap_or_default();
+            return self.top.verdict_of_name(name, is_dir, Case::Sensitive).unwrap_or(false);
+        }
         if !self.nested.is_empty() {
             let mut end = path.len();
             while let Some(slash) = path[..end].iter().rposition(|b| *b == b'/') {
@@ -82,6 +90,10 @@ impl Rules {
     }
 }
 
+fn parse(file: &str, text: &[u8]) -> Result<Patterns> {
+    Patterns::parse(text).map_err(|why| Error::usage(format!("{file}: {why}")))
+}
+
 /// FNV-1a: small, and the same in every version of every compiler, which the standard library's hasher is not.
 pub(super) const SEED: u64 = 0xcbf2_9ce4_8422_2325;
 
@@ -95,7 +107,7 @@ mod tests {
 
     #[test]
     fn built_in_rules_and_how_to_undo_them() {
-        let plain = Rules::from_text(b"");
+        let plain = Rules::from_text(b"").unwrap();
         for (path, is_dir, want) in [
             ("src/__pycache__", true, true),
             ("__pycache__", false, false),
@@ -106,15 +118,20 @@ mod tests {
         ] {
             assert_eq!(plain.ignored(path.as_bytes(), is_dir), want, "{path}");
         }
-        let undone = Rules::from_text(b"!*.pyc\n*.tmp\n");
+        for (path, is_dir, want) in
+            [("/ext/__pycache__", true, true), ("/ext/deep/x.pyc", false, true), ("/ext/x.py", false, false)]
+        {
+            assert_eq!(plain.ignored(path.as_bytes(), is_dir), want, "{path}");
+        }
+        let undone = Rules::from_text(b"!*.pyc\n*.tmp\n").unwrap();
         assert!(!undone.ignored(b"a/b.pyc", false) && undone.ignored(b"a/b.pyo", false));
         assert!(undone.ignored(b"a/b.tmp", false));
     }
 
     #[test]
     fn deeper_files_beat_higher_ones() {
-        let mut rules = Rules::from_text(b"*.tmp\n/only_top\n");
-        rules.add_text("a/b", b"!keep.tmp\n/x\n*.md\n");
+        let mut rules = Rules::from_text(b"*.tmp\n/only_top\n").unwrap();
+        rules.add_text("a/b", b"!keep.tmp\n/x\n*.md\n").unwrap();
         for (path, want) in [
             ("a/b/keep.tmp", false),
             ("a/keep.tmp", true),
@@ -132,14 +149,14 @@ mod tests {
 
     #[test]
     fn the_id_follows_the_text() {
-        let mut a = Rules::from_text(b"*.tmp\n");
-        let b = Rules::from_text(b"*.tmp2\n");
+        let mut a = Rules::from_text(b"*.tmp\n").unwrap();
+        let b = Rules::from_text(b"*.tmp2\n").unwrap();
         assert_ne!(a.id(), b.id());
-        assert_eq!(a.id(), Rules::from_text(b"*.tmp\n").id());
+        assert_eq!(a.id(), Rules::from_text(b"*.tmp\n").unwrap().id());
         let before = a.id();
-        a.add_text("sub", b"# nothing\n");
+        a.add_text("sub", b"# nothing\n").unwrap();
         assert_eq!(a.id(), before);
-        a.add_text("sub", b"x\n");
+        a.add_text("sub", b"x\n").unwrap();
         assert_ne!(a.id(), before);
         fn shared<T: Sync + Send>() {}
         shared::<Rules>();

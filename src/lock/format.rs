@@ -4,6 +4,7 @@
 //! fact would rewrite the file without it.
 
 use std::collections::BTreeMap;
+use std::marker::PhantomData;
 
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +18,12 @@ use crate::value::{Value, yaml};
 
 /// The version of the format that this program reads and writes.
 pub const SCHEMA: u64 = 1;
+
+/// A repository may have [half as many stages](crate::pipeline::budget::MOST_STAGES).
+pub(super) const MOST_STAGES: usize = 200_000;
+pub(super) const MOST_DATA: usize = 1_000_000;
+/// 40 lines for each stage.
+const MOST_LINES: usize = 8_000_000;
 
 /// The facts of one `pipeline.lock`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -73,6 +80,9 @@ impl Command {
 
 /// Reads the text of a lock file. `path` is for messages only.
 pub fn read(path: &str, text: &str) -> Result<Lock> {
+    if text.bytes().filter(|byte| *byte == b'\n').count() > MOST_LINES {
+        return Err(damaged(path, &format!("it has more than {MOST_LINES} lines")));
+    }
     quick::read(text).map_or_else(|| parse(path, text), Ok)
 }
 
@@ -124,9 +134,9 @@ fn schema(text: &str) -> Option<u64> {
 struct FileForm {
     #[allow(dead_code)]
     schema: serde::de::IgnoredAny,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "at_most::<_, _, MOST_DATA>")]
     data: BTreeMap<String, PinForm>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "at_most::<_, _, MOST_STAGES>")]
     stages: BTreeMap<String, StageForm>,
 }
 
@@ -175,6 +185,34 @@ struct OutForm {
 
 fn yes() -> bool {
     true
+}
+
+/// A map of so many entries at most, counted before the next one is made.
+fn at_most<'de, D, T, const MOST: usize>(d: D) -> Result<BTreeMap<String, T>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    struct Visitor<T, const MOST: usize>(PhantomData<T>);
+    impl<'de, T: Deserialize<'de>, const MOST: usize> serde::de::Visitor<'de> for Visitor<T, MOST> {
+        type Value = BTreeMap<String, T>;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+            f.write_str("a map")
+        }
+
+        fn visit_map<A: serde::de::MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
+            let mut map = BTreeMap::new();
+            while let Some((key, value)) = entries.next_entry()? {
+                if map.len() >= MOST {
+                    return Err(serde::de::Error::custom(format!("one of its maps has more than {MOST} entries")));
+                }
+                map.insert(key, value);
+            }
+            Ok(map)
+        }
+    }
+    d.deserialize_map(Visitor::<T, MOST>(PhantomData))
 }
 
 struct CommandForm(Command);

@@ -6,7 +6,7 @@
 //! else the real parser has the word.
 
 use super::by_name::ByName;
-use super::format::{Command, Lock, OutLock, StageLock};
+use super::format::{Command, Lock, MOST_DATA, MOST_STAGES, OutLock, StageLock};
 use super::write::write;
 use crate::store::{ObjectId, Pin};
 use crate::value::Value;
@@ -141,6 +141,10 @@ fn below<'t, T>(map: &Map<'t>, key: &str, make: impl Fn(&Node<'t>) -> Option<T>)
 }
 
 fn lock(root: &Map<'_>) -> Option<Lock> {
+    let holds = |key: &str, most: usize| get(root, key).and_then(Node::map).is_none_or(|map| map.len() <= most);
+    if !holds("data", MOST_DATA) || !holds("stages", MOST_STAGES) {
+        return None;
+    }
     let data = get(root, "data").map_or(Some(Default::default()), |node| named(node.map()?, pin))?;
     let stages = get(root, "stages").map_or(Some(Default::default()), |node| named(node.map()?, stage))?;
     Some(Lock { data, stages })

@@ -245,7 +245,7 @@ fn settings_of(project: &Project, name: &str) -> Result<(config::Remote, Address
     options::check_container(&address)?;
     let options = Options::read(name, address.scheme, &settings.said)?;
     let root = project.repo.project_root.on_disk(project.top());
-    Ok((settings, address, options.with_paths_from(&root, project.around.home.as_deref())))
+    Ok((settings, address, options.with_paths_from(&root, project.around.home.as_deref())?))
 }
 
 fn default_name(project: &Project) -> Result<String> {

@@ -6,6 +6,7 @@ use std::path::Path;
 use crate::config::Rule::{self, Free, Grant, Narrows};
 use crate::config::{self, Grade, Origin, Said, Setting, grade};
 use crate::error::{Error, Result};
+use crate::path::home::expand;
 use crate::remote::address::{Address, Scheme};
 use crate::url::is_name_letter;
 
@@ -122,16 +123,13 @@ impl Options {
     }
 
     /// The same with paths that count from `root`, the root of the project, and from `home`.
-    pub fn with_paths_from(mut self, root: &Path, home: Option<&Path>) -> Options {
+    pub fn with_paths_from(mut self, root: &Path, home: Option<&Path>) -> Result<Options> {
         for name in FILES {
             let Some(given) = self.values.get_mut(name) else { continue };
-            let path = match (given.value.strip_prefix("~/"), home) {
-                (Some(below), Some(home)) => home.join(below),
-                _ => root.join(&given.value),
-            };
+            let path = expand(&given.value, root, home).map_err(|e| e.because(format!("it is the option {name}")))?;
             given.value = path.to_string_lossy().into_owned();
         }
-        self
+        Ok(self)
     }
 
     pub fn get(&self, name: &str) -> Option<&str> {

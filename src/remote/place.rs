@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::event::Stop;
+use crate::path::home::expand;
 use crate::remote::address::{Address, Scheme};
 use crate::remote::cap;
 use crate::remote::fault::{self, Fault, Why};
@@ -85,12 +86,8 @@ impl Place {
         let scheme = address.scheme;
         let hidden = HiddenTexts::of(address, &options, env);
         let kind = if scheme == Scheme::Folder {
-            let home = env.get("HOME").filter(|home| !home.is_empty());
-            let dir = match (address.path.strip_prefix("~/"), home) {
-                (Some(below), Some(home)) => Path::new(home).join(below),
-                _ => base.join(&address.path),
-            };
-            Kind::Folder(Folder::new(dir))
+            let dir = expand(&address.path, base, env.get("HOME").map(Path::new));
+            Kind::Folder(Folder::new(dir.map_err(|e| e.because(format!("it is the URL of the remote {name}")))?))
         } else {
             let service = Service::open(address, &options, env, stop);
             Kind::Service(Box::new(service.map_err(|fault| {

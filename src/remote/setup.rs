@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::{self, Config, Origin, Sources};
 use crate::error::{Error, Result};
+use crate::path::home::below_home;
 use crate::path::normalise;
 use crate::project::Project;
 use crate::remote::address::{Address, Scheme};
@@ -75,7 +76,7 @@ fn holds_password(url: &Url, address: &Address) -> bool {
 /// A folder that was typed from here, as the settings say it: from the root of the project.
 fn from_root(project: &Project, url: &str) -> String {
     let path = url.strip_prefix("file://").unwrap_or(url);
-    if Path::new(path).is_absolute() || path.starts_with("~/") {
+    if Path::new(path).is_absolute() || below_home(path).is_some() {
         return path.to_string();
     }
     normalise(&format!("{}/{path}", project.cwd.relative_to(&project.repo.project_root)))

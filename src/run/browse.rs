@@ -1,5 +1,6 @@
 //! What is in a folder of a snapshot: Git's files, and the outs and data that its locks pin, as one.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::{Error, Result};
@@ -8,6 +9,10 @@ use crate::path::RepoPath;
 use crate::project::{Pinned, Snapshot};
 use crate::store::Pin;
 use crate::store::tree::EntryKind;
+
+/// No repository that people made goes deeper, or has more files; one that was made to harm does not get further.
+const DEEPEST: usize = 250;
+const MOST: usize = 2_000_000;
 
 /// Something at a path.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,6 +55,8 @@ pub struct Browser<'s, 'p> {
     pinned: Vec<Pinned>,
     /// Of the worktree: what Git tracks.
     index: BTreeMap<RepoPath, GitKind>,
+    /// How many more entries of Git's trees are read.
+    left: Cell<usize>,
 }
 
 impl<'s, 'p> Browser<'s, 'p> {
@@ -59,7 +66,7 @@ impl<'s, 'p> Browser<'s, 'p> {
             Some(_) => BTreeMap::new(),
             None => snapshot.project.repo.index_entries()?.into_iter().collect(),
         };
-        Ok(Browser { snapshot, pinned, index })
+        Ok(Browser { snapshot, pinned, index, left: Cell::new(MOST) })
     }
 
     /// What is at a path; `None` if there is nothing.
@@ -126,7 +133,9 @@ impl<'s, 'p> Browser<'s, 'p> {
         };
         match self.snapshot.git() {
             Some(commit) => {
-                for entry in commit.list(&folder.path)?.iter().flat_map(|e| e.iter()) {
+                let entries = commit.list(&folder.path)?;
+                self.take(folder, entries.as_ref().map_or(0, |entries| entries.len()))?;
+                for entry in entries.iter().flat_map(|e| e.iter()) {
                     if let (Some(path), Some(what)) = (child(&entry.name), of_git(entry.kind, Some(entry.id))) {
                         found.insert(path, what);
                     }
@@ -153,6 +162,22 @@ impl<'s, 'p> Browser<'s, 'p> {
             found.entry(path).or_insert(What::Folder);
         }
         Ok(found.into_iter().map(|(path, what)| Item { path, what }).collect())
+    }
+
+    /// Counts the entries of a folder of Git before anything is made of them: a few trees that name each other have
+    /// more than a machine can hold.
+    fn take(&self, folder: &Item, entries: usize) -> Result<()> {
+        let name = &self.snapshot.name;
+        if folder.path.parts().count() > DEEPEST {
+            return Err(Error::usage(format!("{name} has a folder more than {DEEPEST} levels deep"))
+                .hint("name a file or folder further up that holds none"));
+        }
+        let left = self.left.get().checked_sub(entries);
+        self.left.set(left.ok_or_else(|| {
+            Error::usage(format!("{name} has more than {MOST} files and folders in Git: too many to go through"))
+                .hint("name a folder that holds fewer")
+        })?);
+        Ok(())
     }
 
     /// The bytes of an item; of a folder of Git unknown.

@@ -69,6 +69,7 @@ pub fn file(
     done: &dyn Fn(u64),
 ) -> Result<(ObjectId, Seen), Trouble> {
     let mut looked = Some(seen.stat);
+    let mut is_untold = false;
     for _ in 0..3 {
         let mut file = File::from(open()?);
         let before = match looked.take() {
@@ -80,6 +81,11 @@ pub fn file(
         if before == after.stat && read == after.stat.size {
             return Ok((id, after));
         }
+        is_untold = before == after.stat;
+    }
+    if is_untold {
+        // What the system makes up as it is read, below /proc and /sys.
+        return Err(Trouble::Io(io::Error::other("the system does not tell its size: it is no file of a disk")));
     }
     Err(Trouble::Changed)
 }
@@ -89,9 +95,10 @@ pub fn read_flags() -> (OFlags, Mode) {
     (OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY, Mode::empty())
 }
 
-/// The id of what `file` holds from here to its end, and how many bytes that were.
+/// The id of what `file` holds from here to its end, and how many bytes that were. Soon behind `size` bytes it stops: such
+/// a file has another size by now, or no end.
 pub fn content(file: &mut File, size: u64, done: &dyn Fn(u64)) -> io::Result<(ObjectId, u64)> {
-    if size < HUGE { small(file, size, done) } else { huge(file, done) }
+    if size < HUGE { small(file, size, done) } else { huge(file, size, done) }
 }
 
 /// The id that the bytes of `file` have as an object of this kind.
@@ -102,10 +109,12 @@ pub fn of_object(file: &File, kind: ObjectKind, size: u64) -> io::Result<ObjectI
     }
     let mut hasher = Hasher::new(kind);
     let mut buffer = vec![0u8; CHUNK];
+    let mut read = 0;
     loop {
         let n = fill(&mut file, &mut buffer)?;
         hasher.update(&buffer[..n]);
-        if n < buffer.len() {
+        read += n as u64;
+        if n < buffer.len() || read > size {
             return Ok(hasher.id());
         }
     }
@@ -124,7 +133,7 @@ fn small(file: &mut File, size: u64, done: &dyn Fn(u64)) -> io::Result<(ObjectId
         hasher.update(&buffer[..n]);
         total += n as u64;
         // A buffer that was not filled means the end of the file.
-        if n < buffer.len() {
+        if n < buffer.len() || total > size {
             break;
         }
         n = fill(file, &mut buffer)?;
@@ -133,12 +142,12 @@ fn small(file: &mut File, size: u64, done: &dyn Fn(u64)) -> io::Result<(ObjectId
     Ok((ObjectId(*hasher.finalize().as_bytes()), total))
 }
 
-fn huge(file: &mut File, done: &dyn Fn(u64)) -> io::Result<(ObjectId, u64)> {
+fn huge(file: &mut File, size: u64, done: &dyn Fn(u64)) -> io::Result<(ObjectId, u64)> {
     let mut hasher = blake3::Hasher::new();
     let (mut now, mut next) = (vec![0u8; CHUNK], vec![0u8; CHUNK]);
     let mut filled = fill(file, &mut now)?;
     let mut total = 0;
-    while filled > 0 {
+    while filled > 0 && total <= size {
         let ahead = &mut next;
         let (read, ()) = rayon::join(
             || fill(file, ahead),
@@ -191,5 +200,20 @@ mod tests {
             let (id, n) = content(&mut File::open(&path).unwrap(), size as u64, &|_| ()).unwrap();
             assert_eq!((id, n), (of_bytes(&bytes), size as u64));
         }
+    }
+
+    #[test]
+    fn what_has_no_end_is_not_read_to_it() {
+        for size in [0, 100, HUGE] {
+            let (_, read) = content(&mut File::open("/dev/zero").unwrap(), size, &|_| ()).unwrap();
+            assert!((size + 1..=size + CHUNK as u64).contains(&read), "{size}: {read}");
+        }
+        of_object(&File::open("/dev/zero").unwrap(), ObjectKind::Tree, 100).unwrap();
+        // Larger than told, it is another object.
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("f"), "12345").unwrap();
+        let (id, read) = content(&mut File::open(dir.path().join("f")).unwrap(), 4, &|_| ()).unwrap();
+        assert_ne!(id, of_bytes(b"1234"));
+        assert_eq!(read, 5);
     }
 }

@@ -1,9 +1,10 @@
 //! Reading JSON as Python writes it: `NaN`, `Infinity` and `-Infinity` are numbers, and the last of several equal keys
 //! wins.
 
-use super::{Fault, Mark, Value};
+use super::{Fault, Mark, Value, budget};
 
 pub fn parse(text: &str) -> Result<Value, Fault> {
+    budget::check_json(text)?;
     let value = match serde_json::from_str(text) {
         Ok(value) => value,
         Err(_) if text.contains("NaN") || text.contains("Infinity") => with_words(text)?,

@@ -6,6 +6,7 @@
 //! What a params file says is read by parsers that see how a scalar was written, because `1_000` is a number and
 //! `'1_000'` a text; a mistake is a [`Fault`], which becomes an error with its file, place and line.
 
+mod budget;
 mod json;
 pub mod node;
 mod python;
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
+pub use budget::check_json;
 pub use text::python_float;
 
 /// One value. Maps keep the order of the file; equality does not look at it, and takes NaN for equal to itself, because

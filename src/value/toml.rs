@@ -2,9 +2,16 @@
 
 use ::toml::de::{DeTable, DeValue};
 
-use super::{Fault, Mark, Value};
+use super::{Fault, Mark, Value, budget};
+
+/// The parser keeps every token and event of a file, each many times larger than its text.
+const LARGEST: usize = 8 << 20;
 
 pub fn parse(text: &str) -> Result<Value, Fault> {
+    if text.len() > LARGEST {
+        return Err(Fault::new(format!("the file is larger than {} MiB", LARGEST >> 20), None));
+    }
+    budget::check_marks(text, b",=.[{")?;
     let table = DeTable::parse(text)
         .map_err(|e| Fault::new(format!("no valid TOML: {}", e.message()), e.span().map(|s| mark(text, s.start))))?;
     map(text, table.get_ref())

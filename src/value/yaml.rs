@@ -9,13 +9,15 @@ use std::collections::{HashMap, HashSet};
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span, StrInput, Tag};
 
+use super::budget::{self, NODES};
 use super::node::{Entry, Node, Tree};
 use super::{Fault, Mark, Value, scalar};
 
 const DEPTH: usize = 128;
 const BYTES: usize = 64 << 20;
-/// Nodes of a document once aliases are expanded; 64 bytes of text count as one.
-const NODES: usize = 2_000_000;
+
+/// Entries of a machine-written document.
+const MARKS: usize = 5_000_000;
 
 /// The one document of `text`, or `None` if there is nothing in it.
 pub fn parse(text: &str) -> Result<Option<Node>, Fault> {
@@ -54,13 +56,20 @@ fn quotes(text: &str, mark: Mark, info: &str) -> Option<String> {
 
 /// Reads machine-written YAML (lock files) straight into types, without marks.
 pub fn read_typed<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
-    // The parser's time grows with the square of this. Brackets in strings count too, which come in pairs.
-    let mut depth = 0u32;
-    for byte in text.bytes() {
+    // The parser's time grows with the square of the depth. Brackets in strings count too, which come in pairs. And it
+    // keeps all events of a text, before the first value is made of them: an entry has a mark in front of it.
+    let (mut depth, mut marks) = (0u32, 0usize);
+    let after = text.bytes().skip(1).chain([b'\n']);
+    for (byte, next) in text.bytes().zip(after) {
         match byte {
-            b'[' | b'{' => depth += 1,
+            b'[' | b'{' => (depth, marks) = (depth + 1, marks + 1),
             b']' | b'}' => depth = depth.saturating_sub(1),
+            b',' | b':' => marks += 1,
+            b'-' | b'?' if next.is_ascii_whitespace() => marks += 1,
             _ => {}
+        }
+        if marks > MARKS {
+            return Err(format!("it has more than {MARKS} entries"));
         }
         if depth > 10_000 {
             return Err("its brackets are nested too deep".into());
@@ -130,6 +139,7 @@ struct Reader<'t> {
     marks: Marks<'t>,
     open: Vec<Open>,
     anchors: HashMap<usize, (Node, Size)>,
+    /// Nodes once aliases are expanded; 64 bytes of text count as one.
     left: usize,
 }
 
@@ -212,7 +222,7 @@ impl<'t> Reader<'t> {
                 self.left = left;
                 Ok(())
             }
-            None => Err(Fault::new(format!("the document has more than {NODES} nodes"), Some(at))),
+            None => Err(budget::fault(at)),
         }
     }
 

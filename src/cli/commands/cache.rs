@@ -7,6 +7,7 @@ use crate::cli::progress::Progress;
 use crate::cli::text;
 use crate::config::{self, Checkout};
 use crate::error::{Error, Result};
+use crate::path::home::below_home;
 use crate::path::normalise;
 use crate::project::Project;
 use crate::remote::Remote;
@@ -79,7 +80,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
 }
 
 fn set_dir(path: &str, local: bool, project: &Project, out: &Output) -> Result<()> {
-    let value = if Path::new(path).is_absolute() || path.starts_with("~/") {
+    let value = if Path::new(path).is_absolute() || below_home(path).is_some() {
         path.to_string()
     } else {
         // Typed from here; the setting counts from the root.

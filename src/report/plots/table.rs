@@ -11,6 +11,9 @@ use super::Column;
 use crate::error::{Error, Result};
 use crate::value::{self, Value};
 
+/// Each column is looked for in every row.
+const MOST_COLUMNS: usize = 10_000;
+
 /// A file that columns are taken from.
 pub struct Table<'a> {
     /// For messages.
@@ -65,6 +68,10 @@ impl<'a> Table<'a> {
                 let mut reader = reader(bytes, by, false);
                 let mut first = csv::ByteRecord::new();
                 reader.read_byte_record(&mut first).map_err(|e| broken(name, bytes, &e))?;
+                if first.len() > MOST_COLUMNS {
+                    return Err(Error::usage(format!("{name} has more than {MOST_COLUMNS} columns"))
+                        .hint("a table of a plot has a row for each step, and a column for each value"));
+                }
                 let header = if has_header {
                     first.iter().map(|cell| String::from_utf8_lossy(cell).into_owned()).collect()
                 } else {

@@ -49,6 +49,9 @@ enum Item {
     Skipped,
 }
 
+/// What is done for each folder grows with its depth, on the stack too. No folder that people made is as deep.
+const DEEPEST: usize = 250;
+
 impl Walk<'_> {
     pub fn run(&self) -> Result<Rows> {
         let old = (!self.old.folders.is_empty()).then_some(0);
@@ -61,6 +64,10 @@ impl Walk<'_> {
     }
 
     fn folder(&self, path: Vec<u8>, flags: u8, old: Option<usize>, up: Option<&Chain<'_>>) -> Result<Found> {
+        if path.iter().filter(|b| **b == b'/').count() >= DEEPEST {
+            let message = format!("{} holds folders more than {DEEPEST} levels deep", self.path.display());
+            return Err(Error::usage(message).hint("pack them into an archive, or list them in .lockstepignore"));
+        }
         let known = old.zip(self.dirty.as_ref());
         if let Some((at, dirty)) = known
             && self.old.folders[at].flags as u8 & FOLLOWED == flags & FOLLOWED

@@ -1,5 +1,6 @@
 //! Cuts a Python file into logical lines of tokens: brackets and backslashes join lines, comments and empty lines go.
 
+use crate::value::budget::{self, NODES};
 use crate::value::{Fault, Mark};
 
 #[derive(Clone, Debug, PartialEq)]
@@ -67,6 +68,7 @@ pub fn lines(text: &str) -> Result<Vec<Line>, Fault> {
     let mut line = Line { indent: 0, tokens: Vec::new() };
     let mut brackets: Vec<(&'static str, Mark)> = Vec::new();
     let mut fresh = true;
+    let mut left = NODES;
     while let Some(ch) = c.rest().chars().next() {
         if fresh && brackets.is_empty() && line.tokens.is_empty() {
             let blank = c.rest().len() - c.rest().trim_start_matches([' ', '\t', '\x0c']).len();
@@ -99,6 +101,7 @@ pub fn lines(text: &str) -> Result<Vec<Line>, Fault> {
             }
             _ => {
                 let mark = c.mark();
+                left = left.checked_sub(1).ok_or_else(|| budget::fault(mark))?;
                 let token = token(&mut c, ch)?;
                 match token {
                     Token::Op(op @ ("(" | "[" | "{")) => brackets.push((op, mark)),
