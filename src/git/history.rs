@@ -35,6 +35,7 @@ pub(super) struct Inner {
     /// Where names of models are looked for first.
     pub folder: RepoPath,
     pub require_signed: bool,
+    pub fetches_missing: bool,
     /// Git's own summary of commits, if it wrote one: it knows their trees without their being read.
     pub graph: Option<gix::commitgraph::Graph>,
     /// Where objects lie; see [`super::ahead`].
@@ -91,8 +92,10 @@ impl Repo {
         repo.objects.set_pack_cache(|| Box::new(MemoryCappedHashmap::new(DELTA_CACHE)));
         let graph = repo.commit_graph_if_enabled().ok().flatten();
         let (packs, trees, special) = Default::default();
-        let (folder, require_signed) = (folder.clone(), self.require_signed);
-        Ok(History(Rc::new(Inner { repo, folder, require_signed, graph, packs, trees, special })))
+        let (require_signed, fetches_missing) = (self.require_signed, self.fetches_missing);
+        let folder = folder.clone();
+        let inner = Inner { repo, folder, require_signed, fetches_missing, graph, packs, trees, special };
+        Ok(History(Rc::new(inner)))
     }
 
     /// The commit that a revision stands for; see [`History::resolve`].

@@ -35,12 +35,12 @@ pub(super) fn git(folder: &Path, args: &[&str]) -> Result<()> {
     Err(Error::new(Kind::Io, format!("`git {}` failed", args.join(" "))).because(said.trim().replace('\n', "; ")))
 }
 
-/// `git` for a question: it runs no hook and no file system monitor of the repository's settings, and reads nothing from
-/// the terminal.
+/// `git` for a question: it runs no hook and no file system monitor of the repository's settings, reads nothing from the
+/// terminal, and fetches nothing that a partial clone left out.
 pub(super) fn reading_git(folder: &Path) -> Command {
     let mut command = Command::new("git");
     command.current_dir(folder).stdin(Stdio::null());
-    command.args(["-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null"]);
+    command.args(["-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null"]).env("GIT_NO_LAZY_FETCH", "1");
     command
 }
 
@@ -50,6 +50,7 @@ pub(super) fn reading_git(folder: &Path) -> Command {
 /// they are.
 pub(super) fn foreign_git(folder: &Path) -> Command {
     let mut command = reading_git(folder);
+    command.env_remove("GIT_NO_LAZY_FETCH");
     for name in OF_A_REPOSITORY {
         command.env_remove(name);
     }

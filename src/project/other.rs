@@ -61,6 +61,7 @@ pub fn elsewhere(
         let cwd = if cwd.is_dir() { cwd } else { other.repo.top };
         let mut project = Project::open(Surroundings { cwd, ..around.clone() })?;
         (project.repo.project_root, project.cwd) = (root, RepoPath::root());
+        project.repo.fetches_missing = false;
         project
     };
     let project = Project { address: Some(address.clone()), ..project };
