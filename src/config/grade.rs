@@ -75,7 +75,7 @@ pub struct Note {
 impl Note {
     /// May the user want the value all the same? A folder that a commit prepared is not one to write to.
     pub fn may_be_wanted(&self) -> bool {
-        ![LINK, LINK_INSIDE].contains(&self.reason.as_str())
+        ![LINK, LINK_INSIDE, REPOSITORY].contains(&self.reason.as_str())
     }
 }
 
@@ -148,6 +148,7 @@ fn is_on(value: &Setting) -> bool {
 const OUTSIDE: &str = "it lies outside the repository";
 const LINK: &str = "it leads through a symlink";
 const LINK_INSIDE: &str = "a symlink is in it";
+const REPOSITORY: &str = "it lies in another repository";
 
 fn lies_inside(value: &Setting, checkout: Option<&Checkout>) -> Result<(), &'static str> {
     match (value, checkout) {
@@ -194,11 +195,20 @@ impl Checkout {
         if path.ancestors().take_while(|folder| *folder != self.top).any(is_link) {
             return Err(LINK);
         }
+        if path.ancestors().take_while(|folder| *folder != self.top).any(is_repository) {
+            return Err(REPOSITORY);
+        }
         if holds_link(&path, 2) {
             return Err(LINK_INSIDE);
         }
         Ok(())
     }
+}
+
+/// Has a folder what makes Git take it for a repository, with files or bare? A commit can bring a bare one.
+fn is_repository(folder: &Path) -> bool {
+    let has = |name: &str| folder.join(name).symlink_metadata().is_ok();
+    has(".git") || (has("HEAD") && (has("objects") || has("refs") || has("commondir")))
 }
 
 /// Is there a symlink among the folders of a store? A commit can bring one, and what is written or deleted below it
@@ -300,6 +310,9 @@ mod tests {
             std::fs::create_dir_all(link.parent().unwrap()).unwrap();
             std::os::unix::fs::symlink("/", link).unwrap();
         }
+        std::fs::create_dir_all(top.join("sub/bare/objects")).unwrap();
+        std::fs::write(top.join("sub/bare/HEAD"), "").unwrap();
+        std::fs::create_dir_all(top.join("sub/nested/.git")).unwrap();
         let checkout = Checkout { top: top.clone(), root: top.join("sub") };
         let absolute = top.join("x").to_string_lossy().into_owned();
         for (text, want) in [
@@ -307,6 +320,9 @@ mod tests {
             ("own", true),
             ("planted", false),
             ("planted2", false),
+            ("bare/lockstep/store", false),
+            ("bare", false),
+            ("nested/store", false),
             ("./store/x", true),
             ("../store", true),
             (absolute.as_str(), true),

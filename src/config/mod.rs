@@ -302,7 +302,7 @@ impl Config {
     }
 
     /// Who says the value that counts.
-    fn grade(&self, key: &str) -> Option<Grade> {
+    pub fn grade(&self, key: &str) -> Option<Grade> {
         let (value, origin) = self.look_up(key)?;
         let is_it = |said: &&Said| said.value == *value && said.origin == *origin;
         Some(self.said.get(key)?.iter().rev().find(is_it)?.grade)

@@ -153,7 +153,7 @@ impl History {
     pub fn blob(&self, id: GitId) -> Result<Vec<u8>> {
         let size = match self.0.repo.try_find_header(id.0) {
             Ok(Some(header)) => header.size(),
-            _ => return self.promised_blob(id).ok_or_else(|| absent(format!("blob {id}"))),
+            _ => return self.promised_blob(id),
         };
         if size > LARGEST {
             return Err(Error::usage(format!("the file is larger than {} MiB, too large for Git", LARGEST >> 20))
@@ -211,7 +211,7 @@ pub(super) fn entries(tree: &[u8]) -> Result<Vec<TreeEntry>> {
 }
 
 /// An object that a partial or a damaged clone lacks.
-fn absent(cause: impl fmt::Display) -> Error {
+pub(super) fn absent(cause: impl fmt::Display) -> Error {
     Error::missing("an object of Git is not in this clone")
         .because(cause)
         .hint("git fsck — says whether it is damaged; a partial clone has to reach its origin")

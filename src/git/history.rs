@@ -41,6 +41,8 @@ pub(super) struct Inner {
     pub require_signed: bool,
     /// See [`Repo::is_other`].
     pub is_other: bool,
+    /// See [`Repo::fetches_missing`].
+    pub fetches_missing: bool,
     /// Git's own summary of commits, if it wrote one: it knows their trees without their being read.
     pub graph: Option<gix::commitgraph::Graph>,
     /// Where objects lie; see [`super::ahead`].
@@ -95,11 +97,14 @@ impl Repo {
         };
         repo.object_cache_size(OBJECT_CACHE);
         repo.objects.set_pack_cache(|| Box::new(MemoryCappedHashmap::new(DELTA_CACHE)));
-        let (folder, require_signed, is_other) = (folder.clone(), self.require_signed, self.is_other);
+        let require_signed = self.require_signed;
         // A signature covers commits, not this summary of them.
         let graph = if require_signed { None } else { repo.commit_graph_if_enabled().ok().flatten() };
         let (packs, trees, special) = Default::default();
-        Ok(History(Rc::new(Inner { repo, folder, require_signed, is_other, graph, packs, trees, special })))
+        let (is_other, fetches_missing) = (self.is_other, self.fetches_missing);
+        let folder = folder.clone();
+        let inner = Inner { repo, folder, require_signed, is_other, fetches_missing, graph, packs, trees, special };
+        Ok(History(Rc::new(inner)))
     }
 
     /// The commit that a revision stands for; see [`History::resolve`].

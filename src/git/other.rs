@@ -6,6 +6,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::commit::absent;
 use super::history::History;
 use super::id::GitId;
 use super::ignore::{SEED, mix};
@@ -62,7 +63,7 @@ pub fn open(address: &Url, cwd: &Path, repos: &Path, commit: Option<GitId>) -> R
             let folder = fs::canonicalize(&folder).map_err(|e| Error::io("open", &folder, e))?;
             return Ok(Other { repo: Repo::open_bare(&folder)?, bare: true, is_clone: false, stale: None });
         }
-        let repo = Repo::discover(&folder)?;
+        let repo = Repo { fetches_missing: false, ..Repo::discover(&folder)? };
         if fs::canonicalize(&folder).is_ok_and(|folder| folder != repo.top) {
             return Err(Error::usage(format!("{address} is a folder inside of the repository {}", repo.top.display()))
                 .hint("name the root of the repository, and then the path in it"));
@@ -91,7 +92,7 @@ pub fn open(address: &Url, cwd: &Path, repos: &Path, commit: Option<GitId>) -> R
         let fetch = ["fetch", "--quiet", "--prune", "--force", "--tags", "--", "origin", "+refs/heads/*:refs/heads/*"];
         stale = run(foreign_git(&clone).args(fetch)).err().map(|e| said(address, e));
     }
-    Ok(Other { repo: Repo::bare(&clone), bare: true, is_clone: true, stale })
+    Ok(Other { repo: Repo { fetches_missing: true, ..Repo::bare(&clone) }, bare: true, is_clone: true, stale })
 }
 
 fn has(clone: &Path, id: GitId) -> bool {
@@ -171,17 +172,25 @@ impl Repo {
 }
 
 impl History {
-    /// A blob that a partial clone left out: the `git` program gets it from where the clone is from. Not for another
-    /// repository in somebody's folder: as in `git clone` of one, its settings start no program.
-    pub(super) fn promised_blob(&self, id: GitId) -> Option<Vec<u8>> {
-        if self.0.is_other {
-            return None;
-        }
+    /// A blob that a partial clone left out: the `git` program gets it from where the clone is from, for a repository that
+    /// [`Repo::fetches_missing`].
+    pub(super) fn promised_blob(&self, id: GitId) -> Result<Vec<u8>> {
+        let absent = || absent(format!("blob {id}"));
         let config = self.0.repo.config_snapshot();
-        config.string("extensions.partialClone").or_else(|| config.string("remote.origin.promisor"))?;
+        if config.string("extensions.partialClone").or_else(|| config.string("remote.origin.promisor")).is_none() {
+            return Err(absent());
+        }
         let folder = self.0.repo.git_dir();
+        if !self.0.fetches_missing {
+            return Err(absent().hint(format!(
+                "lockstep lets Git fetch for the repository at hand alone; if you trust this one: git -C {} fetch --refetch \
+                 --no-filter",
+                word(&folder.display().to_string())
+            )));
+        }
         let mut command = reading_git(folder);
-        run(command.arg("--git-dir").arg(folder).args(["cat-file", "blob", &id.hex()])).ok()
+        command.env_remove("GIT_NO_LAZY_FETCH").arg("--git-dir").arg(folder).args(["cat-file", "blob", &id.hex()]);
+        run(&mut command).map_err(|_| absent())
     }
 }
 
@@ -218,9 +227,12 @@ mod tests {
         clone_to(&format!("file://{}", top.display()).into(), &clone).unwrap();
         let at = |path: &Path, rev: &str| Repo::bare(path).resolve(rev).map(|c| c.id.hex());
         assert_eq!(at(&clone, "HEAD").unwrap(), first);
-        let commit = Repo::bare(&clone).resolve("HEAD").unwrap();
+        let path = RepoPath::root().join("f").unwrap();
+        let e = Repo::bare(&clone).resolve("HEAD").unwrap().read(&path).unwrap_err();
+        assert!(e.kind == Kind::Missing && e.hints.iter().any(|hint| hint.contains("--refetch")), "{e}");
+        let commit = Repo { fetches_missing: true, ..Repo::bare(&clone) }.resolve("HEAD").unwrap();
         // The contents were left out, and come when they are asked for.
-        assert_eq!(commit.read(&RepoPath::root().join("f").unwrap()).unwrap().as_deref(), Some(&b"1"[..]));
+        assert_eq!(commit.read(&path).unwrap().as_deref(), Some(&b"1"[..]));
         assert_eq!(std::fs::read_dir(&repos).unwrap().count(), 1);
         let e =
             clone_to(&format!("file://{}", dir.path().join("none").display()).into(), &repos.join("x")).unwrap_err();

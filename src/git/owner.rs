@@ -2,17 +2,16 @@
 //! user is opened only where the user's own Git configuration lists it under `safe.directory`: the rule that Git has
 //! since 2.35.2 (CVE-2022-24765), with the same owners and the same settings.
 //!
-//! A bare repository whose files another repository tracks came with a clone, settings included: none of its files has a
-//! name that Git refuses to track. It is opened only with `safe.bareRepository=all` in the same places.
+//! A bare repository among the files of a worktree may have come with a clone or as data from a remote, settings included:
+//! none of its files has a name that either refuses. It is opened only with `safe.bareRepository=all` in the same places.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::protected;
-use super::repo::Repo;
+use super::repo::{OWN_FOLDER, common_dir_of, git_dir_of};
 use crate::error::{Error, Result};
-use crate::path::RepoPath;
 use crate::shell::word;
 
 /// Refuses a repository of another user. `parts` are the folders and files that make it up, `shown` the path that
@@ -39,22 +38,36 @@ pub(super) fn check_owner(shown: &Path, parts: &[&Path]) -> Result<()> {
         )))
 }
 
-/// Refuses a bare repository that another repository tracks as files.
-pub(super) fn check_embedded(bare: &Path) -> Result<()> {
-    let is_checkout = |folder: &&Path| folder.join(".git").symlink_metadata().is_ok();
-    let Some(outer) = bare.ancestors().skip(1).find(is_checkout) else { return Ok(()) };
-    let outer = Repo::discover(outer)?;
-    let Some(path) = RepoPath::from_absolute(&outer.top, bare) else { return Ok(()) };
-    if outer.tracked(&[path])?.is_empty() {
+/// Refuses a Git folder that lies among the files of a worktree.
+pub(super) fn check_embedded(git_dir: &Path) -> Result<()> {
+    let Some(outer) = git_dir.ancestors().skip(1).find(|folder| is_worktree(folder)) else { return Ok(()) };
+    if is_kept_by_git(git_dir, outer) || protected::values("safe.bareRepository").last().is_some_and(|v| v == "all") {
         return Ok(());
     }
-    if protected::values("safe.bareRepository").last().is_some_and(|value| value == "all") {
-        return Ok(());
-    }
-    let (bare, outer) = (bare.display(), outer.top.display());
-    Err(Error::usage(format!("the bare repository {bare} consists of files that the repository {outer} tracks"))
-        .because("it came with a clone, and its settings would count as your own")
-        .hint("if you trust it: git config --global safe.bareRepository all"))
+    let (shown, outer) = (git_dir.display(), outer.display());
+    Err(Error::usage(format!("{shown} is a bare repository in a folder of the repository {outer}"))
+        .because(
+            "a clone or a remote may have brought it, and its settings, which name programs, would count as your own",
+        )
+        .hint(format!("for the outer one, run the command in {outer}"))
+        .hint("if you trust the bare one: git config --global safe.bareRepository all"))
+}
+
+fn is_worktree(folder: &Path) -> bool {
+    // As for Git, a folder that merely has the name is none.
+    !matches!(git_dir_of(folder), Ok(None)) || folder.join(OWN_FOLDER).is_dir()
+}
+
+/// Does Git itself, or lockstep, keep it: a clone, a submodule, `.git` itself? Not the files of outputs that lockstep sets
+/// aside.
+fn is_kept_by_git(git_dir: &Path, worktree: &Path) -> bool {
+    let git = git_dir_of(worktree).ok().flatten();
+    let common = git.as_deref().and_then(|git| common_dir_of(git).ok());
+    let mut homes = git.into_iter().chain(common).chain([worktree.join(OWN_FOLDER)]);
+    let is_aside = git_dir.components().zip(git_dir.components().skip(1)).any(|(folder, below)| {
+        ["lockstep", OWN_FOLDER].iter().any(|own| folder.as_os_str() == *own) && below.as_os_str() == "worktree"
+    });
+    !is_aside && homes.any(|home| fs::canonicalize(home).is_ok_and(|home| git_dir.starts_with(home)))
 }
 
 fn home() -> Option<PathBuf> {

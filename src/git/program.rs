@@ -36,12 +36,12 @@ pub(super) fn git(folder: &Path, args: &[&str]) -> Result<()> {
 }
 
 /// `git` for a question: it runs no hook and no file system monitor of the repository's settings, reads nothing from the
-/// terminal, and takes no object for another (`refs/replace/`).
+/// terminal, takes no object for another (`refs/replace/`), and fetches nothing that a partial clone left out.
 pub(super) fn reading_git(folder: &Path) -> Command {
     let mut command = Command::new("git");
     command.current_dir(folder).stdin(Stdio::null());
     command.args(["-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null"]);
-    command.env("GIT_NO_REPLACE_OBJECTS", "1");
+    command.env("GIT_NO_REPLACE_OBJECTS", "1").env("GIT_NO_LAZY_FETCH", "1");
     command
 }
 
@@ -60,6 +60,7 @@ pub(super) fn exact_git(folder: &Path) -> Command {
 /// they are.
 pub(super) fn foreign_git(folder: &Path) -> Command {
     let mut command = exact_git(folder);
+    command.env_remove("GIT_NO_LAZY_FETCH");
     command.args(["-c", "submodule.recurse=false", "-c", "fetch.recurseSubmodules=false"]);
     // `url.BASE.insteadOf`, which is the user's, may lead to a folder. lockstep itself opens `file://` where it lies.
     if ["protocol.allow", "protocol.file.allow"].iter().all(|key| protected::values(key).is_empty()) {

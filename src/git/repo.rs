@@ -41,6 +41,9 @@ pub struct Repo {
     /// Is it another repository on this disk than the one at hand? Its settings then say nothing of signatures and start
     /// no program.
     pub is_other: bool,
+    /// May Git fetch what a partial clone left out? It runs programs that the repository's settings name, so it does so for
+    /// the repository at hand and for lockstep's own clones alone.
+    pub fetches_missing: bool,
     pub(super) settings: OnceLock<Settings>,
 }
 
@@ -66,10 +69,11 @@ impl Repo {
                 project = Some(folder);
             }
             if let Some(git_dir) = git_dir_of(folder)? {
-                if let Some(bare) = bare {
-                    return embedded(bare, folder, &git_dir);
-                }
-                return Repo::with_files(folder, Some(git_dir), project);
+                let found = match bare {
+                    Some(bare) => Repo::open_bare(bare)?,
+                    None => Repo::with_files(folder, Some(git_dir), project)?,
+                };
+                return Ok(Repo { fetches_missing: true, ..found });
             }
             if bare.is_none() && own.is_none() && is_bare(folder) {
                 bare = Some(folder);
@@ -79,7 +83,7 @@ impl Repo {
             }
         }
         if let Some(bare) = bare {
-            return Repo::open_bare(bare);
+            return Ok(Repo { fetches_missing: true, ..Repo::open_bare(bare)? });
         }
         if let Some(own) = own {
             foreign::refuse_tracked(&own.join(OWN_FOLDER))?;
@@ -110,8 +114,8 @@ impl Repo {
         common_dir: Option<PathBuf>,
         project_root: RepoPath,
     ) -> Repo {
-        let settings = OnceLock::new();
-        Repo { top, git_dir, common_dir, project_root, require_signed: false, is_other: false, settings }
+        let (require_signed, is_other, fetches_missing, settings) = (false, false, false, OnceLock::new());
+        Repo { top, git_dir, common_dir, project_root, require_signed, is_other, fetches_missing, settings }
     }
 
     /// The store's folder where no setting names another.
@@ -184,20 +188,8 @@ impl Repo {
     }
 }
 
-/// A bare repository in a folder of a worktree: it may be committed, and its settings a stranger's. One in Git's own folder,
-/// a clone or a submodule, is not.
-fn embedded(bare: &Path, top: &Path, git_dir: &Path) -> Result<Repo> {
-    if fs::canonicalize(git_dir).is_ok_and(|git_dir| bare.starts_with(git_dir)) {
-        return Repo::open_bare(bare);
-    }
-    let message = format!("{} is a bare repository in a folder of the repository {}", bare.display(), top.display());
-    Err(Error::usage(format!("{message}: which one is meant is not clear"))
-        .hint(format!("for the outer one, run the command in {}", top.display()))
-        .hint("read the bare one by its path: lockstep list PATH"))
-}
-
 /// Git's folder for the worktree `folder`, if `folder` is the root of one.
-fn git_dir_of(folder: &Path) -> Result<Option<PathBuf>> {
+pub(super) fn git_dir_of(folder: &Path) -> Result<Option<PathBuf>> {
     let dot_git = folder.join(".git");
     let Ok(meta) = fs::metadata(&dot_git) else { return Ok(None) };
     if meta.is_dir() {
@@ -228,7 +220,7 @@ fn is_bare(folder: &Path) -> bool {
 }
 
 /// The folder that linked worktrees share: what `commondir` names, else the worktree's own.
-fn common_dir_of(git_dir: &Path) -> Result<PathBuf> {
+pub(super) fn common_dir_of(git_dir: &Path) -> Result<PathBuf> {
     let file = git_dir.join("commondir");
     match document::read_text(&file, LONGEST_NAME)? {
         Some(named) => {

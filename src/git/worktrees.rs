@@ -3,16 +3,32 @@
 use std::fs;
 use std::path::Path;
 
+use super::owner;
 use super::repo::{OWN_FOLDER, Repo};
 use crate::document;
 use crate::error::{Error, Kind, Result};
 use crate::path::RepoPath;
 
 impl Repo {
-    /// The repository that [`Repo::home`] names, seen from its main worktree.
+    /// The repository that [`Repo::home`] names, seen from its main worktree. Who wrote the name may be anybody.
     ///
-    /// Errors: [`Kind::Missing`] if there is none.
+    /// Errors: [`Kind::Missing`] if there is none, [`Kind::Usage`] if it belongs to another user, or lies among the files of
+    /// another repository.
     pub fn of_home(home: &Path) -> Result<Repo> {
+        if !home.is_absolute() {
+            return Err(Error::usage(format!("the path of the project {} is not absolute", home.display())));
+        }
+        // The links in its path lead to where it is judged.
+        if let Ok(real) = fs::canonicalize(home) {
+            let is_own = [OWN_FOLDER, ".git"].iter().any(|name| real.file_name().is_some_and(|last| last == *name));
+            let shown = real.parent().filter(|_| is_own).unwrap_or(&real);
+            owner::check_owner(shown, &[home, &real, shown])?;
+            owner::check_embedded(&real)?;
+        }
+        Repo::at_home(home)
+    }
+
+    fn at_home(home: &Path) -> Result<Repo> {
         let gone = || Error::missing(format!("the project at {} is not there", home.display()));
         if home.file_name().is_some_and(|name| name == OWN_FOLDER) {
             let top = home.parent().filter(|_| home.is_dir()).ok_or_else(gone)?.to_path_buf();
@@ -38,7 +54,7 @@ impl Repo {
     /// lockstep keeps for them are.
     pub fn worktrees(&self) -> Result<Vec<Repo>> {
         let home = self.home();
-        let mut all = vec![Repo::of_home(&home)?];
+        let mut all = vec![Repo::at_home(&home)?];
         let folder = home.join("worktrees");
         let entries = match fs::read_dir(&folder) {
             Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {

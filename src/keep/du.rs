@@ -17,7 +17,7 @@ use crate::git::GitId;
 use crate::keep::claims::Claim;
 use crate::keep::gc::{DEAD, going_runs, outs, packed, young};
 use crate::keep::ledger::{Account, Ledger};
-use crate::keep::scope::{Found, Request, State, Which, gather};
+use crate::keep::scope::{Found, Request, State, Which, gather, noted};
 use crate::project::Project;
 use crate::remote::{Catalog, Remote};
 use crate::store::gc::{Census, Rules, census, plan};
@@ -219,8 +219,7 @@ enum Whose {
 
 /// All claims; who cannot be heard is told of and counts as nobody.
 fn claimed(project: &Project, troubles: &mut Vec<Error>) -> Result<Found> {
-    let gone: Vec<PathBuf> =
-        project.store().projects()?.into_iter().map(|user| user.home).filter(|home| !home.exists()).collect();
+    let gone: Vec<PathBuf> = noted(project)?.into_iter().map(|user| user.home).filter(|home| !home.exists()).collect();
     for home in &gone {
         let message = format!("the project at {} is not there: what it needs counts as nobody's", home.display());
         troubles.push(Error::missing(message));

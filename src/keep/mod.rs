@@ -18,4 +18,4 @@ mod scope;
 pub mod verify;
 
 pub use claims::{Claim, Claims};
-pub use scope::{Found, Request, State, Which, gather};
+pub use scope::{Found, Request, State, Which, gather, noted};

@@ -7,9 +7,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
+use crate::config::Grade;
 use crate::error::{Error, Kind, Result};
 use crate::git::{self, GitId, History, Repo};
 use crate::keep::claims::{Claims, Reader};
+use crate::path::RepoPath;
 use crate::project::Project;
 use crate::shell::word;
 use crate::store::{User, id_in};
@@ -116,16 +118,37 @@ fn on_host(user: &User) -> String {
     if user.host.is_empty() { String::new() } else { format!(" (on {})", user.host) }
 }
 
-/// The other projects that made themselves known in the store, and the one in whose repository it lies.
+/// The other projects that made themselves known in the store, and the one in whose repository it lies. In a store that
+/// `lockstep.toml` names neither the repository around it counts, nor a note that came with a commit.
 pub(super) fn others(project: &Project) -> Result<Vec<User>> {
     let (store, here) = (project.store(), project.repo.home());
     let own = id_in(&project.repo.id_file())?;
-    let mut users = store.projects()?;
+    let mut users = noted(project)?;
     users.retain(|user| user.home != here || (user.id.is_some() && user.id != own));
-    if let Some(home) = owner(store.dir()).filter(|home| *home != here && users.iter().all(|u| u.home != *home)) {
+    let owner = owner(store.dir()).filter(|_| !is_of_commit(project));
+    if let Some(home) = owner.filter(|home| *home != here && users.iter().all(|u| u.home != *home)) {
         users.push(User { home, id: None, host: String::new() });
     }
     Ok(users)
+}
+
+fn is_of_commit(project: &Project) -> bool {
+    project.config.grade("cache.dir") == Some(Grade::Repository)
+}
+
+/// All projects that made themselves known in the store.
+pub fn noted(project: &Project) -> Result<Vec<User>> {
+    let notes = project.store().project_notes()?;
+    let notes = if is_of_commit(project) { untracked(project, notes)? } else { notes };
+    project.store().projects(&notes)
+}
+
+/// A commit that says where the store is may bring one along. A note on a project that came so was not made by that project.
+fn untracked(project: &Project, notes: Vec<PathBuf>) -> Result<Vec<PathBuf>> {
+    let path = |note: &PathBuf| RepoPath::from_absolute(project.top(), &std::fs::canonicalize(note).ok()?);
+    let paths: Vec<RepoPath> = notes.iter().filter_map(path).collect();
+    let tracked: BTreeSet<RepoPath> = project.repo.tracked(&paths)?.into_iter().collect();
+    Ok(notes.into_iter().filter(|note| path(note).is_none_or(|path| !tracked.contains(&path))).collect())
 }
 
 /// Whose own store this is: `<home>/lockstep/store` in Git, `<home>/store` outside of it.

@@ -64,6 +64,7 @@ pub fn elsewhere(
         let mut project = Project::open(Surroundings { cwd, ..around.clone() })?;
         (project.repo.project_root, project.cwd) = (root, RepoPath::root());
         project.repo.is_other = is_other;
+        project.repo.fetches_missing = false;
         project
     };
     let project = Project { address: Some(address.clone()), ..project };

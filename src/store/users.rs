@@ -89,21 +89,24 @@ impl Store {
         self.dir().join(PROJECTS).join(&name[..32])
     }
 
-    /// The projects that made themselves known, sorted by their paths.
-    ///
-    /// Errors: a list that cannot be read, since what it does not tell of would be taken for garbage.
-    pub fn projects(&self) -> Result<Vec<User>> {
+    /// The files in which projects made themselves known.
+    pub fn project_notes(&self) -> Result<Vec<PathBuf>> {
         let folder = self.dir().join(PROJECTS);
         let cannot = |e| Error::io("read", &folder, e);
-        let entries = match fs::read_dir(&folder) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            entries => entries.map_err(cannot)?,
-        };
+        match fs::read_dir(&folder) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            entries => entries.map_err(cannot)?.map(|entry| Ok(entry.map_err(cannot)?.path())).collect(),
+        }
+    }
+
+    /// The projects that made themselves known in these [files](Store::project_notes), sorted by their paths.
+    ///
+    /// Errors: one that cannot be read, since what it does not tell of would be taken for garbage.
+    pub fn projects(&self, notes: &[PathBuf]) -> Result<Vec<User>> {
         let mut users = Vec::new();
-        for entry in entries {
-            let path = entry.map_err(cannot)?.path();
-            let bytes = document::read(&path, document::MOST)?.unwrap_or_default();
-            let user = read(bytes).filter(|user| self.user_path(user) == path).ok_or_else(|| {
+        for path in notes {
+            let bytes = document::read(path, document::MOST)?.unwrap_or_default();
+            let user = read(bytes).filter(|user| self.user_path(user) == *path).ok_or_else(|| {
                 Error::new(Kind::Io, format!("{} does not say which project it stands for", path.display()))
                     .hint("run any lockstep command that stores in each project that uses the store, then remove it")
             })?;
@@ -129,7 +132,7 @@ fn written(user: &User) -> Vec<u8> {
     [head.as_bytes(), user.home.as_os_str().as_bytes()].concat()
 }
 
-/// A note that is an absolute path and nothing else is one of before there were ids.
+/// The path is absolute: a relative one would count from wherever a command runs. A note that is a path and nothing else is one of before there were ids.
 fn read(bytes: Vec<u8>) -> Option<User> {
     let home = |bytes: &[u8]| PathBuf::from(std::ffi::OsString::from_vec(bytes.to_vec()));
     if bytes.starts_with(b"/") {
@@ -138,13 +141,18 @@ fn read(bytes: Vec<u8>) -> Option<User> {
     let mut rest = bytes.strip_prefix(MAGIC.as_bytes())?.splitn(3, |b| *b == b'\n');
     let mut line = || Some(String::from_utf8_lossy(rest.next()?).into_owned());
     let (id, host) = (line()?, line()?);
-    Some(User { home: home(rest.next()?), id: Some(id).filter(|id| is_id(id)), host })
+    let home = home(rest.next()?);
+    home.is_absolute().then(|| User { home, id: Some(id).filter(|id| is_id(id)), host })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::store::LinkTypes;
+
+    fn projects(store: &Store) -> Result<Vec<User>> {
+        store.projects(&store.project_notes()?)
+    }
 
     #[test]
     fn projects_make_themselves_known() {
@@ -163,11 +171,11 @@ mod tests {
         assert_eq!(known("/a/.git", "a"), a);
         assert!(a.1 != other.1 && a.1 == copy.1 && a.1.is_some());
         let store = Store::open(&at, LinkTypes::default());
-        let all = || store.projects().unwrap().into_iter().map(|user| (user.home, user.id)).collect::<Vec<_>>();
+        let all = || projects(&store).unwrap().into_iter().map(|user| (user.home, user.id)).collect::<Vec<_>>();
         let mut want = vec![a.clone(), b, other, copy];
         want.sort();
         assert_eq!(all(), want);
-        let user = store.projects().unwrap().into_iter().find(|user| (&user.home, &user.id) == (&a.0, &a.1)).unwrap();
+        let user = projects(&store).unwrap().into_iter().find(|user| (&user.home, &user.id) == (&a.0, &a.1)).unwrap();
         assert!(!user.host.is_empty());
         assert!(store.forget_project(&user).unwrap());
         assert!(!store.forget_project(&user).unwrap());
@@ -176,9 +184,13 @@ mod tests {
         // Notes of before there were ids count, notes that say nothing do not go unseen.
         let old = User { home: "/old/.git".into(), id: None, host: String::new() };
         fs::write(store.user_path(&old), "/old/.git").unwrap();
-        assert!(store.projects().unwrap().contains(&old));
+        assert!(projects(&store).unwrap().contains(&old));
         fs::write(store.user_path(&old), "/c/.git").unwrap();
-        assert!(store.projects().is_err());
+        assert!(projects(&store).is_err());
+        fs::remove_file(store.user_path(&old)).unwrap();
+        let relative = User { home: "c/.git".into(), id: a.1, host: String::new() };
+        fs::write(store.user_path(&relative), written(&relative)).unwrap();
+        assert!(projects(&store).is_err());
     }
 
     #[test]

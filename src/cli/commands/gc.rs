@@ -11,7 +11,7 @@ use crate::cli::text;
 use crate::error::{Error, Result};
 use crate::keep::cloud;
 use crate::keep::gc::{Lost, Options, Planned, apply, plan};
-use crate::keep::{Request, Which};
+use crate::keep::{Request, Which, noted};
 use crate::path::normalise;
 use crate::project::Project;
 use crate::store::gc::Freed;
@@ -145,7 +145,7 @@ impl Args {
             all_commits: self.all_commits,
             all_experiments: self.all_experiments,
         };
-        let known: Vec<PathBuf> = project.store().projects()?.into_iter().map(|user| user.home).collect();
+        let known: Vec<PathBuf> = noted(project)?.into_iter().map(|user| user.home).collect();
         let forgotten = self.forget.iter().map(|path| forgotten(path, project, &known)).collect::<Result<_>>()?;
         Ok(Options {
             request: Request { which, skip_unreadable: self.skip_unreadable, forgotten },

@@ -124,16 +124,16 @@ fn another_repository() {
       hint: name a folder with a Git repository, or a URL that `git clone` takes
     ");
     // A bare clone has no objects of lockstep, and lists them all the same.
-    let bare = sandbox.path("bare.git");
+    let bare = sandbox.path("../bare.git");
     source.git(&["clone", "-q", "--bare", ".", bare.to_str().unwrap()]);
-    insta::assert_snapshot!(shown(&sandbox, &sandbox.run(&["list", "bare.git", "--rev", "v1", "--dvc-only"])), @r"
+    insta::assert_snapshot!(shown(&sandbox, &sandbox.run(&["list", "../bare.git", "--rev", "v1", "--dvc-only"])), @r"
     exit 0
     --- stdout
     data/
     m.json
     model
     ");
-    insta::assert_snapshot!(shown(&sandbox, &sandbox.run(&["get", "bare.git", "model", "-o", "x"])), @r"
+    insta::assert_snapshot!(shown(&sandbox, &sandbox.run(&["get", "../bare.git", "model", "-o", "x"])), @r"
     exit 3
     --- stderr
     error: model of [ID] is not in the store

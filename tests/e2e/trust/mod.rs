@@ -1,6 +1,7 @@
 //! Whose word counts: what a hostile repository, remote or neighbour cannot do, one file a subject.
 
 mod addresses;
+mod bare;
 mod documents;
 mod escapes;
 mod grades;

@@ -142,7 +142,7 @@ fn a_bare_repository_that_a_clone_tracks_is_not_opened() {
         ("", &["get", "sub/inner", "shell", "-o", "new"]),
     ] {
         let out = output(sandbox.lockstep("").current_dir(clone.join(folder)).args(args));
-        let why = if folder.is_empty() { "consists of files that the repository" } else { "which one is meant" };
+        let why = "a bare repository in a folder of the repository";
         assert!(out.code == 2 && out.stderr.contains(why), "{folder} {args:?} {out}");
     }
     assert!(!mark.exists());
