@@ -29,10 +29,10 @@ pub fn write_named(path: &Path, bytes: &[u8]) -> Result<()> {
     Turn { path: path.to_path_buf(), folder: None, private: false }.write(bytes)
 }
 
-/// The turn of one writer of a file: whoever changes what a file says takes it before reading.
+/// The turn of one writer of a file: a writer takes it before it reads what it is going to change.
 ///
-/// It is a lock on the folder, so that there is no file that somebody else could put there before. It goes with the
-/// process. Where there are no locks, writers are on their own.
+/// It is a lock on the folder, so that no other user can put a file in its way. The kernel releases it when the
+/// process ends. Where there are no locks, writers are on their own.
 pub struct Turn {
     path: PathBuf,
     /// `None` if it may not be opened.

@@ -137,7 +137,7 @@ pub fn refuse_foreign_environment(
     Ok(())
 }
 
-/// Texts that are never shown, whoever repeats them: a server repeats what it gets.
+/// Texts that are never shown, also where a server repeats what it got.
 pub struct HiddenTexts(Vec<String>);
 
 impl HiddenTexts {
