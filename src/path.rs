@@ -1,6 +1,7 @@
 //! Paths of a repository: normalised, relative to the Git root, with `/` between names.
 
 pub mod home;
+pub mod links;
 pub mod names;
 
 use std::fmt;

@@ -8,6 +8,7 @@ use crate::error::{Error, Kind, Result};
 use crate::event::Sink;
 use crate::git;
 use crate::path::RepoPath;
+use crate::path::links::FolderLinks;
 use crate::pipeline::params::{ParamsCache, read_params};
 use crate::pipeline::stage::{Place, Stage, StageId};
 use crate::project::{Definitions, Project};
@@ -29,21 +30,28 @@ impl Rules for IgnoreRules<'_> {
     }
 }
 
+/// A path of the repository as it was last looked at.
+struct Seen {
+    pin: Result<Option<Pin>>,
+    /// The content of an output must lie in the repository, that of a dep need not.
+    is_out: bool,
+}
+
 /// Looks at places and remembers what it saw.
 pub struct Look<'a> {
     project: &'a Project,
     definitions: &'a Definitions,
     sink: &'a dyn Sink,
-    seen: FxHashMap<&'a Place, Result<Option<Pin>>>,
-    /// Outs and data are plain paths in the definitions.
-    seen_outs: FxHashMap<&'a RepoPath, Result<Option<Pin>>>,
+    /// An output that another stage reads is looked at once.
+    seen: FxHashMap<&'a RepoPath, Seen>,
+    seen_outside: FxHashMap<&'a Place, Result<Option<Pin>>>,
     params: ParamsCache,
 }
 
 impl<'a> Look<'a> {
     pub fn new(project: &'a Project, definitions: &'a Definitions, sink: &'a dyn Sink) -> Look<'a> {
-        let (seen, seen_outs) = Default::default();
-        Look { project, definitions, sink, seen, seen_outs, params: ParamsCache::default() }
+        let (seen, seen_outside) = Default::default();
+        Look { project, definitions, sink, seen, seen_outside, params: ParamsCache::default() }
     }
 
     /// Looks at everything that these stages read and write, in one sweep.
@@ -58,56 +66,59 @@ impl<'a> Look<'a> {
 
     fn sweep_what(&mut self, ids: &[StageId], with_deps: bool) {
         let definitions = self.definitions;
-        let mut places = Vec::new();
-        let mut outs = Vec::new();
-        for id in ids {
-            let stage = definitions.pipelines.stage(*id);
-            for dep in stage.deps.iter().filter(|_| with_deps) {
-                if !self.seen.contains_key(&dep.place) {
-                    self.seen.insert(&dep.place, Ok(None));
-                    places.push(&dep.place);
-                }
-            }
-            for out in &stage.outs {
-                if !self.seen_outs.contains_key(&out.path) {
-                    self.seen_outs.insert(&out.path, Ok(None));
-                    outs.push(&out.path);
-                }
+        let (mut paths, mut outside) = (Vec::new(), Vec::new());
+        for out in ids.iter().flat_map(|id| &definitions.pipelines.stage(*id).outs) {
+            let seen = self.seen.get_mut(&out.path);
+            if seen.is_none_or(|seen| !seen.is_out) {
+                self.seen.insert(&out.path, Seen { pin: Ok(None), is_out: true });
+                paths.push(&out.path);
             }
         }
-        if places.is_empty() && outs.is_empty() {
+        let outs = paths.len();
+        for dep in ids.iter().flat_map(|id| &definitions.pipelines.stage(*id).deps).filter(|_| with_deps) {
+            match &dep.place {
+                Place::Repo(path) if !self.seen.contains_key(path) => {
+                    self.seen.insert(path, Seen { pin: Ok(None), is_out: false });
+                    paths.push(path);
+                }
+                Place::Outside(_) | Place::Url(_) if !self.seen_outside.contains_key(&dep.place) => {
+                    self.seen_outside.insert(&dep.place, Ok(None));
+                    outside.push(&dep.place);
+                }
+                _ => {}
+            }
+        }
+        if paths.is_empty() && outside.is_empty() {
             return;
         }
         let top = self.project.top();
-        let spots: Vec<Spot> = places.iter().map(|p| spot(p, top)).chain(outs.iter().map(|p| Spot::from(*p))).collect();
-        let (_, out_spots) = spots.split_at(places.len());
-        let found = look(self.project, definitions, &spots, self.sink);
-        let inside = self.project.index().must_lie_inside(out_spots);
-        let inside = std::iter::repeat_n(Ok(()), places.len()).chain(inside);
-        let mut found = found.into_iter().zip(inside).map(|(pin, inside)| inside.and(pin));
-        for place in places {
-            let pin = found.next().unwrap_or(Ok(None));
-            self.seen.insert(place, if let Place::Url(url) = place { Err(no_url(url)) } else { pin });
+        let spots: Vec<Spot> =
+            paths.iter().map(|path| Spot::from(*path)).chain(outside.iter().map(|place| spot(place, top))).collect();
+        let mut found = look(self.project, definitions, &spots, self.sink);
+        must_lie_inside(self.project, &spots[..outs], &mut found[..outs]);
+        let found_outside = found.split_off(paths.len());
+        for (path, pin) in paths.into_iter().zip(found) {
+            self.seen.entry(path).and_modify(|seen| seen.pin = pin);
         }
-        for out in outs {
-            self.seen_outs.insert(out, found.next().unwrap_or(Ok(None)));
+        for (place, pin) in outside.into_iter().zip(found_outside) {
+            self.seen_outside.insert(place, if let Place::Url(url) = place { Err(no_url(url)) } else { pin });
         }
     }
 
     /// What was seen may be so no longer: a command ran, outputs were restored.
     pub fn forget(&mut self) {
         self.seen.clear();
-        self.seen_outs.clear();
+        self.seen_outside.clear();
         self.params = ParamsCache::default();
     }
 
     pub fn out(&mut self, path: &'a RepoPath) -> Result<Option<Pin>> {
-        if let Some(seen) = self.seen_outs.get(path) {
-            return seen.clone();
+        if let Some(seen) = self.seen.get(path).filter(|seen| seen.is_out) {
+            return seen.pin.clone();
         }
         let pin =
             look_at_outs(self.project, self.definitions, &[Spot::from(path)], self.sink).pop().unwrap_or(Ok(None));
-        self.seen_outs.insert(path, pin.clone());
+        self.seen.insert(path, Seen { pin: pin.clone(), is_out: true });
         pin
     }
 
@@ -115,8 +126,12 @@ impl<'a> Look<'a> {
     pub fn facts(&mut self, id: StageId) -> Result<Facts> {
         let stage = self.definitions.pipelines.stage(id);
         self.sweep(&[id]);
-        let deps = stage.deps.iter().map(|d| self.seen[&d.place].clone()).collect::<Result<_>>()?;
-        let outs = stage.outs.iter().map(|o| self.seen_outs[&o.path].clone()).collect::<Result<_>>()?;
+        let dep = |place: &Place| match place {
+            Place::Repo(path) => self.seen[path].pin.clone(),
+            Place::Outside(_) | Place::Url(_) => self.seen_outside[place].clone(),
+        };
+        let deps = stage.deps.iter().map(|d| dep(&d.place)).collect::<Result<_>>()?;
+        let outs = stage.outs.iter().map(|o| self.seen[&o.path].pin.clone()).collect::<Result<_>>()?;
         let params = read_params(&self.project.files(), stage, &mut self.params)?;
         Ok(Facts { deps, params, env: env_values(self.project, stage), outs })
     }
@@ -153,7 +168,18 @@ pub fn look_at_outs(
     asks: &[Spot],
     sink: &dyn Sink,
 ) -> Vec<Result<Option<Pin>>> {
-    let found = look(project, definitions, asks, sink);
-    let inside = project.index().must_lie_inside(asks);
-    found.into_iter().zip(inside).map(|(pin, inside)| inside.and(pin)).collect()
+    let mut found = look(project, definitions, asks, sink);
+    must_lie_inside(project, asks, &mut found);
+    found
+}
+
+/// Puts an error in the place of each answer whose content does not lie in the repository.
+fn must_lie_inside(project: &Project, asks: &[Spot], found: &mut [Result<Option<Pin>>]) {
+    let mut links = FolderLinks::below(project.top());
+    for (ask, found) in asks.iter().zip(found) {
+        let pin = found.as_ref().ok().and_then(|pin| pin.as_ref());
+        if let Err(e) = project.index().must_lie_inside(ask, pin, &mut links) {
+            *found = Err(e);
+        }
+    }
 }

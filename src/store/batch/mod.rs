@@ -23,6 +23,7 @@ use rayon::prelude::*;
 use crate::document;
 use crate::error::{Error, Kind, Result};
 use crate::event::{Doing, Event, Sink};
+use crate::path::links::FolderLinks;
 use crate::store::find::BIG;
 use crate::store::hash;
 use crate::store::hold::Hold;
@@ -170,7 +171,7 @@ impl Batch<'_> {
     ///
     /// Errors: a symlink brings in what lies outside of the repository.
     pub fn add(&mut self, index: &StatIndex, place: &Place, pin: &Pin) -> Result<()> {
-        index.must_lie_inside(std::slice::from_ref(place)).into_iter().collect::<Result<()>>()?;
+        index.must_lie_inside(place, Some(pin), &mut FolderLinks::below(index.top()))?;
         let path = place.on_disk(index.top());
         self.device = self.device.or_else(|| Some(Seen::of(index.top()).ok()?.device));
         if !pin.is_dir() {

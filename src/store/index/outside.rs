@@ -3,45 +3,34 @@
 //! A dep may be hashed through such a link. What is stored is pushed, so a stranger's repository could have any file of
 //! mine sent to the remote that it names. Links into Git's own folder count as leaving, too.
 
-use std::collections::HashMap;
-use std::path::{Path, PathBuf};
-
-use rayon::prelude::*;
+use std::path::Path;
 
 use super::StatIndex;
 use super::format::FOLLOWED;
 use crate::error::{Error, Result};
+use crate::path::links::FolderLinks;
+use crate::store::id::Pin;
 use crate::store::place::{Place, join, to_path};
 use crate::store::tree::EntryKind;
 use crate::store::writable::real_path;
 
 impl StatIndex {
-    /// Does the content of places that were looked at lie in the repository? One answer each.
+    /// Checks that the content of a place lies in the repository. The index looked at the place and found `pin`.
     ///
     /// Errors (usage): the place, a folder above it, or a link below it leads out.
-    pub fn must_lie_inside(&self, places: &[Place]) -> Vec<Result<()>> {
-        let tops: Vec<PathBuf> = places.iter().map(|place| place.on_disk(self.top())).collect();
-        let mut parents: HashMap<&Path, Option<&'static str>> = HashMap::new();
-        for parent in tops.iter().filter_map(|top| top.parent()) {
-            let outside = || std::fs::canonicalize(parent).ok().and_then(|real| self.bounds.outside(&real));
-            parents.entry(parent).or_insert_with(outside);
-        }
-        let one = |(place, top): (&Place, &PathBuf)| {
-            // A folder of lockstep's own holds what comes from elsewhere until it is stored.
-            if let Place::Inside(_) = place {
-                let is_link = self.is_link(place.key());
-                let is_parent_outside = top.parent().is_some_and(|parent| parents[parent].is_some());
-                if is_link || is_parent_outside {
-                    self.judge(top, None)?;
-                }
+    pub fn must_lie_inside(&self, place: &Place, pin: Option<&Pin>, links: &mut FolderLinks) -> Result<()> {
+        // A folder of lockstep's own holds what comes from elsewhere until it is stored.
+        if let Place::Inside(path) = place {
+            let is_parent_outside = links.real_parent(path).is_some_and(|real| self.bounds.outside(real).is_some());
+            if is_parent_outside || self.is_link(place.key()) {
+                self.judge(&place.on_disk(&self.top), None)?;
             }
-            self.links_of(place, top)
-        };
-        places.par_iter().zip(&tops).with_min_len(64).map(one).collect()
+        }
+        if pin.is_some_and(Pin::is_dir) { self.links_of(place) } else { Ok(()) }
     }
 
-    /// Looks at the links below a top that was looked at.
-    fn links_of(&self, place: &Place, top: &Path) -> Result<()> {
+    /// Looks at the links below a folder that was looked at.
+    fn links_of(&self, place: &Place) -> Result<()> {
         let known = self.known(place.key());
         let view = known.view();
         let is_link = |flags: u8| flags & FOLLOWED != 0;
@@ -55,6 +44,7 @@ impl StatIndex {
         if links.peek().is_none() {
             return Ok(());
         }
+        let top = &place.on_disk(&self.top);
         let own = std::fs::canonicalize(top).map_err(|e| Error::io("open", top, e))?;
         links.try_for_each(|link| self.judge(&top.join(to_path(&link)), Some(&own)))
     }
@@ -98,6 +88,11 @@ mod tests {
     use crate::event::Silent;
     use crate::path::RepoPath;
     use crate::store::NoRules;
+
+    fn check(index: &StatIndex, place: &Place) -> Result<()> {
+        let pin = index.look(std::slice::from_ref(place), &NoRules, &Silent).pop().unwrap()?;
+        index.must_lie_inside(place, pin.as_ref(), &mut FolderLinks::below(index.top()))
+    }
 
     #[test]
     fn links_that_leave_the_repository_are_named() {
@@ -143,8 +138,7 @@ mod tests {
                 continue;
             }
             for _ in 0..2 {
-                look().unwrap();
-                let got = index.must_lie_inside(std::slice::from_ref(&data)).pop().unwrap();
+                let got = check(&index, &data);
                 match (got, want) {
                     (Ok(()), None) => {}
                     (Err(e), Some(to)) => {
@@ -159,7 +153,7 @@ mod tests {
             std::fs::remove_dir_all(&folder).unwrap();
             symlink(Path::new("src").join(text), top.join("data")).unwrap();
             if let (Ok(Some(_)), Some(_)) = (look(), want) {
-                assert!(index.must_lie_inside(std::slice::from_ref(&data)).pop().unwrap().is_err(), "{text}");
+                assert!(check(&index, &data).is_err(), "{text}");
             }
             std::fs::remove_file(top.join("data")).unwrap();
         }
