@@ -183,6 +183,11 @@ impl Loaded {
         Loaded::try_read(path, options).unwrap_or_default()
     }
 
+    /// Bytes of the file.
+    pub fn size(&self) -> u64 {
+        self.memory.len() as u64 * 8
+    }
+
     fn try_read(path: &Path, options: u32) -> Option<Loaded> {
         let file = document::open(path).ok()?;
         let length = usize::try_from(file.metadata().ok()?.len()).ok()?;

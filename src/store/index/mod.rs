@@ -27,7 +27,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, RwLock};
 
 use rayon::prelude::*;
@@ -79,6 +79,9 @@ pub struct Listed {
     pub size: u64,
 }
 
+/// An index of this many bytes is written for each byte that the next look need not hash.
+const SIZE_TO_WORK: u64 = 4;
+
 pub struct StatIndex {
     file: PathBuf,
     top: PathBuf,
@@ -87,8 +90,10 @@ pub struct StatIndex {
     loaded: Loaded,
     /// What was learnt since, by key; `None` for what is gone.
     learnt: RwLock<HashMap<Vec<u8>, Option<Arc<Top>>>>,
-    /// Was something learnt since the last save?
+    /// Was something learnt since the last save that no look finds out?
     unsaved: AtomicBool,
+    /// The work that the next look repeats if nothing is saved, in bytes hashed.
+    unsaved_work: AtomicU64,
     /// Where what is stored may lie.
     bounds: Bounds,
     clock: Clock,
@@ -150,6 +155,7 @@ impl StatIndex {
             loaded: Loaded::read(file, u32::from(file_mode)),
             learnt: RwLock::default(),
             unsaved: AtomicBool::new(false),
+            unsaved_work: AtomicU64::new(0),
             bounds: Bounds::new(top, [], None),
             clock: Clock::new(),
             top_fd: OnceLock::new(),
@@ -201,7 +207,7 @@ impl StatIndex {
         let spelled = std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str());
         let read = reader.read(folder, spelled, &path, place.key(), &seen)?;
         let row = self.file_row(read.id, &read.seen, read.racy);
-        self.learn(place.key(), Rows { files: vec![row], ..Rows::default() }, known.stored());
+        self.keep(place.key(), Rows { files: vec![row], ..Rows::default() }, known.stored());
         Ok(Some(file_pin(&row)))
     }
 
@@ -221,7 +227,7 @@ impl StatIndex {
         let walk = Walk { top: &top, path, key: place.key(), rules, old, dirty, reader, home: OnceLock::new() };
         let rows = walk.run()?;
         let pin = folder_pin(&rows.folders[0]);
-        self.learn(place.key(), rows, known.stored());
+        self.keep(place.key(), rows, known.stored());
         Ok(pin)
     }
 
@@ -333,12 +339,18 @@ impl StatIndex {
         learnt.iter().for_each(|key| self.forget(key));
     }
 
-    /// Writes the index if anything was learnt. Without fsync: what a crash leaves fails its checksum, and counts as
-    /// empty.
+    /// Writes the index, unless the next look finds out what is new with less work than the write takes. Without fsync:
+    /// what a crash leaves fails its checksum, and counts as empty.
     pub fn save(&self) -> Result<()> {
-        if self.loaded.newer || !self.unsaved.swap(false, Ordering::AcqRel) {
+        if self.loaded.newer {
             return Ok(());
         }
+        let work = self.unsaved_work.load(Ordering::Relaxed);
+        let is_worth_it = work > 0 && work >= self.loaded.size() / SIZE_TO_WORK;
+        if !self.unsaved.swap(false, Ordering::AcqRel) && !is_worth_it {
+            return Ok(());
+        }
+        self.unsaved_work.store(0, Ordering::Relaxed);
         // A copy, since the checksum is taken by all threads, of which some may wait to learn something.
         let learnt = self.read().clone();
         let mut tops: Vec<_> = self.loaded.iter().filter(|(key, _, _)| !learnt.contains_key(*key)).collect();
@@ -445,9 +457,20 @@ impl StatIndex {
         self.learn(place.key(), rows, stored);
     }
 
-    fn learn(&self, key: &[u8], rows: Rows, stored: Stored) {
+    /// Keeps what a look found, which the next look would find as well.
+    fn keep(&self, key: &[u8], rows: Rows, stored: Stored) {
         self.write().insert(key.to_vec(), Some(Arc::new(Top { rows, stored })));
+    }
+
+    /// Keeps what no look finds out.
+    fn learn(&self, key: &[u8], rows: Rows, stored: Stored) {
+        self.keep(key, rows, stored);
         self.unsaved.store(true, Ordering::Release);
+    }
+
+    /// Counts work of a look, in bytes hashed.
+    fn count_work(&self, work: u64) {
+        self.unsaved_work.fetch_add(work, Ordering::Relaxed);
     }
 
     fn forget(&self, key: &[u8]) {

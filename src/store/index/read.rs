@@ -15,6 +15,11 @@ use crate::store::stat::{Seen, Stamp};
 /// A fresh file of this size is worth a wait of a tick, so that it need not be read again at the next look.
 const WORTH_A_WAIT: u64 = 1 << 20;
 
+/// To open a file takes as long as to hash this many bytes.
+const OPENING: u64 = 8 << 10;
+/// So does a look at a name of a folder.
+const LISTING: u64 = 512;
+
 pub struct Reader<'a> {
     index: &'a StatIndex,
     sink: &'a dyn Sink,
@@ -49,11 +54,19 @@ impl<'a> Reader<'a> {
         let done = |bytes| self.sink.event(Event::WorkDone { doing: Doing::Hashing, bytes });
         let (flags, mode) = hash::read_flags();
         match hash::file(|| rustix::fs::openat(fd, name, flags, mode), seen, &done) {
-            Ok((id, seen)) => Ok(Read { id, seen, racy: if stamp.is_racy(&seen) { RACY } else { 0 } }),
+            Ok((id, seen)) => {
+                self.index.count_work(OPENING + seen.stat.size);
+                Ok(Read { id, seen, racy: if stamp.is_racy(&seen) { RACY } else { 0 } })
+            }
             Err(Trouble::Io(e)) => Err(Error::io("read", path, e)),
             Err(Trouble::Changed) => Err(Error::new(Kind::Io, format!("{} changed while it was read", path.display()))
                 .hint("something still writes to it; run the command again when that has ended")),
         }
+    }
+
+    /// Counts the work of listing a folder with this many names.
+    pub fn listed(&self, names: usize) {
+        self.index.count_work(names as u64 * LISTING);
     }
 
     /// Waits a few ticks for a fresh file to age; a stamp from before it is read.

@@ -336,3 +336,29 @@ fn a_file_that_is_written_to_is_an_error() {
         assert!(got.unwrap_err().message.contains("changed while it was read"));
     });
 }
+
+#[test]
+fn a_large_index_is_not_written_for_a_small_edit() {
+    let s = Sandbox::new();
+    for n in 0..5000 {
+        s.write(&format!("data/{}/{n}", n / 50), "before");
+    }
+    settle();
+    s.pin("data");
+    let file = s.dir.path().join("meta/index");
+    let inode = || std::os::unix::fs::MetadataExt::ino(&fs::metadata(&file).unwrap());
+    let before = inode();
+    s.write("data/0/0", "after");
+    settle();
+    let edited = s.look("data");
+    assert_eq!((edited.1, inode()), (5, before));
+    assert_eq!(s.look("data").1, 5, "it is read again, since nothing was written");
+    for n in 0..50 {
+        s.write(&format!("data/0/{n}"), "after");
+    }
+    settle();
+    let more = s.look("data");
+    assert_eq!(more.1, 250);
+    assert_ne!(inode(), before);
+    assert_eq!(s.look("data").1, 0);
+}

@@ -86,6 +86,7 @@ impl Walk<'_> {
         let seen = Seen::from(rustix::fs::fstat(&fd).map_err(|e| self.io("look at", &path, e))?);
         let chain = self.step(&path, flags, &seen, up)?;
         let mut names = self.list(&fd, &path)?;
+        self.reader.listed(names.len());
         names.sort_unstable();
         let items: Vec<Item> =
             names.into_par_iter().with_min_len(16).map(|n| self.item(&fd, &path, n, old)).collect::<Result<_>>()?;
