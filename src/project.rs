@@ -136,6 +136,12 @@ impl Project {
     pub fn open(around: Surroundings) -> Result<Project> {
         let mut repo = Repo::discover(&around.cwd)?;
         repo.require_signed = around.requires_signed();
+        Project::open_repo(repo, around)
+    }
+
+    /// Opens a repository that was found. The settings of its clone are the user's, unless it is another repository than
+    /// the one at hand ([`Repo::is_other`]): a folder that was unpacked brings such settings along.
+    fn open_repo(repo: Repo, around: Surroundings) -> Result<Project> {
         if repo.is_bare() {
             let config = other::settings_of_bare(&around, &repo, None)?;
             config.cache_dir(&repo.top, around.home.as_deref())?;
@@ -143,13 +149,16 @@ impl Project {
         }
         repo.bounds().find(&repo.project_config())?;
         let user = around.user_config.iter().map(|file| (file.clone(), Grade::User));
-        let own = [(repo.project_config(), Grade::Repository), (repo.local_config(), Grade::User)];
+        let own = [(repo.project_config(), Grade::Repository), (repo.local_config(), other::grade_of_clone(&repo))];
         let checkout = Checkout { top: repo.top.clone(), root: repo.project_root.on_disk(&repo.top) };
-        let config = Config::load(&Sources {
+        let mut config = Config::load(&Sources {
             files: user.chain(own).collect(),
             given: around.settings.clone(),
             checkout: Some(checkout),
         })?;
+        if repo.is_other {
+            other::use_known_store(&repo, &around, &mut config)?;
+        }
         config.cache_dir(&repo.top, around.home.as_deref())?;
         let cwd = std::fs::canonicalize(&around.cwd).map_err(|e| Error::io("find", &around.cwd, e))?;
         let cwd = RepoPath::from_absolute(&repo.top, &cwd).ok_or_else(|| {
