@@ -6,6 +6,8 @@ mod snapshot;
 mod target;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::SystemTime;
@@ -18,6 +20,7 @@ use crate::event::Stop;
 use crate::git::{self, Repo};
 use crate::lock::{self, Lock};
 use crate::path::RepoPath;
+use crate::path::names::folded;
 use crate::pipeline::graph::{self, Graph};
 use crate::pipeline::load::{self, Files, Loaded};
 use crate::pipeline::problem;
@@ -368,9 +371,13 @@ impl Project {
         if !real.starts_with(self.top()) {
             return Ok(());
         }
+        let meets = |a: &Path, b: &Path| a.starts_with(b) || b.starts_with(a);
+        // Of a folder that is not there yet only its name is known, and another case may mean the same folder.
+        let is_new = !real.exists();
+        let new = folded_path(&real);
         let touches = |path: &&RepoPath| {
             let on_disk = path.on_disk(self.top());
-            real.starts_with(&on_disk) || on_disk.starts_with(&real)
+            meets(&real, &on_disk) || (is_new && meets(&new, &folded_path(&on_disk)))
         };
         match written.iter().find(touches) {
             Some(path) => Err(Error::usage(format!(
@@ -459,6 +466,11 @@ impl Project {
             None => Ok(None),
         }
     }
+}
+
+/// A path as a file system that ignores case may take it.
+fn folded_path(path: &Path) -> PathBuf {
+    PathBuf::from(OsString::from_vec(folded(path.as_os_str().as_bytes())))
 }
 
 fn parse_lock(path: &RepoPath, bytes: &[u8]) -> Result<Lock> {
