@@ -52,7 +52,6 @@ const OF_LATER_STEPS: &[&str] = &[
     "BUILDKITE_ENV_FILE",
     "BUILDER_OUTPUT",
     "CF_VOLUME_PATH",
-    "CM_ENV",
     "DRONE_ENV",
     "DRONE_OUTPUT*",
     "ENVMAN_ENVSTORE_PATH",
@@ -106,10 +105,14 @@ pub fn is_withheld(name: &str) -> bool {
         || of_actions.any(|name| OF_LATER_STEPS_OF_ACTIONS.contains(&name))
 }
 
-/// The file that bash reads first, where a CI system runs it before each step. Elsewhere it is the user's, as on clusters
-/// with environment modules.
-pub fn withheld_start_file(variables: &BTreeMap<String, String>) -> Option<&'static str> {
-    variables.get("CIRCLECI").is_some_and(|value| !value.is_empty()).then_some("BASH_ENV")
+/// Names that mean a file of later steps in one CI system, known by another variable, and are the user's elsewhere: bash
+/// reads `BASH_ENV` first, before each step at CircleCI, and on clusters with environment modules as well.
+pub fn withheld_in_ci(variables: &BTreeMap<String, String>) -> impl Iterator<Item = &str> {
+    let is_set = |name: &str| variables.get(name).is_some_and(|value| !value.is_empty());
+    [("CIRCLECI", "BASH_ENV"), ("CM_BUILD_ID", "CM_ENV")]
+        .into_iter()
+        .filter(move |(ci, _)| is_set(ci))
+        .map(|(_, name)| name)
 }
 
 /// Settings of Git in the environment, of which one is a credential: a header for a forge, or a URL with a password.
@@ -254,7 +257,6 @@ mod tests {
             "DRONE_OUTPUT_FILE",
             "HARNESS_OUTPUT_SECRET_FILE",
             "ENVMAN_ENVSTORE_PATH",
-            "CM_ENV",
         ] {
             assert!(is_withheld(name), "{name}");
         }
@@ -274,7 +276,8 @@ mod tests {
             assert!(!is_withheld(name), "{name}");
         }
         let variables = |name: &str| BTreeMap::from([(name.to_string(), "true".to_string())]);
-        assert_eq!(withheld_start_file(&variables("CIRCLECI")), Some("BASH_ENV"));
-        assert_eq!(withheld_start_file(&variables("CI")), None);
+        for (ci, name) in [("CIRCLECI", Some("BASH_ENV")), ("CM_BUILD_ID", Some("CM_ENV")), ("CI", None)] {
+            assert_eq!(withheld_in_ci(&variables(ci)).next(), name);
+        }
     }
 }

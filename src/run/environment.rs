@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use crate::error::{Error, Kind, Result};
 use crate::pipeline::stage::Stage;
 use crate::run::mask::Mask;
-use crate::secret::{SIGN_KEY, is_secret, is_withheld, withheld_git_settings, withheld_start_file};
+use crate::secret::{SIGN_KEY, is_secret, is_withheld, withheld_git_settings, withheld_in_ci};
 use crate::url::secrets_of_text;
 
 #[derive(Debug, PartialEq)]
@@ -27,7 +27,7 @@ impl Environment {
         granted: &[String],
     ) -> Result<Environment> {
         let mut of_job = withheld_git_settings(variables);
-        of_job.extend(withheld_start_file(variables));
+        of_job.extend(withheld_in_ci(variables));
         let is_withheld = |name: &str| is_withheld(name) || of_job.contains(&name);
         let (asked, missing): (Vec<&String>, Vec<&String>) = stage
             .env_asked
