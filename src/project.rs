@@ -6,6 +6,8 @@ mod snapshot;
 mod target;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::SystemTime;
@@ -18,6 +20,7 @@ use crate::event::Stop;
 use crate::git::{self, Repo};
 use crate::lock::{self, Lock};
 use crate::path::RepoPath;
+use crate::path::names::folded;
 use crate::pipeline::graph::{self, Graph};
 use crate::pipeline::load::{self, Files, Loaded};
 use crate::pipeline::problem;
@@ -136,6 +139,12 @@ impl Project {
     pub fn open(around: Surroundings) -> Result<Project> {
         let mut repo = Repo::discover(&around.cwd)?;
         repo.require_signed = around.requires_signed();
+        Project::open_repo(repo, around)
+    }
+
+    /// Opens a repository that was found. The settings of its clone are the user's, unless it is another repository than
+    /// the one at hand ([`Repo::is_other`]): a folder that was unpacked brings such settings along.
+    fn open_repo(repo: Repo, around: Surroundings) -> Result<Project> {
         if repo.is_bare() {
             let config = other::settings_of_bare(&around, &repo, None)?;
             config.cache_dir(&repo.top, around.home.as_deref())?;
@@ -143,13 +152,16 @@ impl Project {
         }
         repo.bounds().find(&repo.project_config())?;
         let user = around.user_config.iter().map(|file| (file.clone(), Grade::User));
-        let own = [(repo.project_config(), Grade::Repository), (repo.local_config(), Grade::User)];
+        let own = [(repo.project_config(), Grade::Repository), (repo.local_config(), other::grade_of_clone(&repo))];
         let checkout = Checkout { top: repo.top.clone(), root: repo.project_root.on_disk(&repo.top) };
-        let config = Config::load(&Sources {
+        let mut config = Config::load(&Sources {
             files: user.chain(own).collect(),
             given: around.settings.clone(),
             checkout: Some(checkout),
         })?;
+        if repo.is_other {
+            other::use_known_store(&repo, &around, &mut config)?;
+        }
         config.cache_dir(&repo.top, around.home.as_deref())?;
         let cwd = std::fs::canonicalize(&around.cwd).map_err(|e| Error::io("find", &around.cwd, e))?;
         let cwd = RepoPath::from_absolute(&repo.top, &cwd).ok_or_else(|| {
@@ -359,9 +371,13 @@ impl Project {
         if !real.starts_with(self.top()) {
             return Ok(());
         }
+        let meets = |a: &Path, b: &Path| a.starts_with(b) || b.starts_with(a);
+        // Of a folder that is not there yet only its name is known, and another case may mean the same folder.
+        let is_new = !real.exists();
+        let new = folded_path(&real);
         let touches = |path: &&RepoPath| {
             let on_disk = path.on_disk(self.top());
-            real.starts_with(&on_disk) || on_disk.starts_with(&real)
+            meets(&real, &on_disk) || (is_new && meets(&new, &folded_path(&on_disk)))
         };
         match written.iter().find(touches) {
             Some(path) => Err(Error::usage(format!(
@@ -450,6 +466,11 @@ impl Project {
             None => Ok(None),
         }
     }
+}
+
+/// A path as a file system that ignores case may take it.
+fn folded_path(path: &Path) -> PathBuf {
+    PathBuf::from(OsString::from_vec(folded(path.as_os_str().as_bytes())))
 }
 
 fn parse_lock(path: &RepoPath, bytes: &[u8]) -> Result<Lock> {

@@ -1,5 +1,6 @@
 //! Environment variables that hold secrets, judged by their names: which of them a stage does not see, which cannot be
-//! inputs, and whose values are masked in logs. Pure.
+//! inputs, and whose values are masked in logs. A stage does not see either through which files a step of a CI job changes
+//! the steps after it. Pure.
 
 use std::collections::BTreeMap;
 
@@ -43,6 +44,25 @@ const WITHHELD: &[&str] = &[
     "SYSTEM_ACCESSTOKEN",
 ];
 
+/// Names of files, and of one service, through which a step of a CI job changes the steps after it: their variables, their
+/// search path, what they take for the output of this one, the summary of the job.
+const OF_LATER_STEPS: &[&str] = &[
+    "APPVEYOR_API_URL",
+    "BITBUCKET_PIPELINES_VARIABLES_PATH",
+    "BUILDKITE_ENV_FILE",
+    "BUILDER_OUTPUT",
+    "CF_VOLUME_PATH",
+    "DRONE_ENV",
+    "DRONE_OUTPUT*",
+    "ENVMAN_ENVSTORE_PATH",
+    "HARNESS_OUTPUT*",
+    "SD_META_DIR",
+    "SD_META_PATH",
+];
+/// The same of GitHub and what runs its workflows, behind the prefix of each.
+const OF_LATER_STEPS_OF_ACTIONS: &[&str] = &["ENV", "OUTPUT", "PATH", "STATE", "STEP_SUMMARY"];
+const ACTIONS: &[&str] = &["FORGEJO_", "GITEA_", "GITHUB_"];
+
 /// Words that make a name that of a secret.
 const SECRET_WORDS: &[&str] = &[
     "APIKEY",
@@ -78,7 +98,21 @@ pub fn is_withheld(name: &str) -> bool {
         Some((start, end)) => name.starts_with(start) && name.ends_with(end),
         None => name == **pattern,
     };
-    name == SIGN_KEY || (name.starts_with("LOCKSTEP_") && is_secret(&name)) || WITHHELD.iter().any(fits)
+    let mut of_actions = ACTIONS.iter().filter_map(|prefix| name.strip_prefix(prefix));
+    name == SIGN_KEY
+        || (name.starts_with("LOCKSTEP_") && is_secret(&name))
+        || WITHHELD.iter().chain(OF_LATER_STEPS).any(fits)
+        || of_actions.any(|name| OF_LATER_STEPS_OF_ACTIONS.contains(&name))
+}
+
+/// Names that mean a file of later steps in one CI system, known by another variable, and are the user's elsewhere: bash
+/// reads `BASH_ENV` first, before each step at CircleCI, and on clusters with environment modules as well.
+pub fn withheld_in_ci(variables: &BTreeMap<String, String>) -> impl Iterator<Item = &str> {
+    let is_set = |name: &str| variables.get(name).is_some_and(|value| !value.is_empty());
+    [("CIRCLECI", "BASH_ENV"), ("CM_BUILD_ID", "CM_ENV")]
+        .into_iter()
+        .filter(move |(ci, _)| is_set(ci))
+        .map(|(_, name)| name)
 }
 
 /// Settings of Git in the environment, of which one is a credential: a header for a forge, or a URL with a password.
@@ -211,11 +245,39 @@ mod tests {
             "CI_SERVER_TOKEN",
             "RUNNER_TOKEN",
             "DRONE_NETRC_PASSWORD",
+            "GITHUB_ENV",
+            "GITHUB_PATH",
+            "GITHUB_OUTPUT",
+            "GITHUB_STATE",
+            "GITHUB_STEP_SUMMARY",
+            "FORGEJO_OUTPUT",
+            "GITEA_ENV",
+            "BUILDKITE_ENV_FILE",
+            "BITBUCKET_PIPELINES_VARIABLES_PATH",
+            "DRONE_OUTPUT_FILE",
+            "HARNESS_OUTPUT_SECRET_FILE",
+            "ENVMAN_ENVSTORE_PATH",
         ] {
             assert!(is_withheld(name), "{name}");
         }
-        for name in ["HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "WANDB_API_KEY", "GITHUB_SHA", "LOCKSTEP_VERIFY_KEYS", "CI"] {
+        for name in [
+            "HF_TOKEN",
+            "AWS_SECRET_ACCESS_KEY",
+            "WANDB_API_KEY",
+            "GITHUB_SHA",
+            "GITHUB_EVENT_PATH",
+            "GITHUB_WORKSPACE",
+            "PATH",
+            "ENV",
+            "BASH_ENV",
+            "LOCKSTEP_VERIFY_KEYS",
+            "CI",
+        ] {
             assert!(!is_withheld(name), "{name}");
+        }
+        let variables = |name: &str| BTreeMap::from([(name.to_string(), "true".to_string())]);
+        for (ci, name) in [("CIRCLECI", Some("BASH_ENV")), ("CM_BUILD_ID", Some("CM_ENV")), ("CI", None)] {
+            assert_eq!(withheld_in_ci(&variables(ci)).next(), name);
         }
     }
 }

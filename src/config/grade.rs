@@ -2,8 +2,8 @@
 //!
 //! | grade | where it speaks |
 //! | --- | --- |
-//! | user | flags, environment variables, the user's settings file, the settings of the clone |
-//! | repository | `lockstep.toml`, which a clone takes over from strangers |
+//! | user | flags, environment variables, the user's settings file, the settings of the clone at hand |
+//! | repository | `lockstep.toml`, which a clone takes over from strangers, and the clone settings of another repository |
 //! | remote | nowhere: what a remote sends is data, and sets nothing |
 //!
 //! Every row of the tables of settings ([`super::keys`], `remote/options.rs`) has a [`Rule`] for the repository. "To
@@ -115,6 +115,8 @@ pub fn combine<'a>(
                 }
                 counts = Some(one);
             }
+            // The user says it as well.
+            (Rule::Grant, Some(weaker)) if weaker.grade == Grade::User && weaker.value == one.value => {}
             (Rule::Free | Rule::Grant | Rule::Joins, _) => counts = Some(one),
         }
     }

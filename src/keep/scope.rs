@@ -138,17 +138,21 @@ fn is_of_commit(project: &Project) -> bool {
 
 /// All projects that made themselves known in the store.
 pub fn noted(project: &Project) -> Result<Vec<User>> {
-    let notes = project.store().project_notes()?;
-    let notes = if is_of_commit(project) { untracked(project, notes)? } else { notes };
-    project.store().projects(&notes)
+    project.store().projects(&notes(project)?.0)
 }
 
-/// A commit that says where the store is may bring one along. A note on a project that came so was not made by that project.
-fn untracked(project: &Project, notes: Vec<PathBuf>) -> Result<Vec<PathBuf>> {
+/// Notes on projects in the store that count, and those that came with a commit: it may say where the store is and bring
+/// one along, with notes that no project made.
+pub(super) fn notes(project: &Project) -> Result<(Vec<PathBuf>, Vec<RepoPath>)> {
+    let notes = project.store().project_notes()?;
+    if !is_of_commit(project) {
+        return Ok((notes, Vec::new()));
+    }
     let path = |note: &PathBuf| RepoPath::from_absolute(project.top(), &std::fs::canonicalize(note).ok()?);
     let paths: Vec<RepoPath> = notes.iter().filter_map(path).collect();
     let tracked: BTreeSet<RepoPath> = project.repo.tracked(&paths)?.into_iter().collect();
-    Ok(notes.into_iter().filter(|note| path(note).is_none_or(|path| !tracked.contains(&path))).collect())
+    let counts = |note: &PathBuf| path(note).is_none_or(|path| !tracked.contains(&path));
+    Ok((notes.into_iter().filter(counts).collect(), tracked.into_iter().collect()))
 }
 
 /// Whose own store this is: `<home>/lockstep/store` in Git, `<home>/store` outside of it.

@@ -2,10 +2,11 @@
 
 use super::artifact;
 use super::registry::{Event, Model};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::git::Repo;
 use crate::path::RepoPath;
 use crate::project::Snapshot;
+use crate::shell::word;
 use crate::tag::{Action, ModelName, Version, Which};
 
 /// Must the tags of a model have good signatures? The environment says so, or the pipeline files of the worktree as
@@ -35,12 +36,44 @@ pub fn require(repo: &Repo, model: &Model, which: Option<&Which>, at: usize) -> 
     if which == Some(&Which::Latest) {
         events.extend(withdrawals(model, version.as_ref()));
     }
+    let latest = version.clone();
     let event = &model.events[at];
     // Where the tag of a label does not name its version, the tags of versions on its commit tell.
     if matches!(event.action, Action::Promote(_) | Action::Demote(_)) && event.noted_version() != version {
         events.extend(version.and_then(|version| Some(model.versions.get(&version)?.event)));
     }
-    events.into_iter().map(|at| &model.events[at]).try_for_each(|event| check(repo, event))
+    let checked = events.into_iter().map(|at| &model.events[at]).try_for_each(|event| check(repo, event));
+    match (checked, which, latest) {
+        (Err(error), Some(Which::Latest), Some(latest)) => Err(refuse_latest(repo, model, &latest, error)),
+        (checked, ..) => checked,
+    }
+}
+
+/// The answers of a model that a deployment asks for, its latest version and its labels: how each is called, and why its
+/// tags do not do.
+pub fn judge(repo: &Repo, model: &Model) -> Vec<(String, Option<Error>)> {
+    let latest = model.latest().map(|(_, registered)| (model.name.to_string(), Which::Latest, registered.event));
+    let labels = model
+        .labels
+        .iter()
+        .map(|(label, given)| (format!("{}#{label}", model.name), Which::Label(label.clone()), given.event));
+    let all = latest.into_iter().chain(labels);
+    all.map(|(name, which, at)| (name, require(repo, model, Some(&which), at).err())).collect()
+}
+
+/// The error of [`require`] where the latest version was asked for: an older one is never taken unasked, since the newer
+/// may be there to replace it.
+fn refuse_latest(repo: &Repo, model: &Model, latest: &Version, error: Error) -> Error {
+    let counts = model.versions.iter().rev().filter(|(version, r)| *version < latest && r.withdrawn.is_none());
+    let mut good = counts.filter(|(_, r)| model.events[r.event].signature(repo).is_good());
+    let error = error.because(format!("the latest version of {} would be {latest}", model.name));
+    match good.next() {
+        Some((version, _)) => {
+            let name = format!("{}@{version}", model.name);
+            error.hint(format!("the highest version below it with a good signature: {}", word(&name)))
+        }
+        None => error.because("no version below it has a good signature"),
+    }
 }
 
 /// The events that took back versions that come before `answer`.

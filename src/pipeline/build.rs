@@ -288,9 +288,13 @@ impl Builder<'_, '_> {
             };
             if name == SIGN_KEY {
                 self.checker.say(item.start, format!("{at}: {name} is never passed to a stage"));
-            } else if is_input && (is_secret(name) || is_withheld(name)) {
+            } else if is_input && is_secret(name) {
                 let message = format!("{at}: `{name}` looks like a secret, and pipeline.lock would hold its value");
                 let hint = format!("a secret is passed without being an input: `- {name}: {{input: false}}`");
+                self.checker.say_with(item.start, message, Some(hint));
+            } else if is_input && is_withheld(name) {
+                let message = format!("{at}: `{name}` belongs to the job of a CI system, and is no input");
+                let hint = format!("a stage asks for it by `- {name}: {{input: false}}`");
                 self.checker.say_with(item.start, message, Some(hint));
             }
             if name.contains('=') || name.chars().any(|c| c.is_whitespace() || c.is_control()) {

@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::event::{Event, Sink};
 use crate::git::{self, Commit, GitId, Repo};
 use crate::path::RepoPath;
+use crate::store::{LinkTypes, Store, real_path};
 use crate::url::Url;
 
 /// A commit of another repository.
@@ -61,10 +62,14 @@ pub fn elsewhere(
     } else {
         let cwd = root.on_disk(&other.repo.top);
         let cwd = if cwd.is_dir() { cwd } else { other.repo.top };
-        let mut project = Project::open(Surroundings { cwd, ..around.clone() })?;
+        let mut repo = Repo::discover(&cwd)?;
+        (repo.require_signed, repo.is_other, repo.fetches_missing) = (around.requires_signed(), is_other, false);
+        let mut project = Project::open_repo(repo, Surroundings { cwd, ..around.clone() })?;
         (project.repo.project_root, project.cwd) = (root, RepoPath::root());
-        project.repo.is_other = is_other;
-        project.repo.fetches_missing = false;
+        if let Some(note) = project.config.notes("cache.dir").iter().find(|note| is_other && note.ignored) {
+            let text = format!("cache.dir of {address} is {} and is not used: {}", note.value, note.reason);
+            sink.event(Event::Warning { text: &text });
+        }
         project
     };
     let project = Project { address: Some(address.clone()), ..project };
@@ -107,8 +112,29 @@ pub(super) fn settings_of_bare(around: &Surroundings, repo: &Repo, commit: Optio
     config.put_text(Path::new(settings.as_str()), &String::from_utf8_lossy(&text), Grade::Repository)?;
     let local = repo.local_config();
     if let Some(text) = document::read_text(&local, document::MOST)? {
-        config.put_text(&local, &text, Grade::User)?;
+        config.put_text(&local, &text, grade_of_clone(repo))?;
     }
     around.settings.iter().try_for_each(|given| config.give(given))?;
     Ok(config)
+}
+
+/// Who speaks in the settings of a clone. Those of another repository may have come with its folder, as
+/// `lockstep.toml` does.
+pub(super) fn grade_of_clone(repo: &Repo) -> Grade {
+    if repo.is_other { Grade::Repository } else { Grade::User }
+}
+
+/// A store outside of another repository counts if the user has worked with it there: the store knows that repository
+/// by a note of the user's.
+pub(super) fn use_known_store(repo: &Repo, around: &Surroundings, config: &mut Config) -> Result<()> {
+    let local = Config::load(&Sources::file(repo.local_config()))?;
+    let root = repo.project_root.on_disk(&repo.top);
+    let Some(dir) = local.cache_dir(&root, around.home.as_deref())? else { return Ok(()) };
+    let is_given = around.settings.iter().any(|given| given.key == "cache.dir");
+    let store = Store::open(&dir, LinkTypes::default()).of_project(repo.home(), repo.id_file());
+    if is_given || real_path(&dir).starts_with(&repo.top) || !store.has_note_of_user() {
+        return Ok(());
+    }
+    let (key, value) = ("cache.dir".into(), dir.display().to_string());
+    config.give(&Given { key, value, name: repo.local_config().display().to_string() })
 }

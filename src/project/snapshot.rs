@@ -310,7 +310,9 @@ impl<'p> Snapshot<'p> {
             Some(_) => {
                 let there = folder.map_or(Vec::new(), |folder| vec!["-C", folder]);
                 let words = words(there.into_iter().chain(["fetch", "--rev", &self.name, &path]));
-                error.hint(format!("lockstep {words}"))
+                // With `-C` the settings of that clone are those of the user.
+                let if_own = if self.project.repo.is_other { "if that clone is yours: " } else { "" };
+                error.hint(format!("{if_own}lockstep {words}"))
             }
             // Data is not made.
             None if is_data => error.hint(format!("lockstep fetch {}", word(&path))),

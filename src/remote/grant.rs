@@ -9,7 +9,11 @@
 //! A bare `s3://bucket/prefix` or `gs://bucket/prefix` needs none: requests go to Amazon's or Google's own hosts over
 //! TLS, which know the credentials already, and the owner of a bucket never sees them. So does `ssh://host`: the agent
 //! signs for one host and shows no key, as for a URL of Git. Folders get no credentials at all. Where the user's own
-//! environment says the same (`AWS_PROFILE`, `AWS_ENDPOINT_URL`, `AZURE_STORAGE_ACCOUNT`), it is the user's word.
+//! environment says the same (`AWS_PROFILE`, `AWS_ENDPOINT_URL`, `AZURE_STORAGE_ACCOUNT`), or the user's settings file
+//! does, it is the user's word.
+//!
+//! Grants count in the clone that they were given in. From another repository (`get ../other`) neither its grants nor
+//! the settings of its clone are the user's word, since both may have come with the folder.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -55,14 +59,22 @@ impl Request {
         ObjectId::of(self.statement.as_bytes()).hex()[..16].to_string()
     }
 
+    /// The remote with exactly these values, as [`TRUST_REMOTES`] takes it.
+    fn exact(&self) -> String {
+        format!("{}@{}", self.remote, self.fingerprint())
+    }
+
     pub fn is_granted(&self, project: &Project) -> bool {
-        // The variable is about the repository at hand, not about another one with a remote of that name.
-        let named = project.around.env.get(TRUST_REMOTES).filter(|_| project.address.is_none());
-        let exact = format!("{}@{}", self.remote, self.fingerprint());
-        // A name that holds `@` could be the text of a grant for other values.
-        let is_named = |word: &str| word == exact || (is_remote_name(&self.remote) && word == self.remote);
+        let named = project.around.env.get(TRUST_REMOTES);
+        let exact = self.exact();
+        // A name is about the repository at hand, not about another one with a remote of that name. One that holds `@`
+        // could be the text of a grant for other values.
+        let takes_names = project.address.is_none() && is_remote_name(&self.remote);
+        let is_named = |word: &str| word == exact || (takes_names && word == self.remote);
+        // The grants of another repository may have come with its folder.
+        let kept = || if project.repo.is_other { BTreeMap::new() } else { read(&file(project)) };
         named.is_some_and(|names| names.split([',', ' ', '\n']).any(is_named))
-            || read(&file(project)).get(&self.remote) == Some(&self.statement)
+            || kept().get(&self.remote) == Some(&self.statement)
     }
 
     /// Remembers that the user trusts it.
@@ -77,16 +89,26 @@ impl Request {
         let options: Vec<String> = self.options.iter().map(|(name, value)| format!("{name} = {value}")).collect();
         let error =
             Error::usage(format!("you have not trusted the remote {}: nothing is sent to {}", self.remote, self.url))
-                .because(format!("lockstep.toml says {}", options.join(", ")))
+                .because(format!("{} {}", said_by(project), options.join(", ")))
                 .because(format!("it would get {}", self.identity));
         let name = word(&self.remote);
+        if project.repo.is_other {
+            let error = error.hint(format!("for one command: {TRUST_REMOTES}={}", word(&self.exact())));
+            // Keys of hosts are one place's business.
+            let is_for_all = |option: &str| !is_secret(option) && option != "known_hosts_strategy";
+            let open = self.options.iter().filter(|(option, _)| is_for_all(option));
+            return open.fold(error, |error, (option, value)| {
+                let key = format!("remote.{}.{option}", self.remote);
+                error.hint(format!("for good: lockstep config --user {} {}", word(&key), word(value)))
+            });
+        }
         if project.address.is_some() {
             let folder = project.top();
             return error.hint(format!("lockstep -C {} remote trust {name}", word(&folder.to_string_lossy())));
         }
         let mut error = error
             .hint(format!("see it, and trust it: lockstep remote trust {name}"))
-            .hint(format!("in CI: {TRUST_REMOTES}={name}@{}", self.fingerprint()));
+            .hint(format!("in CI: {TRUST_REMOTES}={}", word(&self.exact())));
         error.untrusted = Some(Box::new(self.remote.clone()));
         error
     }
@@ -229,6 +251,13 @@ fn identity(scheme: Scheme, options: &Options, env: &BTreeMap<String, String>) -
             None => "a proof that you have your SSH keys".into(),
         },
         Scheme::Folder | Scheme::Webdav | Scheme::Http => "your credentials".into(),
+    }
+}
+
+fn said_by(project: &Project) -> String {
+    match &project.address {
+        Some(address) if project.repo.is_other => format!("the settings of {address} say"),
+        _ => "lockstep.toml says".into(),
     }
 }
 

@@ -1,4 +1,5 @@
-//! The environment that the commands of a stage see: the user's, without credentials of the CI job. A stage asks for one
+//! The environment that the commands of a stage see: the user's, without credentials of the CI job and without the files
+//! through which a step changes later ones. A stage asks for one
 //! (`env: [{GITHUB_TOKEN: {input: false}}]`), and the user grants it (`--pass-env`, the setting `pass_env`). Pure.
 
 use std::collections::BTreeMap;
@@ -6,7 +7,7 @@ use std::collections::BTreeMap;
 use crate::error::{Error, Kind, Result};
 use crate::pipeline::stage::Stage;
 use crate::run::mask::Mask;
-use crate::secret::{SIGN_KEY, is_secret, is_withheld, withheld_git_settings};
+use crate::secret::{SIGN_KEY, is_secret, is_withheld, withheld_git_settings, withheld_in_ci};
 use crate::url::secrets_of_text;
 
 #[derive(Debug, PartialEq)]
@@ -25,11 +26,13 @@ impl Environment {
         variables: &BTreeMap<String, String>,
         granted: &[String],
     ) -> Result<Environment> {
-        let of_git = withheld_git_settings(variables);
-        let is_withheld = |name: &str| is_withheld(name) || of_git.contains(&name);
+        let mut of_job = withheld_git_settings(variables);
+        of_job.extend(withheld_in_ci(variables));
+        let is_withheld = |name: &str| is_withheld(name) || of_job.contains(&name);
         let (asked, missing): (Vec<&String>, Vec<&String>) = stage
             .env_asked
             .iter()
+            .chain(&stage.env)
             .filter(|name| variables.contains_key(*name) && is_withheld(name))
             .partition(|name| granted.contains(name));
         if let Some(name) = missing.first() {
@@ -47,7 +50,9 @@ impl Environment {
 
 /// The mask for the values of all secrets, whether a stage sees them or not, and for passwords in URLs.
 pub fn mask(variables: &BTreeMap<String, String>) -> Mask {
-    let whole = variables.iter().filter(|(name, _)| is_secret(name)).map(|(_, value)| value.as_str());
+    let of_git = withheld_git_settings(variables);
+    let holds_secret = |name: &String| is_secret(name) || of_git.contains(&name.as_str());
+    let whole = variables.iter().filter(|(name, _)| holds_secret(name)).map(|(_, value)| value.as_str());
     Mask::new(whole.chain(variables.values().flat_map(|value| secrets_of_text(value))))
 }
 
@@ -58,7 +63,7 @@ mod tests {
 
     #[test]
     fn credentials_need_a_question_and_a_grant() {
-        let set = ["GITHUB_TOKEN", "HF_TOKEN", "HOME", "LOCKSTEP_SIGN_KEY"];
+        let set = ["GITHUB_OUTPUT", "GITHUB_TOKEN", "HF_TOKEN", "HOME", "LOCKSTEP_SIGN_KEY"];
         let variables = set.iter().map(|name| (name.to_string(), "x".to_string())).collect();
         for (asked, granted, want) in [
             (&[][..], &[][..], Ok("HF_TOKEN HOME")),
@@ -66,6 +71,7 @@ mod tests {
             (&["GITHUB_TOKEN"], &["GITHUB_TOKEN"], Ok("GITHUB_TOKEN HF_TOKEN HOME")),
             (&["GITHUB_TOKEN"], &[], Err("stage s asks for GITHUB_TOKEN, which is not granted")),
             (&["GITLAB_TOKEN", "HF_TOKEN"], &[], Ok("HF_TOKEN HOME")),
+            (&["GITHUB_OUTPUT"], &[], Err("stage s asks for GITHUB_OUTPUT, which is not granted")),
         ] {
             let pipeline = Memory::new(&[("pipeline.yaml", "stages: {s: {cmd: x}}")]).load().pipelines;
             let mut stage = pipeline.stages[0].clone();

@@ -13,8 +13,9 @@
 //! | not set, with `LOCKSTEP_SIGN_KEY` alone | as `ed25519` if it is a seed, else as `hmac` | either, by that key |
 //!
 //! A branch can therefore not switch the check off by taking `cache.sign` out of `lockstep.toml`. Of keys and writers that
-//! the repository names, only those count that the user names as well, where the user has a list, which may be empty.
-//! The key of `LOCKSTEP_SIGN_KEY` is a key that the user names.
+//! the repository names, only those count that the user names as well, where the user has a list, which may be empty
+//! (an empty `LOCKSTEP_VERIFY_KEYS` is one). The key of `LOCKSTEP_SIGN_KEY` is a key that the user names. Where the user asks
+//! for `ed25519`, the user names the keys as well. No variable that is empty or no key makes unsigned results count.
 
 use std::io::Read;
 
@@ -60,8 +61,10 @@ impl Trust {
         let config = &project.config;
         let named = env(VERIFY_KEYS).into_iter().flat_map(|keys| keys.split([',', ' ', '\n']));
         let listed = config.cache_verify_keys(Grade::User);
-        // An empty list names no key, which is not the same as no list.
-        let has_list = listed.is_some() || env(VERIFY_KEYS).is_some();
+        // An empty list names no key, which is not the same as no list. A variable is empty where a job does not get the
+        // secret that it stands for.
+        let is_empty = |name: &str| project.around.env.get(name).is_some_and(|text| text.trim().is_empty());
+        let has_list = listed.is_some() || project.around.env.contains_key(VERIFY_KEYS);
         let user = listed.unwrap_or_default().iter().map(String::as_str).chain(named);
         let user = user.filter(|text| !text.is_empty()).map(verifying_key).collect::<Result<Vec<_>>>()?;
         let mut user = has_list.then_some(user);
@@ -77,7 +80,11 @@ impl Trust {
         };
         let mut warning = None;
         let seal = match how {
-            None => env(SIGN_KEY).and_then(seal_by_one_key),
+            None if is_empty(SIGN_KEY) => {
+                warning = Some(format!("{SIGN_KEY} is empty: no result of others is used; set it, or unset it"));
+                Some(Seal::Ed25519 { own: None, known: Vec::new() })
+            }
+            None => env(SIGN_KEY).map(seal_by_one_key).transpose()?,
             Some("hmac") => Some(Seal::Hmac(secret(env(SIGN_KEY))?)),
             Some(_) => {
                 let own = env(SIGN_KEY).map(signing_key).transpose()?;
@@ -86,13 +93,15 @@ impl Trust {
                 if let Some(key) = own_key {
                     user.get_or_insert_default().push(key);
                 }
+                // Nor do they take the place of those that the user forgot: a branch may change them.
+                if let (None, Some((_, Grade::User))) = (&user, config.cache_sign()) {
+                    return Err(no_key(theirs.is_some()));
+                }
                 let mut known = common(user, theirs.clone());
                 known.extend(own_key.filter(|key| !known.contains(key)));
                 warning = unused_keys(has_list, theirs.as_deref(), own_key, &known);
                 if known.is_empty() && !has_keys {
-                    return Err(Error::usage("cache.sign is ed25519, and there is no key to check signatures with")
-                        .hint("name public keys: lockstep config cache.verify_keys KEY,…")
-                        .hint(format!("or set {SIGN_KEY} to your own; lockstep cache keygen makes one")));
+                    return Err(no_key(false));
                 }
                 Some(Seal::Ed25519 { own: own.map(Box::new), known })
             }
@@ -154,6 +163,19 @@ impl Seal {
     }
 }
 
+fn no_key(has_theirs: bool) -> Error {
+    let error = Error::usage("cache.sign is ed25519, and there is no key to check signatures with");
+    let error = match has_theirs {
+        true => error
+            .because("you ask for signatures, so the keys count that you name; those of lockstep.toml alone do not")
+            .hint("name public keys: lockstep config --user cache.verify_keys KEY,…"),
+        false => error.hint("name public keys: lockstep config cache.verify_keys KEY,…"),
+    };
+    error
+        .hint(format!("in CI: {VERIFY_KEYS}=KEY,…"))
+        .hint(format!("or set {SIGN_KEY} to your own; lockstep cache keygen makes one"))
+}
+
 /// The keys that both name; those of one where the other has no list.
 fn common(user: Option<Vec<VerifyingKey>>, theirs: Option<Vec<VerifyingKey>>) -> Vec<VerifyingKey> {
     match (user, theirs) {
@@ -179,21 +201,24 @@ fn unused_keys(
             "you have {SIGN_KEY} and name no keys of others: those of lockstep.toml do not count, and no result of \
              others is used; name them: lockstep config --user cache.verify_keys KEY,…"
         )),
-        None if has_list => Some("cache.verify_keys names no key of others: no result of others is used".to_string()),
+        None if has_list => {
+            Some(format!("cache.verify_keys and {VERIFY_KEYS} name no key of others: no result of others is used"))
+        }
         _ => None,
     }
 }
 
-/// `LOCKSTEP_SIGN_KEY` where no setting says how to sign. `None` if it cannot be a key at all.
-fn seal_by_one_key(text: &str) -> Option<Seal> {
-    let hmac = secret(Some(text)).ok().map(Seal::Hmac);
+/// `LOCKSTEP_SIGN_KEY` where no setting says how to sign. Errors: it cannot be a key at all.
+fn seal_by_one_key(text: &str) -> Result<Seal> {
+    let hmac = secret(Some(text)).map(Seal::Hmac);
     let ed25519 = signing_key(text).ok().map(|own| {
         let known = vec![own.verifying_key()];
         Seal::Ed25519 { own: Some(Box::new(own)), known }
     });
     match (ed25519, hmac) {
-        (Some(first), Some(second)) => Some(Seal::Either(Box::new(first), Box::new(second))),
-        (first, second) => first.or(second),
+        (Some(first), Ok(second)) => Ok(Seal::Either(Box::new(first), Box::new(second))),
+        (Some(first), Err(_)) => Ok(first),
+        (None, second) => second,
     }
 }
 
@@ -259,7 +284,7 @@ mod tests {
     #[test]
     fn one_key_is_checked_either_way() {
         let (seed, _) = new_pair().unwrap();
-        let alone = sealed(seal_by_one_key(&seed));
+        let alone = sealed(seal_by_one_key(&seed).ok());
         let own = signing_key(&seed).unwrap();
         let known = vec![own.verifying_key()];
         let ed25519 = sealed(Some(Seal::Ed25519 { own: Some(Box::new(own)), known }));
@@ -269,8 +294,8 @@ mod tests {
         assert!(!alone.accepts("u@h", b"m", None));
         assert!(!alone.accepts("u@h", b"m", pair().0.sign(b"m").as_deref()));
         assert!(alone.sign(b"m").unwrap().starts_with("ed25519:"));
-        assert!(sealed(seal_by_one_key("a secret of a team")).sign(b"m").unwrap().starts_with("hmac:"));
-        assert!(seal_by_one_key("short").is_none());
+        assert!(sealed(seal_by_one_key("a secret of a team").ok()).sign(b"m").unwrap().starts_with("hmac:"));
+        assert!(seal_by_one_key("short").is_err());
     }
 
     #[test]

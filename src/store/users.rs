@@ -13,6 +13,7 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::id::ObjectId;
@@ -81,6 +82,17 @@ impl Store {
         }
         self.folder(PROJECTS)?;
         self.put_small(&path, &bytes)
+    }
+
+    /// Did the user of this process make the project known that this store was opened for? Somebody else's note tells
+    /// nothing about what the user did.
+    pub fn has_note_of_user(&self) -> bool {
+        let Some((home, id_file)) = self.project().filter(|_| self.is_store()) else { return false };
+        let Ok(Some(id)) = id_in(id_file) else { return false };
+        let path = self.user_path(&User { home: home.to_path_buf(), id: Some(id.clone()), host: String::new() });
+        let is_own = path.symlink_metadata().is_ok_and(|meta| meta.uid() == rustix::process::geteuid().as_raw());
+        let bytes = document::read(&path, document::MOST).ok().flatten().filter(|_| is_own);
+        bytes.and_then(read).is_some_and(|user| user.home == home && user.id == Some(id))
     }
 
     fn user_path(&self, user: &User) -> PathBuf {

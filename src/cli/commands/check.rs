@@ -1,20 +1,24 @@
 use std::collections::BTreeSet;
 
+use serde_json::{Value as Json, json};
+
 use crate::cli::commands::model::act::checks;
 use crate::cli::output::{Output, Style};
 use crate::cli::text;
 use crate::error::{Error, Kind, Result};
-use crate::model::artifact;
+use crate::model::artifact::{self, Artifact};
 use crate::model::checks::Judged;
 use crate::model::gate::{Gates, Meant};
 use crate::model::registry::Registry;
-use crate::project::{Project, Rev};
+use crate::model::signed;
+use crate::project::{Project, Rev, Snapshot};
 use crate::tag::{self, ModelName};
 
 /// Tell which conditions on metrics hold
 ///
 /// These are the conditions under `checks:` of a pipeline.yaml. A version that does not meet them is not registered or
-/// promoted. The exit code is 1 if one does not hold.
+/// promoted. Where an artifact says `require: [signed]`, or LOCKSTEP_REQUIRE_SIGNED=1, its latest version and its labels
+/// must rest on tags with good signatures. The exit code is 1 if one does not hold.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -49,32 +53,94 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     if args.targets.is_empty() {
         judged = gates.judge(&snapshot, Meant::All);
     }
-    let known: BTreeSet<ModelName> = artifact::all(&snapshot).into_iter().map(|a| a.name).collect();
+    let artifacts = artifact::all(&snapshot);
+    let mut asked: Vec<&Artifact> = if args.targets.is_empty() { artifacts.iter().collect() } else { Vec::new() };
+    let known: BTreeSet<ModelName> = artifacts.iter().map(|a| a.name.clone()).collect();
     for target in &args.targets {
         let path = project.typed(target);
-        let files = &snapshot.definitions.pipelines.files;
+        let definitions = &snapshot.definitions;
+        let files = &definitions.pipelines.files;
         if let Some(file) = files.iter().find(|file| Some(&file.path) == path.as_ref()) {
             judged.extend(gates.judge(&snapshot, Meant::Pipeline(&file.path)));
+            asked.extend(artifacts.iter().filter(|a| definitions.pipelines.file(a.file).path == file.path));
             continue;
         }
         let name: ModelName = target.parse().map_err(Error::usage)?;
         let artifact = artifact::declared(&snapshot, &tag::meant(&name, &known, &project.cwd)?)?;
         judged.extend(gates.judge(&snapshot, Meant::Artifact(&artifact)));
+        asked.extend(artifacts.iter().filter(|a| a.name == artifact.name));
     }
+    let signed = signed(&snapshot, &registry, &asked)?;
     if args.json {
-        out.json(&checks(&judged));
+        out.json(&shapes(&judged, &signed));
     } else {
         print(&judged, project, out);
+        signed.iter().for_each(|one| print_signed(one, out));
     }
-    let failed = judged.iter().filter(|j| !j.ok).count();
-    if judged.is_empty() {
+    let failed = judged.iter().filter(|j| !j.ok).count() + signed.iter().filter(|s| s.error.is_some()).count();
+    let all = judged.len() + signed.len();
+    if all == 0 {
         out.say("no checks here: write some under `checks` of a pipeline.yaml");
     } else {
-        let held = judged.len() - failed;
-        out.say(format!("{held} of {} hold", text::count(judged.len(), "check")));
+        out.say(format!("{} of {} hold", all - failed, text::count(all, "check")));
     }
     let code = if failed > 0 { Kind::Check.exit_code() } else { 0 };
     Ok(if args.targets.is_empty() { super::code_of_all(code, &snapshot.definitions) } else { code })
+}
+
+/// A version or label whose tags must have good signatures.
+struct SignedCheck {
+    /// `digits` for the latest version, `digits#prod`.
+    name: String,
+    artifact: String,
+    pipeline: String,
+    /// Why it does not hold.
+    error: Option<Error>,
+}
+
+fn signed(snapshot: &Snapshot<'_>, registry: &Registry, artifacts: &[&Artifact]) -> Result<Vec<SignedCheck>> {
+    let mut checks = Vec::new();
+    for artifact in artifacts {
+        let Some(model) = registry.models.get(&artifact.name) else { continue };
+        if !signed::is_required(snapshot, &model.name)? {
+            continue;
+        }
+        let pipeline = &snapshot.definitions.pipelines.file(artifact.file).path;
+        checks.extend(signed::judge(&snapshot.project.repo, model).into_iter().map(|(name, error)| SignedCheck {
+            name,
+            artifact: artifact.name.short().to_string(),
+            pipeline: pipeline.to_string(),
+            error,
+        }));
+    }
+    Ok(checks)
+}
+
+fn shapes(judged: &[Judged], signed: &[SignedCheck]) -> Json {
+    let mut shapes = checks(judged);
+    let signed = signed.iter().map(|one| {
+        json!({
+            "check": "signed",
+            "artifact": one.artifact,
+            "pipeline": one.pipeline,
+            "version": one.name,
+            "ok": one.error.is_none(),
+            "error": one.error.as_ref().map(Error::full_message),
+        })
+    });
+    if let Some(list) = shapes.as_array_mut() {
+        list.extend(signed);
+    }
+    shapes
+}
+
+fn print_signed(one: &SignedCheck, out: &Output) {
+    let Some(error) = &one.error else {
+        return out.line(format!("{}  {} is signed", out.paint_out(Style::Green, "ok  "), one.name));
+    };
+    let why = [std::slice::from_ref(&error.message), &error.causes].concat().join("; ");
+    out.line(format!("{}  {} is not signed: {why}", out.paint_out(Style::Red, "FAIL"), one.name));
+    error.hints.iter().for_each(|hint| out.hint(hint));
 }
 
 fn print(judged: &[Judged], project: &Project, out: &Output) {

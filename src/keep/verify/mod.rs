@@ -28,8 +28,10 @@ pub use there::verify_remote;
 
 use crate::error::{Error, Result};
 use crate::event::Sink;
+use crate::keep::scope;
 use crate::keep::verify::claimed::Entry;
 use crate::keep::verify::judge::{Judge, Under, sorted};
+use crate::path::RepoPath;
 use crate::project::Project;
 use crate::store::verify::{Copy, Damage, RunFile, Survey, What, read, survey};
 use crate::store::{ObjectId, Pin, Store};
@@ -134,7 +136,15 @@ pub fn verify(project: &Project, options: &Options, sink: &dyn Sink) -> Result<R
     }
     // Who needs what is asked first: what it names was there before it was named.
     let mut everybody = Everybody::gather(project);
-    let survey = survey(store)?;
+    let mut survey = survey(store)?;
+    let (notes, of_commit) = scope::notes(project)?;
+    if let Err(e) = store.projects(&notes) {
+        survey.damaged.push(Damage { what: What::Projects, problem: e.message });
+    }
+    let ignored = |note: &RepoPath| {
+        Error::usage(format!("{note} came with a commit, and tells of no project that uses the store"))
+    };
+    everybody.unreadable.extend(of_commit.iter().map(ignored));
     let (runs, mut damaged, newer) = entries(store, &survey, &mut everybody);
     let seed =
         options.seed.unwrap_or_else(|| (project.around.now)().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_secs()));

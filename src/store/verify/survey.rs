@@ -30,9 +30,6 @@ pub fn survey(store: &Store) -> Result<Survey> {
         let problem = "it does not say which format the store has".to_string();
         survey.damaged.push(Damage { what: What::Generation, problem });
     }
-    if let Err(e) = store.project_notes().and_then(|notes| store.projects(&notes)) {
-        survey.damaged.push(Damage { what: What::Projects, problem: e.message });
-    }
     Ok(survey)
 }
 

@@ -70,14 +70,14 @@ impl<'a> Runner<'a> {
                 continue;
             }
             let id = step["id"].as_str().unwrap_or("");
-            match step["uses"].as_str() {
-                Some("actions/cache/restore@v4") => {
+            match step["uses"].as_str().and_then(|uses| uses.split('@').next()) {
+                Some("actions/cache/restore") => {
                     let with = |name: &str| fill(&text(&step["with"][name]), &known);
                     if let Some(key) = self.restore(&with("key"), &with("restore-keys"), Path::new(&with("path"))) {
                         known.insert(format!("steps.{id}.outputs.cache-matched-key"), key);
                     }
                 }
-                Some("actions/cache/save@v4") => {
+                Some("actions/cache/save") => {
                     let with = |name: &str| fill(&text(&step["with"][name]), &known);
                     self.save(&with("key"), Path::new(&with("path")));
                     job.saved.push(with("key"));

@@ -76,6 +76,24 @@ fn recipes_name_this_version() {
     }
 }
 
+/// The owner of an action can move its tags, and not its commits.
+#[test]
+fn actions_of_others_are_named_by_their_commit() {
+    let mut found = 0;
+    for file in ["README.md", ".github/actions/lockstep/action.yml", ".github/actions/comment/action.yml"] {
+        for line in text(file).lines() {
+            let Some((_, uses)) = line.split_once("uses: ").filter(|(_, uses)| !uses.starts_with("OWNER/")) else {
+                continue;
+            };
+            found += 1;
+            let (commit, version) = uses.split_once('@').unwrap().1.split_once(" # v").unwrap_or_default();
+            assert!(commit.len() == 40 && commit.bytes().all(|byte| byte.is_ascii_hexdigit()), "{file}: {line}");
+            assert_eq!(version.split('.').count(), 3, "{file}: {line}");
+        }
+    }
+    assert_eq!(found, 9);
+}
+
 /// In an empty folder, as in a job that checks nothing out.
 #[test]
 fn the_action_that_comments_needs_no_repository() {

@@ -102,12 +102,21 @@ fn a_committed_note_on_a_project_does_not_count() {
             sandbox.write(&note, format!("lockstep-project 1\n{ID}\nhost\n{home}"));
         }
         sandbox.write(".cache/projects/junk", "?");
+        sandbox.write(".cache/generation", sandbox.read("../source/.git/lockstep/store/generation"));
     });
     for args in [&["status"][..], &["du"], &["gc", "-w"], &["gc", "-wf"]] {
         let out = hostile.run(args);
         assert_eq!(out.code, 0, "{args:?} {out}");
     }
-    hostile.run(&["verify"]);
+    let out = hostile.run(&["verify"]);
+    assert_eq!(out.code, 0, "{out}");
+    assert!(out.stderr.contains(".cache/projects/junk came with a commit"), "{out}");
+    // One that no commit brought is damage, and gc does not guess what it stands for.
+    fs::write(hostile.sandbox.path("../clone/.cache/projects/torn"), "?").unwrap();
+    for (args, code) in [(&["verify"][..], 1), (&["gc", "-w"], 7)] {
+        let out = hostile.run(args);
+        assert!(out.code == code && out.stdout.contains("torn") | out.stderr.contains("torn"), "{args:?} {out}");
+    }
 }
 
 /// Where the user names the store every note counts, and gc does not go on without one.

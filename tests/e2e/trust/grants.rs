@@ -281,7 +281,7 @@ fn a_variable_is_about_the_repository_at_hand_alone() {
     for address in [root.clone(), format!("file://{root}")] {
         let out = output(sandbox.lockstep("../mine").args(["get", &address, "o"]).envs(keys));
         assert_eq!(out.code, 2, "{out}");
-        assert!(out.stderr.contains("remote trust lab"), "{out}");
+        assert!(out.stderr.contains("you have not trusted the remote lab"), "{out}");
     }
     assert_eq!(server.came.load(Ordering::SeqCst), 0);
 }

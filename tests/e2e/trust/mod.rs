@@ -10,6 +10,7 @@ mod limits;
 mod links_out;
 mod listener;
 mod multiplication;
+mod neighbours;
 mod outside;
 mod owner;
 mod paths;

@@ -40,6 +40,39 @@ fn a_stage_sees_no_credential_of_the_job_and_no_signing_key() {
     assert_eq!(seen(&s), ["HF_TOKEN", "SEED"]);
 }
 
+/// Through these files a step of a job sets the variables, the search path and the inputs of later steps.
+#[test]
+fn a_stage_does_not_reach_the_later_steps_of_the_job() {
+    let s = Sandbox::new();
+    let files = ["GITHUB_ENV", "GITHUB_PATH", "GITHUB_OUTPUT", "GITHUB_STATE", "GITHUB_STEP_SUMMARY", "FORGEJO_ENV"];
+    let others = ["BUILDKITE_ENV_FILE", "BITBUCKET_PIPELINES_VARIABLES_PATH", "DRONE_OUTPUT", "BASH_ENV"];
+    let repro = |args: &[&str]| {
+        let names = files.iter().chain(&others).map(|name| (*name, "later"));
+        let kept = [("GITHUB_SHA", "kept"), ("GITHUB_EVENT_PATH", "kept"), ("CIRCLECI", "true")];
+        output(s.lockstep("").arg("repro").args(args).envs(names).envs(kept))
+    };
+    s.write("pipeline.yaml", "stages: {a: {cmd: env > o, outs: [o]}}\n");
+    let out = repro(&[]);
+    assert_eq!(out.code, 0, "{out}");
+    let seen = s.read("o");
+    assert!(!seen.contains("=later"), "{seen}");
+    assert!(seen.contains("GITHUB_SHA=kept") && seen.contains("GITHUB_EVENT_PATH=kept"), "{seen}");
+    let asks = |name: &str| {
+        s.write("pipeline.yaml", format!("stages: {{a: {{cmd: 'env > o', env: [{name}], outs: [o]}}}}\n"));
+    };
+    for (name, asked) in [("GITHUB_OUTPUT", "{GITHUB_OUTPUT: {input: false}}"), ("BASH_ENV", "BASH_ENV")] {
+        asks(asked);
+        let out = repro(&["--force"]);
+        let refusal = format!("asks for {name}, which is not granted");
+        assert!(out.code == 6 && out.stderr.contains(&refusal), "{name}: {out}");
+        let out = repro(&["--force", "--pass-env", name]);
+        assert_eq!((out.code, s.read("o").matches("=later").count()), (0, 1), "{name}: {out}");
+    }
+    asks("GITHUB_OUTPUT");
+    let out = repro(&["--force"]);
+    assert!(out.code == 2 && out.stderr.contains("belongs to the job of a CI system"), "{out}");
+}
+
 #[test]
 fn several_jobs_withhold_them_too() {
     let s = Sandbox::new();

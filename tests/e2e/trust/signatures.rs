@@ -245,6 +245,93 @@ fn signatures_can_be_required() {
     assert!(out.code == 2 && out.stderr.contains("`require`"), "{out}");
 }
 
+/// An older version is not taken unasked in place of the latest one, which is not signed.
+#[test]
+#[ignore = "needs ssh-keygen"]
+fn the_latest_version_is_signed_or_refused() {
+    let sandbox = project();
+    ssh_key(&sandbox, "ann", true);
+    for (version, sign) in [("v1.0.0", true), ("v1.1.0", true), ("v1.2.0", false), ("v2.0.0", false)] {
+        register(&sandbox, version, sign);
+    }
+    let out = sandbox.run(&["model", "resolve", "digits", "--verify"]);
+    insta::assert_snapshot!(sandbox.shown(&out), @r"
+    exit 1
+    --- stderr
+    error: the tag digits@v2.0.0 has no good signature: none
+      because: the latest version of digits would be v2.0.0
+      hint: see what Git says: git verify-tag digits@v2.0.0
+      hint: the highest version below it with a good signature: digits@v1.1.0
+    ");
+    for (version, code) in [("v1.1.0", 0), ("v1.2.0", 1)] {
+        assert_eq!(sandbox.run(&["model", "resolve", &format!("digits@{version}"), "--verify"]).code, code);
+    }
+    let history = sandbox.run(&["model", "history", "digits", "--verify"]).stdout;
+    let states: Vec<_> = history.lines().map(|line| line.split_whitespace().next_back().unwrap()).collect();
+    assert_eq!(states, ["signed", "none", "none", "good", "good"], "{history}");
+    let history = json(&sandbox, &["model", "history", "digits", "--verify", "--json"]);
+    assert_eq!((&history[0]["signed"], &history[3]["signed"]), (&"none".into(), &"good".into()), "{history}");
+    assert_eq!(json(&sandbox, &["model", "history", "digits", "--json"])[3]["signed"], "not checked");
+}
+
+/// The signature of a commit says nothing of the version that a tag gives it.
+#[test]
+#[ignore = "needs ssh-keygen"]
+fn a_signed_commit_signs_no_version() {
+    let sandbox = project();
+    ssh_key(&sandbox, "ann", true);
+    sandbox.git(&["commit", "-q", "-S", "--allow-empty", "-m", "signed"]);
+    sandbox.git(&["verify-commit", "HEAD"]);
+    sandbox.git(&["tag", "digits@v1.0.0"]);
+    sandbox.git(&["tag", "-a", "-m", "x", "digits@v1.1.0"]);
+    for name in ["digits@v1.0.0", "digits@v1.1.0", "digits"] {
+        assert_eq!(state(&sandbox, name), "none", "{name}");
+        let shown = sandbox.run(&["model", "show", name]);
+        assert!(shown.code == 0 && !shown.stdout.contains("good"), "{shown}");
+    }
+}
+
+#[test]
+#[ignore = "needs ssh-keygen"]
+fn check_judges_the_signatures_that_an_artifact_requires() {
+    let sandbox = project();
+    ssh_key(&sandbox, "ann", true);
+    register(&sandbox, "v1.0.0", true);
+    assert_eq!(sandbox.run(&["model", "promote", "digits@v1.0.0", "prod"]).code, 0);
+    assert!(sandbox.run(&["check"]).stderr.contains("no checks here"));
+    let required = |args: &[&str]| output(sandbox.lockstep("").args(args).env("LOCKSTEP_REQUIRE_SIGNED", "1"));
+    assert_eq!(required(&["check"]).code, 1);
+    sandbox.write(
+        "pipeline.yaml",
+        "stages: {a: {cmd: echo > o, outs: [o]}}\nartifacts: {other: {path: o}, digits: {path: o, require: [signed]}}\n",
+    );
+    let out = sandbox.run(&["check"]);
+    insta::assert_snapshot!(sandbox.shown(&out), @r"
+    exit 1
+    --- stdout
+    ok    digits is signed
+    FAIL  digits#prod is not signed: the tag digits#prod#1 has no good signature: none
+    --- stderr
+    hint: see what Git says: git verify-tag digits#prod#1
+    1 of 2 checks hold
+    ");
+    for (args, code) in [(&["check", "digits"][..], 1), (&["check", "pipeline.yaml"], 1), (&["check", "other"], 0)] {
+        assert_eq!(sandbox.run(args).code, code, "{args:?}");
+    }
+    let shape = json(&sandbox, &["check", "--json"]);
+    assert_eq!((&shape[0]["ok"], &shape[1]["version"]), (&true.into(), &"digits#prod".into()), "{shape}");
+    // A version that is not signed and not in use fails nothing.
+    for args in [&["model", "demote", "digits", "prod"][..], &["model", "promote", "digits@v1.0.0", "prod"]] {
+        assert_eq!(sandbox.run(args).code, 0, "{args:?}");
+    }
+    sandbox.git(&["tag", "-a", "-m", "x", "digits@v0.1.0"]);
+    let out = sandbox.run(&["check"]);
+    assert_eq!(out.code, 0, "{out}");
+    sandbox.git(&["tag", "-a", "-m", "x", "digits@v1.1.0"]);
+    let out = sandbox.run(&["check"]);
+    assert!(out.code == 1 && out.stdout.contains("FAIL  digits is not signed"), "{out}");
+}
+
 #[test]
 #[ignore = "needs gpg"]
 fn openpgp_signatures_are_verified() {

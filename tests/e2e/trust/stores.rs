@@ -7,6 +7,22 @@ use crate::sandbox::Sandbox;
 
 const PIPELINE: &str = "stages:\n  a:\n    cmd: echo 1 > o\n    outs: [o]\n";
 
+/// Where case is ignored `store` would be the store itself. Once there is one, its identity tells.
+#[test]
+fn a_new_store_shares_its_name_with_no_output_in_another_case() {
+    let sandbox = Sandbox::new();
+    sandbox.write("lockstep.toml", "cache.dir = 'Sub/Store'\n");
+    for written in ["outs: [sub/store]", "outs: [SUB]", "outs: [o], scratch: [sub/STORE/objects]"] {
+        sandbox.write("pipeline.yaml", format!("stages: {{a: {{cmd: 'mkdir -p sub; echo 1 > o', {written}}}}}\n"));
+        let out = sandbox.run(&["repro"]);
+        assert!(out.code == 2 && out.stderr.contains("one would hold the other"), "{written} {out}");
+        assert!(!sandbox.exists("Sub") && !sandbox.exists("sub"), "{written} {out}");
+    }
+    sandbox.write("pipeline.yaml", "stages: {a: {cmd: 'echo 1 > o', outs: [o]}}\n");
+    assert_eq!(sandbox.run(&["repro"]).code, 0);
+    assert!(sandbox.exists("Sub/Store/objects"));
+}
+
 #[test]
 fn gc_deletes_nothing_in_a_folder_that_is_no_store() {
     let sandbox = Sandbox::new();

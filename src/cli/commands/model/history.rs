@@ -5,6 +5,7 @@ use crate::cli::output::Output;
 use crate::cli::table::Table;
 use crate::cli::text;
 use crate::error::Result;
+use crate::git::Repo;
 use crate::model::registry::{Event, Model};
 use crate::project::Project;
 use crate::tag::{Action, Version};
@@ -14,9 +15,13 @@ use crate::tag::{Action, Version};
 #[command(after_help = "\
 Examples:
   lockstep model history digits           the newest first
+  lockstep model history digits --verify  with the state of each signature
   lockstep model history digits --json    with what was said and overruled")]
 pub struct Args {
     name: String,
+    /// Verify the signatures of their tags: one run of `git` for each
+    #[arg(long)]
+    verify: bool,
     /// As JSON
     #[arg(long)]
     json: bool,
@@ -26,20 +31,23 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let desk = Desk::open(project, out)?;
     let model = desk.registry.model(&desk.name(&args.name)?)?;
     let events = || model.events.iter().enumerate().rev();
+    let verify = args.verify.then_some(&project.repo);
     if args.json {
-        out.json(&events().map(|(at, event)| shape(model, at, event)).collect::<Vec<_>>().into());
+        out.json(&events().map(|(at, event)| shape(model, at, event, verify)).collect::<Vec<_>>().into());
         return Ok(0);
     }
-    let mut table = Table::new(["when", "what", "by", "commit", "tag"]);
+    let mut table = Table::new(["when", "what", "by", "commit", "tag"].into_iter().chain(verify.map(|_| "signed")));
     for (at, event) in events() {
         let forced = event.note.as_ref().is_some_and(|note| !note.forced.is_empty());
-        table.row([
+        let cells = [
             event.time.map_or_else(|| "-".into(), text::day),
             format!("{}{}", sentence(model, at, event), if forced { ", by force" } else { "" }),
             event.by.clone().unwrap_or_else(|| "-".into()),
             event.commit.short(),
             event.tag.clone(),
-        ]);
+        ];
+        let signed = verify.map(|repo| event.signature(repo).state.word().to_string());
+        table.row(cells.into_iter().chain(signed));
     }
     table.print(false, out);
     Ok(0)
@@ -57,8 +65,11 @@ fn sentence(model: &Model, at: usize, event: &Event) -> String {
     }
 }
 
-fn shape(model: &Model, at: usize, event: &Event) -> Json {
-    let mut shape = desk::event(event);
+fn shape(model: &Model, at: usize, event: &Event, verify: Option<&Repo>) -> Json {
+    let mut shape = match verify {
+        Some(repo) => desk::verified(event, &event.signature(repo)),
+        None => desk::event(event),
+    };
     let label = match &event.action {
         Action::Promote(label) | Action::Demote(label) => Some(label.to_string()),
         _ => None,
