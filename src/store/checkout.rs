@@ -65,7 +65,7 @@ pub fn restore(
     rules: &dyn Rules,
     sink: &dyn Sink,
 ) -> Result<Option<PathBuf>> {
-    let _hold = store.hold_politely(sink)?;
+    let _hold = store.hold(sink)?;
     let path = dest.path();
     let at = Place::Inside(path.clone());
     dest.create_parents()?;

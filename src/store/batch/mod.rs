@@ -22,7 +22,7 @@ use rayon::prelude::*;
 
 use crate::document;
 use crate::error::{Error, Kind, Result};
-use crate::event::{Doing, Event, Sink};
+use crate::event::{Doing, Event, Silent, Sink};
 use crate::store::find::BIG;
 use crate::store::hash;
 use crate::store::hold::Hold;
@@ -217,8 +217,8 @@ impl Batch<'_> {
         let new: Vec<Item> = items.into_iter().filter(|item| self.ids.insert(item.id)).collect();
         let store = self.store;
         if self.hold.is_none() && !new.is_empty() {
-            // Where that fails, the commit fails.
-            self.hold = store.hold().ok().flatten();
+            // Where that fails, the commit fails. A caller that may have to wait holds the store already, and says so.
+            self.hold = store.hold(&Silent).ok().flatten();
         }
         if new.iter().any(|item| item.size < BIG) {
             store.refresh_packs();
@@ -310,7 +310,7 @@ impl Batch<'_> {
     pub fn commit(mut self, sink: &dyn Sink) -> Result<Generation> {
         let generation = self.store.begin()?;
         if self.hold.is_none() {
-            self.hold = self.store.hold()?;
+            self.hold = self.store.hold(sink)?;
         }
         if self.began.is_some_and(|began| began != generation) {
             let error = Error::new(Kind::Busy, "objects went from the store while others were stored");
