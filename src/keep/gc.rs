@@ -210,7 +210,7 @@ fn known(store: &Store, census: &Census, missing: &[ObjectId], options: &Options
     let is_quarantined = |id: &ObjectId| names.iter().any(|name| name.starts_with(&id.hex()));
     let damaged = missing
         .iter()
-        .filter(|id| store.read_tree(id).is_err())
+        .filter(|id| store.read_tree(id, 0).is_err())
         .find(|id| is_quarantined(id) || store.size(id).is_some());
     let Some(id) = damaged else { return Ok(()) };
     let error = Error::missing(format!("the folder {id} is needed and damaged: what it holds is not known"));

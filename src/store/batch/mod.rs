@@ -104,14 +104,15 @@ impl Store {
     /// To be asked before the only other copy goes.
     pub fn holds(&self, pin: &Pin) -> bool {
         self.refresh_packs_unless_big(pin);
-        self.holds_good(pin)
+        self.holds_good(pin, 0)
     }
 
-    fn holds_good(&self, pin: &Pin) -> bool {
+    fn holds_good(&self, pin: &Pin, level: usize) -> bool {
         if !pin.is_dir() {
             return self.good(&pin.id, pin.size, ObjectKind::Content, None).is_some();
         }
-        self.read_tree(&pin.id).is_ok_and(|tree| tree.entries.iter().all(|entry| self.holds_good(&entry.pin())))
+        self.read_tree(&pin.id, level)
+            .is_ok_and(|tree| tree.entries.iter().all(|e| self.holds_good(&e.pin(), level + 1)))
     }
 
     /// Is the object here, and as it was when it was verified? One whose seal is broken is read, as is a pack. Back

@@ -102,9 +102,9 @@ fn what_a_pin_consists_of_and_what_is_lacking() {
     assert_eq!(all.iter().collect::<HashSet<_>>().len(), 43);
     assert_eq!(all.last().unwrap(), &ObjectRef { id: pin.id, kind: ObjectKind::Tree, size: 111 });
     let at = |id: ObjectId| all.iter().position(|o| o.id == id).unwrap();
-    let top = s.store.read_tree(&pin.id).unwrap();
+    let top = s.store.read_tree(&pin.id, 0).unwrap();
     for half in &top.entries {
-        for entry in s.store.read_tree(&half.id).unwrap().entries {
+        for entry in s.store.read_tree(&half.id, 0).unwrap().entries {
             assert!(at(entry.id) < at(half.id));
         }
     }
@@ -262,7 +262,7 @@ fn damage_in_a_read_only_store_is_told() {
         let store = Store::open(store, LinkTypes::default());
         let e = store.read(&ObjectId::of(&content(0, 0)), ObjectKind::Content).unwrap_err();
         assert!(e.kind == Kind::Missing && e.message.contains("is damaged"), "{e}");
-        assert!(store.read_tree(&pin.id).unwrap_err().message.contains("is damaged"));
+        assert!(store.read_tree(&pin.id, 0).unwrap_err().message.contains("is damaged"));
         assert!(!store.contains(&pin) && !store.holds(&pin));
         assert!(store.lacking(&pin).unwrap().trees == [pin.id]);
         assert_eq!(store.read(&ObjectId::of(&content(0, 1)), ObjectKind::Content).unwrap(), content(0, 1));
