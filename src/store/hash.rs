@@ -101,6 +101,7 @@ fn untold() -> Trouble {
 const ABSURD: u64 = 1 << 40;
 
 #[cfg(target_os = "linux")]
+#[allow(clippy::unnecessary_cast)] // the type of the field differs by machine
 fn is_made_up(file: &File) -> bool {
     const PROC: i64 = 0x9fa0;
     const SYSFS: i64 = 0x6265_6572;
