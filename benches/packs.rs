@@ -79,7 +79,7 @@ fn look_ups(top: &Path, packs: usize, each: usize) {
         let temp = store.temp().unwrap();
         fs::create_dir_all(temp.parent().unwrap()).unwrap();
         fs::write(&temp, bytes).unwrap();
-        store.adopt_pack(&temp).unwrap();
+        store.adopt_pack(&temp, &lockstep::event::Silent).unwrap();
     }
     let store = Store::open(&top.join("many"), LinkTypes::default());
     let opened = time(|| assert!(store.size(&ids[0]).is_some()));
