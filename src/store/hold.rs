@@ -7,12 +7,14 @@
 
 use std::fs::{self, File, Metadata, Permissions, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
 
+use rustix::fs::Mode;
+
 use super::objects::Store;
-use crate::document;
 use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Silent, Sink, Stop};
 
@@ -49,9 +51,8 @@ impl Store {
 
     fn hold_unless(&self, stop: Stop, sink: &dyn Sink) -> Result<Option<Hold>> {
         let _ = self.register();
-        let path = self.dir().join(LOCK);
-        let file = match document::open(&path) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound && self.is_store() => self.open_lock(&path),
+        let file = match self.root().open_file(LOCK) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound && self.is_store() => self.open_lock(),
             file => file,
         };
         let Ok(mut file) = file else { return Ok(None) };
@@ -72,7 +73,7 @@ impl Store {
     pub fn hold_alone(&self, who: &str, wait: Option<Duration>, sink: &dyn Sink) -> Result<Hold> {
         self.must_be_store()?;
         let path = self.dir().join(LOCK);
-        let mut file = self.open_lock(&path).map_err(|e| self.refused("lock", &path, e))?;
+        let mut file = self.open_lock().map_err(|e| self.refused("lock", &path, e))?;
         let mut waited = Duration::ZERO;
         loop {
             match file.try_lock() {
@@ -87,14 +88,16 @@ impl Store {
             ended(self.stop())?;
             pause(&mut file, &mut waited, sink);
         }
-        let _ = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(who.as_bytes()));
+        // A file with another name elsewhere is not written to.
+        if file.metadata().is_ok_and(|meta| meta.nlink() == 1) {
+            let _ = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(who.as_bytes()));
+        }
         Ok(Hold { _file: file })
     }
 
-    fn open_lock(&self, path: &Path) -> io::Result<File> {
-        let open = || File::options().read(true).write(true).create(true).truncate(false).open(path);
-        let is_new = fs::symlink_metadata(path).is_err();
-        let file = open()?;
+    fn open_lock(&self) -> io::Result<File> {
+        let is_new = self.root().look(LOCK).is_err();
+        let file = self.root().open_or_create(LOCK, 0o666)?;
         if is_new && self.is_for_a_group() {
             file.set_permissions(Permissions::from_mode(0o664))?;
         }
@@ -108,18 +111,20 @@ impl Store {
 
     /// Creates a folder of the store with those above it; in a store for a group the group may write to it.
     pub(super) fn make_dir(&self, path: &Path) -> io::Result<()> {
-        match fs::create_dir(path) {
-            Ok(()) if path != self.dir() && self.is_for_a_group() => {
-                fs::set_permissions(path, Permissions::from_mode(0o2775))
+        if path == self.dir() {
+            return fs::create_dir_all(path);
+        }
+        let share = |new: &OwnedFd| match self.is_for_a_group() {
+            true => Ok(rustix::fs::fchmod(new, Mode::from_bits_retain(0o2775))?),
+            false => Ok(()),
+        };
+        let below = self.root().below(path)?;
+        match self.root().create_folder(below, share) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                fs::create_dir_all(self.dir())?;
+                self.root().create_folder(below, share).map(drop)
             }
-            Ok(()) => Ok(()),
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
-            Err(e) if e.kind() == io::ErrorKind::NotFound && path != self.dir() => {
-                path.parent().map_or(Ok(()), |above| self.make_dir(above))?;
-                self.make_dir(path)
-            }
-            Err(e) if e.kind() == io::ErrorKind::NotFound => fs::create_dir_all(path),
-            Err(e) => Err(e),
+            made => made.map(drop),
         }
     }
 }

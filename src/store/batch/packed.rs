@@ -17,6 +17,7 @@ use rustix::fs::OFlags;
 use super::{Batch, Item, Source, Temp, changed};
 use crate::error::{Error, Result};
 use crate::event::{Doing, Event, Sink};
+use crate::store::copy::create_private;
 use crate::store::hash;
 use crate::store::objects::Store;
 use crate::store::pack::format::{MOST_OBJECTS, PackId, PackWriter, TARGET};
@@ -155,7 +156,7 @@ impl Batch<'_> {
     fn open(&self) -> Result<Open> {
         let temp = Temp(self.store.temp()?);
         let fail = |e| self.store.refused("write", &temp.0, e);
-        let file = File::options().write(true).create_new(true).open(&temp.0).map_err(fail)?;
+        let file = create_private(&temp.0).map_err(fail)?;
         let file = Arc::new(file);
         let buffered = BufWriter::with_capacity(256 << 10, Shared(Arc::clone(&file)));
         let writer = PackWriter::new(buffered).map_err(fail)?;
