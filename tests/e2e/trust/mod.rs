@@ -4,6 +4,7 @@ mod addresses;
 mod bare;
 mod documents;
 mod escapes;
+mod folder_remotes;
 mod forged_objects;
 mod grades;
 mod grants;
