@@ -147,6 +147,15 @@ pub fn open(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
+/// The same for a file that is behind no symlink of this name; folders above it may be.
+pub fn open_unlinked(path: &Path) -> io::Result<File> {
+    let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOFOLLOW;
+    let opened = File::options().read(true).custom_flags(flags.bits() as i32).open(path);
+    let file = opened.map_err(|e| if path.is_symlink() { io::Error::other("it is a symlink") } else { e })?;
+    must_be_regular(&file.metadata()?)?;
+    Ok(file)
+}
+
 fn must_be_regular(meta: &Metadata) -> io::Result<()> {
     if meta.is_file() {
         return Ok(());

@@ -156,6 +156,10 @@ impl FileLock {
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let text = format!("{command} (process {} on {host})", std::process::id());
         let file = &mut self.file;
+        // A file that has another name as well may be of the user.
+        if !file.metadata().is_ok_and(|meta| meta.nlink() == 1) {
+            return;
+        }
         let written = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(text.as_bytes()));
         self.is_named = written.is_ok();
     }

@@ -136,6 +136,16 @@ pub fn excess(key: &str, value: &Setting, weaker: Option<&Setting>) -> Option<St
             let fits = parse(value).is_some_and(|modes| modes.is_within(&most));
             (!fits).then(|| format!("it allows more than {most}"))
         }
+        // A hard link hands out the very file of the store.
+        "cache.links" => {
+            let words = |setting: &Setting| match setting {
+                Setting::List(words) => words.clone(),
+                other => vec![other.to_string()],
+            };
+            let most = weaker.map_or_else(|| vec!["reflink".into(), "copy".into()], words);
+            let fits = words(value).iter().all(|word| word == "copy" || most.contains(word));
+            (!fits).then(|| format!("it allows more than {}", most.join(",")))
+        }
         // An option that is `true` or `false`, where `true` allows less.
         _ if weaker.is_some_and(is_on) && !is_on(value) => Some("it allows more than you do".into()),
         "cache.sign" if weaker.is_some_and(|weaker| weaker != value) => Some("your own setting counts".into()),
@@ -210,7 +220,13 @@ impl Checkout {
 /// Has a folder what makes Git take it for a repository, with files or bare? A commit can bring a bare one.
 fn is_repository(folder: &Path) -> bool {
     let has = |name: &str| folder.join(name).symlink_metadata().is_ok();
-    has(".git") || (has("HEAD") && (has("objects") || has("refs") || has("commondir")))
+    has(".git") || is_bare_repository(folder)
+}
+
+/// Does Git take a folder itself for a repository?
+pub fn is_bare_repository(folder: &Path) -> bool {
+    let has = |name: &str| folder.join(name).symlink_metadata().is_ok();
+    has("HEAD") && (has("objects") || has("refs") || has("commondir"))
 }
 
 /// Is there a symlink among the folders of a store? A commit can bring one, and what is written or deleted below it
@@ -276,6 +292,16 @@ mod tests {
                 "ed25519",
                 vec!["your own setting counts"],
             ),
+            ("cache.links", Rule::Narrows, vec![(Repository, "[copy]")], "copy", vec![]),
+            ("cache.links", Rule::Narrows, vec![(Repository, "[reflink]")], "reflink", vec![]),
+            (
+                "cache.links",
+                Rule::Narrows,
+                vec![(Repository, "[hardlink]")],
+                "-",
+                vec!["it allows more than reflink,copy"],
+            ),
+            ("cache.links", Rule::Narrows, vec![(User, "[hardlink]"), (Repository, "[hardlink]")], "hardlink", vec![]),
             ("read_only", Rule::Narrows, vec![(Repository, "true")], "true", vec![]),
             (
                 "read_only",

@@ -43,7 +43,7 @@ impl fmt::Display for Takes {
 /// Options of remotes have their rules in `remote/options.rs`.
 const KEYS: &[(&str, Takes, Rule, Option<&str>)] = &[
     ("cache.dir", Takes::Text, Rule::Inside, None),
-    ("cache.links", Takes::Words(&["reflink", "hardlink", "copy"]), Rule::Free, Some("reflink,copy")),
+    ("cache.links", Takes::Words(&["reflink", "hardlink", "copy"]), Rule::Narrows, Some("reflink,copy")),
     ("cache.mode", Takes::Modes, Rule::Narrows, None),
     ("cache.sign", Takes::Word(&["hmac", "ed25519"]), Rule::Narrows, None),
     ("cache.trust", Takes::Texts, Rule::Joins, None),
@@ -191,7 +191,7 @@ mod tests {
         // A new key is a decision: may the file of a stranger set it, and can it do harm with any value?
         insta::assert_snapshot!(rules.join("\n"), @r#"
         cache.dir: Inside
-        cache.links: Free
+        cache.links: Narrows
         cache.mode: Narrows
         cache.sign: Narrows
         cache.trust: Joins

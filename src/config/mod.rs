@@ -376,6 +376,7 @@ mod tests {
         for key in keys::limited() {
             let value = match key {
                 "cache.dir" => "'/home/me'",
+                "cache.links" => "['hardlink']",
                 "cache.mode" => "'local:rw,remote:rw'",
                 "cache.sign" => "'hmac'",
                 "cache.trust" | "cache.verify_keys" => "['theirs']",

@@ -1,68 +1,62 @@
 //! Remotes that are a folder of this machine: a disk, a share. Written as carefully as the store itself: temp, fsync,
-//! rename, fsync of the folder.
+//! rename, fsync of the folder. Symlinks in it are not followed: see [`RootFolder`].
 
 use std::collections::BTreeSet;
-use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::time::{Duration, UNIX_EPOCH};
 
-use crate::document;
 use crate::remote::cap;
 use crate::remote::fault::{Fault, Why};
 use crate::remote::service::Broken;
-use crate::store::random_name;
+use crate::store::{RootFolder, random_name};
 
 /// After so many bytes the disk is asked to take them, so that the last sync is short.
 const WRITE_OUT: u64 = 32 << 20;
 
 pub struct Folder {
-    dir: PathBuf,
+    root: RootFolder,
     /// Folders that were made and whose names must be made durable with the first object in them.
-    made: Mutex<BTreeSet<PathBuf>>,
+    made: Mutex<BTreeSet<String>>,
 }
 
 impl Folder {
     pub fn new(dir: PathBuf) -> Folder {
-        Folder { dir, made: Mutex::default() }
+        Folder { root: RootFolder::new(dir), made: Mutex::default() }
     }
 
     pub fn dir(&self) -> &Path {
-        &self.dir
+        self.root.path()
     }
 
     /// Is nothing there yet? A push or a check that was killed at once leaves temporary files; the root of a file system has
     /// `lost+found`.
     pub fn is_new(&self) -> bool {
-        let is_temporary = |name: &OsStr| {
-            let name = name.as_bytes();
-            let number = name.strip_prefix(b"check-").unwrap_or(name);
-            number.len() == 32 && number.iter().all(u8::is_ascii_hexdigit)
+        let is_temporary = |name: &str| {
+            let number = name.strip_prefix("check-").unwrap_or(name);
+            number.len() == 32 && number.bytes().all(|b| b.is_ascii_hexdigit())
         };
-        let holds_only = |folder: &Path, is_known: &dyn Fn(&OsStr) -> bool| match fs::read_dir(folder) {
-            Ok(mut entries) => entries.all(|entry| entry.is_ok_and(|entry| is_known(&entry.file_name()))),
-            Err(e) => e.kind() == io::ErrorKind::NotFound,
+        let holds_only = |folder: &str, is_known: &dyn Fn(&str) -> bool| {
+            self.root.entries(folder).is_ok_and(|entries| entries.iter().all(|entry| is_known(entry.text())))
         };
-        holds_only(&self.dir, &|name| name == "lost+found" || name == "tmp")
-            && holds_only(&self.dir.join("tmp"), &is_temporary)
+        holds_only("", &|name| name == "lost+found" || name == "tmp") && holds_only("tmp", &is_temporary)
     }
 
-    fn path(&self, path: &str) -> PathBuf {
-        self.dir.join(path)
+    /// Is there a regular file of this name?
+    pub fn has(&self, path: &str) -> bool {
+        self.root.look(path).is_ok_and(|seen| seen.is_file())
     }
 
     /// Is the folder there at all? What an empty remote and an unmounted disk differ in.
     pub fn exists(&self) -> bool {
-        self.dir.is_dir()
+        self.dir().is_dir()
     }
 
     /// A regular file of at most `most` bytes.
     pub fn get(&self, path: &str, most: u64) -> Result<Option<Vec<u8>>, Fault> {
-        let file = match document::open(&self.path(path)) {
+        let file = match self.root.open_file(path) {
             Ok(file) => file,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(e.into()),
@@ -77,7 +71,7 @@ impl Folder {
     }
 
     pub fn get_range(&self, path: &str, range: Range<u64>) -> Result<Option<Vec<u8>>, Fault> {
-        let mut file = match document::open(&self.path(path)) {
+        let mut file = match self.root.open_file(path) {
             Ok(file) => file,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(e.into()),
@@ -129,63 +123,53 @@ impl Folder {
 
     fn write(&self, path: &str, fill: impl FnOnce(&mut File) -> Result<(), Broken>) -> Result<(), Broken> {
         let remote = |e: io::Error| Broken::Remote(e.into());
-        self.make_folder(&self.path("tmp")).map_err(remote)?;
-        let temp = self.path("tmp").join(random_name());
-        let mut file = File::options().write(true).create_new(true).open(&temp).map_err(remote)?;
-        let to = self.path(path);
+        self.make_folder("tmp").map_err(remote)?;
+        let temp = format!("tmp/{}", random_name());
+        let mut file = self.root.create_new(&temp).map_err(remote)?;
         let written = fill(&mut file).and_then(|()| {
             file.sync_all().map_err(remote)?;
-            let folder = to.parent().unwrap_or(&self.dir);
+            let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
             self.make_folder(folder).map_err(remote)?;
-            fs::rename(&temp, &to).map_err(remote)?;
-            sync(folder).map_err(remote)
+            self.root.rename(&temp, path).map_err(remote)?;
+            self.root.sync(folder).map_err(remote)
         });
         if written.is_err() {
-            let _ = fs::remove_file(&temp);
+            let _ = self.root.remove_file(&temp);
         }
         written
     }
 
     /// Makes a folder and what is above it, durably.
-    fn make_folder(&self, folder: &Path) -> io::Result<()> {
+    fn make_folder(&self, folder: &str) -> io::Result<()> {
         if self.made.lock().unwrap_or_else(|e| e.into_inner()).contains(folder) {
             return Ok(());
         }
-        let is_new = !folder.is_dir();
-        fs::create_dir_all(folder)?;
-        if is_new {
-            for above in folder.ancestors().skip(1).take_while(|above| above.starts_with(&self.dir)) {
-                sync(above)?;
-            }
+        if self.root.open_folder(folder).is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
+            fs::create_dir_all(self.dir())?;
+            self.root.create_folder(folder, |_| Ok(()))?;
+            Path::new(folder).ancestors().skip(1).try_for_each(|above| self.root.sync(above))?;
         }
-        self.made.lock().unwrap_or_else(|e| e.into_inner()).insert(folder.to_path_buf());
+        self.made.lock().unwrap_or_else(|e| e.into_inner()).insert(folder.to_string());
         Ok(())
     }
 
     pub fn list(&self, folder: &str) -> Result<Vec<String>, Fault> {
-        match fs::read_dir(self.path(folder)) {
-            Ok(entries) => {
-                let names = entries.flatten().filter_map(|e| e.file_name().into_string().ok());
-                let names: Vec<String> = names.take(cap::ENTRIES + 1).collect();
-                if names.len() > cap::ENTRIES { Err(cap::too_many(folder)) } else { Ok(names) }
-            }
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-            Err(e) => Err(e.into()),
-        }
+        let names = self.root.entries_up_to(folder, cap::ENTRIES)?.ok_or_else(|| cap::too_many(folder))?;
+        Ok(names.into_iter().filter_map(|entry| entry.name.into_string().ok()).collect())
     }
 
     /// Files in a folder that were last written before `time`, in seconds since 1970.
     pub fn leftovers(&self, folder: &str, time: u64) -> Result<Vec<String>, Fault> {
-        let limit = UNIX_EPOCH + Duration::from_secs(time);
+        let limit = i64::try_from(time).unwrap_or(i64::MAX).saturating_mul(1_000_000_000);
         let is_old = |name: &String| {
-            let seen = fs::symlink_metadata(self.path(folder).join(name));
-            seen.is_ok_and(|seen| seen.is_file() && seen.modified().is_ok_and(|when| when < limit))
+            let seen = self.root.look(Path::new(folder).join(name));
+            seen.is_ok_and(|seen| seen.is_file() && seen.stat.mtime < limit)
         };
         Ok(self.list(folder)?.into_iter().filter(is_old).collect())
     }
 
     pub fn remove(&self, path: &str) -> Result<(), Fault> {
-        match fs::remove_file(self.path(path)) {
+        match self.root.remove_file(path) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e.into()),
             _ => Ok(()),
         }
@@ -196,20 +180,17 @@ impl Folder {
         let mut all = Vec::new();
         let mut folders = vec![folder.to_string()];
         while let Some(folder) = folders.pop() {
-            let entries = match fs::read_dir(self.path(&folder)) {
-                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
-                entries => entries?,
-            };
+            let entries = self.root.entries_up_to(&folder, cap::ENTRIES)?.ok_or_else(|| cap::too_many(&folder))?;
             for entry in entries {
-                let entry = entry?;
-                let Ok(name) = entry.file_name().into_string() else { continue };
+                let Ok(name) = entry.name.into_string() else { continue };
                 let path = format!("{folder}/{name}");
                 if all.len() + folders.len() >= cap::ENTRIES {
                     return Err(cap::too_many(&folder));
                 }
-                match fs::metadata(entry.path()) {
-                    Ok(meta) if meta.is_dir() => folders.push(path),
-                    Ok(meta) => all.push((path, meta.len())),
+                match self.root.look(&path) {
+                    Ok(seen) if seen.is_dir() => folders.push(path),
+                    Ok(seen) if seen.is_file() => all.push((path, seen.stat.size)),
+                    Ok(_) => {}
                     Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                     Err(e) => return Err(e.into()),
                 }
@@ -217,8 +198,4 @@ impl Folder {
         }
         Ok(all)
     }
-}
-
-fn sync(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
 }

@@ -8,9 +8,10 @@
 //!
 //! A bare `s3://bucket/prefix` or `gs://bucket/prefix` needs none: requests go to Amazon's or Google's own hosts over
 //! TLS, which know the credentials already, and the owner of a bucket never sees them. So does `ssh://host`: the agent
-//! signs for one host and shows no key, as for a URL of Git. Folders get no credentials at all. Where the user's own
-//! environment says the same (`AWS_PROFILE`, `AWS_ENDPOINT_URL`, `AZURE_STORAGE_ACCOUNT`), or the user's settings file
-//! does, it is the user's word.
+//! signs for one host and shows no key, as for a URL of Git. Folders get no credentials at all; but where the repository
+//! names one that is not yet a remote, a first push would make a folder of its choice, so that needs a grant, too. Where
+//! the user's own environment says the same (`AWS_PROFILE`, `AWS_ENDPOINT_URL`, `AZURE_STORAGE_ACCOUNT`), or the user's
+//! settings file does, it is the user's word.
 //!
 //! Grants count in the clone that they were given in. From another repository (`get ../other`) neither its grants nor
 //! the settings of its clone are the user's word, since both may have come with the folder.
@@ -18,13 +19,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use crate::config::{is_remote_name, is_secret};
+use crate::config::{Grade, is_remote_name, is_secret};
 use crate::document;
 use crate::error::{Error, Result};
+use crate::path::home::expand;
 use crate::project::Project;
 use crate::remote::address::Scheme;
+use crate::remote::folder::Folder;
 use crate::remote::options::Options;
-use crate::remote::{default_name, settings_of};
+use crate::remote::{MARKER, default_name, settings_of};
 use crate::replace::Turn;
 use crate::shell::word;
 use crate::store::ObjectId;
@@ -45,13 +48,35 @@ pub struct Request {
     pub identity: String,
     /// All that the grant is for.
     statement: String,
+    /// Reading needs no grant.
+    is_for_writing: bool,
 }
 
 impl Request {
     /// What the remote `name` needs a grant for, whether it has one or not; `None` if it needs none.
     pub fn of(project: &Project, name: &str) -> Result<Option<Request>> {
         let (settings, address, options) = settings_of(project, name)?;
+        let grade = project.config.grade(&format!("remote.{name}.url"));
+        if address.scheme == Scheme::Folder && grade == Some(Grade::Repository) {
+            let root = project.repo.project_root.on_disk(project.top());
+            let folder = expand(&address.path, &root, project.around.home.as_deref())?;
+            return Ok(
+                (!Folder::new(folder.clone()).has(MARKER)).then(|| Request::for_folder(name, &settings.url, &folder))
+            );
+        }
         Ok(request(name, &settings.url, address.scheme, &options, &project.around.env, project.top()))
+    }
+
+    /// The repository names a folder that is not yet a remote.
+    fn for_folder(name: &str, url: &Url, folder: &Path) -> Request {
+        Request {
+            remote: name.into(),
+            url: url.to_string(),
+            identity: "permission to make this folder and to write there".into(),
+            statement: format!("{url} ({})\n", ObjectId::of(url.raw().as_bytes()).hex()),
+            options: vec![("url", folder.display().to_string())],
+            is_for_writing: true,
+        }
     }
 
     /// Short, and another one for other values.
@@ -114,11 +139,13 @@ impl Request {
     }
 }
 
-/// Errors: the remote needs a grant and has none.
-pub fn check(project: &Project, name: &str) -> Result<()> {
+/// Errors: the remote needs a grant and has none. Back comes why nothing may be written there, if so.
+pub fn check(project: &Project, name: &str) -> Result<Option<Error>> {
     match Request::of(project, name)? {
-        Some(request) if !request.is_granted(project) => Err(request.refusal(project)),
-        _ => Ok(()),
+        Some(request) if request.is_granted(project) => Ok(None),
+        Some(request) if request.is_for_writing => Ok(Some(request.refusal(project))),
+        Some(request) => Err(request.refusal(project)),
+        None => Ok(None),
     }
 }
 
@@ -127,7 +154,7 @@ pub fn check_all<'a>(project: &Project, names: impl IntoIterator<Item = Option<&
     let names: BTreeSet<String> =
         names.into_iter().filter_map(|name| name.map(str::to_string).or_else(|| default_name(project).ok())).collect();
     let known = project.config.remotes();
-    names.iter().filter(|name| known.contains(&name.as_str())).try_for_each(|name| check(project, name))
+    names.iter().filter(|name| known.contains(&name.as_str())).try_for_each(|name| check(project, name).map(drop))
 }
 
 /// Changes the settings of a remote as the user types it: `change` returns the option, or `url`. A remote that was
@@ -193,7 +220,14 @@ fn request(
         shown.push((option, if is_secret(option) { "***".to_string() } else { value.to_string() }));
     }
     let identity = identity(scheme, options, env);
-    Some(Request { remote: name.into(), url: url.to_string(), options: shown, identity, statement })
+    Some(Request {
+        remote: name.into(),
+        url: url.to_string(),
+        options: shown,
+        identity,
+        statement,
+        is_for_writing: false,
+    })
 }
 
 /// Does it matter what this option of the repository says?
@@ -285,7 +319,7 @@ fn change(project: &Project, change: impl FnOnce(&mut BTreeMap<String, String>))
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Grade, Origin, Said, Setting};
+    use crate::config::{Origin, Said, Setting};
     use crate::remote::address::Address;
     use crate::remote::options::tests::with_grant;
 

@@ -103,6 +103,10 @@ pub struct Remote {
     memory: Memory,
     /// Where a remote that is a folder must not lie.
     area: WritableArea,
+    /// Does the repository name the folder?
+    is_of_repository: bool,
+    /// Why nothing may be written to it, where the user has to allow that first.
+    unwritable: Option<Error>,
     read_only: bool,
     jobs: usize,
     /// Seconds since 1970 when it was opened.
@@ -122,7 +126,7 @@ impl Remote {
             Some(near) if e.kind == Kind::Missing => e.hint(format!("did you mean `{near}`?")),
             _ => e,
         })?;
-        grant::check(project, &name)?;
+        let unwritable = grant::check(project, &name)?;
         let is_folder = address.scheme == Scheme::Folder;
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         let jobs = jobs.filter(|n| *n > 0).or_else(|| options.number("jobs").map(|n| n as usize)).filter(|n| *n > 0);
@@ -137,7 +141,9 @@ impl Remote {
         let place = Place::open(&name, &settings.url, &address, options, &root, &around.env, around.stop)?;
         let now = (project.around.now)().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_secs());
         let area = project.writable_area().clone();
-        Ok(Remote { name, place, memory, area, read_only, jobs, now, known: Mutex::default() })
+        let is_of_repository = project.config.grade(&format!("remote.{name}.url")) == Some(config::Grade::Repository);
+        let known = Mutex::default();
+        Ok(Remote { name, place, memory, area, is_of_repository, unwritable, read_only, jobs, now, known })
     }
 
     /// As it may be shown.
@@ -208,10 +214,15 @@ impl Remote {
 
     fn must_be_writable(&self) -> Result<()> {
         if let Some(folder) = self.place.folder() {
-            self.area.check_folder(folder, &format!("the remote {}", self.name))?;
+            let what = format!("the remote {}", self.name);
+            self.area.check_folder(folder, &what)?;
+            self.area.check_outside_git(folder, &what)?;
+            if self.is_of_repository {
+                self.area.check_committed_folder(folder, &what)?;
+            }
         }
         if !self.read_only {
-            return Ok(());
+            return self.unwritable.clone().map_or(Ok(()), Err);
         }
         let error = Error::new(Kind::Remote, format!("the remote {} ({}) may only be read", self.name, self.url()));
         Err(if self.place.lists() {

@@ -2,7 +2,6 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind, Result};
@@ -26,7 +25,7 @@ impl Partial {
     pub fn open(store: &Store, name: &str, size: u64) -> Result<Partial> {
         let own = store.temp()?;
         let path = own.with_file_name(format!("fetch-{name}"));
-        if let Ok(file) = File::options().read(true).append(true).create(true).mode(0o600).open(&path)
+        if let Ok(file) = store.open_temp(&path)
             && !matches!(file.try_lock(), Err(TryLockError::WouldBlock))
             // The one that had the lock may have given the file its name in the store.
             && fs::metadata(&path).is_ok_and(|there| is_same(&there, &file))
@@ -38,8 +37,7 @@ impl Partial {
             }
             return Ok(Partial { path, file, is_resumed: have > 0, have });
         }
-        let file = File::options().read(true).append(true).create_new(true).mode(0o600).open(&own);
-        let file = file.map_err(|e| Error::io("write", &own, e))?;
+        let file = store.open_temp(&own)?;
         Ok(Partial { path: own, file, is_resumed: false, have: 0 })
     }
 
@@ -60,8 +58,9 @@ impl Partial {
     }
 
     /// A file that was closed meanwhile; `None` if another process has taken it, or is at it.
-    pub fn reopen(path: &Path, size: u64) -> Option<Partial> {
-        let file = File::options().read(true).append(true).open(path).ok()?;
+    pub fn reopen(store: &Store, path: &Path, size: u64) -> Option<Partial> {
+        fs::symlink_metadata(path).ok()?;
+        let file = store.open_temp(path).ok()?;
         let is_whole = !matches!(file.try_lock(), Err(TryLockError::WouldBlock))
             && fs::metadata(path).is_ok_and(|there| is_same(&there, &file) && there.len() == size);
         is_whole.then(|| Partial { path: path.to_path_buf(), file, is_resumed: false, have: size })

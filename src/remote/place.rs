@@ -180,7 +180,7 @@ impl Place {
     /// One that has the file `marker` is a remote already.
     pub fn must_be_new(&self, marker: &str) -> Result<()> {
         match &self.kind {
-            Kind::Folder(folder) if !folder.dir().join(marker).is_file() && !folder.is_new() => {
+            Kind::Folder(folder) if !folder.has(marker) && !folder.is_new() => {
                 let why = "it is not empty, and no remote of lockstep: it has no file lockstep-remote";
                 Err(self.error("be written", Fault::new(Why::Other, why)).hint("name a new or empty folder"))
             }

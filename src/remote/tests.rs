@@ -26,6 +26,8 @@ fn clone(dir: &Path, name: &str) -> Clone {
         place,
         memory: Memory::new(dir.join(name).join("remotes")),
         area: crate::store::WritableArea::new(&dir.join(name), &[]),
+        is_of_repository: false,
+        unwritable: None,
         read_only: false,
         jobs: 3,
         now: 1000,

@@ -144,8 +144,7 @@ impl Checkout<'_> {
         let stamp = self.index.stamp();
         let device = Seen::of_link(new).map(|s| s.device).unwrap_or(0);
         let racy = |stat| {
-            let seen = Seen { stat, kind: rustix::fs::FileType::RegularFile, executable: false, device, links: 1 };
-            if stamp.is_racy_after_rename(&seen) { RACY } else { 0 }
+            if stamp.is_racy_after_rename(&stat, device) { RACY } else { 0 }
         };
         for row in &mut rows.files {
             row.flags |= if row.kind == EntryKind::Symlink as u8 { 0 } else { racy(row.stat) };
@@ -164,7 +163,7 @@ impl Checkout<'_> {
         let Ok(mut newest) = Seen::of_link(new) else { return };
         newest.stat.mtime = newest.stat.ctime;
         for _ in 0..10 {
-            if !self.index.stamp().is_racy_after_rename(&newest) {
+            if !self.index.stamp().is_racy_after_rename(&newest.stat, newest.device) {
                 break;
             }
             std::thread::sleep(Duration::from_millis(3));

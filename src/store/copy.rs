@@ -33,15 +33,15 @@ pub fn to_new(
     reflink: &AtomicBool,
     done: &dyn Fn(u64),
 ) -> Result<io::Result<Copied>> {
+    let source = document::open(from).map_err(|e| Error::io("read", from, e))?;
     if size > 0 && reflink.load(Ordering::Relaxed) {
-        if reflink_copy::reflink(from, to).is_ok() {
+        if self::reflink(&source, from, to, PRIVATE).is_ok() {
             return Ok(cloned(to, size, done));
         }
         reflink.store(false, Ordering::Relaxed);
         let _ = std::fs::remove_file(to);
     }
-    let source = document::open(from).map_err(|e| Error::io("read", from, e))?;
-    let file = match File::options().write(true).create_new(true).mode(0o600).open(to) {
+    let file = match create_private(to) {
         Ok(file) => file,
         Err(e) => return Ok(Err(e)),
     };
@@ -51,6 +51,29 @@ pub fn to_new(
         Some(e) => Err(Error::io("read", from, e)),
         None => Ok(copied.map(|(id, size)| Copied { file, id, size })),
     }
+}
+
+/// The mode of a file that is being written to the store.
+const PRIVATE: u32 = 0o600;
+
+/// A new file that no other user can open before it has its final mode.
+pub fn create_private(path: &Path) -> io::Result<File> {
+    File::options().write(true).create_new(true).mode(PRIVATE).open(path)
+}
+
+/// Makes the new file `to` that shares the blocks of `object`, which lies at `from`; nothing is left there on failure.
+#[cfg(target_os = "linux")]
+pub fn reflink(object: &File, _from: &Path, to: &Path, mode: u32) -> io::Result<()> {
+    let new = File::options().write(true).create_new(true).mode(mode).open(to)?;
+    rustix::fs::ioctl_ficlone(&new, object).map_err(|e| {
+        let _ = std::fs::remove_file(to);
+        e.into()
+    })
+}
+
+#[cfg(not(target_os = "linux"))]
+pub fn reflink(_object: &File, from: &Path, to: &Path, _mode: u32) -> io::Result<()> {
+    reflink_copy::reflink(from, to)
 }
 
 /// A clone shares the blocks, not the guarantee: what it holds is read once.

@@ -3,7 +3,7 @@
 //! Packs come first: they are looked up in memory. What is found damaged is set aside, and another copy is tried if there
 //! is one. Before something counts as missing, packs that other processes wrote meanwhile are taken notice of.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use super::objects::{ObjectKind, Store};
 use super::pack::Pack;
 use super::pack::format::Row;
 use super::place;
-use super::stat::{FileStat, Seen};
+use super::stat::Seen;
 use super::tree::Tree;
 use super::tree_rules::DEEPEST;
 use crate::document;
@@ -30,14 +30,14 @@ const COPIES: usize = 3;
 
 /// Where an object was found.
 pub(super) enum Lies {
-    Loose(File, FileStat),
+    Loose(File, Seen),
     Packed(Arc<Pack>, Row),
 }
 
 impl Lies {
     pub fn size(&self) -> u64 {
         match self {
-            Lies::Loose(_, stat) => stat.size,
+            Lies::Loose(_, seen) => seen.stat.size,
             Lies::Packed(_, row) => row.length,
         }
     }
@@ -53,8 +53,8 @@ impl Lies {
     /// All its bytes, as they are.
     pub fn read(&self) -> io::Result<Vec<u8>> {
         match self {
-            Lies::Loose(file, stat) => {
-                let mut bytes = Vec::with_capacity(stat.size as usize);
+            Lies::Loose(file, seen) => {
+                let mut bytes = Vec::with_capacity(seen.stat.size as usize);
                 file.take(LARGEST_READ).read_to_end(&mut bytes)?;
                 Ok(bytes)
             }
@@ -182,7 +182,7 @@ impl Store {
             Err(e) => return Err(Error::io("open", &path, e)),
         };
         let seen = rustix::fs::fstat(&file).map_err(|e| Error::io("look at", &path, e))?;
-        Ok(Some(Lies::Loose(file, FileStat::from(&seen))))
+        Ok(Some(Lies::Loose(file, Seen::from(seen))))
     }
 
     /// Sets a damaged object aside and says so.
@@ -228,7 +228,7 @@ impl Store {
         let folder = self.folder("quarantine")?;
         let to = folder.join(format!("{id}.{:08x}", place::random() as u32));
         self.renew_generation()?;
-        fs::rename(self.path(id), &to).map_err(|e| self.refused("move into quarantine", &self.path(id), e))?;
+        self.rename(&self.path(id), &to).map_err(|e| self.refused("move into quarantine", &self.path(id), e))?;
         self.memo().clear();
         Ok(to)
     }

@@ -7,14 +7,16 @@
 
 use std::fs::{self, File, Metadata, Permissions};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use rustix::fs::Mode;
+
 use super::objects::Store;
-use crate::document;
 use crate::error::{Error, Result};
 use crate::event::{Sink, Stop};
-use crate::file_lock::{self, Answer, FileLock, Mode, Wait};
+use crate::file_lock::{self, Answer, FileLock, Wait};
 
 const LOCK: &str = "lock";
 
@@ -40,13 +42,12 @@ impl Store {
 
     fn hold_unless(&self, stop: Stop, sink: &dyn Sink) -> Result<Option<Hold>> {
         let _ = self.register();
-        let path = self.dir().join(LOCK);
-        let file = match document::open(&path) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound && self.is_store() => self.open_lock(&path),
+        let file = match self.root().open_file(LOCK) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound && self.is_store() => self.open_lock(),
             file => file,
         };
         let Ok(file) = file else { return Ok(None) };
-        match self.lock(file, Mode::Shared, stop, sink)? {
+        match self.lock(file, file_lock::Mode::Shared, stop, sink)? {
             Answer::Locked(lock) => Ok(Some(Hold { _lock: lock })),
             Answer::NoLocks(..) => Ok(None),
         }
@@ -56,8 +57,8 @@ impl Store {
     pub fn hold_alone(&self, command: &str, sink: &dyn Sink) -> Result<Hold> {
         self.must_be_store()?;
         let path = self.dir().join(LOCK);
-        let file = self.open_lock(&path).map_err(|e| self.refused("lock", &path, e))?;
-        match self.lock(file, Mode::Exclusive, self.stop(), sink)? {
+        let file = self.open_lock().map_err(|e| self.refused("lock", &path, e))?;
+        match self.lock(file, file_lock::Mode::Exclusive, self.stop(), sink)? {
             Answer::Locked(mut lock) => {
                 lock.write_holder(command);
                 Ok(Hold { _lock: lock })
@@ -66,15 +67,14 @@ impl Store {
         }
     }
 
-    fn lock(&self, file: File, mode: Mode, stop: Stop, sink: &dyn Sink) -> Result<Answer> {
+    fn lock(&self, file: File, mode: file_lock::Mode, stop: Stop, sink: &dyn Sink) -> Result<Answer> {
         let busy = format!("is using the store {}", self.dir().display());
         file_lock::lock(file, mode, &Wait { busy: &busy, usual: None, signal: &|| stop.asked(), sink })
     }
 
-    fn open_lock(&self, path: &Path) -> io::Result<File> {
-        let open = || File::options().read(true).write(true).create(true).truncate(false).open(path);
-        let is_new = fs::symlink_metadata(path).is_err();
-        let file = open()?;
+    fn open_lock(&self) -> io::Result<File> {
+        let is_new = self.root().look(LOCK).is_err();
+        let file = self.root().open_or_create(LOCK, 0o666)?;
         if is_new && self.is_for_a_group() {
             file.set_permissions(Permissions::from_mode(0o664))?;
         }
@@ -94,18 +94,20 @@ impl Store {
 
     /// Creates a folder of the store with those above it; in a store for a group the group may write to it.
     pub(super) fn make_dir(&self, path: &Path) -> io::Result<()> {
-        match fs::create_dir(path) {
-            Ok(()) if path != self.dir() && self.is_for_a_group() => {
-                fs::set_permissions(path, Permissions::from_mode(0o2775))
+        if path == self.dir() {
+            return fs::create_dir_all(path);
+        }
+        let share = |new: &OwnedFd| match self.is_for_a_group() {
+            true => Ok(rustix::fs::fchmod(new, Mode::from_bits_retain(0o2775))?),
+            false => Ok(()),
+        };
+        let below = self.root().below(path)?;
+        match self.root().create_folder(below, share) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                fs::create_dir_all(self.dir())?;
+                self.root().create_folder(below, share).map(drop)
             }
-            Ok(()) => Ok(()),
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
-            Err(e) if e.kind() == io::ErrorKind::NotFound && path != self.dir() => {
-                path.parent().map_or(Ok(()), |above| self.make_dir(above))?;
-                self.make_dir(path)
-            }
-            Err(e) if e.kind() == io::ErrorKind::NotFound => fs::create_dir_all(path),
-            Err(e) => Err(e),
+            made => made.map(drop),
         }
     }
 }

@@ -23,7 +23,7 @@ impl Store {
         })?;
         let seen = rustix::fs::fstat(&file).map_err(|e| Error::io("look at", &path, e))?;
         let seen = Seen::from(seen);
-        if is_sealed(&seen.stat, id) {
+        if is_sealed(&seen, id) {
             return Ok(file);
         }
         let (got, _) = hash::content(&mut file, seen.stat.size, &|_| ()).map_err(|e| Error::io("read", &path, e))?;

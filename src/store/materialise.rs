@@ -1,8 +1,9 @@
 //! One object becomes one file of a workspace, verified.
 //!
-//! A copy is hashed while it streams, always. A reflink or a link is made unread only of an object whose seal says that
-//! nobody wrote to it since it was verified; otherwise it is read first. An object of a pack is always copied. A damaged
-//! object goes into quarantine.
+//! A copy is hashed while it streams, always. A reflink or a link is made unread only of an object whose seal says that it
+//! was not written to since it was verified; otherwise it is read first. An object that another user owns is never
+//! linked to, and its clone is read after it was made. An object of a pack is always copied. A damaged object goes into
+//! quarantine.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -16,8 +17,9 @@ use super::hash;
 use super::id::ObjectId;
 use super::link::LinkType;
 use super::objects::{ObjectKind, Store, is_sealed, is_untouched, seal};
-use super::stat::FileStat;
+use super::stat::{FileStat, Seen};
 use super::young::renew;
+use crate::document;
 use crate::error::{Error, Kind, Result};
 use crate::event::{Doing, Event, Sink};
 
@@ -56,8 +58,8 @@ impl<'a> Maker<'a> {
 
     fn try_file(&self, id: &ObjectId, size: u64, executable: bool, to: &Path) -> Result<Made> {
         let lies = self.store.locate(id, size)?;
-        let (object, stat) = match &lies {
-            Lies::Loose(object, stat) if stat.size == size => (object, stat),
+        let (object, seen) = match &lies {
+            Lies::Loose(object, seen) if seen.stat.size == size => (object, seen),
             Lies::Loose(..) => return Err(self.store.damaged(id, &lies)),
             Lies::Packed(_, row) if row.length == size => return self.unpack(&lies, id, size, executable, to),
             Lies::Packed(..) => {
@@ -68,17 +70,30 @@ impl<'a> Maker<'a> {
         for link in self.store.links().iter() {
             let made = match link {
                 LinkType::Reflink if self.reflink.load(Ordering::Relaxed) && size > 0 => {
-                    self.verify(&lies, object, id, size, stat)?;
-                    let made = fresh(reflink_copy::reflink(&from, to), to)?;
+                    if seen.is_mine_alone() {
+                        self.verify(&lies, object, id, size, seen)?;
+                    }
+                    let made = fresh(copy::reflink(object, &from, to, 0o666), to)?;
                     self.reflink.store(made, Ordering::Relaxed);
+                    // Its owner may write to the object after any look at it, and not to the clone.
+                    if made && !seen.is_mine_alone() {
+                        self.verify_clone(&lies, to, id, size)?;
+                    }
                     made.then_some(Made::File(None))
                 }
+                // Who owns an object could write to each file that is linked to it.
+                LinkType::Hardlink | LinkType::Symlink if !seen.is_mine_alone() => None,
                 // The mode belongs to the inode, so an executable file needs one of its own.
                 LinkType::Hardlink if self.hardlink.load(Ordering::Relaxed) && !executable => {
-                    if !is_untouched(stat, id) {
+                    if !is_untouched(seen, id) {
                         self.read(&lies, object, id, size)?;
                     }
                     let made = fresh(fs::hard_link(&from, to), to)?;
+                    if made && !is_same(seen, to) {
+                        // Another writer of the store changed what has this name.
+                        let _ = fs::remove_file(to);
+                        return self.copy(&lies, object, id, size, executable, to);
+                    }
                     self.hardlink.store(made, Ordering::Relaxed);
                     if made {
                         // The link changed its ctime; what is done to it from here on shows against this moment.
@@ -89,7 +104,7 @@ impl<'a> Maker<'a> {
                     None
                 }
                 LinkType::Symlink if !executable => {
-                    self.verify(&lies, object, id, size, stat)?;
+                    self.verify(&lies, object, id, size, seen)?;
                     if fresh(std::os::unix::fs::symlink(&from, to), to)? {
                         self.done(size);
                         return Ok(Made::Symlink);
@@ -109,13 +124,25 @@ impl<'a> Maker<'a> {
         self.copy(&lies, object, id, size, executable, to)
     }
 
-    fn verify(&self, lies: &Lies, object: &File, id: &ObjectId, size: u64, stat: &FileStat) -> Result<()> {
-        if is_sealed(stat, id) {
+    fn verify(&self, lies: &Lies, object: &File, id: &ObjectId, size: u64, seen: &Seen) -> Result<()> {
+        if is_sealed(seen, id) {
             return Ok(());
         }
         self.read(lies, object, id, size)?;
         seal(object, id);
         Ok(())
+    }
+
+    /// Reads the clone of an object of another user; one that is not good is removed.
+    fn verify_clone(&self, lies: &Lies, clone: &Path, id: &ObjectId, size: u64) -> Result<()> {
+        let read = document::open_unlinked(clone).and_then(|mut file| hash::content(&mut file, size, &|_| ()));
+        let fault = match read {
+            Ok((got, _)) if got == *id => return Ok(()),
+            Ok(_) => self.store.damaged(id, lies),
+            Err(e) => Error::io("read", clone, e),
+        };
+        let _ = fs::remove_file(clone);
+        Err(fault)
     }
 
     /// Reads an object that is not to be believed by its stat.
@@ -202,6 +229,12 @@ fn fresh(made: io::Result<()>, to: &Path) -> Result<bool> {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Err(Error::io("write", to, e)),
         made => Ok(made.is_ok()),
     }
+}
+
+/// Is the file at `path` the one that was looked at?
+fn is_same(seen: &Seen, path: &Path) -> bool {
+    let there = Seen::of_link(path);
+    there.is_ok_and(|there| (there.device, there.stat.inode) == (seen.device, seen.stat.inode))
 }
 
 fn whole(file: &File) -> Made {

@@ -16,7 +16,9 @@
 //! The seal. To link an object into a workspace without reading it, we must know that nobody wrote to it since it was
 //! verified (a hard link gives the workspace the very inode). When an object's bytes have been verified, the
 //! nanoseconds of its mtime are set to a number derived from its id and its seconds; a later write gives it another
-//! mtime, and the seal is broken. A file system that keeps no nanoseconds never shows a seal, and all is read.
+//! mtime, and the seal is broken. A file system that keeps no nanoseconds never shows a seal, and all is read. The seal
+//! counts on files of this user, or of root, that others may not write to: in a shared store the owner of a file could set it
+//! on any bytes.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -34,7 +36,8 @@ use super::id::ObjectId;
 use super::link::LinkTypes;
 use super::pack::Shelf;
 use super::place;
-use super::stat::FileStat;
+use super::root_folder::RootFolder;
+use super::stat::{FileStat, Seen};
 use super::tree;
 use crate::document;
 use crate::error::{Error, Kind, Result};
@@ -68,7 +71,7 @@ impl ObjectKind {
 }
 
 pub struct Store {
-    dir: PathBuf,
+    root: RootFolder,
     links: LinkTypes,
     packs: Shelf,
     /// Who is to be made known as a user of this store: a common Git folder, and the file of its id. `None` in a
@@ -92,9 +95,9 @@ impl Store {
     /// The store in `dir`, which need not exist.
     pub fn open(dir: &Path, links: LinkTypes) -> Store {
         Store {
-            dir: dir.to_path_buf(),
+            root: RootFolder::new(dir.to_path_buf()),
             links,
-            packs: Shelf::new(dir.join("packs")),
+            packs: Shelf::new(dir),
             project: None,
             untouched: false,
             stop: Stop::never(),
@@ -112,7 +115,7 @@ impl Store {
 
     /// The same store, for copies that no link ties to it.
     pub fn copying(&self) -> Store {
-        Store { is_own_place: self.is_own_place, ..Store::open(&self.dir, LinkTypes::default()) }
+        Store { is_own_place: self.is_own_place, ..Store::open(self.dir(), LinkTypes::default()) }
     }
 
     /// On behalf of a project that may be one of many: the common Git folder of its repository, and the file of its id.
@@ -131,7 +134,7 @@ impl Store {
 
     /// The same store, to be looked at: what is damaged is told of and stays where it is.
     pub fn untouched(&self) -> Store {
-        Store { untouched: true, is_own_place: self.is_own_place, ..Store::open(&self.dir, self.links.clone()) }
+        Store { untouched: true, is_own_place: self.is_own_place, ..Store::open(self.dir(), self.links.clone()) }
     }
 
     pub(super) fn is_untouched(&self) -> bool {
@@ -143,7 +146,26 @@ impl Store {
     }
 
     pub fn dir(&self) -> &Path {
-        &self.dir
+        self.root.path()
+    }
+
+    pub(super) fn root(&self) -> &RootFolder {
+        &self.root
+    }
+
+    /// Opens a file of the store, behind no symlink.
+    pub(super) fn open_inside(&self, path: &Path) -> io::Result<File> {
+        self.root.open_file(self.root.below(path)?)
+    }
+
+    /// Removes a file of the store.
+    pub(super) fn remove_file(&self, path: &Path) -> io::Result<()> {
+        self.root.remove_file(self.root.below(path)?)
+    }
+
+    /// Renames within the store; what was at `to` is replaced.
+    pub(super) fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.root.rename(self.root.below(from)?, self.root.below(to)?)
     }
 
     pub fn links(&self) -> &LinkTypes {
@@ -153,12 +175,12 @@ impl Store {
     /// Where the object lies, or would lie.
     pub(super) fn path(&self, id: &ObjectId) -> PathBuf {
         let hex = id.hex();
-        self.dir.join("objects").join(&hex[..2]).join(&hex[2..])
+        self.dir().join("objects").join(&hex[..2]).join(&hex[2..])
     }
 
     /// The folder of the loose object.
     pub(super) fn shard(&self, id: &ObjectId) -> PathBuf {
-        self.dir.join("objects").join(&id.hex()[..2])
+        self.dir().join("objects").join(&id.hex()[..2])
     }
 
     pub(super) fn packs(&self) -> &Shelf {
@@ -179,7 +201,7 @@ impl Store {
 
     /// The version of the store's format, and its generation if that can be read.
     fn marker(&self) -> Option<(u32, Option<Generation>)> {
-        let text = document::read_text(&self.dir.join("generation"), 1 << 10).ok()??;
+        let text = document::read_text(&self.dir().join("generation"), 1 << 10).ok()??;
         let (version, number) = text.strip_prefix("lockstep-store ")?.split_once('\n')?;
         let number = u128::from_str_radix(number.trim(), 16).ok().filter(|_| number.trim().len() == 32);
         Some((version.parse().ok()?, number.map(u128::to_be_bytes)))
@@ -194,7 +216,7 @@ impl Store {
     pub fn renew_generation(&self) -> Result<Generation> {
         let number = random_generation();
         self.claim()?;
-        self.put_small(&self.dir.join("generation"), &generation_text(number))?;
+        self.put_small(&self.dir().join("generation"), &generation_text(number))?;
         self.memo().clear();
         Ok(number.to_be_bytes())
     }
@@ -204,7 +226,7 @@ impl Store {
     pub(super) fn begin(&self) -> Result<Generation> {
         match self.marker() {
             Some((version, _)) if version > VERSION => {
-                let dir = self.dir.display();
+                let dir = self.dir().display();
                 Err(Error::usage(format!("the store {dir} has format {version}; this lockstep knows format {VERSION}"))
                     .hint("install a newer lockstep, or set cache.dir to another folder"))
             }
@@ -222,7 +244,7 @@ impl Store {
     /// Several processes may begin a store at once: the first one's generation is everybody's, since another one means that
     /// objects went. One that cannot be read is replaced.
     fn first_generation(&self) -> Result<Generation> {
-        let path = self.dir.join("generation");
+        let path = self.dir().join("generation");
         if fs::symlink_metadata(&path).is_ok() {
             return self.renew_generation();
         }
@@ -237,7 +259,7 @@ impl Store {
         });
         match (made, self.generation()) {
             (Ok(()), _) => {
-                sync_folder(&self.dir).map_err(|e| self.refused("write", &path, e))?;
+                sync_folder(self.dir()).map_err(|e| self.refused("write", &path, e))?;
                 Ok(number.to_be_bytes())
             }
             (Err(_), Some(theirs)) => Ok(theirs),
@@ -248,7 +270,7 @@ impl Store {
     /// A folder of the store, created if need be.
     pub(super) fn folder(&self, name: &str) -> Result<PathBuf> {
         self.claim()?;
-        let path = self.dir.join(name);
+        let path = self.dir().join(name);
         match self.make_dir(&path) {
             Ok(()) => Ok(path),
             Err(e) => Err(self.refused("create", &path, e)),
@@ -259,6 +281,22 @@ impl Store {
     /// [`Store::adopt_object`] take it in. Whoever made the file removes it if that fails.
     pub fn temp(&self) -> Result<PathBuf> {
         Ok(self.folder("tmp")?.join(format!("{:016x}{:016x}", place::random(), place::random())))
+    }
+
+    /// A file in `tmp/` that a later process may go on with, to read and to append; made if it is not there. One that
+    /// another user owns or may write to, or that has another name elsewhere, is not opened.
+    pub fn open_temp(&self, path: &Path) -> Result<File> {
+        let open = || -> io::Result<File> {
+            let file = self.root.open_or_create(self.root.below(path)?, 0o600)?;
+            let seen = Seen::from(rustix::fs::fstat(&file)?);
+            if seen.is_mine_alone() && seen.links == 1 {
+                rustix::fs::fcntl_setfl(&file, rustix::fs::OFlags::APPEND)?;
+                Ok(file)
+            } else {
+                Err(io::ErrorKind::PermissionDenied.into())
+            }
+        };
+        open().map_err(|e| self.refused("write", path, e))
     }
 
     /// A small file, durable and whole or not there: temp, fsync, rename, fsync of its folder.
@@ -273,11 +311,11 @@ impl Store {
             io::Write::write_all(&mut file, bytes)?;
             file.set_permissions(self.file_mode()?)?;
             if !durably {
-                return fs::rename(&temp, path);
+                return self.rename(&temp, path);
             }
             file.sync_all()?;
-            fs::rename(&temp, path)?;
-            path.parent().map_or(Ok(()), sync_folder)
+            self.rename(&temp, path)?;
+            path.parent().map_or(Ok(()), |folder| self.root.sync(self.root.below(folder)?))
         };
         write().map_err(|e| {
             let _ = fs::remove_file(&temp);
@@ -292,7 +330,7 @@ impl Store {
         if !read_only {
             return error;
         }
-        Error::new(Kind::Io, format!("the store {} cannot be written", self.dir.display()))
+        Error::new(Kind::Io, format!("the store {} cannot be written", self.dir().display()))
             .because(error.message)
             .hint("check its owner and permissions, or set cache.dir to another folder")
     }
@@ -325,14 +363,23 @@ fn generation_text(number: u128) -> Vec<u8> {
     format!("lockstep-store {VERSION}\n{number:032x}\n").into_bytes()
 }
 
-/// Not only sealed, but with nothing done to it since, as far as the ctime tells, which nobody can set: an mtime can be put
+/// Not only sealed, but with nothing done to it since, as far as the ctime tells, which no user can set: an mtime can be put
 /// back after an edit, and the seal with it. To be asked where a workspace may have a link to the very inode. A link that
 /// was made or removed changes the ctime, too.
-pub(super) fn is_untouched(stat: &FileStat, id: &ObjectId) -> bool {
-    is_sealed(stat, id) && stat.ctime.abs_diff(stat.mtime) < 2_000_000_000
+pub(super) fn is_untouched(seen: &Seen, id: &ObjectId) -> bool {
+    is_sealed(seen, id) && seen.stat.ctime.abs_diff(seen.stat.mtime) < 2_000_000_000
 }
 
-pub(super) fn is_sealed(stat: &FileStat, id: &ObjectId) -> bool {
+/// Do the bytes need no second look before they are used? The owner of a file can set its times, so the seal of a file
+/// of another user says nothing, nor does one of a file that others may write to. What cannot be sealed is read each
+/// time: the ctime does not show each write through a mapping, so to remember it would not do.
+pub(super) fn is_sealed(seen: &Seen, id: &ObjectId) -> bool {
+    seen.is_mine_alone() && shows_seal(&seen.stat, id)
+}
+
+/// Does the file bear the seal, whoever set it? Enough to find that an object is present: a user who may forge one in a store
+/// may delete it as well, and its bytes are verified before they are used.
+pub(super) fn shows_seal(stat: &FileStat, id: &ObjectId) -> bool {
     let seconds = stat.mtime.div_euclid(1_000_000_000);
     stat.mtime.rem_euclid(1_000_000_000) == seal_of(id, seconds)
 }

@@ -2,8 +2,8 @@
 //!
 //! `runs/ab/<key>/<number>-<random>` holds a checksum and then what the run room wrote; this room does not read it.
 
-use std::fs;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use super::hash;
 use super::objects::Store;
@@ -24,7 +24,7 @@ pub struct Runs {
 
 impl Store {
     fn runs_folder(&self, key: &str) -> Result<PathBuf> {
-        if key.len() < 3 || !key.bytes().all(|b| b.is_ascii_alphanumeric()) {
+        if !is_stage_key(key) {
             return Err(Error::usage(format!("`{key}` is no stage key")));
         }
         Ok(self.dir().join("runs").join(&key[..2]).join(key))
@@ -34,7 +34,7 @@ impl Store {
     pub fn put_run(&self, key: &str, bytes: &[u8]) -> Result<()> {
         let folder = self.runs_folder(key)?;
         let content = [&hash::of_bytes(bytes).0[..], bytes].concat();
-        let before = files(&folder);
+        let before = self.numbered(key)?;
         let number = before.last().map_or(0, |(n, _)| n.saturating_add(1));
         self.begin()?;
         self.make_dir(&folder).map_err(|e| self.refused("create", &folder, e))?;
@@ -49,18 +49,28 @@ impl Store {
         // Not synced: what a power cut tears fails its checksum, and the result is made again.
         self.put_atomically(&folder.join(format!("{number:010}-{:08x}", place::random() as u32)), &content, false)?;
         for path in same {
-            let _ = fs::remove_file(path);
+            let _ = self.remove_file(path);
         }
         Ok(())
     }
 
     /// The files of a key, the oldest first.
     pub(super) fn run_files(&self, key: &str) -> Result<Vec<PathBuf>> {
-        Ok(files(&self.runs_folder(key)?).into_iter().map(|(_, path)| path).collect())
+        Ok(self.numbered(key)?.into_iter().map(|(_, path)| path).collect())
+    }
+
+    /// The files of a key with their numbers, the oldest first.
+    fn numbered(&self, key: &str) -> Result<Vec<(u64, PathBuf)>> {
+        let folder = self.runs_folder(key)?;
+        let entries = self.root().below(&folder).and_then(|below| self.root().entries(below)).unwrap_or_default();
+        let mut files: Vec<(u64, PathBuf)> =
+            entries.into_iter().filter_map(|entry| Some((number_in(entry.text())?, entry.path))).collect();
+        files.sort();
+        Ok(files)
     }
 
     /// What one file of the run cache holds; `None` if it is damaged or gone.
-    pub fn read_run(&self, path: &std::path::Path) -> Option<Vec<u8>> {
+    pub fn read_run(&self, path: &Path) -> Option<Vec<u8>> {
         let bytes = document::read(path, document::MOST).ok()??;
         let (sum, rest) = bytes.split_at_checked(SUM)?;
         (hash::of_bytes(rest).0 == sum).then(|| rest.to_vec())
@@ -68,7 +78,7 @@ impl Store {
 
     pub fn get_runs(&self, key: &str) -> Result<Runs> {
         let mut runs = Runs::default();
-        for (_, path) in files(&self.runs_folder(key)?).into_iter().rev() {
+        for (_, path) in self.numbered(key)?.into_iter().rev() {
             match document::read(&path, document::MOST) {
                 Ok(Some(bytes)) => match bytes.split_at_checked(SUM) {
                     Some((sum, rest)) if hash::of_bytes(rest).0 == sum => runs.found.push(rest.to_vec()),
@@ -84,14 +94,12 @@ impl Store {
     /// All runs of all keys: the key, and what was kept under it, the oldest of a key first, so that putting them into
     /// another store in this order keeps the newest the newest. Damaged ones are skipped.
     pub fn runs(&self) -> impl Iterator<Item = (String, Vec<u8>)> + '_ {
-        let names = |folder: &std::path::Path| {
-            let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-            let mut names: Vec<String> = entries.filter_map(|e| e.file_name().into_string().ok()).collect();
-            names.sort();
-            names
+        let names = |folder: &Path| {
+            let entries = self.root().entries(folder).unwrap_or_default();
+            entries.into_iter().filter_map(|entry| entry.name.into_string().ok()).collect::<Vec<_>>()
         };
-        let top = self.dir().join("runs");
-        let keys = names(&top).into_iter().flat_map(move |shard| names(&top.join(shard)));
+        let shards = names(Path::new("runs"));
+        let keys = shards.into_iter().flat_map(move |shard| names(&Path::new("runs").join(shard)));
         keys.flat_map(|key| {
             let found = self.get_runs(&key).map(|runs| runs.found).unwrap_or_default();
             found.into_iter().rev().map(move |bytes| (key.clone(), bytes))
@@ -102,26 +110,35 @@ impl Store {
     pub fn drop_runs(&self, key: &str) -> Result<usize> {
         self.must_be_store()?;
         let folder = self.runs_folder(key)?;
-        let gone = files(&folder).len();
-        match fs::remove_dir_all(&folder) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(self.refused("remove", &folder, e)),
-            _ => Ok(gone),
+        let files = self.run_files(key)?;
+        for path in &files {
+            match self.remove_file(path) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(self.refused("remove", path, e)),
+                _ => {}
+            }
         }
+        let _ = self.root().below(&folder).and_then(|below| self.root().remove_folder(below));
+        Ok(files.len())
     }
 }
 
-/// The files of a key with their numbers, the oldest first.
-fn files(folder: &std::path::Path) -> Vec<(u64, PathBuf)> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut files: Vec<(u64, PathBuf)> =
-        entries.filter_map(|e| Some((e.file_name().to_str()?.split('-').next()?.parse().ok()?, e.path()))).collect();
-    files.sort();
-    files
+pub(super) fn is_stage_key(text: &str) -> bool {
+    text.len() >= 3 && text.bytes().all(|b| b.is_ascii_alphanumeric())
+}
+
+/// The number in the name of a run, `<number>-<random>`; `None` for a name that is of another kind.
+pub(super) fn number_in(name: &str) -> Option<u64> {
+    let (number, random) = name.split_once('-')?;
+    let is_number = number.len() >= 10 && number.bytes().all(|b| b.is_ascii_digit());
+    let is_random = random.len() == 8 && random.bytes().all(|b| b.is_ascii_hexdigit());
+    number.parse().ok().filter(|_| is_number && is_random)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
+
     use crate::store::LinkTypes;
 
     #[test]
@@ -137,7 +154,7 @@ mod tests {
         assert_eq!(store.get_runs(&key).unwrap().found, [&b"three"[..], b"one", b"two"]);
         let all: Vec<(String, Vec<u8>)> = store.runs().collect();
         assert_eq!(all, ["two", "one", "three"].map(|run| (key.clone(), run.as_bytes().to_vec())));
-        let (_, newest) = files(&store.runs_folder(&key).unwrap()).pop().unwrap();
+        let (_, newest) = store.numbered(&key).unwrap().pop().unwrap();
         fs::write(&newest, "rubbish").unwrap();
         let runs = store.get_runs(&key).unwrap();
         assert_eq!((runs.found.len(), runs.damaged), (2, vec![newest]));

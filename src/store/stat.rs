@@ -12,7 +12,7 @@
 
 use std::fs::File;
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 
 use bytemuck::{Pod, Zeroable};
 use rustix::fs::{FileType, Stat, Timespec, Timestamps, UTIME_NOW};
@@ -41,6 +41,9 @@ pub struct Seen {
     pub executable: bool,
     pub device: u64,
     pub links: u64,
+    owner: u32,
+    /// May the group or others write to it?
+    others_write: bool,
 }
 
 #[allow(clippy::unnecessary_cast)] // the widths differ between platforms
@@ -52,6 +55,8 @@ impl From<Stat> for Seen {
             executable: s.st_mode as u32 & 0o100 != 0,
             device: s.st_dev as u64,
             links: s.st_nlink as u64,
+            owner: s.st_uid as u32,
+            others_write: s.st_mode as u32 & 0o022 != 0,
         }
     }
 }
@@ -90,6 +95,13 @@ impl Seen {
     pub fn is_link(&self) -> bool {
         self.kind == FileType::Symlink
     }
+
+    /// Can no other user than root write to it, or set its times?
+    pub fn is_mine_alone(&self) -> bool {
+        static ME: OnceLock<u32> = OnceLock::new();
+        let me = *ME.get_or_init(|| rustix::process::geteuid().as_raw());
+        !self.others_write && (self.owner == me || self.owner == 0)
+    }
 }
 
 /// A moment by the clock of the file system on which the index lies.
@@ -107,8 +119,8 @@ impl Stamp {
 
     /// The same for a file that we renamed or wrote ourselves: the rename made its ctime fresh, but whoever writes to
     /// it now changes an mtime that is older.
-    pub fn is_racy_after_rename(&self, seen: &Seen) -> bool {
-        self.racy(seen.stat.ctime, seen.device) && self.racy(seen.stat.mtime, seen.device)
+    pub fn is_racy_after_rename(&self, stat: &FileStat, device: u64) -> bool {
+        self.racy(stat.ctime, device) && self.racy(stat.mtime, device)
     }
 
     fn racy(&self, time: i64, device: u64) -> bool {
@@ -171,7 +183,7 @@ mod tests {
         std::fs::rename(&file, dir.path().join("g")).unwrap();
         let moved = Seen::of(&dir.path().join("g")).unwrap();
         let stamp = clock.stamp(dir.path());
-        assert!(stamp.is_racy(&moved) && !stamp.is_racy_after_rename(&moved));
+        assert!(stamp.is_racy(&moved) && !stamp.is_racy_after_rename(&moved.stat, moved.device));
         let foreign = Seen { device: seen.device ^ 1, ..seen };
         assert!(stamp.is_racy(&foreign), "an unknown clock needs a wider margin");
     }

@@ -34,7 +34,7 @@ impl Store {
         let lies = self.locate(id, size)?;
         let cannot = |e| Error::io("open", lies.path(self, id), e);
         let (file, at, size) = match &lies {
-            Lies::Loose(file, stat) => (Arc::new(file.try_clone().map_err(cannot)?), 0, stat.size),
+            Lies::Loose(file, seen) => (Arc::new(file.try_clone().map_err(cannot)?), 0, seen.stat.size),
             Lies::Packed(pack, row) => (pack.file().map_err(cannot)?, row.offset, row.length),
         };
         Ok(ContentReader { id: *id, lies, file, at, end: at + size, size, hasher: Hasher::new(ObjectKind::Content) })

@@ -103,12 +103,9 @@ impl Store {
 
     /// The files in which projects made themselves known.
     pub fn project_notes(&self) -> Result<Vec<PathBuf>> {
-        let folder = self.dir().join(PROJECTS);
-        let cannot = |e| Error::io("read", &folder, e);
-        match fs::read_dir(&folder) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-            entries => entries.map_err(cannot)?.map(|entry| Ok(entry.map_err(cannot)?.path())).collect(),
-        }
+        let entries = self.root().entries(PROJECTS);
+        let entries = entries.map_err(|e| Error::io("read", self.dir().join(PROJECTS), e))?;
+        Ok(entries.into_iter().map(|entry| entry.path).collect())
     }
 
     /// The projects that made themselves known in these [files](Store::project_notes), sorted by their paths.
@@ -131,7 +128,7 @@ impl Store {
     /// Forgets a project; says whether it was known.
     pub fn forget_project(&self, user: &User) -> Result<bool> {
         let path = self.user_path(user);
-        match fs::remove_file(&path) {
+        match self.remove_file(&path) {
             Ok(()) => Ok(true),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(e) => Err(self.refused("remove", &path, e)),

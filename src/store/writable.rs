@@ -25,9 +25,10 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, RenameFlags, mkdirat, openat, unlinkat};
 use rustix::io::Errno;
 
+use crate::config::grade::is_bare_repository;
 use crate::error::{Error, Result};
 use crate::path::RepoPath;
-use crate::path::names::owner_of;
+use crate::path::names::{Owner, owner_of};
 
 /// How a folder is opened on the way down from the top.
 const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);
@@ -139,6 +140,37 @@ impl WritableArea {
         };
         Err(Error::usage(format!("{what} cannot be {}: it {fault}", folder.display()))
             .hint("name a new or empty folder of its own"))
+    }
+
+    /// A folder that is a remote lies in no `.git`, of whichever repository. A store may: several clones can share one's own.
+    pub fn check_outside_git(&self, folder: &Path, what: &str) -> Result<()> {
+        let is_git = |part: std::path::Component| owner_of(part.as_os_str().as_encoded_bytes()) == Some(Owner::Git);
+        if !real_path(folder).components().any(is_git) {
+            return Ok(());
+        }
+        Err(Error::usage(format!("{what} cannot be {}: it lies in a folder of Git", folder.display()))
+            .hint("name a new or empty folder of its own"))
+    }
+
+    /// A folder that the repository names for lockstep to fill lies in no bare repository, and is reached through no symlink
+    /// in the worktree, since a commit can bring one.
+    pub fn check_committed_folder(&self, folder: &Path, what: &str) -> Result<()> {
+        if let Some(bare) = real_path(folder).ancestors().find(|above| is_bare_repository(above)) {
+            let message =
+                format!("{what} cannot be {}: it lies in the repository {}", folder.display(), bare.display());
+            return Err(Error::usage(message).hint("name a new or empty folder of its own"));
+        }
+        let mut here = PathBuf::new();
+        for part in folder.components() {
+            let is_in_worktree = || fs::canonicalize(&here).is_ok_and(|real| real.starts_with(&self.top));
+            let next = here.join(part);
+            if fs::symlink_metadata(&next).is_ok_and(|meta| meta.is_symlink()) && is_in_worktree() {
+                let message = format!("{what} cannot be {}: {} is a symlink", folder.display(), next.display());
+                return Err(Error::usage(message).hint("replace the symlink by a folder"));
+            }
+            here = next;
+        }
+        Ok(())
     }
 
     /// What a symlink at or below a path leads to, and would be stored as, is not Git's or lockstep's own: settings there

@@ -5,7 +5,6 @@
 
 use std::fs::File;
 use std::io;
-use std::path::Path;
 
 use rustix::fs::{Timespec, Timestamps, UTIME_NOW};
 
@@ -14,7 +13,6 @@ use super::id::ObjectId;
 use super::objects::{Store, seal};
 use super::pack::Pack;
 use super::stat::{FileStat, Seen};
-use crate::document;
 use crate::error::Result;
 
 /// Younger things are not touched: seconds.
@@ -42,7 +40,7 @@ impl Store {
         let loose = || {
             let path = self.path(id);
             let seen = Seen::of_link(&path).ok()?;
-            Some(is_young(&seen.stat) || document::open(&path).and_then(|file| renew(&file, id)).is_ok())
+            Some(is_young(&seen.stat) || self.open_inside(&path).and_then(|file| renew(&file, id)).is_ok())
         };
         let packed = || self.packed(id).map(|(pack, _)| pack.keep_young());
         if size >= BIG { loose().or_else(packed) } else { packed().or_else(loose) }.unwrap_or(false)
@@ -52,7 +50,7 @@ impl Store {
     pub fn keep_runs_young(&self, key: &str) -> Result<()> {
         for path in self.run_files(key)? {
             if Seen::of_link(&path).is_ok_and(|seen| !is_young(&seen.stat)) {
-                let _ = touch(&path);
+                let _ = self.open_inside(&path).and_then(|file| touch(&file));
             }
         }
         Ok(())
@@ -70,8 +68,7 @@ impl Pack {
     }
 }
 
-fn touch(path: &Path) -> io::Result<()> {
+fn touch(file: &File) -> io::Result<()> {
     let this = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
-    let file = document::open(path)?;
-    Ok(rustix::fs::futimens(&file, &Timestamps { last_access: this, last_modification: this })?)
+    Ok(rustix::fs::futimens(file, &Timestamps { last_access: this, last_modification: this })?)
 }

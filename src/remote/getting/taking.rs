@@ -71,7 +71,7 @@ impl Getting<'_> {
             let got = bring(self.remote, self.store, (&pack_path(&id), &id.to_string(), length), &|_| (), take)?;
             Ok(self.losses.unless(Lost::Pack(id), got).map(|(partial, _)| partial))
         };
-        let partial = match Partial::reopen(&whole.path, length) {
+        let partial = match Partial::reopen(self.store, &whole.path, length) {
             Some(partial) => partial,
             None if self.store.all_packs().iter().any(|pack| pack.id == id && pack.dead.is_empty()) => return Ok(()),
             None => match bring()? {

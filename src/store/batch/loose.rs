@@ -1,9 +1,8 @@
 //! Objects that become files of their own: a group is written, then synced in parallel, then named.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -46,7 +45,7 @@ impl Batch<'_> {
         let fail = |e| self.store.refused("write", &temp.0, e);
         let file = match &item.source {
             Source::Bytes(bytes) => {
-                let mut file = File::options().write(true).create_new(true).mode(0o600).open(&temp.0).map_err(fail)?;
+                let mut file = copy::create_private(&temp.0).map_err(fail)?;
                 file.write_all(bytes).map_err(fail)?;
                 done(item.size);
                 file
@@ -71,11 +70,11 @@ impl Batch<'_> {
         let shard = path.parent().unwrap_or(self.store.dir()).to_path_buf();
         match Seen::of_link(&path) {
             // Another batch was faster, or a look-alike is there that cannot be good.
-            Ok(seen) if seen.stat.size == item.size && is_sealed(&seen.stat, &item.id) => return Ok(shard),
+            Ok(seen) if seen.stat.size == item.size && is_sealed(&seen, &item.id) => return Ok(shard),
             Ok(seen) if seen.stat.size != item.size => drop(self.store.quarantine(&item.id)?),
             _ => {}
         }
-        let rename = || fs::rename(&temp.0, &path);
+        let rename = || self.store.rename(&temp.0, &path);
         let renamed = rename().or_else(|e| {
             if e.kind() != io::ErrorKind::NotFound {
                 return Err(e);

@@ -30,7 +30,7 @@ use crate::store::hold::Hold;
 use crate::store::id::{ObjectId, Pin};
 use crate::store::index::{Content, StatIndex};
 use crate::store::link::LinkType;
-use crate::store::objects::{Generation, ObjectKind, Store, is_sealed, seal};
+use crate::store::objects::{Generation, ObjectKind, Store, seal, shows_seal};
 use crate::store::pack::Pack;
 use crate::store::pack::format::{PackId, Row};
 use crate::store::place::Place;
@@ -155,7 +155,7 @@ impl Store {
         if seen.stat.size != size || !seen.is_file() {
             return false;
         }
-        if is_sealed(&seen.stat, id) {
+        if shows_seal(&seen.stat, id) {
             return true;
         }
         let good = document::open(&path).is_ok_and(|f| hash::of_object(&f, kind, size).is_ok_and(|got| got == *id));

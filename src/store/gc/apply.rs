@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, BufWriter};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,6 +10,7 @@ use super::census::{Census, FoundRun};
 use super::plan::Plan;
 use crate::document;
 use crate::error::{Error, Result};
+use crate::store::copy::create_private;
 use crate::store::id::ObjectId;
 use crate::store::objects::{ObjectKind, Store};
 use crate::store::pack::Pack;
@@ -45,7 +45,8 @@ pub fn apply(
     for run in runs {
         freed.runs += usize::from(remove(store, &run.path, run.size, &mut freed)?);
         // The folder of the key, if this was the last.
-        let _ = run.path.parent().map(fs::remove_dir);
+        let folder = run.path.parent().and_then(|folder| store.root().below(folder).ok());
+        let _ = folder.map(|folder| store.root().remove_folder(folder));
     }
     let mut fresh = Fresh { store, open: None, named: Vec::new(), has: HashSet::new(), written: 0 };
     let rewrite: HashSet<PackId> = plan.rewrite.iter().copied().collect();
@@ -85,7 +86,7 @@ pub fn apply(
 }
 
 fn remove(store: &Store, path: &Path, size: u64, freed: &mut Freed) -> Result<bool> {
-    match fs::remove_file(path) {
+    match store.remove_file(path) {
         Ok(()) => {
             freed.files += 1;
             freed.bytes += size;
@@ -174,7 +175,7 @@ impl Fresh<'_> {
             None => {
                 let path = Temp(self.store.temp()?);
                 let fail = |e| self.store.refused("write", &path.0, e);
-                let file = File::options().write(true).create_new(true).mode(0o600).open(&path.0).map_err(fail)?;
+                let file = create_private(&path.0).map_err(fail)?;
                 let file = Arc::new(file);
                 let writer = PackWriter::new(BufWriter::with_capacity(1 << 20, Shared(file.clone()))).map_err(fail)?;
                 self.open.insert(Open { path, file, writer })

@@ -1,6 +1,5 @@
 //! Everything that lies in a store, with sizes and ages; nothing is read but names and indexes of packs.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,6 +8,8 @@ use crate::error::{Error, Result};
 use crate::store::id::ObjectId;
 use crate::store::objects::Store;
 use crate::store::pack::Pack;
+use crate::store::root_folder::FolderEntry;
+use crate::store::runs::{is_stage_key, number_in};
 use crate::store::stat::Seen;
 
 /// An object in a file of its own.
@@ -67,14 +68,13 @@ impl Census {
 /// Errors: a folder or a pack that cannot be read. What goes meanwhile is left out.
 pub fn census(store: &Store) -> Result<Census> {
     store.must_be_store()?;
-    let dir = store.dir();
     let mut found = Census::default();
-    for shard in entries(&dir.join("objects"))? {
-        let Some(start) = shard.file_name().and_then(|n| n.to_str()).map(str::to_string) else { continue };
-        for path in entries(&shard)? {
-            let rest = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-            let Ok(id) = format!("{start}{rest}").parse::<ObjectId>() else { continue };
-            if let Some(file) = look(&path) {
+    for shard in entries(store, "objects")? {
+        for entry in entries(store, Path::new("objects").join(&shard.name))? {
+            let spelled = format!("{}{}", shard.text(), entry.text());
+            let is_in_place = |id: &ObjectId| shard.name.len() == 2 && id.hex() == spelled;
+            let Some(id) = spelled.parse::<ObjectId>().ok().filter(is_in_place) else { continue };
+            if let Some(file) = look(&entry.path) {
                 found.loose.push(FoundLoose { id, size: file.size, time: file.time });
             }
         }
@@ -85,31 +85,44 @@ pub fn census(store: &Store) -> Result<Census> {
             found.packs.push(FoundPack { pack, size, time });
         }
     }
-    for shard in entries(&dir.join("runs"))? {
-        for folder in entries(&shard)? {
-            let Some(key) = folder.file_name().and_then(|n| n.to_str()).map(str::to_string) else { continue };
-            for path in entries(&folder)? {
-                if let Some(FoundFile { path, size, time }) = look(&path) {
-                    found.runs.push(FoundRun { key: key.clone(), path, size, time });
+    for shard in entries(store, "runs")? {
+        let shard_path = Path::new("runs").join(&shard.name);
+        for folder in entries(store, &shard_path)? {
+            let key = folder.text();
+            if !is_stage_key(key) || !key.starts_with(shard.text()) || shard.name.len() != 2 {
+                continue;
+            }
+            for entry in entries(store, shard_path.join(&folder.name))? {
+                if let Some(FoundFile { path, size, time }) =
+                    look(&entry.path).filter(|_| number_in(entry.text()).is_some())
+                {
+                    found.runs.push(FoundRun { key: key.to_string(), path, size, time });
                 }
             }
         }
     }
-    found.temporary = entries(&dir.join("tmp"))?.iter().filter_map(|path| look(path)).collect();
-    found.quarantine = entries(&dir.join("quarantine"))?.iter().filter_map(|path| look(path)).collect();
+    found.temporary = entries(store, "tmp")?.iter().filter_map(|entry| look(&entry.path)).collect();
+    found.quarantine = entries(store, "quarantine")?.iter().filter_map(|entry| look(&entry.path)).collect();
     Ok(found)
 }
 
-/// The paths in a folder, sorted; none if there is no such folder, or it is a file.
-pub(in crate::store) fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
-    let cannot = |e| Error::io("read", folder, e);
-    let entries = match fs::read_dir(folder) {
-        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(Vec::new()),
-        entries => entries.map_err(cannot)?,
-    };
-    let mut paths = entries.map(|e| e.map(|e| e.path()).map_err(cannot)).collect::<Result<Vec<_>>>()?;
-    paths.sort();
-    Ok(paths)
+/// Is it a name that lockstep gives in `tmp/`? Files under others are not its own to delete.
+pub(super) fn is_temporary(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let is_hex = |text: &str, length: usize| text.len() == length && text.bytes().all(|b| b.is_ascii_hexdigit());
+    let fetched = name.strip_prefix("fetch-").map(|name| name.strip_suffix(".pack").unwrap_or(name));
+    is_hex(name, 32) || fetched.is_some_and(|id| is_hex(id, 64))
+}
+
+/// What is in a folder of the store, sorted; nothing if there is no such folder, it is a file, or a symlink is on the way:
+/// what lies behind one is not the store's.
+pub(in crate::store) fn entries(store: &Store, below: impl AsRef<Path>) -> Result<Vec<FolderEntry>> {
+    let below = below.as_ref();
+    match store.root().entries(below) {
+        Err(e) if e.kind() == io::ErrorKind::NotADirectory => Ok(Vec::new()),
+        Err(_) if below.ancestors().any(|folder| store.root().is_link(folder)) => Ok(Vec::new()),
+        entries => entries.map_err(|e| Error::io("read", store.dir().join(below), e)),
+    }
 }
 
 fn look(path: &Path) -> Option<FoundFile> {

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::census::{Census, FoundLoose};
+use super::census::{Census, FoundLoose, is_temporary};
 use crate::store::id::ObjectId;
 use crate::store::pack::format::PackId;
 
@@ -110,7 +110,8 @@ pub fn plan(census: &Census, needed: &HashSet<ObjectId>, rules: Rules) -> Plan {
     plan.rewrite.sort();
     let going: HashSet<PackId> = plan.packs.iter().chain(&plan.rewrite).copied().collect();
     plan.gone = gone(census, needed, &plan.loose, &going);
-    let temporary = census.temporary.iter().enumerate().filter(|(_, file)| file.time <= rules.dead);
+    let temporary =
+        census.temporary.iter().enumerate().filter(|(_, file)| file.time <= rules.dead && is_temporary(&file.path));
     for (at, file) in temporary {
         plan.temporary.push(at);
         plan.bytes += file.size;
@@ -250,14 +251,16 @@ mod tests {
             loose: vec![loose(1, 40, 0)],
             packs: vec![pack(&[(1, 40), (2, 40)], OLD + 1, &[])],
             temporary: vec![
-                FoundFile { path: "/a".into(), size: 7, time: 0 },
-                FoundFile { path: "/b".into(), size: 7, time: OLD + 1 },
+                FoundFile { path: format!("/{}", "a".repeat(32)).into(), size: 7, time: 0 },
+                FoundFile { path: format!("/{}", "b".repeat(32)).into(), size: 7, time: OLD + 1 },
+                FoundFile { path: format!("/fetch-{}", "c".repeat(64)).into(), size: 7, time: 0 },
+                FoundFile { path: "/letter".into(), size: 7, time: 0 },
             ],
             ..Census::default()
         };
         let got = planned(&census, &[]);
         assert_eq!((got.loose.len(), got.gone.len(), got.young.0), (1, 0, 2));
-        assert_eq!((&got.temporary[..], got.bytes), (&[0][..], 47));
+        assert_eq!((&got.temporary[..], got.bytes), (&[0, 2][..], 54));
         assert!(planned(&Census::default(), &[1]).is_empty());
     }
 }

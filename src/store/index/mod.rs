@@ -258,7 +258,7 @@ impl StatIndex {
     pub fn trust(&self, place: &Place, pin: &Pin) -> Result<()> {
         let seen = self.stat(place).map_err(|e| Error::io("look at", place.on_disk(&self.top), e))?;
         let stamp = self.stamp();
-        let racy = if stamp.is_racy_after_rename(&seen) { RACY } else { 0 };
+        let racy = if stamp.is_racy_after_rename(&seen.stat, seen.device) { RACY } else { 0 };
         let known = self.known(place.key());
         if !pin.is_dir() {
             if !seen.is_file() || seen.stat.size != pin.size {

@@ -45,11 +45,11 @@ impl Store {
         let is_new = fs::symlink_metadata(self.packs().dir()).is_err();
         let folder = self.folder("packs")?;
         let to = folder.join(id.file_name());
-        fs::rename(temp, &to).map_err(|e| self.refused("write", &to, e))?;
+        self.rename(temp, &to).map_err(|e| self.refused("write", &to, e))?;
         let sync = |dir: &Path| File::open(dir).and_then(|f| f.sync_all()).map_err(|e| Error::io("sync", dir, e));
         sync(&folder)?;
         // Equal packs have equal names: what was under a tombstone is whole in the one that came now.
-        match fs::remove_file(super::dead::path_of(&to)) {
+        match self.remove_file(&super::dead::path_of(&to)) {
             Ok(()) => self.packs().forget(id),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
             Err(e) => return Err(self.refused("remove the tombstones of", &to, e)),
@@ -80,7 +80,7 @@ impl Store {
         if Seen::of_link(&path).is_ok_and(|seen| seen.stat.size != size) {
             self.quarantine(id)?;
         }
-        fs::rename(temp, &path).map_err(|e| self.refused("write", &path, e))?;
+        self.rename(temp, &path).map_err(|e| self.refused("write", &path, e))?;
         let above = [self.dir().join("objects"), self.dir().to_path_buf()];
         let folders = std::iter::once(shard).chain(above.iter().map(|p| p.as_path()).filter(|_| is_new));
         for folder in folders {

@@ -15,7 +15,7 @@ use crate::document;
 use crate::store::find::LARGEST_READ;
 use crate::store::hash;
 use crate::store::id::ObjectId;
-use crate::store::objects::{is_sealed, seal};
+use crate::store::objects::{seal, shows_seal};
 use crate::store::stat::Seen;
 
 /// So many packs are kept open, or fewer where few files may be open; the others are opened for each read.
@@ -100,7 +100,7 @@ impl Pack {
         if let Some(file) = self.file.get() {
             return Ok(Arc::clone(file));
         }
-        let file = Arc::new(document::open(&self.path)?);
+        let file = Arc::new(document::open_unlinked(&self.path)?);
         if self.open.fetch_add(1, Ordering::Relaxed) >= kept_open() || self.file.set(Arc::clone(&file)).is_err() {
             self.open.fetch_sub(1, Ordering::Relaxed);
         }
@@ -126,7 +126,7 @@ impl Pack {
         }
         let file = self.file()?;
         let seen = Seen::from(rustix::fs::fstat(&file)?);
-        let found = if is_sealed(&seen.stat, &self.id.0) && !self.doubted {
+        let found = if shows_seal(&seen.stat, &self.id.0) && !self.doubted {
             Arc::default()
         } else {
             // On this thread alone: a worker that waits for others would take up work that waits for this lock.

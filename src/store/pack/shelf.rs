@@ -22,13 +22,17 @@ use crate::error::{Error, Kind, Result as Fallible};
 use crate::store::id::ObjectId;
 use crate::store::objects::Store;
 use crate::store::place;
+use crate::store::root_folder::RootFolder;
 use crate::store::stat::{FileStat, Seen};
 
 /// A folder that changed so short a time ago may change again without its times showing it.
 const MARGIN: i64 = 2_100_000_000;
+/// Its name in the store.
+const PACKS: &str = "packs";
 
 pub struct Shelf {
     dir: PathBuf,
+    root: RootFolder,
     open: Arc<AtomicUsize>,
     known: RwLock<Arc<Known>>,
 }
@@ -65,9 +69,10 @@ struct Listed {
 }
 
 impl Shelf {
-    /// The packs in the folder `dir`, which need not exist. Nothing is read before something is looked for.
-    pub fn new(dir: PathBuf) -> Shelf {
-        Shelf { dir, open: Arc::default(), known: RwLock::default() }
+    /// The packs of the store in `store`, which need not exist. Nothing is read before something is looked for.
+    pub fn new(store: &Path) -> Shelf {
+        let root = RootFolder::new(store.to_path_buf());
+        Shelf { dir: store.join(PACKS), root, open: Arc::default(), known: RwLock::default() }
     }
 
     pub fn dir(&self) -> &Path {
@@ -181,19 +186,15 @@ impl Shelf {
     }
 
     fn names(&self) -> io::Result<Vec<String>> {
-        let entries = match fs::read_dir(&self.dir) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            entries => entries?,
-        };
-        let names = entries.map(|entry| Ok(entry?.file_name().into_string().ok()));
-        Ok(names.collect::<io::Result<Vec<_>>>()?.into_iter().flatten().collect())
+        let names = self.root.entries(PACKS)?.into_iter().filter_map(|entry| entry.name.into_string().ok());
+        Ok(names.collect())
     }
 
     /// `Err` with its path if it is broken, of a later version, or cannot be read now.
     fn load(&self, id: &PackId, has_dead: bool) -> Result<Arc<Pack>, (PathBuf, Unusable)> {
         let path = self.dir.join(id.file_name());
         let (dead, readable) = if has_dead { dead::read(&path) } else { Default::default() };
-        match document::open(&path).map_err(Unusable::from).and_then(|file| read_index(&file)) {
+        match document::open_unlinked(&path).map_err(Unusable::from).and_then(|file| read_index(&file)) {
             Ok(index) if index.id() == *id => {
                 Ok(Arc::new(Pack::new(&path, index, dead, has_dead && !readable, &self.open)))
             }
@@ -266,7 +267,7 @@ impl Store {
             let to = folder.join(format!("{name}.{:08x}", place::random() as u32));
             // Another process may have done it; what cannot be moved is passed over.
             if fs::symlink_metadata(&broken).is_ok() && self.renew_generation().is_ok() {
-                let _ = fs::rename(&broken, to);
+                let _ = self.rename(&broken, &to);
                 self.memo().clear();
             }
         }

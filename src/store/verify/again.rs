@@ -2,10 +2,13 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::io;
 use std::path::PathBuf;
 
+use crate::document;
 use crate::error::Result;
 use crate::event::Sink;
+use crate::store::copy::create_private;
 use crate::store::id::{ObjectId, Pin};
 use crate::store::index::StatIndex;
 use crate::store::objects::{ObjectKind, Store};
@@ -39,8 +42,8 @@ impl Store {
         };
         for (path, id) in files.iter().filter(|(_, id)| is_wanted(id)) {
             let temp = self.temp()?;
-            let copied =
-                fs::copy(path, &temp).is_ok() && self.adopt_object(id, ObjectKind::Content, &temp, sink).is_ok();
+            let copy = || io::copy(&mut document::open(path)?, &mut create_private(&temp)?);
+            let copied = copy().is_ok() && self.adopt_object(id, ObjectKind::Content, &temp, sink).is_ok();
             if copied {
                 taken.insert(*id);
             } else {

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, BufWriter};
 use std::os::unix::fs::FileExt;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,6 +12,7 @@ use super::guess::{Guess, gaps, guess};
 use super::{At, Copy, Damage, What};
 use crate::document;
 use crate::error::{Error, Result};
+use crate::store::copy::create_private;
 use crate::store::find::LARGEST_READ;
 use crate::store::id::ObjectId;
 use crate::store::objects::{ObjectKind, Store};
@@ -52,7 +52,7 @@ impl Store {
                     broken.push(to);
                 }
                 What::Run { key, path } => drop(self.move_aside(path, &format!("run-{key}"))?),
-                What::Stray(path) => drop(self.move_aside(path, &format!("stray-{}", name(path)))?),
+                What::Stray(path) => self.move_stray(path)?,
                 What::Generation => drop(self.renew_generation()?),
                 What::AsidePack(path, _) => broken.push(path.clone()),
                 What::Projects | What::Aside(..) | What::Missing(_) => {}
@@ -64,10 +64,20 @@ impl Store {
         Ok(broken)
     }
 
+    /// No object is counted on there; `tmp/` may be the stray, and nothing can be written before it went.
+    fn move_stray(&self, path: &Path) -> Result<()> {
+        let random = place::random() as u32;
+        let to = self.folder("quarantine")?.join(format!("stray-{}.{random:08x}", name(path)));
+        match self.rename(path, &to) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(self.refused("move into quarantine", path, e)),
+            _ => self.renew_generation().map(drop),
+        }
+    }
+
     fn move_aside(&self, path: &Path, name: &str) -> Result<PathBuf> {
         let to = self.folder("quarantine")?.join(format!("{name}.{:08x}", place::random() as u32));
         self.renew_generation()?;
-        match fs::rename(path, &to) {
+        match self.rename(path, &to) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => Err(self.refused("move into quarantine", path, e)),
             _ => {
                 self.memo().clear();
@@ -121,7 +131,7 @@ impl Store {
     fn pack_again(&self, from: &File, rows: &[Row]) -> Result<()> {
         let temp = self.temp()?;
         let write = || -> io::Result<(File, PackId)> {
-            let file = File::options().write(true).create_new(true).mode(0o600).open(&temp)?;
+            let file = create_private(&temp)?;
             let mut writer = PackWriter::new(BufWriter::new(&file))?;
             for row in rows {
                 let mut bytes = vec![0; row.length as usize];

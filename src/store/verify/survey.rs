@@ -17,11 +17,15 @@ use crate::store::objects::{Store, is_sealed};
 use crate::store::pack::file::{Unusable, read_index};
 use crate::store::pack::format::{Malformed, PackId, PackIndex, Row};
 use crate::store::pack::{Pack, dead};
-use crate::store::stat::{FileStat, Seen};
+use crate::store::root_folder::FolderEntry;
+use crate::store::stat::Seen;
 
 /// Errors: a folder that cannot be read. What goes meanwhile is left out.
 pub fn survey(store: &Store) -> Result<Survey> {
     let mut survey = Survey::default();
+    for folder in ["tmp", "objects", "packs", "runs", "quarantine", "projects"] {
+        survey.damaged.extend(link(store, Path::new(folder)));
+    }
     loose(store, &mut survey)?;
     packs(store, &mut survey)?;
     runs(store, &mut survey)?;
@@ -34,8 +38,8 @@ pub fn survey(store: &Store) -> Result<Survey> {
 }
 
 fn loose(store: &Store, survey: &mut Survey) -> Result<()> {
-    let shards = entries(&store.dir().join("objects"))?;
-    let found = shards.par_iter().map(|shard| shard_of(shard)).collect::<Result<Vec<_>>>()?;
+    let shards = entries(store, "objects")?;
+    let found = shards.par_iter().map(|shard| shard_of(store, shard)).collect::<Result<Vec<_>>>()?;
     for (copies, damaged) in found {
         survey.bytes += copies.iter().map(|copy| copy.size).sum::<u64>();
         survey.copies.extend(copies);
@@ -44,19 +48,21 @@ fn loose(store: &Store, survey: &mut Survey) -> Result<()> {
     Ok(())
 }
 
-fn shard_of(shard: &Path) -> Result<(Vec<Copy>, Vec<Damage>)> {
+fn shard_of(store: &Store, shard: &FolderEntry) -> Result<(Vec<Copy>, Vec<Damage>)> {
     let (mut copies, mut damaged) = (Vec::new(), Vec::new());
-    let start = name(shard);
-    if !shard.is_dir() {
-        damaged.extend(stray(shard, "object"));
+    let below = Path::new("objects").join(&shard.name);
+    if let Some(link) = link(store, &below) {
+        damaged.push(link);
+    } else if !shard.path.is_dir() {
+        damaged.extend(stray(&shard.path, "object"));
     }
-    for path in entries(shard)? {
+    for FolderEntry { name, path } in entries(store, &below)? {
         let Ok(seen) = Seen::of_link(&path) else { continue };
-        let spelled = format!("{start}{}", name(&path));
-        let id = spelled.parse::<ObjectId>().ok().filter(|id| start.len() == 2 && id.hex() == spelled);
+        let spelled = format!("{}{}", shard.text(), name.to_string_lossy());
+        let id = spelled.parse::<ObjectId>().ok().filter(|id| shard.name.len() == 2 && id.hex() == spelled);
         match id {
             Some(id) if seen.is_file() => {
-                let sealed = is_sealed(&seen.stat, &id);
+                let sealed = is_sealed(&seen, &id);
                 copies.push(Copy { id, size: seen.stat.size, at: At::Loose, sealed });
             }
             _ => damaged.extend(stray(&path, "object")),
@@ -65,7 +71,14 @@ fn shard_of(shard: &Path) -> Result<(Vec<Copy>, Vec<Damage>)> {
     Ok((copies, damaged))
 }
 
-/// Something that is not called as what lies in its folder; nobody looks for it. Hidden ones are a file system's own.
+/// A symlink where a folder of the store belongs.
+fn link(store: &Store, below: &Path) -> Option<Damage> {
+    let problem = "it is a symlink, and what lies behind it is not the store's".to_string();
+    store.root().is_link(below).then(|| Damage { what: What::Stray(store.dir().join(below)), problem })
+}
+
+/// Something that is not called as what lies in its folder, so that it is never looked for. Hidden ones are a file system's
+/// own.
 fn stray(path: &Path, what: &str) -> Option<Damage> {
     let problem = format!("it is no {what}, though it lies among them");
     let is_there = !name(path).starts_with('.') && path.symlink_metadata().is_ok();
@@ -82,7 +95,7 @@ enum Found {
 
 fn packs(store: &Store, survey: &mut Survey) -> Result<()> {
     let open = Arc::default();
-    let paths: Vec<PathBuf> = entries(store.packs().dir())?;
+    let paths: Vec<PathBuf> = entries(store, "packs")?.into_iter().map(|entry| entry.path).collect();
     let load = |path: &PathBuf| -> Result<Found> {
         let Some(id) = PackId::of_file_name(&name(path)) else {
             let is_dead = path.extension().is_some_and(|e| e == "dead");
@@ -91,16 +104,19 @@ fn packs(store: &Store, survey: &mut Survey) -> Result<()> {
         let cannot = |e: io::Error| Error::io("read", path, e);
         // One look more, in case that somebody writes: a pack gets its name when it is whole.
         match read_pack(path).or_else(|_| read_pack(path)) {
-            Ok((index, stat)) if index.id() == id => {
+            Ok((index, seen)) if index.id() == id => {
                 let has_dead = dead::path_of(path).exists();
                 let (dead, readable) = if has_dead { dead::read(path) } else { (Default::default(), true) };
-                let sealed = is_sealed(&stat, &id.0) && readable;
-                Ok(Found::Good(Pack::new(path, index, dead, !readable, &open), sealed, stat.size))
+                let sealed = is_sealed(&seen, &id.0) && readable;
+                Ok(Found::Good(Pack::new(path, index, dead, !readable, &open), sealed, seen.stat.size))
             }
             Ok(_) => Ok(broken(path, "its name is that of another pack")),
             Err(Unusable::Malformed(Malformed::Newer)) => Ok(Found::Newer),
             Err(Unusable::Malformed(Malformed::Broken(why))) => Ok(broken(path, why)),
             Err(Unusable::Io(e)) if e.kind() == io::ErrorKind::NotFound => Ok(Found::Gone),
+            Err(Unusable::Io(_)) if path.is_symlink() => {
+                Ok(link(store, store.root().below(path).map_err(cannot)?).map_or(Found::Gone, Found::Broken))
+            }
             Err(Unusable::Io(e)) if crate::store::find::is_lost(&e) => Ok(broken(path, "the disk cannot read it")),
             Err(Unusable::Io(e)) => Err(cannot(e)),
         }
@@ -132,11 +148,11 @@ fn packs(store: &Store, survey: &mut Survey) -> Result<()> {
     Ok(())
 }
 
-fn read_pack(path: &Path) -> Result<(PackIndex, FileStat), Unusable> {
-    let file = document::open(path)?;
+fn read_pack(path: &Path) -> Result<(PackIndex, Seen), Unusable> {
+    let file = document::open_unlinked(path)?;
     let index = read_index(&file)?;
     let stat = rustix::fs::fstat(&file).map_err(io::Error::from)?;
-    Ok((index, FileStat::from(&stat)))
+    Ok((index, Seen::from(stat)))
 }
 
 fn broken(path: &Path, why: &str) -> Found {
@@ -145,12 +161,16 @@ fn broken(path: &Path, why: &str) -> Found {
 }
 
 fn runs(store: &Store, survey: &mut Survey) -> Result<()> {
-    for shard in entries(&store.dir().join("runs"))? {
-        for folder in entries(&shard)? {
-            for path in entries(&folder)? {
+    for shard in entries(store, "runs")? {
+        let below = Path::new("runs").join(&shard.name);
+        survey.damaged.extend(link(store, &below));
+        for folder in entries(store, &below)? {
+            let below = below.join(&folder.name);
+            survey.damaged.extend(link(store, &below));
+            for FolderEntry { path, .. } in entries(store, &below)? {
                 if let Ok(seen) = Seen::of_link(&path) {
                     survey.bytes += seen.stat.size;
-                    survey.runs.push(RunFile { key: name(&folder), path });
+                    survey.runs.push(RunFile { key: name(&folder.path), path });
                 }
             }
         }
@@ -161,7 +181,7 @@ fn runs(store: &Store, survey: &mut Survey) -> Result<()> {
 /// What lies in quarantine under a name that says which object it is, alone or in a pack.
 pub fn quarantined(store: &Store) -> HashMap<ObjectId, Kept> {
     let mut kept = HashMap::new();
-    for path in entries(&store.dir().join("quarantine")).unwrap_or_default() {
+    for FolderEntry { path, .. } in entries(store, "quarantine").unwrap_or_default() {
         let file = name(&path);
         let Some((what, _)) = file.rsplit_once('.') else { continue };
         if let Ok(id) = what.parse::<ObjectId>() {

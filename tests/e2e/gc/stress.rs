@@ -90,11 +90,14 @@ impl World {
         let (store, lab) = (sandbox.path("../store"), sandbox.path("../lab"));
         let settings = format!("[core]\nremote = \"lab\"\n[remote.lab]\nurl = \"{}\"\n", lab.display());
         sandbox.write("lockstep.toml", settings);
+        fine(&sandbox.run(&["remote", "trust", "lab", "--yes"]));
         sandbox.use_store("", &store);
         sandbox.write("n", "1");
         write_raw(&sandbox.path("raw"), 0);
         fine(&sandbox.run(&["add", "-q", "raw"]));
         fine(&sandbox.run(&["repro", "-q"]));
+        // The clone finds a remote that is there.
+        fine(&sandbox.run(&["push", "-q"]));
         sandbox.git(&["add", "-A"]);
         sandbox.git(&["commit", "-qm", "1"]);
         sandbox.git(&["clone", "-q", ".", "../b"]);

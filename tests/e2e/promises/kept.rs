@@ -104,7 +104,7 @@ fn an_output_that_somebody_writes_to_while_it_is_aside_is_read_again() {
 #[test]
 fn a_linked_output_that_persists_is_not_written_through_into_the_store() {
     let sandbox = Sandbox::new();
-    sandbox.write("lockstep.toml", "[cache]\nlinks = [\"hardlink\"]\n");
+    assert_eq!(sandbox.run(&["config", "--local", "cache.links", "hardlink"]).code, 0);
     let yaml = "stages:\n  s:\n    cmd: cat in >> log\n    deps: [in]\n    outs:\n    - log: {persist: true}\n";
     sandbox.write("pipeline.yaml", yaml);
     sandbox.write("in", "1");
@@ -190,7 +190,7 @@ fn the_last_copy_of_a_pinned_output_is_kept_when_it_is_replaced() {
 #[test]
 fn hard_links_of_yesterday_are_not_written_through_today() {
     let sandbox = Sandbox::new();
-    sandbox.write("lockstep.toml", "[cache]\nlinks = [\"hardlink\"]\n");
+    assert_eq!(sandbox.run(&["config", "--local", "cache.links", "hardlink"]).code, 0);
     sandbox.write(
         "pipeline.yaml",
         "stages:\n  s:\n    cmd: cat in >> log\n    deps: [in]\n    outs: [log: {persist: true}]\n",
@@ -201,7 +201,7 @@ fn hard_links_of_yesterday_are_not_written_through_today() {
     sandbox.git(&["commit", "-qm", "one"]);
     sandbox.remove("log");
     assert_eq!(sandbox.run(&["checkout"]).code, 0);
-    sandbox.remove("lockstep.toml");
+    assert_eq!(sandbox.run(&["config", "--local", "--unset", "cache.links"]).code, 0);
     sandbox.write("in", "2");
     let out = sandbox.run(&["repro"]);
     assert_eq!((out.code, sandbox.read("log").as_str()), (0, "12"), "{out}");

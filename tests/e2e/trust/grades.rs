@@ -126,6 +126,10 @@ fn a_committed_mode_allows_no_more_than_the_default() {
     ");
     assert_eq!(sandbox.run(&["config", "-q", "--local", "cache.mode", "local:rw,remote:rw"]).code, 0);
     let out = sandbox.run(&["repro", "-q", "--force"]);
+    assert!(out.code == 0 && out.stderr.contains("nothing was pushed"), "{out}");
+    assert!(!sandbox.exists("../lab"), "a new folder needs a grant");
+    assert_eq!(sandbox.run(&["remote", "trust", "-q", "--yes", "lab"]).code, 0);
+    let out = sandbox.run(&["repro", "-q", "--force"]);
     assert_eq!((out.code, out.stderr.as_str()), (0, ""), "{out}");
     assert!(sandbox.exists("../lab/lockstep-remote"));
 }
@@ -161,6 +165,7 @@ impl Lab {
         sandbox.git(&["commit", "-qm", "1"]);
         sandbox.git(&["clone", "-q", ".", "../clone"]);
         let keys = [("LOCKSTEP_SIGN_KEY", theirs.0.as_str()), ("LOCKSTEP_CACHE_SIGN", "ed25519")];
+        assert_eq!(sandbox.run(&["remote", "trust", "--yes", "lab"]).code, 0);
         let out = output(sandbox.lockstep("").args(["repro", "-q"]).envs(keys));
         assert_eq!(out.code, 0, "{out}");
         assert_eq!(output(sandbox.lockstep("").args(["push", "-q"]).envs(keys)).code, 0);

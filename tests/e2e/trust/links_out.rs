@@ -16,6 +16,7 @@ fn project() -> (Sandbox, PathBuf) {
     std::fs::write(secret.join("id_rsa"), KEY).unwrap();
     std::fs::write(sandbox.path(".git/token"), KEY).unwrap();
     sandbox.write("lockstep.toml", format!("[remote.lab]\nurl = \"{}\"\n", sandbox.beside("lab").display()));
+    assert_eq!(sandbox.run(&["remote", "trust", "lab", "--yes"]).code, 0);
     (sandbox, secret)
 }
 

@@ -20,6 +20,7 @@ fn pushed() -> Sandbox {
     sandbox.write("pipeline.yaml", "stages: {a: {cmd: 'head -c 2000000 /dev/zero > o; echo 1 > p', outs: [o, p]}}\n");
     sandbox.write("lockstep.toml", format!("[remote.lab]\nurl = \"{}\"\n", sandbox.beside("lab").display()));
     assert_eq!(sandbox.run(&["repro"]).code, 0);
+    assert_eq!(sandbox.run(&["remote", "trust", "lab", "--yes"]).code, 0);
     assert_eq!(sandbox.run(&["push"]).code, 0);
     for gone in [".git/lockstep/store", ".git/lockstep/remotes", "o", "p"] {
         let path = sandbox.path(gone);

@@ -51,7 +51,7 @@ fn trees_from_the_workspace() {
 #[test]
 fn a_hard_link_is_no_second_copy() {
     let sandbox = lab();
-    sandbox.write("lockstep.toml", "[cache]\nlinks = [\"hardlink\"]\n");
+    fine(&sandbox.run(&["config", "--local", "cache.links", "hardlink"]));
     fine(&sandbox.run(&["checkout", "-q", "--relink"]));
     rot(&loose(&sandbox, &[b'2'; 150_000]), 7);
     let out = sandbox.run(&["verify", "--read-data", "--repair"]);
