@@ -12,6 +12,7 @@
 //! environment says the same (`AWS_PROFILE`, `AWS_ENDPOINT_URL`, `AZURE_STORAGE_ACCOUNT`), it is the user's word.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::config::{is_remote_name, is_secret};
@@ -47,7 +48,7 @@ impl Request {
     /// What the remote `name` needs a grant for, whether it has one or not; `None` if it needs none.
     pub fn of(project: &Project, name: &str) -> Result<Option<Request>> {
         let (settings, address, options) = settings_of(project, name)?;
-        Ok(request(name, &settings.url, address.scheme, &options, &project.around.env, project.top()))
+        request(name, &settings.url, address.scheme, &options, &project.around.env, project.top())
     }
 
     /// Short, and another one for other values.
@@ -155,11 +156,11 @@ fn request(
     options: &Options,
     env: &BTreeMap<String, String>,
     top: &Path,
-) -> Option<Request> {
+) -> Result<Option<Request>> {
     let asked: Vec<(&'static str, &str)> =
         options.of_repository(scheme).filter(|(option, value)| needs_grant(option, value, options, env)).collect();
     if asked.is_empty() {
-        return None;
+        return Ok(None);
     }
     // The URL without its secrets, for people, and all of it as a hash: what is not shown counts as well.
     let mut statement = format!("{url} ({})\n", ObjectId::of(url.raw().as_bytes()).hex());
@@ -167,11 +168,11 @@ fn request(
     for (option, value) in asked {
         let hashed = || ObjectId::of(value.as_bytes()).hex();
         let said = if is_secret(option) { hashed() } else { value.to_string() };
-        statement.push_str(&format!("{option} = {said}{}\n", content(option, value, top)));
+        statement.push_str(&format!("{option} = {said}{}\n", content(name, option, value, top)?));
         shown.push((option, if is_secret(option) { "***".to_string() } else { value.to_string() }));
     }
     let identity = identity(scheme, options, env);
-    Some(Request { remote: name.into(), url: url.to_string(), options: shown, identity, statement })
+    Ok(Some(Request { remote: name.into(), url: url.to_string(), options: shown, identity, statement }))
 }
 
 /// Does it matter what this option of the repository says?
@@ -196,15 +197,32 @@ fn needs_grant(option: &str, value: &str, options: &Options, env: &BTreeMap<Stri
 
 /// Which file a path leads to. A file in the repository is the repository's word, too: its content belongs to the
 /// statement.
-fn content(option: &str, path: &str, top: &Path) -> String {
+///
+/// Errors: the file cannot be read whole, so a grant would say nothing about its content.
+fn content(remote: &str, option: &str, path: &str, top: &Path) -> Result<String> {
     const MOST: u64 = 1 << 20;
-    let is_file = matches!(option, "credential_path" | "keyfile");
-    let Some(real) = std::fs::canonicalize(path).ok().filter(|_| is_file) else { return String::new() };
-    if !real.starts_with(top) {
-        return format!(" ({})", real.display());
+    if !matches!(option, "credential_path" | "keyfile") {
+        return Ok(String::new());
     }
-    let bytes = document::read(&real, MOST).ok().flatten().unwrap_or_default();
-    format!(" ({})", ObjectId::of(&bytes).hex())
+    let failed = |e: Error| Error { message: format!("the {option} of remote {remote}: {}", e.message), ..e };
+    let real = match std::fs::canonicalize(path) {
+        Ok(real) => real,
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(String::new()),
+        Err(e) => return Err(failed(Error::io("look at", path, e))),
+    };
+    if !real.starts_with(top) {
+        return Ok(format!(" ({})", real.display()));
+    }
+    match document::read(&real, MOST) {
+        Ok(bytes) => Ok(format!(" ({})", ObjectId::of(&bytes.unwrap_or_default()).hex())),
+        Err(e) => {
+            let e = Error { hints: Vec::new(), ..failed(e) };
+            Err(e.hint(format!(
+                "name a file of your own: lockstep remote modify --local {} {option} FILE",
+                word(remote)
+            )))
+        }
+    }
 }
 
 fn identity(scheme: Scheme, options: &Options, env: &BTreeMap<String, String>) -> String {
@@ -276,7 +294,7 @@ mod tests {
         });
         let options = Options::read("lab", scheme, &said.collect::<Vec<_>>()).unwrap();
         let env = env.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
-        request("lab", &url.into(), scheme, &options, &env, Path::new("/nowhere"))
+        request("lab", &url.into(), scheme, &options, &env, Path::new("/nowhere")).unwrap()
     }
 
     #[test]
