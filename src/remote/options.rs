@@ -8,7 +8,7 @@ use crate::config::{self, Grade, Origin, Said, Setting, grade};
 use crate::error::{Error, Result};
 use crate::path::home::expand;
 use crate::remote::address::{Address, Scheme};
-use crate::url::is_name_letter;
+use crate::url::{is_name_letter, redact_text};
 
 /// An option of a scheme: its name, other spellings, how the library calls it (empty: it is read by us), and what
 /// `lockstep.toml` may say of it. What names a file, a key, an identity, or a host that would get credentials of the
@@ -198,7 +198,7 @@ pub fn check(name: &str, value: &str) -> Result<()> {
         _ if value.is_empty() => "a text",
         _ => return Ok(()),
     };
-    let shown = if config::is_secret(name) { "***" } else { value };
+    let shown = if config::is_shown_option(name) { redact_text(value) } else { "***".to_string() };
     Err(Error::usage(format!("`{name}` takes {wanted}, not `{shown}`")))
 }
 
@@ -344,6 +344,9 @@ pub(super) mod tests {
                 let looks_secret = ["secret", "key", "token", "password", "string"].iter().any(|w| known.0.contains(w));
                 let harmless = ["access_key_id", "keyfile", "sse_kms_key_id"].contains(&known.0);
                 assert_eq!(config::is_secret(known.0), looks_secret && !harmless, "{}", known.0);
+                for spelled in known.1.iter().chain([&known.0]) {
+                    assert_eq!(config::is_shown_option(spelled), !config::is_secret(known.0), "{spelled}");
+                }
             }
         }
     }

@@ -170,7 +170,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
             let option = grant::keep(project, name, || setup::modify(project, name, option, &value, level))?;
             let shown = match option.as_str() {
                 "url" => Url::from(value).to_string(),
-                option if config::is_secret(option) => "***".into(),
+                option if !config::is_shown_option(option) => "***".into(),
                 _ => redact_text(&value),
             };
             out.say(format!("{option} of {name} = {shown} in {}", setup::file(project, level).display()));
