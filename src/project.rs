@@ -89,6 +89,8 @@ pub struct Definitions {
     /// DVC's files, pipelines and pointers to data, for hints.
     pub dvc: Vec<RepoPath>,
     pub rules: git::Rules,
+    /// Folders and ignore rules that could not be read when pipeline files were looked for, each with the reason.
+    pub unreadable: Vec<Error>,
     /// Every file that this was read from, with BLAKE3 of its content (`None`: it did not exist).
     pub inputs: Vec<(Place, Option<[u8; 32]>)>,
 }
@@ -104,6 +106,7 @@ impl Definitions {
             foreign: loaded.foreign,
             dvc: found.dvc,
             rules: found.rules,
+            unreadable: found.unreadable,
             inputs: loaded.inputs,
         }
     }
@@ -315,6 +318,7 @@ impl Project {
                 foreign: c.foreign,
                 dvc: found.dvc,
                 rules: found.rules,
+                unreadable: found.unreadable,
                 inputs: c.inputs,
             };
             self.check_store_place(&skip)?;

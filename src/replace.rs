@@ -1,20 +1,26 @@
 //! Replacing a small file in one step: readers see the old text or the new one, never a half, also after a crash.
 
-use std::ffi::OsString;
-use std::fs::{self, File, Permissions};
+use std::collections::HashSet;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::hash::{BuildHasher, Hasher};
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
-use crate::error::{Error, Kind, Result};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, unlinkat};
+use rustix::io::Errno;
 
-/// How long a writer waits for others; each of them takes milliseconds.
+use crate::error::{Error, Result};
+use crate::event::Silent;
+use crate::file_lock::Mode::{Exclusive, Shared};
+use crate::file_lock::{self, Answer, FileLock, Mode as LockMode, Wait};
+
+/// How long a writer waits for others if the user gave no `--wait`; each of them takes milliseconds.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long between two tries.
-const PAUSE: Duration = Duration::from_millis(5);
 /// What the name of a temporary file has between the name of its target and 16 hex digits.
 pub const INFIX: &str = ".lockstep-new-";
 
@@ -24,9 +30,9 @@ pub fn replace_file(path: &Path, bytes: &[u8]) -> Result<()> {
     Turn::take(path)?.write(bytes)
 }
 
-/// The same for a file that is named by its content: all its writers write the same bytes, so there are no turns.
+/// The same for a file that is named by its content: all its writers write the same bytes, and may do so at once.
 pub fn write_named(path: &Path, bytes: &[u8]) -> Result<()> {
-    Turn { path: path.to_path_buf(), folder: None, private: false }.write(bytes)
+    Turn::take_as(path, Shared, Some(PATIENCE))?.write(bytes)
 }
 
 /// The turn of one writer of a file: a writer takes it before it reads what it is going to change.
@@ -35,18 +41,28 @@ pub fn write_named(path: &Path, bytes: &[u8]) -> Result<()> {
 /// process ends. Where there are no locks, writers are on their own.
 pub struct Turn {
     path: PathBuf,
-    /// `None` if it may not be opened.
-    folder: Option<File>,
+    folder: Option<Folder>,
     /// For the owner alone.
     private: bool,
+}
+
+/// The folder of the file, if it may be opened.
+enum Folder {
+    Locked(FileLock),
+    Open(File),
 }
 
 impl Turn {
     /// Waits for others who write in the folder of `path`, which must exist, but not for long.
     ///
-    /// Errors ([`Kind::Busy`]): somebody holds the lock and does not let go.
+    /// Errors ([`Kind::Busy`](crate::error::Kind)): a process holds the lock and does not let go.
     pub fn take(path: &Path) -> Result<Turn> {
-        Turn::take_within(path, PATIENCE)
+        Turn::take_as(path, Exclusive, Some(PATIENCE))
+    }
+
+    /// The same in a folder that the caller opened; `path` gives the name of the file, and is for messages.
+    pub fn take_in(folder: File, path: &Path) -> Result<Turn> {
+        Turn::take_of(folder, path, Exclusive, Some(PATIENCE))
     }
 
     /// The same for a file with secrets: it has mode 0600, whatever mode the file has now.
@@ -54,57 +70,88 @@ impl Turn {
         Ok(Turn { private: true, ..Turn::take(path)? })
     }
 
-    fn take_within(path: &Path, patience: Duration) -> Result<Turn> {
-        let at = folder_of(path);
-        let turn = Turn { path: path.to_path_buf(), folder: File::open(at).ok(), private: false };
-        let Some(folder) = &turn.folder else { return Ok(turn) };
-        let mut waited = Duration::ZERO;
-        loop {
-            match folder.try_lock() {
-                Ok(()) => break,
-                Err(fs::TryLockError::Error(e)) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(fs::TryLockError::Error(_)) => return Ok(turn),
-                Err(fs::TryLockError::WouldBlock) if waited >= patience => return Err(busy(path, at, folder)),
-                Err(fs::TryLockError::WouldBlock) => {
-                    std::thread::sleep(PAUSE);
-                    waited += PAUSE;
-                }
-            }
+    fn take_as(path: &Path, mode: LockMode, patience: Option<Duration>) -> Result<Turn> {
+        match File::open(folder_of(path)) {
+            Ok(folder) => Turn::take_of(folder, path, mode, patience),
+            Err(_) => Ok(Turn { path: path.to_path_buf(), folder: None, private: false }),
         }
-        // No other process writes while the lock is held: killed processes left these.
-        for left in leftovers(path) {
-            let _ = fs::remove_file(left);
+    }
+
+    fn take_of(folder: File, path: &Path, mode: LockMode, patience: Option<Duration>) -> Result<Turn> {
+        let wait = Wait { busy: "holds a lock on its folder", usual: patience, signal: &|| None, sink: &Silent };
+        let answer = file_lock::lock(folder, mode, &wait)
+            .map_err(|e| Error { message: format!("cannot write {}: {}", path.display(), e.message), ..e })?;
+        let folder = match answer {
+            Answer::Locked(lock) => Folder::Locked(lock),
+            Answer::NoLocks(folder, _) => Folder::Open(folder),
+        };
+        if mode == Exclusive
+            && let Folder::Locked(lock) = &folder
+        {
+            remove_leftovers(lock);
         }
-        Ok(turn)
+        Ok(Turn { path: path.to_path_buf(), folder: Some(folder), private: false })
     }
 
     pub fn write(self, bytes: &[u8]) -> Result<()> {
-        let temp = folder_of(&self.path).join(temporary_name(&self.path));
-        let written = self.put(&temp, bytes);
-        if written.is_err() {
-            let _ = fs::remove_file(&temp);
-        }
+        let temp = temporary_name(&self.path);
+        let written = match &self.folder {
+            Some(Folder::Locked(lock)) => self.put(lock.file(), &temp, bytes),
+            Some(Folder::Open(folder)) => self.put(folder, &temp, bytes),
+            None => {
+                rustix::fs::open(folder_of(&self.path), OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, 0.into())
+                    .map_err(io::Error::from)
+                    .and_then(|folder| self.put(&File::from(folder), &temp, bytes))
+            }
+        };
         written.map_err(|e| Error::io("write", &self.path, e))
     }
 
-    fn put(&self, temp: &Path, bytes: &[u8]) -> io::Result<()> {
-        let old = fs::symlink_metadata(&self.path).ok().filter(|old| old.is_file());
+    /// Removes the file, which may be absent.
+    pub fn remove(self) -> Result<()> {
+        let name = self.path.file_name().unwrap_or_default();
+        let removed = match &self.folder {
+            Some(Folder::Locked(lock)) => unlinkat(lock.file(), name, AtFlags::empty()),
+            Some(Folder::Open(folder)) => unlinkat(folder, name, AtFlags::empty()),
+            None => unlinkat(CWD, &self.path, AtFlags::empty()),
+        };
+        match removed {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(e) => Err(Error::io("remove", &self.path, e)),
+        }
+    }
+
+    /// All of it happens in the folder that was opened, whatever becomes of its name meanwhile.
+    fn put(&self, folder: &File, temp: &OsStr, bytes: &[u8]) -> io::Result<()> {
+        let name = self.path.file_name().unwrap_or_default();
+        let old = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).ok();
+        let old = old.filter(|old| FileType::from_raw_mode(old.st_mode) == FileType::RegularFile);
         let mode = match old {
-            _ if self.private => 0o600,
-            Some(old) => old.permissions().mode() & 0o7777,
-            None => usual_mode(&self.path)?,
+            _ if self.private => Mode::from(0o600),
+            Some(old) => Mode::from(old.st_mode & 0o7777),
+            None => usual_mode(folder, &self.path)?,
         };
         // No other user can read or write it before it has its name.
-        let mut file = File::options().write(true).create_new(true).mode(0o600).open(temp)?;
-        file.write_all(bytes)?;
-        if file.metadata()?.permissions().mode() & 0o7777 != mode {
-            file.set_permissions(Permissions::from_mode(mode))?;
+        let written = create(folder, temp, 0o600.into()).and_then(|mut file| {
+            file.write_all(bytes)?;
+            if file.metadata()?.permissions().mode() & 0o7777 != mode.bits() {
+                rustix::fs::fchmod(&file, mode)?;
+            }
+            file.sync_all()?;
+            Ok(rustix::fs::renameat(folder, temp, folder, name)?)
+        });
+        if written.is_err() {
+            let _ = unlinkat(folder, temp, AtFlags::empty());
         }
-        file.sync_all()?;
-        fs::rename(temp, &self.path)?;
-        // The name is durable before anybody forgets where else the content was.
-        self.folder.as_ref().map_or(Ok(()), File::sync_all)
+        written?;
+        // The name is durable before anything forgets where else the content was.
+        self.folder.as_ref().map_or(Ok(()), |_| folder.sync_all())
     }
+}
+
+fn create(folder: &File, name: &OsStr, mode: Mode) -> io::Result<File> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(File::from(rustix::fs::openat(folder, name, flags, mode)?))
 }
 
 fn folder_of(path: &Path) -> &Path {
@@ -112,70 +159,62 @@ fn folder_of(path: &Path) -> &Path {
 }
 
 /// The mode that a new file gets from the system, which only making one tells.
-fn usual_mode(path: &Path) -> io::Result<u32> {
-    let probe = folder_of(path).join(temporary_name(path));
-    let file = File::options().write(true).create_new(true).open(&probe)?;
-    let mode = file.metadata().map(|meta| meta.permissions().mode() & 0o777);
-    fs::remove_file(&probe)?;
+fn usual_mode(folder: &File, path: &Path) -> io::Result<Mode> {
+    let probe = temporary_name(path);
+    let file = create(folder, &probe, 0o666.into())?;
+    let mode = file.metadata().map(|meta| Mode::from(meta.permissions().mode() & 0o777));
+    unlinkat(folder, &probe, AtFlags::empty())?;
     mode
 }
 
 /// A name that no other process picks, nor foresees.
 fn temporary_name(path: &Path) -> OsString {
     let number = std::hash::RandomState::new().build_hasher().finish();
-    let mut name = start(path);
-    name.push(format!("{number:016x}"));
-    name
-}
-
-fn start(path: &Path) -> OsString {
     let name = path.file_name().unwrap_or_default().as_bytes();
     let name = name.strip_prefix(b".").unwrap_or(name);
     // A long name is cut, since the temporary one must fit into 255 bytes as well.
-    let mut start = OsString::from(".");
-    start.push(std::ffi::OsStr::from_bytes(&name[..name.len().min(200)]));
-    start.push(INFIX);
-    start
+    let mut temporary = OsString::from(".");
+    temporary.push(OsStr::from_bytes(&name[..name.len().min(200)]));
+    temporary.push(INFIX);
+    temporary.push(format!("{number:016x}"));
+    temporary
 }
 
-/// The temporary files of `path` that are there, of this user.
-fn leftovers(path: &Path) -> Vec<PathBuf> {
-    let start = start(path);
-    let is_temporary = |name: OsString| {
-        let number = name.as_bytes().strip_prefix(start.as_bytes());
-        number.is_some_and(|number| number.len() == 16 && number.iter().all(u8::is_ascii_hexdigit))
-    };
+fn is_temporary(name: &OsStr) -> bool {
+    let name = name.as_bytes();
+    let Some((start, number)) = name.len().checked_sub(16).map(|at| name.split_at(at)) else { return false };
+    name.starts_with(b".") && start.ends_with(INFIX.as_bytes()) && number.iter().all(u8::is_ascii_hexdigit)
+}
+
+/// Removes the temporary files of this user that killed processes left in a folder, once a process: while its lock is
+/// held, no other process writes there.
+fn remove_leftovers(lock: &FileLock) {
+    static CLEAN: OnceLock<Mutex<HashSet<(u64, u64)>>> = OnceLock::new();
+    let clean = CLEAN.get_or_init(Mutex::default);
+    if !clean.lock().unwrap_or_else(|e| e.into_inner()).insert(lock.key()) {
+        return;
+    }
     let user = rustix::process::geteuid().as_raw();
-    let is_mine = |path: &PathBuf| fs::symlink_metadata(path).is_ok_and(|meta| meta.is_file() && meta.uid() == user);
-    let entries = fs::read_dir(folder_of(path)).into_iter().flatten().flatten();
-    entries.filter(|entry| is_temporary(entry.file_name())).map(|entry| entry.path()).filter(is_mine).collect()
-}
-
-fn busy(path: &Path, at: &Path, folder: &File) -> Error {
-    let holder = holder(folder).map_or("another process".to_string(), |(id, name)| format!("{name} (process {id})"));
-    let seconds = PATIENCE.as_secs();
-    Error::new(Kind::Busy, format!("cannot write {}: {holder} holds a lock on its folder", path.display()))
-        .because(format!("waited {seconds} seconds for the lock on {}", at.display()))
-        .hint("run the command again when that process has ended")
-}
-
-/// Who holds the lock, where the system tells.
-fn holder(folder: &File) -> Option<(u32, String)> {
-    let meta = folder.metadata().ok()?;
-    let (major, minor) = (rustix::fs::major(meta.dev()), rustix::fs::minor(meta.dev()));
-    let place = format!("{major:02x}:{minor:02x}:{}", meta.ino());
-    // `1: FLOCK  ADVISORY  WRITE 1234 fe:01:5678 0 EOF`
-    let locks = crate::document::read_system_text(Path::new("/proc/locks"))?;
-    let line = locks.lines().find(|line| line.split_whitespace().nth(5) == Some(&place))?;
-    let id: u32 = line.split_whitespace().nth(4)?.parse().ok()?;
-    let name = crate::document::read_system_text(Path::new(&format!("/proc/{id}/comm")))?;
-    Some((id, name.trim().to_string()))
+    let folder = lock.file();
+    for entry in rustix::fs::Dir::read_from(folder).into_iter().flatten().flatten() {
+        let name = OsStr::from_bytes(entry.file_name().to_bytes());
+        let is_mine = || {
+            rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)
+                .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && stat.st_uid == user)
+        };
+        if is_temporary(name) && is_mine() {
+            let _ = unlinkat(folder, name, AtFlags::empty());
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::symlink;
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::{MetadataExt, symlink};
+
+    use crate::error::Kind;
 
     #[test]
     fn keeps_the_mode_and_replaces_links() {
@@ -183,7 +222,6 @@ mod tests {
         let (file, link) = (dir.path().join("a"), dir.path().join("link"));
         fs::write(&file, "old").unwrap();
         fs::set_permissions(&file, Permissions::from_mode(0o640)).unwrap();
-        fs::write(dir.path().join(".a.lockstep-new-0123456789abcdef"), "left by a killed process").unwrap();
         replace_file(&file, b"new").unwrap();
         assert_eq!(fs::read_to_string(&file).unwrap(), "new");
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o640);
@@ -244,13 +282,66 @@ mod tests {
         held.lock().unwrap();
         replace_file(&file, b"mine").unwrap();
         assert_eq!((fs::read(&bait).unwrap().len(), fs::read_to_string(&file).unwrap().as_str()), (0, "mine"));
-        // The lock itself is waited for, and the wait ends with a word about who holds it.
+        // The lock itself is waited for, and the wait ends with the name of the holder.
         let folder = File::open(dir.path()).unwrap();
         folder.lock().unwrap();
-        let Err(error) = Turn::take_within(&file, Duration::from_millis(50)) else { panic!("it is locked") };
+        let taken = Turn::take_as(&file, Exclusive, Some(Duration::from_millis(50)));
+        let Err(error) = taken else { panic!("it is locked") };
         assert_eq!(error.kind, Kind::Busy);
         assert!(error.message.ends_with("holds a lock on its folder"), "{error}");
         drop(folder);
         replace_file(&file, b"again").unwrap();
+    }
+
+    #[test]
+    fn what_is_written_lands_in_the_folder_that_was_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        let (folder, moved, victim) = (dir.path().join("a"), dir.path().join("b"), dir.path().join("victim"));
+        for folder in [&folder, &victim] {
+            fs::create_dir(folder).unwrap();
+            fs::write(folder.join("f"), "old").unwrap();
+        }
+        for (remove, want) in [(false, Some("new")), (true, None)] {
+            let turn = Turn::take_in(File::open(&folder).unwrap(), &folder.join("f")).unwrap();
+            fs::rename(&folder, &moved).unwrap();
+            symlink(&victim, &folder).unwrap();
+            if remove {
+                turn.remove().unwrap()
+            } else {
+                turn.write(b"new").unwrap()
+            }
+            assert_eq!(fs::read_to_string(moved.join("f")).ok().as_deref(), want);
+            fs::remove_file(&folder).unwrap();
+            fs::rename(&moved, &folder).unwrap();
+        }
+        assert_eq!(fs::read_to_string(victim.join("f")).unwrap(), "old");
+        assert_eq!(fs::read_dir(&victim).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn two_turns_of_one_thread_in_one_folder_are_an_error_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = Turn::take(&dir.path().join("a")).unwrap();
+        let Err(error) = Turn::take(&dir.path().join("b")) else { panic!("it would wait for itself") };
+        assert_eq!(error.kind, Kind::Bug);
+        drop(first);
+        Turn::take(&dir.path().join("b")).unwrap().write(b"1").unwrap();
+    }
+
+    #[test]
+    fn only_temporary_files_are_leftovers() {
+        for (name, want) in [
+            (".a.lockstep-new-0123456789abcdef", true),
+            ("..lockstep-new-0123456789abcdef", true),
+            ("a.lockstep-new-0123456789abcdef", false),
+            (".a.lockstep-new-0123456789abcdeg", false),
+            (".a.lockstep-new-0123456789abcde", false),
+            (".a.lockstep-new-0123456789abcdef0", false),
+            (".lockstep-new", false),
+            ("", false),
+        ] {
+            assert_eq!(is_temporary(OsStr::new(name)), want, "{name}");
+        }
+        assert!(is_temporary(&temporary_name(Path::new(&"x".repeat(255)))));
     }
 }

@@ -11,7 +11,7 @@ use std::path::Path;
 
 /// Rooms by layer: a room may name rooms of its own layer and of lower ones.
 const LAYERS: &[&[&str]] = &[
-    &["error", "escape", "path", "event", "value", "document", "replace", "secret", "shell", "tag", "url"],
+    &["error", "escape", "path", "event", "value", "document", "file_lock", "replace", "secret", "shell", "tag", "url"],
     &["git", "store", "config"],
     &["pipeline", "lock", "project"],
     &["run", "remote", "compare", "keep"],
@@ -32,7 +32,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("rayon", &["store/", "model/diff/"]),
     ("flate2", &["model/", "report/plots/vega/"]),
     ("reflink_copy", &["store/"]),
-    ("rustix", &["document.rs", "replace.rs", "git/", "store/", "run/", "cli/"]),
+    ("rustix", &["document.rs", "file_lock.rs", "replace.rs", "git/", "store/", "run/", "cli/"]),
     ("signal_hook", &["run/", "cli/"]),
     ("toml_edit", &["config/file.rs"]),
     ("petgraph", &["pipeline/"]),
@@ -100,7 +100,6 @@ const READERS: &[(&str, &str)] = &[
     ("store/index/mod.rs", "opens the top of the repository, to look at what is below it"),
     ("store/copy.rs", "opens what it wrote"),
     ("store/pack/adopt.rs", "opens folders, to sync them, and what it fetched"),
-    ("store/hold.rs", "opens the lock of the store"),
     ("remote/catalog.rs", "lockstep's own memory of a remote, in Git's folder"),
     ("remote/getting.rs", "opens what it fetched"),
     ("remote/transfer.rs", "opens a pack of the store"),

@@ -2,7 +2,7 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::cli::commands;
+use crate::cli::{commands, text};
 
 /// Git-native pipelines for people who build models.
 ///
@@ -40,6 +40,9 @@ pub struct Global {
     /// Show no progress bars
     #[arg(long, global = true)]
     pub no_progress: bool,
+    /// How long to wait for another lockstep that holds a lock [default: for ever]
+    #[arg(long, value_name = "SECS", num_args = 0..=1, value_parser = text::wait, global = true)]
+    pub wait: Option<Option<std::time::Duration>>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

@@ -28,6 +28,7 @@ use crate::cli::output::Output;
 use crate::config::{Config, Given};
 use crate::error::{Error, Result};
 use crate::escape;
+use crate::file_lock;
 use crate::project::{Project, Surroundings};
 use crate::shell::word;
 
@@ -40,6 +41,9 @@ pub fn main() -> ExitCode {
         Err(e) => return print_usage(e),
     };
     raise_open_files();
+    if let Some(wait) = cli.global.wait.flatten() {
+        file_lock::set_limit(wait);
+    }
     let out = Output::new(&cli.global);
     let global = cli.global.clone();
     match run(cli, &global, &out) {

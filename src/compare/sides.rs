@@ -113,7 +113,12 @@ impl Gathered {
                 }
             }
             let name = if below.is_empty() { root.clone() } else { root.join(below).unwrap_or_default() };
-            Ok(snapshot.project.store().read_tree(&node.id).map_err(|e| snapshot.absent(&name, e))?.entries)
+            Ok(snapshot
+                .project
+                .store()
+                .read_tree(&node.id, below.matches('/').count())
+                .map_err(|e| snapshot.absent(&name, e))?
+                .entries)
         }
     }
 }

@@ -3,12 +3,13 @@
 //! The file is the user's: lines are only added at its end and taken away where they equal one that would be written
 //! here. [`plan`] is pure; [`apply`] writes, once a folder.
 
-use std::fs;
+use std::fs::File;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use crate::document::Bounds;
-use crate::error::{Error, Result};
-use crate::replace::replace_file;
+use crate::error::Result;
+use crate::replace::Turn;
 
 /// The text of a `.gitignore` after it ignores each name of `wanted` and no longer each of `unwanted`; `None` if it
 /// stays as it is. Names are those of entries of the folder, with a `/` at the end for one that is known to be a
@@ -41,17 +42,20 @@ pub fn plan(current: &[u8], wanted: &[&str], unwanted: &[&str]) -> Option<Vec<u8
     (text != current).then_some(text)
 }
 
-/// Brings the `.gitignore` of `folder` up to date (see [`plan`]); a file that becomes empty goes. Says whether
-/// anything changed. A folder that is not there is not made, since the `mkdir` of a stage would then fail: it gets its
-/// lines once the stage has made it.
-pub fn apply(bounds: &Bounds, folder: &Path, wanted: &[&str], unwanted: &[&str]) -> Result<bool> {
-    let file = folder.join(".gitignore");
-    let current = bounds.read(&file)?.unwrap_or_default();
+/// Brings the ignore file `file` of an open folder up to date (see [`plan`]); a file that becomes empty goes. Says
+/// whether anything changed. It is written in that folder, whatever has its name meanwhile.
+pub fn apply(bounds: &Bounds, folder: OwnedFd, file: &Path, wanted: &[&str], unwanted: &[&str]) -> Result<bool> {
+    let current = bounds.read(file)?.unwrap_or_default();
+    if plan(&current, wanted, unwanted).is_none() {
+        return Ok(false);
+    }
+    let turn = Turn::take_in(File::from(folder), file)?;
+    // Another writer may have been first.
+    let current = bounds.read(file)?.unwrap_or_default();
     match plan(&current, wanted, unwanted) {
         None => return Ok(false),
-        Some(text) if text.is_empty() => fs::remove_file(&file).map_err(|e| Error::io("remove", &file, e))?,
-        Some(_) if !folder.is_dir() => return Ok(false),
-        Some(text) => replace_file(&file, &text)?,
+        Some(text) if text.is_empty() => turn.remove()?,
+        Some(text) => turn.write(&text)?,
     }
     Ok(true)
 }
@@ -81,6 +85,7 @@ fn without_line_end(line: &[u8]) -> &[u8] {
 mod tests {
     use super::super::testing::{git, repository};
     use super::*;
+    use std::fs;
 
     #[test]
     fn only_its_own_lines_come_and_go() {
@@ -122,8 +127,11 @@ mod tests {
             "ä",
         ];
         let bounds = Bounds::new(&top, &[], None);
-        assert!(apply(&bounds, &top, &names, &[]).unwrap());
-        assert!(!apply(&bounds, &top, &names, &[]).unwrap());
+        let apply = |wanted: &[&str], unwanted: &[&str]| {
+            let folder = OwnedFd::from(File::open(&top).unwrap());
+            apply(&bounds, folder, &top.join(".gitignore"), wanted, unwanted).unwrap()
+        };
+        assert!(apply(&names, &[]) && !apply(&names, &[]));
         for name in names {
             fs::write(top.join(name), "").unwrap();
         }
@@ -133,8 +141,7 @@ mod tests {
         let seen = git(&top, &["status", "--porcelain", "-z"]);
         assert_eq!(seen, "?? .gitignore\0?? a1\0?? star\0?? two\0?? what\0");
 
-        assert!(!apply(&bounds, &top.join("not/there"), &["x"], &[]).unwrap());
-        assert!(apply(&bounds, &top, &[], &names).unwrap());
+        assert!(apply(&[], &names));
         assert!(!top.join(".gitignore").exists());
     }
 }

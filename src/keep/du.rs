@@ -130,7 +130,7 @@ pub fn usage(project: &Project, options: &Options) -> Result<Usage> {
             missing.borrow_mut().insert(*id);
             return Ok(None);
         }
-        match store.read_tree(id) {
+        match store.read_tree(id, 0) {
             Ok(tree) => Ok(Some(tree.entries.iter().map(|e| (e.id, e.pin().is_dir())).collect())),
             // A damaged one is told of by `verify`; here it holds nothing.
             Err(_) => Ok(None),

@@ -128,17 +128,9 @@ fn plan_with(project: &Project, options: &Options, asked: Option<Catalogs>, sink
 /// Does it, with the store to itself: what is needed is looked at again once nobody else uses the store. Where that would
 /// take last copies that the plan of before did not name, nothing is done, since they were not agreed to; unless `forced`,
 /// by who agrees to anything.
-pub fn apply(
-    project: &Project,
-    options: &Options,
-    planned: &Planned,
-    forced: bool,
-    wait: Option<Duration>,
-    sink: &dyn Sink,
-) -> Result<Freed> {
+pub fn apply(project: &Project, options: &Options, planned: &Planned, forced: bool, sink: &dyn Sink) -> Result<Freed> {
     let store = project.store();
-    let who = format!("lockstep gc (process {})", std::process::id());
-    let _alone = store.hold_alone(&who, wait, sink)?;
+    let _alone = store.hold_alone("lockstep gc", sink)?;
     // Nobody is to wait for a network with us.
     let now = plan_with(project, options, planned.asked.clone(), sink)?;
     let known: HashSet<(ObjectId, Option<&str>)> =
@@ -218,7 +210,7 @@ fn known(store: &Store, census: &Census, missing: &[ObjectId], options: &Options
     let is_quarantined = |id: &ObjectId| names.iter().any(|name| name.starts_with(&id.hex()));
     let damaged = missing
         .iter()
-        .filter(|id| store.read_tree(id).is_err())
+        .filter(|id| store.read_tree(id, 0).is_err())
         .find(|id| is_quarantined(id) || store.size(id).is_some());
     let Some(id) = damaged else { return Ok(()) };
     let error = Error::missing(format!("the folder {id} is needed and damaged: what it holds is not known"));

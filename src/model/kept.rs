@@ -108,7 +108,7 @@ pub fn dir_hash(store: &Store, pin: &Pin) -> Option<String> {
 }
 
 fn below(store: &Store, tree: &ObjectId, folder: &str, files: &mut Vec<(String, ObjectId)>) -> Option<()> {
-    for entry in store.read_tree(tree).ok()?.entries {
+    for entry in store.read_tree(tree, folder.matches('/').count()).ok()?.entries {
         let name = std::str::from_utf8(&entry.name).ok().filter(|name| !name.contains(['\n', '\\']))?;
         match entry.kind {
             EntryKind::Tree => below(store, &entry.id, &format!("{folder}{name}/"), files)?,

@@ -330,7 +330,7 @@ impl<'p> Snapshot<'p> {
                 if !pin.is_dir() {
                     return Ok(None);
                 }
-                let tree = self.project.store().read_tree(&pin.id).map_err(|e| self.absent(&owner.path, e))?;
+                let tree = self.project.store().read_tree(&pin.id, n).map_err(|e| self.absent(&owner.path, e))?;
                 let Ok(found) = tree.entries.binary_search_by(|e| e.name.as_slice().cmp(name.as_bytes())) else {
                     return Ok(None);
                 };

@@ -28,10 +28,8 @@ use crate::remote::{Remote, Wanted, is_large, pack_path};
 use crate::store::pack::format::{PackId, PackIndex, Row};
 use crate::store::pack::table::Table;
 use crate::store::tree::Tree;
-use crate::store::{LARGEST_READ, ObjectId, ObjectKind, ObjectRef, Pin, Store};
+use crate::store::{DEEPEST, LARGEST_READ, ObjectId, ObjectKind, ObjectRef, Pin, Store};
 
-/// No path is so long that it could have more folders in it.
-const DEEPEST: usize = 2048;
 /// Packs of this size and less come whole: a second request would cost more.
 const SMALL_PACK: u64 = 4 << 20;
 
@@ -318,7 +316,7 @@ impl<'a> Getting<'a> {
             }
             return Ok(Tree::parse(&bytes).map(Some).map_err(malformed));
         }
-        match self.store.read_tree(id) {
+        match self.store.read_tree(id, 0) {
             Ok(tree) => Ok(Ok(Some(tree))),
             Err(e) if e.kind == Kind::Missing => Ok(Ok(None)),
             Err(e) => Err(e),

@@ -59,7 +59,7 @@ impl Losses {
         let mut more = Vec::new();
         for (wanted, location) in lacking {
             let mut missing = BTreeSet::new();
-            gaps(store, &wanted.pin.id, wanted.pin.is_dir(), &mut HashSet::new(), &mut missing);
+            gaps(store, (&wanted.pin.id, wanted.pin.is_dir()), 0, &mut HashSet::new(), &mut missing);
             let mut why: Vec<Lost> = missing.iter().map(|id| Lost::Object(*id)).collect();
             why.retain(|what| all.contains_key(what));
             if why.len() < missing.len() {
@@ -88,7 +88,13 @@ fn packs(location: &Location) -> &[PackId] {
 
 /// The objects of an output that are not here, as far as its trees are. A tree that stands in many places is looked into
 /// once.
-fn gaps(store: &Store, id: &ObjectId, is_dir: bool, seen: &mut HashSet<ObjectId>, missing: &mut BTreeSet<ObjectId>) {
+fn gaps(
+    store: &Store,
+    (id, is_dir): (&ObjectId, bool),
+    level: usize,
+    seen: &mut HashSet<ObjectId>,
+    missing: &mut BTreeSet<ObjectId>,
+) {
     if !seen.insert(*id) {
         return;
     }
@@ -98,8 +104,11 @@ fn gaps(store: &Store, id: &ObjectId, is_dir: bool, seen: &mut HashSet<ObjectId>
         }
         return;
     }
-    match store.read_tree(id) {
-        Ok(tree) => tree.entries.iter().for_each(|entry| gaps(store, &entry.id, entry.pin().is_dir(), seen, missing)),
+    match store.read_tree(id, level) {
+        Ok(tree) => tree
+            .entries
+            .iter()
+            .for_each(|entry| gaps(store, (&entry.id, entry.pin().is_dir()), level + 1, seen, missing)),
         Err(_) => drop(missing.insert(*id)),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind, Result};
@@ -25,7 +26,7 @@ impl Partial {
     pub fn open(store: &Store, name: &str, size: u64) -> Result<Partial> {
         let own = store.temp()?;
         let path = own.with_file_name(format!("fetch-{name}"));
-        if let Ok(file) = File::options().read(true).append(true).create(true).open(&path)
+        if let Ok(file) = File::options().read(true).append(true).create(true).mode(0o600).open(&path)
             && !matches!(file.try_lock(), Err(TryLockError::WouldBlock))
             // The one that had the lock may have given the file its name in the store.
             && fs::metadata(&path).is_ok_and(|there| is_same(&there, &file))
@@ -37,7 +38,7 @@ impl Partial {
             }
             return Ok(Partial { path, file, is_resumed: have > 0, have });
         }
-        let file = File::options().read(true).append(true).create_new(true).open(&own);
+        let file = File::options().read(true).append(true).create_new(true).mode(0o600).open(&own);
         let file = file.map_err(|e| Error::io("write", &own, e))?;
         Ok(Partial { path: own, file, is_resumed: false, have: 0 })
     }

@@ -101,10 +101,16 @@ impl Walk<'_> {
     /// Every object of a pin, contents before the trees that name them; `None` if the trees are not all here.
     fn objects(&self, pin: &Pin) -> Result<Option<Vec<ObjectRef>>> {
         let mut objects = Vec::new();
-        Ok(self.collect(pin, &mut HashSet::new(), &mut objects)?.then_some(objects))
+        Ok(self.collect(pin, 0, &mut HashSet::new(), &mut objects)?.then_some(objects))
     }
 
-    fn collect(&self, pin: &Pin, seen: &mut HashSet<ObjectId>, objects: &mut Vec<ObjectRef>) -> Result<bool> {
+    fn collect(
+        &self,
+        pin: &Pin,
+        level: usize,
+        seen: &mut HashSet<ObjectId>,
+        objects: &mut Vec<ObjectRef>,
+    ) -> Result<bool> {
         if !seen.insert(pin.id) {
             return Ok(true);
         }
@@ -112,13 +118,13 @@ impl Walk<'_> {
             objects.push(ObjectRef { id: pin.id, kind: ObjectKind::Content, size: pin.size });
             return Ok(true);
         }
-        let tree = match self.store.read_tree(&pin.id) {
+        let tree = match self.store.read_tree(&pin.id, level) {
             Ok(tree) => tree,
             Err(e) if e.kind == Kind::Missing => return Ok(false),
             Err(e) => return Err(e),
         };
         for entry in &tree.entries {
-            if !self.collect(&entry.pin(), seen, objects)? {
+            if !self.collect(&entry.pin(), level + 1, seen, objects)? {
                 return Ok(false);
             }
         }

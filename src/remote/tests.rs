@@ -105,7 +105,7 @@ fn a_file_within_a_folder_is_found() {
     let a = clone(dir.path(), "a");
     let folder = store_folder(&a.store, 40, |_| 0);
     push(&a, &[folder]);
-    let one = a.store.read_tree(&folder.id).unwrap().entries[3].pin();
+    let one = a.store.read_tree(&folder.id, 0).unwrap().entries[3].pin();
     let a = again(a, dir.path(), "a");
     assert_eq!(push(&a, &[one]).objects, 0);
     let b = clone(dir.path(), "b");
@@ -120,7 +120,7 @@ fn an_output_that_is_not_all_here_is_absent() {
     let (a, b) = (clone(dir.path(), "a"), clone(dir.path(), "b"));
     let whole = store_folder(&a.store, 5, |_| 0);
     let mut batch = b.store.batch();
-    batch.add_bytes(ObjectKind::Tree, a.store.read_tree(&whole.id).unwrap().encode());
+    batch.add_bytes(ObjectKind::Tree, a.store.read_tree(&whole.id, 0).unwrap().encode());
     batch.commit(&Silent).unwrap();
     let other = store_file(&b.store, b"here".to_vec());
     let nowhere = Pin { id: ObjectId([9; 32]), size: 5, files: Some(1), executable: false };

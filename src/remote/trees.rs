@@ -48,7 +48,7 @@ impl<'a> Trees<'a> {
         if let Some(tree) = self.read.get(id) {
             return Ok(Arc::clone(tree));
         }
-        let here = match self.store.read_tree(id) {
+        let here = match self.store.read_tree(id, 0) {
             Ok(tree) => Some(tree),
             Err(e) if e.kind == Kind::Missing => None,
             Err(e) => return Err(e),

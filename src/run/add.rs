@@ -1,10 +1,7 @@
 //! `add`: makes files and folders tracked data, or pins what changed in them.
 
-use std::time::Duration;
-
 use crate::error::{Error, Result};
 use crate::event::{Event, Sink};
-use crate::git::excludes;
 use crate::path::RepoPath;
 use crate::pipeline::edit;
 use crate::pipeline::graph::Owner;
@@ -13,6 +10,7 @@ use crate::project::{Definitions, Project};
 use crate::run::commit::{self, commit_held};
 use crate::run::data;
 use crate::run::edit::{Draft, draft};
+use crate::run::ignore;
 use crate::run::select::Selected;
 use crate::run::workspace;
 use crate::shell::word;
@@ -24,7 +22,6 @@ pub struct Options {
     pub import: Option<Import>,
     /// Write the entry and pin nothing.
     pub no_commit: bool,
-    pub wait: Option<Duration>,
 }
 
 #[derive(Debug, Default)]
@@ -41,13 +38,13 @@ pub struct Added {
 
 /// Tracks `paths`, which count from the current folder: entries in the nearest pipeline file upwards, pins, `.gitignore`.
 pub fn add(project: &Project, paths: &[String], options: &Options, sink: &dyn Sink) -> Result<Added> {
-    let _lock = workspace::take(project, "lockstep add", options.wait, sink)?;
+    let _lock = workspace::take(project, "lockstep add", sink)?;
     add_held(project, paths, options, sink)
 }
 
 /// The same, where the workspace lock is held already.
 pub(super) fn add_held(project: &Project, paths: &[String], options: &Options, sink: &dyn Sink) -> Result<Added> {
-    let edit_lock = workspace::take_for_edit(project, "lockstep add", options.wait, sink)?;
+    let edit_lock = workspace::take_for_edit(project, "lockstep add", sink)?;
     let mut definitions = project.definitions()?;
     let mut added = Added::default();
     for written in paths {
@@ -89,7 +86,7 @@ pub(super) fn add_held(project: &Project, paths: &[String], options: &Options, s
     match (done, &new_entries) {
         (Ok(()), _) => Ok(added),
         (Err(error), None) => Err(error),
-        (Err(error), Some(made)) => Err(match take_back(project, made, &added.new, options, sink) {
+        (Err(error), Some(made)) => Err(match take_back(project, made, &added.new, sink) {
             Ok(()) => error,
             Err(e) => {
                 let file = made.path.relative_to(&project.cwd);
@@ -100,8 +97,8 @@ pub(super) fn add_held(project: &Project, paths: &[String], options: &Options, s
 }
 
 /// Takes the new entries out again: the text as it was, or, if somebody edited the file since, each of them.
-fn take_back(project: &Project, made: &Draft, new: &[RepoPath], options: &Options, sink: &dyn Sink) -> Result<()> {
-    let _edit = workspace::take_for_edit(project, "lockstep add", options.wait, sink)?;
+fn take_back(project: &Project, made: &Draft, new: &[RepoPath], sink: &dyn Sink) -> Result<()> {
+    let _edit = workspace::take_for_edit(project, "lockstep add", sink)?;
     if made.take_back(project)? {
         return Ok(());
     }
@@ -132,7 +129,7 @@ fn finish(
     if !options.no_commit {
         let before = project.locks(definitions)?;
         let selected = Selected { data: all.clone(), ..Selected::default() };
-        let commit = commit::Options { wait: options.wait, command: "lockstep add".into(), force: false };
+        let commit = commit::Options { command: "lockstep add".into(), force: false };
         let committed = commit_held(project, definitions, &selected, &commit, sink, &|_| Ok(()))?;
         added.written.extend(committed.written);
         let after = project.locks(definitions)?;
@@ -148,7 +145,7 @@ fn finish(
     }
     for path in &all {
         let folder = path.parent().unwrap_or_default();
-        if excludes::apply(project.bounds(), &folder.on_disk(project.top()), &[path.name()], &[])? {
+        if ignore::edit(project, &folder, &[path.name()], &[])? {
             added.written.extend(folder.join(".gitignore"));
         }
     }

@@ -113,7 +113,8 @@ impl<'s, 'p> Browser<'s, 'p> {
     fn children(&self, folder: &Item) -> Result<Vec<Item>> {
         let child = |name: &[u8]| folder.path.join(std::str::from_utf8(name).ok()?);
         if let What::Pinned(pin) = &folder.what {
-            let tree = self.snapshot.project.store().read_tree(&pin.id);
+            let level = folder.path.parts().count().saturating_sub(DEEPEST);
+            let tree = self.snapshot.project.store().read_tree(&pin.id, level);
             let tree = tree.map_err(|e| self.snapshot.absent(&folder.path, e))?;
             let item = |entry: &crate::store::tree::Entry| {
                 let path = child(&entry.name).ok_or_else(|| {

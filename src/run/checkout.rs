@@ -1,7 +1,5 @@
 //! `checkout`: brings outs and data in the workspace to what the lock says.
 
-use std::time::Duration;
-
 use crate::error::{Error, Kind, Result};
 use crate::event::Sink;
 use crate::path::RepoPath;
@@ -25,7 +23,6 @@ pub struct Options {
     pub relink: bool,
     /// Remove what is an output of another branch alone.
     pub clean: bool,
-    pub wait: Option<Duration>,
     pub command: String,
 }
 
@@ -48,7 +45,7 @@ pub fn checkout(
     options: &Options,
     sink: &dyn Sink,
 ) -> Result<CheckedOut> {
-    let _lock = workspace::take(project, &options.command, options.wait, sink)?;
+    let _lock = workspace::take(project, &options.command, sink)?;
     let asides = Asides::of(project);
     put_asides_back(project, &asides, sink)?;
     let mut look = Look::new(project, definitions, sink);

@@ -1,7 +1,5 @@
 //! `commit`: records what is in the workspace as if the stages had just run; `commit --kept`: what a refused run made.
 
-use std::time::Duration;
-
 use crate::error::{Error, Kind, Result};
 use crate::event::Sink;
 use crate::lock;
@@ -27,7 +25,6 @@ use crate::store::{Pin, Place as Spot};
 pub struct Options {
     /// Also where inputs are not what the lock says.
     pub force: bool,
-    pub wait: Option<Duration>,
     pub command: String,
 }
 
@@ -53,7 +50,7 @@ pub fn commit(
     sink: &dyn Sink,
     confirm: &dyn Fn(&Doubt) -> Result<()>,
 ) -> Result<Committed> {
-    let _lock = workspace::take(project, &options.command, options.wait, sink)?;
+    let _lock = workspace::take(project, &options.command, sink)?;
     commit_held(project, definitions, selected, options, sink, confirm)
 }
 
@@ -164,7 +161,7 @@ pub fn commit_kept(
     options: &Options,
     sink: &dyn Sink,
 ) -> Result<Committed> {
-    let _lock = workspace::take(project, &options.command, options.wait, sink)?;
+    let _lock = workspace::take(project, &options.command, sink)?;
     let asides = Asides::of(project);
     put_asides_back(project, &asides, sink)?;
     let mut journal = Journal::at(project.state_dir().join("journal"));

@@ -66,8 +66,17 @@ fn write_one(project: &Project, folder: &RepoPath, names: &(Vec<String>, Vec<Str
     fn strs(names: &[String]) -> Vec<&str> {
         names.iter().map(String::as_str).collect()
     }
-    let on_disk = project.folder(folder)?;
-    excludes::apply(project.bounds(), &on_disk, &strs(&names.0), &strs(&names.1))
+    edit(project, folder, &strs(&names.0), &strs(&names.1))
+}
+
+/// Changes the ignore file of one folder, through no symlink; says whether anything changed. A folder that is not there is
+/// not made, since the `mkdir` of a stage would then fail: it gets its lines once the stage has made it.
+pub fn edit(project: &Project, folder: &RepoPath, wanted: &[&str], unwanted: &[&str]) -> Result<bool> {
+    let Some(file) = folder.join(".gitignore").filter(|_| folder.on_disk(project.top()).is_dir()) else {
+        return Ok(false);
+    };
+    let file = project.writable(&file)?;
+    excludes::apply(project.bounds(), file.open_parent()?, &file, wanted, unwanted)
 }
 
 fn collect(definitions: &Definitions, locks: &Locks, id: FileId, lines: &mut Lines, cached: &mut Vec<RepoPath>) {

@@ -5,7 +5,6 @@
 //! pin of the other.
 
 use std::path::Path;
-use std::time::Duration;
 
 use super::add::{Added, Options as AddOptions, add_held, known, nearest};
 use super::browse::{Browser, What};
@@ -32,7 +31,6 @@ pub struct Options {
     pub desc: Option<String>,
     /// Replace what is there, tracked or not.
     pub force: bool,
-    pub wait: Option<Duration>,
 }
 
 /// What one import became.
@@ -64,7 +62,7 @@ pub fn import(
         .hint("Git asks for it and remembers it: git config --global credential.helper store (or cache)")
         .hint(format!("lockstep import {} {}", word(without.raw()), word(from))));
     }
-    let _lock = workspace::take(project, "lockstep import", options.wait, sink)?;
+    let _lock = workspace::take(project, "lockstep import", sink)?;
     let definitions = project.definitions()?;
     // What it is says where it goes.
     let there = elsewhere(&project.around, url, rev, from, sink)?;
@@ -102,8 +100,7 @@ pub fn import(
     }
     let was_there = on_disk.symlink_metadata().is_ok();
     bring(project, &there, &import.path, &path, sink)?;
-    let add =
-        AddOptions { desc: options.desc.clone(), import: Some(import.clone()), no_commit: false, wait: options.wait };
+    let add = AddOptions { desc: options.desc.clone(), import: Some(import.clone()), no_commit: false };
     let Added { written, .. } = add_held(project, std::slice::from_ref(&to), &add, sink).inspect_err(|_| {
         if !was_there {
             let _ = store::remove(&on_disk);
@@ -121,7 +118,7 @@ pub fn update(
     options: &Options,
     sink: &dyn Sink,
 ) -> Result<Vec<Imported>> {
-    let _lock = workspace::take(project, "lockstep update", options.wait, sink)?;
+    let _lock = workspace::take(project, "lockstep update", sink)?;
     let definitions = project.definitions()?;
     let mut wanted = Vec::new();
     for file in &definitions.pipelines.files {
@@ -158,14 +155,14 @@ pub fn update(
         bring(project, &there, &new.path, &path, sink)?;
         let name = file.relative_to(&project.cwd);
         let mut written = Vec::new();
-        let lock = workspace::take_for_edit(project, "lockstep update", options.wait, sink)?;
+        let lock = workspace::take_for_edit(project, "lockstep update", sink)?;
         if let Some(draft) = draft(project, &file, &|text| edit::set_import(&name, text, n, &new).map(Some))? {
             draft.write(project)?;
             written.push(file);
         }
         drop(lock);
         let again = path.relative_to(&project.cwd);
-        let add = AddOptions { wait: options.wait, ..AddOptions::default() };
+        let add = AddOptions { ..AddOptions::default() };
         let Added { written: more, .. } = add_held(project, &[again], &add, sink)?;
         written.extend(more);
         done.push(Imported { path, import: new, old: Some(old.commit), written });

@@ -48,7 +48,7 @@ pub struct Resolution {
 
 /// Resolves the locks in and below `within`, or all.
 pub fn resolve(project: &Project, within: &[RepoPath], sink: &dyn Sink) -> Result<Resolution> {
-    let _lock = workspace::take(project, "lockstep merge", None, sink)?;
+    let _lock = workspace::take(project, "lockstep merge", sink)?;
     let is_meant = |path: &RepoPath| within.is_empty() || within.iter().any(|dir| path.is_in(dir));
     let mut conflicts: Vec<(RepoPath, Option<Unmerged>)> = Vec::new();
     let mut resolution = Resolution::default();

@@ -72,6 +72,7 @@ impl Origin {
         let seen = index.look(std::slice::from_ref(&spot), &rules, sink).pop().unwrap_or(Ok(None))?;
         let seen = seen.filter(|seen| seen.id == pin.id && seen.executable == pin.executable);
         let stored = seen.ok_or_else(|| self.differs()).and_then(|seen| {
+            let _hold = project.store().hold(sink)?;
             let mut batch = project.store().batch();
             batch.add(index, &spot, &seen)?;
             batch.commit(sink).map(drop)

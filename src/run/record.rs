@@ -93,8 +93,11 @@ fn record(
     group: Vec<Job>,
 ) -> Vec<Recorded> {
     // Until something refers to what is stored, nobody takes it away, however young or old it is.
-    let _hold = project.store().hold_for(sink);
-    let stored = store(project, sink, &group);
+    let hold = project.store().hold_to_record(sink);
+    let stored = match &hold {
+        Ok(_) => store(project, sink, &group),
+        Err(e) => group.iter().map(|_| Err(e.clone())).collect(),
+    };
     let mut recorded: Vec<Recorded> =
         group.into_iter().zip(stored).map(|(job, result)| Recorded { job, result }).collect();
     let fine = || recorded.iter().filter(|r| r.result.is_ok());

@@ -1,15 +1,13 @@
 //! `remove`: takes stages and data out of their pipeline file, their lock and `.gitignore`.
 
-use std::time::Duration;
-
 use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Sink};
-use crate::git::excludes;
 use crate::path::RepoPath;
 use crate::pipeline::edit;
 use crate::pipeline::stage::{FileId, StageId};
 use crate::project::{Definitions, Project, write_lock};
 use crate::run::edit::draft;
+use crate::run::ignore;
 use crate::run::look::{IgnoreRules, look};
 use crate::run::workspace;
 use crate::shell::word;
@@ -21,7 +19,6 @@ pub struct Options {
     pub outs: bool,
     /// Delete even what is not in the store.
     pub force: bool,
-    pub wait: Option<Duration>,
 }
 
 /// What a word of the command line stands for.
@@ -47,8 +44,8 @@ pub struct Removed {
 }
 
 pub fn remove(project: &Project, targets: &[String], options: &Options, sink: &dyn Sink) -> Result<Removed> {
-    let _lock = workspace::take(project, "lockstep remove", options.wait, sink)?;
-    let _edit = workspace::take_for_edit(project, "lockstep remove", options.wait, sink)?;
+    let _lock = workspace::take(project, "lockstep remove", sink)?;
+    let _edit = workspace::take_for_edit(project, "lockstep remove", sink)?;
     let mut removed = Removed::default();
     // All words are understood before anything is changed.
     let definitions = project.definitions_without_graph()?;
@@ -73,8 +70,7 @@ pub fn remove(project: &Project, targets: &[String], options: &Options, sink: &d
     }
     for path in outs.iter().filter(|p| !left.contains(p)) {
         let folder = path.parent().unwrap_or_default();
-        project.folder(&folder)?;
-        let was_ignored = excludes::apply(project.bounds(), &folder.on_disk(project.top()), &[], &[path.name()])?;
+        let was_ignored = ignore::edit(project, &folder, &[], &[path.name()])?;
         if was_ignored {
             removed.written.extend(folder.join(".gitignore"));
         }

@@ -53,8 +53,6 @@ pub struct Options {
     pub locked: bool,
     /// How many stages at once; at least 1.
     pub jobs: usize,
-    /// How long to wait for the workspace lock; `None` for ever.
-    pub wait: Option<Duration>,
     /// The command as typed, for others who wait.
     pub command: String,
     /// Stages own the user's terminal while they run; takes one job.
@@ -101,7 +99,7 @@ pub fn repro(
 ) -> Result<Outcome> {
     let _lock = match options.dry {
         true => None,
-        false => Some(workspace::take_unless(signal, project, &options.command, options.wait, sink)?),
+        false => Some(workspace::take_unless(signal, project, &options.command, sink)?),
     };
     refuse_hidden_edges(project, definitions, &selected.stages)?;
     let asides = Asides::of(project);

@@ -1,47 +1,37 @@
 //! One writer a worktree: the exclusive lock that every command which writes holds.
 
 use std::fs::{self, File};
-use std::io::{Read, Seek, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::time::{Duration, Instant};
 
 use crate::error::{Error, Kind, Result};
-use crate::event::{Event, Sink};
+use crate::event::Sink;
+use crate::file_lock::{self, Answer, FileLock, Mode, Wait};
 use crate::project::Project;
-
-/// What is read of who holds the lock.
-const LONGEST_HOLDER: u64 = 200;
 
 /// Held until it is dropped; the system lets go of it when the process dies.
 #[derive(Debug)]
 pub struct WorkspaceLock {
-    _file: File,
+    _lock: FileLock,
 }
 
-/// Takes the workspace lock, waiting for up to `wait` (for ever if `None`) and saying for whom.
-pub fn take(project: &Project, command: &str, wait: Option<Duration>, sink: &dyn Sink) -> Result<WorkspaceLock> {
-    take_unless(&AtomicI32::new(0), project, command, wait, sink)
+/// Takes the workspace lock, waiting as [`file_lock`] does.
+pub fn take(project: &Project, command: &str, sink: &dyn Sink) -> Result<WorkspaceLock> {
+    take_unless(&AtomicI32::new(0), project, command, sink)
 }
 
 /// The same for commands that catch signals: waiting ends when `signal` becomes the number of one.
-pub fn take_unless(
-    signal: &AtomicI32,
-    project: &Project,
-    command: &str,
-    wait: Option<Duration>,
-    sink: &dyn Sink,
-) -> Result<WorkspaceLock> {
+pub fn take_unless(signal: &AtomicI32, project: &Project, command: &str, sink: &dyn Sink) -> Result<WorkspaceLock> {
     project.with_files()?;
     let dir = project.state_dir();
     fs::create_dir_all(&dir).map_err(|e| Error::io("create", &dir, e))?;
     let lock = dir.join("lock");
     refuse_within_a_stage(project, command, &lock)?;
-    let mut lock = hold(&lock, signal, wait, sink)?;
+    let mut lock = hold(&lock, signal, sink)?;
     // A killed run's watchdog may still be ending its commands: outputs are theirs until it is gone.
-    drop(hold(&dir.join("watchdog"), signal, wait, sink)?);
-    say_who(&mut lock, command);
-    Ok(WorkspaceLock { _file: lock })
+    drop(hold(&dir.join("watchdog"), signal, sink)?);
+    lock.write_holder(command);
+    Ok(WorkspaceLock { _lock: lock })
 }
 
 /// A stage that calls lockstep would wait for the very run that waits for the stage.
@@ -63,52 +53,22 @@ fn refuse_within_a_stage(project: &Project, command: &str, lock: &Path) -> Resul
 
 /// Held while a pipeline file is read, changed and written, and no longer. Not the workspace lock: a stage may be added
 /// while others run, or while data is stored.
-pub fn take_for_edit(
-    project: &Project,
-    command: &str,
-    wait: Option<Duration>,
-    sink: &dyn Sink,
-) -> Result<WorkspaceLock> {
+pub fn take_for_edit(project: &Project, command: &str, sink: &dyn Sink) -> Result<WorkspaceLock> {
     project.with_files()?;
     let dir = project.state_dir();
     fs::create_dir_all(&dir).map_err(|e| Error::io("create", &dir, e))?;
-    let mut lock = hold(&dir.join("edit"), &AtomicI32::new(0), wait, sink)?;
-    say_who(&mut lock, command);
-    Ok(WorkspaceLock { _file: lock })
+    let mut lock = hold(&dir.join("edit"), &AtomicI32::new(0), sink)?;
+    lock.write_holder(command);
+    Ok(WorkspaceLock { _lock: lock })
 }
 
-/// For those who wait.
-fn say_who(lock: &mut File, command: &str) {
-    let who = format!("{command} (process {})", std::process::id());
-    let _ = lock.set_len(0).and_then(|()| lock.rewind()).and_then(|()| lock.write_all(who.as_bytes()));
-}
-
-fn hold(path: &Path, signal: &AtomicI32, wait: Option<Duration>, sink: &dyn Sink) -> Result<File> {
+fn hold(path: &Path, signal: &AtomicI32, sink: &dyn Sink) -> Result<FileLock> {
     let fail = |e: std::io::Error| Error::io("lock", path, e);
-    let mut file = File::options().read(true).write(true).create(true).truncate(false).open(path).map_err(fail)?;
-    let started = Instant::now();
-    let mut said = false;
-    loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(file),
-            Err(fs::TryLockError::Error(e)) => return Err(fail(e)),
-            Err(fs::TryLockError::WouldBlock) => {}
-        }
-        let mut who = String::new();
-        let _ = file.rewind().and_then(|()| (&mut file).take(LONGEST_HOLDER).read_to_string(&mut who));
-        let who = if who.is_empty() { "another lockstep".to_string() } else { who };
-        if wait.is_some_and(|wait| started.elapsed() >= wait) {
-            return Err(Error::new(Kind::Busy, format!("{who} is working in this workspace"))
-                .hint("wait for it for longer: --wait SECS, or --wait for ever"));
-        }
-        let number = signal.load(Ordering::SeqCst) & 0x7f;
-        if number != 0 {
-            return Err(Error::new(Kind::Signal(number), format!("ended while waiting for {who}")));
-        }
-        if !said && started.elapsed() > Duration::from_millis(300) {
-            said = true;
-            sink.event(Event::Waiting { text: &format!("waiting for {who}") });
-        }
-        std::thread::sleep(Duration::from_millis(20));
+    let file = File::options().read(true).write(true).create(true).truncate(false).open(path).map_err(fail)?;
+    let signal = || Some(signal.load(Ordering::SeqCst) & 0x7f).filter(|number| *number != 0);
+    let wait = Wait { busy: "is working in this workspace", usual: None, signal: &signal, sink };
+    match file_lock::lock(file, Mode::Exclusive, &wait)? {
+        Answer::Locked(lock) => Ok(lock),
+        Answer::NoLocks(_, e) => Err(fail(e)),
     }
 }

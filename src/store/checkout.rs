@@ -29,7 +29,7 @@ use super::place::{self, Place, join, to_path};
 use super::room::must_fit;
 use super::stat::Seen;
 use super::tree::{Entry, EntryKind};
-use super::tree_rules::{check_link, depth_of};
+use super::tree_rules::{check_link, depth_of, levels_below};
 use super::unchanged::changed;
 use super::writable::WritablePath;
 use crate::error::{Error, Kind, Result};
@@ -65,7 +65,7 @@ pub fn restore(
     rules: &dyn Rules,
     sink: &dyn Sink,
 ) -> Result<Option<PathBuf>> {
-    let _hold = store.hold_politely(sink)?;
+    let _hold = store.hold(sink)?;
     let path = dest.path();
     let at = Place::Inside(path.clone());
     dest.create_parents()?;
@@ -172,7 +172,7 @@ impl Checkout<'_> {
     }
 
     fn folder(&self, on_disk: &Path, path: Vec<u8>, id: &ObjectId, pin: Option<&Pin>) -> Result<Found> {
-        let tree = self.store.read_tree(id)?;
+        let tree = self.store.read_tree(id, levels_below(&path))?;
         if pin.is_some_and(|pin| tree.pin() != *pin) {
             return Err(Error::missing(format!("the folder {id} in the store is not of the size that the lock says")));
         }

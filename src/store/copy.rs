@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
@@ -40,7 +41,7 @@ pub fn to_new(
         let _ = std::fs::remove_file(to);
     }
     let source = document::open(from).map_err(|e| Error::io("read", from, e))?;
-    let file = match File::options().write(true).create_new(true).open(to) {
+    let file = match File::options().write(true).create_new(true).mode(0o600).open(to) {
         Ok(file) => file,
         Err(e) => return Ok(Err(e)),
     };

@@ -7,6 +7,7 @@ use super::index::StatIndex;
 use super::objects::Store;
 use super::place::Place;
 use super::tree::EntryKind;
+use super::tree_rules::levels_below;
 use crate::error::Result;
 
 /// What became of a name.
@@ -63,7 +64,7 @@ pub fn difference(store: &Store, index: &StatIndex, old: &Pin, place: &Place) ->
 }
 
 fn collect(store: &Store, tree: &ObjectId, path: &[u8], now: &Names, names: &mut Names) -> Result<()> {
-    for entry in store.read_tree(tree)?.entries {
+    for entry in store.read_tree(tree, levels_below(path))?.entries {
         let path = super::place::join(path, &entry.name);
         let is_tree = entry.kind == EntryKind::Tree;
         if is_tree && now.get(&path) != Some(&(entry.kind, entry.id)) {

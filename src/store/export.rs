@@ -9,7 +9,7 @@ use super::objects::{ObjectKind, Store};
 use super::place::{join, to_path};
 use super::room::must_fit;
 use super::tree::EntryKind;
-use super::tree_rules::{check_link, depth_of, refused};
+use super::tree_rules::{check_link, depth_of, levels_below, refused};
 use crate::error::{Error, Result};
 use crate::event::Sink;
 
@@ -27,7 +27,7 @@ pub fn export(store: &Store, pin: &Pin, to: &Path, sink: &dyn Sink) -> Result<()
 
 /// `below` is where the folder lies in what is written.
 fn folder(store: &Store, maker: &Maker<'_>, pin: &Pin, to: &Path, below: &[u8]) -> Result<()> {
-    let tree = store.read_tree(&pin.id)?;
+    let tree = store.read_tree(&pin.id, levels_below(below))?;
     if tree.pin() != *pin {
         return Err(Error::missing(format!("the folder {} in the store is not of the size that is pinned", pin.id)));
     }

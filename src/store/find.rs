@@ -15,6 +15,7 @@ use super::pack::format::Row;
 use super::place;
 use super::stat::{FileStat, Seen};
 use super::tree::Tree;
+use super::tree_rules::DEEPEST;
 use crate::document;
 use crate::error::{Error, Kind, Result};
 
@@ -81,17 +82,22 @@ impl Store {
     /// The same by what is known of the packs, for one of many questions.
     pub fn has(&self, pin: &Pin) -> bool {
         if pin.is_dir() {
-            return self.holds_tree(&pin.id);
+            return self.holds_tree(&pin.id, 0);
         }
+        self.has_content(pin)
+    }
+
+    fn has_content(&self, pin: &Pin) -> bool {
         (pin.size >= BIG && self.loose_size(&pin.id) == Some(pin.size)) || self.size(&pin.id) == Some(pin.size)
     }
 
-    fn holds_tree(&self, id: &ObjectId) -> bool {
+    fn holds_tree(&self, id: &ObjectId, level: usize) -> bool {
         if self.memo().contains(id) {
             return true;
         }
-        let Ok(tree) = self.read_tree(id) else { return false };
-        let complete = tree.entries.iter().all(|e| self.has(&e.pin()));
+        let Ok(tree) = self.read_tree(id, level) else { return false };
+        let holds = |pin: Pin| if pin.is_dir() { self.holds_tree(&pin.id, level + 1) } else { self.has_content(&pin) };
+        let complete = tree.entries.iter().all(|e| holds(e.pin()));
         if complete {
             self.memo().insert(*id);
         }
@@ -127,7 +133,15 @@ impl Store {
         }
     }
 
-    pub fn read_tree(&self, id: &ObjectId) -> Result<Tree> {
+    /// A folder that lies `level` folders below the one that a pin names. Callers go down by recursion, so a chain of
+    /// folders that somebody made to harm ends here, not with the stack.
+    ///
+    /// Errors (usage): it lies too deep; no folder that was stored has so many levels.
+    pub fn read_tree(&self, id: &ObjectId, level: usize) -> Result<Tree> {
+        if level > DEEPEST {
+            return Err(Error::usage(format!("the folder {id} in the store lies more than {DEEPEST} levels deep"))
+                .hint("find out who made it: no folder that lockstep stores is so deep"));
+        }
         let bytes = self.read(id, ObjectKind::Tree)?;
         Tree::parse(&bytes)
             .map_err(|why| Error::new(Kind::Missing, format!("the folder {id} in the store cannot be used: {why}")))

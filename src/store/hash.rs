@@ -76,6 +76,9 @@ pub fn file(
             Some(stat) => stat,
             None => FileStat::from(&rustix::fs::fstat(&file)?),
         };
+        if before.size >= ABSURD && is_made_up(&file) {
+            return Err(untold());
+        }
         let (id, read) = content(&mut file, before.size, done)?;
         let after = Seen::from(rustix::fs::fstat(&file)?);
         if before == after.stat && read == after.stat.size {
@@ -84,10 +87,30 @@ pub fn file(
         is_untold = before == after.stat;
     }
     if is_untold {
-        // What the system makes up as it is read, below /proc and /sys.
-        return Err(Trouble::Io(io::Error::other("the system does not tell its size: it is no file of a disk")));
+        return Err(untold());
     }
     Err(Trouble::Changed)
+}
+
+/// A file that the system makes up as it is read, below /proc and /sys.
+fn untold() -> Trouble {
+    Trouble::Io(io::Error::other("the system does not tell its size: it is no file of a disk"))
+}
+
+/// From this size on a file may be all of a machine's address space, such as `/proc/kcore`.
+const ABSURD: u64 = 1 << 40;
+
+#[cfg(target_os = "linux")]
+#[allow(clippy::unnecessary_cast)] // the type of the field differs by machine
+fn is_made_up(file: &File) -> bool {
+    const PROC: i64 = 0x9fa0;
+    const SYSFS: i64 = 0x6265_6572;
+    rustix::fs::fstatfs(file).is_ok_and(|system| [PROC, SYSFS].contains(&(system.f_type as i64)))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_made_up(_: &File) -> bool {
+    false
 }
 
 /// The flags with which content is opened: never blocks on a fifo that took the file's place.

@@ -1,50 +1,41 @@
 //! Who is at work in the store: many at once, or one who takes things away.
 //!
-//! `lock` is held shared by whoever stores or restores, exclusively by gc; its text says who that is.
-//! Whoever stores holds the lock from the first look at what is there already until all is durable, so that nothing that
+//! `lock` is held shared by a process that stores or restores, exclusively by gc; see `file_lock` for the wait.
+//! A process that stores holds the lock from the first look at what is there already until all is durable, so that nothing that
 //! was found present goes meanwhile; who records results holds it until something refers to them, too. What comes after that is
 //! covered by the age guard of gc: whatever was written, or found and counted on, has a young mtime.
 
-use std::fs::{self, File, Metadata, Permissions, TryLockError};
-use std::io::{self, Read, Seek, Write};
+use std::fs::{self, File, Metadata, Permissions};
+use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::time::Duration;
 
 use super::objects::Store;
 use crate::document;
-use crate::error::{Error, Kind, Result};
-use crate::event::{Event, Silent, Sink, Stop};
+use crate::error::{Error, Result};
+use crate::event::{Sink, Stop};
+use crate::file_lock::{self, Answer, FileLock, Mode, Wait};
 
 const LOCK: &str = "lock";
-/// What is read of who holds it.
-const LONGEST_HOLDER: u64 = 200;
-/// How long between two tries.
-const PAUSE: Duration = Duration::from_millis(20);
 
 /// Held until it is dropped; the system lets go of it when the process dies.
 #[derive(Debug)]
 pub struct Hold {
-    _file: File,
+    _lock: FileLock,
 }
 
 impl Store {
     /// Nothing is taken away while this is held. `None` where there is no store yet, or where it may only be read or its
-    /// file system knows no locks: then nobody can be kept from it, and a reader finds out by itself.
+    /// file system knows no locks: nothing keeps gc from it then, and a reader finds out by itself.
     ///
-    /// Errors: the user wants an end, and somebody holds the store alone.
-    pub fn hold(&self) -> Result<Option<Hold>> {
-        self.hold_unless(self.stop(), &Silent)
-    }
-
-    /// The same, saying for whom it waits.
-    pub fn hold_politely(&self, sink: &dyn Sink) -> Result<Option<Hold>> {
+    /// Errors: the wait is over, or the user wants an end, and gc holds the store.
+    pub fn hold(&self, sink: &dyn Sink) -> Result<Option<Hold>> {
         self.hold_unless(self.stop(), sink)
     }
 
-    /// The same for what must come to its end: says for whom it waits, and goes on waiting when the user wants an end.
-    pub fn hold_for(&self, sink: &dyn Sink) -> Option<Hold> {
-        self.hold_unless(Stop::never(), sink).ok().flatten()
+    /// The same for results of stages: a run that the user ends records what is finished, so only `--wait` ends this.
+    pub fn hold_to_record(&self, sink: &dyn Sink) -> Result<Option<Hold>> {
+        self.hold_unless(Stop::never(), sink)
     }
 
     fn hold_unless(&self, stop: Stop, sink: &dyn Sink) -> Result<Option<Hold>> {
@@ -54,41 +45,30 @@ impl Store {
             Err(e) if e.kind() == io::ErrorKind::NotFound && self.is_store() => self.open_lock(&path),
             file => file,
         };
-        let Ok(mut file) = file else { return Ok(None) };
-        let mut waited = Duration::ZERO;
-        loop {
-            match file.try_lock_shared() {
-                Ok(()) => return Ok(Some(Hold { _file: file })),
-                Err(TryLockError::WouldBlock) => {}
-                Err(TryLockError::Error(e)) if e.kind() == io::ErrorKind::Interrupted => continue,
-                Err(TryLockError::Error(_)) => return Ok(None),
-            }
-            ended(stop)?;
-            pause(&mut file, &mut waited, sink);
+        let Ok(file) = file else { return Ok(None) };
+        match self.lock(file, Mode::Shared, stop, sink)? {
+            Answer::Locked(lock) => Ok(Some(Hold { _lock: lock })),
+            Answer::NoLocks(..) => Ok(None),
         }
     }
 
-    /// Nobody else stores or restores while this is held. Waits for up to `wait`, for ever if `None`.
-    pub fn hold_alone(&self, who: &str, wait: Option<Duration>, sink: &dyn Sink) -> Result<Hold> {
+    /// No other process stores or restores while this is held.
+    pub fn hold_alone(&self, command: &str, sink: &dyn Sink) -> Result<Hold> {
         self.must_be_store()?;
         let path = self.dir().join(LOCK);
-        let mut file = self.open_lock(&path).map_err(|e| self.refused("lock", &path, e))?;
-        let mut waited = Duration::ZERO;
-        loop {
-            match file.try_lock() {
-                Ok(()) => break,
-                Err(TryLockError::Error(e)) => return Err(Error::io("lock", &path, e)),
-                Err(TryLockError::WouldBlock) => {}
+        let file = self.open_lock(&path).map_err(|e| self.refused("lock", &path, e))?;
+        match self.lock(file, Mode::Exclusive, self.stop(), sink)? {
+            Answer::Locked(mut lock) => {
+                lock.write_holder(command);
+                Ok(Hold { _lock: lock })
             }
-            if wait.is_some_and(|wait| waited >= wait) {
-                let message = format!("another lockstep is using the store {}", self.dir().display());
-                return Err(Error::new(Kind::Busy, message).hint("wait for it for longer: --wait SECS"));
-            }
-            ended(self.stop())?;
-            pause(&mut file, &mut waited, sink);
+            Answer::NoLocks(_, e) => Err(Error::io("lock", &path, e)),
         }
-        let _ = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(who.as_bytes()));
-        Ok(Hold { _file: file })
+    }
+
+    fn lock(&self, file: File, mode: Mode, stop: Stop, sink: &dyn Sink) -> Result<Answer> {
+        let busy = format!("is using the store {}", self.dir().display());
+        file_lock::lock(file, mode, &Wait { busy: &busy, usual: None, signal: &|| stop.asked(), sink })
     }
 
     fn open_lock(&self, path: &Path) -> io::Result<File> {
@@ -99,6 +79,12 @@ impl Store {
             file.set_permissions(Permissions::from_mode(0o664))?;
         }
         Ok(file)
+    }
+
+    /// The mode of a file of the store that is written again: who may read and write in the folder of the store may do the
+    /// same here.
+    pub(super) fn file_mode(&self) -> io::Result<Permissions> {
+        Ok(Permissions::from_mode(fs::metadata(self.dir())?.permissions().mode() & 0o664 | 0o600))
     }
 
     /// Is the store made for a group: may its group write to its folder?
@@ -124,26 +110,6 @@ impl Store {
     }
 }
 
-fn ended(stop: Stop) -> Result<()> {
-    match stop.asked() {
-        Some(number) => Err(Error::new(Kind::Signal(number), "ended while waiting for the store")),
-        None => Ok(()),
-    }
-}
-
-/// Waits a little, and says for whom when that has taken a moment.
-fn pause(lock: &mut File, waited: &mut Duration, sink: &dyn Sink) {
-    if *waited == PAUSE * 15 {
-        let mut other = String::new();
-        // Anybody who shares the store may write there.
-        let _ = lock.rewind().and_then(|()| lock.take(LONGEST_HOLDER).read_to_string(&mut other));
-        let other = if other.is_empty() { "another lockstep".to_string() } else { other };
-        sink.event(Event::Waiting { text: &format!("waiting for {other} to be done with the store") });
-    }
-    std::thread::sleep(PAUSE);
-    *waited += PAUSE;
-}
-
 fn is_for_a_group(meta: &Metadata) -> bool {
     meta.permissions().mode() & 0o020 != 0
 }
@@ -153,27 +119,36 @@ mod tests {
     use super::*;
     use std::sync::atomic::AtomicI32;
 
+    use crate::error::Kind;
+    use crate::event::Silent;
     use crate::store::LinkTypes;
+
+    /// In a thread of its own, since a thread never waits for itself. The user wants an end from the beginning.
+    fn is_refused(dir: &Path, ask: impl Fn(&Store) -> Result<()> + Sync) -> bool {
+        static SIGNAL: AtomicI32 = AtomicI32::new(2);
+        let store = Store::open(dir, LinkTypes::default()).until(Stop::by(&SIGNAL));
+        let asked = std::thread::scope(|scope| scope.spawn(|| ask(&store)).join().unwrap());
+        asked.map_err(|e| assert_eq!(e.kind, Kind::Signal(2))).is_err()
+    }
 
     #[test]
     fn many_or_one() {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(&dir.path().join("store"), LinkTypes::default());
-        assert!(store.hold().unwrap().is_none());
+        let dir = dir.path().join("store");
+        let store = Store::open(&dir, LinkTypes::default());
+        let hold = |store: &Store| store.hold(&Silent).map(drop);
+        let hold_alone = |store: &Store| store.hold_alone("gc", &Silent).map(drop);
+        assert!(store.hold(&Silent).unwrap().is_none());
         store.begin().unwrap();
-        let (a, b) = (store.hold().unwrap().unwrap(), store.hold().unwrap().unwrap());
-        let none = Some(Duration::ZERO);
-        assert_eq!(store.hold_alone("gc", none, &Silent).unwrap_err().kind, Kind::Busy);
+        let (a, b) = (store.hold(&Silent).unwrap().unwrap(), store.hold(&Silent).unwrap().unwrap());
+        assert!(!is_refused(&dir, hold) && is_refused(&dir, hold_alone));
         drop(a);
         drop(b);
-        let alone = store.hold_alone("gc", none, &Silent).unwrap();
-        assert_eq!(store.hold_alone("gc", none, &Silent).unwrap_err().kind, Kind::Busy);
-        // Who wants an end does not wait for the other one's.
-        static SIGNAL: AtomicI32 = AtomicI32::new(2);
-        let impatient = Store::open(&dir.path().join("store"), LinkTypes::default()).until(Stop::by(&SIGNAL));
-        assert_eq!(impatient.hold().unwrap_err().kind, Kind::Signal(2));
+        let alone = store.hold_alone("gc", &Silent).unwrap();
+        assert!(is_refused(&dir, hold) && is_refused(&dir, hold_alone));
+        assert_eq!(store.hold(&Silent).unwrap_err().kind, Kind::Bug);
         drop(alone);
-        assert!(store.hold().unwrap().is_some() && impatient.hold().unwrap().is_some());
+        assert!(!is_refused(&dir, hold) && !is_refused(&dir, hold_alone));
     }
 
     #[test]

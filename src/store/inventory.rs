@@ -43,11 +43,11 @@ impl Store {
     pub fn all_of(&self, pin: &Pin) -> Result<Vec<ObjectRef>> {
         self.refresh_packs_unless_big(pin);
         let mut all = Vec::new();
-        self.collect(pin, &mut HashSet::new(), &mut all)?;
+        self.collect(pin, 0, &mut HashSet::new(), &mut all)?;
         Ok(all)
     }
 
-    fn collect(&self, pin: &Pin, seen: &mut HashSet<ObjectId>, all: &mut Vec<ObjectRef>) -> Result<()> {
+    fn collect(&self, pin: &Pin, level: usize, seen: &mut HashSet<ObjectId>, all: &mut Vec<ObjectRef>) -> Result<()> {
         if !seen.insert(pin.id) {
             return Ok(());
         }
@@ -58,9 +58,9 @@ impl Store {
             all.push(ObjectRef { id: pin.id, kind: ObjectKind::Content, size: pin.size });
             return Ok(());
         }
-        let tree = self.read_tree(&pin.id)?;
+        let tree = self.read_tree(&pin.id, level)?;
         for entry in &tree.entries {
-            self.collect(&entry.pin(), seen, all)?;
+            self.collect(&entry.pin(), level + 1, seen, all)?;
         }
         let size = tree.encode().len() as u64;
         all.push(ObjectRef { id: pin.id, kind: ObjectKind::Tree, size });
@@ -72,12 +72,12 @@ impl Store {
     pub fn lacking(&self, pin: &Pin) -> Result<Lacking> {
         self.refresh_packs_unless_big(pin);
         let mut lacking = Lacking::default();
-        self.lack(pin, &mut HashSet::new(), &mut lacking)?;
+        self.lack(pin, 0, &mut HashSet::new(), &mut lacking)?;
         Ok(lacking)
     }
 
     /// Is all of it here?
-    fn lack(&self, pin: &Pin, seen: &mut HashSet<ObjectId>, lacking: &mut Lacking) -> Result<bool> {
+    fn lack(&self, pin: &Pin, level: usize, seen: &mut HashSet<ObjectId>, lacking: &mut Lacking) -> Result<bool> {
         if pin.is_dir() && self.memo().contains(&pin.id) {
             return Ok(true);
         }
@@ -92,7 +92,7 @@ impl Store {
         if !seen.insert(pin.id) {
             return Ok(false);
         }
-        let tree = match self.read_tree(&pin.id) {
+        let tree = match self.read_tree(&pin.id, level) {
             Ok(tree) => tree,
             Err(e) if e.kind == Kind::Missing => {
                 lacking.trees.push(pin.id);
@@ -104,7 +104,7 @@ impl Store {
         for entry in &tree.entries {
             // A link's text is content; a folder is walked.
             debug_assert!(entry.kind != EntryKind::Tree || entry.files > 0);
-            complete &= self.lack(&entry.pin(), seen, lacking)?;
+            complete &= self.lack(&entry.pin(), level + 1, seen, lacking)?;
         }
         if complete {
             self.memo().insert(pin.id);

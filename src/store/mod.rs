@@ -64,7 +64,7 @@ pub use place::{Beside, Place, is_beside, leftovers, random_name, sibling, to_pa
 pub use reach::Reach;
 pub use runs::Runs;
 pub use stream::ContentReader;
-pub use tree_rules::{check_link, check_names};
+pub use tree_rules::{DEEPEST, check_link, check_names};
 pub use unprotect::unprotect;
 pub use users::{User, id_in};
 pub use writable::{ProtectedKind, WritableArea, WritablePath, real_path};

@@ -22,7 +22,7 @@ use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock};
 
@@ -269,11 +269,9 @@ impl Store {
     pub(super) fn put_atomically(&self, path: &Path, bytes: &[u8], durably: bool) -> Result<()> {
         let temp = self.temp()?;
         let write = || -> io::Result<()> {
-            let mut file = File::options().write(true).create_new(true).open(&temp)?;
+            let mut file = File::options().write(true).create_new(true).mode(0o600).open(&temp)?;
             io::Write::write_all(&mut file, bytes)?;
-            if self.is_for_a_group() {
-                file.set_permissions(fs::Permissions::from_mode(0o664))?;
-            }
+            file.set_permissions(self.file_mode()?)?;
             if !durably {
                 return fs::rename(&temp, path);
             }

@@ -41,7 +41,7 @@ impl Store {
             if !at.is_dir() {
                 return Some(None);
             }
-            let tree = self.read_tree(&at.id).ok()?;
+            let tree = self.read_tree(&at.id, 0).ok()?;
             let Some(entry) = tree.entries.iter().find(|entry| entry.name == name.as_bytes()) else {
                 return Some(None);
             };

@@ -20,7 +20,7 @@ impl Reach {
     ///
     /// Errors: a tree that is here and cannot be read.
     pub fn add(&mut self, store: &Store, pin: &Pin) -> Result<()> {
-        self.each(store, pin.id, pin.is_dir(), &mut |_, _| {})
+        self.below(store, pin.id, pin.is_dir(), 0, &mut |_, _| {})
     }
 
     /// The same, told of each object that is new, with its size: of a tree 0.
@@ -31,6 +31,17 @@ impl Reach {
         is_tree: bool,
         new: &mut dyn FnMut(ObjectId, u64),
     ) -> Result<()> {
+        self.below(store, id, is_tree, 0, new)
+    }
+
+    fn below(
+        &mut self,
+        store: &Store,
+        id: ObjectId,
+        is_tree: bool,
+        level: usize,
+        new: &mut dyn FnMut(ObjectId, u64),
+    ) -> Result<()> {
         if !self.objects.insert(id) {
             return Ok(());
         }
@@ -38,7 +49,7 @@ impl Reach {
             return Ok(());
         }
         new(id, 0);
-        let tree = match store.read_tree(&id) {
+        let tree = match store.read_tree(&id, level) {
             Ok(tree) => tree,
             Err(e) if e.kind == Kind::Missing => {
                 self.missing.push(id);
@@ -48,7 +59,7 @@ impl Reach {
         };
         for entry in &tree.entries {
             if entry.kind == EntryKind::Tree {
-                self.each(store, entry.id, true, new)?;
+                self.below(store, entry.id, true, level + 1, new)?;
             } else if self.objects.insert(entry.id) {
                 new(entry.id, entry.size);
             }

@@ -274,9 +274,43 @@ fn a_tree_that_lies_is_refused() {
     let hostile = batch.add_bytes(ObjectKind::Tree, hostile);
     batch.commit(&Silent).unwrap();
     assert!(!s.store.contains(&lie.pin()) && s.restore("d", &lie.pin()).is_err());
-    assert!(s.store.read_tree(&hostile).unwrap_err().message.contains("cannot be used"));
-    assert!(s.store.read_tree(&file.id).is_err(), "content is no tree");
+    assert!(s.store.read_tree(&hostile, 0).unwrap_err().message.contains("cannot be used"));
+    assert!(s.store.read_tree(&file.id, 0).is_err(), "content is no tree");
     assert!(!s.top.join("d").exists());
+}
+
+/// Each level is a frame on the stack of every function that goes down.
+#[test]
+fn a_chain_of_folders_without_end_is_refused() {
+    let s = Sandbox::new();
+    let mut batch = s.store.batch();
+    let id = batch.add_bytes(ObjectKind::Content, b"x".to_vec());
+    let mut entry = tree::Entry { name: b"f".to_vec(), kind: tree::EntryKind::File, id, size: 1, files: 1 };
+    let mut pins = Vec::new();
+    for _ in 0..20_000 {
+        let tree = tree::Tree { entries: vec![entry] };
+        let pin = tree.pin();
+        batch.add_bytes(ObjectKind::Tree, tree.encode());
+        pins.push(pin);
+        entry = tree::Entry { name: b"d".to_vec(), kind: tree::EntryKind::Tree, id: pin.id, size: 1, files: 1 };
+    }
+    batch.commit(&Silent).unwrap();
+    let (fine, deep) = (pins[200], *pins.last().unwrap());
+    // Without optimisation a level takes ten times the stack.
+    let large = rayon::ThreadPoolBuilder::new().stack_size(64 << 20).build().unwrap();
+    large.install(|| s.restore("fine", &fine).unwrap());
+    assert_eq!(large.install(|| s.pin("fine")), fine);
+    // As another process would: this one knows nothing of them.
+    let store = Store::open(s.store.dir(), LinkTypes::default());
+    large.install(|| assert!(!store.contains(&deep) && !store.holds(&deep)));
+    let words = "levels deep";
+    let failed = |result: Result<()>| assert!(result.unwrap_err().message.contains(words));
+    failed(large.install(|| store.lacking(&deep).map(drop)));
+    failed(large.install(|| store.all_of(&deep).map(drop)));
+    failed(large.install(|| Reach::default().add(&store, &deep)));
+    failed(large.install(|| export(&store, &deep, &s.top.join("deep"), &Silent)));
+    failed(large.install(|| s.restore("deeper", &deep)));
+    assert!(!s.top.join("deeper").exists());
 }
 
 #[test]

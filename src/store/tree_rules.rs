@@ -16,6 +16,10 @@ use super::tree::{EntryKind, Tree};
 use crate::error::{Error, Result};
 use crate::path::names::{Owner, folded, owner_of};
 
+/// A folder that is stored has at most so many levels: what is done for each grows with its depth, on the stack too. No
+/// folder that people made is as deep.
+pub const DEEPEST: usize = 250;
+
 /// Checks the names of one folder of a tree; `is_link` says which are symlinks. The reason names the entry.
 pub fn check_names<'n>(entries: impl Iterator<Item = (&'n [u8], bool)> + Clone) -> Result<(), String> {
     for (name, _) in entries.clone() {
@@ -86,6 +90,11 @@ pub fn refused(path: &[u8], why: &str) -> Error {
 /// How many folders are above something, from the top of its tree.
 pub fn depth_of(path: &[u8]) -> usize {
     path.iter().filter(|byte| **byte == b'/').count()
+}
+
+/// How many folders below the top of its tree a folder lies, whose path from there is empty for the top itself.
+pub(super) fn levels_below(path: &[u8]) -> usize {
+    if path.is_empty() { 0 } else { depth_of(path) + 1 }
 }
 
 fn shown(name: &[u8]) -> String {

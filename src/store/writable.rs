@@ -12,20 +12,25 @@
 //! ([`WritablePath::check_again`]) or works in the folder that it opened ([`WritablePath::open_parent`]). A path costs one
 //! stat a folder above it, and what lies in an output costs nothing.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind};
 use std::ops::Deref;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags};
+use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, RenameFlags, mkdirat, openat, unlinkat};
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
 use crate::path::RepoPath;
 use crate::path::names::owner_of;
+
+/// How a folder is opened on the way down from the top.
+const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);
 
 /// What a folder is that is protected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -217,13 +222,37 @@ impl WritablePath {
     /// whatever becomes of the names above.
     pub fn open_parent(&self) -> Result<OwnedFd> {
         self.check_again()?;
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let failed = |e: rustix::io::Errno| Error::io("open the folder of", &self.on_disk, e);
+        self.open(&self.path.parent().unwrap_or_default(), false)
+    }
+
+    /// Opens a folder from the top, without following a symlink, and makes the folders that are missing if asked to.
+    fn open(&self, path: &RepoPath, make: bool) -> Result<OwnedFd> {
+        let failed = |e: Errno| Error::io(if make { "create" } else { "open" }, path.on_disk(&self.area.top), e);
         let mut folder = OwnedFd::from(File::open(&*self.area.top).map_err(|e| Error::io("open", &*self.area.top, e))?);
-        for name in self.path.parent().unwrap_or_default().parts() {
-            folder = rustix::fs::openat(&folder, name, flags, Mode::empty()).map_err(failed)?;
+        for name in path.parts() {
+            let inner = match openat(&folder, name, FOLDER, Mode::empty()) {
+                Err(Errno::NOENT) if make => match mkdirat(&folder, name, 0o777.into()) {
+                    Ok(()) | Err(Errno::EXIST) => openat(&folder, name, FOLDER, Mode::empty()),
+                    Err(e) => Err(e),
+                },
+                inner => inner,
+            };
+            folder = inner.map_err(failed)?;
         }
         Ok(folder)
+    }
+
+    /// Makes it a folder, with those above it.
+    pub fn create_folder(&self) -> Result<()> {
+        self.check_again()?;
+        self.open(&self.path, true).map(drop)
+    }
+
+    /// Removes the folder at this place with all that it holds.
+    pub fn remove_folder(&self) -> Result<()> {
+        let parent = self.open_parent()?;
+        remove_in(&parent, self.on_disk.file_name().unwrap_or_default())
+            .map_err(|e| Error::io("remove", &self.on_disk, e))
     }
 
     /// Renames `from` to this place, at which nothing is.
@@ -250,8 +279,7 @@ impl WritablePath {
     /// Makes the folders above it.
     pub fn create_parents(&self) -> Result<()> {
         self.check_again()?;
-        let parent = self.on_disk.parent().unwrap_or(&self.area.top);
-        fs::create_dir_all(parent).map_err(|e| Error::io("create", parent, e))
+        self.open(&self.path.parent().unwrap_or_default(), true).map(drop)
     }
 }
 
@@ -267,6 +295,25 @@ impl AsRef<Path> for WritablePath {
     fn as_ref(&self) -> &Path {
         &self.on_disk
     }
+}
+
+/// Removes a folder below an open one. Follows no symlink.
+fn remove_in(parent: &OwnedFd, name: &OsStr) -> std::result::Result<(), Errno> {
+    let folder = openat(parent, name, FOLDER, Mode::empty())?;
+    for entry in Dir::read_from(&folder)? {
+        let entry = entry?;
+        let name = OsStr::from_bytes(entry.file_name().to_bytes());
+        if name == "." || name == ".." {
+            continue;
+        }
+        match unlinkat(&folder, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            // The first is Linux's answer, the second that of other systems.
+            Err(Errno::ISDIR | Errno::PERM) => remove_in(&folder, name)?,
+            Err(e) => return Err(e),
+        }
+    }
+    unlinkat(parent, name, AtFlags::REMOVEDIR)
 }
 
 fn is_link(path: &RepoPath, link: &RepoPath, on_disk: &Path) -> Error {

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::url::redact_text;
 
-pub use budget::check_json;
+pub use budget::{NODES, check_json};
 pub use text::python_float;
 
 /// One value. Maps keep the order of the file; equality does not look at it, and takes NaN for equal to itself, because

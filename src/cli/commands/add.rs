@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
 use crate::cli::text;
@@ -27,14 +25,10 @@ pub struct Args {
     /// Write the entry only; `lockstep commit` or `lockstep repro` pins and stores
     #[arg(long)]
     no_commit: bool,
-    /// How long to wait for another lockstep in this workspace [default: for ever]
-    #[arg(long, value_name = "SECS", num_args = 0..=1, value_parser = text::wait)]
-    wait: Option<Option<Duration>>,
 }
 
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
-    let options =
-        Options { desc: args.desc.clone(), import: None, no_commit: args.no_commit, wait: args.wait.flatten() };
+    let options = Options { desc: args.desc.clone(), import: None, no_commit: args.no_commit };
     let progress = Progress::new(out, false);
     let added = add(project, &args.paths, &options, &progress);
     progress.finish();

@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
 use crate::cli::text;
@@ -30,9 +28,6 @@ pub struct Args {
     /// Targets are folders
     #[arg(short = 'R', long)]
     recursive: bool,
-    /// How long to wait for another lockstep in this workspace [default: for ever]
-    #[arg(long, value_name = "SECS", num_args = 0..=1, value_parser = text::wait)]
-    wait: Option<Option<Duration>>,
 }
 
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
@@ -46,7 +41,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         force: args.force,
         relink: args.relink,
         clean: args.targets.is_empty(),
-        wait: args.wait.flatten(),
+
         command: "lockstep checkout".into(),
     };
     let progress = Progress::new(out, false);

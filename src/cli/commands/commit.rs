@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use crate::cli::ask;
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
@@ -26,9 +24,6 @@ pub struct Args {
     /// Record the kept outputs of a refused run against its own inputs
     #[arg(long)]
     kept: bool,
-    /// How long to wait for another lockstep in this workspace [default: for ever]
-    #[arg(long, value_name = "SECS", num_args = 0..=1, value_parser = text::wait)]
-    wait: Option<Option<Duration>>,
 }
 
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
@@ -36,7 +31,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let scope = Scope::of(project, &definitions);
     let reach = Reach { single: true, ..Reach::default() };
     let selected = scope.select(&args.targets, &reach, false)?;
-    let options = Options { force: args.force, wait: args.wait.flatten(), command: "lockstep commit".into() };
+    let options = Options { force: args.force, command: "lockstep commit".into() };
     let progress = Progress::new(out, false);
     let committed = if args.kept {
         let [id] = selected.named[..] else {

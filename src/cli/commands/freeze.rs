@@ -1,5 +1,4 @@
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
@@ -21,9 +20,6 @@ pub struct Args {
     /// Stages
     #[arg(required = true)]
     targets: Vec<String>,
-    /// How long to wait for another lockstep that edits a pipeline file [default: for ever]
-    #[arg(long, value_name = "SECS", value_parser = text::wait)]
-    wait: Option<Duration>,
 }
 
 /// Let frozen stages run again
@@ -35,20 +31,17 @@ pub struct UnfreezeArgs {
     /// Stages
     #[arg(required = true)]
     targets: Vec<String>,
-    /// How long to wait for another lockstep that edits a pipeline file [default: for ever]
-    #[arg(long, value_name = "SECS", value_parser = text::wait)]
-    wait: Option<Duration>,
 }
 
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
-    set(&args.targets, true, args.wait, project, out)
+    set(&args.targets, true, project, out)
 }
 
 pub fn unfreeze(args: &UnfreezeArgs, project: &Project, out: &Output) -> Result<u8> {
-    set(&args.targets, false, args.wait, project, out)
+    set(&args.targets, false, project, out)
 }
 
-fn set(targets: &[String], frozen: bool, wait: Option<Duration>, project: &Project, out: &Output) -> Result<u8> {
+fn set(targets: &[String], frozen: bool, project: &Project, out: &Output) -> Result<u8> {
     let definitions = project.definitions()?;
     let scope = Scope::of(project, &definitions);
     let reach = Reach { single: true, ..Reach::default() };
@@ -56,7 +49,7 @@ fn set(targets: &[String], frozen: bool, wait: Option<Duration>, project: &Proje
     let (word, is) = if frozen { ("froze", "frozen") } else { ("unfroze", "not frozen") };
     let command = if frozen { "lockstep freeze" } else { "lockstep unfreeze" };
     let progress = Progress::new(out, false);
-    let edit = workspace::take_for_edit(project, command, wait, &progress);
+    let edit = workspace::take_for_edit(project, command, &progress);
     progress.finish();
     let _edit = edit?;
     let mut done = BTreeSet::new();

@@ -58,7 +58,7 @@ pub struct Args {
     #[arg(long)]
     all_experiments: bool,
     /// The remote's garbage instead of the store's
-    #[arg(short, long, conflicts_with_all = ["not_in_remote", "wait"])]
+    #[arg(short, long, conflicts_with = "not_in_remote")]
     cloud: bool,
     /// Keep what is at no remote
     #[arg(long)]
@@ -82,9 +82,6 @@ pub struct Args {
     /// Go on although a lock or a reference cannot be read; what only it pins may go
     #[arg(long)]
     skip_unreadable: bool,
-    /// How long to wait for others who use the store [default: for ever]
-    #[arg(long, value_name = "SECS", num_args = 0..=1, value_parser = text::wait)]
-    wait: Option<Option<Duration>>,
     /// As JSON
     #[arg(long)]
     json: bool,
@@ -130,7 +127,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
             e.hint("or keep what only this store has: --not-in-remote").hint("or push it first: lockstep push -a -T")
         })?;
     }
-    let freed = apply(project, &options, &planned, args.force, args.wait.flatten(), &progress);
+    let freed = apply(project, &options, &planned, args.force, &progress);
     progress.finish();
     finish(args, &planned, freed?, out)
 }

@@ -1,9 +1,7 @@
 use std::path::PathBuf;
-use std::time::Duration;
 
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
-use crate::cli::text;
 use crate::error::Result;
 use crate::project::Project;
 use crate::run::import::{Imported, Options, import, update};
@@ -38,9 +36,6 @@ pub struct Args {
     /// Replace what is there
     #[arg(short, long)]
     force: bool,
-    /// How long to wait for another lockstep in this workspace [default: for ever]
-    #[arg(long, value_name = "SECS", num_args = 0..=1, value_parser = text::wait)]
-    wait: Option<Option<Duration>>,
 }
 
 /// Renew imports from the repositories that they come from
@@ -61,13 +56,10 @@ pub struct UpdateArgs {
     /// Replace changes that are saved nowhere
     #[arg(short, long)]
     force: bool,
-    /// How long to wait for another lockstep in this workspace [default: for ever]
-    #[arg(long, value_name = "SECS", num_args = 0..=1, value_parser = text::wait)]
-    wait: Option<Option<Duration>>,
 }
 
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
-    let options = Options { desc: args.desc.clone(), force: args.force, wait: args.wait.flatten() };
+    let options = Options { desc: args.desc.clone(), force: args.force };
     let progress = Progress::new(out, false);
     let done = import(
         project,
@@ -86,7 +78,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
 }
 
 pub fn run_update(args: &UpdateArgs, project: &Project, out: &Output) -> Result<u8> {
-    let options = Options { desc: None, force: args.force, wait: args.wait.flatten() };
+    let options = Options { desc: None, force: args.force };
     let progress = Progress::new(out, false);
     let done = update(project, &args.targets, args.rev.as_deref(), &options, &progress);
     progress.finish();

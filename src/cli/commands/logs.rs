@@ -169,7 +169,7 @@ fn list(args: &Args, runs: &[Run], project: &Project, out: &Output) {
 fn prune(args: &Args, logs: &Logs, project: &Project, out: &Output) -> Result<u8> {
     let progress = Progress::new(out, false);
     // A run that goes on writes its log.
-    let _lock = workspace::take(project, "lockstep logs --prune", None, &progress)?;
+    let _lock = workspace::take(project, "lockstep logs --prune", &progress)?;
     let gone = logs.prune((project.around.now)(), args.all);
     let what = if args.all { "log" } else { "folder" };
     let kept = if args.all { "" } else { " of kept outputs" };

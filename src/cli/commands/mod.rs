@@ -130,6 +130,9 @@ fn tell_broken(definitions: &Definitions, project: &Project, out: &Output) {
     for (path, error) in &definitions.broken {
         out.warn_of(format!("{} is left out:", path.relative_to(&project.cwd)), error);
     }
+    for error in &definitions.unreadable {
+        out.warn_of("pipelines there are left out:", error);
+    }
     for file in &definitions.pipelines.files {
         for warning in &file.warnings {
             out.warn(warning);

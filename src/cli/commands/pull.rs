@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use serde_json::json;
 
 use crate::cli::commands::fetch;
@@ -33,9 +31,6 @@ pub struct Args {
     /// As JSON
     #[arg(long)]
     json: bool,
-    /// How long to wait for another lockstep in this workspace [default: for ever]
-    #[arg(long, value_name = "SECS", num_args = 0..=1, value_parser = text::wait)]
-    wait: Option<Option<Duration>>,
 }
 
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
@@ -52,7 +47,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         force: args.force,
         relink: false,
         clean: args.what.targets.is_empty(),
-        wait: args.wait.flatten(),
+
         command: "lockstep pull".into(),
     };
     let done = checkout(project, &definitions, &selected, &options, &progress);

@@ -1,8 +1,5 @@
-use std::time::Duration;
-
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
-use crate::cli::text;
 use crate::error::Result;
 use crate::path::RepoPath;
 use crate::project::Project;
@@ -29,13 +26,10 @@ pub struct Args {
     /// With --outs, delete even what is not in the store
     #[arg(short, long, requires = "outs")]
     force: bool,
-    /// How long to wait for another lockstep in this workspace [default: for ever]
-    #[arg(long, value_name = "SECS", num_args = 0..=1, value_parser = text::wait)]
-    wait: Option<Option<Duration>>,
 }
 
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
-    let options = Options { outs: args.outs, force: args.force, wait: args.wait.flatten() };
+    let options = Options { outs: args.outs, force: args.force };
     let progress = Progress::new(out, false);
     let removed = remove(project, &args.targets, &options, &progress);
     progress.finish();

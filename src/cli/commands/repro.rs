@@ -1,4 +1,4 @@
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::json;
 
@@ -84,9 +84,6 @@ pub struct Args {
     /// How many stages at once; 0 for one a core [default: the setting `jobs`, or 1]
     #[arg(short, long, value_name = "N")]
     jobs: Option<usize>,
-    /// How long to wait for another lockstep in this workspace [default: for ever]
-    #[arg(long, value_name = "SECS", num_args = 0..=1, value_parser = text::wait)]
-    wait: Option<Option<Duration>>,
     /// Let stages that ask for this credential see it (GITHUB_TOKEN, ACTIONS_…); may be repeated
     #[arg(long, value_name = "NAME")]
     pass_env: Vec<String>,
@@ -190,7 +187,7 @@ fn options(args: &Args, project: &Project, out: &Output) -> Result<Options> {
         allow_missing: args.allow_missing,
         locked: args.locked,
         jobs,
-        wait: args.wait.flatten(),
+
         command: "lockstep repro".into(),
         terminal: out.interactive && jobs == 1 && !args.json && !out.quiet,
         elsewhere: args.targets.is_empty() && !args.all_pipelines && !args.recursive && !args.locked,

@@ -1,11 +1,8 @@
-use std::time::Duration;
-
 use clap::Parser;
 
 use crate::cli::args::{Cli, Command};
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
-use crate::cli::text;
 use crate::error::{Error, Result};
 use crate::path::{RepoPath, normalise};
 use crate::pipeline::edit::{NewOut, NewStage, Role, put_stage};
@@ -82,9 +79,6 @@ pub struct Args {
     /// Run the stage, and what it needs, at once
     #[arg(long)]
     run: bool,
-    /// How long to wait for another lockstep that edits a pipeline file [default: for ever]
-    #[arg(long, value_name = "SECS", value_parser = text::wait)]
-    wait: Option<Duration>,
     /// The command; several words are joined, those with blanks in them in quotes
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
     command: Vec<String>,
@@ -97,7 +91,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
             .hint("an output that is not removed before a run: --outs-persist PATH"));
     }
     let progress = Progress::new(out, false);
-    let edit = workspace::take_for_edit(project, "lockstep stage add", args.wait, &progress);
+    let edit = workspace::take_for_edit(project, "lockstep stage add", &progress);
     progress.finish();
     let edit = edit?;
     let stage = stage(args, project)?;

@@ -70,7 +70,7 @@ impl<'s> Judge<'s> {
 
     /// What is wrong below a pin.
     pub fn under(&mut self, pin: &Pin) -> Result<Rc<Under>> {
-        if pin.is_dir() { self.tree(&pin.id) } else { self.content(&pin.id, pin.size).map(Rc::new) }
+        if pin.is_dir() { self.tree(&pin.id, 0) } else { self.content(&pin.id, pin.size).map(Rc::new) }
     }
 
     fn content(&mut self, id: &ObjectId, size: u64) -> Result<Under> {
@@ -87,7 +87,7 @@ impl<'s> Judge<'s> {
         Ok(Under { bad: BTreeSet::from([*id]), lacks: false })
     }
 
-    fn tree(&mut self, id: &ObjectId) -> Result<Rc<Under>> {
+    fn tree(&mut self, id: &ObjectId, level: usize) -> Result<Rc<Under>> {
         if let Some(known) = self.known.get(id) {
             return Ok(known.clone());
         }
@@ -95,12 +95,15 @@ impl<'s> Judge<'s> {
         if self.bad.contains(id) {
             under.bad.insert(*id);
         } else {
-            match self.store.read_tree(id) {
+            match self.store.read_tree(id, level) {
                 Ok(tree) => {
                     for entry in &tree.entries {
                         let pin = entry.pin();
-                        let below =
-                            if pin.is_dir() { self.tree(&pin.id)? } else { self.content(&pin.id, pin.size)?.into() };
+                        let below = if pin.is_dir() {
+                            self.tree(&pin.id, level + 1)?
+                        } else {
+                            self.content(&pin.id, pin.size)?.into()
+                        };
                         under.bad.extend(&below.bad);
                         under.lacks |= below.lacks;
                     }

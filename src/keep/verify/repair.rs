@@ -59,7 +59,7 @@ impl Back {
 
 pub fn repair(project: &Project, case: &Case, report: &mut Report, sink: &dyn Sink) -> Result<()> {
     let store = project.store();
-    let _hold = store.hold();
+    let _hold = store.hold(sink)?;
     let broken = store.put_aside(case.damaged)?;
     let bad: BTreeSet<ObjectId> = case.under.iter().flat_map(|under| under.bad.iter().copied()).collect();
     let mut back = Back::default();

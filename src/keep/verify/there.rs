@@ -68,7 +68,7 @@ fn findings(store: &Store, inspected: &Inspected, everybody: &Everybody) -> Resu
         let pin = &claimed.claim.pin;
         let Some(root) = inspected.catalog.root(pin) else { continue };
         let packs = packs_of([root]);
-        let reached = if ids.is_empty() { Rc::default() } else { below.pin(pin)? };
+        let reached = if ids.is_empty() { Rc::default() } else { below.pin(pin, 0)? };
         for (damaged, hurts) in inspected.damaged.iter().zip(&mut hurts) {
             let is_hurt = match &damaged.what {
                 There::Pack(pack) => packs.contains(pack),
@@ -107,7 +107,7 @@ struct Reached {
 }
 
 impl Below<'_> {
-    fn pin(&mut self, pin: &Pin) -> Result<Rc<Reached>> {
+    fn pin(&mut self, pin: &Pin, level: usize) -> Result<Rc<Reached>> {
         if let Some(known) = self.known.get(&pin.id).filter(|_| pin.is_dir()) {
             return Ok(known.clone());
         }
@@ -116,10 +116,10 @@ impl Below<'_> {
             reached.ids.insert(pin.id);
         }
         if pin.is_dir() {
-            match self.store.read_tree(&pin.id) {
+            match self.store.read_tree(&pin.id, level) {
                 Ok(tree) => {
                     for entry in &tree.entries {
-                        let below = self.pin(&entry.pin())?;
+                        let below = self.pin(&entry.pin(), level + 1)?;
                         reached.ids.extend(&below.ids);
                         reached.is_partial |= below.is_partial;
                     }

@@ -30,7 +30,7 @@ impl Getting<'_> {
         let (arrived, received) = (AtomicUsize::new(0), AtomicU64::new(0));
         self.remote.place.share(self.remote.jobs.min(large.len()));
         each(self.remote.jobs, &large, |(id, size)| {
-            let take = |path: &Path, _: &File| self.store.adopt_object(id, ObjectKind::Content, path);
+            let take = |path: &Path, _: &File| self.store.adopt_object(id, ObjectKind::Content, path, self.sink);
             let got = bring(self.remote, self.store, (&object_path(id), &id.hex(), *size), &self.done(), take)?;
             if self.losses.unless(Lost::Object(*id), got).is_some() {
                 arrived.fetch_add(1, Ordering::Relaxed);
@@ -79,14 +79,14 @@ impl Getting<'_> {
                 None => return Ok(()),
             },
         };
-        match self.store.adopt_pack(&partial.path) {
+        match self.store.adopt_pack(&partial.path, self.sink) {
             Ok(_) => return Ok(()),
             Err(e) if e.kind != Kind::Missing => return Err(e),
             Err(_) if !whole.is_resumed => return self.salvage(partial, index),
             Err(_) => partial.discard(),
         }
         match bring()? {
-            Some(partial) if self.store.adopt_pack(&partial.path).is_err() => self.salvage(partial, index),
+            Some(partial) if self.store.adopt_pack(&partial.path, self.sink).is_err() => self.salvage(partial, index),
             _ => Ok(()),
         }
     }
@@ -124,6 +124,7 @@ impl Getting<'_> {
     }
 
     fn store_all(&self, objects: impl Iterator<Item = (ObjectKind, Vec<u8>)>) -> Result<()> {
+        let _hold = self.store.hold(self.sink)?;
         let mut batch = self.store.batch();
         for (kind, bytes) in objects {
             batch.add_bytes(kind, bytes);

@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::git::EntryKind;
 use crate::path::RepoPath;
 use crate::project::Snapshot;
-use crate::store::{Pin, tree};
+use crate::store::{DEEPEST, Pin, tree};
 
 impl Source for Snapshot<'_> {
     fn label(&self) -> &str {
@@ -66,7 +66,8 @@ fn in_git(snapshot: &Snapshot<'_>, folder: &RepoPath, files: &mut BTreeSet<RepoP
 
 /// All files of a pinned folder.
 fn in_store(snapshot: &Snapshot<'_>, pin: &Pin, folder: &RepoPath, files: &mut BTreeSet<RepoPath>) -> Result<()> {
-    let tree = snapshot.project.store().read_tree(&pin.id).map_err(|e| snapshot.absent(folder, e))?;
+    let level = folder.parts().count().saturating_sub(DEEPEST);
+    let tree = snapshot.project.store().read_tree(&pin.id, level).map_err(|e| snapshot.absent(folder, e))?;
     for entry in &tree.entries {
         let Some(path) = std::str::from_utf8(&entry.name).ok().and_then(|name| folder.join(name)) else { continue };
         match entry.kind {

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use super::Column;
 use crate::error::{Error, Result};
-use crate::value::{self, Value};
+use crate::value::{self, NODES, Value};
 
 /// Each column is looked for in every row.
 const MOST_COLUMNS: usize = 10_000;
@@ -81,7 +81,7 @@ impl<'a> Table<'a> {
             }
             Some(Kind::Nested) => {
                 let mut lists = Vec::new();
-                collect(value::read(name, bytes)?, &mut lists);
+                collect(value::read(name, bytes).map_err(smaller)?, &mut lists);
                 Rows::Lists(lists)
             }
             None => {
@@ -297,6 +297,14 @@ fn number(cell: &[u8]) -> Option<f64> {
     }
     // `.nan` and `.inf` are how YAML writes them.
     text.parse().ok().or_else(|| text.strip_prefix('.').filter(|rest| rest.starts_with(['n', 'i']))?.parse().ok())
+}
+
+/// Adds a way out to the error of a file with too many values to be held at once.
+fn smaller(error: Error) -> Error {
+    if error.full_message().contains(&format!("more than {NODES} nodes")) {
+        return error.hint("write it as CSV, which has no such limit, or log fewer steps");
+    }
+    error
 }
 
 #[cfg(test)]

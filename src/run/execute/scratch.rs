@@ -37,8 +37,7 @@ impl Context<'_> {
             fs::write(&note, key).map_err(|e| Error::io("write", &note, e))?;
         }
         for scratch in &task.stage.scratch {
-            let dir = self.project.writable(&scratch.path)?;
-            fs::create_dir_all(&dir).map_err(|e| Error::io("create", &dir, e))?;
+            self.project.writable(&scratch.path)?.create_folder()?;
         }
         Ok(())
     }
@@ -74,8 +73,7 @@ impl Context<'_> {
         for scratch in &task.stage.scratch {
             let Ok(dir) = self.project.writable(&scratch.path) else { continue };
             if fs::symlink_metadata(&dir).is_ok_and(|m| m.is_dir()) {
-                let _ = fs::remove_dir_all(&dir);
-                let _ = fs::create_dir(&dir);
+                let _ = dir.remove_folder().and_then(|()| dir.create_folder());
             }
         }
         let _ = fs::remove_file(self.scratch_note(task));

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -45,7 +46,7 @@ impl Batch<'_> {
         let fail = |e| self.store.refused("write", &temp.0, e);
         let file = match &item.source {
             Source::Bytes(bytes) => {
-                let mut file = File::options().write(true).create_new(true).open(&temp.0).map_err(fail)?;
+                let mut file = File::options().write(true).create_new(true).mode(0o600).open(&temp.0).map_err(fail)?;
                 file.write_all(bytes).map_err(fail)?;
                 done(item.size);
                 file

@@ -22,7 +22,7 @@ use rayon::prelude::*;
 
 use crate::document;
 use crate::error::{Error, Kind, Result};
-use crate::event::{Doing, Event, Sink};
+use crate::event::{Doing, Event, Silent, Sink};
 use crate::path::links::FolderLinks;
 use crate::store::find::BIG;
 use crate::store::hash;
@@ -105,14 +105,15 @@ impl Store {
     /// To be asked before the only other copy goes.
     pub fn holds(&self, pin: &Pin) -> bool {
         self.refresh_packs_unless_big(pin);
-        self.holds_good(pin)
+        self.holds_good(pin, 0)
     }
 
-    fn holds_good(&self, pin: &Pin) -> bool {
+    fn holds_good(&self, pin: &Pin, level: usize) -> bool {
         if !pin.is_dir() {
             return self.good(&pin.id, pin.size, ObjectKind::Content, None).is_some();
         }
-        self.read_tree(&pin.id).is_ok_and(|tree| tree.entries.iter().all(|entry| self.holds_good(&entry.pin())))
+        self.read_tree(&pin.id, level)
+            .is_ok_and(|tree| tree.entries.iter().all(|e| self.holds_good(&e.pin(), level + 1)))
     }
 
     /// Is the object here, and as it was when it was verified? One whose seal is broken is read, as is a pack. Back
@@ -218,8 +219,8 @@ impl Batch<'_> {
         let new: Vec<Item> = items.into_iter().filter(|item| self.ids.insert(item.id)).collect();
         let store = self.store;
         if self.hold.is_none() && !new.is_empty() {
-            // Where that fails, the commit fails.
-            self.hold = store.hold().ok().flatten();
+            // Where that fails, the commit fails. A caller that may have to wait holds the store already, and says so.
+            self.hold = store.hold(&Silent).ok().flatten();
         }
         if new.iter().any(|item| item.size < BIG) {
             store.refresh_packs();
@@ -311,7 +312,7 @@ impl Batch<'_> {
     pub fn commit(mut self, sink: &dyn Sink) -> Result<Generation> {
         let generation = self.store.begin()?;
         if self.hold.is_none() {
-            self.hold = self.store.hold()?;
+            self.hold = self.store.hold(sink)?;
         }
         if self.began.is_some_and(|began| began != generation) {
             let error = Error::new(Kind::Busy, "objects went from the store while others were stored");

@@ -7,6 +7,7 @@
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -155,7 +156,7 @@ impl Batch<'_> {
     fn open(&self) -> Result<Open> {
         let temp = Temp(self.store.temp()?);
         let fail = |e| self.store.refused("write", &temp.0, e);
-        let file = File::options().write(true).create_new(true).open(&temp.0).map_err(fail)?;
+        let file = File::options().write(true).create_new(true).mode(0o600).open(&temp.0).map_err(fail)?;
         let file = Arc::new(file);
         let buffered = BufWriter::with_capacity(256 << 10, Shared(Arc::clone(&file)));
         let writer = PackWriter::new(buffered).map_err(fail)?;

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, BufWriter};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -173,7 +174,7 @@ impl Fresh<'_> {
             None => {
                 let path = Temp(self.store.temp()?);
                 let fail = |e| self.store.refused("write", &path.0, e);
-                let file = File::options().write(true).create_new(true).open(&path.0).map_err(fail)?;
+                let file = File::options().write(true).create_new(true).mode(0o600).open(&path.0).map_err(fail)?;
                 let file = Arc::new(file);
                 let writer = PackWriter::new(BufWriter::with_capacity(1 << 20, Shared(file.clone()))).map_err(fail)?;
                 self.open.insert(Open { path, file, writer })

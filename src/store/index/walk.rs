@@ -21,6 +21,7 @@ use crate::store::hash;
 use crate::store::place::{join, to_path};
 use crate::store::stat::{FileStat, Seen};
 use crate::store::tree::{self, EntryKind};
+use crate::store::tree_rules::DEEPEST;
 
 /// A close look at one top.
 pub struct Walk<'a> {
@@ -48,9 +49,6 @@ enum Item {
     Folder(Vec<u8>, u8),
     Skipped,
 }
-
-/// What is done for each folder grows with its depth, on the stack too. No folder that people made is as deep.
-const DEEPEST: usize = 250;
 
 impl Walk<'_> {
     pub fn run(&self) -> Result<Rows> {

@@ -6,6 +6,7 @@ use std::path::Path;
 use super::file::{Unusable, read_index, verify};
 use super::format::{Malformed, PackId};
 use crate::error::{Error, Kind, Result};
+use crate::event::Sink;
 use crate::store::hash;
 use crate::store::id::ObjectId;
 use crate::store::objects::{ObjectKind, Store, seal};
@@ -15,9 +16,9 @@ impl Store {
     /// Takes the pack in `temp` (see [`Store::temp`]) in: every object is verified against its id, then the pack is made
     /// durable and gets its name. Loose objects that its trees name must be durable before. If anything is wrong with
     /// it, the file is left to the caller, and nothing was taken in.
-    pub fn adopt_pack(&self, temp: &Path) -> Result<PackId> {
+    pub fn adopt_pack(&self, temp: &Path, sink: &dyn Sink) -> Result<PackId> {
         self.begin()?;
-        let _hold = self.hold()?;
+        let _hold = self.hold(sink)?;
         let refuse = |why: &str| Error::new(Kind::Missing, "a pack that was fetched is damaged").because(why);
         let file = File::open(temp).map_err(|e| Error::io("open", temp, e))?;
         let index = read_index(&file).map_err(|e| match e {
@@ -57,9 +58,9 @@ impl Store {
     }
 
     /// Takes the object in `temp` (see [`Store::temp`]) in: verified, durable, under its id when this returns.
-    pub fn adopt_object(&self, id: &ObjectId, kind: ObjectKind, temp: &Path) -> Result<()> {
+    pub fn adopt_object(&self, id: &ObjectId, kind: ObjectKind, temp: &Path, sink: &dyn Sink) -> Result<()> {
         self.begin()?;
-        let _hold = self.hold()?;
+        let _hold = self.hold(sink)?;
         let file = File::open(temp).map_err(|e| Error::io("open", temp, e))?;
         let size = file.metadata().map_err(|e| Error::io("look at", temp, e))?.len();
         let got = hash::of_object(&file, kind, size).map_err(|e| Error::io("read", temp, e))?;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::format::{HEADER, PackId, PackIndex, PackWriter, ROW, TRAILER, check_header, tail_length};
 use crate::error::Kind;
+use crate::event::Silent;
 use crate::store::objects::ObjectKind;
 use crate::store::tests::{Sandbox, place};
 use crate::store::tree::{Entry, EntryKind, Tree};
@@ -56,7 +57,7 @@ fn content(half: u8, i: u8) -> Vec<u8> {
 fn adopted(s: &Sandbox) -> (Pin, PathBuf) {
     let temp = s.store.temp().unwrap();
     let (pin, id) = folder(s, &temp);
-    assert_eq!(s.store.adopt_pack(&temp).unwrap(), id);
+    assert_eq!(s.store.adopt_pack(&temp, &Silent).unwrap(), id);
     (pin, s.store.dir().join("packs").join(id.file_name()))
 }
 
@@ -101,9 +102,9 @@ fn what_a_pin_consists_of_and_what_is_lacking() {
     assert_eq!(all.iter().collect::<HashSet<_>>().len(), 43);
     assert_eq!(all.last().unwrap(), &ObjectRef { id: pin.id, kind: ObjectKind::Tree, size: 111 });
     let at = |id: ObjectId| all.iter().position(|o| o.id == id).unwrap();
-    let top = s.store.read_tree(&pin.id).unwrap();
+    let top = s.store.read_tree(&pin.id, 0).unwrap();
     for half in &top.entries {
-        for entry in s.store.read_tree(&half.id).unwrap().entries {
+        for entry in s.store.read_tree(&half.id, 0).unwrap().entries {
             assert!(at(entry.id) < at(half.id));
         }
     }
@@ -114,7 +115,7 @@ fn what_a_pin_consists_of_and_what_is_lacking() {
     let take = |id: &ObjectId, kind| {
         let temp = other.temp().unwrap();
         fs::write(&temp, s.store.read(id, kind).unwrap()).unwrap();
-        other.adopt_object(id, kind, &temp).unwrap();
+        other.adopt_object(id, kind, &temp, &Silent).unwrap();
     };
     take(&pin.id, ObjectKind::Tree);
     assert_eq!(other.lacking(&pin).unwrap().trees, [top.entries[0].id, top.entries[1].id]);
@@ -126,7 +127,7 @@ fn what_a_pin_consists_of_and_what_is_lacking() {
     // A pack that another process brings is noticed.
     let temp = other.temp().unwrap();
     fs::copy(&path, &temp).unwrap();
-    Store::open(other.dir(), LinkTypes::default()).adopt_pack(&temp).unwrap();
+    Store::open(other.dir(), LinkTypes::default()).adopt_pack(&temp, &Silent).unwrap();
     assert!(other.lacking(&pin).unwrap().is_empty() && other.contains(&pin));
 }
 
@@ -141,16 +142,16 @@ fn damaged_packs_and_objects_are_not_taken_in() {
         bad[at] ^= 1;
         fs::write(&temp, &bad).unwrap();
         // The reserved bytes of the header mean nothing yet.
-        let e = s.store.adopt_pack(&temp).err();
+        let e = s.store.adopt_pack(&temp, &Silent).err();
         assert_eq!(e.is_none(), (12..16).contains(&at), "{at}");
         fs::write(&temp, &good[..at]).unwrap();
-        assert!(s.store.adopt_pack(&temp).unwrap_err().message.contains("damaged"));
+        assert!(s.store.adopt_pack(&temp, &Silent).unwrap_err().message.contains("damaged"));
         let packs = s.store.dir().join("packs");
         let _ = fs::remove_dir_all(packs);
     }
     assert!(quarantined(&s).is_empty());
     fs::write(&temp, "other bytes").unwrap();
-    let e = s.store.adopt_object(&ObjectId::of(b"bytes"), ObjectKind::Content, &temp).unwrap_err();
+    let e = s.store.adopt_object(&ObjectId::of(b"bytes"), ObjectKind::Content, &temp, &Silent).unwrap_err();
     assert!(e.message.contains("fetched damaged") && s.store.size(&ObjectId::of(b"bytes")).is_none());
 }
 
@@ -180,7 +181,7 @@ fn one_bad_object_is_put_under_a_tombstone_and_the_others_stay() {
     // Brought again, it is whole again.
     let temp = s.store.temp().unwrap();
     fs::write(&temp, content(0, 0)).unwrap();
-    s.store.adopt_object(&bad, ObjectKind::Content, &temp).unwrap();
+    s.store.adopt_object(&bad, ObjectKind::Content, &temp, &Silent).unwrap();
     assert!(s.store.holds(&pin));
     s.restore("d", &pin).unwrap();
     assert_eq!(s.pin("d"), pin);
@@ -261,7 +262,7 @@ fn damage_in_a_read_only_store_is_told() {
         let store = Store::open(store, LinkTypes::default());
         let e = store.read(&ObjectId::of(&content(0, 0)), ObjectKind::Content).unwrap_err();
         assert!(e.kind == Kind::Missing && e.message.contains("is damaged"), "{e}");
-        assert!(store.read_tree(&pin.id).unwrap_err().message.contains("is damaged"));
+        assert!(store.read_tree(&pin.id, 0).unwrap_err().message.contains("is damaged"));
         assert!(!store.contains(&pin) && !store.holds(&pin));
         assert!(store.lacking(&pin).unwrap().trees == [pin.id]);
         assert_eq!(store.read(&ObjectId::of(&content(0, 1)), ObjectKind::Content).unwrap(), content(0, 1));

@@ -39,7 +39,8 @@ impl Store {
         };
         for (path, id) in files.iter().filter(|(_, id)| is_wanted(id)) {
             let temp = self.temp()?;
-            let copied = fs::copy(path, &temp).is_ok() && self.adopt_object(id, ObjectKind::Content, &temp).is_ok();
+            let copied =
+                fs::copy(path, &temp).is_ok() && self.adopt_object(id, ObjectKind::Content, &temp, sink).is_ok();
             if copied {
                 taken.insert(*id);
             } else {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, BufWriter};
 use std::os::unix::fs::FileExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -120,7 +121,7 @@ impl Store {
     fn pack_again(&self, from: &File, rows: &[Row]) -> Result<()> {
         let temp = self.temp()?;
         let write = || -> io::Result<(File, PackId)> {
-            let file = File::options().write(true).create_new(true).open(&temp)?;
+            let file = File::options().write(true).create_new(true).mode(0o600).open(&temp)?;
             let mut writer = PackWriter::new(BufWriter::new(&file))?;
             for row in rows {
                 let mut bytes = vec![0; row.length as usize];

@@ -34,7 +34,7 @@ fn a_checkout_gives_way_to_an_edit() {
         let lock = File::open(sandbox.path(".git/lockstep/store/lock")).unwrap();
         lock.lock().unwrap();
         let checkout = sandbox.start(&["checkout", path.split('/').next().unwrap()]);
-        checkout.await_words("to be done with the store");
+        checkout.await_words("which is using the store");
         if is_edit {
             sandbox.write(path, "edited meanwhile")
         } else {

@@ -65,6 +65,8 @@ fn locks_of_many_entries() {
         sandbox.write("pipeline.lock", "schema: 1\n".to_string() + &text);
         refused(&sandbox, &["status"], "pipeline.lock is no lock file: it has more than");
     }
+    sandbox.write("pipeline.lock", format!("schema: 1\nstages: {{a: {{cmd: \"{}\"}}}}\n", "x".repeat(80 << 20)));
+    refused(&sandbox, &["status"], "larger than 64 MiB and not in the form that lockstep writes");
     let id = "0".repeat(64);
     let stages: String = (0..200_001).map(|n| format!("  s{n}:\n    key: {id}\n    cmd: x\n")).collect();
     sandbox.write("pipeline.lock", "schema: 1\nstages:\n".to_string() + &stages);
@@ -106,9 +108,29 @@ fn trees_of_another_repository() {
     }
 }
 
+/// A log of a long training is no attack: the message says what to do.
+#[test]
+fn a_large_plot_in_json_has_a_way_out() {
+    let sandbox = Sandbox::new();
+    let rows = "{\"step\":1,\"loss\":2.5},".repeat(450_000);
+    sandbox.write("log.json", format!("[{rows}{{\"step\":1,\"loss\":2}}]"));
+    sandbox.write("pipeline.yaml", "stages: {a: {cmd: x}}\nplots: [log.json]\n");
+    let out = run(&sandbox, &["plots", "show"]);
+    assert!(out.stderr.contains("log.json") && out.stderr.contains("write it as CSV"), "{out}");
+    sandbox.write("log.csv", "step,loss\n".to_string() + &"1,2.5\n".repeat(450_000));
+    sandbox.write("pipeline.yaml", "stages: {a: {cmd: x}}\nplots: [log.csv]\n");
+    let out = run(&sandbox, &["plots", "show"]);
+    assert_eq!(out.code, 0, "{out}");
+}
+
 #[test]
 fn files_that_the_system_makes_up() {
     let sandbox = Sandbox::new();
+    // Only root may open it, and only where the kernel has it.
+    if std::fs::File::open("/proc/kcore").is_ok() {
+        sandbox.write("pipeline.yaml", "stages: {a: {cmd: echo 1 > o, deps: [/proc/kcore], outs: [o]}}\n");
+        refused(&sandbox, &["repro"], "the system does not tell its size");
+    }
     sandbox.write("pipeline.yaml", "stages: {a: {cmd: echo 1 > o, deps: [/proc/self/pagemap], outs: [o]}}\n");
     refused(&sandbox, &["repro"], "the system does not tell its size");
 }

@@ -22,3 +22,4 @@ mod temporary_files;
 mod tree_bomb;
 mod trees;
 mod urls;
+mod waits;

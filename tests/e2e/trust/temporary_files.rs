@@ -49,3 +49,36 @@ fn what_a_killed_process_left_goes() {
     assert_eq!(sandbox.run(&["config", "jobs", "2"]).code, 0);
     assert!(!sandbox.exists(".lockstep.toml.lockstep-new-0123456789abcdef"));
 }
+
+/// What is written gets the mode of the store once it is whole.
+#[test]
+fn files_of_the_store_have_its_mode() {
+    for (folder, want) in [(0o700, 0o600), (0o755, 0o644), (0o2775, 0o664)] {
+        let sandbox = Sandbox::new();
+        let store = sandbox.beside("store");
+        fs::create_dir(&store).unwrap();
+        fs::set_permissions(&store, fs::Permissions::from_mode(folder)).unwrap();
+        sandbox.use_store("", &store);
+        sandbox.write("pipeline.yaml", "stages: {a: {cmd: echo 1 > o, outs: [o]}}\n");
+        let out = sandbox.run(&["repro"]);
+        assert_eq!(out.code, 0, "{out}");
+        let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&store.join("generation")), want, "{folder:o}");
+        let runs = crate::promises::files(&store.join("runs"));
+        assert!(!runs.is_empty());
+        for (name, _) in runs {
+            assert_eq!(mode(&store.join("runs").join(&name)), want, "{folder:o} {name}");
+        }
+        assert_eq!(fs::read_dir(store.join("tmp")).map_or(0, Iterator::count), 0);
+    }
+}
+
+/// A folder of the repository is listed for them once a process, not once a write.
+#[test]
+fn what_a_killed_process_left_goes_whatever_file_it_was_for() {
+    let sandbox = Sandbox::new();
+    sandbox.write(".other.lockstep-new-0123456789abcdef", "half");
+    sandbox.write(".mine.lockstep-new-notes", "mine");
+    assert_eq!(sandbox.run(&["config", "jobs", "2"]).code, 0);
+    assert!(!sandbox.exists(".other.lockstep-new-0123456789abcdef") && sandbox.exists(".mine.lockstep-new-notes"));
+}
