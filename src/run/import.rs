@@ -196,7 +196,11 @@ fn bring(project: &Project, there: &Elsewhere, from: &str, to: &RepoPath, sink: 
     let before = project.definitions_without_graph()?;
     let give_up = |old: &Path| give_up(project, &IgnoreRules(&before.rules), to, old, sink);
     let place = project.writable(to)?;
-    get_over(&snapshot, &from, &place, &|| place.check_again(), &give_up, sink)?;
+    let open = || {
+        place.create_parents()?;
+        place.open_folder()
+    };
+    get_over(&snapshot, &from, &place, &open, &give_up, sink)?;
     let definitions = project.definitions_without_graph()?;
     let seen = super::look::look(project, &definitions, &[Spot::from(to)], sink).pop().unwrap_or(Ok(None))?;
     match (expected, seen) {

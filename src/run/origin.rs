@@ -16,7 +16,7 @@ use crate::git::{self, other};
 use crate::path::{RepoPath, normalise};
 use crate::pipeline::stage::{Data, Import};
 use crate::project::{Definitions, Project, Rev, elsewhere};
-use crate::store::{self, Pin, Place as Spot};
+use crate::store::{self, OpenFolder, Pin, Place as Spot};
 use crate::url::Url;
 
 /// What a killed fetch left is nobody's after so long.
@@ -65,7 +65,7 @@ impl Origin {
         let staged = Staged::new(project)?;
         let place = staged.0.join(self.path.name());
         let remove = |old: &Path| store::remove(old).map_err(|e| Error::io("remove", old, e));
-        get_over(&snapshot, &from, &place, &|| Ok(()), &remove, sink)?;
+        get_over(&snapshot, &from, &place, &|| OpenFolder::open(&staged.0), &remove, sink)?;
         let spot = Spot::Outside(place.clone());
         let rules = As { rules, staged: place.as_os_str().as_encoded_bytes(), path: self.path.as_str().as_bytes() };
         let index = project.index();

@@ -18,6 +18,7 @@ mod secret_places;
 mod secrets;
 mod signatures;
 mod stores;
+mod swapped;
 mod temporary_files;
 mod tree_bomb;
 mod trees;
