@@ -140,6 +140,44 @@ pub fn rename<T>(project: &Project, old: &str, new: &str, change: impl FnOnce() 
     Ok(changed)
 }
 
+/// A folder outside of the repository that only a file of the repository names: `what` says which file does what.
+///
+/// Errors: the user has not said that it may be read.
+pub fn check_folder(project: &Project, folder: &Path, what: &str) -> Result<()> {
+    // The repository that is not there, or cannot be opened, is an error of who opens it.
+    let Ok(real) = std::fs::canonicalize(folder) else { return Ok(()) };
+    let named = project.around.env.get(TRUST_REMOTES).filter(|_| project.address.is_none());
+    let is_named = |word: &str| Path::new(word) == real;
+    if real.starts_with(project.top())
+        || named.is_some_and(|names| names.split([',', '\n']).any(is_named))
+        || read(&file(project)).contains_key(&key_of_folder(&real))
+    {
+        return Ok(());
+    }
+    let shown = real.to_string_lossy();
+    Err(Error::usage(format!("{what} {shown}, a folder outside of this repository, and you have not trusted it"))
+        .because("what is imported from it is stored, and the next push publishes it")
+        .hint(format!("if its files may go where this repository's go: lockstep remote trust {}", word(&shown)))
+        .hint(format!("in CI: {TRUST_REMOTES}={}", word(&shown))))
+}
+
+/// Remembers that the user named a folder.
+pub fn grant_folder(project: &Project, folder: &Path) -> Result<()> {
+    let Ok(real) = std::fs::canonicalize(folder) else { return Ok(()) };
+    let key = key_of_folder(&real);
+    if real.starts_with(project.top()) || read(&file(project)).contains_key(&key) {
+        return Ok(());
+    }
+    change(project, |grants| {
+        grants.insert(key, "its files may be imported".into());
+    })
+}
+
+/// The name of a grant for a folder, as no remote is called.
+pub fn key_of_folder(real: &Path) -> String {
+    format!("folder {}", real.display())
+}
+
 /// Takes a grant back; says whether there was one.
 pub fn revoke(project: &Project, name: &str) -> Result<bool> {
     let mut was_there = false;

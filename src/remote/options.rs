@@ -68,6 +68,11 @@ const WEBDAV: &[Known] = &[
     Known("token", &[], "token", Free),
 ];
 
+/// More tries of one request make a command wait for ever that meets a server which is down; `lockstep.toml` may be a
+/// stranger's.
+const MOST_RETRIES: u16 = 20;
+const LONGEST_TIMEOUT: u16 = 3600;
+
 /// Options whose value is a path; a relative one counts from the root of the project.
 const FILES: &[&str] = &["credential_path", "keyfile"];
 
@@ -183,7 +188,9 @@ pub fn name(remote: &str, scheme: Scheme, option: &str) -> Result<&'static str> 
 pub fn check(name: &str, value: &str) -> Result<()> {
     let wanted = match name {
         "read_only" | "allow_anonymous_login" if !matches!(value, "true" | "false") => "true or false",
-        "jobs" | "timeout" | "retries" | "port" if value.parse::<u16>().is_err() => "a number",
+        "retries" if value.parse::<u16>().map_or(true, |n| n > MOST_RETRIES) => "a number up to 20",
+        "timeout" if value.parse::<u16>().map_or(true, |n| n > LONGEST_TIMEOUT) => "a number of seconds up to 3600",
+        "jobs" | "port" if value.parse::<u16>().is_err() => "a number",
         "addressing_style" if !matches!(value, "path" | "virtual") => "path or virtual",
         // These become a part of a host's name.
         "region" | "account_name" if !is_label(value) => "letters, digits and hyphens",

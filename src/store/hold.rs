@@ -42,7 +42,9 @@ impl Store {
         let _ = self.register();
         let path = self.dir().join(LOCK);
         let file = match document::open(&path) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound && self.is_store() => self.open_lock(&path),
+            Err(e) if e.kind() == io::ErrorKind::NotFound && self.is_store() => file_lock::open(&path),
+            // Of an earlier version.
+            Ok(file) if file_lock::is_open_to_others(&file) => file_lock::open(&path).or(Ok(file)),
             file => file,
         };
         let Ok(file) = file else { return Ok(None) };
@@ -56,7 +58,7 @@ impl Store {
     pub fn hold_alone(&self, command: &str, sink: &dyn Sink) -> Result<Hold> {
         self.must_be_store()?;
         let path = self.dir().join(LOCK);
-        let file = self.open_lock(&path).map_err(|e| self.refused("lock", &path, e))?;
+        let file = file_lock::open(&path).map_err(|e| self.refused("lock", &path, e))?;
         match self.lock(file, Mode::Exclusive, self.stop(), sink)? {
             Answer::Locked(mut lock) => {
                 lock.write_holder(command);
@@ -69,16 +71,6 @@ impl Store {
     fn lock(&self, file: File, mode: Mode, stop: Stop, sink: &dyn Sink) -> Result<Answer> {
         let busy = format!("is using the store {}", self.dir().display());
         file_lock::lock(file, mode, &Wait { busy: &busy, usual: None, signal: &|| stop.asked(), sink })
-    }
-
-    fn open_lock(&self, path: &Path) -> io::Result<File> {
-        let open = || File::options().read(true).write(true).create(true).truncate(false).open(path);
-        let is_new = fs::symlink_metadata(path).is_err();
-        let file = open()?;
-        if is_new && self.is_for_a_group() {
-            file.set_permissions(Permissions::from_mode(0o664))?;
-        }
-        Ok(file)
     }
 
     /// The mode of a file of the store that is written again: who may read and write in the folder of the store may do the
@@ -172,6 +164,8 @@ mod tests {
                     0o2775
                 } else if is_object {
                     0o444
+                } else if entry.path() == at.join(LOCK) {
+                    0o660
                 } else {
                     0o664
                 };

@@ -6,7 +6,7 @@
 //! usual ones.
 
 use std::ffi::OsStr;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
@@ -38,8 +38,9 @@ impl OpenFolder {
 
     /// Opens a folder that the user named, which may be a link.
     pub fn open(path: &Path) -> Result<OpenFolder> {
-        let folder = File::open(path).map_err(|e| Error::io("open", path, e))?;
-        Ok(OpenFolder::of(folder.into(), path))
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let folder = openat(CWD, path, flags, Mode::empty()).map_err(|e| Error::io("open", path, e))?;
+        Ok(OpenFolder::of(folder, path))
     }
 
     /// Makes a folder and opens it.
