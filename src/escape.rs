@@ -3,9 +3,13 @@
 //!
 //! Terminals and logs are served by `cli/output.rs` alone, which calls [`line`] for everything that it writes.
 
-/// Characters that move a cursor, begin a line, or turn the direction of writing.
+/// Characters that move a cursor, begin a line, turn the direction of writing, or have no width: text with them is not
+/// what it looks like. The joiners of words in Arabic, Indic scripts and emoji (U+200C, U+200D) stay.
 fn is_harmful(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    let has_no_width = matches!(c, '\u{ad}' | '\u{180e}' | '\u{200b}' | '\u{2060}'..='\u{2064}' | '\u{feff}'
+        | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}');
+    let turns = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{206f}');
+    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') || has_no_width || turns
 }
 
 /// The text on one line: `\n`, `\r` and `\t` for line ends and tabs, `\u{1b}` for other harmful characters.
@@ -41,7 +45,8 @@ pub fn json(json: &str) -> String {
     for c in json.chars() {
         // Serde escapes C0 itself: those that are left are the line ends between values.
         if c != '\n' && is_harmful(c) {
-            shown.push_str(&format!("\\u{:04x}", c as u32));
+            let mut units = [0; 2];
+            shown.extend(c.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")));
         } else {
             shown.push(c);
         }
@@ -120,6 +125,7 @@ mod tests {
             ("a\u{1b}]0;x\u{7}b", "a\\u{1b}]0;x\\u{7}b"),
             ("a\nb\r\nc\td", "a\\nb\\r\\nc\\td"),
             ("\u{9b}2J\u{7f}\0", "\\u{9b}2J\\u{7f}\\u{0}"),
+            ("\u{61c}\u{feff}\u{200b}\u{e0041}", "\\u{61c}\\u{feff}\\u{200b}\\u{e0041}"),
             ("\u{202e}\u{2066}\u{2069}\u{2028}", "\\u{202e}\\u{2066}\\u{2069}\\u{2028}"),
         ] {
             assert_eq!(text(given), want);
@@ -144,7 +150,7 @@ mod tests {
 
     #[test]
     fn json_says_the_same() {
-        let given = serde_json::json!({"a\u{9b}\u{7f}": ["\u{202e}##[x]\\##[y]", "é\n\u{1b}"]});
+        let given = serde_json::json!({"a\u{9b}\u{7f}\u{feff}\u{e0041}": ["\u{202e}##[x]\\##[y]", "é\n\u{1b}"]});
         let shown = json(&serde_json::to_string_pretty(&given).unwrap());
         assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).unwrap(), given);
         assert!(!shown.contains(|c: char| c != '\n' && is_harmful(c)) && !shown.contains("##["), "{shown}");

@@ -10,9 +10,9 @@
 //! system, a system without the table), it comes from the text that an exclusive holder writes into its lock file.
 
 use std::collections::HashMap;
-use std::fs::{File, TryLockError};
+use std::fs::{File, Metadata, Permissions, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, OnceLock};
 use std::thread::ThreadId;
@@ -78,6 +78,35 @@ type Table = HashMap<(u64, u64), Vec<(ThreadId, Mode)>>;
 fn table() -> MutexGuard<'static, Table> {
     static TABLE: OnceLock<Mutex<Table>> = OnceLock::new();
     TABLE.get_or_init(Mutex::default).lock().unwrap_or_else(|e| e.into_inner())
+}
+
+/// Opens a lock file, for those alone who may write to its folder: any other user who may read it could hold it for ever.
+pub fn open(path: &Path) -> io::Result<File> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mode = mode_within(&folder.metadata()?);
+    let file = File::options().read(true).write(true).create(true).truncate(false).mode(mode).open(path)?;
+    set_mode(&file, mode)?;
+    Ok(file)
+}
+
+/// The mode of a lock file in a folder.
+pub fn mode_within(folder: &Metadata) -> u32 {
+    let writers = folder.mode() & 0o022;
+    0o600 | writers | writers << 1
+}
+
+/// Gives a lock file its mode, if it is this user's.
+pub fn set_mode(file: &File, mode: u32) -> io::Result<()> {
+    let meta = file.metadata()?;
+    if meta.mode() & 0o777 != mode && meta.uid() == rustix::process::geteuid().as_raw() {
+        file.set_permissions(Permissions::from_mode(mode))?;
+    }
+    Ok(())
+}
+
+/// May users who may not write to its folder read it?
+pub fn is_open_to_others(file: &File) -> bool {
+    file.metadata().is_ok_and(|meta| meta.mode() & 0o044 & !(meta.mode() << 1) != 0)
 }
 
 /// Locks an open file or folder.

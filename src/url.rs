@@ -174,12 +174,27 @@ pub fn redact_text(text: &str) -> String {
             after
         };
         let end = rest[from..].find(is_end).map_or(rest.len(), |at| from + at);
+        let end = if is_cut(&rest[after..end]) { end_of_user(rest, end, is_end) } else { end };
         done.push_str(&rest[..start]);
         done.push_str(&redact(&rest[start..end]));
         rest = &rest[end..];
     }
     done.push_str(rest);
     done
+}
+
+/// Does a URL, without its scheme, end within what may be a password: `bob:Sup3r`?
+fn is_cut(rest: &str) -> bool {
+    let port =
+        rest.split('/').next().filter(|_| !rest.starts_with('[')).and_then(|authority| authority.split_once(':'));
+    port.is_some_and(|(_, port)| !rest.contains('@') && !port.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// The end of a URL whose password holds a blank, a comma or the like: that of the host behind the next `@` of the line.
+fn end_of_user(text: &str, end: usize, is_end: impl Fn(char) -> bool) -> usize {
+    let line = text[end..].split('\n').next().unwrap_or_default();
+    let Some(at) = line.find('@') else { return end };
+    line[at..].find(is_end).map_or(end + line.len(), |n| end + at + n)
 }
 
 /// A URL as it may be shown.

@@ -11,6 +11,7 @@ use crate::document;
 use crate::error::{Error, Result};
 use crate::replace::Turn;
 use crate::url::redact_text;
+use crate::value::excerpt_of;
 
 /// No file of settings that people write is larger; what is made of it is hundreds of times that.
 const LARGEST: u64 = 1 << 20;
@@ -211,16 +212,33 @@ fn at(file: &Path, text: &str, place: Range<usize>, message: &str) -> Error {
     let line_start = text[..start].rfind('\n').map_or(0, |newline| newline + 1);
     let content = text[line_start..].lines().next().unwrap_or("");
     let line = text[..start].matches('\n').count() + 1;
-    let column = text[line_start..start].chars().count();
+    let column = text[line_start..start].chars().count() + 1;
     let marked = text[start..place.end.clamp(start, text.len())].lines().next().unwrap_or("").chars().count();
-    let (margin, space, mark) = (" ".repeat(line.to_string().len()), " ".repeat(column), "^".repeat(marked.max(1)));
-    let column = column + 1;
+    let error = Error::usage(format!("{}:{line}:{column}: {}", file.display(), redact_text(message)));
     // The line may be a secret, or a part of one that was meant to end above.
-    if redact_text(text) != text || keys::SECRETS.iter().any(|option| text.contains(option)) {
-        return Error::usage(format!("{}:{line}:{column}: {}", file.display(), redact_text(message)));
+    if redact_text(text) != text || may_hold_secret(text) {
+        return error;
     }
-    Error::usage(format!("{}:{line}:{column}: {message}", file.display()))
-        .with_lines([format!("  {line} | {content}"), format!("  {margin} | {space}{mark}")])
+    error.with_lines(excerpt_of(content, line, column, marked).into_iter().skip(1).map(|line| format!("  {line}")))
+}
+
+/// Does a text, which need not be TOML, set an option of a remote that is a secret, or whose name is not known, such as
+/// `pasword`?
+fn may_hold_secret(text: &str) -> bool {
+    if keys::SECRETS.iter().any(|option| text.contains(option)) {
+        return true;
+    }
+    let is_harmless = |value: &str| {
+        let word = value.split([',', '}', ' ', '\t', '\n', '\r']).next().unwrap_or_default();
+        matches!(word, "true" | "false") || word.parse::<f64>().is_ok() || value.starts_with(['{', '['])
+    };
+    let sets_unknown = |(at, _): (usize, &str)| {
+        let before = text[..at].trim_end_matches([' ', '\t', '"', '\'']);
+        let is_letter = |c: char| c.is_alphanumeric() || "-_".contains(c);
+        let name = &before[before.trim_end_matches(is_letter).len()..];
+        !keys::is_shown_option(name) && !is_harmless(text[at + 1..].trim_start_matches([' ', '\t']))
+    };
+    text.contains("remote") && text.match_indices('=').any(sets_unknown)
 }
 
 #[cfg(test)]

@@ -79,6 +79,51 @@ pub fn is_secret(key: &str) -> bool {
     is_option && key.rsplit('.').next().is_some_and(|option| SECRETS.contains(&option))
 }
 
+/// Options of remotes whose values may be shown. Any other may be a misspelt secret, such as `pasword`.
+const SHOWN: &[&str] = &[
+    "access_key_id",
+    "account_name",
+    "addressing_style",
+    "allow_anonymous_login",
+    "connect_timeout",
+    "credential_path",
+    "credentialpath",
+    "endpoint_url",
+    "endpointurl",
+    "external_id",
+    "jobs",
+    "keyfile",
+    "known_hosts_strategy",
+    "port",
+    "profile",
+    "read_only",
+    "read_timeout",
+    "region",
+    "retries",
+    "role_arn",
+    "server_side_encryption",
+    "sse",
+    "sse_kms_key_id",
+    "storage_class",
+    "timeout",
+    "url",
+    "user",
+];
+
+/// May the value of this setting be shown, without the secrets of URLs?
+pub fn is_shown(key: &str) -> bool {
+    match split(key)[..] {
+        ["remote", _, option] => is_shown_option(option),
+        _ => !is_secret(key),
+    }
+}
+
+/// The same of an option of a remote, or the last word of any other key.
+pub fn is_shown_option(option: &str) -> bool {
+    let is_key = || KEYS.iter().any(|(key, ..)| key.rsplit('.').next() == Some(option));
+    SHOWN.contains(&option) || secret_of_place(option).is_some() || is_key()
+}
+
 /// May a remote have this name? Any other could be read as several names, or as a name with a fingerprint, where
 /// `LOCKSTEP_TRUST_REMOTES` lists them.
 pub fn is_remote_name(name: &str) -> bool {
@@ -142,10 +187,11 @@ pub(super) fn parse(key: &str, text: &str) -> Result<Setting, String> {
     let value = match takes(key)? {
         Takes::Count => text.trim().parse().map(Setting::Int).unwrap_or(Setting::Str(text.into())),
         Takes::Text | Takes::Word(_) | Takes::Modes | Takes::Free => Setting::Str(text.into()),
-        Takes::Words(_) | Takes::Texts if text.trim_start().starts_with('[') => Setting::List(
-            file::list(text)
-                .ok_or_else(|| format!("`{key}` takes a list, like `[\"a\", \"b\"]` or `a,b`, not `{text}`"))?,
-        ),
+        Takes::Words(_) | Takes::Texts if text.trim_start().starts_with('[') => {
+            Setting::List(file::list(text).ok_or_else(|| {
+                format!("`{key}` takes a list, like `[\"a\", \"b\"]` or `a,b`, not `{}`", shown(text))
+            })?)
+        }
         Takes::Words(_) | Takes::Texts => Setting::List(text.split(',').map(|word| word.trim().to_string()).collect()),
     };
     check(key, value)
@@ -172,7 +218,17 @@ pub(super) fn check(key: &str, value: Setting) -> Result<Setting, String> {
         }
         wanted => wanted,
     };
-    Err(format!("`{key}` takes {}, not `{}`", wanted.0, redact_text(&wanted.1.to_string())))
+    Err(format!("`{key}` takes {}, not `{}`", wanted.0, shown(&wanted.1.to_string())))
+}
+
+/// A value for a message.
+fn shown(value: &str) -> String {
+    const MOST: usize = 200;
+    let value = redact_text(value);
+    match value.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}…", &value[..end]),
+        None => value,
+    }
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ use super::repo::Repo;
 use super::signature::Signature;
 use crate::error::{Error, Kind, Result};
 use crate::path::RepoPath;
+use crate::shell::word;
 use crate::tag::{self, Action, Asked, ModelTag, label_order};
 
 /// Trees and commits that gix keeps decoded; reading a commit twice is what walking and then asking costs.
@@ -166,12 +167,12 @@ impl History {
             if self.0.is_other && commit.map(|commit| commit.id.0) != Some(self.peel(id)?) {
                 let error =
                     Error::new(Kind::Check, format!("the signature of {tag} was verified, not where {revision} leads"));
-                return Err(error.hint(format!("name the tag alone: {tag}")));
+                return Err(error.hint(format!("name the tag alone: {}", word(tag))));
             }
             if revision.contains("@{") {
                 let error =
                     Error::new(Kind::Check, format!("no signature covers the log of the tag {tag}: {revision}"));
-                return Err(error.hint(format!("name the tag alone: {tag}")));
+                return Err(error.hint(format!("name the tag alone: {}", word(tag))));
             }
             return Ok(());
         }

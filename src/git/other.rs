@@ -9,9 +9,8 @@ use std::process::Command;
 use super::commit::absent;
 use super::history::History;
 use super::id::GitId;
-use super::ignore::{SEED, mix};
 use super::owner;
-use super::program::{check_protocol, foreign_git, reading_git};
+use super::program::{check_protocol, exact_git, foreign_git, reading_git};
 use super::repo::Repo;
 use crate::error::{Error, Kind, Result};
 use crate::path::RepoPath;
@@ -84,15 +83,27 @@ pub fn open(address: &Url, cwd: &Path, repos: &Path, commit: Option<GitId>) -> R
     check_protocol(address)?;
     let name = address.raw().trim_end_matches('/').trim_end_matches(".git").rsplit(['/', ':']).next().unwrap_or("repo");
     let name: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || "-_".contains(*c)).take(40).collect();
-    let clone = repos.join(format!("{name}-{:016x}", mix(SEED, address.raw().as_bytes())));
+    let id = gix::objs::compute_hash(gix::hash::Kind::Sha1, gix::object::Kind::Blob, address.raw().as_bytes());
+    let id = id.map_err(|e| Error::new(Kind::Bug, "a URL has no hash").because(e))?;
+    let clone = repos.join(format!("{name}-{id}"));
     let mut stale = None;
     if !clone.join("HEAD").exists() {
         clone_to(address, &clone)?;
+    } else if !is_of(&clone, address) {
+        return Err(Error::usage(format!("the clone {} is not one of {address}", clone.display()))
+            .hint(format!("remove it, and it is made again: rm -r -- {}", word(&clone.display().to_string()))));
     } else if !commit.is_some_and(|id| has(&clone, id)) {
         let fetch = ["fetch", "--quiet", "--prune", "--force", "--tags", "--", "origin", "+refs/heads/*:refs/heads/*"];
         stale = run(foreign_git(&clone).args(fetch)).err().map(|e| said(address, e));
     }
     Ok(Other { repo: Repo { fetches_missing: true, ..Repo::bare(&clone) }, bare: true, is_clone: true, stale })
+}
+
+/// Was it cloned from this very address?
+fn is_of(clone: &Path, address: &Url) -> bool {
+    let mut command = exact_git(clone);
+    command.args(["--git-dir", ".", "config", "--local", "--no-includes", "--get-all", "remote.origin.url"]);
+    run(&mut command).is_ok_and(|url| url.strip_suffix(b"\n") == Some(address.raw().as_bytes()))
 }
 
 fn has(clone: &Path, id: GitId) -> bool {

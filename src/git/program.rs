@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 
 use super::protected;
 use crate::error::{Error, Kind, Result};
+use crate::shell::word;
 use crate::url::Url;
 
 /// Variables by which Git's hooks name their repository, and which would make `git -C FOLDER` mean another one.
@@ -85,9 +86,11 @@ pub(super) fn check_protocol(address: &Url) -> Result<()> {
         "the address {address} needs the program git-remote-{scheme}, which lockstep does not start"
     ))
     .hint("use an address that begins with https:// or ssh://");
+    let (base, allow) = (format!("url.{address}.insteadOf"), format!("protocol.{scheme}.allow"));
     Err(error.hint(format!(
-        "or map one to it, for you alone: git config --global url.{address}.insteadOf https://… && git config \
-         --global protocol.{scheme}.allow always"
+        "or map one to it, for you alone: git config --global {} https://… && git config --global {} always",
+        word(&base),
+        word(&allow)
     )))
 }
 

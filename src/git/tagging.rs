@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use super::id::GitId;
 use super::repo::Repo;
 use crate::error::{Error, Kind, Result};
+use crate::shell::word;
 
 /// Who makes a tag, and when.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,7 +70,7 @@ impl Repo {
         let Some(remote) = self.push_remote() else {
             return Err(Error::usage(format!("{name} is not pushed: Git knows no remote"))
                 .hint("git remote add origin URL")
-                .hint(format!("then: git push origin 'refs/tags/{name}'")));
+                .hint(format!("then: git push origin {}", word(&format!("refs/tags/{name}")))));
         };
         let pushed = self.git(&["push", "--quiet", &remote, &format!("refs/tags/{name}")], None, None);
         match pushed {
@@ -79,8 +80,11 @@ impl Repo {
                     Error::new(Kind::Remote, format!("the tag {name} is here, and could not be pushed to {remote}"));
                 let error = e.causes.into_iter().fold(error, Error::because);
                 Err(error
-                    .hint(format!("to try again: git push {remote} 'refs/tags/{name}'"))
-                    .hint(format!("if others took the name meanwhile: git tag -d '{name}', and take the next one")))
+                    .hint(format!("to try again: git push {} {}", word(&remote), word(&format!("refs/tags/{name}"))))
+                    .hint(format!(
+                        "if others took the name meanwhile: git tag -d {}, and take the next one",
+                        word(name)
+                    )))
             }
         }
     }

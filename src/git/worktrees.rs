@@ -1,6 +1,8 @@
 //! All worktrees of a repository, whoever is asked.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::owner;
@@ -64,8 +66,9 @@ impl Repo {
         };
         for entry in entries {
             let git_dir = entry.map_err(|e| Error::io("read", &folder, e))?.path();
-            let Ok(Some(named)) = document::read_text(&git_dir.join("gitdir"), document::MOST) else { continue };
-            let named = git_dir.join(named.trim_end_matches(['\n', '\r']));
+            // One that cannot be read may stand for a worktree whose data would be taken for garbage.
+            let Some(named) = document::read(&git_dir.join("gitdir"), document::MOST)? else { continue };
+            let named = git_dir.join(OsStr::from_bytes(named.trim_ascii_end()));
             let top = named.parent().unwrap_or(&named).to_path_buf();
             let (git_dir, common_dir) = (Some(git_dir), Some(home.clone()));
             all.push(Repo::of(top, git_dir, common_dir, RepoPath::root()));

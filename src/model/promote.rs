@@ -10,6 +10,7 @@ use super::registry::Registry;
 use super::signed;
 use crate::error::{Error, Kind, Result};
 use crate::project::{Project, Rev};
+use crate::shell::word;
 use crate::tag::{Action, Asked, Label, ModelName, Version, Which};
 
 /// A label that is going to a version.
@@ -43,7 +44,7 @@ impl Promotion {
         let registered = model.versions[&version];
         if registered.withdrawn.is_some() {
             return Err(Error::usage(format!("{name} {version} was taken back, and gets no labels"))
-                .hint(format!("lockstep model history {name}")));
+                .hint(format!("lockstep model history {}", word(&name.to_string()))));
         }
         let commit = model.events[registered.event].commit;
         let snapshots = project.snapshots();
@@ -121,8 +122,13 @@ impl Removal {
             return Ok(Removal { act, version: None, labels: model.labels.keys().cloned().collect() });
         }
         if let Which::Label(label) = &asked.which {
-            return Err(Error::usage(format!("{name}#{label} is a label; what is deprecated is a version"))
-                .hint(format!("lockstep model demote {name} {label} — takes the label away")));
+            return Err(Error::usage(format!("{name}#{label} is a label; what is deprecated is a version")).hint(
+                format!(
+                    "lockstep model demote {} {} — takes the label away",
+                    word(&name.to_string()),
+                    word(&label.to_string())
+                ),
+            ));
         }
         let (_, event, version) = registry.find(asked)?;
         let Some(version) = version.cloned() else { return Err(Error::missing(format!("{name} has no version"))) };

@@ -23,6 +23,7 @@ use crate::project::Project;
 use crate::project::{Rev, Snapshot, Snapshots};
 use crate::run::cache::{self, RunRecord};
 use crate::run::trust::Trust;
+use crate::shell::word;
 use crate::tag::{Action, Bump, ModelName, Version};
 use crate::value::Value;
 
@@ -132,7 +133,7 @@ fn free(registry: &Registry, name: &ModelName, number: &Number) -> Result<Versio
     let what = if registered.withdrawn.is_some() { "was registered and taken back" } else { "is registered already" };
     let next = highest.unwrap_or(&version).bumped(Bump::Patch);
     Err(Error::usage(format!("{name} {version} {what}; a number is given once"))
-        .hint(format!("lockstep model register {name} --version {next}")))
+        .hint(format!("lockstep model register {} --version {next}", word(&name.to_string()))))
 }
 
 /// A version with the same bytes.

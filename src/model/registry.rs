@@ -18,6 +18,7 @@ use super::note::{self, Note};
 use crate::error::{Error, Result};
 use crate::git::{GitId, Repo, Signature, Tag};
 use crate::pipeline::problem::did_you_mean;
+use crate::shell::word;
 use crate::tag::{Action, Asked, Label, ModelName, ModelTag, Version, Which, label_order};
 
 #[derive(Debug, Default)]
@@ -108,7 +109,7 @@ impl Registry {
                 None => error,
             };
             error
-                .hint(format!("lockstep model register {name} --version v1.0.0 — registers one"))
+                .hint(format!("lockstep model register {} --version v1.0.0 — registers one", word(&name.to_string())))
                 .hint("git fetch --tags — if it was registered elsewhere")
         })
     }
@@ -119,8 +120,10 @@ impl Registry {
         match &asked.which {
             Which::Latest => match model.latest() {
                 Some((version, registered)) => Ok((model, &model.events[registered.event], Some(version))),
-                None => Err(Error::missing(format!("{} has no version that counts", model.name))
-                    .hint(format!("lockstep model history {} — tells what became of them", model.name))),
+                None => Err(Error::missing(format!("{} has no version that counts", model.name)).hint(format!(
+                    "lockstep model history {} — tells what became of them",
+                    word(&model.name.to_string())
+                ))),
             },
             Which::Version(version) => match model.versions.get_key_value(version) {
                 Some((version, registered)) => Ok((model, &model.events[registered.event], Some(version))),
@@ -238,7 +241,11 @@ impl Model {
         let error = Error::missing(format!("no version of {} has the label {label}", self.name));
         let known: Vec<String> = self.labels.keys().map(Label::to_string).collect();
         match known.is_empty() {
-            true => error.hint(format!("lockstep model promote {}@VERSION {label} — gives it to one", self.name)),
+            true => error.hint(format!(
+                "lockstep model promote {}@VERSION {} — gives it to one",
+                word(&self.name.to_string()),
+                word(&label.to_string())
+            )),
             false => error.hint(format!("its labels are {}", known.join(", "))),
         }
     }

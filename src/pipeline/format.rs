@@ -398,6 +398,9 @@ fn name_problem(name: &str) -> Option<String> {
     if name.starts_with('-') {
         return Some("looks like an option: it starts with `-`".into());
     }
+    if matches!(name, "." | "..") {
+        return Some("is that of a folder".into());
+    }
     if name.chars().any(char::is_control) {
         return Some("has a control character in it".into());
     }

@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 
 use crate::error::{Error, Kind};
+use crate::url::redact_text;
 use crate::value::{Fault, Mark, excerpt, line_at};
 
 /// How many mistakes are shown; a mistake in a generated stage is often made by all of them.
@@ -16,13 +17,13 @@ pub struct Problem {
     pub mark: Option<Mark>,
     pub message: String,
     pub hint: Option<String>,
-    /// The line in which `mark` stands.
-    pub line: Option<String>,
+    /// The line in which `mark` stands, as it is shown.
+    pub excerpt: Vec<String>,
 }
 
 impl Problem {
     pub fn new(file: impl Into<String>, mark: Option<Mark>, message: impl Into<String>) -> Problem {
-        Problem { file: file.into(), mark, message: message.into(), hint: None, line: None }
+        Problem { file: file.into(), mark, message: message.into(), hint: None, excerpt: Vec::new() }
     }
 
     /// A mistake in a text that could not be read at all.
@@ -37,17 +38,18 @@ impl Problem {
 
     /// Takes the line to show from the text of the file.
     pub fn within(mut self, text: &str) -> Problem {
-        if let (None, Some(mark)) = (&self.line, self.mark) {
-            self.line = line_at(text, mark).map(|line| line.chars().take(2000).collect());
+        if let (true, Some(mark)) = (self.excerpt.is_empty(), self.mark) {
+            self.excerpt = line_at(text, mark).into_iter().flat_map(|line| excerpt(line, mark)).collect();
         }
         self
     }
 
     /// Place and sentence, then the lines of the excerpt; without the hint.
     fn show(&self) -> Vec<String> {
-        let Some(mark) = self.mark else { return vec![format!("{}: {}", self.file, self.message)] };
-        let mut lines = vec![format!("{}:{}:{}: {}", self.file, mark.line, mark.column, self.message)];
-        lines.extend(self.line.iter().flat_map(|line| excerpt(line, mark)));
+        let message = redact_text(&self.message);
+        let Some(mark) = self.mark else { return vec![format!("{}: {message}", self.file)] };
+        let mut lines = vec![format!("{}:{}:{}: {message}", self.file, mark.line, mark.column)];
+        lines.extend(self.excerpt.iter().cloned());
         lines
     }
 }

@@ -101,7 +101,11 @@ fn bare(around: &Surroundings, mut repo: Repo, commit: &Commit, root: RepoPath, 
 /// not follow from how they were then, and its local ones.
 pub(super) fn settings_of_bare(around: &Surroundings, repo: &Repo, commit: Option<&Commit>) -> Result<Config> {
     let settings = repo.project_root.join("lockstep.toml").unwrap_or_default();
-    let today = repo.resolve("HEAD").and_then(|head| head.read(&settings)).unwrap_or_default();
+    // There may be no commit yet; settings that cannot be read could hold keys that narrow whose results count.
+    let today = match repo.resolve("HEAD") {
+        Ok(head) => head.read(&settings)?,
+        Err(_) => None,
+    };
     let text = match (today, commit) {
         (Some(text), _) => text,
         (None, Some(commit)) => commit.read(&settings)?.unwrap_or_default(),

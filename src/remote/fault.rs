@@ -4,6 +4,7 @@ use std::io;
 
 use crate::error::{Error, Kind};
 use crate::remote::address::Scheme;
+use crate::shell::word;
 use crate::url::Url;
 
 /// Why a remote did not do what it was asked for.
@@ -179,8 +180,8 @@ fn keyscan(url: &str) -> String {
     let host = url.split_once("://").map_or(url, |(_, rest)| rest).split('/').next().unwrap_or_default();
     let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
     match host.rsplit_once(':') {
-        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => format!("-p {port} {host}"),
-        _ => host.to_string(),
+        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => format!("-p {port} {}", word(host)),
+        _ => word(host).into_owned(),
     }
 }
 

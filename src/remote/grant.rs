@@ -17,6 +17,7 @@
 //! the settings of its clone are the user's word, since both may have come with the folder.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::config::{Grade, is_remote_name, is_secret};
@@ -64,7 +65,7 @@ impl Request {
                 (!Folder::new(folder.clone()).has(MARKER)).then(|| Request::for_folder(name, &settings.url, &folder))
             );
         }
-        Ok(request(name, &settings.url, address.scheme, &options, &project.around.env, project.top()))
+        request(name, &settings.url, address.scheme, &options, &project.around.env, project.top())
     }
 
     /// The repository names a folder that is not yet a remote.
@@ -188,6 +189,44 @@ pub fn rename<T>(project: &Project, old: &str, new: &str, change: impl FnOnce() 
     Ok(changed)
 }
 
+/// A folder outside of the repository that only a file of the repository names: `what` says which file does what.
+///
+/// Errors: the user has not said that it may be read.
+pub fn check_folder(project: &Project, folder: &Path, what: &str) -> Result<()> {
+    // The repository that is not there, or cannot be opened, is an error of who opens it.
+    let Ok(real) = std::fs::canonicalize(folder) else { return Ok(()) };
+    let named = project.around.env.get(TRUST_REMOTES).filter(|_| project.address.is_none());
+    let is_named = |word: &str| Path::new(word) == real;
+    if real.starts_with(project.top())
+        || named.is_some_and(|names| names.split([',', '\n']).any(is_named))
+        || read(&file(project)).contains_key(&key_of_folder(&real))
+    {
+        return Ok(());
+    }
+    let shown = real.to_string_lossy();
+    Err(Error::usage(format!("{what} {shown}, a folder outside of this repository, and you have not trusted it"))
+        .because("what is imported from it is stored, and the next push publishes it")
+        .hint(format!("if its files may go where this repository's go: lockstep remote trust {}", word(&shown)))
+        .hint(format!("in CI: {TRUST_REMOTES}={}", word(&shown))))
+}
+
+/// Remembers that the user named a folder.
+pub fn grant_folder(project: &Project, folder: &Path) -> Result<()> {
+    let Ok(real) = std::fs::canonicalize(folder) else { return Ok(()) };
+    let key = key_of_folder(&real);
+    if real.starts_with(project.top()) || read(&file(project)).contains_key(&key) {
+        return Ok(());
+    }
+    change(project, |grants| {
+        grants.insert(key, "its files may be imported".into());
+    })
+}
+
+/// The name of a grant for a folder, as no remote is called.
+pub fn key_of_folder(real: &Path) -> String {
+    format!("folder {}", real.display())
+}
+
 /// Takes a grant back; says whether there was one.
 pub fn revoke(project: &Project, name: &str) -> Result<bool> {
     let mut was_there = false;
@@ -204,11 +243,11 @@ fn request(
     options: &Options,
     env: &BTreeMap<String, String>,
     top: &Path,
-) -> Option<Request> {
+) -> Result<Option<Request>> {
     let asked: Vec<(&'static str, &str)> =
         options.of_repository(scheme).filter(|(option, value)| needs_grant(option, value, options, env)).collect();
     if asked.is_empty() {
-        return None;
+        return Ok(None);
     }
     // The URL without its secrets, for people, and all of it as a hash: what is not shown counts as well.
     let mut statement = format!("{url} ({})\n", ObjectId::of(url.raw().as_bytes()).hex());
@@ -216,18 +255,18 @@ fn request(
     for (option, value) in asked {
         let hashed = || ObjectId::of(value.as_bytes()).hex();
         let said = if is_secret(option) { hashed() } else { value.to_string() };
-        statement.push_str(&format!("{option} = {said}{}\n", content(option, value, top)));
+        statement.push_str(&format!("{option} = {said}{}\n", content(name, option, value, top)?));
         shown.push((option, if is_secret(option) { "***".to_string() } else { value.to_string() }));
     }
     let identity = identity(scheme, options, env);
-    Some(Request {
+    Ok(Some(Request {
         remote: name.into(),
         url: url.to_string(),
         options: shown,
         identity,
         statement,
         is_for_writing: false,
-    })
+    }))
 }
 
 /// Does it matter what this option of the repository says?
@@ -252,15 +291,32 @@ fn needs_grant(option: &str, value: &str, options: &Options, env: &BTreeMap<Stri
 
 /// Which file a path leads to. A file in the repository is the repository's word, too: its content belongs to the
 /// statement.
-fn content(option: &str, path: &str, top: &Path) -> String {
+///
+/// Errors: the file cannot be read whole, so a grant would say nothing about its content.
+fn content(remote: &str, option: &str, path: &str, top: &Path) -> Result<String> {
     const MOST: u64 = 1 << 20;
-    let is_file = matches!(option, "credential_path" | "keyfile");
-    let Some(real) = std::fs::canonicalize(path).ok().filter(|_| is_file) else { return String::new() };
-    if !real.starts_with(top) {
-        return format!(" ({})", real.display());
+    if !matches!(option, "credential_path" | "keyfile") {
+        return Ok(String::new());
     }
-    let bytes = document::read(&real, MOST).ok().flatten().unwrap_or_default();
-    format!(" ({})", ObjectId::of(&bytes).hex())
+    let failed = |e: Error| Error { message: format!("the {option} of remote {remote}: {}", e.message), ..e };
+    let real = match std::fs::canonicalize(path) {
+        Ok(real) => real,
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(String::new()),
+        Err(e) => return Err(failed(Error::io("look at", path, e))),
+    };
+    if !real.starts_with(top) {
+        return Ok(format!(" ({})", real.display()));
+    }
+    match document::read(&real, MOST) {
+        Ok(bytes) => Ok(format!(" ({})", ObjectId::of(&bytes.unwrap_or_default()).hex())),
+        Err(e) => {
+            let e = Error { hints: Vec::new(), ..failed(e) };
+            Err(e.hint(format!(
+                "name a file of your own: lockstep remote modify --local {} {option} FILE",
+                word(remote)
+            )))
+        }
+    }
 }
 
 fn identity(scheme: Scheme, options: &Options, env: &BTreeMap<String, String>) -> String {
@@ -339,7 +395,7 @@ mod tests {
         });
         let options = Options::read("lab", scheme, &said.collect::<Vec<_>>()).unwrap();
         let env = env.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
-        request("lab", &url.into(), scheme, &options, &env, Path::new("/nowhere"))
+        request("lab", &url.into(), scheme, &options, &env, Path::new("/nowhere")).unwrap()
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::config::{self, Grade, Origin, Said, Setting, grade};
 use crate::error::{Error, Result};
 use crate::path::home::expand;
 use crate::remote::address::{Address, Scheme};
-use crate::url::is_name_letter;
+use crate::url::{is_name_letter, redact_text};
 
 /// An option of a scheme: its name, other spellings, how the library calls it (empty: it is read by us), and what
 /// `lockstep.toml` may say of it. What names a file, a key, an identity, or a host that would get credentials of the
@@ -67,6 +67,11 @@ const WEBDAV: &[Known] = &[
     Known("password", &[], "password", Free),
     Known("token", &[], "token", Free),
 ];
+
+/// More tries of one request make a command wait for ever that meets a server which is down; `lockstep.toml` may be a
+/// stranger's.
+const MOST_RETRIES: u16 = 20;
+const LONGEST_TIMEOUT: u16 = 3600;
 
 /// Options whose value is a path; a relative one counts from the root of the project.
 const FILES: &[&str] = &["credential_path", "keyfile"];
@@ -183,7 +188,9 @@ pub fn name(remote: &str, scheme: Scheme, option: &str) -> Result<&'static str> 
 pub fn check(name: &str, value: &str) -> Result<()> {
     let wanted = match name {
         "read_only" | "allow_anonymous_login" if !matches!(value, "true" | "false") => "true or false",
-        "jobs" | "timeout" | "retries" | "port" if value.parse::<u16>().is_err() => "a number",
+        "retries" if value.parse::<u16>().map_or(true, |n| n > MOST_RETRIES) => "a number up to 20",
+        "timeout" if value.parse::<u16>().map_or(true, |n| n > LONGEST_TIMEOUT) => "a number of seconds up to 3600",
+        "jobs" | "port" if value.parse::<u16>().is_err() => "a number",
         "addressing_style" if !matches!(value, "path" | "virtual") => "path or virtual",
         // These become a part of a host's name.
         "region" | "account_name" if !is_label(value) => "letters, digits and hyphens",
@@ -198,7 +205,7 @@ pub fn check(name: &str, value: &str) -> Result<()> {
         _ if value.is_empty() => "a text",
         _ => return Ok(()),
     };
-    let shown = if config::is_secret(name) { "***" } else { value };
+    let shown = if config::is_shown_option(name) { redact_text(value) } else { "***".to_string() };
     Err(Error::usage(format!("`{name}` takes {wanted}, not `{shown}`")))
 }
 
@@ -344,6 +351,9 @@ pub(super) mod tests {
                 let looks_secret = ["secret", "key", "token", "password", "string"].iter().any(|w| known.0.contains(w));
                 let harmless = ["access_key_id", "keyfile", "sse_kms_key_id"].contains(&known.0);
                 assert_eq!(config::is_secret(known.0), looks_secret && !harmless, "{}", known.0);
+                for spelled in known.1.iter().chain([&known.0]) {
+                    assert_eq!(config::is_shown_option(spelled), !config::is_secret(known.0), "{spelled}");
+                }
             }
         }
     }

@@ -232,7 +232,8 @@ pub fn list(project: &Project) -> Result<Vec<Shown>> {
     for name in project.config.remotes() {
         let remote = project.config.remote(name)?;
         let shown = |(option, value): &(String, config::Setting)| {
-            let value = if config::is_secret(option) { "***".to_string() } else { redact_text(&value.to_string()) };
+            let value =
+                if config::is_shown_option(option) { redact_text(&value.to_string()) } else { "***".to_string() };
             (option.clone(), value)
         };
         all.push(Shown {

@@ -8,6 +8,7 @@ use crate::error::{Error, Kind, Result};
 use crate::pipeline::stage::Stage;
 use crate::run::mask::Mask;
 use crate::secret::{SIGN_KEY, is_secret, is_withheld, withheld_git_settings, withheld_in_ci};
+use crate::shell::word;
 use crate::url::secrets_of_text;
 
 #[derive(Debug, PartialEq)]
@@ -39,8 +40,11 @@ impl Environment {
             let names = missing.iter().map(|name| name.as_str()).collect::<Vec<_>>();
             return Err(Error::new(Kind::Stage, format!("stage {address} asks for {name}, which is not granted"))
                 .because("a pipeline only asks for such a variable; the user who runs it decides")
-                .hint(format!("to grant it: lockstep repro --pass-env {}", names.join(" --pass-env ")))
-                .hint(format!("in CI: LOCKSTEP_PASS_ENV={}", names.join(","))));
+                .hint(format!(
+                    "to grant it: lockstep repro --pass-env {}",
+                    missing.iter().map(|name| word(name)).collect::<Vec<_>>().join(" --pass-env ")
+                ))
+                .hint(format!("in CI: LOCKSTEP_PASS_ENV={}", word(&names.join(",")))));
         }
         let is_passed = |name: &String| name != SIGN_KEY && (!is_withheld(name) || asked.contains(&name));
         let (seen, withheld) = variables.keys().cloned().partition(is_passed);

@@ -29,6 +29,7 @@ use crate::run::outcome::Source;
 use crate::run::pty::Owner;
 use crate::run::pull::Input;
 use crate::run::watchdog::{Group, Watchdog};
+use crate::shell::word;
 use crate::store::{Pin, Place as Spot, unprotect};
 
 pub use self::pin::record_metrics;
@@ -156,7 +157,7 @@ impl Context<'_> {
                 "the working folder {} of stage {} does not exist",
                 stage.wdir, task.address
             ))
-            .hint(format!("mkdir -p {}", stage.wdir)));
+            .hint(format!("mkdir -p -- {}", word(stage.wdir.as_str()))));
         }
         // Whatever links are made today: yesterday's may have been hard.
         for out in stage.outs.iter().filter(|o| o.persist) {

@@ -17,7 +17,7 @@ use crate::project::{Snapshot, check_target};
 use crate::remote::loss::told_as_one;
 use crate::remote::{Remote, Wanted};
 use crate::shell::words;
-use crate::store::{self, ObjectKind, Pin, check_link, check_names, export, sibling, to_path};
+use crate::store::{self, ObjectKind, OpenFolder, Pin, check_link, check_names, export, sibling, to_path};
 use crate::url::Url;
 
 /// One thing to be written.
@@ -58,22 +58,30 @@ pub fn get(
             .hint("or write elsewhere: -o PATH"));
     }
     let remove = |old: &Path| store::remove(old).map_err(|e| Error::io("remove", old, e));
-    write_found(snapshot, &browser, &found, &to, &|| check_target(&to), &remove, sink)
+    write_found(snapshot, &browser, &found, &to, &|| open_target(&to), &remove, sink)
 }
 
-/// The same to this very place; what is there is replaced, and the caller says what becomes of it. `check_again` is asked
-/// right before something is written there.
+/// The same to this very place; what is there is replaced, and the caller says what becomes of it. `open` makes the
+/// folder of the place, and opens it.
 pub(super) fn get_over(
     snapshot: &Snapshot<'_>,
     path: &RepoPath,
     to: &Path,
-    check_again: &dyn Fn() -> Result<()>,
+    open: &dyn Fn() -> Result<OpenFolder>,
     give_up: &GiveUp<'_>,
     sink: &dyn Sink,
 ) -> Result<Got> {
     let browser = Browser::new(snapshot)?;
     let found = find(snapshot, &browser, path, sink)?;
-    write_found(snapshot, &browser, &found, to, check_again, give_up, sink)
+    write_found(snapshot, &browser, &found, to, open, give_up, sink)
+}
+
+/// Makes and opens the folder of a place that the user named, which may lie behind links.
+fn open_target(to: &Path) -> Result<OpenFolder> {
+    check_target(to)?;
+    let folder = to.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, e))?;
+    OpenFolder::open(folder)
 }
 
 /// Where something goes: into a folder `out` that is there, else to `out` itself, as `cp` has it. A file that goes to
@@ -114,21 +122,24 @@ fn write_found(
     browser: &Browser<'_, '_>,
     found: &Item,
     to: &Path,
-    check_again: &dyn Fn() -> Result<()>,
+    open: &dyn Fn() -> Result<OpenFolder>,
     give_up: &GiveUp<'_>,
     sink: &dyn Sink,
 ) -> Result<Got> {
     let pieces = pieces(browser, found)?;
     check_pieces(snapshot, found, &pieces)?;
     bring(snapshot, &pinned(&pieces), sink)?;
-    let folder = to.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    check_again()?;
-    fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, e))?;
-    let new = sibling(to);
-    let made = write(snapshot, &pieces, &new, sink).and_then(|sum| {
-        check_again()?;
-        let old = replace(&new, to).map_err(|e| Error::io("write", to, e))?;
-        old.map_or(Ok(()), |old| give_up(&old))?;
+    let folder = open()?;
+    let name = to.file_name().unwrap_or_default();
+    let new = sibling(Path::new(name));
+    let new = folder.join(&new);
+    let made = write(snapshot, &pieces, &new, sink).map_err(|e| folder.named(e)).and_then(|sum| {
+        if !open()?.is(&folder) {
+            let message = format!("the folder of {} was replaced meanwhile; nothing was written there", to.display());
+            return Err(Error::new(Kind::Check, message).hint("run the command again when nothing else works there"));
+        }
+        let old = replace(&new, &folder.join(name)).map_err(|e| Error::io("write", to, e))?;
+        old.map_or(Ok(()), |old| give_up(&old).map_err(|e| folder.named(e)))?;
         Ok(sum)
     });
     let (files, bytes) = made.inspect_err(|_| drop(store::remove(&new)))?;
@@ -238,6 +249,10 @@ fn remote_of(snapshot: &Snapshot<'_>, path: &RepoPath) -> Option<String> {
 /// Writes all pieces to `new`; how many files and bytes that were.
 fn write(snapshot: &Snapshot<'_>, pieces: &[Piece], new: &Path, sink: &dyn Sink) -> Result<(u64, u64)> {
     let mut sum = (0, 0);
+    // A folder is filled through its descriptor: see [`OpenFolder`].
+    let is_folder = pieces.first().is_some_and(|top| top.to.is_empty() && matches!(top.item.what, What::Folder));
+    let built = if is_folder { Some(OpenFolder::create(new)?) } else { None };
+    let new = built.as_ref().map_or(new, OpenFolder::path);
     for piece in pieces {
         let to = place(new, &piece.to)?;
         let blob = |id: Option<crate::git::GitId>| match (snapshot.git(), id) {

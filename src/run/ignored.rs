@@ -14,7 +14,7 @@ use crate::path::RepoPath;
 use crate::project::Project;
 use crate::run::aside::{Aside, move_to};
 use crate::run::logs::{Logs, RunLog};
-use crate::store::{self, Rules, carry_over, strip};
+use crate::store::{self, Carried, Rules, carry_over, strip};
 
 /// The rules as they are now, for who comes upon old versions before anything else is known.
 pub fn rules(project: &Project) -> Result<git::Rules> {
@@ -23,14 +23,25 @@ pub fn rules(project: &Project) -> Result<git::Rules> {
 
 /// Removes an old version of an output that lies at `old`, but for what is ignored in it.
 pub fn give_up(project: &Project, rules: &dyn Rules, out: &RepoPath, old: &Path, sink: &dyn Sink) -> Result<()> {
-    let place = project.writable(out)?;
-    if !carry_over(old, &place, out.as_str().as_bytes(), rules).left {
+    if !carry_to_place(project, rules, out, old)?.left {
         // What cannot be removed is left under a name that tells whose it is.
         let _ = store::remove(old);
         return Ok(());
     }
     let _ = strip(old, out.as_str().as_bytes(), rules);
     keep_rest(project, out, old, sink)
+}
+
+/// Moves what is ignored in an old version to the output, in the folder that is opened for it.
+fn carry_to_place(project: &Project, rules: &dyn Rules, out: &RepoPath, old: &Path) -> Result<Carried> {
+    let place = project.writable(out)?;
+    if !fs::symlink_metadata(old).is_ok_and(|meta| meta.is_dir()) {
+        return Ok(Carried::default());
+    }
+    place.create_parents()?;
+    let folder = place.open_folder()?;
+    let new = folder.join(place.file_name().unwrap_or_default());
+    Ok(carry_over(old, &new, out.as_str().as_bytes(), rules))
 }
 
 /// Finds a place for what is left of an old version: what is ignored in it and could not move.
@@ -49,8 +60,7 @@ pub fn give_up_aside(
     sink: &dyn Sink,
 ) -> Result<()> {
     let out = aside.out.clone();
-    let place = project.writable(&out)?;
-    if !carry_over(aside.place(), &place, out.as_str().as_bytes(), rules).left {
+    if !carry_to_place(project, rules, &out, aside.place())?.left {
         aside.forget();
         return Ok(());
     }

@@ -12,7 +12,7 @@ use super::edit::draft;
 use super::get::{get_over, place_for};
 use super::ignored::give_up;
 use super::look::IgnoreRules;
-use super::origin::{Origin, address};
+use super::origin::{Origin, address, folder_of};
 use super::restore::restore;
 use super::workspace;
 use crate::error::{Error, Kind, Result};
@@ -22,6 +22,7 @@ use crate::path::RepoPath;
 use crate::pipeline::edit;
 use crate::pipeline::stage::Import;
 use crate::project::{Definitions, Elsewhere, Project, Rev, Snapshot, elsewhere};
+use crate::remote::grant;
 use crate::shell::word;
 use crate::store::{self, Pin, Place as Spot};
 use crate::url::Url;
@@ -101,6 +102,10 @@ pub fn import(
     let was_there = on_disk.symlink_metadata().is_ok();
     bring(project, &there, &import.path, &path, sink)?;
     let add = AddOptions { desc: options.desc.clone(), import: Some(import.clone()), no_commit: false };
+    // The user typed it.
+    if !other::is_url(url.raw()) || url.raw().starts_with("file://") {
+        grant::grant_folder(project, &project.around.cwd.join(folder_of(url)))?;
+    }
     let Added { written, .. } = add_held(project, std::slice::from_ref(&to), &add, sink).inspect_err(|_| {
         if !was_there {
             let _ = store::remove(&on_disk);
@@ -141,7 +146,7 @@ pub fn update(
     let mut done = Vec::new();
     for (file, n, path, old) in wanted {
         let rev = rev.unwrap_or(&old.rev);
-        let there = elsewhere(&project.around, &address(project, &old.url, &file), Some(rev), &old.path, sink)?;
+        let there = elsewhere(&project.around, &address(project, &old.url, &file)?, Some(rev), &old.path, sink)?;
         let new = Import { rev: rev.to_string(), commit: there.commit.hex(), ..old.clone() };
         if new == old {
             if back(project, &definitions, &path, sink)? {
@@ -196,7 +201,11 @@ fn bring(project: &Project, there: &Elsewhere, from: &str, to: &RepoPath, sink: 
     let before = project.definitions_without_graph()?;
     let give_up = |old: &Path| give_up(project, &IgnoreRules(&before.rules), to, old, sink);
     let place = project.writable(to)?;
-    get_over(&snapshot, &from, &place, &|| place.check_again(), &give_up, sink)?;
+    let open = || {
+        place.create_parents()?;
+        place.open_folder()
+    };
+    get_over(&snapshot, &from, &place, &open, &give_up, sink)?;
     let definitions = project.definitions_without_graph()?;
     let seen = super::look::look(project, &definitions, &[Spot::from(to)], sink).pop().unwrap_or(Ok(None))?;
     match (expected, seen) {

@@ -16,7 +16,8 @@ use crate::git::{self, other};
 use crate::path::{RepoPath, normalise};
 use crate::pipeline::stage::{Data, Import};
 use crate::project::{Definitions, Project, Rev, elsewhere};
-use crate::store::{self, Pin, Place as Spot};
+use crate::remote::grant;
+use crate::store::{self, OpenFolder, Pin, Place as Spot};
 use crate::url::Url;
 
 /// What a killed fetch left is nobody's after so long.
@@ -51,7 +52,7 @@ impl Origin {
     /// Errors: [`Kind::Missing`] if the other repository has other bytes there by now, or none.
     pub fn fetch(&self, project: &Project, rules: &git::Rules, pin: &Pin, sink: &dyn Sink) -> Result<()> {
         let import = &self.import;
-        let address = address(project, &import.url, &self.file);
+        let address = address(project, &import.url, &self.file)?;
         let there = elsewhere(&project.around, &address, Some(&import.commit), &import.path, sink)?;
         let snapshot = there.project.at(&Rev::Commit(there.commit))?;
         let from = RepoPath::root().join(&import.path).unwrap_or_default();
@@ -65,7 +66,7 @@ impl Origin {
         let staged = Staged::new(project)?;
         let place = staged.0.join(self.path.name());
         let remove = |old: &Path| store::remove(old).map_err(|e| Error::io("remove", old, e));
-        get_over(&snapshot, &from, &place, &|| Ok(()), &remove, sink)?;
+        get_over(&snapshot, &from, &place, &|| OpenFolder::open(&staged.0), &remove, sink)?;
         let spot = Spot::Outside(place.clone());
         let rules = As { rules, staged: place.as_os_str().as_encoded_bytes(), path: self.path.as_str().as_bytes() };
         let index = project.index();
@@ -138,10 +139,25 @@ impl store::Rules for As<'_> {
 }
 
 /// A repository that a pipeline file names, as seen from anywhere.
-pub(super) fn address(project: &Project, url: &Url, file: &RepoPath) -> Url {
-    if other::is_url(url.raw()) || url.raw().starts_with('/') {
-        return url.clone();
+///
+/// Errors: it is a folder outside of this repository, and only the pipeline file says so. A stranger's file could name a
+/// private repository, whose files `push` would then publish.
+pub(super) fn address(project: &Project, url: &Url, file: &RepoPath) -> Result<Url> {
+    if other::is_url(url.raw()) && !url.raw().starts_with("file://") {
+        return Ok(url.clone());
     }
-    let folder = file.parent().unwrap_or_default();
-    normalise(&format!("{}/{}", folder.on_disk(project.top()).display(), url.raw())).into()
+    let path = url.raw().strip_prefix("file://").unwrap_or(url.raw());
+    let address = if path.starts_with('/') {
+        url.clone()
+    } else {
+        let folder = file.parent().unwrap_or_default();
+        normalise(&format!("{}/{path}", folder.on_disk(project.top()).display())).into()
+    };
+    grant::check_folder(project, folder_of(&address), &format!("{file} imports from"))?;
+    Ok(address)
+}
+
+/// The folder of a local address.
+pub(super) fn folder_of(address: &Url) -> &Path {
+    Path::new(address.raw().strip_prefix("file://").unwrap_or(address.raw()))
 }

@@ -64,7 +64,7 @@ pub fn take_for_edit(project: &Project, command: &str, sink: &dyn Sink) -> Resul
 
 fn hold(path: &Path, signal: &AtomicI32, sink: &dyn Sink) -> Result<FileLock> {
     let fail = |e: std::io::Error| Error::io("lock", path, e);
-    let file = File::options().read(true).write(true).create(true).truncate(false).open(path).map_err(fail)?;
+    let file = file_lock::open(path).map_err(fail)?;
     let signal = || Some(signal.load(Ordering::SeqCst) & 0x7f).filter(|number| *number != 0);
     let wait = Wait { busy: "is working in this workspace", usual: None, signal: &signal, sink };
     match file_lock::lock(file, Mode::Exclusive, &wait)? {

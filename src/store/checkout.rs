@@ -6,6 +6,7 @@
 //! one, since it is the user's. Whether something unsaved would be lost is the caller's question; what changed since the
 //! caller looked is seen after the swap, and the old one returns.
 
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -25,6 +26,7 @@ use super::index::rows::{find_file, same_but_renamed};
 use super::index::{Rules, StatIndex};
 use super::materialise::{Made, Maker};
 use super::objects::{Generation, ObjectKind, Store};
+use super::open_folder::OpenFolder;
 use super::place::{self, Place, join, to_path};
 use super::room::must_fit;
 use super::stat::Seen;
@@ -44,13 +46,22 @@ struct Checkout<'a> {
     rules: &'a dyn Rules,
     maker: Maker<'a>,
     key: &'a [u8],
-    dest: &'a WritablePath,
+    /// The folder of the destination, in which all happens.
+    folder: &'a OpenFolder,
+    /// The name of the destination in it.
+    name: &'a OsStr,
     /// What the index remembers of the destination: what the caller saw there.
     old: Rows,
     /// Is it a folder whose files may be taken over?
     is_folder: bool,
     /// Files that were taken over: their stat changes when the old folder goes.
     reused: Mutex<Vec<Vec<u8>>>,
+}
+
+/// A folder that was built, and what the index is to know of it.
+struct BuiltFolder {
+    folder: OpenFolder,
+    rows: Rows,
 }
 
 /// Brings `dest` to `pin`. Afterwards the index knows what lies there. Back comes where something ignored lies that could
@@ -69,32 +80,48 @@ pub fn restore(
     let path = dest.path();
     let at = Place::Inside(path.clone());
     dest.create_parents()?;
+    let folder = dest.open_folder()?;
+    let name = dest.file_name().unwrap_or_default();
+    let there = folder.join(name);
     let old = index.rows(&at);
-    let is_folder = fs::symlink_metadata(dest).is_ok_and(|m| m.is_dir());
+    let is_folder = fs::symlink_metadata(&there).is_ok_and(|m| m.is_dir());
     let named = |e: Error| Error { message: format!("{path} cannot be restored: {}", e.message), ..e };
-    must_fit(store, pin, dest, is_folder).map_err(named)?;
+    must_fit(store, pin, &there, is_folder).map_err(|e| named(folder.named(e)))?;
     sink.event(Event::WorkPlanned { doing: Doing::Restoring, bytes: pin.size });
     let maker = Maker::new(store, sink);
-    let checkout =
-        Checkout { store, index, rules, maker, key: at.key(), dest, old, is_folder, reused: Mutex::default() };
-    let new = place::sibling(dest);
-    let made = checkout.make(&new, pin).inspect_err(|_| drop(remove(&new)));
-    let rows = made.map_err(named)?;
-    let aside = swap(&new, dest).inspect_err(|_| drop(remove(&new)))?;
+    let checkout = Checkout {
+        store,
+        index,
+        rules,
+        maker,
+        key: at.key(),
+        folder: &folder,
+        name,
+        old,
+        is_folder,
+        reused: Mutex::default(),
+    };
+    let new = place::sibling(Path::new(name)).into_os_string();
+    let give_up = || drop(remove(&folder.join(&new)));
+    let made = checkout.make(&folder.join(&new), pin).inspect_err(|_| give_up());
+    let made = made.map_err(|e| named(folder.named(e)))?;
+    must_be_there(dest, &folder).inspect_err(|_| give_up())?;
+    let aside = swap(&new, dest, &folder).inspect_err(|_| give_up())?;
     if let Some(old) = &aside
-        && let Some(what) = changed(old, checkout.old.view(), at.key(), rules)
+        && let Some(what) = changed(&folder.join(old), checkout.old.view(), at.key(), rules)
     {
-        let new = swap(old, dest)?;
-        let _ = new.map(|new| remove(&new));
+        let new = swap(old, dest, &folder)?;
+        let _ = new.map(|new| remove(&folder.join(new)));
         return Err(changed_meanwhile(path, &what));
     }
     // What is added to the folder from here on must not be covered by its stat.
-    let placed = Seen::of_link(dest).map_err(|e| Error::io("look at", dest.on_disk(), e))?;
-    let (moved, left) = aside.map(|old| checkout.discard(old)).unwrap_or_default();
+    let placed = Seen::of_link(&there).map_err(|e| Error::io("look at", dest.on_disk(), e))?;
+    let built = made.as_ref().map_or(there.as_path(), |made| made.folder.path());
+    let (moved, left) = aside.map(|old| checkout.discard(&old, built)).unwrap_or_default();
     // While it is held the store stays in one generation.
     let generation = store.generation();
-    if let Some(rows) = rows {
-        checkout.remember(&at, rows, pin, generation, &placed, &moved);
+    if let Some(made) = made {
+        checkout.remember(&at, made, pin, generation, &placed, &moved);
         return Ok(left);
     }
     index.trust(&at, pin)?;
@@ -102,6 +129,15 @@ pub fn restore(
         index.mark_stored(&at, pin, generation);
     }
     Ok(left)
+}
+
+/// The folder of the place has the same name still: what is put there is found there.
+fn must_be_there(dest: &WritablePath, folder: &OpenFolder) -> Result<()> {
+    if dest.open_folder()?.is(folder) {
+        return Ok(());
+    }
+    let message = format!("the folder of {} was replaced while it was restored; it was not touched", dest.path());
+    Err(Error::new(Kind::Check, message).hint("run the command again when nothing else works there"))
 }
 
 fn changed_meanwhile(path: &crate::path::RepoPath, what: &Path) -> Error {
@@ -129,14 +165,16 @@ pub fn remove(path: &Path) -> io::Result<()> {
 }
 
 impl Checkout<'_> {
-    /// Builds what is wanted at `new`; the rows of a folder.
-    fn make(&self, new: &Path, pin: &Pin) -> Result<Option<Rows>> {
+    /// Builds what is wanted at `new`; a folder comes back.
+    fn make(&self, new: &Path, pin: &Pin) -> Result<Option<BuiltFolder>> {
         if !pin.is_dir() {
             self.maker.file(&pin.id, pin.size, pin.executable, new)?;
             self.settle(pin.size, new);
             return Ok(None);
         }
-        let found = self.folder(new, Vec::new(), &pin.id, Some(pin))?;
+        let folder = OpenFolder::create(new)?;
+        let found = self.folder(folder.path(), Vec::new(), &pin.id, Some(pin)).map_err(|e| folder.named(e))?;
+        let new = folder.path();
         let mut rows = Rows::default();
         flatten(found, View::default(), &mut rows)
             .ok_or_else(|| Error::new(Kind::Io, "it holds more names than the index can keep"))?;
@@ -152,7 +190,7 @@ impl Checkout<'_> {
         for row in &mut rows.folders {
             row.flags |= u32::from(racy(row.stat));
         }
-        Ok(Some(rows))
+        Ok(Some(BuiltFolder { folder, rows }))
     }
 
     /// Nobody else can write to what is not yet in place: once its times have aged a tick they can be trusted.
@@ -170,13 +208,13 @@ impl Checkout<'_> {
         }
     }
 
+    /// Fills an empty folder.
     fn folder(&self, on_disk: &Path, path: Vec<u8>, id: &ObjectId, pin: Option<&Pin>) -> Result<Found> {
         let tree = self.store.read_tree(id, levels_below(&path))?;
         if pin.is_some_and(|pin| tree.pin() != *pin) {
             return Err(Error::missing(format!("the folder {id} in the store is not of the size that the lock says")));
         }
         tree.check(&path)?;
-        fs::create_dir(on_disk).map_err(|e| Error::io("create", on_disk, e))?;
         let made: Vec<(Option<FileRow>, Option<Found>)> = tree
             .entries
             .par_iter()
@@ -188,6 +226,7 @@ impl Checkout<'_> {
                     return Ok((Some(self.entry(entry, &to, &below).map_err(named)?), None));
                 }
                 let expected = entry.pin();
+                fs::create_dir(&to).map_err(|e| named(Error::io("create", &to, e)))?;
                 Ok((None, Some(self.folder(&to, below.clone(), &entry.id, Some(&expected))?)))
             })
             .collect::<Result<_>>()?;
@@ -244,7 +283,7 @@ impl Checkout<'_> {
     /// Links the same file of the old folder, if it is there and as it was when it was hashed.
     fn take_over(&self, entry: &Entry, to: &Path, path: &[u8]) -> bool {
         let Some(row) = find_file(self.old.view(), path).filter(|_| self.is_folder) else { return false };
-        let from = self.dest.join(to_path(path));
+        let from = self.folder.join(self.name).join(to_path(path));
         row.id == entry.id
             && (row.kind, row.flags) == (entry.kind as u8, 0)
             && Seen::of_link(&from).is_ok_and(|seen| seen.stat == row.stat)
@@ -253,15 +292,16 @@ impl Checkout<'_> {
 
     /// Removes the old one, but for what the rules ignore in it, which moves to the new one. Back come the folders into
     /// which something moved, and the old folder if something could not.
-    fn discard(&self, old: PathBuf) -> (Vec<Vec<u8>>, Option<PathBuf>) {
-        let carried = carry_over(&old, self.dest, self.key, self.rules);
+    fn discard(&self, old: &OsStr, new: &Path) -> (Vec<Vec<u8>>, Option<PathBuf>) {
+        let there = self.folder.join(old);
+        let carried = carry_over(&there, new, self.key, self.rules);
         if carried.left {
             // What cannot be removed goes where the rest goes.
-            let _ = strip(&old, self.key, self.rules);
-            return (carried.moved, Some(old));
+            let _ = strip(&there, self.key, self.rules);
+            return (carried.moved, Some(self.folder.name_of(old)));
         }
         // What cannot be removed is left under a name that tells whose it is.
-        let _ = remove(&old);
+        let _ = remove(&there);
         (carried.moved, None)
     }
 
@@ -269,7 +309,7 @@ impl Checkout<'_> {
     fn remember(
         &self,
         at: &Place,
-        mut rows: Rows,
+        BuiltFolder { folder: built, mut rows }: BuiltFolder,
         pin: &Pin,
         generation: Option<Generation>,
         placed: &Seen,
@@ -291,7 +331,7 @@ impl Checkout<'_> {
             for file in &mut files[folder.first as usize..][..folder.files as usize] {
                 let path = join(&path, &names[file.name_at as usize..][..file.name_len as usize]);
                 if reused.binary_search(&path).is_ok()
-                    && let Ok(seen) = Seen::of_link(&self.dest.join(to_path(&path)))
+                    && let Ok(seen) = Seen::of_link(&built.join(to_path(&path)))
                 {
                     // The link changed its ctime; anything else was changed by another.
                     let same = (seen.stat.mtime, seen.stat.size) == (file.stat.mtime, file.stat.size);
@@ -321,23 +361,21 @@ fn open_up(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Puts `new`, which lies beside it, in the place of `dest` at once; back comes where the old one lies now, if there was
-/// one. It happens in the folder that was found without a symlink, whatever becomes of its name.
-fn swap(new: &Path, dest: &WritablePath) -> Result<Option<PathBuf>> {
-    let folder = dest.open_parent()?;
+/// Puts `new`, a name beside it in the open folder, in the place of `dest` at once; back comes the name of the old one
+/// now, if there was one.
+fn swap(new: &OsStr, dest: &WritablePath, folder: &OpenFolder) -> Result<Option<OsString>> {
     let fail = |e: io::Error| Error::io("replace", dest.on_disk(), e);
-    let name = |path: &Path| path.file_name().unwrap_or_default().to_os_string();
-    let (from, to) = (name(new), name(dest));
-    if rustix::fs::statat(&folder, &to, AtFlags::SYMLINK_NOFOLLOW).is_err() {
-        return rustix::fs::renameat(&folder, &from, &folder, &to).map(|()| None).map_err(|e| fail(e.into()));
+    let (fd, to) = (folder.fd(), dest.file_name().unwrap_or_default());
+    if rustix::fs::statat(fd, to, AtFlags::SYMLINK_NOFOLLOW).is_err() {
+        return rustix::fs::renameat(fd, new, fd, to).map(|()| None).map_err(|e| fail(e.into()));
     }
-    if rustix::fs::renameat_with(&folder, &from, &folder, &to, RenameFlags::EXCHANGE).is_ok() {
-        return Ok(Some(new.to_path_buf()));
+    if rustix::fs::renameat_with(fd, new, fd, to, RenameFlags::EXCHANGE).is_ok() {
+        return Ok(Some(new.to_os_string()));
     }
-    let aside = place::sibling(dest);
-    move_away(dest, &aside).map_err(fail)?;
-    rustix::fs::renameat(&folder, &from, &folder, &to).map_err(|e| {
-        let _ = fs::rename(&aside, dest);
+    let aside = place::sibling(Path::new(to)).into_os_string();
+    move_away(&folder.join(to), &folder.join(&aside)).map_err(fail)?;
+    rustix::fs::renameat(fd, new, fd, to).map_err(|e| {
+        let _ = rustix::fs::renameat(fd, &aside, fd, to);
         fail(e.into())
     })?;
     Ok(Some(aside))

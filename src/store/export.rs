@@ -6,6 +6,7 @@ use std::path::Path;
 use super::id::Pin;
 use super::materialise::Maker;
 use super::objects::{ObjectKind, Store};
+use super::open_folder::OpenFolder;
 use super::place::{join, to_path};
 use super::room::must_fit;
 use super::tree::EntryKind;
@@ -20,24 +21,27 @@ pub fn export(store: &Store, pin: &Pin, to: &Path, sink: &dyn Sink) -> Result<()
     must_fit(&store, pin, to, false)?;
     let maker = Maker::new(&store, sink);
     if pin.is_dir() {
-        return folder(&store, &maker, pin, to, &[]);
+        let built = OpenFolder::create(to)?;
+        return folder(&store, &maker, pin, built.path(), &[]).map_err(|e| built.named(e));
     }
     maker.file(&pin.id, pin.size, pin.executable, to).map(drop)
 }
 
-/// `below` is where the folder lies in what is written.
+/// Fills the empty folder `to`; `below` is where the folder lies in what is written.
 fn folder(store: &Store, maker: &Maker<'_>, pin: &Pin, to: &Path, below: &[u8]) -> Result<()> {
     let tree = store.read_tree(&pin.id, levels_below(below))?;
     if tree.pin() != *pin {
         return Err(Error::missing(format!("the folder {} in the store is not of the size that is pinned", pin.id)));
     }
     tree.check(below)?;
-    fs::create_dir(to).map_err(|e| Error::io("create", to, e))?;
     for entry in tree.entries {
         let place = join(below, &entry.name);
         let path = to.join(to_path(&entry.name));
         match entry.kind {
-            EntryKind::Tree => folder(store, maker, &entry.pin(), &path, &place)?,
+            EntryKind::Tree => {
+                fs::create_dir(&path).map_err(|e| Error::io("create", &path, e))?;
+                folder(store, maker, &entry.pin(), &path, &place)?;
+            }
             EntryKind::Symlink => {
                 let text = store.read(&entry.id, ObjectKind::Content)?;
                 check_link(depth_of(&place), &text).map_err(|why| refused(&place, &why))?;

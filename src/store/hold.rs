@@ -44,6 +44,8 @@ impl Store {
         let _ = self.register();
         let file = match self.root().open_file(LOCK) {
             Err(e) if e.kind() == io::ErrorKind::NotFound && self.is_store() => self.open_lock(),
+            // Of an earlier version.
+            Ok(file) if file_lock::is_open_to_others(&file) => self.open_lock().or(Ok(file)),
             file => file,
         };
         let Ok(file) = file else { return Ok(None) };
@@ -73,11 +75,9 @@ impl Store {
     }
 
     fn open_lock(&self) -> io::Result<File> {
-        let is_new = self.root().look(LOCK).is_err();
-        let file = self.root().open_or_create(LOCK, 0o666)?;
-        if is_new && self.is_for_a_group() {
-            file.set_permissions(Permissions::from_mode(0o664))?;
-        }
+        let mode = file_lock::mode_within(&fs::metadata(self.dir())?);
+        let file = self.root().open_or_create(LOCK, mode)?;
+        file_lock::set_mode(&file, mode)?;
         Ok(file)
     }
 
@@ -174,6 +174,8 @@ mod tests {
                     0o2775
                 } else if is_object {
                     0o444
+                } else if entry.path() == at.join(LOCK) {
+                    0o660
                 } else {
                     0o664
                 };

@@ -10,6 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use super::objects::{Store, sync_folder};
 use crate::error::{Error, Result};
+use crate::shell::word;
 
 const MARKER: &str = "lockstep-store";
 const TEXT: &str =
@@ -77,7 +78,10 @@ impl Store {
         let dir = self.dir().display();
         Error::usage(format!("{dir} is not a store of lockstep: it is not empty and has no file {MARKER}"))
             .hint("set cache.dir to a new or empty folder: lockstep cache dir PATH")
-            .hint(format!("or, if it is a store of an earlier lockstep: echo 'lockstep-store 1' > {dir}/{MARKER}"))
+            .hint(format!(
+                "or, if it is a store of an earlier lockstep: echo 'lockstep-store 1' > {}",
+                word(&format!("{dir}/{MARKER}"))
+            ))
     }
 }
 

@@ -251,7 +251,13 @@ fn own(path: &Path, executable: bool) -> io::Result<()> {
     let mode = fs::symlink_metadata(path)?.permissions().mode() & 0o777;
     let writable = if mode & 0o200 == 0 { 0o644 } else { mode };
     let wanted = if executable { writable | (writable & 0o444) >> 2 } else { writable };
-    if wanted == mode { Ok(()) } else { fs::set_permissions(path, fs::Permissions::from_mode(wanted)) }
+    if wanted == mode {
+        return Ok(());
+    }
+    // Another user may have put a link there, which must not lead to a file of this user.
+    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+    let file = File::options().read(true).custom_flags(flags.bits() as i32).open(path)?;
+    file.set_permissions(fs::Permissions::from_mode(wanted))
 }
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, RenameFlags, mkdirat, openat, unlinkat};
 use rustix::io::Errno;
 
+use super::open_folder::OpenFolder;
 use crate::config::grade::is_bare_repository;
 use crate::error::{Error, Result};
 use crate::path::RepoPath;
@@ -255,6 +256,11 @@ impl WritablePath {
     pub fn open_parent(&self) -> Result<OwnedFd> {
         self.check_again()?;
         self.open(&self.path.parent().unwrap_or_default(), false)
+    }
+
+    /// The same, for calls that take paths.
+    pub fn open_folder(&self) -> Result<OpenFolder> {
+        Ok(OpenFolder::of(self.open_parent()?, self.on_disk.parent().unwrap_or(&self.area.top)))
     }
 
     /// Opens a folder from the top, without following a symlink, and makes the folders that are missing if asked to.

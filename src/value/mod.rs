@@ -21,6 +21,7 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::url::redact_text;
 
 pub use budget::{NODES, check_json};
 pub use text::python_float;
@@ -73,8 +74,8 @@ impl Fault {
     /// The error of a file.
     pub fn error(self, file: &str, text: &str) -> Error {
         let error = match self.mark {
-            None => Error::usage(format!("{file}: {}", self.message)),
-            Some(mark) => Error::usage(format!("{file}:{}:{}: {}", mark.line, mark.column, self.message))
+            None => Error::usage(format!("{file}: {}", redact_text(&self.message))),
+            Some(mark) => Error::usage(format!("{file}:{}:{}: {}", mark.line, mark.column, redact_text(&self.message)))
                 .with_lines(line_at(text, mark).into_iter().flat_map(|line| excerpt(line, mark))),
         };
         self.hint.into_iter().fold(error, Error::hint)
@@ -90,17 +91,51 @@ pub fn line_at(text: &str, mark: Mark) -> Option<&str> {
     (!line.trim().is_empty()).then_some(line)
 }
 
-/// A line with its number and a caret below the marked column; long lines are cut around it.
+/// A line with its number and a caret below the marked column, without the secrets of URLs; long lines are cut around it.
 pub fn excerpt(line: &str, mark: Mark) -> [String; 3] {
+    excerpt_of(line, mark.line as usize, mark.column as usize, 1)
+}
+
+/// The same with `width` carets, which stay below the text that is shown. All excerpts of files are made here.
+pub fn excerpt_of(line: &str, number: usize, column: usize, width: usize) -> [String; 3] {
     const BEFORE: usize = 70;
-    let column = mark.column.max(1) as usize - 1;
+    const SHOWN: usize = 110;
+    // Cut before it is searched: a line may have megabytes. A URL is cut at no place where its secret would be left.
+    let (line, column) = near(line, column.max(1) - 1);
+    let (line, column) = redact_around(line, column);
     let from = column.saturating_sub(BEFORE);
     let shown: String =
-        line.chars().skip(from).take(110).map(|c| if c.is_control() { ' ' } else { c }).collect::<String>();
-    let number = mark.line.to_string();
+        line.chars().skip(from).take(SHOWN).map(|c| if c.is_control() { ' ' } else { c }).collect::<String>();
+    let width = width.clamp(1, SHOWN.saturating_sub(column - from).max(1));
+    let number = number.to_string();
     let gutter = " ".repeat(number.len());
-    let caret = " ".repeat(column - from);
-    [format!("{gutter} |"), format!("{number} | {}", shown.trim_end()), format!("{gutter} | {caret}^")]
+    let (space, carets) = (" ".repeat(column - from), "^".repeat(width));
+    [format!("{gutter} |"), format!("{number} | {}", shown.trim_end()), format!("{gutter} | {space}{carets}")]
+}
+
+/// The part of a line around a column that is searched for URLs, from a blank to a blank where there are some, and the
+/// column in it.
+fn near(line: &str, column: usize) -> (&str, usize) {
+    const MARGIN: usize = 4096;
+    let at = |n: usize| line.char_indices().nth(n).map_or(line.len(), |(at, _)| at);
+    let (from, to) = (at(column.saturating_sub(MARGIN)), at(column.saturating_add(MARGIN)));
+    let start = if from == 0 { 0 } else { line[from..].find(char::is_whitespace).map_or(to, |n| from + n) };
+    let start = start.min(at(column));
+    (&line[start..to], line[start..at(column)].chars().count())
+}
+
+/// The line without secrets, and the column that the marked character has in it.
+fn redact_around(line: &str, column: usize) -> (String, usize) {
+    let shown = redact_text(line);
+    if shown == line {
+        return (shown, column);
+    }
+    let at = line.char_indices().nth(column).map_or(line.len(), |(at, _)| at);
+    let before = redact_text(&line[..at]);
+    // A place within a URL moves to its first character that is not the same.
+    let same = || line.chars().zip(shown.chars()).take_while(|(a, b)| a == b).count();
+    let column = if shown.starts_with(&before) { before.chars().count() } else { same().min(column) };
+    (shown, column)
 }
 
 /// Reads a params or vars file; the extension of `name` says which format it is: `.json`, `.toml`, `.py`, else YAML.

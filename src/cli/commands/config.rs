@@ -179,7 +179,7 @@ fn shown(args: &Args, origin: &Origin) -> bool {
 /// A secret is never shown.
 fn shown_value(key: &str, value: &str) -> String {
     match key {
-        _ if config::is_secret(key) => "***".to_string(),
+        _ if !config::is_shown(key) => "***".to_string(),
         _ if key.starts_with("remote.") && key.ends_with(".url") => Url::from(value).to_string(),
         _ => redact_text(value),
     }
@@ -194,13 +194,18 @@ fn line(args: &Args, key: &str, value: &Setting, origin: &Origin) -> String {
 fn tell_notes(args: &Args, config: &Config, key: &str, out: &Output) {
     for note in config.notes(key).iter().filter(|_| args.show_origin) {
         let ignored = if note.ignored { "ignored, " } else { "" };
-        out.line(format!("    {ignored}{}: {}  ({})", note.reason, note.value, note.origin));
+        out.line(format!(
+            "    {ignored}{}: {}  ({})",
+            note.reason,
+            shown_value(key, &note.value.to_string()),
+            note.origin
+        ));
     }
 }
 
 fn entry(args: &Args, key: &str, value: &Setting, origin: &Origin) -> Json {
     let value = match value {
-        _ if config::is_secret(key) => json!("***"),
+        _ if !config::is_shown(key) => json!("***"),
         Setting::Int(n) => json!(n),
         Setting::Bool(b) => json!(b),
         Setting::Str(s) => json!(shown_value(key, s)),

@@ -55,6 +55,7 @@ use crate::pipeline::stage::Place;
 use crate::project::{Definitions, Project, Snapshot};
 use crate::run::origin::Origin;
 use crate::shell::{word, words};
+use crate::url::redact_text;
 
 /// Runs a command; its exit code comes back.
 pub fn run(cli: Cli, out: &Output) -> Result<u8> {
@@ -115,9 +116,10 @@ fn code_of_all(code: u8, definitions: &Definitions) -> u8 {
 pub fn tell_ignored(project: &Project, keys: &[&str], out: &Output) {
     for (key, note) in keys.iter().flat_map(|key| project.config.notes(key).iter().map(move |note| (key, note))) {
         if note.ignored {
-            out.warn(format!("{} sets {key} to {}, which is ignored: {}", note.origin, note.value, note.reason));
+            let value = redact_text(&note.value.to_string());
+            out.warn(format!("{} sets {key} to {value}, which is ignored: {}", note.origin, note.reason));
             if note.may_be_wanted() {
-                out.hint(format!("if you want it: lockstep config --local {key} {}", word(&note.value.to_string())));
+                out.hint(format!("if you want it: lockstep config --local {key} {}", word(&value)));
             }
         }
     }

@@ -116,8 +116,10 @@ alone, LOCKSTEP_TRUST_REMOTES=lab@FINGERPRINT.
 Examples:
   lockstep remote trust lab
   lockstep remote trust lab --yes           without a question
-  lockstep remote trust lab --revoke")]
+  lockstep remote trust lab --revoke
+  lockstep remote trust ../data.git         imports of pipeline files from that folder")]
     Trust {
+        /// A remote, or the path of a folder that pipeline files import from
         name: String,
         /// Do not ask
         #[arg(short, long)]
@@ -170,7 +172,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
             let option = grant::keep(project, name, || setup::modify(project, name, option, &value, level))?;
             let shown = match option.as_str() {
                 "url" => Url::from(value).to_string(),
-                option if config::is_secret(option) => "***".into(),
+                option if !config::is_shown_option(option) => "***".into(),
                 _ => redact_text(&value),
             };
             out.say(format!("{option} of {name} = {shown} in {}", setup::file(project, level).display()));
@@ -209,6 +211,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
                     .hint("choose one: lockstep remote default NAME"));
             }
         },
+        Sub::Trust { name, yes, revoke } if name.contains('/') => trust_folder(project, name, *yes, *revoke, out)?,
         Sub::Trust { name, revoke: true, .. } => {
             if !grant::revoke(project, name)? {
                 return Err(Error::missing(format!("there is no grant for the remote {name} in this clone")));
@@ -270,5 +273,27 @@ fn check_one(project: &Project, name: Option<&str>, json: bool, out: &Output) ->
         }
         .replace("pushs", "pushes"),
     );
+    Ok(())
+}
+
+/// A folder outside of the repository, whose files a pipeline file imports.
+fn trust_folder(project: &Project, name: &str, yes: bool, revoke: bool, out: &Output) -> Result<()> {
+    let folder = project.around.cwd.join(name);
+    let real = std::fs::canonicalize(&folder).map_err(|e| Error::io("open", &folder, e))?;
+    let shown = real.display();
+    if revoke {
+        if !grant::revoke(project, &grant::key_of_folder(&real))? {
+            return Err(Error::missing(format!("there is no grant for {shown} in this clone")));
+        }
+        out.say(format!("{shown} is not trusted any more"));
+        return Ok(());
+    }
+    if !yes {
+        let agreed = format!("lockstep remote trust --yes {}", word(name));
+        let question = format!("may files of {shown} be imported, and pushed with this repository's data?");
+        ask::confirm(&question, &agreed, &format!("{shown} is not trusted"), out)?;
+    }
+    grant::grant_folder(project, &real)?;
+    out.say(format!("{shown} is trusted in this clone"));
     Ok(())
 }

@@ -153,7 +153,8 @@ fn hints(report: &Report, options: &Options, out: &Output) {
     if let Some((claimed, commit)) = elsewhere.iter().find_map(|claimed| Some((claimed, everybody.commit(claimed)?))) {
         out.hint(format!(
             "{} as another commit has it: git switch --detach {commit}, then lockstep repro {}",
-            claimed.claim.path, claimed.claim.stage
+            claimed.claim.path,
+            shell::word(&claimed.claim.stage)
         ));
     }
 }

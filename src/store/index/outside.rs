@@ -9,6 +9,7 @@ use super::StatIndex;
 use super::format::FOLLOWED;
 use crate::error::{Error, Result};
 use crate::path::links::FolderLinks;
+use crate::shell::word;
 use crate::store::id::Pin;
 use crate::store::place::{Place, join, to_path};
 use crate::store::tree::EntryKind;
@@ -61,7 +62,11 @@ impl StatIndex {
         let above = path.ancestors().take_while(|above| *above != self.top() && above.starts_with(self.top()));
         let error = match above.filter(is_link).last() {
             Some(link) if link == path => Error::usage(format!("{shown} is a symlink that leads to {real}, {place}"))
-                .hint(format!("put a copy in its place: rm {shown} && cp -R {real} {shown}"))
+                .hint(format!(
+                    "put a copy in its place: rm -- {0} && cp -R -- {1} {0}",
+                    word(&shown.to_string()),
+                    word(&real.to_string())
+                ))
                 .hint("or list it in .lockstepignore; a dep of a stage may lie outside: it is hashed and never stored"),
             Some(link) => {
                 let link = self.shown(link);

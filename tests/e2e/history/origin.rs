@@ -27,6 +27,8 @@ impl Clone {
         origin.git(&["add", "-A"]);
         origin.git(&["commit", "-qm", "imports"]);
         clone.git(&["pull", "-q", origin.root().to_str().unwrap(), "main"]);
+        // Only the clone that imported was told of the folder.
+        assert_eq!(clone.run(&["remote", "trust", "../../repo", "-y"]).code, 0);
         // What came since is not what is pinned.
         commit(&source, 3);
         Clone { source, origin, clone }

@@ -234,6 +234,29 @@ fn a_credentials_file_of_the_repository_is_granted_with_its_content() {
 }
 
 #[test]
+fn a_credentials_file_that_is_not_read_whole_is_not_trusted() {
+    let sandbox =
+        project("url = \"gs://b/x\"\ncredential_path = \"cred.json\"\nendpoint_url = \"http://127.0.0.1:9\"\n");
+    sandbox.write("cred.json", format!(r#"{{"type": "service_account"{}}}"#, " ".repeat(1 << 20)));
+    let trusted = sandbox.run(&["remote", "trust", "lab", "-y"]);
+    assert_eq!(trusted.code, 2, "{trusted}");
+    assert!(trusted.stderr.contains("credential_path of remote lab") && trusted.stderr.contains("1 MiB"), "{trusted}");
+    for env in [("LOCKSTEP_TRUST_REMOTES", "lab"), ("LOCKSTEP_TRUST_REMOTES", "lab@0123456789abcdef")] {
+        let out = cloud(&sandbox, &["status", "-c"], &[env]);
+        assert!(out.code == 2 && out.stderr.contains("credential_path of remote lab"), "{out}");
+    }
+    sandbox.remove("cred.json");
+    std::fs::create_dir(sandbox.path("cred.json")).unwrap();
+    let folder = sandbox.run(&["remote", "trust", "lab", "-y"]);
+    assert!(folder.code != 0 && folder.stderr.contains("credential_path of remote lab"), "{folder}");
+    // A file of the user may have any size: it is named, and not its content.
+    sandbox.remove("cred.json");
+    sandbox.write("../big.json", " ".repeat((1 << 20) + 1));
+    std::os::unix::fs::symlink("../big.json", sandbox.path("cred.json")).unwrap();
+    assert_eq!(sandbox.run(&["remote", "trust", "lab", "-y"]).code, 0);
+}
+
+#[test]
 fn what_the_user_types_is_the_word_of_the_user() {
     let sandbox = project("url = \"s3://b/x\"\n");
     let fetch = || cloud(&sandbox, &["status", "-c"], &[]).code;

@@ -179,3 +179,69 @@ fn no_host_is_an_option_of_ssh() {
     sandbox.write("lockstep.toml", "[remote.lab]\nurl = \"ssh://h/y\"\nuser = \"-oX\"\n");
     assert_eq!(sandbox.run(&["remote", "check"]).code, 2);
 }
+
+#[test]
+fn excerpts_of_files_hold_no_secret_and_are_short() {
+    let s = Sandbox::new();
+    let url = "https://bob:Sup3rS3cret@host/x.git";
+    let check = |name: &str, args: &[&str], marked: &str| {
+        let out = s.run(args);
+        let shown = format!("{}{}", out.stdout, out.stderr);
+        assert!(out.code == 2 && !shown.contains("S3cret"), "{name}: {shown}");
+        let lines: Vec<&str> = shown.lines().collect();
+        assert!(lines.iter().all(|line| line.len() < 400), "{name}: {} bytes", shown.len());
+        // A caret stays below what is wrong.
+        let marks = lines.iter().zip(lines.iter().skip(1)).filter_map(|(line, mark)| line.get(mark.find('^')?..));
+        let marks: Vec<&str> = marks.collect();
+        assert!(marks.is_empty() == marked.is_empty(), "{name}: {shown}");
+        assert!(marked.is_empty() || marks.iter().any(|mark| mark.starts_with(marked)), "{name}: {shown}");
+    };
+    for (name, item, marked) in [
+        ("behind the URL", format!("import: {{url: \"{url}\", path: f, comit: 24910b97}}"), "comit"),
+        ("before the URL", format!("import: {{comit: 1, url: \"{url}\", path: f}}"), "comit"),
+        ("two URLs", format!("import: {{url: \"{url}\", pth: \"{url}\", path: f}}"), "pth"),
+        ("a comma in the password", "import: {url: \"https://bob:x,S3cret@host/x\", pth: f}".into(), "pth"),
+        ("a blank in the password", "import: {url: \"https://bob:x S3cret@host/x\", pth: f}".into(), "pth"),
+        ("a quote", "import: {url: 'https://bob:x\"S3cret@host/x', pth: f}".into(), "pth"),
+        ("the value", format!("import: [\"{url}\"]"), "["),
+        ("far behind", format!("import: {{url: \"{url}\", note: \"{}\", pth: 1}}", "é ".repeat(3000)), "note"),
+    ] {
+        s.write("pipeline.yaml", format!("data:\n- path: d\n  {item}\n"));
+        check(name, &["status"], marked);
+    }
+    s.remove("pipeline.yaml");
+    for (name, text, marked) in [
+        ("a misspelt secret", "[remote.lab]\nurl = \"/x\"\npasword = \"S3cret\n".to_string(), ""),
+        ("a bare word", "remote.lab.pasword = S3cret\n".into(), ""),
+        ("a table", "remote = {lab = {url = \"/x\", pswd = \"S3cret }}\n".into(), ""),
+        ("a long line", format!("jobs = 1 {}\n", "x".repeat(400_000)), "1"),
+        ("a long value", format!("jobs = \"{}\"\n", "x".repeat(400_000)), "\""),
+    ] {
+        s.write("lockstep.toml", text);
+        check(name, &["status"], marked);
+    }
+}
+
+#[test]
+fn an_option_that_is_not_known_is_not_shown() {
+    let s = Sandbox::new();
+    s.write(
+        "lockstep.toml",
+        "[remote.lab]\nurl = \"https://bob:S3cret@host/x\"\npasword = \"S3cret\"\nTOKEN = \"S3cret\"\njobs = 3\n\
+         endpoint_url = \"https://bob:S3cret@host\"\n",
+    );
+    for args in [
+        &["config"][..],
+        &["config", "--show-origin"],
+        &["config", "--json"],
+        &["config", "remote.lab.pasword"],
+        &["remote", "list"],
+        &["remote", "list", "--json"],
+        &["status", "-c"],
+        &["config", "--local", "remote.lab.pasword", "S3cret"],
+    ] {
+        let out = s.run(args);
+        assert!(!format!("{out}").contains("S3cret"), "{args:?}: {out}");
+    }
+    assert!(s.run(&["config", "--show-origin"]).stdout.contains("remote.lab.jobs = 3"));
+}

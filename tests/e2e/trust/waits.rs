@@ -102,3 +102,28 @@ fn an_unreadable_folder_is_named() {
     // Root reads everything.
     assert!(!is_shut || out.stderr.contains("cannot read the folder shut"), "{out}");
 }
+
+#[test]
+fn only_those_who_may_write_can_hold_the_locks() {
+    use std::os::unix::fs::PermissionsExt;
+    let s = Sandbox::new();
+    s.write("f", "1");
+    assert_eq!(s.run(&["add", "f"]).code, 0);
+    let locks = ["worktree/state/root/lock", "worktree/state/root/watchdog", "worktree/state/root/edit", "store/lock"];
+    let check = |want: u32| {
+        for lock in locks {
+            let path = s.path(&format!(".git/lockstep/{lock}"));
+            let mode = |path: &std::path::Path| path.metadata().unwrap().permissions().mode() & 0o777;
+            if path.exists() && mode(path.parent().unwrap()) & 0o022 == 0 {
+                assert_eq!(mode(&path), want, "{lock}");
+            }
+        }
+    };
+    check(0o600);
+    for lock in locks.iter().map(|lock| s.path(&format!(".git/lockstep/{lock}"))).filter(|lock| lock.exists()) {
+        std::fs::set_permissions(lock, std::fs::Permissions::from_mode(0o644)).unwrap();
+    }
+    s.write("f", "2");
+    assert_eq!(s.run(&["add", "f"]).code, 0);
+    check(0o600);
+}

@@ -29,6 +29,11 @@ pub fn write(asked: Option<&Path>, page: &str, project: &Project, out: &Output) 
         path.push("index.html");
     }
     let there = here.join(&path);
+    // The user did not name the default: a link of that name is the repository's.
+    if asked.is_none() && here.join(NAME).is_symlink() {
+        return Err(Error::usage(format!("{NAME} is a symlink: the page is not written where it leads"))
+            .hint("name a place for it: lockstep plots show -o FILE.html, or remove the link"));
+    }
     check_target(&there)?;
     refuse_foreign(&there, &path)?;
     if let Some(folder) = there.parent() {
