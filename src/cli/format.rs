@@ -12,35 +12,36 @@ use crate::store::Pin;
 use crate::value::Value;
 
 /// A reason as `status --json` and `repro --json` tell it. Paths count from `from`.
-pub fn reason(reason: &Reason, stage: &Stage, from: &RepoPath) -> Json {
+pub fn reason(reason: &Reason, stage: &Stage, from: &RepoPath) -> Value {
     let place = |path: &str| place(path, stage, from);
     match reason {
-        Reason::NeverRun => json!({"kind": "never_run"}),
-        Reason::Always => json!({"kind": "always"}),
-        Reason::Forced => json!({"kind": "forced"}),
-        Reason::Cmd { old, new } => json!({"kind": "cmd", "old": command(old), "new": command(new)}),
+        Reason::NeverRun => json!({"kind": "never_run"}).into(),
+        Reason::Always => json!({"kind": "always"}).into(),
+        Reason::Forced => json!({"kind": "forced"}).into(),
+        Reason::Cmd { old, new } => json!({"kind": "cmd", "old": command(old), "new": command(new)}).into(),
         Reason::Dep { path, state, old, new } => {
             let mut o = object("dep", "path", place(path));
             o.insert("state".into(), json!(state.word()));
             pins(&mut o, old, new);
-            o.into()
+            Json::from(o).into()
         }
         Reason::Out { path, state, old, new } => {
             let mut o = object("out", "path", place(path));
             o.insert("state".into(), json!(state.word()));
             pins(&mut o, old, new);
-            o.into()
+            Json::from(o).into()
         }
         Reason::Param { file, key, state, old, new } => {
             let mut o = object("param", "file", place(file));
             o.insert("key".into(), json!(key));
             o.insert("state".into(), json!(state.word()));
+            let mut o = Value::from(Json::from(o));
             for (name, value) in [("old", old), ("new", new)] {
                 if let Some(value) = value {
-                    o.insert(name.into(), json_value(value));
+                    o.set(&[name], value.clone());
                 }
             }
-            o.into()
+            o
         }
         Reason::Env { name, old, new } => {
             let mut o = object("env", "name", name.clone());
@@ -49,9 +50,9 @@ pub fn reason(reason: &Reason, stage: &Stage, from: &RepoPath) -> Json {
                     o.insert(name.into(), json!(value));
                 }
             }
-            o.into()
+            Json::from(o).into()
         }
-        Reason::Definition { what, how } => json!({"kind": "definition", "what": what, "how": how}),
+        Reason::Definition { what, how } => json!({"kind": "definition", "what": what, "how": how}).into(),
     }
 }
 
@@ -83,15 +84,6 @@ fn command(command: &Command) -> Json {
         Command::One(cmd) => json!(cmd),
         Command::List(items) => json!(items),
     }
-}
-
-pub fn json_value(value: &Value) -> Json {
-    serde_json::to_value(value).unwrap_or(Json::Null)
-}
-
-/// A number, or the word of one that JSON lacks: `"NaN"`.
-pub fn json_number(number: f64) -> Json {
-    json_value(&Value::Float(number))
 }
 
 /// Where a restored result came from.

@@ -114,9 +114,14 @@ impl Output {
         std::process::exit(i32::from(crate::error::Kind::Io.exit_code()));
     }
 
-    pub fn json(&self, value: &serde_json::Value) {
+    /// A shape with values of the user, whose numbers may be larger than those of serde_json.
+    pub fn values(&self, value: &impl serde::Serialize) {
         let text = serde_json::to_string_pretty(value).unwrap_or_default();
         self.raw((escape::json(&text) + "\n").as_bytes());
+    }
+
+    pub fn json(&self, value: &serde_json::Value) {
+        self.values(value);
     }
 
     /// A line of talk, unless `--quiet`.

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use crate::path::RepoPath;
 use crate::pipeline::stage::Pipelines;
 use crate::run::values::leaves;
-use crate::value::Value;
+use crate::value::{Number, Value};
 
 /// The values of one side by file, a file that is not there or cannot be read left out.
 pub type Side = BTreeMap<String, Value>;
@@ -41,7 +41,7 @@ pub struct Row {
     /// `None` where the key is gone.
     pub new: Option<Value>,
     /// New minus old, of numbers.
-    pub change: Option<f64>,
+    pub change: Option<Number>,
     /// Where a direction is declared and the number moved.
     pub better: Option<bool>,
 }
@@ -119,8 +119,8 @@ pub fn compare(old: &Side, new: &Side, directions: &Directions) -> Vec<Row> {
                 _ => None,
             };
             let better = match (change, directions.of(file, key)) {
-                (Some(change), Some(direction)) if change != 0.0 && !change.is_nan() => {
-                    Some((change > 0.0) == (direction == Direction::Higher))
+                (Some(change), Some(direction)) if change != Number::Int(0) && !change.is_nan() => {
+                    Some((change > Number::Int(0)) == (direction == Direction::Higher))
                 }
                 _ => None,
             };
@@ -131,16 +131,8 @@ pub fn compare(old: &Side, new: &Side, directions: &Directions) -> Vec<Row> {
 }
 
 /// New minus old; whole numbers are subtracted as such.
-fn difference(old: &Value, new: &Value) -> Option<f64> {
-    let number = |v: &Value| match v {
-        Value::Int(i) => Some(*i as f64),
-        Value::Float(f) => Some(*f),
-        _ => None,
-    };
-    match (old, new) {
-        (Value::Int(a), Value::Int(b)) => b.checked_sub(*a).map(|d| d as f64),
-        (a, b) => Some(number(b)? - number(a)?),
-    }
+fn difference(old: &Value, new: &Value) -> Option<Number> {
+    Some(new.number()?.minus(old.number()?))
 }
 
 #[cfg(test)]
@@ -171,7 +163,7 @@ mod tests {
             .map(|r| {
                 let text = |v: &Option<Value>| v.as_ref().map_or("-".into(), Value::to_text);
                 let better = r.better.map_or("", |b| if b { " better" } else { " worse" });
-                let change = r.change.map_or(String::new(), |c| format!(" {c:+}"));
+                let change = r.change.map_or(String::new(), |c| format!(" {:+}", c.to_f64()));
                 format!(
                     "{}:{} {} {}{change}{better}{}",
                     r.file,

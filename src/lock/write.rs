@@ -440,6 +440,95 @@ mod tests {
         }
     }
 
+    /// The file formats, and how each writes the value of `a`.
+    const FORMATS: [(&str, &str, &str); 4] =
+        [("p.json", "{\"a\": ", "}"), ("p.yaml", "a: ", ""), ("p.toml", "a = ", ""), ("p.py", "a = ", "")];
+
+    /// What reads the value back from the lock and from JSON.
+    fn sinks(value: &Value) -> [Value; 2] {
+        let mut s = stage("x");
+        s.params.insert("p".into(), [("a".to_string(), value.clone())].into());
+        let lock = Lock { stages: [("s".to_string(), s)].into(), ..Lock::default() };
+        let back = read("pipeline.lock", &write(&lock)).unwrap();
+        let json = serde_json::to_string(value).unwrap();
+        [back.stages["s"].params["p"]["a"].clone(), crate::value::read("x.json", json.as_bytes()).unwrap()]
+    }
+
+    #[test]
+    fn numbers_are_the_same_in_every_format_and_sink() {
+        let exact = |a: &Value, b: &Value| match (a, b) {
+            (Value::Float(a), Value::Float(b)) => a.to_bits() == b.to_bits(),
+            (a, b) => a == b,
+        };
+        let mut floats = vec![
+            1e22,
+            -0.0,
+            5e-324,
+            f64::MIN_POSITIVE,
+            f64::MAX,
+            0.1 + 0.2,
+            0.9482758641242981,
+            0.9743681430252835,
+            1e16,
+            1e-5,
+            123456789.12345679,
+            2f64.powi(64),
+        ];
+        // Any bits, the same in each run: Knuth's generator.
+        let mut bits = 88172645463325252u64;
+        while floats.len() < 3000 {
+            bits = bits.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            floats.extend(Some(f64::from_bits(bits)).filter(|f| f.is_finite()));
+        }
+        for f in floats {
+            let digits = [format!("{f:?}"), format!("{f:.16e}").replace('e', "e+").replace("e+-", "e-")];
+            for (name, before, after) in FORMATS {
+                for text in &digits {
+                    let read = crate::value::read(name, format!("{before}{text}{after}").as_bytes()).unwrap();
+                    let value = read.get("a").unwrap();
+                    assert!(exact(value, &Value::Float(f)), "{name} {text}: {value:?}");
+                }
+            }
+            for back in sinks(&Value::Float(f)) {
+                assert!(exact(&back, &Value::Float(f)), "{f:?}: {back:?}");
+            }
+        }
+        for n in [0, -1, 1 << 53, (1 << 53) + 1, 1 << 64, (1 << 64) + 1, -(1 << 64) - 1, i128::MAX, i128::MIN + 1] {
+            for (name, before, after) in FORMATS {
+                let read = crate::value::read(name, format!("{before}{n}{after}").as_bytes());
+                match read {
+                    Ok(read) => assert_eq!(read.get("a"), Some(&Value::Int(n)), "{name}"),
+                    // TOML has 64 bits.
+                    Err(e) => assert!(name == "p.toml" && e.message.contains(&n.to_string()), "{name} {n}: {e}"),
+                }
+            }
+            assert!(sinks(&Value::Int(n)).iter().all(|back| *back == Value::Int(n)), "{n}");
+        }
+    }
+
+    #[test]
+    fn numbers_that_cannot_be_kept_are_errors_with_key_and_value() {
+        let long = "1".repeat(45);
+        let nested = [
+            ("p.json", "{\"a\": {\"b\": [0, N]}}"),
+            ("p.yaml", "a:\n  b: [0, N]"),
+            ("p.yaml", "a:\n  b:\n  - 0\n  - N\n"),
+            ("p.toml", "[a]\nb = [0, N]"),
+        ];
+        for (name, text) in nested {
+            for number in [long.as_str(), "1e400", "-1.5e309"] {
+                let e = crate::value::read(name, text.replace('N', number).as_bytes()).unwrap_err();
+                assert!(e.message.starts_with(name) && e.message.contains(number), "{name} {e}");
+                assert!(e.message.contains("(key `a.b.1`)"), "{name} {e}");
+            }
+        }
+        let e = crate::value::read("p.py", format!("class A:\n  b = {{'c': {long}}}\n").as_bytes()).unwrap_err();
+        assert!(e.message.contains(&long) && e.message.contains("(key `A.b.c`)"), "{e}");
+        // Python itself reads infinity, and computes what is no literal.
+        let read = crate::value::read("p.py", format!("a = 1e400\nb = {long} + 1").as_bytes()).unwrap();
+        assert_eq!(read, Value::Map(vec![("a".into(), Value::Float(f64::INFINITY))]));
+    }
+
     #[test]
     fn reads_well() {
         let mut s = stage("python train.py\necho done");

@@ -11,7 +11,7 @@ use crate::path::RepoPath;
 use crate::pipeline::check::{Against, Check, Metric};
 use crate::pipeline::problem::did_you_mean;
 use crate::run::values::leaves;
-use crate::value::Value;
+use crate::value::{Number, Value};
 
 /// The numbers of a pipeline's metrics files at one state of the repository.
 #[derive(Clone, Debug, Default)]
@@ -30,9 +30,9 @@ pub struct Judged {
     pub pipeline: RepoPath,
     /// The file that the metric was found in.
     pub file: Option<RepoPath>,
-    pub value: Option<f64>,
+    pub value: Option<Number>,
     /// What the value is held against, computed.
-    pub limit: Option<f64>,
+    pub limit: Option<Number>,
     pub ok: bool,
     /// Why it could not be judged.
     pub error: Option<Error>,
@@ -45,14 +45,14 @@ pub type AtRevision<'a> = dyn FnMut(&str) -> Result<Option<Metrics>> + 'a;
 
 impl Metrics {
     pub fn add(&mut self, path: RepoPath, values: &Value) {
-        let numbers = leaves(values).into_iter().filter(|(_, value)| number(value).is_some());
+        let numbers = leaves(values).into_iter().filter(|(_, value)| value.number().is_some());
         self.files.insert(path, numbers.map(|(key, value)| (key, value.clone())).collect());
     }
 
     /// The value of a metric and its file.
-    fn find(&self, metric: &Metric, folder: &RepoPath) -> Result<(RepoPath, f64)> {
+    fn find(&self, metric: &Metric, folder: &RepoPath) -> Result<(RepoPath, Number)> {
         let value = |values: &[(String, Value)]| {
-            values.iter().find(|(key, _)| *key == metric.key).and_then(|(_, value)| number(value))
+            values.iter().find(|(key, _)| *key == metric.key).and_then(|(_, value)| value.number())
         };
         if let Some(spelling) = &metric.file {
             let path =
@@ -72,7 +72,7 @@ impl Metrics {
                 did_you_mean(&metric.key, keys).into_iter().fold(error, Error::hint)
             });
         }
-        let found: Vec<(&RepoPath, f64)> = self.files.iter().filter_map(|(p, vs)| Some((p, value(vs)?))).collect();
+        let found: Vec<(&RepoPath, Number)> = self.files.iter().filter_map(|(p, vs)| Some((p, value(vs)?))).collect();
         match found[..] {
             // What is in a file that cannot be read is not known: it may have this metric, too.
             [_] | [] if !self.unread.is_empty() => {
@@ -95,14 +95,6 @@ impl Metrics {
                     .hint(format!("write {}", names.join(" or "))))
             }
         }
-    }
-}
-
-fn number(value: &Value) -> Option<f64> {
-    match value {
-        Value::Int(n) => Some(*n as f64),
-        Value::Float(f) => Some(*f),
-        _ => None,
     }
 }
 
@@ -157,14 +149,18 @@ fn decide(judged: &mut Judged, here: &Metrics, there: &mut AtRevision<'_>) -> Re
 impl Judged {
     /// One line for people: `accuracy >= main - 0.005 (0.9705)`, `is 0.9755`.
     pub fn sentence(&self) -> String {
+        // Rounded numbers that look alike would contradict the verdict.
+        let limit = self.limit.unwrap_or(Number::Int(0));
+        let is_exact = self.value.is_some_and(|value| value != limit && short(value) == short(limit));
+        let shown = |number: Number| if is_exact { exact(number) } else { short(number) };
         let limit = match (&self.check.against, self.limit) {
-            (Against::Revision(..), Some(limit)) => format!(" ({})", short(limit)),
+            (Against::Revision(..), Some(limit)) => format!(" ({})", shown(limit)),
             _ => String::new(),
         };
         let value = match (self.value, &self.error, &self.remark) {
             (_, Some(error), _) => error.message.clone(),
-            (Some(value), _, Some(remark)) => format!("is {}; {remark}", short(value)),
-            (Some(value), _, None) => format!("is {}", short(value)),
+            (Some(value), _, Some(remark)) => format!("is {}; {remark}", shown(value)),
+            (Some(value), _, None) => format!("is {}", shown(value)),
             (None, None, _) => String::new(),
         };
         format!("{}{limit}: {value}", self.check.text)
@@ -172,9 +168,15 @@ impl Judged {
 }
 
 /// Nine digits tell values apart, and hide that 0.1 + 0.2 is not 0.3.
-fn short(value: f64) -> String {
-    let rounded: f64 = format!("{value:.9e}").parse().unwrap_or(value);
-    Value::Float(rounded).to_text().trim_end_matches(".0").to_string()
+fn short(number: Number) -> String {
+    exact(match number {
+        Number::Float(f) => Number::Float(format!("{f:.9e}").parse().unwrap_or(f)),
+        whole => whole,
+    })
+}
+
+fn exact(number: Number) -> String {
+    Value::from(number).to_text().trim_end_matches(".0").to_string()
 }
 
 /// One error for conditions that do not hold; `None` if all do.

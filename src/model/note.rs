@@ -20,8 +20,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::checks::Judged;
 use crate::run::cache::RunRecord;
-use crate::value::Value;
+use crate::value::{self, Value};
 
 /// The version of the block.
 pub const VERSION: u32 = 1;
@@ -90,8 +91,24 @@ pub struct NotedStage {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NotedCheck {
     pub check: String,
-    pub value: Option<f64>,
+    /// A number that JSON has.
+    pub value: Option<Value>,
     pub ok: bool,
+}
+
+impl NotedCheck {
+    pub fn of(judged: &Judged) -> NotedCheck {
+        let value = judged.value.filter(|number| number.is_finite()).map(Value::from);
+        NotedCheck { check: judged.check.text.clone(), value, ok: judged.ok }
+    }
+
+    /// As programs get it.
+    pub fn shape(&self) -> Value {
+        let value = self.value.clone().unwrap_or(Value::Null);
+        let ok = Value::Bool(self.ok);
+        let fields = [("check", Value::Str(self.check.clone())), ("value", value), ("ok", ok)];
+        Value::Map(fields.map(|(name, value)| (name.to_string(), value)).into())
+    }
 }
 
 /// The whole message of a tag. `title` is its first line.
@@ -124,7 +141,7 @@ pub fn read(message: &str) -> Option<Note> {
         return None;
     }
     // A signature may follow.
-    serde_json::Deserializer::from_str(json).into_iter::<Note>().next()?.ok()
+    value::read_record(json).ok()
 }
 
 /// What people wrote: the message without its first line, its block and a signature.

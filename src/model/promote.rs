@@ -58,8 +58,7 @@ impl Promotion {
         let title = format!("{name} {version} is {label}");
         let mut act = Act::new(registry, name, Action::Promote(label.clone()), commit, title);
         act.note.version = Some(version.to_string());
-        let noted = |j: &Judged| NotedCheck { check: j.check.text.clone(), value: j.value, ok: j.ok };
-        act.note.checks = checks.iter().map(noted).collect();
+        act.note.checks = checks.iter().map(NotedCheck::of).collect();
         let before = model.labels.get(label).and_then(|given| given.version.clone());
         let unsigned = match signed::is_required(&project.at(&Rev::Worktree)?, name)? {
             true => signed::require(&project.repo, model, None, registered.event).err(),

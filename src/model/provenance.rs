@@ -11,8 +11,8 @@ use serde_json::{Map, Value as Json, json};
 use super::act::{LAST_SECOND, rfc3339};
 use super::trace::Trace;
 use crate::error::{Error, Kind, Result};
-use crate::pipeline::listing::json as json_of;
 use crate::store::Pin;
+use crate::value::Value;
 
 /// What lockstep calls a run of stages.
 const BUILD_TYPE: &str = "urn:lockstep:stages:1";
@@ -20,7 +20,7 @@ const BUILD_TYPE: &str = "urn:lockstep:stages:1";
 /// The statement.
 ///
 /// Errors: the lock of the commit does not tell what the version is, or tells otherwise than its tag.
-pub fn statement(trace: &Trace<'_, '_>) -> Result<Json> {
+pub fn statement(trace: &Trace<'_, '_>) -> Result<Value> {
     let (Some(version), Some(origin)) = (trace.version, &trace.origin) else {
         let why = trace.remarks.first().cloned().unwrap_or_else(|| "its commit has no version".into());
         return Err(Error::missing(format!("{} cannot be traced", trace.model.name)).because(why));
@@ -43,11 +43,8 @@ pub fn statement(trace: &Trace<'_, '_>) -> Result<Json> {
         .iter()
         .map(|(address, entry)| json!({"stage": address, "key": entry.key.hex(), "cmd": entry.cmd.items()}))
         .collect();
-    let params: Map<String, Json> = trace
-        .params()
-        .into_iter()
-        .map(|(file, values)| (file, values.iter().map(|(k, v)| (k.clone(), json_of(v))).collect::<Map<_, _>>().into()))
-        .collect();
+    let params = trace.params().into_iter();
+    let params = params.map(|(file, values)| (file, Value::Map(values.into_iter().collect()))).collect();
     let mut dependencies = vec![json!({
         "name": "commit",
         "digest": {"gitCommit": trace.event.commit.hex()},
@@ -85,16 +82,16 @@ pub fn statement(trace: &Trace<'_, '_>) -> Result<Json> {
         }
     }
     let mut details = json!({"builder": builder, "metadata": metadata});
-    if let Some(note) = trace.event.note.as_ref().filter(|note| !note.metrics.is_empty()) {
-        let metrics = serde_json::to_value(&note.metrics).unwrap_or_default();
-        details["byproducts"] = json!([{"name": "metrics", "annotations": metrics}]);
+    let measured = trace.event.note.as_ref().map(|note| &note.metrics).filter(|metrics| !metrics.is_empty());
+    if measured.is_some() {
+        details["byproducts"] = json!([{"name": "metrics", "annotations": {}}]);
     }
     let mut external = json!({
         "artifact": trace.model.name.to_string(),
         "version": version.to_string(),
         "tag": trace.event.tag,
         "path": origin.path.to_string(),
-        "params": params,
+        "params": {},
     });
     if let Some((address, _)) = chain.first() {
         external["stage"] = address.clone().into();
@@ -104,7 +101,7 @@ pub fn statement(trace: &Trace<'_, '_>) -> Result<Json> {
         internal["platform"] = run.platform.clone().into();
         internal["user"] = run.user.clone().into();
     }
-    Ok(json!({
+    let mut statement = Value::from(json!({
         "_type": "https://in-toto.io/Statement/v1",
         "subject": [{"name": origin.path.to_string(), "digest": digest}],
         "predicateType": "https://slsa.dev/provenance/v1",
@@ -117,7 +114,14 @@ pub fn statement(trace: &Trace<'_, '_>) -> Result<Json> {
             },
             "runDetails": details,
         },
-    }))
+    }));
+    statement.set(&["predicate", "buildDefinition", "externalParameters", "params"], Value::Map(params));
+    for (file, values) in measured.into_iter().flatten() {
+        let values = values.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+        let place = ["predicate", "runDetails", "byproducts", "0", "annotations", file];
+        statement.set(&place, Value::Map(values));
+    }
+    Ok(statement)
 }
 
 /// The tag is other people's text.

@@ -193,8 +193,7 @@ fn describe(
             act.note.metrics.insert(path.to_string(), values);
         }
     }
-    let noted = |j: &Judged| NotedCheck { check: j.check.text.clone(), value: j.value, ok: j.ok };
-    act.note.checks = checks.iter().map(noted).collect();
+    act.note.checks = checks.iter().map(NotedCheck::of).collect();
     Ok(())
 }
 

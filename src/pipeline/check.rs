@@ -14,7 +14,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::problem::did_you_mean;
-use crate::value::Mark;
+use crate::value::{Mark, Number};
 
 /// One condition.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -50,9 +50,9 @@ pub enum Op {
 /// What the metric is held against.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Against {
-    Number(f64),
+    Number(Number),
     /// The value at a revision, changed by a number.
-    Revision(String, Option<(Change, f64)>),
+    Revision(String, Option<(Change, Number)>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,7 +84,7 @@ impl Op {
     }
 
     /// NaN is never what is wanted.
-    pub fn holds(self, value: f64, limit: f64) -> bool {
+    pub fn holds(self, value: Number, limit: Number) -> bool {
         match self {
             Op::AtLeast => value >= limit,
             Op::AtMost => value <= limit,
@@ -97,11 +97,11 @@ impl Op {
 }
 
 impl Change {
-    pub fn of(self, value: f64, by: f64) -> f64 {
+    pub fn of(self, value: Number, by: Number) -> Number {
         match self {
-            Change::Plus => value + by,
-            Change::Minus => value - by,
-            Change::Times => value * by,
+            Change::Plus => value.plus(by),
+            Change::Minus => value.minus(by),
+            Change::Times => value.times(by),
         }
     }
 }
@@ -172,11 +172,10 @@ fn spaced(word: &str) -> Option<String> {
     Some(format!("put spaces around the comparison: `{}`", format!("{left} {op} {right}").trim()))
 }
 
-fn number(text: &str) -> Option<f64> {
-    // Rust reads `nan`, `inf` and `infinity`, which are good names of branches.
+fn number(text: &str) -> Option<Number> {
+    // `nan`, `inf` and `infinity` are good names of branches.
     let begins = text.trim_start_matches(['+', '-']).starts_with(|c: char| c.is_ascii_digit() || c == '.');
-    let value: f64 = text.parse().ok().filter(|_| begins)?;
-    value.is_finite().then_some(value)
+    Number::parse(text).filter(|_| begins)
 }
 
 #[cfg(test)]
@@ -192,24 +191,29 @@ mod tests {
         let metric = |file: Option<&str>, key: &str| Metric { file: file.map(str::to_string), key: key.into() };
         let at = |rev: &str, change| Against::Revision(rev.into(), change);
         for (text, m, op, against) in [
-            ("accuracy >= 0.95", metric(None, "accuracy"), Op::AtLeast, Against::Number(0.95)),
-            ("  recall.macro   >  1e-3 ", metric(None, "recall.macro"), Op::Above, Against::Number(0.001)),
-            ("eval/m.json:loss < -1", metric(Some("eval/m.json"), "loss"), Op::Below, Against::Number(-1.0)),
+            ("accuracy >= 0.95", metric(None, "accuracy"), Op::AtLeast, Against::Number(Number::Float(0.95))),
+            (
+                "  recall.macro   >  1e-3 ",
+                metric(None, "recall.macro"),
+                Op::Above,
+                Against::Number(Number::Float(0.001)),
+            ),
+            ("eval/m.json:loss < -1", metric(Some("eval/m.json"), "loss"), Op::Below, Against::Number(Number::Int(-1))),
             ("accuracy >= main", metric(None, "accuracy"), Op::AtLeast, at("main", None)),
             (
                 "accuracy >= main - 0.005",
                 metric(None, "accuracy"),
                 Op::AtLeast,
-                at("main", Some((Change::Minus, 0.005))),
+                at("main", Some((Change::Minus, Number::Float(0.005)))),
             ),
             (
                 "loss <= origin/my-branch * 1.05",
                 metric(None, "loss"),
                 Op::AtMost,
-                at("origin/my-branch", Some((Change::Times, 1.05))),
+                at("origin/my-branch", Some((Change::Times, Number::Float(1.05)))),
             ),
             ("n != digits#prod", metric(None, "n"), Op::Differs, at("digits#prod", None)),
-            ("n == HEAD~1 + 2", metric(None, "n"), Op::Equal, at("HEAD~1", Some((Change::Plus, 2.0)))),
+            ("n == HEAD~1 + 2", metric(None, "n"), Op::Equal, at("HEAD~1", Some((Change::Plus, Number::Int(2))))),
             ("n >= nan", metric(None, "n"), Op::AtLeast, at("nan", None)),
         ] {
             let check = read(text).unwrap_or_else(|bad| panic!("{text}: {bad:?}"));
@@ -244,11 +248,11 @@ mod tests {
 
     #[test]
     fn comparisons() {
-        let nan = f64::NAN;
+        let [nan, one, two] = [f64::NAN, 1.0, 2.0].map(Number::Float);
         for (word, op) in OPS {
-            assert!(!op.holds(nan, 1.0) && !op.holds(1.0, nan), "{word}");
-            assert_eq!(op.holds(1.0, 1.0), word.contains('=') && word != "!=", "{word}");
-            assert_eq!(op.holds(2.0, 1.0), [">", ">=", "!="].contains(&word), "{word}");
+            assert!(!op.holds(nan, one) && !op.holds(one, nan), "{word}");
+            assert_eq!(op.holds(one, one), word.contains('=') && word != "!=", "{word}");
+            assert_eq!(op.holds(two, one), [">", ">=", "!="].contains(&word), "{word}");
         }
     }
 }

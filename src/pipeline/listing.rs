@@ -2,75 +2,66 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Number, Value as Json, json};
+use serde_json::json;
 
 use super::params::FileParams;
-use super::stage::{Out, Pipelines, StageId};
+use super::stage::{Out, Pipelines, Plot, StageId};
 use crate::path::RepoPath;
 use crate::value::Value;
 
 /// What is at its default is left out of the outs; everything else is there. Addresses count from the folder `from`.
-pub fn describe(p: &Pipelines, id: StageId, from: &RepoPath, params: &BTreeMap<String, FileParams>) -> Json {
+pub fn describe(p: &Pipelines, id: StageId, from: &RepoPath, params: &BTreeMap<String, FileParams>) -> Value {
     let stage = p.stage(id);
-    let values = |file: &FileParams| -> Json {
-        file.iter().flatten().map(|(key, value)| (key.clone(), json(value))).collect::<Map<_, _>>().into()
-    };
-    let mut shape = json!({
+    let values = |file: &FileParams| Value::Map(file.iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect());
+    let mut shape = Value::from(json!({
         "address": p.address(id, from),
         "cmd": stage.cmd,
         "wdir": stage.wdir.to_string(),
         "deps": stage.deps.iter().map(|d| d.spelled.as_str()).collect::<Vec<_>>(),
-        "outs": stage.outs.iter().map(out).collect::<Vec<_>>(),
-        "params": params.iter().map(|(file, found)| (file.clone(), values(found))).collect::<Map<_, _>>(),
+        "outs": [],
+        "params": {},
         "frozen": stage.frozen,
         "always_changed": stage.always_changed,
-        "desc": stage.desc_value.as_ref().map(json).or(stage.desc.clone().map(Json::from)),
-        "meta": stage.meta.as_ref().map(json),
+        "desc": stage.desc,
+        "meta": null,
         "env": stage.env,
         "scratch": stage.scratch.iter().map(|s| s.spelled.as_str()).collect::<Vec<_>>(),
-    });
+    }));
+    shape.set(&["outs"], Value::List(stage.outs.iter().map(out).collect()));
+    shape.set(&["params"], Value::Map(params.iter().map(|(file, found)| (file.clone(), values(found))).collect()));
+    if let Some(desc) = &stage.desc_value {
+        shape.set(&["desc"], desc.clone());
+    }
+    if let Some(meta) = &stage.meta {
+        shape.set(&["meta"], meta.clone());
+    }
     if !stage.env_asked.is_empty() {
-        shape["env_asked"] = stage.env_asked.clone().into();
+        shape.set(&["env_asked"], json!(stage.env_asked).into());
     }
     shape
 }
 
-fn out(out: &Out) -> Json {
-    let mut map = Map::new();
-    let mut put = |key: &str, value: Option<Json>| {
+fn out(out: &Out) -> Value {
+    let mut map = Vec::new();
+    let mut put = |key: &str, value: Option<Value>| {
         if let Some(value) = value {
-            map.insert(key.to_string(), value);
+            map.push((key.to_string(), value));
         }
     };
-    put("path", Some(out.spelled.clone().into()));
-    put("cache", (!out.cache).then_some(false.into()));
-    put("persist", out.persist.then_some(true.into()));
-    put("remote", out.remote.clone().map(Json::from));
-    put("push", (!out.push).then_some(false.into()));
-    put("metric", out.metric.then_some(true.into()));
-    put("plot", out.plot.as_ref().map(|plot| if plot.0.is_empty() { true.into() } else { map_json(&plot.0) }));
-    put("desc", out.desc.clone().map(Json::from));
-    put("type", out.kind.clone().map(Json::from));
-    put("labels", (!out.labels.is_empty()).then(|| out.labels.clone().into()));
-    put("meta", out.meta.as_ref().map(json));
-    Json::Object(map)
-}
-
-fn map_json(entries: &[(String, Value)]) -> Json {
-    entries.iter().map(|(k, v)| (k.clone(), json(v))).collect::<Map<_, _>>().into()
-}
-
-/// A value as JSON; what JSON lacks (infinities, NaN) is null.
-pub fn json(value: &Value) -> Json {
-    match value {
-        Value::Null => Json::Null,
-        Value::Bool(b) => (*b).into(),
-        Value::Int(i) => Number::from_i128(*i).map_or_else(|| (*i as f64).into(), Json::Number),
-        Value::Float(f) => (*f).into(),
-        Value::Str(s) => s.as_str().into(),
-        Value::List(items) => items.iter().map(json).collect::<Vec<_>>().into(),
-        Value::Map(entries) => map_json(entries),
-    }
+    let text = |text: &String| Value::Str(text.clone());
+    put("path", Some(text(&out.spelled)));
+    put("cache", (!out.cache).then_some(Value::Bool(false)));
+    put("persist", out.persist.then_some(Value::Bool(true)));
+    put("remote", out.remote.as_ref().map(text));
+    put("push", (!out.push).then_some(Value::Bool(false)));
+    put("metric", out.metric.then_some(Value::Bool(true)));
+    let plot = |plot: &Plot| if plot.0.is_empty() { Value::Bool(true) } else { Value::Map(plot.0.clone()) };
+    put("plot", out.plot.as_ref().map(plot));
+    put("desc", out.desc.as_ref().map(text));
+    put("type", out.kind.as_ref().map(text));
+    put("labels", (!out.labels.is_empty()).then(|| Value::List(out.labels.iter().map(text).collect())));
+    put("meta", out.meta.clone());
+    Value::Map(map)
 }
 
 #[cfg(test)]

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value as Json;
 
 use crate::compare::values::{Directions, Side, compare, directions};
 use crate::error::{Error, Result};
@@ -12,7 +11,7 @@ use crate::lock::ByName;
 use crate::path::RepoPath;
 use crate::project::{Project, Rev, Snapshot};
 use crate::report::last::LastRun;
-use crate::value::Value;
+use crate::value::{self, Value};
 
 /// The version of a report as a file. A reader refuses another one.
 pub const VERSION: u32 = 1;
@@ -45,10 +44,10 @@ pub struct Base {
 pub struct Change {
     pub file: String,
     pub key: String,
-    pub old: Option<Json>,
-    pub new: Option<Json>,
+    pub old: Option<Value>,
+    pub new: Option<Value>,
     /// New minus old, of numbers.
-    pub change: Option<f64>,
+    pub change: Option<Value>,
     /// Where the pipeline says which way is better.
     pub better: Option<bool>,
 }
@@ -134,16 +133,15 @@ fn values(snapshot: &Snapshot, other: &Snapshot) -> Result<Locked> {
 type Keys = BTreeMap<String, BTreeMap<String, Value>>;
 
 fn changes(old: &Side, new: &Side, directions: &Directions) -> Vec<Change> {
-    let json = |value: &Option<Value>| value.as_ref().map(|value| serde_json::to_value(value).unwrap_or(Json::Null));
     compare(old, new, directions)
         .iter()
         .filter(|row| !row.is_same())
         .map(|row| Change {
             file: row.file.clone(),
             key: row.key.clone(),
-            old: json(&row.old),
-            new: json(&row.new),
-            change: row.change.filter(|change| change.is_finite()),
+            old: row.old.clone(),
+            new: row.new.clone(),
+            change: row.change.filter(|change| change.is_finite()).map(Value::from),
             better: row.better,
         })
         .collect()
@@ -158,7 +156,8 @@ impl Report {
         if bytes.len() > LARGEST {
             return Err(wrong(format!("it is larger than {} MB", LARGEST / 1_000_000)));
         }
-        let report: Report = serde_json::from_slice(bytes).map_err(|e| wrong(e.to_string()))?;
+        let text = std::str::from_utf8(bytes).map_err(|e| wrong(e.to_string()))?;
+        let report: Report = value::read_record(text).map_err(wrong)?;
         match report.version {
             VERSION => Ok(report),
             other => Err(wrong(format!("it has version {other}, this lockstep knows version {VERSION}"))

@@ -3,11 +3,10 @@
 //! Names, values and sentences come from a branch that anybody may have pushed. They stand in code spans and fences
 //! alone, whose content Markdown shows as it is: no link, image, mention or HTML can be made of them.
 
-use serde_json::Value as Json;
-
 use crate::escape::{self, code_cell, code_span, longest_run};
 use crate::report::collect::{Change, Report};
 use crate::report::last::{LastRun, StageRun, StageWord};
+use crate::value::{Number, Value};
 
 /// More rows of a table do not help anybody.
 const ROWS: usize = 50;
@@ -119,7 +118,7 @@ fn values(out: &mut String, title: &str, what: &str, changes: &[Change], with_di
     let head: &[&str] =
         if with_difference { &["file", what, "old", "new", "change"] } else { &["file", what, "old", "new"] };
     table(out, head, &changes.iter().collect::<Vec<_>>(), |change| {
-        let value = |value: &Option<Json>| value.as_ref().map(|v| code_cell(&plain(v))).unwrap_or_default();
+        let value = |value: &Option<Value>| value.as_ref().map(|v| code_cell(&plain(v))).unwrap_or_default();
         let mut row = vec![code_cell(&change.file), code_cell(&change.key), value(&change.old), value(&change.new)];
         if with_difference {
             row.push(difference(change));
@@ -128,16 +127,16 @@ fn values(out: &mut String, title: &str, what: &str, changes: &[Change], with_di
     });
 }
 
-fn plain(value: &Json) -> String {
+fn plain(value: &Value) -> String {
     match value {
-        Json::String(text) => text.clone(),
-        other => other.to_string(),
+        Value::Str(text) => text.clone(),
+        other => serde_json::to_string(other).unwrap_or_default(),
     }
 }
 
 /// `+0.012, better`, of numbers.
 fn difference(change: &Change) -> String {
-    let Some(by) = change.change else { return String::new() };
+    let Some(by) = change.change.as_ref().and_then(Value::number).map(Number::to_f64) else { return String::new() };
     let text = format!("{by:+.6}");
     let text = text.trim_end_matches('0').trim_end_matches('.');
     let text = if text.trim_start_matches(['+', '-']) == "0" { format!("{by:+e}") } else { text.to_string() };
@@ -210,7 +209,6 @@ fn seconds(s: f64) -> String {
 mod tests {
     use super::*;
     use crate::report::collect::Base;
-    use serde_json::json;
 
     fn run() -> LastRun {
         let stage = |address: &str, result| StageRun { address: address.into(), result, ..StageRun::default() };
@@ -239,13 +237,13 @@ mod tests {
 
     #[test]
     fn reads_well() {
-        let change = |key: &str, old: Json, new: Json| Change {
-            change: old.as_f64().zip(new.as_f64()).map(|(old, new)| new - old),
+        let change = |key: &str, old: Value, new: Value| Change {
+            change: old.number().zip(new.number()).map(|(old, new)| new.minus(old).into()),
             better: (key == "accuracy").then_some(true),
             file: "metrics.json".into(),
             key: key.into(),
-            old: Some(old).filter(|v| !v.is_null()),
-            new: Some(new).filter(|v| !v.is_null()),
+            old: Some(old).filter(|v| *v != Value::Null),
+            new: Some(new).filter(|v| *v != Value::Null),
         };
         let report = Report {
             version: 1,
@@ -253,8 +251,11 @@ mod tests {
             commit: Some("0123456789abcdef".into()),
             base: Some(Base { name: "origin/main".into(), commit: "fedcba9876543210".into() }),
             run: Some(run()),
-            metrics: vec![change("accuracy", json!(0.951), json!(0.957)), change("best", json!(null), json!("x"))],
-            params: vec![change("lr", json!(0.1), json!(0.2))],
+            metrics: vec![
+                change("accuracy", Value::Float(0.951), Value::Float(0.957)),
+                change("best", Value::Null, Value::Str("x".into())),
+            ],
+            params: vec![change("lr", Value::Float(0.1), Value::Float(0.2))],
             ..Report::default()
         };
         insta::assert_snapshot!(markdown(&report), @r"

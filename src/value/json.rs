@@ -1,133 +1,281 @@
-//! Reading JSON as Python writes it: `NaN`, `Infinity` and `-Infinity` are numbers, and the last of several equal keys
-//! wins.
+//! Reading JSON as Python writes it: `NaN`, `Infinity` and `-Infinity` are numbers, the last of several equal keys wins,
+//! and a whole number is read digit by digit, however large. serde_json makes a float of what exceeds 64 bits.
+
+use std::collections::HashMap;
+
+use serde::de::DeserializeOwned;
 
 use super::{Fault, Mark, Value, budget};
 
-pub fn parse(text: &str) -> Result<Value, Fault> {
-    budget::check_json(text)?;
-    let value = match serde_json::from_str(text) {
-        Ok(value) => value,
-        Err(_) if text.contains("NaN") || text.contains("Infinity") => with_words(text)?,
-        Err(e) => return Err(fault(text, &e)),
-    };
-    Ok(last_wins(value))
-}
-
-fn fault(text: &str, e: &serde_json::Error) -> Fault {
-    let said = e.to_string();
-    let message = said.split(" at line ").next().unwrap_or(&said).to_string();
-    Fault::new(format!("no valid JSON: {message}"), Some(mark(text, e.line(), e.column())))
-}
+/// As deep as serde_json goes.
+const DEPTH: usize = 128;
 
 /// The numbers that Python spells as words.
-const WORDS: [(&str, f64); 3] = [("NaN", f64::NAN), ("Infinity", f64::INFINITY), ("-Infinity", f64::NEG_INFINITY)];
+const WORDS: [(&str, Value); 6] = [
+    ("null", Value::Null),
+    ("true", Value::Bool(true)),
+    ("false", Value::Bool(false)),
+    ("NaN", Value::Float(f64::NAN)),
+    ("Infinity", Value::Float(f64::INFINITY)),
+    ("-Infinity", Value::Float(f64::NEG_INFINITY)),
+];
 
-/// A string of the text, or a word that is read as one.
-#[derive(Clone, Copy)]
-enum Spot {
-    Text,
-    /// A number, and where its word begins.
-    Word(f64, usize),
-}
-
-/// Reads a text with such words. Each is overwritten with a string of its own length, so that the places of mistakes
-/// stay; then the strings of the result, which come in the order of the text, are told from the words.
-fn with_words(text: &str) -> Result<Value, Fault> {
-    let (written, spots) = as_strings(text);
-    let mut value: Value = serde_json::from_str(&written).map_err(|e| fault(text, &e))?;
-    put_back(&mut value, &mut spots.into_iter(), text)?;
+pub fn parse(text: &str) -> Result<Value, Fault> {
+    let mut reader = Reader { text, at: 0 };
+    let value = reader.document()?;
+    reader.skip_blanks();
+    if reader.at < text.len() {
+        return Err(reader.fault("trailing characters"));
+    }
     Ok(value)
 }
 
-fn as_strings(text: &str) -> (String, Vec<Spot>) {
-    let bytes = text.as_bytes();
-    let is_part =
-        |at: usize| bytes.get(at).is_some_and(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'+' | b'.'));
-    let (mut written, mut spots) = (String::with_capacity(text.len()), Vec::new());
-    let (mut at, mut copied) = (0, 0);
-    while at < bytes.len() {
-        let word = WORDS.iter().find(|(word, _)| {
-            bytes[at..].starts_with(word.as_bytes()) && !is_part(at + word.len()) && (at == 0 || !is_part(at - 1))
-        });
-        match (bytes[at], word) {
-            (b'"', _) => {
-                spots.push(Spot::Text);
-                at += 1;
-                while at < bytes.len() && bytes[at] != b'"' {
-                    at += if bytes[at] == b'\\' { 2 } else { 1 };
-                }
-                at += 1;
-            }
-            (_, Some((word, number))) => {
-                spots.push(Spot::Word(*number, at));
-                written.push_str(&text[copied..at]);
-                written.push_str(&format!("\"{}\"", "x".repeat(word.len() - 2)));
-                at += word.len();
-                copied = at;
-            }
-            _ => at += 1,
-        }
-    }
-    written.push_str(&text[copied..]);
-    (written, spots)
+/// A record that lockstep wrote, with its numbers as they were; what stands behind it is passed over. `None` if it is
+/// not such a record.
+pub fn read_record<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+    let value = Reader { text, at: 0 }.document().map_err(|fault| fault.message)?;
+    T::deserialize(value).map_err(|e| e.to_string())
 }
 
-fn put_back(value: &mut Value, spots: &mut std::vec::IntoIter<Spot>, text: &str) -> Result<(), Fault> {
-    match value {
-        Value::Str(_) => {
-            if let Some(Spot::Word(number, _)) = spots.next() {
-                *value = Value::Float(number);
-            }
-        }
-        Value::List(items) => {
-            for item in items {
-                put_back(item, spots, text)?;
-            }
-        }
-        Value::Map(entries) => {
-            for (_, value) in entries {
-                if let Some(Spot::Word(_, at)) = spots.next() {
-                    let line = text[..at].matches('\n').count() + 1;
-                    let column = at - text[..at].rfind('\n').map_or(0, |n| n + 1) + 1;
-                    return Err(Fault::new("no valid JSON: key must be a string", Some(mark(text, line, column))));
-                }
-                put_back(value, spots, text)?;
-            }
-        }
-        _ => {}
-    }
-    Ok(())
+struct Reader<'t> {
+    text: &'t str,
+    at: usize,
 }
 
-/// serde_json counts columns in bytes.
-fn mark(text: &str, line: usize, column: usize) -> Mark {
-    let start: usize = text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
-    let offset = (start + column.saturating_sub(1)).min(text.len());
-    let before = &text.as_bytes()[start.min(offset)..offset];
-    let chars = before.iter().filter(|b| **b & 0xC0 != 0x80).count();
-    Mark { line: line.max(1) as u32, column: chars as u32 + 1, offset: offset as u32 }
-}
+impl Reader<'_> {
+    fn document(&mut self) -> Result<Value, Fault> {
+        budget::check_json(self.text)?;
+        self.value(0)
+    }
 
-fn last_wins(value: Value) -> Value {
-    match value {
-        Value::List(items) => Value::List(items.into_iter().map(last_wins).collect()),
-        Value::Map(entries) => {
-            let mut at = std::collections::HashMap::with_capacity(entries.len());
-            let mut out: Vec<(String, Value)> = Vec::with_capacity(entries.len());
-            for (key, value) in entries {
-                let value = last_wins(value);
-                match at.get(&key) {
-                    Some(&n) => out[n] = (key, value),
-                    None => {
-                        at.insert(key.clone(), out.len());
-                        out.push((key, value));
-                    }
+    fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    fn skip_blanks(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\t' | b'\r' | b'\n')) {
+            self.at += 1;
+        }
+    }
+
+    /// The next character that is not blank.
+    fn next_mark(&mut self) -> Option<u8> {
+        self.skip_blanks();
+        self.peek()
+    }
+
+    fn fault(&self, message: &str) -> Fault {
+        let end = self.text.len().saturating_sub(usize::from(self.at >= self.text.len()));
+        Fault::new(format!("no valid JSON: {message}"), Some(mark(self.text, self.at.min(end))))
+    }
+
+    /// The fault of `message`, or that of a text that ends too early.
+    fn wrong(&self, message: &str, within: &str) -> Fault {
+        match self.peek() {
+            None => self.fault(&format!("EOF while parsing {within}")),
+            Some(_) => self.fault(message),
+        }
+    }
+
+    fn value(&mut self, depth: usize) -> Result<Value, Fault> {
+        let first = self.next_mark();
+        match first {
+            Some(b'"') => self.string().map(Value::Str),
+            Some(b'[' | b'{') if depth >= DEPTH => Err(self.fault("recursion limit exceeded")),
+            Some(b'[') => self.list(depth),
+            Some(b'{') => self.map(depth),
+            _ => match self.word() {
+                Some(value) => Ok(value),
+                None if matches!(first, Some(b'-' | b'0'..=b'9')) => self.number(),
+                None => Err(self.wrong("expected value", "a value")),
+            },
+        }
+    }
+
+    fn word(&mut self) -> Option<Value> {
+        let rest = &self.text.as_bytes()[self.at..];
+        let is_part = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'+' | b'.');
+        let (word, value) = WORDS
+            .iter()
+            .find(|(word, _)| rest.starts_with(word.as_bytes()) && !rest.get(word.len()).is_some_and(is_part))?;
+        self.at += word.len();
+        Some(value.clone())
+    }
+
+    fn list(&mut self, depth: usize) -> Result<Value, Fault> {
+        self.at += 1;
+        let mut items = Vec::new();
+        if self.next_mark() == Some(b']') {
+            self.at += 1;
+            return Ok(Value::List(items));
+        }
+        loop {
+            let item = self.value(depth + 1).map_err(|fault| fault.within(&items.len().to_string()))?;
+            items.push(item);
+            match self.next_mark() {
+                Some(b',') => self.at += 1,
+                Some(b']') => {
+                    self.at += 1;
+                    return Ok(Value::List(items));
+                }
+                _ => return Err(self.wrong("expected `,` or `]`", "a list")),
+            }
+            if self.next_mark() == Some(b']') {
+                return Err(self.fault("trailing comma"));
+            }
+        }
+    }
+
+    fn map(&mut self, depth: usize) -> Result<Value, Fault> {
+        self.at += 1;
+        let mut entries: Vec<(String, Value)> = Vec::new();
+        let mut places = HashMap::new();
+        if self.next_mark() == Some(b'}') {
+            self.at += 1;
+            return Ok(Value::Map(entries));
+        }
+        loop {
+            match self.next_mark() {
+                Some(b'"') => {}
+                Some(b'}') => return Err(self.fault("trailing comma")),
+                _ => return Err(self.wrong("key must be a string", "an object")),
+            }
+            let key = self.string()?;
+            if self.next_mark() != Some(b':') {
+                return Err(self.wrong("expected `:`", "an object"));
+            }
+            self.at += 1;
+            let value = self.value(depth + 1).map_err(|fault| fault.within(&key))?;
+            match places.get(&key) {
+                Some(&n) => entries[n] = (key, value),
+                None => {
+                    places.insert(key.clone(), entries.len());
+                    entries.push((key, value));
                 }
             }
-            Value::Map(out)
+            match self.next_mark() {
+                Some(b',') => self.at += 1,
+                Some(b'}') => {
+                    self.at += 1;
+                    return Ok(Value::Map(entries));
+                }
+                _ => return Err(self.wrong("expected `,` or `}`", "an object")),
+            }
         }
-        other => other,
     }
+
+    fn string(&mut self) -> Result<String, Fault> {
+        self.at += 1;
+        let mut out = String::new();
+        loop {
+            let rest = &self.text[self.at..];
+            let plain = rest.bytes().position(|b| b < 0x20 || matches!(b, b'"' | b'\\')).unwrap_or(rest.len());
+            out.push_str(&rest[..plain]);
+            self.at += plain;
+            match self.peek() {
+                Some(b'"') => {
+                    self.at += 1;
+                    return Ok(out);
+                }
+                Some(b'\\') => {
+                    self.at += 1;
+                    let escaped = self.escape()?;
+                    out.push(escaped);
+                }
+                _ => return Err(self.wrong("a control character in a string", "a string")),
+            }
+        }
+    }
+
+    /// What stands behind a backslash.
+    fn escape(&mut self) -> Result<char, Fault> {
+        let found = match self.peek() {
+            Some(c @ (b'"' | b'\\' | b'/')) => c as char,
+            Some(b'b') => '\x08',
+            Some(b'f') => '\x0c',
+            Some(b'n') => '\n',
+            Some(b'r') => '\r',
+            Some(b't') => '\t',
+            Some(b'u') => return self.unicode(),
+            _ => return Err(self.wrong("invalid escape", "a string")),
+        };
+        self.at += 1;
+        Ok(found)
+    }
+
+    /// `u0041`, or both halves of a pair of surrogates.
+    fn unicode(&mut self) -> Result<char, Fault> {
+        let start = self.at;
+        let first = self.unit()?;
+        let code = match first {
+            0xD800..=0xDBFF if self.text[self.at..].starts_with("\\u") => {
+                self.at += 1;
+                match self.unit()? {
+                    second @ 0xDC00..=0xDFFF => 0x10000 + ((first - 0xD800) << 10) + (second - 0xDC00),
+                    _ => first,
+                }
+            }
+            other => other,
+        };
+        char::from_u32(code).ok_or_else(|| {
+            self.at = start;
+            self.fault("half of a pair of surrogates")
+        })
+    }
+
+    fn unit(&mut self) -> Result<u32, Fault> {
+        let digits = self.text.get(self.at + 1..self.at + 5).filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit()));
+        let unit = digits.and_then(|digits| u32::from_str_radix(digits, 16).ok());
+        let unit = unit.ok_or_else(|| self.fault("invalid escape"))?;
+        self.at += 5;
+        Ok(unit)
+    }
+
+    fn number(&mut self) -> Result<Value, Fault> {
+        let start = self.at;
+        self.at += usize::from(self.peek() == Some(b'-'));
+        let whole = self.digits()?;
+        if whole > 1 && self.text.as_bytes()[self.at - whole] == b'0' {
+            self.at -= whole - 1;
+            return Err(self.fault("invalid number"));
+        }
+        let mut is_whole = true;
+        if self.peek() == Some(b'.') {
+            self.at += 1;
+            is_whole = false;
+            self.digits()?;
+        }
+        if matches!(self.peek(), Some(b'e' | b'E')) {
+            self.at += 1;
+            is_whole = false;
+            self.at += usize::from(matches!(self.peek(), Some(b'+' | b'-')));
+            self.digits()?;
+        }
+        let text = &self.text[start..self.at];
+        let value = if is_whole {
+            text.parse().ok().map(Value::Int)
+        } else {
+            text.parse::<f64>().ok().filter(|f| f.is_finite()).map(Value::Float)
+        };
+        value.ok_or_else(|| Fault::number(text, mark(self.text, start)))
+    }
+
+    /// How many there are: one at least.
+    fn digits(&mut self) -> Result<usize, Fault> {
+        let start = self.at;
+        while matches!(self.peek(), Some(b'0'..=b'9')) {
+            self.at += 1;
+        }
+        if self.at == start { Err(self.wrong("invalid number", "a value")) } else { Ok(self.at - start) }
+    }
+}
+
+fn mark(text: &str, offset: usize) -> Mark {
+    let before = &text.as_bytes()[..offset];
+    let start = before.iter().rposition(|b| *b == b'\n').map_or(0, |n| n + 1);
+    let line = before.iter().filter(|b| **b == b'\n').count() as u32 + 1;
+    let column = before[start..].iter().filter(|b| **b & 0xC0 != 0x80).count() as u32 + 1;
+    Mark { line, column, offset: offset as u32 }
 }
 
 #[cfg(test)]
@@ -159,16 +307,44 @@ mod tests {
         assert_eq!([float("b.0"), float("b.1.c")], [f64::NEG_INFINITY, f64::INFINITY]);
         assert_eq!(["NaN", "b.1.d", "b.1.a"].map(|k| v.get(k).unwrap().to_text()), ["NaN", "x\"NaN", "N"]);
         assert!(matches!(parse("NaN"), Ok(Value::Float(f)) if f.is_nan()));
+    }
+
+    #[test]
+    fn strings() {
+        let v = parse(r#"["\u00e9\ud83d\ude00\/\b\f\n\r\t\\\"", "é"]"#).unwrap();
+        assert_eq!(v.get("0").unwrap().as_str(), Some("é😀/\u{8}\u{c}\n\r\t\\\""));
+        assert_eq!(parse(r#"[ ]"#).unwrap(), Value::List(vec![]));
+    }
+
+    #[test]
+    fn mistakes() {
         for (text, line, column, said) in [
             ("{\"a\": NaN,\n \"é\": NaN b}", 2, 11, "expected `,` or `}`"),
             ("{\"a\": NaN,\n \"é\": 1, NaN: 1}", 2, 10, "key must be a string"),
-            ("[NaN, nan]", 1, 8, "expected ident"),
+            ("[NaN, nan]", 1, 7, "expected value"),
             ("[xNaN]", 1, 2, "expected value"),
             ("[-NaN]", 1, 3, "invalid number"),
+            ("[1,]", 1, 4, "trailing comma"),
+            ("{\"a\": 1,}", 1, 9, "trailing comma"),
+            ("{\"a\" 1}", 1, 6, "expected `:`"),
+            ("[1 2]", 1, 4, "expected `,` or `]`"),
+            ("1 2", 1, 3, "trailing characters"),
+            ("", 1, 1, "EOF while parsing a value"),
+            ("[\"a", 1, 3, "EOF while parsing a string"),
+            ("[\"\\x\"]", 1, 4, "invalid escape"),
+            ("[\"\\ud800\"]", 1, 4, "half of a pair of surrogates"),
+            ("[\"\\ud800\\u0041\"]", 1, 4, "half of a pair of surrogates"),
+            ("[\"\n\"]", 1, 3, "a control character in a string"),
+            ("[01]", 1, 3, "invalid number"),
+            ("[1.]", 1, 4, "invalid number"),
+            ("[1e]", 1, 4, "invalid number"),
+            ("[.5]", 1, 2, "expected value"),
+            ("[+5]", 1, 2, "expected value"),
+            ("nullx", 1, 1, "expected value"),
         ] {
             let fault = parse(text).unwrap_err();
-            assert_eq!(fault.mark.map(|m| (m.line, m.column)), Some((line, column)), "{text}");
             assert_eq!(fault.message, format!("no valid JSON: {said}"), "{text}");
+            assert_eq!(fault.mark.map(|m| (m.line, m.column)), Some((line, column)), "{text}");
         }
     }
 }

@@ -7,8 +7,10 @@
 //! `'1_000'` a text; a mistake is a [`Fault`], which becomes an error with its file, place and line.
 
 mod budget;
+mod deserialize;
 mod json;
 pub mod node;
+mod number;
 mod python;
 mod scalar;
 mod serial;
@@ -24,6 +26,8 @@ use crate::error::{Error, Result};
 use crate::url::redact_text;
 
 pub use budget::{NODES, check_json};
+pub use json::read_record;
+pub use number::Number;
 pub use text::python_float;
 
 /// One value. Maps keep the order of the file; equality does not look at it, and takes NaN for equal to itself, because
@@ -60,11 +64,31 @@ pub struct Fault {
     pub mark: Option<Mark>,
     /// What to do about it.
     pub hint: Option<String>,
+    /// Of a number that cannot be kept: the dotted key that it has, as far as it is known.
+    key: Option<String>,
 }
 
 impl Fault {
     pub fn new(message: impl Into<String>, mark: Option<Mark>) -> Fault {
-        Fault { message: message.into(), mark, hint: None }
+        Fault { message: message.into(), mark, hint: None, key: None }
+    }
+
+    /// A number that [`Value`] cannot hold: a rounded one in its place would be another value.
+    pub fn number(text: &str, mark: Mark) -> Fault {
+        let shown: String = text.chars().take(50).collect();
+        let end = if shown.len() < text.len() { "…" } else { "" };
+        Fault { key: Some(String::new()), ..Fault::new(format!("the number {shown}{end} is too large"), Some(mark)) }
+            .hint(
+                "numbers are kept exactly up to 39 digits, and up to 1.8e308 with a point; quote it to keep it as text",
+            )
+    }
+
+    /// The fault of a value as that of the map or list which has it at `part`.
+    pub fn within(mut self, part: &str) -> Fault {
+        if let Some(key) = &mut self.key {
+            *key = if key.is_empty() { part.to_string() } else { format!("{part}.{key}") };
+        }
+        self
     }
 
     pub fn hint(self, hint: impl Into<String>) -> Fault {
@@ -72,7 +96,10 @@ impl Fault {
     }
 
     /// The error of a file.
-    pub fn error(self, file: &str, text: &str) -> Error {
+    pub fn error(mut self, file: &str, text: &str) -> Error {
+        if let Some(key) = self.key.as_ref().filter(|key| !key.is_empty()) {
+            self.message.push_str(&format!(" (key `{key}`)"));
+        }
         let error = match self.mark {
             None => Error::usage(format!("{file}: {}", redact_text(&self.message))),
             Some(mark) => Error::usage(format!("{file}:{}:{}: {}", mark.line, mark.column, redact_text(&self.message)))

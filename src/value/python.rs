@@ -37,12 +37,12 @@ fn body(
         match words.as_slice() {
             _ if depth > 100 => return Err(Fault::new("more than 100 levels of nesting", Some(line.tokens[0].1))),
             ["class", name, ..] if opens_block => {
-                let inner = body(lines, at, inner_indent, false, depth + 1)?;
+                let inner = body(lines, at, inner_indent, false, depth + 1).map_err(|fault| fault.within(name))?;
                 out.put(name.to_string(), Value::Map(inner));
             }
             ["class", name, ..] => {
                 let colon = header_end(&line.tokens);
-                let inner = statements(&line.tokens[colon..], false)?;
+                let inner = statements(&line.tokens[colon..], false).map_err(|fault| fault.within(name))?;
                 out.put(name.to_string(), Value::Map(inner));
             }
             ["def", "__init__", ..] if opens_block => {
@@ -145,10 +145,10 @@ fn assignment(tokens: &[(Token, Mark)], only_self: bool) -> Result<Option<(Strin
     if equals.len() > 1 {
         return Ok(None);
     }
-    let mut literal = Literal { tokens: &tokens[first + 1..], at: 0 };
+    let mut literal = Literal { tokens: &tokens[first + 1..], at: 0, keys: vec![name.clone()], too_large: None };
     let value = literal.tuple(&[], 0);
     if let (Some(Some(value)), true) = (value.ok(), literal.at == literal.tokens.len()) {
-        return Ok(Some((name.clone(), value)));
+        return literal.too_large.map_or(Ok(Some((name.clone(), value))), Err);
     }
     adjacent(&tokens[first + 1..]).map(|()| None)
 }
@@ -168,6 +168,10 @@ fn adjacent(tokens: &[(Token, Mark)]) -> Result<(), Fault> {
 struct Literal<'t> {
     tokens: &'t [(Token, Mark)],
     at: usize,
+    /// Of the value that is read.
+    keys: Vec<String>,
+    /// The first number that cannot be kept. It counts if all of the value is a literal.
+    too_large: Option<Fault>,
 }
 
 impl Literal<'_> {
@@ -234,7 +238,15 @@ impl Literal<'_> {
         let token = self.peek().cloned();
         self.at += 1;
         match token {
-            Some(Token::Number(text)) => number(&text).ok_or(()),
+            Some(Token::Number(text)) => match number(&text) {
+                Some(Err(scalar::TooLarge)) => {
+                    let fault = Fault::number(&text, self.tokens[self.at - 1].1).within(&self.keys.join("."));
+                    self.too_large.get_or_insert(fault);
+                    Ok(Value::Int(0))
+                }
+                Some(Ok(value)) => Ok(value),
+                None => Err(()),
+            },
             Some(Token::Text(Some(mut text))) => {
                 while let Some(Token::Text(more)) = self.peek() {
                     text.push_str(more.as_ref().ok_or(())?);
@@ -281,7 +293,9 @@ impl Literal<'_> {
             if matches!(key, Value::List(_) | Value::Map(_)) {
                 return Err(());
             }
+            self.keys.push(key.to_python_text());
             let value = self.value(depth)?;
+            self.keys.pop();
             entries.put(key.to_python_text(), value);
             if self.eat("}") {
                 return Ok(Value::Map(entries.entries));
@@ -300,15 +314,16 @@ impl Literal<'_> {
     }
 }
 
-fn number(text: &str) -> Option<Value> {
+/// `1e400` is how Python itself spells infinity.
+fn number(text: &str) -> Option<Result<Value, scalar::TooLarge>> {
     let lower = text.to_ascii_lowercase();
     if lower.ends_with('j') && !lower.starts_with("0x") {
         return None;
     }
     if let Some(n) = scalar::int(&lower) {
-        return n.ok().map(Value::Int);
+        return Some(n.map(Value::Int));
     }
-    lower.replace('_', "").parse().ok().map(Value::Float)
+    lower.replace('_', "").parse().ok().map(|f| Ok(Value::Float(f)))
 }
 
 #[cfg(test)]

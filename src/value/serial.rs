@@ -54,6 +54,47 @@ impl Serialize for Value {
     }
 }
 
+impl From<serde_json::Value> for Value {
+    fn from(json: serde_json::Value) -> Value {
+        match json {
+            serde_json::Value::Null => Value::Null,
+            serde_json::Value::Bool(b) => Value::Bool(b),
+            serde_json::Value::Number(n) => match (n.as_i128(), n.as_f64()) {
+                (Some(n), _) => Value::Int(n),
+                (None, f) => Value::Float(f.unwrap_or(f64::NAN)),
+            },
+            serde_json::Value::String(text) => Value::Str(text),
+            serde_json::Value::Array(items) => Value::List(items.into_iter().map(Value::from).collect()),
+            serde_json::Value::Object(map) => Value::Map(map.into_iter().map(|(k, v)| (k, v.into())).collect()),
+        }
+    }
+}
+
+impl Value {
+    /// Puts a value below the names of `path` (or the positions of lists), making maps where there are none.
+    pub fn set(&mut self, path: &[&str], value: Value) {
+        let Some((first, rest)) = path.split_first() else {
+            *self = value;
+            return;
+        };
+        if let Value::List(items) = self {
+            if let Some(item) = first.parse().ok().and_then(|n: usize| items.get_mut(n)) {
+                item.set(rest, value);
+            }
+            return;
+        }
+        if !matches!(self, Value::Map(_)) {
+            *self = Value::Map(Vec::new());
+        }
+        let Value::Map(entries) = self else { return };
+        let at = entries.iter().position(|(name, _)| name == first).unwrap_or_else(|| {
+            entries.push((first.to_string(), Value::Null));
+            entries.len() - 1
+        });
+        entries[at].1.set(rest, value);
+    }
+}
+
 impl<'de> Deserialize<'de> for Value {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Value, D::Error> {
         if d.is_human_readable() { d.deserialize_any(Natural) } else { Tagged::deserialize(d) }

@@ -32,7 +32,11 @@ fn map(text: &str, table: &DeTable<'_>) -> Result<Value, Fault> {
     let mut entries: Vec<_> = table.iter().collect();
     entries.sort_by_key(|(key, _)| key.span().start);
     let entries = entries.into_iter();
-    let entries = entries.map(|(k, v)| Ok((k.get_ref().to_string(), value(text, v.get_ref(), v.span())?)));
+    let entries = entries.map(|(k, v)| {
+        let key = k.get_ref().to_string();
+        let value = value(text, v.get_ref(), v.span()).map_err(|fault| fault.within(&key))?;
+        Ok((key, value))
+    });
     Ok(Value::Map(entries.collect::<Result<_, Fault>>()?))
 }
 
@@ -41,20 +45,30 @@ fn value(text: &str, v: &DeValue<'_>, span: std::ops::Range<usize>) -> Result<Va
         DeValue::String(s) => Value::Str(s.to_string()),
         DeValue::Integer(n) => {
             let digits = n.as_str();
-            Value::Int(i128::from_str_radix(digits, n.radix()).map_err(|_| {
-                Fault::new(format!("the number {digits} is too large; quote it"), Some(mark(text, span.start)))
-            })?)
+            let number = i128::from_str_radix(digits, n.radix());
+            Value::Int(number.map_err(|_| Fault::number(digits, mark(text, span.start)))?)
         }
         DeValue::Float(f) => Value::Float(match f.as_str() {
             "nan" | "+nan" | "-nan" => f64::NAN,
+            infinity @ ("inf" | "+inf" | "-inf") => {
+                if infinity == "-inf" {
+                    f64::NEG_INFINITY
+                } else {
+                    f64::INFINITY
+                }
+            }
             other => other
                 .parse()
-                .map_err(|_| Fault::new(format!("`{other}` is no number"), Some(mark(text, span.start))))?,
+                .ok()
+                .filter(|f: &f64| f.is_finite())
+                .ok_or_else(|| Fault::number(other, mark(text, span.start)))?,
         }),
         DeValue::Boolean(b) => Value::Bool(*b),
         DeValue::Datetime(d) => Value::Str(text.get(span).map_or_else(|| d.to_string(), str::to_string)),
         DeValue::Array(items) => {
-            let items = items.iter().map(|i| value(text, i.get_ref(), i.span()));
+            let items = items.iter().enumerate().map(|(n, item)| {
+                value(text, item.get_ref(), item.span()).map_err(|fault| fault.within(&n.to_string()))
+            });
             Value::List(items.collect::<Result<_, Fault>>()?)
         }
         DeValue::Table(table) => map(text, table)?,

@@ -177,7 +177,8 @@ impl<'t> Reader<'t> {
                     }
                 }
                 Event::Scalar(text, style, anchor, tag) => {
-                    let (value, plain) = scalar_value(text, style, tag.as_deref(), start)?;
+                    let value = scalar_value(text, style, tag.as_deref(), start);
+                    let (value, plain) = value.map_err(|fault| self.place(fault))?;
                     let node = Node { start, end: self.marks.mark(&span.end), tree: Tree::Scalar(value) };
                     self.complete(node, anchor, plain, &mut root)?;
                 }
@@ -217,6 +218,15 @@ impl<'t> Reader<'t> {
             }
         }
         Ok(root)
+    }
+
+    /// The fault of a scalar, which knows its keys where it is the next one.
+    fn place(&self, fault: Fault) -> Fault {
+        self.open.iter().rev().fold(fault, |fault, open| match &open.kind {
+            OpenKind::List(items) => fault.within(&items.len().to_string()),
+            OpenKind::Map { key: Some(key), .. } => fault.within(&key.text),
+            OpenKind::Map { key: None, .. } => fault,
+        })
     }
 
     fn take(&mut self, nodes: usize, at: Mark) -> Result<(), Fault> {
@@ -368,9 +378,10 @@ fn check_tag(tag: Option<&Tag>, known: &[&str], at: Mark) -> Result<(), Fault> {
 /// The value of a scalar, and whether it was written plain, without a tag.
 fn scalar_value(text: Cow<'_, str>, style: ScalarStyle, tag: Option<&Tag>, at: Mark) -> Result<(Value, bool), Fault> {
     let fault = |message: String| Fault::new(message, Some(at));
+    let too_large = |_: scalar::TooLarge| Fault::number(&text, at);
     let is_plain = style == ScalarStyle::Plain;
     let Some(tag) = tag else {
-        let value = if is_plain { scalar::plain(&text).map_err(fault)? } else { Value::Str(text.into_owned()) };
+        let value = if is_plain { scalar::plain(&text).map_err(too_large)? } else { Value::Str(text.into_owned()) };
         return Ok((value, is_plain));
     };
     if tag.suffix.is_empty() || (tag.handle.is_empty() && tag.suffix == "!") {
@@ -379,10 +390,10 @@ fn scalar_value(text: Cow<'_, str>, style: ScalarStyle, tag: Option<&Tag>, at: M
     let wrong = |what: &str| fault(format!("`{text}` is {what}"));
     let value = match core_tag(tag).as_deref() {
         Some("str" | "timestamp") => Value::Str(text.into_owned()),
-        Some("int") => Value::Int(scalar::int(&text).ok_or_else(|| wrong("no whole number"))?.map_err(fault)?),
-        Some("float") => match scalar::plain(&text) {
-            Ok(Value::Int(n)) => Value::Float(n as f64),
-            Ok(Value::Float(f)) => Value::Float(f),
+        Some("int") => Value::Int(scalar::int(&text).ok_or_else(|| wrong("no whole number"))?.map_err(too_large)?),
+        Some("float") => match scalar::plain(&text).map_err(too_large)? {
+            Value::Int(n) => Value::Float(n as f64),
+            Value::Float(f) => Value::Float(f),
             _ => return Err(wrong("no number")),
         },
         Some("bool") => match text.to_ascii_lowercase().as_str() {

@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use serde_json::{Value as Json, json};
+use serde_json::json;
 
 use crate::cli::commands::model::act::checks;
 use crate::cli::output::{Output, Style};
@@ -13,6 +13,7 @@ use crate::model::registry::Registry;
 use crate::model::signed;
 use crate::project::{Project, Rev, Snapshot};
 use crate::tag::{self, ModelName};
+use crate::value::Value;
 
 /// Tell which conditions on metrics hold
 ///
@@ -72,7 +73,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     }
     let signed = signed(&snapshot, &registry, &asked)?;
     if args.json {
-        out.json(&shapes(&judged, &signed));
+        out.values(&shapes(&judged, &signed));
     } else {
         print(&judged, project, out);
         signed.iter().for_each(|one| print_signed(one, out));
@@ -116,7 +117,7 @@ fn signed(snapshot: &Snapshot<'_>, registry: &Registry, artifacts: &[&Artifact])
     Ok(checks)
 }
 
-fn shapes(judged: &[Judged], signed: &[SignedCheck]) -> Json {
+fn shapes(judged: &[Judged], signed: &[SignedCheck]) -> Value {
     let mut shapes = checks(judged);
     let signed = signed.iter().map(|one| {
         json!({
@@ -128,8 +129,8 @@ fn shapes(judged: &[Judged], signed: &[SignedCheck]) -> Json {
             "error": one.error.as_ref().map(Error::full_message),
         })
     });
-    if let Some(list) = shapes.as_array_mut() {
-        list.extend(signed);
+    if let Value::List(list) = &mut shapes {
+        list.extend(signed.map(Value::from));
     }
     shapes
 }

@@ -116,7 +116,7 @@ fn report(args: &ReportArgs, global: &Global, out: &Output) -> Result<u8> {
     }
     let text = markdown(&report);
     if args.json {
-        out.json(&serde_json::to_value(&report).unwrap_or_default());
+        out.values(&report);
     } else {
         out.document(&text);
     }

@@ -2,18 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::{Map, Value as Json, json};
-
 use super::show::{Files, asked};
-use crate::cli::format::{json_number, json_value};
 use crate::cli::output::{Output, Style};
-use crate::cli::table::{Cell, Table, round, rounded};
+use crate::cli::table::{Cell, Table, rounded};
 use crate::compare::values::{Row, Side, compare, directions};
 use crate::error::{Kind, Result};
 use crate::path::RepoPath;
 use crate::project::{Project, Rev, Snapshot};
 use crate::run::values::{self, Parsed};
-use crate::value::Value;
+use crate::value::{Number, Value};
 
 #[derive(clap::Args, Debug)]
 pub struct Args {
@@ -103,7 +100,7 @@ pub fn run(args: &Args, project: &Project, out: &Output, files: &Files, what: &s
     rows.iter_mut().for_each(|row| row.file = name(project, &row.file));
     let is_partial = [&old, &new].iter().any(|snapshot| !snapshot.definitions.broken.is_empty());
     if args.json {
-        out.json(&to_json(&rows, what == "metrics"));
+        out.values(&to_json(&rows, what == "metrics"));
     } else {
         table(&rows, args, &old.name, &new.name, what == "metrics").print(args.md, out);
         if rows.is_empty() && code.is_none() && unread.is_empty() && !is_partial {
@@ -125,25 +122,28 @@ fn name(project: &Project, file: &str) -> String {
     RepoPath::root().join(file).map_or(file.to_string(), |path| path.relative_to(&project.cwd))
 }
 
-fn to_json(rows: &[Row], metrics: bool) -> Json {
-    let mut files: Map<String, Json> = Map::new();
+fn to_json(rows: &[Row], metrics: bool) -> Value {
+    let mut files: Vec<(String, Vec<(String, Value)>)> = Vec::new();
     for row in rows {
-        let mut entry = Map::new();
-        let value = |v: &Option<Value>| v.as_ref().map_or(Json::Null, json_value);
-        entry.insert("old".into(), value(&row.old));
-        entry.insert("new".into(), value(&row.new));
+        let value = |v: &Option<Value>| v.clone().unwrap_or(Value::Null);
+        let mut entry = vec![("old".to_string(), value(&row.old)), ("new".to_string(), value(&row.new))];
         if let Some(change) = row.change.filter(|_| metrics) {
-            entry.insert("diff".into(), json_number(change));
+            entry.push(("diff".into(), change.into()));
         }
         if let Some(better) = row.better.filter(|_| metrics) {
-            entry.insert("better".into(), json!(better));
+            entry.push(("better".into(), Value::Bool(better)));
         }
-        let file = files.entry(row.file.clone()).or_insert_with(|| Map::new().into());
-        if let Some(file) = file.as_object_mut() {
-            file.insert(row.key.clone(), entry.into());
+        // The rows of a file stand together.
+        if files.last().is_none_or(|(file, _)| *file != row.file) {
+            files.push((row.file.clone(), Vec::new()));
         }
+        files
+            .iter_mut()
+            .last()
+            .into_iter()
+            .for_each(|(_, keys)| keys.push((row.key.clone(), Value::Map(entry.clone()))));
     }
-    files.into()
+    Value::Map(files.into_iter().map(|(file, keys)| (file, Value::Map(keys))).collect())
 }
 
 fn table(rows: &[Row], args: &Args, old: &str, new: &str, metrics: bool) -> Table {
@@ -152,8 +152,15 @@ fn table(rows: &[Row], args: &Args, old: &str, new: &str, metrics: bool) -> Tabl
     // Params are causes, and shown as they are.
     let digits = metrics.then_some(args.precision);
     for row in rows {
-        let value = |v: &Option<Value>| v.as_ref().map_or("-".to_string(), |v| rounded(v, digits));
-        let cells = [row.file.clone(), row.key.clone(), value(&row.old), value(&row.new)];
+        let values = |digits: Option<usize>| {
+            [&row.old, &row.new].map(|v| v.as_ref().map_or("-".to_string(), |v| rounded(v, digits)))
+        };
+        let [mut old, mut new] = values(digits);
+        // Two values that differ never look the same.
+        if old == new && !row.is_same() {
+            [old, new] = values(None);
+        }
+        let cells = [row.file.clone(), row.key.clone(), old, new];
         let change = metrics.then(|| {
             let style = row.better.map(|better| if better { Style::Green } else { Style::Red });
             Cell::painted(change(row, args.precision), style)
@@ -171,9 +178,8 @@ fn change(row: &Row, precision: usize) -> String {
             _ => "-".into(),
         };
     };
-    let whole = matches!((&row.old, &row.new), (Some(Value::Int(_)), Some(Value::Int(_))));
-    let number = if whole { format!("{change}") } else { round(change, precision) };
-    let sign = if change > 0.0 { "+" } else { "" };
+    let number = rounded(&change.into(), Some(precision));
+    let sign = if change > Number::Int(0) { "+" } else { "" };
     let word = row.better.map_or("", |better| if better { " better" } else { " worse" });
     format!("{sign}{number}{word}")
 }

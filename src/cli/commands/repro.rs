@@ -18,6 +18,7 @@ use crate::run::select::{Reach, Scope, Selected};
 use crate::run::status::sentence;
 use crate::secret::SIGN_KEY;
 use crate::shell::word;
+use crate::value::Value;
 
 /// Run what is stale, restore what was computed before
 #[derive(clap::Args, Debug)]
@@ -237,7 +238,7 @@ fn print_json(outcome: &Outcome, project: &Project, definitions: &Definitions, o
             let mut o = json!({
                 "address": definitions.pipelines.address(s.id, &project.cwd),
                 "result": format::result(s.result),
-                "reasons": reasons,
+                "reasons": [],
                 "seconds": (s.seconds * 1000.0).round() / 1000.0,
             });
             if let Some(from) = s.from {
@@ -249,19 +250,23 @@ fn print_json(outcome: &Outcome, project: &Project, definitions: &Definitions, o
             if let Some(exit) = s.exit {
                 o["exit"] = json!(exit);
             }
+            let mut o = Value::from(o);
+            o.set(&["reasons"], Value::List(reasons));
             o
         })
         .collect();
     let stale: Vec<_> = outcome.stale.iter().map(|id| definitions.pipelines.address(*id, &project.cwd)).collect();
     let errors: Vec<_> = outcome.errors.iter().map(Error::full_message).collect();
-    let mut o = json!({"stages": stages});
+    let mut o = json!({"stages": []});
     if !stale.is_empty() {
         o["stale"] = json!(stale);
     }
     if !errors.is_empty() {
         o["errors"] = json!(errors);
     }
-    out.json(&o);
+    let mut o = Value::from(o);
+    o.set(&["stages"], Value::List(stages));
+    out.values(&o);
 }
 
 fn print_dry(outcome: &Outcome, project: &Project, definitions: &Definitions, out: &Output) {

@@ -2,9 +2,8 @@
 
 use std::rc::Rc;
 
-use serde_json::{Map, Value as Json, json};
+use serde_json::json;
 
-use crate::cli::format::json_value;
 use crate::cli::output::Output;
 use crate::cli::table::{Table, shown};
 use crate::error::{Error, Kind, Result};
@@ -14,6 +13,7 @@ use crate::pipeline::stage::{FileId, Place, StageId};
 use crate::project::{Definitions, Project, Rev, Snapshot};
 use crate::run::select::{Reach, Scope};
 use crate::run::values::{self, Asked, FileValues, Parsed, Wanted};
+use crate::value::Value;
 
 use super::told::Told;
 
@@ -65,8 +65,8 @@ pub fn run(args: &Args, project: &Project, out: &Output, files: &Files, what: &s
     if args.json {
         let files = files_json(project, &read);
         match args.rev.first() {
-            None => out.json(&files.into()),
-            Some(name) => out.json(&json!([of_revision(std::slice::from_ref(name), snapshot.commit, files)])),
+            None => out.values(&files),
+            Some(name) => out.values(&[of_revision(std::slice::from_ref(name), snapshot.commit, files)]),
         }
     } else {
         let mut table = Table::new(["file", "key", "value"]);
@@ -105,8 +105,10 @@ impl Args {
 const AT_ONCE: usize = 1024;
 
 /// A revision as JSON. Whenever revisions are asked for there is a list of these, be it one.
-fn of_revision(names: &[String], commit: Option<GitId>, files: Map<String, Json>) -> Json {
-    json!({"rev": names.first(), "names": names, "commit": commit.map(|id| id.hex()), "files": files})
+fn of_revision(names: &[String], commit: Option<GitId>, files: Value) -> Value {
+    let mut shape = Value::from(json!({"rev": names.first(), "names": names, "commit": commit.map(|id| id.hex())}));
+    shape.set(&["files"], files);
+    shape
 }
 
 /// One revision, and what its files hold.
@@ -194,7 +196,7 @@ fn many(args: &Args, which: &Which, project: &Project, out: &Output, files: &Fil
     }
     if args.json {
         let one = |read: &Read| of_revision(&read.names, read.commit, files_json(project, &read.files));
-        out.json(&all.iter().map(one).collect());
+        out.values(&all.iter().map(one).collect::<Vec<_>>());
     } else {
         table(&all, project).print(args.md, out);
     }
@@ -248,9 +250,11 @@ fn name(project: &Project, place: &Place) -> String {
     }
 }
 
-fn files_json(project: &Project, read: &[FileValues]) -> Map<String, Json> {
-    let entry = |file: &FileValues| (name(project, &file.place), file.values.as_ref().map_or(Json::Null, json_value));
-    read.iter().map(entry).collect()
+fn files_json(project: &Project, read: &[FileValues]) -> Value {
+    let entry = |file: &FileValues| {
+        (name(project, &file.place), file.values.as_ref().map_or(Value::Null, |values| values.clone()))
+    };
+    Value::Map(read.iter().map(entry).collect())
 }
 
 /// What is asked for: the targets, without any all that there is but in some pipeline files.

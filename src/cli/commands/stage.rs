@@ -72,7 +72,7 @@ fn list(args: &List, project: &Project, out: &Output) -> Result<u8> {
                 Ok(describe(&definitions.pipelines, *id, &project.cwd, &params))
             })
             .collect::<Result<Vec<_>>>()?;
-        out.json(&listed.into());
+        out.values(&listed);
         return Ok(0);
     }
     let addresses: Vec<String> = ids.iter().map(|id| definitions.pipelines.address(*id, &project.cwd)).collect();

@@ -10,6 +10,7 @@ use crate::run::data;
 use crate::run::look::Look;
 use crate::run::select::{Reach, Scope};
 use crate::run::status::{difference, sentence, status};
+use crate::value::Value;
 
 /// Tell what is stale, and why
 #[derive(clap::Args, Debug)]
@@ -82,11 +83,11 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         out.error(error);
     }
     if args.json {
-        let mut stages = Map::new();
+        let mut stages = Vec::new();
         for (id, reasons) in &found.stages {
             let stage = definitions.pipelines.stage(*id);
             let reasons: Vec<_> = reasons.iter().map(|r| format::reason(r, stage, &project.cwd)).collect();
-            stages.insert(definitions.pipelines.address(*id, &project.cwd), reasons.into());
+            stages.push((definitions.pipelines.address(*id, &project.cwd), Value::List(reasons)));
         }
         let data: Map<String, _> = found
             .data
@@ -96,7 +97,9 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
                 (path.relative_to(&project.cwd), json!({"state": state.word(), "old": id(old), "new": id(new)}))
             })
             .collect();
-        out.json(&json!({"stages": stages, "data": data}));
+        let mut shape = Value::from(json!({"stages": {}, "data": data}));
+        shape.set(&["stages"], Value::Map(stages));
+        out.values(&shape);
     } else if !out.quiet {
         for (id, reasons) in &found.stages {
             out.line(out.paint_out(Style::Bold, &definitions.pipelines.address(*id, &project.cwd)));

@@ -1,13 +1,13 @@
 //! What the verbs that make tags have in common.
 
-use serde_json::{Value as Json, json};
+use serde_json::json;
 
-use crate::cli::format::json_number;
 use crate::cli::output::Output;
 use crate::error::{Error, Result};
 use crate::model::act::{Act, Manner};
 use crate::model::checks::Judged;
 use crate::project::Project;
+use crate::value::Value;
 
 #[derive(clap::Args, Debug)]
 pub struct How {
@@ -27,7 +27,15 @@ pub struct How {
 
 impl How {
     /// Makes the tag and tells of it: `said` to people, `shape` to programs, with what every tag has added.
-    pub fn perform(&self, act: Act, said: &str, mut shape: Json, project: &Project, out: &Output) -> Result<u8> {
+    pub fn perform(
+        &self,
+        act: Act,
+        said: &str,
+        shape: impl Into<Value>,
+        project: &Project,
+        out: &Output,
+    ) -> Result<u8> {
+        let mut shape = shape.into();
         let manner = Manner { words: self.message.clone(), sign: self.sign, push: self.push };
         let (event, name, commit) = (act.note.event.clone(), act.tag.name.to_string(), act.commit.hex());
         let done = act.perform(project, &manner)?;
@@ -44,10 +52,10 @@ impl How {
             for (key, value) in
                 [("event", json!(event)), ("name", json!(name)), ("tag", json!(done.tag)), ("commit", json!(commit))]
             {
-                shape[key] = value;
+                shape.set(&[key], value.into());
             }
-            shape["pushed"] = json!(done.pushed);
-            out.json(&shape);
+            shape.set(&["pushed"], json!(done.pushed).into());
+            out.values(&shape);
         }
         Ok(0)
     }
@@ -58,20 +66,24 @@ impl How {
 }
 
 /// The machine-readable shape of conditions, as `check --json` has it.
-pub fn checks(judged: &[Judged]) -> Json {
+pub fn checks(judged: &[Judged]) -> Value {
     let one = |j: &Judged| {
-        json!({
+        let mut shape = Value::from(json!({
             "check": j.check.text,
             "artifact": j.check.artifact,
             "pipeline": j.pipeline.to_string(),
             "file": j.file.as_ref().map(|file| file.to_string()),
             "key": j.check.metric.key,
-            "value": j.value.map(json_number),
-            "limit": j.limit.map(json_number),
+            "value": null,
+            "limit": null,
             "ok": j.ok,
             "error": j.error.as_ref().map(Error::full_message),
             "remark": j.remark,
-        })
+        }));
+        for (name, number) in [("value", j.value), ("limit", j.limit)] {
+            shape.set(&[name], number.map_or(Value::Null, Value::from));
+        }
+        shape
     };
-    judged.iter().map(one).collect::<Vec<_>>().into()
+    Value::List(judged.iter().map(one).collect())
 }

@@ -40,7 +40,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let trace = Trace::of(project, &desk.registry, &asked)?;
     let statement = statement(&trace)?;
     match &args.output {
-        None => out.json(&statement),
+        None => out.values(&statement),
         Some(file) => {
             let text = serde_json::to_string_pretty(&statement).unwrap_or_default() + "\n";
             let file = project.around.cwd.join(file);

@@ -9,6 +9,7 @@ use crate::error::Result;
 use crate::model::register::{Number, Plan};
 use crate::project::Project;
 use crate::tag::{Bump, Version};
+use crate::value::Value;
 
 /// Give a version number to an artifact
 ///
@@ -88,9 +89,11 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         "version": plan.version.to_string(),
         "path": plan.origin.path.to_string(),
         "pin": pin(&found),
-        "checks": checks(&plan.checks),
+        "checks": [],
         "warnings": plan.warnings,
         "forced": plan.act.note.forced,
     });
+    let mut shape = Value::from(shape);
+    shape.set(&["checks"], checks(&plan.checks));
     args.how.perform(plan.act, &said, shape, project, out)
 }

@@ -1,7 +1,6 @@
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Map, json};
 
 use super::desk::{self, Desk};
-use crate::cli::format::json_value;
 use crate::cli::output::{Output, Style};
 use crate::cli::table::shown;
 use crate::cli::text;
@@ -14,6 +13,7 @@ use crate::model::trace::Trace;
 use crate::project::Project;
 use crate::store::Pin;
 use crate::tag::Version;
+use crate::value::Value;
 
 /// Trace a version: commit, stage, command, inputs, params, metrics, run, labels
 #[derive(clap::Args, Debug)]
@@ -35,7 +35,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let desk = Desk::open(project, out)?;
     let trace = Trace::of(project, &desk.registry, &desk.asked(&args.version)?)?;
     if args.json {
-        out.json(&shape(&trace, &project.repo));
+        out.values(&shape(&trace, &project.repo));
     } else {
         print(&trace, &project.repo, out);
     }
@@ -136,8 +136,7 @@ fn print(trace: &Trace<'_, '_>, repo: &Repo, out: &Output) {
     if !checks.is_empty() {
         section("checks when it was registered");
         for check in checks {
-            let value =
-                check.value.map(|v| format!(", was {}", shown(&crate::value::Value::Float(v)))).unwrap_or_default();
+            let value = check.value.as_ref().map(|v| format!(", was {}", shown(v))).unwrap_or_default();
             let word = if check.ok { "held" } else { "did not hold" };
             out.line(format!("  {}: {word}{value}", check.check));
         }
@@ -185,7 +184,7 @@ fn sized(pin: &Pin) -> String {
     }
 }
 
-fn shape(trace: &Trace<'_, '_>, repo: &Repo) -> Json {
+fn shape(trace: &Trace<'_, '_>, repo: &Repo) -> Value {
     let event = trace.event;
     let verified = |event: &Event| desk::verified(event, &event.signature(repo));
     let mut shape = verified(event);
@@ -211,17 +210,21 @@ fn shape(trace: &Trace<'_, '_>, repo: &Repo) -> Json {
     };
     let inputs = trace.origin.as_ref().map(|o| o.inputs.iter().map(input).collect::<Vec<_>>());
     shape["inputs"] = inputs.unwrap_or_default().into();
-    let values = |values: Vec<(String, crate::value::Value)>| -> Json {
-        values.into_iter().map(|(key, value)| (key, json_value(&value))).collect::<Map<_, _>>().into()
-    };
-    let params = trace.params().into_iter().map(|(file, vs)| (file, values(vs.into_iter().collect())));
-    shape["params"] = params.collect::<Map<_, _>>().into();
-    let metrics = metrics(trace).into_iter().map(|(file, vs)| (file, values(vs)));
-    shape["metrics"] = metrics.collect::<Map<_, _>>().into();
+    // Filled below: values of the user.
+    shape["params"] = json!({});
+    shape["metrics"] = json!({});
     let note = event.note.as_ref();
     shape["runs"] = json!(note.map(|note| &note.runs));
-    shape["checks"] = json!(note.map(|note| &note.checks));
+    shape["checks"] = json!(null);
     shape["forced"] = json!(note.map(|note| note.forced.clone()).unwrap_or_default());
     shape["remarks"] = json!(trace.remarks);
+    let mut shape = Value::from(shape);
+    let params = trace.params().into_iter().map(|(file, values)| (file, Value::Map(values.into_iter().collect())));
+    shape.set(&["params"], Value::Map(params.collect()));
+    let metrics = metrics(trace).into_iter().map(|(file, values)| (file, Value::Map(values)));
+    shape.set(&["metrics"], Value::Map(metrics.collect()));
+    if let Some(note) = note {
+        shape.set(&["checks"], Value::List(note.checks.iter().map(NotedCheck::shape).collect()));
+    }
     shape
 }
