@@ -2,10 +2,10 @@
 //!
 //! CSV and TSV are read a column at a time, straight from their bytes: a million rows cost eight bytes each, not a
 //! million rows of text. In JSON and YAML a table is a list of maps; it may stand at any depth, and a column is looked
-//! for in each list of the file, the first that has it in its first row counts (as in DVC, whose live logs put a list
-//! under a name). A cell that is empty, or says nan, NA, none or null, is a gap.
+//! for in each list of the file: the first that has it in its first row counts (as in DVC, whose live logs put a list
+//! under a name), else the first that has it in any row. A row without it is a gap. A cell that is empty, or says nan, NA, none or null, is a gap.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::Column;
 use crate::error::{Error, Result};
@@ -25,7 +25,42 @@ enum Rows<'a> {
     /// Separated by `by`; `header` is the names of the columns.
     Text { bytes: &'a [u8], by: u8, header: Vec<String>, has_header: bool },
     /// All lists of maps in the file, in its order.
-    Lists(Vec<Vec<Value>>),
+    Lists(Vec<List>),
+}
+
+/// A list of maps.
+struct List {
+    rows: Vec<Value>,
+    /// The keys of all rows, in the order in which they appear.
+    names: Vec<String>,
+    /// So many of them are those of the first row.
+    first: usize,
+}
+
+impl List {
+    fn new(rows: Vec<Value>) -> List {
+        let mut list = List { names: Vec::new(), first: 0, rows };
+        let mut known: HashSet<&str> = HashSet::new();
+        for entries in list.rows.iter().filter_map(entries) {
+            let new = entries.iter().map(|(key, _)| key.as_str()).filter(|key| known.insert(key));
+            list.names.extend(new.map(str::to_string));
+            if list.first == 0 {
+                list.first = list.names.len();
+            }
+        }
+        list
+    }
+
+    fn in_first_row(&self) -> &[String] {
+        &self.names[..self.first]
+    }
+}
+
+fn entries(row: &Value) -> Option<&Vec<(String, Value)>> {
+    match row {
+        Value::Map(entries) => Some(entries),
+        _ => None,
+    }
 }
 
 /// What kind of values is wanted.
@@ -98,7 +133,7 @@ impl<'a> Table<'a> {
     pub fn last(&self) -> Result<String> {
         match &self.rows {
             Rows::Text { header, .. } => header.last().cloned(),
-            Rows::Lists(lists) => lists.first().and_then(|rows| names(rows).last()).map(str::to_string),
+            Rows::Lists(lists) => lists.first().and_then(|list| list.in_first_row().last()).cloned(),
         }
         .ok_or_else(|| self.no_rows())
     }
@@ -106,7 +141,7 @@ impl<'a> Table<'a> {
     pub fn first(&self) -> Result<String> {
         match &self.rows {
             Rows::Text { header, .. } => header.first().cloned(),
-            Rows::Lists(lists) => lists.first().and_then(|rows| names(rows).next()).map(str::to_string),
+            Rows::Lists(lists) => lists.first().and_then(|list| list.names.first()).cloned(),
         }
         .ok_or_else(|| self.no_rows())
     }
@@ -123,7 +158,7 @@ impl<'a> Table<'a> {
     fn columns(&self) -> Vec<String> {
         match &self.rows {
             Rows::Text { header, .. } => header.clone(),
-            Rows::Lists(lists) => lists.iter().flat_map(|rows| names(rows)).map(str::to_string).collect(),
+            Rows::Lists(lists) => lists.iter().flat_map(|list| &list.names).cloned().collect(),
         }
     }
 
@@ -140,8 +175,10 @@ impl<'a> Table<'a> {
                 self.separated(bytes, *by, *has_header, at, column, want)
             }
             Rows::Lists(lists) => {
-                let has = |rows: &&Vec<Value>| names(rows).any(|name| name == column);
-                let rows = lists.iter().find(has).ok_or_else(|| self.no_column(column))?;
+                let has = |names: &[String]| names.iter().any(|name| name == column);
+                let first = lists.iter().find(|list| has(list.in_first_row()));
+                let found = first.or_else(|| lists.iter().find(|list| has(&list.names)));
+                let rows = &found.ok_or_else(|| self.no_column(column))?.rows;
                 let cell = |row: &Value| match row {
                     Value::Map(entries) => entries.iter().find(|(key, _)| key == column).map(|(_, v)| v.to_text()),
                     _ => None,
@@ -228,21 +265,13 @@ fn broken(name: &str, bytes: &[u8], error: &csv::Error) -> Error {
 }
 
 /// Every list of maps, at whatever depth, outer ones first.
-fn collect(value: Value, lists: &mut Vec<Vec<Value>>) {
+fn collect(value: Value, lists: &mut Vec<List>) {
     match value {
-        Value::List(items) if items.iter().any(|item| matches!(item, Value::Map(_))) => lists.push(items),
+        Value::List(items) if items.iter().any(|item| matches!(item, Value::Map(_))) => lists.push(List::new(items)),
         Value::List(items) => items.into_iter().for_each(|item| collect(item, lists)),
         Value::Map(entries) => entries.into_iter().for_each(|(_, value)| collect(value, lists)),
         _ => {}
     }
-}
-
-fn names(rows: &[Value]) -> impl Iterator<Item = &str> {
-    let first = rows.iter().find_map(|row| match row {
-        Value::Map(entries) => Some(entries.as_slice()),
-        _ => None,
-    });
-    first.unwrap_or_default().iter().map(|(key, _)| key.as_str())
 }
 
 /// A column while it is read.
@@ -295,8 +324,13 @@ fn number(cell: &[u8]) -> Option<f64> {
     if matches!(text, "" | "NA" | "None" | "none" | "null") {
         return Some(f64::NAN);
     }
+    // Digits beyond what a float holds are no infinity.
+    let is_kept = |f: &f64| !f.is_infinite() || !text.contains(|c: char| c.is_ascii_digit());
     // `.nan` and `.inf` are how YAML writes them.
-    text.parse().ok().or_else(|| text.strip_prefix('.').filter(|rest| rest.starts_with(['n', 'i']))?.parse().ok())
+    text.parse()
+        .ok()
+        .filter(is_kept)
+        .or_else(|| text.strip_prefix('.').filter(|rest| rest.starts_with(['n', 'i']))?.parse().ok())
 }
 
 /// Adds a way out to the error of a file with too many values to be held at once.
@@ -333,6 +367,10 @@ mod tests {
             ("a.csv", "a\n", "a", Numbers, "[]"),
             ("a.json", r#"[{"x": 1, "y": 2}, {"y": null}, {"y": 3}]"#, "y", Numbers, "[2.0, NaN, 3.0]"),
             ("a.json", r#"{"a": 1, "train": [{"l": 1}], "test": [{"m": 2}]}"#, "m", Numbers, "[2.0]"),
+            ("a.json", r#"[{"x": 1, "y": 2}, {"x": 2, "z": 5}, {"z": 6}]"#, "z", Numbers, "[NaN, 5.0, 6.0]"),
+            ("a.json", r#"{"a": [{"x": 1}, {"m": 2}], "b": [{"m": 3}]}"#, "m", Numbers, "[3.0]"),
+            ("a.csv", "a\n1e400\n", "a", Either, "[0] [\"1e400\"]"),
+            ("a.yaml", "- {x: 1}\n- 5\n- {y: 2}\n", "y", Numbers, "[NaN, NaN, 2.0]"),
             ("a.json", r#"{"deep": {"er": [[{"l": true}, {"l": "x"}]]}}"#, "l", Either, "[0, 1] [\"true\", \"x\"]"),
             ("a.yaml", "- {x: a, y: .nan}\n- {x: b, y: .inf}\n- {x: b, y: 1_0}\n", "y", Numbers, "[NaN, inf, 10.0]"),
         ] {
