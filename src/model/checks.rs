@@ -13,7 +13,7 @@ use crate::pipeline::problem::did_you_mean;
 use crate::run::values::leaves;
 use crate::value::{Number, Value};
 
-/// The numbers of a pipeline's metrics files at one state of the repository.
+/// The values of a pipeline's metrics files at one state of the repository.
 #[derive(Clone, Debug, Default)]
 pub struct Metrics {
     /// By file and dotted key, in the order of the file.
@@ -45,8 +45,7 @@ pub type AtRevision<'a> = dyn FnMut(&str) -> Result<Option<Metrics>> + 'a;
 
 impl Metrics {
     pub fn add(&mut self, path: RepoPath, values: &Value) {
-        let numbers = leaves(values).into_iter().filter(|(_, value)| value.number().is_some());
-        self.files.insert(path, numbers.map(|(key, value)| (key, value.clone())).collect());
+        self.files.insert(path, leaves(values).into_iter().map(|(key, value)| (key, value.clone())).collect());
     }
 
     /// The value of a metric and its file.
@@ -67,7 +66,7 @@ impl Metrics {
                 return Err(hint.into_iter().fold(error, Error::hint));
             };
             return value(values).map(|v| (path.clone(), v)).ok_or_else(|| {
-                let keys = values.iter().map(|(key, _)| key.as_str());
+                let keys = values.iter().filter(|(_, v)| v.number().is_some()).map(|(key, _)| key.as_str());
                 let error = Error::missing(format!("{path} has no number `{}`", metric.key));
                 did_you_mean(&metric.key, keys).into_iter().fold(error, Error::hint)
             });
@@ -84,7 +83,8 @@ impl Metrics {
             }
             [(path, value)] => Ok((path.clone(), value)),
             [] => {
-                let keys = self.files.values().flatten().map(|(key, _)| key.as_str());
+                let numbers = self.files.values().flatten().filter(|(_, value)| value.number().is_some());
+                let keys = numbers.map(|(key, _)| key.as_str());
                 let error = Error::missing(format!("no metrics file has a number `{}`", metric.key));
                 Err(did_you_mean(&metric.key, keys).into_iter().fold(error, Error::hint))
             }

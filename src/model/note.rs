@@ -26,8 +26,8 @@ use crate::value::{self, Value};
 
 /// The version of the block.
 pub const VERSION: u32 = 1;
-/// A longer message is some other program's.
-const LONGEST: usize = 1 << 20;
+/// A longer message is some other program's: all metrics of a version are in it.
+const LONGEST: usize = 16 << 20;
 const HEAD: &str = "lockstep-model ";
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -27,7 +27,7 @@ use crate::shell::word;
 use crate::tag::{Action, Bump, ModelName, Version};
 use crate::value::Value;
 
-/// So many scalars of metrics, and so many run records, fit into a message that people may read.
+/// So many run records fit into a message that people may read. Metrics are kept whole.
 const MOST: usize = 200;
 
 /// Which number the version gets.
@@ -86,7 +86,9 @@ impl Plan {
         }
         let checks = Gates::new(&snapshots, registry).judge(&snapshot, Meant::Artifact(&artifact));
         let measured = gate::metrics(&snapshot, artifact.file);
-        let broken = measured.unread.iter().filter(|(_, error)| error.kind == Kind::Usage);
+        // A file that its commit pins and that is not at hand has metrics, too, which the tag would lack.
+        let is_pinned = |path: &RepoPath| snapshot.whereabouts(path).map_or(true, |found| found.is_some());
+        let broken = measured.unread.iter().filter(|(path, error)| error.kind != Kind::Missing || is_pinned(path));
         let unread = broken.map(|(_, error)| error.message.clone()).collect();
         let title = format!("{name} {version}");
         let mut act = Act::new(registry, name, Action::Register(version.clone()), commit.id, title);
@@ -185,10 +187,8 @@ fn describe(
             act.note.runs.insert(address, record);
         }
     }
-    let mut left = MOST;
     for (path, values) in measured.files {
-        let values: BTreeMap<String, Value> = values.into_iter().take(left).collect();
-        left -= values.len();
+        let values: BTreeMap<String, Value> = values.into_iter().collect();
         if !values.is_empty() {
             act.note.metrics.insert(path.to_string(), values);
         }

@@ -383,3 +383,18 @@ fn two_versions_on_one_commit() {
     assert_eq!(json(&sandbox, &["model", "resolve", "digits#prod", "--json"])["version"], "v2.0.0");
     assert_eq!(json(&sandbox, &["model", "resolve", "digits#prod#1", "--json"])["current"], false);
 }
+
+#[test]
+fn a_version_keeps_all_its_metrics() {
+    let sandbox = project();
+    let yaml = sandbox.read("pipeline.yaml");
+    let many = "    cmd: |\n      for i in $(seq 300); do echo \"k$i: $i\"; done > many.yaml\n      echo 'word: good' >> many.yaml\n      echo 'ok: true' >> many.yaml\n";
+    let stage = format!("  many:\n{many}    deps: [model.bin]\n    metrics: [many.yaml: {{cache: false}}]\nartifacts:");
+    sandbox.write("pipeline.yaml", yaml.replace("artifacts:", &stage));
+    commit(&sandbox, "Many metrics");
+    ok(&sandbox, &["model", "register", "digits", "-q"]);
+    let metrics = &json(&sandbox, &["model", "show", "digits", "--json"])["metrics"];
+    assert_eq!(metrics["many.yaml"].as_object().unwrap().len(), 302, "{metrics}");
+    assert_eq!((&metrics["many.yaml"]["k300"], &metrics["many.yaml"]["word"]), (&300.into(), &"good".into()));
+    assert_eq!(metrics["metrics.json"]["accuracy"], 0.91);
+}
