@@ -1,5 +1,7 @@
 //! What is stale, and why: read-only, without a lock, also while a run goes on.
 
+use std::collections::HashSet;
+
 use crate::error::Result;
 use crate::lock::{Command, StageLock, manifest};
 use crate::path::RepoPath;
@@ -17,8 +19,12 @@ pub struct Status {
     pub stages: Vec<(StageId, Vec<Reason>)>,
     /// Data that differs from its lock entry.
     pub data: Vec<(RepoPath, State, Option<Pin>, Option<Pin>)>,
-    /// Stages whose facts could not be had, with why.
+    /// Stages that could not be judged.
+    pub unknown: Vec<StageId>,
+    /// Why they could not be judged.
     pub errors: Vec<crate::error::Error>,
+    /// Stages that are not stale themselves and need one that is, or that could not be judged: a run may do them, too.
+    pub follow: Vec<StageId>,
     /// What is pinned, and neither here nor in the store.
     pub absent: Absent,
     pub looked_at: usize,
@@ -48,12 +54,15 @@ pub fn status<'a>(
     overlay(project, definitions, &mut locks, look)?;
     let mut status = Status { looked_at: stages.len(), ..Status::default() };
     let shell = project.shell();
+    let mut touched: HashSet<StageId> = HashSet::new();
     for id in stages {
         let stage = definitions.pipelines.stage(*id);
         let facts = match look.facts(*id) {
             Ok(facts) => facts,
             Err(error) => {
                 status.errors.push(error);
+                status.unknown.push(*id);
+                touched.insert(*id);
                 continue;
             }
         };
@@ -64,6 +73,10 @@ pub fn status<'a>(
         }
         if !reasons.is_empty() {
             status.stages.push((*id, reasons));
+            touched.insert(*id);
+        } else if !stage.frozen && definitions.graph.upstream(*id).iter().any(|up| touched.contains(up)) {
+            status.follow.push(*id);
+            touched.insert(*id);
         }
     }
     for (f, d) in data {

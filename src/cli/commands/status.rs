@@ -5,11 +5,12 @@ use crate::cli::output::{Output, Style};
 use crate::cli::progress::Progress;
 use crate::cli::{format, text};
 use crate::error::Result;
+use crate::pipeline::stage::StageId;
 use crate::project::Project;
 use crate::run::data;
 use crate::run::look::Look;
 use crate::run::select::{Reach, Scope};
-use crate::run::status::{difference, sentence, status};
+use crate::run::status::{Status, difference, sentence, status};
 use crate::value::Value;
 
 /// Tell what is stale, and why
@@ -97,7 +98,10 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
                 (path.relative_to(&project.cwd), json!({"state": state.word(), "old": id(old), "new": id(new)}))
             })
             .collect();
-        let mut shape = Value::from(json!({"stages": {}, "data": data}));
+        let addresses =
+            |ids: &[StageId]| ids.iter().map(|id| definitions.pipelines.address(*id, &project.cwd)).collect::<Vec<_>>();
+        let (follow, unknown) = (addresses(&found.follow), addresses(&found.unknown));
+        let mut shape = Value::from(json!({"stages": {}, "data": data, "follow": follow, "unknown": unknown}));
         shape.set(&["stages"], Value::Map(stages));
         out.values(&shape);
     } else if !out.quiet {
@@ -115,12 +119,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         for (path, state, ..) in &found.data {
             out.line(format!("data {}: {}", path.relative_to(&project.cwd), state.word()));
         }
-        let fine = found.looked_at - found.stages.len();
-        out.say(match (found.stages.len(), fine) {
-            (0, 0) => "no stages here".to_string(),
-            (0, n) => format!("{} up to date", text::count(n, "stage")),
-            (stale, fine) => format!("{} stale, {fine} up to date", text::count(stale, "stage")),
-        });
+        out.say(summary(&found));
         if let Some(hint) = super::dvc_hint(&definitions) {
             out.hint(hint);
         }
@@ -140,4 +139,23 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     }
     let _ = project.index().save();
     Ok(if args.targets.is_empty() { super::code_of_all(code, &definitions) } else { code })
+}
+
+/// `2 stages stale, 3 follow from them, 1 not known, 4 up to date`
+fn summary(found: &Status) -> String {
+    let fine = found.looked_at - found.stages.len() - found.follow.len() - found.unknown.len();
+    if found.looked_at == 0 {
+        return "no stages here".to_string();
+    }
+    if fine == found.looked_at {
+        return format!("{} up to date", text::count(fine, "stage"));
+    }
+    let mut parts = vec![format!("{} stale", text::count(found.stages.len(), "stage"))];
+    for (n, words) in [(found.follow.len(), "may follow"), (found.unknown.len(), "not known")] {
+        if n > 0 {
+            parts.push(format!("{n} {words}"));
+        }
+    }
+    parts.push(format!("{fine} up to date"));
+    parts.join(", ")
 }

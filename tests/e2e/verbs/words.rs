@@ -154,7 +154,9 @@ fn shapes_for_programs_are_always_the_same() {
     --- stdout
     {
       "stages": {},
-      "data": {}
+      "data": {},
+      "follow": [],
+      "unknown": []
     }
     "#);
     insta::assert_snapshot!(sandbox.shown(&sandbox.run(&["metrics", "show", "--json", "--rev", "HEAD"])), @r#"
@@ -175,4 +177,24 @@ fn shapes_for_programs_are_always_the_same() {
       }
     ]
     "#);
+}
+
+#[test]
+fn status_counts_what_follows_and_what_it_cannot_judge() {
+    let sandbox = Sandbox::new();
+    sandbox.write(
+        "pipeline.yaml",
+        "stages:\n  a:\n    cmd: cp x a\n    deps: [x]\n    outs: [a]\n  b:\n    cmd: cp a b\n    deps: [a]\n    outs: [b]\n  \
+         c:\n    cmd: cp b c\n    deps: [b]\n    outs: [c]\n  d:\n    cmd: echo > d\n    params: [p.json: [k]]\n    outs: [d]\n  \
+         e:\n    cmd: echo > e\n    outs: [e]\n",
+    );
+    sandbox.write("x", "1");
+    sandbox.write("p.json", "{\"k\": 1}");
+    assert_eq!(sandbox.run(&["repro", "-q"]).code, 0);
+    sandbox.write("x", "2");
+    sandbox.write("p.json", "{");
+    let out = sandbox.run(&["status"]);
+    assert!(out.code == 2 && out.stderr.contains("1 stage stale, 2 may follow, 1 not known, 1 up to date"), "{out}");
+    let json: serde_json::Value = serde_json::from_str(&sandbox.run(&["status", "--json"]).stdout).unwrap();
+    assert_eq!((&json["follow"], &json["unknown"]), (&serde_json::json!(["b", "c"]), &serde_json::json!(["d"])));
 }
