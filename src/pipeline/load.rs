@@ -172,6 +172,7 @@ fn resolve(
     let folder = path.parent().unwrap_or_default();
     let mut file = File { file: empty(path), stages: Vec::new(), groups: Vec::new() };
     let mut context = Context::default();
+    reader.loaded.clear();
     if let Err(problem) = vars::defaults(reader, &folder, &mut context) {
         checker.problems.push(problem);
         return file;
@@ -209,6 +210,7 @@ fn resolve(
     }
     let mut expander = Expander { reader, folder: &folder, checker, budget };
     top_level(&mut expander, path, raw, &context, &mut file.file);
+    file.file.template_files = std::mem::take(&mut reader.loaded).into_values().collect();
     file
 }
 
@@ -218,6 +220,7 @@ fn empty(path: &RepoPath) -> PipelineFile {
         stages: Vec::new(),
         groups: Vec::new(),
         data: Vec::new(),
+        template_files: Vec::new(),
         params: Vec::new(),
         metrics: Vec::new(),
         plots: Vec::new(),

@@ -36,6 +36,9 @@ pub struct PipelineFile {
     /// Names of `foreach` and `matrix` groups with their stages; a group may be empty.
     pub groups: Vec<(String, Vec<StageId>)>,
     pub data: Vec<Data>,
+    /// Files that templates of the file take variables from: `params.yaml` beside it and those under `vars`, with the
+    /// keys that are loaded (`None`: all).
+    pub template_files: Vec<(Place, Option<Vec<String>>)>,
     /// Top-level `params`, `metrics`: paths relative to the file, normalised.
     pub params: Vec<String>,
     pub metrics: Vec<String>,

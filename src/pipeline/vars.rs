@@ -2,7 +2,7 @@
 //! anything else may be defined once. Every file read here is remembered with its hash: together they are the key of
 //! the compiled form.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 use super::context::{Context, Var, VarTree};
@@ -24,6 +24,8 @@ pub struct Reader<'f> {
     files: &'f dyn Files,
     pub inputs: HashMap<Place, Option<[u8; 32]>>,
     parsed: HashMap<Place, Parsed>,
+    /// The files of variables of the current pipeline file by name, with the keys that are loaded (`None`: all).
+    pub loaded: BTreeMap<String, (Place, Option<Vec<String>>)>,
 }
 
 /// A path of a pipeline file, as seen from the folder `base`.
@@ -47,7 +49,7 @@ pub fn place(top: &std::path::Path, base: &RepoPath, spelling: &str) -> Place {
 
 impl<'f> Reader<'f> {
     pub fn new(files: &'f dyn Files) -> Reader<'f> {
-        Reader { files, inputs: HashMap::new(), parsed: HashMap::new() }
+        Reader { files, inputs: HashMap::new(), parsed: HashMap::new(), loaded: BTreeMap::new() }
     }
 
     pub fn top(&self) -> &'f std::path::Path {
@@ -58,6 +60,20 @@ impl<'f> Reader<'f> {
         let bytes = self.files.read(place)?;
         self.inputs.insert(place.clone(), bytes.as_deref().map(|b| ObjectId::of(b).0));
         Ok(bytes)
+    }
+
+    /// Notes that variables of a file are loaded: some keys, or all.
+    fn note(&mut self, place: &Place, keys: Option<&[String]>) {
+        let entry = self.loaded.entry(place.to_string());
+        let (_, known) = entry.or_insert_with(|| (place.clone(), keys.map(|_| Vec::new())));
+        match (known, keys) {
+            (Some(known), Some(keys)) => {
+                let new: Vec<String> = keys.iter().filter(|key| !known.contains(key)).cloned().collect();
+                known.extend(new);
+            }
+            (known, None) => *known = None,
+            (None, Some(_)) => {}
+        }
     }
 
     /// A vars file as a map; `None` if it does not exist.
@@ -99,6 +115,7 @@ pub fn defaults(reader: &mut Reader<'_>, folder: &RepoPath, context: &mut Contex
         // nothing is defined yet, so nothing can be redefined
         let _ = context.merge(map);
         Rc::make_mut(&mut context.files).insert(place.to_string(), None);
+        reader.note(&place, None);
     }
     Ok(())
 }
@@ -161,6 +178,7 @@ fn file(
         return here(format!("the file `{path}` does not exist"));
     };
     let VarTree::Map(map) = &var.tree else { return Ok(None) };
+    reader.note(&place, (!keys.is_empty()).then_some(&keys));
     if keys.is_empty() {
         Rc::make_mut(&mut context.files).insert(id, None);
         return Ok(Some(var));

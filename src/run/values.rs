@@ -31,8 +31,24 @@ pub struct FileValues {
     pub values: Result<Value>,
 }
 
-/// The params files of these stages, and those that these pipeline files name at their top.
+/// The params files of these stages, those that these pipeline files name at their top, and the files that their
+/// templates take variables from: a value in a command is a param as well.
 pub fn params_of(definitions: &Definitions, stages: &[StageId], tops: &[FileId]) -> Asked {
+    let mut asked = listed_params_of(definitions, stages, tops);
+    for file in tops.iter().map(|id| definitions.pipelines.file(*id)) {
+        for (place, keys) in &file.template_files {
+            let wanted = match keys {
+                Some(keys) => Wanted::Keys(keys.iter().cloned().collect()),
+                None => Wanted::Whole,
+            };
+            ask(&mut asked, place, wanted);
+        }
+    }
+    asked
+}
+
+/// Without those of templates.
+pub fn listed_params_of(definitions: &Definitions, stages: &[StageId], tops: &[FileId]) -> Asked {
     let mut asked = Asked::new();
     for stage in stages.iter().map(|id| definitions.pipelines.stage(*id)) {
         for file in &stage.params {

@@ -4,7 +4,7 @@ use crate::cli::commands::{diff_values, show};
 use crate::cli::output::Output;
 use crate::error::Result;
 use crate::project::Project;
-use crate::run::values::params_of;
+use crate::run::values::{listed_params_of, params_of};
 
 /// Show and compare params
 #[derive(clap::Args, Debug)]
@@ -17,16 +17,23 @@ pub struct Args {
 enum Sub {
     /// Show the params of stages, now or at any commit
     ///
-    /// Of a params file those values are shown that some stage reads; all of them where a stage reads the whole file, or
-    /// where it stands under `params:` at the top of a pipeline.yaml.
+    /// All values of `params.yaml` beside a pipeline.yaml, of the files under its `vars:` and of those under its `params:`;
+    /// of other params files those that some stage reads. With --deps only what stages read.
     #[command(after_help = "\
 Examples:
   lockstep params show                 of all stages
   lockstep params show train           what one stage reads
   lockstep params show params.yaml     one file
+  lockstep params show --deps          without what only templates (`${}`) use
   lockstep params show --rev HEAD~1    of a commit, without checking it out
   lockstep params show --json          file → values; of revisions a list of {rev, names, commit, files}")]
-    Show(show::Args),
+    Show {
+        #[command(flatten)]
+        args: show::Args,
+        /// Only what stages list under `params`
+        #[arg(long)]
+        deps: bool,
+    },
     /// Compare params of two revisions
     #[command(after_help = "\
 Examples:
@@ -35,12 +42,19 @@ Examples:
   lockstep params diff main --targets train what one stage reads
   lockstep params diff --all                those that are the same, too
   lockstep params diff --json               file → key → old, new")]
-    Diff(diff_values::Args),
+    Diff {
+        #[command(flatten)]
+        args: diff_values::Args,
+        /// Only what stages list under `params`
+        #[arg(long)]
+        deps: bool,
+    },
 }
 
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
+    let files = |deps: bool| if deps { listed_params_of } else { params_of };
     match &args.command {
-        Sub::Show(args) => show::run(args, project, out, &params_of, "params"),
-        Sub::Diff(args) => diff_values::run(args, project, out, &params_of, "params"),
+        Sub::Show { args, deps } => show::run(args, project, out, &files(*deps), "params"),
+        Sub::Diff { args, deps } => diff_values::run(args, project, out, &files(*deps), "params"),
     }
 }

@@ -6,6 +6,7 @@ mod config;
 mod hints;
 mod init;
 mod logs;
+mod numbers;
 mod odd;
 mod program;
 mod show;

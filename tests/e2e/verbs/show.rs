@@ -28,8 +28,17 @@ fn params() {
     conf/extra.toml  seed          7
     conf/extra.toml  opt.nesterov  true
     params.yaml      lr            0.1
-    params.yaml      model.act     relu
     params.yaml      model.depth   3
+    params.yaml      model.act     relu
+    params.yaml      unused        1
+    ");
+    insta::assert_snapshot!(sandbox.shown(&sandbox.run(&["params", "show", "--deps", "params.yaml"])), @r"
+    exit 0
+    --- stdout
+    file         key          value
+    params.yaml  lr           0.1
+    params.yaml  model.act    relu
+    params.yaml  model.depth  3
     ");
     insta::assert_snapshot!(sandbox.shown(&sandbox.run(&["params", "show", "train", "--json"])), @r#"
     exit 0
@@ -150,4 +159,33 @@ fn nothing_to_show() {
     --- stderr
     no metrics here
     ");
+}
+
+#[test]
+fn what_templates_use_is_a_param() {
+    let sandbox = Sandbox::new();
+    sandbox.write("params.yaml", "lr: 1\n");
+    sandbox.write("conf/v.toml", "depth = 3\nother = 1\n");
+    sandbox.write("sub/own.json", "{\"act\": \"relu\", \"rest\": 1}");
+    sandbox.write(
+        "pipeline.yaml",
+        "vars: ['conf/v.toml:depth']\nstages:\n  a:\n    cmd: echo ${lr} ${depth} > o\n    outs: [o]\n  b:\n    wdir: sub\n    \
+         vars: [own.json]\n    cmd: echo ${act} > p\n    outs: [p]\n",
+    );
+    assert_eq!(sandbox.run(&["repro", "-q"]).code, 0);
+    sandbox.git(&["add", "-A"]);
+    sandbox.git(&["commit", "-qm", "x"]);
+    sandbox.write("params.yaml", "lr: 2\n");
+    sandbox.write("conf/v.toml", "depth = 4\nother = 2\n");
+    sandbox.write("sub/own.json", "{\"act\": \"tanh\", \"rest\": 1}");
+    insta::assert_snapshot!(sandbox.shown(&sandbox.run(&["params", "diff"])), @r"
+    exit 0
+    --- stdout
+    file          param  HEAD  workspace
+    conf/v.toml   depth  3     4
+    params.yaml   lr     1     2
+    sub/own.json  act    relu  tanh
+    ");
+    let out = sandbox.run(&["params", "diff", "--deps"]);
+    assert!(out.stdout.is_empty() && out.stderr.contains("no params differ"), "{out}");
 }
