@@ -3,7 +3,8 @@
 //! ```text
 //! check    = metric op number
 //!          | metric op revision [ ("+" | "-" | "*") number ]
-//! metric   = [ file ":" ] key                    `accuracy`, `recall.macro`, `eval/metrics.json:accuracy`
+//! metric   = [ file ":" ] key                    `accuracy`, `recall.macro`, `eval/metrics.json:accuracy`,
+//!                                                `macro avg.f1-score`, or with quotes: `"a >= b.f1"`
 //! op       = ">=" | "<=" | ">" | "<" | "==" | "!="
 //! revision = what Git understands, `digits@v1.2.0` or `digits#prod`: the same metric there
 //! ```
@@ -109,9 +110,12 @@ impl Change {
 /// Reads one condition.
 pub fn parse(text: &str, artifact: Option<&str>, mark: Mark) -> Result<Check, Bad> {
     let bad = |message: String, hint: Option<String>| Err(Bad { message, hint });
-    let words: Vec<&str> = text.split_whitespace().collect();
-    let Some((&metric, rest)) = words.split_first() else { return bad("is empty".into(), None) };
-    let Some((&op, rest)) = rest.split_first() else { return bad("has no comparison".into(), spaced(metric)) };
+    let words = words(text);
+    // A key may have blanks in it: the first word that compares ends the metric.
+    let is_op = |word: &&str| OPS.iter().any(|(op, _)| op == word);
+    let end = words.iter().skip(1).position(is_op).map_or(1, |n| n + 1);
+    let Some(metric) = words.get(..end).map(|words| words.join(" ")) else { return bad("is empty".into(), None) };
+    let Some((&op, rest)) = words[end..].split_first() else { return bad("has no comparison".into(), spaced(&metric)) };
     let Some((_, op)) = OPS.iter().find(|(word, _)| *word == op).copied() else {
         let meant = match op {
             "=" => Some("did you mean `==`?".into()),
@@ -153,7 +157,7 @@ pub fn parse(text: &str, artifact: Option<&str>, mark: Mark) -> Result<Check, Ba
     };
     let (file, key) = match metric.rsplit_once(':') {
         Some((file, key)) => (Some(file.to_string()), key),
-        None => (None, metric),
+        None => (None, metric.as_str()),
     };
     if key.is_empty() || file.as_deref() == Some("") {
         return bad(
@@ -161,8 +165,21 @@ pub fn parse(text: &str, artifact: Option<&str>, mark: Mark) -> Result<Check, Ba
             None,
         );
     }
-    let metric = Metric { file, key: key.to_string() };
+    let key = if key.matches('"').count() % 2 == 0 { key.replace('"', "") } else { key.to_string() };
+    let metric = Metric { file, key };
     Ok(Check { artifact: artifact.map(str::to_string), text: words.join(" "), metric, op, against, mark })
+}
+
+/// What stands between blanks that are not in quotes.
+fn words(text: &str) -> Vec<&str> {
+    let mut in_quotes = false;
+    let is_blank = |c: char| {
+        in_quotes ^= c == '"';
+        c.is_whitespace() && !in_quotes
+    };
+    let words: Vec<&str> = text.split(is_blank).filter(|word| !word.is_empty()).collect();
+    // A quote that is never closed is a character as any other.
+    if in_quotes { text.split_whitespace().collect() } else { words }
 }
 
 /// Somebody who wrote no spaces is told where they belong.
@@ -214,6 +231,8 @@ mod tests {
             ),
             ("n != digits#prod", metric(None, "n"), Op::Differs, at("digits#prod", None)),
             ("n == HEAD~1 + 2", metric(None, "n"), Op::Equal, at("HEAD~1", Some((Change::Plus, Number::Int(2))))),
+            ("macro avg.f1 >= 1.5", metric(None, "macro avg.f1"), Op::AtLeast, Against::Number(Number::Float(1.5))),
+            ("m.json:\"a >= b\".f1 < main", metric(Some("m.json"), "a >= b.f1"), Op::Below, at("main", None)),
             ("n >= nan", metric(None, "n"), Op::AtLeast, at("nan", None)),
         ] {
             let check = read(text).unwrap_or_else(|bad| panic!("{text}: {bad:?}"));

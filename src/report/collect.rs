@@ -1,17 +1,24 @@
-//! Everything that a report tells, gathered: the last run, and the params and metrics of two locks.
+//! Everything that a report tells, gathered: the last run, the params and metrics of two states of the repository, and
+//! the conditions that do not hold.
+//!
+//! Values are read from the files, as `metrics diff` reads them. A file that cannot be read, and the metrics of a stage
+//! that the last run did not get done, are unknown: never equal.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::compare::values::{Directions, Side, compare, directions};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::git::GitId;
-use crate::lock::ByName;
+use crate::model::gate::{Gates, Meant};
+use crate::model::registry::Registry;
 use crate::path::RepoPath;
-use crate::project::{Project, Rev, Snapshot};
-use crate::report::last::LastRun;
-use crate::value::{self, Value};
+use crate::pipeline::stage::{FileId, Place, StageId};
+use crate::project::{Definitions, Project, Rev, Snapshot, Snapshots};
+use crate::report::last::{LastRun, StageWord};
+use crate::run::values::{self, Asked, Parsed, metrics_of, params_of};
+use crate::value::{self, Number, Value};
 
 /// The version of a report as a file. A reader refuses another one.
 pub const VERSION: u32 = 1;
@@ -30,6 +37,36 @@ pub struct Report {
     pub run: Option<LastRun>,
     pub params: Vec<Change>,
     pub metrics: Vec<Change>,
+    /// Files that could not be compared.
+    #[serde(default)]
+    pub unknown: Vec<Unknown>,
+    /// Stages of both sides whose commands differ, by address.
+    #[serde(default)]
+    pub commands: Vec<String>,
+    /// Conditions that do not hold.
+    #[serde(default)]
+    pub checks: Vec<FailedCheck>,
+}
+
+/// A params or metrics file that was not compared.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Unknown {
+    pub file: String,
+    pub why: String,
+}
+
+/// A condition of `checks:` that does not hold.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct FailedCheck {
+    pub check: String,
+    pub pipeline: String,
+    pub artifact: Option<String>,
+    pub value: Option<Value>,
+    pub limit: Option<Value>,
+    /// Why it could not be judged.
+    pub error: Option<String>,
+    /// All of it in a line.
+    pub sentence: String,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -80,17 +117,146 @@ pub fn collect(project: &Project, against: &Against) -> Result<Report> {
             found
         }
     };
+    let snapshots = project.snapshots();
+    let new = snapshots.at(&Rev::Worktree)?;
+    let undone = undone(&report, &new);
     if let Some((name, id)) = found {
         let id = common_ancestor(project, id)?;
         report.base = Some(Base { name, commit: id.hex() });
-        let snapshots = project.snapshots();
-        let (old, new) = (snapshots.at(&Rev::Commit(id))?, snapshots.at(&Rev::Worktree)?);
-        let (before, after) = (values(&old, &new)?, values(&new, &old)?);
+        let old = snapshots.at(&Rev::Commit(id))?;
         let (directions, _) = directions(&new.definitions.pipelines);
-        report.params = changes(&before.params, &after.params, &Directions::default());
-        report.metrics = changes(&before.metrics, &after.metrics, &directions);
+        let mut comparison = Comparison { old: &old, new: &new, unknown: BTreeMap::new(), parsed: Parsed::default() };
+        report.params = comparison.changes(&params_of, &Directions::default());
+        comparison.unknown.extend(undone.clone());
+        report.metrics = comparison.changes(&metrics_of, &directions);
+        report.unknown = comparison.unknown.into_iter().map(|(file, why)| Unknown { file, why }).collect();
+        report.commands = commands(&old, &new);
     }
+    report.checks = failed_checks(&snapshots, &new, &undone)?;
     Ok(report)
+}
+
+/// Metrics of stages that the last run did not get done, each with the reason: what is in the file is of an earlier run.
+fn undone(report: &Report, snapshot: &Snapshot<'_>) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    let pipelines = &snapshot.definitions.pipelines;
+    for run in report.run.iter().flat_map(|run| &run.stages) {
+        let why = match run.result {
+            StageWord::Failed => "failed",
+            StageWord::Blocked => "was not run",
+            StageWord::Stale => "is stale",
+            _ => continue,
+        };
+        let stage = pipelines.ids().find(|id| pipelines.address(*id, &RepoPath::root()) == run.address);
+        let outs = stage.iter().flat_map(|id| &pipelines.stage(*id).outs).filter(|out| out.metric);
+        found.extend(outs.map(|out| (out.path.to_string(), format!("stage {} {why}", run.address))));
+    }
+    found
+}
+
+/// Stages that both sides have, with other commands.
+fn commands(old: &Snapshot<'_>, new: &Snapshot<'_>) -> Vec<String> {
+    let (before, after) = (&old.definitions.pipelines, &new.definitions.pipelines);
+    let root = RepoPath::root();
+    let known: BTreeMap<String, _> =
+        before.ids().map(|id| (before.address(id, &root), &before.stage(id).cmd)).collect();
+    let all = after.ids().map(|id| (after.address(id, &root), &after.stage(id).cmd));
+    all.filter(|(address, cmd)| known.get(address).is_some_and(|old| old != cmd)).map(|(address, _)| address).collect()
+}
+
+/// Two states whose values are compared.
+struct Comparison<'a, 'p> {
+    old: &'a Snapshot<'p>,
+    new: &'a Snapshot<'p>,
+    /// Files that are not compared, and why.
+    unknown: BTreeMap<String, String>,
+    parsed: Parsed,
+}
+
+impl Comparison<'_, '_> {
+    fn changes(
+        &mut self,
+        files: &dyn Fn(&Definitions, &[StageId], &[FileId]) -> Asked,
+        directions: &Directions,
+    ) -> Vec<Change> {
+        let (old, new) = (self.old, self.new);
+        let (mut before, mut after) = (self.side(old, new, files), self.side(new, old, files));
+        before.retain(|file, _| !self.unknown.contains_key(file));
+        after.retain(|file, _| !self.unknown.contains_key(file));
+        changes(&before, &after, directions)
+    }
+
+    /// The values of one side. What the other side has of a pipeline file that it cannot read is not known, so nothing
+    /// of it is new or gone.
+    fn side(
+        &mut self,
+        snapshot: &Snapshot<'_>,
+        other: &Snapshot<'_>,
+        files: &dyn Fn(&Definitions, &[StageId], &[FileId]) -> Asked,
+    ) -> Side {
+        let pipelines = &snapshot.definitions.pipelines;
+        let is_broken =
+            |file: FileId| other.definitions.broken.iter().any(|(path, _)| *path == pipelines.file(file).path);
+        for (path, _) in &snapshot.definitions.broken {
+            self.unknown.insert(path.to_string(), format!("it cannot be read in {}", snapshot.name));
+        }
+        let stages: Vec<StageId> = pipelines.ids().filter(|id| !is_broken(pipelines.stage(*id).file)).collect();
+        let tops: Vec<FileId> = (0..pipelines.files.len() as u32).map(FileId).filter(|id| !is_broken(*id)).collect();
+        let asked = files(&snapshot.definitions, &stages, &tops);
+        let mut side = Side::new();
+        for file in values::read(snapshot, &asked, &mut self.parsed) {
+            let name = file.place.to_string();
+            match file.values {
+                Ok(values) => drop(side.insert(name, values)),
+                // That one side has no such file is a difference; a stage that never ran has no metrics.
+                Err(e) if e.kind == Kind::Missing && is_absent(snapshot, &file.place) => {}
+                Err(e) => drop(self.unknown.insert(name, e.message)),
+            }
+        }
+        side
+    }
+}
+
+fn is_absent(snapshot: &Snapshot<'_>, place: &Place) -> bool {
+    match place {
+        Place::Repo(path) => matches!(snapshot.whereabouts(path), Ok(None)),
+        _ => true,
+    }
+}
+
+/// The conditions that do not hold in the workspace, or that nothing is known of.
+fn failed_checks<'p>(
+    snapshots: &Snapshots<'p>,
+    snapshot: &Snapshot<'p>,
+    undone: &BTreeMap<String, String>,
+) -> Result<Vec<FailedCheck>> {
+    if snapshot.definitions.pipelines.files.iter().all(|file| file.checks.is_empty()) {
+        return Ok(Vec::new());
+    }
+    let registry = Registry::read(&snapshot.project.repo)?;
+    let judged = Gates::new(snapshots, &registry).judge(snapshot, Meant::All);
+    let failed = judged.into_iter().filter_map(|judged| {
+        let undone = judged.file.as_ref().and_then(|file| undone.get(&file.to_string()));
+        if judged.ok && undone.is_none() {
+            return None;
+        }
+        let unknown = undone.map(|why| format!("{why}, so its metrics are not known"));
+        let sentence = match &unknown {
+            Some(why) => format!("{}: {why}", judged.check.text),
+            None => judged.sentence(),
+        };
+        let number = |number: Option<Number>| number.filter(|_| unknown.is_none()).map(Value::from);
+        Some(FailedCheck {
+            check: judged.check.text.clone(),
+            pipeline: judged.pipeline.to_string(),
+            artifact: judged.check.artifact.clone(),
+            value: number(judged.value),
+            limit: number(judged.limit),
+            error: unknown.or_else(|| judged.error.as_ref().map(Error::full_message)),
+            sentence,
+        })
+    });
+    Ok(failed.collect())
 }
 
 /// What went on in the target branch since this one left it is no change of this one.
@@ -98,39 +264,6 @@ fn common_ancestor(project: &Project, base: GitId) -> Result<GitId> {
     let Ok(head) = project.repo.resolve("HEAD") else { return Ok(base) };
     Ok(project.repo.merge_base(base, head.id)?.unwrap_or(base))
 }
-
-#[derive(Default)]
-struct Locked {
-    params: Side,
-    metrics: Side,
-}
-
-/// Params and metrics as the locks of a snapshot have them, files from the root of the repository. What the other side
-/// has of a pipeline file that it cannot read is not known, so nothing of it is new or gone.
-fn values(snapshot: &Snapshot, other: &Snapshot) -> Result<Locked> {
-    let is_broken = |path: &RepoPath| other.definitions.broken.iter().any(|(broken, _)| broken == path);
-    let (mut params, mut metrics) = (Keys::new(), Keys::new());
-    let files = snapshot.definitions.pipelines.files.iter().zip(&snapshot.locks()?.all);
-    for (file, lock) in files.filter(|(file, _)| !is_broken(&file.path)) {
-        let folder = file.path.parent().unwrap_or_default();
-        for entry in lock.stages.values() {
-            let wdir = folder.join(entry.wdir.as_deref().unwrap_or(".")).unwrap_or_default();
-            let place = |path: &String| wdir.join(path).as_ref().map_or(path.clone(), RepoPath::to_string);
-            let take = |found: &mut Keys, path: &String, keys: &ByName<Value>| {
-                let keys = keys.iter().map(|(key, value)| (key.clone(), value.clone()));
-                found.entry(place(path)).or_default().extend(keys);
-            };
-            entry.params.iter().for_each(|(path, keys)| take(&mut params, path, keys));
-            entry.outs.iter().for_each(|(path, out)| take(&mut metrics, path, &out.metrics));
-        }
-    }
-    let side =
-        |keys: Keys| keys.into_iter().map(|(file, keys)| (file, Value::Map(keys.into_iter().collect()))).collect();
-    Ok(Locked { params: side(params), metrics: side(metrics) })
-}
-
-/// By file, then key.
-type Keys = BTreeMap<String, BTreeMap<String, Value>>;
 
 fn changes(old: &Side, new: &Side, directions: &Directions) -> Vec<Change> {
     compare(old, new, directions)

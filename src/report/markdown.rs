@@ -4,7 +4,7 @@
 //! alone, whose content Markdown shows as it is: no link, image, mention or HTML can be made of them.
 
 use crate::escape::{self, code_cell, code_span, longest_run};
-use crate::report::collect::{Change, Report};
+use crate::report::collect::{Change, Report, Unknown};
 use crate::report::last::{LastRun, StageRun, StageWord};
 use crate::value::{Number, Value};
 
@@ -33,6 +33,9 @@ pub fn markdown(report: &Report) -> String {
     }
     values(&mut out, "Metrics", "metric", &report.metrics, true);
     values(&mut out, "Params", "param", &report.params, false);
+    list(&mut out, "Checks that do not hold", report.checks.iter().map(|check| code_span(&check.sentence)));
+    let unknown = |one: &Unknown| format!("{}: {}", code_span(&one.file), code_span(&one.why));
+    list(&mut out, "Not compared", report.unknown.iter().map(unknown));
     out.push_str(&footer(report));
     if out.len() > LARGEST {
         let end = (0..=LARGEST).rev().find(|at| out.is_char_boundary(*at)).unwrap_or(0);
@@ -127,6 +130,19 @@ fn values(out: &mut String, title: &str, what: &str, changes: &[Change], with_di
     });
 }
 
+fn list(out: &mut String, title: &str, lines: impl ExactSizeIterator<Item = String>) {
+    let all = lines.len();
+    if all == 0 {
+        return;
+    }
+    out.push_str(&format!("**{title}**\n\n"));
+    lines.take(ROWS).for_each(|line| out.push_str(&format!("- {line}\n")));
+    if all > ROWS {
+        out.push_str(&format!("\nand {} more\n", all - ROWS));
+    }
+    out.push('\n');
+}
+
 fn plain(value: &Value) -> String {
     match value {
         Value::Str(text) => text.clone(),
@@ -161,9 +177,17 @@ fn footer(report: &Report) -> String {
         parts.push(format!("commit {}", short(commit)));
     }
     if let Some(base) = &report.base {
-        let same = report.params.is_empty() && report.metrics.is_empty();
-        let what = if same { "same params and metrics as" } else { "compared with" };
+        let is_same = [&report.params, &report.metrics].iter().all(|changes| changes.is_empty())
+            && report.unknown.is_empty()
+            && report.commands.is_empty();
+        let what = if is_same { "same params and metrics as" } else { "compared with" };
         parts.push(format!("{what} {} ({})", code_span(&base.name), short(&base.commit)));
+    }
+    if !report.commands.is_empty() {
+        let first: Vec<String> = report.commands.iter().take(5).map(|address| code_span(address)).collect();
+        let more = report.commands.len().saturating_sub(5);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        parts.push(format!("other commands of {}{more}", first.join(", ")));
     }
     if let Some(name) = &report.no_base {
         parts.push(format!("not compared with {}, which this clone does not have", code_span(name)));

@@ -3,6 +3,7 @@
 use std::fs;
 
 use crate::ci::{commit, named, repository, with};
+use crate::sandbox::Sandbox;
 
 #[test]
 fn a_report_tells_what_ran_and_what_changed() {
@@ -164,4 +165,58 @@ fn the_key_is_what_the_stages_read() {
         (format!("key={key}"), &json["restore_keys"]),
         (now(), &serde_json::json!([format!("{key}-"), "lockstep-1-"]))
     );
+}
+
+#[test]
+fn what_is_not_recorded_is_read_or_said_to_be_unknown() {
+    let sandbox = Sandbox::new();
+    sandbox.write(
+        "pipeline.yaml",
+        "stages:\n  eval:\n    cmd: \"cat k > copy; for i in $(seq 150); do echo \\\"k$i: $(cat k)\\\"; done > m.yaml; test $(cat k) != 3\"\n    \
+         deps: [k]\n    outs: [copy]\n    metrics: [m.yaml]\nchecks:\n- k1 >= 2\n",
+    );
+    sandbox.write("k", "1\n");
+    assert_eq!(sandbox.run(&["repro", "-q"]).code, 0);
+    commit(&sandbox, "one");
+    sandbox.git(&["checkout", "-qb", "topic"]);
+    let report = || sandbox.run(&["ci", "report", "--base", "main"]).stdout;
+    assert!(report().contains("same params and metrics as `main`"), "{}", report());
+    assert!(report().contains("**Checks that do not hold**\n\n- `k1 >= 2: is 1`"), "{}", report());
+    sandbox.write("k", "2\n");
+    assert_eq!(sandbox.run(&["repro", "-q"]).code, 0);
+    commit(&sandbox, "two");
+    assert!(report().contains("| `m.yaml` | `k1` | `1` | `2` | +1 |") && !report().contains("hold"), "{}", report());
+    // A stage that fails has no metrics: those that are there are of the run before.
+    sandbox.write("k", "3\n");
+    assert_eq!(sandbox.run(&["repro", "-q"]).code, 6);
+    let text = report();
+    assert!(!text.contains("same params") && text.contains("- `m.yaml`: `stage eval failed`"), "{text}");
+    assert!(text.contains("- `k1 >= 2: stage eval failed, so its metrics are not known`"), "{text}");
+    let json: serde_json::Value =
+        serde_json::from_str(&sandbox.run(&["ci", "report", "--base", "main", "--json"]).stdout).unwrap();
+    assert_eq!((&json["unknown"][0]["file"], &json["checks"][0]["check"]), (&"m.yaml".into(), &"k1 >= 2".into()));
+    // Bytes that are neither here nor in the lock are not known either.
+    sandbox.write("k", "2\n");
+    assert_eq!(sandbox.run(&["repro", "-q"]).code, 0);
+    sandbox.remove("m.yaml");
+    fs::remove_dir_all(sandbox.path(".git/lockstep/store")).unwrap();
+    let text = report();
+    assert!(!text.contains("same params") && text.contains("**Not compared**\n\n- `m.yaml`"), "{text}");
+}
+
+#[test]
+fn values_of_templates_are_compared() {
+    let sandbox = Sandbox::new();
+    sandbox.write("params.yaml", "lr: 1\n");
+    sandbox.write("pipeline.yaml", "vars: [{n: 1}]\nstages:\n  a:\n    cmd: echo ${lr} ${n} > o\n    outs: [o]\n");
+    assert_eq!(sandbox.run(&["repro", "-q"]).code, 0);
+    commit(&sandbox, "one");
+    sandbox.git(&["checkout", "-qb", "topic"]);
+    sandbox.write("params.yaml", "lr: 2\n");
+    let text = sandbox.run(&["ci", "report", "--base", "main"]).stdout;
+    assert!(text.contains("| `params.yaml` | `lr` | `1` | `2` |"), "{text}");
+    sandbox.git(&["checkout", "-q", "params.yaml"]);
+    sandbox.write("pipeline.yaml", sandbox.read("pipeline.yaml").replace("n: 1", "n: 2"));
+    let text = sandbox.run(&["ci", "report", "--base", "main"]).stdout;
+    assert!(text.contains("compared with `main`") && text.contains("other commands of `a`"), "{text}");
 }
