@@ -27,6 +27,7 @@ pub mod journal;
 mod leftover;
 mod linked;
 pub mod local;
+pub mod locked_secrets;
 pub mod logs;
 pub mod look;
 pub mod mask;

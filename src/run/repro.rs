@@ -34,7 +34,7 @@ use crate::run::schedule::Schedule;
 use crate::run::select::Selected;
 use crate::run::trust::Trust;
 use crate::run::watchdog::Watchdog;
-use crate::run::{data, dry, elsewhere, ignore, workspace};
+use crate::run::{data, dry, elsewhere, ignore, locked_secrets, workspace};
 use crate::secret::is_withheld;
 
 /// How a run is asked for; what selects its stages stands in [`Selected`].
@@ -105,6 +105,9 @@ pub fn repro(
     let asides = Asides::of(project);
     if !options.dry {
         put_asides_back(project, &asides, sink)?;
+    }
+    for text in &locked_secrets::warnings(project, definitions, &locks) {
+        sink.event(Event::Warning { text });
     }
     let mut look = Look::new(project, definitions, sink);
     let mut locks = project.locks(definitions)?;
