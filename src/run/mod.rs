@@ -25,7 +25,6 @@ pub mod ignored;
 pub mod import;
 pub mod journal;
 mod leftover;
-mod linked;
 pub mod local;
 pub mod locked_secrets;
 pub mod logs;
