@@ -6,6 +6,7 @@
 
 pub mod add;
 pub mod aside;
+pub mod bashisms;
 pub mod browse;
 pub mod cache;
 pub mod checkout;

@@ -5,10 +5,11 @@ use crate::lock::{Command, StageLock, manifest};
 use crate::path::RepoPath;
 use crate::pipeline::stage::StageId;
 use crate::project::{Definitions, Locks, Project};
+use crate::run::bashisms::check_commands;
 use crate::run::fold::overlay;
 use crate::run::fresh::{self, Reason, State, judge};
-use crate::run::look::Look;
 use crate::run::locked_secrets::{self, without_secrets};
+use crate::run::look::Look;
 use crate::store::{Pin, Place as Spot};
 use crate::value::Value;
 
@@ -23,9 +24,9 @@ pub struct Status {
     /// What is pinned, and neither here nor in the store.
     pub absent: Absent,
     pub looked_at: usize,
-}
     /// What the user should know besides, each a full sentence.
     pub warnings: Vec<String>,
+}
 
 /// How many there are, and their bytes, by where they can be had.
 #[derive(Debug, Default)]
@@ -54,6 +55,13 @@ pub fn status<'a>(
     let shell = project.shell();
     for id in stages {
         let stage = definitions.pipelines.stage(*id);
+        if !stage.frozen
+            && let Some(error) =
+                check_commands(stage, &|| definitions.pipelines.address(*id, &project.cwd), project.config.shell())
+        {
+            status.errors.push(error);
+            continue;
+        }
         let facts = match look.facts(*id) {
             Ok(facts) => facts,
             Err(error) => {
