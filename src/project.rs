@@ -1,6 +1,7 @@
 //! One open repository: where things are, what the user wrote, what the locks say.
 
 mod compiled;
+mod linked;
 mod other;
 mod snapshot;
 mod target;
@@ -30,6 +31,7 @@ use crate::shell::word;
 use crate::store::{LinkTypes, ObjectId, ProtectedKind, StatIndex, Store, WritableArea, WritablePath, real_path};
 use crate::url::Url;
 
+pub use linked::resolve_links;
 pub use other::{Elsewhere, elsewhere};
 pub use snapshot::{Pinned, Rev, Snapshot, Snapshots, Whereabouts};
 pub use target::check_target;
@@ -334,7 +336,7 @@ impl Project {
                 inputs: c.inputs,
             };
             self.check_store_place(&skip)?;
-            return Ok((definitions, None));
+            return Ok(self.without_links(definitions, None, &found.links));
         }
         let files = self.files();
         let mut loaded = load::load(&files, &found.pipelines, &self.repo.project_root);
@@ -349,6 +351,7 @@ impl Project {
             Err(error) => (Graph::default(), Some(error)),
         };
         let paths = std::mem::take(&mut found.pipelines);
+        let links = std::mem::take(&mut found.links);
         let definitions = Definitions::of(loaded, found, graph);
         if definitions.broken.is_empty() && wrong.is_none() {
             let compiled = Compiled {
@@ -360,7 +363,26 @@ impl Project {
             };
             compiled::write(&self.compiled_pipelines(), &compiled);
         }
-        Ok((definitions, wrong))
+        Ok(self.without_links(definitions, wrong, &links))
+    }
+
+    /// Definitions whose deps are resolved, with the graph that they give.
+    fn without_links(
+        &self,
+        mut definitions: Definitions,
+        mut wrong: Option<Error>,
+        links: &[RepoPath],
+    ) -> (Definitions, Option<Error>) {
+        let built = match resolve_links(&mut definitions.pipelines, self.top(), links) {
+            Ok(false) => return (definitions, wrong),
+            Ok(true) => graph::build(&definitions.pipelines),
+            Err(error) => Err(wrong.take().unwrap_or(error)),
+        };
+        match built {
+            Ok(graph) => (definitions.graph, wrong) = (graph, None),
+            Err(error) => (definitions.graph, wrong) = (Graph::default(), Some(error)),
+        }
+        (definitions, wrong)
     }
 
     /// A store that `cache.dir` puts into the worktree is no part of what stages write: it would be emptied, set aside or

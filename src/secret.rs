@@ -158,9 +158,30 @@ pub fn is_secret(name: &str) -> bool {
     }
 }
 
+/// Ends of names that are often those of secrets. A variable of such a name becomes an input only where the pipeline says so
+/// by `input: true`.
+const DOUBTFUL_ENDS: &[&str] = &["CREDENTIALS", "PASSWD", "PASSWORD", "SECRET", "TOKEN", "_KEY"];
+
+/// The name may be that of a secret, so the pipeline has to say whether its value may stand in the lock.
+pub fn may_be_secret(name: &str) -> bool {
+    let upper = name.to_ascii_uppercase();
+    is_secret(name) || DOUBTFUL_ENDS.iter().any(|end| upper.ends_with(end))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn doubtful_names_are_known_by_their_ends() {
+        for name in ["HF_TOKEN", "SORT_KEY", "PAD_TOKEN", "GOOGLE_APPLICATION_CREDENTIALS", "db_passwd", "ssh-key_KEY"]
+        {
+            assert!(may_be_secret(name), "{name}");
+        }
+        for name in ["SEED", "MAX_TOKENS", "MONKEY", "KEY", "TOKEN_FILE", "PUBLIC_KEYS", "CUDA_VISIBLE_DEVICES"] {
+            assert!(!may_be_secret(name), "{name}");
+        }
+    }
 
     #[test]
     fn secrets_are_known_by_their_names() {

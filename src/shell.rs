@@ -1,7 +1,11 @@
 //! Words as a POSIX shell reads them. What a hint tells people to type has to mean what it says, whatever stages and
 //! files are called.
 
+mod bash_only;
+
 use std::borrow::Cow;
+
+pub use bash_only::{BashOnly, find_bash_only};
 
 /// A name as one word of a command line, quoted where it has to be.
 pub fn word(name: &str) -> Cow<'_, str> {

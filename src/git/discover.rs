@@ -32,6 +32,8 @@ pub struct Found {
     pub rules: Rules,
     /// Folders that could not be read, each with the reason.
     pub unreadable: Vec<Error>,
+    /// The symlinks in the folders walked, whether Git ignores them or not.
+    pub links: Vec<RepoPath>,
 }
 
 /// Finds the pipeline files of the project of `repo`, in its root and below. Passed over: what Git ignores
@@ -43,7 +45,7 @@ pub fn discover(repo: &Repo, skip: &[RepoPath]) -> Result<Found> {
     let mut walk = Walk {
         repo,
         skip: skip.iter().map(RepoPath::as_str).collect(),
-        found: Found { pipelines: Vec::new(), dvc: Vec::new(), rules, unreadable: Vec::new() },
+        found: Found { pipelines: Vec::new(), dvc: Vec::new(), rules, unreadable: Vec::new(), links: Vec::new() },
         bounds,
     };
     let mut rules = None;
@@ -137,6 +139,9 @@ impl Walk<'_> {
             // Names that are not UTF-8 cannot be written in a pipeline.
             let path = entry.file_name().to_str().map(|name| (name, child(&folder.path, name)));
             let is_dir = entry.file_type().is_dir();
+            if let Some((_, path)) = path.as_ref().filter(|_| entry.file_type().is_symlink()) {
+                self.found.links.extend(RepoPath::root().join(path));
+            }
             match path {
                 Some((_, path))
                     if is_dir

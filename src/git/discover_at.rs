@@ -52,6 +52,7 @@ impl Commit {
             dvc: Vec::new(),
             rules: Rules::from_text(&text_of(&at(ignore::FILE))?)?,
             unreadable: Vec::new(),
+            links: Vec::new(),
         };
         // Folders by name, a folder's own files before those below it: a rule counts before what it rules is judged.
         let mut files: Vec<(RepoPath, &Special)> = special.iter().map(|s| (at(&s.path), s)).collect();

@@ -1,5 +1,6 @@
 //! Folders of a repository that are really elsewhere, since a folder on the way is a symlink.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -9,44 +10,106 @@ use super::RepoPath;
 
 /// No path of the system is longer, in bytes: `PATH_MAX` of Linux.
 const LONGEST: usize = 4096;
+/// As many links as Linux follows.
+const MOST_LINKS: usize = 40;
 
 /// Looks each folder up once: one stat, however many paths lie in it.
 pub struct FolderLinks {
     top: PathBuf,
-    real: FxHashMap<String, Option<PathBuf>>,
+    folders: FxHashMap<String, Folder>,
+}
+
+#[derive(Clone, Debug)]
+enum Folder {
+    /// No folder on the way is a link, itself included.
+    Plain,
+    /// Behind a link; where it really is, if it is there.
+    Linked(Option<PathBuf>),
 }
 
 impl FolderLinks {
     /// `top` is absolute and has no symlinks.
     pub fn below(top: &Path) -> FolderLinks {
-        FolderLinks { top: top.to_path_buf(), real: FxHashMap::default() }
+        FolderLinks { top: top.to_path_buf(), folders: FxHashMap::default() }
     }
 
     /// Where the folder of a path really is; `None` if no folder above the path is a symlink, or if one is not there.
     pub fn real_parent(&mut self, path: &RepoPath) -> Option<&Path> {
+        match self.parent(path)? {
+            Folder::Linked(real) => real.as_deref(),
+            Folder::Plain => None,
+        }
+    }
+
+    /// Is a folder above the path a symlink?
+    pub fn is_linked(&mut self, path: &RepoPath) -> bool {
+        matches!(self.parent(path), Some(Folder::Linked(_)))
+    }
+
+    /// Is this folder, or one above it, a symlink?
+    pub fn is_linked_folder(&mut self, folder: &RepoPath) -> bool {
+        if folder.is_root() {
+            return false;
+        }
+        self.look(folder.as_str());
+        matches!(self.folders.get(folder.as_str()), Some(Folder::Linked(_)))
+    }
+
+    fn parent(&mut self, path: &RepoPath) -> Option<&Folder> {
         let (folder, _) = path.as_str().rsplit_once('/')?;
         self.look(folder);
-        self.real.get(folder)?.as_deref()
+        self.folders.get(folder)
     }
 
     /// Looks at a folder and at all above it, the uppermost first.
     fn look(&mut self, folder: &str) {
-        if self.real.contains_key(folder) || folder.len() >= LONGEST {
+        if self.folders.contains_key(folder) || folder.len() >= LONGEST {
             return;
         }
         let mut is_linked = false;
         let ends = folder.match_indices('/').map(|(at, _)| at).chain([folder.len()]);
         for folder in ends.map(|end| &folder[..end]) {
-            if let Some(real) = self.real.get(folder) {
-                is_linked = real.is_some();
+            if let Some(known) = self.folders.get(folder) {
+                is_linked = matches!(known, Folder::Linked(_));
                 continue;
             }
             let on_disk = self.top.join(folder);
             is_linked = is_linked || fs::symlink_metadata(&on_disk).is_ok_and(|meta| meta.is_symlink());
-            let real = is_linked.then(|| fs::canonicalize(&on_disk).ok()).flatten();
-            self.real.insert(folder.to_string(), real);
+            let found = if is_linked { Folder::Linked(fs::canonicalize(&on_disk).ok()) } else { Folder::Plain };
+            self.folders.insert(folder.to_string(), found);
         }
     }
+}
+
+/// A path of the repository without the symlinks on the way, with `last` also without the one that it is. Names that are
+/// not there stay as they are. `None` if it leads out of the repository or around in a ring. `top` is absolute and has no
+/// symlinks.
+pub fn resolve(top: &Path, path: &RepoPath, last: bool) -> Option<RepoPath> {
+    let mut left: Vec<OsString> = path.parts().map(OsString::from).collect();
+    left.reverse();
+    let mut real = top.to_path_buf();
+    let mut followed = 0;
+    while let Some(name) = left.pop() {
+        // `join` of `/` starts at the root of the disk.
+        if name == ".." {
+            real.pop();
+            continue;
+        }
+        let next = real.join(&name);
+        let follows = last || !left.is_empty();
+        let Some(target) = follows.then(|| fs::read_link(&next).ok()).flatten() else {
+            real = next;
+            continue;
+        };
+        followed += 1;
+        if followed > MOST_LINKS || left.len() > LONGEST {
+            return None;
+        }
+        for part in target.components().rev() {
+            left.push(part.as_os_str().to_os_string());
+        }
+    }
+    RepoPath::from_absolute(top, &real)
 }
 
 #[cfg(test)]
@@ -82,6 +145,45 @@ mod tests {
             let mut links = FolderLinks::below(&top);
             let got = links.real_parent(&path).map(|real| real.strip_prefix(&root).unwrap().to_path_buf());
             assert_eq!(got.as_deref(), want.map(Path::new), "{path}");
+        }
+    }
+
+    #[test]
+    fn paths_are_resolved_also_where_nothing_is_there_yet() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        let top = root.join("top");
+        std::fs::create_dir_all(top.join("real/deep")).unwrap();
+        for (link, to) in [
+            ("lnk", "real"),
+            ("twice", "lnk/deep"),
+            ("real/up", ".."),
+            ("file", "real/o"),
+            ("abs", top.join("real").to_str().unwrap()),
+            ("ring", "ring2"),
+            ("ring2", "ring"),
+            ("out", "../elsewhere"),
+            ("back", "../top/real"),
+        ] {
+            symlink(to, top.join(link)).unwrap();
+        }
+        for (path, last, want) in [
+            ("real/o", true, Some("real/o")),
+            ("lnk/o", true, Some("real/o")),
+            ("lnk/new/o", true, Some("real/new/o")),
+            ("twice/o", true, Some("real/deep/o")),
+            ("lnk/up/lnk/o", true, Some("real/o")),
+            ("file", true, Some("real/o")),
+            ("file", false, Some("file")),
+            ("lnk/o", false, Some("real/o")),
+            ("abs/o", true, Some("real/o")),
+            ("back/o", true, Some("real/o")),
+            ("ring/o", true, None),
+            ("out/o", true, None),
+        ] {
+            let path = RepoPath::root().join(path).unwrap();
+            let got = resolve(&top, &path, last);
+            assert_eq!(got.as_ref().map(RepoPath::as_str), want, "{path}");
         }
     }
 }

@@ -9,7 +9,7 @@ use super::stage::{Data, Dep, FileId, Import, Out, ParamsFile, Place, Plot, Scra
 use super::vars::{PARAMS, place};
 use crate::path::names::{Owner, folded, owner_of};
 use crate::path::{RepoPath, normalise};
-use crate::secret::{SIGN_KEY, is_secret, is_withheld};
+use crate::secret::{SIGN_KEY, is_withheld, may_be_secret};
 use crate::value::node::{Entry, Node, Tree};
 use crate::value::{Mark, Value};
 
@@ -276,32 +276,47 @@ impl Builder<'_, '_> {
         });
     }
 
-    /// Names of environment variables, or `NAME: {input: false}` for one that the stage sees and that is no input.
+    /// Names of environment variables. `NAME: {input: false}` is one that the stage sees and that is no input;
+    /// `NAME: {input: true}` is an input although its name may be that of a secret.
     fn env(&mut self, node: &Node, at: &str, stage: &mut Stage) {
         for item in node.as_list().unwrap_or_default() {
-            let (name, is_input) = match item.as_map().and_then(<[Entry]>::first) {
-                Some(entry) => (entry.key.as_str(), flag(entry.value.as_map().unwrap_or_default(), "input", true)),
+            let (name, declared) = match item.as_map().and_then(<[Entry]>::first) {
+                Some(entry) => {
+                    let keys = entry.value.as_map().unwrap_or_default();
+                    let declared = keys.iter().any(|key| key.key == "input").then(|| flag(keys, "input", true));
+                    (entry.key.as_str(), declared)
+                }
                 None => match self.string(item, at) {
-                    Some(name) => (name, true),
+                    Some(name) => (name, None),
                     None => continue,
                 },
             };
+            let is_input = declared.unwrap_or(true);
             if name == SIGN_KEY {
                 self.checker.say(item.start, format!("{at}: {name} is never passed to a stage"));
-            } else if is_input && is_secret(name) {
-                let message = format!("{at}: `{name}` looks like a secret, and pipeline.lock would hold its value");
-                let hint = format!("a secret is passed without being an input: `- {name}: {{input: false}}`");
-                self.checker.say_with(item.start, message, Some(hint));
             } else if is_input && is_withheld(name) {
                 let message = format!("{at}: `{name}` belongs to the job of a CI system, and is no input");
                 let hint = format!("a stage asks for it by `- {name}: {{input: false}}`");
+                self.checker.say_with(item.start, message, Some(hint));
+            } else if declared.is_none() && may_be_secret(name) {
+                let message = format!("{at}: `{name}` looks like a secret, and pipeline.lock would hold its value");
+                let hint = format!(
+                    "`- {name}: {{input: false}}` passes it to the commands and records nothing; \
+                     `- {name}: {{input: true}}` says that its value is harmless and may be recorded"
+                );
                 self.checker.say_with(item.start, message, Some(hint));
             }
             if name.contains('=') || name.chars().any(|c| c.is_whitespace() || c.is_control()) {
                 self.checker
                     .say(item.start, format!("{at}: `{name}` is no name of a variable; its value is not written here"));
             }
-            let names = if is_input { &mut stage.env } else { &mut stage.env_asked };
+            let (names, others) = match is_input {
+                true => (&mut stage.env, &stage.env_asked),
+                false => (&mut stage.env_asked, &stage.env),
+            };
+            if others.iter().any(|other| other == name) {
+                self.checker.say(item.start, format!("{at}: `{name}` is listed as an input and as none"));
+            }
             names.push(name.to_string());
         }
         for names in [&mut stage.env, &mut stage.env_asked] {

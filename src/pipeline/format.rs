@@ -158,7 +158,7 @@ impl Checker<'_> {
         }
     }
 
-    /// `NAME`, or `NAME: {input: false}`.
+    /// `NAME`, or `NAME: {input: false}`, or `NAME: {input: true}`.
     fn env(&mut self, node: &Node, at: &str) {
         for item in self.list(node, at, "a list of names") {
             let at = format!("an entry of {at}");

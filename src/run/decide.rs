@@ -6,6 +6,7 @@ use crate::lock::StageLock;
 use crate::path::RepoPath;
 use crate::pipeline::graph::Owner;
 use crate::pipeline::stage::{Dep, Out, Place, Stage, StageId};
+use crate::run::bashisms::check_commands;
 use crate::run::cache;
 use crate::run::execute::Candidate;
 use crate::run::fresh::{self, Facts, Reason, State, judge};
@@ -23,6 +24,9 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
             Err(error) => return self.fail(id, Vec::new(), error, None, 0.0),
         };
         let stage = self.stage(id);
+        if let Some(error) = self.not_for_sh(id) {
+            return self.refuse(id, error);
+        }
         let (facts, unlisted) = if self.options.allow_missing { self.assume(id, facts) } else { (facts, Vec::new()) };
         if let Some(pull) = self.pull
             && !unlisted.is_empty()
@@ -86,6 +90,15 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         }
         let candidate = self.candidate(id, &facts, &reasons);
         self.start(id, facts, reasons, candidate);
+    }
+
+    /// Why the shell would not do what the stage's commands say.
+    fn not_for_sh(&self, id: StageId) -> Option<Error> {
+        let stage = self.stage(id);
+        if stage.frozen {
+            return None;
+        }
+        check_commands(stage, &|| self.address(id), self.project.config.shell())
     }
 
     /// What the lock says of an output or of data, and where it is kept.

@@ -7,6 +7,7 @@ use crate::event::StageResult;
 use crate::lock::StageLock;
 use crate::pipeline::stage::{Place, StageId};
 use crate::project::{Definitions, Locks, Project};
+use crate::run::bashisms::check_commands;
 use crate::run::cache;
 use crate::run::fresh::{self, Facts, Reason, State, judge};
 use crate::run::look::Look;
@@ -33,6 +34,8 @@ pub fn plan<'a>(
         let stage = definitions.pipelines.stage(*id);
         let entry = locks.of(stage.file).stages.get(&stage.name);
         let facts = look.facts(*id)?;
+        let refusal = check_commands(stage, &|| project_address(project, definitions, *id), project.config.shell());
+        let refusal = refusal.filter(|_| !stage.frozen);
         let mut reasons = judge(stage, &shell, &facts, entry);
         if options.allow_missing {
             reasons.retain(|r| !is_missing(r));
@@ -51,6 +54,9 @@ pub fn plan<'a>(
         let mut error = None;
         let result = if stage.frozen {
             StageResult::Skipped
+        } else if refusal.is_some() {
+            error = refusal;
+            StageResult::Failed
         } else if reasons.is_empty() {
             StageResult::UpToDate
         } else if above.is_empty()

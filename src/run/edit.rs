@@ -8,7 +8,7 @@ use crate::path::RepoPath;
 use crate::pipeline::load::{self, Files};
 use crate::pipeline::stage::{FileId, Place};
 use crate::pipeline::{build_graph, problem};
-use crate::project::{Definitions, Project, Worktree, skipped};
+use crate::project::{Definitions, Project, Worktree, resolve_links, skipped};
 use crate::replace::replace_file;
 
 /// A new text of a pipeline file that is not written yet.
@@ -99,7 +99,7 @@ fn definitions_with(project: &Project, path: &RepoPath, text: Option<&[u8]>) -> 
     let files = With { files: project.files(), path, text };
     let mut skip = Vec::new();
     let mut rounds = 0;
-    let (found, loaded) = loop {
+    let (found, mut loaded) = loop {
         let found = git::discover(&project.repo, &skip)?;
         let mut paths = found.pipelines.clone();
         paths.retain(|p| p != path);
@@ -121,6 +121,7 @@ fn definitions_with(project: &Project, path: &RepoPath, text: Option<&[u8]>) -> 
     if let Some((_, problems)) = loaded.broken.iter().find(|(p, _)| p == path) {
         return Err(refuse(problem::render(problems)));
     }
+    resolve_links(&mut loaded.pipelines, project.top(), &found.links).map_err(refuse)?;
     let graph = build_graph(&loaded.pipelines).map_err(refuse)?;
     if text.is_some() && !loaded.pipelines.files.iter().any(|f| f.path == *path) && !loaded.foreign.contains(path) {
         return Err(Error::usage(format!("{name} would lie inside an output or tracked data, where it is not read")));

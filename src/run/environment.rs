@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use crate::error::{Error, Kind, Result};
 use crate::pipeline::stage::Stage;
 use crate::run::mask::Mask;
-use crate::secret::{SIGN_KEY, is_secret, is_withheld, withheld_git_settings, withheld_in_ci};
+use crate::secret::{SIGN_KEY, is_secret, is_withheld, may_be_secret, withheld_git_settings, withheld_in_ci};
 use crate::shell::word;
 use crate::url::secrets_of_text;
 
@@ -52,10 +52,12 @@ impl Environment {
     }
 }
 
-/// The mask for the values of all secrets, whether a stage sees them or not, and for passwords in URLs.
-pub fn mask(variables: &BTreeMap<String, String>) -> Mask {
+/// The mask for the values of all secrets, whether a stage sees them or not, of variables with doubtful names that the stage
+/// asks for, and for passwords in URLs.
+pub fn mask(variables: &BTreeMap<String, String>, stage: &Stage) -> Mask {
     let of_git = withheld_git_settings(variables);
-    let holds_secret = |name: &String| is_secret(name) || of_git.contains(&name.as_str());
+    let is_asked = |name: &String| may_be_secret(name) && stage.env_asked.contains(name);
+    let holds_secret = |name: &String| is_secret(name) || is_asked(name) || of_git.contains(&name.as_str());
     let whole = variables.iter().filter(|(name, _)| holds_secret(name)).map(|(_, value)| value.as_str());
     Mask::new(whole.chain(variables.values().flat_map(|value| secrets_of_text(value))))
 }

@@ -176,7 +176,7 @@ impl Context<'_> {
         let watched = self.watchdog.as_ref().map(|w| Group::of(w, self.alone));
         let group = watched.as_ref().map_or(0, Group::id);
         let (terminal, signal) = (owner, self.signal);
-        let mask = environment::mask(&self.project.around.env);
+        let mask = environment::mask(&self.project.around.env, stage);
         let Environment { seen, withheld } = environment;
         let (log_file, raw) = (log.output(), self.alone);
         let job = local::Job { commands, wdir, env, withheld, log: log_file, mask, group, signal, terminal, raw };

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use crate::lock::{ByName, Command, OutLock, StageLock, key};
 use crate::pipeline::stage::{Out, Stage};
+use crate::secret::may_be_secret;
 use crate::store::{ObjectId, Pin};
 use crate::value::Value;
 
@@ -205,7 +206,9 @@ fn env(stage: &Stage, now: &Facts, entry: &StageLock, reasons: &mut Vec<Reason>)
     }
     for (name, old) in &entry.env {
         if !stage.env.contains(name) {
-            reasons.push(Reason::Env { name: name.clone(), old: Some(old.clone()), new: None });
+            // A lock of an earlier version may hold the value of a secret; it is not shown.
+            let old = old.as_ref().map(|value| if may_be_secret(name) { "***".to_string() } else { value.clone() });
+            reasons.push(Reason::Env { name: name.clone(), old: Some(old), new: None });
         }
     }
 }

@@ -6,6 +6,7 @@
 
 pub mod add;
 pub mod aside;
+pub mod bashisms;
 pub mod browse;
 pub mod cache;
 pub mod checkout;
@@ -25,8 +26,8 @@ pub mod ignored;
 pub mod import;
 pub mod journal;
 mod leftover;
-mod linked;
 pub mod local;
+pub mod locked_secrets;
 pub mod logs;
 pub mod look;
 pub mod mask;

@@ -24,7 +24,6 @@ use crate::run::execute::{Candidate, Context, Done, Failure, Task};
 use crate::run::fold::{Began, fold_run, is_untidy, overlay, put_asides_back, recover};
 use crate::run::fresh::{Facts, Reason};
 use crate::run::journal::{Journal, Record};
-use crate::run::linked::refuse_hidden_edges;
 use crate::run::logs::Logs;
 use crate::run::look::{IgnoreRules, Look};
 use crate::run::outcome::Outcome;
@@ -34,7 +33,7 @@ use crate::run::schedule::Schedule;
 use crate::run::select::Selected;
 use crate::run::trust::Trust;
 use crate::run::watchdog::Watchdog;
-use crate::run::{data, dry, elsewhere, ignore, workspace};
+use crate::run::{data, dry, elsewhere, ignore, locked_secrets, workspace};
 use crate::secret::is_withheld;
 
 /// How a run is asked for; what selects its stages stands in [`Selected`].
@@ -101,13 +100,15 @@ pub fn repro(
         true => None,
         false => Some(workspace::take_unless(signal, project, &options.command, sink)?),
     };
-    refuse_hidden_edges(project, definitions, &selected.stages)?;
     let asides = Asides::of(project);
     if !options.dry {
         put_asides_back(project, &asides, sink)?;
     }
     let mut look = Look::new(project, definitions, sink);
     let mut locks = project.locks(definitions)?;
+    for text in &locked_secrets::warnings(project, definitions, &locks) {
+        sink.event(Event::Warning { text });
+    }
     sink.event(Event::RunStarted { stages: selected.stages.len() });
     look.sweep(&selected.stages);
     let mut journal = Journal::at(project.state_dir().join("journal"));

@@ -9,6 +9,7 @@ use std::path::Path;
 use crate::error::{Error, Kind, Result};
 use crate::git;
 use crate::path::RepoPath;
+use crate::path::links::resolve;
 use crate::pipeline::graph::Graph;
 use crate::pipeline::stage::{FileId, Pipelines, StageId};
 use crate::project::{Definitions, Project};
@@ -175,15 +176,13 @@ impl<'a> Scope<'a> {
             return Ok(());
         }
         let Ok(path) = self.inside(target) else { return Err(self.unknown(target)) };
-        if path.name() == "pipeline.yaml" {
-            return self.whole_file(&path, target, selected);
-        }
-        if let Some(id) = self.owner(&path) {
-            selected.parts.push((id, path));
+        if self.select_path(&path, target, selected)? {
             return Ok(());
         }
-        if self.pipelines.files.iter().any(|f| f.data.iter().any(|d| path.is_in(&d.path))) {
-            selected.data.push(path);
+        // The user may know it by a name that leads through symlinks.
+        if let Some(real) = resolve(self.top, &path, true).filter(|real| *real != path)
+            && self.select_path(&real, target, selected)?
+        {
             return Ok(());
         }
         // Perhaps it stands in the current folder's file, which could not be read, or in one that the path lies below.
@@ -195,6 +194,20 @@ impl<'a> Scope<'a> {
             Some((broken, _)) => unknown.because(format!("{} cannot be read", broken.relative_to(self.cwd))),
             None => unknown,
         })
+    }
+
+    /// Selects the pipeline file, the output or the data that a path is; says whether it is one.
+    fn select_path(&self, path: &RepoPath, target: &str, selected: &mut Selected) -> Result<bool> {
+        if path.name() == "pipeline.yaml" {
+            self.whole_file(path, target, selected)?;
+        } else if let Some(id) = self.owner(path) {
+            selected.parts.push((id, path.clone()));
+        } else if self.pipelines.files.iter().any(|f| f.data.iter().any(|d| path.is_in(&d.path))) {
+            selected.data.push(path.clone());
+        } else {
+            return Ok(false);
+        }
+        Ok(true)
     }
 
     /// The stage that makes `path`, or the folder it is in.

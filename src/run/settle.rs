@@ -152,6 +152,13 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         }
     }
 
+    /// A stage that cannot be run as it is written: what does not need it goes on.
+    pub(super) fn refuse(&mut self, id: StageId, error: Error) {
+        let stopping = self.stopping;
+        self.fail(id, Vec::new(), error, None, 0.0);
+        self.stopping = stopping;
+    }
+
     pub(super) fn fail(&mut self, id: StageId, reasons: Vec<Reason>, error: Error, exit: Option<Exit>, seconds: f64) {
         self.push(id, StageResult::Failed, reasons, seconds);
         let stopped = self.outcome.interrupted.is_some();

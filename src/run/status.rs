@@ -7,8 +7,10 @@ use crate::lock::{Command, StageLock, manifest};
 use crate::path::RepoPath;
 use crate::pipeline::stage::StageId;
 use crate::project::{Definitions, Locks, Project};
+use crate::run::bashisms::check_commands;
 use crate::run::fold::overlay;
 use crate::run::fresh::{self, Reason, State, judge};
+use crate::run::locked_secrets::{self, without_secrets};
 use crate::run::look::Look;
 use crate::store::{Pin, Place as Spot};
 use crate::value::Value;
@@ -28,6 +30,8 @@ pub struct Status {
     /// What is pinned, and neither here nor in the store.
     pub absent: Absent,
     pub looked_at: usize,
+    /// What the user should know besides, each a full sentence.
+    pub warnings: Vec<String>,
 }
 
 /// How many there are, and their bytes, by where they can be had.
@@ -52,11 +56,19 @@ pub fn status<'a>(
     let mut locks = project.locks(definitions)?;
     look.sweep(stages);
     overlay(project, definitions, &mut locks, look)?;
-    let mut status = Status { looked_at: stages.len(), ..Status::default() };
+    let warnings = locked_secrets::warnings(project, definitions, &locks);
+    let mut status = Status { looked_at: stages.len(), warnings, ..Status::default() };
     let shell = project.shell();
     let mut touched: HashSet<StageId> = HashSet::new();
     for id in stages {
         let stage = definitions.pipelines.stage(*id);
+        if !stage.frozen
+            && let Some(error) =
+                check_commands(stage, &|| definitions.pipelines.address(*id, &project.cwd), project.config.shell())
+        {
+            status.errors.push(error);
+            continue;
+        }
         let facts = match look.facts(*id) {
             Ok(facts) => facts,
             Err(error) => {
@@ -136,7 +148,8 @@ pub fn difference(
     let stage = definitions.pipelines.stage(id);
     let facts = look.facts(id)?;
     let now = manifest(&fresh::entry(stage, &project.shell(), &facts, &facts.outs));
-    let then = locks.of(stage.file).stages.get(&stage.name).map(manifest).unwrap_or_default();
+    let then = locks.of(stage.file).stages.get(&stage.name);
+    let then = then.map(|entry| manifest(&without_secrets(stage, entry))).unwrap_or_default();
     let (now, then): (Vec<&str>, Vec<&str>) = (now.lines().collect(), then.lines().collect());
     let mut lines: Vec<String> = then.iter().filter(|l| !now.contains(l)).map(|l| format!("- {l}")).collect();
     lines.extend(now.iter().filter(|l| !then.contains(l)).map(|l| format!("+ {l}")));

@@ -80,6 +80,9 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         Some(code) => code,
         None => u8::from(out.quiet && stale),
     };
+    for warning in &found.warnings {
+        out.warn(warning);
+    }
     for error in &found.errors {
         out.error(error);
     }

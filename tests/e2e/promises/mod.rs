@@ -16,6 +16,7 @@ mod output;
 mod packs;
 mod recorder;
 mod recovered;
+mod shells;
 mod swept;
 mod together;
 mod unsaved;

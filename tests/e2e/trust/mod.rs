@@ -10,6 +10,7 @@ mod grades;
 mod grants;
 mod imports;
 mod limits;
+mod links_inside;
 mod links_out;
 mod listener;
 mod multiplication;

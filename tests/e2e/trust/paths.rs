@@ -24,7 +24,7 @@ fn a_link_into_the_git_folder_is_not_written_through() {
     let sandbox = with_a_link_to_the_hooks("    outs: [lnk/post-checkout]\n");
     for command in [&["checkout"][..], &["checkout", "--force"], &["repro"], &["repro", "-f"]] {
         let out = sandbox.run(command);
-        assert!(out.code != 0 && out.stderr.contains("the symlink lnk"), "{command:?} {out}");
+        assert!(out.code != 0 && out.stderr.contains("the symlink `lnk`"), "{command:?} {out}");
         assert!(!sandbox.exists(HOOK), "{command:?}");
     }
 }
@@ -132,27 +132,6 @@ fn notes_on_outputs_that_were_set_aside_move_nothing_elsewhere() {
     there.sort();
     assert_eq!(there, ["it", "path"]);
     assert!(!sandbox.exists("z"));
-}
-
-/// The graph goes by the spelling of paths, so the two stages would have no order.
-#[test]
-fn an_output_is_not_read_by_way_of_a_linked_folder() {
-    let sandbox = Sandbox::new();
-    sandbox.write("real/x", "");
-    symlink("real", sandbox.path("lnk")).unwrap();
-    let stages = |dep: &str| {
-        format!(
-            "stages:\n  a:\n    cmd: echo 1 > real/o\n    outs: [real/o]\n  b:\n    cmd: cat {dep} > out\n    deps: [{dep}]\n    outs: [out]\n"
-        )
-    };
-    sandbox.write("pipeline.yaml", stages("lnk/o"));
-    let out = sandbox.run(&["repro", "b"]);
-    assert!(out.code == 2 && out.stderr.contains("stage b reads lnk/o, which is really real/o"), "{out}");
-    for dep in ["real/o", "lnk/x"] {
-        sandbox.write("pipeline.yaml", stages(dep));
-        let out = sandbox.run(&["repro", "b"]);
-        assert_eq!(out.code, 0, "{out}");
-    }
 }
 
 #[test]

@@ -152,7 +152,7 @@ fn a_secret_is_no_input() {
       |
     4 |     env: [SEED, WANDB_API_KEY]
       |                 ^
-      hint: a secret is passed without being an input: `- WANDB_API_KEY: {input: false}`
+      hint: `- WANDB_API_KEY: {input: false}` passes it to the commands and records nothing; `- WANDB_API_KEY: {input: true}` says that its value is harmless and may be recorded
     no stages here
     ");
     s.write("pipeline.yaml", "stages: {a: {cmd: x, env: [{WANDB_API_KEY: {inputs: false}}, {A: 1}]}}\n");
@@ -234,4 +234,66 @@ fn git_hooks_do_not_see_the_signing_key() {
         output(s.lockstep("").args(["model", "register", "m", "--version", "1.0.0"]).env("LOCKSTEP_SIGN_KEY", KEY));
     let seen = std::fs::read_to_string(s.beside("hook")).unwrap_or_default();
     assert!(seen.contains("HOME=") && !seen.contains(KEY), "{made}{seen}");
+}
+
+/// Every file below the repository and its Git folder that holds a text.
+fn files_with(s: &Sandbox, text: &str) -> Vec<String> {
+    let found = output(s.command("grep".as_ref(), "").args(["-rla", text, "."]));
+    found.stdout.lines().map(str::to_string).collect()
+}
+
+#[test]
+fn a_doubtful_name_is_an_input_only_where_the_pipeline_says_so() {
+    let s = Sandbox::new();
+    let stage =
+        |env: &str| format!("stages: {{a: {{cmd: 'echo $SORT_KEY > o; echo $DB_PASSWD', env: [{env}], outs: [o]}}}}\n");
+    let variables = [("SORT_KEY", "created_at"), ("DB_PASSWD", "S3CR3Tpasswd")];
+    let run = |args: &[&str]| output(s.lockstep("").args(args).envs(variables));
+    for name in ["SORT_KEY", "DB_PASSWD", "{SORT_KEY: {}}"] {
+        s.write("pipeline.yaml", stage(name));
+        let out = run(&["repro"]);
+        assert!(out.code == 2 && out.stderr.contains("looks like a secret"), "{name}: {out}");
+        assert!(out.stderr.contains("{input: false}") && out.stderr.contains("{input: true}"), "{name}: {out}");
+        assert!(!s.exists("pipeline.lock"));
+    }
+    s.write("pipeline.yaml", stage("{DB_PASSWD: {input: false}}, {SORT_KEY: {input: true}}"));
+    let out = run(&["repro"]);
+    assert_eq!((out.code, s.read("o").as_str()), (0, "created_at\n"), "{out}");
+    let lock = s.read("pipeline.lock");
+    assert!(lock.contains("SORT_KEY: created_at") && !lock.contains("DB_PASSWD"), "{lock}");
+    assert_eq!(s.run(&["logs", "a"]).stdout, "***\n");
+    assert_eq!(files_with(&s, "S3CR3Tpasswd"), [] as [&str; 0]);
+    // Another secret is no reason to run.
+    let other = output(s.lockstep("").arg("status").envs([("SORT_KEY", "created_at"), ("DB_PASSWD", "other-one")]));
+    assert!(other.stderr.contains("up to date"), "{other}");
+    s.write("pipeline.yaml", stage("{A: {input: true}}, {A: {input: false}}"));
+    let out = run(&["status"]);
+    assert!(out.code == 2 && out.stderr.contains("`A` is listed as an input and as none"), "{out}");
+}
+
+#[test]
+fn a_secret_in_an_old_lock_is_told_and_not_shown() {
+    let s = Sandbox::new();
+    let with = |env: &str| format!("stages: {{a: {{cmd: 'echo x > o', env: [{env}], outs: [o]}}}}\n");
+    s.write("pipeline.yaml", with("{HF_TOKEN: {input: true}}"));
+    assert_eq!(repro(&s, &[]).code, 0);
+    assert!(s.read("pipeline.lock").contains("hf_training_token"));
+    assert!(!s.run(&["status"]).stderr.contains("holds the value"), "it is declared");
+    for env in ["{HF_TOKEN: {input: false}}", "HF_TOKEN", "SEED"] {
+        s.write("pipeline.yaml", with(env));
+        for command in [&["status"][..], &["status", "-v"], &["status", "--json"], &["repro", "--dry"]] {
+            let out = s.run(command);
+            let told = format!("{}{}", out.stdout, out.stderr);
+            assert!(!told.contains("hf_training"), "{env} {command:?}: {out}");
+            if command[0] == "status" {
+                assert!(out.stderr.contains("pipeline.lock holds the value of HF_TOKEN (stage a)"), "{env}: {out}");
+                assert!(out.stderr.contains("lockstep repro a"), "{env}: {out}");
+            }
+        }
+    }
+    s.write("pipeline.yaml", with("{HF_TOKEN: {input: false}}"));
+    let out = repro(&s, &[]);
+    assert!(out.code == 0 && !out.stderr.contains("hf_training"), "{out}");
+    assert!(!s.read("pipeline.lock").contains("HF_TOKEN"));
+    assert!(!s.run(&["status"]).stderr.contains("holds the value"));
 }

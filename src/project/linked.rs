@@ -1,0 +1,131 @@
+//! One file has one path: symlinks on the way to what pipelines name.
+//!
+//! The graph joins stages by paths. A dep `lnk/o`, where `lnk` is a link to `real`, is the output `real/o` of another stage,
+//! so the path of a dep or params file is resolved before the graph is made; the lock keeps its spelling. What lockstep
+//! writes (outs, data, scratch, the working folder) is refused behind such a link: two names could have two owners.
+//!
+//! Links change without an edit of a pipeline file, so the compiled form holds paths as they are spelled, and they are
+//! resolved each time. The listing of folders that finds the pipeline files tells which of their entries are links; a
+//! folder costs one stat, however many paths lie in it. A link that is itself an output or data is not resolved: what it
+//! leads to belongs to the stage that makes it.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use crate::error::Error;
+use crate::path::RepoPath;
+use crate::path::links::{FolderLinks, resolve};
+use crate::pipeline::problem::{Problem, render};
+use crate::pipeline::stage::{Pipelines, Place};
+use crate::value::Mark;
+
+/// Resolves what stages read. `listed` are the links that the search for pipeline files met. Says whether a path changed.
+///
+/// Errors (usage): what is written lies behind a link into the repository.
+pub fn resolve_links(pipelines: &mut Pipelines, top: &Path, listed: &[RepoPath]) -> Result<bool, Error> {
+    let mut links = Links { top, listed: listed.iter().collect(), folders: FolderLinks::below(top) };
+    let problems = refused(pipelines, &mut links);
+    if !problems.is_empty() {
+        return Err(render(&problems));
+    }
+    let mut resolved: Vec<(usize, bool, usize, RepoPath)> = Vec::new();
+    for (id, stage) in pipelines.stages.iter().enumerate() {
+        let deps = stage.deps.iter().enumerate().map(|(n, dep)| (false, n, &dep.place));
+        let params = stage.params.iter().enumerate().map(|(n, file)| (true, n, &file.place));
+        for (is_params, n, place) in deps.chain(params) {
+            let Place::Repo(path) = place else { continue };
+            if !links.are_on(path) {
+                continue;
+            }
+            if let Some(real) = resolve(top, path, true).filter(|real| real != path) {
+                resolved.push((id, is_params, n, real));
+            }
+        }
+    }
+    if resolved.is_empty() {
+        return Ok(false);
+    }
+    let owned: HashSet<RepoPath> = super::skipped(pipelines).into_iter().collect();
+    let is_owned = |path: &RepoPath| {
+        let mut above = std::iter::successors(Some(path.clone()), RepoPath::parent);
+        above.any(|path| owned.contains(&path))
+    };
+    let mut is_changed = false;
+    for (id, is_params, n, real) in resolved {
+        let stage = &mut pipelines.stages[id];
+        let place = if is_params { &mut stage.params[n].place } else { &mut stage.deps[n].place };
+        if matches!(place, Place::Repo(path) if !is_owned(path)) {
+            *place = Place::Repo(real);
+            is_changed = true;
+        }
+    }
+    Ok(is_changed)
+}
+
+struct Links<'a> {
+    top: &'a Path,
+    listed: HashSet<&'a RepoPath>,
+    folders: FolderLinks,
+}
+
+impl Links<'_> {
+    /// Is the path a link, or a folder above it?
+    fn are_on(&mut self, path: &RepoPath) -> bool {
+        (!self.listed.is_empty() && self.listed.contains(path)) || self.folders.is_linked(path)
+    }
+
+    /// The mistake of a path that is written and lies behind a link, or is a working folder that is one; `from` is the
+    /// folder that the file's paths count from. `None` where the link leads out of the repository: no other name means the
+    /// same file here, and what would write there refuses it, while all else goes on.
+    fn problem(&self, file: &RepoPath, mark: Mark, at: &str, path: &RepoPath, from: &RepoPath) -> Option<Problem> {
+        let above: Vec<RepoPath> = std::iter::successors(Some(path.clone()), RepoPath::parent).collect();
+        let link = above.into_iter().rev().find(|folder| folder.on_disk(self.top).is_symlink())?;
+        let (shown, link_shown) = (path.relative_to(from), link.relative_to(from));
+        let is_link = link == *path;
+        let real = resolve(self.top, path, is_link)?;
+        let message = match is_link {
+            true => format!("{at}: `{shown}` is a symlink"),
+            false => format!("{at}: `{shown}` lies behind the symlink `{link_shown}`"),
+        };
+        let hint = format!("write where it really is: `{}`", real.relative_to(from));
+        Some(Problem::new(file.to_string(), Some(mark), message).hint(hint))
+    }
+}
+
+/// A mistake for each path that is written and lies behind a link.
+fn refused(pipelines: &Pipelines, links: &mut Links<'_>) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for stage in &pipelines.stages {
+        let file = &pipelines.file(stage.file).path;
+        let at = |key: &str| format!("stage `{}`, `{key}`", stage.name);
+        if links.folders.is_linked_folder(&stage.wdir) {
+            let folder = file.parent().unwrap_or_default();
+            problems.extend(links.problem(file, stage.mark, &at("wdir"), &stage.wdir, &folder));
+            continue;
+        }
+        for out in &stage.outs {
+            if links.folders.is_linked(&out.path) {
+                let key = match (out.metric, &out.plot) {
+                    (true, _) => "metrics",
+                    (false, Some(_)) => "plots",
+                    _ => "outs",
+                };
+                problems.extend(links.problem(file, out.mark, &at(key), &out.path, &stage.wdir));
+            }
+        }
+        for scratch in &stage.scratch {
+            if links.folders.is_linked(&scratch.path) {
+                problems.extend(links.problem(file, stage.mark, &at("scratch"), &scratch.path, &stage.wdir));
+            }
+        }
+    }
+    for file in &pipelines.files {
+        for data in &file.data {
+            if links.folders.is_linked(&data.path) {
+                let folder = file.path.parent().unwrap_or_default();
+                problems.extend(links.problem(&file.path, data.mark, "`data`", &data.path, &folder));
+            }
+        }
+    }
+    problems
+}

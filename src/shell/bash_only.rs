@@ -1,0 +1,451 @@
+//! Finds syntax of bash that `sh` reads in another way: `cmd &> f` puts the command in the background and empties `f`,
+//! `if [[ … ]]` takes the wrong branch, `<( )` and `|&` are syntax errors of a script that ran before they were met. Pure.
+//!
+//! The scan knows quotes, `$( )`, `${ }`, `$(( ))`, backticks, comments and here-documents; what is quoted is text for
+//! another program. It keeps its own stack, so no nesting is too deep, and reads each byte once.
+
+/// What a script has that `sh` does not understand, and where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BashOnly {
+    /// As it is written: `&>`.
+    pub syntax: &'static str,
+    /// From 1.
+    pub line: usize,
+}
+
+/// The first piece of bash-only syntax in a script.
+pub fn find_bash_only(script: &str) -> Option<BashOnly> {
+    // Most commands have none of the pairs, wherever they stand.
+    let pairs = [&b"&>"[..], b"|&", b"<(", b">(", b">&", b"<<<", b"[["];
+    let bytes = script.as_bytes();
+    let is_suspect = pairs.iter().any(|pair| bytes.windows(pair.len()).any(|window| window == *pair));
+    // Lines that are continued within an operator are joined first, as the shell does.
+    let is_joined = script.contains("\\\n");
+    if !is_suspect && !is_joined {
+        return None;
+    }
+    let mut scan =
+        Scan { bytes, at: 0, modes: vec![Mode::Code(None)], pending: Vec::new(), in_word: false, first: true };
+    let at = scan.run();
+    at.map(|(at, syntax)| BashOnly { syntax, line: 1 + bytes[..at].iter().filter(|byte| **byte == b'\n').count() })
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Mode {
+    /// Commands, up to this byte or to the end.
+    Code(Option<u8>),
+    /// Within double quotes.
+    Double,
+    /// Within `${ }`; where that stands in double quotes, single ones are text.
+    Brace { is_quoted: bool },
+    /// Within `$(( ))`, with so many parentheses open.
+    Arithmetic(usize),
+    /// The text of a here-document in which substitutions count, up to this place.
+    Text(usize),
+}
+
+/// A here-document whose text begins after the next line end.
+struct HereDocument {
+    delimiter: Vec<u8>,
+    strips_tabs: bool,
+    is_quoted: bool,
+}
+
+struct Scan<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    modes: Vec<Mode>,
+    pending: Vec<HereDocument>,
+    /// Within a word: a `#` begins no comment.
+    in_word: bool,
+    /// The next word is the first of a command.
+    first: bool,
+}
+
+impl Scan<'_> {
+    fn run(&mut self) -> Option<(usize, &'static str)> {
+        while self.at < self.bytes.len() {
+            let found = match self.modes.last().copied().unwrap_or(Mode::Code(None)) {
+                Mode::Code(end) => self.code(end),
+                mode => self.text(mode),
+            };
+            if found.is_some() {
+                return found;
+            }
+        }
+        None
+    }
+
+    /// The byte so many places further on, lines that are continued being one.
+    fn peek(&self, ahead: usize) -> Option<u8> {
+        self.bytes.get(self.place(ahead)).copied()
+    }
+
+    fn place(&self, ahead: usize) -> usize {
+        let mut at = self.at;
+        for _ in 0..ahead {
+            at += 1;
+            while self.bytes[at.min(self.bytes.len())..].starts_with(b"\\\n") {
+                at += 2;
+            }
+        }
+        at
+    }
+
+    fn skip(&mut self, count: usize) {
+        self.at = self.place(count);
+    }
+
+    fn push(&mut self, mode: Mode) {
+        self.modes.push(mode);
+        if matches!(mode, Mode::Code(_)) {
+            (self.in_word, self.first) = (false, true);
+        }
+    }
+
+    fn pop(&mut self) {
+        self.modes.pop();
+        (self.in_word, self.first) = (true, false);
+    }
+
+    /// Is past a `$`, a backtick or a backslash, where one of them stands here.
+    fn expansion(&mut self) -> bool {
+        match (self.bytes[self.at], self.peek(1)) {
+            (b'\\', _) => self.at = (self.at + 2).min(self.bytes.len()),
+            (b'`', _) => {
+                self.at += 1;
+                self.push(Mode::Code(Some(b'`')));
+            }
+            (b'$', Some(b'(')) if self.peek(2) == Some(b'(') => {
+                self.skip(3);
+                self.push(Mode::Arithmetic(2));
+            }
+            (b'$', Some(b'(')) => {
+                self.skip(2);
+                self.push(Mode::Code(Some(b')')));
+            }
+            (b'$', Some(b'{')) => {
+                self.skip(2);
+                let last = self.modes.last();
+                let is_quoted = matches!(last, Some(Mode::Double | Mode::Text(_) | Mode::Brace { is_quoted: true }));
+                self.push(Mode::Brace { is_quoted });
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn single_quotes(&mut self) {
+        let rest = &self.bytes[self.at + 1..];
+        self.at = rest.iter().position(|byte| *byte == b'\'').map_or(self.bytes.len(), |end| self.at + end + 2);
+    }
+
+    fn text(&mut self, mode: Mode) -> Option<(usize, &'static str)> {
+        match (mode, self.bytes[self.at]) {
+            (Mode::Text(end), _) if self.at >= end => {
+                self.modes.pop();
+                (self.in_word, self.first) = (false, true);
+            }
+            (Mode::Double, b'"') | (Mode::Brace { .. }, b'}') => {
+                self.at += 1;
+                self.pop();
+            }
+            (Mode::Brace { .. }, b'"') => {
+                self.at += 1;
+                self.push(Mode::Double);
+            }
+            (Mode::Brace { is_quoted: false }, b'\'') => self.single_quotes(),
+            (Mode::Arithmetic(open), b'(') => {
+                self.at += 1;
+                self.set(Mode::Arithmetic(open + 1));
+            }
+            (Mode::Arithmetic(1), b')') => {
+                self.at += 1;
+                self.pop();
+            }
+            (Mode::Arithmetic(open), b')') => {
+                self.at += 1;
+                // `$((a) | b)` is a substitution that begins with a subshell.
+                match open == 2 && self.bytes.get(self.at) != Some(&b')') {
+                    true => self.set(Mode::Code(Some(b')'))),
+                    false => self.set(Mode::Arithmetic(open - 1)),
+                }
+            }
+            _ if self.expansion() => {}
+            _ => self.at += 1,
+        }
+        None
+    }
+
+    fn set(&mut self, mode: Mode) {
+        if let Some(last) = self.modes.last_mut() {
+            *last = mode;
+        }
+    }
+
+    fn code(&mut self, end: Option<u8>) -> Option<(usize, &'static str)> {
+        let (at, byte) = (self.at, self.bytes[self.at]);
+        if Some(byte) == end {
+            self.at += 1;
+            self.pop();
+            return None;
+        }
+        if self.bytes[at..].starts_with(b"\\\n") {
+            self.at += 2;
+            return None;
+        }
+        let (next, third) = (self.peek(1), self.peek(2));
+        match byte {
+            b'\\' => {
+                self.at = (at + 2).min(self.bytes.len());
+                (self.in_word, self.first) = (true, false);
+            }
+            b'`' | b'$' if self.expansion() => {}
+            b'\'' => {
+                self.single_quotes();
+                (self.in_word, self.first) = (true, false);
+            }
+            b'"' => {
+                self.at += 1;
+                self.push(Mode::Double);
+            }
+            b'#' if !self.in_word => {
+                let rest = &self.bytes[at..];
+                self.at = rest.iter().position(|byte| *byte == b'\n').map_or(self.bytes.len(), |end| at + end);
+            }
+            b'\n' => {
+                self.at += 1;
+                (self.in_word, self.first) = (false, true);
+                self.here_documents();
+            }
+            b' ' | b'\t' => {
+                self.at += 1;
+                self.in_word = false;
+            }
+            b'&' if next == Some(b'>') => return Some((at, "&>")),
+            b'|' if next == Some(b'&') && third != Some(b'&') => return Some((at, "|&")),
+            b'<' if next == Some(b'(') => return Some((at, "<(")),
+            b'>' if next == Some(b'(') => return Some((at, ">(")),
+            b'<' if next == Some(b'<') && third == Some(b'<') => return Some((at, "<<<")),
+            b'<' if next == Some(b'<') => self.here_document(),
+            b'>' if next == Some(b'&') => {
+                let digits = self.bytes[..at].iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+                let is_whole = self.bytes[..at - digits].last().is_none_or(|byte| b" \t\n;&|<>()".contains(byte));
+                let is_numbered = digits > 0 && is_whole;
+                self.skip(2);
+                while matches!(self.bytes.get(self.at), Some(b' ' | b'\t')) {
+                    self.at += 1;
+                }
+                let is_file = |byte: &u8| !byte.is_ascii_digit() && !b"-$`\"'\\\n;&|<>()#".contains(byte);
+                if !is_numbered && self.bytes.get(self.at).is_some_and(is_file) {
+                    return Some((at, ">&"));
+                }
+                self.in_word = true;
+            }
+            b'<' | b'>' => {
+                let is_double = matches!(next, Some(b'<' | b'>' | b'&' | b'|'));
+                self.skip(1 + usize::from(is_double));
+                self.in_word = false;
+            }
+            b'(' => {
+                self.at += 1;
+                self.push(Mode::Code(Some(b')')));
+            }
+            b';' | b'&' | b'|' | b')' => {
+                self.at += 1;
+                (self.in_word, self.first) = (false, true);
+            }
+            _ if !self.in_word => return self.word(),
+            _ => self.at += 1,
+        }
+        None
+    }
+
+    /// Reads the beginning of a word.
+    fn word(&mut self) -> Option<(usize, &'static str)> {
+        let rest = &self.bytes[self.at..];
+        let length = rest.iter().position(|byte| b" \t\n;&|<>()'\"`$\\#".contains(byte)).unwrap_or(rest.len());
+        let word = &rest[..length.max(1)];
+        if self.first && word == b"[[" && matches!(rest.get(2), Some(b' ' | b'\t')) {
+            return Some((self.at, "[["));
+        }
+        let begins_command =
+            matches!(word, b"if" | b"then" | b"elif" | b"else" | b"while" | b"until" | b"do" | b"!" | b"{");
+        self.first = self.first && begins_command;
+        self.at += word.len();
+        self.in_word = true;
+        None
+    }
+
+    /// Reads `<<WORD` or `<<-WORD`.
+    fn here_document(&mut self) {
+        self.skip(2);
+        let strips_tabs = self.bytes.get(self.at) == Some(&b'-');
+        self.at += usize::from(strips_tabs);
+        while matches!(self.bytes.get(self.at), Some(b' ' | b'\t')) {
+            self.at += 1;
+        }
+        let (mut delimiter, mut is_quoted) = (Vec::new(), false);
+        while let Some(&byte) = self.bytes.get(self.at) {
+            match byte {
+                b' ' | b'\t' | b'\n' | b';' | b'&' | b'|' | b'<' | b'>' | b'(' | b')' => break,
+                b'\'' | b'"' => {
+                    let rest = &self.bytes[self.at + 1..];
+                    let end = rest.iter().position(|other| *other == byte).unwrap_or(rest.len());
+                    delimiter.extend(&rest[..end]);
+                    self.at = (self.at + end + 2).min(self.bytes.len());
+                    is_quoted = true;
+                }
+                b'\\' => {
+                    delimiter.extend(self.bytes.get(self.at + 1));
+                    self.at = (self.at + 2).min(self.bytes.len());
+                    is_quoted = true;
+                }
+                byte => {
+                    delimiter.push(byte);
+                    self.at += 1;
+                }
+            }
+        }
+        self.pending.push(HereDocument { delimiter, strips_tabs, is_quoted });
+        self.in_word = true;
+    }
+
+    /// Passes the texts of the here-documents that begin here; the substitutions of one are scanned.
+    fn here_documents(&mut self) {
+        let mut bodies = Vec::new();
+        for document in std::mem::take(&mut self.pending) {
+            let from = self.at;
+            let mut end = self.bytes.len();
+            while self.at < self.bytes.len() {
+                let rest = &self.bytes[self.at..];
+                let length = rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len());
+                let line = &rest[..length];
+                let tabs = line.iter().take_while(|byte| document.strips_tabs && **byte == b'\t').count();
+                let start = self.at;
+                self.at = (self.at + length + 1).min(self.bytes.len());
+                if line[tabs..] == document.delimiter[..] {
+                    end = start;
+                    break;
+                }
+            }
+            bodies.push((from, end, document.is_quoted));
+        }
+        // Substitutions count in the text of a single one; several in one line are passed as a whole.
+        if let [(from, end, false)] = bodies[..]
+            && from < end
+        {
+            self.at = from;
+            self.modes.push(Mode::Text(end));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+    use std::process::Command;
+
+    /// Scripts that mean in `sh` what they mean in bash: none is an alarm.
+    const SAME: &[&str] = &[
+        "echo 'a &> b'",
+        "echo \"a &> b |& c <(d)\"",
+        "echo a\\&\\>b",
+        "echo 'it'\\''s &> b'",
+        "echo x # a &> b |& c",
+        "echo a#b; true # <(",
+        "cat <<'EOF'\na &> b $(c &> d)\nEOF\necho z",
+        "cat <<EOF\na &> b |& <(x)\nEOF",
+        "cat <<-EOF\n\ta &> b\n\tEOF\necho z",
+        "cat <<A; cat <<B\n&>\nA\n|&\nB\n",
+        "echo a > f 2>&1; cat f",
+        "echo a >&2",
+        "exec 3>&1; echo a >&3; exec 3>&-",
+        "fd=1; echo a >&$fd; echo b >& \"$fd\"",
+        "echo $((1<(2))) $((3>(2))) $((1&2))",
+        "x='&>'; echo \"$x\" \"${x:-a &> b}\" ${y:-'a &> b'}",
+        "echo \"$(echo 'a &> b')\" `echo 'a |& b'`",
+        "sh -c 'echo a &' ; wait",
+        "true && echo a || echo b & wait",
+        "case x in x) echo 'a &> b';; [[:alpha:]]*) echo c;; esac",
+        "case '[' in\n[[]) echo a;;\nesac",
+        "echo [[ a ]]",
+        "grep -c '[[' <<X\n[[\nX",
+        "(echo a; (echo b)) | cat",
+        "f() { echo \"$1\"; }; f 'a<(b)'",
+        "awk 'BEGIN { if (1<(2)) print \"a\" > \"f\" }'; cat f",
+        "echo $( (echo a) | cat )",
+        "echo \"'\" '&>' \"'\"",
+        "echo a | cat && echo b|cat",
+        "printf '%s\\n' a\\\n&& echo b",
+    ];
+
+    /// Scripts that `sh` reads in another way, with the syntax that is found.
+    const DIFFERENT: &[(&str, &str)] = &[
+        ("echo a &> f", "&>"),
+        ("echo a &>f; cat f", "&>"),
+        ("echo a &>> f", "&>"),
+        ("false &> f || echo failed", "&>"),
+        ("echo a &\\\n> f", "&>"),
+        ("echo a |& cat", "|&"),
+        ("cat <(echo a)", "<("),
+        ("echo a > >(cat)", ">("),
+        ("echo a >& f", ">&"),
+        ("echo a2>&f", ">&"),
+        ("cat <<< a", "<<<"),
+        ("if [[ a == a ]]; then echo yes; else echo no; fi", "[["),
+        ("[[ a < b ]] && echo a", "[["),
+        ("echo b; ! [[ -d . ]] && echo c", "[["),
+        ("echo \"$(false &> f && echo a)\"", "&>"),
+        ("echo `false &> f && echo a`", "&>"),
+        ("cat <<EOF\n$(false &> f && echo a)\nEOF", "&>"),
+        ("echo ${x:-$(false &> f && echo a)}", "&>"),
+        ("echo $((1 + $(echo 1 |& cat)))", "|&"),
+        ("(false &> f) || echo b", "&>"),
+        ("echo 'a' \"b\" # c\nfalse &> f || echo b", "&>"),
+        ("cat <<'EOF'\nx\nEOF\nfalse &> f || echo b", "&>"),
+        ("x=$([[ a == a ]] && echo y); echo $x", "[["),
+        ("while [[ $n != 11 ]]; do n=1$n; done; echo $n", "[["),
+    ];
+
+    fn run(shell: &str, script: &str) -> Option<(String, String, Option<i32>)> {
+        let folder = tempfile::tempdir().unwrap();
+        if !Path::new("/bin").join(shell).exists() && !Path::new("/usr/bin").join(shell).exists() {
+            return None;
+        }
+        let out = Command::new(shell).args(["-c", script]).current_dir(folder.path()).output().unwrap();
+        let file = std::fs::read_to_string(folder.path().join("f")).unwrap_or_default();
+        Some((String::from_utf8_lossy(&out.stdout).into_owned(), file, out.status.code()))
+    }
+
+    #[test]
+    fn alarms_are_where_dash_and_bash_differ() {
+        for script in SAME {
+            assert_eq!(find_bash_only(script), None, "{script}");
+            if let (Some(dash), Some(bash)) = (run("dash", script), run("bash", script)) {
+                assert_eq!(dash, bash, "{script}");
+            }
+        }
+        for (script, syntax) in DIFFERENT {
+            assert_eq!(find_bash_only(script).map(|found| found.syntax), Some(*syntax), "{script}");
+            if let (Some(dash), Some(bash)) = (run("dash", script), run("bash", script)) {
+                assert_ne!(dash, bash, "{script}");
+            }
+        }
+    }
+
+    #[test]
+    fn lines_are_counted_and_deep_nesting_ends() {
+        assert_eq!(find_bash_only("a\nb 'c\nd'\ne &> f"), Some(BashOnly { syntax: "&>", line: 4 }));
+        let many = 200_000;
+        for piece in ["$(", "${", "$((", "`", "\"$(", "(", "<<A\n", "${x:-'", "&\\\n"] {
+            let script = piece.repeat(many);
+            find_bash_only(&format!("{script} &> f"));
+        }
+        for end in ["&", "|", ">", "<", "\\", "$", "'", "\"", "<<", "<<-", "&\\\n", ">&", "[[", "#"] {
+            find_bash_only(&format!("echo &\\\n{end}"));
+            find_bash_only(&format!("[[{end}"));
+        }
+    }
+}
