@@ -20,6 +20,7 @@ mod id;
 mod ignored;
 pub mod index;
 mod inventory;
+pub mod join;
 mod large;
 mod link;
 mod marker;
