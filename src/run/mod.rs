@@ -23,6 +23,7 @@ pub mod get;
 pub mod ignore;
 pub mod ignored;
 pub mod import;
+pub mod join_data;
 pub mod journal;
 mod leftover;
 mod linked;

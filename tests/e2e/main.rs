@@ -6,6 +6,7 @@
 
 mod ci;
 mod dag;
+mod data_merges;
 mod du;
 mod edits;
 mod gc;
