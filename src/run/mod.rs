@@ -33,6 +33,7 @@ pub mod look;
 pub mod mask;
 pub mod merge;
 pub mod origin;
+pub mod orphan;
 pub mod outcome;
 pub mod pty;
 pub mod pull;

@@ -8,6 +8,7 @@ use crate::project::{Definitions, Locks, Project};
 use crate::run::fold::overlay;
 use crate::run::fresh::{self, Reason, State, judge};
 use crate::run::look::Look;
+use crate::run::orphan::{Orphan, orphans};
 use crate::store::{Pin, Place as Spot};
 use crate::value::Value;
 
@@ -19,6 +20,8 @@ pub struct Status {
     pub data: Vec<(RepoPath, State, Option<Pin>, Option<Pin>)>,
     /// Stages whose facts could not be had, with why.
     pub errors: Vec<crate::error::Error>,
+    /// What no pipeline file names any more and Git still ignores.
+    pub orphans: Vec<Orphan>,
     /// What is pinned, and neither here nor in the store.
     pub absent: Absent,
     pub looked_at: usize,
@@ -84,6 +87,7 @@ pub fn status<'a>(
         };
         status.data.push((entry.path.clone(), state, locked, now));
     }
+    status.orphans = orphans(project, definitions, &locks);
     Ok((status, locks))
 }
 

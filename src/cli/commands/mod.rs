@@ -54,6 +54,7 @@ use crate::path::RepoPath;
 use crate::pipeline::stage::Place;
 use crate::project::{Definitions, Project, Snapshot};
 use crate::run::origin::Origin;
+use crate::run::orphan::Orphan;
 use crate::shell::{word, words};
 use crate::url::redact_text;
 
@@ -68,7 +69,9 @@ pub fn run(cli: Cli, out: &Output) -> Result<u8> {
         Command::Add(args) => add::run(&args, &open(global, out)?, out),
         Command::Remove(args) => remove::run(&args, &open(global, out)?, out),
         Command::Commit(args) => commit::run(&args, &open(global, out)?, out),
-        Command::Checkout(args) => checkout::run(&args, &open(global, out)?, out),
+        Command::Checkout(args) => {
+            checkout::run(&args, &open(global, out)?, out)
+        }
         Command::Push(args) => push::run(&args, &open(global, out)?, out),
         Command::Fetch(args) => fetch::run(&args, &open(global, out)?, out),
         Command::Pull(args) => pull::run(&args, &open(global, out)?, out),
@@ -159,6 +162,19 @@ fn tell_broken_of(snapshot: &Snapshot<'_>, out: &Output) {
 fn tell_removed(removed: &[RepoPath], project: &Project, out: &Output) {
     for path in removed {
         out.say(format!("removed {}: no output here any more, and kept in the store", path.relative_to(&project.cwd)));
+    }
+}
+
+/// What was taken out of a pipeline file by hand, and what to do with the files.
+fn tell_orphans(orphans: &[Orphan], project: &Project, definitions: &Definitions, out: &Output) {
+    const MOST: usize = 10;
+    for orphan in orphans.iter().take(MOST) {
+        let (text, hints) = orphan.describe(project, definitions);
+        out.warn(text);
+        hints.into_iter().for_each(|hint| out.hint(hint));
+    }
+    if orphans.len() > MOST {
+        out.warn(format!("so are {} more, of which `lockstep status --json` has a list", orphans.len() - MOST));
     }
 }
 

@@ -96,7 +96,12 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
                 (path.relative_to(&project.cwd), json!({"state": state.word(), "old": id(old), "new": id(new)}))
             })
             .collect();
-        out.json(&json!({"stages": stages, "data": data}));
+        let mut all = json!({"stages": stages, "data": data});
+        if !found.orphans.is_empty() {
+            let paths: Vec<String> = found.orphans.iter().map(|orphan| orphan.path.relative_to(&project.cwd)).collect();
+            all["orphans"] = json!(paths);
+        }
+        out.json(&all);
     } else if !out.quiet {
         for (id, reasons) in &found.stages {
             out.line(out.paint_out(Style::Bold, &definitions.pipelines.address(*id, &project.cwd)));
@@ -118,6 +123,9 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
             (0, n) => format!("{} up to date", text::count(n, "stage")),
             (stale, fine) => format!("{} stale, {fine} up to date", text::count(stale, "stage")),
         });
+        if args.targets.is_empty() {
+            super::tell_orphans(&found.orphans, project, &definitions, out);
+        }
         if let Some(hint) = super::dvc_hint(&definitions) {
             out.hint(hint);
         }

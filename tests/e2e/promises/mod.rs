@@ -12,6 +12,7 @@ mod kept;
 mod killed;
 mod meanwhile;
 mod mutated;
+mod orphans;
 mod output;
 mod packs;
 mod recorder;
