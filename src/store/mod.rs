@@ -46,6 +46,7 @@ mod unprotect;
 mod users;
 pub mod verify;
 mod writable;
+mod write_into;
 mod young;
 
 pub use away::move_away;
@@ -73,3 +74,4 @@ pub use tree_rules::{DEEPEST, check_link, check_names};
 pub use unprotect::unprotect;
 pub use users::{User, id_in};
 pub use writable::{ProtectedKind, WritableArea, WritablePath, real_path};
+pub use write_into::write_into;
