@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use super::browse::{Browser, Item, What};
 use crate::error::{Error, Kind, Result};
 use crate::event::{Doing, Event, Sink};
+use crate::lfs;
 use crate::path::RepoPath;
 use crate::project::{Snapshot, check_target};
 use crate::remote::loss::told_as_one;
@@ -289,6 +290,12 @@ fn write(snapshot: &Snapshot<'_>, pieces: &[Piece], new: &Path, sink: &dyn Sink)
             }
             What::File { executable, id } => {
                 let bytes = blob(*id)?;
+                if lfs::is_pointer(&bytes) {
+                    let what = format!("{} of {}", piece.item.path, snapshot.name);
+                    let hint =
+                        "clone the repository, fetch its files there (git lfs pull), and take them from the clone";
+                    return Err(lfs::refuse(what).hint(hint));
+                }
                 let mode = if *executable { 0o777 } else { 0o666 };
                 let file = fs::File::options().write(true).create_new(true).mode(mode).open(&to);
                 file.and_then(|mut f| f.write_all(&bytes)).map_err(|e| Error::io("write", &to, e))?;

@@ -15,6 +15,7 @@ mod mutated;
 mod orphans;
 mod output;
 mod packs;
+mod pointers;
 mod recorder;
 mod recovered;
 mod swept;
