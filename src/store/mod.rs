@@ -9,6 +9,7 @@ mod away;
 mod batch;
 mod checkout;
 mod copy;
+mod damage;
 mod difference;
 mod digest;
 mod export;

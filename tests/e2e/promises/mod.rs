@@ -6,6 +6,7 @@ mod broken;
 mod disk;
 mod edited;
 mod failed;
+mod found_damaged;
 mod hostile;
 mod ignored;
 mod kept;
