@@ -11,6 +11,7 @@ mod edits;
 mod gc;
 mod hermetic;
 mod history;
+mod layouts;
 mod merges;
 mod model;
 mod plots;

@@ -51,7 +51,8 @@ pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {
     };
     let merged = merge(&sides, &Known::default());
     std::fs::write(&args.ours, lock::write(&merged.lock)).map_err(|e| Error::io("write", &args.ours, e))?;
-    let repo = Repo::discover(&crate::cli::surroundings(global)?.cwd).ok();
+    let around = crate::cli::surroundings(global)?;
+    let repo = Repo::at_hand(&around.cwd, &around.git).ok();
     let ours = side_name(args.ours_name.as_deref(), "ours", repo.as_ref());
     let theirs = side_name(args.theirs_name.as_deref(), "theirs", repo.as_ref());
     for choice in merged.choices.iter().filter(|choice| choice.why != Why::OnlyChange) {
