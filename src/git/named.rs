@@ -36,6 +36,21 @@ impl Named {
         Named { history: history.clone(), name, below: HashMap::new() }
     }
 
+    /// In a partial clone, gets what [`Named::at`] reads of these commits and what it finds, with two requests.
+    pub fn fetch_ahead(&mut self, commits: &[Commit]) -> Result<()> {
+        if !self.history.0.is_partial {
+            return Ok(());
+        }
+        let history = self.history.clone();
+        history.fetch_missing(commits.iter().map(|commit| commit.tree));
+        let mut blobs = Vec::new();
+        for commit in commits {
+            blobs.extend(self.below(commit.tree, 0)?.iter().map(|hit| hit.id.0));
+        }
+        history.fetch_missing(blobs);
+        Ok(())
+    }
+
     /// Paths and blobs in a commit.
     pub fn at(&mut self, commit: &Commit) -> Result<Vec<(RepoPath, GitId)>> {
         let hits = self.below(commit.tree, 0)?;
@@ -52,6 +67,11 @@ impl Named {
             found.push((path, id));
         }
         Ok(found)
+    }
+
+    /// Paths and blobs in a tree, from there; a symlink is not followed, and its text is the blob.
+    pub(super) fn in_tree(&mut self, tree: gix::ObjectId) -> Result<Vec<(String, GitId)>> {
+        Ok(self.below(tree, 0)?.iter().map(|hit| (hit.path.clone(), hit.id)).collect())
     }
 
     fn below(&mut self, tree: gix::ObjectId, depth: usize) -> Result<Rc<Vec<Hit>>> {
@@ -138,7 +158,7 @@ mod tests {
         let paths: Vec<RepoPath> = at.iter().map(|(p, _)| p.clone()).collect();
         assert_eq!(names(&paths), "a/b/x.lock a/x.lock x.lock x.lock.d/x.lock");
         assert_eq!(history.blob(at[1].1).unwrap(), b"1");
-        assert_eq!(repo.index_named("x.lock").unwrap().len(), 4);
+        assert_eq!(repo.index_named(&history, "x.lock").unwrap().len(), 4);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use super::format::Format;
 use super::owner;
 use super::repo::{OWN_FOLDER, Repo};
 use crate::document;
@@ -35,7 +36,7 @@ impl Repo {
         if home.file_name().is_some_and(|name| name == OWN_FOLDER) {
             let top = home.parent().filter(|_| home.is_dir()).ok_or_else(gone)?.to_path_buf();
             let (git_dir, common_dir, project_root) = (None, None, RepoPath::root());
-            return Ok(Repo::of(top, git_dir, common_dir, project_root));
+            return Repo::of(top, git_dir, common_dir, project_root);
         }
         if !home.join("HEAD").is_file() {
             return Err(gone());
@@ -43,20 +44,35 @@ impl Repo {
         let fail = |e: &dyn std::fmt::Display| {
             Error::new(Kind::Io, format!("cannot read the Git repository {}", home.display())).because(e)
         };
-        let opened = gix::open(home).map_err(|e| fail(&e))?;
-        let top = match opened.workdir() {
-            Some(top) => fs::canonicalize(top).map_err(|e| fail(&e))?,
-            None => return Ok(Repo::bare(home)),
+        let format = Format::read(home, home)?;
+        let top = match &format.worktree {
+            _ if format.is_bare == Some(true) => return Repo::bare(home),
+            Some(tree) => fs::canonicalize(home.join(tree)).map_err(|e| fail(&e))?,
+            None if home.ends_with(".git") => fs::canonicalize(home.join("..")).map_err(|e| fail(&e))?,
+            None => return Repo::bare(home),
         };
         let (git_dir, common_dir) = (Some(home.to_path_buf()), Some(home.to_path_buf()));
-        Ok(Repo::of(top, git_dir, common_dir, RepoPath::root()))
+        let is_named = format.worktree.is_some();
+        Ok(Repo { is_named, ..Repo::of(top, git_dir, common_dir, RepoPath::root())? })
+    }
+
+    /// The same worktree, as seen from its root.
+    fn again(&self) -> Result<Repo> {
+        let (git_dir, common_dir) = (self.git_dir.clone(), self.common_dir.clone());
+        let found = Repo::of(self.top.clone(), git_dir, common_dir, RepoPath::root())?;
+        let (index_file, is_named) = (self.index_file.clone(), self.is_named);
+        Ok(Repo { index_file, is_named, is_other: self.is_other, fetches_missing: self.fetches_missing, ..found })
     }
 
     /// The main worktree and all linked ones, those included whose folder is not there now: their index and what
     /// lockstep keeps for them are.
     pub fn worktrees(&self) -> Result<Vec<Repo>> {
         let home = self.home();
-        let mut all = vec![Repo::at_home(&home)?];
+        let mut all = vec![match self.git_dir.as_deref() == Some(&*home) {
+            // A variable may have named its files.
+            true => self.again()?,
+            false => Repo::at_home(&home)?,
+        }];
         let folder = home.join("worktrees");
         let entries = match fs::read_dir(&folder) {
             Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
@@ -71,7 +87,10 @@ impl Repo {
             let named = git_dir.join(OsStr::from_bytes(named.trim_ascii_end()));
             let top = named.parent().unwrap_or(&named).to_path_buf();
             let (git_dir, common_dir) = (Some(git_dir), Some(home.clone()));
-            all.push(Repo::of(top, git_dir, common_dir, RepoPath::root()));
+            all.push(match self.git_dir == git_dir {
+                true => self.again()?,
+                false => Repo::of(top, git_dir, common_dir, RepoPath::root())?,
+            });
         }
         Ok(all)
     }

@@ -12,6 +12,7 @@ mod edits;
 mod gc;
 mod hermetic;
 mod history;
+mod layouts;
 mod merges;
 mod model;
 mod plots;
