@@ -40,6 +40,7 @@ pub fn take_unless(
     let mut lock = hold(&lock, signal, wait, sink)?;
     // A killed run's watchdog may still be ending its commands: outputs are theirs until it is gone.
     drop(hold(&dir.join("watchdog"), signal, wait, sink)?);
+    project.repo.note_place()?;
     say_who(&mut lock, command);
     Ok(WorkspaceLock { _file: lock })
 }
