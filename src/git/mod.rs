@@ -25,6 +25,7 @@ mod owner;
 mod partial;
 mod patterns;
 mod pending;
+mod places;
 mod program;
 mod protected;
 mod ref_store;

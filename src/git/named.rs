@@ -4,6 +4,7 @@
 //! here. Other repositories inside of this one are passed over: they look after their own.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::rc::Rc;
 
 use super::commit::{Commit, EntryKind};
@@ -101,6 +102,11 @@ impl Named {
 }
 
 impl Repo {
+    /// Is this Git's own folder, of whatever name? One that a variable names may lie among the files.
+    pub(super) fn is_git_folder(&self, folder: &Path) -> bool {
+        self.is_named && [&self.git_dir, &self.common_dir].into_iter().flatten().any(|git| git == folder)
+    }
+
     /// The files of a name in the worktree, tracked or not; none if the worktree is not there.
     ///
     /// Errors: a folder that cannot be read.
@@ -110,7 +116,8 @@ impl Repo {
             return Ok(found);
         }
         let walk = walkdir::WalkDir::new(&self.top).into_iter().filter_entry(|entry| {
-            let own = entry.file_name() == ".git" || entry.file_name() == OWN_FOLDER;
+            let own =
+                entry.file_name() == ".git" || entry.file_name() == OWN_FOLDER || self.is_git_folder(entry.path());
             let other = || entry.depth() > 0 && entry.file_type().is_dir() && entry.path().join(".git").exists();
             !own && !other()
         });

@@ -13,7 +13,7 @@ use crate::url::Url;
 /// Variables by which Git's hooks name their repository, and which would make `git -C FOLDER` mean another one: those of
 /// `git rev-parse --local-env-vars`. `GIT_CONFIG_COUNT` and `GIT_CONFIG_PARAMETERS` stay: they hold settings, which the
 /// user (or a CI system: credentials, `url.….insteadOf`) gives to every repository.
-const OF_A_REPOSITORY: [&str; 13] = [
+pub(super) const OF_A_REPOSITORY: [&str; 13] = [
     "GIT_ALTERNATE_OBJECT_DIRECTORIES",
     "GIT_COMMON_DIR",
     "GIT_CONFIG",

@@ -51,6 +51,8 @@ pub struct Repo {
     pub(super) index_file: Option<PathBuf>,
     /// Do a variable or a setting say which folder belongs to which Git folder? Git has to be told, then.
     pub(super) is_named: bool,
+    /// Do variables of the environment name another repository than this one, which the user asked for?
+    pub(super) is_elsewhere: bool,
     pub(super) settings: OnceLock<Settings>,
 }
 
@@ -125,7 +127,7 @@ impl Repo {
         let Some(named) = found.format.worktree.as_ref().map(|tree| git_dir.join(tree)) else { return Ok(found) };
         let tree = fs::canonicalize(&named).map_err(|_| {
             Error::missing(format!("the worktree {}, which core.worktree names, is not there", named.display()))
-                .hint(format!("git config --file {}/config --unset core.worktree", git_dir.display()))
+                .hint(format!("bring it back, or correct core.worktree in {}", git_dir.join("config").display()))
         })?;
         if tree == top {
             return Ok(found);
@@ -157,6 +159,7 @@ impl Repo {
             format,
             index_file: None,
             is_named: false,
+            is_elsewhere: false,
             settings: OnceLock::new(),
         })
     }

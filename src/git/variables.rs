@@ -7,6 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::format::Format;
+use super::program::OF_A_REPOSITORY;
 use super::repo::{PROJECT_FILE, Repo, common_dir_of, read_link};
 use crate::error::{Error, Result};
 use crate::path::RepoPath;
@@ -43,6 +44,11 @@ impl Variables {
 }
 
 impl Repo {
+    /// Variables that name another repository than this one: commands that work here do not get them.
+    pub fn foreign_variables(&self) -> &'static [&'static str] {
+        if self.is_elsewhere { &OF_A_REPOSITORY } else { &[] }
+    }
+
     /// The repository that a command in the folder `start` is about: the one that variables name, else the one around it
     /// ([`Repo::discover`]).
     pub fn at_hand(start: &Path, variables: &Variables) -> Result<Repo> {
@@ -57,7 +63,9 @@ impl Repo {
         let is_around = |git_dir: &PathBuf| around.as_ref().is_ok_and(|repo| is_same(repo.git_dir.as_ref(), git_dir));
         let tree = variables.work_tree.as_ref().map(|tree| variables.base.join(tree));
         let found = match (named, tree) {
-            (Some(git_dir), _) if variables.is_elsewhere && around.is_ok() && !is_around(&git_dir) => return around,
+            (Some(git_dir), _) if variables.is_elsewhere && around.is_ok() && !is_around(&git_dir) => {
+                return around.map(|repo| Repo { is_elsewhere: true, ..repo });
+            }
             // Git's hooks name the repository that they run in, and its worktree is known better than by the folder.
             (Some(git_dir), None) if is_around(&git_dir) => around?,
             (Some(git_dir), tree) => open_named(&git_dir, tree, start, variables)?,
@@ -66,15 +74,16 @@ impl Repo {
                 let is_meant = !variables.is_elsewhere || is_in(start, &tree);
                 match around.git_dir.clone() {
                     Some(git_dir) if is_meant => open_named(&git_dir, Some(tree), start, variables)?,
-                    _ => around,
+                    _ => return Ok(Repo { is_elsewhere: true, ..around }),
                 }
             }
             (None, None) => around?,
         };
         let index = variables.index_file.as_ref().map(|file| variables.base.join(file));
         let is_own = |file: &PathBuf| found.git_dir.as_ref().is_some_and(|git_dir| is_in(file, git_dir));
-        let index_file = index.filter(|file| !variables.is_elsewhere || is_own(file));
-        Ok(Repo { index_file, fetches_missing: true, ..found })
+        let is_elsewhere = index.as_ref().is_some_and(|file| variables.is_elsewhere && !is_own(file));
+        let index_file = index.filter(|_| !is_elsewhere);
+        Ok(Repo { index_file, is_elsewhere, fetches_missing: true, ..found })
     }
 }
 
@@ -197,7 +206,7 @@ mod tests {
         assert_eq!((repo.top.as_path(), repo.git_dir), (tree.as_path(), Some(top.join(".git"))));
         fs::remove_dir(&tree).unwrap();
         assert_eq!(Repo::discover(&top).unwrap_err().kind, Kind::Missing);
-        git(&top, &["config", "--file", ".git/config", "--unset", "core.worktree"]);
+        git(dir.path(), &["config", "--file", "repo/.git/config", "--unset", "core.worktree"]);
         git(&top, &["config", "core.bare", "true"]);
         assert!(Repo::discover(&top).unwrap().is_bare());
     }

@@ -1,15 +1,13 @@
 //! All worktrees of a repository, whoever is asked.
 
-use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::format::Format;
 use super::owner;
+use super::places::place_of;
 use super::repo::{OWN_FOLDER, Repo};
-use crate::document;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::path::RepoPath;
 
 impl Repo {
@@ -41,16 +39,8 @@ impl Repo {
         if !home.join("HEAD").is_file() {
             return Err(gone());
         }
-        let fail = |e: &dyn std::fmt::Display| {
-            Error::new(Kind::Io, format!("cannot read the Git repository {}", home.display())).because(e)
-        };
         let format = Format::read(home, home)?;
-        let top = match &format.worktree {
-            _ if format.is_bare == Some(true) => return Repo::bare(home),
-            Some(tree) => fs::canonicalize(home.join(tree)).map_err(|e| fail(&e))?,
-            None if home.ends_with(".git") => fs::canonicalize(home.join("..")).map_err(|e| fail(&e))?,
-            None => return Repo::bare(home),
-        };
+        let Some(top) = place_of(home, home, &format)? else { return Repo::bare(home) };
         let (git_dir, common_dir) = (Some(home.to_path_buf()), Some(home.to_path_buf()));
         let is_named = format.worktree.is_some();
         Ok(Repo { is_named, ..Repo::of(top, git_dir, common_dir, RepoPath::root())? })
@@ -73,6 +63,7 @@ impl Repo {
             true => self.again()?,
             false => Repo::at_home(&home)?,
         }];
+        all.extend(all[0].noted_places()?);
         let folder = home.join("worktrees");
         let entries = match fs::read_dir(&folder) {
             Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
@@ -82,15 +73,15 @@ impl Repo {
         };
         for entry in entries {
             let git_dir = entry.map_err(|e| Error::io("read", &folder, e))?.path();
-            // One that cannot be read may stand for a worktree whose data would be taken for garbage.
-            let Some(named) = document::read(&git_dir.join("gitdir"), document::MOST)? else { continue };
-            let named = git_dir.join(OsStr::from_bytes(named.trim_ascii_end()));
-            let top = named.parent().unwrap_or(&named).to_path_buf();
+            // Git itself removes one that does not say where it is.
+            let Some(top) = place_of(&git_dir, &home, &self.format)? else { continue };
             let (git_dir, common_dir) = (Some(git_dir), Some(home.clone()));
-            all.push(match self.git_dir == git_dir {
+            let found = match self.git_dir == git_dir {
                 true => self.again()?,
                 false => Repo::of(top, git_dir, common_dir, RepoPath::root())?,
-            });
+            };
+            all.extend(found.noted_places()?);
+            all.push(found);
         }
         Ok(all)
     }

@@ -180,7 +180,7 @@ impl Gatherer<'_> {
         // A bare repository may have linked worktrees, too.
         let worktrees = if repo.is_git() { repo.worktrees()? } else { vec![repo_again(repo)?] };
         for (at, worktree) in worktrees.iter().enumerate() {
-            if at > 0 && !worktree.top.join(".git").exists() {
+            if at > 0 && !worktree.is_here() {
                 self.try_or((), Err(not_here(worktree)))?;
             }
             let is_this = other.is_none() && (worktrees.len() == 1 || worktree.git_dir == repo.git_dir);
@@ -295,6 +295,11 @@ fn present(history: &History, mut ids: BTreeSet<GitId>) -> Result<BTreeSet<GitId
 /// A linked worktree that Git knows and that is not there: its locks, which nothing else may have, cannot be read.
 fn not_here(worktree: &Repo) -> Error {
     let what = format!("the worktree {} is not there: what its locks need is not known", worktree.top.display());
+    let note = worktree.place_note();
+    if note.exists() {
+        let gone = format!("if it is gone for good: rm {}", word(&note.display().to_string()));
+        return Error::missing(what).hint(gone).hint("or bring it back (a disk that is not mounted?)");
+    }
     Error::missing(what)
         .hint("if it is gone for good: git worktree prune")
         .hint("if it was moved: git worktree repair, in its new place; or bring it back (a disk that is not mounted?)")

@@ -62,6 +62,47 @@ fn core_worktree_names_the_files() {
     assert!(!sandbox.exists("o"));
 }
 
+/// What a stage asks Git is about the repository of the stage.
+#[test]
+fn stages_of_another_repository_do_not_see_the_variables() {
+    let sandbox = repository(LAYOUTS[0]);
+    sandbox.write("pipeline.yaml", "stages:\n  a: {cmd: git rev-parse --absolute-git-dir > o, outs: [o]}\n");
+    sandbox.git(&["init", "-q", "../other"]);
+    let (here, other) = (sandbox.path(".git"), sandbox.path("../other").canonicalize().unwrap());
+    let set: [(&str, &Path); 2] = [("GIT_DIR", &other.join(".git")), ("GIT_INDEX_FILE", &other.join(".git/index"))];
+    fine(&with(&sandbox, "../other", &set, &["-C", sandbox.root().to_str().unwrap(), "repro", "-q"]));
+    assert_eq!(sandbox.read("o").trim(), here.to_str().unwrap());
+    let set: [(&str, &Path); 1] = [("GIT_DIR", &here)];
+    fine(&with(&sandbox, "", &set, &["repro", "-qf"]));
+    assert_eq!(sandbox.read("o").trim(), here.to_str().unwrap());
+}
+
+/// Git does not know where the files of such a folder are, and their lock pins.
+#[test]
+fn files_that_a_git_folder_does_not_lead_to_pin() {
+    let sandbox = repository(LAYOUTS[0]);
+    sandbox.git(&["init", "-q", "-b", "main", "--separate-git-dir", "../store.git", "../files"]);
+    sandbox.write("../files/pipeline.yaml", PIPELINE);
+    sandbox.write("../files/in", "1");
+    let git = |folder: &str, args: &[&str]| {
+        fine(&output(sandbox.command(Path::new("git"), folder).args(args)));
+    };
+    fine(&sandbox.run_in("../files", &["repro", "-q"]));
+    git("../files", &["add", "-A"]);
+    git("../files", &["commit", "-qm", "1"]);
+    git("../files", &["worktree", "add", "-q", "../linked"]);
+    sandbox.write("../files/in", "2");
+    fine(&sandbox.run_in("../files", &["repro", "-q"]));
+    let gc = ["gc", "-w", "--min-age", "0", "--force", "-q"];
+    fine(&sandbox.run_in("../linked", &gc));
+    sandbox.remove("../files/o");
+    fine(&sandbox.run_in("../files", &["checkout", "-q"]));
+    assert_eq!(sandbox.read("../files/o"), "2");
+    std::fs::rename(sandbox.path("../files"), sandbox.path("../moved")).unwrap();
+    let out = sandbox.run_in("../linked", &gc);
+    assert!(out.code == 3 && out.stderr.contains("hint: if it is gone for good: rm "), "{out}");
+}
+
 /// Git's hooks know their repository by variables, also those of a commit of some files, which has an index of its own.
 #[test]
 fn hooks_see_the_index_of_their_commit() {
