@@ -78,6 +78,7 @@ fn time(what: &str, mut work: impl FnMut() -> usize) {
 
 fn open(root: &std::path::Path) -> Project {
     Project::open(Surroundings {
+        git: Default::default(),
         cwd: root.into(),
         env: BTreeMap::new(),
         now: SystemTime::now,

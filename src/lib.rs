@@ -10,7 +10,7 @@
 //!
 //! | layer | room | subject |
 //! | --- | --- | --- |
-//! | 0 words | [`error`] [`escape`] [`path`] [`event`] [`value`] [`document`] [`file_lock`] [`replace`] [`secret`] [`shell`] [`tag`] [`url`] | errors with kind and hint; text from elsewhere made harmless; [`path::RepoPath`]; what a long task tells the world; YAML, JSON, TOML and Python values, with marks; reading files whole, with a cap and within the repository; waiting for locks; replacing a small file in one step; names of secrets; words of a shell; the grammar of registry tags; URLs, shown without their secrets |
+//! | 0 words | [`error`] [`escape`] [`path`] [`event`] [`value`] [`document`] [`file_lock`] [`lfs`] [`replace`] [`secret`] [`shell`] [`tag`] [`url`] | errors with kind and hint; text from elsewhere made harmless; [`path::RepoPath`]; what a long task tells the world; YAML, JSON, TOML and Python values, with marks; reading files whole, with a cap and within the repository; waiting for locks; pointers of Git LFS; replacing a small file in one step; names of secrets; words of a shell; the grammar of registry tags; URLs, shown without their secrets |
 //! | 1 places | [`git`] [`store`] [`config`] | discovery, ignore rules, what Git tracks, any commit's files, tags; objects, stat index, trees; settings with their origins |
 //! | 2 documents | [`pipeline`] [`lock`] [`project`] | what the user wrote; what happened; one open repository, as of the worktree or a commit |
 //! | 3 work | [`run`] | select, look, judge, schedule, execute, record |
@@ -96,9 +96,11 @@
 //!
 //! # The way of a merge
 //!
-//! `lock::merge` takes each block of a lock whole from one side; a record is never mixed from two runs. Where both sides
-//! ran a stage, the one whose key is that of the merged inputs stays. Git calls it through `merge-driver`, which sees
-//! three locks and nothing else; `run::merge` calls it afterwards, and has the merged files as well. `lockstep install`
+//! `lock::merge` takes each stage of a lock whole from one side; a record is never mixed from two runs. Where both sides
+//! ran a stage, the one whose key is that of the merged inputs stays. Data that both sides changed is joined file by file,
+//! by the trees in the store (`store/join.rs`, `run/join_data.rs`), or is a conflict that Git shows (`lock/conflict.rs`):
+//! it cannot be made again. Git calls it through `merge-driver`, which sees
+//! three locks and the store; `run::merge` calls it afterwards, and has the merged files as well. `lockstep install`
 //! (`git/install.rs`) sets the driver and the hooks; what is committed does not change.
 //!
 //! # Formats and their versions
@@ -193,6 +195,7 @@ pub mod event;
 pub mod file_lock;
 pub mod git;
 pub mod keep;
+pub mod lfs;
 pub mod lock;
 pub mod model;
 pub mod path;

@@ -42,6 +42,8 @@ pub struct Surroundings {
     /// Where the command was typed; absolute.
     pub cwd: PathBuf,
     pub env: BTreeMap<String, String>,
+    /// What the environment says of the repository.
+    pub git: git::Variables,
     pub now: fn() -> SystemTime,
     /// This very binary, for the watchdog.
     pub program: PathBuf,
@@ -142,7 +144,7 @@ impl Locks {
 
 impl Project {
     pub fn open(around: Surroundings) -> Result<Project> {
-        let mut repo = Repo::discover(&around.cwd)?;
+        let mut repo = Repo::at_hand(&around.cwd, &around.git)?;
         repo.require_signed = around.requires_signed();
         Project::open_repo(repo, around)
     }
@@ -169,6 +171,8 @@ impl Project {
         }
         config.cache_dir(&repo.top, around.home.as_deref())?;
         let cwd = std::fs::canonicalize(&around.cwd).map_err(|e| Error::io("find", &around.cwd, e))?;
+        // Where settings put the files elsewhere, a command counts from their root, as for Git.
+        let cwd = if cwd.starts_with(&repo.top) { cwd } else { repo.top.clone() };
         let cwd = RepoPath::from_absolute(&repo.top, &cwd).ok_or_else(|| {
             Error::usage(format!("the name of the current folder is no UTF-8: {}", around.cwd.display()))
         })?;

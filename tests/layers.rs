@@ -11,7 +11,21 @@ use std::path::Path;
 
 /// Rooms by layer: a room may name rooms of its own layer and of lower ones.
 const LAYERS: &[&[&str]] = &[
-    &["error", "escape", "path", "event", "value", "document", "file_lock", "replace", "secret", "shell", "tag", "url"],
+    &[
+        "error",
+        "escape",
+        "path",
+        "event",
+        "value",
+        "document",
+        "file_lock",
+        "lfs",
+        "replace",
+        "secret",
+        "shell",
+        "tag",
+        "url",
+    ],
     &["git", "store", "config"],
     &["pipeline", "lock", "project"],
     &["run", "remote", "compare", "keep"],

@@ -119,14 +119,16 @@ pub fn surroundings(global: &Global) -> Result<Surroundings> {
         std::env::current_dir().map_err(|e| Error::missing("the current folder does not exist any more").because(e))?;
     let cwd = match &global.directory {
         Some(dir) => here.join(dir),
-        None => here,
+        None => here.clone(),
     };
     let env = environment::variables();
+    let git = crate::git::Variables::read(&env, &here, global.directory.is_some());
     let home = env.get("HOME").filter(|h| !h.is_empty()).map(std::path::PathBuf::from);
     let config_home = env.get("XDG_CONFIG_HOME").filter(|h| !h.is_empty()).map(std::path::PathBuf::from);
     let config_home = config_home.or_else(|| home.as_ref().map(|h| h.join(".config")));
     Ok(Surroundings {
         cwd,
+        git,
         now: SystemTime::now,
         program: std::env::current_exe().map_err(|e| Error::io("find", "the program itself", e))?,
         user_config: config_home.map(|c| c.join("lockstep").join("config.toml")),

@@ -31,8 +31,8 @@ impl History {
         let known = self.0.trees.borrow();
         let ids: Vec<gix::ObjectId> = commits.iter().map(|c| c.tree).filter(|id| !known.contains_key(id)).collect();
         drop(known);
-        let read = self.objects_ahead(ids, &|_, kind, data| match kind {
-            gix::object::Kind::Tree => entries(&data).ok(),
+        let read = self.objects_ahead(ids, &|id, kind, data| match kind {
+            gix::object::Kind::Tree => entries(&data, id.kind()).ok(),
             _ => None,
         });
         read.into_iter().for_each(|(id, entries)| drop(entries.map(|entries| self.remember(id, entries))));
@@ -61,6 +61,7 @@ impl History {
         if self.0.is_other && self.0.require_signed {
             return Vec::new();
         }
+        self.fetch_missing(ids.iter().copied());
         let ids = self.by_place(ids);
         let cores = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS);
         let threads = (ids.len() / WORTH).clamp(1, cores);

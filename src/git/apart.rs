@@ -20,8 +20,8 @@ const TRIES: u64 = 100;
 pub(super) struct Apart(PathBuf);
 
 impl Apart {
-    /// A repository with nothing but a tag object.
-    pub(super) fn with_tag(object: &[u8]) -> Result<Apart> {
+    /// A repository with nothing but a tag object, named by this hash.
+    pub(super) fn with_tag(object: &[u8], hash: gix::hash::Kind) -> Result<Apart> {
         let apart = Apart::create()?;
         let failed = |e: &dyn std::fmt::Display| {
             Error::new(Kind::Io, format!("a tag cannot be copied to {}: {e}", apart.0.display()))
@@ -29,6 +29,8 @@ impl Apart {
         fs::create_dir(apart.0.join("objects")).map_err(|e| failed(&e))?;
         fs::create_dir(apart.0.join("refs")).map_err(|e| failed(&e))?;
         fs::write(apart.0.join("HEAD"), "ref: refs/heads/main\n").map_err(|e| failed(&e))?;
+        let format = format!("[core]\n\trepositoryformatversion = 1\n[extensions]\n\tobjectformat = {hash}\n");
+        fs::write(apart.0.join("config"), format).map_err(|e| failed(&e))?;
         let repo = open_at(&apart.0).map_err(|e| failed(&e))?;
         repo.objects.write_buf(gix::object::Kind::Tag, object).map_err(|e| failed(&e))?;
         Ok(apart)

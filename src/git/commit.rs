@@ -153,7 +153,10 @@ impl History {
     pub fn blob(&self, id: GitId) -> Result<Vec<u8>> {
         let size = match self.0.repo.try_find_header(id.0) {
             Ok(Some(header)) => header.size(),
-            _ => return self.promised_blob(id),
+            _ => {
+                self.require("blob", id.0)?;
+                self.blob_size(id)?
+            }
         };
         if size > LARGEST {
             return Err(Error::usage(format!("the file is larger than {} MiB, too large for Git", LARGEST >> 20))
@@ -173,9 +176,12 @@ impl History {
         if let Some(known) = self.0.trees.borrow().get(&id) {
             return Ok(known.clone());
         }
+        if self.0.is_partial {
+            self.require("tree", id)?;
+        }
         let object = self.0.repo.find_tree(id).map_err(absent)?;
         self.check_content(id, gix::object::Kind::Tree, &object.data)?;
-        Ok(self.remember(id, entries(&object.data)?))
+        Ok(self.remember(id, entries(&object.data, id.kind())?))
     }
 
     pub(super) fn remember(&self, id: gix::ObjectId, entries: Vec<TreeEntry>) -> Rc<Vec<TreeEntry>> {
@@ -190,8 +196,8 @@ impl History {
 }
 
 /// The entries of a tree, sorted by the bytes of their names (Git itself sorts folders as if they ended in `/`).
-pub(super) fn entries(tree: &[u8]) -> Result<Vec<TreeEntry>> {
-    let tree = gix::objs::TreeRef::from_bytes(tree, gix::hash::Kind::Sha1).map_err(unreadable)?;
+pub(super) fn entries(tree: &[u8], hash: gix::hash::Kind) -> Result<Vec<TreeEntry>> {
+    let tree = gix::objs::TreeRef::from_bytes(tree, hash).map_err(unreadable)?;
     let one = |e: &gix::objs::tree::EntryRef<'_>| TreeEntry {
         name: e.filename.to_vec(),
         kind: match e.mode.kind() {

@@ -146,7 +146,8 @@ impl Walk<'_> {
                 Some((_, path))
                     if is_dir
                         && !self.passed_over(&path, true, &folder.rules)
-                        && !is_foreign(entry.path(), self.repo.is_git()) =>
+                        && !is_foreign(entry.path(), self.repo.is_git())
+                        && !self.repo.is_git_folder(entry.path()) =>
                 {
                     let rules = folder.rules.clone();
                     open.push(self.enter(path, rules)?);

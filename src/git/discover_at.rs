@@ -38,6 +38,9 @@ enum What {
 pub(super) const DEEPEST: usize = 250;
 const MOST: usize = 100_000;
 
+/// What is read of most folders with a pipeline.
+const BESIDE_PIPELINES: [&str; 3] = ["pipeline.lock", "params.yaml", "metrics.json"];
+
 /// Folders that hold what lockstep keeps, should somebody have committed them.
 const OWN: &[u8] = b".lockstep";
 
@@ -45,6 +48,7 @@ impl Commit {
     /// The pipeline files of the project in `root`, at this commit; `skip` are the paths of outs and data.
     pub fn discover(&self, root: &RepoPath, skip: &[RepoPath]) -> Result<Found> {
         let special = self.history.special(self.tree, 0)?;
+        self.fetch_read(&special)?;
         let text_of = |path: &RepoPath| -> Result<Vec<u8>> { Ok(self.read(path)?.unwrap_or_default()) };
         let at = |path: &str| RepoPath::root().join(path).unwrap_or_default();
         let mut found = Found {
@@ -102,6 +106,23 @@ impl Commit {
             }
         }
         Ok(found)
+    }
+
+    /// In a partial clone, gets the files that pipelines are read from, and what stands beside them, with one request.
+    fn fetch_read(&self, special: &[Special]) -> Result<()> {
+        if !self.history.0.is_partial {
+            return Ok(());
+        }
+        let mut ids: Vec<gix::ObjectId> = special.iter().map(|special| special.id.0).collect();
+        for special in special.iter().filter(|special| special.what == What::Pipeline) {
+            let folder = RepoPath::root().join(&special.path).and_then(|path| path.parent()).unwrap_or_default();
+            for name in BESIDE_PIPELINES {
+                let found = folder.join(name).map(|path| self.find(&path)).transpose()?.flatten();
+                ids.extend(found.filter(|(kind, _)| *kind != EntryKind::Folder).map(|(_, id)| id.0));
+            }
+        }
+        self.history.fetch_missing(ids);
+        Ok(())
     }
 
     fn is_file(&self, special: &Special, path: &RepoPath) -> Result<bool> {

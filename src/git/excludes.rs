@@ -42,6 +42,11 @@ pub fn plan(current: &[u8], wanted: &[&str], unwanted: &[&str]) -> Option<Vec<u8
     (text != current).then_some(text)
 }
 
+/// The line for one entry of the folder, for messages.
+pub fn line(name: &str) -> String {
+    rule(name)
+}
+
 /// Brings the ignore file `file` of an open folder up to date (see [`plan`]); a file that becomes empty goes. Says
 /// whether anything changed. It is written in that folder, whatever has its name meanwhile.
 pub fn apply(bounds: &Bounds, folder: OwnedFd, file: &Path, wanted: &[&str], unwanted: &[&str]) -> Result<bool> {

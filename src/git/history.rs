@@ -3,19 +3,19 @@
 //! [`History`] is an open handle on Git's objects. Objects never change, so trees that were read are remembered: in a
 //! long history nearly all subtrees are equal from commit to commit. One handle belongs to one thread.
 
-use std::borrow::Cow;
 use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
-use gix::bstr::ByteSlice;
 use gix::odb::pack::cache::lru::MemoryCappedHashmap;
 use gix::revision::walk::Sorting;
 use gix::traverse::commit::simple::CommitTimeOrder;
 
 use super::commit::{Commit, TreeEntry};
 use super::discover_at::Special;
+use super::format::RefStorage;
 use super::id::GitId;
+use super::ref_store::RefTable;
 use super::repo::Repo;
 use super::signature::Signature;
 use crate::error::{Error, Kind, Result};
@@ -44,6 +44,11 @@ pub(super) struct Inner {
     pub is_other: bool,
     /// See [`Repo::fetches_missing`].
     pub fetches_missing: bool,
+    pub ref_storage: RefStorage,
+    /// The refs, where they are not in files.
+    pub ref_table: OnceCell<Rc<RefTable>>,
+    /// Does Git get objects that are not here from a remote?
+    pub is_partial: bool,
     /// Git's own summary of commits, if it wrote one: it knows their trees without their being read.
     pub graph: Option<gix::commitgraph::Graph>,
     /// Where objects lie; see [`super::ahead`].
@@ -101,11 +106,21 @@ impl Repo {
         let require_signed = self.require_signed;
         // A signature covers commits, not this summary of them.
         let graph = if require_signed { None } else { repo.commit_graph_if_enabled().ok().flatten() };
-        let (packs, trees, special) = Default::default();
-        let (is_other, fetches_missing) = (self.is_other, self.fetches_missing);
-        let folder = folder.clone();
-        let inner = Inner { repo, folder, require_signed, is_other, fetches_missing, graph, packs, trees, special };
-        Ok(History(Rc::new(inner)))
+        let (packs, trees, special, ref_table) = Default::default();
+        Ok(History(Rc::new(Inner {
+            repo,
+            folder: folder.clone(),
+            require_signed,
+            is_other: self.is_other,
+            fetches_missing: self.fetches_missing,
+            ref_storage: self.format.refs,
+            ref_table,
+            is_partial: self.format.is_partial,
+            graph,
+            packs,
+            trees,
+            special,
+        })))
     }
 
     /// The commit that a revision stands for; see [`History::resolve`].
@@ -148,21 +163,20 @@ impl History {
                 _ => {}
             }
         }
-        let spec = self.0.repo.rev_parse(revision.as_bytes().as_bstr()).ok();
-        let Some((spec, id)) = spec.and_then(|spec| spec.single().map(|id| id.detach()).map(|id| (spec, id))) else {
+        let Some((id, reference)) = self.parse_revision(revision) else {
             return Err(self.unknown(revision, format!("there is no revision `{revision}`")));
         };
         if self.0.require_signed {
-            self.require_signed(revision, id, spec.first_reference().map(|found| found.name.as_bstr().to_str_lossy()))?;
+            self.require_signed(revision, id, reference.as_deref())?;
         }
         self.commit_of(id, revision)
     }
 
     /// Refuses a revision in Git's grammar that begins at a version or a label without a good signature. `reference` is
     /// the ref that Git found at its beginning; it may be a branch of the name.
-    fn require_signed(&self, revision: &str, id: gix::ObjectId, reference: Option<Cow<'_, str>>) -> Result<()> {
+    fn require_signed(&self, revision: &str, id: gix::ObjectId, reference: Option<&str>) -> Result<()> {
         let is_tag = |name: &&str| name.parse::<ModelTag>().is_ok();
-        if let Some(tag) = reference.as_deref().and_then(|name| name.strip_prefix("refs/tags/")).filter(is_tag) {
+        if let Some(tag) = reference.and_then(|name| name.strip_prefix("refs/tags/")).filter(is_tag) {
             let commit = self.tagged(tag)?;
             if self.0.is_other && commit.map(|commit| commit.id.0) != Some(self.peel(id)?) {
                 let error =
@@ -223,7 +237,7 @@ impl History {
             for prefix in ["refs/heads/", "refs/tags/", "refs/remotes/"] {
                 tips.extend(self.names(prefix)?.into_iter().map(|(_, id)| id.0));
             }
-            tips.extend(self.0.repo.head_id().ok().map(|id| id.detach()));
+            tips.extend(self.head_id().ok().flatten());
             tips.sort();
             tips.dedup();
             self.walk(tips, None)?.into_iter().for_each(|id| chosen.add(id, None));
@@ -234,16 +248,12 @@ impl History {
     /// The branches or tags below a prefix with the commits that they lead to, by name. Tags of trees and blobs are
     /// left out.
     pub fn names(&self, prefix: &str) -> Result<Vec<(String, GitId)>> {
-        let platform = self.0.repo.references().map_err(unreadable)?;
         let mut found = Vec::new();
-        for reference in platform.prefixed(prefix).map_err(unreadable)? {
-            let Ok(mut reference) = reference else { continue };
-            let name = reference.name().as_bstr().to_str_lossy().into_owned();
-            let name = name.strip_prefix(prefix).unwrap_or(&name).to_string();
-            // A broken ref is Git's business; it is no reason to refuse all others.
-            let Ok(id) = reference.peel_to_id() else { continue };
-            if id.header().is_ok_and(|h| h.kind() == gix::object::Kind::Commit) {
-                found.push((name, GitId(id.detach())));
+        // A broken ref is Git's business; it is no reason to refuse all others.
+        for reference in self.read_refs(prefix)?.into_iter().flatten() {
+            if self.is_commit(reference.peeled).unwrap_or(false) {
+                let name = reference.name.strip_prefix(prefix).unwrap_or(&reference.name).to_string();
+                found.push((name, GitId(reference.peeled)));
             }
         }
         found.sort();
@@ -270,23 +280,25 @@ impl History {
     fn tagged(&self, name: &str) -> Result<Option<Commit>> {
         let of_model = name.parse::<ModelTag>().is_ok();
         let name = format!("refs/tags/{name}");
-        let Ok(Some(mut reference)) = self.0.repo.try_find_reference(name.as_str()) else { return Ok(None) };
+        let Some(reference) = self.find_ref(&name)? else { return Ok(None) };
         if self.0.require_signed && of_model {
-            let short = reference.name().shorten().to_str_lossy().into_owned();
-            let object = reference.try_id().map(|id| GitId(id.detach()));
-            let signature = object.map_or_else(|| Signature::unchecked(false), |id| self.verify_tag(&short, id));
-            signature.require(&short)?;
-            if let Some(id) = object {
-                return self.commit_of(self.peel(id.0)?, &name).map(Some);
-            }
+            let short = name.strip_prefix("refs/tags/").unwrap_or(&name);
+            let signature = match reference.is_symbolic {
+                true => Signature::unchecked(false),
+                false => self.verify_tag(short, GitId(reference.target)),
+            };
+            signature.require(short)?;
+            return self.commit_of(self.peel(reference.target)?, &name).map(Some);
         }
-        let id = reference.peel_to_id().map_err(unreadable)?.detach();
-        self.commit_of(id, &name).map(Some)
+        self.commit_of(reference.peeled, &name).map(Some)
     }
 
     /// What a tag leads to, over tags of tags.
-    fn peel(&self, mut id: gix::ObjectId) -> Result<gix::ObjectId> {
+    pub(super) fn peel(&self, mut id: gix::ObjectId) -> Result<gix::ObjectId> {
         for _ in 0..MOST_TAGS {
+            if self.0.repo.find_header(id).map_err(unreadable)?.kind() != gix::object::Kind::Tag {
+                return Ok(id);
+            }
             let object = self.0.repo.find_object(id).map_err(unreadable)?;
             let Ok(tag) = object.try_into_tag() else { return Ok(id) };
             self.check_content(id, gix::object::Kind::Tag, &tag.data)?;
@@ -349,7 +361,7 @@ impl History {
     /// What is not there, with what may have been meant.
     fn unknown(&self, revision: &str, message: String) -> Error {
         let mut error = Error::missing(message);
-        if self.0.repo.head_id().is_err() && revision.starts_with("HEAD") {
+        if !matches!(self.head_id(), Ok(Some(_))) && revision.starts_with("HEAD") {
             return error.because("there is no commit yet").hint("git commit — makes the first one");
         }
         let word = revision.split(['~', '^']).next().unwrap_or(revision);
@@ -372,7 +384,7 @@ impl History {
 }
 
 /// Where the name ends that a revision of Git's grammar begins with.
-fn head_of(revision: &str) -> &str {
+pub(super) fn head_of(revision: &str) -> &str {
     let end = [revision.find(['^', '~', ':']), revision.find("@{")].into_iter().flatten().min();
     &revision[..end.unwrap_or(revision.len())]
 }

@@ -16,7 +16,7 @@ impl GitId {
         self.0.to_hex().to_string()
     }
 
-    /// All 40 digits, as a lock or a tag holds them.
+    /// All digits (40, with SHA-256 64), as a lock or a tag holds them.
     pub fn from_hex(text: &str) -> Option<GitId> {
         gix::ObjectId::from_hex(text.as_bytes()).ok().map(GitId)
     }

@@ -14,7 +14,6 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use super::program;
 use super::repo::Repo;
 use crate::document;
 use crate::error::{Error, Result};
@@ -143,7 +142,7 @@ impl Repo {
     }
 
     fn git_config(&self, args: &[&str]) -> Result<()> {
-        program::git(&self.top, &[&["config", "--local"], args].concat())
+        self.git(&[&["config", "--local"], args].concat(), None, None).map(drop)
     }
 }
 

@@ -4,6 +4,7 @@
 //! here. Other repositories inside of this one are passed over: they look after their own.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::rc::Rc;
 
 use super::commit::{Commit, EntryKind};
@@ -36,6 +37,21 @@ impl Named {
         Named { history: history.clone(), name, below: HashMap::new() }
     }
 
+    /// In a partial clone, gets what [`Named::at`] reads of these commits and what it finds, with two requests.
+    pub fn fetch_ahead(&mut self, commits: &[Commit]) -> Result<()> {
+        if !self.history.0.is_partial {
+            return Ok(());
+        }
+        let history = self.history.clone();
+        history.fetch_missing(commits.iter().map(|commit| commit.tree));
+        let mut blobs = Vec::new();
+        for commit in commits {
+            blobs.extend(self.below(commit.tree, 0)?.iter().map(|hit| hit.id.0));
+        }
+        history.fetch_missing(blobs);
+        Ok(())
+    }
+
     /// Paths and blobs in a commit.
     pub fn at(&mut self, commit: &Commit) -> Result<Vec<(RepoPath, GitId)>> {
         let hits = self.below(commit.tree, 0)?;
@@ -52,6 +68,11 @@ impl Named {
             found.push((path, id));
         }
         Ok(found)
+    }
+
+    /// Paths and blobs in a tree, from there; a symlink is not followed, and its text is the blob.
+    pub(super) fn in_tree(&mut self, tree: gix::ObjectId) -> Result<Vec<(String, GitId)>> {
+        Ok(self.below(tree, 0)?.iter().map(|hit| (hit.path.clone(), hit.id)).collect())
     }
 
     fn below(&mut self, tree: gix::ObjectId, depth: usize) -> Result<Rc<Vec<Hit>>> {
@@ -81,6 +102,11 @@ impl Named {
 }
 
 impl Repo {
+    /// Is this Git's own folder, of whatever name? One that a variable names may lie among the files.
+    pub(super) fn is_git_folder(&self, folder: &Path) -> bool {
+        self.is_named && [&self.git_dir, &self.common_dir].into_iter().flatten().any(|git| git == folder)
+    }
+
     /// The files of a name in the worktree, tracked or not; none if the worktree is not there.
     ///
     /// Errors: a folder that cannot be read.
@@ -90,7 +116,8 @@ impl Repo {
             return Ok(found);
         }
         let walk = walkdir::WalkDir::new(&self.top).into_iter().filter_entry(|entry| {
-            let own = entry.file_name() == ".git" || entry.file_name() == OWN_FOLDER;
+            let own =
+                entry.file_name() == ".git" || entry.file_name() == OWN_FOLDER || self.is_git_folder(entry.path());
             let other = || entry.depth() > 0 && entry.file_type().is_dir() && entry.path().join(".git").exists();
             !own && !other()
         });
@@ -138,7 +165,7 @@ mod tests {
         let paths: Vec<RepoPath> = at.iter().map(|(p, _)| p.clone()).collect();
         assert_eq!(names(&paths), "a/b/x.lock a/x.lock x.lock x.lock.d/x.lock");
         assert_eq!(history.blob(at[1].1).unwrap(), b"1");
-        assert_eq!(repo.index_named("x.lock").unwrap().len(), 4);
+        assert_eq!(repo.index_named(&history, "x.lock").unwrap().len(), 4);
     }
 
     #[test]

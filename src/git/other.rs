@@ -4,13 +4,10 @@
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use super::commit::absent;
-use super::history::History;
 use super::id::GitId;
 use super::owner;
-use super::program::{check_protocol, exact_git, foreign_git, reading_git};
+use super::program::{check_protocol, exact_git, foreign_git, run};
 use super::repo::Repo;
 use crate::error::{Error, Kind, Result};
 use crate::path::RepoPath;
@@ -96,7 +93,7 @@ pub fn open(address: &Url, cwd: &Path, repos: &Path, commit: Option<GitId>) -> R
         let fetch = ["fetch", "--quiet", "--prune", "--force", "--tags", "--", "origin", "+refs/heads/*:refs/heads/*"];
         stale = run(foreign_git(&clone).args(fetch)).err().map(|e| said(address, e));
     }
-    Ok(Other { repo: Repo { fetches_missing: true, ..Repo::bare(&clone) }, bare: true, is_clone: true, stale })
+    Ok(Other { repo: Repo { fetches_missing: true, ..Repo::bare(&clone)? }, bare: true, is_clone: true, stale })
 }
 
 /// Was it cloned from this very address?
@@ -107,7 +104,7 @@ fn is_of(clone: &Path, address: &Url) -> bool {
 }
 
 fn has(clone: &Path, id: GitId) -> bool {
-    Repo::bare(clone).history().is_ok_and(|h| h.commit(id).is_ok())
+    Repo::bare(clone).and_then(|repo| repo.history()).is_ok_and(|h| h.commit(id).is_ok())
 }
 
 /// Clones beside the place and renames, so that a clone that was cut off is none.
@@ -144,18 +141,6 @@ fn said(address: &Url, e: Error) -> Error {
         .hint(format!("see whether Git can reach it: git ls-remote {}", word(&address.to_string())))
 }
 
-/// Runs the `git` program; what it prints comes back.
-fn run(command: &mut Command) -> Result<Vec<u8>> {
-    let out = command.output().map_err(|e| Error::new(Kind::Io, "the program git cannot be run").because(e))?;
-    if out.status.success() {
-        return Ok(out.stdout);
-    }
-    let text = String::from_utf8_lossy(&out.stderr);
-    let mut lines = text.lines().filter(|l| !l.trim().is_empty());
-    let error = Error::new(Kind::Remote, lines.next().unwrap_or("git failed").to_string());
-    Err(lines.take(3).fold(error, |error, line| error.because(line)))
-}
-
 impl Repo {
     /// A bare repository of the user's disk.
     ///
@@ -163,11 +148,11 @@ impl Repo {
     pub(super) fn open_bare(git_dir: &Path) -> Result<Repo> {
         owner::check_owner(git_dir, &[git_dir])?;
         owner::check_embedded(git_dir)?;
-        Ok(Repo::bare(git_dir))
+        Repo::bare(git_dir)
     }
 
     /// A repository without files of its own. Everything counts from its commits.
-    pub fn bare(git_dir: &Path) -> Repo {
+    pub fn bare(git_dir: &Path) -> Result<Repo> {
         let folder = || git_dir.to_path_buf();
         Repo::of(folder(), Some(folder()), Some(folder()), RepoPath::root())
     }
@@ -179,29 +164,6 @@ impl Repo {
     /// Where clones of other repositories are kept.
     pub fn repos_dir(&self) -> PathBuf {
         self.shared().join("repos")
-    }
-}
-
-impl History {
-    /// A blob that a partial clone left out: the `git` program gets it from where the clone is from, for a repository that
-    /// [`Repo::fetches_missing`].
-    pub(super) fn promised_blob(&self, id: GitId) -> Result<Vec<u8>> {
-        let absent = || absent(format!("blob {id}"));
-        let config = self.0.repo.config_snapshot();
-        if config.string("extensions.partialClone").or_else(|| config.string("remote.origin.promisor")).is_none() {
-            return Err(absent());
-        }
-        let folder = self.0.repo.git_dir();
-        if !self.0.fetches_missing {
-            return Err(absent().hint(format!(
-                "lockstep lets Git fetch for the repository at hand alone; if you trust this one: git -C {} fetch --refetch \
-                 --no-filter",
-                word(&folder.display().to_string())
-            )));
-        }
-        let mut command = reading_git(folder);
-        command.env_remove("GIT_NO_LAZY_FETCH").arg("--git-dir").arg(folder).args(["cat-file", "blob", &id.hex()]);
-        run(&mut command).map_err(|_| absent())
     }
 }
 
@@ -236,12 +198,12 @@ mod tests {
         let repos = dir.path().join("repos");
         let clone = repos.join("clone");
         clone_to(&format!("file://{}", top.display()).into(), &clone).unwrap();
-        let at = |path: &Path, rev: &str| Repo::bare(path).resolve(rev).map(|c| c.id.hex());
+        let at = |path: &Path, rev: &str| Repo::bare(path).unwrap().resolve(rev).map(|c| c.id.hex());
         assert_eq!(at(&clone, "HEAD").unwrap(), first);
         let path = RepoPath::root().join("f").unwrap();
-        let e = Repo::bare(&clone).resolve("HEAD").unwrap().read(&path).unwrap_err();
+        let e = Repo::bare(&clone).unwrap().resolve("HEAD").unwrap().read(&path).unwrap_err();
         assert!(e.kind == Kind::Missing && e.hints.iter().any(|hint| hint.contains("--refetch")), "{e}");
-        let commit = Repo { fetches_missing: true, ..Repo::bare(&clone) }.resolve("HEAD").unwrap();
+        let commit = Repo { fetches_missing: true, ..Repo::bare(&clone).unwrap() }.resolve("HEAD").unwrap();
         // The contents were left out, and come when they are asked for.
         assert_eq!(commit.read(&path).unwrap().as_deref(), Some(&b"1"[..]));
         assert_eq!(std::fs::read_dir(&repos).unwrap().count(), 1);

@@ -4,14 +4,19 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::protected;
+use super::repo::Repo;
 use crate::error::{Error, Kind, Result};
+use crate::path::RepoPath;
 use crate::shell::word;
 use crate::url::Url;
 
-/// Variables by which Git's hooks name their repository, and which would make `git -C FOLDER` mean another one.
-const OF_A_REPOSITORY: [&str; 11] = [
+/// Variables by which Git's hooks name their repository, and which would make `git -C FOLDER` mean another one: those of
+/// `git rev-parse --local-env-vars`. `GIT_CONFIG_COUNT` and `GIT_CONFIG_PARAMETERS` stay: they hold settings, which the
+/// user (or a CI system: credentials, `url.….insteadOf`) gives to every repository.
+pub(super) const OF_A_REPOSITORY: [&str; 13] = [
     "GIT_ALTERNATE_OBJECT_DIRECTORIES",
     "GIT_COMMON_DIR",
+    "GIT_CONFIG",
     "GIT_DIR",
     "GIT_GRAFT_FILE",
     "GIT_IMPLICIT_WORK_TREE",
@@ -19,6 +24,7 @@ const OF_A_REPOSITORY: [&str; 11] = [
     "GIT_NAMESPACE",
     "GIT_OBJECT_DIRECTORY",
     "GIT_PREFIX",
+    "GIT_REPLACE_REF_BASE",
     "GIT_SHALLOW_FILE",
     "GIT_WORK_TREE",
 ];
@@ -26,14 +32,24 @@ const OF_A_REPOSITORY: [&str; 11] = [
 /// Protocols of Git itself. Every other one is a program `git-remote-NAME`.
 const PROTOCOLS: [&str; 7] = ["file", "git", "git+ssh", "http", "https", "ssh", "ssh+git"];
 
-/// Runs `git` in a folder; it has to succeed.
-pub(super) fn git(folder: &Path, args: &[&str]) -> Result<()> {
-    let out = Command::new("git").arg("-C").arg(folder).args(args).output().map_err(|e| Error::io("run", "git", e))?;
+/// Runs the `git` program; what it prints comes back.
+pub(super) fn run(command: &mut Command) -> Result<Vec<u8>> {
+    let out = command.output().map_err(|e| Error::new(Kind::Io, "the program git cannot be run").because(e))?;
     if out.status.success() {
-        return Ok(());
+        return Ok(out.stdout);
     }
-    let said = String::from_utf8_lossy(&out.stderr);
-    Err(Error::new(Kind::Io, format!("`git {}` failed", args.join(" "))).because(said.trim().replace('\n', "; ")))
+    let text = String::from_utf8_lossy(&out.stderr);
+    let mut lines = text.lines().filter(|l| !l.trim().is_empty());
+    let error = Error::new(Kind::Remote, lines.next().unwrap_or("git failed").to_string());
+    Err(lines.take(3).fold(error, |error, line| error.because(line)))
+}
+
+/// `git` for a question about the repository of a Git folder: see [`reading_git`]. It speaks the language that is parsed
+/// here.
+pub(super) fn question(git_dir: &Path) -> Command {
+    let mut command = exact_git(git_dir);
+    command.arg("--git-dir").arg(git_dir).env("LC_ALL", "C");
+    command
 }
 
 /// `git` for a question: it runs no hook and no file system monitor of the repository's settings, reads nothing from the
@@ -46,12 +62,55 @@ pub(super) fn reading_git(folder: &Path) -> Command {
     command
 }
 
-/// [`reading_git`] for a repository that no variable of the environment may replace by another one.
-pub(super) fn exact_git(folder: &Path) -> Command {
-    let mut command = reading_git(folder);
+impl Repo {
+    /// `git` in this repository as the user would start it, with the hooks and the settings of the repository.
+    pub(super) fn user_git(&self) -> Command {
+        let mut command = Command::new("git");
+        forget_repository(&mut command);
+        command.current_dir(&self.top);
+        self.name_to(&mut command);
+        command
+    }
+
+    /// `git` for a question about the files of this worktree; see [`reading_git`].
+    fn worktree_question(&self) -> Command {
+        let mut command = exact_git(&self.top);
+        self.name_to(&mut command);
+        if let Some(file) = &self.index_file {
+            command.env("GIT_INDEX_FILE", file);
+        }
+        command
+    }
+
+    fn name_to(&self, command: &mut Command) {
+        if let Some(git_dir) = self.git_dir.as_ref().filter(|_| self.is_named) {
+            command.arg("--git-dir").arg(git_dir).arg("--work-tree").arg(&self.top);
+        }
+    }
+
+    /// Does Git ignore a path? `None` if it does not say.
+    pub fn is_ignored(&self, path: &RepoPath) -> Option<bool> {
+        let mut command = self.worktree_question();
+        command.args(["check-ignore", "-q", "--", path.as_str()]).stdout(Stdio::null()).stderr(Stdio::null());
+        match command.status().ok()?.code()? {
+            0 => Some(true),
+            1 => Some(false),
+            _ => None,
+        }
+    }
+}
+
+/// Takes away the variables that name a repository: the program works in the repository of its folder.
+pub fn forget_repository(command: &mut Command) {
     for name in OF_A_REPOSITORY {
         command.env_remove(name);
     }
+}
+
+/// [`reading_git`] for a repository that no variable of the environment may replace by another one.
+pub(super) fn exact_git(folder: &Path) -> Command {
+    let mut command = reading_git(folder);
+    forget_repository(&mut command);
     command
 }
 
@@ -92,17 +151,6 @@ pub(super) fn check_protocol(address: &Url) -> Result<()> {
         word(&base),
         word(&allow)
     )))
-}
-
-/// Does Git ignore a name in a folder? `None` if it does not say.
-pub fn is_ignored(folder: &Path, name: &str) -> Option<bool> {
-    let mut command = reading_git(folder);
-    command.args(["check-ignore", "-q", "--", name]).stdout(Stdio::null()).stderr(Stdio::null());
-    match command.status().ok()?.code()? {
-        0 => Some(true),
-        1 => Some(false),
-        _ => None,
-    }
 }
 
 /// Merges three files as text, into the first, with conflict markers where it takes them.

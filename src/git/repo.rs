@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use super::facts::Settings;
+use super::format::Format;
+use super::variables::project_in;
 use super::{foreign, owner};
 use crate::document::{self, Bounds};
 use crate::error::{Error, Result};
@@ -44,6 +46,13 @@ pub struct Repo {
     /// May Git fetch what a partial clone left out? It runs programs that the repository's settings name, so it does so for
     /// the repository at hand and for lockstep's own clones alone.
     pub fetches_missing: bool,
+    pub(super) format: Format,
+    /// Git's index, where a variable names another one than that of the worktree.
+    pub(super) index_file: Option<PathBuf>,
+    /// Do a variable or a setting say which folder belongs to which Git folder? Git has to be told, then.
+    pub(super) is_named: bool,
+    /// Do variables of the environment name another repository than this one, which the user asked for?
+    pub(super) is_elsewhere: bool,
     pub(super) settings: OnceLock<Settings>,
 }
 
@@ -71,7 +80,7 @@ impl Repo {
             if let Some(git_dir) = git_dir_of(folder)? {
                 let found = match bare {
                     Some(bare) => Repo::open_bare(bare)?,
-                    None => Repo::with_files(folder, Some(git_dir), project)?,
+                    None => Repo::with_files(folder, Some(git_dir), project, &start)?,
                 };
                 return Ok(Repo { fetches_missing: true, ..found });
             }
@@ -87,14 +96,14 @@ impl Repo {
         }
         if let Some(own) = own {
             foreign::refuse_tracked(&own.join(OWN_FOLDER))?;
-            return Repo::with_files(own, None, project);
+            return Repo::with_files(own, None, project, &start);
         }
         Err(Error::missing(format!("there is no Git repository here: {}", start.display()))
             .hint("git init — makes one; lockstep needs no further set-up in it")
             .hint("lockstep init --no-scm — works without Git, in this folder"))
     }
 
-    fn with_files(top: &Path, git_dir: Option<PathBuf>, project: Option<&Path>) -> Result<Repo> {
+    fn with_files(top: &Path, git_dir: Option<PathBuf>, project: Option<&Path>, start: &Path) -> Result<Repo> {
         let common_dir = git_dir.as_deref().map(common_dir_of).transpose()?;
         match (&git_dir, &common_dir) {
             (Some(git_dir), Some(common)) => {
@@ -102,20 +111,57 @@ impl Repo {
             }
             _ => owner::check_owner(top, &[top, &top.join(OWN_FOLDER)])?,
         }
-        let project = project.unwrap_or(top);
-        let project_root = RepoPath::from_absolute(top, project)
-            .ok_or_else(|| Error::usage(format!("the path {} is not UTF-8", project.display())))?;
-        Ok(Repo::of(top.to_path_buf(), git_dir, common_dir, project_root))
+        let path = |top: &Path, project: &Path| {
+            RepoPath::from_absolute(top, project)
+                .ok_or_else(|| Error::usage(format!("the path {} is not UTF-8", project.display())))
+        };
+        let project_root = path(top, project.unwrap_or(top))?;
+        let found = Repo::of(top.to_path_buf(), git_dir, common_dir, project_root)?;
+        // A linked worktree is where it is, whatever the settings of the repository say of the main one.
+        let Some(git_dir) = found.git_dir.clone().filter(|_| found.git_dir == found.common_dir) else {
+            return Ok(found);
+        };
+        if found.format.is_bare == Some(true) {
+            return Repo::bare(&git_dir);
+        }
+        let Some(named) = found.format.worktree.as_ref().map(|tree| git_dir.join(tree)) else { return Ok(found) };
+        let tree = fs::canonicalize(&named).map_err(|_| {
+            Error::missing(format!("the worktree {}, which core.worktree names, is not there", named.display()))
+                .hint(format!("bring it back, or correct core.worktree in {}", git_dir.join("config").display()))
+        })?;
+        if tree == top {
+            return Ok(found);
+        }
+        owner::check_owner(&tree, &[&tree])?;
+        let project_root = path(&tree, &project_in(&tree, start))?;
+        Ok(Repo { top: tree, project_root, is_named: true, ..found })
     }
 
+    /// Errors: [`Kind::Usage`](crate::error::Kind::Usage) if Git stores things there in a way that lockstep does not know.
     pub(super) fn of(
         top: PathBuf,
         git_dir: Option<PathBuf>,
         common_dir: Option<PathBuf>,
         project_root: RepoPath,
-    ) -> Repo {
-        let (require_signed, is_other, fetches_missing, settings) = (false, false, false, OnceLock::new());
-        Repo { top, git_dir, common_dir, project_root, require_signed, is_other, fetches_missing, settings }
+    ) -> Result<Repo> {
+        let format = match (&common_dir, &git_dir) {
+            (Some(common), Some(git_dir)) => Format::read(common, git_dir)?,
+            _ => Format::default(),
+        };
+        Ok(Repo {
+            top,
+            git_dir,
+            common_dir,
+            project_root,
+            require_signed: false,
+            is_other: false,
+            fetches_missing: false,
+            format,
+            index_file: None,
+            is_named: false,
+            is_elsewhere: false,
+            settings: OnceLock::new(),
+        })
     }
 
     /// The store's folder where no setting names another.
@@ -196,16 +242,20 @@ pub(super) fn git_dir_of(folder: &Path) -> Result<Option<PathBuf>> {
         // As for Git, a folder that merely has the name is none (an empty one may be a mount point).
         return Ok(dot_git.join("HEAD").symlink_metadata().is_ok().then_some(dot_git));
     }
-    let text = document::read_text(&dot_git, LONGEST_NAME)?.unwrap_or_default();
+    read_link(&dot_git).map(Some)
+}
+
+/// The Git folder that a file `.git` names.
+pub(super) fn read_link(dot_git: &Path) -> Result<PathBuf> {
+    let text = document::read_text(dot_git, LONGEST_NAME)?.unwrap_or_default();
     let Some(named) = text.strip_prefix("gitdir:") else {
         return Err(Error::usage(format!("{} is not a Git link: it has no line `gitdir: …`", dot_git.display())));
     };
-    let git_dir = folder.join(named.trim());
-    let git_dir = fs::canonicalize(&git_dir).map_err(|_| {
+    let git_dir = dot_git.parent().unwrap_or(dot_git).join(named.trim());
+    fs::canonicalize(&git_dir).map_err(|_| {
         Error::missing(format!("{} names {}, which is not there", dot_git.display(), git_dir.display()))
             .hint("git worktree repair — run in the main worktree, if one of the two was moved")
-    })?;
-    Ok(Some(git_dir))
+    })
 }
 
 /// Is this folder Git's own, of a repository without files? Git says so in its settings: a `.git` has the same content.

@@ -11,7 +11,7 @@ use std::process::Stdio;
 use super::apart::Apart;
 use super::history::History;
 use super::id::GitId;
-use super::program::reading_git;
+use super::program::question;
 use super::repo::Repo;
 use crate::error::{Error, Kind, Result};
 use crate::shell::word;
@@ -129,18 +129,13 @@ impl History {
             Some(own) => return refused(format!("it is the signature of the tag {own}")),
             None => return refused("the tag has no name of its own".into()),
         }
-        let apart = match self.0.is_other.then(|| Apart::with_tag(&object.data)).transpose() {
+        let apart = match self.0.is_other.then(|| Apart::with_tag(&object.data, id.0.kind())).transpose() {
             Ok(apart) => apart,
             Err(error) => return Signature::without_key(State::NotChecked, Some(error.message)),
         };
         let mut command = match &apart {
             Some(apart) => apart.git(),
-            None => {
-                let git_dir = self.0.repo.git_dir();
-                let mut command = reading_git(self.0.repo.workdir().unwrap_or(git_dir));
-                command.arg("--git-dir").arg(git_dir);
-                command
-            }
+            None => question(self.0.repo.git_dir()),
         };
         command.args(["verify-tag", "--raw", &id.hex()]);
         command.env("LC_ALL", "C").stdout(Stdio::null()).stderr(Stdio::piped());

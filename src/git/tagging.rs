@@ -4,7 +4,7 @@
 //! here what they mean everywhere.
 
 use std::io::Write;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use super::id::GitId;
 use super::repo::Repo;
@@ -107,12 +107,12 @@ impl Repo {
     }
 
     /// Runs `git` in the repository; what it prints comes back, what it complains about is the cause.
-    fn git(&self, args: &[&str], input: Option<&str>, date: Option<&str>) -> Result<String> {
+    pub(super) fn git(&self, args: &[&str], input: Option<&str>, date: Option<&str>) -> Result<String> {
         let failed = |why: String| {
             Error::new(Kind::Io, format!("git {} failed", args.first().copied().unwrap_or_default())).because(why)
         };
-        let mut command = Command::new("git");
-        command.arg("-C").arg(&self.top).args(args).env("LC_ALL", "C");
+        let mut command = self.user_git();
+        command.args(args).env("LC_ALL", "C");
         command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         if let Some(date) = date {

@@ -3,7 +3,7 @@
 use gix::bstr::ByteSlice;
 
 use super::commit::Commit;
-use super::history::{History, unreadable};
+use super::history::History;
 use super::id::GitId;
 use super::repo::Repo;
 use super::signature;
@@ -43,26 +43,23 @@ impl Repo {
 impl History {
     /// All tags that lead to commits, by name. One that cannot be read is left out, as Git leaves it out.
     pub fn tags(&self) -> Result<Vec<Tag>> {
-        let platform = self.0.repo.references().map_err(unreadable)?;
         let mut tags = Vec::new();
-        for mut reference in platform.tags().map_err(unreadable)?.flatten() {
-            let name = reference.name().shorten().to_str_lossy().into_owned();
-            // What the ref itself names, before it is followed: the tag object of an annotated one.
-            let Some(target) = reference.try_id().map(|id| id.detach()) else { continue };
-            let Ok(object) = self.0.repo.find_object(target) else { continue };
+        for reference in self.read_refs("refs/tags/")?.into_iter().flatten() {
+            // One that names another ref is no tag of its own.
+            if reference.is_symbolic {
+                continue;
+            }
+            let Ok(object) = self.0.repo.find_object(reference.target) else { continue };
             let annotated = match object.kind {
                 gix::object::Kind::Commit => None,
-                gix::object::Kind::Tag => Some(annotation(target, &object.data)),
+                gix::object::Kind::Tag => Some(annotation(reference.target, &object.data)),
                 _ => continue,
             };
-            let commit = match &annotated {
-                None => target,
-                Some(_) => match reference.peel_to_id() {
-                    Ok(id) if id.header().is_ok_and(|h| h.kind() == gix::object::Kind::Commit) => id.detach(),
-                    _ => continue,
-                },
-            };
-            tags.push(Tag { name, commit: GitId(commit), annotated });
+            if annotated.is_some() && !self.is_commit(reference.peeled).unwrap_or(false) {
+                continue;
+            }
+            let name = reference.name.strip_prefix("refs/tags/").unwrap_or(&reference.name).to_string();
+            tags.push(Tag { name, commit: GitId(reference.peeled), annotated });
         }
         tags.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(tags)
@@ -79,7 +76,7 @@ fn annotation(id: gix::ObjectId, data: &[u8]) -> Annotation {
     let (covered, signature) = signature::split(data);
     let has_signature = signature.is_some();
     let mut found = Annotation { id: GitId(id), tagger: String::new(), time: 0, message: String::new(), has_signature };
-    let Ok(tag) = gix::objs::TagRef::from_bytes(covered, gix::hash::Kind::Sha1) else { return found };
+    let Ok(tag) = gix::objs::TagRef::from_bytes(covered, id.kind()) else { return found };
     if let Ok(Some(tagger)) = tag.tagger() {
         found.tagger = format!("{} <{}>", tagger.name.trim().to_str_lossy(), tagger.email.trim().to_str_lossy());
         found.time = tagger.time().map(|t| t.seconds).unwrap_or(0);

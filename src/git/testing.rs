@@ -3,6 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// `LOCKSTEP_TEST_LAYOUT` (`reftable-sha256`) as the variables by which Git chooses the layout of new repositories.
+pub fn layout() -> Vec<(&'static str, String)> {
+    let layout = std::env::var("LOCKSTEP_TEST_LAYOUT").unwrap_or_default();
+    let parts = layout.split_once('-');
+    parts.map_or(Vec::new(), |(refs, hash)| {
+        vec![("GIT_DEFAULT_REF_FORMAT", refs.to_string()), ("GIT_DEFAULT_HASH", hash.to_string())]
+    })
+}
+
 /// A fresh repository in a temporary folder: its folder (dropped last) and its root.
 pub fn repository() -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
@@ -28,6 +37,7 @@ pub fn git_at(dir: &Path, args: &[&str], date: &str) -> String {
         .env("GIT_CONFIG_NOSYSTEM", "1")
         .env("GIT_CONFIG_GLOBAL", "/dev/null")
         .env_remove("GIT_DIR")
+        .envs(layout())
         .output()
         .unwrap();
     assert!(out.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&out.stderr));

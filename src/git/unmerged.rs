@@ -5,7 +5,7 @@ use gix::index::entry::Stage;
 
 use super::id::GitId;
 use super::repo::Repo;
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 use crate::path::RepoPath;
 
 /// A path with a conflict. A side is `None` where it has no such file.
@@ -30,13 +30,7 @@ pub enum Underway {
 impl Repo {
     /// The conflicts in files of this name, in the order of their paths.
     pub fn unmerged(&self, name: &str) -> Result<Vec<Unmerged>> {
-        let Some(git_dir) = &self.git_dir else { return Ok(Vec::new()) };
-        let file = git_dir.join("index");
-        if !file.exists() {
-            return Ok(Vec::new());
-        }
-        let index = gix::index::File::at(&file, gix::hash::Kind::Sha1, true, Default::default())
-            .map_err(|e| Error::new(Kind::Io, format!("cannot read Git's index {}", file.display())).because(e))?;
+        let Some(index) = self.index()? else { return Ok(Vec::new()) };
         let Some(repo) = self.open()? else { return Ok(Vec::new()) };
         let mut found: Vec<Unmerged> = Vec::new();
         for entry in index.entries().iter().filter(|entry| entry.stage() != Stage::Unconflicted) {
@@ -75,8 +69,8 @@ impl Repo {
         match () {
             _ if is_there("rebase-merge") || is_there("rebase-apply") => Some(Underway::Rebase),
             _ if is_there("MERGE_HEAD") => Some(Underway::Merge),
-            _ if is_there("CHERRY_PICK_HEAD") => Some(Underway::CherryPick),
-            _ if is_there("REVERT_HEAD") => Some(Underway::Revert),
+            _ if self.has_root_ref("CHERRY_PICK_HEAD") => Some(Underway::CherryPick),
+            _ if self.has_root_ref("REVERT_HEAD") => Some(Underway::Revert),
             _ => None,
         }
     }

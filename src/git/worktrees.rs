@@ -1,14 +1,13 @@
 //! All worktrees of a repository, whoever is asked.
 
-use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use super::format::Format;
 use super::owner;
+use super::places::place_of;
 use super::repo::{OWN_FOLDER, Repo};
-use crate::document;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::path::RepoPath;
 
 impl Repo {
@@ -35,28 +34,36 @@ impl Repo {
         if home.file_name().is_some_and(|name| name == OWN_FOLDER) {
             let top = home.parent().filter(|_| home.is_dir()).ok_or_else(gone)?.to_path_buf();
             let (git_dir, common_dir, project_root) = (None, None, RepoPath::root());
-            return Ok(Repo::of(top, git_dir, common_dir, project_root));
+            return Repo::of(top, git_dir, common_dir, project_root);
         }
         if !home.join("HEAD").is_file() {
             return Err(gone());
         }
-        let fail = |e: &dyn std::fmt::Display| {
-            Error::new(Kind::Io, format!("cannot read the Git repository {}", home.display())).because(e)
-        };
-        let opened = gix::open(home).map_err(|e| fail(&e))?;
-        let top = match opened.workdir() {
-            Some(top) => fs::canonicalize(top).map_err(|e| fail(&e))?,
-            None => return Ok(Repo::bare(home)),
-        };
+        let format = Format::read(home, home)?;
+        let Some(top) = place_of(home, home, &format)? else { return Repo::bare(home) };
         let (git_dir, common_dir) = (Some(home.to_path_buf()), Some(home.to_path_buf()));
-        Ok(Repo::of(top, git_dir, common_dir, RepoPath::root()))
+        let is_named = format.worktree.is_some();
+        Ok(Repo { is_named, ..Repo::of(top, git_dir, common_dir, RepoPath::root())? })
+    }
+
+    /// The same worktree, as seen from its root.
+    fn again(&self) -> Result<Repo> {
+        let (git_dir, common_dir) = (self.git_dir.clone(), self.common_dir.clone());
+        let found = Repo::of(self.top.clone(), git_dir, common_dir, RepoPath::root())?;
+        let (index_file, is_named) = (self.index_file.clone(), self.is_named);
+        Ok(Repo { index_file, is_named, is_other: self.is_other, fetches_missing: self.fetches_missing, ..found })
     }
 
     /// The main worktree and all linked ones, those included whose folder is not there now: their index and what
     /// lockstep keeps for them are.
     pub fn worktrees(&self) -> Result<Vec<Repo>> {
         let home = self.home();
-        let mut all = vec![Repo::at_home(&home)?];
+        let mut all = vec![match self.git_dir.as_deref() == Some(&*home) {
+            // A variable may have named its files.
+            true => self.again()?,
+            false => Repo::at_home(&home)?,
+        }];
+        all.extend(all[0].noted_places()?);
         let folder = home.join("worktrees");
         let entries = match fs::read_dir(&folder) {
             Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
@@ -66,12 +73,15 @@ impl Repo {
         };
         for entry in entries {
             let git_dir = entry.map_err(|e| Error::io("read", &folder, e))?.path();
-            // One that cannot be read may stand for a worktree whose data would be taken for garbage.
-            let Some(named) = document::read(&git_dir.join("gitdir"), document::MOST)? else { continue };
-            let named = git_dir.join(OsStr::from_bytes(named.trim_ascii_end()));
-            let top = named.parent().unwrap_or(&named).to_path_buf();
+            // Git itself removes one that does not say where it is.
+            let Some(top) = place_of(&git_dir, &home, &self.format)? else { continue };
             let (git_dir, common_dir) = (Some(git_dir), Some(home.clone()));
-            all.push(Repo::of(top, git_dir, common_dir, RepoPath::root()));
+            let found = match self.git_dir == git_dir {
+                true => self.again()?,
+                false => Repo::of(top, git_dir, common_dir, RepoPath::root())?,
+            };
+            all.extend(found.noted_places()?);
+            all.push(found);
         }
         Ok(all)
     }

@@ -35,6 +35,11 @@ pub struct Reader {
 }
 
 impl Reader {
+    /// Gets what [`Reader::commit`] reads of these commits, should the clone lack it.
+    pub fn fetch_ahead(&mut self, history: &History, commits: &[Commit]) -> Result<()> {
+        self.named.get_or_insert_with(|| Named::new(history, LOCK)).fetch_ahead(commits)
+    }
+
     /// What a commit's locks say.
     pub fn commit(&mut self, history: &History, commit: &Commit) -> Result<Vec<Claims>> {
         let named = self.named.get_or_insert_with(|| Named::new(history, LOCK));
@@ -45,7 +50,7 @@ impl Reader {
 
     /// What the locks in the index of a worktree say.
     pub fn index(&mut self, history: &History, repo: &Repo) -> Result<Vec<Claims>> {
-        let files = repo.index_named(LOCK)?;
+        let files = repo.index_named(history, LOCK)?;
         let of = |e: Error| Error { message: format!("{} (of Git's index)", e.message), ..e };
         files.into_iter().map(|(path, id)| self.blob(history, path, id).map_err(of)).collect()
     }

@@ -70,6 +70,13 @@ pub fn apply(project: &Project, options: &Options, agreed: &Plan) -> Result<Clea
 
 fn needs(project: &Project, options: &Options) -> Result<(Needs, Vec<Error>)> {
     let found = gather(project, &options.request)?;
+    if let Some(clone) = found.shallow.first().filter(|_| !options.request.skip_unreadable) {
+        let what =
+            format!("{} is a shallow clone: what its older commits need at the remote is not known", clone.display());
+        return Err(Error::missing(what)
+            .hint("git fetch --unshallow — run there, gets those commits")
+            .hint("nothing was touched; --skip-unreadable goes on without them"));
+    }
     let now = (project.around.now)().duration_since(UNIX_EPOCH).unwrap_or_default();
     let old = now.saturating_sub(options.min_age).as_secs();
     let roots = claims(&found).map(|(claim, _)| (claim.pin.id, claim.pin.is_dir())).collect();

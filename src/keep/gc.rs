@@ -8,6 +8,7 @@
 //! there, a folder that is needed, was damaged, and so cannot say what it holds.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -60,6 +61,8 @@ pub struct Planned {
     /// What those that could be asked have; `None` if there was nothing to ask for.
     asked: Option<Catalogs>,
     pub unreadable: Vec<Error>,
+    /// See [`Found::shallow`].
+    pub shallow: Vec<PathBuf>,
     /// How many states of how many other projects count.
     pub states: usize,
     pub others: usize,
@@ -118,6 +121,7 @@ fn plan_with(project: &Project, options: &Options, asked: Option<Catalogs>, sink
         unasked,
         asked,
         unreadable: found.unreadable,
+        shallow: found.shallow,
         states: found.states.len(),
         others: found.others.len(),
         plan,

@@ -1,7 +1,7 @@
 //! Whose claims count.
 //!
-//! Always: what the locks on disk and in Git's index of every worktree pin, what the stash does, and what runs recorded
-//! that go on or were killed. By request: branches, tags, commits. Of other projects that share the store: everything
+//! Always: what the locks on disk and in Git's index of every worktree pin, what the stash does and the commits of a merge
+//! or rebase that is not finished, and what runs recorded that go on or were killed. By request: branches, tags, commits. Of other projects that share the store: everything
 //! that can be reached, and what their reflogs remember.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::Grade;
 use crate::error::{Error, Kind, Result};
-use crate::git::{self, GitId, History, Repo};
+use crate::git::{self, Commit, GitId, History, Repo};
 use crate::keep::claims::{Claims, Reader};
 use crate::path::RepoPath;
 use crate::project::Project;
@@ -68,6 +68,8 @@ pub struct Found {
     pub own: usize,
     /// Other projects that use the store.
     pub others: Vec<PathBuf>,
+    /// Shallow clones whose older commits were asked for: what those need is not known.
+    pub shallow: Vec<PathBuf>,
 }
 
 /// Gathers all claims that count.
@@ -178,7 +180,7 @@ impl Gatherer<'_> {
         // A bare repository may have linked worktrees, too.
         let worktrees = if repo.is_git() { repo.worktrees()? } else { vec![repo_again(repo)?] };
         for (at, worktree) in worktrees.iter().enumerate() {
-            if at > 0 && !worktree.top.join(".git").exists() {
+            if at > 0 && !worktree.is_here() {
                 self.try_or((), Err(not_here(worktree)))?;
             }
             let is_this = other.is_none() && (worktrees.len() == 1 || worktree.git_dir == repo.git_dir);
@@ -195,7 +197,13 @@ impl Gatherer<'_> {
             self.found.states.push(State { name, commit: None, other: other.map(Path::to_path_buf), claims });
         }
         let Some(history) = history else { return Ok(()) };
-        for (id, name) in self.commits(repo, &worktrees, &history, which)? {
+        if (which.all_commits || which.number.is_some()) && history.is_shallow() {
+            self.found.shallow.push(repo.top.clone());
+        }
+        let commits = self.commits(repo, &worktrees, &history, which)?;
+        let known: Vec<Commit> = commits.iter().filter_map(|(id, _)| history.commit(*id).ok()).collect();
+        self.try_or((), reader.fetch_ahead(&history, &known))?;
+        for (id, name) in commits {
             let commit = history.commit(id);
             let claims = commit.and_then(|commit| reader.commit(&history, &commit));
             if let Some(claims) = self.try_or(None, claims.map(Some))? {
@@ -252,21 +260,21 @@ impl Gatherer<'_> {
                 add(id, Some(name.strip_prefix(prefix).filter(|short| !short.is_empty()).unwrap_or("stash")));
             }
         }
-        for id in self.try_or(BTreeSet::new(), repo.reflogs("refs/stash"))? {
-            if history.has_commit(id) {
-                add(id, Some("stash"));
+        for id in self.try_or(BTreeSet::new(), repo.stash_commits().and_then(|ids| present(history, ids)))? {
+            add(id, Some("stash"));
+        }
+        for worktree in worktrees {
+            for id in self.try_or(BTreeSet::new(), worktree.unfinished_commits(history))? {
+                add(id, None);
             }
         }
         if which.all_commits {
             let mut tips: BTreeSet<GitId> = BTreeSet::new();
             tips.extend(self.try_or(Vec::new(), history.refs("refs/"))?.into_iter().map(|(_, id)| id));
             for worktree in worktrees {
-                tips.extend(self.try_or(None, worktree.head_commit())?);
-                tips.extend(
-                    self.try_or(BTreeSet::new(), worktree.reflogs(""))?
-                        .into_iter()
-                        .filter(|id| history.has_commit(*id)),
-                );
+                tips.extend(self.try_or(BTreeSet::new(), worktree.private_commits())?);
+                let logged = worktree.reflog_commits().and_then(|ids| present(history, ids));
+                tips.extend(self.try_or(BTreeSet::new(), logged)?);
             }
             let names = names(history);
             for id in self.try_or(Vec::new(), history.reachable(tips))? {
@@ -277,9 +285,21 @@ impl Gatherer<'_> {
     }
 }
 
+/// Those that are still there: what a reflog remembers may be gone.
+fn present(history: &History, mut ids: BTreeSet<GitId>) -> Result<BTreeSet<GitId>> {
+    let mut unreadable = None;
+    ids.retain(|id| history.has_commit(*id).unwrap_or_else(|e| unreadable.replace(e).is_some()));
+    unreadable.map_or(Ok(ids), Err)
+}
+
 /// A linked worktree that Git knows and that is not there: its locks, which nothing else may have, cannot be read.
 fn not_here(worktree: &Repo) -> Error {
     let what = format!("the worktree {} is not there: what its locks need is not known", worktree.top.display());
+    let note = worktree.place_note();
+    if note.exists() {
+        let gone = format!("if it is gone for good: rm {}", word(&note.display().to_string()));
+        return Error::missing(what).hint(gone).hint("or bring it back (a disk that is not mounted?)");
+    }
     Error::missing(what)
         .hint("if it is gone for good: git worktree prune")
         .hint("if it was moved: git worktree repair, in its new place; or bring it back (a disk that is not mounted?)")

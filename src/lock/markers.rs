@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use super::format::{Lock, StageLock, read};
 use super::key::key;
 use super::merge::{Block, Sides};
+use crate::error::Result;
 use crate::value::conflict_marker;
 
 /// What can be had from the text alone.
@@ -25,6 +26,12 @@ pub struct Found {
 
 pub fn has_markers(text: &str) -> bool {
     conflict_marker(text).is_some()
+}
+
+/// Reads a common ancestor; `None` where Git made it up of two that had a conflict (criss-cross merges), so that it says
+/// nothing.
+pub fn read_base(path: &str, text: &str) -> Result<Option<Lock>> {
+    if has_markers(text) { Ok(None) } else { read(path, text).map(Some) }
 }
 
 /// Takes the sides apart. `vouched` says whether a record is known to be a whole one.

@@ -1,9 +1,12 @@
 //! Merging two locks over their common ancestor, block by block. Pure.
 //!
-//! A block (one stage, one data path) is a record of one run, and a record is never mixed from two: it is taken whole
-//! from one side. Where only one side changed a block, that one is taken. Where both did, both are true records, and
-//! the better one is the record of the inputs that the merge has: its key is compared with the key of the merged
-//! inputs. If neither or both fit, ours stays; whether the stage is stale then follows from the facts, as ever.
+//! Where only one side changed a block (one stage, one data path), that one is taken. Where both did, stages and data
+//! differ:
+//!
+//! - A stage is a record of one run, and a record is never mixed from two: it is taken whole from one side. Both are true
+//!   records, and the better one is the record of the inputs that the merge has: its key is compared with the key of the
+//!   merged inputs. If neither or both fit, ours stays; whether the stage is stale then follows from the facts, as ever.
+//! - Data cannot be made again, so neither side's is dropped: the caller joins it ([`JoinData`]), or it is a conflict.
 //!
 //! The merged inputs come from two sources. The merged files say them, where they can be read ([`Known`]; after the
 //! merge). Within a merge they cannot, since Git merges file by file; then the three locks say them: a value that one
@@ -17,6 +20,7 @@ use super::format::{Lock, StageLock};
 use super::key::key;
 use crate::path::normalise;
 use crate::store::Pin;
+pub use crate::store::join::{Side, Versions};
 
 /// Names a block of a lock.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,12 +35,6 @@ impl Block {
             Block::Data(name) | Block::Stage(name) => name,
         }
     }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
-    Ours,
-    Theirs,
 }
 
 /// Three locks; one that a side does not have is empty.
@@ -55,8 +53,39 @@ pub struct Known {
     pub declared: Option<BTreeSet<Block>>,
     /// By stage: an entry of the inputs that are there now. Of its outs only what the key counts is looked at.
     pub inputs: BTreeMap<String, StageLock>,
-    /// Data as it is in the workspace.
-    pub data: BTreeMap<String, Pin>,
+}
+
+/// Joins the versions of the data at a path, of which both sides changed it or one removed it.
+pub type JoinData<'a> = dyn Fn(&str, Versions<Pin>) -> DataJoin + 'a;
+
+/// What became of data that both sides changed.
+#[derive(Debug)]
+pub enum DataJoin {
+    /// With everything of both; nothing if the path is no longer data.
+    Joined(Option<Pin>),
+    /// The user said which side it is taken from.
+    Picked(Side, Option<Pin>),
+    /// An earlier merge, or the user, made this of it.
+    Settled(Option<Pin>),
+    Conflict(Vec<String>, Remedy),
+}
+
+/// What to do about a conflict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remedy {
+    Choose,
+    /// Listings of folders are not in the store: with them, the two may be joined.
+    Fetch,
+}
+
+/// Data that cannot be joined.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DataConflict {
+    pub path: String,
+    pub versions: Versions<Pin>,
+    /// Which files, and why.
+    pub details: Vec<String>,
+    pub remedy: Remedy,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +98,12 @@ pub enum Why {
     Undecided,
     /// The other side removed the block.
     NotRemoved,
+    /// Data that has the files of both sides.
+    Joined,
+    /// The user said which side.
+    Picked,
+    /// As an earlier merge left it.
+    Settled,
 }
 
 /// What became of a block that the two sides do not have alike.
@@ -87,23 +122,15 @@ pub struct Merged {
     pub lock: Lock,
     /// Data first, then stages, by name.
     pub choices: Vec<Choice>,
+    /// Data that is not in the merged lock, by path.
+    pub conflicts: Vec<DataConflict>,
 }
 
-/// Merges two locks. There is always a result.
-pub fn merge(sides: &Sides, known: &Known) -> Merged {
-    let mut merged = Merged { lock: Lock::default(), choices: Vec::new() };
+/// Merges two locks. There is always a result, which lacks the data that is a conflict.
+pub fn merge(sides: &Sides, known: &Known, join: &JoinData) -> Merged {
+    let mut merged = Merged { lock: Lock::default(), choices: Vec::new(), conflicts: Vec::new() };
     for path in names(&sides.ours.data, &sides.theirs.data) {
-        let base = sides.base.as_ref().map(|base| base.data.get(path));
-        let (ours, theirs) = (sides.ours.data.get(path), sides.theirs.data.get(path));
-        let block = Block::Data(path.clone());
-        let judge = |_: &Pin, theirs: &Pin| match known.data.get(path) {
-            Some(now) if now == theirs => (Side::Theirs, Why::Inputs),
-            Some(now) if Some(now) == ours => (Side::Ours, Why::Inputs),
-            _ => (Side::Ours, Why::Undecided),
-        };
-        if let Some(pin) = decide(block, base, ours, theirs, known, judge, &mut merged.choices) {
-            merged.lock.data.insert(path.clone(), *pin);
-        }
+        data(sides, known, path, join, &mut merged);
     }
     // What is alike or changed by one side stands first, since the rest is measured by it.
     let mut open: BTreeSet<&String> = BTreeSet::new();
@@ -124,6 +151,33 @@ pub fn merge(sides: &Sides, known: &Known) -> Merged {
 
 fn names<'a, V>(ours: &'a BTreeMap<String, V>, theirs: &'a BTreeMap<String, V>) -> BTreeSet<&'a String> {
     ours.keys().chain(theirs.keys()).collect()
+}
+
+fn data(sides: &Sides, known: &Known, path: &String, join: &JoinData, merged: &mut Merged) {
+    let base = sides.base.as_ref().map(|base| base.data.get(path));
+    let (ours, theirs) = (sides.ours.data.get(path), sides.theirs.data.get(path));
+    let block = Block::Data(path.clone());
+    let changed = |side: Option<&Pin>| base.map_or(side.is_some(), |base| side != base);
+    if ours == theirs || !changed(ours) || !changed(theirs) {
+        let judge = |_: &Pin, _: &Pin| (Side::Ours, Why::Undecided);
+        if let Some(pin) = decide(block, base, ours, theirs, known, judge, &mut merged.choices) {
+            merged.lock.data.insert(path.clone(), *pin);
+        }
+        return;
+    }
+    let versions = Versions { base: base.flatten().copied(), ours: ours.copied(), theirs: theirs.copied() };
+    let (side, why, pin) = match join(path, versions) {
+        DataJoin::Joined(pin) => (Side::Ours, Why::Joined, pin),
+        DataJoin::Picked(side, pin) => (side, Why::Picked, pin),
+        DataJoin::Settled(pin) => (Side::Ours, Why::Settled, pin),
+        DataJoin::Conflict(details, remedy) => {
+            return merged.conflicts.push(DataConflict { path: path.clone(), versions, details, remedy });
+        }
+    };
+    merged.choices.push(Choice { block, side, why, gone: pin.is_none() });
+    if let Some(pin) = pin {
+        merged.lock.data.insert(path.clone(), pin);
+    }
 }
 
 fn both_changed(sides: &Sides, name: &str) -> bool {

@@ -4,6 +4,7 @@
 //! two machines write the same bytes after the same run.
 
 mod by_name;
+pub mod conflict;
 mod format;
 mod key;
 pub mod markers;

@@ -16,9 +16,7 @@ pub fn write(lock: &Lock) -> String {
     if !lock.data.is_empty() {
         out.push_str("data:\n");
         for (path, pin) in &lock.data {
-            key(&mut out, 1, path);
-            out.push('\n');
-            write_pin(&mut out, 2, pin);
+            write_data(&mut out, path, pin);
         }
     }
     if !lock.stages.is_empty() {
@@ -30,6 +28,12 @@ pub fn write(lock: &Lock) -> String {
         }
     }
     out
+}
+
+pub(super) fn write_data(out: &mut String, path: &str, pin: &Pin) {
+    key(out, 1, path);
+    out.push('\n');
+    write_pin(out, 2, pin);
 }
 
 fn write_stage(out: &mut String, stage: &StageLock) {

@@ -18,12 +18,14 @@ use super::sound;
 use crate::error::{Error, Kind, Result};
 use crate::event::Sink;
 use crate::git::{About, GitId};
+use crate::lfs;
 use crate::path::RepoPath;
 use crate::project::Project;
 use crate::project::{Rev, Snapshot, Snapshots};
 use crate::run::cache::{self, RunRecord};
 use crate::run::trust::Trust;
 use crate::shell::word;
+use crate::store::ObjectKind;
 use crate::tag::{Action, Bump, ModelName, Version};
 use crate::value::Value;
 
@@ -68,6 +70,7 @@ impl Plan {
         let snapshot = snapshots.at(&Rev::Named(rev.unwrap_or("HEAD").to_string()))?;
         let artifact = artifact::declared(&snapshot, name)?;
         let origin = origin::trace(&snapshot, &artifact.path)?;
+        refuse_pointer(project, &origin)?;
         let commit = snapshot.git().ok_or_else(|| Error::new(Kind::Bug, "a commit without Git"))?;
         let stages = sound::concerned(&snapshot, &artifact, &origin);
         let mut doubts = sound::of_commit(&snapshot, &stages)?;
@@ -120,6 +123,18 @@ impl Plan {
     /// Takes what speaks against it into the tag.
     pub fn overrule(&mut self) {
         self.act.note.forced = self.refusal().map(|e| e.causes).unwrap_or_default();
+    }
+}
+
+/// What was pinned by a version that took a pointer for the file is no model.
+fn refuse_pointer(project: &Project, origin: &Origin) -> Result<()> {
+    let pin = origin.pin;
+    if pin.is_dir() || pin.size >= lfs::LARGEST || !project.store().contains(&pin) {
+        return Ok(());
+    }
+    match lfs::is_pointer(&project.store().read(&pin.id, ObjectKind::Content)?) {
+        true => Err(lfs::refuse(&origin.path).hint(lfs::HINT).hint("then pin the file: lockstep repro")),
+        false => Ok(()),
     }
 }
 

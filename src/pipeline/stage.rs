@@ -78,7 +78,7 @@ pub struct Import {
     pub path: String,
     /// What `update` follows; `HEAD` where nothing is said.
     pub rev: String,
-    /// 40 hexadecimal digits.
+    /// 40 hexadecimal digits, or 64 in a repository with SHA-256.
     pub commit: String,
 }
 

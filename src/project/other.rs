@@ -33,7 +33,7 @@ pub fn elsewhere(
     path: &str,
     sink: &dyn Sink,
 ) -> Result<Elsewhere> {
-    let here = Repo::discover(&around.cwd).ok();
+    let here = Repo::at_hand(&around.cwd, &around.git).ok();
     let repos = match &here {
         Some(repo) => repo.repos_dir(),
         None => cache_dir(around)?.join("repos"),

@@ -24,6 +24,11 @@ pub fn check_target(path: &Path) -> Result<()> {
         return Err(Error::usage(format!("{} lies in the bare repository {}", path.display(), repo.top.display()))
             .hint("name a place outside of it"));
     }
+    let mut folders = [&repo.git_dir, &repo.common_dir].into_iter().flatten().map(|folder| real_path(folder));
+    if let Some(git) = folders.find(|git| !git.starts_with(&repo.top) && real.starts_with(git)) {
+        return Err(Error::usage(format!("{} lies in the Git folder {}", path.display(), git.display()))
+            .hint("name a place outside of it"));
+    }
     let Some(below) = RepoPath::from_absolute(&repo.top, &real).filter(|below| !below.is_root()) else { return Ok(()) };
     let git =
         [&repo.git_dir, &repo.common_dir].into_iter().flatten().map(|folder| (folder.clone(), ProtectedKind::Git));
@@ -45,6 +50,10 @@ mod tests {
         fs::create_dir_all(top.join(".git/hooks")).unwrap();
         fs::write(top.join(".git/HEAD"), "ref: refs/heads/main\n").unwrap();
         fs::create_dir(top.join("real")).unwrap();
+        let other = dir.path().join("s/.git");
+        fs::create_dir_all(other.join("hooks")).unwrap();
+        fs::write(other.join("HEAD"), "ref: refs/heads/main\n").unwrap();
+        fs::write(other.join("config"), "[core]\n\tworktree = ../../r/real\n").unwrap();
         for (link, to) in [("hooks", ".git/hooks"), ("in", "real"), ("up", "..")] {
             symlink(to, top.join(link)).unwrap();
         }
@@ -55,6 +64,7 @@ mod tests {
             ("r/hooks", true),
             ("r/up/x", true),
             ("x", true),
+            ("s/.git/hooks/x", false),
             ("r/hooks/post-checkout", false),
             ("r/hooks/new/x", false),
             ("r/up/r/hooks/x", false),

@@ -74,12 +74,19 @@ impl<'a> Getting<'a> {
     pub fn get(&mut self, lacking: &[&Wanted]) -> Result<HashMap<ObjectId, Location>> {
         let catalog = Arc::clone(&self.catalog);
         let (mut pieces, mut large, mut roots) = (Vec::new(), BTreeMap::new(), Vec::new());
+        // Folders that were not pushed as a whole, whose listings are here: a merge joined them. Their files may be there.
+        let mut parts = Vec::new();
         let mut there = HashMap::new();
         let elsewhere = self.within(lacking.iter().map(|wanted| &wanted.pin).filter(|pin| catalog.root(pin).is_none()));
         for wanted in lacking {
             let pin = &wanted.pin;
             let location = catalog.root(pin).map(|root| &root.location).or_else(|| elsewhere.get(&pin.id));
-            let Some(location) = location.cloned() else { continue };
+            let Some(location) = location.cloned() else {
+                if pin.is_dir() && self.store.lacking(pin)?.trees.is_empty() {
+                    parts.push(*pin);
+                }
+                continue;
+            };
             match &location {
                 Location::Loose => drop(large.insert(pin.id, pin.size)),
                 Location::Packed(slice) => {
@@ -90,19 +97,28 @@ impl<'a> Getting<'a> {
             there.insert(pin.id, location);
         }
         self.open_packs(&roots)?;
+        if !parts.is_empty() {
+            let known: HashSet<PackId> = self.indexes.iter().map(|index| index.id()).collect();
+            let packs: Vec<PackId> = catalog.all.packs.keys().filter(|id| !known.contains(id)).copied().collect();
+            self.open_packs(&parts.iter().map(|pin| (*pin, packs.clone())).collect::<Vec<_>>())?;
+        }
         pieces.retain(|piece| !self.find(&piece.id).is_some_and(|(pack, _)| self.whole.contains_key(&pack)));
         let mut wanted = HashSet::new();
-        for (pin, _) in &roots {
+        let pins = roots.iter().map(|(pin, _)| (pin, true)).chain(parts.iter().map(|pin| (pin, false)));
+        for (pin, is_whole) in pins {
             for object in self.walk(pin)? {
                 if !wanted.insert(object.id) {
                 } else if is_large(object.kind, object.size) {
-                    large.insert(object.id, object.size);
+                    if is_whole || catalog.all.loose.contains_key(&object.id) {
+                        large.insert(object.id, object.size);
+                    }
                 } else {
                     match self.find(&object.id) {
                         Some((pack, _)) if self.whole.contains_key(&pack) => {}
                         Some((pack, row)) if row.length == object.size => pieces.push(piece(pack, &row)),
                         Some((pack, row)) => self.losses.note(Lost::Object(object.id), self.unfit(&pack, &row)),
-                        None => self.losses.unknown(object.id, || self.lost(&object.id)),
+                        None if is_whole => self.losses.unknown(object.id, || self.lost(&object.id)),
+                        None => {}
                     }
                 }
             }

@@ -4,7 +4,7 @@ use crate::error::{Error, Kind, Result};
 use crate::event::Sink;
 use crate::lock;
 use crate::path::RepoPath;
-use crate::pipeline::stage::StageId;
+use crate::pipeline::stage::{FileId, StageId};
 use crate::project::{Definitions, Project};
 use crate::run::aside::{Asides, kept_at};
 use crate::run::cache;
@@ -114,6 +114,7 @@ pub fn commit_held(
         jobs.push(Job { stage: Some(id), store: store.collect(), run, record, replaced: vec![], log: None });
         committed.stages.push(id);
     }
+    let mut files = ignore::files_of(definitions, committed.stages.iter().copied());
     let whole = |f: usize| selected.files.iter().any(|id| id.0 as usize == f);
     for (f, file) in definitions.pipelines.files.iter().enumerate() {
         for entry in &file.data {
@@ -123,6 +124,7 @@ pub fn commit_held(
             let Some(pin) = look.out(&entry.path)? else {
                 return Err(Error::missing(format!("the data {} does not exist", entry.path)));
             };
+            files.insert(FileId(f as u32));
             let old = locks.all[f].data.get(&entry.spelled).copied();
             let change = Change::Data { path: entry.spelled.clone(), old, new: pin };
             let record = Some(Record { lock: Project::lock_path(&file.path), change });
@@ -130,8 +132,7 @@ pub fn commit_held(
             jobs.push(Job { stage: None, store, run: None, record, replaced: vec![], log: None });
         }
     }
-    let chosen = committed.stages.iter().copied().collect();
-    committed.written = ignore::write(project, definitions, &locks, &chosen)?.written;
+    committed.written = ignore::write(project, definitions, &locks, &files)?.written;
     committed.written.extend(recovered);
     let records: Vec<Record> = jobs.iter().filter_map(|j| j.record.clone()).collect();
     record_now(project, &IgnoreRules(&definitions.rules), sink, &mut journal, jobs)?;
@@ -214,7 +215,7 @@ pub fn commit_kept(
     let run = cache::is_cacheable(stage).then(|| (Box::new(entry.clone()), cache::record_now(project, 0.0, &None)));
     let change = Change::Stage { name: stage.name.clone(), old: old.map(Box::new), new: Box::new(entry) };
     let record = Record { lock: Project::lock_path(file), change };
-    let written = ignore::write(project, definitions, &locks, &[id].into())?.written;
+    let written = ignore::write(project, definitions, &locks, &[stage.file].into())?.written;
     let records = vec![record.clone()];
     // What is replaced was moved out of the very folder that kept the new: it gets a folder of its own.
     let old_log = if replaced.iter().any(|aside| aside.precious) {

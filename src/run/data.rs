@@ -7,6 +7,7 @@ use crate::event::{Event, Sink};
 use crate::path::RepoPath;
 use crate::pipeline::stage::{Data, StageId};
 use crate::project::{Definitions, Project};
+use crate::run::ignore;
 use crate::run::journal::{Change, Record};
 use crate::run::origin::Origin;
 use crate::run::pull::Input;
@@ -56,6 +57,11 @@ pub(super) fn pin(run: &mut Run, selected: &Selected) -> Result<Vec<Job>> {
                 if run.options.locked {
                     run.outcome.stale_data.push(data.path.clone());
                     continue;
+                }
+                // By whichever command it is pinned, Git must not take it as well.
+                if let Some(written) = ignore::write_data(run.project, &data.path)? {
+                    run.outcome.written.push(written);
+                    run.look.forget();
                 }
                 let summary = summary(run.project, &data.path, locked.as_ref(), &now);
                 run.sink.event(Event::DataPinned { path: &data.path, summary: &summary });

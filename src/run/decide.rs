@@ -1,7 +1,7 @@
 //! What happens to a stage whose turn it is: it is up to date, restored, run, or cannot be.
 
 use crate::error::Error;
-use crate::event::StageResult;
+use crate::event::{Event, StageResult};
 use crate::lock::StageLock;
 use crate::path::RepoPath;
 use crate::pipeline::graph::Owner;
@@ -42,13 +42,14 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
             return self.frozen(id, facts, reasons);
         }
         if let Some(pull) = self.pull
-            && !reasons.is_empty()
+            && (!reasons.is_empty() || self.options.force || self.forced.contains(&id))
             && !self.brought.contains(&id)
         {
             // What was not assumed has to be here before it can be decided.
             let assumed = self.options.allow_missing;
             let unknown = stage.deps.iter().zip(&facts.deps).filter(|(_, pin)| pin.is_none() || !assumed);
-            let inputs = self.absent(unknown.map(|(dep, _)| dep));
+            let mut inputs = self.absent(unknown.map(|(dep, _)| dep));
+            inputs.extend(self.absent_persistent(id));
             if !inputs.is_empty() {
                 return match self.prepare() {
                     Ok(_) => self.bring(id, pull, inputs),
@@ -87,6 +88,20 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
                     return self.fail(id, reasons, error, None, 0.0);
                 }
             }
+        }
+        if let Some(gone) = self.absent_persistent(id).first() {
+            let (out, address) = (&gone.path, self.address(id));
+            if self.pull.is_some() {
+                let message =
+                    format!("stage {address} builds on its old {out}, which is not here and cannot be fetched");
+                let error = Error::missing(message).hint("push it from where it is: lockstep push").hint(format!(
+                    "or let the stage begin with nothing: lockstep repro --cache local:rw {}",
+                    word(&address)
+                ));
+                return self.fail(id, reasons, error, None, 0.0);
+            }
+            let text = format!("{address} builds on its old {out}, which is not here: it begins with nothing");
+            self.sink.event(Event::Warning { text: &text });
         }
         let candidate = self.candidate(id, &facts, &reasons);
         self.start(id, facts, reasons, candidate);
@@ -158,6 +173,18 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         let owners = paths.flat_map(|path| self.definitions.graph.owners_of(path));
         let is_gone = |input: &Input| std::fs::symlink_metadata(input.path.on_disk(self.project.top())).is_err();
         owners.filter_map(|owner| self.pinned(owner)).filter(is_gone).collect()
+    }
+
+    /// The outputs that a stage builds on (`persist`), as the lock pins them, and that are not here.
+    fn absent_persistent(&self, id: StageId) -> Vec<Input> {
+        let is_gone = |path: &RepoPath| {
+            let seen = std::fs::symlink_metadata(path.on_disk(self.project.top()));
+            seen.is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound)
+        };
+        // What Git keeps is Git's to bring back.
+        let is_absent = |out: &Out| out.persist && out.cache && is_gone(&out.path);
+        let outs = self.stage(id).outs.iter().enumerate().filter(|(_, out)| is_absent(out));
+        outs.filter_map(|(n, _)| self.pinned(Owner::Out(id, n as u32))).collect()
     }
 
     /// What is not here of all that a stage reads.

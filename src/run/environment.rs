@@ -50,6 +50,16 @@ impl Environment {
         let (seen, withheld) = variables.keys().cloned().partition(is_passed);
         Ok(Environment { seen, withheld })
     }
+
+    /// The same without these variables.
+    pub fn without(mut self, names: &[&str]) -> Environment {
+        let is_named = |name: &String| names.contains(&name.as_str());
+        let (gone, seen) = self.seen.into_iter().partition(is_named);
+        self.seen = seen;
+        self.withheld.extend::<Vec<String>>(gone);
+        self.withheld.sort();
+        self
+    }
 }
 
 /// The mask for the values of all secrets, whether a stage sees them or not, of variables with doubtful names that the stage

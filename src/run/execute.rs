@@ -110,7 +110,7 @@ impl Context<'_> {
     fn run(&self, task: &Task) -> Result<Done, Failure> {
         let variables = &self.project.around.env;
         let environment = Environment::new(task.stage, &task.address, variables, self.pass_env);
-        let environment = environment.map_err(Failure::early)?;
+        let environment = environment.map_err(Failure::early)?.without(self.project.repo.foreign_variables());
         let command = task.stage.cmd.join("\n");
         self.sink.event(Event::StageStarted { stage: &task.address, command: &command, reason: &task.reason });
         // Better told before hours of work than after.

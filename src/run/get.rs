@@ -12,12 +12,13 @@ use std::path::{Path, PathBuf};
 use super::browse::{Browser, Item, What};
 use crate::error::{Error, Kind, Result};
 use crate::event::{Doing, Event, Sink};
+use crate::lfs;
 use crate::path::RepoPath;
 use crate::project::{Snapshot, check_target};
 use crate::remote::loss::told_as_one;
 use crate::remote::{Remote, Wanted};
 use crate::shell::words;
-use crate::store::{self, ObjectKind, OpenFolder, Pin, check_link, check_names, export, sibling, to_path};
+use crate::store::{self, ObjectKind, OpenFolder, Pin, check_link, check_names, export, sibling, to_path, write_into};
 use crate::url::Url;
 
 /// One thing to be written.
@@ -38,6 +39,15 @@ pub struct Got {
 /// What becomes of what was replaced, and lies there now.
 pub type GiveUp<'a> = dyn Fn(&Path) -> Result<()> + 'a;
 
+/// What becomes of what is at the place already.
+#[derive(Clone, Copy)]
+pub enum WriteMode<'a> {
+    /// It goes.
+    Replace(&'a GiveUp<'a>),
+    /// A folder is written into a folder, as `cp -r` does. Anything else goes.
+    Into(&'a GiveUp<'a>),
+}
+
 /// Writes what the snapshot has at `path` to `out`, seen from the folder `cwd`: see [`place_for`]. What is there already
 /// is replaced with `force` only.
 pub fn get(
@@ -53,27 +63,32 @@ pub fn get(
     let to = place_for(cwd, out, path, found.what.is_folder())?;
     check_target(&to)?;
     if !force && to.symlink_metadata().is_ok() {
+        let way = if found.what.is_folder() && is_real_folder(&to) { "write into it" } else { "replace it" };
         return Err(Error::new(Kind::Check, format!("{} exists already; it was not touched", to.display()))
-            .hint("replace it: add --force")
+            .hint(format!("{way}: add --force"))
             .hint("or write elsewhere: -o PATH"));
     }
     let remove = |old: &Path| store::remove(old).map_err(|e| Error::io("remove", old, e));
-    write_found(snapshot, &browser, &found, &to, &|| open_target(&to), &remove, sink)
+    write_found(snapshot, &browser, &found, &to, &|| open_target(&to), WriteMode::Into(&remove), sink)
 }
 
-/// The same to this very place; what is there is replaced, and the caller says what becomes of it. `open` makes the
-/// folder of the place, and opens it.
+/// Is it a folder, and no link to one?
+pub(super) fn is_real_folder(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|meta| meta.is_dir())
+}
+
+/// The same to this very place. `open` makes the folder of the place, and opens it.
 pub(super) fn get_over(
     snapshot: &Snapshot<'_>,
     path: &RepoPath,
     to: &Path,
     open: &dyn Fn() -> Result<OpenFolder>,
-    give_up: &GiveUp<'_>,
+    mode: WriteMode<'_>,
     sink: &dyn Sink,
 ) -> Result<Got> {
     let browser = Browser::new(snapshot)?;
     let found = find(snapshot, &browser, path, sink)?;
-    write_found(snapshot, &browser, &found, to, open, give_up, sink)
+    write_found(snapshot, &browser, &found, to, open, mode, sink)
 }
 
 /// Makes and opens the folder of a place that the user named, which may lie behind links.
@@ -123,7 +138,7 @@ fn write_found(
     found: &Item,
     to: &Path,
     open: &dyn Fn() -> Result<OpenFolder>,
-    give_up: &GiveUp<'_>,
+    mode: WriteMode<'_>,
     sink: &dyn Sink,
 ) -> Result<Got> {
     let pieces = pieces(browser, found)?;
@@ -138,7 +153,14 @@ fn write_found(
             let message = format!("the folder of {} was replaced meanwhile; nothing was written there", to.display());
             return Err(Error::new(Kind::Check, message).hint("run the command again when nothing else works there"));
         }
-        let old = replace(&new, &folder.join(name)).map_err(|e| Error::io("write", to, e))?;
+        let place = folder.join(name);
+        let give_up = match mode {
+            WriteMode::Into(_) if found.what.is_folder() && is_real_folder(&place) => {
+                return write_into(&new, &place).map(|()| sum).map_err(|e| folder.named(e));
+            }
+            WriteMode::Into(give_up) | WriteMode::Replace(give_up) => give_up,
+        };
+        let old = replace(&new, &place).map_err(|e| Error::io("write", to, e))?;
         old.map_or(Ok(()), |old| give_up(&old).map_err(|e| folder.named(e)))?;
         Ok(sum)
     });
@@ -268,6 +290,12 @@ fn write(snapshot: &Snapshot<'_>, pieces: &[Piece], new: &Path, sink: &dyn Sink)
             }
             What::File { executable, id } => {
                 let bytes = blob(*id)?;
+                if lfs::is_pointer(&bytes) {
+                    let what = format!("{} of {}", piece.item.path, snapshot.name);
+                    let hint =
+                        "clone the repository, fetch its files there (git lfs pull), and take them from the clone";
+                    return Err(lfs::refuse(what).hint(hint));
+                }
                 let mode = if *executable { 0o777 } else { 0o666 };
                 let file = fs::File::options().write(true).create_new(true).mode(mode).open(&to);
                 file.and_then(|mut f| f.write_all(&bytes)).map_err(|e| Error::io("write", &to, e))?;

@@ -1,12 +1,13 @@
 //! Keeps `.gitignore` files in step with outs and data: what lockstep stores, Git does not.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::error::{Error, Kind, Result};
 use crate::git::excludes;
 use crate::path::RepoPath;
 use crate::pipeline::stage::{FileId, Stage, StageId};
 use crate::project::{Definitions, Locks, Project};
+use crate::run::orphan::is_there;
 use crate::shell::words;
 
 /// Names to be listed in, and dropped from, the ignore file of a folder.
@@ -20,21 +21,18 @@ pub struct Ignored {
     pub missing: Lines,
 }
 
-/// Writes the ignore files beside the outs and data of every file that has a chosen stage, each at most once; says which
-/// were written. An out that Git tracks is an error, before anything is written.
-pub fn write(
-    project: &Project,
-    definitions: &Definitions,
-    locks: &Locks,
-    chosen: &HashSet<StageId>,
-) -> Result<Ignored> {
+/// The pipeline files of stages.
+pub fn files_of(definitions: &Definitions, stages: impl IntoIterator<Item = StageId>) -> BTreeSet<FileId> {
+    stages.into_iter().map(|id| definitions.pipelines.stage(id).file).collect()
+}
+
+/// Writes the ignore files beside the outs and data of pipeline files, each at most once; says which were written. An out
+/// that Git tracks is an error, before anything is written.
+pub fn write(project: &Project, definitions: &Definitions, locks: &Locks, files: &BTreeSet<FileId>) -> Result<Ignored> {
     let mut lines = Lines::new();
     let mut cached = Vec::new();
-    let files: HashSet<FileId> = chosen.iter().map(|id| definitions.pipelines.stage(*id).file).collect();
-    let mut files: Vec<FileId> = files.into_iter().collect();
-    files.sort();
     for id in files {
-        collect(definitions, locks, id, &mut lines, &mut cached);
+        collect(project, definitions, locks, *id, &mut lines, &mut cached);
     }
     refuse_tracked(project, &cached)?;
     let mut ignored = Ignored::default();
@@ -46,6 +44,13 @@ pub fn write(
         }
     }
     Ok(ignored)
+}
+
+/// Writes the line of data that is about to be pinned; says which file was written. Data that Git tracks is an error.
+pub fn write_data(project: &Project, path: &RepoPath) -> Result<Option<RepoPath>> {
+    refuse_tracked(project, std::slice::from_ref(path))?;
+    let folder = path.parent().unwrap_or_default();
+    Ok(if edit(project, &folder, &[path.name()], &[])? { folder.join(".gitignore") } else { None })
 }
 
 /// The ignore files beside the outs and the scratch folders of a stage that just made their folders.
@@ -79,7 +84,14 @@ pub fn edit(project: &Project, folder: &RepoPath, wanted: &[&str], unwanted: &[&
     excludes::apply(project.bounds(), file.open_parent()?, &file, wanted, unwanted)
 }
 
-fn collect(definitions: &Definitions, locks: &Locks, id: FileId, lines: &mut Lines, cached: &mut Vec<RepoPath>) {
+fn collect(
+    project: &Project,
+    definitions: &Definitions,
+    locks: &Locks,
+    id: FileId,
+    lines: &mut Lines,
+    cached: &mut Vec<RepoPath>,
+) {
     let file = definitions.pipelines.file(id);
     let mut want = |path: &RepoPath, wanted: bool| {
         let (Some(folder), name) = (path.parent(), path.name()) else { return };
@@ -87,12 +99,15 @@ fn collect(definitions: &Definitions, locks: &Locks, id: FileId, lines: &mut Lin
         if wanted { yes.push(name.into()) } else { no.push(name.into()) }
     };
     let mut current = HashSet::new();
+    let mut gits: Vec<&RepoPath> = Vec::new();
     for stage in file.stages.iter().map(|id| definitions.pipelines.stage(*id)) {
         for out in &stage.outs {
             want(&out.path, out.cache);
             current.insert(&out.path);
             if out.cache {
                 cached.push(out.path.clone());
+            } else {
+                gits.push(&out.path);
             }
         }
         for scratch in &stage.scratch {
@@ -105,16 +120,45 @@ fn collect(definitions: &Definitions, locks: &Locks, id: FileId, lines: &mut Lin
         current.insert(&data.path);
         cached.push(data.path.clone());
     }
-    // Outs that were: their lines go with them.
+    // Outs that were: their lines go with them, and stay while they are there (see `orphan`).
     let dir = file.path.parent().unwrap_or_default();
     for entry in locks.of(id).stages.values() {
         let wdir = dir.join(entry.wdir.as_deref().unwrap_or("."));
         for path in entry.outs.keys().filter_map(|p| wdir.as_ref()?.join(p)) {
-            if !current.contains(&path) && definitions.graph.producer(&path).is_none() {
+            if current.contains(&path) || definitions.graph.producer(&path).is_some() {
+                continue;
+            }
+            if !is_there(project, &path) {
                 want(&path, false);
+            } else if gits.iter().any(|out| out.is_in(&path)) {
+                // Git gets what is its own in there now, and nothing else of what it was.
+                want(&path, false);
+                for left in leftovers(project, &path, &current) {
+                    want(&left, true);
+                }
             }
         }
     }
+}
+
+/// What lies in a folder beside what is named in it.
+fn leftovers(project: &Project, folder: &RepoPath, named: &HashSet<&RepoPath>) -> Vec<RepoPath> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.clone()];
+    while let Some(folder) = folders.pop() {
+        let entries = std::fs::read_dir(folder.on_disk(project.top())).into_iter().flatten().flatten();
+        for path in entries.filter_map(|entry| folder.join(entry.file_name().to_str()?)) {
+            if named.contains(&path) || path.name() == ".gitignore" {
+                continue;
+            }
+            if named.iter().any(|named| named.is_in(&path)) {
+                folders.push(path);
+            } else {
+                found.push(path);
+            }
+        }
+    }
+    found
 }
 
 /// Two masters of one file: Git would show every run as a change, and lockstep replaces what Git checked out.

@@ -9,14 +9,14 @@ use std::path::Path;
 use super::add::{Added, Options as AddOptions, add_held, known, nearest};
 use super::browse::{Browser, What};
 use super::edit::draft;
-use super::get::{get_over, place_for};
+use super::get::{WriteMode, get_over, is_real_folder, place_for};
 use super::ignored::give_up;
 use super::look::IgnoreRules;
 use super::origin::{Origin, address, folder_of};
 use super::restore::restore;
 use super::workspace;
 use crate::error::{Error, Kind, Result};
-use crate::event::Sink;
+use crate::event::{Event, Sink};
 use crate::git::{EntryKind, other};
 use crate::path::RepoPath;
 use crate::pipeline::edit;
@@ -96,11 +96,14 @@ pub fn import(
     };
     let on_disk = project.writable(&path)?;
     if !options.force && on_disk.symlink_metadata().is_ok() {
-        return Err(Error::new(Kind::Check, format!("`{to}` exists already; it was not touched"))
-            .hint("replace it: add --force"));
+        return Err(Error::new(Kind::Check, format!("`{to}` exists already; it was not touched")).hint(format!(
+            "{}: add --force",
+            if is_folder && is_real_folder(&on_disk) { "write into it" } else { "replace it" }
+        )));
     }
     let was_there = on_disk.symlink_metadata().is_ok();
-    bring(project, &there, &import.path, &path, sink)?;
+    let is_written_into = is_real_folder(&on_disk);
+    bring(project, &there, &import.path, &path, is_written_into, sink)?;
     let add = AddOptions { desc: options.desc.clone(), import: Some(import.clone()), no_commit: false };
     // The user typed it.
     if !other::is_url(url.raw()) || url.raw().starts_with("file://") {
@@ -157,7 +160,7 @@ pub fn update(
         if !options.force {
             refuse_unsaved(project, &path, sink)?;
         }
-        bring(project, &there, &new.path, &path, sink)?;
+        bring(project, &there, &new.path, &path, false, sink)?;
         let name = file.relative_to(&project.cwd);
         let mut written = Vec::new();
         let lock = workspace::take_for_edit(project, "lockstep update", sink)?;
@@ -193,8 +196,15 @@ fn back(project: &Project, definitions: &Definitions, path: &RepoPath, sink: &dy
     Ok(true)
 }
 
-/// Brings what the other repository has to its place here, and makes sure that it is that.
-fn bring(project: &Project, there: &Elsewhere, from: &str, to: &RepoPath, sink: &dyn Sink) -> Result<()> {
+/// Brings what the other repository has to its place here, or into the folder there, and makes sure that it is that.
+fn bring(
+    project: &Project,
+    there: &Elsewhere,
+    from: &str,
+    to: &RepoPath,
+    is_written_into: bool,
+    sink: &dyn Sink,
+) -> Result<()> {
     let snapshot = there.project.at(&Rev::Commit(there.commit))?;
     let from = RepoPath::root().join(from).unwrap_or_default();
     let expected = expected(&snapshot, &from)?;
@@ -205,10 +215,19 @@ fn bring(project: &Project, there: &Elsewhere, from: &str, to: &RepoPath, sink: 
         place.create_parents()?;
         place.open_folder()
     };
-    get_over(&snapshot, &from, &place, &open, &give_up, sink)?;
+    let mode = if is_written_into { WriteMode::Into(&give_up) } else { WriteMode::Replace(&give_up) };
+    let got = get_over(&snapshot, &from, &place, &open, mode, sink)?;
     let definitions = project.definitions_without_graph()?;
     let seen = super::look::look(project, &definitions, &[Spot::from(to)], sink).pop().unwrap_or(Ok(None))?;
     match (expected, seen) {
+        (_, Some(seen)) if is_written_into && seen.is_dir() => {
+            let own = seen.files.unwrap_or(0).saturating_sub(got.files);
+            if own > 0 {
+                let text = format!("{to} held {own} other files, which stay and are tracked with it");
+                sink.event(Event::Note { text: &text });
+            }
+            Ok(())
+        }
         // What the ignore rules here hide is not seen here.
         (Some(expected), Some(seen)) if expected.files == seen.files && expected.id != seen.id => {
             Err(Error::new(Kind::Bug, format!("{to} is not what {} pins", there.rev)))

@@ -4,20 +4,27 @@
 //! commits that the markers name; else the text between the markers, of which only whole records count (see
 //! [`crate::lock::markers`]). The worktree has the merged files by now, so they say what the inputs are, except where
 //! they hold conflicts themselves.
+//!
+//! Data that cannot be joined keeps its markers until the user picks a side.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::{Error, Result};
 use crate::event::Sink;
 use crate::git::{self, GitId, Underway, Unmerged};
-use crate::lock::merge::{Block, Choice, Known, Sides, merge};
+use crate::lock::conflict::{Labels, write_merged};
+use crate::lock::merge::{Block, Choice, DataConflict, Known, Merged, Sides, merge};
 use crate::lock::{self, Lock, StageLock, markers};
 use crate::path::RepoPath;
 use crate::pipeline::load::Files;
 use crate::pipeline::stage::{FileId, Place, StageId};
-use crate::project::{Definitions, Project, write_lock};
+use crate::project::{Definitions, Project};
+use crate::remote::Remote;
+use crate::replace::replace_file;
 use crate::run::cache;
 use crate::run::fresh;
+use crate::run::join_data::{DataJoiner, Picks};
 use crate::run::look::Look;
 use crate::run::trust::Trust;
 use crate::run::workspace;
@@ -33,6 +40,10 @@ pub struct Resolved {
     pub choices: Vec<Choice>,
     /// Blocks without a record that could be told; the next run makes it.
     pub left_out: BTreeSet<Block>,
+    /// Data that still has a conflict: the lock has markers for it.
+    pub conflicts: Vec<DataConflict>,
+    /// Data that the lock pins and no pipeline file lists.
+    pub unlisted: Vec<String>,
 }
 
 const LOCK: &str = "pipeline.lock";
@@ -47,11 +58,59 @@ pub struct Resolution {
 }
 
 /// Resolves the locks in and below `within`, or all.
-pub fn resolve(project: &Project, within: &[RepoPath], sink: &dyn Sink) -> Result<Resolution> {
+///
+/// Errors: a path of `picks` has no conflict; then nothing is written.
+pub fn resolve(project: &Project, within: &[RepoPath], picks: &Picks, sink: &dyn Sink) -> Result<Resolution> {
     let _lock = workspace::take(project, "lockstep merge", sink)?;
+    let (conflicts, settled) = conflicting_locks(project, within)?;
+    let mut resolution = Resolution { settled, ..Resolution::default() };
+    let used = RefCell::new(BTreeSet::new());
+    let mut texts = Vec::new();
+    if !conflicts.is_empty() {
+        let definitions = project.definitions_without_graph()?;
+        let mut look = Look::new(project, &definitions, sink);
+        for (path, unmerged) in conflicts {
+            let settled = unmerged.as_ref().map_or(Ok(BTreeMap::new()), |_| settled_data(project, &path))?;
+            let found = sides(project, &path, unmerged)?;
+            if let Some(Block::Data(name)) = found.left_out.iter().find(|block| matches!(block, Block::Data(_))) {
+                // A stage without a record is run again; data without one is lost.
+                let shown = path.relative_to(&project.cwd);
+                let message = format!("{shown}: the versions of data {name} cannot be told from what stands there");
+                return Err(Error::usage(message)
+                    .hint(format!("bring back Git's conflict: git checkout -m {shown}"))
+                    .hint("or edit the file by hand: git log -p has both versions"));
+            }
+            let known = known(project, &definitions, &mut look, &path, &found.sides);
+            let folder = path.parent().unwrap_or_default();
+            let store = || Ok(project.store());
+            let joiner = DataJoiner { folder, picks, used: &used, settled, store: &store, sink };
+            let merged = merge(&found.sides, &known, &|name, versions| joiner.join(name, versions));
+            let labels = Labels { ours: label(&found.ours), theirs: label(&found.theirs) };
+            texts.push((path.clone(), write_merged(&merged, labels)));
+            let unlisted = unlisted(&known, &merged);
+            let Merged { choices, conflicts, .. } = merged;
+            let markers::Found { ours, theirs, left_out, .. } = found;
+            resolution.resolved.push(Resolved { path, ours, theirs, choices, left_out, conflicts, unlisted });
+        }
+        let _ = project.index().save();
+    }
+    let used = used.into_inner();
+    if let Some((path, _)) = picks.all().find(|(path, _)| !used.contains(path)) {
+        return Err(Error::missing(format!("{} has no conflict in a pipeline.lock", path.relative_to(&project.cwd)))
+            .hint("see what has one: lockstep merge"));
+    }
+    for (path, text) in texts {
+        replace_file(&project.writable(&path)?, text.as_bytes())?;
+    }
+    Ok(resolution)
+}
+
+/// Locks that have conflicts, and those that are conflicts to Git alone.
+type Conflicting = (Vec<(RepoPath, Option<Unmerged>)>, Vec<RepoPath>);
+
+fn conflicting_locks(project: &Project, within: &[RepoPath]) -> Result<Conflicting> {
     let is_meant = |path: &RepoPath| within.is_empty() || within.iter().any(|dir| path.is_in(dir));
-    let mut conflicts: Vec<(RepoPath, Option<Unmerged>)> = Vec::new();
-    let mut resolution = Resolution::default();
+    let (mut conflicts, mut settled): Conflicting = Default::default();
     for unmerged in project.repo.unmerged(LOCK)?.into_iter().filter(|u| is_meant(&u.path)) {
         let now = text(project, &unmerged.path)?;
         // Where no driver ran, or one side has no lock, Git leaves the other side's file without markers.
@@ -60,7 +119,7 @@ pub fn resolve(project: &Project, within: &[RepoPath], sink: &dyn Sink) -> Resul
         if is_gits || markers::has_markers(&now) {
             conflicts.push((unmerged.path.clone(), Some(unmerged)));
         } else {
-            resolution.settled.push(unmerged.path);
+            settled.push(unmerged.path);
         }
     }
     for pipeline in git::discover(&project.repo, &[])?.pipelines {
@@ -71,21 +130,80 @@ pub fn resolve(project: &Project, within: &[RepoPath], sink: &dyn Sink) -> Resul
         }
     }
     conflicts.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok((conflicts, settled))
+}
+
+/// The data that both sides of the text have alike, which stands between no markers: an earlier merge settled it, if the
+/// sides in Git's index say otherwise.
+fn settled_data(project: &Project, path: &RepoPath) -> Result<BTreeMap<String, Option<Pin>>> {
+    let text = text(project, path)?;
+    if !markers::has_markers(&text) {
+        return Ok(BTreeMap::new());
+    }
+    let markers::Found { sides, left_out, .. } = markers::split(&text, &|_| false);
+    let Some(unmerged) = project.repo.unmerged(LOCK)?.into_iter().find(|unmerged| unmerged.path == *path) else {
+        return Ok(BTreeMap::new());
+    };
+    let mut names = BTreeSet::new();
+    for bytes in [unmerged.ours, unmerged.theirs].into_iter().flatten() {
+        // One that cannot be read is told of where the sides are taken.
+        names.extend(parse(path, "one", &bytes).unwrap_or_default().data.into_keys());
+    }
+    names.retain(|name| !left_out.contains(&Block::Data(name.clone())));
+    let pins = names.into_iter().map(|name| {
+        let (ours, theirs) = (sides.ours.data.get(&name).copied(), sides.theirs.data.get(&name).copied());
+        (name, ours, theirs)
+    });
+    Ok(pins.filter(|(_, ours, theirs)| ours == theirs).map(|(name, ours, _)| (name, ours)).collect())
+}
+
+/// `HEAD` of `HEAD, 1a2b3c4 (Train longer)`, which the next merge can resolve again.
+fn label(side: &str) -> &str {
+    side.split(',').next().unwrap_or(side)
+}
+
+fn unlisted(known: &Known, merged: &Merged) -> Vec<String> {
+    let Some(declared) = &known.declared else { return Vec::new() };
+    let is_listed = |name: &&String| declared.contains(&Block::Data((*name).clone()));
+    merged.lock.data.keys().filter(|name| !is_listed(name)).cloned().collect()
+}
+
+/// Brings what the listings of folders are that a conflict is about, so that they can be joined. `None` if no lock has a
+/// conflict; else how many folders there are, and those whose listings are still missing.
+pub fn fetch_listings(
+    project: &Project,
+    remote: Option<&str>,
+    jobs: Option<usize>,
+    sink: &dyn Sink,
+) -> Result<Option<(usize, Vec<RepoPath>)>> {
+    let (conflicts, _) = conflicting_locks(project, &[])?;
     if conflicts.is_empty() {
-        return Ok(resolution);
+        return Ok(None);
     }
     let definitions = project.definitions_without_graph()?;
-    let mut look = Look::new(project, &definitions, sink);
+    let (mut count, mut missing) = (0, BTreeSet::new());
     for (path, unmerged) in conflicts {
-        let found = sides(project, &path, unmerged)?;
-        let known = known(project, &definitions, &mut look, &path, &found.sides);
-        let merged = merge(&found.sides, &known);
-        write_lock(project, &path, &merged.lock)?;
-        let markers::Found { ours, theirs, left_out, .. } = found;
-        resolution.resolved.push(Resolved { path, ours, theirs, choices: merged.choices, left_out });
+        let sides = sides(project, &path, unmerged)?.sides;
+        let folder = path.parent().unwrap_or_default();
+        for name in sides.ours.data.keys().filter(|name| sides.ours.data.get(*name) != sides.theirs.data.get(*name)) {
+            let Some(path) = folder.join(name) else { continue };
+            let mut all = definitions.pipelines.files.iter().flat_map(|file| &file.data);
+            let own = all.find(|data| data.path == path).and_then(|data| data.remote.as_deref());
+            let versions = [sides.base.as_ref(), Some(&sides.ours), Some(&sides.theirs)];
+            let pins = versions.into_iter().flatten().filter_map(|lock| lock.data.get(name));
+            for pin in pins.filter(|pin| pin.is_dir()) {
+                let is_missing = || Ok::<bool, Error>(!project.store().lacking(pin)?.trees.is_empty());
+                count += 1;
+                if is_missing()? {
+                    Remote::open(project, own.or(remote), jobs)?.fetch_listing(project.store(), pin, sink)?;
+                }
+                if is_missing()? {
+                    missing.insert(path.clone());
+                }
+            }
+        }
     }
-    let _ = project.index().save();
-    Ok(resolution)
+    Ok(Some((count, missing.into_iter().collect())))
 }
 
 fn text(project: &Project, path: &RepoPath) -> Result<String> {
@@ -104,7 +222,10 @@ fn sides(project: &Project, path: &RepoPath, unmerged: Option<Unmerged>) -> Resu
             None => Ok(Lock::default()),
         };
         let sides = Sides {
-            base: Some(side(&unmerged.base, "the common ancestor's")?),
+            base: match &unmerged.base {
+                Some(bytes) if markers::has_markers(&String::from_utf8_lossy(bytes)) => None,
+                base => Some(side(base, "the common ancestor's")?),
+            },
             ours: side(&unmerged.ours, "our")?,
             theirs: side(&unmerged.theirs, "their")?,
         };
@@ -178,11 +299,6 @@ fn known<'a>(
     for (id, stage) in stages().filter(|(_, stage)| differs(&stage.name)) {
         if let Some(entry) = inputs(project, definitions, look, id) {
             known.inputs.insert(stage.name.clone(), entry);
-        }
-    }
-    for data in data.iter().filter(|d| sides.ours.data.get(&d.spelled) != sides.theirs.data.get(&d.spelled)) {
-        if let Ok(Some(pin)) = look.out(&data.path) {
-            known.data.insert(data.spelled.clone(), pin);
         }
     }
     known

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::browse::{Browser, What};
-use super::get::{bring, get_over};
+use super::get::{WriteMode, bring, get_over};
 use crate::error::{Error, Kind, Result};
 use crate::event::Sink;
 use crate::git::{self, other};
@@ -66,7 +66,7 @@ impl Origin {
         let staged = Staged::new(project)?;
         let place = staged.0.join(self.path.name());
         let remove = |old: &Path| store::remove(old).map_err(|e| Error::io("remove", old, e));
-        get_over(&snapshot, &from, &place, &|| OpenFolder::open(&staged.0), &remove, sink)?;
+        get_over(&snapshot, &from, &place, &|| OpenFolder::open(&staged.0), WriteMode::Replace(&remove), sink)?;
         let spot = Spot::Outside(place.clone());
         let rules = As { rules, staged: place.as_os_str().as_encoded_bytes(), path: self.path.as_str().as_bytes() };
         let index = project.index();

@@ -5,6 +5,7 @@ use crate::event::StageResult;
 use crate::path::RepoPath;
 use crate::pipeline::stage::StageId;
 use crate::run::fresh::Reason;
+use crate::run::orphan::Orphan;
 
 /// Where a restored result was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +46,8 @@ pub struct Outcome {
     pub errors: Vec<Error>,
     /// Files that Git should see: locks and ignore files that were written.
     pub written: Vec<RepoPath>,
+    /// What no pipeline file names any more and Git still ignores.
+    pub orphans: Vec<Orphan>,
     /// How many stages outside of the selection are stale.
     pub stale_elsewhere: usize,
     /// The signal that ended the run.

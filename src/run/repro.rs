@@ -26,6 +26,7 @@ use crate::run::fresh::{Facts, Reason};
 use crate::run::journal::{Journal, Record};
 use crate::run::logs::Logs;
 use crate::run::look::{IgnoreRules, Look};
+use crate::run::orphan::orphans;
 use crate::run::outcome::Outcome;
 use crate::run::pull::{Input, Pull};
 use crate::run::record::{self, Recorded};
@@ -119,8 +120,10 @@ pub fn repro(
     let mut written = recover(project, definitions, &mut locks, &mut look, &mut journal, sink)?;
     let files = selected.stages.iter().map(|id| definitions.pipelines.stage(*id).file);
     // A lock is read again to be written; one that stays as it is is not.
-    let untidy: Vec<FileId> = selected.files.iter().copied().filter(|f| is_untidy(definitions, &locks, *f)).collect();
-    let began = Began::now(project, definitions, &locks, &written, files.collect(), &untidy)?;
+    let orphans = orphans(project, definitions, &locks);
+    let is_untidy = |f: &FileId| is_untidy(definitions, &locks, *f, &orphans);
+    let untidy: Vec<FileId> = selected.files.iter().copied().filter(is_untidy).collect();
+    let began = Began::now(project, definitions, &locks, &written, files.collect(), &untidy, &orphans)?;
     let logs = Logs::new(project.logs_dir());
     let trust = Trust::of(project)?;
     if let Some(text) = trust.warning() {
@@ -188,6 +191,7 @@ pub fn repro(
     let tidy = if failed || options.locked { &[][..] } else { &untidy };
     written.extend(fold_run(project, definitions, &began, records, tidy, sink)?);
     Journal::at(project.state_dir().join("journal")).clear()?;
+    outcome.orphans = orphans;
     outcome.written.append(&mut written);
     outcome.written.sort();
     outcome.written.dedup();
@@ -403,7 +407,8 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         if self.prepared {
             return Ok(false);
         }
-        let ignored = ignore::write(self.project, self.definitions, &self.locks, &self.chosen)?;
+        let files = ignore::files_of(self.definitions, self.chosen.iter().copied());
+        let ignored = ignore::write(self.project, self.definitions, &self.locks, &files)?;
         let wrote = !ignored.written.is_empty();
         self.outcome.written.extend(ignored.written);
         self.unwritten = ignored.missing;

@@ -12,6 +12,7 @@ use crate::run::fold::overlay;
 use crate::run::fresh::{self, Reason, State, judge};
 use crate::run::locked_secrets::{self, without_secrets};
 use crate::run::look::Look;
+use crate::run::orphan::{Orphan, orphans};
 use crate::store::{Pin, Place as Spot};
 use crate::value::Value;
 
@@ -27,6 +28,8 @@ pub struct Status {
     pub errors: Vec<crate::error::Error>,
     /// Stages that are not stale themselves and need one that is, or that could not be judged: a run may do them, too.
     pub follow: Vec<StageId>,
+    /// What no pipeline file names any more and Git still ignores.
+    pub orphans: Vec<Orphan>,
     /// What is pinned, and neither here nor in the store.
     pub absent: Absent,
     pub looked_at: usize,
@@ -109,6 +112,7 @@ pub fn status<'a>(
         };
         status.data.push((entry.path.clone(), state, locked, now));
     }
+    status.orphans = orphans(project, definitions, &locks);
     Ok((status, locks))
 }
 

@@ -88,14 +88,30 @@ impl Store {
     }
 
     fn has_content(&self, pin: &Pin) -> bool {
-        (pin.size >= BIG && self.loose_size(&pin.id) == Some(pin.size)) || self.size(&pin.id) == Some(pin.size)
+        if pin.size >= BIG && self.loose_size(&pin.id) == Some(pin.size) {
+            return true;
+        }
+        let size = self.size(&pin.id);
+        if size.is_some_and(|size| size != pin.size) {
+            self.examine(&pin.id, pin.size);
+        }
+        size == Some(pin.size)
     }
 
     fn holds_tree(&self, id: &ObjectId, level: usize) -> bool {
         if self.memo().contains(id) {
             return true;
         }
-        let Ok(tree) = self.read_tree(id, level) else { return false };
+        let tree = match self.read_tree(id, level) {
+            Ok(tree) => tree,
+            Err(e) => {
+                // What is merely absent has no cause.
+                if e.kind != Kind::Missing || !e.causes.is_empty() {
+                    self.damage.note(e);
+                }
+                return false;
+            }
+        };
         let holds = |pin: Pin| if pin.is_dir() { self.holds_tree(&pin.id, level + 1) } else { self.has_content(&pin) };
         let complete = tree.entries.iter().all(|e| holds(e.pin()));
         if complete {

@@ -12,6 +12,7 @@ use rustix::fs::{Mode, OFlags};
 use super::id::ObjectId;
 use super::objects::ObjectKind;
 use super::stat::{FileStat, Seen};
+use crate::lfs;
 
 /// From this size on, reading and hashing overlap.
 pub const HUGE: u64 = 2 << 20;
@@ -22,6 +23,8 @@ const SMALL: usize = 64 << 10;
 pub enum Trouble {
     /// The file was written to while it was read, twice.
     Changed,
+    /// It is a pointer of Git LFS, not the file.
+    Pointer,
     Io(io::Error),
 }
 
@@ -79,10 +82,14 @@ pub fn file(
         if before.size >= ABSURD && is_made_up(&file) {
             return Err(untold());
         }
-        let (id, read) = content(&mut file, before.size, done)?;
+        let mut is_pointer = false;
+        let (id, read) = match before.size < lfs::LARGEST {
+            true => tiny(&mut file, before.size, &mut is_pointer, done)?,
+            false => content(&mut file, before.size, done)?,
+        };
         let after = Seen::from(rustix::fs::fstat(&file)?);
         if before == after.stat && read == after.stat.size {
-            return Ok((id, after));
+            return if is_pointer { Err(Trouble::Pointer) } else { Ok((id, after)) };
         }
         is_untold = before == after.stat;
     }
@@ -141,6 +148,19 @@ pub fn of_object(file: &File, kind: ObjectKind, size: u64) -> io::Result<ObjectI
             return Ok(hasher.id());
         }
     }
+}
+
+/// A file that may be a pointer of Git LFS: its bytes are in memory, so that it costs no further read to find out.
+fn tiny(file: &mut File, size: u64, is_pointer: &mut bool, done: &dyn Fn(u64)) -> io::Result<(ObjectId, u64)> {
+    let mut buffer = [0u8; lfs::LARGEST as usize + 1];
+    // As in `small`.
+    let mut n = read_once(file, &mut buffer[..size as usize + 1])?;
+    if n as u64 != size {
+        n += fill(file, &mut buffer[n..])?;
+    }
+    *is_pointer = lfs::is_pointer(&buffer[..n]);
+    done(n as u64);
+    Ok((of_bytes(&buffer[..n]), n as u64))
 }
 
 fn small(file: &mut File, size: u64, done: &dyn Fn(u64)) -> io::Result<(ObjectId, u64)> {

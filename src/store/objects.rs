@@ -31,6 +31,7 @@ use std::sync::{Mutex, OnceLock};
 use rustix::fs::{Timespec, Timestamps};
 
 use super::away::rename_new;
+use super::damage::Damage;
 use super::hash;
 use super::id::ObjectId;
 use super::link::LinkTypes;
@@ -83,6 +84,8 @@ pub struct Store {
     stop: Stop,
     /// Trees that were found complete by this process.
     complete: Mutex<HashSet<ObjectId>>,
+    /// What was found damaged while it was only asked what is here.
+    pub(super) damage: Damage,
     /// Did this process see that it can be written?
     pub(super) tried: OnceLock<()>,
     /// Did this process see that the folder is a store?
@@ -102,6 +105,7 @@ impl Store {
             untouched: false,
             stop: Stop::never(),
             complete: Mutex::default(),
+            damage: Damage::default(),
             tried: OnceLock::new(),
             claimed: OnceLock::new(),
             is_own_place: false,

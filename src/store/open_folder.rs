@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Dir, Mode, OFlags, fstat, openat};
 
+use super::stat::Seen;
 use crate::error::{Error, Result};
 
 #[derive(Debug)]
@@ -29,8 +30,8 @@ impl OpenFolder {
     pub fn of(fd: OwnedFd, name: &Path) -> OpenFolder {
         // With the dot it is the folder itself, and not a link to it.
         let reach = PathBuf::from(format!("/proc/self/fd/{}/.", fd.as_raw_fd()));
-        let is_there = match (fs::symlink_metadata(&reach), fstat(&fd)) {
-            (Ok(there), Ok(here)) => (there.dev(), there.ino()) == (here.st_dev as u64, here.st_ino as u64),
+        let is_there = match (fs::symlink_metadata(&reach), fstat(&fd).map(Seen::from)) {
+            (Ok(there), Ok(here)) => (there.dev(), there.ino()) == (here.device, here.stat.inode),
             _ => false,
         };
         OpenFolder { fd, reach: if is_there { reach } else { name.to_path_buf() }, name: name.to_path_buf() }

@@ -6,11 +6,13 @@
 
 mod ci;
 mod dag;
+mod data_merges;
 mod du;
 mod edits;
 mod gc;
 mod hermetic;
 mod history;
+mod layouts;
 mod merges;
 mod model;
 mod plots;

@@ -162,6 +162,10 @@ impl Sandbox {
         ] {
             command.env(name, value);
         }
+        // The layout of new repositories, as `reftable-sha256`: see the tests of `layouts`.
+        if let Some((refs, hash)) = std::env::var("LOCKSTEP_TEST_LAYOUT").unwrap_or_default().split_once('-') {
+            command.env("GIT_DEFAULT_REF_FORMAT", refs).env("GIT_DEFAULT_HASH", hash);
+        }
         command.env("HOME", self.dir.path().join("home")).env("CONF_LOG", self.log());
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command

@@ -5,11 +5,13 @@ use crate::cli::output::Output;
 use crate::cli::progress::Progress;
 use crate::cli::{signals, text};
 use crate::error::{Error, Result};
+use crate::path::RepoPath;
 use crate::project::Project;
 use crate::remote::Wanted;
 use crate::remote::fetch::Fetched;
 use crate::remote::loss::{Loss, told_as_one};
 use crate::remote::scope::At;
+use crate::run::merge::fetch_listings;
 
 /// Bring outputs and data from a remote into the store
 ///
@@ -34,6 +36,12 @@ pub struct Args {
 
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let progress = Progress::new(out, false);
+    if args.what.means_workspace()
+        && let Some((count, missing)) = fetch_listings(project, args.what.remote.as_deref(), args.what.jobs, &progress)?
+    {
+        progress.finish();
+        return tell_listings(count, &missing, project, out);
+    }
     let scope = args.what.gather(project, out, &progress)?;
     let fetched =
         signals::watched(project.around.stop, || scope.fetch(project, &args.what.options(args.run_cache), &progress));
@@ -44,6 +52,20 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     }
     let absent = tell(&fetched, !args.json, out);
     transfer::worst(failures(&fetched, &absent), out).map_or(Ok(0), Err)
+}
+
+/// A lock with conflicts says too little to fetch by; with the listings of its folders it can be merged.
+fn tell_listings(count: usize, missing: &[RepoPath], project: &Project, out: &Output) -> Result<u8> {
+    if missing.is_empty() {
+        let folders = text::count(count, "folder");
+        out.say(format!("a pipeline.lock has conflicts: the listings of {folders} that they are about are here"));
+        out.say("next: lockstep merge, then lockstep fetch");
+        return Ok(0);
+    }
+    let names: Vec<String> = missing.iter().map(|path| path.relative_to(&project.cwd)).collect();
+    Err(Error::missing(format!("listings of folders with conflicts are nowhere: {}", names.join(", ")))
+        .hint("push them from where they are: lockstep push")
+        .hint("or take one side: lockstep merge --ours PATH, or --theirs PATH"))
 }
 
 /// What could not be had: damaged or gone at a remote, or never there.

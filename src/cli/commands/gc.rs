@@ -112,6 +112,13 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     for error in planned.unreadable.iter().chain(&planned.unasked) {
         out.warn(&error.message);
     }
+    for clone in &planned.shallow {
+        out.warn(format!(
+            "{} is a shallow clone: what its older commits need is not known, and is not kept",
+            clone.display()
+        ));
+        out.hint("git fetch --unshallow — run there, gets those commits");
+    }
     if args.dry {
         tell_dry(args, &planned, out);
         return Ok(0);

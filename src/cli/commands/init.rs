@@ -26,8 +26,9 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {
-    let cwd = surroundings(global)?.cwd;
-    match (&args.example, Repo::discover(&cwd)) {
+    let around = surroundings(global)?;
+    let cwd = around.cwd;
+    match (&args.example, Repo::at_hand(&cwd, &around.git)) {
         (Some(dir), _) => lay_out(dir, &cwd, out)?,
         (None, Ok(repo)) if args.no_scm && repo.is_git() => {
             return Err(Error::usage(format!(

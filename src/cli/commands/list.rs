@@ -123,7 +123,8 @@ pub(super) fn split<'a>(
 
 fn is_other(around: &Surroundings, place: &str) -> bool {
     let folder = around.cwd.join(place);
-    let here = || git::Repo::discover(&around.cwd).is_ok_and(|r| folder.canonicalize().is_ok_and(|f| f == r.top));
+    let here =
+        || git::Repo::at_hand(&around.cwd, &around.git).is_ok_and(|r| folder.canonicalize().is_ok_and(|f| f == r.top));
     folder.is_dir() && git::other::is_repository(&folder) && !here()
 }
 

@@ -54,6 +54,7 @@ use crate::path::RepoPath;
 use crate::pipeline::stage::Place;
 use crate::project::{Definitions, Project, Snapshot};
 use crate::run::origin::Origin;
+use crate::run::orphan::Orphan;
 use crate::shell::{word, words};
 use crate::url::redact_text;
 
@@ -61,17 +62,19 @@ use crate::url::redact_text;
 pub fn run(cli: Cli, out: &Output) -> Result<u8> {
     let global = &cli.global;
     match cli.command {
-        Command::Repro(args) => repro::run(&args, &open(global, out)?, out),
-        Command::Status(args) => status::run(&args, &open(global, out)?, out),
+        Command::Repro(args) => report_damage(&open(global, out)?, out, |project| repro::run(&args, project, out)),
+        Command::Status(args) => report_damage(&open(global, out)?, out, |project| status::run(&args, project, out)),
         Command::Stage(args) => stage::run(&args, &open(global, out)?, out),
         Command::Dag(args) => dag::run(&args, &open(global, out)?, out),
         Command::Add(args) => add::run(&args, &open(global, out)?, out),
         Command::Remove(args) => remove::run(&args, &open(global, out)?, out),
         Command::Commit(args) => commit::run(&args, &open(global, out)?, out),
-        Command::Checkout(args) => checkout::run(&args, &open(global, out)?, out),
-        Command::Push(args) => push::run(&args, &open(global, out)?, out),
-        Command::Fetch(args) => fetch::run(&args, &open(global, out)?, out),
-        Command::Pull(args) => pull::run(&args, &open(global, out)?, out),
+        Command::Checkout(args) => {
+            report_damage(&open(global, out)?, out, |project| checkout::run(&args, project, out))
+        }
+        Command::Push(args) => report_damage(&open(global, out)?, out, |project| push::run(&args, project, out)),
+        Command::Fetch(args) => report_damage(&open(global, out)?, out, |project| fetch::run(&args, project, out)),
+        Command::Pull(args) => report_damage(&open(global, out)?, out, |project| pull::run(&args, project, out)),
         Command::Remote(args) => remote::run(&args, &open(global, out)?, out),
         Command::Freeze(args) => freeze::run(&args, &open(global, out)?, out),
         Command::Unfreeze(args) => freeze::unfreeze(&args, &open(global, out)?, out),
@@ -104,6 +107,16 @@ pub fn run(cli: Cli, out: &Output) -> Result<u8> {
             crate::run::watchdog::serve(&lock).map(|()| 0).map_err(|e| Error::io("watch with", &lock, e))
         }
     }
+}
+
+/// Runs a command, and reports the damage in the store that its questions met.
+fn report_damage(project: &Project, out: &Output, run: impl FnOnce(&Project) -> Result<u8>) -> Result<u8> {
+    let result = run(project);
+    let is_told = |damage: &Error| result.as_ref().is_err_and(|e| e.to_string().contains(&damage.message));
+    for damage in project.store().damage().iter().filter(|damage| !is_told(damage)) {
+        out.warn_error("found on the way:", damage);
+    }
+    result
 }
 
 /// The exit code of a command that is about every pipeline: one that cannot be read is a mistake, whatever the others
@@ -159,6 +172,19 @@ fn tell_broken_of(snapshot: &Snapshot<'_>, out: &Output) {
 fn tell_removed(removed: &[RepoPath], project: &Project, out: &Output) {
     for path in removed {
         out.say(format!("removed {}: no output here any more, and kept in the store", path.relative_to(&project.cwd)));
+    }
+}
+
+/// What was taken out of a pipeline file by hand, and what to do with the files.
+fn tell_orphans(orphans: &[Orphan], project: &Project, definitions: &Definitions, out: &Output) {
+    const MOST: usize = 10;
+    for orphan in orphans.iter().take(MOST) {
+        let (text, hints) = orphan.describe(project, definitions);
+        out.warn(text);
+        hints.into_iter().for_each(|hint| out.hint(hint));
+    }
+    if orphans.len() > MOST {
+        out.warn(format!("so are {} more, of which `lockstep status --json` has a list", orphans.len() - MOST));
     }
 }
 

@@ -106,6 +106,10 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         let (follow, unknown) = (addresses(&found.follow), addresses(&found.unknown));
         let mut shape = Value::from(json!({"stages": {}, "data": data, "follow": follow, "unknown": unknown}));
         shape.set(&["stages"], Value::Map(stages));
+        if !found.orphans.is_empty() {
+            let paths: Vec<String> = found.orphans.iter().map(|orphan| orphan.path.relative_to(&project.cwd)).collect();
+            shape.set(&["orphans"], Value::from(json!(paths)));
+        }
         out.values(&shape);
     } else if !out.quiet {
         for (id, reasons) in &found.stages {
@@ -123,6 +127,9 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
             out.line(format!("data {}: {}", path.relative_to(&project.cwd), state.word()));
         }
         out.say(summary(&found));
+        if args.targets.is_empty() {
+            super::tell_orphans(&found.orphans, project, &definitions, out);
+        }
         if let Some(hint) = super::dvc_hint(&definitions) {
             out.hint(hint);
         }

@@ -57,7 +57,7 @@ impl What {
     }
 
     /// Is the workspace meant, or commits alone?
-    fn means_workspace(&self) -> bool {
+    pub fn means_workspace(&self) -> bool {
         self.rev.is_empty() || self.all_branches || self.all_tags
     }
 

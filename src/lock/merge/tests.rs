@@ -31,7 +31,8 @@ fn lock(stages: &[(&str, StageLock)]) -> Lock {
 }
 
 fn merged(base: Option<Lock>, ours: Lock, theirs: Lock, known: &Known) -> Merged {
-    merge(&Sides { base, ours, theirs }, known)
+    let conflict = |_: &str, _: Versions<Pin>| DataJoin::Conflict(Vec::new(), Remedy::Choose);
+    merge(&Sides { base, ours, theirs }, known, &conflict)
 }
 
 fn told(merged: &Merged) -> Vec<(&str, Side, Why, bool)> {
@@ -39,7 +40,7 @@ fn told(merged: &Merged) -> Vec<(&str, Side, Why, bool)> {
 }
 
 use Side::{Ours, Theirs};
-use Why::{Inputs, NotRemoved, OnlyChange, Undecided};
+use Why::{Inputs, Joined, NotRemoved, OnlyChange, Picked, Undecided};
 
 #[test]
 fn one_side_changed_a_block() {
@@ -145,12 +146,38 @@ fn a_stage_is_measured_by_the_merged_result_of_what_it_reads() {
 }
 
 #[test]
-fn data_is_what_lies_in_the_workspace() {
-    let data = |n| Lock { data: [("raw".to_string(), pin(n))].into(), ..Lock::default() };
-    for (now, side, why) in [(None, Ours, Undecided), (Some(3), Theirs, Inputs), (Some(2), Ours, Inputs)] {
-        let known = Known { data: now.map(|n| ("raw".to_string(), pin(n))).into_iter().collect(), ..Known::default() };
-        let m = merged(Some(data(1)), data(2), data(3), &known);
-        assert_eq!(told(&m), [("raw", side, why, false)]);
+fn data_that_both_sides_changed_is_joined_or_a_conflict() {
+    let data = |n: u8| match n {
+        0 => Lock::default(),
+        n => Lock { data: [("raw".to_string(), pin(n))].into(), ..Lock::default() },
+    };
+    // 9 is both sides', as the caller joins them; 0 is none.
+    let join = |_: &str, versions: Versions<Pin>| match versions {
+        Versions { ours: Some(_), theirs: Some(_), .. } => DataJoin::Joined(Some(pin(9))),
+        Versions { theirs: None, .. } => DataJoin::Picked(Theirs, None),
+        Versions { ours: None, .. } => DataJoin::Conflict(vec!["why".into()], Remedy::Choose),
+    };
+    let nothing_declared = Known { declared: Some(BTreeSet::new()), ..Known::default() };
+    for known in [&Known::default(), &nothing_declared] {
+        for (base, ours, theirs, want, result) in [
+            (Some(1), 1, 3, Some((Theirs, OnlyChange)), data(3)),
+            (Some(1), 2, 1, Some((Ours, OnlyChange)), data(2)),
+            (Some(1), 0, 1, Some((Ours, OnlyChange)), data(0)),
+            (Some(1), 2, 2, None, data(2)),
+            (Some(1), 2, 3, Some((Ours, Joined)), data(9)),
+            (Some(0), 2, 3, Some((Ours, Joined)), data(9)),
+            (None, 2, 3, Some((Ours, Joined)), data(9)),
+            (Some(1), 2, 0, Some((Theirs, Picked)), data(0)),
+        ] {
+            let merged = merge(&Sides { base: base.map(data), ours: data(ours), theirs: data(theirs) }, known, &join);
+            let got = merged.choices.first().map(|choice| (choice.side, choice.why));
+            assert_eq!((got, merged.lock), (want, result), "{base:?} {ours} {theirs}");
+        }
+        let merged = merge(&Sides { base: Some(data(1)), ours: data(0), theirs: data(3) }, known, &join);
+        let versions = Versions { base: Some(pin(1)), ours: None, theirs: Some(pin(3)) };
+        let (path, details) = ("raw".to_string(), vec!["why".to_string()]);
+        assert_eq!(merged.conflicts, [DataConflict { path, versions, details, remedy: Remedy::Choose }]);
+        assert_eq!((merged.lock, merged.choices), (Lock::default(), vec![]));
     }
 }
 

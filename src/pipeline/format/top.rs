@@ -95,12 +95,12 @@ impl Checker<'_> {
         self.keys(keys, IMPORT_KEYS, &at);
         for key in keys.iter().filter(|k| IMPORT_KEYS.contains(&k.key.as_str())) {
             let at = format!("{at}, `{}`", key.key);
-            let is_commit = |text: &str| text.len() == 40 && text.bytes().all(|b| b.is_ascii_hexdigit());
+            let is_commit = |text: &str| [40, 64].contains(&text.len()) && text.bytes().all(|b| b.is_ascii_hexdigit());
             match key.value.as_str() {
                 None => self.wrong(&key.value, &at, "a string"),
                 Some("") => self.say(key.value.start, format!("{at} is empty")),
                 Some(text) if key.key == "commit" && !is_commit(text) => {
-                    self.say(key.value.start, format!("{at} must be a whole commit id, 40 hexadecimal digits"));
+                    self.say(key.value.start, format!("{at} must be a whole commit id, 40 or 64 hexadecimal digits"));
                 }
                 Some(_) => {}
             }

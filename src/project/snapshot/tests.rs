@@ -12,6 +12,7 @@ use crate::store::{NoRules, Place as Spot};
 
 fn open(top: &Path) -> Project {
     let around = Surroundings {
+        git: Default::default(),
         cwd: top.into(),
         env: BTreeMap::new(),
         now: SystemTime::now,

@@ -8,6 +8,7 @@ use super::StatIndex;
 use super::format::RACY;
 use crate::error::{Error, Kind, Result};
 use crate::event::{Doing, Event, Sink};
+use crate::lfs;
 use crate::store::hash::{self, Trouble};
 use crate::store::id::ObjectId;
 use crate::store::stat::{Seen, Stamp};
@@ -59,6 +60,7 @@ impl<'a> Reader<'a> {
                 Ok(Read { id, seen, racy: if stamp.is_racy(&seen) { RACY } else { 0 } })
             }
             Err(Trouble::Io(e)) => Err(Error::io("read", path, e)),
+            Err(Trouble::Pointer) => Err(lfs::refuse(path.display()).hint(lfs::HINT)),
             Err(Trouble::Changed) => Err(Error::new(Kind::Io, format!("{} changed while it was read", path.display()))
                 .hint("something still writes to it; run the command again when that has ended")),
         }

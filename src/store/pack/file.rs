@@ -117,6 +117,11 @@ impl Pack {
         Ok(bytes)
     }
 
+    /// The id that the bytes of an object have.
+    pub fn id_of(&self, row: &Row) -> io::Result<ObjectId> {
+        id_at(&*self.file()?, row)
+    }
+
     /// Objects whose bytes do not fit their ids, but for those under a tombstone. Reads nothing while the seal is whole;
     /// otherwise all, once, and seals the pack if there are none.
     pub fn bad(&self) -> io::Result<Arc<HashSet<ObjectId>>> {

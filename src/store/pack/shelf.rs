@@ -261,13 +261,19 @@ impl Store {
     /// Takes notice of packs that other processes wrote, or took away. Costs one stat if there are none.
     pub(in crate::store) fn refresh_packs(&self) {
         for broken in self.packs().refresh() {
-            // In a store that may only be read it stays where it is, and is passed over.
-            let Ok(folder) = self.must_touch().and_then(|()| self.folder("quarantine")) else { continue };
             let name = broken.file_name().unwrap_or_default().to_string_lossy();
+            let error = Error::missing(format!("the pack {name} in the store {} is damaged", self.dir().display()));
+            // In a store that may only be read it stays where it is, and is passed over.
+            let Ok(folder) = self.must_touch().and_then(|()| self.folder("quarantine")) else {
+                self.damage.note(error.because("it stays where it is"));
+                continue;
+            };
             let to = folder.join(format!("{name}.{:08x}", place::random() as u32));
             // Another process may have done it; what cannot be moved is passed over.
             if fs::symlink_metadata(&broken).is_ok() && self.renew_generation().is_ok() {
-                let _ = self.rename(&broken, &to);
+                if self.rename(&broken, &to).is_ok() {
+                    self.damage.note(error.because(format!("it is kept in {}", to.display())));
+                }
                 self.memo().clear();
             }
         }

@@ -290,7 +290,7 @@ fn killed_at_every_step() {
     let (lab, before) = (sandbox.path("../lab"), sandbox.path("../before"));
     copy(&lab, &before);
     let mut killed = 0;
-    for call in ["unlink", "rename"] {
+    for call in ["unlink,unlinkat", "rename,renameat"] {
         for step in 1..60 {
             fs::remove_dir_all(&lab).unwrap();
             copy(&before, &lab);

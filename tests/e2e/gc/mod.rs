@@ -217,8 +217,9 @@ fn what_cannot_be_read_is_refused() {
     assert_eq!(kept(&sandbox), "3");
 
     let sandbox = history();
-    let bad = format!("{}\n", "1".repeat(40));
-    fs::write(sandbox.path(".git/refs/heads/bad"), bad).unwrap();
+    let bad = sandbox.git(&["commit-tree", "-m", "bad", "HEAD^{tree}"]);
+    sandbox.git(&["update-ref", "refs/heads/bad", bad.trim()]);
+    sandbox.remove(&format!(".git/objects/{}/{}", &bad[..2], bad[2..].trim()));
     let out = sandbox.run(&["gc", "-f", "-a", "--min-age", "0"]);
     assert!(out.code == 3 && out.stderr.contains("refs/heads/bad"), "{out}");
     assert_eq!(kept(&sandbox), "123");

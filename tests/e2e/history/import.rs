@@ -115,7 +115,7 @@ fn what_is_refused() {
     exit 2
     --- stderr
     warning: pipeline.yaml is left out:
-    pipeline.yaml:3:37: `data`, `import`, `commit` must be a whole commit id, 40 hexadecimal digits
+    pipeline.yaml:3:37: `data`, `import`, `commit` must be a whole commit id, 40 or 64 hexadecimal digits
       |
     3 |   import: {url: u, path: p, commit: abc, branch: main}
       |                                     ^

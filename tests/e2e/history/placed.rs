@@ -71,3 +71,44 @@ fn import_goes_into_a_folder_too() {
             || sandbox.read("ext/pipeline.yaml").contains("../new/model")
     );
 }
+
+#[test]
+fn a_folder_is_written_into_a_folder_as_cp_does() {
+    let origin = Sandbox::new();
+    origin.write("d/x", "new");
+    origin.write("d/s/y", "new");
+    origin.write("tracked/x", "new");
+    origin.write("tracked/s/y", "new");
+    assert_eq!(origin.run(&["add", "-q", "tracked"]).code, 0);
+    origin.git(&["add", "-A"]);
+    origin.git(&["commit", "-qm", "first"]);
+    let url = origin.root().to_str().unwrap().to_string();
+    for (command, from) in [("get", "d"), ("get", "tracked"), ("import", "d"), ("import", "tracked")] {
+        let sandbox = Sandbox::new();
+        for path in ["x", "own", "s/own"] {
+            sandbox.write(&format!("{from}/{path}"), "old");
+        }
+        let out = sandbox.run(&[command, &url, from]);
+        assert!(out.code == 1 && out.stderr.contains("write into it: add --force"), "{out}");
+        let out = sandbox.run(&[command, "--force", &url, from]);
+        assert_eq!(out.code, 0, "{out}");
+        let read = ["x", "s/y", "own", "s/own"].map(|path| sandbox.read(&format!("{from}/{path}")));
+        assert_eq!(read, ["new", "new", "old", "old"]);
+        assert_eq!(out.stderr.contains("held 2 other files, which stay"), command == "import", "{out}");
+        // Again: nothing is left of the way it was made.
+        let names = std::fs::read_dir(sandbox.root()).unwrap().flatten().map(|e| e.file_name().into_string().unwrap());
+        assert!(names.filter(|name| !name.starts_with('.') && !name.starts_with("pipeline.")).eq([from]));
+    }
+    // What cannot be written into stops it before anything is touched.
+    let sandbox = Sandbox::new();
+    sandbox.write("d/x", "old");
+    sandbox.write("d/s", "old");
+    let out = sandbox.run(&["get", "--force", &url, "d"]);
+    assert!(out.code == 1 && out.stderr.contains("d/s is a file or a link"), "{out}");
+    assert_eq!((sandbox.read("d/x"), sandbox.read("d/s")), ("old".into(), "old".into()));
+    // A file or a link is replaced.
+    sandbox.remove("d");
+    sandbox.write("d", "old");
+    assert_eq!(sandbox.run(&["get", "--force", &url, "d"]).code, 0);
+    assert_eq!(sandbox.read("d/x"), "new");
+}

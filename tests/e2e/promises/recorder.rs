@@ -37,6 +37,7 @@ fn a_recorder_that_panics_ends_the_run_and_loses_nothing() {
     let before = sandbox.read("pipeline.lock");
     sandbox.write("in", "2");
     let project = Project::open(Surroundings {
+        git: Default::default(),
         cwd: sandbox.root().to_path_buf(),
         env: BTreeMap::new(),
         now: SystemTime::now,

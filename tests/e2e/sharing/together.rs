@@ -10,6 +10,7 @@ fn two_clones_push_at_once() {
         let own = crate::sharing::PIPELINE.replace("cat d/f1", &format!("echo {at}; cat d/f1"));
         sandbox.write(&format!("{folder}/pipeline.yaml"), own);
         fine(&sandbox.run_in(folder, &["repro", "-q"]));
+        fine(&sandbox.run_in(folder, &["remote", "trust", "-q", "--yes", "lab"]));
     }
     std::thread::scope(|scope| {
         for folder in &clones {

@@ -151,6 +151,7 @@ fn an_unsaved_change_is_never_overwritten() {
 fn what_is_nowhere_is_named() {
     let sandbox = lab();
     let b = clone(&sandbox, "b");
+    fine(&sandbox.run_in(&b, &["remote", "trust", "-q", "--yes", "lab"]));
     insta::assert_snapshot!(sandbox.shown(&sandbox.run_in(&b, &["push"])), @r"
     exit 3
     --- stderr

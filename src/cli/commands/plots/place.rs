@@ -8,8 +8,6 @@ use std::process::{Command, Stdio};
 use crate::cli::output::Output;
 use crate::document;
 use crate::error::{Error, Result};
-use crate::git;
-use crate::path::RepoPath;
 use crate::project::{Project, check_target};
 use crate::replace::replace_file;
 use crate::report::plots::GENERATOR;
@@ -64,9 +62,9 @@ fn tell_ignore(project: &Project, out: &Output) {
     if !project.repo.is_git() {
         return;
     }
-    let path: Option<RepoPath> = project.cwd.join(NAME);
-    let tracked = path.map(|path| project.repo.tracked(&[path]).unwrap_or_default()).is_none_or(|t| !t.is_empty());
-    if !tracked && git::is_ignored(&project.around.cwd, NAME) == Some(false) {
+    let Some(path) = project.cwd.join(NAME) else { return };
+    let is_tracked = || project.repo.tracked(std::slice::from_ref(&path)).is_ok_and(|tracked| !tracked.is_empty());
+    if !is_tracked() && project.repo.is_ignored(&path) == Some(false) {
         out.hint(format!("keep it out of Git: echo {NAME} >> .gitignore"));
     }
 }

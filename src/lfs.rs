@@ -1,0 +1,42 @@
+//! Pointers of Git LFS: the small text that Git has in the place of a large file, and that lies in the workspace until
+//! `git lfs pull` fetches the file. Taken for the file, it would be pinned, trained on and registered.
+
+use crate::error::Error;
+
+/// A pointer is shorter, by the specification.
+pub const LARGEST: u64 = 1024;
+const START: &[u8] = b"version https://git-lfs.github.com/spec/v1";
+
+/// Is this the whole text of a pointer?
+pub fn is_pointer(bytes: &[u8]) -> bool {
+    let rest = bytes.strip_prefix(START).unwrap_or_default();
+    (bytes.len() as u64) < LARGEST && (rest.starts_with(b"\n") || rest.starts_with(b"\r\n"))
+}
+
+/// Something that is a pointer, where the file itself is needed.
+pub fn refuse(what: impl std::fmt::Display) -> Error {
+    Error::missing(format!("{what} is a pointer of Git LFS: the file itself is not here"))
+}
+
+/// What brings the files of a workspace.
+pub const HINT: &str = "fetch the files that Git LFS has: git lfs pull";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pointers_are_told_by_their_first_line() {
+        let text = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n";
+        for (text, want) in [
+            (text.to_string(), true),
+            (text.replace('\n', "\r\n"), true),
+            (text.replace("v1", "v11"), false),
+            (format!("{text}{}", "x".repeat(1024)), false),
+            (format!("\n{text}"), false),
+            (String::new(), false),
+        ] {
+            assert_eq!(is_pointer(text.as_bytes()), want, "{text}");
+        }
+    }
+}
