@@ -83,7 +83,7 @@ pub fn file(
             return Err(untold());
         }
         let mut is_pointer = false;
-        let (id, read) = match before.size < lfs::LARGEST {
+        let (id, read) = match (1..lfs::LARGEST).contains(&before.size) {
             true => tiny(&mut file, before.size, &mut is_pointer, done)?,
             false => content(&mut file, before.size, done)?,
         };
