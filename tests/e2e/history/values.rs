@@ -13,10 +13,10 @@ fn differences_say_what_is_better() {
     insta::assert_snapshot!(shown(&sandbox, &sandbox.run(&["metrics", "diff", "v1", "main", "--md", "--precision", "1"])), @r"
     exit 0
     --- stdout
-    | file   | metric   | v1  | main | change          |
-    | ------ | -------- | --- | ---- | --------------- |
-    | m.json | acc      | 0.5 | 0.5  | +1.00e-2 better |
-    | m.json | loss.val | 2.5 | 2.5  | +1.00e-2 worse  |
+    | file   | metric   | v1   | main | change          |
+    | ------ | -------- | ---- | ---- | --------------- |
+    | m.json | acc      | 0.51 | 0.52 | +1.00e-2 better |
+    | m.json | loss.val | 2.51 | 2.52 | +1.00e-2 worse  |
     ");
     insta::assert_snapshot!(shown(&sandbox, &sandbox.run(&["metrics", "diff", "v1", "--json", "--targets", "m.json"])), @r#"
     exit 0

@@ -392,7 +392,7 @@ fn a_version_keeps_all_its_metrics() {
     let stage = format!("  many:\n{many}    deps: [model.bin]\n    metrics: [many.yaml: {{cache: false}}]\nartifacts:");
     sandbox.write("pipeline.yaml", yaml.replace("artifacts:", &stage));
     commit(&sandbox, "Many metrics");
-    ok(&sandbox, &["model", "register", "digits", "-q"]);
+    ok(&sandbox, &["model", "register", "digits", "-q", "--version", "v1.0.0"]);
     let metrics = &json(&sandbox, &["model", "show", "digits", "--json"])["metrics"];
     assert_eq!(metrics["many.yaml"].as_object().unwrap().len(), 302, "{metrics}");
     assert_eq!((&metrics["many.yaml"]["k300"], &metrics["many.yaml"]["word"]), (&300.into(), &"good".into()));

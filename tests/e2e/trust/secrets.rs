@@ -260,7 +260,7 @@ fn a_doubtful_name_is_an_input_only_where_the_pipeline_says_so() {
     let out = run(&["repro"]);
     assert_eq!((out.code, s.read("o").as_str()), (0, "created_at\n"), "{out}");
     let lock = s.read("pipeline.lock");
-    assert!(lock.contains("SORT_KEY: created_at") && !lock.contains("DB_PASSWD"), "{lock}");
+    assert!(lock.contains("SORT_KEY: created_at") && !lock.contains("DB_PASSWD:"), "{lock}");
     assert_eq!(s.run(&["logs", "a"]).stdout, "***\n");
     assert_eq!(files_with(&s, "S3CR3Tpasswd"), [] as [&str; 0]);
     // Another secret is no reason to run.
