@@ -173,12 +173,11 @@ struct Comparison<'a, 'p> {
     parsed: Parsed,
 }
 
+/// Which files of these stages and pipeline files are compared.
+type FilesOf = dyn Fn(&Definitions, &[StageId], &[FileId]) -> Asked;
+
 impl Comparison<'_, '_> {
-    fn changes(
-        &mut self,
-        files: &dyn Fn(&Definitions, &[StageId], &[FileId]) -> Asked,
-        directions: &Directions,
-    ) -> Vec<Change> {
+    fn changes(&mut self, files: &FilesOf, directions: &Directions) -> Vec<Change> {
         let (old, new) = (self.old, self.new);
         let (mut before, mut after) = (self.side(old, new, files), self.side(new, old, files));
         before.retain(|file, _| !self.unknown.contains_key(file));
@@ -188,12 +187,7 @@ impl Comparison<'_, '_> {
 
     /// The values of one side. What the other side has of a pipeline file that it cannot read is not known, so nothing
     /// of it is new or gone.
-    fn side(
-        &mut self,
-        snapshot: &Snapshot<'_>,
-        other: &Snapshot<'_>,
-        files: &dyn Fn(&Definitions, &[StageId], &[FileId]) -> Asked,
-    ) -> Side {
+    fn side(&mut self, snapshot: &Snapshot<'_>, other: &Snapshot<'_>, files: &FilesOf) -> Side {
         let pipelines = &snapshot.definitions.pipelines;
         let is_broken =
             |file: FileId| other.definitions.broken.iter().any(|(path, _)| *path == pipelines.file(file).path);
