@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Sink};
-use crate::lock::merge::Block;
 use crate::lock::{Lock, StageLock};
 use crate::path::RepoPath;
 use crate::pipeline::load::Files;
@@ -17,7 +16,6 @@ use crate::run::journal::{self, Change, Journal, Record};
 use crate::run::leftover::pinned_paths;
 use crate::run::logs::{Logs, RunLog};
 use crate::run::look::{IgnoreRules, Look};
-use crate::run::orphan::Orphan;
 use crate::run::restore::clear_leftovers;
 use crate::store::{ObjectId, Place as Spot};
 
@@ -27,8 +25,6 @@ pub struct Began {
     bytes: BTreeMap<RepoPath, Option<ObjectId>>,
     /// Those that are to be tidied.
     untidy: BTreeMap<RepoPath, Lock>,
-    /// What stays in them nevertheless.
-    orphans: Vec<Orphan>,
     /// What Git had checked out.
     head: Option<String>,
 }
@@ -42,7 +38,6 @@ impl Began {
         written: &[RepoPath],
         files: BTreeSet<FileId>,
         untidy: &[FileId],
-        orphans: &[Orphan],
     ) -> Result<Began> {
         let path = |f: FileId| Project::lock_path(&definitions.pipelines.file(f).path);
         let mut bytes = BTreeMap::new();
@@ -52,8 +47,7 @@ impl Began {
             bytes.insert(path, hash);
         }
         let untidy = untidy.iter().map(|f| (path(*f), locks.of(*f).clone())).collect();
-        let head = project.repo.head().ok().flatten();
-        Ok(Began { bytes, untidy, orphans: orphans.to_vec(), head })
+        Ok(Began { bytes, untidy, head: project.repo.head().ok().flatten() })
     }
 }
 
@@ -145,10 +139,8 @@ fn fold(
                 sink.event(Event::Warning { text: &text });
             }
         }
-        if let (Some(file), Some(began)) = (tidy.get(path), began)
-            && let Some(before) = began.untidy.get(path)
-        {
-            drop_foreign(&mut lock, before, definitions, *file, &began.orphans);
+        if let (Some(file), Some(began)) = (tidy.get(path), began.and_then(|b| b.untidy.get(path))) {
+            drop_foreign(&mut lock, began, definitions, *file);
             release(project, &definitions.pipelines.file(*file).path, on_disk.as_ref(), &lock);
         }
         if on_disk.as_ref() != Some(&lock) && !(on_disk.is_none() && lock == Lock::default()) {
@@ -189,7 +181,7 @@ fn apply(lock: &mut Lock, change: &Change) -> bool {
 }
 
 /// Has the lock entries of stages or data that its pipeline file no longer has?
-pub fn is_untidy(definitions: &Definitions, locks: &Locks, file: FileId, orphans: &[Orphan]) -> bool {
+pub fn is_untidy(definitions: &Definitions, locks: &Locks, file: FileId) -> bool {
     let before = locks.of(file);
     if before.stages.len() <= definitions.pipelines.file(file).stages.len() && before.data.is_empty() {
         let names = definitions.pipelines.file(file).stages.iter().map(|id| &definitions.pipelines.stage(*id).name);
@@ -198,25 +190,17 @@ pub fn is_untidy(definitions: &Definitions, locks: &Locks, file: FileId, orphans
         }
     }
     let mut after = before.clone();
-    drop_foreign(&mut after, before, definitions, file, orphans);
+    drop_foreign(&mut after, before, definitions, file);
     after != *before
 }
 
-/// Blocks of stages and data that the file does not have. What somebody wrote while the run went on stays, and so do
-/// orphans until the user decides about them.
-fn drop_foreign(lock: &mut Lock, began: &Lock, definitions: &Definitions, file: FileId, orphans: &[Orphan]) {
-    let stays: BTreeSet<&Block> = orphans.iter().filter(|o| o.file == file).map(|o| &o.block).collect();
+/// Blocks of stages and data that the file does not have. What somebody wrote while the run went on stays.
+fn drop_foreign(lock: &mut Lock, began: &Lock, definitions: &Definitions, file: FileId) {
     let file = definitions.pipelines.file(file);
     let names: HashSet<&str> = file.stages.iter().map(|id| definitions.pipelines.stage(*id).name.as_str()).collect();
-    lock.stages.retain(|name, block| {
-        names.contains(name.as_str())
-            || began.stages.get(name) != Some(block)
-            || stays.contains(&Block::Stage(name.clone()))
-    });
+    lock.stages.retain(|name, block| names.contains(name.as_str()) || began.stages.get(name) != Some(block));
     let is_data = |path: &String| file.data.iter().any(|d| d.spelled == *path);
-    lock.data.retain(|path, pin| {
-        is_data(path) || began.data.get(path) != Some(pin) || stays.contains(&Block::Data(path.clone()))
-    });
+    lock.data.retain(|path, pin| is_data(path) || began.data.get(path) != Some(pin));
 }
 
 /// What a crashed run recorded and the locks do not have yet, as far as it is true of the files at hand: the old block

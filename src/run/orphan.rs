@@ -1,8 +1,8 @@
 //! Outputs and data that no pipeline file names any more, since their stage or entry was taken out by hand, and that
 //! Git ignores because of lockstep.
 //!
-//! Their line in `.gitignore` stays while they are there, or the next `git add -A` would commit them; their block stays
-//! in the lock as long, so that they are reported until the user decides. A line that the user deletes is a decision.
+//! Their line in `.gitignore` stays while they are there, or the next `git add -A` would commit them. They are reported as
+//! long as the lock has their block: until a run of the pipeline file ends well. A line that the user deletes is a decision.
 
 use std::collections::HashSet;
 use std::io;

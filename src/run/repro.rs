@@ -121,9 +121,9 @@ pub fn repro(
     let files = selected.stages.iter().map(|id| definitions.pipelines.stage(*id).file);
     // A lock is read again to be written; one that stays as it is is not.
     let orphans = orphans(project, definitions, &locks);
-    let is_untidy = |f: &FileId| is_untidy(definitions, &locks, *f, &orphans);
+    let is_untidy = |f: &FileId| is_untidy(definitions, &locks, *f);
     let untidy: Vec<FileId> = selected.files.iter().copied().filter(is_untidy).collect();
-    let began = Began::now(project, definitions, &locks, &written, files.collect(), &untidy, &orphans)?;
+    let began = Began::now(project, definitions, &locks, &written, files.collect(), &untidy)?;
     let logs = Logs::new(project.logs_dir());
     let trust = Trust::of(project)?;
     if let Some(text) = trust.warning() {
