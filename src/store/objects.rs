@@ -381,7 +381,7 @@ pub(super) fn is_sealed(seen: &Seen, id: &ObjectId) -> bool {
     seen.is_mine_alone() && shows_seal(&seen.stat, id)
 }
 
-/// Does the file bear the seal, whoever set it? Enough to find that an object is present: a user who may forge one in a store
+/// Does the file bear the seal, set by any user? Enough to find that an object is present: a user who may forge one in a store
 /// may delete it as well, and its bytes are verified before they are used.
 pub(super) fn shows_seal(stat: &FileStat, id: &ObjectId) -> bool {
     let seconds = stat.mtime.div_euclid(1_000_000_000);
