@@ -49,6 +49,26 @@ pub struct Side<'a> {
     pub open: &'a Open<'a>,
 }
 
+impl Side<'_> {
+    /// Is this path a root, a folder above one, or in one? `None` if no root has to do with it. A folder that cannot be
+    /// opened may have anything.
+    pub fn has(&self, path: &RepoPath) -> Option<bool> {
+        let (root, pin) = self.roots.iter().find(|(root, _)| path.is_in(root) || root.is_in(path))?;
+        let mut node = Node::of(pin);
+        let mut below = String::new();
+        for name in path.parts().skip(root.parts().count()) {
+            if !node.is_tree() {
+                return Some(false);
+            }
+            let Ok(entries) = (self.open)(root, &below, &node) else { return Some(true) };
+            let Some(entry) = entries.iter().find(|entry| entry.name == name.as_bytes()) else { return Some(false) };
+            node = Node::of_entry(entry);
+            below = if below.is_empty() { name.to_string() } else { format!("{below}/{name}") };
+        }
+        Some(true)
+    }
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub enum What {
     Added(Node),

@@ -10,7 +10,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::data::{Differences, Node, Side, compare};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::event::Sink;
 use crate::path::RepoPath;
 use crate::project::Snapshot;
@@ -44,6 +44,17 @@ pub fn differences(asked: &Asked<'_, '_>, sink: &dyn Sink) -> Result<(Difference
     }
     let (open_old, open_new) = (Gathered::opener(asked.old), Gathered::opener(asked.new));
     let (old, new) = (Side { roots: old.roots, open: &open_old }, Side { roots: new.roots, open: &open_new });
+    for target in targets {
+        let is_declared = |snapshot| declared(snapshot).any(|out| out.is_in(target) || target.is_in(out));
+        let is_known = match (old.has(target), new.has(target)) {
+            (None, None) => is_declared(asked.old) || is_declared(asked.new),
+            (old, new) => old == Some(true) || new == Some(true),
+        };
+        if !target.is_root() && !is_known && !unknown.iter().any(|path| path.is_in(target) || target.is_in(path)) {
+            let message = format!("`{target}` is no output and no data of {} or {}", asked.old.name, asked.new.name);
+            return Err(Error::missing(message).hint("see them: lockstep list -R"));
+        }
+    }
     let mut found = compare(&old, &new, &concerns);
     let within = |path: &str| {
         let path = RepoPath::root().join(path).unwrap_or_default();
@@ -62,6 +73,13 @@ fn undeclared<'a>(one: &'a Snapshot<'_>, other: &'a Snapshot<'_>) -> impl Iterat
         let outs = file.stages.iter().flat_map(|id| &pipelines.stage(*id).outs).map(|out| &out.path);
         outs.chain(file.data.iter().map(|data| &data.path))
     })
+}
+
+/// Outs and data of a snapshot, pinned or not.
+fn declared<'a>(snapshot: &'a Snapshot<'_>) -> impl Iterator<Item = &'a RepoPath> {
+    let pipelines = &snapshot.definitions.pipelines;
+    let outs = pipelines.stages.iter().flat_map(|stage| &stage.outs).map(|out| &out.path);
+    outs.chain(pipelines.files.iter().flat_map(|file| &file.data).map(|data| &data.path))
 }
 
 struct Gathered {

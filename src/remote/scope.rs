@@ -32,6 +32,8 @@ pub struct Scope {
     elsewhere: BTreeSet<String>,
     /// Names of what is never pushed.
     stay: BTreeSet<String>,
+    /// What of the workspace no lock pins yet.
+    pub unpinned: Vec<RepoPath>,
     /// The repositories that have what no remote may have: those of imports, by their bytes.
     origins: BTreeMap<(ObjectId, bool), Origin>,
     /// What imports are hashed under; those of what was added first, which is the workspace if it is meant.

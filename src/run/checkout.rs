@@ -31,6 +31,8 @@ pub struct CheckedOut {
     pub restored: Vec<RepoPath>,
     /// Pinned, and not in the store.
     pub missing: Vec<RepoPath>,
+    /// Neither pinned nor in the workspace: no run made these outputs, no command recorded these data.
+    pub never_made: Vec<RepoPath>,
     /// Outputs and data of another branch, which the store has.
     pub removed: Vec<RepoPath>,
     /// Changed by hand, saved nowhere, and left alone.
@@ -56,8 +58,15 @@ pub fn checkout(
 
     let mut done = CheckedOut::default();
     let mut todo: Vec<(&RepoPath, Pin, bool)> = Vec::new();
-    for (path, pin, is_stored) in pinned(definitions, selected, &locks) {
-        let now = look.out(path)?;
+    for (path, pin, is_stored) in wanted(definitions, selected, &locks) {
+        let now = look.out(path);
+        let Some(pin) = pin else {
+            if matches!(now, Ok(None)) {
+                done.never_made.push(path.clone());
+            }
+            continue;
+        };
+        let now = now?;
         // What Git keeps is touched only where it is missing, and was asked for by name.
         if !is_stored && (now.is_some() || !selected.files.is_empty()) {
             continue;
@@ -114,27 +123,26 @@ fn were(names: &[&str]) -> String {
     format!("{} {}", names.join(", "), if names.len() == 1 { "was" } else { "were" })
 }
 
-/// Every selected path with what the lock says of it, and whether it is lockstep that keeps it.
-fn pinned<'a>(
+/// Every selected path with its pin in the lock, if there is one, and whether it is lockstep that keeps it.
+pub fn wanted<'a>(
     definitions: &'a Definitions,
     selected: &Selected,
     locks: &crate::project::Locks,
-) -> Vec<(&'a RepoPath, Pin, bool)> {
+) -> Vec<(&'a RepoPath, Option<Pin>, bool)> {
     let mut all = Vec::new();
     for id in &selected.named {
         let stage = definitions.pipelines.stage(*id);
-        let Some(entry) = locks.of(stage.file).stages.get(&stage.name) else { continue };
-        for out in &stage.outs {
-            if let Some(locked) = entry.outs.get(&out.spelled).filter(|_| selected.takes(*id, &out.path)) {
-                all.push((&out.path, locked.pin, out.cache));
-            }
+        let entry = locks.of(stage.file).stages.get(&stage.name);
+        for out in stage.outs.iter().filter(|out| selected.takes(*id, &out.path)) {
+            let locked = entry.and_then(|entry| entry.outs.get(&out.spelled));
+            all.push((&out.path, locked.map(|locked| locked.pin), out.cache));
         }
     }
     for (f, file) in definitions.pipelines.files.iter().enumerate() {
         let whole = selected.files.iter().any(|id| id.0 as usize == f);
         for data in &file.data {
             if whole || selected.data.iter().any(|d| d.is_in(&data.path)) {
-                all.extend(locks.all[f].data.get(&data.spelled).map(|pin| (&data.path, *pin, true)));
+                all.push((&data.path, locks.all[f].data.get(&data.spelled).copied(), true));
             }
         }
     }

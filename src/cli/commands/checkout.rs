@@ -1,3 +1,4 @@
+use crate::cli::commands::transfer;
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
 use crate::cli::text;
@@ -28,6 +29,9 @@ pub struct Args {
     /// Targets are folders
     #[arg(short = 'R', long)]
     recursive: bool,
+    /// End with success where outputs are missing, too; they are named as warnings
+    #[arg(long)]
+    allow_missing: bool,
 }
 
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
@@ -35,6 +39,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let scope = Scope::of(project, &definitions);
     let reach = Reach { single: true, recursive: args.recursive, ..Reach::default() };
     let selected = scope.select(&args.targets, &reach, true)?;
+    super::refuse_dvc_alone(&definitions)?;
     super::tell_broken(&definitions, project, out);
     super::tell_dvc_data(&definitions, project, out);
     let options = Options {
@@ -52,14 +57,27 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         out.say(format!("restored {}", path.relative_to(&project.cwd)));
     }
     super::tell_removed(&done.removed, project, out);
-    if done.restored.is_empty() && done.removed.is_empty() && done.missing.is_empty() && definitions.broken.is_empty() {
-        out.say("everything is in place");
+    let mut errors = Vec::new();
+    if !done.missing.is_empty() {
+        let names: Vec<String> = done.missing.iter().map(|p: &RepoPath| p.relative_to(&project.cwd)).collect();
+        let error =
+            Error::missing(format!("{} not in the store: {}", text::count(names.len(), "output"), names.join(", ")));
+        errors.push(super::bring_or_make(error, &done.missing, &definitions, project));
     }
-    if done.missing.is_empty() {
-        return Ok(if args.targets.is_empty() { super::code_of_all(0, &definitions) } else { 0 });
+    errors.extend(super::not_pinned(&done.never_made, "never made", &definitions, project));
+    if errors.is_empty() && done.restored.is_empty() && done.removed.is_empty() && definitions.broken.is_empty() {
+        out.say(if definitions.pipelines.files.is_empty() {
+            "nothing is tracked here"
+        } else {
+            "everything is in place"
+        });
     }
-    let names: Vec<String> = done.missing.iter().map(|p: &RepoPath| p.relative_to(&project.cwd)).collect();
-    let error =
-        Error::missing(format!("{} not in the store: {}", text::count(names.len(), "output"), names.join(", ")));
-    Err(super::bring_or_make(error, &done.missing, &definitions, project))
+    if args.allow_missing {
+        errors.drain(..).for_each(|error| out.warn_error("left out:", &error));
+    }
+    match transfer::worst(errors, out) {
+        Some(error) => Err(error),
+        None if args.targets.is_empty() => Ok(super::code_of_all(0, &definitions)),
+        None => Ok(0),
+    }
 }

@@ -62,6 +62,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let scope = Scope::of(project, definitions);
     let reach = Reach { single: true, ..Reach::default() };
     let selected = scope.select(&args.targets, &reach, true).map_err(|e| super::with_dvc_hint(e, definitions))?;
+    super::refuse_dvc_alone(definitions)?;
     super::tell_broken_of(&snapshot, out);
     let chosen = if args.targets.is_empty() { None } else { Some(needed(&selected.named, args.full, &scope)) };
     let chosen = chosen.unwrap_or_else(|| definitions.pipelines.ids().collect());

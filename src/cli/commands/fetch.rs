@@ -50,8 +50,10 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     if args.json {
         out.json(&json!({"remotes": json(&fetched)}));
     }
-    let absent = tell(&fetched, !args.json, out);
-    transfer::worst(failures(&fetched, &absent), out).map_or(Ok(0), Err)
+    let absent = tell(&fetched, scope.unpinned.is_empty(), !args.json, out);
+    let mut errors = failures(&fetched, &absent);
+    errors.extend(args.what.unpinned(&scope, project, out)?);
+    transfer::worst(errors, out).map_or(Ok(0), Err)
 }
 
 /// A lock with conflicts says too little to fetch by; with the listings of its folders it can be merged.
@@ -96,7 +98,7 @@ fn lost(losses: &[Loss]) -> Vec<Json> {
 }
 
 /// What was found nowhere comes back.
-pub(super) fn tell(fetched: &[At<(Fetched, usize)>], aloud: bool, out: &Output) -> Vec<Wanted> {
+pub(super) fn tell(fetched: &[At<(Fetched, usize)>], is_whole: bool, aloud: bool, out: &Output) -> Vec<Wanted> {
     let mut absent = Vec::new();
     let mut any = false;
     for at in fetched {
@@ -121,7 +123,7 @@ pub(super) fn tell(fetched: &[At<(Fetched, usize)>], aloud: bool, out: &Output) 
         absent.extend(done.absent.clone());
     }
     if aloud && !any {
-        out.say("everything is here");
+        out.say(if is_whole { "everything is here" } else { "everything that is pinned is here" });
     }
     absent
 }

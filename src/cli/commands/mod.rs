@@ -49,6 +49,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use crate::cli::args::{Cli, Command};
 use crate::cli::open;
 use crate::cli::output::Output;
+use crate::cli::text;
 use crate::error::{Error, Result};
 use crate::path::RepoPath;
 use crate::pipeline::stage::Place;
@@ -213,6 +214,23 @@ fn bring_or_make(error: Error, missing: &[RepoPath], definitions: &Definitions, 
     if missing.iter().any(is_made) { error.hint("make them again: lockstep repro") } else { error }
 }
 
+/// The errors for outputs and for data that no lock pins.
+fn not_pinned(paths: &[RepoPath], outs_are: &str, definitions: &Definitions, project: &Project) -> Vec<Error> {
+    let (outs, data): (Vec<&RepoPath>, Vec<&RepoPath>) =
+        paths.iter().partition(|path| definitions.graph.producer(path).is_some());
+    let names = |paths: &[&RepoPath]| paths.iter().map(|path| path.relative_to(&project.cwd)).collect::<Vec<_>>();
+    let mut errors = Vec::new();
+    if !outs.is_empty() {
+        let message = format!("{} {outs_are}: {}", text::count(outs.len(), "output"), names(&outs).join(", "));
+        errors.push(Error::missing(message).hint("make them: lockstep repro"));
+    }
+    if !data.is_empty() {
+        let message = format!("data not pinned yet: {}", names(&data).join(", "));
+        errors.push(Error::missing(message).hint(format!("pin them: lockstep add {}", words(names(&data)))));
+    }
+    errors
+}
+
 /// Stages read what `dvc add` tracked, and nobody tracks it here: it would be missing in every clone.
 fn tell_dvc_data(definitions: &Definitions, project: &Project, out: &Output) {
     let pointed = |pointer: &RepoPath| pointer.parent()?.join(pointer.name().strip_suffix(".dvc")?);
@@ -236,7 +254,7 @@ fn tell_dvc_data(definitions: &Definitions, project: &Project, out: &Output) {
     }
 }
 
-/// Somebody with a `dvc.yaml` alone is told what to do about it.
+/// The hint for a repository with DVC's pipelines alone.
 fn with_dvc_hint(error: Error, definitions: &Definitions) -> Error {
     match dvc_hint(definitions) {
         Some(hint) => error.hint(hint),
@@ -244,9 +262,23 @@ fn with_dvc_hint(error: Error, definitions: &Definitions) -> Error {
     }
 }
 
+/// In a repository with DVC's files alone, "up to date" and "nothing differs" would be said of what was not read.
+fn refuse_dvc_alone(definitions: &Definitions) -> Result<()> {
+    match dvc_hint(definitions) {
+        Some(hint) => Err(Error::missing("there is no pipeline.yaml in this repository").hint(hint)),
+        None => Ok(()),
+    }
+}
+
 fn dvc_hint(definitions: &Definitions) -> Option<String> {
-    let mut pipelines = definitions.dvc.iter().filter(|path| path.name() == "dvc.yaml");
-    let dvc = pipelines.next().filter(|_| definitions.pipelines.files.is_empty())?;
-    let ours = dvc.parent().and_then(|d| d.join("pipeline.yaml")).unwrap_or_default();
-    Some(format!("{dvc} is DVC's: the format is the same, so `git mv {dvc} {ours}` may be all it takes"))
+    if !definitions.pipelines.files.is_empty() || !definitions.broken.is_empty() {
+        return None;
+    }
+    if let Some(dvc) = definitions.dvc.iter().find(|path| path.name() == "dvc.yaml") {
+        let ours = dvc.parent().and_then(|d| d.join("pipeline.yaml")).unwrap_or_default();
+        return Some(format!("{dvc} is DVC's: the format is the same, so `git mv {dvc} {ours}` may be all it takes"));
+    }
+    let pointer = definitions.dvc.first()?.to_string();
+    let data = pointer.strip_suffix(".dvc").unwrap_or(&pointer);
+    Some(format!("{pointer} is DVC's: lockstep add {} tracks its data here", word(data)))
 }

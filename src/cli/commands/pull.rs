@@ -5,7 +5,7 @@ use crate::cli::commands::transfer::{self, What};
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
 use crate::cli::{signals, text};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::project::Project;
 use crate::remote::scope::Scope;
 use crate::run::checkout::{self, checkout};
@@ -28,6 +28,9 @@ pub struct Args {
     /// Overwrite changes that are saved nowhere
     #[arg(short, long)]
     force: bool,
+    /// End with success where outputs are missing, too; they are named as warnings
+    #[arg(long)]
+    allow_missing: bool,
     /// As JSON
     #[arg(long)]
     json: bool,
@@ -52,7 +55,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     };
     let done = checkout(project, &definitions, &selected, &options, &progress);
     progress.finish();
-    let absent = fetch::tell(&fetched, false, out);
+    let absent = fetch::tell(&fetched, true, false, out);
     let failures = fetch::failures(&fetched, &absent);
     let done = done?;
     let restored: Vec<String> = done.restored.iter().map(|path| path.relative_to(&project.cwd)).collect();
@@ -68,26 +71,40 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         let objects: usize = fetched.iter().map(|at| at.done.0.objects).sum();
         if objects > 0 {
             out.say(format!("{} in {} fetched", text::bytes(bytes), text::count(objects, "object")));
-        } else if restored.is_empty() && failures.is_empty() && done.missing.is_empty() {
-            out.say("everything is in place");
+        } else if restored.is_empty()
+            && done.removed.is_empty()
+            && failures.is_empty()
+            && done.missing.is_empty()
+            && done.never_made.is_empty()
+        {
+            let is_empty = definitions.pipelines.files.is_empty();
+            out.say(if is_empty { "nothing is tracked here" } else { "everything is in place" });
         }
     }
-    if let Some(error) = transfer::worst(failures, out) {
-        return Err(error);
-    }
+    let mut errors = failures;
     let missing = done.missing.iter().map(|path| path.relative_to(&project.cwd));
     let (stay, lost): (Vec<String>, Vec<String>) = missing.partition(|name| scope.stays(name));
-    if lost.is_empty() && (stay.is_empty() || args.what.targets.is_empty()) {
+    if lost.is_empty() && args.what.targets.is_empty() {
         if !stay.is_empty() {
             let count = text::count(stay.len(), "output");
             out.say(format!("{count} not shared (`push: false`), lockstep repro makes them: {}", stay.join(", ")));
         }
-        return Ok(if args.what.targets.is_empty() { super::code_of_all(0, &definitions) } else { 0 });
+    } else if !done.missing.is_empty() && errors.is_empty() {
+        let private = !stay.is_empty();
+        let names = [lost, stay].concat();
+        let error =
+            Error::missing(format!("{} not in the store: {}", text::count(names.len(), "output"), names.join(", ")));
+        let error = if private { error.because("what is not pushed (`push: false`) cannot be pulled") } else { error };
+        errors.push(error.hint("make them again: lockstep repro"));
     }
-    let private = !stay.is_empty();
-    let names = [lost, stay].concat();
-    let error =
-        Error::missing(format!("{} not in the store: {}", text::count(names.len(), "output"), names.join(", ")));
-    let error = if private { error.because("what is not pushed (`push: false`) cannot be pulled") } else { error };
-    Err(error.hint("make them again: lockstep repro"))
+    errors.extend(super::not_pinned(&done.never_made, "never made", &definitions, project));
+    if args.allow_missing {
+        let missing = errors.extract_if(.., |error| error.kind == Kind::Missing);
+        missing.for_each(|error| out.warn_error("left out:", &error));
+    }
+    match transfer::worst(errors, out) {
+        Some(error) => Err(error),
+        None if args.what.targets.is_empty() => Ok(super::code_of_all(0, &definitions)),
+        None => Ok(0),
+    }
 }

@@ -51,22 +51,28 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         out.json(&json!({"remotes": pushed.iter().map(one).collect::<Vec<_>>()}));
     }
     let mut absent = Vec::new();
+    let is_whole = scope.unpinned.is_empty();
     for at in pushed {
         if !args.json {
             transfer::tell_each("pushed", &at.done.pushed, out);
             let done = &at.done;
             out.say(match (done.pushed.len(), done.runs) {
-                (0, 0) if done.absent.is_empty() => format!("{} has everything", at.remote),
+                (0, 0) if done.absent.is_empty() && is_whole => format!("{} has everything", at.remote),
                 (0, 0) => format!("nothing to push to {}", at.remote),
                 (_, runs) => {
+                    let has = if done.absent.is_empty() && is_whole { "has everything now" } else { "has more now" };
                     let objects = text::count(done.objects, "object");
                     let runs = if runs > 0 { format!(", {}", text::count(runs, "run")) } else { String::new() };
-                    format!("{} has everything now: {} in {objects}{runs} sent", at.remote, text::bytes(done.bytes))
+                    format!("{} {has}: {} in {objects}{runs} sent", at.remote, text::bytes(done.bytes))
                 }
             });
         }
         transfer::tell_cost(&at.remote, &at.spent, out);
         absent.extend(at.done.absent);
     }
-    if absent.is_empty() { Ok(0) } else { Err(transfer::nowhere(&absent, "at the remote")) }
+    let mut errors = args.what.unpinned(&scope, project, out)?;
+    if !absent.is_empty() {
+        errors.insert(0, transfer::nowhere(&absent, "at the remote"));
+    }
+    transfer::worst(errors, out).map_or(Ok(0), Err)
 }

@@ -59,6 +59,9 @@ pub fn run(args: &Args, project: &Project, out: &Output, files: &Files, what: &s
         return many(args, &which, project, out, files, what);
     }
     let snapshot = project.at(&Rev::of(args.rev.first().map(String::as_str)))?;
+    if args.targets.is_empty() {
+        super::refuse_dvc_alone(&snapshot.definitions)?;
+    }
     super::tell_broken_of(&snapshot, out);
     let asked = asked(&args.targets, &snapshot, files, what, &[])?;
     let read = values::read(&snapshot, &asked, &mut Parsed::default());

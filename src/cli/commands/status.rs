@@ -62,6 +62,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         ..Reach::default()
     };
     let selected = scope.select(&args.targets, &reach, true)?;
+    super::refuse_dvc_alone(&definitions)?;
     super::tell_broken(&definitions, project, out);
     super::tell_dvc_data(&definitions, project, out);
     let progress = Progress::new(out, false);
@@ -129,9 +130,6 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         out.say(summary(&found));
         if args.targets.is_empty() {
             super::tell_orphans(&found.orphans, project, &definitions, out);
-        }
-        if let Some(hint) = super::dvc_hint(&definitions) {
-            out.hint(hint);
         }
         let pushed = match project.config.remotes().is_empty() {
             true => "lockstep repro makes them again",

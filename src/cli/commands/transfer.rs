@@ -11,6 +11,7 @@ use crate::git::Which;
 use crate::project::{Definitions, Project, Rev};
 use crate::remote::scope::{At, Compared, Options, Scope};
 use crate::remote::{Spent, Wanted};
+use crate::run::checkout::wanted;
 use crate::run::fold::overlay;
 use crate::run::look::Look;
 use crate::run::select::{Reach, Scope as Targets, Selected};
@@ -51,6 +52,7 @@ impl What {
     /// The targets in the workspace.
     pub fn select(&self, project: &Project, definitions: &Definitions, out: &Output) -> Result<Selected> {
         let selected = Targets::of(project, definitions).select(&self.targets, &self.reach(), true)?;
+        super::refuse_dvc_alone(definitions)?;
         super::tell_broken(definitions, project, out);
         super::tell_dvc_data(definitions, project, out);
         Ok(selected)
@@ -94,7 +96,25 @@ impl What {
         let mut look = Look::new(project, definitions, sink);
         overlay(project, definitions, &mut locks, &mut look)?;
         scope.add(definitions, selected, &locks, &project.cwd);
+        let kept = wanted(definitions, selected, &locks).into_iter().filter(|(.., is_stored)| *is_stored);
+        scope.unpinned = kept.filter(|(_, pin, _)| pin.is_none()).map(|(path, ..)| path.clone()).collect();
         Ok(())
+    }
+
+    /// What is meant and has no pin yet cannot be moved: an error for what was named, a note where all is meant.
+    pub fn unpinned(&self, scope: &Scope, project: &Project, out: &Output) -> Result<Vec<Error>> {
+        if scope.unpinned.is_empty() {
+            return Ok(Vec::new());
+        }
+        let errors = super::not_pinned(&scope.unpinned, "not pinned yet", &project.definitions()?, project);
+        if !self.targets.is_empty() {
+            return Ok(errors);
+        }
+        for error in errors {
+            let hints = error.hints.join("; ");
+            out.say(format!("{} ({hints})", error.message));
+        }
+        Ok(Vec::new())
     }
 
     fn asks_for_commits(&self) -> bool {
@@ -209,11 +229,14 @@ pub fn compare(what: &What, as_json: bool, project: &Project, out: &Output) -> R
                 out.line(format!("{}: {} {how}, {bytes}: {next}", at.remote, text::count(all.len(), "output")));
                 all.iter().for_each(|w| out.line(format!("  {} ({})", w.name, text::bytes(w.pin.size))));
             }
-            if sorts.iter().all(|(all, ..)| all.is_empty()) {
+            if sorts.iter().all(|(all, ..)| all.is_empty()) && scope.unpinned.is_empty() {
                 out.say(format!("{} has everything, and so has this clone", at.remote));
             }
         }
         tell_cost(&at.remote, &at.spent, out);
+    }
+    if let Some(error) = worst(what.unpinned(&scope, project, out)?, out) {
+        return Err(error);
     }
     Ok(u8::from(out.quiet && !same))
 }

@@ -77,10 +77,10 @@ fn a_dvc_yaml_alone_gives_a_hint() {
       hint: dvc.yaml is DVC's: the format is the same, so `git mv dvc.yaml pipeline.yaml` may be all it takes
     ");
     insta::assert_snapshot!(sandbox.shown(&sandbox.run(&["status"])), @r"
-    exit 0
+    exit 3
     --- stderr
-    no stages here
-    hint: dvc.yaml is DVC's: the format is the same, so `git mv dvc.yaml pipeline.yaml` may be all it takes
+    error: there is no pipeline.yaml in this repository
+      hint: dvc.yaml is DVC's: the format is the same, so `git mv dvc.yaml pipeline.yaml` may be all it takes
     ");
 }
 

@@ -2,6 +2,7 @@
 
 mod broken;
 mod cache;
+mod complete;
 mod config;
 mod hints;
 mod init;
