@@ -2,10 +2,12 @@
 //! files are called.
 
 mod bash_only;
+mod programs;
 
 use std::borrow::Cow;
 
 pub use bash_only::{BashOnly, find_bash_only};
+pub use programs::programs_of;
 
 /// A name as one word of a command line, quoted where it has to be.
 pub fn word(name: &str) -> Cow<'_, str> {

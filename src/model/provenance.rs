@@ -100,6 +100,9 @@ pub fn statement(trace: &Trace<'_, '_>) -> Result<Value> {
     if let Some(run) = run {
         internal["platform"] = run.platform.clone().into();
         internal["user"] = run.user.clone().into();
+        if !run.programs.is_empty() {
+            internal["programs"] = json!(run.programs);
+        }
     }
     let mut statement = Value::from(json!({
         "_type": "https://in-toto.io/Statement/v1",

@@ -4,6 +4,8 @@
 //! A key may have several entries, where runs differed; the newest comes first. Entries are only ever added, or
 //! withdrawn by `cache drop`. Whose entries count, and whether they must be signed, the settings say (see `trust`).
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
@@ -31,6 +33,9 @@ pub struct RunRecord {
     pub lockstep: String,
     /// What Git had checked out.
     pub commit: Option<String>,
+    /// The versions of the programs that its commands start with, as far as they tell one.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub programs: BTreeMap<String, String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -137,7 +142,12 @@ fn same_types(a: &Value, b: &Value) -> bool {
 }
 
 /// The record of a run that took `seconds` until now.
-pub fn record_now(project: &Project, seconds: f64, commit: &Option<String>) -> RunRecord {
+pub fn record_now(
+    project: &Project,
+    seconds: f64,
+    commit: &Option<String>,
+    programs: BTreeMap<String, String>,
+) -> RunRecord {
     let start = (project.around.now)() - std::time::Duration::from_secs_f64(seconds.max(0.0));
     let uname = rustix::system::uname();
     RunRecord {
@@ -148,5 +158,6 @@ pub fn record_now(project: &Project, seconds: f64, commit: &Option<String>) -> R
         platform: format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH),
         lockstep: env!("CARGO_PKG_VERSION").into(),
         commit: commit.clone(),
+        programs,
     }
 }

@@ -1,5 +1,7 @@
 //! `commit`: records what is in the workspace as if the stages had just run; `commit --kept`: what a refused run made.
 
+use std::collections::BTreeMap;
+
 use crate::error::{Error, Kind, Result};
 use crate::event::Sink;
 use crate::lock;
@@ -107,7 +109,8 @@ pub fn commit_held(
             entry = old.clone();
         }
         let store = stage.outs.iter().zip(&facts.outs).filter_map(|(o, pin)| Some((o.path.clone(), (*pin)?)));
-        let run = cache::is_cacheable(stage).then(|| (Box::new(entry.clone()), cache::record_now(project, 0.0, &head)));
+        let run = cache::is_cacheable(stage)
+            .then(|| (Box::new(entry.clone()), cache::record_now(project, 0.0, &head, BTreeMap::new())));
         let path = Project::lock_path(&definitions.pipelines.file(stage.file).path);
         let change = Change::Stage { name: stage.name.clone(), old: old.map(Box::new), new: Box::new(entry) };
         let record = Some(Record { lock: path, change });
@@ -212,7 +215,8 @@ pub fn commit_kept(
         }
     }
     let old = locks.of(stage.file).stages.get(&stage.name).cloned();
-    let run = cache::is_cacheable(stage).then(|| (Box::new(entry.clone()), cache::record_now(project, 0.0, &None)));
+    let run = cache::is_cacheable(stage)
+        .then(|| (Box::new(entry.clone()), cache::record_now(project, 0.0, &None, BTreeMap::new())));
     let change = Change::Stage { name: stage.name.clone(), old: old.map(Box::new), new: Box::new(entry) };
     let record = Record { lock: Project::lock_path(file), change };
     let written = ignore::write(project, definitions, &locks, &[stage.file].into())?.written;

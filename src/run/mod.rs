@@ -36,6 +36,7 @@ pub mod merge;
 pub mod origin;
 pub mod orphan;
 pub mod outcome;
+pub mod programs;
 pub mod pty;
 pub mod pull;
 pub mod record;

@@ -28,6 +28,7 @@ use crate::run::logs::Logs;
 use crate::run::look::{IgnoreRules, Look};
 use crate::run::orphan::orphans;
 use crate::run::outcome::Outcome;
+use crate::run::programs::Programs;
 use crate::run::pull::{Input, Pull};
 use crate::run::record::{self, Recorded};
 use crate::run::schedule::Schedule;
@@ -36,6 +37,7 @@ use crate::run::trust::Trust;
 use crate::run::watchdog::Watchdog;
 use crate::run::{data, dry, elsewhere, ignore, locked_secrets, workspace};
 use crate::secret::is_withheld;
+use crate::store::ObjectId;
 
 /// How a run is asked for; what selects its stages stands in [`Selected`].
 #[derive(Clone, Debug, Default)]
@@ -152,6 +154,7 @@ pub fn repro(
             asides: &asides,
             logs: &logs,
             trust: &trust,
+            programs: Programs::load(project),
             pull: pull.as_ref(),
             brought: HashSet::new(),
             listed: HashSet::new(),
@@ -212,6 +215,7 @@ pub(super) struct Run<'s, 'e, 'a> {
     pub(super) asides: &'a Asides,
     pub(super) logs: &'a Logs,
     pub(super) trust: &'a Trust,
+    pub(super) programs: Programs<'a>,
     /// Remotes, where the run may ask them.
     pub(super) pull: Option<&'a Pull<'a>>,
     /// Stages whose missing inputs were asked for.
@@ -300,11 +304,28 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
             watchdog.hang_up();
         }
         self.watchdog = None;
+        self.check_programs();
         if self.recorder_died {
             return Err(Error::new(Kind::Bug, "lockstep itself failed while it recorded what the stages made")
                 .hint("run the same command again: what was recorded stays, the rest is made anew"));
         }
         Ok((self.records, self.outcome))
+    }
+
+    /// Says which stages that did not run were made by another program than would run them now.
+    fn check_programs(&mut self) {
+        let definitions = self.definitions;
+        let entries = |id: StageId| {
+            let stage = definitions.pipelines.stage(id);
+            self.locks.of(stage.file).stages.get(&stage.name).map(|entry| (id, stage, entry.key))
+        };
+        let up_to_date = self.outcome.stages.iter().filter(|stage| stage.result == StageResult::UpToDate);
+        let runs: Vec<(StageId, &Stage, ObjectId)> = up_to_date.filter_map(|stage| entries(stage.id)).collect();
+        for change in self.programs.changed_versions(runs.into_iter()) {
+            self.sink.event(Event::Warning { text: &change.describe(|id| self.address(id)) });
+        }
+        let locked = self.locks.all.iter().flat_map(|lock| lock.stages.values()).map(|entry| entry.key);
+        self.programs.save(&|| locked.clone().collect());
     }
 
     pub(super) fn stage(&self, id: StageId) -> &'a Stage {

@@ -1,7 +1,7 @@
 //! What becomes of a stage that was decided, run, restored or recorded: its place in the outcome, what the schedule and
 //! the recorder are told.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use crate::error::{Error, Kind};
 use crate::event::{Event, StageResult};
@@ -48,10 +48,14 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         }
         let file = &self.definitions.pipelines.file(stage.file).path;
         let old = self.entry(id).cloned();
+        let versions = match &done.how {
+            How::Ran => self.programs.ran(stage, done.entry.key),
+            How::Restored(..) => BTreeMap::new(),
+        };
         let run = match &done.how {
             How::Ran if !self.options.no_commit && self.options.modes.local.write && cache::is_cacheable(stage) => {
                 let commit = self.commit.get_or_insert_with(|| self.project.repo.head().ok().flatten());
-                Some((Box::new(done.entry.clone()), cache::record_now(self.project, done.seconds, commit)))
+                Some((Box::new(done.entry.clone()), cache::record_now(self.project, done.seconds, commit, versions)))
             }
             _ => None,
         };

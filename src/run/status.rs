@@ -13,6 +13,7 @@ use crate::run::fresh::{self, Reason, State, judge};
 use crate::run::locked_secrets::{self, without_secrets};
 use crate::run::look::Look;
 use crate::run::orphan::{Orphan, orphans};
+use crate::run::programs::Programs;
 use crate::store::{Pin, Place as Spot};
 use crate::value::Value;
 
@@ -94,6 +95,15 @@ pub fn status<'a>(
             touched.insert(*id);
         }
     }
+    let stale: HashSet<StageId> =
+        status.stages.iter().map(|(id, _)| *id).chain(status.unknown.iter().copied()).collect();
+    let runs = stages.iter().filter(|id| !stale.contains(id)).filter_map(|id| {
+        let stage = definitions.pipelines.stage(*id);
+        Some((*id, stage, locks.of(stage.file).stages.get(&stage.name)?.key))
+    });
+    let changed = Programs::load(project).changed(runs);
+    let address = |id| definitions.pipelines.address(id, &project.cwd);
+    status.warnings.extend(changed.iter().map(|change| change.describe(address)));
     for (f, d) in data {
         let entry = &definitions.pipelines.files[*f].data[*d];
         let locked = locks.all[*f].data.get(&entry.spelled).copied();

@@ -24,9 +24,7 @@ pub fn find_bash_only(script: &str) -> Option<BashOnly> {
     if !is_suspect && !is_joined {
         return None;
     }
-    let mut scan =
-        Scan { bytes, at: 0, modes: vec![Mode::Code(None)], pending: Vec::new(), in_word: false, first: true };
-    let at = scan.run();
+    let at = Scan::new(script).run();
     at.map(|(at, syntax)| BashOnly { syntax, line: 1 + bytes[..at].iter().filter(|byte| **byte == b'\n').count() })
 }
 
@@ -51,7 +49,7 @@ struct HereDocument {
     is_quoted: bool,
 }
 
-struct Scan<'a> {
+pub(super) struct Scan<'a> {
     bytes: &'a [u8],
     at: usize,
     modes: Vec<Mode>,
@@ -60,9 +58,37 @@ struct Scan<'a> {
     in_word: bool,
     /// The next word is the first of a command.
     first: bool,
+    /// The words before were assignments, or a program that runs another one (`env`, `nice -n 5`).
+    is_led: bool,
+    /// The words that commands begin with, which are written out.
+    pub(super) programs: Vec<&'a str>,
 }
 
-impl Scan<'_> {
+/// Programs that run the one named behind them.
+const WRAPPERS: [&[u8]; 6] = [b"env", b"exec", b"command", b"nice", b"nohup", b"time"];
+
+impl<'a> Scan<'a> {
+    pub(super) fn new(script: &'a str) -> Scan<'a> {
+        Scan {
+            bytes: script.as_bytes(),
+            at: 0,
+            modes: vec![Mode::Code(None)],
+            pending: Vec::new(),
+            in_word: false,
+            first: true,
+            is_led: false,
+            programs: Vec::new(),
+        }
+    }
+
+    /// Reads all of the script, as bash would.
+    pub(super) fn run_as_bash(&mut self) {
+        while let Some((at, _)) = self.run() {
+            self.at = self.at.max(at + 1);
+            (self.in_word, self.first) = (false, self.first && self.bytes[at] == b'[');
+        }
+    }
+
     fn run(&mut self) -> Option<(usize, &'static str)> {
         while self.at < self.bytes.len() {
             let found = match self.modes.last().copied().unwrap_or(Mode::Code(None)) {
@@ -145,6 +171,9 @@ impl Scan<'_> {
             (Mode::Text(end), _) if self.at >= end => {
                 self.modes.pop();
                 (self.in_word, self.first) = (false, true);
+                // The delimiter is no command.
+                let rest = &self.bytes[self.at..];
+                self.at += rest.iter().position(|byte| *byte == b'\n').map_or(rest.len(), |end| end + 1);
             }
             (Mode::Double, b'"') | (Mode::Brace { .. }, b'}') => {
                 self.at += 1;
@@ -215,7 +244,7 @@ impl Scan<'_> {
             }
             b'\n' => {
                 self.at += 1;
-                (self.in_word, self.first) = (false, true);
+                (self.in_word, self.first, self.is_led) = (false, true, false);
                 self.here_documents();
             }
             b' ' | b'\t' => {
@@ -253,7 +282,7 @@ impl Scan<'_> {
             }
             b';' | b'&' | b'|' | b')' => {
                 self.at += 1;
-                (self.in_word, self.first) = (false, true);
+                (self.in_word, self.first, self.is_led) = (false, true, false);
             }
             _ if !self.in_word => return self.word(),
             _ => self.at += 1,
@@ -271,10 +300,30 @@ impl Scan<'_> {
         }
         let begins_command =
             matches!(word, b"if" | b"then" | b"elif" | b"else" | b"while" | b"until" | b"do" | b"!" | b"{");
+        self.note_program(word, rest.get(length).copied(), begins_command);
         self.first = self.first && begins_command;
         self.at += word.len();
         self.in_word = true;
         None
+    }
+
+    /// A word begins here, and a byte follows it: is it the program of a command?
+    fn note_program(&mut self, word: &'a [u8], next: Option<u8>, begins_command: bool) {
+        if !(self.first || self.is_led) || begins_command {
+            return;
+        }
+        let name = word.iter().take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'_').count();
+        let is_assignment = name > 0 && word.get(name) == Some(&b'=');
+        let is_option = self.is_led && (word[0] == b'-' || word.iter().all(u8::is_ascii_digit));
+        if is_assignment || is_option || WRAPPERS.contains(&word) {
+            self.is_led = true;
+            return;
+        }
+        self.is_led = false;
+        let is_written_out = !matches!(next, Some(b'\'' | b'"' | b'`' | b'$' | b'\\'));
+        if let Some(text) = std::str::from_utf8(word).ok().filter(|_| is_written_out) {
+            self.programs.push(text);
+        }
     }
 
     /// Reads `<<WORD` or `<<-WORD`.

@@ -17,6 +17,7 @@ mod orphans;
 mod output;
 mod packs;
 mod pointers;
+mod programs;
 mod recorder;
 mod recovered;
 mod shells;

@@ -115,7 +115,8 @@ fn print(trace: &Trace<'_, '_>, repo: &Repo, out: &Output) {
     if let Some(run) = trace.run() {
         field("run", format!("{}, {} on {}", run.start, text::seconds(run.seconds.clamp(0.0, 1e9)), run.host));
         let by = if run.user == "unknown" { String::new() } else { format!("by {}, ", run.user) };
-        field("", format!("{by}{}, lockstep {}", run.platform, run.lockstep));
+        let programs = run.programs.iter().map(|(name, version)| format!(", {name} {version}"));
+        field("", format!("{by}{}, lockstep {}{}", run.platform, run.lockstep, programs.collect::<String>()));
     }
     upstream(trace, &field);
     if let Some(origin) = trace.origin.as_ref().filter(|origin| !origin.inputs.is_empty()) {
