@@ -5,8 +5,15 @@
 
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 
+/// The user of this process. Each stage that runs asks, the system is asked once.
 pub fn name(env: &BTreeMap<String, String>) -> String {
+    static NAME: OnceLock<String> = OnceLock::new();
+    NAME.get_or_init(|| find_name(env)).clone()
+}
+
+fn find_name(env: &BTreeMap<String, String>) -> String {
     let of = |name: &str| env.get(name).filter(|value| !value.is_empty()).cloned();
     of("USER").or_else(|| of("LOGNAME")).unwrap_or_else(|| {
         let id = rustix::process::geteuid().as_raw();
@@ -37,8 +44,8 @@ mod tests {
     #[test]
     fn from_the_environment_or_the_list() {
         let env = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
-        assert_eq!(name(&env(&[("USER", "ada"), ("LOGNAME", "bob")])), "ada");
-        assert_eq!(name(&env(&[("USER", ""), ("LOGNAME", "bob")])), "bob");
+        assert_eq!(find_name(&env(&[("USER", "ada"), ("LOGNAME", "bob")])), "ada");
+        assert_eq!(find_name(&env(&[("USER", ""), ("LOGNAME", "bob")])), "bob");
         let users = "# local\nroot:x:0:0:root:/root:/bin/sh\n+::::::\nada:x:1000:1000::/home/ada:\n";
         assert_eq!([0, 1000, 7].map(|id| listed(users, id)), [Some("root".into()), Some("ada".into()), None]);
     }

@@ -22,6 +22,11 @@ use crate::store::{Pin, Place as Spot, Rules};
 
 /// No more stages than this are made durable at once.
 const GROUP: usize = 64;
+/// A run of more stages than this is a long one.
+const FEW: usize = 8;
+/// In a long run the recorder waits for more while stages run: short ones share their syncs, and become one pack. A kill
+/// takes no more than this time with it.
+const WAIT: Duration = Duration::from_millis(100);
 /// How long an entry of the journal may lack durability against a power cut.
 const SYNC: Duration = Duration::from_secs(1);
 
@@ -40,6 +45,13 @@ pub struct Job {
     pub log: Option<RunLog>,
 }
 
+/// What the recorder is told.
+pub enum Order {
+    Record(Box<Job>),
+    /// Nothing more comes soon: what is there is to be recorded without a wait.
+    Flush,
+}
+
 /// What became of a [`Job`], which comes back.
 pub struct Recorded {
     pub job: Job,
@@ -53,23 +65,20 @@ pub fn serve(
     trust: &Trust,
     sink: &dyn Sink,
     journal: &mut Journal,
-    jobs: Receiver<Job>,
+    orders: Receiver<Order>,
     answers: &Sender<impl From<Recorded>>,
 ) {
     let mut unsynced: Option<Instant> = None;
+    let mut count = 0;
     loop {
-        let first = match jobs.recv_timeout(SYNC) {
-            Ok(job) => Some(job),
-            Err(RecvTimeoutError::Timeout) => None,
+        let first = match orders.recv_timeout(SYNC) {
+            Ok(Order::Record(job)) => Some(*job),
+            Ok(Order::Flush) | Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => return,
         };
         if let Some(first) = first {
-            let mut group = vec![first];
-            while group.len() < GROUP
-                && let Ok(job) = jobs.try_recv()
-            {
-                group.push(job);
-            }
+            let group = gather(first, &orders, if count < FEW { Duration::ZERO } else { WAIT });
+            count += group.len();
             for recorded in record(project, rules, trust, sink, journal, group) {
                 if answers.send(recorded.into()).is_err() {
                     return;
@@ -82,6 +91,19 @@ pub fn serve(
             unsynced = None;
         }
     }
+}
+
+/// The jobs that come within a while, or until there is a reason not to wait.
+fn gather(first: Job, orders: &Receiver<Order>, wait: Duration) -> Vec<Job> {
+    let mut group = vec![first];
+    let end = Instant::now() + wait;
+    while group.len() < GROUP {
+        match orders.recv_timeout(end.saturating_duration_since(Instant::now())) {
+            Ok(Order::Record(job)) => group.push(*job),
+            Ok(Order::Flush) | Err(_) => break,
+        }
+    }
+    group
 }
 
 fn record(

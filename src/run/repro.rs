@@ -229,7 +229,7 @@ pub(super) struct Run<'s, 'e, 'a> {
     pub(super) scope: &'s Scope<'s, 'e>,
     pub(super) sender: Sender<Message>,
     pub(super) inbox: Receiver<Message>,
-    pub(super) recorder: Option<Sender<record::Job>>,
+    pub(super) recorder: Option<Sender<record::Order>>,
     pub(super) watchdog: Option<Arc<Watchdog>>,
     pub(super) running: usize,
     pub(super) recording: usize,
@@ -264,8 +264,14 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
                     _ => break,
                 }
             }
-            if self.running == 0 && (self.recording == 0 || self.recorder_died) {
-                break;
+            if self.running == 0 {
+                if self.recording == 0 || self.recorder_died {
+                    break;
+                }
+                // What is left to do waits for nothing but the recorder.
+                if let Some(recorder) = &self.recorder {
+                    let _ = recorder.send(record::Order::Flush);
+                }
             }
             match self.inbox.recv_timeout(Duration::from_millis(50)) {
                 Ok(Message::Finished { id, ended }) => {

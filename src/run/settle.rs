@@ -12,7 +12,7 @@ use crate::run::fresh::Reason;
 use crate::run::journal::{Change, Record};
 use crate::run::local::Exit;
 use crate::run::outcome::StageOutcome;
-use crate::run::record::{self, Recorded};
+use crate::run::record::{self, Order, Recorded};
 use crate::run::repro::Run;
 use crate::run::{cache, ignore};
 
@@ -111,7 +111,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         }
         self.recording += 1;
         if let Some(recorder) = &self.recorder {
-            let _ = recorder.send(job);
+            let _ = recorder.send(Order::Record(Box::new(job)));
         }
     }
 

@@ -38,7 +38,7 @@ use crate::store::stat::Seen;
 use crate::store::tree_rules::check_link;
 
 /// A batch with fewer small objects than this stays loose.
-const WORTH_A_PACK: usize = 32;
+const WORTH_A_PACK: usize = 16;
 /// From so many objects on it may pay to list those that are there, instead of asking for each.
 const MANY: usize = 1024;
 /// Smaller objects are packed where files can only be copied: a copy from a pack costs no more than one from a file.

@@ -67,11 +67,11 @@ fn many_small_files_cost_one() {
 #[test]
 fn a_few_stay_loose() {
     let s = Sandbox::new();
-    many(&s, 26, 100);
+    many(&s, 10, 100);
     s.put("d");
-    assert_eq!((packs(&s.store).len(), loose(&s.store)), (0, 31));
+    assert_eq!((packs(&s.store).len(), loose(&s.store)), (0, 15));
     let s = Sandbox::new();
-    many(&s, 27, 100);
+    many(&s, 11, 100);
     s.put("d");
     assert_eq!((packs(&s.store).len(), loose(&s.store)), (1, 0));
 }
@@ -223,14 +223,14 @@ fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
 #[test]
 fn what_is_loose_already_is_not_packed() {
     let s = Sandbox::new();
-    many(&s, 20, 100);
+    many(&s, 8, 100);
     s.put("d");
     let before = loose(&s.store);
-    assert_eq!(before, 25);
+    assert_eq!(before, 13);
     many(&s, 1200, 100);
     let pin = s.put("d");
     let packed: Vec<_> = s.store.all_packs().iter().map(|pack| pack.index.len()).collect();
-    // Twenty files are there; all five trees changed.
-    assert_eq!((packed.as_slice(), loose(&s.store)), (&[1200 - 20 + 5][..], before));
+    // Eight files are there; all five trees changed.
+    assert_eq!((packed.as_slice(), loose(&s.store)), (&[1200 - 8 + 5][..], before));
     comes_back(&s, &pin);
 }
