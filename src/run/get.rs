@@ -63,6 +63,9 @@ pub fn get(
     let to = place_for(cwd, out, path, found.what.is_folder())?;
     check_target(&to)?;
     if !force && to.symlink_metadata().is_ok() {
+        if !found.what.is_folder() && is_real_folder(&to) {
+            return Err(folder_in_the_way(&to));
+        }
         let way = if found.what.is_folder() && is_real_folder(&to) { "write into it" } else { "replace it" };
         return Err(Error::new(Kind::Check, format!("{} exists already; it was not touched", to.display()))
             .hint(format!("{way}: add --force"))
@@ -70,6 +73,12 @@ pub fn get(
     }
     let remove = |old: &Path| store::remove(old).map_err(|e| Error::io("remove", old, e));
     write_found(snapshot, &browser, &found, &to, &|| open_target(&to), WriteMode::Into(&remove), sink)
+}
+
+/// A file is not written over a folder, whatever is in that.
+pub(super) fn folder_in_the_way(to: &Path) -> Error {
+    let message = format!("{} is a folder, where a file has to be written; nothing was touched", to.display());
+    Error::new(Kind::Check, message).hint("move it away, or write elsewhere: -o PATH")
 }
 
 /// Is it a folder, and no link to one?
@@ -141,6 +150,9 @@ fn write_found(
     mode: WriteMode<'_>,
     sink: &dyn Sink,
 ) -> Result<Got> {
+    if matches!(mode, WriteMode::Into(_)) && !found.what.is_folder() && is_real_folder(to) {
+        return Err(folder_in_the_way(to));
+    }
     let pieces = pieces(browser, found)?;
     check_pieces(snapshot, found, &pieces)?;
     bring(snapshot, &pinned(&pieces), sink)?;
@@ -155,6 +167,9 @@ fn write_found(
         }
         let place = folder.join(name);
         let give_up = match mode {
+            WriteMode::Into(_) if !found.what.is_folder() && is_real_folder(&place) => {
+                return Err(folder_in_the_way(to));
+            }
             WriteMode::Into(_) if found.what.is_folder() && is_real_folder(&place) => {
                 return write_into(&new, &place).map(|()| sum).map_err(|e| folder.named(e));
             }

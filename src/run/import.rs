@@ -9,7 +9,7 @@ use std::path::Path;
 use super::add::{Added, Options as AddOptions, add_held, known, nearest};
 use super::browse::{Browser, What};
 use super::edit::draft;
-use super::get::{WriteMode, get_over, is_real_folder, place_for};
+use super::get::{WriteMode, folder_in_the_way, get_over, is_real_folder, place_for};
 use super::ignored::give_up;
 use super::look::IgnoreRules;
 use super::origin::{Origin, address, folder_of};
@@ -95,11 +95,12 @@ pub fn import(
         commit: there.commit.hex(),
     };
     let on_disk = project.writable(&path)?;
+    if !is_folder && is_real_folder(&on_disk) {
+        return Err(folder_in_the_way(&on_disk));
+    }
     if !options.force && on_disk.symlink_metadata().is_ok() {
-        return Err(Error::new(Kind::Check, format!("`{to}` exists already; it was not touched")).hint(format!(
-            "{}: add --force",
-            if is_folder && is_real_folder(&on_disk) { "write into it" } else { "replace it" }
-        )));
+        return Err(Error::new(Kind::Check, format!("`{to}` exists already; it was not touched"))
+            .hint(format!("{}: add --force", if is_real_folder(&on_disk) { "write into it" } else { "replace it" })));
     }
     let was_there = on_disk.symlink_metadata().is_ok();
     let is_written_into = is_real_folder(&on_disk);
@@ -159,6 +160,7 @@ pub fn update(
         }
         if !options.force {
             refuse_unsaved(project, &path, sink)?;
+            refuse_changed(project, &definitions, &path, sink)?;
         }
         bring(project, &there, &new.path, &path, false, sink)?;
         let name = file.relative_to(&project.cwd);
@@ -268,6 +270,27 @@ fn refuse_unsaved(project: &Project, path: &RepoPath, sink: &dyn Sink) -> Result
         }
         _ => Ok(()),
     }
+}
+
+/// What was changed or added after the import, and recorded since, is in no repository that an update asks: it is not
+/// written over either.
+fn refuse_changed(project: &Project, definitions: &Definitions, path: &RepoPath, sink: &dyn Sink) -> Result<()> {
+    let seen = super::look::look(project, definitions, &[Spot::from(path)], sink).pop().unwrap_or(Ok(None))?;
+    let (Some(pin), Some(origin)) = (seen, Origin::of(definitions, path)) else { return Ok(()) };
+    let changed = |error: Error| {
+        let target = word(&path.relative_to(&project.cwd)).into_owned();
+        let mut refused =
+            Error::new(Kind::Check, format!("{path} may differ from what was imported; it was not touched"));
+        refused.causes.push(error.message);
+        refused.causes.extend(error.causes);
+        refused
+            .hint(format!("keep it as data of this repository: lockstep remove {target}, lockstep add {target}"))
+            .hint("or throw the changes away: add --force")
+    };
+    if origin.has(project, &pin, sink).map_err(changed)? {
+        return Ok(());
+    }
+    origin.fetch(project, &definitions.rules, &pin, sink).map_err(changed)
 }
 
 /// How the pipeline file names a repository: a folder counts from the file's own folder, so that moving both keeps it.

@@ -47,6 +47,17 @@ impl Origin {
         Some(Origin { path: data.path.clone(), file: file.clone(), import: data.import.clone()? })
     }
 
+    /// Does the other repository pin these bytes at the commit of the import? False if Git has them, or other ones.
+    pub fn has(&self, project: &Project, pin: &Pin, sink: &dyn Sink) -> Result<bool> {
+        let import = &self.import;
+        let address = address(project, &import.url, &self.file)?;
+        let there = elsewhere(&project.around, &address, Some(&import.commit), &import.path, sink)?;
+        let snapshot = there.project.at(&Rev::Commit(there.commit))?;
+        let from = RepoPath::root().join(&import.path).unwrap_or_default();
+        let found = Browser::new(&snapshot)?.find(&from)?.map(|item| item.what);
+        Ok(matches!(found, Some(What::Pinned(theirs)) if theirs.id == pin.id && theirs.executable == pin.executable))
+    }
+
     /// Brings the pinned bytes into the store.
     ///
     /// Errors: [`Kind::Missing`] if the other repository has other bytes there by now, or none.

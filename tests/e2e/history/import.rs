@@ -126,3 +126,41 @@ fn what_is_refused() {
     no stages here
     ");
 }
+
+#[test]
+fn a_file_is_not_written_over_a_folder() {
+    let source = project();
+    source.write("file", "theirs");
+    source.git(&["add", "-A"]);
+    source.git(&["commit", "-qm", "file"]);
+    let sandbox = beside(&source);
+    sandbox.write("file/deep/x", "mine");
+    for verb in ["get", "import"] {
+        for more in [&[][..], &["-f"]] {
+            let out = sandbox.run(&[&[verb, THERE, "file"][..], more].concat());
+            assert!(out.code == 1 && out.stderr.contains("is a folder, where a file has to be written"), "{out}");
+            assert!(!out.stderr.contains("--force"), "{out}");
+        }
+    }
+    assert_eq!(sandbox.read("file/deep/x"), "mine");
+    assert!(!sandbox.exists("pipeline.yaml"));
+}
+
+#[test]
+fn what_was_changed_after_the_import_and_recorded_is_not_updated_away() {
+    let source = project();
+    for (n, own) in [(6, "data/mine"), (7, "data/s/p")] {
+        let sandbox = beside(&source);
+        assert_eq!(sandbox.run(&["import", THERE, "data"]).code, 0);
+        sandbox.write(own, "mine");
+        assert_eq!(sandbox.run(&["commit"]).code, 0);
+        commit(&source, n);
+        let out = sandbox.run(&["update"]);
+        assert!(out.code == 1 && out.stderr.contains("may differ from what was imported"), "{out}");
+        assert_eq!(sandbox.read(own), "mine");
+        let out = sandbox.run(&["update", "--force"]);
+        assert_eq!(out.code, 0, "{out}");
+        assert_ne!(sandbox.exists(own).then(|| sandbox.read(own)).as_deref(), Some("mine"));
+        std::fs::remove_dir_all(sandbox.root()).unwrap();
+    }
+}
