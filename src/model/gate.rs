@@ -9,7 +9,7 @@ use super::signed;
 use crate::error::{Error, Kind, Result};
 use crate::path::RepoPath;
 use crate::pipeline::stage::{FileId, Place};
-use crate::project::{Rev, Snapshot, Snapshots};
+use crate::project::{Rev, Snapshot, Snapshots, Whereabouts};
 use crate::run::values::{Asked, metrics_of};
 use crate::tag::{self, Asked as Model, ModelName, Which};
 use crate::value;
@@ -116,8 +116,11 @@ pub fn metrics(snapshot: &Snapshot<'_>, file: FileId) -> Metrics {
         });
         match read {
             Ok(values) => found.add(path, &values),
-            Err(error) => match locked(snapshot, &path) {
-                Some(values) if snapshot.commit.is_some() && error.kind == Kind::Missing => found.add(path, &values),
+            // A file that is there and cannot be used (a pointer of Git LFS) is another matter.
+            Err(error) => match locked(snapshot, &path).filter(|_| error.kind == Kind::Missing) {
+                Some(values) if !matches!(snapshot.whereabouts(&path), Ok(Some(Whereabouts::Disk))) => {
+                    found.add(path, &values)
+                }
                 _ => found.unread.push((path, error)),
             },
         }

@@ -259,7 +259,8 @@ impl<'p> Snapshot<'p> {
             return match std::fs::metadata(path.on_disk(self.project.top())) {
                 Ok(meta) if meta.is_dir() => Err(Error::usage(format!("{path} is a folder"))),
                 Ok(_) => Ok(Some(Whereabouts::Disk)),
-                Err(_) => Ok(None),
+                Err(e) if is_nothing(&e) => self.pinned_out(path),
+                Err(e) => Err(Error::io("look at", path.as_str(), e)),
             };
         };
         match commit.find(path)? {
@@ -269,6 +270,21 @@ impl<'p> Snapshot<'p> {
                 Some(pin) if pin.is_dir() => Err(Error::usage(format!("{path} is a folder"))),
                 pin => Ok(pin.map(Whereabouts::Store)),
             },
+        }
+    }
+
+    /// An output that is not in the worktree, which lockstep keeps: what is merely not here is as it is pinned.
+    fn pinned_out(&self, path: &RepoPath) -> Result<Option<Whereabouts>> {
+        let is_kept = self
+            .definitions
+            .pipelines
+            .stages
+            .iter()
+            .flat_map(|stage| &stage.outs)
+            .any(|out| out.cache && path.is_in(&out.path));
+        match if is_kept { self.pin(path)? } else { None } {
+            Some(pin) if pin.is_dir() => Err(Error::usage(format!("{path} is a folder"))),
+            pin => Ok(pin.map(Whereabouts::Store)),
         }
     }
 
@@ -381,3 +397,7 @@ impl Files for CommitFiles<'_> {
 
 #[cfg(test)]
 mod tests;
+
+fn is_nothing(error: &std::io::Error) -> bool {
+    [std::io::ErrorKind::NotFound, std::io::ErrorKind::NotADirectory].contains(&error.kind())
+}

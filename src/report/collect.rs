@@ -4,12 +4,13 @@
 //! Values are read from the files, as `metrics diff` reads them. A file that cannot be read, and the metrics of a stage
 //! that the last run did not get done, are unknown: never equal.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
 use crate::compare::values::{Directions, Side, compare, directions};
 use crate::error::{Error, Kind, Result};
+use crate::event::Silent;
 use crate::git::GitId;
 use crate::model::gate::{Gates, Meant};
 use crate::model::registry::Registry;
@@ -17,6 +18,9 @@ use crate::path::RepoPath;
 use crate::pipeline::stage::{FileId, Place, StageId};
 use crate::project::{Definitions, Project, Rev, Snapshot, Snapshots};
 use crate::report::last::{LastRun, StageWord};
+use crate::run::fresh::{Reason, State};
+use crate::run::look::Look;
+use crate::run::status::status;
 use crate::run::values::{self, Asked, Parsed, metrics_of, params_of};
 use crate::value::{self, Number, Value};
 
@@ -119,7 +123,10 @@ pub fn collect(project: &Project, against: &Against) -> Result<Report> {
     };
     let snapshots = project.snapshots();
     let new = snapshots.at(&Rev::Worktree)?;
-    let undone = undone(&report, &new);
+    let mut undone = undone(&report, &new);
+    for (file, why) in stale(project, &new)? {
+        undone.entry(file).or_insert(why);
+    }
     if let Some((name, id)) = found {
         let id = common_ancestor(project, id)?;
         report.base = Some(Base { name, commit: id.hex() });
@@ -152,6 +159,31 @@ fn undone(report: &Report, snapshot: &Snapshot<'_>) -> BTreeMap<String, String> 
         found.extend(outs.map(|out| (out.path.to_string(), format!("stage {} {why}", run.address))));
     }
     found
+}
+
+/// Metrics of stages that are stale now, whatever the last run did, or that need one that is. An output that is merely
+/// not here is no reason: the lock pins it.
+fn stale(project: &Project, snapshot: &Snapshot<'_>) -> Result<BTreeMap<String, String>> {
+    let definitions = &snapshot.definitions;
+    let order = definitions.graph.order();
+    let mut look = Look::new(project, definitions, &Silent);
+    let (found, _) = status(project, definitions, order, &[], &mut look)?;
+    let is_absence = |reason: &Reason| matches!(reason, Reason::Out { state, .. } | Reason::Dep { state, .. } if matches!(state, State::Deleted | State::NotInCache));
+    let counts = |reason: &Reason| !matches!(reason, Reason::Always | Reason::Forced) && !is_absence(reason);
+    let stale = found.stages.iter().filter(|(_, reasons)| reasons.iter().any(counts)).map(|(id, _)| *id);
+    let mut stale: HashSet<StageId> = stale.chain(found.unknown.iter().copied()).collect();
+    let mut metrics = BTreeMap::new();
+    for id in order {
+        let stage = definitions.pipelines.stage(*id);
+        let is_below = || !stage.frozen && definitions.graph.upstream(*id).iter().any(|up| stale.contains(up));
+        if !stale.contains(id) && !is_below() {
+            continue;
+        }
+        stale.insert(*id);
+        let why = format!("stage {} is stale", definitions.pipelines.address(*id, &RepoPath::root()));
+        metrics.extend(stage.outs.iter().filter(|out| out.metric).map(|out| (out.path.to_string(), why.clone())));
+    }
+    Ok(metrics)
 }
 
 /// Stages that both sides have, with other commands.

@@ -98,7 +98,9 @@ fn files_come_from_git_or_from_the_store() {
         assert_eq!(text(&then, path).unwrap().as_deref(), want, "{path}");
     }
     assert_eq!(text(&now, "kept.json").unwrap().as_deref(), Some("{\"k\": 2}"));
-    assert_eq!(text(&now, "m.json").unwrap(), None);
+    // What is merely not here is as it is pinned; `raw` is no output.
+    assert_eq!(text(&now, "m.json").unwrap().as_deref(), Some("{\"acc\": 0.5}"));
+    assert_eq!(text(&now, "raw").unwrap(), None);
     assert_eq!(text(&then, "out/deep").unwrap_err(), "out/deep is a folder");
     assert_eq!(then.definitions.pipelines.stages[0].cmd, ["x 0.1"]);
     let pinned: Vec<String> = then.pinned().unwrap().iter().map(|p| format!("{}:{}", p.path, p.cache)).collect();

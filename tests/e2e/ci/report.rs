@@ -220,3 +220,56 @@ fn values_of_templates_are_compared() {
     let text = sandbox.run(&["ci", "report", "--base", "main"]).stdout;
     assert!(text.contains("compared with `main`") && text.contains("other commands of `a`"), "{text}");
 }
+
+#[test]
+fn metrics_of_a_stage_that_is_stale_now_are_not_compared() {
+    let sandbox = Sandbox::new();
+    sandbox.write(
+        "pipeline.yaml",
+        "stages:\n  eval:\n    cmd: 'echo \"{\\\"acc\\\": $(cat k)}\" > m.json'\n    deps: [k]\n    metrics: [m.json]\n  \
+         other:\n    cmd: echo > o\n    outs: [o]\n  below:\n    cmd: 'echo \"{\\\"b\\\": 1}\" > n.json'\n    deps: [m.json]\n    metrics: [n.json]\nchecks:\n- acc >= 1\n",
+    );
+    sandbox.write("k", "1\n");
+    assert_eq!(sandbox.run(&["repro", "-q"]).code, 0);
+    commit(&sandbox, "one");
+    sandbox.git(&["checkout", "-qb", "topic"]);
+    sandbox.write("k", "2\n");
+    commit(&sandbox, "two");
+    for run in [None, Some(["repro", "-q", "-f", "-s", "other"])] {
+        run.iter().for_each(|args| assert_eq!(sandbox.run(args).code, 0));
+        let text = sandbox.run(&["ci", "report", "--base", "main"]).stdout;
+        assert!(!text.contains("same params"), "{text}");
+        for file in ["- `m.json`: `stage eval is stale`", "- `n.json`: `stage below is stale`"] {
+            assert!(text.contains(file), "{text}");
+        }
+        assert!(text.contains("- `acc >= 1: stage eval is stale, so its metrics are not known`"), "{text}");
+    }
+}
+
+/// As in CI: the outputs of stages that are up to date are not fetched.
+#[test]
+fn metrics_that_are_merely_not_here_are_those_of_the_lock() {
+    let sandbox = Sandbox::new();
+    sandbox.write(
+        "pipeline.yaml",
+        "stages:\n  eval:\n    cmd: 'echo \"{\\\"acc\\\": 1}\" > m.json'\n    metrics: [m.json]\nchecks:\n- acc >= 1\n",
+    );
+    assert_eq!(sandbox.run(&["repro", "-q"]).code, 0);
+    commit(&sandbox, "one");
+    sandbox.git(&["checkout", "-qb", "topic"]);
+    sandbox.remove("m.json");
+    for is_stored in [true, false] {
+        if !is_stored {
+            fs::remove_dir_all(sandbox.path(".git/lockstep/store")).unwrap();
+        }
+        let text = sandbox.run(&["ci", "report", "--base", "main"]).stdout;
+        assert!(text.contains("same params and metrics as `main`") && !text.contains("do not hold"), "{text}");
+        let out = sandbox.run(&["check"]);
+        assert_eq!(out.code, 0, "{out}");
+        assert!(sandbox.run(&["metrics", "diff", "main"]).stderr.contains("no metrics differ"));
+        assert!(sandbox.run(&["metrics", "show"]).stdout.contains("acc"));
+    }
+    // What cannot be looked at is not merely absent.
+    sandbox.write("m.json/x", "1");
+    assert_eq!(sandbox.run(&["metrics", "show"]).code, 2);
+}
