@@ -5,11 +5,16 @@ use crate::error::Error;
 
 /// A pointer is shorter, by the specification.
 pub const LARGEST: u64 = 1024;
-const START: &[u8] = b"version https://git-lfs.github.com/spec/v1";
+/// Of today, and of its first two versions, which its clients still read.
+const STARTS: [&[u8]; 3] = [
+    b"version https://git-lfs.github.com/spec/v1",
+    b"version https://hawser.github.com/spec/v1",
+    b"version http://git-media.io/v/2",
+];
 
 /// Is this the whole text of a pointer?
 pub fn is_pointer(bytes: &[u8]) -> bool {
-    let rest = bytes.strip_prefix(START).unwrap_or_default();
+    let rest = STARTS.iter().find_map(|start| bytes.strip_prefix(*start)).unwrap_or_default();
     (bytes.len() as u64) < LARGEST && (rest.starts_with(b"\n") || rest.starts_with(b"\r\n"))
 }
 
@@ -31,6 +36,8 @@ mod tests {
         for (text, want) in [
             (text.to_string(), true),
             (text.replace('\n', "\r\n"), true),
+            (text.replace("git-lfs", "hawser"), true),
+            (text.replace("https://git-lfs.github.com/spec/v1", "http://git-media.io/v/2"), true),
             (text.replace("v1", "v11"), false),
             (format!("{text}{}", "x".repeat(1024)), false),
             (format!("\n{text}"), false),

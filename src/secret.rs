@@ -66,8 +66,11 @@ const ACTIONS: &[&str] = &["FORGEJO_", "GITEA_", "GITHUB_"];
 /// Words that make a name that of a secret.
 const SECRET_WORDS: &[&str] = &[
     "APIKEY",
+    "APIKEYS",
+    "AUTHORIZATION",
     "CREDENTIAL",
     "CREDENTIALS",
+    "CREDS",
     "JWT",
     "PASSPHRASE",
     "PASSWD",
@@ -83,6 +86,9 @@ const ABOUT: &[&str] = &[
     "COUNT", "DIR", "EXPIRY", "FILE", "FILES", "ID", "IDS", "LEN", "LENGTH", "LIMIT", "NAME", "PATH", "SIZE", "TTL",
     "TYPE", "URL",
 ];
+
+/// Words before `KEY` that make it a secret whatever follows (`PRIVATE_KEY_PEM`), and before `KEYS` and `TOKENS`.
+const CLOSED_KEYS: &[&str] = &["ACCESS", "API", "AUTH", "ENCRYPTION", "PRIVATE", "SIGNING"];
 
 /// Words before `KEY` that make it no secret.
 const OPEN_KEYS: &[&str] =
@@ -152,6 +158,9 @@ pub fn is_secret(name: &str) -> bool {
         "STRING" => before == Some("CONNECTION"),
         "PAT" => before.is_some(),
         "SSHPASS" => true,
+        "KEYS" | "TOKENS" => before.is_some_and(|word| CLOSED_KEYS.contains(&word)),
+        "CONFIG" => before == Some("AUTH"),
+        _ if words.windows(2).any(|pair| CLOSED_KEYS.contains(&pair[0]) && pair[1] == "KEY") => true,
         last if last.ends_with("SECRET") => true,
         last if last.ends_with("PASSWORD") || last.ends_with("APIKEY") || last.ends_with("ACCESSTOKEN") => true,
         _ => words.iter().any(|word| SECRET_WORDS.contains(word)),
@@ -209,6 +218,12 @@ mod tests {
             "API_KEY_",
             "MYSECRET",
             "DB_PASSWORD1",
+            "PRIVATE_KEY_PEM",
+            "API_KEYS",
+            "ACCESS_TOKENS",
+            "AUTHORIZATION",
+            "DOCKER_AUTH_CONFIG",
+            "MY_CREDS",
         ] {
             assert!(is_secret(name), "{name}");
         }

@@ -11,6 +11,7 @@ use crate::lock::{ByName, Command, OutLock, StageLock, key};
 use crate::pipeline::stage::{Out, Stage};
 use crate::secret::may_be_secret;
 use crate::store::{ObjectId, Pin};
+use crate::url::secrets_of_text;
 use crate::value::Value;
 
 /// What is in the workspace now, in the order of the stage's own lists.
@@ -207,7 +208,8 @@ fn env(stage: &Stage, now: &Facts, entry: &StageLock, reasons: &mut Vec<Reason>)
     for (name, old) in &entry.env {
         if !stage.env.contains(name) {
             // A lock of an earlier version may hold the value of a secret; it is not shown.
-            let old = old.as_ref().map(|value| if may_be_secret(name) { "***".to_string() } else { value.clone() });
+            let is_secret = |value: &String| may_be_secret(name) || !secrets_of_text(value).is_empty();
+            let old = old.as_ref().map(|value| if is_secret(value) { "***".to_string() } else { value.clone() });
             reasons.push(Reason::Env { name: name.clone(), old: Some(old), new: None });
         }
     }

@@ -8,6 +8,7 @@ use crate::pipeline::stage::Stage;
 use crate::project::{Definitions, Locks, Project};
 use crate::secret::may_be_secret;
 use crate::shell::word;
+use crate::url::secrets_of_text;
 
 /// A sentence for each lock that holds values of secrets.
 pub fn warnings(project: &Project, definitions: &Definitions, locks: &Locks) -> Vec<String> {
@@ -67,7 +68,9 @@ fn warning<'s>(
 fn secrets_of<'e>(entry: &'e StageLock, stage: Option<&Stage>) -> impl Iterator<Item = &'e str> {
     let is_declared = move |name: &String| stage.is_some_and(|stage| stage.env.contains(name));
     let held = entry.env.iter().filter(move |(name, value)| {
-        value.as_ref().is_some_and(|value| !value.is_empty()) && may_be_secret(name) && !is_declared(name)
+        value.as_ref().is_some_and(|value| {
+            !secrets_of_text(value).is_empty() || (!value.is_empty() && may_be_secret(name) && !is_declared(name))
+        })
     });
     held.map(|(name, _)| name.as_str())
 }

@@ -14,7 +14,7 @@ use crate::pipeline::stage::{Place, Stage, StageId};
 use crate::project::{Definitions, Project};
 use crate::run::fresh::Facts;
 use crate::store::{Pin, Place as Spot, Rules, is_beside};
-use crate::url::Url;
+use crate::url::{Url, secrets_of_text};
 
 /// The repository's ignore rules, as the store wants them. What lockstep itself puts beside an output is nobody's
 /// content, wherever that lies.
@@ -133,7 +133,9 @@ impl<'a> Look<'a> {
         let deps = stage.deps.iter().map(|d| dep(&d.place)).collect::<Result<_>>()?;
         let outs = stage.outs.iter().map(|o| self.seen[&o.path].pin.clone()).collect::<Result<_>>()?;
         let params = read_params(&self.project.files(), stage, &mut self.params)?;
-        Ok(Facts { deps, params, env: env_values(self.project, stage), outs })
+        let env = env_values(self.project, stage);
+        refuse_password(stage, &env)?;
+        Ok(Facts { deps, params, env, outs })
     }
 }
 
@@ -159,6 +161,17 @@ pub fn look(project: &Project, definitions: &Definitions, asks: &[Spot], sink: &
 /// The declared environment variables of a stage.
 pub fn env_values(project: &Project, stage: &Stage) -> Vec<Option<String>> {
     stage.env.iter().map(|name| project.around.env.get(name).cloned()).collect()
+}
+
+/// A value that is a URL with a password is no input, whatever its name says: the lock would hold it in clear.
+fn refuse_password(stage: &Stage, values: &[Option<String>]) -> Result<()> {
+    let has_password = |value: &Option<String>| value.as_ref().is_some_and(|text| !secrets_of_text(text).is_empty());
+    let Some((name, _)) = stage.env.iter().zip(values).find(|(_, value)| has_password(value)) else { return Ok(()) };
+    let message = format!(
+        "{name}, an input of stage {}, holds a URL with a password, and pipeline.lock would hold it, too",
+        stage.name
+    );
+    Err(Error::usage(message).hint(format!("pass it to the commands and record nothing: - {name}: {{input: false}}")))
 }
 
 /// Looks at outs and data, whose content must lie in the repository; one answer each.

@@ -89,12 +89,32 @@ fn forms(value: &str) -> Vec<Vec<u8>> {
         forms.extend(decoded.iter().position(|byte| *byte == b':').map(|colon| decoded[colon + 1..].to_vec()));
     }
     forms.retain(|form| form.len() >= SHORTEST);
+    for form in forms.clone() {
+        forms.extend(escaped(&form));
+    }
     let encoded: Vec<_> = forms.iter().flat_map(|form| (0..3).map(|before| within_base64(form, before))).collect();
     for text in encoded {
         forms.push(text.replace('+', "-").replace('/', "_").into_bytes());
         forms.push(text.into_bytes());
     }
     forms
+}
+
+/// The form as a string of JSON, as Python shows it, and in a URL.
+fn escaped(form: &[u8]) -> Vec<Vec<u8>> {
+    let Ok(text) = std::str::from_utf8(form) else { return Vec::new() };
+    let json = serde_json::to_string(text).unwrap_or_default();
+    let json = json.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or_default();
+    let in_url = |keep: &str| {
+        let letter = |byte: u8| match byte.is_ascii_alphanumeric() || keep.as_bytes().contains(&byte) {
+            true => char::from(byte).to_string(),
+            false => format!("%{byte:02X}"),
+        };
+        text.bytes().map(letter).collect::<String>()
+    };
+    let python = text.replace('\\', "\\\\").replace('\'', "\\'");
+    let all = [json.to_string(), python, in_url("-_.~"), in_url("-_.~/"), in_url("-_.~").replace("%20", "+")];
+    all.into_iter().filter(|other| other != text).map(String::into_bytes).collect()
 }
 
 /// The letters of base64 that stand for `secret` alone where so many bytes come `before` it, modulo three.
@@ -121,6 +141,9 @@ mod tests {
             (&header, "x-access-token and ghs_0123456789".into()),
             (&header, basic("x-access-token:ghs_0123456789")),
             ("Authorization: token ghs_0123456789", "ghs_0123456789".into()),
+            ("a\"0123456\\b", "{\"token\": \"a\\\"0123456\\\\b\"}".into()),
+            ("it's 0123456", "'it\\'s 0123456'".into()),
+            ("0123456/+=&", "?key=0123456%2F%2B%3D%26&x".into()),
             ("pass>>>word???ÿ", base64::engine::general_purpose::URL_SAFE.encode("pass>>>word???ÿ")),
         ] {
             let mut mask = Mask::new([secret]);

@@ -71,6 +71,8 @@ pub fn status<'a>(
                 check_commands(stage, &|| definitions.pipelines.address(*id, &project.cwd), project.config.shell())
         {
             status.errors.push(error);
+            status.unknown.push(*id);
+            touched.insert(*id);
             continue;
         }
         let facts = match look.facts(*id) {

@@ -23,6 +23,7 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::lfs;
 use crate::url::redact_text;
 
 pub use budget::{NODES, check_json};
@@ -168,12 +169,19 @@ fn redact_around(line: &str, column: usize) -> (String, usize) {
 /// Reads a params or vars file; the extension of `name` says which format it is: `.json`, `.toml`, `.py`, else YAML.
 /// An empty YAML file is an empty map, as everything that Python calls false is.
 pub fn read(name: &str, bytes: &[u8]) -> Result<Value> {
+    if lfs::is_pointer(bytes) {
+        return Err(lfs::refuse(name).hint(lfs::HINT));
+    }
     let text = decode(bytes).map_err(|f| f.error(name, ""))?;
     parse(name, text).map_err(|f| f.error(name, text))
 }
 
 /// As [`read`], with the mistake as it is.
 pub fn parse(name: &str, text: &str) -> std::result::Result<Value, Fault> {
+    if lfs::is_pointer(text.as_bytes()) {
+        let fault = Fault::new("it is a pointer of Git LFS: the file itself is not here", None);
+        return Err(fault.hint(lfs::HINT));
+    }
     parse_as(name, text).map_err(|fault| conflict(text).unwrap_or(fault))
 }
 

@@ -48,3 +48,26 @@ fn add_get_and_import_refuse_them() {
     }
     assert_eq!(sandbox.run(&["get", &url, "d/y"]).code, 0);
 }
+
+#[test]
+fn params_and_metrics_that_are_pointers_are_no_values() {
+    let sandbox = Sandbox::new();
+    sandbox.write("pipeline.yaml", "metrics: [m.yaml]\nparams: [p.yaml]\n");
+    for file in ["m.yaml", "p.yaml"] {
+        sandbox.write(file, POINTER);
+    }
+    is_refused(&sandbox.run(&["metrics", "show"]), "m.yaml");
+    is_refused(&sandbox.run(&["params", "show"]), "p.yaml");
+    sandbox.git(&["add", "-A"]);
+    sandbox.git(&["commit", "-qm", "1"]);
+    is_refused(&sandbox.run(&["metrics", "show", "--rev", "HEAD"]), "m.yaml");
+    let older = POINTER.replace("git-lfs", "hawser");
+    sandbox.write("d", older);
+    is_refused(&sandbox.run(&["add", "d"]), "d");
+    sandbox.write("params.yaml", POINTER);
+    let out = sandbox.run(&["params", "show"]);
+    assert!(
+        out.stderr.contains("params.yaml: it is a pointer of Git LFS") && out.stderr.contains("git lfs pull"),
+        "{out}"
+    );
+}

@@ -297,3 +297,22 @@ fn a_secret_in_an_old_lock_is_told_and_not_shown() {
     assert!(!s.read("pipeline.lock").contains("HF_TOKEN"));
     assert!(!s.run(&["status"]).stderr.contains("holds the value"));
 }
+
+#[test]
+fn a_url_with_a_password_is_no_input() {
+    let s = Sandbox::new();
+    let stage = |env: &str| format!("stages: {{a: {{cmd: 'echo > o', env: [{env}], outs: [o]}}}}\n");
+    let run = |args: &[&str]| output(s.lockstep("").args(args).env("DB", "postgres://bob:hunter2hunter2@db/x"));
+    for env in ["DB", "{DB: {input: true}}"] {
+        s.write("pipeline.yaml", stage(env));
+        for args in [&["repro"][..], &["status"], &["commit", "--force"]] {
+            let out = run(args);
+            assert!(out.code == 2 && out.stderr.contains("holds a URL with a password"), "{env} {args:?}: {out}");
+            assert!(!format!("{out}").contains("hunter2"), "{out}");
+        }
+        assert_eq!(files_with(&s, "hunter2"), [] as [&str; 0]);
+    }
+    s.write("pipeline.yaml", stage("{DB: {input: false}}"));
+    assert_eq!(run(&["repro"]).code, 0);
+    assert_eq!(files_with(&s, "hunter2"), [] as [&str; 0]);
+}
