@@ -18,6 +18,7 @@ mod trust;
 mod user;
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
@@ -34,6 +35,10 @@ use crate::shell::word;
 
 /// Parses the command line, runs the command, and turns what came of it into an exit code.
 pub fn main() -> ExitCode {
+    if commands::version::is_asked(std::env::args_os()) {
+        let _ = writeln!(std::io::stdout(), "{}", commands::version::text());
+        return ExitCode::SUCCESS;
+    }
     environment::keep_secrets();
     std::panic::set_hook(Box::new(output::tell_panic));
     let cli = match Cli::try_parse() {

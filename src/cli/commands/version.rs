@@ -1,3 +1,5 @@
+use std::ffi::OsString;
+
 use serde_json::json;
 
 use crate::cli::output::Output;
@@ -16,6 +18,18 @@ pub struct Args {
     json: bool,
 }
 
+/// Is this `lockstep version` or `lockstep --version`, and nothing more? Scripts ask it often, and all of the command line
+/// need not be built for it.
+pub fn is_asked(mut args: impl Iterator<Item = OsString>) -> bool {
+    args.next();
+    let is_version = args.next().is_some_and(|word| ["version", "--version", "-V"].iter().any(|known| word == *known));
+    is_version && args.next().is_none()
+}
+
+pub fn text() -> String {
+    format!("lockstep {}", env!("CARGO_PKG_VERSION"))
+}
+
 pub fn run(args: &Args, out: &Output) -> Result<u8> {
     let version = env!("CARGO_PKG_VERSION");
     let platform = format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH);
@@ -32,7 +46,7 @@ pub fn run(args: &Args, out: &Output) -> Result<u8> {
         }));
         return Ok(0);
     }
-    out.line(format!("lockstep {version}"));
+    out.line(text());
     if out.verbose > 0 {
         out.line(format!("platform    {platform}{}", if debug { ", built without optimisation" } else { "" }));
         out.line(format!("lock        pipeline.lock schema {lock}"));
