@@ -6,7 +6,7 @@
 //! packs/<hex>.pack    everything smaller, and all trees, in the store's own format of packs
 //! index/<name>        segments, each what one push added: see `segment`
 //! index/<name>.…      notes on what is about to go: see `marks`
-//! index/all           the names of all segments, for readers that cannot list; best effort
+//! index/all           the names of all segments, for readers that cannot list: see `summary`
 //! tmp/                what is being written, where the service does not put in one step
 //! ```
 //! Where an object lies follows from its size alone, so a reader knows where to look. Everything but the two index
@@ -54,6 +54,7 @@ mod service;
 mod settings;
 pub mod setup;
 mod stretch;
+mod summary;
 #[cfg(test)]
 mod tests;
 pub mod tls;

@@ -6,8 +6,10 @@ mod persist;
 mod scope;
 mod setup;
 mod slow;
+mod summary;
 mod together;
 mod travel;
+mod web;
 
 use std::fs;
 use std::path::PathBuf;
