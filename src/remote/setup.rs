@@ -60,7 +60,7 @@ pub fn add(project: &Project, name: &str, url: &Url, level: Level, replace: bool
         return Err(Error::usage(format!("there is a remote `{name}` already: {}", shown_url(project, name)))
             .hint("give it another URL: lockstep remote add --force …"));
     }
-    let written = if address.scheme == Scheme::Folder { from_root(project, url.raw()).into() } else { url.clone() };
+    let written = if address.scheme == Scheme::Folder { from_root(project, &address).into() } else { url.clone() };
     let file = file(project, level);
     config::set(&file, &format!("remote.{name}.url"), written.raw())?;
     if default {
@@ -74,12 +74,15 @@ fn holds_password(url: &Url, address: &Address) -> bool {
 }
 
 /// A folder that was typed from here, as the settings say it: from the root of the project.
-fn from_root(project: &Project, url: &str) -> String {
-    let path = url.strip_prefix("file://").unwrap_or(url);
+fn from_root(project: &Project, address: &Address) -> String {
+    let path = &address.path;
     if Path::new(path).is_absolute() || below_home(path).is_some() {
-        return path.to_string();
+        return path.clone();
     }
-    normalise(&format!("{}/{path}", project.cwd.relative_to(&project.repo.project_root)))
+    let path = normalise(&format!("{}/{path}", project.cwd.relative_to(&project.repo.project_root)));
+    // A name that would be read as something else was typed as a path, and stays one.
+    let is_same = Address::parse(&path.as_str().into()).is_ok_and(|read| read.path == path);
+    if is_same && below_home(&path).is_none() { path } else { format!("./{path}") }
 }
 
 fn check_name(name: &str) -> Result<()> {
@@ -108,7 +111,7 @@ pub fn modify(project: &Project, name: &str, option: &str, value: &str, level: L
                 .hint(format!("lockstep remote modify --local {name} password")));
         }
         if address.scheme == Scheme::Folder {
-            value = from_root(project, &value);
+            value = from_root(project, &address);
         }
     } else {
         options::check(&option, &value)?;

@@ -6,6 +6,7 @@ use crate::cli::output::{Output, Style};
 use crate::cli::{text, trust};
 use crate::config;
 use crate::error::{Error, Result};
+use crate::git::other::folder;
 use crate::project::Project;
 use crate::remote::setup::{self, Level};
 use crate::remote::{Remote, check, grant};
@@ -278,7 +279,12 @@ fn check_one(project: &Project, name: Option<&str>, json: bool, out: &Output) ->
 
 /// A folder outside of the repository, whose files a pipeline file imports.
 fn trust_folder(project: &Project, name: &str, yes: bool, revoke: bool, out: &Output) -> Result<()> {
-    let folder = project.around.cwd.join(name);
+    let url = Url::from(name);
+    let Some(folder) = folder(&url, &project.around.cwd, project.around.home.as_deref())? else {
+        return Err(
+            Error::usage(format!("`{url}` is no folder")).hint("a remote is trusted by its name: lockstep remote list")
+        );
+    };
     let real = std::fs::canonicalize(&folder).map_err(|e| Error::io("open", &folder, e))?;
     let shown = real.display();
     if revoke {

@@ -6,6 +6,7 @@ mod persist;
 mod scope;
 mod setup;
 mod slow;
+mod spellings;
 mod summary;
 mod together;
 mod travel;
