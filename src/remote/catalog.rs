@@ -7,10 +7,11 @@
 //!   packs/<id>.index   tails of packs
 //! ```
 //! A cache: what is damaged or missing in it is fetched again, and a segment that the remote lists no more does not
-//! count.
+//! count. That there is any segment says that this clone has used the remote: see `lost`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -131,6 +132,15 @@ impl Memory {
     pub fn segments(&self) -> BTreeSet<Name> {
         let entries = fs::read_dir(self.dir.join("index")).into_iter().flatten().flatten();
         entries.filter_map(|entry| Name::parse(entry.file_name().to_str()?)).collect()
+    }
+
+    /// Forgets all segments, as if the remote had never been used.
+    pub fn forget(&self) -> Result<()> {
+        let index = self.dir.join("index");
+        match fs::remove_dir_all(&index) {
+            Err(e) if e.kind() != ErrorKind::NotFound => Err(Error::io("remove", &index, e)),
+            _ => Ok(()),
+        }
     }
 
     /// What cannot be kept is fetched again.

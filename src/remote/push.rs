@@ -98,7 +98,7 @@ impl Remote {
             return Ok(pushed);
         }
         if catalog.names.is_empty() {
-            self.place.must_be_new(MARKER)?;
+            self.place.make_folder(MARKER)?;
             self.write_marker()?;
         }
         let segment = self.send(store, &catalog, &plan, request.again, sink)?;
@@ -348,6 +348,7 @@ impl Remote {
 
     /// Writes a segment, after the summary that announces it.
     pub(super) fn put_segment(&self, segment: &Segment) -> Result<Name> {
+        self.must_have_marker()?;
         let bytes = segment.encode();
         let name = Name::of(&bytes, self.now);
         let mut names = catalog::list(&self.place)?.segments;

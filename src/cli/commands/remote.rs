@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::git::other::folder;
 use crate::project::Project;
 use crate::remote::setup::{self, Level};
-use crate::remote::{Remote, check, grant};
+use crate::remote::{Remote, check, grant, lost};
 use crate::shell::word;
 use crate::url::{Url, redact_text};
 
@@ -149,6 +149,8 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
                 written = setup::add(project, name, &url, level(*local), *force, *default)?.to_string();
                 Ok("url".to_string())
             })?;
+            // It is named here and now, so that it may be an empty one.
+            lost::forget(project, name)?;
             if url.has_secret() {
                 ask::warn_of_argument(out, &format!("lockstep remote modify --local {name} password"));
             }

@@ -2,6 +2,7 @@
 
 mod broken;
 mod interrupted;
+mod lost;
 mod persist;
 mod scope;
 mod setup;
