@@ -127,6 +127,10 @@ impl Address {
                 .hint("another server: lockstep remote modify NAME endpoint_url https://host:port")
                 .hint("credentials: lockstep remote modify --help"));
         }
+        if scheme == Scheme::Sftp && password.is_some() {
+            return Err(wrong("ssh takes no password from it")
+                .hint("put a key into the agent, or: lockstep remote modify NAME keyfile FILE"));
+        }
         let path = path_below(from, path, is_bucket)?;
         if scheme == Scheme::Sftp && path.is_empty() {
             return Err(wrong("it names no folder").hint("ssh://user@host/absolute/path"));
@@ -188,6 +192,9 @@ fn misspelt(from: &Url, host: &str, path: &str) -> Error {
     let wrong = |why: &str| Error::usage(format!("`{from}` is no URL of a remote: {why}"));
     // In a URL that is not well-formed a password may stand anywhere before an `@`.
     let is_plain = !path.contains('@');
+    if host.is_empty() {
+        return wrong("it begins with a colon");
+    }
     if is_service(host) {
         let path = path.trim_start_matches(['/', '\\']).replace('\\', "/");
         let error = wrong(&format!("two slashes come after `{host}:`"));
@@ -220,7 +227,8 @@ fn folder(from: &Url, path: &str) -> Result<Address> {
         let spelled = format!("{}:/{below}", first.to_ascii_lowercase());
         return Err(wrong("a colon stands before its two slashes", spelled));
     }
-    if first.contains('@') && !below.is_empty() {
+    if first.contains('@') && !first.starts_with('.') {
+        let below = if below.is_empty() { "absolute/path" } else { below };
         return Err(wrong("an `@` stands before its first slash", format!("ssh://{first}/{below}")));
     }
     let (host, user, password) = (String::new(), None, None);
@@ -314,6 +322,7 @@ mod tests {
             ("nas:x", "ssh://nas/absolute/path/x"),
             ("[::1]:/x", "ssh://[::1]/x"),
             ("me@host/srv", "ssh://me@host/srv"),
+            ("me@host", "ssh://me@host/absolute/path"),
             ("s3://b/a/../c", "s3://b/c"),
             ("s3://b/./c", "s3://b/c"),
             ("https://h:8/a/%2e%2e/c", "https://h:8/c"),
@@ -344,6 +353,8 @@ mod tests {
             ("HTTPS:/u:pw@h/x", "`HTTPS:***@h/x` is no URL of a remote: two slashes come after `HTTPS:`"),
             ("file://x", "`file://x` is no URL"),
             ("me:S3CR3T@host:/x", "`me:***@host:/x` is no URL of a remote: what stands before a colon is a host"),
+            (":x", "`:x` is no URL of a remote: it begins with a colon"),
+            ("ssh://u:S3CR3T@h/x", "`ssh://u:***@h/x` is no URL of a remote: ssh takes no password"),
             ("s3://key:S3CR3T@b/x", "`s3://key:***@b/x` is no URL of a remote: a bucket or container has no user"),
             ("https://u:S3CR3T@h/a/../c", "`https://u:***@h/a/../c` is no URL of a remote: `.` and `..`"),
             ("webdavs://h/a%2Fb", "`webdavs://h/a%2Fb` is no URL of a remote: a part of its path"),

@@ -67,6 +67,9 @@ impl Url {
             if before.starts_with('.') {
                 return folder(text.into());
             }
+            if before.starts_with('\\') {
+                return windows(text, text);
+            }
             if before.len() == 1 && before.is_ascii() && !after.starts_with(':') && !after.contains('@') {
                 return windows(text, after);
             }
@@ -75,9 +78,9 @@ impl Url {
         if text.contains('\\') {
             return windows(text, text);
         }
-        if text.starts_with('$') {
+        if text.starts_with(['$', '%', '`']) {
             let hint = "write the path itself, or ~/… for a folder in HOME";
-            return wrong("variables are not replaced in it", Some(hint.into()));
+            return wrong("variables and commands are not replaced in it", Some(hint.into()));
         }
         if text.starts_with('~') {
             return wrong("the home of another user is not looked up", Some("write the whole path".into()));
@@ -199,7 +202,22 @@ mod tests {
             ("d:/store", "it is a path of Windows", Some("/mnt/d/store")),
             ("\\\\nas\\share", "it is a path of Windows", Some("the folder where the share is mounted")),
             ("..\\store", "it is a path of Windows", Some("../store")),
-            ("$HOME/x", "variables are not replaced in it", Some("write the path itself, or ~/… for a folder in HOME")),
+            (
+                "$HOME/x",
+                "variables and commands are not replaced in it",
+                Some("write the path itself, or ~/… for a folder in HOME"),
+            ),
+            (
+                "`pwd`/x",
+                "variables and commands are not replaced in it",
+                Some("write the path itself, or ~/… for a folder in HOME"),
+            ),
+            (
+                "%USERPROFILE%/x",
+                "variables and commands are not replaced in it",
+                Some("write the path itself, or ~/… for a folder in HOME"),
+            ),
+            ("\\\\?\\C:\\x", "it is a path of Windows", Some("the folder where the share is mounted")),
             ("~ann/x", "the home of another user is not looked up", Some("write the whole path")),
             ("file://~/x", "file:// takes an absolute path", Some("~/x")),
             ("file://x", "file:// takes an absolute path", Some("file:///path")),
