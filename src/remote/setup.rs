@@ -12,6 +12,7 @@ use crate::project::Project;
 use crate::remote::address::{Address, Scheme};
 use crate::remote::{options, secrets};
 use crate::shell::word;
+use crate::url::form::folder_url;
 use crate::url::{Url, redact_text};
 
 /// Which settings file.
@@ -80,9 +81,9 @@ fn from_root(project: &Project, address: &Address) -> String {
         return path.clone();
     }
     let path = normalise(&format!("{}/{path}", project.cwd.relative_to(&project.repo.project_root)));
-    // A name that would be read as something else was typed as a path, and stays one.
-    let is_same = Address::parse(&path.as_str().into()).is_ok_and(|read| read.path == path);
-    if is_same && below_home(&path).is_none() { path } else { format!("./{path}") }
+    // An `@` in its first part is no folder for a remote.
+    let url = folder_url(&path);
+    if Address::parse(&url).is_ok() { url.raw().to_string() } else { format!("./{path}") }
 }
 
 fn check_name(name: &str) -> Result<()> {

@@ -27,7 +27,7 @@ use crate::remote::grant;
 use crate::shell::word;
 use crate::store::{self, Pin, Place as Spot};
 use crate::url::Url;
-use crate::url::form::AddressForm;
+use crate::url::form::{AddressForm, folder_url};
 
 #[derive(Clone, Debug, Default)]
 pub struct Options {
@@ -281,5 +281,5 @@ fn spelled(project: &Project, url: &Url, file: &RepoPath) -> Result<Url> {
     let folder = file.parent().unwrap_or_default();
     let up = project.cwd.relative_to(&folder);
     let path = if up == "." { text.to_string() } else { format!("{up}/{text}") };
-    Ok(crate::path::normalise(&path).into())
+    Ok(folder_url(&crate::path::normalise(&path)))
 }

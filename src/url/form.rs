@@ -12,6 +12,7 @@
 use std::borrow::Cow;
 
 use super::{Url, decoded};
+use crate::path::home::below_home;
 
 /// What an address names.
 #[derive(Debug, PartialEq, Eq)]
@@ -87,6 +88,13 @@ impl Url {
         }
         folder(text.into())
     }
+}
+
+/// How a folder is written so that it is read as this path: `a:b` would be a host, and is `./a:b`.
+pub fn folder_url(path: &str) -> Url {
+    let url = Url::from(path);
+    let is_read_so = matches!(url.form(), Ok(AddressForm::Folder(read)) if read == path) && below_home(path).is_none();
+    if is_read_so { url } else { Url::from(format!("./{path}")) }
 }
 
 fn folder(path: Cow<'_, str>) -> Result<AddressForm<'_>, Misspelling> {
@@ -187,6 +195,26 @@ mod tests {
                 AddressForm::Host(host, path) => format!("Host {host} {path}"),
             };
             assert_eq!(got, want, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_folder_is_written_so_that_it_is_read_back() {
+        for (path, want) in [
+            ("x", "x"),
+            ("../x", "../x"),
+            ("/a:b", "/a:b"),
+            ("a:b", "./a:b"),
+            ("s3:/x", "./s3:/x"),
+            ("~/x", "./~/x"),
+            ("~", "./~"),
+            ("$x", "./$x"),
+            ("file:/x", "./file:/x"),
+            ("c:/x", "./c:/x"),
+        ] {
+            let url = folder_url(path);
+            assert_eq!(url.raw(), want);
+            assert!(matches!(url.form(), Ok(AddressForm::Folder(_))), "{path}");
         }
     }
 

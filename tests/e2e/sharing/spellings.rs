@@ -159,7 +159,10 @@ fn repositories_are_read_alike() {
     std::os::unix::fs::symlink(there.root(), sandbox.path("../home/repo")).unwrap();
     let home = sandbox.root().parent().unwrap().join("home");
     let file = odd.canonicalize().unwrap().display().to_string();
-    for (n, url) in [file.clone(), format!("FILE://{file}"), format!("file:{file}"), "~/repo".into()].iter().enumerate()
+    std::os::unix::fs::symlink(there.root(), sandbox.path("a:b")).unwrap();
+    for (n, url) in [file.clone(), format!("FILE://{file}"), format!("file:{file}"), "~/repo".into(), "./a:b".into()]
+        .iter()
+        .enumerate()
     {
         for args in [vec!["list", url], vec!["get", url, "f", "--force"], vec!["import", url, "f", "-o"]] {
             let place = format!("i{n}");
