@@ -336,7 +336,7 @@ impl Remote {
         let mut all = catalog.all.clone();
         all.absorb(segment.clone());
         let merged = self.put_segment(&all)?;
-        // Somebody who merged meanwhile, or removed what nobody needs, took some of them away: what they said may not be
+        // Another push that merged meanwhile, or a `gc -c`, took some of them away: what they said may not be
         // repeated.
         if catalog.names.is_subset(&catalog::list(&self.place)?.segments) {
             self.replace_segments(&catalog.names, &merged)?;

@@ -20,7 +20,7 @@ fn published() -> Sandbox {
     sandbox
 }
 
-/// Pushes data that nobody else has.
+/// Pushes data of its own.
 fn push(sandbox: &Sandbox, folder: &str, text: &str) {
     write(sandbox, folder, text);
     fine(&sandbox.run_in(folder, &["push", "-q"]));
