@@ -10,7 +10,7 @@
 //!
 //! | layer | room | subject |
 //! | --- | --- | --- |
-//! | 0 words | [`error`] [`escape`] [`path`] [`event`] [`value`] [`document`] [`file_lock`] [`lfs`] [`replace`] [`secret`] [`shell`] [`tag`] [`url`] | errors with kind and hint; text from elsewhere made harmless; [`path::RepoPath`]; what a long task tells the world; YAML, JSON, TOML and Python values, with marks; reading files whole, with a cap and within the repository; waiting for locks; pointers of Git LFS; replacing a small file in one step; names of secrets; words of a shell; the grammar of registry tags; URLs, shown without their secrets |
+//! | 0 words | [`error`] [`escape`] [`path`] [`event`] [`value`] [`document`] [`file_lock`] [`lfs`] [`replace`] [`secret`] [`shell`] [`tag`] [`url`] | errors with kind and hint; text from elsewhere made harmless; [`path::RepoPath`]; what a long task tells the world; YAML, JSON, TOML and Python values, with marks; reading files whole, with a cap and within the repository; waiting for locks; pointers of Git LFS; replacing a small file in one step; names of secrets; words of a shell; the grammar of registry tags; URLs, told apart from folders and shown without their secrets |
 //! | 1 places | [`git`] [`store`] [`config`] | discovery, ignore rules, what Git tracks, any commit's files, tags; objects, stat index, trees; settings with their origins |
 //! | 2 documents | [`pipeline`] [`lock`] [`project`] | what the user wrote; what happened; one open repository, as of the worktree or a commit |
 //! | 3 work | [`run`] | select, look, judge, schedule, execute, record |
@@ -84,6 +84,10 @@
 //!     that stands in a file starts no program, and a question to Git no hook: `git/program.rs`.
 //! 13. *A tag is called signed when Git says that its signature is good, for this tag.* `git/signature.rs`; where that is
 //!     required: `model/signed.rs`.
+//! 14. *A remote that this clone has used and that is not there is refused, and never begun again.* `remote/lost.rs`. What is
+//!     at a remote is hidden from no reader: `remote/summary.rs`.
+//! 15. *An address means one thing to all commands.* Folder, service or host: `url/form.rs`; of a remote the rest:
+//!     `remote/address.rs`.
 //!
 //! # The way of a look back
 //!

@@ -305,5 +305,6 @@ pub fn decoded(text: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
+pub mod form;
 #[cfg(test)]
 mod tests;

@@ -24,6 +24,7 @@ use crate::error::{Error, Kind, Result};
 use crate::path::home::expand;
 use crate::shell::word;
 use crate::url::Url;
+use crate::url::form::AddressForm;
 
 /// One value.
 #[derive(Clone, Debug, PartialEq)]
@@ -113,6 +114,18 @@ pub struct Config {
     checkout: Option<Checkout>,
     /// Files with secrets that others than their owner may read.
     exposed: Vec<PathBuf>,
+}
+
+/// Errors (usage): the path of a folder in the settings is an address, or would be read in another way by a shell or on
+/// another system. A folder of that name is not meant.
+pub fn check_folder(path: &str) -> Result<()> {
+    let wrong = |why: &str| Error::usage(format!("`{}` cannot be a folder: {why}", Url::from(path)));
+    match Url::from(path).form() {
+        Ok(AddressForm::Folder(folder)) if folder == path => Ok(()),
+        Ok(AddressForm::Folder(folder)) => Err(wrong("it is a URL").hint(folder)),
+        Ok(_) => Err(wrong("it is an address").hint("a folder of that name: ./…")),
+        Err(slip) => Err(slip.hint.into_iter().fold(wrong(&slip.why), Error::hint)),
+    }
 }
 
 impl Config {
@@ -215,8 +228,8 @@ impl Config {
     /// whichever file says it; `~/` is the folder `home`, and
     /// an error where there is none.
     pub fn cache_dir(&self, project_root: &Path, home: Option<&Path>) -> Result<Option<PathBuf>> {
-        let dir = self.text("cache.dir").map(|dir| expand(dir, project_root, home)).transpose();
-        dir.map_err(|e| e.because("it is the setting cache.dir"))
+        let folder = |dir| check_folder(dir).and_then(|()| expand(dir, project_root, home));
+        self.text("cache.dir").map(folder).transpose().map_err(|e| e.because("it is the setting cache.dir"))
     }
 
     /// `cache.links`: how files get from the store into the workspace, in the order to try: `reflink`, `hardlink`,
@@ -268,6 +281,11 @@ impl Config {
     pub fn remote(&self, name: &str) -> Result<Remote> {
         let prefix = format!("remote.{name}.");
         let Some(url) = self.text(&format!("{prefix}url")) else {
+            if !is_remote_name(name) {
+                let url = Url::from(name);
+                return Err(Error::usage(format!("`{url}` is no name of a remote"))
+                    .hint(format!("name that place: lockstep remote add NAME {}", word(&url.to_string()))));
+            }
             return Err(Error::new(Kind::Missing, format!("there is no remote `{name}`"))
                 .hint(format!("lockstep remote add {name} URL")));
         };

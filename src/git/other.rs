@@ -11,8 +11,10 @@ use super::program::{check_protocol, exact_git, foreign_git, run};
 use super::repo::Repo;
 use crate::error::{Error, Kind, Result};
 use crate::path::RepoPath;
+use crate::path::home::expand;
 use crate::shell::word;
 use crate::url::Url;
+use crate::url::form::AddressForm;
 
 /// Another repository that was opened.
 pub struct Other {
@@ -27,12 +29,21 @@ pub struct Other {
 
 /// Is this the address of a repository on another machine: `https://…`, `ssh://…`, `git@host:path`?
 pub fn is_url(text: &str) -> bool {
-    if text.contains("://") {
-        return true;
+    matches!(Url::from(text).form(), Ok(AddressForm::Service { .. } | AddressForm::Host(..)))
+}
+
+/// The folder that an address names, seen from `base`; `None` for one of another machine.
+///
+/// Errors (usage): it can be read in several ways, or lies in HOME, and there is none.
+pub fn folder(address: &Url, base: &Path, home: Option<&Path>) -> Result<Option<PathBuf>> {
+    match address.form() {
+        Ok(AddressForm::Folder(path)) => expand(&path, base, home).map(Some),
+        Ok(_) => Ok(None),
+        Err(slip) => {
+            let error = Error::usage(format!("`{address}` names no repository: {}", slip.why));
+            Err(slip.hint.into_iter().fold(error, Error::hint))
+        }
     }
-    // As Git reads it: a colon before the first slash. One letter would be a drive.
-    let before = text.split('/').next().unwrap_or_default();
-    matches!(before.find(':'), Some(at) if at > 1) && !text.starts_with('.')
 }
 
 /// Is this folder the root of a repository, with files or bare?
@@ -44,13 +55,10 @@ fn is_bare(folder: &Path) -> bool {
     folder.join("HEAD").is_file() && folder.join("objects").is_dir() && folder.join("refs").is_dir()
 }
 
-/// Opens the repository at a path or URL. Clones live in `repos`. With a commit that the clone has already, nothing is
+/// Opens the repository at a path, seen from the current folder, or at a URL. Clones live in `repos`. With a commit that the clone has already, nothing is
 /// asked for.
-pub fn open(address: &Url, cwd: &Path, repos: &Path, commit: Option<GitId>) -> Result<Other> {
-    let of_file = address.raw().strip_prefix("file://");
-    let local = of_file.unwrap_or(address.raw());
-    if of_file.is_some() || !is_url(local) {
-        let folder = cwd.join(local);
+pub fn open(address: &Url, (cwd, home): (&Path, Option<&Path>), repos: &Path, commit: Option<GitId>) -> Result<Other> {
+    if let Some(folder) = folder(address, cwd, home)? {
         if !folder.exists() {
             return Err(Error::missing(format!("there is no repository {address}"))
                 .hint("name a folder with a Git repository, or a URL that `git clone` takes"));

@@ -38,7 +38,8 @@ pub fn elsewhere(
         Some(repo) => repo.repos_dir(),
         None => cache_dir(around)?.join("repos"),
     };
-    let mut other = git::other::open(address, &around.cwd, &repos, rev.and_then(GitId::from_hex))?;
+    let mut other =
+        git::other::open(address, (&around.cwd, around.home.as_deref()), &repos, rev.and_then(GitId::from_hex))?;
     other.repo.require_signed = around.requires_signed();
     other.repo.is_other = !other.is_clone && here.as_ref().is_none_or(|here| !here.is_same(&other.repo));
     let is_other = other.repo.is_other;

@@ -22,7 +22,7 @@ use crate::pipeline::stage::{Place, StageId};
 use crate::shell::{word, words};
 use crate::store::tree::EntryKind;
 use crate::store::{ObjectKind, Pin};
-use crate::url::Url;
+use crate::url::form::AddressForm;
 
 /// How many symlinks one path inside a tree may lead over.
 const MOST_LINKS: usize = 40;
@@ -317,8 +317,11 @@ impl<'p> Snapshot<'p> {
         let mut data = self.definitions.pipelines.files.iter().flat_map(|file| &file.data);
         let is_data = data.any(|data| path.is_in(&data.path));
         let path = path.relative_to(&self.project.cwd);
-        let folder = self.project.address.as_ref().map(Url::to_string);
-        let folder = folder.as_deref().map(|address| address.strip_prefix("file://").unwrap_or(address));
+        let folder = self.project.address.as_ref().map(|address| match address.form() {
+            Ok(AddressForm::Folder(path)) => path.into_owned(),
+            _ => address.to_string(),
+        });
+        let folder = folder.as_deref();
         match self.commit {
             Some(_) if self.project.repo.is_bare() && folder.is_some() => {
                 error.hint("in that repository, so that it can be had from its remote: lockstep push")

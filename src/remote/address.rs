@@ -6,9 +6,15 @@
 //! ssh://user@host:port/path (sftp://)                      the path is absolute
 //! webdavs://host/path   webdav://host/path   https://host/path   http://host/path
 //! ```
+//! Every command that takes a URL of a remote, or reads one in the settings, reads it here. In the URL of a host percent
+//! signs stand for bytes (`%20`), in user, password and path; a bucket has its names as they are written. What two
+//! programs could read in two ways (`..`, a query, a port of a bucket) is refused with the spelling that is meant.
+
+use std::fmt;
 
 use crate::error::{Error, Result};
-use crate::url::Url;
+use crate::url::form::AddressForm;
+use crate::url::{Url, decoded};
 
 /// The sort of service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -32,7 +38,7 @@ pub struct Address {
     pub port: Option<u16>,
     pub user: Option<String>,
     pub password: Option<String>,
-    /// A folder's path as it was written; else without slashes at its ends.
+    /// A folder's path as it was written; else without slashes at its ends and without empty parts.
     pub path: String,
     /// Is HTTP spoken over TLS?
     pub secure: bool,
@@ -56,18 +62,14 @@ impl Address {
     /// Errors ([`Kind::Usage`](crate::error::Kind::Usage)): no scheme of ours, no host, a port that is none.
     pub fn parse(from: &Url) -> Result<Address> {
         let wrong = |why: &str| Error::usage(format!("`{from}` is no URL of a remote: {why}"));
-        let url = from.raw();
-        if let Some(path) = url.strip_prefix("file://") {
-            return if path.starts_with('/') { Ok(folder(path)) } else { Err(wrong("file:// takes an absolute path")) };
-        }
-        let Some((scheme, rest)) = url.split_once("://") else {
-            // A slip, after which the data would lie in a folder of the workspace.
-            let is_service = |word: &str| SCHEMES.iter().any(|(name, ..)| name.eq_ignore_ascii_case(word));
-            if let Some((scheme, _)) = url.split_once(':').filter(|(scheme, _)| is_service(scheme)) {
-                return Err(wrong(&format!("two slashes come after `{scheme}:`"))
-                    .hint(format!("a folder of that name: ./{scheme}:…")));
+        let (word, rest) = match from.form() {
+            Ok(AddressForm::Folder(path)) => return folder(from, &path),
+            Ok(AddressForm::Service { scheme, rest }) => (scheme, rest),
+            Ok(AddressForm::Host(host, path)) => return Err(misspelt(from, host, path)),
+            Err(slip) => {
+                let error = wrong(&slip.why);
+                return Err(slip.hint.into_iter().fold(error, Error::hint));
             }
-            return if url.is_empty() { Err(wrong("it is empty")) } else { Ok(folder(url)) };
         };
         if let Some(word) = from.option() {
             return Err(wrong("a host or user that begins with `-` is refused")
@@ -76,10 +78,10 @@ impl Address {
         if let Some(letter) = from.odd_letter() {
             return Err(wrong(&format!("its user or host has `{}`", letter.escape_debug())));
         }
-        let Some((_, scheme, secure)) = SCHEMES.iter().find(|(name, ..)| *name == scheme) else {
-            let near = SCHEMES.iter().map(|(name, ..)| *name).min_by_key(|name| strsim::levenshtein(name, scheme));
-            let near = near.filter(|name| strsim::levenshtein(name, scheme) == 1);
-            let error = wrong(&format!("there is no service `{}`", Url::from(scheme)));
+        let Some((_, scheme, secure)) = SCHEMES.iter().find(|(name, ..)| *name == word) else {
+            let near = SCHEMES.iter().map(|(name, ..)| *name).min_by_key(|name| strsim::levenshtein(name, &word));
+            let near = near.filter(|name| strsim::levenshtein(name, &word) == 1);
+            let error = wrong(&format!("there is no service `{}`", Url::from(word.as_str())));
             return Err(match near {
                 Some(name) => error.hint(format!("did you mean {name}://?")),
                 None => error.hint("a folder, s3://, gs://, azure://, ssh://, webdavs://, https://"),
@@ -91,7 +93,7 @@ impl Address {
             None => (None, authority),
         };
         let (user, password) = match user.map(|user| user.split_once(':').unwrap_or((user, ""))) {
-            Some((user, password)) => (Some(user.to_string()), Some(password.to_string()).filter(|p| !p.is_empty())),
+            Some((user, password)) => (Some(decoded(user)), Some(decoded(password)).filter(|p| !p.is_empty())),
             None => (None, None),
         };
         let (host, port) = match host.rsplit_once(':').filter(|(_, port)| !port.ends_with(']')) {
@@ -104,16 +106,36 @@ impl Address {
         if !is_host(host) {
             return Err(wrong("its bucket, container or host has letters that such a name cannot have"));
         }
-        if matches!(scheme, Scheme::S3 | Scheme::Gcs | Scheme::Azure) && path.contains(['?', '#']) {
-            return Err(
-                wrong("`?` and `#` have no meaning in the URL of a bucket").hint("options stand beside the URL")
-            );
+        let (scheme, secure) = (*scheme, *secure);
+        let is_bucket = matches!(scheme, Scheme::S3 | Scheme::Gcs | Scheme::Azure);
+        if path.contains(['?', '#']) && scheme != Scheme::Sftp {
+            let error = wrong(if is_bucket {
+                "`?` and `#` have no meaning in the URL of a bucket"
+            } else {
+                "`?` and `#` have no meaning in the URL of a folder of a server"
+            });
+            return Err(match scheme {
+                Scheme::Azure => error.hint("a SAS stands beside it: lockstep remote modify --local NAME sas_token"),
+                _ if is_bucket => error.hint("options stand beside the URL"),
+                _ => error.hint("a `?` or `#` in a name is written as %3F or %23").hint(
+                    "a container of Azure: azure://container/prefix, with the options account_name and sas_token",
+                ),
+            });
         }
-        let path = path.trim_matches('/').to_string();
-        if *scheme == Scheme::Sftp && path.is_empty() {
+        if is_bucket && (user.is_some() || port.is_some()) {
+            return Err(wrong("a bucket or container has no user and no port")
+                .hint("another server: lockstep remote modify NAME endpoint_url https://host:port")
+                .hint("credentials: lockstep remote modify --help"));
+        }
+        if scheme == Scheme::Sftp && password.is_some() {
+            return Err(wrong("ssh takes no password from it")
+                .hint("put a key into the agent, or: lockstep remote modify NAME keyfile FILE"));
+        }
+        let path = path_below(from, path, is_bucket)?;
+        if scheme == Scheme::Sftp && path.is_empty() {
             return Err(wrong("it names no folder").hint("ssh://user@host/absolute/path"));
         }
-        Ok(Address { scheme: *scheme, host: host.to_string(), port, user, password, path, secure: *secure })
+        Ok(Address { scheme, host: host.to_string(), port, user, password, path, secure })
     }
 
     /// `host` or `host:port`.
@@ -132,9 +154,101 @@ fn is_host(host: &str) -> bool {
     name.unwrap_or(host).chars().all(|c| c.is_alphanumeric() || is_mark(c))
 }
 
-fn folder(path: &str) -> Address {
+/// A path at a service: without empty parts, and without parts that some programs take out and others do not.
+fn path_below(from: &Url, path: &str, is_bucket: bool) -> Result<String> {
+    let wrong = |why: &str| Error::usage(format!("`{from}` is no URL of a remote: {why}"));
+    let mut parts = Vec::new();
+    let mut is_plain = true;
+    for part in path.split('/') {
+        let part = if is_bucket { part.to_string() } else { decoded(part) };
+        if part.contains('/') || part.chars().any(char::is_control) {
+            return Err(wrong("a part of its path has a slash or a control character"));
+        }
+        match part.as_str() {
+            "" => {}
+            "." => is_plain = false,
+            ".." => {
+                is_plain = false;
+                parts.pop();
+            }
+            _ => parts.push(part),
+        }
+    }
+    if is_plain {
+        return Ok(parts.join("/"));
+    }
+    let shown = from.without_secret();
+    let start = shown.raw().split_once("://").map_or("", |(scheme, _)| scheme).to_string();
+    let authority = shown.raw().split("://").nth(1).and_then(|rest| rest.split('/').next()).unwrap_or_default();
+    Err(wrong("`.` and `..` have no meaning in it").hint(format!("{start}://{authority}/{}", parts.join("/"))))
+}
+
+fn is_service(word: &str) -> bool {
+    SCHEMES.iter().any(|(name, ..)| name.eq_ignore_ascii_case(word))
+}
+
+/// A colon, but not the two slashes of a URL: a slip, after which the data would lie in a folder of the workspace.
+fn misspelt(from: &Url, host: &str, path: &str) -> Error {
+    let wrong = |why: &str| Error::usage(format!("`{from}` is no URL of a remote: {why}"));
+    // In a URL that is not well-formed a password may stand anywhere before an `@`.
+    let is_plain = !path.contains('@');
+    if host.is_empty() {
+        return wrong("it begins with a colon");
+    }
+    if is_service(host) {
+        let path = path.trim_start_matches(['/', '\\']).replace('\\', "/");
+        let error = wrong(&format!("two slashes come after `{host}:`"));
+        let error = if is_plain { error.hint(Url::from(format!("{host}://{path}")).to_string()) } else { error };
+        return error.hint(format!("a folder of that name: ./{host}:…"));
+    }
+    let first = path.split('/').next().unwrap_or_default();
+    let spelled = if !is_plain || path.starts_with(':') {
+        "ssh://user@host/absolute/path".to_string()
+    } else if path.starts_with('/') {
+        format!("ssh://{host}{path}")
+    } else if !first.is_empty() && first.bytes().all(|b| b.is_ascii_digit()) {
+        format!("ssh://{host}:{path}")
+    } else {
+        format!("ssh://{host}/absolute/path/{path}")
+    };
+    wrong("what stands before a colon is a host")
+        .hint(Url::from(spelled).to_string())
+        .hint("a folder of that name: ./…")
+}
+
+fn folder(from: &Url, path: &str) -> Result<Address> {
+    let (first, below) = path.split_once('/').unwrap_or((path, ""));
+    let wrong = |why: &str, spelled: String| {
+        Error::usage(format!("`{from}` is no URL of a remote: {why}"))
+            .hint(Url::from(spelled).to_string())
+            .hint(format!("a folder of that name: ./{first}/…"))
+    };
+    if is_service(first) && below.starts_with('/') {
+        let spelled = format!("{}:/{below}", first.to_ascii_lowercase());
+        return Err(wrong("a colon stands before its two slashes", spelled));
+    }
+    if first.contains('@') && !first.starts_with('.') {
+        let below = if below.is_empty() { "absolute/path" } else { below };
+        return Err(wrong("an `@` stands before its first slash", format!("ssh://{first}/{below}")));
+    }
     let (host, user, password) = (String::new(), None, None);
-    Address { scheme: Scheme::Folder, host, port: None, user, password, path: path.to_string(), secure: true }
+    Ok(Address { scheme: Scheme::Folder, host, port: None, user, password, path: path.to_string(), secure: true })
+}
+
+/// One text for all spellings of one address, without the password.
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let of = |(_, scheme, secure): &&(&str, Scheme, bool)| (*scheme, *secure) == (self.scheme, self.secure);
+        if let Some((name, ..)) = SCHEMES.iter().find(of) {
+            write!(f, "{name}://")?;
+        }
+        if let Some(user) = &self.user {
+            write!(f, "{user}@")?;
+        }
+        let authority = self.authority().to_lowercase();
+        let slash = if authority.is_empty() || self.path.is_empty() { "" } else { "/" };
+        write!(f, "{authority}{slash}{}", self.path)
+    }
 }
 
 #[cfg(test)]
@@ -156,6 +270,17 @@ mod tests {
             ("sftp://host/srv", "Sftp host - - srv"),
             ("webdav://u:p@host/x", "Webdav host u p x"),
             ("https://host:8080/x/y", "Http host:8080 - - x/y"),
+            ("HTTPS://host/x/", "Http host - - x"),
+            ("S3://bucket/a//b/", "S3 bucket - - a/b"),
+            ("s3://bucket/a%20b", "S3 bucket - - a%20b"),
+            ("https://host/a%20b", "Http host - - a b"),
+            ("ssh://host/a%20b/", "Sftp host - - a b"),
+            ("webdavs://me%40corp:p%2Fw@host/x", "Webdav host me@corp p/w x"),
+            ("webdavs://[::1]:8080/x", "Webdav [::1]:8080 - - x"),
+            ("ssh://me@[fe80::1]/x", "Sftp [fe80::1] me - x"),
+            ("file:///mnt/a%20b", "Folder  - - /mnt/a b"),
+            ("FILE:/mnt/x", "Folder  - - /mnt/x"),
+            ("./me@host/x", "Folder  - - ./me@host/x"),
         ] {
             let a = Address::parse(&url.into()).unwrap();
             let text = |t: &Option<String>| t.clone().unwrap_or("-".into());
@@ -164,6 +289,51 @@ mod tests {
         }
         let parse = |url: &str| Address::parse(&url.into()).unwrap();
         assert!(parse("https://h/").secure && !parse("webdav://h/").secure);
+    }
+
+    #[test]
+    fn all_spellings_of_an_address_are_one() {
+        for (urls, want) in [
+            (&["s3://bucket/x", "S3://bucket/x/", "s3://bucket//x"][..], "s3://bucket/x"),
+            (&["gs://b", "gcs://b/"], "gs://b"),
+            (&["azure://c/x", "az://c/x"], "azure://c/x"),
+            (&["ssh://me@Host/srv/x", "sftp://me@host/srv//x/"], "ssh://me@host/srv/x"),
+            (&["https://h:8/a%20b", "https://u:pw@h:8/a b"], "https://h:8/a b"),
+        ] {
+            for url in urls {
+                let mut address = Address::parse(&(*url).into()).unwrap();
+                address.user = address.user.filter(|user| user != "u");
+                assert_eq!(address.to_string(), want, "{url}");
+            }
+        }
+    }
+
+    #[test]
+    fn mistakes_are_told_with_the_right_spelling() {
+        for (url, hint) in [
+            ("s3:/bucket/x", "s3://bucket/x"),
+            ("s3:bucket/x", "s3://bucket/x"),
+            ("s3:\\\\bucket\\x", "s3://bucket/x"),
+            ("s3//bucket/x", "s3://bucket/x"),
+            ("https:/host/x", "https://host/x"),
+            ("me@host:/srv/x", "ssh://me@host/srv/x"),
+            ("nas:/x", "ssh://nas/x"),
+            ("nas:2222/x", "ssh://nas:2222/x"),
+            ("nas:x", "ssh://nas/absolute/path/x"),
+            ("[::1]:/x", "ssh://[::1]/x"),
+            ("me@host/srv", "ssh://me@host/srv"),
+            ("me@host", "ssh://me@host/absolute/path"),
+            ("s3://b/a/../c", "s3://b/c"),
+            ("s3://b/./c", "s3://b/c"),
+            ("https://h:8/a/%2e%2e/c", "https://h:8/c"),
+            ("C:\\store", "/mnt/c/store"),
+            ("s3://b:9000/x", "another server: lockstep remote modify NAME endpoint_url https://host:port"),
+            ("azure://c/x?sv=1&sig=2", "a SAS stands beside it: lockstep remote modify --local NAME sas_token"),
+            ("https://a.blob.core.windows.net/c?sig=2", "a `?` or `#` in a name is written as %3F or %23"),
+        ] {
+            let e = Address::parse(&url.into()).err().unwrap();
+            assert_eq!(e.hints.first().map(String::as_str), Some(hint), "{url}: {e}");
+        }
     }
 
     #[test]
@@ -182,6 +352,12 @@ mod tests {
             ("s3:/bucket/x", "`s3:/bucket/x` is no URL of a remote: two slashes come after `s3:`"),
             ("HTTPS:/u:pw@h/x", "`HTTPS:***@h/x` is no URL of a remote: two slashes come after `HTTPS:`"),
             ("file://x", "`file://x` is no URL"),
+            ("me:S3CR3T@host:/x", "`me:***@host:/x` is no URL of a remote: what stands before a colon is a host"),
+            (":x", "`:x` is no URL of a remote: it begins with a colon"),
+            ("ssh://u:S3CR3T@h/x", "`ssh://u:***@h/x` is no URL of a remote: ssh takes no password"),
+            ("s3://key:S3CR3T@b/x", "`s3://key:***@b/x` is no URL of a remote: a bucket or container has no user"),
+            ("https://u:S3CR3T@h/a/../c", "`https://u:***@h/a/../c` is no URL of a remote: `.` and `..`"),
+            ("webdavs://h/a%2Fb", "`webdavs://h/a%2Fb` is no URL of a remote: a part of its path"),
             (
                 "ssh://-oProxyCommand=x/p",
                 "`ssh://-oProxyCommand=x/p` is no URL of a remote: a host or user that begins",
@@ -189,8 +365,9 @@ mod tests {
             ("s3://-b/x", "`s3://-b/x` is no URL of a remote: a host or user that begins"),
             ("s3://evil.org?x/y", "`s3://evil.org?***` is no URL of a remote: its bucket"),
         ] {
-            let e = Address::parse(&url.into()).err().unwrap().to_string();
-            assert!(e.starts_with(want), "{url}: {e}");
+            let e = Address::parse(&url.into()).err().unwrap();
+            let shown = format!("{e} {:?} {:?}", e.causes, e.hints);
+            assert!(shown.starts_with(want) && !shown.contains("S3CR3T"), "{url}: {shown}");
         }
     }
 }

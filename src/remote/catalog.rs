@@ -7,10 +7,11 @@
 //!   packs/<id>.index   tails of packs
 //! ```
 //! A cache: what is damaged or missing in it is fetched again, and a segment that the remote lists no more does not
-//! count.
+//! count. That there is any segment says that this clone has used the remote: see `lost`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -19,12 +20,11 @@ use crate::remote::cap;
 use crate::remote::marks::{Marks, Note, NoteName, Sort, Things};
 use crate::remote::place::Place;
 use crate::remote::segment::{Location, Name, Root, RunRow, Segment, root_key};
+use crate::remote::summary;
 use crate::replace::write_named;
 use crate::store::pack::format::{PackId, PackIndex};
 use crate::store::{ObjectId, ObjectKind, Pin};
 
-/// The names of all segments, one a line, for readers that cannot list.
-pub const ALL: &str = "index/all";
 /// A segment that vanishes while it is read was merged into another: the list is read again, so often.
 const PATIENCE: usize = 5;
 
@@ -52,6 +52,11 @@ impl Catalog {
             catalog.by_key.entry(run.key).or_default().push(run.entry);
         }
         catalog
+    }
+
+    /// All segments that are there, also the damaged ones.
+    pub fn listed(&self) -> impl Iterator<Item = &Name> {
+        self.names.iter().chain(self.damaged.iter().map(|(name, _)| name))
     }
 
     /// Where a whole output is, if all of it is there.
@@ -123,6 +128,21 @@ impl Memory {
         fs::read(self.segment_path(name)).ok().filter(|bytes| name.fits(bytes) && Segment::parse(bytes).is_ok())
     }
 
+    /// The segments that are remembered.
+    pub fn segments(&self) -> BTreeSet<Name> {
+        let entries = fs::read_dir(self.dir.join("index")).into_iter().flatten().flatten();
+        entries.filter_map(|entry| Name::parse(entry.file_name().to_str()?)).collect()
+    }
+
+    /// Forgets all segments, as if the remote had never been used.
+    pub fn forget(&self) -> Result<()> {
+        let index = self.dir.join("index");
+        match fs::remove_dir_all(&index) {
+            Err(e) if e.kind() != ErrorKind::NotFound => Err(Error::io("remove", &index, e)),
+            _ => Ok(()),
+        }
+    }
+
     /// What cannot be kept is fetched again.
     pub fn keep_segment(&self, name: &Name, bytes: &[u8]) {
         keep(&self.segment_path(name), bytes);
@@ -137,12 +157,12 @@ impl Memory {
     }
 
     /// Forgets what the remote lists no more.
-    fn tidy(&self, listed: &Listed) {
+    fn tidy(&self, segments: &BTreeSet<Name>, notes: &BTreeSet<NoteName>) {
         for entry in fs::read_dir(self.dir.join("index")).into_iter().flatten().flatten() {
             let name = entry.file_name();
             let name = name.to_str().unwrap_or_default();
-            let is_listed = Name::parse(name).is_some_and(|name| listed.segments.contains(&name));
-            if !is_listed && NoteName::parse(name).is_none_or(|note| !listed.notes.contains(&note)) {
+            let is_listed = Name::parse(name).is_some_and(|name| segments.contains(&name));
+            if !is_listed && NoteName::parse(name).is_none_or(|note| !notes.contains(&note)) {
                 let _ = fs::remove_file(entry.path());
             }
         }
@@ -173,16 +193,20 @@ fn keep(path: &Path, bytes: &[u8]) {
 
 /// Reads what is at the remote. A remote that was never written to is empty. With `anew`, what is remembered of it does
 /// not count: it may be damaged there meanwhile.
+///
+/// Where nothing can be listed the summary may be behind: segments that are remembered are asked for as well, and one
+/// that is announced and not there (a push is under way, or was killed) is passed over once a second look finds the same.
 pub fn read(place: &Place, memory: &Memory, anew: bool) -> Result<Catalog> {
-    let mut again = 0;
-    loop {
+    let mut gone_before = None;
+    for _ in 0..PATIENCE {
         let listed = list(place)?;
-        let names = &listed.segments;
+        let unlisted = if place.lists() { BTreeSet::new() } else { &memory.segments() - &listed.segments };
         let (mut segments, mut left) = (BTreeMap::new(), cap::SEGMENTS);
         let mut damaged = Vec::new();
-        let mut gone = None;
-        for name in names {
-            let (segment, length) = match memory.segment(name).filter(|_| !anew) {
+        let mut gone = BTreeSet::new();
+        for name in listed.segments.iter().chain(&unlisted) {
+            let is_listed = listed.segments.contains(name);
+            let (segment, length) = match memory.segment(name).filter(|_| !anew && is_listed) {
                 Some(known) => known,
                 None => match fetch(place, memory, name, left.min(cap::SEGMENT))? {
                     Found::Whole(segment, length) => (segment, length),
@@ -191,26 +215,26 @@ pub fn read(place: &Place, memory: &Memory, anew: bool) -> Result<Catalog> {
                         continue;
                     }
                     Found::Gone => {
-                        gone = Some(name);
-                        break;
+                        gone.extend(is_listed.then(|| name.clone()));
+                        continue;
                     }
                 },
             };
             left = left.saturating_sub(length);
             segments.insert(name.clone(), segment);
         }
-        let Some(gone) = gone else {
-            memory.tidy(&listed);
+        if gone.is_empty() || !place.lists() && gone_before.as_ref() == Some(&gone) {
+            let there = segments.keys().chain(damaged.iter().map(|(name, _)| name)).cloned().collect();
+            memory.tidy(&there, &listed.notes);
             let marks = marks(place, memory, listed.notes)?;
             let doomed = marks.doomed();
             return Ok(Catalog { damaged, marks, doomed, ..Catalog::new(segments) });
-        };
-        again += 1;
-        if again == PATIENCE {
-            let message = format!("the remote {} lists index/{} and does not have it", place.url(), gone.as_str());
-            return Err(Error::new(Kind::Remote, message).hint("somebody may be writing to it: try again in a moment"));
         }
+        gone_before = Some(gone);
     }
+    let gone = gone_before.iter().flatten().map(Name::as_str).next().unwrap_or_default();
+    let message = format!("the remote {} lists index/{gone} and does not have it", place.url());
+    Err(Error::new(Kind::Remote, message).hint("somebody may be writing to it: try again in a moment"))
 }
 
 /// What `index/` lists.
@@ -220,12 +244,10 @@ pub struct Listed {
 }
 
 pub fn list(place: &Place) -> Result<Listed> {
-    let files = if place.lists() {
-        place.list("index")?
-    } else {
-        let all = place.get(ALL, cap::NAMES)?.unwrap_or_default();
-        String::from_utf8_lossy(&all).lines().map(str::to_string).collect()
-    };
+    if !place.lists() {
+        return Ok(Listed { segments: summary::read_alone(place)?, notes: BTreeSet::new() });
+    }
+    let files = place.list("index")?;
     let segments = files.iter().filter_map(|name| Name::parse(name)).collect();
     Ok(Listed { segments, notes: files.iter().filter_map(|name| NoteName::parse(name)).collect() })
 }

@@ -23,7 +23,7 @@ pub fn check(remote: &Remote) -> Result<Checked> {
     let who = remote.who();
     if !remote.read_only {
         remote.must_be_writable()?;
-        remote.place.must_be_new(MARKER)?;
+        remote.place.make_folder(MARKER)?;
         let path = format!("tmp/check-{}", random_name());
         let probe = path.clone().into_bytes();
         remote.place.put(&path, probe.clone(), true)?;

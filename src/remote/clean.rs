@@ -191,8 +191,8 @@ impl Remote {
         }
         if compact != catalog.all {
             let name = self.put_segment(&compact)?;
-            self.put_all([&name]);
-            self.remove_segments(catalog.names.iter().filter(|old| **old != name))?;
+            self.replace_segments(&catalog.names, &name)?;
+            self.publish()?;
         }
         // What somebody told meanwhile, or kept, is not removed.
         let now = self.look_again()?;

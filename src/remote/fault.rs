@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::error::{Error, Kind};
-use crate::remote::address::Scheme;
+use crate::remote::address::{Address, Scheme};
 use crate::shell::word;
 use crate::url::Url;
 
@@ -160,7 +160,7 @@ pub fn error(fault: &Fault, name: &str, url: &Url, scheme: Scheme, doing: &str) 
     let error = Error::new(Kind::Remote, message).because(&fault.text);
     if fault.text.contains("Host key verification failed") {
         return error
-            .hint(format!("if you trust it: ssh-keyscan -H {} >> ~/.ssh/known_hosts", keyscan(url.raw())))
+            .hint(format!("if you trust it: ssh-keyscan -H {} >> ~/.ssh/known_hosts", keyscan(url)))
             .hint(format!("or trust whoever answers first: lockstep remote modify {name} known_hosts_strategy add"));
     }
     match fault.why {
@@ -176,13 +176,10 @@ pub fn error(fault: &Fault, name: &str, url: &Url, scheme: Scheme, doing: &str) 
 }
 
 /// The host of a URL as `ssh-keyscan` takes it.
-fn keyscan(url: &str) -> String {
-    let host = url.split_once("://").map_or(url, |(_, rest)| rest).split('/').next().unwrap_or_default();
-    let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
-    match host.rsplit_once(':') {
-        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => format!("-p {port} {}", word(host)),
-        _ => word(host).into_owned(),
-    }
+fn keyscan(url: &Url) -> String {
+    let Ok(address) = Address::parse(url) else { return "HOST".into() };
+    let host = word(address.host.trim_matches(['[', ']'])).into_owned();
+    address.port.map_or(host.clone(), |port| format!("-p {port} {host}"))
 }
 
 fn credentials(name: &str, scheme: Scheme) -> String {

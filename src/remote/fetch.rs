@@ -44,10 +44,11 @@ impl Remote {
         let mut seen = HashSet::new();
         lacking.retain(|w| seen.insert((w.pin.id, w.pin.is_dir())));
         let mut fetched = Fetched::default();
+        self.refuse_lost_folder()?;
         if lacking.is_empty() {
             return Ok(fetched);
         }
-        self.place.must_exist()?;
+        self.refuse_absent()?;
         let catalog = self.known()?;
         let damaged = catalog.damaged.first().map(|(_, e)| e.clone().hint(self.again()));
         let mut getting = Getting::new(self, store, Arc::clone(&catalog), sink);
@@ -93,7 +94,7 @@ impl Remote {
 
     /// Brings the listing of a folder into the store, as far as it can be had: enough to know what is in it.
     pub fn fetch_listing(&self, store: &Store, pin: &Pin, sink: &dyn Sink) -> Result<()> {
-        self.place.must_exist()?;
+        self.refuse_absent()?;
         Getting::new(self, store, self.known()?, sink).list(pin)
     }
 

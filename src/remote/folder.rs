@@ -139,13 +139,21 @@ impl Folder {
         written
     }
 
-    /// Makes a folder and what is above it, durably.
+    /// Makes the folder of the remote itself, durably, and none above it.
+    pub fn make(&self) -> Result<(), Fault> {
+        match fs::create_dir(self.dir()) {
+            Ok(()) => Ok(File::open(self.dir().parent().unwrap_or(self.dir())).and_then(|above| above.sync_all())?),
+            Err(_) if self.exists() => Ok(()),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Makes a folder of the remote and what is above it there, durably.
     fn make_folder(&self, folder: &str) -> io::Result<()> {
         if self.made.lock().unwrap_or_else(|e| e.into_inner()).contains(folder) {
             return Ok(());
         }
         if self.root.open_folder(folder).is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
-            fs::create_dir_all(self.dir())?;
             self.root.create_folder(folder, |_| Ok(()))?;
             Path::new(folder).ancestors().skip(1).try_for_each(|above| self.root.sync(above))?;
         }

@@ -169,8 +169,9 @@ pub fn keep(project: &Project, name: &str, change: impl FnOnce() -> Result<Strin
     let was_trusted = before.as_ref().is_none_or(|request| request.is_granted(project));
     let known = before.map(|request| request.options).unwrap_or_default();
     let project = Project::open(project.around.clone())?;
-    if was_trusted
-        && let Ok(Some(request)) = Request::of(&project, name)
+    if let Ok(Some(request)) = Request::of(&project, name)
+        // Of a folder all is typed that counts.
+        && (was_trusted || request.is_for_writing)
         && request.options.iter().all(|option| option.0 == typed || known.contains(option))
     {
         request.grant(&project)?;

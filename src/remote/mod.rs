@@ -6,7 +6,7 @@
 //! packs/<hex>.pack    everything smaller, and all trees, in the store's own format of packs
 //! index/<name>        segments, each what one push added: see `segment`
 //! index/<name>.…      notes on what is about to go: see `marks`
-//! index/all           the names of all segments, for readers that cannot list; best effort
+//! index/all           the names of all segments, for readers that cannot list: see `summary`
 //! tmp/                what is being written, where the service does not put in one step
 //! ```
 //! Where an object lies follows from its size alone, so a reader knows where to look. Everything but the two index
@@ -38,6 +38,7 @@ pub mod garbage;
 mod getting;
 pub mod grant;
 pub mod loss;
+pub mod lost;
 pub mod marks;
 mod mend;
 mod options;
@@ -54,6 +55,7 @@ mod service;
 mod settings;
 pub mod setup;
 mod stretch;
+mod summary;
 #[cfg(test)]
 mod tests;
 pub mod tls;
@@ -64,6 +66,7 @@ pub mod unpushed;
 mod upload;
 pub mod verify;
 
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::UNIX_EPOCH;
 
@@ -73,6 +76,8 @@ pub use segment::RunRow;
 
 use crate::config;
 use crate::error::{Error, Kind, Result};
+use crate::path::home::expand;
+use crate::path::normalise;
 use crate::project::Project;
 use crate::remote::address::{Address, Scheme};
 use crate::remote::catalog::Memory;
@@ -112,6 +117,8 @@ pub struct Remote {
     /// Seconds since 1970 when it was opened.
     now: u64,
     known: Mutex<Option<Arc<Catalog>>>,
+    /// What to type to begin with an empty remote at this address.
+    start_over: String,
 }
 
 impl Remote {
@@ -132,18 +139,21 @@ impl Remote {
         let jobs = jobs.filter(|n| *n > 0).or_else(|| options.number("jobs").map(|n| n as usize)).filter(|n| *n > 0);
         let jobs = jobs.unwrap_or(if is_folder { cores } else { NETWORK_JOBS }).min(256);
         let read_only = options.is_on("read_only") || address.scheme == Scheme::Http;
-        // The same bucket name at another server is another remote.
-        let identity = format!("{}\n{}", settings.url.raw(), options.get("endpoint_url").unwrap_or_default());
         let root = project.repo.project_root.on_disk(project.top());
-        let identity = if is_folder { root.join(settings.url.raw()).to_string_lossy().into_owned() } else { identity };
-        let memory = Memory::new(project.repo.remotes_dir().join(&ObjectId::of(identity.as_bytes()).hex()[..32]));
         let around = &project.around;
+        let memory = Memory::new(project.repo.remotes_dir().join(memory_name(
+            &address,
+            &options,
+            &root,
+            around.home.as_deref(),
+        )?));
         let place = Place::open(&name, &settings.url, &address, options, &root, &around.env, around.stop)?;
         let now = (project.around.now)().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_secs());
         let area = project.writable_area().clone();
         let is_of_repository = project.config.grade(&format!("remote.{name}.url")) == Some(config::Grade::Repository);
         let known = Mutex::default();
-        Ok(Remote { name, place, memory, area, is_of_repository, unwritable, read_only, jobs, now, known })
+        let start_over = lost::start_over(project, &name, &settings.url);
+        Ok(Remote { name, place, memory, area, is_of_repository, unwritable, read_only, jobs, now, known, start_over })
     }
 
     /// As it may be shown.
@@ -165,7 +175,7 @@ impl Remote {
         self.place.spent()
     }
 
-    /// What is there, asked once. A remote that was never written to is empty.
+    /// What is there, asked once. A remote that was never written to is empty; one that is lost is an error.
     pub fn known(&self) -> Result<Arc<Catalog>> {
         self.look(false)
     }
@@ -180,7 +190,12 @@ impl Remote {
         if let Some(known) = known.as_ref().filter(|_| !anew) {
             return Ok(Arc::clone(known));
         }
-        let catalog = if self.marker()? { catalog::read(&self.place, &self.memory, anew)? } else { Catalog::default() };
+        let catalog = if self.marker()? {
+            catalog::read(&self.place, &self.memory, anew)?
+        } else {
+            self.refuse_lost()?;
+            Catalog::default()
+        };
         Ok(Arc::clone(known.insert(Arc::new(catalog))))
     }
 
@@ -222,7 +237,10 @@ impl Remote {
             }
         }
         if !self.read_only {
-            return self.unwritable.clone().map_or(Ok(()), Err);
+            let Some(refusal) = &self.unwritable else { return Ok(()) };
+            // No grant brings a disk back.
+            self.refuse_lost_folder()?;
+            return Err(refusal.clone());
         }
         let error = Error::new(Kind::Remote, format!("the remote {} ({}) may only be read", self.name, self.url()));
         Err(if self.place.lists() {
@@ -257,6 +275,23 @@ fn settings_of(project: &Project, name: &str) -> Result<(config::Remote, Address
     let options = Options::read(name, address.scheme, &settings.said)?;
     let root = project.repo.project_root.on_disk(project.top());
     Ok((settings, address, options.with_paths_from(&root, project.around.home.as_deref())?))
+}
+
+/// Where this clone remembers the remote `name`.
+fn memory_dir(project: &Project, name: &str) -> Result<PathBuf> {
+    let (_, address, options) = settings_of(project, name)?;
+    let root = project.repo.project_root.on_disk(project.top());
+    let name = memory_name(&address, &options, &root, project.around.home.as_deref())?;
+    Ok(project.repo.remotes_dir().join(name))
+}
+
+/// The same for all spellings of an address. The same bucket name at another server is another remote.
+fn memory_name(address: &Address, options: &Options, root: &Path, home: Option<&Path>) -> Result<String> {
+    let place = match address.scheme {
+        Scheme::Folder => normalise(&expand(&address.path, root, home)?.to_string_lossy()),
+        _ => format!("{address}\n{}", options.get("endpoint_url").unwrap_or_default()),
+    };
+    Ok(ObjectId::of(place.as_bytes()).hex()[..32].to_string())
 }
 
 fn default_name(project: &Project) -> Result<String> {

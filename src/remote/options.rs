@@ -305,7 +305,8 @@ pub(super) mod tests {
             ("gs://b%2f/x", false),
             ("azure://évil/x", false),
             ("s3://b.c-d_e/x", true),
-            ("webdavs://h/x#", true),
+            ("webdavs://h/x#", false),
+            ("webdavs://h/x%23", true),
         ] {
             assert_eq!(
                 Address::parse(&url.into()).and_then(|address| check_container(&address)).is_ok(),

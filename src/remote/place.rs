@@ -18,6 +18,7 @@ use crate::remote::folder::Folder;
 use crate::remote::options::Options;
 use crate::remote::secrets::HiddenTexts;
 use crate::remote::service::{Broken, Service};
+use crate::shell::word;
 use crate::store::LARGEST_READ;
 use crate::url::Url;
 
@@ -176,16 +177,32 @@ impl Place {
         }
     }
 
-    /// A remote is made in a new or empty folder, so that nothing of others is ever taken for its own.
-    /// One that has the file `marker` is a remote already.
-    pub fn must_be_new(&self, marker: &str) -> Result<()> {
+    /// Is there a regular file of this name in the folder? Of a service only an answer tells.
+    pub fn has(&self, file: &str) -> bool {
         match &self.kind {
-            Kind::Folder(folder) if !folder.has(marker) && !folder.is_new() => {
-                let why = "it is not empty, and no remote of lockstep: it has no file lockstep-remote";
-                Err(self.error("be written", Fault::new(Why::Other, why)).hint("name a new or empty folder"))
-            }
-            _ => Ok(()),
+            Kind::Folder(folder) => folder.has(file),
+            Kind::Service(_) => false,
         }
+    }
+
+    /// Makes the folder of a new remote, and none above it: that would be on another disk than the one that is meant.
+    /// A remote begins in a new or empty folder, so that nothing of others is ever taken for its own; one that has the
+    /// file `marker` is a remote already.
+    pub fn make_folder(&self, marker: &str) -> Result<()> {
+        let Kind::Folder(folder) = &self.kind else { return Ok(()) };
+        if let Some(above) = folder.dir().parent().filter(|above| !above.is_dir()) {
+            let why = format!("there is no folder {} to make it in", above.display());
+            return Err(self
+                .error("be written", Fault::new(Why::NotFound, why))
+                .hint(format!("or make that folder: mkdir -p {}", word(&above.to_string_lossy()))));
+        }
+        folder.make().map_err(|fault| self.error("be written", fault))?;
+        // Another push may just make it: it writes the marker first.
+        if folder.is_new() || folder.has(marker) {
+            return Ok(());
+        }
+        let why = "it is not empty, and no remote of lockstep: it has no file lockstep-remote";
+        Err(self.error("be written", Fault::new(Why::Other, why)).hint("name a new or empty folder"))
     }
 
     /// A small object, whole; `None` if it is not there. One of more than `most` bytes is an error.

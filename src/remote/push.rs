@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::error::{Error, Kind, Result};
 use crate::event::{Doing, Event, Sink};
-use crate::remote::catalog::{self, ALL, Catalog, packs_of};
+use crate::remote::catalog::{self, Catalog, packs_of};
 use crate::remote::marks::{LEASE, Note, NoteName, Sort, Things};
 use crate::remote::place::StreamError;
 use crate::remote::plan::{Plan, plan};
@@ -92,10 +92,13 @@ impl Remote {
             sink.event(Event::Warning { text: &format!("{}; what it told of is sent again", error.message) });
         }
         if plan.is_empty() {
+            if catalog.listed().next().is_some() {
+                self.warn_of_summary(self.repair_summary(&catalog), sink)?;
+            }
             return Ok(pushed);
         }
         if catalog.names.is_empty() {
-            self.place.must_be_new(MARKER)?;
+            self.place.make_folder(MARKER)?;
             self.write_marker()?;
         }
         let segment = self.send(store, &catalog, &plan, request.again, sink)?;
@@ -105,6 +108,7 @@ impl Remote {
                 self.remove_segments([name])?;
             }
         }
+        self.warn_of_summary(self.publish(), sink)?;
         *self.known.lock().unwrap_or_else(|e| e.into_inner()) = None;
         // Whoever writes tidies up; what cannot be tidied does no harm.
         let _ = self.place.sweep(self.now.saturating_sub(LEFT));
@@ -122,6 +126,7 @@ impl Remote {
         let gone = withdrawn.len();
         if gone > 0 {
             self.record(&catalog, Segment { withdrawn, ..Segment::default() })?;
+            self.publish()?;
             *self.known.lock().unwrap_or_else(|e| e.into_inner()) = None;
         }
         Ok(gone)
@@ -323,33 +328,44 @@ impl Remote {
         Ok(())
     }
 
-    /// Writes the segment, last of all. Many segments become one.
+    /// Writes the segment. Many segments become one. [`Remote::publish`] comes after it.
     pub(super) fn record(&self, catalog: &Catalog, segment: Segment) -> Result<Name> {
-        if catalog.names.len() >= MOST_SEGMENTS {
-            let mut all = catalog.all.clone();
-            all.absorb(segment.clone());
-            let merged = self.put_segment(&all)?;
-            // Somebody who merged meanwhile, or removed what nobody needs, took some of them away: what they said may
-            // not be repeated.
-            let now = catalog::list(&self.place)?.segments;
-            if catalog.names.is_subset(&now) {
-                self.put_all([&merged]);
-                self.remove_segments(catalog.names.iter().filter(|old| **old != merged))?;
-                return Ok(merged);
-            }
-            self.remove_segments([&merged])?;
+        if catalog.names.len() < MOST_SEGMENTS {
+            return self.put_segment(&segment);
         }
-        let name = self.put_segment(&segment)?;
-        self.put_all(catalog.names.iter().chain([&name]));
-        Ok(name)
+        let mut all = catalog.all.clone();
+        all.absorb(segment.clone());
+        let merged = self.put_segment(&all)?;
+        // Another push that merged meanwhile, or a `gc -c`, took some of them away: what they said may not be
+        // repeated.
+        if catalog.names.is_subset(&catalog::list(&self.place)?.segments) {
+            self.replace_segments(&catalog.names, &merged)?;
+            return Ok(merged);
+        }
+        self.remove_segments([&merged])?;
+        self.put_segment(&segment)
     }
 
+    /// Writes a segment, after the summary that announces it.
     pub(super) fn put_segment(&self, segment: &Segment) -> Result<Name> {
+        self.must_have_marker()?;
         let bytes = segment.encode();
         let name = Name::of(&bytes, self.now);
+        let mut names = catalog::list(&self.place)?.segments;
+        names.insert(name.clone());
+        self.announce(&names);
         self.place.put(&format!("index/{}", name.as_str()), bytes.clone(), false)?;
         self.memory.keep_segment(&name, &bytes);
         Ok(name)
+    }
+
+    /// Removes segments whose rows another one has now. The summary forgets them first, so that its readers do not look
+    /// for them.
+    pub(super) fn replace_segments(&self, old: &BTreeSet<Name>, by: &Name) -> Result<()> {
+        let mut old = old.clone();
+        old.remove(by);
+        self.announce(&(&catalog::list(&self.place)?.segments - &old));
+        self.remove_segments(&old)
     }
 
     /// Writes a note, so many seconds after 1970.
@@ -362,12 +378,6 @@ impl Remote {
     pub(super) fn remove_segments<'n>(&self, names: impl IntoIterator<Item = &'n Name>) -> Result<()> {
         let names: Vec<&Name> = names.into_iter().collect();
         each(self.jobs, &names, |name| self.place.remove(&format!("index/{}", name.as_str())))
-    }
-
-    /// For readers without listings; the next push writes it again.
-    pub(super) fn put_all<'n>(&self, names: impl IntoIterator<Item = &'n Name>) {
-        let list: String = names.into_iter().map(|name| format!("{}\n", name.as_str())).collect();
-        let _ = self.place.put(ALL, list.into_bytes(), true);
     }
 }
 

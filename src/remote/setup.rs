@@ -12,6 +12,7 @@ use crate::project::Project;
 use crate::remote::address::{Address, Scheme};
 use crate::remote::{options, secrets};
 use crate::shell::word;
+use crate::url::form::folder_url;
 use crate::url::{Url, redact_text};
 
 /// Which settings file.
@@ -60,7 +61,7 @@ pub fn add(project: &Project, name: &str, url: &Url, level: Level, replace: bool
         return Err(Error::usage(format!("there is a remote `{name}` already: {}", shown_url(project, name)))
             .hint("give it another URL: lockstep remote add --force …"));
     }
-    let written = if address.scheme == Scheme::Folder { from_root(project, url.raw()).into() } else { url.clone() };
+    let written = if address.scheme == Scheme::Folder { from_root(project, &address).into() } else { url.clone() };
     let file = file(project, level);
     config::set(&file, &format!("remote.{name}.url"), written.raw())?;
     if default {
@@ -74,12 +75,15 @@ fn holds_password(url: &Url, address: &Address) -> bool {
 }
 
 /// A folder that was typed from here, as the settings say it: from the root of the project.
-fn from_root(project: &Project, url: &str) -> String {
-    let path = url.strip_prefix("file://").unwrap_or(url);
+fn from_root(project: &Project, address: &Address) -> String {
+    let path = &address.path;
     if Path::new(path).is_absolute() || below_home(path).is_some() {
-        return path.to_string();
+        return path.clone();
     }
-    normalise(&format!("{}/{path}", project.cwd.relative_to(&project.repo.project_root)))
+    let path = normalise(&format!("{}/{path}", project.cwd.relative_to(&project.repo.project_root)));
+    // An `@` in its first part is no folder for a remote.
+    let url = folder_url(&path);
+    if Address::parse(&url).is_ok() { url.raw().to_string() } else { format!("./{path}") }
 }
 
 fn check_name(name: &str) -> Result<()> {
@@ -108,7 +112,7 @@ pub fn modify(project: &Project, name: &str, option: &str, value: &str, level: L
                 .hint(format!("lockstep remote modify --local {name} password")));
         }
         if address.scheme == Scheme::Folder {
-            value = from_root(project, &value);
+            value = from_root(project, &address);
         }
     } else {
         options::check(&option, &value)?;

@@ -17,6 +17,7 @@ struct Clone {
 }
 
 fn clone(dir: &Path, name: &str) -> Clone {
+    std::fs::create_dir_all(dir.join("lab")).unwrap();
     let address = Address::parse(&dir.join("lab").to_string_lossy().into_owned().into()).unwrap();
     let place =
         Place::open("lab", &"lab".into(), &address, Options::default(), dir, &Default::default(), Stop::never())
@@ -32,6 +33,7 @@ fn clone(dir: &Path, name: &str) -> Clone {
         jobs: 3,
         now: 1000,
         known: Mutex::default(),
+        start_over: String::new(),
     };
     Clone { store: Store::open(&dir.join(name).join("store"), LinkTypes::default()), remote }
 }

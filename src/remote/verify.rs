@@ -121,18 +121,19 @@ impl File {
 impl Remote {
     /// Looks at all that the remote's index names; reads what was chosen. A remote that was never written to is empty.
     pub fn inspect(&self, read: Option<Choice>, sink: &dyn Sink) -> Result<Inspected> {
-        self.place.must_exist()?;
+        self.refuse_absent()?;
         let mut inspected = Inspected::default();
         let damaged = Mutex::new(Vec::new());
         let tell = |what: There, problem: String| {
             damaged.lock().unwrap_or_else(|e| e.into_inner()).push(Damaged { what, problem });
         };
         // What is remembered of it says nothing about what is there now.
-        let mut known = self.look(true)?;
-        if !self.marker()? && self.place.lists() && !self.place.list("index")?.is_empty() {
+        let known = if !self.marker()? && self.place.lists() && !self.place.list("index")?.is_empty() {
             tell(There::Marker, "it is gone, so that this counts as no remote".into());
-            known = Arc::new(catalog::read(&self.place, &self.memory, true)?);
-        }
+            Arc::new(catalog::read(&self.place, &self.memory, true)?)
+        } else {
+            self.look(true)?
+        };
         for (name, error) in &known.damaged {
             tell(There::Segment(name.clone()), error.causes.first().unwrap_or(&error.message).clone());
         }

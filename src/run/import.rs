@@ -12,13 +12,14 @@ use super::edit::draft;
 use super::get::{WriteMode, folder_in_the_way, get_over, is_real_folder, place_for};
 use super::ignored::give_up;
 use super::look::IgnoreRules;
-use super::origin::{Origin, address, folder_of};
+use super::origin::{Origin, address};
 use super::restore::restore;
 use super::workspace;
 use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Sink};
 use crate::git::{EntryKind, other};
 use crate::path::RepoPath;
+use crate::path::home::below_home;
 use crate::pipeline::edit;
 use crate::pipeline::stage::Import;
 use crate::project::{Definitions, Elsewhere, Project, Rev, Snapshot, elsewhere};
@@ -26,6 +27,7 @@ use crate::remote::grant;
 use crate::shell::word;
 use crate::store::{self, Pin, Place as Spot};
 use crate::url::Url;
+use crate::url::form::{AddressForm, folder_url};
 
 #[derive(Clone, Debug, Default)]
 pub struct Options {
@@ -107,8 +109,8 @@ pub fn import(
     bring(project, &there, &import.path, &path, is_written_into, sink)?;
     let add = AddOptions { desc: options.desc.clone(), import: Some(import.clone()), no_commit: false };
     // The user typed it.
-    if !other::is_url(url.raw()) || url.raw().starts_with("file://") {
-        grant::grant_folder(project, &project.around.cwd.join(folder_of(url)))?;
+    if let Some(folder) = other::folder(url, &project.around.cwd, project.around.home.as_deref())? {
+        grant::grant_folder(project, &folder)?;
     }
     let Added { written, .. } = add_held(project, std::slice::from_ref(&to), &add, sink).inspect_err(|_| {
         if !was_there {
@@ -295,12 +297,12 @@ fn refuse_changed(project: &Project, definitions: &Definitions, path: &RepoPath,
 
 /// How the pipeline file names a repository: a folder counts from the file's own folder, so that moving both keeps it.
 fn spelled(project: &Project, url: &Url, file: &RepoPath) -> Result<Url> {
-    let text = url.raw();
-    if other::is_url(text) || text.starts_with('/') {
-        return Ok(url.clone());
-    }
+    let text = match url.form() {
+        Ok(AddressForm::Folder(path)) if !path.starts_with('/') && below_home(&path).is_none() => path,
+        _ => return Ok(url.clone()),
+    };
     let folder = file.parent().unwrap_or_default();
     let up = project.cwd.relative_to(&folder);
     let path = if up == "." { text.to_string() } else { format!("{up}/{text}") };
-    Ok(crate::path::normalise(&path).into())
+    Ok(folder_url(&crate::path::normalise(&path)))
 }

@@ -19,6 +19,7 @@ use crate::project::{Definitions, Project, Rev, elsewhere};
 use crate::remote::grant;
 use crate::store::{self, OpenFolder, Pin, Place as Spot};
 use crate::url::Url;
+use crate::url::form::AddressForm;
 
 /// What a killed fetch left is nobody's after so long.
 const STALE: Duration = Duration::from_secs(24 * 60 * 60);
@@ -154,21 +155,15 @@ impl store::Rules for As<'_> {
 /// Errors: it is a folder outside of this repository, and only the pipeline file says so. A stranger's file could name a
 /// private repository, whose files `push` would then publish.
 pub(super) fn address(project: &Project, url: &Url, file: &RepoPath) -> Result<Url> {
-    if other::is_url(url.raw()) && !url.raw().starts_with("file://") {
-        return Ok(url.clone());
-    }
-    let path = url.raw().strip_prefix("file://").unwrap_or(url.raw());
-    let address = if path.starts_with('/') {
-        url.clone()
+    let base = file.parent().unwrap_or_default().on_disk(project.top());
+    let Some(folder) = other::folder(url, &base, project.around.home.as_deref())? else { return Ok(url.clone()) };
+    let is_absolute = matches!(url.form(), Ok(AddressForm::Folder(path)) if path.starts_with('/'));
+    let (folder, address) = if is_absolute {
+        (folder, url.clone())
     } else {
-        let folder = file.parent().unwrap_or_default();
-        normalise(&format!("{}/{path}", folder.on_disk(project.top()).display())).into()
+        let folder = normalise(&folder.to_string_lossy());
+        (folder.clone().into(), folder.into())
     };
-    grant::check_folder(project, folder_of(&address), &format!("{file} imports from"))?;
+    grant::check_folder(project, &folder, &format!("{file} imports from"))?;
     Ok(address)
-}
-
-/// The folder of a local address.
-pub(super) fn folder_of(address: &Url) -> &Path {
-    Path::new(address.raw().strip_prefix("file://").unwrap_or(address.raw()))
 }

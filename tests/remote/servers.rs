@@ -51,6 +51,8 @@ macro_rules! suite {
             damage::damaged_objects_never_reach_the_workspace,
             damage::truncated_objects_never_reach_the_workspace,
             damage::lost_objects_are_named,
+            damage::a_remote_that_is_not_there_any_more_is_refused,
+            together::the_summary_lists_all_pushes_that_overlap,
             verify::damage_is_found_and_put_again,
         }
     };

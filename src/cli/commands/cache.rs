@@ -80,6 +80,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
 }
 
 fn set_dir(path: &str, local: bool, project: &Project, out: &Output) -> Result<()> {
+    config::check_folder(path)?;
     let value = if Path::new(path).is_absolute() || below_home(path).is_some() {
         path.to_string()
     } else {

@@ -6,6 +6,7 @@ use crate::cli::output::Output;
 use crate::cli::progress::Progress;
 use crate::cli::{open, surroundings, text};
 use crate::error::{Error, Result};
+use crate::git::other::is_url;
 use crate::project::Rev;
 use crate::run::get::get;
 use crate::shell::word;
@@ -45,7 +46,7 @@ pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {
     let around = surroundings(global)?;
     let (address, path) = match &args.path {
         Some(path) => split(&around, Some(&args.place), Some(path)),
-        None if args.place.contains("://") => {
+        None if is_url(&args.place) => {
             let url = Url::from(args.place.as_str()).to_string();
             return Err(Error::usage(format!("{url} is a repository, and no path in it is named"))
                 .hint(format!("see what there is: lockstep list {}", word(&url)))

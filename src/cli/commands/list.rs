@@ -122,7 +122,7 @@ pub(super) fn split<'a>(
 }
 
 fn is_other(around: &Surroundings, place: &str) -> bool {
-    let folder = around.cwd.join(place);
+    let Ok(Some(folder)) = git::other::folder(&place.into(), &around.cwd, around.home.as_deref()) else { return false };
     let here =
         || git::Repo::at_hand(&around.cwd, &around.git).is_ok_and(|r| folder.canonicalize().is_ok_and(|f| f == r.top));
     folder.is_dir() && git::other::is_repository(&folder) && !here()

@@ -6,9 +6,10 @@ use crate::cli::output::{Output, Style};
 use crate::cli::{text, trust};
 use crate::config;
 use crate::error::{Error, Result};
+use crate::git::other::folder;
 use crate::project::Project;
 use crate::remote::setup::{self, Level};
-use crate::remote::{Remote, check, grant};
+use crate::remote::{Remote, check, grant, lost};
 use crate::shell::word;
 use crate::url::{Url, redact_text};
 
@@ -148,6 +149,8 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
                 written = setup::add(project, name, &url, level(*local), *force, *default)?.to_string();
                 Ok("url".to_string())
             })?;
+            // It is named here and now, so that it may be an empty one.
+            lost::forget(project, name)?;
             if url.has_secret() {
                 ask::warn_of_argument(out, &format!("lockstep remote modify --local {name} password"));
             }
@@ -278,7 +281,12 @@ fn check_one(project: &Project, name: Option<&str>, json: bool, out: &Output) ->
 
 /// A folder outside of the repository, whose files a pipeline file imports.
 fn trust_folder(project: &Project, name: &str, yes: bool, revoke: bool, out: &Output) -> Result<()> {
-    let folder = project.around.cwd.join(name);
+    let url = Url::from(name);
+    let Some(folder) = folder(&url, &project.around.cwd, project.around.home.as_deref())? else {
+        return Err(
+            Error::usage(format!("`{url}` is no folder")).hint("a remote is trusted by its name: lockstep remote list")
+        );
+    };
     let real = std::fs::canonicalize(&folder).map_err(|e| Error::io("open", &folder, e))?;
     let shown = real.display();
     if revoke {

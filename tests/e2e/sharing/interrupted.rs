@@ -11,6 +11,8 @@ fn a_killed_push_is_finished_by_the_next() {
     let sandbox = lab();
     for millis in [0, 2, 5, 10, 15, 20, 30, 40, 60, 80] {
         let _ = std::fs::remove_dir_all(sandbox.path("../lab"));
+        // The user says that it may be a new one.
+        fine(&sandbox.run(&["remote", "add", "-q", "--force", "lab", "../lab"]));
         let mut push = sandbox.start(&["push", "-q"]);
         std::thread::sleep(Duration::from_millis(millis));
         if !push.is_over() {

@@ -2,12 +2,16 @@
 
 mod broken;
 mod interrupted;
+mod lost;
 mod persist;
 mod scope;
 mod setup;
 mod slow;
+mod spellings;
+mod summary;
 mod together;
 mod travel;
+mod web;
 
 use std::fs;
 use std::path::PathBuf;

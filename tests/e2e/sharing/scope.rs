@@ -62,7 +62,7 @@ fn outputs_go_to_their_own_remote_or_nowhere() {
     --- stderr
     pushed a (2 B)
     other has everything now: 2 B in 1 object sent
-    other: 6 requests, 369 B sent, 18 B received
+    other: 10 requests, 425 B sent, 18 B received
     ");
 }
 

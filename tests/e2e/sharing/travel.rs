@@ -22,7 +22,7 @@ fn what_one_clone_pushes_another_pulls() {
     exit 0
     --- stderr
     lab has everything
-    lab: 2 requests, 18 B received
+    lab: 3 requests, 46 B received
     ");
 
     let b = clone(&sandbox, "b");

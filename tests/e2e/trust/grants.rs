@@ -105,12 +105,12 @@ fn no_remote_has_a_name_that_reads_as_a_grant_of_another() {
 fn a_grant_is_for_the_whole_url() {
     let sandbox = project("");
     let write = |user: &str| {
-        let text = format!("url = \"s3://{user}b/x\"\nendpoint_url = \"http://127.0.0.1:9\"\n{FAST}");
+        let text = format!("url = \"ssh://{user}h.invalid/x\"\nkeyfile = \"k\"\n{FAST}");
         sandbox.write("lockstep.toml", format!("[remote.lab]\n{text}"));
     };
-    write("u:one@");
+    write("ghp_one@");
     assert_eq!(sandbox.run(&["remote", "trust", "--yes", "lab"]).code, 0);
-    write("u:two@");
+    write("ghp_two@");
     let out = cloud(&sandbox, &["status", "-c"], &[]);
     assert!(out.code == 2 && out.stderr.contains("you have not trusted"), "{out}");
     for url in ["s3://b/x?a", "s3://b/x#a", "gs://b/x?a=b", "azure://c/x#"] {

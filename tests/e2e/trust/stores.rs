@@ -99,6 +99,7 @@ fn a_remote_is_made_in_a_new_or_empty_folder() {
     fs::create_dir_all(&home).unwrap();
     fs::write(home.join("letter"), "dear").unwrap();
     fs::create_dir_all(sandbox.beside("started/tmp")).unwrap();
+    fs::create_dir(sandbox.beside("new")).unwrap();
     fs::write(sandbox.beside("started/tmp").join("ab".repeat(16)), "").unwrap();
     let push = |url: &str| {
         sandbox.run(&["remote", "add", "--force", "-d", "lab", url]);

@@ -67,3 +67,26 @@ fn is_sound(sandbox: &Sandbox) {
     sandbox.remove("model.bin");
     must(sandbox, &["checkout"]);
 }
+
+/// A disk of the server that is not mounted.
+pub fn a_remote_that_is_not_there_any_more_is_refused(target: &Target) {
+    let work = workplace(target, 9);
+    must(&work, &["push"]);
+    let data = target.data.as_ref().unwrap();
+    let aside = data.with_file_name("aside");
+    std::fs::rename(data, &aside).unwrap();
+    for verb in [&["push"][..], &["push", "--again"], &["status", "-c"], &["verify", "--remote"], &["remote", "check"]]
+    {
+        let out = work.run(verb);
+        assert!(out.code == 4 && out.stderr.contains("is not there"), "{verb:?}: {out}");
+        assert!(!data.join("lockstep-remote").exists() && !data.join("index").exists(), "{verb:?}");
+    }
+    work.remove(".git/lockstep/store");
+    for verb in ["fetch", "pull"] {
+        let out = work.run(&[verb]);
+        assert!(out.code == 4 && out.stderr.contains("is not there"), "{verb}: {out}");
+    }
+    let _ = std::fs::remove_dir_all(data);
+    std::fs::rename(&aside, data).unwrap();
+    must(&work, &["fetch"]);
+}

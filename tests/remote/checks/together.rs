@@ -1,4 +1,6 @@
-//! Two clones write to one remote at the same time.
+//! Several clones write to one remote at the same time.
+
+use std::collections::BTreeSet;
 
 use crate::target::Target;
 use crate::workplace::{assert_same_in, clone, must, noise, workplace};
@@ -28,5 +30,30 @@ pub fn two_clones_push_at_once(target: &Target) {
             must(&other, &["pull"]);
             assert_same_in("data", from, &other);
         }
+    }
+}
+
+/// Readers over HTTP go by `index/all`.
+pub fn the_summary_lists_all_pushes_that_overlap(target: &Target) {
+    let first = workplace(target, 50);
+    let clones = [clone(&first, target), clone(&first, target), clone(&first, target), first];
+    for round in 0..4 {
+        for (n, clone) in (0..).zip(&clones) {
+            clone.write("data/own.bin", noise(1000 * n + round, 3000));
+            clone.write("pipeline.yaml", "data:\n- path: data\n");
+            must(clone, &["add", "data"]);
+        }
+        let running: Vec<_> = clones.iter().map(|clone| clone.start(&["push"])).collect();
+        for push in running {
+            let out = push.end();
+            assert!(out.code == 0 && !out.stderr.contains("warning"), "round {round}: {out}");
+        }
+        let index = target.data.as_ref().unwrap().join("index");
+        let names = std::fs::read_dir(&index).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        // s3s-fs keeps notes of its own there.
+        let segments: BTreeSet<String> = names.filter(|name| name.len() == 27 && name.as_bytes()[10] == b'-').collect();
+        let summary = std::fs::read_to_string(index.join("all")).unwrap();
+        assert_eq!(summary.lines().map(str::to_string).collect::<BTreeSet<_>>(), segments, "round {round}");
+        assert_eq!(segments.len() as u64, 4 * (round + 1));
     }
 }
