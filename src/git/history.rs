@@ -21,7 +21,8 @@ use super::signature::Signature;
 use crate::error::{Error, Kind, Result};
 use crate::path::RepoPath;
 use crate::shell::word;
-use crate::tag::{self, Action, Asked, ModelTag, label_order};
+use crate::tag::fold::{Fact, fold};
+use crate::tag::{self, Asked, Label, ModelTag, block};
 
 /// Trees and commits that gix keeps decoded; reading a commit twice is what walking and then asking costs.
 const OBJECT_CACHE: usize = 32 << 20;
@@ -131,26 +132,33 @@ impl Repo {
 
 impl History {
     /// The commit that a revision stands for: all that `git rev-parse` takes (branches, tags, `HEAD~3`, short ids,
-    /// `main^{/words}`), model versions `digits@v1.2.0` and labels `digits#prod` (where the last of the tags
-    /// `digits#prod#N` points to), with a folder as `models/a:digits@v1.2.0`, which may be left out as everywhere (see [`tag::meant`]).
+    /// `main^{/words}`), model versions `digits@v1.2.0` and labels `digits#prod` (by [`fold`]), with a folder as
+    /// `models/a:digits@v1.2.0`, which may be left out as everywhere (see [`tag::meant`]).
     ///
     /// Errors: [`Kind::Missing`] with what may have been meant.
     pub fn resolve(&self, revision: &str) -> Result<Commit> {
-        // `@` and `#` mean something in Git's grammar in some places; a tag of the very name comes first.
+        // `@` and `#` mean something in Git's grammar in some places; a tag comes first.
         let full = revision.strip_prefix("refs/").unwrap_or(revision);
-        if revision.contains(['@', '#'])
-            && let Some(commit) = self.tagged(full.strip_prefix("tags/").unwrap_or(full))?
-        {
+        let tag = || self.tagged(full.strip_prefix("tags/").unwrap_or(full));
+        let asked = revision.parse::<Asked>().ok().filter(|_| revision.contains(['@', '#']));
+        let model = asked.as_ref().map(|asked| self.answer(asked));
+        let commit = match model {
+            Some(Ok(Answer::Tags(tags))) => {
+                let commits = tags.iter().map(|tag| self.tagged(tag)).collect::<Result<Vec<_>>>()?;
+                commits.into_iter().next().flatten()
+            }
+            Some(Ok(Answer::Ended)) => None,
+            Some(Ok(Answer::Unknown)) | None if revision.contains(['@', '#']) => tag()?,
+            // Several folders have one, and a tag of the very name tells which.
+            Some(Err(error)) => Some(tag()?.ok_or(error)?),
+            _ => None,
+        };
+        if let Some(commit) = commit {
             return Ok(commit);
         }
-        if let Some(asked) = revision.parse::<Asked>().ok().filter(|_| revision.contains(['@', '#'])) {
-            if let Some(tag) = self.tag_of(&asked)?
-                && let Some(commit) = self.tagged(&tag)?
-            {
-                return Ok(commit);
-            }
+        if let Some(asked) = asked {
             match &asked.which {
-                tag::Which::Label(label) if label.to_string().parse::<u64>().is_err() => {
+                tag::Which::Label(label) if is_word(label) => {
                     let name = &asked.name;
                     return Err(self.unknown(revision, format!("no version of {name} has the label {label}")));
                 }
@@ -193,7 +201,7 @@ impl History {
         let head = head_of(revision);
         let is_full = ["refs/", "heads/", "remotes/"].iter().any(|prefix| head.starts_with(prefix));
         let is_asked = match head.parse::<Asked>().map(|asked| asked.which) {
-            Ok(tag::Which::Label(label)) => label.to_string().parse::<u64>().is_err(),
+            Ok(tag::Which::Label(label)) => is_word(&label),
             Ok(tag::Which::Version(_)) => true,
             _ => is_tag(&head),
         };
@@ -318,29 +326,43 @@ impl History {
             .hint("git fsck — run in that repository, lists what is damaged in it"))
     }
 
-    /// The tag of a version or of the last gift of a label; `None` where there is none, or the label was taken away.
-    fn tag_of(&self, asked: &Asked) -> Result<Option<String>> {
-        let mut last: Option<(Option<u64>, bool, String)> = None;
-        let names = self.names("refs/tags/")?.into_iter();
-        let tags: Vec<(String, ModelTag)> =
-            names.filter_map(|(name, _)| Some((name.clone(), name.parse().ok()?))).collect();
-        let known = tags.iter().map(|(_, tag)| tag.name.clone()).collect();
+    /// What the registry knows of a version or a label.
+    ///
+    /// Errors: several folders have such a model.
+    fn answer(&self, asked: &Asked) -> Result<Answer> {
+        let parsed = |name: &str| name.strip_prefix("refs/tags/").unwrap_or(name).parse::<ModelTag>().ok();
+        let refs = self.read_refs("refs/tags/")?.into_iter().flatten();
+        let tags: Vec<_> = refs.filter_map(|tag| Some((parsed(&tag.name)?, tag))).collect();
+        let known = tags.iter().map(|(tag, _)| tag.name.clone()).collect();
         let meant = tag::meant(&asked.name, &known, &self.0.folder)?;
-        for (name, tag) in tags.into_iter().filter(|(_, tag)| tag.name == meant) {
-            let gives = match (&tag.action, &asked.which) {
-                (Action::Register(version), tag::Which::Version(wanted)) if version == wanted => true,
-                (Action::Promote(label), tag::Which::Label(wanted)) if label == wanted => true,
-                (Action::Demote(label), tag::Which::Label(wanted)) if label == wanted => false,
-                _ => continue,
+        let of_model = tags.into_iter().filter(|(tag, _)| tag.name == meant);
+        let mut facts = Vec::new();
+        for (parsed, reference) in of_model {
+            let Some(tag) = self.read_tag(&reference) else { continue };
+            let (time, noted) = match &tag.annotated {
+                Some(about) => (Some(about.time), block::version(&about.message)),
+                None => (None, None),
             };
-            let is_later = |(known, ..): &(Option<u64>, bool, String)| {
-                label_order((*known, None), (tag.counter, None)) == std::cmp::Ordering::Less
-            };
-            if last.as_ref().is_none_or(is_later) {
-                last = Some((tag.counter, gives, name));
-            }
+            facts.push(Fact { tag: tag.name, action: parsed.action, commit: tag.commit, time, noted });
         }
-        Ok(last.filter(|(_, gives, _)| *gives).map(|(.., name)| name))
+        let committed = |commit| self.commit(commit).and_then(|commit| commit.about()).ok().map(|about| about.time);
+        let state = fold(&facts, &committed);
+        let names = |events: &[usize]| Answer::Tags(events.iter().map(|at| facts[*at].tag.clone()).collect());
+        Ok(match &asked.which {
+            tag::Which::Latest => Answer::Unknown,
+            tag::Which::Version(version) => match state.version(version).and_then(|numbered| numbered.registered) {
+                Some(event) => names(&[event]),
+                None => Answer::Unknown,
+            },
+            tag::Which::Label(label) => match state.labels.get(label) {
+                Some(holders) if self.0.require_signed => names(&holders.support),
+                Some(holders) => names(&[holders.all[0].event]),
+                None if facts.iter().any(|fact| fact.time.is_some() && fact.action.label() == Some(label)) => {
+                    Answer::Ended
+                }
+                None => Answer::Unknown,
+            },
+        })
     }
 
     fn commit_of(&self, id: gix::ObjectId, revision: &str) -> Result<Commit> {
@@ -381,6 +403,21 @@ impl History {
         }
         error.hint("if it is new at the origin: git fetch --tags")
     }
+}
+
+/// What the registry says to a version or a label.
+enum Answer {
+    /// The first leads to the commit; the answer rests on all of them.
+    Tags(Vec<String>),
+    /// No version has the label any more.
+    Ended,
+    /// No tag of a model speaks of it.
+    Unknown,
+}
+
+/// May it be a label? A number is a counter.
+fn is_word(label: &Label) -> bool {
+    label.to_string().parse::<u64>().is_err()
 }
 
 /// Where the name ends that a revision of Git's grammar begins with.

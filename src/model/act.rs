@@ -51,7 +51,6 @@ impl Act {
             Action::Create => "create",
         };
         let mut note = Note { event: event.into(), name: name.to_string(), ..Note::default() };
-        note.sequence = model.map_or(0, |model| model.events.len() as u64) + 1;
         match &action {
             Action::Register(version) | Action::Deregister(version) => note.version = Some(version.to_string()),
             Action::Promote(label) | Action::Demote(label) => note.label = Some(label.to_string()),
