@@ -28,6 +28,7 @@ mod pending;
 mod places;
 mod program;
 mod protected;
+mod publish;
 mod ref_store;
 mod reflog;
 mod refs;

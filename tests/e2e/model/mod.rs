@@ -7,6 +7,7 @@ mod files;
 mod hostile;
 mod inspect;
 mod names;
+mod publish;
 mod registry;
 mod revision;
 mod sound;
