@@ -4,6 +4,7 @@ mod bare;
 mod bombs;
 mod diff;
 mod files;
+mod gto;
 mod hostile;
 mod inspect;
 mod names;
