@@ -55,7 +55,14 @@ impl Promotion {
             return Err(Error::usage(format!("{name} {version} was taken back, and gets no labels"))
                 .hint(format!("lockstep model history {}", word(&name.to_string()))));
         }
-        let commit = model.events[registered.event].commit;
+        let event = &model.events[registered.event];
+        if event.time.is_none() {
+            let tag = word(&event.tag);
+            return Err(Error::usage(format!("{} is a lightweight tag, and its version gets no labels", event.tag))
+                .because("neither GTO nor lockstep would find the label")
+                .hint(format!("make it an annotated one: git tag -f -a -m {tag} {tag} {tag}")));
+        }
+        let commit = event.commit;
         let snapshots = project.snapshots();
         let snapshot = snapshot_of(&snapshots, commit, &format!("{name}@{version}"))?;
         // A version that others registered may have no artifact at its commit, and so nothing to meet.

@@ -210,12 +210,14 @@ impl<C: Copy + Ord> State<C> {
         }
         for (at, fact) in facts.iter().enumerate().filter(|(_, fact)| fact.time.is_none()) {
             let Action::Register(version) = &fact.action else { continue };
-            let known = self.versions.iter().position(|v| v.version == *version && v.registered.is_some());
-            self.about[at] = known.or_else(|| {
-                let numbered = Numbered::new(version, fact.commit);
-                self.versions.push(Numbered { registered: Some(at), is_lightweight: true, ..numbered });
-                Some(self.versions.len() - 1)
+            let is_same =
+                |v: &Numbered<C>| v.version == *version && (v.registered.is_some() || v.commit == fact.commit);
+            let place = self.versions.iter().position(is_same).unwrap_or_else(|| {
+                self.versions.push(Numbered { is_lightweight: true, ..Numbered::new(version, fact.commit) });
+                self.versions.len() - 1
             });
+            self.versions[place].registered.get_or_insert(at);
+            self.about[at] = Some(place);
         }
     }
 
@@ -351,6 +353,7 @@ mod tests {
         ("it goes on with a label", "m@v1.0.0 1 10\n m@deprecated 1 12\n m#p#1 1 13", "v1.0.0 p=v1.0.0"),
         ("it ends twice", "m@v1.0.0 1 1\n m@deprecated 1 2\n m#p#1 1 3\n m@deprecated#2 1 4", "v1.0.0 ended"),
         ("lightweight tags", "m@v1.0.0 1 10\n m#p#1 1 -\n m@v1.0.0! 1 -\n m@deprecated 1 -", "v1.0.0"),
+        ("a lightweight version, taken back", "m@v1.0.0 1 -\n m@v1.0.0! 1 9\n m#p#1 1 11", "-v1.0.0"),
         ("a lightweight version", "m@v1.0.0 1 -\n m#p#1 1 11\n m#d#1 2 12", "v1.0.0 d=commit2 p=commit1"),
         ("two on one commit, noted", "m@v1.0.0 1 1\n m@v1.1.0 1 2\n m#p#1 1 3 v1.0.0", "v1.0.0 v1.1.0 p=v1.0.0"),
         ("two on one commit", "m@v1.0.0 1 1\n m@v1.1.0 1 2\n m#p#1 1 3", "v1.0.0 v1.1.0 p=v1.1.0"),

@@ -34,9 +34,10 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let version = plan.version.as_ref().map(|v| v.to_string());
     let of = version.as_ref().map(|v| format!(" {v}")).unwrap_or_default();
     let also: Vec<String> = plan.also.iter().map(|version| version.to_string()).collect();
-    let rest = match also.is_empty() {
-        true => String::new(),
-        false => format!(", and {}, which had the label before, does not get it back", also.join(", ")),
+    let rest = match also.len() {
+        0 => String::new(),
+        1 => format!(", and {}, which had the label before, does not get it back", also[0]),
+        _ => format!(", and {}, which had the label before, do not get it back", also.join(", ")),
     };
     let said = format!("{name}{of} is no longer {}{rest}", args.label);
     let shape = json!({"version": version, "label": args.label.to_string(), "also": also});
