@@ -10,7 +10,7 @@
 //!
 //! | layer | room | subject |
 //! | --- | --- | --- |
-//! | 0 words | [`error`] [`escape`] [`path`] [`event`] [`value`] [`document`] [`file_lock`] [`lfs`] [`replace`] [`secret`] [`shell`] [`tag`] [`url`] | errors with kind and hint; text from elsewhere made harmless; [`path::RepoPath`]; what a long task tells the world; YAML, JSON, TOML and Python values, with marks; reading files whole, with a cap and within the repository; waiting for locks; pointers of Git LFS; replacing a small file in one step; names of secrets; words of a shell; the grammar of registry tags; URLs, shown without their secrets |
+//! | 0 words | [`error`] [`escape`] [`path`] [`event`] [`value`] [`document`] [`file_lock`] [`lfs`] [`replace`] [`secret`] [`shell`] [`tag`] [`url`] | errors with kind and hint; text from elsewhere made harmless; [`path::RepoPath`]; what a long task tells the world; YAML, JSON, TOML and Python values, with marks; reading files whole, with a cap and within the repository; waiting for locks; pointers of Git LFS; replacing a small file in one step; names of secrets; words of a shell; the grammar of registry tags and what they come to; URLs, shown without their secrets |
 //! | 1 places | [`git`] [`store`] [`config`] | discovery, ignore rules, what Git tracks, any commit's files, tags; objects, stat index, trees; settings with their origins |
 //! | 2 documents | [`pipeline`] [`lock`] [`project`] | what the user wrote; what happened; one open repository, as of the worktree or a commit |
 //! | 3 work | [`run`] | select, look, judge, schedule, execute, record |

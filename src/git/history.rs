@@ -15,14 +15,14 @@ use super::commit::{Commit, TreeEntry};
 use super::discover_at::Special;
 use super::format::RefStorage;
 use super::id::GitId;
+use super::model_revision::{Answer, is_word};
 use super::ref_store::RefTable;
 use super::repo::Repo;
 use super::signature::Signature;
 use crate::error::{Error, Kind, Result};
 use crate::path::RepoPath;
 use crate::shell::word;
-use crate::tag::fold::{Fact, fold};
-use crate::tag::{self, Asked, Label, ModelTag, block};
+use crate::tag::{self, Asked, ModelTag};
 
 /// Trees and commits that gix keeps decoded; reading a commit twice is what walking and then asking costs.
 const OBJECT_CACHE: usize = 32 << 20;
@@ -132,7 +132,7 @@ impl Repo {
 
 impl History {
     /// The commit that a revision stands for: all that `git rev-parse` takes (branches, tags, `HEAD~3`, short ids,
-    /// `main^{/words}`), model versions `digits@v1.2.0` and labels `digits#prod` (by [`fold`]), with a folder as
+    /// `main^{/words}`), model versions `digits@v1.2.0` and labels `digits#prod` (by [`tag::fold`]), with a folder as
     /// `models/a:digits@v1.2.0`, which may be left out as everywhere (see [`tag::meant`]).
     ///
     /// Errors: [`Kind::Missing`] with what may have been meant.
@@ -326,45 +326,6 @@ impl History {
             .hint("git fsck — run in that repository, lists what is damaged in it"))
     }
 
-    /// What the registry knows of a version or a label.
-    ///
-    /// Errors: several folders have such a model.
-    fn answer(&self, asked: &Asked) -> Result<Answer> {
-        let parsed = |name: &str| name.strip_prefix("refs/tags/").unwrap_or(name).parse::<ModelTag>().ok();
-        let refs = self.read_refs("refs/tags/")?.into_iter().flatten();
-        let tags: Vec<_> = refs.filter_map(|tag| Some((parsed(&tag.name)?, tag))).collect();
-        let known = tags.iter().map(|(tag, _)| tag.name.clone()).collect();
-        let meant = tag::meant(&asked.name, &known, &self.0.folder)?;
-        let of_model = tags.into_iter().filter(|(tag, _)| tag.name == meant);
-        let mut facts = Vec::new();
-        for (parsed, reference) in of_model {
-            let Some(tag) = self.read_tag(&reference) else { continue };
-            let (time, noted) = match &tag.annotated {
-                Some(about) => (Some(about.time), block::version(&about.message)),
-                None => (None, None),
-            };
-            facts.push(Fact { tag: tag.name, action: parsed.action, commit: tag.commit, time, noted });
-        }
-        let committed = |commit| self.commit(commit).and_then(|commit| commit.about()).ok().map(|about| about.time);
-        let state = fold(&facts, &committed);
-        let names = |events: &[usize]| Answer::Tags(events.iter().map(|at| facts[*at].tag.clone()).collect());
-        Ok(match &asked.which {
-            tag::Which::Latest => Answer::Unknown,
-            tag::Which::Version(version) => match state.version(version).and_then(|numbered| numbered.registered) {
-                Some(event) => names(&[event]),
-                None => Answer::Unknown,
-            },
-            tag::Which::Label(label) => match state.labels.get(label) {
-                Some(holders) if self.0.require_signed => names(&holders.support),
-                Some(holders) => names(&[holders.all[0].event]),
-                None if facts.iter().any(|fact| fact.time.is_some() && fact.action.label() == Some(label)) => {
-                    Answer::Ended
-                }
-                None => Answer::Unknown,
-            },
-        })
-    }
-
     fn commit_of(&self, id: gix::ObjectId, revision: &str) -> Result<Commit> {
         let object = self
             .0
@@ -403,21 +364,6 @@ impl History {
         }
         error.hint("if it is new at the origin: git fetch --tags")
     }
-}
-
-/// What the registry says to a version or a label.
-enum Answer {
-    /// The first leads to the commit; the answer rests on all of them.
-    Tags(Vec<String>),
-    /// No version has the label any more.
-    Ended,
-    /// No tag of a model speaks of it.
-    Unknown,
-}
-
-/// May it be a label? A number is a counter.
-fn is_word(label: &Label) -> bool {
-    label.to_string().parse::<u64>().is_err()
 }
 
 /// Where the name ends that a revision of Git's grammar begins with.

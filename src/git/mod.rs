@@ -19,6 +19,7 @@ mod id;
 mod ignore;
 mod index;
 mod install;
+mod model_revision;
 mod named;
 pub mod other;
 mod owner;
