@@ -10,7 +10,7 @@
 //!
 //! | layer | room | subject |
 //! | --- | --- | --- |
-//! | 0 words | [`error`] [`escape`] [`path`] [`event`] [`value`] [`document`] [`file_lock`] [`lfs`] [`replace`] [`secret`] [`shell`] [`tag`] [`url`] | errors with kind and hint; text from elsewhere made harmless; [`path::RepoPath`]; what a long task tells the world; YAML, JSON, TOML and Python values, with marks; reading files whole, with a cap and within the repository; waiting for locks; pointers of Git LFS; replacing a small file in one step; names of secrets; words of a shell; the grammar of registry tags; URLs, told apart from folders and shown without their secrets |
+//! | 0 words | [`error`] [`escape`] [`path`] [`event`] [`value`] [`document`] [`file_lock`] [`lfs`] [`replace`] [`secret`] [`shell`] [`tag`] [`url`] | errors with kind and hint; text from elsewhere made harmless; [`path::RepoPath`]; what a long task tells the world; YAML, JSON, TOML and Python values, with marks; reading files whole, with a cap and within the repository; waiting for locks; pointers of Git LFS; replacing a small file in one step; names of secrets; words of a shell; the grammar of registry tags and what they come to; URLs, told apart from folders and shown without their secrets |
 //! | 1 places | [`git`] [`store`] [`config`] | discovery, ignore rules, what Git tracks, any commit's files, tags; objects, stat index, trees; settings with their origins |
 //! | 2 documents | [`pipeline`] [`lock`] [`project`] | what the user wrote; what happened; one open repository, as of the worktree or a commit |
 //! | 3 work | [`run`] | select, look, judge, schedule, execute, record |
@@ -98,6 +98,12 @@
 //! trees, which are read in the order of their packs (`git/ahead.rs`). Other repositories are projects, too ([`project::elsewhere`]): opened where they lie, or cloned bare by the
 //! `git` program into `<git common dir>/lockstep/repos/`.
 //!
+//! # The way of a label
+//!
+//! `tag/fold.rs` says which version has a label, by GTO's rules: one pure function for the registry and for revisions. GTO
+//! itself judges it in `tests/e2e/model/gto.rs`. A command that makes tags and pushes them does both or neither:
+//! `model/publish.rs`.
+//!
 //! # The way of a merge
 //!
 //! `lock::merge` takes each stage of a lock whole from one side; a record is never mixed from two runs. Where both sides
@@ -119,7 +125,8 @@
 //! | pack | [`store::pack::format`] | is passed over and left alone; what it holds is missing |
 //! | tombstones of a pack | `store/pack/dead.rs` | the pack is verified anew |
 //! | outcome of the last run, report | [`report::last`], [`report::collect`] | is passed over; is refused |
-//! | note in a registry tag | [`model::note::VERSION`] | counts as none; the tag's name and its commit say the rest |
+//! | note in a registry tag | [`tag::block::VERSION`] | counts as none; the tag's name and its commit say the rest |
+//! | journal of pushed tags | `model/publish.rs` | is refused |
 //! | remote | `lockstep-remote`, [`remote`] | is refused |
 //! | segment of a remote's index | `remote/segment.rs` | is refused |
 //! | note on what goes from a remote | `remote/marks.rs` | is refused |

@@ -14,8 +14,11 @@
 //! artifacts with such names exist; what Git forbids in a tag is forbidden here.
 //!
 //! This is a word and not a part of the registry because revisions are spelled with it: `digits#prod` names a commit.
+//! What the tags of a model say together is told by [`fold`].
 
-use std::cmp::Ordering;
+pub mod block;
+pub mod fold;
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
@@ -183,6 +186,16 @@ impl Version {
     }
 }
 
+impl Action {
+    /// The label that it is about.
+    pub fn label(&self) -> Option<&Label> {
+        match self {
+            Action::Promote(label) | Action::Demote(label) => Some(label),
+            _ => None,
+        }
+    }
+}
+
 /// With or without its `v`.
 impl FromStr for Version {
     type Err = String;
@@ -227,6 +240,13 @@ impl FromStr for Asked {
             (None, None) => (text, Which::Latest),
         };
         Ok(Asked { name: name.parse()?, which })
+    }
+}
+
+impl ModelTag {
+    /// Git's patterns for the names of all tags of a model, and of some that are of another.
+    pub fn patterns(name: &ModelName) -> Vec<String> {
+        ["@*", "#*"].map(|rest| name.in_tag() + rest).into()
     }
 }
 
@@ -296,15 +316,6 @@ impl fmt::Display for ModelTag {
             Action::Create => f.write_str("@created"),
         }?;
         self.counter.map_or(Ok(()), |n| write!(f, "#{n}"))
-    }
-}
-
-/// The order of the events of one label: by counter where both have one, since clocks differ; else by time. `None` is
-/// the time of a tag without an author.
-pub fn label_order(a: (Option<u64>, Option<i64>), b: (Option<u64>, Option<i64>)) -> Ordering {
-    match (a.0, b.0) {
-        (Some(x), Some(y)) => x.cmp(&y).then(a.1.cmp(&b.1)),
-        _ => a.1.cmp(&b.1).then(a.0.cmp(&b.0)),
     }
 }
 
@@ -426,13 +437,6 @@ mod tests {
         let order: Vec<Version> =
             ["1.9.0", "1.10.0", "2.0.0-a", "2.0.0"].into_iter().map(|v| v.parse().unwrap()).collect();
         assert!(order.is_sorted());
-    }
-
-    #[test]
-    fn counters_come_before_clocks() {
-        assert_eq!(label_order((Some(2), Some(10)), (Some(10), Some(5))), Ordering::Less);
-        assert_eq!(label_order((None, Some(10)), (Some(1), Some(5))), Ordering::Greater);
-        assert_eq!(label_order((None, None), (Some(1), Some(5))), Ordering::Less);
     }
 
     #[test]

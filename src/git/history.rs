@@ -15,13 +15,14 @@ use super::commit::{Commit, TreeEntry};
 use super::discover_at::Special;
 use super::format::RefStorage;
 use super::id::GitId;
+use super::model_revision::{Answer, is_word};
 use super::ref_store::RefTable;
 use super::repo::Repo;
 use super::signature::Signature;
 use crate::error::{Error, Kind, Result};
 use crate::path::RepoPath;
 use crate::shell::word;
-use crate::tag::{self, Action, Asked, ModelTag, label_order};
+use crate::tag::{self, Asked, ModelTag};
 
 /// Trees and commits that gix keeps decoded; reading a commit twice is what walking and then asking costs.
 const OBJECT_CACHE: usize = 32 << 20;
@@ -131,26 +132,33 @@ impl Repo {
 
 impl History {
     /// The commit that a revision stands for: all that `git rev-parse` takes (branches, tags, `HEAD~3`, short ids,
-    /// `main^{/words}`), model versions `digits@v1.2.0` and labels `digits#prod` (where the last of the tags
-    /// `digits#prod#N` points to), with a folder as `models/a:digits@v1.2.0`, which may be left out as everywhere (see [`tag::meant`]).
+    /// `main^{/words}`), model versions `digits@v1.2.0` and labels `digits#prod` (by [`tag::fold`]), with a folder as
+    /// `models/a:digits@v1.2.0`, which may be left out as everywhere (see [`tag::meant`]).
     ///
     /// Errors: [`Kind::Missing`] with what may have been meant.
     pub fn resolve(&self, revision: &str) -> Result<Commit> {
-        // `@` and `#` mean something in Git's grammar in some places; a tag of the very name comes first.
+        // `@` and `#` mean something in Git's grammar in some places; a tag comes first.
         let full = revision.strip_prefix("refs/").unwrap_or(revision);
-        if revision.contains(['@', '#'])
-            && let Some(commit) = self.tagged(full.strip_prefix("tags/").unwrap_or(full))?
-        {
+        let tag = || self.tagged(full.strip_prefix("tags/").unwrap_or(full));
+        let asked = revision.parse::<Asked>().ok().filter(|_| revision.contains(['@', '#']));
+        let model = asked.as_ref().map(|asked| self.answer(asked));
+        let commit = match model {
+            Some(Ok(Answer::Tags(tags))) => {
+                let commits = tags.iter().map(|tag| self.tagged(tag)).collect::<Result<Vec<_>>>()?;
+                commits.into_iter().next().flatten()
+            }
+            Some(Ok(Answer::Ended)) => None,
+            Some(Ok(Answer::Unknown)) | None if revision.contains(['@', '#']) => tag()?,
+            // Several folders have one, and a tag of the very name tells which.
+            Some(Err(error)) => Some(tag()?.ok_or(error)?),
+            _ => None,
+        };
+        if let Some(commit) = commit {
             return Ok(commit);
         }
-        if let Some(asked) = revision.parse::<Asked>().ok().filter(|_| revision.contains(['@', '#'])) {
-            if let Some(tag) = self.tag_of(&asked)?
-                && let Some(commit) = self.tagged(&tag)?
-            {
-                return Ok(commit);
-            }
+        if let Some(asked) = asked {
             match &asked.which {
-                tag::Which::Label(label) if label.to_string().parse::<u64>().is_err() => {
+                tag::Which::Label(label) if is_word(label) => {
                     let name = &asked.name;
                     return Err(self.unknown(revision, format!("no version of {name} has the label {label}")));
                 }
@@ -193,7 +201,7 @@ impl History {
         let head = head_of(revision);
         let is_full = ["refs/", "heads/", "remotes/"].iter().any(|prefix| head.starts_with(prefix));
         let is_asked = match head.parse::<Asked>().map(|asked| asked.which) {
-            Ok(tag::Which::Label(label)) => label.to_string().parse::<u64>().is_err(),
+            Ok(tag::Which::Label(label)) => is_word(&label),
             Ok(tag::Which::Version(_)) => true,
             _ => is_tag(&head),
         };
@@ -316,31 +324,6 @@ impl History {
         }
         Err(Error::new(Kind::Check, format!("the {kind} {id} has other content than its id says"))
             .hint("git fsck — run in that repository, lists what is damaged in it"))
-    }
-
-    /// The tag of a version or of the last gift of a label; `None` where there is none, or the label was taken away.
-    fn tag_of(&self, asked: &Asked) -> Result<Option<String>> {
-        let mut last: Option<(Option<u64>, bool, String)> = None;
-        let names = self.names("refs/tags/")?.into_iter();
-        let tags: Vec<(String, ModelTag)> =
-            names.filter_map(|(name, _)| Some((name.clone(), name.parse().ok()?))).collect();
-        let known = tags.iter().map(|(_, tag)| tag.name.clone()).collect();
-        let meant = tag::meant(&asked.name, &known, &self.0.folder)?;
-        for (name, tag) in tags.into_iter().filter(|(_, tag)| tag.name == meant) {
-            let gives = match (&tag.action, &asked.which) {
-                (Action::Register(version), tag::Which::Version(wanted)) if version == wanted => true,
-                (Action::Promote(label), tag::Which::Label(wanted)) if label == wanted => true,
-                (Action::Demote(label), tag::Which::Label(wanted)) if label == wanted => false,
-                _ => continue,
-            };
-            let is_later = |(known, ..): &(Option<u64>, bool, String)| {
-                label_order((*known, None), (tag.counter, None)) == std::cmp::Ordering::Less
-            };
-            if last.as_ref().is_none_or(is_later) {
-                last = Some((tag.counter, gives, name));
-            }
-        }
-        Ok(last.filter(|(_, gives, _)| *gives).map(|(.., name)| name))
     }
 
     fn commit_of(&self, id: gix::ObjectId, revision: &str) -> Result<Commit> {

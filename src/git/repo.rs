@@ -184,6 +184,11 @@ impl Repo {
         self.shared().join("trusted-remotes.json")
     }
 
+    /// The lock and the journal of pushes of tags.
+    pub fn tag_pushes(&self) -> PathBuf {
+        self.shared().join("tag-pushes")
+    }
+
     /// What this clone remembers of remotes.
     pub fn remotes_dir(&self) -> PathBuf {
         self.shared().join("remotes")

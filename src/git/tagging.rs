@@ -1,4 +1,4 @@
-//! What the `git` program does for us: signing and pushing tags, with the user's own settings, agents and hooks.
+//! What the `git` program does for us: signing and making tags, with the user's own settings, agents and hooks.
 //!
 //! gix reads; this writes. A tag is made by `git tag`, so that `tag.gpgSign`, `gpg.format` and whatever comes next mean
 //! here what they mean everywhere.
@@ -18,8 +18,20 @@ pub struct Committer {
     pub who: String,
     /// Seconds since 1970.
     pub time: i64,
+    /// `+0100`
+    zone: String,
+}
+
+impl Committer {
+    /// The same at another time, in seconds since 1970.
+    pub fn at(self, time: i64) -> Committer {
+        Committer { time, ..self }
+    }
+
     /// As `GIT_COMMITTER_DATE` takes it.
-    date: String,
+    fn date(&self) -> String {
+        format!("{} {}", self.time, self.zone)
+    }
 }
 
 /// A tag to be made.
@@ -30,6 +42,14 @@ pub struct NewTag<'a> {
     pub message: &'a str,
     /// Sign it whatever the settings say.
     pub sign: bool,
+}
+
+impl NewTag<'_> {
+    /// The content of its object, without a signature.
+    pub fn content(&self, by: &Committer) -> String {
+        let (commit, name, message) = (self.commit.hex(), self.name, self.message);
+        format!("object {commit}\ntype commit\ntag {name}\ntagger {} {}\n\n{message}", by.who, by.date())
+    }
 }
 
 impl Repo {
@@ -52,41 +72,16 @@ impl Repo {
         let kind = if tag.sign { "--sign" } else { "--annotate" };
         let commit = tag.commit.hex();
         let args = ["tag", kind, "--cleanup=verbatim", "--file=-", tag.name, &commit];
-        let made = self.git(&args, Some(tag.message), Some(&by.date));
+        let made = self.git(&args, Some(tag.message), Some(&by.date()));
         made.map(drop).map_err(|e| {
             if e.causes.iter().any(|why| why.contains("already exists")) {
-                return Error::usage(format!("there is a tag {} already: somebody was quicker", tag.name))
-                    .hint("run the same command again");
+                return Error::usage(format!("there is a tag {} already", tag.name))
+                    .hint(format!("see what it is: git show --no-patch {}", word(&format!("refs/tags/{}", tag.name))))
+                    .hint("if it was made just now, run the same command again");
             }
             let error = Error::usage(format!("the tag {} could not be made", tag.name));
             e.causes.into_iter().fold(error, Error::because)
         })
-    }
-
-    /// Pushes a tag to the remote that Git pushes this branch to; its name comes back.
-    ///
-    /// Errors: [`Kind::Remote`] with what to type when it is mended; the tag stays here.
-    pub fn push_tag(&self, name: &str) -> Result<String> {
-        let Some(remote) = self.push_remote() else {
-            return Err(Error::usage(format!("{name} is not pushed: Git knows no remote"))
-                .hint("git remote add origin URL")
-                .hint(format!("then: git push origin {}", word(&format!("refs/tags/{name}")))));
-        };
-        let pushed = self.git(&["push", "--quiet", &remote, &format!("refs/tags/{name}")], None, None);
-        match pushed {
-            Ok(_) => Ok(remote),
-            Err(e) => {
-                let error =
-                    Error::new(Kind::Remote, format!("the tag {name} is here, and could not be pushed to {remote}"));
-                let error = e.causes.into_iter().fold(error, Error::because);
-                Err(error
-                    .hint(format!("to try again: git push {} {}", word(&remote), word(&format!("refs/tags/{name}"))))
-                    .hint(format!(
-                        "if others took the name meanwhile: git tag -d {}, and take the next one",
-                        word(name)
-                    )))
-            }
-        }
     }
 
     /// Where Git pushes: what the settings of the branch say, else `origin`, else the only remote.
@@ -138,7 +133,7 @@ impl Repo {
 fn parse(ident: &str) -> Option<Committer> {
     let (rest, zone) = ident.rsplit_once(' ')?;
     let (who, seconds) = rest.rsplit_once(' ')?;
-    Some(Committer { who: who.to_string(), time: seconds.parse().ok()?, date: format!("{seconds} {zone}") })
+    Some(Committer { who: who.to_string(), time: seconds.parse().ok()?, zone: zone.to_string() })
 }
 
 #[cfg(test)]
@@ -166,6 +161,8 @@ mod tests {
         let made = &repo.tags().unwrap()[0];
         let about = made.annotated.as_ref().unwrap();
         assert_eq!((made.name.as_str(), made.commit, about.time), ("digits#prod#1", commit, by.time));
+        let content = repo.tag_content(tag.name).unwrap().unwrap();
+        assert_eq!(content, (about.id, tag.content(&by).into_bytes()));
         assert_eq!((about.tagger.as_str(), about.message.as_str()), (by.who.as_str(), message.trim_end()));
         let again = repo.make_tag(&tag, &by).unwrap_err();
         assert!(again.kind == Kind::Usage && again.message.contains("already"), "{again}");
@@ -177,27 +174,9 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_is_pushed_to_where_the_branch_goes() {
-        let (dir, top) = repository();
-        known(&top);
-        git(&top, &["commit", "-q", "--allow-empty", "-m", "x"]);
-        git(&top, &["tag", "a@v1.0.0"]);
-        let repo = Repo::discover(&top).unwrap();
-        assert_eq!(repo.push_tag("a@v1.0.0").unwrap_err().kind, Kind::Usage);
-        let there = dir.path().join("there");
-        git(dir.path(), &["init", "-q", "--bare", "there"]);
-        git(&top, &["remote", "add", "up", there.to_str().unwrap()]);
-        assert_eq!(repo.push_tag("a@v1.0.0").unwrap(), "up");
-        assert_eq!(git(&there, &["tag"]), "a@v1.0.0\n");
-        git(&top, &["remote", "add", "origin", "/nowhere/at/all"]);
-        let error = repo.push_tag("a@v1.0.0").unwrap_err();
-        assert!(error.kind == Kind::Remote && error.message.contains("origin"), "{error}");
-    }
-
-    #[test]
     fn idents() {
         let by = parse("A <a@b> 1767225600 +0100").unwrap();
-        assert_eq!((by.who.as_str(), by.time, by.date.as_str()), ("A <a@b>", 1767225600, "1767225600 +0100"));
+        assert_eq!((by.who.as_str(), by.time, by.date().as_str()), ("A <a@b>", 1767225600, "1767225600 +0100"));
         assert_eq!((parse(""), parse("A <a@b> now +0100")), (None, None));
     }
 }

@@ -5,6 +5,7 @@ use gix::bstr::ByteSlice;
 use super::commit::Commit;
 use super::history::History;
 use super::id::GitId;
+use super::ref_store::Ref;
 use super::repo::Repo;
 use super::signature;
 use crate::error::Result;
@@ -43,26 +44,29 @@ impl Repo {
 impl History {
     /// All tags that lead to commits, by name. One that cannot be read is left out, as Git leaves it out.
     pub fn tags(&self) -> Result<Vec<Tag>> {
-        let mut tags = Vec::new();
-        for reference in self.read_refs("refs/tags/")?.into_iter().flatten() {
-            // One that names another ref is no tag of its own.
-            if reference.is_symbolic {
-                continue;
-            }
-            let Ok(object) = self.0.repo.find_object(reference.target) else { continue };
-            let annotated = match object.kind {
-                gix::object::Kind::Commit => None,
-                gix::object::Kind::Tag => Some(annotation(reference.target, &object.data)),
-                _ => continue,
-            };
-            if annotated.is_some() && !self.is_commit(reference.peeled).unwrap_or(false) {
-                continue;
-            }
-            let name = reference.name.strip_prefix("refs/tags/").unwrap_or(&reference.name).to_string();
-            tags.push(Tag { name, commit: GitId(reference.peeled), annotated });
-        }
+        let refs = self.read_refs("refs/tags/")?;
+        let mut tags: Vec<Tag> = refs.iter().flatten().filter_map(|reference| self.read_tag(reference)).collect();
         tags.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(tags)
+    }
+
+    /// Reads a tag that leads to a commit.
+    pub(super) fn read_tag(&self, reference: &Ref) -> Option<Tag> {
+        // One that names another ref is no tag of its own.
+        if reference.is_symbolic {
+            return None;
+        }
+        let object = self.0.repo.find_object(reference.target).ok()?;
+        let annotated = match object.kind {
+            gix::object::Kind::Commit => None,
+            gix::object::Kind::Tag => Some(annotation(reference.target, &object.data)),
+            _ => return None,
+        };
+        if annotated.is_some() && !self.is_commit(reference.peeled).unwrap_or(false) {
+            return None;
+        }
+        let name = reference.name.strip_prefix("refs/tags/").unwrap_or(&reference.name).to_string();
+        Some(Tag { name, commit: GitId(reference.peeled), annotated })
     }
 
     /// The commit of a tag.

@@ -1,11 +1,12 @@
-//! One act on the registry: a tag that is going to be made, and making it.
+//! One act on the registry: a tag that is going to be made, and making it together with others.
 
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::note::{self, Note};
+use super::publish::{Entry, Publisher};
 use super::registry::{Model, Registry};
 use super::signed;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::git::{Committer, GitId, NewTag};
 use crate::project::{Project, Rev};
 use crate::tag::{Action, ModelName, ModelTag};
@@ -15,6 +16,8 @@ use crate::tag::{Action, ModelName, ModelTag};
 pub struct Act {
     pub tag: ModelTag,
     pub commit: GitId,
+    /// It is dated later than this, in seconds since 1970.
+    pub after: Option<i64>,
     /// The first line of its message.
     pub title: String,
     pub note: Note,
@@ -26,16 +29,23 @@ pub struct Manner {
     /// What the user says about it.
     pub words: Option<String>,
     pub sign: bool,
-    pub push: bool,
 }
 
 /// What was made.
 #[derive(Clone, Debug)]
 pub struct Done {
-    /// The name of the tag.
-    pub tag: String,
-    /// The Git remote that it was pushed to.
+    /// The Git remote that the tags were pushed to.
     pub pushed: Option<String>,
+    /// What the user should know.
+    pub remarks: Vec<String>,
+}
+
+/// A tag with its whole content.
+struct Draft {
+    name: String,
+    commit: GitId,
+    message: String,
+    sign: bool,
 }
 
 impl Act {
@@ -51,33 +61,82 @@ impl Act {
             Action::Create => "create",
         };
         let mut note = Note { event: event.into(), name: name.to_string(), ..Note::default() };
-        note.sequence = model.map_or(0, |model| model.events.len() as u64) + 1;
         match &action {
             Action::Register(version) | Action::Deregister(version) => note.version = Some(version.to_string()),
             Action::Promote(label) | Action::Demote(label) => note.label = Some(label.to_string()),
             Action::Deprecate | Action::Create => {}
         }
-        Act { tag: ModelTag { name: name.clone(), counter: counter(model, &action), action }, commit, title, note }
+        let tag = ModelTag { name: name.clone(), counter: counter(model, &action), action };
+        Act { tag, commit, after: model.and_then(Model::last_time), title, note }
     }
 
-    /// Makes the tag, and pushes it if that is wanted.
-    ///
-    /// Errors: the tag was not made; or, [`Kind::Remote`](crate::error::Kind::Remote), it was and could not be pushed.
-    pub fn perform(mut self, project: &Project, manner: &Manner) -> Result<Done> {
-        let by = project.repo.committer()?;
+    /// The commit, without which the tag would not be the last one.
+    pub fn after(self, time: Option<i64>) -> Act {
+        Act { after: self.after.max(time), ..self }
+    }
+
+    fn draft(mut self, by: &Committer, project: &Project, manner: &Manner) -> Result<Draft> {
         self.note.actor = by.who.clone();
         self.note.time = rfc3339(by.time);
-        let name = self.tag.to_string();
-        self.make(project, &by, &name, manner)?;
-        let pushed = if manner.push { Some(project.repo.push_tag(&name)?) } else { None };
-        Ok(Done { tag: name, pushed })
-    }
-
-    fn make(&self, project: &Project, by: &Committer, name: &str, manner: &Manner) -> Result<()> {
         let message = note::write(&self.title, manner.words.as_deref(), &self.note);
         let sign = manner.sign || signed::is_required(&project.at(&Rev::Worktree)?, &self.tag.name)?;
-        project.repo.make_tag(&NewTag { name, commit: self.commit, message: &message, sign }, by)
+        Ok(Draft { name: self.tag.to_string(), commit: self.commit, message, sign })
     }
+}
+
+/// Makes tags, and pushes them if there is a publisher: all of them, or none.
+///
+/// Errors: none was made; or, [`Kind::Remote`](crate::error::Kind::Remote), what became of them at the remote is not
+/// known.
+pub fn perform(project: &Project, acts: Vec<Act>, manner: &Manner, publisher: Option<&Publisher<'_>>) -> Result<Done> {
+    let (by, remarks) = dated(project.repo.committer()?, &acts)?;
+    let drafts = acts.into_iter().map(|act| act.draft(&by, project, manner)).collect::<Result<Vec<_>>>()?;
+    let entries: Vec<Entry> = drafts.iter().map(|draft| draft.entry(&by)).collect();
+    if let Some(publisher) = publisher {
+        publisher.announce(entries.clone())?;
+    }
+    for (at, draft) in drafts.iter().enumerate() {
+        if let Err(error) = project.repo.make_tag(&draft.tag(), &by) {
+            for made in &entries[..at] {
+                made.delete(&project.repo)?;
+            }
+            publisher.map_or(Ok(()), Publisher::forget)?;
+            return Err(error);
+        }
+    }
+    let Some(publisher) = publisher else { return Ok(Done { pushed: None, remarks }) };
+    publisher.push_new(&entries)?;
+    Ok(Done { pushed: Some(publisher.remote.clone()), remarks })
+}
+
+impl Draft {
+    fn tag(&self) -> NewTag<'_> {
+        NewTag { name: &self.name, commit: self.commit, message: &self.message, sign: self.sign }
+    }
+
+    fn entry(&self, by: &Committer) -> Entry {
+        Entry::new(&self.name, &self.tag().content(by))
+    }
+}
+
+/// Readers order tags by their times, so a new tag is dated after those that are there: a second later where the clock
+/// says otherwise.
+fn dated(by: Committer, acts: &[Act]) -> Result<(Committer, Vec<String>)> {
+    let Some(last) = acts.iter().filter_map(|act| act.after).max().filter(|last| *last >= by.time) else {
+        return Ok((by, Vec::new()));
+    };
+    if last >= LAST_SECOND {
+        return Err(Error::usage(
+            "a tag of the model is dated later than any calendar goes, so no later one can be made",
+        )
+        .hint("lockstep model history NAME — shows it; git tag -d TAG deletes it"));
+    }
+    let ahead = last - by.time;
+    let remark = format!(
+        "the last tag of the model is dated {}, ahead of this clock; the new one is dated a second later, so that it counts",
+        rfc3339(last)
+    );
+    Ok((by.at(last + 1), if ahead > TOLERANCE { vec![remark] } else { Vec::new() }))
 }
 
 /// Labels always carry a counter. Versions do not: a number is given once. What takes something back, or ends a model,
@@ -90,6 +149,9 @@ fn counter(model: Option<&Model>, action: &Action) -> Option<u64> {
         _ => taken.then_some(next),
     }
 }
+
+/// Clocks of people who work together differ by less, in seconds.
+const TOLERANCE: i64 = 300;
 
 /// The end of the year 9999, after which times are written otherwise.
 pub const LAST_SECOND: i64 = 253_402_300_799;

@@ -4,7 +4,7 @@
 //! Git is the only database of versions. `registry` folds tags (their grammar is [`crate::tag`]) into models, versions
 //! and labels; `origin` traces a version's bytes through the locks of its commit; `checks` and `gate` judge conditions on
 //! metrics; `sound` says why a commit could not be reproduced. `register` plans a version on top of these, `act` makes
-//! the tag, and `note` is what a tag's message carries.
+//! the tag, `publish` pushes it, and `note` is what a tag's message carries.
 
 pub mod act;
 pub mod artifact;
@@ -19,6 +19,7 @@ pub mod note;
 pub mod origin;
 pub mod promote;
 pub mod provenance;
+pub mod publish;
 pub mod register;
 pub mod registry;
 pub mod script;

@@ -22,22 +22,14 @@ use serde::{Deserialize, Serialize};
 
 use super::checks::Judged;
 use crate::run::cache::RunRecord;
+use crate::tag::block::{self, HEAD, VERSION};
 use crate::value::{self, Value};
-
-/// The version of the block.
-pub const VERSION: u32 = 1;
-/// A longer message is some other program's: all metrics of a version are in it.
-const LONGEST: usize = 16 << 20;
-const HEAD: &str = "lockstep-model ";
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Note {
     /// `register`, `deregister`, `promote`, `demote`, `deprecate`.
     pub event: String,
     pub name: String,
-    /// How many tags the model had before this one: settles the order of tags of one second.
-    #[serde(default)]
-    pub sequence: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -132,34 +124,21 @@ pub fn write(title: &str, words: Option<&str>, note: &Note) -> String {
 
 /// The block of a message, if it has one that can be read.
 pub fn read(message: &str) -> Option<Note> {
-    if message.len() > LONGEST {
-        return None;
-    }
-    let block = blocks(message).next()?;
-    let (version, json) = block.split_once('\n')?;
-    if version.trim().parse() != Ok(VERSION) {
-        return None;
-    }
     // A signature may follow.
-    value::read_record(json).ok()
+    value::read_record(block::json(message)?).ok()
 }
 
 /// What people wrote: the message without its first line, its block and a signature.
 pub fn words(message: &str) -> String {
-    let end = blocks(message).next().map_or(message.len(), |block| message.len() - block.len() - HEAD.len());
+    let end = block::start(message).map_or(message.len(), |at| at - HEAD.len());
     let text = message[..end].split("-----BEGIN ").next().unwrap_or_default();
     text.split_once('\n').map_or("", |(_, rest)| rest).trim().to_string()
-}
-
-/// From behind each head of a block to the end.
-fn blocks(message: &str) -> impl Iterator<Item = &str> {
-    let at_line = |at: &usize| *at == 0 || message.as_bytes()[at - 1] == b'\n';
-    message.match_indices(HEAD).map(|(at, _)| at).filter(at_line).map(|at| &message[at + HEAD.len()..])
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tag::block::LONGEST;
 
     fn note() -> Note {
         Note {

@@ -1,14 +1,17 @@
 //! What becomes of a version: it gets a label, loses it, is taken back; or its model ends.
 
+use std::collections::BTreeSet;
+
 use super::act::Act;
 use super::artifact;
 use super::checks::{self, Judged};
 use super::gate::{Gates, Meant};
 use super::note::NotedCheck;
 use super::register::snapshot_of;
-use super::registry::Registry;
+use super::registry::{Model, Registry};
 use super::signed;
 use crate::error::{Error, Kind, Result};
+use crate::git::GitId;
 use crate::project::{Project, Rev};
 use crate::shell::word;
 use crate::tag::{Action, Asked, Label, ModelName, Version, Which};
@@ -20,6 +23,10 @@ pub struct Promotion {
     pub label: Label,
     /// Who has it now.
     pub before: Option<Version>,
+    /// The tag by which that one has it.
+    pub given: Option<String>,
+    /// Has the model ended? It goes on with this, with the labels that it had.
+    pub revives: bool,
     pub checks: Vec<Judged>,
     /// Its tag has no good signature, and needs one.
     pub unsigned: Option<Error>,
@@ -27,11 +34,13 @@ pub struct Promotion {
 
 /// What is going to be taken away.
 pub struct Removal {
-    pub act: Act,
+    pub acts: Vec<Act>,
     /// `None` where a model as a whole ends.
     pub version: Option<Version>,
-    /// Labels that go on pointing to it.
-    pub labels: Vec<Label>,
+    /// Other versions that lose the label: one of them would have it next.
+    pub also: Vec<Version>,
+    /// Labels that it loses, and the version that each goes to.
+    pub labels: Vec<(Label, Option<Version>)>,
 }
 
 impl Promotion {
@@ -46,7 +55,14 @@ impl Promotion {
             return Err(Error::usage(format!("{name} {version} was taken back, and gets no labels"))
                 .hint(format!("lockstep model history {}", word(&name.to_string()))));
         }
-        let commit = model.events[registered.event].commit;
+        let event = &model.events[registered.event];
+        if event.time.is_none() {
+            let tag = word(&event.tag);
+            return Err(Error::usage(format!("{} is a lightweight tag, and its version gets no labels", event.tag))
+                .because("neither GTO nor lockstep would find the label")
+                .hint(format!("make it an annotated one: git tag -f -a -m {tag} {tag} {tag}")));
+        }
+        let commit = event.commit;
         let snapshots = project.snapshots();
         let snapshot = snapshot_of(&snapshots, commit, &format!("{name}@{version}"))?;
         // A version that others registered may have no artifact at its commit, and so nothing to meet.
@@ -59,12 +75,15 @@ impl Promotion {
         let mut act = Act::new(registry, name, Action::Promote(label.clone()), commit, title);
         act.note.version = Some(version.to_string());
         act.note.checks = checks.iter().map(NotedCheck::of).collect();
-        let before = model.labels.get(label).and_then(|given| given.version.clone());
+        let given = model.labels.get(label);
+        let before = given.and_then(|given| given.version.clone());
+        let given = given.map(|given| model.events[given.event].tag.clone());
         let unsigned = match signed::is_required(&project.at(&Rev::Worktree)?, name)? {
             true => signed::require(&project.repo, model, None, registered.event).err(),
             false => None,
         };
-        Ok(Promotion { act, version, label: label.clone(), before, checks, unsigned })
+        let revives = model.deprecated.is_some();
+        Ok(Promotion { act, version, label: label.clone(), before, given, revives, checks, unsigned })
     }
 
     /// Has the version the label already?
@@ -95,30 +114,49 @@ impl Promotion {
 }
 
 impl Removal {
-    /// Takes a label away.
+    /// Takes a label away from all versions that have it, so that none gets it back.
     pub fn demote(registry: &Registry, name: &ModelName, label: &Label) -> Result<Removal> {
         let model = registry.model(name)?;
-        let Some(given) = model.labels.get(label) else { return Err(model.no_label(label)) };
-        let of = given.version.as_ref().map(|version| format!(" {version}")).unwrap_or_default();
-        let commit = model.events[given.event].commit;
-        let title = format!("{name}{of} is no longer {label}");
-        let mut act = Act::new(registry, name, Action::Demote(label.clone()), commit, title);
-        act.note.version = given.version.as_ref().map(Version::to_string);
-        Ok(Removal { act, version: given.version.clone(), labels: Vec::new() })
+        let holders = model.holders(label);
+        let Some(answer) = holders.first() else { return Err(model.no_label(label)) };
+        if let Some(lone) = holders.iter().find(|given| given.version.is_none()) {
+            return Err(without_version(model, label, lone.event));
+        }
+        let mut acts = Vec::new();
+        // The answer goes last: an end in between leaves it as it was.
+        for (given, counter) in holders.iter().rev().zip(model.next_counter()..) {
+            let Some(version) = &given.version else { continue };
+            let commit = model.events[given.event].commit;
+            let title = format!("{name} {version} is no longer {label}");
+            let mut act = Act::new(registry, name, Action::Demote(label.clone()), commit, title);
+            act.tag.counter = Some(counter);
+            act.note.version = Some(version.to_string());
+            acts.push(act);
+        }
+        let also = holders[1..].iter().filter_map(|given| given.version.clone()).collect();
+        Ok(Removal { acts, version: answer.version.clone(), also, labels: Vec::new() })
     }
 
     /// Takes a version back; `asked` without one ends the model.
-    pub fn deprecate(registry: &Registry, asked: &Asked, whole: bool) -> Result<Removal> {
+    pub fn deprecate(project: &Project, registry: &Registry, asked: &Asked, whole: bool) -> Result<Removal> {
         let model = registry.model(&asked.name)?;
         let name = &model.name;
+        if model.deprecated.is_some() {
+            let error = Error::usage(format!("{name} is deprecated already"));
+            return Err(if whole {
+                error
+            } else {
+                error.because("a tag about one of its versions would bring it back")
+            });
+        }
+        let mut removal = Removal { acts: Vec::new(), version: None, also: Vec::new(), labels: Vec::new() };
         if whole {
-            if model.deprecated.is_some() {
-                return Err(Error::usage(format!("{name} is deprecated already")));
-            }
             let Some(last) = model.events.last() else { return Err(Error::missing(format!("{name} has no tags"))) };
             let commit = model.latest().map_or(last.commit, |(_, r)| model.events[r.event].commit);
             let act = Act::new(registry, name, Action::Deprecate, commit, format!("{name} is deprecated"));
-            return Ok(Removal { act, version: None, labels: model.labels.keys().cloned().collect() });
+            removal.acts.push(act.after(last_commit(project, model)?));
+            removal.labels = model.labels.keys().map(|label| (label.clone(), None)).collect();
+            return Ok(removal);
         }
         if let Which::Label(label) = &asked.which {
             return Err(Error::usage(format!("{name}#{label} is a label; what is deprecated is a version")).hint(
@@ -135,8 +173,30 @@ impl Removal {
             return Err(Error::usage(format!("{name} {version} is deprecated already")));
         }
         let title = format!("{name} {version} is deprecated");
-        let act = Act::new(registry, name, Action::Deregister(version.clone()), event.commit, title);
-        let labels = model.labels_of(&version).map(|(label, _)| label.clone()).collect();
-        Ok(Removal { act, version: Some(version), labels })
+        removal.acts.push(Act::new(registry, name, Action::Deregister(version.clone()), event.commit, title));
+        let heir = |label: &Label| model.heir(label, &version).and_then(|given| given.version);
+        removal.labels = model.labels_of(&version).map(|(label, _)| (label.clone(), heir(label))).collect();
+        removal.version = Some(version);
+        Ok(removal)
     }
+}
+
+/// The time of the newest commit that has tags of a model.
+fn last_commit(project: &Project, model: &Model) -> Result<Option<i64>> {
+    let history = project.repo.history()?;
+    let commits: BTreeSet<GitId> = model.events.iter().map(|event| event.commit).collect();
+    let times = commits.into_iter().map(|commit| Ok(history.commit(commit)?.about()?.time));
+    Ok(times.collect::<Result<Vec<_>>>()?.into_iter().max())
+}
+
+fn without_version(model: &Model, label: &Label, event: usize) -> Error {
+    let (name, event) = (&model.name, &model.events[event]);
+    let what =
+        format!("{} gives {name}#{label} to the commit {}, which has no version", event.tag, event.commit.short());
+    let register =
+        format!("lockstep model register {} --bump patch --rev {}", word(&name.to_string()), event.commit.short());
+    Error::usage(what)
+        .because("by GTO's rules no tag takes a label from such a commit")
+        .hint(format!("give it a version first: {register}"))
+        .hint(format!("or delete the tag, here and at the remote: git tag -d {}", word(&event.tag)))
 }

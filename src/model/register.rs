@@ -46,6 +46,8 @@ pub struct Plan {
     pub artifact: Artifact,
     pub origin: Origin,
     pub about: About,
+    /// Another version on its commit.
+    pub sibling: Option<Version>,
     /// Why it could not be reproduced.
     pub doubts: Vec<String>,
     /// Metrics files of its pipeline that cannot be read.
@@ -79,7 +81,7 @@ impl Plan {
         }
         let mut warnings = Vec::new();
         warnings.extend(twin(registry, name, &origin));
-        warnings.extend(sibling(registry, name, commit.id));
+        let sibling = sibling(registry, name, commit.id);
         match kept::elsewhere(project, &snapshot, &origin)? {
             Kept::Nowhere => warnings.push(format!(
                 "there is no remote, so nobody else can get {}: lockstep remote add -d NAME URL, then lockstep push",
@@ -96,24 +98,39 @@ impl Plan {
         let title = format!("{name} {version}");
         let mut act = Act::new(registry, name, Action::Register(version.clone()), commit.id, title);
         describe(project, &snapshot, &origin, measured, &checks, &mut act)?;
-        Ok(Plan { act, version, about: commit.about()?, artifact, origin, doubts, unread, checks, warnings })
+        Ok(Plan { act, version, about: commit.about()?, artifact, origin, sibling, doubts, unread, checks, warnings })
     }
 
     /// What speaks against it; `None` if nothing does.
     pub fn refusal(&self) -> Option<Error> {
         let failed = checks::failure(&self.checks);
-        if self.doubts.is_empty() && self.unread.is_empty() && failed.is_none() {
+        if self.sibling.is_none() && self.doubts.is_empty() && self.unread.is_empty() && failed.is_none() {
             return None;
         }
         let (name, version) = (&self.artifact.name, &self.version);
         let why = match () {
+            _ if self.sibling.is_some() => "its commit has a version already",
             _ if !self.doubts.is_empty() => "it could not be reproduced later",
             _ if failed.is_some() => "it does not pass its checks",
             _ => "its metrics cannot be read",
         };
         let mut error = Error::new(Kind::Check, format!("{name} {version} is not registered: {why}"));
+        error.causes.extend(self.sibling.as_ref().map(|sibling| {
+            format!(
+                "{name} {sibling} is on the commit {}: GTO, and what builds on it, reads no repository with two versions of a \
+                 model on one commit",
+                self.act.commit.short()
+            )
+        }));
         error.causes.extend(self.doubts.iter().chain(&self.unread).cloned());
         error.causes.extend(failed.into_iter().flat_map(|e| e.causes));
+        if let Some(sibling) = &self.sibling {
+            error = error.hint(format!("use the version that is there: {}", word(&format!("{name}@{sibling}"))));
+            error = error.hint(format!(
+                "or give the number to a new commit: git commit --allow-empty -m {}",
+                word(&format!("{name} {version}"))
+            ));
+        }
         if !self.doubts.is_empty() {
             error = error.hint("mend that and register again: lockstep repro, git commit, lockstep push");
         }
@@ -162,15 +179,9 @@ fn twin(registry: &Registry, name: &ModelName, origin: &Origin) -> Option<String
     Some(format!("{name} {version} is the same file, byte for byte"))
 }
 
-/// A version of the same commit, which is nothing wrong here and a mistake to another reader of the same tags.
-fn sibling(registry: &Registry, name: &ModelName, commit: GitId) -> Option<String> {
-    let model = registry.models.get(name)?;
-    let (version, _) = model.versions.iter().rev().find(|(_, r)| model.events[r.event].commit == commit)?;
-    Some(format!(
-        "{name} {version} is of the same commit {}; GTO, and what builds on it, refuses to read a repository with two \
-         versions of a model on one commit",
-        commit.short()
-    ))
+/// A version on the same commit, also one that was taken back.
+fn sibling(registry: &Registry, name: &ModelName, commit: GitId) -> Option<Version> {
+    registry.models.get(name)?.on_commit(commit)
 }
 
 /// Puts into the tag what neither its name nor the commit's lock says.

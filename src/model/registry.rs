@@ -1,17 +1,9 @@
 //! The registry: what all tags together say of models, their versions and labels.
 //!
-//! Pure but for [`Registry::read`]. Tags are facts that nobody rewrites; the state is a fold over them:
-//!
-//! - A version is registered where its last tag says so. Its number is never given twice.
-//! - A label belongs to one version, the one of its last tag, and any number of labels may point to one version.
-//! - *Last* is told by the counters where tags have one, since clocks differ, else by the time of the tag, else by the
-//!   sequence in its note.
-//! - A label's tag points to a commit. Where two versions lie on that commit, the tag's note says which one is meant;
-//!   a note that names a version which is not on that commit is not believed. Without a note (tags of GTO) the highest
-//!   version on the commit is.
-//! - Counters go up over all tags of a model, as GTO's do, those that take something away included, so none is reused.
+//! Tags are facts that are never rewritten; [`tag::fold`](crate::tag::fold) says what they come to. The number of a version
+//! is given once. Counters go up over all tags of a model, as GTO's do, those that take something away included, so none
+//! is reused.
 
-use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use super::note::{self, Note};
@@ -19,7 +11,8 @@ use crate::error::{Error, Result};
 use crate::git::{GitId, Repo, Signature, Tag};
 use crate::pipeline::problem::did_you_mean;
 use crate::shell::word;
-use crate::tag::{Action, Asked, Label, ModelName, ModelTag, Version, Which, label_order};
+use crate::tag::fold::{Assignment, Fact, State, fold};
+use crate::tag::{Action, Asked, Label, ModelName, ModelTag, Version, Which, block};
 
 #[derive(Debug, Default)]
 pub struct Registry {
@@ -37,8 +30,9 @@ pub struct Model {
     pub versions: BTreeMap<Version, Registered>,
     /// Labels that belong to a version now.
     pub labels: BTreeMap<Label, Given>,
-    /// The event that ended the model, if no version was registered since.
+    /// The event that ended the model, if it has ended.
     pub deprecated: Option<usize>,
+    state: State<GitId>,
 }
 
 /// One tag.
@@ -60,6 +54,8 @@ pub struct Event {
     /// Is there a signature, good or bad? [`Event::signature`] tells.
     pub has_signature: bool,
     pub note: Option<Note>,
+    /// The version that its message names.
+    pub noted: Option<Version>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -80,10 +76,16 @@ pub struct Given {
 
 impl Registry {
     pub fn read(repo: &Repo) -> Result<Registry> {
-        Ok(Registry::of(repo.tags()?))
+        if !repo.is_git() {
+            return Ok(Registry::default());
+        }
+        let history = repo.history()?;
+        let committed = |commit| history.commit(commit).and_then(|commit| commit.about()).ok().map(|about| about.time);
+        Ok(Registry::of(history.tags()?, &committed))
     }
 
-    pub fn of(tags: Vec<Tag>) -> Registry {
+    /// `committed` gives the time of a commit.
+    pub fn of(tags: Vec<Tag>, committed: &dyn Fn(GitId) -> Option<i64>) -> Registry {
         let mut registry = Registry::default();
         let mut events: BTreeMap<ModelName, Vec<Event>> = BTreeMap::new();
         for tag in tags {
@@ -94,7 +96,7 @@ impl Registry {
             }
         }
         for (name, events) in events {
-            registry.models.insert(name.clone(), Model::of(name, events));
+            registry.models.insert(name.clone(), Model::of(name, events, committed));
         }
         registry
     }
@@ -138,51 +140,56 @@ impl Registry {
 }
 
 impl Model {
-    fn of(name: ModelName, mut events: Vec<Event>) -> Model {
-        events.sort_by(|a, b| a.when().cmp(&b.when()).then(a.rank().cmp(&b.rank())).then(a.tag.cmp(&b.tag)));
-        let mut model = Model { name, events, versions: BTreeMap::new(), labels: BTreeMap::new(), deprecated: None };
-        model.versions = model.fold_versions();
-        model.labels = model.fold_labels();
-        let last = |is: fn(&Action) -> bool| model.events.iter().rposition(|e| is(&e.action));
-        let registered = last(|action| matches!(action, Action::Register(_)));
-        model.deprecated = last(|action| *action == Action::Deprecate).filter(|ended| Some(*ended) > registered);
+    fn of(name: ModelName, mut events: Vec<Event>, committed: &dyn Fn(GitId) -> Option<i64>) -> Model {
+        let when = |event: &Event| (event.time, event.rank(), event.counter.unwrap_or(0), event.tag.clone());
+        events.sort_by_cached_key(when);
+        let facts: Vec<Fact<GitId>> = events.iter().map(Event::fact).collect();
+        let state = fold(&facts, committed);
+        let mut model =
+            Model { name, events, versions: BTreeMap::new(), labels: BTreeMap::new(), deprecated: state.ended, state };
+        for version in model.state.versions.iter().map(|numbered| numbered.version.clone()) {
+            if let Some(numbered) = model.state.version(&version)
+                && let Some(event) = numbered.registered
+            {
+                model.versions.insert(version, Registered { event, withdrawn: numbered.withdrawn });
+            }
+        }
+        for (label, holders) in &model.state.labels {
+            model.labels.insert(label.clone(), model.given(&holders.all[0]));
+        }
         model
     }
 
-    fn fold_versions(&self) -> BTreeMap<Version, Registered> {
-        let mut by_version: BTreeMap<&Version, Vec<usize>> = BTreeMap::new();
-        for (at, event) in self.events.iter().enumerate() {
-            if let Action::Register(version) | Action::Deregister(version) = &event.action {
-                by_version.entry(version).or_default().push(at);
-            }
-        }
-        let mut versions = BTreeMap::new();
-        for (version, mut ats) in by_version {
-            ats.sort_by(|a, b| self.order(*a, *b));
-            let is_register = |at: &usize| matches!(self.events[*at].action, Action::Register(_));
-            // Taken back without ever having been registered here: a tag that was not fetched, or deleted.
-            let Some(event) = ats.iter().copied().rfind(is_register) else { continue };
-            let withdrawn = ats.last().copied().filter(|at| *at != event);
-            versions.insert(version.clone(), Registered { event, withdrawn });
-        }
-        versions
+    fn given(&self, assignment: &Assignment) -> Given {
+        let version = assignment.version.map(|at| self.state.versions[at].version.clone());
+        Given { event: assignment.event, version }
     }
 
-    fn fold_labels(&self) -> BTreeMap<Label, Given> {
-        let mut by_label: BTreeMap<&Label, Vec<usize>> = BTreeMap::new();
-        for (at, event) in self.events.iter().enumerate() {
-            if let Action::Promote(label) | Action::Demote(label) = &event.action {
-                by_label.entry(label).or_default().push(at);
-            }
-        }
-        let mut labels = BTreeMap::new();
-        for (label, ats) in by_label {
-            let last = ats.into_iter().max_by(|a, b| self.order(*a, *b));
-            if let Some(event) = last.filter(|at| matches!(self.events[*at].action, Action::Promote(_))) {
-                labels.insert(label.clone(), Given { event, version: self.version_of(event) });
-            }
-        }
-        labels
+    /// All that have a label: the answer first, then those that would have it without the answer.
+    pub fn holders(&self, label: &Label) -> Vec<Given> {
+        let holders = self.state.labels.get(label).map(|holders| holders.all.as_slice()).unwrap_or_default();
+        holders.iter().map(|assignment| self.given(assignment)).collect()
+    }
+
+    /// The events without any of which another version would have a label.
+    pub fn support(&self, label: &Label) -> &[usize] {
+        self.state.labels.get(label).map(|holders| holders.support.as_slice()).unwrap_or_default()
+    }
+
+    /// The version that a label goes to when `version` no longer has it.
+    pub fn heir(&self, label: &Label, version: &Version) -> Option<Given> {
+        self.holders(label).into_iter().find(|given| given.version.as_ref() != Some(version))
+    }
+
+    /// The highest version on a commit, as GTO sees it: not that of a lightweight tag.
+    pub fn on_commit(&self, commit: GitId) -> Option<Version> {
+        let here = self.state.versions.iter().filter(|v| v.commit == commit && !v.is_lightweight);
+        here.map(|numbered| &numbered.version).max().cloned()
+    }
+
+    /// The time of its last tag, in seconds since 1970.
+    pub fn last_time(&self) -> Option<i64> {
+        self.events.iter().filter_map(|event| event.time).max()
     }
 
     /// The place of one of its events.
@@ -190,21 +197,29 @@ impl Model {
         self.events.iter().position(|e| e.tag == event.tag).unwrap_or(0)
     }
 
-    /// The order of two events about one thing.
-    fn order(&self, a: usize, b: usize) -> Ordering {
-        let (x, y) = (&self.events[a], &self.events[b]);
-        label_order((x.counter, x.time), (y.counter, y.time)).then(a.cmp(&b))
-    }
-
     /// Which version an event is about.
     pub fn version_of(&self, event: usize) -> Option<Version> {
-        let event = &self.events[event];
-        if let Action::Register(version) | Action::Deregister(version) = &event.action {
-            return Some(version.clone());
+        match &self.events[event].action {
+            Action::Register(version) | Action::Deregister(version) => Some(version.clone()),
+            _ => self.state.about[event].map(|at| self.state.versions[at].version.clone()),
         }
-        let here =
-            |version: &Version| self.versions.get(version).is_some_and(|r| self.events[r.event].commit == event.commit);
-        event.noted_version().filter(here).or_else(|| self.versions.keys().rfind(|version| here(version)).cloned())
+    }
+
+    /// Does what an event said still hold?
+    pub fn holds(&self, at: usize) -> bool {
+        match &self.events[at].action {
+            Action::Register(version) => {
+                self.versions.get(version).is_some_and(|r| r.event == at && r.withdrawn.is_none())
+            }
+            Action::Deregister(version) => self.versions.get(version).is_some_and(|r| r.withdrawn.is_some()),
+            Action::Promote(label) => self.labels.get(label).is_some_and(|given| given.event == at),
+            Action::Demote(label) => {
+                let version = self.version_of(at);
+                version.is_some() && self.holders(label).iter().all(|given| given.version != version)
+            }
+            Action::Deprecate => self.deprecated.is_some(),
+            Action::Create => self.deprecated.is_none(),
+        }
     }
 
     /// The highest version that was not taken back; a pre-release only where there is nothing else.
@@ -239,6 +254,12 @@ impl Model {
 
     pub fn no_label(&self, label: &Label) -> Error {
         let error = Error::missing(format!("no version of {} has the label {label}", self.name));
+        if self.deprecated.is_some() {
+            return error.because(format!("{} is deprecated", self.name)).hint(format!(
+                "lockstep model history {} — tells what became of its versions",
+                word(&self.name.to_string())
+            ));
+        }
         let known: Vec<String> = self.labels.keys().map(Label::to_string).collect();
         match known.is_empty() {
             true => error.hint(format!(
@@ -264,37 +285,35 @@ impl Event {
             object: None,
             has_signature: false,
             note: None,
+            noted: None,
         };
         if let Some(about) = tag.annotated {
             event.object = Some(about.id);
             event.has_signature = about.has_signature;
             event.words = note::words(&about.message);
             event.note = note::read(&about.message);
+            event.noted = block::version(&about.message);
             event.by = Some(about.tagger).filter(|by| !by.is_empty());
             event.time = Some(about.time);
         }
         event
     }
 
-    fn when(&self) -> (Option<i64>, u64, u64) {
-        (self.time, self.note.as_ref().map_or(0, |note| note.sequence), self.counter.unwrap_or(0))
+    fn fact(&self) -> Fact<GitId> {
+        let (tag, action) = (self.tag.clone(), self.action.clone());
+        Fact { tag, action, commit: self.commit, time: self.time, noted: self.noted.clone() }
     }
 
-    /// What comes first where nothing else tells.
+    /// The order of events of one second, as GTO lists them.
     fn rank(&self) -> u8 {
         match self.action {
             Action::Create => 0,
-            Action::Register(_) => 1,
-            Action::Promote(_) => 2,
-            Action::Demote(_) => 3,
-            Action::Deregister(_) => 4,
-            Action::Deprecate => 5,
+            Action::Deprecate => 1,
+            Action::Register(_) => 2,
+            Action::Deregister(_) => 3,
+            Action::Promote(_) => 4,
+            Action::Demote(_) => 5,
         }
-    }
-
-    /// The version that its tag names in its note.
-    pub fn noted_version(&self) -> Option<Version> {
-        self.note.as_ref()?.version.as_ref()?.parse().ok()
     }
 
     /// The signature of its tag, verified: one run of `git`.
@@ -341,68 +360,7 @@ mod tests {
             });
             Tag { name: words[0].into(), commit: id(words[1]), annotated }
         });
-        Registry::of(tags.collect())
-    }
-
-    /// Versions (`-` before those taken back) and labels of `m`.
-    fn shown(lines: &str) -> String {
-        let registry = registry(lines);
-        let model = &registry.models[&"m".parse().unwrap()];
-        let versions =
-            model.versions.iter().map(|(v, r)| format!("{}{v}", if r.withdrawn.is_some() { "-" } else { "" }));
-        let labels = model.labels.iter().map(|(l, g)| match &g.version {
-            Some(v) => format!("{l}={v}"),
-            None => format!("{l}=?"),
-        });
-        let end = model.deprecated.map(|_| "deprecated".to_string());
-        versions.chain(labels).chain(end).collect::<Vec<_>>().join(" ")
-    }
-
-    #[test]
-    fn the_fold() {
-        for (what, lines, want) in [
-            ("one of each", "m@v1.0.0 1 10\n m#prod#1 1 11", "v1.0.0 prod=v1.0.0"),
-            ("a lightweight tag counts", "m@v1.0.0 1 -", "v1.0.0"),
-            (
-                "a label moves",
-                "m@v1.0.0 1 10\n m@v1.1.0 2 11\n m#prod#1 1 12\n m#prod#2 2 13",
-                "v1.0.0 v1.1.0 prod=v1.1.0",
-            ),
-            ("back again", "m@v1.0.0 1 1\n m@v1.1.0 2 2\n m#p#1 1 3\n m#p#2 2 4\n m#p#3 1 5", "v1.0.0 v1.1.0 p=v1.0.0"),
-            ("taken away", "m@v1.0.0 1 10\n m#prod#1 1 11\n m#prod!#2 1 12", "v1.0.0"),
-            (
-                "counters beat clocks",
-                "m@v1.0.0 1 10\n m@v1.1.0 2 11\n m#p#9 1 90\n m#p#10 2 12",
-                "v1.0.0 v1.1.0 p=v1.1.0",
-            ),
-            ("GTO's plain style", "m@v1.0.0 1 10\n m#prod 1 11\n m#prod! 1 12\n m#dev 1 13", "v1.0.0 dev=v1.0.0"),
-            ("several labels", "m@v1.0.0 1 10\n m#a#1 1 11\n m#b#2 1 11", "v1.0.0 a=v1.0.0 b=v1.0.0"),
-            ("a version is taken back", "m@v1.0.0 1 10\n m@v1.0.0! 1 10", "-v1.0.0"),
-            ("and registered anew", "m@v1.0.0 1 10\n m@v1.0.0!#1 1 11\n m@v1.0.0#2 2 12", "v1.0.0"),
-            ("taken back without a start", "m@v1.0.0! 1 10", ""),
-            ("a label without a version", "m#prod#1 7 10", "prod=?"),
-            ("two on one commit, noted", "m@v1.0.0 1 1\n m@v1.1.0 1 2\n m#p#1 1 3 v1.0.0", "v1.0.0 v1.1.0 p=v1.0.0"),
-            ("two on one commit, not noted", "m@v1.0.0 1 1\n m@v1.1.0 1 2\n m#p#1 1 3", "v1.0.0 v1.1.0 p=v1.1.0"),
-            ("a lying note", "m@v1.0.0 1 1\n m@v2.0.0 2 2\n m#p#1 1 3 v2.0.0", "v1.0.0 v2.0.0 p=v1.0.0"),
-            ("a note with rubbish", "m@v1.0.0 1 1\n m#p#1 1 3 ../../x", "v1.0.0 p=v1.0.0"),
-            ("the end", "m@v1.0.0 1 1\n m@deprecated 1 2", "v1.0.0 deprecated"),
-            ("revived", "m@v1.0.0 1 1\n m@deprecated 1 2\n m@v1.1.0 2 3", "v1.0.0 v1.1.0"),
-            ("ended in the same second", "m@v1.0.0 1 1\n m@deprecated#3 1 1", "v1.0.0 deprecated"),
-        ] {
-            assert_eq!(shown(lines), want, "{what}");
-        }
-    }
-
-    #[test]
-    fn the_order_of_tags_does_not_matter() {
-        let lines: Vec<String> = (0..20)
-            .map(|n| format!("m#p#{} {} {}", n + 1, n % 8 + 1, 100 - n))
-            .chain((1..9).map(|n| format!("m@v1.{n}.0 {n} 5")))
-            .collect();
-        let forth = shown(&lines.join("\n"));
-        let back = shown(&lines.iter().rev().map(String::as_str).collect::<Vec<_>>().join("\n"));
-        assert_eq!(forth, back);
-        assert!(forth.ends_with("p=v1.4.0"), "{forth}");
+        Registry::of(tags.collect(), &|_| None)
     }
 
     #[test]

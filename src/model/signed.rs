@@ -28,19 +28,19 @@ pub fn is_required(now: &Snapshot<'_>, name: &ModelName) -> Result<bool> {
 }
 
 /// Refuses an answer, the event `at` of a model, that rests on a tag without a good signature. The latest version rests
-/// also on the tags that took back those before which it would not be the latest: without them, a tag that anybody may
-/// push would bring an old version back.
+/// also on the tags that took back those before which it would not be the latest, and a label on those that took it from
+/// versions before its own: without them, a tag that anybody may push would bring an old version back.
 pub fn require(repo: &Repo, model: &Model, which: Option<&Which>, at: usize) -> Result<()> {
     let mut events = vec![at];
-    let version = model.version_of(at);
-    if which == Some(&Which::Latest) {
-        events.extend(withdrawals(model, version.as_ref()));
-    }
-    let latest = version.clone();
-    let event = &model.events[at];
-    // Where the tag of a label does not name its version, the tags of versions on its commit tell.
-    if matches!(event.action, Action::Promote(_) | Action::Demote(_)) && event.noted_version() != version {
-        events.extend(version.and_then(|version| Some(model.versions.get(&version)?.event)));
+    let (event, latest) = (&model.events[at], model.version_of(at));
+    match &event.action {
+        _ if which == Some(&Which::Latest) => events.extend(withdrawals(model, latest.as_ref())),
+        Action::Promote(label) if model.holds(at) => events.extend(model.support(label)),
+        // Where the tag of a label does not name its version, the tags of versions on its commit tell.
+        Action::Promote(_) | Action::Demote(_) if event.noted != latest => {
+            events.extend(latest.as_ref().and_then(|version| Some(model.versions.get(version)?.event)));
+        }
+        _ => {}
     }
     let checked = events.into_iter().map(|at| &model.events[at]).try_for_each(|event| check(repo, event));
     match (checked, which, latest) {

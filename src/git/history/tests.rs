@@ -17,11 +17,12 @@ fn sample() -> (tempfile::TempDir, std::path::PathBuf, Vec<String>) {
     git(&top, &["branch", "feature/x", "HEAD~1"]);
     git(&top, &["tag", "-a", "digits@v1.2.0", "-m", "first", "HEAD~2"]);
     git(&top, &["tag", "light", "HEAD~1"]);
-    for (n, at) in [("9", "HEAD~2"), ("10", "HEAD"), ("2", "HEAD~1")] {
-        git(&top, &["tag", "-a", &format!("digits#prod#{n}"), "-m", "p", at]);
+    for (day, n, at) in [("5", "9", "HEAD~2"), ("6", "10", "HEAD"), ("4", "12", "HEAD~1")] {
+        let tag = format!("digits#prod#{n}");
+        git_at(&top, &["tag", "-a", &tag, "-m", "p", at], &format!("2026-02-0{day}T00:00:00Z"));
     }
-    git(&top, &["tag", "-a", "digits#dev#1", "-m", "d", "HEAD"]);
-    git(&top, &["tag", "-a", "digits#dev!#2", "-m", "d", "HEAD"]);
+    git(&top, &["tag", "-a", "digits#dev#1", "-m", "d", "HEAD~2"]);
+    git(&top, &["tag", "-a", "digits#dev!#2", "-m", "d", "HEAD~2"]);
     (dir, top, commits)
 }
 
@@ -29,7 +30,9 @@ fn sample() -> (tempfile::TempDir, std::path::PathBuf, Vec<String>) {
 fn names_of_commits() {
     let (_dir, top, commits) = sample();
     git(&top, &["tag", "models/a=w@v0.1.0", "HEAD~1"]);
-    git(&top, &["tag", "models/a=w#prod#1", "HEAD~1"]);
+    git(&top, &["tag", "-a", "models/a=w#prod#1", "-m", "p", "HEAD~1"]);
+    // A tag with the very name of a label, which was moved since.
+    git_at(&top, &["tag", "-a", "digits#prod", "-m", "p", "HEAD~2"], "2026-02-01T00:00:00Z");
     let history = Repo::discover(&top).unwrap().history().unwrap();
     for (revision, want) in [
         ("models/a:w@v0.1.0", 1),
@@ -43,7 +46,8 @@ fn names_of_commits() {
         ("digits@v1.2.0", 0),
         ("digits@v1.2.0^{commit}", 0),
         ("digits#prod", 2),
-        ("digits#prod#2", 1),
+        ("digits#prod#12", 1),
+        ("refs/tags/digits#prod", 0),
         (commits[1].as_str(), 1),
         (&commits[0][..8], 0),
         ("@", 2),
@@ -105,9 +109,9 @@ fn commits_are_chosen_once() {
     assert_eq!(
         chosen(Which { all_tags: true, all_branches: true, revs: revs(&["HEAD"]), ..Which::default() }),
         [
-            "2:HEAD,main,digits#dev!#2,digits#dev#1,digits#prod#10",
-            "1:feature/x,digits#prod#2,light",
-            "0:digits#prod#9,digits@v1.2.0"
+            "2:HEAD,main,digits#prod#10",
+            "1:feature/x,digits#prod#12,light",
+            "0:digits#dev!#2,digits#dev#1,digits#prod#9,digits@v1.2.0"
         ]
     );
     assert_eq!(chosen(Which { revs: revs(&["main"]), number: Some(2), ..Which::default() }), ["2:main", "1:-"]);

@@ -92,6 +92,14 @@ fn names_of_all_kinds() {
     // Lightweight, so nobody knows who and when.
     let out = sandbox.run(&["model", "show", "digits@v1.0.0"]);
     assert!(out.code == 0 && out.stdout.contains("at some time"), "{out}");
+    // It gets no label, since GTO does not see it.
+    let promote = ["model", "promote", "digits@v1.0.0", "prod"];
+    let out = sandbox.run(&promote);
+    let command = "git tag -f -a -m digits@v1.0.0 digits@v1.0.0 digits@v1.0.0";
+    assert!(out.code == 2 && out.stderr.contains(command), "{out}");
+    sandbox.git(&command.split(' ').skip(1).collect::<Vec<_>>());
+    let out = sandbox.run(&promote);
+    assert_eq!(out.code, 0, "{out}");
 }
 
 #[test]

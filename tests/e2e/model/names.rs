@@ -1,4 +1,4 @@
-//! Artifacts that no tag can name, and versions that another reader of the tags refuses.
+//! Artifacts that no tag can name.
 
 use crate::model::registry::{json, project, shown};
 
@@ -28,15 +28,4 @@ fn an_artifact_in_a_folder_with_a_space_is_listed_with_the_reason() {
         let out = sandbox.run_in(folder, &["model", "register", name, "--version", "1.0.0"]);
         assert!(out.code == 2 && out.stderr.contains("has ' ' in it, which cannot stand"), "{folder} {name}: {out}");
     }
-}
-
-#[test]
-fn a_second_version_of_a_commit_is_told_to_be_unreadable_for_gto() {
-    let sandbox = project();
-    let register = |version: &str| sandbox.run(&["model", "register", "digits", "--version", version]);
-    let first = register("1.0.0");
-    assert!(first.code == 0 && !first.stderr.contains("GTO"), "{first}");
-    let second = register("1.1.0");
-    let told = "digits v1.0.0 is of the same commit";
-    assert!(second.code == 0 && second.stderr.contains(told) && second.stderr.contains("GTO"), "{second}");
 }

@@ -172,15 +172,16 @@ fn what_takes_back_has_to_be_signed_too() {
     let sandbox = project();
     ssh_key(&sandbox, "ann", true);
     register(&sandbox, "v1.0.0", true);
+    sandbox.git(&["commit", "-q", "--allow-empty", "-m", "second"]);
     register(&sandbox, "v2.0.0", true);
     assert_eq!(state(&sandbox, "digits"), "good");
-    let forge = |name: &str| {
+    let forge = |name: &str, rev: &str| {
         let mut git = sandbox.command(Path::new("git"), "");
         let out =
-            output(git.args(["tag", "-a", name, "-m", "x", "HEAD"]).env("GIT_COMMITTER_DATE", "2026-02-01T00:00:00Z"));
+            output(git.args(["tag", "-a", name, "-m", "x", rev]).env("GIT_COMMITTER_DATE", "2026-02-01T00:00:00Z"));
         assert_eq!(out.code, 0, "{out}");
     };
-    forge("digits@v2.0.0!");
+    forge("digits@v2.0.0!", "HEAD");
     let out = sandbox.run(&["model", "resolve", "digits", "--verify"]);
     assert!(out.code == 1 && out.stderr.contains("the tag digits@v2.0.0! has no good signature: none"), "{out}");
     sandbox.git(&["tag", "-d", "digits@v2.0.0!"]);
@@ -190,10 +191,30 @@ fn what_takes_back_has_to_be_signed_too() {
     // A label that was moved without a signature.
     assert_eq!(sandbox.run(&["model", "promote", "digits@v1.0.0", "prod", "--sign"]).code, 0);
     assert_eq!(state(&sandbox, "digits#prod"), "good");
-    forge("digits#prod#99");
+    forge("digits#prod#99", "HEAD~1");
     assert_eq!(state(&sandbox, "digits#prod"), "none");
-    forge("digits#prod!#100");
+    forge("digits#prod!#100", "HEAD~1");
     assert_eq!(sandbox.run(&["model", "resolve", "digits#prod", "--verify"]).code, 3);
+    for tag in ["digits#prod#99", "digits#prod!#100"] {
+        sandbox.git(&["tag", "-d", tag]);
+    }
+    // A version that lost a label to a tag without a signature: the one before it is no answer.
+    sandbox.git(&["commit", "-q", "--allow-empty", "-m", "third"]);
+    register(&sandbox, "v3.0.0", true);
+    assert_eq!(sandbox.run(&["model", "promote", "digits@v3.0.0", "prod", "--sign"]).code, 0);
+    for tag in ["digits#prod!#100", "digits@v3.0.0!"] {
+        forge(tag, "HEAD");
+        let shown = sandbox.run(&["model", "resolve", "digits#prod"]).stdout;
+        assert!(shown.contains("v1.0.0"), "{shown}");
+        let why = format!("the tag {tag} has no good signature: none");
+        let out = sandbox.run(&["model", "resolve", "digits#prod", "--verify"]);
+        assert!(out.code == 1 && out.stderr.contains(&why), "{out}");
+        let mut get = sandbox.lockstep("");
+        let get = get.args(["get", "o", "--rev", "digits#prod", "-o", "got"]).env("LOCKSTEP_REQUIRE_SIGNED", "1");
+        let out = output(get);
+        assert!(out.code == 1 && out.stderr.contains(&why), "{out}");
+        sandbox.git(&["tag", "-d", tag]);
+    }
 }
 
 #[test]
@@ -623,7 +644,9 @@ fn a_label_without_a_note_rests_on_the_tag_of_its_version() {
     register(&sandbox, "v1.0.0", true);
     sandbox.git(&["tag", "-s", "-m", "by hand", "digits#prod#1"]);
     assert_eq!(state(&sandbox, "digits#prod"), "good");
-    sandbox.git(&["tag", "digits@v9.9.9"]);
+    sandbox.git(&["tag", "digits@v9.9.8"]);
+    assert_eq!(state(&sandbox, "digits#prod"), "good");
+    sandbox.git(&["tag", "-a", "-m", "x", "digits@v9.9.9"]);
     let out = sandbox.run(&["model", "resolve", "digits#prod", "--verify"]);
     assert!(out.code == 1 && out.stderr.contains("digits@v9.9.9"), "{out}");
 }

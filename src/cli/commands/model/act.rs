@@ -3,10 +3,14 @@
 use serde_json::json;
 
 use crate::cli::output::Output;
+use crate::cli::progress::Progress;
 use crate::error::{Error, Result};
-use crate::model::act::{Act, Manner};
+use crate::model::act::{self, Act, Manner};
 use crate::model::checks::Judged;
+use crate::model::publish::Publisher;
+use crate::model::registry::Registry;
 use crate::project::Project;
+use crate::tag::ModelName;
 use crate::value::Value;
 
 #[derive(clap::Args, Debug)]
@@ -17,44 +21,96 @@ pub struct How {
     /// Sign the tag, as `git tag --sign` does
     #[arg(short, long)]
     sign: bool,
-    /// Push the tag to where Git pushes this branch
+    /// Push the tag to where Git pushes this branch: both are done, or neither
     #[arg(long)]
     push: bool,
+    /// Show the tag that would be made, and make none
+    #[arg(long, visible_alias = "dry-run")]
+    dry: bool,
     /// As JSON
     #[arg(long)]
     json: bool,
 }
 
 impl How {
-    /// Makes the tag and tells of it: `said` to people, `shape` to programs, with what every tag has added.
+    /// Where tags are pushed to, if that is wanted. What an earlier command left is settled first, so this comes before the
+    /// registry is read.
+    pub fn publisher<'p>(&self, project: &'p Project, out: &Output) -> Result<Option<Publisher<'p>>> {
+        if !self.push || self.dry {
+            return Ok(None);
+        }
+        let progress = Progress::new(out, false);
+        let publisher = Publisher::open(project, &progress);
+        progress.finish();
+        let publisher = publisher?;
+        publisher.settled.iter().for_each(|what| out.say(what));
+        Ok(Some(publisher))
+    }
+
+    /// Says which tags of a model the remote lacks, but `expected`.
+    ///
+    /// Errors: the remote has tags of the model that this clone lacks.
+    pub fn compare(
+        &self,
+        publisher: Option<&Publisher>,
+        name: &ModelName,
+        registry: &Registry,
+        expected: Option<&str>,
+        out: &Output,
+    ) -> Result<Vec<String>> {
+        let Some(publisher) = publisher else { return Ok(Vec::new()) };
+        let lacking = publisher.compare(name, registry.models.get(name))?;
+        let others: Vec<&String> = lacking.iter().filter(|tag| Some(tag.as_str()) != expected).collect();
+        if !others.is_empty() {
+            let remote = &publisher.remote;
+            let names = others.iter().map(|tag| tag.as_str()).collect::<Vec<_>>().join(", ");
+            out.warn(format!("not at {remote}, never pushed or deleted there: {names}; {}", push_line(remote, others)));
+        }
+        Ok(lacking)
+    }
+
+    /// Makes the tags and tells of them: `said` to people, `shape` to programs, with what every tag has added.
     pub fn perform(
         &self,
-        act: Act,
+        acts: Vec<Act>,
         said: &str,
         shape: impl Into<Value>,
+        publisher: Option<&Publisher>,
         project: &Project,
         out: &Output,
     ) -> Result<u8> {
         let mut shape = shape.into();
-        let manner = Manner { words: self.message.clone(), sign: self.sign, push: self.push };
-        let (event, name, commit) = (act.note.event.clone(), act.tag.name.to_string(), act.commit.hex());
-        let done = act.perform(project, &manner)?;
-        out.say(said);
-        match &done.pushed {
-            Some(remote) => out.say(format!("pushed {} to {remote}", done.tag)),
-            None => {
-                if let Some(remote) = project.repo.push_remote() {
-                    out.say(format!("next: git push {remote} '{}'", done.tag));
-                }
+        let tags: Vec<String> = acts.iter().map(|act| act.tag.to_string()).collect();
+        if let Some(act) = acts.last() {
+            let (event, name, commit) = (act.note.event.clone(), act.tag.name.to_string(), act.commit.hex());
+            let tag = act.tag.to_string();
+            for (key, value) in [("event", event), ("name", name), ("tag", tag), ("commit", commit)] {
+                shape.set(&[key], json!(value).into());
             }
         }
-        if self.json {
-            for (key, value) in
-                [("event", json!(event)), ("name", json!(name)), ("tag", json!(done.tag)), ("commit", json!(commit))]
-            {
-                shape.set(&[key], value.into());
+        shape.set(&["tags"], json!(tags).into());
+        let mut pushed = None;
+        if self.dry {
+            if !self.json {
+                tags.iter().for_each(|tag| out.line(tag));
             }
-            shape.set(&["pushed"], json!(done.pushed).into());
+            let push = if self.push { " and pushed" } else { "" };
+            out.say(format!("would be made{push}; nothing is changed by --dry"));
+        } else {
+            let manner = Manner { words: self.message.clone(), sign: self.sign };
+            let done = act::perform(project, acts, &manner, publisher)?;
+            done.remarks.iter().for_each(|remark| out.warn(remark));
+            out.say(said);
+            match (&done.pushed, project.repo.push_remote()) {
+                (Some(remote), _) => out.say(format!("pushed {} to {remote}", tags.join(", "))),
+                (None, Some(remote)) => out.say(format!("next: {}", push_line(&remote, tags.iter().collect()))),
+                (None, None) => {}
+            }
+            pushed = done.pushed;
+        }
+        if self.json {
+            shape.set(&["pushed"], json!(pushed).into());
+            shape.set(&["dry"], json!(self.dry).into());
             out.values(&shape);
         }
         Ok(0)
@@ -63,6 +119,13 @@ impl How {
     pub fn json(&self) -> bool {
         self.json
     }
+}
+
+/// What to type to push tags.
+fn push_line(remote: &str, tags: Vec<&String>) -> String {
+    let atomic = if tags.len() > 1 { "--atomic " } else { "" };
+    let tags: Vec<String> = tags.into_iter().map(|tag| format!("'{tag}'")).collect();
+    format!("git push {atomic}{remote} {}", tags.join(" "))
 }
 
 /// The machine-readable shape of conditions, as `check --json` has it.

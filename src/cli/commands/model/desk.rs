@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::git::{Signature, SignatureState};
 use crate::model::act::rfc3339;
 use crate::model::artifact;
+use crate::model::publish;
 use crate::model::registry::{Event, Registry};
 use crate::project::{Project, Rev, Snapshot};
 use crate::store::Pin;
@@ -29,6 +30,11 @@ impl<'p> Desk<'p> {
             for tag in &registry.passed_over {
                 out.say(format!("the tag {} is none of the registry's", tag));
             }
+        }
+        for (tag, remote) in publish::unsettled(&project.repo) {
+            out.warn(format!(
+                "{tag} may not be at {remote}: the command that made it did not end; the next one with --push settles it"
+            ));
         }
         let now = project.at(&Rev::Worktree)?;
         let declared = artifact::all(&now).into_iter().map(|artifact| artifact.name);

@@ -29,17 +29,31 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
+    let publisher = args.how.publisher(project, out)?;
     let desk = Desk::open(project, out)?;
     let asked = desk.asked(&args.version)?;
     let mut plan = Promotion::plan(project, &desk.registry, &asked, &args.label)?;
     let (name, version, label) = (asked.name, plan.version.clone(), plan.label.clone());
-    if plan.is_done() {
+    let given = plan.given.as_deref().filter(|_| plan.is_done());
+    let lacking = args.how.compare(publisher.as_ref(), &name, &desk.registry, given, out)?;
+    if let Some(tag) = given {
         out.say(format!("{name} {version} is {label} already"));
+        let pushed = match &publisher {
+            Some(publisher) if lacking.iter().any(|one| one == tag) => {
+                publisher.push_old(tag)?;
+                out.say(format!("pushed {tag} to {}", publisher.remote));
+                Some(&publisher.remote)
+            }
+            _ => None,
+        };
         if args.how.json() {
             out.json(&json!({"event": null, "name": name.to_string(), "version": version.to_string(),
-                "label": label.to_string(), "commit": plan.act.commit.hex()}));
+                "label": label.to_string(), "commit": plan.act.commit.hex(), "pushed": pushed}));
         }
         return Ok(0);
+    }
+    if plan.revives {
+        out.warn(format!("{name} was deprecated; with this it goes on, with the labels that it had"));
     }
     if let Some(refusal) = plan.refusal() {
         if !args.force {
@@ -59,5 +73,5 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         "checks": checks(&plan.checks),
         "forced": plan.act.note.forced,
     });
-    args.how.perform(plan.act, &said, shape, project, out)
+    args.how.perform(vec![plan.act], &said, shape, publisher.as_ref(), project, out)
 }

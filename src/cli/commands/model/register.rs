@@ -51,8 +51,10 @@ enum Part {
 }
 
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
+    let publisher = args.how.publisher(project, out)?;
     let desk = Desk::open(project, out)?;
     let name = desk.name(&args.name)?;
+    args.how.compare(publisher.as_ref(), &name, &desk.registry, None, out)?;
     let number = match (&args.version, args.bump) {
         (Some(version), _) => Number::This(version.clone()),
         (None, Some(Part::Major)) => Number::Next(Bump::Major),
@@ -95,5 +97,5 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     });
     let mut shape = Value::from(shape);
     shape.set(&["checks"], checks(&plan.checks));
-    args.how.perform(plan.act, &said, shape, project, out)
+    args.how.perform(vec![plan.act], &said, shape, publisher.as_ref(), project, out)
 }

@@ -35,8 +35,7 @@ pub struct Args {
 
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let desk = Desk::open(project, out)?;
-    let typed = args.what.strip_prefix("refs/tags/").unwrap_or(&args.what);
-    let Answer { model, at, label, which } = find(&desk, typed)?;
+    let Answer { model, at, label, which } = find(&desk, &args.what)?;
     let event = &model.events[at];
     if args.verify || signed::is_required(&desk.now, &model.name)? {
         signed::require(&project.repo, model, which.as_ref(), at)?;
@@ -49,7 +48,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         Trace::of(project, &desk.registry, &Asked { name: model.name.clone(), which })
     });
     let trace = trace.transpose()?;
-    let current = is_current(model, at);
+    let current = model.holds(at);
     let path = trace.as_ref().and_then(|t| t.origin.as_ref()).map(|origin| origin.path.to_string());
     let found = trace.as_ref().and_then(|t| t.pin());
     let kind = trace.as_ref().and_then(|t| t.artifact.as_ref()).and_then(|artifact| artifact.kind.clone());
@@ -101,30 +100,23 @@ fn find<'d>(desk: &'d Desk<'_>, typed: &str) -> Result<Answer<'d>> {
         Action::Promote(label) | Action::Demote(label) => Some(label.clone()),
         _ => None,
     };
-    if let Ok(tag) = typed.parse::<ModelTag>()
-        && let Some(model) = desk.registry.models.get(&tag.name)
-        && let Some(at) = model.events.iter().position(|e| e.tag == typed)
-    {
+    // A tag may have the very name of a label; the label is meant then.
+    let full = typed.strip_prefix("refs/tags/");
+    if typed.parse::<Asked>().is_ok() && full.is_none() {
+        let asked = desk.asked(typed)?;
+        let (model, event, _) = desk.registry.find(&asked)?;
+        return Ok(Answer { model, at: model.place(event), label: label(event), which: Some(asked.which) });
+    }
+    let tag = full.unwrap_or(typed);
+    if let Ok(parsed) = tag.parse::<ModelTag>() {
+        let model = desk.registry.models.get(&parsed.name);
+        let found = model.and_then(|model| Some((model, model.events.iter().position(|e| e.tag == tag)?)));
+        let Some((model, at)) = found else {
+            return Err(Error::missing(format!("there is no tag {tag} here")).hint("git fetch --tags"));
+        };
         return Ok(Answer { model, at, label: label(&model.events[at]), which: None });
     }
-    if typed.parse::<Asked>().is_err() && typed.parse::<ModelTag>().is_ok() {
-        return Err(Error::missing(format!("there is no tag {typed} here")).hint("git fetch --tags"));
-    }
-    let asked = desk.asked(typed)?;
+    let asked = desk.asked(tag)?;
     let (model, event, _) = desk.registry.find(&asked)?;
     Ok(Answer { model, at: model.place(event), label: label(event), which: Some(asked.which) })
-}
-
-/// Does what the tag said still hold?
-fn is_current(model: &Model, at: usize) -> bool {
-    match &model.events[at].action {
-        Action::Register(version) => {
-            model.versions.get(version).is_some_and(|r| r.event == at && r.withdrawn.is_none())
-        }
-        Action::Deregister(version) => model.versions.get(version).is_some_and(|r| r.withdrawn.is_some()),
-        Action::Promote(label) => model.labels.get(label).is_some_and(|given| given.event == at),
-        Action::Demote(label) => !model.labels.contains_key(label),
-        Action::Deprecate => model.deprecated.is_some(),
-        Action::Create => model.deprecated.is_none(),
-    }
 }

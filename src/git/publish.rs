@@ -1,0 +1,128 @@
+//! Tags and the Git remote that they are pushed to, with the user's own settings, agents and hooks.
+
+use std::collections::BTreeMap;
+
+use super::id::GitId;
+use super::repo::Repo;
+use super::signature;
+use crate::error::{Error, Kind, Result};
+use crate::shell::word;
+
+impl Repo {
+    /// The remote that Git pushes this branch to.
+    ///
+    /// Errors: [`Kind::Usage`] if there is none.
+    pub fn tag_remote(&self) -> Result<String> {
+        self.push_remote()
+            .ok_or_else(|| Error::usage("nothing can be pushed: Git knows no remote").hint("git remote add origin URL"))
+    }
+
+    /// The tags at a remote whose names match one of the patterns, with the objects that they name.
+    ///
+    /// Errors: [`Kind::Remote`].
+    pub fn tags_at(&self, remote: &str, patterns: &[String]) -> Result<BTreeMap<String, GitId>> {
+        let place = self.push_place(remote);
+        let patterns: Vec<String> = patterns.iter().map(|pattern| format!("refs/tags/{pattern}")).collect();
+        let mut args = vec!["ls-remote", "--quiet", "--refs", "--", &place];
+        args.extend(patterns.iter().map(String::as_str));
+        let listed = self.git(&args, None, None).map_err(|e| {
+            let error = Error::new(Kind::Remote, format!("the tags at {remote} cannot be read"));
+            e.causes.into_iter().fold(error, Error::because)
+        })?;
+        let line = |line: &str| {
+            let (id, name) = line.split_once('\t')?;
+            Some((name.strip_prefix("refs/tags/")?.to_string(), GitId::from_hex(id)?))
+        };
+        Ok(listed.lines().filter_map(line).collect())
+    }
+
+    /// Pushes tags: all of them, or none.
+    ///
+    /// Errors: [`Kind::Remote`]. They may have arrived nevertheless; [`Repo::tags_at`] tells.
+    pub fn push_tags(&self, remote: &str, names: &[String]) -> Result<()> {
+        let refs: Vec<String> = names.iter().map(|name| format!("refs/tags/{name}")).collect();
+        let mut args = vec!["push", "--quiet"];
+        // One tag needs no help, which some servers do not have.
+        args.extend((refs.len() > 1).then_some("--atomic"));
+        args.push(remote);
+        args.extend(refs.iter().map(String::as_str));
+        self.git(&args, None, None).map(drop).map_err(|e| {
+            let error = Error::new(Kind::Remote, format!("the push to {remote} failed"));
+            e.causes.into_iter().fold(error, Error::because)
+        })
+    }
+
+    /// Deletes a tag of this clone if it still names the object.
+    pub fn delete_tag(&self, name: &str, object: GitId) -> Result<()> {
+        let id = object.hex();
+        let deleted = self.git(&["update-ref", "--no-deref", "-d", &format!("refs/tags/{name}"), &id], None, None);
+        deleted.map(drop).map_err(|e| {
+            let error = Error::new(Kind::Io, format!("the tag {name} of this clone cannot be deleted"));
+            e.causes.into_iter().fold(error, Error::because).hint(format!("git tag -d {}", word(name)))
+        })
+    }
+
+    /// The object of a tag, and its content without a signature; `None` if there is no such annotated tag.
+    pub fn tag_content(&self, name: &str) -> Result<Option<(GitId, Vec<u8>)>> {
+        let history = self.history()?;
+        let Some(reference) = history.find_ref(&format!("refs/tags/{name}"))? else { return Ok(None) };
+        let Ok(object) = history.0.repo.find_object(reference.target) else { return Ok(None) };
+        let is_tag = object.kind == gix::object::Kind::Tag && !reference.is_symbolic;
+        Ok(is_tag.then(|| (GitId(reference.target), signature::split(&object.data).0.to_vec())))
+    }
+
+    /// Where a push to a remote goes: the remote itself, unless it is pushed to another place than it is fetched from.
+    fn push_place(&self, remote: &str) -> String {
+        let url = |args: &[&str]| self.git(args, None, None).ok().map(|url| url.trim().to_string());
+        match (url(&["remote", "get-url", remote]), url(&["remote", "get-url", "--push", remote])) {
+            (Some(fetched), Some(pushed)) if fetched != pushed && !pushed.starts_with('-') => pushed,
+            _ => remote.to_string(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{git, repository};
+    use super::*;
+
+    #[test]
+    fn tags_are_pushed_all_or_none_to_where_the_branch_goes() {
+        let (dir, top) = repository();
+        git(&top, &["config", "user.name", "A U Thor"]);
+        git(&top, &["config", "user.email", "a@example.org"]);
+        git(&top, &["commit", "-q", "--allow-empty", "-m", "x"]);
+        for name in ["a@v1.0.0", "a#prod#1", "b@v1.0.0"] {
+            git(&top, &["tag", "-a", "-m", "x", name]);
+        }
+        let repo = Repo::discover(&top).unwrap();
+        assert_eq!(repo.tag_remote().unwrap_err().kind, Kind::Usage);
+        let there = dir.path().join("there");
+        git(dir.path(), &["init", "-q", "--bare", "there"]);
+        git(&top, &["remote", "add", "up", there.to_str().unwrap()]);
+        let remote = repo.tag_remote().unwrap();
+        assert_eq!(remote, "up");
+        repo.push_tags(&remote, &["a@v1.0.0".into()]).unwrap();
+        git(&top, &["tag", "-f", "-a", "-m", "y", "a@v1.0.0"]);
+        let error = repo.push_tags(&remote, &["a@v1.0.0".into(), "b@v1.0.0".into()]).unwrap_err();
+        assert_eq!(error.kind, Kind::Remote);
+        assert_eq!(git(&there, &["tag"]), "a@v1.0.0\n");
+        repo.push_tags(&remote, &["a#prod#1".into(), "b@v1.0.0".into()]).unwrap();
+        let found = repo.tags_at(&remote, &["a@*".into(), "a#*".into()]).unwrap();
+        assert_eq!(found.keys().collect::<Vec<_>>(), ["a#prod#1", "a@v1.0.0"]);
+        let (own, _) = repo.tag_content("a#prod#1").unwrap().unwrap();
+        assert_eq!(found["a#prod#1"], own);
+        assert_ne!(found["a@v1.0.0"], repo.tag_content("a@v1.0.0").unwrap().unwrap().0);
+
+        // A tag that was moved meanwhile stays.
+        assert!(repo.delete_tag("a@v1.0.0", found["a@v1.0.0"]).is_err());
+        repo.delete_tag("a#prod#1", own).unwrap();
+        assert_eq!(git(&top, &["tag"]), "a@v1.0.0\nb@v1.0.0\n");
+        git(&top, &["remote", "add", "origin", "/nowhere/at/all"]);
+        let error = repo.tags_at(&repo.tag_remote().unwrap(), &["a@*".into()]).unwrap_err();
+        assert!(error.kind == Kind::Remote && error.message.contains("origin"), "{error}");
+        // A remote that is pushed to another place than it is fetched from.
+        git(&top, &["remote", "set-url", "--push", "origin", there.to_str().unwrap()]);
+        assert_eq!(repo.tags_at("origin", &["b@*".into()]).unwrap().len(), 1);
+    }
+}

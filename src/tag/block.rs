@@ -1,0 +1,42 @@
+//! The block for programs in the message of a tag: a line `lockstep-model 1`, then JSON to the end of the message.
+//!
+//! Whoever may push tags writes it, so it is untrusted: of bounded size, and one that cannot be read counts as none.
+
+use serde::Deserialize;
+
+use super::Version;
+use crate::value;
+
+/// The version of the block.
+pub const VERSION: u32 = 1;
+/// A longer message is some other program's: all metrics of a version are in it.
+pub const LONGEST: usize = 16 << 20;
+/// What its first line begins with.
+pub const HEAD: &str = "lockstep-model ";
+
+/// The part of a block that says which version a tag is about.
+#[derive(Deserialize)]
+struct Subject {
+    version: Option<String>,
+}
+
+/// The JSON of the block of a message, if it has one of this version.
+pub fn json(message: &str) -> Option<&str> {
+    if message.len() > LONGEST {
+        return None;
+    }
+    let (version, json) = message[start(message)?..].split_once('\n')?;
+    (version.trim().parse() == Ok(VERSION)).then_some(json)
+}
+
+/// Where the block begins, behind its [`HEAD`].
+pub fn start(message: &str) -> Option<usize> {
+    let at_line = |at: &usize| *at == 0 || message.as_bytes()[at - 1] == b'\n';
+    let mut heads = message.match_indices(HEAD).map(|(at, _)| at).filter(at_line);
+    heads.next().map(|at| at + HEAD.len())
+}
+
+/// The version that the block of a message names.
+pub fn version(message: &str) -> Option<Version> {
+    value::read_record::<Subject>(json(message)?).ok()?.version?.parse().ok()
+}
