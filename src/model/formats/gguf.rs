@@ -1,7 +1,7 @@
 //! GGUF, the format of llama.cpp: metadata, descriptions of tensors, then the tensors, most of them quantised in blocks.
 //! Format: `docs/gguf.md` of the ggml project, versions 2 and 3.
 
-use super::{Contents, Format, Rest};
+use super::{Contents, Format, RestHash};
 use crate::error::Result;
 use crate::model::source::{Reader, Source};
 use crate::model::tensor::{Data, Dtype, Tensor, shown};
@@ -30,7 +30,7 @@ pub fn read(source: &Source) -> Result<Contents> {
     if tensors > MANY || entries > MANY {
         return Err(source.refuse(format!("it claims {tensors} tensors and {entries} metadata entries")));
     }
-    let (mut alignment, mut lists) = (32u64, blake3::Hasher::new());
+    let (mut alignment, mut lists) = (32u64, RestHash::new());
     for _ in 0..entries {
         let key = text(&mut reader)?;
         let kind = reader.number(4)?;
@@ -62,7 +62,7 @@ pub fn read(source: &Source) -> Result<Contents> {
         described.push((name, shape, dtype_of(reader.number(4)?), reader.number(8)?));
     }
     // Lists are only counted among the metadata.
-    contents.rest = Rest::Hash(lists.finalize());
+    contents.rest = lists.rest();
     let start = reader.position().next_multiple_of(alignment);
     for (name, shape, dtype, offset) in described {
         let at = start.saturating_add(offset);
@@ -77,7 +77,7 @@ pub fn read(source: &Source) -> Result<Contents> {
     Ok(contents)
 }
 
-fn hash_list(list: &Source, hash: &mut blake3::Hasher) -> Result<()> {
+fn hash_list(list: &Source, hash: &mut RestHash) -> Result<()> {
     hash.update(&list.len().to_le_bytes());
     let mut at = 0;
     while at < list.len() {

@@ -14,6 +14,7 @@ pub mod onnx;
 pub mod pickle;
 pub mod pickled;
 pub mod protobuf;
+pub mod rest;
 pub mod safetensors;
 pub mod skops;
 pub mod torch;
@@ -22,6 +23,8 @@ pub mod zip;
 pub mod zipped;
 
 use std::collections::BTreeMap;
+
+pub use rest::{Rest, RestHash};
 
 use crate::error::{Error, Result};
 use crate::model::source::Source;
@@ -97,16 +100,6 @@ impl Format {
             Format::Zip => "zip",
         }
     }
-}
-
-/// What a file holds beside tensors and metadata: the operators of a graph, settings, Python values.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rest {
-    Nothing,
-    /// A hash of all of it: two files with the same one hold the same.
-    Hash(blake3::Hash),
-    /// It is not read.
-    Unread,
 }
 
 /// What the header of a file tells.

@@ -118,7 +118,7 @@ pub fn find_tensors(
     }
     note_bytes(pickle, &read_ids, contents);
     let rest = pickle::hash(pickle, source, &|id| read_ids.contains(&id))?;
-    contents.rest = rest.filter(|_| contents.rest != Rest::Unread).map_or(Rest::Unread, Rest::Hash);
+    contents.rest = contents.rest.with(rest);
     Ok(())
 }
 
@@ -168,7 +168,7 @@ pub fn read_objects(values: &Source, name: &str, contents: &mut Contents) {
                     contents.tensors.push(tensor);
                 }
             }
-            contents.rest = join_rest(contents.rest, inner.rest);
+            contents.rest = contents.rest.with(inner.rest);
             contents.notes.extend(inner.notes);
         }
         Err(e) => {
@@ -182,15 +182,6 @@ pub fn read_objects(values: &Source, name: &str, contents: &mut Contents) {
         if !contents.calls.contains(&call) {
             contents.calls.push(call);
         }
-    }
-}
-
-/// What two parts of a file hold beside their tensors.
-pub fn join_rest(one: Rest, other: Rest) -> Rest {
-    match (one, other) {
-        (Rest::Unread, _) | (_, Rest::Unread) => Rest::Unread,
-        (Rest::Nothing, rest) | (rest, Rest::Nothing) => rest,
-        (Rest::Hash(a), Rest::Hash(b)) => Rest::Hash(blake3::hash(&[*a.as_bytes(), *b.as_bytes()].concat())),
     }
 }
 
@@ -255,6 +246,9 @@ pub fn is_usual(global: &str) -> bool {
         "_codecs" => name == "encode",
         "array" => matches!(name, "array" | "_array_reconstructor"),
         "copyreg" | "copy_reg" => name == "_reconstructor",
+        "ml_dtypes" => torch::is_type(name),
+        "numpy.rec" => name == "recarray",
+        "numpy" if matches!(name, "record" | "recarray" | "matrix") => true,
         "numpy" => ["bool", "int", "uint", "float", "complex", "dtype", "ndarray"].iter().any(|t| name.starts_with(t)),
         "numpy.core.multiarray" | "numpy._core.multiarray" => matches!(name, "_reconstruct" | "scalar"),
         "numpy.core.numeric" | "numpy._core.numeric" => name == "_frombuffer",

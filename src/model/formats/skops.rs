@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use serde_json::Value as Json;
 
 use super::zip::Archive;
-use super::{Contents, Format, Rest, pickled, zipped};
+use super::{Contents, Format, Rest, RestHash, pickled, zipped};
 use crate::error::Result;
 use crate::model::source::Source;
 use crate::model::tensor::shown;
@@ -39,8 +39,8 @@ pub fn read(source: &Source, archive: &Archive) -> Result<Contents> {
     if unread > 0 {
         contents.note(format!("{unread} files in the archive are not read"));
     }
-    let hash = tree.rest.finalize();
-    contents.rest = if unread > 0 || contents.rest == Rest::Unread { Rest::Unread } else { Rest::Hash(hash) };
+    let rest = if unread > 0 { Rest::Unread } else { tree.rest.rest() };
+    contents.rest = contents.rest.with(rest);
     Ok(contents)
 }
 
@@ -59,15 +59,17 @@ struct Tree<'a> {
     /// Files that were read.
     files: BTreeSet<String>,
     paths: usize,
+    /// How many bytes may still be inflated into memory.
+    left: u64,
     /// Of everything but the arrays, and the names of files and objects, which change each time.
-    rest: blake3::Hasher,
+    rest: RestHash,
 }
 
 impl<'a> Tree<'a> {
     fn new(source: &'a Source, archive: &'a Archive) -> Tree<'a> {
         let (classes, files) = (BTreeSet::new(), BTreeSet::new());
         let contents = Contents::new(Format::Skops);
-        Tree { source, archive, contents, classes, files, paths: PATHS, rest: blake3::Hasher::new() }
+        Tree { source, archive, contents, classes, files, paths: PATHS, left: zipped::INFLATED, rest: RestHash::new() }
     }
 
     /// The depth of the document is bounded by its parser.
@@ -88,7 +90,7 @@ impl<'a> Tree<'a> {
                     self.file(file, path)?;
                 }
                 for (key, value) in object.iter().filter(|(key, _)| !matches!(key.as_str(), "file" | "__id__")) {
-                    self.rest.update(b"k").update(&key.len().to_le_bytes()).update(key.as_bytes());
+                    self.rest.field(b'k', key.as_bytes());
                     // What holds the parts of an object is no part of their names.
                     let inner = match key.as_str() {
                         "content" | "attrs" | "key_types" => path.to_string(),
@@ -100,7 +102,7 @@ impl<'a> Tree<'a> {
             }
             plain => {
                 let text = plain.to_string();
-                self.rest.update(b"v").update(&text.len().to_le_bytes()).update(text.as_bytes());
+                self.rest.field(b'v', text.as_bytes());
                 Ok(())
             }
         }
@@ -113,16 +115,21 @@ impl<'a> Tree<'a> {
             return Ok(());
         };
         if file.ends_with(".npy") {
-            self.files.insert(file.to_string());
-            return zipped::array(self.source, self.archive, entry, path, &mut self.contents);
+            // What several objects share has one name.
+            if !self.files.insert(file.to_string()) {
+                return Ok(());
+            }
+            return zipped::array(self.source, (self.archive, entry), path, &mut self.left, &mut self.contents);
         }
         if file.ends_with(".npz") {
             if let Some(stored) = self.archive.stored(entry)? {
-                self.files.insert(file.to_string());
+                if !self.files.insert(file.to_string()) {
+                    return Ok(());
+                }
                 let inner = Archive::read(&stored)?;
                 for entry in &inner.entries {
                     let name = join(path, &shown(entry.name.trim_end_matches(".npy")));
-                    zipped::array(&stored, &inner, entry, &name, &mut self.contents)?;
+                    zipped::array(&stored, (&inner, entry), &name, &mut self.left, &mut self.contents)?;
                 }
             }
         }

@@ -60,7 +60,7 @@ pub fn read_zip(source: &Source, archive: &Archive, prefix: &str) -> Result<Cont
         let mut storages = stored(source, archive, format!("{prefix}constants/"));
         let mut more = Contents::new(Format::TorchScript);
         described.tensors(&mut storages, &mut more)?;
-        contents.rest = pickled::join_rest(contents.rest, more.rest);
+        contents.rest = contents.rest.with(more.rest);
         contents.notes.extend(more.notes);
         for mut tensor in more.tensors {
             tensor.name = format!("constants.{}", tensor.name);

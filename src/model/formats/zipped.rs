@@ -6,10 +6,8 @@ use crate::error::Result;
 use crate::model::source::Source;
 use crate::model::tensor::{Data, Tensor, shown};
 
-/// Compressed pickles that are inflated into memory.
-const OBJECTS: u64 = 16 << 20;
-/// Compressed arrays in Fortran order: those of a few megabytes.
-const FORTRAN: u64 = 4 << 20;
+/// What is inflated into memory of one archive: pickles, and arrays in Fortran order.
+pub const INFLATED: u64 = 16 << 20;
 /// Enough of a compressed entry for any header that is read.
 const HEAD: u64 = 70_000;
 
@@ -47,12 +45,12 @@ fn named(read: Result<Contents>, source: &Source, kind: &str) -> Result<Contents
 
 fn arrays(source: &Source, archive: &Archive) -> Result<Contents> {
     let mut contents = Contents::new(Format::Npz);
-    let (mut others, mut count) = (Vec::new(), 0u64);
+    let (mut others, mut count, mut left) = (Vec::new(), 0u64, INFLATED);
     for entry in &archive.entries {
         match entry.name.strip_suffix(".npy") {
             Some(name) => {
                 count += 1;
-                array(source, archive, entry, &shown(name), &mut contents)?;
+                array(source, (archive, entry), &shown(name), &mut left, &mut contents)?;
             }
             None if entry.name.ends_with('/') => {}
             None => others.push(shown(&entry.name)),
@@ -67,7 +65,19 @@ fn arrays(source: &Source, archive: &Archive) -> Result<Contents> {
 }
 
 /// One array of an archive. One whose type is not known, or that is compressed in a way that is not known, is noted.
-pub fn array(source: &Source, archive: &Archive, entry: &Entry, name: &str, contents: &mut Contents) -> Result<()> {
+/// `left` is how many bytes may still be inflated into memory.
+pub fn array(
+    source: &Source,
+    (archive, entry): (&Archive, &Entry),
+    name: &str,
+    left: &mut u64,
+    contents: &mut Contents,
+) -> Result<()> {
+    let mut inflate = || -> Result<Source> {
+        let whole = archive.content(entry, *left)?;
+        *left = left.saturating_sub(whole.len());
+        Ok(whole)
+    };
     let content = match archive.stored(entry)? {
         Some(content) => content,
         None if archive.deflated(entry)?.is_none() => {
@@ -95,7 +105,7 @@ pub fn array(source: &Source, archive: &Archive, entry: &Entry, name: &str, cont
             npy::tensor(name, &header, values)
         }
         Some(_) if header.objects => {
-            let data = match archive.content(entry, OBJECTS) {
+            let data = match inflate() {
                 Ok(whole) => {
                     let values = whole.part(header.values, whole.len() - header.values)?;
                     pickled::read_objects(&values, name, contents);
@@ -111,7 +121,7 @@ pub fn array(source: &Source, archive: &Archive, entry: &Entry, name: &str, cont
         }
         Some(deflated) => {
             let data = match header.fortran && header.shape.iter().filter(|d| **d > 1).count() > 1 {
-                true => match archive.content(entry, FORTRAN) {
+                true => match inflate() {
                     Ok(whole) => {
                         let values = whole.part(header.values, whole.len() - header.values)?;
                         return contents.push(source, npy::tensor(name, &header, values));

@@ -10,7 +10,7 @@ use super::numbers::{Budget, List};
 use super::{MANY, Ports, say, tensor};
 use crate::error::Result;
 use crate::model::formats::protobuf::{Value, fields};
-use crate::model::formats::{Contents, Rest};
+use crate::model::formats::{Contents, Rest, RestHash};
 use crate::model::source::Source;
 use crate::model::tensor::{Data, Dtype, Tensor, shown};
 
@@ -27,7 +27,7 @@ pub struct Graphs<'a> {
     contents: &'a mut Contents,
     names: HashSet<String>,
     budget: Budget,
-    hash: blake3::Hasher,
+    hash: RestHash,
     /// How many bytes may still be read for the hash.
     to_hash: u64,
     nodes: u64,
@@ -71,7 +71,7 @@ impl<'a> Graphs<'a> {
             contents,
             names: HashSet::new(),
             budget: Budget::new(),
-            hash: blake3::Hasher::new(),
+            hash: RestHash::new(),
             to_hash: HASHED,
             nodes: 0,
             inner_nodes: 0,
@@ -96,12 +96,19 @@ impl<'a> Graphs<'a> {
     }
 
     fn graph(&mut self, part: &Source, path: &str, depth: usize) -> Result<()> {
+        // Those of this graph come before those of graphs in it, which may have the same names.
+        let mut parts = fields(part);
+        while let Some((number, value)) = parts.field()? {
+            match (number, &value) {
+                (5, Value::Bytes(tensor)) => self.tensor(tensor, path, None)?,
+                (15, Value::Bytes(sparse)) => self.sparse(sparse, path, None)?,
+                _ => {}
+            }
+        }
         let mut parts = fields(part);
         while let Some((number, value)) = parts.field()? {
             match (number, &value) {
                 (1, Value::Bytes(node)) => self.node(node, path, depth)?,
-                (5, Value::Bytes(tensor)) => self.tensor(tensor, path, None)?,
-                (15, Value::Bytes(sparse)) => self.sparse(sparse, path, None)?,
                 // Inputs and outputs of a branch; those of the model are told.
                 (11 | 12, Value::Bytes(info)) if depth > 0 => self.hash_bytes(b'p', info)?,
                 _ => {}
@@ -326,7 +333,7 @@ impl<'a> Graphs<'a> {
     }
 
     fn hash_text(&mut self, mark: u8, text: &str) {
-        self.hash.update(&[mark]).update(&(text.len() as u64).to_le_bytes()).update(text.as_bytes());
+        self.hash.field(mark, text.as_bytes());
     }
 
     fn hash_number(&mut self, field: u64, number: u64) {
@@ -362,7 +369,7 @@ impl<'a> Graphs<'a> {
                 .note(format!("long texts or bytes in {} attributes are not read as weights", self.long_texts));
         }
         if self.contents.rest == Rest::Nothing {
-            self.contents.rest = Rest::Hash(self.hash.finalize());
+            self.contents.rest = self.hash.rest();
         }
         if self.graphs_too_deep > 0 {
             self.contents.rest = Rest::Unread;

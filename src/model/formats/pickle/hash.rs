@@ -2,15 +2,16 @@
 
 use super::{Form, Id, Node, Pickle};
 use crate::error::Result;
+use crate::model::formats::{Rest, RestHash};
 use crate::model::source::Source;
 
 /// What is read of byte strings.
 const BYTES: u64 = 64 << 20;
 
-/// A hash of the object, in which `is_tensor` tells what is left out; `None` if there is too much to be read. Parts are
+/// A hash of the object, in which `is_tensor` tells what is left out; or that there is too much to be read. Parts are
 /// numbered as they are met, so that what a pickle shares or repeats counts, and costs no more than its own nodes.
-pub fn hash(pickle: &Pickle, source: &Source, is_tensor: &dyn Fn(Id) -> bool) -> Result<Option<blake3::Hash>> {
-    let mut hash = blake3::Hasher::new();
+pub fn hash(pickle: &Pickle, source: &Source, is_tensor: &dyn Fn(Id) -> bool) -> Result<Rest> {
+    let mut hash = RestHash::new();
     let mut numbers: Vec<u32> = vec![0; pickle.nodes.len()];
     let (mut met, mut left) = (0u32, BYTES);
     let mut stack = vec![pickle.root];
@@ -42,14 +43,12 @@ pub fn hash(pickle: &Pickle, source: &Source, is_tensor: &dyn Fn(Id) -> bool) ->
             }
             Node::Persistent(name) => enter(b"@", &mut std::iter::once(*name)),
             Node::Bytes { at, length, form } => {
-                let Some(rest) = left.checked_sub(*length) else { return Ok(None) };
+                let Some(rest) = left.checked_sub(*length) else { return Ok(Rest::Unread) };
                 left = rest;
                 let mark: &[u8] = if *form == Form::Raw { b"b" } else { b"t" };
                 hash.update(mark).update(&length.to_le_bytes()).update(&source.read(*at, *length)?);
             }
-            Node::Text(text) => {
-                _ = hash.update(b"s").update(&(text.len() as u64).to_le_bytes()).update(text.as_bytes())
-            }
+            Node::Text(text) => hash.field(b's', text.as_bytes()),
             Node::Global(global) => {
                 let name = format!("{}\n{}\n", global.module, global.name);
                 hash.update(b"c").update(name.as_bytes());
@@ -61,5 +60,5 @@ pub fn hash(pickle: &Pickle, source: &Source, is_tensor: &dyn Fn(Id) -> bool) ->
             Node::Float(value) => _ = hash.update(b"F").update(&value.to_bits().to_le_bytes()),
         }
     }
-    Ok(Some(hash.finalize()))
+    Ok(hash.rest())
 }
