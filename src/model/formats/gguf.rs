@@ -30,7 +30,7 @@ pub fn read(source: &Source) -> Result<Contents> {
     if tensors > MANY || entries > MANY {
         return Err(source.refuse(format!("it claims {tensors} tensors and {entries} metadata entries")));
     }
-    let (mut alignment, mut lists) = (32u64, RestHash::new());
+    let (mut alignment, mut lists) = (32u64, RestHash::default());
     for _ in 0..entries {
         let key = text(&mut reader)?;
         let kind = reader.number(4)?;

@@ -86,7 +86,7 @@ pub fn header(source: &Source) -> Result<Header> {
     let header = literal::parse(&text).ok_or_else(why)?;
     let Some(Literal::Bool(fortran)) = header.get("fortran_order") else { return Err(why()) };
     let mut shape = header.get("shape").and_then(dims).ok_or_else(why)?;
-    let descr = header.get("descr").and_then(|descr| described(descr, 0)).ok_or_else(why)?;
+    let descr = header.get("descr").and_then(described).ok_or_else(why)?;
     shape.extend(descr.dims);
     let (dtype, big_endian, objects) = (descr.dtype, descr.big_endian, descr.objects);
     Ok(Header { dtype, big_endian, shape, fortran: *fortran, values: reader.position(), objects })
@@ -110,8 +110,8 @@ fn dims(literal: &Literal) -> Option<Vec<u64>> {
     }
 }
 
-/// `'<f4'`, `('<f4', (2,))`, `[('x', '<f4'), ('y', '<f4', (2,))]`.
-fn described(literal: &Literal, depth: usize) -> Option<Descr> {
+/// The depth is bounded by the parser of literals. `'<f4'`, `('<f4', (2,))`, `[('x', '<f4'), ('y', '<f4', (2,))]`.
+fn described(literal: &Literal) -> Option<Descr> {
     match literal {
         Literal::Text(name) => {
             let (dtype, big_endian) = dtype(name)?;
@@ -120,7 +120,7 @@ fn described(literal: &Literal, depth: usize) -> Option<Descr> {
         }
         Literal::Tuple(pair) => {
             let [base, shape] = pair.as_slice() else { return None };
-            let mut descr = described(base, depth + 1)?;
+            let mut descr = described(base)?;
             descr.dims.splice(0..0, dims(shape)?);
             Some(descr)
         }
@@ -137,7 +137,7 @@ fn described(literal: &Literal, depth: usize) -> Option<Descr> {
                     },
                     _ => return None,
                 };
-                let mut descr = described(parts.get(1)?, depth + 1)?;
+                let mut descr = described(parts.get(1)?)?;
                 if let Some(shape) = parts.get(2) {
                     descr.dims.splice(0..0, dims(shape)?);
                 }

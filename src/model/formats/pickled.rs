@@ -137,10 +137,11 @@ fn note_bytes(pickle: &Pickle, arrays: &HashSet<Id>, contents: &mut Contents) {
     }
     let (mut count, mut bytes) = (0u64, 0u64);
     for (id, node) in pickle.nodes.iter().enumerate() {
-        if let Node::Bytes { length, .. } = node {
-            if *length >= LONG && !known.contains(&(id as Id)) {
-                (count, bytes) = (count + 1, bytes.saturating_add(*length));
-            }
+        if let Node::Bytes { length, .. } = node
+            && *length >= LONG
+            && !known.contains(&(id as Id))
+        {
+            (count, bytes) = (count + 1, bytes.saturating_add(*length));
         }
     }
     if count > 0 {

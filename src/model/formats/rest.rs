@@ -21,7 +21,7 @@ impl Rest {
             (Rest::Unread, _) | (_, Rest::Unread) => Rest::Unread,
             (Rest::Nothing, rest) | (rest, Rest::Nothing) => rest,
             (Rest::Hash(a), Rest::Hash(b)) => {
-                let mut hash = RestHash::new();
+                let mut hash = RestHash::default();
                 hash.update(&a.0).update(&b.0);
                 hash.rest()
             }
@@ -29,14 +29,16 @@ impl Rest {
     }
 }
 
-/// Hashes it piece by piece. Who adds something of any length adds the length, too.
+/// Hashes it piece by piece. Something of any length is added behind its length.
 pub struct RestHash(Digest);
 
-impl RestHash {
-    pub fn new() -> RestHash {
+impl Default for RestHash {
+    fn default() -> RestHash {
         RestHash(Digest::new(CONTEXT))
     }
+}
 
+impl RestHash {
     pub fn update(&mut self, bytes: &[u8]) -> &mut RestHash {
         self.0.update(bytes);
         self

@@ -69,7 +69,16 @@ impl<'a> Tree<'a> {
     fn new(source: &'a Source, archive: &'a Archive) -> Tree<'a> {
         let (classes, files) = (BTreeSet::new(), BTreeSet::new());
         let contents = Contents::new(Format::Skops);
-        Tree { source, archive, contents, classes, files, paths: PATHS, left: zipped::INFLATED, rest: RestHash::new() }
+        Tree {
+            source,
+            archive,
+            contents,
+            classes,
+            files,
+            paths: PATHS,
+            left: zipped::INFLATED,
+            rest: RestHash::default(),
+        }
     }
 
     /// The depth of the document is bounded by its parser.
@@ -121,17 +130,12 @@ impl<'a> Tree<'a> {
             }
             return zipped::array(self.source, (self.archive, entry), path, &mut self.left, &mut self.contents);
         }
-        if file.ends_with(".npz") {
-            if let Some(stored) = self.archive.stored(entry)? {
-                if !self.files.insert(file.to_string()) {
-                    return Ok(());
-                }
-                let inner = Archive::read(&stored)?;
-                for entry in &inner.entries {
-                    let name = join(path, &shown(entry.name.trim_end_matches(".npy")));
-                    zipped::array(&stored, (&inner, entry), &name, &mut self.left, &mut self.contents)?;
-                }
-            }
+        let stored = if file.ends_with(".npz") { self.archive.stored(entry)? } else { None };
+        let Some(stored) = stored.filter(|_| self.files.insert(file.to_string())) else { return Ok(()) };
+        let inner = Archive::read(&stored)?;
+        for entry in &inner.entries {
+            let name = join(path, &shown(entry.name.trim_end_matches(".npy")));
+            zipped::array(&stored, (&inner, entry), &name, &mut self.left, &mut self.contents)?;
         }
         Ok(())
     }

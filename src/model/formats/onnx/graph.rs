@@ -71,7 +71,7 @@ impl<'a> Graphs<'a> {
             contents,
             names: HashSet::new(),
             budget: Budget::new(),
-            hash: RestHash::new(),
+            hash: RestHash::default(),
             to_hash: HASHED,
             nodes: 0,
             inner_nodes: 0,

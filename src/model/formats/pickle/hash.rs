@@ -11,7 +11,7 @@ const BYTES: u64 = 64 << 20;
 /// A hash of the object, in which `is_tensor` tells what is left out; or that there is too much to be read. Parts are
 /// numbered as they are met, so that what a pickle shares or repeats counts, and costs no more than its own nodes.
 pub fn hash(pickle: &Pickle, source: &Source, is_tensor: &dyn Fn(Id) -> bool) -> Result<Rest> {
-    let mut hash = RestHash::new();
+    let mut hash = RestHash::default();
     let mut numbers: Vec<u32> = vec![0; pickle.nodes.len()];
     let (mut met, mut left) = (0u32, BYTES);
     let mut stack = vec![pickle.root];
