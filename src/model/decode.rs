@@ -25,16 +25,16 @@ pub fn decode(dtype: &Dtype, bytes: &[u8], out: &mut [f64]) -> bool {
         // The upper byte of a half.
         Dtype::F8E5M2 => by_table(bytes, out, |b| half(u16::from(b) << 8)),
         Dtype::F8E8M0 => by_table(bytes, out, |b| if b == 0xff { f64::NAN } else { 2f64.powi(i32::from(b) - 127) }),
-        Dtype::Other { .. } => return false,
+        Dtype::Packed { .. } | Dtype::Struct(_) | Dtype::Other { .. } => return false,
     }
     true
 }
 
 /// Big-endian elements become little-endian ones.
 pub fn swap(dtype: &Dtype, bytes: &mut [u8]) {
-    let width = dtype.width().unwrap_or(1) / dtype.parts();
-    if width > 1 {
-        bytes.chunks_exact_mut(width as usize).for_each(<[u8]>::reverse);
+    let unit = dtype.unit();
+    if unit > 1 {
+        bytes.chunks_exact_mut(unit as usize).for_each(<[u8]>::reverse);
     }
 }
 

@@ -1,6 +1,7 @@
 //! A tensor as a header tells it: name, element type, shape, and where its values lie.
 
 use std::fmt;
+use std::sync::Arc;
 
 use super::source::Source;
 
@@ -32,13 +33,31 @@ pub enum Dtype {
     F8E8M0,
     C64,
     C128,
-    /// A type whose values are not looked at: packed in blocks, quantised, text, structured.
+    /// Less than a byte for an element, several of them in each byte; the last byte may be partly used.
+    Packed {
+        name: &'static str,
+        bits: u64,
+    },
+    /// Several fields in an element.
+    Struct(Arc<Layout>),
+    /// A type whose values are not looked at: packed in blocks, quantised, text.
     Other {
         name: String,
         /// So many elements take so many bytes.
         block: u64,
         bytes: u64,
     },
+}
+
+/// The fields of a structured type.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Layout {
+    /// With all fields, their types and byte orders: two of one name are the same.
+    pub name: String,
+    /// Of an element.
+    pub bytes: u64,
+    /// Where the fields lie in an element, as (from, to); the bytes between are padding.
+    pub values: Vec<(usize, usize)>,
 }
 
 impl Dtype {
@@ -64,6 +83,8 @@ impl Dtype {
             Dtype::F8E8M0 => "f8_e8m0",
             Dtype::C64 => "c64",
             Dtype::C128 => "c128",
+            Dtype::Packed { name, .. } => name,
+            Dtype::Struct(layout) => &layout.name,
             Dtype::Other { name, .. } => name,
         }
     }
@@ -77,14 +98,16 @@ impl Dtype {
             Dtype::U32 | Dtype::I32 | Dtype::F32 => Some(4),
             Dtype::U64 | Dtype::I64 | Dtype::F64 | Dtype::C64 => Some(8),
             Dtype::C128 => Some(16),
+            Dtype::Struct(layout) => Some(layout.bytes),
             Dtype::Other { block: 1, bytes, .. } => Some(*bytes),
-            Dtype::Other { .. } => None,
+            Dtype::Packed { .. } | Dtype::Other { .. } => None,
         }
     }
 
     /// Bytes of so many elements; `None` where that is no whole number or beyond all measure.
     pub fn bytes(&self, elements: u64) -> Option<u64> {
         match self {
+            Dtype::Packed { bits, .. } => Some(elements.checked_mul(*bits)?.div_ceil(8)),
             Dtype::Other { block, bytes, .. } => {
                 let whole = elements.checked_mul(*bytes)?;
                 (*block > 0 && whole % block == 0).then(|| whole / block)
@@ -96,6 +119,21 @@ impl Dtype {
     /// Numbers in an element: two for a complex one.
     pub fn parts(&self) -> u64 {
         if matches!(self, Dtype::C64 | Dtype::C128) { 2 } else { 1 }
+    }
+
+    /// Can its values be compared as numbers, or only byte by byte?
+    pub fn has_numbers(&self) -> bool {
+        !matches!(self, Dtype::Packed { .. } | Dtype::Struct(_) | Dtype::Other { .. })
+    }
+
+    /// How many bytes of an element change places together when the byte order changes.
+    pub fn unit(&self) -> u64 {
+        match self {
+            Dtype::Other { name, .. } if name.starts_with("text[") => 4,
+            Dtype::Struct(_) => 1, // its fields tell their own order
+            Dtype::Other { name, bytes, .. } if matches!(&**name, "c192" | "c256") => bytes / 2,
+            _ => self.width().unwrap_or(1) / self.parts(),
+        }
     }
 }
 
@@ -115,6 +153,9 @@ pub enum Data {
     Strided { storage: Source, offset: u64, strides: Vec<u64>, big_endian: bool },
     /// Plain values behind so many bytes of header, deflated.
     Deflated { source: Source, skip: u64, big_endian: bool },
+    /// Values in an encoding of their own (texts, pickles). Equal bytes are equal values; with `exact` other bytes are
+    /// other values, else they may be the same.
+    Encoded { source: Source, exact: bool },
     /// Not where they could be read; why.
     Elsewhere(&'static str),
 }
@@ -152,6 +193,11 @@ impl Tensor {
             return Err(format!("the tensor `{name}` needs {bytes} bytes by its shape and has {held}"));
         }
         Ok(Tensor { name, dtype, shape, data, elements, bytes })
+    }
+
+    pub fn named(mut self, name: &str) -> Tensor {
+        self.name = name.to_string();
+        self
     }
 
     pub fn elements(&self) -> u64 {

@@ -3,8 +3,9 @@
 #![allow(clippy::unwrap_used)]
 
 use super::diff::{self, Values};
-use super::formats::{self, Contents};
+use super::formats::{self, Contents, Rest};
 use super::source::Source;
+use super::tensor::Data;
 use crate::error::Result;
 use crate::event::Silent;
 
@@ -15,6 +16,28 @@ use files::*;
 
 fn read(bytes: &[u8]) -> Result<Contents> {
     formats::read(&Source::of_bytes(bytes.to_vec(), "model"))
+}
+
+/// Files that the libraries of the formats wrote.
+fn real() -> Vec<(&'static str, Vec<u8>)> {
+    macro_rules! files {
+        ($($format:literal $name:literal),* $(,)?) => {
+            vec![$(($format, include_bytes!(concat!("../../tests/e2e/model/real/", $name)).to_vec())),*]
+        };
+    }
+    files![
+        "onnx" "branches-a.onnx",
+        "onnx" "branches-b.onnx",
+        "skops" "models.skops",
+        "npz" "objects.npz",
+        "npz" "types.npz",
+        "pickle" "out-of-band.pkl",
+        "pickle" "protocol-0.pkl",
+        "pickle" "protocol-2.pkl",
+        "pickle" "protocol-5.pkl",
+        "pickle" "python-2-protocol-0.pkl",
+        "pickle" "python-2-protocol-2.pkl",
+    ]
 }
 
 /// One sound file of each format.
@@ -41,7 +64,7 @@ fn samples() -> Vec<(&'static str, Vec<u8>)> {
 
 #[test]
 fn each_is_known_by_its_content() {
-    for (format, bytes) in samples() {
+    for (format, bytes) in samples().into_iter().chain(real()) {
         assert_eq!(read(&bytes).unwrap().format.word(), format);
     }
     for bytes in [&b""[..], b"hello", b"{\"a\": {\"b\": 1}}", b"PK\x03\x04", b"PK\x05\x06", b"# nothing\n", &[0; 600]] {
@@ -108,9 +131,9 @@ impl Random {
 fn changed_at_random_it_is_an_answer_or_an_error() {
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     let (mut refused, mut answered) = (0, 0);
-    for (format, bytes) in samples() {
+    for (format, bytes) in samples().into_iter().chain(real()) {
         let sound = read(&bytes).unwrap();
-        for _ in 0..1000 {
+        for _ in 0..600 {
             let mut bad = bytes.clone();
             random.mutate(&mut bad);
             let compared = read(&bad).and_then(|contents| {
@@ -265,6 +288,32 @@ fn other_formats_that_lie() {
     }
 }
 
+/// Graphs in graphs, beyond what is followed: told, and not an error.
+#[test]
+fn graphs_that_are_nested_too_deep() {
+    let mut graph = onnx_graph(&[], &[onnx_tensor("w", &[1], &[1.0])]);
+    for _ in 0..200 {
+        graph = onnx_graph(&[onnx_node("If", &[onnx_attribute("then_branch", 6, &graph)])], &[]);
+    }
+    let contents = read(&onnx_model(&graph)).unwrap();
+    assert!(
+        contents.tensors.is_empty() && contents.notes[0].contains("nested more than 30 deep"),
+        "{:?}",
+        contents.notes
+    );
+    assert_eq!(contents.rest, Rest::Unread);
+}
+
+/// Lists of numbers, one field each, of more than is decoded.
+#[test]
+fn lists_that_are_too_long() {
+    let list = [0x38, 1].repeat(9_000_000);
+    let tensor = [vec![0x08], vec![0xc0, 0xa8, 0xa5, 0x04], vec![0x10, 7, 0x42, 1, b'w'], list].concat();
+    let contents = read(&onnx(&[tensor])).unwrap();
+    assert!(matches!(contents.tensors[0].data, Data::Elsewhere(_)));
+    assert!(contents.notes[0].contains("too long"), "{:?}", contents.notes);
+}
+
 /// A pickle whose object doubles at each step, and one that is nested ever deeper: both are walked once.
 #[test]
 fn pickle_bombs_are_walked_once() {
@@ -355,9 +404,14 @@ fn torchscript_of_pytorch_itself() {
 /// Model files, of all formats together: parts of one stand in another.
 #[test]
 fn fuzz_models() {
-    let corpus = samples().into_iter().map(|(_, bytes)| bytes).collect();
+    let corpus = samples().into_iter().chain(real()).map(|(_, bytes)| bytes).collect();
     crate::fuzz::fuzz("models", corpus, None, |bytes| match read(bytes) {
         Ok(contents) => {
+            // What is compared with itself is the same, or was not read.
+            let same = diff::compare(&contents, &contents, &Silent);
+            for row in same.iter().flat_map(|difference| &difference.rows) {
+                assert!(matches!(row.values, Values::Same | Values::Unread(_)), "{row:?}");
+            }
             let what = contents.tensors.first().map_or("none", |_| "some");
             format!("{} {what} {}", contents.format.word(), contents.notes.join(" "))
         }

@@ -5,16 +5,17 @@
 //! chunks are in memory. Chunks whose bytes are equal cost a comparison of bytes; only of tensors that moved are the
 //! lengths summed up. Sums are added in the order of the chunks, so that a result does not depend on the threads.
 
+mod equality;
 mod measure;
 mod sums;
 mod values;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 pub use sums::Movement;
 use sums::Sums;
 
-use super::formats::{Contents, Format};
+use super::formats::{Contents, Format, Rest};
 use super::tensor::{Dtype, Tensor};
 use crate::error::{Error, Result};
 use crate::event::Sink;
@@ -84,20 +85,24 @@ pub struct Difference {
     pub formats: Option<(Format, Format)>,
     /// What each model says under a key, where they differ; models of two formats say different things anyway.
     pub metadata: Vec<(String, Option<String>, Option<String>)>,
+    /// What else the files hold; `None` where the formats differ.
+    pub rest: Option<RestChange>,
+    /// What was not read of the old and of the new model, in sentences.
+    pub notes: (Vec<String>, Vec<String>),
+}
+
+/// What became of what stands beside tensors and metadata.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RestChange {
+    Same,
+    Changed,
+    /// It is not read in one of the two.
+    Unread,
 }
 
 /// Compares two models.
 pub fn compare(old: &Contents, new: &Contents, events: &dyn Sink) -> Result<Difference> {
-    let mut by_name: HashMap<&str, &Tensor> = HashMap::new();
-    for tensor in &new.tensors {
-        by_name.entry(&tensor.name).or_insert(tensor);
-    }
-    let mut pairs: Vec<(Option<&Tensor>, Option<&Tensor>)> = Vec::new();
-    for tensor in &old.tensors {
-        // A name that stands twice is matched once.
-        pairs.push((Some(tensor), by_name.remove(tensor.name.as_str())));
-    }
-    pairs.extend(new.tensors.iter().filter(|t| by_name.contains_key(t.name.as_str())).map(|t| (None, Some(t))));
+    let pairs = pairs(old, new);
     let comparable: Vec<(usize, &Tensor, &Tensor)> = pairs
         .iter()
         .enumerate()
@@ -124,7 +129,30 @@ pub fn compare(old: &Contents, new: &Contents, events: &dyn Sink) -> Result<Diff
         .collect();
     let formats = (old.format != new.format).then_some((old.format, new.format));
     let metadata = if formats.is_none() { metadata(&old.metadata, &new.metadata) } else { Vec::new() };
-    Ok(Difference { rows, total, formats, metadata })
+    let rest = formats.is_none().then(|| match (old.rest, new.rest) {
+        (Rest::Unread, _) | (_, Rest::Unread) => RestChange::Unread,
+        (old, new) if old == new => RestChange::Same,
+        _ => RestChange::Changed,
+    });
+    Ok(Difference { rows, total, formats, metadata, rest, notes: (old.notes.clone(), new.notes.clone()) })
+}
+
+/// Tensors of one name, in the order of the old model; what only the new one has follows. Of a name that stands several
+/// times the first ones are a pair, then the second ones, and so on.
+fn pairs<'a>(old: &'a Contents, new: &'a Contents) -> Vec<(Option<&'a Tensor>, Option<&'a Tensor>)> {
+    let mut by_name: HashMap<&str, VecDeque<usize>> = HashMap::new();
+    for (at, tensor) in new.tensors.iter().enumerate() {
+        by_name.entry(&tensor.name).or_default().push_back(at);
+    }
+    let mut matched = vec![false; new.tensors.len()];
+    let mut pairs = Vec::new();
+    for tensor in &old.tensors {
+        let at = by_name.get_mut(tensor.name.as_str()).and_then(VecDeque::pop_front);
+        pairs.push((Some(tensor), at.map(|at| &new.tensors[at])));
+        at.into_iter().for_each(|at| matched[at] = true);
+    }
+    pairs.extend(new.tensors.iter().zip(matched).filter(|(_, matched)| !matched).map(|(t, _)| (None, Some(t))));
+    pairs
 }
 
 /// What has tensors to compare.

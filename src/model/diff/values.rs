@@ -7,7 +7,7 @@ use flate2::read::DeflateDecoder;
 use crate::error::{Error, Kind, Result};
 use crate::model::decode::swap;
 use crate::model::source::{Reader, Source};
-use crate::model::tensor::{Data, Dtype, Tensor};
+use crate::model::tensor::{Data, Tensor};
 
 /// Elements in another order than rows are gathered in memory; no more than this of them.
 const GATHERED: u64 = 96 << 20;
@@ -27,6 +27,8 @@ pub enum Way {
     Pieces(Plain, Plain),
     /// From front to back, both in row-major order.
     InOrder,
+    /// Bytes against bytes, for all of the tensor at once.
+    Encoded { old: Source, new: Source, exact: bool },
     /// Not; why.
     Not(String),
 }
@@ -34,6 +36,9 @@ pub enum Way {
 pub fn way(old: &Tensor, new: &Tensor) -> Way {
     if old.dtype.parts() != new.dtype.parts() {
         return Way::Not("complex and real numbers are not compared".into());
+    }
+    if let (Data::Encoded { source: a, exact }, Data::Encoded { source: b, .. }) = (&old.data, &new.data) {
+        return Way::Encoded { old: a.clone(), new: b.clone(), exact: *exact && old.dtype == new.dtype };
     }
     if let (Some(old), Some(new)) = (plain(old), plain(new)) {
         return Way::Pieces(old, new);
@@ -48,7 +53,8 @@ pub fn way(old: &Tensor, new: &Tensor) -> Way {
                 "they do not lie row by row, and are too many to be sorted in memory".into()
             }
             Data::Deflated { .. } if tensor.bytes() > INFLATED => "they are compressed, and too many".into(),
-            _ if matches!(tensor.dtype, Dtype::Other { .. }) => "their type has no numbers".into(),
+            Data::Encoded { .. } => "they are encoded in one of the two files".into(),
+            _ if tensor.dtype.width().is_none() => "their type has no numbers".into(),
             _ => continue,
         };
         return Way::Not(why);
@@ -107,6 +113,7 @@ impl InOrder {
             Data::Strided { storage, .. } => {
                 Ok(InOrder::Plain(Source::of_bytes(gather(tensor)?, storage.name()).reader()))
             }
+            Data::Encoded { source, .. } => Ok(InOrder::Plain(source.reader())),
             Data::Elsewhere(why) => {
                 Err(Error::new(Kind::Bug, format!("values are asked for that are not there: {why}")))
             }
@@ -161,7 +168,7 @@ pub fn is_big_endian(tensor: &Tensor) -> bool {
         Data::Plain { big_endian, .. } | Data::Strided { big_endian, .. } | Data::Deflated { big_endian, .. } => {
             *big_endian
         }
-        Data::Elsewhere(_) => false,
+        Data::Encoded { .. } | Data::Elsewhere(_) => false,
     }
 }
 

@@ -1,7 +1,7 @@
 //! GGUF, the format of llama.cpp: metadata, descriptions of tensors, then the tensors, most of them quantised in blocks.
 //! Format: `docs/gguf.md` of the ggml project, versions 2 and 3.
 
-use super::{Contents, Format};
+use super::{Contents, Format, RestHash};
 use crate::error::Result;
 use crate::model::source::{Reader, Source};
 use crate::model::tensor::{Data, Dtype, Tensor, shown};
@@ -13,6 +13,9 @@ const TEXT: u64 = 1 << 20;
 /// Lists of lists.
 const DEPTH: usize = 4;
 const DIMENSIONS: u64 = 8;
+/// The type of a list in the metadata.
+const LIST: u64 = 9;
+const CHUNK: u64 = 256 << 10;
 
 pub fn read(source: &Source) -> Result<Contents> {
     let mut contents = Contents::new(Format::Gguf);
@@ -27,11 +30,15 @@ pub fn read(source: &Source) -> Result<Contents> {
     if tensors > MANY || entries > MANY {
         return Err(source.refuse(format!("it claims {tensors} tensors and {entries} metadata entries")));
     }
-    let mut alignment = 32u64;
+    let (mut alignment, mut lists) = (32u64, RestHash::default());
     for _ in 0..entries {
         let key = text(&mut reader)?;
         let kind = reader.number(4)?;
+        let from = reader.position();
         let value = value(&mut reader, kind, DEPTH)?;
+        if kind == LIST {
+            hash_list(&source.part(from, reader.position() - from)?, &mut lists)?;
+        }
         if key == "general.alignment" {
             alignment = value.parse().unwrap_or(0);
         }
@@ -54,6 +61,8 @@ pub fn read(source: &Source) -> Result<Contents> {
         shape.reverse(); // the fastest comes first in the file, last everywhere else
         described.push((name, shape, dtype_of(reader.number(4)?), reader.number(8)?));
     }
+    // Lists are only counted among the metadata.
+    contents.rest = lists.rest();
     let start = reader.position().next_multiple_of(alignment);
     for (name, shape, dtype, offset) in described {
         let at = start.saturating_add(offset);
@@ -66,6 +75,17 @@ pub fn read(source: &Source) -> Result<Contents> {
         contents.push(source, Tensor::new(name, dtype, shape, data))?;
     }
     Ok(contents)
+}
+
+fn hash_list(list: &Source, hash: &mut RestHash) -> Result<()> {
+    hash.update(&list.len().to_le_bytes());
+    let mut at = 0;
+    while at < list.len() {
+        let length = CHUNK.min(list.len() - at);
+        hash.update(&list.read(at, length)?);
+        at += length;
+    }
+    Ok(())
 }
 
 fn text(reader: &mut Reader) -> Result<String> {
@@ -88,7 +108,7 @@ fn value(reader: &mut Reader, kind: u64, depth: usize) -> Result<String> {
         6 => f32::from_bits(reader.number(4)? as u32).to_string(),
         7 => (reader.number(1)? != 0).to_string(),
         8 => text(reader)?,
-        9 => {
+        LIST => {
             let (kind, count) = (reader.number(4)?, reader.number(8)?);
             skip(reader, kind, count, depth)?;
             format!("({count} values)")
@@ -161,6 +181,8 @@ fn dtype_of(number: u64) -> Dtype {
         34 => ("tq1_0", 256, 54),
         35 => ("tq2_0", 256, 66),
         39 => ("mxfp4", 32, 17),
+        40 => ("nvfp4", 64, 36),
+        41 => ("q1_0", 128, 18),
         n => return Dtype::Other { name: format!("type {n}"), block: 1, bytes: 0 },
     };
     Dtype::Other { name: name.into(), block, bytes }

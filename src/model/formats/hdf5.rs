@@ -1,13 +1,16 @@
 //! HDF5, identified: its signature and the version of its superblock. Its tree is not read. That Keras wrote it shows in
 //! the names of attributes near the beginning.
 
-use super::{Contents, Format};
+use super::{Contents, Format, Rest};
 use crate::error::Result;
 use crate::model::source::Source;
 
 const MAGIC: &[u8] = b"\x89HDF\r\n\x1a\n";
 /// How far attributes of the root are looked for.
 const ATTRIBUTES: u64 = 1 << 20;
+/// How far layers that hold Python code are looked for.
+const CODE: u64 = 64 << 20;
+const CHUNK: u64 = 1 << 20;
 
 /// A user block of 512, 1024, … bytes may stand before it.
 fn start(head: &[u8]) -> Option<usize> {
@@ -31,5 +34,33 @@ pub fn read(source: &Source) -> Result<Contents> {
     let mut contents = Contents::new(if keras { Format::Keras } else { Format::Hdf5 });
     contents.say("HDF5 superblock", version);
     contents.note("its tree of groups and datasets is not read");
+    contents.rest = Rest::Unread;
+    if keras {
+        name_code(source, &mut contents)?;
+    }
     Ok(contents)
+}
+
+/// Keras keeps the configuration of a model as JSON in an attribute, and Python code in that of a `Lambda` layer.
+fn name_code(source: &Source, contents: &mut Contents) -> Result<()> {
+    const MARKS: [&[u8]; 3] = [b"\"Lambda\"", b"\"__lambda__\"", b"\"function_type\""];
+    let end = source.len().min(CODE);
+    let mut at = 0;
+    while at < end {
+        let bytes = source.read(at, (CHUNK + 32).min(source.len() - at))?;
+        if MARKS.iter().any(|mark| contains(&bytes, mark)) {
+            contents.calls.push("the Python code of a Lambda layer".into());
+            return Ok(());
+        }
+        at += CHUNK;
+    }
+    if source.len() > CODE {
+        contents.note("layers that hold Python code are looked for in its first 64 MiB only");
+    }
+    Ok(())
+}
+
+fn contains(bytes: &[u8], mark: &[u8]) -> bool {
+    let quotes = bytes.iter().enumerate().filter(|(_, byte)| **byte == mark[0]);
+    quotes.into_iter().any(|(at, _)| bytes[at..].starts_with(mark))
 }

@@ -3,23 +3,32 @@
 //! A reader gets a [`Source`] and gives [`Contents`]. It reads headers, runs nothing that the file says, and treats
 //! every number in the file as a lie until it is checked. A file that is damaged or hostile is an error that says how.
 
+pub mod arrays;
 pub mod compressed;
 pub mod gguf;
 pub mod hdf5;
+pub mod keras;
+pub mod literal;
 pub mod npy;
 pub mod onnx;
 pub mod pickle;
 pub mod pickled;
 pub mod protobuf;
+pub mod rest;
 pub mod safetensors;
+pub mod skops;
 pub mod torch;
 pub mod walk;
 pub mod zip;
 pub mod zipped;
 
+use std::collections::BTreeMap;
+
+pub use rest::{Rest, RestHash};
+
 use crate::error::{Error, Result};
 use crate::model::source::Source;
-use crate::model::tensor::{Tensor, shown};
+use crate::model::tensor::{Data, Tensor, shown};
 
 /// No model has more tensors (the largest have a third of that); a file that does is made to eat memory.
 const TENSORS: usize = 300_000;
@@ -40,6 +49,7 @@ pub enum Format {
     Onnx,
     Npy,
     Npz,
+    Skops,
     Keras,
     Hdf5,
     Gguf,
@@ -60,6 +70,7 @@ impl Format {
             Format::Onnx => "ONNX",
             Format::Npy => "NumPy array",
             Format::Npz => "NumPy arrays",
+            Format::Skops => "skops",
             Format::Keras => "Keras",
             Format::Hdf5 => "HDF5",
             Format::Gguf => "GGUF",
@@ -80,6 +91,7 @@ impl Format {
             Format::Onnx => "onnx",
             Format::Npy => "npy",
             Format::Npz => "npz",
+            Format::Skops => "skops",
             Format::Keras => "keras",
             Format::Hdf5 => "hdf5",
             Format::Gguf => "gguf",
@@ -98,13 +110,36 @@ pub struct Contents {
     pub tensors: Vec<Tensor>,
     /// What the reader does not or cannot tell, in sentences.
     pub notes: Vec<String>,
+    /// What the file holds beside tensors and metadata.
+    pub rest: Rest,
     /// What loading the file would call in Python, beyond what tensors need; for pickles.
     pub calls: Vec<String>,
 }
 
 impl Contents {
     pub fn new(format: Format) -> Contents {
-        Contents { format, metadata: Vec::new(), tensors: Vec::new(), notes: Vec::new(), calls: Vec::new() }
+        Contents {
+            format,
+            metadata: Vec::new(),
+            tensors: Vec::new(),
+            notes: Vec::new(),
+            rest: Rest::Nothing,
+            calls: Vec::new(),
+        }
+    }
+
+    /// Says how many tensors have values that are not read, for each reason.
+    fn note_unread_values(&mut self) {
+        let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
+        for tensor in &self.tensors {
+            if let Data::Elsewhere(why) = tensor.data {
+                *reasons.entry(why).or_default() += 1;
+            }
+        }
+        for (why, count) in reasons {
+            let of = if count == 1 { "1 tensor".to_string() } else { format!("{count} tensors") };
+            self.note(format!("the values of {of} are not read: {why}"));
+        }
     }
 
     fn say(&mut self, key: &str, value: impl ToString) {
@@ -141,13 +176,15 @@ pub fn read(source: &Source) -> Result<Contents> {
         h if compressed::kind(h).is_some() => (Format::Joblib, compressed::read),
         _ => {
             return Err(Error::usage(format!("{} is no model in a format that is known", source.name()))
-                .hint("known are safetensors, PyTorch, ONNX, NumPy, Keras, HDF5, GGUF, pickle and joblib"));
+                .hint("known are safetensors, PyTorch, ONNX, NumPy, Keras, HDF5, GGUF, pickle, joblib and skops"));
         }
     };
-    read(source).map_err(|mut e| {
+    let mut contents = read(source).map_err(|mut e| {
         if e.message == source.refuse("").message {
             e.message = format!("{} is no sound {} file", source.name(), format.title());
         }
         e
-    })
+    })?;
+    contents.note_unread_values();
+    Ok(contents)
 }

@@ -1,14 +1,19 @@
 //! NumPy's `.npy`: a magic, a version, a Python dict literal of three keys, the values.
 //! Format: NumPy Enhancement Proposal 1 and its versions 2.0 and 3.0.
 
-use super::{Contents, Format};
+use std::sync::Arc;
+
+use super::literal::{self, Literal};
+use super::{Contents, Format, pickled};
 use crate::error::Result;
 use crate::model::source::Source;
-use crate::model::tensor::{Data, Dtype, Tensor, strides_of};
+use crate::model::tensor::{Data, Dtype, Layout, Shape, Tensor, shown, strides_of};
 
 pub const MAGIC: &[u8] = b"\x93NUMPY";
 /// Structured types make long headers; NumPy itself warns beyond 10,000 bytes.
 const HEADER: u64 = 1 << 16;
+/// Pieces of an element between which there is padding.
+const RANGES: u64 = 10_000;
 
 /// What a header says.
 pub struct Header {
@@ -27,7 +32,7 @@ pub fn read(source: &Source) -> Result<Contents> {
     let header = header(source)?;
     let values = source.part(header.values, source.len() - header.values)?;
     if header.objects {
-        contents.note("an array of Python objects: a pickle, which is not read");
+        pickled::read_objects(&values, "", &mut contents);
     }
     let tensor = tensor("", &header, values);
     contents.push(source, tensor)?;
@@ -37,7 +42,7 @@ pub fn read(source: &Source) -> Result<Contents> {
 /// The array behind a header.
 pub fn tensor(name: &str, header: &Header, values: Source) -> Result<Tensor, String> {
     let data = if header.objects {
-        Data::Elsewhere("Python objects are not read")
+        Data::Encoded { source: values, exact: false }
     } else {
         in_place(values, &header.shape, header.fortran, header.big_endian)
     };
@@ -77,48 +82,106 @@ pub fn header(source: &Source) -> Result<Header> {
         return Err(source.refuse(format!("its header claims {length} bytes")));
     }
     let text = String::from_utf8_lossy(&reader.take(length)?).into_owned();
-    let why = || source.refuse(format!("its header is not understood: {}", super::shown(text.trim())));
-    let descr = value(&text, "descr").ok_or_else(why)?;
-    let fortran = match value(&text, "fortran_order").ok_or_else(why)? {
-        v if v.starts_with("True") => true,
-        v if v.starts_with("False") => false,
-        _ => return Err(why()),
-    };
-    let shape = value(&text, "shape").and_then(|v| v.strip_prefix('(')?.split_once(')')).ok_or_else(why)?.0;
-    let shape: Option<Vec<u64>> = shape
-        .split(',')
-        .map(str::trim)
-        .filter(|d| !d.is_empty())
-        .map(|d| d.trim_end_matches('L').parse().ok())
-        .collect();
-    let name = descr.strip_prefix('\'').and_then(|d| d.split_once('\''));
-    let (dtype, big_endian) = match name {
-        Some((name, _)) => self::dtype(name).ok_or_else(why)?,
-        None => structured(descr).ok_or_else(why)?,
-    };
-    let objects = text.contains("|O'") || text.contains("'O'");
-    Ok(Header { dtype, big_endian, shape: shape.ok_or_else(why)?, fortran, values: reader.position(), objects })
+    let why = || source.refuse(format!("its header is not understood: {}", shown(text.trim())));
+    let header = literal::parse(&text).ok_or_else(why)?;
+    let Some(Literal::Bool(fortran)) = header.get("fortran_order") else { return Err(why()) };
+    let mut shape = header.get("shape").and_then(dims).ok_or_else(why)?;
+    let descr = header.get("descr").and_then(described).ok_or_else(why)?;
+    shape.extend(descr.dims);
+    let (dtype, big_endian, objects) = (descr.dtype, descr.big_endian, descr.objects);
+    Ok(Header { dtype, big_endian, shape, fortran: *fortran, values: reader.position(), objects })
 }
 
-/// What follows `'key':` in a dict literal.
-fn value<'a>(text: &'a str, key: &str) -> Option<&'a str> {
-    let rest = &text[text.find(&format!("'{key}'"))? + key.len() + 2..];
-    rest.trim_start().strip_prefix(':').map(str::trim_start)
+/// A type as a header describes it.
+pub struct Descr {
+    pub dtype: Dtype,
+    pub big_endian: bool,
+    /// Of a field that is an array itself.
+    pub dims: Vec<u64>,
+    /// Some of it are Python objects.
+    pub objects: bool,
 }
 
-/// `[('x', '<f4'), ('y', '<f4', (2,))]`: only plain fields are added up.
-fn structured(descr: &str) -> Option<(Dtype, bool)> {
-    let list = descr.strip_prefix('[')?;
-    let end = list.find(']')?;
-    let mut bytes = 0u64;
-    for field in list[..end].split("),").filter(|f| f.contains('\'')) {
-        let names: Vec<&str> = field.split('\'').collect();
-        if names.len() != 5 || names[4].contains('(') {
+fn dims(literal: &Literal) -> Option<Vec<u64>> {
+    let int = |item: &Literal| if let Literal::Int(n) = item { Some(*n) } else { None };
+    match literal {
+        Literal::Tuple(items) | Literal::List(items) => items.iter().map(int).collect(),
+        one => Some(vec![int(one)?]),
+    }
+}
+
+/// The depth is bounded by the parser of literals. `'<f4'`, `('<f4', (2,))`, `[('x', '<f4'), ('y', '<f4', (2,))]`.
+fn described(literal: &Literal) -> Option<Descr> {
+    match literal {
+        Literal::Text(name) => {
+            let (dtype, big_endian) = dtype(name)?;
+            let objects = dtype.name() == "object";
+            Some(Descr { dtype, big_endian, dims: Vec::new(), objects })
+        }
+        Literal::Tuple(pair) => {
+            let [base, shape] = pair.as_slice() else { return None };
+            let mut descr = described(base)?;
+            descr.dims.splice(0..0, dims(shape)?);
+            Some(descr)
+        }
+        Literal::List(items) => {
+            let mut fields = Vec::new();
+            for item in items {
+                let Literal::Tuple(parts) = item else { return None };
+                let name = match parts.first()? {
+                    Literal::Text(name) => name,
+                    // A title, and the name.
+                    Literal::Tuple(names) => match names.get(1)? {
+                        Literal::Text(name) => name,
+                        _ => return None,
+                    },
+                    _ => return None,
+                };
+                let mut descr = described(parts.get(1)?)?;
+                if let Some(shape) = parts.get(2) {
+                    descr.dims.splice(0..0, dims(shape)?);
+                }
+                fields.push((name.clone(), descr));
+            }
+            structured(&fields)
+        }
+        _ => None,
+    }
+}
+
+/// A type of several fields; one without a name is padding.
+pub fn structured(fields: &[(String, Descr)]) -> Option<Descr> {
+    let (mut bytes, mut names, mut objects) = (0u64, Vec::new(), false);
+    let mut values: Vec<(usize, usize)> = Vec::new();
+    for (name, field) in fields {
+        let count = field.dims.iter().try_fold(1u64, |n, d| n.checked_mul(*d))?;
+        let from = bytes;
+        bytes = bytes.checked_add(field.dtype.bytes(count)?)?;
+        objects |= field.objects;
+        match &field.dtype {
+            Dtype::Other { name: kind, .. } if name.is_empty() && kind.starts_with("raw[") => {}
+            Dtype::Struct(inner) if count <= RANGES => (0..count).for_each(|i| {
+                let at = (from + i * inner.bytes) as usize;
+                inner.values.iter().for_each(|(a, b)| add_range(&mut values, at + a, at + b));
+            }),
+            _ => add_range(&mut values, from as usize, bytes as usize),
+        }
+        if values.len() as u64 > RANGES {
             return None;
         }
-        bytes = bytes.checked_add(dtype(names[3])?.0.width()?)?;
+        let order = if field.big_endian { ">" } else { "" };
+        let dims = if field.dims.is_empty() { String::new() } else { format!(" {}", Shape(&field.dims)) };
+        names.push(format!("{}: {order}{}{dims}", shown(name), field.dtype).trim_start_matches(": ").to_string());
     }
-    Some((Dtype::Other { name: "struct".into(), block: 1, bytes }, false))
+    let layout = Layout { name: format!("struct{{{}}}", names.join(", ")), bytes, values };
+    Some(Descr { dtype: Dtype::Struct(Arc::new(layout)), big_endian: false, dims: Vec::new(), objects })
+}
+
+fn add_range(values: &mut Vec<(usize, usize)>, from: usize, to: usize) {
+    match values.last_mut() {
+        Some((_, end)) if *end == from => *end = to,
+        _ => values.push((from, to)),
+    }
 }
 
 /// `<f4`, `|b1`, `>i8`, `<U12`; also without the byte order.
@@ -144,16 +207,26 @@ pub fn dtype(descr: &str) -> Option<(Dtype, bool)> {
         "f8" => Dtype::F64,
         "c8" => Dtype::C64,
         "c16" => Dtype::C128,
-        "O" | "O8" => other("object".into(), 8),
+        // `long double`: 80 bits with padding on x86, 128 bits elsewhere.
+        "f12" => other("f96".into(), 12),
+        "f16" => other("f128".into(), 16),
+        "c24" => other("c192".into(), 24),
+        "c32" => other("c256".into(), 32),
+        "O" | "O4" | "O8" => other("object".into(), 8),
         _ => {
             let (kind, count) = (rest.chars().next()?, rest.get(1..)?);
-            let digits = count.split_once('[').map_or(count, |(digits, _)| digits);
+            let (digits, unit) = count.split_once('[').unwrap_or((count, ""));
             let count: u64 = digits.parse().ok()?;
+            let time = |name: &str| match unit {
+                "" => other(name.into(), 8),
+                unit => other(format!("{name}[{}", shown(unit)), 8),
+            };
             match kind {
                 'U' => other(format!("text[{count}]"), count.checked_mul(4)?),
                 'S' | 'a' => other(format!("bytes[{count}]"), count),
                 'V' => other(format!("raw[{count}]"), count),
-                'f' | 'c' | 'M' | 'm' => other(rest.to_string(), count),
+                'M' if count == 8 => time("datetime64"),
+                'm' if count == 8 => time("timedelta64"),
                 _ => return None,
             }
         }
@@ -180,7 +253,25 @@ mod tests {
             ("{'descr': '|b1', 'fortran_order': False, 'shape': (24,), }\n", Some("bool [24]")),
             ("{'shape': (), 'fortran_order': False, 'descr': '|S24'}", Some("bytes[24] []")),
             ("{'descr': '>c8', 'fortran_order': True, 'shape': (3L, 1), }", Some("c64 [3, 1]")),
-            ("{'descr': [('a', '<f4'), ('b', '<u8')], 'fortran_order': False, 'shape': (2,)}", Some("struct [2]")),
+            (
+                "{'descr': [('a', '<f4'), ('b', '<u8')], 'fortran_order': False, 'shape': (2,)}",
+                Some("struct{a: f32, b: u64} [2]"),
+            ),
+            (
+                "{'descr': [(('t', 'a'), '>f2', (2, 2)), ('', '|V4')], 'fortran_order': False, 'shape': (2,)}",
+                Some("struct{a: >f16 [2, 2], raw[4]} [2]"),
+            ),
+            (
+                "{'descr': [('in', [('a', '<f4'), (\"b'c\", '<U1')])], 'fortran_order': False, 'shape': (3,)}",
+                Some("struct{in: struct{a: f32, b'c: text[1]}} [3]"),
+            ),
+            ("{'descr': ('<f4', (2,)), 'fortran_order': False, 'shape': (3,)}", Some("f32 [3, 2]")),
+            ("{'descr': '<f12', 'fortran_order': False, 'shape': (2,)}", Some("f96 [2]")),
+            ("{'descr': '>c24', 'fortran_order': False, 'shape': ()}", Some("c192 []")),
+            ("{'descr': '<M8[25s]', 'fortran_order': False, 'shape': (3,)}", Some("datetime64[25s] [3]")),
+            ("{'descr': '<m8', 'fortran_order': False, 'shape': (1, 3)}", Some("timedelta64 [1, 3]")),
+            ("{'descr': '|V0', 'fortran_order': False, 'shape': (7,), }", None),
+            ("{'descr': [('a', '<f4', (4294967296, 4294967296, 2))], 'fortran_order': False, 'shape': (1,)}", None),
             ("{'descr': '<f4', 'fortran_order': False, 'shape': (7,), }", None),
             ("{'descr': '<f4', 'fortran_order': True, 'shape': (7, 2), }", None),
             ("{'descr': '<f4', 'fortran_order': False, 'shape': (9223372036854775808, 2), }", None),

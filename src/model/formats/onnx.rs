@@ -1,19 +1,30 @@
 //! ONNX: a protocol buffer that holds the graph and, as a rule, the weights. Field numbers as in `onnx.proto3`.
+//!
+//! [`graph`] finds the weights wherever they stand, [`tensor`] reads one, [`numbers`] reads lists of numbers.
 
-use super::protobuf::{Fields, Value, fields};
+mod graph;
+mod numbers;
+mod tensor;
+
+use std::collections::HashSet;
+
+use super::protobuf::{Value, fields};
 use super::{Contents, Format};
 use crate::error::Result;
 use crate::model::source::Source;
-use crate::model::tensor::{Data, Dtype, Shape, Tensor, shown};
+use crate::model::tensor::shown;
+use graph::Graphs;
+use tensor::dtype_of;
 
 /// More dimensions, metadata or inputs than this are not listed.
 const MANY: usize = 1000;
+const FUNCTIONS: usize = 100_000;
 
 /// A message that begins like a model: the version of the format, a producer, operator sets, or the graph.
 pub fn is_it(head: &[u8]) -> bool {
     match head {
         // ir_version, then producer, graph, opset, metadata: models that exist begin so
-        [0x08, 1..=40, 0x12 | 0x1a | 0x22 | 0x28 | 0x32 | 0x3a | 0x42 | 0x72, ..] => true,
+        [0x08, 1..=40, 0x12 | 0x1a | 0x22 | 0x28 | 0x32 | 0x3a | 0x42 | 0x72 | 0xa2 | 0xca, ..] => true,
         [0x08, 1..=40] => true,
         _ => false,
     }
@@ -21,7 +32,7 @@ pub fn is_it(head: &[u8]) -> bool {
 
 pub fn read(source: &Source) -> Result<Contents> {
     let mut contents = Contents::new(Format::Onnx);
-    let mut graph = None;
+    let (mut graphs, mut functions, mut training) = (Vec::new(), Vec::new(), Vec::new());
     let (mut producer, mut version) = (String::new(), String::new());
     let mut opsets = Vec::new();
     let mut model = fields(source);
@@ -33,7 +44,10 @@ pub fn read(source: &Source) -> Result<Contents> {
             (4, _) => say(&mut contents, "domain", &value.text()?),
             (5, Value::Number(n)) if *n != 0 => contents.say("model version", n),
             (6, _) => say(&mut contents, "description", &value.text()?),
-            (7, Value::Bytes(part)) => graph = Some(part.clone()),
+            (7, Value::Bytes(part)) if graphs.len() < MANY => graphs.push(part.clone()),
+            (20, Value::Bytes(part)) if training.len() < MANY => training.push(part.clone()),
+            (25, Value::Bytes(part)) if functions.len() < FUNCTIONS => functions.push(part.clone()),
+            (25, _) => return Err(source.refuse(format!("it has more than {FUNCTIONS} functions"))),
             (8, Value::Bytes(part)) if opsets.len() < MANY => opsets.push(opset(part)?),
             (14, Value::Bytes(part)) if contents.metadata.len() < MANY => {
                 let (key, value) = pair(part)?;
@@ -44,9 +58,44 @@ pub fn read(source: &Source) -> Result<Contents> {
     }
     say(&mut contents, "producer", format!("{producer} {version}").trim());
     say(&mut contents, "opset", &opsets.join(", "));
-    let Some(graph) = graph else { return Err(source.refuse("it has no graph")) };
-    self::graph(&graph, &mut contents)?;
+    if graphs.is_empty() {
+        return Err(source.refuse("it has no graph"));
+    }
+    let mut read = Graphs::new(source, &mut contents);
+    // Of a message that stands several times the parts are one, as protocol buffers have it.
+    let mut ports = Ports::default();
+    for graph in &graphs {
+        read.main(graph, &mut ports)?;
+    }
+    for function in &functions {
+        read.function(function)?;
+    }
+    for info in &training {
+        read.training(info)?;
+    }
+    read.finish();
+    ports.tell(&mut contents);
     Ok(contents)
+}
+
+/// Inputs and outputs of the graph.
+#[derive(Default)]
+struct Ports {
+    inputs: Vec<(String, String)>,
+    outputs: Vec<(String, String)>,
+}
+
+impl Ports {
+    /// Old models list their weights among the inputs.
+    fn tell(mut self, contents: &mut Contents) {
+        let weights: HashSet<&str> = contents.tensors.iter().map(|t| t.name.as_str()).collect();
+        self.inputs.retain(|(name, _)| !weights.contains(name.as_str()));
+        for (key, values) in [("input", self.inputs), ("output", self.outputs)] {
+            for (name, kind) in values {
+                contents.say(key, format!("{name} {kind}").trim());
+            }
+        }
+    }
 }
 
 fn say(contents: &mut Contents, key: &str, value: &str) {
@@ -82,36 +131,6 @@ fn pair(part: &Source) -> Result<(String, String)> {
     Ok((key, text))
 }
 
-fn graph(part: &Source, contents: &mut Contents) -> Result<()> {
-    let (mut nodes, mut name) = (0u64, String::new());
-    let (mut inputs, mut outputs) = (Vec::new(), Vec::new());
-    let mut parts = fields(part);
-    while let Some((number, value)) = parts.field()? {
-        match (number, &value) {
-            (1, _) => nodes += 1,
-            (2, _) => name = value.text()?,
-            (5, Value::Bytes(tensor)) => {
-                let tensor = self::tensor(tensor)?;
-                contents.push(part, tensor)?;
-            }
-            (11, Value::Bytes(info)) if inputs.len() < MANY => inputs.push(self::value(info)?),
-            (12, Value::Bytes(info)) if outputs.len() < MANY => outputs.push(self::value(info)?),
-            _ => {}
-        }
-    }
-    say(contents, "graph", &name);
-    contents.say("nodes", nodes);
-    // Old models list their weights among the inputs.
-    let weights: std::collections::HashSet<&str> = contents.tensors.iter().map(|t| t.name.as_str()).collect();
-    inputs.retain(|(name, _)| !weights.contains(name.as_str()));
-    for (key, values) in [("input", inputs), ("output", outputs)] {
-        for (name, kind) in values {
-            contents.say(key, format!("{name} {kind}").trim());
-        }
-    }
-    Ok(())
-}
-
 /// An input or an output: its name, element type and shape, in which a dimension may have a name instead of a size.
 fn value(info: &Source) -> Result<(String, String)> {
     let (mut name, mut kind) = (String::new(), String::new());
@@ -127,7 +146,14 @@ fn value(info: &Source) -> Result<(String, String)> {
 }
 
 fn kind(part: &Source) -> Result<String> {
-    let Some(tensor) = nested(&mut fields(part), 1)? else { return Ok("(no tensor)".into()) };
+    let tensor = match fields(part).field()? {
+        Some((1, Value::Bytes(tensor))) => tensor,
+        Some((4, _)) => return Ok("(sequence)".into()),
+        Some((5, _)) => return Ok("(map)".into()),
+        Some((8, _)) => return Ok("(sparse tensor)".into()),
+        Some((9, _)) => return Ok("(optional)".into()),
+        _ => return Ok("(no tensor)".into()),
+    };
     let (mut dtype, mut dims) = (String::new(), None);
     let mut parts = fields(&tensor);
     while let Some((number, value)) = parts.field()? {
@@ -152,7 +178,8 @@ fn shape_of(part: &Source) -> Result<Vec<String>> {
             let mut inner = fields(&dim);
             while let Some((number, value)) = inner.field()? {
                 match (number, &value) {
-                    (1, Value::Number(n)) => shown_as = n.to_string(),
+                    // A size of -1 is one that is not known yet.
+                    (1, Value::Number(n)) => shown_as = (*n as i64).to_string(),
                     (2, _) => shown_as = shown(&value.text()?),
                     _ => {}
                 }
@@ -163,77 +190,4 @@ fn shape_of(part: &Source) -> Result<Vec<String>> {
         }
     }
     Ok(dims)
-}
-
-fn nested(parts: &mut Fields, wanted: u64) -> Result<Option<Source>> {
-    while let Some((number, value)) = parts.field()? {
-        if let (true, Value::Bytes(part)) = (number == wanted, value) {
-            return Ok(Some(part));
-        }
-    }
-    Ok(None)
-}
-
-/// An initializer. Its values lie in `raw_data`, or in a packed list of their type, or in another file.
-fn tensor(part: &Source) -> Result<Result<Tensor, String>> {
-    let (mut name, mut kind, mut shape) = (String::new(), 0, Vec::new());
-    let (mut packed, mut raw, mut external) = (None, None, false);
-    let mut parts = fields(part);
-    while let Some((number, value)) = parts.field()? {
-        match (number, &value) {
-            (1, _) => shape.extend(value.numbers(MANY)?),
-            (2, Value::Number(n)) => kind = *n,
-            (8, _) => name = shown(&value.text()?),
-            (9, Value::Bytes(bytes)) => raw = Some(bytes.clone()),
-            (4 | 10, Value::Bytes(bytes)) => packed = Some(bytes.clone()),
-            (14, Value::Number(n)) => external = *n == 1,
-            _ => {}
-        }
-        if shape.len() > MANY {
-            return Err(part.refuse("a tensor has too many dimensions"));
-        }
-    }
-    if shape.iter().any(|d| *d > i64::MAX as u64) {
-        return Ok(Err(format!("the shape {} of the tensor `{name}` is absurd", Shape(&shape))));
-    }
-    let dtype = dtype_of(kind);
-    let data = match (raw, packed) {
-        _ if external => Data::Elsewhere("they lie in another file"),
-        (Some(source), _) if dtype.width().is_some_and(|w| w > 0) => Data::Plain { source, big_endian: false },
-        (None, Some(source)) if matches!(dtype, Dtype::F32 | Dtype::F64) => Data::Plain { source, big_endian: false },
-        _ => Data::Elsewhere("they are written as a list of numbers"),
-    };
-    Ok(Tensor::new(name, dtype, shape, data))
-}
-
-/// `TensorProto.DataType`
-fn dtype_of(number: u64) -> Dtype {
-    let other = |name: &str, block, bytes| Dtype::Other { name: name.into(), block, bytes };
-    match number {
-        1 => Dtype::F32,
-        2 => Dtype::U8,
-        3 => Dtype::I8,
-        4 => Dtype::U16,
-        5 => Dtype::I16,
-        6 => Dtype::I32,
-        7 => Dtype::I64,
-        8 => other("text", 1, 0),
-        9 => Dtype::Bool,
-        10 => Dtype::F16,
-        11 => Dtype::F64,
-        12 => Dtype::U32,
-        13 => Dtype::U64,
-        14 => Dtype::C64,
-        15 => Dtype::C128,
-        16 => Dtype::Bf16,
-        17 => Dtype::F8E4M3,
-        18 => Dtype::F8E4M3Fnuz,
-        19 => Dtype::F8E5M2,
-        20 => Dtype::F8E5M2Fnuz,
-        21 => other("u4", 1, 0),
-        22 => other("i4", 1, 0),
-        23 => other("f4", 1, 0),
-        24 => Dtype::F8E8M0,
-        n => other(&format!("type {n}"), 1, 0),
-    }
 }

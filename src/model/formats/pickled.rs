@@ -1,21 +1,26 @@
 //! Pickles of any Python objects, scikit-learn's models above all, also as joblib writes them. Nothing is unpickled:
 //! the globals are named, and NumPy arrays are listed under the attributes that hold them.
 //!
-//! joblib puts the bytes of an array into the stream right behind the object that describes it.
+//! joblib puts the bytes of an array into the stream right behind the object that describes it. [`arrays`] knows how
+//! arrays are described.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
-use super::pickle::{self, Behind, Id, Node, Pickle};
-use super::walk::Walk;
-use super::{Contents, Format, TENSORS, npy, torch};
+use super::arrays::{self, Arrays, Kind};
+use super::pickle::{self, Id, Node, Pickle};
+use super::walk::{self, Visit, Walk};
+use super::{Contents, Format, HEAD, Rest, TENSORS, torch};
 use crate::error::Result;
 use crate::model::source::Source;
-use crate::model::tensor::{Data, Tensor, shown};
+use crate::model::tensor::{Tensor, shown};
 
 /// How many of the globals are listed.
 const LISTED: usize = 30;
+/// Shorter byte strings are no weights.
+const LONG: u64 = 64;
 
-/// Protocol 2 and newer begin with a mark of their own; an older one only if it begins with a global.
+/// Protocol 2 and newer begin with a mark of their own. An older one begins with a global, or is tried: text that begins
+/// with a bracket is no sound pickle for long.
 pub fn is_it(head: &[u8]) -> bool {
     match head {
         [0x80, 2..=5, ..] => true,
@@ -26,30 +31,167 @@ pub fn is_it(head: &[u8]) -> bool {
             };
             word(lines.next()) && word(lines.next()) && lines.next().is_some()
         }
+        [b'(' | b'}' | b']', ..] => {
+            let source = Source::of_bytes(head.to_vec(), "");
+            let mut reader = source.reader();
+            match pickle::read(&mut reader, Some(arrays::wrapped)) {
+                Ok(_) => true,
+                // The rest of it lies behind what was looked at.
+                Err(e) => head.len() >= HEAD as usize && e.causes.iter().any(|why| why.contains("cut short")),
+            }
+        }
         _ => false,
     }
 }
 
 pub fn read(source: &Source) -> Result<Contents> {
     let mut reader = source.reader();
-    let pickle = pickle::read(&mut reader, Some(wrapped))?;
+    let pickle = pickle::read(&mut reader, Some(arrays::wrapped))?;
     let globals = globals(&pickle);
     let joblib = globals.iter().any(|g| g.starts_with("joblib.numpy_pickle."));
     let mut contents = Contents::new(if joblib { Format::Joblib } else { Format::Pickle });
     describe(&pickle, &globals, &mut contents);
-    let mut found = Vec::new();
-    let mut visit = |name: &str, id| {
-        let enough = found.len() > TENSORS;
-        let array = if enough { None } else { array(&pickle, id, name, source) };
-        let is_array = array.is_some();
-        found.extend(array);
-        is_array || enough
+    find_tensors(&pickle, source, None, &mut |_, _| Ok(None), &mut contents)?;
+    Ok(contents)
+}
+
+/// Tells the tensor that an object is, by its path and number, if it is one.
+pub type Recognise<'a> = dyn FnMut(&str, Id) -> Result<Option<Result<Tensor, String>>> + 'a;
+
+/// Finds the arrays of an object, under a prefix those of an array of objects, and tensors that the caller recognises, and says what it holds that is not read.
+pub fn find_tensors(
+    pickle: &Pickle,
+    source: &Source,
+    prefix: Option<&str>,
+    recognise: &mut Recognise,
+    contents: &mut Contents,
+) -> Result<()> {
+    let (skip_root, prefix) = (prefix.is_some(), prefix.unwrap_or_default());
+    let mut arrays = Arrays::new(pickle, source);
+    let (mut found, mut unknown, mut failed) = (Vec::new(), 0u64, None);
+    let mut read_ids: HashSet<Id> = HashSet::new();
+    let mut visit = |path: &str, id| {
+        if found.len() > TENSORS || failed.is_some() {
+            return Visit::Skip;
+        }
+        let read = recognise(path, id).and_then(|tensor| match tensor {
+            Some(tensor) => Ok(Kind::Array { tensors: vec![tensor], objects: None }),
+            None => arrays.read(id, &join(prefix, path)),
+        });
+        match read {
+            Ok(Kind::Other) => Visit::Enter,
+            Ok(Kind::UnknownArray) => {
+                unknown += 1;
+                Visit::Enter
+            }
+            Ok(Kind::Array { tensors, objects: Some(objects) }) => {
+                // The array of an `.npy` itself is known by its header.
+                found.extend(tensors.into_iter().filter(|_| !(skip_root && id == pickle.root)));
+                Visit::EnterOnly(objects)
+            }
+            Ok(Kind::Array { tensors, objects: None }) => {
+                found.extend(tensors);
+                read_ids.insert(id);
+                Visit::Skip
+            }
+            Err(e) => {
+                failed = Some(e);
+                Visit::Skip
+            }
+        }
     };
-    Walk::over(&pickle, &mut visit, source)?;
+    let complete = Walk::over(pickle, &mut visit, source)?;
+    if let Some(e) = failed {
+        return Err(e);
+    }
     for tensor in found {
         contents.push(source, tensor)?;
     }
-    Ok(contents)
+    if !complete {
+        contents.note(walk::TOO_DEEP);
+    }
+    if unknown > 0 {
+        contents.note(format!("{unknown} arrays are of a kind that is not known, and not read"));
+    }
+    if globals(pickle).iter().any(|g| g.starts_with("joblib.numpy_pickle.") && g.ends_with("NDArrayWrapper")) {
+        contents.note("arrays that lie in files of their own, as joblib before 0.10 kept them, are not read");
+    }
+    note_bytes(pickle, &read_ids, contents);
+    let rest = pickle::hash(pickle, source, &|id| read_ids.contains(&id))?;
+    contents.rest = contents.rest.with(rest);
+    Ok(())
+}
+
+/// Byte strings that belong to no array may be weights of another library.
+fn note_bytes(pickle: &Pickle, arrays: &HashSet<Id>, contents: &mut Contents) {
+    let mut known: HashSet<Id> = HashSet::new();
+    for id in arrays {
+        if let Node::Made(made) = pickle.node(*id) {
+            let parts = [Some(made.args), made.state].into_iter().flatten().filter_map(|id| pickle.items(id)).flatten();
+            for part in parts {
+                known.insert(*part);
+                // `_codecs.encode(text, 'latin1')`, `bytearray(bytes)`
+                known.extend(pickle.call(*part).and_then(|(_, args)| args.first().copied()));
+            }
+        }
+    }
+    let (mut count, mut bytes) = (0u64, 0u64);
+    for (id, node) in pickle.nodes.iter().enumerate() {
+        if let Node::Bytes { length, .. } = node
+            && *length >= LONG
+            && !known.contains(&(id as Id))
+        {
+            (count, bytes) = (count + 1, bytes.saturating_add(*length));
+        }
+    }
+    if count > 0 {
+        contents.note(format!("byte strings and long texts in it are not read as weights: {count}, of {bytes} bytes"));
+    }
+}
+
+/// The pickle of an array of Python objects: what it would call, and the arrays in it. What is wrong with it is told,
+/// and hides nothing else.
+pub fn read_objects(values: &Source, name: &str, contents: &mut Contents) {
+    let title = if name.is_empty() { "it".to_string() } else { format!("`{name}`") };
+    contents
+        .note(format!("{title} is an array of Python objects, a pickle: NumPy loads it only with allow_pickle=True"));
+    let mut inner = Contents::new(contents.format);
+    let read = pickle::read(&mut values.reader(), Some(arrays::wrapped)).and_then(|pickle| {
+        // The array itself is described by the header before the pickle.
+        let globals = globals(&pickle);
+        inner.calls = globals.iter().filter(|g| !is_usual(g)).map(|g| shown(g)).collect();
+        find_tensors(&pickle, values, Some(name), &mut |_, _| Ok(None), &mut inner)
+    });
+    match read {
+        Ok(()) => {
+            for tensor in inner.tensors {
+                if contents.tensors.len() < TENSORS {
+                    contents.tensors.push(tensor);
+                }
+            }
+            contents.rest = contents.rest.with(inner.rest);
+            contents.notes.extend(inner.notes);
+        }
+        Err(e) => {
+            let why = e.causes.join(", ");
+            contents.note(format!("the pickle of {title} cannot be read: {why}"));
+            contents.rest = Rest::Unread;
+            inner.calls.push(format!("whatever the damaged pickle of {title} names"));
+        }
+    }
+    for call in inner.calls {
+        if !contents.calls.contains(&call) {
+            contents.calls.push(call);
+        }
+    }
+}
+
+fn join(prefix: &str, path: &str) -> String {
+    match (prefix, path) {
+        ("", path) => path.to_string(),
+        (prefix, "") => prefix.to_string(),
+        (prefix, path) => format!("{prefix}.{path}"),
+    }
 }
 
 /// Protocol, class of the object, library versions, and what would be called.
@@ -83,20 +225,35 @@ pub fn globals(pickle: &Pickle) -> BTreeSet<String> {
 
 /// Globals that every sound model may name: types, arrays, and the functions that put them together. Whatever else a
 /// pickle names is what to be afraid of first. (Unpickling never is safe; this only tells the usual from the unusual.)
-fn is_usual(global: &str) -> bool {
+pub fn is_usual(global: &str) -> bool {
     let Some((module, name)) = global.rsplit_once('.') else { return false };
     let is_class = name.starts_with(|c: char| c.is_ascii_uppercase());
     match module {
         "collections" => matches!(name, "OrderedDict" | "defaultdict" | "Counter" | "deque"),
         "builtins" | "__builtin__" => matches!(
             name,
-            "set" | "frozenset" | "list" | "dict" | "tuple" | "slice" | "range" | "complex" | "bytearray" | "object"
+            "set"
+                | "frozenset"
+                | "list"
+                | "dict"
+                | "tuple"
+                | "slice"
+                | "range"
+                | "complex"
+                | "bytearray"
+                | "bytes"
+                | "object"
         ),
         "_codecs" => name == "encode",
+        "array" => matches!(name, "array" | "_array_reconstructor"),
         "copyreg" | "copy_reg" => name == "_reconstructor",
+        "ml_dtypes" => torch::is_type(name),
+        "numpy.rec" => name == "recarray",
+        "numpy" if matches!(name, "record" | "recarray" | "matrix") => true,
         "numpy" => ["bool", "int", "uint", "float", "complex", "dtype", "ndarray"].iter().any(|t| name.starts_with(t)),
         "numpy.core.multiarray" | "numpy._core.multiarray" => matches!(name, "_reconstruct" | "scalar"),
         "numpy.core.numeric" | "numpy._core.numeric" => name == "_frombuffer",
+        "numpy.ma" | "numpy.ma.core" => matches!(name, "_mareconstruct" | "MaskedArray"),
         "numpy.random._pickle" | "torch.jit._pickle" => true,
         "joblib.numpy_pickle" => name == "NumpyArrayWrapper",
         "torch" => matches!(name, "Size" | "device" | "Tensor" | "per_tensor_affine") || torch::is_type(name),
@@ -121,63 +278,6 @@ fn class(pickle: &Pickle, id: Id) -> Option<(&str, &str)> {
 fn version(pickle: &Pickle, id: Id) -> Option<&str> {
     let Node::Made(made) = pickle.node(id) else { return None };
     pickle.text(pickle.get(made.state?, "_sklearn_version")?)
-}
-
-/// A NumPy array, as `pickle` or as joblib keeps it.
-fn array(pickle: &Pickle, id: Id, name: &str, source: &Source) -> Option<Result<Tensor, String>> {
-    let Node::Made(made) = pickle.node(id) else { return None };
-    let ((module, function), _) = pickle.call(id)?;
-    let (shape, descr, fortran, place) = if (module, function) == ("joblib.numpy_pickle", "NumpyArrayWrapper") {
-        let state = made.state?;
-        let fortran = pickle.text(pickle.get(state, "order")?) == Some("F");
-        (pickle.get(state, "shape")?, pickle.get(state, "dtype")?, fortran, made.raw)
-    } else if is_multiarray(module) && function == "_reconstruct" {
-        let state = pickle.items(made.state?)?;
-        let fortran = matches!(pickle.node(*state.get(3)?), Node::Bool(true));
-        let place = match pickle.node(*state.get(4)?) {
-            Node::Bytes { at, length } => Some((*at, *length)),
-            _ => None,
-        };
-        (*state.get(1)?, *state.get(2)?, fortran, place)
-    } else {
-        return None;
-    };
-    let shape = pickle.ints(shape)?;
-    let (dtype, big_endian) = dtype(pickle, descr)?;
-    let data = match place.map(|(at, length)| source.part(at, length)) {
-        Some(Ok(part)) => npy::in_place(part, &shape, fortran, big_endian),
-        _ => Data::Elsewhere("they are kept as Python objects"),
-    };
-    Some(Tensor::new(shown(name), dtype, shape, data))
-}
-
-fn is_multiarray(module: &str) -> bool {
-    matches!(module, "numpy.core.multiarray" | "numpy._core.multiarray")
-}
-
-/// `numpy.dtype('f8', …)` with the state `(3, '<', …)`.
-fn dtype(pickle: &Pickle, id: Id) -> Option<(crate::model::tensor::Dtype, bool)> {
-    let (("numpy", "dtype"), args) = pickle.call(id)? else { return None };
-    let descr = pickle.text(*args.first()?)?;
-    let (dtype, _) = npy::dtype(descr)?;
-    let Node::Made(made) = pickle.node(id) else { return None };
-    let order = made.state.and_then(|s| pickle.items(s)?.get(1).copied()).and_then(|o| pickle.text(o));
-    Some((dtype, order == Some(">")))
-}
-
-/// What follows joblib's description of an array.
-fn wrapped(pickle: &Pickle, id: Id) -> Option<Behind> {
-    let (("joblib.numpy_pickle", "NumpyArrayWrapper"), _) = pickle.call(id)? else { return None };
-    let Node::Made(made) = pickle.node(id) else { return None };
-    let state = made.state?;
-    let (dtype, _) = dtype(pickle, pickle.get(state, "dtype")?)?;
-    if dtype.name() == "object" {
-        return Some(Behind::Pickle);
-    }
-    let shape = pickle.ints(pickle.get(state, "shape")?)?;
-    let length = dtype.bytes(shape.iter().try_fold(1u64, |n, d| n.checked_mul(*d))?)?;
-    let padded = pickle.get(state, "numpy_array_alignment_bytes").is_some_and(|n| pickle.int(n).is_some());
-    Some(Behind::Values { length, padded })
 }
 
 #[cfg(test)]

@@ -12,8 +12,8 @@ pub enum Value {
     Number(u64),
     /// Bytes, a text, a nested message, or packed numbers.
     Bytes(Source),
-    /// Four or eight bytes, which no field that matters here has.
-    Fixed,
+    /// A number of four or eight bytes: its little-endian bits, and how many bytes it has.
+    Fixed(u64, u64),
 }
 
 pub struct Fields {
@@ -34,12 +34,12 @@ impl Fields {
         let tag = varint(&mut self.reader)?;
         let value = match tag & 7 {
             0 => Value::Number(varint(&mut self.reader)?),
-            1 => self.reader.skip(8).map(|()| Value::Fixed)?,
+            1 => Value::Fixed(self.reader.number(8)?, 8),
             2 => {
                 let length = varint(&mut self.reader)?;
                 Value::Bytes(self.reader.part(length)?)
             }
-            5 => self.reader.skip(4).map(|()| Value::Fixed)?,
+            5 => Value::Fixed(self.reader.number(4)?, 4),
             kind => return Err(self.reader.source().refuse(format!("it has a field of the unknown kind {kind}"))),
         };
         match tag >> 3 {
@@ -61,7 +61,7 @@ impl Value {
     pub fn numbers(&self, most: usize) -> Result<Vec<u64>> {
         match self {
             Value::Number(number) => Ok(vec![*number]),
-            Value::Fixed => Ok(Vec::new()),
+            Value::Fixed(..) => Ok(Vec::new()),
             Value::Bytes(source) => {
                 let mut reader = source.reader();
                 let mut numbers = Vec::new();
@@ -78,7 +78,7 @@ impl Value {
 }
 
 /// Seven bits a byte, the lowest first.
-fn varint(reader: &mut Reader) -> Result<u64> {
+pub fn varint(reader: &mut Reader) -> Result<u64> {
     let mut number = 0u64;
     for i in 0..10 {
         let byte = reader.byte()?;

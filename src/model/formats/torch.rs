@@ -7,9 +7,8 @@ use std::collections::HashMap;
 
 use super::pickle::{self, Id, Node, Pickle};
 use super::pickled;
-use super::walk::Walk;
 use super::zip::Archive;
-use super::{Contents, Format, TENSORS};
+use super::{Contents, Format};
 use crate::error::Result;
 use crate::model::source::Source;
 use crate::model::tensor::{Data, Dtype, Tensor, is_plain, shown};
@@ -54,13 +53,15 @@ pub fn read_zip(source: &Source, archive: &Archive, prefix: &str) -> Result<Cont
     }
     let big_endian = contents.metadata.iter().any(|(key, value)| key == "byte order" && value == "big");
     let Some(data) = entry("data.pkl") else { return Err(source.refuse("it has no data.pkl")) };
-    let pickle = pickle::read(&mut archive.content(data, PICKLE)?.reader(), None)?;
-    tensors(&pickle, source, big_endian, &mut stored(source, archive, format!("{prefix}data/")), &mut contents)?;
+    let described = Described::read(archive.content(data, PICKLE)?, source, big_endian)?;
+    described.tensors(&mut stored(source, archive, format!("{prefix}data/")), &mut contents)?;
     if let Some(constants) = entry("constants.pkl").filter(|_| script) {
-        let pickle = pickle::read(&mut archive.content(constants, PICKLE)?.reader(), None)?;
+        let described = Described::read(archive.content(constants, PICKLE)?, source, big_endian)?;
         let mut storages = stored(source, archive, format!("{prefix}constants/"));
         let mut more = Contents::new(Format::TorchScript);
-        tensors(&pickle, source, big_endian, &mut storages, &mut more)?;
+        described.tensors(&mut storages, &mut more)?;
+        contents.rest = contents.rest.with(more.rest);
+        contents.notes.extend(more.notes);
         for mut tensor in more.tensors {
             tensor.name = format!("constants.{}", tensor.name);
             contents.push(source, Ok(tensor))?;
@@ -69,7 +70,7 @@ pub fn read_zip(source: &Source, archive: &Archive, prefix: &str) -> Result<Cont
     if script {
         let code = archive.entries.iter().filter(|e| e.name.ends_with(".py")).count();
         contents.say("code files", code);
-        if let Some((_, class)) = pickle.call(pickle.root).map(|(global, _)| global) {
+        if let Some((_, class)) = described.pickle.call(described.pickle.root).map(|(global, _)| global) {
             contents.say("module", shown(class));
         }
     }
@@ -117,37 +118,44 @@ pub fn read_old(source: &Source) -> Result<Contents> {
     let mut find = |key: &str| {
         places.get(key).cloned().ok_or_else(|| source.refuse(format!("the storage `{}` is missing in it", shown(key))))
     };
-    tensors(&object, source, false, &mut find, &mut contents)?;
+    let described = Described { pickle: object, text: source.clone(), source, big_endian: false };
+    described.tensors(&mut find, &mut contents)?;
     Ok(contents)
 }
 
-/// Finds the tensors of an object, with what else the pickle tells.
-fn tensors(
-    pickle: &Pickle,
-    source: &Source,
+/// The pickle of a checkpoint.
+struct Described<'a> {
+    pickle: Pickle,
+    /// Its bytes.
+    text: Source,
+    /// The whole file.
+    source: &'a Source,
     big_endian: bool,
-    storages: &mut dyn FnMut(&str) -> Result<Source>,
-    contents: &mut Contents,
-) -> Result<()> {
-    let mut found = Vec::new();
-    let mut visit = |path: &str, id: Id| {
-        let enough = found.len() > TENSORS;
-        let view = if enough { None } else { view(pickle, Call::of(pickle, id), CALLS) };
-        let is_tensor = view.is_some();
-        found.extend(view.map(|view| (name(path), view)));
-        is_tensor || enough
-    };
-    Walk::over(pickle, &mut visit, source)?;
-    for (name, view) in found {
-        let data = match &view.storage {
-            None => Data::Elsewhere("it is on the device `meta`, which has none"),
-            Some(storage) => place(&view, storage, storages(&storage.key)?, big_endian)
-                .map_err(|why| source.refuse(format!("the tensor `{name}` {why}")))?,
-        };
-        contents.push(source, Tensor::new(name, view.dtype, view.shape, data))?;
+}
+
+impl Described<'_> {
+    fn read(text: Source, source: &Source, big_endian: bool) -> Result<Described<'_>> {
+        let pickle = pickle::read(&mut text.reader(), None)?;
+        Ok(Described { pickle, text, source, big_endian })
     }
-    pickled::describe(pickle, &pickled::globals(pickle), contents);
-    Ok(())
+
+    /// Finds the tensors of an object, NumPy's arrays among them, with what else the pickle tells.
+    fn tensors(&self, storages: &mut dyn FnMut(&str) -> Result<Source>, contents: &mut Contents) -> Result<()> {
+        let Described { pickle, text, source, big_endian } = self;
+        let mut recognise = |path: &str, id: Id| {
+            let Some(view) = view(pickle, Call::of(pickle, id), CALLS) else { return Ok(None) };
+            let name = name(path);
+            let data = match &view.storage {
+                None => Data::Elsewhere("they are on the device `meta`, which has none"),
+                Some(storage) => place(&view, storage, storages(&storage.key)?, *big_endian)
+                    .map_err(|why| source.refuse(format!("the tensor `{name}` {why}")))?,
+            };
+            Ok(Some(Tensor::new(name, view.dtype, view.shape, data)))
+        };
+        pickled::find_tensors(pickle, text, None, &mut recognise, contents)?;
+        pickled::describe(pickle, &pickled::globals(pickle), contents);
+        Ok(())
+    }
 }
 
 /// Modules keep their parts in dicts whose names say nothing.
@@ -260,7 +268,7 @@ fn storage(pickle: &Pickle, id: Id) -> Option<Storage> {
 }
 
 /// By the name of a storage class or of a `torch.dtype`.
-fn dtype_of(name: &str) -> Dtype {
+pub fn dtype_of(name: &str) -> Dtype {
     let other = |name: &str, bytes| Dtype::Other { name: name.into(), block: 1, bytes };
     match name {
         "FloatStorage" | "float32" | "float" => Dtype::F32,

@@ -10,39 +10,62 @@ const DEPTH: usize = 60;
 /// The sum of the lengths of all paths in an object, and what a part of it counts besides its path.
 const PATHS: usize = 64 << 20;
 const PART: usize = 32;
+/// For what lies deeper.
+pub const TOO_DEEP: &str = "objects that are nested more than 60 deep are not looked at";
+
+/// What to do with a part of an object.
+pub enum Visit {
+    Enter,
+    /// Only this part of it, under the same path.
+    EnterOnly(Id),
+    Skip,
+}
+
 /// Goes through an object and its attributes, and calls `visit` with each part and its path. A part that several places
 /// hold is entered once, so that neither cycles nor doublings matter; the length of all paths together is bounded.
 pub struct Walk<'a> {
     pickle: &'a Pickle,
     seen: Vec<bool>,
     left: usize,
-    /// Tells whether this part is what was looked for, so that it is not entered.
-    visit: &'a mut dyn FnMut(&str, Id) -> bool,
+    /// Nothing was left out because it lies too deep.
+    complete: bool,
+    visit: &'a mut dyn FnMut(&str, Id) -> Visit,
 }
 
 impl Walk<'_> {
-    pub fn over(pickle: &Pickle, visit: &mut dyn FnMut(&str, Id) -> bool, source: &Source) -> Result<()> {
-        let mut walk = Walk { pickle, seen: vec![false; pickle.nodes.len()], left: PATHS, visit };
+    /// Tells whether all parts were visited; those that are nested deeper than [`DEPTH`] are not.
+    pub fn over(pickle: &Pickle, visit: &mut dyn FnMut(&str, Id) -> Visit, source: &Source) -> Result<bool> {
+        let seen = vec![false; pickle.nodes.len()];
+        let mut walk = Walk { pickle, seen, left: PATHS, complete: true, visit };
         if walk.go(pickle.root, "", 0).is_none() {
             return Err(source.refuse("its objects are too many, or nested too deep, to be named"));
         }
-        Ok(())
+        Ok(walk.complete)
     }
 
     fn go(&mut self, id: Id, path: &str, depth: usize) -> Option<()> {
         let pickle = self.pickle;
         let inner = matches!(pickle.node(id), Node::Tuple(_) | Node::List(_) | Node::Dict(_) | Node::Made(_));
         if !inner || depth > DEPTH {
+            self.complete &= !inner;
             return Some(());
         }
         self.left = self.left.checked_sub(path.len() + PART)?;
-        if (self.visit)(path, id) || std::mem::replace(&mut self.seen[id as usize], true) {
+        let visit = (self.visit)(path, id);
+        if matches!(visit, Visit::Skip) || std::mem::replace(&mut self.seen[id as usize], true) {
             return Some(());
+        }
+        if let Visit::EnterOnly(part) = visit {
+            return self.go(part, path, depth + 1);
         }
         match pickle.node(id) {
             Node::Tuple(items) | Node::List(items) => self.items(items, path, depth),
             Node::Dict(pairs) => self.pairs(pairs, path, depth),
             Node::Made(made) => {
+                if let Some(pairs) = old_pairs(pickle, id) {
+                    self.pairs(&pairs, path, depth)?;
+                    return made.state.map_or(Some(()), |state| self.go(state, path, depth + 1));
+                }
                 self.items(pickle.items(made.args).unwrap_or_default(), path, depth)?;
                 self.items(&made.items, path, depth)?;
                 self.pairs(&made.pairs, path, depth)?;
@@ -63,6 +86,16 @@ impl Walk<'_> {
             _ => self.go(*id, path, depth + 1),
         })
     }
+}
+
+/// The pairs of an ordered dict of Python 2, which is called with a list of lists of two.
+fn old_pairs(pickle: &Pickle, id: Id) -> Option<Vec<(Id, Id)>> {
+    let (("collections", "OrderedDict"), [list]) = pickle.call(id)? else { return None };
+    let pair = |id: &Id| match pickle.items(*id)? {
+        [key, value] => Some((*key, *value)),
+        _ => None,
+    };
+    pickle.items(*list)?.iter().map(pair).collect()
 }
 
 fn join(path: &str, key: &str) -> String {

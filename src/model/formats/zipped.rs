@@ -1,13 +1,13 @@
-//! Zip archives, told apart by what is in them: PyTorch, NumPy's `.npz`, Keras 3.
+//! Zip archives, told apart by what is in them: PyTorch, NumPy's `.npz`, Keras 3, skops.
 
-use super::zip::Archive;
-use super::{Contents, Format, npy, torch};
+use super::zip::{Archive, Entry};
+use super::{Contents, Format, Rest, keras, npy, pickled, skops, torch};
 use crate::error::Result;
 use crate::model::source::Source;
 use crate::model::tensor::{Data, Tensor, shown};
 
-/// The configuration of a Keras model; those of large ones have a megabyte.
-const JSON: u64 = 16 << 20;
+/// What is inflated into memory of one archive: pickles, and arrays in Fortran order.
+pub const INFLATED: u64 = 16 << 20;
 /// Enough of a compressed entry for any header that is read.
 const HEAD: u64 = 70_000;
 
@@ -21,9 +21,12 @@ pub fn read(source: &Source) -> Result<Contents> {
         return named(torch::read_zip(source, &archive, prefix), source, "PyTorch");
     }
     if archive.find("metadata.json").is_some() && archive.find("config.json").is_some() {
-        return named(keras(source, &archive), source, "Keras");
+        return named(keras::read_archive(source, &archive), source, "Keras");
     }
-    if !archive.entries.is_empty() && archive.entries.iter().all(|e| e.name.ends_with(".npy")) {
+    if archive.find("schema.json").is_some() {
+        return named(skops::read(source, &archive), source, "skops");
+    }
+    if archive.entries.iter().any(|e| e.name.ends_with(".npy")) {
         return named(arrays(source, &archive), source, "NumPy");
     }
     let names: Vec<String> = archive.entries.iter().take(5).map(|e| shown(&e.name)).collect();
@@ -42,57 +45,99 @@ fn named(read: Result<Contents>, source: &Source, kind: &str) -> Result<Contents
 
 fn arrays(source: &Source, archive: &Archive) -> Result<Contents> {
     let mut contents = Contents::new(Format::Npz);
+    let (mut others, mut count, mut left) = (Vec::new(), 0u64, INFLATED);
     for entry in &archive.entries {
-        let name = shown(entry.name.strip_suffix(".npy").unwrap_or(&entry.name));
-        let tensor = match archive.stored(entry)? {
-            Some(content) => {
-                let header = npy::header(&content)?;
-                let values = content.part(header.values, content.len() - header.values)?;
-                npy::tensor(&name, &header, values)
+        match entry.name.strip_suffix(".npy") {
+            Some(name) => {
+                count += 1;
+                array(source, (archive, entry), &shown(name), &mut left, &mut contents)?;
             }
-            None => {
-                let head = Source::of_bytes(archive.head(entry, HEAD)?, source.name());
-                let header = npy::header(&head)?;
-                let Some(deflated) = archive.deflated(entry)? else {
-                    return Err(source.refuse(format!("the array `{name}` is compressed in an unusual way")));
-                };
-                let data = match (header.objects, header.fortran && header.shape.len() > 1) {
-                    (true, _) => Data::Elsewhere("Python objects are not read"),
-                    (_, true) => Data::Elsewhere("they are compressed in Fortran order"),
-                    _ => Data::Deflated { source: deflated, skip: header.values, big_endian: header.big_endian },
-                };
-                Tensor::new(name, header.dtype, header.shape, data)
-            }
-        };
-        contents.push(source, tensor)?;
+            None if entry.name.ends_with('/') => {}
+            None => others.push(shown(&entry.name)),
+        }
     }
-    contents.say("arrays", contents.tensors.len());
+    contents.say("arrays", count);
+    if !others.is_empty() {
+        contents.note(format!("in it are also {}, which are no arrays and not read", few(&others)));
+        contents.rest = Rest::Unread;
+    }
     Ok(contents)
 }
 
-/// Keras 3: two JSON documents, and the weights in an HDF5 file.
-fn keras(source: &Source, archive: &Archive) -> Result<Contents> {
-    let mut contents = Contents::new(Format::Keras);
-    let mut say = |file: &str, keys: &[(&str, &str)]| -> Result<()> {
-        let Some(entry) = archive.find(file) else { return Ok(()) };
-        let text = archive.content(entry, JSON)?.all(JSON, file)?;
-        let json: serde_json::Value =
-            serde_json::from_slice(&text).map_err(|e| source.refuse(format!("{file} in it is no valid JSON: {e}")))?;
-        for (pointer, key) in keys {
-            if let Some(value) = json.pointer(pointer).and_then(|v| v.as_str()) {
-                contents.say(key, shown(value));
-            }
-        }
-        if let Some(layers) = json.pointer("/config/layers").and_then(|v| v.as_array()) {
-            contents.say("layers", layers.len());
-        }
-        Ok(())
+/// One array of an archive. One whose type is not known, or that is compressed in a way that is not known, is noted.
+/// `left` is how many bytes may still be inflated into memory.
+pub fn array(
+    source: &Source,
+    (archive, entry): (&Archive, &Entry),
+    name: &str,
+    left: &mut u64,
+    contents: &mut Contents,
+) -> Result<()> {
+    let mut inflate = || -> Result<Source> {
+        let whole = archive.content(entry, *left)?;
+        *left = left.saturating_sub(whole.len());
+        Ok(whole)
     };
-    say("metadata.json", &[("/keras_version", "keras version"), ("/date_saved", "saved")])?;
-    say("config.json", &[("/class_name", "class"), ("/config/name", "name")])?;
-    if let Some(weights) = archive.find("model.weights.h5") {
-        contents.say("weights", format!("model.weights.h5, {} bytes", weights.size));
-    }
-    contents.note("the weights are in HDF5, whose tree is not read");
-    Ok(contents)
+    let content = match archive.stored(entry)? {
+        Some(content) => content,
+        None if archive.deflated(entry)?.is_none() => {
+            contents.note(format!("the array `{name}` is not read: it is compressed in a way that is not known"));
+            contents.rest = Rest::Unread;
+            return Ok(());
+        }
+        None => Source::of_bytes(archive.head(entry, HEAD)?, source.name()),
+    };
+    let header = match npy::header(&content) {
+        Ok(header) => header,
+        Err(e) if content.head(npy::MAGIC.len() as u64)? == npy::MAGIC && entry.size > content.len().min(HEAD) / 2 => {
+            contents.note(format!("the array `{name}` is not read: {}", e.causes.join(", ")));
+            contents.rest = Rest::Unread;
+            return Ok(());
+        }
+        Err(e) => return Err(e),
+    };
+    let tensor = match archive.deflated(entry)? {
+        None => {
+            let values = content.part(header.values, content.len() - header.values)?;
+            if header.objects {
+                pickled::read_objects(&values, name, contents);
+            }
+            npy::tensor(name, &header, values)
+        }
+        Some(_) if header.objects => {
+            let data = match inflate() {
+                Ok(whole) => {
+                    let values = whole.part(header.values, whole.len() - header.values)?;
+                    pickled::read_objects(&values, name, contents);
+                    Data::Encoded { source: values, exact: false }
+                }
+                Err(_) => {
+                    let what = format!("the Python objects of `{name}`, a pickle that is not looked at");
+                    contents.calls.push(what);
+                    Data::Elsewhere("they are Python objects in a large compressed pickle")
+                }
+            };
+            Tensor::new(name.into(), header.dtype, header.shape, data)
+        }
+        Some(deflated) => {
+            let data = match header.fortran && header.shape.iter().filter(|d| **d > 1).count() > 1 {
+                true => match inflate() {
+                    Ok(whole) => {
+                        let values = whole.part(header.values, whole.len() - header.values)?;
+                        return contents.push(source, npy::tensor(name, &header, values));
+                    }
+                    Err(_) => Data::Elsewhere("they are compressed in Fortran order, and too many"),
+                },
+                false => Data::Deflated { source: deflated, skip: header.values, big_endian: header.big_endian },
+            };
+            Tensor::new(name.into(), header.dtype, header.shape, data)
+        }
+    };
+    contents.push(source, tensor)
+}
+
+/// `a, b, c and 4 more`
+fn few(names: &[String]) -> String {
+    let first = names.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
+    if names.len() > 3 { format!("{first} and {} more", names.len() - 3) } else { first }
 }

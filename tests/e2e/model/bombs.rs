@@ -27,6 +27,7 @@ fn bombs_stay_small() {
         ("calls", calls),
         ("views", views),
         ("header", with_header(&header, &[])),
+        ("attributes", onnx_model(&onnx_graph(&[onnx_node("If", &vec![Vec::new(); 10_001])], &[]))),
         ("sparse", with_header("{\"w\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", &[0; 4])),
     ] {
         sandbox.write(name, bytes);
@@ -36,4 +37,14 @@ fn bombs_stay_small() {
         let out = output(shell.args(["-c", &script]));
         assert_eq!(out.code, 2, "{name}: {out}");
     }
+    // Many pickles in one archive: what is not looked at is said, and the rest is read.
+    let pickle = npy("|O", false, "(1,)", &vec![b'('; 15 << 20]);
+    let names: Vec<String> = (0..30).map(|n| format!("{n}.npy")).collect();
+    let entries: Vec<(&str, &[u8], bool)> = names.iter().map(|name| (name.as_str(), pickle.as_slice(), true)).collect();
+    sandbox.write("pickles", zip(&entries));
+    let mut shell = sandbox.command(Path::new("sh"), "");
+    let program = env!("CARGO_BIN_EXE_lockstep");
+    let out =
+        output(shell.args(["-c", &format!("ulimit -v 1000000; ulimit -t 60; exec {program} model inspect pickles")]));
+    assert!(out.code == 0 && out.stderr.contains("a pickle that is not looked at"), "{out}");
 }

@@ -235,6 +235,11 @@ fn for_programs() {
           "old": "1",
           "new": "2"
         }
+      },
+      "rest": "same",
+      "notes": {
+        "old": [],
+        "new": []
       }
     }
     "#);

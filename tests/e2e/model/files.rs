@@ -198,6 +198,26 @@ fn varint(mut n: u64) -> Vec<u8> {
     bytes
 }
 
+/// A node with attributes and no inputs.
+pub fn onnx_node(operator: &str, attributes: &[Vec<u8>]) -> Vec<u8> {
+    let attributes: Vec<u8> = attributes.iter().flat_map(|a| field(5, a)).collect();
+    [field(2, b"y"), field(4, operator.as_bytes()), attributes].concat()
+}
+
+/// An attribute whose value is a message: a tensor (5) or a graph (6).
+pub fn onnx_attribute(name: &str, kind: u8, value: &[u8]) -> Vec<u8> {
+    [field(1, name.as_bytes()), field(kind, value)].concat()
+}
+
+pub fn onnx_graph(nodes: &[Vec<u8>], initializers: &[Vec<u8>]) -> Vec<u8> {
+    let nodes = nodes.iter().flat_map(|node| field(1, node));
+    nodes.chain(initializers.iter().flat_map(|tensor| field(5, tensor))).collect()
+}
+
+pub fn onnx_model(graph: &[u8]) -> Vec<u8> {
+    [number(1, 9), field(7, graph), field(8, &number(2, 17))].concat()
+}
+
 /// An initializer of 32-bit floats in `raw_data`.
 pub fn onnx_tensor(name: &str, dims: &[u64], values: &[f32]) -> Vec<u8> {
     let dims: Vec<u8> = dims.iter().flat_map(|d| number(1, *d)).collect();

@@ -251,7 +251,7 @@ fn what_cannot_be_read_is_told() {
     exit 2
     --- stderr
     error: notes.txt is no model in a format that is known
-      hint: known are safetensors, PyTorch, ONNX, NumPy, Keras, HDF5, GGUF, pickle and joblib
+      hint: known are safetensors, PyTorch, ONNX, NumPy, Keras, HDF5, GGUF, pickle, joblib and skops
     ");
     let lying = [&1000u64.to_le_bytes()[..], b"{\"w\":{}}"].concat();
     insta::assert_snapshot!(inspect(&sandbox, "model.safetensors", &lying), @r"

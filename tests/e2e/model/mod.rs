@@ -2,6 +2,7 @@
 
 mod bare;
 mod bombs;
+mod contents;
 mod diff;
 mod files;
 mod gto;

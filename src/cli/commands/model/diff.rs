@@ -6,7 +6,7 @@ use crate::cli::progress::Progress;
 use crate::cli::text;
 use crate::error::Result;
 use crate::escape;
-use crate::model::diff::{self, Change, Difference, Facts, Movement, Row, Values};
+use crate::model::diff::{self, Change, Difference, Facts, Movement, RestChange, Row, Values};
 use crate::model::tensor::Shape;
 
 /// Compare two models: tensors that came, went or changed, and how far values moved
@@ -94,6 +94,14 @@ fn print(args: &Args, difference: &Difference, out: &Output) {
     for (key, old, new) in &difference.metadata {
         let value = |v: &Option<String>| v.as_deref().map_or("–".to_string(), |v| text::cut(v, 60));
         out.say(format!("metadata {key}: {} → {}", value(old), value(new)));
+    }
+    match difference.rest {
+        Some(RestChange::Changed) => out.say("settings or other values beside the tensors differ"),
+        Some(RestChange::Unread) => out.say("settings and other values beside the tensors are not compared"),
+        Some(RestChange::Same) | None => {}
+    }
+    for (name, notes) in [(&args.old, &difference.notes.0), (&args.new, &difference.notes.1)] {
+        notes.iter().for_each(|note| out.say(format!("note: {name}: {note}")));
     }
     out.say(summary(difference));
 }
@@ -220,6 +228,12 @@ fn as_json(args: &Args, difference: &Difference) -> Json {
         "moved": difference.total.as_ref().map(movement),
         "tensors": difference.rows.iter().filter(|r| args.all || r.change() != Change::Same).map(row).collect::<Vec<_>>(),
         "metadata": difference.metadata.iter().map(metadata).collect::<Map<_, _>>(),
+        "rest": difference.rest.map(|rest| match rest {
+            RestChange::Same => "same",
+            RestChange::Changed => "changed",
+            RestChange::Unread => "unread",
+        }),
+        "notes": {"old": difference.notes.0, "new": difference.notes.1},
     })
 }
 

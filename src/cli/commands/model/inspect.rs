@@ -38,6 +38,8 @@ pub struct Args {
 
 /// So many tensors are listed unasked.
 const FEW: usize = 20;
+/// Structured types have long names.
+const TYPE: usize = 60;
 
 pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {
     let (source, contents) = super::contents(&args.path, args.torch, global)?;
@@ -89,7 +91,7 @@ fn print(args: &Args, size: u64, contents: &Contents, out: &Output) {
     if all.tensors > 0 {
         facts.push(("tensors", grouped(all.tensors as u64)));
         facts.push(("parameters", grouped(all.parameters)));
-        let types = by_type.iter().map(|(name, sum)| format!("{name} {}", text::bytes(sum.bytes)));
+        let types = by_type.iter().map(|(name, sum)| format!("{} {}", text::cut(name, TYPE), text::bytes(sum.bytes)));
         facts.push(("types", types.collect::<Vec<_>>().join(", ")));
     }
     facts.extend(contents.metadata.iter().map(|(key, value)| (key.as_str(), text::cut(value, 300))));
@@ -115,7 +117,7 @@ fn table(tensors: &[Tensor], out: &Output) {
     let row = |t: &Tensor| {
         let name = if t.name.is_empty() { "(array)".to_string() } else { t.name.clone() };
         let shape = Shape(&t.shape).to_string();
-        [name, t.dtype.to_string(), shape, grouped(t.elements()), text::bytes(t.bytes())]
+        [name, text::cut(t.dtype.name(), TYPE), shape, grouped(t.elements()), text::bytes(t.bytes())]
     };
     let rows: Vec<[String; 5]> = std::iter::once(head).chain(tensors.iter().map(row)).collect();
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::{Behind, Follows, Global, Id, Made, Node, Pickle};
+use super::content::{latin1_text, unescape};
+use super::{Behind, Follows, Form, Global, Id, Made, Node, Pickle};
 use crate::error::{Error, Result};
 use crate::model::source::{Reader, Source};
 
@@ -10,7 +11,7 @@ use crate::model::source::{Reader, Source};
 const OPERATIONS: usize = 12_000_000;
 const NODES: usize = 2_000_000;
 /// A longer text is no name, and is not kept.
-const TEXT: u64 = 64 << 10;
+const TEXT: u64 = 4 << 10;
 const TEXTS: u64 = 64 << 20;
 
 /// Runs one pickle.
@@ -36,8 +37,8 @@ struct Machine<'a> {
     /// Heights of the stack.
     marks: Vec<usize>,
     memo: HashMap<u64, Id>,
-    /// What the pickles around this one remember.
-    outer: Vec<HashMap<u64, Id>>,
+    /// What the pickles around this one remember, and the object that each inner one belongs to.
+    outer: Vec<(HashMap<u64, Id>, Id)>,
     /// Bytes of text kept so far.
     texts: u64,
     follows: Option<Follows>,
@@ -51,7 +52,12 @@ impl Machine<'_> {
                 let object = self.pop()?;
                 match self.outer.pop() {
                     None => return Ok(object),
-                    Some(memo) => self.memo = memo,
+                    Some((memo, owner)) => {
+                        self.memo = memo;
+                        if let Some(Node::Made(made)) = self.pickle.nodes.get_mut(owner as usize) {
+                            made.items.push(object);
+                        }
+                    }
                 }
                 continue;
             }
@@ -91,13 +97,12 @@ impl Machine<'_> {
                 let number = f64::from_bits(self.reader.number(8)?.swap_bytes());
                 self.push(Node::Float(number))?;
             }
-            b'S' | b'V' => {
-                let line = self.reader.line(TEXT as usize)?;
-                self.keep(line.len() as u64)?;
-                self.push(Node::Text(line.trim_matches(['\'', '"']).to_string()))?;
-            }
-            b'U' | 0x8c => self.text(1)?,
-            b'T' | b'X' => self.text(4)?,
+            b'S' => self.line(Form::Escaped)?,
+            b'V' => self.line(Form::RawUnicode)?,
+            b'U' => self.string(1)?,
+            b'T' => self.string(4)?,
+            0x8c => self.text(1)?,
+            b'X' => self.text(4)?,
             0x8d => self.text(8)?,
             b'C' => self.bytes(1)?,
             b'B' => self.bytes(4)?,
@@ -199,8 +204,8 @@ impl Machine<'_> {
             b'h' => self.numbered_get(1)?,
             b'j' => self.numbered_get(4)?,
             0x82..=0x84 => return Err(self.refuse("its pickle uses Python's extension registry")),
-            0x97 => return Err(self.refuse("its pickle keeps buffers outside of the file")),
-            0x98 => {}
+            0x97 => self.push(Node::OutOfBand)?,
+            0x98 => {} // the buffer on top is read-only
             other => {
                 let at = self.reader.position() - 1;
                 return Err(self.refuse(format!("its pickle has an unknown operation {other:#04x} at byte {at}")));
@@ -215,7 +220,7 @@ impl Machine<'_> {
         let node = match line.trim_end_matches('L') {
             "00" => Node::Bool(false),
             "01" => Node::Bool(true),
-            digits => digits.parse().map_or(Node::None, Node::Int),
+            digits => digits.parse().map_or_else(|_| Node::Text(digits.to_string()), Node::Int),
         };
         self.push(node)
     }
@@ -225,12 +230,11 @@ impl Machine<'_> {
         self.push(Node::Int(number as i64))
     }
 
-    /// An integer of any length; one that does not fit is none that matters here.
+    /// An integer of any length; one that does not fit stays bytes.
     fn long(&mut self, width: u64) -> Result<()> {
         let length = self.reader.number(width)?;
         if length > 8 {
-            self.reader.skip(length)?;
-            return self.push(Node::None);
+            return self.place(length, Form::Utf8);
         }
         let number = self.reader.number(length)?;
         let unused = 64 - 8 * length as u32;
@@ -241,20 +245,68 @@ impl Machine<'_> {
     fn text(&mut self, width: u64) -> Result<()> {
         let length = self.reader.number(width)?;
         if length > TEXT {
-            let at = self.reader.position();
-            self.reader.skip(length)?;
-            return self.push(Node::Bytes { at, length });
+            return self.place(length, Form::Utf8);
         }
         self.keep(length)?;
         let bytes = self.reader.take(length)?;
         self.push(Node::Text(String::from_utf8_lossy(&bytes).into_owned()))
     }
 
+    /// A string of Python 2, which is a text or bytes.
+    fn string(&mut self, width: u64) -> Result<()> {
+        let length = self.reader.number(width)?;
+        if length > TEXT {
+            return self.place(length, Form::Raw);
+        }
+        self.keep(length)?;
+        let at = self.reader.position();
+        let bytes = self.reader.take(length)?;
+        let node = String::from_utf8(bytes).map_or(Node::Bytes { at, length, form: Form::Raw }, Node::Text);
+        self.push(node)
+    }
+
+    /// A string or a text that a line feed ends. A short one is kept as a text if it is one.
+    fn line(&mut self, form: Form) -> Result<()> {
+        let mut at = self.reader.position();
+        let (mut length, mut kept) = (0u64, Vec::new());
+        loop {
+            match self.reader.byte()? {
+                b'\n' => break,
+                byte if length < TEXT => kept.push(byte),
+                _ => {}
+            }
+            length += 1;
+        }
+        let is_short = length <= TEXT;
+        let quoted = length >= 2 && matches!(kept[0], b'\'' | b'"');
+        if form == Form::Escaped && quoted {
+            (at, length) = (at + 1, length - 2);
+            kept.remove(0);
+            kept.truncate(length as usize);
+        }
+        let text = match form {
+            _ if !is_short => None,
+            Form::Escaped => unescape(&kept).and_then(|bytes| String::from_utf8(bytes).ok()),
+            _ => latin1_text(&kept),
+        };
+        match text {
+            Some(text) => {
+                self.keep(length)?;
+                self.push(Node::Text(text))
+            }
+            None => self.push(Node::Bytes { at, length, form }),
+        }
+    }
+
     fn bytes(&mut self, width: u64) -> Result<()> {
         let length = self.reader.number(width)?;
+        self.place(length, Form::Raw)
+    }
+
+    fn place(&mut self, length: u64, form: Form) -> Result<()> {
         let at = self.reader.position();
         self.reader.skip(length)?;
-        self.push(Node::Bytes { at, length })
+        self.push(Node::Bytes { at, length, form })
     }
 
     fn keep(&mut self, length: u64) -> Result<()> {
@@ -282,7 +334,7 @@ impl Machine<'_> {
             Some(Behind::Pickle) if self.outer.len() == 10 => {
                 return Err(self.refuse("its pickles are nested too deep"));
             }
-            Some(Behind::Pickle) => self.outer.push(std::mem::take(&mut self.memo)),
+            Some(Behind::Pickle) => self.outer.push((std::mem::take(&mut self.memo), id)),
             Some(Behind::Values { length, padded }) => {
                 if padded {
                     let padding = self.reader.number(1)?;

@@ -9,9 +9,13 @@
 //! pickle that contains itself, or doubles itself a hundred times, costs no more than its own bytes. Long byte strings
 //! stay where they are. Opcodes as in CPython's `Lib/pickletools.py`, protocols 0 to 5.
 
+pub mod content;
+mod hash;
 mod machine;
 #[cfg(test)]
 mod tests;
+
+pub use hash::hash;
 
 use crate::error::Result;
 use crate::model::source::Reader;
@@ -26,11 +30,14 @@ pub enum Node {
     Int(i64),
     Float(f64),
     Text(String),
-    /// Bytes, and texts too long to be kept: where they lie in the source.
+    /// Bytes, and texts too long to be kept: where they lie in the source, and how they are written there.
     Bytes {
         at: u64,
         length: u64,
+        form: Form,
     },
+    /// Bytes that the file does not hold: who reads the pickle gets them from elsewhere (protocol 5).
+    OutOfBand,
     /// Something of a Python module, by name.
     Global(Box<Global>),
     Tuple(Vec<Id>),
@@ -40,6 +47,19 @@ pub enum Node {
     Made(Box<Made>),
     /// What the file format itself knows by this name.
     Persistent(Id),
+}
+
+/// How bytes or a text are written in a pickle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// As they are: bytes, and what Python 2 calls a string.
+    Raw,
+    /// A text.
+    Utf8,
+    /// A string of Python 2 with the escapes of its literals.
+    Escaped,
+    /// A text in Latin-1, with escapes for what that lacks.
+    RawUnicode,
 }
 
 #[derive(Debug)]

@@ -1,0 +1,268 @@
+//! NumPy arrays in a pickle: as NumPy pickles them (with or without the buffers of protocol 5), as joblib keeps them, with
+//! masks, and those of Python's module `array`.
+
+use super::npy::{self, Descr};
+use super::pickle::content::{self, DECODED};
+use super::pickle::{Behind, Id, Node, Pickle};
+use super::torch;
+use crate::error::Result;
+use crate::model::source::Source;
+use crate::model::tensor::{Data, Dtype, Tensor, shown};
+
+/// Types of fields of types of fields …
+const DEPTH: usize = 8;
+
+/// An array as a pickle describes it.
+struct Array {
+    shape: Vec<u64>,
+    descr: Descr,
+    fortran: bool,
+    values: Values,
+}
+
+enum Values {
+    /// Of this node.
+    Node(Id),
+    /// Raw, in the stream.
+    Stream { at: u64, length: u64 },
+    /// A list of Python objects, if it is known where it stands.
+    Objects(Option<Id>),
+}
+
+/// What an object is to one who looks for arrays.
+pub enum Kind {
+    Array {
+        tensors: Vec<Result<Tensor, String>>,
+        objects: Option<Id>,
+    },
+    /// An array whose parts are not understood.
+    UnknownArray,
+    Other,
+}
+
+pub struct Arrays<'a> {
+    pickle: &'a Pickle,
+    contents: content::Contents<'a>,
+}
+
+impl<'a> Arrays<'a> {
+    pub fn new(pickle: &'a Pickle, source: &'a Source) -> Arrays<'a> {
+        Arrays { pickle, contents: content::Contents { pickle, source, left: DECODED } }
+    }
+
+    /// The array that this object is.
+    pub fn read(&mut self, id: Id, name: &str) -> Result<Kind> {
+        if !is_array(self.pickle, id) {
+            return Ok(Kind::Other);
+        }
+        let Some(array) = self.array(id) else { return Ok(Kind::UnknownArray) };
+        let objects = match array.values {
+            Values::Objects(list) => list,
+            _ => None,
+        };
+        if objects.is_some() && matches!(self.pickle.call(id), Some(((_, "NumpyArrayWrapper"), _))) {
+            // joblib puts NumPy's own pickle of it into the stream.
+            return Ok(Kind::Array { tensors: Vec::new(), objects });
+        }
+        let mask = self.mask(id, &array);
+        let mut tensors = vec![self.tensor(name, array)?];
+        if let Some(mask) = mask {
+            tensors.push(self.tensor(&format!("{name}.mask"), mask)?);
+        }
+        Ok(Kind::Array { tensors, objects })
+    }
+
+    fn tensor(&mut self, name: &str, array: Array) -> Result<Result<Tensor, String>> {
+        let Array { shape, descr, fortran, values } = array;
+        let source = match values {
+            Values::Node(id) => self.contents.bytes(id)?,
+            Values::Stream { at, length } => Ok(self.contents.source.part(at, length)?),
+            Values::Objects(_) => Err("they are Python objects"),
+        };
+        let elements = shape.iter().try_fold(1u64, |n, d| n.checked_mul(*d));
+        let needed = elements.and_then(|n| descr.dtype.bytes(n));
+        let data = match source {
+            Ok(source) if needed == Some(source.len()) => npy::in_place(source, &shape, fortran, descr.big_endian),
+            Ok(_) => Data::Elsewhere("they have another length than their shape"),
+            Err(why) => Data::Elsewhere(why),
+        };
+        Ok(Tensor::new(shown(name), descr.dtype, shape, data))
+    }
+
+    fn array(&mut self, id: Id) -> Option<Array> {
+        let pickle = self.pickle;
+        let Node::Made(made) = pickle.node(id) else { return None };
+        let ((_, function), args) = pickle.call(id)?;
+        match function {
+            "NumpyArrayWrapper" => {
+                let state = made.state?;
+                let descr = self.descr(pickle.get(state, "dtype")?, 0)?;
+                let fortran = pickle.text(pickle.get(state, "order")?) == Some("F");
+                let values = match made.raw {
+                    Some((at, length)) => Values::Stream { at, length },
+                    None => Values::Objects(made.items.first().copied()),
+                };
+                Some(Array { shape: pickle.ints(pickle.get(state, "shape")?)?, descr, fortran, values })
+            }
+            "_reconstruct" | "_mareconstruct" => {
+                let state = pickle.items(made.state?)?;
+                let [_, shape, dtype, fortran, values, ..] = state else { return None };
+                let descr = self.descr(*dtype, 0)?;
+                let values = if descr.objects { Values::Objects(Some(*values)) } else { Values::Node(*values) };
+                let fortran = matches!(pickle.node(*fortran), Node::Bool(true) | Node::Int(1));
+                self.whole(pickle.ints(*shape)?, descr, fortran, values)
+            }
+            "_frombuffer" => {
+                let [buffer, dtype, shape, order, ..] = args else { return None };
+                let (descr, fortran) = (self.descr(*dtype, 0)?, pickle.text(*order) == Some("F"));
+                self.whole(pickle.ints(*shape)?, descr, fortran, Values::Node(*buffer))
+            }
+            _ => {
+                let [_, _, code, values] = args else { return None };
+                let (dtype, big_endian) = of_module_array(pickle.int(*code)?)?;
+                let length = self.contents.bytes(*values).ok()?.ok()?.len();
+                let shape = vec![length / dtype.width()?];
+                let descr = Descr { dtype, big_endian, dims: Vec::new(), objects: false };
+                Some(Array { shape, descr, fortran: false, values: Values::Node(*values) })
+            }
+        }
+    }
+
+    fn whole(&self, mut shape: Vec<u64>, descr: Descr, fortran: bool, values: Values) -> Option<Array> {
+        shape.extend(&descr.dims);
+        Some(Array { shape, descr, fortran, values })
+    }
+
+    /// The mask of a masked array.
+    fn mask(&self, id: Id, array: &Array) -> Option<Array> {
+        let Node::Made(made) = self.pickle.node(id) else { return None };
+        let ((_, "_mareconstruct"), _) = self.pickle.call(id)? else { return None };
+        let mask = *self.pickle.items(made.state?)?.get(5)?;
+        let descr = Descr { dtype: Dtype::Bool, big_endian: false, dims: Vec::new(), objects: false };
+        Some(Array { shape: array.shape.clone(), descr, fortran: array.fortran, values: Values::Node(mask) })
+    }
+
+    /// `numpy.dtype('f8', …)` with the state `(3, '<', …)`.
+    fn descr(&mut self, id: Id, depth: usize) -> Option<Descr> {
+        let pickle = self.pickle;
+        let (("numpy", "dtype"), args) = pickle.call(id).filter(|_| depth < DEPTH)? else { return None };
+        let first = *args.first()?;
+        let Node::Made(made) = pickle.node(id) else { return None };
+        let state = made.state.and_then(|state| pickle.items(state)).unwrap_or_default();
+        let big_endian = state.get(1).and_then(|order| pickle.text(*order)) == Some(">");
+        if let Some(parts) = state.get(2).and_then(|sub| pickle.items(*sub)) {
+            let [base, shape] = parts else { return None };
+            let mut descr = self.descr(*base, depth + 1)?;
+            let dims = pickle.ints(*shape).or_else(|| Some(vec![pickle.int(*shape)?]))?;
+            descr.dims.splice(0..0, dims);
+            return Some(descr);
+        }
+        if let Some(names) = state.get(3).and_then(|names| pickle.items(*names)).filter(|names| !names.is_empty()) {
+            return self.fields(names, *state.get(4)?, pickle.int(*state.get(5)?)?, depth);
+        }
+        let dtype = match (pickle.text(first), pickle.global(first)) {
+            (Some(name @ ("M8" | "m8")), _) => npy::dtype(&format!("{name}{}", self.time_unit(state)))?.0,
+            (Some(name), _) => npy::dtype(name)?.0,
+            // Types of other packages are named by their class.
+            (_, Some((_, name))) => match torch::dtype_of(name) {
+                Dtype::Other { bytes: 0, name, .. } => match name.as_str() {
+                    "int4" | "uint4" | "int2" | "uint2" | "float4_e2m1fn" => Dtype::Other { name, block: 1, bytes: 1 },
+                    _ => return None,
+                },
+                known => known,
+            },
+            _ => return None,
+        };
+        let objects = dtype.name() == "object";
+        Some(Descr { dtype, big_endian, dims: Vec::new(), objects })
+    }
+
+    /// A structured type: names, a dict of types and offsets, the size of it all.
+    fn fields(&mut self, names: &[Id], types: Id, size: u64, depth: usize) -> Option<Descr> {
+        let pickle = self.pickle;
+        let (mut fields, mut end) = (Vec::new(), 0u64);
+        let padding = |from: u64, to: u64| -> Option<(String, Descr)> {
+            let (dtype, _) = npy::dtype(&format!("V{}", to.checked_sub(from).filter(|gap| *gap > 0)?))?;
+            Some((String::new(), Descr { dtype, big_endian: false, dims: Vec::new(), objects: false }))
+        };
+        for name in names {
+            let name = pickle.text(*name)?;
+            let [dtype, offset, ..] = pickle.items(pickle.get(types, name)?)? else { return None };
+            let (descr, offset) = (self.descr(*dtype, depth + 1)?, pickle.int(*offset)?);
+            if offset < end {
+                return None; // they overlap
+            }
+            fields.extend(padding(end, offset));
+            let count = descr.dims.iter().try_fold(1u64, |n, d| n.checked_mul(*d))?;
+            end = offset.checked_add(descr.dtype.bytes(count)?)?;
+            fields.push((name.to_string(), descr));
+        }
+        fields.extend(padding(end, size));
+        npy::structured(&fields)
+    }
+
+    /// `[ns]`, from the last part of the state: `({}, (b'ns', 1, 1, 1))`.
+    fn time_unit(&mut self, state: &[Id]) -> String {
+        let unit = (|| {
+            let parts = self.pickle.items(*self.pickle.items(*state.get(8)?)?.get(1)?)?;
+            let [unit, count, ..] = parts else { return None };
+            let unit = self.contents.bytes(*unit).ok()?.ok()?.head(20).ok()?;
+            let count = self.pickle.int(*count).filter(|n| *n != 1).map(|n| n.to_string()).unwrap_or_default();
+            match String::from_utf8(unit).ok()?.as_str() {
+                "generic" => None,
+                unit => Some(format!("[{count}{unit}]")),
+            }
+        })();
+        // NumPy names the type with its size before the unit.
+        unit.unwrap_or_default()
+    }
+}
+
+/// Would this call make an array?
+pub fn is_array(pickle: &Pickle, id: Id) -> bool {
+    let Some(((module, function), _)) = pickle.call(id) else { return false };
+    match function {
+        "_reconstruct" => matches!(module, "numpy.core.multiarray" | "numpy._core.multiarray"),
+        "_frombuffer" => matches!(module, "numpy.core.numeric" | "numpy._core.numeric"),
+        "_mareconstruct" => matches!(module, "numpy.ma.core" | "numpy.ma"),
+        "_array_reconstructor" => module == "array",
+        "NumpyArrayWrapper" => module == "joblib.numpy_pickle",
+        _ => false,
+    }
+}
+
+/// `array.array`: the machine's format, as `Modules/arraymodule.c` numbers it.
+fn of_module_array(code: u64) -> Option<(Dtype, bool)> {
+    let dtype = match code {
+        0 => Dtype::U8,
+        1 => Dtype::I8,
+        2 | 3 => Dtype::U16,
+        4 | 5 => Dtype::I16,
+        6 | 7 => Dtype::U32,
+        8 | 9 => Dtype::I32,
+        10 | 11 => Dtype::U64,
+        12 | 13 => Dtype::I64,
+        14 | 15 => Dtype::F32,
+        16 | 17 => Dtype::F64,
+        _ => return None,
+    };
+    Some((dtype, code > 1 && code % 2 == 1))
+}
+
+/// What follows joblib's description of an array in the stream.
+pub fn wrapped(pickle: &Pickle, id: Id) -> Option<Behind> {
+    let (("joblib.numpy_pickle", "NumpyArrayWrapper"), _) = pickle.call(id)? else { return None };
+    let Node::Made(made) = pickle.node(id) else { return None };
+    let state = made.state?;
+    // Texts of a type stand in the pickle itself: nothing else is read here.
+    let nothing = Source::of_bytes(Vec::new(), "");
+    let descr = Arrays::new(pickle, &nothing).descr(pickle.get(state, "dtype")?, 0)?;
+    if descr.objects {
+        return Some(Behind::Pickle);
+    }
+    let shape = pickle.ints(pickle.get(state, "shape")?)?;
+    let count = shape.iter().chain(&descr.dims).try_fold(1u64, |n, d| n.checked_mul(*d))?;
+    let length = descr.dtype.bytes(count)?;
+    let padded = pickle.get(state, "numpy_array_alignment_bytes").is_some_and(|n| pickle.int(n).is_some());
+    Some(Behind::Values { length, padded })
+}
