@@ -21,6 +21,7 @@ pub mod execute;
 pub mod fold;
 pub mod fresh;
 pub mod get;
+mod hidden_edge;
 pub mod ignore;
 pub mod ignored;
 pub mod import;

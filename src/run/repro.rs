@@ -23,6 +23,7 @@ use crate::run::aside::Asides;
 use crate::run::execute::{Candidate, Context, Done, Failure, Task};
 use crate::run::fold::{Began, fold_run, is_untidy, overlay, put_asides_back, recover};
 use crate::run::fresh::{Facts, Reason};
+use crate::run::hidden_edge::check_links;
 use crate::run::journal::{Journal, Record};
 use crate::run::logs::Logs;
 use crate::run::look::{IgnoreRules, Look};
@@ -359,6 +360,9 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
     }
 
     pub(super) fn start(&mut self, id: StageId, facts: Facts, reasons: Vec<Reason>, candidate: Candidate) {
+        if let Err(error) = check_links(self.project, self.definitions, id) {
+            return self.refuse(id, error);
+        }
         if let Err(error) = self.prepare() {
             self.stopping = true;
             return self.fail(id, reasons, error, None, 0.0);

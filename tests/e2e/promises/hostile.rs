@@ -157,3 +157,29 @@ fn keys_of_a_lock_that_lead_out_make_nothing_there() {
         read.data.clear();
     }
 }
+
+/// It would run before the stage that makes it, and be up to date when that one is stale.
+#[test]
+fn a_link_inside_of_a_dep_hides_no_edge() {
+    let sandbox = Sandbox::new();
+    let pipeline = |deps: &str| {
+        format!(
+            "stages:\n  b:\n    cmd: cat src/l/o > p\n    deps: [{deps}]\n    outs: [p]\n  a:\n    cmd: mkdir -p real && cp i real/o\n    deps: [i]\n    outs: [real/o]\n"
+        )
+    };
+    sandbox.write("i", "1");
+    sandbox.write("real/.keep", "");
+    sandbox.write("src/x", "");
+    std::os::unix::fs::symlink("../real", sandbox.path("src/l")).unwrap();
+    sandbox.write("pipeline.yaml", pipeline("src"));
+    let out = sandbox.run(&["repro"]);
+    assert_eq!(out.code, 2, "{out}");
+    assert!(out.stderr.contains("stage b reads real/o through the link src/l"), "{out}");
+    assert!(out.stderr.contains("add real/o to the deps of b"), "{out}");
+    assert!(!sandbox.exists("p") && sandbox.exists("real/o"), "what does not need it goes on");
+    sandbox.write("pipeline.yaml", pipeline("src, real/o"));
+    assert_eq!(sandbox.run(&["repro"]).code, 0);
+    sandbox.write("i", "2");
+    assert_eq!(sandbox.run(&["repro", "b"]).code, 0);
+    assert_eq!(sandbox.read("p"), "2");
+}
