@@ -57,8 +57,8 @@ impl History {
         ids: Vec<gix::ObjectId>,
         make: &(dyn Fn(gix::ObjectId, gix::object::Kind, Vec<u8>) -> T + Sync),
     ) -> Vec<(gix::ObjectId, T)> {
-        // Left to be read, and checked, one by one.
-        if self.0.is_other && self.0.require_signed {
+        // Left to be read, and checked or replaced, one by one.
+        if self.0.is_other && self.0.require_signed || self.0.grafts.is_some() {
             return Vec::new();
         }
         self.fetch_missing(ids.iter().copied());

@@ -67,8 +67,8 @@ impl Repo {
     }
 }
 
-/// Opens the repository of a Git folder. Every object is the one that its id names: `refs/replace/` does not count, since
-/// a signature covers ids, and everyone who may push could put other commits and trees in their place.
+/// Opens the repository of a Git folder. Every object is the one that its id names: `refs/replace/` does not count here, since
+/// a signature covers ids, and everyone who may push could put other commits and trees in their place; see `shown.rs`.
 pub(super) fn open_at(git_dir: &Path) -> Result<gix::Repository, String> {
     let options = gix::open::Options::default().open_path_as_is(true);
     let mut repo = options.open(git_dir).map_err(|e| e.to_string())?.to_thread_local();

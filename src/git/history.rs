@@ -18,6 +18,7 @@ use super::id::GitId;
 use super::model_revision::{Answer, is_word};
 use super::ref_store::RefTable;
 use super::repo::Repo;
+use super::shown::Grafts;
 use super::signature::Signature;
 use crate::error::{Error, Kind, Result};
 use crate::path::RepoPath;
@@ -57,6 +58,8 @@ pub(super) struct Inner {
     pub trees: RefCell<HashMap<gix::ObjectId, Rc<Vec<TreeEntry>>>>,
     /// What is special below a tree; see [`Commit::discover`].
     pub special: RefCell<HashMap<gix::ObjectId, Rc<Vec<Special>>>>,
+    /// New parents of commits, if this is the history [as Git shows it](Repo::histories).
+    pub grafts: Option<Grafts>,
 }
 
 /// A commit that a command is about, and what it is called.
@@ -96,17 +99,33 @@ impl Repo {
         self.history_from(&RepoPath::root())
     }
 
-    /// The same, as seen from a folder: there a model is called by its name alone.
+    /// The same, as seen from a folder: there a model is called by its name alone. Commits are as Git shows them, with
+    /// what the user replaced ([`Repo::histories`]), unless signatures are required.
     pub fn history_from(&self, folder: &RepoPath) -> Result<History> {
-        let Some(mut repo) = self.open()? else {
+        let Some(repo) = self.open()? else {
             return Err(Error::usage("there is no history here: this project is not in a Git repository")
                 .hint("git init — makes one"));
         };
+        let plain = self.history_of(repo, folder, None)?;
+        // A signature covers ids; and what another repository replaced is its own affair.
+        if self.require_signed || self.is_other {
+            return Ok(plain);
+        }
+        Ok(self.shown_history(&plain)?.unwrap_or(plain))
+    }
+
+    pub(super) fn history_of(
+        &self,
+        mut repo: gix::Repository,
+        folder: &RepoPath,
+        grafts: Option<Grafts>,
+    ) -> Result<History> {
         repo.object_cache_size(OBJECT_CACHE);
         repo.objects.set_pack_cache(|| Box::new(MemoryCappedHashmap::new(DELTA_CACHE)));
         let require_signed = self.require_signed;
         // A signature covers commits, not this summary of them.
-        let graph = if require_signed { None } else { repo.commit_graph_if_enabled().ok().flatten() };
+        let is_summed_up = !require_signed && grafts.is_none();
+        let graph = if !is_summed_up { None } else { repo.commit_graph_if_enabled().ok().flatten() };
         let (packs, trees, special, ref_table) = Default::default();
         Ok(History(Rc::new(Inner {
             repo,
@@ -121,6 +140,7 @@ impl Repo {
             packs,
             trees,
             special,
+            grafts,
         })))
     }
 
@@ -273,6 +293,9 @@ impl History {
         tips: impl IntoIterator<Item = gix::ObjectId>,
         most: Option<usize>,
     ) -> Result<Vec<GitId>> {
+        if let Some(grafts) = self.0.grafts.as_ref().filter(|grafts| !grafts.is_empty()) {
+            return self.walk_grafts(grafts, tips, most);
+        }
         let sorting = Sorting::ByCommitTime(CommitTimeOrder::NewestFirst);
         let walk = self.0.repo.rev_walk(tips).sorting(sorting).all().map_err(unreadable)?;
         let infos: Vec<_> = walk.take(most.unwrap_or(usize::MAX)).collect::<Result<_, _>>().map_err(unreadable)?;

@@ -13,6 +13,7 @@ use super::discover_at::DEEPEST;
 use super::history::History;
 use super::id::GitId;
 use super::named::Named;
+use super::program;
 use super::repo::Repo;
 use crate::error::{Error, Kind, Result};
 use crate::path::RepoPath;
@@ -38,7 +39,7 @@ impl Repo {
     }
 
     /// The blobs that the index of this worktree has under a file name, in whatever folder; conflicting sides are among
-    /// them. If a variable of the environment names another index (a commit of some files alone has its own), both count.
+    /// them, also those that Git remembers of a resolved conflict. If a variable of the environment names another index (a commit of some files alone has its own), both count.
     ///
     /// Errors: an index that is damaged anywhere.
     pub fn index_named(&self, history: &History, name: &'static str) -> Result<Vec<(RepoPath, GitId)>> {
@@ -51,11 +52,14 @@ impl Repo {
             for entry in index.entries() {
                 let Some(path) = path_of(entry, &index) else { continue };
                 if entry.mode == Mode::DIR {
-                    let below = named.in_tree(entry.id)?;
+                    let below = named.in_tree(GitId(entry.id))?;
                     found.extend(below.into_iter().filter_map(|(inner, id)| Some((path.join(&inner)?, id))));
                 } else if path.name() == name {
                     found.push((path, GitId(entry.id)));
                 }
+            }
+            if index.resolve_undo().is_some_and(|resolved| !resolved.is_empty()) {
+                found.extend(resolved(git_dir, &file)?.into_iter().filter(|(path, _)| path.name() == name));
             }
         }
         Ok(found)
@@ -102,6 +106,19 @@ impl Repo {
         let index = File::at(file, self.format.hash, !verify, Default::default());
         index.map(Some).map_err(|e| fail().because(e).hint("git fsck — says what is wrong with the repository"))
     }
+}
+
+/// The sides of conflicts that were resolved: `git checkout -m` brings them back.
+fn resolved(git_dir: &Path, index: &Path) -> Result<Vec<(RepoPath, GitId)>> {
+    let mut command = program::question(git_dir);
+    command.args(["ls-files", "--resolve-undo", "--full-name", "-z"]).env("GIT_INDEX_FILE", index);
+    let said = program::run(&mut command)?;
+    let one = |line: &[u8]| -> Option<(RepoPath, GitId)> {
+        // `mode id stage<tab>path`
+        let (facts, path) = line.to_str().ok()?.split_once('\t')?;
+        Some((RepoPath::root().join(path)?, GitId::from_hex(facts.split(' ').nth(1)?)?))
+    };
+    Ok(said.split(|byte| *byte == 0).filter_map(one).collect())
 }
 
 /// Where an entry lies; that of a folder ends with `/`. What is not UTF-8 cannot be written in a pipeline.

@@ -71,8 +71,8 @@ impl Named {
     }
 
     /// Paths and blobs in a tree, from there; a symlink is not followed, and its text is the blob.
-    pub(super) fn in_tree(&mut self, tree: gix::ObjectId) -> Result<Vec<(String, GitId)>> {
-        Ok(self.below(tree, 0)?.iter().map(|hit| (hit.path.clone(), hit.id)).collect())
+    pub fn in_tree(&mut self, tree: GitId) -> Result<Vec<(String, GitId)>> {
+        Ok(self.below(tree.0, 0)?.iter().map(|hit| (hit.path.clone(), hit.id)).collect())
     }
 
     fn below(&mut self, tree: gix::ObjectId, depth: usize) -> Result<Rc<Vec<Hit>>> {

@@ -18,6 +18,7 @@ use crate::document;
 use crate::error::{Error, Result};
 use crate::path::RepoPath;
 use crate::replace::replace_file;
+use crate::shell::word;
 
 impl Repo {
     /// Remembers the folder of this worktree, if the Git folder does not lead to it.
@@ -51,12 +52,22 @@ impl Repo {
         let mut found = Vec::new();
         for entry in entries {
             let file = entry.map_err(|e| Error::io("read", &folder, e))?.path();
+            // A temporary file of a write that was killed.
+            if !is_name_of_note(&file) {
+                continue;
+            }
             let Some(bytes) = document::read(&file, document::MOST)? else { continue };
             let top = PathBuf::from(OsStr::from_bytes(&bytes));
             let (git_dir, common_dir) = (self.git_dir.clone(), self.common_dir.clone());
             let repo = Repo { is_named: true, ..Repo::of(top, git_dir, common_dir, RepoPath::root())? };
-            // A file that was cut, or is not one of these, names another folder than its own name does.
-            if repo.top != self.top && repo.place_note() == file {
+            if repo.place_note() != file {
+                let what =
+                    format!("{} was cut: it does not name the worktree that its name stands for", file.display());
+                let hint =
+                    format!("run lockstep status in that worktree, and then: rm {}", word(&file.display().to_string()));
+                return Err(Error::missing(what).hint(hint));
+            }
+            if repo.top != self.top {
                 found.push(repo);
             }
         }
@@ -68,6 +79,11 @@ impl Repo {
     pub fn is_here(&self) -> bool {
         if self.is_named { self.top.is_dir() } else { self.top.join(".git").exists() }
     }
+}
+
+fn is_name_of_note(file: &Path) -> bool {
+    let name = file.file_name().map(OsStr::as_bytes).unwrap_or_default();
+    name.len() == 16 && name.iter().all(u8::is_ascii_hexdigit)
 }
 
 /// The folder to which a Git folder leads by itself; `None` if it has none, or does not say.
@@ -113,7 +129,13 @@ mod tests {
         assert_eq!(tops(&files), [here.join("files"), here.join("linked")]);
         fs::rename(here.join("files"), here.join("moved")).unwrap();
         assert!(linked.worktrees().unwrap().iter().any(|repo| !repo.is_here()));
+        fs::write(files.place_note().with_extension("tmp"), "/").unwrap();
         fs::write(files.place_note(), "/").unwrap();
+        assert!(linked.worktrees().unwrap_err().message.contains("was cut"));
+        fs::remove_file(files.place_note()).unwrap();
         assert_eq!(tops(&linked), [here.join("store.git"), here.join("linked")]);
+        // Git does not know where it is, and can be told.
+        fs::write(here.join("store.git/worktrees/linked/gitdir"), "").unwrap();
+        assert!(files.worktrees().unwrap().iter().any(|repo| !repo.is_here()));
     }
 }

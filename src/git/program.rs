@@ -58,6 +58,8 @@ pub(super) fn reading_git(folder: &Path) -> Command {
     let mut command = Command::new("git");
     command.current_dir(folder).stdin(Stdio::null());
     command.args(["-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null"]);
+    // Git warns of `info/grafts` where its warnings are read.
+    command.args(["-c", "advice.graftFileDeprecated=false"]);
     command.env("GIT_NO_REPLACE_OBJECTS", "1").env("GIT_NO_LAZY_FETCH", "1");
     command
 }

@@ -89,8 +89,9 @@ impl History {
 
     /// The object that a revision in Git's grammar stands for, and the full name of the ref that it begins with.
     pub(super) fn parse_revision(&self, revision: &str) -> Option<(ObjectId, Option<String>)> {
-        // gix takes the short id of an object for one of SHA-1.
-        let is_read_by_gix = self.0.repo.object_hash() == gix::hash::Kind::Sha1;
+        // gix takes the short id of an object for one of SHA-1, and knows no grafts.
+        let has_grafts = self.0.grafts.as_ref().is_some_and(|grafts| !grafts.is_empty());
+        let is_read_by_gix = self.0.repo.object_hash() == gix::hash::Kind::Sha1 && !has_grafts;
         if self.0.ref_storage == RefStorage::Files && is_read_by_gix {
             let spec = self.0.repo.rev_parse(revision.as_bytes().as_bstr()).ok()?;
             let reference = spec.first_reference().map(|found| found.name.as_bstr().to_str_lossy().into_owned());
@@ -104,6 +105,9 @@ impl History {
         }
         let ask = |args: &[&str]| {
             let mut command = program::question(self.0.repo.git_dir());
+            if self.0.grafts.is_some() {
+                command.env_remove("GIT_NO_REPLACE_OBJECTS");
+            }
             let said = program::run(command.args(["rev-parse", "--quiet", "--verify"]).args(args)).ok()?;
             Some(String::from_utf8_lossy(&said).trim().to_string()).filter(|said| !said.is_empty())
         };

@@ -4,8 +4,10 @@
 
 use std::collections::BTreeSet;
 
+use super::commit::LARGEST;
 use super::history::{History, unreadable};
 use super::id::GitId;
+use super::packed::check_head;
 use super::ref_store::{Ref, broken_ref};
 use super::repo::Repo;
 use crate::error::Result;
@@ -27,6 +29,21 @@ impl History {
             found = self.refs_now(prefix);
         }
         found
+    }
+
+    /// The refs below a prefix that lead to trees and files, with whether it is a tree: Git makes an index of a tree.
+    pub fn refs_without_commit(&self, prefix: &str) -> Result<Vec<(String, GitId, bool)>> {
+        let mut found = Vec::new();
+        for reference in self.read_refs(prefix)? {
+            let Ref { name, peeled, .. } = reference?;
+            let header = self.0.repo.find_header(peeled).map_err(|e| broken_ref(&name, e))?;
+            match header.kind() {
+                gix::object::Kind::Tree => found.push((name, GitId(peeled), true)),
+                gix::object::Kind::Blob if header.size() <= LARGEST => found.push((name, GitId(peeled), false)),
+                _ => {}
+            }
+        }
+        Ok(found)
     }
 
     fn refs_now(&self, prefix: &str) -> Result<Vec<(String, GitId)>> {
@@ -57,6 +74,31 @@ impl History {
         }
     }
 
+    /// Commits and their parents, as far as these are there: a shallow clone lacks some.
+    pub fn with_parents(&self, ids: impl IntoIterator<Item = GitId>) -> Result<BTreeSet<GitId>> {
+        let mut all = BTreeSet::new();
+        for id in ids {
+            let commit = self.0.repo.find_commit(id.0).map_err(unreadable)?;
+            for parent in commit.parent_ids().map(|id| GitId(id.detach())) {
+                if self.has_commit(parent)? {
+                    all.insert(parent);
+                }
+            }
+            all.insert(id);
+        }
+        Ok(all)
+    }
+
+    /// The commits that lead to `tips` and not to `known`.
+    pub(super) fn between(
+        &self,
+        tips: impl IntoIterator<Item = gix::ObjectId>,
+        known: impl IntoIterator<Item = gix::ObjectId>,
+    ) -> Result<Vec<GitId>> {
+        let walk = self.0.repo.rev_walk(tips).with_hidden(known).all().map_err(unreadable)?;
+        walk.map(|info| info.map(|info| GitId(info.id)).map_err(unreadable)).collect()
+    }
+
     pub(super) fn is_commit(&self, id: gix::ObjectId) -> Result<bool> {
         Ok(self.0.repo.find_header(id).map_err(unreadable)?.kind() == gix::object::Kind::Commit)
     }
@@ -65,6 +107,9 @@ impl History {
 impl Repo {
     /// Where `HEAD` of this worktree is; `None` before the first commit.
     pub fn head_commit(&self) -> Result<Option<GitId>> {
+        if let Some(git_dir) = self.git_dir.as_ref().filter(|_| !self.has_root_refs()) {
+            check_head(git_dir)?;
+        }
         Ok(self.head()?.as_deref().and_then(GitId::from_hex))
     }
 }

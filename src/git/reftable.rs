@@ -50,6 +50,10 @@ fn check_now(folder: &Path) -> Result<()> {
     };
     let list = folder.join("tables.list");
     let Some(names) = document::read(&list, document::MOST)? else { return Err(broken(&list, "is not there")) };
+    // `HEAD` lies in a table, of each worktree.
+    if names.trim().is_empty() {
+        return Err(broken(&list, "is empty"));
+    }
     for name in names.lines().filter(|name| !name.is_empty()) {
         let Ok(name) = name.to_str() else { return Err(broken(&list, "names a table that is not UTF-8")) };
         let file = folder.join(name);
@@ -116,6 +120,8 @@ mod tests {
                 std::fs::write(&table, &whole).unwrap();
                 std::fs::remove_file(&list).unwrap();
                 assert!(check(&linked, &git_dir).unwrap_err().message.contains("tables.list"));
+                std::fs::write(&list, "").unwrap();
+                assert!(check(&linked, &git_dir).unwrap_err().message.contains("is empty"));
                 std::fs::write(&list, names).unwrap();
                 check(&linked, &git_dir).unwrap();
             }

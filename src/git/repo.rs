@@ -68,18 +68,24 @@ impl Repo {
     /// [`Kind::Usage`](crate::error::Kind::Usage) if it belongs to another user. The search does not go on past such a
     /// one, as Git's does not.
     pub fn discover(start: &Path) -> Result<Repo> {
+        Repo::discover_below(start, &[])
+    }
+
+    /// The same, where the search does not go up into these folders (`GIT_CEILING_DIRECTORIES`).
+    pub(super) fn discover_below(start: &Path, ceilings: &[PathBuf]) -> Result<Repo> {
         let start = fs::canonicalize(start).map_err(|e| match e.kind() {
             std::io::ErrorKind::NotFound => Error::missing(format!("there is no folder {}", start.display())),
             _ => Error::io("open", start, e),
         })?;
         let (mut project, mut own, mut bare) = (None, None, None);
-        for folder in start.ancestors() {
+        let is_in_reach = |folder: &&Path| *folder == start || !ceilings.iter().any(|ceiling| ceiling == folder);
+        for folder in start.ancestors().take_while(is_in_reach) {
             if project.is_none() && own.is_none() && folder.join(PROJECT_FILE).is_file() {
                 project = Some(folder);
             }
             if let Some(git_dir) = git_dir_of(folder)? {
                 let found = match bare {
-                    Some(bare) => Repo::open_bare(bare)?,
+                    Some(bare) => Repo::open_git_folder(bare, &start)?,
                     None => Repo::with_files(folder, Some(git_dir), project, &start)?,
                 };
                 return Ok(Repo { fetches_missing: true, ..found });
@@ -92,13 +98,18 @@ impl Repo {
             }
         }
         if let Some(bare) = bare {
-            return Ok(Repo { fetches_missing: true, ..Repo::open_bare(bare)? });
+            return Ok(Repo { fetches_missing: true, ..Repo::open_git_folder(bare, &start)? });
         }
         if let Some(own) = own {
             foreign::refuse_tracked(&own.join(OWN_FOLDER))?;
             return Repo::with_files(own, None, project, &start);
         }
-        Err(Error::missing(format!("there is no Git repository here: {}", start.display()))
+        let error = Error::missing(format!("there is no Git repository here: {}", start.display()));
+        if let Some(ceiling) = start.ancestors().skip(1).find(|folder| !is_in_reach(folder)) {
+            let why = format!("GIT_CEILING_DIRECTORIES ends the search below {}", ceiling.display());
+            return Err(error.because(why).hint("unset GIT_CEILING_DIRECTORIES — lets it go on"));
+        }
+        Err(error
             .hint("git init — makes one; lockstep needs no further set-up in it")
             .hint("lockstep init --no-scm — works without Git, in this folder"))
     }
@@ -111,11 +122,7 @@ impl Repo {
             }
             _ => owner::check_owner(top, &[top, &top.join(OWN_FOLDER)])?,
         }
-        let path = |top: &Path, project: &Path| {
-            RepoPath::from_absolute(top, project)
-                .ok_or_else(|| Error::usage(format!("the path {} is not UTF-8", project.display())))
-        };
-        let project_root = path(top, project.unwrap_or(top))?;
+        let project_root = path_in(top, project.unwrap_or(top))?;
         let found = Repo::of(top.to_path_buf(), git_dir, common_dir, project_root)?;
         // A linked worktree is where it is, whatever the settings of the repository say of the main one.
         let Some(git_dir) = found.git_dir.clone().filter(|_| found.git_dir == found.common_dir) else {
@@ -124,16 +131,28 @@ impl Repo {
         if found.format.is_bare == Some(true) {
             return Repo::bare(&git_dir);
         }
+        found.at_named_tree(&git_dir, start)
+    }
+
+    /// A Git folder that lies by itself; its files may be elsewhere.
+    fn open_git_folder(git_dir: &Path, start: &Path) -> Result<Repo> {
+        let found = Repo::open_bare(git_dir)?;
+        if found.format.is_bare == Some(true) { Ok(found) } else { found.at_named_tree(git_dir, start) }
+    }
+
+    /// The files are where `core.worktree` says.
+    fn at_named_tree(self, git_dir: &Path, start: &Path) -> Result<Repo> {
+        let found = self;
         let Some(named) = found.format.worktree.as_ref().map(|tree| git_dir.join(tree)) else { return Ok(found) };
         let tree = fs::canonicalize(&named).map_err(|_| {
             Error::missing(format!("the worktree {}, which core.worktree names, is not there", named.display()))
                 .hint(format!("bring it back, or correct core.worktree in {}", git_dir.join("config").display()))
         })?;
-        if tree == top {
+        if tree == found.top {
             return Ok(found);
         }
         owner::check_owner(&tree, &[&tree])?;
-        let project_root = path(&tree, &project_in(&tree, start))?;
+        let project_root = path_in(&tree, &project_in(&tree, start))?;
         Ok(Repo { top: tree, project_root, is_named: true, ..found })
     }
 
@@ -263,10 +282,20 @@ pub(super) fn read_link(dot_git: &Path) -> Result<PathBuf> {
     })
 }
 
-/// Is this folder Git's own, of a repository without files? Git says so in its settings: a `.git` has the same content.
+fn path_in(top: &Path, project: &Path) -> Result<RepoPath> {
+    let path = RepoPath::from_absolute(top, project);
+    path.ok_or_else(|| Error::usage(format!("the path {} is not UTF-8", project.display())))
+}
+
+/// Is this folder Git's own, of a repository without files, or with files that its settings name? Git says so there: a
+/// `.git` has the same content, and its files are around it.
 fn is_bare(folder: &Path) -> bool {
     let has = |name: &str| folder.join(name).exists();
-    let says = |line: &str| line.split('=').map(str::trim).eq(["bare", "true"]);
+    let is_around = folder.ends_with(".git");
+    let says = |line: &str| {
+        let (key, value) = line.split_once('=').map(|(key, value)| (key.trim(), value.trim())).unwrap_or_default();
+        (key == "bare" && value == "true") || (key.eq_ignore_ascii_case("worktree") && !is_around)
+    };
     has("HEAD")
         && has("objects")
         && has("refs")

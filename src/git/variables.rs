@@ -1,5 +1,5 @@
 //! The repository at hand, where variables of the environment name it: `GIT_DIR`, `GIT_WORK_TREE`, `GIT_COMMON_DIR`,
-//! `GIT_INDEX_FILE`. Users set them, and Git does for its hooks. As for Git, they are the user's word: the owner of what
+//! `GIT_INDEX_FILE`, or ends the search for it: `GIT_CEILING_DIRECTORIES`. Users set them, and Git does for its hooks. As for Git, they are the user's word: the owner of what
 //! they name does not count.
 
 use std::collections::BTreeMap;
@@ -19,6 +19,8 @@ pub struct Variables {
     work_tree: Option<PathBuf>,
     common_dir: Option<PathBuf>,
     index_file: Option<PathBuf>,
+    /// The search for a repository does not go up into these.
+    ceilings: Vec<PathBuf>,
     /// Relative paths count from here: the folder that the process was started in.
     base: PathBuf,
     /// Did the user ask for another folder (`-C`)? Another repository there is meant, then, whatever the variables name.
@@ -33,6 +35,7 @@ impl Variables {
             work_tree: path("GIT_WORK_TREE"),
             common_dir: path("GIT_COMMON_DIR"),
             index_file: path("GIT_INDEX_FILE"),
+            ceilings: env.get("GIT_CEILING_DIRECTORIES").map_or_else(Vec::new, |list| ceilings(list)),
             base: base.to_path_buf(),
             is_elsewhere,
         }
@@ -52,10 +55,10 @@ impl Repo {
     /// The repository that a command in the folder `start` is about: the one that variables name, else the one around it
     /// ([`Repo::discover`]).
     pub fn at_hand(start: &Path, variables: &Variables) -> Result<Repo> {
+        let around = Repo::discover_below(start, &variables.ceilings);
         if variables.is_empty() {
-            return Repo::discover(start);
+            return around;
         }
-        let around = Repo::discover(start);
         let named = match &variables.git_dir {
             None => None,
             Some(git_dir) => Some(resolve(git_dir, &variables.base, around.as_ref().ok())?),
@@ -85,6 +88,21 @@ impl Repo {
         let index_file = index.filter(|_| !is_elsewhere);
         Ok(Repo { index_file, is_elsewhere, fetches_missing: true, ..found })
     }
+}
+
+/// Absolute folders; those behind an empty one are not to be looked at for symlinks.
+fn ceilings(list: &str) -> Vec<PathBuf> {
+    let mut resolves = true;
+    let mut found = Vec::new();
+    for one in list.split(':') {
+        resolves &= !one.is_empty();
+        let path = PathBuf::from(one);
+        if path.is_absolute() {
+            let real = fs::canonicalize(&path).ok().filter(|_| resolves);
+            found.push(real.unwrap_or_else(|| path.components().collect()));
+        }
+    }
+    found
 }
 
 /// The Git folder that `GIT_DIR` names. Hooks of Git may have the relative `.git`, and leave the folder from which it counts.
@@ -209,6 +227,52 @@ mod tests {
         git(dir.path(), &["config", "--file", "repo/.git/config", "--unset", "core.worktree"]);
         git(&top, &["config", "core.bare", "true"]);
         assert!(Repo::discover(&top).unwrap().is_bare());
+    }
+
+    #[test]
+    fn the_search_ends_at_ceilings() {
+        let (dir, top) = repository();
+        write(&top, &[("a/b/x", "")]);
+        let (deep, up) = (top.join("a/b"), fs::canonicalize(dir.path()).unwrap());
+        let linked = up.join("linked");
+        std::os::unix::fs::symlink(&top, &linked).unwrap();
+        let found = |start: &Path, list: &str| {
+            let env = [("GIT_CEILING_DIRECTORIES".to_string(), list.to_string())].into();
+            Repo::at_hand(start, &Variables::read(&env, start, false)).map(|repo| repo.top)
+        };
+        let [top_, up_, a_, linked_] = [&top, &up, &top.join("a"), &linked].map(|path| path.display().to_string());
+        for (start, list, is_found) in [
+            (&deep, top_.clone(), false),
+            (&deep, format!("/nowhere:{a_}/"), false),
+            (&deep, linked_.clone(), false),
+            (&deep, format!(":{linked_}"), true),
+            (&deep, up_.clone(), true),
+            (&deep, "repo/a".to_string(), true),
+            (&deep, deep.display().to_string(), true),
+            // The folder itself is looked at.
+            (&top, top_.clone(), true),
+        ] {
+            let repo = found(start, &list);
+            assert_eq!(repo.is_ok(), is_found, "{list}");
+            let why = repo.err().map(|error| error.causes.concat()).unwrap_or_default();
+            assert_eq!(why.contains("GIT_CEILING_DIRECTORIES"), !is_found, "{list}");
+        }
+    }
+
+    #[test]
+    fn a_git_folder_leads_to_its_files() {
+        let (dir, top) = repository();
+        let up = fs::canonicalize(dir.path()).unwrap();
+        git(&up, &["init", "-q", "--separate-git-dir", "store.git", "files"]);
+        let (store, files) = (up.join("store.git"), up.join("files"));
+        assert!(Repo::discover(&store).is_err());
+        git(&files, &["config", "core.worktree", "../files"]);
+        for start in [&store, &store.join("refs")] {
+            let repo = Repo::discover(start).unwrap();
+            assert_eq!((&repo.top, repo.git_dir.as_ref()), (&files, Some(&store)));
+        }
+        git(&top, &["config", "core.worktree", "../../files"]);
+        assert_eq!(Repo::discover(&top.join(".git/refs")).unwrap().top, files);
     }
 
     #[test]

@@ -73,8 +73,12 @@ impl Repo {
         };
         for entry in entries {
             let git_dir = entry.map_err(|e| Error::io("read", &folder, e))?.path();
-            // Git itself removes one that does not say where it is.
-            let Some(top) = place_of(&git_dir, &home, &self.format)? else { continue };
+            // One that does not say where it is is not there, but its index is: `git worktree repair` finds it again.
+            let top = match place_of(&git_dir, &home, &self.format)? {
+                Some(top) => top,
+                None if git_dir.join("HEAD").exists() => git_dir.clone(),
+                None => continue,
+            };
             let (git_dir, common_dir) = (Some(git_dir), Some(home.clone()));
             let found = match self.git_dir == git_dir {
                 true => self.again()?,

@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use crate::error::{Error, Result};
-use crate::git::{Commit, GitId, History, Named, Repo};
+use crate::git::{Commit, GitId, History, Named, Repo, Unfinished};
+use crate::keep::fragment;
 use crate::lock::{self, Lock, StageLock};
 use crate::path::RepoPath;
 use crate::run::journal::{self, Change};
-use crate::store::{ObjectId, Pin};
+use crate::store::{ObjectId, Pin, Store};
 
 pub(super) const LOCK: &str = "pipeline.lock";
 
@@ -28,13 +29,19 @@ pub struct Claim {
 pub type Claims = Rc<Vec<Claim>>;
 
 /// Reads locks, and remembers them.
-#[derive(Default)]
-pub struct Reader {
+pub struct Reader<'s> {
+    store: &'s Store,
+    /// May a lock of a commit be empty? What it pinned before is not known, unless earlier commits count as well.
+    pub allows_empty: bool,
     blobs: HashMap<(RepoPath, GitId), Claims>,
     named: Option<Named>,
 }
 
-impl Reader {
+impl<'s> Reader<'s> {
+    pub fn new(store: &'s Store) -> Reader<'s> {
+        Reader { store, allows_empty: false, blobs: HashMap::new(), named: None }
+    }
+
     /// Gets what [`Reader::commit`] reads of these commits, should the clone lack it.
     pub fn fetch_ahead(&mut self, history: &History, commits: &[Commit]) -> Result<()> {
         self.named.get_or_insert_with(|| Named::new(history, LOCK)).fetch_ahead(commits)
@@ -45,7 +52,53 @@ impl Reader {
         let named = self.named.get_or_insert_with(|| Named::new(history, LOCK));
         let files = named.at(commit)?;
         let of = |e: Error| Error { message: format!("{} (of the commit {})", e.message, commit.id.short()), ..e };
+        let is_empty = |id: &GitId| self.allows_empty && history.blob_size(*id).is_ok_and(|size| size == 0);
+        let files: Vec<_> = files.into_iter().filter(|(_, id)| !is_empty(id)).collect();
         files.into_iter().map(|(path, id)| self.blob(history, path, id).map_err(of)).collect()
+    }
+
+    /// What Git is in the middle of needs besides commits.
+    pub fn unfinished(&mut self, history: &History, unfinished: &Unfinished) -> Result<Claims> {
+        let mut claims = Vec::new();
+        for (file, text) in &unfinished.patches {
+            self.add_fragments(&file.display().to_string(), text, true, &mut claims);
+        }
+        let mut named = Named::new(history, LOCK);
+        for tree in &unfinished.trees {
+            for (path, blob) in named.in_tree(*tree)? {
+                self.add_fragments(&path, &history.blob(blob)?, false, &mut claims);
+            }
+        }
+        for blob in &unfinished.blobs {
+            self.add_fragments(LOCK, &history.blob(*blob)?, false, &mut claims);
+        }
+        Ok(Rc::new(claims))
+    }
+
+    /// What the locks in a tree, or in a file, say that a ref leads to.
+    pub fn without_commit(&mut self, history: &History, id: GitId, is_tree: bool) -> Result<Claims> {
+        let mut found = Unfinished::default();
+        if is_tree { &mut found.trees } else { &mut found.blobs }.insert(id);
+        self.unfinished(history, &found)
+    }
+
+    fn add_fragments(&self, path: &str, text: &[u8], is_patch: bool, claims: &mut Vec<Claim>) {
+        for one in fragment::parse(text, is_patch) {
+            let pins = match self.store.size(&one.id).filter(|_| one.files.is_none()) {
+                Some(size) => {
+                    let files = self.store.is_tree(&one.id, size).then_some(0);
+                    vec![Pin { id: one.id, size, files, executable: false }]
+                }
+                None => one.pins(),
+            };
+            // It may be a pin of a dep, which nothing has to keep.
+            claims.extend(pins.into_iter().map(|pin| Claim {
+                pin,
+                stage: path.into(),
+                path: path.into(),
+                cache: false,
+            }));
+        }
     }
 
     /// What the locks in the index of a worktree say.
@@ -81,7 +134,12 @@ impl Reader {
     pub fn journals(&mut self, repo: &Repo) -> Result<Claims> {
         let mut claims = Vec::new();
         let states = repo.worktree_dir().join("state");
-        for state in std::fs::read_dir(&states).into_iter().flatten().flatten() {
+        let entries = match std::fs::read_dir(&states) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Claims::default()),
+            entries => entries.map_err(|e| Error::io("read", &states, e))?,
+        };
+        for state in entries {
+            let state = state.map_err(|e| Error::io("read", &states, e))?;
             for record in journal::read(&state.path().join("journal"))? {
                 let folder = record.lock.parent().unwrap_or_default();
                 match record.change {

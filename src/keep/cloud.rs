@@ -70,9 +70,10 @@ pub fn apply(project: &Project, options: &Options, agreed: &Plan) -> Result<Clea
 
 fn needs(project: &Project, options: &Options) -> Result<(Needs, Vec<Error>)> {
     let found = gather(project, &options.request)?;
+    // Whatever was asked for: branches and tags that a clone of this sort lacks count as well.
     if let Some(clone) = found.shallow.first().filter(|_| !options.request.skip_unreadable) {
-        let what =
-            format!("{} is a shallow clone: what its older commits need at the remote is not known", clone.display());
+        let clone = clone.repository.display();
+        let what = format!("{clone} is a shallow clone: what its older commits need at the remote is not known");
         return Err(Error::missing(what)
             .hint("git fetch --unshallow — run there, gets those commits")
             .hint("nothing was touched; --skip-unreadable goes on without them"));

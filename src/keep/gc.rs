@@ -61,7 +61,7 @@ pub struct Planned {
     /// What those that could be asked have; `None` if there was nothing to ask for.
     asked: Option<Catalogs>,
     pub unreadable: Vec<Error>,
-    /// See [`Found::shallow`].
+    /// Shallow clones whose older commits were asked for.
     pub shallow: Vec<PathBuf>,
     /// How many states of how many other projects count.
     pub states: usize,
@@ -121,7 +121,7 @@ fn plan_with(project: &Project, options: &Options, asked: Option<Catalogs>, sink
         unasked,
         asked,
         unreadable: found.unreadable,
-        shallow: found.shallow,
+        shallow: found.shallow.into_iter().filter(|clone| clone.is_asked).map(|clone| clone.repository).collect(),
         states: found.states.len(),
         others: found.others.len(),
         plan,

@@ -1,20 +1,22 @@
 //! Whose claims count.
 //!
-//! Always: what the locks on disk and in Git's index of every worktree pin, what the stash does and the commits of a merge
-//! or rebase that is not finished, and what runs recorded that go on or were killed. By request: branches, tags, commits. Of other projects that share the store: everything
-//! that can be reached, and what their reflogs remember.
+//! Always: what the locks on disk and in Git's index of every worktree pin, and the commit that is checked out there; the
+//! stash, with the index that each entry holds; what Git needs to go on with a merge, a rebase or the like, or to give it
+//! up; and what runs recorded that go on or were killed. By request: branches, tags, commits. Of other projects that share
+//! the store: everything that can be reached, and what their reflogs remember. Where Git shows something else than the
+//! objects say (`git replace`), both count.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use crate::config::Grade;
 use crate::error::{Error, Kind, Result};
-use crate::git::{self, Commit, GitId, History, Repo};
-use crate::keep::claims::{Claims, Reader};
+use crate::git::{self, Chosen, Commit, GitId, History, Repo, Unfinished};
+use crate::keep::claims::{Claims, LOCK, Reader};
 use crate::path::RepoPath;
 use crate::project::Project;
 use crate::shell::word;
-use crate::store::{User, id_in};
+use crate::store::{Store, User, id_in};
 
 /// Experiments are commits below here.
 const EXPERIMENTS: &str = "refs/exps/";
@@ -52,7 +54,7 @@ pub struct Request {
 pub struct State {
     /// `workspace`, or what the commit is called.
     pub name: String,
-    /// `None` for what is not committed: workspaces, the index, journals.
+    /// Or the tree or file that a ref leads to. `None` for what is not committed: workspaces, the index, journals.
     pub commit: Option<GitId>,
     /// The other project that it is a state of.
     pub other: Option<PathBuf>,
@@ -68,8 +70,15 @@ pub struct Found {
     pub own: usize,
     /// Other projects that use the store.
     pub others: Vec<PathBuf>,
-    /// Shallow clones whose older commits were asked for: what those need is not known.
-    pub shallow: Vec<PathBuf>,
+    /// Clones that lack older commits: what those need is not known.
+    pub shallow: Vec<Shallow>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Shallow {
+    pub repository: PathBuf,
+    /// Were older commits asked for?
+    pub is_asked: bool,
 }
 
 /// Gathers all claims that count.
@@ -77,7 +86,7 @@ pub struct Found {
 /// Errors: anything that cannot be read, since what it needs is not known.
 pub fn gather(project: &Project, request: &Request) -> Result<Found> {
     let mut found = gather_own(project, request)?;
-    let mut gatherer = Gatherer { found: &mut found, skip: request.skip_unreadable };
+    let mut gatherer = Gatherer { found: &mut found, store: project.store(), skip: request.skip_unreadable };
     for user in others(project)? {
         let home = user.home.clone();
         if request.forgotten.contains(&home) {
@@ -109,7 +118,7 @@ pub fn gather(project: &Project, request: &Request) -> Result<Found> {
 /// The same, of this project alone.
 pub fn gather_own(project: &Project, request: &Request) -> Result<Found> {
     let mut found = Found::default();
-    let mut gatherer = Gatherer { found: &mut found, skip: request.skip_unreadable };
+    let mut gatherer = Gatherer { found: &mut found, store: project.store(), skip: request.skip_unreadable };
     gatherer.project(&project.repo, &request.which, None)?;
     found.own = found.states.len();
     Ok(found)
@@ -170,15 +179,17 @@ fn owner(store: &Path) -> Option<PathBuf> {
 
 struct Gatherer<'f> {
     found: &'f mut Found,
+    store: &'f Store,
     skip: bool,
 }
 
 impl Gatherer<'_> {
     fn project(&mut self, repo: &Repo, which: &Which, other: Option<&Path>) -> Result<()> {
-        let mut reader = Reader::default();
-        let history = if repo.is_git() { Some(repo.history()?) } else { None };
         // A bare repository may have linked worktrees, too.
         let worktrees = if repo.is_git() { repo.worktrees()? } else { vec![repo_again(repo)?] };
+        let histories = if repo.is_git() { repo.histories()? } else { Vec::new() };
+        let mut readers: Vec<Reader> = histories.iter().map(|_| Reader::new(self.store)).collect();
+        let mut unfinished: Vec<BTreeSet<GitId>> = vec![BTreeSet::new(); histories.len()];
         for (at, worktree) in worktrees.iter().enumerate() {
             if at > 0 && !worktree.is_here() {
                 self.try_or((), Err(not_here(worktree)))?;
@@ -188,25 +199,54 @@ impl Gatherer<'_> {
                 (true, _) => "workspace".to_string(),
                 _ => worktree.top.display().to_string(),
             };
-            // In the order in which a fact travels: what leaves the journal meanwhile is in the lock by then.
-            let mut claims = vec![self.try_or(Claims::default(), reader.journals(worktree))?];
-            claims.extend(self.try_or(Vec::new(), reader.disk(worktree))?);
-            if let Some(history) = &history {
+            // In the order in which a fact travels: what leaves the journal meanwhile is in the lock by then, and a step
+            // that Git takes meanwhile is in the index.
+            let mut disk = Reader::new(self.store);
+            let mut claims = vec![self.try_or(Claims::default(), disk.journals(worktree))?];
+            for (n, history) in histories.iter().enumerate() {
+                let found = self.try_or(Unfinished::default(), worktree.unfinished(history, LOCK))?;
+                claims.push(self.try_or(Claims::default(), readers[n].unfinished(history, &found))?);
+                unfinished[n].extend(found.commits);
+            }
+            claims.extend(self.try_or(Vec::new(), disk.disk(worktree))?);
+            for (history, reader) in histories.iter().zip(&mut readers) {
                 claims.extend(self.try_or(Vec::new(), reader.index(history, worktree))?);
             }
             self.found.states.push(State { name, commit: None, other: other.map(Path::to_path_buf), claims });
         }
-        let Some(history) = history else { return Ok(()) };
-        if (which.all_commits || which.number.is_some()) && history.is_shallow() {
-            self.found.shallow.push(repo.top.clone());
+        let Some(plain) = histories.first() else { return Ok(()) };
+        if plain.is_shallow() {
+            let is_asked = which.all_commits || which.number.is_some();
+            self.found.shallow.push(Shallow { repository: repo.top.clone(), is_asked });
         }
-        let commits = self.commits(repo, &worktrees, &history, which)?;
-        let known: Vec<Commit> = commits.iter().filter_map(|(id, _)| history.commit(*id).ok()).collect();
-        self.try_or((), reader.fetch_ahead(&history, &known))?;
-        for (id, name) in commits {
-            let commit = history.commit(id);
-            let claims = commit.and_then(|commit| reader.commit(&history, &commit));
-            if let Some(claims) = self.try_or(None, claims.map(Some))? {
+        // Where one of the two has no such revision the other one counts.
+        let choice = git::Which { revs: which.revs.clone(), number: which.number, ..git::Which::default() };
+        let mut chosen: Vec<Result<Vec<Chosen>>> = histories.iter().map(|history| history.choose(&choice)).collect();
+        if chosen.iter().all(Result::is_err) {
+            return chosen.swap_remove(0).map(drop);
+        }
+        let mut known: HashMap<GitId, usize> = HashMap::new();
+        let prefix = if which.all_commits { Some("refs/") } else { which.all_tags.then_some("refs/tags/") };
+        for (n, (history, reader)) in histories.iter().zip(&mut readers).enumerate() {
+            let refs = prefix.map_or(Ok(Vec::new()), |prefix| history.refs_without_commit(prefix));
+            for (name, id, is_tree) in self.try_or(Vec::new(), refs)? {
+                let claims = vec![self.try_or(Claims::default(), reader.without_commit(history, id, is_tree))?];
+                self.found.states.push(State { name, commit: Some(id), other: other.map(Path::to_path_buf), claims });
+            }
+            reader.allows_empty = which.all_commits;
+            let chosen = chosen[n].as_deref().unwrap_or_default();
+            let commits = self.commits(repo, &worktrees, history, which, chosen, &unfinished[n])?;
+            let ahead: Vec<Commit> = commits.iter().filter_map(|(id, _)| history.commit(*id).ok()).collect();
+            self.try_or((), reader.fetch_ahead(history, &ahead))?;
+            for (id, name) in commits {
+                let commit = history.commit(id);
+                let claims = commit.and_then(|commit| reader.commit(history, &commit));
+                let Some(claims) = self.try_or(None, claims.map(Some))? else { continue };
+                if let Some(at) = known.get(&id) {
+                    self.found.states[*at].claims.extend(claims);
+                    continue;
+                }
+                known.insert(id, self.found.states.len());
                 self.found.states.push(State { name, commit: Some(id), other: other.map(Path::to_path_buf), claims });
             }
         }
@@ -232,6 +272,8 @@ impl Gatherer<'_> {
         worktrees: &[Repo],
         history: &History,
         which: &Which,
+        chosen: &[Chosen],
+        unfinished: &BTreeSet<GitId>,
     ) -> Result<Vec<(GitId, String)>> {
         let mut named: BTreeMap<GitId, String> = BTreeMap::new();
         let mut order = Vec::new();
@@ -241,8 +283,7 @@ impl Gatherer<'_> {
                 name.map_or_else(|| id.short(), str::to_string)
             });
         };
-        let choice = git::Which { revs: which.revs.clone(), number: which.number, ..git::Which::default() };
-        for chosen in history.choose(&choice)? {
+        for chosen in chosen {
             add(chosen.id, chosen.names.first().map(String::as_str));
         }
         let mut prefixes = vec!["refs/stash"];
@@ -260,13 +301,8 @@ impl Gatherer<'_> {
                 add(id, Some(name.strip_prefix(prefix).filter(|short| !short.is_empty()).unwrap_or("stash")));
             }
         }
-        for id in self.try_or(BTreeSet::new(), repo.stash_commits().and_then(|ids| present(history, ids)))? {
+        for id in self.try_or(BTreeSet::new(), stashes(repo, history))? {
             add(id, Some("stash"));
-        }
-        for worktree in worktrees {
-            for id in self.try_or(BTreeSet::new(), worktree.unfinished_commits(history))? {
-                add(id, None);
-            }
         }
         if which.all_commits {
             let mut tips: BTreeSet<GitId> = BTreeSet::new();
@@ -281,8 +317,24 @@ impl Gatherer<'_> {
                 add(id, names.get(&id).map(String::as_str));
             }
         }
+        for id in unfinished {
+            add(*id, None);
+        }
+        for worktree in worktrees {
+            if let Some(id) = self.try_or(None, worktree.head_commit())? {
+                add(id, None);
+            }
+        }
         Ok(order.into_iter().map(|id| (id, named.remove(&id).unwrap_or_default())).collect())
     }
+}
+
+/// The entries of the stash with their parents, which hold the index, the files that were not tracked, and what an entry is
+/// a change of.
+fn stashes(repo: &Repo, history: &History) -> Result<BTreeSet<GitId>> {
+    let mut entries = repo.stash_commits().and_then(|ids| present(history, ids))?;
+    entries.extend(history.refs("refs/stash")?.into_iter().map(|(_, id)| id));
+    history.with_parents(entries)
 }
 
 /// Those that are still there: what a reflog remembers may be gone.

@@ -93,8 +93,9 @@ pub(super) fn parse(path: &str, text: &str) -> Result<Lock> {
             .hint("resolve it: lockstep merge")
             .hint("next time it resolves itself, once this clone knows how: lockstep install"));
     }
+    // A write that was cut short leaves this: it says nothing of what was pinned.
     if text.trim().is_empty() {
-        return Ok(Lock::default());
+        return Err(damaged(path, "it is empty"));
     }
     match schema(text) {
         Some(SCHEMA) => {}

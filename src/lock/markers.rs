@@ -29,8 +29,11 @@ pub fn has_markers(text: &str) -> bool {
 }
 
 /// Reads a common ancestor; `None` where Git made it up of two that had a conflict (criss-cross merges), so that it says
-/// nothing.
+/// nothing. It is empty where both sides added the file.
 pub fn read_base(path: &str, text: &str) -> Result<Option<Lock>> {
+    if text.is_empty() {
+        return Ok(Some(Lock::default()));
+    }
     if has_markers(text) { Ok(None) } else { read(path, text).map(Some) }
 }
 

@@ -19,7 +19,8 @@ use crate::store::gc::Freed;
 /// Remove from the store what is not needed any more
 ///
 /// At least one option says what is needed; everything else goes, results of the run cache together with their objects.
-/// Always needed is what the locks of all worktrees pin, on disk, in Git's index and in the stash, what running stages
+/// Always needed is what the locks of all worktrees pin, on disk, in Git's index, in the commit that is checked out and in
+/// the stash; what Git needs to go on with a merge, rebase, cherry-pick and the like, or to give it up; what running stages
 /// recorded, and whatever is younger than --min-age. Of other projects that share the store all is needed that any of
 /// their commits pins.
 ///

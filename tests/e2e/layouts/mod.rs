@@ -3,6 +3,7 @@
 
 mod pins;
 mod places;
+mod unfinished;
 
 use std::path::Path;
 use std::process::Command;

@@ -60,6 +60,26 @@ fn core_worktree_names_the_files() {
     fine(&sandbox.run(&["repro", "-q"]));
     assert_eq!(sandbox.read("../w/o"), "1");
     assert!(!sandbox.exists("o"));
+
+    // From the Git folder, also where it lies by itself.
+    std::fs::rename(sandbox.path(".git"), sandbox.path("../store.git")).unwrap();
+    sandbox.git(&["--git-dir", "../store.git", "config", "core.worktree", "../w"]);
+    for folder in ["../store.git", "../store.git/refs"] {
+        sandbox.remove("../w/o");
+        fine(&sandbox.run_in(folder, &["checkout", "-q"]));
+        assert_eq!(sandbox.read("../w/o"), "1");
+    }
+}
+
+#[test]
+fn the_search_for_a_repository_ends_at_ceilings() {
+    let sandbox = repository(LAYOUTS[0]);
+    sandbox.write("sub/x", "");
+    let out = with(&sandbox, "sub", &[("GIT_CEILING_DIRECTORIES", sandbox.root())], &["status"]);
+    assert!(out.code == 3 && out.stderr.contains("GIT_CEILING_DIRECTORIES"), "{out}");
+    let up = sandbox.root().parent().unwrap();
+    fine(&with(&sandbox, "sub", &[("GIT_CEILING_DIRECTORIES", up)], &["status"]));
+    fine(&with(&sandbox, "", &[("GIT_CEILING_DIRECTORIES", sandbox.root())], &["status"]));
 }
 
 /// What a stage asks Git is about the repository of the stage.
@@ -171,7 +191,10 @@ fn gc_says_what_a_shallow_clone_does_not_know() {
         assert!(out.code == 0 && !out.stderr.contains("shallow"), "{layout:?} {out}");
         let remote: PathBuf = sandbox.path("../lab");
         fine(&sandbox.run_in("../clone", &["remote", "add", "-d", "lab", remote.to_str().unwrap(), "-q"]));
-        let out = gc(&["-A", "-c"]);
-        assert!(out.code == 3 && out.stderr.contains("shallow"), "{layout:?} {out}");
+        // Branches and tags that such a clone lacks count at the remote, whatever was asked for.
+        for scope in [&["-A"][..], &["-a"], &["-a", "-T"], &["-w"], &["--rev", "HEAD", "-n", "1"]] {
+            let out = gc(&[&["-c"], scope].concat());
+            assert!(out.code == 3 && out.stderr.contains("shallow"), "{layout:?} {scope:?} {out}");
+        }
     }
 }
