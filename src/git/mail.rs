@@ -8,6 +8,7 @@ use std::path::Path;
 use gix::bstr::ByteSlice;
 
 use super::program;
+use crate::document;
 use crate::error::{Error, Kind, Result};
 
 /// What a patch says.
@@ -35,7 +36,7 @@ pub(super) fn decode(git_dir: &Path, file: &Path, mail: Vec<u8>) -> Result<Vec<u
     let failed = |e: &dyn std::fmt::Display| {
         Error::new(Kind::Io, format!("the patch {} cannot be read", file.display())).because(e)
     };
-    let input = std::fs::File::open(file).map_err(|e| failed(&e))?;
+    let input = document::open(file).map_err(|e| failed(&e))?;
     let mut command = program::question(git_dir);
     command.args(["mailinfo", "-b", "/dev/null", "/dev/stdout"]).stdin(input);
     let patch = program::run(&mut command).map_err(|e| failed(&e))?;
