@@ -6,7 +6,7 @@ mod other;
 mod snapshot;
 mod target;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -93,6 +93,8 @@ pub struct Definitions {
     pub broken: Vec<(RepoPath, Error)>,
     /// `pipeline.yaml` files of other tools.
     pub foreign: Vec<RepoPath>,
+    /// `pipeline.lock` files with no `pipeline.yaml` beside them.
+    pub locks_alone: Vec<RepoPath>,
     /// DVC's files, pipelines and pointers to data, for hints.
     pub dvc: Vec<RepoPath>,
     pub rules: git::Rules,
@@ -111,6 +113,7 @@ impl Definitions {
             graph,
             broken,
             foreign: loaded.foreign,
+            locks_alone: found.locks,
             dvc: found.dvc,
             rules: found.rules,
             unreadable: found.unreadable,
@@ -122,6 +125,8 @@ impl Definitions {
 /// The locks beside the pipeline files, by [`FileId`].
 pub struct Locks {
     pub all: Vec<Lock>,
+    /// Those that have no pipeline file beside them, by path.
+    pub alone: Vec<(RepoPath, Lock)>,
     /// BLAKE3 of the bytes of each, where they were read from the worktree and exist.
     hashes: Vec<Option<ObjectId>>,
 }
@@ -129,7 +134,7 @@ pub struct Locks {
 impl Locks {
     /// Locks as a commit has them.
     fn of_commit(all: Vec<Lock>) -> Locks {
-        Locks { all, hashes: Vec::new() }
+        Locks { all, alone: Vec::new(), hashes: Vec::new() }
     }
 
     pub fn of(&self, file: FileId) -> &Lock {
@@ -325,6 +330,7 @@ impl Project {
         self.check_store_place(&[])?;
         let skip = compiled.as_ref().map(|c| skipped(&c.pipelines)).unwrap_or_default();
         let mut found = git::discover(&self.repo, &skip)?;
+        drop_accompanied(&mut found);
         if let Some(c) = compiled
             && c.paths == found.pipelines
             && self.unchanged(&c.inputs)
@@ -334,6 +340,7 @@ impl Project {
                 graph: c.graph,
                 broken: Vec::new(),
                 foreign: c.foreign,
+                locks_alone: found.locks,
                 dvc: found.dvc,
                 rules: found.rules,
                 unreadable: found.unreadable,
@@ -347,6 +354,7 @@ impl Project {
         // A pipeline file inside of what was an out, and is none any more, was not looked for.
         if skipped(&loaded.pipelines) != skip {
             found = git::discover(&self.repo, &skipped(&loaded.pipelines))?;
+            drop_accompanied(&mut found);
             loaded = load::load(&files, &found.pipelines, &self.repo.project_root);
         }
         self.check_store_place(&skipped(&loaded.pipelines))?;
@@ -486,7 +494,23 @@ impl Project {
         let none = [0; 32];
         let known = |hash| (hash != none).then_some(ObjectId(hash));
         let (hashes, all) = read.into_iter().map(|(_, (hash, lock))| (known(hash), lock)).unzip();
-        Ok(Locks { hashes, all })
+        Ok(Locks { hashes, all, alone: self.locks_alone(definitions)? })
+    }
+
+    /// The locks whose pipeline file is gone. A file of that name may be another tool's; one that holds the conflict of a
+    /// merge is an error, as any lock is.
+    fn locks_alone(&self, definitions: &Definitions) -> Result<Vec<(RepoPath, Lock)>> {
+        let mut read = Vec::new();
+        for path in &definitions.locks_alone {
+            let Some(bytes) = self.files().read(&Place::Repo(path.clone()))? else { continue };
+            let text = String::from_utf8_lossy(&bytes);
+            match parse_lock(path, &bytes) {
+                Ok(lock) => read.push((path.clone(), lock)),
+                Err(error) if lock::is_ours(&text) && lock::markers::has_markers(&text) => return Err(error),
+                Err(_) => {}
+            }
+        }
+        Ok(read)
     }
 
     /// Reads one lock as it is on disk now; `None` if there is none.
@@ -501,6 +525,12 @@ impl Project {
 /// A path as a file system that ignores case may take it.
 fn folded_path(path: &Path) -> PathBuf {
     PathBuf::from(OsString::from_vec(folded(path.as_os_str().as_bytes())))
+}
+
+/// Of the locks that were found, those without a pipeline file beside them stay.
+fn drop_accompanied(found: &mut git::Found) {
+    let beside: HashSet<RepoPath> = found.pipelines.iter().map(Project::lock_path).collect();
+    found.locks.retain(|lock| !beside.contains(lock));
 }
 
 fn parse_lock(path: &RepoPath, bytes: &[u8]) -> Result<Lock> {

@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::path::RepoPath;
 
 pub(super) const PIPELINE_FILE: &str = "pipeline.yaml";
+const LOCK_FILE: &str = "pipeline.lock";
 pub(super) const DVC_FILE: &str = "dvc.yaml";
 const GIT_RULES: &str = ".gitignore";
 
@@ -26,6 +27,8 @@ const GIT_RULES: &str = ".gitignore";
 pub struct Found {
     /// The `pipeline.yaml` files: a folder's own before those below it, folders by name.
     pub pipelines: Vec<RepoPath>,
+    /// The `pipeline.lock` files, with or without a `pipeline.yaml` beside them.
+    pub locks: Vec<RepoPath>,
     /// `dvc.yaml` files, and what `dvc add` writes (`data.dvc`), in the same order, for hints.
     pub dvc: Vec<RepoPath>,
     /// The `.lockstepignore` rules of the root and of all folders walked. They count for this walk, too.
@@ -45,7 +48,14 @@ pub fn discover(repo: &Repo, skip: &[RepoPath]) -> Result<Found> {
     let mut walk = Walk {
         repo,
         skip: skip.iter().map(RepoPath::as_str).collect(),
-        found: Found { pipelines: Vec::new(), dvc: Vec::new(), rules, unreadable: Vec::new(), links: Vec::new() },
+        found: Found {
+            pipelines: Vec::new(),
+            locks: Vec::new(),
+            dvc: Vec::new(),
+            rules,
+            unreadable: Vec::new(),
+            links: Vec::new(),
+        },
         bounds,
     };
     let mut rules = None;
@@ -153,6 +163,13 @@ impl Walk<'_> {
                     open.push(self.enter(path, rules)?);
                 }
                 _ if is_dir => entries.skip_current_dir(),
+                Some((name, path))
+                    if name == LOCK_FILE
+                        && entry.file_type().is_file()
+                        && !self.passed_over(&path, false, &folder.rules) =>
+                {
+                    self.found.locks.extend(RepoPath::root().join(&path));
+                }
                 Some((name, path))
                     if (name == PIPELINE_FILE || is_of_dvc(name))
                         && !self.passed_over(&path, false, &folder.rules)

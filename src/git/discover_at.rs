@@ -53,6 +53,7 @@ impl Commit {
         let at = |path: &str| RepoPath::root().join(path).unwrap_or_default();
         let mut found = Found {
             pipelines: Vec::new(),
+            locks: Vec::new(),
             dvc: Vec::new(),
             rules: Rules::from_text(&text_of(&at(ignore::FILE))?)?,
             unreadable: Vec::new(),

@@ -25,6 +25,11 @@ pub(super) const MOST_DATA: usize = 1_000_000;
 /// 40 lines for each stage.
 const MOST_LINES: usize = 8_000_000;
 
+/// Has a text the first key of our locks?
+pub fn is_ours(text: &str) -> bool {
+    text.lines().any(|line| line.starts_with("schema: "))
+}
+
 /// The facts of one `pipeline.lock`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Lock {

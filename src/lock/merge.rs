@@ -65,6 +65,8 @@ pub enum DataJoin {
     Joined(Option<Pin>),
     /// The user said which side it is taken from.
     Picked(Side, Option<Pin>),
+    /// The same, without a look at its files: what the other side changed in them is dropped.
+    PickedWhole(Side, Option<Pin>),
     /// An earlier merge, or the user, made this of it.
     Settled(Option<Pin>),
     Conflict(Vec<String>, Remedy),
@@ -102,6 +104,8 @@ pub enum Why {
     Joined,
     /// The user said which side.
     Picked,
+    /// The same; what only the other side changed is dropped.
+    PickedWhole,
     /// As an earlier merge left it.
     Settled,
 }
@@ -169,6 +173,7 @@ fn data(sides: &Sides, known: &Known, path: &String, join: &JoinData, merged: &m
     let (side, why, pin) = match join(path, versions) {
         DataJoin::Joined(pin) => (Side::Ours, Why::Joined, pin),
         DataJoin::Picked(side, pin) => (side, Why::Picked, pin),
+        DataJoin::PickedWhole(side, pin) => (side, Why::PickedWhole, pin),
         DataJoin::Settled(pin) => (Side::Ours, Why::Settled, pin),
         DataJoin::Conflict(details, remedy) => {
             return merged.conflicts.push(DataConflict { path: path.clone(), versions, details, remedy });

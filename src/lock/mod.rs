@@ -14,7 +14,7 @@ mod quick;
 mod write;
 
 pub use by_name::ByName;
-pub use format::{Command, Lock, OutLock, SCHEMA, StageLock, read};
+pub use format::{Command, Lock, OutLock, SCHEMA, StageLock, is_ours, read};
 pub use key::{Manifest, key, manifest};
 pub use metrics::scalars;
 pub use write::write;

@@ -22,6 +22,8 @@ pub struct Options {
     pub import: Option<Import>,
     /// Write the entry and pin nothing.
     pub no_commit: bool,
+    /// Pin what is here although the lock pins another version than the last checkout had.
+    pub force: bool,
 }
 
 #[derive(Debug, Default)]
@@ -129,7 +131,7 @@ fn finish(
     if !options.no_commit {
         let before = project.locks(definitions)?;
         let selected = Selected { data: all.clone(), ..Selected::default() };
-        let commit = commit::Options { command: "lockstep add".into(), force: false };
+        let commit = commit::Options { command: "lockstep add".into(), force: options.force };
         let committed = commit_held(project, definitions, &selected, &commit, sink, &|_| Ok(()))?;
         added.written.extend(committed.written);
         let after = project.locks(definitions)?;

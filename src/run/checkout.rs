@@ -1,24 +1,33 @@
 //! `checkout`: brings outs and data in the workspace to what the lock says.
 
+use std::collections::HashSet;
+
 use crate::error::{Error, Kind, Result};
 use crate::event::Sink;
 use crate::path::RepoPath;
 use crate::project::{Definitions, Project};
 use crate::run::aside::Asides;
+use crate::run::data_version::{DataVersion, data_version, is_same};
 use crate::run::fold::{put_asides_back, recover};
+use crate::run::join_data::join_stored;
 use crate::run::journal::Journal;
 use crate::run::leftover::remove_leftovers;
 use crate::run::look::Look;
+use crate::run::orphan::{UnlistedData, unlisted_data};
+use crate::run::record;
 use crate::run::restore::restore;
 use crate::run::select::Selected;
 use crate::run::workspace;
-use crate::shell::word;
+use crate::shell::words;
+use crate::store::join::Versions;
 use crate::store::{Pin, Place as Spot};
 
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// Overwrite changes that are saved nowhere.
     pub force: bool,
+    /// Join data that was changed here with the version that the lock pins by now.
+    pub merge: bool,
     /// Link again what is in place already.
     pub relink: bool,
     /// Remove what is an output of another branch alone.
@@ -29,12 +38,16 @@ pub struct Options {
 #[derive(Debug, Default)]
 pub struct CheckedOut {
     pub restored: Vec<RepoPath>,
+    /// Data with the changes of the workspace and of the lock.
+    pub joined: Vec<RepoPath>,
     /// Pinned, and not in the store.
     pub missing: Vec<RepoPath>,
     /// Neither pinned nor in the workspace: no run made these outputs, no command recorded these data.
     pub never_made: Vec<RepoPath>,
     /// Outputs and data of another branch, which the store has.
     pub removed: Vec<RepoPath>,
+    /// Data that only locks have.
+    pub unlisted: Vec<UnlistedData>,
     /// Changed by hand, saved nowhere, and left alone.
     pub unsaved: Vec<RepoPath>,
 }
@@ -57,7 +70,14 @@ pub fn checkout(
     recover(project, definitions, &mut locks, &mut look, &mut journal, sink)?;
 
     let mut done = CheckedOut::default();
+    if options.clean {
+        done.unlisted = unlisted_data(definitions, &locks, &[]);
+    }
     let mut todo: Vec<(&RepoPath, Pin, bool)> = Vec::new();
+    let mut joins: Vec<Join> = Vec::new();
+    let mut diverged = Vec::new();
+    let data: HashSet<&RepoPath> =
+        definitions.pipelines.files.iter().flat_map(|file| &file.data).map(|d| &d.path).collect();
     for (path, pin, is_stored) in wanted(definitions, selected, &locks) {
         let now = look.out(path);
         let Some(pin) = pin else {
@@ -71,7 +91,8 @@ pub fn checkout(
         if !is_stored && (now.is_some() || !selected.files.is_empty()) {
             continue;
         }
-        let fits = now.is_some_and(|n| n.id == pin.id && n.executable == pin.executable);
+        let fits = now.is_some_and(|n| is_same(&n, &pin));
+        let version = now.filter(|_| data.contains(path)).map(|now| data_version(project, path, &now, Some(&pin)));
         if fits && !options.relink {
             continue;
         }
@@ -82,28 +103,34 @@ pub fn checkout(
             }
             continue;
         }
+        if let (Some(now), Some(base)) = (now, project.index().base(&Spot::from(path)))
+            && options.merge
+            && version == Some(DataVersion::Diverged)
+        {
+            joins.push(Join { path, base, now, locked: pin });
+            continue;
+        }
+        if options.merge && version == Some(DataVersion::Edited) {
+            // The pinned version is in it already.
+            continue;
+        }
         if let Some(now) = now
             && !fits
             && !options.force
-            && !project.store().holds(&now)
+            && is_unsaved(project, path, version, &now)
         {
+            if version == Some(DataVersion::Diverged) {
+                diverged.push(path.clone());
+            }
             done.unsaved.push(path.clone());
             continue;
         }
         todo.push((path, pin, fits));
     }
     if !done.unsaved.is_empty() {
-        let names: Vec<&str> = done.unsaved.iter().map(RepoPath::as_str).collect();
-        // Without targets that is all; with some, others must not share their fate.
-        let targets = done.unsaved.iter().map(|path| format!(" {}", word(&path.relative_to(&project.cwd))));
-        let of_these: String = if selected.files.is_empty() { targets.collect() } else { String::new() };
-        return Err(Error::new(
-            Kind::Check,
-            format!("{} changed and saved nowhere; nothing was touched", were(&names)),
-        )
-        .hint(format!("throw the changes away: lockstep checkout --force{of_these}"))
-        .hint(format!("or record them: lockstep commit{of_these}")));
+        return Err(unsaved_error(project, &done.unsaved, &diverged, selected.files.is_empty()));
     }
+    let joined = join_all(project, &joins, sink)?;
     if options.clean {
         done.removed = remove_leftovers(project, definitions, &locks, &asides, sink)?;
     }
@@ -115,12 +142,90 @@ pub fn checkout(
         restore(project, definitions, path, &pin, sink)?;
         done.restored.push(path.clone());
     }
+    for (join, pin) in joins.iter().zip(joined) {
+        restore(project, definitions, join.path, &pin, sink)?;
+        // From here on it is an edit of the version that the lock pins.
+        project.index().set_base(&Spot::from(join.path), &join.locked);
+        project.index().release(&Spot::from(join.path));
+        done.joined.push(join.path.clone());
+    }
     let _ = project.index().save();
     Ok(done)
 }
 
-fn were(names: &[&str]) -> String {
-    format!("{} {}", names.join(", "), if names.len() == 1 { "was" } else { "were" })
+/// Would something be lost if another version took its place? That the store has the bytes of changed data is not enough,
+/// since what is not pinned goes with the next gc, unless a run or a checkout brought them here.
+fn is_unsaved(project: &Project, path: &RepoPath, version: Option<DataVersion>, now: &Pin) -> bool {
+    match version {
+        Some(DataVersion::Diverged) => true,
+        Some(DataVersion::Edited) if !project.index().was_stored(&Spot::from(path), now) => true,
+        _ => !project.store().holds(now),
+    }
+}
+
+/// Data that changed here and in the lock since the last checkout.
+struct Join<'a> {
+    path: &'a RepoPath,
+    base: Pin,
+    now: Pin,
+    locked: Pin,
+}
+
+/// Stores what lies here and joins it with what the lock pins. Nothing in the workspace is touched.
+///
+/// Errors: both changed the same file; a listing is not in the store.
+fn join_all(project: &Project, joins: &[Join], sink: &dyn Sink) -> Result<Vec<Pin>> {
+    let mut pins = Vec::new();
+    let mut conflicts = Vec::new();
+    for join in joins {
+        let shown = join.path.relative_to(&project.cwd);
+        record::store_now(project, join.path, &join.now, sink)?;
+        // It is no version that a lock pins: it must not count as saved.
+        project.index().release(&Spot::from(join.path));
+        let versions = Versions { base: Some(join.base), ours: Some(join.now), theirs: Some(join.locked) };
+        let joined = join_stored(project.store(), versions, &|_| None, sink).map_err(|e| {
+            let message = format!("the changes in {shown} cannot be joined with the pinned version: {}", e.message);
+            Error { message, ..e }.hint("bring the listings that are not here: lockstep fetch")
+        })?;
+        match joined.pin {
+            Some(pin) if joined.conflicts.is_empty() => pins.push(pin),
+            _ => conflicts.extend(joined.conflicts.iter().map(|one| {
+                let below = String::from_utf8_lossy(&one.path);
+                let place = if below.is_empty() { shown.clone() } else { format!("{shown}/{below}") };
+                format!("  {place}: {}", one.clash)
+            })),
+        }
+    }
+    if conflicts.is_empty() {
+        return Ok(pins);
+    }
+    let names = words(joins.iter().map(|join| join.path.relative_to(&project.cwd)));
+    let message = "changes here and in pipeline.lock clash (ours is the workspace); nothing was touched";
+    Err(Error::new(Kind::Check, message)
+        .with_lines(conflicts)
+        .hint(format!("take the pinned version, without the changes here: lockstep checkout --force {names}"))
+        .hint(format!("or pin what is here instead of it: lockstep commit --force {names}")))
+}
+
+/// What to do about changes that a checkout would overwrite. With `is_partial` others must not share their fate.
+fn unsaved_error(project: &Project, unsaved: &[RepoPath], diverged: &[RepoPath], is_partial: bool) -> Error {
+    let typed = |paths: &[RepoPath]| words(paths.iter().map(|path| path.relative_to(&project.cwd)));
+    let names: Vec<&str> = unsaved.iter().map(RepoPath::as_str).collect();
+    let were = if names.len() == 1 { "was" } else { "were" };
+    let message = format!("{} {were} changed and saved nowhere; nothing was touched", names.join(", "));
+    let of_these = if is_partial { format!(" {}", typed(unsaved)) } else { String::new() };
+    let mut error =
+        Error::new(Kind::Check, message).hint(format!("throw the changes away: lockstep checkout --force{of_these}"));
+    if !diverged.is_empty() {
+        error = error.hint(format!(
+            "join the changes with the version that pipeline.lock pins by now: lockstep checkout --merge {}",
+            typed(diverged)
+        ));
+    }
+    if unsaved.len() > diverged.len() {
+        error = error.hint(format!("or record them: lockstep commit{of_these}"));
+    }
+    error
 }
 
 /// Every selected path with its pin in the lock, if there is one, and whether it is lockstep that keeps it.

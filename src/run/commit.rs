@@ -1,21 +1,23 @@
 //! `commit`: records what is in the workspace as if the stages had just run; `commit --kept`: what a refused run made.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::{Error, Kind, Result};
 use crate::event::Sink;
 use crate::lock;
 use crate::path::RepoPath;
-use crate::pipeline::stage::{FileId, StageId};
-use crate::project::{Definitions, Project};
+use crate::pipeline::stage::{Data, FileId, StageId};
+use crate::project::{Definitions, Locks, Project};
 use crate::run::aside::{Asides, kept_at};
 use crate::run::cache;
+use crate::run::data_version::{OtherVersions, data_version};
 use crate::run::execute::{clear, record_metrics};
-use crate::run::fold::{fold_records, put_asides_back, recover};
+use crate::run::fold::{Began, fold_and_tidy, fold_records, is_untidy, put_asides_back, recover};
 use crate::run::fresh::{self, Reason, judge};
 use crate::run::journal::{Change, Journal, Record};
 use crate::run::logs::{Logs, RunLog};
 use crate::run::look::{IgnoreRules, Look, look};
+use crate::run::orphan::{Orphan, orphans};
 use crate::run::record::{Job, record_now};
 use crate::run::select::Selected;
 use crate::run::status::sentence;
@@ -25,7 +27,7 @@ use crate::store::{Pin, Place as Spot};
 
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// Also where inputs are not what the lock says.
+    /// Also where inputs are not what the lock says, and where it pins a version of data that is not checked out.
     pub force: bool,
     pub command: String,
 }
@@ -41,6 +43,8 @@ pub struct Doubt {
 pub struct Committed {
     pub stages: Vec<StageId>,
     pub written: Vec<RepoPath>,
+    /// What no pipeline file names any more and Git still ignores, where their blocks were dropped.
+    pub orphans: Vec<Orphan>,
 }
 
 /// Records the selected stages and data. `confirm` is asked about stages whose inputs changed, unless forced.
@@ -78,10 +82,16 @@ pub fn commit_held(
     look.sweep(&selected.named);
     let mut journal = Journal::at(project.state_dir().join("journal"));
     let recovered = recover(project, definitions, &mut locks, &mut look, &mut journal, sink)?;
+    let untidy: Vec<FileId> = selected.files.iter().copied().filter(|f| is_untidy(definitions, &locks, *f)).collect();
+    let began = Began::now(project, definitions, &locks, &recovered, BTreeSet::new(), &untidy)?;
+    refuse_other_versions(project, definitions, selected, options, &locks, &mut look)?;
     let mut jobs = Vec::new();
     let shell = project.shell();
     let head = project.repo.head().ok().flatten();
     let mut committed = Committed::default();
+    if !untidy.is_empty() {
+        committed.orphans = orphans(project, definitions, &locks);
+    }
     for id in definitions.graph.order().iter().copied().filter(|id| selected.named.contains(id)) {
         let stage = definitions.pipelines.stage(id);
         let facts = look.facts(id)?;
@@ -118,10 +128,9 @@ pub fn commit_held(
         committed.stages.push(id);
     }
     let mut files = ignore::files_of(definitions, committed.stages.iter().copied());
-    let whole = |f: usize| selected.files.iter().any(|id| id.0 as usize == f);
     for (f, file) in definitions.pipelines.files.iter().enumerate() {
         for entry in &file.data {
-            if !whole(f) && !selected.data.iter().any(|d| d.is_in(&entry.path)) {
+            if !is_selected(selected, f, entry) {
                 continue;
             }
             let Some(pin) = look.out(&entry.path)? else {
@@ -139,10 +148,42 @@ pub fn commit_held(
     committed.written.extend(recovered);
     let records: Vec<Record> = jobs.iter().filter_map(|j| j.record.clone()).collect();
     record_now(project, &IgnoreRules(&definitions.rules), sink, &mut journal, jobs)?;
-    committed.written.extend(fold_records(project, definitions, &records, sink)?);
+    committed.written.extend(fold_and_tidy(project, definitions, &records, &began, &untidy, sink)?);
     journal.clear()?;
     let _ = project.index().save();
     Ok(committed)
+}
+
+fn is_selected(selected: &Selected, file: usize, data: &Data) -> bool {
+    let is_whole = selected.files.iter().any(|id| id.0 as usize == file);
+    is_whole || is_named(selected, data)
+}
+
+fn is_named(selected: &Selected, data: &Data) -> bool {
+    selected.data.iter().any(|named| named.is_in(&data.path))
+}
+
+/// Data of another version than the lock pins is recorded only with force, and only where it was named: force that is
+/// meant for a stage does not count for the data beside it.
+fn refuse_other_versions<'a>(
+    project: &Project,
+    definitions: &'a Definitions,
+    selected: &Selected,
+    options: &Options,
+    locks: &Locks,
+    look: &mut Look<'a>,
+) -> Result<()> {
+    let mut others = OtherVersions::default();
+    for (f, file) in definitions.pipelines.files.iter().enumerate() {
+        for data in file.data.iter().filter(|data| is_selected(selected, f, data)) {
+            let is_forced = options.force && is_named(selected, data);
+            if let (false, Some(now)) = (is_forced, look.out(&data.path)?) {
+                let locked = locks.all[f].data.get(&data.spelled);
+                others.note(&data.path, data_version(project, &data.path, &now, locked));
+            }
+        }
+    }
+    others.error(project).map_or(Ok(()), Err)
 }
 
 /// The newest run of a stage whose outputs were kept since an input changed meanwhile.
@@ -229,7 +270,7 @@ pub fn commit_kept(
     };
     let job = Job { stage: Some(id), store, run, record: Some(record), replaced, log: old_log };
     record_now(project, &IgnoreRules(&definitions.rules), sink, &mut journal, vec![job])?;
-    let mut committed = Committed { stages: vec![id], written };
+    let mut committed = Committed { stages: vec![id], written, orphans: Vec::new() };
     committed.written.extend(recovered);
     committed.written.extend(fold_records(project, definitions, &records, sink)?);
     journal.clear()?;

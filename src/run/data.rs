@@ -7,6 +7,7 @@ use crate::event::{Event, Sink};
 use crate::path::RepoPath;
 use crate::pipeline::stage::{Data, StageId};
 use crate::project::{Definitions, Project};
+use crate::run::data_version::{OtherVersions, data_version, is_same};
 use crate::run::ignore;
 use crate::run::journal::{Change, Record};
 use crate::run::origin::Origin;
@@ -16,6 +17,12 @@ use crate::run::repro::Run;
 use crate::run::restore::restore as restore_path;
 use crate::run::select::Selected;
 use crate::store::{self, Pin, Place as Spot, difference};
+
+/// File and position of each entry.
+pub fn all(definitions: &Definitions) -> Vec<(usize, usize)> {
+    let files = definitions.pipelines.files.iter().enumerate();
+    files.flat_map(|(f, file)| (0..file.data.len()).map(move |d| (f, d))).collect()
+}
 
 /// The data that these stages read, or that was named itself: file and position of each entry.
 pub fn needed(definitions: &Definitions, stages: &[StageId], named: &[RepoPath]) -> Vec<(usize, usize)> {
@@ -45,17 +52,23 @@ fn concerned(definitions: &Definitions, selected: &Selected) -> BTreeMap<(usize,
 pub(super) fn pin(run: &mut Run, selected: &Selected) -> Result<Vec<Job>> {
     let mut jobs = Vec::new();
     let definitions = run.definitions;
+    let mut others = OtherVersions::default();
     for ((f, d), is_needed) in concerned(definitions, selected) {
         let file = &definitions.pipelines.files[f];
         let data = &file.data[d];
         let locked = run.locks.all[f].data.get(&data.spelled).copied();
         match (run.look.out(&data.path)?, locked) {
-            (Some(now), Some(locked)) if same(&now, &locked) => {
+            (Some(now), Some(locked)) if is_same(&now, &locked) => {
+                run.project.index().set_base(&Spot::from(&data.path), &locked);
                 jobs.extend(store_again(run.project, data, now, run.options.no_commit));
             }
             (Some(now), locked) => {
                 if run.options.locked {
                     run.outcome.stale_data.push(data.path.clone());
+                    continue;
+                }
+                let version = data_version(run.project, &data.path, &now, locked.as_ref());
+                if others.note(&data.path, version) {
                     continue;
                 }
                 // By whichever command it is pinned, Git must not take it as well.
@@ -73,8 +86,12 @@ pub(super) fn pin(run: &mut Run, selected: &Selected) -> Result<Vec<Job>> {
                 let store = if run.options.no_commit { vec![] } else { vec![(data.path.clone(), now)] };
                 jobs.push(Job { stage: None, store, run: None, record: Some(record), replaced: vec![], log: None });
             }
-            (None, _) if !is_needed => {}
             (None, Some(_)) if run.options.allow_missing => {}
+            (None, Some(locked)) if !is_needed => {
+                if run.options.locked && !run.project.store().contains(&locked) {
+                    return Err(lost(run.project, data));
+                }
+            }
             (None, Some(locked)) => {
                 if let Some(pull) = run.pull {
                     let origin = Origin::of_data(&file.path, data);
@@ -92,7 +109,10 @@ pub(super) fn pin(run: &mut Run, selected: &Selected) -> Result<Vec<Job>> {
             }
         }
     }
-    Ok(jobs)
+    match others.error(run.project) {
+        Some(error) => Err(error),
+        None => Ok(jobs),
+    }
 }
 
 fn store_again(project: &Project, data: &Data, pin: Pin, no_commit: bool) -> Option<Job> {
@@ -113,12 +133,7 @@ fn store_again(project: &Project, data: &Data, pin: Pin, no_commit: bool) -> Opt
 
 pub fn restore(project: &Project, definitions: &Definitions, sink: &dyn Sink, data: &Data, pin: &Pin) -> Result<()> {
     if !project.store().contains(pin) {
-        let error = Error::missing(format!("the data {} is neither in the workspace nor in the store", data.path));
-        return Err(match (&data.import, project.config.remotes().is_empty()) {
-            (Some(_), _) => error.hint("bring it from where it was imported: lockstep pull"),
-            (None, false) => error.hint("bring it from the remote: lockstep pull"),
-            (None, true) => error.hint("put a copy of it back there; lockstep keeps only what was stored"),
-        });
+        return Err(lost(project, data));
     }
     project.writable(&data.path)?;
     restore_path(project, definitions, &data.path, pin, sink)?;
@@ -126,8 +141,14 @@ pub fn restore(project: &Project, definitions: &Definitions, sink: &dyn Sink, da
     Ok(())
 }
 
-fn same(a: &Pin, b: &Pin) -> bool {
-    a.id == b.id && a.executable == b.executable
+/// Pinned, and nowhere on this machine.
+fn lost(project: &Project, data: &Data) -> Error {
+    let error = Error::missing(format!("the data {} is neither in the workspace nor in the store", data.path));
+    match (&data.import, project.config.remotes().is_empty()) {
+        (Some(_), _) => error.hint("bring it from where it was imported: lockstep pull"),
+        (None, false) => error.hint("bring it from the remote: lockstep pull"),
+        (None, true) => error.hint("put a copy of it back there; lockstep keeps only what was stored"),
+    }
 }
 
 /// `+12 −0 ~3 files, pinned`, where the old tree is known.

@@ -109,6 +109,18 @@ pub fn fold_records(
     fold(project, definitions, records, None, &[], sink)
 }
 
+/// The same for a command that records whole pipeline files: `tidy` drops blocks as [`fold_run`] does.
+pub fn fold_and_tidy(
+    project: &Project,
+    definitions: &Definitions,
+    records: &[Record],
+    began: &Began,
+    tidy: &[FileId],
+    sink: &dyn Sink,
+) -> Result<Vec<RepoPath>> {
+    fold(project, definitions, records, Some(began), tidy, sink)
+}
+
 fn fold(
     project: &Project,
     definitions: &Definitions,
@@ -140,7 +152,13 @@ fn fold(
             }
         }
         if let (Some(file), Some(began)) = (tidy.get(path), began.and_then(|b| b.untidy.get(path))) {
+            let data: Vec<String> = lock.data.keys().cloned().collect();
             drop_foreign(&mut lock, began, definitions, *file);
+            for name in data.iter().filter(|name| !lock.data.contains_key(*name)) {
+                let pipeline = &definitions.pipelines.file(*file).path;
+                let text = format!("{path} pins the data {name} no longer, since {pipeline} does not list it");
+                sink.event(Event::Warning { text: &text });
+            }
             release(project, &definitions.pipelines.file(*file).path, on_disk.as_ref(), &lock);
         }
         if on_disk.as_ref() != Some(&lock) && !(on_disk.is_none() && lock == Lock::default()) {

@@ -73,6 +73,12 @@ pub enum State {
     Deleted,
     /// Neither in the workspace nor in the store.
     NotInCache,
+    /// Data that was never recorded and is not there.
+    Missing,
+    /// Data as an earlier lock pinned it.
+    NotCheckedOut,
+    /// Data that was changed here, and in the lock.
+    Diverged,
 }
 
 impl State {
@@ -82,6 +88,9 @@ impl State {
             State::Modified => "modified",
             State::Deleted => "deleted",
             State::NotInCache => "not in cache",
+            State::Missing => "missing",
+            State::NotCheckedOut => "not checked out",
+            State::Diverged => "diverged",
         }
     }
 }

@@ -107,7 +107,8 @@ pub fn import(
     let was_there = on_disk.symlink_metadata().is_ok();
     let is_written_into = is_real_folder(&on_disk);
     bring(project, &there, &import.path, &path, is_written_into, sink)?;
-    let add = AddOptions { desc: options.desc.clone(), import: Some(import.clone()), no_commit: false };
+    let add =
+        AddOptions { desc: options.desc.clone(), import: Some(import.clone()), force: true, ..AddOptions::default() };
     // The user typed it.
     if let Some(folder) = other::folder(url, &project.around.cwd, project.around.home.as_deref())? {
         grant::grant_folder(project, &folder)?;
@@ -174,7 +175,7 @@ pub fn update(
         }
         drop(lock);
         let again = path.relative_to(&project.cwd);
-        let add = AddOptions { ..AddOptions::default() };
+        let add = AddOptions { force: true, ..AddOptions::default() };
         let Added { written: more, .. } = add_held(project, &[again], &add, sink)?;
         written.extend(more);
         done.push(Imported { path, import: new, old: Some(old.commit), written });

@@ -59,7 +59,7 @@ impl DataJoiner<'_> {
             *side.borrow_mut() = Some(of);
             Some(of)
         };
-        match self.join_stored(versions, &pick) {
+        match self.join_with_store(versions, &pick) {
             Ok(JoinResult { conflicts, .. }) if !conflicts.is_empty() => {
                 let at = |below: &[u8]| match below {
                     b"" => name.to_string(),
@@ -74,8 +74,8 @@ impl DataJoiner<'_> {
             },
             // Without the listings the user may still take one side, with all that is in it.
             Err(error) => match pick(b"") {
-                Some(Side::Ours) => DataJoin::Picked(Side::Ours, versions.ours),
-                Some(Side::Theirs) => DataJoin::Picked(Side::Theirs, versions.theirs),
+                Some(Side::Ours) => DataJoin::PickedWhole(Side::Ours, versions.ours),
+                Some(Side::Theirs) => DataJoin::PickedWhole(Side::Theirs, versions.theirs),
                 None => {
                     let remedy = if error.kind == Kind::Missing { Remedy::Fetch } else { Remedy::Choose };
                     let why = std::iter::once(&error.message).chain(&error.causes).cloned().collect::<Vec<_>>();
@@ -85,23 +85,32 @@ impl DataJoiner<'_> {
         }
     }
 
-    fn join_stored(&self, versions: Versions<Pin>, pick: &dyn Fn(&[u8]) -> Option<Side>) -> Result<JoinResult> {
+    fn join_with_store(&self, versions: Versions<Pin>, pick: &dyn Fn(&[u8]) -> Option<Side>) -> Result<JoinResult> {
         let is_folder = |pin: &Option<Pin>| pin.is_some_and(|pin| pin.is_dir());
         if !(is_folder(&versions.ours) && is_folder(&versions.theirs)) {
             let read = |id: &_, level| (self.store)()?.read_tree(id, level);
             return join(versions, &read, pick);
         }
-        let store = (self.store)()?;
-        // Nothing of what is read goes before what is made of it is stored.
-        let _hold = store.hold(self.sink)?;
-        let mut joined = join(versions, &|id, level| store.read_tree(id, level), pick)?;
-        if joined.conflicts.is_empty() {
-            let mut batch = store.batch();
-            for tree in std::mem::take(&mut joined.trees) {
-                batch.add_bytes(ObjectKind::Tree, tree);
-            }
-            batch.commit(self.sink)?;
-        }
-        Ok(joined)
+        join_stored((self.store)()?, versions, pick, self.sink)
     }
+}
+
+/// Joins versions of data by their listings, and stores those that are new.
+pub fn join_stored(
+    store: &Store,
+    versions: Versions<Pin>,
+    pick: &dyn Fn(&[u8]) -> Option<Side>,
+    sink: &dyn Sink,
+) -> Result<JoinResult> {
+    // Nothing of what is read goes before what is made of it is stored.
+    let _hold = store.hold(sink)?;
+    let mut joined = join(versions, &|id, level| store.read_tree(id, level), pick)?;
+    if joined.conflicts.is_empty() && !joined.trees.is_empty() {
+        let mut batch = store.batch();
+        for tree in std::mem::take(&mut joined.trees) {
+            batch.add_bytes(ObjectKind::Tree, tree);
+        }
+        batch.commit(sink)?;
+    }
+    Ok(joined)
 }

@@ -143,6 +143,7 @@ impl Claims {
         for (file, lock) in pipelines.files.iter().zip(&locks.all) {
             paths.extend(pinned_paths(&file.path, lock));
         }
+        paths.extend(locks.alone.iter().flat_map(|(path, lock)| pinned_paths(path, lock)));
         let folders = paths.iter().flat_map(|path| std::iter::successors(path.parent(), RepoPath::parent)).collect();
         Claims { paths, folders }
     }

@@ -122,8 +122,7 @@ fn conflicting_locks(project: &Project, within: &[RepoPath]) -> Result<Conflicti
             settled.push(unmerged.path);
         }
     }
-    for pipeline in git::discover(&project.repo, &[])?.pipelines {
-        let path = Project::lock_path(&pipeline);
+    for path in git::discover(&project.repo, &[])?.locks {
         if is_meant(&path) && conflicts.iter().all(|(p, _)| *p != path) && markers::has_markers(&text(project, &path)?)
         {
             conflicts.push((path, None));

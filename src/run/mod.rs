@@ -12,6 +12,7 @@ pub mod cache;
 pub mod checkout;
 pub mod commit;
 pub mod data;
+pub mod data_version;
 mod decide;
 pub mod dry;
 pub mod edit;

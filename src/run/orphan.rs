@@ -19,7 +19,8 @@ use crate::shell::word;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Orphan {
     pub path: RepoPath,
-    pub file: FileId,
+    /// The pipeline file that named it, which may be gone.
+    pub pipeline: RepoPath,
     /// What the lock has it in.
     pub block: Block,
     /// Outputs or data of today lie in it.
@@ -30,21 +31,84 @@ pub struct Orphan {
 pub fn orphans(project: &Project, definitions: &Definitions, locks: &Locks) -> Vec<Orphan> {
     let mut found = Vec::new();
     for (n, file) in definitions.pipelines.files.iter().enumerate() {
-        let id = FileId(n as u32);
-        for (path, block) in unnamed(definitions, locks.of(id), file) {
-            let owners = definitions.graph.owners_of(&path);
-            let is_shared = !owners.is_empty();
-            if !owners.into_iter().any(|owner| path.is_in(owned(definitions, owner)))
-                && is_there(project, &path)
-                && is_ignored(project, &path)
-            {
-                found.push(Orphan { path, file: id, block, is_shared });
-            }
-        }
+        let paths = unnamed(definitions, locks.of(FileId(n as u32)), file);
+        found.extend(paths.into_iter().filter_map(|found| orphan(project, definitions, &file.path, found)));
+    }
+    for (lock, text) in &locks.alone {
+        let folder = lock.parent().unwrap_or_default();
+        let Some(pipeline) = folder.join("pipeline.yaml") else { continue };
+        let blocks = text.stages.iter().flat_map(|(name, entry)| outs(&folder, entry).map(|path| (path, name.clone())));
+        let paths = blocks.map(|(path, name)| (path, Block::Stage(name)));
+        found.extend(paths.filter_map(|found| orphan(project, definitions, &pipeline, found)));
     }
     found.sort_by(|a, b| a.path.cmp(&b.path));
     found.dedup_by(|a, b| a.path == b.path);
     found
+}
+
+fn orphan(
+    project: &Project,
+    definitions: &Definitions,
+    pipeline: &RepoPath,
+    (path, block): (RepoPath, Block),
+) -> Option<Orphan> {
+    let owners = definitions.graph.owners_of(&path);
+    let is_shared = !owners.is_empty();
+    let is_owned = owners.into_iter().any(|owner| path.is_in(owned(definitions, owner)));
+    let is_orphan = !is_owned && is_there(project, &path) && is_ignored(project, &path);
+    is_orphan.then(|| Orphan { path, pipeline: pipeline.clone(), block, is_shared })
+}
+
+/// Data that a lock pins and no pipeline file lists, such as an entry that one branch took out by hand while another
+/// recorded a new version.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UnlistedData {
+    pub lock: RepoPath,
+    /// As the lock has it.
+    pub name: String,
+    /// The lock has no pipeline file.
+    pub is_alone: bool,
+}
+
+/// Those that are not among the orphans.
+pub fn unlisted_data(definitions: &Definitions, locks: &Locks, orphans: &[Orphan]) -> Vec<UnlistedData> {
+    // A file that cannot be read may list anything.
+    if !definitions.broken.is_empty() {
+        return Vec::new();
+    }
+    let files = definitions.pipelines.files.iter().zip(&locks.all);
+    let beside = files.map(|(file, lock)| (Project::lock_path(&file.path), lock, Some(file)));
+    let alone = locks.alone.iter().map(|(path, lock)| (path.clone(), lock, None));
+    let mut found = Vec::new();
+    for (path, lock, file) in beside.chain(alone).filter(|(_, lock, _)| !lock.data.is_empty()) {
+        let folder = path.parent().unwrap_or_default();
+        let listed: HashSet<&String> = file.iter().flat_map(|file| &file.data).map(|data| &data.spelled).collect();
+        for name in lock.data.keys().filter(|name| !listed.contains(name)) {
+            let Some(data) = folder.join(name) else { continue };
+            let owners = definitions.graph.owners_of(&data);
+            if !owners.into_iter().any(|owner| data.is_in(owned(definitions, owner)))
+                && orphans.iter().all(|orphan| orphan.path != data)
+            {
+                found.push(UnlistedData { lock: path.clone(), name: name.clone(), is_alone: file.is_none() });
+            }
+        }
+    }
+    found
+}
+
+impl UnlistedData {
+    /// A sentence, and what to type.
+    pub fn describe(&self, project: &Project) -> (String, String) {
+        let (lock, name) = (self.lock.relative_to(&project.cwd), &self.name);
+        let text = format!("{lock} pins {name}, which no pipeline file lists as data");
+        let file = self.lock.parent().unwrap_or_default().join("pipeline.yaml").unwrap_or_default();
+        let file = file.relative_to(&project.cwd);
+        let hint = match self.is_alone {
+            true => format!("bring back {file}, or delete {lock} if its data is not needed any more"),
+            false => format!("list it under `data` in {file}, as `- path: {name}`, or the next repro drops the pin"),
+        };
+        (text, hint)
+    }
 }
 
 fn owned(definitions: &Definitions, owner: Owner) -> &RepoPath {
@@ -106,9 +170,9 @@ fn is_ignored(project: &Project, path: &RepoPath) -> bool {
 
 impl Orphan {
     /// A sentence, and what to type.
-    pub fn describe(&self, project: &Project, definitions: &Definitions) -> (String, Vec<String>) {
+    pub fn describe(&self, project: &Project) -> (String, Vec<String>) {
         let path = self.path.relative_to(&project.cwd);
-        let file = definitions.pipelines.file(self.file).path.relative_to(&project.cwd);
+        let file = self.pipeline.relative_to(&project.cwd);
         let of = match &self.block {
             Block::Stage(name) => format!("{path} is no output of {file} any more (stage {name} made it)"),
             Block::Data(_) => format!("{path} is no data of {file} any more"),

@@ -15,7 +15,7 @@ use crate::project::Project;
 use crate::run::aside::Aside;
 use crate::run::cache::{self, RunRecord};
 use crate::run::ignored::give_up_aside;
-use crate::run::journal::{Journal, Record};
+use crate::run::journal::{Change, Journal, Record};
 use crate::run::logs::RunLog;
 use crate::run::trust::Trust;
 use crate::store::{Pin, Place as Spot, Rules};
@@ -132,7 +132,11 @@ fn record(
         }
     }
     let records: Vec<Record> = fine().filter_map(|r| r.job.record.clone()).collect();
-    if let Err(error) = if records.is_empty() { Ok(()) } else { journal.append(&records) } {
+    let appended = if records.is_empty() { Ok(()) } else { journal.append(&records) };
+    if appended.is_ok() {
+        records.iter().for_each(|record| set_base(project, record));
+    }
+    if let Err(error) = appended {
         for r in recorded.iter_mut().filter(|r| r.result.is_ok() && r.job.record.is_some()) {
             r.result = Err(error.clone());
         }
@@ -141,6 +145,21 @@ fn record(
         give_up_old(project, rules, sink, &mut r.job);
     }
     recorded
+}
+
+/// What was recorded of data is the version that later edits are measured by.
+fn set_base(project: &Project, record: &Record) {
+    let Change::Data { path, new, .. } = &record.change else { return };
+    if let Some(path) = record.lock.parent().unwrap_or_default().join(path) {
+        project.index().set_base(&Spot::from(&path), new);
+    }
+}
+
+/// Stores what lies at one place of the workspace.
+pub fn store_now(project: &Project, path: &RepoPath, pin: &Pin, sink: &dyn Sink) -> Result<()> {
+    let store = vec![(path.clone(), *pin)];
+    let job = Job { stage: None, store, run: None, record: None, replaced: vec![], log: None };
+    store_batch(project, sink, std::iter::once(&job))
 }
 
 /// Makes the content of all jobs durable; one answer each. A job that fails does not hinder the others, unless the

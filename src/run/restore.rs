@@ -11,7 +11,7 @@ use crate::path::RepoPath;
 use crate::project::{Definitions, Project};
 use crate::run::ignored::{give_up, keep_rest, rules};
 use crate::run::look::IgnoreRules;
-use crate::store::{self, ObjectId, Pin};
+use crate::store::{self, ObjectId, Pin, Place as Spot};
 
 /// Brings `path` to `pin`; whether something unsaved would be lost is the caller's question.
 pub fn restore(
@@ -31,6 +31,9 @@ pub fn restore(
     written.map_err(|e| Error::io("write", &note, e))?;
     let rules = IgnoreRules(&definitions.rules);
     let restored = store::restore(project.store(), project.index(), &place, pin, &rules, sink);
+    if restored.is_ok() {
+        project.index().set_base(&Spot::from(path), pin);
+    }
     // Until what is left has its place, the note tells the next command of it.
     let kept = match restored {
         Ok(Some(left)) => keep_rest(project, path, &left, sink),

@@ -8,11 +8,12 @@ use crate::path::RepoPath;
 use crate::pipeline::stage::StageId;
 use crate::project::{Definitions, Locks, Project};
 use crate::run::bashisms::check_commands;
+use crate::run::data_version::{DataVersion, data_version};
 use crate::run::fold::overlay;
 use crate::run::fresh::{self, Reason, State, judge};
 use crate::run::locked_secrets::{self, without_secrets};
 use crate::run::look::Look;
-use crate::run::orphan::{Orphan, orphans};
+use crate::run::orphan::{Orphan, UnlistedData, orphans, unlisted_data};
 use crate::run::programs::Programs;
 use crate::store::{Pin, Place as Spot};
 use crate::value::Value;
@@ -31,6 +32,8 @@ pub struct Status {
     pub follow: Vec<StageId>,
     /// What no pipeline file names any more and Git still ignores.
     pub orphans: Vec<Orphan>,
+    /// Other data that only locks have.
+    pub unlisted: Vec<UnlistedData>,
     /// What is pinned, and neither here nor in the store.
     pub absent: Absent,
     pub looked_at: usize,
@@ -111,9 +114,14 @@ pub fn status<'a>(
         let locked = locks.all[*f].data.get(&entry.spelled).copied();
         let now = look.out(&entry.path)?;
         let state = match (locked, now) {
-            (Some(a), Some(b)) if a.id == b.id && a.executable == b.executable => continue,
-            (Some(_), Some(_)) => State::Modified,
-            (None, _) => State::New,
+            (Some(locked), Some(now)) => match data_version(project, &entry.path, &now, Some(&locked)) {
+                DataVersion::Pinned => continue,
+                DataVersion::Edited => State::Modified,
+                DataVersion::NotCheckedOut => State::NotCheckedOut,
+                DataVersion::Diverged => State::Diverged,
+            },
+            (None, None) => State::Missing,
+            (None, Some(_)) => State::New,
             (Some(pin), None) if !project.store().contains(&pin) => {
                 if entry.import.is_some() {
                     count(&mut status.absent.imports, &pin);
@@ -125,6 +133,7 @@ pub fn status<'a>(
         status.data.push((entry.path.clone(), state, locked, now));
     }
     status.orphans = orphans(project, definitions, &locks);
+    status.unlisted = unlisted_data(definitions, &locks, &status.orphans);
     Ok((status, locks))
 }
 
@@ -223,7 +232,10 @@ fn word(state: State) -> &'static str {
         State::New => "is new",
         State::Modified => "changed",
         State::Deleted => "is missing",
+        State::Missing => "does not exist",
         State::NotInCache => "is missing, also from the store",
+        State::NotCheckedOut => "is not checked out",
+        State::Diverged => "changed here and in the lock",
     }
 }
 

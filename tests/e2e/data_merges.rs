@@ -240,7 +240,13 @@ fn without_the_listings_a_side_can_be_taken_whole() {
     sandbox.remove(".git/lockstep/store");
     assert_eq!(git(&sandbox, &["merge", "-q", "--no-edit", "theirs"]).code, 1);
     assert_eq!(sandbox.run(&["merge", "--ours", "d/o"]).code, 3);
-    ok(&sandbox, &["merge", "--ours", "d"]);
+    let out = ok(&sandbox, &["merge", "--ours", "d"]);
+    insta::assert_snapshot!(out.stderr.split_once('\n').unwrap().1, @r"
+      data d: taken whole from ours, since its files are not listed here
+    warning: d is taken whole from ours: all that theirs changed in it is dropped, also without conflict
+    hint: to join the rest, bring the listings first: git checkout -m pipeline.lock; lockstep fetch; lockstep merge --ours d
+    next: git add pipeline.lock
+    ");
     assert_eq!(sandbox.read("pipeline.lock"), sandbox.git(&["show", "ours:pipeline.lock"]));
 }
 

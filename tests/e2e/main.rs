@@ -7,6 +7,7 @@
 mod ci;
 mod dag;
 mod data_merges;
+mod data_versions;
 mod du;
 mod edits;
 mod gc;

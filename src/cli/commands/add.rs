@@ -28,7 +28,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
-    let options = Options { desc: args.desc.clone(), import: None, no_commit: args.no_commit };
+    let options = Options { desc: args.desc.clone(), no_commit: args.no_commit, ..Options::default() };
     let progress = Progress::new(out, false);
     let added = add(project, &args.paths, &options, &progress);
     progress.finish();

@@ -7,6 +7,7 @@ use crate::path::RepoPath;
 use crate::project::Project;
 use crate::run::checkout::{Options, checkout};
 use crate::run::select::{Reach, Scope};
+use crate::shell::word;
 
 /// Bring outputs and data to what pipeline.lock says
 ///
@@ -16,13 +17,17 @@ use crate::run::select::{Reach, Scope};
 Examples:
   git checkout v1 && lockstep checkout    the files of another commit, and its outputs
   lockstep checkout model.bin             one output
-  lockstep checkout --force               also over changes that are saved nowhere")]
+  lockstep checkout --force               also over changes that are saved nowhere
+  lockstep checkout --merge raw           after a merge or pull: data that was changed here, too")]
 pub struct Args {
     /// Stages, groups, outputs, data, or pipeline files [default: all]
     targets: Vec<String>,
     /// Overwrite changes that are saved nowhere
     #[arg(short, long)]
     force: bool,
+    /// Join data that was changed here with the version that pipeline.lock pins by now, file by file
+    #[arg(short, long, conflicts_with = "force")]
+    merge: bool,
     /// Make files in place again, with the link types of the settings
     #[arg(long)]
     relink: bool,
@@ -46,7 +51,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         force: args.force,
         relink: args.relink,
         clean: args.targets.is_empty(),
-
+        merge: args.merge,
         command: "lockstep checkout".into(),
     };
     let progress = Progress::new(out, false);
@@ -56,7 +61,13 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     for path in &done.restored {
         out.say(format!("restored {}", path.relative_to(&project.cwd)));
     }
+    for path in &done.joined {
+        let path = path.relative_to(&project.cwd);
+        out.say(format!("joined {path}: it has the changes made here and those of pipeline.lock"));
+        out.hint(format!("pin it: lockstep commit {}", word(&path)));
+    }
     super::tell_removed(&done.removed, project, out);
+    super::tell_unlisted(&done.unlisted, project, out);
     let mut errors = Vec::new();
     if !done.missing.is_empty() {
         let names: Vec<String> = done.missing.iter().map(|p: &RepoPath| p.relative_to(&project.cwd)).collect();
@@ -65,7 +76,12 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         errors.push(super::bring_or_make(error, &done.missing, &definitions, project));
     }
     errors.extend(super::not_pinned(&done.never_made, "never made", &definitions, project));
-    if errors.is_empty() && done.restored.is_empty() && done.removed.is_empty() && definitions.broken.is_empty() {
+    if errors.is_empty()
+        && done.restored.is_empty()
+        && done.joined.is_empty()
+        && done.removed.is_empty()
+        && definitions.broken.is_empty()
+    {
         out.say(if definitions.pipelines.files.is_empty() {
             "nothing is tracked here"
         } else {

@@ -55,6 +55,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     progress.finish();
     let committed = committed?;
     out.say(format!("{} recorded", text::count(committed.stages.len(), "stage")));
+    super::tell_orphans(&committed.orphans, project, out);
     if !committed.written.is_empty() && project.repo.is_git() {
         let names: Vec<String> = committed.written.iter().map(|p| p.relative_to(&project.cwd)).collect();
         out.say(format!("next: git add {}", words(names)));

@@ -7,10 +7,12 @@ use crate::cli::progress::Progress;
 use crate::cli::text;
 use crate::error::{Error, Kind, Result};
 use crate::event::Silent;
+use crate::git::Underway;
 use crate::project::Project;
 use crate::remote::Wanted;
 use crate::remote::unpushed::{Left, Update, unpushed};
-use crate::run::fresh::Reason;
+use crate::run::data;
+use crate::run::fresh::{Reason, State};
 use crate::run::look::Look;
 use crate::run::status::status;
 
@@ -51,8 +53,9 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         Sub::PrePush { .. } => pre_push(project, out),
         Sub::PostCheckout { git } if git.get(2).is_some_and(|flag| flag == "0") => Ok(0),
         Sub::PostCheckout { .. } | Sub::PostMerge { .. } => {
+            let is_merged = matches!(args.command, Sub::PostMerge { .. });
             // Whatever is wrong will be said by the next command; Git is done already.
-            let _ = tell_differences(project, out);
+            let _ = tell_differences(is_merged, project, out);
             Ok(0)
         }
     }
@@ -117,21 +120,29 @@ fn refusal(left: &Left, is_head: bool) -> Error {
     error.hint("git push --no-verify — pushes without this check")
 }
 
-fn tell_differences(project: &Project, out: &Output) -> Result<()> {
-    // In the middle of a rebase this would be said for each commit.
-    if project.repo.underway().is_some() {
-        return Ok(());
+fn tell_differences(is_merged: bool, project: &Project, out: &Output) -> Result<()> {
+    // In the middle of a rebase this would be said for each commit. A merge that is done counts as underway until its
+    // hook is over.
+    match project.repo.underway() {
+        None => {}
+        Some(Underway::Merge) if is_merged => {}
+        Some(_) => return Ok(()),
     }
     let definitions = project.definitions()?;
     let all: Vec<_> = definitions.pipelines.ids().collect();
     let mut look = Look::new(project, &definitions, &Silent);
-    let (found, _) = status(project, &definitions, &all, &[], &mut look)?;
+    let (found, _) = status(project, &definitions, &all, &data::all(&definitions), &mut look)?;
     let reasons = found.stages.iter().flat_map(|(_, reasons)| reasons);
     let outs = reasons.filter(|reason| matches!(reason, Reason::Out { .. })).count();
+    let is_other = |state: &State| matches!(state, State::NotCheckedOut | State::Diverged | State::Deleted);
+    let data = found.data.iter().filter(|(_, state, ..)| is_other(state)).count();
     let _ = project.index().save();
-    if outs > 0 {
-        let be = if outs == 1 { "is" } else { "are" };
-        out.say(format!("{} {be} not what pipeline.lock says: lockstep checkout", text::count(outs, "output")));
+    super::tell_unlisted(&found.unlisted, project, out);
+    let counts = [(outs, "output"), (data, "data path")].into_iter().filter(|(n, _)| *n > 0);
+    let counts: Vec<String> = counts.map(|(n, word)| text::count(n, word)).collect();
+    if !counts.is_empty() {
+        let be = if outs + data == 1 { "is" } else { "are" };
+        out.say(format!("{} {be} not what pipeline.lock says: lockstep checkout", counts.join(" and ")));
     }
     Ok(())
 }

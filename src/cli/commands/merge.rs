@@ -65,6 +65,10 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         for choice in &lock.choices {
             out.say(format!("  {}", sentence(choice, "ours", "theirs")));
         }
+        let is_whole = |choice: &&Choice| choice.why == Why::PickedWhole && !choice.gone;
+        for choice in lock.choices.iter().filter(is_whole) {
+            tell_whole(choice, &named(&lock.path), &folder_of(project, &lock.path), out);
+        }
         for block in &lock.left_out {
             let name = block.name();
             out.say(format!("  {name}: left out, its record is mixed from both; the next repro makes it"));
@@ -84,6 +88,22 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let paths: Vec<_> = resolved.iter().map(|lock| &lock.path).chain(&settled).map(named).collect();
     out.say(format!("next: git add {}", words(paths)));
     Ok(0)
+}
+
+/// Data was taken from one side without its listings, so that nothing of the other side is in it.
+fn tell_whole(choice: &Choice, lock: &str, folder: &str, out: &Output) {
+    let (this, other) = match choice.side {
+        Side::Ours => ("ours", "theirs"),
+        Side::Theirs => ("theirs", "ours"),
+    };
+    let path = format!("{folder}{}", choice.block.name());
+    out.warn(format!(
+        "{path} is taken whole from {this}: all that {other} changed in it is dropped, also without conflict"
+    ));
+    let (lock, path) = (word(lock), word(&path));
+    out.hint(format!(
+        "to join the rest, bring the listings first: git checkout -m {lock}; lockstep fetch; lockstep merge --{this} {path}"
+    ));
 }
 
 /// The folder of a lock as it stands before paths in it, for the current folder.
@@ -131,6 +151,8 @@ pub fn sentence(choice: &Choice, ours: &str, theirs: &str) -> String {
         (Why::Joined, _) => format!("{name}: joined file by file from both sides"),
         (Why::Picked, true) => format!("{name}: removed, as {this} has it"),
         (Why::Picked, false) => format!("{name}: conflicts are taken from {this}"),
+        (Why::PickedWhole, true) => format!("{name}: removed, as {this} has it"),
+        (Why::PickedWhole, false) => format!("{name}: taken whole from {this}, since its files are not listed here"),
         (Why::Settled, _) => format!("{name}: settled already"),
         (Why::NotRemoved, _) => format!("{name}: removed by {other}, but {this} changed it; kept"),
     }

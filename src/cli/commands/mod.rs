@@ -55,7 +55,7 @@ use crate::path::RepoPath;
 use crate::pipeline::stage::Place;
 use crate::project::{Definitions, Project, Snapshot};
 use crate::run::origin::Origin;
-use crate::run::orphan::Orphan;
+use crate::run::orphan::{Orphan, UnlistedData};
 use crate::shell::{word, words};
 use crate::url::redact_text;
 
@@ -177,15 +177,27 @@ fn tell_removed(removed: &[RepoPath], project: &Project, out: &Output) {
 }
 
 /// What was taken out of a pipeline file by hand, and what to do with the files.
-fn tell_orphans(orphans: &[Orphan], project: &Project, definitions: &Definitions, out: &Output) {
+fn tell_orphans(orphans: &[Orphan], project: &Project, out: &Output) {
     const MOST: usize = 10;
     for orphan in orphans.iter().take(MOST) {
-        let (text, hints) = orphan.describe(project, definitions);
+        let (text, hints) = orphan.describe(project);
         out.warn(text);
         hints.into_iter().for_each(|hint| out.hint(hint));
     }
     if orphans.len() > MOST {
         out.warn(format!("so are {} more, of which `lockstep status --json` has a list", orphans.len() - MOST));
+    }
+}
+
+fn tell_unlisted(unlisted: &[UnlistedData], project: &Project, out: &Output) {
+    const MOST: usize = 10;
+    for data in unlisted.iter().take(MOST) {
+        let (text, hint) = data.describe(project);
+        out.warn(text);
+        out.hint(hint);
+    }
+    if unlisted.len() > MOST {
+        out.warn(format!("so are {} more", unlisted.len() - MOST));
     }
 }
 

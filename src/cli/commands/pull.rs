@@ -50,7 +50,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         force: args.force,
         relink: false,
         clean: args.what.targets.is_empty(),
-
+        merge: false,
         command: "lockstep pull".into(),
     };
     let done = checkout(project, &definitions, &selected, &options, &progress);

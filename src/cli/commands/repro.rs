@@ -144,7 +144,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     tell_stale(&outcome, project, &definitions, out);
     if !outcome.dry {
         tell_summary(&outcome, &definitions, started.elapsed().as_secs_f64(), out);
-        super::tell_orphans(&outcome.orphans, project, &definitions, out);
+        super::tell_orphans(&outcome.orphans, project, out);
         tell_next(&outcome, &definitions, project, out);
     }
     let code = outcome.exit_code();

@@ -8,9 +8,11 @@ use crate::error::Result;
 use crate::pipeline::stage::StageId;
 use crate::project::Project;
 use crate::run::data;
+use crate::run::fresh::State;
 use crate::run::look::Look;
 use crate::run::select::{Reach, Scope};
 use crate::run::status::{Status, difference, sentence, status};
+use crate::shell::word;
 use crate::value::Value;
 
 /// Tell what is stale, and why
@@ -67,12 +69,8 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     super::tell_dvc_data(&definitions, project, out);
     let progress = Progress::new(out, false);
     let mut look = Look::new(project, &definitions, &progress);
-    let data = if args.targets.is_empty() {
-        let files = definitions.pipelines.files.iter().enumerate();
-        files.flat_map(|(f, file)| (0..file.data.len()).map(move |d| (f, d))).collect()
-    } else {
-        data::needed(&definitions, &[], &selected.data)
-    };
+    let data =
+        if args.targets.is_empty() { data::all(&definitions) } else { data::needed(&definitions, &[], &selected.data) };
     let found = status(project, &definitions, &selected.stages, &data, &mut look);
     progress.finish();
     let (found, locks) = found?;
@@ -125,11 +123,18 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
             }
         }
         for (path, state, ..) in &found.data {
-            out.line(format!("data {}: {}", path.relative_to(&project.cwd), state.word()));
+            let path = path.relative_to(&project.cwd);
+            out.line(format!("data {path}: {}", state.word()));
+            match state {
+                State::NotCheckedOut => out.hint(format!("lockstep checkout {}", word(&path))),
+                State::Diverged => out.hint(format!("join both: lockstep checkout --merge {}", word(&path))),
+                _ => {}
+            }
         }
         out.say(summary(&found));
         if args.targets.is_empty() {
-            super::tell_orphans(&found.orphans, project, &definitions, out);
+            super::tell_orphans(&found.orphans, project, out);
+            super::tell_unlisted(&found.unlisted, project, out);
         }
         let pushed = match project.config.remotes().is_empty() {
             true => "lockstep repro makes them again",

@@ -20,7 +20,7 @@ use crate::store::id::ObjectId;
 use crate::store::stat::FileStat;
 
 const MAGIC: u64 = u64::from_ne_bytes(*b"lockidx\n");
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// The row was made in the tick in which the file changed: read it again before trusting it.
 pub const RACY: u8 = 1;
@@ -74,7 +74,7 @@ struct TopRow {
     folders: [u64; 2],
     files: [u64; 2],
     names: [u64; 2],
-    stored: Stored,
+    marks: Marks,
 }
 
 /// "This id was complete in that generation of the store"; zeroes for never.
@@ -83,6 +83,25 @@ struct TopRow {
 pub struct Stored {
     pub id: ObjectId,
     pub generation: [u8; 16],
+}
+
+/// What the lock pinned when it last pinned what lay there; zeroes for never.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Pod, Zeroable)]
+#[repr(C)]
+pub struct Base {
+    pub id: ObjectId,
+    pub size: u64,
+    /// Of a folder one more than it has files; 0 for a file.
+    pub files: u64,
+    pub executable: u64,
+}
+
+/// What is remembered of a top besides its rows, and that no look finds out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Pod, Zeroable)]
+#[repr(C)]
+pub struct Marks {
+    pub stored: Stored,
+    pub base: Base,
 }
 
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -240,15 +259,15 @@ impl Loaded {
         part(self.bytes(&self.names), [row.key_at, row.key_len])
     }
 
-    pub fn find(&self, key: &[u8]) -> Option<(View<'_>, Stored)> {
+    pub fn find(&self, key: &[u8]) -> Option<(View<'_>, Marks)> {
         let tops: &[TopRow] = self.rows(&self.tops);
         let at = tops.binary_search_by(|row| self.key(row).cmp(key)).ok()?;
-        Some((self.top(&tops[at]), tops[at].stored))
+        Some((self.top(&tops[at]), tops[at].marks))
     }
 
     /// All tops in the order of their keys.
-    pub fn iter(&self) -> impl Iterator<Item = (&[u8], View<'_>, Stored)> {
-        self.rows::<TopRow>(&self.tops).iter().map(|row| (self.key(row), self.top(row), row.stored))
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], View<'_>, Marks)> {
+        self.rows::<TopRow>(&self.tops).iter().map(|row| (self.key(row), self.top(row), row.marks))
     }
 }
 
@@ -265,11 +284,11 @@ fn checksum(bytes: &[u8]) -> ObjectId {
 }
 
 /// The bytes of an index that holds `tops`, which are sorted by key.
-pub fn encode(tops: &[(&[u8], View<'_>, Stored)], options: u32) -> Vec<u8> {
+pub fn encode(tops: &[(&[u8], View<'_>, Marks)], options: u32) -> Vec<u8> {
     let mut header =
         Header { magic: MAGIC, version: VERSION, options, tops: 0, folders: 0, files: 0, names: 0, spare: [0; 2] };
     let mut rows = Vec::with_capacity(tops.len());
-    for (key, view, stored) in tops {
+    for (key, view, marks) in tops {
         let names = [header.names, view.names.len() as u64];
         rows.push(TopRow {
             key_at: names[0] + names[1],
@@ -277,7 +296,7 @@ pub fn encode(tops: &[(&[u8], View<'_>, Stored)], options: u32) -> Vec<u8> {
             folders: [header.folders, view.folders.len() as u64],
             files: [header.files, view.files.len() as u64],
             names,
-            stored: *stored,
+            marks: *marks,
         });
         header.tops += 1;
         header.folders += view.folders.len() as u64;

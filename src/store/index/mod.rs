@@ -34,7 +34,7 @@ use rayon::prelude::*;
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
-use self::format::{FileRow, Loaded, RACY, Rows, Stored, View};
+use self::format::{Base, FileRow, Loaded, Marks, RACY, Rows, Stored, View};
 use self::links::{Home, special};
 use self::read::Reader;
 use self::rows::{file_pin, find_file, folder_pin, same_but_renamed, single};
@@ -105,12 +105,12 @@ pub struct StatIndex {
 #[derive(Clone, Default)]
 struct Top {
     rows: Rows,
-    stored: Stored,
+    marks: Marks,
 }
 
 /// The rows of a top, loaded or learnt.
 enum Known<'a> {
-    Loaded(View<'a>, Stored),
+    Loaded(View<'a>, Marks),
     Learnt(Arc<Top>),
     Nothing,
 }
@@ -124,18 +124,18 @@ impl Known<'_> {
         }
     }
 
-    fn stored(&self) -> Stored {
+    fn marks(&self) -> Marks {
         match self {
-            Known::Loaded(_, stored) => *stored,
-            Known::Learnt(top) => top.stored,
-            Known::Nothing => Stored::default(),
+            Known::Loaded(_, marks) => *marks,
+            Known::Learnt(top) => top.marks,
+            Known::Nothing => Marks::default(),
         }
     }
 
     fn to_top(&self) -> Top {
         match self {
             Known::Learnt(top) => (**top).clone(),
-            _ => Top { rows: self.view().to_rows(), stored: self.stored() },
+            _ => Top { rows: self.view().to_rows(), marks: self.marks() },
         }
     }
 }
@@ -207,7 +207,7 @@ impl StatIndex {
         let spelled = std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str());
         let read = reader.read(folder, spelled, &path, place.key(), &seen)?;
         let row = self.file_row(read.id, &read.seen, read.racy);
-        self.keep(place.key(), Rows { files: vec![row], ..Rows::default() }, known.stored());
+        self.keep(place.key(), Rows { files: vec![row], ..Rows::default() }, known.marks());
         Ok(Some(file_pin(&row)))
     }
 
@@ -227,7 +227,7 @@ impl StatIndex {
         let walk = Walk { top: &top, path, key: place.key(), rules, old, dirty, reader, home: OnceLock::new() };
         let rows = walk.run()?;
         let pin = folder_pin(&rows.folders[0]);
-        self.keep(place.key(), rows, known.stored());
+        self.keep(place.key(), rows, known.marks());
         Ok(pin)
     }
 
@@ -266,7 +266,7 @@ impl StatIndex {
                 return Ok(());
             }
             let row = self.file_row(pin.id, &seen, racy);
-            self.learn(place.key(), Rows { files: vec![row], ..Rows::default() }, known.stored());
+            self.learn(place.key(), Rows { files: vec![row], ..Rows::default() }, known.marks());
             return Ok(());
         }
         let fits = |view: View<'_>| {
@@ -280,7 +280,7 @@ impl StatIndex {
         let row = &mut top.rows.folders[0];
         row.stat = seen.stat;
         row.flags |= u32::from(racy);
-        self.learn(place.key(), top.rows, top.stored);
+        self.learn(place.key(), top.rows, Marks { base: known.marks().base, ..top.marks });
         Ok(())
     }
 
@@ -319,7 +319,7 @@ impl StatIndex {
         top.rows.files.iter_mut().for_each(|row| row.flags |= RACY);
         top.rows.folders.iter_mut().for_each(|row| row.flags |= u32::from(RACY));
         if !matches!(known, Known::Nothing) {
-            self.learn(place.key(), top.rows, top.stored);
+            self.learn(place.key(), top.rows, top.marks);
         }
     }
 
@@ -333,10 +333,10 @@ impl StatIndex {
     pub fn drop_missing(&self, keep: &dyn Fn(&[u8]) -> bool) {
         let gone = |key: &[u8]| !keep(key) && rustix::fs::lstat(self.top.join(place::to_path(key))).is_err();
         for (key, _, _) in self.loaded.iter().filter(|(key, _, _)| gone(key)) {
-            self.forget(key);
+            self.drop_top(key);
         }
         let learnt: Vec<Vec<u8>> = self.read().keys().filter(|key| gone(key)).cloned().collect();
-        learnt.iter().for_each(|key| self.forget(key));
+        learnt.iter().for_each(|key| self.drop_top(key));
     }
 
     /// Writes the index, unless the next look finds out what is new with less work than the write takes. Without fsync:
@@ -355,7 +355,7 @@ impl StatIndex {
         let learnt = self.read().clone();
         let mut tops: Vec<_> = self.loaded.iter().filter(|(key, _, _)| !learnt.contains_key(*key)).collect();
         let new = learnt.iter().filter_map(|(key, top)| Some((key.as_slice(), top.as_ref()?)));
-        tops.extend(new.map(|(key, top)| (key, top.rows.view(), top.stored)));
+        tops.extend(new.map(|(key, top)| (key, top.rows.view(), top.marks)));
         tops.sort_unstable_by(|a, b| a.0.cmp(b.0));
         let bytes = format::encode(&tops, u32::from(self.file_mode));
         let write = || {
@@ -434,7 +434,7 @@ impl StatIndex {
             Some(None) => return Known::Nothing,
             None => {}
         }
-        self.loaded.find(key).map_or(Known::Nothing, |(view, stored)| Known::Loaded(view, stored))
+        self.loaded.find(key).map_or(Known::Nothing, |(view, marks)| Known::Loaded(view, marks))
     }
 
     fn find_top(&self, fits: impl Fn(View<'_>) -> bool) -> Option<Top> {
@@ -442,8 +442,8 @@ impl StatIndex {
         if let Some(top) = learnt.values().flatten().find(|top| fits(top.rows.view())) {
             return Some((**top).clone());
         }
-        let (_, view, stored) = self.loaded.iter().find(|(_, view, _)| fits(*view))?;
-        Some(Top { rows: view.to_rows(), stored })
+        let (_, view, marks) = self.loaded.iter().find(|(_, view, _)| fits(*view))?;
+        Some(Top { rows: view.to_rows(), marks })
     }
 
     /// The rows of a folder as it was last looked at, for a checkout that takes over what has not changed.
@@ -454,17 +454,17 @@ impl StatIndex {
     /// The rows of a folder that a checkout made, and in which generation of the store it is complete, if that is known.
     pub(super) fn adopt(&self, place: &Place, rows: Rows, stored: Option<(ObjectId, [u8; 16])>) {
         let stored = stored.map(|(id, generation)| Stored { id, generation }).unwrap_or_default();
-        self.learn(place.key(), rows, stored);
+        self.learn(place.key(), rows, Marks { stored, ..self.known(place.key()).marks() });
     }
 
     /// Keeps what a look found, which the next look would find as well.
-    fn keep(&self, key: &[u8], rows: Rows, stored: Stored) {
-        self.write().insert(key.to_vec(), Some(Arc::new(Top { rows, stored })));
+    fn keep(&self, key: &[u8], rows: Rows, marks: Marks) {
+        self.write().insert(key.to_vec(), Some(Arc::new(Top { rows, marks })));
     }
 
     /// Keeps what no look finds out.
-    fn learn(&self, key: &[u8], rows: Rows, stored: Stored) {
-        self.keep(key, rows, stored);
+    fn learn(&self, key: &[u8], rows: Rows, marks: Marks) {
+        self.keep(key, rows, marks);
         self.unsaved.store(true, Ordering::Release);
     }
 
@@ -473,7 +473,20 @@ impl StatIndex {
         self.unsaved_work.fetch_add(work, Ordering::Relaxed);
     }
 
+    /// Nothing is known any more of what lies there; which version the lock pinned last stays.
     fn forget(&self, key: &[u8]) {
+        let known = self.known(key);
+        let Marks { base, .. } = known.marks();
+        if base == Base::default() {
+            return self.drop_top(key);
+        }
+        let (view, marks) = (known.view(), Marks { base, ..Marks::default() });
+        if known.marks() != marks || !view.folders.is_empty() || !view.files.is_empty() {
+            self.learn(key, Rows::default(), marks);
+        }
+    }
+
+    fn drop_top(&self, key: &[u8]) {
         if !matches!(self.known(key), Known::Nothing) {
             self.write().insert(key.to_vec(), None);
             self.unsaved.store(true, Ordering::Release);

@@ -1,7 +1,7 @@
-//! What the store has of the places that the index knows: so that a no-op asks no object, and a checkout knows what it
-//! may take away.
+//! What is known of the places in the index besides their content: what the store has of them, so that a no-op asks no
+//! object and a checkout knows what it may take away; and which version they held when the lock last said so.
 
-use super::format::Stored;
+use super::format::{Base, Marks, Stored};
 use super::{Known, StatIndex};
 use crate::path::RepoPath;
 use crate::store::id::Pin;
@@ -12,40 +12,70 @@ impl StatIndex {
     pub fn mark_stored(&self, place: &Place, pin: &Pin, generation: [u8; 16]) {
         let known = self.known(place.key());
         let stored = Stored { id: pin.id, generation };
-        if known.stored() != stored && !matches!(known, Known::Nothing) {
-            self.learn(place.key(), known.to_top().rows, stored);
+        if known.marks().stored != stored && !matches!(known, Known::Nothing) {
+            self.learn(place.key(), known.to_top().rows, Marks { stored, ..known.marks() });
         }
     }
 
     pub fn is_stored(&self, place: &Place, pin: &Pin, generation: [u8; 16]) -> bool {
-        self.known(place.key()).stored() == Stored { id: pin.id, generation }
+        self.known(place.key()).marks().stored == Stored { id: pin.id, generation }
     }
 
     /// Was this very content stored, or restored, at this place, in whatever generation of the store?
     pub fn was_stored(&self, place: &Place, pin: &Pin) -> bool {
-        let stored = self.known(place.key()).stored();
+        let stored = self.known(place.key()).marks().stored;
         stored != Stored::default() && stored.id == pin.id
     }
 
     /// What lies there is nobody's output any more.
     pub fn release(&self, place: &Place) {
         let known = self.known(place.key());
-        if known.stored() != Stored::default() {
-            self.learn(place.key(), known.to_top().rows, Stored::default());
+        if known.marks().stored != Stored::default() {
+            let marks = Marks { stored: Stored::default(), ..known.marks() };
+            self.learn(place.key(), known.to_top().rows, marks);
         }
+    }
+
+    /// Remembers that the lock pins what this place holds. What it holds later is an edit of this version.
+    pub fn set_base(&self, place: &Place, pin: &Pin) {
+        let known = self.known(place.key());
+        let base = Base::from(pin);
+        if known.marks().base != base {
+            self.learn(place.key(), known.to_top().rows, Marks { base, ..known.marks() });
+        }
+    }
+
+    /// What the lock pinned when it last pinned what this place held.
+    pub fn base(&self, place: &Place) -> Option<Pin> {
+        self.known(place.key()).marks().base.pin()
     }
 
     /// Places inside the repository whose content was stored, or restored, there.
     pub fn stored_places(&self) -> Vec<RepoPath> {
         let learnt = self.read();
         let loaded = self.loaded.iter().filter(|(key, ..)| !learnt.contains_key(*key));
-        let loaded = loaded.filter(|(.., stored)| *stored != Stored::default()).map(|(key, ..)| key);
-        let new = learnt.iter().filter(|(_, top)| top.as_ref().is_some_and(|top| top.stored != Stored::default()));
+        let loaded = loaded.filter(|(.., marks)| marks.stored != Stored::default()).map(|(key, ..)| key);
+        let is_stored = |marks: &Marks| marks.stored != Stored::default();
+        let new = learnt.iter().filter(|(_, top)| top.as_ref().is_some_and(|top| is_stored(&top.marks)));
         let keys = loaded.chain(new.map(|(key, _)| key.as_slice()));
         // A key of what lies outside is absolute.
         let inside = keys.filter_map(|key| RepoPath::root().join(std::str::from_utf8(key).ok()?));
         let mut places: Vec<RepoPath> = inside.filter(|path| !path.is_root()).collect();
         places.sort();
         places
+    }
+}
+
+impl From<&Pin> for Base {
+    fn from(pin: &Pin) -> Base {
+        let files = pin.files.map_or(0, |files| files.saturating_add(1));
+        Base { id: pin.id, size: pin.size, files, executable: u64::from(pin.executable) }
+    }
+}
+
+impl Base {
+    fn pin(self) -> Option<Pin> {
+        let Base { id, size, files, executable } = self;
+        (self != Base::default()).then(|| Pin { id, size, files: files.checked_sub(1), executable: executable == 1 })
     }
 }
