@@ -203,12 +203,12 @@ fn commit_drops_data_that_the_pipeline_file_lists_no_more() {
     let sandbox = merged();
     // It still lies there: then it is named before the lock forgets it.
     let text = sandbox.read("pipeline.yaml");
-    sandbox.write("pipeline.yaml", &text.replace("data:\n- path: raw\n", "").replace("    deps: [raw]\n", ""));
+    sandbox.write("pipeline.yaml", text.replace("data:\n- path: raw\n", "").replace("    deps: [raw]\n", ""));
     let out = ok(&sandbox, &["commit", "--force"]);
     assert!(out.stderr.contains("raw is no data of pipeline.yaml any more"), "{out}");
     sandbox.git(&["checkout", "-q", "."]);
     std::fs::rename(sandbox.path("raw"), sandbox.path("raw2")).unwrap();
-    sandbox.write("pipeline.yaml", &sandbox.read("pipeline.yaml").replace("raw", "raw2"));
+    sandbox.write("pipeline.yaml", sandbox.read("pipeline.yaml").replace("raw", "raw2"));
     let out = ok(&sandbox, &["commit", "--force"]);
     assert!(out.stderr.contains("pins the data raw no longer"), "{out}");
     assert!(!sandbox.read("pipeline.lock").contains("  raw:"));
@@ -222,7 +222,7 @@ fn commit_drops_data_that_the_pipeline_file_lists_no_more() {
 fn pins_that_no_pipeline_file_lists_are_named() {
     let sandbox = merged();
     let text = sandbox.read("pipeline.yaml").replace("data:\n- path: raw\n", "").replace("    deps: [raw]\n", "");
-    sandbox.write("pipeline.yaml", &text.replace("cat raw/*", "echo"));
+    sandbox.write("pipeline.yaml", text.replace("cat raw/*", "echo"));
     sandbox.remove("raw");
     sandbox.git(&["commit", "-qam", "taken out by hand"]);
     let out = git(&sandbox, &["merge", "-q", "--no-edit", "theirs"]);
@@ -248,7 +248,7 @@ fn a_lock_without_a_pipeline_file_is_seen() {
     assert!(out.stderr.contains("pipeline.lock pins raw") && out.stderr.contains("bring back pipeline.yaml"), "{out}");
     assert!(out.stderr.contains("o is no output of pipeline.yaml any more"), "{out}");
     let lock = sandbox.read("pipeline.lock");
-    sandbox.write("pipeline.lock", &lock.replace("    size", "<<<<<<< a\n    size"));
+    sandbox.write("pipeline.lock", lock.replace("    size", "<<<<<<< a\n    size"));
     for command in ["status", "checkout"] {
         let out = sandbox.run(&[command]);
         assert!(out.code == 2 && out.stderr.contains("markers of a merge conflict"), "{command} {out}");

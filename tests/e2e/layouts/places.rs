@@ -62,8 +62,8 @@ fn core_worktree_names_the_files() {
     assert!(!sandbox.exists("o"));
 
     // From the Git folder, also where it lies by itself.
+    sandbox.git(&["config", "core.worktree", "../w"]);
     std::fs::rename(sandbox.path(".git"), sandbox.path("../store.git")).unwrap();
-    sandbox.git(&["--git-dir", "../store.git", "config", "core.worktree", "../w"]);
     for folder in ["../store.git", "../store.git/refs"] {
         sandbox.remove("../w/o");
         fine(&sandbox.run_in(folder, &["checkout", "-q"]));
