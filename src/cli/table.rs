@@ -102,12 +102,13 @@ pub fn rounded(value: &Value, digits: Option<usize>) -> String {
 
 /// At most so many digits behind the point; a number that would become 0 keeps its first ones.
 pub fn round(f: f64, digits: usize) -> String {
-    let factor = 10f64.powi(digits.min(15) as i32);
-    let rounded = (f * factor).round() / factor;
+    let digits = digits.min(17);
+    // By way of the decimal digits: a product of floats would have digits of its own.
+    let rounded = format!("{f:.digits$}").parse::<f64>().unwrap_or(f);
     if rounded == 0.0 && f != 0.0 {
         return format!("{f:.2e}");
     }
-    Value::Float(if rounded.is_finite() { rounded } else { f }).to_text()
+    Value::Float(rounded).to_text()
 }
 
 #[cfg(test)]
@@ -122,6 +123,13 @@ mod tests {
             (1e-9, 5, "1.00e-9"),
             (-0.000001234, 5, "-1.23e-6"),
             (123456.7, 0, "123457.0"),
+            (1e20, 5, "1e+20"),
+            (-7e25, 5, "-7e+25"),
+            (1e300, 5, "1e+300"),
+            (9007199254740993.0, 3, "9007199254740992.0"),
+            (0.30000000000000004, 5, "0.3"),
+            (f64::MAX, 15, "1.7976931348623157e+308"),
+            (5e-324, 5, "4.94e-324"),
             (f64::NAN, 5, "nan"),
             (f64::INFINITY, 5, "inf"),
             (0.0, 5, "0.0"),

@@ -1,5 +1,6 @@
 //! `checkout`: brings outs and data in the workspace to what the lock says.
 
+use std::collections::BTreeMap;
 use std::collections::HashSet;
 
 use crate::error::{Error, Kind, Result};
@@ -9,6 +10,7 @@ use crate::project::{Definitions, Project};
 use crate::run::aside::Asides;
 use crate::run::data_version::{DataVersion, data_version, is_same};
 use crate::run::fold::{put_asides_back, recover};
+use crate::run::ignore;
 use crate::run::join_data::join_stored;
 use crate::run::journal::Journal;
 use crate::run::leftover::remove_leftovers;
@@ -40,6 +42,8 @@ pub struct CheckedOut {
     pub restored: Vec<RepoPath>,
     /// Data with the changes of the workspace and of the lock.
     pub joined: Vec<RepoPath>,
+    /// Ignore files that got lines.
+    pub written: Vec<RepoPath>,
     /// Pinned, and not in the store.
     pub missing: Vec<RepoPath>,
     /// Neither pinned nor in the workspace: no run made these outputs, no command recorded these data.
@@ -74,6 +78,7 @@ pub fn checkout(
         done.unlisted = unlisted_data(definitions, &locks, &[]);
     }
     let mut todo: Vec<(&RepoPath, Pin, bool)> = Vec::new();
+    let mut ignored: BTreeMap<RepoPath, Vec<&str>> = BTreeMap::new();
     let mut joins: Vec<Join> = Vec::new();
     let mut diverged = Vec::new();
     let data: HashSet<&RepoPath> =
@@ -126,6 +131,9 @@ pub fn checkout(
             continue;
         }
         todo.push((path, pin, fits));
+        if is_stored {
+            ignored.entry(path.parent().unwrap_or_default()).or_default().push(path.name());
+        }
     }
     if !done.unsaved.is_empty() {
         return Err(unsaved_error(project, &done.unsaved, &diverged, selected.files.is_empty()));
@@ -141,6 +149,12 @@ pub fn checkout(
         }
         restore(project, definitions, path, &pin, sink)?;
         done.restored.push(path.clone());
+    }
+    // The branch at hand may lack the lines that keep them out of Git.
+    for (folder, names) in ignored {
+        if ignore::edit(project, &folder, &names, &[])? {
+            done.written.extend(folder.join(".gitignore"));
+        }
     }
     for (join, pin) in joins.iter().zip(joined) {
         restore(project, definitions, join.path, &pin, sink)?;

@@ -58,7 +58,10 @@ pub fn write_missing(project: &Project, missing: &mut Lines, stage: &Stage) -> R
     let mut written = Vec::new();
     let paths = stage.outs.iter().map(|o| &o.path).chain(stage.scratch.iter().map(|s| &s.path));
     for folder in paths.filter_map(RepoPath::parent) {
-        if let Some(names) = missing.remove(&folder)
+        // Another stage may make it later.
+        if missing.contains_key(&folder)
+            && folder.on_disk(project.top()).is_dir()
+            && let Some(names) = missing.remove(&folder)
             && write_one(project, &folder, &names)?
         {
             written.extend(folder.join(".gitignore"));

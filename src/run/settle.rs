@@ -21,6 +21,11 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         self.running -= 1;
         self.look.forget();
         let stage = self.stage(id);
+        // Stages that read such a folder see it as it will be from now on, and what a failed one left is kept out of Git.
+        match ignore::write_missing(self.project, &mut self.unwritten, stage) {
+            Ok(written) => self.outcome.written.extend(written),
+            Err(error) => self.sink.event(Event::Warning { text: &error.message }),
+        }
         let done = match ended {
             Ok(done) => done,
             Err(failure) => {
@@ -41,11 +46,6 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
                 return;
             }
         };
-        // Stages that read such a folder see it as it will be from now on.
-        match ignore::write_missing(self.project, &mut self.unwritten, stage) {
-            Ok(written) => self.outcome.written.extend(written),
-            Err(error) => self.sink.event(Event::Warning { text: &error.message }),
-        }
         let file = &self.definitions.pipelines.file(stage.file).path;
         let old = self.entry(id).cloned();
         let versions = match &done.how {

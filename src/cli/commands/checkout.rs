@@ -67,6 +67,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         out.hint(format!("pin it: lockstep commit {}", word(&path)));
     }
     super::tell_removed(&done.removed, project, out);
+    super::tell_next(&done.written, project, out);
     super::tell_unlisted(&done.unlisted, project, out);
     let mut errors = Vec::new();
     if !done.missing.is_empty() {

@@ -126,3 +126,33 @@ fn of_a_folder_that_is_split_git_gets_what_is_its_own() {
     let files = staged(&sandbox);
     assert_eq!(files, "d/.gitignore\nd/s/.gitignore\nd/s/m.json\npipeline.lock\npipeline.yaml\n");
 }
+
+#[test]
+fn what_a_failed_run_left_in_a_new_folder_is_ignored() {
+    let sandbox = Sandbox::new();
+    let stages = "stages:\n  bad:\n    cmd: mkdir -p D && echo m > D/model && exit 1\n    outs: [D/model]\n";
+    sandbox.write(
+        "pipeline.yaml",
+        format!("{stages}  good:\n    cmd: mkdir -p D && echo g > D/good\n    outs: [D/good]\n"),
+    );
+    assert_eq!(sandbox.run(&["repro", "-k", "-j1"]).code, 6);
+    assert!(sandbox.exists("D/good"));
+    let staged = staged(&sandbox);
+    assert!(!staged.contains("D/model") && !staged.contains("D/good") && staged.contains("D/.gitignore"), "{staged}");
+}
+
+#[test]
+fn a_checkout_writes_the_lines_that_a_branch_lacks() {
+    for verb in [&["checkout"][..], &["pull"]] {
+        let sandbox = Sandbox::new();
+        sandbox.write("pipeline.yaml", ONE);
+        assert_eq!(sandbox.run(&["repro"]).code, 0);
+        sandbox.remove(".gitignore");
+        sandbox.remove("a");
+        let out = sandbox.run(verb);
+        assert!(out.code == 0 && out.stderr.contains("next: git add .gitignore"), "{out}");
+        let staged = staged(&sandbox);
+        assert!(!staged.lines().any(|path| path == "a"), "{staged}");
+        assert!(!sandbox.run(verb).stderr.contains("next:"));
+    }
+}
