@@ -497,16 +497,16 @@ impl Project {
         Ok(Locks { hashes, all, alone: self.locks_alone(definitions)? })
     }
 
-    /// The locks whose pipeline file is gone. A file of that name may be another tool's; one that holds the conflict of a
-    /// merge is an error, as any lock is.
+    /// The locks whose pipeline file is gone. A file of that name may be another tool's; one of ours that is
+    /// damaged, or holds the conflict of a merge, is an error, as any lock is.
     fn locks_alone(&self, definitions: &Definitions) -> Result<Vec<(RepoPath, Lock)>> {
         let mut read = Vec::new();
         for path in &definitions.locks_alone {
-            let Some(bytes) = self.files().read(&Place::Repo(path.clone()))? else { continue };
-            let text = String::from_utf8_lossy(&bytes);
+            // Of a file that cannot be read it is not known whose it is; `gc` says so.
+            let Ok(Some(bytes)) = self.files().read(&Place::Repo(path.clone())) else { continue };
             match parse_lock(path, &bytes) {
                 Ok(lock) => read.push((path.clone(), lock)),
-                Err(error) if lock::is_ours(&text) && lock::markers::has_markers(&text) => return Err(error),
+                Err(error) if lock::is_ours(&String::from_utf8_lossy(&bytes)) => return Err(error),
                 Err(_) => {}
             }
         }

@@ -114,6 +114,14 @@ impl Repo {
         Ok(self.shown_history(&plain)?.unwrap_or(plain))
     }
 
+    /// Objects as their ids name them: what a tag says, and whether it is signed, is about the tag itself.
+    pub fn plain_history(&self) -> Result<History> {
+        match self.open()? {
+            Some(repo) => self.history_of(repo, &RepoPath::root(), None),
+            None => self.history(),
+        }
+    }
+
     pub(super) fn history_of(
         &self,
         mut repo: gix::Repository,

@@ -28,7 +28,8 @@ impl Repo {
             return Ok(());
         }
         let note = self.place_note();
-        if note.exists() {
+        let is_whole = |bytes: Vec<u8>| bytes == self.top.as_os_str().as_bytes();
+        if document::read(&note, document::MOST)?.is_some_and(is_whole) {
             return Ok(());
         }
         let folder = note.parent().unwrap_or(&note);
@@ -62,10 +63,11 @@ impl Repo {
             let repo = Repo { is_named: true, ..Repo::of(top, git_dir, common_dir, RepoPath::root())? };
             if repo.place_note() != file {
                 let what =
-                    format!("{} was cut: it does not name the worktree that its name stands for", file.display());
-                let hint =
-                    format!("run lockstep status in that worktree, and then: rm {}", word(&file.display().to_string()));
-                return Err(Error::missing(what).hint(hint));
+                    format!("{} is truncated: it does not say which worktree uses this Git folder", file.display());
+                let note = file.display().to_string();
+                return Err(Error::missing(what)
+                    .hint("run lockstep checkout in each worktree of this Git folder: it writes the file again")
+                    .hint(format!("only if that worktree is gone: rm {}", word(&note))));
             }
             if repo.top != self.top {
                 found.push(repo);

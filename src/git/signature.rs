@@ -106,7 +106,7 @@ pub(super) fn split(object: &[u8]) -> (&[u8], Option<&[u8]>) {
 impl Repo {
     /// Verifies the signature of the tag object `id`, which was found under the name `name` (without `refs/tags/`).
     pub fn verify_tag(&self, name: &str, id: GitId) -> Signature {
-        match self.history() {
+        match self.plain_history() {
             Ok(history) => history.verify_tag(name, id),
             Err(error) => Signature::without_key(State::NotChecked, Some(error.message)),
         }

@@ -37,7 +37,7 @@ pub struct Annotation {
 impl Repo {
     /// All tags that lead to commits, by name; see [`History::tags`].
     pub fn tags(&self) -> Result<Vec<Tag>> {
-        if self.is_git() { self.history()?.tags() } else { Ok(Vec::new()) }
+        if self.is_git() { self.plain_history()?.tags() } else { Ok(Vec::new()) }
     }
 }
 

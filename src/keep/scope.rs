@@ -222,8 +222,12 @@ impl Gatherer<'_> {
         // Where one of the two has no such revision the other one counts.
         let choice = git::Which { revs: which.revs.clone(), number: which.number, ..git::Which::default() };
         let mut chosen: Vec<Result<Vec<Chosen>>> = histories.iter().map(|history| history.choose(&choice)).collect();
-        if chosen.iter().all(Result::is_err) {
-            return chosen.swap_remove(0).map(drop);
+        // What cannot be read is no absence.
+        let is_broken = |chosen: &Result<Vec<Chosen>>| chosen.as_ref().is_err_and(|e| e.kind != Kind::Missing);
+        let wrong = chosen.iter().position(is_broken).or_else(|| chosen.iter().all(Result::is_err).then_some(0));
+        if let Some(at) = wrong {
+            let read = chosen.swap_remove(at).map(drop);
+            return if read.as_ref().is_err_and(|e| e.kind == Kind::Missing) { read } else { self.try_or((), read) };
         }
         let mut known: HashMap<GitId, usize> = HashMap::new();
         let prefix = if which.all_commits { Some("refs/") } else { which.all_tags.then_some("refs/tags/") };

@@ -79,7 +79,7 @@ impl Registry {
         if !repo.is_git() {
             return Ok(Registry::default());
         }
-        let history = repo.history()?;
+        let history = repo.plain_history()?;
         let committed = |commit| history.commit(commit).and_then(|commit| commit.about()).ok().map(|about| about.time);
         Ok(Registry::of(history.tags()?, &committed))
     }

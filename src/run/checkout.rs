@@ -20,9 +20,9 @@ use crate::run::record;
 use crate::run::restore::restore;
 use crate::run::select::Selected;
 use crate::run::workspace;
-use crate::shell::words;
+use crate::shell::{word, words};
 use crate::store::join::Versions;
-use crate::store::{Pin, Place as Spot};
+use crate::store::{Pin, Place as Spot, unprotect};
 
 #[derive(Clone, Debug, Default)]
 pub struct Options {
@@ -158,6 +158,8 @@ pub fn checkout(
     }
     for (join, pin) in joins.iter().zip(joined) {
         restore(project, definitions, join.path, &pin, sink)?;
+        // No lock pins it yet, so it must not be a link to an object that gc may take.
+        unprotect(&project.writable(join.path)?)?;
         // From here on it is an edit of the version that the lock pins.
         project.index().set_base(&Spot::from(join.path), &join.locked);
         project.index().release(&Spot::from(join.path));
@@ -191,6 +193,7 @@ struct Join<'a> {
 fn join_all(project: &Project, joins: &[Join], sink: &dyn Sink) -> Result<Vec<Pin>> {
     let mut pins = Vec::new();
     let mut conflicts = Vec::new();
+    let mut clashing = Vec::new();
     for join in joins {
         let shown = join.path.relative_to(&project.cwd);
         record::store_now(project, join.path, &join.now, sink)?;
@@ -199,21 +202,29 @@ fn join_all(project: &Project, joins: &[Join], sink: &dyn Sink) -> Result<Vec<Pi
         let versions = Versions { base: Some(join.base), ours: Some(join.now), theirs: Some(join.locked) };
         let joined = join_stored(project.store(), versions, &|_| None, sink).map_err(|e| {
             let message = format!("the changes in {shown} cannot be joined with the pinned version: {}", e.message);
-            Error { message, ..e }.hint("bring the listings that are not here: lockstep fetch")
+            Error { message, ..e }.hint("bring the listings of earlier versions: lockstep fetch --all-branches").hint(
+                format!(
+                    "or take the pinned version, without the changes here: lockstep checkout --force {}",
+                    word(&shown)
+                ),
+            )
         })?;
         match joined.pin {
             Some(pin) if joined.conflicts.is_empty() => pins.push(pin),
-            _ => conflicts.extend(joined.conflicts.iter().map(|one| {
-                let below = String::from_utf8_lossy(&one.path);
-                let place = if below.is_empty() { shown.clone() } else { format!("{shown}/{below}") };
-                format!("  {place}: {}", one.clash)
-            })),
+            _ => {
+                clashing.push(shown.clone());
+                conflicts.extend(joined.conflicts.iter().map(|one| {
+                    let below = String::from_utf8_lossy(&one.path);
+                    let place = if below.is_empty() { shown.clone() } else { format!("{shown}/{below}") };
+                    format!("  {place}: {}", one.clash)
+                }));
+            }
         }
     }
     if conflicts.is_empty() {
         return Ok(pins);
     }
-    let names = words(joins.iter().map(|join| join.path.relative_to(&project.cwd)));
+    let names = words(clashing);
     let message = "changes here and in pipeline.lock clash (ours is the workspace); nothing was touched";
     Err(Error::new(Kind::Check, message)
         .with_lines(conflicts)
@@ -236,7 +247,9 @@ fn unsaved_error(project: &Project, unsaved: &[RepoPath], diverged: &[RepoPath],
             typed(diverged)
         ));
     }
-    if unsaved.len() > diverged.len() {
+    let edited: Vec<RepoPath> = unsaved.iter().filter(|path| !diverged.contains(path)).cloned().collect();
+    if !edited.is_empty() {
+        let of_these = if is_partial || !diverged.is_empty() { format!(" {}", typed(&edited)) } else { String::new() };
         error = error.hint(format!("or record them: lockstep commit{of_these}"));
     }
     error

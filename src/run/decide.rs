@@ -1,6 +1,6 @@
 //! What happens to a stage whose turn it is: it is up to date, restored, run, or cannot be.
 
-use crate::error::Error;
+use crate::error::{Error, Kind};
 use crate::event::{Event, StageResult};
 use crate::lock::StageLock;
 use crate::path::RepoPath;
@@ -88,6 +88,9 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
                     return self.fail(id, reasons, error, None, 0.0);
                 }
             }
+        }
+        if let Some(error) = self.other_persistent(id, &facts, &reasons) {
+            return self.refuse(id, error);
         }
         if let Some(gone) = self.absent_persistent(id).first() {
             let (out, address) = (&gone.path, self.address(id));
@@ -187,6 +190,30 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         outs.filter_map(|(n, _)| self.pinned(Owner::Out(id, n as u32))).collect()
     }
 
+    /// An error for a stage that is stale for one reason: an output that it builds on (`persist`) is an earlier version,
+    /// as after a merge without a checkout. A run on top of that would replace the pinned version.
+    fn other_persistent(&self, id: StageId, facts: &Facts, reasons: &[Reason]) -> Option<Error> {
+        let is_of_out = |reason: &Reason| matches!(reason, Reason::Out { state: State::Modified, .. });
+        if !reasons.iter().all(is_of_out) {
+            return None;
+        }
+        let (stage, entry, store) = (self.stage(id), self.entry(id)?, self.project.store());
+        let is_other = |(out, now): &(&Out, &Option<Pin>)| {
+            let (Some(now), Some(locked)) = (now, entry.outs.get(&out.spelled)) else { return false };
+            let differs = now.id != locked.pin.id || now.executable != locked.pin.executable;
+            out.persist && out.cache && differs && store.holds(now) && store.contains(&locked.pin)
+        };
+        let (out, _) = stage.outs.iter().zip(&facts.outs).find(is_other)?;
+        let (path, address) = (out.path.relative_to(&self.project.cwd), self.address(id));
+        let message =
+            format!("{path} is not checked out: stage {address} builds on it, and pipeline.lock pins another version");
+        let error = Error::new(Kind::Check, message);
+        Some(error.hint(format!("bring the pinned version: lockstep checkout {}", word(&path))).hint(format!(
+            "or build on the version that is here: lockstep repro --force --single-item {}",
+            word(&address)
+        )))
+    }
+
     /// What is not here of all that a stage reads.
     pub(super) fn lacking(&self, id: StageId) -> Vec<Input> {
         self.absent(self.stage(id).deps.iter())
@@ -195,7 +222,8 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
     fn frozen(&mut self, id: StageId, facts: Facts, reasons: Vec<Reason>) {
         let gone = facts.outs.iter().any(Option::is_none) && !self.options.allow_missing;
         match (gone, self.entry(id).cloned()) {
-            (false, _) => {
+            (false, entry) => {
+                self.tell_other_versions(id, entry.as_ref(), &facts);
                 self.push(id, StageResult::Skipped, Vec::new(), 0.0);
                 self.schedule.done(id);
             }
@@ -214,6 +242,24 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
                 ));
                 let error = error.hint(format!("let it run again: lockstep unfreeze {}", word(&self.address(id))));
                 self.fail(id, reasons, error, None, 0.0);
+            }
+        }
+    }
+
+    /// Says which outputs of a frozen stage are not those of the lock: what needs them is made from what is here.
+    fn tell_other_versions(&self, id: StageId, entry: Option<&StageLock>, facts: &Facts) {
+        let Some(entry) = entry else { return };
+        for (out, now) in self.stage(id).outs.iter().zip(&facts.outs) {
+            if let (Some(now), Some(locked)) = (now, entry.outs.get(&out.spelled))
+                && now.id != locked.pin.id
+            {
+                let (path, address) = (out.path.relative_to(&self.project.cwd), self.address(id));
+                let text = format!(
+                    "{path} is not what pipeline.lock pins, and {address}, which makes it, is frozen: what needs it is made \
+                     from what is here (lockstep checkout {} brings the pinned version)",
+                    word(&path)
+                );
+                self.sink.event(Event::Warning { text: &text });
             }
         }
     }

@@ -1,48 +1,83 @@
 //! Symlinks inside of a dep that lead to what another stage makes: the command reads it, and the graph does not know.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::fs;
 
 use crate::error::{Error, Result};
 use crate::path::RepoPath;
+use crate::pipeline::graph::Owner;
 use crate::pipeline::stage::{Place, StageId};
 use crate::project::{Definitions, Project};
-use crate::store::Place as Spot;
+use crate::store::{ObjectId, Pin, Place as Spot};
 
-/// Errors: a link in a dep leads to an output of a stage that this one does not depend on. It would run too early, and
-/// be called up to date when that output is stale.
-pub fn check_links(project: &Project, definitions: &Definitions, id: StageId) -> Result<()> {
-    let stage = definitions.pipelines.stage(id);
-    let mut above = None;
-    for dep in &stage.deps {
-        let Place::Repo(path) = &dep.place else { continue };
-        for link in project.index().followed(&Spot::from(path)) {
-            let Some((real, maker)) = made_by(project, definitions, &link) else { continue };
-            let above = above.get_or_insert_with(|| all_above(definitions, id));
-            if maker == id || above.contains(&maker) {
-                continue;
-            }
-            let address = |id| definitions.pipelines.address(id, &project.cwd);
-            let link = RepoPath::from_absolute(project.top(), &link).unwrap_or_default();
-            let (link, real) = (link.relative_to(&project.cwd), real.relative_to(&project.cwd));
-            let message = format!("stage {} reads {real} through the link {link}, and does not name it", address(id));
-            return Err(Error::usage(message)
-                .because(format!("stage {} makes {real}, so it has to run before", address(maker)))
-                .hint(format!("add {real} to the deps of {}", address(id))));
-        }
-    }
-    Ok(())
+/// A link in a dep, the output that it leads to, and the stage that makes that.
+#[derive(Clone, Debug)]
+struct LinkedOut {
+    link: RepoPath,
+    out: RepoPath,
+    maker: StageId,
 }
 
-/// The output that a link leads to, into, or that lies in the folder that it leads to; with its stage.
-fn made_by(project: &Project, definitions: &Definitions, link: &std::path::Path) -> Option<(RepoPath, StageId)> {
-    let real = std::fs::canonicalize(link).ok()?;
-    let top = std::fs::canonicalize(project.top()).ok()?;
-    let real = RepoPath::from_absolute(&top, &real)?;
-    let pipelines = &definitions.pipelines;
-    pipelines.ids().find_map(|id| {
-        let out = pipelines.stage(id).outs.iter().find(|out| out.path.is_in(&real) || real.is_in(&out.path))?;
-        Some((out.path.clone(), id))
-    })
+/// The links of deps, each looked at once while its content stays.
+#[derive(Debug, Default)]
+pub struct HiddenEdges {
+    by_dep: HashMap<RepoPath, (ObjectId, Vec<LinkedOut>)>,
+}
+
+impl HiddenEdges {
+    /// Errors: a link in a dep of the stage leads to an output of a stage that it does not depend on. It would run too
+    /// early, and be called up to date when that output is stale. `pins` are those of the deps.
+    pub fn check(
+        &mut self,
+        project: &Project,
+        definitions: &Definitions,
+        id: StageId,
+        pins: &[Option<Pin>],
+    ) -> Result<()> {
+        let stage = definitions.pipelines.stage(id);
+        let mut above = None;
+        for (dep, pin) in stage.deps.iter().zip(pins) {
+            let (Place::Repo(path), Some(pin)) = (&dep.place, pin) else { continue };
+            if self.by_dep.get(path).is_none_or(|(known, _)| *known != pin.id) {
+                self.by_dep.insert(path.clone(), (pin.id, find_links(project, definitions, path)));
+            }
+            for found in &self.by_dep[path].1 {
+                let above = above.get_or_insert_with(|| all_above(definitions, id));
+                if found.maker != id && !above.contains(&found.maker) {
+                    return Err(hidden(project, definitions, id, found));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn hidden(project: &Project, definitions: &Definitions, id: StageId, found: &LinkedOut) -> Error {
+    let address = |id| definitions.pipelines.address(id, &project.cwd);
+    let (link, out) = (found.link.relative_to(&project.cwd), found.out.relative_to(&project.cwd));
+    let message = format!("stage {} reads {out} through the link {link}, and does not name it", address(id));
+    Error::usage(message)
+        .because(format!("stage {} makes {out}, so it has to run before", address(found.maker)))
+        .hint(format!("add {out} to the deps of {}", address(id)))
+}
+
+fn find_links(project: &Project, definitions: &Definitions, dep: &RepoPath) -> Vec<LinkedOut> {
+    let links = project.index().followed(&Spot::from(dep));
+    let Some(top) = fs::canonicalize(project.top()).ok().filter(|_| !links.is_empty()) else { return Vec::new() };
+    let mut found = Vec::new();
+    for link in links {
+        let Some(real) = fs::canonicalize(&link).ok().and_then(|real| RepoPath::from_absolute(&top, &real)) else {
+            continue;
+        };
+        let link = RepoPath::from_absolute(project.top(), &link).unwrap_or_default();
+        for owner in definitions.graph.owners_of(&real) {
+            if let Owner::Out(maker, at) = owner {
+                let out = definitions.pipelines.stage(maker).outs[at as usize].path.clone();
+                found.push(LinkedOut { link: link.clone(), out, maker });
+            }
+        }
+    }
+    found
 }
 
 fn all_above(definitions: &Definitions, id: StageId) -> HashSet<StageId> {

@@ -38,6 +38,7 @@ pub mod merge;
 pub mod origin;
 pub mod orphan;
 pub mod outcome;
+mod program_version;
 pub mod programs;
 pub mod pty;
 pub mod pull;

@@ -2,15 +2,12 @@
 //! stage and makes none stale, but a result that is called up to date was made by the earlier one, which is said.
 //!
 //! What this worktree's runs used is kept in its state folder. Should the file be lost, nothing is said until the
-//! stages run again. Programs are only looked at ([`Programs::changed`]); [`version`] alone starts one.
+//! stages run again. Programs are only looked at ([`Programs::changed`]); `program_version.rs` alone starts one.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs;
-use std::io::Read;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -19,17 +16,16 @@ use crate::path::RepoPath;
 use crate::pipeline::stage::{Stage, StageId};
 use crate::project::Project;
 use crate::replace::replace_file;
-use crate::secret::{is_secret, is_withheld};
+use crate::run::program_version::ask_version;
 use crate::shell::programs_of;
 use crate::store::ObjectId;
 
 const VERSION: u32 = 1;
 /// A larger state file is none of ours.
 const MOST_BYTES: u64 = 64 << 20;
-/// So many runs are remembered that the current locks do not name.
+/// So many runs are remembered that the current locks do not name, and so many programs that no run used.
 const MOST_OLD: usize = 10_000;
-/// A program that says no version within this time has none.
-const PATIENCE: Duration = Duration::from_secs(5);
+const MOST_UNUSED: usize = 32;
 
 /// A program as a run found it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -133,7 +129,7 @@ impl<'a> Programs<'a> {
         if let Some(place) = self.programs.iter().position(|known| known.is_same_file(&program)) {
             return place;
         }
-        program.version = version(&program, self.project);
+        program.version = ask_version(&program.name, &program.path, self.project);
         self.programs.push(program);
         self.is_changed = true;
         self.programs.len() - 1
@@ -209,11 +205,13 @@ impl<'a> Programs<'a> {
             return;
         }
         let current = current();
-        let old = self.runs.keys().filter(|key| !current.contains(key)).take(MOST_OLD);
-        let kept = self.runs.keys().filter(|key| current.contains(key)).chain(old);
+        let (mut kept, mut old): (Vec<ObjectId>, Vec<ObjectId>) =
+            self.runs.keys().partition(|key| current.contains(*key));
+        old.sort_unstable();
+        kept.extend(old.into_iter().take(MOST_OLD));
         let mut by_set: BTreeMap<usize, Vec<ObjectId>> = BTreeMap::new();
         for key in kept {
-            by_set.entry(self.runs[key]).or_default().push(*key);
+            by_set.entry(self.runs[&key]).or_default().push(key);
         }
         let mut state = State { version: VERSION, ..State::default() };
         let mut places: HashMap<usize, usize> = HashMap::new();
@@ -228,6 +226,9 @@ impl<'a> Programs<'a> {
             keys.sort_unstable();
             state.runs.push(Runs { programs, keys });
         }
+        // The version of a program that would run stages now is not asked for at every command.
+        let unused = (0..self.programs.len()).rev().filter(|at| !places.contains_key(at)).take(MOST_UNUSED);
+        state.programs.extend(unused.map(|at| self.programs[at].clone()));
         // What could not be kept is not said later, nothing more.
         if let Ok(bytes) = serde_json::to_vec(&state) {
             let _ = replace_file(&path(self.project), &bytes);
@@ -297,8 +298,8 @@ fn path(project: &Project) -> PathBuf {
     project.state_dir().join("programs")
 }
 
-/// The program that a shell in this folder starts by this name. One of the repository itself is none: it is a file like
-/// any other, which the stage may depend on.
+/// The program that a shell in this folder starts by this name. A file of the repository that is called
+/// by its path is none: it is a file like any other, which the stage may depend on.
 fn find(project: &Project, wdir: &Path, name: &str) -> Option<Program> {
     let candidates: Vec<PathBuf> = if name.contains('/') {
         vec![wdir.join(name)]
@@ -311,7 +312,9 @@ fn find(project: &Project, wdir: &Path, name: &str) -> Option<Program> {
         if !found.is_file() || found.permissions().mode() & 0o111 == 0 {
             continue;
         }
-        if path.starts_with(project.top()) && fs::canonicalize(&path).is_ok_and(|real| real.starts_with(project.top()))
+        if name.contains('/')
+            && path.starts_with(project.top())
+            && fs::canonicalize(&path).is_ok_and(|real| real.starts_with(project.top()))
         {
             return None;
         }
@@ -326,88 +329,9 @@ fn find(project: &Project, wdir: &Path, name: &str) -> Option<Program> {
     None
 }
 
-/// Programs that print their version and do nothing else when they are called with `--version`.
-fn tells_version(name: &str) -> bool {
-    const KNOWN: [&str; 25] = [
-        "R",
-        "Rscript",
-        "bash",
-        "cargo",
-        "clang",
-        "cmake",
-        "conda",
-        "deno",
-        "dvc",
-        "g++",
-        "gcc",
-        "git",
-        "java",
-        "julia",
-        "make",
-        "micromamba",
-        "node",
-        "nvcc",
-        "perl",
-        "pixi",
-        "poetry",
-        "ruby",
-        "rustc",
-        "sh",
-        "uv",
-    ];
-    let name = name.rsplit('/').next().unwrap_or(name);
-    let interpreter = name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
-    KNOWN.contains(&name) || interpreter == "python" || interpreter == "pypy"
-}
-
-/// The first line that a program prints for `--version`, if it is known to be one that does nothing else.
-fn version(program: &Program, project: &Project) -> Option<String> {
-    if !tells_version(&program.name) {
-        return None;
-    }
-    let is_shown = |name: &str| !is_secret(name) && !is_withheld(name);
-    let (mut reader, writer) = std::io::pipe().ok()?;
-    let mut command = Command::new(&program.path);
-    command.arg("--version").current_dir("/").env_clear().stdin(Stdio::null());
-    command.envs(project.around.env.iter().filter(|(name, _)| is_shown(name)));
-    let mut child = command.stdout(writer.try_clone().ok()?).stderr(writer).spawn().ok()?;
-    drop(command);
-    let end = Instant::now() + PATIENCE;
-    let status = loop {
-        match child.try_wait() {
-            Ok(Some(status)) => break Some(status),
-            Ok(None) if Instant::now() < end => std::thread::sleep(Duration::from_millis(1)),
-            _ => {
-                let _ = child.kill();
-                let _ = child.wait();
-                break None;
-            }
-        }
-    };
-    if !status?.success() {
-        return None;
-    }
-    // A pipe holds more than a version; what the program left running may hold it open.
-    let mut bytes = [0; 4096];
-    let read = reader.read(&mut bytes).ok()?;
-    let text = String::from_utf8_lossy(&bytes[..read]);
-    let line: String = text.lines().find(|line| !line.trim().is_empty())?.trim().chars().take(100).collect();
-    Some(line.strip_prefix("Python ").map_or(line.clone(), str::to_string))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn interpreters_tell_their_version() {
-        for name in ["python", "python3", "python3.12", "/opt/py/bin/python2.7", "pypy3", "Rscript", "julia"] {
-            assert!(tells_version(name), "{name}");
-        }
-        for name in ["train.py", "python3-config", "torchrun", "./x", "3", ""] {
-            assert!(!tells_version(name), "{name}");
-        }
-    }
 
     #[test]
     fn a_change_is_one_sentence() {

@@ -23,7 +23,7 @@ use crate::run::aside::Asides;
 use crate::run::execute::{Candidate, Context, Done, Failure, Task};
 use crate::run::fold::{Began, fold_run, is_untidy, overlay, put_asides_back, recover};
 use crate::run::fresh::{Facts, Reason};
-use crate::run::hidden_edge::check_links;
+use crate::run::hidden_edge::HiddenEdges;
 use crate::run::journal::{Journal, Record};
 use crate::run::logs::Logs;
 use crate::run::look::{IgnoreRules, Look};
@@ -156,6 +156,7 @@ pub fn repro(
             logs: &logs,
             trust: &trust,
             programs: Programs::load(project),
+            hidden_edges: HiddenEdges::default(),
             pull: pull.as_ref(),
             brought: HashSet::new(),
             listed: HashSet::new(),
@@ -217,6 +218,7 @@ pub(super) struct Run<'s, 'e, 'a> {
     pub(super) logs: &'a Logs,
     pub(super) trust: &'a Trust,
     pub(super) programs: Programs<'a>,
+    hidden_edges: HiddenEdges,
     /// Remotes, where the run may ask them.
     pub(super) pull: Option<&'a Pull<'a>>,
     /// Stages whose missing inputs were asked for.
@@ -360,7 +362,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
     }
 
     pub(super) fn start(&mut self, id: StageId, facts: Facts, reasons: Vec<Reason>, candidate: Candidate) {
-        if let Err(error) = check_links(self.project, self.definitions, id) {
+        if let Err(error) = self.hidden_edges.check(self.project, self.definitions, id, &facts.deps) {
             return self.refuse(id, error);
         }
         if let Err(error) = self.prepare() {

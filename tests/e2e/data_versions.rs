@@ -144,6 +144,18 @@ fn changes_that_clash_stay_on_both_sides() {
     assert_eq!(sandbox.read("raw/a"), "theirs");
 }
 
+/// What was joined is pinned by nothing yet: `gc` may take its object, and the workspace must have the bytes.
+#[test]
+fn a_join_is_no_link_into_the_store() {
+    let sandbox = merged();
+    assert_eq!(sandbox.run(&["config", "--local", "cache.links", "hardlink"]).code, 0);
+    sandbox.write("raw/mine", "mine");
+    pull(&sandbox);
+    ok(&sandbox, &["checkout", "--merge", "raw"]);
+    ok(&sandbox, &["gc", "-w", "--min-age", "0", "-f"]);
+    assert_eq!((sandbox.read("raw/mine").as_str(), sandbox.read("raw/a").as_str()), ("mine", "theirs"));
+}
+
 #[test]
 fn data_of_another_branch_is_not_pinned_on_this_one() {
     let sandbox = merged();
@@ -254,6 +266,12 @@ fn a_lock_without_a_pipeline_file_is_seen() {
         assert!(out.code == 2 && out.stderr.contains("markers of a merge conflict"), "{command} {out}");
     }
     assert_eq!(sandbox.read("raw/a"), "a");
+    // A damaged one, or one of a later version, says nothing of what may go.
+    for damaged in [lock.replace("    size", "    syze"), lock.replace("schema: 1", "schema: 99")] {
+        sandbox.write("pipeline.lock", damaged);
+        assert_eq!(sandbox.run(&["checkout"]).code, 2);
+        assert_eq!(sandbox.read("raw/a"), "a");
+    }
     // Another tool's file of that name is none of ours.
     sandbox.write("pipeline.lock", "<<<<<<< a\nx\n=======\ny\n>>>>>>> b\n");
     ok(&sandbox, &["status"]);
@@ -276,4 +294,53 @@ fn data_that_is_not_there_is_an_error() {
     let out = sandbox.run(&["repro", "--locked"]);
     assert!(out.code == 3 && out.stderr.contains("rwa is neither in the workspace nor in the store"), "{out}");
     ok(&sandbox, &["repro", "--locked", "--allow-missing"]);
+}
+
+/// A stage builds on its old output: a run on top of an earlier version would replace the pinned one.
+#[test]
+fn a_persistent_output_that_is_not_checked_out_is_not_built_on() {
+    let sandbox = Sandbox::new();
+    let set = |x: u32| {
+        sandbox.write("params.yaml", format!("x: {x}\n"));
+        ok(&sandbox, &["repro", "-q"]);
+        sandbox.git(&["add", "-A"]);
+        sandbox.git(&["commit", "-qm", "x"]);
+    };
+    sandbox.write(
+        "pipeline.yaml",
+        "stages:\n  s:\n    cmd: echo ${x} >> o\n    params: [x]\n    outs: [{o: {persist: true}}]\n",
+    );
+    set(1);
+    sandbox.git(&["checkout", "-qb", "t"]);
+    set(2);
+    set(3);
+    sandbox.git(&["checkout", "-q", "main"]);
+    ok(&sandbox, &["checkout", "-q"]);
+    sandbox.git(&["merge", "-q", "t"]);
+    let lock = sandbox.read("pipeline.lock");
+    let out = sandbox.run(&["repro"]);
+    assert!(out.code == 1 && out.stderr.contains("lockstep checkout o"), "{out}");
+    assert_eq!((sandbox.read("o").as_str(), sandbox.read("pipeline.lock")), ("1\n", lock));
+    ok(&sandbox, &["checkout"]);
+    assert_eq!(sandbox.read("o"), "1\n2\n3\n");
+    assert!(ok(&sandbox, &["repro"]).stderr.contains("up to date"));
+    // An edit by hand is built on as ever.
+    sandbox.write("o", "mine\n");
+    ok(&sandbox, &["repro"]);
+    assert_eq!(sandbox.read("o"), "mine\n3\n");
+}
+
+#[test]
+fn an_output_of_a_frozen_stage_that_is_not_the_pinned_one_is_named() {
+    let sandbox = Sandbox::new();
+    sandbox.write(
+        "pipeline.yaml",
+        "stages:\n  s:\n    cmd: echo 1 > o\n    outs: [o]\n    frozen: true\n  t:\n    cmd: cp o p\n    deps: [o]\n    outs: [p]\n",
+    );
+    sandbox.write("o", "1\n");
+    ok(&sandbox, &["commit", "--force", "s"]);
+    assert!(!ok(&sandbox, &["repro"]).stderr.contains("frozen, and"));
+    sandbox.write("o", "2\n");
+    let out = ok(&sandbox, &["repro"]);
+    assert!(out.stderr.contains("o is not what pipeline.lock pins, and s, which makes it, is frozen"), "{out}");
 }

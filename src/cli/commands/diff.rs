@@ -54,8 +54,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let snapshots = project.snapshots();
     let old = snapshots.at(&Rev::Named(args.old.clone()))?;
     let new = snapshots.at(&Rev::of(args.new.as_deref()))?;
-    // Where one side has pipelines of ours, the other has lost or won them all, which is shown.
-    super::refuse_dvc_alone(&old.definitions).or_else(|_| super::refuse_dvc_alone(&new.definitions))?;
+    super::refuse_dvc_on_both_sides(&old.definitions, &new.definitions)?;
     super::tell_broken_of(&old, out);
     super::tell_broken_of(&new, out);
     let targets = args.targets.iter().map(|t| target(project, t)).collect::<Result<Vec<_>>>()?;

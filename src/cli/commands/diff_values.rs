@@ -42,7 +42,7 @@ pub fn run(args: &Args, project: &Project, out: &Output, files: &Files, what: &s
     let old = snapshots.at(&Rev::Named(args.old.clone()))?;
     let new = snapshots.at(&Rev::of(args.new.as_deref()))?;
     if args.targets.is_empty() {
-        super::refuse_dvc_alone(&old.definitions).or_else(|_| super::refuse_dvc_alone(&new.definitions))?;
+        super::refuse_dvc_on_both_sides(&old.definitions, &new.definitions)?;
     }
     super::tell_broken_of(&old, out);
     super::tell_broken_of(&new, out);

@@ -282,6 +282,12 @@ fn refuse_dvc_alone(definitions: &Definitions) -> Result<()> {
     }
 }
 
+/// The same of two states: where one of them has pipelines, the other has lost or won them, which is shown.
+fn refuse_dvc_on_both_sides(old: &Definitions, new: &Definitions) -> Result<()> {
+    let has_pipelines = |side: &Definitions| !side.pipelines.files.is_empty() || !side.broken.is_empty();
+    if has_pipelines(old) || has_pipelines(new) { Ok(()) } else { refuse_dvc_alone(old).and(refuse_dvc_alone(new)) }
+}
+
 fn dvc_hint(definitions: &Definitions) -> Option<String> {
     if !definitions.pipelines.files.is_empty() || !definitions.broken.is_empty() {
         return None;

@@ -64,6 +64,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         out.json(&json!({"remotes": fetch::json(&fetched), "restored": restored, "removed": removed}));
     } else {
         super::tell_removed(&done.removed, project, out);
+        super::tell_unlisted(&done.unlisted, project, out);
         super::tell_next(&done.written, project, out);
         for path in &restored {
             out.say(format!("restored {path}"));

@@ -58,6 +58,8 @@ fn another_interpreter_is_said_and_runs_nothing() {
     assert_eq!(times_asked(&sandbox), 1, "status starts no program");
     let out = run(&sandbox, "new", &["repro"]);
     assert!(out.stderr.contains("python3 is 3.12.0 (") && out.stderr.contains("2 up to date"), "{out}");
+    assert!(run(&sandbox, "new", &["repro"]).stderr.contains("python3 is 3.12.0 ("));
+    assert_eq!(times_asked(&sandbox), 2, "its version is known by now");
     // Made again, it is a result of the new one.
     run(&sandbox, "new", &["repro", "-f", "train"]);
     assert!(!run(&sandbox, "new", &["status"]).stderr.contains("python3"));
