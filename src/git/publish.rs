@@ -7,12 +7,13 @@ use super::repo::Repo;
 use super::signature;
 use crate::error::{Error, Kind, Result};
 use crate::shell::word;
+use crate::url::Url;
 
 impl Repo {
     /// The remote that Git pushes this branch to.
     ///
     /// Errors: [`Kind::Usage`] if there is none.
-    pub fn tag_remote(&self) -> Result<String> {
+    pub fn tag_remote(&self) -> Result<Url> {
         self.push_remote()
             .ok_or_else(|| Error::usage("nothing can be pushed: Git knows no remote").hint("git remote add origin URL"))
     }
@@ -20,14 +21,14 @@ impl Repo {
     /// The tags at a remote whose names match one of the patterns, with the objects that they name.
     ///
     /// Errors: [`Kind::Remote`].
-    pub fn tags_at(&self, remote: &str, patterns: &[String]) -> Result<BTreeMap<String, GitId>> {
+    pub fn tags_at(&self, remote: &Url, patterns: &[String]) -> Result<BTreeMap<String, GitId>> {
         let place = self.push_place(remote);
         let patterns: Vec<String> = patterns.iter().map(|pattern| format!("refs/tags/{pattern}")).collect();
-        let mut args = vec!["ls-remote", "--quiet", "--refs", "--", &place];
+        let mut args = vec!["ls-remote", "--quiet", "--refs", "--", place.raw()];
         args.extend(patterns.iter().map(String::as_str));
         let listed = self.git(&args, None, None).map_err(|e| {
             let error = Error::new(Kind::Remote, format!("the tags at {remote} cannot be read"));
-            e.causes.into_iter().fold(error, Error::because)
+            e.causes.iter().map(|why| place.scrub(&remote.scrub(why))).fold(error, Error::because)
         })?;
         let line = |line: &str| {
             let (id, name) = line.split_once('\t')?;
@@ -39,16 +40,17 @@ impl Repo {
     /// Pushes tags: all of them, or none.
     ///
     /// Errors: [`Kind::Remote`]. They may have arrived nevertheless; [`Repo::tags_at`] tells.
-    pub fn push_tags(&self, remote: &str, names: &[String]) -> Result<()> {
+    pub fn push_tags(&self, remote: &Url, names: &[String]) -> Result<()> {
         let refs: Vec<String> = names.iter().map(|name| format!("refs/tags/{name}")).collect();
         let mut args = vec!["push", "--quiet"];
         // One tag needs no help, which some servers do not have.
         args.extend((refs.len() > 1).then_some("--atomic"));
-        args.push(remote);
+        args.push(remote.raw());
         args.extend(refs.iter().map(String::as_str));
         self.git(&args, None, None).map(drop).map_err(|e| {
             let error = Error::new(Kind::Remote, format!("the push to {remote} failed"));
-            e.causes.into_iter().fold(error, Error::because)
+            let place = self.push_place(remote);
+            e.causes.iter().map(|why| place.scrub(&remote.scrub(why))).fold(error, Error::because)
         })
     }
 
@@ -58,7 +60,8 @@ impl Repo {
         let deleted = self.git(&["update-ref", "--no-deref", "-d", &format!("refs/tags/{name}"), &id], None, None);
         deleted.map(drop).map_err(|e| {
             let error = Error::new(Kind::Io, format!("the tag {name} of this clone cannot be deleted"));
-            e.causes.into_iter().fold(error, Error::because).hint(format!("git tag -d {}", word(name)))
+            let look = format!("git show-ref --verify {}", word(&format!("refs/tags/{name}")));
+            e.causes.into_iter().fold(error, Error::because).hint(format!("see what it names now: {look}"))
         })
     }
 
@@ -72,11 +75,11 @@ impl Repo {
     }
 
     /// Where a push to a remote goes: the remote itself, unless it is pushed to another place than it is fetched from.
-    fn push_place(&self, remote: &str) -> String {
+    fn push_place(&self, remote: &Url) -> Url {
         let url = |args: &[&str]| self.git(args, None, None).ok().map(|url| url.trim().to_string());
-        match (url(&["remote", "get-url", remote]), url(&["remote", "get-url", "--push", remote])) {
-            (Some(fetched), Some(pushed)) if fetched != pushed && !pushed.starts_with('-') => pushed,
-            _ => remote.to_string(),
+        match (url(&["remote", "get-url", remote.raw()]), url(&["remote", "get-url", "--push", remote.raw()])) {
+            (Some(fetched), Some(pushed)) if fetched != pushed && !pushed.starts_with('-') => pushed.into(),
+            _ => remote.clone(),
         }
     }
 }
@@ -101,7 +104,7 @@ mod tests {
         git(dir.path(), &["init", "-q", "--bare", "there"]);
         git(&top, &["remote", "add", "up", there.to_str().unwrap()]);
         let remote = repo.tag_remote().unwrap();
-        assert_eq!(remote, "up");
+        assert_eq!(remote.raw(), "up");
         repo.push_tags(&remote, &["a@v1.0.0".into()]).unwrap();
         git(&top, &["tag", "-f", "-a", "-m", "y", "a@v1.0.0"]);
         let error = repo.push_tags(&remote, &["a@v1.0.0".into(), "b@v1.0.0".into()]).unwrap_err();
@@ -115,7 +118,8 @@ mod tests {
         assert_ne!(found["a@v1.0.0"], repo.tag_content("a@v1.0.0").unwrap().unwrap().0);
 
         // A tag that was moved meanwhile stays.
-        assert!(repo.delete_tag("a@v1.0.0", found["a@v1.0.0"]).is_err());
+        let error = repo.delete_tag("a@v1.0.0", found["a@v1.0.0"]).unwrap_err();
+        assert_eq!(error.hints, ["see what it names now: git show-ref --verify refs/tags/a@v1.0.0"]);
         repo.delete_tag("a#prod#1", own).unwrap();
         assert_eq!(git(&top, &["tag"]), "a@v1.0.0\nb@v1.0.0\n");
         git(&top, &["remote", "add", "origin", "/nowhere/at/all"]);
@@ -123,6 +127,22 @@ mod tests {
         assert!(error.kind == Kind::Remote && error.message.contains("origin"), "{error}");
         // A remote that is pushed to another place than it is fetched from.
         git(&top, &["remote", "set-url", "--push", "origin", there.to_str().unwrap()]);
-        assert_eq!(repo.tags_at("origin", &["b@*".into()]).unwrap().len(), 1);
+        assert_eq!(repo.tags_at(&"origin".into(), &["b@*".into()]).unwrap().len(), 1);
+        // `git push -u URL` writes the URL itself into the settings of the branch, with a token in it.
+        let branch = git(&top, &["symbolic-ref", "--short", "HEAD"]);
+        let url = "https://me:S3CRETTOKEN@127.0.0.1:1/x.git";
+        git(&top, &["config", &format!("branch.{}.remote", branch.trim()), url]);
+        let remote = repo.tag_remote().unwrap();
+        assert_eq!(remote.raw(), url);
+        git(&top, &["remote", "set-url", "origin", url]);
+        git(&top, &["remote", "set-url", "--push", "origin", url]);
+        for remote in [remote, "origin".into()] {
+            for error in [
+                repo.tags_at(&remote, &["a@*".into()]).unwrap_err(),
+                repo.push_tags(&remote, &["a@v1.0.0".into()]).unwrap_err(),
+            ] {
+                assert!(!error.full_message().contains("S3CRET"), "{}", error.full_message());
+            }
+        }
     }
 }

@@ -10,6 +10,7 @@ use super::id::GitId;
 use super::repo::Repo;
 use crate::error::{Error, Kind, Result};
 use crate::shell::word;
+use crate::url::{Url, redact_text};
 
 /// Who makes a tag, and when.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,8 +85,9 @@ impl Repo {
         })
     }
 
-    /// Where Git pushes: what the settings of the branch say, else `origin`, else the only remote.
-    pub fn push_remote(&self) -> Option<String> {
+    /// Where Git pushes: what the settings of the branch say, else `origin`, else the only remote. It is the name of a
+    /// remote, or a URL, which may hold a token (`git push -u https://me:token@host/repo`).
+    pub fn push_remote(&self) -> Option<Url> {
         let ask = |args: &[&str]| {
             let said = self.git(args, None, None).ok()?;
             Some(said.trim().to_string()).filter(|text| !text.is_empty())
@@ -99,6 +101,7 @@ impl Repo {
             .or_else(|| of_branch("remote"))
             .filter(|name| !name.starts_with('-') && name != ".")
             .or_else(|| named().map(str::to_string))
+            .map(Url::from)
     }
 
     /// Runs `git` in the repository; what it prints comes back, what it complains about is the cause.
@@ -125,7 +128,7 @@ impl Repo {
         let said = String::from_utf8_lossy(&out.stderr);
         let lines: Vec<&str> =
             said.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with("hint:")).collect();
-        Err(failed(lines.iter().rev().take(3).rev().copied().collect::<Vec<_>>().join("; ")))
+        Err(failed(redact_text(&lines.iter().rev().take(3).rev().copied().collect::<Vec<_>>().join("; "))))
     }
 }
 

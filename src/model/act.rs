@@ -9,7 +9,9 @@ use super::signed;
 use crate::error::{Error, Result};
 use crate::git::{Committer, GitId, NewTag};
 use crate::project::{Project, Rev};
+use crate::shell::word;
 use crate::tag::{Action, ModelName, ModelTag};
+use crate::url::Url;
 
 /// A tag to be made.
 #[derive(Clone, Debug)]
@@ -18,6 +20,8 @@ pub struct Act {
     pub commit: GitId,
     /// It is dated later than this, in seconds since 1970.
     pub after: Option<i64>,
+    /// The tag of the model with the latest time.
+    latest: Option<String>,
     /// The first line of its message.
     pub title: String,
     pub note: Note,
@@ -35,7 +39,7 @@ pub struct Manner {
 #[derive(Clone, Debug)]
 pub struct Done {
     /// The Git remote that the tags were pushed to.
-    pub pushed: Option<String>,
+    pub pushed: Option<Url>,
     /// What the user should know.
     pub remarks: Vec<String>,
 }
@@ -67,12 +71,15 @@ impl Act {
             Action::Deprecate | Action::Create => {}
         }
         let tag = ModelTag { name: name.clone(), counter: counter(model, &action), action };
-        Act { tag, commit, after: model.and_then(Model::last_time), title, note }
+        let latest = model.and_then(|model| model.events.iter().max_by_key(|event| event.time));
+        let latest = latest.map(|event| event.tag.clone());
+        Act { tag, commit, after: model.and_then(Model::last_time), latest, title, note }
     }
 
     /// The commit, without which the tag would not be the last one.
     pub fn after(self, time: Option<i64>) -> Act {
-        Act { after: self.after.max(time), ..self }
+        let latest = self.latest.filter(|_| self.after >= time);
+        Act { after: self.after.max(time), latest, ..self }
     }
 
     fn draft(mut self, by: &Committer, project: &Project, manner: &Manner) -> Result<Draft> {
@@ -122,14 +129,22 @@ impl Draft {
 /// Readers order tags by their times, so a new tag is dated after those that are there: a second later where the clock
 /// says otherwise.
 fn dated(by: Committer, acts: &[Act]) -> Result<(Committer, Vec<String>)> {
-    let Some(last) = acts.iter().filter_map(|act| act.after).max().filter(|last| *last >= by.time) else {
+    let times = acts.iter().filter_map(|act| Some((act.after?, act)));
+    let Some((last, act)) = times.max_by_key(|(time, _)| *time).filter(|(last, _)| *last >= by.time) else {
         return Ok((by, Vec::new()));
     };
     if last >= LAST_SECOND {
-        return Err(Error::usage(
-            "a tag of the model is dated later than any calendar goes, so no later one can be made",
-        )
-        .hint("lockstep model history NAME — shows it; git tag -d TAG deletes it"));
+        let name = act.tag.name.to_string();
+        let dated = match &act.latest {
+            Some(tag) => format!("the tag {tag} is dated after the year 9999"),
+            None => format!("a commit of {name} is dated after the year 9999"),
+        };
+        let error = Error::usage(format!("{dated}, so no later tag can be made"))
+            .hint(format!("see it: lockstep model history {}", word(&name)));
+        return Err(match &act.latest {
+            Some(tag) => error.hint(format!("if it is a mistake, delete the tag: git tag -d {}", word(tag))),
+            None => error,
+        });
     }
     let ahead = last - by.time;
     let remark = format!(

@@ -7,6 +7,7 @@ use super::artifact;
 use super::checks::{self, Judged};
 use super::gate::{Gates, Meant};
 use super::note::NotedCheck;
+use super::publish;
 use super::register::snapshot_of;
 use super::registry::{Model, Registry};
 use super::signed;
@@ -58,9 +59,16 @@ impl Promotion {
         let event = &model.events[registered.event];
         if event.time.is_none() {
             let tag = word(&event.tag);
+            let push = match project.repo.push_remote() {
+                Some(remote) => publish::force_command(&remote, &event.tag),
+                None => publish::force_command(&"REMOTE".into(), &event.tag),
+            };
+            let register = format!("lockstep model register {} --bump patch", word(&name.to_string()));
             return Err(Error::usage(format!("{} is a lightweight tag, and its version gets no labels", event.tag))
                 .because("neither GTO nor lockstep would find the label")
-                .hint(format!("make it an annotated one: git tag -f -a -m {tag} {tag} {tag}")));
+                .hint(format!("make it an annotated one: git tag -f -a -m {tag} {tag} {tag}"))
+                .hint(format!("then, if a remote has it already: {push}"))
+                .hint(format!("or register a new version: {register} --rev {}", event.commit.short())));
         }
         let commit = event.commit;
         let snapshots = project.snapshots();

@@ -19,9 +19,10 @@ use crate::file_lock::{self, Answer, FileLock, Mode, Wait};
 use crate::git::{GitId, Repo};
 use crate::project::Project;
 use crate::replace::{Turn, replace_file};
-use crate::shell::word;
+use crate::shell::{word, words};
 use crate::store::hash;
 use crate::tag::{ModelName, ModelTag};
+use crate::url::Url;
 
 /// The version of the journal.
 const VERSION: u32 = 1;
@@ -29,9 +30,31 @@ const VERSION: u32 = 1;
 #[derive(Debug, Serialize, Deserialize)]
 struct Journal {
     version: u32,
-    /// The Git remote.
+    /// The Git remote, or its URL without secrets.
     remote: String,
+    /// BLAKE3 of the URL, where it has secrets. It stands in the settings of Git alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    hash: Option<String>,
     tags: Vec<Entry>,
+}
+
+impl Journal {
+    fn new(remote: &Url, tags: Vec<Entry>) -> Journal {
+        let hash = remote.has_secret().then(|| hash_of(remote));
+        Journal { version: VERSION, remote: remote.to_string(), hash, tags }
+    }
+
+    /// Where the tags were to go, if `remote`, which counts now, or the journal says so.
+    fn address(&self, remote: &Url) -> Option<Url> {
+        match &self.hash {
+            None => Some(Url::from(self.remote.as_str())),
+            Some(hash) => (*hash == hash_of(remote)).then(|| remote.clone()),
+        }
+    }
+}
+
+fn hash_of(url: &Url) -> String {
+    hash::of_bytes(url.raw().as_bytes()).hex()
 }
 
 /// A tag that is made and pushed.
@@ -62,7 +85,7 @@ impl Entry {
 /// A remote that tags are pushed to. Held by one command of the clone at a time.
 pub struct Publisher<'p> {
     repo: &'p Repo,
-    pub remote: String,
+    pub remote: Url,
     /// What became of tags of a command that did not end.
     pub settled: Vec<String>,
     _lock: FileLock,
@@ -112,7 +135,7 @@ impl<'p> Publisher<'p> {
                 None => {
                     let error =
                         Error::new(Kind::Remote, format!("{remote} has tags of {name} that this clone lacks: {tag}"));
-                    return Err(error.hint(format!("git fetch {} --tags — then run the command again", word(remote))));
+                    return Err(error.hint(format!("git fetch {} --tags — then run the command again", typed(remote))));
                 }
             }
         }
@@ -121,7 +144,7 @@ impl<'p> Publisher<'p> {
 
     /// Writes down which tags are going to be made.
     pub fn announce(&self, tags: Vec<Entry>) -> Result<()> {
-        let journal = Journal { version: VERSION, remote: self.remote.clone(), tags };
+        let journal = Journal::new(&self.remote, tags);
         replace_file(&path(self.repo), &serde_json::to_vec_pretty(&journal).unwrap_or_default())
     }
 
@@ -155,11 +178,12 @@ impl<'p> Publisher<'p> {
         let error = match taken {
             Some(tag) => error
                 .because(format!("another clone pushed {tag} first"))
-                .hint(format!("git fetch {} --tags — then run the command again", word(remote))),
+                .hint(format!("git fetch {} --tags — then run the command again", typed(remote))),
             None => failed.causes.into_iter().fold(error, Error::because),
         };
         Err(match kept[..] {
-            [] => error.because("the registry is as it was: this clone does not keep the tag either"),
+            [] if tags.len() > 1 => error.because("the tags were deleted from this clone again"),
+            [] => error.because("the tag was deleted from this clone again"),
             _ => {
                 error.because(format!("{} arrived", kept.iter().map(|tag| tag.as_str()).collect::<Vec<_>>().join(", ")))
             }
@@ -172,7 +196,7 @@ impl<'p> Publisher<'p> {
         self.repo.push_tags(remote, &[tag.to_string()]).map_err(|failed| {
             let error = Error::new(Kind::Remote, format!("the tag {tag} is here, and could not be pushed to {remote}"));
             let error = failed.causes.into_iter().fold(error, Error::because);
-            error.hint(format!("to try again: git push {} {}", word(remote), word(&format!("refs/tags/{tag}"))))
+            error.hint(format!("to try again: {}", push_command(remote, &[tag])))
         })
     }
 
@@ -190,13 +214,17 @@ impl<'p> Publisher<'p> {
         if own.is_empty() {
             return Ok(Vec::new());
         }
-        let remote = &journal.remote;
         let names: Vec<String> = own.iter().map(|(name, _)| name.to_string()).collect();
-        let there = self.repo.tags_at(remote, &names).map_err(|e| {
-            let tags: Vec<String> = names.iter().map(|name| word(name).into_owned()).collect();
-            e.because(format!("an earlier command was to push {} to {remote} and did not end", names.join(", ")))
-                .hint(format!("if it did not arrive there, drop it: git tag -d {}", tags.join(" ")))
+        let unsettled = |e: Error| {
+            let (remote, tags) = (Url::from(journal.remote.as_str()), names.join(", "));
+            e.because(format!("an earlier command was to push {tags} to {remote} and did not end"))
+                .hint(format!("if it did not arrive there, drop it: git tag -d {}", words(&names)))
+        };
+        let remote = &journal.address(&self.remote).ok_or_else(|| {
+            let now = &self.remote;
+            unsettled(Error::new(Kind::Remote, format!("Git pushes to {now} now, with another URL than before")))
         })?;
+        let there = self.repo.tags_at(remote, &names).map_err(unsettled)?;
         let mut settled = Vec::new();
         for (name, object) in own {
             if there.get(name) == Some(&object) {
@@ -211,11 +239,10 @@ impl<'p> Publisher<'p> {
 
     fn other_tag(&self, tag: &str) -> Error {
         let remote = &self.remote;
-        Error::new(Kind::Remote, format!("the tag {tag} of this clone is not the one at {remote}")).hint(format!(
-            "take that of {remote}: git tag -d {} && git fetch {} --tags",
-            word(tag),
-            word(remote)
-        ))
+        let take = format!("git tag -d {} && git fetch {} --tags", word(tag), typed(remote));
+        Error::new(Kind::Remote, format!("the tag {tag} of this clone is not the one at {remote}"))
+            .hint(format!("if that of {remote} is the right one: {take}"))
+            .hint(format!("if that of this clone is: {}", force_command(remote, tag)))
     }
 }
 
@@ -223,7 +250,25 @@ impl<'p> Publisher<'p> {
 pub fn unsettled(repo: &Repo) -> Vec<(String, String)> {
     let Ok(Some(journal)) = read(repo) else { return Vec::new() };
     let is_here = |tag: &&Entry| matches!(tag.object(repo), Ok(Some(_)));
-    journal.tags.iter().filter(is_here).map(|tag| (tag.name.clone(), journal.remote.clone())).collect()
+    let remote = Url::from(journal.remote.as_str());
+    journal.tags.iter().filter(is_here).map(|tag| (tag.name.clone(), remote.to_string())).collect()
+}
+
+/// The command that pushes tags.
+pub fn push_command(remote: &Url, tags: &[impl AsRef<str>]) -> String {
+    let atomic = if tags.len() > 1 { "--atomic " } else { "" };
+    let tags = words(tags.iter().map(|tag| format!("refs/tags/{}", tag.as_ref())));
+    format!("git push {atomic}{} {tags}", typed(remote))
+}
+
+/// The command that replaces a tag of the remote.
+pub fn force_command(remote: &Url, tag: &str) -> String {
+    format!("git push --force {} {}", typed(remote), word(&format!("refs/tags/{tag}")))
+}
+
+/// A Git remote as a word of a command that is shown. A URL with a secret is left for the user to type.
+fn typed(remote: &Url) -> String {
+    if remote.has_secret() { "URL".into() } else { word(remote.raw()).into_owned() }
 }
 
 fn path(repo: &Repo) -> PathBuf {
@@ -245,5 +290,29 @@ fn read(repo: &Repo) -> Result<Option<Journal>> {
                 "compare the tags here with those at the remote, then remove it: rm {}",
                 word(&path.to_string_lossy())
             ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_with_a_token_is_in_no_command_and_no_journal() {
+        let url = Url::from("https://me:S3CRETTOKEN@host/x.git");
+        let journal = Journal::new(&url, Vec::new());
+        let text = serde_json::to_string(&journal).unwrap();
+        assert!(!text.contains("S3CRET") && text.contains("host/x.git"), "{text}");
+        let journal: Journal = serde_json::from_str(&text).unwrap();
+        assert_eq!(journal.address(&url), Some(url.clone()));
+        assert_eq!(journal.address(&"https://me:other@host/x.git".into()), None);
+        assert_eq!(push_command(&url, &["a"]), "git push URL refs/tags/a");
+
+        let named = Journal::new(&"up".into(), Vec::new());
+        assert_eq!((named.hash.clone(), named.address(&url)), (None, Some("up".into())));
+        assert_eq!(
+            push_command(&"my remote".into(), &["a#x#1", "it's"]),
+            "git push --atomic 'my remote' refs/tags/a#x#1 'refs/tags/it'\\''s'"
+        );
     }
 }

@@ -158,25 +158,38 @@ pub fn check_all<'a>(project: &Project, names: impl IntoIterator<Item = Option<&
     names.iter().filter(|name| known.contains(&name.as_str())).try_for_each(|name| check(project, name).map(drop))
 }
 
-/// Changes the settings of a remote as the user types it: `change` returns the option, or `url`. A remote that was
-/// trusted, or needed no grant, is trusted after it, unless another option of `lockstep.toml` needs a grant now.
-pub fn keep(project: &Project, name: &str, change: impl FnOnce() -> Result<String>) -> Result<String> {
+/// How the user changes a setting of a remote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Edit {
+    /// The user types the value.
+    Set,
+    /// A value that the user did not type may count from now on.
+    Unset,
+}
+
+/// Changes the settings of a remote: `change` returns the option, or `url`. A remote that was trusted, or needed no
+/// grant, is trusted after it, unless a value of `lockstep.toml` that the user did not type needs a grant now.
+pub fn keep(project: &Project, name: &str, edit: Edit, change: impl FnOnce() -> Result<String>) -> Result<String> {
     let is_new = project.config.remote(name).is_err();
     let before = if is_new { Ok(None) } else { Request::of(project, name) };
-    let typed = change()?;
+    let url = |project: &Project| project.config.remote(name).map(|settings| settings.url.clone()).ok();
+    let url_before = url(project);
+    let option = change()?;
     // Settings with a mistake in them were not trusted.
-    let Ok(before) = before else { return Ok(typed) };
+    let Ok(before) = before else { return Ok(option) };
     let was_trusted = before.as_ref().is_none_or(|request| request.is_granted(project));
     let known = before.map(|request| request.options).unwrap_or_default();
     let project = Project::open(project.around.clone())?;
+    let is_typed = |name: &str| edit == Edit::Set && option == name;
     if let Ok(Some(request)) = Request::of(&project, name)
-        // Of a folder all is typed that counts.
-        && (was_trusted || request.is_for_writing)
-        && request.options.iter().all(|option| option.0 == typed || known.contains(option))
+        // The URL of a folder is all that a grant for it is about.
+        && (was_trusted || (request.is_for_writing && is_typed("url")))
+        && (is_typed("url") || url(&project) == url_before)
+        && request.options.iter().all(|option| is_typed(option.0) || known.contains(option))
     {
         request.grant(&project)?;
     }
-    Ok(typed)
+    Ok(option)
 }
 
 /// The same where a remote gets another name.

@@ -19,7 +19,7 @@ impl Remote {
             return Ok(());
         }
         let (name, url) = (&self.name, self.url());
-        let index = if self.place.lists() { self.place.list("index").unwrap_or_default() } else { Vec::new() };
+        let index = if self.place.lists() { self.place.list("index")? } else { Vec::new() };
         if !index.is_empty() {
             return Err(Error::new(Kind::Remote, format!("the remote {name} ({url}) lost its file {MARKER}"))
                 .hint(format!("if it is the right one: lockstep verify --remote {} --repair", word(name))));

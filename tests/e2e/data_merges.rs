@@ -243,7 +243,7 @@ fn without_the_listings_a_side_can_be_taken_whole() {
     let out = ok(&sandbox, &["merge", "--ours", "d"]);
     insta::assert_snapshot!(out.stderr.split_once('\n').unwrap().1, @r"
       data d: taken whole from ours, since its files are not listed here
-    warning: d is taken whole from ours: all that theirs changed in it is dropped, also without conflict
+    warning: d is taken whole from ours: the changes of theirs in it are lost, including those that do not conflict
     hint: to join the rest, bring the listings first: git checkout -m pipeline.lock; lockstep fetch; lockstep merge --ours d
     next: git add pipeline.lock
     ");

@@ -244,6 +244,8 @@ fn pins_that_no_pipeline_file_lists_are_named() {
         let out = sandbox.run(&[command]);
         assert!(out.stderr.contains(named), "{out}");
     }
+    let json: serde_json::Value = serde_json::from_str(&ok(&sandbox, &["status", "--json"]).stdout).unwrap();
+    assert_eq!(json["unlisted"], serde_json::json!([{"lock": "pipeline.lock", "name": "raw"}]));
     let out = ok(&sandbox, &["repro"]);
     assert!(out.stderr.contains("pins the data raw no longer"), "{out}");
 }

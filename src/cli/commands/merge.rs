@@ -98,7 +98,7 @@ fn tell_whole(choice: &Choice, lock: &str, folder: &str, out: &Output) {
     };
     let path = format!("{folder}{}", choice.block.name());
     out.warn(format!(
-        "{path} is taken whole from {this}: all that {other} changed in it is dropped, also without conflict"
+        "{path} is taken whole from {this}: the changes of {other} in it are lost, including those that do not conflict"
     ));
     let (lock, path) = (word(lock), word(&path));
     out.hint(format!(

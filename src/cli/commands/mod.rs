@@ -185,7 +185,10 @@ fn tell_orphans(orphans: &[Orphan], project: &Project, out: &Output) {
         hints.into_iter().for_each(|hint| out.hint(hint));
     }
     if orphans.len() > MOST {
-        out.warn(format!("so are {} more, of which `lockstep status --json` has a list", orphans.len() - MOST));
+        out.warn(format!(
+            "{} more paths are no output or data of a pipeline file any more (lockstep status --json)",
+            orphans.len() - MOST
+        ));
     }
 }
 
@@ -197,7 +200,8 @@ fn tell_unlisted(unlisted: &[UnlistedData], project: &Project, out: &Output) {
         out.hint(hint);
     }
     if unlisted.len() > MOST {
-        out.warn(format!("so are {} more", unlisted.len() - MOST));
+        let more = unlisted.len() - MOST;
+        out.warn(format!("{more} more pins are listed by no pipeline file (lockstep status --json)"));
     }
 }
 

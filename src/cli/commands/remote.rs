@@ -8,6 +8,7 @@ use crate::config;
 use crate::error::{Error, Result};
 use crate::git::other::folder;
 use crate::project::Project;
+use crate::remote::grant::Edit;
 use crate::remote::setup::{self, Level};
 use crate::remote::{Remote, check, grant, lost};
 use crate::shell::word;
@@ -145,7 +146,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         Sub::Add { name, url, default, local, force } => {
             let url = Url::from(url.as_str());
             let mut written = String::new();
-            grant::keep(project, name, || {
+            grant::keep(project, name, Edit::Set, || {
                 written = setup::add(project, name, &url, level(*local), *force, *default)?.to_string();
                 Ok("url".to_string())
             })?;
@@ -172,7 +173,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
                     ))
                 })?,
             };
-            let option = grant::keep(project, name, || setup::modify(project, name, option, &value, level))?;
+            let option = grant::keep(project, name, Edit::Set, || setup::modify(project, name, option, &value, level))?;
             let shown = match option.as_str() {
                 "url" => Url::from(value).to_string(),
                 option if !config::is_shown_option(option) => "***".into(),
@@ -181,7 +182,8 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
             out.say(format!("{option} of {name} = {shown} in {}", setup::file(project, level).display()));
         }
         Sub::Modify { name, option, local, .. } => {
-            let option = grant::keep(project, name, || setup::unset(project, name, option, level(*local)))?;
+            let option =
+                grant::keep(project, name, Edit::Unset, || setup::unset(project, name, option, level(*local)))?;
             out.say(format!("took {option} of {name} out of {}", setup::file(project, level(*local)).display()));
         }
         Sub::List { json } => list(project, *json, out)?,

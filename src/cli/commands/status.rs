@@ -10,6 +10,7 @@ use crate::project::Project;
 use crate::run::data;
 use crate::run::fresh::State;
 use crate::run::look::Look;
+use crate::run::orphan::UnlistedData;
 use crate::run::select::{Reach, Scope};
 use crate::run::status::{Status, difference, sentence, status};
 use crate::shell::word;
@@ -108,6 +109,10 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         if !found.orphans.is_empty() {
             let paths: Vec<String> = found.orphans.iter().map(|orphan| orphan.path.relative_to(&project.cwd)).collect();
             shape.set(&["orphans"], Value::from(json!(paths)));
+        }
+        if !found.unlisted.is_empty() {
+            let one = |data: &UnlistedData| json!({"lock": data.lock.relative_to(&project.cwd), "name": data.name});
+            shape.set(&["unlisted"], json!(found.unlisted.iter().map(one).collect::<Vec<_>>()).into());
         }
         out.values(&shape);
     } else if !out.quiet {

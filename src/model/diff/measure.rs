@@ -185,7 +185,7 @@ fn compare_piece(pair: &Pair, piece: &Piece, buffers: &mut Buffers) -> Result<Fo
     read_piece(a, old, piece.from * width(old), &mut buffers.old)?;
     read_piece(b, new, piece.from * width(new), &mut buffers.new)?;
     if old.dtype == new.dtype {
-        let equality = equality::compare(&old.dtype, &buffers.old, &buffers.new);
+        let equality = equality::compare(&old.dtype, piece.from, &buffers.old, &buffers.new);
         if equality != Equality::Different {
             return Ok(Found { equal: true, unknown: equality == Equality::Unknown, sums: Sums::default() });
         }
@@ -231,7 +231,7 @@ fn front_to_back(old: &Tensor, new: &Tensor) -> Result<Found> {
                 swap(&tensor.dtype, bytes);
             }
         }
-        let equality = equality::compare(&old.dtype, &buffers.old, &buffers.new);
+        let equality = equality::compare(&old.dtype, 0, &buffers.old, &buffers.new);
         result.equal &= equality != Equality::Different;
         result.unknown |= equality == Equality::Unknown;
         if old.dtype.has_numbers() && new.dtype.has_numbers() {

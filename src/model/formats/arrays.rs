@@ -1,6 +1,8 @@
 //! NumPy arrays in a pickle: as NumPy pickles them (with or without the buffers of protocol 5), as joblib keeps them, with
 //! masks, and those of Python's module `array`.
 
+use std::collections::HashMap;
+
 use super::npy::{self, Descr};
 use super::pickle::content::{self, DECODED};
 use super::pickle::{Behind, Id, Node, Pickle};
@@ -11,6 +13,12 @@ use crate::model::tensor::{Data, Dtype, Tensor, shown};
 
 /// Types of fields of types of fields …
 const DEPTH: usize = 8;
+
+/// Work for the structured types of a pickle: its fields, the bytes of their names, and the pieces between padding. A
+/// pickle of some kilobytes can name each of its types many times in others.
+const TYPES: usize = 16 << 20;
+/// The same for the type of a single array.
+const TYPE: usize = 1 << 20;
 
 /// An array as a pickle describes it.
 struct Array {
@@ -43,11 +51,16 @@ pub enum Kind {
 pub struct Arrays<'a> {
     pickle: &'a Pickle,
     contents: content::Contents<'a>,
+    /// Structured types that were read.
+    types: HashMap<Id, Descr>,
+    /// What is left of [`TYPES`].
+    left: usize,
 }
 
 impl<'a> Arrays<'a> {
     pub fn new(pickle: &'a Pickle, source: &'a Source) -> Arrays<'a> {
-        Arrays { pickle, contents: content::Contents { pickle, source, left: DECODED } }
+        let contents = content::Contents { pickle, source, left: DECODED };
+        Arrays { pickle, contents, types: HashMap::new(), left: TYPES }
     }
 
     /// The array that this object is.
@@ -158,7 +171,12 @@ impl<'a> Arrays<'a> {
             return Some(descr);
         }
         if let Some(names) = state.get(3).and_then(|names| pickle.items(*names)).filter(|names| !names.is_empty()) {
-            return self.fields(names, *state.get(4)?, pickle.int(*state.get(5)?)?, depth);
+            if let Some(known) = self.types.get(&id) {
+                return Some(known.clone());
+            }
+            let descr = self.fields(names, *state.get(4)?, pickle.int(*state.get(5)?)?, depth)?;
+            self.types.insert(id, descr.clone());
+            return Some(descr);
         }
         let dtype = match (pickle.text(first), pickle.global(first)) {
             (Some(name @ ("M8" | "m8")), _) => npy::dtype(&format!("{name}{}", self.time_unit(state)))?.0,
@@ -180,6 +198,9 @@ impl<'a> Arrays<'a> {
     /// A structured type: names, a dict of types and offsets, the size of it all.
     fn fields(&mut self, names: &[Id], types: Id, size: u64, depth: usize) -> Option<Descr> {
         let pickle = self.pickle;
+        let Node::Dict(pairs) = pickle.node(types) else { return None };
+        self.pay(pairs.len().saturating_add(names.len()))?;
+        let types: HashMap<&str, Id> = pairs.iter().filter_map(|(k, v)| Some((pickle.text(*k)?, *v))).collect();
         let (mut fields, mut end) = (Vec::new(), 0u64);
         let padding = |from: u64, to: u64| -> Option<(String, Descr)> {
             let (dtype, _) = npy::dtype(&format!("V{}", to.checked_sub(from).filter(|gap| *gap > 0)?))?;
@@ -187,7 +208,7 @@ impl<'a> Arrays<'a> {
         };
         for name in names {
             let name = pickle.text(*name)?;
-            let [dtype, offset, ..] = pickle.items(pickle.get(types, name)?)? else { return None };
+            let [dtype, offset, ..] = pickle.items(*types.get(name)?)? else { return None };
             let (descr, offset) = (self.descr(*dtype, depth + 1)?, pickle.int(*offset)?);
             if offset < end {
                 return None; // they overlap
@@ -198,7 +219,16 @@ impl<'a> Arrays<'a> {
             fields.push((name.to_string(), descr));
         }
         fields.extend(padding(end, size));
-        npy::structured(&fields)
+        let descr = npy::structured(&fields)?;
+        let ranges = if let Dtype::Struct(layout) = &descr.dtype { layout.values.len() } else { 0 };
+        self.pay(descr.dtype.name().len() + ranges)?;
+        Some(descr)
+    }
+
+    /// Takes work out of what is left; `None` if that is not enough.
+    fn pay(&mut self, work: usize) -> Option<()> {
+        self.left = self.left.checked_sub(work)?;
+        Some(())
     }
 
     /// `[ns]`, from the last part of the state: `({}, (b'ns', 1, 1, 1))`.
@@ -256,7 +286,9 @@ pub fn wrapped(pickle: &Pickle, id: Id) -> Option<Behind> {
     let state = made.state?;
     // Texts of a type stand in the pickle itself: nothing else is read here.
     let nothing = Source::of_bytes(Vec::new(), "");
-    let descr = Arrays::new(pickle, &nothing).descr(pickle.get(state, "dtype")?, 0)?;
+    let mut arrays = Arrays::new(pickle, &nothing);
+    arrays.left = TYPE;
+    let descr = arrays.descr(pickle.get(state, "dtype")?, 0)?;
     if descr.objects {
         return Some(Behind::Pickle);
     }
@@ -265,4 +297,59 @@ pub fn wrapped(pickle: &Pickle, id: Id) -> Option<Behind> {
     let length = descr.dtype.bytes(count)?;
     let padded = pickle.get(state, "numpy_array_alignment_bytes").is_some_and(|n| pickle.int(n).is_some());
     Some(Behind::Values { length, padded })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::pickle;
+    use super::*;
+
+    fn text(text: &str) -> Vec<u8> {
+        [b"X", &(text.len() as u32).to_le_bytes()[..], text.as_bytes()].concat()
+    }
+
+    fn int(n: i32) -> Vec<u8> {
+        [b"J", &n.to_le_bytes()[..]].concat()
+    }
+
+    /// A pickled array of one element, whose type has `fields` fields, which have so many themselves, `levels` deep.
+    fn nested(fields: usize, levels: u8) -> Vec<u8> {
+        let names: Vec<Vec<u8>> = (0..fields).map(|i| text(&format!("f{i}"))).collect();
+        let mut bytes = b"\x80\x03cnumpy\ndtype\n".to_vec();
+        bytes.extend([text("u1"), b"\x85Rq\x000".to_vec()].concat());
+        let mut size = 1i32;
+        for level in 1..=levels {
+            bytes.extend([b"cnumpy\ndtype\n".to_vec(), text("V1"), b"\x85R(".to_vec(), int(3), text("|")].concat());
+            bytes.extend([b"N(".to_vec(), names.concat(), b"t}(".to_vec()].concat());
+            for (i, name) in names.iter().enumerate() {
+                let offset = int(size.wrapping_mul(i as i32));
+                bytes.extend([name.clone(), vec![b'h', level - 1], offset, b"\x86".to_vec()].concat());
+            }
+            size = size.wrapping_mul(fields as i32);
+            bytes.extend([b"u".to_vec(), int(size), b"tbq".to_vec(), vec![level], b"0".to_vec()].concat());
+        }
+        bytes.extend(
+            [&b"cnumpy.core.numeric\n_frombuffer\n(C"[..], &[size as u8], &vec![7; size as u8 as usize]].concat(),
+        );
+        bytes.extend([vec![b'h', levels], int(1), b"\x85".to_vec(), text("C"), b"tR.".to_vec()].concat());
+        bytes
+    }
+
+    fn read(bytes: Vec<u8>) -> Kind {
+        let source = Source::of_bytes(bytes, "x.pkl");
+        let pickle = pickle::read(&mut source.reader(), None).unwrap();
+        Arrays::new(&pickle, &source).read(pickle.root, "x").unwrap()
+    }
+
+    #[test]
+    fn a_type_that_others_share_is_read_once() {
+        let Kind::Array { tensors, .. } = read(nested(5, 3)) else { panic!("it is an array") };
+        let tensor = tensors[0].as_ref().unwrap();
+        assert_eq!((tensor.bytes(), &tensor.shape[..]), (125, &[1][..]));
+        assert!(tensor.dtype.name().starts_with("struct{f0: struct{f0: struct{f0: u8, f1: u8"));
+        // Each of these has over a thousand millions of fields.
+        for (fields, levels) in [(500, 4), (20, 7)] {
+            assert!(matches!(read(nested(fields, levels)), Kind::UnknownArray), "{fields} {levels}");
+        }
+    }
 }

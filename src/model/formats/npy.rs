@@ -14,6 +14,8 @@ pub const MAGIC: &[u8] = b"\x93NUMPY";
 const HEADER: u64 = 1 << 16;
 /// Pieces of an element between which there is padding.
 const RANGES: u64 = 10_000;
+/// Bytes of the name of a structured type. A pickle may use one type in many others, whose names repeat its own.
+const NAME: usize = 1 << 20;
 
 /// What a header says.
 pub struct Header {
@@ -93,6 +95,7 @@ pub fn header(source: &Source) -> Result<Header> {
 }
 
 /// A type as a header describes it.
+#[derive(Clone)]
 pub struct Descr {
     pub dtype: Dtype,
     pub big_endian: bool,
@@ -151,7 +154,7 @@ fn described(literal: &Literal) -> Option<Descr> {
 
 /// A type of several fields; one without a name is padding.
 pub fn structured(fields: &[(String, Descr)]) -> Option<Descr> {
-    let (mut bytes, mut names, mut objects) = (0u64, Vec::new(), false);
+    let (mut bytes, mut names, mut objects, mut name_bytes) = (0u64, Vec::new(), false, 0);
     let mut values: Vec<(usize, usize)> = Vec::new();
     for (name, field) in fields {
         let count = field.dims.iter().try_fold(1u64, |n, d| n.checked_mul(*d))?;
@@ -160,13 +163,23 @@ pub fn structured(fields: &[(String, Descr)]) -> Option<Descr> {
         objects |= field.objects;
         match &field.dtype {
             Dtype::Other { name: kind, .. } if name.is_empty() && kind.starts_with("raw[") => {}
-            Dtype::Struct(inner) if count <= RANGES => (0..count).for_each(|i| {
-                let at = (from + i * inner.bytes) as usize;
-                inner.values.iter().for_each(|(a, b)| add_range(&mut values, at + a, at + b));
-            }),
+            Dtype::Struct(inner) if count <= RANGES && inner.values[..] != [(0, inner.bytes as usize)] => {
+                // They are counted before they are made: each factor alone may be as large as the limit.
+                if ranges(inner, count) + values.len() as u64 > RANGES + 1 {
+                    return None;
+                }
+                for i in 0..count {
+                    let at = (from + i * inner.bytes) as usize;
+                    inner.values.iter().for_each(|(a, b)| add_range(&mut values, at + a, at + b));
+                }
+            }
             _ => add_range(&mut values, from as usize, bytes as usize),
         }
         if values.len() as u64 > RANGES {
+            return None;
+        }
+        name_bytes += name.len() + field.dtype.name().len();
+        if name_bytes > NAME {
             return None;
         }
         let order = if field.big_endian { ">" } else { "" };
@@ -175,6 +188,14 @@ pub fn structured(fields: &[(String, Descr)]) -> Option<Descr> {
     }
     let layout = Layout { name: format!("struct{{{}}}", names.join(", ")), bytes, values };
     Some(Descr { dtype: Dtype::Struct(Arc::new(layout)), big_endian: false, dims: Vec::new(), objects })
+}
+
+/// How many ranges so many elements in a row have: the last of one and the first of the next may touch.
+fn ranges(inner: &Layout, count: u64) -> u64 {
+    let is_joined = inner.values.first().is_some_and(|range| range.0 == 0)
+        && inner.values.last().is_some_and(|range| range.1 as u64 == inner.bytes);
+    let joints = if is_joined { count.saturating_sub(1) } else { 0 };
+    count.saturating_mul(inner.values.len() as u64).saturating_sub(joints)
 }
 
 fn add_range(values: &mut Vec<(usize, usize)>, from: usize, to: usize) {
@@ -244,6 +265,28 @@ mod tests {
         bytes.extend(header.as_bytes());
         bytes.extend(values);
         Source::of_bytes(bytes, "x.npy")
+    }
+
+    #[test]
+    fn ranges_are_counted_before_they_are_made() {
+        let field = |descr: &Descr, count: u64| {
+            let descr = Descr { dims: vec![count], ..descr.clone() };
+            structured(&[("x".into(), descr), (String::new(), described(&Literal::Text("V1".into())).unwrap())])
+        };
+        let byte = described(&Literal::Text("u1".into())).unwrap();
+        let padded = field(&byte, 1).unwrap();
+        let wide = field(&padded, 10_000).unwrap();
+        let Dtype::Struct(layout) = &wide.dtype else { panic!() };
+        assert_eq!((layout.values.len(), layout.bytes), (10_000, 20_001));
+        assert!(field(&wide, 10_000).is_none() && field(&wide, 2).is_none());
+        // Elements that touch are joined.
+        let joined = structured(&[
+            (String::new(), byte.clone()),
+            (String::new(), described(&Literal::Text("V1".into())).unwrap()),
+            ("b".into(), byte),
+        ]);
+        let Some(Descr { dtype: Dtype::Struct(layout), .. }) = field(&joined.unwrap(), 9_999) else { panic!() };
+        assert_eq!(layout.values.len(), 10_000);
     }
 
     #[test]

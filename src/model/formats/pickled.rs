@@ -16,6 +16,8 @@ use crate::model::tensor::{Tensor, shown};
 
 /// How many of the globals are listed.
 const LISTED: usize = 30;
+/// How many calls of the pickles of a file are kept.
+const NAMED: usize = 1000;
 /// Shorter byte strings are no weights.
 const LONG: u64 = 64;
 
@@ -179,9 +181,20 @@ pub fn read_objects(values: &Source, name: &str, contents: &mut Contents) {
             inner.calls.push(format!("whatever the damaged pickle of {title} names"));
         }
     }
-    for call in inner.calls {
-        if !contents.calls.contains(&call) {
-            contents.calls.push(call);
+    add_calls(&mut contents.calls, inner.calls);
+}
+
+/// Adds those that are new, up to the number that is kept.
+fn add_calls(calls: &mut Vec<String>, more: Vec<String>) {
+    let mut known: BTreeSet<String> = calls.iter().cloned().collect();
+    for call in more {
+        if calls.len() >= NAMED {
+            let rest = "others, which are not listed";
+            calls.extend((!known.contains(rest)).then(|| rest.to_string()));
+            break;
+        }
+        if known.insert(call.clone()) {
+            calls.push(call);
         }
     }
 }
@@ -283,6 +296,17 @@ fn version(pickle: &Pickle, id: Id) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn calls_of_several_pickles_are_joined_up_to_a_limit() {
+        let mut calls = vec!["b".to_string()];
+        add_calls(&mut calls, ["a", "b", "a"].map(String::from).to_vec());
+        assert_eq!(calls, ["b", "a"]);
+        add_calls(&mut calls, (0..5000).map(|i| format!("f{i}")).collect());
+        assert_eq!(calls.len(), NAMED + 1);
+        add_calls(&mut calls, vec!["c".into()]);
+        assert_eq!((calls.len(), calls[NAMED].as_str()), (NAMED + 1, "others, which are not listed"));
+    }
 
     #[test]
     fn the_unusual_is_told_from_the_usual() {

@@ -100,6 +100,23 @@ fn who_fetched_knows_it_too() {
     assert!(names(&sandbox).is_empty());
 }
 
+/// A remote that cannot be listed may be there.
+#[test]
+fn an_error_of_the_remote_is_not_taken_for_its_loss() {
+    let sandbox = lab();
+    fine(&sandbox.run(&["push", "-q"]));
+    lose(&sandbox, "no marker");
+    let (index, aside) = (sandbox.path("../lab/index"), sandbox.path("../index"));
+    fs::rename(&index, &aside).unwrap();
+    fs::write(&index, "").unwrap();
+    let out = sandbox.run(&["push"]);
+    assert!(out.code != 0 && !out.stderr.contains("is not there") && !out.stderr.contains("add --force"), "{out}");
+    fs::remove_file(&index).unwrap();
+    fs::rename(&aside, &index).unwrap();
+    find(&sandbox, "no marker");
+    fine(&sandbox.run(&["push", "-q"]));
+}
+
 #[test]
 fn its_message_says_what_to_do() {
     let sandbox = lab();

@@ -292,6 +292,31 @@ fn what_the_user_types_is_the_word_of_the_user() {
 }
 
 #[test]
+fn another_option_or_a_value_taken_out_trusts_nothing() {
+    let sandbox = project("url = \"../theirs\"\n");
+    let folder = sandbox.path("../theirs");
+    for args in [&["lab", "jobs", "4"][..], &["--unset", "lab", "jobs"], &["--local", "lab", "jobs", "4"]] {
+        assert_eq!(sandbox.run(&[&["remote", "modify"], args].concat()).code, 0, "{args:?}");
+        let out = sandbox.run(&["push"]);
+        assert!(out.code == 2 && out.stderr.contains("you have not trusted") && !folder.exists(), "{args:?}: {out}");
+    }
+    // The user's own URL hides that of the repository until it is taken out.
+    assert_eq!(sandbox.run(&["remote", "modify", "--local", "lab", "url", "../mine"]).code, 0);
+    assert_eq!(sandbox.run(&["remote", "modify", "--local", "--unset", "lab", "url"]).code, 0);
+    let out = sandbox.run(&["push"]);
+    assert!(out.code == 2 && !folder.exists(), "{out}");
+    assert_eq!(sandbox.run(&["remote", "modify", "lab", "url", "../theirs"]).code, 0);
+    assert_eq!(sandbox.run(&["push"]).code, 0);
+    // So does an option of the user's own.
+    let text = format!("[remote.lab]\nurl = 's3://b/x'\nendpoint_url = 'http://127.0.0.1:9'\n{FAST}");
+    sandbox.write("lockstep.toml", text);
+    assert_eq!(sandbox.run(&["remote", "modify", "--local", "lab", "endpoint_url", "http://127.0.0.1:8"]).code, 0);
+    assert_eq!(cloud(&sandbox, &["status", "-c"], &[]).code, 4);
+    assert_eq!(sandbox.run(&["remote", "modify", "--local", "--unset", "lab", "endpoint_url"]).code, 0);
+    assert_eq!(cloud(&sandbox, &["status", "-c"], &[]).code, 2);
+}
+
+#[test]
 fn a_variable_is_about_the_repository_at_hand_alone() {
     let server = Server::start();
     let sandbox = project(&format!("url = \"s3://b/x\"\nendpoint_url = \"{}\"\n", server.address));

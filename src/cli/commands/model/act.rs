@@ -7,7 +7,7 @@ use crate::cli::progress::Progress;
 use crate::error::{Error, Result};
 use crate::model::act::{self, Act, Manner};
 use crate::model::checks::Judged;
-use crate::model::publish::Publisher;
+use crate::model::publish::{Publisher, push_command};
 use crate::model::registry::Registry;
 use crate::project::Project;
 use crate::tag::ModelName;
@@ -64,7 +64,8 @@ impl How {
         if !others.is_empty() {
             let remote = &publisher.remote;
             let names = others.iter().map(|tag| tag.as_str()).collect::<Vec<_>>().join(", ");
-            out.warn(format!("not at {remote}, never pushed or deleted there: {names}; {}", push_line(remote, others)));
+            let push = push_command(remote, &others);
+            out.warn(format!("not at {remote}, never pushed or deleted there: {names}; {push}"));
         }
         Ok(lacking)
     }
@@ -103,10 +104,10 @@ impl How {
             out.say(said);
             match (&done.pushed, project.repo.push_remote()) {
                 (Some(remote), _) => out.say(format!("pushed {} to {remote}", tags.join(", "))),
-                (None, Some(remote)) => out.say(format!("next: {}", push_line(&remote, tags.iter().collect()))),
+                (None, Some(remote)) => out.say(format!("next: {}", push_command(&remote, &tags))),
                 (None, None) => {}
             }
-            pushed = done.pushed;
+            pushed = done.pushed.map(|remote| remote.to_string());
         }
         if self.json {
             shape.set(&["pushed"], json!(pushed).into());
@@ -119,13 +120,6 @@ impl How {
     pub fn json(&self) -> bool {
         self.json
     }
-}
-
-/// What to type to push tags.
-fn push_line(remote: &str, tags: Vec<&String>) -> String {
-    let atomic = if tags.len() > 1 { "--atomic " } else { "" };
-    let tags: Vec<String> = tags.into_iter().map(|tag| format!("'{tag}'")).collect();
-    format!("git push {atomic}{remote} {}", tags.join(" "))
 }
 
 /// The machine-readable shape of conditions, as `check --json` has it.

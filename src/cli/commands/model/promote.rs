@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::model::promote::Promotion;
 use crate::project::Project;
 use crate::tag::Label;
+use crate::url::Url;
 
 /// Give a label to a version
 ///
@@ -48,7 +49,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         };
         if args.how.json() {
             out.json(&json!({"event": null, "name": name.to_string(), "version": version.to_string(),
-                "label": label.to_string(), "commit": plan.act.commit.hex(), "pushed": pushed}));
+                "label": label.to_string(), "commit": plan.act.commit.hex(), "pushed": pushed.map(Url::to_string)}));
         }
         return Ok(0);
     }
