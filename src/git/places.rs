@@ -133,7 +133,7 @@ mod tests {
         assert!(linked.worktrees().unwrap().iter().any(|repo| !repo.is_here()));
         fs::write(files.place_note().with_extension("tmp"), "/").unwrap();
         fs::write(files.place_note(), "/").unwrap();
-        assert!(linked.worktrees().unwrap_err().message.contains("was cut"));
+        assert!(linked.worktrees().unwrap_err().message.contains("is truncated"));
         fs::remove_file(files.place_note()).unwrap();
         assert_eq!(tops(&linked), [here.join("store.git"), here.join("linked")]);
         // Git does not know where it is, and can be told.

@@ -81,6 +81,7 @@ pub fn checkout(
     let mut ignored: BTreeMap<RepoPath, Vec<&str>> = BTreeMap::new();
     let mut joins: Vec<Join> = Vec::new();
     let mut diverged = Vec::new();
+    let mut behind = Vec::new();
     let data: HashSet<&RepoPath> =
         definitions.pipelines.files.iter().flat_map(|file| &file.data).map(|d| &d.path).collect();
     for (path, pin, is_stored) in wanted(definitions, selected, &locks) {
@@ -124,8 +125,10 @@ pub fn checkout(
             && !options.force
             && is_unsaved(project, path, version, &now)
         {
-            if version == Some(DataVersion::Diverged) {
-                diverged.push(path.clone());
+            match version {
+                Some(DataVersion::Diverged) => diverged.push(path.clone()),
+                Some(DataVersion::NotCheckedOut) => behind.push(path.clone()),
+                _ => {}
             }
             done.unsaved.push(path.clone());
             continue;
@@ -136,7 +139,7 @@ pub fn checkout(
         }
     }
     if !done.unsaved.is_empty() {
-        return Err(unsaved_error(project, &done.unsaved, &diverged, selected.files.is_empty()));
+        return Err(unsaved_error(project, &done.unsaved, &diverged, &behind, selected.files.is_empty()));
     }
     let joined = join_all(project, &joins, sink)?;
     if options.clean {
@@ -233,11 +236,21 @@ fn join_all(project: &Project, joins: &[Join], sink: &dyn Sink) -> Result<Vec<Pi
 }
 
 /// What to do about changes that a checkout would overwrite. With `is_partial` others must not share their fate.
-fn unsaved_error(project: &Project, unsaved: &[RepoPath], diverged: &[RepoPath], is_partial: bool) -> Error {
+fn unsaved_error(
+    project: &Project,
+    unsaved: &[RepoPath],
+    diverged: &[RepoPath],
+    behind: &[RepoPath],
+    is_partial: bool,
+) -> Error {
     let typed = |paths: &[RepoPath]| words(paths.iter().map(|path| path.relative_to(&project.cwd)));
     let names: Vec<&str> = unsaved.iter().map(RepoPath::as_str).collect();
     let were = if names.len() == 1 { "was" } else { "were" };
-    let message = format!("{} {were} changed and saved nowhere; nothing was touched", names.join(", "));
+    let what = match behind.len() == unsaved.len() {
+        true => "not checked out, and the store has no copy of the version that is here",
+        false => "changed and saved nowhere",
+    };
+    let message = format!("{} {were} {what}; nothing was touched", names.join(", "));
     let of_these = if is_partial { format!(" {}", typed(unsaved)) } else { String::new() };
     let mut error =
         Error::new(Kind::Check, message).hint(format!("throw the changes away: lockstep checkout --force{of_these}"));
@@ -247,9 +260,14 @@ fn unsaved_error(project: &Project, unsaved: &[RepoPath], diverged: &[RepoPath],
             typed(diverged)
         ));
     }
-    let edited: Vec<RepoPath> = unsaved.iter().filter(|path| !diverged.contains(path)).cloned().collect();
+    if !behind.is_empty() {
+        error = error.hint(format!("or pin the version that is here: lockstep commit --force {}", typed(behind)));
+    }
+    let is_edited = |path: &&RepoPath| !diverged.contains(path) && !behind.contains(path);
+    let edited: Vec<RepoPath> = unsaved.iter().filter(is_edited).cloned().collect();
     if !edited.is_empty() {
-        let of_these = if is_partial || !diverged.is_empty() { format!(" {}", typed(&edited)) } else { String::new() };
+        let is_all = edited.len() == unsaved.len() && !is_partial;
+        let of_these = if is_all { String::new() } else { format!(" {}", typed(&edited)) };
         error = error.hint(format!("or record them: lockstep commit{of_these}"));
     }
     error

@@ -72,7 +72,7 @@ impl OtherVersions {
         let named = |paths: &[RepoPath]| paths.iter().map(|p| p.relative_to(&project.cwd)).collect::<Vec<_>>();
         let (behind, diverged) = (named(&self.behind), named(&self.diverged));
         let all: Vec<String> = behind.iter().chain(&diverged).cloned().collect();
-        let first = all.first()?;
+        all.first()?;
         let message = match &all[..] {
             [one] => format!("data {one} is not checked out: pipeline.lock pins another version"),
             _ => format!("data is not checked out: pipeline.lock pins other versions of {}", all.join(", ")),
@@ -88,7 +88,7 @@ impl OtherVersions {
             let typed = words(diverged);
             error = error.hint(format!("join the changes with the pinned version: lockstep checkout --merge {typed}"));
         }
-        let typed = words([first.clone()]);
+        let typed = words(all);
         Some(error.hint(format!("or pin what is here instead of it: lockstep commit --force {typed}")))
     }
 }

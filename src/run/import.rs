@@ -8,6 +8,7 @@ use std::path::Path;
 
 use super::add::{Added, Options as AddOptions, add_held, known, nearest};
 use super::browse::{Browser, What};
+use super::data_version::{OtherVersions, data_version};
 use super::edit::draft;
 use super::get::{WriteMode, folder_in_the_way, get_over, is_real_folder, place_for};
 use super::ignored::give_up;
@@ -185,20 +186,25 @@ pub fn update(
 
 /// Brings back an import that is not in the workspace; false if it is.
 fn back(project: &Project, definitions: &Definitions, path: &RepoPath, sink: &dyn Sink) -> Result<bool> {
-    let pinned = project.locks(definitions)?;
-    let files = definitions.pipelines.files.iter().zip(&pinned.all);
-    let mut data = files.flat_map(|(file, lock)| file.data.iter().map(move |data| (data, lock)));
-    let found = data.find(|(data, _)| data.path == *path);
-    let pin = found.and_then(|(data, lock)| lock.data.get(&data.spelled));
+    let pin = locked_pin(project, definitions, path)?;
     let (Some(pin), Some(origin)) = (pin, Origin::of(definitions, path)) else { return Ok(false) };
     if project.writable(path)?.symlink_metadata().is_ok() {
         return Ok(false);
     }
-    if !project.store().contains(pin) {
-        origin.fetch(project, &definitions.rules, pin, sink)?;
+    if !project.store().contains(&pin) {
+        origin.fetch(project, &definitions.rules, &pin, sink)?;
     }
-    restore(project, definitions, path, pin, sink)?;
+    restore(project, definitions, path, &pin, sink)?;
     Ok(true)
+}
+
+/// What a lock pins of data.
+fn locked_pin(project: &Project, definitions: &Definitions, path: &RepoPath) -> Result<Option<Pin>> {
+    let locks = project.locks(definitions)?;
+    let files = definitions.pipelines.files.iter().zip(&locks.all);
+    let mut data = files.flat_map(|(file, lock)| file.data.iter().map(move |data| (data, lock)));
+    let found = data.find(|(data, _)| data.path == *path);
+    Ok(found.and_then(|(data, lock)| lock.data.get(&data.spelled)).copied())
 }
 
 /// Brings what the other repository has to its place here, or into the folder there, and makes sure that it is that.
@@ -280,6 +286,12 @@ fn refuse_unsaved(project: &Project, path: &RepoPath, sink: &dyn Sink) -> Result
 fn refuse_changed(project: &Project, definitions: &Definitions, path: &RepoPath, sink: &dyn Sink) -> Result<()> {
     let seen = super::look::look(project, definitions, &[Spot::from(path)], sink).pop().unwrap_or(Ok(None))?;
     let (Some(pin), Some(origin)) = (seen, Origin::of(definitions, path)) else { return Ok(()) };
+    let mut other = OtherVersions::default();
+    if other.note(path, data_version(project, path, &pin, locked_pin(project, definitions, path)?.as_ref())) {
+        return Err(other
+            .error(project)
+            .unwrap_or_else(|| Error::new(Kind::Check, format!("{path} is not checked out"))));
+    }
     let changed = |error: Error| {
         let target = word(&path.relative_to(&project.cwd)).into_owned();
         let mut refused =
