@@ -32,16 +32,17 @@ pub fn data_version(project: &Project, path: &RepoPath, now: &Pin, locked: Optio
         index.set_base(&spot, locked);
         return DataVersion::Pinned;
     }
-    compare(index.base(&spot), now, locked)
+    compare(index.base(&spot), now, locked, &|| project.store().contains(now))
 }
 
-/// Where no base is known, as with a lost index, an edit cannot be told from an old version.
-fn compare(base: Option<Pin>, now: &Pin, locked: &Pin) -> DataVersion {
+/// `is_stored` is asked where no base is known: what the store has was recorded earlier.
+fn compare(base: Option<Pin>, now: &Pin, locked: &Pin, is_stored: &dyn Fn() -> bool) -> DataVersion {
     match base {
         Some(base) if is_same(&base, locked) => DataVersion::Edited,
         Some(base) if is_same(&base, now) => DataVersion::NotCheckedOut,
         Some(_) => DataVersion::Diverged,
-        None => DataVersion::NotCheckedOut,
+        None if is_stored() => DataVersion::NotCheckedOut,
+        None => DataVersion::Edited,
     }
 }
 
@@ -102,19 +103,19 @@ mod tests {
     fn an_earlier_version_is_no_edit() {
         let pin = |n: u8| Pin { id: ObjectId([n; 32]), size: 1, files: None, executable: false };
         let [old, new, edit] = [1, 2, 3].map(pin);
-        for (base, now, locked, want) in [
-            (Some(new), edit, new, DataVersion::Edited),
+        for (base, now, locked, is_stored, want) in [
+            (Some(new), edit, new, false, DataVersion::Edited),
             // Brought back by hand.
-            (Some(new), old, new, DataVersion::Edited),
-            (Some(old), old, new, DataVersion::NotCheckedOut),
-            (Some(old), old, new, DataVersion::NotCheckedOut),
-            (Some(old), edit, new, DataVersion::Diverged),
-            (Some(old), Pin { executable: true, ..old }, new, DataVersion::Diverged),
-            (Some(old), old, Pin { executable: true, ..old }, DataVersion::NotCheckedOut),
-            (None, old, new, DataVersion::NotCheckedOut),
-            (None, edit, new, DataVersion::NotCheckedOut),
+            (Some(new), old, new, true, DataVersion::Edited),
+            (Some(old), old, new, true, DataVersion::NotCheckedOut),
+            (Some(old), old, new, false, DataVersion::NotCheckedOut),
+            (Some(old), edit, new, false, DataVersion::Diverged),
+            (Some(old), Pin { executable: true, ..old }, new, false, DataVersion::Diverged),
+            (Some(old), old, Pin { executable: true, ..old }, true, DataVersion::NotCheckedOut),
+            (None, old, new, true, DataVersion::NotCheckedOut),
+            (None, edit, new, false, DataVersion::Edited),
         ] {
-            assert_eq!(compare(base, &now, &locked), want, "{base:?} {now:?} {locked:?}");
+            assert_eq!(compare(base, &now, &locked, &|| is_stored), want, "{base:?} {now:?} {locked:?}");
         }
     }
 }
