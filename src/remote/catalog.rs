@@ -191,12 +191,12 @@ fn keep(path: &Path, bytes: &[u8]) {
     }
 }
 
-/// Reads what is at the remote. A remote that was never written to is empty. With `anew`, what is remembered of it does
-/// not count: it may be damaged there meanwhile.
+/// Reads what is at the remote. A remote that was never written to is empty. With `from_scratch`, what is remembered of
+/// it does not count: it may be damaged there meanwhile.
 ///
 /// Where nothing can be listed the summary may be behind: segments that are remembered are asked for as well, and one
 /// that is announced and not there (a push is under way, or was killed) is passed over once a second look finds the same.
-pub fn read(place: &Place, memory: &Memory, anew: bool) -> Result<Catalog> {
+pub fn read(place: &Place, memory: &Memory, from_scratch: bool) -> Result<Catalog> {
     let mut gone_before = None;
     for _ in 0..PATIENCE {
         let listed = list(place)?;
@@ -206,7 +206,7 @@ pub fn read(place: &Place, memory: &Memory, anew: bool) -> Result<Catalog> {
         let mut gone = BTreeSet::new();
         for name in listed.segments.iter().chain(&unlisted) {
             let is_listed = listed.segments.contains(name);
-            let (segment, length) = match memory.segment(name).filter(|_| !anew && is_listed) {
+            let (segment, length) = match memory.segment(name).filter(|_| !from_scratch && is_listed) {
                 Some(known) => known,
                 None => match fetch(place, memory, name, left.min(cap::SEGMENT))? {
                     Found::Whole(segment, length) => (segment, length),

@@ -185,13 +185,13 @@ impl Remote {
         self.known.lock().unwrap_or_else(|e| e.into_inner()).is_some()
     }
 
-    fn look(&self, anew: bool) -> Result<Arc<Catalog>> {
+    fn look(&self, from_scratch: bool) -> Result<Arc<Catalog>> {
         let mut known = self.known.lock().unwrap_or_else(|e| e.into_inner());
-        if let Some(known) = known.as_ref().filter(|_| !anew) {
+        if let Some(known) = known.as_ref().filter(|_| !from_scratch) {
             return Ok(Arc::clone(known));
         }
         let catalog = if self.marker()? {
-            catalog::read(&self.place, &self.memory, anew)?
+            catalog::read(&self.place, &self.memory, from_scratch)?
         } else {
             self.refuse_lost()?;
             Catalog::default()

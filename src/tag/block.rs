@@ -1,6 +1,7 @@
 //! The block for programs in the message of a tag: a line `lockstep-model 1`, then JSON to the end of the message.
 //!
-//! Whoever may push tags writes it, so it is untrusted: of bounded size, and one that cannot be read counts as none.
+//! Any user who may push tags can write it, so it is untrusted: it has a largest size, and one that cannot be read
+//! counts as none.
 
 use serde::Deserialize;
 
