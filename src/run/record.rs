@@ -27,6 +27,8 @@ const FEW: usize = 8;
 /// In a long run the recorder waits for more while stages run: short ones share their syncs, and become one pack. A kill
 /// takes no more than this time with it.
 const WAIT: Duration = Duration::from_millis(100);
+/// A result that took longer than this, in seconds, is not kept waiting.
+const SHORT: f64 = 1.0;
 /// How long an entry of the journal may lack durability against a power cut.
 const SYNC: Duration = Duration::from_secs(1);
 
@@ -77,7 +79,8 @@ pub fn serve(
             Err(RecvTimeoutError::Disconnected) => return,
         };
         if let Some(first) = first {
-            let group = gather(first, &orders, if count < FEW { Duration::ZERO } else { WAIT });
+            let wait = if count < FEW || !is_short(&first) { Duration::ZERO } else { WAIT };
+            let group = gather(first, &orders, wait);
             count += group.len();
             for recorded in record(project, rules, trust, sink, journal, group) {
                 if answers.send(recorded.into()).is_err() {
@@ -96,14 +99,24 @@ pub fn serve(
 /// The jobs that come within a while, or until there is a reason not to wait.
 fn gather(first: Job, orders: &Receiver<Order>, wait: Duration) -> Vec<Job> {
     let mut group = vec![first];
-    let end = Instant::now() + wait;
+    let mut end = Instant::now() + wait;
     while group.len() < GROUP {
         match orders.recv_timeout(end.saturating_duration_since(Instant::now())) {
-            Ok(Order::Record(job)) => group.push(*job),
+            Ok(Order::Record(job)) => {
+                if !is_short(&job) {
+                    end = Instant::now();
+                }
+                group.push(*job);
+            }
             Ok(Order::Flush) | Err(_) => break,
         }
     }
     group
+}
+
+/// Is it soon made again, should it be lost? Of a job without a run nothing is known.
+fn is_short(job: &Job) -> bool {
+    job.run.as_ref().is_some_and(|(_, run)| run.seconds < SHORT)
 }
 
 fn record(
