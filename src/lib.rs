@@ -131,7 +131,7 @@
 //! | remote | `lockstep-remote`, [`remote`] | is refused |
 //! | segment of a remote's index | `remote/segment.rs` | is refused |
 //! | note on what goes from a remote | `remote/marks.rs` | is refused |
-//! | compiled pipelines and locks | `project.rs` | are made anew |
+//! | compiled pipelines and locks | `project.rs`, `project/locks.rs` | are made anew |
 //!
 //! The log folder of a run is described in `run/logs.rs`. Whoever runs the commands holds a lock on the file `output`
 //! in it, which is how `logs -f` knows when to stop, also after a crash.

@@ -3,6 +3,7 @@
 
 mod bash_only;
 mod programs;
+mod scan;
 
 use std::borrow::Cow;
 

@@ -8,7 +8,7 @@ use crate::event::Sink;
 use crate::path::RepoPath;
 use crate::project::{Definitions, Project};
 use crate::run::aside::Asides;
-use crate::run::data_version::{DataVersion, data_version, is_same};
+use crate::run::data_version::{DataVersion, data_version};
 use crate::run::fold::{put_asides_back, recover};
 use crate::run::ignore;
 use crate::run::join_data::join_stored;
@@ -97,7 +97,7 @@ pub fn checkout(
         if !is_stored && (now.is_some() || !selected.files.is_empty()) {
             continue;
         }
-        let fits = now.is_some_and(|n| is_same(&n, &pin));
+        let fits = now.is_some_and(|now| now.same_content(&pin));
         let version = now.filter(|_| data.contains(path)).map(|now| data_version(project, path, &now, Some(&pin)));
         if fits && !options.relink {
             continue;

@@ -7,7 +7,7 @@ use crate::event::{Event, Sink};
 use crate::path::RepoPath;
 use crate::pipeline::stage::{Data, StageId};
 use crate::project::{Definitions, Project};
-use crate::run::data_version::{OtherVersions, data_version, is_same};
+use crate::run::data_version::{OtherVersions, data_version};
 use crate::run::ignore;
 use crate::run::journal::{Change, Record};
 use crate::run::origin::Origin;
@@ -58,7 +58,7 @@ pub(super) fn pin(run: &mut Run, selected: &Selected) -> Result<Vec<Job>> {
         let data = &file.data[d];
         let locked = run.locks.all[f].data.get(&data.spelled).copied();
         match (run.look.out(&data.path)?, locked) {
-            (Some(now), Some(locked)) if is_same(&now, &locked) => {
+            (Some(now), Some(locked)) if now.same_content(&locked) => {
                 run.project.index().set_base(&Spot::from(&data.path), &locked);
                 jobs.extend(store_again(run.project, data, now, run.options.no_commit));
             }

@@ -28,7 +28,7 @@ pub enum DataVersion {
 pub fn data_version(project: &Project, path: &RepoPath, now: &Pin, locked: Option<&Pin>) -> DataVersion {
     let (spot, index) = (Spot::from(path), project.index());
     let Some(locked) = locked else { return DataVersion::Edited };
-    if is_same(now, locked) {
+    if now.same_content(locked) {
         index.set_base(&spot, locked);
         return DataVersion::Pinned;
     }
@@ -38,16 +38,12 @@ pub fn data_version(project: &Project, path: &RepoPath, now: &Pin, locked: Optio
 /// `is_stored` is asked where no base is known: what the store has was recorded earlier.
 fn compare(base: Option<Pin>, now: &Pin, locked: &Pin, is_stored: &dyn Fn() -> bool) -> DataVersion {
     match base {
-        Some(base) if is_same(&base, locked) => DataVersion::Edited,
-        Some(base) if is_same(&base, now) => DataVersion::NotCheckedOut,
+        Some(base) if base.same_content(locked) => DataVersion::Edited,
+        Some(base) if base.same_content(now) => DataVersion::NotCheckedOut,
         Some(_) => DataVersion::Diverged,
         None if is_stored() => DataVersion::NotCheckedOut,
         None => DataVersion::Edited,
     }
-}
-
-pub fn is_same(a: &Pin, b: &Pin) -> bool {
-    a.id == b.id && a.executable == b.executable
 }
 
 /// Data that must not be recorded as it is here, since the lock would lose what it pins.

@@ -200,8 +200,11 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         let (stage, entry, store) = (self.stage(id), self.entry(id)?, self.project.store());
         let is_other = |(out, now): &(&Out, &Option<Pin>)| {
             let (Some(now), Some(locked)) = (now, entry.outs.get(&out.spelled)) else { return false };
-            let differs = now.id != locked.pin.id || now.executable != locked.pin.executable;
-            out.persist && out.cache && differs && store.holds(now) && store.contains(&locked.pin)
+            out.persist
+                && out.cache
+                && !now.same_content(&locked.pin)
+                && store.holds(now)
+                && store.contains(&locked.pin)
         };
         let (out, _) = stage.outs.iter().zip(&facts.outs).find(is_other)?;
         let (path, address) = (out.path.relative_to(&self.project.cwd), self.address(id));
@@ -251,7 +254,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         let Some(entry) = entry else { return };
         for (out, now) in self.stage(id).outs.iter().zip(&facts.outs) {
             if let (Some(now), Some(locked)) = (now, entry.outs.get(&out.spelled))
-                && now.id != locked.pin.id
+                && !now.same_content(&locked.pin)
             {
                 let (path, address) = (out.path.relative_to(&self.project.cwd), self.address(id));
                 let text = format!(
@@ -367,7 +370,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         let stage = self.stage(id);
         stage.outs.iter().zip(&facts.outs).all(|(out, now)| {
             entry.outs.get(&out.spelled).is_some_and(|o| {
-                let here = now.is_some_and(|now| now.id == o.pin.id && now.executable == o.pin.executable);
+                let here = now.is_some_and(|now| now.same_content(&o.pin));
                 here || self.project.store().contains(&o.pin)
             })
         })

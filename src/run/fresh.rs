@@ -149,7 +149,7 @@ fn deps(stage: &Stage, now: &Facts, entry: &StageLock, reasons: &mut Vec<Reason>
     for (dep, new) in stage.deps.iter().zip(&now.deps) {
         let old = entry.deps.get(&dep.spelled);
         let state = match (old, new) {
-            (Some(old), Some(new)) if same(old, new) => continue,
+            (Some(old), Some(new)) if old.same_content(new) => continue,
             (Some(_), Some(_)) => State::Modified,
             (None, _) => State::New,
             (Some(_), None) => State::Deleted,
@@ -235,7 +235,7 @@ fn outs(stage: &Stage, now: &Facts, entry: &StageLock, reasons: &mut Vec<Reason>
             reasons.push(Reason::Definition { what: "outs", how });
         }
         let state = match (old, new) {
-            (Some(old), Some(new)) if same(&old.pin, new) => continue,
+            (Some(old), Some(new)) if old.pin.same_content(new) => continue,
             (Some(_), Some(_)) => State::Modified,
             (Some(_), None) => State::Deleted,
             (None, _) => State::New,
@@ -248,11 +248,6 @@ fn outs(stage: &Stage, now: &Facts, entry: &StageLock, reasons: &mut Vec<Reason>
     if let Some(how) = gone(entry.outs.keys(), |path| stage.outs.iter().any(|o| o.spelled == *path)) {
         reasons.push(Reason::Definition { what: "outs", how });
     }
-}
-
-/// Equal bytes; sizes follow from ids.
-fn same(a: &Pin, b: &Pin) -> bool {
-    a.id == b.id && a.executable == b.executable
 }
 
 /// `x, y removed` for what the lock has and the definition lacks.

@@ -56,7 +56,7 @@ impl Origin {
         let snapshot = there.project.at(&Rev::Commit(there.commit))?;
         let from = RepoPath::root().join(&import.path).unwrap_or_default();
         let found = Browser::new(&snapshot)?.find(&from)?.map(|item| item.what);
-        Ok(matches!(found, Some(What::Pinned(theirs)) if theirs.id == pin.id && theirs.executable == pin.executable))
+        Ok(matches!(found, Some(What::Pinned(theirs)) if theirs.same_content(pin)))
     }
 
     /// Brings the pinned bytes into the store.
@@ -83,7 +83,7 @@ impl Origin {
         let rules = As { rules, staged: place.as_os_str().as_encoded_bytes(), path: self.path.as_str().as_bytes() };
         let index = project.index();
         let seen = index.look(std::slice::from_ref(&spot), &rules, sink).pop().unwrap_or(Ok(None))?;
-        let seen = seen.filter(|seen| seen.id == pin.id && seen.executable == pin.executable);
+        let seen = seen.filter(|seen| seen.same_content(pin));
         let stored = seen.ok_or_else(|| self.differs()).and_then(|seen| {
             let _hold = project.store().hold(sink)?;
             let mut batch = project.store().batch();

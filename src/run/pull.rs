@@ -122,7 +122,7 @@ impl<'a> Pull<'a> {
         let mut wanted: BTreeMap<Option<&str>, Vec<Wanted>> = BTreeMap::new();
         for (out, now) in stage.outs.iter().zip(&facts.outs) {
             let Some(locked) = entry.outs.get(&out.spelled) else { return false };
-            let here = now.is_some_and(|now| now.id == locked.pin.id && now.executable == locked.pin.executable);
+            let here = now.is_some_and(|now| now.same_content(&locked.pin));
             if !here && !self.project.store().contains(&locked.pin) {
                 let one = Wanted { name: out.path.to_string(), pin: locked.pin };
                 wanted.entry(out.remote.as_deref()).or_default().push(one);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::bash_only::Scan;
+use super::scan::Scan;
 
 /// No more than so many of one script.
 const MOST: usize = 16;

@@ -28,6 +28,11 @@ impl Pin {
     pub fn is_dir(&self) -> bool {
         self.files.is_some()
     }
+
+    /// Are these the same bytes, with the same executable bit? Sizes follow from ids.
+    pub fn same_content(&self, other: &Pin) -> bool {
+        self.id == other.id && self.executable == other.executable
+    }
 }
 
 impl ObjectId {

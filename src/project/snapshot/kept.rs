@@ -13,7 +13,8 @@ use crate::path::RepoPath;
 use crate::pipeline::graph::{self, Graph};
 use crate::pipeline::load::{self, Loaded};
 use crate::pipeline::stage::Place;
-use crate::project::{Definitions, parse_lock, skipped};
+use crate::project::locks::parse_lock;
+use crate::project::{Definitions, skipped};
 
 /// Definitions and locks of so many different contents are remembered.
 const REMEMBERED: usize = 64;

@@ -23,7 +23,7 @@ impl Context<'_> {
         let mut changed: Vec<String> = Vec::new();
         for ((dep, before), now) in task.stage.deps.iter().zip(&task.facts.deps).zip(now) {
             let same = match (before, now) {
-                (Some(a), Ok(Some(b))) => a.id == b.id && a.executable == b.executable,
+                (Some(a), Ok(Some(b))) => a.same_content(&b),
                 _ => false,
             };
             if !same {

@@ -106,7 +106,7 @@ impl Context<'_> {
         let mut log = None;
         for ((out, pin), now) in task.stage.outs.iter().zip(&pins).zip(&task.facts.outs) {
             let Some(pin) = pin else { continue };
-            if now.is_some_and(|now| now.id == pin.id && now.executable == pin.executable) {
+            if now.is_some_and(|now| now.same_content(pin)) {
                 continue;
             }
             let one = (|| {

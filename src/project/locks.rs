@@ -1,0 +1,122 @@
+//! The locks of a project, as they are in the worktree now.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::compiled;
+use super::{Definitions, Project};
+use crate::error::{Error, Result};
+use crate::lock::{self, Lock};
+use crate::path::RepoPath;
+use crate::pipeline::load::Files;
+use crate::pipeline::stage::{FileId, Place};
+use crate::replace::replace_file;
+use crate::shell::word;
+use crate::store::ObjectId;
+
+/// What each lock said when it was last parsed, with BLAKE3 of its bytes.
+pub(super) type KeptLocks = BTreeMap<RepoPath, ([u8; 32], Lock)>;
+
+/// The locks beside the pipeline files, by [`FileId`].
+pub struct Locks {
+    pub all: Vec<Lock>,
+    /// Those that have no pipeline file beside them, by path.
+    pub alone: Vec<(RepoPath, Lock)>,
+    /// BLAKE3 of the bytes of each, where they were read from the worktree and exist.
+    hashes: Vec<Option<ObjectId>>,
+}
+
+impl Locks {
+    /// Locks as a commit has them.
+    pub(super) fn of_commit(all: Vec<Lock>) -> Locks {
+        Locks { all, alone: Vec::new(), hashes: Vec::new() }
+    }
+
+    pub fn of(&self, file: FileId) -> &Lock {
+        &self.all[file.0 as usize]
+    }
+
+    /// BLAKE3 of the lock file as it was read from the worktree; `None` if there was none.
+    pub fn hash_of(&self, file: FileId) -> Option<ObjectId> {
+        self.hashes.get(file.0 as usize).copied().flatten()
+    }
+}
+
+impl Project {
+    pub(super) fn compiled_locks(&self) -> PathBuf {
+        self.state_dir().join("locks")
+    }
+
+    /// The path of the lock beside a pipeline file.
+    pub fn lock_path(pipeline: &RepoPath) -> RepoPath {
+        pipeline.parent().and_then(|dir| dir.join("pipeline.lock")).unwrap_or_default()
+    }
+
+    /// Every lock, read now; parsed only where its bytes are not those of the last time.
+    pub fn locks(&self, definitions: &Definitions) -> Result<Locks> {
+        let kept_at = self.compiled_locks();
+        let read_now = || compiled::read(&kept_at).unwrap_or_default();
+        let mut kept = self.kept_locks.take(&kept_at).unwrap_or_else(read_now);
+        let mut all_kept = true;
+        let mut read = Vec::with_capacity(definitions.pipelines.files.len());
+        for file in &definitions.pipelines.files {
+            let path = Self::lock_path(&file.path);
+            let Some(bytes) = self.files().read(&Place::Repo(path.clone()))? else {
+                read.push((path, ([0; 32], Lock::default())));
+                continue;
+            };
+            let hash = ObjectId::of(&bytes).0;
+            let lock = match kept.remove(&path) {
+                Some((known, lock)) if known == hash => lock,
+                _ => {
+                    all_kept = false;
+                    parse_lock(&path, &bytes)?
+                }
+            };
+            read.push((path, (hash, lock)));
+        }
+        if !all_kept {
+            compiled::write(&kept_at, &read.iter().map(|(p, l)| (p, l)).collect::<BTreeMap<_, _>>());
+        }
+        let none = [0; 32];
+        let known = |hash| (hash != none).then_some(ObjectId(hash));
+        let (hashes, all) = read.into_iter().map(|(_, (hash, lock))| (known(hash), lock)).unzip();
+        Ok(Locks { hashes, all, alone: self.locks_alone(definitions)? })
+    }
+
+    /// The locks whose pipeline file is gone. A file of that name may be another tool's; one of ours that is
+    /// damaged, or holds the conflict of a merge, is an error, as any lock is.
+    fn locks_alone(&self, definitions: &Definitions) -> Result<Vec<(RepoPath, Lock)>> {
+        let mut read = Vec::new();
+        for path in &definitions.locks_alone {
+            // Of a file that cannot be read it is not known whose it is; `gc` says so.
+            let Ok(Some(bytes)) = self.files().read(&Place::Repo(path.clone())) else { continue };
+            match parse_lock(path, &bytes) {
+                Ok(lock) => read.push((path.clone(), lock)),
+                Err(error) if lock::is_ours(&String::from_utf8_lossy(&bytes)) => return Err(error),
+                Err(_) => {}
+            }
+        }
+        Ok(read)
+    }
+
+    /// Reads one lock as it is on disk now; `None` if there is none.
+    pub fn read_lock(&self, path: &RepoPath) -> Result<Option<Lock>> {
+        match self.files().read(&Place::Repo(path.clone()))? {
+            Some(bytes) => parse_lock(path, &bytes).map(Some),
+            None => Ok(None),
+        }
+    }
+}
+
+pub(super) fn parse_lock(path: &RepoPath, bytes: &[u8]) -> Result<Lock> {
+    let text = std::str::from_utf8(bytes).map_err(|_| {
+        Error::usage(format!("{path} is no UTF-8 text")).hint(format!("git checkout {}", word(path.as_str())))
+    })?;
+    lock::read(path.as_str(), text)
+}
+
+/// Writes a lock file in one step; an empty lock has no file.
+pub fn write_lock(project: &Project, path: &RepoPath, lock: &Lock) -> Result<()> {
+    replace_file(&project.writable(path)?, lock::write(lock).as_bytes())
+}

@@ -1,0 +1,367 @@
+//! Reads a shell script: where its commands begin, and where syntax of bash stands that `sh` does not have. Pure.
+//!
+//! The scan knows quotes, `$( )`, `${ }`, `$(( ))`, backticks, comments and here-documents; what is quoted is text for
+//! another program. It keeps its own stack, so no nesting is too deep, and reads each byte once.
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Mode {
+    /// Commands, up to this byte or to the end.
+    Code(Option<u8>),
+    /// Within double quotes.
+    Double,
+    /// Within `${ }`; where that stands in double quotes, single ones are text.
+    Brace { is_quoted: bool },
+    /// Within `$(( ))`, with so many parentheses open.
+    Arithmetic(usize),
+    /// The text of a here-document in which substitutions count, up to this place.
+    Text(usize),
+}
+
+/// A here-document whose text begins after the next line end.
+struct HereDocument {
+    delimiter: Vec<u8>,
+    strips_tabs: bool,
+    is_quoted: bool,
+}
+
+pub(super) struct Scan<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    modes: Vec<Mode>,
+    pending: Vec<HereDocument>,
+    /// Within a word: a `#` begins no comment.
+    in_word: bool,
+    /// The next word is the first of a command.
+    first: bool,
+    /// The words before were assignments, or a program that runs another one (`env`, `nice -n 5`).
+    is_led: bool,
+    /// The words that commands begin with, which are written out.
+    pub(super) programs: Vec<&'a str>,
+}
+
+/// Programs that run the one named behind them.
+const WRAPPERS: [&[u8]; 6] = [b"env", b"exec", b"command", b"nice", b"nohup", b"time"];
+
+impl<'a> Scan<'a> {
+    pub(super) fn new(script: &'a str) -> Scan<'a> {
+        Scan {
+            bytes: script.as_bytes(),
+            at: 0,
+            modes: vec![Mode::Code(None)],
+            pending: Vec::new(),
+            in_word: false,
+            first: true,
+            is_led: false,
+            programs: Vec::new(),
+        }
+    }
+
+    /// Reads all of the script, as bash would.
+    pub(super) fn run_as_bash(&mut self) {
+        while let Some((at, _)) = self.run() {
+            self.at = self.at.max(at + 1);
+            (self.in_word, self.first) = (false, self.first && self.bytes[at] == b'[');
+        }
+    }
+
+    /// The first piece of bash-only syntax, and where it stands.
+    pub(super) fn run(&mut self) -> Option<(usize, &'static str)> {
+        while self.at < self.bytes.len() {
+            let found = match self.modes.last().copied().unwrap_or(Mode::Code(None)) {
+                Mode::Code(end) => self.code(end),
+                mode => self.text(mode),
+            };
+            if found.is_some() {
+                return found;
+            }
+        }
+        None
+    }
+
+    /// The byte so many places further on, lines that are continued being one.
+    fn peek(&self, ahead: usize) -> Option<u8> {
+        self.bytes.get(self.place(ahead)).copied()
+    }
+
+    fn place(&self, ahead: usize) -> usize {
+        let mut at = self.at;
+        for _ in 0..ahead {
+            at += 1;
+            while self.bytes[at.min(self.bytes.len())..].starts_with(b"\\\n") {
+                at += 2;
+            }
+        }
+        at
+    }
+
+    fn skip(&mut self, count: usize) {
+        self.at = self.place(count);
+    }
+
+    fn push(&mut self, mode: Mode) {
+        self.modes.push(mode);
+        if matches!(mode, Mode::Code(_)) {
+            (self.in_word, self.first) = (false, true);
+        }
+    }
+
+    fn pop(&mut self) {
+        self.modes.pop();
+        (self.in_word, self.first) = (true, false);
+    }
+
+    /// Is past a `$`, a backtick or a backslash, where one of them stands here.
+    fn expansion(&mut self) -> bool {
+        match (self.bytes[self.at], self.peek(1)) {
+            (b'\\', _) => self.at = (self.at + 2).min(self.bytes.len()),
+            (b'`', _) => {
+                self.at += 1;
+                self.push(Mode::Code(Some(b'`')));
+            }
+            (b'$', Some(b'(')) if self.peek(2) == Some(b'(') => {
+                self.skip(3);
+                self.push(Mode::Arithmetic(2));
+            }
+            (b'$', Some(b'(')) => {
+                self.skip(2);
+                self.push(Mode::Code(Some(b')')));
+            }
+            (b'$', Some(b'{')) => {
+                self.skip(2);
+                let last = self.modes.last();
+                let is_quoted = matches!(last, Some(Mode::Double | Mode::Text(_) | Mode::Brace { is_quoted: true }));
+                self.push(Mode::Brace { is_quoted });
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn single_quotes(&mut self) {
+        let rest = &self.bytes[self.at + 1..];
+        self.at = rest.iter().position(|byte| *byte == b'\'').map_or(self.bytes.len(), |end| self.at + end + 2);
+    }
+
+    fn text(&mut self, mode: Mode) -> Option<(usize, &'static str)> {
+        match (mode, self.bytes[self.at]) {
+            (Mode::Text(end), _) if self.at >= end => {
+                self.modes.pop();
+                (self.in_word, self.first) = (false, true);
+                // The delimiter is no command.
+                let rest = &self.bytes[self.at..];
+                self.at += rest.iter().position(|byte| *byte == b'\n').map_or(rest.len(), |end| end + 1);
+            }
+            (Mode::Double, b'"') | (Mode::Brace { .. }, b'}') => {
+                self.at += 1;
+                self.pop();
+            }
+            (Mode::Brace { .. }, b'"') => {
+                self.at += 1;
+                self.push(Mode::Double);
+            }
+            (Mode::Brace { is_quoted: false }, b'\'') => self.single_quotes(),
+            (Mode::Arithmetic(open), b'(') => {
+                self.at += 1;
+                self.set(Mode::Arithmetic(open + 1));
+            }
+            (Mode::Arithmetic(1), b')') => {
+                self.at += 1;
+                self.pop();
+            }
+            (Mode::Arithmetic(open), b')') => {
+                self.at += 1;
+                // `$((a) | b)` is a substitution that begins with a subshell.
+                match open == 2 && self.bytes.get(self.at) != Some(&b')') {
+                    true => self.set(Mode::Code(Some(b')'))),
+                    false => self.set(Mode::Arithmetic(open - 1)),
+                }
+            }
+            _ if self.expansion() => {}
+            _ => self.at += 1,
+        }
+        None
+    }
+
+    fn set(&mut self, mode: Mode) {
+        if let Some(last) = self.modes.last_mut() {
+            *last = mode;
+        }
+    }
+
+    fn code(&mut self, end: Option<u8>) -> Option<(usize, &'static str)> {
+        let (at, byte) = (self.at, self.bytes[self.at]);
+        if Some(byte) == end {
+            self.at += 1;
+            self.pop();
+            return None;
+        }
+        if self.bytes[at..].starts_with(b"\\\n") {
+            self.at += 2;
+            return None;
+        }
+        let (next, third) = (self.peek(1), self.peek(2));
+        match byte {
+            b'\\' => {
+                self.at = (at + 2).min(self.bytes.len());
+                (self.in_word, self.first) = (true, false);
+            }
+            b'`' | b'$' if self.expansion() => {}
+            b'\'' => {
+                self.single_quotes();
+                (self.in_word, self.first) = (true, false);
+            }
+            b'"' => {
+                self.at += 1;
+                self.push(Mode::Double);
+            }
+            b'#' if !self.in_word => {
+                let rest = &self.bytes[at..];
+                self.at = rest.iter().position(|byte| *byte == b'\n').map_or(self.bytes.len(), |end| at + end);
+            }
+            b'\n' => {
+                self.at += 1;
+                (self.in_word, self.first, self.is_led) = (false, true, false);
+                self.here_documents();
+            }
+            b' ' | b'\t' => {
+                self.at += 1;
+                self.in_word = false;
+            }
+            b'&' if next == Some(b'>') => return Some((at, "&>")),
+            b'|' if next == Some(b'&') && third != Some(b'&') => return Some((at, "|&")),
+            b'<' if next == Some(b'(') => return Some((at, "<(")),
+            b'>' if next == Some(b'(') => return Some((at, ">(")),
+            b'<' if next == Some(b'<') && third == Some(b'<') => return Some((at, "<<<")),
+            b'<' if next == Some(b'<') => self.here_document(),
+            b'>' if next == Some(b'&') => {
+                let digits = self.bytes[..at].iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+                let is_whole = self.bytes[..at - digits].last().is_none_or(|byte| b" \t\n;&|<>()".contains(byte));
+                let is_numbered = digits > 0 && is_whole;
+                self.skip(2);
+                while matches!(self.bytes.get(self.at), Some(b' ' | b'\t')) {
+                    self.at += 1;
+                }
+                let is_file = |byte: &u8| !byte.is_ascii_digit() && !b"-$`\"'\\\n;&|<>()#".contains(byte);
+                if !is_numbered && self.bytes.get(self.at).is_some_and(is_file) {
+                    return Some((at, ">&"));
+                }
+                self.in_word = true;
+            }
+            b'<' | b'>' => {
+                let is_double = matches!(next, Some(b'<' | b'>' | b'&' | b'|'));
+                self.skip(1 + usize::from(is_double));
+                self.in_word = false;
+            }
+            b'(' => {
+                self.at += 1;
+                self.push(Mode::Code(Some(b')')));
+            }
+            b';' | b'&' | b'|' | b')' => {
+                self.at += 1;
+                (self.in_word, self.first, self.is_led) = (false, true, false);
+            }
+            _ if !self.in_word => return self.word(),
+            _ => self.at += 1,
+        }
+        None
+    }
+
+    /// Reads the beginning of a word.
+    fn word(&mut self) -> Option<(usize, &'static str)> {
+        let rest = &self.bytes[self.at..];
+        let length = rest.iter().position(|byte| b" \t\n;&|<>()'\"`$\\#".contains(byte)).unwrap_or(rest.len());
+        let word = &rest[..length.max(1)];
+        if self.first && word == b"[[" && matches!(rest.get(2), Some(b' ' | b'\t')) {
+            return Some((self.at, "[["));
+        }
+        let begins_command =
+            matches!(word, b"if" | b"then" | b"elif" | b"else" | b"while" | b"until" | b"do" | b"!" | b"{");
+        self.note_program(word, rest.get(length).copied(), begins_command);
+        self.first = self.first && begins_command;
+        self.at += word.len();
+        self.in_word = true;
+        None
+    }
+
+    /// A word begins here, and a byte follows it: is it the program of a command?
+    fn note_program(&mut self, word: &'a [u8], next: Option<u8>, begins_command: bool) {
+        if !(self.first || self.is_led) || begins_command {
+            return;
+        }
+        let name = word.iter().take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'_').count();
+        let is_assignment = name > 0 && word.get(name) == Some(&b'=');
+        let is_option = self.is_led && (word[0] == b'-' || word.iter().all(u8::is_ascii_digit));
+        if is_assignment || is_option || WRAPPERS.contains(&word) {
+            self.is_led = true;
+            return;
+        }
+        self.is_led = false;
+        let is_written_out = !matches!(next, Some(b'\'' | b'"' | b'`' | b'$' | b'\\'));
+        if let Some(text) = std::str::from_utf8(word).ok().filter(|_| is_written_out) {
+            self.programs.push(text);
+        }
+    }
+
+    /// Reads `<<WORD` or `<<-WORD`.
+    fn here_document(&mut self) {
+        self.skip(2);
+        let strips_tabs = self.bytes.get(self.at) == Some(&b'-');
+        self.at += usize::from(strips_tabs);
+        while matches!(self.bytes.get(self.at), Some(b' ' | b'\t')) {
+            self.at += 1;
+        }
+        let (mut delimiter, mut is_quoted) = (Vec::new(), false);
+        while let Some(&byte) = self.bytes.get(self.at) {
+            match byte {
+                b' ' | b'\t' | b'\n' | b';' | b'&' | b'|' | b'<' | b'>' | b'(' | b')' => break,
+                b'\'' | b'"' => {
+                    let rest = &self.bytes[self.at + 1..];
+                    let end = rest.iter().position(|other| *other == byte).unwrap_or(rest.len());
+                    delimiter.extend(&rest[..end]);
+                    self.at = (self.at + end + 2).min(self.bytes.len());
+                    is_quoted = true;
+                }
+                b'\\' => {
+                    delimiter.extend(self.bytes.get(self.at + 1));
+                    self.at = (self.at + 2).min(self.bytes.len());
+                    is_quoted = true;
+                }
+                byte => {
+                    delimiter.push(byte);
+                    self.at += 1;
+                }
+            }
+        }
+        self.pending.push(HereDocument { delimiter, strips_tabs, is_quoted });
+        self.in_word = true;
+    }
+
+    /// Passes the texts of the here-documents that begin here; the substitutions of one are scanned.
+    fn here_documents(&mut self) {
+        let mut bodies = Vec::new();
+        for document in std::mem::take(&mut self.pending) {
+            let from = self.at;
+            let mut end = self.bytes.len();
+            while self.at < self.bytes.len() {
+                let rest = &self.bytes[self.at..];
+                let length = rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len());
+                let line = &rest[..length];
+                let tabs = line.iter().take_while(|byte| document.strips_tabs && **byte == b'\t').count();
+                let start = self.at;
+                self.at = (self.at + length + 1).min(self.bytes.len());
+                if line[tabs..] == document.delimiter[..] {
+                    end = start;
+                    break;
+                }
+            }
+            bodies.push((from, end, document.is_quoted));
+        }
+        // Substitutions count in the text of a single one; several in one line are passed as a whole.
+        if let [(from, end, false)] = bodies[..]
+            && from < end
+        {
+            self.at = from;
+            self.modes.push(Mode::Text(end));
+        }
+    }
+}
