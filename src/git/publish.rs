@@ -67,7 +67,7 @@ impl Repo {
 
     /// The object of a tag, and its content without a signature; `None` if there is no such annotated tag.
     pub fn tag_content(&self, name: &str) -> Result<Option<(GitId, Vec<u8>)>> {
-        let history = self.history()?;
+        let history = self.plain_history()?;
         let Some(reference) = history.find_ref(&format!("refs/tags/{name}"))? else { return Ok(None) };
         let Ok(object) = history.0.repo.find_object(reference.target) else { return Ok(None) };
         let is_tag = object.kind == gix::object::Kind::Tag && !reference.is_symbolic;

@@ -53,6 +53,7 @@ pub(super) fn pin(run: &mut Run, selected: &Selected) -> Result<Vec<Job>> {
     let mut jobs = Vec::new();
     let definitions = run.definitions;
     let mut others = OtherVersions::default();
+    let mut told: Vec<(&RepoPath, String)> = Vec::new();
     for ((f, d), is_needed) in concerned(definitions, selected) {
         let file = &definitions.pipelines.files[f];
         let data = &file.data[d];
@@ -76,8 +77,7 @@ pub(super) fn pin(run: &mut Run, selected: &Selected) -> Result<Vec<Job>> {
                     run.outcome.written.push(written);
                     run.look.forget();
                 }
-                let summary = summary(run.project, &data.path, locked.as_ref(), &now);
-                run.sink.event(Event::DataPinned { path: &data.path, summary: &summary });
+                told.push((&data.path, summary(run.project, &data.path, locked.as_ref(), &now)));
                 let record = Record {
                     lock: Project::lock_path(&file.path),
                     change: Change::Data { path: data.spelled.clone(), old: locked, new: now },
@@ -109,10 +109,12 @@ pub(super) fn pin(run: &mut Run, selected: &Selected) -> Result<Vec<Job>> {
             }
         }
     }
-    match others.error(run.project) {
-        Some(error) => Err(error),
-        None => Ok(jobs),
+    // One that must not be recorded stops all of them, so nothing is said of the others before.
+    if let Some(error) = others.error(run.project) {
+        return Err(error);
     }
+    told.iter().for_each(|(path, summary)| run.sink.event(Event::DataPinned { path, summary }));
+    Ok(jobs)
 }
 
 fn store_again(project: &Project, data: &Data, pin: Pin, no_commit: bool) -> Option<Job> {

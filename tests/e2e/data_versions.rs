@@ -332,6 +332,19 @@ fn a_persistent_output_that_is_not_checked_out_is_not_built_on() {
     assert_eq!(sandbox.read("o"), "mine\n3\n");
 }
 
+/// What is not recorded is not said to be.
+#[test]
+fn one_that_is_not_checked_out_stops_the_others_before_a_word() {
+    let sandbox = merged();
+    sandbox.write("extra", "1");
+    let entry = sandbox.read("pipeline.yaml").replace("data:\n", "data:\n- path: extra\n");
+    pull(&sandbox);
+    sandbox.write("pipeline.yaml", entry);
+    let out = sandbox.run(&["repro"]);
+    assert!(out.code == 1 && out.stderr.contains("raw is not checked out"), "{out}");
+    assert!(!out.stderr.contains("extra") && !sandbox.read("pipeline.lock").contains("extra"), "{out}");
+}
+
 #[test]
 fn an_output_of_a_frozen_stage_that_is_not_the_pinned_one_is_named() {
     let sandbox = Sandbox::new();
