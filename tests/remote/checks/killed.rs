@@ -40,6 +40,12 @@ fn kill(sandbox: &Sandbox, verb: &str, moment: u64, whole: u64, proxy: Option<&P
         proxy.release();
     }
     let out = running.end();
+    // An ssh that was still opening its connection when the others were cut would keep it: nothing ends it but that.
+    let started = std::time::Instant::now();
+    while let Some(proxy) = proxy.filter(|_| !sandbox.processes().is_empty() && started.elapsed() < PATIENCE) {
+        proxy.cut();
+        std::thread::sleep(Duration::from_millis(10));
+    }
     sandbox.await_nobody();
     out
 }
