@@ -9,7 +9,7 @@ use super::gate::{Gates, Meant};
 use super::note::NotedCheck;
 use super::publish;
 use super::register::snapshot_of;
-use super::registry::{Model, Registry};
+use super::registry::{Event, Model, Registry};
 use super::signed;
 use crate::error::{Error, Kind, Result};
 use crate::git::GitId;
@@ -31,6 +31,8 @@ pub struct Promotion {
     pub checks: Vec<Judged>,
     /// Its tag has no good signature, and needs one.
     pub unsigned: Option<Error>,
+    /// Another version on its commit.
+    pub sibling: Option<Version>,
 }
 
 /// What is going to be taken away.
@@ -91,7 +93,11 @@ impl Promotion {
             false => None,
         };
         let revives = model.deprecated.is_some();
-        Ok(Promotion { act, version, label: label.clone(), before, given, revives, checks, unsigned })
+        // Where a version was registered there by force, the user knows.
+        let is_forced = |event: &Event| event.note.as_ref().is_some_and(|note| !note.forced.is_empty());
+        let here = model.events.iter().filter(|e| e.commit == commit && matches!(e.action, Action::Register(_)));
+        let sibling = if here.clone().any(is_forced) { None } else { model.other_on_commit(commit, &version) };
+        Ok(Promotion { act, version, label: label.clone(), before, given, revives, checks, unsigned, sibling })
     }
 
     /// Has the version the label already?
@@ -102,16 +108,27 @@ impl Promotion {
     /// What speaks against it.
     pub fn refusal(&self) -> Option<Error> {
         let failed = checks::failure(&self.checks);
-        let why = match (&failed, &self.unsigned) {
-            (Some(_), _) => "it does not pass its checks",
-            (None, Some(_)) => "its tag needs a good signature",
-            (None, None) => return None,
+        let why = match (&failed, &self.unsigned, &self.sibling) {
+            (Some(_), ..) => "it does not pass its checks",
+            (None, Some(_), _) => "its tag needs a good signature",
+            (None, None, Some(_)) => "its commit has another version",
+            (None, None, None) => return None,
         };
         let name = &self.act.tag.name;
         let what = format!("{name} {} does not become {}: {why}", self.version, self.label);
         let unsigned = self.unsigned.iter().map(|e| [std::slice::from_ref(&e.message), &e.causes].concat().join(": "));
-        let causes = failed.into_iter().flat_map(|e| e.causes).chain(unsigned);
-        let error = causes.fold(Error::new(Kind::Check, what), Error::because);
+        let sibling = self.sibling.as_ref().map(|sibling| {
+            format!(
+                "{name} {sibling} is on the commit {}, too: GTO reads no repository with a label on such a commit",
+                self.act.commit.short()
+            )
+        });
+        let causes = failed.into_iter().flat_map(|e| e.causes).chain(unsigned).chain(sibling);
+        let mut error = causes.fold(Error::new(Kind::Check, what), Error::because);
+        if self.sibling.is_some() {
+            let message = word(&format!("{name} {}", self.version)).into_owned();
+            error = error.hint(format!("register a version on a new commit: git commit --allow-empty -m {message}"));
+        }
         Some(error.hint("--force promotes it all the same, and the tag says so"))
     }
 

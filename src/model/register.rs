@@ -17,7 +17,7 @@ use super::registry::Registry;
 use super::sound;
 use crate::error::{Error, Kind, Result};
 use crate::event::Sink;
-use crate::git::{About, GitId};
+use crate::git::About;
 use crate::lfs;
 use crate::path::RepoPath;
 use crate::project::Project;
@@ -81,7 +81,14 @@ impl Plan {
         }
         let mut warnings = Vec::new();
         warnings.extend(twin(registry, name, &origin));
-        let sibling = sibling(registry, name, commit.id);
+        let model = registry.models.get(name);
+        let sibling = model.and_then(|model| model.on_commit(commit.id));
+        if let (None, Some(other)) = (&sibling, model.and_then(|model| model.other_on_commit(commit.id, &version))) {
+            warnings.push(format!(
+                "{name} {other}, which was taken back, is on the same commit: GTO would fail for a label of {version}, and \
+                 `lockstep model promote` refuses it"
+            ));
+        }
         match kept::elsewhere(project, &snapshot, &origin)? {
             Kept::Nowhere => warnings.push(format!(
                 "there is no remote, so nobody else can get {}: lockstep remote add -d NAME URL, then lockstep push",
@@ -177,11 +184,6 @@ fn twin(registry: &Registry, name: &ModelName, origin: &Origin) -> Option<String
     let same = |event: usize| model.events[event].note.as_ref()?.file.as_ref().map(|f| f.blake3 == hash);
     let (version, _) = model.versions.iter().rev().find(|(_, r)| same(r.event) == Some(true))?;
     Some(format!("{name} {version} is the same file, byte for byte"))
-}
-
-/// A version on the same commit, also one that was taken back.
-fn sibling(registry: &Registry, name: &ModelName, commit: GitId) -> Option<Version> {
-    registry.models.get(name)?.on_commit(commit)
 }
 
 /// Puts into the tag what neither its name nor the commit's lock says.

@@ -181,10 +181,17 @@ impl Model {
         self.holders(label).into_iter().find(|given| given.version.as_ref() != Some(version))
     }
 
-    /// The highest version on a commit, as GTO sees it: not that of a lightweight tag.
+    /// The highest version on a commit that counts: not one that was taken back, nor that of a lightweight tag.
     pub fn on_commit(&self, commit: GitId) -> Option<Version> {
-        let here = self.state.versions.iter().filter(|v| v.commit == commit && !v.is_lightweight);
+        let here = self.state.versions.iter().filter(|v| v.commit == commit && !v.is_lightweight && v.counts());
         here.map(|numbered| &numbered.version).max().cloned()
+    }
+
+    /// The highest version on a commit but for this one. GTO fails for a label on such a commit, also where the other
+    /// version was taken back.
+    pub fn other_on_commit(&self, commit: GitId, version: &Version) -> Option<Version> {
+        let here = self.state.versions.iter().filter(|v| v.commit == commit && !v.is_lightweight);
+        here.map(|numbered| &numbered.version).filter(|other| *other != version).max().cloned()
     }
 
     /// The time of its last tag, in seconds since 1970.

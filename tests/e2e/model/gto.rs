@@ -210,3 +210,29 @@ fn tags_of_one_second_mean_the_same() {
         assert_eq!(answers(&sandbox, "digits"), wanted, "round {round}\n{}", made.join("\n"));
     }
 }
+
+/// GTO reads two versions on one commit of which one was taken back, and none of them once one has a label.
+#[test]
+#[ignore = "needs gto 1.10"]
+fn a_version_beside_one_that_was_taken_back_is_read() {
+    if is_unknown_to_gto() {
+        return;
+    }
+    let sandbox = project();
+    let own = |args: &[&str]| output(sandbox.lockstep("").args(args).env_remove("GIT_COMMITTER_DATE"));
+    for args in [
+        &["model", "register", "digits", "--version", "v1.0.0"][..],
+        &["model", "deprecate", "digits@v1.0.0"],
+        &["model", "register", "digits", "--version", "v2.0.0"],
+    ] {
+        let out = own(args);
+        assert_eq!(out.code, 0, "{out}");
+    }
+    let shown = gto(&sandbox, &["show", "digits", "--json"]);
+    assert!(shown.code == 0 && shown.stdout.contains("v2.0.0") && !shown.stdout.contains("v1.0.0"), "{shown}");
+    assert_eq!(own(&["model", "promote", "digits@v2.0.0", "prod"]).code, 1);
+    assert_eq!(gto(&sandbox, &["show", "digits"]).code, 0);
+    assert_eq!(own(&["model", "promote", "digits@v2.0.0", "prod", "--force"]).code, 0);
+    let shown = gto(&sandbox, &["show", "digits"]);
+    assert!(shown.code != 0 && shown.stderr.contains("Multiple versions are not allowed"), "{shown}");
+}

@@ -388,16 +388,31 @@ fn two_versions_on_one_commit() {
     assert!(out.code == 0 && out.stderr.contains("digits v1.0.0 is the same file, byte for byte"), "{out}");
     let forced = &json(&sandbox, &["model", "show", "digits@v2.0.0", "--json"])["forced"];
     assert!(forced[0].as_str().unwrap().contains("reads no repository with two versions"), "{forced}");
-    // GTO minds one that was taken back, too.
-    ok(&sandbox, &["model", "deprecate", "digits@v2.0.0"]);
-    ok(&sandbox, &["model", "deprecate", "digits@v1.0.0"]);
-    assert_eq!(sandbox.run(&["model", "register", "digits", "--version", "v3.0.0"]).code, 1);
-    sandbox.git(&["tag", "-d", "digits@v1.0.0!", "digits@v2.0.0!"]);
     ok(&sandbox, &["model", "promote", "digits@v1.0.0", "prod"]);
     assert_eq!(json(&sandbox, &["model", "resolve", "digits#prod", "--json"])["version"], "v1.0.0");
     ok(&sandbox, &["model", "promote", "digits@v2.0.0", "prod"]);
     assert_eq!(json(&sandbox, &["model", "resolve", "digits#prod", "--json"])["version"], "v2.0.0");
     assert_eq!(json(&sandbox, &["model", "resolve", "digits#prod#1", "--json"])["current"], false);
+}
+
+/// GTO reads a version beside one that was taken back, and fails for a label on their commit.
+#[test]
+fn a_version_beside_one_that_was_taken_back() {
+    let sandbox = project();
+    ok(&sandbox, &["model", "register", "digits", "--version", "v1.0.0"]);
+    ok(&sandbox, &["model", "deprecate", "digits@v1.0.0"]);
+    let out = sandbox.run(&["model", "register", "digits", "--version", "v2.0.0"]);
+    assert!(
+        out.code == 0 && out.stderr.contains("digits v1.0.0, which was taken back, is on the same commit"),
+        "{out}"
+    );
+    let out = sandbox.run(&["model", "promote", "digits@v2.0.0", "prod"]);
+    assert!(out.code == 1 && out.stderr.contains("digits v2.0.0 does not become prod: its commit has"), "{out}");
+    assert!(out.stderr.contains("git commit --allow-empty -m 'digits v2.0.0'"), "{out}");
+    // A third one is refused as ever, since the second counts.
+    assert_eq!(sandbox.run(&["model", "register", "digits", "--version", "v3.0.0"]).code, 1);
+    ok(&sandbox, &["model", "promote", "digits@v2.0.0", "prod", "--force"]);
+    assert_eq!(json(&sandbox, &["model", "resolve", "digits#prod", "--json"])["version"], "v2.0.0");
 }
 
 #[test]
