@@ -147,6 +147,13 @@ fn decide(judged: &mut Judged, here: &Metrics, there: &mut AtRevision<'_>) -> Re
 }
 
 impl Judged {
+    /// The same, or unknown if its metric is of a stage that is not done: `undone` says why, by file.
+    pub fn unless_undone(self, undone: &BTreeMap<String, String>) -> Judged {
+        let Some(why) = self.file.as_ref().and_then(|file| undone.get(&file.to_string())) else { return self };
+        let error = Error::missing(format!("{why}, so its metrics are not known"));
+        Judged { value: None, limit: None, ok: false, error: Some(error), remark: None, ..self }
+    }
+
     /// One line for people: `accuracy >= main - 0.005 (0.9705)`, `is 0.9755`.
     pub fn sentence(&self) -> String {
         // Rounded numbers that look alike would contradict the verdict.

@@ -4,13 +4,12 @@
 //! Values are read from the files, as `metrics diff` reads them. A file that cannot be read, and the metrics of a stage
 //! that the last run did not get done, are unknown: never equal.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::compare::values::{Directions, Side, compare, directions};
 use crate::error::{Error, Kind, Result};
-use crate::event::Silent;
 use crate::git::GitId;
 use crate::model::gate::{Gates, Meant};
 use crate::model::registry::Registry;
@@ -18,11 +17,9 @@ use crate::path::RepoPath;
 use crate::pipeline::stage::{FileId, Place, StageId};
 use crate::project::{Definitions, Project, Rev, Snapshot, Snapshots};
 use crate::report::last::{LastRun, StageWord};
-use crate::run::fresh::{Reason, State};
-use crate::run::look::Look;
-use crate::run::status::status;
+use crate::run::stale_metrics::stale_metrics;
 use crate::run::values::{self, Asked, Parsed, metrics_of, params_of};
-use crate::value::{self, Number, Value};
+use crate::value::{self, Value};
 
 /// The version of a report as a file. A reader refuses another one.
 pub const VERSION: u32 = 1;
@@ -124,7 +121,7 @@ pub fn collect(project: &Project, against: &Against) -> Result<Report> {
     let snapshots = project.snapshots();
     let new = snapshots.at(&Rev::Worktree)?;
     let mut undone = undone(&report, &new);
-    for (file, why) in stale(project, &new)? {
+    for (file, why) in stale_metrics(&new)? {
         undone.entry(file).or_insert(why);
     }
     if let Some((name, id)) = found {
@@ -159,31 +156,6 @@ fn undone(report: &Report, snapshot: &Snapshot<'_>) -> BTreeMap<String, String> 
         found.extend(outs.map(|out| (out.path.to_string(), format!("stage {} {why}", run.address))));
     }
     found
-}
-
-/// Metrics of stages that are stale now, whatever the last run did, or that need one that is. An output that is merely
-/// not here is no reason: the lock pins it.
-fn stale(project: &Project, snapshot: &Snapshot<'_>) -> Result<BTreeMap<String, String>> {
-    let definitions = &snapshot.definitions;
-    let order = definitions.graph.order();
-    let mut look = Look::new(project, definitions, &Silent);
-    let (found, _) = status(project, definitions, order, &[], &mut look)?;
-    let is_absence = |reason: &Reason| matches!(reason, Reason::Out { state, .. } | Reason::Dep { state, .. } if matches!(state, State::Deleted | State::NotInCache));
-    let counts = |reason: &Reason| !matches!(reason, Reason::Always | Reason::Forced) && !is_absence(reason);
-    let stale = found.stages.iter().filter(|(_, reasons)| reasons.iter().any(counts)).map(|(id, _)| *id);
-    let mut stale: HashSet<StageId> = stale.chain(found.unknown.iter().copied()).collect();
-    let mut metrics = BTreeMap::new();
-    for id in order {
-        let stage = definitions.pipelines.stage(*id);
-        let is_below = || !stage.frozen && definitions.graph.upstream(*id).iter().any(|up| stale.contains(up));
-        if !stale.contains(id) && !is_below() {
-            continue;
-        }
-        stale.insert(*id);
-        let why = format!("stage {} is stale", definitions.pipelines.address(*id, &RepoPath::root()));
-        metrics.extend(stage.outs.iter().filter(|out| out.metric).map(|out| (out.path.to_string(), why.clone())));
-    }
-    Ok(metrics)
 }
 
 /// Stages that both sides have, with other commands.
@@ -261,26 +233,15 @@ fn failed_checks<'p>(
     }
     let registry = Registry::read(&snapshot.project.repo)?;
     let judged = Gates::new(snapshots, &registry).judge(snapshot, Meant::All);
-    let failed = judged.into_iter().filter_map(|judged| {
-        let undone = judged.file.as_ref().and_then(|file| undone.get(&file.to_string()));
-        if judged.ok && undone.is_none() {
-            return None;
-        }
-        let unknown = undone.map(|why| format!("{why}, so its metrics are not known"));
-        let sentence = match &unknown {
-            Some(why) => format!("{}: {why}", judged.check.text),
-            None => judged.sentence(),
-        };
-        let number = |number: Option<Number>| number.filter(|_| unknown.is_none()).map(Value::from);
-        Some(FailedCheck {
-            check: judged.check.text.clone(),
-            pipeline: judged.pipeline.to_string(),
-            artifact: judged.check.artifact.clone(),
-            value: number(judged.value),
-            limit: number(judged.limit),
-            error: unknown.or_else(|| judged.error.as_ref().map(Error::full_message)),
-            sentence,
-        })
+    let failed = judged.into_iter().map(|judged| judged.unless_undone(undone)).filter(|judged| !judged.ok);
+    let failed = failed.map(|judged| FailedCheck {
+        check: judged.check.text.clone(),
+        pipeline: judged.pipeline.to_string(),
+        artifact: judged.check.artifact.clone(),
+        value: judged.value.map(Value::from),
+        limit: judged.limit.map(Value::from),
+        error: judged.error.as_ref().map(Error::full_message),
+        sentence: judged.sentence(),
     });
     Ok(failed.collect())
 }

@@ -49,6 +49,7 @@ pub mod restore;
 pub mod schedule;
 pub mod select;
 mod settle;
+pub mod stale_metrics;
 pub mod status;
 pub mod trust;
 pub mod values;

@@ -12,6 +12,7 @@ use crate::model::gate::{Gates, Meant};
 use crate::model::registry::Registry;
 use crate::model::signed;
 use crate::project::{Project, Rev, Snapshot};
+use crate::run::stale_metrics::stale_metrics;
 use crate::tag::{self, ModelName};
 use crate::value::Value;
 
@@ -70,6 +71,10 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         let artifact = artifact::declared(&snapshot, &tag::meant(&name, &known, &project.cwd)?)?;
         judged.extend(gates.judge(&snapshot, Meant::Artifact(&artifact)));
         asked.extend(artifacts.iter().filter(|a| a.name == artifact.name));
+    }
+    if !judged.is_empty() {
+        let stale = stale_metrics(&snapshot)?;
+        judged = judged.into_iter().map(|one| one.unless_undone(&stale)).collect();
     }
     let signed = signed(&snapshot, &registry, &asked)?;
     if args.json {

@@ -244,6 +244,18 @@ fn metrics_of_a_stage_that_is_stale_now_are_not_compared() {
         }
         assert!(text.contains("- `acc >= 1: stage eval is stale, so its metrics are not known`"), "{text}");
     }
+    // `check` knows no more than the report, whether the file is here, or the lock alone has its values.
+    for is_here in [true, false] {
+        if !is_here {
+            sandbox.remove("m.json");
+        }
+        for args in [&["check"][..], &["check", "pipeline.yaml"]] {
+            let out = sandbox.run(args);
+            let why = "FAIL  acc >= 1: stage eval is stale, so its metrics are not known";
+            assert!(out.code == 1 && out.stdout.contains(why) && out.stderr.contains("0 of 1 check hold"), "{out}");
+        }
+        assert_eq!(sandbox.run(&["check", "--rev", "main"]).code, 0);
+    }
 }
 
 /// As in CI: the outputs of stages that are up to date are not fetched.

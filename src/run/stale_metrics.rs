@@ -1,0 +1,40 @@
+//! Metrics of the workspace that are not known: what their files say, or the lock for them, is of another state.
+
+use std::collections::{BTreeMap, HashSet};
+
+use crate::error::Result;
+use crate::event::Silent;
+use crate::path::RepoPath;
+use crate::pipeline::stage::StageId;
+use crate::project::Snapshot;
+use crate::run::fresh::{Reason, State};
+use crate::run::look::Look;
+use crate::run::status::status;
+
+/// Metrics of stages that are stale now, or that need one that is, by file, each with the reason. An output that is merely
+/// not here is no reason: the lock pins it. Metrics of a commit are as they are, and none of them is stale.
+pub fn stale_metrics(snapshot: &Snapshot<'_>) -> Result<BTreeMap<String, String>> {
+    let mut metrics = BTreeMap::new();
+    let definitions = &snapshot.definitions;
+    if snapshot.commit.is_some() || !definitions.pipelines.stages.iter().flat_map(|s| &s.outs).any(|out| out.metric) {
+        return Ok(metrics);
+    }
+    let order = definitions.graph.order();
+    let mut look = Look::new(snapshot.project, definitions, &Silent);
+    let (found, _) = status(snapshot.project, definitions, order, &[], &mut look)?;
+    let is_absence = |reason: &Reason| matches!(reason, Reason::Out { state, .. } | Reason::Dep { state, .. } if matches!(state, State::Deleted | State::NotInCache));
+    let counts = |reason: &Reason| !matches!(reason, Reason::Always | Reason::Forced) && !is_absence(reason);
+    let stale = found.stages.iter().filter(|(_, reasons)| reasons.iter().any(counts)).map(|(id, _)| *id);
+    let mut stale: HashSet<StageId> = stale.chain(found.unknown.iter().copied()).collect();
+    for id in order {
+        let stage = definitions.pipelines.stage(*id);
+        let is_below = || !stage.frozen && definitions.graph.upstream(*id).iter().any(|up| stale.contains(up));
+        if !stale.contains(id) && !is_below() {
+            continue;
+        }
+        stale.insert(*id);
+        let why = format!("stage {} is stale", definitions.pipelines.address(*id, &RepoPath::root()));
+        metrics.extend(stage.outs.iter().filter(|out| out.metric).map(|out| (out.path.to_string(), why.clone())));
+    }
+    Ok(metrics)
+}
