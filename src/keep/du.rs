@@ -238,7 +238,8 @@ fn ask(project: &Project, options: &Options, troubles: &mut Vec<Error>) -> Resul
         None => project.config.remotes(),
     };
     for name in names {
-        match Remote::open(project, Some(name), None).and_then(|remote| remote.known()) {
+        let read = |remote: Remote| if options.remote.is_some() { remote.contents() } else { remote.known() };
+        match Remote::open(project, Some(name), None).and_then(read) {
             Ok(catalog) => catalogs.push((name.to_string(), catalog)),
             Err(e) if options.remote.is_some() => return Err(e),
             Err(e) => troubles.push(e),

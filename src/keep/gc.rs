@@ -222,7 +222,9 @@ fn known(store: &Store, census: &Census, missing: &[ObjectId], options: &Options
         sink.event(Event::Warning { text: &error.message });
         return Ok(());
     }
-    Err(error.hint("get it again: lockstep fetch, or lockstep repro").hint("or go on without it: --skip-unreadable"))
+    Err(error
+        .hint("get it again: lockstep fetch, or, if a stage makes it: lockstep repro")
+        .hint("or go on without it: --skip-unreadable"))
 }
 
 /// What goes, by the names of those that refer to it: commits out of scope, and results of the run cache.

@@ -31,6 +31,8 @@ const PATIENCE: usize = 5;
 /// All segments of a remote, merged.
 #[derive(Debug, Default)]
 pub struct Catalog {
+    /// Is the place a remote, by its file `lockstep-remote`? Without it the place may be new, or the URL wrong.
+    pub has_marker: bool,
     pub names: BTreeSet<Name>,
     pub all: Segment,
     /// Segments that cannot be read, with why: what they tell of is not known.
@@ -228,7 +230,7 @@ pub fn read(place: &Place, memory: &Memory, from_scratch: bool) -> Result<Catalo
             memory.tidy(&there, &listed.notes);
             let marks = marks(place, memory, listed.notes)?;
             let doomed = marks.doomed();
-            return Ok(Catalog { damaged, marks, doomed, ..Catalog::new(segments) });
+            return Ok(Catalog { has_marker: true, damaged, marks, doomed, ..Catalog::new(segments) });
         }
         gone_before = Some(gone);
     }

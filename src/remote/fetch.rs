@@ -49,7 +49,7 @@ impl Remote {
             return Ok(fetched);
         }
         self.refuse_absent()?;
-        let catalog = self.known()?;
+        let catalog = self.contents()?;
         let damaged = catalog.damaged.first().map(|(_, e)| e.clone().hint(self.again()));
         let mut getting = Getting::new(self, store, Arc::clone(&catalog), sink);
         let there = getting.get(&lacking)?;
@@ -95,13 +95,13 @@ impl Remote {
     /// Brings the listing of a folder into the store, as far as it can be had: enough to know what is in it.
     pub fn fetch_listing(&self, store: &Store, pin: &Pin, sink: &dyn Sink) -> Result<()> {
         self.refuse_absent()?;
-        Getting::new(self, store, self.known()?, sink).list(pin)
+        Getting::new(self, store, self.contents()?, sink).list(pin)
     }
 
     /// The entries of the run cache under a stage key, the newest first, verified, and those that
     /// are damaged there. Nothing is stored.
     pub fn find_runs(&self, key: &ObjectId) -> Result<(Entries, Vec<Error>)> {
-        let rows = self.known()?.runs(key);
+        let rows = self.contents()?.runs(key);
         let (mut bytes, lost) = self.run_bytes(&rows)?;
         Ok((rows.into_iter().filter_map(|row| Some((row, bytes.remove(&row.entry)?))).collect(), lost))
     }
@@ -109,7 +109,7 @@ impl Remote {
     /// Brings the entries of these stage keys, or of all, into the local run cache. How many were new here, and those
     /// that are damaged there.
     pub fn fetch_runs(&self, store: &Store, keys: Option<&BTreeSet<ObjectId>>) -> Result<(usize, Vec<Error>)> {
-        let catalog = self.known()?;
+        let catalog = self.contents()?;
         let mut rows: Vec<RunRow> = catalog.all.runs.values().copied().collect();
         rows.retain(|row| {
             keys.is_none_or(|keys| keys.contains(&row.key)) && !catalog.all.withdrawn.contains(&row.entry)

@@ -3,6 +3,8 @@
 //! It looks like a new one, and a push would begin it again on the wrong disk. So a clone that remembers segments of a
 //! remote (see [`super::catalog::Memory`]) refuses it when its file `lockstep-remote` is gone, until the user names the
 //! address again with `remote add`.
+//!
+//! A clone that never used a remote cannot tell a new one from a wrong URL. It may push there, and reading is an error.
 
 use crate::config::Grade;
 use crate::error::{Error, Kind, Result};
@@ -19,11 +21,7 @@ impl Remote {
             return Ok(());
         }
         let (name, url) = (&self.name, self.url());
-        let index = if self.place.lists() { self.place.list("index")? } else { Vec::new() };
-        if !index.is_empty() {
-            return Err(Error::new(Kind::Remote, format!("the remote {name} ({url}) lost its file {MARKER}"))
-                .hint(format!("if it is the right one: lockstep verify --remote {} --repair", word(name))));
-        }
+        self.refuse_index_alone()?;
         let error = Error::new(Kind::Remote, format!("the remote {name} ({url}) is not there"))
             .because(match self.place.folder() {
                 Some(folder) if !folder.is_dir() => format!("there is no folder {}", folder.display()),
@@ -41,6 +39,26 @@ impl Remote {
     /// The same for a remote that is a folder, where a look at it costs next to nothing.
     pub(super) fn refuse_lost_folder(&self) -> Result<()> {
         if self.place.folder().is_none() || self.place.has(MARKER) { Ok(()) } else { self.refuse_lost() }
+    }
+
+    /// The error for a place without its marker that this clone has not used, and is to read from.
+    pub(super) fn unmarked(&self) -> Result<Error> {
+        self.refuse_index_alone()?;
+        let message = format!("the remote {} ({}) is not a lockstep remote", self.name, self.url());
+        Ok(Error::new(Kind::Remote, message)
+            .because(format!("it has no file {MARKER}: nothing was pushed there yet, or the URL is wrong"))
+            .hint("does the URL lead to the right place? lockstep remote list")
+            .hint(format!("if it does, push from where the data is: lockstep push -r {}", word(&self.name))))
+    }
+
+    /// Without the marker and with an index it is a remote that was damaged.
+    fn refuse_index_alone(&self) -> Result<()> {
+        if !self.place.lists() || self.place.list("index")?.is_empty() {
+            return Ok(());
+        }
+        let message = format!("the remote {} ({}) lost its file {MARKER}", self.name, self.url());
+        Err(Error::new(Kind::Remote, message)
+            .hint(format!("if it is the right one: lockstep verify --remote {} --repair", word(&self.name))))
     }
 
     /// Is it a folder that is not there? Of a service only an answer tells.

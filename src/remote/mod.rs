@@ -175,9 +175,16 @@ impl Remote {
         self.place.spent()
     }
 
-    /// What is there, asked once. A remote that was never written to is empty; one that is lost is an error.
+    /// What is there, asked once. A place that was never written to is empty, see [`Catalog::has_marker`]; a remote that is
+    /// lost is an error.
     pub fn known(&self) -> Result<Arc<Catalog>> {
         self.look(false)
+    }
+
+    /// The same for readers. A place without its marker has nothing to read, and is no remote that lacks something.
+    pub fn contents(&self) -> Result<Arc<Catalog>> {
+        let known = self.known()?;
+        if known.has_marker { Ok(known) } else { Err(self.unmarked()?) }
     }
 
     /// Did it say what it has?

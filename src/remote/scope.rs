@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::UNIX_EPOCH;
 
-use crate::error::{Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Sink};
 use crate::git;
 use crate::path::RepoPath;
@@ -30,8 +30,9 @@ pub struct Scope {
     /// the run cache does not say whose it is, so what is spelled alike is held to be the same.
     private: BTreeSet<String>,
     elsewhere: BTreeSet<String>,
-    /// Names of what is never pushed.
+    /// Names of what is never pushed, and of data.
     stay: BTreeSet<String>,
+    data: BTreeSet<String>,
     /// What of the workspace no lock pins yet.
     pub unpinned: Vec<RepoPath>,
     /// The repositories that have what no remote may have: those of imports, by their bytes.
@@ -79,6 +80,8 @@ pub struct Compared {
     pub nowhere: Vec<Wanted>,
     /// Here and there.
     pub both: usize,
+    /// Why the place may be no remote at all: it has no marker, so that it has nothing.
+    pub unmarked: Option<Error>,
 }
 
 impl Scope {
@@ -111,6 +114,7 @@ impl Scope {
             for data in &file.data {
                 let named = whole || selected.data.iter().any(|d| d.is_in(&data.path));
                 if let Some(pin) = locks.all[f].data.get(&data.spelled).filter(|_| named) {
+                    self.data.insert(data.path.relative_to(from));
                     self.item(data.path.relative_to(from), *pin, data.remote.clone(), data.push);
                     if let Some(origin) = Origin::of_data(&file.path, data) {
                         self.origins.entry((pin.id, pin.is_dir())).or_insert(origin);
@@ -136,6 +140,11 @@ impl Scope {
     /// Is this an output that is never pushed?
     pub fn stays(&self, name: &str) -> bool {
         self.stay.contains(name)
+    }
+
+    /// Is this data, which no stage makes?
+    pub fn is_data(&self, name: &str) -> bool {
+        self.data.contains(name)
     }
 
     /// The items by remote; `None` is the one that counts where none is named. With `-r` those that belong to another
@@ -319,7 +328,8 @@ impl Scope {
             if let Some((_, error)) = known.damaged.first() {
                 return Err(error.clone().hint(remote.again()));
             }
-            let mut compared = Compared::default();
+            let unmarked = if known.has_marker { None } else { Some(remote.unmarked()?) };
+            let mut compared = Compared { unmarked, ..Compared::default() };
             for one in wanted {
                 let is_here = project.store().contains(&one.pin);
                 // What is about to go there has to be pushed again; it can still be had.

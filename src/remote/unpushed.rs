@@ -29,6 +29,8 @@ pub struct Left {
     pub here: Vec<Wanted>,
     /// Not even here.
     pub nowhere: Vec<Wanted>,
+    /// Does a stage make any of what is nowhere? Data cannot be made again.
+    pub is_made: bool,
 }
 
 /// Looks at the tips that are pushed. What the commit that is there already pins is not this push's to answer for.
@@ -50,8 +52,9 @@ pub fn unpushed(project: &Project, updates: &[Update]) -> Result<Vec<Left>> {
             Some(before) => before.pinned()?.iter().map(|p| (p.pin.id, p.pin.is_dir())).collect(),
             None => BTreeSet::new(),
         };
-        let mut left = Left { commit, here: Vec::new(), nowhere: Vec::new() };
-        for at in scope(&snapshot)?.compare(project, &Options::default())? {
+        let mut left = Left { commit, here: Vec::new(), nowhere: Vec::new(), is_made: false };
+        let scope = scope(&snapshot)?;
+        for at in scope.compare(project, &Options::default())? {
             let is_new = |wanted: &Wanted| !before.contains(&(wanted.pin.id, wanted.pin.is_dir()));
             left.here.extend(at.done.not_there.into_iter().filter(is_new));
             left.nowhere.extend(at.done.nowhere.into_iter().filter(is_new));
@@ -65,6 +68,7 @@ pub fn unpushed(project: &Project, updates: &[Update]) -> Result<Vec<Left>> {
             left.nowhere.retain(|wanted| known.root(&wanted.pin).is_none());
         }
         if !left.here.is_empty() || !left.nowhere.is_empty() {
+            left.is_made = left.nowhere.iter().any(|wanted| !scope.is_data(&wanted.name));
             all.push(left);
         }
     }

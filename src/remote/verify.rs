@@ -119,7 +119,7 @@ impl File {
 }
 
 impl Remote {
-    /// Looks at all that the remote's index names; reads what was chosen. A remote that was never written to is empty.
+    /// Looks at all that the remote's index names; reads what was chosen.
     pub fn inspect(&self, read: Option<Choice>, sink: &dyn Sink) -> Result<Inspected> {
         self.refuse_absent()?;
         let mut inspected = Inspected::default();
@@ -132,7 +132,11 @@ impl Remote {
             tell(There::Marker, "it is gone, so that this counts as no remote".into());
             Arc::new(catalog::read(&self.place, &self.memory, true)?)
         } else {
-            self.look(true)?
+            let known = self.look(true)?;
+            if !known.has_marker {
+                return Err(self.unmarked()?);
+            }
+            known
         };
         for (name, error) in &known.damaged {
             tell(There::Segment(name.clone()), error.causes.first().unwrap_or(&error.message).clone());

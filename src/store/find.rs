@@ -187,7 +187,7 @@ impl Store {
             }
         }
         Err(Error::missing(format!("object {id} is not in the store {}", self.dir().display()))
-            .hint("make it again: lockstep repro"))
+            .hint("get it again: lockstep fetch, or, if a stage makes it: lockstep repro"))
     }
 
     fn locate_loose(&self, id: &ObjectId) -> Result<Option<Lies>> {
@@ -221,7 +221,7 @@ impl Store {
 
     fn set_aside(&self, id: &ObjectId, lies: &Lies, why: &str) -> Error {
         let e = Error::missing(format!("object {id} in the store {} is damaged", self.dir().display()))
-            .hint("make it again: lockstep repro");
+            .hint("get it again: lockstep fetch, or, if a stage makes it: lockstep repro");
         let kept = match lies {
             Lies::Loose(..) => self.quarantine(id),
             Lies::Packed(pack, row) => self.bury(pack, std::slice::from_ref(row)),

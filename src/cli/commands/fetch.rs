@@ -10,7 +10,7 @@ use crate::project::Project;
 use crate::remote::Wanted;
 use crate::remote::fetch::Fetched;
 use crate::remote::loss::{Loss, told_as_one};
-use crate::remote::scope::At;
+use crate::remote::scope::{At, Scope};
 use crate::run::merge::fetch_listings;
 
 /// Bring outputs and data from a remote into the store
@@ -51,7 +51,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         out.json(&json!({"remotes": json(&fetched)}));
     }
     let absent = tell(&fetched, scope.unpinned.is_empty(), !args.json, out);
-    let mut errors = failures(&fetched, &absent);
+    let mut errors = failures(&fetched, &absent, &scope);
     errors.extend(args.what.unpinned(&scope, project, out)?);
     transfer::worst(errors, out).map_or(Ok(0), Err)
 }
@@ -71,11 +71,11 @@ fn tell_listings(count: usize, missing: &[RepoPath], project: &Project, out: &Ou
 }
 
 /// What could not be had: damaged or gone at a remote, or never there.
-pub(super) fn failures(fetched: &[At<(Fetched, usize)>], absent: &[Wanted]) -> Vec<Error> {
+pub(super) fn failures(fetched: &[At<(Fetched, usize)>], absent: &[Wanted], scope: &Scope) -> Vec<Error> {
     let mut errors: Vec<Error> = told_as_one(fetched.iter().flat_map(|at| &at.done.0.lost)).into_iter().collect();
     errors.extend(fetched.iter().flat_map(|at| at.done.0.runs_lost.clone()));
     if !absent.is_empty() {
-        errors.push(transfer::nowhere(absent, "at the remote"));
+        errors.push(transfer::nowhere(absent, scope));
     }
     errors
 }

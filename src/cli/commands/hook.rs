@@ -115,7 +115,8 @@ fn refusal(left: &Left, is_head: bool) -> Error {
     }
     if !left.nowhere.is_empty() {
         error = error.because(format!("neither here nor there: {}", named(&left.nowhere)));
-        error = error.hint("lockstep repro — makes what is in no store");
+        let push = "lockstep push — where data is that no stage makes";
+        error = error.hint(if left.is_made { "lockstep repro — makes what is in no store" } else { push });
     }
     error.hint("git push --no-verify — pushes without this check")
 }

@@ -36,6 +36,9 @@ pub struct Args {
     json: bool,
 }
 
+/// What helps with data that is at no remote.
+const COPY_THEM: &str = "copy them from where they are";
+
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let definitions = project.definitions()?;
     let selected = args.what.select(project, &definitions, out)?;
@@ -56,7 +59,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let done = checkout(project, &definitions, &selected, &options, &progress);
     progress.finish();
     let absent = fetch::tell(&fetched, true, false, out);
-    let failures = fetch::failures(&fetched, &absent);
+    let failures = fetch::failures(&fetched, &absent, &scope);
     let done = done?;
     let restored: Vec<String> = done.restored.iter().map(|path| path.relative_to(&project.cwd)).collect();
     if args.json {
@@ -88,8 +91,13 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let (stay, lost): (Vec<String>, Vec<String>) = missing.partition(|name| scope.stays(name));
     if lost.is_empty() && args.what.targets.is_empty() {
         if !stay.is_empty() {
-            let count = text::count(stay.len(), "output");
-            out.say(format!("{count} not shared (`push: false`), lockstep repro makes them: {}", stay.join(", ")));
+            let (data, outs): (Vec<&str>, Vec<&str>) = stay.iter().map(String::as_str).partition(|n| scope.is_data(n));
+            for (names, what, how) in [(outs, "output", "lockstep repro makes them"), (data, "data path", COPY_THEM)] {
+                if !names.is_empty() {
+                    let count = text::count(names.len(), what);
+                    out.say(format!("{count} not shared (`push: false`), {how}: {}", names.join(", ")));
+                }
+            }
         }
     } else if !done.missing.is_empty() && errors.is_empty() {
         let private = !stay.is_empty();
@@ -97,7 +105,8 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         let error =
             Error::missing(format!("{} not in the store: {}", text::count(names.len(), "output"), names.join(", ")));
         let error = if private { error.because("what is not pushed (`push: false`) cannot be pulled") } else { error };
-        errors.push(error.hint("make them again: lockstep repro"));
+        let is_made = names.iter().any(|name| !scope.is_data(name));
+        errors.push(error.hint(if is_made { "make them again: lockstep repro" } else { COPY_THEM }));
     }
     errors.extend(super::not_pinned(&done.never_made, "never made", &definitions, project));
     if args.allow_missing {

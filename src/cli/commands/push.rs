@@ -72,7 +72,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     }
     let mut errors = args.what.unpinned(&scope, project, out)?;
     if !absent.is_empty() {
-        errors.insert(0, transfer::nowhere(&absent, "at the remote"));
+        errors.insert(0, transfer::nowhere(&absent, &scope));
     }
     transfer::worst(errors, out).map_or(Ok(0), Err)
 }

@@ -181,13 +181,28 @@ pub fn tell_each(verb: &str, all: &[Wanted], out: &Output) {
     }
 }
 
-/// Outputs that are pinned and were not found anywhere.
-pub fn nowhere(all: &[Wanted], where_else: &str) -> Error {
+/// Outputs and data that are pinned and were found neither here nor at the remote.
+pub fn nowhere(all: &[Wanted], scope: &Scope) -> Error {
     let names: Vec<&str> = all.iter().take(10).map(|w| w.name.as_str()).collect();
     let more = if all.len() > names.len() { format!(" and {} more", all.len() - names.len()) } else { String::new() };
-    let message =
-        format!("{} neither here nor {where_else}: {}{more}", text::count(all.len(), "output"), names.join(", "));
+    let message = format!("{} neither here nor at the remote: {}{more}", count(all, scope), names.join(", "));
+    if all.iter().all(|w| scope.is_data(&w.name)) {
+        return Error::missing(message).hint(PUSH_THERE);
+    }
     Error::missing(message).hint("make them again: lockstep repro").hint("or push them from where they are")
+}
+
+/// What helps with data that is not here: no stage makes it.
+const PUSH_THERE: &str = "push it from where it is: lockstep push";
+
+/// `2 outputs`, `1 data path`, or both at once.
+fn count(all: &[Wanted], scope: &Scope) -> String {
+    let data = all.iter().filter(|w| scope.is_data(&w.name)).count();
+    match all.len() - data {
+        0 if data > 0 => text::count(data, "data path"),
+        _ if data > 0 => text::count(all.len(), "output or data path"),
+        outs => text::count(outs, "output"),
+    }
 }
 
 /// Several failures: all are told, and the one with the lowest exit code comes back, to end the command.
@@ -205,6 +220,11 @@ pub fn compare(what: &What, as_json: bool, project: &Project, out: &Output) -> R
     let compared = scope.compare(project, &what.options(false));
     progress.finish();
     let compared = compared?;
+    // Of what is not here a place that is no remote says nothing.
+    let is_asked = |at: &&At<Compared>| !at.done.nowhere.is_empty();
+    if let Some(error) = compared.iter().filter(is_asked).find_map(|at| at.done.unmarked.clone()) {
+        return Err(error);
+    }
     if as_json {
         let one = |at: &At<Compared>| {
             json!({
@@ -217,19 +237,24 @@ pub fn compare(what: &What, as_json: bool, project: &Project, out: &Output) -> R
     }
     let mut same = true;
     for at in &compared {
+        let (data, outs): (Vec<Wanted>, Vec<Wanted>) =
+            at.done.nowhere.iter().cloned().partition(|w| scope.is_data(&w.name));
         let sorts = [
             (&at.done.not_there, "not at the remote", "lockstep push"),
             (&at.done.not_here, "not here", "lockstep pull"),
-            (&at.done.nowhere, "neither here nor at the remote", "lockstep repro"),
+            (&outs, "neither here nor at the remote", "lockstep repro"),
+            (&data, "neither here nor at the remote", PUSH_THERE),
         ];
         same &= sorts.iter().all(|(all, ..)| all.is_empty());
         if !as_json && !out.quiet {
             for (all, how, next) in sorts.iter().filter(|(all, ..)| !all.is_empty()) {
                 let bytes = text::bytes(all.iter().map(|w| w.pin.size).sum());
-                out.line(format!("{}: {} {how}, {bytes}: {next}", at.remote, text::count(all.len(), "output")));
+                out.line(format!("{}: {} {how}, {bytes}: {next}", at.remote, count(all, &scope)));
                 all.iter().for_each(|w| out.line(format!("  {} ({})", w.name, text::bytes(w.pin.size))));
             }
-            if sorts.iter().all(|(all, ..)| all.is_empty()) && scope.unpinned.is_empty() {
+            if at.done.unmarked.is_some() {
+                out.say(format!("nothing was pushed to {} ({}) yet", at.remote, at.url));
+            } else if sorts.iter().all(|(all, ..)| all.is_empty()) && scope.unpinned.is_empty() {
                 out.say(format!("{} has everything, and so has this clone", at.remote));
             }
         }

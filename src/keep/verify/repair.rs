@@ -178,7 +178,7 @@ fn from_remotes(
         if is_whole && unknown.iter().all(|at| back.elsewhere.contains_key(at)) {
             return;
         }
-        let opened = Remote::open(project, Some(name), None).and_then(|remote| Ok((remote.known()?, remote)));
+        let opened = Remote::open(project, Some(name), None).and_then(|remote| Ok((remote.contents()?, remote)));
         let (catalog, remote) = match opened {
             Ok(opened) => opened,
             Err(e) => {

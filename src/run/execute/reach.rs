@@ -76,7 +76,11 @@ impl Context<'_> {
             let error = Error::missing(format!("stage {} needs {}, which does not exist", task.address, gone.path));
             return Err(Failure::early(match pull {
                 _ if gone.origin.is_some() => error.hint("bring it from where it was imported: lockstep pull"),
-                Some(_) => error.because("no remote has it").hint("make it again: lockstep repro"),
+                Some(_) => {
+                    let is_made = self.definitions.graph.producer(&gone.path).is_some();
+                    let data = "it is data, which no stage makes: push it from where it is";
+                    error.because("no remote has it").hint(if is_made { "make it again: lockstep repro" } else { data })
+                }
                 None => error.hint("bring it back: lockstep checkout, or lockstep pull"),
             }));
         }

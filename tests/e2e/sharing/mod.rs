@@ -11,6 +11,7 @@ mod spellings;
 mod summary;
 mod together;
 mod travel;
+mod unmarked;
 mod web;
 
 use std::fs;

@@ -39,10 +39,12 @@ fn a_remote_that_is_as_it_should_be() {
     fs::create_dir(sandbox.path("../empty")).unwrap();
     fine(&sandbox.run(&["remote", "add", "-q", "empty", "../empty"]));
     insta::assert_snapshot!(shown(&sandbox, &sandbox.run(&["verify", "--remote", "empty"])), @r"
-    exit 3
+    exit 4
     --- stderr
-    error: there is nothing yet at the remote empty (../empty)
-      hint: lockstep push -r empty
+    error: the remote empty (../empty) is not a lockstep remote
+      because: it has no file lockstep-remote: nothing was pushed there yet, or the URL is wrong
+      hint: does the URL lead to the right place? lockstep remote list
+      hint: if it does, push from where the data is: lockstep push -r empty
     ");
     fs::remove_dir(sandbox.path("../empty")).unwrap();
     assert_eq!(sandbox.run(&["verify", "--remote", "empty"]).code, 4);
