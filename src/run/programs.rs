@@ -135,7 +135,8 @@ impl<'a> Programs<'a> {
         self.programs.len() - 1
     }
 
-    /// Programs of these runs that are other files now, each once. Starts none.
+    /// Programs of these runs that are other files now, each once, but for those that are known to be of the same version.
+    /// Starts none.
     pub fn changed<'s>(&mut self, runs: impl Iterator<Item = (StageId, &'s Stage, ObjectId)>) -> Vec<Change> {
         let mut changes: Vec<Change> = Vec::new();
         if self.runs.is_empty() {
@@ -163,7 +164,7 @@ impl<'a> Programs<'a> {
             let known =
                 |new: Program| self.programs.iter().find(|known| known.is_same_file(&new)).cloned().unwrap_or(new);
             let new = new.map(known);
-            if new.as_ref().is_some_and(|new| new.is_same_file(&old)) {
+            if new.as_ref().is_some_and(|new| new.is_same_file(&old) || new.is_same_version(&old)) {
                 continue;
             }
             let is_same = |change: &Change| change.old == old && is_same_file(&change.new, &new);
@@ -248,8 +249,14 @@ impl<'a> Programs<'a> {
 }
 
 impl Program {
+    /// One file may be found by several paths, as where `/bin` is a link to `/usr/bin`.
     fn is_same_file(&self, other: &Program) -> bool {
-        (&self.name, &self.path, self.stat) == (&other.name, &other.path, other.stat)
+        (&self.name, self.stat) == (&other.name, other.stat)
+    }
+
+    /// Is the version of both known, and the same?
+    fn is_same_version(&self, other: &Program) -> bool {
+        self.version.is_some() && self.version == other.version
     }
 
     /// `3.11.2 (/usr/bin/python3)`, or the path alone.
@@ -261,8 +268,7 @@ impl Program {
 
 impl Change {
     fn is_same_version(&self) -> bool {
-        let new = self.new.as_ref().and_then(|new| new.version.as_ref());
-        new.is_some() && new == self.old.version.as_ref()
+        self.new.as_ref().is_some_and(|new| new.is_same_version(&self.old))
     }
 
     /// A sentence; `address` gives the name of a stage.
@@ -305,9 +311,13 @@ fn find(project: &Project, wdir: &Path, name: &str) -> Option<Program> {
         vec![wdir.join(name)]
     } else {
         let folders = project.around.env.get("PATH")?;
-        folders.split(':').map(|folder| wdir.join(folder).join(name)).collect()
+        folders.split(':').map(|folder| Path::new(folder).join(name)).collect()
     };
     for path in candidates {
+        // A folder that is seen from where the command is by then may have it, or not.
+        if path.is_relative() {
+            return None;
+        }
         let Ok(found) = fs::metadata(&path) else { continue };
         if !found.is_file() || found.permissions().mode() & 0o111 == 0 {
             continue;

@@ -125,3 +125,42 @@ fn the_run_record_has_the_versions() {
     let is_noted = |text: &&String| text.contains("\"python3\": \"3.11.2\"");
     assert_eq!((texts.len(), texts.iter().filter(is_noted).count()), (2, 1));
 }
+
+/// One file by another path, and another file of a version that is known to be the same, are no change, however often the
+/// PATH goes to and fro.
+#[test]
+fn equal_interpreters_do_not_flap() {
+    let sandbox = Sandbox::new();
+    sandbox.write("pipeline.yaml", PIPELINE);
+    install(&sandbox, "old", "3.11.2");
+    install(&sandbox, "copy", "3.11.2");
+    std::os::unix::fs::symlink("old", sandbox.path("../link")).unwrap();
+    run(&sandbox, "old", &["repro"]);
+    assert!(!run(&sandbox, "link", &["status"]).stderr.contains("python3"));
+    run(&sandbox, "copy", &["repro"]);
+    for folder in ["old", "copy", "link", "old"] {
+        for args in [&["status"][..], &["repro"], &["status"]] {
+            let out = run(&sandbox, folder, args);
+            assert!(!out.stderr.contains("python3"), "{folder} {args:?}: {out}");
+        }
+    }
+}
+
+/// A command that says itself where its programs are is not held against the PATH of lockstep.
+#[test]
+fn a_command_with_a_path_of_its_own_is_not_judged() {
+    for cmd in
+        ["PATH=../own:$PATH python3 x", "env PATH=../own:/usr/bin:/bin python3 x", "export PATH=../own; python3 x"]
+    {
+        let sandbox = Sandbox::new();
+        sandbox.write("pipeline.yaml", format!("stages:\n  a:\n    cmd: {cmd} > o\n    outs: [o]\n"));
+        for (folder, version) in [("old", "3.11.2"), ("new", "3.12.0"), ("own", "3.9.0")] {
+            install(&sandbox, folder, version);
+        }
+        run(&sandbox, "old", &["repro"]);
+        for args in [&["status"][..], &["repro"]] {
+            let out = run(&sandbox, "new", args);
+            assert!(!out.stderr.contains("python3"), "{cmd} {args:?}: {out}");
+        }
+    }
+}
