@@ -291,18 +291,41 @@ fn is_token(user: &str) -> bool {
     known.iter().any(|start| user.starts_with(start)) || (user.len() >= 20 && !user.contains(['@', '.']))
 }
 
-/// Without percent signs.
+/// Without percent signs, to be looked for or to be hidden: bytes that are not UTF-8 are replaced.
 pub fn decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
+    String::from_utf8_lossy(&bytes_of(text).0).into_owned()
+}
+
+/// Without percent signs, to be used.
+///
+/// Errors: the place of the first byte that is not UTF-8, in bytes of `text`.
+pub fn decode(text: &str) -> Result<String, usize> {
+    let (bytes, places) = bytes_of(text);
+    String::from_utf8(bytes).map_err(|e| places[e.utf8_error().valid_up_to()])
+}
+
+/// The bytes that percent signs stand for, and the place of each in the text.
+fn bytes_of(text: &str) -> (Vec<u8>, Vec<usize>) {
+    let (mut bytes, mut places) = (Vec::with_capacity(text.len()), Vec::with_capacity(text.len()));
     let mut rest = text.as_bytes();
     while let [first, after @ ..] = rest {
-        let digits = after.get(..2).and_then(|two| std::str::from_utf8(two).ok());
-        match digits.filter(|_| *first == b'%').and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+        places.push(text.len() - rest.len());
+        let digits = after.get(..2).filter(|two| two.iter().all(u8::is_ascii_hexdigit));
+        let digits = digits.and_then(|two| std::str::from_utf8(two).ok()).filter(|_| *first == b'%');
+        match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
             Some(byte) => (bytes.push(byte), rest = &after[2..]).1,
             None => (bytes.push(*first), rest = after).1,
         }
     }
-    String::from_utf8_lossy(&bytes).into_owned()
+    (bytes, places)
+}
+
+/// `the byte %FF at character 9 is not UTF-8`: of `part`, which lies in `text`, at a place that [`decode`] gave.
+pub fn not_utf8(text: &str, part: &str, place: usize) -> String {
+    // Parts are borrowed from the text, so that their place in it is known.
+    let start = (part.as_ptr() as usize).saturating_sub(text.as_ptr() as usize);
+    let before = text.get(..start + place).unwrap_or_default().chars().count();
+    format!("the bytes at character {} are not UTF-8", before + 1)
 }
 
 pub mod form;

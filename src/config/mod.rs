@@ -319,6 +319,11 @@ impl Config {
         Some((&self.values[at].1, &self.values[at].2))
     }
 
+    /// Where the value that counts stands.
+    pub fn origin(&self, key: &str) -> Option<&Origin> {
+        self.look_up(key).map(|(_, origin)| origin)
+    }
+
     /// Who says the value that counts.
     pub fn grade(&self, key: &str) -> Option<Grade> {
         let (value, origin) = self.look_up(key)?;

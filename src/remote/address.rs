@@ -14,7 +14,7 @@ use std::fmt;
 
 use crate::error::{Error, Result};
 use crate::url::form::AddressForm;
-use crate::url::{Url, decoded};
+use crate::url::{Url, decode, not_utf8};
 
 /// The sort of service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -92,8 +92,9 @@ impl Address {
             Some((user, host)) => (Some(user), host),
             None => (None, authority),
         };
+        let plain = |part: &str| decode(part).map_err(|place| wrong(&not_utf8(from.raw(), part, place)));
         let (user, password) = match user.map(|user| user.split_once(':').unwrap_or((user, ""))) {
-            Some((user, password)) => (Some(decoded(user)), Some(decoded(password)).filter(|p| !p.is_empty())),
+            Some((user, password)) => (Some(plain(user)?), Some(plain(password)?).filter(|p| !p.is_empty())),
             None => (None, None),
         };
         let (host, port) = match host.rsplit_once(':').filter(|(_, port)| !port.ends_with(']')) {
@@ -160,7 +161,8 @@ fn path_below(from: &Url, path: &str, is_bucket: bool) -> Result<String> {
     let mut parts = Vec::new();
     let mut is_plain = true;
     for part in path.split('/') {
-        let part = if is_bucket { part.to_string() } else { decoded(part) };
+        let plain = || decode(part).map_err(|place| wrong(&not_utf8(from.raw(), part, place)));
+        let part = if is_bucket { part.to_string() } else { plain()? };
         if part.contains('/') || part.chars().any(char::is_control) {
             return Err(wrong("a part of its path has a slash or a control character"));
         }

@@ -277,7 +277,11 @@ fn settings_of(project: &Project, name: &str) -> Result<(config::Remote, Address
     let mut settings = project.config.remote(name)?;
     let withheld = secrets::for_other_places(project, name, &settings)?;
     settings.said.retain(|(option, _)| !withheld.contains(option));
-    let address = Address::parse(&settings.url)?;
+    let key = format!("remote.{name}.url");
+    let address = Address::parse(&settings.url).map_err(|e| match project.config.origin(&key) {
+        Some(origin) => e.because(format!("{key} in {origin} says so")),
+        None => e,
+    })?;
     options::check_container(&address)?;
     let options = Options::read(name, address.scheme, &settings.said)?;
     let root = project.repo.project_root.on_disk(project.top());

@@ -74,6 +74,17 @@ fn holds_password(url: &Url, address: &Address) -> bool {
     address.password.is_some() || url.has_secret()
 }
 
+/// The URL of a remote as it is written into settings: a folder that was typed from here is seen from the root.
+///
+/// Errors (usage): it is misspelt.
+pub fn written_url(project: Option<&Project>, value: &str) -> Result<String> {
+    let address = Address::parse(&Url::from(value))?;
+    match project.filter(|_| address.scheme == Scheme::Folder) {
+        Some(project) => Ok(from_root(project, &address)),
+        None => Ok(value.to_string()),
+    }
+}
+
 /// A folder that was typed from here, as the settings say it: from the root of the project.
 fn from_root(project: &Project, address: &Address) -> String {
     let path = &address.path;

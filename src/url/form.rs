@@ -11,7 +11,7 @@
 
 use std::borrow::Cow;
 
-use super::{Url, decoded};
+use super::{Url, decode, not_utf8};
 use crate::path::home::below_home;
 
 /// What an address names.
@@ -55,7 +55,7 @@ impl Url {
             return folder(text.into());
         }
         if let Some(rest) = strip_scheme(text, "file:") {
-            return of_file(rest);
+            return of_file(text, rest);
         }
         if let Some((scheme, rest)) = text.split_once("://").filter(|(scheme, _)| is_scheme(scheme)) {
             return Ok(AddressForm::Service { scheme: scheme.to_ascii_lowercase(), rest });
@@ -106,7 +106,7 @@ fn folder(path: Cow<'_, str>) -> Result<AddressForm<'_>, Misspelling> {
 }
 
 /// What comes after `file:`, as RFC 8089 has it: percent signs stand for bytes, as they do for Git.
-fn of_file(rest: &str) -> Result<AddressForm<'static>, Misspelling> {
+fn of_file(text: &str, rest: &str) -> Result<AddressForm<'static>, Misspelling> {
     let path = match rest.strip_prefix("//") {
         Some(rest) => match rest.split_once('/') {
             Some((host, _)) if host.is_empty() || host.eq_ignore_ascii_case("localhost") => &rest[host.len()..],
@@ -120,7 +120,10 @@ fn of_file(rest: &str) -> Result<AddressForm<'static>, Misspelling> {
     if !path.starts_with('/') || path.starts_with("//") && !rest.starts_with("//") {
         return wrong("file: takes an absolute path", Some("file:///path".into()));
     }
-    folder(decoded(path).into())
+    match decode(path) {
+        Ok(path) => folder(path.into()),
+        Err(place) => wrong(&not_utf8(text, path, place), Some("write the path itself, if its name is UTF-8".into())),
+    }
 }
 
 /// A path with a drive or with backslashes.
@@ -250,6 +253,16 @@ mod tests {
             ("file://~/x", "file:// takes an absolute path", Some("~/x")),
             ("file://x", "file:// takes an absolute path", Some("file:///path")),
             ("file://nas/x", "file:// takes an absolute path", Some("file:///path")),
+            (
+                "file:///a%20b/%FFc",
+                "the bytes at character 15 are not UTF-8",
+                Some("write the path itself, if its name is UTF-8"),
+            ),
+            (
+                "file:///ä/%c3/x",
+                "the bytes at character 11 are not UTF-8",
+                Some("write the path itself, if its name is UTF-8"),
+            ),
             ("file:x", "file: takes an absolute path", Some("file:///path")),
         ] {
             let want = Misspelling { why: why.into(), hint: hint.map(str::to_string) };

@@ -80,10 +80,13 @@ pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {
             if config::is_secret(name) {
                 set_secret(args, global, name, Some(value), file.clone(), out)?;
             } else {
+                let written = if is_url(name) { url(args, global, value)? } else { value.clone() };
                 if !(args.local || args.user) {
                     refuse_committed_password(name, value)?;
                 }
-                config::set(&file, name, value)?;
+                config::set(&file, name, &written)?;
+                out.say(format!("{name} = {} in {}", shown_value(name, &written), file.display()));
+                return Ok(0);
             }
             out.say(format!("{name} = {} in {}", shown_value(name, value), file.display()));
         }
@@ -136,6 +139,22 @@ pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {
     Ok(0)
 }
 
+fn is_url(name: &str) -> bool {
+    name.starts_with("remote.") && name.ends_with(".url")
+}
+
+/// The URL of a remote as `remote add` reads it. The settings of the user have no project that a folder is seen from.
+fn url(args: &Args, global: &Global, value: &str) -> Result<String> {
+    if args.user {
+        return setup::written_url(None, value);
+    }
+    match Project::open(surroundings(global)?) {
+        Ok(project) => setup::written_url(Some(&project), value),
+        // Settings that cannot be read may be what is mended here.
+        Err(_) => setup::written_url(None, value),
+    }
+}
+
 /// Writes a secret of a remote, with the place that it is for where that is known here.
 fn set_secret(
     args: &Args,
@@ -180,7 +199,7 @@ fn shown(args: &Args, origin: &Origin) -> bool {
 fn shown_value(key: &str, value: &str) -> String {
     match key {
         _ if !config::is_shown(key) => "***".to_string(),
-        _ if key.starts_with("remote.") && key.ends_with(".url") => Url::from(value).to_string(),
+        _ if is_url(key) => Url::from(value).to_string(),
         _ => redact_text(value),
     }
 }

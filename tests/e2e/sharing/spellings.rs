@@ -52,9 +52,17 @@ fn slips_make_no_folder() {
         ("azure://c/x?sv=1&sig=2", "sas_token"),
         ("https://acc.blob.core.windows.net/c/x?sv=1&sig=2", "azure://container/prefix"),
         ("https://h/a%2fb", "has a slash"),
+        ("https://h/a/%ff", "the bytes at character 13 are not UTF-8"),
+        ("file:///mnt/%80", "the bytes at character 13 are not UTF-8"),
         ("http://::1/x", "letters that such a name cannot have"),
     ] {
-        for args in [&["remote", "add", "lab", url][..], &["remote", "add", "--local", "lab", url]] {
+        for args in [
+            &["remote", "add", "lab", url][..],
+            &["remote", "add", "--local", "lab", url],
+            &["config", "remote.lab.url", url],
+            &["config", "--local", "remote.lab.url", url],
+            &["config", "--user", "remote.lab.url", url],
+        ] {
             let out = sandbox.run(args);
             assert!(out.code == 2 && out.stderr.contains(hint), "{args:?}: {out}");
         }
@@ -75,6 +83,9 @@ fn slips_make_no_folder() {
             let is_idle = out.code == 0 && ["pull", "fetch"].contains(&args[0]);
             assert!(out.code == 2 && out.stderr.contains(hint) || is_idle, "{url} {args:?}: {out}");
         }
+        let out = sandbox.run(&["push"]);
+        let place = "because: remote.lab.url in ";
+        assert!(out.stderr.contains(place) && out.stderr.contains("lockstep/config.toml says so"), "{out}");
         let out = sandbox.run(&["push", "-r", url]);
         assert!(out.code == 2, "{out}");
         sandbox.remove(".git/lockstep/config.toml");
@@ -199,4 +210,16 @@ fn the_store_lies_in_no_folder_of_an_odd_name() {
         sandbox.remove(".git/lockstep/config.toml");
     }
     assert_eq!(names(&sandbox), before);
+}
+
+/// A folder that is typed below the root is the same by `config` as by `remote add`.
+#[test]
+fn config_writes_a_folder_from_the_root() {
+    let sandbox = project();
+    fs::create_dir(sandbox.path("sub")).unwrap();
+    fine(&sandbox.run_in("sub", &["config", "--local", "remote.lab.url", "../../lab"]));
+    let settings = sandbox.read(".git/lockstep/config.toml");
+    assert!(settings.contains("url = \"../lab\""), "{settings}");
+    fine(&sandbox.run(&["push", "-q"]));
+    assert!(sandbox.path("../lab/lockstep-remote").is_file());
 }
