@@ -218,7 +218,7 @@ impl<'p> Publisher<'p> {
         let unsettled = |e: Error| {
             let (remote, tags) = (Url::from(journal.remote.as_str()), names.join(", "));
             e.because(format!("an earlier command was to push {tags} to {remote} and did not end"))
-                .hint(format!("if it did not arrive there, drop it: git tag -d {}", words(&names)))
+                .hint(format!("drop here what did not arrive there: git tag -d {}", words(&names)))
         };
         let remote = &journal.address(&self.remote).ok_or_else(|| {
             let now = &self.remote;

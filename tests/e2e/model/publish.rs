@@ -127,6 +127,28 @@ fn a_push_that_arrived_stays() {
     assert_eq!(tags(&sandbox, ".git"), tags(&sandbox, "../hub.git"));
 }
 
+/// The hint of a journal that cannot be settled drops exactly the tags of that command.
+#[test]
+fn the_tag_of_a_command_that_did_not_end_can_be_dropped_as_the_hint_says() {
+    for (args, tag) in
+        [(COMMANDS[0], "digits#prod#2"), (&["model", "deprecate", "digits@v1.0.0", "--push"], "digits@v1.0.0!")]
+    {
+        let sandbox = published();
+        let before = tags(&sandbox, ".git");
+        hook(&sandbox, "../receive", "mv ../hub.git ../gone.git; exit 1");
+        sandbox.git(&["config", "remote.origin.receivepack", sandbox.path("../receive").to_str().unwrap()]);
+        assert_eq!(sandbox.run(args).code, 4);
+        let out = sandbox.run(COMMANDS[4]);
+        assert!(out.code == 4 && out.stderr.contains(&format!("was to push {tag} to origin and did not end")), "{out}");
+        let hint = out.stderr.lines().find_map(|line| line.split_once("arrive there: ")).unwrap().1;
+        let mut shell = sandbox.command(std::path::Path::new("sh"), "");
+        let dropped = output(shell.args(["-c", hint]));
+        assert!(dropped.code == 0, "{hint}: {dropped}");
+        assert_eq!(tags(&sandbox, ".git"), before, "{hint}");
+        assert!(!ok(&sandbox, &["model", "list"]).stderr.contains("may not be"));
+    }
+}
+
 /// Whether it arrived cannot be told; the next command that pushes tells.
 #[test]
 fn a_remote_that_went_away_is_asked_later() {
