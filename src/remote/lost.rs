@@ -47,7 +47,7 @@ impl Remote {
         let message = format!("the remote {} ({}) is not a lockstep remote", self.name, self.url());
         Ok(Error::new(Kind::Remote, message)
             .because(format!("it has no file {MARKER}: nothing was pushed there yet, or the URL is wrong"))
-            .hint("does the URL lead to the right place? lockstep remote list")
+            .hint("does the URL lead to the right place?")
             .hint(format!("if it does, push from where the data is: lockstep push -r {}", word(&self.name))))
     }
 

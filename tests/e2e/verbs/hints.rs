@@ -63,11 +63,12 @@ fn hints_about_another_repository_name_it() {
     source.git(&["commit", "-qm", "a remote"]);
     let out = source.run(&["get", "my out", "-o", "got"]);
     insta::assert_snapshot!(source.shown(&out), @r"
-    exit 3
+    exit 4
     --- stderr
-    error: my out of HEAD is not in the store
-      because: the remote r does not have it either
-      hint: push it from where it is: lockstep push
+    error: the remote r (../remote) is not a lockstep remote
+      because: it has no file lockstep-remote: nothing was pushed there yet, or the URL is wrong
+      hint: does the URL lead to the right place?
+      hint: if it does, push from where the data is: lockstep push -r r
     ");
 }
 

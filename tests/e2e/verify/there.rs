@@ -43,7 +43,7 @@ fn a_remote_that_is_as_it_should_be() {
     --- stderr
     error: the remote empty (../empty) is not a lockstep remote
       because: it has no file lockstep-remote: nothing was pushed there yet, or the URL is wrong
-      hint: does the URL lead to the right place? lockstep remote list
+      hint: does the URL lead to the right place?
       hint: if it does, push from where the data is: lockstep push -r empty
     ");
     fs::remove_dir(sandbox.path("../empty")).unwrap();
