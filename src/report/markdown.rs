@@ -65,7 +65,11 @@ fn headline(run: &LastRun) -> String {
         .filter(|(n, _)| *n > 0)
         .map(|(n, text)| format!("{n} {text}"))
         .collect();
-    if parts.is_empty() { "nothing to do".into() } else { parts.join(", ") }
+    match parts.is_empty() {
+        true if run.exit != 0 => "nothing was done".into(),
+        true => "nothing to do".into(),
+        false => parts.join(", "),
+    }
 }
 
 fn stages(out: &mut String, run: &LastRun) {

@@ -243,6 +243,8 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
                     "stage {} is frozen, and its outputs are neither in the workspace nor in the store",
                     self.address(id)
                 ));
+                let is_pinned = self.entry(id).is_some() && !self.project.config.remotes().is_empty();
+                let error = if is_pinned { error.hint("bring what was pushed: lockstep pull") } else { error };
                 let error = error.hint(format!("let it run again: lockstep unfreeze {}", word(&self.address(id))));
                 self.fail(id, reasons, error, None, 0.0);
             }

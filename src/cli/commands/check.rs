@@ -49,6 +49,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let registry = Registry::read(&project.repo)?;
     let snapshots = project.snapshots();
     let snapshot = snapshots.at(&Rev::of(args.rev.as_deref()))?;
+    super::refuse_dvc_alone(&snapshot.definitions)?;
     super::tell_broken_of(&snapshot, out);
     let mut gates = Gates::new(&snapshots, &registry);
     let mut judged: Vec<Judged> = Vec::new();

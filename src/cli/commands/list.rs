@@ -58,6 +58,13 @@ pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {
         (None, None) => return Err(Error::missing("there is no repository here")),
     };
     let snapshot = project.at(&rev)?;
+    if let Err(error) = super::refuse_dvc_alone(&snapshot.definitions) {
+        // The files of Git are listed nevertheless.
+        match args.dvc_only {
+            true => return Err(error),
+            false => out.warn_error("only Git's files are listed:", &error),
+        }
+    }
     super::tell_broken_of(&snapshot, out);
     let asked = inside(project, &path)?;
     // What a broken pipeline file here declares is not listed; nobody can mend that of a commit.

@@ -8,10 +8,12 @@ use crate::cli::{format, signals, text};
 use crate::config::modes::Modes;
 use crate::error::{Error, Result};
 use crate::event::StageResult;
+use crate::pipeline::stage::{Place, StageId};
 use crate::project::{Definitions, Project};
 use crate::remote::grant;
 use crate::remote::scope::{Options as SharedOptions, Scope as Shared};
 use crate::report::last::LastRun;
+use crate::run::fresh::{Reason, State};
 use crate::run::outcome::{Outcome, StageOutcome};
 use crate::run::repro::{Options, repro};
 use crate::run::select::{Reach, Scope, Selected};
@@ -101,6 +103,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         LastRun::forget(project);
     }
     let definitions = project.definitions()?;
+    super::refuse_dvc_alone(&definitions)?;
     let selected = select(args, project, &definitions)?;
     super::tell_broken(&definitions, project, out);
     super::tell_dvc_data(&definitions, project, out);
@@ -289,7 +292,11 @@ fn print_dry(outcome: &Outcome, project: &Project, definitions: &Definitions, ou
     }
     let stale = outcome.count(StageResult::Ran) + outcome.count(StageResult::Restored);
     let rest = outcome.count(StageResult::UpToDate) + outcome.count(StageResult::Skipped);
-    out.say(format!("{stale} would run or be restored, {rest} up to date"));
+    let failed = match outcome.count(StageResult::Failed) {
+        0 => String::new(),
+        n => format!(", {n} cannot run"),
+    };
+    out.say(format!("{stale} would run or be restored, {rest} up to date{failed}"));
 }
 
 /// The user wanted an end, so that it came is no news; what became of the outputs may be.
@@ -327,13 +334,35 @@ fn tell_stale(outcome: &Outcome, project: &Project, definitions: &Definitions, o
         out.tell(format!("{} data {path} changed", out.paint(Style::Red, "stale")));
     }
     let n = outcome.stale.len() + outcome.stale_data.len();
-    out.error(
-        &Error::new(
-            crate::error::Kind::Check,
-            format!("{} stale: pipeline.lock does not say what is here", text::count(n, "stage or data path")),
-        )
-        .hint("run `lockstep repro` and commit pipeline.lock"),
+    let mut error = Error::new(
+        crate::error::Kind::Check,
+        format!("{} stale: pipeline.lock does not say what is here", text::count(n, "stage or data path")),
     );
+    let stale = outcome.stages.iter().filter(|s| outcome.stale.contains(&s.id));
+    let (absent, other): (Vec<bool>, Vec<bool>) = stale
+        .flat_map(|s| s.reasons.iter().map(|reason| is_of_absence(reason, s.id, definitions)))
+        .partition(|is_of_absence| *is_of_absence);
+    if !absent.is_empty() {
+        error = error.hint("bring what is pinned and not here: lockstep checkout, or lockstep pull");
+    }
+    if !other.is_empty() || !outcome.stale_data.is_empty() {
+        error = error.hint("run `lockstep repro` and commit pipeline.lock");
+    }
+    out.error(&error);
+}
+
+/// Is a stage stale because an output or data that it reads is merely not here? A lock pins that.
+fn is_of_absence(reason: &Reason, id: StageId, definitions: &Definitions) -> bool {
+    let path = match reason {
+        Reason::Out { state: State::Deleted, .. } => return true,
+        Reason::Dep { path, state: State::Deleted, .. } => path,
+        _ => return false,
+    };
+    let deps = &definitions.pipelines.stage(id).deps;
+    deps.iter().filter(|dep| dep.spelled == *path).any(|dep| match &dep.place {
+        Place::Repo(path) => !definitions.graph.owners_of(path).is_empty(),
+        _ => false,
+    })
 }
 
 fn tell_summary(outcome: &Outcome, definitions: &Definitions, seconds: f64, out: &Output) {
@@ -344,7 +373,7 @@ fn tell_summary(outcome: &Outcome, definitions: &Definitions, seconds: f64, out:
         (outcome.count(StageResult::Ran), "ran", Some(Style::Green)),
         (outcome.count(StageResult::Restored), "restored", Some(Style::Green)),
         (outcome.count(StageResult::UpToDate), "up to date", None),
-        (outcome.stale.len(), "stale", Some(Style::Red)),
+        (outcome.stale.len() + outcome.stale_data.len(), "stale", Some(Style::Red)),
         (frozen, "frozen", None),
         (outcome.count(StageResult::Skipped) - frozen - outcome.stale.len(), "skipped", None),
         (stopped, "stopped", Some(Style::Yellow)),
@@ -357,7 +386,12 @@ fn tell_summary(outcome: &Outcome, definitions: &Definitions, seconds: f64, out:
     };
     let parts: Vec<String> = counts.iter().filter(|(n, ..)| *n > 0).map(part).collect();
     let saved: f64 = outcome.stages.iter().map(|s| s.saved).sum();
-    let mut line = if parts.is_empty() { "nothing to do".to_string() } else { parts.join(", ") };
+    let mut line = match parts.is_empty() {
+        // Something may have been refused that is no stage.
+        true if outcome.exit_code() != 0 => "nothing was done".to_string(),
+        true => "nothing to do".to_string(),
+        false => parts.join(", "),
+    };
     if outcome.interrupted.is_some() {
         line = format!("{} {line}", out.paint(Style::Yellow, "interrupted:"));
     }

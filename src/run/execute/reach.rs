@@ -46,7 +46,7 @@ impl Context<'_> {
         };
         let Some(entry) = entry else {
             return if must_not_run {
-                Err(Failure::early(lost(task, pull.is_some())))
+                Err(Failure::early(self.lost(task, pull.is_some())))
             } else {
                 self.run_here(task, pull)
             };
@@ -139,16 +139,28 @@ impl Context<'_> {
         let seconds = started.elapsed().as_secs_f64();
         Ok(Done { entry, pins, seconds, replaced, log, how: How::Restored(record, from) })
     }
-}
 
-/// A stage that must not run has outputs missing that cannot be had.
-fn lost(task: &Task, asked: bool) -> Error {
-    let address = &task.address;
-    let remote = if asked { ", and no remote has them either" } else { "" };
-    if task.stage.frozen {
-        let what = format!("stage {address} is frozen, and its outputs are neither in the workspace nor in the store");
-        return Error::missing(what + remote).hint(format!("let it run again: lockstep unfreeze {}", word(address)));
+    /// A stage that must not run has outputs missing that are not here.
+    fn lost(&self, task: &Task, asked: bool) -> Error {
+        let address = &task.address;
+        let remote = if asked { ", and no remote has them either" } else { "" };
+        if task.stage.frozen {
+            let what =
+                format!("stage {address} is frozen, and its outputs are neither in the workspace nor in the store");
+            return Error::missing(what + remote)
+                .hint(format!("let it run again: lockstep unfreeze {}", word(address)));
+        }
+        let what =
+            format!("the outputs of stage {address} are missing, and neither the store nor the run cache has them");
+        let error = Error::missing(what + remote);
+        match (self.project.config.remotes().is_empty(), asked) {
+            (true, _) => error.hint("make them again: lockstep repro"),
+            (false, false) => {
+                error.hint("bring what was pushed: lockstep pull").hint("or make them again: lockstep repro")
+            }
+            (false, true) => {
+                error.hint("push them from where they are: lockstep push").hint("or make them again: lockstep repro")
+            }
+        }
     }
-    let what = format!("the outputs of stage {address} are missing, and neither the store nor the run cache has them");
-    Error::missing(what + remote).hint("make them again: lockstep repro")
 }

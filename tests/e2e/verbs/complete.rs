@@ -145,8 +145,21 @@ fn pipelines_of_dvc_alone_are_not_up_to_date() {
     }
     let pointers = Sandbox::new();
     pointers.write("f.dvc", "outs:\n- md5: d3b07384d113edec49eaa6238ad5ff00\n  size: 4\n  path: f\n");
-    let out = run(&pointers, &["status"], 3);
-    assert!(out.stderr.contains("lockstep add f tracks its data here"), "{out}");
+    pointers.git(&["add", "-A"]);
+    pointers.git(&["commit", "-qm", "1"]);
+    for args in
+        verbs.iter().copied().chain([&["repro", "-P"][..], &["status", "-c"], &["check"], &["list", "--dvc-only"]])
+    {
+        let out = run(&pointers, args, 3);
+        let told = "error: there is no pipeline.yaml in this repository\n  hint: f.dvc is DVC's: lockstep add f tracks";
+        assert!(out.stderr.contains(told), "{args:?}: {out}");
+        assert!(!format!("{out}").contains("nothing to do"), "{args:?}: {out}");
+    }
+    let out = run(&pointers, &["list"], 0);
+    assert!(
+        out.stdout.contains("f.dvc") && out.stderr.contains("there is no pipeline.yaml in this repository"),
+        "{out}"
+    );
 }
 
 #[test]
@@ -156,4 +169,50 @@ fn a_repository_without_pipelines_tracks_nothing() {
         let out = run(&sandbox, args, 0);
         assert!(format!("{out}").contains("nothing is tracked here"), "{out}");
     }
+}
+
+/// What is pinned and not here is brought, not made.
+#[test]
+fn a_locked_run_hints_at_what_brings_outputs() {
+    let sandbox = Sandbox::new();
+    sandbox.write(
+        "pipeline.yaml",
+        "stages:\n  a:\n    cmd: echo 1 > o\n    outs: [o]\n  b:\n    cmd: cat o > p\n    deps: [o]\n    outs: [p]\n",
+    );
+    run(&sandbox, &["repro", "-q"], 0);
+    run(&sandbox, &["remote", "add", "-q", "-d", "lab", "../lab"], 0);
+    run(&sandbox, &["push", "-q"], 0);
+    sandbox.git(&["add", "-A"]);
+    sandbox.git(&["commit", "-qm", "1"]);
+    sandbox.git(&["clone", "-q", ".", "../other"]);
+    let there = |args: &[&str]| sandbox.run_in("../other", args);
+    let out = there(&["repro", "--locked"]);
+    assert!(out.code == 3 && out.stderr.contains("hint: bring what was pushed: lockstep pull"), "{out}");
+    let out = there(&["repro", "--locked", "-s", "b"]);
+    assert!(out.code == 1 && out.stderr.contains("lockstep checkout, or lockstep pull"), "{out}");
+    assert!(!out.stderr.contains("run `lockstep repro`"), "{out}");
+    assert_eq!(there(&["pull", "-q"]).code, 0);
+    assert_eq!(there(&["repro", "--locked"]).code, 0);
+    // What really changed is to be run.
+    sandbox.write("../other/o", "2");
+    let out = there(&["repro", "--locked", "-s", "b"]);
+    assert!(out.code == 1 && out.stderr.contains("run `lockstep repro` and commit"), "{out}");
+}
+
+/// Data that is refused is no stage, and the run has done nothing.
+#[test]
+fn a_run_in_which_data_was_refused_says_nothing_of_being_done() {
+    let sandbox = Sandbox::new();
+    sandbox.write("pipeline.yaml", "data: [{path: d}]\n");
+    sandbox.write("d", "1");
+    run(&sandbox, &["repro", "-q"], 0);
+    sandbox.write("d", "2");
+    let out = run(&sandbox, &["repro", "--locked"], 1);
+    assert!(out.stderr.contains("1 stale in ") && !out.stderr.contains("nothing to do"), "{out}");
+    sandbox.remove("d");
+    std::fs::remove_dir_all(sandbox.path(".git/lockstep/store")).unwrap();
+    let out = run(&sandbox, &["repro", "d"], 3);
+    assert!(out.stderr.contains("nothing was done in ") && !out.stderr.contains("nothing to do"), "{out}");
+    let out = run(&sandbox, &["ci", "report"], 0);
+    assert!(out.stdout.contains("nothing was done") && !out.stdout.contains("nothing to do"), "{out}");
 }

@@ -66,7 +66,7 @@ fn a_dvc_yaml_alone_gives_a_hint() {
     insta::assert_snapshot!(sandbox.shown(&sandbox.run(&["repro"])), @r"
     exit 3
     --- stderr
-    error: there is no pipeline.yaml here
+    error: there is no pipeline.yaml in this repository
       hint: dvc.yaml is DVC's: the format is the same, so `git mv dvc.yaml pipeline.yaml` may be all it takes
     ");
     insta::assert_snapshot!(sandbox.shown(&sandbox.run(&["stage", "list"])), @r"
