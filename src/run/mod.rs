@@ -51,6 +51,7 @@ pub mod select;
 mod settle;
 pub mod status;
 pub mod trust;
+mod upstream;
 pub mod values;
 pub mod watchdog;
 pub mod workspace;
