@@ -13,7 +13,7 @@ use crate::run::fold::overlay;
 use crate::run::fresh::{self, Reason, State, judge};
 use crate::run::locked_secrets::{self, without_secrets};
 use crate::run::look::Look;
-use crate::run::orphan::{Orphan, UnlistedData, orphans, unlisted_data};
+use crate::run::orphan::{Orphan, UnlistedData, orphans, released_orphans, unlisted_data};
 use crate::run::programs::Programs;
 use crate::store::{Pin, Place as Spot};
 use crate::value::Value;
@@ -133,6 +133,7 @@ pub fn status<'a>(
         status.data.push((entry.path.clone(), state, locked, now));
     }
     status.orphans = orphans(project, definitions, &locks);
+    status.orphans.extend(released_orphans(project, definitions, &locks));
     status.unlisted = unlisted_data(definitions, &locks, &status.orphans);
     Ok((status, locks))
 }
