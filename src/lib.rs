@@ -110,7 +110,8 @@
 //! ran a stage, the one whose key is that of the merged inputs stays. Data that both sides changed is joined file by file,
 //! by the trees in the store (`store/join.rs`, `run/join_data.rs`), or is a conflict that Git shows (`lock/conflict.rs`):
 //! it cannot be made again. What the workspace has after a merge is an earlier version, not an edit: the stat index
-//! remembers which version the lock pinned last (`run/data_version.rs`). Git calls it through `merge-driver`, which sees
+//! remembers which version the lock pinned last, and where it is lost, Git says whether an earlier lock pins it
+//! (`run/data_version.rs`). Git calls it through `merge-driver`, which sees
 //! three locks and the store; `run::merge` calls it afterwards, and has the merged files as well. `lockstep install`
 //! (`git/install.rs`) sets the driver and the hooks; what is committed does not change.
 //!

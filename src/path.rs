@@ -45,8 +45,12 @@ impl RepoPath {
     }
 
     /// `word` read relative to `self`, or absolute: by its spelling, else by where its folder really is, since the shell
-    /// may know a folder by a symlink to it. `top` is absolute and has no symlinks.
+    /// may know a folder by a symlink to it. A `..` behind a symlink counts from where that leads, as for the system.
+    /// `top` is absolute and has no symlinks.
     pub fn join_typed(&self, top: &Path, word: &str) -> Option<RepoPath> {
+        if let Some((_, real)) = links::step_back(&self.on_disk(top), word) {
+            return RepoPath::from_absolute(top, &real);
+        }
         if !word.starts_with('/') {
             return self.join(word);
         }

@@ -16,7 +16,7 @@ use super::discover_at::Special;
 use super::format::RefStorage;
 use super::id::GitId;
 use super::model_revision::{Answer, is_word};
-use super::ref_store::RefTable;
+use super::ref_store::{Ref, RefTable, broken_ref};
 use super::repo::Repo;
 use super::shown::Grafts;
 use super::signature::Signature;
@@ -46,6 +46,8 @@ pub(super) struct Inner {
     pub is_other: bool,
     /// See [`Repo::fetches_missing`].
     pub fetches_missing: bool,
+    /// See [`Repo`].
+    pub objects_elsewhere: Option<&'static str>,
     pub ref_storage: RefStorage,
     /// The refs, where they are not in files.
     pub ref_table: OnceCell<Rc<RefTable>>,
@@ -141,6 +143,7 @@ impl Repo {
             require_signed,
             is_other: self.is_other,
             fetches_missing: self.fetches_missing,
+            objects_elsewhere: self.objects_elsewhere,
             ref_storage: self.format.refs,
             ref_table,
             is_partial: self.format.is_partial,
@@ -285,8 +288,7 @@ impl History {
     /// left out.
     pub fn names(&self, prefix: &str) -> Result<Vec<(String, GitId)>> {
         let mut found = Vec::new();
-        // A broken ref is Git's business; it is no reason to refuse all others.
-        for reference in self.read_refs(prefix)?.into_iter().flatten() {
+        for reference in self.readable_refs(prefix)? {
             if self.is_commit(reference.peeled).unwrap_or(false) {
                 let name = reference.name.strip_prefix(prefix).unwrap_or(&reference.name).to_string();
                 found.push((name, GitId(reference.peeled)));
@@ -372,9 +374,39 @@ impl History {
         Ok(Commit { id: GitId(commit.id), tree, history: self.clone() })
     }
 
+    /// The refs below a prefix without broken ones: they are Git's business, and no reason to refuse all others.
+    ///
+    /// Errors: a ref leads to nothing in the repository's own folder, and Git may read its object from another one.
+    pub(super) fn readable_refs(&self, prefix: &str) -> Result<Vec<Ref>> {
+        let refs = self.read_refs(prefix)?;
+        if self.0.objects_elsewhere.is_none() {
+            return Ok(refs.into_iter().flatten().collect());
+        }
+        let check = |reference: Ref| match self.0.repo.has_object(reference.peeled) {
+            true => Ok(reference),
+            false => Err(self.because_of_objects_elsewhere(broken_ref(&reference.name, "its object is not there"))),
+        };
+        refs.into_iter().map(|reference| reference.and_then(check)).collect()
+    }
+
+    pub(super) fn because_of_objects_elsewhere(&self, error: Error) -> Error {
+        let Some(variable) = self.0.objects_elsewhere else { return error };
+        let objects = self.0.repo.common_dir().join("objects");
+        let objects = objects.display();
+        error
+            .because(format!(
+                "{variable} is set, and lockstep reads objects of Git from {objects} and its alternates alone"
+            ))
+            .hint(format!("unset {variable}"))
+            .hint(format!("or name its folder in {objects}/info/alternates"))
+    }
+
     /// What is not there, with what may have been meant.
     fn unknown(&self, revision: &str, message: String) -> Error {
         let mut error = Error::missing(message);
+        if self.0.objects_elsewhere.is_some() {
+            return self.because_of_objects_elsewhere(error);
+        }
         if !matches!(self.head_id(), Ok(Some(_))) && revision.starts_with("HEAD") {
             return error.because("there is no commit yet").hint("git commit — makes the first one");
         }

@@ -46,6 +46,7 @@ pub mod testing;
 mod todo;
 mod unmerged;
 mod variables;
+mod versions;
 mod worktrees;
 
 pub use commit::{About, Commit, EntryKind, TreeEntry};

@@ -26,7 +26,7 @@ impl History {
     /// Errors: several folders have such a model.
     pub(super) fn answer(&self, asked: &Asked) -> Result<Answer> {
         let parsed = |name: &str| name.strip_prefix("refs/tags/").unwrap_or(name).parse::<ModelTag>().ok();
-        let refs = self.read_refs("refs/tags/")?.into_iter().flatten();
+        let refs = self.readable_refs("refs/tags/")?.into_iter();
         let tags: Vec<_> = refs.filter_map(|tag| Some((parsed(&tag.name)?, tag))).collect();
         let known = tags.iter().map(|(tag, _)| tag.name.clone()).collect();
         let meant = tag::meant(&asked.name, &known, &self.0.folder)?;

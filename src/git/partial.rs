@@ -62,7 +62,7 @@ impl History {
 
     /// An object that is not here, or was left out and cannot be had.
     pub(super) fn left_out(&self, what: &str, id: GitId) -> Error {
-        let error = absent(format!("{what} {id}"));
+        let error = self.because_of_objects_elsewhere(absent(format!("{what} {id}")));
         if !self.0.is_partial || self.0.fetches_missing {
             return error;
         }

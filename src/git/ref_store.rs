@@ -41,6 +41,11 @@ impl History {
     /// All refs below a prefix, by name; one that leads to nothing is an error in its place. A symbolic ref without its
     /// branch (`origin/HEAD` after a rename) is left out.
     pub(super) fn read_refs(&self, prefix: &str) -> Result<Vec<Result<Ref>>> {
+        let refs = self.read_all_refs(prefix)?.into_iter();
+        Ok(refs.map(|reference| reference.map_err(|error| self.because_of_objects_elsewhere(error))).collect())
+    }
+
+    fn read_all_refs(&self, prefix: &str) -> Result<Vec<Result<Ref>>> {
         if self.0.ref_storage == RefStorage::Reftable {
             let table = self.ref_table()?;
             let found = table.rows.iter().filter(|row| row.name.starts_with(prefix)).map(|row| self.follow(row));

@@ -32,6 +32,11 @@ impl Repo {
         self.reflogs("refs/stash", &["rev-list", "--walk-reflogs", "refs/stash", "--"])
     }
 
+    /// Those that the reflog of `HEAD` remembers, which has to be there.
+    pub(super) fn head_reflog_commits(&self) -> Result<BTreeSet<GitId>> {
+        self.reflogs("HEAD", &["rev-list", "--walk-reflogs", "HEAD", "--"])
+    }
+
     /// Reads the files below `logs/`, or asks Git where there are none.
     fn reflogs(&self, below: &str, question: &[&str]) -> Result<BTreeSet<GitId>> {
         let mut found = BTreeSet::new();

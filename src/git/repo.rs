@@ -53,6 +53,8 @@ pub struct Repo {
     pub(super) is_named: bool,
     /// Do variables of the environment name another repository than this one, which the user asked for?
     pub(super) is_elsewhere: bool,
+    /// The variable that names another folder of objects than the repository's own, which is not read.
+    pub(super) objects_elsewhere: Option<&'static str>,
     pub(super) settings: OnceLock<Settings>,
 }
 
@@ -179,6 +181,7 @@ impl Repo {
             index_file: None,
             is_named: false,
             is_elsewhere: false,
+            objects_elsewhere: None,
             settings: OnceLock::new(),
         })
     }

@@ -44,8 +44,8 @@ impl Repo {
 impl History {
     /// All tags that lead to commits, by name. One that cannot be read is left out, as Git leaves it out.
     pub fn tags(&self) -> Result<Vec<Tag>> {
-        let refs = self.read_refs("refs/tags/")?;
-        let mut tags: Vec<Tag> = refs.iter().flatten().filter_map(|reference| self.read_tag(reference)).collect();
+        let refs = self.readable_refs("refs/tags/")?;
+        let mut tags: Vec<Tag> = refs.iter().filter_map(|reference| self.read_tag(reference)).collect();
         tags.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(tags)
     }

@@ -19,6 +19,10 @@ pub struct Variables {
     work_tree: Option<PathBuf>,
     common_dir: Option<PathBuf>,
     index_file: Option<PathBuf>,
+    /// `GIT_OBJECT_DIRECTORY`
+    objects: Option<PathBuf>,
+    /// Is `GIT_ALTERNATE_OBJECT_DIRECTORIES` set?
+    has_alternates: bool,
     /// The search for a repository does not go up into these.
     ceilings: Vec<PathBuf>,
     /// Relative paths count from here: the folder that the process was started in.
@@ -35,9 +39,21 @@ impl Variables {
             work_tree: path("GIT_WORK_TREE"),
             common_dir: path("GIT_COMMON_DIR"),
             index_file: path("GIT_INDEX_FILE"),
+            objects: path("GIT_OBJECT_DIRECTORY"),
+            has_alternates: path("GIT_ALTERNATE_OBJECT_DIRECTORIES").is_some(),
             ceilings: env.get("GIT_CEILING_DIRECTORIES").map_or_else(Vec::new, |list| ceilings(list)),
             base: base.to_path_buf(),
             is_elsewhere,
+        }
+    }
+
+    /// The variable by which Git reads objects that are not in the folder of the repository.
+    fn other_objects(&self, repo: &Repo) -> Option<&'static str> {
+        let own = repo.common_dir.as_ref()?.join("objects");
+        let objects = self.objects.as_ref().map(|objects| self.base.join(objects));
+        match objects {
+            Some(objects) if !is_same(Some(&objects), &own) => Some("GIT_OBJECT_DIRECTORY"),
+            _ => self.has_alternates.then_some("GIT_ALTERNATE_OBJECT_DIRECTORIES"),
         }
     }
 
@@ -55,6 +71,12 @@ impl Repo {
     /// The repository that a command in the folder `start` is about: the one that variables name, else the one around it
     /// ([`Repo::discover`]).
     pub fn at_hand(start: &Path, variables: &Variables) -> Result<Repo> {
+        let found = Repo::named_or_around(start, variables)?;
+        let objects_elsewhere = if variables.is_elsewhere { None } else { variables.other_objects(&found) };
+        Ok(Repo { objects_elsewhere, ..found })
+    }
+
+    fn named_or_around(start: &Path, variables: &Variables) -> Result<Repo> {
         let around = Repo::discover_below(start, &variables.ceilings);
         if variables.is_empty() {
             return around;

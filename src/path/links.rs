@@ -112,6 +112,35 @@ pub fn resolve(top: &Path, path: &RepoPath, last: bool) -> Option<RepoPath> {
     RepoPath::from_absolute(top, &real)
 }
 
+/// Does a path leave a folder by `..` that it names itself?
+pub fn steps_back(spelling: &str) -> bool {
+    let mut parts = spelling.split('/').filter(|part| !["", "."].contains(part)).skip_while(|part| *part == "..");
+    parts.any(|part| part == "..")
+}
+
+/// A path that leaves a symlinked folder by `..`, so that the system finds another file than the spelling says: what it is
+/// by its spelling, and what it really is. `None` for all others, and where a folder on the way is not there. `base` is
+/// absolute and has no symlinks.
+pub fn step_back(base: &Path, spelling: &str) -> Option<(PathBuf, PathBuf)> {
+    if !steps_back(spelling) {
+        return None;
+    }
+    let raw = base.join(spelling);
+    let spelled = PathBuf::from(super::normalise(raw.to_str()?));
+    // The last name is not followed: it may be a link, or not be there yet.
+    let (folder, name) = match raw.file_name() {
+        Some(name) => (raw.parent()?, Some(name)),
+        None => (raw.as_path(), None),
+    };
+    let real = fs::canonicalize(folder).ok()?;
+    let by_spelling = if name.is_some() { spelled.parent()? } else { &spelled };
+    if fs::canonicalize(by_spelling).is_ok_and(|folder| folder == real) {
+        return None;
+    }
+    let real = name.map_or_else(|| real.clone(), |name| real.join(name));
+    Some((spelled, real))
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;
@@ -145,6 +174,45 @@ mod tests {
             let mut links = FolderLinks::below(&top);
             let got = links.real_parent(&path).map(|real| real.strip_prefix(&root).unwrap().to_path_buf());
             assert_eq!(got.as_deref(), want.map(Path::new), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_step_back_from_a_link_leads_to_another_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = dir.path().canonicalize().unwrap().join("top");
+        std::fs::create_dir_all(top.join("real/deep")).unwrap();
+        std::fs::create_dir_all(top.join("sub")).unwrap();
+        std::fs::create_dir_all(top.join("a/b")).unwrap();
+        for (link, to) in [("lnk", "real/deep"), ("here", "sub"), ("out", "../"), ("a/b/up", "..")] {
+            symlink(to, top.join(link)).unwrap();
+        }
+        for (base, spelling, want) in [
+            ("", "x", None),
+            ("", "lnk/x", None),
+            ("sub", "../x", None),
+            ("sub", "../lnk/x", None),
+            ("", "sub/../x", None),
+            ("", "gone/../x", None),
+            // Both ways lead to the same folder.
+            ("", "here/../x", None),
+            ("", "lnk/../x", Some(("x", "real/x"))),
+            ("sub", "../lnk/../x", Some(("x", "real/x"))),
+            ("", "./lnk//.././deep/x", Some(("deep/x", "real/deep/x"))),
+            ("", "lnk/..", Some(("", "real"))),
+            ("", "lnk/../../x", Some(("../x", "x"))),
+            ("", "a/b/up/../x", Some(("a/b/x", "x"))),
+            ("", "out/../x", Some(("x", "../../x"))),
+        ] {
+            let at = |path: &str| PathBuf::from(crate::path::normalise(top.join(path).to_str().unwrap()));
+            let want = want.map(|(spelled, real)| (at(spelled), at(real)));
+            assert_eq!(step_back(&at(base), spelling), want, "{spelling}");
+            assert_eq!(step_back(&at(base), top.join(base).join(spelling).to_str().unwrap()), want, "{spelling}");
+        }
+        for (spelling, want) in
+            [("../../x", false), ("a/b", false), ("a/..", true), ("../a/../b", true), ("a..", false)]
+        {
+            assert_eq!(steps_back(spelling), want, "{spelling}");
         }
     }
 

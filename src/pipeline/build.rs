@@ -108,6 +108,7 @@ impl Builder<'_, '_> {
 
     /// A path of the repository.
     fn inside(&mut self, base: &RepoPath, spelling: &str, mark: Mark, at: &str) -> Option<RepoPath> {
+        self.checker.note_path(base, spelling, mark, at);
         let why = match place(self.top, base, spelling) {
             Place::Repo(path) => match owner_in(&path) {
                 Some(Owner::Git) => "belongs to Git",
@@ -166,6 +167,7 @@ impl Builder<'_, '_> {
         let mut seen = HashSet::new();
         for item in node.as_list().unwrap_or_default() {
             let Some(spelling) = self.string(item, at) else { continue };
+            self.checker.note_path(&stage.wdir, spelling, item.start, at);
             let place = place(self.top, &stage.wdir, spelling);
             let spelled = match &place {
                 Place::Repo(path) => self.spelled(&stage.wdir, path, spelling),
@@ -181,7 +183,8 @@ impl Builder<'_, '_> {
     fn params(&mut self, node: &Node, at: &str, stage: &mut Stage) {
         let mut files: Vec<ParamsFile> = Vec::new();
         let mut seen: HashSet<(usize, String)> = HashSet::new();
-        let mut add = |builder: &Self, spelling: &str, keys: Option<Vec<String>>, mark: Mark| {
+        let mut add = |builder: &mut Self, spelling: &str, keys: Option<Vec<String>>, mark: Mark| {
+            builder.checker.note_path(&stage.wdir, spelling, mark, at);
             let place = place(builder.top, &stage.wdir, spelling);
             let n = match files.iter().position(|f| f.place == place) {
                 Some(n) => n,

@@ -353,6 +353,9 @@ impl Expander<'_, '_, '_> {
                 self.full(item.start, &format!("stage `{name}`, `vars`"));
                 return None;
             }
+            if let Some(spelling) = item.as_str() {
+                self.checker.note_path(&folder, spelling, item.start, &format!("stage `{name}`, `vars`"));
+            }
             match vars::add(self.reader, &folder, &mut own, item, &label) {
                 Ok(()) => {}
                 Err(Added::Here(message)) => {

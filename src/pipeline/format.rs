@@ -5,7 +5,10 @@ mod top;
 
 use super::expand::LONGEST_NAME;
 use super::problem::{Problem, did_you_mean};
+use super::stage::BackStep;
 use super::template;
+use crate::path::RepoPath;
+use crate::path::links::steps_back;
 use crate::value::Mark;
 use crate::value::Value;
 use crate::value::node::{Entry, Node, Tree};
@@ -69,9 +72,19 @@ pub struct Checker<'t> {
     pub file: &'t str,
     pub text: &'t str,
     pub problems: Vec<Problem>,
+    /// See [`PipelineFile::back_steps`](super::stage::PipelineFile).
+    pub back_steps: Vec<BackStep>,
 }
 
 impl Checker<'_> {
+    /// Notes a path that counts from the folder `base`, if symlinks may make it another one than it seems to be.
+    pub fn note_path(&mut self, base: &RepoPath, spelling: &str, mark: Mark, at: &str) {
+        if steps_back(spelling) && !spelling.contains("://") {
+            let (at, spelling) = (at.to_string(), spelling.to_string());
+            self.back_steps.push(BackStep { at, spelling, base: base.clone(), mark });
+        }
+    }
+
     pub fn say(&mut self, mark: Mark, message: impl Into<String>) {
         self.say_with(mark, message.into(), None);
     }

@@ -15,7 +15,7 @@ use super::vars::{self, Added, Reader};
 use crate::error::Result;
 use crate::path::{RepoPath, normalise};
 use crate::value::node::{Entry, Node, Tree};
-use crate::value::{Value, decode, yaml};
+use crate::value::{Mark, Value, decode, yaml};
 
 /// Where files come from: the worktree or a commit.
 pub trait Files {
@@ -138,7 +138,7 @@ fn one(reader: &mut Reader<'_>, path: &RepoPath, budget: &mut Budget) -> Read {
         Ok(root) => root,
         Err(f) => return broken(Problem::of(&name, f, text)),
     };
-    let mut checker = Checker { file: &name, text, problems: Vec::new() };
+    let mut checker = Checker { file: &name, text, problems: Vec::new(), back_steps: Vec::new() };
     let root = root.filter(|n| !matches!(n.tree, Tree::Scalar(Value::Null)));
     let raw = match &root {
         None => Raw::default(),
@@ -178,6 +178,9 @@ fn resolve(
         return file;
     }
     for (n, item) in raw.vars.iter().enumerate() {
+        if let Some(spelling) = item.as_str() {
+            checker.note_path(&folder, spelling, item.start, "`vars`");
+        }
         match vars::add(reader, &folder, &mut context, item, &format!("vars[{n}]")) {
             Ok(()) => {}
             Err(Added::Here(message)) => checker.say(item.start, format!("`vars`: {message}")),
@@ -211,6 +214,7 @@ fn resolve(
     let mut expander = Expander { reader, folder: &folder, checker, budget };
     top_level(&mut expander, path, raw, &context, &mut file.file);
     file.file.template_files = std::mem::take(&mut reader.loaded).into_values().collect();
+    file.file.back_steps = std::mem::take(&mut checker.back_steps);
     file
 }
 
@@ -221,6 +225,7 @@ fn empty(path: &RepoPath) -> PipelineFile {
         groups: Vec::new(),
         data: Vec::new(),
         template_files: Vec::new(),
+        back_steps: Vec::new(),
         params: Vec::new(),
         metrics: Vec::new(),
         plots: Vec::new(),
@@ -237,8 +242,14 @@ fn top_level(
     context: &Context<'_>,
     file: &mut PipelineFile,
 ) {
+    let folder = expander.folder;
     let mut paths = |items: &[Node], at: &str| -> Vec<String> {
-        items.iter().filter_map(|n| expander.string(n, context, at)).map(|p| normalise(&p)).collect()
+        let read = |node: &Node| {
+            let path = expander.string(node, context, at)?;
+            expander.checker.note_path(folder, &path, node.start, at);
+            Some(normalise(&path))
+        };
+        items.iter().filter_map(read).collect()
     };
     file.params = paths(raw.params, "`params`");
     file.metrics = paths(raw.metrics, "`metrics`");
@@ -249,9 +260,21 @@ fn top_level(
             _ => {}
         }
     }
+    // A name of a plot may be its path.
+    for (path, _) in &file.plots {
+        expander.checker.note_path(
+            folder,
+            path,
+            raw.plots.first().map_or(Mark::default(), |plot| plot.start),
+            "`plots`",
+        );
+    }
     for entry in raw.artifacts {
         let at = format!("artifact `{}`", entry.key);
         if let Some(value) = expander.value(&entry.value, context, &at) {
+            if let Some(path) = value.get("path").and_then(Value::as_str) {
+                expander.checker.note_path(folder, path, entry.start, &at);
+            }
             file.artifacts.push((entry.key.clone(), value));
         }
     }

@@ -39,6 +39,8 @@ pub struct PipelineFile {
     /// Files that templates of the file take variables from: `params.yaml` beside it and those under `vars`, with the
     /// keys that are loaded (`None`: all).
     pub template_files: Vec<(Place, Option<Vec<String>>)>,
+    /// Paths that leave by `..` a folder that they name, as they are written: that folder may be a symlink.
+    pub back_steps: Vec<BackStep>,
     /// Top-level `params`, `metrics`: paths relative to the file, normalised.
     pub params: Vec<String>,
     pub metrics: Vec<String>,
@@ -49,6 +51,17 @@ pub struct PipelineFile {
     pub checks: Vec<Check>,
     /// Warnings of this file (e.g. `datasets` is accepted and unused), each a full sentence with its place.
     pub warnings: Vec<String>,
+}
+
+/// See [`PipelineFile::back_steps`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct BackStep {
+    /// ``stage `a`, `deps` ``.
+    pub at: String,
+    pub spelling: String,
+    /// The folder that it counts from.
+    pub base: RepoPath,
+    pub mark: Mark,
 }
 
 /// A tracked input that no stage makes.

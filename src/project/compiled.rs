@@ -19,7 +19,7 @@ use crate::pipeline::stage::{Pipelines, Place};
 use crate::store::ObjectId;
 
 /// Renewed whenever a type in a compiled form changes.
-const COMPILED: u32 = 4;
+const COMPILED: u32 = 5;
 
 /// Below this size a form is read before a thread has started.
 const WORTH_A_THREAD: u64 = 128 << 10;

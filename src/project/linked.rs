@@ -2,7 +2,8 @@
 //!
 //! The graph joins stages by paths. A dep `lnk/o`, where `lnk` is a link to `real`, is the output `real/o` of another stage,
 //! so the path of a dep or params file is resolved before the graph is made; the lock keeps its spelling. What lockstep
-//! writes (outs, data, scratch, the working folder) is refused behind such a link: two names could have two owners.
+//! writes (outs, data, scratch, the working folder) is refused behind such a link: two names could have two owners. So is
+//! any path that leaves a linked folder by `..`: paths are normalised by their spelling, and the system goes another way.
 //!
 //! Links change without an edit of a pipeline file, so the compiled form holds paths as they are spelled, and they are
 //! resolved each time. The listing of folders that finds the pipeline files tells which of their entries are links; a
@@ -14,14 +15,14 @@ use std::path::Path;
 
 use crate::error::Error;
 use crate::path::RepoPath;
-use crate::path::links::{FolderLinks, resolve};
+use crate::path::links::{FolderLinks, resolve, step_back};
 use crate::pipeline::problem::{Problem, render};
-use crate::pipeline::stage::{Pipelines, Place};
+use crate::pipeline::stage::{BackStep, PipelineFile, Pipelines, Place};
 use crate::value::Mark;
 
 /// Resolves what stages read. `listed` are the links that the search for pipeline files met. Says whether a path changed.
 ///
-/// Errors (usage): what is written lies behind a link into the repository.
+/// Errors (usage): what is written lies behind a link into the repository, or a path leaves a link by `..`.
 pub fn resolve_links(pipelines: &mut Pipelines, top: &Path, listed: &[RepoPath]) -> Result<bool, Error> {
     let mut links = Links { top, listed: listed.iter().collect(), folders: FolderLinks::below(top) };
     let problems = refused(pipelines, &mut links);
@@ -92,9 +93,27 @@ impl Links<'_> {
     }
 }
 
+/// A mistake for each path that leaves a linked folder by `..`: the command would open another file.
+fn stepped_back(pipelines: &Pipelines, top: &Path) -> Vec<Problem> {
+    let steps = pipelines.files.iter().flat_map(|file| file.back_steps.iter().map(move |step| (file, step)));
+    let problem = |(file, step): (&PipelineFile, &BackStep)| {
+        let (spelled, real) = step_back(&step.base.on_disk(top), &step.spelling)?;
+        let shown = |path: &Path| {
+            RepoPath::from_absolute(top, path).map_or_else(|| path.display().to_string(), |p| p.relative_to(&step.base))
+        };
+        let (at, spelling, spelled, real) = (&step.at, &step.spelling, shown(&spelled), shown(&real));
+        let message = format!(
+            "{at}: `{spelling}` leaves a symlinked folder by `..`: for a command it is `{real}`, and by its spelling `{spelled}`"
+        );
+        let hint = format!("write where it really is: `{real}`");
+        Some(Problem::new(file.path.to_string(), Some(step.mark), message).hint(hint))
+    };
+    steps.filter_map(problem).collect()
+}
+
 /// A mistake for each path that is written and lies behind a link.
 fn refused(pipelines: &Pipelines, links: &mut Links<'_>) -> Vec<Problem> {
-    let mut problems = Vec::new();
+    let mut problems = stepped_back(pipelines, links.top);
     for stage in &pipelines.stages {
         let file = &pipelines.file(stage.file).path;
         let at = |key: &str| format!("stage `{}`, `{key}`", stage.name);

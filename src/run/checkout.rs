@@ -8,7 +8,7 @@ use crate::event::Sink;
 use crate::path::RepoPath;
 use crate::project::{Definitions, Project};
 use crate::run::aside::Asides;
-use crate::run::data_version::{DataVersion, data_version};
+use crate::run::data_version::{DataVersion, DataVersions};
 use crate::run::fold::{put_asides_back, recover};
 use crate::run::ignore;
 use crate::run::join_data::join_stored;
@@ -84,6 +84,7 @@ pub fn checkout(
     let mut behind = Vec::new();
     let data: HashSet<&RepoPath> =
         definitions.pipelines.files.iter().flat_map(|file| &file.data).map(|d| &d.path).collect();
+    let mut versions = DataVersions::new(project, definitions);
     for (path, pin, is_stored) in wanted(definitions, selected, &locks) {
         let now = look.out(path);
         let Some(pin) = pin else {
@@ -98,7 +99,7 @@ pub fn checkout(
             continue;
         }
         let fits = now.is_some_and(|now| now.same_content(&pin));
-        let version = now.filter(|_| data.contains(path)).map(|now| data_version(project, path, &now, Some(&pin)));
+        let version = now.filter(|_| data.contains(path)).map(|now| versions.version(path, &now, Some(&pin)));
         if fits && !options.relink {
             continue;
         }
@@ -177,7 +178,7 @@ pub fn checkout(
 fn is_unsaved(project: &Project, path: &RepoPath, version: Option<DataVersion>, now: &Pin) -> bool {
     match version {
         Some(DataVersion::Diverged) => true,
-        Some(DataVersion::Edited) if !project.index().was_stored(&Spot::from(path), now) => true,
+        Some(DataVersion::Edited | DataVersion::Unknown) if !project.index().was_stored(&Spot::from(path), now) => true,
         _ => !project.store().holds(now),
     }
 }

@@ -10,7 +10,7 @@ use crate::pipeline::stage::{Data, FileId, StageId};
 use crate::project::{Definitions, Locks, Project};
 use crate::run::aside::{Asides, kept_at};
 use crate::run::cache;
-use crate::run::data_version::{OtherVersions, data_version};
+use crate::run::data_version::{DataVersions, OtherVersions};
 use crate::run::execute::{clear, record_metrics};
 use crate::run::fold::{Began, fold_and_tidy, fold_records, is_untidy, put_asides_back, recover};
 use crate::run::fresh::{self, Reason, judge};
@@ -84,7 +84,7 @@ pub fn commit_held(
     let recovered = recover(project, definitions, &mut locks, &mut look, &mut journal, sink)?;
     let untidy: Vec<FileId> = selected.files.iter().copied().filter(|f| is_untidy(definitions, &locks, *f)).collect();
     let began = Began::now(project, definitions, &locks, &recovered, BTreeSet::new(), &untidy)?;
-    refuse_other_versions(project, definitions, selected, options, &locks, &mut look)?;
+    refuse_other_versions(project, definitions, selected, options, &locks, &mut look, sink)?;
     let mut jobs = Vec::new();
     let shell = project.shell();
     let head = project.repo.head().ok().flatten();
@@ -172,18 +172,22 @@ fn refuse_other_versions<'a>(
     options: &Options,
     locks: &Locks,
     look: &mut Look<'a>,
+    sink: &dyn Sink,
 ) -> Result<()> {
     let mut others = OtherVersions::default();
+    let mut versions = DataVersions::new(project, definitions);
     for (f, file) in definitions.pipelines.files.iter().enumerate() {
         for data in file.data.iter().filter(|data| is_selected(selected, f, data)) {
             let is_forced = options.force && is_named(selected, data);
             if let (false, Some(now)) = (is_forced, look.out(&data.path)?) {
                 let locked = locks.all[f].data.get(&data.spelled);
-                others.note(&data.path, data_version(project, &data.path, &now, locked));
+                others.note(&data.path, versions.version(&data.path, &now, locked));
             }
         }
     }
-    others.error(project).map_or(Ok(()), Err)
+    others.error(project).map_or(Ok(()), Err)?;
+    versions.warn(sink);
+    Ok(())
 }
 
 /// The newest run of a stage whose outputs were kept since an input changed meanwhile.

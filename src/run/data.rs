@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::error::{Error, Result};
 use crate::event::{Event, Sink};
 use crate::path::RepoPath;
-use crate::pipeline::stage::{Data, StageId};
+use crate::pipeline::graph::Owner;
+use crate::pipeline::stage::{Data, Place, StageId};
 use crate::project::{Definitions, Project};
-use crate::run::data_version::{OtherVersions, data_version};
-use crate::run::ignore;
+use crate::run::data_version::{DataVersions, OtherVersions};
+use crate::run::ignore::{self, files_of};
 use crate::run::journal::{Change, Record};
 use crate::run::origin::Origin;
 use crate::run::pull::Input;
@@ -24,10 +25,20 @@ pub fn all(definitions: &Definitions) -> Vec<(usize, usize)> {
     files.flat_map(|(f, file)| (0..file.data.len()).map(move |d| (f, d))).collect()
 }
 
-/// The data that these stages read, or that was named itself: file and position of each entry.
+/// The data that these stages read, also by the variables of their pipeline files, or that was named itself: file and
+/// position of each entry.
 pub fn needed(definitions: &Definitions, stages: &[StageId], named: &[RepoPath]) -> Vec<(usize, usize)> {
     let read = stages.iter().flat_map(|id| definitions.graph.data(*id)).map(|(f, d)| (f.0 as usize, *d as usize));
     let mut found: BTreeSet<(usize, usize)> = read.collect();
+    for file in files_of(definitions, stages.iter().copied()) {
+        for (place, _) in &definitions.pipelines.file(file).template_files {
+            let Place::Repo(path) = place else { continue };
+            found.extend(definitions.graph.owners_of(path).into_iter().filter_map(|owner| match owner {
+                Owner::Data(f, d) => Some((f.0 as usize, d as usize)),
+                Owner::Out(..) => None,
+            }));
+        }
+    }
     for (f, file) in definitions.pipelines.files.iter().enumerate() {
         for (d, data) in file.data.iter().enumerate() {
             if named.iter().any(|n| n.is_in(&data.path)) {
@@ -53,6 +64,7 @@ pub(super) fn pin(run: &mut Run, selected: &Selected) -> Result<Vec<Job>> {
     let mut jobs = Vec::new();
     let definitions = run.definitions;
     let mut others = OtherVersions::default();
+    let mut versions = DataVersions::new(run.project, definitions);
     let mut told: Vec<(&RepoPath, String)> = Vec::new();
     for ((f, d), is_needed) in concerned(definitions, selected) {
         let file = &definitions.pipelines.files[f];
@@ -68,7 +80,7 @@ pub(super) fn pin(run: &mut Run, selected: &Selected) -> Result<Vec<Job>> {
                     run.outcome.stale_data.push(data.path.clone());
                     continue;
                 }
-                let version = data_version(run.project, &data.path, &now, locked.as_ref());
+                let version = versions.version(&data.path, &now, locked.as_ref());
                 if others.note(&data.path, version) {
                     continue;
                 }
@@ -113,6 +125,7 @@ pub(super) fn pin(run: &mut Run, selected: &Selected) -> Result<Vec<Job>> {
     if let Some(error) = others.error(run.project) {
         return Err(error);
     }
+    versions.warn(run.sink);
     told.iter().for_each(|(path, summary)| run.sink.event(Event::DataPinned { path, summary }));
     Ok(jobs)
 }

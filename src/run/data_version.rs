@@ -9,12 +9,18 @@
 //! | equal | differ | an edit, which may be recorded |
 //! | differ | equal | the pinned version is not checked out; to record this one would revert the lock |
 //! | differ | differ | both: to record or to check out would drop the changes of one side |
+//!
+//! The index is a cache and may be lost. Without a base it is an earlier version if the store has it, or if the history of
+//! the lock pins it. Git is asked in this case alone.
+
+use std::collections::{HashMap, HashSet};
 
 use crate::error::{Error, Kind};
+use crate::event::{Event, Sink};
 use crate::path::RepoPath;
-use crate::project::Project;
+use crate::project::{Definitions, Project};
 use crate::shell::words;
-use crate::store::{Pin, Place as Spot};
+use crate::store::{ObjectId, Pin, Place as Spot};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DataVersion {
@@ -22,27 +28,102 @@ pub enum DataVersion {
     Edited,
     NotCheckedOut,
     Diverged,
+    /// No base is known, and not the whole history: an edit, or an earlier version.
+    Unknown,
 }
 
-/// Compares what lies here with the lock, and remembers it where they are equal.
-pub fn data_version(project: &Project, path: &RepoPath, now: &Pin, locked: Option<&Pin>) -> DataVersion {
-    let (spot, index) = (Spot::from(path), project.index());
-    let Some(locked) = locked else { return DataVersion::Edited };
-    if now.same_content(locked) {
-        index.set_base(&spot, locked);
-        return DataVersion::Pinned;
+/// Compares data in the workspace with its pins.
+pub struct DataVersions<'a> {
+    project: &'a Project,
+    definitions: &'a Definitions,
+    /// What the versions of each lock pin, read when it is needed.
+    histories: HashMap<RepoPath, LockHistory>,
+    /// Why the history is not known whole, by the data of which it was asked.
+    limits: Vec<(RepoPath, String)>,
+}
+
+/// The ids in all versions of one lock that Git has.
+#[derive(Debug, Default)]
+struct LockHistory {
+    ids: HashSet<ObjectId>,
+    /// Why there may be more.
+    limit: Option<String>,
+}
+
+impl<'a> DataVersions<'a> {
+    pub fn new(project: &'a Project, definitions: &'a Definitions) -> Self {
+        DataVersions { project, definitions, histories: HashMap::new(), limits: Vec::new() }
     }
-    compare(index.base(&spot), now, locked, &|| project.store().contains(now))
+
+    /// Compares what lies here with the lock, and remembers it where they are equal.
+    pub fn version(&mut self, path: &RepoPath, now: &Pin, locked: Option<&Pin>) -> DataVersion {
+        let (spot, index) = (Spot::from(path), self.project.index());
+        let Some(locked) = locked else { return DataVersion::Edited };
+        if now.same_content(locked) {
+            index.set_base(&spot, locked);
+            return DataVersion::Pinned;
+        }
+        compare(index.base(&spot), now, locked, &mut || self.is_earlier(path, now))
+    }
+
+    /// Was this content recorded earlier? `None` if that is not known.
+    fn is_earlier(&mut self, path: &RepoPath, now: &Pin) -> Option<bool> {
+        if self.project.store().contains(now) {
+            return Some(true);
+        }
+        let files = &self.definitions.pipelines.files;
+        let Some(file) = files.iter().find(|file| file.data.iter().any(|data| data.path == *path)) else {
+            return Some(false);
+        };
+        let lock = Project::lock_path(&file.path);
+        let history = self.histories.entry(lock).or_insert_with_key(|lock| LockHistory::read(self.project, lock));
+        if history.ids.contains(&now.id) {
+            return Some(true);
+        }
+        let Some(limit) = &history.limit else { return Some(false) };
+        self.limits.push((path.clone(), limit.clone()));
+        None
+    }
+
+    /// A sentence for each path of which it is not known whether it is an earlier version.
+    pub fn warnings(&self) -> impl Iterator<Item = String> {
+        self.limits.iter().map(|(path, limit)| {
+            let path = path.relative_to(&self.project.cwd);
+            format!("{path} is taken for an edit: whether it is an earlier version is not known, since {limit}")
+        })
+    }
+
+    pub fn warn(&self, sink: &dyn Sink) {
+        self.warnings().for_each(|text| sink.event(Event::Warning { text: &text }));
+    }
 }
 
-/// `is_stored` is asked where no base is known: what the store has was recorded earlier.
-fn compare(base: Option<Pin>, now: &Pin, locked: &Pin, is_stored: &dyn Fn() -> bool) -> DataVersion {
+impl LockHistory {
+    fn read(project: &Project, lock: &RepoPath) -> LockHistory {
+        let mut found = LockHistory::default();
+        let limit = project.repo.file_versions(lock, &mut |bytes| collect_ids(bytes, &mut found.ids));
+        found.limit = limit.map_or_else(|e| Some(e.message), |limit| limit.map(String::from));
+        found
+    }
+}
+
+/// The ids in the text of a lock, whatever its format says of them.
+fn collect_ids(lock: &[u8], ids: &mut HashSet<ObjectId>) {
+    let words = lock.split(|byte| !byte.is_ascii_hexdigit()).filter(|word| word.len() == 2 * size_of::<ObjectId>());
+    ids.extend(words.filter_map(|word| std::str::from_utf8(word).ok()?.parse::<ObjectId>().ok()));
+}
+
+/// `is_earlier` is asked where no base is known.
+fn compare(base: Option<Pin>, now: &Pin, locked: &Pin, is_earlier: &mut dyn FnMut() -> Option<bool>) -> DataVersion {
     match base {
         Some(base) if base.same_content(locked) => DataVersion::Edited,
         Some(base) if base.same_content(now) => DataVersion::NotCheckedOut,
         Some(_) => DataVersion::Diverged,
-        None if is_stored() => DataVersion::NotCheckedOut,
-        None => DataVersion::Edited,
+        None => match is_earlier() {
+            Some(true) => DataVersion::NotCheckedOut,
+            Some(false) => DataVersion::Edited,
+            None => DataVersion::Unknown,
+        },
     }
 }
 
@@ -57,7 +138,7 @@ impl OtherVersions {
     /// Notes data of another version; false for an edit, which may be recorded.
     pub fn note(&mut self, path: &RepoPath, version: DataVersion) -> bool {
         match version {
-            DataVersion::Pinned | DataVersion::Edited => return false,
+            DataVersion::Pinned | DataVersion::Edited | DataVersion::Unknown => return false,
             DataVersion::NotCheckedOut => self.behind.push(path.clone()),
             DataVersion::Diverged => self.diverged.push(path.clone()),
         }
@@ -99,19 +180,29 @@ mod tests {
     fn an_earlier_version_is_no_edit() {
         let pin = |n: u8| Pin { id: ObjectId([n; 32]), size: 1, files: None, executable: false };
         let [old, new, edit] = [1, 2, 3].map(pin);
-        for (base, now, locked, is_stored, want) in [
-            (Some(new), edit, new, false, DataVersion::Edited),
+        for (base, now, locked, is_earlier, want) in [
+            (Some(new), edit, new, Some(false), DataVersion::Edited),
             // Brought back by hand.
-            (Some(new), old, new, true, DataVersion::Edited),
-            (Some(old), old, new, true, DataVersion::NotCheckedOut),
-            (Some(old), old, new, false, DataVersion::NotCheckedOut),
-            (Some(old), edit, new, false, DataVersion::Diverged),
-            (Some(old), Pin { executable: true, ..old }, new, false, DataVersion::Diverged),
-            (Some(old), old, Pin { executable: true, ..old }, true, DataVersion::NotCheckedOut),
-            (None, old, new, true, DataVersion::NotCheckedOut),
-            (None, edit, new, false, DataVersion::Edited),
+            (Some(new), old, new, Some(true), DataVersion::Edited),
+            (Some(old), old, new, Some(true), DataVersion::NotCheckedOut),
+            (Some(old), old, new, Some(false), DataVersion::NotCheckedOut),
+            (Some(old), edit, new, None, DataVersion::Diverged),
+            (Some(old), Pin { executable: true, ..old }, new, Some(false), DataVersion::Diverged),
+            (Some(old), old, Pin { executable: true, ..old }, Some(true), DataVersion::NotCheckedOut),
+            (None, old, new, Some(true), DataVersion::NotCheckedOut),
+            (None, edit, new, Some(false), DataVersion::Edited),
+            (None, edit, new, None, DataVersion::Unknown),
         ] {
-            assert_eq!(compare(base, &now, &locked, &|| is_stored), want, "{base:?} {now:?} {locked:?}");
+            assert_eq!(compare(base, &now, &locked, &mut || is_earlier), want, "{base:?} {now:?} {locked:?}");
         }
+    }
+
+    #[test]
+    fn ids_stand_in_the_text_of_a_lock() {
+        let ids = [1, 2].map(|n| ObjectId([n; 32]));
+        let text = format!("blake3: {}\n  other: \"{}\"\nlonger: {}0\nshort: abc\n", ids[0], ids[1], ObjectId([3; 32]));
+        let mut found = HashSet::new();
+        collect_ids(text.as_bytes(), &mut found);
+        assert_eq!(found, ids.into());
     }
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use super::add::{Added, Options as AddOptions, add_held, known, nearest};
 use super::browse::{Browser, What};
-use super::data_version::{OtherVersions, data_version};
+use super::data_version::{DataVersions, OtherVersions};
 use super::edit::draft;
 use super::get::{WriteMode, folder_in_the_way, get_over, is_real_folder, place_for};
 use super::ignored::give_up;
@@ -287,7 +287,8 @@ fn refuse_changed(project: &Project, definitions: &Definitions, path: &RepoPath,
     let seen = super::look::look(project, definitions, &[Spot::from(path)], sink).pop().unwrap_or(Ok(None))?;
     let (Some(pin), Some(origin)) = (seen, Origin::of(definitions, path)) else { return Ok(()) };
     let mut other = OtherVersions::default();
-    if other.note(path, data_version(project, path, &pin, locked_pin(project, definitions, path)?.as_ref())) {
+    let locked = locked_pin(project, definitions, path)?;
+    if other.note(path, DataVersions::new(project, definitions).version(path, &pin, locked.as_ref())) {
         return Err(other
             .error(project)
             .unwrap_or_else(|| Error::new(Kind::Check, format!("{path} is not checked out"))));

@@ -120,7 +120,7 @@ fn files(place: &Path) -> Vec<(PathBuf, u64, u64, SystemTime)> {
 
 /// Does a path belong to this project, and not to another one, or another repository, in a folder of it? The index is one
 /// for all projects of a worktree.
-fn is_ours(project: &Project, path: &RepoPath) -> bool {
+pub(super) fn is_ours(project: &Project, path: &RepoPath) -> bool {
     let root = &project.repo.project_root;
     let above = std::iter::successors(path.parent(), RepoPath::parent).take_while(|folder| folder != root);
     let is_foreign = |folder: &RepoPath| git::is_foreign(&folder.on_disk(project.top()), project.repo.is_git());
@@ -128,14 +128,14 @@ fn is_ours(project: &Project, path: &RepoPath) -> bool {
 }
 
 /// Everything that the pipelines name or the locks pin.
-struct Claims {
+pub(super) struct Claims {
     paths: HashSet<RepoPath>,
     /// The folders that they lie in.
     folders: HashSet<RepoPath>,
 }
 
 impl Claims {
-    fn of(definitions: &Definitions, locks: &Locks) -> Claims {
+    pub fn of(definitions: &Definitions, locks: &Locks) -> Claims {
         let pipelines = &definitions.pipelines;
         let mut paths: HashSet<RepoPath> = crate::project::skipped(pipelines).into_iter().collect();
         let read = pipelines.stages.iter().flat_map(|s| s.deps.iter().map(|d| &d.place));
@@ -149,7 +149,7 @@ impl Claims {
     }
 
     /// Is it one of them, in one of them, or does it hold one?
-    fn touch(&self, path: &RepoPath) -> bool {
+    pub fn touch(&self, path: &RepoPath) -> bool {
         self.folders.contains(path)
             || std::iter::successors(Some(path.clone()), RepoPath::parent).any(|above| self.paths.contains(&above))
     }

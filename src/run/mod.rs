@@ -52,6 +52,7 @@ mod settle;
 pub mod stale_metrics;
 pub mod status;
 pub mod trust;
+mod upstream;
 pub mod values;
 pub mod watchdog;
 pub mod workspace;

@@ -1,8 +1,10 @@
 //! Outputs and data that no pipeline file names any more, since their stage or entry was taken out by hand, and that
 //! Git ignores because of lockstep.
 //!
-//! Their line in `.gitignore` stays while they are there, or the next `git add -A` would commit them. They are reported as
-//! long as the lock has their block: until a run of the pipeline file ends well. A line that the user deletes is a decision.
+//! Their line in `.gitignore` stays while they are there, or the next `git add -A` would commit them. A run reports them as
+//! long as the lock has their block: until it ends well. After that `status` does, since the stat index remembers that
+//! lockstep stored them; where it is lost, nothing tells such a line from one of the user's. A line that the user deletes
+//! is a decision.
 
 use std::collections::HashSet;
 use std::io;
@@ -14,15 +16,14 @@ use crate::path::RepoPath;
 use crate::pipeline::graph::Owner;
 use crate::pipeline::stage::{FileId, PipelineFile, Stage};
 use crate::project::{Definitions, Locks, Project};
+use crate::run::leftover::{Claims, is_ours};
 use crate::shell::word;
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Orphan {
     pub path: RepoPath,
-    /// The pipeline file that named it, which may be gone.
-    pub pipeline: RepoPath,
-    /// What the lock has it in.
-    pub block: Block,
+    /// The pipeline file that named it, which may be gone, and what the lock has it in; `None` where no lock has it.
+    pub origin: Option<(RepoPath, Block)>,
     /// Outputs or data of today lie in it.
     pub is_shared: bool,
 }
@@ -52,11 +53,30 @@ fn orphan(
     pipeline: &RepoPath,
     (path, block): (RepoPath, Block),
 ) -> Option<Orphan> {
-    let owners = definitions.graph.owners_of(&path);
-    let is_shared = !owners.is_empty();
+    is_orphan(project, definitions, &path).then(|| {
+        let is_shared = !definitions.graph.owners_of(&path).is_empty();
+        Orphan { path, origin: Some((pipeline.clone(), block)), is_shared }
+    })
+}
+
+fn is_orphan(project: &Project, definitions: &Definitions, path: &RepoPath) -> bool {
+    let owners = definitions.graph.owners_of(path);
     let is_owned = owners.into_iter().any(|owner| path.is_in(owned(definitions, owner)));
-    let is_orphan = !is_owned && is_there(project, &path) && is_ignored(project, &path);
-    is_orphan.then(|| Orphan { path, pipeline: pipeline.clone(), block, is_shared })
+    !is_owned && is_there(project, path) && is_ignored(project, path)
+}
+
+/// Those that no lock has any more.
+pub fn released_orphans(project: &Project, definitions: &Definitions, locks: &Locks) -> Vec<Orphan> {
+    let released = project.index().released_places();
+    // A file that cannot be read may list anything.
+    if released.is_empty() || !definitions.broken.is_empty() {
+        return Vec::new();
+    }
+    let claims = Claims::of(definitions, locks);
+    let is_left =
+        |path: &RepoPath| !claims.touch(path) && is_ours(project, path) && is_orphan(project, definitions, path);
+    let left = released.into_iter().filter(is_left);
+    left.map(|path| Orphan { path, origin: None, is_shared: false }).collect()
 }
 
 /// Data that a lock pins and no pipeline file lists, such as an entry that one branch took out by hand while another
@@ -172,10 +192,13 @@ impl Orphan {
     /// A sentence, and what to type.
     pub fn describe(&self, project: &Project) -> (String, Vec<String>) {
         let path = self.path.relative_to(&project.cwd);
-        let file = self.pipeline.relative_to(&project.cwd);
-        let of = match &self.block {
-            Block::Stage(name) => format!("{path} is no output of {file} any more (stage {name} made it)"),
-            Block::Data(_) => format!("{path} is no data of {file} any more"),
+        let of = match &self.origin {
+            Some((file, Block::Stage(name))) => {
+                let file = file.relative_to(&project.cwd);
+                format!("{path} is no output of {file} any more (stage {name} made it)")
+            }
+            Some((file, Block::Data(_))) => format!("{path} is no data of {} any more", file.relative_to(&project.cwd)),
+            None => format!("{path} is no output and no data any more"),
         };
         let folder = self.path.parent().unwrap_or_default();
         let ignore = folder.join(".gitignore").unwrap_or_default().relative_to(&project.cwd);

@@ -36,7 +36,7 @@ use crate::run::schedule::Schedule;
 use crate::run::select::Selected;
 use crate::run::trust::Trust;
 use crate::run::watchdog::Watchdog;
-use crate::run::{data, dry, elsewhere, ignore, locked_secrets, workspace};
+use crate::run::{data, dry, elsewhere, ignore, locked_secrets, upstream, workspace};
 use crate::secret::is_withheld;
 use crate::store::ObjectId;
 
@@ -115,6 +115,7 @@ pub fn repro(
     }
     sink.event(Event::RunStarted { stages: selected.stages.len() });
     look.sweep(&selected.stages);
+    upstream::warn_of_stale(project, definitions, &locks, selected, &mut look, sink);
     let mut journal = Journal::at(project.state_dir().join("journal"));
     if options.dry {
         overlay(project, definitions, &mut locks, &mut look)?;

@@ -8,12 +8,12 @@ use crate::path::RepoPath;
 use crate::pipeline::stage::StageId;
 use crate::project::{Definitions, Locks, Project};
 use crate::run::bashisms::check_commands;
-use crate::run::data_version::{DataVersion, data_version};
+use crate::run::data_version::{DataVersion, DataVersions};
 use crate::run::fold::overlay;
 use crate::run::fresh::{self, Reason, State, judge};
 use crate::run::locked_secrets::{self, without_secrets};
 use crate::run::look::Look;
-use crate::run::orphan::{Orphan, UnlistedData, orphans, unlisted_data};
+use crate::run::orphan::{Orphan, UnlistedData, orphans, released_orphans, unlisted_data};
 use crate::run::programs::Programs;
 use crate::store::{Pin, Place as Spot};
 use crate::value::Value;
@@ -109,14 +109,15 @@ pub fn status<'a>(
     let changed = Programs::load(project).changed(runs);
     let address = |id| definitions.pipelines.address(id, &project.cwd);
     status.warnings.extend(changed.iter().map(|change| change.describe(address)));
+    let mut versions = DataVersions::new(project, definitions);
     for (f, d) in data {
         let entry = &definitions.pipelines.files[*f].data[*d];
         let locked = locks.all[*f].data.get(&entry.spelled).copied();
         let now = look.out(&entry.path)?;
         let state = match (locked, now) {
-            (Some(locked), Some(now)) => match data_version(project, &entry.path, &now, Some(&locked)) {
+            (Some(locked), Some(now)) => match versions.version(&entry.path, &now, Some(&locked)) {
                 DataVersion::Pinned => continue,
-                DataVersion::Edited => State::Modified,
+                DataVersion::Edited | DataVersion::Unknown => State::Modified,
                 DataVersion::NotCheckedOut => State::NotCheckedOut,
                 DataVersion::Diverged => State::Diverged,
             },
@@ -132,7 +133,9 @@ pub fn status<'a>(
         };
         status.data.push((entry.path.clone(), state, locked, now));
     }
+    status.warnings.extend(versions.warnings());
     status.orphans = orphans(project, definitions, &locks);
+    status.orphans.extend(released_orphans(project, definitions, &locks));
     status.unlisted = unlisted_data(definitions, &locks, &status.orphans);
     Ok((status, locks))
 }

@@ -53,6 +53,51 @@ fn files(sandbox: &Sandbox) -> Vec<String> {
     listed.stdout.lines().map(|line| line.trim_start_matches("./").to_string()).collect()
 }
 
+/// An entry that one side took out of its pipeline file by hand, and of which the other recorded a new version: the merge
+/// is clean, so the file stays where it is, out of Git, and each command says what becomes of its pin.
+#[test]
+fn what_one_side_deleted_by_hand_and_the_other_changed_stays() {
+    let sandbox = Sandbox::new();
+    ok(&sandbox, &["install", "-q"]);
+    let one = "data:\n- path: d\nstages:\n  a:\n    cmd: cp d a\n    deps: [d]\n    outs: [a]\n";
+    let two = "  b:\n    cmd: cp e b\n    deps: [e]\n    outs: [b]\n";
+    sandbox.write("d", "d");
+    sandbox.write("e", "1");
+    sandbox.write("pipeline.yaml", one.replace("stages:", "- path: e\nstages:") + two);
+    ok(&sandbox, &["repro", "-q"]);
+    sandbox.git(&["add", "-A"]);
+    sandbox.git(&["commit", "-qm", "base"]);
+    sandbox.git(&["checkout", "-qb", "theirs"]);
+    sandbox.write("pipeline.yaml", one);
+    sandbox.git(&["commit", "-qam", "taken out by hand"]);
+    sandbox.git(&["checkout", "-q", "main"]);
+    sandbox.write("e", "2");
+    ok(&sandbox, &["repro", "-q"]);
+    sandbox.git(&["commit", "-qam", "a new version"]);
+    assert_eq!(git(&sandbox, &["merge", "-q", "--no-edit", "theirs"]).code, 0);
+    let lock = sandbox.read("pipeline.lock");
+    assert!(lock.contains("  e:\n") && lock.contains("  b:\n"), "{lock}");
+    let out = ok(&sandbox, &["status"]);
+    assert!(out.stderr.contains("e is no data of pipeline.yaml any more"), "{out}");
+    assert!(out.stderr.contains("b is no output of pipeline.yaml any more (stage b made it)"), "{out}");
+    let out = ok(&sandbox, &["repro"]);
+    assert!(out.stderr.contains("pipeline.lock pins the data e no longer"), "{out}");
+    // Now that no lock has them, `status` names them, and the version of the other side is still in the store.
+    let out = ok(&sandbox, &["status"]);
+    for path in ["b", "e"] {
+        assert!(
+            out.stderr.contains(&format!("{path} is no output and no data any more; Git still ignores it")),
+            "{out}"
+        );
+        assert_eq!(sandbox.read(path), "2");
+    }
+    assert_eq!(sandbox.git(&["status", "--short"]), " M pipeline.lock\n");
+    ok(&sandbox, &["checkout"]);
+    assert_eq!([sandbox.read("b"), sandbox.read("e")], ["2", "2"]);
+    ok(&sandbox, &["get", "-q", "--rev", "HEAD~1", "e", "-o", "../e"]);
+    assert_eq!(sandbox.read("../e"), "2");
+}
+
 #[test]
 fn a_folder_is_joined_file_by_file() {
     let ours = [("d/ours", Some("o\n")), ("d/s/z", Some("oz\n")), ("d/y", None)];

@@ -94,6 +94,98 @@ fn a_lost_index_makes_no_edit_of_an_old_version() {
     assert_eq!(sandbox.run(&["repro"]).code, 1);
 }
 
+fn lose_index_and_store(sandbox: &Sandbox) {
+    sandbox.remove(".git/lockstep/worktree/index");
+    sandbox.remove(".git/lockstep/store");
+}
+
+/// And without a store: an earlier lock pins it.
+#[test]
+fn an_earlier_version_of_the_history_is_no_edit() {
+    let sandbox = merged();
+    pull(&sandbox);
+    lose_index_and_store(&sandbox);
+    let lock = sandbox.read("pipeline.lock");
+    let out = sandbox.run(&["status"]);
+    assert!(out.stdout.contains("data raw: not checked out"), "{out}");
+    for args in [&["repro"][..], &["repro", "--no-commit"], &["commit"], &["add", "raw"], &["checkout", "raw"]] {
+        let out = sandbox.run(args);
+        assert!(out.code == 1 || args[0] == "checkout" && out.code == 3, "{args:?} {out}");
+    }
+    assert_eq!((sandbox.read("pipeline.lock"), sandbox.read("raw/a")), (lock, "a".into()));
+    // An edit is one still.
+    sandbox.write("raw/a", "mine");
+    let out = ok(&sandbox, &["repro"]);
+    assert!(!out.stderr.contains("warning"), "{out}");
+    assert_eq!(sandbox.run(&["status"]).stdout, "");
+}
+
+/// Of a branch that was left: no commit of this one has it.
+#[test]
+fn an_earlier_version_of_the_reflog_is_no_edit() {
+    let sandbox = merged();
+    sandbox.git(&["checkout", "-q", "theirs"]);
+    ok(&sandbox, &["checkout", "-q"]);
+    sandbox.git(&["checkout", "-q", "main"]);
+    lose_index_and_store(&sandbox);
+    let out = sandbox.run(&["repro"]);
+    assert!(out.code == 1 && out.stderr.contains("not checked out"), "{out}");
+}
+
+/// Beyond the border of a shallow clone nothing is known: an edit is recorded, and the doubt is said.
+#[test]
+fn a_shallow_clone_says_what_it_does_not_know() {
+    let sandbox = merged();
+    pull(&sandbox);
+    let url = format!("file://{}", sandbox.root().display());
+    sandbox.git(&["clone", "-q", "--depth", "1", &url, "../clone"]);
+    for name in ["a", "b", "c"] {
+        sandbox.write(&format!("../clone/raw/{name}"), name);
+    }
+    let out = sandbox.run_in("../clone", &["status"]);
+    assert!(out.stdout.contains("data raw: modified"), "{out}");
+    let doubt = "raw is taken for an edit: whether it is an earlier version is not known, since this clone is shallow";
+    assert!(out.stderr.contains(doubt), "{out}");
+    let out = sandbox.run_in("../clone", &["repro"]);
+    assert!(out.code == 0 && out.stderr.contains(doubt), "{out}");
+}
+
+/// Whatever a run reads of data counts, also what only the variables of another pipeline file come from.
+#[test]
+fn data_that_variables_come_from_counts() {
+    for (vars, name) in [
+        ("vars: [../conf.yaml]\nstages: {s: {cmd: 'echo ${x} > o', outs: [o]}}\n", "conf.yaml"),
+        ("stages: {s: {cmd: 'echo ${x} > o', outs: [o], vars: [../conf.yaml]}}\n", "conf.yaml"),
+        ("vars: [../conf/f.yaml]\nstages: {s: {cmd: 'echo ${x} > o', outs: [o]}}\n", "conf/f.yaml"),
+        ("stages: {s: {cmd: 'echo ${x} > o', outs: [o]}}\n", "sub/params.yaml"),
+        ("stages: {s: {cmd: 'true', params: [../conf.yaml: [x]]}}\n", "conf.yaml"),
+    ] {
+        let sandbox = Sandbox::new();
+        let data = if name.starts_with("conf/") { "conf" } else { name };
+        sandbox.write(name, "x: 1\n");
+        sandbox.write("pipeline.yaml", format!("data: [{{path: {data}}}]\n"));
+        sandbox.write("sub/pipeline.yaml", vars);
+        ok(&sandbox, &["repro", "-P", "-q"]);
+        sandbox.git(&["add", "-A"]);
+        sandbox.git(&["commit", "-qm", "1"]);
+        sandbox.write(name, "x: 2\n");
+        ok(&sandbox, &["repro", "-P", "-q"]);
+        sandbox.git(&["commit", "-qam", "2"]);
+        sandbox.git(&["checkout", "-q", "HEAD~1"]);
+        let locks = || [sandbox.read("pipeline.lock"), sandbox.read("sub/pipeline.lock")];
+        let before = locks();
+        let out = sandbox.run_in("sub", &["repro"]);
+        assert!(
+            out.code == 1 && out.stderr.contains(&format!("{data} is not checked out").replace("sub/", "")),
+            "{vars} {out}"
+        );
+        assert_eq!(locks(), before, "{vars}");
+        ok(&sandbox, &["checkout", "-q"]);
+        let out = sandbox.run_in("sub", &["repro"]);
+        assert!(out.code == 0 && out.stderr.contains("1 up to date"), "{out}");
+    }
+}
+
 #[test]
 fn changes_of_both_are_joined() {
     let sandbox = merged();

@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::keep::cloud;
 use crate::keep::gc::{Lost, Options, Planned, apply, plan};
 use crate::keep::{Request, Which, noted};
+use crate::path::links::step_back;
 use crate::path::normalise;
 use crate::project::Project;
 use crate::store::gc::Freed;
@@ -163,7 +164,9 @@ impl Args {
 
 /// The Git folder of a project, however the user names it.
 fn forgotten(path: &std::path::Path, project: &Project, known: &[PathBuf]) -> Result<PathBuf> {
-    let path = PathBuf::from(normalise(&project.around.cwd.join(path).to_string_lossy()));
+    let cwd = &project.around.cwd;
+    let by_spelling = || PathBuf::from(normalise(&cwd.join(path).to_string_lossy()));
+    let path = path.to_str().and_then(|path| step_back(cwd, path)).map_or_else(by_spelling, |(_, real)| real);
     let spellings = [path.clone(), path.join(".git"), path.join(".lockstep")];
     spellings.into_iter().find(|spelling| known.contains(spelling)).ok_or_else(|| {
         let names: Vec<String> = known.iter().map(|home| home.display().to_string()).collect();

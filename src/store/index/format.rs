@@ -85,6 +85,16 @@ pub struct Stored {
     pub generation: [u8; 16],
 }
 
+impl Stored {
+    /// Something was stored there, and is nobody's output any more. No content has this id.
+    pub const RELEASED: Stored = Stored { id: ObjectId([0; 32]), generation: [0xff; 16] };
+
+    /// Was something stored there that still counts?
+    pub fn counts(&self) -> bool {
+        *self != Stored::default() && *self != Stored::RELEASED
+    }
+}
+
 /// What the lock pinned when it last pinned what lay there; zeroes for never.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Pod, Zeroable)]
 #[repr(C)]

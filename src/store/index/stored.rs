@@ -24,14 +24,14 @@ impl StatIndex {
     /// Was this very content stored, or restored, at this place, in whatever generation of the store?
     pub fn was_stored(&self, place: &Place, pin: &Pin) -> bool {
         let stored = self.known(place.key()).marks().stored;
-        stored != Stored::default() && stored.id == pin.id
+        stored.counts() && stored.id == pin.id
     }
 
     /// What lies there is nobody's output any more.
     pub fn release(&self, place: &Place) {
         let known = self.known(place.key());
-        if known.marks().stored != Stored::default() {
-            let marks = Marks { stored: Stored::default(), ..known.marks() };
+        if known.marks().stored.counts() {
+            let marks = Marks { stored: Stored::RELEASED, ..known.marks() };
             self.learn(place.key(), known.to_top().rows, marks);
         }
     }
@@ -52,11 +52,19 @@ impl StatIndex {
 
     /// Places inside the repository whose content was stored, or restored, there.
     pub fn stored_places(&self) -> Vec<RepoPath> {
+        self.places(Stored::counts)
+    }
+
+    /// Places inside the repository that were [released](Self::release) since.
+    pub fn released_places(&self) -> Vec<RepoPath> {
+        self.places(|stored| *stored == Stored::RELEASED)
+    }
+
+    fn places(&self, is_meant: fn(&Stored) -> bool) -> Vec<RepoPath> {
         let learnt = self.read();
         let loaded = self.loaded.iter().filter(|(key, ..)| !learnt.contains_key(*key));
-        let loaded = loaded.filter(|(.., marks)| marks.stored != Stored::default()).map(|(key, ..)| key);
-        let is_stored = |marks: &Marks| marks.stored != Stored::default();
-        let new = learnt.iter().filter(|(_, top)| top.as_ref().is_some_and(|top| is_stored(&top.marks)));
+        let loaded = loaded.filter(|(.., marks)| is_meant(&marks.stored)).map(|(key, ..)| key);
+        let new = learnt.iter().filter(|(_, top)| top.as_ref().is_some_and(|top| is_meant(&top.marks.stored)));
         let keys = loaded.chain(new.map(|(key, _)| key.as_slice()));
         // A key of what lies outside is absolute.
         let inside = keys.filter_map(|key| RepoPath::root().join(std::str::from_utf8(key).ok()?));

@@ -51,6 +51,43 @@ fn git_dir_and_work_tree_name_the_repository() {
     }
 }
 
+/// Objects in another folder are not read: that is said wherever one is needed, and nothing counts as not there.
+#[test]
+fn objects_in_another_folder_are_not_overlooked() {
+    for layout in LAYOUTS {
+        let sandbox = repository(layout);
+        commit(&sandbox, "1");
+        let objects = sandbox.root().parent().unwrap().join("objects");
+        std::fs::create_dir(&objects).unwrap();
+        let set = [("GIT_OBJECT_DIRECTORY", objects.as_path())];
+        let git = |args: &[&str]| {
+            let own = sandbox.path(".git/objects");
+            let mut command = sandbox.command(Path::new("git"), "");
+            command.envs(set).env("GIT_ALTERNATE_OBJECT_DIRECTORIES", own);
+            fine(&output(command.args(args)));
+        };
+        git(&["commit", "-q", "--allow-empty", "-m", "2"]);
+        git(&["tag", "-a", "-m", "m", "m@v1.0.0"]);
+        for set in [set, [("GIT_ALTERNATE_OBJECT_DIRECTORIES", objects.as_path())]] {
+            for args in
+                [&["diff"][..], &["diff", "HEAD"], &["model", "list"], &["gc", "-a", "-f"], &["list", "--rev", "HEAD"]]
+            {
+                let out = with(&sandbox, "", &set, args);
+                let told = format!("{} is set, and lockstep reads objects of Git from", set[0].0);
+                assert!(out.code != 0 && out.stderr.contains(&told), "{layout:?} {args:?} {out}");
+            }
+            // What needs no object goes on.
+            fine(&with(&sandbox, "", &set, &["repro"]));
+            fine(&with(&sandbox, "", &set, &["status"]));
+        }
+        // Its own folder is no other one, and what is here is read.
+        sandbox.git(&["reset", "-q", "--soft", "HEAD@{1}"]);
+        sandbox.git(&["tag", "-d", "m@v1.0.0"]);
+        fine(&with(&sandbox, "", &[("GIT_OBJECT_DIRECTORY", Path::new(".git/objects"))], &["diff", "HEAD"]));
+        fine(&with(&sandbox, "", &[("GIT_ALTERNATE_OBJECT_DIRECTORIES", &objects)], &["diff", "HEAD"]));
+    }
+}
+
 #[test]
 fn core_worktree_names_the_files() {
     let sandbox = repository(LAYOUTS[3]);

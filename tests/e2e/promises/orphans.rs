@@ -43,10 +43,42 @@ fn the_output_of_a_deleted_stage_stays_out_of_git_and_is_named() {
     assert!(!staged(&sandbox).contains("out/model"));
     // The lock forgets it with that run, and Git is still told nothing.
     assert!(!sandbox.read("pipeline.lock").contains("train"));
-    assert_eq!(sandbox.run(&["repro"]).code, 0);
+    let out = sandbox.run(&["repro"]);
+    assert!(out.code == 0 && !out.stderr.contains("out/model"), "{out}");
     assert!(sandbox.exists("out/model") && !staged(&sandbox).contains("out/model"));
+    // `status` still knows why the line is there.
+    insta::assert_snapshot!(sandbox.shown(&sandbox.run(&["status"])), @r"
+    exit 0
+    --- stderr
+    1 stage up to date
+    warning: out/model is no output and no data any more; Git still ignores it
+    hint: track it as data: lockstep add out/model
+    hint: or delete it: rm -r out/model
+    hint: or leave it to Git: delete the line /model in out/.gitignore
+    ");
     assert_eq!(sandbox.run(&["add", "out/model"]).code, 0);
     assert!(!staged(&sandbox).contains("out/model"));
+    assert!(!sandbox.run(&["status"]).stderr.contains("out/model"));
+}
+
+#[test]
+fn status_is_silent_about_what_the_user_decided_after_the_lock_forgot_it() {
+    for decide in ["rm out/model", "rm out/.gitignore", "mv out/model elsewhere", "rm .git/lockstep/worktree/index"] {
+        let sandbox = without_a_stage();
+        assert_eq!(sandbox.run(&["repro"]).code, 0);
+        assert!(sandbox.run(&["status"]).stderr.contains("out/model is no output and no data any more"));
+        let mut shell = sandbox.command(std::path::Path::new("sh"), "");
+        assert_eq!(crate::sandbox::output(shell.args(["-c", decide])).code, 0);
+        let out = sandbox.run(&["status"]);
+        assert!(!out.stderr.contains("out/model"), "{decide} {out}");
+    }
+    // Back in the pipeline file it is an output as ever.
+    let sandbox = without_a_stage();
+    assert_eq!(sandbox.run(&["repro"]).code, 0);
+    sandbox.write("pipeline.yaml", TWO);
+    assert_eq!(sandbox.run(&["repro"]).code, 0);
+    let out = sandbox.run(&["status"]);
+    assert!(out.stdout.is_empty() && !out.stderr.contains("out/model"), "{out}");
 }
 
 #[test]

@@ -88,6 +88,64 @@ fn what_is_written_behind_a_link_is_refused() {
     assert!(out.code == 2 && out.stderr.contains("`data`: `lnk/d` lies behind the symlink `lnk`"), "{out}");
 }
 
+/// The system goes up from where the link leads, and a spelling from where the link is.
+#[test]
+fn a_step_back_from_a_link_is_refused_with_the_right_path() {
+    for (text, place) in [
+        ("stages: {a: {cmd: cat lnk/../x, deps: [lnk/../x]}}", "stage `a`, `deps`: `lnk/../x`"),
+        ("stages: {a: {cmd: cat lnk/../x, deps: [./lnk/.././x]}}", "stage `a`, `deps`: `./lnk/.././x`"),
+        ("stages: {a: {cmd: x, params: [lnk/../x: [k]]}}", "`params`: `lnk/../x`"),
+        ("stages: {a: {cmd: x, outs: [lnk/../x]}}", "stage `a`, `outs`: `lnk/../x`"),
+        ("stages: {a: {cmd: x, metrics: [lnk/../x: {cache: false}]}}", "stage `a`, `metrics`: `lnk/../x`"),
+        ("stages: {a: {cmd: x, scratch: [lnk/../x]}}", "stage `a`, `scratch`: `lnk/../x`"),
+        ("stages: {a: {cmd: x, wdir: lnk/../x}}", "stage `a`, `wdir`: `lnk/../x`"),
+        ("stages: {a: {cmd: x, vars: [lnk/../x]}}", "stage `a`, `vars`: `lnk/../x`"),
+        ("vars: [lnk/../x]\nstages: {a: {cmd: x}}", "`vars`: `lnk/../x`"),
+        ("data: [{path: lnk/../x}]", "`data`: `lnk/../x`"),
+        ("stages: {a: {foreach: [lnk], do: {cmd: x, deps: ['${item}/../x']}}}", "stage `a@lnk`, `deps`: `lnk/../x`"),
+        ("metrics: [lnk/../x]", "`metrics`: `lnk/../x`"),
+        ("params: [lnk/../x]", "`params`: `lnk/../x`"),
+        ("plots: [lnk/../x]", "`plots`: `lnk/../x`"),
+        ("plots: [lnk/../x: {x: a}]", "`plots`: `lnk/../x`"),
+        ("artifacts: {m: {path: lnk/../x}}", "artifact `m`: `lnk/../x`"),
+    ] {
+        let s = Sandbox::new();
+        s.write("real/deep/y", "");
+        s.write("real/x", "a: right\n");
+        s.write("x", "a: wrong\n");
+        symlink("real/deep", s.path("lnk")).unwrap();
+        s.write("pipeline.yaml", format!("{text}\n"));
+        for command in [&["status"][..], &["repro"]] {
+            let out = s.run(command);
+            assert!(out.code == 2 && out.stderr.contains(place), "{text} {command:?}: {out}");
+            assert!(out.stderr.contains("hint: write where it really is: `real/x`"), "{text}: {out}");
+        }
+        assert_eq!(s.read("x"), "a: wrong\n");
+        // Where it is no link both ways are one, and a change of the link is seen.
+        std::fs::remove_file(s.path("lnk")).unwrap();
+        std::fs::create_dir(s.path("lnk")).unwrap();
+        let out = s.run(&["status"]);
+        assert!(!out.stderr.contains("leaves a symlinked folder"), "{text}: {out}");
+    }
+}
+
+#[test]
+fn a_word_that_steps_back_from_a_link_is_the_file_that_the_system_opens() {
+    let s = Sandbox::new();
+    s.write("real/deep/y", "");
+    s.write("in", "1");
+    symlink("real/deep", s.path("lnk")).unwrap();
+    s.write("pipeline.yaml", stages("real/o"));
+    let out = s.run(&["repro", "lnk/../o"]);
+    assert_eq!((out.code, s.read("real/o").as_str()), (0, "1"), "{out}");
+    s.write("real/d", "right");
+    s.write("d", "wrong");
+    assert_eq!(s.run(&["add", "lnk/../d"]).code, 0);
+    assert!(s.read("pipeline.yaml").contains("path: real/d"), "{}", s.read("pipeline.yaml"));
+    let absolute = format!("{}/lnk/../o", s.root().display());
+    assert_eq!(s.run(&["status", &absolute]).code, 0);
+}
+
 #[test]
 fn a_target_may_be_named_through_a_link() {
     let s = Sandbox::new();

@@ -12,6 +12,37 @@ stages:
     plots: [p.csv]
 ";
 
+/// As with DVC a run of a part takes what is there, and says so.
+#[test]
+fn stale_stages_that_a_run_leaves_out_are_named() {
+    let s = Sandbox::new();
+    s.write("in", "1");
+    s.write(
+        "pipeline.yaml",
+        "stages:\n  top: {cmd: cp in t, deps: [in], outs: [t]}\n  mid: {cmd: cp t m, deps: [t], outs: [m]}\n  \
+         end: {cmd: cp m e, deps: [m], outs: [e]}\n",
+    );
+    assert_eq!(s.run(&["repro", "-q"]).code, 0);
+    let told = "top is stale and not part of this run, which takes the outputs as they are";
+    for args in [&["repro", "--downstream", "mid"][..], &["repro", "-s", "mid"], &["repro", "-s", "-f", "end"]] {
+        assert!(!s.run(args).stderr.contains("not part of this run"), "{args:?}");
+    }
+    s.write("in", "2");
+    for args in [
+        &["repro", "--downstream", "mid"][..],
+        &["repro", "-s", "mid"],
+        &["repro", "-s", "-f", "end"],
+        &["repro", "-s", "--dry", "end"],
+    ] {
+        let out = s.run(args);
+        assert!(out.code == 0 && out.stderr.contains(told), "{args:?} {out}");
+        assert!(out.stderr.contains(&format!("lockstep repro {}", args[args.len() - 1])), "{args:?} {out}");
+    }
+    for args in [&["repro", "-s", "top"][..], &["repro", "-P"]] {
+        assert!(!s.run(args).stderr.contains("not part of this run"), "{args:?}");
+    }
+}
+
 #[test]
 fn targets_may_be_absolute() {
     let sandbox = Sandbox::new();

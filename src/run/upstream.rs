@@ -1,0 +1,83 @@
+//! Stages that a run needs and leaves out (`--single-item`, `--downstream`): their outputs are taken as they are.
+
+use std::collections::HashSet;
+
+use crate::event::{Event, Sink};
+use crate::pipeline::stage::StageId;
+use crate::project::{Definitions, Locks, Project};
+use crate::run::fresh::{Reason, State, judge};
+use crate::run::look::Look;
+use crate::run::select::Selected;
+use crate::shell::words;
+
+/// So many stages are named.
+const NAMED: usize = 5;
+
+/// Warns of those that are stale: what the run makes is made from earlier outputs of theirs, as with DVC.
+pub fn warn_of_stale<'a>(
+    project: &'a Project,
+    definitions: &'a Definitions,
+    locks: &Locks,
+    selected: &Selected,
+    look: &mut Look<'a>,
+    sink: &dyn Sink,
+) {
+    let left_out = left_out(definitions, selected);
+    if left_out.is_empty() {
+        return;
+    }
+    look.sweep(&left_out);
+    let shell = project.shell();
+    let mut is_stale = |id: &StageId| {
+        let stage = definitions.pipelines.stage(*id);
+        // What cannot be looked at is not known to be fresh.
+        let Ok(facts) = look.facts(*id) else { return true };
+        let reasons = judge(stage, &shell, &facts, locks.of(stage.file).stages.get(&stage.name));
+        !stage.frozen && reasons.iter().any(|reason| !is_no_change(reason))
+    };
+    let stale: Vec<StageId> = left_out.into_iter().filter(|id| is_stale(id)).collect();
+    if stale.is_empty() {
+        return;
+    }
+    let address = |id: &StageId| definitions.pipelines.address(*id, &project.cwd);
+    let mut names = stale.iter().take(NAMED).map(address).collect::<Vec<_>>().join(", ");
+    if stale.len() > NAMED {
+        names.push_str(&format!(" and {} more", stale.len() - NAMED));
+    }
+    let are = if stale.len() == 1 { "is" } else { "are" };
+    let targets = words(selected.named.iter().take(NAMED).map(address));
+    let text = format!(
+        "{names} {are} stale and not part of this run, which takes the outputs as they are (with what is needed: lockstep \
+         repro {targets})"
+    );
+    sink.event(Event::Warning { text: &text });
+}
+
+/// What is merely not here may be as it was.
+fn is_no_change(reason: &Reason) -> bool {
+    let is_gone = |state: &State| matches!(state, State::Deleted | State::NotInCache);
+    match reason {
+        Reason::Always => true,
+        Reason::Dep { state, .. } | Reason::Out { state, .. } => is_gone(state),
+        _ => false,
+    }
+}
+
+/// The stages that selected ones need, directly or not, and that are not selected, in topological order. What a frozen
+/// stage reads is of no interest.
+fn left_out(definitions: &Definitions, selected: &Selected) -> Vec<StageId> {
+    let (graph, chosen) = (&definitions.graph, selected.stages.iter().copied().collect::<HashSet<_>>());
+    let mut found: HashSet<StageId> = HashSet::new();
+    let mut heads: Vec<StageId> = selected.stages.clone();
+    while let Some(head) = heads.pop() {
+        if definitions.pipelines.stage(head).frozen {
+            continue;
+        }
+        let above = graph.upstream(head).iter().copied();
+        heads.extend(above.filter(|id| !chosen.contains(id) && found.insert(*id)));
+    }
+    if found.is_empty() {
+        return Vec::new();
+    }
+    graph.order().iter().copied().filter(|id| found.contains(id)).collect()
+}
