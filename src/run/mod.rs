@@ -53,4 +53,5 @@ pub mod status;
 pub mod trust;
 pub mod values;
 pub mod watchdog;
+mod workers;
 pub mod workspace;
