@@ -23,9 +23,10 @@ use crate::run::aside::{Aside, Asides, move_to};
 use crate::run::cache::RunRecord;
 use crate::run::environment::{self, Environment};
 use crate::run::fresh::Facts;
-use crate::run::local::{self, Exit};
+use crate::run::local::{self, Exit, Moment};
 use crate::run::logs::{Logs, RunLog};
 use crate::run::outcome::Source;
+use crate::run::programs::find_file;
 use crate::run::pty::Owner;
 use crate::run::pull::Input;
 use crate::run::watchdog::{Group, Watchdog};
@@ -172,6 +173,8 @@ impl Context<'_> {
             .map(|(name, value)| (name.to_string(), value.clone()))
             .collect();
         let commands = stage.cmd.iter().map(|item| local::command_line(shell, item)).collect();
+        let folders = self.project.around.env.get("PATH").map(String::as_str);
+        let program = find_file(folders, &wdir, shell).map_or_else(|| shell.into(), |(path, _)| path);
         let owner = self.watchdog.clone().zip(self.terminal).map(|(watchdog, signal)| Owner { watchdog, signal });
         let watched = self.watchdog.as_ref().map(|w| Group::of(w, self.alone));
         let group = watched.as_ref().map_or(0, Group::id);
@@ -179,9 +182,9 @@ impl Context<'_> {
         let mask = environment::mask(&self.project.around.env, stage);
         let Environment { seen, withheld } = environment;
         let (log_file, raw) = (log.output(), self.alone);
-        let job = local::Job { commands, wdir, env, withheld, log: log_file, mask, group, signal, terminal, raw };
-        log.describe(&job.wdir, &job.commands, &job.env, &seen)?;
-        let mut told = false;
+        let job =
+            local::Job { commands, program, wdir, env, withheld, log: log_file, mask, group, signal, terminal, raw };
+        let (mut told, mut described) = (false, false);
         let mut hear = |bytes: &[u8]| {
             let stage = &task.address;
             self.sink.event(match self.alone {
@@ -189,8 +192,18 @@ impl Context<'_> {
                 false => Event::StageOutput { stage, line: bytes },
             });
         };
-        let ended = local::run(&job, &mut hear, &mut || {
-            if !told && let Some(what) = self.changed_inputs(task) {
+        let ended = local::run(&job, &mut hear, &mut |moment| {
+            // Written while the command runs, not before.
+            if !std::mem::replace(&mut described, true)
+                && let Err(e) =
+                    self.logs.write_env(log, &seen).and_then(|()| log.write_replay(&job.wdir, &job.commands, &job.env))
+            {
+                self.sink.event(Event::Warning { text: &e.message });
+            }
+            if moment == Moment::Later
+                && !told
+                && let Some(what) = self.changed_inputs(task)
+            {
                 told = true;
                 let text = format!("{what} changed while stage {} reads it: the stage will fail", task.address);
                 self.sink.event(Event::Warning { text: &text });

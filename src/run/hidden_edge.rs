@@ -63,7 +63,10 @@ fn hidden(project: &Project, definitions: &Definitions, id: StageId, found: &Lin
 
 fn find_links(project: &Project, definitions: &Definitions, dep: &RepoPath) -> Vec<LinkedOut> {
     let links = project.index().followed(&Spot::from(dep));
-    let Some(top) = fs::canonicalize(project.top()).ok().filter(|_| !links.is_empty()) else { return Vec::new() };
+    if links.is_empty() {
+        return Vec::new();
+    }
+    let Ok(top) = fs::canonicalize(project.top()) else { return Vec::new() };
     let mut found = Vec::new();
     for link in links {
         let Some(real) = fs::canonicalize(&link).ok().and_then(|real| RepoPath::from_absolute(&top, &real)) else {

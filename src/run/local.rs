@@ -1,10 +1,10 @@
 //! Runs the commands of a stage on this machine: one shell an item, in a process group that can be ended as a whole.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
@@ -19,6 +19,8 @@ use crate::run::pty::{self, Owner, PlainLines, Terminal};
 pub struct Job<'a> {
     /// Program and arguments of each item.
     pub commands: Vec<Vec<String>>,
+    /// The file of the program of all items, which is found once, not by each new process; a name is looked for.
+    pub program: PathBuf,
     pub wdir: PathBuf,
     /// In addition to the inherited environment.
     pub env: Vec<(String, String)>,
@@ -50,6 +52,15 @@ pub enum Exit {
 /// How often inputs are looked at while a command runs.
 pub const TICK: Duration = Duration::from_secs(3);
 
+/// When there is time for something else than the output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// An item was started.
+    Started,
+    /// It has run for a while: every [`TICK`].
+    Later,
+}
+
 /// More than this no pipe holds by default.
 const PIPE: usize = 1 << 20;
 
@@ -69,8 +80,8 @@ pub fn command_line(shell: &str, item: &str) -> Vec<String> {
 }
 
 /// Runs the items one after the other until one fails. `hear` gets the output, line by line without line ends, or as it
-/// comes if the job says so; `tick` is called every few seconds meanwhile.
-pub fn run(job: &Job, hear: &mut dyn FnMut(&[u8]), tick: &mut dyn FnMut()) -> Result<Exit> {
+/// comes if the job says so; `tick` is called meanwhile.
+pub fn run(job: &Job, hear: &mut dyn FnMut(&[u8]), tick: &mut dyn FnMut(Moment)) -> Result<Exit> {
     let mut log = File::create(&job.log).map_err(|e| Error::io("write", &job.log, e))?;
     // Tells `logs -f` that more may come; the system lets go of it should this process die.
     let _ = log.lock();
@@ -81,14 +92,9 @@ pub fn run(job: &Job, hear: &mut dyn FnMut(&[u8]), tick: &mut dyn FnMut()) -> Re
         if signal != 0 {
             return Ok(Exit::Signal(signal & 0x7f));
         }
-        let mut command = Command::new(&words[0]);
-        command.args(&words[1..]).current_dir(&job.wdir).envs(job.env.iter().map(|(k, v)| (k, v)));
-        for name in &job.withheld {
-            command.env_remove(name);
-        }
         let status = match &terminal {
-            Some((owner, terminal)) => on_terminal(job, command, owner, terminal, &mut log, hear, tick),
-            None => on_pipe(job, command, &mut log, hear, tick),
+            Some((owner, terminal)) => on_terminal(job, words, owner, terminal, &mut log, hear, tick),
+            None => on_pipe(job, words, &mut log, hear, tick),
         }?;
         match exit(status) {
             Exit::Fine => {}
@@ -98,20 +104,40 @@ pub fn run(job: &Job, hear: &mut dyn FnMut(&[u8]), tick: &mut dyn FnMut()) -> Re
     Ok(Exit::Fine)
 }
 
+/// Starts an item, by the file of its program. One that is gone, or a script whose interpreter is missing, is passed over
+/// as the system does it: by the name.
+fn start<T>(job: &Job, words: &[String], spawn: impl Fn(Command) -> std::io::Result<T>) -> Result<T> {
+    let command = |program: &Path| {
+        let mut command = Command::new(program);
+        command.arg0(&words[0]).args(&words[1..]).current_dir(&job.wdir).envs(job.env.iter().map(|(k, v)| (k, v)));
+        for name in &job.withheld {
+            command.env_remove(name);
+        }
+        command
+    };
+    let name = Path::new(&words[0]);
+    let started = match spawn(command(&job.program)) {
+        Err(e) if e.kind() == ErrorKind::NotFound && job.program != name => spawn(command(name)),
+        started => started,
+    };
+    started.map_err(|e| not_started(job, e))
+}
+
 fn on_pipe(
     job: &Job,
-    mut command: Command,
+    words: &[String],
     log: &mut File,
     hear: &mut dyn FnMut(&[u8]),
-    tick: &mut dyn FnMut(),
+    tick: &mut dyn FnMut(Moment),
 ) -> Result<ExitStatus> {
     let (reader, writer) = std::io::pipe().map_err(|e| Error::io("open a pipe for", &job.log, e))?;
-    let spawn = || -> std::io::Result<Child> {
-        command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer).process_group(job.group).spawn()
-    };
-    let mut child = spawn().map_err(|e| not_started(job, e))?;
-    // It holds our copies of the writing end, which would keep the pipe open.
-    drop(command);
+    let mut child = start(job, words, |mut command| {
+        command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer.try_clone()?);
+        command.process_group(job.group).spawn()
+    })?;
+    // Our own copy of the writing end would keep the pipe open.
+    drop(writer);
+    tick(Moment::Started);
     let mut lines = Lines::default();
     let mut unlogged = None;
     let mut mask = job.mask.clone();
@@ -134,16 +160,17 @@ fn on_pipe(
 
 fn on_terminal(
     job: &Job,
-    command: Command,
+    words: &[String],
     owner: &Owner,
     terminal: &Terminal,
     log: &mut File,
     hear: &mut dyn FnMut(&[u8]),
-    tick: &mut dyn FnMut(),
+    tick: &mut dyn FnMut(Moment),
 ) -> Result<ExitStatus> {
-    let mut running = pty::spawn(command, terminal).map_err(|e| not_started(job, e))?;
+    let mut running = start(job, words, |command| pty::spawn(command, terminal))?;
     let session = running.child.id() as i32;
     owner.watchdog.began(session);
+    tick(Moment::Started);
     let mut plain = PlainLines::default();
     let mut unlogged = None;
     let mut mask = job.mask.clone();
@@ -188,7 +215,7 @@ fn follow(
     child: &mut Child,
     mut reader: impl Read + AsFd,
     heard: &mut dyn FnMut(&[u8]) -> std::io::Result<()>,
-    tick: &mut dyn FnMut(),
+    tick: &mut dyn FnMut(Moment),
 ) -> std::io::Result<()> {
     let mut buffer = vec![0; 64 * 1024];
     let mut ticked = Instant::now();
@@ -201,7 +228,7 @@ fn follow(
             if child.try_wait()?.is_some() {
                 break;
             }
-            std::thread::sleep(pause);
+            wait_for_end(child, pause);
             closed = Some((pause * 2).min(Duration::from_millis(100)));
         } else {
             let wait = Timespec { tv_sec: 0, tv_nsec: if left.is_some() { 0 } else { 100_000_000 } };
@@ -229,11 +256,27 @@ fn follow(
             }
         }
         if ticked.elapsed() >= TICK {
-            tick();
+            tick(Moment::Later);
             ticked = Instant::now();
         }
     }
     Ok(())
+}
+
+/// Waits until the child may be over, for a while at most. It closes its streams a moment before it is.
+#[cfg(target_os = "linux")]
+fn wait_for_end(child: &Child, pause: Duration) {
+    use rustix::process::{Pid, PidfdFlags, pidfd_open};
+    // It was not waited for, so the number is still its own.
+    let process = Pid::from_raw(child.id() as i32).map(|id| pidfd_open(id, PidfdFlags::empty()));
+    let Some(Ok(process)) = process else { return std::thread::sleep(pause) };
+    let most = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+    let _ = poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&most));
+}
+
+#[cfg(not(target_os = "linux"))]
+fn wait_for_end(_child: &Child, pause: Duration) {
+    std::thread::sleep(pause);
 }
 
 /// Cuts output into lines. Of a line that was written over and over (`\r`, as progress bars do) the last text counts.
@@ -310,6 +353,7 @@ mod tests {
                 command_line("sh", "sleep 30 & exit 3"),
                 command_line("sh", "echo never"),
             ],
+            program: "sh".into(),
             wdir: dir.path().into(),
             env: vec![],
             withheld: vec![],
@@ -322,7 +366,7 @@ mod tests {
         };
         let started = Instant::now();
         let mut got = Vec::new();
-        let end = run(&job, &mut |l| got.push(String::from_utf8_lossy(l).into_owned()), &mut || {}).unwrap();
+        let end = run(&job, &mut |l| got.push(String::from_utf8_lossy(l).into_owned()), &mut |_| {}).unwrap();
         assert_eq!((end, got), (Exit::Code(3), vec!["a".to_string(), "bc".to_string()]));
         assert!(started.elapsed() < Duration::from_secs(20));
         assert_eq!(std::fs::read_to_string(dir.path().join("log")).unwrap(), "a\nbc\n");

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! logs/<stage>/<n>/output      stdout and stderr, as they came; values of secrets are masked (`mask.rs`)
-//! logs/<stage>/<n>/env         names of the environment variables that the commands saw
+//! logs/<stage>/<n>/env         names of the environment variables that the commands saw; stages of a run share the file
 //! logs/<stage>/<n>/replay.sh   runs the commands again, by hand
 //! logs/<stage>/<n>/kept/       outputs that a failed run left, or that a rerun replaced, for a week (symlinks to them, if
 //!                              they lie on another filesystem)
@@ -15,6 +15,7 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
 
 use crate::error::{Error, Result};
@@ -28,6 +29,8 @@ const OUTPUTS_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 
 pub struct Logs {
     dir: PathBuf,
+    /// The last file `env` of this process, and what is in it: most stages see the same, and a link costs less than a file.
+    env: Mutex<Option<(String, PathBuf)>>,
 }
 
 /// The folder of one run.
@@ -50,7 +53,7 @@ pub struct Run {
 
 impl Logs {
     pub fn new(dir: PathBuf) -> Logs {
-        Logs { dir }
+        Logs { dir, env: Mutex::default() }
     }
 
     /// The folder of a stage: its address, with what a file name cannot hold spelled out.
@@ -84,8 +87,11 @@ impl Logs {
     }
 
     fn start_in(&self, of: PathBuf) -> Result<RunLog> {
-        fs::create_dir_all(&of).map_err(|e| Error::io("create", &of, e))?;
-        let mut runs = numbers(&of);
+        let mut runs = match fs::create_dir(&of) {
+            Ok(()) => Vec::new(),
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => numbers(&of),
+            Err(_) => fs::create_dir_all(&of).map(|()| Vec::new()).map_err(|e| Error::io("create", &of, e))?,
+        };
         let mut n = runs.last().map_or(1, |n| n + 1);
         let dir = loop {
             let dir = of.join(n.to_string());
@@ -134,6 +140,18 @@ impl Logs {
             Some(Run { number, started, written, bytes: output.len(), log })
         };
         numbers(&of).into_iter().filter_map(run).collect()
+    }
+
+    /// Writes `env`, a name a line.
+    pub fn write_env(&self, run: &RunLog, names: &[String]) -> Result<()> {
+        let (file, text) = (run.dir.join("env"), names.join("\n") + "\n");
+        let mut last = self.env.lock().unwrap_or_else(|e| e.into_inner());
+        if last.as_ref().is_some_and(|(known, path)| *known == text && fs::hard_link(path, &file).is_ok()) {
+            return Ok(());
+        }
+        fs::write(&file, &text).map_err(|e| Error::io("write", &file, e))?;
+        *last = Some((text, file));
+        Ok(())
     }
 
     /// Removes kept outputs older than a week, and with `all` every log. Returns how many folders went.
@@ -198,17 +216,8 @@ impl RunLog {
         lines[lines.len().saturating_sub(n)..].iter().map(last).collect()
     }
 
-    /// Writes `env` and `replay.sh`.
-    pub fn describe(
-        &self,
-        wdir: &Path,
-        commands: &[Vec<String>],
-        env: &[(String, String)],
-        inherited: &[String],
-    ) -> Result<()> {
-        let names: Vec<&str> = inherited.iter().map(String::as_str).collect();
-        let file = self.dir.join("env");
-        fs::write(&file, names.join("\n") + "\n").map_err(|e| Error::io("write", &file, e))?;
+    /// Writes `replay.sh`.
+    pub fn write_replay(&self, wdir: &Path, commands: &[Vec<String>], env: &[(String, String)]) -> Result<()> {
         let mut script =
             String::from("#!/bin/sh\n# Runs the commands of this stage again, without lockstep.\nset -e\n");
         script.push_str(&format!("cd {}\n", word(&wdir.to_string_lossy())));
@@ -233,4 +242,34 @@ fn numbers(dir: &Path) -> Vec<u64> {
         .collect();
     found.sort();
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_environments_share_a_file() {
+        use std::os::unix::fs::MetadataExt;
+        let dir = tempfile::tempdir().unwrap();
+        let logs = Logs::new(dir.path().join("logs"));
+        let names = |text: &str| text.split(' ').map(str::to_string).collect::<Vec<_>>();
+        let mut seen = Vec::new();
+        for (stage, text, gone) in [("a", "A B", false), ("b", "A B", true), ("c", "A B", false), ("d", "A", false)] {
+            let run = logs.start(&RepoPath::root().join("pipeline.yaml").unwrap(), stage).unwrap();
+            logs.write_env(&run, &names(text)).unwrap();
+            let file = run.dir.join("env");
+            assert_eq!(fs::read_to_string(&file).unwrap(), text.replace(' ', "\n") + "\n");
+            seen.push(fs::metadata(&file).unwrap().ino());
+            if gone {
+                // Somebody removes the logs meanwhile.
+                fs::remove_dir_all(dir.path().join("logs")).unwrap();
+            }
+        }
+        assert!(seen[0] == seen[1] && seen[2] != seen[3]);
+        assert_eq!(
+            logs.start(&RepoPath::root().join("pipeline.yaml").unwrap(), "d").unwrap().dir.file_name().unwrap(),
+            "2"
+        );
+    }
 }

@@ -55,4 +55,5 @@ pub mod trust;
 mod upstream;
 pub mod values;
 pub mod watchdog;
+mod workers;
 pub mod workspace;

@@ -5,10 +5,11 @@
 //! stages run again. Programs are only looked at ([`Programs::changed`]); `program_version.rs` alone starts one.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::fs;
+use std::fs::{self, Metadata};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Access, access};
 use serde::{Deserialize, Serialize};
 
 use crate::document;
@@ -307,36 +308,38 @@ fn path(project: &Project) -> PathBuf {
 /// The program that a shell in this folder starts by this name. A file of the repository that is called
 /// by its path is none: it is a file like any other, which the stage may depend on.
 fn find(project: &Project, wdir: &Path, name: &str) -> Option<Program> {
-    let candidates: Vec<PathBuf> = if name.contains('/') {
-        vec![wdir.join(name)]
-    } else {
-        let folders = project.around.env.get("PATH")?;
-        folders.split(':').map(|folder| Path::new(folder).join(name)).collect()
-    };
-    for path in candidates {
-        // A folder that is seen from where the command is by then may have it, or not.
-        if path.is_relative() {
-            return None;
-        }
-        let Ok(found) = fs::metadata(&path) else { continue };
-        if !found.is_file() || found.permissions().mode() & 0o111 == 0 {
-            continue;
-        }
-        if name.contains('/')
-            && path.starts_with(project.top())
-            && fs::canonicalize(&path).is_ok_and(|real| real.starts_with(project.top()))
-        {
-            return None;
-        }
-        let changed = found.mtime().saturating_mul(1_000_000_000).saturating_add(found.mtime_nsec());
-        return Some(Program {
-            name: name.to_string(),
-            path,
-            stat: (found.len(), changed, found.ino()),
-            version: None,
-        });
+    // A folder that is seen from where the command is by then may have it, or not.
+    let folders = project.around.env.get("PATH").and_then(|folders| absolute_part(folders));
+    let (path, found) = find_file(folders, wdir, name)?;
+    if name.contains('/')
+        && path.starts_with(project.top())
+        && fs::canonicalize(&path).is_ok_and(|real| real.starts_with(project.top()))
+    {
+        return None;
     }
-    None
+    let changed = found.mtime().saturating_mul(1_000_000_000).saturating_add(found.mtime_nsec());
+    Some(Program { name: name.to_string(), path, stat: (found.len(), changed, found.ino()), version: None })
+}
+
+/// The folders of a PATH before the first one that is relative, if there are any.
+fn absolute_part(folders: &str) -> Option<&str> {
+    let mut end = 0;
+    for folder in folders.split(':').take_while(|folder| folder.starts_with('/')) {
+        end += folder.len() + 1;
+    }
+    folders.get(..end.checked_sub(1)?)
+}
+
+/// The file that is started by this name in this folder, where `folders` are those of the PATH.
+pub fn find_file(folders: Option<&str>, wdir: &Path, name: &str) -> Option<(PathBuf, Metadata)> {
+    let look = |path: PathBuf| {
+        let found = fs::metadata(&path).ok().filter(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)?;
+        access(&path, Access::EXEC_OK).is_ok().then_some((path, found))
+    };
+    match name.contains('/') {
+        true => look(wdir.join(name)),
+        false => folders?.split(':').find_map(|folder| look(wdir.join(folder).join(name))),
+    }
 }
 
 #[cfg(test)]

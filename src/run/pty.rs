@@ -25,7 +25,7 @@ use rustix::termios::{
     LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcgetpgrp, tcgetwinsize, tcsetattr, tcsetwinsize,
 };
 
-use crate::run::local::TICK;
+use crate::run::local::{Moment, TICK};
 use crate::run::watchdog::Watchdog;
 
 /// How the user's terminal was before a stage got it. Not a field of [`Terminal`], since whoever ends the program at once
@@ -139,7 +139,7 @@ pub fn follow(
     terminal: &Terminal,
     owner: &Owner,
     heard: &mut dyn FnMut(&[u8]) -> std::io::Result<()>,
-    tick: &mut dyn FnMut(),
+    tick: &mut dyn FnMut(Moment),
 ) -> std::io::Result<()> {
     let stdin = rustix::stdio::stdin();
     let mut buffer = vec![0; 64 * 1024];
@@ -203,7 +203,7 @@ pub fn follow(
             over = running.child.try_wait()?.is_some();
         }
         if ticked.elapsed() >= TICK {
-            tick();
+            tick(Moment::Later);
             ticked = Instant::now();
         }
     }

@@ -8,7 +8,6 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::thread::Scope;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -36,6 +35,7 @@ use crate::run::schedule::Schedule;
 use crate::run::select::Selected;
 use crate::run::trust::Trust;
 use crate::run::watchdog::Watchdog;
+use crate::run::workers::Workers;
 use crate::run::{data, dry, elsewhere, ignore, locked_secrets, upstream, workspace};
 use crate::secret::is_withheld;
 use crate::store::ObjectId;
@@ -165,7 +165,7 @@ pub fn repro(
             look,
             schedule: Schedule::new(&definitions.graph, &selected.stages),
             chosen: selected.stages.iter().copied().collect(),
-            scope,
+            workers: Workers::new(scope),
             sender,
             inbox,
             recorder: Some(to_recorder),
@@ -230,7 +230,7 @@ pub(super) struct Run<'s, 'e, 'a> {
     pub(super) look: Look<'a>,
     pub(super) schedule: Schedule<'a>,
     pub(super) chosen: HashSet<StageId>,
-    pub(super) scope: &'s Scope<'s, 'e>,
+    workers: Workers<'s, 'e>,
     pub(super) sender: Sender<Message>,
     pub(super) inbox: Receiver<Message>,
     pub(super) recorder: Option<Sender<record::Order>>,
@@ -396,7 +396,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         self.running += 1;
         let (sender, pull) = (self.sender.clone(), self.pull);
         let must_not_run = stage.frozen || self.options.locked;
-        self.scope.spawn(move || {
+        self.workers.start(self.running, move || {
             let work = || context.reach(&task, candidate, pull, must_not_run);
             // A run that waits for a thread that is gone would wait for ever.
             let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or_else(|_| {
@@ -428,7 +428,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
     fn decide_after(&mut self, id: StageId, work: impl FnOnce() -> Result<()> + Send + 's) {
         self.running += 1;
         let (sender, address) = (self.sender.clone(), self.address(id));
-        self.scope.spawn(move || {
+        self.workers.start(self.running, move || {
             let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or_else(|_| {
                 Err(Error::new(Kind::Bug, format!("lockstep itself failed while it fetched the inputs of {address}")))
             });

@@ -7,11 +7,13 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
+use std::sync::{Mutex, mpsc};
+
+use rustix::io::Errno;
 
 use super::hash::{self, CHUNK, HUGE, fill};
 use super::id::ObjectId;
+use super::stat::Seen;
 use crate::document;
 use crate::error::{Error, Result};
 
@@ -25,26 +27,54 @@ pub struct Copied {
     pub size: u64,
 }
 
-/// Copies `from` to the new file `to`. The outer error is about `from`, the inner one about `to`.
+/// The file systems, by device, from which nothing can be reflinked to one place: each is asked once.
+#[derive(Default)]
+pub struct NoReflink(Mutex<Vec<u64>>);
+
+impl NoReflink {
+    fn devices(&self) -> std::sync::MutexGuard<'_, Vec<u64>> {
+        self.0.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    pub fn has(&self, device: u64) -> bool {
+        self.devices().contains(&device)
+    }
+
+    /// Other errors are those of one file.
+    fn learn(&self, device: u64, error: &io::Error) {
+        let of_all = [Errno::OPNOTSUPP, Errno::XDEV, Errno::NOTTY, Errno::NOSYS];
+        if Errno::from_io_error(error).is_some_and(|e| of_all.contains(&e)) && !self.has(device) {
+            self.devices().push(device);
+        }
+    }
+}
+
+/// Copies `from` to the new file `to`, as a clone unless `no_reflink` is `None` or knows better. The outer error is about
+/// `from`, the inner one about `to`.
 pub fn to_new(
     from: &Path,
     to: &Path,
     size: u64,
-    reflink: &AtomicBool,
+    no_reflink: Option<&NoReflink>,
     done: &dyn Fn(u64),
 ) -> Result<io::Result<Copied>> {
     let source = document::open(from).map_err(|e| Error::io("read", from, e))?;
-    if size > 0 && reflink.load(Ordering::Relaxed) {
-        if self::reflink(&source, from, to, PRIVATE).is_ok() {
-            return Ok(cloned(to, size, done));
-        }
-        reflink.store(false, Ordering::Relaxed);
-        let _ = std::fs::remove_file(to);
-    }
     let file = match create_private(to) {
         Ok(file) => file,
         Err(e) => return Ok(Err(e)),
     };
+    let device = || rustix::fs::fstat(&source).ok().map(|stat| Seen::from(stat).device);
+    if let Some(no_reflink) = no_reflink.filter(|_| size > 0)
+        && let Some(device) = device().filter(|device| !no_reflink.has(*device))
+    {
+        match clone_into(&source, from, &file, to) {
+            Ok(()) => return Ok(cloned(to, size, done)),
+            Err(e) => no_reflink.learn(device, &e),
+        }
+        if let Err(e) = file.set_len(0) {
+            return Ok(Err(e));
+        }
+    }
     let mut broken = None;
     let copied = stream(&mut &source, &file, size, true, &mut broken, done);
     match broken {
@@ -59,6 +89,20 @@ const PRIVATE: u32 = 0o600;
 /// A new file that no other user can open before it has its final mode.
 pub fn create_private(path: &Path) -> io::Result<File> {
     File::options().write(true).create_new(true).mode(PRIVATE).open(path)
+}
+
+/// Makes the file `to` share the blocks of `source`, which lies at `from`.
+#[cfg(target_os = "linux")]
+fn clone_into(source: &File, _from: &Path, file: &File, _to: &Path) -> io::Result<()> {
+    Ok(rustix::fs::ioctl_ficlone(file, source)?)
+}
+
+/// The same, where only a new file can be a clone.
+#[cfg(not(target_os = "linux"))]
+fn clone_into(_source: &File, from: &Path, _file: &File, to: &Path) -> io::Result<()> {
+    let clone = to.with_extension("clone");
+    reflink_copy::reflink(from, &clone)?;
+    std::fs::rename(&clone, to)
 }
 
 /// Makes the new file `to` that shares the blocks of `object`, which lies at `from`; nothing is left there on failure.
@@ -161,4 +205,30 @@ pub fn stream(
         syncing.join().map_err(|_| io::Error::other("the writing thread failed"))??;
         Ok((id, total))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_system_is_asked_for_a_clone_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let (from, no_reflink) = (dir.path().join("from"), NoReflink::default());
+        std::fs::write(&from, "12345").unwrap();
+        for (name, known) in [("a", Some(&no_reflink)), ("b", Some(&no_reflink)), ("c", None)] {
+            let to = dir.path().join(name);
+            let copied = to_new(&from, &to, 5, known, &|_| ()).unwrap().unwrap();
+            assert_eq!((copied.id, copied.size), (hash::of_bytes(b"12345"), 5));
+            assert_eq!(std::fs::read_to_string(&to).unwrap(), "12345");
+            // A file that is there is not written over.
+            assert!(to_new(&from, &to, 5, known, &|_| ()).unwrap().is_err());
+        }
+        let device = Seen::of(&from).unwrap().device;
+        for (error, is_of_all) in [(Errno::ACCESS, false), (Errno::NOSPC, false), (Errno::OPNOTSUPP, true)] {
+            let known = NoReflink::default();
+            known.learn(device, &error.into());
+            assert_eq!((known.has(device), known.has(device + 1)), (is_of_all, false));
+        }
+    }
 }

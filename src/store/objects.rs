@@ -31,6 +31,7 @@ use std::sync::{Mutex, OnceLock};
 use rustix::fs::{Timespec, Timestamps};
 
 use super::away::rename_new;
+use super::copy::NoReflink;
 use super::damage::Damage;
 use super::hash;
 use super::id::ObjectId;
@@ -92,6 +93,9 @@ pub struct Store {
     pub(super) claimed: OnceLock<()>,
     /// Is it the place that is lockstep's own?
     pub(super) is_own_place: bool,
+    /// Can its own files be reflinked, and which others cannot?
+    pub(super) can_reflink: OnceLock<bool>,
+    pub(super) no_reflink: NoReflink,
 }
 
 impl Store {
@@ -109,6 +113,8 @@ impl Store {
             tried: OnceLock::new(),
             claimed: OnceLock::new(),
             is_own_place: false,
+            can_reflink: OnceLock::new(),
+            no_reflink: NoReflink::default(),
         }
     }
 

@@ -18,6 +18,9 @@ use crate::store::stat::Seen;
 
 /// So many files are open at once between being written and being durable.
 const GROUP: usize = 256;
+/// Fewer files than this, of fewer bytes, are written by one thread: to wake the others takes longer.
+const FEW: usize = 32;
+const LITTLE: u64 = 256 << 10;
 /// Threads that wait for the disk: it merges the syncs that wait together.
 const SYNCERS: usize = 24;
 
@@ -28,7 +31,12 @@ impl Batch<'_> {
     }
 
     fn store_group(&self, group: &[Item], shards: &Mutex<BTreeSet<PathBuf>>, sink: &dyn Sink) -> Result<()> {
-        let written: Vec<_> = group.par_iter().map(|item| self.write(item, sink)).collect::<Result<_>>()?;
+        let bytes: u64 = group.iter().map(|item| item.size).sum();
+        let written: Vec<_> = if group.len() < FEW && bytes < LITTLE {
+            group.iter().map(|item| self.write(item, sink)).collect::<Result<_>>()?
+        } else {
+            group.par_iter().map(|item| self.write(item, sink)).collect::<Result<_>>()?
+        };
         waiting(&written, |(temp, file)| file.sync_all().map_err(|e| self.store.refused("write", &temp.0, e)))?;
         for (item, (temp, file)) in group.iter().zip(written) {
             drop(file);
@@ -51,7 +59,7 @@ impl Batch<'_> {
                 file
             }
             Source::File(path) => {
-                let copied = copy::to_new(path, &temp.0, item.size, &self.reflink, &done)?;
+                let copied = copy::to_new(path, &temp.0, item.size, self.no_reflink(), &done)?;
                 let Copied { file, id, size } = copied.map_err(fail)?;
                 if id != item.id || size != item.size {
                     return Err(changed(path));
@@ -86,6 +94,7 @@ impl Batch<'_> {
             rename()
         });
         renamed.map_err(|e| self.store.refused("write", &path, e))?;
+        temp.forget();
         Ok(shard)
     }
 
@@ -96,23 +105,22 @@ impl Batch<'_> {
     }
 }
 
-/// Work that waits for the disk, on more threads than cores; one or two pieces are not worth a thread.
+/// Work that waits for the disk, on more threads than cores; a thread is worth it for two pieces of work.
 fn waiting<T: Sync>(all: &[T], work: impl Fn(&T) -> Result<()> + Sync) -> Result<()> {
-    if all.len() < 3 {
-        return all.iter().try_for_each(work);
-    }
     let next = AtomicUsize::new(0);
     let failed = Mutex::new(None);
-    std::thread::scope(|scope| {
-        for _ in 0..SYNCERS.min(all.len()) {
-            scope.spawn(|| {
-                while let Some(one) = all.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    if let Err(e) = work(one) {
-                        *failed.lock().unwrap_or_else(|e| e.into_inner()) = Some(e);
-                    }
-                }
-            });
+    let take = || {
+        while let Some(one) = all.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if let Err(e) = work(one) {
+                *failed.lock().unwrap_or_else(|e| e.into_inner()) = Some(e);
+            }
         }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..SYNCERS.min(all.len() / 2) {
+            scope.spawn(take);
+        }
+        take();
     });
     failed.into_inner().unwrap_or_else(|e| e.into_inner()).map_or(Ok(()), Err)
 }

@@ -14,7 +14,6 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use rayon::iter::Either;
@@ -24,6 +23,7 @@ use crate::document;
 use crate::error::{Error, Kind, Result};
 use crate::event::{Doing, Event, Silent, Sink};
 use crate::path::links::FolderLinks;
+use crate::store::copy::NoReflink;
 use crate::store::find::BIG;
 use crate::store::hash;
 use crate::store::hold::Hold;
@@ -39,6 +39,8 @@ use crate::store::tree_rules::check_link;
 
 /// A batch with fewer small objects than this stays loose.
 const WORTH_A_PACK: usize = 16;
+/// Fewer objects than this are looked for by one thread.
+const FEW: usize = 128;
 /// From so many objects on it may pay to list those that are there, instead of asking for each.
 const MANY: usize = 1024;
 /// Smaller objects are packed where files can only be copied: a copy from a pack costs no more than one from a file.
@@ -58,8 +60,8 @@ pub struct Batch<'s> {
     device: Option<u64>,
     /// The generation in which presence was looked at.
     began: Option<Generation>,
-    /// Turned off by the first file that cannot be reflinked.
-    reflink: AtomicBool,
+    /// By the settings.
+    may_reflink: bool,
     /// From the first look at what is there on: nothing of it goes meanwhile.
     hold: Option<Hold>,
 }
@@ -79,15 +81,24 @@ enum Source {
 /// A file in `tmp/` that goes when its owner goes.
 struct Temp(PathBuf);
 
+impl Temp {
+    /// It was renamed: nothing is left to remove.
+    fn forget(mut self) {
+        self.0.clear();
+    }
+}
+
 impl Drop for Temp {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
+        if !self.0.as_os_str().is_empty() {
+            let _ = fs::remove_file(&self.0);
+        }
     }
 }
 
 impl Store {
     pub fn batch(&self) -> Batch<'_> {
-        let reflink = AtomicBool::new(self.links().iter().any(|link| link == LinkType::Reflink));
+        let may_reflink = self.links().iter().any(|link| link == LinkType::Reflink);
         Batch {
             store: self,
             items: Vec::new(),
@@ -96,7 +107,7 @@ impl Store {
             present: BTreeSet::new(),
             device: None,
             began: self.generation(),
-            reflink,
+            may_reflink,
             hold: None,
         }
     }
@@ -231,10 +242,18 @@ impl Batch<'_> {
             Some(folder) if store.keep_young(&item.id, item.size) => Either::Left(folder),
             _ => Either::Right(item),
         };
-        let (present, missing): (Vec<PathBuf>, Vec<Item>) = new.into_par_iter().with_min_len(64).partition_map(look);
-        self.present.extend(present);
-        for item in missing {
-            if item.kind == ObjectKind::Tree { self.trees.push(item) } else { self.items.push(item) }
+        // A few are not worth waking the other threads.
+        let looked: Vec<Either<PathBuf, Item>> = if new.len() < FEW {
+            new.into_iter().map(look).collect()
+        } else {
+            new.into_par_iter().with_min_len(FEW / 2).map(look).collect()
+        };
+        for one in looked {
+            match one {
+                Either::Left(folder) => drop(self.present.insert(folder)),
+                Either::Right(item) if item.kind == ObjectKind::Tree => self.trees.push(item),
+                Either::Right(item) => self.items.push(item),
+            }
         }
     }
 
@@ -303,9 +322,13 @@ impl Batch<'_> {
             fs::write(&from.0, "a clone?").ok()?;
             reflink_copy::reflink(&from.0, &to.0).ok()
         };
-        let can = probe().is_some();
-        self.reflink.fetch_and(can, Ordering::Relaxed);
-        can
+        *self.store.can_reflink.get_or_init(|| probe().is_some())
+    }
+
+    /// What is known of reflinks into the store; `None` where none can be had.
+    fn no_reflink(&self) -> Option<&NoReflink> {
+        let may = self.may_reflink && self.store.can_reflink.get() != Some(&false);
+        may.then_some(&self.store.no_reflink)
     }
 
     /// Stores it all; when this returns, all of it is durable. The generation is the one in which it is complete.

@@ -47,6 +47,9 @@ use crate::document::Bounds;
 use crate::error::{Error, Result};
 use crate::event::Sink;
 
+/// Fewer places than this are looked at by one thread.
+const FEW: usize = 16;
+
 /// What lies below a dep, an output or data but does not count.
 pub trait Rules: Sync {
     /// `path` is relative to the top of the repository, or absolute for what lies outside of it. Asked only of names
@@ -180,7 +183,12 @@ impl StatIndex {
     /// What each place holds now; `None` for one that does not exist. Hashes what is new or changed.
     pub fn look(&self, places: &[Place], rules: &dyn Rules, sink: &dyn Sink) -> Vec<Result<Option<Pin>>> {
         let reader = Reader::new(self, sink);
-        places.par_iter().with_min_len(8).map(|place| self.look_at(place, rules, &reader)).collect()
+        let look = |place: &Place| self.look_at(place, rules, &reader);
+        // A few are not worth waking the other threads.
+        if places.len() < FEW {
+            return places.iter().map(look).collect();
+        }
+        places.par_iter().with_min_len(FEW / 2).map(look).collect()
     }
 
     fn look_at(&self, place: &Place, rules: &dyn Rules, reader: &Reader<'_>) -> Result<Option<Pin>> {

@@ -164,3 +164,37 @@ fn a_command_with_a_path_of_its_own_is_not_judged() {
         }
     }
 }
+
+/// The shell is found for each stage, as its process would find it.
+#[test]
+fn the_shell_is_the_one_of_the_path_at_that_time() {
+    for folder in ["bin", "$top/bin"] {
+        let sandbox = Sandbox::new();
+        let stage = |name: &str, dep: &str, cmd: &str| {
+            format!("  {name}:\n    cmd: {cmd} && echo {name} > {name}\n    deps: [{dep}]\n    outs: [{name}]\n")
+        };
+        let stages = [
+            stage("one", "in", "cp wrapper bin/sh && chmod +x bin/sh"),
+            stage("two", "one", "true"),
+            stage("three", "two", "rm bin/sh && mkdir bin/sh"),
+            stage("four", "three", "rmdir bin/sh && cp broken bin/sh && chmod +x bin/sh"),
+            stage("five", "four", "true"),
+        ];
+        sandbox.write("pipeline.yaml", format!("stages:\n{}", stages.concat()));
+        sandbox.write("in", "x");
+        sandbox.write("wrapper", "#!/bin/sh\necho used >> used\nexec /bin/sh \"$@\"\n");
+        sandbox.write("broken", "#!/no/such/interpreter\n");
+        // Not executable: passed over.
+        sandbox.write("bin/sh", "no program");
+        let folder = folder.replace("$top", &sandbox.root().display().to_string());
+        let repro = |path: &str| output(sandbox.lockstep("").arg("repro").env("PATH", path));
+        let out = repro(&format!("{folder}:/nowhere::/usr/bin:/bin"));
+        assert_eq!((out.code, sandbox.read("used").lines().count()), (0, 2), "{out}");
+        assert_eq!(sandbox.read("five"), "five\n");
+        sandbox.write("in", "y");
+        let out = repro(&folder);
+        assert!(out.code != 0 && out.stderr.contains("cannot start the command with sh"), "{out}");
+        let replay = sandbox.read(".git/lockstep/worktree/logs/two/1/replay.sh");
+        assert!(replay.contains("\nsh -c '"), "{replay}");
+    }
+}
