@@ -35,7 +35,7 @@
 //! run::repro         one thread owns all state
 //!   look               stat index → facts of a stage            (what is there now)
 //!   fresh::judge       facts × lock entry → reasons             (pure)
-//!   cache::get         stage key → an earlier result            (whose results count: run/trust.rs)
+//!   cache::get         stage key → an earlier result            (whose results count: cache/signatures.rs)
 //!   pull               the same from a remote, on a worker; what a stage needs is fetched before it runs
 //!   execute            worker thread: set aside, run, pin, or put back
 //!   record             recorder thread: objects → run cache → journal
@@ -51,43 +51,43 @@
 //! 1. *What the lock says was made from an input was made from it.* Inputs are pinned before the command and looked at
 //!    again after it: `run/execute/pin.rs`.
 //! 2. *A failed, killed or interrupted run loses nothing.* Outputs are set aside by a rename and put back:
-//!    `run/aside.rs`. Where only a name beside the output will do, the name says whether what bears it may be removed:
-//!    `store/place.rs`. What the store has no good copy of is kept, pinned or not: `run/decide.rs`. The journal is durable
+//!    `workspace/backup.rs`. Where only a name beside the output will do, the name says whether what bears it may be removed:
+//!    `store/fs/paths.rs`. What the store has no good copy of is kept, pinned or not: `run/decide.rs`. The journal is durable
 //!    before the old outputs go: `run/record.rs`. Should lockstep itself be killed, a second process ends the commands:
 //!    `run/watchdog.rs`. What ended well because it was asked to stop is refused: `run/execute/pin.rs`.
-//! 3. *Read-only commands take no lock and run no user code.* They overlay the journal in memory: `run/fold.rs`.
+//! 3. *Read-only commands take no lock and run no user code.* They overlay the journal in memory: `workspace/recover.rs`.
 //! 4. *Two processes never corrupt anything.* One exclusive lock a worktree, and a second one for the text of pipeline
-//!    files: `run/workspace.rs`. Writers of one small file take turns: [`replace`]. Who stores, records or restores keeps
-//!    gc out: `store/hold.rs`; who shares a store is known in it: `store/users.rs`.
-//! 5. *An unsaved change is never overwritten unasked.* `run/checkout.rs`; one that was made while a restore went on is
-//!    seen after the swap, and returns: `store/unchanged.rs`. What is ignored inside an output outlives it:
-//!    `run/ignored.rs`.
+//!    files: `workspace/worktree_lock.rs`. Writers of one small file take turns: [`replace`]. Who stores, records or restores keeps
+//!    gc out: `store/objects/store_lock.rs`; who shares a store is known in it: `store/objects/projects.rs`.
+//! 5. *An unsaved change is never overwritten unasked.* `workspace/checkout.rs`; one that was made while a restore went on is
+//!    seen after the swap, and returns: `store/checkout/race.rs`. What is ignored inside an output outlives it:
+//!    `workspace/preserve.rs`.
 //! 6. *Bytes are verified against their id before use.* [`store`]. A remote is a help, never a need: what fails there is
 //!    a miss (`run/pull.rs`). Copies while they stream, whether from a file of
 //!    their own or from a pack; what was fetched before it gets its name: `store/pack/adopt.rs`. Damage is set aside:
 //!    a loose object, one object of a pack, or a pack whose index is broken. `verify` looks for it where nobody reads, and
 //!    tells whom it hurts: [`keep::verify`].
 //! 7. *Nothing but the user's own files is written.* By spelling: [`path::RepoPath`] and [`path::names`]; on the disk:
-//!    [`store::WritableArea`]. Trees from elsewhere: `store/tree_rules.rs`; a store is a folder that says so:
-//!    `store/marker.rs`. What is
+//!    [`store::WritableArea`]. Trees from elsewhere: `store/trees/rules.rs`; a store is a folder that says so:
+//!    `store/objects/marker.rs`. What is
 //!    read for what it says lies in it, too, is a regular file, and has a largest size: [`document`]. Nothing from outside
 //!    is stored through a link: `store/index/outside.rs`.
-//! 8. *Every rerun has a reason that is shown.* `run/fresh.rs` gives reasons, not a yes or no; the manifest behind the
+//! 8. *Every rerun has a reason that is shown.* `plan/reasons.rs` gives reasons, not a yes or no; the manifest behind the
 //!    stage key is one writer with two sinks, a hash and a text: `lock/key.rs`.
 //! 9. *Same inputs, same order, same lock bytes, same JSON.* Sorted maps throughout; `lock/write.rs`.
 //! 10. *Nothing phones home.* The network is used by two rooms: [`remote`], for a remote of the settings, and
 //!     `report/comment.rs`, for `ci report --comment`. A secret goes to the scheme, host and port that it was given for:
-//!     `remote/secrets.rs`.
+//!     `remote/settings/secrets.rs`.
 //! 11. *A committed file is not the user's word.* `config/grade.rs` says what `lockstep.toml` may set, the tables of
-//!     settings have a rule for each key; a remote that would use the user's credentials asks first: `remote/grant.rs`.
-//! 12. *A repository of another user is opened only where the user's Git settings list it.* `git/owner.rs`. An address
-//!     that stands in a file starts no program, and a question to Git no hook: `git/program.rs`.
-//! 13. *A tag is called signed when Git says that its signature is good, for this tag.* `git/signature.rs`; where that is
-//!     required: `model/signed.rs`.
-//! 14. *A remote that this clone has used and that is not there is refused, and never begun again.* `remote/lost.rs`. What is
-//!     at a remote is hidden from no reader: `remote/summary.rs`.
+//!     settings have a rule for each key; a remote that would use the user's credentials asks first: `remote/settings/grant.rs`.
+//! 12. *A repository of another user is opened only where the user's Git settings list it.* `git/repo/owner.rs`. An address
+//!     that stands in a file starts no program, and a question to Git no hook: `git/program/mod.rs`.
+//! 13. *A tag is called signed when Git says that its signature is good, for this tag.* `git/program/signature.rs`; where that is
+//!     required: `model/registry/signed.rs`.
+//! 14. *A remote that this clone has used and that is not there is refused, and never begun again.* `remote/catalog/lost.rs`. What is
+//!     at a remote is hidden from no reader: `remote/catalog/summary.rs`.
 //! 15. *An address means one thing to all commands.* Folder, service or host: `url/form.rs`; of a remote the rest:
-//!     `remote/address.rs`.
+//!     `remote/settings/address.rs`.
 //!
 //! # The way of a look back
 //!
@@ -95,25 +95,25 @@
 //! (or of the worktree, with the same methods). A file of a commit is looked for in Git first, then among what the locks
 //! of that commit pin, whose bytes are in the store. Definitions are loaded once for all commits with the same pipeline
 //! files, each distinct metrics or params file is parsed once: a history of 10,000 commits is a matter of their root
-//! trees, which are read in the order of their packs (`git/ahead.rs`). Other repositories are projects, too ([`project::elsewhere`]): opened where they lie, or cloned bare by the
+//! trees, which are read in the order of their packs (`git/history/prefetch.rs`). Other repositories are projects, too ([`project::elsewhere`]): opened where they lie, or cloned bare by the
 //! `git` program into `<git common dir>/lockstep/repos/`.
 //!
 //! # The way of a label
 //!
 //! `tag/fold.rs` says which version has a label, by GTO's rules: one pure function for the registry and for revisions. GTO
 //! itself judges it in `tests/e2e/model/gto.rs`. A command that makes tags and pushes them does both or neither:
-//! `model/publish.rs`.
+//! `model/registry/publish.rs`.
 //!
 //! # The way of a merge
 //!
 //! `lock::merge` takes each stage of a lock whole from one side; a record is never mixed from two runs. Where both sides
 //! ran a stage, the one whose key is that of the merged inputs stays. Data that both sides changed is joined file by file,
-//! by the trees in the store (`store/join.rs`, `run/join_data.rs`), or is a conflict that Git shows (`lock/conflict.rs`):
+//! by the trees in the store (`store/trees/join/mod.rs`, `workspace/join_data.rs`), or is a conflict that Git shows (`lock/conflict.rs`):
 //! it cannot be made again. What the workspace has after a merge is an earlier version, not an edit: the stat index
 //! remembers which version the lock pinned last, and where it is lost, Git says whether an earlier lock pins it
-//! (`run/data_version.rs`). Git calls it through `merge-driver`, which sees
+//! (`plan/data_version.rs`). Git calls it through `merge-driver`, which sees
 //! three locks and the store; `run::merge` calls it afterwards, and has the merged files as well. `lockstep install`
-//! (`git/install.rs`) sets the driver and the hooks; what is committed does not change.
+//! (`git/program/install.rs`) sets the driver and the hooks; what is committed does not change.
 //!
 //! # Formats and their versions
 //!
@@ -122,25 +122,25 @@
 //! | `pipeline.lock` | `schema: 1`, [`lock::SCHEMA`] | is refused, never rewritten |
 //! | stage key | in the context of its hash, `lock/key.rs` | is another key: a miss |
 //! | run-cache entry | [`run::cache::VERSION`] | is passed over: a miss |
-//! | journal | `run/journal.rs` | see there |
-//! | store | `generation`, `store/objects.rs` (`lockstep-store` says that the folder is one) | is read, since every object proves itself, and never written |
+//! | journal | `workspace/journal.rs` | see there |
+//! | store | `generation`, `store/objects/mod.rs` (`lockstep-store` says that the folder is one) | is read, since every object proves itself, and never written |
 //! | pack | [`store::pack::format`] | is passed over and left alone; what it holds is missing |
-//! | tombstones of a pack | `store/pack/dead.rs` | the pack is verified anew |
+//! | tombstones of a pack | `store/pack/tombstones.rs` | the pack is verified anew |
 //! | outcome of the last run, report | [`report::last`], [`report::collect`] | is passed over; is refused |
 //! | note in a registry tag | [`tag::block::VERSION`] | counts as none; the tag's name and its commit say the rest |
-//! | journal of pushed tags | `model/publish.rs` | is refused |
+//! | journal of pushed tags | `model/registry/publish.rs` | is refused |
 //! | remote | `lockstep-remote`, [`remote`] | is refused |
-//! | segment of a remote's index | `remote/segment.rs` | is refused |
-//! | note on what goes from a remote | `remote/marks.rs` | is refused |
-//! | compiled pipelines and locks | `project.rs`, `project/locks.rs` | are made anew |
+//! | segment of a remote's index | `remote/catalog/segment.rs` | is refused |
+//! | note on what goes from a remote | `remote/gc/marks.rs` | is refused |
+//! | compiled pipelines and locks | `project/mod.rs`, `project/locks.rs` | are made anew |
 //!
-//! The log folder of a run is described in `run/logs.rs`. Whoever runs the commands holds a lock on the file `output`
+//! The log folder of a run is described in `workspace/logs.rs`. Whoever runs the commands holds a lock on the file `output`
 //! in it, which is how `logs -f` knows when to stop, also after a crash.
 //!
 //! # Where the design was changed, and why
 //!
 //! - With `--allow-missing` a dep that is not here counts as what the lock pins, folders of several outputs put together
-//!   from their pins (`store/overlay.rs`): a clone decides all of its stages without their bytes.
+//!   from their pins (`store/trees/overlay.rs`): a clone decides all of its stages without their bytes.
 //! - Of stages that run side by side each has a process group of its own, not one for all: `kill 0` in a script means that
 //!   script. The group of the watchdog is for a stage that runs alone.
 //! - What an output with `cache: false` held, as the lock pins it, is not kept when a rerun replaces it and the store lacks
@@ -188,35 +188,42 @@
 //!   settings, ignore rules): what it says is printed, recorded and published.
 //! - DVC's own templates are drawn here as SVG; a template of the project is Vega-Lite, and Vega-Lite draws it, in the page.
 //! - Bytes of imports have a second place after the remotes: the repository that they come from, at the commit that is
-//!   pinned (`run/origin.rs`). `repro` asks it with `--pull` alone: what only reads the store never clones anything.
+//!   pinned (`import/origin.rs`). `repro` asks it with `--pull` alone: what only reads the store never clones anything.
 //! - Without `core.remote` the only remote there is counts.
 //! - A target that is an output means that output alone for whoever moves bytes, and its stage for whoever runs.
-//! - Large objects go to WebDAV past opendal, which sends a request from memory (`remote/upload.rs`).
+//! - Large objects go to WebDAV past opendal, which sends a request from memory (`remote/backend/upload.rs`).
 //! - `metrics show` and `params show` go on past a file that is missing or broken, name it, and end with its code.
 //! - What cannot be read is unknown, which is neither equal nor gone: comparisons leave it out, name it, and end with 2
 //!   if it can be mended (the workspace) and with a warning if it cannot (a commit). A check does not hold on what is
 //!   unknown or NaN.
 //! - JSON output has NaN and the infinities as strings; null would be a value that is missing.
 
+pub mod cache;
 pub mod cli;
 pub mod compare;
 pub mod config;
 pub mod document;
+pub mod edit;
 pub mod error;
 pub mod escape;
 pub mod event;
 pub mod file_lock;
+#[cfg(test)]
+#[path = "../tests/fuzz/mod.rs"]
+mod fuzz;
 pub mod git;
-pub mod keep;
+pub mod import;
 pub mod lfs;
 pub mod lock;
 pub mod model;
 pub mod path;
 pub mod pipeline;
+pub mod plan;
 pub mod project;
 pub mod remote;
 pub mod replace;
 pub mod report;
+pub mod retention;
 pub mod run;
 pub mod secret;
 pub mod shell;
@@ -224,7 +231,4 @@ pub mod store;
 pub mod tag;
 pub mod url;
 pub mod value;
-
-#[cfg(test)]
-#[path = "../tests/fuzz/mod.rs"]
-mod fuzz;
+pub mod workspace;

@@ -6,7 +6,7 @@ use crate::event::StageResult;
 use crate::lock::Command;
 use crate::path::RepoPath;
 use crate::pipeline::stage::Stage;
-use crate::run::fresh::Reason;
+use crate::plan::reasons::Reason;
 use crate::run::outcome::Source;
 use crate::store::Pin;
 use crate::value::Value;

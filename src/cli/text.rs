@@ -37,7 +37,7 @@ pub fn count(n: usize, one: &str) -> String {
 
 /// The day of a time in seconds since 1970: `2026-01-01`.
 pub fn day(seconds: i64) -> String {
-    crate::model::act::rfc3339(seconds).chars().take(10).collect()
+    crate::model::registry::tag_write::rfc3339(seconds).chars().take(10).collect()
 }
 
 /// `SECS` of `--wait`.

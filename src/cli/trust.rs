@@ -4,7 +4,7 @@ use crate::cli::ask;
 use crate::cli::output::{Output, Style};
 use crate::error::Result;
 use crate::project::Project;
-use crate::remote::grant::{Request, TRUST_REMOTES};
+use crate::remote::settings::grant::{Request, TRUST_REMOTES};
 use crate::shell::word;
 
 /// `remote trust`: shows what the remote asks for, and asks unless `yes`.

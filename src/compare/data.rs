@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use crate::error::{Error, Result};
 use crate::path::RepoPath;
-use crate::store::tree::{Entry, EntryKind};
+use crate::store::trees::{Entry, EntryKind};
 use crate::store::{ObjectId, Pin};
 
 /// Something at a path.
@@ -263,7 +263,7 @@ fn child(below: &str, name: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::tree::Tree;
+    use crate::store::trees::Tree;
     use std::cell::RefCell;
     use std::collections::HashMap;
 

@@ -13,9 +13,9 @@ use super::data::{Differences, Node, Side, compare};
 use crate::error::{Error, Result};
 use crate::event::Sink;
 use crate::path::RepoPath;
+use crate::plan::facts::look;
 use crate::project::Snapshot;
-use crate::run::look::look;
-use crate::store::tree::{Entry, EntryKind};
+use crate::store::trees::{Entry, EntryKind};
 use crate::store::{Pin, Place as Spot};
 
 /// Two snapshots, and which part of them is meant (all, without targets).

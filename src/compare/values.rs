@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use crate::path::RepoPath;
 use crate::pipeline::stage::Pipelines;
-use crate::run::values::leaves;
+use crate::project::values::leaves;
 use crate::value::{Number, Value};
 
 /// The values of one side by file, a file that is not there or cannot be read left out.

@@ -6,7 +6,7 @@
 //! | repository | `lockstep.toml`, which a clone takes over from strangers, and the clone settings of another repository |
 //! | remote | nowhere: what a remote sends is data, and sets nothing |
 //!
-//! Every row of the tables of settings ([`super::keys`], `remote/options.rs`) has a [`Rule`] for the repository. "To
+//! Every row of the tables of settings ([`super::keys`], `remote/settings/options.rs`) has a [`Rule`] for the repository. "To
 //! narrow" is measured from what the user's own file says, else from the built-in default.
 
 use std::os::unix::ffi::OsStrExt;

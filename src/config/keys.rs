@@ -40,7 +40,7 @@ impl fmt::Display for Takes {
 }
 
 /// All keys but those of remotes: what each takes, what the repository may say of it, and its default as one types it.
-/// Options of remotes have their rules in `remote/options.rs`.
+/// Options of remotes have their rules in `remote/settings/options.rs`.
 const KEYS: &[(&str, Takes, Rule, Option<&str>)] = &[
     ("cache.dir", Takes::Text, Rule::Inside, None),
     ("cache.links", Takes::Words(&["reflink", "hardlink", "copy"]), Rule::Narrows, Some("reflink,copy")),

@@ -10,7 +10,7 @@ use crate::error::{Error, Kind, Result};
 use crate::path::RepoPath;
 use crate::pipeline::check::{Against, Check, Metric};
 use crate::pipeline::problem::did_you_mean;
-use crate::run::values::leaves;
+use crate::project::values::leaves;
 use crate::value::{Number, Value};
 
 /// The values of a pipeline's metrics files at one state of the repository.

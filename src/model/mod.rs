@@ -6,25 +6,17 @@
 //! metrics; `sound` says why a commit could not be reproduced. `register` plans a version on top of these, `act` makes
 //! the tag, `publish` pushes it, and `note` is what a tag's message carries.
 
-pub mod act;
 pub mod artifact;
+pub mod availability;
 pub mod checks;
 pub mod decode;
 pub mod diff;
-pub mod find;
 pub mod formats;
-pub mod gate;
-pub mod kept;
-pub mod note;
 pub mod origin;
-pub mod promote;
 pub mod provenance;
-pub mod publish;
-pub mod register;
 pub mod registry;
+pub mod reproducible;
 pub mod script;
-pub mod signed;
-pub mod sound;
 pub mod source;
 pub mod tensor;
 #[cfg(test)]

@@ -8,9 +8,9 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use super::act::{LAST_SECOND, rfc3339};
 use super::trace::Trace;
 use crate::error::{Error, Kind, Result};
+use crate::model::registry::tag_write::{LAST_SECOND, rfc3339};
 use crate::store::Pin;
 use crate::value::Value;
 

@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 
 use super::artifact::{self, Artifact};
-use super::note::NotedFile;
 use super::origin::{self, Origin};
-use super::register::snapshot_of;
 use super::registry::{Event, Given, Model, Registry};
+use crate::cache::entries::RunRecord;
 use crate::error::Result;
 use crate::git::About;
 use crate::lock::StageLock;
+use crate::model::registry::note::NotedFile;
+use crate::model::registry::register::snapshot_of;
 use crate::path::RepoPath;
 use crate::project::{Project, Snapshot, Snapshots};
-use crate::run::cache::RunRecord;
 use crate::store::Pin;
 use crate::tag::{Asked, Label, Version};
 use crate::value::Value;

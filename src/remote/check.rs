@@ -1,7 +1,8 @@
 //! `remote check`: does a remote do what will be asked of it?
 
 use crate::error::{Error, Kind, Result};
-use crate::remote::{MARKER, Remote, cap};
+use crate::remote::backend::cap;
+use crate::remote::{MARKER, Remote};
 use crate::store::random_name;
 
 /// What was found out.

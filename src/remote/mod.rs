@@ -25,66 +25,37 @@
 //! `push` and `fetch` plan (pure but for reading trees) and then move; `scope` says what a command is about; `place`
 //! hides whether a remote is a `folder` or a `service`. Whatever comes from a remote is hostile until verified.
 
-mod address;
-mod cap;
-mod catalog;
+pub mod backend;
+pub mod catalog;
 pub mod check;
-pub mod clean;
-mod endpoint;
-mod fault;
 pub mod fetch;
-mod folder;
-pub mod garbage;
-mod getting;
-pub mod grant;
-pub mod loss;
-pub mod lost;
-pub mod marks;
-mod mend;
-mod options;
-mod partial;
-mod passing;
-mod place;
-mod plan;
+pub mod gc;
 pub mod push;
-mod repack;
 pub mod scope;
-mod secrets;
-mod segment;
-mod service;
-mod settings;
-pub mod setup;
-mod stretch;
-mod summary;
+pub mod settings;
 #[cfg(test)]
 mod tests;
-pub mod tls;
-mod transfer;
-mod transport;
-mod trees;
-pub mod unpushed;
-mod upload;
 pub mod verify;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::UNIX_EPOCH;
 
+pub use backend::Spent;
+pub use catalog::segment::RunRow;
 pub use catalog::{Catalog, packs_of};
-pub use place::Spent;
-pub use segment::RunRow;
 
 use crate::config;
 use crate::error::{Error, Kind, Result};
 use crate::path::home::expand;
 use crate::path::normalise;
 use crate::project::Project;
-use crate::remote::address::{Address, Scheme};
 use crate::remote::catalog::Memory;
-use crate::remote::options::Options;
-use crate::remote::place::Place;
 use crate::store::{ObjectId, ObjectKind, Pin, WritableArea};
 use crate::url::Url;
+use backend::Place;
+use settings::address::{Address, Scheme};
+use settings::options::Options;
 
 const VERSION: u32 = 1;
 const MARKER: &str = "lockstep-remote";
@@ -133,7 +104,7 @@ impl Remote {
             Some(near) if e.kind == Kind::Missing => e.hint(format!("did you mean `{near}`?")),
             _ => e,
         })?;
-        let unwritable = grant::check(project, &name)?;
+        let unwritable = settings::grant::check(project, &name)?;
         let is_folder = address.scheme == Scheme::Folder;
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         let jobs = jobs.filter(|n| *n > 0).or_else(|| options.number("jobs").map(|n| n as usize)).filter(|n| *n > 0);
@@ -152,7 +123,7 @@ impl Remote {
         let area = project.writable_area().clone();
         let is_of_repository = project.config.grade(&format!("remote.{name}.url")) == Some(config::Grade::Repository);
         let known = Mutex::default();
-        let start_over = lost::start_over(project, &name, &settings.url);
+        let start_over = catalog::lost::start_over(project, &name, &settings.url);
         Ok(Remote { name, place, memory, area, is_of_repository, unwritable, read_only, jobs, now, known, start_over })
     }
 
@@ -214,7 +185,7 @@ impl Remote {
 
     /// Was it written to before? Refuses a format that this program does not know.
     fn marker(&self) -> Result<bool> {
-        let Some(bytes) = self.place.get(MARKER, cap::MARKER)? else { return Ok(false) };
+        let Some(bytes) = self.place.get(MARKER, backend::cap::MARKER)? else { return Ok(false) };
         let text = String::from_utf8_lossy(&bytes);
         let version = text.strip_prefix("lockstep-remote ").and_then(|rest| rest.trim().parse::<u32>().ok());
         let wrong = |what: &str| Error::new(Kind::Remote, format!("the remote {} ({}) {what}", self.name, self.url()));
@@ -275,14 +246,14 @@ fn pack_path(id: &crate::store::pack::format::PackId) -> String {
 /// What the settings say of the remote `name`, checked.
 fn settings_of(project: &Project, name: &str) -> Result<(config::Remote, Address, Options)> {
     let mut settings = project.config.remote(name)?;
-    let withheld = secrets::for_other_places(project, name, &settings)?;
+    let withheld = settings::secrets::for_other_places(project, name, &settings)?;
     settings.said.retain(|(option, _)| !withheld.contains(option));
     let key = format!("remote.{name}.url");
     let address = Address::parse(&settings.url).map_err(|e| match project.config.origin(&key) {
         Some(origin) => e.because(format!("{key} in {origin} says so")),
         None => e,
     })?;
-    options::check_container(&address)?;
+    settings::options::check_container(&address)?;
     let options = Options::read(name, address.scheme, &settings.said)?;
     let root = project.repo.project_root.on_disk(project.top());
     Ok((settings, address, options.with_paths_from(&root, project.around.home.as_deref())?))

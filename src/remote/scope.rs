@@ -3,18 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::UNIX_EPOCH;
 
+use crate::cache::entries;
 use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Sink};
 use crate::git;
+use crate::import::origin::Origin;
 use crate::path::RepoPath;
+use crate::plan::select::Selected;
 use crate::project::{Definitions, Locks, Project};
 use crate::remote::fetch::Fetched;
-use crate::remote::loss::Loss;
+use crate::remote::fetch::losses::Loss;
 use crate::remote::push::{Pushed, Request, Run};
 use crate::remote::{Remote, Spent, Wanted};
-use crate::run::cache;
-use crate::run::origin::Origin;
-use crate::run::select::Selected;
 use crate::store::{ObjectId, Pin};
 use crate::url::Url;
 
@@ -105,7 +105,7 @@ impl Scope {
                     self.item(out.path.relative_to(from), locked.pin, out.remote.clone(), out.push);
                 }
             }
-            if cache::is_cacheable(stage) && stage.outs.iter().all(|out| selected.takes(*id, &out.path)) {
+            if entries::is_cacheable(stage) && stage.outs.iter().all(|out| selected.takes(*id, &out.path)) {
                 self.keys.insert(entry.key);
             }
         }
@@ -187,7 +187,7 @@ impl Scope {
     fn runs(&self, project: &Project, options: &Options) -> Result<Vec<Run>> {
         let mut runs = Vec::new();
         let mut add = |key: ObjectId, bytes: Vec<u8>| {
-            let found = cache::parse(&bytes, &key);
+            let found = entries::parse(&bytes, &key);
             // One with an output that stays is of no use elsewhere.
             if let Some((entry, record)) =
                 found.filter(|(entry, _)| !entry.outs.keys().any(|out| self.private.contains(out)))

@@ -7,7 +7,7 @@ use super::push::{Request, Run};
 use super::*;
 use crate::event::{Silent, Stop};
 use crate::store::pack::format::PackWriter;
-use crate::store::tree::{Entry, EntryKind, Tree};
+use crate::store::trees::{Entry, EntryKind, Tree};
 use crate::store::{LinkTypes, Store};
 
 /// A clone that knows the remote in the folder `lab`.
@@ -143,7 +143,7 @@ fn many_files_in_many_packs_are_found_by_one_look_at_each() {
     let a = clone(dir.path(), "a");
     let (packs, files) = (100, 10);
     let mut all = Vec::new();
-    let mut segment = segment::Segment::default();
+    let mut segment = crate::remote::catalog::segment::Segment::default();
     for pack in 0..packs {
         let mut bytes = Vec::new();
         let mut writer = PackWriter::new(&mut bytes).unwrap();
@@ -155,7 +155,11 @@ fn many_files_in_many_packs_are_found_by_one_look_at_each() {
         }
         let (index, id) = writer.finish().unwrap();
         let length = bytes.len() as u64;
-        let row = segment::PackRow { length, index: length - index.tail().len() as u64, count: files };
+        let row = crate::remote::catalog::segment::PackRow {
+            length,
+            index: length - index.tail().len() as u64,
+            count: files,
+        };
         segment.packs.insert(id, row);
         a.remote.memory.keep_index(&index);
         a.remote.place.put(&pack_path(&id), bytes, false).unwrap();
@@ -192,13 +196,13 @@ fn an_index_that_lies_costs_what_it_lies_about() {
     let (index, id) = writer.finish().unwrap();
     let length = bytes.len() as u64;
     a.remote.place.put(&pack_path(&id), bytes, false).unwrap();
-    let mut segment = segment::Segment::default();
-    let row = segment::PackRow { length, index: length - index.tail().len() as u64, count: 4 };
+    let mut segment = crate::remote::catalog::segment::Segment::default();
+    let row = crate::remote::catalog::segment::PackRow { length, index: length - index.tail().len() as u64, count: 4 };
     segment.packs.insert(id, row);
     for pin in [whole.pin(), broken.pin()] {
-        let location = segment::Location::Tree(vec![id]);
-        let root = segment::Root { size: pin.size, files: pin.files.unwrap(), location };
-        segment.roots.insert(segment::root_key(pin.id, ObjectKind::Tree), root);
+        let location = crate::remote::catalog::segment::Location::Tree(vec![id]);
+        let root = crate::remote::catalog::segment::Root { size: pin.size, files: pin.files.unwrap(), location };
+        segment.roots.insert(crate::remote::catalog::segment::root_key(pin.id, ObjectKind::Tree), root);
     }
     a.remote.write_marker().unwrap();
     a.remote.record(&Catalog::default(), segment).unwrap();
@@ -283,7 +287,7 @@ fn every_sort_of_object_travels() {
 
 #[test]
 fn fuzz_segments() {
-    use super::segment::{Location, PackRow, Root, RunRow, Segment, Slice};
+    use crate::remote::catalog::segment::{Location, PackRow, Root, RunRow, Segment, Slice};
     use crate::store::pack::format::{HEADER, PackId, tail_size};
     let id = |n: u8| ObjectId([n; 32]);
     let mut segment = Segment::default();
@@ -317,9 +321,9 @@ fn fuzz_segments() {
 /// Notes on what is being removed from a remote.
 #[test]
 fn fuzz_notes() {
-    use super::marks::{Note, NoteName, Things};
+    use crate::remote::gc::marks::{Note, NoteName, Things};
     let id = |n: u8| ObjectId([n; 32]);
-    let name = super::segment::Name::of(b"bytes", 1_700_000_000);
+    let name = crate::remote::catalog::segment::Name::of(b"bytes", 1_700_000_000);
     let things = Things {
         roots: [(id(1), false), (id(2), true)].into(),
         runs: [id(3)].into(),

@@ -11,14 +11,14 @@ use serde::{Deserialize, Serialize};
 use crate::compare::values::{Directions, Side, compare, directions};
 use crate::error::{Error, Kind, Result};
 use crate::git::GitId;
-use crate::model::gate::{Gates, Meant};
 use crate::model::registry::Registry;
+use crate::model::registry::gate::{Gates, Meant};
 use crate::path::RepoPath;
 use crate::pipeline::stage::{FileId, Place, StageId};
+use crate::project::values::{self, Asked, Parsed, metrics_of, params_of};
 use crate::project::{Definitions, Project, Rev, Snapshot, Snapshots};
 use crate::report::last::{LastRun, StageWord};
 use crate::run::stale_metrics::stale_metrics;
-use crate::run::values::{self, Asked, Parsed, metrics_of, params_of};
 use crate::value::{self, Value};
 
 /// The version of a report as a file. A reader refuses another one.

@@ -10,7 +10,7 @@ use reqwest::{Method, StatusCode, redirect};
 use serde_json::{Value as Json, json};
 
 use crate::error::{Error, Kind, Result};
-use crate::remote::tls::install_provider;
+use crate::remote::backend::tls::install_provider;
 use crate::report::provider::{Pull, Site, Target};
 
 /// Comments a page, and how many pages are looked through.

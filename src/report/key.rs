@@ -13,9 +13,9 @@ use crate::event::Sink;
 use crate::lock::manifest;
 use crate::path::RepoPath;
 use crate::pipeline::stage::{Place, Stage};
+use crate::plan::facts::{Look, env_values};
+use crate::plan::reasons::{self, Facts};
 use crate::project::{Definitions, Project};
-use crate::run::fresh::{self, Facts};
-use crate::run::look::{Look, env_values};
 use crate::store::{Digest, ObjectId, Pin};
 
 /// The beginning of every key. The number changes if a store can no longer be read by an older lockstep.
@@ -59,7 +59,7 @@ pub fn cache_key(project: &Project, definitions: &Definitions, sink: &dyn Sink) 
                 *pin = Some(NOTHING);
             }
         }
-        let entry = fresh::entry(stage, &project.shell(), &facts, &[]);
+        let entry = reasons::entry(stage, &project.shell(), &facts, &[]);
         inputs.insert(definitions.pipelines.address(id, &RepoPath::root()), manifest(&entry));
     }
     for (file, lock) in definitions.pipelines.files.iter().zip(&project.locks(definitions)?.all) {

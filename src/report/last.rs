@@ -24,7 +24,7 @@ use crate::event::StageResult;
 use crate::path::RepoPath;
 use crate::project::{Definitions, Project};
 use crate::run::outcome::{Outcome, StageOutcome};
-use crate::run::status::sentence;
+use crate::workspace::status::sentence;
 
 const VERSION: u32 = 1;
 /// More lines of a failed stage are in its log.

@@ -2,28 +2,28 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::cache::entries;
 use crate::error::{Error, Kind, Result};
 use crate::event::Sink;
 use crate::lock;
 use crate::path::RepoPath;
 use crate::pipeline::stage::{Data, FileId, StageId};
+use crate::plan::data_version::{DataVersions, OtherVersions};
+use crate::plan::facts::{IgnoreRules, Look, look};
+use crate::plan::reasons::{self, Reason, judge};
+use crate::plan::select::Selected;
 use crate::project::{Definitions, Locks, Project};
-use crate::run::aside::{Asides, kept_at};
-use crate::run::cache;
-use crate::run::data_version::{DataVersions, OtherVersions};
 use crate::run::execute::{clear, record_metrics};
-use crate::run::fold::{Began, fold_and_tidy, fold_records, is_untidy, put_asides_back, recover};
-use crate::run::fresh::{self, Reason, judge};
-use crate::run::journal::{Change, Journal, Record};
-use crate::run::logs::{Logs, RunLog};
-use crate::run::look::{IgnoreRules, Look, look};
-use crate::run::orphan::{Orphan, orphans};
 use crate::run::record::{Job, record_now};
-use crate::run::select::Selected;
-use crate::run::status::sentence;
-use crate::run::{ignore, workspace};
 use crate::shell::word;
 use crate::store::{Pin, Place as Spot};
+use crate::workspace::backup::{Asides, kept_at};
+use crate::workspace::journal::{Change, Journal, Record};
+use crate::workspace::logs::{Logs, RunLog};
+use crate::workspace::orphans::{Orphan, orphans};
+use crate::workspace::recover::{Began, fold_and_tidy, fold_records, is_untidy, put_asides_back, recover};
+use crate::workspace::status::sentence;
+use crate::workspace::{gitignore, worktree_lock};
 
 #[derive(Clone, Debug, Default)]
 pub struct Options {
@@ -56,7 +56,7 @@ pub fn commit(
     sink: &dyn Sink,
     confirm: &dyn Fn(&Doubt) -> Result<()>,
 ) -> Result<Committed> {
-    let _lock = workspace::take(project, &options.command, sink)?;
+    let _lock = worktree_lock::take(project, &options.command, sink)?;
     commit_held(project, definitions, selected, options, sink, confirm)
 }
 
@@ -109,7 +109,7 @@ pub fn commit_held(
         if doubtful && !options.force {
             confirm(&Doubt { stage: id, reasons })?;
         }
-        let mut entry = fresh::entry(stage, &shell, &facts, &facts.outs);
+        let mut entry = reasons::entry(stage, &shell, &facts, &facts.outs);
         record_metrics(project, stage, &mut entry);
         // An entry that says the same keeps its spelling.
         if let Some(old) = &old
@@ -119,15 +119,15 @@ pub fn commit_held(
             entry = old.clone();
         }
         let store = stage.outs.iter().zip(&facts.outs).filter_map(|(o, pin)| Some((o.path.clone(), (*pin)?)));
-        let run = cache::is_cacheable(stage)
-            .then(|| (Box::new(entry.clone()), cache::record_now(project, 0.0, &head, BTreeMap::new())));
+        let run = entries::is_cacheable(stage)
+            .then(|| (Box::new(entry.clone()), entries::record_now(project, 0.0, &head, BTreeMap::new())));
         let path = Project::lock_path(&definitions.pipelines.file(stage.file).path);
         let change = Change::Stage { name: stage.name.clone(), old: old.map(Box::new), new: Box::new(entry) };
         let record = Some(Record { lock: path, change });
         jobs.push(Job { stage: Some(id), store: store.collect(), run, record, replaced: vec![], log: None });
         committed.stages.push(id);
     }
-    let mut files = ignore::files_of(definitions, committed.stages.iter().copied());
+    let mut files = gitignore::files_of(definitions, committed.stages.iter().copied());
     for (f, file) in definitions.pipelines.files.iter().enumerate() {
         for entry in &file.data {
             if !is_selected(selected, f, entry) {
@@ -144,7 +144,7 @@ pub fn commit_held(
             jobs.push(Job { stage: None, store, run: None, record, replaced: vec![], log: None });
         }
     }
-    committed.written = ignore::write(project, definitions, &locks, &files)?.written;
+    committed.written = gitignore::write(project, definitions, &locks, &files)?.written;
     committed.written.extend(recovered);
     let records: Vec<Record> = jobs.iter().filter_map(|j| j.record.clone()).collect();
     record_now(project, &IgnoreRules(&definitions.rules), sink, &mut journal, jobs)?;
@@ -210,7 +210,7 @@ pub fn commit_kept(
     options: &Options,
     sink: &dyn Sink,
 ) -> Result<Committed> {
-    let _lock = workspace::take(project, &options.command, sink)?;
+    let _lock = worktree_lock::take(project, &options.command, sink)?;
     let asides = Asides::of(project);
     put_asides_back(project, &asides, sink)?;
     let mut journal = Journal::at(project.state_dir().join("journal"));
@@ -260,11 +260,11 @@ pub fn commit_kept(
         }
     }
     let old = locks.of(stage.file).stages.get(&stage.name).cloned();
-    let run = cache::is_cacheable(stage)
-        .then(|| (Box::new(entry.clone()), cache::record_now(project, 0.0, &None, BTreeMap::new())));
+    let run = entries::is_cacheable(stage)
+        .then(|| (Box::new(entry.clone()), entries::record_now(project, 0.0, &None, BTreeMap::new())));
     let change = Change::Stage { name: stage.name.clone(), old: old.map(Box::new), new: Box::new(entry) };
     let record = Record { lock: Project::lock_path(file), change };
-    let written = ignore::write(project, definitions, &locks, &[stage.file].into())?.written;
+    let written = gitignore::write(project, definitions, &locks, &[stage.file].into())?.written;
     let records = vec![record.clone()];
     // What is replaced was moved out of the very folder that kept the new: it gets a folder of its own.
     let old_log = if replaced.iter().any(|aside| aside.precious) {

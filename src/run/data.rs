@@ -4,20 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::{Error, Result};
 use crate::event::{Event, Sink};
+use crate::import::origin::Origin;
 use crate::path::RepoPath;
 use crate::pipeline::graph::Owner;
 use crate::pipeline::stage::{Data, Place, StageId};
+use crate::plan::data_version::{DataVersions, OtherVersions};
+use crate::plan::select::Selected;
 use crate::project::{Definitions, Project};
-use crate::run::data_version::{DataVersions, OtherVersions};
-use crate::run::ignore::{self, files_of};
-use crate::run::journal::{Change, Record};
-use crate::run::origin::Origin;
 use crate::run::pull::Input;
 use crate::run::record::Job;
 use crate::run::repro::Run;
-use crate::run::restore::restore as restore_path;
-use crate::run::select::Selected;
 use crate::store::{self, Pin, Place as Spot, difference};
+use crate::workspace::gitignore::{self, files_of};
+use crate::workspace::journal::{Change, Record};
+use crate::workspace::restore::restore as restore_path;
 
 /// File and position of each entry.
 pub fn all(definitions: &Definitions) -> Vec<(usize, usize)> {
@@ -85,7 +85,7 @@ pub(super) fn pin(run: &mut Run, selected: &Selected) -> Result<Vec<Job>> {
                     continue;
                 }
                 // By whichever command it is pinned, Git must not take it as well.
-                if let Some(written) = ignore::write_data(run.project, &data.path)? {
+                if let Some(written) = gitignore::write_data(run.project, &data.path)? {
                     run.outcome.written.push(written);
                     run.look.forget();
                 }

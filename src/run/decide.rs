@@ -1,16 +1,16 @@
 //! What happens to a stage whose turn it is: it is up to date, restored, run, or cannot be.
 
+use crate::cache::entries;
 use crate::error::{Error, Kind};
 use crate::event::{Event, StageResult};
+use crate::import::origin::Origin;
 use crate::lock::StageLock;
 use crate::path::RepoPath;
 use crate::pipeline::graph::Owner;
 use crate::pipeline::stage::{Dep, Out, Place, Stage, StageId};
-use crate::run::bashisms::check_commands;
-use crate::run::cache;
+use crate::plan::bashisms::check_commands;
+use crate::plan::reasons::{self, Facts, Reason, State, judge};
 use crate::run::execute::Candidate;
-use crate::run::fresh::{self, Facts, Reason, State, judge};
-use crate::run::origin::Origin;
 use crate::run::pull::Input;
 use crate::run::record;
 use crate::run::repro::Run;
@@ -335,16 +335,16 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
     /// An earlier result that can be restored as a whole, or where one may be had.
     fn candidate(&self, id: StageId, facts: &Facts, reasons: &[Reason]) -> Candidate {
         let stage = self.stage(id);
-        if reasons.contains(&Reason::Forced) || !cache::is_cacheable(stage) {
+        if reasons.contains(&Reason::Forced) || !entries::is_cacheable(stage) {
             return Candidate::None;
         }
-        let key = fresh::entry(stage, &self.shell, facts, &[]).key;
+        let key = reasons::entry(stage, &self.shell, facts, &[]).key;
         let locked = self.entry(id).filter(|e| e.key == key).cloned();
         let _ = self.project.store().keep_runs_young(&key.hex());
-        let earlier = cache::get(self.project.store(), &key, self.trust);
+        let earlier = entries::get(self.project.store(), &key, self.trust);
         // What a commit pins is those bytes, not what another run of the same stage made.
         let is_pinned = |e: &StageLock| !self.options.locked || locked.as_ref().is_some_and(|l| l.outs == e.outs);
-        let mut earlier = earlier.into_iter().filter(|(e, _)| cache::fits(e, facts) && is_pinned(e));
+        let mut earlier = earlier.into_iter().filter(|(e, _)| entries::fits(e, facts) && is_pinned(e));
         // That the lock knows the result is no matter of the run cache.
         let by_lock = locked.is_some() && !reasons.iter().any(Reason::is_input);
         if let Some(entry) = locked.as_ref().filter(|e| self.is_complete(id, e, facts))

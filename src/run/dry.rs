@@ -2,19 +2,19 @@
 
 use std::collections::HashSet;
 
+use crate::cache::entries;
+use crate::cache::signatures::Trust;
 use crate::error::{Error, Result};
 use crate::event::StageResult;
 use crate::lock::StageLock;
 use crate::pipeline::stage::{Place, StageId};
+use crate::plan::bashisms::check_commands;
+use crate::plan::facts::Look;
+use crate::plan::reasons::{self, Facts, Reason, State, judge};
+use crate::plan::select::Selected;
 use crate::project::{Definitions, Locks, Project};
-use crate::run::bashisms::check_commands;
-use crate::run::cache;
-use crate::run::fresh::{self, Facts, Reason, State, judge};
-use crate::run::look::Look;
 use crate::run::outcome::{Outcome, StageOutcome};
 use crate::run::repro::Options;
-use crate::run::select::Selected;
-use crate::run::trust::Trust;
 
 /// Decides every selected stage as if those that are stale had run. What needs one of them counts as stale too: whether
 /// its inputs will really differ is known only afterwards.
@@ -120,13 +120,13 @@ fn known(
     entry: Option<&StageLock>,
 ) -> bool {
     let stage = definitions.pipelines.stage(id);
-    if reasons.contains(&Reason::Forced) || !cache::is_cacheable(stage) || facts.deps.iter().any(Option::is_none) {
+    if reasons.contains(&Reason::Forced) || !entries::is_cacheable(stage) || facts.deps.iter().any(Option::is_none) {
         return false;
     }
-    let key = fresh::entry(stage, &project.shell(), facts, &[]).key;
+    let key = reasons::entry(stage, &project.shell(), facts, &[]).key;
     let complete = |e: &StageLock| e.outs.values().all(|o| project.store().contains(&o.pin));
     entry.is_some_and(|e| e.key == key && complete(e))
-        || cache::get(project.store(), &key, trust).iter().any(|(e, _)| cache::fits(e, facts) && complete(e))
+        || entries::get(project.store(), &key, trust).iter().any(|(e, _)| entries::fits(e, facts) && complete(e))
 }
 
 /// A dep that does not exist and that nothing makes.

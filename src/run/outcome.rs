@@ -4,8 +4,8 @@ use crate::error::{Error, Kind};
 use crate::event::StageResult;
 use crate::path::RepoPath;
 use crate::pipeline::stage::StageId;
-use crate::run::fresh::Reason;
-use crate::run::orphan::Orphan;
+use crate::plan::reasons::Reason;
+use crate::workspace::orphans::Orphan;
 
 /// Where a restored result was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,19 +7,19 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use crate::cache::entries::{self, RunRecord};
+use crate::cache::signatures::Trust;
 use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Sink};
+use crate::import::origin::Origin;
 use crate::lock::StageLock;
 use crate::path::RepoPath;
 use crate::pipeline::stage::Stage;
+use crate::plan::reasons::Facts;
 use crate::project::{Definitions, Project};
 use crate::remote::{Remote, Wanted};
-use crate::run::cache::{self, RunRecord};
-use crate::run::fresh::Facts;
-use crate::run::origin::Origin;
-use crate::run::restore::restore;
-use crate::run::trust::Trust;
 use crate::store::{ObjectId, Pin};
+use crate::workspace::restore::restore;
 
 /// A remote that failed so often in a row is not asked again in this run.
 const PATIENCE: u32 = 2;
@@ -84,7 +84,7 @@ impl<'a> Pull<'a> {
         {
             return Some((entry, None));
         }
-        for (entry, record, bytes) in self.entries(key?).into_iter().filter(|(entry, ..)| cache::fits(entry, facts)) {
+        for (entry, record, bytes) in self.entries(key?).into_iter().filter(|(entry, ..)| entries::fits(entry, facts)) {
             if self.have_outputs(stage, address, facts, &entry) {
                 // The next run finds it here. That it cannot be kept costs another question.
                 if self.keeps {
@@ -111,7 +111,7 @@ impl<'a> Pull<'a> {
         };
         self.fine(None);
         let trusted = |(_, bytes): (_, Vec<u8>)| {
-            let (entry, record) = cache::trusted(&bytes, key, self.trust)?;
+            let (entry, record) = entries::trusted(&bytes, key, self.trust)?;
             Some((entry, record, bytes))
         };
         found.into_iter().filter_map(trusted).collect()

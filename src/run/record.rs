@@ -6,19 +6,19 @@
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
+use crate::cache::entries::{self, RunRecord};
+use crate::cache::signatures::Trust;
 use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Sink};
 use crate::lock::StageLock;
 use crate::path::RepoPath;
 use crate::pipeline::stage::StageId;
 use crate::project::Project;
-use crate::run::aside::Aside;
-use crate::run::cache::{self, RunRecord};
-use crate::run::ignored::give_up_aside;
-use crate::run::journal::{Change, Journal, Record};
-use crate::run::logs::RunLog;
-use crate::run::trust::Trust;
 use crate::store::{Pin, Place as Spot, Rules};
+use crate::workspace::backup::Aside;
+use crate::workspace::journal::{Change, Journal, Record};
+use crate::workspace::logs::RunLog;
+use crate::workspace::preserve::give_up_aside;
 
 /// No more stages than this are made durable at once.
 const GROUP: usize = 64;
@@ -138,7 +138,7 @@ fn record(
     let fine = || recorded.iter().filter(|r| r.result.is_ok());
     for r in fine() {
         if let Some((entry, run)) = &r.job.run
-            && let Err(e) = cache::put(project.store(), entry, run, trust)
+            && let Err(e) = entries::put(project.store(), entry, run, trust)
         {
             // The lock will have the result; only its reuse is lost.
             sink.event(Event::Warning { text: &format!("the run cache could not be written: {}", e.message) });

@@ -12,33 +12,35 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
+use crate::cache::signatures::Trust;
 use crate::config::modes::Modes;
 use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Sink, StageResult};
 use crate::lock::StageLock;
 use crate::pipeline::stage::{FileId, Stage, StageId};
+use crate::plan::facts::{IgnoreRules, Look};
+use crate::plan::hidden_edges::HiddenEdges;
+use crate::plan::locked_secrets;
+use crate::plan::programs::Programs;
+use crate::plan::reasons::{Facts, Reason};
+use crate::plan::schedule::Schedule;
+use crate::plan::select::Selected;
 use crate::project::{Definitions, Locks, Project};
-use crate::run::aside::Asides;
 use crate::run::execute::{Candidate, Context, Done, Failure, Task};
-use crate::run::fold::{Began, fold_run, is_untidy, overlay, put_asides_back, recover};
-use crate::run::fresh::{Facts, Reason};
-use crate::run::hidden_edge::HiddenEdges;
-use crate::run::journal::{Journal, Record};
-use crate::run::logs::Logs;
-use crate::run::look::{IgnoreRules, Look};
-use crate::run::orphan::orphans;
 use crate::run::outcome::Outcome;
-use crate::run::programs::Programs;
 use crate::run::pull::{Input, Pull};
 use crate::run::record::{self, Recorded};
-use crate::run::schedule::Schedule;
-use crate::run::select::Selected;
-use crate::run::trust::Trust;
 use crate::run::watchdog::Watchdog;
 use crate::run::workers::Workers;
-use crate::run::{data, dry, elsewhere, ignore, locked_secrets, upstream, workspace};
+use crate::run::{data, dry, stale_count, upstream};
 use crate::secret::is_withheld;
 use crate::store::ObjectId;
+use crate::workspace::backup::Asides;
+use crate::workspace::journal::{Journal, Record};
+use crate::workspace::logs::Logs;
+use crate::workspace::orphans::orphans;
+use crate::workspace::recover::{Began, fold_run, is_untidy, overlay, put_asides_back, recover};
+use crate::workspace::{gitignore, worktree_lock};
 
 /// How a run is asked for; what selects its stages stands in [`Selected`].
 #[derive(Clone, Debug, Default)]
@@ -102,7 +104,7 @@ pub fn repro(
 ) -> Result<Outcome> {
     let _lock = match options.dry {
         true => None,
-        false => Some(workspace::take_unless(signal, project, &options.command, sink)?),
+        false => Some(worktree_lock::take_unless(signal, project, &options.command, sink)?),
     };
     let asides = Asides::of(project);
     if !options.dry {
@@ -177,7 +179,7 @@ pub fn repro(
             prepared: false,
             forced: HashSet::new(),
             withdrawn: HashSet::new(),
-            unwritten: ignore::Lines::new(),
+            unwritten: gitignore::Lines::new(),
             waiting: HashMap::new(),
             records: Vec::new(),
             outcome: Outcome { stages: Vec::with_capacity(selected.stages.len()), ..Outcome::default() },
@@ -202,7 +204,7 @@ pub fn repro(
     outcome.written.sort();
     outcome.written.dedup();
     if options.elsewhere && !failed {
-        outcome.stale_elsewhere = elsewhere::count(project, definitions, &selected.stages, sink)?;
+        outcome.stale_elsewhere = stale_count::count(project, definitions, &selected.stages, sink)?;
     }
     let _ = project.index().save();
     Ok(outcome)
@@ -246,7 +248,7 @@ pub(super) struct Run<'s, 'e, 'a> {
     /// Stages that need one whose result could not be recorded: their inputs went while they ran.
     pub(super) withdrawn: HashSet<StageId>,
     /// Ignore files whose folders do not exist yet.
-    pub(super) unwritten: ignore::Lines,
+    pub(super) unwritten: gitignore::Lines,
     /// Reasons of the stages that are running.
     pub(super) waiting: HashMap<StageId, (Vec<Reason>, Facts)>,
     pub(super) records: Vec<Record>,
@@ -372,7 +374,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         }
         let stage = self.stage(id);
         let precious = self.unsaved(stage, &facts);
-        let mut reason = reasons.first().map(crate::run::status::sentence).unwrap_or_default();
+        let mut reason = reasons.first().map(crate::workspace::status::sentence).unwrap_or_default();
         if reasons.len() > 1 {
             reason.push_str(&format!(", and {} more", reasons.len() - 1));
         }
@@ -441,8 +443,8 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         if self.prepared {
             return Ok(false);
         }
-        let files = ignore::files_of(self.definitions, self.chosen.iter().copied());
-        let ignored = ignore::write(self.project, self.definitions, &self.locks, &files)?;
+        let files = gitignore::files_of(self.definitions, self.chosen.iter().copied());
+        let ignored = gitignore::write(self.project, self.definitions, &self.locks, &files)?;
         let wrote = !ignored.written.is_empty();
         self.outcome.written.extend(ignored.written);
         self.unwritten = ignored.missing;

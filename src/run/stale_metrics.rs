@@ -6,10 +6,10 @@ use crate::error::Result;
 use crate::event::Silent;
 use crate::path::RepoPath;
 use crate::pipeline::stage::StageId;
+use crate::plan::facts::Look;
+use crate::plan::reasons::{Reason, State};
 use crate::project::Snapshot;
-use crate::run::fresh::{Reason, State};
-use crate::run::look::Look;
-use crate::run::status::status;
+use crate::workspace::status::status;
 
 /// Metrics of stages that are stale now, or that need one that is, by file, each with the reason. An output that is merely
 /// not here is no reason: the lock pins it. Metrics of a commit are as they are, and none of them is stale.

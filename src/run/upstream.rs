@@ -4,10 +4,10 @@ use std::collections::HashSet;
 
 use crate::event::{Event, Sink};
 use crate::pipeline::stage::StageId;
+use crate::plan::facts::Look;
+use crate::plan::reasons::{Reason, State, judge};
+use crate::plan::select::Selected;
 use crate::project::{Definitions, Locks, Project};
-use crate::run::fresh::{Reason, State, judge};
-use crate::run::look::Look;
-use crate::run::select::Selected;
 use crate::shell::words;
 
 /// So many stages are named.

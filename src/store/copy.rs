@@ -13,9 +13,9 @@ use rustix::io::Errno;
 
 use super::hash::{self, CHUNK, HUGE, fill};
 use super::id::ObjectId;
-use super::stat::Seen;
 use crate::document;
 use crate::error::{Error, Result};
+use crate::store::fs::stat::Seen;
 
 /// After so many bytes the disk is asked to take them.
 const WRITE_OUT: u64 = 32 << 20;

@@ -11,8 +11,8 @@ use rustix::fs::{Mode, OFlags};
 
 use super::id::ObjectId;
 use super::objects::ObjectKind;
-use super::stat::{FileStat, Seen};
 use crate::lfs;
+use crate::store::fs::stat::{FileStat, Seen};
 
 /// From this size on, reading and hashing overlap.
 pub const HUGE: u64 = 2 << 20;
@@ -47,7 +47,7 @@ impl Hasher {
     pub fn new(kind: ObjectKind) -> Hasher {
         Hasher(match kind {
             ObjectKind::Content => blake3::Hasher::new(),
-            ObjectKind::Tree => blake3::Hasher::new_derive_key(super::tree::CONTEXT),
+            ObjectKind::Tree => blake3::Hasher::new_derive_key(crate::store::trees::CONTEXT),
         })
     }
 

@@ -267,8 +267,14 @@ fn a_tree_that_lies_is_refused() {
     s.write("f", "file");
     let file = s.put("f");
     let mut batch = s.store.batch();
-    let entry = tree::Entry { name: b"f".to_vec(), kind: tree::EntryKind::File, id: file.id, size: 9, files: 1 };
-    let lie = tree::Tree { entries: vec![entry] };
+    let entry = crate::store::trees::Entry {
+        name: b"f".to_vec(),
+        kind: crate::store::trees::EntryKind::File,
+        id: file.id,
+        size: 9,
+        files: 1,
+    };
+    let lie = crate::store::trees::Tree { entries: vec![entry] };
     batch.add_bytes(ObjectKind::Tree, lie.encode());
     let hostile = [&[1u8, 1, 0, 0, 0, 0, 4, 0][..], b"../x", &[0; 40]].concat();
     let hostile = batch.add_bytes(ObjectKind::Tree, hostile);
@@ -285,14 +291,26 @@ fn a_chain_of_folders_without_end_is_refused() {
     let s = Sandbox::new();
     let mut batch = s.store.batch();
     let id = batch.add_bytes(ObjectKind::Content, b"x".to_vec());
-    let mut entry = tree::Entry { name: b"f".to_vec(), kind: tree::EntryKind::File, id, size: 1, files: 1 };
+    let mut entry = crate::store::trees::Entry {
+        name: b"f".to_vec(),
+        kind: crate::store::trees::EntryKind::File,
+        id,
+        size: 1,
+        files: 1,
+    };
     let mut pins = Vec::new();
     for _ in 0..20_000 {
-        let tree = tree::Tree { entries: vec![entry] };
+        let tree = crate::store::trees::Tree { entries: vec![entry] };
         let pin = tree.pin();
         batch.add_bytes(ObjectKind::Tree, tree.encode());
         pins.push(pin);
-        entry = tree::Entry { name: b"d".to_vec(), kind: tree::EntryKind::Tree, id: pin.id, size: 1, files: 1 };
+        entry = crate::store::trees::Entry {
+            name: b"d".to_vec(),
+            kind: crate::store::trees::EntryKind::Tree,
+            id: pin.id,
+            size: 1,
+            files: 1,
+        };
     }
     batch.commit(&Silent).unwrap();
     let (fine, deep) = (pins[200], *pins.last().unwrap());
@@ -387,7 +405,7 @@ fn what_the_disk_cannot_read_is_named_and_set_aside() {
         // The memory of a process gives EIO where nothing is mapped.
         symlink("/proc/self/mem", &place).unwrap();
         let fault = if how == "file" {
-            materialise::Maker::new(store, &Silent).file(&id, 0, false, &to).unwrap_err()
+            crate::store::checkout::materialise::Maker::new(store, &Silent).file(&id, 0, false, &to).unwrap_err()
         } else {
             let lies = store.locate(&id, 0).unwrap();
             store.unread(&id, &lies, lies.read().unwrap_err())
@@ -405,18 +423,25 @@ fn what_the_disk_cannot_read_is_named_and_set_aside() {
 /// A tree from a remote: one set of entries has one encoding, and its own sums do not overflow.
 #[test]
 fn fuzz_trees() {
-    let entry = |name: &str, kind| tree::Entry {
+    let entry = |name: &str, kind| crate::store::trees::Entry {
         name: name.into(),
         kind,
         id: ObjectId::of(name.as_bytes()),
         size: name.len() as u64,
-        files: if kind == tree::EntryKind::Tree { 3 } else { 1 },
+        files: if kind == crate::store::trees::EntryKind::Tree { 3 } else { 1 },
     };
     let names = ["a", "b.txt", "c", "folder"];
-    let kinds = [tree::EntryKind::File, tree::EntryKind::Executable, tree::EntryKind::Symlink, tree::EntryKind::Tree];
-    let whole = tree::Tree { entries: names.into_iter().zip(kinds).map(|(name, kind)| entry(name, kind)).collect() };
-    let corpus = vec![whole.encode(), tree::Tree::default().encode()];
-    crate::fuzz::fuzz("trees", corpus, None, |bytes| match tree::Tree::parse(bytes) {
+    let kinds = [
+        crate::store::trees::EntryKind::File,
+        crate::store::trees::EntryKind::Executable,
+        crate::store::trees::EntryKind::Symlink,
+        crate::store::trees::EntryKind::Tree,
+    ];
+    let whole = crate::store::trees::Tree {
+        entries: names.into_iter().zip(kinds).map(|(name, kind)| entry(name, kind)).collect(),
+    };
+    let corpus = vec![whole.encode(), crate::store::trees::Tree::default().encode()];
+    crate::fuzz::fuzz("trees", corpus, None, |bytes| match crate::store::trees::Tree::parse(bytes) {
         Ok(tree) => {
             assert_eq!(tree.encode(), bytes);
             assert_eq!(tree.pin().files, Some(tree.entries.iter().map(|entry| entry.files).sum()));

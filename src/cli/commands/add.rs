@@ -1,9 +1,9 @@
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
 use crate::cli::text;
+use crate::edit::add::{Options, add};
 use crate::error::Result;
 use crate::project::Project;
-use crate::run::add::{Options, add};
 
 /// Track files and folders that no stage makes
 ///

@@ -2,6 +2,8 @@ use std::path::Path;
 
 use clap::Subcommand;
 
+use crate::cache::entries::keys_of;
+use crate::cache::signatures::new_pair;
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
 use crate::cli::text;
@@ -9,12 +11,10 @@ use crate::config::{self, Checkout};
 use crate::error::{Error, Result};
 use crate::path::home::below_home;
 use crate::path::normalise;
+use crate::plan::facts::Look;
+use crate::plan::select::{Reach, Scope};
 use crate::project::Project;
 use crate::remote::Remote;
-use crate::run::cache::keys_of;
-use crate::run::look::Look;
-use crate::run::select::{Reach, Scope};
-use crate::run::trust::new_pair;
 use crate::shell::word;
 use crate::store::ObjectId;
 

@@ -4,10 +4,10 @@ use crate::cli::progress::Progress;
 use crate::cli::text;
 use crate::error::{Error, Result};
 use crate::path::RepoPath;
+use crate::plan::select::{Reach, Scope};
 use crate::project::Project;
-use crate::run::checkout::{Options, checkout};
-use crate::run::select::{Reach, Scope};
 use crate::shell::word;
+use crate::workspace::checkout::{Options, checkout};
 
 /// Bring outputs and data to what pipeline.lock says
 ///

@@ -3,9 +3,9 @@ use crate::cli::output::Output;
 use crate::cli::progress::Progress;
 use crate::cli::text;
 use crate::error::{Error, Result};
+use crate::plan::select::{Reach, Scope};
 use crate::project::Project;
 use crate::run::commit::{Doubt, Options, commit, commit_kept, doubt_sentence, last_refused};
-use crate::run::select::{Reach, Scope};
 use crate::shell::{word, words};
 
 /// Record what is in the workspace, without running anything

@@ -9,7 +9,7 @@ use crate::cli::surroundings;
 use crate::config::{self, Config, Grade, Origin, Setting, Sources};
 use crate::error::{Error, Kind, Result};
 use crate::project::Project;
-use crate::remote::setup;
+use crate::remote::settings::setup;
 use crate::url::{Url, redact_text};
 
 /// Read and write settings

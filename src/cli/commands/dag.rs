@@ -8,8 +8,8 @@ use crate::escape;
 use crate::pipeline::draw::{Charset, Picture, draw};
 use crate::pipeline::network::{Network, outs, stages};
 use crate::pipeline::stage::StageId;
+use crate::plan::select::{Reach, Scope};
 use crate::project::{Project, Rev};
-use crate::run::select::{Reach, Scope};
 
 /// Draw how stages hang together
 ///

@@ -11,7 +11,7 @@ use crate::compare::sides::{Asked, differences};
 use crate::error::{Error, Kind, Result};
 use crate::path::RepoPath;
 use crate::project::{Project, Rev};
-use crate::store::tree::EntryKind;
+use crate::store::trees::EntryKind;
 
 /// Compare outputs and data of two revisions, file by file
 ///

@@ -8,8 +8,8 @@ use crate::cli::table::{Cell, Table, rounded};
 use crate::compare::values::{Row, Side, compare, directions};
 use crate::error::{Kind, Result};
 use crate::path::RepoPath;
+use crate::project::values::{self, Parsed};
 use crate::project::{Project, Rev, Snapshot};
-use crate::run::values::{self, Parsed};
 use crate::value::{Number, Value};
 
 #[derive(clap::Args, Debug)]

@@ -8,9 +8,9 @@ use crate::cli::output::Output;
 use crate::cli::table::Table;
 use crate::cli::text;
 use crate::error::{Error, Result};
-use crate::keep::du::{Line, Options, Usage, usage};
 use crate::path::RepoPath;
 use crate::project::Project;
+use crate::retention::du::{Line, Options, Usage, usage};
 
 /// Tell what the store holds, for which stages and commits
 ///

@@ -4,14 +4,14 @@ use crate::cli::commands::transfer::{self, What};
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
 use crate::cli::{signals, text};
+use crate::edit::merge::fetch_listings;
 use crate::error::{Error, Result};
 use crate::path::RepoPath;
 use crate::project::Project;
 use crate::remote::Wanted;
 use crate::remote::fetch::Fetched;
-use crate::remote::loss::{Loss, told_as_one};
+use crate::remote::fetch::losses::{Loss, told_as_one};
 use crate::remote::scope::{At, Scope};
-use crate::run::merge::fetch_listings;
 
 /// Bring outputs and data from a remote into the store
 ///

@@ -3,12 +3,12 @@ use std::collections::BTreeSet;
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
 use crate::cli::text;
+use crate::edit::draft::draft;
 use crate::error::{Error, Result};
 use crate::pipeline::edit;
+use crate::plan::select::{Reach, Scope};
 use crate::project::Project;
-use crate::run::edit::draft;
-use crate::run::select::{Reach, Scope};
-use crate::run::workspace;
+use crate::workspace::worktree_lock;
 
 /// Keep stages from running, whatever changes
 #[derive(clap::Args, Debug)]
@@ -49,7 +49,7 @@ fn set(targets: &[String], frozen: bool, project: &Project, out: &Output) -> Res
     let (word, is) = if frozen { ("froze", "frozen") } else { ("unfroze", "not frozen") };
     let command = if frozen { "lockstep freeze" } else { "lockstep unfreeze" };
     let progress = Progress::new(out, false);
-    let edit = workspace::take_for_edit(project, command, &progress);
+    let edit = worktree_lock::take_for_edit(project, command, &progress);
     progress.finish();
     let _edit = edit?;
     let mut done = BTreeSet::new();

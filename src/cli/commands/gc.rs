@@ -9,12 +9,12 @@ use crate::cli::output::Output;
 use crate::cli::progress::Progress;
 use crate::cli::text;
 use crate::error::{Error, Result};
-use crate::keep::cloud;
-use crate::keep::gc::{Lost, Options, Planned, apply, plan};
-use crate::keep::{Request, Which, noted};
 use crate::path::links::step_back;
 use crate::path::normalise;
 use crate::project::Project;
+use crate::retention::gc::{Lost, Options, Planned, apply, plan};
+use crate::retention::remote;
+use crate::retention::{Request, Which, noted};
 use crate::store::gc::Freed;
 
 /// Remove from the store what is not needed any more
@@ -103,7 +103,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     }
     let options = args.options(project)?;
     if args.cloud {
-        let options = cloud::Options { request: options.request, remote: options.remote, min_age: options.min_age };
+        let options = remote::Options { request: options.request, remote: options.remote, min_age: options.min_age };
         let how = gc_cloud::How { dry: args.dry, force: args.force, json: args.json };
         return gc_cloud::run(&options, &how, project, out);
     }

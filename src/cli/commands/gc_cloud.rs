@@ -8,9 +8,9 @@ use crate::cli::ask;
 use crate::cli::output::Output;
 use crate::cli::{signals, text};
 use crate::error::Result;
-use crate::keep::cloud::{Options, Plan, Unneeded, apply, plan};
 use crate::project::Project;
-use crate::remote::clean::Cleaned;
+use crate::remote::gc::apply::Cleaned;
+use crate::retention::remote::{Options, Plan, Unneeded, apply, plan};
 
 /// How it was asked for.
 pub struct How {
@@ -87,7 +87,7 @@ fn tell_rest(planned: &Plan, min_age: Duration, out: &Output) {
     if !plan.wait.is_empty() {
         let at = plan.until + min_age.as_secs();
         let bytes = text::bytes(plan.wait.bytes(&planned.planned.catalog.all));
-        let when = crate::model::act::rfc3339(at as i64);
+        let when = crate::model::registry::tag_write::rfc3339(at as i64);
         out.say(format!("{bytes} at {} were marked before, and may go from {when} on", planned.remote.name));
     }
     let young = &planned.planned.young.runs;

@@ -6,9 +6,9 @@ use crate::cli::output::Output;
 use crate::cli::progress::Progress;
 use crate::cli::{open, surroundings, text};
 use crate::error::{Error, Result};
-use crate::git::other::is_url;
+use crate::git::program::clone::is_url;
+use crate::import::get::get;
 use crate::project::Rev;
-use crate::run::get::get;
 use crate::shell::word;
 use crate::url::Url;
 

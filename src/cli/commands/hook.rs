@@ -8,13 +8,13 @@ use crate::cli::text;
 use crate::error::{Error, Kind, Result};
 use crate::event::Silent;
 use crate::git::Underway;
+use crate::plan::facts::Look;
+use crate::plan::reasons::{Reason, State};
 use crate::project::Project;
 use crate::remote::Wanted;
-use crate::remote::unpushed::{Left, Update, unpushed};
+use crate::remote::push::unpushed::{Left, Update, unpushed};
 use crate::run::data;
-use crate::run::fresh::{Reason, State};
-use crate::run::look::Look;
-use crate::run::status::status;
+use crate::workspace::status::status;
 
 /// What the hooks that `lockstep install` writes call
 #[derive(clap::Args, Debug)]

@@ -2,9 +2,9 @@ use std::path::PathBuf;
 
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
+use crate::edit::import::{Imported, Options, import, update};
 use crate::error::Result;
 use crate::project::Project;
-use crate::run::import::{Imported, Options, import, update};
 
 /// Track a file or folder of another repository, pinned to its commit
 ///

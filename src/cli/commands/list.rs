@@ -7,8 +7,8 @@ use crate::cli::{open, surroundings, text};
 use crate::error::{Error, Kind, Result};
 use crate::git;
 use crate::path::RepoPath;
+use crate::project::listing::{Browser, Item, What};
 use crate::project::{Elsewhere, Project, Rev, Surroundings, elsewhere};
-use crate::run::browse::{Browser, Item, What};
 use crate::url::Url;
 
 /// List files, outputs and data of this or another repository
@@ -123,16 +123,20 @@ pub(super) fn split<'a>(
     let place = place.filter(|p| !(path.is_some() && *p == "."));
     match (place, path) {
         (Some(place), Some(path)) => (Some(place), path.to_string()),
-        (Some(place), None) if git::other::is_url(place) || is_other(around, place) => (Some(place), ".".into()),
+        (Some(place), None) if git::program::clone::is_url(place) || is_other(around, place) => {
+            (Some(place), ".".into())
+        }
         (place, path) => (None, path.or(place).unwrap_or(".").to_string()),
     }
 }
 
 fn is_other(around: &Surroundings, place: &str) -> bool {
-    let Ok(Some(folder)) = git::other::folder(&place.into(), &around.cwd, around.home.as_deref()) else { return false };
+    let Ok(Some(folder)) = git::program::clone::folder(&place.into(), &around.cwd, around.home.as_deref()) else {
+        return false;
+    };
     let here =
         || git::Repo::at_hand(&around.cwd, &around.git).is_ok_and(|r| folder.canonicalize().is_ok_and(|f| f == r.top));
-    folder.is_dir() && git::other::is_repository(&folder) && !here()
+    folder.is_dir() && git::program::clone::is_repository(&folder) && !here()
 }
 
 pub(super) fn open_other(

@@ -8,11 +8,11 @@ use crate::cli::output::{Output, Style};
 use crate::cli::progress::Progress;
 use crate::cli::text;
 use crate::error::{Error, Result};
+use crate::plan::select::{Reach, Scope};
 use crate::project::Project;
-use crate::run::logs::{Logs, Run, RunLog};
-use crate::run::select::{Reach, Scope};
-use crate::run::workspace;
 use crate::shell::word;
+use crate::workspace::logs::{Logs, Run, RunLog};
+use crate::workspace::worktree_lock;
 
 /// How long `--follow` waits before it looks for more.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -169,7 +169,7 @@ fn list(args: &Args, runs: &[Run], project: &Project, out: &Output) {
 fn prune(args: &Args, logs: &Logs, project: &Project, out: &Output) -> Result<u8> {
     let progress = Progress::new(out, false);
     // A run that goes on writes its log.
-    let _lock = workspace::take(project, "lockstep logs --prune", &progress)?;
+    let _lock = worktree_lock::take(project, "lockstep logs --prune", &progress)?;
     let gone = logs.prune((project.around.now)(), args.all);
     let what = if args.all { "log" } else { "folder" };
     let kept = if args.all { "" } else { " of kept outputs" };

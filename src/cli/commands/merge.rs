@@ -1,13 +1,13 @@
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
+use crate::edit::merge::{Resolution, resolve};
 use crate::error::Kind;
 use crate::error::{Error, Result};
 use crate::lock::merge::{Block, Choice, DataConflict, Remedy, Side, Why};
 use crate::path::RepoPath;
 use crate::project::Project;
-use crate::run::join_data::Picks;
-use crate::run::merge::{Resolution, resolve};
 use crate::shell::{word, words};
+use crate::workspace::join_data::Picks;
 
 /// Resolve the conflicts that a merge left in pipeline.lock
 ///

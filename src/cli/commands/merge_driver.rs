@@ -14,8 +14,8 @@ use crate::lock::merge::{Known, Sides, Why, merge};
 use crate::lock::{self, markers};
 use crate::path::RepoPath;
 use crate::project::{Project, Surroundings};
-use crate::run::join_data::{DataJoiner, Picks};
 use crate::store::Store;
+use crate::workspace::join_data::{DataJoiner, Picks};
 
 /// Merge a pipeline.lock for Git (see `lockstep install`)
 ///

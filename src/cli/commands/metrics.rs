@@ -4,7 +4,7 @@ use crate::cli::commands::{diff_values, show};
 use crate::cli::output::Output;
 use crate::error::Result;
 use crate::project::Project;
-use crate::run::values::metrics_of;
+use crate::project::values::metrics_of;
 
 /// Show and compare metrics
 #[derive(clap::Args, Debug)]

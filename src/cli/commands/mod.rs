@@ -51,13 +51,13 @@ use crate::cli::open;
 use crate::cli::output::Output;
 use crate::cli::text;
 use crate::error::{Error, Result};
+use crate::import::origin::Origin;
 use crate::path::RepoPath;
 use crate::pipeline::stage::Place;
 use crate::project::{Definitions, Project, Snapshot};
-use crate::run::origin::Origin;
-use crate::run::orphan::{Orphan, UnlistedData};
 use crate::shell::{word, words};
 use crate::url::redact_text;
+use crate::workspace::orphans::{Orphan, UnlistedData};
 
 /// Runs a command; its exit code comes back.
 pub fn run(cli: Cli, out: &Output) -> Result<u8> {

@@ -4,7 +4,7 @@ use crate::cli::commands::{diff_values, show};
 use crate::cli::output::Output;
 use crate::error::Result;
 use crate::project::Project;
-use crate::run::values::{listed_params_of, params_of};
+use crate::project::values::{listed_params_of, params_of};
 
 /// Show and compare params
 #[derive(clap::Args, Debug)]

@@ -8,7 +8,7 @@ use crate::cli::{signals, text};
 use crate::error::{Error, Kind, Result};
 use crate::project::Project;
 use crate::remote::scope::Scope;
-use crate::run::checkout::{self, checkout};
+use crate::workspace::checkout::{self, checkout};
 
 /// Bring outputs and data from a remote into the workspace
 ///

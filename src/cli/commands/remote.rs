@@ -6,11 +6,13 @@ use crate::cli::output::{Output, Style};
 use crate::cli::{text, trust};
 use crate::config;
 use crate::error::{Error, Result};
-use crate::git::other::folder;
+use crate::git::program::clone::folder;
 use crate::project::Project;
-use crate::remote::grant::Edit;
-use crate::remote::setup::{self, Level};
-use crate::remote::{Remote, check, grant, lost};
+use crate::remote::catalog::lost;
+use crate::remote::settings::grant;
+use crate::remote::settings::grant::Edit;
+use crate::remote::settings::setup::{self, Level};
+use crate::remote::{Remote, check};
 use crate::shell::word;
 use crate::url::{Url, redact_text};
 

@@ -1,9 +1,9 @@
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
+use crate::edit::remove::{Options, remove};
 use crate::error::Result;
 use crate::path::RepoPath;
 use crate::project::Project;
-use crate::run::remove::{Options, remove};
 
 /// Take stages and data out of the pipeline
 ///

@@ -9,18 +9,18 @@ use crate::config::modes::Modes;
 use crate::error::{Error, Result};
 use crate::event::StageResult;
 use crate::pipeline::stage::{Place, StageId};
+use crate::plan::reasons::{Reason, State};
+use crate::plan::select::{Reach, Scope, Selected};
 use crate::project::{Definitions, Project};
-use crate::remote::grant;
 use crate::remote::scope::{Options as SharedOptions, Scope as Shared};
+use crate::remote::settings::grant;
 use crate::report::last::LastRun;
-use crate::run::fresh::{Reason, State};
 use crate::run::outcome::{Outcome, StageOutcome};
 use crate::run::repro::{Options, repro};
-use crate::run::select::{Reach, Scope, Selected};
-use crate::run::status::sentence;
 use crate::secret::SIGN_KEY;
 use crate::shell::word;
 use crate::value::Value;
+use crate::workspace::status::sentence;
 
 /// Run what is stale, restore what was computed before
 #[derive(clap::Args, Debug)]

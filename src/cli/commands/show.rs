@@ -10,9 +10,9 @@ use crate::error::{Error, Kind, Result};
 use crate::git::{Chosen, GitId, Which};
 use crate::path::RepoPath;
 use crate::pipeline::stage::{FileId, Place, StageId};
+use crate::plan::select::{Reach, Scope};
+use crate::project::values::{self, Asked, FileValues, Parsed, Wanted};
 use crate::project::{Definitions, Project, Rev, Snapshot};
-use crate::run::select::{Reach, Scope};
-use crate::run::values::{self, Asked, FileValues, Parsed, Wanted};
 use crate::value::Value;
 
 use super::told::Told;

@@ -6,8 +6,8 @@ use crate::path::RepoPath;
 use crate::pipeline::listing::describe;
 use crate::pipeline::params::{ParamsCache, read_params};
 use crate::pipeline::stage::StageId;
+use crate::plan::select::{Reach, Scope};
 use crate::project::{Definitions, Project, Rev};
-use crate::run::select::{Reach, Scope};
 
 /// List and add stages
 #[derive(clap::Args, Debug)]

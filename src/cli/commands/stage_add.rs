@@ -3,13 +3,13 @@ use clap::Parser;
 use crate::cli::args::{Cli, Command};
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
+use crate::edit::draft::draft;
 use crate::error::{Error, Result};
 use crate::path::{RepoPath, normalise};
 use crate::pipeline::edit::{NewOut, NewStage, Role, put_stage};
 use crate::project::Project;
-use crate::run::edit::draft;
-use crate::run::workspace;
 use crate::shell::{word, words};
+use crate::workspace::worktree_lock;
 
 /// Write a stage into the pipeline.yaml of the current folder
 ///
@@ -91,7 +91,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
             .hint("an output that is not removed before a run: --outs-persist PATH"));
     }
     let progress = Progress::new(out, false);
-    let edit = workspace::take_for_edit(project, "lockstep stage add", &progress);
+    let edit = worktree_lock::take_for_edit(project, "lockstep stage add", &progress);
     progress.finish();
     let edit = edit?;
     let stage = stage(args, project)?;

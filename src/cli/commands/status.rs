@@ -6,15 +6,15 @@ use crate::cli::progress::Progress;
 use crate::cli::{format, text};
 use crate::error::Result;
 use crate::pipeline::stage::StageId;
+use crate::plan::facts::Look;
+use crate::plan::reasons::State;
+use crate::plan::select::{Reach, Scope};
 use crate::project::Project;
 use crate::run::data;
-use crate::run::fresh::State;
-use crate::run::look::Look;
-use crate::run::orphan::UnlistedData;
-use crate::run::select::{Reach, Scope};
-use crate::run::status::{Status, difference, sentence, status};
 use crate::shell::word;
 use crate::value::Value;
+use crate::workspace::orphans::UnlistedData;
+use crate::workspace::status::{Status, difference, sentence, status};
 
 /// Tell what is stale, and why
 #[derive(clap::Args, Debug)]

@@ -8,13 +8,13 @@ use crate::cli::text;
 use crate::error::{Error, Kind, Result};
 use crate::event::Sink;
 use crate::git::Which;
+use crate::plan::facts::Look;
+use crate::plan::select::{Reach, Scope as Targets, Selected};
 use crate::project::{Definitions, Project, Rev};
 use crate::remote::scope::{At, Compared, Options, Scope};
 use crate::remote::{Spent, Wanted};
-use crate::run::checkout::wanted;
-use crate::run::fold::overlay;
-use crate::run::look::Look;
-use crate::run::select::{Reach, Scope as Targets, Selected};
+use crate::workspace::checkout::wanted;
+use crate::workspace::recover::overlay;
 
 /// Which outputs and data.
 #[derive(clap::Args, Debug, Default)]

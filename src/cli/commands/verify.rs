@@ -6,8 +6,8 @@ use crate::cli::output::{Output, Style};
 use crate::cli::progress::Progress;
 use crate::cli::text;
 use crate::error::{Error, Result};
-use crate::keep::verify::{Claimed, Cure, Finding, Options, Part, Report, Source, verify, verify_remote};
 use crate::project::Project;
+use crate::retention::verify::{Claimed, Cure, Finding, Options, Part, Report, Source, verify, verify_remote};
 use crate::shell;
 
 /// Check that everything in the store is still what was put there

@@ -33,7 +33,7 @@ pub fn text() -> String {
 pub fn run(args: &Args, out: &Output) -> Result<u8> {
     let version = env!("CARGO_PKG_VERSION");
     let platform = format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH);
-    let (lock, runs) = (crate::lock::SCHEMA, crate::run::cache::VERSION);
+    let (lock, runs) = (crate::lock::SCHEMA, crate::cache::entries::VERSION);
     let debug = cfg!(debug_assertions);
     if args.json {
         out.json(&json!({

@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::git::EntryKind;
 use crate::path::RepoPath;
 use crate::project::Snapshot;
-use crate::store::{DEEPEST, Pin, tree};
+use crate::store::{DEEPEST, Pin, trees};
 
 impl Source for Snapshot<'_> {
     fn label(&self) -> &str {
@@ -71,7 +71,7 @@ fn in_store(snapshot: &Snapshot<'_>, pin: &Pin, folder: &RepoPath, files: &mut B
     for entry in &tree.entries {
         let Some(path) = std::str::from_utf8(&entry.name).ok().and_then(|name| folder.join(name)) else { continue };
         match entry.kind {
-            tree::EntryKind::Tree => in_store(snapshot, &entry.pin(), &path, files)?,
+            trees::EntryKind::Tree => in_store(snapshot, &entry.pin(), &path, files)?,
             _ => {
                 files.insert(path);
             }

@@ -8,12 +8,12 @@ use crate::error::{Error, Kind, Result};
 use crate::lock::{self, Lock, StageLock};
 use crate::pipeline::params::{ParamsCache, read_params};
 use crate::pipeline::stage::{Place, Stage};
+use crate::plan::facts::{look, look_at_outs, spot};
+use crate::plan::reasons;
 use crate::project::Project;
-use crate::run::fresh;
-use crate::run::logs::RunLog;
-use crate::run::look::{look, look_at_outs, spot};
 use crate::shell::word;
 use crate::store::{ObjectId, Pin, Place as Spot};
+use crate::workspace::logs::RunLog;
 
 impl Context<'_> {
     /// The names of the inputs that are not what they were when the stage began.
@@ -72,7 +72,7 @@ impl Context<'_> {
             .because(wrote)
             .hint(format!("see what it did: lockstep logs {}", word(&task.address))));
         }
-        let mut entry = fresh::entry(stage, &self.project.shell(), &task.facts, &pins);
+        let mut entry = reasons::entry(stage, &self.project.shell(), &task.facts, &pins);
         record_metrics(self.project, stage, &mut entry);
         if let Some(refusal) = self.refusal(&task.address, || self.changed_inputs(task)) {
             let lock = Lock { stages: [(stage.name.clone(), entry)].into(), ..Lock::default() };

@@ -5,10 +5,10 @@ use std::fs;
 use super::{Context, Task};
 use crate::error::{Error, Result};
 use crate::event::Event;
-use crate::run::aside::move_to;
-use crate::run::fresh;
-use crate::run::logs::RunLog;
+use crate::plan::reasons;
 use crate::store::ObjectId;
+use crate::workspace::backup::move_to;
+use crate::workspace::logs::RunLog;
 
 impl Context<'_> {
     /// Where the scratch folders' key is noted: they are emptied when another key runs. Named after the file and the
@@ -23,7 +23,7 @@ impl Context<'_> {
         if task.stage.scratch.is_empty() {
             return Ok(());
         }
-        let key = fresh::entry(task.stage, &self.project.shell(), &task.facts, &[]).key.hex();
+        let key = reasons::entry(task.stage, &self.project.shell(), &task.facts, &[]).key.hex();
         let note = self.scratch_note(task);
         let noted = fs::read_to_string(&note).ok();
         if noted.as_deref() != Some(&key) {

@@ -23,19 +23,19 @@ use crate::document;
 use crate::error::{Error, Kind, Result};
 use crate::event::{Doing, Event, Silent, Sink};
 use crate::path::links::FolderLinks;
+use crate::store::checkout::link::LinkType;
 use crate::store::copy::NoReflink;
-use crate::store::find::BIG;
+use crate::store::fs::paths::Place;
+use crate::store::fs::stat::Seen;
 use crate::store::hash;
-use crate::store::hold::Hold;
 use crate::store::id::{ObjectId, Pin};
 use crate::store::index::{Content, StatIndex};
-use crate::store::link::LinkType;
+use crate::store::objects::lookup::BIG;
+use crate::store::objects::store_lock::Hold;
 use crate::store::objects::{Generation, ObjectKind, Store, seal, shows_seal};
 use crate::store::pack::Pack;
 use crate::store::pack::format::{PackId, Row};
-use crate::store::place::Place;
-use crate::store::stat::Seen;
-use crate::store::tree_rules::check_link;
+use crate::store::trees::rules::check_link;
 
 /// A batch with fewer small objects than this stays loose.
 const WORTH_A_PACK: usize = 16;

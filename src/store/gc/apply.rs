@@ -14,8 +14,8 @@ use crate::store::copy::create_private;
 use crate::store::id::ObjectId;
 use crate::store::objects::{ObjectKind, Store};
 use crate::store::pack::Pack;
-use crate::store::pack::dead;
 use crate::store::pack::format::{PackId, PackWriter, TARGET};
+use crate::store::pack::tombstones;
 
 /// What came of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -68,7 +68,7 @@ pub fn apply(
         }
         store.packs().forget(&id);
         remove(store, &found.pack.path, found.size, &mut freed)?;
-        let tombstones = dead::path_of(&found.pack.path);
+        let tombstones = tombstones::path_of(&found.pack.path);
         if tombstones.exists() {
             remove(store, &tombstones, 0, &mut freed)?;
         }

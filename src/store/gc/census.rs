@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
+use crate::store::fs::root_folder::FolderEntry;
+use crate::store::fs::stat::Seen;
 use crate::store::id::ObjectId;
 use crate::store::objects::Store;
+use crate::store::objects::results::{is_stage_key, number_in};
 use crate::store::pack::Pack;
-use crate::store::root_folder::FolderEntry;
-use crate::store::runs::{is_stage_key, number_in};
-use crate::store::stat::Seen;
 
 /// An object in a file of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Folders as they are found or made, and how they become rows.
 
 use super::format::{FileRow, FolderRow, Rows, View};
-use crate::store::tree::{self, EntryKind};
+use crate::store::trees::{self, EntryKind};
 
 /// A folder as found, with what lies below.
 pub enum Found {
@@ -80,7 +80,7 @@ pub fn encode<'f>(
         entries.push((name, EntryKind::Tree, &row.id, row.bytes, row.count));
     }
     entries.sort_unstable_by(|a, b| a.0.cmp(b.0));
-    let mut writer = tree::Writer::default();
+    let mut writer = trees::Writer::default();
     let (mut bytes, mut count) = (0, 0);
     for (name, kind, id, size, files) in entries {
         writer.entry(name, kind, id, size, files);

@@ -9,10 +9,10 @@ use super::format::FOLLOWED;
 use super::links::{Home, Link};
 use super::rows::folder_pin;
 use crate::error::{Error, Result};
+use crate::store::fs::paths::{Place, join, to_path};
 use crate::store::id::{ObjectId, Pin};
-use crate::store::place::{Place, join, to_path};
-use crate::store::tree::EntryKind;
-use crate::store::tree_rules::check_names;
+use crate::store::trees::EntryKind;
+use crate::store::trees::rules::check_names;
 
 /// A folder as a batch stores it.
 pub struct Content {

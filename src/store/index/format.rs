@@ -16,8 +16,8 @@ use bytemuck::{Pod, Zeroable};
 use rayon::prelude::*;
 
 use crate::document;
+use crate::store::fs::stat::FileStat;
 use crate::store::id::ObjectId;
-use crate::store::stat::FileStat;
 
 const MAGIC: u64 = u64::from_ne_bytes(*b"lockidx\n");
 const VERSION: u32 = 2;
@@ -37,7 +37,7 @@ pub struct FileRow {
     /// In the top's names.
     pub name_at: u32,
     pub name_len: u16,
-    /// An [`EntryKind`](crate::store::tree::EntryKind).
+    /// An [`EntryKind`](crate::store::trees::EntryKind).
     pub kind: u8,
     pub flags: u8,
 }

@@ -8,8 +8,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use crate::error::{Error, Kind, Result};
-use crate::store::place::to_path;
-use crate::store::tree_rules::check_link;
+use crate::store::fs::paths::to_path;
+use crate::store::trees::rules::check_link;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Link {

@@ -40,12 +40,12 @@ use self::read::Reader;
 use self::rows::{file_pin, find_file, folder_pin, same_but_renamed, single};
 use self::walk::Walk;
 use super::id::{ObjectId, Pin};
-use super::place::{self, Place, join};
-use super::stat::{Clock, Seen, Stamp};
-use super::tree::EntryKind;
 use crate::document::Bounds;
 use crate::error::{Error, Result};
 use crate::event::Sink;
+use crate::store::fs::paths::{self, Place, join};
+use crate::store::fs::stat::{Clock, Seen, Stamp};
+use crate::store::trees::EntryKind;
 
 /// Fewer places than this are looked at by one thread.
 const FEW: usize = 16;
@@ -339,7 +339,7 @@ impl StatIndex {
 
     /// Forgets the tops that are no longer on the disk and that `keep` does not name.
     pub fn drop_missing(&self, keep: &dyn Fn(&[u8]) -> bool) {
-        let gone = |key: &[u8]| !keep(key) && rustix::fs::lstat(self.top.join(place::to_path(key))).is_err();
+        let gone = |key: &[u8]| !keep(key) && rustix::fs::lstat(self.top.join(paths::to_path(key))).is_err();
         for (key, _, _) in self.loaded.iter().filter(|(key, _, _)| gone(key)) {
             self.drop_top(key);
         }
@@ -368,7 +368,7 @@ impl StatIndex {
         let bytes = format::encode(&tops, u32::from(self.file_mode));
         let write = || {
             std::fs::create_dir_all(self.file.parent().unwrap_or(&self.top))?;
-            let beside = place::sibling(&self.file);
+            let beside = paths::sibling(&self.file);
             std::fs::write(&beside, &bytes).and_then(|()| std::fs::rename(&beside, &self.file)).inspect_err(|_| {
                 let _ = std::fs::remove_file(&beside);
             })

@@ -10,10 +10,10 @@ use super::format::FOLLOWED;
 use crate::error::{Error, Result};
 use crate::path::links::FolderLinks;
 use crate::shell::word;
+use crate::store::fs::paths::{Place, join, to_path};
+use crate::store::fs::writable::real_path;
 use crate::store::id::Pin;
-use crate::store::place::{Place, join, to_path};
-use crate::store::tree::EntryKind;
-use crate::store::writable::real_path;
+use crate::store::trees::EntryKind;
 
 impl StatIndex {
     /// Checks that the content of a place lies in the repository. The index looked at the place and found `pin`.

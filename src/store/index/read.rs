@@ -9,9 +9,9 @@ use super::format::RACY;
 use crate::error::{Error, Kind, Result};
 use crate::event::{Doing, Event, Sink};
 use crate::lfs;
+use crate::store::fs::stat::{Seen, Stamp};
 use crate::store::hash::{self, Trouble};
 use crate::store::id::ObjectId;
-use crate::store::stat::{Seen, Stamp};
 
 /// A fresh file of this size is worth a wait of a tick, so that it need not be read again at the next look.
 const WORTH_A_WAIT: u64 = 1 << 20;

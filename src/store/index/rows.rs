@@ -1,9 +1,9 @@
 //! Questions to the rows of one top.
 
 use super::format::{FileRow, FolderRow, Rows, View};
+use crate::store::fs::stat::FileStat;
 use crate::store::id::Pin;
-use crate::store::stat::FileStat;
-use crate::store::tree::EntryKind;
+use crate::store::trees::EntryKind;
 
 pub fn file_pin(row: &FileRow) -> Pin {
     let executable = row.kind == EntryKind::Executable as u8;

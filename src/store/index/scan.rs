@@ -12,10 +12,10 @@ use rustix::fs::{AtFlags, Mode, OFlags};
 
 use super::format::{FOLLOWED, FileRow, FolderRow, RACY, View};
 use super::links::{Home, Link};
+use crate::store::fs::paths::join;
+use crate::store::fs::stat::FileStat;
 use crate::store::hash;
-use crate::store::place::join;
-use crate::store::stat::FileStat;
-use crate::store::tree::EntryKind;
+use crate::store::trees::EntryKind;
 
 /// A folder with more files than this is shared among cores.
 const MANY: usize = 2048;

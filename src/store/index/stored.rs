@@ -4,8 +4,8 @@
 use super::format::{Base, Marks, Stored};
 use super::{Known, StatIndex};
 use crate::path::RepoPath;
+use crate::store::fs::paths::Place;
 use crate::store::id::Pin;
-use crate::store::place::Place;
 
 impl StatIndex {
     /// Remembers that what this place held was complete in that generation of the store.

@@ -10,7 +10,7 @@ use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
 use super::*;
 use crate::event::{Doing, Event};
 use crate::path::RepoPath;
-use crate::store::{hash, tree};
+use crate::store::{hash, trees};
 
 /// Counts the bytes that are hashed.
 #[derive(Default)]
@@ -228,7 +228,7 @@ fn empty_folders_are_not_content_but_an_empty_top_is() {
     let s = Sandbox::new();
     fs::create_dir_all(s.top.join("d/empty/er")).unwrap();
     let pin = s.pin("d");
-    assert_eq!((pin.files, pin.size, pin.id), (Some(0), 0, tree::id_of(&tree::Writer::default().finish())));
+    assert_eq!((pin.files, pin.size, pin.id), (Some(0), 0, trees::id_of(&trees::Writer::default().finish())));
     s.write("d/empty/er/x", "x");
     assert_eq!(s.pin("d").files, Some(1));
 }

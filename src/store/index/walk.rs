@@ -17,11 +17,11 @@ use super::read::Reader;
 use super::scan::Dirty;
 use super::{Rules, key_below};
 use crate::error::{Error, Kind, Result};
+use crate::store::fs::paths::{join, to_path};
+use crate::store::fs::stat::{FileStat, Seen};
 use crate::store::hash;
-use crate::store::place::{join, to_path};
-use crate::store::stat::{FileStat, Seen};
-use crate::store::tree::{self, EntryKind};
-use crate::store::tree_rules::DEEPEST;
+use crate::store::trees::rules::DEEPEST;
+use crate::store::trees::{self, EntryKind};
 
 /// A close look at one top.
 pub struct Walk<'a> {
@@ -247,7 +247,7 @@ impl Walk<'_> {
         let own = View { folders: &[], files: &files, names: &names };
         let below = folders.iter().map(|found| found.row(self.old));
         let encoded = build::encode(own, &files, below);
-        (row.id, row.bytes, row.count) = (tree::id_of(&encoded.0), encoded.1, encoded.2);
+        (row.id, row.bytes, row.count) = (trees::id_of(&encoded.0), encoded.1, encoded.2);
         Found::New(Box::new(Folder { path, row, files, names, folders }))
     }
 }

@@ -7,10 +7,10 @@ use super::file::{Unusable, read_index, verify};
 use super::format::{Malformed, PackId};
 use crate::error::{Error, Kind, Result};
 use crate::event::Sink;
+use crate::store::fs::stat::Seen;
 use crate::store::hash;
 use crate::store::id::ObjectId;
 use crate::store::objects::{ObjectKind, Store, seal};
-use crate::store::stat::Seen;
 
 impl Store {
     /// Takes the pack in `temp` (see [`Store::temp`]) in: every object is verified against its id, then the pack is made
@@ -49,7 +49,7 @@ impl Store {
         let sync = |dir: &Path| File::open(dir).and_then(|f| f.sync_all()).map_err(|e| Error::io("sync", dir, e));
         sync(&folder)?;
         // Equal packs have equal names: what was under a tombstone is whole in the one that came now.
-        match self.remove_file(&super::dead::path_of(&to)) {
+        match self.remove_file(&crate::store::pack::tombstones::path_of(&to)) {
             Ok(()) => self.packs().forget(id),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
             Err(e) => return Err(self.refused("remove the tombstones of", &to, e)),

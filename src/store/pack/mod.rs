@@ -15,13 +15,13 @@
 //! under a tombstone: it counts as missing, the others stay usable, and it may be stored again.
 
 mod adopt;
-pub(super) mod dead;
 pub(super) mod file;
 pub mod format;
-mod shelf;
+mod set;
 pub mod table;
 #[cfg(test)]
 mod tests;
+pub(super) mod tombstones;
 
 pub use file::Pack;
-pub use shelf::Shelf;
+pub use set::Shelf;

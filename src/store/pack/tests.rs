@@ -11,7 +11,7 @@ use crate::error::Kind;
 use crate::event::Silent;
 use crate::store::objects::ObjectKind;
 use crate::store::tests::{Sandbox, place};
-use crate::store::tree::{Entry, EntryKind, Tree};
+use crate::store::trees::{Entry, EntryKind, Tree};
 use crate::store::{LinkTypes, ObjectId, ObjectRef, Pin, Store};
 
 /// A folder of 40 small files in two folders, as a pack file beside the store; the pin of the folder.

@@ -7,18 +7,18 @@
 //!
 //! Whether an object is needed, and by whom, is not known here.
 
-mod again;
-mod aside;
-mod guess;
+mod inventory;
+mod quarantine;
 mod read;
-mod survey;
+mod restore_local;
+mod salvage_index;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use inventory::survey;
 pub use read::{Done, read};
-pub use survey::survey;
 
 use crate::store::id::ObjectId;
 use crate::store::objects::Store;
@@ -145,6 +145,6 @@ pub struct Survey {
 impl Store {
     /// The objects in quarantine, by their ids.
     pub fn set_aside_before(&self) -> HashMap<ObjectId, Kept> {
-        survey::quarantined(self)
+        inventory::quarantined(self)
     }
 }

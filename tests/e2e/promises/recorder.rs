@@ -6,9 +6,9 @@ use std::time::SystemTime;
 
 use lockstep::error::Kind;
 use lockstep::event::{Doing, Event, Sink, Stop};
+use lockstep::plan::select::{Reach, Scope};
 use lockstep::project::{Project, Surroundings};
 use lockstep::run::repro::{Options, repro};
-use lockstep::run::select::{Reach, Scope};
 
 use crate::promises::stale;
 use crate::sandbox::Sandbox;

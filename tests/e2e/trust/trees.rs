@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 
 use lockstep::event::Silent;
 use lockstep::lock::{self, Lock};
-use lockstep::store::tree::{Entry, EntryKind, Tree};
+use lockstep::store::trees::{Entry, EntryKind, Tree};
 use lockstep::store::{LinkTypes, ObjectKind, Pin, Store};
 
 use crate::sandbox::Sandbox;

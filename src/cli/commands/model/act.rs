@@ -5,10 +5,10 @@ use serde_json::json;
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
 use crate::error::{Error, Result};
-use crate::model::act::{self, Act, Manner};
 use crate::model::checks::Judged;
-use crate::model::publish::{Publisher, push_command};
 use crate::model::registry::Registry;
+use crate::model::registry::publish::{Publisher, push_command};
+use crate::model::registry::tag_write::{self, Act, Manner};
 use crate::project::Project;
 use crate::tag::ModelName;
 use crate::value::Value;
@@ -99,7 +99,7 @@ impl How {
             out.say(format!("would be made{push}; nothing is changed by --dry"));
         } else {
             let manner = Manner { words: self.message.clone(), sign: self.sign };
-            let done = act::perform(project, acts, &manner, publisher)?;
+            let done = tag_write::perform(project, acts, &manner, publisher)?;
             done.remarks.iter().for_each(|remark| out.warn(remark));
             out.say(said);
             match (&done.pushed, project.repo.push_remote()) {

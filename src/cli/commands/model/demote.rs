@@ -4,7 +4,7 @@ use super::act::How;
 use super::desk::{Desk, label};
 use crate::cli::output::Output;
 use crate::error::Result;
-use crate::model::promote::Removal;
+use crate::model::registry::promote::Removal;
 use crate::project::Project;
 use crate::tag::Label;
 

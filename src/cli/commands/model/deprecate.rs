@@ -4,7 +4,7 @@ use super::act::How;
 use super::desk::Desk;
 use crate::cli::output::Output;
 use crate::error::Result;
-use crate::model::promote::Removal;
+use crate::model::registry::promote::Removal;
 use crate::project::Project;
 
 /// Take a version back, or end a model

@@ -21,8 +21,9 @@ use crate::cli::output::Output;
 use crate::cli::{open, surroundings};
 use crate::error::Result;
 use crate::model::formats::{self, Contents};
+use crate::model::registry::find;
+use crate::model::script;
 use crate::model::source::Source;
-use crate::model::{find, script};
 use crate::project::Project;
 
 /// Look into models, compare them, give them versions

@@ -4,7 +4,7 @@ use super::act::{How, checks};
 use super::desk::{Desk, label};
 use crate::cli::output::Output;
 use crate::error::Result;
-use crate::model::promote::Promotion;
+use crate::model::registry::promote::Promotion;
 use crate::project::Project;
 use crate::tag::Label;
 use crate::url::Url;

@@ -4,7 +4,7 @@ use super::desk::Desk;
 use crate::cli::output::Output;
 use crate::error::Result;
 use crate::model::provenance::statement;
-use crate::model::signed;
+use crate::model::registry::signed;
 use crate::model::trace::Trace;
 use crate::project::{Project, check_target};
 use crate::replace::replace_file;

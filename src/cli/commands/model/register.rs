@@ -6,7 +6,7 @@ use crate::cli::output::Output;
 use crate::cli::progress::Progress;
 use crate::cli::text;
 use crate::error::Result;
-use crate::model::register::{Number, Plan};
+use crate::model::registry::register::{Number, Plan};
 use crate::project::Project;
 use crate::tag::{Bump, Version};
 use crate::value::Value;

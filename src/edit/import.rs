@@ -1,0 +1,323 @@
+//! `import` and `update`: data that comes from another repository, pinned to a commit of it.
+//!
+//! The bytes are written as `get` writes them and then tracked as `add` tracks them, with their origin in the entry of
+//! the pipeline file. What arrived has to be what the other repository's lock says: the pin of one is compared with the
+//! pin of the other.
+
+use std::path::Path;
+
+use super::add::{Added, Options as AddOptions, add_held, known, nearest};
+use crate::edit::draft::draft;
+use crate::error::{Error, Kind, Result};
+use crate::event::{Event, Sink};
+use crate::git::EntryKind;
+use crate::git::program::clone;
+use crate::import::get::{WriteMode, folder_in_the_way, get_over, is_real_folder, place_for};
+use crate::import::origin::{Origin, address};
+use crate::path::RepoPath;
+use crate::path::home::below_home;
+use crate::pipeline::edit;
+use crate::pipeline::stage::Import;
+use crate::plan::data_version::{DataVersions, OtherVersions};
+use crate::plan::facts::IgnoreRules;
+use crate::project::listing::{Browser, What};
+use crate::project::{Definitions, Elsewhere, Project, Rev, Snapshot, elsewhere};
+use crate::remote::settings::grant;
+use crate::shell::word;
+use crate::store::{self, Pin, Place as Spot};
+use crate::url::Url;
+use crate::url::form::{AddressForm, folder_url};
+use crate::workspace::preserve::give_up;
+use crate::workspace::restore::restore;
+use crate::workspace::worktree_lock;
+
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    pub desc: Option<String>,
+    /// Replace what is there, tracked or not.
+    pub force: bool,
+}
+
+/// What one import became.
+#[derive(Debug)]
+pub struct Imported {
+    pub path: RepoPath,
+    pub import: Import,
+    /// The commit before, of an update; `None` if it is new.
+    pub old: Option<String>,
+    /// Files for Git.
+    pub written: Vec<RepoPath>,
+}
+
+/// Imports `from` of the repository at `url` to `out`, which counts from the current folder: see [`place_for`].
+pub fn import(
+    project: &Project,
+    url: &Url,
+    from: &str,
+    rev: Option<&str>,
+    out: Option<&Path>,
+    options: &Options,
+    sink: &dyn Sink,
+) -> Result<Imported> {
+    if url.has_secret() {
+        let without = url.without_secret();
+        return Err(Error::usage(format!(
+            "the URL {url} holds a password, and pipeline.yaml, where it goes, is committed"
+        ))
+        .hint("Git asks for it and remembers it: git config --global credential.helper store (or cache)")
+        .hint(format!("lockstep import {} {}", word(without.raw()), word(from))));
+    }
+    let _lock = worktree_lock::take(project, "lockstep import", sink)?;
+    let definitions = project.definitions()?;
+    // What it is says where it goes.
+    let there = elsewhere(&project.around, url, rev, from, sink)?;
+    let source = RepoPath::root().join(from).unwrap_or_default();
+    let is_folder = is_folder(&there, &source)?;
+    let to = place_for(&project.cwd.on_disk(project.top()), out, &source, is_folder)?;
+    let path = project.typed(&to.to_string_lossy());
+    let path = path.filter(|p| p.is_in(&project.repo.project_root) && !p.is_root());
+    let Some(path) = path else {
+        let written = out.unwrap_or(&to).display();
+        return Err(Error::usage(format!("`{written}` is outside the project")));
+    };
+    let to = path.relative_to(&project.cwd);
+    if let Some(data) = known(project, &definitions, &path)? {
+        let data = data.relative_to(&project.cwd);
+        return Err(Error::usage(format!("{data} is tracked already"))
+            .hint(format!("renew an import: lockstep update {}", word(&data)))
+            .hint(format!("or stop tracking it first: lockstep remove {}", word(&data))));
+    }
+    if !project.repo.tracked(std::slice::from_ref(&path))?.is_empty() {
+        return Err(Error::usage(format!("Git tracks `{to}`, and only one of Git and lockstep can keep it"))
+            .hint("import it to another place: -o PATH"));
+    }
+    let file = nearest(project, &definitions)?;
+    let import = Import {
+        url: spelled(project, url, &file)?,
+        path: source.to_string(),
+        rev: rev.unwrap_or("HEAD").to_string(),
+        commit: there.commit.hex(),
+    };
+    let on_disk = project.writable(&path)?;
+    if !is_folder && is_real_folder(&on_disk) {
+        return Err(folder_in_the_way(&on_disk));
+    }
+    if !options.force && on_disk.symlink_metadata().is_ok() {
+        return Err(Error::new(Kind::Check, format!("`{to}` exists already; it was not touched"))
+            .hint(format!("{}: add --force", if is_real_folder(&on_disk) { "write into it" } else { "replace it" })));
+    }
+    let was_there = on_disk.symlink_metadata().is_ok();
+    let is_written_into = is_real_folder(&on_disk);
+    bring(project, &there, &import.path, &path, is_written_into, sink)?;
+    let add =
+        AddOptions { desc: options.desc.clone(), import: Some(import.clone()), force: true, ..AddOptions::default() };
+    // The user typed it.
+    if let Some(folder) = clone::folder(url, &project.around.cwd, project.around.home.as_deref())? {
+        grant::grant_folder(project, &folder)?;
+    }
+    let Added { written, .. } = add_held(project, std::slice::from_ref(&to), &add, sink).inspect_err(|_| {
+        if !was_there {
+            let _ = store::remove(&on_disk);
+        }
+    })?;
+    Ok(Imported { path, import, old: None, written })
+}
+
+/// Renews the imports at `targets`, which count from the current folder (none: all), each to its own revision or to
+/// `rev`. What is at its newest commit already is left out of what comes back, unless it was missing.
+pub fn update(
+    project: &Project,
+    targets: &[String],
+    rev: Option<&str>,
+    options: &Options,
+    sink: &dyn Sink,
+) -> Result<Vec<Imported>> {
+    let _lock = worktree_lock::take(project, "lockstep update", sink)?;
+    let definitions = project.definitions()?;
+    let mut wanted = Vec::new();
+    for file in &definitions.pipelines.files {
+        for (n, data) in file.data.iter().enumerate() {
+            if let Some(import) = &data.import {
+                wanted.push((file.path.clone(), n, data.path.clone(), import.clone()));
+            }
+        }
+    }
+    for target in targets {
+        let path = project.typed(target);
+        if !wanted.iter().any(|(_, _, data, _)| Some(data) == path.as_ref()) {
+            return Err(
+                Error::missing(format!("`{target}` is no import")).hint("import something: lockstep import URL PATH")
+            );
+        }
+    }
+    let is_named = |path: &RepoPath| targets.iter().any(|t| project.typed(t).as_ref() == Some(path));
+    wanted.retain(|(_, _, path, _)| targets.is_empty() || is_named(path));
+    let mut done = Vec::new();
+    for (file, n, path, old) in wanted {
+        let rev = rev.unwrap_or(&old.rev);
+        let there = elsewhere(&project.around, &address(project, &old.url, &file)?, Some(rev), &old.path, sink)?;
+        let new = Import { rev: rev.to_string(), commit: there.commit.hex(), ..old.clone() };
+        if new == old {
+            if back(project, &definitions, &path, sink)? {
+                done.push(Imported { path, import: new, old: Some(old.commit), written: Vec::new() });
+            }
+            continue;
+        }
+        if !options.force {
+            refuse_unsaved(project, &path, sink)?;
+            refuse_changed(project, &definitions, &path, sink)?;
+        }
+        bring(project, &there, &new.path, &path, false, sink)?;
+        let name = file.relative_to(&project.cwd);
+        let mut written = Vec::new();
+        let lock = worktree_lock::take_for_edit(project, "lockstep update", sink)?;
+        if let Some(draft) = draft(project, &file, &|text| edit::set_import(&name, text, n, &new).map(Some))? {
+            draft.write(project)?;
+            written.push(file);
+        }
+        drop(lock);
+        let again = path.relative_to(&project.cwd);
+        let add = AddOptions { force: true, ..AddOptions::default() };
+        let Added { written: more, .. } = add_held(project, &[again], &add, sink)?;
+        written.extend(more);
+        done.push(Imported { path, import: new, old: Some(old.commit), written });
+    }
+    Ok(done)
+}
+
+/// Brings back an import that is not in the workspace; false if it is.
+fn back(project: &Project, definitions: &Definitions, path: &RepoPath, sink: &dyn Sink) -> Result<bool> {
+    let pin = locked_pin(project, definitions, path)?;
+    let (Some(pin), Some(origin)) = (pin, Origin::of(definitions, path)) else { return Ok(false) };
+    if project.writable(path)?.symlink_metadata().is_ok() {
+        return Ok(false);
+    }
+    if !project.store().contains(&pin) {
+        origin.fetch(project, &definitions.rules, &pin, sink)?;
+    }
+    restore(project, definitions, path, &pin, sink)?;
+    Ok(true)
+}
+
+/// What a lock pins of data.
+fn locked_pin(project: &Project, definitions: &Definitions, path: &RepoPath) -> Result<Option<Pin>> {
+    let locks = project.locks(definitions)?;
+    let files = definitions.pipelines.files.iter().zip(&locks.all);
+    let mut data = files.flat_map(|(file, lock)| file.data.iter().map(move |data| (data, lock)));
+    let found = data.find(|(data, _)| data.path == *path);
+    Ok(found.and_then(|(data, lock)| lock.data.get(&data.spelled)).copied())
+}
+
+/// Brings what the other repository has to its place here, or into the folder there, and makes sure that it is that.
+fn bring(
+    project: &Project,
+    there: &Elsewhere,
+    from: &str,
+    to: &RepoPath,
+    is_written_into: bool,
+    sink: &dyn Sink,
+) -> Result<()> {
+    let snapshot = there.project.at(&Rev::Commit(there.commit))?;
+    let from = RepoPath::root().join(from).unwrap_or_default();
+    let expected = expected(&snapshot, &from)?;
+    let before = project.definitions_without_graph()?;
+    let give_up = |old: &Path| give_up(project, &IgnoreRules(&before.rules), to, old, sink);
+    let place = project.writable(to)?;
+    let open = || {
+        place.create_parents()?;
+        place.open_folder()
+    };
+    let mode = if is_written_into { WriteMode::Into(&give_up) } else { WriteMode::Replace(&give_up) };
+    let got = get_over(&snapshot, &from, &place, &open, mode, sink)?;
+    let definitions = project.definitions_without_graph()?;
+    let seen = crate::plan::facts::look(project, &definitions, &[Spot::from(to)], sink).pop().unwrap_or(Ok(None))?;
+    match (expected, seen) {
+        (_, Some(seen)) if is_written_into && seen.is_dir() => {
+            let own = seen.files.unwrap_or(0).saturating_sub(got.files);
+            if own > 0 {
+                let text = format!("{to} held {own} other files, which stay and are tracked with it");
+                sink.event(Event::Note { text: &text });
+            }
+            Ok(())
+        }
+        // What the ignore rules here hide is not seen here.
+        (Some(expected), Some(seen)) if expected.files == seen.files && expected.id != seen.id => {
+            Err(Error::new(Kind::Bug, format!("{to} is not what {} pins", there.rev)))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn is_folder(there: &Elsewhere, from: &RepoPath) -> Result<bool> {
+    let snapshot = there.project.at(&Rev::Commit(there.commit))?;
+    let found = Browser::new(&snapshot)?.find(from);
+    // What lies in a folder whose listing is not here is looked at when that was fetched.
+    Ok(found.ok().flatten().is_some_and(|item| item.what.is_folder()))
+}
+
+/// The pin of what is imported; `None` where Git has it.
+fn expected(snapshot: &Snapshot<'_>, from: &RepoPath) -> Result<Option<Pin>> {
+    if let Some(commit) = snapshot.git()
+        && matches!(commit.find(from)?, Some((EntryKind::Submodule, _)))
+    {
+        return Err(Error::usage(format!("{from} is a submodule; import from its own repository")));
+    }
+    Ok(match Browser::new(snapshot)?.find(from)?.map(|item| item.what) {
+        Some(What::Pinned(pin)) => Some(pin),
+        _ => None,
+    })
+}
+
+/// An edit that is saved nowhere is not written over.
+fn refuse_unsaved(project: &Project, path: &RepoPath, sink: &dyn Sink) -> Result<()> {
+    let definitions = project.definitions_without_graph()?;
+    let seen = crate::plan::facts::look(project, &definitions, &[Spot::from(path)], sink).pop().unwrap_or(Ok(None))?;
+    match seen {
+        Some(pin) if !project.store().holds(&pin) => {
+            Err(Error::new(Kind::Check, format!("{path} was changed and saved nowhere; it was not touched"))
+                .hint("throw the changes away: add --force")
+                .hint("or keep them: lockstep commit"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What was changed or added after the import, and recorded since, is in no repository that an update asks: it is not
+/// written over either.
+fn refuse_changed(project: &Project, definitions: &Definitions, path: &RepoPath, sink: &dyn Sink) -> Result<()> {
+    let seen = crate::plan::facts::look(project, definitions, &[Spot::from(path)], sink).pop().unwrap_or(Ok(None))?;
+    let (Some(pin), Some(origin)) = (seen, Origin::of(definitions, path)) else { return Ok(()) };
+    let mut other = OtherVersions::default();
+    let locked = locked_pin(project, definitions, path)?;
+    if other.note(path, DataVersions::new(project, definitions).version(path, &pin, locked.as_ref())) {
+        return Err(other
+            .error(project)
+            .unwrap_or_else(|| Error::new(Kind::Check, format!("{path} is not checked out"))));
+    }
+    let changed = |error: Error| {
+        let target = word(&path.relative_to(&project.cwd)).into_owned();
+        let mut refused =
+            Error::new(Kind::Check, format!("{path} may differ from what was imported; it was not touched"));
+        refused.causes.push(error.message);
+        refused.causes.extend(error.causes);
+        refused
+            .hint(format!("keep it as data of this repository: lockstep remove {target}, lockstep add {target}"))
+            .hint("or throw the changes away: add --force")
+    };
+    if origin.has(project, &pin, sink).map_err(changed)? {
+        return Ok(());
+    }
+    origin.fetch(project, &definitions.rules, &pin, sink).map_err(changed)
+}
+
+/// How the pipeline file names a repository: a folder counts from the file's own folder, so that moving both keeps it.
+fn spelled(project: &Project, url: &Url, file: &RepoPath) -> Result<Url> {
+    let text = match url.form() {
+        Ok(AddressForm::Folder(path)) if !path.starts_with('/') && below_home(&path).is_none() => path,
+        _ => return Ok(url.clone()),
+    };
+    let folder = file.parent().unwrap_or_default();
+    let up = project.cwd.relative_to(&folder);
+    let path = if up == "." { text.to_string() } else { format!("{up}/{text}") };
+    Ok(folder_url(&crate::path::normalise(&path)))
+}

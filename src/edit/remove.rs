@@ -1,0 +1,270 @@
+//! `remove`: takes stages and data out of their pipeline file, their lock and `.gitignore`.
+
+use crate::edit::draft::draft;
+use crate::error::{Error, Kind, Result};
+use crate::event::{Event, Sink};
+use crate::path::RepoPath;
+use crate::pipeline::edit;
+use crate::pipeline::stage::{FileId, StageId};
+use crate::plan::facts::{IgnoreRules, look};
+use crate::project::{Definitions, Project, write_lock};
+use crate::shell::word;
+use crate::store::{self, Place as Spot};
+use crate::workspace::gitignore;
+use crate::workspace::worktree_lock;
+
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Delete what the stages made, and the data, too.
+    pub outs: bool,
+    /// Delete even what is not in the store.
+    pub force: bool,
+}
+
+/// What a word of the command line stands for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Target {
+    /// A stage or group: its file, its name there, and all its stages.
+    Stage(FileId, String, Vec<StageId>),
+    /// An entry of `data`.
+    Data(FileId, usize),
+}
+
+#[derive(Debug, Default)]
+pub struct Removed {
+    /// Names of stages and paths of data, as they are told.
+    pub targets: Vec<String>,
+    pub deleted: Vec<RepoPath>,
+    /// Outputs that stay in the workspace.
+    pub kept: Vec<RepoPath>,
+    /// The same, where Git ignored them until now.
+    pub unignored: Vec<RepoPath>,
+    /// Files for Git.
+    pub written: Vec<RepoPath>,
+}
+
+pub fn remove(project: &Project, targets: &[String], options: &Options, sink: &dyn Sink) -> Result<Removed> {
+    let _lock = worktree_lock::take(project, "lockstep remove", sink)?;
+    let _edit = worktree_lock::take_for_edit(project, "lockstep remove", sink)?;
+    let mut removed = Removed::default();
+    // All words are understood before anything is changed.
+    let definitions = project.definitions_without_graph()?;
+    let mut found: Vec<Target> = Vec::new();
+    for target in targets {
+        let target = resolve(project, &definitions, target)?;
+        if !found.contains(&target) {
+            found.push(target);
+        }
+    }
+    let outs: Vec<RepoPath> = found.iter().flat_map(|t| paths(&definitions, t)).collect();
+    if options.outs && !options.force {
+        refuse_unsaved(project, &definitions, &outs, sink)?;
+    }
+    let mut files: Vec<FileId> = found.iter().map(|t| t.file()).collect();
+    files.sort();
+    files.dedup();
+    let mut left = Vec::new();
+    for file in files {
+        let of_file: Vec<&Target> = found.iter().filter(|t| t.file() == file).collect();
+        remove_from(project, &definitions, file, &of_file, &mut left, &mut removed)?;
+    }
+    for path in outs.iter().filter(|p| !left.contains(p)) {
+        let folder = path.parent().unwrap_or_default();
+        let was_ignored = gitignore::edit(project, &folder, &[], &[path.name()])?;
+        if was_ignored {
+            removed.written.extend(folder.join(".gitignore"));
+        }
+        let on_disk = path.on_disk(project.top());
+        let Ok(meta) = on_disk.symlink_metadata() else { continue };
+        if !options.outs {
+            project.index().release(&Spot::from(path));
+            let stay = if was_ignored { &mut removed.unignored } else { &mut removed.kept };
+            stay.push(path.clone());
+            continue;
+        }
+        let gone = match options.force || !meta.is_dir() {
+            true => store::remove(&on_disk).map(|()| false),
+            // No stage made what is ignored, and no store has it.
+            false => store::strip(&on_disk, path.as_str().as_bytes(), &IgnoreRules(&definitions.rules)),
+        };
+        if gone.map_err(|e| Error::io("delete", &on_disk, e))? {
+            let text = format!("files in {path} that lockstep ignores were left where they are");
+            sink.event(Event::Note { text: &text });
+        }
+        removed.deleted.push(path.clone());
+    }
+    let _ = project.index().save();
+    removed.written.sort();
+    removed.written.dedup();
+    removed.targets = found.iter().map(|t| told(project, &definitions, t)).collect();
+    Ok(removed)
+}
+
+impl Target {
+    fn file(&self) -> FileId {
+        match self {
+            Target::Stage(file, ..) | Target::Data(file, _) => *file,
+        }
+    }
+}
+
+fn told(project: &Project, definitions: &Definitions, target: &Target) -> String {
+    match target {
+        Target::Stage(_, name, ids) if ids.iter().all(|id| definitions.pipelines.stage(*id).name == *name) => {
+            format!("stage {name}")
+        }
+        Target::Stage(_, name, ids) => format!("stage {name}, from which {} were generated", ids.len()),
+        Target::Data(file, n) => {
+            format!("data {}", definitions.pipelines.file(*file).data[*n].path.relative_to(&project.cwd))
+        }
+    }
+}
+
+/// What the target claims in the workspace.
+fn paths(definitions: &Definitions, target: &Target) -> Vec<RepoPath> {
+    match target {
+        Target::Stage(_, _, ids) => {
+            let stages = ids.iter().map(|id| definitions.pipelines.stage(*id));
+            stages
+                .flat_map(|s| s.outs.iter().map(|o| &o.path).chain(s.scratch.iter().map(|s| &s.path)))
+                .cloned()
+                .collect()
+        }
+        Target::Data(file, n) => vec![definitions.pipelines.file(*file).data[*n].path.clone()],
+    }
+}
+
+fn remove_from(
+    project: &Project,
+    definitions: &Definitions,
+    file: FileId,
+    targets: &[&Target],
+    left: &mut Vec<RepoPath>,
+    removed: &mut Removed,
+) -> Result<()> {
+    let of = definitions.pipelines.file(file);
+    let name = of.path.relative_to(&project.cwd);
+    // later entries of `data` first, so that positions stay true
+    let mut data: Vec<usize> =
+        targets.iter().filter_map(|t| if let Target::Data(_, n) = t { Some(*n) } else { None }).collect();
+    data.sort_unstable_by(|a, b| b.cmp(a));
+    let made = draft(project, &of.path, &|text| {
+        let mut text = text.to_string();
+        for target in targets {
+            if let Target::Stage(_, stage, _) = target {
+                text = edit::remove_stage(&name, &text, stage)?;
+            }
+        }
+        for n in &data {
+            text = edit::remove_data(&name, &text, *n)?;
+        }
+        Ok(Some(text))
+    })?;
+    let Some(made) = made else { return Ok(()) };
+    // The lock first: without the definition its entry would be tidied away at some time, the other way it would not.
+    let lock_path = Project::lock_path(&of.path);
+    if let Some(mut lock) = project.read_lock(&lock_path)? {
+        let before = lock.clone();
+        for target in targets {
+            match target {
+                Target::Stage(_, _, ids) => {
+                    for id in ids {
+                        lock.stages.remove(&definitions.pipelines.stage(*id).name);
+                    }
+                }
+                Target::Data(_, n) => {
+                    lock.data.remove(&of.data[*n].spelled);
+                }
+            }
+        }
+        if lock != before {
+            if lock.data.is_empty() && lock.stages.is_empty() {
+                let on_disk = lock_path.on_disk(project.top());
+                std::fs::remove_file(&on_disk).map_err(|e| Error::io("remove", &on_disk, e))?;
+            } else {
+                write_lock(project, &lock_path, &lock)?;
+            }
+            removed.written.push(lock_path);
+        }
+    }
+    made.write(project)?;
+    removed.written.push(of.path.clone());
+    let after = &made.definitions.pipelines;
+    left.extend(after.stages.iter().flat_map(|s| &s.outs).map(|o| o.path.clone()));
+    left.extend(after.files.iter().flat_map(|f| &f.data).map(|d| d.path.clone()));
+    Ok(())
+}
+
+/// What would be lost for good is not deleted unasked.
+fn refuse_unsaved(project: &Project, definitions: &Definitions, outs: &[RepoPath], sink: &dyn Sink) -> Result<()> {
+    let asks: Vec<Spot> = outs.iter().map(Spot::from).collect();
+    let mut unsaved = Vec::new();
+    for (path, pin) in outs.iter().zip(look(project, definitions, &asks, sink)) {
+        if let Some(pin) = pin?
+            && !project.store().holds(&pin)
+        {
+            unsaved.push(path.relative_to(&project.cwd));
+        }
+    }
+    if unsaved.is_empty() {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Check, format!("not in the store, so that deleting would lose it: {}", unsaved.join(", ")))
+        .hint("keep the files: lockstep remove without --outs")
+        .hint("delete them nevertheless: lockstep remove --outs --force"))
+}
+
+fn resolve(project: &Project, definitions: &Definitions, target: &str) -> Result<Target> {
+    let pipelines = &definitions.pipelines;
+    let (file, name) = match target.find("pipeline.yaml:") {
+        Some(at) => {
+            let (file, name) = target.split_at(at + "pipeline.yaml".len());
+            (project.typed(file), &name[1..])
+        }
+        None => (project.cwd.join("pipeline.yaml"), target),
+    };
+    if let Some((_, error)) = definitions.broken.iter().find(|(path, _)| Some(path) == file.as_ref()) {
+        return Err(error.clone());
+    }
+    if let Some(at) = pipelines.files.iter().position(|f| Some(&f.path) == file.as_ref()) {
+        let (id, of) = (FileId(at as u32), &pipelines.files[at]);
+        if let Some((group, ids)) = of.groups.iter().find(|(group, _)| group == name) {
+            return Ok(Target::Stage(id, group.clone(), ids.clone()));
+        }
+        if let Some(stage) = of.stages.iter().find(|s| pipelines.stage(**s).name == name) {
+            if let Some((group, ids)) = of.groups.iter().find(|(_, ids)| ids.contains(stage)) {
+                let mark = pipelines.stage(*stage).mark;
+                let place = format!("{}:{}", of.path.relative_to(&project.cwd), mark.line);
+                return Err(Error::usage(format!(
+                    "stage {name} is generated from {group} and cannot be removed alone"
+                ))
+                .hint(format!("take its item out of the list at {place}"))
+                .hint(format!("or remove all {} of them: lockstep remove {}", ids.len(), word(group))));
+            }
+            return Ok(Target::Stage(id, name.to_string(), vec![*stage]));
+        }
+    }
+    let path = project.typed(target);
+    for (n, file) in pipelines.files.iter().enumerate() {
+        if let Some(at) = file.data.iter().position(|d| Some(&d.path) == path.as_ref()) {
+            return Ok(Target::Data(FileId(n as u32), at));
+        }
+    }
+    let maker = pipelines.ids().find(|id| pipelines.stage(*id).outs.iter().any(|o| Some(&o.path) == path.as_ref()));
+    if let Some(id) = maker {
+        let file = pipelines.file(pipelines.stage(id).file);
+        let address = pipelines.address(id, &project.cwd);
+        // What a group generates goes with the group.
+        let group = file.groups.iter().find(|(_, ids)| ids.contains(&id)).map(|(group, _)| group);
+        let stage = match group {
+            Some(group) => address.replace(&pipelines.stage(id).name, group),
+            None => address,
+        };
+        let place = file.path.relative_to(&project.cwd);
+        return Err(Error::usage(format!("{target} is an output of stage {stage}"))
+            .hint(format!("remove the stage: lockstep remove {}", word(&stage)))
+            .hint(format!("or take the output out of the stage's `outs` in {place}")));
+    }
+    Err(Error::missing(format!("`{target}` is neither a stage nor tracked data"))
+        .hint("see the stages: lockstep stage list --all"))
+}

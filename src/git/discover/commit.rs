@@ -1,0 +1,289 @@
+//! Finding the pipeline files of a commit, by the rules of [`discover`](crate::git::discover()) but for Git's own ignore
+//! rules: what is in a commit is tracked.
+//!
+//! What is special below a folder depends on the folder's id alone, so it is found once for each distinct tree: in a
+//! history of 10,000 commits that is the root and what was edited, not everything.
+
+use std::collections::HashSet;
+use std::rc::Rc;
+
+use crate::error::{Error, Result};
+use crate::git::discover::{DVC_FILE, Found, PIPELINE_FILE};
+use crate::git::history::History;
+use crate::git::history::commit::{Commit, EntryKind};
+use crate::git::id::GitId;
+use crate::git::ignore::{self, Rules};
+use crate::git::repo::PROJECT_FILE;
+use crate::path::RepoPath;
+
+/// A file that says something about pipelines.
+#[derive(Clone, Debug)]
+pub(in crate::git) struct Special {
+    /// From the folder that was asked about.
+    path: String,
+    what: What,
+    kind: EntryKind,
+    id: GitId,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum What {
+    Pipeline,
+    Dvc,
+    Rules,
+    Project,
+}
+
+/// No repository that people made goes deeper, or has more pipelines; one that was made to harm does not get further.
+pub(in crate::git) const DEEPEST: usize = 250;
+const MOST: usize = 100_000;
+
+/// What is read of most folders with a pipeline.
+const BESIDE_PIPELINES: [&str; 3] = ["pipeline.lock", "params.yaml", "metrics.json"];
+
+/// Folders that hold what lockstep keeps, should somebody have committed them.
+const OWN: &[u8] = b".lockstep";
+
+impl Commit {
+    /// The pipeline files of the project in `root`, at this commit; `skip` are the paths of outs and data.
+    pub fn discover(&self, root: &RepoPath, skip: &[RepoPath]) -> Result<Found> {
+        let special = self.history.special(self.tree, 0)?;
+        self.fetch_read(&special)?;
+        let text_of = |path: &RepoPath| -> Result<Vec<u8>> { Ok(self.read(path)?.unwrap_or_default()) };
+        let at = |path: &str| RepoPath::root().join(path).unwrap_or_default();
+        let mut found = Found {
+            pipelines: Vec::new(),
+            locks: Vec::new(),
+            dvc: Vec::new(),
+            rules: Rules::from_text(&text_of(&at(ignore::FILE))?)?,
+            unreadable: Vec::new(),
+            links: Vec::new(),
+        };
+        // Folders by name, a folder's own files before those below it: a rule counts before what it rules is judged.
+        let mut files: Vec<(RepoPath, &Special)> = special.iter().map(|s| (at(&s.path), s)).collect();
+        let folder = |path: &RepoPath| path.parent().unwrap_or_default();
+        files.sort_by_cached_key(|(path, s)| {
+            (folder(path).parts().map(str::to_string).collect::<Vec<_>>(), s.what != What::Rules)
+        });
+        let projects: HashSet<RepoPath> = files
+            .iter()
+            .filter(|(path, s)| s.what == What::Project && folder(path).is_in(root) && folder(path) != *root)
+            .map(|(path, _)| folder(path))
+            .collect();
+        let skip: HashSet<&RepoPath> = skip.iter().collect();
+        for (path, special) in files {
+            let folder = folder(&path);
+            if special.what == What::Rules && (folder.is_root() || root.is_in(&folder)) {
+                // Above the project and in its root all rules count.
+                if !folder.is_root() {
+                    found.rules.add_text(folder.as_str(), &text_of(&path)?)?;
+                }
+                continue;
+            }
+            if !folder.is_in(root) {
+                continue;
+            }
+            let is_out = |path: &RepoPath, is_dir: bool| {
+                skip.contains(path) || found.rules.ignored(path.as_str().as_bytes(), is_dir)
+            };
+            let mut above = Some(folder.clone());
+            let mut passed_over = false;
+            while let Some(here) = above.filter(|here| here != root && here.is_in(root)) {
+                passed_over |= projects.contains(&here) || is_out(&here, true);
+                above = here.parent();
+            }
+            if passed_over {
+                continue;
+            }
+            match special.what {
+                What::Rules => found.rules.add_text(folder.as_str(), &text_of(&path)?)?,
+                What::Project => {}
+                What::Pipeline | What::Dvc => {
+                    if is_out(&path, false) || !self.is_file(special, &path)? {
+                        continue;
+                    }
+                    if special.what == What::Dvc { &mut found.dvc } else { &mut found.pipelines }.push(path);
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// In a partial clone, gets the files that pipelines are read from, and what stands beside them, with one request.
+    fn fetch_read(&self, special: &[Special]) -> Result<()> {
+        if !self.history.0.is_partial {
+            return Ok(());
+        }
+        let mut ids: Vec<gix::ObjectId> = special.iter().map(|special| special.id.0).collect();
+        for special in special.iter().filter(|special| special.what == What::Pipeline) {
+            let folder = RepoPath::root().join(&special.path).and_then(|path| path.parent()).unwrap_or_default();
+            for name in BESIDE_PIPELINES {
+                let found = folder.join(name).map(|path| self.find(&path)).transpose()?.flatten();
+                ids.extend(found.filter(|(kind, _)| *kind != EntryKind::Folder).map(|(_, id)| id.0));
+            }
+        }
+        self.history.fetch_missing(ids);
+        Ok(())
+    }
+
+    fn is_file(&self, special: &Special, path: &RepoPath) -> Result<bool> {
+        if special.kind != EntryKind::Symlink {
+            return Ok(true);
+        }
+        Ok(matches!(self.find(path)?, Some((EntryKind::File | EntryKind::Executable, _))))
+    }
+
+    /// The ids of all files that may say something about pipelines: while they are the same, so are the pipelines,
+    /// but for the files that their templates read. Two commits with equal lists are discovered alike.
+    pub fn fingerprint(&self) -> Result<Vec<(String, GitId)>> {
+        let special = self.history.special(self.tree, 0)?;
+        let one = |s: &Special| {
+            let linked = match RepoPath::root().join(&s.path) {
+                Some(path) if s.kind == EntryKind::Symlink => self.find(&path)?,
+                _ => None,
+            };
+            Ok((s.path.clone(), linked.map_or(s.id, |(_, id)| id)))
+        };
+        special.iter().map(one).collect()
+    }
+
+    /// The folder of the nearest `lockstep.toml` from `folder` upwards, else the root.
+    pub fn project_root(&self, folder: &RepoPath) -> Result<RepoPath> {
+        let mut at = Some(folder.clone());
+        while let Some(here) = at {
+            if here.join(PROJECT_FILE).is_some_and(|file| matches!(self.find(&file), Ok(Some(_)))) {
+                return Ok(here);
+            }
+            at = here.parent();
+        }
+        Ok(RepoPath::root())
+    }
+}
+
+impl History {
+    /// What is special below a folder; remembered.
+    fn special_below(&self, tree: gix::ObjectId, depth: usize) -> Result<Rc<Vec<Special>>> {
+        if let Some(known) = self.0.special.borrow().get(&tree) {
+            return Ok(known.clone());
+        }
+        let found = Rc::new(self.special(tree, depth)?);
+        self.0.special.borrow_mut().insert(tree, found.clone());
+        Ok(found)
+    }
+
+    /// The same for a root, which is hardly that of another commit.
+    fn special(&self, tree: gix::ObjectId, depth: usize) -> Result<Vec<Special>> {
+        let mut found = Vec::new();
+        if depth > DEEPEST {
+            return Ok(found);
+        }
+        for entry in self.tree(tree)?.iter() {
+            // What is no UTF-8 cannot be written in a pipeline.
+            let Ok(name) = std::str::from_utf8(&entry.name) else { continue };
+            if entry.kind == EntryKind::Folder {
+                if entry.name != OWN {
+                    let below = self.special_below(entry.id.0, depth + 1)?;
+                    if found.len() + below.len() > MOST {
+                        return Err(Error::usage(format!("the commit has more than {MOST} pipeline files")));
+                    }
+                    found.extend(below.iter().map(|s| Special { path: format!("{name}/{}", s.path), ..s.clone() }));
+                }
+                continue;
+            }
+            let what = match name {
+                PIPELINE_FILE => What::Pipeline,
+                DVC_FILE => What::Dvc,
+                ignore::FILE => What::Rules,
+                PROJECT_FILE => What::Project,
+                _ => continue,
+            };
+            if entry.kind != EntryKind::Submodule {
+                found.push(Special { path: name.to_string(), what, kind: entry.kind, id: entry.id });
+            }
+        }
+        Ok(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::git::testing::{commit_all, git, repository, write};
+    use crate::git::{Repo, discover};
+
+    /// At a commit of everything, the same is found as in the worktree.
+    #[test]
+    fn as_in_the_worktree() {
+        let (_dir, top) = repository();
+        for folder in ["", "b/", "b/c/", "a-b/", "a/z/", ".hidden/", "out/", "proj/", "proj/y/", "e x/", "own/", "tmp/"]
+        {
+            write(&top, &[(&format!("{folder}pipeline.yaml"), "")]);
+        }
+        write(&top, &[("proj/lockstep.toml", ""), ("old/dvc.yaml", ""), (".lockstepignore", "/own/\n*.bak\n")]);
+        write(&top, &[("b/.lockstepignore", "/c/\n"), ("own/.lockstepignore", "x\n"), ("e x/data", "")]);
+        std::os::unix::fs::symlink("b", top.join("link")).unwrap();
+        std::os::unix::fs::symlink("../b/pipeline.yaml", top.join("old/pipeline.yaml")).unwrap();
+        std::os::unix::fs::symlink("nowhere", top.join("e x/dvc.yaml")).unwrap();
+        commit_all(&top, "all");
+        for start in ["", "proj", "b"] {
+            let repo = Repo::discover(&top.join(start)).unwrap();
+            let skip: Vec<RepoPath> =
+                ["out", "tmp/pipeline.yaml"].iter().filter_map(|p| RepoPath::root().join(p)).collect();
+            let now = discover(&repo, &skip).unwrap();
+            let then = repo.resolve("HEAD").unwrap().discover(&repo.project_root, &skip).unwrap();
+            assert_eq!((then.pipelines, then.dvc), (now.pipelines, now.dvc), "{start}");
+            assert_eq!(then.rules.id(), now.rules.id(), "{start}");
+        }
+        git(&top, &["rm", "-q", "--cached", "a/z/pipeline.yaml"]);
+        commit_all(&top, "back");
+    }
+
+    /// A tree that holds itself many times over, or endlessly deep, ends the search and not the program.
+    #[test]
+    fn bombs_do_not_go_off() {
+        let (_dir, top) = repository();
+        write(&top, &[("pipeline.yaml", "x")]);
+        commit_all(&top, "x");
+        let make = |entries: &str| {
+            std::fs::write(top.join("list"), entries).unwrap();
+            let script = "git mktree < list";
+            let out = std::process::Command::new("sh").args(["-c", script]).current_dir(&top).output().unwrap();
+            String::from_utf8(out.stdout).unwrap().trim().to_string()
+        };
+        let mut wide = git(&top, &["rev-parse", "HEAD^{tree}"]).trim().to_string();
+        let mut deep = wide.clone();
+        for _ in 0..8 {
+            wide = make(&(0..10).map(|n| format!("040000 tree {wide}\td{n}\n")).collect::<String>());
+        }
+        for _ in 0..400 {
+            deep = make(&format!("040000 tree {deep}\td\n"));
+        }
+        let at = |tree: &str| {
+            let commit = git(&top, &["commit-tree", "-m", "x", tree]);
+            Repo::discover(&top).unwrap().resolve(commit.trim()).unwrap().discover(&RepoPath::root(), &[])
+        };
+        assert!(at(&wide).unwrap_err().message.contains("more than"));
+        assert_eq!(at(&deep).unwrap().pipelines, []);
+    }
+
+    #[test]
+    fn the_fingerprint_is_that_of_pipelines_alone() {
+        let (_dir, top) = repository();
+        write(&top, &[("a/b/pipeline.yaml", "1"), ("a/x", "1")]);
+        std::os::unix::fs::symlink("a/b/pipeline.yaml", top.join("pipeline.yaml")).unwrap();
+        let ids: Vec<_> = ["1", "2", "3"]
+            .iter()
+            .map(|n| {
+                write(&top, &[("a/x", n)]);
+                if *n == "3" {
+                    write(&top, &[("a/b/pipeline.yaml", n)]);
+                }
+                commit_all(&top, n);
+                Repo::discover(&top).unwrap().resolve("HEAD").unwrap().fingerprint().unwrap()
+            })
+            .collect();
+        assert_eq!(ids[0], ids[1]);
+        assert_eq!(ids[0].len(), 2);
+        assert!(ids[1].iter().zip(&ids[2]).all(|(a, b)| a.0 == b.0 && a.1 != b.1));
+    }
+}

@@ -1,0 +1,127 @@
+//! Objects that a partial clone left out. Git gets one that it needs from where the clone is from, one request an object;
+//! here many come with one.
+//!
+//! A request runs programs that the repository's settings name, so it is made for the repository at hand and for lockstep's
+//! own clones alone: see [`Repo::fetches_missing`](crate::git::Repo).
+
+use std::io::Write;
+use std::process::Stdio;
+
+use gix::ObjectId;
+use gix::bstr::ByteSlice;
+
+use super::commit::absent;
+use crate::error::{Error, Result};
+use crate::git::history::History;
+use crate::git::id::GitId;
+use crate::git::program::question;
+use crate::shell::word;
+
+impl History {
+    /// Has this clone only a part of its history? What older commits name is not known here, then.
+    pub fn is_shallow(&self) -> bool {
+        self.0.repo.is_shallow().unwrap_or(true)
+    }
+
+    /// Gets those of the objects that are not here, with what lies below trees but for the contents of files. Best effort:
+    /// what cannot be had is missing when it is read.
+    pub(in crate::git) fn fetch_missing(&self, ids: impl IntoIterator<Item = ObjectId>) {
+        if !self.0.is_partial || !self.0.fetches_missing {
+            return;
+        }
+        let mut missing: Vec<ObjectId> = ids.into_iter().filter(|id| !self.0.repo.has_object(id)).collect();
+        missing.sort();
+        missing.dedup();
+        if missing.is_empty() {
+            return;
+        }
+        let Some(remote) = self.promisor() else { return };
+        // As Git's own promisor-remote.c does it.
+        let mut command = question(self.0.repo.git_dir());
+        command.args(["-c", "fetch.negotiationAlgorithm=noop", "-c", "maintenance.auto=false", "fetch", &remote]);
+        command.args(["--quiet", "--no-tags", "--no-write-fetch-head", "--recurse-submodules=no"]);
+        command.args(["--filter=blob:none", "--stdin"]).env_remove("GIT_NO_LAZY_FETCH");
+        let piped = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let Ok(mut child) = piped else { return };
+        if let Some(mut pipe) = child.stdin.take() {
+            let lines: String = missing.iter().map(|id| format!("{id}\n")).collect();
+            // One that does not read fails on its own.
+            let _ = pipe.write_all(lines.as_bytes());
+        }
+        let _ = child.wait();
+    }
+
+    /// The remote that has what was left out.
+    fn promisor(&self) -> Option<String> {
+        let config = self.0.repo.config_snapshot();
+        let named = config.string("extensions.partialClone").map(|name| name.to_str_lossy().into_owned());
+        let is_promisor = |name: &String| config.boolean(format!("remote.{name}.promisor").as_str()) == Some(true);
+        let mut remotes = self.0.repo.remote_names().into_iter().map(|name| name.to_str_lossy().into_owned());
+        named.or_else(|| remotes.find(is_promisor)).filter(|name| !name.starts_with('-'))
+    }
+
+    /// An object that is not here, or was left out and cannot be had.
+    pub(in crate::git) fn left_out(&self, what: &str, id: GitId) -> Error {
+        let error = self.because_of_objects_elsewhere(absent(format!("{what} {id}")));
+        if !self.0.is_partial || self.0.fetches_missing {
+            return error;
+        }
+        error.hint(format!(
+            "lockstep lets Git fetch for the repository at hand alone; if you trust this one: git -C {} fetch --refetch \
+             --no-filter",
+            word(&self.0.repo.git_dir().display().to_string())
+        ))
+    }
+
+    /// Gets an object that was left out, alone.
+    pub(in crate::git) fn require(&self, what: &str, id: ObjectId) -> Result<()> {
+        if self.0.repo.has_object(id) {
+            return Ok(());
+        }
+        self.fetch_missing([id]);
+        if self.0.repo.has_object(id) { Ok(()) } else { Err(self.left_out(what, GitId(id))) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::git::testing::{commit_all, git, repository, write};
+    use crate::git::{Commit, Named, Repo, Which};
+    use crate::path::RepoPath;
+
+    /// Blobs and trees that were left out come with one request for all commits.
+    #[test]
+    fn a_partial_clone_gets_many_objects_at_once() {
+        let (dir, top) = repository();
+        git(&top, &["config", "uploadpack.allowFilter", "true"]);
+        git(&top, &["config", "uploadpack.allowAnySHA1InWant", "true"]);
+        for n in 0..5 {
+            write(&top, &[("a/b/x.lock", &format!("{n}")), ("other", &format!("{n}"))]);
+            commit_all(&top, "x");
+        }
+        let url = format!("file://{}", top.display());
+        for filter in ["blob:none", "tree:0"] {
+            let clone = dir.path().join(filter);
+            let flags = ["clone", "-q", "--no-checkout", "--filter", filter, &url, clone.to_str().unwrap()];
+            git(dir.path(), &flags);
+            let packs = || std::fs::read_dir(clone.join(".git/objects/pack")).unwrap().count();
+            let before = packs();
+            let repo = Repo::discover(&clone).unwrap();
+            let history = repo.history().unwrap();
+            let all = history.choose(&Which { all_commits: true, ..Which::default() }).unwrap();
+            let commits: Vec<Commit> = all.iter().map(|one| history.commit(one.id).unwrap()).collect();
+            assert_eq!(commits.len(), 5);
+            let mut named = Named::new(&history, "x.lock");
+            named.fetch_ahead(&commits).unwrap();
+            let fetched = packs();
+            let files: Vec<_> = commits.iter().flat_map(|commit| named.at(commit).unwrap()).collect();
+            let texts: Vec<_> = files.iter().map(|(_, id)| history.blob(*id).unwrap()).collect();
+            assert_eq!(texts, ["4", "3", "2", "1", "0"].map(|text| text.as_bytes().to_vec()));
+            assert_eq!(packs(), fetched, "{filter}");
+            assert!(fetched > before);
+            // One alone comes, too.
+            let other = RepoPath::root().join("other").unwrap();
+            assert_eq!(commits[0].read(&other).unwrap().as_deref(), Some(&b"4"[..]));
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! The `git` program, for the few things that it alone knows how to do.
+
+pub mod clone;
+pub(super) mod install;
+pub(super) mod isolated;
+pub(super) mod publish;
+pub(super) mod signature;
+pub(super) mod tagging;
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use super::repo::Repo;
+use crate::error::{Error, Kind, Result};
+use crate::git::repo::protected;
+use crate::path::RepoPath;
+use crate::shell::word;
+use crate::url::Url;
+
+/// Variables by which Git's hooks name their repository, and which would make `git -C FOLDER` mean another one: those of
+/// `git rev-parse --local-env-vars`. `GIT_CONFIG_COUNT` and `GIT_CONFIG_PARAMETERS` stay: they hold settings, which the
+/// user (or a CI system: credentials, `url.….insteadOf`) gives to every repository.
+pub(super) const OF_A_REPOSITORY: [&str; 13] = [
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_COMMON_DIR",
+    "GIT_CONFIG",
+    "GIT_DIR",
+    "GIT_GRAFT_FILE",
+    "GIT_IMPLICIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_NAMESPACE",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_PREFIX",
+    "GIT_REPLACE_REF_BASE",
+    "GIT_SHALLOW_FILE",
+    "GIT_WORK_TREE",
+];
+
+/// Protocols of Git itself. Every other one is a program `git-remote-NAME`.
+const PROTOCOLS: [&str; 7] = ["file", "git", "git+ssh", "http", "https", "ssh", "ssh+git"];
+
+/// Runs the `git` program; what it prints comes back.
+pub(super) fn run(command: &mut Command) -> Result<Vec<u8>> {
+    let out = command.output().map_err(|e| Error::new(Kind::Io, "the program git cannot be run").because(e))?;
+    if out.status.success() {
+        return Ok(out.stdout);
+    }
+    let text = String::from_utf8_lossy(&out.stderr);
+    let mut lines = text.lines().filter(|l| !l.trim().is_empty());
+    let error = Error::new(Kind::Remote, lines.next().unwrap_or("git failed").to_string());
+    Err(lines.take(3).fold(error, |error, line| error.because(line)))
+}
+
+/// `git` for a question about the repository of a Git folder: see [`reading_git`]. It speaks the language that is parsed
+/// here.
+pub(super) fn question(git_dir: &Path) -> Command {
+    let mut command = exact_git(git_dir);
+    command.arg("--git-dir").arg(git_dir).env("LC_ALL", "C");
+    command
+}
+
+/// `git` for a question: it runs no hook and no file system monitor of the repository's settings, reads nothing from the
+/// terminal, takes no object for another (`refs/replace/`), and fetches nothing that a partial clone left out.
+pub(super) fn reading_git(folder: &Path) -> Command {
+    let mut command = Command::new("git");
+    command.current_dir(folder).stdin(Stdio::null());
+    command.args(["-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null"]);
+    // Git warns of `info/grafts` where its warnings are read.
+    command.args(["-c", "advice.graftFileDeprecated=false"]);
+    command.env("GIT_NO_REPLACE_OBJECTS", "1").env("GIT_NO_LAZY_FETCH", "1");
+    command
+}
+
+impl Repo {
+    /// `git` in this repository as the user would start it, with the hooks and the settings of the repository.
+    pub(super) fn user_git(&self) -> Command {
+        let mut command = Command::new("git");
+        forget_repository(&mut command);
+        command.current_dir(&self.top);
+        self.name_to(&mut command);
+        command
+    }
+
+    /// `git` for a question about the files of this worktree; see [`reading_git`].
+    fn worktree_question(&self) -> Command {
+        let mut command = exact_git(&self.top);
+        self.name_to(&mut command);
+        if let Some(file) = &self.index_file {
+            command.env("GIT_INDEX_FILE", file);
+        }
+        command
+    }
+
+    fn name_to(&self, command: &mut Command) {
+        if let Some(git_dir) = self.git_dir.as_ref().filter(|_| self.is_named) {
+            command.arg("--git-dir").arg(git_dir).arg("--work-tree").arg(&self.top);
+        }
+    }
+
+    /// Does Git ignore a path? `None` if it does not say.
+    pub fn is_ignored(&self, path: &RepoPath) -> Option<bool> {
+        let mut command = self.worktree_question();
+        command.args(["check-ignore", "-q", "--", path.as_str()]).stdout(Stdio::null()).stderr(Stdio::null());
+        match command.status().ok()?.code()? {
+            0 => Some(true),
+            1 => Some(false),
+            _ => None,
+        }
+    }
+}
+
+/// Takes away the variables that name a repository: the program works in the repository of its folder.
+pub fn forget_repository(command: &mut Command) {
+    for name in OF_A_REPOSITORY {
+        command.env_remove(name);
+    }
+}
+
+/// [`reading_git`] for a repository that no variable of the environment may replace by another one.
+pub(super) fn exact_git(folder: &Path) -> Command {
+    let mut command = reading_git(folder);
+    forget_repository(&mut command);
+    command
+}
+
+/// `git` for the repository of an address that may stand in a file. Such an address starts no program of the user: only
+/// protocols that the user's own settings allow always (`protocol.NAME.allow`) are spoken. Nothing asks for a password
+/// in the terminal, where one could not tell who asks, unless the user set `GIT_TERMINAL_PROMPT`. Submodules stay where
+/// they are.
+pub(super) fn foreign_git(folder: &Path) -> Command {
+    let mut command = exact_git(folder);
+    command.env_remove("GIT_NO_LAZY_FETCH");
+    command.args(["-c", "submodule.recurse=false", "-c", "fetch.recurseSubmodules=false"]);
+    // `url.BASE.insteadOf`, which is the user's, may lead to a folder. lockstep itself opens `file://` where it lies.
+    if ["protocol.allow", "protocol.file.allow"].iter().all(|key| protected::values(key).is_empty()) {
+        command.args(["-c", "protocol.file.allow=always"]);
+    }
+    command.env("GIT_PROTOCOL_FROM_USER", "0");
+    if protected::terminal_prompt().is_none() {
+        command.env("GIT_TERMINAL_PROMPT", "0");
+    }
+    command
+}
+
+/// Refuses the address of a repository for which Git would start a program `git-remote-NAME`.
+pub(super) fn check_protocol(address: &Url) -> Result<()> {
+    let is_of_scheme = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
+    let rest = address.raw().trim_start_matches(is_of_scheme);
+    let scheme = &address.raw()[..address.raw().len() - rest.len()];
+    if !rest.starts_with("::") && (!rest.starts_with("://") || PROTOCOLS.contains(&scheme)) {
+        return Ok(());
+    }
+    let error = Error::usage(format!(
+        "the address {address} needs the program git-remote-{scheme}, which lockstep does not start"
+    ))
+    .hint("use an address that begins with https:// or ssh://");
+    let (base, allow) = (format!("url.{address}.insteadOf"), format!("protocol.{scheme}.allow"));
+    Err(error.hint(format!(
+        "or map one to it, for you alone: git config --global {} https://… && git config --global {} always",
+        word(&base),
+        word(&allow)
+    )))
+}
+
+/// Merges three files as text, into the first, with conflict markers where it takes them.
+pub fn merge_as_text(ours: &Path, base: &Path, theirs: &Path) -> Result<()> {
+    let mut command = Command::new("git");
+    command.args(["merge-file", "-L", "ours", "-L", "base", "-L", "theirs"]).args([ours, base, theirs]);
+    // Its exit code is the number of conflicts; what cannot be merged at all (255) stays as it is, and is a conflict.
+    command.output().map(drop).map_err(|e| Error::io("run", "git", e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_that_start_programs_are_refused() {
+        for address in [
+            "https://host/x",
+            "http://host/x",
+            "ssh://me@host/x",
+            "git+ssh://host/x",
+            "git://host/x",
+            "git@host:x/y.git",
+            "host:x::y",
+            "[::1]:x",
+            "/a/folder",
+            "../b",
+            "a b",
+            "",
+        ] {
+            assert!(check_protocol(&address.into()).is_ok(), "{address}");
+        }
+        for address in [
+            "ext::sh -c 'touch x'",
+            "EXT::x",
+            "fd::3",
+            "evil::x",
+            "evil::https://host/x",
+            "evil://host/x",
+            "e::x",
+            "::x",
+            "a.b-c+d::x",
+            "ftp://host/x",
+            "HTTPS://host/x",
+            "file::/x",
+            "://x",
+        ] {
+            assert!(check_protocol(&address.into()).is_err(), "{address}");
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! Where the bytes of an import come from, when neither the store nor a remote has them: the repository that it was
+//! imported from, at the commit that it is pinned to.
+//!
+//! They are written beside the index, hashed under the ignore rules of the place that they are for, and stored only if
+//! they are what the lock pins: whoever imported them may have changed them since.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use super::get::{WriteMode, bring, get_over};
+use crate::error::{Error, Kind, Result};
+use crate::event::Sink;
+use crate::git;
+use crate::git::program::clone;
+use crate::path::{RepoPath, normalise};
+use crate::pipeline::stage::{Data, Import};
+use crate::project::listing::{Browser, What};
+use crate::project::{Definitions, Project, Rev, elsewhere};
+use crate::remote::settings::grant;
+use crate::store::{self, OpenFolder, Pin, Place as Spot};
+use crate::url::Url;
+use crate::url::form::AddressForm;
+
+/// What a killed fetch left is nobody's after so long.
+const STALE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Where a piece of data comes from.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// The data.
+    pub path: RepoPath,
+    /// The pipeline file that names it.
+    pub file: RepoPath,
+    pub import: Import,
+}
+
+impl Origin {
+    /// The origin of the data at a path, or of the one that it lies in; `None` if that is no import.
+    pub fn of(definitions: &Definitions, path: &RepoPath) -> Option<Origin> {
+        let files = definitions.pipelines.files.iter();
+        let mut data = files.flat_map(|file| file.data.iter().map(|data| (&file.path, data)));
+        let (file, data) = data.find(|(_, data)| path.is_in(&data.path))?;
+        Origin::of_data(file, data)
+    }
+
+    /// The origin of an entry of this pipeline file.
+    pub fn of_data(file: &RepoPath, data: &Data) -> Option<Origin> {
+        Some(Origin { path: data.path.clone(), file: file.clone(), import: data.import.clone()? })
+    }
+
+    /// Does the other repository pin these bytes at the commit of the import? False if Git has them, or other ones.
+    pub fn has(&self, project: &Project, pin: &Pin, sink: &dyn Sink) -> Result<bool> {
+        let import = &self.import;
+        let address = address(project, &import.url, &self.file)?;
+        let there = elsewhere(&project.around, &address, Some(&import.commit), &import.path, sink)?;
+        let snapshot = there.project.at(&Rev::Commit(there.commit))?;
+        let from = RepoPath::root().join(&import.path).unwrap_or_default();
+        let found = Browser::new(&snapshot)?.find(&from)?.map(|item| item.what);
+        Ok(matches!(found, Some(What::Pinned(theirs)) if theirs.same_content(pin)))
+    }
+
+    /// Brings the pinned bytes into the store.
+    ///
+    /// Errors: [`Kind::Missing`] if the other repository has other bytes there by now, or none.
+    pub fn fetch(&self, project: &Project, rules: &git::Rules, pin: &Pin, sink: &dyn Sink) -> Result<()> {
+        let import = &self.import;
+        let address = address(project, &import.url, &self.file)?;
+        let there = elsewhere(&project.around, &address, Some(&import.commit), &import.path, sink)?;
+        let snapshot = there.project.at(&Rev::Commit(there.commit))?;
+        let from = RepoPath::root().join(&import.path).unwrap_or_default();
+        // A clone keeps nothing itself: what is fetched for it comes into the store at hand.
+        if there.project.store_dir() == project.store_dir()
+            && let Some(What::Pinned(theirs)) = Browser::new(&snapshot)?.find(&from)?.map(|item| item.what)
+            && theirs.id == pin.id
+        {
+            return bring(&snapshot, &[(&from, theirs)], sink);
+        }
+        let staged = Staged::new(project)?;
+        let place = staged.0.join(self.path.name());
+        let remove = |old: &Path| store::remove(old).map_err(|e| Error::io("remove", old, e));
+        get_over(&snapshot, &from, &place, &|| OpenFolder::open(&staged.0), WriteMode::Replace(&remove), sink)?;
+        let spot = Spot::Outside(place.clone());
+        let rules = As { rules, staged: place.as_os_str().as_encoded_bytes(), path: self.path.as_str().as_bytes() };
+        let index = project.index();
+        let seen = index.look(std::slice::from_ref(&spot), &rules, sink).pop().unwrap_or(Ok(None))?;
+        let seen = seen.filter(|seen| seen.same_content(pin));
+        let stored = seen.ok_or_else(|| self.differs()).and_then(|seen| {
+            let _hold = project.store().hold(sink)?;
+            let mut batch = project.store().batch();
+            batch.add(index, &spot, &seen)?;
+            batch.commit(sink).map(drop)
+        });
+        index.forget_place(&spot);
+        stored
+    }
+
+    fn differs(&self) -> Error {
+        let Import { url, path, commit, .. } = &self.import;
+        let commit = &commit[..commit.len().min(7)];
+        let message = format!("{} is pinned to other bytes than {path} of {url} has at {commit}", self.path);
+        Error::new(Kind::Missing, message)
+            .because("it was changed after it was imported")
+            .hint("push it from where it was changed: lockstep push")
+    }
+}
+
+/// A folder of its own for what is fetched, gone with this.
+struct Staged(std::path::PathBuf);
+
+impl Staged {
+    fn new(project: &Project) -> Result<Staged> {
+        let all = project.state_dir().join("imports");
+        let now = (project.around.now)();
+        let is_stale = |path: &Path| {
+            let modified = path.metadata().and_then(|meta| meta.modified());
+            modified.is_ok_and(|then| now.duration_since(then).is_ok_and(|age| age > STALE))
+        };
+        for left in fs::read_dir(&all).into_iter().flatten().flatten().filter(|left| is_stale(&left.path())) {
+            let _ = store::remove(&left.path());
+        }
+        let folder = all.join(store::random_name());
+        fs::create_dir_all(&folder).map_err(|e| Error::io("create", &folder, e))?;
+        Ok(Staged(folder))
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        let _ = store::remove(&self.0);
+    }
+}
+
+/// The ignore rules of the repository, asked about files that will have another place.
+struct As<'a> {
+    rules: &'a git::Rules,
+    staged: &'a [u8],
+    path: &'a [u8],
+}
+
+impl store::Rules for As<'_> {
+    fn ignored(&self, path: &[u8], is_dir: bool) -> bool {
+        match path.strip_prefix(self.staged) {
+            Some(below) => self.rules.ignored(&[self.path, below].concat(), is_dir),
+            None => self.rules.ignored(path, is_dir),
+        }
+    }
+
+    fn id(&self) -> u64 {
+        self.rules.id()
+    }
+}
+
+/// A repository that a pipeline file names, as seen from anywhere.
+///
+/// Errors: it is a folder outside of this repository, and only the pipeline file says so. A stranger's file could name a
+/// private repository, whose files `push` would then publish.
+pub(crate) fn address(project: &Project, url: &Url, file: &RepoPath) -> Result<Url> {
+    let base = file.parent().unwrap_or_default().on_disk(project.top());
+    let Some(folder) = clone::folder(url, &base, project.around.home.as_deref())? else { return Ok(url.clone()) };
+    let is_absolute = matches!(url.form(), Ok(AddressForm::Folder(path)) if path.starts_with('/'));
+    let (folder, address) = if is_absolute {
+        (folder, url.clone())
+    } else {
+        let folder = normalise(&folder.to_string_lossy());
+        (folder.clone().into(), folder.into())
+    };
+    grant::check_folder(project, &folder, &format!("{file} imports from"))?;
+    Ok(address)
+}

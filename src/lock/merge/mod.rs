@@ -1,0 +1,391 @@
+//! Merging two locks over their common ancestor, block by block. Pure.
+//!
+//! Where only one side changed a block (one stage, one data path), that one is taken. Where both did, stages and data
+//! differ:
+//!
+//! - A stage is a record of one run, and a record is never mixed from two: it is taken whole from one side. Both are true
+//!   records, and the better one is the record of the inputs that the merge has: its key is compared with the key of the
+//!   merged inputs. If neither or both fit, ours stays; whether the stage is stale then follows from the facts, as ever.
+//! - Data cannot be made again, so neither side's is dropped: the caller joins it ([`JoinData`]), or it is a conflict.
+//!
+//! The merged inputs come from two sources. The merged files say them, where they can be read ([`Known`]; after the
+//! merge). Within a merge they cannot, since Git merges file by file; then the three locks say them: a value that one
+//! side changed has that value, and the pin of a dep that a stage of this lock makes is the one in the merged block of
+//! that stage. Stages are therefore decided after those that they read from.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::by_name::ByName;
+use super::format::{Lock, StageLock};
+use super::key::key;
+use crate::path::normalise;
+use crate::store::Pin;
+pub use crate::store::trees::join::{Side, Versions};
+
+/// Names a block of a lock.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Block {
+    Data(String),
+    Stage(String),
+}
+
+impl Block {
+    pub fn name(&self) -> &str {
+        match self {
+            Block::Data(name) | Block::Stage(name) => name,
+        }
+    }
+}
+
+/// Three locks; one that a side does not have is empty.
+#[derive(Debug)]
+pub struct Sides {
+    /// `None` where the common ancestor is not known: then a block that only one side has counts as added.
+    pub base: Option<Lock>,
+    pub ours: Lock,
+    pub theirs: Lock,
+}
+
+/// What the merged files say, as far as they can be read.
+#[derive(Debug, Default)]
+pub struct Known {
+    /// The blocks that the merged pipeline file has a use for.
+    pub declared: Option<BTreeSet<Block>>,
+    /// By stage: an entry of the inputs that are there now. Of its outs only what the key counts is looked at.
+    pub inputs: BTreeMap<String, StageLock>,
+}
+
+/// Joins the versions of the data at a path, of which both sides changed it or one removed it.
+pub type JoinData<'a> = dyn Fn(&str, Versions<Pin>) -> DataJoin + 'a;
+
+/// What became of data that both sides changed.
+#[derive(Debug)]
+pub enum DataJoin {
+    /// With everything of both; nothing if the path is no longer data.
+    Joined(Option<Pin>),
+    /// The user said which side it is taken from.
+    Picked(Side, Option<Pin>),
+    /// The same, without a look at its files: what the other side changed in them is dropped.
+    PickedWhole(Side, Option<Pin>),
+    /// An earlier merge, or the user, made this of it.
+    Settled(Option<Pin>),
+    Conflict(Vec<String>, Remedy),
+}
+
+/// What to do about a conflict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remedy {
+    Choose,
+    /// Listings of folders are not in the store: with them, the two may be joined.
+    Fetch,
+}
+
+/// Data that cannot be joined.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DataConflict {
+    pub path: String,
+    pub versions: Versions<Pin>,
+    /// Which files, and why.
+    pub details: Vec<String>,
+    pub remedy: Remedy,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// The other side left the block as it was.
+    OnlyChange,
+    /// Both sides changed it, and this is the record of the merged inputs.
+    Inputs,
+    /// Both sides changed it, and nothing tells them apart.
+    Undecided,
+    /// The other side removed the block.
+    NotRemoved,
+    /// Data that has the files of both sides.
+    Joined,
+    /// The user said which side.
+    Picked,
+    /// The same; what only the other side changed is dropped.
+    PickedWhole,
+    /// As an earlier merge left it.
+    Settled,
+}
+
+/// What became of a block that the two sides do not have alike.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Choice {
+    pub block: Block,
+    /// Whose record stands, or whose removal.
+    pub side: Side,
+    pub why: Why,
+    /// The block is not in the merged lock.
+    pub gone: bool,
+}
+
+#[derive(Debug)]
+pub struct Merged {
+    pub lock: Lock,
+    /// Data first, then stages, by name.
+    pub choices: Vec<Choice>,
+    /// Data that is not in the merged lock, by path.
+    pub conflicts: Vec<DataConflict>,
+}
+
+/// Merges two locks. There is always a result, which lacks the data that is a conflict.
+pub fn merge(sides: &Sides, known: &Known, join: &JoinData) -> Merged {
+    let mut merged = Merged { lock: Lock::default(), choices: Vec::new(), conflicts: Vec::new() };
+    for path in names(&sides.ours.data, &sides.theirs.data) {
+        data(sides, known, path, join, &mut merged);
+    }
+    // What is alike or changed by one side stands first, since the rest is measured by it.
+    let mut open: BTreeSet<&String> = BTreeSet::new();
+    for name in names(&sides.ours.stages, &sides.theirs.stages) {
+        if both_changed(sides, name) {
+            open.insert(name);
+        } else {
+            stage(sides, known, name, &mut merged);
+        }
+    }
+    while let Some(name) = ripe(sides, &open) {
+        open.remove(name);
+        stage(sides, known, name, &mut merged);
+    }
+    merged.choices.sort_by(|a, b| a.block.cmp(&b.block));
+    merged
+}
+
+fn names<'a, V>(ours: &'a BTreeMap<String, V>, theirs: &'a BTreeMap<String, V>) -> BTreeSet<&'a String> {
+    ours.keys().chain(theirs.keys()).collect()
+}
+
+fn data(sides: &Sides, known: &Known, path: &String, join: &JoinData, merged: &mut Merged) {
+    let base = sides.base.as_ref().map(|base| base.data.get(path));
+    let (ours, theirs) = (sides.ours.data.get(path), sides.theirs.data.get(path));
+    let block = Block::Data(path.clone());
+    let changed = |side: Option<&Pin>| base.map_or(side.is_some(), |base| side != base);
+    if ours == theirs || !changed(ours) || !changed(theirs) {
+        let judge = |_: &Pin, _: &Pin| (Side::Ours, Why::Undecided);
+        if let Some(pin) = decide(block, base, ours, theirs, known, judge, &mut merged.choices) {
+            merged.lock.data.insert(path.clone(), *pin);
+        }
+        return;
+    }
+    let versions = Versions { base: base.flatten().copied(), ours: ours.copied(), theirs: theirs.copied() };
+    let (side, why, pin) = match join(path, versions) {
+        DataJoin::Joined(pin) => (Side::Ours, Why::Joined, pin),
+        DataJoin::Picked(side, pin) => (side, Why::Picked, pin),
+        DataJoin::PickedWhole(side, pin) => (side, Why::PickedWhole, pin),
+        DataJoin::Settled(pin) => (Side::Ours, Why::Settled, pin),
+        DataJoin::Conflict(details, remedy) => {
+            return merged.conflicts.push(DataConflict { path: path.clone(), versions, details, remedy });
+        }
+    };
+    merged.choices.push(Choice { block, side, why, gone: pin.is_none() });
+    if let Some(pin) = pin {
+        merged.lock.data.insert(path.clone(), pin);
+    }
+}
+
+fn both_changed(sides: &Sides, name: &str) -> bool {
+    let (ours, theirs) = (sides.ours.stages.get(name), sides.theirs.stages.get(name));
+    let base = sides.base.as_ref().and_then(|base| base.stages.get(name));
+    ours.is_some() && theirs.is_some() && ours != theirs && ours != base && theirs != base
+}
+
+/// An open stage that reads nothing that another open one makes; in a circle, which no pipeline has, any.
+fn ripe<'a>(sides: &Sides, open: &BTreeSet<&'a String>) -> Option<&'a String> {
+    let both = |name: &str| [sides.ours.stages.get(name), sides.theirs.stages.get(name)].into_iter().flatten();
+    let makes: BTreeSet<String> =
+        open.iter().flat_map(|name| both(name)).flat_map(outs).map(|(path, _)| path).collect();
+    let waits = |name: &&&String| {
+        let own: BTreeSet<String> = both(name).flat_map(outs).map(|(path, _)| path).collect();
+        both(name).flat_map(deps).any(|dep| makes.iter().any(|out| !own.contains(out) && overlap(out, &dep)))
+    };
+    open.iter().find(|name| !waits(name)).or(open.first()).copied()
+}
+
+fn stage(sides: &Sides, known: &Known, name: &str, merged: &mut Merged) {
+    let base = sides.base.as_ref().map(|base| base.stages.get(name));
+    let (ours, theirs) = (sides.ours.stages.get(name), sides.theirs.stages.get(name));
+    let lock = &merged.lock;
+    let judge = |ours: &StageLock, theirs: &StageLock| {
+        let wanted = expected(base.flatten(), ours, theirs, known.inputs.get(name), lock).map(|entry| key(&entry));
+        match wanted {
+            Some(wanted) if wanted == ours.key && wanted == theirs.key => (Side::Ours, Why::Undecided),
+            Some(wanted) if wanted == theirs.key => (Side::Theirs, Why::Inputs),
+            Some(wanted) if wanted == ours.key => (Side::Ours, Why::Inputs),
+            _ => (Side::Ours, Why::Undecided),
+        }
+    };
+    let block = Block::Stage(name.to_string());
+    if let Some(entry) = decide(block, base, ours, theirs, known, judge, &mut merged.choices) {
+        let entry = entry.clone();
+        merged.lock.stages.insert(name.to_string(), entry);
+    }
+}
+
+/// One block. `base` is `None` where the ancestor is not known, `Some(None)` where it had no such block.
+fn decide<'a, T: PartialEq>(
+    block: Block,
+    base: Option<Option<&T>>,
+    ours: Option<&'a T>,
+    theirs: Option<&'a T>,
+    known: &Known,
+    judge: impl FnOnce(&T, &T) -> (Side, Why),
+    choices: &mut Vec<Choice>,
+) -> Option<&'a T> {
+    if ours == theirs {
+        return ours;
+    }
+    let is_declared = known.declared.as_ref().is_none_or(|names| names.contains(&block));
+    let (side, why) = match (base.flatten(), ours, theirs) {
+        (base, Some(ours), Some(theirs)) => match base {
+            Some(base) if base == ours => (Side::Theirs, Why::OnlyChange),
+            Some(base) if base == theirs => (Side::Ours, Why::OnlyChange),
+            _ => judge(ours, theirs),
+        },
+        // A block that came on one side and that the merged pipeline file lacks went with its stage.
+        (None, Some(_), _) if is_declared || base.is_some() => (Side::Ours, Why::OnlyChange),
+        (None, None, _) if is_declared || base.is_some() => (Side::Theirs, Why::OnlyChange),
+        (None, Some(_), _) => (Side::Theirs, Why::OnlyChange),
+        (None, None, _) => (Side::Ours, Why::OnlyChange),
+        (Some(base), Some(ours), None) if base == ours || !is_declared => (Side::Theirs, Why::OnlyChange),
+        (Some(_), Some(_), None) => (Side::Ours, Why::NotRemoved),
+        (Some(base), None, Some(theirs)) if base == theirs || !is_declared => (Side::Ours, Why::OnlyChange),
+        (Some(_), None, _) => (Side::Theirs, Why::NotRemoved),
+    };
+    let taken = match side {
+        Side::Ours => ours,
+        Side::Theirs => theirs,
+    };
+    choices.push(Choice { block, side, why, gone: taken.is_none() });
+    taken
+}
+
+/// The inputs of a stage after the merge, as an entry whose key can be computed; `None` where they cannot be told.
+fn expected(
+    base: Option<&StageLock>,
+    ours: &StageLock,
+    theirs: &StageLock,
+    known: Option<&StageLock>,
+    merged: &Lock,
+) -> Option<StageLock> {
+    let mut entry = match known {
+        Some(known) => known.clone(),
+        None => StageLock {
+            cmd: three(base.map(|b| &b.cmd), Some(&ours.cmd), Some(&theirs.cmd)).ok()??.clone(),
+            wdir: three(base.map(|b| &b.wdir), Some(&ours.wdir), Some(&theirs.wdir)).ok()??.clone(),
+            shell: three(base.map(|b| &b.shell), Some(&ours.shell), Some(&theirs.shell)).ok()??.clone(),
+            env: by_entry(base.map(|b| &b.env), &ours.env, &theirs.env)?,
+            params: params(base, ours, theirs)?,
+            outs: by_entry(base.map(|b| &b.outs), &ours.outs, &theirs.outs).or_else(|| {
+                // Other bytes in the same outs are no other inputs.
+                let shape =
+                    |s: &StageLock| s.outs.iter().map(|(p, o)| (p.clone(), o.cache, o.persist)).collect::<Vec<_>>();
+                (shape(ours) == shape(theirs)).then(|| ours.outs.clone())
+            })?,
+            deps: ByName::new(),
+            key: ours.key,
+        },
+    };
+    let made: BTreeMap<String, Pin> =
+        merged.stages.values().flat_map(outs).chain(merged.data.iter().map(|(p, pin)| (p.clone(), *pin))).collect();
+    let dep_names: BTreeSet<String> = match known {
+        Some(known) => known.deps.keys().cloned().collect(),
+        None => names_of(base.map(|b| &b.deps), &ours.deps, &theirs.deps)?,
+    };
+    entry.deps = ByName::new();
+    for name in dep_names {
+        let path = from_folder(&entry.wdir, &name);
+        let by_locks = || three(base.and_then(|b| b.deps.get(&name)), ours.deps.get(&name), theirs.deps.get(&name));
+        let pin = match (made.get(&path), known.and_then(|k| k.deps.get(&name))) {
+            (Some(pin), _) => *pin,
+            // A folder with outs in it is in the workspace what ours, not what the merge, has there.
+            (None, Some(now)) if !made.keys().any(|out| overlap(out, &path)) => *now,
+            _ => *by_locks().ok()??,
+        };
+        entry.deps.insert(name, pin);
+    }
+    Some(entry)
+}
+
+/// Which of three values the merge has: `Ok(None)` for a removed one, `Err` where both sides changed it.
+fn three<'a, T: PartialEq>(
+    base: Option<&'a T>,
+    ours: Option<&'a T>,
+    theirs: Option<&'a T>,
+) -> Result<Option<&'a T>, ()> {
+    match () {
+        _ if ours == theirs || theirs == base => Ok(ours),
+        _ if ours == base => Ok(theirs),
+        _ => Err(()),
+    }
+}
+
+fn by_entry<V: PartialEq + Clone>(base: Option<&ByName<V>>, ours: &ByName<V>, theirs: &ByName<V>) -> Option<ByName<V>> {
+    let mut merged = ByName::new();
+    for name in ours.keys().chain(theirs.keys()) {
+        if let Some(value) = three(base.and_then(|b| b.get(name)), ours.get(name), theirs.get(name)).ok()? {
+            merged.insert(name.clone(), value.clone());
+        }
+    }
+    Some(merged)
+}
+
+fn params(
+    base: Option<&StageLock>,
+    ours: &StageLock,
+    theirs: &StageLock,
+) -> Option<ByName<ByName<crate::value::Value>>> {
+    let mut merged = ByName::new();
+    for file in ours.params.keys().chain(theirs.params.keys()) {
+        let base = base.and_then(|b| b.params.get(file));
+        let values = match (ours.params.get(file), theirs.params.get(file)) {
+            (Some(ours), Some(theirs)) => by_entry(base, ours, theirs)?,
+            (one, other) => match three(base, one, other).ok()? {
+                Some(values) => values.clone(),
+                None => continue,
+            },
+        };
+        merged.insert(file.clone(), values);
+    }
+    Some(merged)
+}
+
+/// The names of a map after the merge; their values are another question.
+fn names_of<V>(base: Option<&ByName<V>>, ours: &ByName<V>, theirs: &ByName<V>) -> Option<BTreeSet<String>> {
+    let has = |map: &ByName<V>, name: &str| map.get(name).map(|_| &());
+    let mut found = BTreeSet::new();
+    for name in ours.keys().chain(theirs.keys()) {
+        if three(base.and_then(|b| has(b, name)), has(ours, name), has(theirs, name)).ok()?.is_some() {
+            found.insert(name.clone());
+        }
+    }
+    Some(found)
+}
+
+/// A path of a stage as seen from the lock's folder.
+fn from_folder(wdir: &Option<String>, path: &str) -> String {
+    match wdir {
+        Some(wdir) if !path.starts_with('/') => normalise(&format!("{wdir}/{path}")),
+        _ => normalise(path),
+    }
+}
+
+fn outs(stage: &StageLock) -> impl Iterator<Item = (String, Pin)> + '_ {
+    stage.outs.iter().map(|(path, out)| (from_folder(&stage.wdir, path), out.pin))
+}
+
+fn deps(stage: &StageLock) -> impl Iterator<Item = String> + '_ {
+    stage.deps.keys().map(|path| from_folder(&stage.wdir, path))
+}
+
+/// Is one of the paths the other, or in it?
+fn overlap(a: &str, b: &str) -> bool {
+    let is_in = |inner: &str, outer: &str| {
+        inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    a == "." || b == "." || is_in(a, b) || is_in(b, a)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,140 @@
+//! The gates of a project: which conditions there are at a state of the repository, and the metrics they look at.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::signed;
+use crate::error::{Error, Kind, Result};
+use crate::model::artifact::Artifact;
+use crate::model::checks::{Judged, Metrics, judge};
+use crate::model::registry::Registry;
+use crate::path::RepoPath;
+use crate::pipeline::stage::{FileId, Place};
+use crate::project::values::{Asked, metrics_of};
+use crate::project::{Rev, Snapshot, Snapshots, Whereabouts};
+use crate::tag::{self, Asked as Model, ModelName, Which};
+use crate::value;
+
+/// Judges conditions, reading the metrics of a revision once.
+pub struct Gates<'a, 'p> {
+    snapshots: &'a Snapshots<'p>,
+    registry: &'a Registry,
+    read: HashMap<(String, RepoPath), Result<Option<Metrics>>>,
+}
+
+/// Which conditions are meant.
+#[derive(Clone, Copy)]
+pub enum Meant<'a> {
+    All,
+    /// Those of one pipeline file.
+    Pipeline(&'a RepoPath),
+    /// Those that an artifact must meet.
+    Artifact(&'a Artifact),
+}
+
+impl<'a, 'p> Gates<'a, 'p> {
+    pub fn new(snapshots: &'a Snapshots<'p>, registry: &'a Registry) -> Gates<'a, 'p> {
+        Gates { snapshots, registry, read: HashMap::new() }
+    }
+
+    /// Judges the conditions that stand in the pipeline files of `snapshot`, by its metrics.
+    pub fn judge(&mut self, snapshot: &Snapshot<'p>, meant: Meant<'_>) -> Vec<Judged> {
+        let mut judged = Vec::new();
+        for (n, file) in snapshot.definitions.pipelines.files.iter().enumerate() {
+            let id = FileId(n as u32);
+            let counts = |of: &Option<String>| match meant {
+                Meant::All => true,
+                Meant::Pipeline(path) => file.path == *path,
+                Meant::Artifact(a) => a.file == id && of.as_ref().is_none_or(|name| name == a.name.short()),
+            };
+            let checks: Vec<_> = file.checks.iter().filter(|check| counts(&check.artifact)).collect();
+            if checks.is_empty() {
+                continue;
+            }
+            let here = metrics(snapshot, id);
+            for check in checks {
+                judged.push(judge(check, &file.path, &here, &mut |rev| self.at(rev, &file.path)));
+            }
+        }
+        judged
+    }
+
+    fn at(&mut self, rev: &str, pipeline: &RepoPath) -> Result<Option<Metrics>> {
+        let key = (rev.to_string(), pipeline.clone());
+        if let Some(known) = self.read.get(&key) {
+            return known.clone();
+        }
+        let found = self.read_at(rev, pipeline);
+        self.read.insert(key, found.clone());
+        found
+    }
+
+    fn read_at(&self, rev: &str, pipeline: &RepoPath) -> Result<Option<Metrics>> {
+        let folder = pipeline.parent().unwrap_or_default();
+        let at = match model_asked(rev, self.registry, &folder)? {
+            None => self.snapshots.at(&Rev::Named(rev.to_string()))?,
+            Some(asked) => match self.registry.find(&asked) {
+                Ok((model, event, _)) => {
+                    let repo = self.snapshots.repo();
+                    if repo.require_signed {
+                        signed::require(repo, model, Some(&asked.which), model.place(event))?;
+                    }
+                    self.snapshots.at(&Rev::Commit(event.commit))?
+                }
+                Err(e) if e.kind == Kind::Missing && !matches!(asked.which, Which::Version(_)) => return Ok(None),
+                Err(e) => return Err(e),
+            },
+        };
+        let files = at.definitions.pipelines.files.iter();
+        match files.clone().position(|file| file.path == *pipeline) {
+            Some(n) => Ok(Some(metrics(&at, FileId(n as u32)))),
+            None => Err(Error::missing(format!("{rev} has no {pipeline}"))),
+        }
+    }
+}
+
+/// Is a revision spelled as a model's version or label?
+fn model_asked(rev: &str, registry: &Registry, folder: &RepoPath) -> Result<Option<Model>> {
+    // `@{upstream}` and `HEAD@{1}` are Git's.
+    let Some(asked) = rev.parse::<Model>().ok().filter(|_| rev.contains(['@', '#'])) else { return Ok(None) };
+    let known: BTreeSet<ModelName> = registry.models.keys().cloned().collect();
+    let name = tag::meant(&asked.name, &known, folder)?;
+    Ok(Some(Model { name, ..asked }))
+}
+
+/// The numbers of one pipeline's metrics: outputs under `metrics:` of its stages, and files under `metrics:` at its top.
+/// A metrics file that is pinned and not at hand is taken from the lock, which keeps the scalars of small ones.
+pub fn metrics(snapshot: &Snapshot<'_>, file: FileId) -> Metrics {
+    let definitions = &snapshot.definitions;
+    let pipeline = definitions.pipelines.file(file);
+    let asked: Asked = metrics_of(definitions, &pipeline.stages, &[file]);
+    let mut found = Metrics::default();
+    for (place, _) in asked.into_values() {
+        let Place::Repo(path) = place else { continue };
+        let read = snapshot.read_file(&path).and_then(|bytes| match bytes {
+            Some(bytes) => value::read(path.as_str(), &bytes),
+            None => Err(Error::missing(format!("{path} does not exist"))),
+        });
+        match read {
+            Ok(values) => found.add(path, &values),
+            // A file that is there and cannot be used (a pointer of Git LFS) is another matter.
+            Err(error) => match locked(snapshot, &path).filter(|_| error.kind == Kind::Missing) {
+                Some(values) if !matches!(snapshot.whereabouts(&path), Ok(Some(Whereabouts::Disk))) => {
+                    found.add(path, &values)
+                }
+                _ => found.unread.push((path, error)),
+            },
+        }
+    }
+    found
+}
+
+/// What the lock keeps of a metrics file.
+fn locked(snapshot: &Snapshot<'_>, path: &RepoPath) -> Option<value::Value> {
+    let pipelines = &snapshot.definitions.pipelines;
+    let locks = snapshot.locks().ok()?;
+    let stage = pipelines.stages.iter().find(|stage| stage.outs.iter().any(|out| out.path == *path))?;
+    let out = stage.outs.iter().find(|out| out.path == *path)?;
+    let metrics = &locks.of(stage.file).stages.get(&stage.name)?.outs.get(&out.spelled)?.metrics;
+    let values: Vec<_> = metrics.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+    (!values.is_empty()).then_some(value::Value::Map(values))
+}

@@ -1,0 +1,409 @@
+//! The registry: what all tags together say of models, their versions and labels.
+//!
+//! Tags are facts that are never rewritten; [`tag::fold`](crate::tag::fold) says what they come to. The number of a version
+//! is given once. Counters go up over all tags of a model, as GTO's do, those that take something away included, so none
+//! is reused.
+
+pub mod find;
+pub mod gate;
+pub mod note;
+pub mod promote;
+pub mod publish;
+pub mod register;
+pub mod signed;
+pub mod tag_write;
+
+use std::collections::BTreeMap;
+
+use crate::error::{Error, Result};
+use crate::git::{GitId, Repo, Signature, Tag};
+use crate::pipeline::problem::did_you_mean;
+use crate::shell::word;
+use crate::tag::fold::{Assignment, Fact, State, fold};
+use crate::tag::{Action, Asked, Label, ModelName, ModelTag, Version, Which, block};
+use note::Note;
+
+#[derive(Debug, Default)]
+pub struct Registry {
+    pub models: BTreeMap<ModelName, Model>,
+    /// Tags that look a little like ours and are none: said with `-v`.
+    pub passed_over: Vec<String>,
+}
+
+/// A model with at least one tag.
+#[derive(Debug)]
+pub struct Model {
+    pub name: ModelName,
+    /// The oldest first.
+    pub events: Vec<Event>,
+    pub versions: BTreeMap<Version, Registered>,
+    /// Labels that belong to a version now.
+    pub labels: BTreeMap<Label, Given>,
+    /// The event that ended the model, if it has ended.
+    pub deprecated: Option<usize>,
+    state: State<GitId>,
+}
+
+/// One tag.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// The name of the tag.
+    pub tag: String,
+    pub action: Action,
+    pub counter: Option<u64>,
+    pub commit: GitId,
+    /// `Name <mail>`; `None` for a lightweight tag.
+    pub by: Option<String>,
+    /// Seconds since 1970.
+    pub time: Option<i64>,
+    /// What people wrote.
+    pub words: String,
+    /// The tag object; `None` for a lightweight tag.
+    pub object: Option<GitId>,
+    /// Is there a signature, good or bad? [`Event::signature`] tells.
+    pub has_signature: bool,
+    pub note: Option<Note>,
+    /// The version that its message names.
+    pub noted: Option<Version>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Registered {
+    /// Its place in [`Model::events`].
+    pub event: usize,
+    /// The event that took it back.
+    pub withdrawn: Option<usize>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Given {
+    /// Its place in [`Model::events`].
+    pub event: usize,
+    /// `None` where the label was put on a commit that has no version.
+    pub version: Option<Version>,
+}
+
+impl Registry {
+    pub fn read(repo: &Repo) -> Result<Registry> {
+        if !repo.is_git() {
+            return Ok(Registry::default());
+        }
+        let history = repo.plain_history()?;
+        let committed = |commit| history.commit(commit).and_then(|commit| commit.about()).ok().map(|about| about.time);
+        Ok(Registry::of(history.tags()?, &committed))
+    }
+
+    /// `committed` gives the time of a commit.
+    pub fn of(tags: Vec<Tag>, committed: &dyn Fn(GitId) -> Option<i64>) -> Registry {
+        let mut registry = Registry::default();
+        let mut events: BTreeMap<ModelName, Vec<Event>> = BTreeMap::new();
+        for tag in tags {
+            match tag.name.parse::<ModelTag>() {
+                Ok(parsed) => events.entry(parsed.name.clone()).or_default().push(Event::of(tag, parsed)),
+                Err(()) if tag.name.contains(['@', '#']) => registry.passed_over.push(tag.name),
+                Err(()) => {}
+            }
+        }
+        for (name, events) in events {
+            registry.models.insert(name.clone(), Model::of(name, events, committed));
+        }
+        registry
+    }
+
+    /// A model that has tags.
+    pub fn model(&self, name: &ModelName) -> Result<&Model> {
+        self.models.get(name).ok_or_else(|| {
+            let error = Error::missing(format!("no version of {name} is registered"));
+            let names: Vec<String> = self.models.keys().map(ModelName::to_string).collect();
+            let error = match did_you_mean(&name.to_string(), names.iter().map(String::as_str)) {
+                Some(meant) => error.hint(meant),
+                None => error,
+            };
+            error
+                .hint(format!("lockstep model register {} --version v1.0.0 — registers one", word(&name.to_string())))
+                .hint("git fetch --tags — if it was registered elsewhere")
+        })
+    }
+
+    /// The version that is asked for, and the event that says so: its registration, or the gift of the label.
+    pub fn find(&self, asked: &Asked) -> Result<(&Model, &Event, Option<&Version>)> {
+        let model = self.model(&asked.name)?;
+        match &asked.which {
+            Which::Latest => match model.latest() {
+                Some((version, registered)) => Ok((model, &model.events[registered.event], Some(version))),
+                None => Err(Error::missing(format!("{} has no version that counts", model.name)).hint(format!(
+                    "lockstep model history {} — tells what became of them",
+                    word(&model.name.to_string())
+                ))),
+            },
+            Which::Version(version) => match model.versions.get_key_value(version) {
+                Some((version, registered)) => Ok((model, &model.events[registered.event], Some(version))),
+                None => Err(model.no_version(version)),
+            },
+            Which::Label(label) => match model.labels.get(label) {
+                Some(given) => Ok((model, &model.events[given.event], given.version.as_ref())),
+                None => Err(model.no_label(label)),
+            },
+        }
+    }
+}
+
+impl Model {
+    fn of(name: ModelName, mut events: Vec<Event>, committed: &dyn Fn(GitId) -> Option<i64>) -> Model {
+        let when = |event: &Event| (event.time, event.rank(), event.counter.unwrap_or(0), event.tag.clone());
+        events.sort_by_cached_key(when);
+        let facts: Vec<Fact<GitId>> = events.iter().map(Event::fact).collect();
+        let state = fold(&facts, committed);
+        let mut model =
+            Model { name, events, versions: BTreeMap::new(), labels: BTreeMap::new(), deprecated: state.ended, state };
+        for version in model.state.versions.iter().map(|numbered| numbered.version.clone()) {
+            if let Some(numbered) = model.state.version(&version)
+                && let Some(event) = numbered.registered
+            {
+                model.versions.insert(version, Registered { event, withdrawn: numbered.withdrawn });
+            }
+        }
+        for (label, holders) in &model.state.labels {
+            model.labels.insert(label.clone(), model.given(&holders.all[0]));
+        }
+        model
+    }
+
+    fn given(&self, assignment: &Assignment) -> Given {
+        let version = assignment.version.map(|at| self.state.versions[at].version.clone());
+        Given { event: assignment.event, version }
+    }
+
+    /// All that have a label: the answer first, then those that would have it without the answer.
+    pub fn holders(&self, label: &Label) -> Vec<Given> {
+        let holders = self.state.labels.get(label).map(|holders| holders.all.as_slice()).unwrap_or_default();
+        holders.iter().map(|assignment| self.given(assignment)).collect()
+    }
+
+    /// The events without any of which another version would have a label.
+    pub fn support(&self, label: &Label) -> &[usize] {
+        self.state.labels.get(label).map(|holders| holders.support.as_slice()).unwrap_or_default()
+    }
+
+    /// The version that a label goes to when `version` no longer has it.
+    pub fn heir(&self, label: &Label, version: &Version) -> Option<Given> {
+        self.holders(label).into_iter().find(|given| given.version.as_ref() != Some(version))
+    }
+
+    /// The highest version on a commit that counts: not one that was taken back, nor that of a lightweight tag.
+    pub fn on_commit(&self, commit: GitId) -> Option<Version> {
+        let here = self.state.versions.iter().filter(|v| v.commit == commit && !v.is_lightweight && v.counts());
+        here.map(|numbered| &numbered.version).max().cloned()
+    }
+
+    /// The highest version on a commit but for this one. GTO fails for a label on such a commit, also where the other
+    /// version was taken back.
+    pub fn other_on_commit(&self, commit: GitId, version: &Version) -> Option<Version> {
+        let here = self.state.versions.iter().filter(|v| v.commit == commit && !v.is_lightweight);
+        here.map(|numbered| &numbered.version).filter(|other| *other != version).max().cloned()
+    }
+
+    /// The time of its last tag, in seconds since 1970.
+    pub fn last_time(&self) -> Option<i64> {
+        self.events.iter().filter_map(|event| event.time).max()
+    }
+
+    /// The place of one of its events.
+    pub fn place(&self, event: &Event) -> usize {
+        self.events.iter().position(|e| e.tag == event.tag).unwrap_or(0)
+    }
+
+    /// Which version an event is about.
+    pub fn version_of(&self, event: usize) -> Option<Version> {
+        match &self.events[event].action {
+            Action::Register(version) | Action::Deregister(version) => Some(version.clone()),
+            _ => self.state.about[event].map(|at| self.state.versions[at].version.clone()),
+        }
+    }
+
+    /// Does what an event said still hold?
+    pub fn holds(&self, at: usize) -> bool {
+        match &self.events[at].action {
+            Action::Register(version) => {
+                self.versions.get(version).is_some_and(|r| r.event == at && r.withdrawn.is_none())
+            }
+            Action::Deregister(version) => self.versions.get(version).is_some_and(|r| r.withdrawn.is_some()),
+            Action::Promote(label) => self.labels.get(label).is_some_and(|given| given.event == at),
+            Action::Demote(label) => {
+                let version = self.version_of(at);
+                version.is_some() && self.holders(label).iter().all(|given| given.version != version)
+            }
+            Action::Deprecate => self.deprecated.is_some(),
+            Action::Create => self.deprecated.is_none(),
+        }
+    }
+
+    /// The highest version that was not taken back; a pre-release only where there is nothing else.
+    pub fn latest(&self) -> Option<(&Version, &Registered)> {
+        let counts = || self.versions.iter().filter(|(_, r)| r.withdrawn.is_none());
+        counts().rfind(|(version, _)| !version.is_prerelease()).or_else(|| counts().next_back())
+    }
+
+    /// The highest number that was ever given: what the next one goes up from.
+    pub fn highest(&self) -> Option<&Version> {
+        self.versions.keys().next_back()
+    }
+
+    /// The next free counter.
+    pub fn next_counter(&self) -> u64 {
+        self.events.iter().filter_map(|e| e.counter).max().unwrap_or(0).saturating_add(1)
+    }
+
+    /// The labels of a version.
+    pub fn labels_of(&self, version: &Version) -> impl Iterator<Item = (&Label, &Given)> {
+        self.labels.iter().filter(move |(_, given)| given.version.as_ref() == Some(version))
+    }
+
+    pub fn no_version(&self, version: &Version) -> Error {
+        let error = Error::missing(format!("{} has no version {version}", self.name));
+        let known: Vec<String> = self.versions.keys().rev().take(5).map(Version::to_string).collect();
+        match known.is_empty() {
+            true => error,
+            false => error.hint(format!("there are {}; see all: lockstep model list --all", known.join(", "))),
+        }
+    }
+
+    pub fn no_label(&self, label: &Label) -> Error {
+        let error = Error::missing(format!("no version of {} has the label {label}", self.name));
+        if self.deprecated.is_some() {
+            return error.because(format!("{} is deprecated", self.name)).hint(format!(
+                "lockstep model history {} — tells what became of its versions",
+                word(&self.name.to_string())
+            ));
+        }
+        let known: Vec<String> = self.labels.keys().map(Label::to_string).collect();
+        match known.is_empty() {
+            true => error.hint(format!(
+                "lockstep model promote {}@VERSION {} — gives it to one",
+                word(&self.name.to_string()),
+                word(&label.to_string())
+            )),
+            false => error.hint(format!("its labels are {}", known.join(", "))),
+        }
+    }
+}
+
+impl Event {
+    fn of(tag: Tag, parsed: ModelTag) -> Event {
+        let mut event = Event {
+            tag: tag.name,
+            action: parsed.action,
+            counter: parsed.counter,
+            commit: tag.commit,
+            by: None,
+            time: None,
+            words: String::new(),
+            object: None,
+            has_signature: false,
+            note: None,
+            noted: None,
+        };
+        if let Some(about) = tag.annotated {
+            event.object = Some(about.id);
+            event.has_signature = about.has_signature;
+            event.words = note::words(&about.message);
+            event.note = note::read(&about.message);
+            event.noted = block::version(&about.message);
+            event.by = Some(about.tagger).filter(|by| !by.is_empty());
+            event.time = Some(about.time);
+        }
+        event
+    }
+
+    fn fact(&self) -> Fact<GitId> {
+        let (tag, action) = (self.tag.clone(), self.action.clone());
+        Fact { tag, action, commit: self.commit, time: self.time, noted: self.noted.clone() }
+    }
+
+    /// The order of events of one second, as GTO lists them.
+    fn rank(&self) -> u8 {
+        match self.action {
+            Action::Create => 0,
+            Action::Deprecate => 1,
+            Action::Register(_) => 2,
+            Action::Deregister(_) => 3,
+            Action::Promote(_) => 4,
+            Action::Demote(_) => 5,
+        }
+    }
+
+    /// The signature of its tag, verified: one run of `git`.
+    pub fn signature(&self, repo: &Repo) -> Signature {
+        match self.object {
+            Some(object) if self.has_signature => repo.verify_tag(&self.tag, object),
+            _ => Signature::unchecked(false),
+        }
+    }
+
+    /// The word for what it did.
+    pub fn word(&self) -> &'static str {
+        match self.action {
+            Action::Register(_) => "register",
+            Action::Deregister(_) => "deregister",
+            Action::Promote(_) => "promote",
+            Action::Demote(_) => "demote",
+            Action::Deprecate => "deprecate",
+            Action::Create => "create",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::git::Annotation;
+
+    /// `tag commit time [version in its note]`, a line each; `-` for a lightweight tag.
+    fn registry(lines: &str) -> Registry {
+        let id = |n: &str| GitId::from_hex(&n.repeat(40)).unwrap();
+        let tags = lines.split('\n').map(str::trim).filter(|l| !l.is_empty()).map(|line| {
+            let words: Vec<&str> = line.split(' ').collect();
+            let note = words.get(3).map(|version| {
+                let note = Note { version: Some(version.to_string()), ..Note::default() };
+                note::write("t", None, &note)
+            });
+            let annotated = words[2].parse().ok().map(|time| Annotation {
+                id: id("f"),
+                tagger: "A <a@example.org>".into(),
+                time,
+                message: note.unwrap_or_default(),
+                has_signature: false,
+            });
+            Tag { name: words[0].into(), commit: id(words[1]), annotated }
+        });
+        Registry::of(tags.collect(), &|_| None)
+    }
+
+    #[test]
+    fn latest_highest_and_the_next_counter() {
+        let registry = registry(
+            "m@v1.9.0 1 1\n m@v1.10.0 2 2\n m@v2.0.0-rc.1 3 3\n m@v1.11.0 4 4\n m@v1.11.0! 4 5\n m#p#3 1 6\n m#q!#7 1 7\n \
+             other#p#99 1 1\n x@1.0.0 1 1\n release 1 1",
+        );
+        let model = &registry.models[&"m".parse().unwrap()];
+        assert_eq!(model.latest().map(|(v, _)| v.to_string()).as_deref(), Some("v1.10.0"));
+        assert_eq!(model.highest().map(Version::to_string).as_deref(), Some("v2.0.0-rc.1"));
+        assert_eq!(model.next_counter(), 8);
+        assert_eq!(registry.passed_over, ["x@1.0.0"]);
+    }
+
+    #[test]
+    fn what_is_not_there() {
+        let registry = registry("digits@v1.0.0 1 1\n digits#prod#1 1 2");
+        for (asked, want) in [
+            ("digit", "no version of digit is registered|did you mean `digits`?"),
+            ("digits@v2.0.0", "digits has no version v2.0.0|there are v1.0.0"),
+            ("digits#dev", "no version of digits has the label dev|its labels are prod"),
+        ] {
+            let error = registry.find(&asked.parse().unwrap()).map(|_| ()).unwrap_err().to_string();
+            for part in want.split('|') {
+                assert!(error.contains(part), "{asked}: {error}");
+            }
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! Registering a version: a plan that is only read from the repository, then one tag.
+//!
+//! A version is refused that could not be reproduced later: what the locks do not pin or pin of other inputs, changes
+//! that are not committed, conditions that do not hold, bytes that nobody else can get. `--force` overrules all but the
+//! first, and the tag says so. A number is given once, whatever became of it.
+
+use std::collections::BTreeMap;
+
+use super::gate::{self, Gates, Meant};
+use super::note::{NotedCheck, NotedFile, NotedStage};
+use crate::cache::entries::{self, RunRecord};
+use crate::cache::signatures::Trust;
+use crate::error::{Error, Kind, Result};
+use crate::event::Sink;
+use crate::git::About;
+use crate::lfs;
+use crate::model::artifact::{self, Artifact};
+use crate::model::availability::{self, Kept};
+use crate::model::checks::{self, Judged, Metrics};
+use crate::model::origin::{self, Origin};
+use crate::model::registry::Registry;
+use crate::model::registry::tag_write::Act;
+use crate::model::reproducible;
+use crate::path::RepoPath;
+use crate::project::Project;
+use crate::project::{Rev, Snapshot, Snapshots};
+use crate::shell::word;
+use crate::store::ObjectKind;
+use crate::tag::{Action, Bump, ModelName, Version};
+use crate::value::Value;
+
+/// So many run records fit into a message that people may read. Metrics are kept whole.
+const MOST: usize = 200;
+
+/// Which number the version gets.
+#[derive(Clone, Debug)]
+pub enum Number {
+    This(Version),
+    Next(Bump),
+}
+
+/// A registration that may go on, or has something against it.
+pub struct Plan {
+    pub act: Act,
+    pub version: Version,
+    pub artifact: Artifact,
+    pub origin: Origin,
+    pub about: About,
+    /// Another version on its commit.
+    pub sibling: Option<Version>,
+    /// Why it could not be reproduced.
+    pub doubts: Vec<String>,
+    /// Metrics files of its pipeline that cannot be read.
+    pub unread: Vec<String>,
+    pub checks: Vec<Judged>,
+    /// What does not hinder it.
+    pub warnings: Vec<String>,
+}
+
+impl Plan {
+    /// `rev` is the commit's name; `None` for the one that is checked out, which the workspace is then held against.
+    pub fn make(
+        project: &Project,
+        registry: &Registry,
+        name: &ModelName,
+        number: &Number,
+        rev: Option<&str>,
+        sink: &dyn Sink,
+    ) -> Result<Plan> {
+        let version = free(registry, name, number)?;
+        let snapshots = project.snapshots();
+        let snapshot = snapshots.at(&Rev::Named(rev.unwrap_or("HEAD").to_string()))?;
+        let artifact = artifact::declared(&snapshot, name)?;
+        let origin = origin::trace(&snapshot, &artifact.path)?;
+        refuse_pointer(project, &origin)?;
+        let commit = snapshot.git().ok_or_else(|| Error::new(Kind::Bug, "a commit without Git"))?;
+        let stages = reproducible::concerned(&snapshot, &artifact, &origin);
+        let mut doubts = reproducible::of_commit(&snapshot, &stages)?;
+        if rev.is_none() {
+            doubts.extend(reproducible::of_workspace(project, &snapshot, &stages, sink)?);
+        }
+        let mut warnings = Vec::new();
+        warnings.extend(twin(registry, name, &origin));
+        let model = registry.models.get(name);
+        let sibling = model.and_then(|model| model.on_commit(commit.id));
+        if let (None, Some(other)) = (&sibling, model.and_then(|model| model.other_on_commit(commit.id, &version))) {
+            warnings.push(format!(
+                "{name} {other}, which was taken back, is on the same commit: GTO would fail for a label of {version}, and \
+                 `lockstep model promote` refuses it"
+            ));
+        }
+        match availability::elsewhere(project, &snapshot, &origin)? {
+            Kept::Nowhere => warnings.push(format!(
+                "there is no remote, so nobody else can get {}: lockstep remote add -d NAME URL, then lockstep push",
+                origin.path
+            )),
+            Kept::Lacking(why) => doubts.extend(why),
+        }
+        let checks = Gates::new(&snapshots, registry).judge(&snapshot, Meant::Artifact(&artifact));
+        let measured = gate::metrics(&snapshot, artifact.file);
+        // A file that its commit pins and that is not at hand has metrics, too, which the tag would lack.
+        let is_pinned = |path: &RepoPath| snapshot.whereabouts(path).map_or(true, |found| found.is_some());
+        let broken = measured.unread.iter().filter(|(path, error)| error.kind != Kind::Missing || is_pinned(path));
+        let unread = broken.map(|(_, error)| error.message.clone()).collect();
+        let title = format!("{name} {version}");
+        let mut act = Act::new(registry, name, Action::Register(version.clone()), commit.id, title);
+        describe(project, &snapshot, &origin, measured, &checks, &mut act)?;
+        Ok(Plan { act, version, about: commit.about()?, artifact, origin, sibling, doubts, unread, checks, warnings })
+    }
+
+    /// What speaks against it; `None` if nothing does.
+    pub fn refusal(&self) -> Option<Error> {
+        let failed = checks::failure(&self.checks);
+        if self.sibling.is_none() && self.doubts.is_empty() && self.unread.is_empty() && failed.is_none() {
+            return None;
+        }
+        let (name, version) = (&self.artifact.name, &self.version);
+        let why = match () {
+            _ if self.sibling.is_some() => "its commit has a version already",
+            _ if !self.doubts.is_empty() => "it could not be reproduced later",
+            _ if failed.is_some() => "it does not pass its checks",
+            _ => "its metrics cannot be read",
+        };
+        let mut error = Error::new(Kind::Check, format!("{name} {version} is not registered: {why}"));
+        error.causes.extend(self.sibling.as_ref().map(|sibling| {
+            format!(
+                "{name} {sibling} is on the commit {}: GTO, and what builds on it, reads no repository with two versions of a \
+                 model on one commit",
+                self.act.commit.short()
+            )
+        }));
+        error.causes.extend(self.doubts.iter().chain(&self.unread).cloned());
+        error.causes.extend(failed.into_iter().flat_map(|e| e.causes));
+        if let Some(sibling) = &self.sibling {
+            error = error.hint(format!("use the version that is there: {}", word(&format!("{name}@{sibling}"))));
+            error = error.hint(format!(
+                "or give the number to a new commit: git commit --allow-empty -m {}",
+                word(&format!("{name} {version}"))
+            ));
+        }
+        if !self.doubts.is_empty() {
+            error = error.hint("mend that and register again: lockstep repro, git commit, lockstep push");
+        }
+        Some(error.hint("--force registers it all the same, and the tag says so"))
+    }
+
+    /// Takes what speaks against it into the tag.
+    pub fn overrule(&mut self) {
+        self.act.note.forced = self.refusal().map(|e| e.causes).unwrap_or_default();
+    }
+}
+
+/// What was pinned by a version that took a pointer for the file is no model.
+fn refuse_pointer(project: &Project, origin: &Origin) -> Result<()> {
+    let pin = origin.pin;
+    if pin.is_dir() || pin.size >= lfs::LARGEST || !project.store().contains(&pin) {
+        return Ok(());
+    }
+    match lfs::is_pointer(&project.store().read(&pin.id, ObjectKind::Content)?) {
+        true => Err(lfs::refuse(&origin.path).hint(lfs::HINT).hint("then pin the file: lockstep repro")),
+        false => Ok(()),
+    }
+}
+
+/// The number, if it was never given.
+fn free(registry: &Registry, name: &ModelName, number: &Number) -> Result<Version> {
+    let model = registry.models.get(name);
+    let highest = model.and_then(|m| m.highest());
+    let version = match number {
+        Number::This(version) => version.clone(),
+        Number::Next(bump) => highest.cloned().unwrap_or_else(Version::zero).bumped(*bump),
+    };
+    let Some(registered) = model.and_then(|m| m.versions.get(&version)) else { return Ok(version) };
+    let what = if registered.withdrawn.is_some() { "was registered and taken back" } else { "is registered already" };
+    let next = highest.unwrap_or(&version).bumped(Bump::Patch);
+    Err(Error::usage(format!("{name} {version} {what}; a number is given once"))
+        .hint(format!("lockstep model register {} --version {next}", word(&name.to_string()))))
+}
+
+/// A version with the same bytes.
+fn twin(registry: &Registry, name: &ModelName, origin: &Origin) -> Option<String> {
+    let model = registry.models.get(name)?;
+    let hash = origin.pin.id.hex();
+    let same = |event: usize| model.events[event].note.as_ref()?.file.as_ref().map(|f| f.blake3 == hash);
+    let (version, _) = model.versions.iter().rev().find(|(_, r)| same(r.event) == Some(true))?;
+    Some(format!("{name} {version} is the same file, byte for byte"))
+}
+
+/// Puts into the tag what neither its name nor the commit's lock says.
+fn describe(
+    project: &Project,
+    snapshot: &Snapshot<'_>,
+    origin: &Origin,
+    measured: Metrics,
+    checks: &[Judged],
+    act: &mut Act,
+) -> Result<()> {
+    let pipelines = &snapshot.definitions.pipelines;
+    let pin = origin.pin;
+    act.note.file = Some(NotedFile {
+        path: origin.path.to_string(),
+        blake3: pin.id.hex(),
+        size: pin.size,
+        files: pin.files,
+        sha256: if pin.is_dir() { None } else { availability::sha256(project.store(), &pin.id) },
+        dir_hash: if pin.is_dir() { availability::dir_hash(project.store(), &pin) } else { None },
+    });
+    for id in origin.stages.iter().take(MOST) {
+        let Some(entry) = origin::entry(snapshot, *id)? else { continue };
+        let address = pipelines.address(*id, &RepoPath::root());
+        if act.note.stage.is_none() {
+            act.note.stage = Some(NotedStage { address: address.clone(), key: entry.key.hex() });
+        }
+        if let Some(record) = record(project, entry) {
+            act.note.runs.insert(address, record);
+        }
+    }
+    for (path, values) in measured.files {
+        let values: BTreeMap<String, Value> = values.into_iter().collect();
+        if !values.is_empty() {
+            act.note.metrics.insert(path.to_string(), values);
+        }
+    }
+    act.note.checks = checks.iter().map(NotedCheck::of).collect();
+    Ok(())
+}
+
+/// The run that made what the lock pins: of those under its key the newest with the same outputs.
+fn record(project: &Project, entry: &crate::lock::StageLock) -> Option<RunRecord> {
+    let same = |run: &crate::lock::StageLock| {
+        entry.outs.iter().all(|(path, out)| run.outs.get(path).is_some_and(|o| o.pin.id == out.pin.id))
+    };
+    let trust = Trust::of(project).ok()?;
+    entries::get(project.store(), &entry.key, &trust).into_iter().find(|(run, _)| same(run)).map(|(_, record)| record)
+}
+
+/// The snapshot of a version's commit, named as the version.
+pub fn snapshot_of<'p>(snapshots: &Snapshots<'p>, commit: crate::git::GitId, name: &str) -> Result<Snapshot<'p>> {
+    let commit = snapshots.history()?.commit(commit)?;
+    snapshots.of_commit(commit, name)
+}

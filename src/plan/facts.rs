@@ -1,0 +1,198 @@
+//! What is in the workspace now: the facts of stages, through the stat index.
+
+use std::path::Path;
+
+use rustc_hash::FxHashMap;
+
+use crate::error::{Error, Kind, Result};
+use crate::event::Sink;
+use crate::git;
+use crate::path::RepoPath;
+use crate::path::links::FolderLinks;
+use crate::pipeline::params::{ParamsCache, read_params};
+use crate::pipeline::stage::{Place, Stage, StageId};
+use crate::plan::reasons::Facts;
+use crate::project::{Definitions, Project};
+use crate::store::{Pin, Place as Spot, Rules, is_beside};
+use crate::url::{Url, secrets_of_text};
+
+/// The repository's ignore rules, as the store wants them. What lockstep itself puts beside an output is nobody's
+/// content, wherever that lies.
+pub struct IgnoreRules<'a>(pub &'a git::Rules);
+
+impl Rules for IgnoreRules<'_> {
+    fn ignored(&self, path: &[u8], is_dir: bool) -> bool {
+        is_beside(path.rsplit(|b| *b == b'/').next().unwrap_or(path)) || self.0.ignored(path, is_dir)
+    }
+
+    fn id(&self) -> u64 {
+        self.0.id()
+    }
+}
+
+/// A path of the repository as it was last looked at.
+struct Seen {
+    pin: Result<Option<Pin>>,
+    /// The content of an output must lie in the repository, that of a dep need not.
+    is_out: bool,
+}
+
+/// Looks at places and remembers what it saw.
+pub struct Look<'a> {
+    project: &'a Project,
+    definitions: &'a Definitions,
+    sink: &'a dyn Sink,
+    /// An output that another stage reads is looked at once.
+    seen: FxHashMap<&'a RepoPath, Seen>,
+    seen_outside: FxHashMap<&'a Place, Result<Option<Pin>>>,
+    params: ParamsCache,
+}
+
+impl<'a> Look<'a> {
+    pub fn new(project: &'a Project, definitions: &'a Definitions, sink: &'a dyn Sink) -> Look<'a> {
+        let (seen, seen_outside) = Default::default();
+        Look { project, definitions, sink, seen, seen_outside, params: ParamsCache::default() }
+    }
+
+    /// Looks at everything that these stages read and write, in one sweep.
+    pub fn sweep(&mut self, ids: &[StageId]) {
+        self.sweep_what(ids, true);
+    }
+
+    /// Looks at what these stages write, and not at what they read, which may be a hundred thousand files.
+    pub fn sweep_outs(&mut self, ids: &[StageId]) {
+        self.sweep_what(ids, false);
+    }
+
+    fn sweep_what(&mut self, ids: &[StageId], with_deps: bool) {
+        let definitions = self.definitions;
+        let (mut paths, mut outside) = (Vec::new(), Vec::new());
+        for out in ids.iter().flat_map(|id| &definitions.pipelines.stage(*id).outs) {
+            let seen = self.seen.get_mut(&out.path);
+            if seen.is_none_or(|seen| !seen.is_out) {
+                self.seen.insert(&out.path, Seen { pin: Ok(None), is_out: true });
+                paths.push(&out.path);
+            }
+        }
+        let outs = paths.len();
+        for dep in ids.iter().flat_map(|id| &definitions.pipelines.stage(*id).deps).filter(|_| with_deps) {
+            match &dep.place {
+                Place::Repo(path) if !self.seen.contains_key(path) => {
+                    self.seen.insert(path, Seen { pin: Ok(None), is_out: false });
+                    paths.push(path);
+                }
+                Place::Outside(_) | Place::Url(_) if !self.seen_outside.contains_key(&dep.place) => {
+                    self.seen_outside.insert(&dep.place, Ok(None));
+                    outside.push(&dep.place);
+                }
+                _ => {}
+            }
+        }
+        if paths.is_empty() && outside.is_empty() {
+            return;
+        }
+        let top = self.project.top();
+        let spots: Vec<Spot> =
+            paths.iter().map(|path| Spot::from(*path)).chain(outside.iter().map(|place| spot(place, top))).collect();
+        let mut found = look(self.project, definitions, &spots, self.sink);
+        must_lie_inside(self.project, &spots[..outs], &mut found[..outs]);
+        let found_outside = found.split_off(paths.len());
+        for (path, pin) in paths.into_iter().zip(found) {
+            self.seen.entry(path).and_modify(|seen| seen.pin = pin);
+        }
+        for (place, pin) in outside.into_iter().zip(found_outside) {
+            self.seen_outside.insert(place, if let Place::Url(url) = place { Err(no_url(url)) } else { pin });
+        }
+    }
+
+    /// What was seen may be so no longer: a command ran, outputs were restored.
+    pub fn forget(&mut self) {
+        self.seen.clear();
+        self.seen_outside.clear();
+        self.params = ParamsCache::default();
+    }
+
+    pub fn out(&mut self, path: &'a RepoPath) -> Result<Option<Pin>> {
+        if let Some(seen) = self.seen.get(path).filter(|seen| seen.is_out) {
+            return seen.pin.clone();
+        }
+        let pin =
+            look_at_outs(self.project, self.definitions, &[Spot::from(path)], self.sink).pop().unwrap_or(Ok(None));
+        self.seen.insert(path, Seen { pin: pin.clone(), is_out: true });
+        pin
+    }
+
+    /// The facts of a stage; what was not seen yet is looked at now.
+    pub fn facts(&mut self, id: StageId) -> Result<Facts> {
+        let stage = self.definitions.pipelines.stage(id);
+        self.sweep(&[id]);
+        let dep = |place: &Place| match place {
+            Place::Repo(path) => self.seen[path].pin.clone(),
+            Place::Outside(_) | Place::Url(_) => self.seen_outside[place].clone(),
+        };
+        let deps = stage.deps.iter().map(|d| dep(&d.place)).collect::<Result<_>>()?;
+        let outs = stage.outs.iter().map(|o| self.seen[&o.path].pin.clone()).collect::<Result<_>>()?;
+        let params = read_params(&self.project.files(), stage, &mut self.params)?;
+        let env = env_values(self.project, stage);
+        refuse_password(stage, &env)?;
+        Ok(Facts { deps, params, env, outs })
+    }
+}
+
+/// Where a dep lies on this disk. A URL lies nowhere.
+pub fn spot(place: &Place, top: &Path) -> Spot {
+    match place {
+        Place::Repo(path) => Spot::from(path),
+        Place::Outside(path) => Spot::Outside(top.join(path)),
+        Place::Url(url) => Spot::Outside(top.join(url.raw())),
+    }
+}
+
+fn no_url(url: &Url) -> Error {
+    Error::new(Kind::Usage, format!("{url} is a URL: its content cannot be pinned as a dep"))
+        .hint("fetch it in a stage of its own, and depend on what that stage writes")
+}
+
+/// Looks at places; one answer each.
+pub fn look(project: &Project, definitions: &Definitions, asks: &[Spot], sink: &dyn Sink) -> Vec<Result<Option<Pin>>> {
+    project.index().look(asks, &IgnoreRules(&definitions.rules), sink)
+}
+
+/// The declared environment variables of a stage.
+pub fn env_values(project: &Project, stage: &Stage) -> Vec<Option<String>> {
+    stage.env.iter().map(|name| project.around.env.get(name).cloned()).collect()
+}
+
+/// A value that is a URL with a password is no input, whatever its name says: the lock would hold it in clear.
+fn refuse_password(stage: &Stage, values: &[Option<String>]) -> Result<()> {
+    let has_password = |value: &Option<String>| value.as_ref().is_some_and(|text| !secrets_of_text(text).is_empty());
+    let Some((name, _)) = stage.env.iter().zip(values).find(|(_, value)| has_password(value)) else { return Ok(()) };
+    let message = format!(
+        "{name}, an input of stage {}, holds a URL with a password, and pipeline.lock would hold it, too",
+        stage.name
+    );
+    Err(Error::usage(message).hint(format!("pass it to the commands and record nothing: - {name}: {{input: false}}")))
+}
+
+/// Looks at outs and data, whose content must lie in the repository; one answer each.
+pub fn look_at_outs(
+    project: &Project,
+    definitions: &Definitions,
+    asks: &[Spot],
+    sink: &dyn Sink,
+) -> Vec<Result<Option<Pin>>> {
+    let mut found = look(project, definitions, asks, sink);
+    must_lie_inside(project, asks, &mut found);
+    found
+}
+
+/// Puts an error in the place of each answer whose content does not lie in the repository.
+fn must_lie_inside(project: &Project, asks: &[Spot], found: &mut [Result<Option<Pin>>]) {
+    let mut links = FolderLinks::below(project.top());
+    for (ask, found) in asks.iter().zip(found) {
+        let pin = found.as_ref().ok().and_then(|pin| pin.as_ref());
+        if let Err(e) = project.index().must_lie_inside(ask, pin, &mut links) {
+            *found = Err(e);
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! What is in a folder of a snapshot: Git's files, and the outs and data that its locks pin, as one.
+
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::error::{Error, Result};
+use crate::git::{EntryKind as GitKind, GitId};
+use crate::path::RepoPath;
+use crate::project::{Pinned, Snapshot};
+use crate::store::Pin;
+use crate::store::trees::EntryKind;
+
+/// No repository that people made goes deeper, or has more files; one that was made to harm does not get further.
+const DEEPEST: usize = 250;
+const MOST: usize = 2_000_000;
+
+/// Something at a path.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Item {
+    pub path: RepoPath,
+    pub what: What,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum What {
+    /// A folder that Git has, or that only holds what is pinned.
+    Folder,
+    /// A file of Git; of the worktree without an id.
+    File { executable: bool, id: Option<GitId> },
+    /// A symlink of Git.
+    Link { id: Option<GitId> },
+    /// Pinned, or inside of what is pinned.
+    Pinned(Pin),
+    /// A symlink inside of a pinned folder.
+    PinnedLink(Pin),
+}
+
+impl What {
+    pub fn is_folder(&self) -> bool {
+        matches!(self, What::Folder) || matches!(self, What::Pinned(pin) if pin.is_dir())
+    }
+
+    pub fn is_pinned(&self) -> bool {
+        matches!(self, What::Pinned(_) | What::PinnedLink(_))
+    }
+
+    pub fn is_executable(&self) -> bool {
+        matches!(self, What::File { executable: true, .. } | What::Pinned(Pin { executable: true, .. }))
+    }
+}
+
+/// Reads folders of one snapshot.
+pub struct Browser<'s, 'p> {
+    snapshot: &'s Snapshot<'p>,
+    pinned: Vec<Pinned>,
+    /// Of the worktree: what Git tracks.
+    index: BTreeMap<RepoPath, GitKind>,
+    /// How many more entries of Git's trees are read.
+    left: Cell<usize>,
+}
+
+impl<'s, 'p> Browser<'s, 'p> {
+    pub fn new(snapshot: &'s Snapshot<'p>) -> Result<Browser<'s, 'p>> {
+        let pinned = snapshot.pinned()?.into_iter().filter(|p| p.cache).collect();
+        let index = match snapshot.commit {
+            Some(_) => BTreeMap::new(),
+            None => snapshot.project.repo.index_entries()?.into_iter().collect(),
+        };
+        Ok(Browser { snapshot, pinned, index, left: Cell::new(MOST) })
+    }
+
+    /// What is at a path; `None` if there is nothing.
+    pub fn find(&self, path: &RepoPath) -> Result<Option<Item>> {
+        let item = |what| Ok(Some(Item { path: path.clone(), what }));
+        if let Some(pin) = self.pin(path)? {
+            return item(What::Pinned(pin));
+        }
+        let git = match self.snapshot.git() {
+            Some(commit) => commit.find(path)?.and_then(|(kind, id)| of_git(kind, Some(id))),
+            None => self.index.get(path).and_then(|kind| of_git(*kind, None)),
+        };
+        if let Some(what) = git {
+            return item(what);
+        }
+        let holds = |below: &RepoPath| below.is_in(path);
+        if path.is_root() || self.pinned.iter().any(|p| holds(&p.path)) || self.index.keys().any(holds) {
+            return item(What::Folder);
+        }
+        Ok(None)
+    }
+
+    fn pin(&self, path: &RepoPath) -> Result<Option<Pin>> {
+        if self.pinned.iter().any(|p| path.is_in(&p.path)) { self.snapshot.pin(path) } else { Ok(None) }
+    }
+
+    /// What a folder holds, by name; with `recursive` all that lies below, folders left out.
+    pub fn list(&self, folder: &Item, recursive: bool) -> Result<Vec<Item>> {
+        let mut found = Vec::new();
+        let mut open = vec![folder.clone()];
+        while let Some(folder) = open.pop() {
+            for item in self.children(&folder)? {
+                if recursive && item.what.is_folder() && !is_empty(&item.what) {
+                    open.push(item);
+                } else {
+                    found.push(item);
+                }
+            }
+        }
+        found.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(found)
+    }
+
+    fn children(&self, folder: &Item) -> Result<Vec<Item>> {
+        let child = |name: &[u8]| folder.path.join(std::str::from_utf8(name).ok()?);
+        if let What::Pinned(pin) = &folder.what {
+            let level = folder.path.parts().count().saturating_sub(DEEPEST);
+            let tree = self.snapshot.project.store().read_tree(&pin.id, level);
+            let tree = tree.map_err(|e| self.snapshot.absent(&folder.path, e))?;
+            let item = |entry: &crate::store::trees::Entry| {
+                let path = child(&entry.name).ok_or_else(|| {
+                    let name = String::from_utf8_lossy(&entry.name);
+                    Error::usage(format!("{}/{name} has a name that is no UTF-8", folder.path))
+                })?;
+                let link = entry.kind == EntryKind::Symlink;
+                Ok(Item { path, what: if link { What::PinnedLink(entry.pin()) } else { What::Pinned(entry.pin()) } })
+            };
+            return tree.entries.iter().map(item).collect();
+        }
+        let mut found: BTreeMap<RepoPath, What> = BTreeMap::new();
+        let below = |path: &RepoPath| -> Option<(RepoPath, bool)> {
+            let rest = path.is_in(&folder.path).then(|| path.relative_to(&folder.path))?;
+            let first = rest.split('/').next().filter(|n| *n != ".")?;
+            Some((folder.path.join(first)?, first == rest))
+        };
+        match self.snapshot.git() {
+            Some(commit) => {
+                let entries = commit.list(&folder.path)?;
+                self.take(folder, entries.as_ref().map_or(0, |entries| entries.len()))?;
+                for entry in entries.iter().flat_map(|e| e.iter()) {
+                    if let (Some(path), Some(what)) = (child(&entry.name), of_git(entry.kind, Some(entry.id))) {
+                        found.insert(path, what);
+                    }
+                }
+            }
+            None => {
+                for (path, kind) in &self.index {
+                    let Some((child, is_it)) = below(path) else { continue };
+                    let what = if is_it { of_git(*kind, None) } else { Some(What::Folder) };
+                    what.and_then(|what| found.insert(child, what));
+                }
+            }
+        }
+        let mut folders = BTreeSet::new();
+        for pinned in &self.pinned {
+            let Some((child, is_it)) = below(&pinned.path) else { continue };
+            if is_it {
+                found.insert(child, What::Pinned(pinned.pin));
+            } else {
+                folders.insert(child);
+            }
+        }
+        for path in folders {
+            found.entry(path).or_insert(What::Folder);
+        }
+        Ok(found.into_iter().map(|(path, what)| Item { path, what }).collect())
+    }
+
+    /// Counts the entries of a folder of Git before anything is made of them: a few trees that name each other have
+    /// more than a machine can hold.
+    fn take(&self, folder: &Item, entries: usize) -> Result<()> {
+        let name = &self.snapshot.name;
+        if folder.path.parts().count() > DEEPEST {
+            return Err(Error::usage(format!("{name} has a folder more than {DEEPEST} levels deep"))
+                .hint("name a file or folder further up that holds none"));
+        }
+        let left = self.left.get().checked_sub(entries);
+        self.left.set(left.ok_or_else(|| {
+            Error::usage(format!("{name} has more than {MOST} files and folders in Git: too many to go through"))
+                .hint("name a folder that holds fewer")
+        })?);
+        Ok(())
+    }
+
+    /// The bytes of an item; of a folder of Git unknown.
+    pub fn size(&self, item: &Item) -> Result<Option<u64>> {
+        match &item.what {
+            What::Pinned(pin) | What::PinnedLink(pin) => Ok(Some(pin.size)),
+            What::Folder => Ok(None),
+            What::File { id, .. } | What::Link { id } => match (id, self.snapshot.git()) {
+                (Some(id), Some(commit)) => commit.history().blob_size(*id).map(Some),
+                _ => Ok(item.path.on_disk(self.snapshot.project.top()).symlink_metadata().ok().map(|m| m.len())),
+            },
+        }
+    }
+}
+
+fn is_empty(what: &What) -> bool {
+    matches!(what, What::Pinned(Pin { files: Some(0), .. }))
+}
+
+fn of_git(kind: GitKind, id: Option<GitId>) -> Option<What> {
+    match kind {
+        GitKind::Folder => Some(What::Folder),
+        GitKind::File => Some(What::File { executable: false, id }),
+        GitKind::Executable => Some(What::File { executable: true, id }),
+        GitKind::Symlink => Some(What::Link { id }),
+        GitKind::Submodule => None,
+    }
+}

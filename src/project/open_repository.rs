@@ -1,0 +1,149 @@
+//! Another repository, as a project that is read: its files at a commit, and the bytes that it pins.
+//!
+//! One on this disk is opened where it lies, with its own store. A clone has no store of its own: objects that are
+//! fetched for it go into that of the repository at hand, since equal ids mean equal bytes wherever they come from.
+
+use std::path::{Path, PathBuf};
+
+use super::{Project, Surroundings};
+use crate::config::{Config, Given, Grade, Sources};
+use crate::document;
+use crate::error::{Error, Result};
+use crate::event::{Event, Sink};
+use crate::git::{self, Commit, GitId, Repo};
+use crate::path::RepoPath;
+use crate::store::{LinkTypes, Store, real_path};
+use crate::url::Url;
+
+/// A commit of another repository.
+pub struct Elsewhere {
+    pub project: Project,
+    /// The commit that was asked for.
+    pub commit: GitId,
+    /// How it was called.
+    pub rev: String,
+}
+
+/// Opens the repository at `address` (a path, or a URL that `git clone` takes) at a revision; without one at its `HEAD`.
+/// `path` says which project of it is meant, should it have several.
+pub fn elsewhere(
+    around: &Surroundings,
+    address: &Url,
+    rev: Option<&str>,
+    path: &str,
+    sink: &dyn Sink,
+) -> Result<Elsewhere> {
+    let here = Repo::at_hand(&around.cwd, &around.git).ok();
+    let repos = match &here {
+        Some(repo) => repo.repos_dir(),
+        None => cache_dir(around)?.join("repos"),
+    };
+    let mut other = git::program::clone::open(
+        address,
+        (&around.cwd, around.home.as_deref()),
+        &repos,
+        rev.and_then(GitId::from_hex),
+    )?;
+    other.repo.require_signed = around.requires_signed();
+    other.repo.is_other = !other.is_clone && here.as_ref().is_none_or(|here| !here.is_same(&other.repo));
+    let is_other = other.repo.is_other;
+    if let Some(error) = &other.stale {
+        let why = error.causes.first().map_or(String::new(), |why| format!(" ({why})"));
+        sink.event(Event::Warning { text: &format!("{}; what was known of it is used{why}", error.message) });
+    }
+    let rev = rev.unwrap_or("HEAD");
+    let commit = other.repo.resolve(rev).map_err(|e| Error { message: format!("{address}: {}", e.message), ..e })?;
+    let id = commit.id;
+    let path = RepoPath::root()
+        .join(path)
+        .ok_or_else(|| Error::usage(format!("`{path}` leads out of the repository {address}")))?;
+    let root = commit.project_root(&path)?;
+    let project = if other.bare {
+        let store = match &here {
+            Some(_) => Project::open(around.clone())?.store_dir(),
+            None => cache_dir(around)?.join("store"),
+        };
+        bare(around, other.repo, &commit, root, store)?
+    } else {
+        let cwd = root.on_disk(&other.repo.top);
+        let cwd = if cwd.is_dir() { cwd } else { other.repo.top };
+        let mut repo = Repo::discover(&cwd)?;
+        (repo.require_signed, repo.is_other, repo.fetches_missing) = (around.requires_signed(), is_other, false);
+        let mut project = Project::open_repo(repo, Surroundings { cwd, ..around.clone() })?;
+        (project.repo.project_root, project.cwd) = (root, RepoPath::root());
+        if let Some(note) = project.config.notes("cache.dir").iter().find(|note| is_other && note.ignored) {
+            let text = format!("cache.dir of {address} is {} and is not used: {}", note.value, note.reason);
+            sink.event(Event::Warning { text: &text });
+        }
+        project
+    };
+    let project = Project { address: Some(address.clone()), ..project };
+    Ok(Elsewhere { project, commit: id, rev: rev.to_string() })
+}
+
+/// Where clones are kept that belong to no repository.
+fn cache_dir(around: &Surroundings) -> Result<PathBuf> {
+    let set = around.env.get("XDG_CACHE_HOME").filter(|d| !d.is_empty()).map(PathBuf::from);
+    let cache = set.or_else(|| around.home.as_ref().map(|home| home.join(".cache")));
+    let cache =
+        cache.ok_or_else(|| Error::usage("there is no home folder to keep a clone in").hint("set XDG_CACHE_HOME"));
+    Ok(cache?.join("lockstep"))
+}
+
+/// A project without files whose objects are kept in `store`.
+fn bare(around: &Surroundings, mut repo: Repo, commit: &Commit, root: RepoPath, store: PathBuf) -> Result<Project> {
+    repo.project_root = root;
+    let mut config = settings_of_bare(around, &repo, Some(commit))?;
+    config.give(&Given {
+        key: "cache.dir".into(),
+        value: store.display().to_string(),
+        name: "the store of this repository".into(),
+    })?;
+    Ok(Project::of(repo, config, RepoPath::root(), around.clone()))
+}
+
+/// The settings of a repository without files: those of its `HEAD` (else of the commit), since where things are today does
+/// not follow from how they were then, and its local ones.
+pub(super) fn settings_of_bare(around: &Surroundings, repo: &Repo, commit: Option<&Commit>) -> Result<Config> {
+    let settings = repo.project_root.join("lockstep.toml").unwrap_or_default();
+    // There may be no commit yet; settings that cannot be read could hold keys that narrow whose results count.
+    let today = match repo.resolve("HEAD") {
+        Ok(head) => head.read(&settings)?,
+        Err(_) => None,
+    };
+    let text = match (today, commit) {
+        (Some(text), _) => text,
+        (None, Some(commit)) => commit.read(&settings)?.unwrap_or_default(),
+        (None, None) => Vec::new(),
+    };
+    let files = around.user_config.iter().map(|file| (file.clone(), Grade::User)).collect();
+    let mut config = Config::load(&Sources { files, ..Sources::default() })?;
+    config.put_text(Path::new(settings.as_str()), &String::from_utf8_lossy(&text), Grade::Repository)?;
+    let local = repo.local_config();
+    if let Some(text) = document::read_text(&local, document::MOST)? {
+        config.put_text(&local, &text, grade_of_clone(repo))?;
+    }
+    around.settings.iter().try_for_each(|given| config.give(given))?;
+    Ok(config)
+}
+
+/// Who speaks in the settings of a clone. Those of another repository may have come with its folder, as
+/// `lockstep.toml` does.
+pub(super) fn grade_of_clone(repo: &Repo) -> Grade {
+    if repo.is_other { Grade::Repository } else { Grade::User }
+}
+
+/// A store outside of another repository counts if the user has worked with it there: the store knows that repository
+/// by a note of the user's.
+pub(super) fn use_known_store(repo: &Repo, around: &Surroundings, config: &mut Config) -> Result<()> {
+    let local = Config::load(&Sources::file(repo.local_config()))?;
+    let root = repo.project_root.on_disk(&repo.top);
+    let Some(dir) = local.cache_dir(&root, around.home.as_deref())? else { return Ok(()) };
+    let is_given = around.settings.iter().any(|given| given.key == "cache.dir");
+    let store = Store::open(&dir, LinkTypes::default()).of_project(repo.home(), repo.id_file());
+    if is_given || real_path(&dir).starts_with(&repo.top) || !store.has_note_of_user() {
+        return Ok(());
+    }
+    let (key, value) = ("cache.dir".into(), dir.display().to_string());
+    config.give(&Given { key, value, name: repo.local_config().display().to_string() })
+}

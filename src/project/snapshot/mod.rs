@@ -1,0 +1,406 @@
+//! What the user wrote and what the locks say, as of the worktree or of any commit, without checking it out.
+//!
+//! All readers (params, metrics, plots, listings, graphs) work on a [`Snapshot`], whichever it is of. A file of a
+//! snapshot is looked for in Git first; what Git does not have may be an output or data, whose pinned bytes are in the
+//! store. Definitions of a commit are loaded once for all commits with the same pipeline files.
+
+mod kept;
+
+use std::cell::OnceCell;
+use std::collections::HashMap;
+use std::path::Path;
+use std::rc::Rc;
+
+use self::kept::Kept;
+use super::{Definitions, Locks, Project, Worktree};
+use crate::document;
+use crate::error::{Error, Kind, Result};
+use crate::git::{self, Commit, GitId, History, Repo};
+use crate::path::RepoPath;
+use crate::pipeline::load::Files;
+use crate::pipeline::stage::{Place, StageId};
+use crate::shell::{word, words};
+use crate::store::trees::EntryKind;
+use crate::store::{ObjectKind, Pin};
+use crate::url::form::AddressForm;
+
+/// How many symlinks one path inside a tree may lead over.
+const MOST_LINKS: usize = 40;
+
+/// Which state of the repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rev {
+    /// The files as they are now.
+    Worktree,
+    /// Whatever Git or the registry know by this name.
+    Named(String),
+    Commit(GitId),
+}
+
+impl Rev {
+    /// The value of a `--rev`; without one the worktree is meant.
+    pub fn of(given: Option<&str>) -> Rev {
+        given.map_or(Rev::Worktree, |name| Rev::Named(name.to_string()))
+    }
+}
+
+/// One state of the repository.
+pub struct Snapshot<'p> {
+    pub project: &'p Project,
+    /// How the user called it; `workspace` for the worktree.
+    pub name: String,
+    /// `None` for the worktree.
+    pub commit: Option<GitId>,
+    pub definitions: Rc<Definitions>,
+    /// Why the graph of the definitions is empty, if it cannot be.
+    pub wrong: Option<Error>,
+    files: Source<'p>,
+    locks: OnceCell<Locks>,
+    pinned: OnceCell<HashMap<RepoPath, Pinned>>,
+    kept: Rc<Kept>,
+}
+
+/// Where the bytes of a file of a snapshot are.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Whereabouts {
+    /// On disk, as they are now.
+    Disk,
+    Git(GitId),
+    /// In the store, or at a remote.
+    Store(Pin),
+}
+
+enum Source<'p> {
+    Worktree(Worktree<'p>),
+    Commit(CommitFiles<'p>),
+}
+
+/// Something that a lock pins.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pinned {
+    pub path: RepoPath,
+    pub pin: Pin,
+    /// Is it lockstep that keeps it (else Git does)?
+    pub cache: bool,
+    /// `None` for data.
+    pub stage: Option<StageId>,
+}
+
+/// Opens snapshots of one project, remembering what they share.
+pub struct Snapshots<'p> {
+    project: &'p Project,
+    history: OnceCell<History>,
+    kept: Rc<Kept>,
+}
+
+impl Snapshots<'_> {
+    pub fn repo(&self) -> &Repo {
+        &self.project.repo
+    }
+}
+
+impl Project {
+    /// The repository as of a revision. For many revisions use [`Project::snapshots`].
+    pub fn at(&self, rev: &Rev) -> Result<Snapshot<'_>> {
+        self.snapshots().at(rev)
+    }
+
+    pub fn snapshots(&self) -> Snapshots<'_> {
+        Snapshots { project: self, history: OnceCell::new(), kept: Rc::default() }
+    }
+}
+
+impl<'p> Snapshots<'p> {
+    pub fn history(&self) -> Result<&History> {
+        if self.history.get().is_none() {
+            let _ = self.history.set(self.project.repo.history_from(&self.project.cwd)?);
+        }
+        self.history.get().ok_or_else(|| Error::new(Kind::Bug, "the history was just opened"))
+    }
+
+    /// A bare repository has no worktree; its `HEAD` is meant.
+    ///
+    /// Errors: [`Kind::Missing`] for a revision that there is none of. Pipeline files that cannot be read stand in the
+    /// definitions.
+    pub fn at(&self, rev: &Rev) -> Result<Snapshot<'p>> {
+        match rev {
+            Rev::Worktree if self.project.repo.is_bare() => self.at(&Rev::Named("HEAD".into())),
+            Rev::Worktree => {
+                let (definitions, wrong) = self.project.load()?;
+                Ok(Snapshot {
+                    project: self.project,
+                    name: "workspace".into(),
+                    commit: None,
+                    definitions: Rc::new(definitions),
+                    wrong,
+                    files: Source::Worktree(self.project.files()),
+                    locks: OnceCell::new(),
+                    pinned: OnceCell::new(),
+                    kept: self.kept.clone(),
+                })
+            }
+            Rev::Named(name) => self.of_commit(self.history()?.resolve(name)?, name),
+            Rev::Commit(id) => self.of_commit(self.history()?.commit(*id)?, &id.short()),
+        }
+    }
+
+    pub fn of_commit(&self, commit: Commit, name: &str) -> Result<Snapshot<'p>> {
+        let files = CommitFiles { top: &self.project.repo.top, commit };
+        let known = self.kept.load(&files, &self.project.repo.project_root)?;
+        Ok(Snapshot {
+            project: self.project,
+            name: name.to_string(),
+            commit: Some(files.commit.id),
+            definitions: known.definitions,
+            wrong: known.wrong,
+            files: Source::Commit(files),
+            locks: OnceCell::new(),
+            pinned: OnceCell::new(),
+            kept: self.kept.clone(),
+        })
+    }
+}
+
+impl<'p> Snapshot<'p> {
+    /// The files that Git has of it, or the worktree's.
+    pub fn files(&self) -> &dyn Files {
+        match &self.files {
+            Source::Worktree(files) => files,
+            Source::Commit(files) => files,
+        }
+    }
+
+    /// The commit itself, open for reading.
+    pub fn git(&self) -> Option<&Commit> {
+        match &self.files {
+            Source::Worktree(_) => None,
+            Source::Commit(files) => Some(&files.commit),
+        }
+    }
+
+    /// The definitions, where their graph matters.
+    pub fn with_graph(&self) -> Result<&Definitions> {
+        match &self.wrong {
+            Some(error) => Err(error.clone()),
+            None => Ok(&self.definitions),
+        }
+    }
+
+    /// The locks beside the pipeline files, read when they are asked for first.
+    pub fn locks(&self) -> Result<&Locks> {
+        if let Some(locks) = self.locks.get() {
+            return Ok(locks);
+        }
+        let locks = match &self.files {
+            Source::Worktree(_) => self.project.locks(&self.definitions)?,
+            Source::Commit(files) => {
+                let paths = self.definitions.pipelines.files.iter().map(|f| Project::lock_path(&f.path));
+                Locks::of_commit(paths.map(|path| self.kept.lock(&files.commit, &path)).collect::<Result<_>>()?)
+            }
+        };
+        Ok(self.locks.get_or_init(|| locks))
+    }
+
+    /// Reads the locks of many snapshots of one [`Snapshots`] at once.
+    pub fn locks_ahead(&self, all: &[&Snapshot<'_>]) -> Result<()> {
+        let mut wanted = Vec::new();
+        for snapshot in all {
+            let Some(commit) = snapshot.git() else { continue };
+            let paths = snapshot.definitions.pipelines.files.iter().map(|f| Project::lock_path(&f.path));
+            paths.for_each(|path| wanted.push((commit, path)));
+        }
+        self.kept.read_ahead(&wanted)
+    }
+
+    /// All outs and data that the locks pin, in the order of the files; what was never pinned is left out.
+    pub fn pinned(&self) -> Result<Vec<Pinned>> {
+        let locks = self.locks()?;
+        let pipelines = &self.definitions.pipelines;
+        let mut all = Vec::new();
+        for id in pipelines.ids() {
+            let stage = pipelines.stage(id);
+            let Some(entry) = locks.of(stage.file).stages.get(&stage.name) else { continue };
+            for out in &stage.outs {
+                let Some(locked) = entry.outs.get(&out.spelled) else { continue };
+                all.push(Pinned { path: out.path.clone(), pin: locked.pin, cache: out.cache, stage: Some(id) });
+            }
+        }
+        for (file, lock) in pipelines.files.iter().zip(&locks.all) {
+            for data in &file.data {
+                let Some(pin) = lock.data.get(&data.spelled) else { continue };
+                all.push(Pinned { path: data.path.clone(), pin: *pin, cache: true, stage: None });
+            }
+        }
+        Ok(all)
+    }
+
+    /// What the locks pin at a path: an out, data, or something inside of one (its tree is then read from the store).
+    ///
+    /// Errors: [`Kind::Missing`] if a tree on the way is not in the store.
+    pub fn pin(&self, path: &RepoPath) -> Result<Option<Pin>> {
+        if self.pinned.get().is_none() {
+            let _ = self.pinned.set(self.pinned()?.into_iter().map(|p| (p.path.clone(), p)).collect());
+        }
+        let pinned = self.pinned.get();
+        let mut at = Some(path.clone());
+        while let Some(here) = at {
+            match pinned.and_then(|all| all.get(&here)) {
+                Some(owner) if here == *path => return Ok(Some(owner.pin)),
+                Some(owner) => return self.inside(owner, path),
+                None => at = here.parent(),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Where a file is, without reading it: in Git (the worktree: on disk) first, else pinned. `None` if there is none.
+    pub fn whereabouts(&self, path: &RepoPath) -> Result<Option<Whereabouts>> {
+        let Some(commit) = self.git() else {
+            return match std::fs::metadata(path.on_disk(self.project.top())) {
+                Ok(meta) if meta.is_dir() => Err(Error::usage(format!("{path} is a folder"))),
+                Ok(_) => Ok(Some(Whereabouts::Disk)),
+                Err(e) if is_nothing(&e) => self.pinned_out(path),
+                Err(e) => Err(Error::io("look at", path.as_str(), e)),
+            };
+        };
+        match commit.find(path)? {
+            Some((git::EntryKind::Folder, _)) => Err(Error::usage(format!("{path} is a folder"))),
+            Some((git::EntryKind::File | git::EntryKind::Executable, id)) => Ok(Some(Whereabouts::Git(id))),
+            _ => match self.pin(path)? {
+                Some(pin) if pin.is_dir() => Err(Error::usage(format!("{path} is a folder"))),
+                pin => Ok(pin.map(Whereabouts::Store)),
+            },
+        }
+    }
+
+    /// An output that is not in the worktree, which lockstep keeps: what is merely not here is as it is pinned.
+    fn pinned_out(&self, path: &RepoPath) -> Result<Option<Whereabouts>> {
+        let is_kept = self
+            .definitions
+            .pipelines
+            .stages
+            .iter()
+            .flat_map(|stage| &stage.outs)
+            .any(|out| out.cache && path.is_in(&out.path));
+        match if is_kept { self.pin(path)? } else { None } {
+            Some(pin) if pin.is_dir() => Err(Error::usage(format!("{path} is a folder"))),
+            pin => Ok(pin.map(Whereabouts::Store)),
+        }
+    }
+
+    /// The bytes of a small file: as Git has them (the worktree: as they are on disk), else as they were pinned.
+    /// `None` if there is no such file.
+    ///
+    /// Errors: [`Kind::Missing`] if it is pinned and not in the store.
+    pub fn read_file(&self, path: &RepoPath) -> Result<Option<Vec<u8>>> {
+        match self.whereabouts(path)? {
+            Some(Whereabouts::Store(pin)) if pin.size > document::MOST => {
+                let most = document::MOST >> 20;
+                Err(Error::usage(format!("{path} is larger than {most} MiB, too large to be read whole")))
+            }
+            Some(Whereabouts::Store(pin)) => {
+                self.project.store().read(&pin.id, ObjectKind::Content).map(Some).map_err(|e| self.absent(path, e))
+            }
+            Some(_) => self.files().read(&Place::Repo(path.clone())),
+            None => Ok(None),
+        }
+    }
+
+    /// The error for an object that this snapshot pins and that is not in the store.
+    pub fn absent(&self, path: &RepoPath, cause: Error) -> Error {
+        if cause.kind != Kind::Missing {
+            return cause;
+        }
+        let of = if self.commit.is_some() { format!(" of {}", self.name) } else { String::new() };
+        let error = Error::missing(format!("{path}{of} is not in the store"));
+        let error = cause.causes.into_iter().fold(error, |e, why| e.because(why));
+        let mut data = self.definitions.pipelines.files.iter().flat_map(|file| &file.data);
+        let is_data = data.any(|data| path.is_in(&data.path));
+        let path = path.relative_to(&self.project.cwd);
+        let folder = self.project.address.as_ref().map(|address| match address.form() {
+            Ok(AddressForm::Folder(path)) => path.into_owned(),
+            _ => address.to_string(),
+        });
+        let folder = folder.as_deref();
+        match self.commit {
+            Some(_) if self.project.repo.is_bare() && folder.is_some() => {
+                error.hint("in that repository, so that it can be had from its remote: lockstep push")
+            }
+            Some(_) => {
+                let there = folder.map_or(Vec::new(), |folder| vec!["-C", folder]);
+                let words = words(there.into_iter().chain(["fetch", "--rev", &self.name, &path]));
+                // With `-C` the settings of that clone are those of the user.
+                let if_own = if self.project.repo.is_other { "if that clone is yours: " } else { "" };
+                error.hint(format!("{if_own}lockstep {words}"))
+            }
+            // Data is not made.
+            None if is_data => error.hint(format!("lockstep fetch {}", word(&path))),
+            None => error.hint(format!("lockstep fetch {}", word(&path))).hint("or make it again: lockstep repro"),
+        }
+    }
+
+    /// Goes down the trees of a pinned folder, over symlinks inside of it.
+    fn inside(&self, owner: &Pinned, path: &RepoPath) -> Result<Option<Pin>> {
+        let mut rest = path.relative_to(&owner.path);
+        for _ in 0..MOST_LINKS {
+            let mut pin = owner.pin;
+            let mut at = RepoPath::root();
+            let parts: Vec<String> = rest.split('/').map(str::to_string).collect();
+            let mut linked = None;
+            for (n, name) in parts.iter().enumerate() {
+                if !pin.is_dir() {
+                    return Ok(None);
+                }
+                let tree = self.project.store().read_tree(&pin.id, n).map_err(|e| self.absent(&owner.path, e))?;
+                let Ok(found) = tree.entries.binary_search_by(|e| e.name.as_slice().cmp(name.as_bytes())) else {
+                    return Ok(None);
+                };
+                let entry = &tree.entries[found];
+                if entry.kind == EntryKind::Symlink {
+                    let text = self.project.store().read(&entry.id, ObjectKind::Content);
+                    let text = text.map_err(|e| self.absent(path, e))?;
+                    let to = at.join(&String::from_utf8_lossy(&text)).and_then(|to| to.join(&parts[n + 1..].join("/")));
+                    linked = Some(to);
+                    break;
+                }
+                pin = entry.pin();
+                at = at.join(name).unwrap_or_default();
+            }
+            match linked {
+                None => return Ok(Some(pin)),
+                Some(Some(to)) if to.is_root() => return Ok(Some(owner.pin)),
+                Some(Some(to)) => rest = to.to_string(),
+                Some(None) => return Ok(None),
+            }
+        }
+        Err(Error::usage(format!("{path} leads over too many symlinks")))
+    }
+}
+
+/// The files of a commit. It knows nothing of what lies outside the repository, so nothing is there.
+struct CommitFiles<'p> {
+    /// Where the repository lies, so that absolute paths into it become relative.
+    top: &'p Path,
+    commit: Commit,
+}
+
+impl Files for CommitFiles<'_> {
+    fn top(&self) -> &Path {
+        self.top
+    }
+
+    fn read(&self, place: &Place) -> Result<Option<Vec<u8>>> {
+        match place {
+            Place::Repo(path) => self.commit.read(path),
+            Place::Outside(_) => Ok(None),
+            Place::Url(url) => Err(Error::new(Kind::Usage, format!("{url} is no file that can be read here"))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
+
+fn is_nothing(error: &std::io::Error) -> bool {
+    [std::io::ErrorKind::NotFound, std::io::ErrorKind::NotADirectory].contains(&error.kind())
+}

@@ -1,0 +1,277 @@
+//! What went wrong at a remote: the words of some thirty services and of the operating system, in ours.
+
+use std::io;
+
+use crate::error::{Error, Kind};
+use crate::remote::settings::address::{Address, Scheme};
+use crate::shell::word;
+use crate::url::Url;
+
+/// Why a remote did not do what it was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// The object, or the bucket or folder around it, is not there.
+    NotFound,
+    /// No credentials, wrong ones, or not enough rights.
+    Denied,
+    /// Nobody answers.
+    Unreachable,
+    /// It answers that it cannot just now, also after several tries.
+    Busy,
+    Full,
+    /// The user wants an end, by this signal.
+    Stopped(i32),
+    /// The settings make no sense to the library.
+    Settings,
+    Other,
+}
+
+/// A refusal, in the words of who refused.
+#[derive(Clone, Debug)]
+pub struct Fault {
+    pub why: Why,
+    pub text: String,
+}
+
+impl Fault {
+    pub fn new(why: Why, text: impl Into<String>) -> Fault {
+        Fault { why, text: text.into() }
+    }
+}
+
+impl From<io::Error> for Fault {
+    fn from(e: io::Error) -> Fault {
+        let why = match e.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Why::NotFound,
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Why::Denied,
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Why::Full,
+            _ => Why::Other,
+        };
+        let text = e.to_string();
+        Fault::new(why, text.split(" (os error").next().unwrap_or_default())
+    }
+}
+
+impl From<opendal::Error> for Fault {
+    fn from(e: opendal::Error) -> Fault {
+        use opendal::ErrorKind::*;
+        // The library shows the nearest cause; ssh's own words are further away.
+        let all = causes(&e).fold(e.to_string(), |all, cause| format!("{all}: {cause}"));
+        let says = |words: &[&str]| words.iter().any(|word| all.contains(word));
+        let why = match e.kind() {
+            _ if says(&["status: 507", "Insufficient Storage", "QuotaExceeded", "No space left"]) => Why::Full,
+            NotFound => Why::NotFound,
+            PermissionDenied => Why::Denied,
+            _ if says(&["status: 401", "status: 403", "Permission denied (publickey", "Host key verification"]) => {
+                Why::Denied
+            }
+            _ if says(&[
+                "InvalidAccessKeyId",
+                "SignatureDoesNotMatch",
+                "AuthenticationFailed",
+                "no valid credential",
+            ]) =>
+            {
+                Why::Denied
+            }
+            RateLimited => Why::Busy,
+            ConfigInvalid => Why::Settings,
+            _ if says(&["Connection refused", "dns error", "error trying to connect", "tcp connect", "timed out"]) => {
+                Why::Unreachable
+            }
+            _ if says(&["connect to host", "Could not resolve hostname", "Connection closed", "send http request"]) => {
+                Why::Unreachable
+            }
+            _ if e.is_temporary() || e.is_persistent() => Why::Busy,
+            _ => Why::Other,
+        };
+        Fault::new(why, words(&e))
+    }
+}
+
+/// The sentence in an answer: `NoSuchBucket: The specified bucket does not exist`.
+fn words(e: &opendal::Error) -> String {
+    let message = e.message();
+    let field = |name: &str| {
+        let rest = &message[message.find(&format!("{name}: \""))? + name.len() + 3..];
+        rest.split('"').next().filter(|text| !text.is_empty())
+    };
+    if let Some(code) = field("code") {
+        return field("message").map_or(code.to_string(), |text| format!("{code}: {}", first_line(text)));
+    }
+    if let Some(number) = number(message, "code: ") {
+        return format!("the server answers {number}: {}", field("message").map_or("", first_line));
+    }
+    let cause = causes(e).last().map(ToString::to_string).filter(|cause| !message.contains(cause));
+    let whole = e.to_string();
+    let status = number(&whole, "status: ");
+    if let Some(host) = host(&whole).filter(|_| status.is_none()) {
+        return format!("{message} to {host}: {}", first_line(&cause.unwrap_or_default()));
+    }
+    let message = if message.trim_start().starts_with('<') { "" } else { first_line(message) };
+    match (message, cause, status) {
+        ("", _, Some(status)) => format!("the server answers {status}"),
+        ("", cause, None) => cause.unwrap_or_else(|| e.kind().to_string()),
+        (message, Some(cause), _) => format!("{message}: {}", first_line(&cause)),
+        (message, None, _) => message.to_string(),
+    }
+}
+
+/// What an error stands on, the nearest first.
+fn causes(e: &opendal::Error) -> impl Iterator<Item = &dyn std::error::Error> {
+    std::iter::successors(std::error::Error::source(e), |e| e.source())
+}
+
+/// The number after a word.
+fn number(text: &str, word: &str) -> Option<String> {
+    let digits: String = text.split_once(word)?.1.chars().take_while(char::is_ascii_digit).collect();
+    Some(digits).filter(|digits| !digits.is_empty())
+}
+
+/// Where a request went that nobody answered. No more of its URL than that: there may be a signature in it.
+fn host(text: &str) -> Option<&str> {
+    let url = text.split_once("url: ")?.1;
+    let end = url.match_indices(['/', '?', ' ', ',']).map(|(at, _)| at).find(|at| *at > "https://".len());
+    Some(&url[..end?])
+}
+
+fn first_line(text: &str) -> &str {
+    let line = text.trim().lines().next().unwrap_or_default();
+    line.char_indices().nth(300).map_or(line, |(at, _)| &line[..at])
+}
+
+/// The error that a command ends with: what, where, why, and what to type next.
+pub fn error(fault: &Fault, name: &str, url: &Url, scheme: Scheme, doing: &str) -> Error {
+    let remote = format!("the remote {name} ({url})");
+    let message = match fault.why {
+        Why::Stopped(_) => "interrupted".to_string(),
+        Why::NotFound if scheme == Scheme::Folder => format!("{remote} is not there: cannot {doing}"),
+        Why::NotFound => format!("{remote} does not have what was asked for: cannot {doing}"),
+        Why::Denied => format!("{remote} refuses us: cannot {doing}"),
+        Why::Unreachable => format!("{remote} cannot be reached: cannot {doing}"),
+        Why::Busy => format!("{remote} does not answer as it should, also after several tries: cannot {doing}"),
+        Why::Full => format!("{remote} is full: cannot {doing}"),
+        Why::Settings => format!("{remote} cannot be used as it is set up"),
+        Why::Other => format!("{remote} failed: cannot {doing}"),
+    };
+    if let Why::Stopped(number) = fault.why {
+        return Error { kind: Kind::Signal(number), ..Error::usage(message) };
+    }
+    let error = Error::new(Kind::Remote, message).because(&fault.text);
+    if fault.text.contains("Host key verification failed") {
+        return error
+            .hint(format!("if you trust it: ssh-keyscan -H {} >> ~/.ssh/known_hosts", keyscan(url)))
+            .hint(format!("or trust whoever answers first: lockstep remote modify {name} known_hosts_strategy add"));
+    }
+    match fault.why {
+        Why::NotFound if scheme == Scheme::Folder => error.hint("is the disk mounted? lockstep remote list"),
+        Why::NotFound => error.hint("does the bucket, container or folder exist? lockstep remote list"),
+        Why::Denied => error.hint(credentials(name, scheme)),
+        Why::Unreachable => error.hint(format!("lockstep remote check {name}")),
+        Why::Full => error.hint("free some space there and run the same command again; what arrived is kept"),
+        Why::Busy => error.hint("run the same command again later; what arrived is kept"),
+        Why::Settings => error.hint(format!("lockstep remote modify {name} OPTION VALUE")),
+        Why::Other | Why::Stopped(_) => error,
+    }
+}
+
+/// The host of a URL as `ssh-keyscan` takes it.
+fn keyscan(url: &Url) -> String {
+    let Ok(address) = Address::parse(url) else { return "HOST".into() };
+    let host = word(address.host.trim_matches(['[', ']'])).into_owned();
+    address.port.map_or(host.clone(), |port| format!("-p {port} {host}"))
+}
+
+fn credentials(name: &str, scheme: Scheme) -> String {
+    match scheme {
+        Scheme::Folder => "check the owner and the permissions of the folder".into(),
+        Scheme::S3 => format!(
+            "check the credentials: AWS_ACCESS_KEY_ID, AWS_PROFILE, `lockstep remote modify {name} profile NAME`, or \
+             eval \"$(aws configure export-credentials --format env)\""
+        ),
+        Scheme::Gcs => format!(
+            "check the credentials: GOOGLE_APPLICATION_CREDENTIALS, or lockstep remote modify --local {name} \
+             credential_path FILE"
+        ),
+        Scheme::Azure => format!(
+            "check the credentials: AZURE_STORAGE_CONNECTION_STRING, or lockstep remote modify --local {name} account_key"
+        ),
+        Scheme::Sftp => {
+            format!("does `ssh` get in without a password? Else: lockstep remote modify {name} keyfile FILE")
+        }
+        Scheme::Webdav | Scheme::Http => {
+            format!("check user and password: lockstep remote modify --local {name} password")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use opendal::ErrorKind;
+
+    #[test]
+    fn answers_become_sentences() {
+        let s3 = r#"S3Error { code: "NoSuchBucket", message: "The specified bucket does not exist", resource: "" }"#;
+        let gcs = r#"GcsErrorResponse { error: GcsError { code: 404, message: "Not Found", errors: [] } }"#;
+        for (kind, message, why, text) in [
+            (ErrorKind::NotFound, s3, Why::NotFound, "NoSuchBucket: The specified bucket does not exist"),
+            (
+                ErrorKind::Unexpected,
+                r#"S3Error { code: "InvalidAccessKeyId", message: "" }"#,
+                Why::Denied,
+                "InvalidAccessKeyId",
+            ),
+            (ErrorKind::PermissionDenied, "no", Why::Denied, "no"),
+            (ErrorKind::Unexpected, "Connection refused", Why::Unreachable, "Connection refused"),
+            (ErrorKind::ConfigInvalid, "region is missing", Why::Settings, "region is missing"),
+            (ErrorKind::RateLimited, "slow down\nplease", Why::Busy, "slow down"),
+            (ErrorKind::NotFound, gcs, Why::NotFound, "the server answers 404: Not Found"),
+        ] {
+            let fault = Fault::from(opendal::Error::new(kind, message));
+            assert_eq!((fault.why, fault.text.as_str()), (why, text), "{message}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_host_is_made_known() {
+        let fault = Fault::new(Why::Denied, "connect: Host key verification failed.");
+        for (url, host) in [("ssh://me@lab.org:2222/srv/x", "-p 2222 lab.org"), ("sftp://lab/x", "lab")] {
+            let error = error(&fault, "lab", &url.into(), Scheme::Sftp, "get x");
+            assert_eq!(error.hints[0], format!("if you trust it: ssh-keyscan -H {host} >> ~/.ssh/known_hosts"));
+            assert_eq!(error.hints.len(), 2);
+        }
+    }
+
+    #[test]
+    fn causes_are_told_and_where_a_request_went() {
+        let unanswered = opendal::Error::new(ErrorKind::Unexpected, "send http request")
+            .with_context("url", "http://127.0.0.1:8014/bucket/x?sig=secret")
+            .set_source(io::Error::other("Connection refused"));
+        let ssh = io::Error::other("me@host: Permission denied (publickey).");
+        let refused = opendal::Error::new(ErrorKind::Unexpected, "connect").set_source(io::Error::other(Outer(ssh)));
+        for (e, why, text) in [
+            (unanswered, Why::Unreachable, "send http request to http://127.0.0.1:8014: Connection refused"),
+            (refused, Why::Denied, "connect: me@host: Permission denied (publickey)."),
+        ] {
+            let fault = Fault::from(e);
+            assert_eq!((fault.why, fault.text.as_str()), (why, text));
+        }
+    }
+
+    /// Says nothing of its cause by itself.
+    #[derive(Debug)]
+    struct Outer(io::Error);
+
+    impl std::fmt::Display for Outer {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("the master process could not connect")
+        }
+    }
+
+    impl std::error::Error for Outer {
+        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            Some(&self.0)
+        }
+    }
+}

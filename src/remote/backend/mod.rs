@@ -1,0 +1,423 @@
+//! One interface over both sorts of remote, a folder and a service, with the remote's name in every error and a count
+//! of what it cost.
+
+pub(super) mod cap;
+pub(super) mod fault;
+pub(super) mod folder;
+pub(super) mod service;
+pub mod tls;
+pub(super) mod transfer;
+pub(super) mod transport;
+pub(super) mod upload;
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+use crate::event::Stop;
+use crate::path::home::expand;
+use crate::remote::settings::address::{Address, Scheme};
+
+use crate::remote::settings::options::Options;
+use crate::remote::settings::secrets::HiddenTexts;
+use crate::shell::word;
+use crate::store::LARGEST_READ;
+use crate::url::Url;
+use fault::{Fault, Why};
+use folder::Folder;
+use service::{Broken, Service};
+
+pub struct Place {
+    /// Of the remote.
+    name: String,
+    url: Url,
+    scheme: Scheme,
+    options: Options,
+    hidden: HiddenTexts,
+    kind: Kind,
+    cost: Cost,
+    /// As whom we come, where that is known before anybody is asked.
+    who: Option<String>,
+    stop: Stop,
+}
+
+enum Kind {
+    Folder(Folder),
+    Service(Box<Service>),
+}
+
+/// What was asked of a remote.
+#[derive(Debug, Default)]
+struct Cost {
+    requests: AtomicU64,
+    sent: AtomicU64,
+    received: AtomicU64,
+}
+
+/// The same, as it stood at some time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spent {
+    pub requests: u64,
+    pub sent: u64,
+    pub received: u64,
+}
+
+/// What a look at an object found.
+pub enum Looked {
+    Bytes(Vec<u8>),
+    Gone,
+    /// It is there and cannot be read so: most likely it is cut short.
+    Broken(String),
+}
+
+/// Why a stream did not arrive.
+pub enum StreamError {
+    /// What was read was not good.
+    Source(std::io::Error),
+    Remote(Error),
+    /// A new attempt, with the source from its beginning, may succeed.
+    Again(Error),
+}
+
+impl Place {
+    pub fn open(
+        name: &str,
+        url: &Url,
+        address: &Address,
+        options: Options,
+        base: &Path,
+        env: &BTreeMap<String, String>,
+        stop: Stop,
+    ) -> Result<Place> {
+        let scheme = address.scheme;
+        let hidden = HiddenTexts::of(address, &options, env);
+        let kind = if scheme == Scheme::Folder {
+            let dir = expand(&address.path, base, env.get("HOME").map(Path::new));
+            Kind::Folder(Folder::new(dir.map_err(|e| e.because(format!("it is the URL of the remote {name}")))?))
+        } else {
+            let service = Service::open(address, &options, env, stop);
+            Kind::Service(Box::new(service.map_err(|fault| {
+                let fault = Fault { text: url.scrub(&hidden.scrub(&fault.text)), ..fault };
+                fault::error(&fault, name, url, scheme, "be used")
+            })?))
+        };
+        let who = who(url, address, &options, env);
+        Ok(Place {
+            name: name.to_string(),
+            url: url.clone(),
+            scheme,
+            options,
+            hidden,
+            kind,
+            cost: Cost::default(),
+            who,
+            stop,
+        })
+    }
+
+    pub fn who(&self) -> Option<&str> {
+        self.who.as_deref()
+    }
+
+    pub fn url(&self) -> &Url {
+        &self.url
+    }
+
+    pub fn is_folder(&self) -> bool {
+        self.scheme == Scheme::Folder
+    }
+
+    /// Can its folders be listed?
+    pub fn lists(&self) -> bool {
+        self.scheme != Scheme::Http
+    }
+
+    pub fn spent(&self) -> Spent {
+        let of = |n: &AtomicU64| n.load(Ordering::Relaxed);
+        let more = match &self.kind {
+            Kind::Service(service) => of(&service.requests),
+            Kind::Folder(_) => 0,
+        };
+        let Cost { requests, sent, received } = &self.cost;
+        Spent { requests: of(requests) + more, sent: of(sent), received: of(received) }
+    }
+
+    /// Of a folder, a request is a call of the file system.
+    fn count(&self) {
+        if self.is_folder() {
+            self.cost.requests.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn error(&self, doing: &str, fault: Fault) -> Error {
+        if let (Why::Stopped(_), Err(stopped)) = (fault.why, self.stop.check()) {
+            return stopped;
+        }
+        let fault = Fault { text: self.url.scrub(&self.hidden.scrub(&fault.text)), ..fault };
+        fault::error(&fault, &self.name, &self.url, self.scheme, doing)
+    }
+
+    /// So many objects will travel at once: they share the memory for parts.
+    pub fn share(&self, objects: usize) {
+        if let Kind::Service(service) = &self.kind {
+            service.share(objects);
+        }
+    }
+
+    /// Is a folder there? Of a service only an answer tells.
+    pub fn must_exist(&self) -> Result<()> {
+        match &self.kind {
+            Kind::Folder(folder) if !folder.exists() => {
+                Err(self.error("read from it", Fault::new(Why::NotFound, "there is no such folder")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The folder of this machine that it is, if it is one.
+    pub fn folder(&self) -> Option<&Path> {
+        match &self.kind {
+            Kind::Folder(folder) => Some(folder.dir()),
+            Kind::Service(_) => None,
+        }
+    }
+
+    /// Is there a regular file of this name in the folder? Of a service only an answer tells.
+    pub fn has(&self, file: &str) -> bool {
+        match &self.kind {
+            Kind::Folder(folder) => folder.has(file),
+            Kind::Service(_) => false,
+        }
+    }
+
+    /// Makes the folder of a new remote, and none above it: that would be on another disk than the one that is meant.
+    /// A remote begins in a new or empty folder, so that nothing of others is ever taken for its own; one that has the
+    /// file `marker` is a remote already.
+    pub fn make_folder(&self, marker: &str) -> Result<()> {
+        let Kind::Folder(folder) = &self.kind else { return Ok(()) };
+        if let Some(above) = folder.dir().parent().filter(|above| !above.is_dir()) {
+            let why = format!("there is no folder {} to make it in", above.display());
+            return Err(self
+                .error("be written", Fault::new(Why::NotFound, why))
+                .hint(format!("or make that folder: mkdir -p {}", word(&above.to_string_lossy()))));
+        }
+        folder.make().map_err(|fault| self.error("be written", fault))?;
+        // Another push may just make it: it writes the marker first.
+        if folder.is_new() || folder.has(marker) {
+            return Ok(());
+        }
+        let why = "it is not empty, and no remote of lockstep: it has no file lockstep-remote";
+        Err(self.error("be written", Fault::new(Why::Other, why)).hint("name a new or empty folder"))
+    }
+
+    /// A small object, whole; `None` if it is not there. One of more than `most` bytes is an error.
+    pub fn get(&self, path: &str, most: u64) -> Result<Option<Vec<u8>>> {
+        self.stop.check()?;
+        self.count();
+        let found = match &self.kind {
+            Kind::Folder(folder) => folder.get(path, most),
+            Kind::Service(service) => service.get(path, most),
+        };
+        self.received(path, found)
+    }
+
+    /// Bytes of an object, all that were asked for; `None` if it is not there. The inner error is about this object alone.
+    pub fn get_range(&self, path: &str, range: Range<u64>) -> Result<Result<Option<Vec<u8>>>> {
+        if range.is_empty() {
+            return Ok(Ok(Some(Vec::new())));
+        }
+        self.stop.check()?;
+        self.count();
+        let found = self.range_of(path, range);
+        let is_its_own = found.as_ref().is_err_and(|fault| fault.why == Why::Other);
+        let found = self.received(path, found);
+        if is_its_own { Ok(found) } else { found.map(Ok) }
+    }
+
+    /// No index that is right asks for more than is read at once.
+    fn range_of(&self, path: &str, range: Range<u64>) -> Result<Option<Vec<u8>>, Fault> {
+        if range.end.saturating_sub(range.start) > LARGEST_READ {
+            return Err(cap::too_large(path, LARGEST_READ));
+        }
+        match &self.kind {
+            Kind::Folder(folder) => folder.get_range(path, range),
+            Kind::Service(service) => service.get_range(path, range),
+        }
+    }
+
+    fn received(&self, path: &str, found: Result<Option<Vec<u8>>, Fault>) -> Result<Option<Vec<u8>>> {
+        if let Ok(Some(bytes)) = &found {
+            self.cost.received.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        }
+        found.map_err(|fault| self.error(&format!("get {path}"), fault))
+    }
+
+    /// Writes an object in one step. One that is there already is replaced where that matters.
+    pub fn put(&self, path: &str, bytes: Vec<u8>, may_replace: bool) -> Result<()> {
+        self.stop.check()?;
+        self.count();
+        self.cost.sent.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        let put = match &self.kind {
+            Kind::Folder(folder) => folder.put(path, &bytes),
+            Kind::Service(service) => service.put(path, bytes, may_replace),
+        };
+        put.map_err(|fault| self.error(&format!("put {path}"), fault))
+    }
+
+    /// Writes an object of any size in one step from what `source` gives. One of that size that is there already may stay,
+    /// unless it may be damaged.
+    pub fn put_stream(
+        &self,
+        path: &str,
+        source: &mut dyn Read,
+        size: u64,
+        may_replace: bool,
+        done: &dyn Fn(u64),
+    ) -> Result<(), StreamError> {
+        self.count();
+        let done = |n: u64| {
+            self.cost.sent.fetch_add(n, Ordering::Relaxed);
+            done(n);
+        };
+        let mut source = Stoppable { source, stop: self.stop };
+        let put = match &self.kind {
+            Kind::Folder(folder) => folder.put_stream(path, &mut source, size, &done),
+            Kind::Service(service) => service.put_stream(path, &mut source, size, may_replace, &done),
+        };
+        if put.is_err() {
+            self.stop.check().map_err(StreamError::Remote)?;
+        }
+        put.map_err(|broken| match broken {
+            Broken::Source(e) => StreamError::Source(e),
+            Broken::Remote(fault) => StreamError::Remote(self.error(&format!("put {path}"), fault)),
+            Broken::Again(fault) => StreamError::Again(self.error(&format!("put {path}"), fault)),
+        })
+    }
+
+    /// Tries again, with growing pauses, as long as a new attempt may succeed.
+    pub fn patiently(&self, mut attempt: impl FnMut() -> Result<(), StreamError>) -> Result<(), StreamError> {
+        let most = self.options.number("retries").unwrap_or(5);
+        let mut pause = Duration::from_millis(300);
+        for _ in 0..most {
+            match attempt() {
+                Err(StreamError::Again(_)) => {}
+                done => return done,
+            }
+            const GLANCE: Duration = Duration::from_millis(50);
+            for _ in 0..pause.div_duration_f32(GLANCE) as u32 {
+                self.stop.check().map_err(StreamError::Remote)?;
+                std::thread::sleep(GLANCE);
+            }
+            pause = (pause * 2).min(Duration::from_secs(20));
+        }
+        attempt()
+    }
+
+    /// The names of the objects in a folder; none if there is no such folder.
+    pub fn list(&self, folder: &str) -> Result<Vec<String>> {
+        self.stop.check()?;
+        self.count();
+        let names = match &self.kind {
+            Kind::Folder(f) => f.list(folder),
+            Kind::Service(service) => service.list(folder),
+        };
+        names.map_err(|fault| self.error(&format!("list {folder}"), fault))
+    }
+
+    /// Removes what broken or killed uploads left under the names of temporary objects since before `time`, in seconds
+    /// since 1970. Costs one listing, where there can be such things at all.
+    pub fn sweep(&self, time: u64) -> Result<()> {
+        self.count();
+        let old = match &self.kind {
+            Kind::Folder(folder) => folder.leftovers("tmp", time),
+            Kind::Service(service) if service.renames() => service.leftovers("tmp", time),
+            Kind::Service(_) => Ok(Vec::new()),
+        };
+        let old = old.map_err(|fault| self.error("list tmp", fault))?;
+        let is_ours = |name: &&String| {
+            let name = name.strip_prefix("check-").unwrap_or(name);
+            name.len() == 32 && name.bytes().all(|b| b.is_ascii_hexdigit())
+        };
+        old.iter().filter(is_ours).try_for_each(|name| self.remove(&format!("tmp/{name}")))
+    }
+
+    /// Removes an object; that it is not there is fine.
+    pub fn remove(&self, path: &str) -> Result<()> {
+        self.count();
+        let removed = match &self.kind {
+            Kind::Folder(folder) => folder.remove(path),
+            Kind::Service(service) => service.remove(path),
+        };
+        removed.map_err(|fault| self.error(&format!("remove {path}"), fault))
+    }
+
+    /// Every object below a folder, with its size; none if there is no such folder.
+    pub fn list_all(&self, folder: &str) -> Result<Vec<(String, u64)>> {
+        self.count();
+        let all = match &self.kind {
+            Kind::Folder(f) => f.list_all(folder),
+            Kind::Service(service) => service.list_all(folder),
+        };
+        all.map_err(|fault| self.error(&format!("list {folder}"), fault))
+    }
+
+    /// Bytes of an object of which it is not known whether they are there.
+    pub fn look(&self, path: &str, range: Range<u64>) -> Result<Looked> {
+        self.count();
+        match self.range_of(path, range) {
+            Err(fault) if fault.why == Why::Other => {
+                Ok(Looked::Broken(self.url.scrub(&self.hidden.scrub(&fault.text))))
+            }
+            found => Ok(self.received(path, found)?.map_or(Looked::Gone, Looked::Bytes)),
+        }
+    }
+
+    /// The same, also when the user wants an end; what cannot be removed in a moment stays.
+    pub fn tidy(&self, path: &str) {
+        match &self.kind {
+            Kind::Folder(folder) => drop(folder.remove(path)),
+            Kind::Service(service) => service.tidy(path),
+        }
+    }
+}
+
+/// A source that breaks when the user wants an end.
+struct Stoppable<'a> {
+    source: &'a mut dyn Read,
+    stop: Stop,
+}
+
+impl Read for Stoppable<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.stop.asked().is_some() {
+            return Err(std::io::Error::other("interrupted"));
+        }
+        self.source.read(buffer)
+    }
+}
+
+fn who(url: &Url, address: &Address, options: &Options, env: &BTreeMap<String, String>) -> Option<String> {
+    let of = |option: &str, variable: &str| options.get(option).or_else(|| env.get(variable).map(String::as_str));
+    let from = |words: &str, name: &str| format!("{words} {name}");
+    match address.scheme {
+        Scheme::S3 => options
+            .get("access_key_id")
+            .map(|key| from("access key", key))
+            .or_else(|| options.get("profile").map(|name| from("profile", name)))
+            .or_else(|| env.get("AWS_ACCESS_KEY_ID").map(|key| from("access key", key)))
+            .or_else(|| env.get("AWS_PROFILE").map(|name| from("profile", name))),
+        Scheme::Gcs => of("credential_path", "GOOGLE_APPLICATION_CREDENTIALS").map(|file| from("the account of", file)),
+        Scheme::Azure => of("account_name", "AZURE_STORAGE_ACCOUNT").map(|name| from("account", name)),
+        Scheme::Folder => None,
+        _ => {
+            // The user may be a token, which the shown URL leaves out.
+            let shown = url.to_string();
+            let user = address.user.as_deref().filter(|user| shown.contains(&format!("://{user}")));
+            user.or(options.get("user")).map(|name| from("user", name))
+        }
+    }
+}

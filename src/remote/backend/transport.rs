@@ -1,0 +1,135 @@
+//! The HTTP of remotes, where the library's own will not do.
+//!
+//! For WebDAV it takes 429 Too Many Requests for a mistake of ours and gives up, where every other service waits and tries
+//! again. It reads every answer to its end: here an answer has the size that was asked for, or [`cap::ANSWER`]. And it
+//! follows a redirect from `https://` to `http://`, and tells the next server the URL that it comes from, in which there
+//! may be a signature. Only what is read by plain HTTP may lie on another server than the remote. (The client leaves
+//! `Authorization` out where scheme, host or port differ.)
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures_core::Stream;
+use http::header::{CONTENT_LENGTH, HeaderMap, RANGE};
+use http::{Method, Request, Response, StatusCode};
+use opendal::{Buffer, Error, ErrorKind, HttpBody, HttpTransport, Result};
+use opendal_http_transport_reqwest::ReqwestTransport;
+use reqwest::redirect::{Attempt, Policy};
+
+use crate::remote::backend::{cap, tls};
+use crate::remote::settings::address::Scheme;
+
+/// Redirects that are followed for one request.
+const MOST_REDIRECTS: usize = 10;
+
+tokio::task_local! {
+    /// The most that an answer to the requests of this task may hold, where it is an object.
+    pub static MOST: u64;
+}
+
+/// The usual transport, but a server that asks for patience is one that cannot just now, and no answer is endless.
+pub struct Patient(ReqwestTransport);
+
+impl Patient {
+    /// For remotes of this scheme.
+    pub fn new(scheme: Scheme) -> reqwest::Result<Patient> {
+        let policy = Policy::custom(if scheme == Scheme::Http { follow } else { follow_inside });
+        let client = tls::http_client().referer(false).redirect(policy).build()?;
+        Ok(Patient(ReqwestTransport::new(client)))
+    }
+}
+
+fn follow(attempt: Attempt<'_>) -> reqwest::redirect::Action {
+    let from = attempt.previous().last().map_or("", |url| url.scheme());
+    if from == "https" && attempt.url().scheme() != "https" {
+        return attempt.stop();
+    }
+    if attempt.previous().len() > MOST_REDIRECTS { attempt.error("too many redirects") } else { attempt.follow() }
+}
+
+/// The same where requests have more than `Authorization` that is a secret, like the session token of S3, or objects in
+/// their bodies: only where scheme, host and port stay.
+fn follow_inside(attempt: Attempt<'_>) -> reqwest::redirect::Action {
+    let from = attempt.previous().last();
+    if from.is_none_or(|from| from.origin() != attempt.url().origin()) {
+        return attempt.stop();
+    }
+    follow(attempt)
+}
+
+impl HttpTransport for Patient {
+    async fn fetch(&self, request: Request<Buffer>) -> Result<Response<HttpBody>> {
+        let most = most(&request);
+        let has_body = request.method() != Method::HEAD;
+        let mut answer = self.0.fetch(request).await?;
+        if answer.status() == StatusCode::TOO_MANY_REQUESTS {
+            *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        }
+        let claimed = answer.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+        if has_body && claimed.is_some_and(|length| length > most) {
+            return Err(too_large(most));
+        }
+        let (head, body) = answer.into_parts();
+        let body = body.map_inner(|stream| Box::new(Capped { stream, left: most, most }));
+        Ok(Response::from_parts(head, body))
+    }
+}
+
+/// The most that an answer to this request may hold.
+fn most(request: &Request<Buffer>) -> u64 {
+    let task = MOST.try_with(|most| *most).ok();
+    task.or_else(|| asked_for(request.headers())).unwrap_or(0).max(cap::ANSWER)
+}
+
+/// The bytes of the range that a request asks for: `bytes=0-99`.
+fn asked_for(headers: &HeaderMap) -> Option<u64> {
+    let (first, last) = headers.get(RANGE)?.to_str().ok()?.strip_prefix("bytes=")?.split_once('-')?;
+    last.parse::<u64>().ok()?.checked_sub(first.parse::<u64>().ok()?)?.checked_add(1)
+}
+
+fn too_large(most: u64) -> Error {
+    Error::new(ErrorKind::Unexpected, format!("the answer is larger than {most} bytes"))
+}
+
+type Body = Box<dyn Stream<Item = Result<Buffer>> + Send + Sync + Unpin + 'static>;
+
+/// A body that breaks when it is longer than it may be.
+struct Capped {
+    stream: Body,
+    left: u64,
+    most: u64,
+}
+
+impl Stream for Capped {
+    type Item = Result<Buffer>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Buffer>>> {
+        let next = std::task::ready!(Pin::new(&mut self.stream).poll_next(context));
+        let Some(Ok(bytes)) = next else { return Poll::Ready(next) };
+        let left = self.left.checked_sub(bytes.len() as u64);
+        self.left = left.unwrap_or(0);
+        Poll::Ready(Some(left.map(|_| bytes).ok_or_else(|| too_large(self.most))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_has_the_size_that_was_asked_for() {
+        for (range, want) in [
+            ("bytes=0-99", Some(100)),
+            ("bytes=5-5", Some(1)),
+            ("bytes=5-", None),
+            ("bytes=-5", None),
+            ("bytes=9-5", None),
+            ("bytes=0-18446744073709551615", None),
+            ("x", None),
+        ] {
+            let request = Request::get("http://x/").header(RANGE, range).body(Buffer::new()).unwrap();
+            assert_eq!(asked_for(request.headers()), want, "{range}");
+            assert_eq!(most(&request), want.unwrap_or(0).max(cap::ANSWER));
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! What is at a remote, as its segments tell: one listing of `index/`, and a request for each segment that is not known
+//! here yet. Segments never change, so those that were read are kept in the clone, and so are the indexes of packs:
+//!
+//! ```text
+//! <git common dir>/lockstep/remotes/<hash of the url>/
+//!   index/<name>       segments, as they are at the remote
+//!   packs/<id>.index   tails of packs
+//! ```
+//! A cache: what is damaged or missing in it is fetched again, and a segment that the remote lists no more does not
+//! count. That there is any segment says that this clone has used the remote: see `lost`.
+
+pub mod lost;
+pub(super) mod segment;
+pub(super) mod summary;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::error::{Error, Kind, Result};
+use crate::remote::backend::Place;
+use crate::remote::backend::cap;
+use crate::remote::gc::marks::{Marks, Note, NoteName, Sort, Things};
+use segment::{Location, Name, Root, RunRow, Segment, root_key};
+
+use crate::replace::write_named;
+use crate::store::pack::format::{PackId, PackIndex};
+use crate::store::{ObjectId, ObjectKind, Pin};
+
+/// A segment that vanishes while it is read was merged into another: the list is read again, so often.
+const PATIENCE: usize = 5;
+
+/// All segments of a remote, merged.
+#[derive(Debug, Default)]
+pub struct Catalog {
+    /// Is the place a remote, by its file `lockstep-remote`? Without it the place may be new, or the URL wrong.
+    pub has_marker: bool,
+    pub names: BTreeSet<Name>,
+    pub all: Segment,
+    /// Segments that cannot be read, with why: what they tell of is not known.
+    pub damaged: Vec<(Name, Error)>,
+    pub marks: Marks,
+    /// What is about to go, by them.
+    pub doomed: Things,
+    by_key: HashMap<ObjectId, Vec<ObjectId>>,
+}
+
+impl Catalog {
+    fn new(segments: impl IntoIterator<Item = (Name, Segment)>) -> Catalog {
+        let mut catalog = Catalog::default();
+        for (name, segment) in segments {
+            catalog.names.insert(name);
+            catalog.all.absorb(segment);
+        }
+        for run in catalog.all.runs.values() {
+            catalog.by_key.entry(run.key).or_default().push(run.entry);
+        }
+        catalog
+    }
+
+    /// All segments that are there, also the damaged ones.
+    pub fn listed(&self) -> impl Iterator<Item = &Name> {
+        self.names.iter().chain(self.damaged.iter().map(|(name, _)| name))
+    }
+
+    /// Where a whole output is, if all of it is there.
+    pub fn root(&self, pin: &Pin) -> Option<&Root> {
+        let kind = if pin.is_dir() { ObjectKind::Tree } else { ObjectKind::Content };
+        self.all.roots.get(&root_key(pin.id, kind))
+    }
+
+    /// The entries of a stage key that nobody withdrew, the newest first.
+    pub fn runs(&self, key: &ObjectId) -> Vec<RunRow> {
+        let entries = self.by_key.get(key).into_iter().flatten();
+        let mut runs: Vec<RunRow> = entries
+            .filter(|entry| !self.all.withdrawn.contains(*entry))
+            .filter_map(|entry| self.all.runs.get(entry).copied())
+            .collect();
+        runs.sort_by_key(|run| (std::cmp::Reverse(run.time), run.entry));
+        runs
+    }
+
+    /// The same, but not if it is about to go: who counts on it says so to the remote, by a push.
+    pub fn lasting_root(&self, pin: &Pin) -> Option<&Root> {
+        self.root(pin).filter(|_| !self.doomed.roots.contains(&(pin.id, pin.is_dir())))
+    }
+}
+
+/// The packs that some outputs need.
+pub fn packs_of<'a>(roots: impl IntoIterator<Item = &'a Root>) -> BTreeSet<PackId> {
+    let mut packs = BTreeSet::new();
+    for root in roots {
+        match &root.location {
+            Location::Loose => {}
+            Location::Packed(slice) => drop(packs.insert(slice.pack)),
+            Location::Tree(more) => packs.extend(more),
+        }
+    }
+    packs
+}
+
+/// What this clone remembers of a remote.
+pub struct Memory {
+    dir: PathBuf,
+    /// Indexes that were read.
+    #[cfg(test)]
+    pub reads: std::sync::atomic::AtomicUsize,
+}
+
+impl Memory {
+    pub fn new(dir: PathBuf) -> Memory {
+        Memory {
+            dir,
+            #[cfg(test)]
+            reads: Default::default(),
+        }
+    }
+
+    fn segment_path(&self, name: &Name) -> PathBuf {
+        self.dir.join("index").join(name.as_str())
+    }
+
+    /// A segment, and how many bytes it has.
+    fn segment(&self, name: &Name) -> Option<(Segment, u64)> {
+        let bytes = fs::read(self.segment_path(name)).ok()?;
+        let length = bytes.len() as u64;
+        Segment::parse(&bytes).ok().filter(|_| name.fits(&bytes)).map(|segment| (segment, length))
+    }
+
+    /// The bytes of a segment, if they are remembered.
+    pub fn segment_bytes(&self, name: &Name) -> Option<Vec<u8>> {
+        fs::read(self.segment_path(name)).ok().filter(|bytes| name.fits(bytes) && Segment::parse(bytes).is_ok())
+    }
+
+    /// The segments that are remembered.
+    pub fn segments(&self) -> BTreeSet<Name> {
+        let entries = fs::read_dir(self.dir.join("index")).into_iter().flatten().flatten();
+        entries.filter_map(|entry| Name::parse(entry.file_name().to_str()?)).collect()
+    }
+
+    /// Forgets all segments, as if the remote had never been used.
+    pub fn forget(&self) -> Result<()> {
+        let index = self.dir.join("index");
+        match fs::remove_dir_all(&index) {
+            Err(e) if e.kind() != ErrorKind::NotFound => Err(Error::io("remove", &index, e)),
+            _ => Ok(()),
+        }
+    }
+
+    /// What cannot be kept is fetched again.
+    pub fn keep_segment(&self, name: &Name, bytes: &[u8]) {
+        keep(&self.segment_path(name), bytes);
+    }
+
+    fn note(&self, file: &str) -> Option<Vec<u8>> {
+        fs::read(self.dir.join("index").join(file)).ok()
+    }
+
+    fn keep_note(&self, file: &str, bytes: &[u8]) {
+        keep(&self.dir.join("index").join(file), bytes);
+    }
+
+    /// Forgets what the remote lists no more.
+    fn tidy(&self, segments: &BTreeSet<Name>, notes: &BTreeSet<NoteName>) {
+        for entry in fs::read_dir(self.dir.join("index")).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let name = name.to_str().unwrap_or_default();
+            let is_listed = Name::parse(name).is_some_and(|name| segments.contains(&name));
+            if !is_listed && NoteName::parse(name).is_none_or(|note| !notes.contains(&note)) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+
+    fn index_path(&self, pack: &PackId) -> PathBuf {
+        self.dir.join("packs").join(format!("{pack}.index"))
+    }
+
+    pub fn index(&self, pack: &PackId) -> Option<Arc<PackIndex>> {
+        #[cfg(test)]
+        self.reads.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let index = PackIndex::parse(fs::read(self.index_path(pack)).ok()?).ok()?;
+        (index.id() == *pack).then(|| Arc::new(index))
+    }
+
+    pub fn keep_index(&self, index: &PackIndex) {
+        keep(&self.index_path(&index.id()), index.tail());
+    }
+}
+
+fn keep(path: &Path, bytes: &[u8]) {
+    let made = path.parent().map(fs::create_dir_all);
+    if made.is_some_and(|made| made.is_ok()) {
+        let _ = write_named(path, bytes);
+    }
+}
+
+/// Reads what is at the remote. A remote that was never written to is empty. With `from_scratch`, what is remembered of
+/// it does not count: it may be damaged there meanwhile.
+///
+/// Where nothing can be listed the summary may be behind: segments that are remembered are asked for as well, and one
+/// that is announced and not there (a push is under way, or was killed) is passed over once a second look finds the same.
+pub fn read(place: &Place, memory: &Memory, from_scratch: bool) -> Result<Catalog> {
+    let mut gone_before = None;
+    for _ in 0..PATIENCE {
+        let listed = list(place)?;
+        let unlisted = if place.lists() { BTreeSet::new() } else { &memory.segments() - &listed.segments };
+        let (mut segments, mut left) = (BTreeMap::new(), cap::SEGMENTS);
+        let mut damaged = Vec::new();
+        let mut gone = BTreeSet::new();
+        for name in listed.segments.iter().chain(&unlisted) {
+            let is_listed = listed.segments.contains(name);
+            let (segment, length) = match memory.segment(name).filter(|_| !from_scratch && is_listed) {
+                Some(known) => known,
+                None => match fetch(place, memory, name, left.min(cap::SEGMENT))? {
+                    Found::Whole(segment, length) => (segment, length),
+                    Found::Damaged(error) => {
+                        damaged.push((name.clone(), error));
+                        continue;
+                    }
+                    Found::Gone => {
+                        gone.extend(is_listed.then(|| name.clone()));
+                        continue;
+                    }
+                },
+            };
+            left = left.saturating_sub(length);
+            segments.insert(name.clone(), segment);
+        }
+        if gone.is_empty() || !place.lists() && gone_before.as_ref() == Some(&gone) {
+            let there = segments.keys().chain(damaged.iter().map(|(name, _)| name)).cloned().collect();
+            memory.tidy(&there, &listed.notes);
+            let marks = marks(place, memory, listed.notes)?;
+            let doomed = marks.doomed();
+            return Ok(Catalog { has_marker: true, damaged, marks, doomed, ..Catalog::new(segments) });
+        }
+        gone_before = Some(gone);
+    }
+    let gone = gone_before.iter().flatten().map(Name::as_str).next().unwrap_or_default();
+    let message = format!("the remote {} lists index/{gone} and does not have it", place.url());
+    Err(Error::new(Kind::Remote, message).hint("somebody may be writing to it: try again in a moment"))
+}
+
+/// What `index/` lists.
+pub struct Listed {
+    pub segments: BTreeSet<Name>,
+    pub notes: BTreeSet<NoteName>,
+}
+
+pub fn list(place: &Place) -> Result<Listed> {
+    if !place.lists() {
+        return Ok(Listed { segments: summary::read_alone(place)?, notes: BTreeSet::new() });
+    }
+    let files = place.list("index")?;
+    let segments = files.iter().filter_map(|name| Name::parse(name)).collect();
+    Ok(Listed { segments, notes: files.iter().filter_map(|name| NoteName::parse(name)).collect() })
+}
+
+/// Reads the notes. One that vanishes meanwhile was dealt with.
+fn marks(place: &Place, memory: &Memory, names: BTreeSet<NoteName>) -> Result<Marks> {
+    let mut marks = Marks::default();
+    for note in names.iter().filter(|note| note.sort != Sort::Removing) {
+        let file = note.file_name();
+        let known = memory.note(&file).filter(|bytes| note.name.fits(bytes));
+        let is_new = known.is_none();
+        let Some(bytes) =
+            known.map_or_else(|| place.get(&format!("index/{file}"), cap::NOTE), |bytes| Ok(Some(bytes)))?
+        else {
+            continue;
+        };
+        match Note::parse(&bytes).filter(|_| note.name.fits(&bytes)) {
+            Some(said) if note.sort == Sort::Marked => marks.marked.push((note.name.clone(), said.things)),
+            Some(said) => marks.kept.push(said),
+            None if note.name.fits(&bytes) && Note::is_newer(&bytes) => {
+                return Err(newer(place, &format!("index/{file}")));
+            }
+            None => {
+                marks.is_doubtful = true;
+                continue;
+            }
+        }
+        if is_new {
+            memory.keep_note(&file, &bytes);
+        }
+    }
+    Ok(Marks { names, ..marks })
+}
+
+enum Found {
+    /// With its length.
+    Whole(Segment, u64),
+    Damaged(Error),
+    Gone,
+}
+
+fn fetch(place: &Place, memory: &Memory, name: &Name, most: u64) -> Result<Found> {
+    let path = format!("index/{}", name.as_str());
+    let Some(bytes) = place.get(&path, most)? else { return Ok(Found::Gone) };
+    let damaged = |why: &str| {
+        let message = format!("{path} at the remote {} is damaged", place.url());
+        Found::Damaged(Error::new(Kind::Remote, message).because(why))
+    };
+    match Segment::parse(&bytes) {
+        Err(e) if e.is_newer() => Err(newer(place, &path)),
+        Err(e) => Ok(damaged(e.0)),
+        Ok(_) if !name.fits(&bytes) => Ok(damaged("its name is not that of its bytes")),
+        Ok(segment) => {
+            memory.keep_segment(name, &bytes);
+            Ok(Found::Whole(segment, bytes.len() as u64))
+        }
+    }
+}
+
+fn newer(place: &Place, path: &str) -> Error {
+    Error::new(Kind::Remote, format!("{path} at the remote {} was written by a newer lockstep", place.url()))
+        .hint("install a newer lockstep")
+}

@@ -1,0 +1,88 @@
+//! What outputs at a remote consist of, for those who must not overlook any of it: trees come from the store where it has
+//! them, else from the remote's packs, each pack asked once for all of its trees.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use crate::error::{Error, Kind, Result};
+use crate::remote::Remote;
+use crate::remote::catalog::Catalog;
+use crate::remote::catalog::segment::Location;
+use crate::remote::fetch::ranges::{piece, stretches};
+use crate::store::pack::format::PackId;
+use crate::store::trees::Tree;
+use crate::store::{ObjectId, ObjectKind, Store};
+
+pub struct Trees<'a> {
+    remote: &'a Remote,
+    store: &'a Store,
+    read: HashMap<ObjectId, Arc<Tree>>,
+    /// Packs whose trees were read.
+    asked: HashSet<PackId>,
+}
+
+impl<'a> Trees<'a> {
+    pub fn new(remote: &'a Remote, store: &'a Store) -> Trees<'a> {
+        Trees { remote, store, read: HashMap::new(), asked: HashSet::new() }
+    }
+
+    /// All objects that these outputs lead to.
+    ///
+    /// Errors: a tree that nobody has whole, since what it holds is not known.
+    pub fn reach(&mut self, catalog: &Catalog, roots: &BTreeSet<(ObjectId, bool)>) -> Result<HashSet<ObjectId>> {
+        let mut seen = HashSet::new();
+        for key in roots {
+            let Some(root) = catalog.all.roots.get(key) else { continue };
+            let mut rest = vec![*key];
+            while let Some((id, is_tree)) = rest.pop() {
+                if seen.insert(id) && is_tree {
+                    let tree = self.tree(catalog, &id, &root.location)?;
+                    rest.extend(tree.entries.iter().map(|entry| (entry.id, entry.pin().is_dir())));
+                }
+            }
+        }
+        Ok(seen)
+    }
+
+    fn tree(&mut self, catalog: &Catalog, id: &ObjectId, location: &Location) -> Result<Arc<Tree>> {
+        if let Some(tree) = self.read.get(id) {
+            return Ok(Arc::clone(tree));
+        }
+        let here = match self.store.read_tree(id, 0) {
+            Ok(tree) => Some(tree),
+            Err(e) if e.kind == Kind::Missing => None,
+            Err(e) => return Err(e),
+        };
+        if let Some(tree) = here {
+            let tree = Arc::new(tree);
+            self.read.insert(*id, Arc::clone(&tree));
+            return Ok(tree);
+        }
+        if let Location::Tree(packs) = location {
+            for pack in packs {
+                self.ask(catalog, pack)?;
+            }
+        }
+        self.read.get(id).map(Arc::clone).ok_or_else(|| {
+            let remote = self.remote;
+            let message = format!("the folder {id} is not at the remote {} ({})", remote.name, remote.url());
+            Error::missing(message).because("an index there says that it is complete").hint(remote.again())
+        })
+    }
+
+    fn ask(&mut self, catalog: &Catalog, pack: &PackId) -> Result<()> {
+        let Some(row) = catalog.all.packs.get(pack).filter(|_| self.asked.insert(*pack)) else { return Ok(()) };
+        let index = self.remote.index(pack, row)??;
+        let trees = index.iter().filter(|row| row.kind == ObjectKind::Tree && !self.read.contains_key(&row.id));
+        for stretch in stretches(trees.map(|row| piece(*pack, &row)).collect()) {
+            for (piece, bytes) in self.remote.read_whole(&stretch)? {
+                let tree = Tree::parse(&bytes).map_err(|why| {
+                    let message = format!("the folder {} at the remote {} cannot be used", piece.id, self.remote.name);
+                    Error::new(Kind::Remote, message).because(why)
+                })?;
+                self.read.insert(piece.id, Arc::new(tree));
+            }
+        }
+        Ok(())
+    }
+}

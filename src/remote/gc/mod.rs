@@ -1,0 +1,6 @@
+//! Removes from a remote what nothing needs.
+
+pub mod apply;
+pub mod marks;
+pub mod plan;
+pub(super) mod repack;

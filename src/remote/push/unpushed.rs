@@ -1,0 +1,86 @@
+//! What a push of commits would leave behind: outputs and data that they pin and that no remote has.
+
+use std::collections::BTreeSet;
+
+use crate::error::Result;
+use crate::git::GitId;
+use crate::path::RepoPath;
+use crate::pipeline::stage::FileId;
+use crate::plan::select::Selected;
+use crate::project::{Project, Rev, Snapshot};
+use crate::remote::scope::{Options, Scope};
+use crate::remote::{Remote, Wanted};
+use crate::store::ObjectId;
+
+/// A ref that is about to be pushed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Update {
+    /// The commit that it will point to.
+    pub to: String,
+    /// The commit that it points to there now, if any is known.
+    pub from: Option<String>,
+}
+
+/// What remotes lack of a commit.
+#[derive(Debug)]
+pub struct Left {
+    pub commit: GitId,
+    /// In the store here.
+    pub here: Vec<Wanted>,
+    /// Not even here.
+    pub nowhere: Vec<Wanted>,
+    /// Does a stage make any of what is nowhere? Data cannot be made again.
+    pub is_made: bool,
+}
+
+/// Looks at the tips that are pushed. What the commit that is there already pins is not this push's to answer for.
+/// Without a remote in the settings nothing is left behind.
+pub fn unpushed(project: &Project, updates: &[Update]) -> Result<Vec<Left>> {
+    let remotes = project.config.remotes();
+    if remotes.is_empty() {
+        return Ok(Vec::new());
+    }
+    let snapshots = project.snapshots();
+    let mut all = Vec::new();
+    let mut seen = BTreeSet::new();
+    for update in updates {
+        let snapshot = snapshots.at(&Rev::Named(update.to.clone()))?;
+        let Some(commit) = snapshot.commit.filter(|commit| seen.insert(*commit)) else { continue };
+        // One that was never fetched, or that Git no longer has, is no help.
+        let before = update.from.as_ref().and_then(|from| snapshots.at(&Rev::Named(from.clone())).ok());
+        let before: BTreeSet<(ObjectId, bool)> = match before {
+            Some(before) => before.pinned()?.iter().map(|p| (p.pin.id, p.pin.is_dir())).collect(),
+            None => BTreeSet::new(),
+        };
+        let mut left = Left { commit, here: Vec::new(), nowhere: Vec::new(), is_made: false };
+        let scope = scope(&snapshot)?;
+        for at in scope.compare(project, &Options::default())? {
+            let is_new = |wanted: &Wanted| !before.contains(&(wanted.pin.id, wanted.pin.is_dir()));
+            left.here.extend(at.done.not_there.into_iter().filter(is_new));
+            left.nowhere.extend(at.done.nowhere.into_iter().filter(is_new));
+        }
+        for name in &remotes {
+            if left.here.is_empty() && left.nowhere.is_empty() {
+                break;
+            }
+            let known = Remote::open(project, Some(name), None)?.known()?;
+            left.here.retain(|wanted| known.lasting_root(&wanted.pin).is_none());
+            left.nowhere.retain(|wanted| known.root(&wanted.pin).is_none());
+        }
+        if !left.here.is_empty() || !left.nowhere.is_empty() {
+            left.is_made = left.nowhere.iter().any(|wanted| !scope.is_data(&wanted.name));
+            all.push(left);
+        }
+    }
+    Ok(all)
+}
+
+/// Everything that a snapshot pins.
+fn scope(snapshot: &Snapshot) -> Result<Scope> {
+    let pipelines = &snapshot.definitions.pipelines;
+    let files = (0..pipelines.files.len() as u32).map(FileId).collect();
+    let selected = Selected { named: pipelines.ids().collect(), files, ..Selected::default() };
+    let mut scope = Scope::default();
+    scope.add(&snapshot.definitions, &selected, snapshot.locks()?, &RepoPath::root());
+    Ok(scope)
+}

@@ -1,0 +1,152 @@
+//! Putting again at a remote what is damaged there and whole here.
+//!
+//! The name of a pack is that of its rows, and its bytes follow from them: where all of its objects are here it is made
+//! again byte for byte, under its name, and no index has to change. Else what is here of those outputs that it hurts is
+//! pushed as if it were new.
+
+use std::collections::HashMap;
+use std::io::{self, Read};
+use std::sync::Arc;
+
+use crate::error::{Error, Kind, Result};
+use crate::remote::backend::StreamError;
+use crate::remote::verify::{Inspected, There};
+use crate::remote::{Remote, pack_path};
+use crate::store::pack::format::{HEADER, PackId, PackIndex, PackWriter, Row};
+use crate::store::{ObjectId, ObjectKind, ObjectRef, Store};
+
+impl Remote {
+    /// Puts one thing again; false if not all of it is here. `runs` are entries of the run cache, by the hash of their
+    /// bytes.
+    pub fn put_again(
+        &self,
+        store: &Store,
+        inspected: &Inspected,
+        what: &There,
+        runs: &HashMap<ObjectId, Vec<u8>>,
+    ) -> Result<bool> {
+        self.must_be_writable()?;
+        match what {
+            There::Marker => self.write_marker().map(|()| true),
+            There::Segment(name) => match self.memory.segment_bytes(name) {
+                Some(bytes) => self.place.put(&what.place(), bytes, true).map(|()| true),
+                None => Ok(false),
+            },
+            There::Loose(id) => {
+                let Some(size) = store.size(id) else { return Ok(false) };
+                let object = ObjectRef { id: *id, kind: ObjectKind::Content, size };
+                here(self.send_large(store, &object, true, &|_| ()))
+            }
+            There::Pack(id) | There::Packed(id, ..) => self.put_pack(store, inspected, id, runs),
+        }
+    }
+
+    fn put_pack(
+        &self,
+        store: &Store,
+        inspected: &Inspected,
+        id: &PackId,
+        runs: &HashMap<ObjectId, Vec<u8>>,
+    ) -> Result<bool> {
+        if let Some(pack) = store.all_packs().iter().find(|pack| pack.id == *id && pack.dead.is_empty()) {
+            return here(self.send_pack(store, pack, true, &|_| ()));
+        }
+        let index = match self.memory.index(id) {
+            Some(index) => index,
+            None => {
+                let Some(row) = inspected.catalog.all.packs.get(id) else { return Ok(false) };
+                let Ok(index) = self.tail(id, row)? else { return Ok(false) };
+                Arc::new(index)
+            }
+        };
+        let is_here = |row: &Row| runs.contains_key(&row.id) || store.size(&row.id) == Some(row.length);
+        if !index.iter().all(|row| is_here(&row)) {
+            return Ok(false);
+        }
+        if Made::new(store, &index, runs).is_none() {
+            return Ok(false);
+        }
+        let sent = self.place.patiently(|| {
+            let gone = || StreamError::Source(io::Error::other("its objects do not lie back to back"));
+            let mut made = Made::new(store, &index, runs).ok_or_else(gone)?;
+            self.place.put_stream(&pack_path(id), &mut made, index.file_length(), true, &|_| ())
+        });
+        match sent {
+            Ok(()) => Ok(true),
+            // What is damaged here is no help there.
+            Err(StreamError::Source(_)) => Ok(false),
+            Err(StreamError::Remote(e) | StreamError::Again(e)) => Err(e),
+        }
+    }
+}
+
+/// That something is damaged here is no failure of the remote: it cannot be put again, that is all.
+fn here(sent: Result<()>) -> Result<bool> {
+    match sent {
+        Ok(()) => Ok(true),
+        Err(Error { kind: Kind::Missing, .. }) => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
+/// A pack that is made again from its index while it is read, an object at a time.
+struct Made<'m> {
+    store: &'m Store,
+    runs: &'m HashMap<ObjectId, Vec<u8>>,
+    index: &'m PackIndex,
+    /// By offset, without gaps; the next one is at `next`.
+    rows: Vec<Row>,
+    next: usize,
+    /// What is given next, and how much of it was.
+    piece: Vec<u8>,
+    given: usize,
+    is_over: bool,
+}
+
+impl<'m> Made<'m> {
+    /// `None` for an index that nobody writes.
+    fn new(store: &'m Store, index: &'m PackIndex, runs: &'m HashMap<ObjectId, Vec<u8>>) -> Option<Made<'m>> {
+        let mut rows: Vec<Row> = index.iter().collect();
+        rows.sort_unstable_by_key(|row| (row.offset, row.length));
+        let mut at = HEADER;
+        for row in &rows {
+            if row.offset != at {
+                return None;
+            }
+            at += row.length;
+        }
+        let mut piece = Vec::new();
+        PackWriter::new(&mut piece).ok()?;
+        Some(Made { store, runs, index, rows, next: 0, piece, given: 0, is_over: false })
+    }
+
+    fn object(&self, row: &Row) -> io::Result<Vec<u8>> {
+        let bytes = match self.runs.get(&row.id) {
+            Some(bytes) => bytes.clone(),
+            None => self.store.read(&row.id, row.kind).map_err(io::Error::other)?,
+        };
+        let fits = bytes.len() as u64 == row.length && row.kind.id_of(&bytes) == row.id;
+        if fits { Ok(bytes) } else { Err(io::Error::other("an object does not fit its pack")) }
+    }
+}
+
+impl Read for Made<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.given == self.piece.len() {
+            self.piece = match self.rows.get(self.next) {
+                Some(row) => self.object(row)?,
+                None if self.is_over => return Ok(0),
+                None => {
+                    self.is_over = true;
+                    self.index.tail().to_vec()
+                }
+            };
+            self.next += 1;
+            self.given = 0;
+        }
+        let n = buffer.len().min(self.piece.len() - self.given);
+        buffer[..n].copy_from_slice(&self.piece[self.given..][..n]);
+        self.given += n;
+        Ok(n)
+    }
+}

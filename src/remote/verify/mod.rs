@@ -1,0 +1,320 @@
+//! Is all at a remote that its index names, and is it what was sent?
+//!
+//! One listing of `packs/` and one of `objects/` tell what is there and how long it is. A remote that cannot be listed is
+//! asked for the last byte of each thing. Whether the bytes are right shows by reading alone: a pack is read in windows
+//! and each of its objects hashed as it passes, so memory does not grow with what is read.
+
+pub(super) mod mend;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
+
+use crate::error::{Error, Result};
+use crate::event::{Doing, Event, Sink};
+use crate::remote::backend::Looked;
+use crate::remote::backend::transfer::each;
+use crate::remote::catalog::segment::{Location, Name, PackRow};
+use crate::remote::catalog::{self, Catalog};
+use crate::remote::fetch::pack_hasher::Passing;
+use crate::remote::{MARKER, Remote, object_path, pack_path};
+use crate::store::hash::Hasher;
+use crate::store::pack::format::{HEADER, PackId, PackIndex, Row, check_header};
+use crate::store::{ObjectId, ObjectKind};
+
+/// What is read at once.
+const WINDOW: u64 = 8 << 20;
+/// So many windows are in memory at once.
+const WINDOWS: usize = 8;
+
+/// Something at a remote that is not as it should be.
+#[derive(Clone, Debug)]
+pub struct Damaged {
+    pub what: There,
+    /// A sentence without its subject.
+    pub problem: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum There {
+    /// The file that says that this is a remote.
+    Marker,
+    Segment(Name),
+    Pack(PackId),
+    /// One object of a pack.
+    Packed(PackId, u64, ObjectId),
+    Loose(ObjectId),
+}
+
+impl There {
+    /// Where it is, from the remote's root.
+    pub fn place(&self) -> String {
+        match self {
+            There::Marker => MARKER.into(),
+            There::Segment(name) => format!("index/{}", name.as_str()),
+            There::Pack(id) => pack_path(id),
+            There::Packed(pack, offset, _) => format!("{} at {offset}", pack_path(pack)),
+            There::Loose(id) => object_path(id),
+        }
+    }
+
+    pub fn id(&self) -> Option<ObjectId> {
+        match self {
+            There::Loose(id) | There::Packed(_, _, id) => Some(*id),
+            _ => None,
+        }
+    }
+
+    /// The pack that it is or lies in.
+    pub fn pack(&self) -> Option<PackId> {
+        match self {
+            There::Pack(id) | There::Packed(id, ..) => Some(*id),
+            _ => None,
+        }
+    }
+}
+
+/// What a look at a remote came to.
+#[derive(Default)]
+pub struct Inspected {
+    pub catalog: Arc<Catalog>,
+    pub damaged: Vec<Damaged>,
+    pub packs: usize,
+    /// Objects in files of their own.
+    pub loose: usize,
+    pub bytes: u64,
+    /// Files that were read, and their bytes.
+    pub read: (usize, u64),
+}
+
+/// Picks from what may be read, by the names of files and their sizes.
+pub type Choice<'c> = &'c dyn Fn(&[(ObjectId, u64)]) -> Vec<usize>;
+
+/// A file that the index names.
+#[derive(Clone, Copy)]
+enum File {
+    Pack(PackId, PackRow),
+    Loose(ObjectId, u64),
+}
+
+impl File {
+    fn there(&self) -> There {
+        match self {
+            File::Pack(id, _) => There::Pack(*id),
+            File::Loose(id, _) => There::Loose(*id),
+        }
+    }
+
+    fn size(&self) -> u64 {
+        match self {
+            File::Pack(_, row) => row.length,
+            File::Loose(_, size) => *size,
+        }
+    }
+
+    fn id(&self) -> ObjectId {
+        match self {
+            File::Pack(id, _) => id.0,
+            File::Loose(id, _) => *id,
+        }
+    }
+}
+
+impl Remote {
+    /// Looks at all that the remote's index names; reads what was chosen.
+    pub fn inspect(&self, read: Option<Choice>, sink: &dyn Sink) -> Result<Inspected> {
+        self.refuse_absent()?;
+        let mut inspected = Inspected::default();
+        let damaged = Mutex::new(Vec::new());
+        let tell = |what: There, problem: String| {
+            damaged.lock().unwrap_or_else(|e| e.into_inner()).push(Damaged { what, problem });
+        };
+        // What is remembered of it says nothing about what is there now.
+        let known = if !self.marker()? && self.place.lists() && !self.place.list("index")?.is_empty() {
+            tell(There::Marker, "it is gone, so that this counts as no remote".into());
+            Arc::new(catalog::read(&self.place, &self.memory, true)?)
+        } else {
+            let known = self.look(true)?;
+            if !known.has_marker {
+                return Err(self.unmarked()?);
+            }
+            known
+        };
+        for (name, error) in &known.damaged {
+            tell(There::Segment(name.clone()), error.causes.first().unwrap_or(&error.message).clone());
+        }
+        let files = named(&known);
+        inspected.packs = files.iter().filter(|file| matches!(file, File::Pack(..))).count();
+        inspected.loose = files.len() - inspected.packs;
+        inspected.bytes = files.iter().map(File::size).sum();
+        self.must_be_there(&files, &tell)?;
+        let is_there: BTreeSet<There> = {
+            let damaged = damaged.lock().unwrap_or_else(|e| e.into_inner());
+            damaged.iter().map(|d: &Damaged| d.what.clone()).collect()
+        };
+        if let Some(choose) = read {
+            let files: Vec<File> = files.into_iter().filter(|file| !is_there.contains(&file.there())).collect();
+            let sizes: Vec<(ObjectId, u64)> = files.iter().map(|file| (file.id(), file.size())).collect();
+            let chosen: Vec<File> = choose(&sizes).into_iter().map(|at| files[at]).collect();
+            let bytes = chosen.iter().map(File::size).sum();
+            sink.event(Event::WorkPlanned { doing: Doing::Verifying, bytes });
+            let jobs = self.jobs.min(WINDOWS);
+            self.place.share(jobs);
+            each(jobs, &chosen, |file| match file {
+                File::Pack(id, row) => self.read_pack(id, row, &tell, sink),
+                File::Loose(id, size) => self.read_loose(id, *size, &tell, sink),
+            })?;
+            inspected.read = (chosen.len(), bytes);
+        }
+        inspected.damaged = damaged.into_inner().unwrap_or_else(|e| e.into_inner());
+        inspected.damaged.sort_by(|a, b| a.what.cmp(&b.what));
+        inspected.catalog = known;
+        Ok(inspected)
+    }
+
+    /// Is everything there, and as long as the index says?
+    fn must_be_there(&self, files: &[File], tell: &(dyn Fn(There, String) + Sync)) -> Result<()> {
+        if files.is_empty() {
+            return Ok(());
+        }
+        if !self.place.lists() {
+            return each(self.jobs, files, |file| {
+                let end = file.size();
+                if end == 0 {
+                    return Ok(());
+                }
+                match self.place.look(&file.there().place(), end - 1..end)? {
+                    Looked::Bytes(_) => {}
+                    Looked::Gone => tell(file.there(), "it is gone".into()),
+                    Looked::Broken(_) => tell(file.there(), format!("it is shorter than {end} bytes")),
+                }
+                Ok(())
+            });
+        }
+        let mut there: HashMap<String, u64> = HashMap::new();
+        for folder in ["packs", "objects"] {
+            there.extend(self.place.list_all(folder)?);
+        }
+        for file in files {
+            match there.get(&file.there().place()) {
+                None => tell(file.there(), "it is gone".into()),
+                Some(size) if *size != file.size() => {
+                    tell(file.there(), format!("it has {size} bytes, and {} were sent", file.size()));
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn read_loose(
+        &self,
+        id: &ObjectId,
+        size: u64,
+        tell: &(dyn Fn(There, String) + Sync),
+        sink: &dyn Sink,
+    ) -> Result<()> {
+        let mut hasher = Hasher::new(ObjectKind::Content);
+        let problem = self.windows(&object_path(id), 0..size, sink, &mut |bytes| hasher.update(bytes))?;
+        match problem {
+            Some(problem) => tell(There::Loose(*id), problem),
+            None if hasher.id() != *id => tell(There::Loose(*id), "its bytes do not fit its id".into()),
+            None => {}
+        }
+        Ok(())
+    }
+
+    fn read_pack(
+        &self,
+        id: &PackId,
+        row: &PackRow,
+        tell: &(dyn Fn(There, String) + Sync),
+        sink: &dyn Sink,
+    ) -> Result<()> {
+        let whole = |problem: String| tell(There::Pack(*id), problem);
+        let index = match self.tail(id, row)? {
+            Ok(index) => index,
+            Err(problem) => {
+                whole(problem);
+                sink.event(Event::WorkDone { doing: Doing::Verifying, bytes: row.length });
+                return Ok(());
+            }
+        };
+        let mut rows: Vec<Row> = index.iter().collect();
+        rows.sort_unstable_by_key(|row| (row.offset, row.length));
+        let mut passing = Passing::new(&rows);
+        let mut header = Vec::new();
+        let problem = self.windows(&pack_path(id), 0..row.index, sink, &mut |bytes| {
+            let missing = (HEADER as usize).saturating_sub(header.len()).min(bytes.len());
+            header.extend_from_slice(&bytes[..missing]);
+            passing.pass(bytes);
+        })?;
+        sink.event(Event::WorkDone { doing: Doing::Verifying, bytes: row.length - row.index });
+        if let Some(problem) = problem {
+            whole(problem);
+        } else if let Some(Err(e)) = header.first_chunk().map(check_header) {
+            whole(e.to_string());
+        }
+        for bad in passing.finish() {
+            tell(There::Packed(*id, bad.offset, bad.id), "its bytes do not fit its id".into());
+        }
+        Ok(())
+    }
+
+    /// The index of a pack as it is there now; the inner error says what is wrong with it.
+    pub(super) fn tail(&self, id: &PackId, row: &PackRow) -> Result<Result<PackIndex, String>> {
+        Ok(match self.place.look(&pack_path(id), row.index..row.length)? {
+            Looked::Gone => Err("it is gone".into()),
+            Looked::Broken(problem) => Err(problem),
+            Looked::Bytes(bytes) => match PackIndex::parse(bytes) {
+                Ok(index) if index.id() == *id => Ok(index),
+                Ok(_) => Err("its index is that of another pack".into()),
+                Err(e) => Err(e.to_string()),
+            },
+        })
+    }
+
+    /// Reads a file window by window; what is wrong with it comes back.
+    fn windows(
+        &self,
+        path: &str,
+        range: Range<u64>,
+        sink: &dyn Sink,
+        take: &mut dyn FnMut(&[u8]),
+    ) -> Result<Option<String>> {
+        let mut at = range.start;
+        while at < range.end {
+            let end = range.end.min(at + WINDOW);
+            match self.place.look(path, at..end)? {
+                Looked::Bytes(bytes) => take(&bytes),
+                Looked::Gone => return Ok(Some("it is gone".into())),
+                Looked::Broken(problem) => return Ok(Some(problem)),
+            }
+            sink.event(Event::WorkDone { doing: Doing::Verifying, bytes: end - at });
+            at = end;
+        }
+        Ok(None)
+    }
+
+    /// What to say if this remote has nothing.
+    pub fn nothing_there(&self) -> Error {
+        Error::missing(format!("there is nothing yet at the remote {} ({})", self.name, self.url()))
+            .hint(format!("lockstep push -r {}", self.name))
+    }
+}
+
+/// All files that count: packs that outputs or results need, and large objects.
+fn named(catalog: &Catalog) -> Vec<File> {
+    let all = &catalog.all;
+    let mut packs = catalog::packs_of(all.roots.values());
+    let runs = all.runs.values().filter(|run| !all.withdrawn.contains(&run.entry));
+    packs.extend(runs.map(|run| run.slice.pack));
+    let mut loose: BTreeMap<ObjectId, u64> = all.loose.clone();
+    for ((id, _), root) in &all.roots {
+        if root.location == Location::Loose {
+            loose.insert(*id, root.size);
+        }
+    }
+    let packs = packs.iter().filter_map(|id| Some(File::Pack(*id, *all.packs.get(id)?)));
+    packs.chain(loose.iter().map(|(id, size)| File::Loose(*id, *size))).collect()
+}

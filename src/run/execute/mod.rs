@@ -1,0 +1,283 @@
+//! One stage, from pinned inputs to pinned outputs, on a thread of its own.
+//!
+//! Old outputs are set aside, the commands run, inputs are looked at again, outputs are pinned. Nothing is recorded
+//! here: what comes back is either everything that recording needs, or a failure after which the workspace holds the
+//! last good outputs again.
+
+mod pin;
+mod resolve;
+mod scratch;
+
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::AtomicI32;
+use std::time::Instant;
+
+use crate::cache::entries::RunRecord;
+use crate::error::{Error, Kind, Result};
+use crate::event::{Event, Sink};
+use crate::lock::StageLock;
+use crate::path::RepoPath;
+use crate::pipeline::stage::{Out, Stage};
+use crate::plan::programs::find_file;
+use crate::plan::reasons::Facts;
+use crate::project::{Definitions, Project};
+use crate::run::environment::{self, Environment};
+use crate::run::local::{self, Exit, Moment};
+use crate::run::outcome::Source;
+use crate::run::pty::Owner;
+use crate::run::pull::Input;
+use crate::run::watchdog::{Group, Watchdog};
+use crate::shell::word;
+use crate::store::{Pin, Place as Spot, unprotect};
+use crate::workspace::backup::{Aside, Asides, move_to};
+use crate::workspace::logs::{Logs, RunLog};
+
+pub use self::pin::record_metrics;
+pub use resolve::Candidate;
+
+/// What a worker has to know.
+pub struct Context<'a> {
+    pub project: &'a Project,
+    pub definitions: &'a Definitions,
+    pub sink: &'a dyn Sink,
+    pub asides: &'a Asides,
+    pub logs: &'a Logs,
+    /// Ends the process groups of commands with the run.
+    pub watchdog: Option<Arc<Watchdog>>,
+    /// Becomes the number of a signal when the user wants an end.
+    pub signal: &'a AtomicI32,
+    /// The stage owns the user's terminal while it runs; a Ctrl-C that is typed then is noted here.
+    pub terminal: Option<&'a AtomicI32>,
+    /// No other stage runs: its output is handed on as it comes.
+    pub alone: bool,
+    /// What a stage makes is stored.
+    pub stores: bool,
+    /// Credentials that the user grants to stages that ask for them.
+    pub pass_env: &'a [String],
+}
+
+pub struct Task<'a> {
+    pub stage: &'a Stage,
+    /// How the stage is named in messages.
+    pub address: String,
+    /// As pinned now; the run is recorded against these.
+    pub facts: Facts,
+    /// What the lock says of it so far.
+    pub old: Option<StageLock>,
+    /// Outputs in the workspace that exist nowhere else.
+    pub precious: Vec<RepoPath>,
+    /// Why it is stale, in a line.
+    pub reason: String,
+    /// Inputs that are not here yet; fetched before a command starts.
+    pub absent: Vec<Input>,
+}
+
+/// A result to be recorded.
+pub struct Done {
+    pub entry: StageLock,
+    /// In the order of the stage's outs.
+    pub pins: Vec<Option<Pin>>,
+    pub seconds: f64,
+    /// The outputs that it replaces.
+    pub replaced: Vec<Aside>,
+    /// Of a run, or of a restore that replaced something.
+    pub log: Option<RunLog>,
+    pub how: How,
+}
+
+pub enum How {
+    Ran,
+    /// With the record of the run whose result it is, where that is known.
+    Restored(Option<RunRecord>, Source),
+}
+
+pub struct Failure {
+    pub error: Box<Error>,
+    pub exit: Option<Exit>,
+    pub seconds: f64,
+    pub log: Option<RunLog>,
+}
+
+impl Failure {
+    /// Before any command was started.
+    pub fn early(error: Error) -> Failure {
+        Failure { error: Box::new(error), exit: None, seconds: 0.0, log: None }
+    }
+}
+
+impl Context<'_> {
+    /// Runs the commands of a stage.
+    fn run(&self, task: &Task) -> Result<Done, Failure> {
+        let variables = &self.project.around.env;
+        let environment = Environment::new(task.stage, &task.address, variables, self.pass_env);
+        let environment = environment.map_err(Failure::early)?.without(self.project.repo.foreign_variables());
+        let command = task.stage.cmd.join("\n");
+        self.sink.event(Event::StageStarted { stage: &task.address, command: &command, reason: &task.reason });
+        // Better told before hours of work than after.
+        self.project.config.shell_to_run().map_err(Failure::early)?;
+        if self.stores {
+            self.project.store().try_write().map_err(Failure::early)?;
+        }
+        let started = Instant::now();
+        let early = |error| Failure { seconds: started.elapsed().as_secs_f64(), ..Failure::early(error) };
+        let file = &self.definitions.pipelines.file(task.stage.file).path;
+        let log = self.logs.start(file, &task.stage.name).map_err(early)?;
+        let mut replaced = Vec::new();
+        let ended = self.set_aside(task, &mut replaced).and_then(|()| self.commands(task, environment, &log));
+        let seconds = started.elapsed().as_secs_f64();
+        let ended = ended.and_then(|exit| match exit {
+            Exit::Fine => self.pin(task, &log).map(Ok),
+            other => Ok(Err(other)),
+        });
+        let (error, exit) = match ended {
+            Ok(Ok((entry, pins))) => {
+                self.empty_scratch(task);
+                return Ok(Done { entry, pins, seconds, replaced, log: Some(log), how: How::Ran });
+            }
+            Ok(Err(exit)) => (failed(task, exit), Some(exit)),
+            Err(error) => (error, None),
+        };
+        let error = self.put_back(task, replaced, &log, error);
+        Err(Failure { error: Box::new(error), exit, seconds, log: Some(log) })
+    }
+
+    fn set_aside(&self, task: &Task, replaced: &mut Vec<Aside>) -> Result<()> {
+        for out in task.stage.outs.iter().filter(|o| !o.persist) {
+            self.project.writable(&out.path)?;
+            replaced.extend(self.asides.take(&out.path, task.precious.contains(&out.path))?);
+        }
+        Ok(())
+    }
+
+    fn commands(&self, task: &Task, environment: Environment, log: &RunLog) -> Result<Exit> {
+        let stage = task.stage;
+        let wdir = self.project.folder(&stage.wdir)?;
+        if !wdir.is_dir() {
+            return Err(Error::missing(format!(
+                "the working folder {} of stage {} does not exist",
+                stage.wdir, task.address
+            ))
+            .hint(format!("mkdir -p -- {}", word(stage.wdir.as_str()))));
+        }
+        // Whatever links are made today: yesterday's may have been hard.
+        for out in stage.outs.iter().filter(|o| o.persist) {
+            unprotect(&self.project.writable(&out.path)?)?;
+        }
+        self.prepare_scratch(task, log)?;
+        let shell = self.project.config.shell_to_run()?;
+        let root = self.project.repo.project_root.on_disk(self.project.top()).to_string_lossy().into_owned();
+        let env: Vec<(String, String)> = [("LOCKSTEP_ROOT", &root), ("DVC_ROOT", &root)]
+            .into_iter()
+            .chain([("LOCKSTEP_STAGE", &task.address), ("DVC_STAGE", &task.address)])
+            .map(|(name, value)| (name.to_string(), value.clone()))
+            .collect();
+        let commands = stage.cmd.iter().map(|item| local::command_line(shell, item)).collect();
+        let folders = self.project.around.env.get("PATH").map(String::as_str);
+        let program = find_file(folders, &wdir, shell).map_or_else(|| shell.into(), |(path, _)| path);
+        let owner = self.watchdog.clone().zip(self.terminal).map(|(watchdog, signal)| Owner { watchdog, signal });
+        let watched = self.watchdog.as_ref().map(|w| Group::of(w, self.alone));
+        let group = watched.as_ref().map_or(0, Group::id);
+        let (terminal, signal) = (owner, self.signal);
+        let mask = environment::mask(&self.project.around.env, stage);
+        let Environment { seen, withheld } = environment;
+        let (log_file, raw) = (log.output(), self.alone);
+        let job =
+            local::Job { commands, program, wdir, env, withheld, log: log_file, mask, group, signal, terminal, raw };
+        let (mut told, mut described) = (false, false);
+        let mut hear = |bytes: &[u8]| {
+            let stage = &task.address;
+            self.sink.event(match self.alone {
+                true => Event::StageBytes { bytes },
+                false => Event::StageOutput { stage, line: bytes },
+            });
+        };
+        let ended = local::run(&job, &mut hear, &mut |moment| {
+            // Written while the command runs, not before.
+            if !std::mem::replace(&mut described, true)
+                && let Err(e) =
+                    self.logs.write_env(log, &seen).and_then(|()| log.write_replay(&job.wdir, &job.commands, &job.env))
+            {
+                self.sink.event(Event::Warning { text: &e.message });
+            }
+            if moment == Moment::Later
+                && !told
+                && let Some(what) = self.changed_inputs(task)
+            {
+                told = true;
+                let text = format!("{what} changed while stage {} reads it: the stage will fail", task.address);
+                self.sink.event(Event::Warning { text: &text });
+            }
+        });
+        self.sink.event(Event::CommandsOver { stage: &task.address });
+        ended
+    }
+
+    /// What the failed command left is kept in its log folder, and the last good outputs return.
+    fn put_back(&self, task: &Task, replaced: Vec<Aside>, log: &RunLog, mut error: Error) -> Error {
+        if replaced.is_empty() {
+            return error;
+        }
+        let mut back = Vec::new();
+        for aside in replaced {
+            let out = aside.out.clone();
+            if let Err(e) = clear(self.project, &out, log) {
+                error = error.because(e.message);
+                continue;
+            }
+            match aside.put_back(self.project.writable_area()) {
+                Ok(()) => {
+                    if let Some(pin) = self.before(task, &out) {
+                        // A row that cannot be refreshed costs a hash at the next look, nothing else.
+                        let _ = self.project.index().trust_returned(&Spot::from(&out), &pin);
+                    }
+                    back.push(out.to_string());
+                }
+                Err(e) => error = error.because_of(e),
+            }
+        }
+        if !back.is_empty() {
+            let kept = if log.dir.join("kept").exists() {
+                format!("; what the failed run left is in {}", log.dir.join("kept").display())
+            } else {
+                String::new()
+            };
+            error.hints.insert(0, format!("the last good {} {} back{kept}", back.join(", "), is_are(back.len())));
+        }
+        error
+    }
+
+    fn before(&self, task: &Task, path: &RepoPath) -> Option<Pin> {
+        let at = task.stage.outs.iter().position(|o: &Out| o.path == *path)?;
+        task.facts.outs.get(at).copied().flatten()
+    }
+}
+
+/// Moves what lies at an output's place into the log folder, unless a folder above became a symlink meanwhile.
+pub fn clear(project: &Project, out: &RepoPath, log: &RunLog) -> Result<()> {
+    let place = project.writable(out)?;
+    if fs::symlink_metadata(&place).is_ok() {
+        move_to(&place, &log.kept(out))?;
+    }
+    Ok(())
+}
+
+fn failed(task: &Task, exit: Exit) -> Error {
+    let how = match exit {
+        Exit::Signal(n) => match signal_hook::low_level::signal_name(n) {
+            Some(name) => format!("was ended by {name}"),
+            None => format!("was ended by signal {n}"),
+        },
+        Exit::Code(n) => format!("failed with exit code {n}"),
+        Exit::Fine => "failed".into(),
+    };
+    let error = Error::new(Kind::Stage, format!("stage {} {how}", task.address));
+    if exit == Exit::Code(127) {
+        return error.hint("127 means that the shell did not find a command: is the environment active?");
+    }
+    error
+}
+
+pub fn is_are(n: usize) -> &'static str {
+    if n == 1 { "is" } else { "are" }
+}

@@ -1,0 +1,211 @@
+//! What becomes of a stage that was decided, run, restored or recorded: its place in the outcome, what the schedule and
+//! the recorder are told.
+
+use std::collections::{BTreeMap, HashSet};
+
+use crate::cache::entries;
+use crate::error::{Error, Kind};
+use crate::event::{Event, StageResult};
+use crate::pipeline::stage::StageId;
+use crate::plan::reasons::Reason;
+use crate::project::Project;
+use crate::run::execute::{Done, Failure, How, clear};
+use crate::run::local::Exit;
+use crate::run::outcome::StageOutcome;
+use crate::run::record::{self, Order, Recorded};
+use crate::run::repro::Run;
+use crate::workspace::gitignore;
+use crate::workspace::journal::{Change, Record};
+
+impl<'s, 'a: 's> Run<'s, '_, 'a> {
+    pub(super) fn finished(&mut self, id: StageId, ended: Result<Done, Failure>) {
+        self.running -= 1;
+        self.look.forget();
+        let stage = self.stage(id);
+        // Stages that read such a folder see it as it will be from now on, and what a failed one left is kept out of Git.
+        match gitignore::write_missing(self.project, &mut self.unwritten, stage) {
+            Ok(written) => self.outcome.written.extend(written),
+            Err(error) => self.sink.event(Event::Warning { text: &error.message }),
+        }
+        let done = match ended {
+            Ok(done) => done,
+            Err(failure) => {
+                let (reasons, _) = self.waiting.remove(&id).unwrap_or_default();
+                if self.withdrawn.contains(&id) {
+                    // The failure is the one of the stage above, and has been told.
+                    self.push(id, StageResult::Blocked, reasons, failure.seconds);
+                    for blocked in self.schedule.failed(id) {
+                        self.push(blocked, StageResult::Blocked, Vec::new(), 0.0);
+                    }
+                    return;
+                }
+                let tail = failure.log.as_ref().map(|log| log.tail(20)).unwrap_or_default();
+                self.fail(id, reasons, *failure.error, failure.exit, failure.seconds);
+                if let Some(last) = self.outcome.stages.iter_mut().rfind(|s| s.id == id) {
+                    last.tail = tail;
+                }
+                return;
+            }
+        };
+        let file = &self.definitions.pipelines.file(stage.file).path;
+        let old = self.entry(id).cloned();
+        let versions = match &done.how {
+            How::Ran => self.programs.ran(stage, done.entry.key),
+            How::Restored(..) => BTreeMap::new(),
+        };
+        let run = match &done.how {
+            How::Ran if !self.options.no_commit && self.options.modes.local.write && entries::is_cacheable(stage) => {
+                let commit = self.commit.get_or_insert_with(|| self.project.repo.head().ok().flatten());
+                Some((Box::new(done.entry.clone()), entries::record_now(self.project, done.seconds, commit, versions)))
+            }
+            _ => None,
+        };
+        let store = if self.options.no_commit {
+            Vec::new()
+        } else {
+            stage.outs.iter().zip(&done.pins).filter_map(|(o, pin)| Some((o.path.clone(), (*pin)?))).collect()
+        };
+        let record = (old.as_ref() != Some(&done.entry) && !stage.frozen).then(|| Record {
+            lock: Project::lock_path(file),
+            change: Change::Stage {
+                name: stage.name.clone(),
+                old: old.map(Box::new),
+                new: Box::new(done.entry.clone()),
+            },
+        });
+        if !stage.frozen {
+            self.locks.all[stage.file.0 as usize].stages.insert(stage.name.clone(), done.entry.clone());
+        }
+        let (result, saved, from) = match &done.how {
+            How::Ran => (StageResult::Ran, 0.0, None),
+            How::Restored(record, from) => {
+                let saved = record.as_ref().map_or(0.0, |record| (record.seconds - done.seconds).max(0.0));
+                (StageResult::Restored, saved, Some(*from))
+            }
+        };
+        if self.options.force_downstream && matches!(result, StageResult::Ran | StageResult::Restored) {
+            let below = self.below(id);
+            self.forced.extend(below);
+        }
+        let (reasons, _) = self.waiting.remove(&id).unwrap_or_default();
+        self.push(id, result, reasons, done.seconds);
+        if let Some(last) = self.outcome.stages.last_mut() {
+            (last.saved, last.from) = (saved, from);
+        }
+        self.send(record::Job { stage: Some(id), store, run, record, replaced: done.replaced, log: done.log });
+        self.schedule.done(id);
+    }
+
+    /// Everything that needs a stage, however far.
+    fn below(&self, id: StageId) -> HashSet<StageId> {
+        let mut found = HashSet::new();
+        let mut heads = vec![id];
+        while let Some(head) = heads.pop() {
+            heads.extend(self.definitions.graph.downstream(head).iter().copied().filter(|down| found.insert(*down)));
+        }
+        found
+    }
+
+    pub(super) fn send(&mut self, job: record::Job) {
+        if let Some(record) = &job.record {
+            self.records.push(record.clone());
+        }
+        self.recording += 1;
+        if let Some(recorder) = &self.recorder {
+            let _ = recorder.send(Order::Record(Box::new(job)));
+        }
+    }
+
+    /// The recorder is done with a job. Where it failed, nothing refers to the result: the stage failed after all, and
+    /// its old outputs return.
+    pub(super) fn recorded(&mut self, recorded: Recorded) {
+        self.recording -= 1;
+        let Recorded { job, result } = recorded;
+        let Err(mut error) = result else { return };
+        self.stopping = true;
+        if let Some(record) = &job.record {
+            self.records.retain(|r| r != record);
+        }
+        for aside in job.replaced {
+            let out = aside.out.clone();
+            if let Some(log) = &job.log
+                && let Err(e) = clear(self.project, &out, log)
+            {
+                error = error.because(e.message);
+                continue;
+            }
+            match aside.put_back(self.project.writable_area()) {
+                Ok(()) => error = error.hint(format!("the last good {out} is back")),
+                Err(e) => error = error.because_of(e),
+            }
+        }
+        match job.stage {
+            Some(id) => {
+                let below = self.below(id);
+                self.withdrawn.extend(below);
+                let address = self.address(id);
+                let mut told = Error::new(error.kind, format!("the result of stage {address} could not be recorded"));
+                told.causes.push(error.message);
+                told.causes.extend(error.causes);
+                told.hints = error.hints;
+                if let Some(outcome) = self.outcome.stages.iter_mut().rfind(|s| s.id == id) {
+                    outcome.result = StageResult::Failed;
+                    outcome.error = Some(told);
+                }
+            }
+            None => self.outcome.errors.push(error),
+        }
+    }
+
+    /// A stage that cannot be run as it is written: what does not need it goes on.
+    pub(super) fn refuse(&mut self, id: StageId, error: Error) {
+        let stopping = self.stopping;
+        self.fail(id, Vec::new(), error, None, 0.0);
+        self.stopping = stopping;
+    }
+
+    pub(super) fn fail(&mut self, id: StageId, reasons: Vec<Reason>, error: Error, exit: Option<Exit>, seconds: f64) {
+        self.push(id, StageResult::Failed, reasons, seconds);
+        let stopped = self.outcome.interrupted.is_some();
+        if let Some(last) = self.outcome.stages.last_mut() {
+            last.stopped = stopped && (exit.is_some() || matches!(error.kind, Kind::Signal(_)));
+            last.exit = match exit {
+                Some(Exit::Code(n)) => Some(n),
+                Some(Exit::Signal(n)) => Some(128 + n),
+                _ => None,
+            };
+            last.error = Some(error);
+        }
+        if self.options.ignore_errors {
+            return self.schedule.done(id);
+        }
+        for blocked in self.schedule.failed(id) {
+            self.push(blocked, StageResult::Blocked, Vec::new(), 0.0);
+        }
+        if !self.options.keep_going {
+            self.stopping = true;
+        }
+    }
+
+    pub(super) fn push(&mut self, id: StageId, result: StageResult, reasons: Vec<Reason>, seconds: f64) {
+        let quiet = matches!(result, StageResult::UpToDate);
+        if !quiet {
+            let address = self.address(id);
+            self.sink.event(Event::StageFinished { stage: &address, result, seconds });
+        } else {
+            self.sink.event(Event::StageFinished { stage: "", result, seconds });
+        }
+        self.outcome.stages.push(StageOutcome {
+            id,
+            result,
+            reasons,
+            seconds,
+            saved: 0.0,
+            from: None,
+            error: None,
+            exit: None,
+            stopped: false,
+            tail: Vec::new(),
+        });
+    }
+}

@@ -1,0 +1,37 @@
+//! What is stale outside of what a run was about, so that nobody takes one folder's pipeline for the whole repository.
+
+use std::collections::HashSet;
+
+use crate::error::Result;
+use crate::event::Sink;
+use crate::pipeline::stage::StageId;
+use crate::plan::facts::Look;
+use crate::plan::reasons::{Reason, always_runs, judge};
+use crate::project::{Definitions, Project};
+
+/// How many of the stages that were not selected are stale. Stages that always run do not count, else there would be no
+/// end to it; what was never run is stale without a look at its files; what cannot be judged is not counted.
+pub fn count(project: &Project, definitions: &Definitions, selected: &[StageId], sink: &dyn Sink) -> Result<usize> {
+    let selected: HashSet<StageId> = selected.iter().copied().collect();
+    let order = definitions.graph.order().iter().copied();
+    let others: Vec<StageId> = order.filter(|id| !selected.contains(id)).collect();
+    if others.is_empty() {
+        return Ok(0);
+    }
+    let locks = project.locks(definitions)?;
+    let shell = project.shell();
+    let entry = |id: StageId| {
+        let stage = definitions.pipelines.stage(id);
+        locks.of(stage.file).stages.get(&stage.name)
+    };
+    let (known, never_ran): (Vec<StageId>, Vec<StageId>) = others.into_iter().partition(|id| entry(*id).is_some());
+    let mut look = Look::new(project, definitions, sink);
+    look.sweep(&known);
+    let mut stale = never_ran.iter().filter(|id| !always_runs(definitions.pipelines.stage(**id))).count();
+    for id in known {
+        let Ok(facts) = look.facts(id) else { continue };
+        let reasons = judge(definitions.pipelines.stage(id), &shell, &facts, entry(id));
+        stale += usize::from(reasons.iter().any(|reason| *reason != Reason::Always));
+    }
+    Ok(stale)
+}

@@ -1,0 +1,55 @@
+//! Writing what is pinned somewhere else: files of the user's own that no index knows and no link ties to the store.
+
+use std::fs;
+use std::path::Path;
+
+use super::materialise::Maker;
+use crate::error::{Error, Result};
+use crate::event::Sink;
+use crate::store::checkout::free_space::must_fit;
+use crate::store::fs::open_folder::OpenFolder;
+use crate::store::fs::paths::{join, to_path};
+use crate::store::id::Pin;
+use crate::store::objects::{ObjectKind, Store};
+use crate::store::trees::EntryKind;
+use crate::store::trees::rules::{check_link, depth_of, levels_below, refused};
+
+/// Makes `to`, which must not exist, of what is pinned; every byte is verified on the way. On failure the caller has to
+/// remove what was made.
+pub fn export(store: &Store, pin: &Pin, to: &Path, sink: &dyn Sink) -> Result<()> {
+    let store = store.copying();
+    must_fit(&store, pin, to, false)?;
+    let maker = Maker::new(&store, sink);
+    if pin.is_dir() {
+        let built = OpenFolder::create(to)?;
+        return folder(&store, &maker, pin, built.path(), &[]).map_err(|e| built.named(e));
+    }
+    maker.file(&pin.id, pin.size, pin.executable, to).map(drop)
+}
+
+/// Fills the empty folder `to`; `below` is where the folder lies in what is written.
+fn folder(store: &Store, maker: &Maker<'_>, pin: &Pin, to: &Path, below: &[u8]) -> Result<()> {
+    let tree = store.read_tree(&pin.id, levels_below(below))?;
+    if tree.pin() != *pin {
+        return Err(Error::missing(format!("the folder {} in the store is not of the size that is pinned", pin.id)));
+    }
+    tree.check(below)?;
+    for entry in tree.entries {
+        let place = join(below, &entry.name);
+        let path = to.join(to_path(&entry.name));
+        match entry.kind {
+            EntryKind::Tree => {
+                fs::create_dir(&path).map_err(|e| Error::io("create", &path, e))?;
+                folder(store, maker, &entry.pin(), &path, &place)?;
+            }
+            EntryKind::Symlink => {
+                let text = store.read(&entry.id, ObjectKind::Content)?;
+                check_link(depth_of(&place), &text).map_err(|why| refused(&place, &why))?;
+                std::os::unix::fs::symlink(to_path(&text), &path)
+                    .map_err(|e| Error::io("create the symlink", &path, e))?;
+            }
+            kind => drop(maker.file(&entry.id, entry.size, kind == EntryKind::Executable, &path)?),
+        }
+    }
+    Ok(())
+}

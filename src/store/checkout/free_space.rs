@@ -1,0 +1,111 @@
+//! Is there room on the disk for what a tree claims to hold? A few trees that name each other can claim 10^12 files.
+//!
+//! Whether a tree's claims are those of its pin is checked where it is read; here the pin itself is, before a byte is
+//! written.
+
+use std::fs;
+use std::path::Path;
+
+use crate::error::{Error, Kind, Result};
+use crate::store::checkout::link::LinkType;
+use crate::store::fs::paths;
+use crate::store::id::Pin;
+use crate::store::objects::Store;
+
+/// The least that one name takes in a folder.
+const NAME: u64 = 16;
+
+/// What a disk has free.
+#[derive(Clone, Copy, Debug)]
+struct Free {
+    bytes: u64,
+    /// `None` where there is no fixed number of them.
+    files: Option<u64>,
+}
+
+/// How much of what is made is new on the disk.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Sharing {
+    /// Files may be links to what is there.
+    Links,
+    /// Files are new, their bytes may be shared.
+    Bytes,
+    Nothing,
+}
+
+/// Refuses what cannot fit beside `dest`. With `may_take_over` files of an old folder may be linked into the new one.
+///
+/// Errors ([`Kind::Io`]): there is no room.
+pub fn must_fit(store: &Store, pin: &Pin, dest: &Path, may_take_over: bool) -> Result<()> {
+    let parent = dest.parent().unwrap_or(dest);
+    let Ok(disk) = rustix::fs::statvfs(parent) else { return Ok(()) };
+    let free =
+        Free { bytes: disk.f_bavail.saturating_mul(disk.f_frsize), files: (disk.f_files > 0).then_some(disk.f_favail) };
+    let has = |wanted: LinkType| store.links().iter().any(|link| link == wanted);
+    let links = may_take_over || has(LinkType::Hardlink) || has(LinkType::Symlink);
+    let sharing = if links {
+        Sharing::Links
+    } else if has(LinkType::Reflink) && !fits(pin, free, Sharing::Nothing) && can_reflink(parent) {
+        Sharing::Bytes
+    } else {
+        Sharing::Nothing
+    };
+    if fits(pin, free, sharing) {
+        return Ok(());
+    }
+    let files = pin.files.map_or(String::new(), |files| format!("{files} files with "));
+    let message = format!(
+        "{} has no room: {files}{} bytes are pinned, {} bytes are free on its disk",
+        dest.display(),
+        pin.size,
+        free.bytes
+    );
+    Err(Error::new(Kind::Io, message)
+        .because("nothing was written")
+        .hint("free some space on that disk, or restore a part alone; if the numbers are absurd, so is the lock"))
+}
+
+/// Pure.
+fn fits(pin: &Pin, free: Free, sharing: Sharing) -> bool {
+    let files = pin.files.unwrap_or(1);
+    let has_names = files.saturating_mul(NAME) <= free.bytes;
+    let has_files = sharing == Sharing::Links || free.files.is_none_or(|free| files <= free);
+    let has_bytes = sharing != Sharing::Nothing || pin.size <= free.bytes;
+    has_names && has_files && has_bytes
+}
+
+fn can_reflink(folder: &Path) -> bool {
+    let (from, to) = (paths::sibling(&folder.join("probe")), paths::sibling(&folder.join("probe")));
+    let can = fs::write(&from, "a clone?").is_ok() && reflink_copy::reflink(&from, &to).is_ok();
+    let _ = (fs::remove_file(&from), fs::remove_file(&to));
+    can
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::ObjectId;
+
+    #[test]
+    fn what_is_claimed_is_compared_with_the_disk() {
+        use Sharing::*;
+        let gib = 1 << 30;
+        for (size, files, free_files, sharing, want) in [
+            (10, 1, Some(10), Nothing, true),
+            (2 * gib, 1, Some(10), Nothing, false),
+            (2 * gib, 1, Some(10), Bytes, true),
+            (2 * gib, 1, Some(10), Links, true),
+            (10, 11, Some(10), Nothing, false),
+            (10, 11, Some(10), Bytes, false),
+            (10, 11, Some(10), Links, true),
+            (10, 11, None, Nothing, true),
+            (0, 2_500_000_000_000, None, Links, false),
+            (0, u64::MAX, None, Bytes, false),
+            (u64::MAX, 1, None, Nothing, false),
+        ] {
+            let pin = Pin { id: ObjectId([0; 32]), size, files: Some(files), executable: false };
+            let free = Free { bytes: gib, files: free_files };
+            assert_eq!(fits(&pin, free, sharing), want, "{size} {files} {free_files:?} {sharing:?}");
+        }
+    }
+}

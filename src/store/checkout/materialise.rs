@@ -1,0 +1,308 @@
+//! One object becomes one file of a workspace, verified.
+//!
+//! A copy is hashed while it streams, always. A reflink or a link is made unread only of an object whose seal says that it
+//! was not written to since it was verified; otherwise it is read first. An object that another user owns is never
+//! linked to, and its clone is read after it was made. An object of a pack is always copied. A damaged object goes into
+//! quarantine.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::link::LinkType;
+use crate::document;
+use crate::error::{Error, Kind, Result};
+use crate::event::{Doing, Event, Sink};
+use crate::store::copy;
+use crate::store::fs::stat::{FileStat, Seen};
+use crate::store::hash;
+use crate::store::id::ObjectId;
+use crate::store::objects::freshen::renew;
+use crate::store::objects::lookup::{BIG, Lies};
+use crate::store::objects::{ObjectKind, Store, is_sealed, is_untouched, seal};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Made {
+    /// With its stat, where the file was open when it was whole.
+    File(Option<FileStat>),
+    /// To the object in the store.
+    Symlink,
+}
+
+pub struct Maker<'a> {
+    store: &'a Store,
+    sink: &'a dyn Sink,
+    /// Turned off by the first object that cannot be reflinked or linked there.
+    reflink: AtomicBool,
+    hardlink: AtomicBool,
+}
+
+impl<'a> Maker<'a> {
+    pub fn new(store: &'a Store, sink: &'a dyn Sink) -> Maker<'a> {
+        Maker { store, sink, reflink: AtomicBool::new(true), hardlink: AtomicBool::new(true) }
+    }
+
+    /// Makes the new file `to` of the object; nothing is left there on failure.
+    pub fn file(&self, id: &ObjectId, size: u64, executable: bool, to: &Path) -> Result<Made> {
+        let made = self.try_file(id, size, executable, to);
+        match &made {
+            // One copy was damaged and is set aside now; there is another.
+            Err(e) if e.kind == Kind::Missing && self.store.size(id) == Some(size) => {
+                self.try_file(id, size, executable, to)
+            }
+            _ => made,
+        }
+    }
+
+    fn try_file(&self, id: &ObjectId, size: u64, executable: bool, to: &Path) -> Result<Made> {
+        let lies = self.store.locate(id, size)?;
+        let (object, seen) = match &lies {
+            Lies::Loose(object, seen) if seen.stat.size == size => (object, seen),
+            Lies::Loose(..) => return Err(self.store.damaged(id, &lies)),
+            Lies::Packed(_, row) if row.length == size => return self.unpack(&lies, id, size, executable, to),
+            Lies::Packed(..) => {
+                return Err(Error::missing(format!("object {id} is not of the size that its folder says")));
+            }
+        };
+        let from = self.store.path(id);
+        for link in self.store.links().iter() {
+            let made = match link {
+                LinkType::Reflink if self.reflink.load(Ordering::Relaxed) && size > 0 => {
+                    if seen.is_mine_alone() {
+                        self.verify(&lies, object, id, size, seen)?;
+                    }
+                    let made = fresh(copy::reflink(object, &from, to, 0o666), to)?;
+                    self.reflink.store(made, Ordering::Relaxed);
+                    // Its owner may write to the object after any look at it, and not to the clone.
+                    if made && !seen.is_mine_alone() {
+                        self.verify_clone(&lies, to, id, size)?;
+                    }
+                    made.then_some(Made::File(None))
+                }
+                // Who owns an object could write to each file that is linked to it.
+                LinkType::Hardlink | LinkType::Symlink if !seen.is_mine_alone() => None,
+                // The mode belongs to the inode, so an executable file needs one of its own.
+                LinkType::Hardlink if self.hardlink.load(Ordering::Relaxed) && !executable => {
+                    if !is_untouched(seen, id) {
+                        self.read(&lies, object, id, size)?;
+                    }
+                    let made = fresh(fs::hard_link(&from, to), to)?;
+                    if made && !is_same(seen, to) {
+                        // Another writer of the store changed what has this name.
+                        let _ = fs::remove_file(to);
+                        return self.copy(&lies, object, id, size, executable, to);
+                    }
+                    self.hardlink.store(made, Ordering::Relaxed);
+                    if made {
+                        // The link changed its ctime; what is done to it from here on shows against this moment.
+                        let _ = renew(object, id);
+                        self.done(size);
+                        return Ok(Made::File(None));
+                    }
+                    None
+                }
+                LinkType::Symlink if !executable => {
+                    self.verify(&lies, object, id, size, seen)?;
+                    if fresh(std::os::unix::fs::symlink(&from, to), to)? {
+                        self.done(size);
+                        return Ok(Made::Symlink);
+                    }
+                    None
+                }
+                LinkType::Copy => break,
+                _ => None,
+            };
+            if let Some(made) = made {
+                self.done(size);
+                own(to, executable).map_err(|e| Error::io("write", to, e))?;
+                return Ok(made);
+            }
+            let _ = fs::remove_file(to);
+        }
+        self.copy(&lies, object, id, size, executable, to)
+    }
+
+    fn verify(&self, lies: &Lies, object: &File, id: &ObjectId, size: u64, seen: &Seen) -> Result<()> {
+        if is_sealed(seen, id) {
+            return Ok(());
+        }
+        self.read(lies, object, id, size)?;
+        seal(object, id);
+        Ok(())
+    }
+
+    /// Reads the clone of an object of another user; one that is not good is removed.
+    fn verify_clone(&self, lies: &Lies, clone: &Path, id: &ObjectId, size: u64) -> Result<()> {
+        let read = document::open_unlinked(clone).and_then(|mut file| hash::content(&mut file, size, &|_| ()));
+        let fault = match read {
+            Ok((got, _)) if got == *id => return Ok(()),
+            Ok(_) => self.store.damaged(id, lies),
+            Err(e) => Error::io("read", clone, e),
+        };
+        let _ = fs::remove_file(clone);
+        Err(fault)
+    }
+
+    /// Reads an object that is not to be believed by its stat.
+    fn read(&self, lies: &Lies, object: &File, id: &ObjectId, size: u64) -> Result<()> {
+        let read = || -> io::Result<ObjectId> { Ok(hash::content(&mut object.try_clone()?, size, &|_| ())?.0) };
+        let got = read().map_err(|e| self.store.unread(id, lies, e))?;
+        io::Seek::rewind(&mut &*object).map_err(|e| self.store.unread(id, lies, e))?;
+        if got != *id {
+            return Err(self.store.damaged(id, lies));
+        }
+        Ok(())
+    }
+
+    fn copy(
+        &self,
+        lies: &Lies,
+        mut object: &File,
+        id: &ObjectId,
+        size: u64,
+        executable: bool,
+        to: &Path,
+    ) -> Result<Made> {
+        let file = create(to, executable)?;
+        let mut broken = None;
+        let copied = copy::stream(&mut object, &file, size, false, &mut broken, &|bytes| self.done(bytes));
+        if let Some(e) = broken {
+            let _ = fs::remove_file(to);
+            return Err(self.store.unread(id, lies, e));
+        }
+        let fault = match copied {
+            Ok((got, _)) if got == *id => return Ok(whole(&file)),
+            Ok(_) => self.store.damaged(id, lies),
+            Err(e) => Error::io("write", to, e),
+        };
+        let _ = fs::remove_file(to);
+        Err(fault)
+    }
+
+    /// A copy of an object of a pack, whatever the link types: it has no file of its own to link to.
+    fn unpack(&self, lies: &Lies, id: &ObjectId, size: u64, executable: bool, to: &Path) -> Result<Made> {
+        if size >= BIG {
+            return self.unpack_big(id, executable, to);
+        }
+        let bytes = lies.read().map_err(|e| self.store.unread(id, lies, e))?;
+        if ObjectKind::Content.id_of(&bytes) != *id {
+            return Err(self.store.damaged(id, lies));
+        }
+        let mut file = create(to, executable)?;
+        file.write_all(&bytes).map_err(|e| {
+            let _ = fs::remove_file(to);
+            Error::io("write", to, e)
+        })?;
+        self.done(size);
+        Ok(whole(&file))
+    }
+
+    fn unpack_big(&self, id: &ObjectId, executable: bool, to: &Path) -> Result<Made> {
+        let mut content = self.store.open_content(id)?;
+        let mut file = create(to, executable)?;
+        let mut buffer = vec![0; hash::CHUNK];
+        let fault = loop {
+            match content.read(&mut buffer) {
+                Ok(0) => return Ok(whole(&file)),
+                Ok(n) => match file.write_all(&buffer[..n]) {
+                    Ok(()) => self.done(n as u64),
+                    Err(e) => break Error::io("write", to, e),
+                },
+                Err(e) => break content.fault(self.store, e),
+            }
+        };
+        let _ = fs::remove_file(to);
+        Err(fault)
+    }
+
+    fn done(&self, bytes: u64) {
+        self.sink.event(Event::WorkDone { doing: Doing::Restoring, bytes });
+    }
+}
+
+/// Did it work? Where there is something already it is an error, not a reason to try another way: on a file system that
+/// takes `Model` and `model` for one name, the other way would begin with the removal of the first.
+fn fresh(made: io::Result<()>, to: &Path) -> Result<bool> {
+    match made {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Err(Error::io("write", to, e)),
+        made => Ok(made.is_ok()),
+    }
+}
+
+/// Is the file at `path` the one that was looked at?
+fn is_same(seen: &Seen, path: &Path) -> bool {
+    let there = Seen::of_link(path);
+    there.is_ok_and(|there| (there.device, there.stat.inode) == (seen.device, seen.stat.inode))
+}
+
+fn whole(file: &File) -> Made {
+    Made::File(rustix::fs::fstat(file).ok().map(|stat| FileStat::from(&stat)))
+}
+
+fn create(to: &Path, executable: bool) -> Result<File> {
+    let mode = if executable { 0o777 } else { 0o666 };
+    File::options().write(true).create_new(true).mode(mode).open(to).map_err(|e| Error::io("write", to, e))
+}
+
+/// A clone may have taken the object's mode over: the user's files are the user's to write.
+fn own(path: &Path, executable: bool) -> io::Result<()> {
+    let mode = fs::symlink_metadata(path)?.permissions().mode() & 0o777;
+    let writable = if mode & 0o200 == 0 { 0o644 } else { mode };
+    let wanted = if executable { writable | (writable & 0o444) >> 2 } else { writable };
+    if wanted == mode {
+        return Ok(());
+    }
+    // Another user may have put a link there, which must not lead to a file of this user.
+    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+    let file = File::options().read(true).custom_flags(flags.bits() as i32).open(path)?;
+    file.set_permissions(fs::Permissions::from_mode(wanted))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Silent;
+    use crate::store::LinkTypes;
+
+    #[test]
+    fn an_edit_through_a_link_shows_though_its_mtime_was_put_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("store"), LinkTypes::new([LinkType::Hardlink]));
+        let mut batch = store.batch();
+        let id = batch.add_bytes(ObjectKind::Content, b"good".to_vec());
+        batch.commit(&Silent).unwrap();
+        let to = dir.path().join("to");
+        let file = || Maker::new(&store, &Silent).file(&id, 4, false, &to);
+        file().unwrap();
+        let before = fs::metadata(&to).unwrap();
+        assert_eq!(
+            std::os::unix::fs::MetadataExt::ino(&before),
+            std::os::unix::fs::MetadataExt::ino(&fs::metadata(store.path(&id)).unwrap())
+        );
+        // A seal is up to a second from the time at which it was made.
+        std::thread::sleep(std::time::Duration::from_millis(3100));
+        fs::set_permissions(&to, fs::Permissions::from_mode(0o644)).unwrap();
+        fs::write(&to, "evil").unwrap();
+        File::options().write(true).open(&to).unwrap().set_modified(before.modified().unwrap()).unwrap();
+        fs::remove_file(&to).unwrap();
+        assert!(file().unwrap_err().message.contains("damaged"));
+        assert!(!to.exists());
+    }
+
+    #[test]
+    fn what_is_there_already_is_not_replaced() {
+        for link in [LinkType::Reflink, LinkType::Hardlink, LinkType::Symlink, LinkType::Copy] {
+            let dir = tempfile::tempdir().unwrap();
+            let store = Store::open(&dir.path().join("store"), LinkTypes::new([link]));
+            let mut batch = store.batch();
+            let id = batch.add_bytes(ObjectKind::Content, b"new".to_vec());
+            batch.commit(&Silent).unwrap();
+            let to = dir.path().join("to");
+            fs::write(&to, "old").unwrap();
+            Maker::new(&store, &Silent).file(&id, 3, false, &to).unwrap_err();
+            assert_eq!(fs::read_to_string(&to).unwrap(), "old", "{link:?}");
+        }
+    }
+}

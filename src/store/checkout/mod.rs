@@ -1,0 +1,389 @@
+//! Bringing a path to a pin: from the store into the workspace.
+//!
+//! What is wanted is built beside its place, each object verified on the way, and renamed there at once, so nobody ever
+//! sees half of it; on any failure the place is as it was. Files of an old folder that are already right are taken over
+//! by hard link, so that they are neither copied nor read. What the rules ignore in an old folder moves into the new
+//! one, since it is the user's. Whether something unsaved would be lost is the caller's question; what changed since the
+//! caller looked is seen after the swap, and the old one returns.
+
+pub(super) mod export;
+pub(super) mod free_space;
+pub(super) mod link;
+pub(super) mod materialise;
+pub(super) mod preserve;
+pub(super) mod race;
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use rayon::prelude::*;
+use rustix::fs::{AtFlags, RenameFlags};
+
+use super::id::{ObjectId, Pin};
+use super::index::build::{Folder, Found, flatten};
+use super::index::format::{FOLLOWED, FileRow, FolderRow, RACY, Rows, View};
+use super::index::rows::{find_file, same_but_renamed};
+use super::index::{Rules, StatIndex};
+use super::objects::{Generation, ObjectKind, Store};
+use crate::error::{Error, Kind, Result};
+use crate::event::{Doing, Event, Sink};
+use crate::store::fs::open_folder::OpenFolder;
+use crate::store::fs::paths::{self, Place, join, to_path};
+use crate::store::fs::rename::move_away;
+use crate::store::fs::stat::Seen;
+use crate::store::fs::writable::WritablePath;
+use crate::store::trees::rules::{check_link, depth_of, levels_below};
+use crate::store::trees::{Entry, EntryKind};
+use free_space::must_fit;
+use materialise::{Made, Maker};
+use preserve::{carry_over, strip};
+use race::changed;
+
+/// From here on it pays to wait a tick, so that the next look need not read what was just written.
+const WORTH_A_WAIT: u64 = 1 << 20;
+
+struct Checkout<'a> {
+    store: &'a Store,
+    index: &'a StatIndex,
+    rules: &'a dyn Rules,
+    maker: Maker<'a>,
+    key: &'a [u8],
+    /// The folder of the destination, in which all happens.
+    folder: &'a OpenFolder,
+    /// The name of the destination in it.
+    name: &'a OsStr,
+    /// What the index remembers of the destination: what the caller saw there.
+    old: Rows,
+    /// Is it a folder whose files may be taken over?
+    is_folder: bool,
+    /// Files that were taken over: their stat changes when the old folder goes.
+    reused: Mutex<Vec<Vec<u8>>>,
+}
+
+/// A folder that was built, and what the index is to know of it.
+struct BuiltFolder {
+    folder: OpenFolder,
+    rows: Rows,
+}
+
+/// Brings `dest` to `pin`. Afterwards the index knows what lies there. Back comes where something ignored lies that could
+/// not move into the new one, and nothing else: the caller finds it a place.
+///
+/// Errors: [`Kind::Check`] if the place is not as the index has it any more; it is not touched then.
+pub fn restore(
+    store: &Store,
+    index: &StatIndex,
+    dest: &WritablePath,
+    pin: &Pin,
+    rules: &dyn Rules,
+    sink: &dyn Sink,
+) -> Result<Option<PathBuf>> {
+    let _hold = store.hold(sink)?;
+    let path = dest.path();
+    let at = Place::Inside(path.clone());
+    dest.create_parents()?;
+    let folder = dest.open_folder()?;
+    let name = dest.file_name().unwrap_or_default();
+    let there = folder.join(name);
+    let old = index.rows(&at);
+    let is_folder = fs::symlink_metadata(&there).is_ok_and(|m| m.is_dir());
+    let named = |e: Error| Error { message: format!("{path} cannot be restored: {}", e.message), ..e };
+    must_fit(store, pin, &there, is_folder).map_err(|e| named(folder.named(e)))?;
+    sink.event(Event::WorkPlanned { doing: Doing::Restoring, bytes: pin.size });
+    let maker = Maker::new(store, sink);
+    let checkout = Checkout {
+        store,
+        index,
+        rules,
+        maker,
+        key: at.key(),
+        folder: &folder,
+        name,
+        old,
+        is_folder,
+        reused: Mutex::default(),
+    };
+    let new = paths::sibling(Path::new(name)).into_os_string();
+    let give_up = || drop(remove(&folder.join(&new)));
+    let made = checkout.make(&folder.join(&new), pin).inspect_err(|_| give_up());
+    let made = made.map_err(|e| named(folder.named(e)))?;
+    must_be_there(dest, &folder).inspect_err(|_| give_up())?;
+    let aside = swap(&new, dest, &folder).inspect_err(|_| give_up())?;
+    if let Some(old) = &aside
+        && let Some(what) = changed(&folder.join(old), checkout.old.view(), at.key(), rules)
+    {
+        let new = swap(old, dest, &folder)?;
+        let _ = new.map(|new| remove(&folder.join(new)));
+        return Err(changed_meanwhile(path, &what));
+    }
+    // What is added to the folder from here on must not be covered by its stat.
+    let placed = Seen::of_link(&there).map_err(|e| Error::io("look at", dest.on_disk(), e))?;
+    let built = made.as_ref().map_or(there.as_path(), |made| made.folder.path());
+    let (moved, left) = aside.map(|old| checkout.discard(&old, built)).unwrap_or_default();
+    // While it is held the store stays in one generation.
+    let generation = store.generation();
+    if let Some(made) = made {
+        checkout.remember(&at, made, pin, generation, &placed, &moved);
+        return Ok(left);
+    }
+    index.trust(&at, pin)?;
+    if let Some(generation) = generation {
+        index.mark_stored(&at, pin, generation);
+    }
+    Ok(left)
+}
+
+/// The folder of the place has the same name still: what is put there is found there.
+fn must_be_there(dest: &WritablePath, folder: &OpenFolder) -> Result<()> {
+    if dest.open_folder()?.is(folder) {
+        return Ok(());
+    }
+    let message = format!("the folder of {} was replaced while it was restored; it was not touched", dest.path());
+    Err(Error::new(Kind::Check, message).hint("run the command again when nothing else works there"))
+}
+
+fn changed_meanwhile(path: &crate::path::RepoPath, what: &Path) -> Error {
+    let place = Path::new(path.as_str());
+    let named = if what.as_os_str().is_empty() { place.into() } else { place.join(what) };
+    let message = format!("{} was changed while {path} was restored; it was not touched", named.display());
+    Error::new(Kind::Check, message).hint("run the command again when nobody works there")
+}
+
+/// Removes a file, a symlink or a whole folder; follows no symlink. Folders that may not be written to are no hindrance
+/// to their owner.
+pub fn remove(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(kind) if kind.is_dir() => match fs::remove_dir_all(path) {
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
+                open_up(path)?;
+                fs::remove_dir_all(path)
+            }
+            done => done,
+        },
+        Ok(_) => fs::remove_file(path),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(e),
+    }
+}
+
+impl Checkout<'_> {
+    /// Builds what is wanted at `new`; a folder comes back.
+    fn make(&self, new: &Path, pin: &Pin) -> Result<Option<BuiltFolder>> {
+        if !pin.is_dir() {
+            self.maker.file(&pin.id, pin.size, pin.executable, new)?;
+            self.settle(pin.size, new);
+            return Ok(None);
+        }
+        let folder = OpenFolder::create(new)?;
+        let found = self.folder(folder.path(), Vec::new(), &pin.id, Some(pin)).map_err(|e| folder.named(e))?;
+        let new = folder.path();
+        let mut rows = Rows::default();
+        flatten(found, View::default(), &mut rows)
+            .ok_or_else(|| Error::new(Kind::Io, "it holds more names than the index can keep"))?;
+        self.settle(pin.size + 4096 * rows.files.len() as u64, new);
+        let stamp = self.index.stamp();
+        let device = Seen::of_link(new).map(|s| s.device).unwrap_or(0);
+        let racy = |stat| {
+            if stamp.is_racy_after_rename(&stat, device) { RACY } else { 0 }
+        };
+        for row in &mut rows.files {
+            row.flags |= if row.kind == EntryKind::Symlink as u8 { 0 } else { racy(row.stat) };
+        }
+        for row in &mut rows.folders {
+            row.flags |= u32::from(racy(row.stat));
+        }
+        Ok(Some(BuiltFolder { folder, rows }))
+    }
+
+    /// Nobody else can write to what is not yet in place: once its times have aged a tick they can be trusted.
+    fn settle(&self, bytes: u64, new: &Path) {
+        if bytes < WORTH_A_WAIT {
+            return;
+        }
+        let Ok(mut newest) = Seen::of_link(new) else { return };
+        newest.stat.mtime = newest.stat.ctime;
+        for _ in 0..10 {
+            if !self.index.stamp().is_racy_after_rename(&newest.stat, newest.device) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(3));
+        }
+    }
+
+    /// Fills an empty folder.
+    fn folder(&self, on_disk: &Path, path: Vec<u8>, id: &ObjectId, pin: Option<&Pin>) -> Result<Found> {
+        let tree = self.store.read_tree(id, levels_below(&path))?;
+        if pin.is_some_and(|pin| tree.pin() != *pin) {
+            return Err(Error::missing(format!("the folder {id} in the store is not of the size that the lock says")));
+        }
+        tree.check(&path)?;
+        let made: Vec<(Option<FileRow>, Option<Found>)> = tree
+            .entries
+            .par_iter()
+            .with_min_len(8)
+            .map(|entry| {
+                let (to, below) = (on_disk.join(to_path(&entry.name)), join(&path, &entry.name));
+                let named = |e: Error| Error { message: format!("{}: {}", to_path(&below).display(), e.message), ..e };
+                if entry.kind != EntryKind::Tree {
+                    return Ok((Some(self.entry(entry, &to, &below).map_err(named)?), None));
+                }
+                let expected = entry.pin();
+                fs::create_dir(&to).map_err(|e| named(Error::io("create", &to, e)))?;
+                Ok((None, Some(self.folder(&to, below.clone(), &entry.id, Some(&expected))?)))
+            })
+            .collect::<Result<_>>()?;
+        let seen = Seen::of_link(on_disk).map_err(|e| Error::io("look at", on_disk, e))?;
+        let mut row: FolderRow = bytemuck::Zeroable::zeroed();
+        let sum = tree.pin();
+        (row.id, row.stat, row.rules) = (*id, seen.stat, self.rules.id());
+        (row.bytes, row.count) = (sum.size, sum.files.unwrap_or(0));
+        let mut new = Folder { path, row, files: Vec::new(), names: Vec::new(), folders: Vec::new() };
+        for ((file, folder), entry) in made.into_iter().zip(&tree.entries) {
+            if let Some(mut file) = file {
+                file.name_at = new.names.len() as u32;
+                file.name_len = entry.name.len() as u16;
+                new.names.extend_from_slice(&entry.name);
+                new.files.push(file);
+            }
+            new.folders.extend(folder);
+        }
+        Ok(Found::New(Box::new(new)))
+    }
+
+    /// A file or a symlink of a tree.
+    fn entry(&self, entry: &Entry, to: &Path, path: &[u8]) -> Result<FileRow> {
+        let mut row: FileRow = bytemuck::Zeroable::zeroed();
+        (row.id, row.kind) = (entry.id, entry.kind as u8);
+        if entry.kind == EntryKind::Symlink {
+            let text = self.store.read(&entry.id, ObjectKind::Content)?;
+            check_link(depth_of(path), &text).map_err(Error::usage)?;
+            std::os::unix::fs::symlink(to_path(&text), to).map_err(|e| Error::io("create the symlink", to, e))?;
+            row.stat = Seen::of_link(to).map_err(|e| Error::io("look at", to, e))?.stat;
+            row.stat.size = text.len() as u64;
+            return Ok(row);
+        }
+        let made = if self.take_over(entry, to, path) {
+            self.reused.lock().unwrap_or_else(|e| e.into_inner()).push(path.to_vec());
+            Made::File(None)
+        } else {
+            self.maker.file(&entry.id, entry.size, entry.kind == EntryKind::Executable, to)?
+        };
+        if let Made::File(Some(stat)) = made {
+            row.stat = stat;
+            return Ok(row);
+        }
+        let seen = if made == Made::Symlink {
+            row.flags = FOLLOWED;
+            Seen::of(to)
+        } else {
+            Seen::of_link(to)
+        };
+        row.stat = seen.map_err(|e| Error::io("look at", to, e))?.stat;
+        Ok(row)
+    }
+
+    /// Links the same file of the old folder, if it is there and as it was when it was hashed.
+    fn take_over(&self, entry: &Entry, to: &Path, path: &[u8]) -> bool {
+        let Some(row) = find_file(self.old.view(), path).filter(|_| self.is_folder) else { return false };
+        let from = self.folder.join(self.name).join(to_path(path));
+        row.id == entry.id
+            && (row.kind, row.flags) == (entry.kind as u8, 0)
+            && Seen::of_link(&from).is_ok_and(|seen| seen.stat == row.stat)
+            && fs::hard_link(&from, to).is_ok()
+    }
+
+    /// Removes the old one, but for what the rules ignore in it, which moves to the new one. Back come the folders into
+    /// which something moved, and the old folder if something could not.
+    fn discard(&self, old: &OsStr, new: &Path) -> (Vec<Vec<u8>>, Option<PathBuf>) {
+        let there = self.folder.join(old);
+        let carried = carry_over(&there, new, self.key, self.rules);
+        if carried.left {
+            // What cannot be removed goes where the rest goes.
+            let _ = strip(&there, self.key, self.rules);
+            return (carried.moved, Some(self.folder.name_of(old)));
+        }
+        // What cannot be removed is left under a name that tells whose it is.
+        let _ = remove(&there);
+        (carried.moved, None)
+    }
+
+    /// Puts the rows into the index, as the files are after the rename.
+    fn remember(
+        &self,
+        at: &Place,
+        BuiltFolder { folder: built, mut rows }: BuiltFolder,
+        pin: &Pin,
+        generation: Option<Generation>,
+        placed: &Seen,
+        moved: &[Vec<u8>],
+    ) {
+        let top = &mut rows.folders[0];
+        if !same_but_renamed(&top.stat, &placed.stat) {
+            top.flags |= u32::from(RACY);
+        }
+        top.stat = placed.stat;
+        let mut reused = self.reused.lock().unwrap_or_else(|e| e.into_inner());
+        reused.sort_unstable();
+        let Rows { folders, files, names } = &mut rows;
+        for folder in folders.iter_mut() {
+            let path = names[folder.path_at as usize..][..folder.path_len as usize].to_vec();
+            if moved.contains(&path) {
+                folder.flags |= u32::from(RACY);
+            }
+            for file in &mut files[folder.first as usize..][..folder.files as usize] {
+                let path = join(&path, &names[file.name_at as usize..][..file.name_len as usize]);
+                if reused.binary_search(&path).is_ok()
+                    && let Ok(seen) = Seen::of_link(&built.join(to_path(&path)))
+                {
+                    // The link changed its ctime; anything else was changed by another.
+                    let same = (seen.stat.mtime, seen.stat.size) == (file.stat.mtime, file.stat.size);
+                    file.stat = seen.stat;
+                    file.flags = if same { 0 } else { RACY };
+                }
+            }
+        }
+        // What was taken over was not seen in the store.
+        let complete = generation.filter(|_| reused.is_empty());
+        self.index.adopt(at, rows, complete.map(|generation| (pin.id, generation)));
+    }
+}
+
+/// Makes all folders writable for their owner.
+fn open_up(folder: &Path) -> io::Result<()> {
+    let mode = fs::symlink_metadata(folder)?.permissions().mode();
+    if mode & 0o700 != 0o700 {
+        fs::set_permissions(folder, fs::Permissions::from_mode(mode & 0o7777 | 0o700))?;
+    }
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            open_up(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Puts `new`, a name beside it in the open folder, in the place of `dest` at once; back comes the name of the old one
+/// now, if there was one.
+fn swap(new: &OsStr, dest: &WritablePath, folder: &OpenFolder) -> Result<Option<OsString>> {
+    let fail = |e: io::Error| Error::io("replace", dest.on_disk(), e);
+    let (fd, to) = (folder.fd(), dest.file_name().unwrap_or_default());
+    if rustix::fs::statat(fd, to, AtFlags::SYMLINK_NOFOLLOW).is_err() {
+        return rustix::fs::renameat(fd, new, fd, to).map(|()| None).map_err(|e| fail(e.into()));
+    }
+    if rustix::fs::renameat_with(fd, new, fd, to, RenameFlags::EXCHANGE).is_ok() {
+        return Ok(Some(new.to_os_string()));
+    }
+    let aside = paths::sibling(Path::new(to)).into_os_string();
+    move_away(&folder.join(to), &folder.join(&aside)).map_err(fail)?;
+    rustix::fs::renameat(fd, new, fd, to).map_err(|e| {
+        let _ = rustix::fs::renameat(fd, &aside, fd, to);
+        fail(e.into())
+    })?;
+    Ok(Some(aside))
+}

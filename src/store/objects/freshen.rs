@@ -1,0 +1,74 @@
+//! What was counted on a short while ago is young: gc leaves it alone, though nothing refers to it yet.
+//!
+//! The age of an object is its file's mtime, of a packed one that of its pack. Whoever finds an object present instead of
+//! storing it makes it young again. The seal (see `objects`) lives in the same time stamp and is set anew with it.
+
+use std::fs::File;
+use std::io;
+
+use rustix::fs::{Timespec, Timestamps, UTIME_NOW};
+
+use crate::error::Result;
+use crate::store::fs::stat::{FileStat, Seen};
+use crate::store::id::ObjectId;
+use crate::store::objects::lookup::BIG;
+use crate::store::objects::{Store, seal};
+use crate::store::pack::Pack;
+
+/// Younger things are not touched: seconds.
+pub const YOUNG: i64 = 3600;
+
+pub(in crate::store) fn now() -> i64 {
+    rustix::time::clock_gettime(rustix::time::ClockId::Realtime).tv_sec as i64
+}
+
+fn is_young(stat: &FileStat) -> bool {
+    stat.mtime.div_euclid(1_000_000_000) > now() - YOUNG
+}
+
+/// Now is its time; its seal is kept. Only its owner may do that.
+pub(in crate::store) fn renew(file: &File, id: &ObjectId) -> io::Result<()> {
+    let this = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+    rustix::fs::futimens(file, &Timestamps { last_access: this, last_modification: this })?;
+    seal(file, id);
+    Ok(())
+}
+
+impl Store {
+    /// Makes an object that is good young again; false if that cannot be done.
+    pub(in crate::store) fn keep_young(&self, id: &ObjectId, size: u64) -> bool {
+        let loose = || {
+            let path = self.path(id);
+            let seen = Seen::of_link(&path).ok()?;
+            Some(is_young(&seen.stat) || self.open_inside(&path).and_then(|file| renew(&file, id)).is_ok())
+        };
+        let packed = || self.packed(id).map(|(pack, _)| pack.keep_young());
+        if size >= BIG { loose().or_else(packed) } else { packed().or_else(loose) }.unwrap_or(false)
+    }
+
+    /// Makes the results under a key young again: one of them is about to be restored, and what it names is kept with it.
+    pub fn keep_runs_young(&self, key: &str) -> Result<()> {
+        for path in self.run_files(key)? {
+            if Seen::of_link(&path).is_ok_and(|seen| !is_young(&seen.stat)) {
+                let _ = self.open_inside(&path).and_then(|file| touch(&file));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Pack {
+    /// The same for all of a pack, once a process.
+    fn keep_young(&self) -> bool {
+        *self.young.get_or_init(|| {
+            let Ok(file) = self.file() else { return false };
+            let seen = rustix::fs::fstat(&file).map(|stat| is_young(&FileStat::from(&stat)));
+            seen.is_ok_and(|young| young || renew(&file, &self.id.0).is_ok())
+        })
+    }
+}
+
+fn touch(file: &File) -> io::Result<()> {
+    let this = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+    Ok(rustix::fs::futimens(file, &Timestamps { last_access: this, last_modification: this })?)
+}

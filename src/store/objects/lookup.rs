@@ -1,0 +1,256 @@
+//! Finding an object, in a pack or in a file of its own, and reading it.
+//!
+//! Packs come first: they are looked up in memory. What is found damaged is set aside, and another copy is tried if there
+//! is one. Before something counts as missing, packs that other processes wrote meanwhile are taken notice of.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::document;
+use crate::error::{Error, Kind, Result};
+use crate::store::fs::paths;
+use crate::store::fs::stat::Seen;
+use crate::store::id::{ObjectId, Pin};
+use crate::store::objects::{ObjectKind, Store};
+use crate::store::pack::Pack;
+use crate::store::pack::format::Row;
+use crate::store::trees::Tree;
+use crate::store::trees::rules::DEEPEST;
+
+/// Trees and the texts of symlinks are read whole; a hostile id must not make us read a model into memory.
+pub const LARGEST_READ: u64 = 1 << 30;
+
+/// From this size on an object is nearly always a file of its own.
+pub(in crate::store) const BIG: u64 = 1 << 20;
+
+/// So many copies of an object are tried: where the store may only be read, a damaged one cannot be set aside.
+const COPIES: usize = 3;
+
+/// Where an object was found.
+pub(in crate::store) enum Lies {
+    Loose(File, Seen),
+    Packed(Arc<Pack>, Row),
+}
+
+impl Lies {
+    pub fn size(&self) -> u64 {
+        match self {
+            Lies::Loose(_, seen) => seen.stat.size,
+            Lies::Packed(_, row) => row.length,
+        }
+    }
+
+    /// The file that holds it, for messages.
+    pub fn path(&self, store: &Store, id: &ObjectId) -> PathBuf {
+        match self {
+            Lies::Loose(..) => store.path(id),
+            Lies::Packed(pack, _) => pack.path.clone(),
+        }
+    }
+
+    /// All its bytes, as they are.
+    pub fn read(&self) -> io::Result<Vec<u8>> {
+        match self {
+            Lies::Loose(file, seen) => {
+                let mut bytes = Vec::with_capacity(seen.stat.size as usize);
+                file.take(LARGEST_READ).read_to_end(&mut bytes)?;
+                Ok(bytes)
+            }
+            Lies::Packed(pack, row) => pack.read(row),
+        }
+    }
+}
+
+impl Store {
+    /// The size of an object that is here.
+    pub fn size(&self, id: &ObjectId) -> Option<u64> {
+        self.packed(id).map(|(_, row)| row.length).or_else(|| self.loose_size(id))
+    }
+
+    fn loose_size(&self, id: &ObjectId) -> Option<u64> {
+        Seen::of_link(&self.path(id)).ok().filter(Seen::is_file).map(|seen| seen.stat.size)
+    }
+
+    /// Is all of it here? Looks at every object of a tree, once a process.
+    pub fn contains(&self, pin: &Pin) -> bool {
+        self.refresh_packs_unless_big(pin);
+        self.has(pin)
+    }
+
+    /// The same by what is known of the packs, for one of many questions.
+    pub fn has(&self, pin: &Pin) -> bool {
+        if pin.is_dir() {
+            return self.holds_tree(&pin.id, 0);
+        }
+        self.has_content(pin)
+    }
+
+    fn has_content(&self, pin: &Pin) -> bool {
+        if pin.size >= BIG && self.loose_size(&pin.id) == Some(pin.size) {
+            return true;
+        }
+        let size = self.size(&pin.id);
+        if size.is_some_and(|size| size != pin.size) {
+            self.examine(&pin.id, pin.size);
+        }
+        size == Some(pin.size)
+    }
+
+    fn holds_tree(&self, id: &ObjectId, level: usize) -> bool {
+        if self.memo().contains(id) {
+            return true;
+        }
+        let tree = match self.read_tree(id, level) {
+            Ok(tree) => tree,
+            Err(e) => {
+                // What is merely absent has no cause.
+                if e.kind != Kind::Missing || !e.causes.is_empty() {
+                    self.damage.note(e);
+                }
+                return false;
+            }
+        };
+        let holds = |pin: Pin| if pin.is_dir() { self.holds_tree(&pin.id, level + 1) } else { self.has_content(&pin) };
+        let complete = tree.entries.iter().all(|e| holds(e.pin()));
+        if complete {
+            self.memo().insert(*id);
+        }
+        complete
+    }
+
+    /// For a big file the indexes of packs need not be read.
+    pub(in crate::store) fn refresh_packs_unless_big(&self, pin: &Pin) {
+        if pin.is_dir() || pin.size < BIG {
+            self.refresh_packs();
+        }
+    }
+
+    /// The bytes of a small object, verified. A damaged one is put into quarantine and counts as missing, unless there
+    /// is another copy.
+    pub fn read(&self, id: &ObjectId, kind: ObjectKind) -> Result<Vec<u8>> {
+        let mut copies = COPIES;
+        loop {
+            let lies = self.locate(id, 0)?;
+            if lies.size() > LARGEST_READ {
+                return Err(Error::new(Kind::Bug, format!("object {id} is too large to be read at once")));
+            }
+            match lies.read() {
+                Ok(bytes) if kind.id_of(&bytes) == *id => return Ok(bytes),
+                read => {
+                    let fault = read.map_or_else(|e| self.unread(id, &lies, e), |_| self.damaged(id, &lies));
+                    copies -= 1;
+                    if fault.kind != Kind::Missing || copies == 0 || self.size(id).is_none() {
+                        return Err(fault);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A folder that lies `level` folders below the one that a pin names. Callers go down by recursion, so a chain of
+    /// folders that somebody made to harm ends here, not with the stack.
+    ///
+    /// Errors (usage): it lies too deep; no folder that was stored has so many levels.
+    pub fn read_tree(&self, id: &ObjectId, level: usize) -> Result<Tree> {
+        if level > DEEPEST {
+            return Err(Error::usage(format!("the folder {id} in the store lies more than {DEEPEST} levels deep"))
+                .hint("find out who made it: no folder that lockstep stores is so deep"));
+        }
+        let bytes = self.read(id, ObjectKind::Tree)?;
+        Tree::parse(&bytes)
+            .map_err(|why| Error::new(Kind::Missing, format!("the folder {id} in the store cannot be used: {why}")))
+    }
+
+    /// Where the object lies. One of which the caller knows that it is big is looked for among the loose ones first.
+    pub(in crate::store) fn locate(&self, id: &ObjectId, size: u64) -> Result<Lies> {
+        if size >= BIG
+            && let Some(lies) = self.locate_loose(id)?
+        {
+            return Ok(lies);
+        }
+        for again in [false, true] {
+            if again {
+                self.refresh_packs();
+            }
+            if let Some((pack, row)) = self.packed(id) {
+                match pack.file() {
+                    Ok(_) => return Ok(Lies::Packed(pack, row)),
+                    // Another process took the pack away, having put what is needed of it elsewhere.
+                    Err(e) if e.kind() == io::ErrorKind::NotFound => self.packs().forget(&pack.id),
+                    Err(e) => return Err(Error::io("open", &pack.path, e)),
+                }
+            }
+            if let Some(lies) = self.locate_loose(id)? {
+                return Ok(lies);
+            }
+        }
+        Err(Error::missing(format!("object {id} is not in the store {}", self.dir().display()))
+            .hint("get it again: lockstep fetch, or, if a stage makes it: lockstep repro"))
+    }
+
+    fn locate_loose(&self, id: &ObjectId) -> Result<Option<Lies>> {
+        let path = self.path(id);
+        let file = match document::open(&path) {
+            Ok(file) => file,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(Error::io("open", &path, e)),
+        };
+        let seen = rustix::fs::fstat(&file).map_err(|e| Error::io("look at", &path, e))?;
+        Ok(Some(Lies::Loose(file, Seen::from(seen))))
+    }
+
+    /// Sets a damaged object aside and says so.
+    pub(in crate::store) fn damaged(&self, id: &ObjectId, lies: &Lies) -> Error {
+        self.set_aside(id, lies, "its bytes do not fit its id")
+    }
+
+    /// What a failure to read an object means. What the disk cannot read is damaged as well: set aside, it can be stored
+    /// again. Of what merely cannot be had right now nobody knows whether it is good, and it stays.
+    pub(in crate::store) fn unread(&self, id: &ObjectId, lies: &Lies, e: io::Error) -> Error {
+        let path = lies.path(self, id);
+        let is_lost = is_lost(&e);
+        let fault = Error::io("read", path, e);
+        if is_lost {
+            self.set_aside(id, lies, &fault.message)
+        } else {
+            fault.because(format!("it holds the object {id}"))
+        }
+    }
+
+    fn set_aside(&self, id: &ObjectId, lies: &Lies, why: &str) -> Error {
+        let e = Error::missing(format!("object {id} in the store {} is damaged", self.dir().display()))
+            .hint("get it again: lockstep fetch, or, if a stage makes it: lockstep repro");
+        let kept = match lies {
+            Lies::Loose(..) => self.quarantine(id),
+            Lies::Packed(pack, row) => self.bury(pack, std::slice::from_ref(row)),
+        };
+        match kept {
+            Ok(to) => e.because(format!("{why}; what there is of it is kept in {}", to.display())),
+            Err(left) => e.because(why).because(left.message),
+        }
+    }
+
+    /// A store that is only looked at is left as it is.
+    pub(in crate::store) fn must_touch(&self) -> Result<()> {
+        let left = || Error::new(Kind::Io, "it stays where it is");
+        if self.is_untouched() { Err(left()) } else { Ok(()) }
+    }
+
+    /// Moves a loose object out of the way, so that it can be stored or fetched anew. Never deletes it.
+    pub fn quarantine(&self, id: &ObjectId) -> Result<PathBuf> {
+        self.must_touch()?;
+        let folder = self.folder("quarantine")?;
+        let to = folder.join(format!("{id}.{:08x}", paths::random() as u32));
+        self.renew_generation()?;
+        self.rename(&self.path(id), &to).map_err(|e| self.refused("move into quarantine", &self.path(id), e))?;
+        self.memo().clear();
+        Ok(to)
+    }
+}
+
+/// Does an error of a read say that the bytes are gone for good, not that they cannot be had right now?
+pub(in crate::store) fn is_lost(e: &io::Error) -> bool {
+    e.kind() == io::ErrorKind::UnexpectedEof || e.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
+}

@@ -1,0 +1,408 @@
+//! The store: all local objects, addressed by what they hold.
+//!
+//! ```text
+//! lockstep-store  says that this is a store; see `marker`
+//! generation      the version of the format; a random id, renewed whenever objects may have gone (gc, quarantine)
+//! objects/ab/cd…  an object a file, 0444
+//! packs/          many small objects a file; see `pack`
+//! runs/           the run cache
+//! quarantine/     objects found damaged, never deleted by us
+//! tmp/            what is being written
+//! lock, projects/ who uses the store; see `hold` and `users`
+//! ```
+//! Nothing is created before the first write. An object appears under its id by a rename after its bytes are durable,
+//! so what is there is whole; many processes may write at once, since equal names mean equal bytes.
+//!
+//! The seal. To link an object into a workspace without reading it, we must know that nobody wrote to it since it was
+//! verified (a hard link gives the workspace the very inode). When an object's bytes have been verified, the
+//! nanoseconds of its mtime are set to a number derived from its id and its seconds; a later write gives it another
+//! mtime, and the seal is broken. A file system that keeps no nanoseconds never shows a seal, and all is read. The seal
+//! counts on files of this user, or of root, that others may not write to: in a shared store the owner of a file could set it
+//! on any bytes.
+
+pub(super) mod closure;
+pub(super) mod damage;
+pub(super) mod freshen;
+pub(super) mod large;
+pub(super) mod lookup;
+pub(super) mod marker;
+pub(super) mod projects;
+pub(super) mod reachable;
+pub(super) mod reader;
+pub(super) mod ready;
+pub(super) mod results;
+pub(super) mod store_lock;
+
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, OnceLock};
+
+use rustix::fs::{Timespec, Timestamps};
+
+use super::copy::NoReflink;
+use super::hash;
+use super::id::ObjectId;
+use super::pack::Shelf;
+use crate::document;
+use crate::error::{Error, Kind, Result};
+use crate::event::Stop;
+use crate::store::checkout::link::LinkTypes;
+use crate::store::fs::paths;
+use crate::store::fs::rename::rename_new;
+use crate::store::fs::root_folder::RootFolder;
+use crate::store::fs::stat::{FileStat, Seen};
+use crate::store::trees;
+use damage::Damage;
+
+/// Renewed whenever objects may have gone, so that "this was complete" can be remembered with it.
+pub type Generation = [u8; 16];
+
+/// The version of the store's format.
+const VERSION: u32 = 1;
+
+/// What the bytes of an object are: the two are hashed differently.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum ObjectKind {
+    Content = 0,
+    Tree = 1,
+}
+
+impl ObjectKind {
+    pub fn from_byte(byte: u8) -> Option<ObjectKind> {
+        [ObjectKind::Content, ObjectKind::Tree].get(byte as usize).copied()
+    }
+
+    pub fn id_of(self, bytes: &[u8]) -> ObjectId {
+        match self {
+            ObjectKind::Content => hash::of_bytes(bytes),
+            ObjectKind::Tree => trees::id_of(bytes),
+        }
+    }
+}
+
+pub struct Store {
+    root: RootFolder,
+    links: LinkTypes,
+    packs: Shelf,
+    /// Who is to be made known as a user of this store: a common Git folder, and the file of its id. `None` in a
+    /// repository's own store.
+    project: Option<(PathBuf, PathBuf)>,
+    /// Only looked at: nothing is set aside.
+    untouched: bool,
+    /// When to stop waiting for others.
+    stop: Stop,
+    /// Trees that were found complete by this process.
+    complete: Mutex<HashSet<ObjectId>>,
+    /// What was found damaged while it was only asked what is here.
+    pub(super) damage: Damage,
+    /// Did this process see that it can be written?
+    pub(super) tried: OnceLock<()>,
+    /// Did this process see that the folder is a store?
+    pub(super) claimed: OnceLock<()>,
+    /// Is it the place that is lockstep's own?
+    pub(super) is_own_place: bool,
+    /// Can its own files be reflinked, and which others cannot?
+    pub(super) can_reflink: OnceLock<bool>,
+    pub(super) no_reflink: NoReflink,
+}
+
+impl Store {
+    /// The store in `dir`, which need not exist.
+    pub fn open(dir: &Path, links: LinkTypes) -> Store {
+        Store {
+            root: RootFolder::new(dir.to_path_buf()),
+            links,
+            packs: Shelf::new(dir),
+            project: None,
+            untouched: false,
+            stop: Stop::never(),
+            complete: Mutex::default(),
+            damage: Damage::default(),
+            tried: OnceLock::new(),
+            claimed: OnceLock::new(),
+            is_own_place: false,
+            can_reflink: OnceLock::new(),
+            no_reflink: NoReflink::default(),
+        }
+    }
+
+    /// At the place that is lockstep's own: below Git's folder or `.lockstep`.
+    pub fn at_own_place(self) -> Store {
+        Store { is_own_place: true, ..self }
+    }
+
+    /// The same store, for copies that no link ties to it.
+    pub fn copying(&self) -> Store {
+        Store { is_own_place: self.is_own_place, ..Store::open(self.dir(), LinkTypes::default()) }
+    }
+
+    /// On behalf of a project that may be one of many: the common Git folder of its repository, and the file of its id.
+    pub fn of_project(self, home: PathBuf, id_file: PathBuf) -> Store {
+        Store { project: Some((home, id_file)), ..self }
+    }
+
+    /// Nobody is waited for once the user wants an end.
+    pub fn until(self, stop: Stop) -> Store {
+        Store { stop, ..self }
+    }
+
+    pub(super) fn stop(&self) -> Stop {
+        self.stop
+    }
+
+    /// The same store, to be looked at: what is damaged is told of and stays where it is.
+    pub fn untouched(&self) -> Store {
+        Store { untouched: true, is_own_place: self.is_own_place, ..Store::open(self.dir(), self.links.clone()) }
+    }
+
+    pub(super) fn is_untouched(&self) -> bool {
+        self.untouched
+    }
+
+    pub(super) fn project(&self) -> Option<(&Path, &Path)> {
+        self.project.as_ref().map(|(home, id_file)| (home.as_path(), id_file.as_path()))
+    }
+
+    pub fn dir(&self) -> &Path {
+        self.root.path()
+    }
+
+    pub(super) fn root(&self) -> &RootFolder {
+        &self.root
+    }
+
+    /// Opens a file of the store, behind no symlink.
+    pub(super) fn open_inside(&self, path: &Path) -> io::Result<File> {
+        self.root.open_file(self.root.below(path)?)
+    }
+
+    /// Removes a file of the store.
+    pub(super) fn remove_file(&self, path: &Path) -> io::Result<()> {
+        self.root.remove_file(self.root.below(path)?)
+    }
+
+    /// Renames within the store; what was at `to` is replaced.
+    pub(super) fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.root.rename(self.root.below(from)?, self.root.below(to)?)
+    }
+
+    pub fn links(&self) -> &LinkTypes {
+        &self.links
+    }
+
+    /// Where the object lies, or would lie.
+    pub(super) fn path(&self, id: &ObjectId) -> PathBuf {
+        let hex = id.hex();
+        self.dir().join("objects").join(&hex[..2]).join(&hex[2..])
+    }
+
+    /// The folder of the loose object.
+    pub(super) fn shard(&self, id: &ObjectId) -> PathBuf {
+        self.dir().join("objects").join(&id.hex()[..2])
+    }
+
+    pub(super) fn packs(&self) -> &Shelf {
+        &self.packs
+    }
+
+    pub(super) fn memo(&self) -> std::sync::MutexGuard<'_, HashSet<ObjectId>> {
+        self.complete.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// `None` if nothing was ever stored here.
+    pub fn generation(&self) -> Option<Generation> {
+        match self.marker()? {
+            (VERSION, generation) => generation,
+            _ => None,
+        }
+    }
+
+    /// The version of the store's format, and its generation if that can be read.
+    fn marker(&self) -> Option<(u32, Option<Generation>)> {
+        let text = document::read_text(&self.dir().join("generation"), 1 << 10).ok()??;
+        let (version, number) = text.strip_prefix("lockstep-store ")?.split_once('\n')?;
+        let number = u128::from_str_radix(number.trim(), 16).ok().filter(|_| number.trim().len() == 32);
+        Some((version.parse().ok()?, number.map(u128::to_be_bytes)))
+    }
+
+    /// Does the store say which format it has?
+    pub(super) fn is_marked(&self) -> bool {
+        self.marker().is_some_and(|(version, generation)| version > VERSION || generation.is_some())
+    }
+
+    /// To be called before objects are taken away, so that nobody remembers them as complete.
+    pub fn renew_generation(&self) -> Result<Generation> {
+        let number = random_generation();
+        self.claim()?;
+        self.put_small(&self.dir().join("generation"), &generation_text(number))?;
+        self.memo().clear();
+        Ok(number.to_be_bytes())
+    }
+
+    /// Makes the store ready for a write. One of a newer format is read, since every object proves itself, and never
+    /// written.
+    pub(super) fn begin(&self) -> Result<Generation> {
+        match self.marker() {
+            Some((version, _)) if version > VERSION => {
+                let dir = self.dir().display();
+                Err(Error::usage(format!("the store {dir} has format {version}; this lockstep knows format {VERSION}"))
+                    .hint("install a newer lockstep, or set cache.dir to another folder"))
+            }
+            Some((_, Some(generation))) => {
+                self.claim()?;
+                self.register().map(|()| generation)
+            }
+            _ => {
+                let generation = self.first_generation()?;
+                self.register().map(|()| generation)
+            }
+        }
+    }
+
+    /// Several processes may begin a store at once: the first one's generation is everybody's, since another one means that
+    /// objects went. One that cannot be read is replaced.
+    fn first_generation(&self) -> Result<Generation> {
+        let path = self.dir().join("generation");
+        if fs::symlink_metadata(&path).is_ok() {
+            return self.renew_generation();
+        }
+        let number = random_generation();
+        self.claim()?;
+        let temp = self.temp()?;
+        let made = self.put_small(&temp, &generation_text(number)).and_then(|()| {
+            rename_new(&temp, &path).map_err(|e| {
+                let _ = fs::remove_file(&temp);
+                self.refused("write", &path, e)
+            })
+        });
+        match (made, self.generation()) {
+            (Ok(()), _) => {
+                sync_folder(self.dir()).map_err(|e| self.refused("write", &path, e))?;
+                Ok(number.to_be_bytes())
+            }
+            (Err(_), Some(theirs)) => Ok(theirs),
+            (Err(e), None) => Err(e),
+        }
+    }
+
+    /// A folder of the store, created if need be.
+    pub(super) fn folder(&self, name: &str) -> Result<PathBuf> {
+        self.claim()?;
+        let path = self.dir().join(name);
+        match self.make_dir(&path) {
+            Ok(()) => Ok(path),
+            Err(e) => Err(self.refused("create", &path, e)),
+        }
+    }
+
+    /// A name for a file that is being written, in the store's `tmp/`: from there [`Store::adopt_pack`] and
+    /// [`Store::adopt_object`] take it in. Whoever made the file removes it if that fails.
+    pub fn temp(&self) -> Result<PathBuf> {
+        Ok(self.folder("tmp")?.join(format!("{:016x}{:016x}", paths::random(), paths::random())))
+    }
+
+    /// A file in `tmp/` that a later process may go on with, to read and to append; made if it is not there. One that
+    /// another user owns or may write to, or that has another name elsewhere, is not opened.
+    pub fn open_temp(&self, path: &Path) -> Result<File> {
+        let open = || -> io::Result<File> {
+            let file = self.root.open_or_create(self.root.below(path)?, 0o600)?;
+            let seen = Seen::from(rustix::fs::fstat(&file)?);
+            if seen.is_mine_alone() && seen.links == 1 {
+                rustix::fs::fcntl_setfl(&file, rustix::fs::OFlags::APPEND)?;
+                Ok(file)
+            } else {
+                Err(io::ErrorKind::PermissionDenied.into())
+            }
+        };
+        open().map_err(|e| self.refused("write", path, e))
+    }
+
+    /// A small file, durable and whole or not there: temp, fsync, rename, fsync of its folder.
+    pub(super) fn put_small(&self, path: &Path, bytes: &[u8]) -> Result<()> {
+        self.put_atomically(path, bytes, true)
+    }
+
+    pub(super) fn put_atomically(&self, path: &Path, bytes: &[u8], durably: bool) -> Result<()> {
+        let temp = self.temp()?;
+        let write = || -> io::Result<()> {
+            let mut file = File::options().write(true).create_new(true).mode(0o600).open(&temp)?;
+            io::Write::write_all(&mut file, bytes)?;
+            file.set_permissions(self.file_mode()?)?;
+            if !durably {
+                return self.rename(&temp, path);
+            }
+            file.sync_all()?;
+            self.rename(&temp, path)?;
+            path.parent().map_or(Ok(()), |folder| self.root.sync(self.root.below(folder)?))
+        };
+        write().map_err(|e| {
+            let _ = fs::remove_file(&temp);
+            self.refused("write", path, e)
+        })
+    }
+
+    /// What went wrong on a write to the store; one that may only be read is named as such.
+    pub(super) fn refused(&self, doing: &str, path: &Path, e: io::Error) -> Error {
+        let read_only = [io::ErrorKind::PermissionDenied, io::ErrorKind::ReadOnlyFilesystem].contains(&e.kind());
+        let error = Error::io(doing, path, e);
+        if !read_only {
+            return error;
+        }
+        Error::new(Kind::Io, format!("the store {} cannot be written", self.dir().display()))
+            .because(error.message)
+            .hint("check its owner and permissions, or set cache.dir to another folder")
+    }
+}
+
+/// The nanoseconds that say "verified": from the id and the seconds.
+fn seal_of(id: &ObjectId, seconds: i64) -> i64 {
+    let number = u64::from_le_bytes(id.0[..8].try_into().unwrap_or_default());
+    (number.wrapping_add(seconds as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as i64 % 1_000_000_000
+}
+
+/// Marks an object whose bytes were just verified. Not being allowed to costs a verification, nothing more.
+pub(super) fn seal(file: impl AsFd, id: &ObjectId) {
+    let Ok(stat) = rustix::fs::fstat(&file) else { return };
+    let seconds = FileStat::from(&stat).mtime.div_euclid(1_000_000_000);
+    let time = Timespec { tv_sec: seconds, tv_nsec: seal_of(id, seconds) as _ };
+    let _ = rustix::fs::futimens(&file, &Timestamps { last_access: time, last_modification: time });
+}
+
+pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+fn random_generation() -> u128 {
+    u128::from(paths::random()) << 64 | u128::from(paths::random())
+}
+
+/// What the file `generation` says.
+fn generation_text(number: u128) -> Vec<u8> {
+    format!("lockstep-store {VERSION}\n{number:032x}\n").into_bytes()
+}
+
+/// Not only sealed, but with nothing done to it since, as far as the ctime tells, which no user can set: an mtime can be put
+/// back after an edit, and the seal with it. To be asked where a workspace may have a link to the very inode. A link that
+/// was made or removed changes the ctime, too.
+pub(super) fn is_untouched(seen: &Seen, id: &ObjectId) -> bool {
+    is_sealed(seen, id) && seen.stat.ctime.abs_diff(seen.stat.mtime) < 2_000_000_000
+}
+
+/// Do the bytes need no second look before they are used? The owner of a file can set its times, so the seal of a file
+/// of another user says nothing, nor does one of a file that others may write to. What cannot be sealed is read each
+/// time: the ctime does not show each write through a mapping, so to remember it would not do.
+pub(super) fn is_sealed(seen: &Seen, id: &ObjectId) -> bool {
+    seen.is_mine_alone() && shows_seal(&seen.stat, id)
+}
+
+/// Does the file bear the seal, set by any user? Enough to find that an object is present: a user who may forge one in a store
+/// may delete it as well, and its bytes are verified before they are used.
+pub(super) fn shows_seal(stat: &FileStat, id: &ObjectId) -> bool {
+    let seconds = stat.mtime.div_euclid(1_000_000_000);
+    stat.mtime.rem_euclid(1_000_000_000) == seal_of(id, seconds)
+}

@@ -1,0 +1,74 @@
+//! Reading an object of any size, verified while it streams.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::store::hash::Hasher;
+use crate::store::id::ObjectId;
+use crate::store::objects::lookup::Lies;
+use crate::store::objects::{ObjectKind, Store};
+
+/// The content of an object. The read that would give the last of its bytes fails with `InvalidData` if they do not fit
+/// the id, so whoever got all of them has good bytes; what an error means is told by [`ContentReader::fault`].
+pub struct ContentReader {
+    id: ObjectId,
+    lies: Lies,
+    file: Arc<File>,
+    /// Where in the file the next byte stands, and where the object ends.
+    at: u64,
+    end: u64,
+    size: u64,
+    hasher: Hasher,
+}
+
+impl Store {
+    pub fn open_content(&self, id: &ObjectId) -> Result<ContentReader> {
+        self.open_sized(id, 0)
+    }
+
+    /// One of which the size is known is found sooner.
+    pub(in crate::store) fn open_sized(&self, id: &ObjectId, size: u64) -> Result<ContentReader> {
+        let lies = self.locate(id, size)?;
+        let cannot = |e| Error::io("open", lies.path(self, id), e);
+        let (file, at, size) = match &lies {
+            Lies::Loose(file, seen) => (Arc::new(file.try_clone().map_err(cannot)?), 0, seen.stat.size),
+            Lies::Packed(pack, row) => (pack.file().map_err(cannot)?, row.offset, row.length),
+        };
+        Ok(ContentReader { id: *id, lies, file, at, end: at + size, size, hasher: Hasher::new(ObjectKind::Content) })
+    }
+}
+
+impl ContentReader {
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// What an error of a read means. A damaged object is set aside.
+    pub fn fault(&self, store: &Store, e: io::Error) -> Error {
+        match e.kind() {
+            io::ErrorKind::InvalidData => store.damaged(&self.id, &self.lies),
+            _ => store.unread(&self.id, &self.lies, e),
+        }
+    }
+}
+
+impl Read for ContentReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let wrong = || io::Error::new(io::ErrorKind::InvalidData, "the bytes of an object do not fit its id");
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        let most = (self.end - self.at).min(buffer.len() as u64) as usize;
+        let n = self.file.read_at(&mut buffer[..most], self.at)?;
+        if n == 0 && most > 0 {
+            // The file is shorter than it was.
+            return Err(wrong());
+        }
+        self.hasher.update(&buffer[..n]);
+        self.at += n as u64;
+        if self.at == self.end && self.hasher.id() != self.id { Err(wrong()) } else { Ok(n) }
+    }
+}

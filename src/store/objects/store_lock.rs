@@ -1,0 +1,191 @@
+//! Who is at work in the store: many at once, or one who takes things away.
+//!
+//! `lock` is held shared by a process that stores or restores, exclusively by gc; see `file_lock` for the wait.
+//! A process that stores holds the lock from the first look at what is there already until all is durable, so that nothing that
+//! was found present goes meanwhile; who records results holds it until something refers to them, too. What comes after that is
+//! covered by the age guard of gc: whatever was written, or found and counted on, has a young mtime.
+
+use std::fs::{self, File, Metadata, Permissions};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use rustix::fs::Mode;
+
+use crate::error::{Error, Result};
+use crate::event::{Sink, Stop};
+use crate::file_lock::{self, Answer, FileLock, Wait};
+use crate::store::objects::Store;
+
+const LOCK: &str = "lock";
+
+/// Held until it is dropped; the system lets go of it when the process dies.
+#[derive(Debug)]
+pub struct Hold {
+    _lock: FileLock,
+}
+
+impl Store {
+    /// Nothing is taken away while this is held. `None` where there is no store yet, or where it may only be read or its
+    /// file system knows no locks: nothing keeps gc from it then, and a reader finds out by itself.
+    ///
+    /// Errors: the wait is over, or the user wants an end, and gc holds the store.
+    pub fn hold(&self, sink: &dyn Sink) -> Result<Option<Hold>> {
+        self.hold_unless(self.stop(), sink)
+    }
+
+    /// The same for results of stages: a run that the user ends records what is finished, so only `--wait` ends this.
+    pub fn hold_to_record(&self, sink: &dyn Sink) -> Result<Option<Hold>> {
+        self.hold_unless(Stop::never(), sink)
+    }
+
+    fn hold_unless(&self, stop: Stop, sink: &dyn Sink) -> Result<Option<Hold>> {
+        let _ = self.register();
+        let file = match self.root().open_file(LOCK) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound && self.is_store() => self.open_lock(),
+            // Of an earlier version.
+            Ok(file) if file_lock::is_open_to_others(&file) => self.open_lock().or(Ok(file)),
+            file => file,
+        };
+        let Ok(file) = file else { return Ok(None) };
+        match self.lock(file, file_lock::Mode::Shared, stop, sink)? {
+            Answer::Locked(lock) => Ok(Some(Hold { _lock: lock })),
+            Answer::NoLocks(..) => Ok(None),
+        }
+    }
+
+    /// No other process stores or restores while this is held.
+    pub fn hold_alone(&self, command: &str, sink: &dyn Sink) -> Result<Hold> {
+        self.must_be_store()?;
+        let path = self.dir().join(LOCK);
+        let file = self.open_lock().map_err(|e| self.refused("lock", &path, e))?;
+        match self.lock(file, file_lock::Mode::Exclusive, self.stop(), sink)? {
+            Answer::Locked(mut lock) => {
+                lock.write_holder(command);
+                Ok(Hold { _lock: lock })
+            }
+            Answer::NoLocks(_, e) => Err(Error::io("lock", &path, e)),
+        }
+    }
+
+    fn lock(&self, file: File, mode: file_lock::Mode, stop: Stop, sink: &dyn Sink) -> Result<Answer> {
+        let busy = format!("is using the store {}", self.dir().display());
+        file_lock::lock(file, mode, &Wait { busy: &busy, usual: None, signal: &|| stop.asked(), sink })
+    }
+
+    fn open_lock(&self) -> io::Result<File> {
+        let mode = file_lock::mode_within(&fs::metadata(self.dir())?);
+        let file = self.root().open_or_create(LOCK, mode)?;
+        file_lock::set_mode(&file, mode)?;
+        Ok(file)
+    }
+
+    /// The mode of a file of the store that is written again: who may read and write in the folder of the store may do the
+    /// same here.
+    pub(in crate::store) fn file_mode(&self) -> io::Result<Permissions> {
+        Ok(Permissions::from_mode(fs::metadata(self.dir())?.permissions().mode() & 0o664 | 0o600))
+    }
+
+    /// Is the store made for a group: may its group write to its folder?
+    pub(in crate::store) fn is_for_a_group(&self) -> bool {
+        fs::metadata(self.dir()).is_ok_and(|meta| is_for_a_group(&meta))
+    }
+
+    /// Creates a folder of the store with those above it; in a store for a group the group may write to it.
+    pub(in crate::store) fn make_dir(&self, path: &Path) -> io::Result<()> {
+        if path == self.dir() {
+            return fs::create_dir_all(path);
+        }
+        let share = |new: &OwnedFd| match self.is_for_a_group() {
+            true => Ok(rustix::fs::fchmod(new, Mode::from_bits_retain(0o2775))?),
+            false => Ok(()),
+        };
+        let below = self.root().below(path)?;
+        match self.root().create_folder(below, share) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                fs::create_dir_all(self.dir())?;
+                self.root().create_folder(below, share).map(drop)
+            }
+            made => made.map(drop),
+        }
+    }
+}
+
+fn is_for_a_group(meta: &Metadata) -> bool {
+    meta.permissions().mode() & 0o020 != 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicI32;
+
+    use crate::error::Kind;
+    use crate::event::Silent;
+    use crate::store::LinkTypes;
+
+    /// In a thread of its own, since a thread never waits for itself. The user wants an end from the beginning.
+    fn is_refused(dir: &Path, ask: impl Fn(&Store) -> Result<()> + Sync) -> bool {
+        static SIGNAL: AtomicI32 = AtomicI32::new(2);
+        let store = Store::open(dir, LinkTypes::default()).until(Stop::by(&SIGNAL));
+        let asked = std::thread::scope(|scope| scope.spawn(|| ask(&store)).join().unwrap());
+        asked.map_err(|e| assert_eq!(e.kind, Kind::Signal(2))).is_err()
+    }
+
+    #[test]
+    fn many_or_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().join("store");
+        let store = Store::open(&dir, LinkTypes::default());
+        let hold = |store: &Store| store.hold(&Silent).map(drop);
+        let hold_alone = |store: &Store| store.hold_alone("gc", &Silent).map(drop);
+        assert!(store.hold(&Silent).unwrap().is_none());
+        store.begin().unwrap();
+        let (a, b) = (store.hold(&Silent).unwrap().unwrap(), store.hold(&Silent).unwrap().unwrap());
+        assert!(!is_refused(&dir, hold) && is_refused(&dir, hold_alone));
+        drop(a);
+        drop(b);
+        let alone = store.hold_alone("gc", &Silent).unwrap();
+        assert!(is_refused(&dir, hold) && is_refused(&dir, hold_alone));
+        assert_eq!(store.hold(&Silent).unwrap_err().kind, Kind::Bug);
+        drop(alone);
+        assert!(!is_refused(&dir, hold) && !is_refused(&dir, hold_alone));
+    }
+
+    #[test]
+    fn a_store_for_a_group_stays_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = dir.path().join("store");
+        fs::create_dir(&at).unwrap();
+        fs::set_permissions(&at, Permissions::from_mode(0o2775)).unwrap();
+        let store = Store::open(&at, LinkTypes::default());
+        let mut batch = store.batch();
+        batch.add_bytes(crate::store::ObjectKind::Content, b"x".to_vec());
+        batch.commit(&Silent).unwrap();
+        store.put_run(&"ab".repeat(32), b"run").unwrap();
+        let mut folders = vec![at.clone()];
+        let mut seen = 0;
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).unwrap().flatten() {
+                let mode = entry.metadata().unwrap().permissions().mode() & 0o7777;
+                let is_object = entry.path().starts_with(at.join("objects"));
+                let want = if entry.path().is_dir() {
+                    0o2775
+                } else if is_object {
+                    0o444
+                } else if entry.path() == at.join(LOCK) {
+                    0o660
+                } else {
+                    0o664
+                };
+                assert_eq!(mode, want, "{}", entry.path().display());
+                seen += 1;
+                if entry.path().is_dir() {
+                    folders.push(entry.path());
+                }
+            }
+        }
+        assert!(seen > 6, "{seen}");
+    }
+}

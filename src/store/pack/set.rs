@@ -1,0 +1,389 @@
+//! All packs of a store: which of them holds an object.
+//!
+//! One table over all indexes (see `table`), so that a look-up costs the same however many packs there are. What was
+//! read of a pack is kept when the folder is listed again, since packs never change: a pack that came costs its own
+//! rows, and a listing without news a look at the names.
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, RwLock};
+
+use rayon::prelude::*;
+
+use super::file::{Pack, Unusable, read_index};
+use super::format::{Malformed, PackId, Row};
+use super::table::Table;
+use crate::document;
+use crate::error::{Error, Kind, Result as Fallible};
+use crate::store::fs::paths;
+use crate::store::fs::root_folder::RootFolder;
+use crate::store::fs::stat::{FileStat, Seen};
+use crate::store::id::ObjectId;
+use crate::store::objects::Store;
+use crate::store::pack::tombstones;
+
+/// A folder that changed so short a time ago may change again without its times showing it.
+const MARGIN: i64 = 2_100_000_000;
+/// Its name in the store.
+const PACKS: &str = "packs";
+
+pub struct Shelf {
+    dir: PathBuf,
+    root: RootFolder,
+    open: Arc<AtomicUsize>,
+    known: RwLock<Arc<Known>>,
+}
+
+#[derive(Clone, Default)]
+struct Known {
+    /// The folder as it was when it was listed; `None` if it never was, or must be again.
+    listed: Option<Listed>,
+    /// As the table counts them; `None` for one that went.
+    packs: Vec<Option<Kept>>,
+    /// Where each of them stands.
+    places: HashMap<PackId, usize>,
+    table: Table,
+    /// Why what is known is not all that there is: a pack that was passed over, or a folder that cannot be listed.
+    passed: Option<Error>,
+    /// Rows in the table of packs that went, and of those that are there.
+    stale: usize,
+    live: usize,
+}
+
+#[derive(Clone)]
+struct Kept {
+    pack: Arc<Pack>,
+    /// Of its tombstones, as they were read.
+    dead: Option<FileStat>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Listed {
+    /// `None` if there was no folder.
+    stat: Option<FileStat>,
+    /// Had it just changed?
+    fresh: bool,
+}
+
+impl Shelf {
+    /// The packs of the store in `store`, which need not exist. Nothing is read before something is looked for.
+    pub fn new(store: &Path) -> Shelf {
+        let root = RootFolder::new(store.to_path_buf());
+        Shelf { dir: store.join(PACKS), root, open: Arc::default(), known: RwLock::default() }
+    }
+
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    fn known(&self) -> Arc<Known> {
+        Arc::clone(&self.known.read().unwrap_or_else(|e| e.into_inner()))
+    }
+
+    /// What is known of this pack is read again: it has a new tombstone.
+    pub fn forget(&self, id: &PackId) {
+        let mut known = self.known.write().unwrap_or_else(|e| e.into_inner());
+        let mut new = Known::clone(&known);
+        new.listed = None;
+        new.remove(id);
+        *known = Arc::new(new.tidied());
+    }
+
+    /// The next look lists the folder, changed or not.
+    fn list_again(&self) {
+        let mut known = self.known.write().unwrap_or_else(|e| e.into_inner());
+        *known = Arc::new(Known { listed: None, ..Known::clone(&known) });
+    }
+
+    fn listed(&self) -> Listed {
+        let stat = Seen::of(&self.dir).ok().map(|seen| seen.stat);
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+        let now = (now.tv_sec as i64).saturating_mul(1_000_000_000);
+        Listed { stat, fresh: stat.is_some_and(|stat| stat.mtime >= now - MARGIN) }
+    }
+
+    /// Lists the folder again if it may have changed. Packs that are broken come back.
+    fn refresh(&self) -> Vec<PathBuf> {
+        loop {
+            // No lock is held meanwhile: a worker of the pool that loads packs may be given work that asks for one.
+            if let Some(broken) = self.try_refresh() {
+                return broken;
+            }
+        }
+    }
+
+    /// `None` if another thread changed what was known meanwhile: what it learnt must not be undone.
+    fn try_refresh(&self) -> Option<Vec<PathBuf>> {
+        let now = self.listed();
+        let known = self.known();
+        if known.listed.is_some_and(|before| before == now && !before.fresh) {
+            return Some(Vec::new());
+        }
+        let names = match self.names() {
+            Ok(names) => names,
+            // What is known stays known: packs are not gone because their folder cannot be read just now.
+            Err(e) => {
+                let passed = Some(Error::io("list", &self.dir, e));
+                return self.replace(&known, Known { listed: None, passed, ..Known::clone(&known) }).then(Vec::new);
+            }
+        };
+        let ids: HashSet<PackId> = names.iter().filter_map(|name| PackId::of_file_name(name)).collect();
+        let dead = names.iter().filter_map(|name| name.strip_suffix(".dead")?.parse().ok());
+        // Tombstones may have been added by another process; each file of them is a new one.
+        let dead: HashMap<PackId, Option<FileStat>> = dead
+            .map(|id: PackId| {
+                let seen = Seen::of(&tombstones::path_of(&self.dir.join(id.file_name())));
+                (id, seen.ok().map(|seen| seen.stat))
+            })
+            .collect();
+        let is_as_it_was = |id: &PackId| {
+            let kept = known.places.get(id).and_then(|at| known.packs[*at].as_ref());
+            kept.is_some_and(|kept| match dead.get(id) {
+                None => kept.dead.is_none() && kept.pack.dead.is_empty(),
+                Some(stat) => stat.is_some() && kept.dead == *stat,
+            })
+        };
+        let gone: Vec<PackId> = known.places.keys().filter(|id| !ids.contains(id)).copied().collect();
+        let mut news: Vec<PackId> = ids.iter().filter(|id| !is_as_it_was(id)).copied().collect();
+        if gone.is_empty() && news.is_empty() {
+            let is_news = known.listed != Some(now);
+            let new = || Known { listed: Some(now), passed: None, ..Known::clone(&known) };
+            return (!is_news || self.replace(&known, new())).then(Vec::new);
+        }
+        news.sort_unstable();
+        let loaded: Vec<Result<Arc<Pack>, (PathBuf, Unusable)>> =
+            news.par_iter().map(|id| self.load(id, dead.contains_key(id))).collect();
+        let mut new = Known { listed: Some(now), passed: None, ..Known::clone(&known) };
+        gone.iter().chain(&news).for_each(|id| new.remove(id));
+        let mut broken = Vec::new();
+        for (id, pack) in news.iter().zip(loaded) {
+            match pack {
+                Ok(pack) => new.add(pack, dead.get(id).copied().flatten()),
+                // Taken away since it was listed.
+                Err((_, Unusable::Io(e))) if e.kind() == io::ErrorKind::NotFound => {}
+                Err((path, why)) => {
+                    new.passed.get_or_insert_with(|| passed_over(&path, &why));
+                    if matches!(why, Unusable::Malformed(Malformed::Broken(_))) {
+                        broken.push(path);
+                    }
+                }
+            }
+        }
+        self.replace(&known, new.tidied()).then_some(broken)
+    }
+
+    /// Says whether `new` is known now: it is not if somebody replaced `old`, of which it was made.
+    fn replace(&self, old: &Arc<Known>, new: Known) -> bool {
+        let mut known = self.known.write().unwrap_or_else(|e| e.into_inner());
+        let is_as_it_was = Arc::ptr_eq(&known, old);
+        if is_as_it_was {
+            *known = Arc::new(new);
+        }
+        is_as_it_was
+    }
+
+    fn names(&self) -> io::Result<Vec<String>> {
+        let names = self.root.entries(PACKS)?.into_iter().filter_map(|entry| entry.name.into_string().ok());
+        Ok(names.collect())
+    }
+
+    /// `Err` with its path if it is broken, of a later version, or cannot be read now.
+    fn load(&self, id: &PackId, has_dead: bool) -> Result<Arc<Pack>, (PathBuf, Unusable)> {
+        let path = self.dir.join(id.file_name());
+        let (dead, readable) = if has_dead { tombstones::read(&path) } else { Default::default() };
+        match document::open_unlinked(&path).map_err(Unusable::from).and_then(|file| read_index(&file)) {
+            Ok(index) if index.id() == *id => {
+                Ok(Arc::new(Pack::new(&path, index, dead, has_dead && !readable, &self.open)))
+            }
+            Ok(_) => Err((path, Malformed::Broken("its name is not that of what it holds").into())),
+            Err(why) => Err((path, why)),
+        }
+    }
+}
+
+fn passed_over(pack: &Path, why: &Unusable) -> Error {
+    let error = Error::new(Kind::Io, format!("the pack {} cannot be used: what it holds is not known", pack.display()));
+    match why {
+        Unusable::Malformed(why @ Malformed::Newer) => error.because(why).hint("install a newer lockstep"),
+        Unusable::Malformed(why) => error.because(why),
+        Unusable::Io(why) => error.because(why),
+    }
+}
+
+impl Known {
+    fn find(&self, id: &ObjectId) -> Option<(&Arc<Pack>, Row)> {
+        self.table.find(id).find_map(|(at, row)| {
+            let pack = &self.packs.get(at)?.as_ref()?.pack;
+            let row = pack.index.row(row)?;
+            (row.id == *id && !pack.dead.contains(id)).then_some((pack, row))
+        })
+    }
+
+    fn add(&mut self, pack: Arc<Pack>, dead: Option<FileStat>) {
+        self.live += pack.index.len();
+        self.places.insert(pack.id, self.packs.len());
+        self.table.add(self.packs.len(), &pack.index);
+        self.packs.push(Some(Kept { pack, dead }));
+    }
+
+    fn remove(&mut self, id: &PackId) {
+        if let Some(kept) = self.places.remove(id).and_then(|at| self.packs[at].take()) {
+            self.live -= kept.pack.index.len();
+            self.stale += kept.pack.index.len();
+        }
+    }
+
+    /// Made anew where most of the table is of packs that went.
+    fn tidied(self) -> Known {
+        if self.stale <= self.live {
+            return self;
+        }
+        let mut new = Known { listed: self.listed, passed: self.passed, ..Known::default() };
+        self.packs.into_iter().flatten().for_each(|kept| new.add(kept.pack, kept.dead));
+        new
+    }
+}
+
+impl Store {
+    /// Where among the packs the object stands, by what is known of them.
+    pub(in crate::store) fn packed(&self, id: &ObjectId) -> Option<(Arc<Pack>, Row)> {
+        let mut known = self.packs().known();
+        if known.listed.is_none() {
+            self.refresh_packs();
+            known = self.packs().known();
+        }
+        known.find(id).map(|(pack, row)| (Arc::clone(pack), row))
+    }
+
+    /// Takes notice of packs that other processes wrote, or took away. Costs one stat if there are none.
+    pub(in crate::store) fn refresh_packs(&self) {
+        for broken in self.packs().refresh() {
+            let name = broken.file_name().unwrap_or_default().to_string_lossy();
+            let error = Error::missing(format!("the pack {name} in the store {} is damaged", self.dir().display()));
+            // In a store that may only be read it stays where it is, and is passed over.
+            let Ok(folder) = self.must_touch().and_then(|()| self.folder("quarantine")) else {
+                self.damage.note(error.because("it stays where it is"));
+                continue;
+            };
+            let to = folder.join(format!("{name}.{:08x}", paths::random() as u32));
+            // Another process may have done it; what cannot be moved is passed over.
+            if fs::symlink_metadata(&broken).is_ok() && self.renew_generation().is_ok() {
+                if self.rename(&broken, &to).is_ok() {
+                    self.damage.note(error.because(format!("it is kept in {}", to.display())));
+                }
+                self.memo().clear();
+            }
+        }
+    }
+
+    /// All packs that are here, for who must know of each.
+    ///
+    /// Errors: one that cannot be read now, is broken, or is of a later version; a folder that cannot be listed.
+    pub fn each_pack(&self) -> Fallible<Vec<Arc<Pack>>> {
+        // What could not be read a moment ago may be readable now.
+        if self.packs().known().passed.is_some() {
+            self.packs().list_again();
+        }
+        let packs = self.all_packs();
+        match &self.packs().known().passed {
+            Some(error) => Err(error.clone()),
+            None => Ok(packs),
+        }
+    }
+
+    /// All packs that are here and can be used.
+    pub fn all_packs(&self) -> Vec<Arc<Pack>> {
+        self.refresh_packs();
+        let mut packs: Vec<Arc<Pack>> =
+            self.packs().known().packs.iter().flatten().map(|kept| Arc::clone(&kept.pack)).collect();
+        packs.sort_by_key(|pack| pack.id);
+        packs
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Silent;
+    use crate::store::{LinkTypes, ObjectKind};
+
+    /// The folder changed a moment ago all the while, as in a pull, and each object is asked for.
+    #[test]
+    fn a_folder_that_keeps_changing_costs_its_news() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || Store::open(dir.path(), LinkTypes::default());
+        let (writer, store) = (open(), open());
+        let (packs, objects) = (40u32, 40u32);
+        for pack in 0..packs {
+            let mut batch = writer.batch();
+            let ids: Vec<ObjectId> = (0..objects)
+                .map(|n| batch.add_bytes(ObjectKind::Content, (pack * objects + n).to_le_bytes().to_vec()))
+                .collect();
+            batch.commit(&Silent).unwrap();
+            for id in &ids {
+                store.refresh_packs();
+                assert!(store.packed(id).is_some());
+            }
+        }
+        let known = store.packs().known();
+        assert_eq!(known.packs.len(), packs as usize);
+        assert!(known.table.written <= (packs * objects * 7) as usize, "{}", known.table.written);
+    }
+
+    #[test]
+    fn what_is_passed_over_is_told_of() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || Store::open(dir.path(), LinkTypes::default()).untouched();
+        assert!(open().each_pack().unwrap().is_empty());
+        let writer = Store::open(dir.path(), LinkTypes::default());
+        let mut batch = writer.batch();
+        for n in 0..50u8 {
+            batch.add_bytes(ObjectKind::Content, vec![n; 9]);
+        }
+        batch.commit(&Silent).unwrap();
+        let pack = open().each_pack().unwrap()[0].path.clone();
+        let good = fs::read(&pack).unwrap();
+        for (at, byte, why) in [(8, 2, "newer version"), (0, b'x', "does not begin as a pack")] {
+            let mut bad = good.clone();
+            bad[at] = byte;
+            fs::remove_file(&pack).unwrap();
+            fs::write(&pack, bad).unwrap();
+            let store = open();
+            let told = |error: Error| format!("{error}{:?}", error.causes);
+            let error = store.each_pack().map(|packs| packs.len()).unwrap_err();
+            assert!(told(error).contains(why));
+            assert!(store.all_packs().is_empty());
+            fs::write(&pack, &good).unwrap();
+            assert_eq!(store.each_pack().unwrap().len(), 1);
+        }
+        // A folder that cannot be listed: what is known of it stays known.
+        let (store, folder) = (open(), dir.path().join("packs"));
+        assert_eq!(store.each_pack().unwrap().len(), 1);
+        fs::rename(&folder, dir.path().join("away")).unwrap();
+        fs::write(&folder, "").unwrap();
+        assert!(store.each_pack().is_err());
+        assert_eq!(store.all_packs().len(), 1);
+    }
+
+    /// A pack that is forgotten again and again does not fill the table.
+    #[test]
+    fn what_went_does_not_pile_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), LinkTypes::default());
+        let mut batch = store.batch();
+        let ids: Vec<ObjectId> = (0..50u8).map(|n| batch.add_bytes(ObjectKind::Content, vec![n; 9])).collect();
+        batch.commit(&Silent).unwrap();
+        let id = store.all_packs()[0].id;
+        for _ in 0..20 {
+            store.packs().forget(&id);
+            assert!(store.packed(&ids[7]).is_some());
+            assert!(store.packs().known().stale <= 50);
+        }
+        std::fs::remove_file(store.packs().dir().join(id.file_name())).unwrap();
+        store.refresh_packs();
+        assert!(store.packed(&ids[7]).is_none() && store.all_packs().is_empty());
+    }
+}

@@ -1,0 +1,96 @@
+//! Tombstones: which objects of a pack are damaged.
+//!
+//! ```text
+//! packs/<id>.dead   magic "lockdead", version u32 = 1, reserved u32 = 0, id[32]*, BLAKE3 of all before it [32]
+//! ```
+//! Written by temp, fsync and rename. Two processes that find damage in one pack at once may lose one of two ids: it is
+//! found again by the next read. A file that is itself damaged says nothing, and the pack is verified anew.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use super::file::Pack;
+use super::format::Row;
+use crate::document;
+use crate::error::Result;
+use crate::store::fs::paths;
+use crate::store::id::ObjectId;
+use crate::store::objects::Store;
+
+const HEADER: &[u8; 16] = b"lockdead\x01\0\0\0\0\0\0\0";
+
+pub fn encode(ids: &HashSet<ObjectId>) -> Vec<u8> {
+    let mut sorted: Vec<&ObjectId> = ids.iter().collect();
+    sorted.sort_unstable();
+    let mut bytes = HEADER.to_vec();
+    sorted.iter().for_each(|id| bytes.extend_from_slice(&id.0));
+    let sum = ObjectId::of(&bytes);
+    bytes.extend_from_slice(&sum.0);
+    bytes
+}
+
+/// `None` for what no tombstone file says.
+pub fn parse(bytes: &[u8]) -> Option<HashSet<ObjectId>> {
+    let (rest, sum) = bytes.split_last_chunk::<32>()?;
+    let ids = rest.strip_prefix(HEADER)?;
+    if ids.len() % 32 != 0 || ObjectId::of(rest).0 != *sum {
+        return None;
+    }
+    Some(ids.as_chunks::<32>().0.iter().map(|id| ObjectId(*id)).collect())
+}
+
+pub fn path_of(pack: &Path) -> PathBuf {
+    pack.with_extension("dead")
+}
+
+/// The tombstones of a pack; the second is false if there are some that cannot be read.
+pub fn read(pack: &Path) -> (HashSet<ObjectId>, bool) {
+    match document::read(&path_of(pack), document::MOST) {
+        Ok(Some(bytes)) => parse(&bytes).map_or((HashSet::new(), false), |ids| (ids, true)),
+        Ok(None) => (HashSet::new(), true),
+        Err(_) => (HashSet::new(), false),
+    }
+}
+
+impl Store {
+    /// Keeps the bytes of damaged objects of a pack in quarantine, and puts tombstones on them. Back comes the folder
+    /// where the bytes are kept.
+    pub(in crate::store) fn bury(&self, pack: &Pack, rows: &[Row]) -> Result<PathBuf> {
+        self.must_touch()?;
+        let folder = self.folder("quarantine")?;
+        let (mut ids, _) = read(&pack.path);
+        ids.extend(&pack.dead);
+        for row in rows {
+            // What the disk refuses to read cannot be kept; the object is damaged all the same.
+            if let Ok(bytes) = pack.read(row) {
+                self.put_small(&folder.join(format!("{}.{:08x}", row.id, paths::random() as u32)), &bytes)?;
+            }
+            ids.insert(row.id);
+        }
+        self.renew_generation()?;
+        self.put_small(&path_of(&pack.path), &encode(&ids))?;
+        self.packs().forget(&pack.id);
+        self.memo().clear();
+        Ok(folder)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tombstones_prove_themselves() {
+        for n in [0u8, 1, 3] {
+            let ids: HashSet<ObjectId> = (0..n).map(|i| ObjectId([i; 32])).collect();
+            let bytes = encode(&ids);
+            assert_eq!(parse(&bytes), Some(ids));
+            for at in 0..bytes.len() {
+                assert_eq!(parse(&bytes[..at]), None);
+                let mut bad = bytes.clone();
+                bad[at] ^= 4;
+                assert_eq!(parse(&bad), None);
+            }
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! What a folder would hold if some things that are missing from it were there: known from pins, without the bytes.
+
+use std::collections::BTreeMap;
+
+use crate::store::id::Pin;
+use crate::store::index::Listed;
+use crate::store::objects::Store;
+use crate::store::trees::{Entry, EntryKind, Tree};
+
+enum Node {
+    Leaf(Entry),
+    Folder(BTreeMap<Vec<u8>, Node>),
+}
+
+/// The pin of a folder with what was found in it, and with `missing` at their paths, all relative to it.
+pub fn overlay(found: &[Listed], missing: &[(Vec<u8>, Pin)]) -> Pin {
+    let mut top = BTreeMap::new();
+    for one in found.iter().filter(|one| one.kind != EntryKind::Tree) {
+        put(&mut top, &one.path, Entry { name: Vec::new(), kind: one.kind, id: one.id, size: one.size, files: 1 });
+    }
+    for (path, pin) in missing {
+        let kind = match (pin.files, pin.executable) {
+            // An empty folder is no content of the one above.
+            (Some(0), _) => continue,
+            (Some(_), _) => EntryKind::Tree,
+            (None, true) => EntryKind::Executable,
+            (None, false) => EntryKind::File,
+        };
+        let files = pin.files.unwrap_or(1);
+        put(&mut top, path, Entry { name: Vec::new(), kind, id: pin.id, size: pin.size, files });
+    }
+    tree(top).pin()
+}
+
+impl Store {
+    /// What a pinned folder holds at a relative path, which may be nothing; `None` if the listings that say so are not
+    /// here.
+    pub fn part(&self, pin: &Pin, path: &str) -> Option<Option<Pin>> {
+        let mut at = *pin;
+        for name in path.split('/') {
+            if !at.is_dir() {
+                return Some(None);
+            }
+            let tree = self.read_tree(&at.id, 0).ok()?;
+            let Some(entry) = tree.entries.iter().find(|entry| entry.name == name.as_bytes()) else {
+                return Some(None);
+            };
+            // A dep that is a link counts as what it points to, which is not known from here.
+            at = Some(entry.pin()).filter(|_| entry.kind != EntryKind::Symlink)?;
+        }
+        Some(Some(at))
+    }
+}
+
+fn put(folder: &mut BTreeMap<Vec<u8>, Node>, path: &[u8], entry: Entry) {
+    match path.iter().position(|b| *b == b'/') {
+        None => drop(folder.insert(path.to_vec(), Node::Leaf(Entry { name: path.to_vec(), ..entry }))),
+        Some(cut) => {
+            let below = folder.entry(path[..cut].to_vec()).or_insert_with(|| Node::Folder(BTreeMap::new()));
+            if let Node::Folder(below) = below {
+                put(below, &path[cut + 1..], entry);
+            }
+        }
+    }
+}
+
+fn tree(folder: BTreeMap<Vec<u8>, Node>) -> Tree {
+    let entry = |(name, node): (Vec<u8>, Node)| match node {
+        Node::Leaf(entry) => Some(entry),
+        Node::Folder(below) => {
+            let pin = tree(below).pin();
+            let files = pin.files.filter(|n| *n > 0)?;
+            Some(Entry { name, kind: EntryKind::Tree, id: pin.id, size: pin.size, files })
+        }
+    };
+    Tree { entries: folder.into_iter().filter_map(entry).collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Silent;
+    use crate::path::RepoPath;
+    use crate::store::{NoRules, Place, StatIndex};
+
+    #[test]
+    fn a_folder_with_what_was_taken_out_of_it_is_the_folder_as_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = dir.path().canonicalize().unwrap();
+        for path in ["d/a/x", "d/a/y", "d/b/c/z", "d/gone/1", "d/gone/2/3", "d/a.txt"] {
+            std::fs::create_dir_all(top.join(path).parent().unwrap()).unwrap();
+            std::fs::write(top.join(path), path).unwrap();
+        }
+        let look = |path: &str| {
+            let index = StatIndex::open(&top.join("index"), &top, true);
+            let place = Place::Inside(RepoPath::root().join(path).unwrap());
+            let pin = index.look(std::slice::from_ref(&place), &NoRules, &Silent).pop().unwrap().unwrap().unwrap();
+            (pin, index.detail(&place).unwrap_or_default())
+        };
+        let (whole, all) = look("d");
+        assert_eq!(overlay(&all, &[]), whole);
+        let (file, folder) = (look("d/b/c/z").0, look("d/gone").0);
+        std::fs::remove_dir_all(top.join("d/b")).unwrap();
+        std::fs::remove_dir_all(top.join("d/gone")).unwrap();
+        let (less, rest) = look("d");
+        assert_ne!(less, whole);
+        assert_eq!(overlay(&rest, &[(b"b/c/z".to_vec(), file), (b"gone".to_vec(), folder)]), whole);
+    }
+}

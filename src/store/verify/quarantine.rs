@@ -1,0 +1,188 @@
+//! Putting what is damaged out of the way, so that it can be stored again, and saving from a broken pack what is whole.
+//! Nothing is deleted: all of it goes into `quarantine/`.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs::{self, File};
+use std::io::{self, BufWriter};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::{At, Copy, Damage, What};
+use crate::document;
+use crate::error::{Error, Result};
+use crate::store::copy::create_private;
+use crate::store::fs::paths;
+use crate::store::id::ObjectId;
+use crate::store::objects::lookup::LARGEST_READ;
+use crate::store::objects::{ObjectKind, Store};
+use crate::store::pack::Pack;
+use crate::store::pack::file::{fits, id_at, read_index};
+use crate::store::pack::format::{PackId, PackWriter, Row, TARGET};
+use crate::store::verify::salvage_index::{Guess, gaps, guess};
+
+impl Store {
+    /// Puts out of the way what is damaged still. Packs that were broken come back, as where they
+    /// lie now.
+    pub fn put_aside(&self, damaged: &[Damage]) -> Result<Vec<PathBuf>> {
+        self.begin()?;
+        let mut buried: BTreeMap<PackId, (Arc<Pack>, Vec<Row>)> = BTreeMap::new();
+        let mut broken = Vec::new();
+        for damage in damaged {
+            match &damage.what {
+                What::Object(copy) => {
+                    // Another process may have found it, too, or brought a good one.
+                    if self.still_damaged(copy)?.is_none() {
+                        continue;
+                    }
+                    match &copy.at {
+                        At::Loose => drop(self.quarantine(&copy.id)?),
+                        At::Packed(pack, row) => buried.entry(pack.id).or_insert_with(|| of(pack)).1.push(*row),
+                    }
+                }
+                What::Tombstones(pack) => drop(buried.entry(pack.id).or_insert_with(|| of(pack))),
+                What::Pack { path, .. } => {
+                    let id = PackId::of_file_name(&name(path));
+                    let is_good = document::open(path).is_ok_and(|f| read_index(&f).is_ok_and(|i| Some(i.id()) == id));
+                    if is_good || !path.exists() {
+                        continue;
+                    }
+                    let to = self.move_aside(path, &name(path))?;
+                    id.iter().for_each(|id| self.packs().forget(id));
+                    broken.push(to);
+                }
+                What::Run { key, path } => drop(self.move_aside(path, &format!("run-{key}"))?),
+                What::Stray(path) => self.move_stray(path)?,
+                What::Generation => drop(self.renew_generation()?),
+                What::AsidePack(path, _) => broken.push(path.clone()),
+                What::Projects | What::Aside(..) | What::Missing(_) => {}
+            }
+        }
+        for (pack, rows) in buried.values() {
+            self.bury(pack, rows)?;
+        }
+        Ok(broken)
+    }
+
+    /// No object is counted on there; `tmp/` may be the stray, and nothing can be written before it went.
+    fn move_stray(&self, path: &Path) -> Result<()> {
+        let random = paths::random() as u32;
+        let to = self.folder("quarantine")?.join(format!("stray-{}.{random:08x}", name(path)));
+        match self.rename(path, &to) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(self.refused("move into quarantine", path, e)),
+            _ => self.renew_generation().map(drop),
+        }
+    }
+
+    fn move_aside(&self, path: &Path, name: &str) -> Result<PathBuf> {
+        let to = self.folder("quarantine")?.join(format!("{name}.{:08x}", paths::random() as u32));
+        self.renew_generation()?;
+        match self.rename(path, &to) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(self.refused("move into quarantine", path, e)),
+            _ => {
+                self.memo().clear();
+                Ok(to)
+            }
+        }
+    }
+
+    /// Takes over what is whole of broken packs, and is not here otherwise. Each object proves itself; one whose row is
+    /// damaged is known by its hash, if it is `missed`.
+    pub fn salvage(&self, broken: &[PathBuf], missed: &HashSet<ObjectId>) -> Result<HashSet<ObjectId>> {
+        let mut saved = HashSet::new();
+        self.refresh_packs();
+        for path in broken {
+            let cannot = |e: io::Error| Error::io("read", path, e);
+            let file = match document::open(path) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+                file => file.map_err(cannot)?,
+            };
+            let Guess { rows, start } = guess(&file).map_err(cannot)?;
+            let is_good = |row: &Row| row.length <= LARGEST_READ && fits(&file, row).unwrap_or(false);
+            let mut good: Vec<Row> = rows.into_iter().filter(is_good).collect();
+            for gap in gaps(&good, start) {
+                let (offset, length) = (gap.start, gap.end - gap.start);
+                for kind in [ObjectKind::Content, ObjectKind::Tree] {
+                    let row = Row { id: ObjectId::default(), kind, offset, length };
+                    let id = id_at(&file, &row).map_err(cannot)?;
+                    if missed.contains(&id) {
+                        good.push(Row { id, ..row });
+                    }
+                }
+            }
+            good.retain(|row| self.size(&row.id).is_none() && saved.insert(row.id));
+            good.sort_by_key(|row| row.offset);
+            let mut rest = &good[..];
+            while !rest.is_empty() {
+                let mut size = 0;
+                let count = rest.iter().take_while(|row| {
+                    size += row.length;
+                    size <= TARGET || size == row.length
+                });
+                let (now, later) = rest.split_at(count.count());
+                self.pack_again(&file, now)?;
+                rest = later;
+            }
+        }
+        Ok(saved)
+    }
+
+    /// Writes these objects of a file into a new pack.
+    fn pack_again(&self, from: &File, rows: &[Row]) -> Result<()> {
+        let temp = self.temp()?;
+        let write = || -> io::Result<(File, PackId)> {
+            let file = create_private(&temp)?;
+            let mut writer = PackWriter::new(BufWriter::new(&file))?;
+            for row in rows {
+                let mut bytes = vec![0; row.length as usize];
+                from.read_exact_at(&mut bytes, row.offset)?;
+                if row.kind.id_of(&bytes) != row.id {
+                    return Err(io::Error::other("an object changed while it was read"));
+                }
+                writer.add(row.id, row.kind, &bytes)?;
+            }
+            let (_, id) = writer.finish()?;
+            Ok((file, id))
+        };
+        let named = write()
+            .map_err(|e| self.refused("write", &temp, e))
+            .and_then(|(file, id)| self.name_pack(&temp, &file, &id));
+        if named.is_err() {
+            let _ = fs::remove_file(&temp);
+        }
+        named
+    }
+
+    /// Is an object here, and good? It is read.
+    pub fn is_whole(&self, id: &ObjectId) -> Result<bool> {
+        self.refresh_packs();
+        let copies = self.copies(id);
+        for copy in &copies {
+            if self.still_damaged(copy)?.is_some() {
+                return Ok(false);
+            }
+        }
+        Ok(!copies.is_empty())
+    }
+
+    /// Where an object is found now: in the first pack that has it, and loose.
+    pub fn copies(&self, id: &ObjectId) -> Vec<Copy> {
+        let packed = self.packed(id).map(|(pack, row)| Copy {
+            id: *id,
+            size: row.length,
+            at: At::Packed(pack, row),
+            sealed: false,
+        });
+        let seen = crate::store::fs::stat::Seen::of_link(&self.path(id)).ok();
+        let loose = seen.map(|seen| Copy { id: *id, size: seen.stat.size, at: At::Loose, sealed: false });
+        packed.into_iter().chain(loose).collect()
+    }
+}
+
+fn of(pack: &Arc<Pack>) -> (Arc<Pack>, Vec<Row>) {
+    (Arc::clone(pack), Vec::new())
+}
+
+fn name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}

@@ -1,0 +1,66 @@
+//! Storing again what a place in the workspace still has.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
+use crate::document;
+use crate::error::Result;
+use crate::event::Sink;
+use crate::store::copy::create_private;
+use crate::store::fs::paths::Place;
+use crate::store::id::{ObjectId, Pin};
+use crate::store::index::StatIndex;
+use crate::store::objects::{ObjectKind, Store};
+
+impl Store {
+    /// Those of these objects that are not here.
+    pub fn not_here<'i>(&self, ids: impl IntoIterator<Item = &'i ObjectId>) -> HashSet<ObjectId> {
+        self.refresh_packs();
+        ids.into_iter().filter(|id| self.size(id).is_none()).copied().collect()
+    }
+
+    /// Takes from a place, which the index looked at and found to be `pin`, what is wanted and not here. The index may
+    /// believe what is so no more: every object is verified on its way, and one that is not what it was is left out.
+    pub fn take_again(
+        &self,
+        index: &StatIndex,
+        place: &Place,
+        pin: &Pin,
+        wanted: &dyn Fn(&ObjectId) -> bool,
+        sink: &dyn Sink,
+    ) -> Result<HashSet<ObjectId>> {
+        self.refresh_packs();
+        let mut taken = HashSet::new();
+        let is_wanted = |id: &ObjectId| wanted(id) && self.size(id).is_none();
+        let content = index.content(place).filter(|content| content.pin == *pin);
+        let files: Vec<(PathBuf, ObjectId)> = match &content {
+            Some(content) => content.files.iter().map(|(path, id, _)| (path.clone(), *id)).collect(),
+            None if pin.is_dir() => return Ok(taken),
+            None => vec![(place.on_disk(index.top()), pin.id)],
+        };
+        for (path, id) in files.iter().filter(|(_, id)| is_wanted(id)) {
+            let temp = self.temp()?;
+            let copy = || io::copy(&mut document::open(path)?, &mut create_private(&temp)?);
+            let copied = copy().is_ok() && self.adopt_object(id, ObjectKind::Content, &temp, sink).is_ok();
+            if copied {
+                taken.insert(*id);
+            } else {
+                let _ = fs::remove_file(&temp);
+            }
+        }
+        let Some(content) = content else { return Ok(taken) };
+        let mut batch = self.batch();
+        let links = content.links.into_iter().filter_map(|(_, id, text)| Some((ObjectKind::Content, id, text.ok()?)));
+        let trees = content.trees.into_iter().map(|tree| (ObjectKind::Tree, ObjectKind::Tree.id_of(&tree), tree));
+        for (kind, id, bytes) in links.chain(trees) {
+            if is_wanted(&id) && kind.id_of(&bytes) == id {
+                batch.add_bytes(kind, bytes);
+                taken.insert(id);
+            }
+        }
+        batch.commit(sink)?;
+        Ok(taken)
+    }
+}

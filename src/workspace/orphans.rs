@@ -1,0 +1,216 @@
+//! Outputs and data that no pipeline file names any more, since their stage or entry was taken out by hand, and that
+//! Git ignores because of lockstep.
+//!
+//! Their line in `.gitignore` stays while they are there, or the next `git add -A` would commit them. A run reports them as
+//! long as the lock has their block: until it ends well. After that `status` does, since the stat index remembers that
+//! lockstep stored them; where it is lost, nothing tells such a line from one of the user's. A line that the user deletes
+//! is a decision.
+
+use std::collections::HashSet;
+use std::io;
+
+use crate::git::ignore::excludes;
+use crate::lock::merge::Block;
+use crate::lock::{Lock, StageLock};
+use crate::path::RepoPath;
+use crate::pipeline::graph::Owner;
+use crate::pipeline::stage::{FileId, PipelineFile, Stage};
+use crate::project::{Definitions, Locks, Project};
+use crate::shell::word;
+use crate::workspace::leftovers::{Claims, is_ours};
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Orphan {
+    pub path: RepoPath,
+    /// The pipeline file that named it, which may be gone, and what the lock has it in; `None` where no lock has it.
+    pub origin: Option<(RepoPath, Block)>,
+    /// Outputs or data of today lie in it.
+    pub is_shared: bool,
+}
+
+/// Which there are. Where every block fits its definition, the disk is not asked.
+pub fn orphans(project: &Project, definitions: &Definitions, locks: &Locks) -> Vec<Orphan> {
+    let mut found = Vec::new();
+    for (n, file) in definitions.pipelines.files.iter().enumerate() {
+        let paths = unnamed(definitions, locks.of(FileId(n as u32)), file);
+        found.extend(paths.into_iter().filter_map(|found| orphan(project, definitions, &file.path, found)));
+    }
+    for (lock, text) in &locks.alone {
+        let folder = lock.parent().unwrap_or_default();
+        let Some(pipeline) = folder.join("pipeline.yaml") else { continue };
+        let blocks = text.stages.iter().flat_map(|(name, entry)| outs(&folder, entry).map(|path| (path, name.clone())));
+        let paths = blocks.map(|(path, name)| (path, Block::Stage(name)));
+        found.extend(paths.filter_map(|found| orphan(project, definitions, &pipeline, found)));
+    }
+    found.sort_by(|a, b| a.path.cmp(&b.path));
+    found.dedup_by(|a, b| a.path == b.path);
+    found
+}
+
+fn orphan(
+    project: &Project,
+    definitions: &Definitions,
+    pipeline: &RepoPath,
+    (path, block): (RepoPath, Block),
+) -> Option<Orphan> {
+    is_orphan(project, definitions, &path).then(|| {
+        let is_shared = !definitions.graph.owners_of(&path).is_empty();
+        Orphan { path, origin: Some((pipeline.clone(), block)), is_shared }
+    })
+}
+
+fn is_orphan(project: &Project, definitions: &Definitions, path: &RepoPath) -> bool {
+    let owners = definitions.graph.owners_of(path);
+    let is_owned = owners.into_iter().any(|owner| path.is_in(owned(definitions, owner)));
+    !is_owned && is_there(project, path) && is_ignored(project, path)
+}
+
+/// Those that no lock has any more.
+pub fn released_orphans(project: &Project, definitions: &Definitions, locks: &Locks) -> Vec<Orphan> {
+    let released = project.index().released_places();
+    // A file that cannot be read may list anything.
+    if released.is_empty() || !definitions.broken.is_empty() {
+        return Vec::new();
+    }
+    let claims = Claims::of(definitions, locks);
+    let is_left =
+        |path: &RepoPath| !claims.touch(path) && is_ours(project, path) && is_orphan(project, definitions, path);
+    let left = released.into_iter().filter(is_left);
+    left.map(|path| Orphan { path, origin: None, is_shared: false }).collect()
+}
+
+/// Data that a lock pins and no pipeline file lists, such as an entry that one branch took out by hand while another
+/// recorded a new version.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UnlistedData {
+    pub lock: RepoPath,
+    /// As the lock has it.
+    pub name: String,
+    /// The lock has no pipeline file.
+    pub is_alone: bool,
+}
+
+/// Those that are not among the orphans.
+pub fn unlisted_data(definitions: &Definitions, locks: &Locks, orphans: &[Orphan]) -> Vec<UnlistedData> {
+    // A file that cannot be read may list anything.
+    if !definitions.broken.is_empty() {
+        return Vec::new();
+    }
+    let files = definitions.pipelines.files.iter().zip(&locks.all);
+    let beside = files.map(|(file, lock)| (Project::lock_path(&file.path), lock, Some(file)));
+    let alone = locks.alone.iter().map(|(path, lock)| (path.clone(), lock, None));
+    let mut found = Vec::new();
+    for (path, lock, file) in beside.chain(alone).filter(|(_, lock, _)| !lock.data.is_empty()) {
+        let folder = path.parent().unwrap_or_default();
+        let listed: HashSet<&String> = file.iter().flat_map(|file| &file.data).map(|data| &data.spelled).collect();
+        for name in lock.data.keys().filter(|name| !listed.contains(name)) {
+            let Some(data) = folder.join(name) else { continue };
+            let owners = definitions.graph.owners_of(&data);
+            if !owners.into_iter().any(|owner| data.is_in(owned(definitions, owner)))
+                && orphans.iter().all(|orphan| orphan.path != data)
+            {
+                found.push(UnlistedData { lock: path.clone(), name: name.clone(), is_alone: file.is_none() });
+            }
+        }
+    }
+    found
+}
+
+impl UnlistedData {
+    /// A sentence, and what to type.
+    pub fn describe(&self, project: &Project) -> (String, String) {
+        let (lock, name) = (self.lock.relative_to(&project.cwd), &self.name);
+        let text = format!("{lock} pins {name}, which no pipeline file lists as data");
+        let file = self.lock.parent().unwrap_or_default().join("pipeline.yaml").unwrap_or_default();
+        let file = file.relative_to(&project.cwd);
+        let hint = match self.is_alone {
+            true => format!("bring back {file}, or delete {lock} if its data is not needed any more"),
+            false => format!("list it under `data` in {file}, as `- path: {name}`, or the next repro drops the pin"),
+        };
+        (text, hint)
+    }
+}
+
+fn owned(definitions: &Definitions, owner: Owner) -> &RepoPath {
+    match owner {
+        Owner::Out(id, n) => &definitions.pipelines.stage(id).outs[n as usize].path,
+        Owner::Data(file, n) => &definitions.pipelines.file(file).data[n as usize].path,
+    }
+}
+
+/// The paths that a lock pins and its pipeline file does not name.
+fn unnamed(definitions: &Definitions, lock: &Lock, file: &PipelineFile) -> Vec<(RepoPath, Block)> {
+    let folder = file.path.parent().unwrap_or_default();
+    let stages = || file.stages.iter().map(|id| definitions.pipelines.stage(*id));
+    let is_known = |stage: &Stage| {
+        lock.stages.get(&stage.name).map(|entry| {
+            stage.outs.iter().filter(|out| entry.outs.contains_key(&out.spelled)).count() == entry.outs.len()
+        })
+    };
+    let known = stages().filter_map(is_known);
+    let is_fitting = known.clone().all(|fits| fits) && known.count() == lock.stages.len();
+    let mut found = Vec::new();
+    if !is_fitting {
+        let named: HashSet<RepoPath> = stages().flat_map(|stage| &stage.outs).map(|out| out.path.clone()).collect();
+        for (name, entry) in &lock.stages {
+            let paths = outs(&folder, entry).filter(|path| !named.contains(path));
+            found.extend(paths.map(|path| (path, Block::Stage(name.clone()))));
+        }
+    }
+    if !lock.data.is_empty() {
+        let named: HashSet<&String> = file.data.iter().map(|data| &data.spelled).collect();
+        let gone = lock.data.keys().filter(|name| !named.contains(name));
+        found.extend(gone.filter_map(|name| Some((folder.join(name)?, Block::Data(name.clone())))));
+    }
+    found
+}
+
+/// The outputs of a record that lockstep stores, from the top.
+fn outs(folder: &RepoPath, entry: &StageLock) -> impl Iterator<Item = RepoPath> {
+    let wdir = folder.join(entry.wdir.as_deref().unwrap_or("."));
+    let cached = entry.outs.iter().filter(|(_, out)| out.cache);
+    cached.filter_map(|(path, _)| wdir.as_ref()?.join(path)).collect::<Vec<_>>().into_iter()
+}
+
+/// Is it there, as far as can be seen?
+pub(crate) fn is_there(project: &Project, path: &RepoPath) -> bool {
+    match path.on_disk(project.top()).symlink_metadata() {
+        Ok(_) => true,
+        Err(e) => !matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory),
+    }
+}
+
+/// Does the folder's own ignore file have the line that lockstep writes?
+fn is_ignored(project: &Project, path: &RepoPath) -> bool {
+    let Some(file) = path.parent().unwrap_or_default().join(".gitignore") else { return false };
+    let text = project.bounds().read(&file.on_disk(project.top()));
+    // One that cannot be read may have it.
+    text.map_or(true, |text| excludes::plan(&text.unwrap_or_default(), &[], &[path.name()]).is_some())
+}
+
+impl Orphan {
+    /// A sentence, and what to type.
+    pub fn describe(&self, project: &Project) -> (String, Vec<String>) {
+        let path = self.path.relative_to(&project.cwd);
+        let of = match &self.origin {
+            Some((file, Block::Stage(name))) => {
+                let file = file.relative_to(&project.cwd);
+                format!("{path} is no output of {file} any more (stage {name} made it)")
+            }
+            Some((file, Block::Data(_))) => format!("{path} is no data of {} any more", file.relative_to(&project.cwd)),
+            None => format!("{path} is no output and no data any more"),
+        };
+        let folder = self.path.parent().unwrap_or_default();
+        let ignore = folder.join(".gitignore").unwrap_or_default().relative_to(&project.cwd);
+        let typed = word(&path);
+        let line = excludes::line(self.path.name());
+        let git = format!("or leave it to Git: delete the line {line} in {ignore}");
+        let hints = match self.is_shared {
+            true => vec![format!("delete the files in {path} that no stage makes any more"), git],
+            false => {
+                vec![format!("track it as data: lockstep add {typed}"), format!("or delete it: rm -r {typed}"), git]
+            }
+        };
+        (format!("{of}; Git still ignores it"), hints)
+    }
+}

@@ -1,0 +1,366 @@
+//! From the journal into the locks; and what the next command does after a crash.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use crate::error::{Error, Kind, Result};
+use crate::event::{Event, Sink};
+use crate::lock::{Lock, StageLock};
+use crate::path::RepoPath;
+use crate::pipeline::load::Files;
+use crate::pipeline::stage::{FileId, Place, StageId};
+use crate::plan::facts::{IgnoreRules, Look};
+use crate::plan::reasons::judge;
+use crate::project::{Definitions, Locks, Project, write_lock};
+use crate::store::{ObjectId, Place as Spot};
+use crate::workspace::backup::{Asides, kept_at, move_to};
+use crate::workspace::journal::{self, Change, Journal, Record};
+use crate::workspace::leftovers::pinned_paths;
+use crate::workspace::logs::{Logs, RunLog};
+use crate::workspace::preserve::{give_up_aside, rules};
+use crate::workspace::restore::clear_leftovers;
+
+/// What a run began with: at its end it shows who else was at work.
+pub struct Began {
+    /// BLAKE3 of each lock file that may be written; `None` if there was none.
+    bytes: BTreeMap<RepoPath, Option<ObjectId>>,
+    /// Those that are to be tidied.
+    untidy: BTreeMap<RepoPath, Lock>,
+    /// What Git had checked out.
+    head: Option<String>,
+}
+
+impl Began {
+    /// `locks` as they stand on disk; those at `written` were written since they were read.
+    pub fn now(
+        project: &Project,
+        definitions: &Definitions,
+        locks: &Locks,
+        written: &[RepoPath],
+        files: BTreeSet<FileId>,
+        untidy: &[FileId],
+    ) -> Result<Began> {
+        let path = |f: FileId| Project::lock_path(&definitions.pipelines.file(f).path);
+        let mut bytes = BTreeMap::new();
+        for file in files {
+            let path = path(file);
+            let hash = if written.contains(&path) { hash(project, &path)? } else { locks.hash_of(file) };
+            bytes.insert(path, hash);
+        }
+        let untidy = untidy.iter().map(|f| (path(*f), locks.of(*f).clone())).collect();
+        Ok(Began { bytes, untidy, head: project.repo.head().ok().flatten() })
+    }
+}
+
+fn hash(project: &Project, lock: &RepoPath) -> Result<Option<ObjectId>> {
+    Ok(project.files().read(&Place::Repo(lock.clone()))?.map(|bytes| ObjectId::of(&bytes)))
+}
+
+/// Folds what a run recorded. Where Git checked out something else meanwhile, or another program wrote to a lock, only
+/// what is true of the files at hand gets in: the result of one branch is no fact of another. With `tidy`, blocks that
+/// stood there when the run began, and whose stages these files no longer have, go.
+pub fn fold_run(
+    project: &Project,
+    definitions: &Definitions,
+    began: &Began,
+    mut records: Vec<Record>,
+    tidy: &[FileId],
+    sink: &dyn Sink,
+) -> Result<Vec<RepoPath>> {
+    if records.is_empty() && tidy.is_empty() {
+        return Ok(Vec::new());
+    }
+    let is_current = project.is_current(definitions);
+    if !is_current {
+        let text = "pipeline.yaml was edited while the run went on: it ran what was written there when it began";
+        sink.event(Event::Warning { text });
+    }
+    let moved = project.repo.head().ok().flatten() != began.head;
+    let mut doubtful = BTreeSet::new();
+    for path in records.iter().map(|r| &r.lock).collect::<BTreeSet<_>>() {
+        if moved || began.bytes.get(path) != Some(&hash(project, path)?) {
+            doubtful.insert(path.clone());
+        }
+    }
+    if !doubtful.is_empty() {
+        let now = if is_current { None } else { project.definitions().ok() };
+        let now = now.as_ref().unwrap_or(definitions);
+        let mut look = Look::new(project, now, sink);
+        records.retain(|record| {
+            let fits = !doubtful.contains(&record.lock) || is_true(project, now, &mut look, record);
+            if !fits && let Change::Stage { name, .. } = &record.change {
+                let path = &record.lock;
+                let text = format!("the files were changed meanwhile: what {name} made is not for this {path}");
+                sink.event(Event::Warning { text: &text });
+            }
+            fits
+        });
+    }
+    fold(project, definitions, &records, Some(began), if is_current { tidy } else { &[] }, sink)
+}
+
+/// Writes changes into the locks on disk, each of which is read again for it; a block that somebody else changed
+/// meanwhile stays as it is. Returns the lock files that were written.
+pub fn fold_records(
+    project: &Project,
+    definitions: &Definitions,
+    records: &[Record],
+    sink: &dyn Sink,
+) -> Result<Vec<RepoPath>> {
+    fold(project, definitions, records, None, &[], sink)
+}
+
+/// The same for a command that records whole pipeline files: `tidy` drops blocks as [`fold_run`] does.
+pub fn fold_and_tidy(
+    project: &Project,
+    definitions: &Definitions,
+    records: &[Record],
+    began: &Began,
+    tidy: &[FileId],
+    sink: &dyn Sink,
+) -> Result<Vec<RepoPath>> {
+    fold(project, definitions, records, Some(began), tidy, sink)
+}
+
+fn fold(
+    project: &Project,
+    definitions: &Definitions,
+    records: &[Record],
+    began: Option<&Began>,
+    tidy: &[FileId],
+    sink: &dyn Sink,
+) -> Result<Vec<RepoPath>> {
+    let mut by_lock: BTreeMap<&RepoPath, Vec<&Change>> = BTreeMap::new();
+    for record in records {
+        by_lock.entry(&record.lock).or_default().push(&record.change);
+    }
+    let tidy: BTreeMap<RepoPath, FileId> =
+        tidy.iter().map(|f| (Project::lock_path(&definitions.pipelines.file(*f).path), *f)).collect();
+    let mut written = Vec::new();
+    let paths: BTreeSet<&RepoPath> = by_lock.keys().copied().chain(tidy.keys()).collect();
+    for path in paths {
+        let on_disk = project.read_lock(path)?;
+        let mut lock = on_disk.clone().unwrap_or_default();
+        for change in by_lock.get(path).into_iter().flatten() {
+            if !apply(&mut lock, change) {
+                let what = match change {
+                    Change::Stage { name, .. } => name,
+                    Change::Data { path, .. } => path,
+                };
+                let text =
+                    format!("{path} was changed by another program meanwhile: its entry of {what} stays as it is");
+                sink.event(Event::Warning { text: &text });
+            }
+        }
+        if let (Some(file), Some(began)) = (tidy.get(path), began.and_then(|b| b.untidy.get(path))) {
+            let data: Vec<String> = lock.data.keys().cloned().collect();
+            drop_foreign(&mut lock, began, definitions, *file);
+            for name in data.iter().filter(|name| !lock.data.contains_key(*name)) {
+                let pipeline = &definitions.pipelines.file(*file).path;
+                let text = format!("{path} pins the data {name} no longer, since {pipeline} does not list it");
+                sink.event(Event::Warning { text: &text });
+            }
+            release(project, &definitions.pipelines.file(*file).path, on_disk.as_ref(), &lock);
+        }
+        if on_disk.as_ref() != Some(&lock) && !(on_disk.is_none() && lock == Lock::default()) {
+            write_lock(project, path, &lock)?;
+            written.push(path.clone());
+        }
+    }
+    Ok(written)
+}
+
+/// What a lock does not pin any more since its stage was taken out of the pipeline file is the user's.
+fn release(project: &Project, pipeline: &RepoPath, before: Option<&Lock>, after: &Lock) {
+    let after: HashSet<RepoPath> = pinned_paths(pipeline, after).into_iter().collect();
+    let before = before.map(|lock| pinned_paths(pipeline, lock)).unwrap_or_default();
+    before.iter().filter(|path| !after.contains(path)).for_each(|path| project.index().release(&Spot::from(path)));
+}
+
+/// Replaces the block if it still is the old one (or the new one already).
+fn apply(lock: &mut Lock, change: &Change) -> bool {
+    match change {
+        Change::Stage { name, old, new } => {
+            let now = lock.stages.get(name);
+            let fits = now == old.as_deref() || now == Some(&**new);
+            if fits {
+                lock.stages.insert(name.clone(), (**new).clone());
+            }
+            fits
+        }
+        Change::Data { path, old, new } => {
+            let now = lock.data.get(path);
+            let fits = now == old.as_ref() || now == Some(new);
+            if fits {
+                lock.data.insert(path.clone(), *new);
+            }
+            fits
+        }
+    }
+}
+
+/// Has the lock entries of stages or data that its pipeline file no longer has?
+pub fn is_untidy(definitions: &Definitions, locks: &Locks, file: FileId) -> bool {
+    let before = locks.of(file);
+    if before.stages.len() <= definitions.pipelines.file(file).stages.len() && before.data.is_empty() {
+        let names = definitions.pipelines.file(file).stages.iter().map(|id| &definitions.pipelines.stage(*id).name);
+        if names.filter(|name| before.stages.contains_key(*name)).count() == before.stages.len() {
+            return false;
+        }
+    }
+    let mut after = before.clone();
+    drop_foreign(&mut after, before, definitions, file);
+    after != *before
+}
+
+/// Blocks of stages and data that the file does not have. What somebody wrote while the run went on stays.
+fn drop_foreign(lock: &mut Lock, began: &Lock, definitions: &Definitions, file: FileId) {
+    let file = definitions.pipelines.file(file);
+    let names: HashSet<&str> = file.stages.iter().map(|id| definitions.pipelines.stage(*id).name.as_str()).collect();
+    lock.stages.retain(|name, block| names.contains(name.as_str()) || began.stages.get(name) != Some(block));
+    let is_data = |path: &String| file.data.iter().any(|d| d.spelled == *path);
+    lock.data.retain(|path, pin| is_data(path) || began.data.get(path) != Some(pin));
+}
+
+/// What a crashed run recorded and the locks do not have yet, as far as it is true of the files at hand: the old block
+/// still stands, and nothing that the stage reads differs. Applied to `locks` in memory; the records that were applied
+/// come back.
+pub fn overlay<'a>(
+    project: &Project,
+    definitions: &'a Definitions,
+    locks: &mut Locks,
+    look: &mut Look<'a>,
+) -> Result<Vec<Record>> {
+    let mut applied = Vec::new();
+    for record in journal::read(&project.state_dir().join("journal"))? {
+        let file = definitions.pipelines.files.iter().position(|f| Project::lock_path(&f.path) == record.lock);
+        let Some(file) = file else { continue };
+        if is_true(project, definitions, look, &record) && apply(&mut locks.all[file], &record.change) {
+            applied.push(record);
+        }
+    }
+    Ok(applied)
+}
+
+/// At the beginning of a command that writes: what a crashed run recorded gets into `locks` and into the lock files, and
+/// the journal is empty again.
+pub fn recover<'a>(
+    project: &Project,
+    definitions: &'a Definitions,
+    locks: &mut Locks,
+    look: &mut Look<'a>,
+    journal: &mut Journal,
+    sink: &dyn Sink,
+) -> Result<Vec<RepoPath>> {
+    let records = overlay(project, definitions, locks, look)?;
+    let written = fold_records(project, definitions, &records, sink)?;
+    journal.clear()?;
+    Ok(written)
+}
+
+/// Is a record about something that these files have, and that reads now what it read then?
+fn is_true<'a>(project: &Project, definitions: &'a Definitions, look: &mut Look<'a>, record: &Record) -> bool {
+    let file = definitions.pipelines.files.iter().position(|f| Project::lock_path(&f.path) == record.lock);
+    let Some(file) = file else { return false };
+    match &record.change {
+        Change::Stage { name, new, .. } => stage_named(definitions, FileId(file as u32), name)
+            .is_some_and(|id| reads_the_same(project, definitions, look, id, new)),
+        // The data may have changed back, or be another branch's.
+        Change::Data { path, new, .. } => definitions.pipelines.files[file]
+            .data
+            .iter()
+            .find(|d| d.spelled == *path)
+            .is_some_and(|d| matches!(look.out(&d.path), Ok(Some(now)) if now == *new)),
+    }
+}
+
+fn stage_named(definitions: &Definitions, file: FileId, name: &str) -> Option<StageId> {
+    let ids = &definitions.pipelines.file(file).stages;
+    ids.iter().copied().find(|id| definitions.pipelines.stage(*id).name == name)
+}
+
+fn reads_the_same<'a>(
+    project: &Project,
+    definitions: &'a Definitions,
+    look: &mut Look<'a>,
+    id: StageId,
+    entry: &StageLock,
+) -> bool {
+    let Ok(facts) = look.facts(id) else { return false };
+    let stage = definitions.pipelines.stage(id);
+    judge(stage, &project.shell(), &facts, Some(entry))
+        .iter()
+        .all(|reason| !reason.is_input() || *reason == crate::plan::reasons::Reason::Always)
+}
+
+/// After a crash, with the workspace lock held: outputs that were set aside and not replaced by a recorded result
+/// return to their places. Says which did.
+pub fn put_asides_back(project: &Project, asides: &Asides, sink: &dyn Sink) -> Result<Vec<RepoPath>> {
+    clear_leftovers(project, sink);
+    let left = asides.left()?;
+    let mut returned = Vec::new();
+    if left.is_empty() {
+        return Ok(returned);
+    }
+    let recorded = recorded_outs(&journal::read(&project.state_dir().join("journal"))?);
+    let logs = Logs::new(project.logs_dir());
+    let rules = rules(project)?;
+    // One folder for all that is found now: the oldest folders go when there are many.
+    let mut folder = None;
+    let mut recovered = || -> Result<RunLog> {
+        if folder.is_none() {
+            folder = Some(logs.recovered()?);
+        }
+        folder.clone().ok_or_else(|| Error::new(Kind::Bug, "a folder that was made is gone"))
+    };
+    for aside in left {
+        if recorded.contains(&aside.out) {
+            if aside.precious {
+                let out = aside.out.clone();
+                let kept = aside.keep(&recovered()?.kept(&out))?;
+                let text = format!("the store lacks the old {out}: it is kept in {}", kept.display());
+                sink.event(Event::Note { text: &text });
+            } else {
+                give_up_aside(project, &IgnoreRules(&rules), aside, None, sink)?;
+            }
+            continue;
+        }
+        let out = aside.out.clone();
+        let place = match project.writable(&out) {
+            Ok(place) => place,
+            // Its folder became a symlink, say: nothing there is touched, and nothing waits for it for ever.
+            Err(e) => {
+                let kept = aside.keep(&recovered()?.kept(&out))?;
+                let text = format!("the last good {out} is kept in {}: {}", kept.display(), e.message);
+                sink.event(Event::Warning { text: &text });
+                continue;
+            }
+        };
+        if std::fs::symlink_metadata(&place).is_ok() {
+            match &aside.from {
+                Some(from) if kept_at(from).is_none() => drop(move_to(&place, from)?),
+                _ => {
+                    let kept = move_to(&place, &recovered()?.kept(&out))?;
+                    let text = format!("what a killed run left of {out} is in {}", kept.display());
+                    sink.event(Event::Note { text: &text });
+                }
+            }
+        }
+        aside.put_back(project.writable_area())?;
+        sink.event(Event::Note { text: &format!("a run was killed: the last good {out} is back") });
+        returned.push(out);
+    }
+    Ok(returned)
+}
+
+/// The paths of the outputs of all recorded stages.
+fn recorded_outs(records: &[Record]) -> HashSet<RepoPath> {
+    let mut outs = HashSet::new();
+    for record in records {
+        if let Change::Stage { new, .. } = &record.change {
+            let dir = record.lock.parent().unwrap_or_default();
+            let wdir = dir.join(new.wdir.as_deref().unwrap_or("."));
+            outs.extend(new.outs.keys().filter_map(|path| wdir.as_ref()?.join(path)));
+        }
+    }
+    outs
+}
