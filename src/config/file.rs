@@ -196,12 +196,6 @@ fn setting(item: &Item) -> Result<Setting, String> {
     }
 }
 
-/// A list of texts as TOML spells it.
-pub(super) fn list(text: &str) -> Option<Vec<String>> {
-    let value: Value = text.trim().parse().ok()?;
-    value.as_array()?.iter().map(|item| item.as_str().map(str::to_string)).collect()
-}
-
 fn broken(file: &Path, text: &str, e: TomlError) -> Error {
     at(file, text, e.span().unwrap_or(0..0), &e.message().trim().replace('\n', ", "))
 }

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
+use super::Setting;
 use super::grade::Rule;
 use super::modes::Modes;
-use super::{Setting, file};
 use crate::url::redact_text;
 
 /// What a key takes.
@@ -182,13 +182,19 @@ pub(super) fn split(key: &str) -> Vec<&str> {
     }
 }
 
+/// A list of texts as TOML spells it.
+fn list(text: &str) -> Option<Vec<String>> {
+    let value: toml_edit::Value = text.trim().parse().ok()?;
+    value.as_array()?.iter().map(|item| item.as_str().map(str::to_string)).collect()
+}
+
 /// The value of `key` that one types as `text`.
 pub(super) fn parse(key: &str, text: &str) -> Result<Setting, String> {
     let value = match takes(key)? {
         Takes::Count => text.trim().parse().map(Setting::Int).unwrap_or(Setting::Str(text.into())),
         Takes::Text | Takes::Word(_) | Takes::Modes | Takes::Free => Setting::Str(text.into()),
         Takes::Words(_) | Takes::Texts if text.trim_start().starts_with('[') => {
-            Setting::List(file::list(text).ok_or_else(|| {
+            Setting::List(list(text).ok_or_else(|| {
                 format!("`{key}` takes a list, like `[\"a\", \"b\"]` or `a,b`, not `{}`", shown(text))
             })?)
         }

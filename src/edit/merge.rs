@@ -19,7 +19,7 @@ use crate::lock::conflict::{Labels, write_merged};
 use crate::lock::merge::{Block, Choice, DataConflict, Known, Merged, Sides, merge};
 use crate::lock::{self, Lock, StageLock, markers};
 use crate::path::RepoPath;
-use crate::pipeline::load::Files;
+use crate::pipeline::Files;
 use crate::pipeline::stage::{FileId, Place, StageId};
 use crate::plan::facts::Look;
 use crate::plan::reasons;

@@ -7,9 +7,10 @@
 
 use std::collections::BTreeSet;
 
-use super::format::{Lock, StageLock, read};
+use super::format::{Lock, StageLock};
 use super::key::key;
 use super::merge::{Block, Sides};
+use super::read::read;
 use crate::error::Result;
 use crate::value::conflict_marker;
 

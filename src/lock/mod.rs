@@ -11,10 +11,12 @@ pub mod markers;
 pub mod merge;
 mod metrics;
 mod quick;
+mod read;
 mod write;
 
 pub use by_name::ByName;
-pub use format::{Command, Lock, OutLock, SCHEMA, StageLock, is_ours, read};
+pub use format::{Command, Lock, OutLock, SCHEMA, StageLock};
 pub use key::{Manifest, key, manifest};
 pub use metrics::scalars;
+pub use read::{is_ours, read};
 pub use write::write;

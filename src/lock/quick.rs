@@ -194,7 +194,7 @@ fn id(node: &Node<'_>) -> Option<ObjectId> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::format::parse;
+    use super::super::read::parse;
     use super::*;
 
     fn sample(text: &str, value: Value) -> Lock {

@@ -320,7 +320,7 @@ mod tests {
 
     use super::*;
     use crate::lock::ByName;
-    use crate::lock::format::read;
+    use crate::lock::read;
     use crate::store::ObjectId;
 
     fn pin(n: u8) -> Pin {

@@ -16,7 +16,7 @@ use crate::error::Result;
 use crate::event::Sink;
 use crate::git::EntryKind;
 use crate::path::RepoPath;
-use crate::pipeline::load::Files;
+use crate::pipeline::Files;
 use crate::pipeline::params::{ParamsCache, read_params};
 use crate::pipeline::stage::{Place, StageId};
 use crate::plan::facts::Look;

@@ -14,6 +14,17 @@ pub const MOST_BYTES: usize = 256 << 20;
 /// What one value takes besides its text.
 pub const VALUE: usize = 64;
 
+/// The name of a stage has at most this many bytes.
+pub const LONGEST_NAME: usize = 1024;
+
+/// What to type when a limit is exceeded.
+pub const SMALLER: &str = "put what is long into a file, and let the stages read that";
+
+/// The end of a sentence about values that are copied too often.
+pub fn too_large() -> String {
+    format!("the stages of the repository would take more than {} MiB", MOST_BYTES >> 20)
+}
+
 pub struct Budget {
     stages: usize,
     bytes: usize,

@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 use std::rc::Rc;
 
-use super::budget::{Budget, MOST_BYTES, MOST_STAGES, VALUE};
+use super::budget::{Budget, LONGEST_NAME, MOST_STAGES, SMALLER, VALUE, too_large};
 use super::context::{Context, Var, VarMap, VarTree};
 use super::format::{Checker, Group, RawStage};
 use super::template::{self, Resolved, Target};
@@ -15,16 +15,6 @@ use super::vars::{self, Added, Reader};
 use crate::path::RepoPath;
 use crate::value::node::{Entry, Node, Tree};
 use crate::value::{Mark, Value};
-
-/// No name of a stage has more bytes.
-pub const LONGEST_NAME: usize = 1024;
-
-pub const SMALLER: &str = "put what is long into a file, and let the stages read that";
-
-/// The end of a sentence about what is copied too often.
-pub fn too_large() -> String {
-    format!("the stages of the repository would take more than {} MiB", MOST_BYTES >> 20)
-}
 
 /// A stage with all templates resolved.
 pub struct Expanded {

@@ -8,23 +8,14 @@ use super::build::Builder;
 use super::check::{self, Check};
 use super::context::Context;
 use super::expand::Expander;
+use super::files::Files;
 use super::format::{Checker, Group, Raw, TOP_KEYS};
 use super::problem::{Problem, did_you_mean};
 use super::stage::{FileId, PipelineFile, Pipelines, Place, Stage, StageId};
 use super::vars::{self, Added, Reader};
-use crate::error::Result;
 use crate::path::{RepoPath, normalise};
 use crate::value::node::{Entry, Node, Tree};
 use crate::value::{Mark, Value, decode, yaml};
-
-/// Where files come from: the worktree or a commit.
-pub trait Files {
-    /// `None` if there is no such file; a folder is an error.
-    fn read(&self, place: &Place) -> Result<Option<Vec<u8>>>;
-
-    /// The absolute path of the repository, so that absolute paths inside it become relative.
-    fn top(&self) -> &std::path::Path;
-}
 
 #[derive(Debug, Default)]
 pub struct Loaded {
@@ -322,7 +313,7 @@ pub mod memory {
     use std::path::Path;
 
     use super::*;
-    use crate::error::Error;
+    use crate::error::{Error, Result};
 
     pub struct Memory(BTreeMap<String, String>);
 

@@ -11,6 +11,7 @@ mod context;
 pub mod draw;
 pub mod edit;
 mod expand;
+mod files;
 mod format;
 pub mod graph;
 pub mod listing;
@@ -22,5 +23,6 @@ pub mod stage;
 mod template;
 mod vars;
 
+pub use files::Files;
 pub use graph::{Graph, build as build_graph};
-pub use load::{Files, Loaded, load};
+pub use load::{Loaded, load};

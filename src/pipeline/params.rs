@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::budget::{Budget, MOST_BYTES};
-use super::load::Files;
+use super::files::Files;
 use super::stage::{ParamsFile, Place, Stage};
 use crate::error::{Error, Result};
 use crate::value::{Value, read};

@@ -169,8 +169,8 @@ fn not_scalar(reference: &str, var: &Var) -> Bad {
 
 /// What `${}` multiplies beyond [`super::budget::MOST_BYTES`].
 fn too_large(reference: &str) -> Bad {
-    let message = format!("with `${{{reference}}}` {}", super::expand::too_large());
-    Bad { message, hint: Some(super::expand::SMALLER.into()), part: format!("${{{reference}}}") }
+    let message = format!("with `${{{reference}}}` {}", super::budget::too_large());
+    Bad { message, hint: Some(super::budget::SMALLER.into()), part: format!("${{{reference}}}") }
 }
 
 fn look_up(reference: &str, context: &Context<'_>) -> Result<Rc<Var>, Bad> {

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 use super::context::{Context, Var, VarTree};
-use super::load::Files;
+use super::files::Files;
 use super::problem::Problem;
 use super::stage::Place;
 use crate::path::{RepoPath, normalise};

@@ -8,7 +8,7 @@ use super::{Definitions, Project};
 use crate::error::{Error, Result};
 use crate::lock::{self, Lock};
 use crate::path::RepoPath;
-use crate::pipeline::load::Files;
+use crate::pipeline::Files;
 use crate::pipeline::stage::{FileId, Place};
 use crate::replace::replace_file;
 use crate::shell::word;

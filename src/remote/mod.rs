@@ -35,6 +35,7 @@ pub mod scope;
 pub mod settings;
 #[cfg(test)]
 mod tests;
+pub mod unpushed;
 pub mod verify;
 
 use std::path::{Path, PathBuf};

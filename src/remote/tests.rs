@@ -321,7 +321,7 @@ fn fuzz_segments() {
 /// Notes on what is being removed from a remote.
 #[test]
 fn fuzz_notes() {
-    use crate::remote::gc::marks::{Note, NoteName, Things};
+    use crate::remote::catalog::marks::{Note, NoteName, Things};
     let id = |n: u8| ObjectId([n; 32]);
     let name = crate::remote::catalog::segment::Name::of(b"bytes", 1_700_000_000);
     let things = Things {

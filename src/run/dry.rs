@@ -13,8 +13,8 @@ use crate::plan::facts::Look;
 use crate::plan::reasons::{self, Facts, Reason, State, judge};
 use crate::plan::select::Selected;
 use crate::project::{Definitions, Locks, Project};
+use crate::run::options::Options;
 use crate::run::outcome::{Outcome, StageOutcome};
-use crate::run::repro::Options;
 
 /// Decides every selected stage as if those that are stale had run. What needs one of them counts as stale too: whether
 /// its inputs will really differ is known only afterwards.

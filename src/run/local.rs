@@ -13,7 +13,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::error::{Error, Result};
 use crate::run::mask::Mask;
-use crate::run::pty::{self, Owner, PlainLines, Terminal};
+use crate::run::pty::{self, Moment, Owner, PlainLines, TICK, Terminal};
 
 /// What is to be run.
 pub struct Job<'a> {
@@ -47,18 +47,6 @@ pub enum Exit {
     /// An item ended with this status.
     Code(i32),
     Signal(i32),
-}
-
-/// How often inputs are looked at while a command runs.
-pub const TICK: Duration = Duration::from_secs(3);
-
-/// When there is time for something else than the output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Moment {
-    /// An item was started.
-    Started,
-    /// It has run for a while: every [`TICK`].
-    Later,
 }
 
 /// More than this no pipe holds by default.

@@ -13,6 +13,7 @@ pub mod execute;
 mod finish;
 pub mod local;
 pub mod mask;
+pub mod options;
 pub mod outcome;
 pub mod pty;
 pub mod pull;

@@ -15,7 +15,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -25,7 +25,6 @@ use rustix::termios::{
     LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcgetpgrp, tcgetwinsize, tcsetattr, tcsetwinsize,
 };
 
-use crate::run::local::{Moment, TICK};
 use crate::run::watchdog::Watchdog;
 
 /// How the user's terminal was before a stage got it. Not a field of [`Terminal`], since whoever ends the program at once
@@ -131,6 +130,18 @@ fn copy_size(master: BorrowedFd) {
     if let Ok(size) = tcgetwinsize(rustix::stdio::stdin()) {
         let _ = tcsetwinsize(master, size);
     }
+}
+
+/// How often the inputs are checked while a command runs.
+pub const TICK: Duration = Duration::from_secs(3);
+
+/// When there is time for something else than the output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// An item was started.
+    Started,
+    /// It has run for a while: every [`TICK`].
+    Later,
 }
 
 /// Passes keys and output on until the command is over and all it wrote is read.

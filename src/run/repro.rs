@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use crate::cache::signatures::Trust;
-use crate::config::modes::Modes;
 use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Sink, StageResult};
 use crate::lock::StageLock;
@@ -27,6 +26,7 @@ use crate::plan::schedule::Schedule;
 use crate::plan::select::Selected;
 use crate::project::{Definitions, Locks, Project};
 use crate::run::execute::{Candidate, Context, Done, Failure, Task};
+use crate::run::options::Options;
 use crate::run::outcome::Outcome;
 use crate::run::pull::{Input, Pull};
 use crate::run::record::{self, Recorded};
@@ -41,32 +41,6 @@ use crate::workspace::logs::Logs;
 use crate::workspace::orphans::orphans;
 use crate::workspace::recover::{Began, fold_run, is_untidy, overlay, put_asides_back, recover};
 use crate::workspace::{gitignore, worktree_lock};
-
-/// How a run is asked for; what selects its stages stands in [`Selected`].
-#[derive(Clone, Debug, Default)]
-pub struct Options {
-    pub force: bool,
-    /// What needs a stage that ran or was restored, runs, changed or not.
-    pub force_downstream: bool,
-    pub dry: bool,
-    pub keep_going: bool,
-    pub ignore_errors: bool,
-    /// Who may read and write results.
-    pub modes: Modes,
-    pub no_commit: bool,
-    pub allow_missing: bool,
-    pub locked: bool,
-    /// How many stages at once; at least 1.
-    pub jobs: usize,
-    /// The command as typed, for others who wait.
-    pub command: String,
-    /// Stages own the user's terminal while they run; takes one job.
-    pub terminal: bool,
-    /// Credentials that the user grants to stages that ask for them.
-    pub pass_env: Vec<String>,
-    /// Count what is stale outside of the selection.
-    pub elsewhere: bool,
-}
 
 /// Added to the number of the signal when the user insists: commands are killed instead of asked.
 pub const KILL: i32 = 1 << 16;

@@ -6,7 +6,7 @@ use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Sink};
 use crate::lock::{Lock, StageLock};
 use crate::path::RepoPath;
-use crate::pipeline::load::Files;
+use crate::pipeline::Files;
 use crate::pipeline::stage::{FileId, Place, StageId};
 use crate::plan::facts::{IgnoreRules, Look};
 use crate::plan::reasons::judge;

@@ -12,7 +12,7 @@ use crate::plan::facts::Look;
 use crate::plan::reasons::{Reason, State};
 use crate::project::Project;
 use crate::remote::Wanted;
-use crate::remote::push::unpushed::{Left, Update, unpushed};
+use crate::remote::unpushed::{Left, Update, unpushed};
 use crate::run::data;
 use crate::workspace::status::status;
 

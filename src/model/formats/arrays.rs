@@ -3,10 +3,10 @@
 
 use std::collections::HashMap;
 
-use super::npy::{self, Descr};
+use super::dtype::numpy::{self, Descr};
+use super::dtype::torch::dtype_of;
 use super::pickle::content::{self, DECODED};
 use super::pickle::{Behind, Id, Node, Pickle};
-use super::torch;
 use crate::error::Result;
 use crate::model::source::Source;
 use crate::model::tensor::{Data, Dtype, Tensor, shown};
@@ -95,7 +95,7 @@ impl<'a> Arrays<'a> {
         let elements = shape.iter().try_fold(1u64, |n, d| n.checked_mul(*d));
         let needed = elements.and_then(|n| descr.dtype.bytes(n));
         let data = match source {
-            Ok(source) if needed == Some(source.len()) => npy::in_place(source, &shape, fortran, descr.big_endian),
+            Ok(source) if needed == Some(source.len()) => numpy::in_place(source, &shape, fortran, descr.big_endian),
             Ok(_) => Data::Elsewhere("they have another length than their shape"),
             Err(why) => Data::Elsewhere(why),
         };
@@ -179,10 +179,10 @@ impl<'a> Arrays<'a> {
             return Some(descr);
         }
         let dtype = match (pickle.text(first), pickle.global(first)) {
-            (Some(name @ ("M8" | "m8")), _) => npy::dtype(&format!("{name}{}", self.time_unit(state)))?.0,
-            (Some(name), _) => npy::dtype(name)?.0,
+            (Some(name @ ("M8" | "m8")), _) => numpy::dtype(&format!("{name}{}", self.time_unit(state)))?.0,
+            (Some(name), _) => numpy::dtype(name)?.0,
             // Types of other packages are named by their class.
-            (_, Some((_, name))) => match torch::dtype_of(name) {
+            (_, Some((_, name))) => match dtype_of(name) {
                 Dtype::Other { bytes: 0, name, .. } => match name.as_str() {
                     "int4" | "uint4" | "int2" | "uint2" | "float4_e2m1fn" => Dtype::Other { name, block: 1, bytes: 1 },
                     _ => return None,
@@ -203,7 +203,7 @@ impl<'a> Arrays<'a> {
         let types: HashMap<&str, Id> = pairs.iter().filter_map(|(k, v)| Some((pickle.text(*k)?, *v))).collect();
         let (mut fields, mut end) = (Vec::new(), 0u64);
         let padding = |from: u64, to: u64| -> Option<(String, Descr)> {
-            let (dtype, _) = npy::dtype(&format!("V{}", to.checked_sub(from).filter(|gap| *gap > 0)?))?;
+            let (dtype, _) = numpy::dtype(&format!("V{}", to.checked_sub(from).filter(|gap| *gap > 0)?))?;
             Some((String::new(), Descr { dtype, big_endian: false, dims: Vec::new(), objects: false }))
         };
         for name in names {
@@ -219,7 +219,7 @@ impl<'a> Arrays<'a> {
             fields.push((name.to_string(), descr));
         }
         fields.extend(padding(end, size));
-        let descr = npy::structured(&fields)?;
+        let descr = numpy::structured(&fields)?;
         let ranges = if let Dtype::Struct(layout) = &descr.dtype { layout.values.len() } else { 0 };
         self.pay(descr.dtype.name().len() + ranges)?;
         Some(descr)

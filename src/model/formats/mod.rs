@@ -5,6 +5,7 @@
 
 pub mod arrays;
 pub mod compressed;
+pub mod dtype;
 pub mod gguf;
 pub mod hdf5;
 pub mod keras;

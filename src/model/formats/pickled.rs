@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, HashSet};
 use super::arrays::{self, Arrays, Kind};
 use super::pickle::{self, Id, Node, Pickle};
 use super::walk::{self, Visit, Walk};
-use super::{Contents, Format, HEAD, Rest, TENSORS, torch};
+use super::{Contents, Format, HEAD, Rest, TENSORS, dtype};
 use crate::error::Result;
 use crate::model::source::Source;
 use crate::model::tensor::{Tensor, shown};
@@ -260,7 +260,7 @@ pub fn is_usual(global: &str) -> bool {
         "_codecs" => name == "encode",
         "array" => matches!(name, "array" | "_array_reconstructor"),
         "copyreg" | "copy_reg" => name == "_reconstructor",
-        "ml_dtypes" => torch::is_type(name),
+        "ml_dtypes" => dtype::torch::is_type(name),
         "numpy.rec" => name == "recarray",
         "numpy" if matches!(name, "record" | "recarray" | "matrix") => true,
         "numpy" => ["bool", "int", "uint", "float", "complex", "dtype", "ndarray"].iter().any(|t| name.starts_with(t)),
@@ -269,7 +269,7 @@ pub fn is_usual(global: &str) -> bool {
         "numpy.ma" | "numpy.ma.core" => matches!(name, "_mareconstruct" | "MaskedArray"),
         "numpy.random._pickle" | "torch.jit._pickle" => true,
         "joblib.numpy_pickle" => name == "NumpyArrayWrapper",
-        "torch" => matches!(name, "Size" | "device" | "Tensor" | "per_tensor_affine") || torch::is_type(name),
+        "torch" => matches!(name, "Size" | "device" | "Tensor" | "per_tensor_affine") || dtype::torch::is_type(name),
         "torch.storage" => matches!(name, "TypedStorage" | "UntypedStorage"),
         "torch._utils" => name.starts_with("_rebuild_"),
         "torch._tensor" => name == "_rebuild_from_type_v2",

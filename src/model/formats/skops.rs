@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 use serde_json::Value as Json;
 
 use super::zip::Archive;
-use super::{Contents, Format, Rest, RestHash, pickled, zipped};
+use super::zip::array::{INFLATED, array};
+use super::{Contents, Format, Rest, RestHash, pickled};
 use crate::error::Result;
 use crate::model::source::Source;
 use crate::model::tensor::shown;
@@ -69,16 +70,7 @@ impl<'a> Tree<'a> {
     fn new(source: &'a Source, archive: &'a Archive) -> Tree<'a> {
         let (classes, files) = (BTreeSet::new(), BTreeSet::new());
         let contents = Contents::new(Format::Skops);
-        Tree {
-            source,
-            archive,
-            contents,
-            classes,
-            files,
-            paths: PATHS,
-            left: zipped::INFLATED,
-            rest: RestHash::default(),
-        }
+        Tree { source, archive, contents, classes, files, paths: PATHS, left: INFLATED, rest: RestHash::default() }
     }
 
     /// The depth of the document is bounded by its parser.
@@ -128,14 +120,14 @@ impl<'a> Tree<'a> {
             if !self.files.insert(file.to_string()) {
                 return Ok(());
             }
-            return zipped::array(self.source, (self.archive, entry), path, &mut self.left, &mut self.contents);
+            return array(self.source, (self.archive, entry), path, &mut self.left, &mut self.contents);
         }
         let stored = if file.ends_with(".npz") { self.archive.stored(entry)? } else { None };
         let Some(stored) = stored.filter(|_| self.files.insert(file.to_string())) else { return Ok(()) };
         let inner = Archive::read(&stored)?;
         for entry in &inner.entries {
             let name = join(path, &shown(entry.name.trim_end_matches(".npy")));
-            zipped::array(&stored, (&inner, entry), &name, &mut self.left, &mut self.contents)?;
+            array(&stored, (&inner, entry), &name, &mut self.left, &mut self.contents)?;
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use super::layers::Layered;
 use super::route::Channel;
+use super::width::{box_width, columns};
 
 /// With which characters is drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,20 +16,6 @@ const UP: u8 = 1;
 const DOWN: u8 = 2;
 const LEFT: u8 = 4;
 const RIGHT: u8 = 8;
-
-/// The width of a box with this label and so many lines that enter it; odd.
-pub fn box_width(label: &str, ports: usize) -> usize {
-    (columns(label) + 4).max(2 * ports + 3) | 1
-}
-
-/// How many columns a text takes: two for characters of East Asia and emoji, roughly as terminals count.
-fn columns(text: &str) -> usize {
-    let wide = |c: char| {
-        matches!(c as u32, 0x1100..=0x115f | 0x2e80..=0xa4cf | 0xac00..=0xd7a3 | 0xf900..=0xfaff
-            | 0xfe30..=0xfe6f | 0xff00..=0xff60 | 0xffe0..=0xffe6 | 0x1f300..=0x1faff | 0x20000..=0x3fffd)
-    };
-    text.chars().map(|c| if wide(c) { 2 } else { 1 }).sum()
-}
 
 #[derive(Clone, Copy)]
 enum Cell {

@@ -1,7 +1,7 @@
 //! Which box stands in which layer, and in which order.
 
 use super::Picture;
-use super::canvas::box_width;
+use super::width::box_width;
 
 /// A box, or the bend of an edge that passes through a layer.
 #[derive(Clone, Debug)]

@@ -22,6 +22,7 @@ mod place;
 mod route;
 #[cfg(test)]
 mod tests;
+mod width;
 
 use petgraph::unionfind::UnionFind;
 
@@ -50,7 +51,7 @@ pub fn draw(picture: &Picture, charset: Charset) -> Vec<String> {
     let (mut row, mut row_width) = (Vec::new(), 0);
     for part in parts(picture) {
         if part.edges.is_empty() {
-            let width = canvas::box_width(&part.labels[0], 0) + 2;
+            let width = width::box_width(&part.labels[0], 0) + 2;
             if row_width + width > ROW && !row.is_empty() {
                 blocks.push(beside(std::mem::take(&mut row)));
                 row_width = 0;

@@ -3,7 +3,7 @@
 
 mod top;
 
-use super::expand::LONGEST_NAME;
+use super::budget::LONGEST_NAME;
 use super::problem::{Problem, did_you_mean};
 use super::stage::BackStep;
 use super::template;

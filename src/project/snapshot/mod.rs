@@ -17,7 +17,7 @@ use crate::document;
 use crate::error::{Error, Kind, Result};
 use crate::git::{self, Commit, GitId, History, Repo};
 use crate::path::RepoPath;
-use crate::pipeline::load::Files;
+use crate::pipeline::Files;
 use crate::pipeline::stage::{Place, StageId};
 use crate::shell::{word, words};
 use crate::store::trees::EntryKind;

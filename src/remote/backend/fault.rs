@@ -26,6 +26,14 @@ pub enum Why {
     Other,
 }
 
+/// Why a stream did not arrive: the source broke, or the remote did.
+pub enum Broken {
+    Source(io::Error),
+    Remote(Fault),
+    /// A new attempt, with the source from its beginning, may succeed.
+    Again(Fault),
+}
+
 /// A refusal, in the words of who refused.
 #[derive(Clone, Debug)]
 pub struct Fault {

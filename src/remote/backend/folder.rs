@@ -9,8 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use crate::remote::backend::cap;
-use crate::remote::backend::fault::{Fault, Why};
-use crate::remote::backend::service::Broken;
+use crate::remote::backend::fault::{Broken, Fault, Why};
 use crate::store::{RootFolder, random_name};
 
 /// After so many bytes the disk is asked to take them, so that the last sync is short.

@@ -27,9 +27,9 @@ use crate::remote::settings::secrets::HiddenTexts;
 use crate::shell::word;
 use crate::store::LARGEST_READ;
 use crate::url::Url;
-use fault::{Fault, Why};
+use fault::{Broken, Fault, Why};
 use folder::Folder;
-use service::{Broken, Service};
+use service::Service;
 
 pub struct Place {
     /// Of the remote.

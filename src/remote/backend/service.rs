@@ -21,7 +21,7 @@ use opendal::{Buffer, HttpTransporter, OperationContext, Operator};
 
 use crate::event::Stop;
 use crate::remote::backend::cap;
-use crate::remote::backend::fault::{Fault, Why};
+use crate::remote::backend::fault::{Broken, Fault, Why};
 use crate::remote::settings::address::{Address, Scheme};
 use crate::remote::settings::complete;
 use crate::remote::settings::options::Options;
@@ -57,14 +57,6 @@ pub struct Service {
     /// How large objects travel where the library would need all of one in memory.
     upload: Option<Upload>,
     stop: Stop,
-}
-
-/// Why a stream did not arrive: the source broke, or the remote did.
-pub enum Broken {
-    Source(io::Error),
-    Remote(Fault),
-    /// A new attempt, with the source from its beginning, may succeed.
-    Again(Fault),
 }
 
 impl Service {

@@ -17,8 +17,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::event::Stop;
-use crate::remote::backend::fault::{Fault, Why};
-use crate::remote::backend::service::Broken;
+use crate::remote::backend::fault::{Broken, Fault, Why};
 use crate::remote::backend::tls;
 
 /// What is read at once. As many again wait to be sent as [`AHEAD`] says.

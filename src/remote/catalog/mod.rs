@@ -10,6 +10,7 @@
 //! count. That there is any segment says that this clone has used the remote: see `lost`.
 
 pub mod lost;
+pub mod marks;
 pub(super) mod segment;
 pub(super) mod summary;
 
@@ -22,7 +23,7 @@ use std::sync::Arc;
 use crate::error::{Error, Kind, Result};
 use crate::remote::backend::Place;
 use crate::remote::backend::cap;
-use crate::remote::gc::marks::{Marks, Note, NoteName, Sort, Things};
+use crate::remote::catalog::marks::{Marks, Note, NoteName, Sort, Things};
 use segment::{Location, Name, Root, RunRow, Segment, root_key};
 
 use crate::replace::write_named;

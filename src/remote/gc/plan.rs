@@ -6,9 +6,9 @@
 use std::collections::{BTreeSet, HashSet};
 
 use crate::error::Result;
+use crate::remote::catalog::marks::{Marks, Things};
 use crate::remote::catalog::packs_of;
 use crate::remote::catalog::segment::{Location, Name, Segment};
-use crate::remote::gc::marks::{Marks, Things};
 use crate::store::ObjectId;
 use crate::store::pack::format::{PackId, PackIndex};
 
@@ -120,8 +120,8 @@ fn dead(left: &Segment, all: &Segment, strays: &BTreeSet<PackId>, live: Live) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::remote::catalog::marks::Note;
     use crate::remote::catalog::segment::{PackRow, Root, RunRow, Slice};
-    use crate::remote::gc::marks::Note;
 
     fn id(n: u8) -> ObjectId {
         ObjectId([n; 32])

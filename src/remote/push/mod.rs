@@ -1,7 +1,6 @@
 //! Pushing: what a remote lacks is planned from what is known of it, moved, and then told in a segment.
 
 pub(super) mod plan;
-pub mod unpushed;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
@@ -10,9 +9,9 @@ use crate::error::{Error, Kind, Result};
 use crate::event::{Doing, Event, Sink};
 use crate::remote::backend::StreamError;
 use crate::remote::backend::transfer::{PackReader, Permits, each};
+use crate::remote::catalog::marks::{LEASE, Note, NoteName, Sort, Things};
 use crate::remote::catalog::segment::{Location, Name, PackRow, Root, RunRow, Segment, Slice, root_key};
 use crate::remote::catalog::{self, Catalog, packs_of};
-use crate::remote::gc::marks::{LEASE, Note, NoteName, Sort, Things};
 use crate::remote::{MARKER, Remote, Wanted, is_large, object_path, pack_path};
 use crate::store::pack::Pack;
 use crate::store::pack::format::{MOST_OBJECTS, PackId, PackIndex, PackWriter, TARGET};

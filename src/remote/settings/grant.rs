@@ -25,13 +25,12 @@ use crate::document;
 use crate::error::{Error, Result};
 use crate::path::home::expand;
 use crate::project::Project;
-use crate::remote::backend::folder::Folder;
 use crate::remote::settings::address::Scheme;
 use crate::remote::settings::options::Options;
 use crate::remote::{MARKER, default_name, settings_of};
 use crate::replace::Turn;
 use crate::shell::word;
-use crate::store::ObjectId;
+use crate::store::{ObjectId, RootFolder};
 use crate::url::Url;
 
 /// Names of remotes that are trusted as they are, or `NAME@FINGERPRINT`, which stands for exactly these values.
@@ -61,9 +60,8 @@ impl Request {
         if address.scheme == Scheme::Folder && grade == Some(Grade::Repository) {
             let root = project.repo.project_root.on_disk(project.top());
             let folder = expand(&address.path, &root, project.around.home.as_deref())?;
-            return Ok(
-                (!Folder::new(folder.clone()).has(MARKER)).then(|| Request::for_folder(name, &settings.url, &folder))
-            );
+            return Ok((!RootFolder::new(folder.clone()).look(MARKER).is_ok_and(|seen| seen.is_file()))
+                .then(|| Request::for_folder(name, &settings.url, &folder)));
         }
         request(name, &settings.url, address.scheme, &options, &project.around.env, project.top())
     }

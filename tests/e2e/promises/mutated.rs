@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use lockstep::error::Result;
 use lockstep::path::RepoPath;
-use lockstep::pipeline::load::{Files, load};
 use lockstep::pipeline::stage::Place;
+use lockstep::pipeline::{Files, load};
 
 use crate::promises::{Dice, from_env};
 use crate::sandbox::{Output, Sandbox};

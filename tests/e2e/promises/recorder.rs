@@ -8,7 +8,7 @@ use lockstep::error::Kind;
 use lockstep::event::{Doing, Event, Sink, Stop};
 use lockstep::plan::select::{Reach, Scope};
 use lockstep::project::{Project, Surroundings};
-use lockstep::run::repro::{Options, repro};
+use lockstep::run::{options::Options, repro::repro};
 
 use crate::promises::stale;
 use crate::sandbox::Sandbox;

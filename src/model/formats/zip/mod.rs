@@ -5,6 +5,8 @@
 //! far as was asked for, and where a stored entry lies is told, so that its values can be read in place.
 //! Format: PKWARE's APPNOTE 6.3, with zip64; encrypted, split and prefixed archives are refused.
 
+pub mod array;
+
 use std::collections::HashMap;
 use std::io::Read;
 
