@@ -64,7 +64,7 @@
 //!    `workspace/preserve.rs`.
 //! 6. *Bytes are verified against their id before use.* [`store`]. A remote is a help, never a need: what fails there is
 //!    a miss (`run/pull.rs`). Copies while they stream, whether from a file of
-//!    their own or from a pack; what was fetched before it gets its name: `store/pack/adopt.rs`. Damage is set aside:
+//!    their own or from a pack; what was fetched before it gets its name: `store/objects/adopt_pack.rs`. Damage is set aside:
 //!    a loose object, one object of a pack, or a pack whose index is broken. `verify` looks for it where nobody reads, and
 //!    tells whom it hurts: [`keep::verify`].
 //! 7. *Nothing but the user's own files is written.* By spelling: [`path::RepoPath`] and [`path::names`]; on the disk:
@@ -82,7 +82,7 @@
 //!     settings have a rule for each key; a remote that would use the user's credentials asks first: `remote/settings/grant.rs`.
 //! 12. *A repository of another user is opened only where the user's Git settings list it.* `git/repo/owner.rs`. An address
 //!     that stands in a file starts no program, and a question to Git no hook: `git/program/mod.rs`.
-//! 13. *A tag is called signed when Git says that its signature is good, for this tag.* `git/program/signature.rs`; where that is
+//! 13. *A tag is called signed when Git says that its signature is good, for this tag.* `git/history/signature.rs`; where that is
 //!     required: `model/registry/signed.rs`.
 //! 14. *A remote that this clone has used and that is not there is refused, and never begun again.* `remote/catalog/lost.rs`. What is
 //!     at a remote is hidden from no reader: `remote/catalog/summary.rs`.
@@ -140,7 +140,7 @@
 //! # Where the design was changed, and why
 //!
 //! - With `--allow-missing` a dep that is not here counts as what the lock pins, folders of several outputs put together
-//!   from their pins (`store/trees/overlay.rs`): a clone decides all of its stages without their bytes.
+//!   from their pins (`store/overlay.rs`): a clone decides all of its stages without their bytes.
 //! - Of stages that run side by side each has a process group of its own, not one for all: `kill 0` in a script means that
 //!   script. The group of the watchdog is for a stage that runs alone.
 //! - What an output with `cache: false` held, as the lock pins it, is not kept when a rerun replaces it and the store lacks

@@ -124,7 +124,7 @@ const READERS: &[(&str, &str)] = &[
     ("store/batch/loose.rs", "opens folders, to sync them"),
     ("store/index/mod.rs", "opens the top of the repository, to look at what is below it"),
     ("store/copy.rs", "opens what it wrote"),
-    ("store/pack/adopt.rs", "opens folders, to sync them, and what it fetched"),
+    ("store/objects/adopt_pack.rs", "opens folders, to sync them, and what it fetched"),
     ("remote/catalog/mod.rs", "lockstep's own memory of a remote, in Git's folder"),
     ("remote/fetch/session/mod.rs", "opens what it fetched"),
     ("remote/backend/transfer.rs", "opens a pack of the store"),

@@ -10,10 +10,12 @@ use std::os::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};
 
 use super::id::ObjectId;
-use super::objects::ObjectKind;
 use crate::lfs;
 use crate::store::fs::stat::{FileStat, Seen};
+use crate::store::id::ObjectKind;
 
+/// Says to BLAKE3 that the bytes are a tree, so that no file has the id of a folder.
+pub(super) const TREE_CONTEXT: &str = "lockstep 2026-11-24 directory tree";
 /// From this size on, reading and hashing overlap.
 pub const HUGE: u64 = 2 << 20;
 /// What is read at once of a huge file: large enough to be split among cores, small enough for their caches.
@@ -47,7 +49,7 @@ impl Hasher {
     pub fn new(kind: ObjectKind) -> Hasher {
         Hasher(match kind {
             ObjectKind::Content => blake3::Hasher::new(),
-            ObjectKind::Tree => blake3::Hasher::new_derive_key(crate::store::trees::CONTEXT),
+            ObjectKind::Tree => blake3::Hasher::new_derive_key(TREE_CONTEXT),
         })
     }
 

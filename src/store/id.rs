@@ -83,3 +83,17 @@ impl<'de> Deserialize<'de> for ObjectId {
         }
     }
 }
+
+/// What the bytes of an object are: the two are hashed differently.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum ObjectKind {
+    Content = 0,
+    Tree = 1,
+}
+
+impl ObjectKind {
+    pub fn from_byte(byte: u8) -> Option<ObjectKind> {
+        [ObjectKind::Content, ObjectKind::Tree].get(byte as usize).copied()
+    }
+}

@@ -11,28 +11,11 @@ use crate::error::{Error, Result};
 use crate::git::discover::{DVC_FILE, Found, PIPELINE_FILE};
 use crate::git::history::History;
 use crate::git::history::commit::{Commit, EntryKind};
+use crate::git::history::special::{Special, What};
 use crate::git::id::GitId;
 use crate::git::ignore::{self, Rules};
 use crate::git::repo::PROJECT_FILE;
 use crate::path::RepoPath;
-
-/// A file that says something about pipelines.
-#[derive(Clone, Debug)]
-pub(in crate::git) struct Special {
-    /// From the folder that was asked about.
-    path: String,
-    what: What,
-    kind: EntryKind,
-    id: GitId,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum What {
-    Pipeline,
-    Dvc,
-    Rules,
-    Project,
-}
 
 /// No repository that people made goes deeper, or has more pipelines; one that was made to harm does not get further.
 pub(in crate::git) const DEEPEST: usize = 250;

@@ -3,6 +3,17 @@
 //! [`History`] is an open handle on Git's objects. Objects never change, so trees that were read are remembered: in a
 //! long history nearly all subtrees are equal from commit to commit. One handle belongs to one thread.
 
+pub(super) mod commit;
+pub(super) mod find_by_name;
+pub(super) mod model_revision;
+pub(super) mod partial;
+pub(super) mod prefetch;
+pub(super) mod refs;
+pub(super) mod replacements;
+pub(super) mod signature;
+pub(in crate::git) mod special;
+pub(super) mod versions;
+
 use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
@@ -14,16 +25,16 @@ use gix::traverse::commit::simple::CommitTimeOrder;
 use super::id::GitId;
 use super::repo::Repo;
 use crate::error::{Error, Kind, Result};
-use crate::git::discover::commit::Special;
-use crate::git::program::signature::Signature;
-use crate::git::refs::store::{Ref, RefTable, broken_ref};
 use crate::git::repo::format::RefStorage;
 use crate::path::RepoPath;
 use crate::shell::word;
 use crate::tag::{self, Asked, ModelTag};
 use commit::{Commit, TreeEntry};
 use model_revision::{Answer, is_word};
+use refs::store::{Ref, RefTable, broken_ref};
 use replacements::Grafts;
+use signature::Signature;
+use special::Special;
 
 /// Trees and commits that gix keeps decoded; reading a commit twice is what walking and then asking costs.
 const OBJECT_CACHE: usize = 32 << 20;
@@ -496,12 +507,5 @@ impl Choice {
     }
 }
 
-pub(super) mod commit;
-pub(super) mod find_by_name;
-pub(super) mod model_revision;
-pub(super) mod partial;
-pub(super) mod prefetch;
-pub(super) mod replacements;
 #[cfg(test)]
 mod tests;
-pub(super) mod versions;

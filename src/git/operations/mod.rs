@@ -11,6 +11,10 @@
 //!
 //! What Git needs to go on, or to give up, has to be there: a name that leads to nothing is an error.
 
+pub(super) mod mail;
+pub(super) mod todo;
+pub(super) mod unmerged;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -359,8 +363,5 @@ fn read_ids(file: &Path) -> Result<Vec<ObjectId>> {
     bytes.lines().filter(|line| !line.trim().is_empty()).map(one).collect()
 }
 
-pub(super) mod mail;
 #[cfg(test)]
 mod tests;
-pub(super) mod todo;
-pub(super) mod unmerged;

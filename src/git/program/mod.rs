@@ -4,7 +4,6 @@ pub mod clone;
 pub(super) mod install;
 pub(super) mod isolated;
 pub(super) mod publish;
-pub(super) mod signature;
 pub(super) mod tagging;
 
 use std::path::Path;
@@ -13,28 +12,10 @@ use std::process::{Command, Stdio};
 use super::repo::Repo;
 use crate::error::{Error, Kind, Result};
 use crate::git::repo::protected;
+use crate::git::repo::variables::OF_A_REPOSITORY;
 use crate::path::RepoPath;
 use crate::shell::word;
 use crate::url::Url;
-
-/// Variables by which Git's hooks name their repository, and which would make `git -C FOLDER` mean another one: those of
-/// `git rev-parse --local-env-vars`. `GIT_CONFIG_COUNT` and `GIT_CONFIG_PARAMETERS` stay: they hold settings, which the
-/// user (or a CI system: credentials, `url.….insteadOf`) gives to every repository.
-pub(super) const OF_A_REPOSITORY: [&str; 13] = [
-    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
-    "GIT_COMMON_DIR",
-    "GIT_CONFIG",
-    "GIT_DIR",
-    "GIT_GRAFT_FILE",
-    "GIT_IMPLICIT_WORK_TREE",
-    "GIT_INDEX_FILE",
-    "GIT_NAMESPACE",
-    "GIT_OBJECT_DIRECTORY",
-    "GIT_PREFIX",
-    "GIT_REPLACE_REF_BASE",
-    "GIT_SHALLOW_FILE",
-    "GIT_WORK_TREE",
-];
 
 /// Protocols of Git itself. Every other one is a program `git-remote-NAME`.
 const PROTOCOLS: [&str; 7] = ["file", "git", "git+ssh", "http", "https", "ssh", "ssh+git"];

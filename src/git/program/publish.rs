@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::signature;
 use crate::error::{Error, Kind, Result};
+use crate::git::history::signature;
 use crate::git::id::GitId;
 use crate::git::repo::Repo;
 use crate::shell::word;

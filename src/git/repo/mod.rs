@@ -11,7 +11,6 @@
 
 pub(super) mod foreign;
 pub(super) mod format;
-pub(super) mod index;
 pub(super) mod owner;
 pub(super) mod places;
 pub(super) mod protected;

@@ -1,4 +1,4 @@
-//! What Git knows of a repository: its commit, what it tracks, and the few of its settings that count here.
+//! What Git knows of a repository: what it tracks, and the few of its settings that count here.
 //!
 //! The repository is opened anew for each question: that takes well under a millisecond, few commands ask more than
 //! once, and a [`Repo`] stays free of gix types and can be shared between threads. Settings are remembered.
@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use gix::glob::pattern::Case;
 
 use crate::error::{Error, Kind, Result};
-use crate::git::refs::store::read_head;
 use crate::git::repo::Repo;
 
 /// The settings of Git that count for lockstep.
@@ -23,12 +22,6 @@ pub(in crate::git) struct Settings {
 }
 
 impl Repo {
-    /// The commit that is checked out, in hex; `None` before the first commit and outside Git.
-    pub fn head(&self) -> Result<Option<String>> {
-        let Some(repo) = self.open()? else { return Ok(None) };
-        Ok(read_head(&repo, self.format.refs)?.map(|id| id.to_hex().to_string()))
-    }
-
     /// Do executable bits count here (`core.fileMode`)? True outside Git.
     pub fn file_mode(&self) -> bool {
         self.settings().file_mode

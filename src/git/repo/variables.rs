@@ -8,9 +8,27 @@ use std::path::{Path, PathBuf};
 
 use super::format::Format;
 use crate::error::{Error, Result};
-use crate::git::program::OF_A_REPOSITORY;
 use crate::git::repo::{PROJECT_FILE, Repo, common_dir_of, read_link};
 use crate::path::RepoPath;
+
+/// Variables by which Git's hooks name their repository, and which would make `git -C FOLDER` mean another one: those of
+/// `git rev-parse --local-env-vars`. `GIT_CONFIG_COUNT` and `GIT_CONFIG_PARAMETERS` stay: they hold settings, which the
+/// user (or a CI system: credentials, `url.….insteadOf`) gives to every repository.
+pub(in crate::git) const OF_A_REPOSITORY: [&str; 13] = [
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_COMMON_DIR",
+    "GIT_CONFIG",
+    "GIT_DIR",
+    "GIT_GRAFT_FILE",
+    "GIT_IMPLICIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_NAMESPACE",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_PREFIX",
+    "GIT_REPLACE_REF_BASE",
+    "GIT_SHALLOW_FILE",
+    "GIT_WORK_TREE",
+];
 
 /// What the environment says of the repository at hand.
 #[derive(Clone, Debug, Default)]

@@ -13,8 +13,8 @@ use super::{Batch, Item, Source, Temp, changed};
 use crate::error::{Error, Result};
 use crate::event::{Doing, Event, Sink};
 use crate::store::copy::{self, Copied};
+use crate::store::fs::seal::{is_sealed, seal};
 use crate::store::fs::stat::Seen;
-use crate::store::objects::{is_sealed, seal};
 
 /// So many files are open at once between being written and being durable.
 const GROUP: usize = 256;

@@ -9,8 +9,9 @@ use crate::event::Sink;
 use crate::store::checkout::free_space::must_fit;
 use crate::store::fs::open_folder::OpenFolder;
 use crate::store::fs::paths::{join, to_path};
+use crate::store::id::ObjectKind;
 use crate::store::id::Pin;
-use crate::store::objects::{ObjectKind, Store};
+use crate::store::objects::Store;
 use crate::store::trees::EntryKind;
 use crate::store::trees::rules::{check_link, depth_of, levels_below, refused};
 

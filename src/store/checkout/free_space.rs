@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::error::{Error, Kind, Result};
-use crate::store::checkout::link::LinkType;
+use crate::store::fs::link::LinkType;
 use crate::store::fs::paths;
 use crate::store::id::Pin;
 use crate::store::objects::Store;

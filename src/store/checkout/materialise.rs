@@ -11,17 +11,19 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::link::LinkType;
 use crate::document;
 use crate::error::{Error, Kind, Result};
 use crate::event::{Doing, Event, Sink};
 use crate::store::copy;
+use crate::store::fs::link::LinkType;
+use crate::store::fs::seal::{is_sealed, is_untouched, seal};
 use crate::store::fs::stat::{FileStat, Seen};
 use crate::store::hash;
 use crate::store::id::ObjectId;
+use crate::store::id::ObjectKind;
+use crate::store::objects::Store;
 use crate::store::objects::freshen::renew;
 use crate::store::objects::lookup::{BIG, Lies};
-use crate::store::objects::{ObjectKind, Store, is_sealed, is_untouched, seal};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Made {

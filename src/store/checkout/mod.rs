@@ -8,7 +8,6 @@
 
 pub(super) mod export;
 pub(super) mod free_space;
-pub(super) mod link;
 pub(super) mod materialise;
 pub(super) mod preserve;
 pub(super) mod race;
@@ -16,7 +15,6 @@ pub(super) mod race;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
@@ -29,14 +27,15 @@ use super::index::build::{Folder, Found, flatten};
 use super::index::format::{FOLLOWED, FileRow, FolderRow, RACY, Rows, View};
 use super::index::rows::{find_file, same_but_renamed};
 use super::index::{Rules, StatIndex};
-use super::objects::{Generation, ObjectKind, Store};
+use super::objects::{Generation, Store};
 use crate::error::{Error, Kind, Result};
 use crate::event::{Doing, Event, Sink};
 use crate::store::fs::open_folder::OpenFolder;
 use crate::store::fs::paths::{self, Place, join, to_path};
-use crate::store::fs::rename::move_away;
+use crate::store::fs::rename::{move_away, remove};
 use crate::store::fs::stat::Seen;
 use crate::store::fs::writable::WritablePath;
+use crate::store::id::ObjectKind;
 use crate::store::trees::rules::{check_link, depth_of, levels_below};
 use crate::store::trees::{Entry, EntryKind};
 use free_space::must_fit;
@@ -152,23 +151,6 @@ fn changed_meanwhile(path: &crate::path::RepoPath, what: &Path) -> Error {
     let named = if what.as_os_str().is_empty() { place.into() } else { place.join(what) };
     let message = format!("{} was changed while {path} was restored; it was not touched", named.display());
     Error::new(Kind::Check, message).hint("run the command again when nobody works there")
-}
-
-/// Removes a file, a symlink or a whole folder; follows no symlink. Folders that may not be written to are no hindrance
-/// to their owner.
-pub fn remove(path: &Path) -> io::Result<()> {
-    match fs::symlink_metadata(path) {
-        Ok(kind) if kind.is_dir() => match fs::remove_dir_all(path) {
-            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
-                open_up(path)?;
-                fs::remove_dir_all(path)
-            }
-            done => done,
-        },
-        Ok(_) => fs::remove_file(path),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(e) => Err(e),
-    }
 }
 
 impl Checkout<'_> {
@@ -351,21 +333,6 @@ impl Checkout<'_> {
         let complete = generation.filter(|_| reused.is_empty());
         self.index.adopt(at, rows, complete.map(|generation| (pin.id, generation)));
     }
-}
-
-/// Makes all folders writable for their owner.
-fn open_up(folder: &Path) -> io::Result<()> {
-    let mode = fs::symlink_metadata(folder)?.permissions().mode();
-    if mode & 0o700 != 0o700 {
-        fs::set_permissions(folder, fs::Permissions::from_mode(mode & 0o7777 | 0o700))?;
-    }
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            open_up(&entry.path())?;
-        }
-    }
-    Ok(())
 }
 
 /// Puts `new`, a name beside it in the open folder, in the place of `dest` at once; back comes the name of the old one

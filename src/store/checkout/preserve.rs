@@ -10,8 +10,8 @@ use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use crate::store::checkout::remove;
 use crate::store::fs::paths::{join, to_path};
+use crate::store::fs::rename::remove;
 use crate::store::index::Rules;
 
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -5,12 +5,12 @@
 
 use std::fs::{self, File, FileTimes};
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use rustix::fs::{CWD, RenameFlags};
 use rustix::io::Errno;
 
-use crate::store::checkout::remove;
 use crate::store::fs::paths::sibling;
 
 /// Moves `from` to `to`, a free name in the same folder. On a failure `from` is as it was if there is nothing at `to`.
@@ -59,6 +59,38 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
     let copied = File::open(to)?;
     copied.set_times(FileTimes::new().set_modified(meta.modified()?))?;
     copied.sync_all()
+}
+
+/// Removes a file, a symlink or a whole folder; follows no symlink. Folders that may not be written to are no hindrance
+/// to their owner.
+pub fn remove(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(kind) if kind.is_dir() => match fs::remove_dir_all(path) {
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
+                open_up(path)?;
+                fs::remove_dir_all(path)
+            }
+            done => done,
+        },
+        Ok(_) => fs::remove_file(path),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(e),
+    }
+}
+
+/// Makes all folders writable for their owner.
+fn open_up(folder: &Path) -> io::Result<()> {
+    let mode = fs::symlink_metadata(folder)?.permissions().mode();
+    if mode & 0o700 != 0o700 {
+        fs::set_permissions(folder, fs::Permissions::from_mode(mode & 0o7777 | 0o700))?;
+    }
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            open_up(&entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -155,7 +155,7 @@ mod tests {
 
     use super::*;
     use crate::store::gc::census::{FoundFile, FoundPack};
-    use crate::store::objects::ObjectKind;
+    use crate::store::id::ObjectKind;
     use crate::store::pack::Pack;
     use crate::store::pack::format::PackWriter;
 

@@ -3,8 +3,9 @@
 use std::collections::HashSet;
 
 use crate::error::{Kind, Result};
+use crate::store::id::ObjectKind;
 use crate::store::id::{ObjectId, Pin};
-use crate::store::objects::{ObjectKind, Store};
+use crate::store::objects::Store;
 use crate::store::trees::EntryKind;
 
 /// An object that a pin needs.

@@ -7,8 +7,9 @@ use std::sync::Mutex;
 use crate::error::Error;
 use crate::store::hash;
 use crate::store::id::ObjectId;
+use crate::store::id::ObjectKind;
+use crate::store::objects::Store;
 use crate::store::objects::lookup::Lies;
-use crate::store::objects::{ObjectKind, Store};
 
 #[derive(Default)]
 pub struct Damage {

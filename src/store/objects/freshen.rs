@@ -9,10 +9,11 @@ use std::io;
 use rustix::fs::{Timespec, Timestamps, UTIME_NOW};
 
 use crate::error::Result;
+use crate::store::fs::seal::seal;
 use crate::store::fs::stat::{FileStat, Seen};
 use crate::store::id::ObjectId;
+use crate::store::objects::Store;
 use crate::store::objects::lookup::BIG;
-use crate::store::objects::{Store, seal};
 use crate::store::pack::Pack;
 
 /// Younger things are not touched: seconds.

@@ -5,10 +5,11 @@ use std::io;
 
 use crate::document;
 use crate::error::{Error, Result};
+use crate::store::fs::seal::{is_sealed, seal};
 use crate::store::fs::stat::Seen;
 use crate::store::hash;
 use crate::store::id::ObjectId;
-use crate::store::objects::{Store, is_sealed, seal};
+use crate::store::objects::Store;
 
 impl Store {
     /// Opens an object that lies in a file of its own, as all large ones do. Its bytes are verified first, unless its

@@ -12,15 +12,14 @@ use crate::document;
 use crate::error::{Error, Kind, Result};
 use crate::store::fs::paths;
 use crate::store::fs::stat::Seen;
+use crate::store::id::ObjectKind;
 use crate::store::id::{ObjectId, Pin};
-use crate::store::objects::{ObjectKind, Store};
+use crate::store::objects::Store;
 use crate::store::pack::Pack;
+use crate::store::pack::format::LARGEST_READ;
 use crate::store::pack::format::Row;
 use crate::store::trees::Tree;
 use crate::store::trees::rules::DEEPEST;
-
-/// Trees and the texts of symlinks are read whole; a hostile id must not make us read a model into memory.
-pub const LARGEST_READ: u64 = 1 << 30;
 
 /// From this size on an object is nearly always a file of its own.
 pub(in crate::store) const BIG: u64 = 1 << 20;

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::store::hash::Hasher;
 use crate::store::id::ObjectId;
+use crate::store::id::ObjectKind;
+use crate::store::objects::Store;
 use crate::store::objects::lookup::Lies;
-use crate::store::objects::{ObjectKind, Store};
 
 /// The content of an object. The read that would give the last of its bytes fails with `InvalidData` if they do not fit
 /// the id, so whoever got all of them has good bytes; what an error means is told by [`ContentReader::fault`].

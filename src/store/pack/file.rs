@@ -12,11 +12,11 @@ use rayon::prelude::*;
 
 use super::format::{HEADER, Malformed, PackId, PackIndex, Row, TRAILER, check_header, tail_length};
 use crate::document;
+use crate::store::fs::seal::{seal, shows_seal};
 use crate::store::fs::stat::Seen;
 use crate::store::hash;
 use crate::store::id::ObjectId;
-use crate::store::objects::lookup::LARGEST_READ;
-use crate::store::objects::{seal, shows_seal};
+use crate::store::pack::format::LARGEST_READ;
 
 /// So many packs are kept open, or fewer where few files may be open; the others are opened for each read.
 const KEPT_OPEN: usize = 200;

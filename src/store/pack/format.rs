@@ -25,8 +25,10 @@ use std::str::FromStr;
 
 use crate::store::digest::Digest;
 use crate::store::id::ObjectId;
-use crate::store::objects::ObjectKind;
+use crate::store::id::ObjectKind;
 
+/// Trees and the texts of symlinks are read whole; a hostile id must not make us read a model into memory.
+pub const LARGEST_READ: u64 = 1 << 30;
 /// What comes before the first object.
 pub const HEADER: u64 = 16;
 /// The fixed end of the file, which says where the rows are.

@@ -14,7 +14,6 @@
 //! A pack whose index is broken is moved to quarantine as it is. One bad object of a good pack is copied there and put
 //! under a tombstone: it counts as missing, the others stay usable, and it may be stored again.
 
-mod adopt;
 pub(super) mod file;
 pub mod format;
 mod set;

@@ -5,7 +5,6 @@
 //! rows, and a listing without news a look at the names.
 
 use std::collections::{HashMap, HashSet};
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicUsize;
@@ -17,12 +16,10 @@ use super::file::{Pack, Unusable, read_index};
 use super::format::{Malformed, PackId, Row};
 use super::table::Table;
 use crate::document;
-use crate::error::{Error, Kind, Result as Fallible};
-use crate::store::fs::paths;
+use crate::error::{Error, Kind};
 use crate::store::fs::root_folder::RootFolder;
 use crate::store::fs::stat::{FileStat, Seen};
 use crate::store::id::ObjectId;
-use crate::store::objects::Store;
 use crate::store::pack::tombstones;
 
 /// A folder that changed so short a time ago may change again without its times showing it.
@@ -38,30 +35,30 @@ pub struct Shelf {
 }
 
 #[derive(Clone, Default)]
-struct Known {
+pub struct Known {
     /// The folder as it was when it was listed; `None` if it never was, or must be again.
-    listed: Option<Listed>,
+    pub listed: Option<Listed>,
     /// As the table counts them; `None` for one that went.
-    packs: Vec<Option<Kept>>,
+    pub packs: Vec<Option<Kept>>,
     /// Where each of them stands.
     places: HashMap<PackId, usize>,
     table: Table,
     /// Why what is known is not all that there is: a pack that was passed over, or a folder that cannot be listed.
-    passed: Option<Error>,
+    pub passed: Option<Error>,
     /// Rows in the table of packs that went, and of those that are there.
     stale: usize,
     live: usize,
 }
 
 #[derive(Clone)]
-struct Kept {
-    pack: Arc<Pack>,
+pub struct Kept {
+    pub pack: Arc<Pack>,
     /// Of its tombstones, as they were read.
     dead: Option<FileStat>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Listed {
+pub struct Listed {
     /// `None` if there was no folder.
     stat: Option<FileStat>,
     /// Had it just changed?
@@ -79,7 +76,7 @@ impl Shelf {
         &self.dir
     }
 
-    fn known(&self) -> Arc<Known> {
+    pub fn known(&self) -> Arc<Known> {
         Arc::clone(&self.known.read().unwrap_or_else(|e| e.into_inner()))
     }
 
@@ -93,7 +90,7 @@ impl Shelf {
     }
 
     /// The next look lists the folder, changed or not.
-    fn list_again(&self) {
+    pub fn list_again(&self) {
         let mut known = self.known.write().unwrap_or_else(|e| e.into_inner());
         *known = Arc::new(Known { listed: None, ..Known::clone(&known) });
     }
@@ -106,7 +103,7 @@ impl Shelf {
     }
 
     /// Lists the folder again if it may have changed. Packs that are broken come back.
-    fn refresh(&self) -> Vec<PathBuf> {
+    pub fn refresh(&self) -> Vec<PathBuf> {
         loop {
             // No lock is held meanwhile: a worker of the pool that loads packs may be given work that asks for one.
             if let Some(broken) = self.try_refresh() {
@@ -214,7 +211,7 @@ fn passed_over(pack: &Path, why: &Unusable) -> Error {
 }
 
 impl Known {
-    fn find(&self, id: &ObjectId) -> Option<(&Arc<Pack>, Row)> {
+    pub fn find(&self, id: &ObjectId) -> Option<(&Arc<Pack>, Row)> {
         self.table.find(id).find_map(|(at, row)| {
             let pack = &self.packs.get(at)?.as_ref()?.pack;
             let row = pack.index.row(row)?;
@@ -247,67 +244,13 @@ impl Known {
     }
 }
 
-impl Store {
-    /// Where among the packs the object stands, by what is known of them.
-    pub(in crate::store) fn packed(&self, id: &ObjectId) -> Option<(Arc<Pack>, Row)> {
-        let mut known = self.packs().known();
-        if known.listed.is_none() {
-            self.refresh_packs();
-            known = self.packs().known();
-        }
-        known.find(id).map(|(pack, row)| (Arc::clone(pack), row))
-    }
-
-    /// Takes notice of packs that other processes wrote, or took away. Costs one stat if there are none.
-    pub(in crate::store) fn refresh_packs(&self) {
-        for broken in self.packs().refresh() {
-            let name = broken.file_name().unwrap_or_default().to_string_lossy();
-            let error = Error::missing(format!("the pack {name} in the store {} is damaged", self.dir().display()));
-            // In a store that may only be read it stays where it is, and is passed over.
-            let Ok(folder) = self.must_touch().and_then(|()| self.folder("quarantine")) else {
-                self.damage.note(error.because("it stays where it is"));
-                continue;
-            };
-            let to = folder.join(format!("{name}.{:08x}", paths::random() as u32));
-            // Another process may have done it; what cannot be moved is passed over.
-            if fs::symlink_metadata(&broken).is_ok() && self.renew_generation().is_ok() {
-                if self.rename(&broken, &to).is_ok() {
-                    self.damage.note(error.because(format!("it is kept in {}", to.display())));
-                }
-                self.memo().clear();
-            }
-        }
-    }
-
-    /// All packs that are here, for who must know of each.
-    ///
-    /// Errors: one that cannot be read now, is broken, or is of a later version; a folder that cannot be listed.
-    pub fn each_pack(&self) -> Fallible<Vec<Arc<Pack>>> {
-        // What could not be read a moment ago may be readable now.
-        if self.packs().known().passed.is_some() {
-            self.packs().list_again();
-        }
-        let packs = self.all_packs();
-        match &self.packs().known().passed {
-            Some(error) => Err(error.clone()),
-            None => Ok(packs),
-        }
-    }
-
-    /// All packs that are here and can be used.
-    pub fn all_packs(&self) -> Vec<Arc<Pack>> {
-        self.refresh_packs();
-        let mut packs: Vec<Arc<Pack>> =
-            self.packs().known().packs.iter().flatten().map(|kept| Arc::clone(&kept.pack)).collect();
-        packs.sort_by_key(|pack| pack.id);
-        packs
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::event::Silent;
+    use crate::store::Store;
     use crate::store::{LinkTypes, ObjectKind};
 
     /// The folder changed a moment ago all the while, as in a pull, and each object is asked for.

@@ -82,7 +82,7 @@ fn start(id: &ObjectId) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::objects::ObjectKind;
+    use crate::store::id::ObjectKind;
     use crate::store::pack::format::PackWriter;
 
     fn index(from: u32, n: u32) -> PackIndex {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::format::{HEADER, PackId, PackIndex, PackWriter, ROW, TRAILER, check_header, tail_length};
 use crate::error::Kind;
 use crate::event::Silent;
-use crate::store::objects::ObjectKind;
+use crate::store::id::ObjectKind;
 use crate::store::tests::{Sandbox, place};
 use crate::store::trees::{Entry, EntryKind, Tree};
 use crate::store::{LinkTypes, ObjectId, ObjectRef, Pin, Store};

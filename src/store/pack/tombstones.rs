@@ -9,13 +9,8 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use super::file::Pack;
-use super::format::Row;
 use crate::document;
-use crate::error::Result;
-use crate::store::fs::paths;
 use crate::store::id::ObjectId;
-use crate::store::objects::Store;
 
 const HEADER: &[u8; 16] = b"lockdead\x01\0\0\0\0\0\0\0";
 
@@ -49,29 +44,6 @@ pub fn read(pack: &Path) -> (HashSet<ObjectId>, bool) {
         Ok(Some(bytes)) => parse(&bytes).map_or((HashSet::new(), false), |ids| (ids, true)),
         Ok(None) => (HashSet::new(), true),
         Err(_) => (HashSet::new(), false),
-    }
-}
-
-impl Store {
-    /// Keeps the bytes of damaged objects of a pack in quarantine, and puts tombstones on them. Back comes the folder
-    /// where the bytes are kept.
-    pub(in crate::store) fn bury(&self, pack: &Pack, rows: &[Row]) -> Result<PathBuf> {
-        self.must_touch()?;
-        let folder = self.folder("quarantine")?;
-        let (mut ids, _) = read(&pack.path);
-        ids.extend(&pack.dead);
-        for row in rows {
-            // What the disk refuses to read cannot be kept; the object is damaged all the same.
-            if let Ok(bytes) = pack.read(row) {
-                self.put_small(&folder.join(format!("{}.{:08x}", row.id, paths::random() as u32)), &bytes)?;
-            }
-            ids.insert(row.id);
-        }
-        self.renew_generation()?;
-        self.put_small(&path_of(&pack.path), &encode(&ids))?;
-        self.packs().forget(&pack.id);
-        self.memo().clear();
-        Ok(folder)
     }
 }
 

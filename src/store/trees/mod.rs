@@ -9,16 +9,14 @@
 //! is BLAKE3 of the encoding in derive-key mode, so a file that holds a tree's encoding has another id. One set of
 //! entries has one encoding, and the parser accepts no other: a tree from a remote is hostile until proven.
 
-pub(super) mod diff;
 pub mod join;
-pub(super) mod overlay;
 pub(super) mod rules;
 
 use std::fmt;
 
+use super::hash::TREE_CONTEXT;
 use super::id::{ObjectId, Pin};
 
-pub(super) const CONTEXT: &str = "lockstep 2026-11-24 directory tree";
 const VERSION: u8 = 1;
 /// Kind, name length, the shortest name, id and size.
 const SHORTEST: usize = 1 + 2 + 1 + 32 + 8;
@@ -119,7 +117,7 @@ impl Tree {
 
 /// The id of an encoded tree.
 pub fn id_of(encoded: &[u8]) -> ObjectId {
-    ObjectId(blake3::derive_key(CONTEXT, encoded))
+    ObjectId(blake3::derive_key(TREE_CONTEXT, encoded))
 }
 
 /// Encodes entries as they come, sorted by name, without a [`Tree`] in between.

@@ -14,10 +14,11 @@ use crate::error::{Error, Result};
 use crate::store::copy::create_private;
 use crate::store::fs::paths;
 use crate::store::id::ObjectId;
-use crate::store::objects::lookup::LARGEST_READ;
-use crate::store::objects::{ObjectKind, Store};
+use crate::store::id::ObjectKind;
+use crate::store::objects::Store;
 use crate::store::pack::Pack;
 use crate::store::pack::file::{fits, id_at, read_index};
+use crate::store::pack::format::LARGEST_READ;
 use crate::store::pack::format::{PackId, PackWriter, Row, TARGET};
 use crate::store::verify::salvage_index::{Guess, gaps, guess};
 

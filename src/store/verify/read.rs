@@ -8,11 +8,14 @@ use super::{At, Copy, Damage, What};
 use crate::document;
 use crate::error::{Error, Result};
 use crate::event::{Doing, Event, Sink};
+use crate::store::fs::seal::seal;
 use crate::store::fs::stat::Seen;
 use crate::store::hash;
-use crate::store::objects::lookup::{LARGEST_READ, is_lost};
-use crate::store::objects::{ObjectKind, Store, seal};
+use crate::store::id::ObjectKind;
+use crate::store::objects::Store;
+use crate::store::objects::lookup::is_lost;
 use crate::store::pack::file::fits;
+use crate::store::pack::format::LARGEST_READ;
 
 /// What came of reading.
 #[derive(Default)]

@@ -10,9 +10,10 @@ use crate::error::Result;
 use crate::event::Sink;
 use crate::store::copy::create_private;
 use crate::store::fs::paths::Place;
+use crate::store::id::ObjectKind;
 use crate::store::id::{ObjectId, Pin};
 use crate::store::index::StatIndex;
-use crate::store::objects::{ObjectKind, Store};
+use crate::store::objects::Store;
 
 impl Store {
     /// Those of these objects that are not here.

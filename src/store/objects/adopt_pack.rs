@@ -3,14 +3,16 @@
 use std::fs::{self, File};
 use std::path::Path;
 
-use super::file::{Unusable, read_index, verify};
-use super::format::{Malformed, PackId};
 use crate::error::{Error, Kind, Result};
 use crate::event::Sink;
+use crate::store::fs::seal::seal;
 use crate::store::fs::stat::Seen;
 use crate::store::hash;
 use crate::store::id::ObjectId;
-use crate::store::objects::{ObjectKind, Store, seal};
+use crate::store::id::ObjectKind;
+use crate::store::objects::Store;
+use crate::store::pack::file::{Unusable, read_index, verify};
+use crate::store::pack::format::{Malformed, PackId};
 
 impl Store {
     /// Takes the pack in `temp` (see [`Store::temp`]) in: every object is verified against its id, then the pack is made

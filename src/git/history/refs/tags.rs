@@ -5,9 +5,9 @@ use gix::bstr::ByteSlice;
 use crate::error::Result;
 use crate::git::history::History;
 use crate::git::history::commit::Commit;
+use crate::git::history::refs::store::Ref;
+use crate::git::history::signature;
 use crate::git::id::GitId;
-use crate::git::program::signature;
-use crate::git::refs::store::Ref;
 use crate::git::repo::Repo;
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,16 +5,16 @@
 pub(super) mod packed;
 pub(super) mod reflog;
 pub(super) mod reftable;
-pub(super) mod store;
-pub(super) mod tags;
+pub(in crate::git) mod store;
+pub(in crate::git) mod tags;
 
 use std::collections::BTreeSet;
 
-use super::history::{History, unreadable};
-use super::id::GitId;
-use super::repo::Repo;
 use crate::error::Result;
 use crate::git::history::commit::LARGEST;
+use crate::git::history::{History, unreadable};
+use crate::git::id::GitId;
+use crate::git::repo::Repo;
 use packed::check_head;
 use store::{Ref, broken_ref};
 
@@ -96,7 +96,7 @@ impl History {
     }
 
     /// The commits that lead to `tips` and not to `known`.
-    pub(super) fn between(
+    pub(in crate::git) fn between(
         &self,
         tips: impl IntoIterator<Item = gix::ObjectId>,
         known: impl IntoIterator<Item = gix::ObjectId>,
@@ -105,7 +105,7 @@ impl History {
         walk.map(|info| info.map(|info| GitId(info.id)).map_err(unreadable)).collect()
     }
 
-    pub(super) fn is_commit(&self, id: gix::ObjectId) -> Result<bool> {
+    pub(in crate::git) fn is_commit(&self, id: gix::ObjectId) -> Result<bool> {
         Ok(self.0.repo.find_header(id).map_err(unreadable)?.kind() == gix::object::Kind::Commit)
     }
 }
@@ -122,8 +122,8 @@ impl Repo {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{commit_all, git, repository};
     use super::*;
+    use crate::git::testing::{commit_all, git, repository};
 
     #[test]
     fn nothing_broken_is_passed_over() {

@@ -90,7 +90,7 @@ impl Repo {
     }
 
     /// The index that counts for this worktree; `None` before anything was added, and outside Git.
-    pub(in crate::git) fn index(&self) -> Result<Option<File>> {
+    pub(super) fn index(&self) -> Result<Option<File>> {
         let Some(git_dir) = &self.git_dir else { return Ok(None) };
         match &self.index_file {
             Some(file) => self.read_index(file, false),

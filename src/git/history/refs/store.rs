@@ -10,6 +10,7 @@ use super::reftable;
 use crate::error::{Error, Kind, Result};
 use crate::git::history::{History, unreadable};
 use crate::git::program;
+use crate::git::repo::Repo;
 use crate::git::repo::format::RefStorage;
 
 /// A ref that leads to an object.
@@ -169,8 +170,16 @@ impl History {
     }
 }
 
+impl Repo {
+    /// The commit that is checked out, in hex; `None` before the first commit and outside Git.
+    pub fn head(&self) -> Result<Option<String>> {
+        let Some(repo) = self.open()? else { return Ok(None) };
+        Ok(read_head(&repo, self.format.refs)?.map(|id| id.to_hex().to_string()))
+    }
+}
+
 /// The commit that is checked out; `None` before the first one.
-pub(in crate::git) fn read_head(repo: &gix::Repository, storage: RefStorage) -> Result<Option<ObjectId>> {
+fn read_head(repo: &gix::Repository, storage: RefStorage) -> Result<Option<ObjectId>> {
     if storage == RefStorage::Files {
         let head = repo.head().map_err(unreadable)?;
         return Ok(head.id().map(|id| id.detach()));

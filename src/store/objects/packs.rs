@@ -1,0 +1,91 @@
+//! The packs of a store: looked up, listed again, set aside when they are broken.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::Store;
+use crate::error::{Error, Result as Fallible};
+use crate::store::fs::paths;
+use crate::store::id::ObjectId;
+use crate::store::pack::file::Pack;
+use crate::store::pack::format::Row;
+use crate::store::pack::tombstones;
+
+impl Store {
+    /// Where among the packs the object stands, by what is known of them.
+    pub(in crate::store) fn packed(&self, id: &ObjectId) -> Option<(Arc<Pack>, Row)> {
+        let mut known = self.packs().known();
+        if known.listed.is_none() {
+            self.refresh_packs();
+            known = self.packs().known();
+        }
+        known.find(id).map(|(pack, row)| (Arc::clone(pack), row))
+    }
+
+    /// Takes notice of packs that other processes wrote, or took away. Costs one stat if there are none.
+    pub(in crate::store) fn refresh_packs(&self) {
+        for broken in self.packs().refresh() {
+            let name = broken.file_name().unwrap_or_default().to_string_lossy();
+            let error = Error::missing(format!("the pack {name} in the store {} is damaged", self.dir().display()));
+            // In a store that may only be read it stays where it is, and is passed over.
+            let Ok(folder) = self.must_touch().and_then(|()| self.folder("quarantine")) else {
+                self.damage.note(error.because("it stays where it is"));
+                continue;
+            };
+            let to = folder.join(format!("{name}.{:08x}", paths::random() as u32));
+            // Another process may have done it; what cannot be moved is passed over.
+            if fs::symlink_metadata(&broken).is_ok() && self.renew_generation().is_ok() {
+                if self.rename(&broken, &to).is_ok() {
+                    self.damage.note(error.because(format!("it is kept in {}", to.display())));
+                }
+                self.memo().clear();
+            }
+        }
+    }
+
+    /// All packs that are here, for who must know of each.
+    ///
+    /// Errors: one that cannot be read now, is broken, or is of a later version; a folder that cannot be listed.
+    pub fn each_pack(&self) -> Fallible<Vec<Arc<Pack>>> {
+        // What could not be read a moment ago may be readable now.
+        if self.packs().known().passed.is_some() {
+            self.packs().list_again();
+        }
+        let packs = self.all_packs();
+        match &self.packs().known().passed {
+            Some(error) => Err(error.clone()),
+            None => Ok(packs),
+        }
+    }
+
+    /// All packs that are here and can be used.
+    pub fn all_packs(&self) -> Vec<Arc<Pack>> {
+        self.refresh_packs();
+        let mut packs: Vec<Arc<Pack>> =
+            self.packs().known().packs.iter().flatten().map(|kept| Arc::clone(&kept.pack)).collect();
+        packs.sort_by_key(|pack| pack.id);
+        packs
+    }
+
+    /// Keeps the bytes of damaged objects of a pack in quarantine, and puts tombstones on them. Back comes the folder
+    /// where the bytes are kept.
+    pub(in crate::store) fn bury(&self, pack: &Pack, rows: &[Row]) -> Fallible<PathBuf> {
+        self.must_touch()?;
+        let folder = self.folder("quarantine")?;
+        let (mut ids, _) = tombstones::read(&pack.path);
+        ids.extend(&pack.dead);
+        for row in rows {
+            // What the disk refuses to read cannot be kept; the object is damaged all the same.
+            if let Ok(bytes) = pack.read(row) {
+                self.put_small(&folder.join(format!("{}.{:08x}", row.id, paths::random() as u32)), &bytes)?;
+            }
+            ids.insert(row.id);
+        }
+        self.renew_generation()?;
+        self.put_small(&tombstones::path_of(&pack.path), &tombstones::encode(&ids))?;
+        self.packs().forget(&pack.id);
+        self.memo().clear();
+        Ok(folder)
+    }
+}
