@@ -13,6 +13,7 @@ mod index;
 mod operations;
 pub mod program;
 mod repo;
+mod tagging;
 #[cfg(test)]
 pub mod testing;
 
@@ -28,7 +29,7 @@ pub use ignore::Rules;
 pub use operations::Unfinished;
 pub use operations::unmerged::{Underway, Unmerged};
 pub use program::install::{Done, HOOKS, Hook};
-pub use program::tagging::{Committer, NewTag};
 pub use program::{forget_repository, merge_as_text};
 pub use repo::Repo;
 pub use repo::variables::Variables;
+pub use tagging::{Committer, NewTag};

@@ -14,9 +14,10 @@ use crate::event::Sink;
 use crate::git;
 use crate::git::program::clone;
 use crate::path::{RepoPath, normalise};
-use crate::pipeline::stage::{Data, Import};
+use crate::pipeline::stage::Import;
 use crate::project::listing::{Browser, What};
-use crate::project::{Definitions, Project, Rev, elsewhere};
+use crate::project::origin::Origin;
+use crate::project::{Project, Rev, elsewhere};
 use crate::remote::settings::grant;
 use crate::store::{self, OpenFolder, Pin, Place as Spot};
 use crate::url::Url;
@@ -25,30 +26,7 @@ use crate::url::form::AddressForm;
 /// What a killed fetch left is nobody's after so long.
 const STALE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Where a piece of data comes from.
-#[derive(Clone, Debug)]
-pub struct Origin {
-    /// The data.
-    pub path: RepoPath,
-    /// The pipeline file that names it.
-    pub file: RepoPath,
-    pub import: Import,
-}
-
 impl Origin {
-    /// The origin of the data at a path, or of the one that it lies in; `None` if that is no import.
-    pub fn of(definitions: &Definitions, path: &RepoPath) -> Option<Origin> {
-        let files = definitions.pipelines.files.iter();
-        let mut data = files.flat_map(|file| file.data.iter().map(|data| (&file.path, data)));
-        let (file, data) = data.find(|(_, data)| path.is_in(&data.path))?;
-        Origin::of_data(file, data)
-    }
-
-    /// The origin of an entry of this pipeline file.
-    pub fn of_data(file: &RepoPath, data: &Data) -> Option<Origin> {
-        Some(Origin { path: data.path.clone(), file: file.clone(), import: data.import.clone()? })
-    }
-
     /// Does the other repository pin these bytes at the commit of the import? False if Git has them, or other ones.
     pub fn has(&self, project: &Project, pin: &Pin, sink: &dyn Sink) -> Result<bool> {
         let import = &self.import;

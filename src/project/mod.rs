@@ -5,6 +5,7 @@ mod linked;
 pub mod listing;
 mod locks;
 mod open_repository;
+pub mod origin;
 mod snapshot;
 mod target;
 pub mod values;

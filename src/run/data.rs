@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::{Error, Result};
 use crate::event::{Event, Sink};
-use crate::import::origin::Origin;
 use crate::path::RepoPath;
 use crate::pipeline::graph::Owner;
 use crate::pipeline::stage::{Data, Place, StageId};
 use crate::plan::data_version::{DataVersions, OtherVersions};
 use crate::plan::select::Selected;
+use crate::project::origin::Origin;
 use crate::project::{Definitions, Project};
 use crate::run::pull::Input;
 use crate::run::record::Job;

@@ -3,13 +3,13 @@
 use crate::cache::entries;
 use crate::error::{Error, Kind};
 use crate::event::{Event, StageResult};
-use crate::import::origin::Origin;
 use crate::lock::StageLock;
 use crate::path::RepoPath;
 use crate::pipeline::graph::Owner;
 use crate::pipeline::stage::{Dep, Out, Place, Stage, StageId};
 use crate::plan::bashisms::check_commands;
 use crate::plan::reasons::{self, Facts, Reason, State, judge};
+use crate::project::origin::Origin;
 use crate::run::execute::Candidate;
 use crate::run::pull::Input;
 use crate::run::record;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::cache::entries::{self, RunRecord};
 use crate::cache::signatures::Trust;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::event::{Event, Sink};
 use crate::lock::StageLock;
 use crate::path::RepoPath;
@@ -19,6 +19,7 @@ use crate::workspace::backup::Aside;
 use crate::workspace::journal::{Change, Journal, Record};
 use crate::workspace::logs::RunLog;
 use crate::workspace::preserve::give_up_aside;
+use crate::workspace::store_pins::store_pins;
 
 /// No more stages than this are made durable at once.
 const GROUP: usize = 64;
@@ -168,53 +169,22 @@ fn set_base(project: &Project, record: &Record) {
     }
 }
 
-/// Stores what lies at one place of the workspace.
-pub fn store_now(project: &Project, path: &RepoPath, pin: &Pin, sink: &dyn Sink) -> Result<()> {
-    let store = vec![(path.clone(), *pin)];
-    let job = Job { stage: None, store, run: None, record: None, replaced: vec![], log: None };
-    store_batch(project, sink, std::iter::once(&job))
-}
-
 /// Makes the content of all jobs durable; one answer each. A job that fails does not hinder the others, unless the
 /// store as a whole does.
 fn store(project: &Project, sink: &dyn Sink, group: &[Job]) -> Vec<Result<()>> {
     if group.iter().all(|job| job.store.is_empty()) {
         return group.iter().map(|_| Ok(())).collect();
     }
-    match store_batch(project, sink, group.iter()) {
+    match store_all(project, sink, group) {
         Ok(()) => group.iter().map(|_| Ok(())).collect(),
         Err(error) if group.len() == 1 => vec![Err(error)],
         // One file that changed meanwhile must not fail the stages that finished with it.
-        Err(_) => group.iter().map(|job| store_batch(project, sink, std::iter::once(job))).collect(),
+        Err(_) => group.iter().map(|job| store_all(project, sink, std::slice::from_ref(job))).collect(),
     }
 }
 
-/// Another process may have set a damaged object aside meanwhile, which makes a batch look again; hours of work must not
-/// be lost to that.
-fn store_batch<'j>(project: &Project, sink: &dyn Sink, jobs: impl Iterator<Item = &'j Job> + Clone) -> Result<()> {
-    for _ in 0..3 {
-        match store_once(project, sink, jobs.clone()) {
-            Err(e) if e.kind == Kind::Busy => {}
-            done => return done,
-        }
-    }
-    store_once(project, sink, jobs)
-}
-
-fn store_once<'j>(project: &Project, sink: &dyn Sink, jobs: impl Iterator<Item = &'j Job> + Clone) -> Result<()> {
-    let content = || jobs.clone().flat_map(|job| &job.store);
-    let mut batch = project.store().batch();
-    for (path, pin) in content() {
-        for link in project.index().followed(&Spot::from(path)) {
-            project.writable_area().check_link_target(path, &link)?;
-        }
-        batch.add(project.index(), &Spot::from(path), pin)?;
-    }
-    let generation = batch.commit(sink)?;
-    for (path, pin) in content() {
-        project.index().mark_stored(&Spot::from(path), pin, generation);
-    }
-    Ok(())
+fn store_all(project: &Project, sink: &dyn Sink, jobs: &[Job]) -> Result<()> {
+    store_pins(project, jobs.iter().flat_map(|job| &job.store).map(|(path, pin)| (path, pin)), sink)
 }
 
 /// The result is recorded: old outputs go, but for those that exist nowhere else.

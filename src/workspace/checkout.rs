@@ -10,7 +10,6 @@ use crate::plan::data_version::{DataVersion, DataVersions};
 use crate::plan::facts::Look;
 use crate::plan::select::Selected;
 use crate::project::{Definitions, Project};
-use crate::run::record;
 use crate::shell::{word, words};
 use crate::store::trees::join::Versions;
 use crate::store::{Pin, Place as Spot, unprotect};
@@ -22,6 +21,7 @@ use crate::workspace::leftovers::remove_leftovers;
 use crate::workspace::orphans::{UnlistedData, unlisted_data};
 use crate::workspace::recover::{put_asides_back, recover};
 use crate::workspace::restore::restore;
+use crate::workspace::store_pins::store_pins;
 use crate::workspace::worktree_lock;
 
 #[derive(Clone, Debug, Default)]
@@ -200,7 +200,7 @@ fn join_all(project: &Project, joins: &[Join], sink: &dyn Sink) -> Result<Vec<Pi
     let mut clashing = Vec::new();
     for join in joins {
         let shown = join.path.relative_to(&project.cwd);
-        record::store_now(project, join.path, &join.now, sink)?;
+        store_pins(project, std::iter::once((join.path, &join.now)), sink)?;
         // It is no version that a lock pins: it must not count as saved.
         project.index().release(&Spot::from(join.path));
         let versions = Versions { base: Some(join.base), ours: Some(join.now), theirs: Some(join.locked) };

@@ -12,4 +12,5 @@ pub mod preserve;
 pub mod recover;
 pub mod restore;
 pub mod status;
+pub mod store_pins;
 pub mod worktree_lock;

@@ -3,8 +3,6 @@
 pub mod clone;
 pub(super) mod install;
 pub(super) mod isolated;
-pub(super) mod publish;
-pub(super) mod tagging;
 
 use std::path::Path;
 use std::process::{Command, Stdio};

@@ -3,6 +3,8 @@
 //! gix reads; this writes. A tag is made by `git tag`, so that `tag.gpgSign`, `gpg.format` and whatever comes next mean
 //! here what they mean everywhere.
 
+pub(super) mod publish;
+
 use std::io::Write;
 use std::process::Stdio;
 
@@ -105,7 +107,7 @@ impl Repo {
     }
 
     /// Runs `git` in the repository; what it prints comes back, what it complains about is the cause.
-    pub(in crate::git) fn git(&self, args: &[&str], input: Option<&str>, date: Option<&str>) -> Result<String> {
+    pub(super) fn git(&self, args: &[&str], input: Option<&str>, date: Option<&str>) -> Result<String> {
         let failed = |why: String| {
             Error::new(Kind::Io, format!("git {} failed", args.first().copied().unwrap_or_default())).because(why)
         };
