@@ -13,7 +13,7 @@ use crate::project::origin::Origin;
 use crate::project::{Definitions, Project};
 use crate::run::pull::Input;
 use crate::run::record::Job;
-use crate::run::repro::Run;
+use crate::run::state::Run;
 use crate::store::{self, Pin, Place as Spot, difference};
 use crate::workspace::gitignore::{self, files_of};
 use crate::workspace::journal::{Change, Record};

@@ -13,7 +13,7 @@ use crate::project::origin::Origin;
 use crate::run::execute::Candidate;
 use crate::run::pull::Input;
 use crate::run::record;
-use crate::run::repro::Run;
+use crate::run::state::Run;
 use crate::shell::word;
 use crate::store::{Pin, Place as Spot, overlay};
 

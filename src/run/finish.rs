@@ -13,7 +13,7 @@ use crate::run::execute::{Done, Failure, How, clear};
 use crate::run::local::Exit;
 use crate::run::outcome::StageOutcome;
 use crate::run::record::{self, Order, Recorded};
-use crate::run::repro::Run;
+use crate::run::state::Run;
 use crate::workspace::gitignore;
 use crate::workspace::journal::{Change, Record};
 

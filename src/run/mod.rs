@@ -22,5 +22,6 @@ pub mod repro;
 mod stale_count;
 pub mod stale_metrics;
 mod upstream;
+mod state;
 pub mod watchdog;
 mod workers;

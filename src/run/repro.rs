@@ -29,7 +29,8 @@ use crate::run::execute::{Candidate, Context, Done, Failure, Task};
 use crate::run::options::Options;
 use crate::run::outcome::Outcome;
 use crate::run::pull::{Input, Pull};
-use crate::run::record::{self, Recorded};
+use crate::run::record;
+use crate::run::state::{Message, Run};
 use crate::run::watchdog::Watchdog;
 use crate::run::workers::Workers;
 use crate::run::{data, dry, stale_count, upstream};
@@ -44,28 +45,6 @@ use crate::workspace::{gitignore, worktree_lock};
 
 /// Added to the number of the signal when the user insists: commands are killed instead of asked.
 pub const KILL: i32 = 1 << 16;
-
-/// What reaches the main thread.
-pub(super) enum Message {
-    Finished {
-        id: StageId,
-        ended: Box<Result<Done, Failure>>,
-    },
-    /// Missing inputs of a stage were fetched, as far as they could be: it is decided again.
-    Brought {
-        id: StageId,
-        ended: Result<()>,
-    },
-    Recorded(Box<Recorded>),
-    /// The recorder panicked: it answers no more.
-    RecorderDied,
-}
-
-impl From<Recorded> for Message {
-    fn from(recorded: Recorded) -> Message {
-        Message::Recorded(Box::new(recorded))
-    }
-}
 
 /// Reproduces what was selected. `signal` becomes the number of a signal when the user wants an end.
 pub fn repro(
@@ -182,56 +161,6 @@ pub fn repro(
     }
     let _ = project.index().save();
     Ok(outcome)
-}
-
-/// The state of a run; one owner, this thread.
-pub(super) struct Run<'s, 'e, 'a> {
-    pub(super) project: &'a Project,
-    pub(super) definitions: &'a Definitions,
-    pub(super) options: &'a Options,
-    pub(super) sink: &'a dyn Sink,
-    pub(super) signal: &'a AtomicI32,
-    pub(super) asides: &'a Asides,
-    pub(super) logs: &'a Logs,
-    pub(super) trust: &'a Trust,
-    pub(super) programs: Programs<'a>,
-    hidden_edges: HiddenEdges,
-    /// Remotes, where the run may ask them.
-    pub(super) pull: Option<&'a Pull<'a>>,
-    /// Stages whose missing inputs were asked for.
-    pub(super) brought: HashSet<StageId>,
-    /// Stages for whose sake folders that are not here were asked what they hold.
-    pub(super) listed: HashSet<StageId>,
-    pub(super) locks: Locks,
-    pub(super) look: Look<'a>,
-    pub(super) schedule: Schedule<'a>,
-    pub(super) chosen: HashSet<StageId>,
-    workers: Workers<'s, 'e>,
-    pub(super) sender: Sender<Message>,
-    pub(super) inbox: Receiver<Message>,
-    pub(super) recorder: Option<Sender<record::Order>>,
-    pub(super) watchdog: Option<Arc<Watchdog>>,
-    pub(super) running: usize,
-    pub(super) recording: usize,
-    pub(super) recorder_died: bool,
-    /// Nothing new starts: a stage failed, or the user wants an end.
-    pub(super) stopping: bool,
-    pub(super) prepared: bool,
-    /// Stages that run because one upstream did (`--force-downstream`).
-    pub(super) forced: HashSet<StageId>,
-    /// Stages that need one whose result could not be recorded: their inputs went while they ran.
-    pub(super) withdrawn: HashSet<StageId>,
-    /// Ignore files whose folders do not exist yet.
-    pub(super) unwritten: gitignore::Lines,
-    /// Reasons of the stages that are running.
-    pub(super) waiting: HashMap<StageId, (Vec<Reason>, Facts)>,
-    pub(super) records: Vec<Record>,
-    pub(super) outcome: Outcome,
-    pub(super) commit: Option<Option<String>>,
-    pub(super) interrupted_at: Option<Instant>,
-    /// Of the store, as the run found it.
-    pub(super) generation: Option<[u8; 16]>,
-    pub(super) shell: Option<String>,
 }
 
 impl<'s, 'a: 's> Run<'s, '_, 'a> {
