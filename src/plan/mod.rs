@@ -10,3 +10,4 @@ pub mod programs;
 pub mod reasons;
 pub mod schedule;
 pub mod select;
+pub(super) mod stale_upstream;

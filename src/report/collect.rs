@@ -18,8 +18,8 @@ use crate::pipeline::stage::{FileId, Place, StageId};
 use crate::project::values::{self, Asked, Parsed, metrics_of, params_of};
 use crate::project::{Definitions, Project, Rev, Snapshot, Snapshots};
 use crate::report::last::{LastRun, StageWord};
-use crate::run::stale_metrics::stale_metrics;
 use crate::value::{self, Value};
+use crate::workspace::stale_metrics::stale_metrics;
 
 /// The version of a report as a file. A reader refuses another one.
 pub const VERSION: u32 = 1;

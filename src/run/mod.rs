@@ -20,8 +20,6 @@ pub mod pull;
 pub mod record;
 pub mod repro;
 mod stale_count;
-pub mod stale_metrics;
-mod upstream;
 mod state;
 pub mod watchdog;
 mod workers;

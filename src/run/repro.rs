@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -24,8 +24,9 @@ use crate::plan::programs::Programs;
 use crate::plan::reasons::{Facts, Reason};
 use crate::plan::schedule::Schedule;
 use crate::plan::select::Selected;
-use crate::project::{Definitions, Locks, Project};
-use crate::run::execute::{Candidate, Context, Done, Failure, Task};
+use crate::plan::stale_upstream;
+use crate::project::{Definitions, Project};
+use crate::run::execute::{Candidate, Context, Failure, Task};
 use crate::run::options::Options;
 use crate::run::outcome::Outcome;
 use crate::run::pull::{Input, Pull};
@@ -33,7 +34,7 @@ use crate::run::record;
 use crate::run::state::{Message, Run};
 use crate::run::watchdog::Watchdog;
 use crate::run::workers::Workers;
-use crate::run::{data, dry, stale_count, upstream};
+use crate::run::{data, dry, stale_count};
 use crate::secret::is_withheld;
 use crate::store::ObjectId;
 use crate::workspace::backup::Asides;
@@ -70,7 +71,7 @@ pub fn repro(
     }
     sink.event(Event::RunStarted { stages: selected.stages.len() });
     look.sweep(&selected.stages);
-    upstream::warn_of_stale(project, definitions, &locks, selected, &mut look, sink);
+    stale_upstream::warn_of_stale(project, definitions, &locks, selected, &mut look, sink);
     let mut journal = Journal::at(project.state_dir().join("journal"));
     if options.dry {
         overlay(project, definitions, &mut locks, &mut look)?;

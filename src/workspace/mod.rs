@@ -11,6 +11,7 @@ pub mod orphans;
 pub mod preserve;
 pub mod recover;
 pub mod restore;
+pub mod stale_metrics;
 pub mod status;
 pub mod store_pins;
 pub mod worktree_lock;

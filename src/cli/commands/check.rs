@@ -12,9 +12,9 @@ use crate::model::registry::Registry;
 use crate::model::registry::gate::{Gates, Meant};
 use crate::model::registry::signed;
 use crate::project::{Project, Rev, Snapshot};
-use crate::run::stale_metrics::stale_metrics;
 use crate::tag::{self, ModelName};
 use crate::value::Value;
+use crate::workspace::stale_metrics::stale_metrics;
 
 /// Tell which conditions on metrics hold
 ///
