@@ -279,7 +279,7 @@ fn data_that_no_stage_reads_is_pinned_and_may_be_missing() {
     stale data data changed
     error: 1 stage or data path stale: pipeline.lock does not say what is here
       hint: run `lockstep repro` and commit pipeline.lock
-    1 up to date in [TIME]
+    1 up to date, 1 stale in [TIME]
     ");
     // A stage that was named does not read it.
     assert_eq!(s.run(&["repro", "--locked", "a"]).code, 0);
