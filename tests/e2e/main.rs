@@ -19,6 +19,7 @@ mod model;
 mod plots;
 mod promises;
 mod readme;
+mod restore;
 mod runcache;
 #[path = "../sandbox/mod.rs"]
 mod sandbox;
