@@ -44,9 +44,13 @@ impl Remote {
     /// The error for a place without its marker that this clone has not used, and is to read from.
     pub(in crate::remote) fn unmarked(&self) -> Result<Error> {
         self.refuse_index_alone()?;
-        let message = format!("the remote {} ({}) is not a lockstep remote", self.name, self.url());
-        Ok(Error::new(Kind::Remote, message)
-            .because(format!("it has no file {MARKER}: nothing was pushed there yet, or the URL is wrong"))
+        let is_absent = self.place.folder().is_some_and(|folder| !folder.is_dir());
+        let (what, why) = match is_absent {
+            true => ("is not there", "the folder does not exist".to_string()),
+            false => ("is not a lockstep remote", format!("it has no file {MARKER}")),
+        };
+        Ok(Error::new(Kind::Remote, format!("the remote {} ({}) {what}", self.name, self.url()))
+            .because(format!("{why}: nothing was pushed there yet, or the URL is wrong"))
             .hint("does the URL lead to the right place?")
             .hint(format!("if it does, push from where the data is: lockstep push -r {}", word(&self.name))))
     }
