@@ -128,7 +128,7 @@ const READERS: &[(&str, &str)] = &[
     ("run/execute/scratch.rs", "lockstep's own state, in Git's folder"),
     ("run/trust.rs", "the system's random numbers"),
     ("run/watchdog.rs", "the system's list of processes"),
-    ("cli/commands/logs.rs", "lockstep's own log folder"),
+    ("cli/commands/pipeline/logs.rs", "lockstep's own log folder"),
     ("cli/signals.rs", "the system's list of processes"),
     ("cli/user.rs", "the system's list of users"),
 ];

@@ -1,0 +1,12 @@
+//! Commands about the project as a whole: settings, Git, CI systems, the store.
+
+pub mod ci;
+pub mod completion;
+pub mod config;
+pub mod hook;
+pub mod install;
+pub mod merge;
+pub mod merge_driver;
+pub mod root;
+pub mod store;
+pub mod version;
