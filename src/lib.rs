@@ -111,7 +111,7 @@
 //! by the trees in the store (`store/join.rs`, `run/join_data.rs`), or is a conflict that Git shows (`lock/conflict.rs`):
 //! it cannot be made again. What the workspace has after a merge is an earlier version, not an edit: the stat index
 //! remembers which version the lock pinned last (`run/data_version.rs`). Git calls it through `merge-driver`, which sees
-//! three locks and the store; `run::merge` calls it afterwards, and has the merged files as well. `lockstep install`
+//! three locks and the store; `run::merge` calls it afterwards, and has the merged files as well. `lockstep hooks install`
 //! (`git/install.rs`) sets the driver and the hooks; what is committed does not change.
 //!
 //! # Formats and their versions

@@ -5,23 +5,32 @@ use clap::{Args, ValueEnum};
 use crate::cli::text;
 
 #[derive(Args, Debug, Clone, Default)]
+#[command(next_help_heading = "Global options")]
 pub struct Global {
     /// Run as if started in DIR
     #[arg(short = 'C', value_name = "DIR", global = true)]
     pub directory: Option<std::path::PathBuf>,
-    /// Say nothing but errors
+    /// Print errors only
     #[arg(short, long, global = true)]
     pub quiet: bool,
-    /// Say more
+    /// Print more
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
-    /// When to use colours
-    #[arg(long, value_enum, default_value_t, global = true, value_name = "WHEN")]
+    /// Use colours: auto, always or never [default: auto]
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        global = true,
+        value_name = "WHEN",
+        hide_possible_values = true,
+        hide_default_value = true
+    )]
     pub color: Color,
     /// Show no progress bars
     #[arg(long, global = true)]
     pub no_progress: bool,
-    /// How long to wait for another lockstep that holds a lock [default: for ever]
+    /// Wait at most SECS for a lock that another process holds [default: without limit]
     #[arg(long, value_name = "SECS", num_args = 0..=1, value_parser = text::wait, global = true)]
     pub wait: Option<Option<std::time::Duration>>,
 }

@@ -10,6 +10,7 @@ pub mod environment;
 pub mod example;
 pub mod format;
 pub mod global;
+mod help;
 pub mod output;
 pub mod progress;
 pub mod signals;
@@ -22,7 +23,7 @@ mod user;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use crate::cli::commands::Cli;
 use crate::cli::global::Global;
@@ -81,7 +82,7 @@ fn run(cli: Cli, global: &Global, out: &Output) -> Result<u8> {
 fn print_usage(e: clap::Error) -> ExitCode {
     let code = ExitCode::from(if e.use_stderr() { 2 } else { 0 });
     let escaped = std::env::args_os().map(|arg| escape::line(&arg.to_string_lossy(), true));
-    match Cli::try_parse_from(escaped) {
+    match help::add_groups(Cli::command()).try_get_matches_from(escaped) {
         Err(e) => drop(e.print()),
         // This error quotes nothing.
         Ok(_) if e.kind() == clap::error::ErrorKind::InvalidUtf8 => drop(e.print()),

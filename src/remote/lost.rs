@@ -22,7 +22,7 @@ impl Remote {
         let index = if self.place.lists() { self.place.list("index")? } else { Vec::new() };
         if !index.is_empty() {
             return Err(Error::new(Kind::Remote, format!("the remote {name} ({url}) lost its file {MARKER}"))
-                .hint(format!("if it is the right one: lockstep verify --remote {} --repair", word(name))));
+                .hint(format!("if it is the right one: lockstep store verify --remote {} --repair", word(name))));
         }
         let error = Error::new(Kind::Remote, format!("the remote {name} ({url}) is not there"))
             .because(match self.place.folder() {

@@ -21,7 +21,7 @@ fn golden(name: &str, text: &str) {
 fn help_of_each_command() {
     let sandbox = Sandbox::new();
     golden("help", &sandbox.run(&["--help"]).stdout);
-    for command in subcommands(&sandbox, &[]) {
+    for command in subcommands(&sandbox, &[]).into_iter().chain(["fetch".to_string(), "root".to_string()]) {
         let mut text = String::new();
         collect_help(&sandbox, &[&command], &mut text);
         golden(&format!("help-{command}"), &text);
@@ -37,13 +37,49 @@ fn collect_help(sandbox: &Sandbox, command: &[&str], text: &mut String) {
     }
 }
 
-/// The names below `Commands:` in a command's help.
+/// The names of the commands in a help: below `Commands:`, or in the groups of the program's help.
 fn subcommands(sandbox: &Sandbox, command: &[&str]) -> Vec<String> {
     let help = sandbox.run(&[command, &["--help"]].concat()).stdout;
-    let lines = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
-    let name =
-        |line: &str| line.strip_prefix("  ")?.split(' ').next().filter(|name| !name.is_empty()).map(String::from);
-    lines.filter_map(name).filter(|name| name != "help").collect()
+    let lines: Vec<&str> = if command.is_empty() {
+        let groups = help.lines().take_while(|line| !line.starts_with("Options"));
+        groups.filter_map(|line| line.split_at_checked(10)).map(|(_, entry)| entry).skip(2).collect()
+    } else {
+        let below = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+        below.filter_map(|line| line.strip_prefix("  ")).collect()
+    };
+    let name = |line: &str| line.split(' ').next().filter(|name| !name.is_empty()).map(String::from);
+    lines.into_iter().filter_map(name).filter(|name| name != "help").collect()
+}
+
+/// Hidden spellings, and what they are.
+const HIDDEN: &[(&str, &str)] = &[
+    ("remove", "stage remove"),
+    ("freeze", "stage freeze"),
+    ("unfreeze", "stage unfreeze"),
+    ("check", "model check"),
+    ("gc", "store gc"),
+    ("du", "store du"),
+    ("verify", "store verify"),
+    ("install", "hooks install"),
+    ("ls", "list"),
+    ("cache", "store"),
+    ("cache dir", "store dir"),
+    ("cache drop", "store drop"),
+    ("cache keygen", "store keygen"),
+];
+
+#[test]
+fn hidden_spellings_are_the_same_commands() {
+    let sandbox = Sandbox::new();
+    let help = |line: &str| {
+        let out = sandbox.run(&line.split(' ').chain(["--help"]).collect::<Vec<_>>());
+        assert_eq!(out.code, 0, "{line}: {out}");
+        out.stdout
+    };
+    for (hidden, command) in HIDDEN {
+        let usage = (format!("Usage: lockstep {hidden} "), format!("Usage: lockstep {command} "));
+        assert_eq!(help(hidden).replace(&usage.0, &usage.1), help(command), "{hidden}");
+    }
 }
 
 /// A project of two stages with metrics, plots, data and a registered model, pushed to the remote `lab`. Its second

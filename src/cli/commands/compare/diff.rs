@@ -14,7 +14,7 @@ use crate::path::RepoPath;
 use crate::project::{Project, Rev};
 use crate::store::tree::EntryKind;
 
-/// Compare outputs and data of two revisions, file by file
+/// Compare outputs and data of two revisions
 ///
 /// Without B, what is in the workspace now is compared, whether it was committed or not. Files are told apart by their
 /// content: one that moved is renamed. Only what lockstep keeps is compared; `git diff` has the rest.

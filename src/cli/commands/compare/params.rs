@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::project::Project;
 use crate::run::values::{listed_params_of, params_of};
 
-/// Show and compare params
+/// Show and compare parameters
 #[derive(clap::Args, Debug)]
 pub struct Args {
     #[command(subcommand)]

@@ -15,7 +15,7 @@ use crate::path::RepoPath;
 use crate::project::{Project, Rev, Snapshot};
 use crate::report::plots::{self, Defined, Overrides, Report, Source, Template};
 
-/// Show plots, at one revision or several
+/// Draw plots of one or more revisions
 #[derive(clap::Args, Debug)]
 pub struct Args {
     #[command(subcommand)]

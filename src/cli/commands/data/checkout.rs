@@ -10,7 +10,7 @@ use crate::run::checkout::{Options, checkout};
 use crate::run::select::{Reach, Scope};
 use crate::shell::word;
 
-/// Bring outputs and data to what pipeline.lock says
+/// Restore outputs and data as pipeline.lock pins them
 ///
 /// Without targets, outputs and data that another branch left behind go, as far as they are unchanged and the store has all of them.
 #[derive(clap::Args, Debug)]

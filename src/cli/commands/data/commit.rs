@@ -9,7 +9,7 @@ use crate::run::commit::{Doubt, Options, commit, commit_kept, doubt_sentence, la
 use crate::run::select::{Reach, Scope};
 use crate::shell::{word, words};
 
-/// Record what is in the workspace, without running anything
+/// Record outputs and data as they are, without a run
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:

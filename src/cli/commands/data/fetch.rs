@@ -13,7 +13,7 @@ use crate::remote::loss::{Loss, told_as_one};
 use crate::remote::scope::At;
 use crate::run::merge::fetch_listings;
 
-/// Bring outputs and data from a remote into the store
+/// Download outputs and data into the store
 ///
 /// The workspace is not touched: `lockstep checkout` restores from the store, `lockstep pull` does both.
 #[derive(clap::Args, Debug)]

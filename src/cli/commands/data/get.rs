@@ -13,7 +13,7 @@ use crate::run::get::get;
 use crate::shell::word;
 use crate::url::Url;
 
-/// Write a file or folder of any commit, of this or another repository
+/// Copy a file or folder out of any revision or repository
 ///
 /// What a commit pins is written as it was, to the byte, with its executable bits; files that Git has, too. What is
 /// written is the user's own, and no longer tied to the repository. For data of another repository that should stay so:

@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::project::Project;
 use crate::run::import::{Imported, Options, import, update};
 
-/// Track a file or folder of another repository, pinned to its commit
+/// Track a file or folder of another repository
 ///
 /// It becomes an entry of `data` in the nearest pipeline.yaml upwards, with its origin: stages depend on it as on any
 /// data, and a colleague gets the same bytes. `lockstep update` renews it.
@@ -39,7 +39,7 @@ pub struct Args {
     force: bool,
 }
 
-/// Renew imports from the repositories that they come from
+/// Update imports to new commits of their repositories
 ///
 /// Each follows the revision of its import. What was edited here and saved nowhere is left alone.
 #[derive(clap::Args, Debug)]

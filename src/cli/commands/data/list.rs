@@ -13,7 +13,7 @@ use crate::project::{Elsewhere, Project, Rev, Surroundings, elsewhere};
 use crate::run::browse::{Browser, Item, What};
 use crate::url::Url;
 
-/// List files, outputs and data of this or another repository
+/// List files, outputs and data of a repository
 ///
 /// What Git tracks and what lockstep keeps are listed as one. Of this repository it is the workspace without --rev; of
 /// another one its HEAD.

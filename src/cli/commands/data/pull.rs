@@ -11,7 +11,7 @@ use crate::project::Project;
 use crate::remote::scope::Scope;
 use crate::run::checkout::{self, checkout};
 
-/// Bring outputs and data from a remote into the workspace
+/// Download outputs and data into the workspace
 ///
 /// Fetches what is not here, then restores what the workspace's lock pins. Changes that are saved nowhere are named and left alone.
 #[derive(clap::Args, Debug)]

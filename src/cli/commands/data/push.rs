@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::project::Project;
 use crate::remote::scope::Options;
 
-/// Send outputs and data to a remote
+/// Upload outputs and data to a remote
 ///
 /// Only what the remote lacks is sent, with the results of the stages, so that others restore them instead of running.
 /// An output with `remote: NAME` goes to that remote, one with `push: false` stays here.

@@ -14,7 +14,7 @@ use crate::remote::{Remote, check, grant, lost};
 use crate::shell::word;
 use crate::url::{Url, redact_text};
 
-/// Remotes: where results are shared
+/// Manage remotes, which share outputs and data
 ///
 /// A remote holds outputs and results of runs in a folder, a bucket or on a server. URLs: a folder, s3://bucket/prefix,
 /// gs://bucket/prefix, azure://container/prefix, ssh://user@host/path, webdavs://host/path, and, to read only,

@@ -24,10 +24,10 @@ use crate::value::Value;
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
-  lockstep check                 all of them, by the metrics as they are now
-  lockstep check digits          those that an artifact must meet
-  lockstep check --rev main      by the metrics of another commit
-  lockstep check --json          with values and limits, for programs
+  lockstep model check                 all of them, by the metrics as they are now
+  lockstep model check digits          those that an artifact must meet
+  lockstep model check --rev main      by the metrics of another commit
+  lockstep model check --json          with values and limits, for programs
 
 Conditions:
   accuracy >= 0.95               a metric and a number; >= <= > < == !=

@@ -23,7 +23,7 @@ use crate::cli::output::Output;
 use crate::cli::surroundings::open;
 use crate::error::Result;
 
-/// Look into models, compare them, give them versions
+/// Inspect, compare, register and promote models
 #[derive(clap::Args, Debug)]
 pub struct Args {
     #[command(subcommand)]
@@ -43,6 +43,7 @@ enum Sub {
     History(history::Args),
     Resolve(resolve::Args),
     Provenance(provenance::Args),
+    Check(check::Args),
 }
 
 pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {
@@ -58,5 +59,6 @@ pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {
         Sub::History(args) => history::run(args, &open(global, out)?, out),
         Sub::Resolve(args) => resolve::run(args, &open(global, out)?, out),
         Sub::Provenance(args) => provenance::run(args, &open(global, out)?, out),
+        Sub::Check(args) => check::run(args, &open(global, out)?, out),
     }
 }

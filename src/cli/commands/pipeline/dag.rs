@@ -12,7 +12,7 @@ use crate::pipeline::stage::StageId;
 use crate::project::{Project, Rev};
 use crate::run::select::{Reach, Scope};
 
-/// Draw how stages hang together
+/// Draw the graph of stages
 ///
 /// Stages stand above those that read what they make. Without targets all pipelines of the repository are drawn.
 #[derive(clap::Args, Debug)]

@@ -8,7 +8,7 @@ use crate::error::{Error, Kind, Result};
 use crate::git::Repo;
 use crate::shell::word;
 
-/// Set up a project where Git does not, or lay out an example
+/// Create a project outside Git, or an example project
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Inside a Git repository there is nothing to set up: a pipeline.yaml is enough.

@@ -17,7 +17,7 @@ use crate::shell::word;
 /// How long `--follow` waits before it looks for more.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Print what a stage wrote when it ran
+/// Show what a stage printed when it ran
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 The output of the last ten runs of a stage is kept in this workspace, each in a folder

@@ -21,7 +21,7 @@ use crate::secret::SIGN_KEY;
 use crate::shell::word;
 use crate::value::Value;
 
-/// Run what is stale, restore what was computed before
+/// Run stale stages, and restore results that are known
 #[derive(clap::Args, Debug, Default)]
 #[command(after_help = "\
 Examples:

@@ -17,7 +17,7 @@ use crate::run::status::{Status, difference, sentence, status};
 use crate::shell::word;
 use crate::value::Value;
 
-/// Tell what is stale, and why
+/// Show what is stale, and why
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:

@@ -20,7 +20,7 @@ use crate::report::last::StageWord;
 use crate::report::markdown::{markdown, marker};
 use crate::report::provider::{Job, Provider, Pull, Target, annotation, detect};
 
-/// For jobs of a CI system: reports, and a key for its cache
+/// Report on a run in CI, and print a cache key
 #[derive(clap::Args, Debug)]
 pub struct Args {
     #[command(subcommand)]

@@ -4,7 +4,7 @@ use clap_complete::{Shell, generate};
 use crate::cli::output::Output;
 use crate::error::Result;
 
-/// Print a script that completes commands and options in a shell
+/// Print a completion script for a shell
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Put it where the shell looks for it, then open a new shell:

@@ -9,7 +9,7 @@ use crate::run::join_data::Picks;
 use crate::run::merge::{Resolution, resolve};
 use crate::shell::{word, words};
 
-/// Resolve the conflicts that a merge left in pipeline.lock
+/// Resolve merge conflicts in pipeline.lock
 ///
 /// Each stage is taken whole from one side: from the one that changed it; where both did, from the one that ran on the
 /// inputs as they are merged now, else from ours. So resolve pipeline.yaml and your params first. A stage that is stale
@@ -18,7 +18,7 @@ use crate::shell::{word, words};
 /// Data of which both sides changed other files is joined file by file. A file that both changed, or that one removed
 /// and the other changed, stays a conflict until --ours or --theirs takes it from one side.
 ///
-/// After `lockstep install` Git does this itself; merge buttons of hosting sites do not.
+/// After `lockstep hooks install` Git does this itself; merge buttons of hosting sites do not.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:

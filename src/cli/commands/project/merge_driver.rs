@@ -17,7 +17,7 @@ use crate::project::{Project, Surroundings};
 use crate::run::join_data::{DataJoiner, Picks};
 use crate::store::Store;
 
-/// Merge a pipeline.lock for Git (see `lockstep install`)
+/// Merge a pipeline.lock for Git (see `lockstep hooks install`)
 ///
 /// Git merges file by file, so nothing but the three locks is looked at, and the store where folders of data have to be
 /// joined. Data that cannot be joined is a conflict. What cannot be read as a lock is merged as text, and is a conflict.

@@ -3,10 +3,12 @@
 pub mod ci;
 pub mod completion;
 pub mod config;
-pub mod hook;
-pub mod install;
+
+pub mod hooks;
+
 pub mod merge;
 pub mod merge_driver;
 pub mod root;
+pub mod run_hook;
 pub mod store;
 pub mod version;

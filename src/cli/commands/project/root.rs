@@ -2,7 +2,7 @@ use crate::cli::output::Output;
 use crate::error::Result;
 use crate::project::Project;
 
-/// Print the root of the project, as seen from here
+/// Print the root of the project, relative to this folder
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 The root is the nearest folder upwards with a lockstep.toml, else that of the Git repository.

@@ -14,8 +14,8 @@ use crate::run::workspace;
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
-  lockstep freeze fetch            keep what fetch made, whatever changes
-  lockstep freeze train@0.1        all stages of train: they share one definition")]
+  lockstep stage freeze fetch            keep what fetch made, whatever changes
+  lockstep stage freeze train@0.1        all stages of train: they share one definition")]
 pub struct Args {
     /// Stages
     #[arg(required = true)]
@@ -26,7 +26,7 @@ pub struct Args {
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
-  lockstep unfreeze fetch          fetch runs again when something changes")]
+  lockstep stage unfreeze fetch          fetch runs again when something changes")]
 pub struct UnfreezeArgs {
     /// Stages
     #[arg(required = true)]
@@ -47,7 +47,7 @@ fn set(targets: &[String], frozen: bool, project: &Project, out: &Output) -> Res
     let reach = Reach { single: true, ..Reach::default() };
     let selected = scope.select(targets, &reach, false)?;
     let (word, is) = if frozen { ("froze", "frozen") } else { ("unfroze", "not frozen") };
-    let command = if frozen { "lockstep freeze" } else { "lockstep unfreeze" };
+    let command = if frozen { "lockstep stage freeze" } else { "lockstep stage unfreeze" };
     let progress = Progress::new(out, false);
     let edit = workspace::take_for_edit(project, command, &progress);
     progress.finish();

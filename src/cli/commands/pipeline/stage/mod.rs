@@ -14,7 +14,7 @@ use crate::pipeline::stage::StageId;
 use crate::project::{Definitions, Project, Rev};
 use crate::run::select::{Reach, Scope};
 
-/// List and add stages
+/// List, add, remove and freeze stages
 #[derive(clap::Args, Debug)]
 pub struct Args {
     #[command(subcommand)]
@@ -26,6 +26,9 @@ enum Sub {
     /// List stages
     List(List),
     Add(Box<add::Args>),
+    Remove(remove::Args),
+    Freeze(freeze::Args),
+    Unfreeze(freeze::UnfreezeArgs),
 }
 
 #[derive(clap::Args, Debug)]
@@ -56,6 +59,9 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     match &args.command {
         Sub::List(args) => list(args, project, out),
         Sub::Add(args) => add::run(args, project, out),
+        Sub::Remove(args) => remove::run(args, project, out),
+        Sub::Freeze(args) => freeze::run(args, project, out),
+        Sub::Unfreeze(args) => freeze::unfreeze(args, project, out),
     }
 }
 

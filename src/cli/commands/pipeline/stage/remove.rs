@@ -13,10 +13,10 @@ use crate::run::remove::{Options, remove};
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
-  lockstep remove train                  a stage, or all stages of a foreach or matrix
-  lockstep remove train --outs           and the files that it made
-  lockstep remove data/raw               data stays as a file, and is tracked no more
-  lockstep remove sub/pipeline.yaml:train")]
+  lockstep stage remove train                  a stage, or all stages of a foreach or matrix
+  lockstep stage remove train --outs           and the files that it made
+  lockstep stage remove data/raw               data stays as a file, and is tracked no more
+  lockstep stage remove sub/pipeline.yaml:train")]
 pub struct Args {
     /// Stages, groups, or tracked data
     #[arg(required = true)]

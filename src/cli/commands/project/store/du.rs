@@ -20,10 +20,10 @@ use crate::project::Project;
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
-  lockstep du                   all of it
-  lockstep du -a                with every earlier version and its commit
-  lockstep du train model.pt    one stage, one output, with their earlier versions
-  lockstep du -r backup         what is safe to drop because backup has it")]
+  lockstep store du                   all of it
+  lockstep store du -a                with every earlier version and its commit
+  lockstep store du train model.pt    one stage, one output, with their earlier versions
+  lockstep store du -r backup         what is safe to drop because backup has it")]
 pub struct Args {
     /// Stages, outputs, data, or folders [default: all]
     targets: Vec<String>,
@@ -55,7 +55,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         .find(|target| !usage.workspace.iter().chain(&usage.earlier).any(|line| is_target(line, target, &project.cwd)))
     {
         return Err(Error::missing(format!("no lock pins anything for `{unknown}` that is here"))
-            .hint("see what is pinned: lockstep du -a"));
+            .hint("see what is pinned: lockstep store du -a"));
     }
     if args.json {
         out.json(&as_json(&usage, project, &is_meant));
@@ -158,7 +158,7 @@ fn tell_sums(usage: &Usage, total: u64, project: &Project, out: &Output) {
     let (before, safe) = usage.before();
     let safe = match safe {
         0 => String::new(),
-        safe => format!("{} at a remote, safe to drop: lockstep gc -w --not-in-remote", text::bytes(safe)),
+        safe => format!("{} at a remote, safe to drop: lockstep store gc -w --not-in-remote", text::bytes(safe)),
     };
     add("earlier versions", before, safe);
     usage.worktrees.iter().for_each(|(name, bytes)| add("another worktree", *bytes, name.clone()));
@@ -183,7 +183,7 @@ fn free(usage: &Usage) -> String {
     let garbage = &usage.garbage;
     let mut parts = Vec::new();
     if garbage.now > 0 {
-        parts.push(format!("lockstep gc -A frees {}", text::bytes(garbage.now)));
+        parts.push(format!("lockstep store gc -A frees {}", text::bytes(garbage.now)));
     }
     if garbage.young > 0 {
         let hours = (garbage.until.max(0) as u64).div_ceil(3600);

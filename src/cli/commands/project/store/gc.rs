@@ -31,11 +31,11 @@ use crate::store::gc::Freed;
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
-  lockstep gc -w --dry                  what would go if only the workspace counted
-  lockstep gc -a -T                     keep what all branches and tags pin
-  lockstep gc -A                        keep what any commit pins: only leftovers go
-  lockstep gc -w --not-in-remote        remove old versions, but not those that only this store has
-  lockstep gc -c -a -T --dry            what nobody needs at the remote that all branches and tags pin")]
+  lockstep store gc -w --dry                  what would go if only the workspace counted
+  lockstep store gc -a -T                     keep what all branches and tags pin
+  lockstep store gc -A                        keep what any commit pins: only leftovers go
+  lockstep store gc -w --not-in-remote        remove old versions, but not those that only this store has
+  lockstep store gc -c -a -T --dry            what nobody needs at the remote that all branches and tags pin")]
 pub struct Args {
     /// Keep what the workspace needs
     #[arg(short, long)]
@@ -92,9 +92,9 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let is_scoped = args.workspace || args.all_branches || args.all_tags || args.all_commits || args.all_experiments;
     if !is_scoped && args.rev.is_empty() {
         return Err(Error::usage("what is needed? An option has to say it")
-            .hint("what the workspace needs: lockstep gc -w")
-            .hint("what all branches and tags pin: lockstep gc -a -T")
-            .hint("what any commit pins: lockstep gc -A")
+            .hint("what the workspace needs: lockstep store gc -w")
+            .hint("what all branches and tags pin: lockstep store gc -a -T")
+            .hint("what any commit pins: lockstep store gc -A")
             .hint("see first what would go: --dry"));
     }
     if args.workspace {

@@ -23,7 +23,7 @@ use crate::run::trust::new_pair;
 use crate::shell::word;
 use crate::store::ObjectId;
 
-/// The store: where it is, and what it remembers
+/// Inspect, verify and clean the local store
 #[derive(clap::Args, Debug)]
 pub struct Args {
     #[command(subcommand)]
@@ -37,9 +37,9 @@ enum Sub {
 What the old folder holds stays there: move it yourself if you want to keep it.
 
 Examples:
-  lockstep cache dir                            print it; CI keeps this folder between runs
-  lockstep cache dir ../store                   a folder of the repository: written to lockstep.toml
-  lockstep cache dir --local /mnt/team/store    for this clone alone; any folder")]
+  lockstep store dir                            print it; CI keeps this folder between runs
+  lockstep store dir ../store                   a folder of the repository: written to lockstep.toml
+  lockstep store dir --local /mnt/team/store    for this clone alone; any folder")]
     Dir {
         /// The new folder
         path: Option<String>,
@@ -53,8 +53,8 @@ Examples:
     /// right (a disk was full, a download was cut short) is withdrawn with this command.
     #[command(after_help = "\
 Examples:
-  lockstep cache drop train && lockstep repro --force --single-item train
-  lockstep cache drop train --remote       and nobody else restores it any more")]
+  lockstep store drop train && lockstep repro --force --single-item train
+  lockstep store drop train --remote       and nobody else restores it any more")]
     Drop {
         /// A stage, or a stage key of 64 hexadecimal digits as pipeline.lock has it
         #[arg(value_name = "STAGE|KEY")]
@@ -68,6 +68,9 @@ Examples:
 The first line is the secret: keep it where CI keeps its secrets, as LOCKSTEP_SIGN_KEY. The second
 is for everybody: lockstep config cache.verify_keys KEY")]
     Keygen,
+    Du(du::Args),
+    Gc(gc::Args),
+    Verify(verify::Args),
 }
 
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
@@ -80,6 +83,9 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
             out.line(format!("LOCKSTEP_SIGN_KEY={secret}"));
             out.line(format!("cache.verify_keys={public}"));
         }
+        Sub::Du(args) => return du::run(args, project, out),
+        Sub::Gc(args) => return gc::run(args, project, out),
+        Sub::Verify(args) => return verify::run(args, project, out),
     }
     Ok(0)
 }
@@ -98,7 +104,7 @@ fn set_dir(path: &str, local: bool, project: &Project, out: &Output) -> Result<(
         let message = format!("cache.dir cannot be {value} in lockstep.toml: {reason}");
         return Err(Error::usage(message)
             .because("lockstep.toml goes to every clone, and names no folder of other people's machines")
-            .hint(format!("for this clone alone: lockstep cache dir --local {}", word(path))));
+            .hint(format!("for this clone alone: lockstep store dir --local {}", word(path))));
     }
     config::set(&file, "cache.dir", &value)?;
     out.say(format!("cache.dir = {value} in {}", file.display()));

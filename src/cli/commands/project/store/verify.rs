@@ -19,11 +19,11 @@ use crate::shell;
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
-  lockstep verify                       the structure: seconds
-  lockstep verify --read-data           every byte
-  lockstep verify --read-data=1/7       a seventh: 1/7 on Mondays, 2/7 on Tuesdays, …
-  lockstep verify --repair              take again what is damaged
-  lockstep verify --remote --read-data  the same of what was pushed
+  lockstep store verify                       the structure: seconds
+  lockstep store verify --read-data           every byte
+  lockstep store verify --read-data=1/7       a seventh: 1/7 on Mondays, 2/7 on Tuesdays, …
+  lockstep store verify --repair              take again what is damaged
+  lockstep store verify --remote --read-data  the same of what was pushed
 
 Exit codes: 0 fine, or repaired; 1 something is damaged; 3 there is nothing to verify; 4 the remote failed")]
 pub struct Args {
@@ -126,13 +126,13 @@ fn hints(report: &Report, options: &Options, out: &Output) {
         match options.repair {
             // That it may only be read was said.
             true if left.iter().all(|finding| finding.cure == Some(Cure::Left)) => {}
-            false => out.hint(format!("put it again from here: lockstep verify --remote {name} --repair")),
+            false => out.hint(format!("put it again from here: lockstep store verify --remote {name} --repair")),
             true => out.hint(format!("from a clone that has it: lockstep push --again -a -T -r {name}")),
         }
         return;
     }
     if !options.repair {
-        out.hint("take it again from the workspace or a remote: lockstep verify --repair");
+        out.hint("take it again from the workspace or a remote: lockstep store verify --repair");
         return;
     }
     let hurt: BTreeSet<usize> = left.iter().flat_map(|finding| finding.hurts.iter().copied()).collect();

@@ -17,7 +17,7 @@ use crate::run::fresh::{Reason, State};
 use crate::run::look::Look;
 use crate::run::status::status;
 
-/// What the hooks that `lockstep install` writes call
+/// What the hooks that `lockstep hooks install` writes call
 #[derive(clap::Args, Debug)]
 pub struct Args {
     #[command(subcommand)]
