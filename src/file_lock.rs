@@ -331,9 +331,9 @@ mod tests {
         let error = in_thread(Some(Duration::from_millis(30))).unwrap_err();
         assert_eq!(error.kind, Kind::Busy);
         assert!(error.message.ends_with(" is at it") && !error.message.contains("elsewhere"), "{error}");
-        held.write_holder("lockstep gc");
+        held.write_holder("lockstep store gc");
         let error = in_thread(Some(Duration::ZERO)).unwrap_err();
-        let want = format!("lockstep gc (process {} on ", std::process::id());
+        let want = format!("lockstep store gc (process {} on ", std::process::id());
         assert!(error.message.starts_with(&want), "{error}");
         let file = File::open(&path).unwrap();
         let signalled =

@@ -112,7 +112,7 @@
 //! it cannot be made again. What the workspace has after a merge is an earlier version, not an edit: the stat index
 //! remembers which version the lock pinned last, and where it is lost, Git says whether an earlier lock pins it
 //! (`plan/data_version.rs`). Git calls it through `merge-driver`, which sees
-//! three locks and the store; `run::merge` calls it afterwards, and has the merged files as well. `lockstep install`
+//! three locks and the store; `run::merge` calls it afterwards, and has the merged files as well. `lockstep hooks install`
 //! (`git/program/install.rs`) sets the driver and the hooks; what is committed does not change.
 //!
 //! # Formats and their versions

@@ -173,7 +173,7 @@ fn no_key(has_theirs: bool) -> Error {
     };
     error
         .hint(format!("in CI: {VERIFY_KEYS}=KEY,…"))
-        .hint(format!("or set {SIGN_KEY} to your own; lockstep cache keygen makes one"))
+        .hint(format!("or set {SIGN_KEY} to your own; lockstep store keygen makes one"))
 }
 
 /// The keys that both name; those of one where the other has no list.
@@ -244,7 +244,7 @@ fn secret(text: Option<&str>) -> Result<Vec<u8>> {
 fn signing_key(text: &str) -> Result<SigningKey> {
     bytes(text).map(|seed| SigningKey::from_bytes(&seed)).ok_or_else(|| {
         Error::usage(format!("{SIGN_KEY} is no Ed25519 seed of 32 bytes in base64"))
-            .hint("make a pair: lockstep cache keygen")
+            .hint("make a pair: lockstep store keygen")
     })
 }
 

@@ -9,7 +9,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::io::{IsTerminal, Write};
 use std::sync::LazyLock;
 
-use crate::cli::args::{Color, Global};
+use crate::cli::global::{Color, Global};
 use crate::error::Error;
 use crate::escape;
 

@@ -209,7 +209,7 @@ pub(crate) fn known(project: &Project, definitions: &Definitions, path: &RepoPat
         return Ok(Some(data.clone()));
     }
     Err(Error::usage(format!("{} holds {}, which is tracked already", shown(path), shown(data)))
-        .hint(format!("track the whole folder instead: lockstep remove {}", word(&shown(data)))))
+        .hint(format!("track the whole folder instead: lockstep stage remove {}", word(&shown(data)))))
 }
 
 /// The nearest pipeline file from the current folder upwards, else a new one in the current folder.

@@ -86,7 +86,7 @@ pub fn import(
         let data = data.relative_to(&project.cwd);
         return Err(Error::usage(format!("{data} is tracked already"))
             .hint(format!("renew an import: lockstep update {}", word(&data)))
-            .hint(format!("or stop tracking it first: lockstep remove {}", word(&data))));
+            .hint(format!("or stop tracking it first: lockstep stage remove {}", word(&data))));
     }
     if !project.repo.tracked(std::slice::from_ref(&path))?.is_empty() {
         return Err(Error::usage(format!("Git tracks `{to}`, and only one of Git and lockstep can keep it"))
@@ -302,7 +302,7 @@ fn refuse_changed(project: &Project, definitions: &Definitions, path: &RepoPath,
         refused.causes.push(error.message);
         refused.causes.extend(error.causes);
         refused
-            .hint(format!("keep it as data of this repository: lockstep remove {target}, lockstep add {target}"))
+            .hint(format!("keep it as data of this repository: lockstep stage remove {target}, lockstep add {target}"))
             .hint("or throw the changes away: add --force")
     };
     if origin.has(project, &pin, sink).map_err(changed)? {

@@ -44,8 +44,8 @@ pub struct Removed {
 }
 
 pub fn remove(project: &Project, targets: &[String], options: &Options, sink: &dyn Sink) -> Result<Removed> {
-    let _lock = worktree_lock::take(project, "lockstep remove", sink)?;
-    let _edit = worktree_lock::take_for_edit(project, "lockstep remove", sink)?;
+    let _lock = worktree_lock::take(project, "lockstep stage remove", sink)?;
+    let _edit = worktree_lock::take_for_edit(project, "lockstep stage remove", sink)?;
     let mut removed = Removed::default();
     // All words are understood before anything is changed.
     let definitions = project.definitions_without_graph()?;
@@ -210,8 +210,8 @@ fn refuse_unsaved(project: &Project, definitions: &Definitions, outs: &[RepoPath
         return Ok(());
     }
     Err(Error::new(Kind::Check, format!("not in the store, so that deleting would lose it: {}", unsaved.join(", ")))
-        .hint("keep the files: lockstep remove without --outs")
-        .hint("delete them nevertheless: lockstep remove --outs --force"))
+        .hint("keep the files: lockstep stage remove without --outs")
+        .hint("delete them nevertheless: lockstep stage remove --outs --force"))
 }
 
 fn resolve(project: &Project, definitions: &Definitions, target: &str) -> Result<Target> {
@@ -239,7 +239,11 @@ fn resolve(project: &Project, definitions: &Definitions, target: &str) -> Result
                     "stage {name} is generated from {group} and cannot be removed alone"
                 ))
                 .hint(format!("take its item out of the list at {place}"))
-                .hint(format!("or remove all {} of them: lockstep remove {}", ids.len(), word(group))));
+                .hint(format!(
+                    "or remove all {} of them: lockstep stage remove {}",
+                    ids.len(),
+                    word(group)
+                )));
             }
             return Ok(Target::Stage(id, name.to_string(), vec![*stage]));
         }
@@ -262,7 +266,7 @@ fn resolve(project: &Project, definitions: &Definitions, target: &str) -> Result
         };
         let place = file.path.relative_to(&project.cwd);
         return Err(Error::usage(format!("{target} is an output of stage {stage}"))
-            .hint(format!("remove the stage: lockstep remove {}", word(&stage)))
+            .hint(format!("remove the stage: lockstep stage remove {}", word(&stage)))
             .hint(format!("or take the output out of the stage's `outs` in {place}")));
     }
     Err(Error::missing(format!("`{target}` is neither a stage nor tracked data"))

@@ -36,7 +36,7 @@ pub(super) fn parse(path: &str, text: &str) -> Result<Lock> {
     if conflict_marker(text).is_some() {
         return Err(Error::usage(format!("{path} holds the markers of a merge conflict"))
             .hint("resolve it: lockstep merge")
-            .hint("next time it resolves itself, once this clone knows how: lockstep install"));
+            .hint("next time it resolves itself, once this clone knows how: lockstep hooks install"));
     }
     // A write that was cut short leaves this: it says nothing of what was pinned.
     if text.trim().is_empty() {

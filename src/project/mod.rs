@@ -399,7 +399,7 @@ impl Project {
                 "cache.dir is {}, and {path} is an output, data or scratch: one would hold the other",
                 dir.display()
             ))
-            .hint("set cache.dir to a folder of its own: lockstep cache dir PATH")),
+            .hint("set cache.dir to a folder of its own: lockstep store dir PATH")),
             None => Ok(()),
         }
     }

@@ -134,7 +134,7 @@ fn plan_with(project: &Project, options: &Options, asked: Option<Catalogs>, sink
 /// by who agrees to anything.
 pub fn apply(project: &Project, options: &Options, planned: &Planned, forced: bool, sink: &dyn Sink) -> Result<Freed> {
     let store = project.store();
-    let _alone = store.hold_alone("lockstep gc", sink)?;
+    let _alone = store.hold_alone("lockstep store gc", sink)?;
     // Nobody is to wait for a network with us.
     let now = plan_with(project, options, planned.asked.clone(), sink)?;
     let known: HashSet<(ObjectId, Option<&str>)> =

@@ -92,7 +92,7 @@ pub fn gather(project: &Project, request: &Request) -> Result<Found> {
         if request.forgotten.contains(&home) {
             continue;
         }
-        let forget = format!("if it is gone for good: lockstep gc --forget {} …", word(&home.to_string_lossy()));
+        let forget = format!("if it is gone for good: lockstep store gc --forget {} …", word(&home.to_string_lossy()));
         let reading = |e: Error| match e.kind {
             Kind::Missing if !home.exists() => Error::missing(format!(
                 "the project at {}{}, which uses this store, is not there: what it needs is not known",

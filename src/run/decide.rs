@@ -245,7 +245,8 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
                 ));
                 let is_pinned = self.entry(id).is_some() && !self.project.config.remotes().is_empty();
                 let error = if is_pinned { error.hint("bring what was pushed: lockstep pull") } else { error };
-                let error = error.hint(format!("let it run again: lockstep unfreeze {}", word(&self.address(id))));
+                let error =
+                    error.hint(format!("let it run again: lockstep stage unfreeze {}", word(&self.address(id))));
                 self.fail(id, reasons, error, None, 0.0);
             }
         }

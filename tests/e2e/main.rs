@@ -11,6 +11,7 @@ mod data_versions;
 mod du;
 mod edits;
 mod gc;
+mod golden;
 mod hermetic;
 mod history;
 mod layouts;

@@ -168,7 +168,7 @@ const READERS: &[(&str, &str)] = &[
     ("run/execute/scratch.rs", "lockstep's own state, in Git's folder"),
     ("cache/signatures.rs", "the system's random numbers"),
     ("run/watchdog.rs", "the system's list of processes"),
-    ("cli/commands/logs.rs", "lockstep's own log folder"),
+    ("cli/commands/pipeline/logs.rs", "lockstep's own log folder"),
     ("cli/signals.rs", "the system's list of processes"),
     ("cli/user.rs", "the system's list of users"),
 ];

@@ -244,7 +244,7 @@ impl Sink for Progress<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::args::Global;
+    use crate::cli::global::Global;
     use crate::event::Doing;
 
     #[test]

@@ -89,7 +89,7 @@ impl Repo {
                     file.display(),
                     kept.display()
                 ))
-                .hint("make one of them, and run `lockstep install` again"));
+                .hint("make one of them, and run `lockstep hooks install` again"));
             }
             fs::rename(&file, &kept).map_err(|e| Error::io("rename", &file, e))?;
             done.push(format!("the {} hook that was there is kept as {} and runs first", hook.name(), kept.display()));
@@ -137,7 +137,7 @@ impl Repo {
     fn common(&self) -> Result<&PathBuf> {
         self.common_dir.as_ref().ok_or_else(|| {
             Error::missing("there is no Git repository here, so there is nothing to install")
-                .hint("git init, then lockstep install")
+                .hint("git init, then lockstep hooks install")
         })
     }
 

@@ -62,7 +62,7 @@ impl Remote {
         }
         let message = format!("the remote {} ({}) lost its file {MARKER}", self.name, self.url());
         Err(Error::new(Kind::Remote, message)
-            .hint(format!("if it is the right one: lockstep verify --remote {} --repair", word(&self.name))))
+            .hint(format!("if it is the right one: lockstep store verify --remote {} --repair", word(&self.name))))
     }
 
     /// Is it a folder that is not there? Of a service only an answer tells.

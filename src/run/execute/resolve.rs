@@ -148,7 +148,7 @@ impl Context<'_> {
             let what =
                 format!("stage {address} is frozen, and its outputs are neither in the workspace nor in the store");
             return Error::missing(what + remote)
-                .hint(format!("let it run again: lockstep unfreeze {}", word(address)));
+                .hint(format!("let it run again: lockstep stage unfreeze {}", word(address)));
         }
         let what =
             format!("the outputs of stage {address} are missing, and neither the store nor the run cache has them");

@@ -77,7 +77,7 @@ impl Store {
     fn no_store(&self) -> Error {
         let dir = self.dir().display();
         Error::usage(format!("{dir} is not a store of lockstep: it is not empty and has no file {MARKER}"))
-            .hint("set cache.dir to a new or empty folder: lockstep cache dir PATH")
+            .hint("set cache.dir to a new or empty folder: lockstep store dir PATH")
             .hint(format!(
                 "or, if it is a store of an earlier lockstep: echo 'lockstep-store 1' > {}",
                 word(&format!("{dir}/{MARKER}"))

@@ -1,4 +1,4 @@
-//! The hooks that `lockstep install` writes, called by the real Git.
+//! The hooks that `lockstep hooks install` writes, called by the real Git.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -33,7 +33,7 @@ fn telling_mistakes_have_telling_messages() {
     == conflict.lock
     error: pipeline.lock holds the markers of a merge conflict
       hint: resolve it: lockstep merge
-      hint: next time it resolves itself, once this clone knows how: lockstep install
+      hint: next time it resolves itself, once this clone knows how: lockstep hooks install
 
     == cut-off.lock
     error: pipeline.lock is no lock file: stages.eval.outs.m.json: `af1349` is no BLAKE3 hash of 64 hexadecimal digits at line 31 column 9

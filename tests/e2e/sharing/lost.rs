@@ -177,7 +177,7 @@ fn a_lost_marker_is_mended_by_verify() {
     fine(&sandbox.run(&["push", "-q"]));
     lose(&sandbox, "no marker");
     let out = sandbox.run(&["push"]);
-    assert!(out.stderr.contains("lockstep verify --remote lab --repair"), "{out}");
+    assert!(out.stderr.contains("lockstep store verify --remote lab --repair"), "{out}");
     sandbox.run(&["verify", "--remote", "lab", "--repair"]);
     fine(&sandbox.run(&["push", "-q"]));
     fine(&sandbox.run(&["-q", "verify", "--remote", "lab"]));

@@ -22,7 +22,7 @@ fn the_store_is_where_the_settings_say() {
     --- stderr
     error: cache.dir cannot be ../store in lockstep.toml: it lies outside the repository
       because: lockstep.toml goes to every clone, and names no folder of other people's machines
-      hint: for this clone alone: lockstep cache dir --local ../../store
+      hint: for this clone alone: lockstep store dir --local ../../store
     ");
     assert_eq!(sandbox.run(&["cache", "dir", "--local", "/mnt/store", "-q"]).code, 0);
     insta::assert_snapshot!(sandbox.shown(&sandbox.run_in("sub", &["cache", "dir"])), @r"

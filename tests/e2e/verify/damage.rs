@@ -16,7 +16,7 @@ fn a_loose_object() {
       hurts d of gen: workspace, main ([v2])
     --- stderr
     129 objects ([SIZE]), 2 packs, 4 results: 1 damaged
-    hint: take it again from the workspace or a remote: lockstep verify --repair
+    hint: take it again from the workspace or a remote: lockstep store verify --repair
     ");
     // Cut short, and gone for something else.
     fs::write(&big, "2").unwrap();
@@ -41,7 +41,7 @@ fn silent_damage() {
     --- stderr
     129 objects ([SIZE]), 2 packs, 4 results: 1 damaged
     read 129 objects ([SIZE])
-    hint: take it again from the workspace or a remote: lockstep verify --repair
+    hint: take it again from the workspace or a remote: lockstep store verify --repair
     ");
     let of = |n: u32| sandbox.run(&["verify", &format!("--read-data={n}/5")]).code;
     assert_eq!((1..=5).filter(|n| of(*n) == 1).count(), 1);
@@ -59,7 +59,7 @@ fn an_object_of_a_pack() {
       hurts d of gen: workspace, main ([v2])
     --- stderr
     129 objects ([SIZE]), 2 packs, 4 results: 1 damaged
-    hint: take it again from the workspace or a remote: lockstep verify --repair
+    hint: take it again from the workspace or a remote: lockstep store verify --repair
     ");
     let sandbox = lab();
     let (pack, at) = packed(&store(&sandbox).join("packs"), b"7 2\n");
@@ -81,7 +81,7 @@ fn a_tree() {
       hurts d of gen: v1 ([v1])
     --- stderr
     129 objects ([SIZE]), 2 packs, 4 results: 1 damaged
-    hint: take it again from the workspace or a remote: lockstep verify --repair
+    hint: take it again from the workspace or a remote: lockstep store verify --repair
     ");
 }
 
@@ -98,7 +98,7 @@ fn the_index_of_a_pack() {
       hurts small of use: workspace, main ([v2])
     --- stderr
     67 objects ([SIZE]), 1 pack, 4 results: 1 damaged
-    hint: take it again from the workspace or a remote: lockstep verify --repair
+    hint: take it again from the workspace or a remote: lockstep store verify --repair
     ");
 }
 
@@ -117,7 +117,7 @@ fn a_pack_that_is_cut_short_or_gone() {
       hurts small of use: workspace, main ([v2])
     --- stderr
     67 objects ([SIZE]), 1 pack, 4 results: 1 damaged
-    hint: take it again from the workspace or a remote: lockstep verify --repair
+    hint: take it again from the workspace or a remote: lockstep store verify --repair
     ");
     // There is no remote that may have it.
     fs::remove_file(&pack).unwrap();
@@ -130,7 +130,7 @@ fn a_pack_that_is_cut_short_or_gone() {
       hurts small of use: workspace, main ([v2])
     --- stderr
     67 objects ([SIZE]), 1 pack, 4 results: 2 damaged
-    hint: take it again from the workspace or a remote: lockstep verify --repair
+    hint: take it again from the workspace or a remote: lockstep store verify --repair
     ");
 }
 
@@ -151,7 +151,7 @@ fn entries_of_the_run_cache() {
     runs/ab/[HASH]/0000000000-[N]: it is no result of its stage key
     --- stderr
     129 objects ([SIZE]), 2 packs, 4 results: 2 damaged
-    hint: take it again from the workspace or a remote: lockstep verify --repair
+    hint: take it again from the workspace or a remote: lockstep store verify --repair
     ");
 }
 
@@ -174,7 +174,7 @@ fn small_files_of_the_store() {
     packs/[HASH].dead: its checksum is wrong: which objects of the pack are damaged is not known
     --- stderr
     129 objects ([SIZE]), 2 packs, 4 results: 4 damaged
-    hint: take it again from the workspace or a remote: lockstep verify --repair
+    hint: take it again from the workspace or a remote: lockstep store verify --repair
     ");
 }
 

@@ -76,7 +76,7 @@ fn a_clone_lacks_much_and_is_whole() {
     --- stderr
     2 objects (150.0 kB), 0 packs, 0 results: 1 damaged
     3 outputs not here, which is no damage (350.3 kB)
-    hint: take it again from the workspace or a remote: lockstep verify --repair
+    hint: take it again from the workspace or a remote: lockstep store verify --repair
     ");
 }
 

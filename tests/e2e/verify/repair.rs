@@ -119,7 +119,7 @@ fn nowhere_to_take_it_from() {
       hurts large of use: v1 ([v1])
     --- stderr
     128 objects (565.9 kB), 2 packs, 3 results: 1 damaged
-    hint: take it again from the workspace or a remote: lockstep verify --repair
+    hint: take it again from the workspace or a remote: lockstep store verify --repair
     ");
     // What the hint says mends it.
     sandbox.git(&["checkout", "-q", "v1"]);

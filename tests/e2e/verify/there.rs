@@ -68,7 +68,7 @@ fn damage_there_is_named_and_put_again() {
     --- stderr
     lab: 3 packs, 1 large object, 4 results (1.9 MB): 2 damaged
     read 4 files (1.9 MB)
-    hint: put it again from here: lockstep verify --remote lab --repair
+    hint: put it again from here: lockstep store verify --remote lab --repair
     ");
     insta::assert_snapshot!(shown(&sandbox, &sandbox.run(&["verify", "--remote", "--read-data", "--repair"])), @r"
     exit 0

@@ -1,7 +1,7 @@
 use serde_json::json;
 
-use super::act::How;
-use super::desk::{Desk, label};
+use super::context::{Context, label};
+use super::tag_args::TagArgs;
 use crate::cli::output::Output;
 use crate::error::Result;
 use crate::model::registry::promote::Removal;
@@ -22,15 +22,15 @@ pub struct Args {
     #[arg(value_parser = label)]
     label: Label,
     #[command(flatten)]
-    how: How,
+    how: TagArgs,
 }
 
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let publisher = args.how.publisher(project, out)?;
-    let desk = Desk::open(project, out)?;
-    let name = desk.name(&args.name)?;
-    args.how.compare(publisher.as_ref(), &name, &desk.registry, None, out)?;
-    let plan = Removal::demote(&desk.registry, &name, &args.label)?;
+    let context = Context::open(project, out)?;
+    let name = context.name(&args.name)?;
+    args.how.compare(publisher.as_ref(), &name, &context.registry, None, out)?;
+    let plan = Removal::demote(&context.registry, &name, &args.label)?;
     let version = plan.version.as_ref().map(|v| v.to_string());
     let of = version.as_ref().map(|v| format!(" {v}")).unwrap_or_default();
     let also: Vec<String> = plan.also.iter().map(|version| version.to_string()).collect();

@@ -1,7 +1,7 @@
 use serde_json::json;
 
-use super::act::How;
-use super::desk::Desk;
+use super::context::Context;
+use super::tag_args::TagArgs;
 use crate::cli::output::Output;
 use crate::error::Result;
 use crate::model::registry::promote::Removal;
@@ -21,16 +21,16 @@ pub struct Args {
     /// NAME or NAME@VERSION
     what: String,
     #[command(flatten)]
-    how: How,
+    how: TagArgs,
 }
 
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let publisher = args.how.publisher(project, out)?;
-    let desk = Desk::open(project, out)?;
-    let asked = desk.asked(&args.what)?;
-    args.how.compare(publisher.as_ref(), &asked.name, &desk.registry, None, out)?;
+    let context = Context::open(project, out)?;
+    let asked = context.asked(&args.what)?;
+    args.how.compare(publisher.as_ref(), &asked.name, &context.registry, None, out)?;
     let whole = !args.what.contains(['@', '#']);
-    let plan = Removal::deprecate(project, &desk.registry, &asked, whole)?;
+    let plan = Removal::deprecate(project, &context.registry, &asked, whole)?;
     let version = plan.version.as_ref().map(|v| v.to_string());
     let of = version.as_ref().map(|v| format!(" {v}")).unwrap_or_default();
     let mut said = format!("{}{of} is deprecated", asked.name);

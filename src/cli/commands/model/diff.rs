@@ -1,6 +1,6 @@
 use serde_json::{Map, Value as Json, json};
 
-use crate::cli::args::Global;
+use crate::cli::global::Global;
 use crate::cli::output::{Output, Style};
 use crate::cli::progress::Progress;
 use crate::cli::text;
@@ -43,8 +43,8 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {
-    let (_, old) = super::contents(&args.old, args.torch, global)?;
-    let (_, new) = super::contents(&args.new, args.torch, global)?;
+    let (_, old) = super::contents::read_contents(&args.old, args.torch, global)?;
+    let (_, new) = super::contents::read_contents(&args.new, args.torch, global)?;
     diff::check(&old, &args.old)?;
     diff::check(&new, &args.new)?;
     let progress = Progress::new(out, false);

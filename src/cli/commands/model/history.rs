@@ -1,6 +1,6 @@
 use serde_json::{Value as Json, json};
 
-use super::desk::{self, Desk};
+use super::context::{self, Context};
 use crate::cli::output::Output;
 use crate::cli::table::Table;
 use crate::cli::text;
@@ -28,8 +28,8 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
-    let desk = Desk::open(project, out)?;
-    let model = desk.registry.model(&desk.name(&args.name)?)?;
+    let context = Context::open(project, out)?;
+    let model = context.registry.model(&context.name(&args.name)?)?;
     let events = || model.events.iter().enumerate().rev();
     let verify = args.verify.then_some(&project.repo);
     if args.json {
@@ -67,8 +67,8 @@ fn sentence(model: &Model, at: usize, event: &Event) -> String {
 
 fn shape(model: &Model, at: usize, event: &Event, verify: Option<&Repo>) -> Json {
     let mut shape = match verify {
-        Some(repo) => desk::verified(event, &event.signature(repo)),
-        None => desk::event(event),
+        Some(repo) => context::verified(event, &event.signature(repo)),
+        None => context::event(event),
     };
     let label = match &event.action {
         Action::Promote(label) | Action::Demote(label) => Some(label.to_string()),

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value as Json, json};
 
-use crate::cli::args::Global;
+use crate::cli::global::Global;
 use crate::cli::output::{Output, Style};
 use crate::cli::text;
 use crate::error::Result;
@@ -42,7 +42,7 @@ const FEW: usize = 20;
 const TYPE: usize = 60;
 
 pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {
-    let (source, contents) = super::contents(&args.path, args.torch, global)?;
+    let (source, contents) = super::contents::read_contents(&args.path, args.torch, global)?;
     if args.json {
         out.json(&as_json(&args.path, source.len(), &contents));
     } else {

@@ -1,6 +1,7 @@
 use serde_json::{Map, Value as Json, json};
 
-use super::desk::{self, Desk};
+use super::context::{self, Context};
+use crate::cli::advice;
 use crate::cli::output::Output;
 use crate::cli::table::Table;
 use crate::cli::text;
@@ -34,34 +35,34 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
-    let desk = Desk::open(project, out)?;
-    crate::cli::commands::tell_broken_of(&desk.now, out);
+    let context = Context::open(project, out)?;
+    advice::warn_broken_pipelines_of(&context.now, out);
     // Models are declared in any pipeline file.
-    let code = if args.names.is_empty() { crate::cli::commands::code_of_all(0, &desk.now.definitions) } else { 0 };
-    let declared = artifact::all(&desk.now);
+    let code = if args.names.is_empty() { advice::exit_code_of_all(0, &context.now.definitions) } else { 0 };
+    let declared = artifact::all(&context.now);
     let mut names: Vec<ModelName> =
-        desk.registry.models.keys().cloned().chain(declared.iter().map(|a| a.name.clone())).collect();
+        context.registry.models.keys().cloned().chain(declared.iter().map(|a| a.name.clone())).collect();
     names.sort();
     names.dedup();
     if !args.names.is_empty() {
-        let asked = args.names.iter().map(|typed| desk.name(typed)).collect::<Result<Vec<_>>>()?;
+        let asked = args.names.iter().map(|typed| context.name(typed)).collect::<Result<Vec<_>>>()?;
         for name in asked.iter().filter(|name| !names.contains(name)) {
-            desk.registry.model(name)?;
+            context.registry.model(name)?;
         }
         names.retain(|name| asked.contains(name));
     }
     let rows: Vec<(&ModelName, Option<&Model>, Option<&Artifact>)> = names
         .iter()
-        .map(|name| (name, desk.registry.models.get(name), declared.iter().find(|a| a.name == *name)))
+        .map(|name| (name, context.registry.models.get(name), declared.iter().find(|a| a.name == *name)))
         .filter(|(_, model, _)| args.all || args.json || model.is_none_or(|m| m.deprecated.is_none()))
         // Tags of other tools may look like a label on a commit.
         .filter(|(_, model, artifact)| args.all || artifact.is_some() || model.is_none_or(|m| !m.versions.is_empty()))
         .collect();
-    let unfit = if args.names.is_empty() { artifact::unfit(&desk.now) } else { Vec::new() };
+    let unfit = if args.names.is_empty() { artifact::unfit(&context.now) } else { Vec::new() };
     if args.json {
         let event = |event: &Event| match args.verify {
-            true => desk::verified(event, &event.signature(&project.repo)),
-            false => desk::event(event),
+            true => context::verified(event, &event.signature(&project.repo)),
+            false => context::event(event),
         };
         let known = rows.iter().map(|(name, model, artifact)| shape(name, *model, *artifact, &event));
         out.json(&known.chain(unfit.iter().map(unfit_shape)).collect::<Vec<_>>().into());

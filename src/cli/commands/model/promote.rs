@@ -1,7 +1,7 @@
 use serde_json::json;
 
-use super::act::{How, checks};
-use super::desk::{Desk, label};
+use super::context::{Context, label};
+use super::tag_args::{TagArgs, checks};
 use crate::cli::output::Output;
 use crate::error::Result;
 use crate::model::registry::promote::Promotion;
@@ -26,17 +26,17 @@ pub struct Args {
     #[arg(short, long)]
     force: bool,
     #[command(flatten)]
-    how: How,
+    how: TagArgs,
 }
 
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let publisher = args.how.publisher(project, out)?;
-    let desk = Desk::open(project, out)?;
-    let asked = desk.asked(&args.version)?;
-    let mut plan = Promotion::plan(project, &desk.registry, &asked, &args.label)?;
+    let context = Context::open(project, out)?;
+    let asked = context.asked(&args.version)?;
+    let mut plan = Promotion::plan(project, &context.registry, &asked, &args.label)?;
     let (name, version, label) = (asked.name, plan.version.clone(), plan.label.clone());
     let given = plan.given.as_deref().filter(|_| plan.is_done());
-    let lacking = args.how.compare(publisher.as_ref(), &name, &desk.registry, given, out)?;
+    let lacking = args.how.compare(publisher.as_ref(), &name, &context.registry, given, out)?;
     if let Some(tag) = given {
         out.say(format!("{name} {version} is {label} already"));
         let pushed = match &publisher {

@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use super::desk::Desk;
+use super::context::Context;
 use crate::cli::output::Output;
 use crate::error::Result;
 use crate::model::provenance::statement;
@@ -31,13 +31,13 @@ pub struct Args {
 
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let _ = args.json;
-    let desk = Desk::open(project, out)?;
-    let asked = desk.asked(&args.version)?;
+    let context = Context::open(project, out)?;
+    let asked = context.asked(&args.version)?;
     if project.repo.require_signed {
-        let (model, event, _) = desk.registry.find(&asked)?;
+        let (model, event, _) = context.registry.find(&asked)?;
         signed::require(&project.repo, model, Some(&asked.which), model.place(event))?;
     }
-    let trace = Trace::of(project, &desk.registry, &asked)?;
+    let trace = Trace::of(project, &context.registry, &asked)?;
     let statement = statement(&trace)?;
     match &args.output {
         None => out.values(&statement),

@@ -1,7 +1,7 @@
 use serde_json::json;
 
-use super::act::{How, checks};
-use super::desk::{Desk, pin};
+use super::context::{Context, pin};
+use super::tag_args::{TagArgs, checks};
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
 use crate::cli::text;
@@ -40,7 +40,7 @@ pub struct Args {
     #[arg(short, long)]
     force: bool,
     #[command(flatten)]
-    how: How,
+    how: TagArgs,
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -52,9 +52,9 @@ enum Part {
 
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let publisher = args.how.publisher(project, out)?;
-    let desk = Desk::open(project, out)?;
-    let name = desk.name(&args.name)?;
-    args.how.compare(publisher.as_ref(), &name, &desk.registry, None, out)?;
+    let context = Context::open(project, out)?;
+    let name = context.name(&args.name)?;
+    args.how.compare(publisher.as_ref(), &name, &context.registry, None, out)?;
     let number = match (&args.version, args.bump) {
         (Some(version), _) => Number::This(version.clone()),
         (None, Some(Part::Major)) => Number::Next(Bump::Major),
@@ -62,7 +62,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         (None, _) => Number::Next(Bump::Patch),
     };
     let progress = Progress::new(out, false);
-    let plan = Plan::make(project, &desk.registry, &name, &number, args.rev.as_deref(), &progress);
+    let plan = Plan::make(project, &context.registry, &name, &number, args.rev.as_deref(), &progress);
     progress.finish();
     let mut plan = plan?;
     if let Some(refusal) = plan.refusal() {

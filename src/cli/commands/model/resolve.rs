@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use super::desk::{self, Desk};
+use super::context::{self, Context};
 use crate::cli::output::Output;
 use crate::error::{Error, Result};
 use crate::model::registry::signed;
@@ -34,10 +34,10 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
-    let desk = Desk::open(project, out)?;
-    let Answer { model, at, label, which } = find(&desk, &args.what)?;
+    let context = Context::open(project, out)?;
+    let Answer { model, at, label, which } = find(&context, &args.what)?;
     let event = &model.events[at];
-    if args.verify || signed::is_required(&desk.now, &model.name)? {
+    if args.verify || signed::is_required(&context.now, &model.name)? {
         signed::require(&project.repo, model, which.as_ref(), at)?;
     }
     let signature = event.signature(&project.repo);
@@ -45,7 +45,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let version = model.version_of(at).filter(|_| about_version);
     let trace = version.as_ref().map(|version| {
         let which = Which::Version(version.clone());
-        Trace::of(project, &desk.registry, &Asked { name: model.name.clone(), which })
+        Trace::of(project, &context.registry, &Asked { name: model.name.clone(), which })
     });
     let trace = trace.transpose()?;
     let current = model.holds(at);
@@ -53,14 +53,14 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let found = trace.as_ref().and_then(|t| t.pin());
     let kind = trace.as_ref().and_then(|t| t.artifact.as_ref()).and_then(|artifact| artifact.kind.clone());
     if args.json {
-        let mut shape = desk::verified(event, &signature);
+        let mut shape = context::verified(event, &signature);
         shape["name"] = model.name.to_string().into();
         shape["version"] = json!(version.as_ref().map(Version::to_string));
         shape["label"] = json!(label.as_ref().map(Label::to_string));
         shape["current"] = current.into();
         shape["path"] = json!(path);
         shape["type"] = json!(kind);
-        shape["pin"] = json!(found.as_ref().map(desk::pin));
+        shape["pin"] = json!(found.as_ref().map(context::pin));
         out.json(&shape);
         return Ok(0);
     }
@@ -77,7 +77,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     line("path", path);
     line("blake3", found.map(|pin| pin.id.hex()));
     line("tag", Some(event.tag.clone()));
-    line("signed", Some(desk::signature_words(&signature).unwrap_or_else(|| "none".into())));
+    line("signed", Some(context::signature_words(&signature).unwrap_or_else(|| "none".into())));
     if !current {
         out.say("this is not so any more: a later tag says otherwise");
     }
@@ -95,7 +95,7 @@ struct Answer<'d> {
     which: Option<Which>,
 }
 
-fn find<'d>(desk: &'d Desk<'_>, typed: &str) -> Result<Answer<'d>> {
+fn find<'d>(context: &'d Context<'_>, typed: &str) -> Result<Answer<'d>> {
     let label = |event: &Event| match &event.action {
         Action::Promote(label) | Action::Demote(label) => Some(label.clone()),
         _ => None,
@@ -103,20 +103,20 @@ fn find<'d>(desk: &'d Desk<'_>, typed: &str) -> Result<Answer<'d>> {
     // A tag may have the very name of a label; the label is meant then.
     let full = typed.strip_prefix("refs/tags/");
     if typed.parse::<Asked>().is_ok() && full.is_none() {
-        let asked = desk.asked(typed)?;
-        let (model, event, _) = desk.registry.find(&asked)?;
+        let asked = context.asked(typed)?;
+        let (model, event, _) = context.registry.find(&asked)?;
         return Ok(Answer { model, at: model.place(event), label: label(event), which: Some(asked.which) });
     }
     let tag = full.unwrap_or(typed);
     if let Ok(parsed) = tag.parse::<ModelTag>() {
-        let model = desk.registry.models.get(&parsed.name);
+        let model = context.registry.models.get(&parsed.name);
         let found = model.and_then(|model| Some((model, model.events.iter().position(|e| e.tag == tag)?)));
         let Some((model, at)) = found else {
             return Err(Error::missing(format!("there is no tag {tag} here")).hint("git fetch --tags"));
         };
         return Ok(Answer { model, at, label: label(&model.events[at]), which: None });
     }
-    let asked = desk.asked(tag)?;
-    let (model, event, _) = desk.registry.find(&asked)?;
+    let asked = context.asked(tag)?;
+    let (model, event, _) = context.registry.find(&asked)?;
     Ok(Answer { model, at: model.place(event), label: label(event), which: Some(asked.which) })
 }

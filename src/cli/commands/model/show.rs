@@ -1,6 +1,6 @@
 use serde_json::{Map, json};
 
-use super::desk::{self, Desk};
+use super::context::{self, Context};
 use crate::cli::output::{Output, Style};
 use crate::cli::table::shown;
 use crate::cli::text;
@@ -32,8 +32,8 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
-    let desk = Desk::open(project, out)?;
-    let trace = Trace::of(project, &desk.registry, &desk.asked(&args.version)?)?;
+    let context = Context::open(project, out)?;
+    let trace = Trace::of(project, &context.registry, &context.asked(&args.version)?)?;
     if args.json {
         out.values(&shape(&trace, &project.repo));
     } else {
@@ -87,7 +87,7 @@ fn print(trace: &Trace<'_, '_>, repo: &Repo, out: &Output) {
         field("blake3", noted.blake3.clone());
     }
     let signed = |event: &Event| {
-        if let Some(words) = desk::signature_words(&event.signature(repo)) {
+        if let Some(words) = context::signature_words(&event.signature(repo)) {
             field("signature", words);
         }
     };
@@ -187,7 +187,7 @@ fn sized(pin: &Pin) -> String {
 
 fn shape(trace: &Trace<'_, '_>, repo: &Repo) -> Value {
     let event = trace.event;
-    let verified = |event: &Event| desk::verified(event, &event.signature(repo));
+    let verified = |event: &Event| context::verified(event, &event.signature(repo));
     let mut shape = verified(event);
     shape["name"] = trace.model.name.to_string().into();
     shape["version"] = json!(trace.version.map(Version::to_string));
@@ -195,7 +195,7 @@ fn shape(trace: &Trace<'_, '_>, repo: &Repo) -> Value {
     shape["message"] = json!(event.words);
     shape["commit_subject"] = json!(trace.about.as_ref().map(|about| &about.subject));
     shape["path"] = json!(trace.origin.as_ref().map(|origin| origin.path.to_string()));
-    shape["pin"] = json!(trace.pin().as_ref().map(desk::pin));
+    shape["pin"] = json!(trace.pin().as_ref().map(context::pin));
     shape["labels"] =
         trace.labels.iter().map(|(label, event)| (label.to_string(), verified(event))).collect::<Map<_, _>>().into();
     let stage = trace
@@ -204,7 +204,7 @@ fn shape(trace: &Trace<'_, '_>, repo: &Repo) -> Value {
     shape["stage"] = json!(stage);
     shape["upstream"] = trace.chain().into_iter().skip(1).map(|(address, _)| address).collect::<Vec<_>>().into();
     let input = |input: &crate::model::origin::Input| {
-        let mut one = desk::pin(&input.pin);
+        let mut one = context::pin(&input.pin);
         one["path"] = input.path.clone().into();
         one["data"] = input.data.into();
         one

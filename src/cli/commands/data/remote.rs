@@ -1,0 +1,311 @@
+use clap::Subcommand;
+use serde_json::{Map, json};
+
+use crate::cli::ask;
+use crate::cli::output::{Output, Style};
+use crate::cli::{text, trust};
+use crate::config;
+use crate::error::{Error, Result};
+use crate::git::program::clone::folder;
+use crate::project::Project;
+use crate::remote::catalog::lost;
+use crate::remote::settings::grant;
+use crate::remote::settings::grant::Edit;
+use crate::remote::settings::setup::{self, Level};
+use crate::remote::{Remote, check};
+use crate::shell::word;
+use crate::url::{Url, redact_text};
+
+/// Manage remotes, which share outputs and data
+///
+/// A remote holds outputs and results of runs in a folder, a bucket or on a server. URLs: a folder, s3://bucket/prefix,
+/// gs://bucket/prefix, azure://container/prefix, ssh://user@host/path, webdavs://host/path, and, to read only,
+/// https://host/path.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  lockstep remote add -d lab s3://our-bucket/digits
+  lockstep remote modify lab endpoint_url https://minio.example.org
+  lockstep remote modify --local lab secret_access_key      asks for it
+  lockstep remote check lab
+  lockstep push")]
+pub struct Args {
+    #[command(subcommand)]
+    command: Sub,
+}
+
+#[derive(Subcommand, Debug)]
+enum Sub {
+    /// Name a remote
+    #[command(after_help = "\
+Examples:
+  lockstep remote add -d nas /mnt/nas/store     a folder, and the one that counts from now on
+  lockstep remote add --local test ../store     for this clone alone")]
+    Add {
+        name: String,
+        url: String,
+        /// It counts where none is named
+        #[arg(short, long)]
+        default: bool,
+        /// Write the settings of this clone, not lockstep.toml
+        #[arg(long)]
+        local: bool,
+        /// Replace the URL of one that is there
+        #[arg(short, long)]
+        force: bool,
+    },
+    /// Set an option of a remote, named as the cloud's own tools name it
+    #[command(after_help = "\
+Options of every remote: url, read_only, jobs, timeout (seconds), retries
+  s3        endpoint_url region profile access_key_id secret_access_key session_token role_arn external_id
+            allow_anonymous_login addressing_style storage_class server_side_encryption sse_kms_key_id
+  gs        credential_path token endpoint_url allow_anonymous_login storage_class
+  azure     account_name account_key connection_string sas_token endpoint_url allow_anonymous_login
+  ssh       user port keyfile known_hosts_strategy
+  webdav, https   user password token
+
+Secrets go into the settings of this clone (--local), or stay in the cloud's own environment variables and profiles.
+They are sent to the scheme, host and port that the remote has when they are set, and to no other.
+
+Examples:
+  lockstep remote modify lab region eu-west-1
+  lockstep remote modify --local lab password               asks for it
+  pass show lab | lockstep remote modify --local lab password --stdin
+  lockstep remote modify lab read_only true
+  lockstep remote modify lab region --unset")]
+    Modify {
+        name: String,
+        option: String,
+        /// Of a secret: left out, to be asked for it, or `-` for standard input
+        value: Option<String>,
+        /// Read a secret from standard input
+        #[arg(long, conflicts_with = "value")]
+        stdin: bool,
+        /// Write the settings of this clone, not lockstep.toml
+        #[arg(long)]
+        local: bool,
+        /// Take the option out
+        #[arg(long, conflicts_with_all = ["value", "stdin"])]
+        unset: bool,
+    },
+    /// List remotes
+    List {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Forget a remote; what it holds stays
+    Remove { name: String },
+    /// Give a remote another name
+    Rename { name: String, new: String },
+    /// Print, or choose, the remote that counts where none is named
+    Default {
+        name: Option<String>,
+        /// Write the settings of this clone, not lockstep.toml
+        #[arg(long)]
+        local: bool,
+        /// None counts any more
+        #[arg(long, conflicts_with = "name")]
+        unset: bool,
+    },
+    /// Let a remote of lockstep.toml use your credentials
+    ///
+    /// Options that name a host, a profile, a role or a file count from lockstep.toml only after this: the repository
+    /// may be a stranger's. Shows where which of your credentials would go, and asks. The grant is for exactly these
+    /// values, and for this clone.
+    #[command(after_help = "\
+Without a terminal a variable grants: LOCKSTEP_TRUST_REMOTES=lab,other, or, for these values
+alone, LOCKSTEP_TRUST_REMOTES=lab@FINGERPRINT.
+
+Examples:
+  lockstep remote trust lab
+  lockstep remote trust lab --yes           without a question
+  lockstep remote trust lab --revoke
+  lockstep remote trust ../data.git         imports of pipeline files from that folder")]
+    Trust {
+        /// A remote, or the path of a folder that pipeline files import from
+        name: String,
+        /// Do not ask
+        #[arg(short, long)]
+        yes: bool,
+        /// Take the grant back
+        #[arg(long, conflicts_with = "yes")]
+        revoke: bool,
+    },
+    /// Put, get and delete an object there
+    Check {
+        /// [default: the one that counts]
+        name: Option<String>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
+    let level = |local: bool| if local { Level::Local } else { Level::Project };
+    match &args.command {
+        Sub::Add { name, url, default, local, force } => {
+            let url = Url::from(url.as_str());
+            let mut written = String::new();
+            grant::keep(project, name, Edit::Set, || {
+                written = setup::add(project, name, &url, level(*local), *force, *default)?.to_string();
+                Ok("url".to_string())
+            })?;
+            // It is named here and now, so that it may be an empty one.
+            lost::forget(project, name)?;
+            if url.has_secret() {
+                ask::warn_of_argument(out, &format!("lockstep remote modify --local {name} password"));
+            }
+            let file = setup::file(project, level(*local));
+            out.say(format!("{name} = {written} in {}", file.display()));
+        }
+        Sub::Modify { name, option, value, local, stdin, unset: false } => {
+            let level = level(*local);
+            let value = match setup::secret_to_ask_for(project, name, option, level)? {
+                Some(secret) => {
+                    let command = format!("lockstep remote modify --local {} {secret}", word(name));
+                    ask::secret_argument(value.as_deref(), *stdin, &secret, &command, out)?
+                }
+                None => value.clone().filter(|_| !stdin).ok_or_else(|| {
+                    Error::usage(format!("`{option}` takes a value")).hint(format!(
+                        "lockstep remote modify {} {} VALUE",
+                        word(name),
+                        word(option)
+                    ))
+                })?,
+            };
+            let option = grant::keep(project, name, Edit::Set, || setup::modify(project, name, option, &value, level))?;
+            let shown = match option.as_str() {
+                "url" => Url::from(value).to_string(),
+                option if !config::is_shown_option(option) => "***".into(),
+                _ => redact_text(&value),
+            };
+            out.say(format!("{option} of {name} = {shown} in {}", setup::file(project, level).display()));
+        }
+        Sub::Modify { name, option, local, .. } => {
+            let option =
+                grant::keep(project, name, Edit::Unset, || setup::unset(project, name, option, level(*local)))?;
+            out.say(format!("took {option} of {name} out of {}", setup::file(project, level(*local)).display()));
+        }
+        Sub::List { json } => list(project, *json, out)?,
+        Sub::Remove { name } => {
+            let files = setup::remove(project, name)?;
+            grant::revoke(project, name)?;
+            for file in files {
+                out.say(format!("took {name} out of {}", file.display()));
+            }
+        }
+        Sub::Rename { name, new } => {
+            grant::rename(project, name, new, || setup::rename(project, name, new))?;
+            out.say(format!("{name} is {new} now"));
+        }
+        Sub::Default { name: Some(name), local, .. } => {
+            setup::set_default(project, name, level(*local))?;
+            out.say(format!("{name} counts where no remote is named"));
+        }
+        Sub::Default { local, unset: true, .. } => {
+            let file = setup::file(project, level(*local));
+            if !config::unset(&file, "core.remote")? {
+                return Err(Error::missing(format!("{} names no default remote", file.display())));
+            }
+            out.say("no remote counts where none is named");
+        }
+        Sub::Default { .. } => match project.config.default_remote() {
+            Some(name) => out.line(name),
+            None => {
+                return Err(Error::missing("no remote counts where none is named")
+                    .hint("choose one: lockstep remote default NAME"));
+            }
+        },
+        Sub::Trust { name, yes, revoke } if name.contains('/') => trust_folder(project, name, *yes, *revoke, out)?,
+        Sub::Trust { name, revoke: true, .. } => {
+            if !grant::revoke(project, name)? {
+                return Err(Error::missing(format!("there is no grant for the remote {name} in this clone")));
+            }
+            out.say(format!("{name} is not trusted any more"));
+        }
+        Sub::Trust { name, yes, .. } => trust::trust(project, name, *yes, out)?,
+        Sub::Check { name, json } => check_one(project, name.as_deref(), *json, out)?,
+    }
+    Ok(0)
+}
+
+fn list(project: &Project, json: bool, out: &Output) -> Result<()> {
+    let all = setup::list(project)?;
+    if json {
+        let one = |remote: &setup::Shown| {
+            let options: Map<_, _> = remote.options.iter().map(|(k, v)| (k.clone(), json!(v))).collect();
+            json!({"name": remote.name, "url": remote.url, "default": remote.is_default, "options": options})
+        };
+        out.json(&all.iter().map(one).collect::<Vec<_>>().into());
+        return Ok(());
+    }
+    let width = all.iter().map(|remote| remote.name.len()).max().unwrap_or(0);
+    for remote in &all {
+        let name = out.paint_out(Style::Bold, &format!("{:width$}", remote.name));
+        let default = if remote.is_default { "  (default)" } else { "" };
+        out.line(format!("{name}  {}{default}", remote.url));
+        if grant::check(project, &remote.name).is_err_and(|error| error.untrusted.is_some()) {
+            let hint = format!("lockstep remote trust {}", word(&remote.name));
+            out.line(format!("{:width$}    not used before you trust it: {hint}", ""));
+        }
+        for (option, value) in &remote.options {
+            out.line(format!("{:width$}    {option} = {value}", ""));
+        }
+    }
+    if all.is_empty() {
+        out.say("no remotes; name one: lockstep remote add -d NAME URL");
+    }
+    Ok(())
+}
+
+fn check_one(project: &Project, name: Option<&str>, json: bool, out: &Output) -> Result<()> {
+    let remote = Remote::open(project, name, None)?;
+    let checked = check::check(&remote)?;
+    if json {
+        out.json(&json!({
+            "name": remote.name, "url": remote.url().to_string(), "writes": checked.writes, "segments": checked.segments,
+            "as": checked.who, "requests": checked.requests,
+        }));
+        return Ok(());
+    }
+    let did = if checked.writes { "put, got and deleted an object" } else { "may only be read, and can be" };
+    let who = checked.who.map(|who| format!(" as {who}")).unwrap_or_default();
+    out.line(format!("{} ({}): {did}{who}", remote.name, remote.url()));
+    out.line(
+        match checked.segments {
+            Some(n) => format!("{} there", text::count(n, "push")),
+            None => "nothing was pushed to it yet".to_string(),
+        }
+        .replace("pushs", "pushes"),
+    );
+    Ok(())
+}
+
+/// A folder outside of the repository, whose files a pipeline file imports.
+fn trust_folder(project: &Project, name: &str, yes: bool, revoke: bool, out: &Output) -> Result<()> {
+    let url = Url::from(name);
+    let Some(folder) = folder(&url, &project.around.cwd, project.around.home.as_deref())? else {
+        return Err(
+            Error::usage(format!("`{url}` is no folder")).hint("a remote is trusted by its name: lockstep remote list")
+        );
+    };
+    let real = std::fs::canonicalize(&folder).map_err(|e| Error::io("open", &folder, e))?;
+    let shown = real.display();
+    if revoke {
+        if !grant::revoke(project, &grant::key_of_folder(&real))? {
+            return Err(Error::missing(format!("there is no grant for {shown} in this clone")));
+        }
+        out.say(format!("{shown} is not trusted any more"));
+        return Ok(());
+    }
+    if !yes {
+        let agreed = format!("lockstep remote trust --yes {}", word(name));
+        let question = format!("may files of {shown} be imported, and pushed with this repository's data?");
+        ask::confirm(&question, &agreed, &format!("{shown} is not trusted"), out)?;
+    }
+    grant::grant_folder(project, &real)?;
+    out.say(format!("{shown} is trusted in this clone"));
+    Ok(())
+}

@@ -1,0 +1,159 @@
+use crate::cli::output::Output;
+use crate::cli::progress::Progress;
+use crate::edit::merge::{Resolution, resolve};
+use crate::error::Kind;
+use crate::error::{Error, Result};
+use crate::lock::merge::{Block, Choice, DataConflict, Remedy, Side, Why};
+use crate::path::RepoPath;
+use crate::project::Project;
+use crate::shell::{word, words};
+use crate::workspace::join_data::Picks;
+
+/// Resolve merge conflicts in pipeline.lock
+///
+/// Each stage is taken whole from one side: from the one that changed it; where both did, from the one that ran on the
+/// inputs as they are merged now, else from ours. So resolve pipeline.yaml and your params first. A stage that is stale
+/// then shows in `lockstep status`.
+///
+/// Data of which both sides changed other files is joined file by file. A file that both changed, or that one removed
+/// and the other changed, stays a conflict until --ours or --theirs takes it from one side.
+///
+/// After `lockstep hooks install` Git does this itself; merge buttons of hosting sites do not.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  lockstep merge                     every pipeline.lock with conflicts
+  lockstep merge models              those in this folder
+  lockstep merge --theirs data/x.csv this file of tracked data as they have it
+  lockstep merge && git add -u && git rebase --continue")]
+pub struct Args {
+    /// Lock files, or folders with some [default: all]
+    paths: Vec<String>,
+    /// Data, or a file in it, to be taken from our side where it has a conflict; may be given several times
+    #[arg(long, value_name = "PATH")]
+    ours: Vec<String>,
+    /// The same from their side; in a rebase that is your own commit
+    #[arg(long, value_name = "PATH")]
+    theirs: Vec<String>,
+}
+
+pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
+    let inside = |path: &String| {
+        project.typed(path).ok_or_else(|| Error::missing(format!("`{path}` is outside the repository")))
+    };
+    let all = |paths: &[String]| paths.iter().map(inside).collect::<Result<Vec<RepoPath>>>();
+    let paths = all(&args.paths)?;
+    let picks = Picks { ours: all(&args.ours)?, theirs: all(&args.theirs)? };
+    if let Some(path) = picks.ours.iter().find(|path| picks.theirs.contains(path)) {
+        let path = path.relative_to(&project.cwd);
+        return Err(Error::usage(format!("`{path}` cannot be taken from both sides")));
+    }
+    let progress = Progress::new(out, false);
+    let resolution = resolve(project, &paths, &picks, &progress);
+    progress.finish();
+    let Resolution { resolved, settled } = resolution?;
+    let named = |path: &RepoPath| path.relative_to(&project.cwd);
+    if resolved.is_empty() && settled.is_empty() {
+        out.say("no pipeline.lock has a conflict");
+        return Ok(0);
+    }
+    for path in &settled {
+        out.say(format!("{} is settled already, and stays as it is", named(path)));
+    }
+    for lock in &resolved {
+        out.say(format!("{}: ours is {}, theirs is {}", named(&lock.path), lock.ours, lock.theirs));
+        for choice in &lock.choices {
+            out.say(format!("  {}", sentence(choice, "ours", "theirs")));
+        }
+        let is_whole = |choice: &&Choice| choice.why == Why::PickedWhole && !choice.gone;
+        for choice in lock.choices.iter().filter(is_whole) {
+            tell_whole(choice, &named(&lock.path), &folder_of(project, &lock.path), out);
+        }
+        for block in &lock.left_out {
+            let name = block.name();
+            out.say(format!("  {name}: left out, its record is mixed from both; the next repro makes it"));
+        }
+        for name in &lock.unlisted {
+            out.warn(format!("{} pins {name}, which no pipeline file lists as data", named(&lock.path)));
+            out.hint(format!("list it under `data`, as `- path: {name}`, or the next repro drops it from the lock"));
+        }
+    }
+    let open = resolved.iter().filter(|lock| !lock.conflicts.is_empty());
+    let mut errors =
+        open.map(|lock| conflict_error(&named(&lock.path), &folder_of(project, &lock.path), &lock.conflicts));
+    if let Some(error) = errors.next() {
+        errors.for_each(|error| out.error(&error));
+        return Err(error);
+    }
+    let paths: Vec<_> = resolved.iter().map(|lock| &lock.path).chain(&settled).map(named).collect();
+    out.say(format!("next: git add {}", words(paths)));
+    Ok(0)
+}
+
+/// Data was taken from one side without its listings, so that nothing of the other side is in it.
+fn tell_whole(choice: &Choice, lock: &str, folder: &str, out: &Output) {
+    let (this, other) = match choice.side {
+        Side::Ours => ("ours", "theirs"),
+        Side::Theirs => ("theirs", "ours"),
+    };
+    let path = format!("{folder}{}", choice.block.name());
+    out.warn(format!(
+        "{path} is taken whole from {this}: the changes of {other} in it are lost, including those that do not conflict"
+    ));
+    let (lock, path) = (word(lock), word(&path));
+    out.hint(format!(
+        "to join the rest, bring the listings first: git checkout -m {lock}; lockstep fetch; lockstep merge --{this} {path}"
+    ));
+}
+
+/// The folder of a lock as it stands before paths in it, for the current folder.
+fn folder_of(project: &Project, lock: &RepoPath) -> String {
+    match lock.parent().unwrap_or_default().relative_to(&project.cwd).as_str() {
+        "." => String::new(),
+        folder => format!("{folder}/"),
+    }
+}
+
+/// Most lines of files with conflicts that are shown for one lock.
+const MOST_SHOWN: usize = 20;
+
+/// The data of a lock that cannot be joined. `folder` stands before its paths.
+pub fn conflict_error(lock: &str, folder: &str, conflicts: &[DataConflict]) -> Error {
+    let details: Vec<&String> = conflicts.iter().flat_map(|conflict| &conflict.details).collect();
+    let mut lines: Vec<String> = details.iter().take(MOST_SHOWN).map(|detail| format!("  {folder}{detail}")).collect();
+    if details.len() > MOST_SHOWN {
+        lines.push(format!("  and {} more", details.len() - MOST_SHOWN));
+    }
+    let mut error = Error::new(Kind::Check, format!("{lock} has conflicts in data")).with_lines(lines);
+    if conflicts.iter().any(|conflict| conflict.remedy == Remedy::Fetch) {
+        error = error.hint("bring the listings of both sides and join them: lockstep fetch, then lockstep merge");
+    }
+    let first = format!("{folder}{}", conflicts.first().map_or("PATH", |conflict| &conflict.path));
+    let first = word(&first);
+    error.hint(format!("take one side, of data or of a file in it: lockstep merge --ours {first}, or --theirs {first}"))
+}
+
+/// `train: both sides changed it; ours is the record of the merged inputs`
+pub fn sentence(choice: &Choice, ours: &str, theirs: &str) -> String {
+    let (this, other) = match choice.side {
+        Side::Ours => (ours, theirs),
+        Side::Theirs => (theirs, ours),
+    };
+    let name = match &choice.block {
+        Block::Data(path) => format!("data {path}"),
+        Block::Stage(name) => name.clone(),
+    };
+    match (choice.why, choice.gone) {
+        (Why::OnlyChange, true) => format!("{name}: removed, as {this} has it"),
+        (Why::OnlyChange, false) => format!("{name}: taken from {this}"),
+        (Why::Inputs, _) => format!("{name}: both sides ran it; taken from {this}, which ran on the merged inputs"),
+        (Why::Undecided, _) => format!("{name}: both sides changed it; taken from {this}"),
+        (Why::Joined, _) => format!("{name}: joined file by file from both sides"),
+        (Why::Picked, true) => format!("{name}: removed, as {this} has it"),
+        (Why::Picked, false) => format!("{name}: conflicts are taken from {this}"),
+        (Why::PickedWhole, true) => format!("{name}: removed, as {this} has it"),
+        (Why::PickedWhole, false) => format!("{name}: taken whole from {this}, since its files are not listed here"),
+        (Why::Settled, _) => format!("{name}: settled already"),
+        (Why::NotRemoved, _) => format!("{name}: removed by {other}, but {this} changed it; kept"),
+    }
+}

@@ -1,0 +1,295 @@
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::{Value as Json, json};
+
+use super::gc_remote;
+use crate::cli::ask;
+use crate::cli::output::Output;
+use crate::cli::progress::Progress;
+use crate::cli::text;
+use crate::error::{Error, Result};
+use crate::path::links::step_back;
+use crate::path::normalise;
+use crate::project::Project;
+use crate::retention::gc::{Lost, Options, Planned, apply, plan};
+use crate::retention::remote;
+use crate::retention::{Request, Which, noted};
+use crate::store::gc::Freed;
+
+/// Remove from the store what is not needed any more
+///
+/// At least one option says what is needed; everything else goes, results of the run cache together with their objects.
+/// Always needed is what the locks of all worktrees pin, on disk, in Git's index, in the commit that is checked out and in
+/// the stash; what Git needs to go on with a merge, rebase, cherry-pick and the like, or to give it up; what running stages
+/// recorded, and whatever is younger than --min-age. Of other projects that share the store all is needed that any of
+/// their commits pins.
+///
+/// With -c it is the remote's garbage, in two steps: what nobody needs is marked, and the same command removes it when it
+/// was marked for --min-age. A push that needs something of it meanwhile keeps it. Only locks of this repository, and of
+/// projects that share its store, are heard: where others push to the same remote, what only they need goes. So the
+/// remote's URL has to be typed, or --force given.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  lockstep store gc -w --dry                  what would go if only the workspace counted
+  lockstep store gc -a -T                     keep what all branches and tags pin
+  lockstep store gc -A                        keep what any commit pins: only leftovers go
+  lockstep store gc -w --not-in-remote        remove old versions, but not those that only this store has
+  lockstep store gc -c -a -T --dry            what nobody needs at the remote that all branches and tags pin")]
+pub struct Args {
+    /// Keep what the workspace needs
+    #[arg(short, long)]
+    workspace: bool,
+    /// Keep what the tips of all branches pin
+    #[arg(short, long)]
+    all_branches: bool,
+    /// Keep what all tags pin
+    #[arg(short = 'T', long)]
+    all_tags: bool,
+    /// Keep what any commit pins, those that only the reflog remembers included
+    #[arg(short = 'A', long)]
+    all_commits: bool,
+    /// Keep what this commit pins; may be given several times
+    #[arg(long, value_name = "REV")]
+    rev: Vec<String>,
+    /// With --rev: so many commits, from each one backwards
+    #[arg(short, long, value_name = "N", requires = "rev")]
+    num: Option<usize>,
+    /// Keep what experiments pin
+    #[arg(long)]
+    all_experiments: bool,
+    /// The remote's garbage instead of the store's
+    #[arg(short, long, conflicts_with = "not_in_remote")]
+    cloud: bool,
+    /// Keep what is at no remote
+    #[arg(long)]
+    not_in_remote: bool,
+    /// The remote that is asked, or cleaned [default: all; with -c core.remote]
+    #[arg(short, long, value_name = "NAME")]
+    remote: Option<String>,
+    /// Keep what is younger than this; with -c also how long something is marked before it goes, which has to be longer
+    /// than any push takes
+    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = duration)]
+    min_age: Duration,
+    /// Show what would go, and remove nothing
+    #[arg(long, visible_alias = "dry-run")]
+    dry: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    force: bool,
+    /// A project that used the store and is gone for good: its Git folder, or the folder that held it
+    #[arg(long, value_name = "PATH")]
+    forget: Vec<PathBuf>,
+    /// Go on although a lock or a reference cannot be read; what only it pins may go
+    #[arg(long)]
+    skip_unreadable: bool,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
+    let is_scoped = args.workspace || args.all_branches || args.all_tags || args.all_commits || args.all_experiments;
+    if !is_scoped && args.rev.is_empty() {
+        return Err(Error::usage("what is needed? An option has to say it")
+            .hint("what the workspace needs: lockstep store gc -w")
+            .hint("what all branches and tags pin: lockstep store gc -a -T")
+            .hint("what any commit pins: lockstep store gc -A")
+            .hint("see first what would go: --dry"));
+    }
+    if args.workspace {
+        project.with_files()?;
+    }
+    let options = args.options(project)?;
+    if args.cloud {
+        let options = remote::Options { request: options.request, remote: options.remote, min_age: options.min_age };
+        let how = gc_remote::How { dry: args.dry, force: args.force, json: args.json };
+        return gc_remote::run(&options, &how, project, out);
+    }
+    let progress = Progress::new(out, false);
+    let planned = plan(project, &options, &progress);
+    progress.finish();
+    let planned = planned?;
+    for error in planned.unreadable.iter().chain(&planned.unasked) {
+        out.warn(&error.message);
+    }
+    for clone in &planned.shallow {
+        out.warn(format!(
+            "{} is a shallow clone: what its older commits need is not known, and is not kept",
+            clone.display()
+        ));
+        out.hint("git fetch --unshallow — run there, gets those commits");
+    }
+    if args.dry {
+        tell_dry(args, &planned, out);
+        return Ok(0);
+    }
+    if planned.is_empty() && options.request.forgotten.is_empty() {
+        return finish(args, &planned, Freed::default(), out);
+    }
+    if !planned.lost.is_empty() && !args.force {
+        list(&planned.lost).iter().for_each(|line| out.tell(line));
+        let them = if planned.lost.len() == 1 { "it" } else { "them" };
+        let question = format!("no remote has {them}; remove {them} for good?");
+        ask::confirm(&question, "the same command with --force", "nothing was removed", out).map_err(|e| {
+            e.hint("or keep what only this store has: --not-in-remote").hint("or push it first: lockstep push -a -T")
+        })?;
+    }
+    let freed = apply(project, &options, &planned, args.force, &progress);
+    progress.finish();
+    finish(args, &planned, freed?, out)
+}
+
+impl Args {
+    fn options(&self, project: &Project) -> Result<Options> {
+        let which = Which {
+            revs: self.rev.clone(),
+            number: self.num,
+            all_branches: self.all_branches,
+            all_tags: self.all_tags,
+            all_commits: self.all_commits,
+            all_experiments: self.all_experiments,
+        };
+        let known: Vec<PathBuf> = noted(project)?.into_iter().map(|user| user.home).collect();
+        let forgotten = self.forget.iter().map(|path| forgotten(path, project, &known)).collect::<Result<_>>()?;
+        Ok(Options {
+            request: Request { which, skip_unreadable: self.skip_unreadable, forgotten },
+            min_age: self.min_age,
+            not_in_remote: self.not_in_remote,
+            remote: self.remote.clone(),
+        })
+    }
+}
+
+/// The Git folder of a project, however the user names it.
+fn forgotten(path: &std::path::Path, project: &Project, known: &[PathBuf]) -> Result<PathBuf> {
+    let cwd = &project.around.cwd;
+    let by_spelling = || PathBuf::from(normalise(&cwd.join(path).to_string_lossy()));
+    let path = path.to_str().and_then(|path| step_back(cwd, path)).map_or_else(by_spelling, |(_, real)| real);
+    let spellings = [path.clone(), path.join(".git"), path.join(".lockstep")];
+    spellings.into_iter().find(|spelling| known.contains(spelling)).ok_or_else(|| {
+        let names: Vec<String> = known.iter().map(|home| home.display().to_string()).collect();
+        let error = Error::missing(format!("the store knows no project at {}", path.display()));
+        if names.is_empty() { error } else { error.hint(format!("it knows {}", names.join(", "))) }
+    })
+}
+
+fn finish(args: &Args, planned: &Planned, freed: Freed, out: &Output) -> Result<u8> {
+    if args.json {
+        let done = json!({"runs": freed.runs, "files": freed.files, "bytes": freed.bytes, "packs": freed.packs});
+        out.json(&json!({"plan": as_json(planned), "freed": done}));
+        return Ok(0);
+    }
+    if freed == Freed::default() {
+        out.say("nothing to remove");
+    } else {
+        let objects = text::count(planned.plan.gone.len(), "object");
+        let results =
+            if freed.runs > 0 { format!(" and {}", text::count(freed.runs, "result")) } else { String::new() };
+        let packs = if freed.packs > 0 {
+            format!("; {} written anew", text::count(freed.packs, "pack"))
+        } else {
+            String::new()
+        };
+        out.say(format!("removed {objects}{results}: {} free{packs}", text::bytes(freed.bytes)));
+    }
+    tell_rest(args, planned, out);
+    Ok(0)
+}
+
+fn tell_dry(args: &Args, planned: &Planned, out: &Output) {
+    if args.json {
+        out.json(&json!({"plan": as_json(planned)}));
+        return;
+    }
+    if planned.is_empty() {
+        out.line("nothing would go");
+    } else {
+        let objects = text::count(planned.plan.gone.len(), "object");
+        let results = text::count(planned.runs.len(), "result");
+        out.line(format!("would remove {objects} and {results}: {} free", text::bytes(planned.plan.bytes)));
+        for (what, lost) in [("at no remote", &planned.lost), ("at a remote", &planned.elsewhere)] {
+            if !lost.is_empty() {
+                out.line(format!("{what}:"));
+                list(lost).iter().for_each(|line| out.line(line));
+            }
+        }
+        let packs = planned.plan.rewrite.len() + usize::from(!planned.plan.fold.is_empty());
+        if packs > 0 {
+            out.line(format!("would write anew what is needed of {}", text::count(planned.plan.rewrite.len(), "pack")));
+        }
+    }
+    tell_rest(args, planned, out);
+}
+
+/// What nobody needs and stays nevertheless.
+fn tell_rest(args: &Args, planned: &Planned, out: &Output) {
+    let (young, bytes) = planned.plan.young;
+    if young > 0 {
+        let age = text::age(args.min_age);
+        out.say(format!(
+            "{} ({}) that nobody refers to {} younger than {age} and may be in use: kept",
+            text::count(young, "object"),
+            text::bytes(bytes),
+            if young == 1 { "is" } else { "are" },
+        ));
+    }
+    let (spared, bytes) = planned.plan.spared;
+    if spared > 0 && out.verbose > 0 {
+        let objects = text::count(spared, "object");
+        out.say(format!("{objects} ({}) lie in packs that are mostly needed: kept", text::bytes(bytes)));
+    }
+    match planned.others {
+        0 => {}
+        1 => out.say("1 other project uses this store: all its commits count"),
+        n => out.say(format!("{n} other projects use this store: all their commits count")),
+    }
+    if out.verbose > 0 {
+        out.say(format!("{} counted", text::count(planned.states, "state")));
+    }
+}
+
+/// Names, as many as one reads.
+fn list(lost: &[Lost]) -> Vec<String> {
+    const SHOWN: usize = 20;
+    let one = |one: &Lost| {
+        let of = one.commit.as_ref().map_or("an earlier run".to_string(), |commit| format!("the commit {commit}"));
+        format!("  {} ({}) of {of}", one.claim.path, text::bytes(one.claim.pin.size))
+    };
+    let mut lines: Vec<String> = lost.iter().take(SHOWN).map(one).collect();
+    if lost.len() > SHOWN {
+        lines.push(format!("  and {} more", lost.len() - SHOWN));
+    }
+    lines
+}
+
+fn as_json(planned: &Planned) -> Json {
+    let lost = |all: &[Lost]| -> Json {
+        let one = |one: &Lost| {
+            json!({
+                "path": one.claim.path, "stage": one.claim.stage, "id": one.claim.pin.id.hex(),
+                "size": one.claim.pin.size, "commit": one.commit,
+            })
+        };
+        all.iter().map(one).collect::<Vec<_>>().into()
+    };
+    json!({
+        "objects": planned.plan.gone.len(),
+        "bytes": planned.plan.bytes,
+        "runs": planned.runs.len(),
+        "packs": {"removed": planned.plan.packs.len(), "rewritten": planned.plan.rewrite.len()},
+        "young": {"objects": planned.plan.young.0, "bytes": planned.plan.young.1},
+        "spared": {"objects": planned.plan.spared.0, "bytes": planned.plan.spared.1},
+        "at_no_remote": lost(&planned.lost),
+        "at_a_remote": lost(&planned.elsewhere),
+        "projects": planned.others + 1,
+    })
+}
+
+pub fn duration(text: &str) -> Result<Duration, String> {
+    if text == "0" {
+        return Ok(Duration::ZERO);
+    }
+    humantime::parse_duration(text).map_err(|e| format!("{e}; write 24h or 30days"))
+}

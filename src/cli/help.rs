@@ -1,0 +1,81 @@
+//! `lockstep --help`: the commands in groups, a line each. The help of a command is clap's.
+
+use std::fmt::Write as _;
+
+use clap::Command;
+use clap::builder::StyledStr;
+
+/// The groups in the order of the help, with their commands. A new command needs its name here.
+const GROUPS: &[(&str, &[&str])] = &[
+    ("Pipeline", &["init", "status", "repro", "stage", "dag", "logs"]),
+    ("Compare", &["diff", "metrics", "params", "plots"]),
+    ("Data", &["add", "commit", "checkout", "push", "pull", "get", "import", "update", "list", "remote"]),
+    ("Models", &["model"]),
+    ("Project", &["ci", "hooks", "merge", "store", "config", "completion", "version", "help"]),
+];
+
+/// clap adds this command, and its description would not fit.
+const HELP: &str = "Show the help of a command";
+
+const OPTIONS: &str = "\
+-C DIR  -q, --quiet  -v, --verbose  --color WHEN  --no-progress
+          --wait [SECS]  -h, --help  -V, --version";
+
+/// The command line of the program, with grouped help at its top.
+pub fn add_groups(program: Command) -> Command {
+    let help = grouped(&program);
+    program.override_help(help)
+}
+
+fn grouped(program: &Command) -> StyledStr {
+    let (header, literal) = (*program.get_styles().get_header(), *program.get_styles().get_literal());
+    let mut text = program.get_about().map(StyledStr::to_string).unwrap_or_default();
+    let _ = writeln!(text, "\n{header}Usage:{header:#} {literal}lockstep{literal:#} [OPTIONS] COMMAND");
+    for (group, names) in GROUPS {
+        text.push('\n');
+        for (at, name) in names.iter().enumerate() {
+            let group = if at == 0 { *group } else { "" };
+            let about = program.find_subcommand(name).and_then(Command::get_about).map(StyledStr::to_string);
+            let about = about.unwrap_or(HELP.to_string());
+            let _ = writeln!(text, "{header}{group:8}{header:#}  {literal}{name:10}{literal:#}  {about}");
+        }
+    }
+    let _ = writeln!(text, "\n{header}Options{header:#}   {OPTIONS}");
+    let _ =
+        writeln!(text, "          {literal}lockstep help COMMAND{literal:#} shows a command's options and examples");
+    text.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+    use crate::cli::commands::Cli;
+
+    #[test]
+    fn each_visible_command_is_in_one_group() {
+        let program = Cli::command();
+        let visible = program.get_subcommands().filter(|c| !c.is_hide_set()).map(|c| c.get_name());
+        let mut visible: Vec<&str> = visible.chain(["help"]).collect();
+        let mut listed: Vec<&str> = GROUPS.iter().flat_map(|(_, names)| names.iter().copied()).collect();
+        visible.sort_unstable();
+        listed.sort_unstable();
+        assert_eq!(visible, listed);
+    }
+
+    #[test]
+    fn the_help_fits_a_screen() {
+        let program = Cli::command();
+        let help = grouped(&program).to_string();
+        assert!(help.lines().count() <= 45, "{} lines", help.lines().count());
+        for line in help.lines() {
+            assert!(line.chars().count() <= 80, "{line}");
+        }
+        for option in program.get_arguments().filter(|arg| arg.is_global_set()) {
+            let name =
+                option.get_long().map_or(format!("-{}", option.get_short().unwrap()), |name| format!("--{name}"));
+            assert!(OPTIONS.contains(&name), "{name}");
+        }
+    }
+}
