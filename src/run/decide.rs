@@ -243,7 +243,8 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
                     "stage {} is frozen, and its outputs are neither in the workspace nor in the store",
                     self.address(id)
                 ));
-                let error = error.hint(format!("let it run again: lockstep stage unfreeze {}", word(&self.address(id))));
+                let error =
+                    error.hint(format!("let it run again: lockstep stage unfreeze {}", word(&self.address(id))));
                 self.fail(id, reasons, error, None, 0.0);
             }
         }

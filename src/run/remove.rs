@@ -239,7 +239,11 @@ fn resolve(project: &Project, definitions: &Definitions, target: &str) -> Result
                     "stage {name} is generated from {group} and cannot be removed alone"
                 ))
                 .hint(format!("take its item out of the list at {place}"))
-                .hint(format!("or remove all {} of them: lockstep stage remove {}", ids.len(), word(group))));
+                .hint(format!(
+                    "or remove all {} of them: lockstep stage remove {}",
+                    ids.len(),
+                    word(group)
+                )));
             }
             return Ok(Target::Stage(id, name.to_string(), vec![*stage]));
         }

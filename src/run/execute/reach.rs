@@ -143,7 +143,8 @@ fn lost(task: &Task, asked: bool) -> Error {
     let remote = if asked { ", and no remote has them either" } else { "" };
     if task.stage.frozen {
         let what = format!("stage {address} is frozen, and its outputs are neither in the workspace nor in the store");
-        return Error::missing(what + remote).hint(format!("let it run again: lockstep stage unfreeze {}", word(address)));
+        return Error::missing(what + remote)
+            .hint(format!("let it run again: lockstep stage unfreeze {}", word(address)));
     }
     let what = format!("the outputs of stage {address} are missing, and neither the store nor the run cache has them");
     Error::missing(what + remote).hint("make them again: lockstep repro")
