@@ -13,13 +13,12 @@ use crate::shell::{word, words};
 use crate::url::redact_text;
 use crate::workspace::orphans::{Orphan, UnlistedData};
 
-/// The exit code of a command that is about every pipeline: one that cannot be read is a mistake, whatever the others
-/// are like.
+/// The exit code of a command about all pipelines. A pipeline file that cannot be read makes it at least 2.
 pub fn exit_code_of_all(code: u8, definitions: &Definitions) -> u8 {
     if code == 0 && !definitions.broken.is_empty() { crate::error::Kind::Usage.exit_code() } else { code }
 }
 
-/// What lockstep.toml says of these settings and a repository may not say, with the line to type.
+/// Warns of settings in lockstep.toml that are ignored because a repository may not make them.
 pub fn warn_ignored_settings(project: &Project, keys: &[&str], out: &Output) {
     for (key, note) in keys.iter().flat_map(|key| project.config.notes(key).iter().map(move |note| (key, note))) {
         if note.ignored {
@@ -32,7 +31,7 @@ pub fn warn_ignored_settings(project: &Project, keys: &[&str], out: &Output) {
     }
 }
 
-/// A pipeline file elsewhere that cannot be read is a warning, unless the targets need it.
+/// Warns of pipeline files that cannot be read. They are an error only where the targets need them.
 pub fn warn_broken_pipelines(definitions: &Definitions, project: &Project, out: &Output) {
     for (path, error) in &definitions.broken {
         out.warn_of(format!("{} is left out:", path.relative_to(&project.cwd)), error);
@@ -47,12 +46,12 @@ pub fn warn_broken_pipelines(definitions: &Definitions, project: &Project, out: 
     }
     if out.verbose > 0 {
         for path in &definitions.foreign {
-            out.say(format!("{} has none of our keys and is passed over", path.relative_to(&project.cwd)));
+            out.status(format!("{} has no key of a pipeline file and is skipped", path.relative_to(&project.cwd)));
         }
     }
 }
 
-/// The same of any state of the repository; what is wrong with a commit is told with its name.
+/// The same for any revision. A warning about a commit names the commit.
 pub fn warn_broken_pipelines_of(snapshot: &Snapshot<'_>, out: &Output) {
     if snapshot.commit.is_none() {
         return warn_broken_pipelines(&snapshot.definitions, snapshot.project, out);
@@ -62,14 +61,14 @@ pub fn warn_broken_pipelines_of(snapshot: &Snapshot<'_>, out: &Output) {
     }
 }
 
-/// What a checkout took away.
+/// Prints the paths that a checkout removed.
 pub fn print_removed(removed: &[RepoPath], project: &Project, out: &Output) {
     for path in removed {
-        out.say(format!("removed {}: no output here any more, and kept in the store", path.relative_to(&project.cwd)));
+        out.status(format!("removed {}: no longer an output here, still in the store", path.relative_to(&project.cwd)));
     }
 }
 
-/// What was taken out of a pipeline file by hand, and what to do with the files.
+/// Warns of paths whose entry was removed from a pipeline file by hand, with a hint for the files.
 pub fn warn_orphans(orphans: &[Orphan], project: &Project, out: &Output) {
     const MOST: usize = 10;
     for orphan in orphans.iter().take(MOST) {
@@ -79,7 +78,7 @@ pub fn warn_orphans(orphans: &[Orphan], project: &Project, out: &Output) {
     }
     if orphans.len() > MOST {
         out.warn(format!(
-            "{} more paths are no output or data of a pipeline file any more (lockstep status --json)",
+            "{} more paths are no longer an output or data of a pipeline file (lockstep status --json)",
             orphans.len() - MOST
         ));
     }
@@ -94,36 +93,36 @@ pub fn warn_unlisted_data(unlisted: &[UnlistedData], project: &Project, out: &Ou
     }
     if unlisted.len() > MOST {
         let more = unlisted.len() - MOST;
-        out.warn(format!("{more} more pins are listed by no pipeline file (lockstep status --json)"));
+        out.warn(format!("no pipeline file lists {more} more pins (lockstep status --json)"));
     }
 }
 
-/// Which files a command changed that Git should have.
+/// Prints the `git add` for the files that a command changed.
 pub fn print_git_add(written: &[RepoPath], project: &Project, out: &Output) {
-    // A file that went, and that Git never had, is nothing to tell Git about.
+    // `git add` fails for a file that is deleted and was never tracked.
     let tracked = project.repo.tracked(written).unwrap_or_default();
     let known = |p: &&RepoPath| p.on_disk(project.top()).exists() || tracked.contains(p);
     let names: std::collections::BTreeSet<&RepoPath> = written.iter().filter(known).collect();
     let names: Vec<String> = names.into_iter().map(|p| p.relative_to(&project.cwd)).collect();
     if !names.is_empty() && project.repo.is_git() {
-        out.say(format!("next: git add {}", words(names)));
+        out.status(format!("next: git add {}", words(names)));
     }
 }
 
-/// What helps with outputs and data whose bytes are not here: imports and data cannot be made.
+/// Adds hints for outputs and data that are missing here. Imports and data are not made by a stage.
 pub fn hint_missing(error: Error, missing: &[RepoPath], definitions: &Definitions, project: &Project) -> Error {
     let is_import = |path: &RepoPath| Origin::of(definitions, path).is_some();
     let is_made = |path: &RepoPath| definitions.graph.producer(path).is_some();
     let mut error = error;
     if !project.config.remotes().is_empty() {
-        error = error.hint("bring what was pushed: lockstep pull");
+        error = error.hint("fetch what was pushed: lockstep pull");
     } else if missing.iter().any(is_import) {
-        error = error.hint("bring imports from where they come from: lockstep pull");
+        error = error.hint("fetch imports from their repositories: lockstep pull");
     }
     if missing.iter().any(is_made) { error.hint("make them again: lockstep repro") } else { error }
 }
 
-/// The errors for outputs and for data that no lock pins.
+/// The errors for outputs and data that no lock pins.
 pub fn unpinned_errors(paths: &[RepoPath], outs_are: &str, definitions: &Definitions, project: &Project) -> Vec<Error> {
     let (outs, data): (Vec<&RepoPath>, Vec<&RepoPath>) =
         paths.iter().partition(|path| definitions.graph.producer(path).is_some());
@@ -140,7 +139,7 @@ pub fn unpinned_errors(paths: &[RepoPath], outs_are: &str, definitions: &Definit
     errors
 }
 
-/// Stages read what `dvc add` tracked, and nobody tracks it here: it would be missing in every clone.
+/// Warns of inputs that only DVC tracks (`dvc add`): they would be missing in every clone.
 pub fn warn_dvc_data(definitions: &Definitions, project: &Project, out: &Output) {
     let pointed = |pointer: &RepoPath| pointer.parent()?.join(pointer.name().strip_suffix(".dvc")?);
     let pointers: BTreeMap<RepoPath, &RepoPath> =
@@ -163,7 +162,7 @@ pub fn warn_dvc_data(definitions: &Definitions, project: &Project, out: &Output)
     }
 }
 
-/// The hint for a repository with DVC's pipelines alone.
+/// Adds a hint where the repository has only DVC's files.
 pub fn hint_dvc(error: Error, definitions: &Definitions) -> Error {
     match dvc_hint(definitions) {
         Some(hint) => error.hint(hint),
@@ -171,7 +170,7 @@ pub fn hint_dvc(error: Error, definitions: &Definitions) -> Error {
     }
 }
 
-/// In a repository with DVC's files alone, "up to date" and "nothing differs" would be said of what was not read.
+/// Refuses a repository that has only DVC's files, which lockstep does not read: "up to date" would be wrong.
 pub fn refuse_dvc_only(definitions: &Definitions) -> Result<()> {
     match dvc_hint(definitions) {
         Some(hint) => Err(Error::missing("there is no pipeline.yaml in this repository").hint(hint)),
@@ -179,7 +178,7 @@ pub fn refuse_dvc_only(definitions: &Definitions) -> Result<()> {
     }
 }
 
-/// The same of two states: where one of them has pipelines, the other has lost or won them, which is shown.
+/// The same for a comparison. It goes on if one side has pipelines, and shows them as added or deleted.
 pub fn refuse_dvc_on_both_sides(old: &Definitions, new: &Definitions) -> Result<()> {
     let has_pipelines = |side: &Definitions| !side.pipelines.files.is_empty() || !side.broken.is_empty();
     if has_pipelines(old) || has_pipelines(new) { Ok(()) } else { refuse_dvc_only(old).and(refuse_dvc_only(new)) }

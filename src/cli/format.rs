@@ -1,4 +1,4 @@
-//! The machine-readable shapes of reasons and results.
+//! The JSON of reasons and results.
 
 use serde_json::{Map, Value as Json, json};
 
@@ -11,7 +11,7 @@ use crate::run::outcome::Source;
 use crate::store::Pin;
 use crate::value::Value;
 
-/// A reason as `status --json` and `repro --json` tell it. Paths count from `from`.
+/// A reason in `status --json` and `repro --json`. Paths are relative to `from`.
 pub fn reason(reason: &Reason, stage: &Stage, from: &RepoPath) -> Value {
     let place = |path: &str| place(path, stage, from);
     match reason {
@@ -71,7 +71,7 @@ fn pins(o: &mut Map<String, Json>, old: &Option<Pin>, new: &Option<Pin>) {
     }
 }
 
-/// A path of a stage, which counts from its working folder, as seen from `from`.
+/// A path of a stage, relative to its working folder, made relative to `from`.
 fn place(path: &str, stage: &Stage, from: &RepoPath) -> String {
     match stage.wdir.join(path) {
         Some(path) => path.relative_to(from),
@@ -86,7 +86,7 @@ fn command(command: &Command) -> Json {
     }
 }
 
-/// Where a restored result came from.
+/// The source of a restored result.
 pub fn source(source: Source) -> &'static str {
     match source {
         Source::Local => "local",

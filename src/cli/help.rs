@@ -1,11 +1,11 @@
-//! `lockstep --help`: the commands in groups, a line each. The help of a command is clap's.
+//! `lockstep --help`: the commands in groups, one line each. clap writes the help of a command.
 
 use std::fmt::Write as _;
 
 use clap::Command;
 use clap::builder::StyledStr;
 
-/// The groups in the order of the help, with their commands. A new command needs its name here.
+/// The groups and their commands, in the order of the help. A new command is added here by its name.
 const GROUPS: &[(&str, &[&str])] = &[
     ("Pipeline", &["init", "status", "repro", "stage", "dag", "logs"]),
     ("Compare", &["diff", "metrics", "params", "plots"]),
@@ -14,14 +14,14 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("Project", &["ci", "hooks", "merge", "store", "config", "completion", "version", "help"]),
 ];
 
-/// clap adds this command, and its description would not fit.
+/// The description of `help`, which clap adds with a longer one.
 const HELP: &str = "Show the help of a command";
 
 const OPTIONS: &str = "\
 -C DIR  -q, --quiet  -v, --verbose  --color WHEN  --no-progress
           --wait [SECS]  -h, --help  -V, --version";
 
-/// The command line of the program, with grouped help at its top.
+/// Replaces the help of the program by the grouped one.
 pub fn add_groups(program: Command) -> Command {
     let help = grouped(&program);
     program.override_help(help)
@@ -34,10 +34,11 @@ fn grouped(program: &Command) -> StyledStr {
     for (group, names) in GROUPS {
         text.push('\n');
         for (at, name) in names.iter().enumerate() {
-            let group = if at == 0 { *group } else { "" };
+            let group =
+                if at == 0 { format!("{header}{group}{header:#}{:1$}", "", 8 - group.len()) } else { " ".repeat(8) };
             let about = program.find_subcommand(name).and_then(Command::get_about).map(StyledStr::to_string);
             let about = about.unwrap_or(HELP.to_string());
-            let _ = writeln!(text, "{header}{group:8}{header:#}  {literal}{name:10}{literal:#}  {about}");
+            let _ = writeln!(text, "{group}  {literal}{name:10}{literal:#}  {about}");
         }
     }
     let _ = writeln!(text, "\n{header}Options{header:#}   {OPTIONS}");

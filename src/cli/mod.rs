@@ -1,9 +1,10 @@
-//! The counter: the only room that prints, and that asks for the environment, the clock and the current folder.
+//! The command line: the only room that prints, and that reads the environment, the clock and the current folder.
 //!
 //! Each command is one file in `commands/`: its arguments, whose doc comments are the help text, and a `run` that calls
-//! one function of the rooms below and prints the value that comes back.
+//! one function of the rooms below and prints its result.
 
 mod advice;
+mod args;
 mod ask;
 pub mod commands;
 pub mod environment;
@@ -23,6 +24,7 @@ mod user;
 use std::io::Write;
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ErrorKind};
 use clap::{CommandFactory, Parser};
 
 use crate::cli::commands::Cli;
@@ -34,14 +36,14 @@ use crate::escape;
 use crate::file_lock;
 use crate::project::Project;
 
-/// Parses the command line, runs the command, and turns what came of it into an exit code.
+/// Parses the command line, runs the command, and turns its result into an exit code.
 pub fn main() -> ExitCode {
     if commands::project::version::is_asked(std::env::args_os()) {
         let _ = writeln!(std::io::stdout(), "{}", commands::project::version::text());
         return ExitCode::SUCCESS;
     }
     environment::keep_secrets();
-    std::panic::set_hook(Box::new(output::tell_panic));
+    std::panic::set_hook(Box::new(output::print_panic));
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(e) => return print_usage(e),
@@ -61,8 +63,8 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Runs the command, and again after each remote that the user trusts when asked: a remote is opened before anything is
-/// done with it.
+/// Runs the command. If it fails because a remote is not trusted and the user agrees to trust it, runs it again: a
+/// command opens its remotes before it changes anything.
 fn run(cli: Cli, global: &Global, out: &Output) -> Result<u8> {
     let mut result = commands::run(cli, out);
     let mut asked = std::collections::BTreeSet::new();
@@ -78,21 +80,27 @@ fn run(cli: Cli, global: &Global, out: &Output) -> Result<u8> {
     result
 }
 
-/// Prints clap's help, or its error. An error quotes arguments, so clap parses them a second time, escaped.
+/// Prints the help, or clap's error. An error quotes arguments, so clap parses them a second time, escaped.
 fn print_usage(e: clap::Error) -> ExitCode {
     let code = ExitCode::from(if e.use_stderr() { 2 } else { 0 });
     let escaped = std::env::args_os().map(|arg| escape::line(&arg.to_string_lossy(), true));
     match help::add_groups(Cli::command()).try_get_matches_from(escaped) {
-        Err(e) => drop(e.print()),
-        // This error quotes nothing.
-        Ok(_) if e.kind() == clap::error::ErrorKind::InvalidUtf8 => drop(e.print()),
-        // The mistake was a character that is escaped now.
-        Ok(_) => output::tell_usage(&e.render().to_string()),
+        Err(mut e) => {
+            if e.kind() == ErrorKind::MissingSubcommand {
+                // The list would have hidden commands, too.
+                e.remove(ContextKind::ValidSubcommand);
+            }
+            drop(e.print());
+        }
+        // This error quotes no argument.
+        Ok(_) if e.kind() == ErrorKind::InvalidUtf8 => drop(e.print()),
+        // The error was a character that is escaped now.
+        Ok(_) => output::print_usage_error(&e.render().to_string()),
     }
     code
 }
 
-/// Storing and fetching keep hundreds of files open at once; some systems allow 256 unless they are asked.
+/// Raises the limit of open files: storing and fetching open hundreds at once, and some systems allow 256 by default.
 fn raise_open_files() {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);

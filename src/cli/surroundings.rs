@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::project::{Project, Surroundings};
 use crate::shell::word;
 
-/// The repository of the folder where the command was typed, or of `-C`.
+/// Opens the project of the current folder, or of `-C`.
 pub fn open(global: &Global, out: &Output) -> Result<Project> {
     let project = Project::open(surroundings(global)?)?;
     advice::warn_ignored_settings(&project, &["cache.dir"], out);
@@ -19,18 +19,17 @@ pub fn open(global: &Global, out: &Output) -> Result<Project> {
     Ok(project)
 }
 
-/// Secrets that others on this machine can read are known to them by now.
+/// Warns of settings files with secrets that other users of this machine can read.
 pub fn warn_of_exposed(config: &Config, out: &Output) {
     for file in config.exposed() {
         let name = file.display().to_string();
-        out.warn(format!("{name} holds a secret and others than its owner may read it"));
+        out.warn(format!("{name} holds a secret and other users may read it"));
         out.hint(format!("chmod 600 {}", word(&name)));
     }
 }
 
 pub fn surroundings(global: &Global) -> Result<Surroundings> {
-    let here =
-        std::env::current_dir().map_err(|e| Error::missing("the current folder does not exist any more").because(e))?;
+    let here = std::env::current_dir().map_err(|e| Error::missing("the current folder no longer exists").because(e))?;
     let cwd = match &global.directory {
         Some(dir) => here.join(dir),
         None => here.clone(),
@@ -54,7 +53,7 @@ pub fn surroundings(global: &Global) -> Result<Surroundings> {
     })
 }
 
-/// Settings that environment variables hold; an empty one is as good as none.
+/// Settings from environment variables. An empty variable is no setting.
 fn settings(env: &BTreeMap<String, String>) -> Vec<Given> {
     let names = [
         ("LOCKSTEP_JOBS", "jobs"),

@@ -1,4 +1,4 @@
-//! Numbers as people read them.
+//! Formats numbers for people.
 
 /// `4.1 GB`, in powers of 1000, as disks and networks are measured.
 pub fn bytes(n: u64) -> String {
@@ -22,7 +22,7 @@ pub fn seconds(s: f64) -> String {
     }
 }
 
-/// `24h`, `90m`, `30days`: an age as people give it.
+/// `24h`, `90m`, `30days`: an age as the user types it.
 pub fn age(age: std::time::Duration) -> String {
     match age.as_secs() {
         s if s % 3600 == 0 && s < 72 * 3600 && s > 0 => format!("{}h", s / 3600),

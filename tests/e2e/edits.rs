@@ -145,7 +145,7 @@ stages:
 exit 2
 --- stderr
 error: -c (checkpoints) is gone, from DVC as well
-  hint: a folder from which the command can go on after a failure: --scratch DIR
+  hint: a folder from which the command can continue after a failure: --scratch DIR
   hint: an output that is not removed before a run: --outs-persist PATH
 ");
 }

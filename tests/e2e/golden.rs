@@ -69,6 +69,15 @@ const HIDDEN: &[(&str, &str)] = &[
 ];
 
 #[test]
+fn a_missing_command_lists_no_hidden_ones() {
+    let sandbox = Sandbox::new();
+    let out = sandbox.run(&["-q"]);
+    assert!(out.code == 2 && out.stderr.contains("requires a subcommand"), "{out}");
+    assert!(!out.stderr.contains("merge-driver") && !out.stderr.contains("watchdog"), "{out}");
+    assert_eq!(sandbox.run(&[]).stderr, sandbox.run(&["--help"]).stdout);
+}
+
+#[test]
 fn hidden_spellings_are_the_same_commands() {
     let sandbox = Sandbox::new();
     let help = |line: &str| {

@@ -1,4 +1,4 @@
-//! What goes on, and how it is put into words. Pure: times come from the caller, as the time since the start.
+//! The state of the work, formatted as lines. Pure: the caller passes the time since the start.
 
 use std::time::Duration;
 
@@ -6,12 +6,12 @@ use crate::cli::output::{Style, paint};
 use crate::cli::text;
 use crate::event::Doing;
 
-/// Work that takes longer is shown with its speed.
+/// Work that takes longer than this is shown with its speed.
 const NOTABLE: Duration = Duration::from_secs(1);
-/// When it is remarked upon for the first time, and how often after that, where there is nothing to draw on.
+/// Without a terminal: the time to the first line about long work, and between further ones.
 const FIRST_REMARK: Duration = Duration::from_secs(5);
 const NEXT_REMARK: Duration = Duration::from_secs(30);
-/// More running stages are only counted, so that the lines fit a screen.
+/// At most so many running stages have a line; the rest is a number.
 const SHOWN: usize = 12;
 
 pub struct Board {
@@ -28,7 +28,7 @@ struct Running {
     said: String,
 }
 
-/// Bytes of one sort of work. Once everything planned is done it starts anew, so that speeds are those of now.
+/// Bytes of one kind of work. Starts over once all planned bytes are done, so that the speed is the current one.
 #[derive(Default)]
 struct Work {
     planned: u64,
@@ -71,7 +71,7 @@ impl Board {
         work.planned += bytes;
     }
 
-    /// Says how far long work is, from time to time.
+    /// The line about long work, when one is due.
     pub fn done(&mut self, doing: Doing, bytes: u64, now: Duration) -> Option<String> {
         let work = &mut self.work[doing as usize];
         work.done += bytes;
@@ -83,7 +83,7 @@ impl Board {
         Some(work.sentence(doing, now))
     }
 
-    /// What is to be drawn: a line for the run, one a running stage, one a sort of work that takes its time.
+    /// The lines to draw: one for the run, one for each running stage, one for each kind of long work.
     pub fn lines(&self, now: Duration) -> Vec<String> {
         let mut lines = Vec::new();
         if self.stages > 0 {
@@ -142,7 +142,7 @@ impl Work {
     }
 }
 
-/// Whole seconds: what changes ten times a second is not read.
+/// Whole seconds: a number that changes ten times a second is unreadable.
 fn clock(time: Duration) -> String {
     match time.as_secs() {
         s if s < 60 => format!("{s}s"),
@@ -150,7 +150,7 @@ fn clock(time: Duration) -> String {
     }
 }
 
-/// A line without control sequences, to be shown within a line of ours.
+/// A line without control sequences, to be shown inside another line.
 pub fn clean(line: &str) -> String {
     let mut plain = String::with_capacity(line.len());
     let mut chars = line.chars().peekable();
@@ -158,7 +158,7 @@ pub fn clean(line: &str) -> String {
         match c {
             '\x1b' if chars.peek() == Some(&'[') => {
                 chars.next();
-                // Parameters, up to the letter that ends the sequence.
+                // Parameters, up to the final letter of the sequence.
                 while chars.next().is_some_and(|c| !('@'..='~').contains(&c)) {}
             }
             '\t' => plain.push(' '),

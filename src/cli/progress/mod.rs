@@ -1,8 +1,8 @@
-//! Shows what the work says it does: plain lines always, and bars where somebody looks at a terminal.
+//! Shows the events of a command: plain lines always, and bars at a terminal.
 //!
-//! `board` knows what goes on and puts it into words (pure), `bars` draws them. Nothing is drawn in the first moments,
-//! and the thread that draws starts with the first thing that may take time, so that a run of nothing costs nothing.
-//! While one stage alone runs, the screen is its own: its output passes as it comes, without bars.
+//! `board` keeps the state and formats it (pure), `bars` draws it. Nothing is drawn in the first moments, and the drawing
+//! thread starts with the first event that may take time, so that a run with nothing to do costs nothing. While a single
+//! stage runs, it has the screen: its output passes through, without bars.
 
 mod bars;
 mod board;
@@ -19,14 +19,14 @@ use crate::cli::signals::SIGNAL;
 use crate::cli::text;
 use crate::event::{Event, Sink, StageResult};
 
-/// Before this nothing is drawn.
+/// The time before the first drawing.
 const PATIENCE: Duration = Duration::from_millis(200);
-/// Between two drawings.
+/// The time between two drawings.
 const BEAT: Duration = Duration::from_millis(100);
 
 pub struct Progress<'a> {
     out: &'a Output,
-    /// Several stages may run at once: lines carry the stage's name.
+    /// Several stages may run at once, so lines begin with the stage's name.
     prefixed: bool,
     started: Instant,
     shared: Arc<Shared>,
@@ -42,9 +42,9 @@ struct Shared {
 struct Show {
     board: Board,
     bars: Bars,
-    /// The screen belongs to a stage.
+    /// A stage has the screen.
     owned: bool,
-    /// What was written last is not the end of a line.
+    /// The last output does not end with a line end.
     midline: bool,
     /// The stage wrote control sequences.
     styled: bool,
@@ -81,7 +81,7 @@ impl<'a> Progress<'a> {
         Progress { out, prefixed, started: Instant::now(), shared, ticker: Mutex::new(None) }
     }
 
-    /// Takes the bars away; what is printed from now on is not in their way.
+    /// Removes the bars, so that the caller can print.
     pub fn finish(&self) {
         self.shared.show().over = true;
         self.shared.over.notify_all();
@@ -94,7 +94,7 @@ impl<'a> Progress<'a> {
         show.bars.clear();
     }
 
-    /// Something begins that may take time: from now on it is drawn.
+    /// Starts the drawing thread, when something begins that may take time.
     fn tick(&self) {
         let Ok(mut ticker) = self.ticker.lock() else { return };
         if !self.out.progress || ticker.is_some() {
@@ -113,37 +113,37 @@ impl<'a> Progress<'a> {
         }));
     }
 
-    /// A line of talk that neither bars nor half lines garble.
-    fn tell(&self, show: &mut Show, text: impl AsRef<str>) {
-        self.tell_raw(show, format!("{}\n", rendered(text.as_ref())));
+    /// Prints a message above the bars, on a line of its own.
+    fn print_message(&self, show: &mut Show, text: impl AsRef<str>) {
+        self.print_line(show, format!("{}\n", rendered(text.as_ref())));
     }
 
-    fn tell_raw(&self, show: &mut Show, mut line: String) {
+    fn print_line(&self, show: &mut Show, mut line: String) {
         if std::mem::take(&mut show.midline) {
             line.insert(0, '\n');
         }
         if show.owned && self.out.interactive {
-            // The terminal is raw: it does not return to the first column by itself.
+            // A raw terminal does not return to the first column by itself.
             line = line.replace('\n', "\r\n");
         }
-        show.bars.suspend(|| self.out.tell_raw(line.as_bytes()));
+        show.bars.suspend(|| self.out.raw_stderr(line.as_bytes()));
     }
 
-    fn say(&self, show: &mut Show, text: impl AsRef<str>) {
+    fn print_status(&self, show: &mut Show, text: impl AsRef<str>) {
         if !self.out.quiet {
-            self.tell(show, text);
+            self.print_message(show, text);
         }
     }
 
-    /// The stage that had the screen is over.
+    /// Takes the screen back after the stage that had it has ended.
     fn release(&self, show: &mut Show) {
         show.owned = false;
         if std::mem::take(&mut show.styled) && self.out.interactive {
-            // A killed stage may have left its colours on and the cursor off.
-            self.out.tell_raw(b"\x1b[0m\x1b[?25h");
+            // A killed stage may leave colours on and the cursor hidden.
+            self.out.raw_stderr(b"\x1b[0m\x1b[?25h");
         }
         if std::mem::take(&mut show.midline) {
-            self.out.tell_raw(b"\n");
+            self.out.raw_stderr(b"\n");
         }
     }
 
@@ -152,9 +152,9 @@ impl<'a> Progress<'a> {
         let name = if self.prefixed { out.paint(Style::of_stage(stage), stage) } else { out.paint(Style::Bold, stage) };
         let running = out.paint(Style::Bold, "running");
         let reason = out.paint(Style::Dim, &format!("({})", text::cut(reason, 80)));
-        self.say(show, format!("{running} {name} {reason}"));
+        self.print_status(show, format!("{running} {name} {reason}"));
         for line in command.lines() {
-            self.say(show, out.paint(Style::Dim, &format!("> {line}")));
+            self.print_status(show, out.paint(Style::Dim, &format!("> {line}")));
         }
         show.board.stage_started(stage, self.started.elapsed());
         if !self.prefixed {
@@ -168,15 +168,17 @@ impl<'a> Progress<'a> {
         let out = self.out;
         let time = || out.paint(Style::Dim, &format!("in {}", text::seconds(seconds)));
         match result {
-            StageResult::Ran => self.say(show, format!("{} {stage} {}", out.paint(Style::Green, "done"), time())),
+            StageResult::Ran => {
+                self.print_status(show, format!("{} {stage} {}", out.paint(Style::Green, "done"), time()))
+            }
             StageResult::Restored => {
-                self.say(show, format!("{} {stage} {}", out.paint(Style::Green, "restored"), time()))
+                self.print_status(show, format!("{} {stage} {}", out.paint(Style::Green, "restored"), time()))
             }
             // With one job the report follows at once.
             StageResult::Failed if self.prefixed => {
                 let stopped = SIGNAL.load(Ordering::SeqCst) != 0;
                 let how = if stopped { out.paint(Style::Yellow, "stopped") } else { out.paint(Style::Red, "failed") };
-                self.say(show, format!("{how} {stage} {}", time()))
+                self.print_status(show, format!("{how} {stage} {}", time()))
             }
             _ => {}
         }
@@ -204,14 +206,14 @@ impl Sink for Progress<'_> {
                 show.board.stage_said(stage, &clean(&line));
                 let prefix = self.out.paint(Style::of_stage(stage), &format!("[{stage}]"));
                 if !self.out.quiet {
-                    self.tell_raw(show, format!("{} {line}\n", rendered(&prefix)));
+                    self.print_line(show, format!("{} {line}\n", rendered(&prefix)));
                 }
             }
             Event::StageBytes { bytes } => {
                 if !self.out.quiet && !bytes.is_empty() {
                     show.midline = !bytes.ends_with(b"\n");
                     show.styled |= bytes.contains(&0x1b);
-                    self.out.tell_raw(bytes);
+                    self.out.raw_stderr(bytes);
                 }
             }
             Event::CommandsOver { stage } => {
@@ -231,12 +233,14 @@ impl Sink for Progress<'_> {
                     && !self.out.progress
                     && !show.owned
                 {
-                    self.say(show, remark);
+                    self.print_status(show, remark);
                 }
             }
-            Event::Note { text } | Event::Waiting { text } => self.say(show, text),
-            Event::Warning { text } => self.tell(show, format!("{} {text}", self.out.paint(Style::Yellow, "warning:"))),
-            Event::DataPinned { path, summary } => self.say(show, format!("{path}: {summary}")),
+            Event::Note { text } | Event::Waiting { text } => self.print_status(show, text),
+            Event::Warning { text } => {
+                self.print_message(show, format!("{} {text}", self.out.paint(Style::Yellow, "warning:")))
+            }
+            Event::DataPinned { path, summary } => self.print_status(show, format!("{path}: {summary}")),
         }
     }
 }

@@ -128,7 +128,7 @@ fn a_version_is_registered_promoted_and_taken_back() {
     exit 0
     --- stdout
     when        what                      by                 commit   tag
-    2026-01-01  took v1.1.0 back          t <t@example.org>  [ID]  digits@v1.1.0!
+    2026-01-01  deprecated v1.1.0         t <t@example.org>  [ID]  digits@v1.1.0!
     2026-01-01  v1.1.0 no longer staging  t <t@example.org>  [ID]  digits#staging!#4
     2026-01-01  v1.1.0 became staging     t <t@example.org>  [ID]  digits#staging#3
     2026-01-01  v1.1.0 became prod        t <t@example.org>  [ID]  digits#prod#2
@@ -143,7 +143,7 @@ fn a_version_is_registered_promoted_and_taken_back() {
       hint: lockstep model register digits --version v1.1.1
     ");
     let out = sandbox.run(&["model", "deprecate", "digits"]);
-    assert!(out.code == 0 && out.stderr.contains("digits is deprecated; no version is prod any more"), "{out}");
+    assert!(out.code == 0 && out.stderr.contains("digits is deprecated; no version has prod now"), "{out}");
     let out = sandbox.run(&["model", "resolve", "digits#prod"]);
     assert!(out.code == 3 && out.stderr.contains("digits is deprecated"), "{out}");
     insta::assert_snapshot!(shown(&sandbox, &sandbox.run(&["model", "list"])), @r"

@@ -13,10 +13,10 @@ fn a_loose_object() {
     exit 1
     --- stdout
     objects/6c/[HASH]: its bytes do not fit its id
-      hurts d of gen: workspace, main ([v2])
+      needed by d of gen: workspace, main ([v2])
     --- stderr
     129 objects ([SIZE]), 2 packs, 4 results: 1 damaged
-    hint: take it again from the workspace or a remote: lockstep store verify --repair
+    hint: restore it from the workspace or a remote: lockstep store verify --repair
     ");
     // Cut short, and gone for something else.
     fs::write(&big, "2").unwrap();
@@ -37,11 +37,11 @@ fn silent_damage() {
     exit 1
     --- stdout
     objects/93/[HASH]: its bytes do not fit its id
-      hurts large of use: v1 ([v1])
+      needed by large of use: v1 ([v1])
     --- stderr
     129 objects ([SIZE]), 2 packs, 4 results: 1 damaged
     read 129 objects ([SIZE])
-    hint: take it again from the workspace or a remote: lockstep store verify --repair
+    hint: restore it from the workspace or a remote: lockstep store verify --repair
     ");
     let of = |n: u32| sandbox.run(&["verify", &format!("--read-data={n}/5")]).code;
     assert_eq!((1..=5).filter(|n| of(*n) == 1).count(), 1);
@@ -56,10 +56,10 @@ fn an_object_of_a_pack() {
     exit 1
     --- stdout
     packs/[HASH].pack at 55: its bytes do not fit its id
-      hurts d of gen: workspace, main ([v2])
+      needed by d of gen: workspace, main ([v2])
     --- stderr
     129 objects ([SIZE]), 2 packs, 4 results: 1 damaged
-    hint: take it again from the workspace or a remote: lockstep store verify --repair
+    hint: restore it from the workspace or a remote: lockstep store verify --repair
     ");
     let sandbox = lab();
     let (pack, at) = packed(&store(&sandbox).join("packs"), b"7 2\n");
@@ -78,10 +78,10 @@ fn a_tree() {
     exit 1
     --- stdout
     packs/[HASH].pack at 358: its bytes do not fit its id
-      hurts d of gen: v1 ([v1])
+      needed by d of gen: v1 ([v1])
     --- stderr
     129 objects ([SIZE]), 2 packs, 4 results: 1 damaged
-    hint: take it again from the workspace or a remote: lockstep store verify --repair
+    hint: restore it from the workspace or a remote: lockstep store verify --repair
     ");
 }
 
@@ -94,11 +94,11 @@ fn the_index_of_a_pack() {
     exit 1
     --- stdout
     packs/[HASH].pack: its index is damaged
-      hurts d of gen: workspace, main ([v2])
-      hurts small of use: workspace, main ([v2])
+      needed by d of gen: workspace, main ([v2])
+      needed by small of use: workspace, main ([v2])
     --- stderr
     67 objects ([SIZE]), 1 pack, 4 results: 1 damaged
-    hint: take it again from the workspace or a remote: lockstep store verify --repair
+    hint: restore it from the workspace or a remote: lockstep store verify --repair
     ");
 }
 
@@ -113,11 +113,11 @@ fn a_pack_that_is_cut_short_or_gone() {
     exit 1
     --- stdout
     packs/[HASH].pack: it does not end as a pack
-      hurts d of gen: workspace, main ([v2])
-      hurts small of use: workspace, main ([v2])
+      needed by d of gen: workspace, main ([v2])
+      needed by small of use: workspace, main ([v2])
     --- stderr
     67 objects ([SIZE]), 1 pack, 4 results: 1 damaged
-    hint: take it again from the workspace or a remote: lockstep store verify --repair
+    hint: restore it from the workspace or a remote: lockstep store verify --repair
     ");
     // There is no remote that may have it.
     fs::remove_file(&pack).unwrap();
@@ -125,12 +125,12 @@ fn a_pack_that_is_cut_short_or_gone() {
     exit 1
     --- stdout
     object [HASH]: it is not in the store, and there is no remote that may have it
-      hurts d of gen: workspace, main ([v2])
+      needed by d of gen: workspace, main ([v2])
     object [HASH]: it is not in the store, and there is no remote that may have it
-      hurts small of use: workspace, main ([v2])
+      needed by small of use: workspace, main ([v2])
     --- stderr
     67 objects ([SIZE]), 1 pack, 4 results: 2 damaged
-    hint: take it again from the workspace or a remote: lockstep store verify --repair
+    hint: restore it from the workspace or a remote: lockstep store verify --repair
     ");
 }
 
@@ -151,7 +151,7 @@ fn entries_of_the_run_cache() {
     runs/ab/[HASH]/0000000000-[N]: it is no result of its stage key
     --- stderr
     129 objects ([SIZE]), 2 packs, 4 results: 2 damaged
-    hint: take it again from the workspace or a remote: lockstep store verify --repair
+    hint: restore it from the workspace or a remote: lockstep store verify --repair
     ");
 }
 
@@ -174,7 +174,7 @@ fn small_files_of_the_store() {
     packs/[HASH].dead: its checksum is wrong: which objects of the pack are damaged is not known
     --- stderr
     129 objects ([SIZE]), 2 packs, 4 results: 4 damaged
-    hint: take it again from the workspace or a remote: lockstep store verify --repair
+    hint: restore it from the workspace or a remote: lockstep store verify --repair
     ");
 }
 
@@ -213,6 +213,6 @@ fn a_broken_lock_is_told_and_passed_over() {
     sandbox.write("pipeline.lock", "rubbish");
     flip(&loose(&sandbox, &[b'2'; 200_000]), 3);
     let out = sandbox.run(&["verify"]);
-    assert!(out.code == 1 && out.stdout.contains("hurts d of gen: "), "{out}");
+    assert!(out.code == 1 && out.stdout.contains("needed by d of gen: "), "{out}");
     assert!(out.stderr.contains("warning: pipeline.lock is no lock file"), "{out}");
 }

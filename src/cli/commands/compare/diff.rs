@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value as Json, json};
 
 use crate::cli::advice;
+use crate::cli::args::Format;
 use crate::cli::output::{Output, Style};
 use crate::cli::progress::Progress;
 use crate::cli::table::Table;
@@ -16,8 +17,8 @@ use crate::store::trees::EntryKind;
 
 /// Compare outputs and data of two revisions
 ///
-/// Without B, what is in the workspace now is compared, whether it was committed or not. Files are told apart by their
-/// content: one that moved is renamed. Only what lockstep keeps is compared; `git diff` has the rest.
+/// Without B, compares with the workspace as it is now, committed or not. Detects renamed files by their content. Compares
+/// only outputs and data; for other files use `git diff`.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -34,21 +35,17 @@ pub struct Args {
     /// The new revision [default: the workspace]
     #[arg(value_name = "B")]
     new: Option<String>,
-    /// Only these files and folders
+    /// Compare only these files and folders
     #[arg(long, value_name = "PATH", num_args = 1..)]
     targets: Vec<String>,
-    /// Show the ids of contents
+    /// Show the ids of the contents
     #[arg(long)]
     show_hash: bool,
-    /// Leave out what is pinned and neither in the workspace nor in the store
+    /// Leave out files that are pinned, but neither in the workspace nor in the store
     #[arg(long)]
     hide_missing: bool,
-    /// As JSON
-    #[arg(long, conflicts_with = "md")]
-    json: bool,
-    /// As a Markdown table
-    #[arg(long)]
-    md: bool,
+    #[command(flatten)]
+    format: Format,
 }
 
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
@@ -75,22 +72,22 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     if args.hide_missing {
         absent.clear();
     }
-    if args.json {
+    if args.format.json {
         out.json(&to_json(&found, &absent));
-    } else if args.md {
+    } else if args.format.md {
         table(&found, &absent, args).print(true, out);
     } else {
         list(&found, &absent, args, out);
         let is_whole = old.definitions.broken.is_empty() && new.definitions.broken.is_empty();
         if found.changes.is_empty() && absent.is_empty() && is_whole {
-            out.say(format!("no outputs or data differ between {} and {}", old.name, new.name));
+            out.status(format!("no outputs or data differ between {} and {}", old.name, new.name));
         }
     }
     for (path, error) in &found.unopened {
         let hint = error.hints.first().map_or(String::new(), |hint| format!(" ({hint})"));
         out.warn(format!("{}: its listing is not in the store{hint}", &name(path)));
     }
-    // Nobody can mend a commit.
+    // A commit cannot be fixed, so its broken files are no failure.
     let concerns = |path: &RepoPath| {
         let folder = path.parent().unwrap_or_default();
         targets.is_empty() || targets.iter().any(|t| t.is_in(&folder) || folder.is_in(t))
@@ -103,7 +100,7 @@ fn target(project: &Project, written: &str) -> Result<RepoPath> {
     project.typed(written).ok_or_else(|| Error::missing(format!("`{written}` is outside the repository")))
 }
 
-/// As seen from the current folder; the `/` of a folder stays.
+/// A path relative to the current folder; a folder keeps its `/`.
 fn name(project: &Project, path: &str) -> String {
     let seen = RepoPath::root().join(path).map(|p| p.relative_to(&project.cwd)).unwrap_or(path.to_string());
     if path.ends_with('/') && !seen.ends_with('/') { seen + "/" } else { seen }
@@ -169,7 +166,7 @@ fn list(found: &Differences, absent: &[String], args: &Args, out: &Output) {
         absent.iter().for_each(|path| out.line(format!("  {}", path)));
     }
     if !counts.is_empty() {
-        out.say(counts.join(", "));
+        out.status(counts.join(", "));
     }
 }
 
@@ -188,7 +185,7 @@ fn table(found: &Differences, absent: &[String], args: &Args) -> Table {
     table
 }
 
-/// Groups of `{path, hash, size}`, as DVC names them.
+/// Groups of `{path, hash, size}`, with DVC's names.
 fn to_json(found: &Differences, absent: &[String]) -> Json {
     let mut groups: BTreeMap<usize, Vec<Json>> = BTreeMap::new();
     for change in &found.changes {

@@ -1,9 +1,10 @@
-//! What `params diff` and `metrics diff` have in common.
+//! `params diff` and `metrics diff`.
 
 use std::collections::BTreeSet;
 
 use super::show_values::{Files, asked};
 use crate::cli::advice;
+use crate::cli::args::Format;
 use crate::cli::output::{Output, Style};
 use crate::cli::table::{Cell, Table, rounded};
 use crate::compare::values::{Row, Side, compare, directions};
@@ -21,21 +22,17 @@ pub struct Args {
     /// The new revision [default: the workspace]
     #[arg(value_name = "B")]
     new: Option<String>,
-    /// Only of these files, stages or groups
+    /// Compare only these files, stages or groups
     #[arg(long, value_name = "TARGET", num_args = 1..)]
     targets: Vec<String>,
-    /// Also what is the same
+    /// Show equal values, too
     #[arg(long)]
     all: bool,
-    /// Digits behind the point
+    /// Round to N decimal places
     #[arg(long, value_name = "N", default_value_t = 5)]
     precision: usize,
-    /// As JSON, with all digits
-    #[arg(long, conflicts_with = "md")]
-    json: bool,
-    /// As a Markdown table
-    #[arg(long)]
-    md: bool,
+    #[command(flatten)]
+    format: Format,
 }
 
 pub fn run(args: &Args, project: &Project, out: &Output, files: &Files, what: &str) -> Result<u8> {
@@ -53,10 +50,10 @@ pub fn run(args: &Args, project: &Project, out: &Output, files: &Files, what: &s
     let mut known = 0;
     let mut unread = BTreeSet::new();
     let mut side = |snapshot: &Snapshot<'_>, other: &Snapshot<'_>| -> Result<Side> {
-        // What the other side's pipeline says is not known where it cannot be read, so nothing of it is new or gone.
+        // If one side's pipeline file cannot be read, its values are unknown, so none is shown as added or removed.
         let without: Vec<RepoPath> = other.definitions.broken.iter().map(|(path, _)| path.clone()).collect();
         let asked = match asked(&args.targets, snapshot, files, what, &without) {
-            // One of the two revisions may not have it yet.
+            // The target may exist in one revision only.
             Err(e) if e.kind == Kind::Missing => {
                 failed = Some(e);
                 return Ok(Side::new());
@@ -75,7 +72,7 @@ pub fn run(args: &Args, project: &Project, out: &Output, files: &Files, what: &s
                 Err(e) => {
                     unread.insert(file.place.to_string());
                     if snapshot.commit.is_some() && e.kind == Kind::Usage {
-                        // Nobody can mend the past.
+                        // A commit cannot be fixed, so this is a warning.
                         out.warn_error(format!("left out, of {}:", snapshot.name), &e);
                         continue;
                     }
@@ -87,7 +84,7 @@ pub fn run(args: &Args, project: &Project, out: &Output, files: &Files, what: &s
         Ok(side)
     };
     let (mut before, mut after) = (side(&old, &new)?, side(&new, &old)?);
-    // What is in a file that cannot be read is not known, so nothing of it is new or gone.
+    // The values of a file that cannot be read are unknown, so none is shown as added or removed.
     before.retain(|file, _| !unread.contains(file));
     after.retain(|file, _| !unread.contains(file));
     if let Some(error) = failed.filter(|_| known == 0) {
@@ -103,21 +100,21 @@ pub fn run(args: &Args, project: &Project, out: &Output, files: &Files, what: &s
     }
     rows.iter_mut().for_each(|row| row.file = name(project, &row.file));
     let is_partial = [&old, &new].iter().any(|snapshot| !snapshot.definitions.broken.is_empty());
-    if args.json {
+    if args.format.json {
         out.values(&to_json(&rows, what == "metrics"));
     } else {
-        table(&rows, args, &old.name, &new.name, what == "metrics").print(args.md, out);
+        table(&rows, args, &old.name, &new.name, what == "metrics").print(args.format.md, out);
         if rows.is_empty() && code.is_none() && unread.is_empty() && !is_partial {
-            out.say(format!("no {what} differ between {} and {}", old.name, new.name));
+            out.status(format!("no {what} differ between {} and {}", old.name, new.name));
         }
     }
     let code = code.unwrap_or(0);
-    // Nobody can mend a commit.
+    // A commit cannot be fixed, so its broken files are no failure.
     let mendable = new.commit.is_none() && args.targets.is_empty();
     Ok(if mendable { advice::exit_code_of_all(code, &new.definitions) } else { code })
 }
 
-/// That a side has no such file is a difference; that its bytes are not here is a failure.
+/// A file that does not exist on one side is a difference. A file whose bytes are not here is an error.
 fn is_absent(snapshot: &Snapshot<'_>, path: &str) -> bool {
     RepoPath::root().join(path).is_none_or(|path| matches!(snapshot.whereabouts(&path), Ok(None)))
 }
@@ -137,7 +134,7 @@ fn to_json(rows: &[Row], metrics: bool) -> Value {
         if let Some(better) = row.better.filter(|_| metrics) {
             entry.push(("better".into(), Value::Bool(better)));
         }
-        // The rows of a file stand together.
+        // Rows of a file stay together.
         if files.last().is_none_or(|(file, _)| *file != row.file) {
             files.push((row.file.clone(), Vec::new()));
         }
@@ -153,14 +150,14 @@ fn to_json(rows: &[Row], metrics: bool) -> Value {
 fn table(rows: &[Row], args: &Args, old: &str, new: &str, metrics: bool) -> Table {
     let head = ["file", if metrics { "metric" } else { "param" }, old, new];
     let mut table = Table::new(head.into_iter().chain(metrics.then_some("change")));
-    // Params are causes, and shown as they are.
+    // Params are inputs, so they are not rounded.
     let digits = metrics.then_some(args.precision);
     for row in rows {
         let values = |digits: Option<usize>| {
             [&row.old, &row.new].map(|v| v.as_ref().map_or("-".to_string(), |v| rounded(v, digits)))
         };
         let [mut old, mut new] = values(digits);
-        // Two values that differ never look the same.
+        // Two different values never round to the same text.
         if old == new && !row.is_same() {
             [old, new] = values(None);
         }

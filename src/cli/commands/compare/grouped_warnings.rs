@@ -1,17 +1,17 @@
-//! What is said of many revisions is said once, with their names.
+//! Warnings about several revisions, each printed once with the names of the revisions.
 
 use crate::cli::output::Output;
 use crate::error::Error;
 
-/// So many names are written out.
+/// The number of names that are printed.
 const NAMED: usize = 4;
 
-/// Messages in the order in which they came up, each with the revisions that it is about.
+/// Warnings in the order of their first revision, each with the file, the error and the names of the revisions.
 #[derive(Default)]
 pub(super) struct GroupedWarnings(Vec<(String, Error, Vec<String>)>);
 
 impl GroupedWarnings {
-    /// `path` is the file that is left out, or empty where the message names it. A revision may have several names.
+    /// `path` is the file that is left out, or empty if the message names it. A revision may have several names.
     pub fn add(&mut self, path: &str, error: &Error, names: &[String]) {
         let name = names.join(", ");
         match self.0.iter_mut().find(|(known, e, _)| known == path && e.to_string() == error.to_string()) {
@@ -20,7 +20,7 @@ impl GroupedWarnings {
         }
     }
 
-    /// One warning a message.
+    /// Prints one warning for each message.
     pub fn warn(&self, out: &Output) {
         for (path, error, revisions) in &self.0 {
             let revisions = listed(revisions);

@@ -15,10 +15,10 @@ pub struct Args {
 
 #[derive(Subcommand, Debug)]
 enum Sub {
-    /// Show the metrics of stages, now or at any commit
+    /// Show metrics, of the workspace or any revision
     ///
-    /// These are the outputs under `metrics:` of a stage, and the files under `metrics:` at the top of a pipeline.yaml.
-    /// Those of a commit are read from Git, from the store, or, where their bytes are not here, from the lock.
+    /// Metrics are listed under `metrics:` of a stage or at the top of a pipeline.yaml. Those of a commit are read from Git,
+    /// from the store, or, if their bytes are not here, from pipeline.lock.
     #[command(after_help = "\
 Examples:
   lockstep metrics show                of all stages
@@ -31,8 +31,8 @@ Examples:
     Show(show_values::Args),
     /// Compare metrics of two revisions
     ///
-    /// Which way is better stands in the pipeline, with the metric: `metrics: [metrics.json: {meta: {better:
-    /// higher}}]`, or, for each key, `better: {accuracy: higher, loss: lower}`.
+    /// The pipeline says which direction is better: `metrics: [metrics.json: {meta: {better: higher}}]`, or for each key,
+    /// `better: {accuracy: higher, loss: lower}`.
     #[command(after_help = "\
 Examples:
   lockstep metrics diff                     HEAD and the workspace

@@ -15,10 +15,10 @@ pub struct Args {
 
 #[derive(Subcommand, Debug)]
 enum Sub {
-    /// Show the params of stages, now or at any commit
+    /// Show parameters, of the workspace or any revision
     ///
-    /// All values of `params.yaml` beside a pipeline.yaml, of the files under its `vars:` and of those under its `params:`;
-    /// of other params files those that some stage reads. With --deps only what stages read.
+    /// Shows all values of the `params.yaml` beside a pipeline.yaml and of the files under its `vars:` and `params:`, and
+    /// of other files the values that stages list. With --deps, only values that stages list.
     #[command(after_help = "\
 Examples:
   lockstep params show                 of all stages
@@ -30,22 +30,22 @@ Examples:
     Show {
         #[command(flatten)]
         args: show_values::Args,
-        /// Only what stages list under `params`
+        /// Show only values that stages list under `params`
         #[arg(long)]
         deps: bool,
     },
-    /// Compare params of two revisions
+    /// Compare parameters of two revisions
     #[command(after_help = "\
 Examples:
   lockstep params diff                      HEAD and the workspace
   lockstep params diff v1.0 v1.1            two tags
   lockstep params diff main --targets train what one stage reads
-  lockstep params diff --all                those that are the same, too
+  lockstep params diff --all                with equal values
   lockstep params diff --json               file → key → old, new")]
     Diff {
         #[command(flatten)]
         args: diff_values::Args,
-        /// Only what stages list under `params`
+        /// Compare only values that stages list under `params`
         #[arg(long)]
         deps: bool,
     },

@@ -1,10 +1,11 @@
-//! What `params show` and `metrics show` have in common.
+//! `params show` and `metrics show`.
 
 use std::rc::Rc;
 
 use serde_json::json;
 
 use crate::cli::advice;
+use crate::cli::args::Format;
 use crate::cli::output::Output;
 use crate::cli::table::{Table, shown};
 use crate::error::{Error, Kind, Result};
@@ -22,30 +23,26 @@ use super::grouped_warnings::GroupedWarnings;
 pub struct Args {
     /// Files, stages or groups [default: all]
     targets: Vec<String>,
-    /// Of a commit instead of the workspace: a branch, tag, `HEAD~3`, model version; may be given several times
+    /// Show a revision instead of the workspace: a branch, tag, `HEAD~3`, model version; may be repeated
     #[arg(long, value_name = "REV")]
     rev: Vec<String>,
-    /// Of the workspace and the tips of all branches
+    /// Show the workspace and the tips of all branches
     #[arg(short, long)]
     all_branches: bool,
-    /// Of the workspace and all tags
+    /// Show the workspace and all tags
     #[arg(short = 'T', long)]
     all_tags: bool,
-    /// Of the workspace and every commit
+    /// Show the workspace and all commits
     #[arg(short = 'A', long)]
     all_commits: bool,
-    /// With --rev: of so many commits from there backwards
+    /// With --rev, show N commits back from there
     #[arg(short, long, value_name = "N", requires = "rev")]
     num: Option<usize>,
-    /// As JSON
-    #[arg(long, conflicts_with = "md")]
-    json: bool,
-    /// As a Markdown table
-    #[arg(long)]
-    md: bool,
+    #[command(flatten)]
+    format: Format,
 }
 
-/// The files of some stages, and those at the top of some pipeline files.
+/// Selects the files of some stages, and those at the top of some pipeline files.
 pub(super) type Files = dyn Fn(&Definitions, &[StageId], &[FileId]) -> Asked;
 
 pub fn run(args: &Args, project: &Project, out: &Output, files: &Files, what: &str) -> Result<u8> {
@@ -66,7 +63,7 @@ pub fn run(args: &Args, project: &Project, out: &Output, files: &Files, what: &s
     advice::warn_broken_pipelines_of(&snapshot, out);
     let asked = asked(&args.targets, &snapshot, files, what, &[])?;
     let read = values::read(&snapshot, &asked, &mut Parsed::default());
-    if args.json {
+    if args.format.json {
         let files = files_json(project, &read);
         match args.rev.first() {
             None => out.values(&files),
@@ -81,7 +78,7 @@ pub fn run(args: &Args, project: &Project, out: &Output, files: &Files, what: &s
                 table.row([name.clone(), key, shown(value)]);
             }
         }
-        table.print(args.md, out);
+        table.print(args.format.md, out);
     }
     let mut code = None;
     for error in read.iter().filter_map(|file| file.values.as_ref().err()) {
@@ -93,7 +90,7 @@ pub fn run(args: &Args, project: &Project, out: &Output, files: &Files, what: &s
         code = Some(code.unwrap_or(u8::MAX).min(error.kind.exit_code()));
     }
     if read.is_empty() && snapshot.definitions.broken.is_empty() {
-        out.say(format!("no {what} here"));
+        out.status(format!("no {what} here"));
     }
     let code = code.unwrap_or(0);
     Ok(if args.targets.is_empty() { advice::exit_code_of_all(code, &snapshot.definitions) } else { code })
@@ -105,35 +102,35 @@ impl Args {
     }
 }
 
-/// So many commits are read at once: enough for Git's objects to be read quickly, and a bound on memory.
+/// The number of commits that are read at once: enough to read Git's objects quickly, and a bound on memory.
 const AT_ONCE: usize = 1024;
 
-/// A revision as JSON. Whenever revisions are asked for there is a list of these, be it one.
+/// A revision as JSON. With revisions, the output is always a list, even for a single one.
 fn of_revision(names: &[String], commit: Option<GitId>, files: Value) -> Value {
     let mut shape = Value::from(json!({"rev": names.first(), "names": names, "commit": commit.map(|id| id.hex())}));
     shape.set(&["files"], files);
     shape
 }
 
-/// One revision, and what its files hold.
-struct Read {
+/// One revision, and the values of its files.
+struct RevisionValues {
     names: Vec<String>,
     commit: Option<GitId>,
     files: Vec<FileValues>,
 }
 
-/// Several revisions: a row for each, with a column for each key. A revision that has none of the files is left out; of
-/// one that has some, the missing ones are null in JSON and a `-` in the table.
+/// Shows several revisions: a row for each, with a column for each key. Leaves out a revision without any of the files.
+/// A single missing file is null in JSON and a `-` in the table.
 fn many(args: &Args, which: &Which, project: &Project, out: &Output, files: &Files, what: &str) -> Result<u8> {
     let snapshots = project.snapshots();
     let history = snapshots.history()?;
     let chosen = history.choose(which)?;
     let mut parsed = Parsed::default();
-    let mut all: Vec<Read> = Vec::new();
+    let mut all: Vec<RevisionValues> = Vec::new();
     let (mut failed, mut code) = (None, 0);
     let (mut broken, mut unreadable) = (GroupedWarnings::default(), GroupedWarnings::default());
     let mut last: Option<(Rc<Definitions>, Rc<Asked>)> = None;
-    // `None`: nothing is asked of this revision.
+    // `None`: this revision has no file to show.
     let mut ask = |snapshot: &Snapshot<'_>, names: &[String]| -> Result<Option<Rc<Asked>>> {
         for (path, error) in &snapshot.definitions.broken {
             broken.add(path.as_str(), error, names);
@@ -146,7 +143,7 @@ fn many(args: &Args, which: &Which, project: &Project, out: &Output, files: &Fil
         {
             return Ok(Some(asked.clone()));
         }
-        // A target that this revision does not have yet is no mistake as long as another has it.
+        // A target may be missing in a revision if another one has it.
         match asked(&args.targets, snapshot, files, what, &[]) {
             Ok(asked) => Ok(Some(last.insert((snapshot.definitions.clone(), Rc::new(asked))).1.clone())),
             Err(e) if e.kind == Kind::Missing => {
@@ -160,9 +157,9 @@ fn many(args: &Args, which: &Which, project: &Project, out: &Output, files: &Fil
         let files = values::read(snapshot, asked, parsed);
         let unread = files.iter().filter_map(|f| f.values.as_ref().err()).filter(|e| e.kind != Kind::Missing);
         unread.for_each(|error| unreadable.add("", error, &names));
-        // What cannot be read is there all the same.
+        // A target exists even if it cannot be read.
         if files.iter().any(|f| f.values.as_ref().map_or_else(|e| e.kind != Kind::Missing, |_| true)) {
-            all.push(Read { names, commit: snapshot.commit, files });
+            all.push(RevisionValues { names, commit: snapshot.commit, files });
         }
     };
     if args.all() && !project.repo.is_bare() {
@@ -198,20 +195,20 @@ fn many(args: &Args, which: &Which, project: &Project, out: &Output, files: &Fil
     if let Some(error) = failed.filter(|_| all.is_empty()) {
         return Err(error);
     }
-    if args.json {
-        let one = |read: &Read| of_revision(&read.names, read.commit, files_json(project, &read.files));
+    if args.format.json {
+        let one = |read: &RevisionValues| of_revision(&read.names, read.commit, files_json(project, &read.files));
         out.values(&all.iter().map(one).collect::<Vec<_>>());
     } else {
-        table(&all, project).print(args.md, out);
+        table(&all, project).print(args.format.md, out);
     }
     if all.is_empty() {
-        out.say(format!("no {what} there"));
+        out.status(format!("no {what} there"));
     }
     Ok(code)
 }
 
-/// A row a revision, a column a key; the file's name stands before the key where there are several files.
-fn table(all: &[Read], project: &Project) -> Table {
+/// A row for each revision and a column for each key. With several files, a key begins with the name of its file.
+fn table(all: &[RevisionValues], project: &Project) -> Table {
     let mut columns: Vec<(String, String)> = Vec::new();
     let mut index = std::collections::HashMap::new();
     let mut rows = Vec::new();
@@ -261,7 +258,7 @@ fn files_json(project: &Project, read: &[FileValues]) -> Value {
     Value::Map(read.iter().map(entry).collect())
 }
 
-/// What is asked for: the targets, without any all that there is but in some pipeline files.
+/// The files to show: those of the targets, or without targets all files except those of some pipeline files.
 pub(super) fn asked(
     targets: &[String],
     snapshot: &Snapshot<'_>,
@@ -277,7 +274,7 @@ pub(super) fn asked(
     if targets.is_empty() { Ok(asked) } else { narrow(targets, snapshot, files, &asked, what) }
 }
 
-/// What the targets mean: a file that is asked for anyway, a folder with such files, a stage, or any other file.
+/// Resolves the targets: a file that is listed anyway, a folder of such files, a stage, or any other file.
 fn narrow(targets: &[String], snapshot: &Snapshot<'_>, files: &Files, all: &Asked, what: &str) -> Result<Asked> {
     let (project, definitions) = (snapshot.project, &snapshot.definitions);
     let scope = Scope::of(project, definitions);

@@ -8,8 +8,8 @@ use crate::project::Project;
 
 /// Track files and folders that no stage makes
 ///
-/// Each path becomes an entry of `data` in the nearest pipeline.yaml upwards, or in a new one here. Its content is
-/// pinned in pipeline.lock and stored; Git ignores it. Adding a path again pins what changed in it.
+/// Adds each path to `data` in the nearest pipeline.yaml upwards, or in a new one here. Pins its content in
+/// pipeline.lock, stores it, and makes Git ignore it. Adding a path again pins its changed content.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -20,10 +20,10 @@ pub struct Args {
     /// Files and folders
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<String>,
-    /// What the data is, for people
+    /// A description of the data
     #[arg(long, value_name = "TEXT")]
     desc: Option<String>,
-    /// Write the entry only; `lockstep commit` or `lockstep repro` pins and stores
+    /// Only write the entry; `lockstep commit` or `lockstep repro` pins and stores the content
     #[arg(long)]
     no_commit: bool,
 }
@@ -35,7 +35,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     progress.finish();
     let added = added?;
     if let Some(file) = &added.file {
-        out.say(format!("{} in {}", text::count(added.new.len(), "new path"), file.relative_to(&project.cwd)));
+        out.status(format!("{} in {}", text::count(added.new.len(), "new path"), file.relative_to(&project.cwd)));
     }
     if options.desc.is_some() && !added.known.is_empty() {
         out.warn("--desc is for new entries; change that of the others in pipeline.yaml");

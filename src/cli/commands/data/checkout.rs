@@ -1,41 +1,40 @@
 use crate::cli::advice;
+use crate::cli::args::Targets;
 use crate::cli::commands::data::transfer;
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
 use crate::cli::text;
 use crate::error::{Error, Result};
 use crate::path::RepoPath;
-use crate::plan::select::{Reach, Scope};
+use crate::plan::select::Scope;
 use crate::project::Project;
 use crate::shell::word;
 use crate::workspace::checkout::{Options, checkout};
 
 /// Restore outputs and data as pipeline.lock pins them
 ///
-/// Without targets, outputs and data that another branch left behind go, as far as they are unchanged and the store has all of them.
+/// Without targets, restores everything, and removes outputs and data of another branch if they are unchanged and in the
+/// store.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
   git checkout v1 && lockstep checkout    the files of another commit, and its outputs
   lockstep checkout model.bin             one output
-  lockstep checkout --force               also over changes that are saved nowhere
+  lockstep checkout --force               also over changes that are not in the store
   lockstep checkout --merge raw           after a merge or pull: data that was changed here, too")]
 pub struct Args {
-    /// Stages, groups, outputs, data, or pipeline files [default: all]
-    targets: Vec<String>,
-    /// Overwrite changes that are saved nowhere
+    #[command(flatten)]
+    targets: Targets,
+    /// Overwrite changes that are not in the store
     #[arg(short, long)]
     force: bool,
-    /// Join data that was changed here with the version that pipeline.lock pins by now, file by file
+    /// Merge data that was changed here with the version in pipeline.lock, file by file
     #[arg(short, long, conflicts_with = "force")]
     merge: bool,
-    /// Make files in place again, with the link types of the settings
+    /// Link or copy files again, with the link types of the settings
     #[arg(long)]
     relink: bool,
-    /// Targets are folders
-    #[arg(short = 'R', long)]
-    recursive: bool,
-    /// End with success where outputs are missing, too; they are named as warnings
+    /// Warn of missing outputs instead of failing
     #[arg(long)]
     allow_missing: bool,
 }
@@ -43,8 +42,7 @@ pub struct Args {
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let definitions = project.definitions()?;
     let scope = Scope::of(project, &definitions);
-    let reach = Reach { single: true, recursive: args.recursive, ..Reach::default() };
-    let selected = scope.select(&args.targets, &reach, true)?;
+    let selected = scope.select(&args.targets.names, &args.targets.reach(), true)?;
     advice::refuse_dvc_only(&definitions)?;
     advice::warn_broken_pipelines(&definitions, project, out);
     advice::warn_dvc_data(&definitions, project, out);
@@ -60,11 +58,11 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     progress.finish();
     let done = done?;
     for path in &done.restored {
-        out.say(format!("restored {}", path.relative_to(&project.cwd)));
+        out.status(format!("restored {}", path.relative_to(&project.cwd)));
     }
     for path in &done.joined {
         let path = path.relative_to(&project.cwd);
-        out.say(format!("joined {path}: it has the changes made here and those of pipeline.lock"));
+        out.status(format!("merged {path}: it has the changes made here and those of pipeline.lock"));
         out.hint(format!("pin it: lockstep commit {}", word(&path)));
     }
     advice::print_removed(&done.removed, project, out);
@@ -84,7 +82,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         && done.removed.is_empty()
         && definitions.broken.is_empty()
     {
-        out.say(if definitions.pipelines.files.is_empty() {
+        out.status(if definitions.pipelines.files.is_empty() {
             "nothing is tracked here"
         } else {
             "everything is in place"

@@ -10,12 +10,14 @@ use crate::run::commit::{Doubt, Options, commit, commit_kept, doubt_sentence, la
 use crate::shell::{word, words};
 
 /// Record outputs and data as they are, without a run
+///
+/// Stores them, and pins them in pipeline.lock.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
   lockstep commit                 store what `repro --no-commit` made
   lockstep commit -f train        take train's outputs as they are for the result of its inputs
-  lockstep commit --kept train    record the outputs of a run whose input changed meanwhile")]
+  lockstep commit --kept train    record the outputs of a run whose input changed during the run")]
 pub struct Args {
     /// Stages, groups, outputs, data, or pipeline files [default: the current folder's pipeline]
     targets: Vec<String>,
@@ -55,11 +57,11 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     };
     progress.finish();
     let committed = committed?;
-    out.say(format!("{} recorded", text::count(committed.stages.len(), "stage")));
+    out.status(format!("{} recorded", text::count(committed.stages.len(), "stage")));
     advice::warn_orphans(&committed.orphans, project, out);
     if !committed.written.is_empty() && project.repo.is_git() {
         let names: Vec<String> = committed.written.iter().map(|p| p.relative_to(&project.cwd)).collect();
-        out.say(format!("next: git add {}", words(names)));
+        out.status(format!("next: git add {}", words(names)));
     }
     Ok(0)
 }

@@ -1,6 +1,6 @@
 use serde_json::{Value as Json, json};
 
-use crate::cli::commands::data::transfer::{self, What};
+use crate::cli::commands::data::transfer::{self, TransferArgs};
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
 use crate::cli::{signals, text};
@@ -15,7 +15,7 @@ use crate::remote::scope::{At, Scope};
 
 /// Download outputs and data into the store
 ///
-/// The workspace is not touched: `lockstep checkout` restores from the store, `lockstep pull` does both.
+/// Does not change the workspace: `lockstep checkout` restores from the store, `lockstep pull` does both.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -25,52 +25,49 @@ Examples:
   lockstep fetch --run-cache      with the results of all runs that were pushed")]
 pub struct Args {
     #[command(flatten)]
-    what: What,
-    /// With all entries of the run cache
-    #[arg(long)]
-    run_cache: bool,
-    /// As JSON
-    #[arg(long)]
-    json: bool,
+    transfer: TransferArgs,
 }
 
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let progress = Progress::new(out, false);
-    if args.what.means_workspace()
-        && let Some((count, missing)) = fetch_listings(project, args.what.remote.as_deref(), args.what.jobs, &progress)?
+    if args.transfer.means_workspace()
+        && let Some((count, missing)) =
+            fetch_listings(project, args.transfer.remote.as_deref(), args.transfer.jobs, &progress)?
     {
         progress.finish();
-        return tell_listings(count, &missing, project, out);
+        return report_listings(count, &missing, project, out);
     }
-    let scope = args.what.gather(project, out, &progress)?;
-    let fetched =
-        signals::watched(project.around.stop, || scope.fetch(project, &args.what.options(args.run_cache), &progress));
+    let scope = args.transfer.gather(project, out, &progress)?;
+    let fetched = signals::watched(project.around.stop, || scope.fetch(project, &args.transfer.options(), &progress));
     progress.finish();
     let fetched = fetched?;
-    if args.json {
+    if args.transfer.json {
         out.json(&json!({"remotes": json(&fetched)}));
     }
-    let absent = tell(&fetched, scope.unpinned.is_empty(), !args.json, out);
+    let absent = print_fetched(&fetched, scope.unpinned.is_empty(), !args.transfer.json, out);
     let mut errors = failures(&fetched, &absent, &scope);
-    errors.extend(args.what.unpinned(&scope, project, out)?);
+    errors.extend(args.transfer.unpinned(&scope, project, out)?);
     transfer::worst(errors, out).map_or(Ok(0), Err)
 }
 
-/// A lock with conflicts says too little to fetch by; with the listings of its folders it can be merged.
-fn tell_listings(count: usize, missing: &[RepoPath], project: &Project, out: &Output) -> Result<u8> {
+/// A lock with conflicts has no pins to fetch. Reports the listings of its folders, with which it can be merged.
+fn report_listings(count: usize, missing: &[RepoPath], project: &Project, out: &Output) -> Result<u8> {
     if missing.is_empty() {
         let folders = text::count(count, "folder");
-        out.say(format!("a pipeline.lock has conflicts: the listings of {folders} that they are about are here"));
-        out.say("next: lockstep merge, then lockstep fetch");
+        out.status(format!("a pipeline.lock has conflicts: the listings of {folders} in conflict are here"));
+        out.status("next: lockstep merge, then lockstep fetch");
         return Ok(0);
     }
     let names: Vec<String> = missing.iter().map(|path| path.relative_to(&project.cwd)).collect();
-    Err(Error::missing(format!("listings of folders with conflicts are nowhere: {}", names.join(", ")))
-        .hint("push them from where they are: lockstep push")
-        .hint("or take one side: lockstep merge --ours PATH, or --theirs PATH"))
+    Err(Error::missing(format!(
+        "listings of folders with conflicts are missing here and at the remote: {}",
+        names.join(", ")
+    ))
+    .hint("push them from a clone that has them: lockstep push")
+    .hint("or take one side: lockstep merge --ours PATH, or --theirs PATH"))
 }
 
-/// What could not be had: damaged or gone at a remote, or never there.
+/// The errors: outputs and data that are damaged, lost or absent at the remotes.
 pub(super) fn failures(fetched: &[At<(Fetched, usize)>], absent: &[Wanted], scope: &Scope) -> Vec<Error> {
     let mut errors: Vec<Error> = told_as_one(fetched.iter().flat_map(|at| &at.done.0.lost)).into_iter().collect();
     errors.extend(fetched.iter().flat_map(|at| at.done.0.runs_lost.clone()));
@@ -97,33 +94,38 @@ fn lost(losses: &[Loss]) -> Vec<Json> {
     losses.iter().map(one).collect()
 }
 
-/// What was found nowhere comes back.
-pub(super) fn tell(fetched: &[At<(Fetched, usize)>], is_whole: bool, aloud: bool, out: &Output) -> Vec<Wanted> {
+/// Prints what was fetched, and returns the outputs that are at no remote.
+pub(super) fn print_fetched(
+    fetched: &[At<(Fetched, usize)>],
+    is_whole: bool,
+    aloud: bool,
+    out: &Output,
+) -> Vec<Wanted> {
     let mut absent = Vec::new();
     let mut any = false;
     for at in fetched {
         let (done, runs) = &at.done;
         if aloud {
-            transfer::tell_each("fetched", &done.fetched, out);
+            transfer::print_transferred("fetched", &done.fetched, out);
             let runs =
                 if *runs > 0 { format!("{} of the run cache", text::count(*runs, "new entry")) } else { String::new() };
             let runs = runs.replace("entrys", "entries");
             match (done.fetched.len(), runs.as_str()) {
                 (0, "") => {}
-                (0, runs) => out.say(format!("{runs} from {}", at.remote)),
+                (0, runs) => out.status(format!("{runs} from {}", at.remote)),
                 (_, runs) => {
                     let objects = text::count(done.objects, "object");
                     let and = if runs.is_empty() { "" } else { ", " };
-                    out.say(format!("{} in {objects}{and}{runs} from {}", text::bytes(done.bytes), at.remote));
+                    out.status(format!("{} in {objects}{and}{runs} from {}", text::bytes(done.bytes), at.remote));
                 }
             }
             any |= !done.fetched.is_empty() || !runs.is_empty() || !done.absent.is_empty() || !done.lost.is_empty();
         }
-        transfer::tell_cost(&at.remote, &at.spent, out);
+        transfer::print_cost(&at.remote, &at.spent, out);
         absent.extend(done.absent.clone());
     }
     if aloud && !any {
-        out.say(if is_whole { "everything is here" } else { "everything that is pinned is here" });
+        out.status(if is_whole { "everything is here" } else { "everything that is pinned is here" });
     }
     absent
 }

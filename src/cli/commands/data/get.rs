@@ -15,9 +15,8 @@ use crate::url::Url;
 
 /// Copy a file or folder out of any revision or repository
 ///
-/// What a commit pins is written as it was, to the byte, with its executable bits; files that Git has, too. What is
-/// written is the user's own, and no longer tied to the repository. For data of another repository that should stay so:
-/// `lockstep import`.
+/// Copies outputs, data and files tracked by Git as the revision has them. The copy is not tracked. `lockstep import`
+/// tracks data of another repository.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -26,19 +25,19 @@ Examples:
   lockstep get https://github.com/org/models model.bin --rev main
   lockstep get ../models data -o /tmp/data           a folder")]
 pub struct Args {
-    /// The repository (a URL, or a folder with one), if it is another
+    /// Another repository: a URL, or a folder
     #[arg(value_name = "URL")]
     place: String,
-    /// The path in it
+    /// The path in the repository
     #[arg(value_name = "PATH")]
     path: Option<String>,
-    /// Of which commit: a branch, tag, `HEAD~3`, model version [default: HEAD]
+    /// The revision: a branch, tag, `HEAD~3`, model version [default: HEAD]
     #[arg(long, value_name = "REV")]
     rev: Option<String>,
-    /// Where to write it, or a folder to write it into [default: its name, in the current folder]
+    /// The path of the copy, or a folder for it [default: the current folder]
     #[arg(short, long, value_name = "PATH")]
     out: Option<PathBuf>,
-    /// Replace what is there
+    /// Replace existing files
     #[arg(short, long)]
     force: bool,
 }
@@ -49,7 +48,7 @@ pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {
         Some(path) => split(&around, Some(&args.place), Some(path)),
         None if is_url(&args.place) => {
             let url = Url::from(args.place.as_str()).to_string();
-            return Err(Error::usage(format!("{url} is a repository, and no path in it is named"))
+            return Err(Error::usage(format!("{url} is a repository: give a path in it"))
                 .hint(format!("see what there is: lockstep list {}", word(&url)))
                 .hint(format!("lockstep get {} PATH", word(&url))));
         }
@@ -67,11 +66,11 @@ pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {
     let progress = Progress::new(out, false);
     let got = get(&snapshot, &asked, &around.cwd, args.out.as_deref(), args.force, &progress);
     progress.finish();
-    // What was typed is how it is told.
+    // Messages name paths as the user typed them.
     let here = format!("{}/", around.cwd.display());
     let got = got.map_err(|e| Error { message: e.message.replace(&here, ""), ..e })?;
     let shown = got.to.strip_prefix(&around.cwd).unwrap_or(&got.to);
     let files = text::count(got.files as usize, "file");
-    out.say(format!("{}: {files}, {}, of {}", shown.display(), text::bytes(got.bytes), snapshot.name));
+    out.status(format!("{}: {files}, {}, of {}", shown.display(), text::bytes(got.bytes), snapshot.name));
     Ok(0)
 }

@@ -9,39 +9,39 @@ use crate::project::Project;
 
 /// Track a file or folder of another repository
 ///
-/// It becomes an entry of `data` in the nearest pipeline.yaml upwards, with its origin: stages depend on it as on any
-/// data, and a colleague gets the same bytes. `lockstep update` renews it.
+/// Adds it to `data` in the nearest pipeline.yaml upwards, with its repository and commit. Stages depend on it as on any
+/// data, and every clone gets the same bytes. `lockstep update` updates it.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
   lockstep import https://github.com/org/models model.bin       from HEAD
   lockstep import ../models data/raw --rev v1.0 -o data/theirs  a folder, at a tag
-  lockstep update                                               renew all imports
+  lockstep update                                               update all imports
   lockstep update model.bin --rev v2.0                          one, to another tag")]
 pub struct Args {
-    /// The repository: a URL, or a folder with one
+    /// The repository: a URL, or a folder
     #[arg(value_name = "URL")]
     url: String,
-    /// The path in it
+    /// The path in the repository
     #[arg(value_name = "PATH")]
     path: String,
-    /// The revision to take, and to follow when it is renewed [default: HEAD]
+    /// The revision to import, and to follow in updates [default: HEAD]
     #[arg(long, value_name = "REV")]
     rev: Option<String>,
-    /// Where it goes, or a folder that it goes into [default: its name, in the current folder]
+    /// The path of the import, or a folder for it [default: the current folder]
     #[arg(short, long, value_name = "PATH")]
     out: Option<PathBuf>,
-    /// What the data is, for people
+    /// A description of the data
     #[arg(long, value_name = "TEXT")]
     desc: Option<String>,
-    /// Replace what is there
+    /// Replace existing files
     #[arg(short, long)]
     force: bool,
 }
 
 /// Update imports to new commits of their repositories
 ///
-/// Each follows the revision of its import. What was edited here and saved nowhere is left alone.
+/// Each import follows its own revision. Imports with changes that are not in the store are left alone.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -54,7 +54,7 @@ pub struct UpdateArgs {
     /// Follow this revision from now on
     #[arg(long, value_name = "REV", requires = "targets")]
     rev: Option<String>,
-    /// Replace changes that are saved nowhere
+    /// Overwrite changes that are not in the store
     #[arg(short, long)]
     force: bool,
 }
@@ -73,7 +73,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     );
     progress.finish();
     let done = done?;
-    tell(&done, project, out);
+    print_import(&done, project, out);
     advice::print_git_add(&done.written, project, out);
     Ok(0)
 }
@@ -84,22 +84,22 @@ pub fn run_update(args: &UpdateArgs, project: &Project, out: &Output) -> Result<
     let done = update(project, &args.targets, args.rev.as_deref(), &options, &progress);
     progress.finish();
     let done = done?;
-    done.iter().for_each(|one| tell(one, project, out));
+    done.iter().for_each(|one| print_import(one, project, out));
     if done.is_empty() {
-        out.say("all imports are at the newest commits of their revisions");
+        out.status("all imports are at the newest commits of their revisions");
     }
     let written: Vec<_> = done.into_iter().flat_map(|one| one.written).collect();
     advice::print_git_add(&written, project, out);
     Ok(0)
 }
 
-fn tell(done: &Imported, project: &Project, out: &Output) {
+fn print_import(done: &Imported, project: &Project, out: &Output) {
     let path = done.path.relative_to(&project.cwd);
     let short = |commit: &str| commit[..commit.len().min(7)].to_string();
     let (url, rev, new) = (&done.import.url, &done.import.rev, short(&done.import.commit));
     match &done.old {
-        None => out.say(format!("{path} is {} of {url} at {rev} ({new})", done.import.path)),
-        Some(old) if *old == done.import.commit => out.say(format!("{path} is back: {new} ({rev} of {url})")),
-        Some(old) => out.say(format!("{path}: {} → {new} ({rev} of {url})", short(old))),
+        None => out.status(format!("{path} is {} of {url} at {rev} ({new})", done.import.path)),
+        Some(old) if *old == done.import.commit => out.status(format!("restored {path}: {new} ({rev} of {url})")),
+        Some(old) => out.status(format!("{path}: {} → {new} ({rev} of {url})", short(old))),
     }
 }

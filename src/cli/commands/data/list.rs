@@ -15,8 +15,8 @@ use crate::url::Url;
 
 /// List files, outputs and data of a repository
 ///
-/// What Git tracks and what lockstep keeps are listed as one. Of this repository it is the workspace without --rev; of
-/// another one its HEAD.
+/// Lists files tracked by Git together with outputs and data. Without --rev, lists the workspace of this repository, or
+/// HEAD of another one.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -32,19 +32,19 @@ pub struct Args {
     /// A path of that repository
     #[arg(value_name = "PATH")]
     path: Option<String>,
-    /// As of a commit: a branch, tag, `HEAD~3`, model version
+    /// List a revision: a branch, tag, `HEAD~3`, model version
     #[arg(long, value_name = "REV")]
     rev: Option<String>,
-    /// All files below, not the folders
+    /// List all files in folders, recursively
     #[arg(short = 'R', long)]
     recursive: bool,
-    /// Only what lockstep keeps
+    /// List only outputs and data
     #[arg(long)]
     dvc_only: bool,
-    /// With sizes
+    /// Show sizes
     #[arg(long)]
     size: bool,
-    /// As JSON
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
@@ -69,7 +69,7 @@ pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {
     }
     advice::warn_broken_pipelines_of(&snapshot, out);
     let asked = inside(project, &path)?;
-    // What a broken pipeline file here declares is not listed; nobody can mend that of a commit.
+    // A broken pipeline file here makes the list incomplete, which is a failure. A commit cannot be fixed.
     let concerns = |path: &RepoPath| path.parent().is_some_and(|folder| folder.is_in(&asked) || asked.is_in(&folder));
     let is_partial = snapshot.commit.is_none() && snapshot.definitions.broken.iter().any(|(path, _)| concerns(path));
     let code = if is_partial { Kind::Usage.exit_code() } else { 0 };
@@ -115,8 +115,8 @@ pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {
     Ok(code)
 }
 
-/// Which repository is meant (`None`: this one), and which path of it. A single word is a repository if it is a URL or a
-/// folder that is the root of another one.
+/// The repository (`None`: this one) and the path in it. A single argument is a repository if it is a URL or the root
+/// folder of another one.
 pub(super) fn split<'a>(
     around: &Surroundings,
     place: Option<&'a str>,
@@ -154,7 +154,7 @@ pub(super) fn open_other(
     opened
 }
 
-/// A path as typed, from where it was typed; in another repository from its root.
+/// A typed path, relative to the current folder; in another repository relative to its root.
 pub(super) fn inside(project: &Project, path: &str) -> Result<RepoPath> {
     project.typed(path).ok_or_else(|| Error::missing(format!("`{path}` is outside the repository")))
 }

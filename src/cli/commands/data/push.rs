@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use crate::cli::commands::data::transfer::{self, What};
+use crate::cli::commands::data::transfer::{self, TransferArgs};
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
 use crate::cli::{signals, text};
@@ -10,8 +10,8 @@ use crate::remote::scope::Options;
 
 /// Upload outputs and data to a remote
 ///
-/// Only what the remote lacks is sent, with the results of the stages, so that others restore them instead of running.
-/// An output with `remote: NAME` goes to that remote, one with `push: false` stays here.
+/// Uploads what the remote lacks, with the results of the stages, so that others restore them instead of running. An
+/// output with `remote: NAME` goes to that remote; one with `push: false` is not pushed.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -21,26 +21,20 @@ Examples:
   lockstep push --run-cache        with the results of all earlier runs")]
 pub struct Args {
     #[command(flatten)]
-    what: What,
-    /// With all entries of the run cache, not those of the stages at hand alone
-    #[arg(long)]
-    run_cache: bool,
-    /// Send it all, also what the remote says that it has: something there was damaged
+    transfer: TransferArgs,
+    /// Upload everything, also what the remote has already, to replace damaged objects
     #[arg(long)]
     again: bool,
-    /// As JSON
-    #[arg(long)]
-    json: bool,
 }
 
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let progress = Progress::new(out, false);
-    let scope = args.what.gather(project, out, &progress)?;
-    let options = Options { again: args.again, ..args.what.options(args.run_cache) };
+    let scope = args.transfer.gather(project, out, &progress)?;
+    let options = Options { again: args.again, ..args.transfer.options() };
     let pushed = signals::watched(project.around.stop, || scope.push(project, &options, &progress));
     progress.finish();
     let pushed = pushed?;
-    if args.json {
+    if args.transfer.json {
         let one = |at: &crate::remote::scope::At<crate::remote::push::Pushed>| {
             json!({
                 "remote": at.remote, "url": at.url, "pushed": transfer::list(&at.done.pushed),
@@ -53,10 +47,10 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let mut absent = Vec::new();
     let is_whole = scope.unpinned.is_empty();
     for at in pushed {
-        if !args.json {
-            transfer::tell_each("pushed", &at.done.pushed, out);
+        if !args.transfer.json {
+            transfer::print_transferred("pushed", &at.done.pushed, out);
             let done = &at.done;
-            out.say(match (done.pushed.len(), done.runs) {
+            out.status(match (done.pushed.len(), done.runs) {
                 (0, 0) if done.absent.is_empty() && is_whole => format!("{} has everything", at.remote),
                 (0, 0) => format!("nothing to push to {}", at.remote),
                 (_, runs) => {
@@ -67,10 +61,10 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
                 }
             });
         }
-        transfer::tell_cost(&at.remote, &at.spent, out);
+        transfer::print_cost(&at.remote, &at.spent, out);
         absent.extend(at.done.absent);
     }
-    let mut errors = args.what.unpinned(&scope, project, out)?;
+    let mut errors = args.transfer.unpinned(&scope, project, out)?;
     if !absent.is_empty() {
         errors.insert(0, transfer::nowhere(&absent, &scope));
     }

@@ -36,25 +36,25 @@ pub struct Args {
 
 #[derive(Subcommand, Debug)]
 enum Sub {
-    /// Name a remote
+    /// Add a remote
     #[command(after_help = "\
 Examples:
-  lockstep remote add -d nas /mnt/nas/store     a folder, and the one that counts from now on
+  lockstep remote add -d nas /mnt/nas/store     a folder, as the default remote
   lockstep remote add --local test ../store     for this clone alone")]
     Add {
         name: String,
         url: String,
-        /// It counts where none is named
+        /// Make it the default remote
         #[arg(short, long)]
         default: bool,
         /// Write the settings of this clone, not lockstep.toml
         #[arg(long)]
         local: bool,
-        /// Replace the URL of one that is there
+        /// Replace the URL of an existing remote
         #[arg(short, long)]
         force: bool,
     },
-    /// Set an option of a remote, named as the cloud's own tools name it
+    /// Set an option of a remote, with the name that the cloud's own tools use
     #[command(after_help = "\
 Options of every remote: url, read_only, jobs, timeout (seconds), retries
   s3        endpoint_url region profile access_key_id secret_access_key session_token role_arn external_id
@@ -76,7 +76,7 @@ Examples:
     Modify {
         name: String,
         option: String,
-        /// Of a secret: left out, to be asked for it, or `-` for standard input
+        /// The value; of a secret `-` for standard input, or nothing to be asked for it
         value: Option<String>,
         /// Read a secret from standard input
         #[arg(long, conflicts_with = "value")]
@@ -84,35 +84,35 @@ Examples:
         /// Write the settings of this clone, not lockstep.toml
         #[arg(long)]
         local: bool,
-        /// Take the option out
+        /// Remove the option
         #[arg(long, conflicts_with_all = ["value", "stdin"])]
         unset: bool,
     },
     /// List remotes
     List {
-        /// As JSON
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Forget a remote; what it holds stays
+    /// Remove a remote from the settings; its content stays
     Remove { name: String },
-    /// Give a remote another name
+    /// Rename a remote
     Rename { name: String, new: String },
-    /// Print, or choose, the remote that counts where none is named
+    /// Print or set the default remote
     Default {
         name: Option<String>,
         /// Write the settings of this clone, not lockstep.toml
         #[arg(long)]
         local: bool,
-        /// None counts any more
+        /// Unset the default
         #[arg(long, conflicts_with = "name")]
         unset: bool,
     },
-    /// Let a remote of lockstep.toml use your credentials
+    /// Allow a remote of lockstep.toml to use your credentials
     ///
-    /// Options that name a host, a profile, a role or a file count from lockstep.toml only after this: the repository
-    /// may be a stranger's. Shows where which of your credentials would go, and asks. The grant is for exactly these
-    /// values, and for this clone.
+    /// Options of lockstep.toml that name a host, a profile, a role or a file are ignored before this: the repository may
+    /// not be yours. Shows which credentials would go where, and asks. The grant is for exactly these values, in this
+    /// clone.
     #[command(after_help = "\
 Without a terminal a variable grants: LOCKSTEP_TRUST_REMOTES=lab,other, or, for these values
 alone, LOCKSTEP_TRUST_REMOTES=lab@FINGERPRINT.
@@ -128,15 +128,15 @@ Examples:
         /// Do not ask
         #[arg(short, long)]
         yes: bool,
-        /// Take the grant back
+        /// Revoke the grant
         #[arg(long, conflicts_with = "yes")]
         revoke: bool,
     },
-    /// Put, get and delete an object there
+    /// Check a remote: write, read and delete an object
     Check {
-        /// [default: the one that counts]
+        /// The remote [default: core.remote]
         name: Option<String>,
-        /// As JSON
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
@@ -152,13 +152,13 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
                 written = setup::add(project, name, &url, level(*local), *force, *default)?.to_string();
                 Ok("url".to_string())
             })?;
-            // It is named here and now, so that it may be an empty one.
+            // The user names it in this command, so it may be empty.
             lost::forget(project, name)?;
             if url.has_secret() {
                 ask::warn_of_argument(out, &format!("lockstep remote modify --local {name} password"));
             }
             let file = setup::file(project, level(*local));
-            out.say(format!("{name} = {written} in {}", file.display()));
+            out.status(format!("{name} = {written} in {}", file.display()));
         }
         Sub::Modify { name, option, value, local, stdin, unset: false } => {
             let level = level(*local);
@@ -181,41 +181,42 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
                 option if !config::is_shown_option(option) => "***".into(),
                 _ => redact_text(&value),
             };
-            out.say(format!("{option} of {name} = {shown} in {}", setup::file(project, level).display()));
+            out.status(format!("{option} of {name} = {shown} in {}", setup::file(project, level).display()));
         }
         Sub::Modify { name, option, local, .. } => {
             let option =
                 grant::keep(project, name, Edit::Unset, || setup::unset(project, name, option, level(*local)))?;
-            out.say(format!("took {option} of {name} out of {}", setup::file(project, level(*local)).display()));
+            out.status(format!("removed {option} of {name} from {}", setup::file(project, level(*local)).display()));
         }
         Sub::List { json } => list(project, *json, out)?,
         Sub::Remove { name } => {
             let files = setup::remove(project, name)?;
             grant::revoke(project, name)?;
             for file in files {
-                out.say(format!("took {name} out of {}", file.display()));
+                out.status(format!("removed {name} from {}", file.display()));
             }
         }
         Sub::Rename { name, new } => {
             grant::rename(project, name, new, || setup::rename(project, name, new))?;
-            out.say(format!("{name} is {new} now"));
+            out.status(format!("renamed {name} to {new}"));
         }
         Sub::Default { name: Some(name), local, .. } => {
             setup::set_default(project, name, level(*local))?;
-            out.say(format!("{name} counts where no remote is named"));
+            out.status(format!("{name} is the default remote"));
         }
         Sub::Default { local, unset: true, .. } => {
             let file = setup::file(project, level(*local));
             if !config::unset(&file, "core.remote")? {
                 return Err(Error::missing(format!("{} names no default remote", file.display())));
             }
-            out.say("no remote counts where none is named");
+            out.status("there is no default remote");
         }
         Sub::Default { .. } => match project.config.default_remote() {
             Some(name) => out.line(name),
             None => {
-                return Err(Error::missing("no remote counts where none is named")
-                    .hint("choose one: lockstep remote default NAME"));
+                return Err(
+                    Error::missing("there is no default remote").hint("choose one: lockstep remote default NAME")
+                );
             }
         },
         Sub::Trust { name, yes, revoke } if name.contains('/') => trust_folder(project, name, *yes, *revoke, out)?,
@@ -223,7 +224,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
             if !grant::revoke(project, name)? {
                 return Err(Error::missing(format!("there is no grant for the remote {name} in this clone")));
             }
-            out.say(format!("{name} is not trusted any more"));
+            out.status(format!("{name} is no longer trusted"));
         }
         Sub::Trust { name, yes, .. } => trust::trust(project, name, *yes, out)?,
         Sub::Check { name, json } => check_one(project, name.as_deref(), *json, out)?,
@@ -255,7 +256,7 @@ fn list(project: &Project, json: bool, out: &Output) -> Result<()> {
         }
     }
     if all.is_empty() {
-        out.say("no remotes; name one: lockstep remote add -d NAME URL");
+        out.status("no remotes; name one: lockstep remote add -d NAME URL");
     }
     Ok(())
 }
@@ -283,13 +284,12 @@ fn check_one(project: &Project, name: Option<&str>, json: bool, out: &Output) ->
     Ok(())
 }
 
-/// A folder outside of the repository, whose files a pipeline file imports.
+/// A folder outside of the repository that pipeline files import from.
 fn trust_folder(project: &Project, name: &str, yes: bool, revoke: bool, out: &Output) -> Result<()> {
     let url = Url::from(name);
     let Some(folder) = folder(&url, &project.around.cwd, project.around.home.as_deref())? else {
-        return Err(
-            Error::usage(format!("`{url}` is no folder")).hint("a remote is trusted by its name: lockstep remote list")
-        );
+        return Err(Error::usage(format!("`{url}` is not a folder"))
+            .hint("a remote is trusted by its name: lockstep remote list"));
     };
     let real = std::fs::canonicalize(&folder).map_err(|e| Error::io("open", &folder, e))?;
     let shown = real.display();
@@ -297,15 +297,15 @@ fn trust_folder(project: &Project, name: &str, yes: bool, revoke: bool, out: &Ou
         if !grant::revoke(project, &grant::key_of_folder(&real))? {
             return Err(Error::missing(format!("there is no grant for {shown} in this clone")));
         }
-        out.say(format!("{shown} is not trusted any more"));
+        out.status(format!("{shown} is no longer trusted"));
         return Ok(());
     }
     if !yes {
         let agreed = format!("lockstep remote trust --yes {}", word(name));
-        let question = format!("may files of {shown} be imported, and pushed with this repository's data?");
+        let question = format!("import files of {shown}, and push them with this repository's data?");
         ask::confirm(&question, &agreed, &format!("{shown} is not trusted"), out)?;
     }
     grant::grant_folder(project, &real)?;
-    out.say(format!("{shown} is trusted in this clone"));
+    out.status(format!("{shown} is trusted in this clone"));
     Ok(())
 }

@@ -1,8 +1,9 @@
-//! What `push`, `fetch`, `pull` and `status -c` share: their targets, and how what they did is told.
+//! The arguments of `push`, `fetch`, `pull` and `status -c`, and the output that they share.
 
 use serde_json::{Value as Json, json};
 
 use crate::cli::advice;
+use crate::cli::args::Targets;
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
 use crate::cli::text;
@@ -10,81 +11,77 @@ use crate::error::{Error, Kind, Result};
 use crate::event::Sink;
 use crate::git::Which;
 use crate::plan::facts::Look;
-use crate::plan::select::{Reach, Scope as Targets, Selected};
+use crate::plan::select::{Scope as Selection, Selected};
 use crate::project::{Definitions, Project, Rev};
 use crate::remote::scope::{At, Compared, Options, Scope};
 use crate::remote::{Spent, Wanted};
 use crate::workspace::checkout::wanted;
 use crate::workspace::recover::overlay;
 
-/// Which outputs and data.
+/// The outputs and data to transfer, and the remote.
 #[derive(clap::Args, Debug, Default)]
-pub struct What {
-    /// Stages, groups, outputs, data, or pipeline files [default: all]
-    pub targets: Vec<String>,
+pub struct TransferArgs {
+    #[command(flatten)]
+    pub targets: Targets,
     /// The remote [default: core.remote]
     #[arg(short, long, value_name = "NAME")]
     pub remote: Option<String>,
-    /// Objects that travel at once [default: 16, or one a core for a folder]
+    /// Transfer N objects at once [default: 16, or one for each core if the remote is a folder]
     #[arg(short, long, value_name = "N")]
     pub jobs: Option<usize>,
-    /// Targets are folders
-    #[arg(short = 'R', long)]
-    pub recursive: bool,
-    /// Targets are patterns over stage names
-    #[arg(long)]
-    pub glob: bool,
-    /// With what the tips of all branches pin
+    /// Include what the tips of all branches pin
     #[arg(short, long)]
     pub all_branches: bool,
-    /// With what all tags pin
+    /// Include what all tags pin
     #[arg(short = 'T', long)]
     pub all_tags: bool,
-    /// What this commit pins: a branch, tag, `HEAD~3`, model version; may be given several times
+    /// Select what this revision pins: a branch, tag, `HEAD~3`, model version; may be repeated
     #[arg(long, value_name = "REV")]
     pub rev: Vec<String>,
+    /// Include all entries of the run cache, not only those of the selected stages
+    #[arg(long)]
+    pub run_cache: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
-impl What {
-    fn reach(&self) -> Reach {
-        Reach { single: true, recursive: self.recursive, glob: self.glob, ..Reach::default() }
-    }
-
-    /// The targets in the workspace.
+impl TransferArgs {
+    /// Selects the targets in the workspace.
     pub fn select(&self, project: &Project, definitions: &Definitions, out: &Output) -> Result<Selected> {
-        let selected = Targets::of(project, definitions).select(&self.targets, &self.reach(), true)?;
+        let selected = Selection::of(project, definitions).select(&self.targets.names, &self.targets.reach(), true)?;
         advice::refuse_dvc_only(definitions)?;
         advice::warn_broken_pipelines(definitions, project, out);
         advice::warn_dvc_data(definitions, project, out);
         Ok(selected)
     }
 
-    /// Is the workspace meant, or commits alone?
+    /// Does the command include the workspace, or only commits?
     pub fn means_workspace(&self) -> bool {
         self.rev.is_empty() || self.all_branches || self.all_tags
     }
 
-    /// What the locks say of the targets: those of the workspace, and those of the commits that are asked for.
+    /// The pins of the targets, from the locks of the workspace and of the selected commits.
     pub fn gather(&self, project: &Project, out: &Output, sink: &dyn Sink) -> Result<Scope> {
         let mut scope = Scope::default();
         if self.means_workspace() {
             let definitions = project.definitions()?;
             match self.select(project, &definitions, out) {
                 Ok(selected) => self.add_workspace(&mut scope, project, &definitions, &selected, sink)?,
-                // Perhaps a commit has it.
+                // A commit may have the target.
                 Err(e) if e.kind == Kind::Missing && self.asks_for_commits() => {}
                 Err(e) => return Err(e),
             }
         }
         self.add_commits(&mut scope, project, out)?;
         if scope.is_empty() && !self.targets.is_empty() && self.asks_for_commits() {
-            let error = Error::missing(format!("nothing is pinned there for {}", self.targets.join(", ")));
+            let error = Error::missing(format!("nothing is pinned there for {}", self.targets.names.join(", ")));
             return Err(error.hint("see what is: lockstep list --rev REV"));
         }
         Ok(scope)
     }
 
-    /// What the locks of the workspace say of the targets.
+    /// Adds the pins of the targets in the workspace.
     pub fn add_workspace(
         &self,
         scope: &mut Scope,
@@ -102,7 +99,7 @@ impl What {
         Ok(())
     }
 
-    /// What is meant and has no pin yet cannot be moved: an error for what was named, a note where all is meant.
+    /// Reports outputs without a pin, which cannot be transferred: errors for named targets, else a message.
     pub fn unpinned(&self, scope: &Scope, project: &Project, out: &Output) -> Result<Vec<Error>> {
         if scope.unpinned.is_empty() {
             return Ok(Vec::new());
@@ -113,7 +110,7 @@ impl What {
         }
         for error in errors {
             let hints = error.hints.join("; ");
-            out.say(format!("{} ({hints})", error.message));
+            out.status(format!("{} ({hints})", error.message));
         }
         Ok(Vec::new())
     }
@@ -122,7 +119,7 @@ impl What {
         !self.rev.is_empty() || self.all_branches || self.all_tags
     }
 
-    /// The same for the commits that are asked for. A commit that lacks a target is passed over.
+    /// Adds the pins of the targets in the selected commits. Skips a commit that lacks a target.
     pub fn add_commits(&self, scope: &mut Scope, project: &Project, out: &Output) -> Result<()> {
         if !self.asks_for_commits() {
             return Ok(());
@@ -135,8 +132,8 @@ impl What {
             for (path, error) in &snapshot.definitions.broken {
                 out.warn_of(format!("{path} of {} is left out:", chosen.names.join(", ")), error);
             }
-            let targets = Targets::of(project, &snapshot.definitions);
-            match targets.select(&self.targets, &self.reach(), true) {
+            let targets = Selection::of(project, &snapshot.definitions);
+            match targets.select(&self.targets.names, &self.targets.reach(), true) {
                 Ok(selected) => scope.add(&snapshot.definitions, &selected, snapshot.locks()?, &project.cwd),
                 Err(e) if e.kind == Kind::Missing => {}
                 Err(e) => return Err(e),
@@ -145,20 +142,20 @@ impl What {
         Ok(())
     }
 
-    pub fn options(&self, run_cache: bool) -> Options {
-        Options { remote: self.remote.clone(), jobs: self.jobs, run_cache, again: false }
+    pub fn options(&self) -> Options {
+        Options { remote: self.remote.clone(), jobs: self.jobs, run_cache: self.run_cache, again: false }
     }
 }
 
-/// `3 requests, 104.9 MB sent`, with `-v`.
-pub fn tell_cost(remote: &str, spent: &Spent, out: &Output) {
+/// Prints `3 requests, 104.9 MB sent`, with `-v`.
+pub fn print_cost(remote: &str, spent: &Spent, out: &Output) {
     if out.verbose > 0 {
         let (requests, sent, received) = (spent.requests, spent.sent, spent.received);
         let moved = [(sent, "sent"), (received, "received")].map(|(n, how)| match n {
             0 => String::new(),
             n => format!(", {} {how}", text::bytes(n)),
         });
-        out.say(format!("{remote}: {}{}", text::count(requests as usize, "request"), moved.concat()));
+        out.status(format!("{remote}: {}{}", text::count(requests as usize, "request"), moved.concat()));
     }
 }
 
@@ -170,19 +167,19 @@ pub fn cost(spent: &Spent) -> Json {
     json!({"requests": spent.requests, "sent": spent.sent, "received": spent.received})
 }
 
-/// A line for each, as many as one reads; then how many more.
-pub fn tell_each(verb: &str, all: &[Wanted], out: &Output) {
+/// Prints a line for each output, up to a limit, then the number of the rest.
+pub fn print_transferred(verb: &str, all: &[Wanted], out: &Output) {
     const SHOWN: usize = 20;
     let shown = if out.verbose > 0 || all.len() <= SHOWN { all.len() } else { SHOWN - 1 };
     for wanted in &all[..shown] {
-        out.say(format!("{verb} {} ({})", wanted.name, text::bytes(wanted.pin.size)));
+        out.status(format!("{verb} {} ({})", wanted.name, text::bytes(wanted.pin.size)));
     }
     if shown < all.len() {
-        out.say(format!("{verb} {} more", all.len() - shown));
+        out.status(format!("{verb} {} more", all.len() - shown));
     }
 }
 
-/// Outputs and data that are pinned and were found neither here nor at the remote.
+/// The error for outputs and data that are pinned and are neither here nor at the remote.
 pub fn nowhere(all: &[Wanted], scope: &Scope) -> Error {
     let names: Vec<&str> = all.iter().take(10).map(|w| w.name.as_str()).collect();
     let more = if all.len() > names.len() { format!(" and {} more", all.len() - names.len()) } else { String::new() };
@@ -190,11 +187,11 @@ pub fn nowhere(all: &[Wanted], scope: &Scope) -> Error {
     if all.iter().all(|w| scope.is_data(&w.name)) {
         return Error::missing(message).hint(PUSH_THERE);
     }
-    Error::missing(message).hint("make them again: lockstep repro").hint("or push them from where they are")
+    Error::missing(message).hint("make them again: lockstep repro").hint("or push them from a clone that has them")
 }
 
-/// What helps with data that is not here: no stage makes it.
-const PUSH_THERE: &str = "push it from where it is: lockstep push";
+/// The hint for data that is not here: no stage makes it.
+const PUSH_THERE: &str = "push it from a clone that has it: lockstep push";
 
 /// `2 outputs`, `1 data path`, or both at once.
 fn count(all: &[Wanted], scope: &Scope) -> String {
@@ -206,7 +203,7 @@ fn count(all: &[Wanted], scope: &Scope) -> String {
     }
 }
 
-/// Several failures: all are told, and the one with the lowest exit code comes back, to end the command.
+/// Prints all errors but the one with the lowest exit code, and returns that one, to end the command.
 pub fn worst(mut errors: Vec<Error>, out: &Output) -> Option<Error> {
     let at = (0..errors.len()).min_by_key(|at| errors[*at].kind.exit_code())?;
     let worst = errors.remove(at);
@@ -215,18 +212,18 @@ pub fn worst(mut errors: Vec<Error>, out: &Output) -> Option<Error> {
 }
 
 /// `status -c`: exit 1 with `-q` where anything differs.
-pub fn compare(what: &What, as_json: bool, project: &Project, out: &Output) -> Result<u8> {
+pub fn compare(args: &TransferArgs, project: &Project, out: &Output) -> Result<u8> {
     let progress = Progress::new(out, false);
-    let scope = what.gather(project, out, &progress)?;
-    let compared = scope.compare(project, &what.options(false));
+    let scope = args.gather(project, out, &progress)?;
+    let compared = scope.compare(project, &args.options());
     progress.finish();
     let compared = compared?;
-    // Of what is not here a place that is no remote says nothing.
+    // A place that is no remote does not tell where missing objects are.
     let is_asked = |at: &&At<Compared>| !at.done.nowhere.is_empty();
     if let Some(error) = compared.iter().filter(is_asked).find_map(|at| at.done.unmarked.clone()) {
         return Err(error);
     }
-    if as_json {
+    if args.json {
         let one = |at: &At<Compared>| {
             json!({
                 "remote": at.remote, "url": at.url, "not_there": list(&at.done.not_there),
@@ -247,21 +244,21 @@ pub fn compare(what: &What, as_json: bool, project: &Project, out: &Output) -> R
             (&data, "neither here nor at the remote", PUSH_THERE),
         ];
         same &= sorts.iter().all(|(all, ..)| all.is_empty());
-        if !as_json && !out.quiet {
+        if !args.json && !out.quiet {
             for (all, how, next) in sorts.iter().filter(|(all, ..)| !all.is_empty()) {
                 let bytes = text::bytes(all.iter().map(|w| w.pin.size).sum());
                 out.line(format!("{}: {} {how}, {bytes}: {next}", at.remote, count(all, &scope)));
                 all.iter().for_each(|w| out.line(format!("  {} ({})", w.name, text::bytes(w.pin.size))));
             }
             if at.done.unmarked.is_some() {
-                out.say(format!("nothing was pushed to {} ({}) yet", at.remote, at.url));
+                out.status(format!("nothing was pushed to {} ({}) yet", at.remote, at.url));
             } else if sorts.iter().all(|(all, ..)| all.is_empty()) && scope.unpinned.is_empty() {
-                out.say(format!("{} has everything, and so has this clone", at.remote));
+                out.status(format!("{} has everything, and so has this clone", at.remote));
             }
         }
-        tell_cost(&at.remote, &at.spent, out);
+        print_cost(&at.remote, &at.spent, out);
     }
-    if let Some(error) = worst(what.unpinned(&scope, project, out)?, out) {
+    if let Some(error) = worst(args.unpinned(&scope, project, out)?, out) {
         return Err(error);
     }
     Ok(u8::from(out.quiet && !same))

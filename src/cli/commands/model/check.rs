@@ -17,11 +17,11 @@ use crate::tag::{self, ModelName};
 use crate::value::Value;
 use crate::workspace::stale_metrics::stale_metrics;
 
-/// Tell which conditions on metrics hold
+/// Check the conditions on metrics
 ///
-/// These are the conditions under `checks:` of a pipeline.yaml. A version that does not meet them is not registered or
-/// promoted. Where an artifact says `require: [signed]`, or LOCKSTEP_REQUIRE_SIGNED=1, its latest version and its labels
-/// must rest on tags with good signatures. The exit code is 1 if one does not hold.
+/// The conditions are listed under `checks:` of a pipeline.yaml. A version that fails them cannot be registered or
+/// promoted. With `require: [signed]` of an artifact, or LOCKSTEP_REQUIRE_SIGNED=1, the tags of its latest version and of
+/// its labels must have good signatures. The exit code is 1 if a check fails.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -38,10 +38,10 @@ Conditions:
 pub struct Args {
     /// Artifacts or pipeline files [default: all]
     targets: Vec<String>,
-    /// By the conditions and metrics of this commit
+    /// Check the conditions and metrics of this revision
     #[arg(long, value_name = "REV")]
     rev: Option<String>,
-    /// As JSON
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
@@ -88,9 +88,9 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let failed = judged.iter().filter(|j| !j.ok).count() + signed.iter().filter(|s| s.error.is_some()).count();
     let all = judged.len() + signed.len();
     if all == 0 {
-        out.say("no checks here: write some under `checks` of a pipeline.yaml");
+        out.status("no checks here: write some under `checks` of a pipeline.yaml");
     } else {
-        out.say(format!("{} of {} hold", all - failed, text::count(all, "check")));
+        out.status(format!("{} of {} hold", all - failed, text::count(all, "check")));
     }
     let code = if failed > 0 { Kind::Check.exit_code() } else { 0 };
     Ok(if args.targets.is_empty() { advice::exit_code_of_all(code, &snapshot.definitions) } else { code })
@@ -98,11 +98,11 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
 
 /// A version or label whose tags must have good signatures.
 struct SignedCheck {
-    /// `digits` for the latest version, `digits#prod`.
+    /// `digits` for the latest version, or `digits#prod`.
     name: String,
     artifact: String,
     pipeline: String,
-    /// Why it does not hold.
+    /// Why the check fails.
     error: Option<Error>,
 }
 

@@ -9,7 +9,7 @@ use crate::model::script;
 use crate::model::source::Source;
 use crate::project::Project;
 
-/// The bytes of `PATH` or `PATH@REVISION`. A repository is opened only for a revision.
+/// Opens `PATH` or `PATH@REVISION`. Opens a repository only for a revision.
 fn open_source(spec: &str, global: &Global) -> Result<Source> {
     let around = surroundings(global)?;
     if let Some(source) = find::on_disk(&around.cwd, spec)? {
@@ -17,7 +17,7 @@ fn open_source(spec: &str, global: &Global) -> Result<Source> {
     }
     if !spec.contains(['@', '#']) {
         return match Project::open(around) {
-            // What would be in the workspace is in `HEAD`.
+            // A bare repository has no workspace, so this reads `HEAD`.
             Ok(project) if project.repo.is_bare() => find::at_revision(&project, &format!("{spec}@HEAD")),
             _ => Err(find::absent(spec)),
         };
@@ -25,7 +25,7 @@ fn open_source(spec: &str, global: &Global) -> Result<Source> {
     find::at_revision(&Project::open(around)?, spec)
 }
 
-/// The source and what its header tells; with `torch` a TorchScript module is loaded by libtorch.
+/// Reads the header of a model file. With `torch`, libtorch loads a TorchScript module.
 pub fn read_contents(spec: &str, torch: bool, global: &Global) -> Result<(Source, Contents)> {
     let source = open_source(spec, global)?;
     let mut contents = formats::read(&source)?;

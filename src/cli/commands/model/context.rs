@@ -1,4 +1,4 @@
-//! What the verbs of the registry begin with: the registry, and what a typed name means.
+//! The registry as its commands see it, and the names that users type.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +18,7 @@ use crate::tag::{self, Asked, Label, ModelName};
 pub struct Context<'p> {
     pub project: &'p Project,
     pub registry: Registry,
-    /// The workspace: what is declared now.
+    /// The workspace, with the artifacts that are declared now.
     pub now: Snapshot<'p>,
     known: BTreeSet<ModelName>,
 }
@@ -28,7 +28,7 @@ impl<'p> Context<'p> {
         let registry = Registry::read(&project.repo)?;
         if out.verbose > 0 {
             for tag in &registry.passed_over {
-                out.say(format!("the tag {} is none of the registry's", tag));
+                out.status(format!("the tag {} is not a tag of the registry", tag));
             }
         }
         for (tag, remote) in publish::unsettled(&project.repo) {
@@ -50,7 +50,7 @@ impl<'p> Context<'p> {
 
     fn meant(&self, typed: &ModelName) -> Result<ModelName> {
         let name = tag::meant(typed, &self.known, &self.project.cwd)?;
-        // It may be declared, under a name that no tag can have.
+        // An artifact may be declared under a name that no tag can have.
         match artifact::unusable(&self.now, typed.short()) {
             Some(error) if !self.known.contains(&name) => Err(error),
             _ => Ok(name),
@@ -64,7 +64,7 @@ impl<'p> Context<'p> {
         Ok(Asked { name, ..asked })
     }
 
-    /// An artifact whose name cannot stand in a tag is told with its place.
+    /// The error for a name that cannot be in a tag, with the place of its declaration.
     fn unusable(&self, typed: &str, why: String) -> Error {
         artifact::unusable(&self.now, typed).unwrap_or_else(|| Error::usage(why))
     }
@@ -74,7 +74,7 @@ pub fn label(text: &str) -> Result<Label, String> {
     text.parse()
 }
 
-/// The machine-readable shape of a tag.
+/// The JSON of a tag.
 pub fn event(event: &Event) -> Json {
     json!({
         "event": event.word(),
@@ -86,7 +86,7 @@ pub fn event(event: &Event) -> Json {
     })
 }
 
-/// The same with its signature verified.
+/// The same, with its signature verified.
 pub fn verified(event: &Event, signature: &Signature) -> Json {
     let mut shape = self::event(event);
     shape["signed"] = signature.state.word().into();
@@ -96,7 +96,7 @@ pub fn verified(event: &Event, signature: &Signature) -> Json {
     shape
 }
 
-/// What is said to people of a signature: nothing, where there is none.
+/// A signature in words, or `None` if there is none.
 pub fn signature_words(signature: &Signature) -> Option<String> {
     let by = signature.signer.iter().chain(&signature.key).map(String::as_str).collect::<Vec<_>>().join(", ");
     let rest: Vec<&str> = [by.as_str(), signature.why.as_deref().unwrap_or_default()]

@@ -8,14 +8,14 @@ use crate::model::registry::promote::Removal;
 use crate::project::Project;
 use crate::tag::Label;
 
-/// Take a label away
+/// Remove a label from a model
 ///
-/// Makes an annotated Git tag NAME#LABEL!#N. A version that had the label before would get it back, as in GTO, so each
-/// version that still has it gets such a tag; they are pushed together or not at all. No tag is ever deleted.
+/// Creates an annotated Git tag NAME#LABEL!#N for each version that has had the label: as in GTO, the label would return
+/// to an earlier version otherwise. The tags are pushed together or not at all. Deletes no tag.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
-  lockstep model demote digits prod          no version of digits has the label prod any more
+  lockstep model demote digits prod          no version of digits has the label prod afterwards
   lockstep model demote digits prod --dry    the tags that this would make")]
 pub struct Args {
     name: String,

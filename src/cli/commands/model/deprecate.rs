@@ -7,11 +7,11 @@ use crate::error::Result;
 use crate::model::registry::promote::Removal;
 use crate::project::Project;
 
-/// Take a version back, or end a model
+/// Deprecate a version, or a model
 ///
-/// Makes an annotated Git tag NAME@VERSION! or NAME@deprecated; no tag is ever deleted, and nothing else changes. The
-/// number is not given again. A label of the version goes to the version that had it before, if there is one; a model that
-/// has ended has no labels, and goes on with its next version.
+/// Creates an annotated Git tag NAME@VERSION! or NAME@deprecated; deletes no tag, and changes nothing else. The number is
+/// not used again. A label of the version returns to the version that had it before, if there is one. A deprecated model
+/// has no labels; its next version makes it current again.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -37,7 +37,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     for (label, heir) in &plan.labels {
         said.push_str(&match heir {
             Some(heir) => format!("; {}#{label} is {heir} again", asked.name),
-            None => format!("; no version is {label} any more"),
+            None => format!("; no version has {label} now"),
         });
     }
     let labels: Vec<String> = plan.labels.iter().map(|(label, _)| label.to_string()).collect();

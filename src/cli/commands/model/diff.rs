@@ -1,5 +1,6 @@
 use serde_json::{Map, Value as Json, json};
 
+use crate::cli::args::Format;
 use crate::cli::global::Global;
 use crate::cli::output::{Output, Style};
 use crate::cli::progress::Progress;
@@ -9,11 +10,11 @@ use crate::escape;
 use crate::model::diff::{self, Change, Difference, Facts, Movement, RestChange, Row, Values};
 use crate::model::tensor::Shape;
 
-/// Compare two models: tensors that came, went or changed, and how far values moved
+/// Compare two models: added, removed and changed tensors, and how far their values moved
 ///
-/// Tensors are matched by name. For those of one shape: the largest |Δ| of a value, the relative distance (the Euclidean
-/// norm of the difference, over that of the old values), and the cosine of the angle between the two. The formats may
-/// differ.
+/// Matches tensors by name. For those of the same shape, shows the largest |Δ| of a value, the relative distance (the
+/// Euclidean norm of the difference, divided by that of the old values), and the cosine of the angle between the two.
+/// The formats may differ.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -22,24 +23,20 @@ Examples:
   lockstep model diff model.npz@main model.npz --md                for a pull request
   lockstep model diff a.safetensors b.safetensors --json           for programs")]
 pub struct Args {
-    /// The old model: a file, or a file as of a revision
+    /// The old model: a file, or a file of a revision
     #[arg(value_name = "A")]
     old: String,
-    /// The new one
+    /// The new model
     #[arg(value_name = "B")]
     new: String,
-    /// List the tensors that are the same, too
+    /// List unchanged tensors, too
     #[arg(long)]
     all: bool,
-    /// Let libtorch load TorchScript modules, which may run code of theirs; needs a build with it
+    /// Load TorchScript modules with libtorch, which may run their code; needs a build with libtorch
     #[arg(long)]
     torch: bool,
-    /// As JSON
-    #[arg(long, conflicts_with = "md")]
-    json: bool,
-    /// As a Markdown table
-    #[arg(long)]
-    md: bool,
+    #[command(flatten)]
+    format: Format,
 }
 
 pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {
@@ -51,7 +48,7 @@ pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {
     let difference = diff::compare(&old, &new, &progress);
     progress.finish();
     let difference = difference?;
-    if args.json {
+    if args.format.json {
         out.json(&as_json(args, &difference));
         return Ok(0);
     }
@@ -63,7 +60,7 @@ fn print(args: &Args, difference: &Difference, out: &Output) {
     let rows: Vec<&Row> = difference.rows.iter().filter(|r| args.all || r.change() != Change::Same).collect();
     let head = ["tensor", "change", "max |Δ|", "rel. L2", "cosine", "note"].map(str::to_string);
     let mut cells: Vec<[String; 6]> = std::iter::once(head).chain(rows.iter().map(|row| cells(row))).collect();
-    if args.md {
+    if args.format.md {
         cells[0].iter_mut().for_each(|cell| *cell = cell.replace('|', "\\|"));
         cells[1..].iter_mut().flatten().for_each(|cell| *cell = escape::markdown_cell(cell));
     } else {
@@ -71,7 +68,7 @@ fn print(args: &Args, difference: &Difference, out: &Output) {
     }
     let width = |column: usize| cells.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths = [width(0), width(1), width(2), width(3), width(4), width(5)];
-    if !rows.is_empty() && args.md {
+    if !rows.is_empty() && args.format.md {
         for (at, row) in cells.iter().enumerate() {
             let cell = |(text, width): (&String, usize)| format!("{text:width$}");
             let row: Vec<String> = row.iter().zip(widths).map(cell).collect();
@@ -89,21 +86,21 @@ fn print(args: &Args, difference: &Difference, out: &Output) {
         }
     }
     if let Some((old, new)) = difference.formats {
-        out.say(format!("format: {} → {}", old.title(), new.title()));
+        out.status(format!("format: {} → {}", old.title(), new.title()));
     }
     for (key, old, new) in &difference.metadata {
         let value = |v: &Option<String>| v.as_deref().map_or("–".to_string(), |v| text::cut(v, 60));
-        out.say(format!("metadata {key}: {} → {}", value(old), value(new)));
+        out.status(format!("metadata {key}: {} → {}", value(old), value(new)));
     }
     match difference.rest {
-        Some(RestChange::Changed) => out.say("settings or other values beside the tensors differ"),
-        Some(RestChange::Unread) => out.say("settings and other values beside the tensors are not compared"),
+        Some(RestChange::Changed) => out.status("settings or other values beside the tensors differ"),
+        Some(RestChange::Unread) => out.status("settings and other values beside the tensors are not compared"),
         Some(RestChange::Same) | None => {}
     }
     for (name, notes) in [(&args.old, &difference.notes.0), (&args.new, &difference.notes.1)] {
-        notes.iter().for_each(|note| out.say(format!("note: {name}: {note}")));
+        notes.iter().for_each(|note| out.status(format!("note: {name}: {note}")));
     }
-    out.say(summary(difference));
+    out.status(summary(difference));
 }
 
 fn cells(row: &Row) -> [String; 6] {
@@ -150,7 +147,7 @@ fn word(change: Change) -> &'static str {
     }
 }
 
-/// `1.2e-3`; what could not be told is a dash.
+/// `1.2e-3`, or a dash for an unknown value.
 fn number(value: Option<f64>) -> String {
     match value {
         None => "–".into(),
@@ -160,11 +157,11 @@ fn number(value: Option<f64>) -> String {
     }
 }
 
-/// Close to 1 what matters is how far from it.
+/// A cosine. Close to 1, shows the distance from 1.
 fn angle(cosine: Option<f64>) -> String {
     match cosine {
         None => "–".into(),
-        // What is nearer to 1 than that is rounding.
+        // A smaller distance is a rounding error.
         Some(c) if c < 1.0 - 1e-12 && c > 0.999_999 => format!("1-{:.1e}", 1.0 - c),
         Some(c) => format!("{c:.6}"),
     }

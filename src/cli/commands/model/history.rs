@@ -10,19 +10,19 @@ use crate::model::registry::{Event, Model};
 use crate::project::Project;
 use crate::tag::{Action, Version};
 
-/// What became of a model: every registration, promotion and their ends
+/// Show the history of a model: registrations, promotions, demotions, deprecations
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
   lockstep model history digits           the newest first
   lockstep model history digits --verify  with the state of each signature
-  lockstep model history digits --json    with what was said and overruled")]
+  lockstep model history digits --json    with messages and overruled checks")]
 pub struct Args {
     name: String,
-    /// Verify the signatures of their tags: one run of `git` for each
+    /// Verify the signatures of the tags, with a run of `git` for each
     #[arg(long)]
     verify: bool,
-    /// As JSON
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
@@ -57,7 +57,7 @@ fn sentence(model: &Model, at: usize, event: &Event) -> String {
     let version = || model.version_of(at).map_or_else(|| event.commit.short(), |v| v.to_string());
     match &event.action {
         Action::Register(version) => format!("registered {version}"),
-        Action::Deregister(version) => format!("took {version} back"),
+        Action::Deregister(version) => format!("deprecated {version}"),
         Action::Promote(label) => format!("{} became {label}", version()),
         Action::Demote(label) => format!("{} no longer {label}", version()),
         Action::Deprecate => "ended the model".into(),

@@ -17,19 +17,19 @@ use crate::tag::{Label, ModelName, Version};
 #[command(after_help = "\
 Examples:
   lockstep model list           models and artifacts, each with its latest version and its labels
-  lockstep model list --all     every version, also what was taken back
+  lockstep model list --all     every version, also deprecated ones
   lockstep model list digits    the versions of one model
   lockstep model list --json    for programs")]
 pub struct Args {
     /// Models [default: all]
     names: Vec<String>,
-    /// Every version, deprecated ones and models included
+    /// List every version, also deprecated versions and models
     #[arg(short, long)]
     all: bool,
-    /// Verify the signatures of their tags: one run of `git` for each
+    /// Verify the signatures of the tags, with a run of `git` for each
     #[arg(long)]
     verify: bool,
-    /// As JSON
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
@@ -69,7 +69,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         return Ok(code);
     }
     if rows.is_empty() && unfit.is_empty() && code == 0 {
-        out.say(match names.is_empty() {
+        out.status(match names.is_empty() {
             true => "no models here: name one under `artifacts` of a pipeline.yaml, then lockstep model register",
             false => "all models here are deprecated: lockstep model list --all",
         });
@@ -109,7 +109,7 @@ fn models(rows: &[(&ModelName, Option<&Model>, Option<&Artifact>)], unfit: &[Unf
     table.print(false, out);
 }
 
-/// A row a version; with `verify` each with the state of its tag's signature.
+/// A row for each version; with `verify`, with the state of its tag's signature.
 fn versions(rows: &[(&ModelName, Option<&Model>, Option<&Artifact>)], all: bool, verify: Option<&Repo>, out: &Output) {
     let head = ["model", "version", "labels", "commit", "registered", "by"];
     let mut table = Table::new(head.into_iter().chain(verify.map(|_| "signed")));
@@ -144,7 +144,7 @@ fn labels_of(model: &Model, version: &Version) -> String {
     if labels.is_empty() { "-".into() } else { labels.join(", ") }
 }
 
-/// A declared artifact that can be no model, and why.
+/// A declared artifact that cannot be a model, and the reason.
 fn unfit_shape(artifact: &Unfit) -> Json {
     json!({
         "name": artifact.name,

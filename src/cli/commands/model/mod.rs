@@ -1,4 +1,4 @@
-//! `lockstep model …`: one file a verb.
+//! `lockstep model …`: one file a command.
 
 pub mod check;
 mod contents;

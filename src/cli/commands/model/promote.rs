@@ -9,9 +9,9 @@ use crate::project::Project;
 use crate::tag::Label;
 use crate::url::Url;
 
-/// Give a label to a version
+/// Assign a label to a version
 ///
-/// Makes an annotated Git tag NAME#LABEL#N. A label belongs to one version at a time; a version may have several.
+/// Creates an annotated Git tag NAME#LABEL#N. A label belongs to one version at a time; a version may have several.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -22,7 +22,7 @@ pub struct Args {
     version: String,
     #[arg(value_parser = label)]
     label: Label,
-    /// Although a check does not hold
+    /// Promote although a check fails
     #[arg(short, long)]
     force: bool,
     #[command(flatten)]
@@ -38,11 +38,11 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let given = plan.given.as_deref().filter(|_| plan.is_done());
     let lacking = args.how.compare(publisher.as_ref(), &name, &context.registry, given, out)?;
     if let Some(tag) = given {
-        out.say(format!("{name} {version} is {label} already"));
+        out.status(format!("{name} {version} is {label} already"));
         let pushed = match &publisher {
             Some(publisher) if lacking.iter().any(|one| one == tag) => {
                 publisher.push_old(tag)?;
-                out.say(format!("pushed {tag} to {}", publisher.remote));
+                out.status(format!("pushed {tag} to {}", publisher.remote));
                 Some(&publisher.remote)
             }
             _ => None,
@@ -54,7 +54,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         return Ok(0);
     }
     if plan.revives {
-        out.warn(format!("{name} was deprecated; with this it goes on, with the labels that it had"));
+        out.warn(format!("{name} was deprecated; this makes it current again, with its labels"));
     }
     if let Some(refusal) = plan.refusal() {
         if !args.force {

@@ -11,11 +11,11 @@ use crate::project::Project;
 use crate::tag::{Bump, Version};
 use crate::value::Value;
 
-/// Give a version number to an artifact
+/// Register a version of an artifact
 ///
-/// Makes an annotated Git tag NAME@VERSION. It pins the artifact's bytes and carries the metrics, the checks and the
-/// record of the run that made them. What could not be reproduced later, or does not pass the checks of its
-/// pipeline.yaml, is refused.
+/// Creates an annotated Git tag NAME@VERSION, which pins the artifact's bytes and holds the metrics, the checks and the
+/// record of the run that made them. Refuses an artifact that could not be reproduced later, or that fails the checks of
+/// its pipeline.yaml.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -25,18 +25,18 @@ Examples:
   lockstep model register digits --bump major -m 'Reads sevens, too'")]
 #[command(group(clap::ArgGroup::new("number").required(true)))]
 pub struct Args {
-    /// An artifact of a pipeline.yaml, with its folder where several have it: models/a:digits
+    /// An artifact of a pipeline.yaml, with its folder if the name is not unique: models/a:digits
     name: String,
-    /// This number, a semantic version
+    /// The number, a semantic version
     #[arg(long, value_name = "VERSION", group = "number")]
     version: Option<Version>,
-    /// The next number after the highest one
+    /// Take the next number after the highest one
     #[arg(long, value_enum, value_name = "PART", group = "number")]
-    bump: Option<Part>,
-    /// What this commit pins, not HEAD
+    bump: Option<VersionPart>,
+    /// Register what this revision pins [default: HEAD]
     #[arg(long, value_name = "REV")]
     rev: Option<String>,
-    /// Whatever speaks against it
+    /// Register although a check or the reproducibility fails
     #[arg(short, long)]
     force: bool,
     #[command(flatten)]
@@ -44,7 +44,7 @@ pub struct Args {
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum Part {
+enum VersionPart {
     Major,
     Minor,
     Patch,
@@ -57,8 +57,8 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     args.how.compare(publisher.as_ref(), &name, &context.registry, None, out)?;
     let number = match (&args.version, args.bump) {
         (Some(version), _) => Number::This(version.clone()),
-        (None, Some(Part::Major)) => Number::Next(Bump::Major),
-        (None, Some(Part::Minor)) => Number::Next(Bump::Minor),
+        (None, Some(VersionPart::Major)) => Number::Next(Bump::Major),
+        (None, Some(VersionPart::Minor)) => Number::Next(Bump::Minor),
         (None, _) => Number::Next(Bump::Patch),
     };
     let progress = Progress::new(out, false);

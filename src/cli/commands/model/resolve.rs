@@ -9,9 +9,9 @@ use crate::model::trace::Trace;
 use crate::project::Project;
 use crate::tag::{Action, Asked, Label, ModelTag, Version, Which};
 
-/// Tell what a tag, a version or a label stands for
+/// Show what a tag, a version or a label refers to
 ///
-/// In CI a push of a tag tells what to do: deploy what became `prod`, publish what was registered.
+/// A CI job for a pushed tag learns from it what to do: deploy a version that became `prod`, publish a new one.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -28,14 +28,14 @@ pub struct Args {
     /// Fail unless the signature of the tag is good
     #[arg(long)]
     verify: bool,
-    /// As JSON
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let context = Context::open(project, out)?;
-    let Answer { model, at, label, which } = find(&context, &args.what)?;
+    let ResolvedVersion { model, at, label, which } = find(&context, &args.what)?;
     let event = &model.events[at];
     if args.verify || signed::is_required(&context.now, &model.name)? {
         signed::require(&project.repo, model, which.as_ref(), at)?;
@@ -79,33 +79,33 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     line("tag", Some(event.tag.clone()));
     line("signed", Some(context::signature_words(&signature).unwrap_or_else(|| "none".into())));
     if !current {
-        out.say("this is not so any more: a later tag says otherwise");
+        out.status("a later tag has changed this");
     }
     Ok(0)
 }
 
-/// What the words on the command line stand for.
-struct Answer<'d> {
+/// The version or label that the argument names.
+struct ResolvedVersion<'d> {
     model: &'d Model,
     /// The place of the event.
     at: usize,
     /// The label that it is about.
     label: Option<Label>,
-    /// `None` where a tag was named.
+    /// `None` if the argument is a tag.
     which: Option<Which>,
 }
 
-fn find<'d>(context: &'d Context<'_>, typed: &str) -> Result<Answer<'d>> {
+fn find<'d>(context: &'d Context<'_>, typed: &str) -> Result<ResolvedVersion<'d>> {
     let label = |event: &Event| match &event.action {
         Action::Promote(label) | Action::Demote(label) => Some(label.clone()),
         _ => None,
     };
-    // A tag may have the very name of a label; the label is meant then.
+    // A tag may have the name of a label. The argument means the label then.
     let full = typed.strip_prefix("refs/tags/");
     if typed.parse::<Asked>().is_ok() && full.is_none() {
         let asked = context.asked(typed)?;
         let (model, event, _) = context.registry.find(&asked)?;
-        return Ok(Answer { model, at: model.place(event), label: label(event), which: Some(asked.which) });
+        return Ok(ResolvedVersion { model, at: model.place(event), label: label(event), which: Some(asked.which) });
     }
     let tag = full.unwrap_or(typed);
     if let Ok(parsed) = tag.parse::<ModelTag>() {
@@ -114,9 +114,9 @@ fn find<'d>(context: &'d Context<'_>, typed: &str) -> Result<Answer<'d>> {
         let Some((model, at)) = found else {
             return Err(Error::missing(format!("there is no tag {tag} here")).hint("git fetch --tags"));
         };
-        return Ok(Answer { model, at, label: label(&model.events[at]), which: None });
+        return Ok(ResolvedVersion { model, at, label: label(&model.events[at]), which: None });
     }
     let asked = context.asked(tag)?;
     let (model, event, _) = context.registry.find(&asked)?;
-    Ok(Answer { model, at: model.place(event), label: label(event), which: Some(asked.which) })
+    Ok(ResolvedVersion { model, at: model.place(event), label: label(event), which: Some(asked.which) })
 }

@@ -15,7 +15,7 @@ use crate::store::Pin;
 use crate::tag::Version;
 use crate::value::Value;
 
-/// Trace a version: commit, stage, command, inputs, params, metrics, run, labels
+/// Show a version: its commit, stage, command, inputs, params, metrics, run and labels
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -26,7 +26,7 @@ Examples:
 pub struct Args {
     /// NAME, NAME@VERSION or NAME#LABEL
     version: String,
-    /// As JSON
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
@@ -45,7 +45,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     Ok(u8::from(!trace.agrees()))
 }
 
-/// The numbers of a version: as its tag has them, else as its commit has.
+/// The metrics of a version: those in its tag, else those of its commit.
 fn metrics(trace: &Trace<'_, '_>) -> Vec<(String, Vec<(String, crate::value::Value)>)> {
     if let Some(note) = trace.event.note.as_ref().filter(|note| !note.metrics.is_empty()) {
         return note
@@ -144,7 +144,7 @@ fn print(trace: &Trace<'_, '_>, repo: &Repo, out: &Output) {
     }
 }
 
-/// The other stages that were run for it, with how long they took.
+/// The other stages that were run for it, with their times.
 fn upstream(trace: &Trace<'_, '_>, field: &dyn Fn(&str, String)) {
     let runs = trace.event.note.as_ref().map(|note| &note.runs);
     let mut name = "upstream";
@@ -211,7 +211,7 @@ fn shape(trace: &Trace<'_, '_>, repo: &Repo) -> Value {
     };
     let inputs = trace.origin.as_ref().map(|o| o.inputs.iter().map(input).collect::<Vec<_>>());
     shape["inputs"] = inputs.unwrap_or_default().into();
-    // Filled below: values of the user.
+    // Filled below, with values of the user.
     shape["params"] = json!({});
     shape["metrics"] = json!({});
     let note = event.note.as_ref();

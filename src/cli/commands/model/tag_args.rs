@@ -1,4 +1,4 @@
-//! What the verbs that make tags have in common.
+//! The arguments of commands that create tags.
 
 use serde_json::json;
 
@@ -15,26 +15,26 @@ use crate::value::Value;
 
 #[derive(clap::Args, Debug)]
 pub struct TagArgs {
-    /// What to say about it, for people
+    /// A message for the tag
     #[arg(short, long, value_name = "TEXT")]
     message: Option<String>,
     /// Sign the tag, as `git tag --sign` does
     #[arg(short, long)]
     sign: bool,
-    /// Push the tag to where Git pushes this branch: both are done, or neither
+    /// Push the tag to the remote of this branch; if that fails, create no tag
     #[arg(long)]
     push: bool,
-    /// Show the tag that would be made, and make none
+    /// Show the tag, and do not create it
     #[arg(long, visible_alias = "dry-run")]
     dry: bool,
-    /// As JSON
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
 impl TagArgs {
-    /// Where tags are pushed to, if that is wanted. What an earlier command left is settled first, so this comes before the
-    /// registry is read.
+    /// The remote for the tags, with --push. Completes or undoes an earlier push that was interrupted, so this must be
+    /// called before the registry is read.
     pub fn publisher<'p>(&self, project: &'p Project, out: &Output) -> Result<Option<Publisher<'p>>> {
         if !self.push || self.dry {
             return Ok(None);
@@ -43,11 +43,11 @@ impl TagArgs {
         let publisher = Publisher::open(project, &progress);
         progress.finish();
         let publisher = publisher?;
-        publisher.settled.iter().for_each(|what| out.say(what));
+        publisher.settled.iter().for_each(|what| out.status(what));
         Ok(Some(publisher))
     }
 
-    /// Says which tags of a model the remote lacks, but `expected`.
+    /// Warns of tags of a model, except `expected`, that the remote lacks.
     ///
     /// Errors: the remote has tags of the model that this clone lacks.
     pub fn compare(
@@ -70,7 +70,7 @@ impl TagArgs {
         Ok(lacking)
     }
 
-    /// Makes the tags and tells of them: `said` to people, `shape` to programs, with what every tag has added.
+    /// Creates the tags, and prints `said`, or with --json `shape` with the common fields of tags.
     pub fn perform(
         &self,
         acts: Vec<Act>,
@@ -96,15 +96,15 @@ impl TagArgs {
                 tags.iter().for_each(|tag| out.line(tag));
             }
             let push = if self.push { " and pushed" } else { "" };
-            out.say(format!("would be made{push}; nothing is changed by --dry"));
+            out.status(format!("would be created{push}; --dry changes nothing"));
         } else {
             let manner = Manner { words: self.message.clone(), sign: self.sign };
             let done = tag_write::perform(project, acts, &manner, publisher)?;
             done.remarks.iter().for_each(|remark| out.warn(remark));
-            out.say(said);
+            out.status(said);
             match (&done.pushed, project.repo.push_remote()) {
-                (Some(remote), _) => out.say(format!("pushed {} to {remote}", tags.join(", "))),
-                (None, Some(remote)) => out.say(format!("next: {}", push_command(&remote, &tags))),
+                (Some(remote), _) => out.status(format!("pushed {} to {remote}", tags.join(", "))),
+                (None, Some(remote)) => out.status(format!("next: {}", push_command(&remote, &tags))),
                 (None, None) => {}
             }
             pushed = done.pushed.map(|remote| remote.to_string());
@@ -122,7 +122,7 @@ impl TagArgs {
     }
 }
 
-/// The machine-readable shape of conditions, as `check --json` has it.
+/// The JSON of conditions, as in `model check --json`.
 pub fn checks(judged: &[Judged]) -> Value {
     let one = |j: &Judged| {
         let mut shape = Value::from(json!({

@@ -14,13 +14,13 @@ use crate::project::{Project, Rev};
 
 /// Draw the graph of stages
 ///
-/// Stages stand above those that read what they make. Without targets all pipelines of the repository are drawn.
+/// A stage stands above the stages that depend on it. Without targets, draws all pipelines of the repository.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
   lockstep dag                     all stages
-  lockstep dag train               train and what it needs
-  lockstep dag train --full        all that is tied to train
+  lockstep dag train               train with the stages it depends on
+  lockstep dag train --full        train with all stages connected to it
   lockstep dag --outs              the files instead of the stages
   lockstep dag --rev v1.0          as of a commit, without checking it out
   lockstep dag --mermaid           for a README on GitHub or GitLab
@@ -28,28 +28,28 @@ Examples:
 pub struct Args {
     /// Stages, groups, outputs, or pipeline files
     targets: Vec<String>,
-    /// As of a commit: a branch, tag, `HEAD~3`, model version
+    /// Draw the graph of a revision: a branch, tag, `HEAD~3`, model version
     #[arg(long, value_name = "REV")]
     rev: Option<String>,
-    /// All that is tied to the targets, not only what they need
+    /// Draw all stages that are connected to the targets, not only those that they depend on
     #[arg(long)]
     full: bool,
-    /// Outputs and tracked data instead of stages
+    /// Draw outputs and tracked data instead of stages
     #[arg(short, long)]
     outs: bool,
-    /// One box for all stages of a foreach or matrix
+    /// Draw one box for all stages of a foreach or matrix
     #[arg(long, alias = "collapse-foreach-matrix", conflicts_with = "outs")]
     collapse: bool,
-    /// As text for Graphviz
+    /// Print text for Graphviz
     #[arg(long, group = "form")]
     dot: bool,
-    /// As text for Mermaid
+    /// Print text for Mermaid
     #[arg(long, group = "form")]
     mermaid: bool,
-    /// As a Mermaid block for Markdown
+    /// Print a Mermaid block for Markdown
     #[arg(long, group = "form")]
     md: bool,
-    /// As JSON: nodes and edges
+    /// Print JSON: nodes and edges
     #[arg(long, group = "form")]
     json: bool,
     /// Draw with ASCII characters only
@@ -73,7 +73,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         stages(&definitions.pipelines, &definitions.graph, &chosen, args.collapse, &project.cwd)
     };
     if network.labels.is_empty() && !args.json {
-        out.say("there are no stages to draw");
+        out.status("there are no stages to draw");
     }
     match args {
         Args { json: true, .. } => out.json(&json!({
@@ -85,7 +85,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         Args { md: true, .. } => out.document(&format!("```mermaid\n{}\n```", network.mermaid())),
         _ => {
             let Network { labels, edges } = network;
-            // A label is one line, and as wide as it is shown.
+            // A label is one line, and escaped before its width is taken.
             let labels = labels.iter().map(|label| escape::text(label)).collect();
             for line in draw(&Picture { labels, edges }, charset(args, project)) {
                 out.line(line);
@@ -95,7 +95,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     Ok(if args.targets.is_empty() { advice::exit_code_of_all(0, definitions) } else { 0 })
 }
 
-/// The targets with all that they need (also what frozen stages read, unlike for a run), or all that is tied to them.
+/// The targets with the stages that they depend on (also those of frozen stages, unlike in a run), or all connected ones.
 fn needed(named: &[StageId], full: bool, scope: &Scope<'_>) -> BTreeSet<StageId> {
     let mut chosen = BTreeSet::new();
     let mut open = named.to_vec();
@@ -110,7 +110,7 @@ fn needed(named: &[StageId], full: bool, scope: &Scope<'_>) -> BTreeSet<StageId>
     chosen
 }
 
-/// ASCII where the locale does not say UTF-8.
+/// Use ASCII? Yes, unless the locale is UTF-8.
 fn charset(args: &Args, project: &Project) -> Charset {
     let set = |name: &str| project.around.env.get(name).filter(|v| !v.is_empty());
     let locale = set("LC_ALL").or_else(|| set("LC_CTYPE")).or_else(|| set("LANG"));
@@ -118,6 +118,6 @@ fn charset(args: &Args, project: &Project) -> Charset {
         let l = l.to_ascii_lowercase();
         l.contains("utf-8") || l.contains("utf8")
     });
-    // macOS terminals are UTF-8 whatever the locale says.
+    // macOS terminals are UTF-8 in every locale.
     if args.ascii || !(is_utf8 || cfg!(target_os = "macos")) { Charset::Ascii } else { Charset::Unicode }
 }

@@ -1,6 +1,6 @@
 use std::path::{Path, PathBuf};
 
-use crate::cli::example::{self, Committed};
+use crate::cli::example::{self, FirstCommit};
 use crate::cli::global::Global;
 use crate::cli::output::Output;
 use crate::cli::surroundings::surroundings;
@@ -17,10 +17,10 @@ Examples:
   lockstep init --example digits    a small project to play with, as a fresh Git repository
   lockstep init --no-scm            a project in this folder, without Git")]
 pub struct Args {
-    /// Work without Git: makes the folder .lockstep here
+    /// Create a project without Git: creates the folder .lockstep here
     #[arg(long, conflicts_with = "example")]
     no_scm: bool,
-    /// Lay out the example as a new Git repository
+    /// Create the example project in DIR, as a new Git repository
     #[arg(long, value_name = "DIR")]
     example: Option<PathBuf>,
 }
@@ -35,26 +35,26 @@ pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {
                 "{} is a Git repository: --no-scm is for folders without one",
                 shown(&repo.top)
             ))
-            .hint("a project in a folder of a repository: make a lockstep.toml there, it may be empty"));
+            .hint("a project in a folder of a repository: create a lockstep.toml there, it may be empty"));
         }
         (None, Ok(repo)) if repo.is_git() => {
-            out.say("nothing to set up: in a Git repository a pipeline.yaml is enough");
+            out.status("nothing to create: in a Git repository a pipeline.yaml is enough");
             out.hint("write one (see `lockstep init --example DIR` for a project to copy from), then: lockstep repro");
         }
         (None, Ok(repo)) if repo.top == std::fs::canonicalize(&cwd).unwrap_or_default() => {
-            out.say("this is a project already");
+            out.status("this is a project already");
         }
         (None, _) if args.no_scm => {
             let own = cwd.join(".lockstep");
             std::fs::create_dir(&own).map_err(|e| Error::io("create", &own, e))?;
-            out.say(format!("made {}: a project without Git", shown(&own)));
+            out.status(format!("created {}: a project without Git", shown(&own)));
             out.hint("write a pipeline.yaml, then: lockstep repro");
         }
         (None, Ok(repo)) => {
-            out.say(format!("this folder belongs to the project {}", shown(&repo.top)));
+            out.status(format!("this folder belongs to the project {}", shown(&repo.top)));
         }
         (None, Err(e)) if e.kind == Kind::Missing => {
-            return Err(e.hint("lockstep init --example DIR — makes a repository with a project to play with"));
+            return Err(e.hint("lockstep init --example DIR — creates a repository with an example project"));
         }
         (None, Err(e)) => return Err(e),
     }
@@ -63,16 +63,16 @@ pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {
 
 fn lay_out(dir: &Path, cwd: &Path, out: &Output) -> Result<()> {
     let committed = example::lay_out(&cwd.join(dir))?;
-    out.say(format!("laid out the example in {}", shown(dir)));
+    out.status(format!("created the example in {}", shown(dir)));
     match committed {
-        Committed::Yes => out.say("its files are committed"),
-        Committed::NoName => {
-            out.say("its files are not committed: Git does not know your name");
+        FirstCommit::Yes => out.status("its files are committed"),
+        FirstCommit::NoName => {
+            out.status("its files are not committed: Git does not know your name");
             out.hint("git config --global user.name NAME && git config --global user.email MAIL");
         }
-        Committed::No(why) => out.warn(format!("its files are not committed: {why}")),
+        FirstCommit::No(why) => out.warn(format!("its files are not committed: {why}")),
     }
-    out.say(match shown(dir).as_str() {
+    out.status(match shown(dir).as_str() {
         "." => "next: lockstep repro".to_string(),
         dir => format!("next: cd {} && lockstep repro", word(dir)),
     });

@@ -14,7 +14,7 @@ use crate::shell::word;
 use crate::workspace::logs::{Logs, Run, RunLog};
 use crate::workspace::worktree_lock;
 
-/// How long `--follow` waits before it looks for more.
+/// The interval in which `--follow` reads the log.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Show what a stage printed when it ran
@@ -25,30 +25,30 @@ of its own with a script that replays it (sh replay.sh).
 
 Examples:
   lockstep logs train             the last run
-  lockstep logs -f train          a run that goes on, until it ends
-  lockstep logs train --list      which runs there are
+  lockstep logs -f train          follow a run until it ends
+  lockstep logs train --list      list its runs
   lockstep logs train --run 3     one of them
   lockstep logs --prune           remove outputs that were kept for more than a week")]
 pub struct Args {
     /// The stage
     #[arg(required_unless_present = "prune")]
     stage: Option<String>,
-    /// Go on until the run ends
+    /// Follow the output until the run ends
     #[arg(short, long)]
     follow: bool,
-    /// The run with this number, not the last one
+    /// Show the run with this number [default: the last one]
     #[arg(long, value_name = "N")]
     run: Option<u64>,
     /// List the runs
     #[arg(long, conflicts_with_all = ["follow", "run"])]
     list: bool,
-    /// As JSON (with --list)
+    /// Print JSON (with --list)
     #[arg(long, requires = "list")]
     json: bool,
-    /// Remove outputs of failed or replaced runs that are older than a week
+    /// Remove kept outputs of failed or replaced runs that are older than a week
     #[arg(long, conflicts_with_all = ["stage", "follow", "run", "list"])]
     prune: bool,
-    /// Remove all logs, with what they keep (with --prune)
+    /// With --prune, remove all logs and kept outputs
     #[arg(long, requires = "prune")]
     all: bool,
 }
@@ -81,7 +81,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     Ok(0)
 }
 
-/// The address of the one stage that is meant, and its runs.
+/// The address of the stage, and its runs.
 fn runs(target: &str, logs: &Logs, project: &Project) -> Result<(String, Vec<Run>)> {
     let definitions = project.definitions_without_graph()?;
     let scope = Scope::of(project, &definitions);
@@ -94,10 +94,10 @@ fn runs(target: &str, logs: &Logs, project: &Project) -> Result<(String, Vec<Run
             let file = &definitions.pipelines.file(stage.file).path;
             Ok((address(id), logs.runs(file, &stage.name)))
         }
-        [] => Err(Error::missing(format!("`{target}` stands for no stage"))),
+        [] => Err(Error::missing(format!("`{target}` selects no stage"))),
         _ => {
             let names: Vec<String> = selected.named.iter().map(|id| address(*id)).collect();
-            Err(Error::usage(format!("`{target}` stands for several stages: {}", names.join(", ")))
+            Err(Error::usage(format!("`{target}` selects several stages: {}", names.join(", ")))
                 .hint(format!("name one: lockstep logs {}", word(&names[0]))))
         }
     }
@@ -109,7 +109,7 @@ fn print(log: &RunLog, follow: bool, out: &Output) -> Result<()> {
     let mut file = File::open(&path).map_err(fail)?;
     let mut buffer = vec![0; 64 * 1024];
     loop {
-        // Asked before reading: what is written until the run ends is then read for certain.
+        // Checked before the read, so that the last read has everything that the run wrote.
         let goes_on = follow && log.is_running();
         loop {
             match file.read(&mut buffer).map_err(fail)? {
@@ -162,18 +162,18 @@ fn list(args: &Args, runs: &[Run], project: &Project, out: &Output) {
         out.line(line);
     }
     if runs.is_empty() {
-        out.say("no runs");
+        out.status("no runs");
     }
 }
 
 fn prune(args: &Args, logs: &Logs, project: &Project, out: &Output) -> Result<u8> {
     let progress = Progress::new(out, false);
-    // A run that goes on writes its log.
+    // A run that has not ended is still writing its log.
     let _lock = worktree_lock::take(project, "lockstep logs --prune", &progress)?;
     let gone = logs.prune((project.around.now)(), args.all);
     let what = if args.all { "log" } else { "folder" };
     let kept = if args.all { "" } else { " of kept outputs" };
-    out.say(match gone {
+    out.status(match gone {
         0 => "nothing to remove".to_string(),
         n => format!("removed {}{kept}", text::count(n, what)),
     });

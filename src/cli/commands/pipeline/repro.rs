@@ -3,6 +3,7 @@ use std::time::Instant;
 use serde_json::json;
 
 use crate::cli::advice;
+use crate::cli::args::Targets;
 use crate::cli::output::{Output, Style};
 use crate::cli::progress::Progress;
 use crate::cli::{format, signals, text};
@@ -24,7 +25,9 @@ use crate::shell::word;
 use crate::value::Value;
 use crate::workspace::status::sentence;
 
-/// Run stale stages, and restore results that are known
+/// Run stale stages, and restore results from the run cache
+///
+/// Without targets, runs the pipeline of the current folder.
 #[derive(clap::Args, Debug, Default)]
 #[command(after_help = "\
 Examples:
@@ -34,68 +37,62 @@ Examples:
   lockstep repro -P -j 4                every pipeline, four stages at once
   lockstep repro --dry                  what would run
   lockstep repro --locked               fail if anything is stale (for CI)
-  lockstep repro --pull --allow-missing restore what anybody has computed; fetch only what is needed")]
+  lockstep repro --pull --allow-missing restore results of others; fetch only what is needed")]
 pub struct Args {
-    /// Stages, groups, outputs, or PATH/pipeline.yaml[:STAGE]
-    targets: Vec<String>,
-    /// Run even what is up to date
+    #[command(flatten)]
+    targets: Targets,
+    /// Run stages that are up to date, too
     #[arg(short, long)]
     force: bool,
-    /// Only the targets, not what they need
+    /// Run only the targets, not the stages that they depend on
     #[arg(short = 's', long)]
     single_item: bool,
-    /// Everything that is tied to the targets
+    /// Run all stages that are connected to the targets
     #[arg(short, long)]
     pipeline: bool,
-    /// Every pipeline of the repository
+    /// Run every pipeline of the repository
     #[arg(short = 'P', long)]
     all_pipelines: bool,
-    /// Targets are folders: run all stages in and below them
-    #[arg(short = 'R', long)]
-    recursive: bool,
-    /// The targets and what needs them
+    /// Run the targets and the stages that depend on them
     #[arg(long)]
     downstream: bool,
-    /// Run also what needs a stage that ran, changed or not
+    /// After a stage that ran, run its dependents even if its outputs did not change
     #[arg(long)]
     force_downstream: bool,
-    /// Tell what would run, and do nothing
+    /// Show what would run, and run nothing
     #[arg(long)]
     dry: bool,
-    /// After a failure go on with what does not need the failed stage
+    /// After a failure, continue with stages that do not depend on the failed one
     #[arg(short, long)]
     keep_going: bool,
-    /// After a failure go on with everything, and exit 0
+    /// After a failure, continue with all stages, and exit 0
     #[arg(long, conflicts_with = "keep_going")]
     ignore_errors: bool,
-    /// Run rather than restore an earlier result
+    /// Run stages instead of restoring results from the run cache
     #[arg(long)]
     no_run_cache: bool,
     /// Do not store outputs (see `lockstep commit`)
     #[arg(long)]
     no_commit: bool,
-    /// Ask the remote for results and for what is missing, before anything runs
+    /// Restore results, and fetch missing files, from the remote
     #[arg(long)]
     pull: bool,
-    /// Who may read and write results, as in `local:rw,remote:r` [default: local:rw]
+    /// Which run caches to read and write, as in `local:rw,remote:r` [default: local:rw]
     #[arg(long, value_name = "MODES", conflicts_with = "no_run_cache")]
     cache: Option<String>,
-    /// Data that is merely missing is no reason to run
+    /// Do not run a stage because its data is missing here
     #[arg(long)]
     allow_missing: bool,
-    /// Run nothing: exit 1 and tell the reasons if anything is stale
+    /// Run nothing; exit 1 and show the reasons if anything is stale
     #[arg(long, conflicts_with_all = ["force", "dry"])]
     locked: bool,
-    /// How many stages at once; 0 for one a core [default: the setting `jobs`, or 1]
+    /// Run N stages at once; 0 for one for each core [default: the setting `jobs`, or 1]
     #[arg(short, long, value_name = "N")]
     jobs: Option<usize>,
-    /// Let stages that ask for this credential see it (GITHUB_TOKEN, ACTIONS_…); may be repeated
+    /// Pass this credential (GITHUB_TOKEN, ACTIONS_…) to stages that list it under `env`; may be repeated
     #[arg(long, value_name = "NAME")]
     pass_env: Vec<String>,
-    /// Targets are patterns over stage names
-    #[arg(long)]
-    glob: bool,
-    /// Print the results as JSON
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
@@ -103,7 +100,7 @@ pub struct Args {
 impl Args {
     /// `lockstep repro NAME`.
     pub fn of_stage(name: &str) -> Args {
-        Args { targets: vec![name.to_string()], ..Args::default() }
+        Args { targets: Targets { names: vec![name.to_string()], ..Targets::default() }, ..Args::default() }
     }
 }
 
@@ -140,24 +137,24 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     } else if outcome.dry {
         print_dry(&outcome, project, &definitions, out);
     }
-    // With one job the output of the last stage stands right above.
+    // With one job, the output of the last stage is directly above.
     let worked = |s: &&StageOutcome| !s.tail.is_empty() || matches!(s.result, StageResult::Ran | StageResult::Restored);
     let above = outcome.stages.iter().rfind(worked).map(|s| s.id).filter(|_| options.jobs == 1 && !out.quiet);
     for stage in outcome.stages.iter().filter(|s| s.error.is_some()) {
         if stage.stopped {
-            tell_stopped(stage, project, &definitions, out);
+            print_stopped(stage, project, &definitions, out);
         } else {
-            tell_failure(stage, above == Some(stage.id), project, &definitions, out);
+            print_failure(stage, above == Some(stage.id), project, &definitions, out);
         }
     }
     for error in &outcome.errors {
         out.error(error);
     }
-    tell_stale(&outcome, project, &definitions, out);
+    print_stale(&outcome, project, &definitions, out);
     if !outcome.dry {
-        tell_summary(&outcome, &definitions, started.elapsed().as_secs_f64(), out);
+        print_summary(&outcome, &definitions, started.elapsed().as_secs_f64(), out);
         advice::warn_orphans(&outcome.orphans, project, out);
-        tell_next(&outcome, &definitions, project, out);
+        print_next(&outcome, &definitions, project, out);
     }
     let code = outcome.exit_code();
     Ok(if args.ignore_errors && outcome.interrupted.is_none() { 0 } else { code })
@@ -169,14 +166,13 @@ fn select(args: &Args, project: &Project, definitions: &Definitions) -> Result<S
         downstream: args.downstream,
         pipeline: args.pipeline,
         all: args.all_pipelines,
-        recursive: args.recursive,
-        glob: args.glob,
+        ..args.targets.reach()
     };
     if args.downstream && args.targets.is_empty() {
         return Err(Error::usage("--downstream needs a target to start from"));
     }
     let scope = Scope::of(project, definitions);
-    scope.select(&args.targets, &reach, false).map_err(|e| advice::hint_dvc(e, definitions))
+    scope.select(&args.targets.names, &reach, false).map_err(|e| advice::hint_dvc(e, definitions))
 }
 
 fn options(args: &Args, project: &Project, out: &Output) -> Result<Options> {
@@ -204,11 +200,11 @@ fn options(args: &Args, project: &Project, out: &Output) -> Result<Options> {
 
         command: "lockstep repro".into(),
         terminal: out.interactive && jobs == 1 && !args.json && !out.quiet,
-        elsewhere: args.targets.is_empty() && !args.all_pipelines && !args.recursive && !args.locked,
+        elsewhere: args.targets.is_empty() && !args.all_pipelines && !args.targets.recursive && !args.locked,
     })
 }
 
-/// The flags count more than the setting.
+/// The flags take precedence over the setting.
 fn modes(args: &Args, project: &Project) -> Result<Modes> {
     let text = args.cache.as_deref().or(project.config.cache_mode());
     let mut modes = text.map(Modes::parse).transpose()?.unwrap_or_default();
@@ -217,7 +213,7 @@ fn modes(args: &Args, project: &Project) -> Result<Modes> {
     Ok(modes)
 }
 
-/// With `remote:w` the remote gets what was made. It stays here if that fails: `lockstep push` tries again.
+/// Pushes the results (`remote:w`). A failure is a warning: `lockstep push` tries again.
 fn push(outcome: &Outcome, project: &Project, definitions: &Definitions, progress: &Progress, out: &Output) {
     let ran = outcome.stages.iter().filter(|s| s.result == StageResult::Ran);
     let selected = Selected { named: ran.map(|s| s.id).collect(), ..Selected::default() };
@@ -232,7 +228,7 @@ fn push(outcome: &Outcome, project: &Project, definitions: &Definitions, progres
     progress.finish();
     match pushed {
         Ok(all) => all.iter().for_each(|at| {
-            out.say(format!("pushed {} to {}", text::count(at.done.pushed.len(), "output"), at.remote));
+            out.status(format!("pushed {} to {}", text::count(at.done.pushed.len(), "output"), at.remote));
         }),
         Err(error) => {
             out.warn(format!("nothing was pushed: {}", error.message));
@@ -305,18 +301,18 @@ fn print_dry(outcome: &Outcome, project: &Project, definitions: &Definitions, ou
         0 => String::new(),
         n => format!(", {n} cannot run"),
     };
-    out.say(format!("{stale} would run or be restored, {rest} up to date{failed}"));
+    out.status(format!("{stale} would run or be restored, {rest} up to date{failed}"));
 }
 
-/// The user wanted an end, so that it came is no news; what became of the outputs may be.
-fn tell_stopped(stage: &StageOutcome, project: &Project, definitions: &Definitions, out: &Output) {
+/// The user knows that the run was interrupted, so this prints only what happened to the outputs.
+fn print_stopped(stage: &StageOutcome, project: &Project, definitions: &Definitions, out: &Output) {
     let address = definitions.pipelines.address(stage.id, &project.cwd);
     for what in stage.error.iter().flat_map(|e| &e.hints) {
-        out.say(format!("{} {address}: {what}", out.paint(Style::Yellow, "stopped")));
+        out.status(format!("{} {address}: {what}", out.paint(Style::Yellow, "stopped")));
     }
 }
 
-fn tell_failure(stage: &StageOutcome, seen: bool, project: &Project, definitions: &Definitions, out: &Output) {
+fn print_failure(stage: &StageOutcome, seen: bool, project: &Project, definitions: &Definitions, out: &Output) {
     let Some(error) = &stage.error else { return };
     let mut error = error.clone();
     let address = definitions.pipelines.address(stage.id, &project.cwd);
@@ -330,17 +326,17 @@ fn tell_failure(stage: &StageOutcome, seen: bool, project: &Project, definitions
     out.error(&error);
 }
 
-fn tell_stale(outcome: &Outcome, project: &Project, definitions: &Definitions, out: &Output) {
+fn print_stale(outcome: &Outcome, project: &Project, definitions: &Definitions, out: &Output) {
     if outcome.stale.is_empty() && outcome.stale_data.is_empty() {
         return;
     }
     for s in outcome.stages.iter().filter(|s| outcome.stale.contains(&s.id)) {
         let reasons: Vec<String> = s.reasons.iter().map(sentence).collect();
         let address = definitions.pipelines.address(s.id, &project.cwd);
-        out.tell(format!("{} {address}: {}", out.paint(Style::Red, "stale"), reasons.join(", ")));
+        out.notice(format!("{} {address}: {}", out.paint(Style::Red, "stale"), reasons.join(", ")));
     }
     for path in &outcome.stale_data {
-        out.tell(format!("{} data {path} changed", out.paint(Style::Red, "stale")));
+        out.notice(format!("{} data {path} changed", out.paint(Style::Red, "stale")));
     }
     let n = outcome.stale.len() + outcome.stale_data.len();
     let mut error = Error::new(
@@ -374,7 +370,7 @@ fn is_of_absence(reason: &Reason, id: StageId, definitions: &Definitions) -> boo
     })
 }
 
-fn tell_summary(outcome: &Outcome, definitions: &Definitions, seconds: f64, out: &Output) {
+fn print_summary(outcome: &Outcome, definitions: &Definitions, seconds: f64, out: &Output) {
     let skipped = outcome.stages.iter().filter(|s| s.result == StageResult::Skipped);
     let frozen = skipped.filter(|s| definitions.pipelines.stage(s.id).frozen).count();
     let stopped = outcome.stages.iter().filter(|s| s.stopped).count();
@@ -408,18 +404,18 @@ fn tell_summary(outcome: &Outcome, definitions: &Definitions, seconds: f64, out:
     if saved >= 0.01 {
         line.push_str(&format!("; the run cache saved {}", text::seconds(saved)));
     }
-    out.say(line);
+    out.status(line);
     if outcome.stale_elsewhere > 0 {
-        out.say(format!("{} stale elsewhere, -P for all", outcome.stale_elsewhere));
+        out.status(format!("{} stale elsewhere, -P for all", outcome.stale_elsewhere));
     }
 }
 
-fn tell_next(outcome: &Outcome, definitions: &Definitions, project: &Project, out: &Output) {
-    // After a failure something else comes next.
+fn print_next(outcome: &Outcome, definitions: &Definitions, project: &Project, out: &Output) {
+    // After a failure, the next step is not a commit.
     if outcome.written.is_empty() || outcome.exit_code() != 0 || !project.repo.is_git() {
         return;
     }
-    // Outputs that Git keeps belong into the same commit as the lock that pins them.
+    // Outputs that Git tracks belong in the same commit as the lock that pins them.
     let made = outcome.stages.iter().filter(|s| matches!(s.result, StageResult::Ran | StageResult::Restored));
     let outs = made.flat_map(|s| &definitions.pipelines.stage(s.id).outs);
     let kept_by_git = outs.filter(|o| !o.cache).map(|o| o.path.clone());

@@ -1,7 +1,8 @@
 use serde_json::{Map, json};
 
 use crate::cli::advice;
-use crate::cli::commands::data::transfer::{self, What};
+use crate::cli::args::Targets;
+use crate::cli::commands::data::transfer::{self, TransferArgs};
 use crate::cli::output::{Output, Style};
 use crate::cli::progress::Progress;
 use crate::cli::{format, text};
@@ -18,33 +19,29 @@ use crate::workspace::orphans::UnlistedData;
 use crate::workspace::status::{Status, difference, sentence, status};
 
 /// Show what is stale, and why
+///
+/// Without targets, all pipelines of the repository. Takes no lock, and runs no command.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
   lockstep status                 all stages of the repository
   lockstep status train           one stage
   lockstep status -v train        what exactly differs since its last run
-  lockstep -q status              exit 1 if anything is stale, and say nothing
+  lockstep -q status              print nothing, and exit 1 if anything is stale
   lockstep status -c              what the remote lacks, and what is not here")]
 pub struct Args {
-    /// Stages, groups, outputs, or PATH/pipeline.yaml[:STAGE]
-    targets: Vec<String>,
-    /// Everything that is tied to the targets
+    #[command(flatten)]
+    targets: Targets,
+    /// Show all stages that are connected to the targets
     #[arg(short, long)]
     pipeline: bool,
-    /// Targets are folders
-    #[arg(short = 'R', long)]
-    recursive: bool,
-    /// Targets are patterns over stage names
-    #[arg(long)]
-    glob: bool,
-    /// Compare with the remote instead: what it lacks, and what is not here
+    /// Compare the store with the remote: show what is missing there and here
     #[arg(short, long, conflicts_with = "pipeline")]
     cloud: bool,
     /// The remote [default: core.remote]
     #[arg(short, long, value_name = "NAME", requires = "cloud")]
     remote: Option<String>,
-    /// As JSON
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
@@ -52,20 +49,14 @@ pub struct Args {
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     if args.cloud {
         let (targets, remote) = (args.targets.clone(), args.remote.clone());
-        let what = What { targets, remote, recursive: args.recursive, glob: args.glob, ..What::default() };
-        return transfer::compare(&what, args.json, project, out);
+        let transfer = TransferArgs { targets, remote, json: args.json, ..TransferArgs::default() };
+        return transfer::compare(&transfer, project, out);
     }
     let definitions = project.definitions()?;
     let scope = Scope::of(project, &definitions);
-    // What a target needs is not shown: `status b` is about b.
-    let reach = Reach {
-        single: !args.pipeline,
-        pipeline: args.pipeline,
-        recursive: args.recursive,
-        glob: args.glob,
-        ..Reach::default()
-    };
-    let selected = scope.select(&args.targets, &reach, true)?;
+    // `status b` is about b, not about the stages that b depends on.
+    let reach = Reach { single: !args.pipeline, pipeline: args.pipeline, ..args.targets.reach() };
+    let selected = scope.select(&args.targets.names, &reach, true)?;
     advice::refuse_dvc_only(&definitions)?;
     advice::warn_broken_pipelines(&definitions, project, out);
     advice::warn_dvc_data(&definitions, project, out);
@@ -133,11 +124,11 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
             out.line(format!("data {path}: {}", state.word()));
             match state {
                 State::NotCheckedOut => out.hint(format!("lockstep checkout {}", word(&path))),
-                State::Diverged => out.hint(format!("join both: lockstep checkout --merge {}", word(&path))),
+                State::Diverged => out.hint(format!("merge both: lockstep checkout --merge {}", word(&path))),
                 _ => {}
             }
         }
-        out.say(summary(&found));
+        out.status(summary(&found));
         if args.targets.is_empty() {
             advice::warn_orphans(&found.orphans, project, out);
             advice::warn_unlisted_data(&found.unlisted, project, out);
@@ -152,7 +143,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
             (found.absent.imports, "import", "not here", "lockstep pull"),
         ] {
             if n > 0 {
-                out.say(format!("{} {how}, {}: {next}", text::count(n, what), text::bytes(bytes)));
+                out.status(format!("{} {how}, {}: {next}", text::count(n, what), text::bytes(bytes)));
             }
         }
     }

@@ -29,22 +29,21 @@ pub struct Args {
 
 #[derive(Subcommand, Debug)]
 enum Sub {
-    /// Tell what the last `repro` did, and what changed against the target branch, as Markdown
+    /// Print a Markdown report of the last `repro`, and of the changes against the target branch
     ///
-    /// The target branch is known from the variables of GitHub, GitLab and others; a clone must have it (on GitHub:
-    /// `fetch-depth: 0`). On GitHub the report is added to the job's summary as well, and failed and stale stages
-    /// become annotations.
+    /// The variables of GitHub, GitLab and others name the target branch; the clone must have it (on GitHub:
+    /// `fetch-depth: 0`). On GitHub, also adds the report to the job's summary, and annotates failed and stale stages.
     ///
     /// --comment creates or updates one comment on the pull request, with the token in GITHUB_TOKEN or GITLAB_TOKEN.
     #[command(after_help = "\
 Examples:
   lockstep ci report                       Markdown on standard output
   lockstep ci report --base origin/main    against a branch of your choice
-  lockstep ci report --comment             one comment, renewed by each run
+  lockstep ci report --comment             one comment, updated by each run
   lockstep ci report --json > report.json  for a job that may comment where this one may not, and needs no repository:
   lockstep ci report --comment --from report.json")]
     Report(ReportArgs),
-    /// Print the key for the CI system's cache of the store, and what else would do
+    /// Print the key for the CI system's cache of the store, and its fallback keys
     #[command(after_help = "\
 The key names all that the stages read: it is the same before and after a run, and changes with a param, a source file
 or a command. Next best are keys that begin with KEY- (what a failed run of the same got done), then with PREFIX. Each
@@ -54,7 +53,7 @@ Examples:
   lockstep ci key >> \"$GITHUB_OUTPUT\"
   lockstep ci key --json")]
     Key {
-        /// As JSON
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
@@ -65,16 +64,16 @@ struct ReportArgs {
     /// Compare with this revision [default: the target branch of the pull request]
     #[arg(long, value_name = "REV", conflicts_with = "from")]
     base: Option<String>,
-    /// As Markdown, which is the default
+    /// Print Markdown, which is the default
     #[arg(long)]
     md: bool,
-    /// As JSON
+    /// Print JSON
     #[arg(long, conflicts_with = "md")]
     json: bool,
-    /// Put it into a comment on the pull request
+    /// Write the report to a comment on the pull request
     #[arg(long)]
     comment: bool,
-    /// Take the report from a file that `ci report --json` wrote in another job
+    /// Read the report from a file that `ci report --json` wrote in another job
     #[arg(long, value_name = "FILE")]
     from: Option<PathBuf>,
     /// Comment on this pull request [default: the one of this job]
@@ -89,7 +88,7 @@ pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {
     }
 }
 
-/// A report from a file needs no repository: the job that comments has none, and should have none.
+/// A report from a file needs no repository: a job that may comment should not have the code of a pull request.
 fn report(args: &ReportArgs, global: &Global, out: &Output) -> Result<u8> {
     let around = surroundings(global)?;
     let env = &around.env;
@@ -121,7 +120,7 @@ fn report(args: &ReportArgs, global: &Global, out: &Output) -> Result<u8> {
     } else {
         out.document(&text);
     }
-    // A report from a file is another job's, which had a page and a log of its own.
+    // A report from a file belongs to another job, which has written its own summary and annotations.
     if args.from.is_none() {
         if let Some(file) = &job.summary {
             append(Path::new(file), &text)?;
@@ -135,7 +134,7 @@ fn report(args: &ReportArgs, global: &Global, out: &Output) -> Result<u8> {
         let token = token(&target, env)?;
         let (number, put) = comment::put(&target, token, &marker(&report), &text)?;
         let what = if put == Put::Created { "created" } else { "updated" };
-        out.say(format!("{what} the comment on pull request {number}"));
+        out.status(format!("{what} the comment on pull request {number}"));
     }
     Ok(0)
 }
@@ -151,11 +150,11 @@ fn annotate(report: &Report, out: &Output) {
         match stage.result {
             StageWord::Failed => {
                 let message = stage.error.clone().unwrap_or_else(|| "failed".into());
-                out.tell_ci(&annotation(&stage.file, stage.line, &format!("{} failed", stage.address), &message));
+                out.ci_command(&annotation(&stage.file, stage.line, &format!("{} failed", stage.address), &message));
             }
             StageWord::Stale => {
                 let title = format!("{} is stale", stage.address);
-                out.tell_ci(&annotation(&stage.file, stage.line, &title, &stage.reasons.join("\n")));
+                out.ci_command(&annotation(&stage.file, stage.line, &title, &stage.reasons.join("\n")));
             }
             _ => {}
         }
@@ -165,7 +164,7 @@ fn annotate(report: &Report, out: &Output) {
 fn target(args: &ReportArgs, job: &Job) -> Result<Target> {
     let mut target = job.target.clone().ok_or_else(|| {
         Error::usage(format!("cannot comment: this is {}, not a job of GitHub or GitLab", job.provider.name()))
-            .hint("`lockstep ci report > FILE` makes the Markdown; post it in your system's own way")
+            .hint("`lockstep ci report > FILE` writes the Markdown; post it with your system's own tools")
     })?;
     if let Some(number) = args.pr {
         target.pull = Pull::Number(number);
@@ -187,7 +186,7 @@ fn token<'a>(target: &Target, env: &'a BTreeMap<String, String>) -> Result<&'a s
 
 fn key(json: bool, project: &Project, out: &Output) -> Result<u8> {
     let definitions = project.definitions()?;
-    // A key of a part of the inputs would be another one.
+    // With a broken pipeline file, the key would cover only a part of the inputs.
     if let Some((_, error)) = definitions.broken.first() {
         return Err(error.clone());
     }

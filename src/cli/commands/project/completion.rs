@@ -15,12 +15,12 @@ Put it where the shell looks for it, then open a new shell:
 Or try it in this shell only:
   source <(lockstep completion bash)")]
 pub struct Args {
-    shell: Supported,
+    shell: SupportedShell,
 }
 
-/// The shells whose scripts were tried.
+/// The shells whose scripts are tested.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Supported {
+enum SupportedShell {
     Bash,
     Zsh,
     Fish,
@@ -29,25 +29,25 @@ enum Supported {
 /// `whole` is the command line of the program.
 pub fn run(args: &Args, whole: &clap::Command, out: &Output) -> Result<u8> {
     let shell = match args.shell {
-        Supported::Bash => Shell::Bash,
-        Supported::Zsh => Shell::Zsh,
-        Supported::Fish => Shell::Fish,
+        SupportedShell::Bash => Shell::Bash,
+        SupportedShell::Zsh => Shell::Zsh,
+        SupportedShell::Fish => Shell::Fish,
     };
-    // The generators offer hidden commands, too, so they are given a copy without them.
+    // The generators offer hidden commands, too, so they get a copy without them.
     let mut shown = clap::Command::new("lockstep")
         .args(whole.get_arguments().cloned())
         .subcommands(whole.get_subcommands().filter(|command| !command.is_hide_set()).cloned());
     let mut script = Vec::new();
     generate(shell, &mut shown, "lockstep", &mut script);
-    if let Supported::Bash = args.shell {
+    if let SupportedShell::Bash = args.shell {
         script = without_dashes(&String::from_utf8_lossy(&script)).into_bytes();
     }
     out.raw(&script);
     Ok(0)
 }
 
-/// The generated script offers options where nothing is typed yet. A command that has nothing else to offer would so
-/// get a `-` typed; without it the shell offers files.
+/// The generated script offers options even if nothing is typed. For a command that has only options, the shell would
+/// type their common prefix `-`. Without this it offers files.
 fn without_dashes(script: &str) -> String {
     const OFFER: &str = "COMPREPLY=( $(compgen -W \"${opts}\" -- \"${cur}\") )";
     let (mut fixed, mut options_alone, mut last) = (String::with_capacity(script.len()), false, "");

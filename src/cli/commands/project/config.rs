@@ -18,30 +18,30 @@ use crate::url::{Url, redact_text};
 pub struct Args {
     /// The setting
     name: Option<String>,
-    /// Its new value
+    /// The new value
     value: Option<String>,
-    /// Read the new value from standard input; it is a secret
+    /// Read the new value, a secret, from standard input
     #[arg(long, requires = "name", conflicts_with_all = ["value", "list", "unset"])]
     stdin: bool,
-    /// Take the setting out
+    /// Remove the setting
     #[arg(long, requires = "name", conflicts_with_all = ["value", "list"])]
     unset: bool,
-    /// The settings of this clone
+    /// Use the settings of this clone
     #[arg(long, group = "level")]
     local: bool,
-    /// lockstep.toml; this is where settings are written by default
+    /// Use lockstep.toml, which is the default for writing
     #[arg(long, group = "level")]
     project: bool,
-    /// Your own settings, for all projects
+    /// Use your own settings, for all projects
     #[arg(long, group = "level")]
     user: bool,
     /// List all settings
     #[arg(short, long, conflicts_with = "name")]
     list: bool,
-    /// Say where each value comes from
+    /// Show where each value comes from
     #[arg(long, conflicts_with = "value")]
     show_origin: bool,
-    /// As JSON
+    /// Print JSON
     #[arg(long, conflicts_with = "value")]
     json: bool,
 }
@@ -57,8 +57,9 @@ More of remotes: lockstep remote modify --help
 From the weakest to the strongest: --user (~/.config/lockstep/config.toml), --project
 (lockstep.toml at the root), --local (this clone), then the variables LOCKSTEP_JOBS,
 LOCKSTEP_CACHE_DIR, LOCKSTEP_CACHE, LOCKSTEP_CACHE_SIGN and LOCKSTEP_PASS_ENV. lockstep.toml
-may be a stranger's: it narrows cache.mode, cache.sign, cache.trust and cache.verify_keys and never widens them,
-keeps cache.dir inside the repository, and runs no other shell than sh or bash.
+comes with the repository: it can narrow cache.mode, cache.sign, cache.trust and
+cache.verify_keys and not widen them, cannot set cache.dir outside of the repository, and no
+shell but sh or bash.
 
 Examples:
   lockstep config                          all settings
@@ -85,15 +86,15 @@ pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {
                     refuse_committed_password(name, value)?;
                 }
                 config::set(&file, name, &written)?;
-                out.say(format!("{name} = {} in {}", shown_value(name, &written), file.display()));
+                out.status(format!("{name} = {} in {}", shown_value(name, &written), file.display()));
                 return Ok(0);
             }
-            out.say(format!("{name} = {} in {}", shown_value(name, value), file.display()));
+            out.status(format!("{name} = {} in {}", shown_value(name, value), file.display()));
         }
         (Some(name), None) if args.stdin => {
             let file = file(args, global)?;
             set_secret(args, global, name, None, file.clone(), out)?;
-            out.say(format!("{name} = *** in {}", file.display()));
+            out.status(format!("{name} = *** in {}", file.display()));
         }
         (Some(name), None) if args.unset => {
             let file = file(args, global)?;
@@ -101,7 +102,7 @@ pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {
                 return Err(Error::missing(format!("{} does not set {name}", file.display()))
                     .hint("see what does: lockstep config --show-origin"));
             }
-            out.say(format!("took {name} out of {}", file.display()));
+            out.status(format!("removed {name} from {}", file.display()));
         }
         (Some(name), None) => {
             let config = read(args, global)?;
@@ -114,7 +115,7 @@ pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {
                 out.json(&entry(args, name, value, origin));
             } else {
                 out.line(line(args, name, value, origin));
-                tell_notes(args, &config, name, out);
+                print_notes(args, &config, name, out);
             }
         }
         (None, _) => {
@@ -126,12 +127,12 @@ pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {
             } else {
                 for (key, value, origin) in values {
                     out.line(format!("{key} = {}", line(args, key, value, origin)));
-                    tell_notes(args, &config, key, out);
+                    print_notes(args, &config, key, out);
                 }
-                // Of these nothing counts but what the notes say.
+                // These are not set; the notes say what is ignored.
                 for key in config.noted().filter(|key| config.get(key).is_ok_and(|found| found.is_none())) {
                     out.line(format!("{key} is not set"));
-                    tell_notes(args, &config, key, out);
+                    print_notes(args, &config, key, out);
                 }
             }
         }
@@ -143,19 +144,20 @@ fn is_url(name: &str) -> bool {
     name.starts_with("remote.") && name.ends_with(".url")
 }
 
-/// The URL of a remote as `remote add` reads it. The settings of the user have no project that a folder is seen from.
+/// The URL of a remote as `remote add` reads it. The settings of the user belong to no project, so a relative folder
+/// stays as it is.
 fn url(args: &Args, global: &Global, value: &str) -> Result<String> {
     if args.user {
         return setup::written_url(None, value);
     }
     match Project::open(surroundings(global)?) {
         Ok(project) => setup::written_url(Some(&project), value),
-        // Settings that cannot be read may be what is mended here.
+        // This command may be what repairs settings that cannot be read.
         Err(_) => setup::written_url(None, value),
     }
 }
 
-/// Writes a secret of a remote, with the place that it is for where that is known here.
+/// Writes a secret of a remote, bound to the remote's host if that is known here.
 fn set_secret(
     args: &Args,
     global: &Global,
@@ -166,12 +168,12 @@ fn set_secret(
 ) -> Result<()> {
     let remote = name.strip_prefix("remote.").and_then(|rest| rest.rsplit_once('.'));
     let Some((remote, option)) = remote.filter(|_| config::is_secret(name)) else {
-        return Err(Error::usage(format!("`{name}` is no secret: its value is an argument"))
+        return Err(Error::usage(format!("`{name}` is not a secret: pass its value as an argument"))
             .hint(format!("lockstep config {name} VALUE")));
     };
     let command = format!("lockstep remote modify --local {remote} {option}");
     if !(args.local || args.user) {
-        return Err(Error::usage(format!("{name} is a secret and does not belong into lockstep.toml")).hint(command));
+        return Err(Error::usage(format!("{name} is a secret and does not belong in lockstep.toml")).hint(command));
     }
     let value = ask::secret_argument(value, args.stdin, option, &command, out)?;
     match Project::open(surroundings(global)?) {
@@ -181,7 +183,7 @@ fn set_secret(
     }
 }
 
-/// `lockstep.toml` is committed, and a URL may hold a password.
+/// Refuses a URL with a password, since `lockstep.toml` is committed.
 fn refuse_committed_password(name: &str, value: &str) -> Result<()> {
     if !name.starts_with("remote.") || !Url::from(value).has_secret() {
         return Ok(());
@@ -190,12 +192,12 @@ fn refuse_committed_password(name: &str, value: &str) -> Result<()> {
         .hint(format!("for this clone alone: lockstep config --local {name} URL")))
 }
 
-/// One file alone has no defaults.
+/// Is a value shown? With a level, only those of its file, which has no defaults.
 fn shown(args: &Args, origin: &Origin) -> bool {
     !(args.local || args.project || args.user) || matches!(origin, Origin::File(_))
 }
 
-/// A secret is never shown.
+/// A value for display, never a secret.
 fn shown_value(key: &str, value: &str) -> String {
     match key {
         _ if !config::is_shown(key) => "***".to_string(),
@@ -209,8 +211,8 @@ fn line(args: &Args, key: &str, value: &Setting, origin: &Origin) -> String {
     if args.show_origin { format!("{value}  ({origin})") } else { value.to_string() }
 }
 
-/// What lockstep.toml says of a key, and does not count as it stands.
-fn tell_notes(args: &Args, config: &Config, key: &str, out: &Output) {
+/// Prints values of lockstep.toml that are ignored or narrowed.
+fn print_notes(args: &Args, config: &Config, key: &str, out: &Output) {
     for note in config.notes(key).iter().filter(|_| args.show_origin) {
         let ignored = if note.ignored { "ignored, " } else { "" };
         out.line(format!(
@@ -233,7 +235,7 @@ fn entry(args: &Args, key: &str, value: &Setting, origin: &Origin) -> Json {
     if args.show_origin { json!({"value": value, "origin": origin.to_string()}) } else { value }
 }
 
-/// All settings that count here, or those of the one file that is asked for.
+/// All settings in effect here, or those of one file with a level.
 fn read(args: &Args, global: &Global) -> Result<Config> {
     if args.local || args.project || args.user {
         return Config::load(&Sources::file(file(args, global)?));
@@ -243,29 +245,29 @@ fn read(args: &Args, global: &Global) -> Result<Config> {
     let sources = Sources { files, given: around.settings.clone(), checkout: None };
     match Project::open(around) {
         Ok(project) => Ok(project.config),
-        // Outside of any repository the user's own settings are all there is.
+        // Outside of a repository, only the user's own settings are in effect.
         Err(e) if e.kind == Kind::Missing => Config::load(&sources),
         Err(e) => Err(e),
     }
 }
 
-/// The file of the level that is asked for.
+/// The file of the level.
 fn file(args: &Args, global: &Global) -> Result<PathBuf> {
     let around = surroundings(global)?;
     if args.user {
         return around.user_config.ok_or_else(|| {
-            Error::missing("there is no place for your own settings").hint("set HOME or XDG_CONFIG_HOME")
+            Error::missing("there is no folder for your own settings").hint("set HOME or XDG_CONFIG_HOME")
         });
     }
     let repo = crate::git::Repo::at_hand(&around.cwd, &around.git)?;
     if args.local {
         return Ok(repo.local_config());
     }
-    // Its settings stand in its commits.
+    // A bare repository has lockstep.toml only in its commits.
     if repo.is_bare() {
-        return Err(Error::usage("a bare repository has no lockstep.toml that could be changed")
+        return Err(Error::usage("a bare repository has no lockstep.toml to change")
             .hint("for this repository alone: --local")
-            .hint("for everybody: in a clone, with a commit"));
+            .hint("for all clones: in a clone, with a commit"));
     }
     Ok(repo.project_config())
 }

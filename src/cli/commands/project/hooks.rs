@@ -15,7 +15,7 @@ pub struct Args {
 #[derive(Subcommand, Debug)]
 enum Sub {
     Install(InstallArgs),
-    /// Remove the hooks and the merge driver, and put back the hooks from before
+    /// Remove the hooks and the merge driver, and restore the hooks from before
     Uninstall,
 }
 
@@ -77,5 +77,5 @@ fn git_repo(project: &Project) -> Result<&Repo> {
 }
 
 fn print(done: Done, out: &Output) {
-    done.iter().for_each(|line| out.say(line));
+    done.iter().for_each(|line| out.status(line));
 }

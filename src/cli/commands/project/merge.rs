@@ -11,12 +11,12 @@ use crate::workspace::join_data::Picks;
 
 /// Resolve merge conflicts in pipeline.lock
 ///
-/// Each stage is taken whole from one side: from the one that changed it; where both did, from the one that ran on the
-/// inputs as they are merged now, else from ours. So resolve pipeline.yaml and your params first. A stage that is stale
-/// then shows in `lockstep status`.
+/// Takes each stage whole from one side: from the side that changed it; if both did, from the side that ran on the inputs
+/// as they are merged now, else from ours. So resolve pipeline.yaml and your params first. `lockstep status` then shows
+/// stages that are stale.
 ///
-/// Data of which both sides changed other files is joined file by file. A file that both changed, or that one removed
-/// and the other changed, stays a conflict until --ours or --theirs takes it from one side.
+/// Merges data file by file. A file that both sides changed, or that one removed and the other changed, stays a conflict
+/// until --ours or --theirs takes it from one side.
 ///
 /// After `lockstep hooks install` Git does this itself; merge buttons of hosting sites do not.
 #[derive(clap::Args, Debug)]
@@ -27,12 +27,12 @@ Examples:
   lockstep merge --theirs data/x.csv this file of tracked data as they have it
   lockstep merge && git add -u && git rebase --continue")]
 pub struct Args {
-    /// Lock files, or folders with some [default: all]
+    /// Lock files, or folders with lock files [default: all]
     paths: Vec<String>,
-    /// Data, or a file in it, to be taken from our side where it has a conflict; may be given several times
+    /// Take this data, or file of data, from our side if it has a conflict; may be repeated
     #[arg(long, value_name = "PATH")]
     ours: Vec<String>,
-    /// The same from their side; in a rebase that is your own commit
+    /// The same from their side, which in a rebase is your own commit
     #[arg(long, value_name = "PATH")]
     theirs: Vec<String>,
 }
@@ -54,24 +54,24 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let Resolution { resolved, settled } = resolution?;
     let named = |path: &RepoPath| path.relative_to(&project.cwd);
     if resolved.is_empty() && settled.is_empty() {
-        out.say("no pipeline.lock has a conflict");
+        out.status("no pipeline.lock has a conflict");
         return Ok(0);
     }
     for path in &settled {
-        out.say(format!("{} is settled already, and stays as it is", named(path)));
+        out.status(format!("{} is settled already, and stays as it is", named(path)));
     }
     for lock in &resolved {
-        out.say(format!("{}: ours is {}, theirs is {}", named(&lock.path), lock.ours, lock.theirs));
+        out.status(format!("{}: ours is {}, theirs is {}", named(&lock.path), lock.ours, lock.theirs));
         for choice in &lock.choices {
-            out.say(format!("  {}", sentence(choice, "ours", "theirs")));
+            out.status(format!("  {}", sentence(choice, "ours", "theirs")));
         }
         let is_whole = |choice: &&Choice| choice.why == Why::PickedWhole && !choice.gone;
         for choice in lock.choices.iter().filter(is_whole) {
-            tell_whole(choice, &named(&lock.path), &folder_of(project, &lock.path), out);
+            warn_taken_whole(choice, &named(&lock.path), &folder_of(project, &lock.path), out);
         }
         for block in &lock.left_out {
             let name = block.name();
-            out.say(format!("  {name}: left out, its record is mixed from both; the next repro makes it"));
+            out.status(format!("  {name}: left out, its record is mixed from both; the next repro makes it"));
         }
         for name in &lock.unlisted {
             out.warn(format!("{} pins {name}, which no pipeline file lists as data", named(&lock.path)));
@@ -86,12 +86,12 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         return Err(error);
     }
     let paths: Vec<_> = resolved.iter().map(|lock| &lock.path).chain(&settled).map(named).collect();
-    out.say(format!("next: git add {}", words(paths)));
+    out.status(format!("next: git add {}", words(paths)));
     Ok(0)
 }
 
-/// Data was taken from one side without its listings, so that nothing of the other side is in it.
-fn tell_whole(choice: &Choice, lock: &str, folder: &str, out: &Output) {
+/// Warns of data that was taken from one side because its listings are missing.
+fn warn_taken_whole(choice: &Choice, lock: &str, folder: &str, out: &Output) {
     let (this, other) = match choice.side {
         Side::Ours => ("ours", "theirs"),
         Side::Theirs => ("theirs", "ours"),
@@ -106,7 +106,7 @@ fn tell_whole(choice: &Choice, lock: &str, folder: &str, out: &Output) {
     ));
 }
 
-/// The folder of a lock as it stands before paths in it, for the current folder.
+/// The folder of a lock relative to the current folder, as a prefix of paths.
 fn folder_of(project: &Project, lock: &RepoPath) -> String {
     match lock.parent().unwrap_or_default().relative_to(&project.cwd).as_str() {
         "." => String::new(),
@@ -114,10 +114,10 @@ fn folder_of(project: &Project, lock: &RepoPath) -> String {
     }
 }
 
-/// Most lines of files with conflicts that are shown for one lock.
+/// The largest number of conflicting files that are shown for one lock.
 const MOST_SHOWN: usize = 20;
 
-/// The data of a lock that cannot be joined. `folder` stands before its paths.
+/// The error for data of a lock that cannot be merged. `folder` is the prefix of its paths.
 pub fn conflict_error(lock: &str, folder: &str, conflicts: &[DataConflict]) -> Error {
     let details: Vec<&String> = conflicts.iter().flat_map(|conflict| &conflict.details).collect();
     let mut lines: Vec<String> = details.iter().take(MOST_SHOWN).map(|detail| format!("  {folder}{detail}")).collect();
@@ -126,7 +126,7 @@ pub fn conflict_error(lock: &str, folder: &str, conflicts: &[DataConflict]) -> E
     }
     let mut error = Error::new(Kind::Check, format!("{lock} has conflicts in data")).with_lines(lines);
     if conflicts.iter().any(|conflict| conflict.remedy == Remedy::Fetch) {
-        error = error.hint("bring the listings of both sides and join them: lockstep fetch, then lockstep merge");
+        error = error.hint("fetch the listings of both sides and merge them: lockstep fetch, then lockstep merge");
     }
     let first = format!("{folder}{}", conflicts.first().map_or("PATH", |conflict| &conflict.path));
     let first = word(&first);
@@ -148,11 +148,13 @@ pub fn sentence(choice: &Choice, ours: &str, theirs: &str) -> String {
         (Why::OnlyChange, false) => format!("{name}: taken from {this}"),
         (Why::Inputs, _) => format!("{name}: both sides ran it; taken from {this}, which ran on the merged inputs"),
         (Why::Undecided, _) => format!("{name}: both sides changed it; taken from {this}"),
-        (Why::Joined, _) => format!("{name}: joined file by file from both sides"),
+        (Why::Joined, _) => format!("{name}: merged file by file from both sides"),
         (Why::Picked, true) => format!("{name}: removed, as {this} has it"),
         (Why::Picked, false) => format!("{name}: conflicts are taken from {this}"),
         (Why::PickedWhole, true) => format!("{name}: removed, as {this} has it"),
-        (Why::PickedWhole, false) => format!("{name}: taken whole from {this}, since its files are not listed here"),
+        (Why::PickedWhole, false) => {
+            format!("{name}: taken whole from {this}, since the listing of its files is not here")
+        }
         (Why::Settled, _) => format!("{name}: settled already"),
         (Why::NotRemoved, _) => format!("{name}: removed by {other}, but {this} changed it; kept"),
     }

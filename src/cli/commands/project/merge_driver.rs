@@ -19,8 +19,8 @@ use crate::workspace::join_data::{DataJoiner, Picks};
 
 /// Merge a pipeline.lock for Git (see `lockstep hooks install`)
 ///
-/// Git merges file by file, so nothing but the three locks is looked at, and the store where folders of data have to be
-/// joined. Data that cannot be joined is a conflict. What cannot be read as a lock is merged as text, and is a conflict.
+/// Git merges one file at a time, so this reads only the three versions of the lock, and the store to merge folders of
+/// data. Data that cannot be merged is a conflict. A file that is not a valid lock is merged as text, and is a conflict.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -28,15 +28,15 @@ Examples:
 pub struct Args {
     /// The common ancestor's version
     base: PathBuf,
-    /// Ours, which the result is written to
+    /// Our version, which the result is written to
     ours: PathBuf,
-    /// Theirs
+    /// Their version
     theirs: PathBuf,
-    /// Where the lock lies in the repository
+    /// The path of the lock in the repository
     path: String,
-    /// What Git calls our side
+    /// Git's name of our side
     ours_name: Option<String>,
-    /// What Git calls their side
+    /// Git's name of their side
     theirs_name: Option<String>,
 }
 
@@ -79,7 +79,7 @@ pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {
     let repo = Repo::at_hand(&around.cwd, &around.git).ok();
     let (ours, theirs) = (side_name(labels.ours, repo.as_ref()), side_name(labels.theirs, repo.as_ref()));
     for choice in merged.choices.iter().filter(|choice| choice.why != Why::OnlyChange) {
-        out.say(format!("{}: {}", args.path, sentence(choice, &ours, &theirs)));
+        out.status(format!("{}: {}", args.path, sentence(choice, &ours, &theirs)));
     }
     if merged.conflicts.is_empty() {
         return Ok(0);
@@ -88,19 +88,19 @@ pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {
     Err(conflict_error(&args.path, &folder, &merged.conflicts))
 }
 
-/// The surroundings of a lock, whose folder says which project it belongs to, and may not be there.
+/// The surroundings of a lock, from the nearest existing folder above it, which determines the project.
 fn at_lock(around: &Surroundings, lock: &str) -> Surroundings {
     let path = around.cwd.join(lock);
     let folder = path.ancestors().skip(1).find(|folder| folder.is_dir());
     Surroundings { cwd: folder.unwrap_or(&around.cwd).to_path_buf(), ..around.clone() }
 }
 
-/// What Git calls a side. An older Git leaves the placeholder as it is.
+/// Git's name of a side. An older Git passes the placeholder as it is.
 fn label<'a>(name: &'a Option<String>, word: &'a str) -> &'a str {
     name.as_deref().filter(|name| !name.is_empty() && !name.starts_with('%')).unwrap_or(word)
 }
 
-/// A side as people know it: what Git calls it, and its commit.
+/// A side in words: Git's name, and its commit.
 fn side_name(label: &str, repo: Option<&Repo>) -> String {
     match repo.and_then(|repo| repo.describe(label).ok().flatten()) {
         Some(commit) => format!("{label}, {commit}"),

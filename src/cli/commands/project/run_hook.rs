@@ -17,7 +17,7 @@ use crate::remote::unpushed::{Left, Update, unpushed};
 use crate::run::data;
 use crate::workspace::status::status;
 
-/// What the hooks that `lockstep hooks install` writes call
+/// Run by the hooks that `lockstep hooks install` writes
 #[derive(clap::Args, Debug)]
 pub struct Args {
     #[command(subcommand)]
@@ -37,7 +37,7 @@ Examples:
         /// Git's name of the remote, and its address
         git: Vec<String>,
     },
-    /// Tell which outputs are not what pipeline.lock says
+    /// Show which outputs differ from pipeline.lock
     PostCheckout {
         /// The commits before and after, and 1 for a whole checkout
         git: Vec<String>,
@@ -55,8 +55,8 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         Sub::PostCheckout { git } if git.get(2).is_some_and(|flag| flag == "0") => Ok(0),
         Sub::PostCheckout { .. } | Sub::PostMerge { .. } => {
             let is_merged = matches!(args.command, Sub::PostMerge { .. });
-            // Whatever is wrong will be said by the next command; Git is done already.
-            let _ = tell_differences(is_merged, project, out);
+            // Git has finished already, so an error is left to the next command.
+            let _ = print_differences(is_merged, project, out);
             Ok(0)
         }
     }
@@ -87,7 +87,7 @@ fn pre_push(project: &Project, out: &Output) -> Result<u8> {
     Ok(Kind::Check.exit_code())
 }
 
-/// Lines `local-ref local-commit remote-ref remote-commit`; a ref that goes away leaves nothing behind.
+/// Parses lines `local-ref local-commit remote-ref remote-commit`. Skips deleted refs.
 fn updates(lines: &str) -> Vec<Update> {
     let is_none = |id: &str| id.bytes().all(|b| b == b'0');
     lines
@@ -122,9 +122,8 @@ fn refusal(left: &Left, is_head: bool) -> Error {
     error.hint("git push --no-verify — pushes without this check")
 }
 
-fn tell_differences(is_merged: bool, project: &Project, out: &Output) -> Result<()> {
-    // In the middle of a rebase this would be said for each commit. A merge that is done counts as underway until its
-    // hook is over.
+fn print_differences(is_merged: bool, project: &Project, out: &Output) -> Result<()> {
+    // Stays silent during a rebase, which runs the hook for each commit. A merge is underway until its hook has ended.
     match project.repo.underway() {
         None => {}
         Some(Underway::Merge) if is_merged => {}
@@ -143,8 +142,8 @@ fn tell_differences(is_merged: bool, project: &Project, out: &Output) -> Result<
     let counts = [(outs, "output"), (data, "data path")].into_iter().filter(|(n, _)| *n > 0);
     let counts: Vec<String> = counts.map(|(n, word)| text::count(n, word)).collect();
     if !counts.is_empty() {
-        let be = if outs + data == 1 { "is" } else { "are" };
-        out.say(format!("{} {be} not what pipeline.lock says: lockstep checkout", counts.join(" and ")));
+        let be = if outs + data == 1 { "differs" } else { "differ" };
+        out.status(format!("{} {be} from pipeline.lock: lockstep checkout", counts.join(" and ")));
     }
     Ok(())
 }

@@ -13,13 +13,12 @@ Examples:
   lockstep version -v       with the platform and the versions of the formats that it reads and writes
   lockstep version --json")]
 pub struct Args {
-    /// As JSON
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
-/// Is this `lockstep version` or `lockstep --version`, and nothing more? Scripts ask it often, and all of the command line
-/// need not be built for it.
+/// Are the arguments `version` or `--version` alone? Scripts run this often, and it needs no command line parser.
 pub fn is_asked(mut args: impl Iterator<Item = OsString>) -> bool {
     args.next();
     let is_version = args.next().is_some_and(|word| ["version", "--version", "-V"].iter().any(|known| word == *known));

@@ -29,11 +29,11 @@ enum Sub {
     Templates(TemplatesArgs),
 }
 
-/// Make a page of HTML of all plots
+/// Make an HTML page of all plots
 ///
-/// These are the `plots:` of stages and those at the top of a pipeline.yaml; a target may be any other file of data or
-/// picture as well. Data is CSV, TSV, JSON or YAML; without `x` rows are counted, without `y` the last column is drawn.
-/// The page is one file with everything inside. Its path is printed.
+/// Plots are listed under `plots:` of a stage or at the top of a pipeline.yaml; a target may also be any other data file
+/// or image. Data is CSV, TSV, JSON or YAML; without `x` the x axis is the row number, without `y` the last column is
+/// drawn. The page is one file without references. Prints its path.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -46,16 +46,16 @@ Examples:
 struct ShowArgs {
     /// Plots, stages, files or folders [default: all plots]
     targets: Vec<String>,
-    /// As of this revision; several times for several [default: the workspace]
+    /// Draw the plots of this revision; may be repeated [default: the workspace]
     #[arg(long = "rev", value_name = "REV")]
     revisions: Vec<String>,
     #[command(flatten)]
-    look: Look,
+    look: DrawArgs,
 }
 
-/// Draw plots of several revisions into one page
+/// Draw plots of several revisions on one page
 ///
-/// Lines and bars lie over each other, one colour a revision; confusion matrices and pictures stand side by side.
+/// Lines and bars share a chart, with one colour for each revision; confusion matrices and images are side by side.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -64,63 +64,63 @@ Examples:
   lockstep plots diff HEAD~2 HEAD~1 HEAD     three commits
   lockstep plots diff main --targets loss --md")]
 struct DiffArgs {
-    /// Revisions, or `workspace` [default: HEAD and the workspace; of one: it and the workspace]
+    /// Revisions, or `workspace` [default: HEAD and the workspace; for one, that and the workspace]
     revisions: Vec<String>,
     /// Plots, stages, files or folders [default: all plots]
     #[arg(long, num_args = 1.., value_name = "TARGET")]
     targets: Vec<String>,
     #[command(flatten)]
-    look: Look,
+    look: DrawArgs,
 }
 
-/// List the ways to draw a plot
+/// List the templates of plots
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
   lockstep plots templates
   lockstep plots show -t smooth loss.csv")]
 struct TemplatesArgs {
-    /// As JSON
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
 #[derive(clap::Args, Debug)]
-struct Look {
+struct DrawArgs {
     /// The column for the x axis
     #[arg(short, value_name = "COLUMN")]
     x: Option<String>,
-    /// A column for the y axis; several times for several
+    /// A column for the y axis; may be repeated
     #[arg(short, value_name = "COLUMN")]
     y: Vec<String>,
-    /// Words below the x axis
+    /// The label of the x axis
     #[arg(long, value_name = "TEXT")]
     x_label: Option<String>,
-    /// Words beside the y axis
+    /// The label of the y axis
     #[arg(long, value_name = "TEXT")]
     y_label: Option<String>,
     /// The title of each plot
     #[arg(long, value_name = "TEXT")]
     title: Option<String>,
-    /// How to draw: one of `plots templates`, or a file of Vega-Lite with DVC's anchors
+    /// The template: one of `lockstep plots templates`, or a Vega-Lite file with DVC's anchors
     #[arg(short, long, value_name = "NAME")]
     template: Option<String>,
-    /// The first line of a CSV or TSV file is data; columns are called 0, 1, …
+    /// Treat the first line of a CSV or TSV file as data; columns are named 0, 1, …
     #[arg(long)]
     no_header: bool,
-    /// The page, or a folder for its index.html [default: plots.html]
+    /// The file of the page, or a folder for index.html [default: plots.html]
     #[arg(short, long, value_name = "PATH", conflicts_with_all = ["json", "md", "text"])]
     out: Option<std::path::PathBuf>,
-    /// Show the page in the browser
+    /// Open the page in the browser
     #[arg(long, conflicts_with_all = ["json", "md", "text"])]
     open: bool,
-    /// The data as JSON, no page
+    /// Print the data as JSON, without a page
     #[arg(long, group = "form")]
     json: bool,
-    /// A table in Markdown, no page
+    /// Print a Markdown table, without a page
     #[arg(long, group = "form")]
     md: bool,
-    /// A line of blocks for each series, no page
+    /// Print a line of blocks for each series, without a page
     #[arg(long, group = "form")]
     text: bool,
 }
@@ -151,12 +151,12 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     }
 }
 
-/// DVC's word for the files as they are now is known, too.
+/// Accepts `workspace`, DVC's word for the files as they are now.
 fn revision(name: &str) -> Rev {
     if name == "workspace" { Rev::Worktree } else { Rev::Named(name.to_string()) }
 }
 
-fn show(revisions: &[Rev], targets: &[String], look: &Look, project: &Project, out: &Output) -> Result<u8> {
+fn show(revisions: &[Rev], targets: &[String], look: &DrawArgs, project: &Project, out: &Output) -> Result<u8> {
     let overrides = look.overrides(&project.cwd);
     let snapshots = project.snapshots();
     let snapshots: Vec<Snapshot<'_>> = revisions.iter().map(|rev| snapshots.at(rev)).collect::<Result<_>>()?;
@@ -184,10 +184,10 @@ fn show(revisions: &[Rev], targets: &[String], look: &Look, project: &Project, o
         code = Some(code.unwrap_or(u8::MAX).min(error.kind.exit_code()));
     }
     for note in &report.notes {
-        out.say(note);
+        out.status(note);
     }
     if nothing && report.errors.is_empty() {
-        out.say("no plots here");
+        out.status("no plots here");
         out.hint("name a file: lockstep plots show FILE, or list it under `plots:` of its stage");
     }
     let code = code.unwrap_or(0);
@@ -197,7 +197,7 @@ fn show(revisions: &[Rev], targets: &[String], look: &Look, project: &Project, o
     Ok(snapshots.iter().fold(code, |code, snapshot| advice::exit_code_of_all(code, &snapshot.definitions)))
 }
 
-/// Definitions of all revisions, and their data.
+/// Reads the definitions of all revisions, and their data.
 fn gather(
     snapshots: &[Snapshot<'_>],
     targets: &[String],
@@ -208,7 +208,7 @@ fn gather(
     let mut all = Vec::new();
     let mut errors = Vec::new();
     for (n, snapshot) in snapshots.iter().enumerate() {
-        // Commits with the same pipeline files share what was read of them.
+        // Commits with the same pipeline files share their parsed definitions.
         if !snapshots[..n].iter().any(|other| Rc::ptr_eq(&other.definitions, &snapshot.definitions)) {
             advice::warn_broken_pipelines_of(snapshot, out);
         }
@@ -223,7 +223,7 @@ fn gather(
         };
         let seen: Vec<String> = targets.iter().map(|target| project.seen(target)).collect();
         definitions = plots::select(&definitions, &seen, &project.cwd, &exists)?;
-        // What is wrong with other plots is of no concern.
+        // Errors of plots that are not selected are ignored.
         errors.clear();
     }
     definitions.iter_mut().for_each(|definition| overrides.apply(definition));
@@ -250,7 +250,7 @@ fn print(report: &Report, out: &Output) {
     }
 }
 
-/// A title cannot move the cursor.
+/// A title without control characters.
 fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
@@ -266,7 +266,7 @@ fn templates(args: &TemplatesArgs, out: &Output) {
     }
 }
 
-impl Look {
+impl DrawArgs {
     fn overrides(&self, cwd: &RepoPath) -> Overrides {
         Overrides {
             x: self.x.clone(),

@@ -1,4 +1,4 @@
-//! Where the page goes, and how it comes to be seen.
+//! The file of the page, and the browser that shows it.
 
 use std::fs;
 use std::io::{ErrorKind, Read};
@@ -13,10 +13,10 @@ use crate::replace::replace_file;
 use crate::report::plots::GENERATOR;
 
 const NAME: &str = "plots.html";
-/// The page says what made it within so many bytes.
+/// The name of the generator stands within so many bytes of the page.
 const HEAD: u64 = 1024;
 
-/// Writes the page; its path as it is to be typed from the current folder. Nothing is replaced but an earlier page.
+/// Writes the page and returns its path, relative to the current folder. Replaces no file but an earlier page.
 pub fn write(asked: Option<&Path>, page: &str, project: &Project, out: &Output) -> Result<PathBuf> {
     let mut path = asked.unwrap_or(Path::new(NAME)).to_path_buf();
     let here = &project.around.cwd;
@@ -27,10 +27,10 @@ pub fn write(asked: Option<&Path>, page: &str, project: &Project, out: &Output) 
         path.push("index.html");
     }
     let there = here.join(&path);
-    // The user did not name the default: a link of that name is the repository's.
+    // The default path is not the user's choice, so a link there may come from the repository.
     if asked.is_none() && here.join(NAME).is_symlink() {
-        return Err(Error::usage(format!("{NAME} is a symlink: the page is not written where it leads"))
-            .hint("name a place for it: lockstep plots show -o FILE.html, or remove the link"));
+        return Err(Error::usage(format!("{NAME} is a symlink: the page is not written through it"))
+            .hint("choose another file: lockstep plots show -o FILE.html, or remove the link"));
     }
     check_target(&there)?;
     refuse_foreign(&there, &path)?;
@@ -39,26 +39,26 @@ pub fn write(asked: Option<&Path>, page: &str, project: &Project, out: &Output) 
     }
     replace_file(&there, page.as_bytes())?;
     if asked.is_none() {
-        tell_ignore(project, out);
+        hint_gitignore(project, out);
     }
     Ok(path)
 }
 
-/// A file that is no page of ours is somebody's.
+/// Refuses to replace a file that is not a page of lockstep.
 fn refuse_foreign(there: &Path, path: &Path) -> Result<()> {
     let mut head = Vec::new();
     match document::open(there).and_then(|file| file.take(HEAD).read_to_end(&mut head)) {
         Ok(0) => Ok(()),
         Ok(_) if String::from_utf8_lossy(&head).contains(GENERATOR) => Ok(()),
-        Ok(_) => Err(Error::usage(format!("{} exists and is no page that lockstep made", path.display()))
+        Ok(_) => Err(Error::usage(format!("{} exists and was not made by lockstep", path.display()))
             .hint("name another file: -o FILE.html, or remove it")),
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
         Err(e) => Err(Error::io("look at", path, e)),
     }
 }
 
-/// The page is made anew from what is in Git, so it need not be there itself.
-fn tell_ignore(project: &Project, out: &Output) {
+/// Adds the page to .gitignore: it can be made again from what Git tracks.
+fn hint_gitignore(project: &Project, out: &Output) {
     if !project.repo.is_git() {
         return;
     }
@@ -69,7 +69,7 @@ fn tell_ignore(project: &Project, out: &Output) {
     }
 }
 
-/// Shows the page in a browser. That there is none is worth a word, and no failure.
+/// Opens the page in a browser. Without a browser, prints a message; it is not a failure.
 pub fn open(path: &Path, project: &Project, out: &Output) {
     let program = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
     let there = project.around.cwd.join(path);

@@ -9,10 +9,10 @@ use crate::project::Project;
 use crate::shell::{word, words};
 use crate::workspace::worktree_lock;
 
-/// Write a stage into the pipeline.yaml of the current folder
+/// Add a stage to the pipeline.yaml of the current folder
 ///
-/// Comments and order of the file stay as they are. Nothing runs, unless `--run` says so. Paths count from the working
-/// folder of the stage.
+/// Comments and order of the file stay as they are. The stage does not run without `--run`. Paths are relative to the
+/// working folder of the stage.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -20,7 +20,7 @@ Examples:
   lockstep stage add -n train -d data/clean -p lr,epochs -o model.bin -M metrics.json python train.py
   lockstep stage add -n train --force -p conf.json:lr -o model.bin 'python train.py > log.txt'")]
 pub struct Args {
-    /// The stage's name
+    /// The name of the stage
     #[arg(short, long)]
     name: String,
     /// Replace a stage of this name
@@ -29,13 +29,13 @@ pub struct Args {
     /// A file or folder that the command reads
     #[arg(short, long, value_name = "PATH")]
     deps: Vec<String>,
-    /// Parameters that the command reads; of params.yaml, if no other file is named
+    /// Parameters that the command reads [default file: params.yaml]
     #[arg(short, long, value_name = "[FILE:]KEY,…")]
     params: Vec<String>,
     /// A file or folder that the command makes
     #[arg(short, long, value_name = "PATH")]
     outs: Vec<String>,
-    /// An output that is not stored, for Git to track
+    /// An output that is not stored; Git may track it
     #[arg(short = 'O', long, value_name = "PATH")]
     outs_no_cache: Vec<String>,
     /// An output that is not removed before the command runs
@@ -56,7 +56,7 @@ pub struct Args {
     /// The same, not stored
     #[arg(long, value_name = "PATH")]
     plots_no_cache: Vec<String>,
-    // DVC's old option, refused with a word about what to do instead.
+    // DVC's old option, refused with a hint.
     #[arg(short, hide = true, value_name = "PATH")]
     checkpoints: Vec<String>,
     /// An environment variable that is an input
@@ -65,19 +65,19 @@ pub struct Args {
     /// A folder for checkpoints: kept when the command fails, emptied when it succeeds
     #[arg(long, value_name = "DIR")]
     scratch: Vec<String>,
-    /// The folder in which the command runs
+    /// The working folder of the command
     #[arg(short, long, value_name = "DIR")]
     wdir: Option<String>,
-    /// Run the stage each time
+    /// Run the stage in each repro
     #[arg(long)]
     always_changed: bool,
-    /// What the stage does, for people
+    /// A description of the stage
     #[arg(long, value_name = "TEXT")]
     desc: Option<String>,
-    /// Run the stage, and what it needs, at once
+    /// Run the stage, and the stages that it depends on, now
     #[arg(long)]
     run: bool,
-    /// The command; several words are joined, those with blanks in them in quotes
+    /// The command; several words are joined, and words with blanks are quoted
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
     command: Vec<String>,
 }
@@ -85,7 +85,7 @@ pub struct Args {
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     if !args.checkpoints.is_empty() {
         return Err(Error::usage("-c (checkpoints) is gone, from DVC as well")
-            .hint("a folder from which the command can go on after a failure: --scratch DIR")
+            .hint("a folder from which the command can continue after a failure: --scratch DIR")
             .hint("an output that is not removed before a run: --outs-persist PATH"));
     }
     let progress = Progress::new(out, false);
@@ -106,17 +106,17 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
             "Git tracks {}, and only one of Git and lockstep can keep it",
             names.join(", ")
         ))
-        .hint(format!("take it out of Git, keeping the file: git rm -r --cached {}", words(names)))
+        .hint(format!("stop tracking it in Git, keeping the file: git rm -r --cached {}", words(names)))
         .hint("or leave it to Git: --outs-no-cache, --metrics-no-cache, --plots-no-cache"));
     }
     made.write(project)?;
     drop(edit);
     let what = if made.is_new_file() { "wrote pipeline.yaml with" } else { "pipeline.yaml has" };
-    out.say(format!("{what} stage {}", args.name));
+    out.status(format!("{what} stage {}", args.name));
     if args.run {
         return repro::run(&repro::Args::of_stage(&args.name), project, out);
     }
-    out.say(format!("next: lockstep repro {}", word(&args.name)));
+    out.status(format!("next: lockstep repro {}", word(&args.name)));
     Ok(0)
 }
 
@@ -156,8 +156,8 @@ fn stage(args: &Args, project: &Project) -> Result<NewStage> {
     })
 }
 
-/// How the pipeline file names a path: what lies in the repository from the folder that it counts from, else a clone
-/// could not read it.
+/// A path as the pipeline file names it: relative to `folder` if it is inside the repository, so that it is valid in a
+/// clone.
 fn spelled(project: &Project, folder: &RepoPath, path: &str) -> String {
     if path.contains("://") {
         return path.to_string();
@@ -168,7 +168,7 @@ fn spelled(project: &Project, folder: &RepoPath, path: &str) -> String {
     }
 }
 
-/// `file:a,b` → the file with its keys, each file once; what has no `:` are keys of `params.yaml`.
+/// `file:a,b` → the file with its keys, each file once. Words without `:` are keys of `params.yaml`.
 fn params(written: &[String], spelled: &dyn Fn(&String) -> String) -> Vec<(Option<String>, Vec<String>)> {
     let mut files: Vec<(Option<String>, Vec<String>)> = Vec::new();
     for word in written {
@@ -177,7 +177,7 @@ fn params(written: &[String], spelled: &dyn Fn(&String) -> String) -> Vec<(Optio
             Some((_, keys)) => (None, keys),
             None => (None, word.as_str()),
         };
-        // Without keys all of params.yaml counts, which a list of keys cannot say.
+        // Without keys the stage depends on all of params.yaml, which a list of keys cannot express.
         let file = if file.is_none() && keys.is_empty() { Some("params.yaml".to_string()) } else { file };
         let file = if file.as_deref() == Some("params.yaml") && !keys.is_empty() { None } else { file };
         let keys = keys.split(',').map(str::trim).filter(|k| !k.is_empty()).map(str::to_string);
@@ -189,7 +189,7 @@ fn params(written: &[String], spelled: &dyn Fn(&String) -> String) -> Vec<(Optio
     files
 }
 
-/// One word is a command line as it is; several are joined, those in quotes that need them.
+/// A single word is a command line as it is. Several words are joined, and quoted where necessary.
 fn joined(words: &[String]) -> String {
     let [line] = words else {
         let quote = |word: &String| match word.as_str() {

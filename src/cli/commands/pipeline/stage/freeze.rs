@@ -10,11 +10,11 @@ use crate::plan::select::{Reach, Scope};
 use crate::project::Project;
 use crate::workspace::worktree_lock;
 
-/// Keep stages from running, whatever changes
+/// Freeze stages: do not run them, whatever changes
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
-  lockstep stage freeze fetch            keep what fetch made, whatever changes
+  lockstep stage freeze fetch            keep the outputs of fetch, whatever changes
   lockstep stage freeze train@0.1        all stages of train: they share one definition")]
 pub struct Args {
     /// Stages
@@ -22,7 +22,7 @@ pub struct Args {
     targets: Vec<String>,
 }
 
-/// Let frozen stages run again
+/// Unfreeze stages, so that they run again
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -71,16 +71,16 @@ fn set(targets: &[String], frozen: bool, project: &Project, out: &Output) -> Res
         match made {
             Some(made) => {
                 made.write(project)?;
-                out.say(format!("{word} {name}{all}"));
+                out.status(format!("{word} {name}{all}"));
             }
             None => {
                 let comma = if all.is_empty() { "" } else { "," };
-                out.say(format!("{name}{all}{comma} is {is} already"));
+                out.status(format!("{name}{all}{comma} is {is} already"));
             }
         }
     }
     if selected.named.is_empty() {
-        return Err(Error::usage("none of the targets is a stage").hint("see the stages: lockstep stage list --all"));
+        return Err(Error::usage("no target is a stage").hint("see the stages: lockstep stage list --all"));
     }
     Ok(0)
 }

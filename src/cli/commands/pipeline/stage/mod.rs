@@ -37,20 +37,20 @@ Examples:
   lockstep stage list              stages of the current folder's pipeline.yaml
   lockstep stage list --all        of every pipeline of the repository
   lockstep stage list --rev v1.0   of a commit, without checking it out
-  lockstep stage list --all --json everything that is resolved, for programs")]
+  lockstep stage list --all --json with all fields resolved, for programs")]
 struct List {
     /// Stages, groups, or pipeline files
     targets: Vec<String>,
-    /// Every pipeline of the repository
+    /// List the stages of every pipeline of the repository
     #[arg(short, long)]
     all: bool,
-    /// As of a commit: a branch, tag, `HEAD~3`, model version
+    /// List the stages of a revision: a branch, tag, `HEAD~3`, model version
     #[arg(long, value_name = "REV")]
     rev: Option<String>,
-    /// Names only
+    /// Print names only
     #[arg(long)]
     name_only: bool,
-    /// As JSON, with everything resolved
+    /// Print JSON, with all fields resolved
     #[arg(long)]
     json: bool,
 }
@@ -103,7 +103,7 @@ fn list(args: &List, project: &Project, out: &Output) -> Result<u8> {
     Ok(0)
 }
 
-/// The mistakes of all files in one message.
+/// The errors of all files in one message.
 fn merged(definitions: &Definitions) -> Option<Error> {
     let mut errors = definitions.broken.iter().map(|(_, e)| e);
     let mut all = errors.next()?.clone();

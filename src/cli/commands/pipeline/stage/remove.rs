@@ -6,25 +6,25 @@ use crate::error::Result;
 use crate::path::RepoPath;
 use crate::project::Project;
 
-/// Take stages and data out of the pipeline
+/// Remove stages, or tracked data, from the pipeline
 ///
-/// Their definitions leave pipeline.yaml, their entries pipeline.lock, their lines .gitignore. Files stay in the
-/// workspace, and what was stored stays in the store.
+/// Removes their definitions from pipeline.yaml, their entries from pipeline.lock and their lines from .gitignore. Files
+/// stay in the workspace, and objects in the store.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
   lockstep stage remove train                  a stage, or all stages of a foreach or matrix
-  lockstep stage remove train --outs           and the files that it made
-  lockstep stage remove data/raw               data stays as a file, and is tracked no more
+  lockstep stage remove train --outs           also delete its outputs
+  lockstep stage remove data/raw               stop tracking data, and keep the file
   lockstep stage remove sub/pipeline.yaml:train")]
 pub struct Args {
     /// Stages, groups, or tracked data
     #[arg(required = true)]
     targets: Vec<String>,
-    /// Delete the outputs, or the data, too
+    /// Also delete the outputs or the data
     #[arg(long)]
     outs: bool,
-    /// With --outs, delete even what is not in the store
+    /// With --outs, also delete files that are not in the store
     #[arg(short, long, requires = "outs")]
     force: bool,
 }
@@ -36,17 +36,17 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     progress.finish();
     let removed = removed?;
     for target in &removed.targets {
-        out.say(format!("removed {target}"));
+        out.status(format!("removed {target}"));
     }
     let names = |paths: &[RepoPath]| paths.iter().map(|p| p.relative_to(&project.cwd)).collect::<Vec<_>>().join(", ");
     if !removed.deleted.is_empty() {
-        out.say(format!("deleted {}", names(&removed.deleted)));
+        out.status(format!("deleted {}", names(&removed.deleted)));
     }
     if !removed.kept.is_empty() {
-        out.say(format!("still here: {}", names(&removed.kept)));
+        out.status(format!("still here: {}", names(&removed.kept)));
     }
     if !removed.unignored.is_empty() {
-        out.say(format!("still here, and no longer ignored by Git: {}", names(&removed.unignored)));
+        out.status(format!("still here, and no longer ignored by Git: {}", names(&removed.unignored)));
     }
     advice::print_git_add(&removed.written, project, out);
     Ok(0)

@@ -12,11 +12,11 @@ use crate::path::RepoPath;
 use crate::project::Project;
 use crate::retention::du::{Line, Options, Usage, usage};
 
-/// Tell what the store holds, for which stages and commits
+/// Show the disk usage of the store, by stage and commit
 ///
-/// Every byte is counted once: what the workspace pins, what only earlier commits pin (less what a later one shares with
-/// it), what other worktrees and projects need, results of earlier runs, and what nobody needs. AT names the remotes that
-/// have all of an output: it is safe to drop here. Sizes are those of files, so the total is what lies in the folder.
+/// Counts each byte once: what the workspace pins, what only earlier commits pin (without the part shared with later
+/// ones), what other worktrees and projects need, results of earlier runs, and unneeded objects. AT lists the remotes that
+/// have the whole output, so that it is safe to drop here. Sizes are those of files, so the total is that of the folder.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -27,16 +27,16 @@ Examples:
 pub struct Args {
     /// Stages, outputs, data, or folders [default: all]
     targets: Vec<String>,
-    /// Every earlier version in a line of its own, with the newest commit that pins it
+    /// Show each earlier version on a line, with the newest commit that pins it
     #[arg(short, long)]
     all: bool,
-    /// The remote that is asked [default: all]
+    /// The remote to compare with [default: all]
     #[arg(short, long, value_name = "NAME")]
     remote: Option<String>,
-    /// What is younger than this gc leaves alone
+    /// The --min-age of `store gc`, which keeps younger objects
     #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = duration)]
     min_age: Duration,
-    /// As JSON, sizes in bytes
+    /// Print JSON, with sizes in bytes
     #[arg(long)]
     json: bool,
 }
@@ -64,19 +64,19 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let total = usage.total();
     usage.workspace.retain(is_meant);
     usage.earlier.retain(is_meant);
-    tell_workspace(&usage, project, out);
+    print_workspace(&usage, project, out);
     if args.all || !args.targets.is_empty() {
-        tell_versions(&usage, project, out);
+        print_versions(&usage, project, out);
     } else {
-        tell_earlier(&usage, project, out);
+        print_earlier(&usage, project, out);
     }
     if args.targets.is_empty() {
-        tell_sums(&usage, total, project, out);
+        print_totals(&usage, total, project, out);
     }
     Ok(0)
 }
 
-/// Does a target mean this line: its stage, its group of stages, its path, a folder that it is in?
+/// Does a target select this line: by its stage, its group of stages, its path, or a folder above it?
 fn is_target(line: &Line, target: &str, cwd: &RepoPath) -> bool {
     let stage = &line.claim.stage;
     let here = if cwd.is_root() { target.to_string() } else { format!("{cwd}/pipeline.yaml:{target}") };
@@ -95,7 +95,7 @@ fn at(line: &Line) -> String {
     if line.remotes.is_empty() { "–".to_string() } else { line.remotes.join(", ") }
 }
 
-fn tell_workspace(usage: &Usage, project: &Project, out: &Output) {
+fn print_workspace(usage: &Usage, project: &Project, out: &Output) {
     let mut table = Table::new(["STAGE", "PATH", "SIZE", "ALONE", "AT"]);
     for line in &usage.workspace {
         let [stage, path] = shown(line, project);
@@ -108,8 +108,8 @@ fn tell_workspace(usage: &Usage, project: &Project, out: &Output) {
     table.print(false, out);
 }
 
-/// Earlier versions, one line for all of a path.
-fn tell_earlier(usage: &Usage, project: &Project, out: &Output) {
+/// Prints earlier versions, a line for each path.
+fn print_earlier(usage: &Usage, project: &Project, out: &Output) {
     let mut paths: BTreeMap<[String; 2], (usize, u64, usize, u64)> = BTreeMap::new();
     for line in &usage.earlier {
         let sum = paths.entry(shown(line, project)).or_default();
@@ -128,8 +128,8 @@ fn tell_earlier(usage: &Usage, project: &Project, out: &Output) {
     table.print(false, out);
 }
 
-/// Every earlier version.
-fn tell_versions(usage: &Usage, project: &Project, out: &Output) {
+/// Prints each earlier version.
+fn print_versions(usage: &Usage, project: &Project, out: &Output) {
     if usage.earlier.is_empty() {
         return;
     }
@@ -143,7 +143,7 @@ fn tell_versions(usage: &Usage, project: &Project, out: &Output) {
     table.print(false, out);
 }
 
-fn tell_sums(usage: &Usage, total: u64, project: &Project, out: &Output) {
+fn print_totals(usage: &Usage, total: u64, project: &Project, out: &Output) {
     let mut rows: Vec<(String, u64, String)> = Vec::new();
     let mut add = |what: &str, bytes: u64, more: String| {
         if bytes > 0 {
@@ -165,7 +165,7 @@ fn tell_sums(usage: &Usage, total: u64, project: &Project, out: &Output) {
     usage.projects.iter().for_each(|(home, bytes)| add("another project", *bytes, home.display().to_string()));
     let results = text::count(usage.number_of_results, "result");
     add("run cache", usage.runs + usage.results, format!("{results}, and what only they lead to"));
-    add("nobody needs", usage.garbage.bytes, free(usage));
+    add("not needed", usage.garbage.bytes, free(usage));
     add("damaged, set aside", usage.damaged, String::new());
     add("being written", usage.temporary, String::new());
     add("indexes of packs, book-keeping", usage.overhead, String::new());
@@ -178,7 +178,7 @@ fn tell_sums(usage: &Usage, total: u64, project: &Project, out: &Output) {
     }
 }
 
-/// What gc would do about what nobody needs.
+/// Prints what `store gc` would do with unneeded objects.
 fn free(usage: &Usage) -> String {
     let garbage = &usage.garbage;
     let mut parts = Vec::new();

@@ -17,26 +17,25 @@ use crate::retention::remote;
 use crate::retention::{Request, Which, noted};
 use crate::store::gc::Freed;
 
-/// Remove from the store what is not needed any more
+/// Remove unneeded objects from the store or a remote
 ///
-/// At least one option says what is needed; everything else goes, results of the run cache together with their objects.
-/// Always needed is what the locks of all worktrees pin, on disk, in Git's index, in the commit that is checked out and in
-/// the stash; what Git needs to go on with a merge, rebase, cherry-pick and the like, or to give it up; what running stages
-/// recorded, and whatever is younger than --min-age. Of other projects that share the store all is needed that any of
-/// their commits pins.
+/// At least one option says what to keep. Everything else is removed, results of the run cache together with their
+/// objects. Always kept is what the locks of all worktrees pin (on disk, in Git's index, in HEAD and in the stash), what
+/// Git needs to continue or abort a merge, rebase, cherry-pick and the like, what running stages recorded, and objects
+/// younger than --min-age. For other projects that share the store, everything is kept that any of their commits pins.
 ///
-/// With -c it is the remote's garbage, in two steps: what nobody needs is marked, and the same command removes it when it
-/// was marked for --min-age. A push that needs something of it meanwhile keeps it. Only locks of this repository, and of
-/// projects that share its store, are heard: where others push to the same remote, what only they need goes. So the
-/// remote's URL has to be typed, or --force given.
+/// With -c, removes the garbage of a remote, in two steps: the first run marks unneeded objects, and a run after
+/// --min-age deletes them. A push that needs a marked object keeps it. Only the locks of this repository, and of projects
+/// that share its store, are known: objects that only other users of the remote need are deleted. So the command asks for
+/// the URL of the remote, unless --force is given.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
-  lockstep store gc -w --dry                  what would go if only the workspace counted
+  lockstep store gc -w --dry                  show what the workspace does not need
   lockstep store gc -a -T                     keep what all branches and tags pin
   lockstep store gc -A                        keep what any commit pins: only leftovers go
   lockstep store gc -w --not-in-remote        remove old versions, but not those that only this store has
-  lockstep store gc -c -a -T --dry            what nobody needs at the remote that all branches and tags pin")]
+  lockstep store gc -c -a -T --dry            show what the remote has and no branch or tag pins")]
 pub struct Args {
     /// Keep what the workspace needs
     #[arg(short, long)]
@@ -47,44 +46,44 @@ pub struct Args {
     /// Keep what all tags pin
     #[arg(short = 'T', long)]
     all_tags: bool,
-    /// Keep what any commit pins, those that only the reflog remembers included
+    /// Keep what any commit pins, including commits that are only in the reflog
     #[arg(short = 'A', long)]
     all_commits: bool,
-    /// Keep what this commit pins; may be given several times
+    /// Keep what this revision pins; may be repeated
     #[arg(long, value_name = "REV")]
     rev: Vec<String>,
-    /// With --rev: so many commits, from each one backwards
+    /// With --rev, keep what N commits back from there pin
     #[arg(short, long, value_name = "N", requires = "rev")]
     num: Option<usize>,
     /// Keep what experiments pin
     #[arg(long)]
     all_experiments: bool,
-    /// The remote's garbage instead of the store's
+    /// Remove garbage of a remote instead of the store's
     #[arg(short, long, conflicts_with = "not_in_remote")]
     cloud: bool,
-    /// Keep what is at no remote
+    /// Keep objects that are at no remote
     #[arg(long)]
     not_in_remote: bool,
-    /// The remote that is asked, or cleaned [default: all; with -c core.remote]
+    /// The remote to compare with, or with -c to clean [default: all; with -c core.remote]
     #[arg(short, long, value_name = "NAME")]
     remote: Option<String>,
-    /// Keep what is younger than this; with -c also how long something is marked before it goes, which has to be longer
-    /// than any push takes
+    /// Keep objects younger than this; with -c also the time between mark and deletion, which must be longer than any
+    /// push takes
     #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = duration)]
     min_age: Duration,
-    /// Show what would go, and remove nothing
+    /// Show what would be removed, and remove nothing
     #[arg(long, visible_alias = "dry-run")]
     dry: bool,
     /// Do not ask
     #[arg(short, long)]
     force: bool,
-    /// A project that used the store and is gone for good: its Git folder, or the folder that held it
+    /// Forget a project that used the store and no longer exists: its Git folder, or the folder above it
     #[arg(long, value_name = "PATH")]
     forget: Vec<PathBuf>,
-    /// Go on although a lock or a reference cannot be read; what only it pins may go
+    /// Skip locks and references that cannot be read; objects that only they pin may be removed
     #[arg(long)]
     skip_unreadable: bool,
-    /// As JSON
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
@@ -92,7 +91,7 @@ pub struct Args {
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let is_scoped = args.workspace || args.all_branches || args.all_tags || args.all_commits || args.all_experiments;
     if !is_scoped && args.rev.is_empty() {
-        return Err(Error::usage("what is needed? An option has to say it")
+        return Err(Error::usage("no option says what to keep")
             .hint("what the workspace needs: lockstep store gc -w")
             .hint("what all branches and tags pin: lockstep store gc -a -T")
             .hint("what any commit pins: lockstep store gc -A")
@@ -104,7 +103,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let options = args.options(project)?;
     if args.cloud {
         let options = remote::Options { request: options.request, remote: options.remote, min_age: options.min_age };
-        let how = gc_remote::How { dry: args.dry, force: args.force, json: args.json };
+        let how = gc_remote::Flags { dry: args.dry, force: args.force, json: args.json };
         return gc_remote::run(&options, &how, project, out);
     }
     let progress = Progress::new(out, false);
@@ -116,24 +115,25 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     }
     for clone in &planned.shallow {
         out.warn(format!(
-            "{} is a shallow clone: what its older commits need is not known, and is not kept",
+            "{} is a shallow clone: objects that only its missing commits need are not kept",
             clone.display()
         ));
         out.hint("git fetch --unshallow — run there, gets those commits");
     }
     if args.dry {
-        tell_dry(args, &planned, out);
+        print_dry(args, &planned, out);
         return Ok(0);
     }
     if planned.is_empty() && options.request.forgotten.is_empty() {
         return finish(args, &planned, Freed::default(), out);
     }
     if !planned.lost.is_empty() && !args.force {
-        list(&planned.lost).iter().for_each(|line| out.tell(line));
+        list(&planned.lost).iter().for_each(|line| out.notice(line));
         let them = if planned.lost.len() == 1 { "it" } else { "them" };
         let question = format!("no remote has {them}; remove {them} for good?");
         ask::confirm(&question, "the same command with --force", "nothing was removed", out).map_err(|e| {
-            e.hint("or keep what only this store has: --not-in-remote").hint("or push it first: lockstep push -a -T")
+            e.hint("or keep objects that only this store has: --not-in-remote")
+                .hint("or push it first: lockstep push -a -T")
         })?;
     }
     let freed = apply(project, &options, &planned, args.force, &progress);
@@ -162,7 +162,7 @@ impl Args {
     }
 }
 
-/// The Git folder of a project, however the user names it.
+/// The Git folder of a project that the user names by it or by the folder above it.
 fn forgotten(path: &std::path::Path, project: &Project, known: &[PathBuf]) -> Result<PathBuf> {
     let cwd = &project.around.cwd;
     let by_spelling = || PathBuf::from(normalise(&cwd.join(path).to_string_lossy()));
@@ -170,7 +170,7 @@ fn forgotten(path: &std::path::Path, project: &Project, known: &[PathBuf]) -> Re
     let spellings = [path.clone(), path.join(".git"), path.join(".lockstep")];
     spellings.into_iter().find(|spelling| known.contains(spelling)).ok_or_else(|| {
         let names: Vec<String> = known.iter().map(|home| home.display().to_string()).collect();
-        let error = Error::missing(format!("the store knows no project at {}", path.display()));
+        let error = Error::missing(format!("no project at {} uses the store", path.display()));
         if names.is_empty() { error } else { error.hint(format!("it knows {}", names.join(", "))) }
     })
 }
@@ -182,29 +182,26 @@ fn finish(args: &Args, planned: &Planned, freed: Freed, out: &Output) -> Result<
         return Ok(0);
     }
     if freed == Freed::default() {
-        out.say("nothing to remove");
+        out.status("nothing to remove");
     } else {
         let objects = text::count(planned.plan.gone.len(), "object");
         let results =
             if freed.runs > 0 { format!(" and {}", text::count(freed.runs, "result")) } else { String::new() };
-        let packs = if freed.packs > 0 {
-            format!("; {} written anew", text::count(freed.packs, "pack"))
-        } else {
-            String::new()
-        };
-        out.say(format!("removed {objects}{results}: {} free{packs}", text::bytes(freed.bytes)));
+        let packs =
+            if freed.packs > 0 { format!("; {} rewritten", text::count(freed.packs, "pack")) } else { String::new() };
+        out.status(format!("removed {objects}{results}: {} free{packs}", text::bytes(freed.bytes)));
     }
-    tell_rest(args, planned, out);
+    print_rest(args, planned, out);
     Ok(0)
 }
 
-fn tell_dry(args: &Args, planned: &Planned, out: &Output) {
+fn print_dry(args: &Args, planned: &Planned, out: &Output) {
     if args.json {
         out.json(&json!({"plan": as_json(planned)}));
         return;
     }
     if planned.is_empty() {
-        out.line("nothing would go");
+        out.line("nothing to remove");
     } else {
         let objects = text::count(planned.plan.gone.len(), "object");
         let results = text::count(planned.runs.len(), "result");
@@ -217,19 +214,19 @@ fn tell_dry(args: &Args, planned: &Planned, out: &Output) {
         }
         let packs = planned.plan.rewrite.len() + usize::from(!planned.plan.fold.is_empty());
         if packs > 0 {
-            out.line(format!("would write anew what is needed of {}", text::count(planned.plan.rewrite.len(), "pack")));
+            out.line(format!("would rewrite {}", text::count(planned.plan.rewrite.len(), "pack")));
         }
     }
-    tell_rest(args, planned, out);
+    print_rest(args, planned, out);
 }
 
-/// What nobody needs and stays nevertheless.
-fn tell_rest(args: &Args, planned: &Planned, out: &Output) {
+/// Prints the unneeded objects that are kept.
+fn print_rest(args: &Args, planned: &Planned, out: &Output) {
     let (young, bytes) = planned.plan.young;
     if young > 0 {
         let age = text::age(args.min_age);
-        out.say(format!(
-            "{} ({}) that nobody refers to {} younger than {age} and may be in use: kept",
+        out.status(format!(
+            "{} ({}) without a reference {} younger than {age} and may be in use: kept",
             text::count(young, "object"),
             text::bytes(bytes),
             if young == 1 { "is" } else { "are" },
@@ -238,19 +235,19 @@ fn tell_rest(args: &Args, planned: &Planned, out: &Output) {
     let (spared, bytes) = planned.plan.spared;
     if spared > 0 && out.verbose > 0 {
         let objects = text::count(spared, "object");
-        out.say(format!("{objects} ({}) lie in packs that are mostly needed: kept", text::bytes(bytes)));
+        out.status(format!("{objects} ({}) are in packs that are mostly needed: kept", text::bytes(bytes)));
     }
     match planned.others {
         0 => {}
-        1 => out.say("1 other project uses this store: all its commits count"),
-        n => out.say(format!("{n} other projects use this store: all their commits count")),
+        1 => out.status("1 other project uses this store: what all its commits pin is kept"),
+        n => out.status(format!("{n} other projects use this store: what all their commits pin is kept")),
     }
     if out.verbose > 0 {
-        out.say(format!("{} counted", text::count(planned.states, "state")));
+        out.status(format!("{} counted", text::count(planned.states, "state")));
     }
 }
 
-/// Names, as many as one reads.
+/// Lists names, up to a limit.
 fn list(lost: &[Lost]) -> Vec<String> {
     const SHOWN: usize = 20;
     let one = |one: &Lost| {

@@ -1,4 +1,4 @@
-//! `gc -c`: the remote's garbage instead of the store's.
+//! `store gc -c`: the garbage of a remote instead of the store's.
 
 use std::time::Duration;
 
@@ -12,14 +12,14 @@ use crate::project::Project;
 use crate::remote::gc::apply::Cleaned;
 use crate::retention::remote::{Options, Plan, Unneeded, apply, plan};
 
-/// How it was asked for.
-pub struct How {
+/// The flags of the command.
+pub struct Flags {
     pub dry: bool,
     pub force: bool,
     pub json: bool,
 }
 
-pub fn run(options: &Options, how: &How, project: &Project, out: &Output) -> Result<u8> {
+pub fn run(options: &Options, how: &Flags, project: &Project, out: &Output) -> Result<u8> {
     let planned = plan(project, options)?;
     for error in &planned.unreadable {
         out.warn(&error.message);
@@ -29,7 +29,7 @@ pub fn run(options: &Options, how: &How, project: &Project, out: &Output) -> Res
         if how.json {
             out.json(&json!({"plan": as_json(&planned)}));
         } else {
-            tell_plan(&planned, options.min_age, out);
+            print_plan(&planned, options.min_age, out);
         }
         if !how.dry && !planned.planned.plan.done.is_empty() {
             apply(project, options, &planned)?;
@@ -38,10 +38,10 @@ pub fn run(options: &Options, how: &How, project: &Project, out: &Output) -> Res
     }
     if !how.force {
         let (url, name) = (planned.remote.url(), &planned.remote.name);
-        tell_plan(&planned, options.min_age, out);
-        out.say(format!(
-            "whatever else was pushed to {name} counts as garbage, too, unless a lock here or of a project that shares the \
-             store pins it"
+        print_plan(&planned, options.min_age, out);
+        out.status(format!(
+            "objects that others pushed to {name} are garbage, too, unless a lock here or of a project that shares the \
+             store pins them"
         ));
         ask::typed(&url.to_string(), "the same command with --force", "nothing was marked or removed", out)?;
     }
@@ -50,50 +50,50 @@ pub fn run(options: &Options, how: &How, project: &Project, out: &Output) -> Res
         out.json(&json!({"plan": as_json(&planned), "done": done(&cleaned)}));
         return Ok(0);
     }
-    tell_done(&planned, &cleaned, options.min_age, out);
+    print_done(&planned, &cleaned, options.min_age, out);
     Ok(0)
 }
 
-fn tell_plan(planned: &Plan, min_age: Duration, out: &Output) {
+fn print_plan(planned: &Plan, min_age: Duration, out: &Output) {
     let (plan, name) = (&planned.planned.plan, &planned.remote.name);
     let (gone, marked) = planned.planned.bytes();
     if planned.planned.is_empty() && plan.wait.is_empty() {
         out.line(format!("nothing to remove from {name}"));
     }
     if !plan.remove.is_empty() {
-        out.line(format!("goes from {name} now{}:", of_files(gone)));
+        out.line(format!("would delete from {name} now{}:", of_files(gone)));
         list(&planned.going, plan.remove.runs.len(), out);
     }
     if !plan.mark.is_empty() {
         let age = text::age(min_age);
-        out.line(format!("marked now, to go by another `gc -c` in {age}{}:", of_files(marked)));
+        out.line(format!("would mark at {name}, to delete after {age}{}:", of_files(marked)));
         list(&planned.marked, plan.mark.runs.len(), out);
     }
     if !planned.planned.rewrite.is_empty() {
         let packs = text::count(planned.planned.rewrite.len(), "pack");
-        out.line(format!("what is needed of {packs} is written anew"));
+        out.line(format!("would rewrite {packs}"));
     }
-    tell_rest(planned, min_age, out);
+    print_rest(planned, min_age, out);
 }
 
-/// What lies in files of its own goes with them; the rest when the packs around it are mostly dead.
+/// Objects in files of their own are deleted; those in packs once the pack is mostly unneeded.
 fn of_files(bytes: u64) -> String {
     if bytes == 0 { " (in packs that others need, too)".to_string() } else { format!(" ({})", text::bytes(bytes)) }
 }
 
-/// What nobody needs and stays for now.
-fn tell_rest(planned: &Plan, min_age: Duration, out: &Output) {
+/// Prints the unneeded objects that stay for now.
+fn print_rest(planned: &Plan, min_age: Duration, out: &Output) {
     let plan = &planned.planned.plan;
     if !plan.wait.is_empty() {
         let at = plan.until + min_age.as_secs();
         let bytes = text::bytes(plan.wait.bytes(&planned.planned.catalog.all));
         let when = crate::model::registry::tag_write::rfc3339(at as i64);
-        out.say(format!("{bytes} at {} were marked before, and may go from {when} on", planned.remote.name));
+        out.status(format!("{bytes} at {} are marked, and may be deleted from {when} on", planned.remote.name));
     }
     let young = &planned.planned.young.runs;
     if !young.is_empty() {
         let results = text::count(young.len(), "result");
-        out.say(format!("{results} younger than {}, with their outputs: kept", text::age(min_age)));
+        out.status(format!("{results} younger than {}, with their outputs: kept", text::age(min_age)));
     }
 }
 
@@ -103,7 +103,7 @@ fn list(all: &[Unneeded], results: usize, out: &Output) {
         let size = text::bytes(one.size);
         out.line(match &one.known {
             Some((claim, commit)) => format!("  {} ({size}) of {commit}", &claim.path),
-            None => format!("  something that no lock here pins ({size})"),
+            None => format!("  an object that no lock here pins ({size})"),
         });
     }
     if all.len() > SHOWN {
@@ -114,13 +114,13 @@ fn list(all: &[Unneeded], results: usize, out: &Output) {
     }
 }
 
-fn tell_done(planned: &Plan, cleaned: &Cleaned, min_age: Duration, out: &Output) {
+fn print_done(planned: &Plan, cleaned: &Cleaned, min_age: Duration, out: &Output) {
     let name = &planned.remote.name;
     let rows = cleaned.removed.roots.len() + cleaned.removed.runs.len();
     let files = cleaned.removed.packs.len() + cleaned.removed.objects.len();
     if rows + files > 0 {
         let (outputs, results) = (cleaned.removed.roots.len(), cleaned.removed.runs.len());
-        out.say(format!(
+        out.status(format!(
             "removed {} and {} from {name}: {} in {} free",
             text::count(outputs, "output"),
             text::count(results, "result"),
@@ -129,21 +129,23 @@ fn tell_done(planned: &Plan, cleaned: &Cleaned, min_age: Duration, out: &Output)
         ));
     }
     if cleaned.rewritten > 0 {
-        out.say(format!("what is needed of {} was written anew", text::count(cleaned.rewritten, "pack")));
+        out.status(format!("rewrote {}", text::count(cleaned.rewritten, "pack")));
     }
     if cleaned.marked > 0 {
         let age = text::age(min_age);
         let marked = text::count(planned.marked.len(), "output");
         let bytes = of_files(planned.planned.bytes().1);
-        out.say(format!("marked {marked} at {name}{bytes}: the same command removes them, not earlier than in {age}"));
+        out.status(format!(
+            "marked {marked} at {name}{bytes}: the same command deletes them, in {age} at the earliest"
+        ));
     }
     if rows + files + cleaned.rewritten + cleaned.marked == 0 {
-        out.say(format!("nothing to remove from {name}: what was marked is needed again"));
+        out.status(format!("nothing to remove from {name}: the marked objects are needed again"));
     }
     if cleaned.is_cut_short {
-        out.say("time was up before all files were gone: the same command goes on");
+        out.status("time ran out before all files were deleted: the same command continues");
     }
-    tell_rest(planned, min_age, out);
+    print_rest(planned, min_age, out);
 }
 
 fn as_json(planned: &Plan) -> Json {

@@ -32,9 +32,9 @@ pub struct Args {
 
 #[derive(Subcommand, Debug)]
 enum Sub {
-    /// Print the folder of the store, or choose another
+    /// Print or set the folder of the store
     #[command(after_help = "\
-What the old folder holds stays there: move it yourself if you want to keep it.
+The content of the old folder stays there: move it yourself to keep it.
 
 Examples:
   lockstep store dir                            print it; CI keeps this folder between runs
@@ -47,23 +47,23 @@ Examples:
         #[arg(long, requires = "path")]
         local: bool,
     },
-    /// Forget the remembered results of a stage
+    /// Drop the results of a stage from the run cache
     ///
-    /// The run cache holds the result of every run by its stage key. A result that is wrong although its inputs are
-    /// right (a disk was full, a download was cut short) is withdrawn with this command.
+    /// The run cache holds the result of every run by its stage key. Drop a result that is wrong although its inputs are
+    /// right (a full disk, an incomplete download).
     #[command(after_help = "\
 Examples:
   lockstep store drop train && lockstep repro --force --single-item train
-  lockstep store drop train --remote       and nobody else restores it any more")]
+  lockstep store drop train --remote       also at the remote, for all its users")]
     Drop {
         /// A stage, or a stage key of 64 hexadecimal digits as pipeline.lock has it
         #[arg(value_name = "STAGE|KEY")]
         what: String,
-        /// At a remote, too, for everybody who reads it [default: core.remote]
+        /// Also drop them at a remote, for all its users [default: core.remote]
         #[arg(long, value_name = "NAME", num_args = 0..=1)]
         remote: Option<Option<String>>,
     },
-    /// Make a pair of keys for `cache.sign = "ed25519"`
+    /// Generate a pair of keys for `cache.sign = "ed25519"`
     #[command(after_help = "\
 The first line is the secret: keep it where CI keeps its secrets, as LOCKSTEP_SIGN_KEY. The second
 is for everybody: lockstep config cache.verify_keys KEY")]
@@ -95,7 +95,7 @@ fn set_dir(path: &str, local: bool, project: &Project, out: &Output) -> Result<(
     let value = if Path::new(path).is_absolute() || below_home(path).is_some() {
         path.to_string()
     } else {
-        // Typed from here; the setting counts from the root.
+        // The argument is relative to the current folder, the setting to the root.
         normalise(&format!("{}/{path}", project.cwd.relative_to(&project.repo.project_root)))
     };
     let file = if local { project.repo.local_config() } else { project.repo.project_config() };
@@ -103,11 +103,11 @@ fn set_dir(path: &str, local: bool, project: &Project, out: &Output) -> Result<(
     if !local && let Err(reason) = checkout.takes(&value) {
         let message = format!("cache.dir cannot be {value} in lockstep.toml: {reason}");
         return Err(Error::usage(message)
-            .because("lockstep.toml goes to every clone, and names no folder of other people's machines")
+            .because("lockstep.toml is committed, and this folder may not exist on other machines")
             .hint(format!("for this clone alone: lockstep store dir --local {}", word(path))));
     }
     config::set(&file, "cache.dir", &value)?;
-    out.say(format!("cache.dir = {value} in {}", file.display()));
+    out.status(format!("cache.dir = {value} in {}", file.display()));
     Ok(())
 }
 
@@ -118,7 +118,7 @@ fn drop_runs(what: &str, remote: Option<&Option<String>>, project: &Project, out
         if gone == (0, 0) {
             return Err(Error::missing(format!("the run cache has no result under the key {what}")));
         }
-        tell_dropped(gone, "", remote.as_ref(), out);
+        print_dropped(gone, "", remote.as_ref(), out);
         return Ok(());
     }
     let definitions = project.definitions()?;
@@ -131,17 +131,17 @@ fn drop_runs(what: &str, remote: Option<&Option<String>>, project: &Project, out
         let gone = drop_keys(&keys_of(project, &definitions, *id, &mut look)?, remote.as_ref(), project)?;
         let address = definitions.pipelines.address(*id, &project.cwd);
         match gone {
-            (0, 0) => out.say(format!("no result of {address} is remembered")),
-            gone => tell_dropped(gone, &format!(" of {address}"), remote.as_ref(), out),
+            (0, 0) => out.status(format!("the run cache has no result of {address}")),
+            gone => print_dropped(gone, &format!(" of {address}"), remote.as_ref(), out),
         }
     }
     progress.finish();
     Ok(())
 }
 
-/// How many went here, and at the remote.
+/// Drops results; returns how many, here and at the remote.
 fn drop_keys(keys: &[ObjectId], remote: Option<&Remote>, project: &Project) -> Result<(usize, usize)> {
-    // The remote first: what fails there can be tried again as it was.
+    // The remote comes first: if it fails, the same command can be repeated.
     let there = match remote {
         Some(remote) => {
             let known = remote.known()?;
@@ -156,7 +156,7 @@ fn drop_keys(keys: &[ObjectId], remote: Option<&Remote>, project: &Project) -> R
     Ok((here, there))
 }
 
-fn tell_dropped((here, there): (usize, usize), of: &str, remote: Option<&Remote>, out: &Output) {
+fn print_dropped((here, there): (usize, usize), of: &str, remote: Option<&Remote>, out: &Output) {
     let at = remote.map(|remote| format!("; withdrew {there} at {}", remote.name)).unwrap_or_default();
-    out.say(format!("forgot {}{of}{at}", text::count(here, "result")));
+    out.status(format!("dropped {}{of}{at}", text::count(here, "result")));
 }

@@ -10,36 +10,36 @@ use crate::project::Project;
 use crate::retention::verify::{Claimed, Cure, Finding, Options, Part, Report, Source, verify, verify_remote};
 use crate::shell;
 
-/// Check that everything in the store is still what was put there
+/// Verify the content of the store or of a remote
 ///
-/// Names and sizes, packs, results of runs, and everything that any commit pins are looked at; --read-data reads the
-/// bytes as well. What is damaged is told with the stages and commits that it hurts. Nothing is touched without --repair,
-/// which puts what is damaged into quarantine and takes it again from the workspace or a remote. What is not here, and
-/// can be fetched, is no damage.
+/// Checks names and sizes, packs, results of runs, and everything that any commit pins; --read-data also reads the bytes.
+/// Lists damaged objects with the stages and commits that need them. Changes nothing without --repair, which moves
+/// damaged objects to quarantine and restores them from the workspace or a remote. Objects that are missing here but at a
+/// remote are not damaged.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
   lockstep store verify                       the structure: seconds
   lockstep store verify --read-data           every byte
   lockstep store verify --read-data=1/7       a seventh: 1/7 on Mondays, 2/7 on Tuesdays, …
-  lockstep store verify --repair              take again what is damaged
-  lockstep store verify --remote --read-data  the same of what was pushed
+  lockstep store verify --repair              restore damaged objects
+  lockstep store verify --remote --read-data  the same for the remote
 
 Exit codes: 0 fine, or repaired; 1 something is damaged; 3 there is nothing to verify; 4 the remote failed")]
 pub struct Args {
-    /// Read objects: all, a share (1/7), by chance so many (10%) or so much (5GiB)
+    /// Read objects: all, a share (1/7), or a random part (10%, 5GiB)
     #[arg(long, value_name = "PART", num_args = 0..=1, require_equals = true)]
     read_data: Option<Option<Part>>,
-    /// What chance goes by, to read the same again [default: the time]
+    /// The seed of the random part, to read the same part again [default: the time]
     #[arg(long, value_name = "N", requires = "read_data")]
     seed: Option<u64>,
-    /// Look at a remote instead of the store [default: the one that counts]
+    /// Verify a remote instead of the store [default: core.remote]
     #[arg(long, value_name = "NAME", num_args = 0..=1)]
     remote: Option<Option<String>>,
-    /// Put what is damaged into quarantine, and take it again from where it can be had; at a remote: put it again
+    /// Quarantine damaged objects, and restore them from the workspace or a remote; at a remote, upload them again
     #[arg(long)]
     repair: bool,
-    /// As JSON
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
@@ -57,7 +57,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     if args.json {
         out.json(&as_json(&report));
     } else {
-        tell(&report, &options, out);
+        print_report(&report, &options, out);
     }
     for error in report.everybody.unreadable.iter().chain(&report.unasked) {
         out.warn(&error.message);
@@ -65,14 +65,14 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     Ok(u8::from(!report.is_fine()))
 }
 
-fn tell(report: &Report, options: &Options, out: &Output) {
+fn print_report(report: &Report, options: &Options, out: &Output) {
     for finding in &report.findings {
-        tell_finding(finding, report, out);
+        print_finding(finding, report, out);
     }
     let files = files(report);
     let left = report.findings.iter().filter(|finding| !finding.is_cured()).count();
     let repaired = report.findings.len() - left;
-    out.say(match (left, repaired) {
+    out.status(match (left, repaired) {
         (0, 0) => format!("{files}: nothing is damaged"),
         (0, _) => format!("{files}: repaired"),
         (_, 0) => format!("{files}: {left} damaged"),
@@ -81,28 +81,28 @@ fn tell(report: &Report, options: &Options, out: &Output) {
     let (count, bytes) = report.read;
     let thing = if report.remote.is_some() { "file" } else { "object" };
     match (options.part, report.seed) {
-        (Some(_), Some(seed)) => out.say(format!(
+        (Some(_), Some(seed)) => out.status(format!(
             "read {} ({}), picked by chance; the same again: --seed {seed}",
             text::count(count, thing),
             text::bytes(bytes)
         )),
-        (Some(_), None) => out.say(format!("read {} ({})", text::count(count, thing), text::bytes(bytes))),
+        (Some(_), None) => out.status(format!("read {} ({})", text::count(count, thing), text::bytes(bytes))),
         (None, _) if count > 0 && out.verbose > 0 => {
-            out.say(format!("read {} that changed since they were verified", text::count(count, "object")));
+            out.status(format!("read {} that changed since they were verified", text::count(count, "object")));
         }
         (None, _) => {}
     }
     if report.newer > 0 {
-        out.say(format!("{} of a later lockstep passed over", text::count(report.newer, "file")));
+        out.status(format!("{} of a later lockstep passed over", text::count(report.newer, "file")));
     }
     if report.dropped > 0 {
-        out.say(format!("{} that led to what is lost dropped", text::count(report.dropped, "result")));
+        out.status(format!("{} that led to what is lost dropped", text::count(report.dropped, "result")));
     }
     if !report.missing.is_empty() {
         let pins: BTreeSet<_> =
             report.missing.iter().map(|at| report.everybody.claimed[*at].claim.pin).map(|p| (p.id, p.size)).collect();
         let bytes = text::bytes(pins.iter().map(|(_, size)| size).sum());
-        out.say(format!("{} not here, which is no damage ({bytes})", text::count(pins.len(), "output")));
+        out.status(format!("{} not here, which is not damage ({bytes})", text::count(pins.len(), "output")));
     }
     hints(report, options, out);
 }
@@ -116,7 +116,7 @@ fn files(report: &Report) -> String {
     }
 }
 
-/// What to type next.
+/// Prints the next command to type.
 fn hints(report: &Report, options: &Options, out: &Output) {
     let left: Vec<&Finding> = report.findings.iter().filter(|finding| !finding.is_cured()).collect();
     if left.is_empty() {
@@ -124,15 +124,15 @@ fn hints(report: &Report, options: &Options, out: &Output) {
     }
     if let Some(name) = &report.remote {
         match options.repair {
-            // That it may only be read was said.
+            // The report has said already that the remote is read-only.
             true if left.iter().all(|finding| finding.cure == Some(Cure::Left)) => {}
-            false => out.hint(format!("put it again from here: lockstep store verify --remote {name} --repair")),
+            false => out.hint(format!("upload it again from here: lockstep store verify --remote {name} --repair")),
             true => out.hint(format!("from a clone that has it: lockstep push --again -a -T -r {name}")),
         }
         return;
     }
     if !options.repair {
-        out.hint("take it again from the workspace or a remote: lockstep store verify --repair");
+        out.hint("restore it from the workspace or a remote: lockstep store verify --repair");
         return;
     }
     let hurt: BTreeSet<usize> = left.iter().flat_map(|finding| finding.hurts.iter().copied()).collect();
@@ -148,7 +148,7 @@ fn hints(report: &Report, options: &Options, out: &Output) {
     if !data.is_empty() {
         let names: BTreeSet<&str> = data.iter().map(|claimed| claimed.claim.path.as_str()).collect();
         let names: Vec<&str> = names.into_iter().collect();
-        out.hint(format!("bring back what no stage makes ({}), then: lockstep commit", few(&names)));
+        out.hint(format!("restore data that no stage makes ({}), then: lockstep commit", few(&names)));
     }
     if let Some((claimed, commit)) = elsewhere.iter().find_map(|claimed| Some((claimed, everybody.commit(claimed)?))) {
         out.hint(format!(
@@ -159,10 +159,10 @@ fn hints(report: &Report, options: &Options, out: &Output) {
     }
 }
 
-/// So many states and outputs are told by name.
+/// The number of states and outputs that are printed by name.
 const SHOWN: usize = 5;
 
-fn tell_finding(finding: &Finding, report: &Report, out: &Output) {
+fn print_finding(finding: &Finding, report: &Report, out: &Output) {
     let mark = if finding.is_cured() { Style::Green } else { Style::Red };
     let place = match finding.id {
         Some(id) if finding.place == "nowhere" => format!("object {id}"),
@@ -174,7 +174,7 @@ fn tell_finding(finding: &Finding, report: &Report, out: &Output) {
         let claim = &claimed.claim;
         let of = if claim.stage == claim.path { String::new() } else { format!(" of {}", claim.stage) };
         let names: Vec<&str> = report.everybody.names(claimed).collect();
-        out.line(format!("  hurts {}{of}: {}", claim.path, few(&names)));
+        out.line(format!("  needed by {}{of}: {}", claim.path, few(&names)));
     }
     if finding.hurts.len() > SHOWN {
         out.line(format!("  and {}", text::count(finding.hurts.len() - SHOWN, "more output")));
@@ -194,17 +194,17 @@ fn few(names: &[&str]) -> String {
 
 fn words(cure: &Cure, finding: &Finding, of_remote: bool) -> String {
     match cure {
-        Cure::Aside if finding.hurts.is_empty() => "put aside: nobody misses it".into(),
-        Cure::Aside => "put aside, with the results that led to it".into(),
-        Cure::Again(_) if of_remote => "repaired: put again from here".into(),
+        Cure::Aside if finding.hurts.is_empty() => "moved to quarantine: no commit needs it".into(),
+        Cure::Aside => "moved to quarantine, with the results that need it".into(),
+        Cure::Again(_) if of_remote => "repaired: uploaded again from here".into(),
         Cure::Again(sources) => {
             let names: Vec<String> = sources.iter().map(source).collect();
-            format!("repaired: taken again from {}", names.join(" and "))
+            format!("repaired: restored from {}", names.join(" and "))
         }
         Cure::Lost if of_remote => "left: not all of it is here".into(),
         Cure::Lost => "lost: neither the workspace nor a remote has it".into(),
-        Cure::Left if of_remote => "left: the remote may only be read".into(),
-        Cure::Left => "left as it is: only a person can say what belongs there".into(),
+        Cure::Left if of_remote => "left: the remote is read-only".into(),
+        Cure::Left => "left: repair it by hand".into(),
     }
 }
 
