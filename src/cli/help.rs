@@ -74,8 +74,10 @@ mod tests {
             assert!(line.chars().count() <= 80, "{line}");
         }
         for option in program.get_arguments().filter(|arg| arg.is_global_set()) {
-            let name =
-                option.get_long().map_or(format!("-{}", option.get_short().unwrap()), |name| format!("--{name}"));
+            let name = match (option.get_long(), option.get_short()) {
+                (Some(long), _) => format!("--{long}"),
+                (None, short) => format!("-{}", short.unwrap()),
+            };
             assert!(OPTIONS.contains(&name), "{name}");
         }
     }
