@@ -42,8 +42,10 @@ fn grouped(program: &Command) -> StyledStr {
         }
     }
     let _ = writeln!(text, "\n{header}Options{header:#}   {OPTIONS}");
-    let _ =
-        writeln!(text, "          {literal}lockstep help COMMAND{literal:#} shows a command's options and examples");
+    let _ = writeln!(
+        text,
+        "          {literal}lockstep help COMMAND{literal:#} shows its options, {literal}lockstep help topics{literal:#} the manual"
+    );
     text.into()
 }
 

@@ -18,6 +18,7 @@ pub mod signals;
 pub mod surroundings;
 pub mod table;
 pub mod text;
+mod topics;
 mod trust;
 mod user;
 
@@ -40,6 +41,10 @@ use crate::project::Project;
 pub fn main() -> ExitCode {
     if commands::project::version::is_asked(std::env::args_os()) {
         let _ = writeln!(std::io::stdout(), "{}", commands::project::version::text());
+        return ExitCode::SUCCESS;
+    }
+    if let Some(page) = topics::asked_page(std::env::args_os()) {
+        let _ = std::io::stdout().write_all(page.as_bytes());
         return ExitCode::SUCCESS;
     }
     environment::keep_secrets();
