@@ -44,7 +44,7 @@ fn grouped(program: &Command) -> StyledStr {
     let _ = writeln!(text, "\n{header}Options{header:#}   {OPTIONS}");
     let _ = writeln!(
         text,
-        "          {literal}lockstep help COMMAND{literal:#} shows its options, {literal}lockstep help topics{literal:#} the manual"
+        "          {literal}lockstep help COMMAND{literal:#} shows its options, {literal}lockstep help topics{literal:#} more"
     );
     text.into()
 }

@@ -24,8 +24,6 @@ pub fn programs_of(script: &str) -> Vec<&str> {
     let (has_own_path, has_own_folder) = (sets_path(script), moves(script));
     let is_of_system = |name: &str| OF_THE_SYSTEM.split_ascii_whitespace().any(|word| word == name);
     let is_known = |name: &str| match name.contains('/') {
-        // `A+=x` is an assignment of bash.
-        _ if name.contains('=') => false,
         true => name.starts_with('/') || !has_own_folder,
         false => !has_own_path && !is_function(script, name),
     };

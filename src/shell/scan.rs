@@ -35,6 +35,8 @@ pub(super) struct Scan<'a> {
     first: bool,
     /// The words before were assignments, or a program that runs another one (`env`, `nice -n 5`).
     is_led: bool,
+    /// The word before was an option whose value is a word of its own (`env -C src`).
+    takes_word: bool,
     /// The words that commands begin with, which are written out.
     pub(super) programs: Vec<&'a str>,
 }
@@ -52,6 +54,7 @@ impl<'a> Scan<'a> {
             in_word: false,
             first: true,
             is_led: false,
+            takes_word: false,
             programs: Vec::new(),
         }
     }
@@ -220,7 +223,7 @@ impl<'a> Scan<'a> {
             }
             b'\n' => {
                 self.at += 1;
-                (self.in_word, self.first, self.is_led) = (false, true, false);
+                (self.in_word, self.first, self.is_led, self.takes_word) = (false, true, false, false);
                 self.here_documents();
             }
             b' ' | b'\t' => {
@@ -258,7 +261,7 @@ impl<'a> Scan<'a> {
             }
             b';' | b'&' | b'|' | b')' => {
                 self.at += 1;
-                (self.in_word, self.first, self.is_led) = (false, true, false);
+                (self.in_word, self.first, self.is_led, self.takes_word) = (false, true, false, false);
             }
             _ if !self.in_word => return self.word(),
             _ => self.at += 1,
@@ -289,9 +292,11 @@ impl<'a> Scan<'a> {
             return;
         }
         let name = word.iter().take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'_').count();
-        let is_assignment = name > 0 && word.get(name) == Some(&b'=');
+        // `A=x`, and `A+=x` of bash.
+        let is_assignment = name > 0 && (word[name..].starts_with(b"=") || word[name..].starts_with(b"+="));
         let is_option = self.is_led && (word[0] == b'-' || word.iter().all(u8::is_ascii_digit));
-        if is_assignment || is_option || WRAPPERS.contains(&word) {
+        let is_of_option = std::mem::replace(&mut self.takes_word, is_option && matches!(word, b"-C" | b"-u"));
+        if is_assignment || is_option || is_of_option || WRAPPERS.contains(&word) {
             self.is_led = true;
             return;
         }
