@@ -1,22 +1,21 @@
-//! What a long task tells the world, and the one thing that the world tells it: to end. The work emits events; only the
-//! counter (`cli`) shows them.
+//! Events of a long task, and its stop signal. The work emits events; only the counter (`cli`) shows them.
 
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use crate::error::{Error, Kind, Result};
 use crate::path::RepoPath;
 
-/// Is the work to end? Asked by those who wait for a network: whatever else they do is short.
+/// Should the work stop? Checked by code that waits for a network or a lock: all other work is short.
 #[derive(Clone, Copy, Debug)]
 pub struct Stop(&'static AtomicI32);
 
 impl Stop {
-    /// By a number that becomes that of a signal when the user wants an end; more bits say how much.
+    /// The signal number is in the lower bits of `signal` once the user interrupts; further bits count interrupts.
     pub fn by(signal: &'static AtomicI32) -> Stop {
         Stop(signal)
     }
 
-    /// Nobody can ask for an end.
+    /// A stop signal that is never set.
     pub fn never() -> Stop {
         static NEVER: AtomicI32 = AtomicI32::new(0);
         Stop(&NEVER)
@@ -41,7 +40,7 @@ pub trait Sink: Sync {
     fn event(&self, event: Event<'_>);
 }
 
-/// Nobody listens.
+/// Ignores all events.
 pub struct Silent;
 
 impl Sink for Silent {
@@ -51,17 +50,17 @@ impl Sink for Silent {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
-    /// Bytes are about to be hashed, stored or restored: `total` more to do under this label.
+    /// Bytes will be hashed, stored or restored: `total` more under this label.
     WorkPlanned {
         doing: Doing,
         bytes: u64,
     },
-    /// That many bytes more are done.
+    /// The number of bytes that are done in addition.
     WorkDone {
         doing: Doing,
         bytes: u64,
     },
-    /// How many stages the run will look at.
+    /// The number of stages that the run will check.
     RunStarted {
         stages: usize,
     },
@@ -75,11 +74,11 @@ pub enum Event<'a> {
         stage: &'a str,
         line: &'a [u8],
     },
-    /// What the only stage that runs wrote, as it came: perhaps half a line, or keys of a terminal.
+    /// The raw output of the only running stage: it may be half a line, or control sequences of a terminal.
     StageBytes {
         bytes: &'a [u8],
     },
-    /// The commands of a stage ended, well or not; its outputs are looked at next.
+    /// The commands of a stage ended, with or without success; its outputs are hashed next.
     CommandsOver {
         stage: &'a str,
     },
@@ -88,7 +87,7 @@ pub enum Event<'a> {
         result: StageResult,
         seconds: f64,
     },
-    /// Something that the user should know, in full sentences.
+    /// A note for the user, in full sentences.
     Note {
         text: &'a str,
     },

@@ -1,8 +1,8 @@
-//! Git, seen as this program needs it: where the repository is, what Git tracks and ignores, where pipeline files are, and
-//! what any commit holds.
+//! Git as this program needs it: the location of the repository, tracked and ignored files, pipeline files, and the
+//! files of any commit.
 //!
-//! gix is named only here. It reads the user's Git configuration (and the environment that says where it lies) itself,
-//! as Git does; everything else comes in as arguments.
+//! Only this module uses gix. gix reads the user's Git configuration (and the environment variables for its location)
+//! itself, as Git does; all other inputs are arguments.
 
 mod discover;
 mod glob;

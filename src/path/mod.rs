@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-/// A path below the root of the repository, normalised: no `.`, no `..`, no empty part, no leading or trailing `/`.
-/// The root itself is the empty path and is shown as `.`. A value of this type never leads out of the repository by
-/// its spelling; symlinks are a question for the disk.
+/// A path below the root of the repository, normalised: no `.`, no `..`, no empty part, no leading or trailing `/`. The
+/// root itself is the empty path and is shown as `.`. The spelling never leads out of the repository; symlinks are
+/// checked on the disk.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, Default)]
 pub struct RepoPath(String);
 
@@ -20,7 +20,7 @@ impl RepoPath {
         RepoPath(String::new())
     }
 
-    /// `spelling` read relative to `self`; `None` if it leads out of the repository or is absolute.
+    /// Reads `spelling` relative to `self`; `None` if it leads out of the repository or is absolute.
     pub fn join(&self, spelling: &str) -> Option<RepoPath> {
         if spelling.starts_with('/') {
             return None;
@@ -44,8 +44,8 @@ impl RepoPath {
         RepoPath::root().join(rest.to_str()?)
     }
 
-    /// `word` read relative to `self`, or absolute: by its spelling, else by where its folder really is, since the shell
-    /// may know a folder by a symlink to it. A `..` behind a symlink counts from where that leads, as for the system.
+    /// Reads `word` relative to `self`, or absolute: by its spelling, else by the real path of its folder, since the
+    /// shell may know a folder by a symlink to it. A `..` behind a symlink is relative to the target, as in the system.
     /// `top` is absolute and has no symlinks.
     pub fn join_typed(&self, top: &Path, word: &str) -> Option<RepoPath> {
         if let Some((_, real)) = links::step_back(&self.on_disk(top), word) {
@@ -56,7 +56,7 @@ impl RepoPath {
         }
         let path = PathBuf::from(normalise(word));
         RepoPath::from_absolute(top, &path).or_else(|| {
-            // The last name is not followed: a link is what is meant, not what it leads to.
+            // The last name is not followed: the link itself is meant, not its target.
             let above = path.ancestors().skip(1).find_map(|folder| Some((folder, folder.canonicalize().ok()?)));
             let (folder, real) = above?;
             RepoPath::from_absolute(top, &real.join(path.strip_prefix(folder).ok()?))
@@ -95,7 +95,7 @@ impl RepoPath {
         if self.is_root() { top.to_path_buf() } else { top.join(&self.0) }
     }
 
-    /// `self` as seen from the folder `dir`: `../b.txt`, `.` for `dir` itself.
+    /// `self` relative to the folder `dir`: `../b.txt`, `.` for `dir` itself.
     pub fn relative_to(&self, dir: &RepoPath) -> String {
         let (mine, from): (Vec<_>, Vec<_>) = (self.parts().collect(), dir.parts().collect());
         let common = mine.iter().zip(&from).take_while(|(a, b)| a == b).count();
@@ -117,7 +117,7 @@ impl fmt::Debug for RepoPath {
     }
 }
 
-/// `a/./b//../c/` → `a/c`; leading `..` stay; an absolute path stays absolute. The spelling that the lock keeps.
+/// `a/./b//../c/` → `a/c`; leading `..` stay; an absolute path stays absolute. The lock stores this spelling.
 pub fn normalise(spelling: &str) -> String {
     let absolute = spelling.starts_with('/');
     let mut parts: Vec<&str> = Vec::new();

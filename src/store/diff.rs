@@ -1,4 +1,4 @@
-//! How two folders differ, file by file. Equal subtrees are compared by their ids and never opened.
+//! Lists the differences between two folders, file by file. Equal subtrees are compared by id and never opened.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::store::objects::Store;
 use crate::store::trees::EntryKind;
 use crate::store::trees::rules::levels_below;
 
-/// What became of a name.
+/// How a path differs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
     Added,
@@ -30,8 +30,8 @@ impl Change {
 
 type Names = BTreeMap<Vec<u8>, (EntryKind, ObjectId)>;
 
-/// The files by which a folder, as it was pinned, differs from what is at `place` now; sorted by path. The old tree has
-/// to be in the store; the new one is known from the last look.
+/// The files that differ between a pinned folder and the current content of `place`, sorted by path. The old tree has
+/// to be in the store; the current one comes from the last scan.
 pub fn difference(store: &Store, index: &StatIndex, old: &Pin, place: &Place) -> Result<Vec<(Change, String)>> {
     let mut now = Names::new();
     for entry in index.detail(place).unwrap_or_default() {
@@ -52,7 +52,7 @@ pub fn difference(store: &Store, index: &StatIndex, old: &Pin, place: &Place) ->
         }
     }
     let known = |path: &[u8]| {
-        // Below a subtree that did not change, nothing was listed and nothing is new.
+        // Below an unchanged subtree no file was listed, and none is new.
         (1..=path.len())
             .filter(|at| *at == path.len() || path[*at] == b'/')
             .any(|at| before.get(&path[..at]).is_some_and(|was| at == path.len() || now.get(&path[..at]) == Some(was)))

@@ -1,8 +1,8 @@
-//! Hashing of things that are no files: keys, manifests, names.
+//! Hashing of data other than files: keys, manifests, names.
 
 use super::ObjectId;
 
-/// An incremental hash under a context of its own, so that ids of different kinds never meet.
+/// An incremental hash with its own context, so that ids of different kinds never collide.
 pub struct Digest(blake3::Hasher);
 
 impl Digest {

@@ -1,7 +1,7 @@
-//! Content hashing: every byte is read once, into buffers, never mapped (a file that shrinks would kill us).
+//! Content hashing: every byte is read once, into buffers, never mapped (a file that shrinks would kill the process).
 //!
-//! Small files are read and hashed on the thread that found them, so a folder of many is hashed by all cores. A huge
-//! file is read on one core while all others hash what was read before.
+//! The thread that finds a small file also reads and hashes it, so all cores share a folder of many files. A huge file
+//! is read on one core while the others hash the previous chunk.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -14,18 +14,18 @@ use crate::lfs;
 use crate::store::fs::stat::{FileStat, Seen};
 use crate::store::id::ObjectKind;
 
-/// Says to BLAKE3 that the bytes are a tree, so that no file has the id of a folder.
+/// The BLAKE3 context of trees, so that no file has the id of a folder.
 pub(super) const TREE_CONTEXT: &str = "lockstep 2026-11-24 directory tree";
 /// From this size on, reading and hashing overlap.
 pub const HUGE: u64 = 2 << 20;
-/// What is read at once of a huge file: large enough to be split among cores, small enough for their caches.
+/// The read size for huge files: large enough to be split among cores, small enough for their caches.
 pub const CHUNK: usize = 1 << 20;
 const SMALL: usize = 64 << 10;
 
 pub enum Trouble {
     /// The file was written to while it was read, twice.
     Changed,
-    /// It is a pointer of Git LFS, not the file.
+    /// The file is a Git LFS pointer, not the content.
     Pointer,
     Io(io::Error),
 }
@@ -42,7 +42,7 @@ impl From<rustix::io::Errno> for Trouble {
     }
 }
 
-/// The id of an object whose bytes come in pieces.
+/// Computes the id of an object whose bytes arrive in pieces.
 pub struct Hasher(blake3::Hasher);
 
 impl Hasher {
@@ -66,8 +66,8 @@ pub fn of_bytes(bytes: &[u8]) -> ObjectId {
     ObjectId(*blake3::hash(bytes).as_bytes())
 }
 
-/// Opens by `open`, hashes, and compares the stat of before and after; once more if they differ. The caller's own look
-/// is the first stat of before: if the file changed since, that shows as well.
+/// Opens a file with `open`, hashes it, and compares the stat before and after; tries again if they differ. The first
+/// "before" is the caller's stat, so a change since the caller's scan is detected as well.
 pub fn file(
     open: impl Fn() -> rustix::io::Result<OwnedFd>,
     seen: &Seen,
@@ -101,12 +101,12 @@ pub fn file(
     Err(Trouble::Changed)
 }
 
-/// A file that the system makes up as it is read, below /proc and /sys.
+/// The error for a file without a known size, such as those below /proc and /sys.
 fn untold() -> Trouble {
     Trouble::Io(io::Error::other("the system does not tell its size: it is no file of a disk"))
 }
 
-/// From this size on a file may be all of a machine's address space, such as `/proc/kcore`.
+/// From this size on a file may be the whole address space of a machine, such as `/proc/kcore`.
 const ABSURD: u64 = 1 << 40;
 
 #[cfg(target_os = "linux")]
@@ -122,18 +122,18 @@ fn is_made_up(_: &File) -> bool {
     false
 }
 
-/// The flags with which content is opened: never blocks on a fifo that took the file's place.
+/// The flags for opening content: the call never blocks on a FIFO that took the file's place.
 pub fn read_flags() -> (OFlags, Mode) {
     (OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY, Mode::empty())
 }
 
-/// The id of what `file` holds from here to its end, and how many bytes that were. Soon behind `size` bytes it stops: such
-/// a file has another size by now, or no end.
+/// The id of the rest of `file` and the number of bytes read. Stops soon after `size` bytes: a longer file has changed
+/// its size, or has no end.
 pub fn content(file: &mut File, size: u64, done: &dyn Fn(u64)) -> io::Result<(ObjectId, u64)> {
     if size < HUGE { small(file, size, done) } else { huge(file, size, done) }
 }
 
-/// The id that the bytes of `file` have as an object of this kind.
+/// The id of the bytes of `file` as an object of this kind.
 pub fn of_object(file: &File, kind: ObjectKind, size: u64) -> io::Result<ObjectId> {
     let mut file = file.try_clone()?;
     if kind == ObjectKind::Content {
@@ -152,7 +152,7 @@ pub fn of_object(file: &File, kind: ObjectKind, size: u64) -> io::Result<ObjectI
     }
 }
 
-/// A file that may be a pointer of Git LFS: its bytes are in memory, so that it costs no further read to find out.
+/// Hashes a file that may be a Git LFS pointer: its bytes are in memory, so the check costs no further read.
 fn tiny(file: &mut File, size: u64, is_pointer: &mut bool, done: &dyn Fn(u64)) -> io::Result<(ObjectId, u64)> {
     let mut buffer = [0u8; lfs::LARGEST as usize + 1];
     // As in `small`.
@@ -169,7 +169,7 @@ fn small(file: &mut File, size: u64, done: &dyn Fn(u64)) -> io::Result<(ObjectId
     let mut hasher = blake3::Hasher::new();
     let mut buffer = vec![0u8; (size as usize + 1).clamp(512, SMALL)];
     let mut total = 0;
-    // One byte more than expected is asked for: a read that gives all the others has seen the end.
+    // The read asks for one byte more than expected: if it returns all others, it has seen the end.
     let mut n = read_once(file, &mut buffer)?;
     if n as u64 != size || n == buffer.len() {
         n += fill(file, &mut buffer[n..])?;
@@ -254,7 +254,7 @@ mod tests {
             assert!((size + 1..=size + CHUNK as u64).contains(&read), "{size}: {read}");
         }
         of_object(&File::open("/dev/zero").unwrap(), ObjectKind::Tree, 100).unwrap();
-        // Larger than told, it is another object.
+        // A file that is longer than expected is another object.
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("f"), "12345").unwrap();
         let (id, read) = content(&mut File::open(dir.path().join("f")).unwrap(), 4, &|_| ()).unwrap();

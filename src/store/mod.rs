@@ -1,9 +1,10 @@
 //! All local objects: hashing, the stat index, objects, packs, trees, links, checkout.
 //!
-//! An object lies in a file of its own (`objects`) or, if it is small and came with many others, in a pack (`pack`);
-//! the store's interface does not show which. For those who move objects between stores: [`Store::all_of`] and
-//! [`Store::lacking`] say what a pin consists of and what of it is not here, [`Store::read`] and
-//! [`Store::open_content`] give bytes, [`Store::adopt_pack`] and [`Store::adopt_object`] take them in, verified.
+//! An object is a file of its own (`objects`) or, if it is small and was stored with many others, part of a pack
+//! (`pack`); the interface of the store hides which. For code that moves objects between stores:
+//! [`Store::list_objects`] and [`Store::missing_objects`] list the objects of a pin and those that the store lacks,
+//! [`Store::read`] and [`Store::open_content`] return bytes, [`Store::adopt_pack`] and [`Store::adopt_object`] verify
+//! and add them.
 
 mod batch;
 mod checkout;

@@ -1,4 +1,4 @@
-//! What a folder would hold if some things that are missing from it were there: known from pins, without the bytes.
+//! Computes the pin that a folder would have if missing files were present: from pins, without the bytes.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ enum Node {
     Folder(BTreeMap<Vec<u8>, Node>),
 }
 
-/// The pin of a folder with what was found in it, and with `missing` at their paths, all relative to it.
+/// The pin of a folder with the entries `found` in it and with `missing` at their paths, all relative to it.
 pub fn overlay(found: &[Listed], missing: &[(Vec<u8>, Pin)]) -> Pin {
     let mut top = BTreeMap::new();
     for one in found.iter().filter(|one| one.kind != EntryKind::Tree) {
@@ -20,7 +20,7 @@ pub fn overlay(found: &[Listed], missing: &[(Vec<u8>, Pin)]) -> Pin {
     }
     for (path, pin) in missing {
         let kind = match (pin.files, pin.executable) {
-            // An empty folder is no content of the one above.
+            // An empty folder is not part of the content of its parent.
             (Some(0), _) => continue,
             (Some(_), _) => EntryKind::Tree,
             (None, true) => EntryKind::Executable,
@@ -33,8 +33,8 @@ pub fn overlay(found: &[Listed], missing: &[(Vec<u8>, Pin)]) -> Pin {
 }
 
 impl Store {
-    /// What a pinned folder holds at a relative path, which may be nothing; `None` if the listings that say so are not
-    /// here.
+    /// The pin of a relative path in a pinned folder: `Some(None)` if it does not exist, `None` if a tree on the way is
+    /// missing from the store.
     pub fn part(&self, pin: &Pin, path: &str) -> Option<Option<Pin>> {
         let mut at = *pin;
         for name in path.split('/') {
@@ -45,7 +45,7 @@ impl Store {
             let Some(entry) = tree.entries.iter().find(|entry| entry.name == name.as_bytes()) else {
                 return Some(None);
             };
-            // A dep that is a link counts as what it points to, which is not known from here.
+            // A dep that is a link counts as its target, which cannot be known from the tree.
             at = Some(entry.pin()).filter(|_| entry.kind != EntryKind::Symlink)?;
         }
         Some(Some(at))

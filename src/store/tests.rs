@@ -1,4 +1,4 @@
-//! The store as a whole: in and out again, and what must not go wrong on the way.
+//! Tests of the store as a whole: storing, restoring, and failures in between.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -62,7 +62,7 @@ impl Sandbox {
             .map(|left| assert_eq!(left, None))
     }
 
-    /// What lies where in the workspace: no temporary sibling may be left.
+    /// The names in a folder of the workspace: no temporary sibling may be left.
     pub fn names(&self, at: &str) -> Vec<String> {
         let mut names: Vec<String> = fs::read_dir(self.top.join(at))
             .unwrap()
@@ -285,7 +285,7 @@ fn a_tree_that_lies_is_refused() {
     assert!(!s.top.join("d").exists());
 }
 
-/// Each level is a frame on the stack of every function that goes down.
+/// Each level is a stack frame of every recursive function.
 #[test]
 fn a_chain_of_folders_without_end_is_refused() {
     let s = Sandbox::new();
@@ -318,7 +318,7 @@ fn a_chain_of_folders_without_end_is_refused() {
     let large = rayon::ThreadPoolBuilder::new().stack_size(64 << 20).build().unwrap();
     large.install(|| s.restore("fine", &fine).unwrap());
     assert_eq!(large.install(|| s.pin("fine")), fine);
-    // As another process would: this one knows nothing of them.
+    // A new process: this one has no memory of the objects.
     let store = Store::open(s.store.dir(), LinkTypes::default());
     large.install(|| assert!(!store.contains(&deep) && !store.holds(&deep)));
     let words = "levels deep";
@@ -390,8 +390,8 @@ fn a_store_of_a_newer_format_is_read_and_never_written() {
     assert_eq!(fs::read_to_string(&marker).unwrap(), "lockstep-store 2\nsomething else\n");
 }
 
-/// A disk that fails to read an object: it is named and set aside, nothing is left where it was to go, and it can be
-/// stored again. What is merely out of reach stays where it is.
+/// A disk that fails to read an object: the error names it, it moves to quarantine, no file is left at the destination,
+/// and it can be stored again. An object that is only unavailable stays where it is.
 #[cfg(target_os = "linux")]
 #[test]
 fn what_the_disk_cannot_read_is_named_and_set_aside() {
@@ -402,7 +402,7 @@ fn what_the_disk_cannot_read_is_named_and_set_aside() {
     let (place, to) = (store.path(&id), s.top.join("to"));
     for how in ["file", "stream"] {
         fs::create_dir_all(place.parent().unwrap()).unwrap();
-        // The memory of a process gives EIO where nothing is mapped.
+        // The memory of a process returns EIO where nothing is mapped.
         symlink("/proc/self/mem", &place).unwrap();
         let fault = if how == "file" {
             crate::store::checkout::materialise::Maker::new(store, &Silent).file(&id, 0, false, &to).unwrap_err()
@@ -420,7 +420,7 @@ fn what_the_disk_cannot_read_is_named_and_set_aside() {
     assert!(fault.message.contains("it is a folder") && place.exists());
 }
 
-/// A tree from a remote: one set of entries has one encoding, and its own sums do not overflow.
+/// A tree from a remote: one set of entries has one encoding, and its sums do not overflow.
 #[test]
 fn fuzz_trees() {
     let entry = |name: &str, kind| crate::store::trees::Entry {

@@ -1,8 +1,8 @@
-//! Finding the pipeline files of a commit, by the rules of [`discover`](crate::git::discover()) but for Git's own ignore
-//! rules: what is in a commit is tracked.
+//! Discovers the pipeline files of a commit, by the rules of [`discover`](crate::git::discover()) except Git's own
+//! ignore rules: files in a commit are tracked.
 //!
-//! What is special below a folder depends on the folder's id alone, so it is found once for each distinct tree: in a
-//! history of 10,000 commits that is the root and what was edited, not everything.
+//! The relevant files below a folder depend on its tree id alone, so they are computed once for each distinct tree: in
+//! a history of 10,000 commits these are the root and the edited folders, not everything.
 
 use std::collections::HashSet;
 use std::rc::Rc;
@@ -17,14 +17,15 @@ use crate::git::ignore::{self, Rules};
 use crate::git::repo::PROJECT_FILE;
 use crate::path::RepoPath;
 
-/// No repository that people made goes deeper, or has more pipelines; one that was made to harm does not get further.
+/// The largest depth of folders and the largest number of pipelines: no real repository exceeds it, and a malicious one
+/// is stopped here.
 pub(in crate::git) const DEEPEST: usize = 250;
 const MOST: usize = 100_000;
 
-/// What is read of most folders with a pipeline.
+/// The files beside a pipeline that most commands read.
 const BESIDE_PIPELINES: [&str; 3] = ["pipeline.lock", "params.yaml", "metrics.json"];
 
-/// Folders that hold what lockstep keeps, should somebody have committed them.
+/// Folders with lockstep's own data, in case a commit contains them.
 const OWN: &[u8] = b".lockstep";
 
 impl Commit {
@@ -42,7 +43,8 @@ impl Commit {
             unreadable: Vec::new(),
             links: Vec::new(),
         };
-        // Folders by name, a folder's own files before those below it: a rule counts before what it rules is judged.
+        // Folders by name, the files of a folder before those below it: a rule is read before the files that it
+        // affects.
         let mut files: Vec<(RepoPath, &Special)> = special.iter().map(|s| (at(&s.path), s)).collect();
         let folder = |path: &RepoPath| path.parent().unwrap_or_default();
         files.sort_by_cached_key(|(path, s)| {
@@ -92,7 +94,7 @@ impl Commit {
         Ok(found)
     }
 
-    /// In a partial clone, gets the files that pipelines are read from, and what stands beside them, with one request.
+    /// In a partial clone, fetches the pipeline files and the files beside them with one request.
     fn fetch_read(&self, special: &[Special]) -> Result<()> {
         if !self.history.0.is_partial {
             return Ok(());
@@ -116,8 +118,8 @@ impl Commit {
         Ok(matches!(self.find(path)?, Some((EntryKind::File | EntryKind::Executable, _))))
     }
 
-    /// The ids of all files that may say something about pipelines: while they are the same, so are the pipelines,
-    /// but for the files that their templates read. Two commits with equal lists are discovered alike.
+    /// The ids of all files that may affect the pipelines, except files that their templates read: two commits with
+    /// equal lists have equal pipelines.
     pub fn fingerprint(&self) -> Result<Vec<(String, GitId)>> {
         let special = self.history.special(self.tree, 0)?;
         let one = |s: &Special| {
@@ -144,7 +146,7 @@ impl Commit {
 }
 
 impl History {
-    /// What is special below a folder; remembered.
+    /// The relevant files below a folder; cached.
     fn special_below(&self, tree: gix::ObjectId, depth: usize) -> Result<Rc<Vec<Special>>> {
         if let Some(known) = self.0.special.borrow().get(&tree) {
             return Ok(known.clone());
@@ -154,14 +156,14 @@ impl History {
         Ok(found)
     }
 
-    /// The same for a root, which is hardly that of another commit.
+    /// The same for a root, which hardly occurs in another commit.
     fn special(&self, tree: gix::ObjectId, depth: usize) -> Result<Vec<Special>> {
         let mut found = Vec::new();
         if depth > DEEPEST {
             return Ok(found);
         }
         for entry in self.tree(tree)?.iter() {
-            // What is no UTF-8 cannot be written in a pipeline.
+            // A name that is not UTF-8 cannot be written in a pipeline.
             let Ok(name) = std::str::from_utf8(&entry.name) else { continue };
             if entry.kind == EntryKind::Folder {
                 if entry.name != OWN {
@@ -194,7 +196,7 @@ mod tests {
     use crate::git::testing::{commit_all, git, repository, write};
     use crate::git::{Repo, discover};
 
-    /// At a commit of everything, the same is found as in the worktree.
+    /// In a commit of all files, discovery finds the same as in the worktree.
     #[test]
     fn as_in_the_worktree() {
         let (_dir, top) = repository();
@@ -221,7 +223,7 @@ mod tests {
         commit_all(&top, "back");
     }
 
-    /// A tree that holds itself many times over, or endlessly deep, ends the search and not the program.
+    /// A tree that contains itself many times over, or is endlessly deep, ends the search and not the program.
     #[test]
     fn bombs_do_not_go_off() {
         let (_dir, top) = repository();

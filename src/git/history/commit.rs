@@ -1,7 +1,7 @@
 //! One commit: its files, read from Git's objects.
 //!
-//! Git's repositories come from anywhere, so nothing here trusts them: links are followed only inside of the commit and
-//! only so often, and an object is asked for its size before it is read into memory.
+//! Repositories are untrusted: symlinks are followed only inside the commit and a limited number of times, and the size
+//! of an object is checked before it is read into memory.
 
 use std::fmt;
 use std::rc::Rc;
@@ -14,11 +14,11 @@ use crate::git::history::{History, unreadable};
 use crate::git::id::GitId;
 use crate::path::RepoPath;
 
-/// No file of Git is read that is larger.
+/// The size limit for a file from Git.
 pub const LARGEST: u64 = 256 << 20;
-/// How many symlinks one path may lead over, as the kernel has it.
+/// The largest number of symlinks on one path, as in the kernel.
 const MOST_LINKS: usize = 40;
-/// So many trees are remembered: those of one commit are asked for again and again, and most of the next are the same.
+/// The number of cached trees: those of one commit are read again and again, and most of the next commit are the same.
 pub(in crate::git) const REMEMBERED: usize = 4096;
 
 #[derive(Clone)]
@@ -34,7 +34,7 @@ pub enum EntryKind {
     Executable,
     Symlink,
     Folder,
-    /// Another repository; its files are not in this one.
+    /// Another repository; its files are not part of this one.
     Submodule,
 }
 
@@ -46,7 +46,7 @@ pub struct TreeEntry {
     pub id: GitId,
 }
 
-/// Who made a commit, when and why.
+/// Author, date and subject of a commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct About {
     /// `Name <mail>`
@@ -74,7 +74,7 @@ impl Commit {
         &self.history
     }
 
-    /// What is at a path, over symlinks that stay inside of the commit. `None` if there is nothing.
+    /// The entry at a path, through symlinks that stay inside the commit. `None` if there is none.
     pub fn find(&self, path: &RepoPath) -> Result<Option<(EntryKind, GitId)>> {
         let mut path = path.clone();
         for _ in 0..MOST_LINKS {
@@ -86,7 +86,7 @@ impl Commit {
         Err(Error::usage(format!("{path} leads over too many symlinks in the commit {}", self.id.short())))
     }
 
-    /// Goes down to a path, or to the first symlink on the way.
+    /// Descends to a path, or to the first symlink on the way.
     fn step(&self, path: &RepoPath) -> Result<Step> {
         let mut folder = self.tree;
         let mut at = RepoPath::root();
@@ -100,7 +100,7 @@ impl Commit {
                     let text = self.history.blob(entry.id)?;
                     let text = text.to_str_lossy();
                     let rest = parts[n + 1..].join("/");
-                    // Absolute ones and those that leave the repository lead to nothing that a commit has.
+                    // Absolute links and those that leave the repository lead to no file of a commit.
                     let to = at.join(&text).and_then(|to| to.join(&rest));
                     return Ok(to.map_or(Step::Found(None), Step::Linked));
                 }
@@ -216,7 +216,7 @@ pub(in crate::git) fn entries(tree: &[u8], hash: gix::hash::Kind) -> Result<Vec<
     Ok(entries)
 }
 
-/// An object that a partial or a damaged clone lacks.
+/// The error for an object that a partial or a damaged clone lacks.
 pub(in crate::git) fn absent(cause: impl fmt::Display) -> Error {
     Error::missing("an object of Git is not in this clone")
         .because(cause)

@@ -1,7 +1,7 @@
-//! All files of one name, in whatever folder: of commits, and on disk.
+//! Finds all files of one name, in any folder: in commits, and on disk.
 //!
-//! For those who must not overlook one. Rules of what is ignored, and what a pipeline says of its outputs, do not count
-//! here. Other repositories inside of this one are passed over: they look after their own.
+//! For callers that must not miss one: ignore rules and the outputs of pipelines do not apply here. Nested repositories
+//! are skipped: they are handled on their own.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -14,10 +14,10 @@ use crate::git::id::GitId;
 use crate::git::repo::{OWN_FOLDER, Repo};
 use crate::path::RepoPath;
 
-/// Folders in folders, as Git itself has it (`core.maxTreeDepth`).
+/// The largest depth of folders, as in Git (`core.maxTreeDepth`).
 const DEEPEST: usize = 2048;
 
-/// Finds the files of a name in any number of commits; a tree that many of them share is read once.
+/// Finds the files of a name in any number of commits; reads a tree that several of them share once.
 pub struct Named {
     history: History,
     name: &'static str,
@@ -26,7 +26,7 @@ pub struct Named {
 
 #[derive(Clone)]
 struct Hit {
-    /// From the folder that was asked about.
+    /// Relative to the folder of the query.
     path: String,
     kind: EntryKind,
     id: GitId,
@@ -37,7 +37,8 @@ impl Named {
         Named { history: history.clone(), name, below: HashMap::new() }
     }
 
-    /// In a partial clone, gets what [`Named::at`] reads of these commits and what it finds, with two requests.
+    /// In a partial clone, fetches the objects that [`FilesByName::at`] reads of these commits, and the files found,
+    /// with two requests.
     pub fn fetch_ahead(&mut self, commits: &[Commit]) -> Result<()> {
         if !self.history.0.is_partial {
             return Ok(());
@@ -70,7 +71,7 @@ impl Named {
         Ok(found)
     }
 
-    /// Paths and blobs in a tree, from there; a symlink is not followed, and its text is the blob.
+    /// Paths and blobs in a tree, relative to it; a symlink is not followed, and its text is the blob.
     pub fn in_tree(&mut self, tree: GitId) -> Result<Vec<(String, GitId)>> {
         Ok(self.below(tree.0, 0)?.iter().map(|hit| (hit.path.clone(), hit.id)).collect())
     }
@@ -102,14 +103,14 @@ impl Named {
 }
 
 impl Repo {
-    /// Is this Git's own folder, of whatever name? One that a variable names may lie among the files.
+    /// Is this Git's own folder, of any name? One that a variable names may be in the worktree.
     pub(in crate::git) fn is_git_folder(&self, folder: &Path) -> bool {
         self.is_named && [&self.git_dir, &self.common_dir].into_iter().flatten().any(|git| git == folder)
     }
 
-    /// The files of a name in the worktree, tracked or not; none if the worktree is not there.
+    /// The files of a name in the worktree, tracked or not; none if the worktree does not exist.
     ///
-    /// Errors: a folder that cannot be read.
+    /// Errors: a folder cannot be read.
     pub fn files_named(&self, name: &str) -> Result<Vec<RepoPath>> {
         let mut found = Vec::new();
         if !self.top.is_dir() || self.is_bare() {
@@ -124,7 +125,7 @@ impl Repo {
         for entry in walk {
             let entry = match entry {
                 Ok(entry) => entry,
-                // What went meanwhile is not there.
+                // Deleted during the walk.
                 Err(e) if e.io_error().is_some_and(|e| e.kind() == std::io::ErrorKind::NotFound) => continue,
                 Err(e) => {
                     let path = e.path().unwrap_or(&self.top).to_path_buf();

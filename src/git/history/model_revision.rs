@@ -5,23 +5,23 @@ use crate::git::history::History;
 use crate::tag::fold::{Fact, fold};
 use crate::tag::{self, Asked, Label, ModelTag, block};
 
-/// What the registry says to a version or a label.
+/// The registry's answer for a version or a label.
 pub(in crate::git) enum Answer {
-    /// The first leads to the commit; the answer rests on all of them.
+    /// The first leads to the commit; the answer depends on all of them.
     Tags(Vec<String>),
     /// No version has the label any more.
     Ended,
-    /// No tag of a model speaks of it.
+    /// No tag of a model mentions it.
     Unknown,
 }
 
-/// May it be a label? A number is a counter.
+/// Can it be a label? A number is a counter.
 pub(in crate::git) fn is_word(label: &Label) -> bool {
     label.to_string().parse::<u64>().is_err()
 }
 
 impl History {
-    /// What the registry knows of a version or a label.
+    /// Looks up a version or a label in the registry.
     ///
     /// Errors: several folders have such a model.
     pub(in crate::git) fn answer(&self, asked: &Asked) -> Result<Answer> {

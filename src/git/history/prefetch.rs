@@ -1,10 +1,10 @@
-//! Reading many objects of Git at once.
+//! Reads many of Git's objects at once.
 //!
-//! In a pack most trees are deltas of a neighbour in history, in chains of up to 50, and a chain may lead to newer objects
-//! or to older ones: `git gc` makes it one way, and takes over what a fetch or an import made the other way. Read in the
-//! order of history, an object may cost its whole chain, every time. Bases lie before what is made from them, though, so
-//! in the order of the pack each object costs one step. That is what is done here, by a few threads, each with a handle
-//! of its own.
+//! In a pack most trees are deltas of a neighbour in history, in chains of up to 50, and a chain may lead to newer
+//! objects or to older ones: `git gc` creates the one kind, and keeps the other kind from fetches and imports. Read in
+//! the order of history, each object may cost its whole chain. Bases come before their deltas in a pack, however, so in
+//! the order of the pack each object costs one step. This module reads in that order, on a few threads, each with its
+//! own handle.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -16,17 +16,17 @@ use crate::git::history::{DELTA_CACHE, History};
 use crate::git::id::GitId;
 use crate::git::repo::settings::open_at;
 
-/// A thread is worth its start for so many objects.
+/// The number of objects that is worth the start of a thread.
 const WORTH: usize = 128;
 const MOST_THREADS: usize = 4;
-/// So many bytes are read ahead at most; the rest is read when it is needed.
+/// The limit of bytes read ahead; the rest is read on demand.
 const MOST_BYTES: usize = 32 << 20;
-/// In more packs than that an object is not looked for: a repository with that many was not packed for long, and its
-/// objects lie one by one or in small packs.
+/// Objects are not searched in more packs than this: a repository with that many was not packed for long, and its
+/// objects are loose or in small packs.
 const MOST_PACKS: usize = 20;
 
 impl History {
-    /// Reads the root trees of commits, which are then remembered. Best for up to [`super::commit::REMEMBERED`] of them.
+    /// Reads the root trees of commits into the cache. Best for up to [`super::commit::REMEMBERED`] of them.
     pub fn trees_ahead(&self, commits: &[Commit]) {
         let known = self.0.trees.borrow();
         let ids: Vec<gix::ObjectId> = commits.iter().map(|c| c.tree).filter(|id| !known.contains_key(id)).collect();
@@ -38,7 +38,7 @@ impl History {
         read.into_iter().for_each(|(id, entries)| drop(entries.map(|entries| self.remember(id, entries))));
     }
 
-    /// Reads blobs, and what is made of them. One that cannot be had or is too much is left out.
+    /// Reads blobs and maps them with the closure. Skips blobs that cannot be read or exceed the limit.
     pub fn blobs_ahead<T: Send>(
         &self,
         ids: impl IntoIterator<Item = GitId>,
@@ -57,7 +57,7 @@ impl History {
         ids: Vec<gix::ObjectId>,
         make: &(dyn Fn(gix::ObjectId, gix::object::Kind, Vec<u8>) -> T + Sync),
     ) -> Vec<(gix::ObjectId, T)> {
-        // Left to be read, and checked or replaced, one by one.
+        // These are read, and checked or replaced, one by one.
         if self.0.is_other && self.0.require_signed || self.0.grafts.is_some() {
             return Vec::new();
         }
@@ -95,7 +95,7 @@ impl History {
         })
     }
 
-    /// Each id once, in the order in which they lie in packs; those that lie in none at the end.
+    /// The ids without duplicates, in the order of packs; those of loose objects at the end.
     fn by_place(&self, ids: Vec<gix::ObjectId>) -> Vec<gix::ObjectId> {
         let packs = self.0.packs.get_or_init(|| self.packs());
         let place = |id: &gix::ObjectId| {
@@ -108,7 +108,7 @@ impl History {
         placed.into_iter().map(|(_, id)| id).collect()
     }
 
-    /// The indices of the packs here and of alternates, the largest first.
+    /// The indexes of the packs of the repository and its alternates, the largest first.
     fn packs(&self) -> Vec<index::File> {
         let store = self.0.repo.objects.store_ref();
         let mut folders = vec![store.path().to_path_buf()];
@@ -132,7 +132,7 @@ mod tests {
     use crate::git::{Repo, Which};
     use std::fmt::Write;
 
-    /// What is read ahead is what is read one by one: from a pack of long chains and from loose objects.
+    /// Reading ahead returns the same as reading one by one: from a pack of long chains and from loose objects.
     #[test]
     fn ahead_is_the_same_only_sooner() {
         let (_dir, top) = repository();

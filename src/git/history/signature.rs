@@ -1,10 +1,9 @@
-//! Whether the signature of a tag is good. Git decides, with the user's keys and settings: `git verify-tag --raw`, for
-//! OpenPGP, X.509 and SSH alike. Before that a tag has to speak for itself: the object under its id is the object that
-//! was read, and its own name is that of the ref that it is found under, since the
-//! signature of `digits@v1.0.0` says nothing of `digits@v2.0.0`.
+//! Verifies the signature of a tag. Git decides, with the user's keys and settings: `git verify-tag --raw`, for
+//! OpenPGP, X.509 and SSH alike. Before that, two checks: the object under the id is the object that was read, and the
+//! name inside the tag is the name of its ref, since the signature of `digits@v1.0.0` does not cover `digits@v2.0.0`.
 //!
-//! The settings of the clone at hand are the user's. Those of another repository could name the keys that count and the
-//! programs that verify, so a tag of another one is verified apart from it; see [`Apart`].
+//! The settings of the current clone belong to the user. Those of another repository could name the trusted keys and
+//! the programs that verify, so a tag of another repository is verified in isolation; see [`IsolatedRepo`].
 
 use std::process::Stdio;
 
@@ -16,7 +15,7 @@ use crate::git::program::question;
 use crate::git::repo::Repo;
 use crate::shell::word;
 
-/// By what line the signature of a tag begins, as in Git's `gpg-interface.c`.
+/// The first lines of signatures of a tag, as in Git's `gpg-interface.c`.
 const BEGINNINGS: [&str; 4] = [
     "-----BEGIN PGP SIGNATURE-----",
     "-----BEGIN PGP MESSAGE-----",
@@ -24,13 +23,13 @@ const BEGINNINGS: [&str; 4] = [
     "-----BEGIN SSH SIGNATURE-----",
 ];
 
-/// What is known of a signature.
+/// The result of verifying a signature.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signature {
     pub state: State,
     /// The fingerprint or the number of the key, if the signature names one.
     pub key: Option<String>,
-    /// Whose key it is, as the user's keys say.
+    /// The owner of the key, according to the user's keys.
     pub signer: Option<String>,
     /// Why it is not good.
     pub why: Option<String>,
@@ -40,11 +39,11 @@ pub struct Signature {
 pub enum State {
     Good,
     Bad,
-    /// It may be good; there is no key here to tell by.
+    /// It cannot be checked, because the key is missing here.
     UnknownKey,
-    /// There is none.
+    /// There is no signature.
     None,
-    /// It was not asked for, or the program that tells is missing.
+    /// It was not checked, or the program for checking is missing.
     NotChecked,
 }
 
@@ -65,7 +64,7 @@ impl Signature {
         Signature { state, key: None, signer: None, why }
     }
 
-    /// What is known without asking Git.
+    /// The result without asking Git.
     pub fn unchecked(is_there: bool) -> Signature {
         Signature::without_key(if is_there { State::NotChecked } else { State::None }, None)
     }
@@ -87,7 +86,7 @@ impl Signature {
     }
 }
 
-/// A tag object in two: what a signature covers, and the signature. As in Git, the last line that begins one counts.
+/// Splits a tag object into the signed text and the signature. As in Git, the last line that begins a signature counts.
 pub(in crate::git) fn split(object: &[u8]) -> (&[u8], Option<&[u8]>) {
     let mut at = 0;
     let mut found = None;
@@ -146,7 +145,7 @@ impl History {
     }
 }
 
-/// The name that a tag object says it has.
+/// The name inside a tag object.
 fn named(object: &[u8]) -> Option<String> {
     let header = object.split(|byte| *byte == b'\n').take_while(|line| !line.is_empty());
     let mut names = header.filter_map(|line| line.strip_prefix(b"tag "));
@@ -154,8 +153,8 @@ fn named(object: &[u8]) -> Option<String> {
     names.next().is_none().then_some(name)
 }
 
-/// What `git verify-tag --raw` said: lines of GnuPG's protocol (`doc/DETAILS`, which gpgsm speaks as well), or those of
-/// `ssh-keygen -Y verify`. Its exit code alone makes a signature good.
+/// Parses the output of `git verify-tag --raw`: lines of GnuPG's protocol (`doc/DETAILS`, which gpgsm uses as well), or
+/// those of `ssh-keygen -Y verify`. Only the exit code makes a signature good.
 fn judge(is_fine: bool, said: &str) -> Signature {
     let status = |word: &str| {
         let mut lines = said.lines().filter_map(|line| line.strip_prefix("[GNUPG:] "));
@@ -217,7 +216,7 @@ fn judge(is_fine: bool, said: &str) -> Signature {
     found
 }
 
-/// `ERROR verify.findkey CODE`, as gpgsm has it: 9 in the lower half of the code says that the key is not there.
+/// `ERROR verify.findkey CODE`, as gpgsm writes it: 9 in the lower half of the code means that the key is missing.
 fn lacks_key(rest: &str) -> bool {
     let code = rest.strip_prefix("verify.findkey ").and_then(|code| code.trim().parse::<u32>().ok());
     code.is_some_and(|code| code & 0xffff == 9)

@@ -1,12 +1,12 @@
-//! Pipeline files of a commit, as they are remembered for each tree.
+//! Pipeline files of a commit, as they are cached for each tree.
 
 use crate::git::history::commit::EntryKind;
 use crate::git::id::GitId;
 
-/// A file that says something about pipelines.
+/// A file that affects pipelines.
 #[derive(Clone, Debug)]
 pub struct Special {
-    /// From the folder that was asked about.
+    /// Relative to the folder of the query.
     pub path: String,
     pub what: What,
     pub kind: EntryKind,

@@ -31,7 +31,7 @@ fn names_of_commits() {
     let (_dir, top, commits) = sample();
     git(&top, &["tag", "models/a=w@v0.1.0", "HEAD~1"]);
     git(&top, &["tag", "-a", "models/a=w#prod#1", "-m", "p", "HEAD~1"]);
-    // A tag with the very name of a label, which was moved since.
+    // A tag with the exact name of a label that was moved since.
     git_at(&top, &["tag", "-a", "digits#prod", "-m", "p", "HEAD~2"], "2026-02-01T00:00:00Z");
     let history = Repo::discover(&top).unwrap().history().unwrap();
     for (revision, want) in [

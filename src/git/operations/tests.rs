@@ -6,14 +6,14 @@ fn hex(ids: &BTreeSet<GitId>) -> BTreeSet<String> {
     ids.iter().map(GitId::hex).collect()
 }
 
-/// Runs Git where it is to stop with a conflict.
+/// Runs Git with a command that stops at a conflict.
 fn stop(top: &Path, args: &[&str]) {
     let mut command = std::process::Command::new("git");
     command.args(["-c", "user.name=t", "-c", "user.email=t@example.org"]).args(args).current_dir(top);
     assert!(!command.output().unwrap().status.success(), "{args:?}");
 }
 
-/// `main` with two commits, `side` with three that conflict with it, from the first one.
+/// `main` with two commits, and `side` with three that conflict with it, from the first one.
 fn forked() -> (tempfile::TempDir, PathBuf, Vec<String>) {
     let (dir, top) = repository();
     write(&top, &[("f", "0")]);

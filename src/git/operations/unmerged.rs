@@ -1,4 +1,4 @@
-//! Files that a merge could not settle, and what Git is in the middle of.
+//! Unmerged files, and the operation in progress.
 
 use gix::bstr::ByteSlice;
 use gix::index::entry::Stage;
@@ -17,11 +17,11 @@ pub struct Unmerged {
     pub theirs: Option<Vec<u8>>,
 }
 
-/// What Git is in the middle of.
+/// The Git operation in progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Underway {
     Merge,
-    /// Ours is the commit that is built upon, theirs the one that is put on top: the user's own.
+    /// Ours is the commit that is built upon, theirs the user's own commit that is applied on top.
     Rebase,
     CherryPick,
     Revert,
@@ -50,19 +50,19 @@ impl Repo {
         Ok(found)
     }
 
-    /// The nearest common ancestor of two commits; `None` where they have none, or a shallow clone lacks it.
+    /// The nearest common ancestor of two commits; `None` if they have none, or if a shallow clone lacks it.
     pub fn merge_base(&self, one: GitId, other: GitId) -> Result<Option<GitId>> {
         let Some(repo) = self.open()? else { return Ok(None) };
         Ok(repo.merge_base(one.0, other.0).ok().flatten().map(|id| GitId(id.detach())))
     }
 
-    /// A commit for people: its short id and its subject. `None` where there is no such revision.
+    /// A commit for people: its short id and its subject. `None` if the revision does not exist.
     pub fn describe(&self, revision: &str) -> Result<Option<String>> {
         let Ok(commit) = self.resolve(revision) else { return Ok(None) };
         Ok(Some(format!("{} ({})", commit.id.short(), commit.about()?.subject)))
     }
 
-    /// What Git waits for the user to go on with.
+    /// The operation that waits for the user to continue it.
     pub fn underway(&self) -> Option<Underway> {
         let git_dir = self.git_dir.as_ref()?;
         let is_there = |name: &str| git_dir.join(name).exists();

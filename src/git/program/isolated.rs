@@ -1,4 +1,4 @@
-//! A temporary repository with one object, so that Git reads the object with the user's settings alone.
+//! A temporary repository with one object, so that Git reads the object with the user's settings only.
 
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
@@ -13,14 +13,14 @@ use crate::git::program::exact_git;
 use crate::git::repo::protected;
 use crate::git::repo::settings::open_at;
 
-/// So many names are tried for the folder.
+/// The number of names that are tried for the folder.
 const TRIES: u64 = 100;
 
-/// The folder, which goes away with the value.
+/// The folder, which is deleted when the value is dropped.
 pub(in crate::git) struct Apart(PathBuf);
 
 impl Apart {
-    /// A repository with nothing but a tag object, named by this hash.
+    /// A repository with a single tag object, named by this hash.
     pub(in crate::git) fn with_tag(object: &[u8], hash: gix::hash::Kind) -> Result<Apart> {
         let apart = Apart::create()?;
         let failed = |e: &dyn std::fmt::Display| {
@@ -54,7 +54,7 @@ impl Apart {
         Err(Error::io("create a folder in", parent, last))
     }
 
-    /// `git` in this repository.
+    /// A `git` command in this repository.
     pub(in crate::git) fn git(&self) -> Command {
         let mut command = exact_git(&self.0);
         command.arg("--git-dir").arg(&self.0);
@@ -64,7 +64,7 @@ impl Apart {
 
 impl Drop for Apart {
     fn drop(&mut self) {
-        // What is left is a copy, in a folder for what is temporary.
+        // A failed deletion leaves only a copy in a temporary folder.
         let _ = fs::remove_dir_all(&self.0);
     }
 }

@@ -1,8 +1,8 @@
-//! Small objects: many go into one pack, without a file of their own on the way.
+//! Small objects: many go into one pack, without files of their own in between.
 //!
-//! All cores read and verify files, a window at a time; meanwhile the window before is appended to the pack, and a
-//! thread has the disk take what was written. The order is that of the plan, so equal batches make equal packs, and what
-//! lay together in a folder lies together in the pack.
+//! All cores read and verify files, one window at a time. In parallel, the previous window is appended to the pack, and
+//! a thread syncs the written part. Objects keep the order of the plan, so equal batches make equal packs, and files of
+//! one folder are adjacent in the pack.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -22,12 +22,12 @@ use crate::store::hash;
 use crate::store::objects::Store;
 use crate::store::pack::format::{MOST_OBJECTS, PackId, PackWriter, TARGET};
 
-/// A window is this many bytes or objects: enough for all cores, little memory.
+/// The size of a window in bytes and in objects: enough for all cores, with little memory.
 const WINDOW_BYTES: u64 = 8 << 20;
 const WINDOW_OBJECTS: usize = 4096;
-/// What one core reads at a time.
+/// The number of files that one core reads at a time.
 const PIECE: usize = 64;
-/// After so many bytes the disk is asked to take them.
+/// The disk is asked to sync after this number of bytes.
 const WRITE_OUT: u64 = 16 << 20;
 
 /// A pack that is being written.
@@ -35,7 +35,7 @@ struct Open {
     temp: Temp,
     file: Arc<File>,
     writer: PackWriter<BufWriter<Shared>>,
-    /// How much the disk was asked to take.
+    /// The number of bytes that the disk was asked to sync.
     asked: u64,
 }
 
@@ -54,12 +54,13 @@ impl Write for Shared {
 enum ToDisk {
     /// More of a pack was written.
     Some(Arc<File>),
-    /// It is whole: make it durable, and name it.
+    /// The pack is complete: make it durable and rename it.
     All(Temp, Arc<File>, PackId),
 }
 
 impl Batch<'_> {
-    /// Stores these, in this order: whoever is named by a tree must come before it, or be durable already.
+    /// Stores these objects in this order: an object that a tree refers to must come before the tree, or be durable
+    /// already.
     pub(super) fn store_packed(&self, items: Vec<Item>, sink: &dyn Sink) -> Result<()> {
         let windows = windows(&items);
         std::thread::scope(|scope| {
@@ -68,7 +69,7 @@ impl Batch<'_> {
             let written = self.write_packs(&windows, &to_disk, sink);
             drop(to_disk);
             let taken = disk.join().unwrap_or_else(|_| Err(Error::io("write", self.store.dir(), lost())));
-            // What the disk refused is why the writer stopped.
+            // The error of the disk is the reason why the writer stopped.
             taken.and(written)
         })
     }
@@ -88,7 +89,7 @@ impl Batch<'_> {
         open.map_or(Ok(()), |open| self.close(open, to_disk))
     }
 
-    /// The bytes of the files of a window, piece by piece, verified.
+    /// The bytes of the files of a window, in order, verified.
     fn read(&self, window: &[Item], sink: &dyn Sink) -> Result<Vec<Vec<u8>>> {
         let piece = |items: &[Item]| {
             let total: u64 = items.iter().map(|item| item.size).sum();
@@ -166,17 +167,17 @@ impl Batch<'_> {
     fn close(&self, open: Open, to_disk: &Sender<ToDisk>) -> Result<()> {
         let Open { temp, file, writer, .. } = open;
         let (_, id) = writer.finish().map_err(|e| self.store.refused("write", &temp.0, e))?;
-        // The disk stops listening when it failed, and will say so.
+        // The receiver ends after a failure and returns its error.
         let _ = to_disk.send(ToDisk::All(temp, file, id));
         Ok(())
     }
 }
 
-/// The disk's side: packs become durable and get their names in the order in which they were written.
+/// The disk thread: syncs packs and renames them in the order in which they were written.
 fn take(store: &Store, written: Receiver<ToDisk>) -> Result<()> {
     while let Ok(one) = written.recv() {
         match one {
-            // The system tells of a failed write-out once: if it is told here, nobody else hears of it.
+            // The system reports a failed write-out only once, so the error must be kept here.
             ToDisk::Some(file) => {
                 file.sync_data().map_err(|e| store.refused("write", store.packs().dir(), e))?;
             }
@@ -202,7 +203,7 @@ fn windows(items: &[Item]) -> Vec<&[Item]> {
     windows
 }
 
-/// The folder of the last file, held open: its neighbours are found without a walk from the root.
+/// The folder of the last file, held open: files beside it are opened without a walk from the root.
 #[derive(Default)]
 struct Folder<'a>(Option<(&'a Path, OwnedFd)>);
 
@@ -222,12 +223,12 @@ impl<'a> Folder<'a> {
     }
 }
 
-/// Appends what a file holds if that is `size` bytes; less or one more otherwise, which no id will fit.
+/// Appends the content of a file if that is `size` bytes; otherwise fewer bytes or one more, which match no id.
 fn append(mut file: File, size: u64, bytes: &mut Vec<u8>) -> io::Result<()> {
     let start = bytes.len();
     bytes.resize(start + size as usize + 1, 0);
     let mut read = 0;
-    // One read does it: a byte more than expected was asked for, so the end was seen.
+    // One read is enough: it asks for one byte more than expected, so it has seen the end.
     while read < size as usize || size == 0 {
         match io::Read::read(&mut file, &mut bytes[start + read..]) {
             Ok(0) => break,

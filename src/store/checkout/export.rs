@@ -1,4 +1,4 @@
-//! Writing what is pinned somewhere else: files of the user's own that no index knows and no link ties to the store.
+//! Writes pinned content to a folder of the user: files that no index tracks and no link ties to the store.
 
 use std::fs;
 use std::path::Path;
@@ -15,8 +15,8 @@ use crate::store::objects::Store;
 use crate::store::trees::EntryKind;
 use crate::store::trees::rules::{check_link, depth_of, levels_below, refused};
 
-/// Makes `to`, which must not exist, of what is pinned; every byte is verified on the way. On failure the caller has to
-/// remove what was made.
+/// Creates `to`, which must not exist, with the pinned content; every byte is verified. On failure the caller has to
+/// remove what was created.
 pub fn export(store: &Store, pin: &Pin, to: &Path, sink: &dyn Sink) -> Result<()> {
     let store = store.copying();
     must_fit(&store, pin, to, false)?;
@@ -28,7 +28,7 @@ pub fn export(store: &Store, pin: &Pin, to: &Path, sink: &dyn Sink) -> Result<()
     maker.file(&pin.id, pin.size, pin.executable, to).map(drop)
 }
 
-/// Fills the empty folder `to`; `below` is where the folder lies in what is written.
+/// Fills the empty folder `to`; `below` is the path of the folder within the export.
 fn folder(store: &Store, maker: &Maker<'_>, pin: &Pin, to: &Path, below: &[u8]) -> Result<()> {
     let tree = store.read_tree(&pin.id, levels_below(below))?;
     if tree.pin() != *pin {

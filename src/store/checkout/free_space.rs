@@ -1,7 +1,7 @@
-//! Is there room on the disk for what a tree claims to hold? A few trees that name each other can claim 10^12 files.
+//! Checks that the disk has room for the size that a tree claims. A few trees that refer to each other can claim 10^12
+//! files.
 //!
-//! Whether a tree's claims are those of its pin is checked where it is read; here the pin itself is, before a byte is
-//! written.
+//! The reader of a tree checks that its claims match its pin; this module checks the pin before a byte is written.
 
 use std::fs;
 use std::path::Path;
@@ -12,30 +12,31 @@ use crate::store::fs::paths;
 use crate::store::id::Pin;
 use crate::store::objects::Store;
 
-/// The least that one name takes in a folder.
+/// The smallest size of a directory entry.
 const NAME: u64 = 16;
 
-/// What a disk has free.
+/// The free space of a disk.
 #[derive(Clone, Copy, Debug)]
 struct Free {
     bytes: u64,
-    /// `None` where there is no fixed number of them.
+    /// `None` if the file system has no fixed number of inodes.
     files: Option<u64>,
 }
 
-/// How much of what is made is new on the disk.
+/// How much new disk space a checkout needs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Sharing {
-    /// Files may be links to what is there.
+    /// Files may be links to existing files.
     Links,
-    /// Files are new, their bytes may be shared.
+    /// Files are new, but their bytes may be shared.
     Bytes,
     Nothing,
 }
 
-/// Refuses what cannot fit beside `dest`. With `may_take_over` files of an old folder may be linked into the new one.
+/// Refuses a checkout that cannot fit on the disk of `dest`. With `may_take_over`, files of an old folder may be linked
+/// into the new one.
 ///
-/// Errors ([`Kind::Io`]): there is no room.
+/// Errors ([`Kind::Io`]): there is not enough room.
 pub fn must_fit(store: &Store, pin: &Pin, dest: &Path, may_take_over: bool) -> Result<()> {
     let parent = dest.parent().unwrap_or(dest);
     let Ok(disk) = rustix::fs::statvfs(parent) else { return Ok(()) };

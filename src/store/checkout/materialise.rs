@@ -1,9 +1,9 @@
-//! One object becomes one file of a workspace, verified.
+//! Materialises one object as one file of a workspace, verified.
 //!
-//! A copy is hashed while it streams, always. A reflink or a link is made unread only of an object whose seal says that it
-//! was not written to since it was verified; otherwise it is read first. An object that another user owns is never
-//! linked to, and its clone is read after it was made. An object of a pack is always copied. A damaged object goes into
-//! quarantine.
+//! A copy is always hashed while it streams. A reflink or a link is made without reading only if the seal of the object
+//! shows that it was not written to since it was verified; otherwise the object is read first. An object that another
+//! user owns is never linked, and its clone is read after it was made. A packed object is always copied. A damaged
+//! object moves to quarantine.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -27,16 +27,16 @@ use crate::store::objects::lookup::{BIG, Lies};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Made {
-    /// With its stat, where the file was open when it was whole.
+    /// With its stat, if the file was open when it was complete.
     File(Option<FileStat>),
-    /// To the object in the store.
+    /// A symlink to the object in the store.
     Symlink,
 }
 
 pub struct Maker<'a> {
     store: &'a Store,
     sink: &'a dyn Sink,
-    /// Turned off by the first object that cannot be reflinked or linked there.
+    /// Turned off by the first object that cannot be reflinked or linked to this destination.
     reflink: AtomicBool,
     hardlink: AtomicBool,
 }
@@ -46,11 +46,11 @@ impl<'a> Maker<'a> {
         Maker { store, sink, reflink: AtomicBool::new(true), hardlink: AtomicBool::new(true) }
     }
 
-    /// Makes the new file `to` of the object; nothing is left there on failure.
+    /// Creates the new file `to` with the content of the object; leaves no file there on failure.
     pub fn file(&self, id: &ObjectId, size: u64, executable: bool, to: &Path) -> Result<Made> {
         let made = self.try_file(id, size, executable, to);
         match &made {
-            // One copy was damaged and is set aside now; there is another.
+            // One copy was damaged and is in quarantine now; there is another.
             Err(e) if e.kind == Kind::Missing && self.store.size(id) == Some(size) => {
                 self.try_file(id, size, executable, to)
             }
@@ -77,28 +77,28 @@ impl<'a> Maker<'a> {
                     }
                     let made = fresh(copy::reflink(object, &from, to, 0o666), to)?;
                     self.reflink.store(made, Ordering::Relaxed);
-                    // Its owner may write to the object after any look at it, and not to the clone.
+                    // The owner of the object can write to it after any check, but not to the clone.
                     if made && !seen.is_mine_alone() {
                         self.verify_clone(&lies, to, id, size)?;
                     }
                     made.then_some(Made::File(None))
                 }
-                // Who owns an object could write to each file that is linked to it.
+                // The owner of an object could write to each file that is linked to it.
                 LinkType::Hardlink | LinkType::Symlink if !seen.is_mine_alone() => None,
-                // The mode belongs to the inode, so an executable file needs one of its own.
+                // The mode belongs to the inode, so an executable file needs an inode of its own.
                 LinkType::Hardlink if self.hardlink.load(Ordering::Relaxed) && !executable => {
                     if !is_untouched(seen, id) {
                         self.read(&lies, object, id, size)?;
                     }
                     let made = fresh(fs::hard_link(&from, to), to)?;
                     if made && !is_same(seen, to) {
-                        // Another writer of the store changed what has this name.
+                        // Another writer of the store replaced the object of this name.
                         let _ = fs::remove_file(to);
                         return self.copy(&lies, object, id, size, executable, to);
                     }
                     self.hardlink.store(made, Ordering::Relaxed);
                     if made {
-                        // The link changed its ctime; what is done to it from here on shows against this moment.
+                        // The link changed the ctime; later changes show against this moment.
                         let _ = renew(object, id);
                         self.done(size);
                         return Ok(Made::File(None));
@@ -135,7 +135,7 @@ impl<'a> Maker<'a> {
         Ok(())
     }
 
-    /// Reads the clone of an object of another user; one that is not good is removed.
+    /// Reads the clone of an object of another user; removes it if it is damaged.
     fn verify_clone(&self, lies: &Lies, clone: &Path, id: &ObjectId, size: u64) -> Result<()> {
         let read = document::open_unlinked(clone).and_then(|mut file| hash::content(&mut file, size, &|_| ()));
         let fault = match read {
@@ -147,7 +147,7 @@ impl<'a> Maker<'a> {
         Err(fault)
     }
 
-    /// Reads an object that is not to be believed by its stat.
+    /// Reads an object whose stat does not prove that it is good.
     fn read(&self, lies: &Lies, object: &File, id: &ObjectId, size: u64) -> Result<()> {
         let read = || -> io::Result<ObjectId> { Ok(hash::content(&mut object.try_clone()?, size, &|_| ())?.0) };
         let got = read().map_err(|e| self.store.unread(id, lies, e))?;
@@ -183,7 +183,7 @@ impl<'a> Maker<'a> {
         Err(fault)
     }
 
-    /// A copy of an object of a pack, whatever the link types: it has no file of its own to link to.
+    /// Copies a packed object, whatever the link types: it has no file of its own to link to.
     fn unpack(&self, lies: &Lies, id: &ObjectId, size: u64, executable: bool, to: &Path) -> Result<Made> {
         if size >= BIG {
             return self.unpack_big(id, executable, to);
@@ -224,8 +224,8 @@ impl<'a> Maker<'a> {
     }
 }
 
-/// Did it work? Where there is something already it is an error, not a reason to try another way: on a file system that
-/// takes `Model` and `model` for one name, the other way would begin with the removal of the first.
+/// Did it work? If `to` exists already, this is an error, not a reason to try another way: on a file system that takes
+/// `Model` and `model` for one name, the other way would begin by removing the first.
 fn fresh(made: io::Result<()>, to: &Path) -> Result<bool> {
     match made {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Err(Error::io("write", to, e)),
@@ -233,7 +233,7 @@ fn fresh(made: io::Result<()>, to: &Path) -> Result<bool> {
     }
 }
 
-/// Is the file at `path` the one that was looked at?
+/// Is the file at `path` the one that was checked?
 fn is_same(seen: &Seen, path: &Path) -> bool {
     let there = Seen::of_link(path);
     there.is_ok_and(|there| (there.device, there.stat.inode) == (seen.device, seen.stat.inode))
@@ -248,7 +248,7 @@ fn create(to: &Path, executable: bool) -> Result<File> {
     File::options().write(true).create_new(true).mode(mode).open(to).map_err(|e| Error::io("write", to, e))
 }
 
-/// A clone may have taken the object's mode over: the user's files are the user's to write.
+/// A clone may have inherited the mode of the object: the user must be able to write to workspace files.
 fn own(path: &Path, executable: bool) -> io::Result<()> {
     let mode = fs::symlink_metadata(path)?.permissions().mode() & 0o777;
     let writable = if mode & 0o200 == 0 { 0o644 } else { mode };
@@ -256,7 +256,7 @@ fn own(path: &Path, executable: bool) -> io::Result<()> {
     if wanted == mode {
         return Ok(());
     }
-    // Another user may have put a link there, which must not lead to a file of this user.
+    // Another user may have put a link at the path, which must not lead to a file of this user.
     let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
     let file = File::options().read(true).custom_flags(flags.bits() as i32).open(path)?;
     file.set_permissions(fs::Permissions::from_mode(wanted))
@@ -283,7 +283,7 @@ mod tests {
             std::os::unix::fs::MetadataExt::ino(&before),
             std::os::unix::fs::MetadataExt::ino(&fs::metadata(store.path(&id)).unwrap())
         );
-        // A seal is up to a second from the time at which it was made.
+        // The time of a seal differs by up to a second from the time at which it was made.
         std::thread::sleep(std::time::Duration::from_millis(3100));
         fs::set_permissions(&to, fs::Permissions::from_mode(0o644)).unwrap();
         fs::write(&to, "evil").unwrap();

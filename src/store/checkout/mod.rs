@@ -1,10 +1,10 @@
-//! Bringing a path to a pin: from the store into the workspace.
+//! Checkout: restores a path of the workspace to a pin.
 //!
-//! What is wanted is built beside its place, each object verified on the way, and renamed there at once, so nobody ever
-//! sees half of it; on any failure the place is as it was. Files of an old folder that are already right are taken over
-//! by hard link, so that they are neither copied nor read. What the rules ignore in an old folder moves into the new
-//! one, since it is the user's. Whether something unsaved would be lost is the caller's question; what changed since the
-//! caller looked is seen after the swap, and the old one returns.
+//! The new content is built beside the path, each object verified, and then renamed over it in one step, so that other
+//! processes never see a part of it; on any failure the path stays as it was. Files of an old folder that are already
+//! right are hard-linked into the new one, so that they are neither copied nor read. Ignored files in an old folder
+//! move into the new one, since they belong to the user. The caller decides whether unsaved content would be lost; if
+//! the path changed since the caller scanned it, this is detected after the swap, and the old content is put back.
 
 pub(super) mod export;
 pub(super) mod free_space;
@@ -43,7 +43,7 @@ use materialise::{Made, Maker};
 use preserve::{carry_over, strip};
 use race::changed;
 
-/// From here on it pays to wait a tick, so that the next look need not read what was just written.
+/// From this size on it pays to wait a tick, so that the next scan need not read the new files.
 const WORTH_A_WAIT: u64 = 1 << 20;
 
 struct Checkout<'a> {
@@ -52,28 +52,28 @@ struct Checkout<'a> {
     rules: &'a dyn Rules,
     maker: Maker<'a>,
     key: &'a [u8],
-    /// The folder of the destination, in which all happens.
+    /// The parent folder of the destination, in which all changes happen.
     folder: &'a OpenFolder,
-    /// The name of the destination in it.
+    /// The name of the destination in `folder`.
     name: &'a OsStr,
-    /// What the index remembers of the destination: what the caller saw there.
+    /// The rows of the index for the destination: the content that the caller saw.
     old: Rows,
     /// Is it a folder whose files may be taken over?
     is_folder: bool,
-    /// Files that were taken over: their stat changes when the old folder goes.
+    /// Files that were taken over: their stat changes when the old folder is removed.
     reused: Mutex<Vec<Vec<u8>>>,
 }
 
-/// A folder that was built, and what the index is to know of it.
+/// A folder that was built, with its rows for the index.
 struct BuiltFolder {
     folder: OpenFolder,
     rows: Rows,
 }
 
-/// Brings `dest` to `pin`. Afterwards the index knows what lies there. Back comes where something ignored lies that could
-/// not move into the new one, and nothing else: the caller finds it a place.
+/// Restores `dest` to `pin` and updates the index. Returns the path of an ignored file or folder that could not move
+/// into the new folder, if any; the caller has to move it.
 ///
-/// Errors: [`Kind::Check`] if the place is not as the index has it any more; it is not touched then.
+/// Errors: [`Kind::Check`] if the content of the path differs from the index; the path is not touched then.
 pub fn restore(
     store: &Store,
     index: &StatIndex,
@@ -120,11 +120,11 @@ pub fn restore(
         let _ = new.map(|new| remove(&folder.join(new)));
         return Err(changed_meanwhile(path, &what));
     }
-    // What is added to the folder from here on must not be covered by its stat.
+    // Files that are added to the folder from now on must not be covered by its stat.
     let placed = Seen::of_link(&there).map_err(|e| Error::io("look at", dest.on_disk(), e))?;
     let built = made.as_ref().map_or(there.as_path(), |made| made.folder.path());
     let (moved, left) = aside.map(|old| checkout.discard(&old, built)).unwrap_or_default();
-    // While it is held the store stays in one generation.
+    // While the lock is held, the store stays in one generation.
     let generation = store.generation();
     if let Some(made) = made {
         checkout.remember(&at, made, pin, generation, &placed, &moved);
@@ -137,7 +137,7 @@ pub fn restore(
     Ok(left)
 }
 
-/// The folder of the place has the same name still: what is put there is found there.
+/// Checks that the parent folder still has the same path, so that the new content appears at that path.
 fn must_be_there(dest: &WritablePath, folder: &OpenFolder) -> Result<()> {
     if dest.open_folder()?.is(folder) {
         return Ok(());
@@ -154,7 +154,7 @@ fn changed_meanwhile(path: &crate::path::RepoPath, what: &Path) -> Error {
 }
 
 impl Checkout<'_> {
-    /// Builds what is wanted at `new`; a folder comes back.
+    /// Builds the new content at `new`; returns the rows if it is a folder.
     fn make(&self, new: &Path, pin: &Pin) -> Result<Option<BuiltFolder>> {
         if !pin.is_dir() {
             self.maker.file(&pin.id, pin.size, pin.executable, new)?;
@@ -182,7 +182,7 @@ impl Checkout<'_> {
         Ok(Some(BuiltFolder { folder, rows }))
     }
 
-    /// Nobody else can write to what is not yet in place: once its times have aged a tick they can be trusted.
+    /// No other process writes to content that is not yet in place: once its times are a tick old they can be trusted.
     fn settle(&self, bytes: u64, new: &Path) {
         if bytes < WORTH_A_WAIT {
             return;
@@ -269,7 +269,7 @@ impl Checkout<'_> {
         Ok(row)
     }
 
-    /// Links the same file of the old folder, if it is there and as it was when it was hashed.
+    /// Links the same file of the old folder, if it exists and is unchanged since it was hashed.
     fn take_over(&self, entry: &Entry, to: &Path, path: &[u8]) -> bool {
         let Some(row) = find_file(self.old.view(), path).filter(|_| self.is_folder) else { return false };
         let from = self.folder.join(self.name).join(to_path(path));
@@ -279,22 +279,22 @@ impl Checkout<'_> {
             && fs::hard_link(&from, to).is_ok()
     }
 
-    /// Removes the old one, but for what the rules ignore in it, which moves to the new one. Back come the folders into
-    /// which something moved, and the old folder if something could not.
+    /// Removes the old content, except for ignored files, which move to the new folder. Returns the folders into which
+    /// files moved, and the path of the old folder if some files could not move.
     fn discard(&self, old: &OsStr, new: &Path) -> (Vec<Vec<u8>>, Option<PathBuf>) {
         let there = self.folder.join(old);
         let carried = carry_over(&there, new, self.key, self.rules);
         if carried.left {
-            // What cannot be removed goes where the rest goes.
+            // Files that cannot be removed move with the rest.
             let _ = strip(&there, self.key, self.rules);
             return (carried.moved, Some(self.folder.name_of(old)));
         }
-        // What cannot be removed is left under a name that tells whose it is.
+        // A folder that cannot be removed keeps a name that tells which program made it.
         let _ = remove(&there);
         (carried.moved, None)
     }
 
-    /// Puts the rows into the index, as the files are after the rename.
+    /// Puts the rows into the index, with the stat of the files after the rename.
     fn remember(
         &self,
         at: &Place,
@@ -322,21 +322,21 @@ impl Checkout<'_> {
                 if reused.binary_search(&path).is_ok()
                     && let Ok(seen) = Seen::of_link(&built.join(to_path(&path)))
                 {
-                    // The link changed its ctime; anything else was changed by another.
+                    // The link changed the ctime; any other difference is a change by another process.
                     let same = (seen.stat.mtime, seen.stat.size) == (file.stat.mtime, file.stat.size);
                     file.stat = seen.stat;
                     file.flags = if same { 0 } else { RACY };
                 }
             }
         }
-        // What was taken over was not seen in the store.
+        // Files that were taken over were not checked in the store.
         let complete = generation.filter(|_| reused.is_empty());
         self.index.adopt(at, rows, complete.map(|generation| (pin.id, generation)));
     }
 }
 
-/// Puts `new`, a name beside it in the open folder, in the place of `dest` at once; back comes the name of the old one
-/// now, if there was one.
+/// Renames `new`, a name in the open folder, to `dest` in one step; returns the new name of the old content, if there
+/// was any.
 fn swap(new: &OsStr, dest: &WritablePath, folder: &OpenFolder) -> Result<Option<OsString>> {
     let fail = |e: io::Error| Error::io("replace", dest.on_disk(), e);
     let (fd, to) = (folder.fd(), dest.file_name().unwrap_or_default());

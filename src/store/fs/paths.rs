@@ -1,4 +1,4 @@
-//! Places on the disk: what an ask names, and the names that lockstep gives.
+//! Paths on the disk: tracked paths, and the names of temporary files and backups.
 
 use std::ffi::OsStr;
 use std::hash::{BuildHasher, Hasher};
@@ -8,16 +8,16 @@ use std::path::{Path, PathBuf};
 use crate::path::RepoPath;
 use crate::replace;
 
-/// What the stat index is asked about.
+/// A path that the stat index tracks.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Place {
     Inside(RepoPath),
-    /// An absolute path: a dep outside the repository, or an output that was set aside.
+    /// An absolute path: a dep outside the repository, or an output that was moved to a backup.
     Outside(PathBuf),
 }
 
 impl Place {
-    /// The name under which the index keeps it: relative to the top, or absolute.
+    /// The key of the path in the index: relative to the top, or absolute.
     pub fn key(&self) -> &[u8] {
         match self {
             Place::Inside(path) => path.as_str().as_bytes(),
@@ -63,15 +63,15 @@ pub fn random_name() -> String {
     format!("{:016x}{:016x}", random(), random())
 }
 
-/// What lies beside a place under a name of ours, and so who may remove it. The name tells which, because after a kill
-/// it is all that is left to tell.
+/// The kinds of files that lockstep creates beside a path. The name tells the kind, and so which process may delete the
+/// file: after a kill only the name is left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Beside {
-    /// Being built, to be renamed to its place: worth nothing once its maker is dead.
+    /// A temporary file or folder that is being built, to be renamed to the path: worthless once its process is dead.
     Built,
-    /// The last good output, out of the way of a run: it comes back.
+    /// A backup of the last good output during a run, to be restored.
     Aside,
-    /// What was to be kept where the log folder is on another filesystem: the user's.
+    /// Files of the user that could not move to the log folder, because it is on another file system.
     Kept,
 }
 
@@ -92,14 +92,14 @@ impl Beside {
         path.with_file_name(OsStr::from_bytes(&[&self.start(path)[..], number.as_bytes()].concat()))
     }
 
-    /// Is it the name of one that lies beside `path`?
+    /// Is `name` of this kind and for `path`?
     pub fn is_of(self, name: &OsStr, path: &Path) -> bool {
         name.as_bytes().strip_prefix(&self.start(path)[..]).is_some_and(is_number)
     }
 
     fn start(self, path: &Path) -> Vec<u8> {
         let name = path.file_name().unwrap_or(OsStr::new("root")).as_bytes();
-        // A long name is cut, since the sibling must fit into 255 bytes as well.
+        // A long name is cut, since the new name must fit into 255 bytes as well.
         [b".", &name[..name.len().min(200)], self.infix()].concat()
     }
 }
@@ -108,7 +108,7 @@ fn is_number(rest: &[u8]) -> bool {
     rest.len() == 16 && rest.iter().all(u8::is_ascii_hexdigit)
 }
 
-/// Is a file name one that lockstep gives, whatever it lies beside? No content of the user's is called that.
+/// Is this file name of one of these kinds, for any path? User content has no such names.
 pub fn is_beside(name: &[u8]) -> bool {
     let Some(at) = name.len().checked_sub(16).filter(|_| name.starts_with(b".")) else { return false };
     let (start, number) = name.split_at(at);
@@ -116,12 +116,12 @@ pub fn is_beside(name: &[u8]) -> bool {
     is_number(number) && infixes.into_iter().any(|infix| start.len() > infix.len() + 1 && start.ends_with(infix))
 }
 
-/// The name of a sibling that is built and then renamed to `path`.
+/// A new name beside `path` for content that is built and then renamed to `path`.
 pub fn sibling(path: &Path) -> PathBuf {
     Beside::Built.of(path)
 }
 
-/// What half-built [`sibling`]s of `path` a killed process left.
+/// The temporary siblings of `path` that a killed process left.
 pub fn leftovers(path: &Path) -> Vec<PathBuf> {
     let entries = path.parent().and_then(|folder| std::fs::read_dir(folder).ok()).into_iter().flatten().flatten();
     entries.filter(|entry| Beside::Built.is_of(&entry.file_name(), path)).map(|entry| entry.path()).collect()
@@ -152,7 +152,7 @@ mod tests {
             std::fs::write(dir.path().join(other), "").unwrap();
         }
         std::fs::create_dir(&beside).unwrap();
-        // These are somebody's only copy.
+        // These may be the only copy of a file.
         for kind in [Beside::Aside, Beside::Kept] {
             std::fs::write(kind.of(&place), "").unwrap();
         }

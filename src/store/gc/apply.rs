@@ -1,4 +1,4 @@
-//! Doing what was planned. Whoever calls this holds the store alone.
+//! Executes a plan. The caller holds the exclusive lock of the store.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -18,19 +18,19 @@ use crate::store::pack::Pack;
 use crate::store::pack::format::{PackId, PackWriter, TARGET};
 use crate::store::pack::tombstones;
 
-/// What came of it.
+/// The result of a collection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Freed {
     pub runs: usize,
-    /// Files that went.
+    /// The number of deleted files.
     pub files: usize,
-    /// Their bytes, less those of what was written.
+    /// Their bytes, less those of new packs.
     pub bytes: u64,
-    /// Packs that were written.
+    /// The number of packs written.
     pub packs: usize,
 }
 
-/// `needed` is what the plan was made with; `runs` are the results that go.
+/// `needed` is the set with which the plan was made; `runs` are the results to delete.
 pub fn apply(
     store: &Store,
     census: &Census,
@@ -45,7 +45,7 @@ pub fn apply(
     store.renew_generation()?;
     for run in runs {
         freed.runs += usize::from(remove(store, &run.path, run.size, &mut freed)?);
-        // The folder of the key, if this was the last.
+        // The folder of the key, if this was its last result.
         let folder = run.path.parent().and_then(|folder| store.root().below(folder).ok());
         let _ = folder.map(|folder| store.root().remove_folder(folder));
     }
@@ -63,7 +63,7 @@ pub fn apply(
     let gone: HashSet<PackId> = plan.packs.iter().copied().collect();
     for found in &census.packs {
         let id = found.pack.id;
-        // What was written may be what was there.
+        // A new pack may equal an old one.
         if !(gone.contains(&id) || rewrite.contains(&id)) || named.contains(&id) {
             continue;
         }
@@ -98,12 +98,12 @@ fn remove(store: &Store, path: &Path, size: u64, freed: &mut Freed) -> Result<bo
     }
 }
 
-/// Packs that are being made of what is needed.
+/// Writes packs of the needed objects.
 struct Fresh<'s> {
     store: &'s Store,
     open: Option<Open>,
     named: Vec<PackId>,
-    /// Objects that are in them.
+    /// Objects in these packs.
     has: HashSet<ObjectId>,
     /// Bytes of finished packs.
     written: u64,
@@ -136,7 +136,7 @@ impl io::Write for Shared {
 }
 
 impl Fresh<'_> {
-    /// Takes over what is needed. One object that does not verify is set aside, as on any read of it.
+    /// Copies the needed objects. An object that fails verification moves to quarantine, as on any read.
     fn take_pack(&mut self, pack: &Pack, needed: &HashSet<ObjectId>) -> Result<()> {
         let mut rows: Vec<_> =
             pack.index.iter().filter(|row| needed.contains(&row.id) && !pack.dead.contains(&row.id)).collect();
@@ -156,7 +156,7 @@ impl Fresh<'_> {
         if bad.is_empty() { Ok(()) } else { self.store.bury(pack, &bad).map(drop) }
     }
 
-    /// Takes over a loose object; one that does not verify stays where it is.
+    /// Copies a loose object; one that fails verification stays where it is.
     fn take_loose(&mut self, id: &ObjectId) -> Result<()> {
         let path = self.store.path(id);
         let Some(bytes) = document::read(&path, crate::store::LARGEST_READ)? else { return Ok(()) };

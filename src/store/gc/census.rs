@@ -1,4 +1,4 @@
-//! Everything that lies in a store, with sizes and ages; nothing is read but names and indexes of packs.
+//! Lists all files of a store, with sizes and ages; reads only names and pack indexes.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use crate::store::objects::Store;
 use crate::store::objects::results::{is_stage_key, number_in};
 use crate::store::pack::Pack;
 
-/// An object in a file of its own.
+/// A loose object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FoundLoose {
     pub id: ObjectId,
@@ -24,7 +24,7 @@ pub struct FoundLoose {
 #[derive(Clone)]
 pub struct FoundPack {
     pub pack: Arc<Pack>,
-    /// Of the file.
+    /// The size of the file.
     pub size: u64,
     pub time: i64,
 }
@@ -38,7 +38,7 @@ pub struct FoundRun {
     pub time: i64,
 }
 
-/// Something that is no object: being written, or set aside.
+/// A file other than an object: temporary, or in quarantine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoundFile {
     pub path: PathBuf,
@@ -56,7 +56,7 @@ pub struct Census {
 }
 
 impl Census {
-    /// Of everything.
+    /// The total size.
     pub fn bytes(&self) -> u64 {
         let objects = self.loose.iter().map(|l| l.size).chain(self.packs.iter().map(|p| p.size));
         let others = self.runs.iter().map(|r| r.size);
@@ -65,7 +65,7 @@ impl Census {
     }
 }
 
-/// Errors: a folder or a pack that cannot be read. What goes meanwhile is left out.
+/// Errors: a folder or a pack cannot be read. Files that disappear during the listing are skipped.
 pub fn census(store: &Store) -> Result<Census> {
     store.must_be_store()?;
     let mut found = Census::default();
@@ -106,7 +106,7 @@ pub fn census(store: &Store) -> Result<Census> {
     Ok(found)
 }
 
-/// Is it a name that lockstep gives in `tmp/`? Files under others are not its own to delete.
+/// Is this a name that lockstep creates in `tmp/`? Files with other names must not be deleted.
 pub(super) fn is_temporary(path: &Path) -> bool {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let is_hex = |text: &str, length: usize| text.len() == length && text.bytes().all(|b| b.is_ascii_hexdigit());
@@ -114,8 +114,8 @@ pub(super) fn is_temporary(path: &Path) -> bool {
     is_hex(name, 32) || fetched.is_some_and(|id| is_hex(id, 64))
 }
 
-/// What is in a folder of the store, sorted; nothing if there is no such folder, it is a file, or a symlink is on the way:
-/// what lies behind one is not the store's.
+/// The entries of a folder of the store, sorted; none if the folder does not exist, is a file, or is behind a symlink:
+/// content behind a symlink does not belong to the store.
 pub(in crate::store) fn entries(store: &Store, below: impl AsRef<Path>) -> Result<Vec<FolderEntry>> {
     let below = below.as_ref();
     match store.root().entries(below) {

@@ -1,11 +1,11 @@
-//! Folders as they are found or made, and how they become rows.
+//! New and unchanged folders of a scan, and their conversion to rows.
 
 use super::format::{FileRow, FolderRow, Rows, View};
 use crate::store::trees::{self, EntryKind};
 
-/// A folder as found, with what lies below.
+/// A folder of a scan, with its subfolders.
 pub enum Found {
-    /// The old rows from this one to the end of its subtree hold.
+    /// The old rows from this index to the end of the subtree are unchanged.
     Kept(usize),
     New(Box<Folder>),
 }
@@ -29,7 +29,7 @@ impl Found {
     }
 }
 
-/// Lays the rows out in preorder; `None` if they are too many.
+/// Lays the rows out in preorder; `None` if there are too many.
 pub fn flatten(found: Found, old: View<'_>, rows: &mut Rows) -> Option<()> {
     let folder = match found {
         Found::Kept(at) => {
@@ -65,7 +65,7 @@ fn push<'n>(rows: &mut Rows, mut row: FolderRow, files: &[FileRow], name: impl F
     Some(())
 }
 
-/// The tree of a folder with these files and, by their paths, these folders: encoding, bytes, files.
+/// The tree of a folder with these files and these subfolders (by path): its encoding, bytes and number of files.
 pub fn encode<'f>(
     view: View<'_>,
     files: &[FileRow],

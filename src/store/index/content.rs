@@ -1,4 +1,4 @@
-//! What a batch needs to store a folder that was looked at.
+//! The content of a scanned folder, as a batch needs it.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -25,7 +25,7 @@ pub struct Content {
 }
 
 impl StatIndex {
-    /// The symlinks at or below a place whose targets were looked at instead of them.
+    /// The symlinks at or below a path whose targets were scanned in their place.
     pub fn followed(&self, place: &Place) -> Vec<PathBuf> {
         let top = place.on_disk(&self.top);
         let known = self.known(place.key());
@@ -42,7 +42,7 @@ impl StatIndex {
         links
     }
 
-    /// What was found in a folder must be such that it can be laid out again: see `tree_rules`.
+    /// Checks that the scanned folder can be restored later: see `tree_rules`.
     pub(in crate::store) fn check_storable(&self, place: &Place) -> Result<()> {
         let known = self.known(place.key());
         let view = known.view();
@@ -63,7 +63,7 @@ impl StatIndex {
         Ok(())
     }
 
-    /// All that a batch needs to store a folder that was looked at.
+    /// All that a batch needs to store a scanned folder.
     pub(in crate::store) fn content(&self, place: &Place) -> Option<Content> {
         let known = self.known(place.key());
         let view = known.view();

@@ -1,8 +1,8 @@
-//! What a symlink below a top counts as.
+//! Decides what a symlink below a top counts as.
 //!
-//! One that stays inside its own top is content: it survives as a relative link. One that leads out counts as what it
-//! points to. A dangling one is kept as it is. A loop is an error. A link's answer depends on other places of the disk,
-//! so it is asked for at every look; links are rare.
+//! A link that stays inside its top is content: it is stored as a relative link. A link that leads out counts as its
+//! target. A dangling link is kept as it is. A loop is an error. The answer depends on other paths of the disk, so it
+//! is computed at every scan; links are rare.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
@@ -20,7 +20,7 @@ pub enum Link {
     Folder,
 }
 
-/// A top as the links below it see it.
+/// The paths of a top, for resolving the links below it.
 pub struct Home {
     /// As it is spelled.
     path: PathBuf,
@@ -51,7 +51,7 @@ impl Home {
         };
         let folder = to_path(link).parent().unwrap_or(Path::new(""));
         if self.is_real(folder) && stays_inside(folder, &text) {
-            // It names something in the top. If that is itself a link that leads out, that is its own affair.
+            // The link names a path in the top. If that is a link that leads out, it is handled on its own.
             let named = self.real.join(folder).join(&text);
             if real.starts_with(&self.real) || named.parent().is_some_and(|p| self.holds(p)) {
                 return Ok(Link::Kept(text.as_os_str().as_bytes().to_vec()));
@@ -70,7 +70,7 @@ impl Home {
 }
 
 impl Home {
-    /// Is this folder of the top no symlink, nor behind one?
+    /// Is this folder of the top free of symlinks, itself included?
     fn is_real(&self, folder: &Path) -> bool {
         std::fs::canonicalize(self.path.join(folder)).is_ok_and(|f| f == self.real.join(folder))
     }
@@ -80,7 +80,7 @@ impl Home {
     }
 }
 
-/// Is `text`, read from `folder`, spelled without leaving the top?
+/// Does `text`, relative to `folder`, stay in the top by its spelling?
 fn stays_inside(folder: &Path, text: &Path) -> bool {
     check_link(folder.components().count(), text.as_os_str().as_bytes()).is_ok()
 }
@@ -93,7 +93,7 @@ fn relative(folder: &Path, target: &Path) -> PathBuf {
     if path.as_os_str().is_empty() { PathBuf::from(".") } else { path }
 }
 
-/// A fifo, a socket, a device.
+/// The error for a FIFO, a socket or a device.
 pub fn special(path: &Path) -> Error {
     Error::usage(format!("{} is neither a file nor a folder, so its content cannot be pinned", path.display()))
         .hint("remove it, or list it in .lockstepignore")

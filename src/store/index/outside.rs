@@ -1,7 +1,7 @@
-//! What an output or data must not hold: content that a symlink brings in from outside of the repository.
+//! Rejects outputs and data with content that a symlink brings in from outside the repository.
 //!
-//! A dep may be hashed through such a link. What is stored is pushed, so a stranger's repository could have any file of
-//! mine sent to the remote that it names. Links into Git's own folder count as leaving, too.
+//! A dep may be hashed through such a link. Stored content is pushed, so an untrusted repository could send any file of
+//! the user to the remote that it names. Links into Git's own folder count as leading out, too.
 
 use std::path::Path;
 
@@ -16,11 +16,11 @@ use crate::store::id::Pin;
 use crate::store::trees::EntryKind;
 
 impl StatIndex {
-    /// Checks that the content of a place lies in the repository. The index looked at the place and found `pin`.
+    /// Checks that the content of a path is inside the repository. The index scanned the path with the result `pin`.
     ///
-    /// Errors (usage): the place, a folder above it, or a link below it leads out.
+    /// Errors (usage): the path, a folder above it, or a link below it leads out.
     pub fn must_lie_inside(&self, place: &Place, pin: Option<&Pin>, links: &mut FolderLinks) -> Result<()> {
-        // A folder of lockstep's own holds what comes from elsewhere until it is stored.
+        // A folder of lockstep's own holds content from other sources until it is stored.
         if let Place::Inside(path) = place {
             let is_parent_outside = links.real_parent(path).is_some_and(|real| self.bounds.outside(real).is_some());
             if is_parent_outside || self.is_link(place.key()) {
@@ -30,7 +30,7 @@ impl StatIndex {
         if pin.is_some_and(Pin::is_dir) { self.links_of(place) } else { Ok(()) }
     }
 
-    /// Looks at the links below a folder that was looked at.
+    /// Checks the links below a scanned folder.
     fn links_of(&self, place: &Place) -> Result<()> {
         let known = self.known(place.key());
         let view = known.view();
@@ -154,7 +154,7 @@ mod tests {
                     (got, want) => panic!("{text}: {got:?}, not {want:?}"),
                 }
             }
-            // The place itself as the link.
+            // The path itself is the link.
             std::fs::remove_dir_all(&folder).unwrap();
             symlink(Path::new("src").join(text), top.join("data")).unwrap();
             if let (Ok(Some(_)), Some(_)) = (look(), want) {

@@ -1,4 +1,4 @@
-//! Reading a file for the index: its id, the stat that goes with it, and whether that may be trusted next time.
+//! Reads a file for the index: its id, the stat that belongs to it, and whether the next scan may trust that stat.
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -13,18 +13,18 @@ use crate::store::fs::stat::{Seen, Stamp};
 use crate::store::hash::{self, Trouble};
 use crate::store::id::ObjectId;
 
-/// A fresh file of this size is worth a wait of a tick, so that it need not be read again at the next look.
+/// For a fresh file of this size it pays to wait a tick, so that the next scan need not read it again.
 const WORTH_A_WAIT: u64 = 1 << 20;
 
-/// To open a file takes as long as to hash this many bytes.
+/// Opening a file takes as long as hashing this many bytes.
 const OPENING: u64 = 8 << 10;
-/// So does a look at a name of a folder.
+/// Looking at one name of a folder takes as long as hashing this many bytes.
 const LISTING: u64 = 512;
 
 pub struct Reader<'a> {
     index: &'a StatIndex,
     sink: &'a dyn Sink,
-    /// Taken before anything was looked at.
+    /// Taken before any file was scanned.
     start: Stamp,
     pub file_mode: bool,
 }
@@ -45,7 +45,8 @@ impl<'a> Reader<'a> {
         self.start
     }
 
-    /// The file `name` in the folder `fd`, last seen as `seen`; `path` is for messages, `key` is how the index calls it.
+    /// Reads the file `name` in the folder `fd`, last seen as `seen`; `path` is for messages, `key` is its key in the
+    /// index.
     pub fn read(&self, fd: &OwnedFd, name: &[u8], path: &Path, key: &[u8], seen: &Seen) -> Result<Read> {
         if let Some(id) = self.index.recall(key, seen) {
             return Ok(Read { id, seen: *seen, racy: 0 });
@@ -71,7 +72,7 @@ impl<'a> Reader<'a> {
         self.index.count_work(names as u64 * LISTING);
     }
 
-    /// Waits a few ticks for a fresh file to age; a stamp from before it is read.
+    /// Waits a few ticks for a fresh file to age; returns a stamp from before it is read.
     fn settled(&self, seen: &Seen) -> Stamp {
         let mut stamp = self.start;
         for _ in 0..8 {

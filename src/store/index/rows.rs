@@ -1,4 +1,4 @@
-//! Questions to the rows of one top.
+//! Lookups in the rows of one top.
 
 use super::format::{FileRow, FolderRow, Rows, View};
 use crate::store::fs::stat::FileStat;
@@ -33,7 +33,7 @@ pub fn find_file<'a>(view: View<'a>, path: &[u8]) -> Option<&'a FileRow> {
     files.binary_search_by(|row| view.name(row).cmp(name)).ok().map(|i| &files[i])
 }
 
-/// A rename changes the ctime of a folder, nothing else.
+/// Are both the same, apart from the ctime, which a rename changes?
 pub fn same_but_renamed(old: &FileStat, new: &FileStat) -> bool {
     (old.inode, old.mtime) == (new.inode, new.mtime)
 }

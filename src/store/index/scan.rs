@@ -1,9 +1,9 @@
-//! The hot path: is everything below a top as the index remembers it?
+//! The hot path: is all content of a top as in the index?
 //!
-//! Each known folder is opened relative to its top and its stat compared. If that is unchanged, so is the set of names
-//! in it: nothing is listed, no rule is asked, and each known file costs one `statat` of a single name. Folders are
-//! independent of each other (if one was replaced by a symlink, its parent's stat tells), so all cores share them.
-//! Nothing is allocated for what is clean; the answer is the set of folders that must be looked at closely.
+//! Each known folder is opened relative to its top and its stat compared. If the stat is unchanged, so is the set of
+//! names in the folder: nothing is listed, no rule is asked, and each known file costs one `statat` of a single name.
+//! Folders are independent of each other (if one was replaced by a symlink, the stat of its parent differs), so all
+//! cores share them. Clean rows cost no allocation; the result is the set of folders that must be walked.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -20,7 +20,7 @@ use crate::store::trees::EntryKind;
 /// A folder with more files than this is shared among cores.
 const MANY: usize = 2048;
 
-/// For every folder row, how many rows before it are dirty: a whole subtree is clean if its ends agree.
+/// For every folder row, the number of dirty rows before it: a subtree is clean if its ends agree.
 pub struct Dirty(Vec<u32>);
 
 impl Dirty {
@@ -44,7 +44,7 @@ pub fn dirty(top: &OwnedFd, view: View<'_>, rules: u64, home: &(dyn Fn() -> Opti
     Dirty(sums)
 }
 
-/// The home of the links, found when the first link is met.
+/// The base of the links, resolved when the first link is found.
 struct Lazy<'a> {
     cell: std::sync::OnceLock<Option<Home>>,
     make: &'a (dyn Fn() -> Option<Home> + Sync),
@@ -74,7 +74,7 @@ fn folder_is_clean(top: &OwnedFd, view: View<'_>, row: &FolderRow, rules: u64, h
     is_same_folder(&fd, row) && files_are_clean(&fd, view, path, files, home)
 }
 
-/// A folder that is only a base for `statat` need not be opened for reading.
+/// A folder that serves only as a base for `statat` need not be opened for reading.
 fn folder_flags() -> OFlags {
     let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
     #[cfg(target_os = "linux")]

@@ -1,5 +1,5 @@
-//! What is known of the places in the index besides their content: what the store has of them, so that a no-op asks no
-//! object and a checkout knows what it may take away; and which version they held when the lock last said so.
+//! Facts about paths in the index besides their content: what the store has of them, so that a no-op looks up no
+//! objects and a checkout knows what it may delete; and the version that they had when the lock last recorded it.
 
 use super::format::{Base, Marks, Stored};
 use super::{Known, StatIndex};
@@ -8,7 +8,7 @@ use crate::store::fs::paths::Place;
 use crate::store::id::Pin;
 
 impl StatIndex {
-    /// Remembers that what this place held was complete in that generation of the store.
+    /// Records that the content of this path was complete in that generation of the store.
     pub fn mark_stored(&self, place: &Place, pin: &Pin, generation: [u8; 16]) {
         let known = self.known(place.key());
         let stored = Stored { id: pin.id, generation };
@@ -21,13 +21,13 @@ impl StatIndex {
         self.known(place.key()).marks().stored == Stored { id: pin.id, generation }
     }
 
-    /// Was this very content stored, or restored, at this place, in whatever generation of the store?
+    /// Was this very content stored at, or restored to, this path, in any generation of the store?
     pub fn was_stored(&self, place: &Place, pin: &Pin) -> bool {
         let stored = self.known(place.key()).marks().stored;
         stored.counts() && stored.id == pin.id
     }
 
-    /// What lies there is nobody's output any more.
+    /// Records that no stage has this path as an output any more.
     pub fn release(&self, place: &Place) {
         let known = self.known(place.key());
         if known.marks().stored.counts() {
@@ -36,7 +36,7 @@ impl StatIndex {
         }
     }
 
-    /// Remembers that the lock pins what this place holds. What it holds later is an edit of this version.
+    /// Records that the lock pins the content of this path. Later content is an edit of this version.
     pub fn set_base(&self, place: &Place, pin: &Pin) {
         let known = self.known(place.key());
         let base = Base::from(pin);
@@ -45,17 +45,17 @@ impl StatIndex {
         }
     }
 
-    /// What the lock pinned when it last pinned what this place held.
+    /// The pin in the lock when it last matched the content of this path.
     pub fn base(&self, place: &Place) -> Option<Pin> {
         self.known(place.key()).marks().base.pin()
     }
 
-    /// Places inside the repository whose content was stored, or restored, there.
+    /// Paths inside the repository whose content was stored from there, or restored.
     pub fn stored_places(&self) -> Vec<RepoPath> {
         self.places(Stored::counts)
     }
 
-    /// Places inside the repository that were [released](Self::release) since.
+    /// Paths inside the repository that were [released](Self::release) since.
     pub fn released_places(&self) -> Vec<RepoPath> {
         self.places(|stored| *stored == Stored::RELEASED)
     }
@@ -66,7 +66,7 @@ impl StatIndex {
         let loaded = loaded.filter(|(.., marks)| is_meant(&marks.stored)).map(|(key, ..)| key);
         let new = learnt.iter().filter(|(_, top)| top.as_ref().is_some_and(|top| is_meant(&top.marks.stored)));
         let keys = loaded.chain(new.map(|(key, _)| key.as_slice()));
-        // A key of what lies outside is absolute.
+        // The key of an outside path is absolute.
         let inside = keys.filter_map(|key| RepoPath::root().join(std::str::from_utf8(key).ok()?));
         let mut places: Vec<RepoPath> = inside.filter(|path| !path.is_root()).collect();
         places.sort();

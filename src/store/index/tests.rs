@@ -48,7 +48,7 @@ impl Sandbox {
         StatIndex::open(&self.dir.path().join("meta/index"), &self.top, true)
     }
 
-    /// Looks with an index read from the disk, saves it, and tells how many bytes were hashed.
+    /// Scans with an index read from the disk, saves it, and returns the number of bytes hashed.
     fn look(&self, path: &str) -> (Result<Option<Pin>>, u64) {
         let (index, hashed) = (self.index(), Hashed::default());
         let got = index.look(&[place(path)], &NoRules, &hashed).remove(0);
@@ -65,7 +65,7 @@ fn place(path: &str) -> Place {
     if path.starts_with('/') { Place::Outside(path.into()) } else { RepoPath::root().join(path).unwrap().into() }
 }
 
-/// Lets files age beyond the racy window.
+/// Waits until files are older than the racy window.
 fn settle() {
     std::thread::sleep(Duration::from_millis(40));
 }

@@ -1,7 +1,7 @@
-//! Looking closely: lists the folders that changed, hashes what is new, and makes the new rows of a top.
+//! The slow path: lists the folders that changed, hashes new files, and makes the new rows of a top.
 //!
-//! Rows and subtrees that are known to be clean are taken over; the rest is listed, compared name by name with what was
-//! known, hashed where needed on all cores, and folded into trees from the leaves up.
+//! Rows and subtrees that are known to be clean are taken over; the rest is listed, compared name by name with the old
+//! rows, hashed where needed on all cores, and combined into trees from the leaves up.
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -23,27 +23,27 @@ use crate::store::hash;
 use crate::store::trees::rules::DEEPEST;
 use crate::store::trees::{self, EntryKind};
 
-/// A close look at one top.
+/// A walk over one top.
 pub struct Walk<'a> {
     pub top: &'a OwnedFd,
     pub path: PathBuf,
     pub key: &'a [u8],
     pub rules: &'a dyn Rules,
     pub old: View<'a>,
-    /// `None` if nothing is known of this top.
+    /// `None` if the top has no rows yet.
     pub dirty: Option<Dirty>,
     pub reader: &'a Reader<'a>,
     pub home: OnceLock<Home>,
 }
 
-/// The folders from the top down to here, to notice a link that leads back up.
+/// The folders from the top down to this one, to detect a link that leads back up.
 struct Chain<'a> {
     device: u64,
     inode: u64,
     up: Option<&'a Chain<'a>>,
 }
 
-/// One name of a folder that was listed.
+/// One name of a listed folder.
 enum Item {
     File(FileRow, Vec<u8>),
     Folder(Vec<u8>, u8),
@@ -115,7 +115,7 @@ impl Walk<'_> {
         Ok(self.finish(path, seen.stat, flags | racy, files, blob, folders))
     }
 
-    /// A folder whose own names and files are clean, though something further down is not.
+    /// A folder whose own names and files are clean, while a folder further down is not.
     fn same_names(&self, path: Vec<u8>, at: usize, up: Option<&Chain<'_>>) -> Result<Found> {
         let row = &self.old.folders[at];
         let spelled: &[u8] = if path.is_empty() { b"." } else { &path };
@@ -168,7 +168,7 @@ impl Walk<'_> {
         let path = join(folder, &name);
         let mut seen = match rustix::fs::statat(fd, &name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Seen::from(stat),
-            // Gone since it was listed.
+            // Deleted since it was listed.
             Err(rustix::io::Errno::NOENT) => return Ok(Item::Skipped),
             Err(e) => return Err(self.io("look at", &path, e)),
         };
@@ -183,7 +183,7 @@ impl Walk<'_> {
             match self.home()?.resolve(&path)? {
                 Link::Kept(text) => {
                     row.id = hash::of_bytes(&text);
-                    // The text that counts may differ from the raw one. It is read at every look, so no race matters.
+                    // The normalised text may differ from the raw one. It is read at every scan, so no race matters.
                     row.stat = FileStat { size: text.len() as u64, ..seen.stat };
                     row.kind = EntryKind::Symlink as u8;
                     return Ok(Item::File(row, name));

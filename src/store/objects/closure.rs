@@ -1,4 +1,4 @@
-//! What a pin consists of, and what of it is not here.
+//! Lists the objects of a pin, and those that the store lacks.
 
 use std::collections::HashSet;
 
@@ -13,16 +13,16 @@ use crate::store::trees::EntryKind;
 pub struct ObjectRef {
     pub id: ObjectId,
     pub kind: ObjectKind,
-    /// Of the object itself, so of a tree's encoding.
+    /// The size of the object itself: for a tree, of its encoding.
     pub size: u64,
 }
 
-/// What is not here of a pin.
+/// The objects of a pin that the store lacks.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Lacking {
-    /// Trees. What they name is not known before they are here: fetch them, then ask again.
+    /// Missing trees. Their children are unknown: fetch the trees, then ask again.
     pub trees: Vec<ObjectId>,
-    /// Contents, with the sizes that their trees or the pin tell.
+    /// Missing contents, with the sizes that their trees or the pin give.
     pub contents: Vec<ObjectRef>,
 }
 
@@ -31,16 +31,16 @@ impl Lacking {
         self.trees.is_empty() && self.contents.is_empty()
     }
 
-    /// Of the contents; those below missing trees are not known.
+    /// The bytes of the missing contents; contents below missing trees are unknown.
     pub fn bytes(&self) -> u64 {
         self.contents.iter().map(|object| object.size).sum()
     }
 }
 
 impl Store {
-    /// Every object of a pin, each once: contents before the trees that name them, the pin's own last, which is the
-    /// order in which they may become visible elsewhere. The trees are read and verified; of contents only the size is
-    /// checked. An error names the first that is not here.
+    /// Lists every object of a pin once: contents before the trees that refer to them, the object of the pin last,
+    /// which is the order in which they may become visible elsewhere. Trees are read and verified; for contents only
+    /// the size is checked. Errors: an object is missing; the message names the first.
     pub fn all_of(&self, pin: &Pin) -> Result<Vec<ObjectRef>> {
         self.refresh_packs_unless_big(pin);
         let mut all = Vec::new();
@@ -68,8 +68,8 @@ impl Store {
         Ok(())
     }
 
-    /// What of a pin is not here, each once. Subtrees that this process knows to be complete are not opened; a tree that
-    /// turns out to be damaged is set aside and counts as missing.
+    /// Lists the missing objects of a pin, each once. Subtrees that this process knows to be complete are not opened; a
+    /// damaged tree moves to quarantine and counts as missing.
     pub fn lacking(&self, pin: &Pin) -> Result<Lacking> {
         self.refresh_packs_unless_big(pin);
         let mut lacking = Lacking::default();
@@ -77,7 +77,7 @@ impl Store {
         Ok(lacking)
     }
 
-    /// Is all of it here?
+    /// Collects the missing objects. Returns whether the pin is complete.
     fn lack(&self, pin: &Pin, level: usize, seen: &mut HashSet<ObjectId>, lacking: &mut Lacking) -> Result<bool> {
         if pin.is_dir() && self.memo().contains(&pin.id) {
             return Ok(true);
@@ -89,7 +89,7 @@ impl Store {
             }
             return Ok(here);
         }
-        // Seen and not in the memo: something below it is missing and stands in the list already.
+        // Seen and not in the memo: an object below it is missing and in the list already.
         if !seen.insert(pin.id) {
             return Ok(false);
         }
@@ -103,7 +103,7 @@ impl Store {
         };
         let mut complete = true;
         for entry in &tree.entries {
-            // A link's text is content; a folder is walked.
+            // The text of a link is content; a folder is walked.
             debug_assert!(entry.kind != EntryKind::Tree || entry.files > 0);
             complete &= self.lack(&entry.pin(), level + 1, seen, lacking)?;
         }

@@ -1,5 +1,5 @@
-//! Damage that is found on the way, by questions that have no place for it in their answers: "is all of it here?" says
-//! no. It is noted, for the command to tell.
+//! Records damage that is found by queries whose result cannot carry it: "is all of it present?" answers no. The
+//! command reports it at its end.
 
 use std::collections::HashSet;
 use std::sync::Mutex;
@@ -14,7 +14,7 @@ use crate::store::objects::lookup::Lies;
 #[derive(Default)]
 pub struct Damage {
     notes: Mutex<Vec<Error>>,
-    /// Objects that were looked at since their size is not the pinned one.
+    /// Objects that were checked because their size differs from the pinned one.
     examined: Mutex<HashSet<ObjectId>>,
 }
 
@@ -28,12 +28,12 @@ impl Damage {
 }
 
 impl Store {
-    /// What was found damaged, and where it lies now.
+    /// The damage found so far, with the current paths of the damaged files.
     pub fn damage(&self) -> Vec<Error> {
         self.damage.notes.lock().unwrap_or_else(|e| e.into_inner()).clone()
     }
 
-    /// Finds out whether a file that has another size than it is pinned with is damaged. If it is, it is set aside.
+    /// Checks whether a file whose size differs from its pin is damaged. If it is, it moves to quarantine.
     pub(in crate::store) fn examine(&self, id: &ObjectId, size: u64) {
         if !self.damage.examined.lock().unwrap_or_else(|e| e.into_inner()).insert(*id) {
             return;

@@ -1,14 +1,15 @@
-//! Which projects use a store that several share.
+//! The projects that use a shared store.
 //!
 //! ```text
 //! projects/<hash>        in the store: a project that uses it. Its id, its host, and the absolute path of its
 //!                        repository's common Git folder (or of its `.lockstep`)
-//! <that folder>/…/id     in the repository: a random number, which no other repository has, but for a copy of it
+//! <that folder>/…/id     in the repository: a random number, which is unique except for copies of the repository
 //! ```
-//! A store in its own repository needs no such list. One that `cache.dir` puts elsewhere may be shared, and only its
-//! projects know what of it they need, so each makes itself known before it counts on anything here. A path alone does
-//! not tell them apart: two containers have their repositories at the same one. A copy of a repository has the id of its
-//! original and another path. The host is for people.
+//!
+//! A store inside its repository needs no such list. A store at the path of `cache.dir` may be shared, and only its
+//! projects know which objects they need, so each one registers before it relies on any object. A path alone does not
+//! identify a project: two containers may have their repositories at the same path. A copy of a repository has the id
+//! of its original and another path. The host is for people.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -30,15 +31,15 @@ const MAGIC: &str = "lockstep-project 1\n";
 pub struct User {
     /// The common Git folder of its repository, or its `.lockstep`.
     pub home: PathBuf,
-    /// Its random number; `None` where it was noted by its path alone.
+    /// Its random number; `None` if it was registered by its path alone.
     pub id: Option<String>,
-    /// The machine on which it was at work last.
+    /// The machine on which it was used last.
     pub host: String,
 }
 
-/// The number of the repository whose id stands in `file`; `None` if it has none.
+/// The repository id in `file`; `None` if the file is missing.
 ///
-/// Errors: a file that cannot be read.
+/// Errors: the file cannot be read.
 pub fn id_in(file: &Path) -> Result<Option<String>> {
     let text = document::read_text(file, document::MOST)?;
     Ok(text.map(|text| text.trim().to_string()).filter(|id| is_id(id)))
@@ -48,7 +49,7 @@ fn is_id(text: &str) -> bool {
     text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
-/// The same, given one if it has none. Several may try at once: one id comes out.
+/// The same, but creates an id if there is none. If several processes try at once, all get the same id.
 fn id_made_in(file: &Path) -> Result<String> {
     if let Some(id) = id_in(file)? {
         return Ok(id);
@@ -60,7 +61,7 @@ fn id_made_in(file: &Path) -> Result<String> {
         new.write_all(paths::random_name().as_bytes())?;
         new.sync_all()
     });
-    // A link is not made where there is something: the first one counts. What is no id is written over.
+    // The link fails if the file exists: the first writer wins. A malformed id is overwritten.
     let named = made.and_then(|()| match fs::hard_link(&temp, file) {
         Err(_) if id_in(file).is_ok_and(|id| id.is_none()) => fs::rename(&temp, file),
         _ => Ok(()),
@@ -71,7 +72,7 @@ fn id_made_in(file: &Path) -> Result<String> {
 }
 
 impl Store {
-    /// Makes the project known that this store was opened for.
+    /// Registers the project for which this store was opened.
     pub(in crate::store) fn register(&self) -> Result<()> {
         let Some((home, id_file)) = self.project().filter(|_| self.is_store()) else { return Ok(()) };
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
@@ -84,8 +85,8 @@ impl Store {
         self.put_small(&path, &bytes)
     }
 
-    /// Did the user of this process make the project known that this store was opened for? Somebody else's note tells
-    /// nothing about what the user did.
+    /// Did the user of this process register the project for which this store was opened? A registration by another
+    /// user says nothing about this one.
     pub fn has_note_of_user(&self) -> bool {
         let Some((home, id_file)) = self.project().filter(|_| self.is_store()) else { return false };
         let Ok(Some(id)) = id_in(id_file) else { return false };
@@ -101,16 +102,16 @@ impl Store {
         self.dir().join(PROJECTS).join(&name[..32])
     }
 
-    /// The files in which projects made themselves known.
+    /// The registration files of projects.
     pub fn project_notes(&self) -> Result<Vec<PathBuf>> {
         let entries = self.root().entries(PROJECTS);
         let entries = entries.map_err(|e| Error::io("read", self.dir().join(PROJECTS), e))?;
         Ok(entries.into_iter().map(|entry| entry.path).collect())
     }
 
-    /// The projects that made themselves known in these [files](Store::project_notes), sorted by their paths.
+    /// The projects in these [files](Store::project_notes), sorted by path.
     ///
-    /// Errors: one that cannot be read, since what it does not tell of would be taken for garbage.
+    /// Errors: a file cannot be read, since the objects of its project would be taken for garbage.
     pub fn projects(&self, notes: &[PathBuf]) -> Result<Vec<User>> {
         let mut users = Vec::new();
         for path in notes {
@@ -125,7 +126,7 @@ impl Store {
         Ok(users)
     }
 
-    /// Forgets a project; says whether it was known.
+    /// Deletes the registration of a project; returns whether it existed.
     pub fn forget_project(&self, user: &User) -> Result<bool> {
         let path = self.user_path(user);
         match self.remove_file(&path) {
@@ -141,7 +142,8 @@ fn written(user: &User) -> Vec<u8> {
     [head.as_bytes(), user.home.as_os_str().as_bytes()].concat()
 }
 
-/// The path is absolute: a relative one would count from wherever a command runs. A note that is a path and nothing else is one of before there were ids.
+/// The path is absolute: a relative one would depend on the current folder. A file with only a path comes from a
+/// version before ids.
 fn read(bytes: Vec<u8>) -> Option<User> {
     let home = |bytes: &[u8]| PathBuf::from(std::ffi::OsString::from_vec(bytes.to_vec()));
     if bytes.starts_with(b"/") {
@@ -190,7 +192,7 @@ mod tests {
         assert!(!store.forget_project(&user).unwrap());
         want.retain(|one| *one != a);
         assert_eq!(all(), want);
-        // Notes of before there were ids count, notes that say nothing do not go unseen.
+        // Files from before ids count; unreadable files are an error.
         let old = User { home: "/old/.git".into(), id: None, host: String::new() };
         fs::write(store.user_path(&old), "/old/.git").unwrap();
         assert!(projects(&store).unwrap().contains(&old));

@@ -1,4 +1,4 @@
-//! Reading an object of any size, verified while it streams.
+//! Reads an object of any size, verified while it streams.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -12,13 +12,13 @@ use crate::store::id::ObjectKind;
 use crate::store::objects::Store;
 use crate::store::objects::lookup::Lies;
 
-/// The content of an object. The read that would give the last of its bytes fails with `InvalidData` if they do not fit
-/// the id, so whoever got all of them has good bytes; what an error means is told by [`ContentReader::fault`].
+/// The content of an object. The read that would return the last bytes fails with `InvalidData` if they do not match
+/// the id, so a caller that got all bytes has good ones; [`ContentReader::fault`] explains an error.
 pub struct ContentReader {
     id: ObjectId,
     lies: Lies,
     file: Arc<File>,
-    /// Where in the file the next byte stands, and where the object ends.
+    /// The offset of the next byte in the file, and the end of the object.
     at: u64,
     end: u64,
     size: u64,
@@ -30,7 +30,7 @@ impl Store {
         self.open_sized(id, 0)
     }
 
-    /// One of which the size is known is found sooner.
+    /// Opens an object of known size, which is located faster.
     pub(in crate::store) fn open_sized(&self, id: &ObjectId, size: u64) -> Result<ContentReader> {
         let lies = self.locate(id, size)?;
         let cannot = |e| Error::io("open", lies.path(self, id), e);
@@ -47,7 +47,7 @@ impl ContentReader {
         self.size
     }
 
-    /// What an error of a read means. A damaged object is set aside.
+    /// Explains a read error. A damaged object moves to quarantine.
     pub fn fault(&self, store: &Store, e: io::Error) -> Error {
         match e.kind() {
             io::ErrorKind::InvalidData => store.damaged(&self.id, &self.lies),
@@ -65,7 +65,7 @@ impl Read for ContentReader {
         let most = (self.end - self.at).min(buffer.len() as u64) as usize;
         let n = self.file.read_at(&mut buffer[..most], self.at)?;
         if n == 0 && most > 0 {
-            // The file is shorter than it was.
+            // The file is shorter than before.
             return Err(wrong());
         }
         self.hasher.update(&buffer[..n]);

@@ -1,6 +1,7 @@
-//! The folder of the run cache: small files by stage key, several a key, the newest first.
+//! The folder of the run cache: small files by stage key, several per key, the newest first.
 //!
-//! `runs/ab/<key>/<number>-<random>` holds a checksum and then what the run room wrote; this room does not read it.
+//! `runs/ab/<key>/<number>-<random>` holds a checksum and then the bytes of the caller, which this module does not
+//! parse.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,12 +14,12 @@ use crate::store::objects::Store;
 
 const SUM: usize = 32;
 
-/// What is kept under one key.
+/// The results under one key.
 #[derive(Debug, Default)]
 pub struct Runs {
     /// The newest first.
     pub found: Vec<Vec<u8>>,
-    /// Files that fail their checksum; they were skipped.
+    /// Files with a wrong checksum; they were skipped.
     pub damaged: Vec<PathBuf>,
 }
 
@@ -30,7 +31,7 @@ impl Store {
         Ok(self.dir().join("runs").join(&key[..2]).join(key))
     }
 
-    /// Keeps `bytes` as the newest run of this key.
+    /// Stores `bytes` as the newest result of this key.
     pub fn put_run(&self, key: &str, bytes: &[u8]) -> Result<()> {
         let folder = self.runs_folder(key)?;
         let content = [&hash::of_bytes(bytes).0[..], bytes].concat();
@@ -46,7 +47,7 @@ impl Store {
         if same.last().is_some_and(|path| before.last().is_some_and(|(_, newest)| newest == *path)) {
             return Ok(());
         }
-        // Not synced: what a power cut tears fails its checksum, and the result is made again.
+        // Not synced: a file that a power cut tears fails its checksum, and the stage runs again.
         self.put_atomically(&folder.join(format!("{number:010}-{:08x}", paths::random() as u32)), &content, false)?;
         for path in same {
             let _ = self.remove_file(path);
@@ -69,7 +70,7 @@ impl Store {
         Ok(files)
     }
 
-    /// What one file of the run cache holds; `None` if it is damaged or gone.
+    /// The content of one file of the run cache; `None` if it is damaged or missing.
     pub fn read_run(&self, path: &Path) -> Option<Vec<u8>> {
         let bytes = document::read(path, document::MOST).ok()??;
         let (sum, rest) = bytes.split_at_checked(SUM)?;
@@ -91,8 +92,8 @@ impl Store {
         Ok(runs)
     }
 
-    /// All runs of all keys: the key, and what was kept under it, the oldest of a key first, so that putting them into
-    /// another store in this order keeps the newest the newest. Damaged ones are skipped.
+    /// All results of all keys, the oldest of a key first, so that copying them to another store in this order keeps
+    /// the newest the newest. Skips damaged ones.
     pub fn runs(&self) -> impl Iterator<Item = (String, Vec<u8>)> + '_ {
         let names = |folder: &Path| {
             let entries = self.root().entries(folder).unwrap_or_default();
@@ -106,7 +107,7 @@ impl Store {
         })
     }
 
-    /// Forgets all runs of this key; how many there were.
+    /// Deletes all results of this key; returns their number.
     pub fn drop_runs(&self, key: &str) -> Result<usize> {
         self.must_be_store()?;
         let folder = self.runs_folder(key)?;
@@ -126,7 +127,7 @@ pub(in crate::store) fn is_stage_key(text: &str) -> bool {
     text.len() >= 3 && text.bytes().all(|b| b.is_ascii_alphanumeric())
 }
 
-/// The number in the name of a run, `<number>-<random>`; `None` for a name that is of another kind.
+/// The number in the name of a result, `<number>-<random>`; `None` for other names.
 pub(in crate::store) fn number_in(name: &str) -> Option<u64> {
     let (number, random) = name.split_once('-')?;
     let is_number = number.len() >= 10 && number.bytes().all(|b| b.is_ascii_digit());

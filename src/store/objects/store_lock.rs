@@ -1,9 +1,9 @@
-//! Who is at work in the store: many at once, or one who takes things away.
+//! The lock of a store: shared by many processes, or exclusive for gc.
 //!
-//! `lock` is held shared by a process that stores or restores, exclusively by gc; see `file_lock` for the wait.
-//! A process that stores holds the lock from the first look at what is there already until all is durable, so that nothing that
-//! was found present goes meanwhile; who records results holds it until something refers to them, too. What comes after that is
-//! covered by the age guard of gc: whatever was written, or found and counted on, has a young mtime.
+//! A process that stores or restores holds `lock` shared, gc holds it exclusively; see `file_lock` for the wait. A
+//! process that stores holds the lock from its first presence check until all objects are durable, so that gc deletes
+//! none of the objects found; a process that records results holds it until a lock refers to them. After that the age
+//! guard of gc applies: objects that were written, or found and freshened, have a recent mtime.
 
 use std::fs::{self, File, Metadata, Permissions};
 use std::io;
@@ -20,22 +20,23 @@ use crate::store::objects::Store;
 
 const LOCK: &str = "lock";
 
-/// Held until it is dropped; the system lets go of it when the process dies.
+/// Held until it is dropped; the system releases it when the process dies.
 #[derive(Debug)]
 pub struct Hold {
     _lock: FileLock,
 }
 
 impl Store {
-    /// Nothing is taken away while this is held. `None` where there is no store yet, or where it may only be read or its
-    /// file system knows no locks: nothing keeps gc from it then, and a reader finds out by itself.
+    /// Takes the shared lock: gc deletes nothing while it is held. `None` if there is no store yet, if it is read-only,
+    /// or if its file system has no locks: then gc is not excluded, and a reader notices missing objects itself.
     ///
-    /// Errors: the wait is over, or the user wants an end, and gc holds the store.
+    /// Errors: the wait timed out, or the user interrupted it, while gc holds the store.
     pub fn hold(&self, sink: &dyn Sink) -> Result<Option<Hold>> {
         self.hold_unless(self.stop(), sink)
     }
 
-    /// The same for results of stages: a run that the user ends records what is finished, so only `--wait` ends this.
+    /// The same for recording results of stages: an interrupted run still records finished stages, so only `--wait`
+    /// ends this wait.
     pub fn hold_to_record(&self, sink: &dyn Sink) -> Result<Option<Hold>> {
         self.hold_unless(Stop::never(), sink)
     }
@@ -44,7 +45,7 @@ impl Store {
         let _ = self.register();
         let file = match self.root().open_file(LOCK) {
             Err(e) if e.kind() == io::ErrorKind::NotFound && self.is_store() => self.open_lock(),
-            // Of an earlier version.
+            // From an earlier version.
             Ok(file) if file_lock::is_open_to_others(&file) => self.open_lock().or(Ok(file)),
             file => file,
         };
@@ -55,7 +56,7 @@ impl Store {
         }
     }
 
-    /// No other process stores or restores while this is held.
+    /// Takes the exclusive lock: no other process stores or restores while it is held.
     pub fn hold_alone(&self, command: &str, sink: &dyn Sink) -> Result<Hold> {
         self.must_be_store()?;
         let path = self.dir().join(LOCK);
@@ -81,18 +82,18 @@ impl Store {
         Ok(file)
     }
 
-    /// The mode of a file of the store that is written again: who may read and write in the folder of the store may do the
-    /// same here.
+    /// The mode of a file of the store that is rewritten: users who may read and write the folder of the store may do
+    /// the same with the file.
     pub(in crate::store) fn file_mode(&self) -> io::Result<Permissions> {
         Ok(Permissions::from_mode(fs::metadata(self.dir())?.permissions().mode() & 0o664 | 0o600))
     }
 
-    /// Is the store made for a group: may its group write to its folder?
+    /// May the group of the store write to its folder?
     pub(in crate::store) fn is_for_a_group(&self) -> bool {
         fs::metadata(self.dir()).is_ok_and(|meta| is_for_a_group(&meta))
     }
 
-    /// Creates a folder of the store with those above it; in a store for a group the group may write to it.
+    /// Creates a folder of the store with its parents; in a group store the group may write to it.
     pub(in crate::store) fn make_dir(&self, path: &Path) -> io::Result<()> {
         if path == self.dir() {
             return fs::create_dir_all(path);
@@ -125,7 +126,7 @@ mod tests {
     use crate::event::Silent;
     use crate::store::LinkTypes;
 
-    /// In a thread of its own, since a thread never waits for itself. The user wants an end from the beginning.
+    /// Runs in a thread of its own, since a thread never waits for itself. The stop signal is set from the beginning.
     fn is_refused(dir: &Path, ask: impl Fn(&Store) -> Result<()> + Sync) -> bool {
         static SIGNAL: AtomicI32 = AtomicI32::new(2);
         let store = Store::open(dir, LinkTypes::default()).until(Stop::by(&SIGNAL));

@@ -1,8 +1,8 @@
-//! All packs of a store: which of them holds an object.
+//! All packs of a store: finds the pack that holds an object.
 //!
-//! One table over all indexes (see `table`), so that a look-up costs the same however many packs there are. What was
-//! read of a pack is kept when the folder is listed again, since packs never change: a pack that came costs its own
-//! rows, and a listing without news a look at the names.
+//! One table covers all indexes (see `table`), so that the cost of a lookup does not depend on the number of packs.
+//! Loaded packs are kept when the folder is listed again, since packs never change: a new pack costs its own rows, and
+//! a listing without news costs one look at the names.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -22,9 +22,9 @@ use crate::store::fs::stat::{FileStat, Seen};
 use crate::store::id::ObjectId;
 use crate::store::pack::tombstones;
 
-/// A folder that changed so short a time ago may change again without its times showing it.
+/// A folder that changed this recently may change again with the same times.
 const MARGIN: i64 = 2_100_000_000;
-/// Its name in the store.
+/// The name of the folder in the store.
 const PACKS: &str = "packs";
 
 pub struct Shelf {
@@ -36,16 +36,16 @@ pub struct Shelf {
 
 #[derive(Clone, Default)]
 pub struct Known {
-    /// The folder as it was when it was listed; `None` if it never was, or must be again.
+    /// The state of the folder at its last listing; `None` if it must be listed.
     pub listed: Option<Listed>,
-    /// As the table counts them; `None` for one that went.
+    /// The packs by their number in the table; `None` for a deleted one.
     pub packs: Vec<Option<Kept>>,
-    /// Where each of them stands.
+    /// The number of each pack.
     places: HashMap<PackId, usize>,
     table: Table,
-    /// Why what is known is not all that there is: a pack that was passed over, or a folder that cannot be listed.
+    /// Why the snapshot is incomplete: a pack was skipped, or the folder cannot be listed.
     pub passed: Option<Error>,
-    /// Rows in the table of packs that went, and of those that are there.
+    /// Rows in the table of deleted packs, and of present ones.
     stale: usize,
     live: usize,
 }
@@ -53,7 +53,7 @@ pub struct Known {
 #[derive(Clone)]
 pub struct Kept {
     pub pack: Arc<Pack>,
-    /// Of its tombstones, as they were read.
+    /// The stat of its tombstone file when it was read.
     dead: Option<FileStat>,
 }
 
@@ -61,12 +61,12 @@ pub struct Kept {
 pub struct Listed {
     /// `None` if there was no folder.
     stat: Option<FileStat>,
-    /// Had it just changed?
+    /// Had it changed very recently?
     fresh: bool,
 }
 
 impl Shelf {
-    /// The packs of the store in `store`, which need not exist. Nothing is read before something is looked for.
+    /// The packs of the store in `store`, which may be missing. Nothing is read before the first lookup.
     pub fn new(store: &Path) -> Shelf {
         let root = RootFolder::new(store.to_path_buf());
         Shelf { dir: store.join(PACKS), root, open: Arc::default(), known: RwLock::default() }
@@ -80,7 +80,7 @@ impl Shelf {
         Arc::clone(&self.known.read().unwrap_or_else(|e| e.into_inner()))
     }
 
-    /// What is known of this pack is read again: it has a new tombstone.
+    /// Reloads this pack at the next refresh: it has a new tombstone.
     pub fn forget(&self, id: &PackId) {
         let mut known = self.known.write().unwrap_or_else(|e| e.into_inner());
         let mut new = Known::clone(&known);
@@ -89,7 +89,7 @@ impl Shelf {
         *known = Arc::new(new.tidied());
     }
 
-    /// The next look lists the folder, changed or not.
+    /// Forces the next lookup to list the folder, changed or not.
     pub fn list_again(&self) {
         let mut known = self.known.write().unwrap_or_else(|e| e.into_inner());
         *known = Arc::new(Known { listed: None, ..Known::clone(&known) });
@@ -102,17 +102,17 @@ impl Shelf {
         Listed { stat, fresh: stat.is_some_and(|stat| stat.mtime >= now - MARGIN) }
     }
 
-    /// Lists the folder again if it may have changed. Packs that are broken come back.
+    /// Lists the folder again if it may have changed. Returns the broken packs.
     pub fn refresh(&self) -> Vec<PathBuf> {
         loop {
-            // No lock is held meanwhile: a worker of the pool that loads packs may be given work that asks for one.
+            // No lock is held during the load: a worker of the pool that loads packs may be given work that needs one.
             if let Some(broken) = self.try_refresh() {
                 return broken;
             }
         }
     }
 
-    /// `None` if another thread changed what was known meanwhile: what it learnt must not be undone.
+    /// `None` if another thread changed the snapshot in between: its changes must not be undone.
     fn try_refresh(&self) -> Option<Vec<PathBuf>> {
         let now = self.listed();
         let known = self.known();
@@ -121,7 +121,7 @@ impl Shelf {
         }
         let names = match self.names() {
             Ok(names) => names,
-            // What is known stays known: packs are not gone because their folder cannot be read just now.
+            // The old snapshot stays: packs are not deleted because their folder cannot be read at the moment.
             Err(e) => {
                 let passed = Some(Error::io("list", &self.dir, e));
                 return self.replace(&known, Known { listed: None, passed, ..Known::clone(&known) }).then(Vec::new);
@@ -129,7 +129,7 @@ impl Shelf {
         };
         let ids: HashSet<PackId> = names.iter().filter_map(|name| PackId::of_file_name(name)).collect();
         let dead = names.iter().filter_map(|name| name.strip_suffix(".dead")?.parse().ok());
-        // Tombstones may have been added by another process; each file of them is a new one.
+        // Another process may have added tombstones; each tombstone file is a new one.
         let dead: HashMap<PackId, Option<FileStat>> = dead
             .map(|id: PackId| {
                 let seen = Seen::of(&tombstones::path_of(&self.dir.join(id.file_name())));
@@ -159,7 +159,7 @@ impl Shelf {
         for (id, pack) in news.iter().zip(loaded) {
             match pack {
                 Ok(pack) => new.add(pack, dead.get(id).copied().flatten()),
-                // Taken away since it was listed.
+                // Deleted since it was listed.
                 Err((_, Unusable::Io(e))) if e.kind() == io::ErrorKind::NotFound => {}
                 Err((path, why)) => {
                     new.passed.get_or_insert_with(|| passed_over(&path, &why));
@@ -172,7 +172,7 @@ impl Shelf {
         self.replace(&known, new.tidied()).then_some(broken)
     }
 
-    /// Says whether `new` is known now: it is not if somebody replaced `old`, of which it was made.
+    /// Installs `new`; returns false if another thread replaced `old`, from which it was made.
     fn replace(&self, old: &Arc<Known>, new: Known) -> bool {
         let mut known = self.known.write().unwrap_or_else(|e| e.into_inner());
         let is_as_it_was = Arc::ptr_eq(&known, old);
@@ -187,7 +187,7 @@ impl Shelf {
         Ok(names.collect())
     }
 
-    /// `Err` with its path if it is broken, of a later version, or cannot be read now.
+    /// `Err` with the path if the pack is broken, has a later version, or cannot be read at the moment.
     fn load(&self, id: &PackId, has_dead: bool) -> Result<Arc<Pack>, (PathBuf, Unusable)> {
         let path = self.dir.join(id.file_name());
         let (dead, readable) = if has_dead { tombstones::read(&path) } else { Default::default() };
@@ -233,7 +233,7 @@ impl Known {
         }
     }
 
-    /// Made anew where most of the table is of packs that went.
+    /// Rebuilds the table if most of its rows are of deleted packs.
     fn tidied(self) -> Known {
         if self.stale <= self.live {
             return self;
@@ -253,7 +253,7 @@ mod tests {
     use crate::store::Store;
     use crate::store::{LinkTypes, ObjectKind};
 
-    /// The folder changed a moment ago all the while, as in a pull, and each object is asked for.
+    /// The folder changes all the time, as in a pull, and each object is looked up.
     #[test]
     fn a_folder_that_keeps_changing_costs_its_news() {
         let dir = tempfile::tempdir().unwrap();
@@ -302,7 +302,7 @@ mod tests {
             fs::write(&pack, &good).unwrap();
             assert_eq!(store.each_pack().unwrap().len(), 1);
         }
-        // A folder that cannot be listed: what is known of it stays known.
+        // The folder cannot be listed: the old snapshot stays.
         let (store, folder) = (open(), dir.path().join("packs"));
         assert_eq!(store.each_pack().unwrap().len(), 1);
         fs::rename(&folder, dir.path().join("away")).unwrap();

@@ -4,10 +4,11 @@
 //! tree    = version(1) count(u32) entry*
 //! entry   = kind(u8: 0 file, 1 executable, 2 symlink, 3 tree) name length(u16) name id(32) size(u64) [files(u64)]
 //! ```
-//! Numbers are little-endian. `files` stands for trees alone. Entries are sorted by the bytes of their names. A
-//! symlink's id and size are those of the text of its target, which is stored as an object, as in Git. The id of a tree
-//! is BLAKE3 of the encoding in derive-key mode, so a file that holds a tree's encoding has another id. One set of
-//! entries has one encoding, and the parser accepts no other: a tree from a remote is hostile until proven.
+//!
+//! Numbers are little-endian. Only trees have `files`. Entries are sorted by the bytes of their names. The id and size
+//! of a symlink are those of the text of its target, which is stored as an object, as in Git. The id of a tree is
+//! BLAKE3 of the encoding in derive-key mode, so a file with the encoding of a tree as its content has another id. One
+//! set of entries has one encoding, and the parser accepts no other: a tree from a remote is untrusted until verified.
 
 pub mod join;
 pub(super) mod rules;
@@ -41,9 +42,9 @@ pub struct Entry {
     pub name: Vec<u8>,
     pub kind: EntryKind,
     pub id: ObjectId,
-    /// Bytes: of the file, of the link's text, of all the files of the tree.
+    /// Bytes of the file, of the link's text, or of all files of the tree.
     pub size: u64,
-    /// The files in the tree, links included; 1 for everything else.
+    /// The files in the tree, links included; 1 for other kinds.
     pub files: u64,
 }
 
@@ -108,7 +109,7 @@ impl Tree {
         Ok(Tree { entries })
     }
 
-    /// What this tree says that it holds.
+    /// The pin with the totals that this tree claims.
     pub fn pin(&self) -> Pin {
         let (size, files) = self.entries.iter().fold((0u64, 0u64), |(s, f), e| (s + e.size, f + e.files));
         Pin { id: id_of(&self.encode()), size, files: Some(files), executable: false }
@@ -120,7 +121,7 @@ pub fn id_of(encoded: &[u8]) -> ObjectId {
     ObjectId(blake3::derive_key(TREE_CONTEXT, encoded))
 }
 
-/// Encodes entries as they come, sorted by name, without a [`Tree`] in between.
+/// Encodes entries as they arrive, sorted by name, without a [`Tree`] in between.
 pub struct Writer {
     bytes: Vec<u8>,
     count: u32,
@@ -151,7 +152,7 @@ impl Writer {
     }
 }
 
-/// Why some bytes are no tree.
+/// Why some bytes are not a valid tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed(pub &'static str);
 
@@ -161,7 +162,7 @@ impl fmt::Display for Malformed {
     }
 }
 
-/// A name that can only mean a child of its folder.
+/// Checks that a name can only mean a child of its folder.
 fn check_name(name: &[u8]) -> Result<(), Malformed> {
     match name {
         b"" => Err(Malformed("a name is empty")),

@@ -1,4 +1,4 @@
-//! Everything in the store, by the names of files and the indexes of packs; no object is read.
+//! Lists all files of the store, from file names and pack indexes; no object is read.
 
 use std::collections::HashMap;
 use std::io;
@@ -21,7 +21,7 @@ use crate::store::pack::format::{Malformed, PackId, PackIndex, Row};
 use crate::store::pack::{Pack, tombstones};
 use crate::store::verify::salvage_index::guess;
 
-/// Errors: a folder that cannot be read. What goes meanwhile is left out.
+/// Errors: a folder cannot be read. Files that disappear during the listing are skipped.
 pub fn survey(store: &Store) -> Result<Survey> {
     let mut survey = Survey::default();
     for folder in ["tmp", "objects", "packs", "runs", "quarantine", "projects"] {
@@ -72,21 +72,20 @@ fn shard_of(store: &Store, shard: &FolderEntry) -> Result<(Vec<Copy>, Vec<Damage
     Ok((copies, damaged))
 }
 
-/// A symlink where a folder of the store belongs.
+/// A symlink in place of a folder of the store.
 fn link(store: &Store, below: &Path) -> Option<Damage> {
     let problem = "it is a symlink, and what lies behind it is not the store's".to_string();
     store.root().is_link(below).then(|| Damage { what: What::Stray(store.dir().join(below)), problem })
 }
 
-/// Something that is not called as what lies in its folder, so that it is never looked for. Hidden ones are a file system's
-/// own.
+/// A file whose name does not fit its folder, so that no lookup finds it. Hidden files belong to the file system.
 fn stray(path: &Path, what: &str) -> Option<Damage> {
     let problem = format!("it is no {what}, though it lies among them");
     let is_there = !name(path).starts_with('.') && path.symlink_metadata().is_ok();
     is_there.then(|| Damage { what: What::Stray(path.to_path_buf()), problem })
 }
 
-/// What one pack is found to be.
+/// The state of one pack.
 enum Found {
     Good(Pack, bool, u64),
     Broken(Damage),
@@ -103,7 +102,7 @@ fn packs(store: &Store, survey: &mut Survey) -> Result<()> {
             return Ok(stray(path, "pack").filter(|_| !is_dead).map_or(Found::Gone, Found::Broken));
         };
         let cannot = |e: io::Error| Error::io("read", path, e);
-        // One look more, in case that somebody writes: a pack gets its name when it is whole.
+        // Tries again, in case another process is writing: a pack is renamed when it is complete.
         match read_pack(path).or_else(|_| read_pack(path)) {
             Ok((index, seen)) if index.id() == id => {
                 let has_dead = tombstones::path_of(path).exists();
@@ -181,7 +180,7 @@ fn runs(store: &Store, survey: &mut Survey) -> Result<()> {
     Ok(())
 }
 
-/// What lies in quarantine under a name that says which object it is, alone or in a pack.
+/// The objects in quarantine under a name that identifies the object, loose or in a pack.
 pub fn quarantined(store: &Store) -> HashMap<ObjectId, Kept> {
     let mut kept = HashMap::new();
     for FolderEntry { path, .. } in entries(store, "quarantine").unwrap_or_default() {

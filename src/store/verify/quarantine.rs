@@ -1,5 +1,5 @@
-//! Putting what is damaged out of the way, so that it can be stored again, and saving from a broken pack what is whole.
-//! Nothing is deleted: all of it goes into `quarantine/`.
+//! Moves damaged files to `quarantine/`, so that they can be stored again, and saves good objects of a broken pack.
+//! Deletes nothing.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
@@ -23,8 +23,7 @@ use crate::store::pack::format::{PackId, PackWriter, Row, TARGET};
 use crate::store::verify::salvage_index::{Guess, gaps, guess};
 
 impl Store {
-    /// Puts out of the way what is damaged still. Packs that were broken come back, as where they
-    /// lie now.
+    /// Moves files that are still damaged to quarantine. Returns the new paths of broken packs.
     pub fn put_aside(&self, damaged: &[Damage]) -> Result<Vec<PathBuf>> {
         self.begin()?;
         let mut buried: BTreeMap<PackId, (Arc<Pack>, Vec<Row>)> = BTreeMap::new();
@@ -32,7 +31,7 @@ impl Store {
         for damage in damaged {
             match &damage.what {
                 What::Object(copy) => {
-                    // Another process may have found it, too, or brought a good one.
+                    // Another process may have found it, too, or stored a good copy.
                     if self.still_damaged(copy)?.is_none() {
                         continue;
                     }
@@ -65,7 +64,7 @@ impl Store {
         Ok(broken)
     }
 
-    /// No object is counted on there; `tmp/` may be the stray, and nothing can be written before it went.
+    /// Not through `tmp/`, which may be the stray itself; no lookup uses this file.
     fn move_stray(&self, path: &Path) -> Result<()> {
         let random = paths::random() as u32;
         let to = self.folder("quarantine")?.join(format!("stray-{}.{random:08x}", name(path)));
@@ -87,8 +86,8 @@ impl Store {
         }
     }
 
-    /// Takes over what is whole of broken packs, and is not here otherwise. Each object proves itself; one whose row is
-    /// damaged is known by its hash, if it is `missed`.
+    /// Stores the good objects of broken packs that the store lacks. Each object is verified; one with a damaged row is
+    /// identified by its hash, if it is `missed`.
     pub fn salvage(&self, broken: &[PathBuf], missed: &HashSet<ObjectId>) -> Result<HashSet<ObjectId>> {
         let mut saved = HashSet::new();
         self.refresh_packs();
@@ -154,7 +153,7 @@ impl Store {
         named
     }
 
-    /// Is an object here, and good? It is read.
+    /// Reads an object. Returns whether it is present and good.
     pub fn is_whole(&self, id: &ObjectId) -> Result<bool> {
         self.refresh_packs();
         let copies = self.copies(id);
@@ -166,7 +165,7 @@ impl Store {
         Ok(!copies.is_empty())
     }
 
-    /// Where an object is found now: in the first pack that has it, and loose.
+    /// The copies of an object: in the first pack that has it, and loose.
     pub fn copies(&self, id: &ObjectId) -> Vec<Copy> {
         let packed = self.packed(id).map(|(pack, row)| Copy {
             id: *id,

@@ -1,4 +1,4 @@
-//! Hashing objects, by all cores.
+//! Hashes objects on all cores.
 
 use std::io;
 
@@ -17,7 +17,7 @@ use crate::store::objects::lookup::is_lost;
 use crate::store::pack::file::fits;
 use crate::store::pack::format::LARGEST_READ;
 
-/// What came of reading.
+/// The result of reading.
 #[derive(Default)]
 pub struct Done {
     pub objects: usize,
@@ -27,15 +27,15 @@ pub struct Done {
 
 enum Verdict {
     Good,
-    /// Somebody took it away.
+    /// Another process deleted it.
     Gone,
     Bad(String),
 }
 
-/// Reads these copies. Those that are good and were not known to be are sealed, as on any read.
+/// Reads these copies. Seals good ones that had no seal, as on any read.
 pub fn read(store: &Store, copies: &[&Copy], sink: &dyn Sink) -> Result<Done> {
     let mut copies = copies.to_vec();
-    // As they stand on the disk.
+    // In the order on the disk.
     copies.sort_by(|a, b| order(a).cmp(&order(b)));
     let bytes = copies.iter().map(|copy| copy.size).sum();
     sink.event(Event::WorkPlanned { doing: Doing::Verifying, bytes });
@@ -60,7 +60,7 @@ fn order(copy: &Copy) -> (Option<&std::path::Path>, u64, crate::store::ObjectId)
 }
 
 impl Store {
-    /// Opens a copy anew, and says what is wrong with it; `None` if it is good, or gone.
+    /// Opens a copy again and returns its damage; `None` if it is good or deleted.
     pub fn still_damaged(&self, copy: &Copy) -> Result<Option<Damage>> {
         let again = match &copy.at {
             At::Loose => look_loose(self, copy, &|_| ())?,
@@ -92,7 +92,7 @@ fn look(store: &Store, copy: &Copy, done: &dyn Fn(u64)) -> Result<Verdict> {
     }
 }
 
-/// `done` is told of bytes while they are read: a large object takes its time.
+/// Calls `done` with bytes while it reads: a large object takes time.
 fn look_loose(store: &Store, copy: &Copy, done: &dyn Fn(u64)) -> Result<Verdict> {
     let path = store.path(&copy.id);
     let Ok(seen) = Seen::of_link(&path) else { return Ok(Verdict::Gone) };
@@ -111,7 +111,7 @@ fn look_loose(store: &Store, copy: &Copy, done: &dyn Fn(u64)) -> Result<Verdict>
         }
         Ok(id == copy.id)
     };
-    // Its name does not say which of both it is; folders are small, and begin with their version.
+    // The name does not give the kind; folders are small, and begin with their version.
     let is_good = hashed(ObjectKind::Content)
         .and_then(|is| if is || copy.size > LARGEST_READ { Ok(is) } else { hashed(ObjectKind::Tree) });
     match is_good {
@@ -129,7 +129,7 @@ fn verdict(is_good: io::Result<bool>) -> io::Result<Verdict> {
     }
 }
 
-/// A pack of which everything was read, and is good, is sealed.
+/// Seals a pack if all of its objects were read and are good.
 fn seal_packs(read: &[&Copy], damaged: &[Damage]) {
     let mut counts: std::collections::HashMap<_, (usize, &std::sync::Arc<crate::store::pack::Pack>)> =
         std::collections::HashMap::new();
