@@ -7,18 +7,18 @@ use crate::path::RepoPath;
 
 /// Should the work stop? Checked by code that waits for a network or a lock: all other work is short.
 #[derive(Clone, Copy, Debug)]
-pub struct Stop(&'static AtomicI32);
+pub struct StopSignal(&'static AtomicI32);
 
-impl Stop {
+impl StopSignal {
     /// The signal number is in the lower bits of `signal` once the user interrupts; further bits count interrupts.
-    pub fn by(signal: &'static AtomicI32) -> Stop {
-        Stop(signal)
+    pub fn by(signal: &'static AtomicI32) -> StopSignal {
+        StopSignal(signal)
     }
 
     /// A stop signal that is never set.
-    pub fn never() -> Stop {
+    pub fn never() -> StopSignal {
         static NEVER: AtomicI32 = AtomicI32::new(0);
-        Stop(&NEVER)
+        StopSignal(&NEVER)
     }
 
     /// The number of the signal.
@@ -52,12 +52,12 @@ impl Sink for Silent {
 pub enum Event<'a> {
     /// Bytes will be hashed, stored or restored: `total` more under this label.
     WorkPlanned {
-        doing: Doing,
+        doing: Activity,
         bytes: u64,
     },
     /// The number of bytes that are done in addition.
     WorkDone {
-        doing: Doing,
+        doing: Activity,
         bytes: u64,
     },
     /// The number of stages that the run will check.
@@ -106,7 +106,7 @@ pub enum Event<'a> {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Doing {
+pub enum Activity {
     Hashing,
     Storing,
     Restoring,

@@ -56,7 +56,7 @@ pub struct Wait<'a> {
 
 /// The result of a request.
 #[derive(Debug)]
-pub enum Answer {
+pub enum LockResult {
     Locked(FileLock),
     /// The file system refuses locks.
     NoLocks(File, io::Error),
@@ -114,16 +114,16 @@ pub fn is_open_to_others(file: &File) -> bool {
 ///
 /// Errors: [`Kind::Busy`] when the wait times out, [`Kind::Signal`] when the user interrupts, [`Kind::Bug`] if this
 /// thread holds the lock already.
-pub fn lock(file: File, mode: Mode, wait: &Wait) -> Result<Answer> {
+pub fn lock(file: File, mode: Mode, wait: &Wait) -> Result<LockResult> {
     let limit = LIMIT.get().copied().or(wait.usual);
     lock_within(file, mode, wait, limit)
 }
 
 /// The same with its own limit.
-pub fn lock_within(mut file: File, mode: Mode, wait: &Wait, limit: Option<Duration>) -> Result<Answer> {
+pub fn lock_within(mut file: File, mode: Mode, wait: &Wait, limit: Option<Duration>) -> Result<LockResult> {
     let key = match file.metadata() {
         Ok(meta) => (meta.dev(), meta.ino()),
-        Err(e) => return Ok(Answer::NoLocks(file, e)),
+        Err(e) => return Ok(LockResult::NoLocks(file, e)),
     };
     let (mut waited, mut pause, mut said) = (Duration::ZERO, Duration::from_millis(1), false);
     loop {
@@ -134,10 +134,10 @@ pub fn lock_within(mut file: File, mode: Mode, wait: &Wait, limit: Option<Durati
         match tried {
             Ok(()) => {
                 table().entry(key).or_default().push((std::thread::current().id(), mode));
-                return Ok(Answer::Locked(FileLock { file, key, mode, is_named: false }));
+                return Ok(LockResult::Locked(FileLock { file, key, mode, is_named: false }));
             }
             Err(TryLockError::Error(e)) if e.kind() == io::ErrorKind::Interrupted => continue,
-            Err(TryLockError::Error(e)) => return Ok(Answer::NoLocks(file, e)),
+            Err(TryLockError::Error(e)) => return Ok(LockResult::NoLocks(file, e)),
             Err(TryLockError::WouldBlock) => {}
         }
         if is_held_by_this_thread(key) {
@@ -280,8 +280,8 @@ mod tests {
     fn take(path: &Path, mode: Mode, limit: Option<Duration>) -> Result<FileLock> {
         let file = File::options().read(true).write(true).open(path).unwrap();
         match lock_within(file, mode, &wait(&|| None), limit)? {
-            Answer::Locked(lock) => Ok(lock),
-            Answer::NoLocks(_, e) => panic!("{e}"),
+            LockResult::Locked(lock) => Ok(lock),
+            LockResult::NoLocks(_, e) => panic!("{e}"),
         }
     }
 

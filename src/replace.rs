@@ -17,7 +17,7 @@ use rustix::io::Errno;
 use crate::error::{Error, Result};
 use crate::event::Silent;
 use crate::file_lock::Mode::{Exclusive, Shared};
-use crate::file_lock::{self, Answer, FileLock, Mode as LockMode, Wait};
+use crate::file_lock::{self, FileLock, LockResult, Mode as LockMode, Wait};
 
 /// The limit of a wait for other writers if the user gave no `--wait`; each of them takes milliseconds.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -27,19 +27,19 @@ pub const INFIX: &str = ".lockstep-new-";
 /// Writes `bytes` to `path`: a temporary file beside it, fsync, rename. The mode of an existing file is kept; a symlink
 /// is replaced, not followed, so that the target of the link is never written.
 pub fn replace_file(path: &Path, bytes: &[u8]) -> Result<()> {
-    Turn::take(path)?.write(bytes)
+    FileWriter::take(path)?.write(bytes)
 }
 
 /// The same for a file that is named by its content: all its writers write the same bytes, and may do so at once.
 pub fn write_named(path: &Path, bytes: &[u8]) -> Result<()> {
-    Turn::take_as(path, Shared, Some(PATIENCE))?.write(bytes)
+    FileWriter::take_as(path, Shared, Some(PATIENCE))?.write(bytes)
 }
 
 /// The exclusive right to write a file: a writer takes it before it reads the content that it will change.
 ///
 /// It is a lock on the folder, so that no other user can block it with a file. The kernel releases it when the process
 /// ends. On a file system without locks, writers are not coordinated.
-pub struct Turn {
+pub struct FileWriter {
     path: PathBuf,
     folder: Option<Folder>,
     /// Readable only by the owner.
@@ -52,45 +52,45 @@ enum Folder {
     Open(File),
 }
 
-impl Turn {
+impl FileWriter {
     /// Waits a short time for other writers in the folder of `path`, which must exist.
     ///
     /// Errors ([`Kind::Busy`](crate::error::Kind)): another process holds the lock longer.
-    pub fn take(path: &Path) -> Result<Turn> {
-        Turn::take_as(path, Exclusive, Some(PATIENCE))
+    pub fn take(path: &Path) -> Result<FileWriter> {
+        FileWriter::take_as(path, Exclusive, Some(PATIENCE))
     }
 
     /// The same in a folder that the caller opened; `path` gives the name of the file, and is used in messages.
-    pub fn take_in(folder: File, path: &Path) -> Result<Turn> {
-        Turn::take_of(folder, path, Exclusive, Some(PATIENCE))
+    pub fn take_in(folder: File, path: &Path) -> Result<FileWriter> {
+        FileWriter::take_of(folder, path, Exclusive, Some(PATIENCE))
     }
 
     /// The same for a file with secrets: its mode becomes 0600.
-    pub fn take_private(path: &Path) -> Result<Turn> {
-        Ok(Turn { private: true, ..Turn::take(path)? })
+    pub fn take_private(path: &Path) -> Result<FileWriter> {
+        Ok(FileWriter { private: true, ..FileWriter::take(path)? })
     }
 
-    fn take_as(path: &Path, mode: LockMode, patience: Option<Duration>) -> Result<Turn> {
+    fn take_as(path: &Path, mode: LockMode, patience: Option<Duration>) -> Result<FileWriter> {
         match File::open(folder_of(path)) {
-            Ok(folder) => Turn::take_of(folder, path, mode, patience),
-            Err(_) => Ok(Turn { path: path.to_path_buf(), folder: None, private: false }),
+            Ok(folder) => FileWriter::take_of(folder, path, mode, patience),
+            Err(_) => Ok(FileWriter { path: path.to_path_buf(), folder: None, private: false }),
         }
     }
 
-    fn take_of(folder: File, path: &Path, mode: LockMode, patience: Option<Duration>) -> Result<Turn> {
+    fn take_of(folder: File, path: &Path, mode: LockMode, patience: Option<Duration>) -> Result<FileWriter> {
         let wait = Wait { busy: "holds a lock on its folder", usual: patience, signal: &|| None, sink: &Silent };
         let answer = file_lock::lock(folder, mode, &wait)
             .map_err(|e| Error { message: format!("cannot write {}: {}", path.display(), e.message), ..e })?;
         let folder = match answer {
-            Answer::Locked(lock) => Folder::Locked(lock),
-            Answer::NoLocks(folder, _) => Folder::Open(folder),
+            LockResult::Locked(lock) => Folder::Locked(lock),
+            LockResult::NoLocks(folder, _) => Folder::Open(folder),
         };
         if mode == Exclusive
             && let Folder::Locked(lock) = &folder
         {
             remove_leftovers(lock);
         }
-        Ok(Turn { path: path.to_path_buf(), folder: Some(folder), private: false })
+        Ok(FileWriter { path: path.to_path_buf(), folder: Some(folder), private: false })
     }
 
     pub fn write(self, bytes: &[u8]) -> Result<()> {
@@ -245,7 +245,7 @@ mod tests {
         let file = dir.path().join("a");
         fs::write(&file, "old").unwrap();
         fs::set_permissions(&file, Permissions::from_mode(0o666)).unwrap();
-        Turn::take_private(&file).unwrap().write(b"secret").unwrap();
+        FileWriter::take_private(&file).unwrap().write(b"secret").unwrap();
         assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
         assert_eq!(fs::read_to_string(&file).unwrap(), "secret");
     }
@@ -259,11 +259,11 @@ mod tests {
             for _ in 0..8 {
                 scope.spawn(|| {
                     for _ in 0..5 {
-                        let turn = Turn::take(&file).unwrap();
+                        let turn = FileWriter::take(&file).unwrap();
                         let n: u32 = fs::read_to_string(&file).unwrap().parse().unwrap();
                         turn.write((n + 1).to_string().as_bytes()).unwrap();
                         // A writer that changes nothing leaves no file behind.
-                        drop(Turn::take(&file).unwrap());
+                        drop(FileWriter::take(&file).unwrap());
                     }
                 });
             }
@@ -285,7 +285,7 @@ mod tests {
         // The wait for the lock ends with the name of the holder.
         let folder = File::open(dir.path()).unwrap();
         folder.lock().unwrap();
-        let taken = Turn::take_as(&file, Exclusive, Some(Duration::from_millis(50)));
+        let taken = FileWriter::take_as(&file, Exclusive, Some(Duration::from_millis(50)));
         let Err(error) = taken else { panic!("it is locked") };
         assert_eq!(error.kind, Kind::Busy);
         assert!(error.message.ends_with("holds a lock on its folder"), "{error}");
@@ -302,7 +302,7 @@ mod tests {
             fs::write(folder.join("f"), "old").unwrap();
         }
         for (remove, want) in [(false, Some("new")), (true, None)] {
-            let turn = Turn::take_in(File::open(&folder).unwrap(), &folder.join("f")).unwrap();
+            let turn = FileWriter::take_in(File::open(&folder).unwrap(), &folder.join("f")).unwrap();
             fs::rename(&folder, &moved).unwrap();
             symlink(&victim, &folder).unwrap();
             if remove {
@@ -321,11 +321,11 @@ mod tests {
     #[test]
     fn two_turns_of_one_thread_in_one_folder_are_an_error_at_once() {
         let dir = tempfile::tempdir().unwrap();
-        let first = Turn::take(&dir.path().join("a")).unwrap();
-        let Err(error) = Turn::take(&dir.path().join("b")) else { panic!("it would wait for itself") };
+        let first = FileWriter::take(&dir.path().join("a")).unwrap();
+        let Err(error) = FileWriter::take(&dir.path().join("b")) else { panic!("it would wait for itself") };
         assert_eq!(error.kind, Kind::Bug);
         drop(first);
-        Turn::take(&dir.path().join("b")).unwrap().write(b"1").unwrap();
+        FileWriter::take(&dir.path().join("b")).unwrap().write(b"1").unwrap();
     }
 
     #[test]

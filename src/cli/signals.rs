@@ -9,7 +9,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::error::Result;
-use crate::event::Stop;
+use crate::event::StopSignal;
 use crate::run::pty::restore_terminal;
 use crate::run::repro::KILL;
 
@@ -24,7 +24,7 @@ static AT_ONCE: AtomicBool = AtomicBool::new(false);
 
 /// Does something that looks for signals all the while; afterwards they end the program again. One that came too late to
 /// be seen is acted on now.
-pub fn watched<T>(stop: Stop, work: impl FnOnce() -> Result<T>) -> Result<T> {
+pub fn watched<T>(stop: StopSignal, work: impl FnOnce() -> Result<T>) -> Result<T> {
     watch();
     let done = work();
     AT_ONCE.store(true, Ordering::SeqCst);

@@ -14,7 +14,7 @@ use crate::cache::entries;
 use crate::cache::signatures::Trust;
 use crate::error::{Error, Result};
 use crate::event::Sink;
-use crate::git::{self, GitId, Underway, Unmerged};
+use crate::git::{self, GitId, OperationKind, Unmerged};
 use crate::lock::conflict::{Labels, write_merged};
 use crate::lock::merge::{Block, Choice, DataConflict, Known, Merged, Sides, merge};
 use crate::lock::{self, Lock, StageLock, markers};
@@ -191,7 +191,7 @@ pub fn fetch_listings(
             let versions = [sides.base.as_ref(), Some(&sides.ours), Some(&sides.theirs)];
             let pins = versions.into_iter().flatten().filter_map(|lock| lock.data.get(name));
             for pin in pins.filter(|pin| pin.is_dir()) {
-                let is_missing = || Ok::<bool, Error>(!project.store().lacking(pin)?.trees.is_empty());
+                let is_missing = || Ok::<bool, Error>(!project.store().missing_objects(pin)?.trees.is_empty());
                 count += 1;
                 if is_missing()? {
                     Remote::open(project, own.or(remote), jobs)?.fetch_listing(project.store(), pin, sink)?;
@@ -228,11 +228,11 @@ fn sides(project: &Project, path: &RepoPath, unmerged: Option<Unmerged>) -> Resu
             ours: side(&unmerged.ours, "our")?,
             theirs: side(&unmerged.theirs, "their")?,
         };
-        let theirs = match repo.underway() {
-            Some(Underway::Rebase) => "REBASE_HEAD",
-            Some(Underway::CherryPick) => "CHERRY_PICK_HEAD",
-            Some(Underway::Revert) => "REVERT_HEAD",
-            Some(Underway::Merge) => "MERGE_HEAD",
+        let theirs = match repo.current_operation() {
+            Some(OperationKind::Rebase) => "REBASE_HEAD",
+            Some(OperationKind::CherryPick) => "CHERRY_PICK_HEAD",
+            Some(OperationKind::Revert) => "REVERT_HEAD",
+            Some(OperationKind::Merge) => "MERGE_HEAD",
             None => "theirs",
         };
         return Ok(markers::Found { sides, ours: named("HEAD")?, theirs: named(theirs)?, left_out: BTreeSet::new() });

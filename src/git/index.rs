@@ -12,7 +12,7 @@ use crate::error::{Error, Kind, Result};
 use crate::git::discover::commit::DEEPEST;
 use crate::git::history::History;
 use crate::git::history::commit::{EntryKind, lookup};
-use crate::git::history::find_by_name::Named;
+use crate::git::history::find_by_name::FilesByName;
 use crate::git::id::GitId;
 use crate::git::program;
 use crate::git::repo::Repo;
@@ -49,7 +49,7 @@ impl Repo {
         let files: Vec<PathBuf> = [git_dir.join("index")].into_iter().chain(self.index_file.clone()).collect();
         for file in files {
             let Some(index) = self.read_index(&file, true)? else { continue };
-            let mut named = Named::new(history, name);
+            let mut named = FilesByName::new(history, name);
             for entry in index.entries() {
                 let Some(path) = path_of(entry, &index) else { continue };
                 if entry.mode == Mode::DIR {

@@ -17,18 +17,18 @@ mod tagging;
 #[cfg(test)]
 pub mod testing;
 
-pub use discover::{Found, discover, is_foreign};
+pub use discover::{DiscoveredFiles, discover, is_foreign};
 pub use glob::matches;
-pub use history::commit::{About, Commit, EntryKind, TreeEntry};
-pub use history::find_by_name::Named;
+pub use history::commit::{Commit, CommitInfo, EntryKind, TreeEntry};
+pub use history::find_by_name::FilesByName;
 pub use history::refs::tags::{Annotation, Tag};
-pub use history::signature::{Signature, State as SignatureState};
-pub use history::{Chosen, History, Which};
+pub use history::signature::{Signature, SignatureState};
+pub use history::{CommitSelection, History, SelectedCommit};
 pub use id::GitId;
 pub use ignore::Rules;
-pub use operations::Unfinished;
-pub use operations::unmerged::{Underway, Unmerged};
-pub use program::install::{Done, HOOKS, Hook};
+pub use operations::OperationObjects;
+pub use operations::unmerged::{OperationKind, Unmerged};
+pub use program::install::{ActionLog, HOOKS, Hook};
 pub use program::{forget_repository, merge_as_text};
 pub use repo::Repo;
 pub use repo::variables::Variables;

@@ -20,7 +20,7 @@ use crate::remote::{Catalog, Remote};
 use crate::retention::pins::{Claim, of_run};
 use crate::retention::scope::{Found, Request, State, Which, gather, others};
 use crate::store::gc::{self, Census, FoundRun, Freed, Plan, Rules};
-use crate::store::{LinkType, ObjectId, Pin, Reach, Store};
+use crate::store::{LinkType, ObjectId, Pin, ReachableObjects, Store};
 
 /// Small enough for a pack wherever the store lies.
 const PACKED: u64 = 16 << 10;
@@ -87,7 +87,7 @@ fn plan_with(project: &Project, options: &Options, asked: Option<Catalogs>, sink
     let now = (project.around.now)().duration_since(UNIX_EPOCH).unwrap_or_default();
     let old = now.saturating_sub(options.min_age).as_secs() as i64;
     let census = gc::census(store)?;
-    let mut reach = Reach::default();
+    let mut reach = ReachableObjects::default();
     for claim in claims(&found.states) {
         reach.add(store, &claim.pin)?;
     }
@@ -134,7 +134,7 @@ fn plan_with(project: &Project, options: &Options, asked: Option<Catalogs>, sink
 /// by who agrees to anything.
 pub fn apply(project: &Project, options: &Options, planned: &Planned, forced: bool, sink: &dyn Sink) -> Result<Freed> {
     let store = project.store();
-    let _alone = store.hold_alone("lockstep gc", sink)?;
+    let _alone = store.lock_exclusive("lockstep gc", sink)?;
     // Nobody is to wait for a network with us.
     let now = plan_with(project, options, planned.asked.clone(), sink)?;
     let known: HashSet<(ObjectId, Option<&str>)> =
@@ -158,7 +158,12 @@ fn claims(states: &[State]) -> impl Iterator<Item = &Claim> {
 }
 
 /// Results that go: those that are old and of which something is not needed. What the others need is needed.
-pub(super) fn going_runs(store: &Store, census: &Census, reach: &mut Reach, old: i64) -> Result<Vec<FoundRun>> {
+pub(super) fn going_runs(
+    store: &Store,
+    census: &Census,
+    reach: &mut ReachableObjects,
+    old: i64,
+) -> Result<Vec<FoundRun>> {
     let mut by_key: BTreeMap<&str, Vec<&FoundRun>> = BTreeMap::new();
     for run in &census.runs {
         by_key.entry(&run.key).or_default().push(run);
@@ -188,7 +193,7 @@ pub(super) fn outs(store: &Store, run: &FoundRun) -> Option<Vec<Pin>> {
 }
 
 /// Young folders that nothing refers to keep what they name: it may have been there for long.
-pub(super) fn young(store: &Store, census: &Census, reach: &mut Reach, old: i64) -> Result<()> {
+pub(super) fn young(store: &Store, census: &Census, reach: &mut ReachableObjects, old: i64) -> Result<()> {
     let mut trees = Vec::new();
     for loose in census.loose.iter().filter(|l| l.time > old && !reach.objects.contains(&l.id)) {
         if store.is_tree(&loose.id, loose.size) {
@@ -198,7 +203,8 @@ pub(super) fn young(store: &Store, census: &Census, reach: &mut Reach, old: i64)
     for found in census.packs.iter().filter(|found| found.time > old) {
         let rows = found.pack.index.iter();
         let is_tree = |kind| kind == crate::store::ObjectKind::Tree;
-        trees.extend(rows.filter(|row| is_tree(row.kind) && !found.pack.dead.contains(&row.id)).map(|row| row.id));
+        trees
+            .extend(rows.filter(|row| is_tree(row.kind) && !found.pack.tombstoned.contains(&row.id)).map(|row| row.id));
     }
     for id in trees {
         reach.add(store, &Pin { id, size: 0, files: Some(0), executable: false })?;
@@ -232,7 +238,7 @@ fn named(
     project: &Project,
     options: &Options,
     states: &[State],
-    reach: &Reach,
+    reach: &ReachableObjects,
     going: &[FoundRun],
 ) -> Result<Vec<Lost>> {
     let is_here = |pin: &Pin| project.store().size(&pin.id).is_some();

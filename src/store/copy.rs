@@ -219,12 +219,12 @@ mod tests {
         for (name, known) in [("a", Some(&no_reflink)), ("b", Some(&no_reflink)), ("c", None)] {
             let to = dir.path().join(name);
             let copied = to_new(&from, &to, 5, known, &|_| ()).unwrap().unwrap();
-            assert_eq!((copied.id, copied.size), (hash::of_bytes(b"12345"), 5));
+            assert_eq!((copied.id, copied.size), (hash::hash_bytes(b"12345"), 5));
             assert_eq!(std::fs::read_to_string(&to).unwrap(), "12345");
             // An existing file is not overwritten.
             assert!(to_new(&from, &to, 5, known, &|_| ()).unwrap().is_err());
         }
-        let device = Seen::of(&from).unwrap().device;
+        let device = Seen::stat(&from).unwrap().device;
         for (error, is_of_all) in [(Errno::ACCESS, false), (Errno::NOSPC, false), (Errno::OPNOTSUPP, true)] {
             let known = NoReflink::default();
             known.learn(device, &error.into());

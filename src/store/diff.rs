@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::error::Result;
-use crate::store::fs::paths::Place;
+use crate::store::fs::paths::TrackedPath;
 use crate::store::id::{ObjectId, Pin};
 use crate::store::index::StatIndex;
 use crate::store::objects::Store;
@@ -32,7 +32,7 @@ type Names = BTreeMap<Vec<u8>, (EntryKind, ObjectId)>;
 
 /// The files that differ between a pinned folder and the current content of `place`, sorted by path. The old tree has
 /// to be in the store; the current one comes from the last scan.
-pub fn difference(store: &Store, index: &StatIndex, old: &Pin, place: &Place) -> Result<Vec<(Change, String)>> {
+pub fn difference(store: &Store, index: &StatIndex, old: &Pin, place: &TrackedPath) -> Result<Vec<(Change, String)>> {
     let mut now = Names::new();
     for entry in index.detail(place).unwrap_or_default() {
         now.insert(entry.path, (entry.kind, entry.id));
@@ -96,7 +96,7 @@ mod tests {
         }
         let index = StatIndex::open(&top.join("index"), &top, true);
         let store = Store::open(&top.join("store"), LinkTypes::default());
-        let place = Place::Inside(RepoPath::root().join("d").unwrap());
+        let place = TrackedPath::Inside(RepoPath::root().join("d").unwrap());
         let look = || index.look(std::slice::from_ref(&place), &NoRules, &Silent).pop().unwrap().unwrap().unwrap();
         let old = look();
         let mut batch = store.batch();

@@ -22,7 +22,7 @@ pub const HUGE: u64 = 2 << 20;
 pub const CHUNK: usize = 1 << 20;
 const SMALL: usize = 64 << 10;
 
-pub enum Trouble {
+pub enum HashError {
     /// The file was written to while it was read, twice.
     Changed,
     /// The file is a Git LFS pointer, not the content.
@@ -30,15 +30,15 @@ pub enum Trouble {
     Io(io::Error),
 }
 
-impl From<io::Error> for Trouble {
-    fn from(e: io::Error) -> Trouble {
-        Trouble::Io(e)
+impl From<io::Error> for HashError {
+    fn from(e: io::Error) -> HashError {
+        HashError::Io(e)
     }
 }
 
-impl From<rustix::io::Errno> for Trouble {
-    fn from(e: rustix::io::Errno) -> Trouble {
-        Trouble::Io(e.into())
+impl From<rustix::io::Errno> for HashError {
+    fn from(e: rustix::io::Errno) -> HashError {
+        HashError::Io(e.into())
     }
 }
 
@@ -62,7 +62,7 @@ impl Hasher {
     }
 }
 
-pub fn of_bytes(bytes: &[u8]) -> ObjectId {
+pub fn hash_bytes(bytes: &[u8]) -> ObjectId {
     ObjectId(*blake3::hash(bytes).as_bytes())
 }
 
@@ -72,9 +72,9 @@ pub fn file(
     open: impl Fn() -> rustix::io::Result<OwnedFd>,
     seen: &Seen,
     done: &dyn Fn(u64),
-) -> Result<(ObjectId, Seen), Trouble> {
+) -> Result<(ObjectId, Seen), HashError> {
     let mut looked = Some(seen.stat);
-    let mut is_untold = false;
+    let mut has_unknown_size = false;
     for _ in 0..3 {
         let mut file = File::from(open()?);
         let before = match looked.take() {
@@ -82,7 +82,7 @@ pub fn file(
             None => FileStat::from(&rustix::fs::fstat(&file)?),
         };
         if before.size >= ABSURD && is_made_up(&file) {
-            return Err(untold());
+            return Err(unknown_size());
         }
         let mut is_pointer = false;
         let (id, read) = match (1..lfs::LARGEST).contains(&before.size) {
@@ -91,19 +91,19 @@ pub fn file(
         };
         let after = Seen::from(rustix::fs::fstat(&file)?);
         if before == after.stat && read == after.stat.size {
-            return if is_pointer { Err(Trouble::Pointer) } else { Ok((id, after)) };
+            return if is_pointer { Err(HashError::Pointer) } else { Ok((id, after)) };
         }
-        is_untold = before == after.stat;
+        has_unknown_size = before == after.stat;
     }
-    if is_untold {
-        return Err(untold());
+    if has_unknown_size {
+        return Err(unknown_size());
     }
-    Err(Trouble::Changed)
+    Err(HashError::Changed)
 }
 
 /// The error for a file without a known size, such as those below /proc and /sys.
-fn untold() -> Trouble {
-    Trouble::Io(io::Error::other("the system does not tell its size: it is no file of a disk"))
+fn unknown_size() -> HashError {
+    HashError::Io(io::Error::other("the system does not tell its size: it is no file of a disk"))
 }
 
 /// From this size on a file may be the whole address space of a machine, such as `/proc/kcore`.
@@ -134,7 +134,7 @@ pub fn content(file: &mut File, size: u64, done: &dyn Fn(u64)) -> io::Result<(Ob
 }
 
 /// The id of the bytes of `file` as an object of this kind.
-pub fn of_object(file: &File, kind: ObjectKind, size: u64) -> io::Result<ObjectId> {
+pub fn hash_object(file: &File, kind: ObjectKind, size: u64) -> io::Result<ObjectId> {
     let mut file = file.try_clone()?;
     if kind == ObjectKind::Content {
         return Ok(content(&mut file, size, &|_| ())?.0);
@@ -162,7 +162,7 @@ fn tiny(file: &mut File, size: u64, is_pointer: &mut bool, done: &dyn Fn(u64)) -
     }
     *is_pointer = lfs::is_pointer(&buffer[..n]);
     done(n as u64);
-    Ok((of_bytes(&buffer[..n]), n as u64))
+    Ok((hash_bytes(&buffer[..n]), n as u64))
 }
 
 fn small(file: &mut File, size: u64, done: &dyn Fn(u64)) -> io::Result<(ObjectId, u64)> {
@@ -243,7 +243,7 @@ mod tests {
             let path = dir.path().join("f");
             std::fs::write(&path, &bytes).unwrap();
             let (id, n) = content(&mut File::open(&path).unwrap(), size as u64, &|_| ()).unwrap();
-            assert_eq!((id, n), (of_bytes(&bytes), size as u64));
+            assert_eq!((id, n), (hash_bytes(&bytes), size as u64));
         }
     }
 
@@ -253,12 +253,12 @@ mod tests {
             let (_, read) = content(&mut File::open("/dev/zero").unwrap(), size, &|_| ()).unwrap();
             assert!((size + 1..=size + CHUNK as u64).contains(&read), "{size}: {read}");
         }
-        of_object(&File::open("/dev/zero").unwrap(), ObjectKind::Tree, 100).unwrap();
+        hash_object(&File::open("/dev/zero").unwrap(), ObjectKind::Tree, 100).unwrap();
         // A file that is longer than expected is another object.
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("f"), "12345").unwrap();
         let (id, read) = content(&mut File::open(dir.path().join("f")).unwrap(), 4, &|_| ()).unwrap();
-        assert_ne!(id, of_bytes(b"1234"));
+        assert_ne!(id, hash_bytes(b"1234"));
         assert_eq!(read, 5);
     }
 }

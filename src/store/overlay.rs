@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::store::id::Pin;
-use crate::store::index::Listed;
+use crate::store::index::ListedEntry;
 use crate::store::objects::Store;
 use crate::store::trees::{Entry, EntryKind, Tree};
 
@@ -13,7 +13,7 @@ enum Node {
 }
 
 /// The pin of a folder with the entries `found` in it and with `missing` at their paths, all relative to it.
-pub fn overlay(found: &[Listed], missing: &[(Vec<u8>, Pin)]) -> Pin {
+pub fn overlay(found: &[ListedEntry], missing: &[(Vec<u8>, Pin)]) -> Pin {
     let mut top = BTreeMap::new();
     for one in found.iter().filter(|one| one.kind != EntryKind::Tree) {
         put(&mut top, &one.path, Entry { name: Vec::new(), kind: one.kind, id: one.id, size: one.size, files: 1 });
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
     use crate::event::Silent;
     use crate::path::RepoPath;
-    use crate::store::{NoRules, Place, StatIndex};
+    use crate::store::{NoRules, StatIndex, TrackedPath};
 
     #[test]
     fn a_folder_with_what_was_taken_out_of_it_is_the_folder_as_it_was() {
@@ -93,7 +93,7 @@ mod tests {
         }
         let look = |path: &str| {
             let index = StatIndex::open(&top.join("index"), &top, true);
-            let place = Place::Inside(RepoPath::root().join(path).unwrap());
+            let place = TrackedPath::Inside(RepoPath::root().join(path).unwrap());
             let pin = index.look(std::slice::from_ref(&place), &NoRules, &Silent).pop().unwrap().unwrap().unwrap();
             (pin, index.detail(&place).unwrap_or_default())
         };

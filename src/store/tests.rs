@@ -81,7 +81,7 @@ pub(super) fn repo(path: &str) -> RepoPath {
     RepoPath::root().join(path).unwrap()
 }
 
-pub(super) fn place(path: &str) -> Place {
+pub(super) fn place(path: &str) -> TrackedPath {
     repo(path).into()
 }
 
@@ -122,7 +122,7 @@ fn a_restore_takes_over_what_is_right_and_hashes_nothing_afterwards() {
     struct Hashed(std::sync::atomic::AtomicU64);
     impl crate::event::Sink for Hashed {
         fn event(&self, event: crate::event::Event<'_>) {
-            if let crate::event::Event::WorkDone { doing: crate::event::Doing::Hashing, bytes } = event {
+            if let crate::event::Event::WorkDone { doing: crate::event::Activity::Hashing, bytes } = event {
                 self.0.fetch_add(bytes, std::sync::atomic::Ordering::Relaxed);
             }
         }
@@ -323,9 +323,9 @@ fn a_chain_of_folders_without_end_is_refused() {
     large.install(|| assert!(!store.contains(&deep) && !store.holds(&deep)));
     let words = "levels deep";
     let failed = |result: Result<()>| assert!(result.unwrap_err().message.contains(words));
-    failed(large.install(|| store.lacking(&deep).map(drop)));
-    failed(large.install(|| store.all_of(&deep).map(drop)));
-    failed(large.install(|| Reach::default().add(&store, &deep)));
+    failed(large.install(|| store.missing_objects(&deep).map(drop)));
+    failed(large.install(|| store.list_objects(&deep).map(drop)));
+    failed(large.install(|| ReachableObjects::default().add(&store, &deep)));
     failed(large.install(|| export(&store, &deep, &s.top.join("deep"), &Silent)));
     failed(large.install(|| s.restore("deeper", &deep)));
     assert!(!s.top.join("deeper").exists());
@@ -383,7 +383,7 @@ fn a_store_of_a_newer_format_is_read_and_never_written() {
     s.write("e", "new");
     let pin = s.pin("e");
     let mut batch = s.store.batch();
-    batch.add(&s.index, &Place::Inside(RepoPath::root().join("e").unwrap()), &pin).unwrap();
+    batch.add(&s.index, &TrackedPath::Inside(RepoPath::root().join("e").unwrap()), &pin).unwrap();
     let e = batch.commit(&Silent).unwrap_err();
     assert!(e.message.contains("has format 2"), "{e}");
     assert!(s.store.put_run(&pin.id.hex(), b"x").is_err());
@@ -398,17 +398,17 @@ fn what_the_disk_cannot_read_is_named_and_set_aside() {
     let s = Sandbox::new();
     s.write("f", "x");
     s.put("f");
-    let (store, id) = (&s.store, hash::of_bytes(b""));
+    let (store, id) = (&s.store, hash::hash_bytes(b""));
     let (place, to) = (store.path(&id), s.top.join("to"));
     for how in ["file", "stream"] {
         fs::create_dir_all(place.parent().unwrap()).unwrap();
         // The memory of a process returns EIO where nothing is mapped.
         symlink("/proc/self/mem", &place).unwrap();
         let fault = if how == "file" {
-            crate::store::checkout::materialise::Maker::new(store, &Silent).file(&id, 0, false, &to).unwrap_err()
+            crate::store::checkout::materialise::Materialiser::new(store, &Silent).file(&id, 0, false, &to).unwrap_err()
         } else {
-            let lies = store.locate(&id, 0).unwrap();
-            store.unread(&id, &lies, lies.read().unwrap_err())
+            let location = store.locate(&id, 0).unwrap();
+            store.unread(&id, &location, location.read().unwrap_err())
         };
         assert_eq!(fault.kind, Kind::Missing, "{fault}");
         assert!(fault.message.contains(&id.hex()) && fault.causes[0].contains("Input/output error"), "{fault}");

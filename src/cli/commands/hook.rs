@@ -7,7 +7,7 @@ use crate::cli::progress::Progress;
 use crate::cli::text;
 use crate::error::{Error, Kind, Result};
 use crate::event::Silent;
-use crate::git::Underway;
+use crate::git::OperationKind;
 use crate::plan::facts::Look;
 use crate::plan::reasons::{Reason, State};
 use crate::project::Project;
@@ -124,9 +124,9 @@ fn refusal(left: &Left, is_head: bool) -> Error {
 fn tell_differences(is_merged: bool, project: &Project, out: &Output) -> Result<()> {
     // In the middle of a rebase this would be said for each commit. A merge that is done counts as underway until its
     // hook is over.
-    match project.repo.underway() {
+    match project.repo.current_operation() {
         None => {}
-        Some(Underway::Merge) if is_merged => {}
+        Some(OperationKind::Merge) if is_merged => {}
         Some(_) => return Ok(()),
     }
     let definitions = project.definitions()?;

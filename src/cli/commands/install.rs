@@ -1,6 +1,6 @@
 use crate::cli::output::Output;
 use crate::error::{Error, Result};
-use crate::git::{Done, HOOKS, Hook};
+use crate::git::{ActionLog, HOOKS, Hook};
 use crate::project::Project;
 
 /// Teach this clone's Git about lockstep: merges of pipeline.lock, and a check before a push
@@ -24,7 +24,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
-    let tell = |done: Done| done.iter().for_each(|line| out.say(line));
+    let tell = |done: ActionLog| done.iter().for_each(|line| out.say(line));
     let repo = &project.repo;
     if !repo.is_git() {
         return Err(Error::missing("there is no Git repository here, so there is nothing to install")

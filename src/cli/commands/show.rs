@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::cli::output::Output;
 use crate::cli::table::{Table, shown};
 use crate::error::{Error, Kind, Result};
-use crate::git::{Chosen, GitId, Which};
+use crate::git::{CommitSelection, GitId, SelectedCommit};
 use crate::path::RepoPath;
 use crate::pipeline::stage::{FileId, Place, StageId};
 use crate::plan::select::{Reach, Scope};
@@ -48,7 +48,7 @@ pub struct Args {
 pub(super) type Files = dyn Fn(&Definitions, &[StageId], &[FileId]) -> Asked;
 
 pub fn run(args: &Args, project: &Project, out: &Output, files: &Files, what: &str) -> Result<u8> {
-    let which = Which {
+    let which = CommitSelection {
         revs: args.rev.clone(),
         all_branches: args.all_branches,
         all_tags: args.all_tags,
@@ -123,7 +123,14 @@ struct Read {
 
 /// Several revisions: a row for each, with a column for each key. A revision that has none of the files is left out; of
 /// one that has some, the missing ones are null in JSON and a `-` in the table.
-fn many(args: &Args, which: &Which, project: &Project, out: &Output, files: &Files, what: &str) -> Result<u8> {
+fn many(
+    args: &Args,
+    which: &CommitSelection,
+    project: &Project,
+    out: &Output,
+    files: &Files,
+    what: &str,
+) -> Result<u8> {
     let snapshots = project.snapshots();
     let history = snapshots.history()?;
     let chosen = history.choose(which)?;
@@ -173,7 +180,7 @@ fn many(args: &Args, which: &Which, project: &Project, out: &Output, files: &Fil
     }
     let mut chosen = chosen.into_iter();
     loop {
-        let some: Vec<Chosen> = chosen.by_ref().take(AT_ONCE).collect();
+        let some: Vec<SelectedCommit> = chosen.by_ref().take(AT_ONCE).collect();
         if some.is_empty() {
             break;
         }

@@ -8,10 +8,10 @@ use std::collections::HashSet;
 use std::rc::Rc;
 
 use crate::error::{Error, Result};
-use crate::git::discover::{DVC_FILE, Found, PIPELINE_FILE};
+use crate::git::discover::{DVC_FILE, DiscoveredFiles, PIPELINE_FILE};
 use crate::git::history::History;
 use crate::git::history::commit::{Commit, EntryKind};
-use crate::git::history::special::{Special, What};
+use crate::git::history::special::{DiscoveryFile, DiscoveryFileKind};
 use crate::git::id::GitId;
 use crate::git::ignore::{self, Rules};
 use crate::git::repo::PROJECT_FILE;
@@ -30,12 +30,12 @@ const OWN: &[u8] = b".lockstep";
 
 impl Commit {
     /// The pipeline files of the project in `root`, at this commit; `skip` are the paths of outs and data.
-    pub fn discover(&self, root: &RepoPath, skip: &[RepoPath]) -> Result<Found> {
+    pub fn discover(&self, root: &RepoPath, skip: &[RepoPath]) -> Result<DiscoveredFiles> {
         let special = self.history.special(self.tree, 0)?;
         self.fetch_read(&special)?;
         let text_of = |path: &RepoPath| -> Result<Vec<u8>> { Ok(self.read(path)?.unwrap_or_default()) };
         let at = |path: &str| RepoPath::root().join(path).unwrap_or_default();
-        let mut found = Found {
+        let mut found = DiscoveredFiles {
             pipelines: Vec::new(),
             locks: Vec::new(),
             dvc: Vec::new(),
@@ -45,20 +45,22 @@ impl Commit {
         };
         // Folders by name, the files of a folder before those below it: a rule is read before the files that it
         // affects.
-        let mut files: Vec<(RepoPath, &Special)> = special.iter().map(|s| (at(&s.path), s)).collect();
+        let mut files: Vec<(RepoPath, &DiscoveryFile)> = special.iter().map(|s| (at(&s.path), s)).collect();
         let folder = |path: &RepoPath| path.parent().unwrap_or_default();
         files.sort_by_cached_key(|(path, s)| {
-            (folder(path).parts().map(str::to_string).collect::<Vec<_>>(), s.what != What::Rules)
+            (folder(path).parts().map(str::to_string).collect::<Vec<_>>(), s.what != DiscoveryFileKind::Rules)
         });
         let projects: HashSet<RepoPath> = files
             .iter()
-            .filter(|(path, s)| s.what == What::Project && folder(path).is_in(root) && folder(path) != *root)
+            .filter(|(path, s)| {
+                s.what == DiscoveryFileKind::Project && folder(path).is_in(root) && folder(path) != *root
+            })
             .map(|(path, _)| folder(path))
             .collect();
         let skip: HashSet<&RepoPath> = skip.iter().collect();
         for (path, special) in files {
             let folder = folder(&path);
-            if special.what == What::Rules && (folder.is_root() || root.is_in(&folder)) {
+            if special.what == DiscoveryFileKind::Rules && (folder.is_root() || root.is_in(&folder)) {
                 // Above the project and in its root all rules count.
                 if !folder.is_root() {
                     found.rules.add_text(folder.as_str(), &text_of(&path)?)?;
@@ -81,13 +83,14 @@ impl Commit {
                 continue;
             }
             match special.what {
-                What::Rules => found.rules.add_text(folder.as_str(), &text_of(&path)?)?,
-                What::Project => {}
-                What::Pipeline | What::Dvc => {
+                DiscoveryFileKind::Rules => found.rules.add_text(folder.as_str(), &text_of(&path)?)?,
+                DiscoveryFileKind::Project => {}
+                DiscoveryFileKind::Pipeline | DiscoveryFileKind::Dvc => {
                     if is_out(&path, false) || !self.is_file(special, &path)? {
                         continue;
                     }
-                    if special.what == What::Dvc { &mut found.dvc } else { &mut found.pipelines }.push(path);
+                    if special.what == DiscoveryFileKind::Dvc { &mut found.dvc } else { &mut found.pipelines }
+                        .push(path);
                 }
             }
         }
@@ -95,12 +98,12 @@ impl Commit {
     }
 
     /// In a partial clone, fetches the pipeline files and the files beside them with one request.
-    fn fetch_read(&self, special: &[Special]) -> Result<()> {
+    fn fetch_read(&self, special: &[DiscoveryFile]) -> Result<()> {
         if !self.history.0.is_partial {
             return Ok(());
         }
         let mut ids: Vec<gix::ObjectId> = special.iter().map(|special| special.id.0).collect();
-        for special in special.iter().filter(|special| special.what == What::Pipeline) {
+        for special in special.iter().filter(|special| special.what == DiscoveryFileKind::Pipeline) {
             let folder = RepoPath::root().join(&special.path).and_then(|path| path.parent()).unwrap_or_default();
             for name in BESIDE_PIPELINES {
                 let found = folder.join(name).map(|path| self.find(&path)).transpose()?.flatten();
@@ -111,7 +114,7 @@ impl Commit {
         Ok(())
     }
 
-    fn is_file(&self, special: &Special, path: &RepoPath) -> Result<bool> {
+    fn is_file(&self, special: &DiscoveryFile, path: &RepoPath) -> Result<bool> {
         if special.kind != EntryKind::Symlink {
             return Ok(true);
         }
@@ -122,7 +125,7 @@ impl Commit {
     /// equal lists have equal pipelines.
     pub fn fingerprint(&self) -> Result<Vec<(String, GitId)>> {
         let special = self.history.special(self.tree, 0)?;
-        let one = |s: &Special| {
+        let one = |s: &DiscoveryFile| {
             let linked = match RepoPath::root().join(&s.path) {
                 Some(path) if s.kind == EntryKind::Symlink => self.find(&path)?,
                 _ => None,
@@ -147,7 +150,7 @@ impl Commit {
 
 impl History {
     /// The relevant files below a folder; cached.
-    fn special_below(&self, tree: gix::ObjectId, depth: usize) -> Result<Rc<Vec<Special>>> {
+    fn special_below(&self, tree: gix::ObjectId, depth: usize) -> Result<Rc<Vec<DiscoveryFile>>> {
         if let Some(known) = self.0.special.borrow().get(&tree) {
             return Ok(known.clone());
         }
@@ -157,7 +160,7 @@ impl History {
     }
 
     /// The same for a root, which hardly occurs in another commit.
-    fn special(&self, tree: gix::ObjectId, depth: usize) -> Result<Vec<Special>> {
+    fn special(&self, tree: gix::ObjectId, depth: usize) -> Result<Vec<DiscoveryFile>> {
         let mut found = Vec::new();
         if depth > DEEPEST {
             return Ok(found);
@@ -171,19 +174,21 @@ impl History {
                     if found.len() + below.len() > MOST {
                         return Err(Error::usage(format!("the commit has more than {MOST} pipeline files")));
                     }
-                    found.extend(below.iter().map(|s| Special { path: format!("{name}/{}", s.path), ..s.clone() }));
+                    found.extend(
+                        below.iter().map(|s| DiscoveryFile { path: format!("{name}/{}", s.path), ..s.clone() }),
+                    );
                 }
                 continue;
             }
             let what = match name {
-                PIPELINE_FILE => What::Pipeline,
-                DVC_FILE => What::Dvc,
-                ignore::FILE => What::Rules,
-                PROJECT_FILE => What::Project,
+                PIPELINE_FILE => DiscoveryFileKind::Pipeline,
+                DVC_FILE => DiscoveryFileKind::Dvc,
+                ignore::FILE => DiscoveryFileKind::Rules,
+                PROJECT_FILE => DiscoveryFileKind::Project,
                 _ => continue,
             };
             if entry.kind != EntryKind::Submodule {
-                found.push(Special { path: name.to_string(), what, kind: entry.kind, id: entry.id });
+                found.push(DiscoveryFile { path: name.to_string(), what, kind: entry.kind, id: entry.id });
             }
         }
         Ok(found)

@@ -26,7 +26,7 @@ const GIT_RULES: &str = ".gitignore";
 
 /// The result of [`discover`].
 #[derive(Debug)]
-pub struct Found {
+pub struct DiscoveredFiles {
     /// The `pipeline.yaml` files: those of a folder before those below it, folders by name.
     pub pipelines: Vec<RepoPath>,
     /// The `pipeline.lock` files, with or without a `pipeline.yaml` beside them.
@@ -44,13 +44,13 @@ pub struct Found {
 /// Discovers the pipeline files of the project of `repo`, in its root and below. Skips files that Git ignores
 /// (`.gitignore` files, `info/exclude`, the user's global rules) or `.lockstepignore` names, `.git`, nested
 /// repositories, nested projects, symlinked folders, and the paths in `skip` (outs and data).
-pub fn discover(repo: &Repo, skip: &[RepoPath]) -> Result<Found> {
+pub fn discover(repo: &Repo, skip: &[RepoPath]) -> Result<DiscoveredFiles> {
     let bounds = repo.bounds();
     let rules = Rules::load(&repo.top, &bounds)?;
     let mut walk = Walk {
         repo,
         skip: skip.iter().map(RepoPath::as_str).collect(),
-        found: Found {
+        found: DiscoveredFiles {
             pipelines: Vec::new(),
             locks: Vec::new(),
             dvc: Vec::new(),
@@ -92,7 +92,7 @@ struct Walk<'a> {
     repo: &'a Repo,
     bounds: Bounds,
     skip: HashSet<&'a str>,
-    found: Found,
+    found: DiscoveredFiles,
 }
 
 /// A folder that is being walked.

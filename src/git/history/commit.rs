@@ -48,7 +48,7 @@ pub struct TreeEntry {
 
 /// Author, date and subject of a commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct About {
+pub struct CommitInfo {
     /// `Name <mail>`
     pub author: String,
     /// Seconds since 1970, of the committer.
@@ -58,12 +58,12 @@ pub struct About {
 }
 
 impl Commit {
-    pub fn about(&self) -> Result<About> {
+    pub fn about(&self) -> Result<CommitInfo> {
         let commit = self.history.0.repo.find_commit(self.id.0).map_err(unreadable)?;
         let author = commit.author().map_err(unreadable)?.trim();
         let time = commit.time().map_err(unreadable)?.seconds;
         let subject = commit.message_raw_sloppy().lines().next().unwrap_or_default();
-        Ok(About {
+        Ok(CommitInfo {
             author: format!("{} <{}>", author.name.to_str_lossy(), author.email.to_str_lossy()),
             time,
             subject: subject.to_str_lossy().into_owned(),

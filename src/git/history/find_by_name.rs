@@ -18,7 +18,7 @@ use crate::path::RepoPath;
 const DEEPEST: usize = 2048;
 
 /// Finds the files of a name in any number of commits; reads a tree that several of them share once.
-pub struct Named {
+pub struct FilesByName {
     history: History,
     name: &'static str,
     below: HashMap<gix::ObjectId, Rc<Vec<Hit>>>,
@@ -32,9 +32,9 @@ struct Hit {
     id: GitId,
 }
 
-impl Named {
-    pub fn new(history: &History, name: &'static str) -> Named {
-        Named { history: history.clone(), name, below: HashMap::new() }
+impl FilesByName {
+    pub fn new(history: &History, name: &'static str) -> FilesByName {
+        FilesByName { history: history.clone(), name, below: HashMap::new() }
     }
 
     /// In a partial clone, fetches the objects that [`FilesByName::at`] reads of these commits, and the files found,
@@ -161,7 +161,7 @@ mod tests {
             "a/b/x.lock a/x.lock ignored/x.lock x.lock x.lock.d/x.lock"
         );
         let history = repo.history().unwrap();
-        let mut named = Named::new(&history, "x.lock");
+        let mut named = FilesByName::new(&history, "x.lock");
         let at = named.at(&repo.resolve("HEAD").unwrap()).unwrap();
         let paths: Vec<RepoPath> = at.iter().map(|(p, _)| p.clone()).collect();
         assert_eq!(names(&paths), "a/b/x.lock a/x.lock x.lock x.lock.d/x.lock");

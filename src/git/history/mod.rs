@@ -30,11 +30,11 @@ use crate::path::RepoPath;
 use crate::shell::word;
 use crate::tag::{self, Asked, ModelTag};
 use commit::{Commit, TreeEntry};
-use model_revision::{Answer, is_word};
+use model_revision::{RegistryAnswer, is_word};
 use refs::store::{Ref, RefTable, broken_ref};
 use replacements::Grafts;
 use signature::Signature;
-use special::Special;
+use special::DiscoveryFile;
 
 /// The size of gix's cache of decoded trees and commits: walking a history and then reading it reads each commit twice.
 const OBJECT_CACHE: usize = 32 << 20;
@@ -70,14 +70,14 @@ pub(super) struct Inner {
     pub packs: OnceCell<Vec<gix::odb::pack::index::File>>,
     pub trees: RefCell<HashMap<gix::ObjectId, Rc<Vec<TreeEntry>>>>,
     /// The relevant files below a tree; see [`Commit::discover`].
-    pub special: RefCell<HashMap<gix::ObjectId, Rc<Vec<Special>>>>,
+    pub special: RefCell<HashMap<gix::ObjectId, Rc<Vec<DiscoveryFile>>>>,
     /// Replaced parents of commits, if this is the history [as Git shows it](Repo::histories).
     pub grafts: Option<Grafts>,
 }
 
 /// A selected commit with its display names.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Chosen {
+pub struct SelectedCommit {
     pub id: GitId,
     /// As the user wrote it, or branches and tags, or the short id; never empty.
     pub names: Vec<String>,
@@ -85,7 +85,7 @@ pub struct Chosen {
 
 /// The commits that a command selects.
 #[derive(Clone, Debug, Default)]
-pub struct Which {
+pub struct CommitSelection {
     pub revs: Vec<String>,
     /// The tips of all local branches.
     pub all_branches: bool,
@@ -97,7 +97,7 @@ pub struct Which {
     pub number: Option<usize>,
 }
 
-impl Which {
+impl CommitSelection {
     /// Is no commit selected, so that the command uses the workspace?
     pub fn is_empty(&self) -> bool {
         self.revs.is_empty() && !self.all_branches && !self.all_tags && !self.all_commits
@@ -185,12 +185,12 @@ impl History {
         let asked = revision.parse::<Asked>().ok().filter(|_| revision.contains(['@', '#']));
         let model = asked.as_ref().map(|asked| self.answer(asked));
         let commit = match model {
-            Some(Ok(Answer::Tags(tags))) => {
+            Some(Ok(RegistryAnswer::Tags(tags))) => {
                 let commits = tags.iter().map(|tag| self.tagged(tag)).collect::<Result<Vec<_>>>()?;
                 commits.into_iter().next().flatten()
             }
-            Some(Ok(Answer::Ended)) => None,
-            Some(Ok(Answer::Unknown)) | None if revision.contains(['@', '#']) => tag()?,
+            Some(Ok(RegistryAnswer::Ended)) => None,
+            Some(Ok(RegistryAnswer::Unknown)) | None if revision.contains(['@', '#']) => tag()?,
             // Several folders have such a model, and a tag of the exact name decides.
             Some(Err(error)) => Some(tag()?.ok_or(error)?),
             _ => None,
@@ -262,7 +262,7 @@ impl History {
     }
 
     /// The selected commits, each once, in the order of the arguments; of everything the newest first.
-    pub fn choose(&self, which: &Which) -> Result<Vec<Chosen>> {
+    pub fn choose(&self, which: &CommitSelection) -> Result<Vec<SelectedCommit>> {
         let mut chosen = Choice::default();
         for rev in &which.revs {
             let first = self.resolve(rev)?;
@@ -483,14 +483,14 @@ pub(super) fn unreadable(cause: impl std::fmt::Display) -> Error {
 /// Commits in the order in which they were first selected.
 #[derive(Default)]
 struct Choice {
-    found: Vec<Chosen>,
+    found: Vec<SelectedCommit>,
     at: HashMap<GitId, usize>,
 }
 
 impl Choice {
     fn add(&mut self, id: GitId, name: Option<&str>) {
         let at = *self.at.entry(id).or_insert_with(|| {
-            self.found.push(Chosen { id, names: Vec::new() });
+            self.found.push(SelectedCommit { id, names: Vec::new() });
             self.found.len() - 1
         });
         let names = &mut self.found[at].names;
@@ -499,7 +499,7 @@ impl Choice {
         }
     }
 
-    fn done(mut self) -> Vec<Chosen> {
+    fn done(mut self) -> Vec<SelectedCommit> {
         for one in self.found.iter_mut().filter(|c| c.names.is_empty()) {
             one.names.push(one.id.short());
         }

@@ -86,7 +86,7 @@ impl History {
 #[cfg(test)]
 mod tests {
     use crate::git::testing::{commit_all, git, repository, write};
-    use crate::git::{Commit, Named, Repo, Which};
+    use crate::git::{Commit, CommitSelection, FilesByName, Repo};
     use crate::path::RepoPath;
 
     /// One request fetches the missing blobs and trees of all commits.
@@ -108,10 +108,10 @@ mod tests {
             let before = packs();
             let repo = Repo::discover(&clone).unwrap();
             let history = repo.history().unwrap();
-            let all = history.choose(&Which { all_commits: true, ..Which::default() }).unwrap();
+            let all = history.choose(&CommitSelection { all_commits: true, ..CommitSelection::default() }).unwrap();
             let commits: Vec<Commit> = all.iter().map(|one| history.commit(one.id).unwrap()).collect();
             assert_eq!(commits.len(), 5);
-            let mut named = Named::new(&history, "x.lock");
+            let mut named = FilesByName::new(&history, "x.lock");
             named.fetch_ahead(&commits).unwrap();
             let fetched = packs();
             let files: Vec<_> = commits.iter().flat_map(|commit| named.at(commit).unwrap()).collect();

@@ -129,7 +129,7 @@ impl History {
 mod tests {
     use super::*;
     use crate::git::testing::{commit_all, git, repository, write};
-    use crate::git::{Repo, Which};
+    use crate::git::{CommitSelection, Repo};
     use std::fmt::Write;
 
     /// Reading ahead returns the same as reading one by one: from a pack of long chains and from loose objects.
@@ -149,7 +149,7 @@ mod tests {
         write(&top, &[("loose", "1")]);
         commit_all(&top, "loose");
         let repo = Repo::discover(&top).unwrap();
-        let all = Which { all_commits: true, ..Which::default() };
+        let all = CommitSelection { all_commits: true, ..CommitSelection::default() };
         let history = repo.history().unwrap();
         let chosen = history.choose(&all).unwrap();
         let commits: Vec<Commit> = chosen.iter().map(|one| history.commit(one.id).unwrap()).collect();

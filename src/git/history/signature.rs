@@ -10,7 +10,7 @@ use std::process::Stdio;
 use crate::error::{Error, Kind, Result};
 use crate::git::history::History;
 use crate::git::id::GitId;
-use crate::git::program::isolated::Apart;
+use crate::git::program::isolated::IsolatedRepo;
 use crate::git::program::question;
 use crate::git::repo::Repo;
 use crate::shell::word;
@@ -26,7 +26,7 @@ const BEGINNINGS: [&str; 4] = [
 /// The result of verifying a signature.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signature {
-    pub state: State,
+    pub state: SignatureState,
     /// The fingerprint or the number of the key, if the signature names one.
     pub key: Option<String>,
     /// The owner of the key, according to the user's keys.
@@ -36,7 +36,7 @@ pub struct Signature {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum SignatureState {
     Good,
     Bad,
     /// It cannot be checked, because the key is missing here.
@@ -47,30 +47,30 @@ pub enum State {
     NotChecked,
 }
 
-impl State {
+impl SignatureState {
     pub fn word(self) -> &'static str {
         match self {
-            State::Good => "good",
-            State::Bad => "bad",
-            State::UnknownKey => "unknown key",
-            State::None => "none",
-            State::NotChecked => "not checked",
+            SignatureState::Good => "good",
+            SignatureState::Bad => "bad",
+            SignatureState::UnknownKey => "unknown key",
+            SignatureState::None => "none",
+            SignatureState::NotChecked => "not checked",
         }
     }
 }
 
 impl Signature {
-    fn without_key(state: State, why: Option<String>) -> Signature {
+    fn without_key(state: SignatureState, why: Option<String>) -> Signature {
         Signature { state, key: None, signer: None, why }
     }
 
     /// The result without asking Git.
     pub fn unchecked(is_there: bool) -> Signature {
-        Signature::without_key(if is_there { State::NotChecked } else { State::None }, None)
+        Signature::without_key(if is_there { SignatureState::NotChecked } else { SignatureState::None }, None)
     }
 
     pub fn is_good(&self) -> bool {
-        self.state == State::Good
+        self.state == SignatureState::Good
     }
 
     /// Refuses a tag whose signature is not good.
@@ -107,17 +107,17 @@ impl Repo {
     pub fn verify_tag(&self, name: &str, id: GitId) -> Signature {
         match self.plain_history() {
             Ok(history) => history.verify_tag(name, id),
-            Err(error) => Signature::without_key(State::NotChecked, Some(error.message)),
+            Err(error) => Signature::without_key(SignatureState::NotChecked, Some(error.message)),
         }
     }
 }
 
 impl History {
     pub(in crate::git) fn verify_tag(&self, name: &str, id: GitId) -> Signature {
-        let refused = |why: String| Signature::without_key(State::Bad, Some(why));
+        let refused = |why: String| Signature::without_key(SignatureState::Bad, Some(why));
         let Ok(object) = self.0.repo.find_object(id.0) else { return refused("the tag cannot be read".into()) };
         if split(&object.data).1.is_none() {
-            return Signature::without_key(State::None, None);
+            return Signature::without_key(SignatureState::None, None);
         }
         let hash = gix::objs::compute_hash(id.0.kind(), gix::object::Kind::Tag, &object.data);
         if object.kind != gix::object::Kind::Tag || hash.is_ok_and(|hash| hash != id.0) {
@@ -128,9 +128,9 @@ impl History {
             Some(own) => return refused(format!("it is the signature of the tag {own}")),
             None => return refused("the tag has no name of its own".into()),
         }
-        let apart = match self.0.is_other.then(|| Apart::with_tag(&object.data, id.0.kind())).transpose() {
+        let apart = match self.0.is_other.then(|| IsolatedRepo::with_tag(&object.data, id.0.kind())).transpose() {
             Ok(apart) => apart,
-            Err(error) => return Signature::without_key(State::NotChecked, Some(error.message)),
+            Err(error) => return Signature::without_key(SignatureState::NotChecked, Some(error.message)),
         };
         let mut command = match &apart {
             Some(apart) => apart.git(),
@@ -140,7 +140,9 @@ impl History {
         command.env("LC_ALL", "C").stdout(Stdio::null()).stderr(Stdio::piped());
         match command.output() {
             Ok(out) => judge(out.status.success(), &String::from_utf8_lossy(&out.stderr)),
-            Err(e) => Signature::without_key(State::NotChecked, Some(format!("the program git cannot be run: {e}"))),
+            Err(e) => {
+                Signature::without_key(SignatureState::NotChecked, Some(format!("the program git cannot be run: {e}")))
+            }
         }
     }
 }
@@ -160,7 +162,7 @@ fn judge(is_fine: bool, said: &str) -> Signature {
         let mut lines = said.lines().filter_map(|line| line.strip_prefix("[GNUPG:] "));
         lines.find_map(|line| line.strip_prefix(word)?.strip_prefix(' '))
     };
-    let mut found = Signature::without_key(State::Bad, None);
+    let mut found = Signature::without_key(SignatureState::Bad, None);
     // `Good "git" signature for me@example.org with ED25519 key SHA256:…`, without `for …` if the key is unknown.
     let ssh = said.lines().find_map(|line| line.strip_prefix("Good \"git\" signature "));
     if let Some((before, key)) = ssh.and_then(|line| line.rsplit_once(" key ")) {
@@ -177,12 +179,12 @@ fn judge(is_fine: bool, said: &str) -> Signature {
         (found.key, found.signer) = (Some(fingerprint.map_or(key, str::to_string)), Some(signer));
     }
     if is_fine {
-        found.state = State::Good;
+        found.state = SignatureState::Good;
         return found;
     }
     let complaint = |part: &str| said.lines().find(|line| line.contains(part)).map(|line| line.trim().to_string());
     let why = if let Some(missing) = complaint("cannot run ").or_else(|| complaint("cannot exec ")) {
-        found.state = State::NotChecked;
+        found.state = SignatureState::NotChecked;
         missing
     } else if status("EXPSIG").is_some() {
         "the signature has expired".into()
@@ -196,17 +198,17 @@ fn judge(is_fine: bool, said: &str) -> Signature {
         || status("ERROR").is_some_and(lacks_key)
         || status("ERRSIG").is_some_and(|rest| rest.split(' ').nth(5) == Some("9"))
     {
-        found.state = State::UnknownKey;
+        found.state = SignatureState::UnknownKey;
         found.key = status("ERRSIG").and_then(unknown_key).or(found.key);
         "its public key is not among yours".into()
     } else if status("GOODSIG").is_some() {
-        found.state = State::UnknownKey;
+        found.state = SignatureState::UnknownKey;
         "its key is trusted less than gpg.minTrustLevel asks for".into()
     } else if ssh.is_some() && found.signer.is_none() {
-        found.state = State::UnknownKey;
+        found.state = SignatureState::UnknownKey;
         "its key is not in the file that gpg.ssh.allowedSignersFile names".into()
     } else if said.contains("allowedSignersFile needs to be configured") {
-        found.state = State::UnknownKey;
+        found.state = SignatureState::UnknownKey;
         "gpg.ssh.allowedSignersFile names no file of keys to verify with".into()
     } else {
         let last = said.lines().rfind(|line| !line.trim().is_empty() && !line.starts_with("[GNUPG:]"));

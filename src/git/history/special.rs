@@ -5,16 +5,16 @@ use crate::git::id::GitId;
 
 /// A file that affects pipelines.
 #[derive(Clone, Debug)]
-pub struct Special {
+pub struct DiscoveryFile {
     /// Relative to the folder of the query.
     pub path: String,
-    pub what: What,
+    pub what: DiscoveryFileKind,
     pub kind: EntryKind,
     pub id: GitId,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum What {
+pub enum DiscoveryFileKind {
     Pipeline,
     Dvc,
     Rules,

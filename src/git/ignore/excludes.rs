@@ -9,7 +9,7 @@ use std::path::Path;
 
 use crate::document::Bounds;
 use crate::error::Result;
-use crate::replace::Turn;
+use crate::replace::FileWriter;
 
 /// The new text of a `.gitignore` that ignores each name of `wanted` and no longer each of `unwanted`; `None` if it
 /// does not change. Names are entries of the folder, with a `/` at the end for a known folder: `/x/` in the file is
@@ -54,7 +54,7 @@ pub fn apply(bounds: &Bounds, folder: OwnedFd, file: &Path, wanted: &[&str], unw
     if plan(&current, wanted, unwanted).is_none() {
         return Ok(false);
     }
-    let turn = Turn::take_in(File::from(folder), file)?;
+    let turn = FileWriter::take_in(File::from(folder), file)?;
     // Another process may have written first.
     let current = bounds.read(file)?.unwrap_or_default();
     match plan(&current, wanted, unwanted) {

@@ -57,7 +57,7 @@ const REWRITTEN: &str = "refs/rewritten/";
 
 /// The objects that Git needs to continue or abort the operation in progress.
 #[derive(Debug, Default, PartialEq)]
-pub struct Unfinished {
+pub struct OperationObjects {
     /// With their parents: a step applies the difference of its commit to its parent.
     pub commits: BTreeSet<GitId>,
     /// Folders that are in no commit: the result of a merge, conflicts included.
@@ -73,10 +73,10 @@ impl Repo {
     /// in patches. `history` finds the objects.
     ///
     /// Errors: a file cannot be read, or names a missing object.
-    pub fn unfinished(&self, history: &History, file_name: &str) -> Result<Unfinished> {
-        let Some(git_dir) = &self.git_dir else { return Ok(Unfinished::default()) };
+    pub fn operation_objects(&self, history: &History, file_name: &str) -> Result<OperationObjects> {
+        let Some(git_dir) = &self.git_dir else { return Ok(OperationObjects::default()) };
         let own = self.history()?;
-        let found = Unfinished::default();
+        let found = OperationObjects::default();
         let mut search = Search { repo: self, git_dir, own, history, file_name, found };
         let mut is_underway = false;
         for (folder, hint) in FOLDERS {
@@ -139,7 +139,7 @@ struct Search<'s> {
     own: History,
     history: &'s History,
     file_name: &'s str,
-    found: Unfinished,
+    found: OperationObjects,
 }
 
 impl Search<'_> {

@@ -19,7 +19,7 @@ pub struct Unmerged {
 
 /// The Git operation in progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Underway {
+pub enum OperationKind {
     Merge,
     /// Ours is the commit that is built upon, theirs the user's own commit that is applied on top.
     Rebase,
@@ -63,14 +63,14 @@ impl Repo {
     }
 
     /// The operation that waits for the user to continue it.
-    pub fn underway(&self) -> Option<Underway> {
+    pub fn current_operation(&self) -> Option<OperationKind> {
         let git_dir = self.git_dir.as_ref()?;
         let is_there = |name: &str| git_dir.join(name).exists();
         match () {
-            _ if is_there("rebase-merge") || is_there("rebase-apply") => Some(Underway::Rebase),
-            _ if is_there("MERGE_HEAD") => Some(Underway::Merge),
-            _ if self.has_root_ref("CHERRY_PICK_HEAD") => Some(Underway::CherryPick),
-            _ if self.has_root_ref("REVERT_HEAD") => Some(Underway::Revert),
+            _ if is_there("rebase-merge") || is_there("rebase-apply") => Some(OperationKind::Rebase),
+            _ if is_there("MERGE_HEAD") => Some(OperationKind::Merge),
+            _ if self.has_root_ref("CHERRY_PICK_HEAD") => Some(OperationKind::CherryPick),
+            _ if self.has_root_ref("REVERT_HEAD") => Some(OperationKind::Revert),
             _ => None,
         }
     }
@@ -100,7 +100,7 @@ mod tests {
         git(&top, &["checkout", "-q", "main"]);
         commit("three");
         let repo = Repo::discover(&top).unwrap();
-        assert_eq!((repo.unmerged("x.lock").unwrap(), repo.underway()), (vec![], None));
+        assert_eq!((repo.unmerged("x.lock").unwrap(), repo.current_operation()), (vec![], None));
         let merge = ["-c", "user.name=t", "-c", "user.email=t@example.org", "merge", "-q", "side"];
         let out = Command::new("git").args(merge).current_dir(&top).output().unwrap();
         assert!(!out.status.success());
@@ -110,7 +110,7 @@ mod tests {
         let want = Unmerged { path: path.clone(), base: bytes("one"), ours: bytes("three"), theirs: bytes("two") };
         assert_eq!(repo.unmerged("x.lock").unwrap(), [want]);
         assert_eq!(repo.unmerged("lock").unwrap(), []);
-        assert_eq!(repo.underway(), Some(Underway::Merge));
+        assert_eq!(repo.current_operation(), Some(OperationKind::Merge));
         let id = |name: &str| repo.resolve(name).unwrap().id;
         let base = repo.merge_base(id("HEAD"), id("side")).unwrap().unwrap();
         assert_eq!(repo.resolve(&base.hex()).unwrap().read(&path).unwrap(), bytes("one"));

@@ -17,7 +17,7 @@ use crate::url::Url;
 use crate::url::form::AddressForm;
 
 /// An opened repository other than the current one.
-pub struct Other {
+pub struct OpenedRepo {
     pub repo: Repo,
     /// Is it bare?
     pub bare: bool,
@@ -57,7 +57,12 @@ fn is_bare(folder: &Path) -> bool {
 
 /// Opens the repository at a path, relative to the current folder, or at a URL. Clones are kept in `repos`. If the
 /// clone has `commit` already, nothing is fetched.
-pub fn open(address: &Url, (cwd, home): (&Path, Option<&Path>), repos: &Path, commit: Option<GitId>) -> Result<Other> {
+pub fn open(
+    address: &Url,
+    (cwd, home): (&Path, Option<&Path>),
+    repos: &Path,
+    commit: Option<GitId>,
+) -> Result<OpenedRepo> {
     if let Some(folder) = folder(address, cwd, home)? {
         if !folder.exists() {
             return Err(Error::missing(format!("there is no repository {address}"))
@@ -65,14 +70,14 @@ pub fn open(address: &Url, (cwd, home): (&Path, Option<&Path>), repos: &Path, co
         }
         if is_bare(&folder) {
             let folder = fs::canonicalize(&folder).map_err(|e| Error::io("open", &folder, e))?;
-            return Ok(Other { repo: Repo::open_bare(&folder)?, bare: true, is_clone: false, stale: None });
+            return Ok(OpenedRepo { repo: Repo::open_bare(&folder)?, bare: true, is_clone: false, stale: None });
         }
         let repo = Repo { fetches_missing: false, ..Repo::discover(&folder)? };
         if fs::canonicalize(&folder).is_ok_and(|folder| folder != repo.top) {
             return Err(Error::usage(format!("{address} is a folder inside of the repository {}", repo.top.display()))
                 .hint("name the root of the repository, and then the path in it"));
         }
-        return Ok(Other { repo, bare: false, is_clone: false, stale: None });
+        return Ok(OpenedRepo { repo, bare: false, is_clone: false, stale: None });
     }
     if let Some(word) = address.option() {
         return Err(Error::usage(format!("`{address}` cannot be used: a host, user or path begins with `-`"))
@@ -101,7 +106,7 @@ pub fn open(address: &Url, (cwd, home): (&Path, Option<&Path>), repos: &Path, co
         let fetch = ["fetch", "--quiet", "--prune", "--force", "--tags", "--", "origin", "+refs/heads/*:refs/heads/*"];
         stale = run(foreign_git(&clone).args(fetch)).err().map(|e| said(address, e));
     }
-    Ok(Other { repo: Repo { fetches_missing: true, ..Repo::bare(&clone)? }, bare: true, is_clone: true, stale })
+    Ok(OpenedRepo { repo: Repo { fetches_missing: true, ..Repo::bare(&clone)? }, bare: true, is_clone: true, stale })
 }
 
 /// Was it cloned from this exact address?

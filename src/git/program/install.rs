@@ -45,11 +45,11 @@ impl Hook {
 }
 
 /// The actions that were taken, in words for people: past tense, one line each.
-pub type Done = Vec<String>;
+pub type ActionLog = Vec<String>;
 
 impl Repo {
     /// Configures the merge driver for locks.
-    pub fn install_driver(&self, program: &Path) -> Result<Done> {
+    pub fn install_driver(&self, program: &Path) -> Result<ActionLog> {
         let driver = format!("{} \"$lockstep\" merge-driver %O %A %B %P %X %Y", find(program)?);
         self.git_config(&["merge.lockstep.name", "records of pipeline.lock, block by block"])?;
         self.git_config(&["merge.lockstep.driver", &driver])?;
@@ -62,7 +62,7 @@ impl Repo {
         Ok(vec!["Git merges pipeline.lock with lockstep in this clone".into()])
     }
 
-    pub fn uninstall_driver(&self) -> Result<Done> {
+    pub fn uninstall_driver(&self) -> Result<ActionLog> {
         let file = self.attributes()?;
         let old = read(&file)?;
         let new: String = old.lines().filter(|l| l.trim() != ATTRIBUTE).map(|l| format!("{l}\n")).collect();
@@ -77,7 +77,7 @@ impl Repo {
     /// Writes a hook; rewrites one that lockstep wrote before.
     ///
     /// Errors: the hooks' folder is outside this repository; the backup of an earlier hook is in the way.
-    pub fn install_hook(&self, hook: Hook, program: &Path) -> Result<Done> {
+    pub fn install_hook(&self, hook: Hook, program: &Path) -> Result<ActionLog> {
         let folder = self.hooks_folder()?;
         let (file, kept) = (folder.join(hook.name()), folder.join(format!("{}{KEPT}", hook.name())));
         let script = script(hook, program)?;
@@ -102,7 +102,7 @@ impl Repo {
     }
 
     /// Removes a hook of lockstep, and restores the one that existed before.
-    pub fn uninstall_hook(&self, hook: Hook) -> Result<Done> {
+    pub fn uninstall_hook(&self, hook: Hook) -> Result<ActionLog> {
         let Ok(folder) = self.hooks_folder() else { return Ok(Vec::new()) };
         let (file, kept) = (folder.join(hook.name()), folder.join(format!("{}{KEPT}", hook.name())));
         if !is_ours(&file) {

@@ -12,7 +12,7 @@ use crate::cache::entries::{self, RunRecord};
 use crate::cache::signatures::Trust;
 use crate::error::{Error, Kind, Result};
 use crate::event::Sink;
-use crate::git::About;
+use crate::git::CommitInfo;
 use crate::lfs;
 use crate::model::artifact::{self, Artifact};
 use crate::model::availability::{self, Kept};
@@ -45,7 +45,7 @@ pub struct Plan {
     pub version: Version,
     pub artifact: Artifact,
     pub origin: Origin,
-    pub about: About,
+    pub about: CommitInfo,
     /// Another version on its commit.
     pub sibling: Option<Version>,
     /// Why it could not be reproduced.

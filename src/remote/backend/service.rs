@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use opendal::layers::{RetryLayer, TimeoutLayer};
 use opendal::{Buffer, HttpTransporter, OperationContext, Operator};
 
-use crate::event::Stop;
+use crate::event::StopSignal;
 use crate::remote::backend::cap;
 use crate::remote::backend::fault::{Broken, Fault, Why};
 use crate::remote::settings::address::{Address, Scheme};
@@ -56,7 +56,7 @@ pub struct Service {
     pub requests: AtomicU64,
     /// How large objects travel where the library would need all of one in memory.
     upload: Option<Upload>,
-    stop: Stop,
+    stop: StopSignal,
 }
 
 impl Service {
@@ -64,7 +64,7 @@ impl Service {
         address: &Address,
         options: &Options,
         env: &BTreeMap<String, String>,
-        stop: Stop,
+        stop: StopSignal,
     ) -> Result<Service, Fault> {
         opendal::init_default_registry();
         let (name, feature, is_there) = match address.scheme {

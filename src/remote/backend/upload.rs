@@ -16,7 +16,7 @@ use opendal::raw::{
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use crate::event::Stop;
+use crate::event::StopSignal;
 use crate::remote::backend::fault::{Broken, Fault, Why};
 use crate::remote::backend::tls;
 
@@ -32,12 +32,12 @@ pub struct Upload {
     authorization: Option<String>,
     /// A server that takes nothing for so long has failed.
     patience: Duration,
-    stop: Stop,
+    stop: StopSignal,
 }
 
 impl Upload {
     /// By the library's own settings.
-    pub fn new(settings: &BTreeMap<String, String>, patience: Duration, stop: Stop) -> Result<Upload, Fault> {
+    pub fn new(settings: &BTreeMap<String, String>, patience: Duration, stop: StopSignal) -> Result<Upload, Fault> {
         let get = |name: &str| settings.get(name).map(String::as_str).filter(|value| !value.is_empty());
         let password = get("password").unwrap_or_default();
         let basic = get("username").map(|user| format_authorization_by_basic(user, password)).transpose()?;

@@ -28,7 +28,7 @@ use crate::project::Project;
 use crate::remote::settings::address::Scheme;
 use crate::remote::settings::options::Options;
 use crate::remote::{MARKER, default_name, settings_of};
-use crate::replace::Turn;
+use crate::replace::FileWriter;
 use crate::shell::word;
 use crate::store::{ObjectId, RootFolder};
 use crate::url::Url;
@@ -378,7 +378,7 @@ fn change(project: &Project, change: impl FnOnce(&mut BTreeMap<String, String>))
     if let Some(folder) = file.parent() {
         std::fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, e))?;
     }
-    let turn = Turn::take(&file)?;
+    let turn = FileWriter::take(&file)?;
     let mut grants = read(&file);
     change(&mut grants);
     turn.write(&serde_json::to_vec_pretty(&grants).unwrap_or_default())

@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
-use super::{Batch, Item, Source, Temp, changed};
+use super::{Batch, Item, Source, TempFile, changed};
 use crate::error::{Error, Result};
-use crate::event::{Doing, Event, Sink};
+use crate::event::{Activity, Event, Sink};
 use crate::store::copy::{self, Copied};
 use crate::store::fs::seal::{is_sealed, seal};
 use crate::store::fs::stat::Seen;
@@ -47,9 +47,9 @@ impl Batch<'_> {
     }
 
     /// Writes a complete temporary file: verified, 0444 and sealed, but not yet durable.
-    fn write(&self, item: &Item, sink: &dyn Sink) -> Result<(Temp, File)> {
-        let temp = Temp(self.store.temp()?);
-        let done = |bytes| sink.event(Event::WorkDone { doing: Doing::Storing, bytes });
+    fn write(&self, item: &Item, sink: &dyn Sink) -> Result<(TempFile, File)> {
+        let temp = TempFile(self.store.temp()?);
+        let done = |bytes| sink.event(Event::WorkDone { doing: Activity::Storing, bytes });
         let fail = |e| self.store.refused("write", &temp.0, e);
         let file = match &item.source {
             Source::Bytes(bytes) => {
@@ -73,10 +73,10 @@ impl Batch<'_> {
     }
 
     /// Renames a durable file to its id; returns the folder that must be synced.
-    fn place(&self, item: &Item, temp: Temp, shards: &Mutex<BTreeSet<PathBuf>>) -> Result<PathBuf> {
+    fn place(&self, item: &Item, temp: TempFile, shards: &Mutex<BTreeSet<PathBuf>>) -> Result<PathBuf> {
         let path = self.store.path(&item.id);
         let shard = path.parent().unwrap_or(self.store.dir()).to_path_buf();
-        match Seen::of_link(&path) {
+        match Seen::lstat(&path) {
             // Another batch was faster, or a file of the same name is present that cannot be good.
             Ok(seen) if seen.stat.size == item.size && is_sealed(&seen, &item.id) => return Ok(shard),
             Ok(seen) if seen.stat.size != item.size => drop(self.store.quarantine(&item.id)?),

@@ -21,11 +21,11 @@ use rayon::prelude::*;
 
 use crate::document;
 use crate::error::{Error, Kind, Result};
-use crate::event::{Doing, Event, Silent, Sink};
+use crate::event::{Activity, Event, Silent, Sink};
 use crate::path::links::FolderLinks;
 use crate::store::copy::NoReflink;
 use crate::store::fs::link::LinkType;
-use crate::store::fs::paths::Place;
+use crate::store::fs::paths::TrackedPath;
 use crate::store::fs::seal::{seal, shows_seal};
 use crate::store::fs::stat::Seen;
 use crate::store::hash;
@@ -33,7 +33,7 @@ use crate::store::id::ObjectKind;
 use crate::store::id::{ObjectId, Pin};
 use crate::store::index::{Content, StatIndex};
 use crate::store::objects::lookup::BIG;
-use crate::store::objects::store_lock::Hold;
+use crate::store::objects::store_lock::StoreLock;
 use crate::store::objects::{Generation, Store};
 use crate::store::pack::Pack;
 use crate::store::pack::format::{PackId, Row};
@@ -67,7 +67,7 @@ pub struct Batch<'s> {
     /// Do the settings allow reflinks?
     may_reflink: bool,
     /// Held from the first presence check on, so that gc deletes none of the objects found.
-    hold: Option<Hold>,
+    lock: Option<StoreLock>,
 }
 
 struct Item {
@@ -83,16 +83,16 @@ enum Source {
 }
 
 /// A file in `tmp/` that is deleted when the value is dropped.
-struct Temp(PathBuf);
+struct TempFile(PathBuf);
 
-impl Temp {
+impl TempFile {
     /// The file was renamed, so there is nothing to delete.
     fn forget(mut self) {
         self.0.clear();
     }
 }
 
-impl Drop for Temp {
+impl Drop for TempFile {
     fn drop(&mut self) {
         if !self.0.as_os_str().is_empty() {
             let _ = fs::remove_file(&self.0);
@@ -112,7 +112,7 @@ impl Store {
             device: None,
             began: self.generation(),
             may_reflink,
-            hold: None,
+            lock: None,
         }
     }
 
@@ -166,14 +166,14 @@ impl Store {
 
     fn has_good_loose(&self, id: &ObjectId, size: u64, kind: ObjectKind) -> bool {
         let path = self.path(id);
-        let Ok(seen) = Seen::of_link(&path) else { return false };
+        let Ok(seen) = Seen::lstat(&path) else { return false };
         if seen.stat.size != size || !seen.is_file() {
             return false;
         }
         if shows_seal(&seen.stat, id) {
             return true;
         }
-        let good = document::open(&path).is_ok_and(|f| hash::of_object(&f, kind, size).is_ok_and(|got| got == *id));
+        let good = document::open(&path).is_ok_and(|f| hash::hash_object(&f, kind, size).is_ok_and(|got| got == *id));
         if let (true, Ok(file)) = (good, document::open(&path)) {
             seal(&file, id);
         }
@@ -186,10 +186,10 @@ impl Batch<'_> {
     /// store has.
     ///
     /// Errors: a symlink brings in content from outside the repository.
-    pub fn add(&mut self, index: &StatIndex, place: &Place, pin: &Pin) -> Result<()> {
+    pub fn add(&mut self, index: &StatIndex, place: &TrackedPath, pin: &Pin) -> Result<()> {
         index.must_lie_inside(place, Some(pin), &mut FolderLinks::below(index.top()))?;
         let path = place.on_disk(index.top());
-        self.device = self.device.or_else(|| Some(Seen::of(index.top()).ok()?.device));
+        self.device = self.device.or_else(|| Some(Seen::stat(index.top()).ok()?.device));
         if !pin.is_dir() {
             self.plan(vec![Item { id: pin.id, size: pin.size, kind: ObjectKind::Content, source: Source::File(path) }]);
             return Ok(());
@@ -233,10 +233,10 @@ impl Batch<'_> {
     fn plan(&mut self, items: Vec<Item>) {
         let new: Vec<Item> = items.into_iter().filter(|item| self.ids.insert(item.id)).collect();
         let store = self.store;
-        if self.hold.is_none() && !new.is_empty() {
+        if self.lock.is_none() && !new.is_empty() {
             // If this fails, the commit fails. A caller that may have to wait holds the store lock already, and reports
             // the wait.
-            self.hold = store.hold(&Silent).ok().flatten();
+            self.lock = store.lock_shared(&Silent).ok().flatten();
         }
         if new.iter().any(|item| item.size < BIG) {
             store.refresh_packs();
@@ -244,7 +244,7 @@ impl Batch<'_> {
         let loose = if new.len() >= MANY { store.few_loose(new.len()) } else { None };
         let look = |item: Item| match store.good(&item.id, item.size, item.kind, loose.as_ref()) {
             // An object that cannot be freshened is stored again: another process may be about to delete it.
-            Some(folder) if store.keep_young(&item.id, item.size) => Either::Left(folder),
+            Some(folder) if store.freshen(&item.id, item.size) => Either::Left(folder),
             _ => Either::Right(item),
         };
         // For a few objects, waking the other threads takes longer.
@@ -264,7 +264,7 @@ impl Batch<'_> {
 
     /// Tombstones damaged packed copies of the objects about to be stored, so that lookups find the new copy. Returns
     /// the generation afterwards.
-    fn bury(&self, generation: Generation) -> Result<Generation> {
+    fn tombstone_damaged(&self, generation: Generation) -> Result<Generation> {
         let mut buried = false;
         loop {
             let mut bad: BTreeMap<PackId, (Arc<Pack>, Vec<Row>)> = BTreeMap::new();
@@ -280,7 +280,7 @@ impl Batch<'_> {
                 return if buried { self.store.begin() } else { Ok(generation) };
             }
             for (pack, rows) in bad.values() {
-                self.store.bury(pack, rows)?;
+                self.store.tombstone(pack, rows)?;
             }
             buried = true;
         }
@@ -310,7 +310,7 @@ impl Batch<'_> {
 
     /// Can the store share objects with the workspace, by the settings and the abilities of the file system?
     fn can_link(&self) -> bool {
-        let device = Seen::of(self.store.dir()).ok().map(|seen| seen.device);
+        let device = Seen::stat(self.store.dir()).ok().map(|seen| seen.device);
         let beside = self.device.is_none() || device == self.device;
         self.store.links().iter().any(|link| match link {
             LinkType::Symlink => true,
@@ -323,7 +323,7 @@ impl Batch<'_> {
     /// Asks the file system of the store.
     fn can_reflink(&self) -> bool {
         let probe = || -> Option<()> {
-            let (from, to) = (Temp(self.store.temp().ok()?), Temp(self.store.temp().ok()?));
+            let (from, to) = (TempFile(self.store.temp().ok()?), TempFile(self.store.temp().ok()?));
             fs::write(&from.0, "a clone?").ok()?;
             reflink_copy::reflink(&from.0, &to.0).ok()
         };
@@ -340,15 +340,15 @@ impl Batch<'_> {
     /// complete.
     pub fn commit(mut self, sink: &dyn Sink) -> Result<Generation> {
         let generation = self.store.begin()?;
-        if self.hold.is_none() {
-            self.hold = self.store.hold(sink)?;
+        if self.lock.is_none() {
+            self.lock = self.store.lock_shared(sink)?;
         }
         if self.began.is_some_and(|began| began != generation) {
             let error = Error::new(Kind::Busy, "objects went from the store while others were stored");
             return Err(error.hint("run the command again"));
         }
-        let generation = self.bury(generation)?;
-        sink.event(Event::WorkPlanned { doing: Doing::Storing, bytes: self.bytes() });
+        let generation = self.tombstone_damaged(generation)?;
+        sink.event(Event::WorkPlanned { doing: Activity::Storing, bytes: self.bytes() });
         let shards = Mutex::new(std::mem::take(&mut self.present));
         let most = self.largest_packed();
         let (items, trees) = (std::mem::take(&mut self.items), std::mem::take(&mut self.trees));

@@ -14,9 +14,9 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use rayon::prelude::*;
 use rustix::fs::OFlags;
 
-use super::{Batch, Item, Source, Temp, changed};
+use super::{Batch, Item, Source, TempFile, changed};
 use crate::error::{Error, Result};
-use crate::event::{Doing, Event, Sink};
+use crate::event::{Activity, Event, Sink};
 use crate::store::copy::create_private;
 use crate::store::hash;
 use crate::store::objects::Store;
@@ -31,17 +31,17 @@ const PIECE: usize = 64;
 const WRITE_OUT: u64 = 16 << 20;
 
 /// A pack that is being written.
-struct Open {
-    temp: Temp,
+struct OpenPack {
+    temp: TempFile,
     file: Arc<File>,
-    writer: PackWriter<BufWriter<Shared>>,
+    writer: PackWriter<BufWriter<SharedFile>>,
     /// The number of bytes that the disk was asked to sync.
     asked: u64,
 }
 
-struct Shared(Arc<File>);
+struct SharedFile(Arc<File>);
 
-impl Write for Shared {
+impl Write for SharedFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         (&*self.0).write(bytes)
     }
@@ -51,11 +51,11 @@ impl Write for Shared {
     }
 }
 
-enum ToDisk {
+enum WriteRequest {
     /// More of a pack was written.
     Some(Arc<File>),
     /// The pack is complete: make it durable and rename it.
-    All(Temp, Arc<File>, PackId),
+    All(TempFile, Arc<File>, PackId),
 }
 
 impl Batch<'_> {
@@ -74,7 +74,7 @@ impl Batch<'_> {
         })
     }
 
-    fn write_packs(&self, windows: &[&[Item]], to_disk: &Sender<ToDisk>, sink: &dyn Sink) -> Result<()> {
+    fn write_packs(&self, windows: &[&[Item]], to_disk: &Sender<WriteRequest>, sink: &dyn Sink) -> Result<()> {
         let mut open = None;
         let mut read = windows.first().map_or(Ok(Vec::new()), |first| self.read(first, sink))?;
         for (at, window) in windows.iter().enumerate() {
@@ -94,7 +94,7 @@ impl Batch<'_> {
         let piece = |items: &[Item]| {
             let total: u64 = items.iter().map(|item| item.size).sum();
             let mut bytes = Vec::with_capacity(total as usize + 1);
-            let mut folder = Folder::default();
+            let mut folder = OpenedFolder::default();
             for item in items {
                 if let Source::File(path) = &item.source {
                     let start = bytes.len();
@@ -106,7 +106,7 @@ impl Batch<'_> {
                     }
                 }
             }
-            sink.event(Event::WorkDone { doing: Doing::Storing, bytes: total });
+            sink.event(Event::WorkDone { doing: Activity::Storing, bytes: total });
             Ok(bytes)
         };
         window.par_chunks(PIECE).map(piece).collect()
@@ -114,10 +114,10 @@ impl Batch<'_> {
 
     fn append(
         &self,
-        open: &mut Option<Open>,
+        open: &mut Option<OpenPack>,
         window: &[Item],
         read: &[Vec<u8>],
-        to_disk: &Sender<ToDisk>,
+        to_disk: &Sender<WriteRequest>,
     ) -> Result<()> {
         for (items, read) in window.chunks(PIECE).zip(read) {
             let mut rest = &read[..];
@@ -131,7 +131,7 @@ impl Batch<'_> {
                     }
                 };
                 let is_full =
-                    |open: &Open| open.writer.written() + item.size > TARGET || open.writer.len() >= MOST_OBJECTS;
+                    |open: &OpenPack| open.writer.written() + item.size > TARGET || open.writer.len() >= MOST_OBJECTS;
                 if open.as_ref().is_some_and(is_full)
                     && let Some(full) = open.take()
                 {
@@ -149,39 +149,39 @@ impl Batch<'_> {
             && pack.writer.written() - pack.asked >= WRITE_OUT
         {
             pack.asked = pack.writer.written();
-            let _ = to_disk.send(ToDisk::Some(Arc::clone(&pack.file)));
+            let _ = to_disk.send(WriteRequest::Some(Arc::clone(&pack.file)));
         }
         Ok(())
     }
 
-    fn open(&self) -> Result<Open> {
-        let temp = Temp(self.store.temp()?);
+    fn open(&self) -> Result<OpenPack> {
+        let temp = TempFile(self.store.temp()?);
         let fail = |e| self.store.refused("write", &temp.0, e);
         let file = create_private(&temp.0).map_err(fail)?;
         let file = Arc::new(file);
-        let buffered = BufWriter::with_capacity(256 << 10, Shared(Arc::clone(&file)));
+        let buffered = BufWriter::with_capacity(256 << 10, SharedFile(Arc::clone(&file)));
         let writer = PackWriter::new(buffered).map_err(fail)?;
-        Ok(Open { temp, file, writer, asked: 0 })
+        Ok(OpenPack { temp, file, writer, asked: 0 })
     }
 
-    fn close(&self, open: Open, to_disk: &Sender<ToDisk>) -> Result<()> {
-        let Open { temp, file, writer, .. } = open;
+    fn close(&self, open: OpenPack, to_disk: &Sender<WriteRequest>) -> Result<()> {
+        let OpenPack { temp, file, writer, .. } = open;
         let (_, id) = writer.finish().map_err(|e| self.store.refused("write", &temp.0, e))?;
         // The receiver ends after a failure and returns its error.
-        let _ = to_disk.send(ToDisk::All(temp, file, id));
+        let _ = to_disk.send(WriteRequest::All(temp, file, id));
         Ok(())
     }
 }
 
 /// The disk thread: syncs packs and renames them in the order in which they were written.
-fn take(store: &Store, written: Receiver<ToDisk>) -> Result<()> {
+fn take(store: &Store, written: Receiver<WriteRequest>) -> Result<()> {
     while let Ok(one) = written.recv() {
         match one {
             // The system reports a failed write-out only once, so the error must be kept here.
-            ToDisk::Some(file) => {
+            WriteRequest::Some(file) => {
                 file.sync_data().map_err(|e| store.refused("write", store.packs().dir(), e))?;
             }
-            ToDisk::All(temp, file, id) => store.name_pack(&temp.0, &file, &id)?,
+            WriteRequest::All(temp, file, id) => store.name_pack(&temp.0, &file, &id)?,
         }
     }
     Ok(())
@@ -205,9 +205,9 @@ fn windows(items: &[Item]) -> Vec<&[Item]> {
 
 /// The folder of the last file, held open: files beside it are opened without a walk from the root.
 #[derive(Default)]
-struct Folder<'a>(Option<(&'a Path, OwnedFd)>);
+struct OpenedFolder<'a>(Option<(&'a Path, OwnedFd)>);
 
-impl<'a> Folder<'a> {
+impl<'a> OpenedFolder<'a> {
     fn open(&mut self, path: &'a Path) -> io::Result<File> {
         let (flags, mode) = hash::read_flags();
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {

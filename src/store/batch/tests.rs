@@ -54,7 +54,7 @@ fn many_small_files_cost_one() {
         };
         assert_eq!((packs(&s.store).len(), loose(&s.store), s.temps()), (1, 1 + usize::from(shared), 0), "{links:?}");
         assert!(s.store.contains(&pin) && s.store.holds(&pin));
-        assert_eq!(s.store.all_of(&pin).unwrap().len(), 100 + 5 + 5);
+        assert_eq!(s.store.list_objects(&pin).unwrap().len(), 100 + 5 + 5);
         comes_back(&s, &pin);
         // One more file is not worth a pack.
         s.write("d/0/more", "more");

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::materialise::Maker;
+use super::materialise::Materialiser;
 use crate::error::{Error, Result};
 use crate::event::Sink;
 use crate::store::checkout::free_space::must_fit;
@@ -20,7 +20,7 @@ use crate::store::trees::rules::{check_link, depth_of, levels_below, refused};
 pub fn export(store: &Store, pin: &Pin, to: &Path, sink: &dyn Sink) -> Result<()> {
     let store = store.copying();
     must_fit(&store, pin, to, false)?;
-    let maker = Maker::new(&store, sink);
+    let maker = Materialiser::new(&store, sink);
     if pin.is_dir() {
         let built = OpenFolder::create(to)?;
         return folder(&store, &maker, pin, built.path(), &[]).map_err(|e| built.named(e));
@@ -29,7 +29,7 @@ pub fn export(store: &Store, pin: &Pin, to: &Path, sink: &dyn Sink) -> Result<()
 }
 
 /// Fills the empty folder `to`; `below` is the path of the folder within the export.
-fn folder(store: &Store, maker: &Maker<'_>, pin: &Pin, to: &Path, below: &[u8]) -> Result<()> {
+fn folder(store: &Store, maker: &Materialiser<'_>, pin: &Pin, to: &Path, below: &[u8]) -> Result<()> {
     let tree = store.read_tree(&pin.id, levels_below(below))?;
     if tree.pin() != *pin {
         return Err(Error::missing(format!("the folder {} in the store is not of the size that is pinned", pin.id)));

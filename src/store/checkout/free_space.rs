@@ -17,7 +17,7 @@ const NAME: u64 = 16;
 
 /// The free space of a disk.
 #[derive(Clone, Copy, Debug)]
-struct Free {
+struct FreeSpace {
     bytes: u64,
     /// `None` if the file system has no fixed number of inodes.
     files: Option<u64>,
@@ -40,8 +40,10 @@ enum Sharing {
 pub fn must_fit(store: &Store, pin: &Pin, dest: &Path, may_take_over: bool) -> Result<()> {
     let parent = dest.parent().unwrap_or(dest);
     let Ok(disk) = rustix::fs::statvfs(parent) else { return Ok(()) };
-    let free =
-        Free { bytes: disk.f_bavail.saturating_mul(disk.f_frsize), files: (disk.f_files > 0).then_some(disk.f_favail) };
+    let free = FreeSpace {
+        bytes: disk.f_bavail.saturating_mul(disk.f_frsize),
+        files: (disk.f_files > 0).then_some(disk.f_favail),
+    };
     let has = |wanted: LinkType| store.links().iter().any(|link| link == wanted);
     let links = may_take_over || has(LinkType::Hardlink) || has(LinkType::Symlink);
     let sharing = if links {
@@ -67,7 +69,7 @@ pub fn must_fit(store: &Store, pin: &Pin, dest: &Path, may_take_over: bool) -> R
 }
 
 /// Pure.
-fn fits(pin: &Pin, free: Free, sharing: Sharing) -> bool {
+fn fits(pin: &Pin, free: FreeSpace, sharing: Sharing) -> bool {
     let files = pin.files.unwrap_or(1);
     let has_names = files.saturating_mul(NAME) <= free.bytes;
     let has_files = sharing == Sharing::Links || free.files.is_none_or(|free| files <= free);
@@ -76,7 +78,7 @@ fn fits(pin: &Pin, free: Free, sharing: Sharing) -> bool {
 }
 
 fn can_reflink(folder: &Path) -> bool {
-    let (from, to) = (paths::sibling(&folder.join("probe")), paths::sibling(&folder.join("probe")));
+    let (from, to) = (paths::temp_sibling(&folder.join("probe")), paths::temp_sibling(&folder.join("probe")));
     let can = fs::write(&from, "a clone?").is_ok() && reflink_copy::reflink(&from, &to).is_ok();
     let _ = (fs::remove_file(&from), fs::remove_file(&to));
     can
@@ -105,7 +107,7 @@ mod tests {
             (u64::MAX, 1, None, Nothing, false),
         ] {
             let pin = Pin { id: ObjectId([0; 32]), size, files: Some(files), executable: false };
-            let free = Free { bytes: gib, files: free_files };
+            let free = FreeSpace { bytes: gib, files: free_files };
             assert_eq!(fits(&pin, free, sharing), want, "{size} {files} {free_files:?} {sharing:?}");
         }
     }

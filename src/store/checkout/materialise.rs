@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::document;
 use crate::error::{Error, Kind, Result};
-use crate::event::{Doing, Event, Sink};
+use crate::event::{Activity, Event, Sink};
 use crate::store::copy;
 use crate::store::fs::link::LinkType;
 use crate::store::fs::seal::{is_sealed, is_untouched, seal};
@@ -22,18 +22,18 @@ use crate::store::hash;
 use crate::store::id::ObjectId;
 use crate::store::id::ObjectKind;
 use crate::store::objects::Store;
-use crate::store::objects::freshen::renew;
-use crate::store::objects::lookup::{BIG, Lies};
+use crate::store::objects::freshen::touch_and_seal;
+use crate::store::objects::lookup::{BIG, ObjectLocation};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Made {
+pub enum MaterialisedFile {
     /// With its stat, if the file was open when it was complete.
     File(Option<FileStat>),
     /// A symlink to the object in the store.
     Symlink,
 }
 
-pub struct Maker<'a> {
+pub struct Materialiser<'a> {
     store: &'a Store,
     sink: &'a dyn Sink,
     /// Turned off by the first object that cannot be reflinked or linked to this destination.
@@ -41,13 +41,13 @@ pub struct Maker<'a> {
     hardlink: AtomicBool,
 }
 
-impl<'a> Maker<'a> {
-    pub fn new(store: &'a Store, sink: &'a dyn Sink) -> Maker<'a> {
-        Maker { store, sink, reflink: AtomicBool::new(true), hardlink: AtomicBool::new(true) }
+impl<'a> Materialiser<'a> {
+    pub fn new(store: &'a Store, sink: &'a dyn Sink) -> Materialiser<'a> {
+        Materialiser { store, sink, reflink: AtomicBool::new(true), hardlink: AtomicBool::new(true) }
     }
 
     /// Creates the new file `to` with the content of the object; leaves no file there on failure.
-    pub fn file(&self, id: &ObjectId, size: u64, executable: bool, to: &Path) -> Result<Made> {
+    pub fn file(&self, id: &ObjectId, size: u64, executable: bool, to: &Path) -> Result<MaterialisedFile> {
         let made = self.try_file(id, size, executable, to);
         match &made {
             // One copy was damaged and is in quarantine now; there is another.
@@ -58,13 +58,15 @@ impl<'a> Maker<'a> {
         }
     }
 
-    fn try_file(&self, id: &ObjectId, size: u64, executable: bool, to: &Path) -> Result<Made> {
-        let lies = self.store.locate(id, size)?;
-        let (object, seen) = match &lies {
-            Lies::Loose(object, seen) if seen.stat.size == size => (object, seen),
-            Lies::Loose(..) => return Err(self.store.damaged(id, &lies)),
-            Lies::Packed(_, row) if row.length == size => return self.unpack(&lies, id, size, executable, to),
-            Lies::Packed(..) => {
+    fn try_file(&self, id: &ObjectId, size: u64, executable: bool, to: &Path) -> Result<MaterialisedFile> {
+        let location = self.store.locate(id, size)?;
+        let (object, seen) = match &location {
+            ObjectLocation::Loose(object, seen) if seen.stat.size == size => (object, seen),
+            ObjectLocation::Loose(..) => return Err(self.store.damaged(id, &location)),
+            ObjectLocation::Packed(_, row) if row.length == size => {
+                return self.unpack(&location, id, size, executable, to);
+            }
+            ObjectLocation::Packed(..) => {
                 return Err(Error::missing(format!("object {id} is not of the size that its folder says")));
             }
         };
@@ -73,43 +75,43 @@ impl<'a> Maker<'a> {
             let made = match link {
                 LinkType::Reflink if self.reflink.load(Ordering::Relaxed) && size > 0 => {
                     if seen.is_mine_alone() {
-                        self.verify(&lies, object, id, size, seen)?;
+                        self.verify(&location, object, id, size, seen)?;
                     }
                     let made = fresh(copy::reflink(object, &from, to, 0o666), to)?;
                     self.reflink.store(made, Ordering::Relaxed);
                     // The owner of the object can write to it after any check, but not to the clone.
                     if made && !seen.is_mine_alone() {
-                        self.verify_clone(&lies, to, id, size)?;
+                        self.verify_clone(&location, to, id, size)?;
                     }
-                    made.then_some(Made::File(None))
+                    made.then_some(MaterialisedFile::File(None))
                 }
                 // The owner of an object could write to each file that is linked to it.
                 LinkType::Hardlink | LinkType::Symlink if !seen.is_mine_alone() => None,
                 // The mode belongs to the inode, so an executable file needs an inode of its own.
                 LinkType::Hardlink if self.hardlink.load(Ordering::Relaxed) && !executable => {
                     if !is_untouched(seen, id) {
-                        self.read(&lies, object, id, size)?;
+                        self.read(&location, object, id, size)?;
                     }
                     let made = fresh(fs::hard_link(&from, to), to)?;
                     if made && !is_same(seen, to) {
                         // Another writer of the store replaced the object of this name.
                         let _ = fs::remove_file(to);
-                        return self.copy(&lies, object, id, size, executable, to);
+                        return self.copy(&location, object, id, size, executable, to);
                     }
                     self.hardlink.store(made, Ordering::Relaxed);
                     if made {
                         // The link changed the ctime; later changes show against this moment.
-                        let _ = renew(object, id);
+                        let _ = touch_and_seal(object, id);
                         self.done(size);
-                        return Ok(Made::File(None));
+                        return Ok(MaterialisedFile::File(None));
                     }
                     None
                 }
                 LinkType::Symlink if !executable => {
-                    self.verify(&lies, object, id, size, seen)?;
+                    self.verify(&location, object, id, size, seen)?;
                     if fresh(std::os::unix::fs::symlink(&from, to), to)? {
                         self.done(size);
-                        return Ok(Made::Symlink);
+                        return Ok(MaterialisedFile::Symlink);
                     }
                     None
                 }
@@ -123,24 +125,24 @@ impl<'a> Maker<'a> {
             }
             let _ = fs::remove_file(to);
         }
-        self.copy(&lies, object, id, size, executable, to)
+        self.copy(&location, object, id, size, executable, to)
     }
 
-    fn verify(&self, lies: &Lies, object: &File, id: &ObjectId, size: u64, seen: &Seen) -> Result<()> {
+    fn verify(&self, location: &ObjectLocation, object: &File, id: &ObjectId, size: u64, seen: &Seen) -> Result<()> {
         if is_sealed(seen, id) {
             return Ok(());
         }
-        self.read(lies, object, id, size)?;
+        self.read(location, object, id, size)?;
         seal(object, id);
         Ok(())
     }
 
     /// Reads the clone of an object of another user; removes it if it is damaged.
-    fn verify_clone(&self, lies: &Lies, clone: &Path, id: &ObjectId, size: u64) -> Result<()> {
+    fn verify_clone(&self, location: &ObjectLocation, clone: &Path, id: &ObjectId, size: u64) -> Result<()> {
         let read = document::open_unlinked(clone).and_then(|mut file| hash::content(&mut file, size, &|_| ()));
         let fault = match read {
             Ok((got, _)) if got == *id => return Ok(()),
-            Ok(_) => self.store.damaged(id, lies),
+            Ok(_) => self.store.damaged(id, location),
             Err(e) => Error::io("read", clone, e),
         };
         let _ = fs::remove_file(clone);
@@ -148,35 +150,35 @@ impl<'a> Maker<'a> {
     }
 
     /// Reads an object whose stat does not prove that it is good.
-    fn read(&self, lies: &Lies, object: &File, id: &ObjectId, size: u64) -> Result<()> {
+    fn read(&self, location: &ObjectLocation, object: &File, id: &ObjectId, size: u64) -> Result<()> {
         let read = || -> io::Result<ObjectId> { Ok(hash::content(&mut object.try_clone()?, size, &|_| ())?.0) };
-        let got = read().map_err(|e| self.store.unread(id, lies, e))?;
-        io::Seek::rewind(&mut &*object).map_err(|e| self.store.unread(id, lies, e))?;
+        let got = read().map_err(|e| self.store.unread(id, location, e))?;
+        io::Seek::rewind(&mut &*object).map_err(|e| self.store.unread(id, location, e))?;
         if got != *id {
-            return Err(self.store.damaged(id, lies));
+            return Err(self.store.damaged(id, location));
         }
         Ok(())
     }
 
     fn copy(
         &self,
-        lies: &Lies,
+        location: &ObjectLocation,
         mut object: &File,
         id: &ObjectId,
         size: u64,
         executable: bool,
         to: &Path,
-    ) -> Result<Made> {
+    ) -> Result<MaterialisedFile> {
         let file = create(to, executable)?;
         let mut broken = None;
         let copied = copy::stream(&mut object, &file, size, false, &mut broken, &|bytes| self.done(bytes));
         if let Some(e) = broken {
             let _ = fs::remove_file(to);
-            return Err(self.store.unread(id, lies, e));
+            return Err(self.store.unread(id, location, e));
         }
         let fault = match copied {
             Ok((got, _)) if got == *id => return Ok(whole(&file)),
-            Ok(_) => self.store.damaged(id, lies),
+            Ok(_) => self.store.damaged(id, location),
             Err(e) => Error::io("write", to, e),
         };
         let _ = fs::remove_file(to);
@@ -184,13 +186,20 @@ impl<'a> Maker<'a> {
     }
 
     /// Copies a packed object, whatever the link types: it has no file of its own to link to.
-    fn unpack(&self, lies: &Lies, id: &ObjectId, size: u64, executable: bool, to: &Path) -> Result<Made> {
+    fn unpack(
+        &self,
+        location: &ObjectLocation,
+        id: &ObjectId,
+        size: u64,
+        executable: bool,
+        to: &Path,
+    ) -> Result<MaterialisedFile> {
         if size >= BIG {
             return self.unpack_big(id, executable, to);
         }
-        let bytes = lies.read().map_err(|e| self.store.unread(id, lies, e))?;
+        let bytes = location.read().map_err(|e| self.store.unread(id, location, e))?;
         if ObjectKind::Content.id_of(&bytes) != *id {
-            return Err(self.store.damaged(id, lies));
+            return Err(self.store.damaged(id, location));
         }
         let mut file = create(to, executable)?;
         file.write_all(&bytes).map_err(|e| {
@@ -201,7 +210,7 @@ impl<'a> Maker<'a> {
         Ok(whole(&file))
     }
 
-    fn unpack_big(&self, id: &ObjectId, executable: bool, to: &Path) -> Result<Made> {
+    fn unpack_big(&self, id: &ObjectId, executable: bool, to: &Path) -> Result<MaterialisedFile> {
         let mut content = self.store.open_content(id)?;
         let mut file = create(to, executable)?;
         let mut buffer = vec![0; hash::CHUNK];
@@ -220,7 +229,7 @@ impl<'a> Maker<'a> {
     }
 
     fn done(&self, bytes: u64) {
-        self.sink.event(Event::WorkDone { doing: Doing::Restoring, bytes });
+        self.sink.event(Event::WorkDone { doing: Activity::Restoring, bytes });
     }
 }
 
@@ -235,12 +244,12 @@ fn fresh(made: io::Result<()>, to: &Path) -> Result<bool> {
 
 /// Is the file at `path` the one that was checked?
 fn is_same(seen: &Seen, path: &Path) -> bool {
-    let there = Seen::of_link(path);
+    let there = Seen::lstat(path);
     there.is_ok_and(|there| (there.device, there.stat.inode) == (seen.device, seen.stat.inode))
 }
 
-fn whole(file: &File) -> Made {
-    Made::File(rustix::fs::fstat(file).ok().map(|stat| FileStat::from(&stat)))
+fn whole(file: &File) -> MaterialisedFile {
+    MaterialisedFile::File(rustix::fs::fstat(file).ok().map(|stat| FileStat::from(&stat)))
 }
 
 fn create(to: &Path, executable: bool) -> Result<File> {
@@ -276,7 +285,7 @@ mod tests {
         let id = batch.add_bytes(ObjectKind::Content, b"good".to_vec());
         batch.commit(&Silent).unwrap();
         let to = dir.path().join("to");
-        let file = || Maker::new(&store, &Silent).file(&id, 4, false, &to);
+        let file = || Materialiser::new(&store, &Silent).file(&id, 4, false, &to);
         file().unwrap();
         let before = fs::metadata(&to).unwrap();
         assert_eq!(
@@ -303,7 +312,7 @@ mod tests {
             batch.commit(&Silent).unwrap();
             let to = dir.path().join("to");
             fs::write(&to, "old").unwrap();
-            Maker::new(&store, &Silent).file(&id, 3, false, &to).unwrap_err();
+            Materialiser::new(&store, &Silent).file(&id, 3, false, &to).unwrap_err();
             assert_eq!(fs::read_to_string(&to).unwrap(), "old", "{link:?}");
         }
     }

@@ -23,15 +23,15 @@ use rayon::prelude::*;
 use rustix::fs::{AtFlags, RenameFlags};
 
 use super::id::{ObjectId, Pin};
-use super::index::build::{Folder, Found, flatten};
+use super::index::build::{Folder, FolderNode, flatten};
 use super::index::format::{FOLLOWED, FileRow, FolderRow, RACY, Rows, View};
 use super::index::rows::{find_file, same_but_renamed};
 use super::index::{Rules, StatIndex};
 use super::objects::{Generation, Store};
 use crate::error::{Error, Kind, Result};
-use crate::event::{Doing, Event, Sink};
+use crate::event::{Activity, Event, Sink};
 use crate::store::fs::open_folder::OpenFolder;
-use crate::store::fs::paths::{self, Place, join, to_path};
+use crate::store::fs::paths::{self, TrackedPath, join, to_path};
 use crate::store::fs::rename::{move_away, remove};
 use crate::store::fs::stat::Seen;
 use crate::store::fs::writable::WritablePath;
@@ -39,7 +39,7 @@ use crate::store::id::ObjectKind;
 use crate::store::trees::rules::{check_link, depth_of, levels_below};
 use crate::store::trees::{Entry, EntryKind};
 use free_space::must_fit;
-use materialise::{Made, Maker};
+use materialise::{MaterialisedFile, Materialiser};
 use preserve::{carry_over, strip};
 use race::changed;
 
@@ -50,7 +50,7 @@ struct Checkout<'a> {
     store: &'a Store,
     index: &'a StatIndex,
     rules: &'a dyn Rules,
-    maker: Maker<'a>,
+    maker: Materialiser<'a>,
     key: &'a [u8],
     /// The parent folder of the destination, in which all changes happen.
     folder: &'a OpenFolder,
@@ -82,9 +82,9 @@ pub fn restore(
     rules: &dyn Rules,
     sink: &dyn Sink,
 ) -> Result<Option<PathBuf>> {
-    let _hold = store.hold(sink)?;
+    let _lock = store.lock_shared(sink)?;
     let path = dest.path();
-    let at = Place::Inside(path.clone());
+    let at = TrackedPath::Inside(path.clone());
     dest.create_parents()?;
     let folder = dest.open_folder()?;
     let name = dest.file_name().unwrap_or_default();
@@ -93,8 +93,8 @@ pub fn restore(
     let is_folder = fs::symlink_metadata(&there).is_ok_and(|m| m.is_dir());
     let named = |e: Error| Error { message: format!("{path} cannot be restored: {}", e.message), ..e };
     must_fit(store, pin, &there, is_folder).map_err(|e| named(folder.named(e)))?;
-    sink.event(Event::WorkPlanned { doing: Doing::Restoring, bytes: pin.size });
-    let maker = Maker::new(store, sink);
+    sink.event(Event::WorkPlanned { doing: Activity::Restoring, bytes: pin.size });
+    let maker = Materialiser::new(store, sink);
     let checkout = Checkout {
         store,
         index,
@@ -107,7 +107,7 @@ pub fn restore(
         is_folder,
         reused: Mutex::default(),
     };
-    let new = paths::sibling(Path::new(name)).into_os_string();
+    let new = paths::temp_sibling(Path::new(name)).into_os_string();
     let give_up = || drop(remove(&folder.join(&new)));
     let made = checkout.make(&folder.join(&new), pin).inspect_err(|_| give_up());
     let made = made.map_err(|e| named(folder.named(e)))?;
@@ -121,7 +121,7 @@ pub fn restore(
         return Err(changed_meanwhile(path, &what));
     }
     // Files that are added to the folder from now on must not be covered by its stat.
-    let placed = Seen::of_link(&there).map_err(|e| Error::io("look at", dest.on_disk(), e))?;
+    let placed = Seen::lstat(&there).map_err(|e| Error::io("look at", dest.on_disk(), e))?;
     let built = made.as_ref().map_or(there.as_path(), |made| made.folder.path());
     let (moved, left) = aside.map(|old| checkout.discard(&old, built)).unwrap_or_default();
     // While the lock is held, the store stays in one generation.
@@ -158,7 +158,7 @@ impl Checkout<'_> {
     fn make(&self, new: &Path, pin: &Pin) -> Result<Option<BuiltFolder>> {
         if !pin.is_dir() {
             self.maker.file(&pin.id, pin.size, pin.executable, new)?;
-            self.settle(pin.size, new);
+            self.wait_for_tick(pin.size, new);
             return Ok(None);
         }
         let folder = OpenFolder::create(new)?;
@@ -167,9 +167,9 @@ impl Checkout<'_> {
         let mut rows = Rows::default();
         flatten(found, View::default(), &mut rows)
             .ok_or_else(|| Error::new(Kind::Io, "it holds more names than the index can keep"))?;
-        self.settle(pin.size + 4096 * rows.files.len() as u64, new);
+        self.wait_for_tick(pin.size + 4096 * rows.files.len() as u64, new);
         let stamp = self.index.stamp();
-        let device = Seen::of_link(new).map(|s| s.device).unwrap_or(0);
+        let device = Seen::lstat(new).map(|s| s.device).unwrap_or(0);
         let racy = |stat| {
             if stamp.is_racy_after_rename(&stat, device) { RACY } else { 0 }
         };
@@ -183,11 +183,11 @@ impl Checkout<'_> {
     }
 
     /// No other process writes to content that is not yet in place: once its times are a tick old they can be trusted.
-    fn settle(&self, bytes: u64, new: &Path) {
+    fn wait_for_tick(&self, bytes: u64, new: &Path) {
         if bytes < WORTH_A_WAIT {
             return;
         }
-        let Ok(mut newest) = Seen::of_link(new) else { return };
+        let Ok(mut newest) = Seen::lstat(new) else { return };
         newest.stat.mtime = newest.stat.ctime;
         for _ in 0..10 {
             if !self.index.stamp().is_racy_after_rename(&newest.stat, newest.device) {
@@ -198,13 +198,13 @@ impl Checkout<'_> {
     }
 
     /// Fills an empty folder.
-    fn folder(&self, on_disk: &Path, path: Vec<u8>, id: &ObjectId, pin: Option<&Pin>) -> Result<Found> {
+    fn folder(&self, on_disk: &Path, path: Vec<u8>, id: &ObjectId, pin: Option<&Pin>) -> Result<FolderNode> {
         let tree = self.store.read_tree(id, levels_below(&path))?;
         if pin.is_some_and(|pin| tree.pin() != *pin) {
             return Err(Error::missing(format!("the folder {id} in the store is not of the size that the lock says")));
         }
         tree.check(&path)?;
-        let made: Vec<(Option<FileRow>, Option<Found>)> = tree
+        let made: Vec<(Option<FileRow>, Option<FolderNode>)> = tree
             .entries
             .par_iter()
             .with_min_len(8)
@@ -219,7 +219,7 @@ impl Checkout<'_> {
                 Ok((None, Some(self.folder(&to, below.clone(), &entry.id, Some(&expected))?)))
             })
             .collect::<Result<_>>()?;
-        let seen = Seen::of_link(on_disk).map_err(|e| Error::io("look at", on_disk, e))?;
+        let seen = Seen::lstat(on_disk).map_err(|e| Error::io("look at", on_disk, e))?;
         let mut row: FolderRow = bytemuck::Zeroable::zeroed();
         let sum = tree.pin();
         (row.id, row.stat, row.rules) = (*id, seen.stat, self.rules.id());
@@ -234,7 +234,7 @@ impl Checkout<'_> {
             }
             new.folders.extend(folder);
         }
-        Ok(Found::New(Box::new(new)))
+        Ok(FolderNode::New(Box::new(new)))
     }
 
     /// A file or a symlink of a tree.
@@ -245,25 +245,25 @@ impl Checkout<'_> {
             let text = self.store.read(&entry.id, ObjectKind::Content)?;
             check_link(depth_of(path), &text).map_err(Error::usage)?;
             std::os::unix::fs::symlink(to_path(&text), to).map_err(|e| Error::io("create the symlink", to, e))?;
-            row.stat = Seen::of_link(to).map_err(|e| Error::io("look at", to, e))?.stat;
+            row.stat = Seen::lstat(to).map_err(|e| Error::io("look at", to, e))?.stat;
             row.stat.size = text.len() as u64;
             return Ok(row);
         }
         let made = if self.take_over(entry, to, path) {
             self.reused.lock().unwrap_or_else(|e| e.into_inner()).push(path.to_vec());
-            Made::File(None)
+            MaterialisedFile::File(None)
         } else {
             self.maker.file(&entry.id, entry.size, entry.kind == EntryKind::Executable, to)?
         };
-        if let Made::File(Some(stat)) = made {
+        if let MaterialisedFile::File(Some(stat)) = made {
             row.stat = stat;
             return Ok(row);
         }
-        let seen = if made == Made::Symlink {
+        let seen = if made == MaterialisedFile::Symlink {
             row.flags = FOLLOWED;
-            Seen::of(to)
+            Seen::stat(to)
         } else {
-            Seen::of_link(to)
+            Seen::lstat(to)
         };
         row.stat = seen.map_err(|e| Error::io("look at", to, e))?.stat;
         Ok(row)
@@ -275,7 +275,7 @@ impl Checkout<'_> {
         let from = self.folder.join(self.name).join(to_path(path));
         row.id == entry.id
             && (row.kind, row.flags) == (entry.kind as u8, 0)
-            && Seen::of_link(&from).is_ok_and(|seen| seen.stat == row.stat)
+            && Seen::lstat(&from).is_ok_and(|seen| seen.stat == row.stat)
             && fs::hard_link(&from, to).is_ok()
     }
 
@@ -297,7 +297,7 @@ impl Checkout<'_> {
     /// Puts the rows into the index, with the stat of the files after the rename.
     fn remember(
         &self,
-        at: &Place,
+        at: &TrackedPath,
         BuiltFolder { folder: built, mut rows }: BuiltFolder,
         pin: &Pin,
         generation: Option<Generation>,
@@ -320,7 +320,7 @@ impl Checkout<'_> {
             for file in &mut files[folder.first as usize..][..folder.files as usize] {
                 let path = join(&path, &names[file.name_at as usize..][..file.name_len as usize]);
                 if reused.binary_search(&path).is_ok()
-                    && let Ok(seen) = Seen::of_link(&built.join(to_path(&path)))
+                    && let Ok(seen) = Seen::lstat(&built.join(to_path(&path)))
                 {
                     // The link changed the ctime; any other difference is a change by another process.
                     let same = (seen.stat.mtime, seen.stat.size) == (file.stat.mtime, file.stat.size);
@@ -346,7 +346,7 @@ fn swap(new: &OsStr, dest: &WritablePath, folder: &OpenFolder) -> Result<Option<
     if rustix::fs::renameat_with(fd, new, fd, to, RenameFlags::EXCHANGE).is_ok() {
         return Ok(Some(new.to_os_string()));
     }
-    let aside = paths::sibling(Path::new(to)).into_os_string();
+    let aside = paths::temp_sibling(Path::new(to)).into_os_string();
     move_away(&folder.join(to), &folder.join(&aside)).map_err(fail)?;
     rustix::fs::renameat(fd, new, fd, to).map_err(|e| {
         let _ = rustix::fs::renameat(fd, &aside, fd, to);

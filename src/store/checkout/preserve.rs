@@ -16,7 +16,7 @@ use crate::store::fs::rename::remove;
 use crate::store::index::Rules;
 
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Carried {
+pub struct PreserveResult {
     /// Folders into which files moved, relative to the output.
     pub moved: Vec<Vec<u8>>,
     /// Some files could not move and are still in the old folder.
@@ -25,8 +25,8 @@ pub struct Carried {
 
 /// Moves ignored files of the folder `old` to the same names below `new`. `key` is the path of the output from the top
 /// of the repository. A file that exists at the new path with the same bytes stays, and does not count as left.
-pub fn carry_over(old: &Path, new: &Path, key: &[u8], rules: &dyn Rules) -> Carried {
-    let mut carried = Carried::default();
+pub fn carry_over(old: &Path, new: &Path, key: &[u8], rules: &dyn Rules) -> PreserveResult {
+    let mut carried = PreserveResult::default();
     if is_dir(old) {
         Carrier { old, new, key, rules, carried: &mut carried }.folder(&[], false);
     }
@@ -65,7 +65,7 @@ struct Carrier<'a> {
     new: &'a Path,
     key: &'a [u8],
     rules: &'a dyn Rules,
-    carried: &'a mut Carried,
+    carried: &'a mut PreserveResult,
 }
 
 impl Carrier<'_> {
@@ -190,7 +190,7 @@ mod tests {
         assert!(carry_over(&old, &new, b"out", &Notes).left);
         assert_eq!(fs::read_to_string(old.join("a.note")).unwrap(), "mine");
         write(&dir.path().join("plain/x"), "");
-        assert_eq!(carry_over(&dir.path().join("plain"), &new, b"out", &Notes), Carried::default());
+        assert_eq!(carry_over(&dir.path().join("plain"), &new, b"out", &Notes), PreserveResult::default());
         assert!(!strip(&dir.path().join("plain"), b"out", &Notes).unwrap());
         assert!(!dir.path().join("plain").exists());
     }

@@ -19,7 +19,7 @@ use crate::store::trees::EntryKind;
 /// with this `key`. Compares sizes and mtimes, but not ctimes, since the renames and links of this program change them.
 pub fn changed(old: &Path, view: View<'_>, key: &[u8], rules: &dyn Rules) -> Option<PathBuf> {
     // A dangling link counted as missing when it was scanned.
-    let seen = Seen::of(old).ok()?;
+    let seen = Seen::stat(old).ok()?;
     let looked_at_a_folder = !view.folders.is_empty();
     if seen.is_dir() && looked_at_a_folder {
         return Compare { old, view, key, rules }.folder(&[]);
@@ -51,7 +51,7 @@ impl Compare<'_> {
             let Ok(entry) = entry else { return here() };
             let name = entry.file_name();
             let below = join(path, name.as_bytes());
-            let Ok(seen) = Seen::of_link(&entry.path()) else { return Some(to_path(&below).to_path_buf()) };
+            let Ok(seen) = Seen::lstat(&entry.path()) else { return Some(to_path(&below).to_path_buf()) };
             if self.rules.ignored(&join(self.key, &below), seen.is_dir()) {
                 continue;
             }

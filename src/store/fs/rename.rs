@@ -11,7 +11,7 @@ use std::path::Path;
 use rustix::fs::{CWD, RenameFlags};
 use rustix::io::Errno;
 
-use crate::store::fs::paths::sibling;
+use crate::store::fs::paths::temp_sibling;
 
 /// Moves `from` to `to`, a free name in the same folder. If it fails and `to` does not exist, `from` is unchanged.
 pub fn move_away(from: &Path, to: &Path) -> io::Result<()> {
@@ -32,7 +32,7 @@ pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
 
 fn by_copy(from: &Path, to: &Path) -> io::Result<()> {
     // The name marks it as temporary: after a kill the partial copy is worthless.
-    let new = sibling(from);
+    let new = temp_sibling(from);
     copy(from, &new).and_then(|()| fs::rename(&new, to)).inspect_err(|_| drop(remove(&new)))?;
     remove(from)
 }

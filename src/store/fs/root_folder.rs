@@ -104,7 +104,7 @@ impl RootFolder {
     /// Converts a path of the file system to one relative to the root.
     pub fn below<'p>(&self, path: &'p Path) -> io::Result<&'p Path> {
         path.strip_prefix(&self.path)
-            .map_err(|_| io::Error::new(ErrorKind::InvalidInput, "it lies outside of the folder"))
+            .map_err(|_| io::Error::new(ErrorKind::InvalidInput, "it location outside of the folder"))
     }
 
     /// The entries of a folder, sorted; none if the folder does not exist.

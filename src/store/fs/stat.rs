@@ -75,12 +75,12 @@ impl From<&Stat> for FileStat {
 }
 
 impl Seen {
-    pub fn of(path: &Path) -> rustix::io::Result<Seen> {
+    pub fn stat(path: &Path) -> rustix::io::Result<Seen> {
         rustix::fs::stat(path).map(Seen::from)
     }
 
     /// The stat of the path itself, even if it is a symlink.
-    pub fn of_link(path: &Path) -> rustix::io::Result<Seen> {
+    pub fn lstat(path: &Path) -> rustix::io::Result<Seen> {
         rustix::fs::lstat(path).map(Seen::from)
     }
 
@@ -176,12 +176,12 @@ mod tests {
         let clock = Clock::new();
         let file = dir.path().join("f");
         std::fs::write(&file, "x").unwrap();
-        let seen = Seen::of(&file).unwrap();
+        let seen = Seen::stat(&file).unwrap();
         assert!(clock.stamp(dir.path()).is_racy(&seen));
         std::thread::sleep(std::time::Duration::from_millis(40));
         assert!(!clock.stamp(dir.path()).is_racy(&seen));
         std::fs::rename(&file, dir.path().join("g")).unwrap();
-        let moved = Seen::of(&dir.path().join("g")).unwrap();
+        let moved = Seen::stat(&dir.path().join("g")).unwrap();
         let stamp = clock.stamp(dir.path());
         assert!(stamp.is_racy(&moved) && !stamp.is_racy_after_rename(&moved.stat, moved.device));
         let foreign = Seen { device: seen.device ^ 1, ..seen };
@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn without_a_clock_everything_is_racy() {
-        let seen = Seen::of(Path::new("/")).unwrap();
+        let seen = Seen::stat(Path::new("/")).unwrap();
         assert!(Clock::new().stamp(Path::new("/proc/none")).is_racy(&seen));
     }
 }

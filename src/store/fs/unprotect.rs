@@ -15,7 +15,7 @@ use rustix::io::Errno;
 
 use super::writable::WritablePath;
 use crate::error::{Error, Result};
-use crate::store::fs::paths::sibling;
+use crate::store::fs::paths::temp_sibling;
 
 /// Replaces every file at or below a path that has further hard links by a writable copy. Follows no symlink, and works
 /// in the folders that it opened: a folder that is swapped for a link leads nowhere else.
@@ -48,7 +48,7 @@ fn unprotect_in(folder: &OwnedFd, name: &OsStr, shown: &Path) -> std::result::Re
             Ok(())
         }
         FileType::RegularFile if stat.st_nlink > 1 => {
-            let copy = sibling(Path::new(name));
+            let copy = temp_sibling(Path::new(name));
             copy_in(folder, name, copy.as_os_str()).map_err(|e| {
                 let _ = unlinkat(folder, &copy, AtFlags::empty());
                 (shown.to_path_buf(), Errno::from_io_error(&e).unwrap_or(Errno::IO))

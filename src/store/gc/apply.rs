@@ -49,7 +49,7 @@ pub fn apply(
         let folder = run.path.parent().and_then(|folder| store.root().below(folder).ok());
         let _ = folder.map(|folder| store.root().remove_folder(folder));
     }
-    let mut fresh = Fresh { store, open: None, named: Vec::new(), has: HashSet::new(), written: 0 };
+    let mut fresh = PackBuilder { store, open: None, named: Vec::new(), has: HashSet::new(), written: 0 };
     let rewrite: HashSet<PackId> = plan.rewrite.iter().copied().collect();
     let old: Vec<_> = census.packs.iter().filter(|found| rewrite.contains(&found.pack.id)).collect();
     for found in &old {
@@ -58,7 +58,7 @@ pub fn apply(
     for loose in &plan.fold {
         fresh.take_loose(&loose.id)?;
     }
-    let Fresh { named, has, written, .. } = fresh.close()?;
+    let PackBuilder { named, has, written, .. } = fresh.close()?;
     freed.packs = named.len();
     let gone: HashSet<PackId> = plan.packs.iter().copied().collect();
     for found in &census.packs {
@@ -99,9 +99,9 @@ fn remove(store: &Store, path: &Path, size: u64, freed: &mut Freed) -> Result<bo
 }
 
 /// Writes packs of the needed objects.
-struct Fresh<'s> {
+struct PackBuilder<'s> {
     store: &'s Store,
-    open: Option<Open>,
+    open: Option<OpenPack>,
     named: Vec<PackId>,
     /// Objects in these packs.
     has: HashSet<ObjectId>,
@@ -109,23 +109,23 @@ struct Fresh<'s> {
     written: u64,
 }
 
-struct Open {
-    path: Temp,
+struct OpenPack {
+    path: TempFile,
     file: Arc<File>,
-    writer: PackWriter<BufWriter<Shared>>,
+    writer: PackWriter<BufWriter<SharedFile>>,
 }
 
-struct Temp(PathBuf);
+struct TempFile(PathBuf);
 
-impl Drop for Temp {
+impl Drop for TempFile {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.0);
     }
 }
 
-struct Shared(Arc<File>);
+struct SharedFile(Arc<File>);
 
-impl io::Write for Shared {
+impl io::Write for SharedFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         io::Write::write(&mut &*self.0, bytes)
     }
@@ -135,11 +135,11 @@ impl io::Write for Shared {
     }
 }
 
-impl Fresh<'_> {
+impl PackBuilder<'_> {
     /// Copies the needed objects. An object that fails verification moves to quarantine, as on any read.
     fn take_pack(&mut self, pack: &Pack, needed: &HashSet<ObjectId>) -> Result<()> {
         let mut rows: Vec<_> =
-            pack.index.iter().filter(|row| needed.contains(&row.id) && !pack.dead.contains(&row.id)).collect();
+            pack.index.iter().filter(|row| needed.contains(&row.id) && !pack.tombstoned.contains(&row.id)).collect();
         rows.sort_by_key(|row| row.offset);
         let mut bad = Vec::new();
         for row in rows {
@@ -153,7 +153,7 @@ impl Fresh<'_> {
                 bad.push(row);
             }
         }
-        if bad.is_empty() { Ok(()) } else { self.store.bury(pack, &bad).map(drop) }
+        if bad.is_empty() { Ok(()) } else { self.store.tombstone(pack, &bad).map(drop) }
     }
 
     /// Copies a loose object; one that fails verification stays where it is.
@@ -174,12 +174,13 @@ impl Fresh<'_> {
         let open = match &mut self.open {
             Some(open) => open,
             None => {
-                let path = Temp(self.store.temp()?);
+                let path = TempFile(self.store.temp()?);
                 let fail = |e| self.store.refused("write", &path.0, e);
                 let file = create_private(&path.0).map_err(fail)?;
                 let file = Arc::new(file);
-                let writer = PackWriter::new(BufWriter::with_capacity(1 << 20, Shared(file.clone()))).map_err(fail)?;
-                self.open.insert(Open { path, file, writer })
+                let writer =
+                    PackWriter::new(BufWriter::with_capacity(1 << 20, SharedFile(file.clone()))).map_err(fail)?;
+                self.open.insert(OpenPack { path, file, writer })
             }
         };
         open.writer.add(id, kind, bytes).map_err(|e| self.store.refused("write", &open.path.0, e))?;
@@ -188,7 +189,7 @@ impl Fresh<'_> {
     }
 
     fn finish(&mut self) -> Result<()> {
-        let Some(Open { path, file, writer }) = self.open.take() else { return Ok(()) };
+        let Some(OpenPack { path, file, writer }) = self.open.take() else { return Ok(()) };
         let (index, id) = writer.finish().map_err(|e| self.store.refused("write", &path.0, e))?;
         self.written += index.file_length();
         self.store.name_pack(&path.0, &file, &id)?;

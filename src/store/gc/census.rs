@@ -126,7 +126,7 @@ pub(in crate::store) fn entries(store: &Store, below: impl AsRef<Path>) -> Resul
 }
 
 fn look(path: &Path) -> Option<FoundFile> {
-    let seen = Seen::of_link(path).ok().filter(Seen::is_file)?;
+    let seen = Seen::lstat(path).ok().filter(Seen::is_file)?;
     let time = seen.stat.mtime.div_euclid(1_000_000_000);
     Some(FoundFile { path: path.to_path_buf(), size: seen.stat.size, time })
 }

@@ -75,7 +75,7 @@ pub fn plan(census: &Census, needed: &HashSet<ObjectId>, rules: Rules) -> Plan {
     let mut kept_small = Vec::new();
     for found in &census.packs {
         let pack = &found.pack;
-        let dead = |id: &ObjectId| pack.dead.contains(id) || !needed.contains(id);
+        let dead = |id: &ObjectId| pack.tombstoned.contains(id) || !needed.contains(id);
         let (mut count, mut bytes, mut all) = (0, 0u64, 0u64);
         for row in pack.index.iter() {
             all += row.length;

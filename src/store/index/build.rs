@@ -4,9 +4,9 @@ use super::format::{FileRow, FolderRow, Rows, View};
 use crate::store::trees::{self, EntryKind};
 
 /// A folder of a scan, with its subfolders.
-pub enum Found {
+pub enum FolderNode {
     /// The old rows from this index to the end of the subtree are unchanged.
-    Kept(usize),
+    Unchanged(usize),
     New(Box<Folder>),
 }
 
@@ -17,22 +17,22 @@ pub struct Folder {
     /// With names in `names`.
     pub files: Vec<FileRow>,
     pub names: Vec<u8>,
-    pub folders: Vec<Found>,
+    pub folders: Vec<FolderNode>,
 }
 
-impl Found {
+impl FolderNode {
     pub fn row<'a>(&'a self, old: View<'a>) -> (&'a [u8], &'a FolderRow) {
         match self {
-            Found::Kept(at) => (old.path(&old.folders[*at]), &old.folders[*at]),
-            Found::New(folder) => (&folder.path, &folder.row),
+            FolderNode::Unchanged(at) => (old.path(&old.folders[*at]), &old.folders[*at]),
+            FolderNode::New(folder) => (&folder.path, &folder.row),
         }
     }
 }
 
 /// Lays the rows out in preorder; `None` if there are too many.
-pub fn flatten(found: Found, old: View<'_>, rows: &mut Rows) -> Option<()> {
+pub fn flatten(found: FolderNode, old: View<'_>, rows: &mut Rows) -> Option<()> {
     let folder = match found {
-        Found::Kept(at) => {
+        FolderNode::Unchanged(at) => {
             let base = rows.folders.len();
             for row in &old.folders[at..old.end(at)] {
                 let end = u32::try_from((row.end as usize).saturating_sub(at) + base).ok()?;
@@ -41,7 +41,7 @@ pub fn flatten(found: Found, old: View<'_>, rows: &mut Rows) -> Option<()> {
             }
             return Some(());
         }
-        Found::New(folder) => folder,
+        FolderNode::New(folder) => folder,
     };
     let at = rows.folders.len();
     let own = View { folders: &[], files: &folder.files, names: &folder.names };

@@ -74,7 +74,7 @@ struct TopRow {
     folders: [u64; 2],
     files: [u64; 2],
     names: [u64; 2],
-    marks: Marks,
+    marks: TopMarks,
 }
 
 /// "This id was complete in that generation of the store"; zeroes for never.
@@ -109,7 +109,7 @@ pub struct Base {
 /// Facts about a top, besides its rows, that no scan can find out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Pod, Zeroable)]
 #[repr(C)]
-pub struct Marks {
+pub struct TopMarks {
     pub stored: Stored,
     pub base: Base,
 }
@@ -269,14 +269,14 @@ impl Loaded {
         part(self.bytes(&self.names), [row.key_at, row.key_len])
     }
 
-    pub fn find(&self, key: &[u8]) -> Option<(View<'_>, Marks)> {
+    pub fn find(&self, key: &[u8]) -> Option<(View<'_>, TopMarks)> {
         let tops: &[TopRow] = self.rows(&self.tops);
         let at = tops.binary_search_by(|row| self.key(row).cmp(key)).ok()?;
         Some((self.top(&tops[at]), tops[at].marks))
     }
 
     /// All tops in the order of their keys.
-    pub fn iter(&self) -> impl Iterator<Item = (&[u8], View<'_>, Marks)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], View<'_>, TopMarks)> {
         self.rows::<TopRow>(&self.tops).iter().map(|row| (self.key(row), self.top(row), row.marks))
     }
 }
@@ -294,7 +294,7 @@ fn checksum(bytes: &[u8]) -> ObjectId {
 }
 
 /// The bytes of an index that holds `tops`, which are sorted by key.
-pub fn encode(tops: &[(&[u8], View<'_>, Marks)], options: u32) -> Vec<u8> {
+pub fn encode(tops: &[(&[u8], View<'_>, TopMarks)], options: u32) -> Vec<u8> {
     let mut header =
         Header { magic: MAGIC, version: VERSION, options, tops: 0, folders: 0, files: 0, names: 0, spare: [0; 2] };
     let mut rows = Vec::with_capacity(tops.len());

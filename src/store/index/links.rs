@@ -12,7 +12,7 @@ use crate::store::fs::paths::to_path;
 use crate::store::trees::rules::check_link;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Link {
+pub enum LinkContent {
     /// Kept as a link with this text.
     Kept(Vec<u8>),
     /// Leads out of the top, to a file or a folder.
@@ -21,27 +21,27 @@ pub enum Link {
 }
 
 /// The paths of a top, for resolving the links below it.
-pub struct Home {
+pub struct LinkBase {
     /// As it is spelled.
     path: PathBuf,
     /// Without symlinks.
     real: PathBuf,
 }
 
-impl Home {
-    pub fn new(path: &Path) -> Result<Home> {
+impl LinkBase {
+    pub fn new(path: &Path) -> Result<LinkBase> {
         let real = std::fs::canonicalize(path).map_err(|e| Error::io("open", path, e))?;
-        Ok(Home { path: path.to_path_buf(), real })
+        Ok(LinkBase { path: path.to_path_buf(), real })
     }
 
     /// `link` is relative to the top.
-    pub fn resolve(&self, link: &[u8]) -> Result<Link> {
+    pub fn resolve(&self, link: &[u8]) -> Result<LinkContent> {
         let path = self.path.join(to_path(link));
         let text = std::fs::read_link(&path).map_err(|e| Error::io("read the symlink", &path, e))?;
         let real = match std::fs::canonicalize(&path) {
             Ok(real) => real,
             Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
-                return Ok(Link::Kept(text.as_os_str().as_bytes().to_vec()));
+                return Ok(LinkContent::Kept(text.as_os_str().as_bytes().to_vec()));
             }
             Err(e) if e.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
                 return Err(Error::new(Kind::Io, format!("{} is a symlink that leads to itself", path.display()))
@@ -54,22 +54,22 @@ impl Home {
             // The link names a path in the top. If that is a link that leads out, it is handled on its own.
             let named = self.real.join(folder).join(&text);
             if real.starts_with(&self.real) || named.parent().is_some_and(|p| self.holds(p)) {
-                return Ok(Link::Kept(text.as_os_str().as_bytes().to_vec()));
+                return Ok(LinkContent::Kept(text.as_os_str().as_bytes().to_vec()));
             }
         }
         let Ok(target) = real.strip_prefix(&self.real) else {
             let kind = std::fs::metadata(&real).map_err(|e| Error::io("look at", &path, e))?;
             return match (kind.is_file(), kind.is_dir()) {
-                (true, _) => Ok(Link::File),
-                (_, true) => Ok(Link::Folder),
+                (true, _) => Ok(LinkContent::File),
+                (_, true) => Ok(LinkContent::Folder),
                 _ => Err(special(&path)),
             };
         };
-        Ok(Link::Kept(relative(folder, target).as_os_str().as_bytes().to_vec()))
+        Ok(LinkContent::Kept(relative(folder, target).as_os_str().as_bytes().to_vec()))
     }
 }
 
-impl Home {
+impl LinkBase {
     /// Is this folder of the top free of symlinks, itself included?
     fn is_real(&self, folder: &Path) -> bool {
         std::fs::canonicalize(self.path.join(folder)).is_ok_and(|f| f == self.real.join(folder))
@@ -112,8 +112,8 @@ mod tests {
         std::fs::create_dir_all(dir.path().join("other")).unwrap();
         std::fs::write(top.join("file"), "x").unwrap();
         std::fs::write(dir.path().join("other/file"), "x").unwrap();
-        let home = Home::new(&top).unwrap();
-        let kept = |text: &str| Some(Link::Kept(text.as_bytes().to_vec()));
+        let home = LinkBase::new(&top).unwrap();
+        let kept = |text: &str| Some(LinkContent::Kept(text.as_bytes().to_vec()));
         let absolute = top.join("file").to_str().unwrap().to_string();
         for (at, text, want) in [
             ("l", "file", kept("file")),
@@ -122,9 +122,9 @@ mod tests {
             ("a/n", absolute.as_str(), kept("../file")),
             ("a/up", "..", kept("..")),
             ("self", ".", kept(".")),
-            ("out", "../other/file", Some(Link::File)),
-            ("outs", "../other", Some(Link::Folder)),
-            ("through", "outs/file", Some(Link::File)),
+            ("out", "../other/file", Some(LinkContent::File)),
+            ("outs", "../other", Some(LinkContent::Folder)),
+            ("through", "outs/file", Some(LinkContent::File)),
             ("twice", "out", kept("out")),
             ("gone", "../nowhere", kept("../nowhere")),
             ("loop", "loop", None),

@@ -34,8 +34,8 @@ use rayon::prelude::*;
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
-use self::format::{Base, FileRow, Loaded, Marks, RACY, Rows, Stored, View};
-use self::links::{Home, special};
+use self::format::{Base, FileRow, Loaded, RACY, Rows, Stored, TopMarks, View};
+use self::links::{LinkBase, special};
 use self::read::Reader;
 use self::rows::{file_pin, find_file, folder_pin, same_but_renamed, single};
 use self::walk::Walk;
@@ -43,7 +43,7 @@ use super::id::{ObjectId, Pin};
 use crate::document::Bounds;
 use crate::error::{Error, Result};
 use crate::event::Sink;
-use crate::store::fs::paths::{self, Place, join};
+use crate::store::fs::paths::{self, TrackedPath, join};
 use crate::store::fs::stat::{Clock, Seen, Stamp};
 use crate::store::trees::EntryKind;
 
@@ -75,7 +75,7 @@ impl Rules for NoRules {
 
 /// An entry below a folder at its last scan. Paths are relative to that folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listed {
+pub struct ListedEntry {
     pub path: Vec<u8>,
     pub kind: EntryKind,
     pub id: ObjectId,
@@ -108,36 +108,36 @@ pub struct StatIndex {
 #[derive(Clone, Default)]
 struct Top {
     rows: Rows,
-    marks: Marks,
+    marks: TopMarks,
 }
 
 /// The rows of a top, loaded or changed.
-enum Known<'a> {
-    Loaded(View<'a>, Marks),
+enum TopRows<'a> {
+    Loaded(View<'a>, TopMarks),
     Learnt(Arc<Top>),
     Nothing,
 }
 
-impl Known<'_> {
+impl TopRows<'_> {
     fn view(&self) -> View<'_> {
         match self {
-            Known::Loaded(view, _) => *view,
-            Known::Learnt(top) => top.rows.view(),
-            Known::Nothing => View::default(),
+            TopRows::Loaded(view, _) => *view,
+            TopRows::Learnt(top) => top.rows.view(),
+            TopRows::Nothing => View::default(),
         }
     }
 
-    fn marks(&self) -> Marks {
+    fn marks(&self) -> TopMarks {
         match self {
-            Known::Loaded(_, marks) => *marks,
-            Known::Learnt(top) => top.marks,
-            Known::Nothing => Marks::default(),
+            TopRows::Loaded(_, marks) => *marks,
+            TopRows::Learnt(top) => top.marks,
+            TopRows::Nothing => TopMarks::default(),
         }
     }
 
     fn to_top(&self) -> Top {
         match self {
-            Known::Learnt(top) => (**top).clone(),
+            TopRows::Learnt(top) => (**top).clone(),
             _ => Top { rows: self.view().to_rows(), marks: self.marks() },
         }
     }
@@ -181,9 +181,9 @@ impl StatIndex {
     }
 
     /// Scans each path and returns its pin; `None` for a path that does not exist. Hashes new and changed files.
-    pub fn look(&self, places: &[Place], rules: &dyn Rules, sink: &dyn Sink) -> Vec<Result<Option<Pin>>> {
+    pub fn look(&self, places: &[TrackedPath], rules: &dyn Rules, sink: &dyn Sink) -> Vec<Result<Option<Pin>>> {
         let reader = Reader::new(self, sink);
-        let look = |place: &Place| self.look_at(place, rules, &reader);
+        let look = |place: &TrackedPath| self.look_at(place, rules, &reader);
         // For a few paths, waking the other threads takes longer.
         if places.len() < FEW {
             return places.iter().map(look).collect();
@@ -191,7 +191,7 @@ impl StatIndex {
         places.par_iter().with_min_len(FEW / 2).map(look).collect()
     }
 
-    fn look_at(&self, place: &Place, rules: &dyn Rules, reader: &Reader<'_>) -> Result<Option<Pin>> {
+    fn look_at(&self, place: &TrackedPath, rules: &dyn Rules, reader: &Reader<'_>) -> Result<Option<Pin>> {
         let known = self.known(place.key());
         let seen = match self.stat(place) {
             Ok(seen) => seen,
@@ -219,14 +219,20 @@ impl StatIndex {
         Ok(Some(file_pin(&row)))
     }
 
-    fn look_at_folder(&self, place: &Place, known: Known<'_>, rules: &dyn Rules, reader: &Reader<'_>) -> Result<Pin> {
+    fn look_at_folder(
+        &self,
+        place: &TrackedPath,
+        known: TopRows<'_>,
+        rules: &dyn Rules,
+        reader: &Reader<'_>,
+    ) -> Result<Pin> {
         let path = place.on_disk(&self.top);
         let open = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let top = rustix::fs::open(&path, open, Mode::empty()).map_err(|e| Error::io("open", &path, e))?;
         let old = known.view();
         let mut dirty = None;
         if let Some(row) = old.folders.first() {
-            let all = scan::dirty(&top, old, rules.id(), &|| Home::new(&path).ok());
+            let all = scan::dirty(&top, old, rules.id(), &|| LinkBase::new(&path).ok());
             if all.none_in(0, old.folders.len()) {
                 return Ok(folder_pin(row));
             }
@@ -241,7 +247,7 @@ impl StatIndex {
 
     /// Trusts a file that the caller renamed away and back, if only the ctime differs: another process may have written
     /// to it.
-    pub fn trust_returned(&self, place: &Place, pin: &Pin) -> Result<()> {
+    pub fn trust_returned(&self, place: &TrackedPath, pin: &Pin) -> Result<()> {
         if pin.is_dir() {
             return self.trust(place, pin);
         }
@@ -263,7 +269,7 @@ impl StatIndex {
     /// Records the content of a path that the caller renamed, linked or wrote itself. For a folder, takes over the
     /// known rows of the folder with this inode and content, so that moving a folder away and back hashes nothing;
     /// without such rows the next scan hashes.
-    pub fn trust(&self, place: &Place, pin: &Pin) -> Result<()> {
+    pub fn trust(&self, place: &TrackedPath, pin: &Pin) -> Result<()> {
         let seen = self.stat(place).map_err(|e| Error::io("look at", place.on_disk(&self.top), e))?;
         let stamp = self.stamp();
         let racy = if stamp.is_racy_after_rename(&seen.stat, seen.device) { RACY } else { 0 };
@@ -288,12 +294,12 @@ impl StatIndex {
         let row = &mut top.rows.folders[0];
         row.stat = seen.stat;
         row.flags |= u32::from(racy);
-        self.learn(place.key(), top.rows, Marks { base: known.marks().base, ..top.marks });
+        self.learn(place.key(), top.rows, TopMarks { base: known.marks().base, ..top.marks });
         Ok(())
     }
 
     /// The entries below a scanned folder, in the order of the walk; `None` if it was not scanned.
-    pub fn detail(&self, place: &Place) -> Option<Vec<Listed>> {
+    pub fn detail(&self, place: &TrackedPath) -> Option<Vec<ListedEntry>> {
         let known = self.known(place.key());
         let view = known.view();
         view.folders.first()?;
@@ -302,9 +308,9 @@ impl StatIndex {
             let path = view.path(folder);
             if !path.is_empty() && folder.count > 0 {
                 let (path, kind) = (path.to_vec(), EntryKind::Tree);
-                all.push(Listed { path, kind, id: folder.id, size: folder.bytes });
+                all.push(ListedEntry { path, kind, id: folder.id, size: folder.bytes });
             }
-            all.extend(view.files_of(folder).iter().map(|row| Listed {
+            all.extend(view.files_of(folder).iter().map(|row| ListedEntry {
                 path: join(path, view.name(row)),
                 kind: EntryKind::from_byte(row.kind).unwrap_or(EntryKind::File),
                 id: row.id,
@@ -315,24 +321,24 @@ impl StatIndex {
     }
 
     /// Forgets a path: the next scan reads it again.
-    pub fn forget_place(&self, place: &Place) {
+    pub fn forget_place(&self, place: &TrackedPath) {
         self.forget(place.key());
     }
 
     /// Keeps the rows of a path but trusts none: the next scan reads the files again, and a checkout takes none of them
     /// over.
-    pub fn doubt(&self, place: &Place) {
+    pub fn doubt(&self, place: &TrackedPath) {
         let known = self.known(place.key());
         let mut top = known.to_top();
         top.rows.files.iter_mut().for_each(|row| row.flags |= RACY);
         top.rows.folders.iter_mut().for_each(|row| row.flags |= u32::from(RACY));
-        if !matches!(known, Known::Nothing) {
+        if !matches!(known, TopRows::Nothing) {
             self.learn(place.key(), top.rows, top.marks);
         }
     }
 
     /// The pin of a path at its last scan, without scanning again.
-    pub fn remembered(&self, place: &Place) -> Option<Pin> {
+    pub fn remembered(&self, place: &TrackedPath) -> Option<Pin> {
         let known = self.known(place.key());
         known.view().folders.first().map(folder_pin).or_else(|| single(known.view()).map(file_pin))
     }
@@ -368,7 +374,7 @@ impl StatIndex {
         let bytes = format::encode(&tops, u32::from(self.file_mode));
         let write = || {
             std::fs::create_dir_all(self.file.parent().unwrap_or(&self.top))?;
-            let beside = paths::sibling(&self.file);
+            let beside = paths::temp_sibling(&self.file);
             std::fs::write(&beside, &bytes).and_then(|()| std::fs::rename(&beside, &self.file)).inspect_err(|_| {
                 let _ = std::fs::remove_file(&beside);
             })
@@ -383,8 +389,8 @@ impl StatIndex {
         self.clock.stamp(self.file.parent().unwrap_or(&self.top))
     }
 
-    fn stat(&self, place: &Place) -> rustix::io::Result<Seen> {
-        let Place::Inside(path) = place else { return Seen::of(&place.on_disk(&self.top)) };
+    fn stat(&self, place: &TrackedPath) -> rustix::io::Result<Seen> {
+        let TrackedPath::Inside(path) = place else { return Seen::stat(&place.on_disk(&self.top)) };
         let name = if path.is_root() { "." } else { path.as_str() };
         let seen = rustix::fs::statat(self.open_top()?, name, AtFlags::SYMLINK_NOFOLLOW).map(Seen::from)?;
         self.note_link(place.key(), seen.is_link());
@@ -436,13 +442,13 @@ impl StatIndex {
         FileRow { id, stat: seen.stat, name_at: 0, name_len: 0, kind: kind as u8, flags: racy }
     }
 
-    fn known(&self, key: &[u8]) -> Known<'_> {
+    fn known(&self, key: &[u8]) -> TopRows<'_> {
         match self.read().get(key) {
-            Some(Some(top)) => return Known::Learnt(top.clone()),
-            Some(None) => return Known::Nothing,
+            Some(Some(top)) => return TopRows::Learnt(top.clone()),
+            Some(None) => return TopRows::Nothing,
             None => {}
         }
-        self.loaded.find(key).map_or(Known::Nothing, |(view, marks)| Known::Loaded(view, marks))
+        self.loaded.find(key).map_or(TopRows::Nothing, |(view, marks)| TopRows::Loaded(view, marks))
     }
 
     fn find_top(&self, fits: impl Fn(View<'_>) -> bool) -> Option<Top> {
@@ -455,24 +461,24 @@ impl StatIndex {
     }
 
     /// The rows of a folder at its last scan, for a checkout that takes over unchanged files.
-    pub(super) fn rows(&self, place: &Place) -> Rows {
+    pub(super) fn rows(&self, place: &TrackedPath) -> Rows {
         self.known(place.key()).to_top().rows
     }
 
     /// Adopts the rows of a folder that a checkout made, with the generation of the store in which it is complete, if
     /// known.
-    pub(super) fn adopt(&self, place: &Place, rows: Rows, stored: Option<(ObjectId, [u8; 16])>) {
+    pub(super) fn adopt(&self, place: &TrackedPath, rows: Rows, stored: Option<(ObjectId, [u8; 16])>) {
         let stored = stored.map(|(id, generation)| Stored { id, generation }).unwrap_or_default();
-        self.learn(place.key(), rows, Marks { stored, ..self.known(place.key()).marks() });
+        self.learn(place.key(), rows, TopMarks { stored, ..self.known(place.key()).marks() });
     }
 
     /// Keeps the result of a scan, which the next scan would find as well.
-    fn keep(&self, key: &[u8], rows: Rows, marks: Marks) {
+    fn keep(&self, key: &[u8], rows: Rows, marks: TopMarks) {
         self.write().insert(key.to_vec(), Some(Arc::new(Top { rows, marks })));
     }
 
     /// Keeps facts that no scan can find out.
-    fn learn(&self, key: &[u8], rows: Rows, marks: Marks) {
+    fn learn(&self, key: &[u8], rows: Rows, marks: TopMarks) {
         self.keep(key, rows, marks);
         self.unsaved.store(true, Ordering::Release);
     }
@@ -485,18 +491,18 @@ impl StatIndex {
     /// Forgets the content of a path; keeps the version that the lock pinned last.
     fn forget(&self, key: &[u8]) {
         let known = self.known(key);
-        let Marks { base, .. } = known.marks();
+        let TopMarks { base, .. } = known.marks();
         if base == Base::default() {
             return self.drop_top(key);
         }
-        let (view, marks) = (known.view(), Marks { base, ..Marks::default() });
+        let (view, marks) = (known.view(), TopMarks { base, ..TopMarks::default() });
         if known.marks() != marks || !view.folders.is_empty() || !view.files.is_empty() {
             self.learn(key, Rows::default(), marks);
         }
     }
 
     fn drop_top(&self, key: &[u8]) {
-        if !matches!(self.known(key), Known::Nothing) {
+        if !matches!(self.known(key), TopRows::Nothing) {
             self.write().insert(key.to_vec(), None);
             self.unsaved.store(true, Ordering::Release);
         }

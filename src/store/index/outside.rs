@@ -10,7 +10,7 @@ use super::format::FOLLOWED;
 use crate::error::{Error, Result};
 use crate::path::links::FolderLinks;
 use crate::shell::word;
-use crate::store::fs::paths::{Place, join, to_path};
+use crate::store::fs::paths::{TrackedPath, join, to_path};
 use crate::store::fs::writable::real_path;
 use crate::store::id::Pin;
 use crate::store::trees::EntryKind;
@@ -19,9 +19,9 @@ impl StatIndex {
     /// Checks that the content of a path is inside the repository. The index scanned the path with the result `pin`.
     ///
     /// Errors (usage): the path, a folder above it, or a link below it leads out.
-    pub fn must_lie_inside(&self, place: &Place, pin: Option<&Pin>, links: &mut FolderLinks) -> Result<()> {
+    pub fn must_lie_inside(&self, place: &TrackedPath, pin: Option<&Pin>, links: &mut FolderLinks) -> Result<()> {
         // A folder of lockstep's own holds content from other sources until it is stored.
-        if let Place::Inside(path) = place {
+        if let TrackedPath::Inside(path) = place {
             let is_parent_outside = links.real_parent(path).is_some_and(|real| self.bounds.outside(real).is_some());
             if is_parent_outside || self.is_link(place.key()) {
                 self.judge(&place.on_disk(&self.top), None)?;
@@ -31,7 +31,7 @@ impl StatIndex {
     }
 
     /// Checks the links below a scanned folder.
-    fn links_of(&self, place: &Place) -> Result<()> {
+    fn links_of(&self, place: &TrackedPath) -> Result<()> {
         let known = self.known(place.key());
         let view = known.view();
         let is_link = |flags: u8| flags & FOLLOWED != 0;
@@ -70,10 +70,10 @@ impl StatIndex {
                 .hint("or list it in .lockstepignore; a dep of a stage may lie outside: it is hashed and never stored"),
             Some(link) => {
                 let link = self.shown(link);
-                Error::usage(format!("{shown} lies behind the symlink {link}, and so in {real}, {place}"))
+                Error::usage(format!("{shown} location behind the symlink {link}, and so in {real}, {place}"))
                     .hint(format!("name the path by its real folders, or replace {link} by a folder"))
             }
-            None => Error::usage(format!("{shown} lies {place}")).hint("name a path among your own files"),
+            None => Error::usage(format!("{shown} location {place}")).hint("name a path among your own files"),
         };
         Err(error.because("the content of outputs and data is stored and pushed, so it must lie in the repository"))
     }
@@ -94,7 +94,7 @@ mod tests {
     use crate::path::RepoPath;
     use crate::store::NoRules;
 
-    fn check(index: &StatIndex, place: &Place) -> Result<()> {
+    fn check(index: &StatIndex, place: &TrackedPath) -> Result<()> {
         let pin = index.look(std::slice::from_ref(place), &NoRules, &Silent).pop().unwrap()?;
         index.must_lie_inside(place, pin.as_ref(), &mut FolderLinks::below(index.top()))
     }
@@ -114,7 +114,7 @@ mod tests {
         let (git, objects) = ([top.join(".git")], top.join(".git/objects"));
         let bounds = Bounds::new(&top, &git, Some(&objects));
         let index = StatIndex::open(&root.join("index"), &top, true).within(bounds);
-        let data = Place::Inside(RepoPath::root().join("data").unwrap());
+        let data = TrackedPath::Inside(RepoPath::root().join("data").unwrap());
         for (text, want) in [
             ("../src/f", None),
             ("../src", None),

@@ -7,10 +7,10 @@ use std::time::Duration;
 use super::StatIndex;
 use super::format::RACY;
 use crate::error::{Error, Kind, Result};
-use crate::event::{Doing, Event, Sink};
+use crate::event::{Activity, Event, Sink};
 use crate::lfs;
 use crate::store::fs::stat::{Seen, Stamp};
-use crate::store::hash::{self, Trouble};
+use crate::store::hash::{self, HashError};
 use crate::store::id::ObjectId;
 
 /// For a fresh file of this size it pays to wait a tick, so that the next scan need not read it again.
@@ -29,7 +29,7 @@ pub struct Reader<'a> {
     pub file_mode: bool,
 }
 
-pub struct Read {
+pub struct FileRead {
     pub id: ObjectId,
     pub seen: Seen,
     /// [`RACY`] or 0.
@@ -47,23 +47,25 @@ impl<'a> Reader<'a> {
 
     /// Reads the file `name` in the folder `fd`, last seen as `seen`; `path` is for messages, `key` is its key in the
     /// index.
-    pub fn read(&self, fd: &OwnedFd, name: &[u8], path: &Path, key: &[u8], seen: &Seen) -> Result<Read> {
+    pub fn read(&self, fd: &OwnedFd, name: &[u8], path: &Path, key: &[u8], seen: &Seen) -> Result<FileRead> {
         if let Some(id) = self.index.recall(key, seen) {
-            return Ok(Read { id, seen: *seen, racy: 0 });
+            return Ok(FileRead { id, seen: *seen, racy: 0 });
         }
         let stamp = if seen.stat.size >= WORTH_A_WAIT { self.settled(seen) } else { self.start };
-        self.sink.event(Event::WorkPlanned { doing: Doing::Hashing, bytes: seen.stat.size });
-        let done = |bytes| self.sink.event(Event::WorkDone { doing: Doing::Hashing, bytes });
+        self.sink.event(Event::WorkPlanned { doing: Activity::Hashing, bytes: seen.stat.size });
+        let done = |bytes| self.sink.event(Event::WorkDone { doing: Activity::Hashing, bytes });
         let (flags, mode) = hash::read_flags();
         match hash::file(|| rustix::fs::openat(fd, name, flags, mode), seen, &done) {
             Ok((id, seen)) => {
                 self.index.count_work(OPENING + seen.stat.size);
-                Ok(Read { id, seen, racy: if stamp.is_racy(&seen) { RACY } else { 0 } })
+                Ok(FileRead { id, seen, racy: if stamp.is_racy(&seen) { RACY } else { 0 } })
             }
-            Err(Trouble::Io(e)) => Err(Error::io("read", path, e)),
-            Err(Trouble::Pointer) => Err(lfs::refuse(path.display()).hint(lfs::HINT)),
-            Err(Trouble::Changed) => Err(Error::new(Kind::Io, format!("{} changed while it was read", path.display()))
-                .hint("something still writes to it; run the command again when that has ended")),
+            Err(HashError::Io(e)) => Err(Error::io("read", path, e)),
+            Err(HashError::Pointer) => Err(lfs::refuse(path.display()).hint(lfs::HINT)),
+            Err(HashError::Changed) => {
+                Err(Error::new(Kind::Io, format!("{} changed while it was read", path.display()))
+                    .hint("something still writes to it; run the command again when that has ended"))
+            }
         }
     }
 

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use rustix::fs::{AtFlags, Mode, OFlags};
 
 use super::format::{FOLLOWED, FileRow, FolderRow, RACY, View};
-use super::links::{Home, Link};
+use super::links::{LinkBase, LinkContent};
 use crate::store::fs::paths::join;
 use crate::store::fs::stat::FileStat;
 use crate::store::hash;
@@ -30,7 +30,7 @@ impl Dirty {
 }
 
 /// Compares the disk with the rows of one top, which is open at `top`.
-pub fn dirty(top: &OwnedFd, view: View<'_>, rules: u64, home: &(dyn Fn() -> Option<Home> + Sync)) -> Dirty {
+pub fn dirty(top: &OwnedFd, view: View<'_>, rules: u64, home: &(dyn Fn() -> Option<LinkBase> + Sync)) -> Dirty {
     let home = Lazy { cell: std::sync::OnceLock::new(), make: home };
     let one = |folder: &FolderRow| !folder_is_clean(top, view, folder, rules, &home);
     let dirty: Vec<bool> = view.folders.par_iter().map(one).collect();
@@ -46,12 +46,12 @@ pub fn dirty(top: &OwnedFd, view: View<'_>, rules: u64, home: &(dyn Fn() -> Opti
 
 /// The base of the links, resolved when the first link is found.
 struct Lazy<'a> {
-    cell: std::sync::OnceLock<Option<Home>>,
-    make: &'a (dyn Fn() -> Option<Home> + Sync),
+    cell: std::sync::OnceLock<Option<LinkBase>>,
+    make: &'a (dyn Fn() -> Option<LinkBase> + Sync),
 }
 
 impl Lazy<'_> {
-    fn resolve(&self, path: &[u8]) -> Option<Link> {
+    fn resolve(&self, path: &[u8]) -> Option<LinkContent> {
         self.cell.get_or_init(|| (self.make)()).as_ref()?.resolve(path).ok()
     }
 }
@@ -67,7 +67,7 @@ fn folder_is_clean(top: &OwnedFd, view: View<'_>, row: &FolderRow, rules: u64, h
         return is_same_folder(top, row) && files_are_clean(top, view, path, files, home);
     }
     let follow = if flags & FOLLOWED != 0 { OFlags::empty() } else { OFlags::NOFOLLOW };
-    if flags & FOLLOWED != 0 && home.resolve(path) != Some(Link::Folder) {
+    if flags & FOLLOWED != 0 && home.resolve(path) != Some(LinkContent::Folder) {
         return false;
     }
     let Ok(fd) = rustix::fs::openat(top, path, folder_flags() | follow, Mode::empty()) else { return false };
@@ -100,12 +100,12 @@ fn file_is_clean(fd: &OwnedFd, view: View<'_>, path: &[u8], row: &FileRow, home:
     }
     let name = view.name(row);
     if row.kind == EntryKind::Symlink as u8 {
-        return matches!(home.resolve(&join(path, name)), Some(Link::Kept(text)) if hash::of_bytes(&text) == row.id);
+        return matches!(home.resolve(&join(path, name)), Some(LinkContent::Kept(text)) if hash::hash_bytes(&text) == row.id);
     }
     let follow = row.flags & FOLLOWED != 0;
     let flags = if follow { AtFlags::empty() } else { AtFlags::SYMLINK_NOFOLLOW };
     if !rustix::fs::statat(fd, name, flags).is_ok_and(|s| FileStat::from(&s) == row.stat) {
         return false;
     }
-    !follow || home.resolve(&join(path, name)) == Some(Link::File)
+    !follow || home.resolve(&join(path, name)) == Some(LinkContent::File)
 }

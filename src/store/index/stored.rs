@@ -1,52 +1,52 @@
 //! Facts about paths in the index besides their content: what the store has of them, so that a no-op looks up no
 //! objects and a checkout knows what it may delete; and the version that they had when the lock last recorded it.
 
-use super::format::{Base, Marks, Stored};
-use super::{Known, StatIndex};
+use super::format::{Base, Stored, TopMarks};
+use super::{StatIndex, TopRows};
 use crate::path::RepoPath;
-use crate::store::fs::paths::Place;
+use crate::store::fs::paths::TrackedPath;
 use crate::store::id::Pin;
 
 impl StatIndex {
     /// Records that the content of this path was complete in that generation of the store.
-    pub fn mark_stored(&self, place: &Place, pin: &Pin, generation: [u8; 16]) {
+    pub fn mark_stored(&self, place: &TrackedPath, pin: &Pin, generation: [u8; 16]) {
         let known = self.known(place.key());
         let stored = Stored { id: pin.id, generation };
-        if known.marks().stored != stored && !matches!(known, Known::Nothing) {
-            self.learn(place.key(), known.to_top().rows, Marks { stored, ..known.marks() });
+        if known.marks().stored != stored && !matches!(known, TopRows::Nothing) {
+            self.learn(place.key(), known.to_top().rows, TopMarks { stored, ..known.marks() });
         }
     }
 
-    pub fn is_stored(&self, place: &Place, pin: &Pin, generation: [u8; 16]) -> bool {
+    pub fn is_stored(&self, place: &TrackedPath, pin: &Pin, generation: [u8; 16]) -> bool {
         self.known(place.key()).marks().stored == Stored { id: pin.id, generation }
     }
 
     /// Was this very content stored at, or restored to, this path, in any generation of the store?
-    pub fn was_stored(&self, place: &Place, pin: &Pin) -> bool {
+    pub fn was_stored(&self, place: &TrackedPath, pin: &Pin) -> bool {
         let stored = self.known(place.key()).marks().stored;
         stored.counts() && stored.id == pin.id
     }
 
     /// Records that no stage has this path as an output any more.
-    pub fn release(&self, place: &Place) {
+    pub fn release(&self, place: &TrackedPath) {
         let known = self.known(place.key());
         if known.marks().stored.counts() {
-            let marks = Marks { stored: Stored::RELEASED, ..known.marks() };
+            let marks = TopMarks { stored: Stored::RELEASED, ..known.marks() };
             self.learn(place.key(), known.to_top().rows, marks);
         }
     }
 
     /// Records that the lock pins the content of this path. Later content is an edit of this version.
-    pub fn set_base(&self, place: &Place, pin: &Pin) {
+    pub fn set_base(&self, place: &TrackedPath, pin: &Pin) {
         let known = self.known(place.key());
         let base = Base::from(pin);
         if known.marks().base != base {
-            self.learn(place.key(), known.to_top().rows, Marks { base, ..known.marks() });
+            self.learn(place.key(), known.to_top().rows, TopMarks { base, ..known.marks() });
         }
     }
 
     /// The pin in the lock when it last matched the content of this path.
-    pub fn base(&self, place: &Place) -> Option<Pin> {
+    pub fn base(&self, place: &TrackedPath) -> Option<Pin> {
         self.known(place.key()).marks().base.pin()
     }
 

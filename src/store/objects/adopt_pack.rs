@@ -20,7 +20,7 @@ impl Store {
     /// the caller, and the store is unchanged.
     pub fn adopt_pack(&self, temp: &Path, sink: &dyn Sink) -> Result<PackId> {
         self.begin()?;
-        let _hold = self.hold(sink)?;
+        let _lock = self.lock_shared(sink)?;
         let refuse = |why: &str| Error::new(Kind::Missing, "a pack that was fetched is damaged").because(why);
         let file = File::open(temp).map_err(|e| Error::io("open", temp, e))?;
         let index = read_index(&file).map_err(|e| match e {
@@ -62,10 +62,10 @@ impl Store {
     /// Adds the object at `temp` (see [`Store::temp`]): verified, durable, and under its id when this returns.
     pub fn adopt_object(&self, id: &ObjectId, kind: ObjectKind, temp: &Path, sink: &dyn Sink) -> Result<()> {
         self.begin()?;
-        let _hold = self.hold(sink)?;
+        let _lock = self.lock_shared(sink)?;
         let file = File::open(temp).map_err(|e| Error::io("open", temp, e))?;
         let size = file.metadata().map_err(|e| Error::io("look at", temp, e))?.len();
-        let got = hash::of_object(&file, kind, size).map_err(|e| Error::io("read", temp, e))?;
+        let got = hash::hash_object(&file, kind, size).map_err(|e| Error::io("read", temp, e))?;
         if got != *id {
             return Err(
                 Error::missing(format!("object {id} was fetched damaged")).because("its bytes do not fit its id")
@@ -79,7 +79,7 @@ impl Store {
         let shard = path.parent().unwrap_or(self.dir());
         let is_new = fs::symlink_metadata(shard).is_err();
         self.make_dir(shard).map_err(|e| self.refused("create", shard, e))?;
-        if Seen::of_link(&path).is_ok_and(|seen| seen.stat.size != size) {
+        if Seen::lstat(&path).is_ok_and(|seen| seen.stat.size != size) {
             self.quarantine(id)?;
         }
         self.rename(temp, &path).map_err(|e| self.refused("write", &path, e))?;

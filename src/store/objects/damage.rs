@@ -9,7 +9,7 @@ use crate::store::hash;
 use crate::store::id::ObjectId;
 use crate::store::id::ObjectKind;
 use crate::store::objects::Store;
-use crate::store::objects::lookup::Lies;
+use crate::store::objects::lookup::ObjectLocation;
 
 #[derive(Default)]
 pub struct Damage {
@@ -38,18 +38,18 @@ impl Store {
         if !self.damage.examined.lock().unwrap_or_else(|e| e.into_inner()).insert(*id) {
             return;
         }
-        let Ok(lies) = self.locate(id, size) else { return };
-        let got = match &lies {
-            Lies::Loose(file, seen) => hash::of_object(file, ObjectKind::Content, seen.stat.size),
-            Lies::Packed(pack, row) => pack.id_of(row),
+        let Ok(location) = self.locate(id, size) else { return };
+        let got = match &location {
+            ObjectLocation::Loose(file, seen) => hash::hash_object(file, ObjectKind::Content, seen.stat.size),
+            ObjectLocation::Packed(pack, row) => pack.id_of(row),
         };
         self.damage.note(match got {
             Ok(got) if got == *id => {
-                let message = format!("object {id} has {} bytes, and a lock pins it with {size}", lies.size());
+                let message = format!("object {id} has {} bytes, and a lock pins it with {size}", location.size());
                 Error::missing(message).hint("bring back a good pipeline.lock: git log -p pipeline.lock")
             }
-            Ok(_) => self.damaged(id, &lies),
-            Err(e) => self.unread(id, &lies, e),
+            Ok(_) => self.damaged(id, &location),
+            Err(e) => self.unread(id, &location, e),
         });
     }
 }

@@ -24,12 +24,12 @@ pub(in crate::store) fn now() -> i64 {
     rustix::time::clock_gettime(rustix::time::ClockId::Realtime).tv_sec as i64
 }
 
-fn is_young(stat: &FileStat) -> bool {
+fn is_recent(stat: &FileStat) -> bool {
     stat.mtime.div_euclid(1_000_000_000) > now() - YOUNG
 }
 
 /// Sets the mtime of a file to now and seals it again. Only its owner may do that.
-pub(in crate::store) fn renew(file: &File, id: &ObjectId) -> io::Result<()> {
+pub(in crate::store) fn touch_and_seal(file: &File, id: &ObjectId) -> io::Result<()> {
     let this = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
     rustix::fs::futimens(file, &Timestamps { last_access: this, last_modification: this })?;
     seal(file, id);
@@ -38,21 +38,21 @@ pub(in crate::store) fn renew(file: &File, id: &ObjectId) -> io::Result<()> {
 
 impl Store {
     /// Updates the time of a good object; returns false if that fails.
-    pub(in crate::store) fn keep_young(&self, id: &ObjectId, size: u64) -> bool {
+    pub(in crate::store) fn freshen(&self, id: &ObjectId, size: u64) -> bool {
         let loose = || {
             let path = self.path(id);
-            let seen = Seen::of_link(&path).ok()?;
-            Some(is_young(&seen.stat) || self.open_inside(&path).and_then(|file| renew(&file, id)).is_ok())
+            let seen = Seen::lstat(&path).ok()?;
+            Some(is_recent(&seen.stat) || self.open_inside(&path).and_then(|file| touch_and_seal(&file, id)).is_ok())
         };
-        let packed = || self.packed(id).map(|(pack, _)| pack.keep_young());
+        let packed = || self.packed(id).map(|(pack, _)| pack.freshen());
         if size >= BIG { loose().or_else(packed) } else { packed().or_else(loose) }.unwrap_or(false)
     }
 
     /// Updates the time of the results under a key: one of them is about to be restored, and gc keeps the objects that
     /// it names with it.
-    pub fn keep_runs_young(&self, key: &str) -> Result<()> {
+    pub fn freshen_runs(&self, key: &str) -> Result<()> {
         for path in self.run_files(key)? {
-            if Seen::of_link(&path).is_ok_and(|seen| !is_young(&seen.stat)) {
+            if Seen::lstat(&path).is_ok_and(|seen| !is_recent(&seen.stat)) {
                 let _ = self.open_inside(&path).and_then(|file| touch(&file));
             }
         }
@@ -62,11 +62,11 @@ impl Store {
 
 impl Pack {
     /// Updates the time of a pack, once per process.
-    fn keep_young(&self) -> bool {
+    fn freshen(&self) -> bool {
         *self.young.get_or_init(|| {
             let Ok(file) = self.file() else { return false };
-            let seen = rustix::fs::fstat(&file).map(|stat| is_young(&FileStat::from(&stat)));
-            seen.is_ok_and(|young| young || renew(&file, &self.id.0).is_ok())
+            let seen = rustix::fs::fstat(&file).map(|stat| is_recent(&FileStat::from(&stat)));
+            seen.is_ok_and(|young| young || touch_and_seal(&file, &self.id.0).is_ok())
         })
     }
 }

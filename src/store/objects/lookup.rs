@@ -29,36 +29,36 @@ pub(in crate::store) const BIG: u64 = 1 << 20;
 const COPIES: usize = 3;
 
 /// The location of an object.
-pub(in crate::store) enum Lies {
+pub(in crate::store) enum ObjectLocation {
     Loose(File, Seen),
     Packed(Arc<Pack>, Row),
 }
 
-impl Lies {
+impl ObjectLocation {
     pub fn size(&self) -> u64 {
         match self {
-            Lies::Loose(_, seen) => seen.stat.size,
-            Lies::Packed(_, row) => row.length,
+            ObjectLocation::Loose(_, seen) => seen.stat.size,
+            ObjectLocation::Packed(_, row) => row.length,
         }
     }
 
     /// The file that holds it, for messages.
     pub fn path(&self, store: &Store, id: &ObjectId) -> PathBuf {
         match self {
-            Lies::Loose(..) => store.path(id),
-            Lies::Packed(pack, _) => pack.path.clone(),
+            ObjectLocation::Loose(..) => store.path(id),
+            ObjectLocation::Packed(pack, _) => pack.path.clone(),
         }
     }
 
     /// All its bytes, not verified.
     pub fn read(&self) -> io::Result<Vec<u8>> {
         match self {
-            Lies::Loose(file, seen) => {
+            ObjectLocation::Loose(file, seen) => {
                 let mut bytes = Vec::with_capacity(seen.stat.size as usize);
                 file.take(LARGEST_READ).read_to_end(&mut bytes)?;
                 Ok(bytes)
             }
-            Lies::Packed(pack, row) => pack.read(row),
+            ObjectLocation::Packed(pack, row) => pack.read(row),
         }
     }
 }
@@ -70,7 +70,7 @@ impl Store {
     }
 
     fn loose_size(&self, id: &ObjectId) -> Option<u64> {
-        Seen::of_link(&self.path(id)).ok().filter(Seen::is_file).map(|seen| seen.stat.size)
+        Seen::lstat(&self.path(id)).ok().filter(Seen::is_file).map(|seen| seen.stat.size)
     }
 
     /// Is the pin complete in the store? Checks every object of a tree, once per process.
@@ -132,14 +132,14 @@ impl Store {
     pub fn read(&self, id: &ObjectId, kind: ObjectKind) -> Result<Vec<u8>> {
         let mut copies = COPIES;
         loop {
-            let lies = self.locate(id, 0)?;
-            if lies.size() > LARGEST_READ {
+            let location = self.locate(id, 0)?;
+            if location.size() > LARGEST_READ {
                 return Err(Error::new(Kind::Bug, format!("object {id} is too large to be read at once")));
             }
-            match lies.read() {
+            match location.read() {
                 Ok(bytes) if kind.id_of(&bytes) == *id => return Ok(bytes),
                 read => {
-                    let fault = read.map_or_else(|e| self.unread(id, &lies, e), |_| self.damaged(id, &lies));
+                    let fault = read.map_or_else(|e| self.unread(id, &location, e), |_| self.damaged(id, &location));
                     copies -= 1;
                     if fault.kind != Kind::Missing || copies == 0 || self.size(id).is_none() {
                         return Err(fault);
@@ -155,7 +155,7 @@ impl Store {
     /// Errors (usage): it is too deep; no stored folder has so many levels.
     pub fn read_tree(&self, id: &ObjectId, level: usize) -> Result<Tree> {
         if level > DEEPEST {
-            return Err(Error::usage(format!("the folder {id} in the store lies more than {DEEPEST} levels deep"))
+            return Err(Error::usage(format!("the folder {id} in the store location more than {DEEPEST} levels deep"))
                 .hint("find out who made it: no folder that lockstep stores is so deep"));
         }
         let bytes = self.read(id, ObjectKind::Tree)?;
@@ -164,11 +164,11 @@ impl Store {
     }
 
     /// Locates an object. If the caller knows that it is big, loose objects are searched first.
-    pub(in crate::store) fn locate(&self, id: &ObjectId, size: u64) -> Result<Lies> {
+    pub(in crate::store) fn locate(&self, id: &ObjectId, size: u64) -> Result<ObjectLocation> {
         if size >= BIG
-            && let Some(lies) = self.locate_loose(id)?
+            && let Some(location) = self.locate_loose(id)?
         {
-            return Ok(lies);
+            return Ok(location);
         }
         for again in [false, true] {
             if again {
@@ -176,21 +176,21 @@ impl Store {
             }
             if let Some((pack, row)) = self.packed(id) {
                 match pack.file() {
-                    Ok(_) => return Ok(Lies::Packed(pack, row)),
+                    Ok(_) => return Ok(ObjectLocation::Packed(pack, row)),
                     // Another process deleted the pack, after it moved the needed objects.
                     Err(e) if e.kind() == io::ErrorKind::NotFound => self.packs().forget(&pack.id),
                     Err(e) => return Err(Error::io("open", &pack.path, e)),
                 }
             }
-            if let Some(lies) = self.locate_loose(id)? {
-                return Ok(lies);
+            if let Some(location) = self.locate_loose(id)? {
+                return Ok(location);
             }
         }
         Err(Error::missing(format!("object {id} is not in the store {}", self.dir().display()))
             .hint("get it again: lockstep fetch, or, if a stage makes it: lockstep repro"))
     }
 
-    fn locate_loose(&self, id: &ObjectId) -> Result<Option<Lies>> {
+    fn locate_loose(&self, id: &ObjectId) -> Result<Option<ObjectLocation>> {
         let path = self.path(id);
         let file = match document::open(&path) {
             Ok(file) => file,
@@ -198,34 +198,34 @@ impl Store {
             Err(e) => return Err(Error::io("open", &path, e)),
         };
         let seen = rustix::fs::fstat(&file).map_err(|e| Error::io("look at", &path, e))?;
-        Ok(Some(Lies::Loose(file, Seen::from(seen))))
+        Ok(Some(ObjectLocation::Loose(file, Seen::from(seen))))
     }
 
     /// Moves a damaged object to quarantine and returns an error about it.
-    pub(in crate::store) fn damaged(&self, id: &ObjectId, lies: &Lies) -> Error {
-        self.set_aside(id, lies, "its bytes do not fit its id")
+    pub(in crate::store) fn damaged(&self, id: &ObjectId, location: &ObjectLocation) -> Error {
+        self.set_aside(id, location, "its bytes do not fit its id")
     }
 
     /// Turns a read error of an object into an error with advice. An object that the disk cannot read is damaged as
     /// well: in quarantine, it can be stored again. If the object is only unavailable at the moment, its state is
     /// unknown, and it stays.
-    pub(in crate::store) fn unread(&self, id: &ObjectId, lies: &Lies, e: io::Error) -> Error {
-        let path = lies.path(self, id);
+    pub(in crate::store) fn unread(&self, id: &ObjectId, location: &ObjectLocation, e: io::Error) -> Error {
+        let path = location.path(self, id);
         let is_lost = is_lost(&e);
         let fault = Error::io("read", path, e);
         if is_lost {
-            self.set_aside(id, lies, &fault.message)
+            self.set_aside(id, location, &fault.message)
         } else {
             fault.because(format!("it holds the object {id}"))
         }
     }
 
-    fn set_aside(&self, id: &ObjectId, lies: &Lies, why: &str) -> Error {
+    fn set_aside(&self, id: &ObjectId, location: &ObjectLocation, why: &str) -> Error {
         let e = Error::missing(format!("object {id} in the store {} is damaged", self.dir().display()))
             .hint("get it again: lockstep fetch, or, if a stage makes it: lockstep repro");
-        let kept = match lies {
-            Lies::Loose(..) => self.quarantine(id),
-            Lies::Packed(pack, row) => self.bury(pack, std::slice::from_ref(row)),
+        let kept = match location {
+            ObjectLocation::Loose(..) => self.quarantine(id),
+            ObjectLocation::Packed(pack, row) => self.tombstone(pack, std::slice::from_ref(row)),
         };
         match kept {
             Ok(to) => e.because(format!("{why}; what there is of it is kept in {}", to.display())),

@@ -38,10 +38,10 @@ use std::sync::{Mutex, OnceLock};
 use super::copy::NoReflink;
 use super::hash;
 use super::id::{ObjectId, ObjectKind};
-use super::pack::Shelf;
+use super::pack::PackSet;
 use crate::document;
 use crate::error::{Error, Kind, Result};
-use crate::event::Stop;
+use crate::event::StopSignal;
 use crate::store::fs::link::LinkTypes;
 use crate::store::fs::paths;
 use crate::store::fs::rename::rename_new;
@@ -60,7 +60,7 @@ impl ObjectKind {
     /// The id of an object with these bytes.
     pub fn id_of(self, bytes: &[u8]) -> ObjectId {
         match self {
-            ObjectKind::Content => hash::of_bytes(bytes),
+            ObjectKind::Content => hash::hash_bytes(bytes),
             ObjectKind::Tree => trees::id_of(bytes),
         }
     }
@@ -69,14 +69,14 @@ impl ObjectKind {
 pub struct Store {
     root: RootFolder,
     links: LinkTypes,
-    packs: Shelf,
+    packs: PackSet,
     /// The project to register as a user of this store: a common Git folder, and the file with its id. `None` in a
     /// repository's own store.
     project: Option<(PathBuf, PathBuf)>,
     /// Opened read-only: nothing moves to quarantine.
     untouched: bool,
     /// When to stop waiting for other processes.
-    stop: Stop,
+    stop: StopSignal,
     /// Trees that this process found complete.
     complete: Mutex<HashSet<ObjectId>>,
     /// Damage found by queries about presence.
@@ -98,10 +98,10 @@ impl Store {
         Store {
             root: RootFolder::new(dir.to_path_buf()),
             links,
-            packs: Shelf::new(dir),
+            packs: PackSet::new(dir),
             project: None,
             untouched: false,
-            stop: Stop::never(),
+            stop: StopSignal::never(),
             complete: Mutex::default(),
             damage: Damage::default(),
             tried: OnceLock::new(),
@@ -128,11 +128,11 @@ impl Store {
     }
 
     /// Sets the stop signal: no wait goes on once the user interrupts.
-    pub fn until(self, stop: Stop) -> Store {
+    pub fn until(self, stop: StopSignal) -> Store {
         Store { stop, ..self }
     }
 
-    pub(super) fn stop(&self) -> Stop {
+    pub(super) fn stop(&self) -> StopSignal {
         self.stop
     }
 
@@ -187,7 +187,7 @@ impl Store {
         self.dir().join("objects").join(&id.hex()[..2])
     }
 
-    pub(super) fn packs(&self) -> &Shelf {
+    pub(super) fn packs(&self) -> &PackSet {
         &self.packs
     }
 

@@ -15,12 +15,12 @@ use crate::store::pack::tombstones;
 impl Store {
     /// The location of an object in the known packs.
     pub(in crate::store) fn packed(&self, id: &ObjectId) -> Option<(Arc<Pack>, Row)> {
-        let mut known = self.packs().known();
-        if known.listed.is_none() {
+        let mut snapshot = self.packs().snapshot();
+        if snapshot.listed.is_none() {
             self.refresh_packs();
-            known = self.packs().known();
+            snapshot = self.packs().snapshot();
         }
-        known.find(id).map(|(pack, row)| (Arc::clone(pack), row))
+        snapshot.find(id).map(|(pack, row)| (Arc::clone(pack), row))
     }
 
     /// Loads packs that other processes wrote, and drops deleted ones. Costs one stat if the folder is unchanged.
@@ -37,7 +37,7 @@ impl Store {
             // Another process may have moved it; a pack that cannot be moved is skipped.
             if fs::symlink_metadata(&broken).is_ok() && self.renew_generation().is_ok() {
                 if self.rename(&broken, &to).is_ok() {
-                    self.damage.note(error.because(format!("it is kept in {}", to.display())));
+                    self.damage.note(error.because(format!("it is loaded in {}", to.display())));
                 }
                 self.memo().clear();
             }
@@ -49,11 +49,11 @@ impl Store {
     /// Errors: a pack cannot be read at the moment, is broken, or has a later version; a folder cannot be listed.
     pub fn each_pack(&self) -> Fallible<Vec<Arc<Pack>>> {
         // A pack that could not be read a moment ago may be readable now.
-        if self.packs().known().passed.is_some() {
+        if self.packs().snapshot().incomplete.is_some() {
             self.packs().list_again();
         }
         let packs = self.all_packs();
-        match &self.packs().known().passed {
+        match &self.packs().snapshot().incomplete {
             Some(error) => Err(error.clone()),
             None => Ok(packs),
         }
@@ -63,18 +63,18 @@ impl Store {
     pub fn all_packs(&self) -> Vec<Arc<Pack>> {
         self.refresh_packs();
         let mut packs: Vec<Arc<Pack>> =
-            self.packs().known().packs.iter().flatten().map(|kept| Arc::clone(&kept.pack)).collect();
+            self.packs().snapshot().packs.iter().flatten().map(|loaded| Arc::clone(&loaded.pack)).collect();
         packs.sort_by_key(|pack| pack.id);
         packs
     }
 
     /// Copies the bytes of damaged objects of a pack to quarantine, and writes tombstones for them. Returns the folder
     /// of the copies.
-    pub(in crate::store) fn bury(&self, pack: &Pack, rows: &[Row]) -> Fallible<PathBuf> {
+    pub(in crate::store) fn tombstone(&self, pack: &Pack, rows: &[Row]) -> Fallible<PathBuf> {
         self.must_touch()?;
         let folder = self.folder("quarantine")?;
         let (mut ids, _) = tombstones::read(&pack.path);
-        ids.extend(&pack.dead);
+        ids.extend(&pack.tombstoned);
         for row in rows {
             // Bytes that the disk cannot read are not copied; the object is damaged all the same.
             if let Ok(bytes) = pack.read(row) {

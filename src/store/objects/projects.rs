@@ -28,7 +28,7 @@ const MAGIC: &str = "lockstep-project 1\n";
 
 /// A project that uses a shared store.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct User {
+pub struct StoreUser {
     /// The common Git folder of its repository, or its `.lockstep`.
     pub home: PathBuf,
     /// Its random number; `None` if it was registered by its path alone.
@@ -56,7 +56,7 @@ fn id_made_in(file: &Path) -> Result<String> {
     }
     let fail = |e| Error::io("write", file, e);
     fs::create_dir_all(file.parent().unwrap_or(file)).map_err(fail)?;
-    let temp = paths::sibling(file);
+    let temp = paths::temp_sibling(file);
     let made = File::options().write(true).create_new(true).open(&temp).and_then(|mut new| {
         new.write_all(paths::random_name().as_bytes())?;
         new.sync_all()
@@ -76,7 +76,7 @@ impl Store {
     pub(in crate::store) fn register(&self) -> Result<()> {
         let Some((home, id_file)) = self.project().filter(|_| self.is_store()) else { return Ok(()) };
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        let user = User { home: home.to_path_buf(), id: Some(id_made_in(id_file)?), host };
+        let user = StoreUser { home: home.to_path_buf(), id: Some(id_made_in(id_file)?), host };
         let (path, bytes) = (self.user_path(&user), written(&user));
         if document::read(&path, document::MOST).is_ok_and(|known| known.is_some_and(|known| known == bytes)) {
             return Ok(());
@@ -90,13 +90,13 @@ impl Store {
     pub fn has_note_of_user(&self) -> bool {
         let Some((home, id_file)) = self.project().filter(|_| self.is_store()) else { return false };
         let Ok(Some(id)) = id_in(id_file) else { return false };
-        let path = self.user_path(&User { home: home.to_path_buf(), id: Some(id.clone()), host: String::new() });
+        let path = self.user_path(&StoreUser { home: home.to_path_buf(), id: Some(id.clone()), host: String::new() });
         let is_own = path.symlink_metadata().is_ok_and(|meta| meta.uid() == rustix::process::geteuid().as_raw());
         let bytes = document::read(&path, document::MOST).ok().flatten().filter(|_| is_own);
         bytes.and_then(read).is_some_and(|user| user.home == home && user.id == Some(id))
     }
 
-    fn user_path(&self, user: &User) -> PathBuf {
+    fn user_path(&self, user: &StoreUser) -> PathBuf {
         let id = user.id.as_deref().unwrap_or_default();
         let name = ObjectId::of(&[id.as_bytes(), user.home.as_os_str().as_bytes()].concat()).hex();
         self.dir().join(PROJECTS).join(&name[..32])
@@ -112,7 +112,7 @@ impl Store {
     /// The projects in these [files](Store::project_notes), sorted by path.
     ///
     /// Errors: a file cannot be read, since the objects of its project would be taken for garbage.
-    pub fn projects(&self, notes: &[PathBuf]) -> Result<Vec<User>> {
+    pub fn projects(&self, notes: &[PathBuf]) -> Result<Vec<StoreUser>> {
         let mut users = Vec::new();
         for path in notes {
             let bytes = document::read(path, document::MOST)?.unwrap_or_default();
@@ -127,7 +127,7 @@ impl Store {
     }
 
     /// Deletes the registration of a project; returns whether it existed.
-    pub fn forget_project(&self, user: &User) -> Result<bool> {
+    pub fn forget_project(&self, user: &StoreUser) -> Result<bool> {
         let path = self.user_path(user);
         match self.remove_file(&path) {
             Ok(()) => Ok(true),
@@ -137,23 +137,23 @@ impl Store {
     }
 }
 
-fn written(user: &User) -> Vec<u8> {
+fn written(user: &StoreUser) -> Vec<u8> {
     let head = format!("{MAGIC}{}\n{}\n", user.id.as_deref().unwrap_or_default(), user.host.replace('\n', " "));
     [head.as_bytes(), user.home.as_os_str().as_bytes()].concat()
 }
 
 /// The path is absolute: a relative one would depend on the current folder. A file with only a path comes from a
 /// version before ids.
-fn read(bytes: Vec<u8>) -> Option<User> {
+fn read(bytes: Vec<u8>) -> Option<StoreUser> {
     let home = |bytes: &[u8]| PathBuf::from(std::ffi::OsString::from_vec(bytes.to_vec()));
     if bytes.starts_with(b"/") {
-        return Some(User { home: home(&bytes), id: None, host: String::new() });
+        return Some(StoreUser { home: home(&bytes), id: None, host: String::new() });
     }
     let mut rest = bytes.strip_prefix(MAGIC.as_bytes())?.splitn(3, |b| *b == b'\n');
     let mut line = || Some(String::from_utf8_lossy(rest.next()?).into_owned());
     let (id, host) = (line()?, line()?);
     let home = home(rest.next()?);
-    home.is_absolute().then(|| User { home, id: Some(id).filter(|id| is_id(id)), host })
+    home.is_absolute().then(|| StoreUser { home, id: Some(id).filter(|id| is_id(id)), host })
 }
 
 #[cfg(test)]
@@ -161,7 +161,7 @@ mod tests {
     use super::*;
     use crate::store::LinkTypes;
 
-    fn projects(store: &Store) -> Result<Vec<User>> {
+    fn projects(store: &Store) -> Result<Vec<StoreUser>> {
         store.projects(&store.project_notes()?)
     }
 
@@ -193,13 +193,13 @@ mod tests {
         want.retain(|one| *one != a);
         assert_eq!(all(), want);
         // Files from before ids count; unreadable files are an error.
-        let old = User { home: "/old/.git".into(), id: None, host: String::new() };
+        let old = StoreUser { home: "/old/.git".into(), id: None, host: String::new() };
         fs::write(store.user_path(&old), "/old/.git").unwrap();
         assert!(projects(&store).unwrap().contains(&old));
         fs::write(store.user_path(&old), "/c/.git").unwrap();
         assert!(projects(&store).is_err());
         fs::remove_file(store.user_path(&old)).unwrap();
-        let relative = User { home: "c/.git".into(), id: a.1, host: String::new() };
+        let relative = StoreUser { home: "c/.git".into(), id: a.1, host: String::new() };
         fs::write(store.user_path(&relative), written(&relative)).unwrap();
         assert!(projects(&store).is_err());
     }

@@ -10,13 +10,13 @@ use crate::store::trees::{EntryKind, Tree};
 
 /// A set of reachable objects.
 #[derive(Clone, Debug, Default)]
-pub struct Reach {
+pub struct ReachableObjects {
     pub objects: HashSet<ObjectId>,
     /// Trees that the store lacks, so that their children are unknown.
     pub missing: Vec<ObjectId>,
 }
 
-impl Reach {
+impl ReachableObjects {
     /// Adds all present objects that a pin reaches. A tree in the set is not opened again.
     ///
     /// Errors: a present tree cannot be read.
@@ -76,7 +76,7 @@ impl Store {
         if size > LARGEST {
             return false;
         }
-        let Ok(lies) = self.locate(id, size) else { return false };
-        lies.read().is_ok_and(|bytes| ObjectKind::Tree.id_of(&bytes) == *id && Tree::parse(&bytes).is_ok())
+        let Ok(location) = self.locate(id, size) else { return false };
+        location.read().is_ok_and(|bytes| ObjectKind::Tree.id_of(&bytes) == *id && Tree::parse(&bytes).is_ok())
     }
 }

@@ -10,13 +10,13 @@ use crate::store::hash::Hasher;
 use crate::store::id::ObjectId;
 use crate::store::id::ObjectKind;
 use crate::store::objects::Store;
-use crate::store::objects::lookup::Lies;
+use crate::store::objects::lookup::ObjectLocation;
 
 /// The content of an object. The read that would return the last bytes fails with `InvalidData` if they do not match
 /// the id, so a caller that got all bytes has good ones; [`ContentReader::fault`] explains an error.
 pub struct ContentReader {
     id: ObjectId,
-    lies: Lies,
+    location: ObjectLocation,
     file: Arc<File>,
     /// The offset of the next byte in the file, and the end of the object.
     at: u64,
@@ -32,13 +32,21 @@ impl Store {
 
     /// Opens an object of known size, which is located faster.
     pub(in crate::store) fn open_sized(&self, id: &ObjectId, size: u64) -> Result<ContentReader> {
-        let lies = self.locate(id, size)?;
-        let cannot = |e| Error::io("open", lies.path(self, id), e);
-        let (file, at, size) = match &lies {
-            Lies::Loose(file, seen) => (Arc::new(file.try_clone().map_err(cannot)?), 0, seen.stat.size),
-            Lies::Packed(pack, row) => (pack.file().map_err(cannot)?, row.offset, row.length),
+        let location = self.locate(id, size)?;
+        let cannot = |e| Error::io("open", location.path(self, id), e);
+        let (file, at, size) = match &location {
+            ObjectLocation::Loose(file, seen) => (Arc::new(file.try_clone().map_err(cannot)?), 0, seen.stat.size),
+            ObjectLocation::Packed(pack, row) => (pack.file().map_err(cannot)?, row.offset, row.length),
         };
-        Ok(ContentReader { id: *id, lies, file, at, end: at + size, size, hasher: Hasher::new(ObjectKind::Content) })
+        Ok(ContentReader {
+            id: *id,
+            location,
+            file,
+            at,
+            end: at + size,
+            size,
+            hasher: Hasher::new(ObjectKind::Content),
+        })
     }
 }
 
@@ -50,8 +58,8 @@ impl ContentReader {
     /// Explains a read error. A damaged object moves to quarantine.
     pub fn fault(&self, store: &Store, e: io::Error) -> Error {
         match e.kind() {
-            io::ErrorKind::InvalidData => store.damaged(&self.id, &self.lies),
-            _ => store.unread(&self.id, &self.lies, e),
+            io::ErrorKind::InvalidData => store.damaged(&self.id, &self.location),
+            _ => store.unread(&self.id, &self.location, e),
         }
     }
 }

@@ -16,7 +16,7 @@ const SUM: usize = 32;
 
 /// The results under one key.
 #[derive(Debug, Default)]
-pub struct Runs {
+pub struct StoredRuns {
     /// The newest first.
     pub found: Vec<Vec<u8>>,
     /// Files with a wrong checksum; they were skipped.
@@ -34,7 +34,7 @@ impl Store {
     /// Stores `bytes` as the newest result of this key.
     pub fn put_run(&self, key: &str, bytes: &[u8]) -> Result<()> {
         let folder = self.runs_folder(key)?;
-        let content = [&hash::of_bytes(bytes).0[..], bytes].concat();
+        let content = [&hash::hash_bytes(bytes).0[..], bytes].concat();
         let before = self.numbered(key)?;
         let number = before.last().map_or(0, |(n, _)| n.saturating_add(1));
         self.begin()?;
@@ -74,15 +74,15 @@ impl Store {
     pub fn read_run(&self, path: &Path) -> Option<Vec<u8>> {
         let bytes = document::read(path, document::MOST).ok()??;
         let (sum, rest) = bytes.split_at_checked(SUM)?;
-        (hash::of_bytes(rest).0 == sum).then(|| rest.to_vec())
+        (hash::hash_bytes(rest).0 == sum).then(|| rest.to_vec())
     }
 
-    pub fn get_runs(&self, key: &str) -> Result<Runs> {
-        let mut runs = Runs::default();
+    pub fn get_runs(&self, key: &str) -> Result<StoredRuns> {
+        let mut runs = StoredRuns::default();
         for (_, path) in self.numbered(key)?.into_iter().rev() {
             match document::read(&path, document::MOST) {
                 Ok(Some(bytes)) => match bytes.split_at_checked(SUM) {
-                    Some((sum, rest)) if hash::of_bytes(rest).0 == sum => runs.found.push(rest.to_vec()),
+                    Some((sum, rest)) if hash::hash_bytes(rest).0 == sum => runs.found.push(rest.to_vec()),
                     _ => runs.damaged.push(path),
                 },
                 Ok(None) => {}

@@ -14,15 +14,15 @@ use std::path::Path;
 use rustix::fs::Mode;
 
 use crate::error::{Error, Result};
-use crate::event::{Sink, Stop};
-use crate::file_lock::{self, Answer, FileLock, Wait};
+use crate::event::{Sink, StopSignal};
+use crate::file_lock::{self, FileLock, LockResult, Wait};
 use crate::store::objects::Store;
 
 const LOCK: &str = "lock";
 
 /// Held until it is dropped; the system releases it when the process dies.
 #[derive(Debug)]
-pub struct Hold {
+pub struct StoreLock {
     _lock: FileLock,
 }
 
@@ -31,17 +31,17 @@ impl Store {
     /// or if its file system has no locks: then gc is not excluded, and a reader notices missing objects itself.
     ///
     /// Errors: the wait timed out, or the user interrupted it, while gc holds the store.
-    pub fn hold(&self, sink: &dyn Sink) -> Result<Option<Hold>> {
-        self.hold_unless(self.stop(), sink)
+    pub fn lock_shared(&self, sink: &dyn Sink) -> Result<Option<StoreLock>> {
+        self.lock_shared_until(self.stop(), sink)
     }
 
     /// The same for recording results of stages: an interrupted run still records finished stages, so only `--wait`
     /// ends this wait.
-    pub fn hold_to_record(&self, sink: &dyn Sink) -> Result<Option<Hold>> {
-        self.hold_unless(Stop::never(), sink)
+    pub fn lock_shared_to_record(&self, sink: &dyn Sink) -> Result<Option<StoreLock>> {
+        self.lock_shared_until(StopSignal::never(), sink)
     }
 
-    fn hold_unless(&self, stop: Stop, sink: &dyn Sink) -> Result<Option<Hold>> {
+    fn lock_shared_until(&self, stop: StopSignal, sink: &dyn Sink) -> Result<Option<StoreLock>> {
         let _ = self.register();
         let file = match self.root().open_file(LOCK) {
             Err(e) if e.kind() == io::ErrorKind::NotFound && self.is_store() => self.open_lock(),
@@ -51,26 +51,26 @@ impl Store {
         };
         let Ok(file) = file else { return Ok(None) };
         match self.lock(file, file_lock::Mode::Shared, stop, sink)? {
-            Answer::Locked(lock) => Ok(Some(Hold { _lock: lock })),
-            Answer::NoLocks(..) => Ok(None),
+            LockResult::Locked(lock) => Ok(Some(StoreLock { _lock: lock })),
+            LockResult::NoLocks(..) => Ok(None),
         }
     }
 
     /// Takes the exclusive lock: no other process stores or restores while it is held.
-    pub fn hold_alone(&self, command: &str, sink: &dyn Sink) -> Result<Hold> {
+    pub fn lock_exclusive(&self, command: &str, sink: &dyn Sink) -> Result<StoreLock> {
         self.must_be_store()?;
         let path = self.dir().join(LOCK);
         let file = self.open_lock().map_err(|e| self.refused("lock", &path, e))?;
         match self.lock(file, file_lock::Mode::Exclusive, self.stop(), sink)? {
-            Answer::Locked(mut lock) => {
+            LockResult::Locked(mut lock) => {
                 lock.write_holder(command);
-                Ok(Hold { _lock: lock })
+                Ok(StoreLock { _lock: lock })
             }
-            Answer::NoLocks(_, e) => Err(Error::io("lock", &path, e)),
+            LockResult::NoLocks(_, e) => Err(Error::io("lock", &path, e)),
         }
     }
 
-    fn lock(&self, file: File, mode: file_lock::Mode, stop: Stop, sink: &dyn Sink) -> Result<Answer> {
+    fn lock(&self, file: File, mode: file_lock::Mode, stop: StopSignal, sink: &dyn Sink) -> Result<LockResult> {
         let busy = format!("is using the store {}", self.dir().display());
         file_lock::lock(file, mode, &Wait { busy: &busy, usual: None, signal: &|| stop.asked(), sink })
     }
@@ -129,7 +129,7 @@ mod tests {
     /// Runs in a thread of its own, since a thread never waits for itself. The stop signal is set from the beginning.
     fn is_refused(dir: &Path, ask: impl Fn(&Store) -> Result<()> + Sync) -> bool {
         static SIGNAL: AtomicI32 = AtomicI32::new(2);
-        let store = Store::open(dir, LinkTypes::default()).until(Stop::by(&SIGNAL));
+        let store = Store::open(dir, LinkTypes::default()).until(StopSignal::by(&SIGNAL));
         let asked = std::thread::scope(|scope| scope.spawn(|| ask(&store)).join().unwrap());
         asked.map_err(|e| assert_eq!(e.kind, Kind::Signal(2))).is_err()
     }
@@ -139,19 +139,19 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path().join("store");
         let store = Store::open(&dir, LinkTypes::default());
-        let hold = |store: &Store| store.hold(&Silent).map(drop);
-        let hold_alone = |store: &Store| store.hold_alone("gc", &Silent).map(drop);
-        assert!(store.hold(&Silent).unwrap().is_none());
+        let lock_shared = |store: &Store| store.lock_shared(&Silent).map(drop);
+        let lock_exclusive = |store: &Store| store.lock_exclusive("gc", &Silent).map(drop);
+        assert!(store.lock_shared(&Silent).unwrap().is_none());
         store.begin().unwrap();
-        let (a, b) = (store.hold(&Silent).unwrap().unwrap(), store.hold(&Silent).unwrap().unwrap());
-        assert!(!is_refused(&dir, hold) && is_refused(&dir, hold_alone));
+        let (a, b) = (store.lock_shared(&Silent).unwrap().unwrap(), store.lock_shared(&Silent).unwrap().unwrap());
+        assert!(!is_refused(&dir, lock_shared) && is_refused(&dir, lock_exclusive));
         drop(a);
         drop(b);
-        let alone = store.hold_alone("gc", &Silent).unwrap();
-        assert!(is_refused(&dir, hold) && is_refused(&dir, hold_alone));
-        assert_eq!(store.hold(&Silent).unwrap_err().kind, Kind::Bug);
+        let alone = store.lock_exclusive("gc", &Silent).unwrap();
+        assert!(is_refused(&dir, lock_shared) && is_refused(&dir, lock_exclusive));
+        assert_eq!(store.lock_shared(&Silent).unwrap_err().kind, Kind::Bug);
         drop(alone);
-        assert!(!is_refused(&dir, hold) && !is_refused(&dir, hold_alone));
+        assert!(!is_refused(&dir, lock_shared) && !is_refused(&dir, lock_exclusive));
     }
 
     #[test]

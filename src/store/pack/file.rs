@@ -28,7 +28,7 @@ pub struct Pack {
     pub path: PathBuf,
     pub index: PackIndex,
     /// Objects under a tombstone.
-    pub dead: HashSet<ObjectId>,
+    pub tombstoned: HashSet<ObjectId>,
     /// There are tombstones that cannot be read, so the seal proves nothing.
     doubted: bool,
     file: OnceLock<Arc<File>>,
@@ -77,12 +77,18 @@ pub fn read_index(file: &File) -> Result<PackIndex, Unusable> {
 }
 
 impl Pack {
-    pub fn new(path: &Path, index: PackIndex, dead: HashSet<ObjectId>, doubted: bool, open: &Arc<AtomicUsize>) -> Pack {
+    pub fn new(
+        path: &Path,
+        index: PackIndex,
+        tombstoned: HashSet<ObjectId>,
+        doubted: bool,
+        open: &Arc<AtomicUsize>,
+    ) -> Pack {
         Pack {
             id: index.id(),
             path: path.to_path_buf(),
             index,
-            dead,
+            tombstoned,
             doubted,
             file: OnceLock::new(),
             open: Arc::clone(open),
@@ -136,7 +142,7 @@ impl Pack {
         } else {
             // On this thread alone: a worker that waits for others would take up work that waits for this lock.
             let mut found = HashSet::new();
-            for row in in_order(&self.index).iter().filter(|row| !self.dead.contains(&row.id)) {
+            for row in in_order(&self.index).iter().filter(|row| !self.tombstoned.contains(&row.id)) {
                 if !fits(&file, row)? {
                     found.insert(row.id);
                 }

@@ -177,12 +177,12 @@ impl PackIndex {
             let row = decode(bytes).ok_or(Malformed::Broken("an object has an unknown kind"))?;
             let end = row.offset.checked_add(row.length);
             if row.offset < HEADER || end.is_none_or(|end| end > index_at) {
-                return Err(Malformed::Broken("an object lies outside of it"));
+                return Err(Malformed::Broken("an object location outside of it"));
             }
             sum = sum.checked_add(row.length).ok_or(Malformed::Broken("its sizes are absurd"))?;
         }
         if sum != index_at - HEADER {
-            return Err(Malformed::Broken("its objects overlap, or something lies between them"));
+            return Err(Malformed::Broken("its objects overlap, or something location between them"));
         }
         let (count, id) = (rows.len() / ROW, id_of(rows));
         Ok(PackIndex { tail, count, id })
@@ -428,12 +428,12 @@ mod tests {
         }
         let index_at = bytes.len() as u64 - index.tail().len() as u64;
         for (field, value, why) in [
-            (33, 0, "lies outside"),
-            (33, 15, "lies outside"),
-            (33, index_at + 1, "lies outside"),
-            (33, u64::MAX, "lies outside"),
-            (41, index_at, "lies outside"),
-            (41, u64::MAX, "lies outside"),
+            (33, 0, "location outside"),
+            (33, 15, "location outside"),
+            (33, index_at + 1, "location outside"),
+            (33, u64::MAX, "location outside"),
+            (41, index_at, "location outside"),
+            (41, u64::MAX, "location outside"),
             (41, 1, "overlap"),
         ] {
             let bad = forged(&bytes, 0, field, &value.to_le_bytes());

@@ -24,4 +24,4 @@ mod tests;
 pub(super) mod tombstones;
 
 pub use file::Pack;
-pub use set::Shelf;
+pub use set::PackSet;

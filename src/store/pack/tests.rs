@@ -78,7 +78,7 @@ fn a_pack_that_was_fetched_is_the_stores_own() {
     let s = Sandbox::new();
     let (pin, path) = adopted(&s);
     assert_eq!((fs::metadata(&path).unwrap().mode() & 0o777, s.temps()), (0o444, 0));
-    assert!(s.store.contains(&pin) && s.store.holds(&pin) && s.store.lacking(&pin).unwrap().is_empty());
+    assert!(s.store.contains(&pin) && s.store.holds(&pin) && s.store.missing_objects(&pin).unwrap().is_empty());
     s.restore("d", &pin).unwrap();
     assert_eq!(s.pin("d"), pin);
     assert_eq!(fs::read(s.top.join("d/h1/07")).unwrap(), content(1, 7));
@@ -97,7 +97,7 @@ fn a_pack_that_was_fetched_is_the_stores_own() {
 fn what_a_pin_consists_of_and_what_is_lacking() {
     let s = Sandbox::new();
     let (pin, path) = adopted(&s);
-    let all = s.store.all_of(&pin).unwrap();
+    let all = s.store.list_objects(&pin).unwrap();
     assert_eq!(all.len(), 43);
     assert_eq!(all.iter().collect::<HashSet<_>>().len(), 43);
     assert_eq!(all.last().unwrap(), &ObjectRef { id: pin.id, kind: ObjectKind::Tree, size: 111 });
@@ -110,25 +110,25 @@ fn what_a_pin_consists_of_and_what_is_lacking() {
     }
     // In another store: nothing, the root tree, one half.
     let other = Store::open(&s.dir.path().join("other"), LinkTypes::default());
-    assert_eq!(other.lacking(&pin).unwrap().trees, [pin.id]);
-    assert!(other.all_of(&pin).unwrap_err().message.contains("is not in the store"));
+    assert_eq!(other.missing_objects(&pin).unwrap().trees, [pin.id]);
+    assert!(other.list_objects(&pin).unwrap_err().message.contains("is not in the store"));
     let take = |id: &ObjectId, kind| {
         let temp = other.temp().unwrap();
         fs::write(&temp, s.store.read(id, kind).unwrap()).unwrap();
         other.adopt_object(id, kind, &temp, &Silent).unwrap();
     };
     take(&pin.id, ObjectKind::Tree);
-    assert_eq!(other.lacking(&pin).unwrap().trees, [top.entries[0].id, top.entries[1].id]);
+    assert_eq!(other.missing_objects(&pin).unwrap().trees, [top.entries[0].id, top.entries[1].id]);
     take(&top.entries[0].id, ObjectKind::Tree);
     take(&ObjectId::of(&content(0, 0)), ObjectKind::Content);
-    let lacking = other.lacking(&pin).unwrap();
+    let lacking = other.missing_objects(&pin).unwrap();
     assert_eq!((lacking.trees.as_slice(), lacking.contents.len()), (&[top.entries[1].id][..], 19));
     assert_eq!(lacking.bytes(), (1..20).map(|i| 10 + i).sum::<u64>());
     // A pack that another process adds is noticed.
     let temp = other.temp().unwrap();
     fs::copy(&path, &temp).unwrap();
     Store::open(other.dir(), LinkTypes::default()).adopt_pack(&temp, &Silent).unwrap();
-    assert!(other.lacking(&pin).unwrap().is_empty() && other.contains(&pin));
+    assert!(other.missing_objects(&pin).unwrap().is_empty() && other.contains(&pin));
 }
 
 #[test]
@@ -173,7 +173,7 @@ fn one_bad_object_is_put_under_a_tombstone_and_the_others_stay() {
     // All stores see the tombstone.
     for store in [&s.store, &Store::open(s.store.dir(), LinkTypes::default())] {
         assert!(!store.contains(&pin) && store.size(&bad).is_none());
-        assert_eq!(store.lacking(&pin).unwrap().contents.len(), 1);
+        assert_eq!(store.missing_objects(&pin).unwrap().contents.len(), 1);
         assert_eq!(store.read(&ObjectId::of(&content(0, 1)), ObjectKind::Content).unwrap(), content(0, 1));
     }
     let e = s.restore("d", &pin).unwrap_err();
@@ -224,7 +224,7 @@ fn a_pack_with_a_broken_index_goes_to_quarantine_whole() {
         let store = Store::open(s.store.dir(), LinkTypes::default());
         assert!(!store.contains(&pin) && !path.exists());
         assert!(quarantined(&s).len() == 1 && store.generation() != generation);
-        assert_eq!(store.lacking(&pin).unwrap().trees, [pin.id]);
+        assert_eq!(store.missing_objects(&pin).unwrap().trees, [pin.id]);
     }
 }
 
@@ -264,7 +264,7 @@ fn damage_in_a_read_only_store_is_told() {
         assert!(e.kind == Kind::Missing && e.message.contains("is damaged"), "{e}");
         assert!(store.read_tree(&pin.id, 0).unwrap_err().message.contains("is damaged"));
         assert!(!store.contains(&pin) && !store.holds(&pin));
-        assert!(store.lacking(&pin).unwrap().trees == [pin.id]);
+        assert!(store.missing_objects(&pin).unwrap().trees == [pin.id]);
         assert_eq!(store.read(&ObjectId::of(&content(0, 1)), ObjectKind::Content).unwrap(), content(0, 1));
     }
     assert!(s.restore("d", &pin).is_err() && !s.top.join("d").exists());

@@ -17,8 +17,8 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use inventory::survey;
-pub use read::{Done, read};
+pub use inventory::take_inventory;
+pub use read::{ReadResult, read};
 
 use crate::store::id::ObjectId;
 use crate::store::objects::Store;
@@ -27,16 +27,16 @@ use crate::store::pack::format::Row;
 
 /// One copy of an object.
 #[derive(Clone)]
-pub struct Copy {
+pub struct ObjectCopy {
     pub id: ObjectId,
     pub size: u64,
-    pub at: At,
+    pub at: CopyLocation,
     /// Is its file unchanged since its bytes were verified last?
     pub sealed: bool,
 }
 
 #[derive(Clone)]
-pub enum At {
+pub enum CopyLocation {
     Loose,
     Packed(Arc<Pack>, Row),
 }
@@ -44,14 +44,14 @@ pub enum At {
 /// A damaged, missing or unexpected file of the store.
 #[derive(Clone)]
 pub struct Damage {
-    pub what: What,
+    pub what: DamageKind,
     /// A sentence without its subject: `its bytes do not fit its id`.
     pub problem: String,
 }
 
 #[derive(Clone)]
-pub enum What {
-    Object(Copy),
+pub enum DamageKind {
+    Object(ObjectCopy),
     /// A pack with an unusable index; the rows that it may have.
     Pack {
         path: PathBuf,
@@ -71,19 +71,19 @@ pub enum What {
     /// A file with a name that no lookup finds.
     Stray(PathBuf),
     /// Moved to quarantine by an earlier command; not replaced since.
-    Aside(ObjectId, PathBuf),
+    Quarantined(ObjectId, PathBuf),
     /// The same for a pack whose index was broken, with the rows of the missing objects.
-    AsidePack(PathBuf, Vec<Row>),
+    QuarantinedPack(PathBuf, Vec<Row>),
     /// Needed and missing.
     Missing(ObjectId),
 }
 
-impl What {
+impl DamageKind {
     /// The id of the object, if the damage concerns exactly one.
     pub fn id(&self) -> Option<ObjectId> {
         match self {
-            What::Object(copy) => Some(copy.id),
-            What::Aside(id, _) | What::Missing(id) => Some(*id),
+            DamageKind::Object(copy) => Some(copy.id),
+            DamageKind::Quarantined(id, _) | DamageKind::Missing(id) => Some(*id),
             _ => None,
         }
     }
@@ -91,7 +91,9 @@ impl What {
     /// The ids of all objects concerned, as far as they are known.
     pub fn ids(&self) -> Vec<ObjectId> {
         match self {
-            What::Pack { rows, .. } | What::AsidePack(_, rows) => rows.iter().map(|row| row.id).collect(),
+            DamageKind::Pack { rows, .. } | DamageKind::QuarantinedPack(_, rows) => {
+                rows.iter().map(|row| row.id).collect()
+            }
             _ => self.id().into_iter().collect(),
         }
     }
@@ -100,21 +102,26 @@ impl What {
     pub fn place(&self, store: &Store) -> String {
         let below = |path: &Path| path.strip_prefix(store.dir()).unwrap_or(path).display().to_string();
         match self {
-            What::Object(Copy { id, at: At::Loose, .. }) => below(&store.path(id)),
-            What::Object(Copy { at: At::Packed(pack, row), .. }) => format!("{} at {}", below(&pack.path), row.offset),
-            What::Pack { path, .. } | What::Run { path, .. } | What::Stray(path) | What::Aside(_, path) => below(path),
-            What::AsidePack(path, _) => below(path),
-            What::Tombstones(pack) => below(&pack.path.with_extension("dead")),
-            What::Generation => "generation".into(),
-            What::Projects => "projects".into(),
-            What::Missing(_) => "nowhere".into(),
+            DamageKind::Object(ObjectCopy { id, at: CopyLocation::Loose, .. }) => below(&store.path(id)),
+            DamageKind::Object(ObjectCopy { at: CopyLocation::Packed(pack, row), .. }) => {
+                format!("{} at {}", below(&pack.path), row.offset)
+            }
+            DamageKind::Pack { path, .. }
+            | DamageKind::Run { path, .. }
+            | DamageKind::Stray(path)
+            | DamageKind::Quarantined(_, path) => below(path),
+            DamageKind::QuarantinedPack(path, _) => below(path),
+            DamageKind::Tombstones(pack) => below(&pack.path.with_extension("dead")),
+            DamageKind::Generation => "generation".into(),
+            DamageKind::Projects => "projects".into(),
+            DamageKind::Missing(_) => "nowhere".into(),
         }
     }
 }
 
 /// An object in quarantine.
 #[derive(Clone)]
-pub struct Kept {
+pub struct QuarantinedObject {
     pub path: PathBuf,
     /// The location in the file, if that is a whole pack.
     pub row: Option<Row>,
@@ -129,9 +136,9 @@ pub struct RunFile {
 
 /// All files of the store.
 #[derive(Default)]
-pub struct Survey {
+pub struct Inventory {
     /// Without those under a tombstone.
-    pub copies: Vec<Copy>,
+    pub copies: Vec<ObjectCopy>,
     pub packs: Vec<Arc<Pack>>,
     pub runs: Vec<RunFile>,
     /// Damage that shows without reading objects.
@@ -144,7 +151,7 @@ pub struct Survey {
 
 impl Store {
     /// The objects in quarantine, by id.
-    pub fn set_aside_before(&self) -> HashMap<ObjectId, Kept> {
+    pub fn quarantined_objects(&self) -> HashMap<ObjectId, QuarantinedObject> {
         inventory::quarantined(self)
     }
 }

@@ -9,7 +9,7 @@ use crate::document;
 use crate::error::Result;
 use crate::event::Sink;
 use crate::store::copy::create_private;
-use crate::store::fs::paths::Place;
+use crate::store::fs::paths::TrackedPath;
 use crate::store::id::ObjectKind;
 use crate::store::id::{ObjectId, Pin};
 use crate::store::index::StatIndex;
@@ -17,17 +17,17 @@ use crate::store::objects::Store;
 
 impl Store {
     /// The objects of `ids` that the store lacks.
-    pub fn not_here<'i>(&self, ids: impl IntoIterator<Item = &'i ObjectId>) -> HashSet<ObjectId> {
+    pub fn filter_missing<'i>(&self, ids: impl IntoIterator<Item = &'i ObjectId>) -> HashSet<ObjectId> {
         self.refresh_packs();
         ids.into_iter().filter(|id| self.size(id).is_none()).copied().collect()
     }
 
     /// Stores the wanted and missing objects from a path, which the index scanned with the result `pin`. The index may
     /// be outdated: every object is verified on the way, and a changed one is skipped.
-    pub fn take_again(
+    pub fn store_from_workspace(
         &self,
         index: &StatIndex,
-        place: &Place,
+        place: &TrackedPath,
         pin: &Pin,
         wanted: &dyn Fn(&ObjectId) -> bool,
         sink: &dyn Sink,

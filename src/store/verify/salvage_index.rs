@@ -15,14 +15,14 @@ const LONGEST: u64 = 1 << 30;
 
 /// The rows that could be salvaged.
 #[derive(Default)]
-pub struct Guess {
+pub struct SalvagedIndex {
     pub rows: Vec<Row>,
     /// The offset of the rows, which is the end of the last object.
     pub start: u64,
 }
 
-pub fn guess(file: &File) -> io::Result<Guess> {
-    let mut best = Guess::default();
+pub fn salvage_rows(file: &File) -> io::Result<SalvagedIndex> {
+    let mut best = SalvagedIndex::default();
     let length = file.metadata()?.len();
     let Some(end) = length.checked_sub(TRAILER as u64).filter(|end| *end > HEADER) else { return Ok(best) };
     let mut trailer = [0; TRAILER];
@@ -36,7 +36,7 @@ pub fn guess(file: &File) -> io::Result<Guess> {
                 |row: &Row| row.offset >= HEADER && row.offset.checked_add(row.length).is_some_and(|end| end <= start);
             let rows: Vec<Row> = rows_in(&bytes).filter(fits).collect();
             if rows.len() > best.rows.len() {
-                best = Guess { rows, start };
+                best = SalvagedIndex { rows, start };
             }
         }
     }
