@@ -38,7 +38,7 @@ fn in_and_out(top: &Path, files: usize, bytes: usize) {
     }
     let index = StatIndex::open(&top.join("index"), top, true);
     let place = TrackedPath::from(RepoPath::root().join("data").unwrap());
-    let pin = index.look(std::slice::from_ref(&place), &NoRules, &Silent).remove(0).unwrap().unwrap();
+    let pin = index.scan(std::slice::from_ref(&place), &NoRules, &Silent).remove(0).unwrap().unwrap();
     let mut times: [Vec<f64>; 4] = Default::default();
     for round in 0..ROUNDS {
         run("sync", top);

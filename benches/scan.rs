@@ -44,7 +44,7 @@ fn looks(scratch: &Path, files: usize) {
     let file = top.join(".git/lockstep-index");
     let look = || {
         let index = StatIndex::open(&file, &top, true);
-        let pins = index.look(&places, &NoRules, &Silent);
+        let pins = index.scan(&places, &NoRules, &Silent);
         index.save().unwrap();
         assert!(pins.iter().all(|p| p.as_ref().is_ok_and(|p| p.unwrap().files == Some(files as u64))));
     };
@@ -74,7 +74,7 @@ fn big_file(scratch: &Path, mib: usize) {
         let index = StatIndex::open(&top.join(format!("index{round}")), &top, true);
         let place = TrackedPath::from(RepoPath::root().join("big").unwrap());
         let mut pin = None;
-        let hash = time(|| pin = index.look(std::slice::from_ref(&place), &NoRules, &Silent).remove(0).unwrap());
+        let hash = time(|| pin = index.scan(std::slice::from_ref(&place), &NoRules, &Silent).remove(0).unwrap());
         let store = Store::open(&top.join(format!("store{round}")), LinkTypes::default());
         let stored = time(|| {
             let mut batch = store.batch();

@@ -120,7 +120,7 @@ fn read_as(path: &Path, shown: &Path, most: u64) -> Result<Option<Vec<u8>>> {
         Ok(file) => file,
         Err(e) if is_absent(&e) => return Ok(None),
         Err(e) if is_special(&e) => {
-            return Err(Error::usage(format!("{} is not read: it is no regular file", shown.display()))
+            return Err(Error::usage(format!("{} is not read: it is not a regular file", shown.display()))
                 .hint("put a file there, or name another one"));
         }
         Err(e) => return Err(Error::io("read", shown, e)),
@@ -162,7 +162,7 @@ fn must_be_regular(meta: &Metadata) -> io::Result<()> {
         return Ok(());
     }
     let kind = if meta.is_dir() { ErrorKind::IsADirectory } else { ErrorKind::Unsupported };
-    let text = if meta.is_dir() { "it is a folder" } else { "it is no regular file" };
+    let text = if meta.is_dir() { "it is a folder" } else { "it is not a regular file" };
     Err(io::Error::new(kind, text))
 }
 
@@ -238,7 +238,7 @@ mod tests {
             ("f/below", "none".to_string()),
             ("d/dangling", "none".to_string()),
             ("d", "cannot read d: it is a folder".to_string()),
-            ("fifo", "fifo is not read: it is no regular file".to_string()),
+            ("fifo", "fifo is not read: it is not a regular file".to_string()),
             ("d/out", out("d/out", "ROOT/secret", outside)),
             ("twice", out("twice", "ROOT/secret", outside)),
             ("../secret", out("../secret", "ROOT/secret", outside)),

@@ -11,7 +11,7 @@ pub struct StopSignal(&'static AtomicI32);
 
 impl StopSignal {
     /// The signal number is in the lower bits of `signal` once the user interrupts; further bits count interrupts.
-    pub fn by(signal: &'static AtomicI32) -> StopSignal {
+    pub fn from_flag(signal: &'static AtomicI32) -> StopSignal {
         StopSignal(signal)
     }
 
@@ -22,14 +22,14 @@ impl StopSignal {
     }
 
     /// The number of the signal.
-    pub fn asked(&self) -> Option<i32> {
+    pub fn signal(&self) -> Option<i32> {
         Some(self.0.load(Ordering::SeqCst) & 0x7f).filter(|number| *number != 0)
     }
 
     pub fn check(&self) -> Result<()> {
-        match self.asked() {
+        match self.signal() {
             Some(number) => Err(Error::new(Kind::Signal(number), "interrupted")
-                .hint("run the same command again: what has arrived is kept and goes no second time")),
+                .hint("run the same command again: transferred files are kept and not transferred again")),
             None => Ok(()),
         }
     }

@@ -27,12 +27,12 @@ pub const INFIX: &str = ".lockstep-new-";
 /// Writes `bytes` to `path`: a temporary file beside it, fsync, rename. The mode of an existing file is kept; a symlink
 /// is replaced, not followed, so that the target of the link is never written.
 pub fn replace_file(path: &Path, bytes: &[u8]) -> Result<()> {
-    FileWriter::take(path)?.write(bytes)
+    FileWriter::lock(path)?.write(bytes)
 }
 
 /// The same for a file that is named by its content: all its writers write the same bytes, and may do so at once.
 pub fn write_named(path: &Path, bytes: &[u8]) -> Result<()> {
-    FileWriter::take_as(path, Shared, Some(PATIENCE))?.write(bytes)
+    FileWriter::lock_as(path, Shared, Some(PATIENCE))?.write(bytes)
 }
 
 /// The exclusive right to write a file: a writer takes it before it reads the content that it will change.
@@ -56,28 +56,28 @@ impl FileWriter {
     /// Waits a short time for other writers in the folder of `path`, which must exist.
     ///
     /// Errors ([`Kind::Busy`](crate::error::Kind)): another process holds the lock longer.
-    pub fn take(path: &Path) -> Result<FileWriter> {
-        FileWriter::take_as(path, Exclusive, Some(PATIENCE))
+    pub fn lock(path: &Path) -> Result<FileWriter> {
+        FileWriter::lock_as(path, Exclusive, Some(PATIENCE))
     }
 
     /// The same in a folder that the caller opened; `path` gives the name of the file, and is used in messages.
-    pub fn take_in(folder: File, path: &Path) -> Result<FileWriter> {
-        FileWriter::take_of(folder, path, Exclusive, Some(PATIENCE))
+    pub fn lock_in(folder: File, path: &Path) -> Result<FileWriter> {
+        FileWriter::lock_folder(folder, path, Exclusive, Some(PATIENCE))
     }
 
     /// The same for a file with secrets: its mode becomes 0600.
-    pub fn take_private(path: &Path) -> Result<FileWriter> {
-        Ok(FileWriter { private: true, ..FileWriter::take(path)? })
+    pub fn lock_private(path: &Path) -> Result<FileWriter> {
+        Ok(FileWriter { private: true, ..FileWriter::lock(path)? })
     }
 
-    fn take_as(path: &Path, mode: LockMode, patience: Option<Duration>) -> Result<FileWriter> {
+    fn lock_as(path: &Path, mode: LockMode, patience: Option<Duration>) -> Result<FileWriter> {
         match File::open(folder_of(path)) {
-            Ok(folder) => FileWriter::take_of(folder, path, mode, patience),
+            Ok(folder) => FileWriter::lock_folder(folder, path, mode, patience),
             Err(_) => Ok(FileWriter { path: path.to_path_buf(), folder: None, private: false }),
         }
     }
 
-    fn take_of(folder: File, path: &Path, mode: LockMode, patience: Option<Duration>) -> Result<FileWriter> {
+    fn lock_folder(folder: File, path: &Path, mode: LockMode, patience: Option<Duration>) -> Result<FileWriter> {
         let wait = Wait { busy: "holds a lock on its folder", usual: patience, signal: &|| None, sink: &Silent };
         let answer = file_lock::lock(folder, mode, &wait)
             .map_err(|e| Error { message: format!("cannot write {}: {}", path.display(), e.message), ..e })?;
@@ -245,7 +245,7 @@ mod tests {
         let file = dir.path().join("a");
         fs::write(&file, "old").unwrap();
         fs::set_permissions(&file, Permissions::from_mode(0o666)).unwrap();
-        FileWriter::take_private(&file).unwrap().write(b"secret").unwrap();
+        FileWriter::lock_private(&file).unwrap().write(b"secret").unwrap();
         assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
         assert_eq!(fs::read_to_string(&file).unwrap(), "secret");
     }
@@ -259,11 +259,11 @@ mod tests {
             for _ in 0..8 {
                 scope.spawn(|| {
                     for _ in 0..5 {
-                        let turn = FileWriter::take(&file).unwrap();
+                        let turn = FileWriter::lock(&file).unwrap();
                         let n: u32 = fs::read_to_string(&file).unwrap().parse().unwrap();
                         turn.write((n + 1).to_string().as_bytes()).unwrap();
                         // A writer that changes nothing leaves no file behind.
-                        drop(FileWriter::take(&file).unwrap());
+                        drop(FileWriter::lock(&file).unwrap());
                     }
                 });
             }
@@ -285,7 +285,7 @@ mod tests {
         // The wait for the lock ends with the name of the holder.
         let folder = File::open(dir.path()).unwrap();
         folder.lock().unwrap();
-        let taken = FileWriter::take_as(&file, Exclusive, Some(Duration::from_millis(50)));
+        let taken = FileWriter::lock_as(&file, Exclusive, Some(Duration::from_millis(50)));
         let Err(error) = taken else { panic!("it is locked") };
         assert_eq!(error.kind, Kind::Busy);
         assert!(error.message.ends_with("holds a lock on its folder"), "{error}");
@@ -302,7 +302,7 @@ mod tests {
             fs::write(folder.join("f"), "old").unwrap();
         }
         for (remove, want) in [(false, Some("new")), (true, None)] {
-            let turn = FileWriter::take_in(File::open(&folder).unwrap(), &folder.join("f")).unwrap();
+            let turn = FileWriter::lock_in(File::open(&folder).unwrap(), &folder.join("f")).unwrap();
             fs::rename(&folder, &moved).unwrap();
             symlink(&victim, &folder).unwrap();
             if remove {
@@ -321,11 +321,11 @@ mod tests {
     #[test]
     fn two_turns_of_one_thread_in_one_folder_are_an_error_at_once() {
         let dir = tempfile::tempdir().unwrap();
-        let first = FileWriter::take(&dir.path().join("a")).unwrap();
-        let Err(error) = FileWriter::take(&dir.path().join("b")) else { panic!("it would wait for itself") };
+        let first = FileWriter::lock(&dir.path().join("a")).unwrap();
+        let Err(error) = FileWriter::lock(&dir.path().join("b")) else { panic!("it would wait for itself") };
         assert_eq!(error.kind, Kind::Bug);
         drop(first);
-        FileWriter::take(&dir.path().join("b")).unwrap().write(b"1").unwrap();
+        FileWriter::lock(&dir.path().join("b")).unwrap().write(b"1").unwrap();
     }
 
     #[test]

@@ -141,7 +141,7 @@ pub fn surroundings(global: &Global) -> Result<Surroundings> {
         user: user::name,
         settings: settings(&env),
         env,
-        stop: crate::event::StopSignal::by(&signals::SIGNAL),
+        stop: crate::event::StopSignal::from_flag(&signals::SIGNAL),
     })
 }
 

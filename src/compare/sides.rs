@@ -147,7 +147,7 @@ type Folders = HashMap<String, Vec<Entry>>;
 /// What was seen in a folder of the worktree.
 fn detail(snapshot: &Snapshot<'_>, root: &RepoPath) -> Folders {
     let mut folders = Folders::new();
-    let Some(all) = snapshot.project.index().detail(&TrackedPath::from(root)) else { return folders };
+    let Some(all) = snapshot.project.index().list_entries(&TrackedPath::from(root)) else { return folders };
     folders.insert(String::new(), Vec::new());
     for one in all {
         let at = one.path.iter().rposition(|b| *b == b'/');

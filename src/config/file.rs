@@ -60,7 +60,7 @@ fn take(file: &Path, adds_secret: bool) -> Result<(FileWriter, DocumentMut)> {
     };
     let mut private = is_private(&text(file)?.unwrap_or_default())?;
     loop {
-        let turn = if private { FileWriter::take_private(file)? } else { FileWriter::take(file)? };
+        let turn = if private { FileWriter::lock_private(file)? } else { FileWriter::lock(file)? };
         // Another process may have added a secret before this one had its turn.
         let text = text(file)?.unwrap_or_default();
         if private || !is_private(&text)? {

@@ -53,7 +53,7 @@ impl Repo {
             for entry in index.entries() {
                 let Some(path) = path_of(entry, &index) else { continue };
                 if entry.mode == Mode::DIR {
-                    let below = named.in_tree(GitId(entry.id))?;
+                    let below = named.find_in_tree(GitId(entry.id))?;
                     found.extend(below.into_iter().filter_map(|(inner, id)| Some((path.join(&inner)?, id))));
                 } else if path.name() == name {
                     found.push((path, GitId(entry.id)));

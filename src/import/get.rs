@@ -162,7 +162,7 @@ fn write_found(
     let name = to.file_name().unwrap_or_default();
     let new = temp_sibling(Path::new(name));
     let new = folder.join(&new);
-    let made = write(snapshot, &pieces, &new, sink).map_err(|e| folder.named(e)).and_then(|sum| {
+    let made = write(snapshot, &pieces, &new, sink).map_err(|e| folder.with_user_paths(e)).and_then(|sum| {
         if !open()?.is(&folder) {
             let message = format!("the folder of {} was replaced meanwhile; nothing was written there", to.display());
             return Err(Error::new(Kind::Check, message).hint("run the command again when nothing else works there"));
@@ -173,12 +173,12 @@ fn write_found(
                 return Err(folder_in_the_way(to));
             }
             WriteMode::Into(_) if found.what.is_folder() && is_real_folder(&place) => {
-                return write_into(&new, &place).map(|()| sum).map_err(|e| folder.named(e));
+                return write_into(&new, &place).map(|()| sum).map_err(|e| folder.with_user_paths(e));
             }
             WriteMode::Into(give_up) | WriteMode::Replace(give_up) => give_up,
         };
         let old = replace(&new, &place).map_err(|e| Error::io("write", to, e))?;
-        old.map_or(Ok(()), |old| give_up(&old).map_err(|e| folder.named(e)))?;
+        old.map_or(Ok(()), |old| give_up(&old).map_err(|e| folder.with_user_paths(e)))?;
         Ok(sum)
     });
     let (files, bytes) = made.inspect_err(|_| drop(store::remove(&new)))?;

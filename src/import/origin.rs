@@ -61,7 +61,7 @@ impl Origin {
         let spot = TrackedPath::Outside(place.clone());
         let rules = As { rules, staged: place.as_os_str().as_encoded_bytes(), path: self.path.as_str().as_bytes() };
         let index = project.index();
-        let seen = index.look(std::slice::from_ref(&spot), &rules, sink).pop().unwrap_or(Ok(None))?;
+        let seen = index.scan(std::slice::from_ref(&spot), &rules, sink).pop().unwrap_or(Ok(None))?;
         let seen = seen.filter(|seen| seen.same_content(pin));
         let stored = seen.ok_or_else(|| self.differs()).and_then(|seen| {
             let _hold = project.store().lock_shared(sink)?;

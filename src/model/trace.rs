@@ -68,7 +68,7 @@ impl<'r, 'p> Trace<'r, 'p> {
             None => self.event.commit.short(),
         };
         let snapshot = snapshot_of(snapshots, self.event.commit, &name)?;
-        self.about = snapshot.git().map(|commit| commit.about()).transpose()?;
+        self.about = snapshot.git().map(|commit| commit.info()).transpose()?;
         let artifact = artifact::declared(&snapshot, &self.model.name);
         let traced = artifact.and_then(|artifact| {
             self.artifact = Some(artifact.clone());

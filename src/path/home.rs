@@ -17,7 +17,7 @@ pub fn expand(text: &str, base: &Path, home: Option<&Path>) -> Result<PathBuf> {
         (None, _) => Ok(base.join(text)),
         (Some(""), Some(home)) => Ok(home.to_path_buf()),
         (Some(below), Some(home)) => Ok(home.join(below)),
-        (Some(_), None) => Err(Error::usage(format!("`{text}` lies in HOME, which is not set"))
+        (Some(_), None) => Err(Error::usage(format!("`{text}` is in HOME, which is not set"))
             .hint("set HOME, or write the whole path")
             .hint(format!("a folder of that name: ./{text}"))),
     }

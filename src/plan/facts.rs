@@ -98,7 +98,7 @@ impl<'a> Look<'a> {
             .chain(outside.iter().map(|place| spot(place, top)))
             .collect();
         let mut found = look(self.project, definitions, &spots, self.sink);
-        must_lie_inside(self.project, &spots[..outs], &mut found[..outs]);
+        check_inside(self.project, &spots[..outs], &mut found[..outs]);
         let found_outside = found.split_off(paths.len());
         for (path, pin) in paths.into_iter().zip(found) {
             self.seen.entry(path).and_modify(|seen| seen.pin = pin);
@@ -164,7 +164,7 @@ pub fn look(
     asks: &[TrackedPath],
     sink: &dyn Sink,
 ) -> Vec<Result<Option<Pin>>> {
-    project.index().look(asks, &IgnoreRules(&definitions.rules), sink)
+    project.index().scan(asks, &IgnoreRules(&definitions.rules), sink)
 }
 
 /// The declared environment variables of a stage.
@@ -191,16 +191,16 @@ pub fn look_at_outs(
     sink: &dyn Sink,
 ) -> Vec<Result<Option<Pin>>> {
     let mut found = look(project, definitions, asks, sink);
-    must_lie_inside(project, asks, &mut found);
+    check_inside(project, asks, &mut found);
     found
 }
 
 /// Puts an error in the place of each answer whose content does not lie in the repository.
-fn must_lie_inside(project: &Project, asks: &[TrackedPath], found: &mut [Result<Option<Pin>>]) {
+fn check_inside(project: &Project, asks: &[TrackedPath], found: &mut [Result<Option<Pin>>]) {
     let mut links = FolderLinks::below(project.top());
     for (ask, found) in asks.iter().zip(found) {
         let pin = found.as_ref().ok().and_then(|pin| pin.as_ref());
-        if let Err(e) = project.index().must_lie_inside(ask, pin, &mut links) {
+        if let Err(e) = project.index().check_inside(ask, pin, &mut links) {
             *found = Err(e);
         }
     }

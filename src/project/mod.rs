@@ -234,12 +234,12 @@ impl Project {
     pub fn store(&self) -> &Store {
         self.store.get_or_init(|| {
             let dir = self.store_dir();
-            let store = Store::open(&dir, self.links()).until(self.around.stop);
+            let store = Store::open(&dir, self.links()).with_stop_signal(self.around.stop);
             // A store of its own serves this repository alone; a clone of another one keeps nothing.
             let is_own = dir == self.repo.store_dir();
             let store = if is_own { store.at_own_place() } else { store };
             let is_alone = is_own || self.repo.is_bare();
-            if is_alone { store } else { store.of_project(self.repo.home(), self.repo.id_file()) }
+            if is_alone { store } else { store.for_project(self.repo.home(), self.repo.id_file()) }
         })
     }
 

@@ -115,7 +115,7 @@ impl Usage {
 }
 
 pub fn usage(project: &Project, options: &Options) -> Result<Usage> {
-    let store = &project.store().untouched();
+    let store = &project.store().read_only();
     let census = census(store)?;
     let mut usage = Usage::default();
     let found = claimed(project, &mut usage.troubles)?;
@@ -297,7 +297,7 @@ fn sorted<'f>(project: &Project, found: &'f Found) -> Result<States<'f>> {
         match (state.other.is_some(), state.commit, &history) {
             (true, ..) => states.others.push(state),
             (false, Some(id), Some(history)) => {
-                let time = history.commit(id).and_then(|commit| commit.about()).map_or(0, |about| about.time);
+                let time = history.commit(id).and_then(|commit| commit.info()).map_or(0, |about| about.time);
                 states.commits.push((state, FilesByName { id, name: state.name.clone(), time }));
             }
             _ if state.name == "workspace" => states.workspace.push(state),

@@ -82,7 +82,7 @@ pub fn plan(project: &Project, options: &Options, sink: &dyn Sink) -> Result<Pla
 /// The same, by what remotes said before.
 fn plan_with(project: &Project, options: &Options, asked: Option<Catalogs>, sink: &dyn Sink) -> Result<Planned> {
     // What is damaged stays where it is until somebody asks for it to be mended.
-    let store = &project.store().untouched();
+    let store = &project.store().read_only();
     let found = gather(project, &options.request)?;
     let now = (project.around.now)().duration_since(UNIX_EPOCH).unwrap_or_default();
     let old = now.saturating_sub(options.min_age).as_secs() as i64;

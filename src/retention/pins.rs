@@ -44,13 +44,13 @@ impl<'s> Reader<'s> {
 
     /// Gets what [`Reader::commit`] reads of these commits, should the clone lack it.
     pub fn fetch_ahead(&mut self, history: &History, commits: &[Commit]) -> Result<()> {
-        self.named.get_or_insert_with(|| FilesByName::new(history, LOCK)).fetch_ahead(commits)
+        self.named.get_or_insert_with(|| FilesByName::new(history, LOCK)).prefetch(commits)
     }
 
     /// What a commit's locks say.
     pub fn commit(&mut self, history: &History, commit: &Commit) -> Result<Vec<Claims>> {
         let named = self.named.get_or_insert_with(|| FilesByName::new(history, LOCK));
-        let files = named.at(commit)?;
+        let files = named.find_in_commit(commit)?;
         let of = |e: Error| Error { message: format!("{} (of the commit {})", e.message, commit.id.short()), ..e };
         let is_empty = |id: &GitId| self.allows_empty && history.blob_size(*id).is_ok_and(|size| size == 0);
         let files: Vec<_> = files.into_iter().filter(|(_, id)| !is_empty(id)).collect();
@@ -65,7 +65,7 @@ impl<'s> Reader<'s> {
         }
         let mut named = FilesByName::new(history, LOCK);
         for tree in &unfinished.trees {
-            for (path, blob) in named.in_tree(*tree)? {
+            for (path, blob) in named.find_in_tree(*tree)? {
                 self.add_fragments(&path, &history.blob(blob)?, false, &mut claims);
             }
         }

@@ -223,7 +223,7 @@ impl Gatherer<'_> {
         let choice =
             git::CommitSelection { revs: which.revs.clone(), number: which.number, ..git::CommitSelection::default() };
         let mut chosen: Vec<Result<Vec<SelectedCommit>>> =
-            histories.iter().map(|history| history.choose(&choice)).collect();
+            histories.iter().map(|history| history.select_commits(&choice)).collect();
         // What cannot be read is no absence.
         let is_broken = |chosen: &Result<Vec<SelectedCommit>>| chosen.as_ref().is_err_and(|e| e.kind != Kind::Missing);
         let wrong = chosen.iter().position(is_broken).or_else(|| chosen.iter().all(Result::is_err).then_some(0));

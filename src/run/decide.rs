@@ -151,7 +151,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
                     *now = Some(input.pin);
                     continue;
                 }
-                *now = store.part(&input.pin, &path.relative_to(&input.path)).unwrap_or_else(|| {
+                *now = store.find_in_pin(&input.pin, &path.relative_to(&input.path)).unwrap_or_else(|| {
                     if unlisted.iter().all(|folder| folder.path != input.path) {
                         unlisted.push(input.clone());
                     }
@@ -159,7 +159,8 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
                     self.entry(id).and_then(|entry| entry.deps.get(&dep.spelled).copied())
                 });
             } else if !absent.is_empty() && now.is_none_or(|pin| pin.is_dir()) {
-                let found = now.and_then(|_| self.project.index().detail(&TrackedPath::from(path))).unwrap_or_default();
+                let found =
+                    now.and_then(|_| self.project.index().list_entries(&TrackedPath::from(path))).unwrap_or_default();
                 let missing: Vec<_> = absent.iter().map(|i| (i.path.relative_to(path).into_bytes(), i.pin)).collect();
                 *now = Some(overlay(&found, &missing));
             }

@@ -34,7 +34,7 @@ type Names = BTreeMap<Vec<u8>, (EntryKind, ObjectId)>;
 /// to be in the store; the current one comes from the last scan.
 pub fn difference(store: &Store, index: &StatIndex, old: &Pin, place: &TrackedPath) -> Result<Vec<(Change, String)>> {
     let mut now = Names::new();
-    for entry in index.detail(place).unwrap_or_default() {
+    for entry in index.list_entries(place).unwrap_or_default() {
         now.insert(entry.path, (entry.kind, entry.id));
     }
     let mut before = Names::new();
@@ -97,7 +97,7 @@ mod tests {
         let index = StatIndex::open(&top.join("index"), &top, true);
         let store = Store::open(&top.join("store"), LinkTypes::default());
         let place = TrackedPath::Inside(RepoPath::root().join("d").unwrap());
-        let look = || index.look(std::slice::from_ref(&place), &NoRules, &Silent).pop().unwrap().unwrap().unwrap();
+        let look = || index.scan(std::slice::from_ref(&place), &NoRules, &Silent).pop().unwrap().unwrap().unwrap();
         let old = look();
         let mut batch = store.batch();
         batch.add(&index, &place, &old).unwrap();

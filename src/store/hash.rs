@@ -103,7 +103,7 @@ pub fn file(
 
 /// The error for a file without a known size, such as those below /proc and /sys.
 fn unknown_size() -> HashError {
-    HashError::Io(io::Error::other("the system does not tell its size: it is no file of a disk"))
+    HashError::Io(io::Error::other("the system does not report its size: it is not a file on a disk"))
 }
 
 /// From this size on a file may be the whole address space of a machine, such as `/proc/kcore`.

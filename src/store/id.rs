@@ -52,7 +52,7 @@ impl FromStr for ObjectId {
     fn from_str(text: &str) -> Result<ObjectId, String> {
         blake3::Hash::from_hex(text)
             .map(|h| ObjectId(*h.as_bytes()))
-            .map_err(|_| format!("`{text}` is no BLAKE3 hash of 64 hexadecimal digits"))
+            .map_err(|_| format!("`{text}` is not a BLAKE3 hash of 64 hexadecimal digits"))
     }
 }
 

@@ -35,7 +35,7 @@ pub fn overlay(found: &[ListedEntry], missing: &[(Vec<u8>, Pin)]) -> Pin {
 impl Store {
     /// The pin of a relative path in a pinned folder: `Some(None)` if it does not exist, `None` if a tree on the way is
     /// missing from the store.
-    pub fn part(&self, pin: &Pin, path: &str) -> Option<Option<Pin>> {
+    pub fn find_in_pin(&self, pin: &Pin, path: &str) -> Option<Option<Pin>> {
         let mut at = *pin;
         for name in path.split('/') {
             if !at.is_dir() {
@@ -94,8 +94,8 @@ mod tests {
         let look = |path: &str| {
             let index = StatIndex::open(&top.join("index"), &top, true);
             let place = TrackedPath::Inside(RepoPath::root().join(path).unwrap());
-            let pin = index.look(std::slice::from_ref(&place), &NoRules, &Silent).pop().unwrap().unwrap().unwrap();
-            (pin, index.detail(&place).unwrap_or_default())
+            let pin = index.scan(std::slice::from_ref(&place), &NoRules, &Silent).pop().unwrap().unwrap().unwrap();
+            (pin, index.list_entries(&place).unwrap_or_default())
         };
         let (whole, all) = look("d");
         assert_eq!(overlay(&all, &[]), whole);

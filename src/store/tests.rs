@@ -42,7 +42,7 @@ impl Sandbox {
     }
 
     pub fn pin(&self, at: &str) -> Pin {
-        self.index.look(&[place(at)], &NoRules, &Silent).remove(0).unwrap().unwrap()
+        self.index.scan(&[place(at)], &NoRules, &Silent).remove(0).unwrap().unwrap()
     }
 
     pub fn put(&self, at: &str) -> Pin {
@@ -109,7 +109,7 @@ fn what_is_stored_comes_back() {
         assert_eq!(s.names("."), ["d"]);
         assert_eq!(s.pin("d"), pin, "{links:?}");
         let fresh = StatIndex::open(Path::new("/nonexistent/x"), &s.top, true);
-        assert_eq!(fresh.look(&[place("d")], &NoRules, &Silent).remove(0).unwrap(), Some(pin), "{links:?}");
+        assert_eq!(fresh.scan(&[place("d")], &NoRules, &Silent).remove(0).unwrap(), Some(pin), "{links:?}");
         assert_eq!(fs::read_link(s.top.join("d/link")).unwrap(), Path::new("sub/b"));
         let writable = fs::metadata(s.top.join("d/a")).unwrap().mode() & 0o200 != 0;
         assert_eq!(writable, matches!(links[0], LinkType::Copy | LinkType::Reflink));
@@ -139,7 +139,7 @@ fn a_restore_takes_over_what_is_right_and_hashes_nothing_afterwards() {
     let s = Sandbox::new();
     sample(&s);
     std::thread::sleep(Duration::from_millis(40));
-    let look = |sink: &dyn crate::event::Sink| s.index.look(&[place("d")], &NoCache, sink).remove(0).unwrap().unwrap();
+    let look = |sink: &dyn crate::event::Sink| s.index.scan(&[place("d")], &NoCache, sink).remove(0).unwrap().unwrap();
     look(&Silent);
     let pin = s.put("d");
     s.write("d/a", "changed");
@@ -408,7 +408,7 @@ fn what_the_disk_cannot_read_is_named_and_set_aside() {
             crate::store::checkout::materialise::Materialiser::new(store, &Silent).file(&id, 0, false, &to).unwrap_err()
         } else {
             let location = store.locate(&id, 0).unwrap();
-            store.unread(&id, &location, location.read().unwrap_err())
+            store.read_error(&id, &location, location.read().unwrap_err())
         };
         assert_eq!(fault.kind, Kind::Missing, "{fault}");
         assert!(fault.message.contains(&id.hex()) && fault.causes[0].contains("Input/output error"), "{fault}");

@@ -149,7 +149,7 @@ pub fn checkout(
     for (path, pin, fits) in todo {
         if fits {
             // To link again is to take nothing over.
-            project.index().doubt(&TrackedPath::from(path));
+            project.index().distrust(&TrackedPath::from(path));
         }
         restore(project, definitions, path, &pin, sink)?;
         done.restored.push(path.clone());

@@ -70,7 +70,7 @@ fn remove(
         return Ok(false);
     }
     // A file that does not count as its content, an ignored one, say, is nobody's copy.
-    if pin.is_dir() && !index.detail(&spot).is_some_and(|listed| is_all_of(&listed, &before)) {
+    if pin.is_dir() && !index.list_entries(&spot).is_some_and(|listed| is_all_of(&listed, &before)) {
         return Ok(false);
     }
     let Some(aside) = asides.take(path, false)? else { return Ok(false) };

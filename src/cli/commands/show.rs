@@ -133,7 +133,7 @@ fn many(
 ) -> Result<u8> {
     let snapshots = project.snapshots();
     let history = snapshots.history()?;
-    let chosen = history.choose(which)?;
+    let chosen = history.select_commits(which)?;
     let mut parsed = Parsed::default();
     let mut all: Vec<Read> = Vec::new();
     let (mut failed, mut code) = (None, 0);
@@ -185,7 +185,7 @@ fn many(
             break;
         }
         let commits = some.iter().map(|one| history.commit(one.id)).collect::<Result<Vec<_>>>()?;
-        history.trees_ahead(&commits);
+        history.prefetch_trees(&commits);
         let (mut wanted, mut names) = (Vec::new(), Vec::new());
         for (one, commit) in some.into_iter().zip(commits) {
             let snapshot = snapshots.of_commit(commit, &one.names[0])?;

@@ -129,7 +129,7 @@ impl What {
         let (revs, all_branches, all_tags) = (self.rev.clone(), self.all_branches, self.all_tags);
         let snapshots = project.snapshots();
         let which = CommitSelection { revs, all_branches, all_tags, ..CommitSelection::default() };
-        for chosen in snapshots.history()?.choose(&which)? {
+        for chosen in snapshots.history()?.select_commits(&which)? {
             let snapshot = snapshots.at(&Rev::Commit(chosen.id))?;
             for (path, error) in &snapshot.definitions.broken {
                 out.warn_of(format!("{path} of {} is left out:", chosen.names.join(", ")), error);

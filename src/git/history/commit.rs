@@ -58,7 +58,7 @@ pub struct CommitInfo {
 }
 
 impl Commit {
-    pub fn about(&self) -> Result<CommitInfo> {
+    pub fn info(&self) -> Result<CommitInfo> {
         let commit = self.history.0.repo.find_commit(self.id.0).map_err(unreadable)?;
         let author = commit.author().map_err(unreadable)?.trim();
         let time = commit.time().map_err(unreadable)?.seconds;
@@ -279,7 +279,7 @@ mod tests {
         assert!(read("loop1").unwrap_err().message.contains("too many symlinks"));
         let names: Vec<_> = commit.list(&p("a")).unwrap().unwrap().iter().map(|e| (e.name.clone(), e.kind)).collect();
         assert_eq!(names, [(b"b".to_vec(), EntryKind::Folder), (b"to-folder".to_vec(), EntryKind::Symlink)]);
-        let about = commit.about().unwrap();
+        let about = commit.info().unwrap();
         assert_eq!((about.author.as_str(), about.subject.as_str()), ("t <t@example.org>", "x"));
     }
 }

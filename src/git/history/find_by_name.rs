@@ -39,7 +39,7 @@ impl FilesByName {
 
     /// In a partial clone, fetches the objects that [`FilesByName::at`] reads of these commits, and the files found,
     /// with two requests.
-    pub fn fetch_ahead(&mut self, commits: &[Commit]) -> Result<()> {
+    pub fn prefetch(&mut self, commits: &[Commit]) -> Result<()> {
         if !self.history.0.is_partial {
             return Ok(());
         }
@@ -54,7 +54,7 @@ impl FilesByName {
     }
 
     /// Paths and blobs in a commit.
-    pub fn at(&mut self, commit: &Commit) -> Result<Vec<(RepoPath, GitId)>> {
+    pub fn find_in_commit(&mut self, commit: &Commit) -> Result<Vec<(RepoPath, GitId)>> {
         let hits = self.below(commit.tree, 0)?;
         let mut found = Vec::with_capacity(hits.len());
         for hit in hits.iter() {
@@ -72,7 +72,7 @@ impl FilesByName {
     }
 
     /// Paths and blobs in a tree, relative to it; a symlink is not followed, and its text is the blob.
-    pub fn in_tree(&mut self, tree: GitId) -> Result<Vec<(String, GitId)>> {
+    pub fn find_in_tree(&mut self, tree: GitId) -> Result<Vec<(String, GitId)>> {
         Ok(self.below(tree.0, 0)?.iter().map(|hit| (hit.path.clone(), hit.id)).collect())
     }
 
@@ -162,7 +162,7 @@ mod tests {
         );
         let history = repo.history().unwrap();
         let mut named = FilesByName::new(&history, "x.lock");
-        let at = named.at(&repo.resolve("HEAD").unwrap()).unwrap();
+        let at = named.find_in_commit(&repo.resolve("HEAD").unwrap()).unwrap();
         let paths: Vec<RepoPath> = at.iter().map(|(p, _)| p.clone()).collect();
         assert_eq!(names(&paths), "a/b/x.lock a/x.lock x.lock x.lock.d/x.lock");
         assert_eq!(history.blob(at[1].1).unwrap(), b"1");

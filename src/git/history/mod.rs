@@ -262,7 +262,7 @@ impl History {
     }
 
     /// The selected commits, each once, in the order of the arguments; of everything the newest first.
-    pub fn choose(&self, which: &CommitSelection) -> Result<Vec<SelectedCommit>> {
+    pub fn select_commits(&self, which: &CommitSelection) -> Result<Vec<SelectedCommit>> {
         let mut chosen = Choice::default();
         for rev in &which.revs {
             let first = self.resolve(rev)?;

@@ -40,7 +40,7 @@ impl History {
             };
             facts.push(Fact { tag: tag.name, action: parsed.action, commit: tag.commit, time, noted });
         }
-        let committed = |commit| self.commit(commit).and_then(|commit| commit.about()).ok().map(|about| about.time);
+        let committed = |commit| self.commit(commit).and_then(|commit| commit.info()).ok().map(|about| about.time);
         let state = fold(&facts, &committed);
         let names = |events: &[usize]| RegistryAnswer::Tags(events.iter().map(|at| facts[*at].tag.clone()).collect());
         Ok(match &asked.which {

@@ -108,13 +108,14 @@ mod tests {
             let before = packs();
             let repo = Repo::discover(&clone).unwrap();
             let history = repo.history().unwrap();
-            let all = history.choose(&CommitSelection { all_commits: true, ..CommitSelection::default() }).unwrap();
+            let all =
+                history.select_commits(&CommitSelection { all_commits: true, ..CommitSelection::default() }).unwrap();
             let commits: Vec<Commit> = all.iter().map(|one| history.commit(one.id).unwrap()).collect();
             assert_eq!(commits.len(), 5);
             let mut named = FilesByName::new(&history, "x.lock");
-            named.fetch_ahead(&commits).unwrap();
+            named.prefetch(&commits).unwrap();
             let fetched = packs();
-            let files: Vec<_> = commits.iter().flat_map(|commit| named.at(commit).unwrap()).collect();
+            let files: Vec<_> = commits.iter().flat_map(|commit| named.find_in_commit(commit).unwrap()).collect();
             let texts: Vec<_> = files.iter().map(|(_, id)| history.blob(*id).unwrap()).collect();
             assert_eq!(texts, ["4", "3", "2", "1", "0"].map(|text| text.as_bytes().to_vec()));
             assert_eq!(packs(), fetched, "{filter}");

@@ -27,11 +27,11 @@ const MOST_PACKS: usize = 20;
 
 impl History {
     /// Reads the root trees of commits into the cache. Best for up to [`super::commit::REMEMBERED`] of them.
-    pub fn trees_ahead(&self, commits: &[Commit]) {
+    pub fn prefetch_trees(&self, commits: &[Commit]) {
         let known = self.0.trees.borrow();
         let ids: Vec<gix::ObjectId> = commits.iter().map(|c| c.tree).filter(|id| !known.contains_key(id)).collect();
         drop(known);
-        let read = self.objects_ahead(ids, &|id, kind, data| match kind {
+        let read = self.prefetch_objects(ids, &|id, kind, data| match kind {
             gix::object::Kind::Tree => entries(&data, id.kind()).ok(),
             _ => None,
         });
@@ -39,20 +39,20 @@ impl History {
     }
 
     /// Reads blobs and maps them with the closure. Skips blobs that cannot be read or exceed the limit.
-    pub fn blobs_ahead<T: Send>(
+    pub fn prefetch_blobs<T: Send>(
         &self,
         ids: impl IntoIterator<Item = GitId>,
         make: &(dyn Fn(GitId, Vec<u8>) -> T + Sync),
     ) -> Vec<(GitId, T)> {
         let ids = ids.into_iter().map(|id| id.0).collect();
-        let read = self.objects_ahead(ids, &|id, kind, data| match kind {
+        let read = self.prefetch_objects(ids, &|id, kind, data| match kind {
             gix::object::Kind::Blob => Some(make(GitId(id), data)),
             _ => None,
         });
         read.into_iter().filter_map(|(id, made)| Some((GitId(id), made?))).collect()
     }
 
-    fn objects_ahead<T: Send>(
+    fn prefetch_objects<T: Send>(
         &self,
         ids: Vec<gix::ObjectId>,
         make: &(dyn Fn(gix::ObjectId, gix::object::Kind, Vec<u8>) -> T + Sync),
@@ -62,7 +62,7 @@ impl History {
             return Vec::new();
         }
         self.fetch_missing(ids.iter().copied());
-        let ids = self.by_place(ids);
+        let ids = self.in_pack_order(ids);
         let cores = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS);
         let threads = (ids.len() / WORTH).clamp(1, cores);
         let left = AtomicUsize::new(MOST_BYTES);
@@ -96,7 +96,7 @@ impl History {
     }
 
     /// The ids without duplicates, in the order of packs; those of loose objects at the end.
-    fn by_place(&self, ids: Vec<gix::ObjectId>) -> Vec<gix::ObjectId> {
+    fn in_pack_order(&self, ids: Vec<gix::ObjectId>) -> Vec<gix::ObjectId> {
         let packs = self.0.packs.get_or_init(|| self.packs());
         let place = |id: &gix::ObjectId| {
             let found = |(n, pack): (usize, &index::File)| Some((n, pack.pack_offset_at_index(pack.lookup(id)?)));
@@ -151,16 +151,16 @@ mod tests {
         let repo = Repo::discover(&top).unwrap();
         let all = CommitSelection { all_commits: true, ..CommitSelection::default() };
         let history = repo.history().unwrap();
-        let chosen = history.choose(&all).unwrap();
+        let chosen = history.select_commits(&all).unwrap();
         let commits: Vec<Commit> = chosen.iter().map(|one| history.commit(one.id).unwrap()).collect();
         assert_eq!(commits.len(), 601);
-        history.trees_ahead(&commits);
+        history.prefetch_trees(&commits);
         let other = repo.history().unwrap();
         let known = history.0.trees.borrow();
         assert!(commits.iter().all(|commit| *known[&commit.tree] == *other.tree(commit.tree).unwrap()));
         let files = known.values().flat_map(|entries| entries.iter().map(|entry| entry.id));
         let tree = GitId(commits[0].tree);
-        let read = history.blobs_ahead(files.chain([tree]), &|_, bytes| bytes);
+        let read = history.prefetch_blobs(files.chain([tree]), &|_, bytes| bytes);
         assert_eq!(read.len(), 601);
         assert!(read.iter().all(|(id, bytes)| *bytes == other.blob(*id).unwrap()));
         assert!(git(&top, &["count-objects", "-v"]).contains("packs: 1\n"));

@@ -130,7 +130,7 @@ fn read_grafts(file: &Path) -> Result<Grafts> {
     for line in bytes.lines().map(|line| line.trim()).filter(|line| !line.is_empty() && line[0] != b'#') {
         let ids: Result<Vec<ObjectId>, _> = line.fields().map(ObjectId::from_hex).collect();
         let Ok(ids) = ids else {
-            let what = format!("{} has a line that is no graft: {}", file.display(), line.to_str_lossy());
+            let what = format!("{} has a line that is not a graft: {}", file.display(), line.to_str_lossy());
             let file = file.display().to_string();
             return Err(Error::new(Kind::Io, what).hint(format!("correct it, or: rm {}", word(&file))));
         };

@@ -101,7 +101,7 @@ fn commits_are_chosen_once() {
             let at = commits.iter().position(|id| *id == c.id.hex()).unwrap();
             format!("{at}:{}", c.names.join(",").replace(&c.id.short(), "-"))
         };
-        history.choose(&which).unwrap().into_iter().map(one).collect()
+        history.select_commits(&which).unwrap().into_iter().map(one).collect()
     };
     let revs = |revs: &[&str]| revs.iter().map(|r| r.to_string()).collect::<Vec<_>>();
     assert_eq!(chosen(CommitSelection { all_commits: true, ..CommitSelection::default() }), ["2:-", "1:-", "0:-"]);

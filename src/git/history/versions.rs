@@ -36,7 +36,7 @@ impl Repo {
         for batch in commits.chunks(BATCH) {
             let batch: Vec<Commit> = batch.iter().map(|id| history.commit(*id)).collect::<Result<_>>()?;
             let mut new = Vec::new();
-            history.trees_ahead(&batch);
+            history.prefetch_trees(&batch);
             for commit in &batch {
                 if let Some((EntryKind::File | EntryKind::Executable, id)) = commit.find(path)?
                     && seen.insert(id)
@@ -58,7 +58,7 @@ impl Repo {
 }
 
 fn read_all(history: &History, ids: &[GitId], read: &mut dyn FnMut(&[u8])) -> Result<()> {
-    let ahead = history.blobs_ahead(ids.iter().copied(), &|_, bytes| bytes);
+    let ahead = history.prefetch_blobs(ids.iter().copied(), &|_, bytes| bytes);
     ahead.iter().for_each(|(_, bytes)| read(bytes));
     let known: HashSet<GitId> = ahead.into_iter().map(|(id, _)| id).collect();
     for id in ids.iter().filter(|id| !known.contains(id)) {

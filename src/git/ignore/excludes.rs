@@ -54,7 +54,7 @@ pub fn apply(bounds: &Bounds, folder: OwnedFd, file: &Path, wanted: &[&str], unw
     if plan(&current, wanted, unwanted).is_none() {
         return Ok(false);
     }
-    let turn = FileWriter::take_in(File::from(folder), file)?;
+    let turn = FileWriter::lock_in(File::from(folder), file)?;
     // Another process may have written first.
     let current = bounds.read(file)?.unwrap_or_default();
     match plan(&current, wanted, unwanted) {

@@ -262,7 +262,7 @@ impl Search<'_> {
         let list = match todo::parse(&text, &comment) {
             Ok(list) => list,
             Err(line) if is_needed => {
-                let what = format!("{} has a line that is no step of Git: {line}", file.display());
+                let what = format!("{} has a line that is not a step of Git: {line}", file.display());
                 return Err(Error::new(Kind::Io, what).hint(hint));
             }
             Err(_) => return self.add_ids(bytes),

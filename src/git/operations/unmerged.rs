@@ -59,7 +59,7 @@ impl Repo {
     /// A commit for people: its short id and its subject. `None` if the revision does not exist.
     pub fn describe(&self, revision: &str) -> Result<Option<String>> {
         let Ok(commit) = self.resolve(revision) else { return Ok(None) };
-        Ok(Some(format!("{} ({})", commit.id.short(), commit.about()?.subject)))
+        Ok(Some(format!("{} ({})", commit.id.short(), commit.info()?.subject)))
     }
 
     /// The operation that waits for the user to continue it.

@@ -150,7 +150,7 @@ impl Repo {
 fn find(program: &Path) -> Result<String> {
     let path = program
         .to_str()
-        .ok_or_else(|| Error::usage(format!("the name of the program is no UTF-8: {}", program.display())))?;
+        .ok_or_else(|| Error::usage(format!("the name of the program is not UTF-8: {}", program.display())))?;
     // `%` begins a placeholder in a merge driver.
     let quoted = path.replace('\'', r"'\''").replace('%', "%%");
     Ok(format!("lockstep='{quoted}'; [ -x \"$lockstep\" ] || lockstep=lockstep;"))

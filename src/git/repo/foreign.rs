@@ -32,7 +32,7 @@ pub fn refuse_tracked(own: &Path) -> Result<()> {
         }
         if let Some(mark) = NOT_ASKED.iter().find(|mark| above.join(mark).symlink_metadata().is_ok()) {
             return Err(Error::usage(format!(
-                "{} lies in a working copy ({mark}), and lockstep cannot tell whether it is tracked there",
+                "{} is in a working copy ({mark}), and lockstep cannot tell whether it is tracked there",
                 own.display()
             ))
             .hint("use Git, Subversion or Mercurial, or a plain folder"));

@@ -27,7 +27,7 @@ pub struct Committer {
 
 impl Committer {
     /// The same at another time, in seconds since 1970.
-    pub fn at(self, time: i64) -> Committer {
+    pub fn with_time(self, time: i64) -> Committer {
         Committer { time, ..self }
     }
 

@@ -202,7 +202,7 @@ impl<'p> Publisher<'p> {
 
     /// Removes the journal.
     pub fn forget(&self) -> Result<()> {
-        FileWriter::take(&path(self.repo))?.remove()
+        FileWriter::lock(&path(self.repo))?.remove()
     }
 
     /// Keeps what the remote has, deletes the rest; what became of each comes back.

@@ -105,7 +105,7 @@ impl Plan {
         let title = format!("{name} {version}");
         let mut act = Act::new(registry, name, Action::Register(version.clone()), commit.id, title);
         describe(project, &snapshot, &origin, measured, &checks, &mut act)?;
-        Ok(Plan { act, version, about: commit.about()?, artifact, origin, sibling, doubts, unread, checks, warnings })
+        Ok(Plan { act, version, about: commit.info()?, artifact, origin, sibling, doubts, unread, checks, warnings })
     }
 
     /// What speaks against it; `None` if nothing does.

@@ -90,7 +90,7 @@ impl Kept {
             }
         }
         let Some((commit, _)) = wanted.first() else { return Ok(()) };
-        let read = commit.history().blobs_ahead(ids.keys().copied(), &|id, bytes| parse_lock(ids[&id], &bytes).ok());
+        let read = commit.history().prefetch_blobs(ids.keys().copied(), &|id, bytes| parse_lock(ids[&id], &bytes).ok());
         *self.ahead.borrow_mut() = read.into_iter().filter_map(|(id, lock)| Some((id, lock?))).collect();
         Ok(())
     }

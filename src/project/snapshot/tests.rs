@@ -44,7 +44,7 @@ fn sample() -> (tempfile::TempDir, Project) {
     let names = ["m.json", "out", "raw", "kept.json"];
     let places: Vec<TrackedPath> = names.iter().map(|n| TrackedPath::Inside(p(n))).collect();
     let pins: Vec<Pin> =
-        project.index().look(&places, &NoRules, &Silent).into_iter().map(|r| r.unwrap().unwrap()).collect();
+        project.index().scan(&places, &NoRules, &Silent).into_iter().map(|r| r.unwrap().unwrap()).collect();
     let mut batch = project.store().batch();
     for (place, pin) in places.iter().zip(&pins).take(3) {
         batch.add(project.index(), place, pin).unwrap();

@@ -393,7 +393,7 @@ struct Stoppable<'a> {
 
 impl Read for Stoppable<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        if self.stop.asked().is_some() {
+        if self.stop.signal().is_some() {
             return Err(std::io::Error::other("interrupted"));
         }
         self.source.read(buffer)

@@ -134,7 +134,7 @@ impl Service {
         loop {
             match timeout(GLANCE, &mut future).await {
                 Ok(done) => return Some(done),
-                Err(_) if self.stop.asked().is_some() => return None,
+                Err(_) if self.stop.signal().is_some() => return None,
                 Err(_) => {}
             }
         }
@@ -148,7 +148,7 @@ impl Service {
     }
 
     fn stopped(&self) -> Fault {
-        Fault::new(Why::Stopped(self.stop.asked().unwrap_or_default()), "interrupted")
+        Fault::new(Why::Stopped(self.stop.signal().unwrap_or_default()), "interrupted")
     }
 
     /// Takes away what a broken upload left, also when the user wants an end; what takes longer than a moment stays.
@@ -440,7 +440,7 @@ impl Service {
 impl Drop for Service {
     fn drop(&mut self) {
         // Whoever wants an end does not wait for a name server.
-        if let Some(runtime) = self.runtime.take().filter(|_| self.stop.asked().is_some()) {
+        if let Some(runtime) = self.runtime.take().filter(|_| self.stop.signal().is_some()) {
             runtime.shutdown_background();
         }
     }

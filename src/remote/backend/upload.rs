@@ -72,7 +72,7 @@ impl Upload {
         let answer = loop {
             match timeout(GLANCE, &mut answer).await {
                 Ok(answer) => break answer,
-                Err(_) if self.stop.asked().is_some() || waited > self.patience => {
+                Err(_) if self.stop.signal().is_some() || waited > self.patience => {
                     answer.abort();
                     return Err(self.late());
                 }
@@ -109,7 +109,7 @@ impl Upload {
                     // Nobody reads any more: the answer says why.
                     Ok(Err(_)) => return Ok(()),
                     Err(_) if is_answered() => return Ok(()),
-                    Err(_) if self.stop.asked().is_some() || waited > self.patience => {
+                    Err(_) if self.stop.signal().is_some() || waited > self.patience => {
                         return Err(self.late());
                     }
                     Err(_) => waited += GLANCE,
@@ -122,7 +122,7 @@ impl Upload {
     }
 
     fn late(&self) -> Broken {
-        match self.stop.asked() {
+        match self.stop.signal() {
             Some(number) => Broken::Remote(Fault::new(Why::Stopped(number), "interrupted")),
             None => Broken::Again(Fault::new(Why::Busy, "the server takes nothing any more: timed out")),
         }

@@ -129,7 +129,7 @@ impl Report {
 
 /// Looks at the store, and repairs it if asked.
 pub fn verify(project: &Project, options: &Options, sink: &dyn Sink) -> Result<Report> {
-    let store = &project.store().untouched();
+    let store = &project.store().read_only();
     if !store.dir().is_dir() {
         return Err(Error::missing(format!("there is no store yet at {}: nothing to verify", store.dir().display()))
             .hint("lockstep repro fills it, and so does lockstep pull"));

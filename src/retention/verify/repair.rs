@@ -148,7 +148,7 @@ fn from_workspace(project: &Project, sought: &Sought, report: &Report, sink: &dy
         .filter(|path| project.writable(path).is_ok_and(|path| path.exists()))
         .collect();
     let places: Vec<TrackedPath> = paths.iter().map(TrackedPath::from).collect();
-    let pins = project.index().look(&places, &IgnoreRules(&definitions.rules), sink);
+    let pins = project.index().scan(&places, &IgnoreRules(&definitions.rules), sink);
     let pinned: HashSet<ObjectId> = asked.iter().map(|at| report.everybody.claimed[*at].claim.pin.id).collect();
     let mut taken = HashSet::new();
     for (place, pin) in places.iter().zip(pins) {

@@ -187,7 +187,7 @@ impl Batch<'_> {
     ///
     /// Errors: a symlink brings in content from outside the repository.
     pub fn add(&mut self, index: &StatIndex, place: &TrackedPath, pin: &Pin) -> Result<()> {
-        index.must_lie_inside(place, Some(pin), &mut FolderLinks::below(index.top()))?;
+        index.check_inside(place, Some(pin), &mut FolderLinks::below(index.top()))?;
         let path = place.on_disk(index.top());
         self.device = self.device.or_else(|| Some(Seen::stat(index.top()).ok()?.device));
         if !pin.is_dir() {

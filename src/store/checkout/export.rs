@@ -6,7 +6,7 @@ use std::path::Path;
 use super::materialise::Materialiser;
 use crate::error::{Error, Result};
 use crate::event::Sink;
-use crate::store::checkout::free_space::must_fit;
+use crate::store::checkout::free_space::check_free_space;
 use crate::store::fs::open_folder::OpenFolder;
 use crate::store::fs::paths::{join, to_path};
 use crate::store::id::ObjectKind;
@@ -18,12 +18,12 @@ use crate::store::trees::rules::{check_link, depth_of, levels_below, refused};
 /// Creates `to`, which must not exist, with the pinned content; every byte is verified. On failure the caller has to
 /// remove what was created.
 pub fn export(store: &Store, pin: &Pin, to: &Path, sink: &dyn Sink) -> Result<()> {
-    let store = store.copying();
-    must_fit(&store, pin, to, false)?;
+    let store = store.with_copies();
+    check_free_space(&store, pin, to, false)?;
     let maker = Materialiser::new(&store, sink);
     if pin.is_dir() {
         let built = OpenFolder::create(to)?;
-        return folder(&store, &maker, pin, built.path(), &[]).map_err(|e| built.named(e));
+        return folder(&store, &maker, pin, built.path(), &[]).map_err(|e| built.with_user_paths(e));
     }
     maker.file(&pin.id, pin.size, pin.executable, to).map(drop)
 }

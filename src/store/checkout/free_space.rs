@@ -37,7 +37,7 @@ enum Sharing {
 /// into the new one.
 ///
 /// Errors ([`Kind::Io`]): there is not enough room.
-pub fn must_fit(store: &Store, pin: &Pin, dest: &Path, may_take_over: bool) -> Result<()> {
+pub fn check_free_space(store: &Store, pin: &Pin, dest: &Path, may_take_over: bool) -> Result<()> {
     let parent = dest.parent().unwrap_or(dest);
     let Ok(disk) = rustix::fs::statvfs(parent) else { return Ok(()) };
     let free = FreeSpace {

@@ -62,7 +62,7 @@ impl<'a> Materialiser<'a> {
         let location = self.store.locate(id, size)?;
         let (object, seen) = match &location {
             ObjectLocation::Loose(object, seen) if seen.stat.size == size => (object, seen),
-            ObjectLocation::Loose(..) => return Err(self.store.damaged(id, &location)),
+            ObjectLocation::Loose(..) => return Err(self.store.damage_error(id, &location)),
             ObjectLocation::Packed(_, row) if row.length == size => {
                 return self.unpack(&location, id, size, executable, to);
             }
@@ -142,7 +142,7 @@ impl<'a> Materialiser<'a> {
         let read = document::open_unlinked(clone).and_then(|mut file| hash::content(&mut file, size, &|_| ()));
         let fault = match read {
             Ok((got, _)) if got == *id => return Ok(()),
-            Ok(_) => self.store.damaged(id, location),
+            Ok(_) => self.store.damage_error(id, location),
             Err(e) => Error::io("read", clone, e),
         };
         let _ = fs::remove_file(clone);
@@ -152,10 +152,10 @@ impl<'a> Materialiser<'a> {
     /// Reads an object whose stat does not prove that it is good.
     fn read(&self, location: &ObjectLocation, object: &File, id: &ObjectId, size: u64) -> Result<()> {
         let read = || -> io::Result<ObjectId> { Ok(hash::content(&mut object.try_clone()?, size, &|_| ())?.0) };
-        let got = read().map_err(|e| self.store.unread(id, location, e))?;
-        io::Seek::rewind(&mut &*object).map_err(|e| self.store.unread(id, location, e))?;
+        let got = read().map_err(|e| self.store.read_error(id, location, e))?;
+        io::Seek::rewind(&mut &*object).map_err(|e| self.store.read_error(id, location, e))?;
         if got != *id {
-            return Err(self.store.damaged(id, location));
+            return Err(self.store.damage_error(id, location));
         }
         Ok(())
     }
@@ -174,11 +174,11 @@ impl<'a> Materialiser<'a> {
         let copied = copy::stream(&mut object, &file, size, false, &mut broken, &|bytes| self.done(bytes));
         if let Some(e) = broken {
             let _ = fs::remove_file(to);
-            return Err(self.store.unread(id, location, e));
+            return Err(self.store.read_error(id, location, e));
         }
         let fault = match copied {
             Ok((got, _)) if got == *id => return Ok(whole(&file)),
-            Ok(_) => self.store.damaged(id, location),
+            Ok(_) => self.store.damage_error(id, location),
             Err(e) => Error::io("write", to, e),
         };
         let _ = fs::remove_file(to);
@@ -197,9 +197,9 @@ impl<'a> Materialiser<'a> {
         if size >= BIG {
             return self.unpack_big(id, executable, to);
         }
-        let bytes = location.read().map_err(|e| self.store.unread(id, location, e))?;
+        let bytes = location.read().map_err(|e| self.store.read_error(id, location, e))?;
         if ObjectKind::Content.id_of(&bytes) != *id {
-            return Err(self.store.damaged(id, location));
+            return Err(self.store.damage_error(id, location));
         }
         let mut file = create(to, executable)?;
         file.write_all(&bytes).map_err(|e| {

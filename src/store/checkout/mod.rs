@@ -38,7 +38,7 @@ use crate::store::fs::writable::WritablePath;
 use crate::store::id::ObjectKind;
 use crate::store::trees::rules::{check_link, depth_of, levels_below};
 use crate::store::trees::{Entry, EntryKind};
-use free_space::must_fit;
+use free_space::check_free_space;
 use materialise::{MaterialisedFile, Materialiser};
 use preserve::{carry_over, strip};
 use race::changed;
@@ -92,7 +92,7 @@ pub fn restore(
     let old = index.rows(&at);
     let is_folder = fs::symlink_metadata(&there).is_ok_and(|m| m.is_dir());
     let named = |e: Error| Error { message: format!("{path} cannot be restored: {}", e.message), ..e };
-    must_fit(store, pin, &there, is_folder).map_err(|e| named(folder.named(e)))?;
+    check_free_space(store, pin, &there, is_folder).map_err(|e| named(folder.with_user_paths(e)))?;
     sink.event(Event::WorkPlanned { doing: Activity::Restoring, bytes: pin.size });
     let maker = Materialiser::new(store, sink);
     let checkout = Checkout {
@@ -110,8 +110,8 @@ pub fn restore(
     let new = paths::temp_sibling(Path::new(name)).into_os_string();
     let give_up = || drop(remove(&folder.join(&new)));
     let made = checkout.make(&folder.join(&new), pin).inspect_err(|_| give_up());
-    let made = made.map_err(|e| named(folder.named(e)))?;
-    must_be_there(dest, &folder).inspect_err(|_| give_up())?;
+    let made = made.map_err(|e| named(folder.with_user_paths(e)))?;
+    check_folder_path(dest, &folder).inspect_err(|_| give_up())?;
     let aside = swap(&new, dest, &folder).inspect_err(|_| give_up())?;
     if let Some(old) = &aside
         && let Some(what) = changed(&folder.join(old), checkout.old.view(), at.key(), rules)
@@ -138,7 +138,7 @@ pub fn restore(
 }
 
 /// Checks that the parent folder still has the same path, so that the new content appears at that path.
-fn must_be_there(dest: &WritablePath, folder: &OpenFolder) -> Result<()> {
+fn check_folder_path(dest: &WritablePath, folder: &OpenFolder) -> Result<()> {
     if dest.open_folder()?.is(folder) {
         return Ok(());
     }
@@ -150,7 +150,7 @@ fn changed_meanwhile(path: &crate::path::RepoPath, what: &Path) -> Error {
     let place = Path::new(path.as_str());
     let named = if what.as_os_str().is_empty() { place.into() } else { place.join(what) };
     let message = format!("{} was changed while {path} was restored; it was not touched", named.display());
-    Error::new(Kind::Check, message).hint("run the command again when nobody works there")
+    Error::new(Kind::Check, message).hint("run the command again when no other process changes it")
 }
 
 impl Checkout<'_> {
@@ -162,7 +162,8 @@ impl Checkout<'_> {
             return Ok(None);
         }
         let folder = OpenFolder::create(new)?;
-        let found = self.folder(folder.path(), Vec::new(), &pin.id, Some(pin)).map_err(|e| folder.named(e))?;
+        let found =
+            self.folder(folder.path(), Vec::new(), &pin.id, Some(pin)).map_err(|e| folder.with_user_paths(e))?;
         let new = folder.path();
         let mut rows = Rows::default();
         flatten(found, View::default(), &mut rows)
@@ -287,7 +288,7 @@ impl Checkout<'_> {
         if carried.left {
             // Files that cannot be removed move with the rest.
             let _ = strip(&there, self.key, self.rules);
-            return (carried.moved, Some(self.folder.name_of(old)));
+            return (carried.moved, Some(self.folder.user_path(old)));
         }
         // A folder that cannot be removed keeps a name that tells which program made it.
         let _ = remove(&there);

@@ -41,7 +41,7 @@ impl FromStr for LinkType {
             "hardlink" => Ok(LinkType::Hardlink),
             "symlink" => Ok(LinkType::Symlink),
             "copy" => Ok(LinkType::Copy),
-            _ => Err(format!("`{text}` is no link type; there are reflink, hardlink, symlink and copy")),
+            _ => Err(format!("`{text}` is not a link type: use reflink, hardlink, symlink or copy")),
         }
     }
 }

@@ -77,7 +77,7 @@ impl OpenFolder {
     }
 
     /// The same path for messages.
-    pub fn name_of(&self, name: impl AsRef<OsStr>) -> PathBuf {
+    pub fn user_path(&self, name: impl AsRef<OsStr>) -> PathBuf {
         self.name.join(name.as_ref())
     }
 
@@ -88,7 +88,7 @@ impl OpenFolder {
     }
 
     /// Replaces descriptor paths in an error by paths that the user knows.
-    pub fn named(&self, error: Error) -> Error {
+    pub fn with_user_paths(&self, error: Error) -> Error {
         let (reach, name) = (self.reach.to_string_lossy(), self.name.to_string_lossy());
         if reach == name {
             return error;
@@ -123,7 +123,7 @@ mod tests {
         assert_eq!(fs::read_dir(at("victim")).unwrap().count(), 0);
         // A folder cannot be created at a name that is taken.
         OpenFolder::create(&at("b/built")).unwrap_err();
-        let error = folder.named(Error::io("write", folder.join("x"), io::ErrorKind::NotFound));
+        let error = folder.with_user_paths(Error::io("write", folder.join("x"), io::ErrorKind::NotFound));
         assert!(error.message.contains(&format!("{}:", at("a/x").display())), "{error}");
     }
 }

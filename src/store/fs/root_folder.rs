@@ -104,7 +104,7 @@ impl RootFolder {
     /// Converts a path of the file system to one relative to the root.
     pub fn below<'p>(&self, path: &'p Path) -> io::Result<&'p Path> {
         path.strip_prefix(&self.path)
-            .map_err(|_| io::Error::new(ErrorKind::InvalidInput, "it location outside of the folder"))
+            .map_err(|_| io::Error::new(ErrorKind::InvalidInput, "it lies outside of the folder"))
     }
 
     /// The entries of a folder, sorted; none if the folder does not exist.
@@ -137,7 +137,7 @@ impl RootFolder {
     }
 
     /// The stat of a path, without following a symlink.
-    pub fn look(&self, below: impl AsRef<Path>) -> io::Result<Seen> {
+    pub fn stat(&self, below: impl AsRef<Path>) -> io::Result<Seen> {
         let (folder, name) = self.parent(below.as_ref())?;
         Ok(Seen::from(rustix::fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW)?))
     }
@@ -196,7 +196,7 @@ impl RootFolder {
 
     /// Is there a symlink in place of this folder? The path is relative to the root.
     pub fn is_link(&self, below: impl AsRef<Path>) -> bool {
-        self.look(below).is_ok_and(|seen| seen.is_link())
+        self.stat(below).is_ok_and(|seen| seen.is_link())
     }
 }
 
@@ -262,7 +262,7 @@ mod tests {
         let names: Vec<_> = root.entries("a/b").unwrap().into_iter().map(|entry| entry.name).collect();
         assert_eq!(names, ["one", "two"]);
         root.rename("a/b/one", "a/one").unwrap();
-        assert_eq!(root.look("a/one").unwrap().stat.size, 0);
+        assert_eq!(root.stat("a/one").unwrap().stat.size, 0);
         root.remove_file("a/b/two").unwrap();
         root.remove_folder("a/b").unwrap();
         assert_eq!(root.open_folder("a/b").unwrap_err().kind(), ErrorKind::NotFound);

@@ -136,8 +136,8 @@ impl WritableArea {
                 .ok()
                 .and_then(|below| below.components().find_map(|part| owner_of(part.as_os_str().as_encoded_bytes())));
             match (above, owner) {
-                (Some(protected), _) => format!("location in {}, {}", protected.kind.name(), protected.real.display()),
-                (None, Some(owner)) => format!("location in a folder of {}", owner.name()),
+                (Some(protected), _) => format!("lies in {}, {}", protected.kind.name(), protected.real.display()),
+                (None, Some(owner)) => format!("lies in a folder of {}", owner.name()),
                 (None, None) => return Ok(()),
             }
         };
@@ -152,7 +152,7 @@ impl WritableArea {
         if !real_path(folder).components().any(is_git) {
             return Ok(());
         }
-        Err(Error::usage(format!("{what} cannot be {}: it location in a folder of Git", folder.display()))
+        Err(Error::usage(format!("{what} cannot be {}: it lies in a folder of Git", folder.display()))
             .hint("name a new or empty folder of its own"))
     }
 
@@ -161,7 +161,7 @@ impl WritableArea {
     pub fn check_committed_folder(&self, folder: &Path, what: &str) -> Result<()> {
         if let Some(bare) = real_path(folder).ancestors().find(|above| is_bare_repository(above)) {
             let message =
-                format!("{what} cannot be {}: it location in the repository {}", folder.display(), bare.display());
+                format!("{what} cannot be {}: it lies in the repository {}", folder.display(), bare.display());
             return Err(Error::usage(message).hint("name a new or empty folder of its own"));
         }
         let mut here = PathBuf::new();
@@ -234,7 +234,7 @@ impl WritableArea {
     fn refuse(&self, path: &RepoPath, protected: &Protected) -> Error {
         let (real, what) = (&protected.real, protected.kind.name());
         let on_disk = path.on_disk(&self.top);
-        let how = if real.starts_with(&on_disk) && *real != on_disk { "holds" } else { "location in" };
+        let how = if real.starts_with(&on_disk) && *real != on_disk { "holds" } else { "lies in" };
         Error::usage(format!("{path} cannot be written: it {how} {what}, {}", real.display()))
             .hint("choose another path for it")
     }
@@ -439,13 +439,13 @@ mod tests {
             ("a/.GIT/x", "`.GIT` belongs to Git"),
             ("a/.lockstep", "`.lockstep` belongs to lockstep"),
             (".dvc/config", "`.dvc` belongs to DVC"),
-            ("meta/git/hooks/x", "location in Git's folder"),
-            ("meta/git", "location in Git's folder"),
+            ("meta/git/hooks/x", "lies in Git's folder"),
+            ("meta/git", "lies in Git's folder"),
             ("meta", "holds Git's folder"),
             ("big", "holds the store"),
-            ("big/store/objects/x", "location in the store"),
+            ("big/store/objects/x", "lies in the store"),
             ("new", "holds the store"),
-            ("new/store/x", "location in the store"),
+            ("new/store/x", "lies in the store"),
         ] {
             let got = area.path(&path(written));
             match want {

@@ -181,9 +181,9 @@ impl StatIndex {
     }
 
     /// Scans each path and returns its pin; `None` for a path that does not exist. Hashes new and changed files.
-    pub fn look(&self, places: &[TrackedPath], rules: &dyn Rules, sink: &dyn Sink) -> Vec<Result<Option<Pin>>> {
+    pub fn scan(&self, places: &[TrackedPath], rules: &dyn Rules, sink: &dyn Sink) -> Vec<Result<Option<Pin>>> {
         let reader = Reader::new(self, sink);
-        let look = |place: &TrackedPath| self.look_at(place, rules, &reader);
+        let look = |place: &TrackedPath| self.scan_path(place, rules, &reader);
         // For a few paths, waking the other threads takes longer.
         if places.len() < FEW {
             return places.iter().map(look).collect();
@@ -191,7 +191,7 @@ impl StatIndex {
         places.par_iter().with_min_len(FEW / 2).map(look).collect()
     }
 
-    fn look_at(&self, place: &TrackedPath, rules: &dyn Rules, reader: &Reader<'_>) -> Result<Option<Pin>> {
+    fn scan_path(&self, place: &TrackedPath, rules: &dyn Rules, reader: &Reader<'_>) -> Result<Option<Pin>> {
         let known = self.known(place.key());
         let seen = match self.stat(place) {
             Ok(seen) => seen,
@@ -202,7 +202,7 @@ impl StatIndex {
             Err(e) => return Err(Error::io("look at", place.on_disk(&self.top), e)),
         };
         if seen.is_dir() {
-            return self.look_at_folder(place, known, rules, reader).map(Some);
+            return self.scan_folder(place, known, rules, reader).map(Some);
         }
         if !seen.is_file() {
             return Err(special(&place.on_disk(&self.top)));
@@ -219,7 +219,7 @@ impl StatIndex {
         Ok(Some(file_pin(&row)))
     }
 
-    fn look_at_folder(
+    fn scan_folder(
         &self,
         place: &TrackedPath,
         known: TopRows<'_>,
@@ -299,7 +299,7 @@ impl StatIndex {
     }
 
     /// The entries below a scanned folder, in the order of the walk; `None` if it was not scanned.
-    pub fn detail(&self, place: &TrackedPath) -> Option<Vec<ListedEntry>> {
+    pub fn list_entries(&self, place: &TrackedPath) -> Option<Vec<ListedEntry>> {
         let known = self.known(place.key());
         let view = known.view();
         view.folders.first()?;
@@ -327,7 +327,7 @@ impl StatIndex {
 
     /// Keeps the rows of a path but trusts none: the next scan reads the files again, and a checkout takes none of them
     /// over.
-    pub fn doubt(&self, place: &TrackedPath) {
+    pub fn distrust(&self, place: &TrackedPath) {
         let known = self.known(place.key());
         let mut top = known.to_top();
         top.rows.files.iter_mut().for_each(|row| row.flags |= RACY);

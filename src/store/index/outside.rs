@@ -19,7 +19,7 @@ impl StatIndex {
     /// Checks that the content of a path is inside the repository. The index scanned the path with the result `pin`.
     ///
     /// Errors (usage): the path, a folder above it, or a link below it leads out.
-    pub fn must_lie_inside(&self, place: &TrackedPath, pin: Option<&Pin>, links: &mut FolderLinks) -> Result<()> {
+    pub fn check_inside(&self, place: &TrackedPath, pin: Option<&Pin>, links: &mut FolderLinks) -> Result<()> {
         // A folder of lockstep's own holds content from other sources until it is stored.
         if let TrackedPath::Inside(path) = place {
             let is_parent_outside = links.real_parent(path).is_some_and(|real| self.bounds.outside(real).is_some());
@@ -70,10 +70,10 @@ impl StatIndex {
                 .hint("or list it in .lockstepignore; a dep of a stage may lie outside: it is hashed and never stored"),
             Some(link) => {
                 let link = self.shown(link);
-                Error::usage(format!("{shown} location behind the symlink {link}, and so in {real}, {place}"))
+                Error::usage(format!("{shown} lies behind the symlink {link}, and so in {real}, {place}"))
                     .hint(format!("name the path by its real folders, or replace {link} by a folder"))
             }
-            None => Error::usage(format!("{shown} location {place}")).hint("name a path among your own files"),
+            None => Error::usage(format!("{shown} lies {place}")).hint("name a path among your own files"),
         };
         Err(error.because("the content of outputs and data is stored and pushed, so it must lie in the repository"))
     }
@@ -95,8 +95,8 @@ mod tests {
     use crate::store::NoRules;
 
     fn check(index: &StatIndex, place: &TrackedPath) -> Result<()> {
-        let pin = index.look(std::slice::from_ref(place), &NoRules, &Silent).pop().unwrap()?;
-        index.must_lie_inside(place, pin.as_ref(), &mut FolderLinks::below(index.top()))
+        let pin = index.scan(std::slice::from_ref(place), &NoRules, &Silent).pop().unwrap()?;
+        index.check_inside(place, pin.as_ref(), &mut FolderLinks::below(index.top()))
     }
 
     #[test]
@@ -138,7 +138,7 @@ mod tests {
             std::fs::create_dir_all(folder.join("z")).unwrap();
             std::fs::write(folder.join("y"), "y").unwrap();
             symlink(text, folder.join("link")).unwrap();
-            let look = || index.look(std::slice::from_ref(&data), &NoRules, &Silent).pop().unwrap();
+            let look = || index.scan(std::slice::from_ref(&data), &NoRules, &Silent).pop().unwrap();
             if look().is_err() {
                 continue;
             }

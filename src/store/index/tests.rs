@@ -51,7 +51,7 @@ impl Sandbox {
     /// Scans with an index read from the disk, saves it, and returns the number of bytes hashed.
     fn look(&self, path: &str) -> (Result<Option<Pin>>, u64) {
         let (index, hashed) = (self.index(), Hashed::default());
-        let got = index.look(&[place(path)], &NoRules, &hashed).remove(0);
+        let got = index.scan(&[place(path)], &NoRules, &hashed).remove(0);
         index.save().unwrap();
         (got, hashed.0.into_inner())
     }
@@ -90,7 +90,7 @@ fn an_unchanged_tree_is_read_once() {
     assert_eq!(s.pin("f").id, hash::hash_bytes(b"f"));
     assert_eq!(s.look("f").1, 0);
     assert!(s.look("nowhere").0.unwrap().is_none() && s.look("f/x").0.unwrap().is_none());
-    let paths: Vec<_> = s.index().detail(&place("d")).unwrap().into_iter().map(|l| l.path).collect();
+    let paths: Vec<_> = s.index().list_entries(&place("d")).unwrap().into_iter().map(|l| l.path).collect();
     assert_eq!(paths, [&b"a"[..], b"b", b"b/c", b"b/z", b"b/z/deep", b"b-", b"b-/x"]);
 }
 
@@ -121,7 +121,7 @@ fn every_kind_of_change_is_seen_and_little_is_read() {
         assert_eq!(read, bytes, "{what}");
         assert_eq!(s.look("d").1, 0, "{what}");
         let fresh = StatIndex::open(Path::new("/nonexistent/x"), &s.top, true);
-        assert_eq!(fresh.look(&[place("d")], &NoRules, &Hashed::default()).remove(0).unwrap(), Some(now), "{what}");
+        assert_eq!(fresh.scan(&[place("d")], &NoRules, &Hashed::default()).remove(0).unwrap(), Some(now), "{what}");
         last = now;
     }
 }
@@ -135,7 +135,11 @@ fn racy_writes_are_never_missed() {
         s.write("d/f", &text);
         assert_eq!(s.pin("f").id, hash::hash_bytes(text.as_bytes()));
         s.pin("d");
-        assert_eq!(s.index().detail(&place("d")).unwrap()[0].id, hash::hash_bytes(text.as_bytes()), "round {round}");
+        assert_eq!(
+            s.index().list_entries(&place("d")).unwrap()[0].id,
+            hash::hash_bytes(text.as_bytes()),
+            "round {round}"
+        );
         // A name that appears in the tick in which the folder was listed.
         s.write(&format!("d/new{round}"), "");
         assert_eq!(s.pin("d").files, Some(round + 2));
@@ -155,7 +159,7 @@ fn size_and_mtime_may_lie() {
         set_mtime(&file, 1_000_000_000_000_000_000);
         assert_ne!(s.pin(asked).id, before.id, "{path}");
     }
-    assert_eq!(s.index().detail(&place("d")).unwrap()[0].id, hash::hash_bytes(b"bbbb"));
+    assert_eq!(s.index().list_entries(&place("d")).unwrap()[0].id, hash::hash_bytes(b"bbbb"));
 }
 
 #[test]
@@ -172,7 +176,7 @@ fn setting_aside_and_putting_back_reads_nothing() {
     fs::rename(s.top.join("out"), &aside).unwrap();
     index.trust(&outside, &pin).unwrap();
     s.write("out/other", "written by a run that failed");
-    index.look(&[place("out")], &NoRules, &Hashed::default()).remove(0).unwrap();
+    index.scan(&[place("out")], &NoRules, &Hashed::default()).remove(0).unwrap();
     index.save().unwrap();
     let index = s.index();
     fs::remove_dir_all(s.top.join("out")).unwrap();
@@ -202,7 +206,7 @@ fn links_special_files_and_strange_names() {
     wait_for_tick();
     assert_eq!(plain.files, Some(1));
     let pin = s.pin("d");
-    assert_eq!(pin.files, Some(1 + 3 + 2 + 2), "{:?}", s.index().detail(&place("d")));
+    assert_eq!(pin.files, Some(1 + 3 + 2 + 2), "{:?}", s.index().list_entries(&place("d")));
     assert_eq!(s.look("d").1, 0);
     s.write("other/x", "TEXT");
     wait_for_tick();
@@ -249,7 +253,7 @@ fn rules_are_obeyed_and_their_change_is_noticed() {
     s.write("d/skip/x", "x");
     wait_for_tick();
     let index = s.index();
-    let files = |rules: &No| index.look(&[place("d")], rules, &Hashed::default()).remove(0).unwrap().unwrap().files;
+    let files = |rules: &No| index.scan(&[place("d")], rules, &Hashed::default()).remove(0).unwrap().unwrap().files;
     assert_eq!(
         [files(&No("d")), files(&No("d/a")), files(&No("d/skip")), files(&No(""))].map(Option::unwrap),
         [2, 1, 1, 2]
@@ -283,7 +287,7 @@ fn marks_of_the_store_last_as_long_as_the_content() {
     let index = s.index();
     assert!(index.is_stored(&place("d"), &pin, [7; 16]) && !index.is_stored(&place("d"), &pin, [8; 16]));
     s.write("d/a", "b");
-    let new = index.look(&[place("d")], &NoRules, &Hashed::default()).remove(0).unwrap().unwrap();
+    let new = index.scan(&[place("d")], &NoRules, &Hashed::default()).remove(0).unwrap().unwrap();
     assert!(!index.is_stored(&place("d"), &new, [7; 16]));
 }
 
@@ -305,7 +309,7 @@ fn damage_means_empty_and_a_newer_version_is_left_alone() {
             b
         }] {
             fs::write(&file, &bad).unwrap();
-            assert_eq!(s.index().look(&[place("d")], &NoRules, &Hashed::default()).remove(0).unwrap(), Some(pin));
+            assert_eq!(s.index().scan(&[place("d")], &NoRules, &Hashed::default()).remove(0).unwrap(), Some(pin));
         }
     }
     let mut newer = good.clone();

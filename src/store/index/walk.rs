@@ -144,7 +144,7 @@ impl Walk<'_> {
         while let Some(chain) = above.filter(|_| flags & FOLLOWED != 0) {
             if (chain.device, chain.inode) == (seen.device, seen.stat.inode) {
                 let path = self.on_disk(path);
-                return Err(Error::usage(format!("{} is a symlink to a folder that it location in", path.display()))
+                return Err(Error::usage(format!("{} is a symlink to a folder that it lies in", path.display()))
                     .hint("remove the link, or list it in .lockstepignore"));
             }
             above = chain.up;

@@ -34,7 +34,7 @@ impl Store {
     }
 
     /// Checks whether a file whose size differs from its pin is damaged. If it is, it moves to quarantine.
-    pub(in crate::store) fn examine(&self, id: &ObjectId, size: u64) {
+    pub(in crate::store) fn check_size(&self, id: &ObjectId, size: u64) {
         if !self.damage.examined.lock().unwrap_or_else(|e| e.into_inner()).insert(*id) {
             return;
         }
@@ -48,8 +48,8 @@ impl Store {
                 let message = format!("object {id} has {} bytes, and a lock pins it with {size}", location.size());
                 Error::missing(message).hint("bring back a good pipeline.lock: git log -p pipeline.lock")
             }
-            Ok(_) => self.damaged(id, &location),
-            Err(e) => self.unread(id, &location, e),
+            Ok(_) => self.damage_error(id, &location),
+            Err(e) => self.read_error(id, &location, e),
         });
     }
 }

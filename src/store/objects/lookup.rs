@@ -93,7 +93,7 @@ impl Store {
         }
         let size = self.size(&pin.id);
         if size.is_some_and(|size| size != pin.size) {
-            self.examine(&pin.id, pin.size);
+            self.check_size(&pin.id, pin.size);
         }
         size == Some(pin.size)
     }
@@ -139,7 +139,8 @@ impl Store {
             match location.read() {
                 Ok(bytes) if kind.id_of(&bytes) == *id => return Ok(bytes),
                 read => {
-                    let fault = read.map_or_else(|e| self.unread(id, &location, e), |_| self.damaged(id, &location));
+                    let fault =
+                        read.map_or_else(|e| self.read_error(id, &location, e), |_| self.damage_error(id, &location));
                     copies -= 1;
                     if fault.kind != Kind::Missing || copies == 0 || self.size(id).is_none() {
                         return Err(fault);
@@ -155,7 +156,7 @@ impl Store {
     /// Errors (usage): it is too deep; no stored folder has so many levels.
     pub fn read_tree(&self, id: &ObjectId, level: usize) -> Result<Tree> {
         if level > DEEPEST {
-            return Err(Error::usage(format!("the folder {id} in the store location more than {DEEPEST} levels deep"))
+            return Err(Error::usage(format!("the folder {id} in the store lies more than {DEEPEST} levels deep"))
                 .hint("find out who made it: no folder that lockstep stores is so deep"));
         }
         let bytes = self.read(id, ObjectKind::Tree)?;
@@ -202,14 +203,14 @@ impl Store {
     }
 
     /// Moves a damaged object to quarantine and returns an error about it.
-    pub(in crate::store) fn damaged(&self, id: &ObjectId, location: &ObjectLocation) -> Error {
+    pub(in crate::store) fn damage_error(&self, id: &ObjectId, location: &ObjectLocation) -> Error {
         self.set_aside(id, location, "its bytes do not fit its id")
     }
 
     /// Turns a read error of an object into an error with advice. An object that the disk cannot read is damaged as
     /// well: in quarantine, it can be stored again. If the object is only unavailable at the moment, its state is
     /// unknown, and it stays.
-    pub(in crate::store) fn unread(&self, id: &ObjectId, location: &ObjectLocation, e: io::Error) -> Error {
+    pub(in crate::store) fn read_error(&self, id: &ObjectId, location: &ObjectLocation, e: io::Error) -> Error {
         let path = location.path(self, id);
         let is_lost = is_lost(&e);
         let fault = Error::io("read", path, e);
@@ -234,14 +235,14 @@ impl Store {
     }
 
     /// Fails if the store is opened read-only.
-    pub(in crate::store) fn must_touch(&self) -> Result<()> {
+    pub(in crate::store) fn check_not_read_only(&self) -> Result<()> {
         let left = || Error::new(Kind::Io, "it stays where it is");
-        if self.is_untouched() { Err(left()) } else { Ok(()) }
+        if self.is_read_only() { Err(left()) } else { Ok(()) }
     }
 
     /// Moves a loose object to quarantine, so that it can be stored or fetched again. Never deletes it.
     pub fn quarantine(&self, id: &ObjectId) -> Result<PathBuf> {
-        self.must_touch()?;
+        self.check_not_read_only()?;
         let folder = self.folder("quarantine")?;
         let to = folder.join(format!("{id}.{:08x}", paths::random() as u32));
         self.renew_generation()?;

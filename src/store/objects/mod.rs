@@ -74,7 +74,7 @@ pub struct Store {
     /// repository's own store.
     project: Option<(PathBuf, PathBuf)>,
     /// Opened read-only: nothing moves to quarantine.
-    untouched: bool,
+    is_read_only: bool,
     /// When to stop waiting for other processes.
     stop: StopSignal,
     /// Trees that this process found complete.
@@ -100,7 +100,7 @@ impl Store {
             links,
             packs: PackSet::new(dir),
             project: None,
-            untouched: false,
+            is_read_only: false,
             stop: StopSignal::never(),
             complete: Mutex::default(),
             damage: Damage::default(),
@@ -118,17 +118,17 @@ impl Store {
     }
 
     /// The same store, for copies that no link ties to it.
-    pub fn copying(&self) -> Store {
+    pub fn with_copies(&self) -> Store {
         Store { is_own_place: self.is_own_place, ..Store::open(self.dir(), LinkTypes::default()) }
     }
 
     /// Sets the project that uses the store: the common Git folder of its repository, and the file with its id.
-    pub fn of_project(self, home: PathBuf, id_file: PathBuf) -> Store {
+    pub fn for_project(self, home: PathBuf, id_file: PathBuf) -> Store {
         Store { project: Some((home, id_file)), ..self }
     }
 
     /// Sets the stop signal: no wait goes on once the user interrupts.
-    pub fn until(self, stop: StopSignal) -> Store {
+    pub fn with_stop_signal(self, stop: StopSignal) -> Store {
         Store { stop, ..self }
     }
 
@@ -137,12 +137,12 @@ impl Store {
     }
 
     /// The same store, read-only: damage is reported, and the damaged files stay.
-    pub fn untouched(&self) -> Store {
-        Store { untouched: true, is_own_place: self.is_own_place, ..Store::open(self.dir(), self.links.clone()) }
+    pub fn read_only(&self) -> Store {
+        Store { is_read_only: true, is_own_place: self.is_own_place, ..Store::open(self.dir(), self.links.clone()) }
     }
 
-    pub(super) fn is_untouched(&self) -> bool {
-        self.untouched
+    pub(super) fn is_read_only(&self) -> bool {
+        self.is_read_only
     }
 
     pub(super) fn project(&self) -> Option<(&Path, &Path)> {

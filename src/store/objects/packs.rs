@@ -29,7 +29,7 @@ impl Store {
             let name = broken.file_name().unwrap_or_default().to_string_lossy();
             let error = Error::missing(format!("the pack {name} in the store {} is damaged", self.dir().display()));
             // In a read-only store a broken pack stays where it is, and is skipped.
-            let Ok(folder) = self.must_touch().and_then(|()| self.folder("quarantine")) else {
+            let Ok(folder) = self.check_not_read_only().and_then(|()| self.folder("quarantine")) else {
                 self.damage.note(error.because("it stays where it is"));
                 continue;
             };
@@ -37,7 +37,7 @@ impl Store {
             // Another process may have moved it; a pack that cannot be moved is skipped.
             if fs::symlink_metadata(&broken).is_ok() && self.renew_generation().is_ok() {
                 if self.rename(&broken, &to).is_ok() {
-                    self.damage.note(error.because(format!("it is loaded in {}", to.display())));
+                    self.damage.note(error.because(format!("it is kept in {}", to.display())));
                 }
                 self.memo().clear();
             }
@@ -71,7 +71,7 @@ impl Store {
     /// Copies the bytes of damaged objects of a pack to quarantine, and writes tombstones for them. Returns the folder
     /// of the copies.
     pub(in crate::store) fn tombstone(&self, pack: &Pack, rows: &[Row]) -> Fallible<PathBuf> {
-        self.must_touch()?;
+        self.check_not_read_only()?;
         let folder = self.folder("quarantine")?;
         let (mut ids, _) = tombstones::read(&pack.path);
         ids.extend(&pack.tombstoned);

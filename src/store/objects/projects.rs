@@ -117,7 +117,7 @@ impl Store {
         for path in notes {
             let bytes = document::read(path, document::MOST)?.unwrap_or_default();
             let user = read(bytes).filter(|user| self.user_path(user) == *path).ok_or_else(|| {
-                Error::new(Kind::Io, format!("{} does not say which project it stands for", path.display()))
+                Error::new(Kind::Io, format!("{} does not say which project it belongs to", path.display()))
                     .hint("run any lockstep command that stores in each project that uses the store, then remove it")
             })?;
             users.push(user);
@@ -171,7 +171,7 @@ mod tests {
         let at = dir.path().join("store");
         let known = |home: &str, id: &str| {
             let id_file = dir.path().join(id);
-            let store = Store::open(&at, LinkTypes::default()).of_project(PathBuf::from(home), id_file.clone());
+            let store = Store::open(&at, LinkTypes::default()).for_project(PathBuf::from(home), id_file.clone());
             store.begin().unwrap();
             (PathBuf::from(home), id_in(&id_file).unwrap())
         };

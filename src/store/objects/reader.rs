@@ -58,8 +58,8 @@ impl ContentReader {
     /// Explains a read error. A damaged object moves to quarantine.
     pub fn fault(&self, store: &Store, e: io::Error) -> Error {
         match e.kind() {
-            io::ErrorKind::InvalidData => store.damaged(&self.id, &self.location),
-            _ => store.unread(&self.id, &self.location, e),
+            io::ErrorKind::InvalidData => store.damage_error(&self.id, &self.location),
+            _ => store.read_error(&self.id, &self.location, e),
         }
     }
 }

@@ -26,7 +26,7 @@ pub struct StoredRuns {
 impl Store {
     fn runs_folder(&self, key: &str) -> Result<PathBuf> {
         if !is_stage_key(key) {
-            return Err(Error::usage(format!("`{key}` is no stage key")));
+            return Err(Error::usage(format!("`{key}` is not a stage key")));
         }
         Ok(self.dir().join("runs").join(&key[..2]).join(key))
     }

@@ -72,7 +72,7 @@ impl Store {
 
     fn lock(&self, file: File, mode: file_lock::Mode, stop: StopSignal, sink: &dyn Sink) -> Result<LockResult> {
         let busy = format!("is using the store {}", self.dir().display());
-        file_lock::lock(file, mode, &Wait { busy: &busy, usual: None, signal: &|| stop.asked(), sink })
+        file_lock::lock(file, mode, &Wait { busy: &busy, usual: None, signal: &|| stop.signal(), sink })
     }
 
     fn open_lock(&self) -> io::Result<File> {
@@ -129,7 +129,7 @@ mod tests {
     /// Runs in a thread of its own, since a thread never waits for itself. The stop signal is set from the beginning.
     fn is_refused(dir: &Path, ask: impl Fn(&Store) -> Result<()> + Sync) -> bool {
         static SIGNAL: AtomicI32 = AtomicI32::new(2);
-        let store = Store::open(dir, LinkTypes::default()).until(StopSignal::by(&SIGNAL));
+        let store = Store::open(dir, LinkTypes::default()).with_stop_signal(StopSignal::from_flag(&SIGNAL));
         let asked = std::thread::scope(|scope| scope.spawn(|| ask(&store)).join().unwrap());
         asked.map_err(|e| assert_eq!(e.kind, Kind::Signal(2))).is_err()
     }

@@ -171,18 +171,18 @@ impl PackIndex {
         let mut last: Option<&[u8]> = None;
         for bytes in rows.chunks_exact(ROW) {
             if last.is_some_and(|last| last >= &bytes[..32]) {
-                return Err(Malformed::Broken("its index is not sorted, or an object stands twice"));
+                return Err(Malformed::Broken("its index is not sorted, or an object is repeated"));
             }
             last = Some(&bytes[..32]);
             let row = decode(bytes).ok_or(Malformed::Broken("an object has an unknown kind"))?;
             let end = row.offset.checked_add(row.length);
             if row.offset < HEADER || end.is_none_or(|end| end > index_at) {
-                return Err(Malformed::Broken("an object location outside of it"));
+                return Err(Malformed::Broken("an object lies outside of it"));
             }
             sum = sum.checked_add(row.length).ok_or(Malformed::Broken("its sizes are absurd"))?;
         }
         if sum != index_at - HEADER {
-            return Err(Malformed::Broken("its objects overlap, or something location between them"));
+            return Err(Malformed::Broken("its objects overlap, or something lies between them"));
         }
         let (count, id) = (rows.len() / ROW, id_of(rows));
         Ok(PackIndex { tail, count, id })
@@ -428,12 +428,12 @@ mod tests {
         }
         let index_at = bytes.len() as u64 - index.tail().len() as u64;
         for (field, value, why) in [
-            (33, 0, "location outside"),
-            (33, 15, "location outside"),
-            (33, index_at + 1, "location outside"),
-            (33, u64::MAX, "location outside"),
-            (41, index_at, "location outside"),
-            (41, u64::MAX, "location outside"),
+            (33, 0, "lies outside"),
+            (33, 15, "lies outside"),
+            (33, index_at + 1, "lies outside"),
+            (33, u64::MAX, "lies outside"),
+            (41, index_at, "lies outside"),
+            (41, u64::MAX, "lies outside"),
             (41, 1, "overlap"),
         ] {
             let bad = forged(&bytes, 0, field, &value.to_le_bytes());

@@ -204,8 +204,7 @@ impl PackSet {
 }
 
 fn skipped(pack: &Path, why: &Unusable) -> Error {
-    let error =
-        Error::new(Kind::Io, format!("the pack {} cannot be used: what it holds is not snapshot", pack.display()));
+    let error = Error::new(Kind::Io, format!("the pack {} cannot be used: what it holds is not known", pack.display()));
     match why {
         Unusable::Malformed(why @ Malformed::Newer) => error.because(why).hint("install a newer lockstep"),
         Unusable::Malformed(why) => error.because(why),
@@ -282,7 +281,7 @@ mod tests {
     #[test]
     fn what_is_passed_over_is_told_of() {
         let dir = tempfile::tempdir().unwrap();
-        let open = || Store::open(dir.path(), LinkTypes::default()).untouched();
+        let open = || Store::open(dir.path(), LinkTypes::default()).read_only();
         assert!(open().each_pack().unwrap().is_empty());
         let writer = Store::open(dir.path(), LinkTypes::default());
         let mut batch = writer.batch();

@@ -90,14 +90,14 @@ impl Tree {
             let name = take(&mut rest, length)?;
             check_name(name)?;
             if entries.last().is_some_and(|last| last.name.as_slice() >= name) {
-                return Err(Malformed("its names are not sorted, or one stands twice"));
+                return Err(Malformed("its names are not sorted, or one is repeated"));
             }
             let mut id = ObjectId::default();
             id.0.copy_from_slice(take(&mut rest, 32)?);
             let size = number(take(&mut rest, 8)?);
             let inside = if kind == EntryKind::Tree { number(take(&mut rest, 8)?) } else { 1 };
             if inside == 0 {
-                return Err(Malformed("an empty folder stands in it"));
+                return Err(Malformed("it contains an empty folder"));
             }
             bytes = bytes.checked_add(size).ok_or(Malformed("its sizes are absurd"))?;
             files = files.checked_add(inside).ok_or(Malformed("its sizes are absurd"))?;

@@ -58,7 +58,7 @@ fn link_fault(depth: usize, text: &[u8]) -> Option<&'static str> {
     for part in text.split(|byte| *byte == b'/') {
         match part {
             b"" | b"." => {}
-            b".." if is_below => return Some("goes up after a name, and may lead out of its folder"),
+            b".." if is_below => return Some("has `..` after a name, and may lead out of its folder"),
             b".." => up += 1,
             name => {
                 if matches!(owner_of(name), Some(Owner::Git | Owner::Lockstep)) {

@@ -55,7 +55,7 @@ fn shard_of(store: &Store, shard: &FolderEntry) -> Result<(Vec<ObjectCopy>, Vec<
     if let Some(link) = link(store, &below) {
         damaged.push(link);
     } else if !shard.path.is_dir() {
-        damaged.extend(stray(&shard.path, "object"));
+        damaged.extend(stray(&shard.path, "an object"));
     }
     for FolderEntry { name, path } in entries(store, &below)? {
         let Ok(seen) = Seen::lstat(&path) else { continue };
@@ -66,7 +66,7 @@ fn shard_of(store: &Store, shard: &FolderEntry) -> Result<(Vec<ObjectCopy>, Vec<
                 let sealed = is_sealed(&seen, &id);
                 copies.push(ObjectCopy { id, size: seen.stat.size, at: CopyLocation::Loose, sealed });
             }
-            _ => damaged.extend(stray(&path, "object")),
+            _ => damaged.extend(stray(&path, "an object")),
         }
     }
     Ok((copies, damaged))
@@ -74,13 +74,13 @@ fn shard_of(store: &Store, shard: &FolderEntry) -> Result<(Vec<ObjectCopy>, Vec<
 
 /// A symlink in place of a folder of the store.
 fn link(store: &Store, below: &Path) -> Option<Damage> {
-    let problem = "it is a symlink, and what location behind it is not the store's".to_string();
+    let problem = "it is a symlink, and its target does not belong to the store".to_string();
     store.root().is_link(below).then(|| Damage { what: DamageKind::Stray(store.dir().join(below)), problem })
 }
 
 /// A file whose name does not fit its folder, so that no lookup finds it. Hidden files belong to the file system.
 fn stray(path: &Path, what: &str) -> Option<Damage> {
-    let problem = format!("it is no {what}, though it location among them");
+    let problem = format!("its name is not that of {what}");
     let is_there = !name(path).starts_with('.') && path.symlink_metadata().is_ok();
     is_there.then(|| Damage { what: DamageKind::Stray(path.to_path_buf()), problem })
 }
@@ -99,7 +99,7 @@ fn packs(store: &Store, inventory: &mut Inventory) -> Result<()> {
     let load = |path: &PathBuf| -> Result<PackState> {
         let Some(id) = PackId::of_file_name(&name(path)) else {
             let is_tombstones = path.extension().is_some_and(|e| e == "dead");
-            return Ok(stray(path, "pack").filter(|_| !is_tombstones).map_or(PackState::Gone, PackState::Broken));
+            return Ok(stray(path, "a pack").filter(|_| !is_tombstones).map_or(PackState::Gone, PackState::Broken));
         };
         let cannot = |e: io::Error| Error::io("read", path, e);
         // Tries again, in case another process is writing: a pack is renamed when it is complete.

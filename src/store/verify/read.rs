@@ -97,7 +97,7 @@ fn look_loose(store: &Store, copy: &ObjectCopy, done: &dyn Fn(u64)) -> Result<Ve
     let path = store.path(&copy.id);
     let Ok(seen) = Seen::lstat(&path) else { return Ok(Verdict::Gone) };
     if !seen.is_file() {
-        return Ok(Verdict::Bad("it is no file".into()));
+        return Ok(Verdict::Bad("it is not a file".into()));
     }
     let hashed = |kind: ObjectKind| -> io::Result<bool> {
         let mut file = document::open(&path)?;

@@ -88,7 +88,7 @@ fn collect(path: &Path, found: &mut BTreeSet<GitId>) -> Result<()> {
         // `old new name <mail> time zone<tab>message`
         let mut words = line.split(|byte| *byte == b' ').map(|word| ObjectId::from_hex(word).ok());
         let (Some(Some(old)), Some(Some(new))) = (words.next(), words.next()) else {
-            return Err(Error::new(Kind::Io, format!("the reflog {} has a line that is no entry", path.display()))
+            return Err(Error::new(Kind::Io, format!("the reflog {} has a line that is not an entry", path.display()))
                 .hint("git reflog expire --stale-fix --all — writes reflogs again"));
         };
         found.extend([old, new].into_iter().filter(|id| !id.is_null()).map(GitId));
