@@ -265,6 +265,6 @@ mod tests {
         File::options().write(true).open(&path).unwrap().set_len(MOST + 1).unwrap();
         assert!(read(&path, MOST).unwrap_err().message.contains("256 MiB"));
         assert_eq!(read(&dir.path().join("gone"), 8).unwrap(), None);
-        assert!(read(Path::new("/dev/zero"), 8).unwrap_err().message.contains("no regular file"));
+        assert!(read(Path::new("/dev/zero"), 8).unwrap_err().message.contains("not a regular file"));
     }
 }

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::path::Path;
 
+/// The result of a fallible function of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// The kind of a failure. Several failures of one command give the lowest exit code above 0.
@@ -32,6 +33,7 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// The exit code of the process; 128 + n for signal n.
     pub fn exit_code(self) -> u8 {
         match self {
             Kind::Check => 1,
@@ -47,6 +49,7 @@ impl Kind {
     }
 }
 
+/// A failure, with all that the user needs to act on it.
 #[derive(Debug, Clone)]
 pub struct Error {
     pub kind: Kind,
@@ -64,15 +67,18 @@ pub struct Error {
 }
 
 impl Error {
+    /// An error with only a kind and a message.
     pub fn new(kind: Kind, message: impl Into<String>) -> Error {
         let (lines, causes, hints) = (Vec::new(), Vec::new(), Vec::new());
         Error { kind, message: message.into(), lines, causes, hints, untrusted: None }
     }
 
+    /// An error of kind [`Kind::Usage`].
     pub fn usage(message: impl Into<String>) -> Error {
         Error::new(Kind::Usage, message)
     }
 
+    /// An error of kind [`Kind::Missing`].
     pub fn missing(message: impl Into<String>) -> Error {
         Error::new(Kind::Missing, message)
     }
@@ -98,6 +104,7 @@ impl Error {
         std::iter::once(&self.message).chain(&self.lines).map(String::as_str).collect::<Vec<_>>().join("\n")
     }
 
+    /// Adds a cause.
     pub fn because(mut self, cause: impl fmt::Display) -> Error {
         self.causes.push(cause.to_string());
         self
@@ -111,6 +118,7 @@ impl Error {
         self
     }
 
+    /// Adds a hint.
     pub fn hint(mut self, hint: impl Into<String>) -> Error {
         self.hints.push(hint.into());
         self

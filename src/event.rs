@@ -26,6 +26,7 @@ impl StopSignal {
         Some(self.0.load(Ordering::SeqCst) & 0x7f).filter(|number| *number != 0)
     }
 
+    /// Errors: [`Kind::Signal`] if the user interrupted.
     pub fn check(&self) -> Result<()> {
         match self.signal() {
             Some(number) => Err(Error::new(Kind::Signal(number), "interrupted")
@@ -47,6 +48,7 @@ impl Sink for Silent {
     fn event(&self, _: Event<'_>) {}
 }
 
+/// An event of a task.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
@@ -105,6 +107,7 @@ pub enum Event<'a> {
     },
 }
 
+/// The kind of work whose bytes are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activity {
     Hashing,
@@ -116,6 +119,7 @@ pub enum Activity {
     Verifying,
 }
 
+/// The result of a stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StageResult {
     Ran,

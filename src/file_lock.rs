@@ -37,6 +37,7 @@ pub fn set_limit(limit: Duration) {
     let _ = LIMIT.set(limit);
 }
 
+/// The mode of a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     Shared,
@@ -172,6 +173,7 @@ fn is_held_by_this_thread(key: (u64, u64)) -> bool {
 }
 
 impl FileLock {
+    /// The locked file.
     pub fn file(&self) -> &File {
         &self.file
     }

@@ -93,6 +93,7 @@ impl FileWriter {
         Ok(FileWriter { path: path.to_path_buf(), folder: Some(folder), private: false })
     }
 
+    /// Replaces the content of the file, durably.
     pub fn write(self, bytes: &[u8]) -> Result<()> {
         let temp = temporary_name(&self.path);
         let written = match &self.folder {

@@ -14,7 +14,7 @@ use crate::cache::entries;
 use crate::cache::signatures::Trust;
 use crate::error::{Error, Result};
 use crate::event::Sink;
-use crate::git::{self, GitId, OperationKind, Unmerged};
+use crate::git::{self, GitId, OperationKind, UnmergedFile};
 use crate::lock::conflict::{Labels, write_merged};
 use crate::lock::merge::{Block, Choice, DataConflict, Known, Merged, Sides, merge};
 use crate::lock::{self, Lock, StageLock, markers};
@@ -106,7 +106,7 @@ pub fn resolve(project: &Project, within: &[RepoPath], picks: &Picks, sink: &dyn
 }
 
 /// Locks that have conflicts, and those that are conflicts to Git alone.
-type Conflicting = (Vec<(RepoPath, Option<Unmerged>)>, Vec<RepoPath>);
+type Conflicting = (Vec<(RepoPath, Option<UnmergedFile>)>, Vec<RepoPath>);
 
 fn conflicting_locks(project: &Project, within: &[RepoPath]) -> Result<Conflicting> {
     let is_meant = |path: &RepoPath| within.is_empty() || within.iter().any(|dir| path.is_in(dir));
@@ -210,7 +210,7 @@ fn text(project: &Project, path: &RepoPath) -> Result<String> {
     Ok(String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned())
 }
 
-fn sides(project: &Project, path: &RepoPath, unmerged: Option<Unmerged>) -> Result<markers::Found> {
+fn sides(project: &Project, path: &RepoPath, unmerged: Option<UnmergedFile>) -> Result<markers::Found> {
     let repo = &project.repo;
     let named = |name: &str| -> Result<String> {
         Ok(repo.describe(name)?.map_or(name.to_string(), |commit| format!("{name}, {commit}")))

@@ -12,6 +12,7 @@ impl GitId {
         self.0.to_hex_with_len(7).to_string()
     }
 
+    /// All digits, in lower case.
     pub fn hex(&self) -> String {
         self.0.to_hex().to_string()
     }

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 pub struct RepoPath(String);
 
 impl RepoPath {
+    /// The root of the repository.
     pub fn root() -> RepoPath {
         RepoPath(String::new())
     }
@@ -63,6 +64,7 @@ impl RepoPath {
         })
     }
 
+    /// The path without a leading `/`; empty for the root.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -71,14 +73,17 @@ impl RepoPath {
         self.0.is_empty()
     }
 
+    /// The names of the path, from the root.
     pub fn parts(&self) -> impl Iterator<Item = &str> {
         self.0.split('/').filter(|p| !p.is_empty())
     }
 
+    /// The last name; empty for the root.
     pub fn name(&self) -> &str {
         self.0.rsplit('/').next().unwrap_or("")
     }
 
+    /// The folder of the path; `None` for the root.
     pub fn parent(&self) -> Option<RepoPath> {
         if self.is_root() {
             return None;
@@ -91,6 +96,7 @@ impl RepoPath {
         dir.is_root() || self.0 == dir.0 || (self.0.starts_with(&dir.0) && self.0.as_bytes()[dir.0.len()] == b'/')
     }
 
+    /// The path on the disk, in the repository at `top`.
     pub fn on_disk(&self, top: &Path) -> PathBuf {
         if self.is_root() { top.to_path_buf() } else { top.join(&self.0) }
     }

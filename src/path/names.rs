@@ -16,6 +16,7 @@ pub enum Owner {
 }
 
 impl Owner {
+    /// The name of the program, for messages.
     pub fn name(self) -> &'static str {
         match self {
             Owner::Git => "Git",

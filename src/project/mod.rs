@@ -125,7 +125,7 @@ impl Definitions {
 
 impl Project {
     pub fn open(around: Surroundings) -> Result<Project> {
-        let mut repo = Repo::at_hand(&around.cwd, &around.git)?;
+        let mut repo = Repo::find_current(&around.cwd, &around.git)?;
         repo.require_signed = around.requires_signed();
         Project::open_repo(repo, around)
     }

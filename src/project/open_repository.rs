@@ -33,7 +33,7 @@ pub fn elsewhere(
     path: &str,
     sink: &dyn Sink,
 ) -> Result<Elsewhere> {
-    let here = Repo::at_hand(&around.cwd, &around.git).ok();
+    let here = Repo::find_current(&around.cwd, &around.git).ok();
     let repos = match &here {
         Some(repo) => repo.repos_dir(),
         None => cache_dir(around)?.join("repos"),

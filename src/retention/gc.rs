@@ -19,7 +19,7 @@ use crate::project::Project;
 use crate::remote::{Catalog, Remote};
 use crate::retention::pins::{Claim, of_run};
 use crate::retention::scope::{Found, Request, State, Which, gather, others};
-use crate::store::gc::{self, Census, FoundRun, Freed, Plan, Rules};
+use crate::store::gc::{self, Census, FoundRun, GcResult, Plan, Rules};
 use crate::store::{LinkType, ObjectId, Pin, ReachableObjects, Store};
 
 /// Small enough for a pack wherever the store lies.
@@ -132,7 +132,13 @@ fn plan_with(project: &Project, options: &Options, asked: Option<Catalogs>, sink
 /// Does it, with the store to itself: what is needed is looked at again once nobody else uses the store. Where that would
 /// take last copies that the plan of before did not name, nothing is done, since they were not agreed to; unless `forced`,
 /// by who agrees to anything.
-pub fn apply(project: &Project, options: &Options, planned: &Planned, forced: bool, sink: &dyn Sink) -> Result<Freed> {
+pub fn apply(
+    project: &Project,
+    options: &Options,
+    planned: &Planned,
+    forced: bool,
+    sink: &dyn Sink,
+) -> Result<GcResult> {
     let store = project.store();
     let _alone = store.lock_exclusive("lockstep gc", sink)?;
     // Nobody is to wait for a network with us.
@@ -145,7 +151,7 @@ pub fn apply(project: &Project, options: &Options, planned: &Planned, forced: bo
         return Err(Error::new(Kind::Busy, message).hint("run the command again"));
     }
     for user in others(project)?.iter().filter(|user| options.request.forgotten.contains(&user.home)) {
-        store.forget_project(user)?;
+        store.remove_project(user)?;
     }
     gc::apply(store, &now.census, &now.needed, &now.plan, &now.runs)
 }

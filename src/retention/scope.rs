@@ -103,7 +103,7 @@ pub fn gather(project: &Project, request: &Request) -> Result<Found> {
             .hint("else bring it back (a disk that is not mounted?) and try again"),
             _ => e.because(format!("the project at {} uses this store", home.display())),
         };
-        let repo = Repo::of_home(&home).map_err(reading)?;
+        let repo = Repo::open_home(&home).map_err(reading)?;
         if user.id.is_some() && id_in(&repo.id_file())? != user.id {
             let what = format!("at {} lies another repository than the one{}", home.display(), on_host(&user));
             let error = Error::missing(format!("{what} that uses this store: what that one needs is not known"));
@@ -353,7 +353,7 @@ fn present(history: &History, mut ids: BTreeSet<GitId>) -> Result<BTreeSet<GitId
 /// A linked worktree that Git knows and that is not there: its locks, which nothing else may have, cannot be read.
 fn not_here(worktree: &Repo) -> Error {
     let what = format!("the worktree {} is not there: what its locks need is not known", worktree.top.display());
-    let note = worktree.place_note();
+    let note = worktree.worktree_record();
     if note.exists() {
         let gone = format!("if it is gone for good: rm {}", word(&note.display().to_string()));
         return Error::missing(what).hint(gone).hint("or bring it back (a disk that is not mounted?)");
@@ -375,5 +375,5 @@ fn names(history: &History) -> HashMap<GitId, String> {
 }
 
 fn repo_again(repo: &Repo) -> Result<Repo> {
-    Repo::of_home(&repo.home())
+    Repo::open_home(&repo.home())
 }

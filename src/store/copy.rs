@@ -20,7 +20,8 @@ use crate::store::fs::stat::Seen;
 /// The disk is asked to sync after this number of bytes.
 const WRITE_OUT: u64 = 32 << 20;
 
-pub struct Copied {
+/// A finished copy.
+pub struct CopiedFile {
     /// The new file.
     pub file: File,
     pub id: ObjectId,
@@ -36,6 +37,7 @@ impl NoReflink {
         self.0.lock().unwrap_or_else(|e| e.into_inner())
     }
 
+    /// Is this device known to fail?
     pub fn has(&self, device: u64) -> bool {
         self.devices().contains(&device)
     }
@@ -57,7 +59,7 @@ pub fn to_new(
     size: u64,
     no_reflink: Option<&NoReflink>,
     done: &dyn Fn(u64),
-) -> Result<io::Result<Copied>> {
+) -> Result<io::Result<CopiedFile>> {
     let source = document::open(from).map_err(|e| Error::io("read", from, e))?;
     let file = match create_private(to) {
         Ok(file) => file,
@@ -79,7 +81,7 @@ pub fn to_new(
     let copied = stream(&mut &source, &file, size, true, &mut broken, done);
     match broken {
         Some(e) => Err(Error::io("read", from, e)),
-        None => Ok(copied.map(|(id, size)| Copied { file, id, size })),
+        None => Ok(copied.map(|(id, size)| CopiedFile { file, id, size })),
     }
 }
 
@@ -121,10 +123,10 @@ pub fn reflink(_object: &File, from: &Path, to: &Path, _mode: u32) -> io::Result
 }
 
 /// A clone shares blocks, but is not verified: it is read once.
-fn cloned(to: &Path, size: u64, done: &dyn Fn(u64)) -> io::Result<Copied> {
+fn cloned(to: &Path, size: u64, done: &dyn Fn(u64)) -> io::Result<CopiedFile> {
     let mut file = File::open(to)?;
     let (id, size) = hash::content(&mut file, size, done)?;
-    Ok(Copied { file, id, size })
+    Ok(CopiedFile { file, id, size })
 }
 
 /// Copies the rest of `from` to `to`. A read error is put into `broken`. With `durable` the caller will sync, so the

@@ -19,6 +19,7 @@ pub enum Change {
 }
 
 impl Change {
+    /// The sign in listings: `+`, `-` or `~`.
     pub fn sign(self) -> char {
         match self {
             Change::Added => '+',

@@ -6,6 +6,7 @@ use super::ObjectId;
 pub struct Digest(blake3::Hasher);
 
 impl Digest {
+    /// Starts a hash in this context.
     pub fn new(context: &'static str) -> Digest {
         Digest(blake3::Hasher::new_derive_key(context))
     }
@@ -14,6 +15,7 @@ impl Digest {
         self.0.update(bytes);
     }
 
+    /// The hash of all bytes so far.
     pub fn id(&self) -> ObjectId {
         ObjectId(*self.0.finalize().as_bytes())
     }

@@ -22,6 +22,7 @@ pub const HUGE: u64 = 2 << 20;
 pub const CHUNK: usize = 1 << 20;
 const SMALL: usize = 64 << 10;
 
+/// Why a file could not be hashed.
 pub enum HashError {
     /// The file was written to while it was read, twice.
     Changed,
@@ -62,6 +63,7 @@ impl Hasher {
     }
 }
 
+/// The id of these bytes as content.
 pub fn hash_bytes(bytes: &[u8]) -> ObjectId {
     ObjectId(*blake3::hash(bytes).as_bytes())
 }

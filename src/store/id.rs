@@ -25,6 +25,7 @@ pub struct Pin {
 }
 
 impl Pin {
+    /// Is it the pin of a folder?
     pub fn is_dir(&self) -> bool {
         self.files.is_some()
     }
@@ -41,6 +42,7 @@ impl ObjectId {
         ObjectId(*blake3::hash(bytes).as_bytes())
     }
 
+    /// 64 lower-case hexadecimal digits.
     pub fn hex(&self) -> String {
         blake3::Hash::from_bytes(self.0).to_hex().to_string()
     }
@@ -93,6 +95,7 @@ pub enum ObjectKind {
 }
 
 impl ObjectKind {
+    /// The kind with this encoding; `None` for an unknown byte.
     pub fn from_byte(byte: u8) -> Option<ObjectKind> {
         [ObjectKind::Content, ObjectKind::Tree].get(byte as usize).copied()
     }

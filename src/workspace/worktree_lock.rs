@@ -30,7 +30,7 @@ pub fn take_unless(signal: &AtomicI32, project: &Project, command: &str, sink: &
     let mut lock = hold(&lock, signal, sink)?;
     // A killed run's watchdog may still be ending its commands: outputs are theirs until it is gone.
     drop(hold(&dir.join("watchdog"), signal, sink)?);
-    project.repo.note_place()?;
+    project.repo.record_worktree()?;
     lock.write_holder(command);
     Ok(WorkspaceLock { _lock: lock })
 }

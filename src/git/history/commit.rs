@@ -21,6 +21,7 @@ const MOST_LINKS: usize = 40;
 /// The number of cached trees: those of one commit are read again and again, and most of the next commit are the same.
 pub(in crate::git) const REMEMBERED: usize = 4096;
 
+/// A commit whose files can be read.
 #[derive(Clone)]
 pub struct Commit {
     pub id: GitId,
@@ -28,6 +29,7 @@ pub struct Commit {
     pub(in crate::git) history: History,
 }
 
+/// The kind of an entry of a commit's folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EntryKind {
     File,
@@ -58,6 +60,7 @@ pub struct CommitInfo {
 }
 
 impl Commit {
+    /// Author, date and subject.
     pub fn info(&self) -> Result<CommitInfo> {
         let commit = self.history.0.repo.find_commit(self.id.0).map_err(unreadable)?;
         let author = commit.author().map_err(unreadable)?.trim();
@@ -70,6 +73,7 @@ impl Commit {
         })
     }
 
+    /// The history from which the commit was read.
     pub fn history(&self) -> &History {
         &self.history
     }
@@ -167,6 +171,7 @@ impl History {
         Ok(std::mem::take(&mut object.data))
     }
 
+    /// The size of a blob in bytes, without reading it.
     pub fn blob_size(&self, id: GitId) -> Result<u64> {
         Ok(self.0.repo.find_header(id.0).map_err(absent)?.size())
     }

@@ -33,12 +33,13 @@ struct Hit {
 }
 
 impl FilesByName {
+    /// Searches for files with the name `name`.
     pub fn new(history: &History, name: &'static str) -> FilesByName {
         FilesByName { history: history.clone(), name, below: HashMap::new() }
     }
 
-    /// In a partial clone, fetches the objects that [`FilesByName::at`] reads of these commits, and the files found,
-    /// with two requests.
+    /// In a partial clone, fetches the objects that [`FilesByName::find_in_commit`] reads of these commits, and the files
+    /// found, with two requests.
     pub fn prefetch(&mut self, commits: &[Commit]) -> Result<()> {
         if !self.history.0.is_partial {
             return Ok(());
@@ -181,6 +182,6 @@ mod tests {
             assert_eq!(tops, [top.clone(), linked.clone()]);
             assert_eq!(all[1].git_dir, Repo::discover(&linked).unwrap().git_dir);
         }
-        assert_eq!(Repo::of_home(&dir.path().join("gone/.git")).unwrap_err().kind, Kind::Missing);
+        assert_eq!(Repo::open_home(&dir.path().join("gone/.git")).unwrap_err().kind, Kind::Missing);
     }
 }

@@ -197,6 +197,6 @@ mod tests {
         assert_eq!(reached(), [vec![two.clone(), one], vec![two.clone(), other.clone()]]);
         assert_eq!(repo.histories().unwrap()[1].resolve("HEAD~1").unwrap().id.hex(), other);
         std::fs::write(&grafts, format!("{two} {}\n", &other[..30])).unwrap();
-        assert!(repo.histories().err().unwrap().message.contains("no graft"));
+        assert!(repo.histories().err().unwrap().message.contains("not a graft"));
     }
 }

@@ -35,6 +35,7 @@ pub struct Signature {
     pub why: Option<String>,
 }
 
+/// The verdict on a signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SignatureState {
     Good,
@@ -48,6 +49,7 @@ pub enum SignatureState {
 }
 
 impl SignatureState {
+    /// The word in JSON and tables.
     pub fn word(self) -> &'static str {
         match self {
             SignatureState::Good => "good",
@@ -69,6 +71,7 @@ impl Signature {
         Signature::without_key(if is_there { SignatureState::NotChecked } else { SignatureState::None }, None)
     }
 
+    /// Is it verified and good?
     pub fn is_good(&self) -> bool {
         self.state == SignatureState::Good
     }
@@ -123,7 +126,7 @@ impl History {
         if object.kind != gix::object::Kind::Tag || hash.is_ok_and(|hash| hash != id.0) {
             return refused("the object in its place is not the one that its id names".into());
         }
-        match named(&object.data) {
+        match name_in_tag(&object.data) {
             Some(own) if own == name => {}
             Some(own) => return refused(format!("it is the signature of the tag {own}")),
             None => return refused("the tag has no name of its own".into()),
@@ -139,7 +142,7 @@ impl History {
         command.args(["verify-tag", "--raw", &id.hex()]);
         command.env("LC_ALL", "C").stdout(Stdio::null()).stderr(Stdio::piped());
         match command.output() {
-            Ok(out) => judge(out.status.success(), &String::from_utf8_lossy(&out.stderr)),
+            Ok(out) => parse_verdict(out.status.success(), &String::from_utf8_lossy(&out.stderr)),
             Err(e) => {
                 Signature::without_key(SignatureState::NotChecked, Some(format!("the program git cannot be run: {e}")))
             }
@@ -148,7 +151,7 @@ impl History {
 }
 
 /// The name inside a tag object.
-fn named(object: &[u8]) -> Option<String> {
+fn name_in_tag(object: &[u8]) -> Option<String> {
     let header = object.split(|byte| *byte == b'\n').take_while(|line| !line.is_empty());
     let mut names = header.filter_map(|line| line.strip_prefix(b"tag "));
     let name = String::from_utf8(names.next()?.to_vec()).ok()?;
@@ -157,7 +160,7 @@ fn named(object: &[u8]) -> Option<String> {
 
 /// Parses the output of `git verify-tag --raw`: lines of GnuPG's protocol (`doc/DETAILS`, which gpgsm uses as well), or
 /// those of `ssh-keygen -Y verify`. Only the exit code makes a signature good.
-fn judge(is_fine: bool, said: &str) -> Signature {
+fn parse_verdict(is_fine: bool, said: &str) -> Signature {
     let status = |word: &str| {
         let mut lines = said.lines().filter_map(|line| line.strip_prefix("[GNUPG:] "));
         lines.find_map(|line| line.strip_prefix(word)?.strip_prefix(' '))
@@ -261,7 +264,7 @@ mod tests {
             ("object 1\n\ntag a\n", None),
             ("", None),
         ] {
-            assert_eq!(named(object.as_bytes()).as_deref(), want, "{object}");
+            assert_eq!(name_in_tag(object.as_bytes()).as_deref(), want, "{object}");
         }
     }
 
@@ -297,7 +300,7 @@ mod tests {
             ),
             (false, "", "bad - - it is none that Git can read"),
         ] {
-            let found = judge(is_fine, said);
+            let found = parse_verdict(is_fine, said);
             let part = |part: &Option<String>| part.clone().unwrap_or("-".into());
             let shown =
                 format!("{} {} {} {}", found.state.word(), part(&found.key), part(&found.signer), part(&found.why));

@@ -13,6 +13,7 @@ pub struct DiscoveryFile {
     pub id: GitId,
 }
 
+/// The role of a file in discovery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DiscoveryFileKind {
     Pipeline,

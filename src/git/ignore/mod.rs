@@ -24,6 +24,7 @@ pub(super) const FILE: &str = ".lockstepignore";
 /// Files that machines create and users never want as content.
 const BUILT_IN: &[u8] = b"__pycache__/\n*.py[cod]\n.ipynb_checkpoints/\n.DS_Store\n";
 
+/// The ignore rules of a project.
 #[derive(Clone, Debug)]
 pub struct Rules {
     /// The built-in rules and those of the file at the root.

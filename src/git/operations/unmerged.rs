@@ -10,7 +10,7 @@ use crate::path::RepoPath;
 
 /// A path with a conflict. A side is `None` where it has no such file.
 #[derive(Debug, Default, PartialEq)]
-pub struct Unmerged {
+pub struct UnmergedFile {
     pub path: RepoPath,
     pub base: Option<Vec<u8>>,
     pub ours: Option<Vec<u8>>,
@@ -29,16 +29,16 @@ pub enum OperationKind {
 
 impl Repo {
     /// The conflicts in files of this name, in the order of their paths.
-    pub fn unmerged(&self, name: &str) -> Result<Vec<Unmerged>> {
+    pub fn unmerged(&self, name: &str) -> Result<Vec<UnmergedFile>> {
         let Some(index) = self.index()? else { return Ok(Vec::new()) };
         let Some(repo) = self.open()? else { return Ok(Vec::new()) };
-        let mut found: Vec<Unmerged> = Vec::new();
+        let mut found: Vec<UnmergedFile> = Vec::new();
         for entry in index.entries().iter().filter(|entry| entry.stage() != Stage::Unconflicted) {
             let Ok(path) = entry.path(&index).to_str() else { continue };
             let Some(path) = RepoPath::root().join(path).filter(|path| path.name() == name) else { continue };
             let blob = repo.find_object(entry.id).map_err(|e| self.unreadable(e))?.detach().data;
             if found.last().is_none_or(|last| last.path != path) {
-                found.push(Unmerged { path, ..Unmerged::default() });
+                found.push(UnmergedFile { path, ..UnmergedFile::default() });
             }
             let Some(last) = found.last_mut() else { continue };
             match entry.stage() {
@@ -107,7 +107,7 @@ mod tests {
 
         let path = RepoPath::root().join("sub/x.lock").unwrap();
         let bytes = |text: &str| Some(text.as_bytes().to_vec());
-        let want = Unmerged { path: path.clone(), base: bytes("one"), ours: bytes("three"), theirs: bytes("two") };
+        let want = UnmergedFile { path: path.clone(), base: bytes("one"), ours: bytes("three"), theirs: bytes("two") };
         assert_eq!(repo.unmerged("x.lock").unwrap(), [want]);
         assert_eq!(repo.unmerged("lock").unwrap(), []);
         assert_eq!(repo.current_operation(), Some(OperationKind::Merge));

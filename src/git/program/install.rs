@@ -32,9 +32,11 @@ pub enum Hook {
     PostMerge,
 }
 
+/// All hooks that lockstep installs.
 pub const HOOKS: [Hook; 3] = [Hook::PrePush, Hook::PostCheckout, Hook::PostMerge];
 
 impl Hook {
+    /// The file name of the hook.
     pub fn name(self) -> &'static str {
         match self {
             Hook::PrePush => "pre-push",
@@ -62,6 +64,7 @@ impl Repo {
         Ok(vec!["Git merges pipeline.lock with lockstep in this clone".into()])
     }
 
+    /// Removes the merge driver for locks.
     pub fn uninstall_driver(&self) -> Result<ActionLog> {
         let file = self.attributes()?;
         let old = read(&file)?;

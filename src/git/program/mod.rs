@@ -30,7 +30,7 @@ pub(super) fn run(command: &mut Command) -> Result<Vec<u8>> {
     Err(lines.take(3).fold(error, |error, line| error.because(line)))
 }
 
-/// A `git` command that reads the repository of a Git folder: see [`reading_git`]. Its output is in the language that
+/// A `git` command that reads the repository of a Git folder: see [`read_only_git`]. Its output is in the language that
 /// the parsers here expect.
 pub(super) fn question(git_dir: &Path) -> Command {
     let mut command = exact_git(git_dir);
@@ -40,7 +40,7 @@ pub(super) fn question(git_dir: &Path) -> Command {
 
 /// A read-only `git` command: it runs neither hooks nor a file system monitor of the repository's settings, reads
 /// nothing from the terminal, applies no replacements (`refs/replace/`), and fetches no missing objects.
-pub(super) fn reading_git(folder: &Path) -> Command {
+pub(super) fn read_only_git(folder: &Path) -> Command {
     let mut command = Command::new("git");
     command.current_dir(folder).stdin(Stdio::null());
     command.args(["-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null"]);
@@ -55,13 +55,13 @@ impl Repo {
     /// repository.
     pub(super) fn user_git(&self) -> Command {
         let mut command = Command::new("git");
-        forget_repository(&mut command);
+        clear_repository_variables(&mut command);
         command.current_dir(&self.top);
         self.name_to(&mut command);
         command
     }
 
-    /// A read-only `git` command about the files of this worktree; see [`reading_git`].
+    /// A read-only `git` command about the files of this worktree; see [`read_only_git`].
     fn worktree_question(&self) -> Command {
         let mut command = exact_git(&self.top);
         self.name_to(&mut command);
@@ -90,16 +90,16 @@ impl Repo {
 }
 
 /// Removes the variables that name a repository: the program uses the repository of its folder.
-pub fn forget_repository(command: &mut Command) {
+pub fn clear_repository_variables(command: &mut Command) {
     for name in OF_A_REPOSITORY {
         command.env_remove(name);
     }
 }
 
-/// [`reading_git`] for a repository that no variable of the environment may replace by another one.
+/// [`read_only_git`] for a repository that no variable of the environment may replace by another one.
 pub(super) fn exact_git(folder: &Path) -> Command {
-    let mut command = reading_git(folder);
-    forget_repository(&mut command);
+    let mut command = read_only_git(folder);
+    clear_repository_variables(&mut command);
     command
 }
 

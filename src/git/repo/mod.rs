@@ -37,6 +37,7 @@ pub(super) const PROJECT_FILE: &str = "lockstep.toml";
 /// The size limit of a file that names a folder.
 const LONGEST_NAME: u64 = 64 << 10;
 
+/// The paths of a repository and of the current worktree.
 #[derive(Debug)]
 pub struct Repo {
     /// The root of the repository: absolute, without symlinks. Every [`RepoPath`] is relative to it.
@@ -243,6 +244,7 @@ impl Repo {
         Bounds::new(&self.top, self.git_dir.iter().chain(&self.common_dir), None)
     }
 
+    /// Is it a Git repository?
     pub fn is_git(&self) -> bool {
         self.git_dir.is_some()
     }

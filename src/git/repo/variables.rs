@@ -50,6 +50,7 @@ pub struct Variables {
 }
 
 impl Variables {
+    /// Reads the variables of an environment; `base` is the folder in which the process started.
     pub fn read(env: &BTreeMap<String, String>, base: &Path, is_elsewhere: bool) -> Variables {
         let path = |name: &str| env.get(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         Variables {
@@ -88,7 +89,7 @@ impl Repo {
 
     /// The repository for a command in the folder `start`: the one that variables name, else the one around it
     /// ([`Repo::discover`]).
-    pub fn at_hand(start: &Path, variables: &Variables) -> Result<Repo> {
+    pub fn find_current(start: &Path, variables: &Variables) -> Result<Repo> {
         let found = Repo::named_or_around(start, variables)?;
         let objects_elsewhere = if variables.is_elsewhere { None } else { variables.other_objects(&found) };
         Ok(Repo { objects_elsewhere, ..found })
@@ -216,7 +217,7 @@ mod tests {
 
     fn at(start: &Path, base: &Path, is_elsewhere: bool, set: &[(&str, &Path)]) -> Result<(PathBuf, PathBuf)> {
         let env = set.iter().map(|(name, path)| (name.to_string(), path.display().to_string())).collect();
-        let repo = Repo::at_hand(start, &Variables::read(&env, base, is_elsewhere))?;
+        let repo = Repo::find_current(start, &Variables::read(&env, base, is_elsewhere))?;
         Ok((repo.git_dir.unwrap_or_default(), repo.top))
     }
 
@@ -280,7 +281,7 @@ mod tests {
         std::os::unix::fs::symlink(&top, &linked).unwrap();
         let found = |start: &Path, list: &str| {
             let env = [("GIT_CEILING_DIRECTORIES".to_string(), list.to_string())].into();
-            Repo::at_hand(start, &Variables::read(&env, start, false)).map(|repo| repo.top)
+            Repo::find_current(start, &Variables::read(&env, start, false)).map(|repo| repo.top)
         };
         let [top_, up_, a_, linked_] = [&top, &up, &top.join("a"), &linked].map(|path| path.display().to_string());
         for (start, list, is_found) in [
@@ -326,7 +327,7 @@ mod tests {
         write(&top, &[("a.lock", "2"), ("b", "2")]);
         git(&top, &["add", "-A"]);
         let env = [("GIT_INDEX_FILE".to_string(), ".git/next".to_string())].into();
-        let repo = Repo::at_hand(&top, &Variables::read(&env, &top, false)).unwrap();
+        let repo = Repo::find_current(&top, &Variables::read(&env, &top, false)).unwrap();
         let b = RepoPath::root().join("b").unwrap();
         assert_eq!(repo.tracked(&[b]).unwrap(), []);
         assert_eq!(repo.index_named(&repo.history().unwrap(), "a.lock").unwrap().len(), 2);

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::format::Format;
 use super::owner;
-use super::places::place_of;
+use super::places::worktree_of;
 use crate::error::{Error, Result};
 use crate::git::repo::{OWN_FOLDER, Repo};
 use crate::path::RepoPath;
@@ -16,7 +16,7 @@ impl Repo {
     ///
     /// Errors: [`Kind::Missing`] if there is none, [`Kind::Usage`] if it belongs to another user, or is inside the
     /// worktree of another repository.
-    pub fn of_home(home: &Path) -> Result<Repo> {
+    pub fn open_home(home: &Path) -> Result<Repo> {
         if !home.is_absolute() {
             return Err(Error::usage(format!("the path of the project {} is not absolute", home.display())));
         }
@@ -41,7 +41,7 @@ impl Repo {
             return Err(gone());
         }
         let format = Format::read(home, home)?;
-        let Some(top) = place_of(home, home, &format)? else { return Repo::bare(home) };
+        let Some(top) = worktree_of(home, home, &format)? else { return Repo::bare(home) };
         let (git_dir, common_dir) = (Some(home.to_path_buf()), Some(home.to_path_buf()));
         let is_named = format.worktree.is_some();
         Ok(Repo { is_named, ..Repo::of(top, git_dir, common_dir, RepoPath::root())? })
@@ -64,7 +64,7 @@ impl Repo {
             true => self.again()?,
             false => Repo::at_home(&home)?,
         }];
-        all.extend(all[0].noted_places()?);
+        all.extend(all[0].recorded_worktrees()?);
         let folder = home.join("worktrees");
         let entries = match fs::read_dir(&folder) {
             Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
@@ -75,7 +75,7 @@ impl Repo {
         for entry in entries {
             let git_dir = entry.map_err(|e| Error::io("read", &folder, e))?.path();
             // A worktree with an unknown path cannot be read, but its index can: `git worktree repair` finds it again.
-            let top = match place_of(&git_dir, &home, &self.format)? {
+            let top = match worktree_of(&git_dir, &home, &self.format)? {
                 Some(top) => top,
                 None if git_dir.join("HEAD").exists() => git_dir.clone(),
                 None => continue,
@@ -85,7 +85,7 @@ impl Repo {
                 true => self.again()?,
                 false => Repo::of(top, git_dir, common_dir, RepoPath::root())?,
             };
-            all.extend(found.noted_places()?);
+            all.extend(found.recorded_worktrees()?);
             all.push(found);
         }
         Ok(all)

@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use super::{Batch, Item, Source, TempFile, changed};
 use crate::error::{Error, Result};
 use crate::event::{Activity, Event, Sink};
-use crate::store::copy::{self, Copied};
+use crate::store::copy::{self, CopiedFile};
 use crate::store::fs::seal::{is_sealed, seal};
 use crate::store::fs::stat::Seen;
 
@@ -60,7 +60,7 @@ impl Batch<'_> {
             }
             Source::File(path) => {
                 let copied = copy::to_new(path, &temp.0, item.size, self.no_reflink(), &done)?;
-                let Copied { file, id, size } = copied.map_err(fail)?;
+                let CopiedFile { file, id, size } = copied.map_err(fail)?;
                 if id != item.id || size != item.size {
                     return Err(changed(path));
                 }

@@ -65,7 +65,7 @@ impl Batch<'_> {
         let windows = windows(&items);
         std::thread::scope(|scope| {
             let (to_disk, written) = mpsc::channel();
-            let disk = scope.spawn(move || take(self.store, written));
+            let disk = scope.spawn(move || sync_packs(self.store, written));
             let written = self.write_packs(&windows, &to_disk, sink);
             drop(to_disk);
             let taken = disk.join().unwrap_or_else(|_| Err(Error::io("write", self.store.dir(), lost())));
@@ -174,7 +174,7 @@ impl Batch<'_> {
 }
 
 /// The disk thread: syncs packs and renames them in the order in which they were written.
-fn take(store: &Store, written: Receiver<WriteRequest>) -> Result<()> {
+fn sync_packs(store: &Store, written: Receiver<WriteRequest>) -> Result<()> {
     while let Ok(one) = written.recv() {
         match one {
             // The system reports a failed write-out only once, so the error must be kept here.

@@ -88,7 +88,7 @@ fn a_pack_is_finished_when_it_is_large_enough() {
 }
 
 #[test]
-fn equal_batches_make_equal_packs_whoever_writes_them() {
+fn equal_batches_make_equal_packs() {
     let s = Sandbox::new();
     many(&s, 300, 500);
     let pin = s.pin("d");

@@ -25,6 +25,7 @@ use crate::store::objects::Store;
 use crate::store::objects::freshen::touch_and_seal;
 use crate::store::objects::lookup::{BIG, ObjectLocation};
 
+/// The kind of the created file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MaterialisedFile {
     /// With its stat, if the file was open when it was complete.
@@ -33,6 +34,7 @@ pub enum MaterialisedFile {
     Symlink,
 }
 
+/// Creates files from objects of a store, with the fastest link type that works.
 pub struct Materialiser<'a> {
     store: &'a Store,
     sink: &'a dyn Sink,

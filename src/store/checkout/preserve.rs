@@ -15,6 +15,7 @@ use crate::store::fs::paths::{join, to_path};
 use crate::store::fs::rename::remove;
 use crate::store::index::Rules;
 
+/// The result of moving ignored files.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct PreserveResult {
     /// Folders into which files moved, relative to the output.

@@ -17,6 +17,7 @@ use rustix::fs::{CWD, Dir, Mode, OFlags, fstat, openat};
 use super::stat::Seen;
 use crate::error::{Error, Result};
 
+/// An open folder with the path by which the user knows it.
 #[derive(Debug)]
 pub struct OpenFolder {
     fd: OwnedFd,
@@ -27,6 +28,7 @@ pub struct OpenFolder {
 }
 
 impl OpenFolder {
+    /// Wraps an open folder; `name` is its path for messages.
     pub fn of(fd: OwnedFd, name: &Path) -> OpenFolder {
         // With the dot the path is the folder itself, not a link to it.
         let reach = PathBuf::from(format!("/proc/self/fd/{}/.", fd.as_raw_fd()));

@@ -25,6 +25,7 @@ impl TrackedPath {
         }
     }
 
+    /// The path on the disk, in the repository at `top`.
     pub fn on_disk(&self, top: &Path) -> PathBuf {
         match self {
             TrackedPath::Inside(path) => path.on_disk(top),
@@ -45,6 +46,7 @@ impl From<&RepoPath> for TrackedPath {
     }
 }
 
+/// The path of a name in a folder; an empty folder is the top.
 pub fn join(folder: &[u8], name: &[u8]) -> Vec<u8> {
     if folder.is_empty() { name.to_vec() } else { [folder, b"/", name].concat() }
 }

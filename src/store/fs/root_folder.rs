@@ -20,6 +20,7 @@ use super::stat::Seen;
 const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 const FILE: OFlags = OFlags::CLOEXEC.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK);
 
+/// The root, which may be missing. It is opened for each operation.
 #[derive(Clone, Debug)]
 pub struct RootFolder {
     path: PathBuf,
@@ -40,6 +41,7 @@ impl FolderEntry {
 }
 
 impl RootFolder {
+    /// A root at `path`, which may be missing.
     pub fn new(path: PathBuf) -> RootFolder {
         RootFolder { path }
     }
@@ -171,6 +173,7 @@ impl RootFolder {
         Err(io::Error::new(kind, format!("{} is not a regular file", below.display())))
     }
 
+    /// Removes a file or a symlink.
     pub fn remove_file(&self, below: impl AsRef<Path>) -> io::Result<()> {
         let (folder, name) = self.parent(below.as_ref())?;
         Ok(rustix::fs::unlinkat(&folder, name, AtFlags::empty())?)

@@ -75,6 +75,7 @@ impl From<&Stat> for FileStat {
 }
 
 impl Seen {
+    /// The stat of a path, with symlinks followed.
     pub fn stat(path: &Path) -> rustix::io::Result<Seen> {
         rustix::fs::stat(path).map(Seen::from)
     }

@@ -91,6 +91,7 @@ impl WritableArea {
         WritableArea { top: top.into(), protected: protected.iter().map(protect).collect() }
     }
 
+    /// The top of the worktree.
     pub fn top(&self) -> &Path {
         &self.top
     }
@@ -241,10 +242,12 @@ impl WritableArea {
 }
 
 impl WritablePath {
+    /// The path in the repository.
     pub fn path(&self) -> &RepoPath {
         &self.path
     }
 
+    /// The absolute path on the disk.
     pub fn on_disk(&self) -> &Path {
         &self.on_disk
     }

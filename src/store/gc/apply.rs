@@ -20,7 +20,7 @@ use crate::store::pack::tombstones;
 
 /// The result of a collection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Freed {
+pub struct GcResult {
     pub runs: usize,
     /// The number of deleted files.
     pub files: usize,
@@ -37,8 +37,8 @@ pub fn apply(
     needed: &HashSet<ObjectId>,
     plan: &Plan,
     runs: &[FoundRun],
-) -> Result<Freed> {
-    let mut freed = Freed::default();
+) -> Result<GcResult> {
+    let mut freed = GcResult::default();
     if plan.is_empty() && runs.is_empty() {
         return Ok(freed);
     }
@@ -86,7 +86,7 @@ pub fn apply(
     Ok(freed)
 }
 
-fn remove(store: &Store, path: &Path, size: u64, freed: &mut Freed) -> Result<bool> {
+fn remove(store: &Store, path: &Path, size: u64, freed: &mut GcResult) -> Result<bool> {
     match store.remove_file(path) {
         Ok(()) => {
             freed.files += 1;

@@ -21,6 +21,7 @@ pub struct FoundLoose {
     pub time: i64,
 }
 
+/// A pack with its age and size.
 #[derive(Clone)]
 pub struct FoundPack {
     pub pack: Arc<Pack>,
@@ -46,6 +47,7 @@ pub struct FoundFile {
     pub time: i64,
 }
 
+/// All files of a store.
 #[derive(Clone, Default)]
 pub struct Census {
     pub loose: Vec<FoundLoose>,
@@ -67,7 +69,7 @@ impl Census {
 
 /// Errors: a folder or a pack cannot be read. Files that disappear during the listing are skipped.
 pub fn census(store: &Store) -> Result<Census> {
-    store.must_be_store()?;
+    store.check_is_store()?;
     let mut found = Census::default();
     for shard in entries(store, "objects")? {
         for entry in entries(store, Path::new("objects").join(&shard.name))? {

@@ -10,7 +10,7 @@ mod apply;
 mod census;
 mod plan;
 
-pub use apply::{Freed, apply};
+pub use apply::{GcResult, apply};
 pub(super) use census::entries;
 pub use census::{Census, FoundLoose, FoundPack, FoundRun, census};
 pub use plan::{Plan, Rules, plan};

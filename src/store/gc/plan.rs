@@ -14,6 +14,7 @@ const MANY_SMALL: usize = 16;
 /// This many small loose objects are worth a pack.
 const WORTH_A_PACK: usize = 32;
 
+/// The limits of a collection.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
     /// Objects at least this old (seconds since 1970) may be deleted.
@@ -54,6 +55,7 @@ impl Plan {
     }
 }
 
+/// Plans a collection that keeps the objects in `needed`.
 pub fn plan(census: &Census, needed: &HashSet<ObjectId>, rules: Rules) -> Plan {
     let mut plan = Plan::default();
     let mut small = Vec::new();

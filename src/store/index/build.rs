@@ -10,6 +10,7 @@ pub enum FolderNode {
     New(Box<Folder>),
 }
 
+/// A folder with new rows.
 pub struct Folder {
     /// Relative to the top.
     pub path: Vec<u8>,

@@ -80,25 +80,25 @@ struct TopRow {
 /// "This id was complete in that generation of the store"; zeroes for never.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Pod, Zeroable)]
 #[repr(C)]
-pub struct Stored {
+pub struct StoredMark {
     pub id: ObjectId,
     pub generation: [u8; 16],
 }
 
-impl Stored {
+impl StoredMark {
     /// Content was stored at this path, but no stage has it as an output any more. No content has this id.
-    pub const RELEASED: Stored = Stored { id: ObjectId([0; 32]), generation: [0xff; 16] };
+    pub const RELEASED: StoredMark = StoredMark { id: ObjectId([0; 32]), generation: [0xff; 16] };
 
     /// Is the record of stored content valid?
     pub fn counts(&self) -> bool {
-        *self != Stored::default() && *self != Stored::RELEASED
+        *self != StoredMark::default() && *self != StoredMark::RELEASED
     }
 }
 
 /// The pin in the lock when it last matched the content of this path; zeroes for never.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Pod, Zeroable)]
 #[repr(C)]
-pub struct Base {
+pub struct BaseVersion {
     pub id: ObjectId,
     pub size: u64,
     /// For a folder, the number of files plus one; 0 for a file.
@@ -110,8 +110,8 @@ pub struct Base {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Pod, Zeroable)]
 #[repr(C)]
 pub struct TopMarks {
-    pub stored: Stored,
-    pub base: Base,
+    pub stored: StoredMark,
+    pub base: BaseVersion,
 }
 
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -152,6 +152,7 @@ impl<'a> View<'a> {
         self.names.get(row.path_at as usize..row.path_at as usize + row.path_len as usize).unwrap_or(b"")
     }
 
+    /// The rows of the files directly in a folder.
     pub fn files_of(&self, row: &FolderRow) -> &'a [FileRow] {
         self.files.get(row.first as usize..row.first as usize + row.files as usize).unwrap_or(&[])
     }
@@ -196,7 +197,7 @@ impl Rows {
 
 /// A whole index as read from the disk.
 #[derive(Default)]
-pub struct Loaded {
+pub struct LoadedIndex {
     /// Eight bytes each, so that every row is aligned.
     memory: Vec<u64>,
     tops: Range<usize>,
@@ -207,9 +208,10 @@ pub struct Loaded {
     pub newer: bool,
 }
 
-impl Loaded {
-    pub fn read(path: &Path, options: u32) -> Loaded {
-        Loaded::try_read(path, options).unwrap_or_default()
+impl LoadedIndex {
+    /// Reads an index; a missing, damaged or newer file gives an empty one.
+    pub fn read(path: &Path, options: u32) -> LoadedIndex {
+        LoadedIndex::try_read(path, options).unwrap_or_default()
     }
 
     /// Bytes of the file.
@@ -217,7 +219,7 @@ impl Loaded {
         self.memory.len() as u64 * 8
     }
 
-    fn try_read(path: &Path, options: u32) -> Option<Loaded> {
+    fn try_read(path: &Path, options: u32) -> Option<LoadedIndex> {
         let file = document::open(path).ok()?;
         let length = usize::try_from(file.metadata().ok()?.len()).ok()?;
         if length < HEADER + SUM {
@@ -232,7 +234,7 @@ impl Loaded {
             return None;
         }
         if header.version > VERSION {
-            return Some(Loaded { newer: true, ..Loaded::default() });
+            return Some(LoadedIndex { newer: true, ..LoadedIndex::default() });
         }
         if header.version != VERSION || header.options != options || checksum(bytes).0 != bytes[HEADER..HEADER + SUM] {
             return None;
@@ -246,7 +248,7 @@ impl Loaded {
         let folders = range(header.folders, size_of::<FolderRow>())?;
         let files = range(header.files, size_of::<FileRow>())?;
         let names = range(header.names, 1)?;
-        (names.end == length).then_some(Loaded { memory, tops, folders, files, names, newer: false })
+        (names.end == length).then_some(LoadedIndex { memory, tops, folders, files, names, newer: false })
     }
 
     fn bytes(&self, range: &Range<usize>) -> &[u8] {
@@ -269,6 +271,7 @@ impl Loaded {
         part(self.bytes(&self.names), [row.key_at, row.key_len])
     }
 
+    /// The top with this key.
     pub fn find(&self, key: &[u8]) -> Option<(View<'_>, TopMarks)> {
         let tops: &[TopRow] = self.rows(&self.tops);
         let at = tops.binary_search_by(|row| self.key(row).cmp(key)).ok()?;

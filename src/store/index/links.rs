@@ -11,6 +11,7 @@ use crate::error::{Error, Kind, Result};
 use crate::store::fs::paths::to_path;
 use crate::store::trees::rules::check_link;
 
+/// The content that a symlink counts as.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LinkContent {
     /// Kept as a link with this text.

@@ -34,7 +34,7 @@ use rayon::prelude::*;
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
-use self::format::{Base, FileRow, Loaded, RACY, Rows, Stored, TopMarks, View};
+use self::format::{BaseVersion, FileRow, LoadedIndex, RACY, Rows, StoredMark, TopMarks, View};
 use self::links::{LinkBase, special};
 use self::read::Reader;
 use self::rows::{file_pin, find_file, folder_pin, same_but_renamed, single};
@@ -90,7 +90,7 @@ pub struct StatIndex {
     top: PathBuf,
     /// Do executable bits count?
     file_mode: bool,
-    loaded: Loaded,
+    loaded: LoadedIndex,
     /// Changes since the load, by key; `None` for a deleted entry.
     learnt: RwLock<HashMap<Vec<u8>, Option<Arc<Top>>>>,
     /// Is there unsaved knowledge that a scan cannot find out?
@@ -113,7 +113,7 @@ struct Top {
 
 /// The rows of a top, loaded or changed.
 enum TopRows<'a> {
-    Loaded(View<'a>, TopMarks),
+    LoadedIndex(View<'a>, TopMarks),
     Learnt(Arc<Top>),
     Nothing,
 }
@@ -121,7 +121,7 @@ enum TopRows<'a> {
 impl TopRows<'_> {
     fn view(&self) -> View<'_> {
         match self {
-            TopRows::Loaded(view, _) => *view,
+            TopRows::LoadedIndex(view, _) => *view,
             TopRows::Learnt(top) => top.rows.view(),
             TopRows::Nothing => View::default(),
         }
@@ -129,7 +129,7 @@ impl TopRows<'_> {
 
     fn marks(&self) -> TopMarks {
         match self {
-            TopRows::Loaded(_, marks) => *marks,
+            TopRows::LoadedIndex(_, marks) => *marks,
             TopRows::Learnt(top) => top.marks,
             TopRows::Nothing => TopMarks::default(),
         }
@@ -155,7 +155,7 @@ impl StatIndex {
             file: file.to_path_buf(),
             top: top.to_path_buf(),
             file_mode,
-            loaded: Loaded::read(file, u32::from(file_mode)),
+            loaded: LoadedIndex::read(file, u32::from(file_mode)),
             learnt: RwLock::default(),
             unsaved: AtomicBool::new(false),
             unsaved_work: AtomicU64::new(0),
@@ -448,7 +448,7 @@ impl StatIndex {
             Some(None) => return TopRows::Nothing,
             None => {}
         }
-        self.loaded.find(key).map_or(TopRows::Nothing, |(view, marks)| TopRows::Loaded(view, marks))
+        self.loaded.find(key).map_or(TopRows::Nothing, |(view, marks)| TopRows::LoadedIndex(view, marks))
     }
 
     fn find_top(&self, fits: impl Fn(View<'_>) -> bool) -> Option<Top> {
@@ -468,7 +468,7 @@ impl StatIndex {
     /// Adopts the rows of a folder that a checkout made, with the generation of the store in which it is complete, if
     /// known.
     pub(super) fn adopt(&self, place: &TrackedPath, rows: Rows, stored: Option<(ObjectId, [u8; 16])>) {
-        let stored = stored.map(|(id, generation)| Stored { id, generation }).unwrap_or_default();
+        let stored = stored.map(|(id, generation)| StoredMark { id, generation }).unwrap_or_default();
         self.learn(place.key(), rows, TopMarks { stored, ..self.known(place.key()).marks() });
     }
 
@@ -492,7 +492,7 @@ impl StatIndex {
     fn forget(&self, key: &[u8]) {
         let known = self.known(key);
         let TopMarks { base, .. } = known.marks();
-        if base == Base::default() {
+        if base == BaseVersion::default() {
             return self.drop_top(key);
         }
         let (view, marks) = (known.view(), TopMarks { base, ..TopMarks::default() });

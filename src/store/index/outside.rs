@@ -24,14 +24,14 @@ impl StatIndex {
         if let TrackedPath::Inside(path) = place {
             let is_parent_outside = links.real_parent(path).is_some_and(|real| self.bounds.outside(real).is_some());
             if is_parent_outside || self.is_link(place.key()) {
-                self.judge(&place.on_disk(&self.top), None)?;
+                self.check_path(&place.on_disk(&self.top), None)?;
             }
         }
-        if pin.is_some_and(Pin::is_dir) { self.links_of(place) } else { Ok(()) }
+        if pin.is_some_and(Pin::is_dir) { self.check_links(place) } else { Ok(()) }
     }
 
     /// Checks the links below a scanned folder.
-    fn links_of(&self, place: &TrackedPath) -> Result<()> {
+    fn check_links(&self, place: &TrackedPath) -> Result<()> {
         let known = self.known(place.key());
         let view = known.view();
         let is_link = |flags: u8| flags & FOLLOWED != 0;
@@ -47,11 +47,11 @@ impl StatIndex {
         }
         let top = &place.on_disk(&self.top);
         let own = std::fs::canonicalize(top).map_err(|e| Error::io("open", top, e))?;
-        links.try_for_each(|link| self.judge(&top.join(to_path(&link)), Some(&own)))
+        links.try_for_each(|link| self.check_path(&top.join(to_path(&link)), Some(&own)))
     }
 
     /// Refuses a path that leads out of the repository and of the top `own`.
-    fn judge(&self, path: &Path, own: Option<&Path>) -> Result<()> {
+    fn check_path(&self, path: &Path, own: Option<&Path>) -> Result<()> {
         let real = real_path(path);
         if own.is_some_and(|own| real.starts_with(own)) {
             return Ok(());

@@ -21,6 +21,7 @@ const OPENING: u64 = 8 << 10;
 /// Looking at one name of a folder takes as long as hashing this many bytes.
 const LISTING: u64 = 512;
 
+/// Reads files for one scan.
 pub struct Reader<'a> {
     index: &'a StatIndex,
     sink: &'a dyn Sink,
@@ -29,6 +30,7 @@ pub struct Reader<'a> {
     pub file_mode: bool,
 }
 
+/// The result of reading a file.
 pub struct FileRead {
     pub id: ObjectId,
     pub seen: Seen,

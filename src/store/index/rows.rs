@@ -5,11 +5,13 @@ use crate::store::fs::stat::FileStat;
 use crate::store::id::Pin;
 use crate::store::trees::EntryKind;
 
+/// The pin of a file's row.
 pub fn file_pin(row: &FileRow) -> Pin {
     let executable = row.kind == EntryKind::Executable as u8;
     Pin { id: row.id, size: row.stat.size, files: None, executable }
 }
 
+/// The pin of a folder's row.
 pub fn folder_pin(row: &FolderRow) -> Pin {
     Pin { id: row.id, size: row.bytes, files: Some(row.count), executable: false }
 }

@@ -24,6 +24,7 @@ const MANY: usize = 2048;
 pub struct Dirty(Vec<u32>);
 
 impl Dirty {
+    /// Are the folder rows `from..to` all clean?
     pub fn none_in(&self, from: usize, to: usize) -> bool {
         self.0.get(from) == self.0.get(to)
     }
@@ -100,7 +101,8 @@ fn file_is_clean(fd: &OwnedFd, view: View<'_>, path: &[u8], row: &FileRow, home:
     }
     let name = view.name(row);
     if row.kind == EntryKind::Symlink as u8 {
-        return matches!(home.resolve(&join(path, name)), Some(LinkContent::Kept(text)) if hash::hash_bytes(&text) == row.id);
+        let content = home.resolve(&join(path, name));
+        return matches!(content, Some(LinkContent::Kept(text)) if hash::hash_bytes(&text) == row.id);
     }
     let follow = row.flags & FOLLOWED != 0;
     let flags = if follow { AtFlags::empty() } else { AtFlags::SYMLINK_NOFOLLOW };

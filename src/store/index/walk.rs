@@ -51,6 +51,7 @@ enum Item {
 }
 
 impl Walk<'_> {
+    /// Walks the top and returns its new rows.
     pub fn run(&self) -> Result<Rows> {
         let old = (!self.old.folders.is_empty()).then_some(0);
         let found = self.folder(Vec::new(), 0, old, None)?;

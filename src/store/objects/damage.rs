@@ -11,6 +11,7 @@ use crate::store::id::ObjectKind;
 use crate::store::objects::Store;
 use crate::store::objects::lookup::ObjectLocation;
 
+/// Damage that queries found, in the order of discovery.
 #[derive(Default)]
 pub struct Damage {
     notes: Mutex<Vec<Error>>,
@@ -19,6 +20,7 @@ pub struct Damage {
 }
 
 impl Damage {
+    /// Adds damage, once for each message.
     pub fn note(&self, error: Error) {
         let mut notes = self.notes.lock().unwrap_or_else(|e| e.into_inner());
         if notes.iter().all(|known| known.message != error.message) {

@@ -35,6 +35,7 @@ pub(in crate::store) enum ObjectLocation {
 }
 
 impl ObjectLocation {
+    /// The size of the object in bytes.
     pub fn size(&self) -> u64 {
         match self {
             ObjectLocation::Loose(_, seen) => seen.stat.size,

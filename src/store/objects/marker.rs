@@ -66,7 +66,7 @@ impl Store {
     }
 
     /// Fails unless the folder is a store or missing. Called before a deletion.
-    pub fn must_be_store(&self) -> Result<()> {
+    pub fn check_is_store(&self) -> Result<()> {
         let is_missing = || fs::symlink_metadata(self.dir()).is_err_and(|e| e.kind() == ErrorKind::NotFound);
         if self.is_own_place {
             return if is_missing() { Ok(()) } else { self.claim() };
@@ -105,7 +105,7 @@ mod tests {
             assert!(store(name).is_store(), "{name}");
         }
         assert!(store("home").begin().unwrap_err().message.contains("not a store"));
-        assert!(store("home").must_be_store().is_err());
+        assert!(store("home").check_is_store().is_err());
         assert!(store("home").temp().is_err());
         assert_eq!(fs::read_dir(dir.path().join("home")).unwrap().count(), 1);
         // The store at lockstep's own path.

@@ -66,6 +66,7 @@ impl ObjectKind {
     }
 }
 
+/// A handle on the store of a project. The folder may be missing until the first write.
 pub struct Store {
     root: RootFolder,
     links: LinkTypes,
@@ -149,6 +150,7 @@ impl Store {
         self.project.as_ref().map(|(home, id_file)| (home.as_path(), id_file.as_path()))
     }
 
+    /// The folder of the store.
     pub fn dir(&self) -> &Path {
         self.root.path()
     }
@@ -172,6 +174,7 @@ impl Store {
         self.root.rename(self.root.below(from)?, self.root.below(to)?)
     }
 
+    /// The ways to put objects into the workspace, in order.
     pub fn links(&self) -> &LinkTypes {
         &self.links
     }

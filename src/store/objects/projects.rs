@@ -127,7 +127,7 @@ impl Store {
     }
 
     /// Deletes the registration of a project; returns whether it existed.
-    pub fn forget_project(&self, user: &StoreUser) -> Result<bool> {
+    pub fn remove_project(&self, user: &StoreUser) -> Result<bool> {
         let path = self.user_path(user);
         match self.remove_file(&path) {
             Ok(()) => Ok(true),
@@ -188,8 +188,8 @@ mod tests {
         assert_eq!(all(), want);
         let user = projects(&store).unwrap().into_iter().find(|user| (&user.home, &user.id) == (&a.0, &a.1)).unwrap();
         assert!(!user.host.is_empty());
-        assert!(store.forget_project(&user).unwrap());
-        assert!(!store.forget_project(&user).unwrap());
+        assert!(store.remove_project(&user).unwrap());
+        assert!(!store.remove_project(&user).unwrap());
         want.retain(|one| *one != a);
         assert_eq!(all(), want);
         // Files from before ids count; unreadable files are an error.
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_comes_first_names_the_repository() {
+    fn the_first_writer_sets_the_id() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("lockstep/id");
         let make = || {

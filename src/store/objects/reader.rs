@@ -26,6 +26,7 @@ pub struct ContentReader {
 }
 
 impl Store {
+    /// Opens the content of an object for reading.
     pub fn open_content(&self, id: &ObjectId) -> Result<ContentReader> {
         self.open_sized(id, 0)
     }
@@ -51,6 +52,7 @@ impl Store {
 }
 
 impl ContentReader {
+    /// The size of the object in bytes.
     pub fn size(&self) -> u64 {
         self.size
     }

@@ -77,6 +77,7 @@ impl Store {
         (hash::hash_bytes(rest).0 == sum).then(|| rest.to_vec())
     }
 
+    /// The results under a key.
     pub fn get_runs(&self, key: &str) -> Result<StoredRuns> {
         let mut runs = StoredRuns::default();
         for (_, path) in self.numbered(key)?.into_iter().rev() {
@@ -109,7 +110,7 @@ impl Store {
 
     /// Deletes all results of this key; returns their number.
     pub fn drop_runs(&self, key: &str) -> Result<usize> {
-        self.must_be_store()?;
+        self.check_is_store()?;
         let folder = self.runs_folder(key)?;
         let files = self.run_files(key)?;
         for path in &files {

@@ -58,7 +58,7 @@ impl Store {
 
     /// Takes the exclusive lock: no other process stores or restores while it is held.
     pub fn lock_exclusive(&self, command: &str, sink: &dyn Sink) -> Result<StoreLock> {
-        self.must_be_store()?;
+        self.check_is_store()?;
         let path = self.dir().join(LOCK);
         let file = self.open_lock().map_err(|e| self.refused("lock", &path, e))?;
         match self.lock(file, file_lock::Mode::Exclusive, self.stop(), sink)? {

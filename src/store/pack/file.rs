@@ -23,6 +23,7 @@ const KEPT_OPEN: usize = 200;
 /// The read size for verifying an object.
 const PIECE: usize = 1 << 20;
 
+/// A pack with a checked index.
 pub struct Pack {
     pub id: PackId,
     pub path: PathBuf,
@@ -102,6 +103,7 @@ impl Pack {
         self.doubted
     }
 
+    /// The open file of the pack.
     pub fn file(&self) -> io::Result<Arc<File>> {
         if let Some(file) = self.file.get() {
             return Ok(Arc::clone(file));

@@ -40,6 +40,7 @@ pub const TARGET: u64 = 64 << 20;
 /// The largest number of objects in a pack, however small they are: a tail is read whole.
 pub const MOST_OBJECTS: usize = 1 << 21;
 
+/// The length of a row.
 pub const ROW: usize = 49;
 const VERSION: u32 = 1;
 const MAGIC: &[u8; 8] = b"lockpack";
@@ -56,6 +57,7 @@ impl PackId {
         format!("{}.pack", self.0)
     }
 
+    /// The id in a file name; `None` for other names.
     pub fn of_file_name(name: &str) -> Option<PackId> {
         name.strip_suffix(".pack")?.parse().ok()
     }
@@ -193,6 +195,7 @@ impl PackIndex {
         &self.tail
     }
 
+    /// The id of the pack, computed from the rows.
     pub fn id(&self) -> PackId {
         self.id
     }
@@ -212,10 +215,12 @@ impl PackIndex {
         number(&trailer[8..16]) + self.tail.len() as u64
     }
 
+    /// The row at an index, in the order of ids.
     pub fn row(&self, at: usize) -> Option<Row> {
         decode(self.tail[..self.count * ROW].chunks_exact(ROW).nth(at)?)
     }
 
+    /// The row of an object.
     pub fn find(&self, id: &ObjectId) -> Option<Row> {
         let (mut low, mut high) = (0, self.count);
         while low < high {
@@ -255,6 +260,7 @@ pub struct PackWriter<W> {
 }
 
 impl<W: Write> PackWriter<W> {
+    /// Writes the header.
     pub fn new(mut to: W) -> io::Result<PackWriter<W>> {
         to.write_all(MAGIC)?;
         to.write_all(&VERSION.to_le_bytes())?;
@@ -285,6 +291,7 @@ impl<W: Write> PackWriter<W> {
         self.at
     }
 
+    /// Writes the index and the trailer.
     pub fn finish(mut self) -> io::Result<(PackIndex, PackId)> {
         self.rows.sort_unstable_by_key(|row| row.id);
         if self.rows.windows(2).any(|two| two[0].id == two[1].id) {
@@ -442,7 +449,7 @@ mod tests {
         let with_kind = forged(&bytes, 1, 32, &[7]);
         assert_eq!(parse(&with_kind), Err(Malformed::Broken("an object has an unknown kind")));
         let first = index.row(0).unwrap().id.0;
-        assert!(parse(&forged(&bytes, 1, 0, &first)).unwrap_err().to_string().contains("twice"));
+        assert!(parse(&forged(&bytes, 1, 0, &first)).unwrap_err().to_string().contains("repeated"));
         assert!(parse(&forged(&bytes, 0, 0, &[255; 32])).unwrap_err().to_string().contains("not sorted"));
         assert!(parse(&forged(&bytes, 0, 0, &first)).is_ok());
     }

@@ -27,6 +27,7 @@ const MARGIN: i64 = 2_100_000_000;
 /// The name of the folder in the store.
 const PACKS: &str = "packs";
 
+/// The packs of one store, shared by all threads.
 pub struct PackSet {
     dir: PathBuf,
     root: RootFolder,
@@ -34,6 +35,7 @@ pub struct PackSet {
     snapshot: RwLock<Arc<PackSnapshot>>,
 }
 
+/// The packs at one moment. A snapshot never changes; a refresh installs a new one.
 #[derive(Clone, Default)]
 pub struct PackSnapshot {
     /// The state of the folder at its last listing; `None` if it must be listed.
@@ -50,6 +52,7 @@ pub struct PackSnapshot {
     live: usize,
 }
 
+/// A pack of a snapshot.
 #[derive(Clone)]
 pub struct LoadedPack {
     pub pack: Arc<Pack>,
@@ -57,6 +60,7 @@ pub struct LoadedPack {
     tombstones: Option<FileStat>,
 }
 
+/// The state of the folder of packs, to detect changes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct FolderState {
     /// `None` if there was no folder.
@@ -72,10 +76,12 @@ impl PackSet {
         PackSet { dir: store.join(PACKS), root, open: Arc::default(), snapshot: RwLock::default() }
     }
 
+    /// The folder of the packs.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
+    /// The current snapshot, without a refresh.
     pub fn snapshot(&self) -> Arc<PackSnapshot> {
         Arc::clone(&self.snapshot.read().unwrap_or_else(|e| e.into_inner()))
     }
@@ -86,7 +92,7 @@ impl PackSet {
         let mut new = PackSnapshot::clone(&snapshot);
         new.listed = None;
         new.remove(id);
-        *snapshot = Arc::new(new.tidied());
+        *snapshot = Arc::new(new.compacted());
     }
 
     /// Forces the next lookup to list the folder, changed or not.
@@ -171,7 +177,7 @@ impl PackSet {
                 }
             }
         }
-        self.replace(&snapshot, new.tidied()).then_some(broken)
+        self.replace(&snapshot, new.compacted()).then_some(broken)
     }
 
     /// Installs `new`; returns false if another thread replaced `old`, from which it was made.
@@ -213,6 +219,7 @@ fn skipped(pack: &Path, why: &Unusable) -> Error {
 }
 
 impl PackSnapshot {
+    /// The pack and the row of an object that has no tombstone.
     pub fn find(&self, id: &ObjectId) -> Option<(&Arc<Pack>, Row)> {
         self.table.find(id).find_map(|(at, row)| {
             let pack = &self.packs.get(at)?.as_ref()?.pack;
@@ -236,7 +243,7 @@ impl PackSnapshot {
     }
 
     /// Rebuilds the table if most of its rows are of deleted packs.
-    fn tidied(self) -> PackSnapshot {
+    fn compacted(self) -> PackSnapshot {
         if self.stale <= self.live {
             return self;
         }

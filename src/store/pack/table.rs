@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::format::PackIndex;
 use crate::store::id::ObjectId;
 
+/// The objects of all packs, by the first bytes of their ids.
 #[derive(Clone, Default)]
 pub struct Table {
     runs: Vec<Arc<[Slot]>>,

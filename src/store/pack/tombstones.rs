@@ -15,6 +15,7 @@ use crate::store::id::ObjectId;
 
 const HEADER: &[u8; 16] = b"lockdead\x01\0\0\0\0\0\0\0";
 
+/// The content of a tombstone file.
 pub fn encode(ids: &HashSet<ObjectId>) -> Vec<u8> {
     let mut sorted: Vec<&ObjectId> = ids.iter().collect();
     sorted.sort_unstable();
@@ -35,6 +36,7 @@ pub fn parse(bytes: &[u8]) -> Option<HashSet<ObjectId>> {
     Some(ids.as_chunks::<32>().0.iter().map(|id| ObjectId(*id)).collect())
 }
 
+/// The tombstone file of a pack.
 pub fn path_of(pack: &Path) -> PathBuf {
     pack.with_extension("dead")
 }

@@ -22,6 +22,7 @@ const VERSION: u8 = 1;
 /// Kind, name length, the shortest name, id and size.
 const SHORTEST: usize = 1 + 2 + 1 + 32 + 8;
 
+/// The kind of an entry of a folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum EntryKind {
@@ -32,11 +33,13 @@ pub enum EntryKind {
 }
 
 impl EntryKind {
+    /// The kind with this encoding; `None` for an unknown byte.
     pub fn from_byte(byte: u8) -> Option<EntryKind> {
         [EntryKind::File, EntryKind::Executable, EntryKind::Symlink, EntryKind::Tree].get(byte as usize).copied()
     }
 }
 
+/// An entry of a folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     pub name: Vec<u8>,
@@ -63,6 +66,7 @@ pub struct Tree {
 }
 
 impl Tree {
+    /// The canonical encoding, which the id is computed from.
     pub fn encode(&self) -> Vec<u8> {
         let mut writer = Writer::default();
         for e in &self.entries {
@@ -71,6 +75,7 @@ impl Tree {
         writer.finish()
     }
 
+    /// Parses an encoded tree; accepts only the canonical encoding.
     pub fn parse(bytes: &[u8]) -> Result<Tree, Malformed> {
         let mut rest = bytes;
         match take(&mut rest, 1)? {
@@ -134,6 +139,7 @@ impl Default for Writer {
 }
 
 impl Writer {
+    /// Appends an entry. Entries must arrive sorted by name.
     pub fn entry(&mut self, name: &[u8], kind: EntryKind, id: &ObjectId, size: u64, files: u64) {
         self.bytes.push(kind as u8);
         self.bytes.extend_from_slice(&(name.len() as u16).to_le_bytes());
@@ -146,6 +152,7 @@ impl Writer {
         self.count += 1;
     }
 
+    /// The encoding of all entries.
     pub fn finish(mut self) -> Vec<u8> {
         self.bytes[1..5].copy_from_slice(&self.count.to_le_bytes());
         self.bytes

@@ -35,6 +35,7 @@ pub struct ObjectCopy {
     pub sealed: bool,
 }
 
+/// The location of a copy.
 #[derive(Clone)]
 pub enum CopyLocation {
     Loose,
@@ -49,6 +50,7 @@ pub struct Damage {
     pub problem: String,
 }
 
+/// The damaged, missing or unexpected file.
 #[derive(Clone)]
 pub enum DamageKind {
     Object(ObjectCopy),

@@ -21,6 +21,7 @@ pub struct SalvagedIndex {
     pub start: u64,
 }
 
+/// Reads the rows of a pack with a broken index.
 pub fn salvage_rows(file: &File) -> io::Result<SalvagedIndex> {
     let mut best = SalvagedIndex::default();
     let length = file.metadata()?.len();
@@ -64,7 +65,7 @@ mod tests {
     use crate::store::{ObjectId, ObjectKind};
 
     #[test]
-    fn gaps_are_what_nobody_takes() {
+    fn gaps_are_ranges_without_rows() {
         let row = |offset, length| Row { id: ObjectId([1; 32]), kind: ObjectKind::Content, offset, length };
         for (rows, want) in [
             (vec![], &[(16, 50)][..]),

@@ -10,6 +10,7 @@ use crate::git::history::signature;
 use crate::git::id::GitId;
 use crate::git::repo::Repo;
 
+/// A tag that leads to a commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tag {
     /// Without `refs/tags/`.
@@ -20,6 +21,7 @@ pub struct Tag {
     pub annotated: Option<Annotation>,
 }
 
+/// The content of an annotated tag.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Annotation {
     /// The tag object itself.

@@ -14,6 +14,7 @@ use crate::store::id::{ObjectId, Pin};
 use crate::store::trees::rules::levels_below;
 use crate::store::trees::{Entry, EntryKind, Tree};
 
+/// One of the two versions that are joined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
     Ours,
