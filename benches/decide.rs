@@ -87,7 +87,7 @@ fn open(root: &std::path::Path) -> Project {
         home: None,
         user: |_| "t".into(),
         settings: Vec::new(),
-        stop: lockstep::event::Stop::never(),
+        stop: lockstep::event::StopSignal::never(),
     })
     .unwrap()
 }

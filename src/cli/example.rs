@@ -84,7 +84,7 @@ pub fn lay_out(dir: &Path) -> Result<FirstCommit> {
 /// hook has them.
 fn git(dir: &Path, args: &[&str]) -> Result<(bool, String)> {
     let mut command = Command::new("git");
-    crate::git::forget_repository(&mut command);
+    crate::git::clear_repository_variables(&mut command);
     let output = command.arg("-C").arg(dir).args(args).stdin(Stdio::null()).output().map_err(|e| {
         let error = Error::missing("git cannot be started").because(e);
         error.hint("the example is a Git repository: install git first")

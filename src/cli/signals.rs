@@ -9,7 +9,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::error::Result;
-use crate::event::Stop;
+use crate::event::StopSignal;
 use crate::run::pty::restore_terminal;
 use crate::run::repro::KILL;
 
@@ -24,7 +24,7 @@ static AT_ONCE: AtomicBool = AtomicBool::new(false);
 
 /// Runs work that polls for signals; afterwards signals end the program again. A signal that the work has not seen ends it
 /// now.
-pub fn watched<T>(stop: Stop, work: impl FnOnce() -> Result<T>) -> Result<T> {
+pub fn watched<T>(stop: StopSignal, work: impl FnOnce() -> Result<T>) -> Result<T> {
     watch();
     let done = work();
     AT_ONCE.store(true, Ordering::SeqCst);

@@ -49,7 +49,7 @@ pub fn surroundings(global: &Global) -> Result<Surroundings> {
         user: user::name,
         settings: settings(&env),
         env,
-        stop: crate::event::Stop::by(&signals::SIGNAL),
+        stop: crate::event::StopSignal::from_flag(&signals::SIGNAL),
     })
 }
 

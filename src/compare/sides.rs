@@ -16,7 +16,7 @@ use crate::path::RepoPath;
 use crate::plan::facts::look;
 use crate::project::Snapshot;
 use crate::store::trees::{Entry, EntryKind};
-use crate::store::{Pin, Place as Spot};
+use crate::store::{Pin, TrackedPath};
 
 /// Two snapshots, and which part of them is meant (all, without targets).
 pub struct Asked<'a, 'p> {
@@ -105,7 +105,7 @@ impl Gathered {
         paths.sort();
         paths.dedup();
         let project = snapshot.project;
-        let spots: Vec<Spot> = paths.iter().map(|p| Spot::from(*p)).collect();
+        let spots: Vec<TrackedPath> = paths.iter().map(|p| TrackedPath::from(*p)).collect();
         for (path, seen) in paths.into_iter().zip(look(project, &snapshot.definitions, &spots, sink)) {
             match (seen?, pinned.get(path)) {
                 (Some(pin), _) => drop(gathered.roots.insert(path.clone(), pin)),
@@ -147,7 +147,7 @@ type Folders = HashMap<String, Vec<Entry>>;
 /// What was seen in a folder of the worktree.
 fn detail(snapshot: &Snapshot<'_>, root: &RepoPath) -> Folders {
     let mut folders = Folders::new();
-    let Some(all) = snapshot.project.index().detail(&Spot::from(root)) else { return folders };
+    let Some(all) = snapshot.project.index().list_entries(&TrackedPath::from(root)) else { return folders };
     folders.insert(String::new(), Vec::new());
     for one in all {
         let at = one.path.iter().rposition(|b| *b == b'/');

@@ -9,7 +9,7 @@ use toml_edit::{Document, DocumentMut, Item, Key, Table, TableLike, TomlError, V
 use super::{Setting, keys, private};
 use crate::document;
 use crate::error::{Error, Result};
-use crate::replace::Turn;
+use crate::replace::FileWriter;
 use crate::url::redact_text;
 use crate::value::excerpt_of;
 
@@ -53,14 +53,14 @@ pub fn change(file: &Path, changes: &[(&str, Option<&str>)]) -> Result<()> {
 }
 
 /// The turn of a writer and what the file says. What is written is for the owner alone if it is going to hold a secret.
-fn take(file: &Path, adds_secret: bool) -> Result<(Turn, DocumentMut)> {
+fn take(file: &Path, adds_secret: bool) -> Result<(FileWriter, DocumentMut)> {
     let is_private = |text: &str| -> Result<bool> {
         let held = entries(file, text)?.iter().any(|(key, value)| private::holds_secret(key, value));
         Ok((adds_secret || held) && !file.ends_with("lockstep.toml"))
     };
     let mut private = is_private(&text(file)?.unwrap_or_default())?;
     loop {
-        let turn = if private { Turn::take_private(file)? } else { Turn::take(file)? };
+        let turn = if private { FileWriter::lock_private(file)? } else { FileWriter::lock(file)? };
         // Another process may have added a secret before this one had its turn.
         let text = text(file)?.unwrap_or_default();
         if private || !is_private(&text)? {

@@ -25,7 +25,7 @@ use crate::project::origin::Origin;
 use crate::project::{Definitions, Elsewhere, Project, Rev, Snapshot, elsewhere};
 use crate::remote::settings::grant;
 use crate::shell::word;
-use crate::store::{self, Pin, Place as Spot};
+use crate::store::{self, Pin, TrackedPath};
 use crate::url::Url;
 use crate::url::form::{AddressForm, folder_url};
 use crate::workspace::preserve::give_up;
@@ -231,7 +231,8 @@ fn bring(
     let mode = if is_written_into { WriteMode::Into(&give_up) } else { WriteMode::Replace(&give_up) };
     let got = get_over(&snapshot, &from, &place, &open, mode, sink)?;
     let definitions = project.definitions_without_graph()?;
-    let seen = crate::plan::facts::look(project, &definitions, &[Spot::from(to)], sink).pop().unwrap_or(Ok(None))?;
+    let seen =
+        crate::plan::facts::look(project, &definitions, &[TrackedPath::from(to)], sink).pop().unwrap_or(Ok(None))?;
     match (expected, seen) {
         (_, Some(seen)) if is_written_into && seen.is_dir() => {
             let own = seen.files.unwrap_or(0).saturating_sub(got.files);
@@ -272,7 +273,8 @@ fn expected(snapshot: &Snapshot<'_>, from: &RepoPath) -> Result<Option<Pin>> {
 /// An edit that is saved nowhere is not written over.
 fn refuse_unsaved(project: &Project, path: &RepoPath, sink: &dyn Sink) -> Result<()> {
     let definitions = project.definitions_without_graph()?;
-    let seen = crate::plan::facts::look(project, &definitions, &[Spot::from(path)], sink).pop().unwrap_or(Ok(None))?;
+    let seen =
+        crate::plan::facts::look(project, &definitions, &[TrackedPath::from(path)], sink).pop().unwrap_or(Ok(None))?;
     match seen {
         Some(pin) if !project.store().holds(&pin) => {
             Err(Error::new(Kind::Check, format!("{path} was changed and saved nowhere; it was not touched"))
@@ -286,7 +288,8 @@ fn refuse_unsaved(project: &Project, path: &RepoPath, sink: &dyn Sink) -> Result
 /// What was changed or added after the import, and recorded since, is in no repository that an update asks: it is not
 /// written over either.
 fn refuse_changed(project: &Project, definitions: &Definitions, path: &RepoPath, sink: &dyn Sink) -> Result<()> {
-    let seen = crate::plan::facts::look(project, definitions, &[Spot::from(path)], sink).pop().unwrap_or(Ok(None))?;
+    let seen =
+        crate::plan::facts::look(project, definitions, &[TrackedPath::from(path)], sink).pop().unwrap_or(Ok(None))?;
     let (Some(pin), Some(origin)) = (seen, Origin::of(definitions, path)) else { return Ok(()) };
     let mut other = OtherVersions::default();
     let locked = locked_pin(project, definitions, path)?;

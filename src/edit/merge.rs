@@ -14,7 +14,7 @@ use crate::cache::entries;
 use crate::cache::signatures::Trust;
 use crate::error::{Error, Result};
 use crate::event::Sink;
-use crate::git::{self, GitId, Underway, Unmerged};
+use crate::git::{self, GitId, OperationKind, UnmergedFile};
 use crate::lock::conflict::{Labels, write_merged};
 use crate::lock::merge::{Block, Choice, DataConflict, Known, Merged, Sides, merge};
 use crate::lock::{self, Lock, StageLock, markers};
@@ -106,7 +106,7 @@ pub fn resolve(project: &Project, within: &[RepoPath], picks: &Picks, sink: &dyn
 }
 
 /// Locks that have conflicts, and those that are conflicts to Git alone.
-type Conflicting = (Vec<(RepoPath, Option<Unmerged>)>, Vec<RepoPath>);
+type Conflicting = (Vec<(RepoPath, Option<UnmergedFile>)>, Vec<RepoPath>);
 
 fn conflicting_locks(project: &Project, within: &[RepoPath]) -> Result<Conflicting> {
     let is_meant = |path: &RepoPath| within.is_empty() || within.iter().any(|dir| path.is_in(dir));
@@ -191,7 +191,7 @@ pub fn fetch_listings(
             let versions = [sides.base.as_ref(), Some(&sides.ours), Some(&sides.theirs)];
             let pins = versions.into_iter().flatten().filter_map(|lock| lock.data.get(name));
             for pin in pins.filter(|pin| pin.is_dir()) {
-                let is_missing = || Ok::<bool, Error>(!project.store().lacking(pin)?.trees.is_empty());
+                let is_missing = || Ok::<bool, Error>(!project.store().missing_objects(pin)?.trees.is_empty());
                 count += 1;
                 if is_missing()? {
                     Remote::open(project, own.or(remote), jobs)?.fetch_listing(project.store(), pin, sink)?;
@@ -210,7 +210,7 @@ fn text(project: &Project, path: &RepoPath) -> Result<String> {
     Ok(String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned())
 }
 
-fn sides(project: &Project, path: &RepoPath, unmerged: Option<Unmerged>) -> Result<markers::Found> {
+fn sides(project: &Project, path: &RepoPath, unmerged: Option<UnmergedFile>) -> Result<markers::Found> {
     let repo = &project.repo;
     let named = |name: &str| -> Result<String> {
         Ok(repo.describe(name)?.map_or(name.to_string(), |commit| format!("{name}, {commit}")))
@@ -228,11 +228,11 @@ fn sides(project: &Project, path: &RepoPath, unmerged: Option<Unmerged>) -> Resu
             ours: side(&unmerged.ours, "our")?,
             theirs: side(&unmerged.theirs, "their")?,
         };
-        let theirs = match repo.underway() {
-            Some(Underway::Rebase) => "REBASE_HEAD",
-            Some(Underway::CherryPick) => "CHERRY_PICK_HEAD",
-            Some(Underway::Revert) => "REVERT_HEAD",
-            Some(Underway::Merge) => "MERGE_HEAD",
+        let theirs = match repo.current_operation() {
+            Some(OperationKind::Rebase) => "REBASE_HEAD",
+            Some(OperationKind::CherryPick) => "CHERRY_PICK_HEAD",
+            Some(OperationKind::Revert) => "REVERT_HEAD",
+            Some(OperationKind::Merge) => "MERGE_HEAD",
             None => "theirs",
         };
         return Ok(markers::Found { sides, ours: named("HEAD")?, theirs: named(theirs)?, left_out: BTreeSet::new() });

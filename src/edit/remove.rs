@@ -9,7 +9,7 @@ use crate::pipeline::stage::{FileId, StageId};
 use crate::plan::facts::{IgnoreRules, look};
 use crate::project::{Definitions, Project, write_lock};
 use crate::shell::word;
-use crate::store::{self, Place as Spot};
+use crate::store::{self, TrackedPath};
 use crate::workspace::gitignore;
 use crate::workspace::worktree_lock;
 
@@ -77,7 +77,7 @@ pub fn remove(project: &Project, targets: &[String], options: &Options, sink: &d
         let on_disk = path.on_disk(project.top());
         let Ok(meta) = on_disk.symlink_metadata() else { continue };
         if !options.outs {
-            project.index().release(&Spot::from(path));
+            project.index().release(&TrackedPath::from(path));
             let stay = if was_ignored { &mut removed.unignored } else { &mut removed.kept };
             stay.push(path.clone());
             continue;
@@ -197,7 +197,7 @@ fn remove_from(
 
 /// What would be lost for good is not deleted unasked.
 fn refuse_unsaved(project: &Project, definitions: &Definitions, outs: &[RepoPath], sink: &dyn Sink) -> Result<()> {
-    let asks: Vec<Spot> = outs.iter().map(Spot::from).collect();
+    let asks: Vec<TrackedPath> = outs.iter().map(TrackedPath::from).collect();
     let mut unsaved = Vec::new();
     for (path, pin) in outs.iter().zip(look(project, definitions, &asks, sink)) {
         if let Some(pin) = pin?

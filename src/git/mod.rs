@@ -1,8 +1,8 @@
-//! Git, seen as this program needs it: where the repository is, what Git tracks and ignores, where pipeline files are, and
-//! what any commit holds.
+//! Git as this program needs it: the location of the repository, tracked and ignored files, pipeline files, and the
+//! files of any commit.
 //!
-//! gix is named only here. It reads the user's Git configuration (and the environment that says where it lies) itself,
-//! as Git does; everything else comes in as arguments.
+//! Only this module uses gix. gix reads the user's Git configuration (and the environment variables for its location)
+//! itself, as Git does; all other inputs are arguments.
 
 mod discover;
 mod glob;
@@ -17,19 +17,19 @@ mod tagging;
 #[cfg(test)]
 pub mod testing;
 
-pub use discover::{Found, discover, is_foreign};
+pub use discover::{DiscoveredFiles, discover, is_foreign};
 pub use glob::matches;
-pub use history::commit::{About, Commit, EntryKind, TreeEntry};
-pub use history::find_by_name::Named;
+pub use history::commit::{Commit, CommitInfo, EntryKind, TreeEntry};
+pub use history::find_by_name::FilesByName;
 pub use history::refs::tags::{Annotation, Tag};
-pub use history::signature::{Signature, State as SignatureState};
-pub use history::{Chosen, History, Which};
+pub use history::signature::{Signature, SignatureState};
+pub use history::{CommitSelection, History, SelectedCommit};
 pub use id::GitId;
 pub use ignore::Rules;
-pub use operations::Unfinished;
-pub use operations::unmerged::{Underway, Unmerged};
-pub use program::install::{Done, HOOKS, Hook};
-pub use program::{forget_repository, merge_as_text};
+pub use operations::OperationObjects;
+pub use operations::unmerged::{OperationKind, UnmergedFile};
+pub use program::install::{ActionLog, HOOKS, Hook};
+pub use program::{clear_repository_variables, merge_as_text};
 pub use repo::Repo;
 pub use repo::variables::Variables;
 pub use tagging::{Committer, NewTag};

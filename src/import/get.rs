@@ -10,7 +10,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind, Result};
-use crate::event::{Doing, Event, Sink};
+use crate::event::{Activity, Event, Sink};
 use crate::lfs;
 use crate::path::RepoPath;
 use crate::project::listing::{Browser, Item, What};
@@ -18,7 +18,9 @@ use crate::project::{Snapshot, check_target};
 use crate::remote::fetch::losses::told_as_one;
 use crate::remote::{Remote, Wanted};
 use crate::shell::words;
-use crate::store::{self, ObjectKind, OpenFolder, Pin, check_link, check_names, export, sibling, to_path, write_into};
+use crate::store::{
+    self, ObjectKind, OpenFolder, Pin, check_link, check_names, export, temp_sibling, to_path, write_into,
+};
 use crate::url::Url;
 
 /// One thing to be written.
@@ -158,9 +160,9 @@ fn write_found(
     bring(snapshot, &pinned(&pieces), sink)?;
     let folder = open()?;
     let name = to.file_name().unwrap_or_default();
-    let new = sibling(Path::new(name));
+    let new = temp_sibling(Path::new(name));
     let new = folder.join(&new);
-    let made = write(snapshot, &pieces, &new, sink).map_err(|e| folder.named(e)).and_then(|sum| {
+    let made = write(snapshot, &pieces, &new, sink).map_err(|e| folder.with_user_paths(e)).and_then(|sum| {
         if !open()?.is(&folder) {
             let message = format!("the folder of {} was replaced meanwhile; nothing was written there", to.display());
             return Err(Error::new(Kind::Check, message).hint("run the command again when nothing else works there"));
@@ -171,12 +173,12 @@ fn write_found(
                 return Err(folder_in_the_way(to));
             }
             WriteMode::Into(_) if found.what.is_folder() && is_real_folder(&place) => {
-                return write_into(&new, &place).map(|()| sum).map_err(|e| folder.named(e));
+                return write_into(&new, &place).map(|()| sum).map_err(|e| folder.with_user_paths(e));
             }
             WriteMode::Into(give_up) | WriteMode::Replace(give_up) => give_up,
         };
         let old = replace(&new, &place).map_err(|e| Error::io("write", to, e))?;
-        old.map_or(Ok(()), |old| give_up(&old).map_err(|e| folder.named(e)))?;
+        old.map_or(Ok(()), |old| give_up(&old).map_err(|e| folder.with_user_paths(e)))?;
         Ok(sum)
     });
     let (files, bytes) = made.inspect_err(|_| drop(store::remove(&new)))?;
@@ -321,7 +323,7 @@ fn write(snapshot: &Snapshot<'_>, pieces: &[Piece], new: &Path, sink: &dyn Sink)
                 (link(piece, &snapshot.project.store().read(&pin.id, ObjectKind::Content)?, &to)?, 0)
             }
             What::Pinned(pin) => {
-                sink.event(Event::WorkPlanned { doing: Doing::Restoring, bytes: pin.size });
+                sink.event(Event::WorkPlanned { doing: Activity::Restoring, bytes: pin.size });
                 export(snapshot.project.store(), pin, &to, sink)?;
                 (pin.files.unwrap_or(1), pin.size)
             }
@@ -360,7 +362,7 @@ fn replace(new: &Path, to: &Path) -> std::io::Result<Option<PathBuf>> {
     if to.symlink_metadata().is_err() {
         return fs::rename(new, to).map(|()| None);
     }
-    let aside = sibling(to);
+    let aside = temp_sibling(to);
     fs::rename(to, &aside)?;
     if let Err(e) = fs::rename(new, to) {
         let _ = fs::rename(&aside, to);

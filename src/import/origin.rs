@@ -19,7 +19,7 @@ use crate::project::listing::{Browser, What};
 use crate::project::origin::Origin;
 use crate::project::{Project, Rev, elsewhere};
 use crate::remote::settings::grant;
-use crate::store::{self, OpenFolder, Pin, Place as Spot};
+use crate::store::{self, OpenFolder, Pin, TrackedPath};
 use crate::url::Url;
 use crate::url::form::AddressForm;
 
@@ -58,13 +58,13 @@ impl Origin {
         let place = staged.0.join(self.path.name());
         let remove = |old: &Path| store::remove(old).map_err(|e| Error::io("remove", old, e));
         get_over(&snapshot, &from, &place, &|| OpenFolder::open(&staged.0), WriteMode::Replace(&remove), sink)?;
-        let spot = Spot::Outside(place.clone());
+        let spot = TrackedPath::Outside(place.clone());
         let rules = As { rules, staged: place.as_os_str().as_encoded_bytes(), path: self.path.as_str().as_bytes() };
         let index = project.index();
-        let seen = index.look(std::slice::from_ref(&spot), &rules, sink).pop().unwrap_or(Ok(None))?;
+        let seen = index.scan(std::slice::from_ref(&spot), &rules, sink).pop().unwrap_or(Ok(None))?;
         let seen = seen.filter(|seen| seen.same_content(pin));
         let stored = seen.ok_or_else(|| self.differs()).and_then(|seen| {
-            let _hold = project.store().hold(sink)?;
+            let _hold = project.store().lock_shared(sink)?;
             let mut batch = project.store().batch();
             batch.add(index, &spot, &seen)?;
             batch.commit(sink).map(drop)

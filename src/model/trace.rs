@@ -7,7 +7,7 @@ use super::origin::{self, Origin};
 use super::registry::{Event, Given, Model, Registry};
 use crate::cache::entries::RunRecord;
 use crate::error::Result;
-use crate::git::About;
+use crate::git::CommitInfo;
 use crate::lock::StageLock;
 use crate::model::registry::note::NotedFile;
 use crate::model::registry::register::snapshot_of;
@@ -27,7 +27,7 @@ pub struct Trace<'r, 'p> {
     /// Its labels, each with the tag that gave it.
     pub labels: Vec<(&'r Label, &'r Event)>,
     /// `None` if its commit is not in this clone.
-    pub about: Option<About>,
+    pub about: Option<CommitInfo>,
     pub snapshot: Option<Snapshot<'p>>,
     pub artifact: Option<Artifact>,
     pub origin: Option<Origin>,
@@ -68,7 +68,7 @@ impl<'r, 'p> Trace<'r, 'p> {
             None => self.event.commit.short(),
         };
         let snapshot = snapshot_of(snapshots, self.event.commit, &name)?;
-        self.about = snapshot.git().map(|commit| commit.about()).transpose()?;
+        self.about = snapshot.git().map(|commit| commit.info()).transpose()?;
         let artifact = artifact::declared(&snapshot, &self.model.name);
         let traced = artifact.and_then(|artifact| {
             self.artifact = Some(artifact.clone());

@@ -9,18 +9,19 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-/// A path below the root of the repository, normalised: no `.`, no `..`, no empty part, no leading or trailing `/`.
-/// The root itself is the empty path and is shown as `.`. A value of this type never leads out of the repository by
-/// its spelling; symlinks are a question for the disk.
+/// A path below the root of the repository, normalised: no `.`, no `..`, no empty part, no leading or trailing `/`. The
+/// root itself is the empty path and is shown as `.`. The spelling never leads out of the repository; symlinks are
+/// checked on the disk.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, Default)]
 pub struct RepoPath(String);
 
 impl RepoPath {
+    /// The root of the repository.
     pub fn root() -> RepoPath {
         RepoPath(String::new())
     }
 
-    /// `spelling` read relative to `self`; `None` if it leads out of the repository or is absolute.
+    /// Reads `spelling` relative to `self`; `None` if it leads out of the repository or is absolute.
     pub fn join(&self, spelling: &str) -> Option<RepoPath> {
         if spelling.starts_with('/') {
             return None;
@@ -44,8 +45,8 @@ impl RepoPath {
         RepoPath::root().join(rest.to_str()?)
     }
 
-    /// `word` read relative to `self`, or absolute: by its spelling, else by where its folder really is, since the shell
-    /// may know a folder by a symlink to it. A `..` behind a symlink counts from where that leads, as for the system.
+    /// Reads `word` relative to `self`, or absolute: by its spelling, else by the real path of its folder, since the
+    /// shell may know a folder by a symlink to it. A `..` behind a symlink is relative to the target, as in the system.
     /// `top` is absolute and has no symlinks.
     pub fn join_typed(&self, top: &Path, word: &str) -> Option<RepoPath> {
         if let Some((_, real)) = links::step_back(&self.on_disk(top), word) {
@@ -56,13 +57,14 @@ impl RepoPath {
         }
         let path = PathBuf::from(normalise(word));
         RepoPath::from_absolute(top, &path).or_else(|| {
-            // The last name is not followed: a link is what is meant, not what it leads to.
+            // The last name is not followed: the link itself is meant, not its target.
             let above = path.ancestors().skip(1).find_map(|folder| Some((folder, folder.canonicalize().ok()?)));
             let (folder, real) = above?;
             RepoPath::from_absolute(top, &real.join(path.strip_prefix(folder).ok()?))
         })
     }
 
+    /// The path without a leading `/`; empty for the root.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -71,14 +73,17 @@ impl RepoPath {
         self.0.is_empty()
     }
 
+    /// The names of the path, from the root.
     pub fn parts(&self) -> impl Iterator<Item = &str> {
         self.0.split('/').filter(|p| !p.is_empty())
     }
 
+    /// The last name; empty for the root.
     pub fn name(&self) -> &str {
         self.0.rsplit('/').next().unwrap_or("")
     }
 
+    /// The folder of the path; `None` for the root.
     pub fn parent(&self) -> Option<RepoPath> {
         if self.is_root() {
             return None;
@@ -91,11 +96,12 @@ impl RepoPath {
         dir.is_root() || self.0 == dir.0 || (self.0.starts_with(&dir.0) && self.0.as_bytes()[dir.0.len()] == b'/')
     }
 
+    /// The path on the disk, in the repository at `top`.
     pub fn on_disk(&self, top: &Path) -> PathBuf {
         if self.is_root() { top.to_path_buf() } else { top.join(&self.0) }
     }
 
-    /// `self` as seen from the folder `dir`: `../b.txt`, `.` for `dir` itself.
+    /// `self` relative to the folder `dir`: `../b.txt`, `.` for `dir` itself.
     pub fn relative_to(&self, dir: &RepoPath) -> String {
         let (mine, from): (Vec<_>, Vec<_>) = (self.parts().collect(), dir.parts().collect());
         let common = mine.iter().zip(&from).take_while(|(a, b)| a == b).count();
@@ -117,7 +123,7 @@ impl fmt::Debug for RepoPath {
     }
 }
 
-/// `a/./b//../c/` → `a/c`; leading `..` stay; an absolute path stays absolute. The spelling that the lock keeps.
+/// `a/./b//../c/` → `a/c`; leading `..` stay; an absolute path stays absolute. The lock stores this spelling.
 pub fn normalise(spelling: &str) -> String {
     let absolute = spelling.starts_with('/');
     let mut parts: Vec<&str> = Vec::new();

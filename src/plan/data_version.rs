@@ -20,7 +20,7 @@ use crate::event::{Event, Sink};
 use crate::path::RepoPath;
 use crate::project::{Definitions, Project};
 use crate::shell::words;
-use crate::store::{ObjectId, Pin, Place as Spot};
+use crate::store::{ObjectId, Pin, TrackedPath};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DataVersion {
@@ -57,7 +57,7 @@ impl<'a> DataVersions<'a> {
 
     /// Compares what lies here with the lock, and remembers it where they are equal.
     pub fn version(&mut self, path: &RepoPath, now: &Pin, locked: Option<&Pin>) -> DataVersion {
-        let (spot, index) = (Spot::from(path), self.project.index());
+        let (spot, index) = (TrackedPath::from(path), self.project.index());
         let Some(locked) = locked else { return DataVersion::Edited };
         if now.same_content(locked) {
             index.set_base(&spot, locked);

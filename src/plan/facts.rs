@@ -13,7 +13,7 @@ use crate::pipeline::params::{ParamsCache, read_params};
 use crate::pipeline::stage::{Place, Stage, StageId};
 use crate::plan::reasons::Facts;
 use crate::project::{Definitions, Project};
-use crate::store::{Pin, Place as Spot, Rules, is_beside};
+use crate::store::{Pin, Rules, TrackedPath, is_sibling_name};
 use crate::url::{Url, secrets_of_text};
 
 /// The repository's ignore rules, as the store wants them. What lockstep itself puts beside an output is nobody's
@@ -22,7 +22,7 @@ pub struct IgnoreRules<'a>(pub &'a git::Rules);
 
 impl Rules for IgnoreRules<'_> {
     fn ignored(&self, path: &[u8], is_dir: bool) -> bool {
-        is_beside(path.rsplit(|b| *b == b'/').next().unwrap_or(path)) || self.0.ignored(path, is_dir)
+        is_sibling_name(path.rsplit(|b| *b == b'/').next().unwrap_or(path)) || self.0.ignored(path, is_dir)
     }
 
     fn id(&self) -> u64 {
@@ -92,10 +92,13 @@ impl<'a> Look<'a> {
             return;
         }
         let top = self.project.top();
-        let spots: Vec<Spot> =
-            paths.iter().map(|path| Spot::from(*path)).chain(outside.iter().map(|place| spot(place, top))).collect();
+        let spots: Vec<TrackedPath> = paths
+            .iter()
+            .map(|path| TrackedPath::from(*path))
+            .chain(outside.iter().map(|place| spot(place, top)))
+            .collect();
         let mut found = look(self.project, definitions, &spots, self.sink);
-        must_lie_inside(self.project, &spots[..outs], &mut found[..outs]);
+        check_inside(self.project, &spots[..outs], &mut found[..outs]);
         let found_outside = found.split_off(paths.len());
         for (path, pin) in paths.into_iter().zip(found) {
             self.seen.entry(path).and_modify(|seen| seen.pin = pin);
@@ -116,8 +119,9 @@ impl<'a> Look<'a> {
         if let Some(seen) = self.seen.get(path).filter(|seen| seen.is_out) {
             return seen.pin.clone();
         }
-        let pin =
-            look_at_outs(self.project, self.definitions, &[Spot::from(path)], self.sink).pop().unwrap_or(Ok(None));
+        let pin = look_at_outs(self.project, self.definitions, &[TrackedPath::from(path)], self.sink)
+            .pop()
+            .unwrap_or(Ok(None));
         self.seen.insert(path, Seen { pin: pin.clone(), is_out: true });
         pin
     }
@@ -140,11 +144,11 @@ impl<'a> Look<'a> {
 }
 
 /// Where a dep lies on this disk. A URL lies nowhere.
-pub fn spot(place: &Place, top: &Path) -> Spot {
+pub fn spot(place: &Place, top: &Path) -> TrackedPath {
     match place {
-        Place::Repo(path) => Spot::from(path),
-        Place::Outside(path) => Spot::Outside(top.join(path)),
-        Place::Url(url) => Spot::Outside(top.join(url.raw())),
+        Place::Repo(path) => TrackedPath::from(path),
+        Place::Outside(path) => TrackedPath::Outside(top.join(path)),
+        Place::Url(url) => TrackedPath::Outside(top.join(url.raw())),
     }
 }
 
@@ -154,8 +158,13 @@ fn no_url(url: &Url) -> Error {
 }
 
 /// Looks at places; one answer each.
-pub fn look(project: &Project, definitions: &Definitions, asks: &[Spot], sink: &dyn Sink) -> Vec<Result<Option<Pin>>> {
-    project.index().look(asks, &IgnoreRules(&definitions.rules), sink)
+pub fn look(
+    project: &Project,
+    definitions: &Definitions,
+    asks: &[TrackedPath],
+    sink: &dyn Sink,
+) -> Vec<Result<Option<Pin>>> {
+    project.index().scan(asks, &IgnoreRules(&definitions.rules), sink)
 }
 
 /// The declared environment variables of a stage.
@@ -178,20 +187,20 @@ fn refuse_password(stage: &Stage, values: &[Option<String>]) -> Result<()> {
 pub fn look_at_outs(
     project: &Project,
     definitions: &Definitions,
-    asks: &[Spot],
+    asks: &[TrackedPath],
     sink: &dyn Sink,
 ) -> Vec<Result<Option<Pin>>> {
     let mut found = look(project, definitions, asks, sink);
-    must_lie_inside(project, asks, &mut found);
+    check_inside(project, asks, &mut found);
     found
 }
 
 /// Puts an error in the place of each answer whose content does not lie in the repository.
-fn must_lie_inside(project: &Project, asks: &[Spot], found: &mut [Result<Option<Pin>>]) {
+fn check_inside(project: &Project, asks: &[TrackedPath], found: &mut [Result<Option<Pin>>]) {
     let mut links = FolderLinks::below(project.top());
     for (ask, found) in asks.iter().zip(found) {
         let pin = found.as_ref().ok().and_then(|pin| pin.as_ref());
-        if let Err(e) = project.index().must_lie_inside(ask, pin, &mut links) {
+        if let Err(e) = project.index().check_inside(ask, pin, &mut links) {
             *found = Err(e);
         }
     }

@@ -8,7 +8,7 @@ use crate::path::RepoPath;
 use crate::pipeline::graph::Owner;
 use crate::pipeline::stage::{Place, StageId};
 use crate::project::{Definitions, Project};
-use crate::store::{ObjectId, Pin, Place as Spot};
+use crate::store::{ObjectId, Pin, TrackedPath};
 
 /// A link in a dep, the output that it leads to, and the stage that makes that.
 #[derive(Clone, Debug)]
@@ -62,7 +62,7 @@ fn hidden(project: &Project, definitions: &Definitions, id: StageId, found: &Lin
 }
 
 fn find_links(project: &Project, definitions: &Definitions, dep: &RepoPath) -> Vec<LinkedOut> {
-    let links = project.index().followed(&Spot::from(dep));
+    let links = project.index().followed(&TrackedPath::from(dep));
     if links.is_empty() {
         return Vec::new();
     }

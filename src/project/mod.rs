@@ -22,7 +22,7 @@ use self::locks::KeptLocks;
 use crate::config::{Checkout, Config, Given, Grade, Sources};
 use crate::document::Bounds;
 use crate::error::{Error, Result};
-use crate::event::Stop;
+use crate::event::StopSignal;
 use crate::git::{self, Repo};
 use crate::path::RepoPath;
 use crate::path::names::folded;
@@ -59,7 +59,7 @@ pub struct Surroundings {
     /// Settings from the environment and the command line, from the weakest to the strongest.
     pub settings: Vec<Given>,
     /// Does the user want an end?
-    pub stop: Stop,
+    pub stop: StopSignal,
 }
 
 impl Surroundings {
@@ -107,7 +107,7 @@ pub struct Definitions {
 
 impl Definitions {
     /// What was read from what was found.
-    pub fn of(loaded: Loaded, found: git::Found, graph: Graph) -> Definitions {
+    pub fn of(loaded: Loaded, found: git::DiscoveredFiles, graph: Graph) -> Definitions {
         let broken = loaded.broken.iter().map(|(path, problems)| (path.clone(), problem::render(problems))).collect();
         Definitions {
             pipelines: loaded.pipelines,
@@ -125,7 +125,7 @@ impl Definitions {
 
 impl Project {
     pub fn open(around: Surroundings) -> Result<Project> {
-        let mut repo = Repo::at_hand(&around.cwd, &around.git)?;
+        let mut repo = Repo::find_current(&around.cwd, &around.git)?;
         repo.require_signed = around.requires_signed();
         Project::open_repo(repo, around)
     }
@@ -234,12 +234,12 @@ impl Project {
     pub fn store(&self) -> &Store {
         self.store.get_or_init(|| {
             let dir = self.store_dir();
-            let store = Store::open(&dir, self.links()).until(self.around.stop);
+            let store = Store::open(&dir, self.links()).with_stop_signal(self.around.stop);
             // A store of its own serves this repository alone; a clone of another one keeps nothing.
             let is_own = dir == self.repo.store_dir();
             let store = if is_own { store.at_own_place() } else { store };
             let is_alone = is_own || self.repo.is_bare();
-            if is_alone { store } else { store.of_project(self.repo.home(), self.repo.id_file()) }
+            if is_alone { store } else { store.for_project(self.repo.home(), self.repo.id_file()) }
         })
     }
 
@@ -440,7 +440,7 @@ fn folded_path(path: &Path) -> PathBuf {
 }
 
 /// Of the locks that were found, those without a pipeline file beside them stay.
-fn drop_accompanied(found: &mut git::Found) {
+fn drop_accompanied(found: &mut git::DiscoveredFiles) {
     let beside: HashSet<RepoPath> = found.pipelines.iter().map(Project::lock_path).collect();
     found.locks.retain(|lock| !beside.contains(lock));
 }

@@ -33,7 +33,7 @@ pub fn elsewhere(
     path: &str,
     sink: &dyn Sink,
 ) -> Result<Elsewhere> {
-    let here = Repo::at_hand(&around.cwd, &around.git).ok();
+    let here = Repo::find_current(&around.cwd, &around.git).ok();
     let repos = match &here {
         Some(repo) => repo.repos_dir(),
         None => cache_dir(around)?.join("repos"),
@@ -140,7 +140,7 @@ pub(super) fn use_known_store(repo: &Repo, around: &Surroundings, config: &mut C
     let root = repo.project_root.on_disk(&repo.top);
     let Some(dir) = local.cache_dir(&root, around.home.as_deref())? else { return Ok(()) };
     let is_given = around.settings.iter().any(|given| given.key == "cache.dir");
-    let store = Store::open(&dir, LinkTypes::default()).of_project(repo.home(), repo.id_file());
+    let store = Store::open(&dir, LinkTypes::default()).for_project(repo.home(), repo.id_file());
     if is_given || real_path(&dir).starts_with(&repo.top) || !store.has_note_of_user() {
         return Ok(());
     }

@@ -155,7 +155,7 @@ pub fn read_ahead(all: &[(Snapshot<'_>, Rc<Asked>)], parsed: &mut Parsed) -> Res
     let Some(commit) = snapshot.git() else { return Ok(()) };
     let is_new = |(id, name): &(&GitId, &String)| !parsed.0.contains_key(&((*name).clone(), Content::Git(**id)));
     let new: Vec<GitId> = blobs.iter().filter(is_new).map(|(id, _)| *id).collect();
-    let read = commit.history().blobs_ahead(new, &|id, bytes| value::read(&blobs[&id], &bytes));
+    let read = commit.history().prefetch_blobs(new, &|id, bytes| value::read(&blobs[&id], &bytes));
     for (id, value) in read {
         parsed.0.insert((blobs[&id].clone(), Content::Git(id)), value);
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::push::{Request, Run};
 use super::*;
-use crate::event::{Silent, Stop};
+use crate::event::{Silent, StopSignal};
 use crate::store::pack::format::PackWriter;
 use crate::store::trees::{Entry, EntryKind, Tree};
 use crate::store::{LinkTypes, Store};
@@ -20,7 +20,7 @@ fn clone(dir: &Path, name: &str) -> Clone {
     std::fs::create_dir_all(dir.join("lab")).unwrap();
     let address = Address::parse(&dir.join("lab").to_string_lossy().into_owned().into()).unwrap();
     let place =
-        Place::open("lab", &"lab".into(), &address, Options::default(), dir, &Default::default(), Stop::never())
+        Place::open("lab", &"lab".into(), &address, Options::default(), dir, &Default::default(), StopSignal::never())
             .unwrap();
     let remote = Remote {
         name: "lab".into(),

@@ -21,7 +21,7 @@ use crate::retention::gc::{DEAD, going_runs, outs, packed, young};
 use crate::retention::pins::Claim;
 use crate::retention::scope::{Found, Request, State, Which, gather, noted};
 use crate::store::gc::{Census, Rules, census, plan};
-use crate::store::{ObjectId, Pin, Reach, Store};
+use crate::store::{ObjectId, Pin, ReachableObjects, Store};
 
 #[derive(Clone, Debug, Default)]
 pub struct Options {
@@ -36,7 +36,7 @@ pub struct Options {
 pub struct Line {
     pub claim: Claim,
     /// The newest commit that pins it; `None` for the workspace.
-    pub commit: Option<Named>,
+    pub commit: Option<FilesByName>,
     /// Bytes of it in the store. Of an earlier version those that no later one shares.
     pub held: u64,
     /// Of those, what nothing else in the workspace shares.
@@ -47,7 +47,7 @@ pub struct Line {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Named {
+pub struct FilesByName {
     pub id: GitId,
     /// A tag, a branch, or the short id.
     pub name: String,
@@ -115,7 +115,7 @@ impl Usage {
 }
 
 pub fn usage(project: &Project, options: &Options) -> Result<Usage> {
-    let store = &project.store().untouched();
+    let store = &project.store().read_only();
     let census = census(store)?;
     let mut usage = Usage::default();
     let found = claimed(project, &mut usage.troubles)?;
@@ -205,8 +205,10 @@ pub fn usage(project: &Project, options: &Options) -> Result<Usage> {
     usage.runs = rest.last().map_or(0, |sum| sum.held);
     // Versions that cost nothing are no news: not here, or all of it lies in later ones.
     usage.earlier.retain(|line| line.held > 0);
-    let reach =
-        Reach { objects: ledger.owned_before(runs).collect(), missing: missing.into_inner().into_iter().collect() };
+    let reach = ReachableObjects {
+        objects: ledger.owned_before(runs).collect(),
+        missing: missing.into_inner().into_iter().collect(),
+    };
     garbage(project, options, (store, &census, &found), &ledger, reach).map(|garbage| usage.garbage = garbage)?;
     Ok(usage)
 }
@@ -256,7 +258,7 @@ fn enter(store: &Store, census: &Census, usage: &mut Usage) -> Result<Ledger> {
         let mut objects = 0;
         for row in found.pack.index.iter() {
             objects += row.length;
-            if found.pack.dead.contains(&row.id) {
+            if found.pack.tombstoned.contains(&row.id) {
                 usage.damaged += row.length;
             } else {
                 ledger.enter(row.id, row.length);
@@ -284,7 +286,7 @@ struct States<'f> {
     workspace: Vec<&'f State>,
     worktrees: Vec<&'f State>,
     /// The newest first.
-    commits: Vec<(&'f State, Named)>,
+    commits: Vec<(&'f State, FilesByName)>,
     others: Vec<&'f State>,
 }
 
@@ -295,8 +297,8 @@ fn sorted<'f>(project: &Project, found: &'f Found) -> Result<States<'f>> {
         match (state.other.is_some(), state.commit, &history) {
             (true, ..) => states.others.push(state),
             (false, Some(id), Some(history)) => {
-                let time = history.commit(id).and_then(|commit| commit.about()).map_or(0, |about| about.time);
-                states.commits.push((state, Named { id, name: state.name.clone(), time }));
+                let time = history.commit(id).and_then(|commit| commit.info()).map_or(0, |about| about.time);
+                states.commits.push((state, FilesByName { id, name: state.name.clone(), time }));
             }
             _ if state.name == "workspace" => states.workspace.push(state),
             _ => states.worktrees.push(state),
@@ -325,7 +327,7 @@ fn garbage(
     options: &Options,
     (store, census, found): (&Store, &Census, &Found),
     ledger: &Ledger,
-    mut reach: Reach,
+    mut reach: ReachableObjects,
 ) -> Result<Garbage> {
     let now = (project.around.now)().duration_since(UNIX_EPOCH).unwrap_or_default();
     let old = now.saturating_sub(options.min_age).as_secs() as i64;

@@ -19,8 +19,8 @@ use crate::project::Project;
 use crate::remote::{Catalog, Remote};
 use crate::retention::pins::{Claim, of_run};
 use crate::retention::scope::{Found, Request, State, Which, gather, others};
-use crate::store::gc::{self, Census, FoundRun, Freed, Plan, Rules};
-use crate::store::{LinkType, ObjectId, Pin, Reach, Store};
+use crate::store::gc::{self, Census, FoundRun, GcResult, Plan, Rules};
+use crate::store::{LinkType, ObjectId, Pin, ReachableObjects, Store};
 
 /// Small enough for a pack wherever the store lies.
 const PACKED: u64 = 16 << 10;
@@ -82,12 +82,12 @@ pub fn plan(project: &Project, options: &Options, sink: &dyn Sink) -> Result<Pla
 /// The same, by what remotes said before.
 fn plan_with(project: &Project, options: &Options, asked: Option<Catalogs>, sink: &dyn Sink) -> Result<Planned> {
     // What is damaged stays where it is until somebody asks for it to be mended.
-    let store = &project.store().untouched();
+    let store = &project.store().read_only();
     let found = gather(project, &options.request)?;
     let now = (project.around.now)().duration_since(UNIX_EPOCH).unwrap_or_default();
     let old = now.saturating_sub(options.min_age).as_secs() as i64;
     let census = gc::census(store)?;
-    let mut reach = Reach::default();
+    let mut reach = ReachableObjects::default();
     for claim in claims(&found.states) {
         reach.add(store, &claim.pin)?;
     }
@@ -132,9 +132,15 @@ fn plan_with(project: &Project, options: &Options, asked: Option<Catalogs>, sink
 /// Does it, with the store to itself: what is needed is looked at again once nobody else uses the store. Where that would
 /// take last copies that the plan of before did not name, nothing is done, since they were not agreed to; unless `forced`,
 /// by who agrees to anything.
-pub fn apply(project: &Project, options: &Options, planned: &Planned, forced: bool, sink: &dyn Sink) -> Result<Freed> {
+pub fn apply(
+    project: &Project,
+    options: &Options,
+    planned: &Planned,
+    forced: bool,
+    sink: &dyn Sink,
+) -> Result<GcResult> {
     let store = project.store();
-    let _alone = store.hold_alone("lockstep store gc", sink)?;
+    let _alone = store.lock_exclusive("lockstep store gc", sink)?;
     // Nobody is to wait for a network with us.
     let now = plan_with(project, options, planned.asked.clone(), sink)?;
     let known: HashSet<(ObjectId, Option<&str>)> =
@@ -145,7 +151,7 @@ pub fn apply(project: &Project, options: &Options, planned: &Planned, forced: bo
         return Err(Error::new(Kind::Busy, message).hint("run the command again"));
     }
     for user in others(project)?.iter().filter(|user| options.request.forgotten.contains(&user.home)) {
-        store.forget_project(user)?;
+        store.remove_project(user)?;
     }
     gc::apply(store, &now.census, &now.needed, &now.plan, &now.runs)
 }
@@ -158,7 +164,12 @@ fn claims(states: &[State]) -> impl Iterator<Item = &Claim> {
 }
 
 /// Results that go: those that are old and of which something is not needed. What the others need is needed.
-pub(super) fn going_runs(store: &Store, census: &Census, reach: &mut Reach, old: i64) -> Result<Vec<FoundRun>> {
+pub(super) fn going_runs(
+    store: &Store,
+    census: &Census,
+    reach: &mut ReachableObjects,
+    old: i64,
+) -> Result<Vec<FoundRun>> {
     let mut by_key: BTreeMap<&str, Vec<&FoundRun>> = BTreeMap::new();
     for run in &census.runs {
         by_key.entry(&run.key).or_default().push(run);
@@ -188,7 +199,7 @@ pub(super) fn outs(store: &Store, run: &FoundRun) -> Option<Vec<Pin>> {
 }
 
 /// Young folders that nothing refers to keep what they name: it may have been there for long.
-pub(super) fn young(store: &Store, census: &Census, reach: &mut Reach, old: i64) -> Result<()> {
+pub(super) fn young(store: &Store, census: &Census, reach: &mut ReachableObjects, old: i64) -> Result<()> {
     let mut trees = Vec::new();
     for loose in census.loose.iter().filter(|l| l.time > old && !reach.objects.contains(&l.id)) {
         if store.is_tree(&loose.id, loose.size) {
@@ -198,7 +209,8 @@ pub(super) fn young(store: &Store, census: &Census, reach: &mut Reach, old: i64)
     for found in census.packs.iter().filter(|found| found.time > old) {
         let rows = found.pack.index.iter();
         let is_tree = |kind| kind == crate::store::ObjectKind::Tree;
-        trees.extend(rows.filter(|row| is_tree(row.kind) && !found.pack.dead.contains(&row.id)).map(|row| row.id));
+        trees
+            .extend(rows.filter(|row| is_tree(row.kind) && !found.pack.tombstoned.contains(&row.id)).map(|row| row.id));
     }
     for id in trees {
         reach.add(store, &Pin { id, size: 0, files: Some(0), executable: false })?;
@@ -232,7 +244,7 @@ fn named(
     project: &Project,
     options: &Options,
     states: &[State],
-    reach: &Reach,
+    reach: &ReachableObjects,
     going: &[FoundRun],
 ) -> Result<Vec<Lost>> {
     let is_here = |pin: &Pin| project.store().size(&pin.id).is_some();

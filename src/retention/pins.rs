@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use crate::error::{Error, Result};
-use crate::git::{Commit, GitId, History, Named, Repo, Unfinished};
+use crate::git::{Commit, FilesByName, GitId, History, OperationObjects, Repo};
 use crate::lock::{self, Lock, StageLock};
 use crate::path::RepoPath;
 use crate::retention::fragment;
@@ -34,7 +34,7 @@ pub struct Reader<'s> {
     /// May a lock of a commit be empty? What it pinned before is not known, unless earlier commits count as well.
     pub allows_empty: bool,
     blobs: HashMap<(RepoPath, GitId), Claims>,
-    named: Option<Named>,
+    named: Option<FilesByName>,
 }
 
 impl<'s> Reader<'s> {
@@ -44,13 +44,13 @@ impl<'s> Reader<'s> {
 
     /// Gets what [`Reader::commit`] reads of these commits, should the clone lack it.
     pub fn fetch_ahead(&mut self, history: &History, commits: &[Commit]) -> Result<()> {
-        self.named.get_or_insert_with(|| Named::new(history, LOCK)).fetch_ahead(commits)
+        self.named.get_or_insert_with(|| FilesByName::new(history, LOCK)).prefetch(commits)
     }
 
     /// What a commit's locks say.
     pub fn commit(&mut self, history: &History, commit: &Commit) -> Result<Vec<Claims>> {
-        let named = self.named.get_or_insert_with(|| Named::new(history, LOCK));
-        let files = named.at(commit)?;
+        let named = self.named.get_or_insert_with(|| FilesByName::new(history, LOCK));
+        let files = named.find_in_commit(commit)?;
         let of = |e: Error| Error { message: format!("{} (of the commit {})", e.message, commit.id.short()), ..e };
         let is_empty = |id: &GitId| self.allows_empty && history.blob_size(*id).is_ok_and(|size| size == 0);
         let files: Vec<_> = files.into_iter().filter(|(_, id)| !is_empty(id)).collect();
@@ -58,14 +58,14 @@ impl<'s> Reader<'s> {
     }
 
     /// What Git is in the middle of needs besides commits.
-    pub fn unfinished(&mut self, history: &History, unfinished: &Unfinished) -> Result<Claims> {
+    pub fn unfinished(&mut self, history: &History, unfinished: &OperationObjects) -> Result<Claims> {
         let mut claims = Vec::new();
         for (file, text) in &unfinished.patches {
             self.add_fragments(&file.display().to_string(), text, true, &mut claims);
         }
-        let mut named = Named::new(history, LOCK);
+        let mut named = FilesByName::new(history, LOCK);
         for tree in &unfinished.trees {
-            for (path, blob) in named.in_tree(*tree)? {
+            for (path, blob) in named.find_in_tree(*tree)? {
                 self.add_fragments(&path, &history.blob(blob)?, false, &mut claims);
             }
         }
@@ -77,7 +77,7 @@ impl<'s> Reader<'s> {
 
     /// What the locks in a tree, or in a file, say that a ref leads to.
     pub fn without_commit(&mut self, history: &History, id: GitId, is_tree: bool) -> Result<Claims> {
-        let mut found = Unfinished::default();
+        let mut found = OperationObjects::default();
         if is_tree { &mut found.trees } else { &mut found.blobs }.insert(id);
         self.unfinished(history, &found)
     }

@@ -45,7 +45,7 @@ pub struct Plan {
 pub fn plan(project: &Project, options: &Options) -> Result<Plan> {
     let remote = Remote::open(project, options.remote.as_deref(), None)?;
     let (needs, unreadable) = needs(project, options)?;
-    let planned = remote.garbage(&project.store().untouched(), &needs)?;
+    let planned = remote.garbage(&project.store().read_only(), &needs)?;
     let names = names(project, options)?;
     let named = |roots: &std::collections::BTreeSet<(ObjectId, bool)>| {
         let one = |key: &(ObjectId, bool)| Unneeded {
@@ -65,7 +65,7 @@ pub fn apply(project: &Project, options: &Options, agreed: &Plan) -> Result<Clea
     let now = needs(project, options)?.0;
     let needs = Needs { roots: agreed.needs.roots.union(&now.roots).copied().collect(), ..agreed.needs };
     let clock = || (project.around.now)().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_secs());
-    agreed.remote.clean(&project.store().untouched(), &needs, &agreed.planned, &clock)
+    agreed.remote.clean(&project.store().read_only(), &needs, &agreed.planned, &clock)
 }
 
 fn needs(project: &Project, options: &Options) -> Result<(Needs, Vec<Error>)> {

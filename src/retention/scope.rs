@@ -11,12 +11,12 @@ use std::path::{Path, PathBuf};
 
 use crate::config::Grade;
 use crate::error::{Error, Kind, Result};
-use crate::git::{self, Chosen, Commit, GitId, History, Repo, Unfinished};
+use crate::git::{self, Commit, GitId, History, OperationObjects, Repo, SelectedCommit};
 use crate::path::RepoPath;
 use crate::project::Project;
 use crate::retention::pins::{Claims, LOCK, Reader};
 use crate::shell::word;
-use crate::store::{Store, User, id_in};
+use crate::store::{Store, StoreUser, id_in};
 
 /// Experiments are commits below here.
 const EXPERIMENTS: &str = "refs/exps/";
@@ -103,7 +103,7 @@ pub fn gather(project: &Project, request: &Request) -> Result<Found> {
             .hint("else bring it back (a disk that is not mounted?) and try again"),
             _ => e.because(format!("the project at {} uses this store", home.display())),
         };
-        let repo = Repo::of_home(&home).map_err(reading)?;
+        let repo = Repo::open_home(&home).map_err(reading)?;
         if user.id.is_some() && id_in(&repo.id_file())? != user.id {
             let what = format!("at {} lies another repository than the one{}", home.display(), on_host(&user));
             let error = Error::missing(format!("{what} that uses this store: what that one needs is not known"));
@@ -125,20 +125,20 @@ pub fn gather_own(project: &Project, request: &Request) -> Result<Found> {
 }
 
 /// Of a project that is not here it helps to know where it was.
-fn on_host(user: &User) -> String {
+fn on_host(user: &StoreUser) -> String {
     if user.host.is_empty() { String::new() } else { format!(" (on {})", user.host) }
 }
 
 /// The other projects that made themselves known in the store, and the one in whose repository it lies. In a store that
 /// `lockstep.toml` names neither the repository around it counts, nor a note that came with a commit.
-pub(super) fn others(project: &Project) -> Result<Vec<User>> {
+pub(super) fn others(project: &Project) -> Result<Vec<StoreUser>> {
     let (store, here) = (project.store(), project.repo.home());
     let own = id_in(&project.repo.id_file())?;
     let mut users = noted(project)?;
     users.retain(|user| user.home != here || (user.id.is_some() && user.id != own));
     let owner = owner(store.dir()).filter(|_| !is_of_commit(project));
     if let Some(home) = owner.filter(|home| *home != here && users.iter().all(|u| u.home != *home)) {
-        users.push(User { home, id: None, host: String::new() });
+        users.push(StoreUser { home, id: None, host: String::new() });
     }
     Ok(users)
 }
@@ -148,7 +148,7 @@ fn is_of_commit(project: &Project) -> bool {
 }
 
 /// All projects that made themselves known in the store.
-pub fn noted(project: &Project) -> Result<Vec<User>> {
+pub fn noted(project: &Project) -> Result<Vec<StoreUser>> {
     project.store().projects(&notes(project)?.0)
 }
 
@@ -204,7 +204,7 @@ impl Gatherer<'_> {
             let mut disk = Reader::new(self.store);
             let mut claims = vec![self.try_or(Claims::default(), disk.journals(worktree))?];
             for (n, history) in histories.iter().enumerate() {
-                let found = self.try_or(Unfinished::default(), worktree.unfinished(history, LOCK))?;
+                let found = self.try_or(OperationObjects::default(), worktree.operation_objects(history, LOCK))?;
                 claims.push(self.try_or(Claims::default(), readers[n].unfinished(history, &found))?);
                 unfinished[n].extend(found.commits);
             }
@@ -220,10 +220,12 @@ impl Gatherer<'_> {
             self.found.shallow.push(Shallow { repository: repo.top.clone(), is_asked });
         }
         // Where one of the two has no such revision the other one counts.
-        let choice = git::Which { revs: which.revs.clone(), number: which.number, ..git::Which::default() };
-        let mut chosen: Vec<Result<Vec<Chosen>>> = histories.iter().map(|history| history.choose(&choice)).collect();
+        let choice =
+            git::CommitSelection { revs: which.revs.clone(), number: which.number, ..git::CommitSelection::default() };
+        let mut chosen: Vec<Result<Vec<SelectedCommit>>> =
+            histories.iter().map(|history| history.select_commits(&choice)).collect();
         // What cannot be read is no absence.
-        let is_broken = |chosen: &Result<Vec<Chosen>>| chosen.as_ref().is_err_and(|e| e.kind != Kind::Missing);
+        let is_broken = |chosen: &Result<Vec<SelectedCommit>>| chosen.as_ref().is_err_and(|e| e.kind != Kind::Missing);
         let wrong = chosen.iter().position(is_broken).or_else(|| chosen.iter().all(Result::is_err).then_some(0));
         if let Some(at) = wrong {
             let read = chosen.swap_remove(at).map(drop);
@@ -276,7 +278,7 @@ impl Gatherer<'_> {
         worktrees: &[Repo],
         history: &History,
         which: &Which,
-        chosen: &[Chosen],
+        chosen: &[SelectedCommit],
         unfinished: &BTreeSet<GitId>,
     ) -> Result<Vec<(GitId, String)>> {
         let mut named: BTreeMap<GitId, String> = BTreeMap::new();
@@ -351,7 +353,7 @@ fn present(history: &History, mut ids: BTreeSet<GitId>) -> Result<BTreeSet<GitId
 /// A linked worktree that Git knows and that is not there: its locks, which nothing else may have, cannot be read.
 fn not_here(worktree: &Repo) -> Error {
     let what = format!("the worktree {} is not there: what its locks need is not known", worktree.top.display());
-    let note = worktree.place_note();
+    let note = worktree.worktree_record();
     if note.exists() {
         let gone = format!("if it is gone for good: rm {}", word(&note.display().to_string()));
         return Error::missing(what).hint(gone).hint("or bring it back (a disk that is not mounted?)");
@@ -373,5 +375,5 @@ fn names(history: &History) -> HashMap<GitId, String> {
 }
 
 fn repo_again(repo: &Repo) -> Result<Repo> {
-    Repo::of_home(&repo.home())
+    Repo::open_home(&repo.home())
 }

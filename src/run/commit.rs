@@ -16,7 +16,7 @@ use crate::project::{Definitions, Locks, Project};
 use crate::run::execute::{clear, record_metrics};
 use crate::run::record::{Job, record_now};
 use crate::shell::word;
-use crate::store::{Pin, Place as Spot};
+use crate::store::{Pin, TrackedPath};
 use crate::workspace::backup::{Asides, kept_at};
 use crate::workspace::journal::{Change, Journal, Record};
 use crate::workspace::logs::{Logs, RunLog};
@@ -242,7 +242,7 @@ pub fn commit_kept(
             std::fs::rename(&at, &place).map_err(|e| Error::io("move", &at, e))?;
         }
     }
-    let asks: Vec<Spot> = stage.outs.iter().map(|o| Spot::from(&o.path)).collect();
+    let asks: Vec<TrackedPath> = stage.outs.iter().map(|o| TrackedPath::from(&o.path)).collect();
     let now = look(project, definitions, &asks, sink).into_iter().map(|now| now.unwrap_or(None));
     let mut store: Vec<(RepoPath, Pin)> = Vec::new();
     for (out, now) in stage.outs.iter().zip(now) {

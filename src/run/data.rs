@@ -14,7 +14,7 @@ use crate::project::{Definitions, Project};
 use crate::run::pull::Input;
 use crate::run::record::Job;
 use crate::run::state::Run;
-use crate::store::{self, Pin, Place as Spot, difference};
+use crate::store::{self, Pin, TrackedPath, difference};
 use crate::workspace::gitignore::{self, files_of};
 use crate::workspace::journal::{Change, Record};
 use crate::workspace::restore::restore as restore_path;
@@ -72,7 +72,7 @@ pub(super) fn pin(run: &mut Run, selected: &Selected) -> Result<Vec<Job>> {
         let locked = run.locks.all[f].data.get(&data.spelled).copied();
         match (run.look.out(&data.path)?, locked) {
             (Some(now), Some(locked)) if now.same_content(&locked) => {
-                run.project.index().set_base(&Spot::from(&data.path), &locked);
+                run.project.index().set_base(&TrackedPath::from(&data.path), &locked);
                 jobs.extend(store_again(run.project, data, now, run.options.no_commit));
             }
             (Some(now), locked) => {
@@ -131,7 +131,7 @@ pub(super) fn pin(run: &mut Run, selected: &Selected) -> Result<Vec<Job>> {
 }
 
 fn store_again(project: &Project, data: &Data, pin: Pin, no_commit: bool) -> Option<Job> {
-    let ask = Spot::from(&data.path);
+    let ask = TrackedPath::from(&data.path);
     let generation = project.store().generation();
     if no_commit || generation.is_some_and(|g| project.index().is_stored(&ask, &pin, g)) {
         return None;
@@ -171,7 +171,7 @@ pub fn summary(project: &Project, path: &RepoPath, old: Option<&Pin>, new: &Pin)
     let count = |n: u64| if n == 1 { "1 file".to_string() } else { format!("{n} files") };
     match old {
         Some(old) if old.is_dir() && new.is_dir() => {
-            match difference(project.store(), project.index(), old, &Spot::from(path)) {
+            match difference(project.store(), project.index(), old, &TrackedPath::from(path)) {
                 Ok(found) => {
                     let n = |change| found.iter().filter(|(c, _)| *c == change).count();
                     format!(

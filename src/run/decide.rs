@@ -15,7 +15,7 @@ use crate::run::pull::Input;
 use crate::run::record;
 use crate::run::state::Run;
 use crate::shell::word;
-use crate::store::{Pin, Place as Spot, overlay};
+use crate::store::{Pin, TrackedPath, overlay};
 
 impl<'s, 'a: 's> Run<'s, '_, 'a> {
     pub(super) fn decide(&mut self, id: StageId) {
@@ -151,7 +151,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
                     *now = Some(input.pin);
                     continue;
                 }
-                *now = store.part(&input.pin, &path.relative_to(&input.path)).unwrap_or_else(|| {
+                *now = store.find_in_pin(&input.pin, &path.relative_to(&input.path)).unwrap_or_else(|| {
                     if unlisted.iter().all(|folder| folder.path != input.path) {
                         unlisted.push(input.clone());
                     }
@@ -159,7 +159,8 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
                     self.entry(id).and_then(|entry| entry.deps.get(&dep.spelled).copied())
                 });
             } else if !absent.is_empty() && now.is_none_or(|pin| pin.is_dir()) {
-                let found = now.and_then(|_| self.project.index().detail(&Spot::from(path))).unwrap_or_default();
+                let found =
+                    now.and_then(|_| self.project.index().list_entries(&TrackedPath::from(path))).unwrap_or_default();
                 let missing: Vec<_> = absent.iter().map(|i| (i.path.relative_to(path).into_bytes(), i.pin)).collect();
                 *now = Some(overlay(&found, &missing));
             }
@@ -289,7 +290,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         let mut missing = Vec::new();
         for (out, pin) in stage.outs.iter().zip(&facts.outs) {
             let Some(pin) = pin else { continue };
-            let ask = Spot::from(&out.path);
+            let ask = TrackedPath::from(&out.path);
             if generation.is_some_and(|generation| index.is_stored(&ask, pin, generation)) {
                 continue;
             }
@@ -341,7 +342,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         }
         let key = reasons::entry(stage, &self.shell, facts, &[]).key;
         let locked = self.entry(id).filter(|e| e.key == key).cloned();
-        let _ = self.project.store().keep_runs_young(&key.hex());
+        let _ = self.project.store().freshen_runs(&key.hex());
         let earlier = entries::get(self.project.store(), &key, self.trust);
         // What a commit pins is those bytes, not what another run of the same stage made.
         let is_pinned = |e: &StageLock| !self.options.locked || locked.as_ref().is_some_and(|l| l.outs == e.outs);

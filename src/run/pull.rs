@@ -76,7 +76,7 @@ impl<'a> Pull<'a> {
         locked: Option<StageLock>,
         key: Option<&ObjectId>,
     ) -> Option<(StageLock, Option<RunRecord>)> {
-        if self.project.around.stop.asked().is_some() {
+        if self.project.around.stop.signal().is_some() {
             return None;
         }
         if let Some(entry) = locked
@@ -169,7 +169,7 @@ impl<'a> Pull<'a> {
                 self.warn(&format!("what {address} needs cannot be fetched: "), &error);
             }
         }
-        if self.project.around.stop.asked().is_some() {
+        if self.project.around.stop.signal().is_some() {
             return Ok(());
         }
         for input in missing.iter().filter(|input| self.project.store().contains(&input.pin)) {

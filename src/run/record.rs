@@ -14,7 +14,7 @@ use crate::lock::StageLock;
 use crate::path::RepoPath;
 use crate::pipeline::stage::StageId;
 use crate::project::Project;
-use crate::store::{Pin, Place as Spot, Rules};
+use crate::store::{Pin, Rules, TrackedPath};
 use crate::workspace::backup::Aside;
 use crate::workspace::journal::{Change, Journal, Record};
 use crate::workspace::logs::RunLog;
@@ -129,7 +129,7 @@ fn record(
     group: Vec<Job>,
 ) -> Vec<Recorded> {
     // Until something refers to what is stored, nobody takes it away, however young or old it is.
-    let hold = project.store().hold_to_record(sink);
+    let hold = project.store().lock_shared_to_record(sink);
     let stored = match &hold {
         Ok(_) => store(project, sink, &group),
         Err(e) => group.iter().map(|_| Err(e.clone())).collect(),
@@ -165,7 +165,7 @@ fn record(
 fn set_base(project: &Project, record: &Record) {
     let Change::Data { path, new, .. } = &record.change else { return };
     if let Some(path) = record.lock.parent().unwrap_or_default().join(path) {
-        project.index().set_base(&Spot::from(&path), new);
+        project.index().set_base(&TrackedPath::from(&path), new);
     }
 }
 

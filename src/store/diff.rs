@@ -1,16 +1,16 @@
-//! How two folders differ, file by file. Equal subtrees are compared by their ids and never opened.
+//! Lists the differences between two folders, file by file. Equal subtrees are compared by id and never opened.
 
 use std::collections::BTreeMap;
 
 use crate::error::Result;
-use crate::store::fs::paths::Place;
+use crate::store::fs::paths::TrackedPath;
 use crate::store::id::{ObjectId, Pin};
 use crate::store::index::StatIndex;
 use crate::store::objects::Store;
 use crate::store::trees::EntryKind;
 use crate::store::trees::rules::levels_below;
 
-/// What became of a name.
+/// How a path differs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
     Added,
@@ -19,6 +19,7 @@ pub enum Change {
 }
 
 impl Change {
+    /// The sign in listings: `+`, `-` or `~`.
     pub fn sign(self) -> char {
         match self {
             Change::Added => '+',
@@ -30,11 +31,11 @@ impl Change {
 
 type Names = BTreeMap<Vec<u8>, (EntryKind, ObjectId)>;
 
-/// The files by which a folder, as it was pinned, differs from what is at `place` now; sorted by path. The old tree has
-/// to be in the store; the new one is known from the last look.
-pub fn difference(store: &Store, index: &StatIndex, old: &Pin, place: &Place) -> Result<Vec<(Change, String)>> {
+/// The files that differ between a pinned folder and the current content of `place`, sorted by path. The old tree has
+/// to be in the store; the current one comes from the last scan.
+pub fn difference(store: &Store, index: &StatIndex, old: &Pin, place: &TrackedPath) -> Result<Vec<(Change, String)>> {
     let mut now = Names::new();
-    for entry in index.detail(place).unwrap_or_default() {
+    for entry in index.list_entries(place).unwrap_or_default() {
         now.insert(entry.path, (entry.kind, entry.id));
     }
     let mut before = Names::new();
@@ -52,7 +53,7 @@ pub fn difference(store: &Store, index: &StatIndex, old: &Pin, place: &Place) ->
         }
     }
     let known = |path: &[u8]| {
-        // Below a subtree that did not change, nothing was listed and nothing is new.
+        // Below an unchanged subtree no file was listed, and none is new.
         (1..=path.len())
             .filter(|at| *at == path.len() || path[*at] == b'/')
             .any(|at| before.get(&path[..at]).is_some_and(|was| at == path.len() || now.get(&path[..at]) == Some(was)))
@@ -96,8 +97,8 @@ mod tests {
         }
         let index = StatIndex::open(&top.join("index"), &top, true);
         let store = Store::open(&top.join("store"), LinkTypes::default());
-        let place = Place::Inside(RepoPath::root().join("d").unwrap());
-        let look = || index.look(std::slice::from_ref(&place), &NoRules, &Silent).pop().unwrap().unwrap().unwrap();
+        let place = TrackedPath::Inside(RepoPath::root().join("d").unwrap());
+        let look = || index.scan(std::slice::from_ref(&place), &NoRules, &Silent).pop().unwrap().unwrap().unwrap();
         let old = look();
         let mut batch = store.batch();
         batch.add(&index, &place, &old).unwrap();

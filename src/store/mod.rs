@@ -1,9 +1,10 @@
 //! All local objects: hashing, the stat index, objects, packs, trees, links, checkout.
 //!
-//! An object lies in a file of its own (`objects`) or, if it is small and came with many others, in a pack (`pack`);
-//! the store's interface does not show which. For those who move objects between stores: [`Store::all_of`] and
-//! [`Store::lacking`] say what a pin consists of and what of it is not here, [`Store::read`] and
-//! [`Store::open_content`] give bytes, [`Store::adopt_pack`] and [`Store::adopt_object`] take them in, verified.
+//! An object is a file of its own (`objects`) or, if it is small and was stored with many others, part of a pack
+//! (`pack`); the interface of the store hides which. For code that moves objects between stores:
+//! [`Store::list_objects`] and [`Store::missing_objects`] list the objects of a pin and those that the store lacks,
+//! [`Store::read`] and [`Store::open_content`] return bytes, [`Store::adopt_pack`] and [`Store::adopt_object`] verify
+//! and add them.
 
 mod batch;
 mod checkout;
@@ -25,13 +26,15 @@ pub mod verify;
 
 pub use batch::Batch;
 pub use checkout::export::export;
-pub use checkout::preserve::{Carried, carry_over, strip};
+pub use checkout::preserve::{PreserveResult, carry_over, strip};
 pub use checkout::restore;
 pub use diff::{Change, difference};
 pub use digest::{Digest, authenticate};
 pub use fs::link::{LinkType, LinkTypes};
 pub use fs::open_folder::OpenFolder;
-pub use fs::paths::{Beside, Place, is_beside, leftovers, random_name, sibling, to_path};
+pub use fs::paths::{
+    SiblingKind, TrackedPath, abandoned_siblings, is_sibling_name, random_name, temp_sibling, to_path,
+};
 pub use fs::rename::move_away;
 pub use fs::rename::remove;
 pub use fs::root_folder::{FolderEntry, RootFolder};
@@ -40,13 +43,13 @@ pub use fs::writable::{ProtectedKind, WritableArea, WritablePath, real_path};
 pub use fs::write_into::write_into;
 pub use id::ObjectKind;
 pub use id::{ObjectId, Pin};
-pub use index::{Listed, NoRules, Rules, StatIndex};
-pub use objects::closure::{Lacking, ObjectRef};
-pub use objects::projects::{User, id_in};
-pub use objects::reachable::Reach;
+pub use index::{ListedEntry, NoRules, Rules, StatIndex};
+pub use objects::closure::{MissingObjects, ObjectRef};
+pub use objects::projects::{StoreUser, id_in};
+pub use objects::reachable::ReachableObjects;
 pub use objects::reader::ContentReader;
-pub use objects::results::Runs;
-pub use objects::store_lock::Hold;
+pub use objects::results::StoredRuns;
+pub use objects::store_lock::StoreLock;
 pub use objects::{Generation, Store};
 pub use overlay::overlay;
 pub use pack::format::LARGEST_READ;

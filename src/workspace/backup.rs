@@ -27,7 +27,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::error::{Error, Result};
 use crate::path::RepoPath;
 use crate::project::Project;
-use crate::store::{Beside, WritableArea, WritablePath, move_away, real_path, remove};
+use crate::store::{SiblingKind, WritableArea, WritablePath, move_away, real_path, remove};
 
 pub struct Asides {
     dir: PathBuf,
@@ -89,7 +89,7 @@ impl Asides {
             Err(e) if e.kind() == ErrorKind::CrossesDevices => {}
             Err(e) => return Err(Error::io("set aside", place.on_disk(), e)),
         }
-        let it = Beside::Aside.of(place);
+        let it = SiblingKind::Backup.new_path(place);
         let note = entry.join("sibling");
         symlink(it.file_name().unwrap_or_default(), &note).map_err(|e| Error::io("write", &note, e))?;
         // Two filesystems keep no order between them: without the note nobody would know whose the sibling is.
@@ -214,7 +214,7 @@ impl Aside {
 fn sibling_of(entry: &Path, place: &Path) -> Result<Option<PathBuf>> {
     match fs::read_link(entry.join("sibling")) {
         // Nothing else than a name that `take` gives is believed: what it points to will be moved or removed.
-        Ok(name) if Beside::Aside.is_of(name.as_os_str(), place) => Ok(Some(place.with_file_name(name))),
+        Ok(name) if SiblingKind::Backup.matches(name.as_os_str(), place) => Ok(Some(place.with_file_name(name))),
         Err(e) if !matches!(e.kind(), ErrorKind::NotFound | ErrorKind::InvalidInput) => {
             Err(Error::io("read", entry.join("sibling"), e))
         }
@@ -244,7 +244,7 @@ pub fn move_to(from: &Path, to: &Path) -> Result<PathBuf> {
     match fs::rename(from, to) {
         Ok(()) => Ok(to.to_path_buf()),
         Err(e) if e.kind() == ErrorKind::CrossesDevices => {
-            let kept = Beside::Kept.of(&from.with_file_name(to.file_name().unwrap_or_default()));
+            let kept = SiblingKind::Preserved.new_path(&from.with_file_name(to.file_name().unwrap_or_default()));
             symlink(&kept, to).map_err(|e| Error::io("write", to, e))?;
             move_away(from, &kept).map_err(|e| Error::io("move", from, e))?;
             Ok(kept)
@@ -262,7 +262,7 @@ pub fn kept_at(to: &Path) -> Option<PathBuf> {
 /// An out may be a symlink itself; one of ours leads to a name that only [`move_to`] gives.
 fn is_link_to_kept(to: &Path) -> bool {
     let Ok(target) = fs::read_link(to) else { return false };
-    let named = |name| Beside::Kept.is_of(name, &target.with_file_name(to.file_name().unwrap_or_default()));
+    let named = |name| SiblingKind::Preserved.matches(name, &target.with_file_name(to.file_name().unwrap_or_default()));
     target.is_absolute() && target.file_name().is_some_and(named)
 }
 
@@ -319,7 +319,7 @@ mod tests {
             }
         }
         // A kill while one beside its place was given up: what is left of it goes, what is called otherwise stays.
-        let half = Beside::Aside.of(&top.join("o"));
+        let half = SiblingKind::Backup.new_path(&top.join("o"));
         for (n, sibling) in [(13, half.clone()), (14, "m".into())] {
             let entry = dir.path().join("aside").join(n.to_string());
             fs::create_dir(&entry).unwrap();
@@ -348,7 +348,7 @@ mod tests {
         assert_eq!(kept_at(&to), Some(to.clone()));
         remove_kept(&to).unwrap();
         assert!(real.exists() && !to.is_symlink());
-        let kept = Beside::Kept.of(&to);
+        let kept = SiblingKind::Preserved.new_path(&to);
         symlink(&kept, &to).unwrap();
         assert_eq!(kept_at(&to), None);
         fs::write(&kept, "").unwrap();

@@ -12,7 +12,7 @@ use crate::plan::select::Selected;
 use crate::project::{Definitions, Project};
 use crate::shell::{word, words};
 use crate::store::trees::join::Versions;
-use crate::store::{Pin, Place as Spot, unprotect};
+use crate::store::{Pin, TrackedPath, unprotect};
 use crate::workspace::backup::Asides;
 use crate::workspace::gitignore;
 use crate::workspace::join_data::join_stored;
@@ -110,7 +110,7 @@ pub fn checkout(
             }
             continue;
         }
-        if let (Some(now), Some(base)) = (now, project.index().base(&Spot::from(path)))
+        if let (Some(now), Some(base)) = (now, project.index().base(&TrackedPath::from(path)))
             && options.merge
             && version == Some(DataVersion::Diverged)
         {
@@ -149,7 +149,7 @@ pub fn checkout(
     for (path, pin, fits) in todo {
         if fits {
             // To link again is to take nothing over.
-            project.index().doubt(&Spot::from(path));
+            project.index().distrust(&TrackedPath::from(path));
         }
         restore(project, definitions, path, &pin, sink)?;
         done.restored.push(path.clone());
@@ -165,8 +165,8 @@ pub fn checkout(
         // No lock pins it yet, so it must not be a link to an object that gc may take.
         unprotect(&project.writable(join.path)?)?;
         // From here on it is an edit of the version that the lock pins.
-        project.index().set_base(&Spot::from(join.path), &join.locked);
-        project.index().release(&Spot::from(join.path));
+        project.index().set_base(&TrackedPath::from(join.path), &join.locked);
+        project.index().release(&TrackedPath::from(join.path));
         done.joined.push(join.path.clone());
     }
     let _ = project.index().save();
@@ -178,7 +178,11 @@ pub fn checkout(
 fn is_unsaved(project: &Project, path: &RepoPath, version: Option<DataVersion>, now: &Pin) -> bool {
     match version {
         Some(DataVersion::Diverged) => true,
-        Some(DataVersion::Edited | DataVersion::Unknown) if !project.index().was_stored(&Spot::from(path), now) => true,
+        Some(DataVersion::Edited | DataVersion::Unknown)
+            if !project.index().was_stored(&TrackedPath::from(path), now) =>
+        {
+            true
+        }
         _ => !project.store().holds(now),
     }
 }
@@ -202,7 +206,7 @@ fn join_all(project: &Project, joins: &[Join], sink: &dyn Sink) -> Result<Vec<Pi
         let shown = join.path.relative_to(&project.cwd);
         store_pins(project, std::iter::once((join.path, &join.now)), sink)?;
         // It is no version that a lock pins: it must not count as saved.
-        project.index().release(&Spot::from(join.path));
+        project.index().release(&TrackedPath::from(join.path));
         let versions = Versions { base: Some(join.base), ours: Some(join.now), theirs: Some(join.locked) };
         let joined = join_stored(project.store(), versions, &|_| None, sink).map_err(|e| {
             let message = format!("the changes in {shown} cannot be joined with the pinned version: {}", e.message);

@@ -103,7 +103,7 @@ pub fn join_stored(
     sink: &dyn Sink,
 ) -> Result<JoinResult> {
     // Nothing of what is read goes before what is made of it is stored.
-    let _hold = store.hold(sink)?;
+    let _hold = store.lock_shared(sink)?;
     let mut joined = join(versions, &|id, level| store.read_tree(id, level), pick)?;
     if joined.conflicts.is_empty() && !joined.trees.is_empty() {
         let mut batch = store.batch();

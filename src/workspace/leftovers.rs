@@ -23,7 +23,7 @@ use crate::pipeline::stage::Place;
 use crate::plan::facts::look;
 use crate::project::{Definitions, Locks, Project};
 use crate::store::trees::EntryKind;
-use crate::store::{Listed, Place as Spot};
+use crate::store::{ListedEntry, TrackedPath};
 use crate::workspace::backup::Asides;
 
 /// Removes them, and the folders that are empty then. Returns the paths.
@@ -62,7 +62,7 @@ fn remove(
     asides: &Asides,
     sink: &dyn Sink,
 ) -> Result<bool> {
-    let (spot, index) = (Spot::from(path), project.index());
+    let (spot, index) = (TrackedPath::from(path), project.index());
     let before = files(&path.on_disk(project.top()));
     let found = look(project, definitions, std::slice::from_ref(&spot), sink).pop();
     let Some(Ok(Some(pin))) = found else { return Ok(false) };
@@ -70,7 +70,7 @@ fn remove(
         return Ok(false);
     }
     // A file that does not count as its content, an ignored one, say, is nobody's copy.
-    if pin.is_dir() && !index.detail(&spot).is_some_and(|listed| is_all_of(&listed, &before)) {
+    if pin.is_dir() && !index.list_entries(&spot).is_some_and(|listed| is_all_of(&listed, &before)) {
         return Ok(false);
     }
     let Some(aside) = asides.take(path, false)? else { return Ok(false) };
@@ -91,7 +91,7 @@ fn remove(
 }
 
 /// Are the files on the disk those that are listed, and no others?
-fn is_all_of(listed: &[Listed], files: &[(PathBuf, u64, u64, SystemTime)]) -> bool {
+fn is_all_of(listed: &[ListedEntry], files: &[(PathBuf, u64, u64, SystemTime)]) -> bool {
     let mut listed: Vec<&[u8]> =
         listed.iter().filter(|one| one.kind != EntryKind::Tree).map(|one| one.path.as_slice()).collect();
     let mut files: Vec<&[u8]> = files.iter().map(|(path, ..)| path.as_os_str().as_bytes()).collect();

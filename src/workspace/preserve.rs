@@ -12,7 +12,7 @@ use crate::event::{Event, Sink};
 use crate::git;
 use crate::path::RepoPath;
 use crate::project::Project;
-use crate::store::{self, Carried, Rules, carry_over, strip};
+use crate::store::{self, PreserveResult, Rules, carry_over, strip};
 use crate::workspace::backup::{Aside, move_to};
 use crate::workspace::logs::{Logs, RunLog};
 
@@ -33,10 +33,10 @@ pub fn give_up(project: &Project, rules: &dyn Rules, out: &RepoPath, old: &Path,
 }
 
 /// Moves what is ignored in an old version to the output, in the folder that is opened for it.
-fn carry_to_place(project: &Project, rules: &dyn Rules, out: &RepoPath, old: &Path) -> Result<Carried> {
+fn carry_to_place(project: &Project, rules: &dyn Rules, out: &RepoPath, old: &Path) -> Result<PreserveResult> {
     let place = project.writable(out)?;
     if !fs::symlink_metadata(old).is_ok_and(|meta| meta.is_dir()) {
-        return Ok(Carried::default());
+        return Ok(PreserveResult::default());
     }
     place.create_parents()?;
     let folder = place.open_folder()?;

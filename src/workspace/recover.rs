@@ -11,7 +11,7 @@ use crate::pipeline::stage::{FileId, Place, StageId};
 use crate::plan::facts::{IgnoreRules, Look};
 use crate::plan::reasons::judge;
 use crate::project::{Definitions, Locks, Project, write_lock};
-use crate::store::{ObjectId, Place as Spot};
+use crate::store::{ObjectId, TrackedPath};
 use crate::workspace::backup::{Asides, kept_at, move_to};
 use crate::workspace::journal::{self, Change, Journal, Record};
 use crate::workspace::leftovers::pinned_paths;
@@ -173,7 +173,10 @@ fn fold(
 fn release(project: &Project, pipeline: &RepoPath, before: Option<&Lock>, after: &Lock) {
     let after: HashSet<RepoPath> = pinned_paths(pipeline, after).into_iter().collect();
     let before = before.map(|lock| pinned_paths(pipeline, lock)).unwrap_or_default();
-    before.iter().filter(|path| !after.contains(path)).for_each(|path| project.index().release(&Spot::from(path)));
+    before
+        .iter()
+        .filter(|path| !after.contains(path))
+        .for_each(|path| project.index().release(&TrackedPath::from(path)));
 }
 
 /// Replaces the block if it still is the old one (or the new one already).

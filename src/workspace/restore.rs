@@ -10,7 +10,7 @@ use crate::event::{Event, Sink};
 use crate::path::RepoPath;
 use crate::plan::facts::IgnoreRules;
 use crate::project::{Definitions, Project};
-use crate::store::{self, ObjectId, Pin, Place as Spot};
+use crate::store::{self, ObjectId, Pin, TrackedPath};
 use crate::workspace::preserve::{give_up, keep_rest, rules};
 
 /// Brings `path` to `pin`; whether something unsaved would be lost is the caller's question.
@@ -32,7 +32,7 @@ pub fn restore(
     let rules = IgnoreRules(&definitions.rules);
     let restored = store::restore(project.store(), project.index(), &place, pin, &rules, sink);
     if restored.is_ok() {
-        project.index().set_base(&Spot::from(path), pin);
+        project.index().set_base(&TrackedPath::from(path), pin);
     }
     // Until what is left has its place, the note tells the next command of it.
     let kept = match restored {
@@ -53,7 +53,7 @@ pub fn clear_leftovers(project: &Project, sink: &dyn Sink) {
         if let Some(path) = path.filter(|p| !p.is_root())
             && let Ok(place) = project.writable(&path)
         {
-            let gone = store::leftovers(&place)
+            let gone = store::abandoned_siblings(&place)
                 .iter()
                 .try_for_each(|left| give_up(project, &IgnoreRules(&rules(project)?), &path, left, sink));
             if let Err(e) = gone {

@@ -13,7 +13,7 @@ use crate::plan::locked_secrets::{self, without_secrets};
 use crate::plan::programs::Programs;
 use crate::plan::reasons::{self, Reason, State, judge};
 use crate::project::{Definitions, Locks, Project};
-use crate::store::{Pin, Place as Spot};
+use crate::store::{Pin, TrackedPath};
 use crate::value::Value;
 use crate::workspace::orphans::{Orphan, UnlistedData, orphans, released_orphans, unlisted_data};
 use crate::workspace::recover::overlay;
@@ -196,7 +196,7 @@ pub fn difference(
 
 /// Which files of a folder differ, where the old tree is in the store.
 fn folder_difference(project: &Project, path: &RepoPath, old: &Pin) -> Vec<String> {
-    match crate::store::difference(project.store(), project.index(), old, &Spot::from(path)) {
+    match crate::store::difference(project.store(), project.index(), old, &TrackedPath::from(path)) {
         Ok(names) => names.into_iter().map(|(change, name)| format!("  {} {path}/{name}", change.sign())).collect(),
         Err(_) => vec![format!("  {path}: the old listing is not in the store")],
     }

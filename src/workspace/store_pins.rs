@@ -4,7 +4,7 @@ use crate::error::{Kind, Result};
 use crate::event::Sink;
 use crate::path::RepoPath;
 use crate::project::Project;
-use crate::store::{Pin, Place as Spot};
+use crate::store::{Pin, TrackedPath};
 
 /// Stores what lies at these paths; the bytes are those of the pins, or it is an error.
 ///
@@ -31,14 +31,14 @@ fn store_once<'p>(
 ) -> Result<()> {
     let mut batch = project.store().batch();
     for (path, pin) in pins.clone() {
-        for link in project.index().followed(&Spot::from(path)) {
+        for link in project.index().followed(&TrackedPath::from(path)) {
             project.writable_area().check_link_target(path, &link)?;
         }
-        batch.add(project.index(), &Spot::from(path), pin)?;
+        batch.add(project.index(), &TrackedPath::from(path), pin)?;
     }
     let generation = batch.commit(sink)?;
     for (path, pin) in pins {
-        project.index().mark_stored(&Spot::from(path), pin, generation);
+        project.index().mark_stored(&TrackedPath::from(path), pin, generation);
     }
     Ok(())
 }

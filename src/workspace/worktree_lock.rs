@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 
 use crate::error::{Error, Kind, Result};
 use crate::event::Sink;
-use crate::file_lock::{self, Answer, FileLock, Mode, Wait};
+use crate::file_lock::{self, FileLock, LockResult, Mode, Wait};
 use crate::project::Project;
 
 /// Held until it is dropped; the system lets go of it when the process dies.
@@ -30,7 +30,7 @@ pub fn take_unless(signal: &AtomicI32, project: &Project, command: &str, sink: &
     let mut lock = hold(&lock, signal, sink)?;
     // A killed run's watchdog may still be ending its commands: outputs are theirs until it is gone.
     drop(hold(&dir.join("watchdog"), signal, sink)?);
-    project.repo.note_place()?;
+    project.repo.record_worktree()?;
     lock.write_holder(command);
     Ok(WorkspaceLock { _lock: lock })
 }
@@ -69,7 +69,7 @@ fn hold(path: &Path, signal: &AtomicI32, sink: &dyn Sink) -> Result<FileLock> {
     let signal = || Some(signal.load(Ordering::SeqCst) & 0x7f).filter(|number| *number != 0);
     let wait = Wait { busy: "is working in this workspace", usual: None, signal: &signal, sink };
     match file_lock::lock(file, Mode::Exclusive, &wait)? {
-        Answer::Locked(lock) => Ok(lock),
-        Answer::NoLocks(_, e) => Err(fail(e)),
+        LockResult::Locked(lock) => Ok(lock),
+        LockResult::NoLocks(_, e) => Err(fail(e)),
     }
 }

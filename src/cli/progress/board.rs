@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::cli::output::{Style, paint};
 use crate::cli::text;
-use crate::event::Doing;
+use crate::event::Activity;
 
 /// Work that takes longer than this is shown with its speed.
 const NOTABLE: Duration = Duration::from_secs(1);
@@ -63,7 +63,7 @@ impl Board {
         self.running.retain(|r| r.stage != stage);
     }
 
-    pub fn planned(&mut self, doing: Doing, bytes: u64, now: Duration) {
+    pub fn planned(&mut self, doing: Activity, bytes: u64, now: Duration) {
         let work = &mut self.work[doing as usize];
         if work.done >= work.planned {
             *work = Work { since: now, ..Work::default() };
@@ -72,7 +72,7 @@ impl Board {
     }
 
     /// The line about long work, when one is due.
-    pub fn done(&mut self, doing: Doing, bytes: u64, now: Duration) -> Option<String> {
+    pub fn done(&mut self, doing: Activity, bytes: u64, now: Duration) -> Option<String> {
         let work = &mut self.work[doing as usize];
         work.done += bytes;
         let due = work.remarked.map_or(work.since + FIRST_REMARK, |last| last + NEXT_REMARK);
@@ -101,13 +101,13 @@ impl Board {
             lines.push(format!("  and {} more", self.running.len() - SHOWN));
         }
         for doing in [
-            Doing::Hashing,
-            Doing::Storing,
-            Doing::Restoring,
-            Doing::Pushing,
-            Doing::Fetching,
-            Doing::Comparing,
-            Doing::Verifying,
+            Activity::Hashing,
+            Activity::Storing,
+            Activity::Restoring,
+            Activity::Pushing,
+            Activity::Fetching,
+            Activity::Comparing,
+            Activity::Verifying,
         ] {
             let work = &self.work[doing as usize];
             if work.done < work.planned && now.saturating_sub(work.since) > NOTABLE {
@@ -120,15 +120,15 @@ impl Board {
 
 impl Work {
     /// `hashing 1.2 GB of 4.1 GB, 512.0 MB/s, 6s left`
-    fn sentence(&self, doing: Doing, now: Duration) -> String {
+    fn sentence(&self, doing: Activity, now: Duration) -> String {
         let verb = match doing {
-            Doing::Hashing => "hashing",
-            Doing::Storing => "storing",
-            Doing::Restoring => "restoring",
-            Doing::Pushing => "pushing",
-            Doing::Fetching => "fetching",
-            Doing::Comparing => "comparing",
-            Doing::Verifying => "verifying",
+            Activity::Hashing => "hashing",
+            Activity::Storing => "storing",
+            Activity::Restoring => "restoring",
+            Activity::Pushing => "pushing",
+            Activity::Fetching => "fetching",
+            Activity::Comparing => "comparing",
+            Activity::Verifying => "verifying",
         };
         let mut sentence = format!("{verb} {} of {}", text::bytes(self.done), text::bytes(self.planned));
         let seconds = now.saturating_sub(self.since).as_secs_f64();
@@ -195,25 +195,25 @@ mod tests {
     #[test]
     fn work_is_shown_when_it_takes_over_a_second() {
         let mut board = Board::new(false);
-        board.planned(Doing::Hashing, 4_000_000, at(10));
-        board.done(Doing::Hashing, 1_000_000, at(11));
+        board.planned(Activity::Hashing, 4_000_000, at(10));
+        board.done(Activity::Hashing, 1_000_000, at(11));
         assert_eq!(board.lines(at(11)), Vec::<String>::new());
         assert_eq!(board.lines(at(12)), ["  hashing 1.0 MB of 4.0 MB, 500.0 kB/s, 6s left"]);
-        board.planned(Doing::Hashing, 2_000_000, at(12));
+        board.planned(Activity::Hashing, 2_000_000, at(12));
         assert_eq!(board.lines(at(12)), ["  hashing 1.0 MB of 6.0 MB, 500.0 kB/s, 10s left"]);
-        board.done(Doing::Hashing, 5_000_000, at(13));
+        board.done(Activity::Hashing, 5_000_000, at(13));
         assert_eq!(board.lines(at(20)), Vec::<String>::new());
-        board.planned(Doing::Hashing, 10, at(30));
+        board.planned(Activity::Hashing, 10, at(30));
         assert_eq!(board.lines(at(32)), ["  hashing 0 B of 10 B"]);
     }
 
     #[test]
     fn long_work_is_remarked_upon_now_and_then() {
         let mut board = Board::new(false);
-        board.planned(Doing::Storing, 100, at(1));
+        board.planned(Activity::Storing, 100, at(1));
         let mut remarks = Vec::new();
         for second in 2..=50 {
-            remarks.extend(board.done(Doing::Storing, 1, at(second)).map(|r| (second, r)));
+            remarks.extend(board.done(Activity::Storing, 1, at(second)).map(|r| (second, r)));
         }
         assert_eq!(
             remarks,

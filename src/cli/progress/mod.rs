@@ -249,7 +249,7 @@ impl Sink for Progress<'_> {
 mod tests {
     use super::*;
     use crate::cli::global::Global;
-    use crate::event::Doing;
+    use crate::event::Activity;
 
     #[test]
     fn a_run_of_nothing_draws_nothing_and_starts_no_thread() {
@@ -257,7 +257,7 @@ mod tests {
         out.progress = true;
         let progress = Progress::new(&out, true);
         progress.event(Event::RunStarted { stages: 10_000 });
-        progress.event(Event::WorkPlanned { doing: Doing::Hashing, bytes: 0 });
+        progress.event(Event::WorkPlanned { doing: Activity::Hashing, bytes: 0 });
         for _ in 0..10_000 {
             progress.event(Event::StageFinished { stage: "", result: StageResult::UpToDate, seconds: 0.0 });
         }

@@ -1,40 +1,41 @@
-//! Finding the pipeline files of a commit, by the rules of [`discover`](crate::git::discover()) but for Git's own ignore
-//! rules: what is in a commit is tracked.
+//! Discovers the pipeline files of a commit, by the rules of [`discover`](crate::git::discover()) except Git's own
+//! ignore rules: files in a commit are tracked.
 //!
-//! What is special below a folder depends on the folder's id alone, so it is found once for each distinct tree: in a
-//! history of 10,000 commits that is the root and what was edited, not everything.
+//! The relevant files below a folder depend on its tree id alone, so they are computed once for each distinct tree: in
+//! a history of 10,000 commits these are the root and the edited folders, not everything.
 
 use std::collections::HashSet;
 use std::rc::Rc;
 
 use crate::error::{Error, Result};
-use crate::git::discover::{DVC_FILE, Found, PIPELINE_FILE};
+use crate::git::discover::{DVC_FILE, DiscoveredFiles, PIPELINE_FILE};
 use crate::git::history::History;
 use crate::git::history::commit::{Commit, EntryKind};
-use crate::git::history::special::{Special, What};
+use crate::git::history::special::{DiscoveryFile, DiscoveryFileKind};
 use crate::git::id::GitId;
 use crate::git::ignore::{self, Rules};
 use crate::git::repo::PROJECT_FILE;
 use crate::path::RepoPath;
 
-/// No repository that people made goes deeper, or has more pipelines; one that was made to harm does not get further.
+/// The largest depth of folders and the largest number of pipelines: no real repository exceeds it, and a malicious one
+/// is stopped here.
 pub(in crate::git) const DEEPEST: usize = 250;
 const MOST: usize = 100_000;
 
-/// What is read of most folders with a pipeline.
+/// The files beside a pipeline that most commands read.
 const BESIDE_PIPELINES: [&str; 3] = ["pipeline.lock", "params.yaml", "metrics.json"];
 
-/// Folders that hold what lockstep keeps, should somebody have committed them.
+/// Folders with lockstep's own data, in case a commit contains them.
 const OWN: &[u8] = b".lockstep";
 
 impl Commit {
     /// The pipeline files of the project in `root`, at this commit; `skip` are the paths of outs and data.
-    pub fn discover(&self, root: &RepoPath, skip: &[RepoPath]) -> Result<Found> {
+    pub fn discover(&self, root: &RepoPath, skip: &[RepoPath]) -> Result<DiscoveredFiles> {
         let special = self.history.special(self.tree, 0)?;
         self.fetch_read(&special)?;
         let text_of = |path: &RepoPath| -> Result<Vec<u8>> { Ok(self.read(path)?.unwrap_or_default()) };
         let at = |path: &str| RepoPath::root().join(path).unwrap_or_default();
-        let mut found = Found {
+        let mut found = DiscoveredFiles {
             pipelines: Vec::new(),
             locks: Vec::new(),
             dvc: Vec::new(),
@@ -42,21 +43,24 @@ impl Commit {
             unreadable: Vec::new(),
             links: Vec::new(),
         };
-        // Folders by name, a folder's own files before those below it: a rule counts before what it rules is judged.
-        let mut files: Vec<(RepoPath, &Special)> = special.iter().map(|s| (at(&s.path), s)).collect();
+        // Folders by name, the files of a folder before those below it: a rule is read before the files that it
+        // affects.
+        let mut files: Vec<(RepoPath, &DiscoveryFile)> = special.iter().map(|s| (at(&s.path), s)).collect();
         let folder = |path: &RepoPath| path.parent().unwrap_or_default();
         files.sort_by_cached_key(|(path, s)| {
-            (folder(path).parts().map(str::to_string).collect::<Vec<_>>(), s.what != What::Rules)
+            (folder(path).parts().map(str::to_string).collect::<Vec<_>>(), s.what != DiscoveryFileKind::Rules)
         });
         let projects: HashSet<RepoPath> = files
             .iter()
-            .filter(|(path, s)| s.what == What::Project && folder(path).is_in(root) && folder(path) != *root)
+            .filter(|(path, s)| {
+                s.what == DiscoveryFileKind::Project && folder(path).is_in(root) && folder(path) != *root
+            })
             .map(|(path, _)| folder(path))
             .collect();
         let skip: HashSet<&RepoPath> = skip.iter().collect();
         for (path, special) in files {
             let folder = folder(&path);
-            if special.what == What::Rules && (folder.is_root() || root.is_in(&folder)) {
+            if special.what == DiscoveryFileKind::Rules && (folder.is_root() || root.is_in(&folder)) {
                 // Above the project and in its root all rules count.
                 if !folder.is_root() {
                     found.rules.add_text(folder.as_str(), &text_of(&path)?)?;
@@ -79,26 +83,27 @@ impl Commit {
                 continue;
             }
             match special.what {
-                What::Rules => found.rules.add_text(folder.as_str(), &text_of(&path)?)?,
-                What::Project => {}
-                What::Pipeline | What::Dvc => {
+                DiscoveryFileKind::Rules => found.rules.add_text(folder.as_str(), &text_of(&path)?)?,
+                DiscoveryFileKind::Project => {}
+                DiscoveryFileKind::Pipeline | DiscoveryFileKind::Dvc => {
                     if is_out(&path, false) || !self.is_file(special, &path)? {
                         continue;
                     }
-                    if special.what == What::Dvc { &mut found.dvc } else { &mut found.pipelines }.push(path);
+                    if special.what == DiscoveryFileKind::Dvc { &mut found.dvc } else { &mut found.pipelines }
+                        .push(path);
                 }
             }
         }
         Ok(found)
     }
 
-    /// In a partial clone, gets the files that pipelines are read from, and what stands beside them, with one request.
-    fn fetch_read(&self, special: &[Special]) -> Result<()> {
+    /// In a partial clone, fetches the pipeline files and the files beside them with one request.
+    fn fetch_read(&self, special: &[DiscoveryFile]) -> Result<()> {
         if !self.history.0.is_partial {
             return Ok(());
         }
         let mut ids: Vec<gix::ObjectId> = special.iter().map(|special| special.id.0).collect();
-        for special in special.iter().filter(|special| special.what == What::Pipeline) {
+        for special in special.iter().filter(|special| special.what == DiscoveryFileKind::Pipeline) {
             let folder = RepoPath::root().join(&special.path).and_then(|path| path.parent()).unwrap_or_default();
             for name in BESIDE_PIPELINES {
                 let found = folder.join(name).map(|path| self.find(&path)).transpose()?.flatten();
@@ -109,18 +114,18 @@ impl Commit {
         Ok(())
     }
 
-    fn is_file(&self, special: &Special, path: &RepoPath) -> Result<bool> {
+    fn is_file(&self, special: &DiscoveryFile, path: &RepoPath) -> Result<bool> {
         if special.kind != EntryKind::Symlink {
             return Ok(true);
         }
         Ok(matches!(self.find(path)?, Some((EntryKind::File | EntryKind::Executable, _))))
     }
 
-    /// The ids of all files that may say something about pipelines: while they are the same, so are the pipelines,
-    /// but for the files that their templates read. Two commits with equal lists are discovered alike.
+    /// The ids of all files that may affect the pipelines, except files that their templates read: two commits with
+    /// equal lists have equal pipelines.
     pub fn fingerprint(&self) -> Result<Vec<(String, GitId)>> {
         let special = self.history.special(self.tree, 0)?;
-        let one = |s: &Special| {
+        let one = |s: &DiscoveryFile| {
             let linked = match RepoPath::root().join(&s.path) {
                 Some(path) if s.kind == EntryKind::Symlink => self.find(&path)?,
                 _ => None,
@@ -144,8 +149,8 @@ impl Commit {
 }
 
 impl History {
-    /// What is special below a folder; remembered.
-    fn special_below(&self, tree: gix::ObjectId, depth: usize) -> Result<Rc<Vec<Special>>> {
+    /// The relevant files below a folder; cached.
+    fn special_below(&self, tree: gix::ObjectId, depth: usize) -> Result<Rc<Vec<DiscoveryFile>>> {
         if let Some(known) = self.0.special.borrow().get(&tree) {
             return Ok(known.clone());
         }
@@ -154,14 +159,14 @@ impl History {
         Ok(found)
     }
 
-    /// The same for a root, which is hardly that of another commit.
-    fn special(&self, tree: gix::ObjectId, depth: usize) -> Result<Vec<Special>> {
+    /// The same for a root, which hardly occurs in another commit.
+    fn special(&self, tree: gix::ObjectId, depth: usize) -> Result<Vec<DiscoveryFile>> {
         let mut found = Vec::new();
         if depth > DEEPEST {
             return Ok(found);
         }
         for entry in self.tree(tree)?.iter() {
-            // What is no UTF-8 cannot be written in a pipeline.
+            // A name that is not UTF-8 cannot be written in a pipeline.
             let Ok(name) = std::str::from_utf8(&entry.name) else { continue };
             if entry.kind == EntryKind::Folder {
                 if entry.name != OWN {
@@ -169,19 +174,21 @@ impl History {
                     if found.len() + below.len() > MOST {
                         return Err(Error::usage(format!("the commit has more than {MOST} pipeline files")));
                     }
-                    found.extend(below.iter().map(|s| Special { path: format!("{name}/{}", s.path), ..s.clone() }));
+                    found.extend(
+                        below.iter().map(|s| DiscoveryFile { path: format!("{name}/{}", s.path), ..s.clone() }),
+                    );
                 }
                 continue;
             }
             let what = match name {
-                PIPELINE_FILE => What::Pipeline,
-                DVC_FILE => What::Dvc,
-                ignore::FILE => What::Rules,
-                PROJECT_FILE => What::Project,
+                PIPELINE_FILE => DiscoveryFileKind::Pipeline,
+                DVC_FILE => DiscoveryFileKind::Dvc,
+                ignore::FILE => DiscoveryFileKind::Rules,
+                PROJECT_FILE => DiscoveryFileKind::Project,
                 _ => continue,
             };
             if entry.kind != EntryKind::Submodule {
-                found.push(Special { path: name.to_string(), what, kind: entry.kind, id: entry.id });
+                found.push(DiscoveryFile { path: name.to_string(), what, kind: entry.kind, id: entry.id });
             }
         }
         Ok(found)
@@ -194,7 +201,7 @@ mod tests {
     use crate::git::testing::{commit_all, git, repository, write};
     use crate::git::{Repo, discover};
 
-    /// At a commit of everything, the same is found as in the worktree.
+    /// In a commit of all files, discovery finds the same as in the worktree.
     #[test]
     fn as_in_the_worktree() {
         let (_dir, top) = repository();
@@ -221,7 +228,7 @@ mod tests {
         commit_all(&top, "back");
     }
 
-    /// A tree that holds itself many times over, or endlessly deep, ends the search and not the program.
+    /// A tree that contains itself many times over, or is endlessly deep, ends the search and not the program.
     #[test]
     fn bombs_do_not_go_off() {
         let (_dir, top) = repository();

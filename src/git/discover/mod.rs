@@ -1,7 +1,7 @@
-//! Finding the pipeline files of a project.
+//! Discovers the pipeline files of a project.
 //!
-//! Every command does this, so it costs one listing a folder and nothing a file: walkdir takes the kinds of entries from
-//! the listing, without a stat. A folder that is ignored, foreign, or named by the caller is not listed at all.
+//! Every command does this, so it costs one listing per folder and nothing per file: walkdir takes the types of entries
+//! from the listing, without a stat. A folder that is ignored, foreign, or skipped by the caller is not listed at all.
 
 pub(super) mod commit;
 
@@ -24,33 +24,33 @@ const LOCK_FILE: &str = "pipeline.lock";
 pub(super) const DVC_FILE: &str = "dvc.yaml";
 const GIT_RULES: &str = ".gitignore";
 
-/// What [`discover`] found.
+/// The result of [`discover`].
 #[derive(Debug)]
-pub struct Found {
-    /// The `pipeline.yaml` files: a folder's own before those below it, folders by name.
+pub struct DiscoveredFiles {
+    /// The `pipeline.yaml` files: those of a folder before those below it, folders by name.
     pub pipelines: Vec<RepoPath>,
     /// The `pipeline.lock` files, with or without a `pipeline.yaml` beside them.
     pub locks: Vec<RepoPath>,
     /// `dvc.yaml` files, and what `dvc add` writes (`data.dvc`), in the same order, for hints.
     pub dvc: Vec<RepoPath>,
-    /// The `.lockstepignore` rules of the root and of all folders walked. They count for this walk, too.
+    /// The `.lockstepignore` rules of the root and of all folders walked. This walk obeys them, too.
     pub rules: Rules,
     /// Folders that could not be read, each with the reason.
     pub unreadable: Vec<Error>,
-    /// The symlinks in the folders walked, whether Git ignores them or not.
+    /// The symlinks in the folders walked, ignored by Git or not.
     pub links: Vec<RepoPath>,
 }
 
-/// Finds the pipeline files of the project of `repo`, in its root and below. Passed over: what Git ignores
-/// (`.gitignore` files, `info/exclude`, the user's global rules), what `.lockstepignore` names, `.git`, nested
+/// Discovers the pipeline files of the project of `repo`, in its root and below. Skips files that Git ignores
+/// (`.gitignore` files, `info/exclude`, the user's global rules) or `.lockstepignore` names, `.git`, nested
 /// repositories, nested projects, symlinked folders, and the paths in `skip` (outs and data).
-pub fn discover(repo: &Repo, skip: &[RepoPath]) -> Result<Found> {
+pub fn discover(repo: &Repo, skip: &[RepoPath]) -> Result<DiscoveredFiles> {
     let bounds = repo.bounds();
     let rules = Rules::load(&repo.top, &bounds)?;
     let mut walk = Walk {
         repo,
         skip: skip.iter().map(RepoPath::as_str).collect(),
-        found: Found {
+        found: DiscoveredFiles {
             pipelines: Vec::new(),
             locks: Vec::new(),
             dvc: Vec::new(),
@@ -62,7 +62,7 @@ pub fn discover(repo: &Repo, skip: &[RepoPath]) -> Result<Found> {
     };
     let mut rules = None;
     if let Some(common) = &repo.common_dir {
-        // From the weakest to the strongest.
+        // From the lowest to the highest precedence.
         if let Some(file) = &repo.settings().excludes_file {
             rules = GitRules::add(rules, file, 0, &mut walk.found.unreadable);
         }
@@ -82,7 +82,7 @@ pub fn discover(repo: &Repo, skip: &[RepoPath]) -> Result<Found> {
     }
     walk.all(Folder { path, rules })?;
     for found in [&mut walk.found.pipelines, &mut walk.found.dvc] {
-        // Of one folder there is one file: comparing folders name by name puts each before those below it.
+        // A folder has one file of each name: comparing folders name by name sorts it before those below it.
         found.sort_by_cached_key(|file| file.parent().map(|folder| parts(&folder)));
     }
     Ok(walk.found)
@@ -92,27 +92,27 @@ struct Walk<'a> {
     repo: &'a Repo,
     bounds: Bounds,
     skip: HashSet<&'a str>,
-    found: Found,
+    found: DiscoveredFiles,
 }
 
 /// A folder that is being walked.
 struct Folder {
     /// From the root of the repository, empty for the root.
     path: String,
-    /// Git's rules that count in it.
+    /// Git's rules that apply in it.
     rules: Option<Rc<GitRules>>,
 }
 
-/// One file of Git's rules, and the weaker ones behind it.
+/// One file of Git's rules, linked to those of lower precedence.
 struct GitRules {
-    /// The length of its folder's path (with the `/`): what is cut off a path before it is matched.
+    /// The length of its folder's path (with the `/`): this prefix is cut off a path before it is matched.
     cut: usize,
     patterns: Patterns,
     weaker: Option<Rc<GitRules>>,
 }
 
 impl GitRules {
-    /// Rules that cannot be read do not count, as for Git, which warns of them itself.
+    /// Unreadable rules are skipped, as in Git, which warns about them itself.
     fn add(weaker: Option<Rc<GitRules>>, file: &Path, cut: usize, faults: &mut Vec<Error>) -> Option<Rc<GitRules>> {
         let text = document::read(file, LARGEST).ok().flatten().unwrap_or_default();
         let patterns = Patterns::parse(&text).unwrap_or_else(|why| {
@@ -123,17 +123,17 @@ impl GitRules {
     }
 }
 
-/// A pipeline of DVC, or one of its pointers to data.
+/// Is it a DVC pipeline, or a DVC pointer to data?
 pub(super) fn is_of_dvc(name: &str) -> bool {
     name == DVC_FILE || name.strip_suffix(".dvc").is_some_and(|data| !data.is_empty())
 }
 
 impl Walk<'_> {
-    /// Walks the folder `start`, whose own rules do not count yet.
+    /// Walks the folder `start`, whose own rules are not loaded yet.
     fn all(&mut self, start: Folder) -> Result<()> {
         let deepest = DEEPEST + 1 - self.repo.project_root.parts().count().min(DEEPEST);
         let mut entries = WalkDir::new(self.repo.top.join(&start.path)).max_depth(deepest).into_iter();
-        // The folders from the start down to the entry's own.
+        // The folders from the start down to the folder of the entry.
         let mut open = vec![self.enter(start.path, start.rules)?];
         while let Some(entry) = entries.next() {
             let entry = match entry {
@@ -202,7 +202,7 @@ impl Walk<'_> {
     fn unreadable(&mut self, e: walkdir::Error) {
         let path = e.path().and_then(|p| p.strip_prefix(&self.repo.top).ok()).unwrap_or(Path::new(".")).to_path_buf();
         let cause: std::io::Error = e.into();
-        // Gone since its parent was listed.
+        // Deleted since its parent was listed.
         if !matches!(cause.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) {
             self.found.unreadable.push(Error::io("read the folder", path, cause));
         }
@@ -218,8 +218,8 @@ impl Walk<'_> {
     }
 }
 
-/// Git's and lockstep's own folders, the root of another repository, the root of another project. A `.lockstep` makes a
-/// repository outside Git alone.
+/// Is it Git's or lockstep's own folder, the root of another repository, or the root of another project? A `.lockstep`
+/// makes a repository only outside Git.
 pub fn is_foreign(folder: &Path, in_git: bool) -> bool {
     folder.ends_with(".git")
         || folder.ends_with(".lockstep")
@@ -279,7 +279,7 @@ mod tests {
         assert_eq!(discover(&Repo::discover(&top).unwrap(), &[]).unwrap().dvc.len(), 1);
     }
 
-    /// What `git check-ignore` says of each file is what the walk does.
+    /// The walk agrees with `git check-ignore` for each file.
     #[test]
     fn as_git_ignores() {
         let (_dir, top) = repository();

@@ -1,7 +1,7 @@
 //! One commit: its files, read from Git's objects.
 //!
-//! Git's repositories come from anywhere, so nothing here trusts them: links are followed only inside of the commit and
-//! only so often, and an object is asked for its size before it is read into memory.
+//! Repositories are untrusted: symlinks are followed only inside the commit and a limited number of times, and the size
+//! of an object is checked before it is read into memory.
 
 use std::fmt;
 use std::rc::Rc;
@@ -14,13 +14,14 @@ use crate::git::history::{History, unreadable};
 use crate::git::id::GitId;
 use crate::path::RepoPath;
 
-/// No file of Git is read that is larger.
+/// The size limit for a file from Git.
 pub const LARGEST: u64 = 256 << 20;
-/// How many symlinks one path may lead over, as the kernel has it.
+/// The largest number of symlinks on one path, as in the kernel.
 const MOST_LINKS: usize = 40;
-/// So many trees are remembered: those of one commit are asked for again and again, and most of the next are the same.
+/// The number of cached trees: those of one commit are read again and again, and most of the next commit are the same.
 pub(in crate::git) const REMEMBERED: usize = 4096;
 
+/// A commit whose files can be read.
 #[derive(Clone)]
 pub struct Commit {
     pub id: GitId,
@@ -28,13 +29,14 @@ pub struct Commit {
     pub(in crate::git) history: History,
 }
 
+/// The kind of an entry of a commit's folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EntryKind {
     File,
     Executable,
     Symlink,
     Folder,
-    /// Another repository; its files are not in this one.
+    /// Another repository; its files are not part of this one.
     Submodule,
 }
 
@@ -46,9 +48,9 @@ pub struct TreeEntry {
     pub id: GitId,
 }
 
-/// Who made a commit, when and why.
+/// Author, date and subject of a commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct About {
+pub struct CommitInfo {
     /// `Name <mail>`
     pub author: String,
     /// Seconds since 1970, of the committer.
@@ -58,23 +60,25 @@ pub struct About {
 }
 
 impl Commit {
-    pub fn about(&self) -> Result<About> {
+    /// Author, date and subject.
+    pub fn info(&self) -> Result<CommitInfo> {
         let commit = self.history.0.repo.find_commit(self.id.0).map_err(unreadable)?;
         let author = commit.author().map_err(unreadable)?.trim();
         let time = commit.time().map_err(unreadable)?.seconds;
         let subject = commit.message_raw_sloppy().lines().next().unwrap_or_default();
-        Ok(About {
+        Ok(CommitInfo {
             author: format!("{} <{}>", author.name.to_str_lossy(), author.email.to_str_lossy()),
             time,
             subject: subject.to_str_lossy().into_owned(),
         })
     }
 
+    /// The history from which the commit was read.
     pub fn history(&self) -> &History {
         &self.history
     }
 
-    /// What is at a path, over symlinks that stay inside of the commit. `None` if there is nothing.
+    /// The entry at a path, through symlinks that stay inside the commit. `None` if there is none.
     pub fn find(&self, path: &RepoPath) -> Result<Option<(EntryKind, GitId)>> {
         let mut path = path.clone();
         for _ in 0..MOST_LINKS {
@@ -86,7 +90,7 @@ impl Commit {
         Err(Error::usage(format!("{path} leads over too many symlinks in the commit {}", self.id.short())))
     }
 
-    /// Goes down to a path, or to the first symlink on the way.
+    /// Descends to a path, or to the first symlink on the way.
     fn step(&self, path: &RepoPath) -> Result<Step> {
         let mut folder = self.tree;
         let mut at = RepoPath::root();
@@ -100,7 +104,7 @@ impl Commit {
                     let text = self.history.blob(entry.id)?;
                     let text = text.to_str_lossy();
                     let rest = parts[n + 1..].join("/");
-                    // Absolute ones and those that leave the repository lead to nothing that a commit has.
+                    // Absolute links and those that leave the repository lead to no file of a commit.
                     let to = at.join(&text).and_then(|to| to.join(&rest));
                     return Ok(to.map_or(Step::Found(None), Step::Linked));
                 }
@@ -167,6 +171,7 @@ impl History {
         Ok(std::mem::take(&mut object.data))
     }
 
+    /// The size of a blob in bytes, without reading it.
     pub fn blob_size(&self, id: GitId) -> Result<u64> {
         Ok(self.0.repo.find_header(id.0).map_err(absent)?.size())
     }
@@ -216,7 +221,7 @@ pub(in crate::git) fn entries(tree: &[u8], hash: gix::hash::Kind) -> Result<Vec<
     Ok(entries)
 }
 
-/// An object that a partial or a damaged clone lacks.
+/// The error for an object that a partial or a damaged clone lacks.
 pub(in crate::git) fn absent(cause: impl fmt::Display) -> Error {
     Error::missing("an object of Git is not in this clone")
         .because(cause)
@@ -279,7 +284,7 @@ mod tests {
         assert!(read("loop1").unwrap_err().message.contains("too many symlinks"));
         let names: Vec<_> = commit.list(&p("a")).unwrap().unwrap().iter().map(|e| (e.name.clone(), e.kind)).collect();
         assert_eq!(names, [(b"b".to_vec(), EntryKind::Folder), (b"to-folder".to_vec(), EntryKind::Symlink)]);
-        let about = commit.about().unwrap();
+        let about = commit.info().unwrap();
         assert_eq!((about.author.as_str(), about.subject.as_str()), ("t <t@example.org>", "x"));
     }
 }

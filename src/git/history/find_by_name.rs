@@ -1,7 +1,7 @@
-//! All files of one name, in whatever folder: of commits, and on disk.
+//! Finds all files of one name, in any folder: in commits, and on disk.
 //!
-//! For those who must not overlook one. Rules of what is ignored, and what a pipeline says of its outputs, do not count
-//! here. Other repositories inside of this one are passed over: they look after their own.
+//! For callers that must not miss one: ignore rules and the outputs of pipelines do not apply here. Nested repositories
+//! are skipped: they are handled on their own.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -14,11 +14,11 @@ use crate::git::id::GitId;
 use crate::git::repo::{OWN_FOLDER, Repo};
 use crate::path::RepoPath;
 
-/// Folders in folders, as Git itself has it (`core.maxTreeDepth`).
+/// The largest depth of folders, as in Git (`core.maxTreeDepth`).
 const DEEPEST: usize = 2048;
 
-/// Finds the files of a name in any number of commits; a tree that many of them share is read once.
-pub struct Named {
+/// Finds the files of a name in any number of commits; reads a tree that several of them share once.
+pub struct FilesByName {
     history: History,
     name: &'static str,
     below: HashMap<gix::ObjectId, Rc<Vec<Hit>>>,
@@ -26,19 +26,21 @@ pub struct Named {
 
 #[derive(Clone)]
 struct Hit {
-    /// From the folder that was asked about.
+    /// Relative to the folder of the query.
     path: String,
     kind: EntryKind,
     id: GitId,
 }
 
-impl Named {
-    pub fn new(history: &History, name: &'static str) -> Named {
-        Named { history: history.clone(), name, below: HashMap::new() }
+impl FilesByName {
+    /// Searches for files with the name `name`.
+    pub fn new(history: &History, name: &'static str) -> FilesByName {
+        FilesByName { history: history.clone(), name, below: HashMap::new() }
     }
 
-    /// In a partial clone, gets what [`Named::at`] reads of these commits and what it finds, with two requests.
-    pub fn fetch_ahead(&mut self, commits: &[Commit]) -> Result<()> {
+    /// In a partial clone, fetches the objects that [`FilesByName::find_in_commit`] reads of these commits, and the files
+    /// found, with two requests.
+    pub fn prefetch(&mut self, commits: &[Commit]) -> Result<()> {
         if !self.history.0.is_partial {
             return Ok(());
         }
@@ -53,7 +55,7 @@ impl Named {
     }
 
     /// Paths and blobs in a commit.
-    pub fn at(&mut self, commit: &Commit) -> Result<Vec<(RepoPath, GitId)>> {
+    pub fn find_in_commit(&mut self, commit: &Commit) -> Result<Vec<(RepoPath, GitId)>> {
         let hits = self.below(commit.tree, 0)?;
         let mut found = Vec::with_capacity(hits.len());
         for hit in hits.iter() {
@@ -70,8 +72,8 @@ impl Named {
         Ok(found)
     }
 
-    /// Paths and blobs in a tree, from there; a symlink is not followed, and its text is the blob.
-    pub fn in_tree(&mut self, tree: GitId) -> Result<Vec<(String, GitId)>> {
+    /// Paths and blobs in a tree, relative to it; a symlink is not followed, and its text is the blob.
+    pub fn find_in_tree(&mut self, tree: GitId) -> Result<Vec<(String, GitId)>> {
         Ok(self.below(tree.0, 0)?.iter().map(|hit| (hit.path.clone(), hit.id)).collect())
     }
 
@@ -102,14 +104,14 @@ impl Named {
 }
 
 impl Repo {
-    /// Is this Git's own folder, of whatever name? One that a variable names may lie among the files.
+    /// Is this Git's own folder, of any name? One that a variable names may be in the worktree.
     pub(in crate::git) fn is_git_folder(&self, folder: &Path) -> bool {
         self.is_named && [&self.git_dir, &self.common_dir].into_iter().flatten().any(|git| git == folder)
     }
 
-    /// The files of a name in the worktree, tracked or not; none if the worktree is not there.
+    /// The files of a name in the worktree, tracked or not; none if the worktree does not exist.
     ///
-    /// Errors: a folder that cannot be read.
+    /// Errors: a folder cannot be read.
     pub fn files_named(&self, name: &str) -> Result<Vec<RepoPath>> {
         let mut found = Vec::new();
         if !self.top.is_dir() || self.is_bare() {
@@ -124,7 +126,7 @@ impl Repo {
         for entry in walk {
             let entry = match entry {
                 Ok(entry) => entry,
-                // What went meanwhile is not there.
+                // Deleted during the walk.
                 Err(e) if e.io_error().is_some_and(|e| e.kind() == std::io::ErrorKind::NotFound) => continue,
                 Err(e) => {
                     let path = e.path().unwrap_or(&self.top).to_path_buf();
@@ -160,8 +162,8 @@ mod tests {
             "a/b/x.lock a/x.lock ignored/x.lock x.lock x.lock.d/x.lock"
         );
         let history = repo.history().unwrap();
-        let mut named = Named::new(&history, "x.lock");
-        let at = named.at(&repo.resolve("HEAD").unwrap()).unwrap();
+        let mut named = FilesByName::new(&history, "x.lock");
+        let at = named.find_in_commit(&repo.resolve("HEAD").unwrap()).unwrap();
         let paths: Vec<RepoPath> = at.iter().map(|(p, _)| p.clone()).collect();
         assert_eq!(names(&paths), "a/b/x.lock a/x.lock x.lock x.lock.d/x.lock");
         assert_eq!(history.blob(at[1].1).unwrap(), b"1");
@@ -180,6 +182,6 @@ mod tests {
             assert_eq!(tops, [top.clone(), linked.clone()]);
             assert_eq!(all[1].git_dir, Repo::discover(&linked).unwrap().git_dir);
         }
-        assert_eq!(Repo::of_home(&dir.path().join("gone/.git")).unwrap_err().kind, Kind::Missing);
+        assert_eq!(Repo::open_home(&dir.path().join("gone/.git")).unwrap_err().kind, Kind::Missing);
     }
 }

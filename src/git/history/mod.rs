@@ -1,7 +1,7 @@
-//! Any revision without checking it out: what a name stands for, and which commits there are.
+//! Reads any revision without checking it out: resolves names, and lists commits.
 //!
-//! [`History`] is an open handle on Git's objects. Objects never change, so trees that were read are remembered: in a
-//! long history nearly all subtrees are equal from commit to commit. One handle belongs to one thread.
+//! [`History`] is an open handle on Git's objects. Objects never change, so trees are cached: in a long history nearly
+//! all subtrees are equal from commit to commit. One handle belongs to one thread.
 
 pub(super) mod commit;
 pub(super) mod find_by_name;
@@ -30,18 +30,18 @@ use crate::path::RepoPath;
 use crate::shell::word;
 use crate::tag::{self, Asked, ModelTag};
 use commit::{Commit, TreeEntry};
-use model_revision::{Answer, is_word};
+use model_revision::{RegistryAnswer, is_word};
 use refs::store::{Ref, RefTable, broken_ref};
 use replacements::Grafts;
 use signature::Signature;
-use special::Special;
+use special::DiscoveryFile;
 
-/// Trees and commits that gix keeps decoded; reading a commit twice is what walking and then asking costs.
+/// The size of gix's cache of decoded trees and commits: walking a history and then reading it reads each commit twice.
 const OBJECT_CACHE: usize = 32 << 20;
-/// What objects of packs are deltas of, kept decoded: chains are up to 50 long, and neighbours in history share them.
+/// The size of the cache of delta bases: chains are up to 50 long, and neighbours in history share them.
 pub(super) const DELTA_CACHE: usize = 64 << 20;
 
-/// So many tags of tags are followed.
+/// The largest number of nested tags that are followed.
 const MOST_TAGS: usize = 64;
 
 /// Git's objects and refs, open for reading. Cheap to clone.
@@ -50,7 +50,7 @@ pub struct History(pub(super) Rc<Inner>);
 
 pub(super) struct Inner {
     pub repo: gix::Repository,
-    /// Where names of models are looked for first.
+    /// The folder where names of models are looked up first.
     pub folder: RepoPath,
     pub require_signed: bool,
     /// See [`Repo::is_other`].
@@ -60,45 +60,45 @@ pub(super) struct Inner {
     /// See [`Repo`].
     pub objects_elsewhere: Option<&'static str>,
     pub ref_storage: RefStorage,
-    /// The refs, where they are not in files.
+    /// The refs, if they are not stored in files.
     pub ref_table: OnceCell<Rc<RefTable>>,
-    /// Does Git get objects that are not here from a remote?
+    /// Does Git fetch missing objects from a remote?
     pub is_partial: bool,
-    /// Git's own summary of commits, if it wrote one: it knows their trees without their being read.
+    /// Git's commit graph, if there is one: it holds the trees of commits, so that commits need not be read.
     pub graph: Option<gix::commitgraph::Graph>,
-    /// Where objects lie; see [`crate::git::history::prefetch`].
+    /// The positions of objects in packs; see [`crate::git::history::prefetch`].
     pub packs: OnceCell<Vec<gix::odb::pack::index::File>>,
     pub trees: RefCell<HashMap<gix::ObjectId, Rc<Vec<TreeEntry>>>>,
-    /// What is special below a tree; see [`Commit::discover`].
-    pub special: RefCell<HashMap<gix::ObjectId, Rc<Vec<Special>>>>,
-    /// New parents of commits, if this is the history [as Git shows it](Repo::histories).
+    /// The relevant files below a tree; see [`Commit::discover`].
+    pub special: RefCell<HashMap<gix::ObjectId, Rc<Vec<DiscoveryFile>>>>,
+    /// Replaced parents of commits, if this is the history [as Git shows it](Repo::histories).
     pub grafts: Option<Grafts>,
 }
 
-/// A commit that a command is about, and what it is called.
+/// A selected commit with its display names.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Chosen {
+pub struct SelectedCommit {
     pub id: GitId,
     /// As the user wrote it, or branches and tags, or the short id; never empty.
     pub names: Vec<String>,
 }
 
-/// Which commits a command is about.
+/// The commits that a command selects.
 #[derive(Clone, Debug, Default)]
-pub struct Which {
+pub struct CommitSelection {
     pub revs: Vec<String>,
     /// The tips of all local branches.
     pub all_branches: bool,
-    /// What all tags point to.
+    /// The targets of all tags.
     pub all_tags: bool,
-    /// Everything that can be reached from branches (of remotes, too), tags and `HEAD`.
+    /// All commits reachable from branches (also those of remotes), tags and `HEAD`.
     pub all_commits: bool,
-    /// With `revs`: so many commits from each one backwards.
+    /// With `revs`: this many commits backwards from each one.
     pub number: Option<usize>,
 }
 
-impl Which {
-    /// Is any commit asked for, or is this about the workspace alone?
+impl CommitSelection {
+    /// Is no commit selected, so that the command uses the workspace?
     pub fn is_empty(&self) -> bool {
         self.revs.is_empty() && !self.all_branches && !self.all_tags && !self.all_commits
     }
@@ -112,22 +112,22 @@ impl Repo {
         self.history_from(&RepoPath::root())
     }
 
-    /// The same, as seen from a folder: there a model is called by its name alone. Commits are as Git shows them, with
-    /// what the user replaced ([`Repo::histories`]), unless signatures are required.
+    /// The same, as seen from a folder: there the name of a model needs no folder. Commits are as Git shows them, with
+    /// the user's replacements ([`Repo::histories`]), unless signatures are required.
     pub fn history_from(&self, folder: &RepoPath) -> Result<History> {
         let Some(repo) = self.open()? else {
             return Err(Error::usage("there is no history here: this project is not in a Git repository")
                 .hint("git init — makes one"));
         };
         let plain = self.history_of(repo, folder, None)?;
-        // A signature covers ids; and what another repository replaced is its own affair.
+        // A signature covers ids; and replacements of another repository must not apply here.
         if self.require_signed || self.is_other {
             return Ok(plain);
         }
         Ok(self.shown_history(&plain)?.unwrap_or(plain))
     }
 
-    /// Objects as their ids name them: what a tag says, and whether it is signed, is about the tag itself.
+    /// Objects without replacements: the text of a tag and its signature are about the tag object itself.
     pub fn plain_history(&self) -> Result<History> {
         match self.open()? {
             Some(repo) => self.history_of(repo, &RepoPath::root(), None),
@@ -166,32 +166,32 @@ impl Repo {
         })))
     }
 
-    /// The commit that a revision stands for; see [`History::resolve`].
+    /// Resolves a revision to a commit; see [`History::resolve`].
     pub fn resolve(&self, revision: &str) -> Result<Commit> {
         self.history()?.resolve(revision)
     }
 }
 
 impl History {
-    /// The commit that a revision stands for: all that `git rev-parse` takes (branches, tags, `HEAD~3`, short ids,
+    /// Resolves a revision to a commit: all that `git rev-parse` accepts (branches, tags, `HEAD~3`, short ids,
     /// `main^{/words}`), model versions `digits@v1.2.0` and labels `digits#prod` (by [`tag::fold`]), with a folder as
-    /// `models/a:digits@v1.2.0`, which may be left out as everywhere (see [`tag::meant`]).
+    /// `models/a:digits@v1.2.0`, which may be omitted as everywhere (see [`tag::meant`]).
     ///
-    /// Errors: [`Kind::Missing`] with what may have been meant.
+    /// Errors: [`Kind::Missing`] with suggestions.
     pub fn resolve(&self, revision: &str) -> Result<Commit> {
-        // `@` and `#` mean something in Git's grammar in some places; a tag comes first.
+        // `@` and `#` have a meaning in Git's grammar in some places; a tag has precedence.
         let full = revision.strip_prefix("refs/").unwrap_or(revision);
         let tag = || self.tagged(full.strip_prefix("tags/").unwrap_or(full));
         let asked = revision.parse::<Asked>().ok().filter(|_| revision.contains(['@', '#']));
         let model = asked.as_ref().map(|asked| self.answer(asked));
         let commit = match model {
-            Some(Ok(Answer::Tags(tags))) => {
+            Some(Ok(RegistryAnswer::Tags(tags))) => {
                 let commits = tags.iter().map(|tag| self.tagged(tag)).collect::<Result<Vec<_>>>()?;
                 commits.into_iter().next().flatten()
             }
-            Some(Ok(Answer::Ended)) => None,
-            Some(Ok(Answer::Unknown)) | None if revision.contains(['@', '#']) => tag()?,
-            // Several folders have one, and a tag of the very name tells which.
+            Some(Ok(RegistryAnswer::Ended)) => None,
+            Some(Ok(RegistryAnswer::Unknown)) | None if revision.contains(['@', '#']) => tag()?,
+            // Several folders have such a model, and a tag of the exact name decides.
             Some(Err(error)) => Some(tag()?.ok_or(error)?),
             _ => None,
         };
@@ -204,12 +204,12 @@ impl History {
                     let name = &asked.name;
                     return Err(self.unknown(revision, format!("no version of {name} has the label {label}")));
                 }
-                // A branch may have the name of a version, and no signature.
+                // A branch may have the name of a version, without a signature.
                 tag::Which::Version(version) if self.0.require_signed => {
                     let name = &asked.name;
                     return Err(self.unknown(revision, format!("no tag says that {name} has a version {version}")));
                 }
-                // It may be Git's own: a branch `a#1`, `main@{1}`.
+                // It may be Git's own syntax: a branch `a#1`, `main@{1}`.
                 _ => {}
             }
         }
@@ -222,8 +222,8 @@ impl History {
         self.commit_of(id, revision)
     }
 
-    /// Refuses a revision in Git's grammar that begins at a version or a label without a good signature. `reference` is
-    /// the ref that Git found at its beginning; it may be a branch of the name.
+    /// Refuses a revision in Git's grammar that begins with a version or a label without a good signature. `reference`
+    /// is the ref that Git found at its beginning; it may be a branch of that name.
     fn require_signed(&self, revision: &str, id: gix::ObjectId, reference: Option<&str>) -> Result<()> {
         let is_tag = |name: &&str| name.parse::<ModelTag>().is_ok();
         if let Some(tag) = reference.and_then(|name| name.strip_prefix("refs/tags/")).filter(is_tag) {
@@ -261,8 +261,8 @@ impl History {
         self.commit_of(id.0, &id.short())
     }
 
-    /// The commits that a command is about, each once, in the order asked for; of everything the newest first.
-    pub fn choose(&self, which: &Which) -> Result<Vec<Chosen>> {
+    /// The selected commits, each once, in the order of the arguments; of everything the newest first.
+    pub fn select_commits(&self, which: &CommitSelection) -> Result<Vec<SelectedCommit>> {
         let mut chosen = Choice::default();
         for rev in &which.revs {
             let first = self.resolve(rev)?;
@@ -295,8 +295,7 @@ impl History {
         Ok(chosen.done())
     }
 
-    /// The branches or tags below a prefix with the commits that they lead to, by name. Tags of trees and blobs are
-    /// left out.
+    /// The branches or tags below a prefix and their commits, by name. Omits tags of trees and blobs.
     pub fn names(&self, prefix: &str) -> Result<Vec<(String, GitId)>> {
         let mut found = Vec::new();
         for reference in self.readable_refs(prefix)? {
@@ -328,7 +327,7 @@ impl History {
         Ok(ids)
     }
 
-    /// Where a tag of this very name leads.
+    /// The commit of a tag with this exact name.
     fn tagged(&self, name: &str) -> Result<Option<Commit>> {
         let of_model = name.parse::<ModelTag>().is_ok();
         let name = format!("refs/tags/{name}");
@@ -345,7 +344,7 @@ impl History {
         self.commit_of(reference.peeled, &name).map(Some)
     }
 
-    /// What a tag leads to, over tags of tags.
+    /// Follows nested tags to the object that is not a tag.
     pub(super) fn peel(&self, mut id: gix::ObjectId) -> Result<gix::ObjectId> {
         for _ in 0..MOST_TAGS {
             if self.0.repo.find_header(id).map_err(unreadable)?.kind() != gix::object::Kind::Tag {
@@ -359,8 +358,8 @@ impl History {
         Err(unreadable(format!("{id} is a tag of a tag, more than {MOST_TAGS} times")))
     }
 
-    /// Refuses an object of another repository with other content than its id says, where signatures are required: they
-    /// cover ids alone. Git has checked what it fetched, but never what lies in somebody's folder.
+    /// Refuses an object of another repository whose content does not match its id, where signatures are required: they
+    /// cover only ids. Git has checked fetched objects, but never the objects of a repository on disk.
     pub(super) fn check_content(&self, id: gix::ObjectId, kind: gix::object::Kind, data: &[u8]) -> Result<()> {
         let is_checked = self.0.is_other && self.0.require_signed;
         if !is_checked || gix::objs::compute_hash(id.kind(), kind, data).is_ok_and(|hash| hash == id) {
@@ -385,9 +384,10 @@ impl History {
         Ok(Commit { id: GitId(commit.id), tree, history: self.clone() })
     }
 
-    /// The refs below a prefix without broken ones: they are Git's business, and no reason to refuse all others.
+    /// The refs below a prefix without broken ones: those are for Git to report, and no reason to refuse all others.
     ///
-    /// Errors: a ref leads to nothing in the repository's own folder, and Git may read its object from another one.
+    /// Errors: a ref leads to an object that the repository's own folder lacks, while Git may read objects from another
+    /// folder.
     pub(super) fn readable_refs(&self, prefix: &str) -> Result<Vec<Ref>> {
         let refs = self.read_refs(prefix)?;
         if self.0.objects_elsewhere.is_none() {
@@ -412,7 +412,7 @@ impl History {
             .hint(format!("or name its folder in {objects}/info/alternates"))
     }
 
-    /// What is not there, with what may have been meant.
+    /// The error for an unknown revision, with suggestions.
     fn unknown(&self, revision: &str, message: String) -> Error {
         let mut error = Error::missing(message);
         if self.0.objects_elsewhere.is_some() {
@@ -440,13 +440,13 @@ impl History {
     }
 }
 
-/// Where the name ends that a revision of Git's grammar begins with.
+/// The name at the beginning of a revision in Git's grammar.
 pub(super) fn head_of(revision: &str) -> &str {
     let end = [revision.find(['^', '~', ':']), revision.find("@{")].into_iter().flatten().min();
     &revision[..end.unwrap_or(revision.len())]
 }
 
-/// Commits of one second, otherwise in the order given: no parent before its child.
+/// Orders commits of the same second: no parent before its child, otherwise in the order given.
 fn children_first(commits: &[(gix::ObjectId, &[gix::ObjectId])]) -> Vec<gix::ObjectId> {
     if let [(only, _)] = commits {
         return vec![*only];
@@ -480,17 +480,17 @@ pub(super) fn unreadable(cause: impl std::fmt::Display) -> Error {
     Error::new(Kind::Io, "cannot read the Git repository").because(cause)
 }
 
-/// Commits in the order in which they were named first.
+/// Commits in the order in which they were first selected.
 #[derive(Default)]
 struct Choice {
-    found: Vec<Chosen>,
+    found: Vec<SelectedCommit>,
     at: HashMap<GitId, usize>,
 }
 
 impl Choice {
     fn add(&mut self, id: GitId, name: Option<&str>) {
         let at = *self.at.entry(id).or_insert_with(|| {
-            self.found.push(Chosen { id, names: Vec::new() });
+            self.found.push(SelectedCommit { id, names: Vec::new() });
             self.found.len() - 1
         });
         let names = &mut self.found[at].names;
@@ -499,7 +499,7 @@ impl Choice {
         }
     }
 
-    fn done(mut self) -> Vec<Chosen> {
+    fn done(mut self) -> Vec<SelectedCommit> {
         for one in self.found.iter_mut().filter(|c| c.names.is_empty()) {
             one.names.push(one.id.short());
         }

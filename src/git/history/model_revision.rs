@@ -5,26 +5,26 @@ use crate::git::history::History;
 use crate::tag::fold::{Fact, fold};
 use crate::tag::{self, Asked, Label, ModelTag, block};
 
-/// What the registry says to a version or a label.
-pub(in crate::git) enum Answer {
-    /// The first leads to the commit; the answer rests on all of them.
+/// The registry's answer for a version or a label.
+pub(in crate::git) enum RegistryAnswer {
+    /// The first leads to the commit; the answer depends on all of them.
     Tags(Vec<String>),
     /// No version has the label any more.
     Ended,
-    /// No tag of a model speaks of it.
+    /// No tag of a model mentions it.
     Unknown,
 }
 
-/// May it be a label? A number is a counter.
+/// Can it be a label? A number is a counter.
 pub(in crate::git) fn is_word(label: &Label) -> bool {
     label.to_string().parse::<u64>().is_err()
 }
 
 impl History {
-    /// What the registry knows of a version or a label.
+    /// Looks up a version or a label in the registry.
     ///
     /// Errors: several folders have such a model.
-    pub(in crate::git) fn answer(&self, asked: &Asked) -> Result<Answer> {
+    pub(in crate::git) fn answer(&self, asked: &Asked) -> Result<RegistryAnswer> {
         let parsed = |name: &str| name.strip_prefix("refs/tags/").unwrap_or(name).parse::<ModelTag>().ok();
         let refs = self.readable_refs("refs/tags/")?.into_iter();
         let tags: Vec<_> = refs.filter_map(|tag| Some((parsed(&tag.name)?, tag))).collect();
@@ -40,22 +40,22 @@ impl History {
             };
             facts.push(Fact { tag: tag.name, action: parsed.action, commit: tag.commit, time, noted });
         }
-        let committed = |commit| self.commit(commit).and_then(|commit| commit.about()).ok().map(|about| about.time);
+        let committed = |commit| self.commit(commit).and_then(|commit| commit.info()).ok().map(|about| about.time);
         let state = fold(&facts, &committed);
-        let names = |events: &[usize]| Answer::Tags(events.iter().map(|at| facts[*at].tag.clone()).collect());
+        let names = |events: &[usize]| RegistryAnswer::Tags(events.iter().map(|at| facts[*at].tag.clone()).collect());
         Ok(match &asked.which {
-            tag::Which::Latest => Answer::Unknown,
+            tag::Which::Latest => RegistryAnswer::Unknown,
             tag::Which::Version(version) => match state.version(version).and_then(|numbered| numbered.registered) {
                 Some(event) => names(&[event]),
-                None => Answer::Unknown,
+                None => RegistryAnswer::Unknown,
             },
             tag::Which::Label(label) => match state.labels.get(label) {
                 Some(holders) if self.0.require_signed => names(&holders.support),
                 Some(holders) => names(&[holders.all[0].event]),
                 None if facts.iter().any(|fact| fact.time.is_some() && fact.action.label() == Some(label)) => {
-                    Answer::Ended
+                    RegistryAnswer::Ended
                 }
-                None => Answer::Unknown,
+                None => RegistryAnswer::Unknown,
             },
         })
     }

@@ -1,8 +1,8 @@
-//! Objects that a partial clone left out. Git gets one that it needs from where the clone is from, one request an object;
-//! here many come with one.
+//! Fetches the missing objects of a partial clone. Git fetches a missing object from the remote of the clone, with one
+//! request per object; this module fetches many with one request.
 //!
-//! A request runs programs that the repository's settings name, so it is made for the repository at hand and for lockstep's
-//! own clones alone: see [`Repo::fetches_missing`](crate::git::Repo).
+//! A request runs programs from the repository's settings, so it is made only for the current repository and for
+//! lockstep's own clones: see [`Repo::fetches_missing`](crate::git::Repo).
 
 use std::io::Write;
 use std::process::Stdio;
@@ -18,13 +18,13 @@ use crate::git::program::question;
 use crate::shell::word;
 
 impl History {
-    /// Has this clone only a part of its history? What older commits name is not known here, then.
+    /// Is the history of this clone truncated? Then older commits are unknown.
     pub fn is_shallow(&self) -> bool {
         self.0.repo.is_shallow().unwrap_or(true)
     }
 
-    /// Gets those of the objects that are not here, with what lies below trees but for the contents of files. Best effort:
-    /// what cannot be had is missing when it is read.
+    /// Fetches the missing objects of a list, with the subtrees of trees but without file contents. Best effort: an
+    /// object that cannot be fetched is an error when it is read.
     pub(in crate::git) fn fetch_missing(&self, ids: impl IntoIterator<Item = ObjectId>) {
         if !self.0.is_partial || !self.0.fetches_missing {
             return;
@@ -36,7 +36,7 @@ impl History {
             return;
         }
         let Some(remote) = self.promisor() else { return };
-        // As Git's own promisor-remote.c does it.
+        // As in Git's own promisor-remote.c.
         let mut command = question(self.0.repo.git_dir());
         command.args(["-c", "fetch.negotiationAlgorithm=noop", "-c", "maintenance.auto=false", "fetch", &remote]);
         command.args(["--quiet", "--no-tags", "--no-write-fetch-head", "--recurse-submodules=no"]);
@@ -45,13 +45,13 @@ impl History {
         let Ok(mut child) = piped else { return };
         if let Some(mut pipe) = child.stdin.take() {
             let lines: String = missing.iter().map(|id| format!("{id}\n")).collect();
-            // One that does not read fails on its own.
+            // If the program does not read, it fails on its own.
             let _ = pipe.write_all(lines.as_bytes());
         }
         let _ = child.wait();
     }
 
-    /// The remote that has what was left out.
+    /// The remote that has the missing objects.
     fn promisor(&self) -> Option<String> {
         let config = self.0.repo.config_snapshot();
         let named = config.string("extensions.partialClone").map(|name| name.to_str_lossy().into_owned());
@@ -60,7 +60,7 @@ impl History {
         named.or_else(|| remotes.find(is_promisor)).filter(|name| !name.starts_with('-'))
     }
 
-    /// An object that is not here, or was left out and cannot be had.
+    /// The error for an object that is missing, or was left out and cannot be fetched.
     pub(in crate::git) fn left_out(&self, what: &str, id: GitId) -> Error {
         let error = self.because_of_objects_elsewhere(absent(format!("{what} {id}")));
         if !self.0.is_partial || self.0.fetches_missing {
@@ -73,7 +73,7 @@ impl History {
         ))
     }
 
-    /// Gets an object that was left out, alone.
+    /// Fetches a single missing object.
     pub(in crate::git) fn require(&self, what: &str, id: ObjectId) -> Result<()> {
         if self.0.repo.has_object(id) {
             return Ok(());
@@ -86,10 +86,10 @@ impl History {
 #[cfg(test)]
 mod tests {
     use crate::git::testing::{commit_all, git, repository, write};
-    use crate::git::{Commit, Named, Repo, Which};
+    use crate::git::{Commit, CommitSelection, FilesByName, Repo};
     use crate::path::RepoPath;
 
-    /// Blobs and trees that were left out come with one request for all commits.
+    /// One request fetches the missing blobs and trees of all commits.
     #[test]
     fn a_partial_clone_gets_many_objects_at_once() {
         let (dir, top) = repository();
@@ -108,18 +108,19 @@ mod tests {
             let before = packs();
             let repo = Repo::discover(&clone).unwrap();
             let history = repo.history().unwrap();
-            let all = history.choose(&Which { all_commits: true, ..Which::default() }).unwrap();
+            let all =
+                history.select_commits(&CommitSelection { all_commits: true, ..CommitSelection::default() }).unwrap();
             let commits: Vec<Commit> = all.iter().map(|one| history.commit(one.id).unwrap()).collect();
             assert_eq!(commits.len(), 5);
-            let mut named = Named::new(&history, "x.lock");
-            named.fetch_ahead(&commits).unwrap();
+            let mut named = FilesByName::new(&history, "x.lock");
+            named.prefetch(&commits).unwrap();
             let fetched = packs();
-            let files: Vec<_> = commits.iter().flat_map(|commit| named.at(commit).unwrap()).collect();
+            let files: Vec<_> = commits.iter().flat_map(|commit| named.find_in_commit(commit).unwrap()).collect();
             let texts: Vec<_> = files.iter().map(|(_, id)| history.blob(*id).unwrap()).collect();
             assert_eq!(texts, ["4", "3", "2", "1", "0"].map(|text| text.as_bytes().to_vec()));
             assert_eq!(packs(), fetched, "{filter}");
             assert!(fetched > before);
-            // One alone comes, too.
+            // A single one is fetched, too.
             let other = RepoPath::root().join("other").unwrap();
             assert_eq!(commits[0].read(&other).unwrap().as_deref(), Some(&b"4"[..]));
         }

@@ -1,10 +1,10 @@
-//! Reading many objects of Git at once.
+//! Reads many of Git's objects at once.
 //!
-//! In a pack most trees are deltas of a neighbour in history, in chains of up to 50, and a chain may lead to newer objects
-//! or to older ones: `git gc` makes it one way, and takes over what a fetch or an import made the other way. Read in the
-//! order of history, an object may cost its whole chain, every time. Bases lie before what is made from them, though, so
-//! in the order of the pack each object costs one step. That is what is done here, by a few threads, each with a handle
-//! of its own.
+//! In a pack most trees are deltas of a neighbour in history, in chains of up to 50, and a chain may lead to newer
+//! objects or to older ones: `git gc` creates the one kind, and keeps the other kind from fetches and imports. Read in
+//! the order of history, each object may cost its whole chain. Bases come before their deltas in a pack, however, so in
+//! the order of the pack each object costs one step. This module reads in that order, on a few threads, each with its
+//! own handle.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -16,53 +16,53 @@ use crate::git::history::{DELTA_CACHE, History};
 use crate::git::id::GitId;
 use crate::git::repo::settings::open_at;
 
-/// A thread is worth its start for so many objects.
+/// The number of objects that is worth the start of a thread.
 const WORTH: usize = 128;
 const MOST_THREADS: usize = 4;
-/// So many bytes are read ahead at most; the rest is read when it is needed.
+/// The limit of bytes read ahead; the rest is read on demand.
 const MOST_BYTES: usize = 32 << 20;
-/// In more packs than that an object is not looked for: a repository with that many was not packed for long, and its
-/// objects lie one by one or in small packs.
+/// Objects are not searched in more packs than this: a repository with that many was not packed for long, and its
+/// objects are loose or in small packs.
 const MOST_PACKS: usize = 20;
 
 impl History {
-    /// Reads the root trees of commits, which are then remembered. Best for up to [`super::commit::REMEMBERED`] of them.
-    pub fn trees_ahead(&self, commits: &[Commit]) {
+    /// Reads the root trees of commits into the cache. Best for up to [`super::commit::REMEMBERED`] of them.
+    pub fn prefetch_trees(&self, commits: &[Commit]) {
         let known = self.0.trees.borrow();
         let ids: Vec<gix::ObjectId> = commits.iter().map(|c| c.tree).filter(|id| !known.contains_key(id)).collect();
         drop(known);
-        let read = self.objects_ahead(ids, &|id, kind, data| match kind {
+        let read = self.prefetch_objects(ids, &|id, kind, data| match kind {
             gix::object::Kind::Tree => entries(&data, id.kind()).ok(),
             _ => None,
         });
         read.into_iter().for_each(|(id, entries)| drop(entries.map(|entries| self.remember(id, entries))));
     }
 
-    /// Reads blobs, and what is made of them. One that cannot be had or is too much is left out.
-    pub fn blobs_ahead<T: Send>(
+    /// Reads blobs and maps them with the closure. Skips blobs that cannot be read or exceed the limit.
+    pub fn prefetch_blobs<T: Send>(
         &self,
         ids: impl IntoIterator<Item = GitId>,
         make: &(dyn Fn(GitId, Vec<u8>) -> T + Sync),
     ) -> Vec<(GitId, T)> {
         let ids = ids.into_iter().map(|id| id.0).collect();
-        let read = self.objects_ahead(ids, &|id, kind, data| match kind {
+        let read = self.prefetch_objects(ids, &|id, kind, data| match kind {
             gix::object::Kind::Blob => Some(make(GitId(id), data)),
             _ => None,
         });
         read.into_iter().filter_map(|(id, made)| Some((GitId(id), made?))).collect()
     }
 
-    fn objects_ahead<T: Send>(
+    fn prefetch_objects<T: Send>(
         &self,
         ids: Vec<gix::ObjectId>,
         make: &(dyn Fn(gix::ObjectId, gix::object::Kind, Vec<u8>) -> T + Sync),
     ) -> Vec<(gix::ObjectId, T)> {
-        // Left to be read, and checked or replaced, one by one.
+        // These are read, and checked or replaced, one by one.
         if self.0.is_other && self.0.require_signed || self.0.grafts.is_some() {
             return Vec::new();
         }
         self.fetch_missing(ids.iter().copied());
-        let ids = self.by_place(ids);
+        let ids = self.in_pack_order(ids);
         let cores = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS);
         let threads = (ids.len() / WORTH).clamp(1, cores);
         let left = AtomicUsize::new(MOST_BYTES);
@@ -95,8 +95,8 @@ impl History {
         })
     }
 
-    /// Each id once, in the order in which they lie in packs; those that lie in none at the end.
-    fn by_place(&self, ids: Vec<gix::ObjectId>) -> Vec<gix::ObjectId> {
+    /// The ids without duplicates, in the order of packs; those of loose objects at the end.
+    fn in_pack_order(&self, ids: Vec<gix::ObjectId>) -> Vec<gix::ObjectId> {
         let packs = self.0.packs.get_or_init(|| self.packs());
         let place = |id: &gix::ObjectId| {
             let found = |(n, pack): (usize, &index::File)| Some((n, pack.pack_offset_at_index(pack.lookup(id)?)));
@@ -108,7 +108,7 @@ impl History {
         placed.into_iter().map(|(_, id)| id).collect()
     }
 
-    /// The indices of the packs here and of alternates, the largest first.
+    /// The indexes of the packs of the repository and its alternates, the largest first.
     fn packs(&self) -> Vec<index::File> {
         let store = self.0.repo.objects.store_ref();
         let mut folders = vec![store.path().to_path_buf()];
@@ -129,10 +129,10 @@ impl History {
 mod tests {
     use super::*;
     use crate::git::testing::{commit_all, git, repository, write};
-    use crate::git::{Repo, Which};
+    use crate::git::{CommitSelection, Repo};
     use std::fmt::Write;
 
-    /// What is read ahead is what is read one by one: from a pack of long chains and from loose objects.
+    /// Reading ahead returns the same as reading one by one: from a pack of long chains and from loose objects.
     #[test]
     fn ahead_is_the_same_only_sooner() {
         let (_dir, top) = repository();
@@ -149,18 +149,18 @@ mod tests {
         write(&top, &[("loose", "1")]);
         commit_all(&top, "loose");
         let repo = Repo::discover(&top).unwrap();
-        let all = Which { all_commits: true, ..Which::default() };
+        let all = CommitSelection { all_commits: true, ..CommitSelection::default() };
         let history = repo.history().unwrap();
-        let chosen = history.choose(&all).unwrap();
+        let chosen = history.select_commits(&all).unwrap();
         let commits: Vec<Commit> = chosen.iter().map(|one| history.commit(one.id).unwrap()).collect();
         assert_eq!(commits.len(), 601);
-        history.trees_ahead(&commits);
+        history.prefetch_trees(&commits);
         let other = repo.history().unwrap();
         let known = history.0.trees.borrow();
         assert!(commits.iter().all(|commit| *known[&commit.tree] == *other.tree(commit.tree).unwrap()));
         let files = known.values().flat_map(|entries| entries.iter().map(|entry| entry.id));
         let tree = GitId(commits[0].tree);
-        let read = history.blobs_ahead(files.chain([tree]), &|_, bytes| bytes);
+        let read = history.prefetch_blobs(files.chain([tree]), &|_, bytes| bytes);
         assert_eq!(read.len(), 601);
         assert!(read.iter().all(|(id, bytes)| *bytes == other.blob(*id).unwrap()));
         assert!(git(&top, &["count-objects", "-v"]).contains("packs: 1\n"));

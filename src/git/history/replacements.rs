@@ -1,8 +1,8 @@
-//! The history as Git shows it, where the user replaced parts of it: objects by `git replace` (`refs/replace/`), parents of
+//! The history as Git shows it, with the user's replacements: objects by `git replace` (`refs/replace/`), parents of
 //! commits by `info/grafts`.
 //!
-//! Where signatures are required, and in other repositories, every object is the one that its id names. What must not be
-//! lost counts both ways: see [`Repo::histories`].
+//! Where signatures are required, and in other repositories, replacements do not apply. Code that must not lose objects
+//! uses both views: see [`Repo::histories`].
 
 use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::path::Path;
@@ -18,18 +18,18 @@ use crate::git::repo::Repo;
 use crate::path::RepoPath;
 use crate::shell::word;
 
-/// Where replacements are stored; `GIT_REPLACE_REF_BASE` may name another place.
+/// Where replacements are stored; `GIT_REPLACE_REF_BASE` may name another prefix.
 const REPLACE: &str = "refs/replace/";
-/// Git follows so many replacements of replacements.
+/// The number of chained replacements that Git follows.
 const MOST_REPLACED: usize = 5;
 
-/// New parents of commits.
+/// Replaced parents of commits.
 pub(in crate::git) type Grafts = HashMap<ObjectId, Vec<ObjectId>>;
 
 impl Repo {
-    /// The history by its objects, and as Git shows it, if that is another one.
+    /// The history by its objects, and the history as Git shows it, if they differ.
     ///
-    /// Errors: refs that cannot be read whole.
+    /// Errors: refs cannot be read completely.
     pub fn histories(&self) -> Result<Vec<History>> {
         let Some(repo) = self.open()? else { return self.history().map(|history| vec![history]) };
         let plain = self.history_of(repo, &RepoPath::root(), None)?;
@@ -38,7 +38,7 @@ impl Repo {
         Ok([plain].into_iter().chain(shown).collect())
     }
 
-    /// What Git shows; `None` if that is what the objects say.
+    /// The history as Git shows it; `None` if there are no replacements.
     pub(in crate::git) fn shown_history(&self, plain: &History) -> Result<Option<History>> {
         let replaced = replacements(plain)?;
         let grafts = read_grafts(&plain.0.repo.common_dir().join("info/grafts"))?;
@@ -60,7 +60,7 @@ impl Repo {
 }
 
 impl History {
-    /// The commits that lead to `tips` where grafts count, the newest first.
+    /// The ancestors of `tips` with grafts applied, the newest first.
     pub(in crate::git) fn walk_grafts(
         &self,
         grafts: &Grafts,
@@ -96,7 +96,7 @@ impl History {
     }
 }
 
-/// Objects and what Git shows in their place.
+/// Replaced objects and their replacements.
 fn replacements(history: &History) -> Result<Vec<(ObjectId, ObjectId)>> {
     let base = history.0.repo.config_snapshot().string("gitoxide.objects.replaceRefBase");
     let base = base.map(|base| base.to_str_lossy().into_owned()).filter(|base| base != REPLACE);
@@ -105,7 +105,7 @@ fn replacements(history: &History) -> Result<Vec<(ObjectId, ObjectId)>> {
         for reference in history.read_refs(&prefix)? {
             let reference = reference?;
             let id = reference.name.strip_prefix(&prefix).and_then(|id| ObjectId::from_hex(id.as_bytes()).ok());
-            // Git passes over a name that is no id.
+            // Git skips a name that is not an id.
             id.map(|id| one.insert(id, reference.target));
         }
     }
@@ -130,11 +130,11 @@ fn read_grafts(file: &Path) -> Result<Grafts> {
     for line in bytes.lines().map(|line| line.trim()).filter(|line| !line.is_empty() && line[0] != b'#') {
         let ids: Result<Vec<ObjectId>, _> = line.fields().map(ObjectId::from_hex).collect();
         let Ok(ids) = ids else {
-            let what = format!("{} has a line that is no graft: {}", file.display(), line.to_str_lossy());
+            let what = format!("{} has a line that is not a graft: {}", file.display(), line.to_str_lossy());
             let file = file.display().to_string();
             return Err(Error::new(Kind::Io, what).hint(format!("correct it, or: rm {}", word(&file))));
         };
-        // Of two lines Git takes the last one.
+        // Of two lines for one commit Git takes the last one.
         ids.split_first().map(|(commit, parents)| grafts.insert(*commit, parents.to_vec()));
     }
     Ok(grafts)
@@ -197,6 +197,6 @@ mod tests {
         assert_eq!(reached(), [vec![two.clone(), one], vec![two.clone(), other.clone()]]);
         assert_eq!(repo.histories().unwrap()[1].resolve("HEAD~1").unwrap().id.hex(), other);
         std::fs::write(&grafts, format!("{two} {}\n", &other[..30])).unwrap();
-        assert!(repo.histories().err().unwrap().message.contains("no graft"));
+        assert!(repo.histories().err().unwrap().message.contains("not a graft"));
     }
 }

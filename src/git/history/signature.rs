@@ -1,22 +1,21 @@
-//! Whether the signature of a tag is good. Git decides, with the user's keys and settings: `git verify-tag --raw`, for
-//! OpenPGP, X.509 and SSH alike. Before that a tag has to speak for itself: the object under its id is the object that
-//! was read, and its own name is that of the ref that it is found under, since the
-//! signature of `digits@v1.0.0` says nothing of `digits@v2.0.0`.
+//! Verifies the signature of a tag. Git decides, with the user's keys and settings: `git verify-tag --raw`, for
+//! OpenPGP, X.509 and SSH alike. Before that, two checks: the object under the id is the object that was read, and the
+//! name inside the tag is the name of its ref, since the signature of `digits@v1.0.0` does not cover `digits@v2.0.0`.
 //!
-//! The settings of the clone at hand are the user's. Those of another repository could name the keys that count and the
-//! programs that verify, so a tag of another one is verified apart from it; see [`Apart`].
+//! The settings of the current clone belong to the user. Those of another repository could name the trusted keys and
+//! the programs that verify, so a tag of another repository is verified in isolation; see [`IsolatedRepo`].
 
 use std::process::Stdio;
 
 use crate::error::{Error, Kind, Result};
 use crate::git::history::History;
 use crate::git::id::GitId;
-use crate::git::program::isolated::Apart;
+use crate::git::program::isolated::IsolatedRepo;
 use crate::git::program::question;
 use crate::git::repo::Repo;
 use crate::shell::word;
 
-/// By what line the signature of a tag begins, as in Git's `gpg-interface.c`.
+/// The first lines of signatures of a tag, as in Git's `gpg-interface.c`.
 const BEGINNINGS: [&str; 4] = [
     "-----BEGIN PGP SIGNATURE-----",
     "-----BEGIN PGP MESSAGE-----",
@@ -24,54 +23,57 @@ const BEGINNINGS: [&str; 4] = [
     "-----BEGIN SSH SIGNATURE-----",
 ];
 
-/// What is known of a signature.
+/// The result of verifying a signature.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signature {
-    pub state: State,
+    pub state: SignatureState,
     /// The fingerprint or the number of the key, if the signature names one.
     pub key: Option<String>,
-    /// Whose key it is, as the user's keys say.
+    /// The owner of the key, according to the user's keys.
     pub signer: Option<String>,
     /// Why it is not good.
     pub why: Option<String>,
 }
 
+/// The verdict on a signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum SignatureState {
     Good,
     Bad,
-    /// It may be good; there is no key here to tell by.
+    /// It cannot be checked, because the key is missing here.
     UnknownKey,
-    /// There is none.
+    /// There is no signature.
     None,
-    /// It was not asked for, or the program that tells is missing.
+    /// It was not checked, or the program for checking is missing.
     NotChecked,
 }
 
-impl State {
+impl SignatureState {
+    /// The word in JSON and tables.
     pub fn word(self) -> &'static str {
         match self {
-            State::Good => "good",
-            State::Bad => "bad",
-            State::UnknownKey => "unknown key",
-            State::None => "none",
-            State::NotChecked => "not checked",
+            SignatureState::Good => "good",
+            SignatureState::Bad => "bad",
+            SignatureState::UnknownKey => "unknown key",
+            SignatureState::None => "none",
+            SignatureState::NotChecked => "not checked",
         }
     }
 }
 
 impl Signature {
-    fn without_key(state: State, why: Option<String>) -> Signature {
+    fn without_key(state: SignatureState, why: Option<String>) -> Signature {
         Signature { state, key: None, signer: None, why }
     }
 
-    /// What is known without asking Git.
+    /// The result without asking Git.
     pub fn unchecked(is_there: bool) -> Signature {
-        Signature::without_key(if is_there { State::NotChecked } else { State::None }, None)
+        Signature::without_key(if is_there { SignatureState::NotChecked } else { SignatureState::None }, None)
     }
 
+    /// Is it verified and good?
     pub fn is_good(&self) -> bool {
-        self.state == State::Good
+        self.state == SignatureState::Good
     }
 
     /// Refuses a tag whose signature is not good.
@@ -87,7 +89,7 @@ impl Signature {
     }
 }
 
-/// A tag object in two: what a signature covers, and the signature. As in Git, the last line that begins one counts.
+/// Splits a tag object into the signed text and the signature. As in Git, the last line that begins a signature counts.
 pub(in crate::git) fn split(object: &[u8]) -> (&[u8], Option<&[u8]>) {
     let mut at = 0;
     let mut found = None;
@@ -108,30 +110,30 @@ impl Repo {
     pub fn verify_tag(&self, name: &str, id: GitId) -> Signature {
         match self.plain_history() {
             Ok(history) => history.verify_tag(name, id),
-            Err(error) => Signature::without_key(State::NotChecked, Some(error.message)),
+            Err(error) => Signature::without_key(SignatureState::NotChecked, Some(error.message)),
         }
     }
 }
 
 impl History {
     pub(in crate::git) fn verify_tag(&self, name: &str, id: GitId) -> Signature {
-        let refused = |why: String| Signature::without_key(State::Bad, Some(why));
+        let refused = |why: String| Signature::without_key(SignatureState::Bad, Some(why));
         let Ok(object) = self.0.repo.find_object(id.0) else { return refused("the tag cannot be read".into()) };
         if split(&object.data).1.is_none() {
-            return Signature::without_key(State::None, None);
+            return Signature::without_key(SignatureState::None, None);
         }
         let hash = gix::objs::compute_hash(id.0.kind(), gix::object::Kind::Tag, &object.data);
         if object.kind != gix::object::Kind::Tag || hash.is_ok_and(|hash| hash != id.0) {
             return refused("the object in its place is not the one that its id names".into());
         }
-        match named(&object.data) {
+        match name_in_tag(&object.data) {
             Some(own) if own == name => {}
             Some(own) => return refused(format!("it is the signature of the tag {own}")),
             None => return refused("the tag has no name of its own".into()),
         }
-        let apart = match self.0.is_other.then(|| Apart::with_tag(&object.data, id.0.kind())).transpose() {
+        let apart = match self.0.is_other.then(|| IsolatedRepo::with_tag(&object.data, id.0.kind())).transpose() {
             Ok(apart) => apart,
-            Err(error) => return Signature::without_key(State::NotChecked, Some(error.message)),
+            Err(error) => return Signature::without_key(SignatureState::NotChecked, Some(error.message)),
         };
         let mut command = match &apart {
             Some(apart) => apart.git(),
@@ -140,28 +142,30 @@ impl History {
         command.args(["verify-tag", "--raw", &id.hex()]);
         command.env("LC_ALL", "C").stdout(Stdio::null()).stderr(Stdio::piped());
         match command.output() {
-            Ok(out) => judge(out.status.success(), &String::from_utf8_lossy(&out.stderr)),
-            Err(e) => Signature::without_key(State::NotChecked, Some(format!("the program git cannot be run: {e}"))),
+            Ok(out) => parse_verdict(out.status.success(), &String::from_utf8_lossy(&out.stderr)),
+            Err(e) => {
+                Signature::without_key(SignatureState::NotChecked, Some(format!("the program git cannot be run: {e}")))
+            }
         }
     }
 }
 
-/// The name that a tag object says it has.
-fn named(object: &[u8]) -> Option<String> {
+/// The name inside a tag object.
+fn name_in_tag(object: &[u8]) -> Option<String> {
     let header = object.split(|byte| *byte == b'\n').take_while(|line| !line.is_empty());
     let mut names = header.filter_map(|line| line.strip_prefix(b"tag "));
     let name = String::from_utf8(names.next()?.to_vec()).ok()?;
     names.next().is_none().then_some(name)
 }
 
-/// What `git verify-tag --raw` said: lines of GnuPG's protocol (`doc/DETAILS`, which gpgsm speaks as well), or those of
-/// `ssh-keygen -Y verify`. Its exit code alone makes a signature good.
-fn judge(is_fine: bool, said: &str) -> Signature {
+/// Parses the output of `git verify-tag --raw`: lines of GnuPG's protocol (`doc/DETAILS`, which gpgsm uses as well), or
+/// those of `ssh-keygen -Y verify`. Only the exit code makes a signature good.
+fn parse_verdict(is_fine: bool, said: &str) -> Signature {
     let status = |word: &str| {
         let mut lines = said.lines().filter_map(|line| line.strip_prefix("[GNUPG:] "));
         lines.find_map(|line| line.strip_prefix(word)?.strip_prefix(' '))
     };
-    let mut found = Signature::without_key(State::Bad, None);
+    let mut found = Signature::without_key(SignatureState::Bad, None);
     // `Good "git" signature for me@example.org with ED25519 key SHA256:…`, without `for …` if the key is unknown.
     let ssh = said.lines().find_map(|line| line.strip_prefix("Good \"git\" signature "));
     if let Some((before, key)) = ssh.and_then(|line| line.rsplit_once(" key ")) {
@@ -178,12 +182,12 @@ fn judge(is_fine: bool, said: &str) -> Signature {
         (found.key, found.signer) = (Some(fingerprint.map_or(key, str::to_string)), Some(signer));
     }
     if is_fine {
-        found.state = State::Good;
+        found.state = SignatureState::Good;
         return found;
     }
     let complaint = |part: &str| said.lines().find(|line| line.contains(part)).map(|line| line.trim().to_string());
     let why = if let Some(missing) = complaint("cannot run ").or_else(|| complaint("cannot exec ")) {
-        found.state = State::NotChecked;
+        found.state = SignatureState::NotChecked;
         missing
     } else if status("EXPSIG").is_some() {
         "the signature has expired".into()
@@ -197,17 +201,17 @@ fn judge(is_fine: bool, said: &str) -> Signature {
         || status("ERROR").is_some_and(lacks_key)
         || status("ERRSIG").is_some_and(|rest| rest.split(' ').nth(5) == Some("9"))
     {
-        found.state = State::UnknownKey;
+        found.state = SignatureState::UnknownKey;
         found.key = status("ERRSIG").and_then(unknown_key).or(found.key);
         "its public key is not among yours".into()
     } else if status("GOODSIG").is_some() {
-        found.state = State::UnknownKey;
+        found.state = SignatureState::UnknownKey;
         "its key is trusted less than gpg.minTrustLevel asks for".into()
     } else if ssh.is_some() && found.signer.is_none() {
-        found.state = State::UnknownKey;
+        found.state = SignatureState::UnknownKey;
         "its key is not in the file that gpg.ssh.allowedSignersFile names".into()
     } else if said.contains("allowedSignersFile needs to be configured") {
-        found.state = State::UnknownKey;
+        found.state = SignatureState::UnknownKey;
         "gpg.ssh.allowedSignersFile names no file of keys to verify with".into()
     } else {
         let last = said.lines().rfind(|line| !line.trim().is_empty() && !line.starts_with("[GNUPG:]"));
@@ -217,7 +221,7 @@ fn judge(is_fine: bool, said: &str) -> Signature {
     found
 }
 
-/// `ERROR verify.findkey CODE`, as gpgsm has it: 9 in the lower half of the code says that the key is not there.
+/// `ERROR verify.findkey CODE`, as gpgsm writes it: 9 in the lower half of the code means that the key is missing.
 fn lacks_key(rest: &str) -> bool {
     let code = rest.strip_prefix("verify.findkey ").and_then(|code| code.trim().parse::<u32>().ok());
     code.is_some_and(|code| code & 0xffff == 9)
@@ -260,7 +264,7 @@ mod tests {
             ("object 1\n\ntag a\n", None),
             ("", None),
         ] {
-            assert_eq!(named(object.as_bytes()).as_deref(), want, "{object}");
+            assert_eq!(name_in_tag(object.as_bytes()).as_deref(), want, "{object}");
         }
     }
 
@@ -296,7 +300,7 @@ mod tests {
             ),
             (false, "", "bad - - it is none that Git can read"),
         ] {
-            let found = judge(is_fine, said);
+            let found = parse_verdict(is_fine, said);
             let part = |part: &Option<String>| part.clone().unwrap_or("-".into());
             let shown =
                 format!("{} {} {} {}", found.state.word(), part(&found.key), part(&found.signer), part(&found.why));

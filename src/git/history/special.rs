@@ -1,20 +1,21 @@
-//! Pipeline files of a commit, as they are remembered for each tree.
+//! Pipeline files of a commit, as they are cached for each tree.
 
 use crate::git::history::commit::EntryKind;
 use crate::git::id::GitId;
 
-/// A file that says something about pipelines.
+/// A file that affects pipelines.
 #[derive(Clone, Debug)]
-pub struct Special {
-    /// From the folder that was asked about.
+pub struct DiscoveryFile {
+    /// Relative to the folder of the query.
     pub path: String,
-    pub what: What,
+    pub what: DiscoveryFileKind,
     pub kind: EntryKind,
     pub id: GitId,
 }
 
+/// The role of a file in discovery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum What {
+pub enum DiscoveryFileKind {
     Pipeline,
     Dvc,
     Rules,

@@ -1,4 +1,4 @@
-//! The versions that one file had: in the history of `HEAD`, and at what the reflog of `HEAD` remembers.
+//! The versions that one file had: in the history of `HEAD`, and in the commits of the reflog of `HEAD`.
 
 use std::collections::HashSet;
 
@@ -9,17 +9,17 @@ use crate::git::id::GitId;
 use crate::git::repo::Repo;
 use crate::path::RepoPath;
 
-/// So many commits are looked at, the newest first.
+/// The number of commits that are searched, the newest first.
 const MOST_COMMITS: usize = 10_000;
-/// So many versions are read.
+/// The number of versions that are read.
 const MOST_VERSIONS: usize = 500;
-/// Commits that are read at once.
+/// The number of commits that are read at once.
 const BATCH: usize = 256;
 
 impl Repo {
-    /// Reads each version of a file once, the newest first. Returns why there may be others, if there may be.
+    /// Reads each version of a file once, the newest first. Returns a reason if there may be further versions.
     ///
-    /// Errors: what of the history cannot be read.
+    /// Errors: the history cannot be read.
     pub fn file_versions(&self, path: &RepoPath, read: &mut dyn FnMut(&[u8])) -> Result<Option<&'static str>> {
         if self.git_dir.is_none() {
             return Ok(None);
@@ -36,7 +36,7 @@ impl Repo {
         for batch in commits.chunks(BATCH) {
             let batch: Vec<Commit> = batch.iter().map(|id| history.commit(*id)).collect::<Result<_>>()?;
             let mut new = Vec::new();
-            history.trees_ahead(&batch);
+            history.prefetch_trees(&batch);
             for commit in &batch {
                 if let Some((EntryKind::File | EntryKind::Executable, id)) = commit.find(path)?
                     && seen.insert(id)
@@ -58,7 +58,7 @@ impl Repo {
 }
 
 fn read_all(history: &History, ids: &[GitId], read: &mut dyn FnMut(&[u8])) -> Result<()> {
-    let ahead = history.blobs_ahead(ids.iter().copied(), &|_, bytes| bytes);
+    let ahead = history.prefetch_blobs(ids.iter().copied(), &|_, bytes| bytes);
     ahead.iter().for_each(|(_, bytes)| read(bytes));
     let known: HashSet<GitId> = ahead.into_iter().map(|(id, _)| id).collect();
     for id in ids.iter().filter(|id| !known.contains(id)) {

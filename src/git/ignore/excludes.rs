@@ -1,7 +1,7 @@
-//! The lines of a `.gitignore` that keep outs and data away from Git.
+//! The lines of a `.gitignore` that keep outs and data out of Git.
 //!
-//! The file is the user's: lines are only added at its end and taken away where they equal one that would be written
-//! here. [`plan`] is pure; [`apply`] writes, once a folder.
+//! The file belongs to the user: lines are only added at its end, and removed only if they equal a line that this
+//! module would write. [`plan`] is pure; [`apply`] writes, once per folder.
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -9,11 +9,11 @@ use std::path::Path;
 
 use crate::document::Bounds;
 use crate::error::Result;
-use crate::replace::Turn;
+use crate::replace::FileWriter;
 
-/// The text of a `.gitignore` after it ignores each name of `wanted` and no longer each of `unwanted`; `None` if it
-/// stays as it is. Names are those of entries of the folder, with a `/` at the end for one that is known to be a
-/// folder: `/x/` in the file is enough for `x/`, and it is not for `x`.
+/// The new text of a `.gitignore` that ignores each name of `wanted` and no longer each of `unwanted`; `None` if it
+/// does not change. Names are entries of the folder, with a `/` at the end for a known folder: `/x/` in the file is
+/// enough for `x/`, but not for `x`.
 pub fn plan(current: &[u8], wanted: &[&str], unwanted: &[&str]) -> Option<Vec<u8>> {
     let is_line = |line: &[u8], name: &str| {
         let rule = rule(name.trim_end_matches('/'));
@@ -47,15 +47,15 @@ pub fn line(name: &str) -> String {
     rule(name)
 }
 
-/// Brings the ignore file `file` of an open folder up to date (see [`plan`]); a file that becomes empty goes. Says
-/// whether anything changed. It is written in that folder, whatever has its name meanwhile.
+/// Updates the ignore file `file` of an open folder (see [`plan`]); removes a file that becomes empty. Returns whether
+/// anything changed. The file is written in that folder, even if the path of the folder is replaced.
 pub fn apply(bounds: &Bounds, folder: OwnedFd, file: &Path, wanted: &[&str], unwanted: &[&str]) -> Result<bool> {
     let current = bounds.read(file)?.unwrap_or_default();
     if plan(&current, wanted, unwanted).is_none() {
         return Ok(false);
     }
-    let turn = Turn::take_in(File::from(folder), file)?;
-    // Another writer may have been first.
+    let turn = FileWriter::lock_in(File::from(folder), file)?;
+    // Another process may have written first.
     let current = bounds.read(file)?.unwrap_or_default();
     match plan(&current, wanted, unwanted) {
         None => return Ok(false),
@@ -65,8 +65,8 @@ pub fn apply(bounds: &Bounds, folder: OwnedFd, file: &Path, wanted: &[&str], unw
     Ok(true)
 }
 
-/// The rule for one entry of the folder: anchored, so that it means no other file. After the `/`, `#` and `!` are
-/// ordinary; a line end cannot be written, so `?` stands for it.
+/// The rule for one entry of the folder: anchored, so that it matches no other file. After the `/`, `#` and `!` are
+/// ordinary; a line end cannot be written, so `?` matches it.
 fn rule(name: &str) -> String {
     let mut rule = String::from("/");
     let ends_with_spaces = name.trim_end_matches(' ').len();

@@ -1,11 +1,11 @@
-//! What deps, outs and data may see: the rules of `.lockstepignore` files, in gitignore syntax.
+//! The rules of `.lockstepignore` files, in gitignore syntax: they exclude files from deps, outs and data.
 //!
-//! As in Git, a file's rules count for its folder and what lies below, a deeper file beats a higher one, and in one
-//! file the last rule that matches decides. The built-in rules are the first ones of the file at the root, whether it
-//! exists or not, so that `!` takes them back.
+//! As in Git, the rules of a file apply to its folder and everything below, a deeper file has precedence over a higher
+//! one, and within a file the last matching rule decides. The built-in rules precede those of the file at the root,
+//! whether it exists or not, so that `!` can undo them.
 //!
-//! Which nested files there are is found out by [`discover`](super::discover()), in the folders that it walks: a
-//! `.lockstepignore` in a folder that Git ignores (so, inside of an out) is content like any other file there.
+//! [`discover`](super::discover()) finds nested files in the folders that it walks: a `.lockstepignore` in a folder
+//! that Git ignores (so, inside an out) is ordinary content.
 
 pub mod excludes;
 pub(super) mod patterns;
@@ -21,9 +21,10 @@ use patterns::Patterns;
 
 pub(super) const FILE: &str = ".lockstepignore";
 
-/// What every machine makes by itself and nobody means as content.
+/// Files that machines create and users never want as content.
 const BUILT_IN: &[u8] = b"__pycache__/\n*.py[cod]\n.ipynb_checkpoints/\n.DS_Store\n";
 
+/// The ignore rules of a project.
 #[derive(Clone, Debug)]
 pub struct Rules {
     /// The built-in rules and those of the file at the root.
@@ -41,13 +42,13 @@ impl Rules {
     }
 
     pub(super) fn from_text(text: &[u8]) -> Result<Rules> {
-        // By itself first: lines and bytes are told as they are in the file.
+        // Parsed alone first, so that errors have the line numbers of the file.
         parse(FILE, text)?;
         let all = [BUILT_IN, text].concat();
         Ok(Rules { top: parse(FILE, &all)?, nested: BTreeMap::new(), id: mix(SEED, &all) })
     }
 
-    /// Adds the file of `folder` (not the root), if it is there. Folders come in one order, always.
+    /// Adds the file of `folder` (not the root), if it exists. Folders must always be added in the same order.
     pub(super) fn add(&mut self, top: &Path, bounds: &Bounds, folder: &str) -> Result<()> {
         if let Some(text) = bounds.read(&top.join(folder).join(FILE))? {
             self.add_text(folder, &text)?;
@@ -64,10 +65,10 @@ impl Rules {
         Ok(())
     }
 
-    /// Is `path`, relative to the root of the repository, ignored by a rule of its own? Who walks folders does not go
-    /// down into an ignored one, so whether a parent is ignored is not asked again here. Rules tell upper from lower
-    /// case on every machine, so that all of them see the same content. An absolute path lies outside of the repository:
-    /// there the rules of the root count that say a name and no place, the built-in ones among them.
+    /// Does a rule ignore `path` itself, relative to the root of the repository? A walk does not descend into an
+    /// ignored folder, so parents are not checked again here. Rules are case-sensitive on every machine, so that all
+    /// machines see the same content. An absolute path is outside the repository: there only rules of the root apply
+    /// that name a file without a folder, including the built-in ones.
     pub fn ignored(&self, path: &[u8], is_dir: bool) -> bool {
         if path.starts_with(b"/") {
             let name = path.rsplit(|b| *b == b'/').next().unwrap_or_default();
@@ -97,7 +98,7 @@ fn parse(file: &str, text: &[u8]) -> Result<Patterns> {
     Patterns::parse(text).map_err(|why| Error::usage(format!("{file}: {why}")))
 }
 
-/// FNV-1a: small, and the same in every version of every compiler, which the standard library's hasher is not.
+/// FNV-1a: small, and stable across compiler versions, unlike the hasher of the standard library.
 pub(super) const SEED: u64 = 0xcbf2_9ce4_8422_2325;
 
 pub(super) fn mix(id: u64, bytes: &[u8]) -> u64 {

@@ -1,13 +1,13 @@
-//! One file of gitignore rules, and what it says of a path.
+//! One file of gitignore rules, and its verdict on a path.
 //!
-//! gix parses and matches; stacking the files of nested folders is done by those who walk them, since they know which
+//! gix parses and matches; the callers that walk folders combine the files of nested folders, since they know which
 //! folders have such a file without asking the disk again.
 
 use gix::bstr::ByteSlice;
 use gix::glob::pattern::{Case, Mode};
 use gix::glob::{Pattern, wildmatch};
 
-/// No file of rules that people write is larger.
+/// The size limit of a file of rules.
 pub(in crate::git) const LARGEST: u64 = 4 << 20;
 /// Each `**` of a rule doubles the time of a match.
 const MOST_DEEP: usize = 8;
@@ -21,7 +21,7 @@ impl Patterns {
         if text.len() as u64 > LARGEST {
             return Err(format!("it is larger than {} MiB, too large for a file of ignore rules", LARGEST >> 20));
         }
-        // `$` has no meaning of its own (gix knows a syntax for "precious" files that Git does not have).
+        // `$` has no special meaning (gix has a syntax for "precious" files that Git lacks).
         let rules = gix::ignore::parse(text, false).map(|(mut pattern, line, _kind)| {
             let deep = fold(&mut pattern);
             let fault = || format!("line {line}: a rule has at most {MOST_DEEP} `**`, and this one has {deep}");
@@ -34,8 +34,8 @@ impl Patterns {
         self.0.is_empty()
     }
 
-    /// What the last rule that matches says: `Some(true)` ignored, `Some(false)` taken back by a `!` rule, `None` if
-    /// no rule matches. `path` counts from the folder of the rules, has no leading `/`, and none of its parents is
+    /// The verdict of the last rule that matches: `Some(true)` ignored, `Some(false)` undone by a `!` rule, `None` if
+    /// no rule matches. `path` is relative to the folder of the rules, has no leading `/`, and none of its parents is
     /// ignored.
     pub fn verdict(&self, path: &[u8], is_dir: bool, case: Case) -> Option<bool> {
         if self.0.is_empty() {
@@ -48,8 +48,8 @@ impl Patterns {
         hit.map(|pattern| !pattern.mode.contains(Mode::NEGATIVE))
     }
 
-    /// The same by the rules alone that say a name in whatever folder: of a place outside of the repository, no other
-    /// rule can speak.
+    /// The same with only the rules that name a file in any folder: other rules cannot apply to a path outside the
+    /// repository.
     pub fn verdict_of_name(&self, name: &[u8], is_dir: bool, case: Case) -> Option<bool> {
         let mode = wildmatch::Mode::NO_MATCH_SLASH_LITERAL;
         let names = |p: &&Pattern| p.mode.contains(Mode::NO_SUB_DIR) && !p.mode.contains(Mode::ABSOLUTE);
@@ -59,7 +59,7 @@ impl Patterns {
     }
 }
 
-/// Makes one `**` of those that follow each other, which mean the same; how many there are then.
+/// Merges consecutive `**`, which mean the same; returns the number left.
 fn fold(pattern: &mut Pattern) -> usize {
     let is_deep = |part: &[u8]| part.len() > 1 && part.iter().all(|b| *b == b'*');
     let mut parts: Vec<&[u8]> = pattern.text.split(|b| *b == b'/').collect();

@@ -1,7 +1,7 @@
-//! Patches that `git am` and `git rebase --apply` have not applied yet: mails in `rebase-apply/`, one a file.
+//! Patches that `git am` and `git rebase --apply` have not applied yet: mails in `rebase-apply/`, one per file.
 //!
-//! A patch names the commit that it was made of, which may be in another repository, and the blobs of each file before and
-//! after. Where these are not here, the lines of the patch say what it changes; a binary one then says nothing.
+//! A patch names its original commit, which may be in another repository, and the blobs of each file before and after.
+//! If these are missing, the lines of the patch show the change; a binary patch then shows nothing.
 
 use std::path::Path;
 
@@ -11,12 +11,12 @@ use crate::document;
 use crate::error::{Error, Kind, Result};
 use crate::git::program;
 
-/// What a patch says.
+/// The commit and the blobs that a patch names.
 #[derive(Debug, Default, PartialEq)]
 pub(in crate::git) struct Patch {
-    /// The commit that it was made of, in hex, if its first line tells.
+    /// Its original commit, in hex, if the first line has it.
     pub commit: Option<String>,
-    /// Ids of blobs, mostly abbreviated; those of a binary change are needed, since nothing else tells what it is.
+    /// Ids of blobs, mostly abbreviated; those of a binary change are needed, since nothing else has its content.
     pub blobs: Vec<Blob>,
 }
 
@@ -26,7 +26,7 @@ pub(in crate::git) struct Blob {
     pub is_needed: bool,
 }
 
-/// The text of a patch in which lines stand as they are, whatever encoding the mail has.
+/// The text of a patch with unencoded lines, whatever encoding the mail has.
 pub(in crate::git) fn decode(git_dir: &Path, file: &Path, mail: Vec<u8>) -> Result<Vec<u8>> {
     let head = mail.find("\n\n").map_or(&mail[..], |end| &mail[..end]).to_ascii_lowercase();
     let is_plain = !["base64", "quoted-printable", "multipart/"].iter().any(|word| head.contains_str(word));
@@ -44,7 +44,7 @@ pub(in crate::git) fn decode(git_dir: &Path, file: &Path, mail: Vec<u8>) -> Resu
     Ok([first, b"\n", &patch].concat())
 }
 
-/// Reads the heads of a patch. Changes of files of other names are passed over.
+/// Reads the headers of a patch. Skips changes of files of other names.
 pub(in crate::git) fn parse(text: &[u8], name: &str) -> Patch {
     let mut patch = Patch::default();
     let first = text.lines().next().unwrap_or_default().to_str_lossy();

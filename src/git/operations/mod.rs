@@ -1,15 +1,15 @@
-//! What Git names outside of refs, reflogs and the index: what a merge, a rebase, a cherry-pick, a revert, `git am` or a
-//! bisection that goes on left in the Git folder of a worktree, and where something was before.
+//! Objects that Git names outside of refs, reflogs and the index: in the files of an unfinished merge, rebase,
+//! cherry-pick, revert, `git am` or bisection in the Git folder of a worktree, and in files with earlier positions.
 //!
 //! ```text
-//! MERGE_HEAD CHERRY_PICK_HEAD REVERT_HEAD …     one id a line
+//! MERGE_HEAD CHERRY_PICK_HEAD REVERT_HEAD …     one id per line
 //! sequencer/  rebase-merge/                     lists of steps (`todo.rs`), and files that name commits
 //! rebase-apply/                                 patches (`mail.rs`), and files that name commits
-//! BISECT_START BISECT_LOG, refs/bisect/         where a bisection began, and what it knows
+//! BISECT_START BISECT_LOG, refs/bisect/         the start of a bisection, and its results
 //! refs/rewritten/                               labels of a rebase
 //! ```
 //!
-//! What Git needs to go on, or to give up, has to be there: a name that leads to nothing is an error.
+//! Git needs these objects to continue or to abort, so a name with a missing target is an error.
 
 pub(super) mod mail;
 pub(super) mod todo;
@@ -30,53 +30,53 @@ use crate::document;
 use crate::error::{Error, Kind, Result};
 use crate::shell::word;
 
-/// Files with an id a line, or with the name of a ref; each names what Git needs.
+/// Files with one id per line, or with the name of a ref; Git needs each of them.
 const HEADS: [&str; 6] =
     ["BISECT_HEAD", "CHERRY_PICK_HEAD", "MERGE_AUTOSTASH", "MERGE_HEAD", "REBASE_HEAD", "REVERT_HEAD"];
-/// Files in which all ids of objects count, as far as these are there.
+/// Files in which all ids count whose objects exist.
 const NOTES: [&str; 4] = ["AUTO_MERGE", "BISECT_ANCESTORS_OK", "BISECT_EXPECTED_REV", "BISECT_LOG"];
-/// Where a bisection began: a branch or a commit.
+/// The start of a bisection: a branch or a commit.
 const BISECT_START: &str = "BISECT_START";
-/// Files that remember where something was.
+/// Files with earlier positions.
 const PAST: [&str; 2] = ["FETCH_HEAD", "ORIG_HEAD"];
-/// Folders of what goes on, and how that ends.
+/// Folders of unfinished operations, and the commands that end them.
 const FOLDERS: [(&str, &str); 3] = [
     ("rebase-apply", "git am --abort, or git rebase --abort — or --continue, ends what Git is in the middle of"),
     ("rebase-merge", "git rebase --abort, or --continue — ends what Git is in the middle of"),
     ("sequencer", "git cherry-pick --abort, or git revert --abort — or --continue, ends what Git is in the middle of"),
 ];
-/// Files in these folders that name the one commit that Git needs.
+/// Files in these folders with the one commit that Git needs.
 const OF_ONE_COMMIT: [&str; 7] = ["amend", "autostash", "head", "onto", "orig-head", "squash-onto", "stopped-sha"];
-/// Lists of steps, and whether Git needs what they name.
+/// Lists of steps, and whether Git needs the objects that they name.
 const LISTS: [(&str, bool); 4] =
     [("done", false), ("git-rebase-todo", true), ("git-rebase-todo.backup", false), ("todo", true)];
-/// Refs of a worktree that others do not see.
+/// Refs of a worktree that other worktrees do not see.
 const PRIVATE: &str = "refs/worktree/";
 const BISECT: &str = "refs/bisect/";
 const REWRITTEN: &str = "refs/rewritten/";
 
-/// What Git needs to go on with what it is in the middle of, or to give it up.
+/// The objects that Git needs to continue or abort the operation in progress.
 #[derive(Debug, Default, PartialEq)]
-pub struct Unfinished {
-    /// With their parents: a step changes what its commit changed since its parent.
+pub struct OperationObjects {
+    /// With their parents: a step applies the difference of its commit to its parent.
     pub commits: BTreeSet<GitId>,
-    /// Folders that no commit has: the result of a merge, conflicts included.
+    /// Folders that are in no commit: the result of a merge, conflicts included.
     pub trees: BTreeSet<GitId>,
-    /// Versions of a file that a patch is made for.
+    /// Versions of a file that a patch changes.
     pub blobs: BTreeSet<GitId>,
-    /// Patches, with the files in which they lie.
+    /// Patches, with their file paths.
     pub patches: Vec<(PathBuf, Vec<u8>)>,
 }
 
 impl Repo {
-    /// What this worktree needs to go on with what Git is in the middle of; `file_name` are the files that count in
-    /// patches. `history` says which objects there are.
+    /// The objects that this worktree needs to continue or abort the operation in progress; `file_name` selects files
+    /// in patches. `history` finds the objects.
     ///
-    /// Errors: something that cannot be read, or names what is not there.
-    pub fn unfinished(&self, history: &History, file_name: &str) -> Result<Unfinished> {
-        let Some(git_dir) = &self.git_dir else { return Ok(Unfinished::default()) };
+    /// Errors: a file cannot be read, or names a missing object.
+    pub fn operation_objects(&self, history: &History, file_name: &str) -> Result<OperationObjects> {
+        let Some(git_dir) = &self.git_dir else { return Ok(OperationObjects::default()) };
         let own = self.history()?;
-        let found = Unfinished::default();
+        let found = OperationObjects::default();
         let mut search = Search { repo: self, git_dir, own, history, file_name, found };
         let mut is_underway = false;
         for (folder, hint) in FOLDERS {
@@ -88,14 +88,14 @@ impl Repo {
             search.add(id.0)?;
         }
         if is_underway {
-            // What giving up goes back to.
+            // The commit that an abort returns to.
             search.read_notes(&["ORIG_HEAD"])?;
         }
         search.read_notes(&NOTES)?;
         Ok(search.found)
     }
 
-    /// Other commits that this worktree alone knows: where it was, what was fetched last, private refs.
+    /// Other commits that only this worktree knows: its earlier positions, its last fetch, private refs.
     pub fn private_commits(&self) -> Result<BTreeSet<GitId>> {
         let Some(git_dir) = &self.git_dir else { return Ok(BTreeSet::new()) };
         let history = self.history()?;
@@ -107,7 +107,7 @@ impl Repo {
         ids.extend(at_root.into_iter().filter(|(name, _)| PAST.contains(&name.as_str())).map(|(_, id)| id));
         let mut commits: BTreeSet<GitId> = history.refs(PRIVATE)?.into_iter().map(|(_, id)| id).collect();
         for id in ids {
-            // A tag may have been fetched; what is gone, Git does not need.
+            // A tag may have been fetched; Git does not need missing objects.
             if history.0.repo.try_find_header(id).map_err(unreadable)?.is_none() {
                 continue;
             }
@@ -123,7 +123,7 @@ impl Repo {
         self.format.refs == crate::git::repo::format::RefStorage::Reftable
     }
 
-    /// Is there a ref of this name beside `HEAD`, in a file or where else refs are stored?
+    /// Is there a ref of this name beside `HEAD`, in a file or in other storage?
     pub(super) fn has_root_ref(&self, name: &str) -> bool {
         let Some(git_dir) = &self.git_dir else { return false };
         let is_ref = || self.history().and_then(|history| history.root_refs());
@@ -139,11 +139,11 @@ struct Search<'s> {
     own: History,
     history: &'s History,
     file_name: &'s str,
-    found: Unfinished,
+    found: OperationObjects,
 }
 
 impl Search<'_> {
-    /// Adds an object, if it is there: a commit with its parents.
+    /// Adds an object, if it exists: a commit with its parents.
     fn add(&mut self, id: ObjectId) -> Result<bool> {
         let is_of_other_hash = id.kind() != self.history.0.repo.object_hash();
         if id.is_null() || is_of_other_hash || self.history.0.repo.try_find_header(id).map_err(unreadable)?.is_none() {
@@ -158,7 +158,7 @@ impl Search<'_> {
         Ok(true)
     }
 
-    /// Adds what a word stands for: an id, an abbreviated one, a revision.
+    /// Adds the object of a word: an id, an abbreviated one, a revision.
     fn add_named(&mut self, named: &str, file: &Path, hint: &str) -> Result<()> {
         if let Some(id) = self.resolve(named)
             && self.add(id)?
@@ -174,7 +174,7 @@ impl Search<'_> {
             return Some(id);
         }
         let commit = self.own.parse_revision(&format!("{named}^{{commit}}"));
-        // Git takes an abbreviated id for a commit's if there are other objects that begin so.
+        // Git takes an abbreviated id for a commit if several objects share the prefix.
         commit.map(|(id, _)| id).or_else(|| {
             let mut command = program::question(self.git_dir);
             let named = format!("{named}^{{commit}}");
@@ -183,7 +183,7 @@ impl Search<'_> {
         })
     }
 
-    /// `MERGE_HEAD` and its like. Is there one?
+    /// Reads `MERGE_HEAD` and similar files. Returns whether there is one.
     fn read_heads(&mut self) -> Result<bool> {
         let at_root = self.own.root_refs()?;
         let mut is_there = false;
@@ -221,7 +221,7 @@ impl Search<'_> {
         }
     }
 
-    /// The files of a rebase, of `git am`, of several picks. Is there such a folder?
+    /// Reads the files of a rebase, of `git am`, or of several picks. Returns whether the folder exists.
     fn read_folder(&mut self, folder: &Path, hint: &str) -> Result<bool> {
         let entries = match fs::read_dir(folder) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(false),
@@ -262,7 +262,7 @@ impl Search<'_> {
         let list = match todo::parse(&text, &comment) {
             Ok(list) => list,
             Err(line) if is_needed => {
-                let what = format!("{} has a line that is no step of Git: {line}", file.display());
+                let what = format!("{} has a line that is not a step of Git: {line}", file.display());
                 return Err(Error::new(Kind::Io, what).hint(hint));
             }
             Err(_) => return self.add_ids(bytes),
@@ -300,7 +300,8 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// Where a bisection goes back to, what it knows, and the commits between, of which Git checks out any. Is there one?
+    /// Reads the start of a bisection, its results, and the commits between, any of which Git may check out. Returns
+    /// whether there is one.
     fn read_bisection(&mut self) -> Result<bool> {
         let start = self.git_dir.join(BISECT_START);
         let bytes = document::read(&start, document::MOST)?;
@@ -334,7 +335,7 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// All ids in a text, as far as there are such objects.
+    /// Adds all ids in a text whose objects exist.
     fn add_ids(&mut self, text: &[u8]) -> Result<()> {
         let length = self.own.0.repo.object_hash().len_in_hex();
         let words = text.split(|byte| !byte.is_ascii_hexdigit()).filter(|word| word.len() == length);

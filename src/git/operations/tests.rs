@@ -1,19 +1,19 @@
 use super::super::testing::{commit_all, git, repository, write};
 use super::*;
-use crate::git::Underway;
+use crate::git::OperationKind;
 
 fn hex(ids: &BTreeSet<GitId>) -> BTreeSet<String> {
     ids.iter().map(GitId::hex).collect()
 }
 
-/// Runs Git where it is to stop with a conflict.
+/// Runs Git with a command that stops at a conflict.
 fn stop(top: &Path, args: &[&str]) {
     let mut command = std::process::Command::new("git");
     command.args(["-c", "user.name=t", "-c", "user.email=t@example.org"]).args(args).current_dir(top);
     assert!(!command.output().unwrap().status.success(), "{args:?}");
 }
 
-/// `main` with two commits, `side` with three that conflict with it, from the first one.
+/// `main` with two commits, and `side` with three that conflict with it, from the first one.
 fn forked() -> (tempfile::TempDir, PathBuf, Vec<String>) {
     let (dir, top) = repository();
     write(&top, &[("f", "0")]);
@@ -29,9 +29,9 @@ fn forked() -> (tempfile::TempDir, PathBuf, Vec<String>) {
     (dir, top, side.into())
 }
 
-fn unfinished(top: &Path) -> Result<Unfinished> {
+fn unfinished(top: &Path) -> Result<OperationObjects> {
     let repo = Repo::discover(top).unwrap();
-    repo.unfinished(&repo.history().unwrap(), "f")
+    repo.operation_objects(&repo.history().unwrap(), "f")
 }
 
 #[test]
@@ -46,8 +46,8 @@ fn what_a_fetch_names() {
     git(&top, &["fetch", "-q", there.to_str().unwrap(), "HEAD"]);
     let repo = Repo::discover(&top).unwrap();
     assert!(hex(&repo.private_commits().unwrap()).contains(&fetched));
-    assert_eq!(unfinished(&top).unwrap(), Unfinished::default());
-    assert_eq!(repo.underway(), None);
+    assert_eq!(unfinished(&top).unwrap(), OperationObjects::default());
+    assert_eq!(repo.current_operation(), None);
 }
 
 #[test]
@@ -56,7 +56,7 @@ fn all_that_is_left_to_pick_counts() {
     stop(&top, &["cherry-pick", "side~2", "side~1", "side"]);
     git(&top, &["branch", "-qD", "side"]);
     let repo = Repo::discover(&top).unwrap();
-    assert_eq!(repo.underway(), Some(Underway::CherryPick));
+    assert_eq!(repo.current_operation(), Some(OperationKind::CherryPick));
     let found = unfinished(&top).unwrap();
     assert!(hex(&found.commits).is_superset(&side.iter().cloned().collect()));
     assert_eq!(found.trees.len(), 1, "AUTO_MERGE");

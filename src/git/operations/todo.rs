@@ -1,4 +1,4 @@
-//! The list of steps of a rebase, a cherry-pick or a revert: which revisions its lines name.
+//! The list of steps of a rebase, a cherry-pick or a revert: the revisions that its lines name.
 //!
 //! ```text
 //! pick 1a2b3c4 # subject              fixup -C 1a2b3c4
@@ -7,7 +7,7 @@
 //!
 //! Source: `parse_insn_line` in Git's `sequencer.c`.
 
-/// What the lines of a list name.
+/// The revisions and labels of a list.
 #[derive(Debug, Default, PartialEq)]
 pub(in crate::git) struct Todo<'t> {
     /// Commits, as the user or Git wrote them.
@@ -18,9 +18,9 @@ pub(in crate::git) struct Todo<'t> {
     pub labels: Vec<&'t str>,
 }
 
-/// Reads a list. `comment` begins a comment, besides what begins with a sign.
+/// Parses a list. `comment` begins a comment, besides the punctuation characters.
 ///
-/// Errors: the first line that is no step.
+/// Errors: the first line that is not a step.
 pub(in crate::git) fn parse<'t>(text: &'t str, comment: &str) -> Result<Todo<'t>, &'t str> {
     let mut todo = Todo::default();
     for line in text.lines() {

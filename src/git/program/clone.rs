@@ -1,5 +1,5 @@
-//! Other repositories: opened where they lie, or cloned by the `git` program, which knows the user's keys, proxies and
-//! credential helpers. Clones are bare, without the contents of files where the server can leave them out, and kept.
+//! Other repositories: opened at their path, or cloned by the `git` program, which has the user's keys, proxies and
+//! credential helpers. Clones are bare, without file contents if the server supports that, and kept.
 
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
@@ -16,14 +16,14 @@ use crate::shell::word;
 use crate::url::Url;
 use crate::url::form::AddressForm;
 
-/// Another repository that was opened.
-pub struct Other {
+/// An opened repository other than the current one.
+pub struct OpenedRepo {
     pub repo: Repo,
-    /// Has it no files of its own, but for Git's?
+    /// Is it bare?
     pub bare: bool,
-    /// Is it a clone that lockstep made? Then its settings are of lockstep's making, too.
+    /// Is it a clone that lockstep made? Then lockstep wrote its settings, too.
     pub is_clone: bool,
-    /// Why what was known already had to do.
+    /// Why the clone could not be updated, so that an old state is used.
     pub stale: Option<Error>,
 }
 
@@ -32,9 +32,9 @@ pub fn is_url(text: &str) -> bool {
     matches!(Url::from(text).form(), Ok(AddressForm::Service { .. } | AddressForm::Host(..)))
 }
 
-/// The folder that an address names, seen from `base`; `None` for one of another machine.
+/// The folder of an address, relative to `base`; `None` for an address of another machine.
 ///
-/// Errors (usage): it can be read in several ways, or lies in HOME, and there is none.
+/// Errors (usage): the address is ambiguous, or is below HOME, which is unset.
 pub fn folder(address: &Url, base: &Path, home: Option<&Path>) -> Result<Option<PathBuf>> {
     match address.form() {
         Ok(AddressForm::Folder(path)) => expand(&path, base, home).map(Some),
@@ -46,7 +46,7 @@ pub fn folder(address: &Url, base: &Path, home: Option<&Path>) -> Result<Option<
     }
 }
 
-/// Is this folder the root of a repository, with files or bare?
+/// Is this folder the root of a repository, bare or not?
 pub fn is_repository(folder: &Path) -> bool {
     folder.join(".git").symlink_metadata().is_ok() || is_bare(folder)
 }
@@ -55,9 +55,14 @@ fn is_bare(folder: &Path) -> bool {
     folder.join("HEAD").is_file() && folder.join("objects").is_dir() && folder.join("refs").is_dir()
 }
 
-/// Opens the repository at a path, seen from the current folder, or at a URL. Clones live in `repos`. With a commit that the clone has already, nothing is
-/// asked for.
-pub fn open(address: &Url, (cwd, home): (&Path, Option<&Path>), repos: &Path, commit: Option<GitId>) -> Result<Other> {
+/// Opens the repository at a path, relative to the current folder, or at a URL. Clones are kept in `repos`. If the
+/// clone has `commit` already, nothing is fetched.
+pub fn open(
+    address: &Url,
+    (cwd, home): (&Path, Option<&Path>),
+    repos: &Path,
+    commit: Option<GitId>,
+) -> Result<OpenedRepo> {
     if let Some(folder) = folder(address, cwd, home)? {
         if !folder.exists() {
             return Err(Error::missing(format!("there is no repository {address}"))
@@ -65,14 +70,14 @@ pub fn open(address: &Url, (cwd, home): (&Path, Option<&Path>), repos: &Path, co
         }
         if is_bare(&folder) {
             let folder = fs::canonicalize(&folder).map_err(|e| Error::io("open", &folder, e))?;
-            return Ok(Other { repo: Repo::open_bare(&folder)?, bare: true, is_clone: false, stale: None });
+            return Ok(OpenedRepo { repo: Repo::open_bare(&folder)?, bare: true, is_clone: false, stale: None });
         }
         let repo = Repo { fetches_missing: false, ..Repo::discover(&folder)? };
         if fs::canonicalize(&folder).is_ok_and(|folder| folder != repo.top) {
             return Err(Error::usage(format!("{address} is a folder inside of the repository {}", repo.top.display()))
                 .hint("name the root of the repository, and then the path in it"));
         }
-        return Ok(Other { repo, bare: false, is_clone: false, stale: None });
+        return Ok(OpenedRepo { repo, bare: false, is_clone: false, stale: None });
     }
     if let Some(word) = address.option() {
         return Err(Error::usage(format!("`{address}` cannot be used: a host, user or path begins with `-`"))
@@ -101,10 +106,10 @@ pub fn open(address: &Url, (cwd, home): (&Path, Option<&Path>), repos: &Path, co
         let fetch = ["fetch", "--quiet", "--prune", "--force", "--tags", "--", "origin", "+refs/heads/*:refs/heads/*"];
         stale = run(foreign_git(&clone).args(fetch)).err().map(|e| said(address, e));
     }
-    Ok(Other { repo: Repo { fetches_missing: true, ..Repo::bare(&clone)? }, bare: true, is_clone: true, stale })
+    Ok(OpenedRepo { repo: Repo { fetches_missing: true, ..Repo::bare(&clone)? }, bare: true, is_clone: true, stale })
 }
 
-/// Was it cloned from this very address?
+/// Was it cloned from this exact address?
 fn is_of(clone: &Path, address: &Url) -> bool {
     let mut command = exact_git(clone);
     command.args(["--git-dir", ".", "config", "--local", "--no-includes", "--get-all", "remote.origin.url"]);
@@ -115,7 +120,7 @@ fn has(clone: &Path, id: GitId) -> bool {
     Repo::bare(clone).and_then(|repo| repo.history()).is_ok_and(|h| h.commit(id).is_ok())
 }
 
-/// Clones beside the place and renames, so that a clone that was cut off is none.
+/// Clones to a temporary sibling and renames it, so that an interrupted clone is never used.
 fn clone_to(address: &Url, clone: &Path) -> Result<()> {
     let repos = clone.parent().unwrap_or(clone);
     fs::create_dir_all(repos).map_err(|e| Error::io("create", repos, e))?;
@@ -125,7 +130,7 @@ fn clone_to(address: &Url, clone: &Path) -> Result<()> {
     let mode = if address.has_secret() { 0o700 } else { 0o777 };
     fs::DirBuilder::new().mode(mode).create(&fresh).map_err(|e| Error::io("create", &fresh, e))?;
     let to = fresh.display().to_string();
-    // Without the user's template, whose hooks are for repositories to work in.
+    // Without the user's template: its hooks are for repositories with worktrees.
     let clone_args = ["clone", "--quiet", "--bare", "--template=", "--filter=blob:none", "--", address.raw(), &to];
     let made = run(foreign_git(repos).args(clone_args));
     if let Err(e) = made {
@@ -133,7 +138,7 @@ fn clone_to(address: &Url, clone: &Path) -> Result<()> {
         return Err(said(address, e));
     }
     match fs::rename(&fresh, clone) {
-        // Another process was quicker.
+        // Another process was faster.
         Err(_) if clone.join("HEAD").exists() => drop(fs::remove_dir_all(&fresh)),
         Err(e) => return Err(Error::io("create", clone, e)),
         Ok(()) => {}
@@ -150,16 +155,16 @@ fn said(address: &Url, e: Error) -> Error {
 }
 
 impl Repo {
-    /// A bare repository of the user's disk.
+    /// Opens a bare repository on the user's disk.
     ///
-    /// Errors: [`Kind::Usage`] if it belongs to another user, or lies among the files of another repository.
+    /// Errors: [`Kind::Usage`] if it belongs to another user, or is inside the worktree of another repository.
     pub(in crate::git) fn open_bare(git_dir: &Path) -> Result<Repo> {
         owner::check_owner(git_dir, &[git_dir])?;
         owner::check_embedded(git_dir)?;
         Repo::bare(git_dir)
     }
 
-    /// A repository without files of its own. Everything counts from its commits.
+    /// A repository without a worktree, of which only the commits are used.
     pub fn bare(git_dir: &Path) -> Result<Repo> {
         let folder = || git_dir.to_path_buf();
         Repo::of(folder(), Some(folder()), Some(folder()), RepoPath::root())
@@ -202,7 +207,7 @@ mod tests {
         git(&top, &["config", "uploadpack.allowFilter", "true"]);
         write(&top, &[("f", "1")]);
         let first = commit_all(&top, "1");
-        // As from a server; a `file://` address would be opened where it lies.
+        // As from a server; a `file://` address would be opened at its path.
         let repos = dir.path().join("repos");
         let clone = repos.join("clone");
         clone_to(&format!("file://{}", top.display()).into(), &clone).unwrap();
@@ -212,7 +217,7 @@ mod tests {
         let e = Repo::bare(&clone).unwrap().resolve("HEAD").unwrap().read(&path).unwrap_err();
         assert!(e.kind == Kind::Missing && e.hints.iter().any(|hint| hint.contains("--refetch")), "{e}");
         let commit = Repo { fetches_missing: true, ..Repo::bare(&clone).unwrap() }.resolve("HEAD").unwrap();
-        // The contents were left out, and come when they are asked for.
+        // The contents were left out, and are fetched on demand.
         assert_eq!(commit.read(&path).unwrap().as_deref(), Some(&b"1"[..]));
         assert_eq!(std::fs::read_dir(&repos).unwrap().count(), 1);
         let e =

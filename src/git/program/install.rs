@@ -1,14 +1,14 @@
-//! What a clone is told about lockstep: a merge driver for `pipeline.lock`, and hooks.
+//! Installs lockstep in a clone: a merge driver for `pipeline.lock`, and hooks.
 //!
 //! ```text
 //! .git/config            merge.lockstep.name, merge.lockstep.driver
 //! .git/info/attributes   pipeline.lock merge=lockstep        (any folder; not committed, so others need not have it)
-//! hooks/pre-push         runs `lockstep hook pre-push`, after the hook that was there before
+//! hooks/pre-push         runs `lockstep hook pre-push`, after the hook that existed before
 //! ```
 //!
-//! A hook that somebody else wrote is never edited: it is renamed to `NAME.before-lockstep`, and ours calls it first,
-//! with the same arguments and the same standard input. Where `core.hooksPath` names a folder outside of this
-//! repository, which other repositories share, nothing is written there; the caller is told what to add.
+//! A foreign hook is never edited: it is renamed to `NAME.before-lockstep`, and the new hook calls it first, with the
+//! same arguments and the same standard input. If `core.hooksPath` names a folder outside this repository, which other
+//! repositories share, nothing is written there; the caller prints the line to add.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -20,7 +20,7 @@ use crate::git::repo::Repo;
 use crate::replace::replace_file;
 
 const ATTRIBUTE: &str = "pipeline.lock merge=lockstep";
-/// The second line of every hook of ours.
+/// The second line of every hook that lockstep wrote.
 const MARK: &str = "# Written by `lockstep install`; `lockstep install --uninstall` takes it away.";
 const KEPT: &str = ".before-lockstep";
 
@@ -32,9 +32,11 @@ pub enum Hook {
     PostMerge,
 }
 
+/// All hooks that lockstep installs.
 pub const HOOKS: [Hook; 3] = [Hook::PrePush, Hook::PostCheckout, Hook::PostMerge];
 
 impl Hook {
+    /// The file name of the hook.
     pub fn name(self) -> &'static str {
         match self {
             Hook::PrePush => "pre-push",
@@ -44,12 +46,12 @@ impl Hook {
     }
 }
 
-/// What was done, in words for people: past tense, one line each.
-pub type Done = Vec<String>;
+/// The actions that were taken, in words for people: past tense, one line each.
+pub type ActionLog = Vec<String>;
 
 impl Repo {
-    /// Tells Git how to merge locks.
-    pub fn install_driver(&self, program: &Path) -> Result<Done> {
+    /// Configures the merge driver for locks.
+    pub fn install_driver(&self, program: &Path) -> Result<ActionLog> {
         let driver = format!("{} \"$lockstep\" merge-driver %O %A %B %P %X %Y", find(program)?);
         self.git_config(&["merge.lockstep.name", "records of pipeline.lock, block by block"])?;
         self.git_config(&["merge.lockstep.driver", &driver])?;
@@ -62,7 +64,8 @@ impl Repo {
         Ok(vec!["Git merges pipeline.lock with lockstep in this clone".into()])
     }
 
-    pub fn uninstall_driver(&self) -> Result<Done> {
+    /// Removes the merge driver for locks.
+    pub fn uninstall_driver(&self) -> Result<ActionLog> {
         let file = self.attributes()?;
         let old = read(&file)?;
         let new: String = old.lines().filter(|l| l.trim() != ATTRIBUTE).map(|l| format!("{l}\n")).collect();
@@ -74,10 +77,10 @@ impl Repo {
         Ok(if had || removed { vec!["Git merges pipeline.lock as text again".into()] } else { Vec::new() })
     }
 
-    /// Writes a hook; one that is ours already is written anew.
+    /// Writes a hook; rewrites one that lockstep wrote before.
     ///
-    /// Errors: the hooks' folder lies outside of this repository; a hook was kept aside earlier and is in the way.
-    pub fn install_hook(&self, hook: Hook, program: &Path) -> Result<Done> {
+    /// Errors: the hooks' folder is outside this repository; the backup of an earlier hook is in the way.
+    pub fn install_hook(&self, hook: Hook, program: &Path) -> Result<ActionLog> {
         let folder = self.hooks_folder()?;
         let (file, kept) = (folder.join(hook.name()), folder.join(format!("{}{KEPT}", hook.name())));
         let script = script(hook, program)?;
@@ -101,8 +104,8 @@ impl Repo {
         Ok(done)
     }
 
-    /// Takes a hook of ours away, and puts back the one that was there before.
-    pub fn uninstall_hook(&self, hook: Hook) -> Result<Done> {
+    /// Removes a hook of lockstep, and restores the one that existed before.
+    pub fn uninstall_hook(&self, hook: Hook) -> Result<ActionLog> {
         let Ok(folder) = self.hooks_folder() else { return Ok(Vec::new()) };
         let (file, kept) = (folder.join(hook.name()), folder.join(format!("{}{KEPT}", hook.name())));
         if !is_ours(&file) {
@@ -116,7 +119,7 @@ impl Repo {
         Ok(vec![format!("hook {} is gone", file.display())])
     }
 
-    /// Where Git looks for hooks.
+    /// The folder in which Git looks for hooks.
     fn hooks_folder(&self) -> Result<PathBuf> {
         let common = self.common()?;
         let configured = self.open()?.and_then(|r| r.config_snapshot().trusted_path("core.hooksPath").ok().flatten());
@@ -146,11 +149,11 @@ impl Repo {
     }
 }
 
-/// Shell words that set `$lockstep` to the program: where it is now, else, should it move, whatever is on the path.
+/// Shell words that set `$lockstep` to the program: its current path, or, if it moves, the one in PATH.
 fn find(program: &Path) -> Result<String> {
     let path = program
         .to_str()
-        .ok_or_else(|| Error::usage(format!("the name of the program is no UTF-8: {}", program.display())))?;
+        .ok_or_else(|| Error::usage(format!("the name of the program is not UTF-8: {}", program.display())))?;
     // `%` begins a placeholder in a merge driver.
     let quoted = path.replace('\'', r"'\''").replace('%', "%%");
     Ok(format!("lockstep='{quoted}'; [ -x \"$lockstep\" ] || lockstep=lockstep;"))

@@ -1,4 +1,4 @@
-//! A temporary repository with one object, so that Git reads the object with the user's settings alone.
+//! A temporary repository with one object, so that Git reads the object with the user's settings only.
 
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
@@ -13,16 +13,16 @@ use crate::git::program::exact_git;
 use crate::git::repo::protected;
 use crate::git::repo::settings::open_at;
 
-/// So many names are tried for the folder.
+/// The number of names that are tried for the folder.
 const TRIES: u64 = 100;
 
-/// The folder, which goes away with the value.
-pub(in crate::git) struct Apart(PathBuf);
+/// The folder, which is deleted when the value is dropped.
+pub(in crate::git) struct IsolatedRepo(PathBuf);
 
-impl Apart {
-    /// A repository with nothing but a tag object, named by this hash.
-    pub(in crate::git) fn with_tag(object: &[u8], hash: gix::hash::Kind) -> Result<Apart> {
-        let apart = Apart::create()?;
+impl IsolatedRepo {
+    /// A repository with a single tag object, named by this hash.
+    pub(in crate::git) fn with_tag(object: &[u8], hash: gix::hash::Kind) -> Result<IsolatedRepo> {
+        let apart = IsolatedRepo::create()?;
         let failed = |e: &dyn std::fmt::Display| {
             Error::new(Kind::Io, format!("a tag cannot be copied to {}: {e}", apart.0.display()))
         };
@@ -37,7 +37,7 @@ impl Apart {
     }
 
     /// A new folder that only this user can enter.
-    fn create() -> Result<Apart> {
+    fn create() -> Result<IsolatedRepo> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let parent = protected::temporary();
         let parent = fs::canonicalize(&parent).map_err(|e| Error::io("open", parent, e))?;
@@ -46,7 +46,7 @@ impl Apart {
             let number = NEXT.fetch_add(1, Ordering::Relaxed);
             let folder = parent.join(format!("lockstep-tag-{}-{number}", std::process::id()));
             match fs::DirBuilder::new().mode(0o700).create(&folder) {
-                Ok(()) => return Ok(Apart(folder)),
+                Ok(()) => return Ok(IsolatedRepo(folder)),
                 Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => last = e,
                 Err(e) => return Err(Error::io("create", folder, e)),
             }
@@ -54,7 +54,7 @@ impl Apart {
         Err(Error::io("create a folder in", parent, last))
     }
 
-    /// `git` in this repository.
+    /// A `git` command in this repository.
     pub(in crate::git) fn git(&self) -> Command {
         let mut command = exact_git(&self.0);
         command.arg("--git-dir").arg(&self.0);
@@ -62,9 +62,9 @@ impl Apart {
     }
 }
 
-impl Drop for Apart {
+impl Drop for IsolatedRepo {
     fn drop(&mut self) {
-        // What is left is a copy, in a folder for what is temporary.
+        // A failed deletion leaves only a copy in a temporary folder.
         let _ = fs::remove_dir_all(&self.0);
     }
 }

@@ -1,4 +1,4 @@
-//! The `git` program, for the few things that it alone knows how to do.
+//! The `git` program, for the few tasks that gix lacks.
 
 pub mod clone;
 pub(super) mod install;
@@ -15,10 +15,10 @@ use crate::path::RepoPath;
 use crate::shell::word;
 use crate::url::Url;
 
-/// Protocols of Git itself. Every other one is a program `git-remote-NAME`.
+/// Protocols of Git itself. Any other one is a program `git-remote-NAME`.
 const PROTOCOLS: [&str; 7] = ["file", "git", "git+ssh", "http", "https", "ssh", "ssh+git"];
 
-/// Runs the `git` program; what it prints comes back.
+/// Runs the `git` program and returns its output.
 pub(super) fn run(command: &mut Command) -> Result<Vec<u8>> {
     let out = command.output().map_err(|e| Error::new(Kind::Io, "the program git cannot be run").because(e))?;
     if out.status.success() {
@@ -30,37 +30,38 @@ pub(super) fn run(command: &mut Command) -> Result<Vec<u8>> {
     Err(lines.take(3).fold(error, |error, line| error.because(line)))
 }
 
-/// `git` for a question about the repository of a Git folder: see [`reading_git`]. It speaks the language that is parsed
-/// here.
+/// A `git` command that reads the repository of a Git folder: see [`read_only_git`]. Its output is in the language that
+/// the parsers here expect.
 pub(super) fn question(git_dir: &Path) -> Command {
     let mut command = exact_git(git_dir);
     command.arg("--git-dir").arg(git_dir).env("LC_ALL", "C");
     command
 }
 
-/// `git` for a question: it runs no hook and no file system monitor of the repository's settings, reads nothing from the
-/// terminal, takes no object for another (`refs/replace/`), and fetches nothing that a partial clone left out.
-pub(super) fn reading_git(folder: &Path) -> Command {
+/// A read-only `git` command: it runs neither hooks nor a file system monitor of the repository's settings, reads
+/// nothing from the terminal, applies no replacements (`refs/replace/`), and fetches no missing objects.
+pub(super) fn read_only_git(folder: &Path) -> Command {
     let mut command = Command::new("git");
     command.current_dir(folder).stdin(Stdio::null());
     command.args(["-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null"]);
-    // Git warns of `info/grafts` where its warnings are read.
+    // Git warns of `info/grafts` on the stream that is parsed.
     command.args(["-c", "advice.graftFileDeprecated=false"]);
     command.env("GIT_NO_REPLACE_OBJECTS", "1").env("GIT_NO_LAZY_FETCH", "1");
     command
 }
 
 impl Repo {
-    /// `git` in this repository as the user would start it, with the hooks and the settings of the repository.
+    /// A `git` command in this repository as the user would start it, with the hooks and the settings of the
+    /// repository.
     pub(super) fn user_git(&self) -> Command {
         let mut command = Command::new("git");
-        forget_repository(&mut command);
+        clear_repository_variables(&mut command);
         command.current_dir(&self.top);
         self.name_to(&mut command);
         command
     }
 
-    /// `git` for a question about the files of this worktree; see [`reading_git`].
+    /// A read-only `git` command about the files of this worktree; see [`read_only_git`].
     fn worktree_question(&self) -> Command {
         let mut command = exact_git(&self.top);
         self.name_to(&mut command);
@@ -76,7 +77,7 @@ impl Repo {
         }
     }
 
-    /// Does Git ignore a path? `None` if it does not say.
+    /// Does Git ignore a path? `None` if the program fails.
     pub fn is_ignored(&self, path: &RepoPath) -> Option<bool> {
         let mut command = self.worktree_question();
         command.args(["check-ignore", "-q", "--", path.as_str()]).stdout(Stdio::null()).stderr(Stdio::null());
@@ -88,29 +89,29 @@ impl Repo {
     }
 }
 
-/// Takes away the variables that name a repository: the program works in the repository of its folder.
-pub fn forget_repository(command: &mut Command) {
+/// Removes the variables that name a repository: the program uses the repository of its folder.
+pub fn clear_repository_variables(command: &mut Command) {
     for name in OF_A_REPOSITORY {
         command.env_remove(name);
     }
 }
 
-/// [`reading_git`] for a repository that no variable of the environment may replace by another one.
+/// [`read_only_git`] for a repository that no variable of the environment may replace by another one.
 pub(super) fn exact_git(folder: &Path) -> Command {
-    let mut command = reading_git(folder);
-    forget_repository(&mut command);
+    let mut command = read_only_git(folder);
+    clear_repository_variables(&mut command);
     command
 }
 
-/// `git` for the repository of an address that may stand in a file. Such an address starts no program of the user: only
-/// protocols that the user's own settings allow always (`protocol.NAME.allow`) are spoken. Nothing asks for a password
-/// in the terminal, where one could not tell who asks, unless the user set `GIT_TERMINAL_PROMPT`. Submodules stay where
-/// they are.
+/// A `git` command for the repository of an address that may come from a file. Such an address starts no program of the
+/// user: only protocols that the user's own settings always allow (`protocol.NAME.allow`) are used. Git does not ask
+/// for a password in the terminal, where its origin would be unclear, unless the user set `GIT_TERMINAL_PROMPT`.
+/// Submodules are not fetched.
 pub(super) fn foreign_git(folder: &Path) -> Command {
     let mut command = exact_git(folder);
     command.env_remove("GIT_NO_LAZY_FETCH");
     command.args(["-c", "submodule.recurse=false", "-c", "fetch.recurseSubmodules=false"]);
-    // `url.BASE.insteadOf`, which is the user's, may lead to a folder. lockstep itself opens `file://` where it lies.
+    // `url.BASE.insteadOf`, a setting of the user, may lead to a folder. lockstep itself opens `file://` addresses.
     if ["protocol.allow", "protocol.file.allow"].iter().all(|key| protected::values(key).is_empty()) {
         command.args(["-c", "protocol.file.allow=always"]);
     }
@@ -141,11 +142,12 @@ pub(super) fn check_protocol(address: &Url) -> Result<()> {
     )))
 }
 
-/// Merges three files as text, into the first, with conflict markers where it takes them.
+/// Merges three files as text, into the first, with conflict markers where both changed.
 pub fn merge_as_text(ours: &Path, base: &Path, theirs: &Path) -> Result<()> {
     let mut command = Command::new("git");
     command.args(["merge-file", "-L", "ours", "-L", "base", "-L", "theirs"]).args([ours, base, theirs]);
-    // Its exit code is the number of conflicts; what cannot be merged at all (255) stays as it is, and is a conflict.
+    // The exit code is the number of conflicts; a file that cannot be merged (255) is unchanged and counts as a
+    // conflict.
     command.output().map(drop).map_err(|e| Error::io("run", "git", e))
 }
 

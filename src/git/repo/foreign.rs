@@ -1,25 +1,25 @@
-//! Other version control: does it track lockstep's own folder?
+//! Checks whether another version control system tracks lockstep's own folder.
 //!
-//! Outside Git lockstep believes what `.lockstep` says. In a working copy of Subversion or Mercurial such a folder may have
-//! come from the server, with the settings and the state of a stranger. One that is not tracked was made here.
+//! Outside Git lockstep trusts the content of `.lockstep`. In a working copy of Subversion or Mercurial such a folder
+//! may come from the server, with settings and state from an untrusted source. An untracked one was made locally.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::error::{Error, Result};
 
-/// The folder of a version control in the root of its working copy, its name, and what asks it about a path: a program
-/// that ends well where the path is tracked.
+/// The folder of a version control system in the root of its working copy, its name, and a command that succeeds if a
+/// path is tracked.
 const ASKED: [(&str, &str, &[&str]); 2] = [
     (".svn", "Subversion", &["svn", "info", "--non-interactive", "--depth", "empty"]),
     (".hg", "Mercurial", &["hg", "--noninteractive", "files"]),
 ];
-/// Those that are not asked.
+/// The folders of systems that have no such command here.
 const NOT_ASKED: [&str; 6] = [".jj", ".bzr", "_darcs", ".pijul", ".fslckout", "_FOSSIL_"];
 
 /// Refuses the folder `own` if it is, or may be, under version control.
 pub fn refuse_tracked(own: &Path) -> Result<()> {
-    // Each folder of an old working copy says for itself that it is one.
+    // Each folder of an old working copy has its own marker.
     if own.join(".svn").exists() || own.join("CVS").exists() {
         return Err(tracked(own, "the version control"));
     }
@@ -32,7 +32,7 @@ pub fn refuse_tracked(own: &Path) -> Result<()> {
         }
         if let Some(mark) = NOT_ASKED.iter().find(|mark| above.join(mark).symlink_metadata().is_ok()) {
             return Err(Error::usage(format!(
-                "{} lies in a working copy ({mark}), and lockstep cannot tell whether it is tracked there",
+                "{} is in a working copy ({mark}), and lockstep cannot tell whether it is tracked there",
                 own.display()
             ))
             .hint("use Git, Subversion or Mercurial, or a plain folder"));
@@ -41,8 +41,8 @@ pub fn refuse_tracked(own: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Is there an entry of exactly this name? Where case is ignored a folder of another spelling answers to it, and the version
-/// control knows that one.
+/// Is there an entry of exactly this name? Where case is ignored, a folder of another spelling matches as well, and the
+/// version control system knows only that one.
 fn is_spelled_so(own: &Path) -> bool {
     let mut entries = own.parent().and_then(|folder| std::fs::read_dir(folder).ok()).into_iter().flatten().flatten();
     entries.any(|entry| Some(entry.file_name().as_os_str()) == own.file_name())

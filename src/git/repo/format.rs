@@ -1,8 +1,8 @@
-//! How a repository stores its objects and refs: `core.repositoryFormatVersion` and `extensions.*` of its own `config`.
+//! The storage format of a repository: `core.repositoryFormatVersion` and `extensions.*` of its own `config`.
 //!
-//! Git refuses a repository with an extension that it does not know, since such a repository may keep things where the
-//! reader does not look. The rules here are those of Git's `setup.c`; nothing but the repository's own file counts for
-//! them, no included file and no variable.
+//! Git refuses a repository with an unknown extension, since it may store objects where the reader does not look. The
+//! rules here are those of Git's `setup.c`; they use only the repository's own file, no included files and no
+//! variables.
 
 use std::path::{Path, PathBuf};
 
@@ -13,23 +13,23 @@ use gix::hash::Kind as Hash;
 use crate::document;
 use crate::error::{Error, Result};
 
-/// Extensions that count in version 0 as well, by their lower-case names.
+/// Extensions that apply in version 0 as well, by their lower-case names.
 const OF_VERSION_0: [&str; 4] = ["noop", "partialclone", "preciousobjects", "worktreeconfig"];
-/// Those of version 1 that change nothing that is read here, or are read here.
+/// Extensions of version 1 that lockstep supports, or that do not affect it.
 const OF_VERSION_1: [&str; 6] =
     ["compatobjectformat", "noop-v1", "objectformat", "refstorage", "relativeworktrees", "submodulepathconfig"];
 
-/// How a repository stores things.
+/// The storage format of a repository.
 #[derive(Clone, Debug)]
 pub(in crate::git) struct Format {
-    /// By which hash objects are named.
+    /// The hash of object ids.
     pub hash: Hash,
     pub refs: RefStorage,
-    /// Does it have only a part of its objects, and get the others from a remote when they are asked for?
+    /// Is it a partial clone, which fetches missing objects from a remote on demand?
     pub is_partial: bool,
     /// `core.bare`, if it is set.
     pub is_bare: Option<bool>,
-    /// `core.worktree`, from the Git folder.
+    /// `core.worktree`, relative to the Git folder.
     pub worktree: Option<PathBuf>,
 }
 
@@ -50,7 +50,7 @@ impl Default for Format {
 impl Format {
     /// The format of the repository with this common folder, as seen from a worktree's Git folder.
     ///
-    /// Errors ([`crate::error::Kind::Usage`]): a version or an extension that lockstep does not know.
+    /// Errors ([`crate::error::Kind::Usage`]): a version or an extension that lockstep does not support.
     pub(in crate::git) fn read(common_dir: &Path, git_dir: &Path) -> Result<Format> {
         let file = common_dir.join("config");
         let Some(config) = parse(&file)? else { return Ok(Format::default()) };
@@ -109,7 +109,7 @@ impl Format {
     }
 }
 
-/// A file of settings; `None` if there is none.
+/// A configuration file; `None` if it does not exist.
 fn parse(file: &Path) -> Result<Option<File>> {
     let Some(bytes) = document::read(file, document::MOST)? else { return Ok(None) };
     let meta = Metadata::from(Source::Local).at(file);
@@ -121,7 +121,7 @@ fn parse(file: &Path) -> Result<Option<File>> {
     })
 }
 
-/// The names of all extensions, in lower case. With a subsection they are not Git's.
+/// The names of all extensions, in lower case. Sections with a subsection are not Git's.
 fn extensions(config: &File) -> Vec<String> {
     let sections = config.sections_by_name("extensions").into_iter().flatten();
     let plain = sections.filter(|section| section.header().subsection_name().is_none());

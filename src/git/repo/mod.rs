@@ -1,7 +1,7 @@
-//! Where a repository is, and where lockstep keeps its own things in it.
+//! The location of a repository, and of lockstep's own files in it.
 //!
-//! Found by hand, with a handful of stats: every command begins here, and opening a repository with gix reads four
-//! configuration files that most commands never ask for. What Git itself knows is read when asked (see `facts.rs`).
+//! The search is hand-written, with a handful of stats: every command begins here, and opening a repository with gix
+//! reads four configuration files that most commands never need. Git's settings are read on demand (see `settings.rs`).
 //!
 //! ```text
 //! top/                     the Git root, or the folder of `.lockstep/` outside Git
@@ -30,16 +30,17 @@ use crate::document::{self, Bounds};
 use crate::error::{Error, Result};
 use crate::path::RepoPath;
 
-/// The folder with what lockstep keeps outside Git.
+/// The folder with lockstep's own files outside Git.
 pub(super) const OWN_FOLDER: &str = ".lockstep";
 /// The settings file whose folder is a project's root.
 pub(super) const PROJECT_FILE: &str = "lockstep.toml";
-/// A file that names a folder is not larger.
+/// The size limit of a file that names a folder.
 const LONGEST_NAME: u64 = 64 << 10;
 
+/// The paths of a repository and of the current worktree.
 #[derive(Debug)]
 pub struct Repo {
-    /// The root of the repository: absolute, without symlinks. Every [`RepoPath`] counts from here.
+    /// The root of the repository: absolute, without symlinks. Every [`RepoPath`] is relative to it.
     pub top: PathBuf,
     /// Git's folder for this worktree; `None` outside Git.
     pub git_dir: Option<PathBuf>,
@@ -49,20 +50,20 @@ pub struct Repo {
     pub project_root: RepoPath,
     /// Must the tag by which a version of a model is found have a good signature?
     pub require_signed: bool,
-    /// Is it another repository on this disk than the one at hand? Its settings then say nothing of signatures and start
-    /// no program.
+    /// Is it another repository on this disk than the current one? Then its settings neither decide about signatures
+    /// nor start programs.
     pub is_other: bool,
-    /// May Git fetch what a partial clone left out? It runs programs that the repository's settings name, so it does so for
-    /// the repository at hand and for lockstep's own clones alone.
+    /// May Git fetch the missing objects of a partial clone? A fetch runs programs from the repository's settings, so
+    /// it is allowed only for the current repository and for lockstep's own clones.
     pub fetches_missing: bool,
     pub(super) format: Format,
-    /// Git's index, where a variable names another one than that of the worktree.
+    /// The index, if a variable names another one than that of the worktree.
     pub(super) index_file: Option<PathBuf>,
-    /// Do a variable or a setting say which folder belongs to which Git folder? Git has to be told, then.
+    /// Does a variable or a setting connect the worktree and the Git folder? Then Git commands need both as arguments.
     pub(super) is_named: bool,
     /// Do variables of the environment name another repository than this one, which the user asked for?
     pub(super) is_elsewhere: bool,
-    /// The variable that names another folder of objects than the repository's own, which is not read.
+    /// The variable that names an object folder other than the repository's own; that folder is not read.
     pub(super) objects_elsewhere: Option<&'static str>,
     pub(super) settings: OnceLock<Settings>,
 }
@@ -71,18 +72,18 @@ impl Repo {
     /// The repository of the folder `start`: the nearest `.git`, or a bare one ([`Repo::bare`]), else the nearest
     /// `.lockstep/`, made by `init --no-scm`.
     ///
-    /// Settings and state in these folders are believed, so neither may come out of a repository: inside Git `.lockstep` is
-    /// not looked at, a bare repository in a folder of a worktree is an error, and outside Git a `.lockstep` that another
-    /// version control tracks is one.
+    /// Settings and state in these folders are trusted, so neither may come from a repository: inside Git `.lockstep`
+    /// is ignored, a bare repository in a folder of a worktree is an error, and so is a `.lockstep` outside Git that
+    /// another version control system tracks.
     ///
-    /// Errors: [`Kind::Missing`](crate::error::Kind::Missing) if there is neither, or no folder `start`;
-    /// [`Kind::Usage`](crate::error::Kind::Usage) if it belongs to another user. The search does not go on past such a
-    /// one, as Git's does not.
+    /// Errors: [`Kind::Missing`](crate::error::Kind::Missing) if there is neither, or if `start` does not exist;
+    /// [`Kind::Usage`](crate::error::Kind::Usage) if it belongs to another user. The search does not continue past such
+    /// a repository, as in Git.
     pub fn discover(start: &Path) -> Result<Repo> {
         Repo::discover_below(start, &[])
     }
 
-    /// The same, where the search does not go up into these folders (`GIT_CEILING_DIRECTORIES`).
+    /// The same, but the search does not enter these folders from below (`GIT_CEILING_DIRECTORIES`).
     pub(super) fn discover_below(start: &Path, ceilings: &[PathBuf]) -> Result<Repo> {
         let start = fs::canonicalize(start).map_err(|e| match e.kind() {
             std::io::ErrorKind::NotFound => Error::missing(format!("there is no folder {}", start.display())),
@@ -135,7 +136,7 @@ impl Repo {
         }
         let project_root = path_in(top, project.unwrap_or(top))?;
         let found = Repo::of(top.to_path_buf(), git_dir, common_dir, project_root)?;
-        // A linked worktree is where it is, whatever the settings of the repository say of the main one.
+        // The path of a linked worktree is known, whatever the settings of the repository name for the main one.
         let Some(git_dir) = found.git_dir.clone().filter(|_| found.git_dir == found.common_dir) else {
             return Ok(found);
         };
@@ -145,13 +146,13 @@ impl Repo {
         found.at_named_tree(&git_dir, start)
     }
 
-    /// A Git folder that lies by itself; its files may be elsewhere.
+    /// A stand-alone Git folder; its worktree may be elsewhere.
     fn open_git_folder(git_dir: &Path, start: &Path) -> Result<Repo> {
         let found = Repo::open_bare(git_dir)?;
         if found.format.is_bare == Some(true) { Ok(found) } else { found.at_named_tree(git_dir, start) }
     }
 
-    /// The files are where `core.worktree` says.
+    /// Sets the worktree to the folder in `core.worktree`.
     fn at_named_tree(self, git_dir: &Path, start: &Path) -> Result<Repo> {
         let found = self;
         let Some(named) = found.format.worktree.as_ref().map(|tree| git_dir.join(tree)) else { return Ok(found) };
@@ -167,7 +168,7 @@ impl Repo {
         Ok(Repo { top: tree, project_root, is_named: true, ..found })
     }
 
-    /// Errors: [`Kind::Usage`](crate::error::Kind::Usage) if Git stores things there in a way that lockstep does not know.
+    /// Errors: [`Kind::Usage`](crate::error::Kind::Usage) if lockstep does not support the storage format.
     pub(super) fn of(
         top: PathBuf,
         git_dir: Option<PathBuf>,
@@ -195,37 +196,37 @@ impl Repo {
         })
     }
 
-    /// The store's folder where no setting names another.
+    /// The folder of the store if no setting names another.
     pub fn store_dir(&self) -> PathBuf {
         self.shared().join("store")
     }
 
-    /// The number by which a shared store knows this repository.
+    /// The file with the id by which a shared store knows this repository.
     pub fn id_file(&self) -> PathBuf {
         self.shared().join("id")
     }
 
-    /// Settings of this clone alone.
+    /// The settings file of this clone.
     pub fn local_config(&self) -> PathBuf {
         self.shared().join("config.toml")
     }
 
-    /// The remotes of `lockstep.toml` that the user trusts, in this clone.
+    /// The file of the remotes of `lockstep.toml` that the user trusts, in this clone.
     pub fn grants_file(&self) -> PathBuf {
         self.shared().join("trusted-remotes.json")
     }
 
-    /// The lock and the journal of pushes of tags.
+    /// The folder of the lock and the journal of tag pushes.
     pub fn tag_pushes(&self) -> PathBuf {
         self.shared().join("tag-pushes")
     }
 
-    /// What this clone remembers of remotes.
+    /// The folder of cached facts about remotes.
     pub fn remotes_dir(&self) -> PathBuf {
         self.shared().join("remotes")
     }
 
-    /// What belongs to this worktree: stat index, state, logs.
+    /// The folder with the files of this worktree: stat index, state, logs.
     pub fn worktree_dir(&self) -> PathBuf {
         match &self.git_dir {
             Some(git_dir) => git_dir.join("lockstep/worktree"),
@@ -233,31 +234,32 @@ impl Repo {
         }
     }
 
-    /// The project's own settings file, there or not.
+    /// The project's own settings file, which may be missing.
     pub fn project_config(&self) -> PathBuf {
         self.project_root.on_disk(&self.top).join(PROJECT_FILE)
     }
 
-    /// Where the documents of the repository may lie, apart from its store.
+    /// The folders in which documents of the repository may be, including its store.
     pub fn bounds(&self) -> Bounds {
         Bounds::new(&self.top, self.git_dir.iter().chain(&self.common_dir), None)
     }
 
+    /// Is it a Git repository?
     pub fn is_git(&self) -> bool {
         self.git_dir.is_some()
     }
 
-    /// What all worktrees have in common, and names the repository on this machine: Git's common folder, outside Git
-    /// the folder `.lockstep`.
+    /// The folder that all worktrees share, and that identifies the repository on this machine: Git's common folder,
+    /// outside Git the folder `.lockstep`.
     pub fn home(&self) -> PathBuf {
         self.common_dir.clone().unwrap_or_else(|| self.top.join(OWN_FOLDER))
     }
 
-    /// Is this a worktree of the same repository?
+    /// Are both worktrees of the same repository?
     pub fn is_same(&self, other: &Repo) -> bool {
         let homes = [self, other].map(|repo| fs::canonicalize(repo.home()).ok());
         let [Some(home), Some(other_home)] = homes else { return false };
-        // Any folder can name another one's `commondir`; Git's own for a worktree lies in the repository.
+        // Any folder can name a foreign `commondir`; Git's own folder for a worktree is inside the repository.
         let folder = other.git_dir.as_ref().and_then(|folder| fs::canonicalize(folder).ok()).unwrap_or_default();
         home == other_home && folder.starts_with(home)
     }
@@ -275,7 +277,7 @@ pub(super) fn git_dir_of(folder: &Path) -> Result<Option<PathBuf>> {
     let dot_git = folder.join(".git");
     let Ok(meta) = fs::metadata(&dot_git) else { return Ok(None) };
     if meta.is_dir() {
-        // As for Git, a folder that merely has the name is none (an empty one may be a mount point).
+        // As in Git, a folder with only the name does not count (an empty one may be a mount point).
         return Ok(dot_git.join("HEAD").symlink_metadata().is_ok().then_some(dot_git));
     }
     read_link(&dot_git).map(Some)
@@ -299,8 +301,8 @@ fn path_in(top: &Path, project: &Path) -> Result<RepoPath> {
     path.ok_or_else(|| Error::usage(format!("the path {} is not UTF-8", project.display())))
 }
 
-/// Is this folder Git's own, of a repository without files, or with files that its settings name? Git says so there: a
-/// `.git` has the same content, and its files are around it.
+/// Is this folder a bare repository, or a Git folder whose worktree is in its settings? `core.bare` decides: a `.git`
+/// has the same content, and its worktree is its parent.
 fn is_bare(folder: &Path) -> bool {
     let has = |name: &str| folder.join(name).exists();
     let is_around = folder.ends_with(".git");
@@ -315,7 +317,7 @@ fn is_bare(folder: &Path) -> bool {
             .is_ok_and(|text| text.is_some_and(|text| text.lines().any(says)))
 }
 
-/// The folder that linked worktrees share: what `commondir` names, else the worktree's own.
+/// The folder that linked worktrees share: the one in `commondir`, else the worktree's own.
 pub(super) fn common_dir_of(git_dir: &Path) -> Result<PathBuf> {
     let file = git_dir.join("commondir");
     match document::read_text(&file, LONGEST_NAME)? {
@@ -404,7 +406,7 @@ mod tests {
         assert_eq!((repo.top.as_path(), repo.is_bare()), (top.as_path(), false));
     }
 
-    /// Whatever Git refuses in a tree belongs to it, by mutation of its spellings.
+    /// Every spelling that Git refuses in a tree belongs to it, tested by mutation.
     #[test]
     fn names_that_git_refuses_belong_to_git() {
         let rules =
@@ -441,7 +443,7 @@ mod tests {
         // A clone that Git keeps in its own folder was not committed.
         git(&top, &["init", "-q", "--bare", ".git/modules/x"]);
         assert!(Repo::discover(&top.join(".git/modules/x")).unwrap().is_bare());
-        // Outside Git the nearest one counts.
+        // Outside Git the nearest one is used.
         mkdir(dir.path().join("plain/.lockstep"));
         let plain = fs::canonicalize(dir.path().join("plain")).unwrap();
         assert_eq!(Repo::discover(&mkdir(plain.join("c"))).unwrap().top, plain);

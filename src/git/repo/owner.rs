@@ -1,9 +1,9 @@
-//! The owner of a repository. Its settings name programs that run as the user, so a repository that belongs to another
-//! user is opened only where the user's own Git configuration lists it under `safe.directory`: the rule that Git has
-//! since 2.35.2 (CVE-2022-24765), with the same owners and the same settings.
+//! Checks the owner of a repository. Its settings name programs that run as the user, so a repository of another user
+//! is opened only if the user's own Git configuration lists it under `safe.directory`: the rule of Git since 2.35.2
+//! (CVE-2022-24765), with the same owners and the same settings.
 //!
-//! A bare repository among the files of a worktree may have come with a clone or as data from a remote, settings included:
-//! none of its files has a name that either refuses. It is opened only with `safe.bareRepository=all` in the same places.
+//! A bare repository inside a worktree may have come with a clone or as data from a remote, settings included: neither
+//! refuses the names of its files. It is opened only with `safe.bareRepository=all` in the same configuration.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -14,13 +14,13 @@ use crate::error::{Error, Result};
 use crate::git::repo::{OWN_FOLDER, common_dir_of, git_dir_of};
 use crate::shell::word;
 
-/// Refuses a repository of another user. `parts` are the folders and files that make it up, `shown` the path that
-/// `safe.directory` has to list: the root of its files, or of a bare repository the repository itself.
+/// Refuses a repository of another user. `parts` are its folders and files, `shown` the path that `safe.directory` has
+/// to list: the root of its worktree, or a bare repository itself.
 pub(in crate::git) fn check_owner(shown: &Path, parts: &[&Path]) -> Result<()> {
     let user = rustix::process::geteuid().as_raw();
     let sudo = protected::sudo_user().filter(|_| user == 0);
     let foreign = parts.iter().find_map(|part| {
-        // Of a link both count, itself and what it leads to.
+        // Of a link both owners count, that of the link and that of its target.
         let owners = [part.symlink_metadata(), part.metadata()].into_iter().flatten().map(|meta| meta.uid());
         let mut others = owners.filter(|owner| *owner != user && Some(*owner) != sudo);
         others.next().map(|owner| (part, owner))
@@ -38,7 +38,7 @@ pub(in crate::git) fn check_owner(shown: &Path, parts: &[&Path]) -> Result<()> {
         )))
 }
 
-/// Refuses a Git folder that lies among the files of a worktree.
+/// Refuses a Git folder that is inside a worktree.
 pub(in crate::git) fn check_embedded(git_dir: &Path) -> Result<()> {
     let Some(outer) = git_dir.ancestors().skip(1).find(|folder| is_worktree(folder)) else { return Ok(()) };
     if is_kept_by_git(git_dir, outer) || protected::values("safe.bareRepository").last().is_some_and(|v| v == "all") {
@@ -54,12 +54,11 @@ pub(in crate::git) fn check_embedded(git_dir: &Path) -> Result<()> {
 }
 
 fn is_worktree(folder: &Path) -> bool {
-    // As for Git, a folder that merely has the name is none.
+    // As in Git, a folder with only the name does not count.
     !matches!(git_dir_of(folder), Ok(None)) || folder.join(OWN_FOLDER).is_dir()
 }
 
-/// Does Git itself, or lockstep, keep it: a clone, a submodule, `.git` itself? Not the files of outputs that lockstep sets
-/// aside.
+/// Does Git or lockstep manage it: a clone, a submodule, `.git` itself? Backups of outputs do not count.
 fn is_kept_by_git(git_dir: &Path, worktree: &Path) -> bool {
     let git = git_dir_of(worktree).ok().flatten();
     let common = git.as_deref().and_then(|git| common_dir_of(git).ok());
@@ -74,7 +73,7 @@ fn home() -> Option<PathBuf> {
     gix::path::env::home_dir()
 }
 
-/// Do the values of `safe.directory` list a repository? An empty one takes back those before it.
+/// Does `safe.directory` list a repository? An empty value resets the list.
 fn is_listed(values: &[String], repository: &Path, home: &Option<PathBuf>, cwd: &Path) -> bool {
     let mut listed = false;
     for value in values {

@@ -1,7 +1,7 @@
-//! What Git knows of a repository: what it tracks, and the few of its settings that count here.
+//! The few Git settings that lockstep uses.
 //!
-//! The repository is opened anew for each question: that takes well under a millisecond, few commands ask more than
-//! once, and a [`Repo`] stays free of gix types and can be shared between threads. Settings are remembered.
+//! The repository is opened again for each query: that takes well under a millisecond, few commands need more than one,
+//! and a [`Repo`] stays free of gix types and can be shared between threads. Settings are cached.
 
 use std::path::{Path, PathBuf};
 
@@ -10,25 +10,24 @@ use gix::glob::pattern::Case;
 use crate::error::{Error, Kind, Result};
 use crate::git::repo::Repo;
 
-/// The settings of Git that count for lockstep.
+/// The Git settings that lockstep uses.
 #[derive(Debug)]
 pub(in crate::git) struct Settings {
     /// `core.fileMode`
     pub file_mode: bool,
-    /// Of ignore rules: `core.ignoreCase`
+    /// `core.ignoreCase`, for ignore rules.
     pub case: Case,
     /// The user's global ignore rules: `core.excludesFile`, else `git/ignore` in the user's configuration folder.
     pub excludes_file: Option<PathBuf>,
 }
 
 impl Repo {
-    /// Do executable bits count here (`core.fileMode`)? True outside Git.
+    /// Are executable bits tracked (`core.fileMode`)? True outside Git.
     pub fn file_mode(&self) -> bool {
         self.settings().file_mode
     }
 
-    /// A repository that gix cannot open counts with Git's defaults: no reason to refuse work that needs nothing else of
-    /// Git.
+    /// If gix cannot open a repository, Git's defaults are used, so that commands that need nothing else of Git work.
     pub(in crate::git) fn settings(&self) -> &Settings {
         self.settings.get_or_init(|| {
             let mut found = Settings { file_mode: true, case: Case::Sensitive, excludes_file: None };
@@ -60,13 +59,13 @@ impl Repo {
     }
 }
 
-/// Opens the repository of a Git folder. Every object is the one that its id names: `refs/replace/` does not count here, since
-/// a signature covers ids, and everyone who may push could put other commits and trees in their place; see `shown.rs`.
+/// Opens the repository of a Git folder, without replacements (`refs/replace/`): a signature covers ids, and every user
+/// who may push could put other commits and trees in their place; see `replacements.rs`.
 pub(in crate::git) fn open_at(git_dir: &Path) -> Result<gix::Repository, String> {
     let options = gix::open::Options::default().open_path_as_is(true);
     let mut repo = options.open(git_dir).map_err(|e| e.to_string())?.to_thread_local();
     repo.objects.ignore_replacements = true;
-    // `GIT_NAMESPACE` would hide refs, and what they need.
+    // `GIT_NAMESPACE` would hide refs, and the objects that they need.
     repo.clear_namespace();
     Ok(repo)
 }

@@ -1,6 +1,6 @@
-//! The repository at hand, where variables of the environment name it: `GIT_DIR`, `GIT_WORK_TREE`, `GIT_COMMON_DIR`,
-//! `GIT_INDEX_FILE`, or ends the search for it: `GIT_CEILING_DIRECTORIES`. Users set them, and Git does for its hooks. As for Git, they are the user's word: the owner of what
-//! they name does not count.
+//! Finds the current repository with the variables of the environment that name it (`GIT_DIR`, `GIT_WORK_TREE`,
+//! `GIT_COMMON_DIR`, `GIT_INDEX_FILE`) or limit the search for it (`GIT_CEILING_DIRECTORIES`). Users set them, and Git
+//! sets them for its hooks. As in Git, they are trusted: the owner of the folders that they name is not checked.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,9 +11,9 @@ use crate::error::{Error, Result};
 use crate::git::repo::{PROJECT_FILE, Repo, common_dir_of, read_link};
 use crate::path::RepoPath;
 
-/// Variables by which Git's hooks name their repository, and which would make `git -C FOLDER` mean another one: those of
-/// `git rev-parse --local-env-vars`. `GIT_CONFIG_COUNT` and `GIT_CONFIG_PARAMETERS` stay: they hold settings, which the
-/// user (or a CI system: credentials, `url.….insteadOf`) gives to every repository.
+/// Variables by which Git's hooks name their repository, and which would direct `git -C FOLDER` to another one: those
+/// of `git rev-parse --local-env-vars`. `GIT_CONFIG_COUNT` and `GIT_CONFIG_PARAMETERS` stay: they hold settings that
+/// the user (or a CI system: credentials, `url.….insteadOf`) gives to every repository.
 pub(in crate::git) const OF_A_REPOSITORY: [&str; 13] = [
     "GIT_ALTERNATE_OBJECT_DIRECTORIES",
     "GIT_COMMON_DIR",
@@ -30,7 +30,7 @@ pub(in crate::git) const OF_A_REPOSITORY: [&str; 13] = [
     "GIT_WORK_TREE",
 ];
 
-/// What the environment says of the repository at hand.
+/// The environment variables that name the current repository.
 #[derive(Clone, Debug, Default)]
 pub struct Variables {
     git_dir: Option<PathBuf>,
@@ -41,15 +41,16 @@ pub struct Variables {
     objects: Option<PathBuf>,
     /// Is `GIT_ALTERNATE_OBJECT_DIRECTORIES` set?
     has_alternates: bool,
-    /// The search for a repository does not go up into these.
+    /// The search for a repository does not enter these folders from below.
     ceilings: Vec<PathBuf>,
-    /// Relative paths count from here: the folder that the process was started in.
+    /// Relative paths start here: the folder in which the process was started.
     base: PathBuf,
-    /// Did the user ask for another folder (`-C`)? Another repository there is meant, then, whatever the variables name.
+    /// Did the user ask for another folder (`-C`)? Then the repository there is used, whatever the variables name.
     is_elsewhere: bool,
 }
 
 impl Variables {
+    /// Reads the variables of an environment; `base` is the folder in which the process started.
     pub fn read(env: &BTreeMap<String, String>, base: &Path, is_elsewhere: bool) -> Variables {
         let path = |name: &str| env.get(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         Variables {
@@ -65,7 +66,7 @@ impl Variables {
         }
     }
 
-    /// The variable by which Git reads objects that are not in the folder of the repository.
+    /// The variable by which Git reads objects outside the repository's folder.
     fn other_objects(&self, repo: &Repo) -> Option<&'static str> {
         let own = repo.common_dir.as_ref()?.join("objects");
         let objects = self.objects.as_ref().map(|objects| self.base.join(objects));
@@ -81,14 +82,14 @@ impl Variables {
 }
 
 impl Repo {
-    /// Variables that name another repository than this one: commands that work here do not get them.
+    /// Variables that name another repository than this one: they are removed for commands that run here.
     pub fn foreign_variables(&self) -> &'static [&'static str] {
         if self.is_elsewhere { &OF_A_REPOSITORY } else { &[] }
     }
 
-    /// The repository that a command in the folder `start` is about: the one that variables name, else the one around it
+    /// The repository for a command in the folder `start`: the one that variables name, else the one around it
     /// ([`Repo::discover`]).
-    pub fn at_hand(start: &Path, variables: &Variables) -> Result<Repo> {
+    pub fn find_current(start: &Path, variables: &Variables) -> Result<Repo> {
         let found = Repo::named_or_around(start, variables)?;
         let objects_elsewhere = if variables.is_elsewhere { None } else { variables.other_objects(&found) };
         Ok(Repo { objects_elsewhere, ..found })
@@ -109,7 +110,8 @@ impl Repo {
             (Some(git_dir), _) if variables.is_elsewhere && around.is_ok() && !is_around(&git_dir) => {
                 return around.map(|repo| Repo { is_elsewhere: true, ..repo });
             }
-            // Git's hooks name the repository that they run in, and its worktree is known better than by the folder.
+            // Git's hooks name the repository that they run in; the search finds its worktree more reliably than the
+            // folder does.
             (Some(git_dir), None) if is_around(&git_dir) => around?,
             (Some(git_dir), tree) => open_named(&git_dir, tree, start, variables)?,
             (None, Some(tree)) => {
@@ -130,7 +132,7 @@ impl Repo {
     }
 }
 
-/// Absolute folders; those behind an empty one are not to be looked at for symlinks.
+/// Absolute folders; symlinks are not resolved in those behind an empty one.
 fn ceilings(list: &str) -> Vec<PathBuf> {
     let mut resolves = true;
     let mut found = Vec::new();
@@ -145,7 +147,8 @@ fn ceilings(list: &str) -> Vec<PathBuf> {
     found
 }
 
-/// The Git folder that `GIT_DIR` names. Hooks of Git may have the relative `.git`, and leave the folder from which it counts.
+/// The Git folder that `GIT_DIR` names. Hooks of Git may have the relative `.git`, and may have left the folder to
+/// which it is relative.
 fn resolve(named: &Path, base: &Path, around: Option<&Repo>) -> Result<PathBuf> {
     let path = base.join(named);
     if path.is_file() {
@@ -214,7 +217,7 @@ mod tests {
 
     fn at(start: &Path, base: &Path, is_elsewhere: bool, set: &[(&str, &Path)]) -> Result<(PathBuf, PathBuf)> {
         let env = set.iter().map(|(name, path)| (name.to_string(), path.display().to_string())).collect();
-        let repo = Repo::at_hand(start, &Variables::read(&env, base, is_elsewhere))?;
+        let repo = Repo::find_current(start, &Variables::read(&env, base, is_elsewhere))?;
         Ok((repo.git_dir.unwrap_or_default(), repo.top))
     }
 
@@ -238,7 +241,7 @@ mod tests {
             (&top, &top, false, vec![("GIT_DIR", &dot_git)], (&git_dir, &top)),
             (&top.join("sub"), &top.join("sub"), false, vec![("GIT_DIR", &dot_git)], (&git_dir, &top)),
             (&top.join("sub"), &top.join("sub"), false, vec![("GIT_DIR", &git_dir)], (&git_dir, &top)),
-            // Another repository is asked for.
+            // The user asks for another repository.
             (&other, &top, true, vec![("GIT_DIR", &git_dir)], (&other.join(".git"), &other)),
             (&other, &top, true, vec![("GIT_WORK_TREE", &top)], (&other.join(".git"), &other)),
             (&tree, &top, false, vec![("GIT_DIR", &git_dir), ("GIT_WORK_TREE", &tree)], (&git_dir, &tree)),
@@ -278,7 +281,7 @@ mod tests {
         std::os::unix::fs::symlink(&top, &linked).unwrap();
         let found = |start: &Path, list: &str| {
             let env = [("GIT_CEILING_DIRECTORIES".to_string(), list.to_string())].into();
-            Repo::at_hand(start, &Variables::read(&env, start, false)).map(|repo| repo.top)
+            Repo::find_current(start, &Variables::read(&env, start, false)).map(|repo| repo.top)
         };
         let [top_, up_, a_, linked_] = [&top, &up, &top.join("a"), &linked].map(|path| path.display().to_string());
         for (start, list, is_found) in [
@@ -289,7 +292,7 @@ mod tests {
             (&deep, up_.clone(), true),
             (&deep, "repo/a".to_string(), true),
             (&deep, deep.display().to_string(), true),
-            // The folder itself is looked at.
+            // The folder itself is checked.
             (&top, top_.clone(), true),
         ] {
             let repo = found(start, &list);
@@ -324,7 +327,7 @@ mod tests {
         write(&top, &[("a.lock", "2"), ("b", "2")]);
         git(&top, &["add", "-A"]);
         let env = [("GIT_INDEX_FILE".to_string(), ".git/next".to_string())].into();
-        let repo = Repo::at_hand(&top, &Variables::read(&env, &top, false)).unwrap();
+        let repo = Repo::find_current(&top, &Variables::read(&env, &top, false)).unwrap();
         let b = RepoPath::root().join("b").unwrap();
         assert_eq!(repo.tracked(&[b]).unwrap(), []);
         assert_eq!(repo.index_named(&repo.history().unwrap(), "a.lock").unwrap().len(), 2);

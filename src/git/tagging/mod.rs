@@ -1,7 +1,7 @@
-//! What the `git` program does for us: signing and making tags, with the user's own settings, agents and hooks.
+//! Signs and creates tags with the `git` program, with the user's own settings, agents and hooks.
 //!
-//! gix reads; this writes. A tag is made by `git tag`, so that `tag.gpgSign`, `gpg.format` and whatever comes next mean
-//! here what they mean everywhere.
+//! gix reads; this module writes. `git tag` creates a tag, so that `tag.gpgSign`, `gpg.format` and later settings have
+//! the same meaning as everywhere.
 
 pub(super) mod publish;
 
@@ -14,7 +14,7 @@ use crate::git::repo::Repo;
 use crate::shell::word;
 use crate::url::{Url, redact_text};
 
-/// Who makes a tag, and when.
+/// The author and the time of a tag.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Committer {
     /// `Name <mail>`.
@@ -27,7 +27,7 @@ pub struct Committer {
 
 impl Committer {
     /// The same at another time, in seconds since 1970.
-    pub fn at(self, time: i64) -> Committer {
+    pub fn with_time(self, time: i64) -> Committer {
         Committer { time, ..self }
     }
 
@@ -43,7 +43,7 @@ pub struct NewTag<'a> {
     pub name: &'a str,
     pub commit: GitId,
     pub message: &'a str,
-    /// Sign it whatever the settings say.
+    /// Signs the tag, whatever the settings are.
     pub sign: bool,
 }
 
@@ -56,9 +56,9 @@ impl NewTag<'_> {
 }
 
 impl Repo {
-    /// Who Git says the user is, now.
+    /// The user's Git identity, with the current time.
     ///
-    /// Errors: [`Kind::Usage`] if Git was not told.
+    /// Errors: [`Kind::Usage`] if it is not configured.
     pub fn committer(&self) -> Result<Committer> {
         let said = self.git(&["var", "GIT_COMMITTER_IDENT"], None, None).map_err(|e| {
             let unset = Error::usage("Git does not know who you are, and a tag says who made it")
@@ -68,9 +68,9 @@ impl Repo {
         parse(said.trim()).ok_or_else(|| Error::new(Kind::Bug, format!("git var says: {said}")))
     }
 
-    /// Makes an annotated tag. It appears whole or not at all, and one that exists is never moved.
+    /// Creates an annotated tag atomically; never moves an existing one.
     ///
-    /// Errors: [`Kind::Usage`] if there is one of the name, or if it cannot be signed.
+    /// Errors: [`Kind::Usage`] if the name is taken, or if the tag cannot be signed.
     pub fn make_tag(&self, tag: &NewTag<'_>, by: &Committer) -> Result<()> {
         let kind = if tag.sign { "--sign" } else { "--annotate" };
         let commit = tag.commit.hex();
@@ -87,8 +87,8 @@ impl Repo {
         })
     }
 
-    /// Where Git pushes: what the settings of the branch say, else `origin`, else the only remote. It is the name of a
-    /// remote, or a URL, which may hold a token (`git push -u https://me:token@host/repo`).
+    /// The remote to which Git pushes: the one in the settings of the branch, else `origin`, else the only remote. It
+    /// is the name of a remote, or a URL, which may hold a token (`git push -u https://me:token@host/repo`).
     pub fn push_remote(&self) -> Option<Url> {
         let ask = |args: &[&str]| {
             let said = self.git(args, None, None).ok()?;
@@ -106,7 +106,7 @@ impl Repo {
             .map(Url::from)
     }
 
-    /// Runs `git` in the repository; what it prints comes back, what it complains about is the cause.
+    /// Runs `git` in the repository and returns its output; its standard error becomes the cause of an error.
     pub(super) fn git(&self, args: &[&str], input: Option<&str>, date: Option<&str>) -> Result<String> {
         let failed = |why: String| {
             Error::new(Kind::Io, format!("git {} failed", args.first().copied().unwrap_or_default())).because(why)
@@ -120,7 +120,7 @@ impl Repo {
         }
         let mut child = command.spawn().map_err(|e| failed(format!("the program git cannot be started: {e}")))?;
         if let (Some(text), Some(mut pipe)) = (input, child.stdin.take()) {
-            // One that does not read says why on its own.
+            // If the program does not read, it reports why on its own.
             let _ = pipe.write_all(text.as_bytes());
         }
         let out = child.wait_with_output().map_err(|e| failed(e.to_string()))?;

@@ -1,4 +1,4 @@
-//! Tags and the Git remote that they are pushed to, with the user's own settings, agents and hooks.
+//! Pushes tags to a Git remote, with the user's own settings, agents and hooks.
 
 use std::collections::BTreeMap;
 
@@ -37,13 +37,13 @@ impl Repo {
         Ok(listed.lines().filter_map(line).collect())
     }
 
-    /// Pushes tags: all of them, or none.
+    /// Pushes all of these tags, or none.
     ///
-    /// Errors: [`Kind::Remote`]. They may have arrived nevertheless; [`Repo::tags_at`] tells.
+    /// Errors: [`Kind::Remote`]. The tags may have arrived nevertheless; [`Repo::tags_at`] shows it.
     pub fn push_tags(&self, remote: &Url, names: &[String]) -> Result<()> {
         let refs: Vec<String> = names.iter().map(|name| format!("refs/tags/{name}")).collect();
         let mut args = vec!["push", "--quiet"];
-        // One tag needs no help, which some servers do not have.
+        // A single tag needs no `--atomic`, which some servers lack.
         args.extend((refs.len() > 1).then_some("--atomic"));
         args.push(remote.raw());
         args.extend(refs.iter().map(String::as_str));
@@ -74,7 +74,7 @@ impl Repo {
         Ok(is_tag.then(|| (GitId(reference.target), signature::split(&object.data).0.to_vec())))
     }
 
-    /// Where a push to a remote goes: the remote itself, unless it is pushed to another place than it is fetched from.
+    /// The destination of a push: the remote itself, unless it has a separate push URL.
     fn push_place(&self, remote: &Url) -> Url {
         let url = |args: &[&str]| self.git(args, None, None).ok().map(|url| url.trim().to_string());
         match (url(&["remote", "get-url", remote.raw()]), url(&["remote", "get-url", "--push", remote.raw()])) {
@@ -117,7 +117,7 @@ mod tests {
         assert_eq!(found["a#prod#1"], own);
         assert_ne!(found["a@v1.0.0"], repo.tag_content("a@v1.0.0").unwrap().unwrap().0);
 
-        // A tag that was moved meanwhile stays.
+        // A tag that was moved since is kept.
         let error = repo.delete_tag("a@v1.0.0", found["a@v1.0.0"]).unwrap_err();
         assert_eq!(error.hints, ["see what it names now: git show-ref --verify refs/tags/a@v1.0.0"]);
         repo.delete_tag("a#prod#1", own).unwrap();
@@ -125,7 +125,7 @@ mod tests {
         git(&top, &["remote", "add", "origin", "/nowhere/at/all"]);
         let error = repo.tags_at(&repo.tag_remote().unwrap(), &["a@*".into()]).unwrap_err();
         assert!(error.kind == Kind::Remote && error.message.contains("origin"), "{error}");
-        // A remote that is pushed to another place than it is fetched from.
+        // A remote with a separate push URL.
         git(&top, &["remote", "set-url", "--push", "origin", there.to_str().unwrap()]);
         assert_eq!(repo.tags_at(&"origin".into(), &["b@*".into()]).unwrap().len(), 1);
         // `git push -u URL` writes the URL itself into the settings of the branch, with a token in it.

@@ -7,7 +7,7 @@ use super::equality::{self, Equality};
 use super::sums::{BLOCK, Sums};
 use super::values::{InOrder, Plain, Way, is_big_endian, read_piece, way};
 use crate::error::Result;
-use crate::event::{Doing, Event, Sink};
+use crate::event::{Activity, Event, Sink};
 use crate::model::decode::{decode, swap};
 use crate::model::source::Source;
 use crate::model::tensor::{Data, Dtype, Tensor};
@@ -100,10 +100,10 @@ pub fn measure(pairs: &[(usize, &Tensor, &Tensor)], events: &dyn Sink) -> Result
 
 fn all_pieces(pairs: &[Pair], pieces: &[Piece], events: &dyn Sink) -> Result<Vec<Found>> {
     let bytes_of = |piece: &Piece| piece.count * pairs[piece.pair].old.dtype.width().unwrap_or(1);
-    events.event(Event::WorkPlanned { doing: Doing::Comparing, bytes: pieces.iter().map(bytes_of).sum() });
+    events.event(Event::WorkPlanned { doing: Activity::Comparing, bytes: pieces.iter().map(bytes_of).sum() });
     let compare = |buffers: &mut Buffers, piece: &Piece| {
         let found = compare_piece(&pairs[piece.pair], piece, buffers)?;
-        events.event(Event::WorkDone { doing: Doing::Comparing, bytes: bytes_of(piece) });
+        events.event(Event::WorkDone { doing: Activity::Comparing, bytes: bytes_of(piece) });
         Ok(found)
     };
     pieces.par_iter().map_init(Buffers::default, compare).collect()

@@ -89,7 +89,7 @@ impl Registry {
             return Ok(Registry::default());
         }
         let history = repo.plain_history()?;
-        let committed = |commit| history.commit(commit).and_then(|commit| commit.about()).ok().map(|about| about.time);
+        let committed = |commit| history.commit(commit).and_then(|commit| commit.info()).ok().map(|about| about.time);
         Ok(Registry::of(history.tags()?, &committed))
     }
 

@@ -210,7 +210,7 @@ impl Removal {
 fn last_commit(project: &Project, model: &Model) -> Result<Option<i64>> {
     let history = project.repo.history()?;
     let commits: BTreeSet<GitId> = model.events.iter().map(|event| event.commit).collect();
-    let times = commits.into_iter().map(|commit| Ok(history.commit(commit)?.about()?.time));
+    let times = commits.into_iter().map(|commit| Ok(history.commit(commit)?.info()?.time));
     Ok(times.collect::<Result<Vec<_>>>()?.into_iter().max())
 }
 

@@ -14,11 +14,11 @@ use serde::{Deserialize, Serialize};
 use crate::document;
 use crate::error::{Error, Kind, Result};
 use crate::event::Sink;
-use crate::file_lock::{self, Answer, FileLock, Mode, Wait};
+use crate::file_lock::{self, FileLock, LockResult, Mode, Wait};
 use crate::git::{GitId, Repo};
 use crate::model::registry::Model;
 use crate::project::Project;
-use crate::replace::{Turn, replace_file};
+use crate::replace::{FileWriter, replace_file};
 use crate::shell::{word, words};
 use crate::store::hash;
 use crate::tag::{ModelName, ModelTag};
@@ -54,7 +54,7 @@ impl Journal {
 }
 
 fn hash_of(url: &Url) -> String {
-    hash::of_bytes(url.raw().as_bytes()).hex()
+    hash::hash_bytes(url.raw().as_bytes()).hex()
 }
 
 /// A tag that is made and pushed.
@@ -67,7 +67,7 @@ pub struct Entry {
 
 impl Entry {
     pub fn new(name: &str, content: &str) -> Entry {
-        Entry { name: name.into(), content: hash::of_bytes(content.as_bytes()).hex() }
+        Entry { name: name.into(), content: hash::hash_bytes(content.as_bytes()).hex() }
     }
 
     /// Deletes it here, if this clone has exactly this tag.
@@ -78,7 +78,7 @@ impl Entry {
     /// Its object, if this clone has exactly this tag.
     fn object(&self, repo: &Repo) -> Result<Option<GitId>> {
         let found = repo.tag_content(&self.name)?;
-        Ok(found.filter(|(_, content)| hash::of_bytes(content).hex() == self.content).map(|(object, _)| object))
+        Ok(found.filter(|(_, content)| hash::hash_bytes(content).hex() == self.content).map(|(object, _)| object))
     }
 }
 
@@ -105,8 +105,8 @@ impl<'p> Publisher<'p> {
         let fail = |e: std::io::Error| Error::io("lock", &path, e);
         let wait = Wait { busy: "is pushing tags of this repository", usual: None, signal: &|| None, sink };
         let lock = match file_lock::lock(file_lock::open(&path).map_err(fail)?, Mode::Exclusive, &wait)? {
-            Answer::Locked(lock) => lock,
-            Answer::NoLocks(_, e) => return Err(fail(e)),
+            LockResult::Locked(lock) => lock,
+            LockResult::NoLocks(_, e) => return Err(fail(e)),
         };
         let mut publisher = Publisher { repo, remote, settled: Vec::new(), _lock: lock };
         if let Some(journal) = read(repo)? {
@@ -202,7 +202,7 @@ impl<'p> Publisher<'p> {
 
     /// Removes the journal.
     pub fn forget(&self) -> Result<()> {
-        Turn::take(&path(self.repo))?.remove()
+        FileWriter::lock(&path(self.repo))?.remove()
     }
 
     /// Keeps what the remote has, deletes the rest; what became of each comes back.

@@ -12,7 +12,7 @@ use crate::cache::entries::{self, RunRecord};
 use crate::cache::signatures::Trust;
 use crate::error::{Error, Kind, Result};
 use crate::event::Sink;
-use crate::git::About;
+use crate::git::CommitInfo;
 use crate::lfs;
 use crate::model::artifact::{self, Artifact};
 use crate::model::availability::{self, Kept};
@@ -45,7 +45,7 @@ pub struct Plan {
     pub version: Version,
     pub artifact: Artifact,
     pub origin: Origin,
-    pub about: About,
+    pub about: CommitInfo,
     /// Another version on its commit.
     pub sibling: Option<Version>,
     /// Why it could not be reproduced.
@@ -105,7 +105,7 @@ impl Plan {
         let title = format!("{name} {version}");
         let mut act = Act::new(registry, name, Action::Register(version.clone()), commit.id, title);
         describe(project, &snapshot, &origin, measured, &checks, &mut act)?;
-        Ok(Plan { act, version, about: commit.about()?, artifact, origin, sibling, doubts, unread, checks, warnings })
+        Ok(Plan { act, version, about: commit.info()?, artifact, origin, sibling, doubts, unread, checks, warnings })
     }
 
     /// What speaks against it; `None` if nothing does.

@@ -151,7 +151,7 @@ fn dated(by: Committer, acts: &[Act]) -> Result<(Committer, Vec<String>)> {
         "the last tag of the model is dated {}, ahead of this clock; the new one is dated a second later, so that it counts",
         rfc3339(last)
     );
-    Ok((by.at(last + 1), if ahead > TOLERANCE { vec![remark] } else { Vec::new() }))
+    Ok((by.with_time(last + 1), if ahead > TOLERANCE { vec![remark] } else { Vec::new() }))
 }
 
 /// Labels always carry a counter. Versions do not: a number is given once. What takes something back, or ends a model,

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use super::CommitFiles;
 use crate::error::{Error, Result};
-use crate::git::{Commit, EntryKind, Found, GitId};
+use crate::git::{Commit, DiscoveredFiles, EntryKind, GitId};
 use crate::lock::Lock;
 use crate::path::RepoPath;
 use crate::pipeline::graph::{self, Graph};
@@ -90,7 +90,7 @@ impl Kept {
             }
         }
         let Some((commit, _)) = wanted.first() else { return Ok(()) };
-        let read = commit.history().blobs_ahead(ids.keys().copied(), &|id, bytes| parse_lock(ids[&id], &bytes).ok());
+        let read = commit.history().prefetch_blobs(ids.keys().copied(), &|id, bytes| parse_lock(ids[&id], &bytes).ok());
         *self.ahead.borrow_mut() = read.into_iter().filter_map(|(id, lock)| Some((id, lock?))).collect();
         Ok(())
     }
@@ -113,7 +113,7 @@ impl Kept {
     }
 }
 
-fn load_at(files: &CommitFiles<'_>, root: &RepoPath) -> Result<(Found, Loaded)> {
+fn load_at(files: &CommitFiles<'_>, root: &RepoPath) -> Result<(DiscoveredFiles, Loaded)> {
     let found = files.commit.discover(root, &[])?;
     let loaded = load::load(files, &found.pipelines, root);
     let skip = skipped(&loaded.pipelines);
@@ -129,7 +129,7 @@ fn load_at(files: &CommitFiles<'_>, root: &RepoPath) -> Result<(Found, Loaded)> 
 }
 
 /// Without a template it does not matter what `params.yaml` says.
-fn uses_templates(files: &CommitFiles<'_>, found: &Found) -> Result<bool> {
+fn uses_templates(files: &CommitFiles<'_>, found: &DiscoveredFiles) -> Result<bool> {
     for path in &found.pipelines {
         let bytes = files.commit.read(path)?.unwrap_or_default();
         if bytes.windows(2).any(|w| w == b"${") {

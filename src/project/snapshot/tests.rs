@@ -8,7 +8,7 @@ use crate::event::Silent;
 use crate::git::testing::{commit_all, repository, write};
 use crate::lock::{self, Lock};
 use crate::project::Surroundings;
-use crate::store::{NoRules, Place as Spot};
+use crate::store::{NoRules, TrackedPath};
 
 fn open(top: &Path) -> Project {
     let around = Surroundings {
@@ -21,7 +21,7 @@ fn open(top: &Path) -> Project {
         home: None,
         user: |_| "t".into(),
         settings: Vec::new(),
-        stop: crate::event::Stop::never(),
+        stop: crate::event::StopSignal::never(),
     };
     Project::open(around).unwrap()
 }
@@ -42,9 +42,9 @@ fn sample() -> (tempfile::TempDir, Project) {
     std::os::unix::fs::symlink("../deep/a", top.join("out/deep/up")).unwrap();
     let project = open(&top);
     let names = ["m.json", "out", "raw", "kept.json"];
-    let places: Vec<Spot> = names.iter().map(|n| Spot::Inside(p(n))).collect();
+    let places: Vec<TrackedPath> = names.iter().map(|n| TrackedPath::Inside(p(n))).collect();
     let pins: Vec<Pin> =
-        project.index().look(&places, &NoRules, &Silent).into_iter().map(|r| r.unwrap().unwrap()).collect();
+        project.index().scan(&places, &NoRules, &Silent).into_iter().map(|r| r.unwrap().unwrap()).collect();
     let mut batch = project.store().batch();
     for (place, pin) in places.iter().zip(&pins).take(3) {
         batch.add(project.index(), place, pin).unwrap();

@@ -45,7 +45,7 @@ impl Folder {
 
     /// Is there a regular file of this name?
     pub fn has(&self, path: &str) -> bool {
-        self.root.look(path).is_ok_and(|seen| seen.is_file())
+        self.root.stat(path).is_ok_and(|seen| seen.is_file())
     }
 
     /// Is the folder there at all? What an empty remote and an unmounted disk differ in.
@@ -169,7 +169,7 @@ impl Folder {
     pub fn leftovers(&self, folder: &str, time: u64) -> Result<Vec<String>, Fault> {
         let limit = i64::try_from(time).unwrap_or(i64::MAX).saturating_mul(1_000_000_000);
         let is_old = |name: &String| {
-            let seen = self.root.look(Path::new(folder).join(name));
+            let seen = self.root.stat(Path::new(folder).join(name));
             seen.is_ok_and(|seen| seen.is_file() && seen.stat.mtime < limit)
         };
         Ok(self.list(folder)?.into_iter().filter(is_old).collect())
@@ -194,7 +194,7 @@ impl Folder {
                 if all.len() + folders.len() >= cap::ENTRIES {
                     return Err(cap::too_many(&folder));
                 }
-                match self.root.look(&path) {
+                match self.root.stat(&path) {
                     Ok(seen) if seen.is_dir() => folders.push(path),
                     Ok(seen) if seen.is_file() => all.push((path, seen.stat.size)),
                     Ok(_) => {}

@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::event::Stop;
+use crate::event::StopSignal;
 use crate::path::home::expand;
 use crate::remote::settings::address::{Address, Scheme};
 
@@ -42,7 +42,7 @@ pub struct Place {
     cost: Cost,
     /// As whom we come, where that is known before anybody is asked.
     who: Option<String>,
-    stop: Stop,
+    stop: StopSignal,
 }
 
 enum Kind {
@@ -91,7 +91,7 @@ impl Place {
         options: Options,
         base: &Path,
         env: &BTreeMap<String, String>,
-        stop: Stop,
+        stop: StopSignal,
     ) -> Result<Place> {
         let scheme = address.scheme;
         let hidden = HiddenTexts::of(address, &options, env);
@@ -388,12 +388,12 @@ impl Place {
 /// A source that breaks when the user wants an end.
 struct Stoppable<'a> {
     source: &'a mut dyn Read,
-    stop: Stop,
+    stop: StopSignal,
 }
 
 impl Read for Stoppable<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        if self.stop.asked().is_some() {
+        if self.stop.signal().is_some() {
             return Err(std::io::Error::other("interrupted"));
         }
         self.source.read(buffer)

@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use opendal::layers::{RetryLayer, TimeoutLayer};
 use opendal::{Buffer, HttpTransporter, OperationContext, Operator};
 
-use crate::event::Stop;
+use crate::event::StopSignal;
 use crate::remote::backend::cap;
 use crate::remote::backend::fault::{Broken, Fault, Why};
 use crate::remote::settings::address::{Address, Scheme};
@@ -56,7 +56,7 @@ pub struct Service {
     pub requests: AtomicU64,
     /// How large objects travel where the library would need all of one in memory.
     upload: Option<Upload>,
-    stop: Stop,
+    stop: StopSignal,
 }
 
 impl Service {
@@ -64,7 +64,7 @@ impl Service {
         address: &Address,
         options: &Options,
         env: &BTreeMap<String, String>,
-        stop: Stop,
+        stop: StopSignal,
     ) -> Result<Service, Fault> {
         opendal::init_default_registry();
         let (name, feature, is_there) = match address.scheme {
@@ -134,7 +134,7 @@ impl Service {
         loop {
             match timeout(GLANCE, &mut future).await {
                 Ok(done) => return Some(done),
-                Err(_) if self.stop.asked().is_some() => return None,
+                Err(_) if self.stop.signal().is_some() => return None,
                 Err(_) => {}
             }
         }
@@ -148,7 +148,7 @@ impl Service {
     }
 
     fn stopped(&self) -> Fault {
-        Fault::new(Why::Stopped(self.stop.asked().unwrap_or_default()), "interrupted")
+        Fault::new(Why::Stopped(self.stop.signal().unwrap_or_default()), "interrupted")
     }
 
     /// Takes away what a broken upload left, also when the user wants an end; what takes longer than a moment stays.
@@ -440,7 +440,7 @@ impl Service {
 impl Drop for Service {
     fn drop(&mut self) {
         // Whoever wants an end does not wait for a name server.
-        if let Some(runtime) = self.runtime.take().filter(|_| self.stop.asked().is_some()) {
+        if let Some(runtime) = self.runtime.take().filter(|_| self.stop.signal().is_some()) {
             runtime.shutdown_background();
         }
     }

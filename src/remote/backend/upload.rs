@@ -16,7 +16,7 @@ use opendal::raw::{
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use crate::event::Stop;
+use crate::event::StopSignal;
 use crate::remote::backend::fault::{Broken, Fault, Why};
 use crate::remote::backend::tls;
 
@@ -32,12 +32,12 @@ pub struct Upload {
     authorization: Option<String>,
     /// A server that takes nothing for so long has failed.
     patience: Duration,
-    stop: Stop,
+    stop: StopSignal,
 }
 
 impl Upload {
     /// By the library's own settings.
-    pub fn new(settings: &BTreeMap<String, String>, patience: Duration, stop: Stop) -> Result<Upload, Fault> {
+    pub fn new(settings: &BTreeMap<String, String>, patience: Duration, stop: StopSignal) -> Result<Upload, Fault> {
         let get = |name: &str| settings.get(name).map(String::as_str).filter(|value| !value.is_empty());
         let password = get("password").unwrap_or_default();
         let basic = get("username").map(|user| format_authorization_by_basic(user, password)).transpose()?;
@@ -72,7 +72,7 @@ impl Upload {
         let answer = loop {
             match timeout(GLANCE, &mut answer).await {
                 Ok(answer) => break answer,
-                Err(_) if self.stop.asked().is_some() || waited > self.patience => {
+                Err(_) if self.stop.signal().is_some() || waited > self.patience => {
                     answer.abort();
                     return Err(self.late());
                 }
@@ -109,7 +109,7 @@ impl Upload {
                     // Nobody reads any more: the answer says why.
                     Ok(Err(_)) => return Ok(()),
                     Err(_) if is_answered() => return Ok(()),
-                    Err(_) if self.stop.asked().is_some() || waited > self.patience => {
+                    Err(_) if self.stop.signal().is_some() || waited > self.patience => {
                         return Err(self.late());
                     }
                     Err(_) => waited += GLANCE,
@@ -122,7 +122,7 @@ impl Upload {
     }
 
     fn late(&self) -> Broken {
-        match self.stop.asked() {
+        match self.stop.signal() {
             Some(number) => Broken::Remote(Fault::new(Why::Stopped(number), "interrupted")),
             None => Broken::Again(Fault::new(Why::Busy, "the server takes nothing any more: timed out")),
         }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 use crate::error::{Error, Kind, Result};
-use crate::event::{Doing, Event, Sink};
+use crate::event::{Activity, Event, Sink};
 use crate::remote::backend::StreamError;
 use crate::remote::backend::transfer::{PackReader, Permits, each};
 use crate::remote::catalog::marks::{LEASE, Note, NoteName, Sort, Things};
@@ -198,8 +198,8 @@ impl Remote {
             jobs.push(Job::Made(some, &plan.runs));
         }
         jobs.extend(plan.large.iter().map(|object| Job::Large(*object)));
-        sink.event(Event::WorkPlanned { doing: Doing::Pushing, bytes: plan.bytes() });
-        let done = |bytes| sink.event(Event::WorkDone { doing: Doing::Pushing, bytes });
+        sink.event(Event::WorkPlanned { doing: Activity::Pushing, bytes: plan.bytes() });
+        let done = |bytes| sink.event(Event::WorkDone { doing: Activity::Pushing, bytes });
         let (segment, permits) = (Mutex::new(Segment::default()), Permits::new(PACKS_AT_ONCE));
         let packed: Mutex<HashMap<ObjectId, Slice>> = Mutex::default();
         let told = |index: &PackIndex| {

@@ -172,7 +172,9 @@ fn place(store: &Store, catalog: &Catalog, indexes: &[Arc<PackIndex>], again: bo
     }
     if missing.values().filter(|object| !is_large(object.kind, object.size)).count() > 1 {
         let is_missing = |pack: &&Arc<Pack>| {
-            pack.dead.is_empty() && !pack.index.is_empty() && pack.index.iter().all(|row| missing.contains_key(&row.id))
+            pack.tombstoned.is_empty()
+                && !pack.index.is_empty()
+                && pack.index.iter().all(|row| missing.contains_key(&row.id))
         };
         plan.whole = store.all_packs().iter().filter(is_missing).cloned().collect();
         for row in plan.whole.iter().flat_map(|pack| pack.index.iter()) {

@@ -28,7 +28,7 @@ use crate::project::Project;
 use crate::remote::settings::address::Scheme;
 use crate::remote::settings::options::Options;
 use crate::remote::{MARKER, default_name, settings_of};
-use crate::replace::Turn;
+use crate::replace::FileWriter;
 use crate::shell::word;
 use crate::store::{ObjectId, RootFolder};
 use crate::url::Url;
@@ -60,7 +60,7 @@ impl Request {
         if address.scheme == Scheme::Folder && grade == Some(Grade::Repository) {
             let root = project.repo.project_root.on_disk(project.top());
             let folder = expand(&address.path, &root, project.around.home.as_deref())?;
-            return Ok((!RootFolder::new(folder.clone()).look(MARKER).is_ok_and(|seen| seen.is_file()))
+            return Ok((!RootFolder::new(folder.clone()).stat(MARKER).is_ok_and(|seen| seen.is_file()))
                 .then(|| Request::for_folder(name, &settings.url, &folder)));
         }
         request(name, &settings.url, address.scheme, &options, &project.around.env, project.top())
@@ -378,7 +378,7 @@ fn change(project: &Project, change: impl FnOnce(&mut BTreeMap<String, String>))
     if let Some(folder) = file.parent() {
         std::fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, e))?;
     }
-    let turn = Turn::take(&file)?;
+    let turn = FileWriter::lock(&file)?;
     let mut grants = read(&file);
     change(&mut grants);
     turn.write(&serde_json::to_vec_pretty(&grants).unwrap_or_default())

@@ -48,7 +48,7 @@ impl Remote {
         id: &PackId,
         runs: &HashMap<ObjectId, Vec<u8>>,
     ) -> Result<bool> {
-        if let Some(pack) = store.all_packs().iter().find(|pack| pack.id == *id && pack.dead.is_empty()) {
+        if let Some(pack) = store.all_packs().iter().find(|pack| pack.id == *id && pack.tombstoned.is_empty()) {
             return here(self.send_pack(store, pack, true, &|_| ()));
         }
         let index = match self.memory.index(id) {

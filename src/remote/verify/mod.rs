@@ -11,7 +11,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 use crate::error::{Error, Result};
-use crate::event::{Doing, Event, Sink};
+use crate::event::{Activity, Event, Sink};
 use crate::remote::backend::Looked;
 use crate::remote::backend::transfer::each;
 use crate::remote::catalog::segment::{Location, Name, PackRow};
@@ -157,7 +157,7 @@ impl Remote {
             let sizes: Vec<(ObjectId, u64)> = files.iter().map(|file| (file.id(), file.size())).collect();
             let chosen: Vec<File> = choose(&sizes).into_iter().map(|at| files[at]).collect();
             let bytes = chosen.iter().map(File::size).sum();
-            sink.event(Event::WorkPlanned { doing: Doing::Verifying, bytes });
+            sink.event(Event::WorkPlanned { doing: Activity::Verifying, bytes });
             let jobs = self.jobs.min(WINDOWS);
             self.place.share(jobs);
             each(jobs, &chosen, |file| match file {
@@ -236,7 +236,7 @@ impl Remote {
             Ok(index) => index,
             Err(problem) => {
                 whole(problem);
-                sink.event(Event::WorkDone { doing: Doing::Verifying, bytes: row.length });
+                sink.event(Event::WorkDone { doing: Activity::Verifying, bytes: row.length });
                 return Ok(());
             }
         };
@@ -249,7 +249,7 @@ impl Remote {
             header.extend_from_slice(&bytes[..missing]);
             passing.pass(bytes);
         })?;
-        sink.event(Event::WorkDone { doing: Doing::Verifying, bytes: row.length - row.index });
+        sink.event(Event::WorkDone { doing: Activity::Verifying, bytes: row.length - row.index });
         if let Some(problem) = problem {
             whole(problem);
         } else if let Some(Err(e)) = header.first_chunk().map(check_header) {
@@ -290,7 +290,7 @@ impl Remote {
                 Looked::Gone => return Ok(Some("it is gone".into())),
                 Looked::Broken(problem) => return Ok(Some(problem)),
             }
-            sink.event(Event::WorkDone { doing: Doing::Verifying, bytes: end - at });
+            sink.event(Event::WorkDone { doing: Activity::Verifying, bytes: end - at });
             at = end;
         }
         Ok(None)

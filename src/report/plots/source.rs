@@ -106,7 +106,7 @@ mod tests {
             ("d/b", "x"),
             ("d/c", "missing"),
             ("d/b/c", "missing"),
-            ("d/sub/socket", "d/sub/socket is not read: it is no regular file"),
+            ("d/sub/socket", "d/sub/socket is not read: it is not a regular file"),
             ("d/zero", "d/zero is not read: it leads to /dev/zero, outside of the repository"),
             (
                 "d/secret",

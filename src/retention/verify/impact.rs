@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use crate::error::{Kind, Result};
 use crate::store::pack::format::Row;
-use crate::store::verify::{At, Damage, Kept, Survey, What};
+use crate::store::verify::{CopyLocation, Damage, DamageKind, Inventory, QuarantinedObject};
 use crate::store::{ObjectId, Pin, Store};
 
 /// What is wrong below a pin.
@@ -26,7 +26,7 @@ pub struct Judge<'s> {
     here: HashMap<ObjectId, u64>,
     /// Objects of which there is no good copy, though there was one.
     bad: HashSet<ObjectId>,
-    aside: HashMap<ObjectId, Kept>,
+    aside: HashMap<ObjectId, QuarantinedObject>,
     known: HashMap<ObjectId, Rc<Under>>,
     /// Objects that are not here, and were never found damaged.
     pub lacking: HashSet<ObjectId>,
@@ -37,7 +37,7 @@ pub struct Judge<'s> {
 }
 
 impl<'s> Judge<'s> {
-    pub fn new(store: &'s Store, survey: &Survey, damaged: &[Damage]) -> Judge<'s> {
+    pub fn new(store: &'s Store, survey: &Inventory, damaged: &[Damage]) -> Judge<'s> {
         let mut copies: HashMap<ObjectId, usize> = HashMap::new();
         let mut here = HashMap::with_capacity(survey.copies.len());
         for copy in &survey.copies {
@@ -45,7 +45,7 @@ impl<'s> Judge<'s> {
             here.insert(copy.id, copy.size);
         }
         for damage in damaged {
-            if let What::Object(copy) = &damage.what
+            if let DamageKind::Object(copy) = &damage.what
                 && let Some(left) = copies.get_mut(&copy.id)
             {
                 *left = left.saturating_sub(1);
@@ -53,11 +53,11 @@ impl<'s> Judge<'s> {
         }
         let ids = damaged.iter().flat_map(|damage| damage.what.ids());
         let bad = ids.filter(|id| copies.get(id).is_none_or(|left| *left == 0)).collect();
-        let mut aside = store.set_aside_before();
+        let mut aside = store.quarantined_objects();
         for pack in &survey.packs {
             let path = pack.path.with_extension("dead");
-            for id in &pack.dead {
-                aside.entry(*id).or_insert_with(|| Kept { path: path.clone(), row: None });
+            for id in &pack.tombstoned {
+                aside.entry(*id).or_insert_with(|| QuarantinedObject { path: path.clone(), row: None });
             }
         }
         let (known, lacking, found, in_packs) = Default::default();
@@ -153,7 +153,7 @@ impl<'s> Judge<'s> {
                 Some(row) => self.in_packs.entry(kept.path.clone()).or_default().push(row),
                 None => {
                     let problem = "it was found damaged earlier, and nothing took its place".to_string();
-                    self.found.push(Damage { what: What::Aside(*id, kept.path.clone()), problem });
+                    self.found.push(Damage { what: DamageKind::Quarantined(*id, kept.path.clone()), problem });
                 }
             }
         }
@@ -164,7 +164,8 @@ impl<'s> Judge<'s> {
     pub fn finish(&mut self) -> Vec<Damage> {
         let problem = || "its index was found broken earlier, and nothing took its place".to_string();
         let packs = std::mem::take(&mut self.in_packs).into_iter();
-        let packs = packs.map(|(path, rows)| Damage { what: What::AsidePack(path, rows), problem: problem() });
+        let packs =
+            packs.map(|(path, rows)| Damage { what: DamageKind::QuarantinedPack(path, rows), problem: problem() });
         std::mem::take(&mut self.found).into_iter().chain(packs).collect()
     }
 }
@@ -173,9 +174,9 @@ impl<'s> Judge<'s> {
 pub fn sorted(store: &Store, mut damaged: Vec<Damage>) -> Vec<Damage> {
     let key = |damage: &Damage| {
         let offset = match &damage.what {
-            What::Object(copy) => match &copy.at {
-                At::Packed(_, row) => row.offset,
-                At::Loose => 0,
+            DamageKind::Object(copy) => match &copy.at {
+                CopyLocation::Packed(_, row) => row.offset,
+                CopyLocation::Loose => 0,
             },
             _ => 0,
         };

@@ -31,7 +31,7 @@ use crate::event::Sink;
 use crate::path::RepoPath;
 use crate::project::Project;
 use crate::retention::scope;
-use crate::store::verify::{Copy, Damage, RunFile, Survey, What, read, survey};
+use crate::store::verify::{Damage, DamageKind, Inventory, ObjectCopy, RunFile, read, take_inventory};
 use crate::store::{ObjectId, Pin, Store};
 use impact::{Judge, Under, sorted};
 use pins::Entry;
@@ -129,17 +129,17 @@ impl Report {
 
 /// Looks at the store, and repairs it if asked.
 pub fn verify(project: &Project, options: &Options, sink: &dyn Sink) -> Result<Report> {
-    let store = &project.store().untouched();
+    let store = &project.store().read_only();
     if !store.dir().is_dir() {
         return Err(Error::missing(format!("there is no store yet at {}: nothing to verify", store.dir().display()))
             .hint("lockstep repro fills it, and so does lockstep pull"));
     }
     // Who needs what is asked first: what it names was there before it was named.
     let mut everybody = Everybody::gather(project);
-    let mut survey = survey(store)?;
+    let mut survey = take_inventory(store)?;
     let (notes, of_commit) = scope::notes(project)?;
     if let Err(e) = store.projects(&notes) {
-        survey.damaged.push(Damage { what: What::Projects, problem: e.message });
+        survey.damaged.push(Damage { what: DamageKind::Projects, problem: e.message });
     }
     let ignored = |note: &RepoPath| {
         Error::usage(format!("{note} came with a commit, and tells of no project that uses the store"))
@@ -189,7 +189,7 @@ pub fn verify(project: &Project, options: &Options, sink: &dyn Sink) -> Result<R
 type RunOuts = (RunFile, Vec<Pin>);
 
 /// The entries of the run cache: those that can be read, and what is damaged. How many files are of a later format.
-fn entries(store: &Store, survey: &Survey, everybody: &mut Everybody) -> (Vec<RunOuts>, Vec<Damage>, usize) {
+fn entries(store: &Store, survey: &Inventory, everybody: &mut Everybody) -> (Vec<RunOuts>, Vec<Damage>, usize) {
     let (mut runs, mut damaged, mut newer) = (Vec::new(), Vec::new(), survey.newer);
     let mut pinned = everybody.pinned();
     for run in &survey.runs {
@@ -201,7 +201,7 @@ fn entries(store: &Store, survey: &Survey, everybody: &mut Everybody) -> (Vec<Ru
             Entry::Newer => newer += 1,
             Entry::Gone => {}
             Entry::Broken(why) => {
-                let what = What::Run { key: run.key.clone(), path: run.path.clone() };
+                let what = DamageKind::Run { key: run.key.clone(), path: run.path.clone() };
                 damaged.push(Damage { what, problem: why.to_string() });
             }
         }
@@ -210,10 +210,10 @@ fn entries(store: &Store, survey: &Survey, everybody: &mut Everybody) -> (Vec<Ru
 }
 
 /// What is read: what was asked for, and all that somebody wrote to since it was verified.
-fn chosen(survey: &Survey, part: Option<Part>, seed: u64) -> Vec<&Copy> {
+fn chosen(survey: &Inventory, part: Option<Part>, seed: u64) -> Vec<&ObjectCopy> {
     let all: Vec<(ObjectId, u64)> = survey.copies.iter().map(|copy| (copy.id, copy.size)).collect();
     let asked: HashSet<usize> = part.map(|part| part.choose(&all, seed)).unwrap_or_default().into_iter().collect();
-    let is_chosen = |(at, copy): &(usize, &Copy)| asked.contains(at) || !copy.sealed;
+    let is_chosen = |(at, copy): &(usize, &ObjectCopy)| asked.contains(at) || !copy.sealed;
     survey.copies.iter().enumerate().filter(is_chosen).map(|(_, copy)| copy).collect()
 }
 
@@ -225,7 +225,9 @@ fn findings(store: &Store, judge: &Judge, damaged: &[Damage], under: &[Rc<Under>
     let one = |damage: &Damage| {
         let mut hurts: Vec<usize> = match &damage.what {
             // What it held nobody knows: whoever misses something may miss it because of that.
-            What::Pack { rows, .. } if rows.is_empty() => (0..under.len()).filter(|at| under[*at].lacks).collect(),
+            DamageKind::Pack { rows, .. } if rows.is_empty() => {
+                (0..under.len()).filter(|at| under[*at].lacks).collect()
+            }
             what => {
                 let ids = what.ids().into_iter().filter(|id| judge.is_bad(id));
                 ids.flat_map(|id| hurt.get(&id).into_iter().flatten().copied()).collect()
@@ -238,7 +240,7 @@ fn findings(store: &Store, judge: &Judge, damaged: &[Damage], under: &[Rc<Under>
             place: damage.what.place(store),
             problem: damage.problem.clone(),
             hurts,
-            is_old: matches!(damage.what, What::Aside(..) | What::AsidePack(..)),
+            is_old: matches!(damage.what, DamageKind::Quarantined(..) | DamageKind::QuarantinedPack(..)),
             cure: None,
         }
     };

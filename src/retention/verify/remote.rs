@@ -51,7 +51,7 @@ pub fn verify_remote(project: &Project, name: Option<&str>, options: &Options, s
 /// Puts into the report what a look found.
 fn add(project: &Project, inspected: &Inspected, report: &mut Report) -> Result<()> {
     let all = &inspected.catalog.all;
-    report.findings = findings(&project.store().untouched(), inspected, &report.everybody)?;
+    report.findings = findings(&project.store().read_only(), inspected, &report.everybody)?;
     report.objects = inspected.loose;
     report.packs = inspected.packs;
     report.runs = all.runs.keys().filter(|entry| !all.withdrawn.contains(*entry)).count();

@@ -15,8 +15,8 @@ use crate::plan::facts::IgnoreRules;
 use crate::project::Project;
 use crate::remote::{Remote, Wanted};
 use crate::retention::verify::impact::Under;
-use crate::store::verify::{Damage, What};
-use crate::store::{ObjectId, Pin, Place, Store};
+use crate::store::verify::{Damage, DamageKind};
+use crate::store::{ObjectId, Pin, Store, TrackedPath};
 
 /// What is to be repaired.
 pub struct Case<'c> {
@@ -59,8 +59,8 @@ impl Back {
 
 pub fn repair(project: &Project, case: &Case, report: &mut Report, sink: &dyn Sink) -> Result<()> {
     let store = project.store();
-    let _hold = store.hold(sink)?;
-    let broken = store.put_aside(case.damaged)?;
+    let _hold = store.lock_shared(sink)?;
+    let broken = store.quarantine_damaged(case.damaged)?;
     let bad: BTreeSet<ObjectId> = case.under.iter().flat_map(|under| under.bad.iter().copied()).collect();
     let mut back = Back::default();
     back.took(salvage(store, case, report, &broken)?, &Source::Pack);
@@ -70,13 +70,15 @@ pub fn repair(project: &Project, case: &Case, report: &mut Report, sink: &dyn Si
         back.took(from_workspace(project, &sought, report, sink)?, &Source::Workspace);
         from_remotes(project, case, &sought, report, &mut back, sink);
     }
-    let lost = store.not_here(&sought.bad);
+    let lost = store.filter_missing(&sought.bad);
     let still: HashSet<usize> = (0..case.under.len()).filter(|at| is_hurt(store, case, report, *at, &lost)).collect();
     report.dropped = drop_runs(store, case, report, &still)?;
     for (at, damage) in case.damaged.iter().enumerate() {
         let cure = match &damage.what {
-            What::Projects => Cure::Left,
-            What::Pack { rows, .. } if rows.is_empty() => cure_of_unknown(store, &report.findings[at], report, &back),
+            DamageKind::Projects => Cure::Left,
+            DamageKind::Pack { rows, .. } if rows.is_empty() => {
+                cure_of_unknown(store, &report.findings[at], report, &back)
+            }
             _ => cure(store, damage, (&report.findings[at], &report.everybody), (&lost, &still), &back),
         };
         report.findings[at].cure = Some(cure);
@@ -108,7 +110,7 @@ fn salvage(store: &Store, case: &Case, report: &Report, broken: &[PathBuf]) -> R
     loop {
         let mut missed = case.lacking.clone();
         for (at, _) in case.under.iter().enumerate().filter(|(_, under)| !under.bad.is_empty()) {
-            let lacking = store.lacking(&report.everybody.claimed[at].claim.pin)?;
+            let lacking = store.missing_objects(&report.everybody.claimed[at].claim.pin)?;
             missed.extend(lacking.trees);
             missed.extend(lacking.contents.iter().map(|object| object.id));
         }
@@ -122,7 +124,7 @@ fn salvage(store: &Store, case: &Case, report: &Report, broken: &[PathBuf]) -> R
 
 /// The claims that may have lain in a pack of which nobody knows what was in it.
 fn unknown(store: &Store, case: &Case, report: &Report) -> Vec<usize> {
-    let is_unknown = |damage: &Damage| matches!(&damage.what, What::Pack { rows, .. } if rows.is_empty());
+    let is_unknown = |damage: &Damage| matches!(&damage.what, DamageKind::Pack { rows, .. } if rows.is_empty());
     let of = case.damaged.iter().zip(&report.findings).filter(|(damage, _)| is_unknown(damage));
     let hurts: BTreeSet<usize> = of.flat_map(|(_, finding)| finding.hurts.iter().copied()).collect();
     hurts.into_iter().filter(|at| !store.contains(&report.everybody.claimed[*at].claim.pin)).collect()
@@ -145,8 +147,8 @@ fn from_workspace(project: &Project, sought: &Sought, report: &Report, sink: &dy
         .filter_map(|at| RepoPath::root().join(&report.everybody.claimed[*at].claim.path))
         .filter(|path| project.writable(path).is_ok_and(|path| path.exists()))
         .collect();
-    let places: Vec<Place> = paths.iter().map(Place::from).collect();
-    let pins = project.index().look(&places, &IgnoreRules(&definitions.rules), sink);
+    let places: Vec<TrackedPath> = paths.iter().map(TrackedPath::from).collect();
+    let pins = project.index().scan(&places, &IgnoreRules(&definitions.rules), sink);
     let pinned: HashSet<ObjectId> = asked.iter().map(|at| report.everybody.claimed[*at].claim.pin.id).collect();
     let mut taken = HashSet::new();
     for (place, pin) in places.iter().zip(pins) {
@@ -154,7 +156,7 @@ fn from_workspace(project: &Project, sought: &Sought, report: &Report, sink: &dy
         // Of a damaged folder nobody knows what it holds: all of it may be missed.
         let is_pinned = pinned.contains(&pin.id);
         let wanted = |id: &ObjectId| is_pinned || bad.contains(id);
-        taken.extend(project.store().take_again(project.index(), place, &pin, &wanted, sink)?);
+        taken.extend(project.store().store_from_workspace(project.index(), place, &pin, &wanted, sink)?);
     }
     Ok(taken)
 }
@@ -170,7 +172,7 @@ fn from_remotes(
 ) {
     let store = project.store();
     let Sought { bad, unknown, asked } = sought;
-    let missed = || store.not_here(bad);
+    let missed = || store.filter_missing(bad);
     for name in project.config.remotes() {
         let mut left = missed();
         let source = Source::Remote(name.to_string());
@@ -219,11 +221,11 @@ fn drop_runs(store: &Store, case: &Case, report: &Report, still: &HashSet<usize>
     let runs = case.runs.iter().filter(|(_, pins)| pins.iter().any(leads));
     let going: Vec<Damage> = runs
         .map(|(run, _)| Damage {
-            what: What::Run { key: run.key.clone(), path: run.path.clone() },
+            what: DamageKind::Run { key: run.key.clone(), path: run.path.clone() },
             problem: "what it leads to is lost".into(),
         })
         .collect();
-    store.put_aside(&going)?;
+    store.quarantine_damaged(&going)?;
     Ok(going.len())
 }
 
@@ -238,8 +240,8 @@ fn cure(
     let needed = || finding.hurts.iter().filter(|at| !everybody.is_of_run(&everybody.claimed[**at]));
     let ids = damage.what.ids();
     let may_hold_more = match &damage.what {
-        What::Object(copy) => store.is_tree(&copy.id, copy.size),
-        what => !matches!(what, What::Aside(..)),
+        DamageKind::Object(copy) => store.is_tree(&copy.id, copy.size),
+        what => !matches!(what, DamageKind::Quarantined(..)),
     };
     let is_lost = needed().count() > 0 && ids.iter().any(|id| lost.contains(id))
         || may_hold_more && needed().any(|at| still.contains(at));

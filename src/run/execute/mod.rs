@@ -30,7 +30,7 @@ use crate::run::pty::Owner;
 use crate::run::pull::Input;
 use crate::run::watchdog::{Group, Watchdog};
 use crate::shell::word;
-use crate::store::{Pin, Place as Spot, unprotect};
+use crate::store::{Pin, TrackedPath, unprotect};
 use crate::workspace::backup::{Aside, Asides, move_to};
 use crate::workspace::logs::{Logs, RunLog};
 
@@ -230,7 +230,7 @@ impl Context<'_> {
                 Ok(()) => {
                     if let Some(pin) = self.before(task, &out) {
                         // A row that cannot be refreshed costs a hash at the next look, nothing else.
-                        let _ = self.project.index().trust_returned(&Spot::from(&out), &pin);
+                        let _ = self.project.index().trust_returned(&TrackedPath::from(&out), &pin);
                     }
                     back.push(out.to_string());
                 }

@@ -12,13 +12,13 @@ use crate::plan::facts::{look, look_at_outs, spot};
 use crate::plan::reasons;
 use crate::project::Project;
 use crate::shell::word;
-use crate::store::{ObjectId, Pin, Place as Spot};
+use crate::store::{ObjectId, Pin, TrackedPath};
 use crate::workspace::logs::RunLog;
 
 impl Context<'_> {
     /// The names of the inputs that are not what they were when the stage began.
     pub(super) fn changed_inputs(&self, task: &Task) -> Option<String> {
-        let asks: Vec<Spot> = task.stage.deps.iter().map(|d| spot(&d.place, self.project.top())).collect();
+        let asks: Vec<TrackedPath> = task.stage.deps.iter().map(|d| spot(&d.place, self.project.top())).collect();
         let now = look(self.project, self.definitions, &asks, self.sink);
         let mut changed: Vec<String> = Vec::new();
         for ((dep, before), now) in task.stage.deps.iter().zip(&task.facts.deps).zip(now) {
@@ -60,7 +60,7 @@ impl Context<'_> {
         for out in &stage.outs {
             self.project.writable(&out.path)?;
         }
-        let asks: Vec<Spot> = stage.outs.iter().map(|o| Spot::from(&o.path)).collect();
+        let asks: Vec<TrackedPath> = stage.outs.iter().map(|o| TrackedPath::from(&o.path)).collect();
         let pins =
             look_at_outs(self.project, self.definitions, &asks, self.sink).into_iter().collect::<Result<Vec<_>>>()?;
         if let Some((out, _)) = stage.outs.iter().zip(&pins).find(|(_, pin)| pin.is_none()) {

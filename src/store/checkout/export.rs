@@ -1,12 +1,12 @@
-//! Writing what is pinned somewhere else: files of the user's own that no index knows and no link ties to the store.
+//! Writes pinned content to a folder of the user: files that no index tracks and no link ties to the store.
 
 use std::fs;
 use std::path::Path;
 
-use super::materialise::Maker;
+use super::materialise::Materialiser;
 use crate::error::{Error, Result};
 use crate::event::Sink;
-use crate::store::checkout::free_space::must_fit;
+use crate::store::checkout::free_space::check_free_space;
 use crate::store::fs::open_folder::OpenFolder;
 use crate::store::fs::paths::{join, to_path};
 use crate::store::id::ObjectKind;
@@ -15,21 +15,21 @@ use crate::store::objects::Store;
 use crate::store::trees::EntryKind;
 use crate::store::trees::rules::{check_link, depth_of, levels_below, refused};
 
-/// Makes `to`, which must not exist, of what is pinned; every byte is verified on the way. On failure the caller has to
-/// remove what was made.
+/// Creates `to`, which must not exist, with the pinned content; every byte is verified. On failure the caller has to
+/// remove what was created.
 pub fn export(store: &Store, pin: &Pin, to: &Path, sink: &dyn Sink) -> Result<()> {
-    let store = store.copying();
-    must_fit(&store, pin, to, false)?;
-    let maker = Maker::new(&store, sink);
+    let store = store.with_copies();
+    check_free_space(&store, pin, to, false)?;
+    let maker = Materialiser::new(&store, sink);
     if pin.is_dir() {
         let built = OpenFolder::create(to)?;
-        return folder(&store, &maker, pin, built.path(), &[]).map_err(|e| built.named(e));
+        return folder(&store, &maker, pin, built.path(), &[]).map_err(|e| built.with_user_paths(e));
     }
     maker.file(&pin.id, pin.size, pin.executable, to).map(drop)
 }
 
-/// Fills the empty folder `to`; `below` is where the folder lies in what is written.
-fn folder(store: &Store, maker: &Maker<'_>, pin: &Pin, to: &Path, below: &[u8]) -> Result<()> {
+/// Fills the empty folder `to`; `below` is the path of the folder within the export.
+fn folder(store: &Store, maker: &Materialiser<'_>, pin: &Pin, to: &Path, below: &[u8]) -> Result<()> {
     let tree = store.read_tree(&pin.id, levels_below(below))?;
     if tree.pin() != *pin {
         return Err(Error::missing(format!("the folder {} in the store is not of the size that is pinned", pin.id)));

@@ -1,7 +1,7 @@
-//! Is there room on the disk for what a tree claims to hold? A few trees that name each other can claim 10^12 files.
+//! Checks that the disk has room for the size that a tree claims. A few trees that refer to each other can claim 10^12
+//! files.
 //!
-//! Whether a tree's claims are those of its pin is checked where it is read; here the pin itself is, before a byte is
-//! written.
+//! The reader of a tree checks that its claims match its pin; this module checks the pin before a byte is written.
 
 use std::fs;
 use std::path::Path;
@@ -12,35 +12,38 @@ use crate::store::fs::paths;
 use crate::store::id::Pin;
 use crate::store::objects::Store;
 
-/// The least that one name takes in a folder.
+/// The smallest size of a directory entry.
 const NAME: u64 = 16;
 
-/// What a disk has free.
+/// The free space of a disk.
 #[derive(Clone, Copy, Debug)]
-struct Free {
+struct FreeSpace {
     bytes: u64,
-    /// `None` where there is no fixed number of them.
+    /// `None` if the file system has no fixed number of inodes.
     files: Option<u64>,
 }
 
-/// How much of what is made is new on the disk.
+/// How much new disk space a checkout needs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Sharing {
-    /// Files may be links to what is there.
+    /// Files may be links to existing files.
     Links,
-    /// Files are new, their bytes may be shared.
+    /// Files are new, but their bytes may be shared.
     Bytes,
     Nothing,
 }
 
-/// Refuses what cannot fit beside `dest`. With `may_take_over` files of an old folder may be linked into the new one.
+/// Refuses a checkout that cannot fit on the disk of `dest`. With `may_take_over`, files of an old folder may be linked
+/// into the new one.
 ///
-/// Errors ([`Kind::Io`]): there is no room.
-pub fn must_fit(store: &Store, pin: &Pin, dest: &Path, may_take_over: bool) -> Result<()> {
+/// Errors ([`Kind::Io`]): there is not enough room.
+pub fn check_free_space(store: &Store, pin: &Pin, dest: &Path, may_take_over: bool) -> Result<()> {
     let parent = dest.parent().unwrap_or(dest);
     let Ok(disk) = rustix::fs::statvfs(parent) else { return Ok(()) };
-    let free =
-        Free { bytes: disk.f_bavail.saturating_mul(disk.f_frsize), files: (disk.f_files > 0).then_some(disk.f_favail) };
+    let free = FreeSpace {
+        bytes: disk.f_bavail.saturating_mul(disk.f_frsize),
+        files: (disk.f_files > 0).then_some(disk.f_favail),
+    };
     let has = |wanted: LinkType| store.links().iter().any(|link| link == wanted);
     let links = may_take_over || has(LinkType::Hardlink) || has(LinkType::Symlink);
     let sharing = if links {
@@ -66,7 +69,7 @@ pub fn must_fit(store: &Store, pin: &Pin, dest: &Path, may_take_over: bool) -> R
 }
 
 /// Pure.
-fn fits(pin: &Pin, free: Free, sharing: Sharing) -> bool {
+fn fits(pin: &Pin, free: FreeSpace, sharing: Sharing) -> bool {
     let files = pin.files.unwrap_or(1);
     let has_names = files.saturating_mul(NAME) <= free.bytes;
     let has_files = sharing == Sharing::Links || free.files.is_none_or(|free| files <= free);
@@ -75,7 +78,7 @@ fn fits(pin: &Pin, free: Free, sharing: Sharing) -> bool {
 }
 
 fn can_reflink(folder: &Path) -> bool {
-    let (from, to) = (paths::sibling(&folder.join("probe")), paths::sibling(&folder.join("probe")));
+    let (from, to) = (paths::temp_sibling(&folder.join("probe")), paths::temp_sibling(&folder.join("probe")));
     let can = fs::write(&from, "a clone?").is_ok() && reflink_copy::reflink(&from, &to).is_ok();
     let _ = (fs::remove_file(&from), fs::remove_file(&to));
     can
@@ -104,7 +107,7 @@ mod tests {
             (u64::MAX, 1, None, Nothing, false),
         ] {
             let pin = Pin { id: ObjectId([0; 32]), size, files: Some(files), executable: false };
-            let free = Free { bytes: gib, files: free_files };
+            let free = FreeSpace { bytes: gib, files: free_files };
             assert_eq!(fits(&pin, free, sharing), want, "{size} {files} {free_files:?} {sharing:?}");
         }
     }

@@ -1,9 +1,9 @@
-//! One object becomes one file of a workspace, verified.
+//! Materialises one object as one file of a workspace, verified.
 //!
-//! A copy is hashed while it streams, always. A reflink or a link is made unread only of an object whose seal says that it
-//! was not written to since it was verified; otherwise it is read first. An object that another user owns is never
-//! linked to, and its clone is read after it was made. An object of a pack is always copied. A damaged object goes into
-//! quarantine.
+//! A copy is always hashed while it streams. A reflink or a link is made without reading only if the seal of the object
+//! shows that it was not written to since it was verified; otherwise the object is read first. An object that another
+//! user owns is never linked, and its clone is read after it was made. A packed object is always copied. A damaged
+//! object moves to quarantine.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::document;
 use crate::error::{Error, Kind, Result};
-use crate::event::{Doing, Event, Sink};
+use crate::event::{Activity, Event, Sink};
 use crate::store::copy;
 use crate::store::fs::link::LinkType;
 use crate::store::fs::seal::{is_sealed, is_untouched, seal};
@@ -22,35 +22,37 @@ use crate::store::hash;
 use crate::store::id::ObjectId;
 use crate::store::id::ObjectKind;
 use crate::store::objects::Store;
-use crate::store::objects::freshen::renew;
-use crate::store::objects::lookup::{BIG, Lies};
+use crate::store::objects::freshen::touch_and_seal;
+use crate::store::objects::lookup::{BIG, ObjectLocation};
 
+/// The kind of the created file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Made {
-    /// With its stat, where the file was open when it was whole.
+pub enum MaterialisedFile {
+    /// With its stat, if the file was open when it was complete.
     File(Option<FileStat>),
-    /// To the object in the store.
+    /// A symlink to the object in the store.
     Symlink,
 }
 
-pub struct Maker<'a> {
+/// Creates files from objects of a store, with the fastest link type that works.
+pub struct Materialiser<'a> {
     store: &'a Store,
     sink: &'a dyn Sink,
-    /// Turned off by the first object that cannot be reflinked or linked there.
+    /// Turned off by the first object that cannot be reflinked or linked to this destination.
     reflink: AtomicBool,
     hardlink: AtomicBool,
 }
 
-impl<'a> Maker<'a> {
-    pub fn new(store: &'a Store, sink: &'a dyn Sink) -> Maker<'a> {
-        Maker { store, sink, reflink: AtomicBool::new(true), hardlink: AtomicBool::new(true) }
+impl<'a> Materialiser<'a> {
+    pub fn new(store: &'a Store, sink: &'a dyn Sink) -> Materialiser<'a> {
+        Materialiser { store, sink, reflink: AtomicBool::new(true), hardlink: AtomicBool::new(true) }
     }
 
-    /// Makes the new file `to` of the object; nothing is left there on failure.
-    pub fn file(&self, id: &ObjectId, size: u64, executable: bool, to: &Path) -> Result<Made> {
+    /// Creates the new file `to` with the content of the object; leaves no file there on failure.
+    pub fn file(&self, id: &ObjectId, size: u64, executable: bool, to: &Path) -> Result<MaterialisedFile> {
         let made = self.try_file(id, size, executable, to);
         match &made {
-            // One copy was damaged and is set aside now; there is another.
+            // One copy was damaged and is in quarantine now; there is another.
             Err(e) if e.kind == Kind::Missing && self.store.size(id) == Some(size) => {
                 self.try_file(id, size, executable, to)
             }
@@ -58,13 +60,15 @@ impl<'a> Maker<'a> {
         }
     }
 
-    fn try_file(&self, id: &ObjectId, size: u64, executable: bool, to: &Path) -> Result<Made> {
-        let lies = self.store.locate(id, size)?;
-        let (object, seen) = match &lies {
-            Lies::Loose(object, seen) if seen.stat.size == size => (object, seen),
-            Lies::Loose(..) => return Err(self.store.damaged(id, &lies)),
-            Lies::Packed(_, row) if row.length == size => return self.unpack(&lies, id, size, executable, to),
-            Lies::Packed(..) => {
+    fn try_file(&self, id: &ObjectId, size: u64, executable: bool, to: &Path) -> Result<MaterialisedFile> {
+        let location = self.store.locate(id, size)?;
+        let (object, seen) = match &location {
+            ObjectLocation::Loose(object, seen) if seen.stat.size == size => (object, seen),
+            ObjectLocation::Loose(..) => return Err(self.store.damage_error(id, &location)),
+            ObjectLocation::Packed(_, row) if row.length == size => {
+                return self.unpack(&location, id, size, executable, to);
+            }
+            ObjectLocation::Packed(..) => {
                 return Err(Error::missing(format!("object {id} is not of the size that its folder says")));
             }
         };
@@ -73,43 +77,43 @@ impl<'a> Maker<'a> {
             let made = match link {
                 LinkType::Reflink if self.reflink.load(Ordering::Relaxed) && size > 0 => {
                     if seen.is_mine_alone() {
-                        self.verify(&lies, object, id, size, seen)?;
+                        self.verify(&location, object, id, size, seen)?;
                     }
                     let made = fresh(copy::reflink(object, &from, to, 0o666), to)?;
                     self.reflink.store(made, Ordering::Relaxed);
-                    // Its owner may write to the object after any look at it, and not to the clone.
+                    // The owner of the object can write to it after any check, but not to the clone.
                     if made && !seen.is_mine_alone() {
-                        self.verify_clone(&lies, to, id, size)?;
+                        self.verify_clone(&location, to, id, size)?;
                     }
-                    made.then_some(Made::File(None))
+                    made.then_some(MaterialisedFile::File(None))
                 }
-                // Who owns an object could write to each file that is linked to it.
+                // The owner of an object could write to each file that is linked to it.
                 LinkType::Hardlink | LinkType::Symlink if !seen.is_mine_alone() => None,
-                // The mode belongs to the inode, so an executable file needs one of its own.
+                // The mode belongs to the inode, so an executable file needs an inode of its own.
                 LinkType::Hardlink if self.hardlink.load(Ordering::Relaxed) && !executable => {
                     if !is_untouched(seen, id) {
-                        self.read(&lies, object, id, size)?;
+                        self.read(&location, object, id, size)?;
                     }
                     let made = fresh(fs::hard_link(&from, to), to)?;
                     if made && !is_same(seen, to) {
-                        // Another writer of the store changed what has this name.
+                        // Another writer of the store replaced the object of this name.
                         let _ = fs::remove_file(to);
-                        return self.copy(&lies, object, id, size, executable, to);
+                        return self.copy(&location, object, id, size, executable, to);
                     }
                     self.hardlink.store(made, Ordering::Relaxed);
                     if made {
-                        // The link changed its ctime; what is done to it from here on shows against this moment.
-                        let _ = renew(object, id);
+                        // The link changed the ctime; later changes show against this moment.
+                        let _ = touch_and_seal(object, id);
                         self.done(size);
-                        return Ok(Made::File(None));
+                        return Ok(MaterialisedFile::File(None));
                     }
                     None
                 }
                 LinkType::Symlink if !executable => {
-                    self.verify(&lies, object, id, size, seen)?;
+                    self.verify(&location, object, id, size, seen)?;
                     if fresh(std::os::unix::fs::symlink(&from, to), to)? {
                         self.done(size);
-                        return Ok(Made::Symlink);
+                        return Ok(MaterialisedFile::Symlink);
                     }
                     None
                 }
@@ -123,74 +127,81 @@ impl<'a> Maker<'a> {
             }
             let _ = fs::remove_file(to);
         }
-        self.copy(&lies, object, id, size, executable, to)
+        self.copy(&location, object, id, size, executable, to)
     }
 
-    fn verify(&self, lies: &Lies, object: &File, id: &ObjectId, size: u64, seen: &Seen) -> Result<()> {
+    fn verify(&self, location: &ObjectLocation, object: &File, id: &ObjectId, size: u64, seen: &Seen) -> Result<()> {
         if is_sealed(seen, id) {
             return Ok(());
         }
-        self.read(lies, object, id, size)?;
+        self.read(location, object, id, size)?;
         seal(object, id);
         Ok(())
     }
 
-    /// Reads the clone of an object of another user; one that is not good is removed.
-    fn verify_clone(&self, lies: &Lies, clone: &Path, id: &ObjectId, size: u64) -> Result<()> {
+    /// Reads the clone of an object of another user; removes it if it is damaged.
+    fn verify_clone(&self, location: &ObjectLocation, clone: &Path, id: &ObjectId, size: u64) -> Result<()> {
         let read = document::open_unlinked(clone).and_then(|mut file| hash::content(&mut file, size, &|_| ()));
         let fault = match read {
             Ok((got, _)) if got == *id => return Ok(()),
-            Ok(_) => self.store.damaged(id, lies),
+            Ok(_) => self.store.damage_error(id, location),
             Err(e) => Error::io("read", clone, e),
         };
         let _ = fs::remove_file(clone);
         Err(fault)
     }
 
-    /// Reads an object that is not to be believed by its stat.
-    fn read(&self, lies: &Lies, object: &File, id: &ObjectId, size: u64) -> Result<()> {
+    /// Reads an object whose stat does not prove that it is good.
+    fn read(&self, location: &ObjectLocation, object: &File, id: &ObjectId, size: u64) -> Result<()> {
         let read = || -> io::Result<ObjectId> { Ok(hash::content(&mut object.try_clone()?, size, &|_| ())?.0) };
-        let got = read().map_err(|e| self.store.unread(id, lies, e))?;
-        io::Seek::rewind(&mut &*object).map_err(|e| self.store.unread(id, lies, e))?;
+        let got = read().map_err(|e| self.store.read_error(id, location, e))?;
+        io::Seek::rewind(&mut &*object).map_err(|e| self.store.read_error(id, location, e))?;
         if got != *id {
-            return Err(self.store.damaged(id, lies));
+            return Err(self.store.damage_error(id, location));
         }
         Ok(())
     }
 
     fn copy(
         &self,
-        lies: &Lies,
+        location: &ObjectLocation,
         mut object: &File,
         id: &ObjectId,
         size: u64,
         executable: bool,
         to: &Path,
-    ) -> Result<Made> {
+    ) -> Result<MaterialisedFile> {
         let file = create(to, executable)?;
         let mut broken = None;
         let copied = copy::stream(&mut object, &file, size, false, &mut broken, &|bytes| self.done(bytes));
         if let Some(e) = broken {
             let _ = fs::remove_file(to);
-            return Err(self.store.unread(id, lies, e));
+            return Err(self.store.read_error(id, location, e));
         }
         let fault = match copied {
             Ok((got, _)) if got == *id => return Ok(whole(&file)),
-            Ok(_) => self.store.damaged(id, lies),
+            Ok(_) => self.store.damage_error(id, location),
             Err(e) => Error::io("write", to, e),
         };
         let _ = fs::remove_file(to);
         Err(fault)
     }
 
-    /// A copy of an object of a pack, whatever the link types: it has no file of its own to link to.
-    fn unpack(&self, lies: &Lies, id: &ObjectId, size: u64, executable: bool, to: &Path) -> Result<Made> {
+    /// Copies a packed object, whatever the link types: it has no file of its own to link to.
+    fn unpack(
+        &self,
+        location: &ObjectLocation,
+        id: &ObjectId,
+        size: u64,
+        executable: bool,
+        to: &Path,
+    ) -> Result<MaterialisedFile> {
         if size >= BIG {
             return self.unpack_big(id, executable, to);
         }
-        let bytes = lies.read().map_err(|e| self.store.unread(id, lies, e))?;
+        let bytes = location.read().map_err(|e| self.store.read_error(id, location, e))?;
         if ObjectKind::Content.id_of(&bytes) != *id {
-            return Err(self.store.damaged(id, lies));
+            return Err(self.store.damage_error(id, location));
         }
         let mut file = create(to, executable)?;
         file.write_all(&bytes).map_err(|e| {
@@ -201,7 +212,7 @@ impl<'a> Maker<'a> {
         Ok(whole(&file))
     }
 
-    fn unpack_big(&self, id: &ObjectId, executable: bool, to: &Path) -> Result<Made> {
+    fn unpack_big(&self, id: &ObjectId, executable: bool, to: &Path) -> Result<MaterialisedFile> {
         let mut content = self.store.open_content(id)?;
         let mut file = create(to, executable)?;
         let mut buffer = vec![0; hash::CHUNK];
@@ -220,12 +231,12 @@ impl<'a> Maker<'a> {
     }
 
     fn done(&self, bytes: u64) {
-        self.sink.event(Event::WorkDone { doing: Doing::Restoring, bytes });
+        self.sink.event(Event::WorkDone { doing: Activity::Restoring, bytes });
     }
 }
 
-/// Did it work? Where there is something already it is an error, not a reason to try another way: on a file system that
-/// takes `Model` and `model` for one name, the other way would begin with the removal of the first.
+/// Did it work? If `to` exists already, this is an error, not a reason to try another way: on a file system that takes
+/// `Model` and `model` for one name, the other way would begin by removing the first.
 fn fresh(made: io::Result<()>, to: &Path) -> Result<bool> {
     match made {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Err(Error::io("write", to, e)),
@@ -233,14 +244,14 @@ fn fresh(made: io::Result<()>, to: &Path) -> Result<bool> {
     }
 }
 
-/// Is the file at `path` the one that was looked at?
+/// Is the file at `path` the one that was checked?
 fn is_same(seen: &Seen, path: &Path) -> bool {
-    let there = Seen::of_link(path);
+    let there = Seen::lstat(path);
     there.is_ok_and(|there| (there.device, there.stat.inode) == (seen.device, seen.stat.inode))
 }
 
-fn whole(file: &File) -> Made {
-    Made::File(rustix::fs::fstat(file).ok().map(|stat| FileStat::from(&stat)))
+fn whole(file: &File) -> MaterialisedFile {
+    MaterialisedFile::File(rustix::fs::fstat(file).ok().map(|stat| FileStat::from(&stat)))
 }
 
 fn create(to: &Path, executable: bool) -> Result<File> {
@@ -248,7 +259,7 @@ fn create(to: &Path, executable: bool) -> Result<File> {
     File::options().write(true).create_new(true).mode(mode).open(to).map_err(|e| Error::io("write", to, e))
 }
 
-/// A clone may have taken the object's mode over: the user's files are the user's to write.
+/// A clone may have inherited the mode of the object: the user must be able to write to workspace files.
 fn own(path: &Path, executable: bool) -> io::Result<()> {
     let mode = fs::symlink_metadata(path)?.permissions().mode() & 0o777;
     let writable = if mode & 0o200 == 0 { 0o644 } else { mode };
@@ -256,7 +267,7 @@ fn own(path: &Path, executable: bool) -> io::Result<()> {
     if wanted == mode {
         return Ok(());
     }
-    // Another user may have put a link there, which must not lead to a file of this user.
+    // Another user may have put a link at the path, which must not lead to a file of this user.
     let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
     let file = File::options().read(true).custom_flags(flags.bits() as i32).open(path)?;
     file.set_permissions(fs::Permissions::from_mode(wanted))
@@ -276,14 +287,14 @@ mod tests {
         let id = batch.add_bytes(ObjectKind::Content, b"good".to_vec());
         batch.commit(&Silent).unwrap();
         let to = dir.path().join("to");
-        let file = || Maker::new(&store, &Silent).file(&id, 4, false, &to);
+        let file = || Materialiser::new(&store, &Silent).file(&id, 4, false, &to);
         file().unwrap();
         let before = fs::metadata(&to).unwrap();
         assert_eq!(
             std::os::unix::fs::MetadataExt::ino(&before),
             std::os::unix::fs::MetadataExt::ino(&fs::metadata(store.path(&id)).unwrap())
         );
-        // A seal is up to a second from the time at which it was made.
+        // The time of a seal differs by up to a second from the time at which it was made.
         std::thread::sleep(std::time::Duration::from_millis(3100));
         fs::set_permissions(&to, fs::Permissions::from_mode(0o644)).unwrap();
         fs::write(&to, "evil").unwrap();
@@ -303,7 +314,7 @@ mod tests {
             batch.commit(&Silent).unwrap();
             let to = dir.path().join("to");
             fs::write(&to, "old").unwrap();
-            Maker::new(&store, &Silent).file(&id, 3, false, &to).unwrap_err();
+            Materialiser::new(&store, &Silent).file(&id, 3, false, &to).unwrap_err();
             assert_eq!(fs::read_to_string(&to).unwrap(), "old", "{link:?}");
         }
     }

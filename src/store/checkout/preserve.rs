@@ -1,8 +1,9 @@
-//! What the rules ignore inside an output: the user's, whatever becomes of the output.
+//! Preserves ignored files inside an output: they belong to the user.
 //!
-//! It is in no tree and in no store, so the file on the disk is the only one there is. Before an old version of an output
-//! goes, what is ignored in it moves to the same name in the new one ([`carry_over`]); where that name is taken, or its
-//! folder is a file now, the caller keeps it elsewhere, without the rest ([`strip`]).
+//! An ignored file is in no tree and in no store, so the file on the disk is the only copy. Before an old version of an
+//! output is removed, its ignored files move to the same names in the new version ([`carry_over`]). If such a name is
+//! taken, or its folder is a file now, the caller keeps them elsewhere, without the rest of the old version
+//! ([`strip`]).
 
 use crate::document;
 use std::fs;
@@ -14,25 +15,27 @@ use crate::store::fs::paths::{join, to_path};
 use crate::store::fs::rename::remove;
 use crate::store::index::Rules;
 
+/// The result of moving ignored files.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Carried {
-    /// Folders into which something moved, relative to the output.
+pub struct PreserveResult {
+    /// Folders into which files moved, relative to the output.
     pub moved: Vec<Vec<u8>>,
-    /// Something could not move, and lies where it lay.
+    /// Some files could not move and are still in the old folder.
     pub left: bool,
 }
 
-/// Moves what is ignored in the folder `old` to the same names below `new`. `key` is the output's path from the top of
-/// the repository. What is there already with the same bytes stays where it is and does not count as left.
-pub fn carry_over(old: &Path, new: &Path, key: &[u8], rules: &dyn Rules) -> Carried {
-    let mut carried = Carried::default();
+/// Moves ignored files of the folder `old` to the same names below `new`. `key` is the path of the output from the top
+/// of the repository. A file that exists at the new path with the same bytes stays, and does not count as left.
+pub fn carry_over(old: &Path, new: &Path, key: &[u8], rules: &dyn Rules) -> PreserveResult {
+    let mut carried = PreserveResult::default();
     if is_dir(old) {
         Carrier { old, new, key, rules, carried: &mut carried }.folder(&[], false);
     }
     carried
 }
 
-/// Removes all that is not ignored in the folder `old`, and the folders that are empty then. Is something left?
+/// Removes all files that are not ignored in the folder `old`, and the folders that are empty then. Returns whether
+/// files are left.
 pub fn strip(old: &Path, key: &[u8], rules: &dyn Rules) -> io::Result<bool> {
     if !is_dir(old) {
         return remove(old).map(|()| false);
@@ -63,14 +66,14 @@ struct Carrier<'a> {
     new: &'a Path,
     key: &'a [u8],
     rules: &'a dyn Rules,
-    carried: &'a mut Carried,
+    carried: &'a mut PreserveResult,
 }
 
 impl Carrier<'_> {
     /// Below an ignored folder everything is `ignored`.
     fn folder(&mut self, path: &[u8], ignored: bool) {
         let Ok(entries) = fs::read_dir(self.old.join(to_path(path))) else {
-            // Nobody knows what is in there.
+            // The content of the folder cannot be listed.
             self.carried.left = true;
             return;
         };
@@ -90,7 +93,7 @@ impl Carrier<'_> {
 
     fn entry(&mut self, from: &Path, folder: &[u8], below: &[u8], is_dir: bool) {
         let to = self.new.join(to_path(below));
-        // A folder may be a symlink now: what is behind it is another place.
+        // A folder may be a symlink now, which leads to another path.
         let mut folders = to.ancestors().skip(1).take_while(|folder| *folder != self.new);
         if folders.any(|folder| folder.is_symlink()) {
             self.carried.left = true;
@@ -100,7 +103,7 @@ impl Carrier<'_> {
             Ok(there) if is_dir && there.is_dir() => self.folder(below, true),
             Ok(_) => self.carried.left |= !is_same(from, &to),
             Err(_) => {
-                // Its folder may be gone from what is wanted; it is the user's all the same.
+                // The new version may lack the folder, but the file still belongs to the user.
                 let made = to.parent().map_or(Ok(()), fs::create_dir_all);
                 match made.and_then(|()| fs::rename(from, &to)) {
                     Ok(()) => self.carried.moved.push(folder.to_vec()),
@@ -115,7 +118,7 @@ fn is_dir(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir())
 }
 
-/// Two files with the same bytes. What cannot be read, or is no file, is like nothing else.
+/// Do two files have the same bytes? Unreadable files and other file types are equal to none.
 fn is_same(a: &Path, b: &Path) -> bool {
     let is_file = |path| fs::symlink_metadata(path).ok().filter(|m| m.is_file());
     let (Some(meta), Some(other)) = (is_file(a), is_file(b)) else { return false };
@@ -188,7 +191,7 @@ mod tests {
         assert!(carry_over(&old, &new, b"out", &Notes).left);
         assert_eq!(fs::read_to_string(old.join("a.note")).unwrap(), "mine");
         write(&dir.path().join("plain/x"), "");
-        assert_eq!(carry_over(&dir.path().join("plain"), &new, b"out", &Notes), Carried::default());
+        assert_eq!(carry_over(&dir.path().join("plain"), &new, b"out", &Notes), PreserveResult::default());
         assert!(!strip(&dir.path().join("plain"), b"out", &Notes).unwrap());
         assert!(!dir.path().join("plain").exists());
     }

@@ -1,8 +1,8 @@
-//! Is what was taken away what was looked at? By stat alone.
+//! Checks that the removed content is the content that was scanned, by stat alone.
 //!
-//! Between the look that found a place saved and the moment in which another version takes its place, hours may lie, and
-//! somebody may work there. So the question is asked again of what was swapped out, before it goes: from then on nobody
-//! finds it by its name.
+//! Between the scan that found a path saved and the swap that replaces it, hours may pass in which another process
+//! changes files. So the swapped-out content is compared again before it is deleted: from then on no process finds it
+//! by its name.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -15,11 +15,11 @@ use crate::store::index::format::{FOLLOWED, FileRow, View};
 use crate::store::index::rows::{find_folder, single};
 use crate::store::trees::EntryKind;
 
-/// What is not as `view` has it, below `old`, where the output of this `key` lies now: a path relative to it, the first
-/// that is met. Sizes and mtimes are compared; ctimes are not, since renames and links of our own change them.
+/// Returns the first path below `old` that differs from `view`, relative to it. `old` is the current path of the output
+/// with this `key`. Compares sizes and mtimes, but not ctimes, since the renames and links of this program change them.
 pub fn changed(old: &Path, view: View<'_>, key: &[u8], rules: &dyn Rules) -> Option<PathBuf> {
-    // A link that leads nowhere was nothing when it was looked at.
-    let seen = Seen::of(old).ok()?;
+    // A dangling link counted as missing when it was scanned.
+    let seen = Seen::stat(old).ok()?;
     let looked_at_a_folder = !view.folders.is_empty();
     if seen.is_dir() && looked_at_a_folder {
         return Compare { old, view, key, rules }.folder(&[]);
@@ -51,7 +51,7 @@ impl Compare<'_> {
             let Ok(entry) = entry else { return here() };
             let name = entry.file_name();
             let below = join(path, name.as_bytes());
-            let Ok(seen) = Seen::of_link(&entry.path()) else { return Some(to_path(&below).to_path_buf()) };
+            let Ok(seen) = Seen::lstat(&entry.path()) else { return Some(to_path(&below).to_path_buf()) };
             if self.rules.ignored(&join(self.key, &below), seen.is_dir()) {
                 continue;
             }
@@ -64,12 +64,12 @@ impl Compare<'_> {
             let row = files.binary_search_by(|row| self.view.name(row).cmp(name.as_bytes())).ok().map(|n| &files[n]);
             match row {
                 Some(row) if is_as_it_was(row, &seen) => met += 1,
-                // A link to a folder outside stands among the folders. What it leads to does not go.
+                // A link to a folder outside is listed among the folders. Its target is not deleted.
                 None if seen.is_link() && find_folder(self.view, &below).is_some() => {}
                 _ => return Some(to_path(&below).to_path_buf()),
             }
         }
-        // Something was taken away: the user's wish, too.
+        // A file is missing: the user deleted it.
         (met != files.len()).then(here).flatten()
     }
 }
@@ -93,7 +93,7 @@ mod tests {
     use crate::store::restore;
     use crate::store::tests::Sandbox;
 
-    /// Somebody who adds a file to the output when the rules are asked for the `at`th time: after the swap.
+    /// Adds a file to the output when the rules are asked for the `at`th time, which is after the swap.
     struct Adds {
         file: PathBuf,
         asked: AtomicUsize,
@@ -117,7 +117,7 @@ mod tests {
     fn what_is_added_while_the_old_one_goes_is_seen() {
         for at in 0..6 {
             let s = Sandbox::new();
-            // Large enough to make the restore wait until its times can be trusted.
+            // Large enough that the restore waits until the times can be trusted.
             s.write("d/big", vec![0; 2 << 20]);
             s.write("d/1", "one");
             s.write("d/2", "one");

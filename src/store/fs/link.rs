@@ -1,9 +1,9 @@
-//! How objects get into a workspace: as copies that share blocks, as hard links, as symlinks or as plain copies.
+//! The ways in which objects get into a workspace: reflinks, hard links, symlinks or plain copies.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// One way. `Reflink` shares blocks until one side writes; the links hand out the object itself, read-only.
+/// One way. `Reflink` shares blocks until one side writes; the links expose the object itself, read-only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinkType {
     Reflink,
@@ -41,7 +41,7 @@ impl FromStr for LinkType {
             "hardlink" => Ok(LinkType::Hardlink),
             "symlink" => Ok(LinkType::Symlink),
             "copy" => Ok(LinkType::Copy),
-            _ => Err(format!("`{text}` is no link type; there are reflink, hardlink, symlink and copy")),
+            _ => Err(format!("`{text}` is not a link type: use reflink, hardlink, symlink or copy")),
         }
     }
 }

@@ -1,9 +1,9 @@
-//! A folder that stays the same whatever becomes of its name.
+//! A folder handle that stays valid when its path is renamed or replaced.
 //!
-//! Another user who may write in a shared folder can swap a folder for a link between two calls, and what is built by
-//! path would lie where the link leads. Here the folder is opened once, and paths of it go through the descriptor
-//! (`/proc/self/fd/N`), so nothing that is done with them leaves it. Where the system has no such paths, they are the
-//! usual ones.
+//! Another user who may write to a shared folder can swap a folder for a link between two calls, so that files created
+//! by path end up in the target of the link. Here the folder is opened once, and its paths go through the descriptor
+//! (`/proc/self/fd/N`), so no operation on them leaves the folder. On systems without such paths, ordinary ones are
+//! used.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -17,18 +17,20 @@ use rustix::fs::{CWD, Dir, Mode, OFlags, fstat, openat};
 use super::stat::Seen;
 use crate::error::{Error, Result};
 
+/// An open folder with the path by which the user knows it.
 #[derive(Debug)]
 pub struct OpenFolder {
     fd: OwnedFd,
-    /// Leads to it as long as it is open.
+    /// A path that leads to the folder as long as it is open.
     reach: PathBuf,
-    /// How people call it.
+    /// The path of the folder for messages.
     name: PathBuf,
 }
 
 impl OpenFolder {
+    /// Wraps an open folder; `name` is its path for messages.
     pub fn of(fd: OwnedFd, name: &Path) -> OpenFolder {
-        // With the dot it is the folder itself, and not a link to it.
+        // With the dot the path is the folder itself, not a link to it.
         let reach = PathBuf::from(format!("/proc/self/fd/{}/.", fd.as_raw_fd()));
         let is_there = match (fs::symlink_metadata(&reach), fstat(&fd).map(Seen::from)) {
             (Ok(there), Ok(here)) => (there.dev(), there.ino()) == (here.device, here.stat.inode),
@@ -37,16 +39,16 @@ impl OpenFolder {
         OpenFolder { fd, reach: if is_there { reach } else { name.to_path_buf() }, name: name.to_path_buf() }
     }
 
-    /// Opens a folder that the user named, which may be a link.
+    /// Opens a folder that the user named, which may be a symlink.
     pub fn open(path: &Path) -> Result<OpenFolder> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let folder = openat(CWD, path, flags, Mode::empty()).map_err(|e| Error::io("open", path, e))?;
         Ok(OpenFolder::of(folder, path))
     }
 
-    /// Makes a folder and opens it.
+    /// Creates a folder and opens it.
     ///
-    /// Errors: there is something at `path`, before or right afterwards, that is not this new folder.
+    /// Errors: something other than the new folder is at `path`, before or right afterwards.
     pub fn create(path: &Path) -> Result<OpenFolder> {
         let cannot = |e: io::Error| Error::io("create", path, e);
         fs::create_dir(path).map_err(cannot)?;
@@ -66,18 +68,18 @@ impl OpenFolder {
         &self.fd
     }
 
-    /// Leads to the folder as long as it is open.
+    /// A path that leads to the folder as long as it is open.
     pub fn path(&self) -> &Path {
         &self.reach
     }
 
-    /// A path in it, which leads there as long as it is open.
+    /// A path in the folder that is valid as long as the folder is open.
     pub fn join(&self, name: impl AsRef<OsStr>) -> PathBuf {
         self.reach.join(name.as_ref())
     }
 
-    /// The same as people call it.
-    pub fn name_of(&self, name: impl AsRef<OsStr>) -> PathBuf {
+    /// The same path for messages.
+    pub fn user_path(&self, name: impl AsRef<OsStr>) -> PathBuf {
         self.name.join(name.as_ref())
     }
 
@@ -87,8 +89,8 @@ impl OpenFolder {
         id(self).is_some() && id(self) == id(other)
     }
 
-    /// An error with the names of people instead of paths that lead through the descriptor.
-    pub fn named(&self, error: Error) -> Error {
+    /// Replaces descriptor paths in an error by paths that the user knows.
+    pub fn with_user_paths(&self, error: Error) -> Error {
         let (reach, name) = (self.reach.to_string_lossy(), self.name.to_string_lossy());
         if reach == name {
             return error;
@@ -121,9 +123,9 @@ mod tests {
         fs::write(built.join("g"), "").unwrap();
         assert!(at("b/f").exists() && at("b/moved/g").exists());
         assert_eq!(fs::read_dir(at("victim")).unwrap().count(), 0);
-        // A name that is taken is not a new folder.
+        // A folder cannot be created at a name that is taken.
         OpenFolder::create(&at("b/built")).unwrap_err();
-        let error = folder.named(Error::io("write", folder.join("x"), io::ErrorKind::NotFound));
+        let error = folder.with_user_paths(Error::io("write", folder.join("x"), io::ErrorKind::NotFound));
         assert!(error.message.contains(&format!("{}:", at("a/x").display())), "{error}");
     }
 }

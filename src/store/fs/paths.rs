@@ -1,4 +1,4 @@
-//! Places on the disk: what an ask names, and the names that lockstep gives.
+//! Paths on the disk: tracked paths, and the names of temporary files and backups.
 
 use std::ffi::OsStr;
 use std::hash::{BuildHasher, Hasher};
@@ -8,43 +8,45 @@ use std::path::{Path, PathBuf};
 use crate::path::RepoPath;
 use crate::replace;
 
-/// What the stat index is asked about.
+/// A path that the stat index tracks.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Place {
+pub enum TrackedPath {
     Inside(RepoPath),
-    /// An absolute path: a dep outside the repository, or an output that was set aside.
+    /// An absolute path: a dep outside the repository, or an output that was moved to a backup.
     Outside(PathBuf),
 }
 
-impl Place {
-    /// The name under which the index keeps it: relative to the top, or absolute.
+impl TrackedPath {
+    /// The key of the path in the index: relative to the top, or absolute.
     pub fn key(&self) -> &[u8] {
         match self {
-            Place::Inside(path) => path.as_str().as_bytes(),
-            Place::Outside(path) => path.as_os_str().as_bytes(),
+            TrackedPath::Inside(path) => path.as_str().as_bytes(),
+            TrackedPath::Outside(path) => path.as_os_str().as_bytes(),
         }
     }
 
+    /// The path on the disk, in the repository at `top`.
     pub fn on_disk(&self, top: &Path) -> PathBuf {
         match self {
-            Place::Inside(path) => path.on_disk(top),
-            Place::Outside(path) => path.clone(),
+            TrackedPath::Inside(path) => path.on_disk(top),
+            TrackedPath::Outside(path) => path.clone(),
         }
     }
 }
 
-impl From<RepoPath> for Place {
-    fn from(path: RepoPath) -> Place {
-        Place::Inside(path)
+impl From<RepoPath> for TrackedPath {
+    fn from(path: RepoPath) -> TrackedPath {
+        TrackedPath::Inside(path)
     }
 }
 
-impl From<&RepoPath> for Place {
-    fn from(path: &RepoPath) -> Place {
-        Place::Inside(path.clone())
+impl From<&RepoPath> for TrackedPath {
+    fn from(path: &RepoPath) -> TrackedPath {
+        TrackedPath::Inside(path.clone())
     }
 }
 
+/// The path of a name in a folder; an empty folder is the top.
 pub fn join(folder: &[u8], name: &[u8]) -> Vec<u8> {
     if folder.is_empty() { name.to_vec() } else { [folder, b"/", name].concat() }
 }
@@ -63,43 +65,43 @@ pub fn random_name() -> String {
     format!("{:016x}{:016x}", random(), random())
 }
 
-/// What lies beside a place under a name of ours, and so who may remove it. The name tells which, because after a kill
-/// it is all that is left to tell.
+/// The kinds of files that lockstep creates beside a path. The name tells the kind, and so which process may delete the
+/// file: after a kill only the name is left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Beside {
-    /// Being built, to be renamed to its place: worth nothing once its maker is dead.
-    Built,
-    /// The last good output, out of the way of a run: it comes back.
-    Aside,
-    /// What was to be kept where the log folder is on another filesystem: the user's.
-    Kept,
+pub enum SiblingKind {
+    /// A temporary file or folder that is being built, to be renamed to the path: worthless once its process is dead.
+    Temporary,
+    /// A backup of the last good output during a run, to be restored.
+    Backup,
+    /// Files of the user that could not move to the log folder, because it is on another file system.
+    Preserved,
 }
 
-impl Beside {
-    const ALL: [Beside; 3] = [Beside::Built, Beside::Aside, Beside::Kept];
+impl SiblingKind {
+    const ALL: [SiblingKind; 3] = [SiblingKind::Temporary, SiblingKind::Backup, SiblingKind::Preserved];
 
     fn infix(self) -> &'static [u8] {
         match self {
-            Beside::Built => b".lockstep-",
-            Beside::Aside => b".lockstep-aside-",
-            Beside::Kept => b".lockstep-kept-",
+            SiblingKind::Temporary => b".lockstep-",
+            SiblingKind::Backup => b".lockstep-aside-",
+            SiblingKind::Preserved => b".lockstep-kept-",
         }
     }
 
     /// A new name beside `path`.
-    pub fn of(self, path: &Path) -> PathBuf {
+    pub fn new_path(self, path: &Path) -> PathBuf {
         let number = format!("{:016x}", random());
         path.with_file_name(OsStr::from_bytes(&[&self.start(path)[..], number.as_bytes()].concat()))
     }
 
-    /// Is it the name of one that lies beside `path`?
-    pub fn is_of(self, name: &OsStr, path: &Path) -> bool {
+    /// Is `name` of this kind and for `path`?
+    pub fn matches(self, name: &OsStr, path: &Path) -> bool {
         name.as_bytes().strip_prefix(&self.start(path)[..]).is_some_and(is_number)
     }
 
     fn start(self, path: &Path) -> Vec<u8> {
         let name = path.file_name().unwrap_or(OsStr::new("root")).as_bytes();
-        // A long name is cut, since the sibling must fit into 255 bytes as well.
+        // A long name is cut, since the new name must fit into 255 bytes as well.
         [b".", &name[..name.len().min(200)], self.infix()].concat()
     }
 }
@@ -108,23 +110,23 @@ fn is_number(rest: &[u8]) -> bool {
     rest.len() == 16 && rest.iter().all(u8::is_ascii_hexdigit)
 }
 
-/// Is a file name one that lockstep gives, whatever it lies beside? No content of the user's is called that.
-pub fn is_beside(name: &[u8]) -> bool {
+/// Is this file name of one of these kinds, for any path? User content has no such names.
+pub fn is_sibling_name(name: &[u8]) -> bool {
     let Some(at) = name.len().checked_sub(16).filter(|_| name.starts_with(b".")) else { return false };
     let (start, number) = name.split_at(at);
-    let infixes = Beside::ALL.iter().map(|beside| beside.infix()).chain([replace::INFIX.as_bytes()]);
+    let infixes = SiblingKind::ALL.iter().map(|beside| beside.infix()).chain([replace::INFIX.as_bytes()]);
     is_number(number) && infixes.into_iter().any(|infix| start.len() > infix.len() + 1 && start.ends_with(infix))
 }
 
-/// The name of a sibling that is built and then renamed to `path`.
-pub fn sibling(path: &Path) -> PathBuf {
-    Beside::Built.of(path)
+/// A new name beside `path` for content that is built and then renamed to `path`.
+pub fn temp_sibling(path: &Path) -> PathBuf {
+    SiblingKind::Temporary.new_path(path)
 }
 
-/// What half-built [`sibling`]s of `path` a killed process left.
-pub fn leftovers(path: &Path) -> Vec<PathBuf> {
+/// The temporary siblings of `path` that a killed process left.
+pub fn abandoned_siblings(path: &Path) -> Vec<PathBuf> {
     let entries = path.parent().and_then(|folder| std::fs::read_dir(folder).ok()).into_iter().flatten().flatten();
-    entries.filter(|entry| Beside::Built.is_of(&entry.file_name(), path)).map(|entry| entry.path()).collect()
+    entries.filter(|entry| SiblingKind::Temporary.matches(&entry.file_name(), path)).map(|entry| entry.path()).collect()
 }
 
 #[cfg(test)]
@@ -134,10 +136,10 @@ mod tests {
     #[test]
     fn siblings_fit_into_a_name() {
         let long = PathBuf::from(format!("/d/{}", "n".repeat(255)));
-        for kind in Beside::ALL {
-            let beside = kind.of(&long);
+        for kind in SiblingKind::ALL {
+            let beside = kind.new_path(&long);
             assert!(beside.file_name().unwrap().len() <= 255 && beside.parent() == long.parent());
-            assert!(kind.is_of(beside.file_name().unwrap(), &long));
+            assert!(kind.matches(beside.file_name().unwrap(), &long));
         }
     }
 
@@ -145,18 +147,18 @@ mod tests {
     fn leftovers_are_siblings_and_nothing_else() {
         let dir = tempfile::tempdir().unwrap();
         let place = dir.path().join("f");
-        let beside = sibling(&place);
+        let beside = temp_sibling(&place);
         for other in
             ["f", ".f.lockstep-", ".f.lockstep-0123456789abcdeg", ".f.lockstep-0123", ".g.lockstep-0123456789abcdef"]
         {
             std::fs::write(dir.path().join(other), "").unwrap();
         }
         std::fs::create_dir(&beside).unwrap();
-        // These are somebody's only copy.
-        for kind in [Beside::Aside, Beside::Kept] {
-            std::fs::write(kind.of(&place), "").unwrap();
+        // These may be the only copy of a file.
+        for kind in [SiblingKind::Backup, SiblingKind::Preserved] {
+            std::fs::write(kind.new_path(&place), "").unwrap();
         }
-        assert_eq!(leftovers(&place), [beside]);
+        assert_eq!(abandoned_siblings(&place), [beside]);
     }
 
     #[test]
@@ -173,7 +175,7 @@ mod tests {
             ("0123456789abcdef", false),
             ("", false),
         ] {
-            assert_eq!(is_beside(name.as_bytes()), want, "{name}");
+            assert_eq!(is_sibling_name(name.as_bytes()), want, "{name}");
         }
     }
 }

@@ -1,7 +1,7 @@
-//! Getting something out of the way without losing it, also where it cannot be renamed.
+//! Moves files and folders without losing them, also where they cannot be renamed.
 //!
-//! overlayfs, on which containers run, refuses to rename a folder that comes from a lower layer, as everything of the
-//! image does, even to the name next to it. Such a folder is copied, and goes when the copy is whole and durable.
+//! overlayfs, which containers use, refuses to rename a folder of a lower layer, such as every folder of the image.
+//! Such a folder is copied, and removed when the copy is complete and durable.
 
 use std::fs::{self, File, FileTimes};
 use std::io;
@@ -11,9 +11,9 @@ use std::path::Path;
 use rustix::fs::{CWD, RenameFlags};
 use rustix::io::Errno;
 
-use crate::store::fs::paths::sibling;
+use crate::store::fs::paths::temp_sibling;
 
-/// Moves `from` to `to`, a free name in the same folder. On a failure `from` is as it was if there is nothing at `to`.
+/// Moves `from` to `to`, a free name in the same folder. If it fails and `to` does not exist, `from` is unchanged.
 pub fn move_away(from: &Path, to: &Path) -> io::Result<()> {
     match fs::rename(from, to) {
         Err(e) if e.kind() == io::ErrorKind::CrossesDevices => by_copy(from, to),
@@ -21,7 +21,7 @@ pub fn move_away(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-/// Renames to a name at which nothing is; what appears there meanwhile is not replaced, as far as the file system can tell.
+/// Renames to a free name. A file that appears there in between is not replaced, as far as the file system can tell.
 pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
         Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) if fs::symlink_metadata(to).is_err() => fs::rename(from, to),
@@ -31,8 +31,8 @@ pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 fn by_copy(from: &Path, to: &Path) -> io::Result<()> {
-    // Under a name that says half-built: what a kill leaves of it is worth nothing.
-    let new = sibling(from);
+    // The name marks it as temporary: after a kill the partial copy is worthless.
+    let new = temp_sibling(from);
     copy(from, &new).and_then(|()| fs::rename(&new, to)).inspect_err(|_| drop(remove(&new)))?;
     remove(from)
 }
@@ -61,8 +61,7 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
     copied.sync_all()
 }
 
-/// Removes a file, a symlink or a whole folder; follows no symlink. Folders that may not be written to are no hindrance
-/// to their owner.
+/// Removes a file, a symlink or a whole folder; does not follow symlinks. Makes read-only folders writable first.
 pub fn remove(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
         Ok(kind) if kind.is_dir() => match fs::remove_dir_all(path) {

@@ -1,10 +1,10 @@
-//! A folder of lockstep's own, a store or a remote, whose inside is reached without following symlinks.
+//! A root folder that lockstep manages, a store or a remote, whose content is reached without following symlinks.
 //!
 //! A commit, or another writer of a shared folder, can put a symlink where a folder of a store or a remote belongs
-//! (`tmp -> ~/documents`), and what is written or deleted below it would lie elsewhere. So the way down from the root goes
-//! folder by folder, each opened from the one above it without following a symlink, and the last step happens in the
-//! folder that was opened: a name that becomes a symlink meanwhile changes nothing. The root itself may be behind a
-//! symlink: the user names it.
+//! (`tmp -> ~/documents`), and writes and deletions below it would hit another folder. So each folder on the way is
+//! opened from the one above it without following symlinks, and the last step happens in the folder that was opened: a
+//! name that is replaced by a symlink later changes nothing. The root itself may be behind a symlink, since the user
+//! names it.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -20,12 +20,13 @@ use super::stat::Seen;
 const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 const FILE: OFlags = OFlags::CLOEXEC.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK);
 
+/// The root, which may be missing. It is opened for each operation.
 #[derive(Clone, Debug)]
 pub struct RootFolder {
     path: PathBuf,
 }
 
-/// A name in a folder, and where it lies.
+/// A name in a folder, with its path.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FolderEntry {
     pub name: OsString,
@@ -33,13 +34,14 @@ pub struct FolderEntry {
 }
 
 impl FolderEntry {
-    /// Empty for a name that is not UTF-8, which lockstep gives to no file.
+    /// Empty for a name that is not UTF-8, which lockstep never creates.
     pub fn text(&self) -> &str {
         self.name.to_str().unwrap_or_default()
     }
 }
 
 impl RootFolder {
+    /// A root at `path`, which may be missing.
     pub fn new(path: PathBuf) -> RootFolder {
         RootFolder { path }
     }
@@ -50,12 +52,12 @@ impl RootFolder {
 
     /// Opens a folder below the root; `""` is the root.
     ///
-    /// Errors: besides those of the system, a symlink on the way.
+    /// Errors: those of the system, or a symlink on the way.
     pub fn open_folder(&self, below: impl AsRef<Path>) -> io::Result<OwnedFd> {
         self.walk(below.as_ref(), |_, _| Err(ErrorKind::NotFound.into()))
     }
 
-    /// The same, and makes the folders that are not there. `made` gets each new one.
+    /// Opens a folder and creates missing ones. Calls `made` for each new folder.
     pub fn create_folder(
         &self,
         below: impl AsRef<Path>,
@@ -95,19 +97,19 @@ impl RootFolder {
         Ok(folder)
     }
 
-    /// The folder of a path below the root, and its last name.
+    /// The parent folder of a path below the root, and the last name.
     fn parent<'p>(&self, below: &'p Path) -> io::Result<(OwnedFd, &'p OsStr)> {
         let name = below.file_name().ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, "the path has no name"))?;
         Ok((self.open_folder(below.parent().unwrap_or(Path::new("")))?, name))
     }
 
-    /// Where a path of the file system lies below the root.
+    /// Converts a path of the file system to one relative to the root.
     pub fn below<'p>(&self, path: &'p Path) -> io::Result<&'p Path> {
         path.strip_prefix(&self.path)
             .map_err(|_| io::Error::new(ErrorKind::InvalidInput, "it lies outside of the folder"))
     }
 
-    /// What is in a folder, sorted; nothing if there is no such folder.
+    /// The entries of a folder, sorted; none if the folder does not exist.
     pub fn entries(&self, below: impl AsRef<Path>) -> io::Result<Vec<FolderEntry>> {
         Ok(self.entries_up_to(below, usize::MAX)?.unwrap_or_default())
     }
@@ -136,23 +138,23 @@ impl RootFolder {
         Ok(Some(entries))
     }
 
-    /// What lies there, a symlink as itself.
-    pub fn look(&self, below: impl AsRef<Path>) -> io::Result<Seen> {
+    /// The stat of a path, without following a symlink.
+    pub fn stat(&self, below: impl AsRef<Path>) -> io::Result<Seen> {
         let (folder, name) = self.parent(below.as_ref())?;
         Ok(Seen::from(rustix::fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW)?))
     }
 
-    /// Opens a regular file to read.
+    /// Opens a regular file for reading.
     pub fn open_file(&self, below: impl AsRef<Path>) -> io::Result<File> {
         self.open_with(below.as_ref(), OFlags::RDONLY, 0)
     }
 
-    /// A new file to write.
+    /// Creates a file for writing.
     pub fn create_new(&self, below: impl AsRef<Path>) -> io::Result<File> {
         self.open_with(below.as_ref(), OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL, 0o666)
     }
 
-    /// A file to read and to write, made if it is not there.
+    /// Opens a file for reading and writing; creates it if it is missing.
     pub fn open_or_create(&self, below: impl AsRef<Path>, mode: u32) -> io::Result<File> {
         self.open_with(below.as_ref(), OFlags::RDWR | OFlags::CREATE, mode)
     }
@@ -171,6 +173,7 @@ impl RootFolder {
         Err(io::Error::new(kind, format!("{} is not a regular file", below.display())))
     }
 
+    /// Removes a file or a symlink.
     pub fn remove_file(&self, below: impl AsRef<Path>) -> io::Result<()> {
         let (folder, name) = self.parent(below.as_ref())?;
         Ok(rustix::fs::unlinkat(&folder, name, AtFlags::empty())?)
@@ -182,21 +185,21 @@ impl RootFolder {
         Ok(rustix::fs::unlinkat(&folder, name, AtFlags::REMOVEDIR)?)
     }
 
-    /// Renames within the root; what was at `to` is replaced.
+    /// Renames within the root; replaces a file at `to`.
     pub fn rename(&self, from: impl AsRef<Path>, to: impl AsRef<Path>) -> io::Result<()> {
         let (from_folder, from) = self.parent(from.as_ref())?;
         let (to_folder, to) = self.parent(to.as_ref())?;
         Ok(rustix::fs::renameat(&from_folder, from, &to_folder, to)?)
     }
 
-    /// Makes the names in a folder durable.
+    /// Makes the entries of a folder durable.
     pub fn sync(&self, below: impl AsRef<Path>) -> io::Result<()> {
         File::from(self.open_folder(below)?).sync_all()
     }
 
-    /// Is there a symlink where this folder belongs? The path is one below the root.
+    /// Is there a symlink in place of this folder? The path is relative to the root.
     pub fn is_link(&self, below: impl AsRef<Path>) -> bool {
-        self.look(below).is_ok_and(|seen| seen.is_link())
+        self.stat(below).is_ok_and(|seen| seen.is_link())
     }
 }
 
@@ -204,7 +207,7 @@ fn is_link(folder: &OwnedFd, name: &OsStr) -> bool {
     rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|stat| Seen::from(stat).is_link())
 }
 
-/// Of no kind that means "nothing is there" to callers.
+/// An error of a kind that callers do not take for "not found".
 fn link_error(below: &Path) -> io::Error {
     io::Error::other(format!("{} in it is a symlink, and links are not followed there; remove it", below.display()))
 }
@@ -262,7 +265,7 @@ mod tests {
         let names: Vec<_> = root.entries("a/b").unwrap().into_iter().map(|entry| entry.name).collect();
         assert_eq!(names, ["one", "two"]);
         root.rename("a/b/one", "a/one").unwrap();
-        assert_eq!(root.look("a/one").unwrap().stat.size, 0);
+        assert_eq!(root.stat("a/one").unwrap().stat.size, 0);
         root.remove_file("a/b/two").unwrap();
         root.remove_folder("a/b").unwrap();
         assert_eq!(root.open_folder("a/b").unwrap_err().kind(), ErrorKind::NotFound);

@@ -1,14 +1,14 @@
-//! What the file system says about a file, and when that may be believed.
+//! File metadata, and when it proves that a file is unchanged.
 //!
-//! A file whose size, mtime, ctime and inode are as remembered is not read again. The device is not compared, as in
-//! Git: its number changes over reboots on many file systems, and the other four suffice.
+//! A file whose size, mtime, ctime and inode are unchanged is not read again. The device is not compared, as in Git:
+//! its number changes over reboots on many file systems, and the other four suffice.
 //!
-//! Racy files. Kernels stamp files with a coarse clock (ticks of up to 10 ms), so a file that is edited in the tick in
-//! which it was looked at keeps its stat. Git compares with the time of the index file; we are stricter and decide when
-//! the row is made: [`Stamp`] is the file system's own clock, taken before the file is looked at, and a row whose ctime
-//! is not older than that by [`MARGIN`] is remembered as racy: next time the file is read again, and then it is clean.
-//! ctime alone decides, since nobody can set it: an mtime in the future, which archives bring, must not make a file
-//! racy for ever.
+//! Racy files: kernels stamp files with a coarse clock (ticks of up to 10 ms), so a file that is edited in the same
+//! tick in which it was scanned keeps its stat. Git compares with the time of the index file; this code is stricter and
+//! decides when the row is made. [`Stamp`] is the clock of the file system, read before the file is scanned. A row
+//! whose ctime is not older than that by [`MARGIN`] is stored as racy: the next scan reads the file again and stores a
+//! clean row. Only the ctime decides, since it cannot be set: an mtime in the future, as from an archive, must not make
+//! a file racy for ever.
 
 use std::fs::File;
 use std::path::Path;
@@ -17,12 +17,12 @@ use std::sync::{Mutex, OnceLock};
 use bytemuck::{Pod, Zeroable};
 use rustix::fs::{FileType, Stat, Timespec, Timestamps, UTIME_NOW};
 
-/// More than a tick of any kernel.
+/// Longer than a tick of any kernel.
 pub const MARGIN: i64 = 12_000_000;
-/// For files on another file system than the index, whose clock and granularity are not known.
+/// The margin for files on another file system than the index, whose clock and granularity are unknown.
 const FOREIGN_MARGIN: i64 = 2_100_000_000;
 
-/// The facts that tell an unchanged file from a changed one. Times are nanoseconds since 1970.
+/// The fields that tell an unchanged file from a changed one. Times are nanoseconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Pod, Zeroable)]
 #[repr(C)]
 pub struct FileStat {
@@ -32,17 +32,17 @@ pub struct FileStat {
     pub inode: u64,
 }
 
-/// One answer of `stat`.
+/// The result of one `stat` call.
 #[derive(Clone, Copy, Debug)]
 pub struct Seen {
     pub stat: FileStat,
     pub kind: FileType,
-    /// The owner's x.
+    /// The executable bit of the owner.
     pub executable: bool,
     pub device: u64,
     pub links: u64,
     owner: u32,
-    /// May the group or others write to it?
+    /// Can the group or others write to it?
     others_write: bool,
 }
 
@@ -75,12 +75,13 @@ impl From<&Stat> for FileStat {
 }
 
 impl Seen {
-    pub fn of(path: &Path) -> rustix::io::Result<Seen> {
+    /// The stat of a path, with symlinks followed.
+    pub fn stat(path: &Path) -> rustix::io::Result<Seen> {
         rustix::fs::stat(path).map(Seen::from)
     }
 
-    /// The path itself, even if it is a symlink.
-    pub fn of_link(path: &Path) -> rustix::io::Result<Seen> {
+    /// The stat of the path itself, even if it is a symlink.
+    pub fn lstat(path: &Path) -> rustix::io::Result<Seen> {
         rustix::fs::lstat(path).map(Seen::from)
     }
 
@@ -96,7 +97,7 @@ impl Seen {
         self.kind == FileType::Symlink
     }
 
-    /// Can no other user than root write to it, or set its times?
+    /// Is this user (or root) the only one who can write to it or set its times?
     pub fn is_mine_alone(&self) -> bool {
         static ME: OnceLock<u32> = OnceLock::new();
         let me = *ME.get_or_init(|| rustix::process::geteuid().as_raw());
@@ -104,7 +105,7 @@ impl Seen {
     }
 }
 
-/// A moment by the clock of the file system on which the index lies.
+/// A moment by the clock of the file system that holds the index.
 #[derive(Clone, Copy, Debug)]
 pub struct Stamp {
     now: i64,
@@ -112,13 +113,13 @@ pub struct Stamp {
 }
 
 impl Stamp {
-    /// May the file change from here on without its stat showing it?
+    /// Can the file change from now on without a change of its stat?
     pub fn is_racy(&self, seen: &Seen) -> bool {
         self.racy(seen.stat.ctime, seen.device)
     }
 
-    /// The same for a file that we renamed or wrote ourselves: the rename made its ctime fresh, but whoever writes to
-    /// it now changes an mtime that is older.
+    /// The same for a file that this process renamed or wrote: the rename updated its ctime, but a later write changes
+    /// an older mtime.
     pub fn is_racy_after_rename(&self, stat: &FileStat, device: u64) -> bool {
         self.racy(stat.ctime, device) && self.racy(stat.mtime, device)
     }
@@ -129,7 +130,7 @@ impl Stamp {
     }
 }
 
-/// Asks the file system for its time, through an unlinked file of its own that it touches.
+/// Reads the time of the file system from an unlinked file that it touches.
 pub struct Clock {
     probe: Mutex<Option<File>>,
 }
@@ -139,7 +140,7 @@ impl Clock {
         Clock { probe: Mutex::new(None) }
     }
 
-    /// Where `folder` cannot be written, every file counts as racy: nothing could be remembered there anyway.
+    /// If `folder` is not writable, every file counts as racy: the index could not be saved there anyway.
     pub fn stamp(&self, folder: &Path) -> Stamp {
         let mut probe = self.probe.lock().unwrap_or_else(|e| e.into_inner());
         if probe.is_none() {
@@ -176,12 +177,12 @@ mod tests {
         let clock = Clock::new();
         let file = dir.path().join("f");
         std::fs::write(&file, "x").unwrap();
-        let seen = Seen::of(&file).unwrap();
+        let seen = Seen::stat(&file).unwrap();
         assert!(clock.stamp(dir.path()).is_racy(&seen));
         std::thread::sleep(std::time::Duration::from_millis(40));
         assert!(!clock.stamp(dir.path()).is_racy(&seen));
         std::fs::rename(&file, dir.path().join("g")).unwrap();
-        let moved = Seen::of(&dir.path().join("g")).unwrap();
+        let moved = Seen::stat(&dir.path().join("g")).unwrap();
         let stamp = clock.stamp(dir.path());
         assert!(stamp.is_racy(&moved) && !stamp.is_racy_after_rename(&moved.stat, moved.device));
         let foreign = Seen { device: seen.device ^ 1, ..seen };
@@ -190,7 +191,7 @@ mod tests {
 
     #[test]
     fn without_a_clock_everything_is_racy() {
-        let seen = Seen::of(Path::new("/")).unwrap();
+        let seen = Seen::stat(Path::new("/")).unwrap();
         assert!(Clock::new().stamp(Path::new("/proc/none")).is_racy(&seen));
     }
 }

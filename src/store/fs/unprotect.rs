@@ -1,6 +1,6 @@
-//! Making a path safe to write to.
+//! Makes a path safe to write to.
 //!
-//! With hard links the workspace and the store share an inode: whoever writes in place, as stages do that continue a
+//! With hard links the workspace and the store share an inode: a stage that writes in place, as it does to continue a
 //! `persist` output, would write into the store.
 
 use std::ffi::OsStr;
@@ -15,10 +15,10 @@ use rustix::io::Errno;
 
 use super::writable::WritablePath;
 use crate::error::{Error, Result};
-use crate::store::fs::paths::sibling;
+use crate::store::fs::paths::temp_sibling;
 
-/// Replaces every file at or below a place that has another name somewhere by a writable copy. Follows no symlink, and
-/// works in the folders that it opened: one that is swapped for a link meanwhile leads nowhere else.
+/// Replaces every file at or below a path that has further hard links by a writable copy. Follows no symlink, and works
+/// in the folders that it opened: a folder that is swapped for a link leads nowhere else.
 pub fn unprotect(place: &WritablePath) -> Result<()> {
     if std::fs::symlink_metadata(place).is_err() {
         return Ok(());
@@ -48,7 +48,7 @@ fn unprotect_in(folder: &OwnedFd, name: &OsStr, shown: &Path) -> std::result::Re
             Ok(())
         }
         FileType::RegularFile if stat.st_nlink > 1 => {
-            let copy = sibling(Path::new(name));
+            let copy = temp_sibling(Path::new(name));
             copy_in(folder, name, copy.as_os_str()).map_err(|e| {
                 let _ = unlinkat(folder, &copy, AtFlags::empty());
                 (shown.to_path_buf(), Errno::from_io_error(&e).unwrap_or(Errno::IO))
@@ -115,7 +115,7 @@ mod tests {
         place.create_folder().unwrap_err();
         place.remove_folder().unwrap_err();
         assert_eq!(fs::metadata(victim.join("d/f")).unwrap().nlink(), 2);
-        // A link at the place itself is neither followed nor removed as a folder.
+        // A link at the path itself is neither followed nor removed as a folder.
         fs::remove_file(top.join("a")).unwrap();
         fs::create_dir(top.join("a")).unwrap();
         std::os::unix::fs::symlink(victim.join("d"), top.join("a/d")).unwrap();

@@ -1,16 +1,16 @@
-//! Where lockstep may write in a worktree.
+//! Decides where lockstep may write in a worktree.
 //!
-//! Paths come from pipeline files, locks, trees and the command line of somebody who may stand in a stranger's clone. One
-//! function, [`WritableArea::path`], makes a [`WritablePath`] of them, and everything that writes, sets aside, restores,
-//! links, empties or deletes takes one. Refused are
+//! Paths come from pipeline files, locks, trees and the command line of a user who may work in an untrusted clone. One
+//! function, [`WritableArea::path`], turns them into a [`WritablePath`], and all code that writes, moves, restores,
+//! links, empties or deletes takes one. It refuses
 //!
 //! - a name that belongs to Git, lockstep or DVC in any spelling ([`owner_of`]);
-//! - a way through a symlink, wherever it leads: a folder that is real today cannot become `.git/hooks` tomorrow;
-//! - Git's folders, the store and the like, what lies in them, and what holds them.
+//! - a path through a symlink, wherever it leads: a folder that is real today could become `.git/hooks` tomorrow;
+//! - Git's folders, the store and the like, paths in them, and paths that contain them.
 //!
-//! The answer is as old as the question: who writes after a stage ran, or after a long copy, asks again right before
-//! ([`WritablePath::check_again`]) or works in the folder that it opened ([`WritablePath::open_parent`]). A path costs one
-//! stat a folder above it, and what lies in an output costs nothing.
+//! The answer is valid at the time of the call: code that writes after a stage ran, or after a long copy, checks again
+//! right before ([`WritablePath::check_again`]) or works in the folder that it opened ([`WritablePath::open_parent`]).
+//! A path costs one stat for each parent folder; the content of an output costs nothing.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, Metadata};
@@ -31,10 +31,10 @@ use crate::error::{Error, Result};
 use crate::path::RepoPath;
 use crate::path::names::{Owner, owner_of};
 
-/// How a folder is opened on the way down from the top.
+/// The flags with which a folder is opened on the way down from the top.
 const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);
 
-/// What a folder is that is protected.
+/// The kind of a protected folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProtectedKind {
     Git,
@@ -52,7 +52,7 @@ impl ProtectedKind {
     }
 }
 
-/// A worktree without the folders in it that are not the user's.
+/// A worktree without the folders in it that do not belong to the user.
 #[derive(Clone, Debug)]
 pub struct WritableArea {
     /// Absolute, without symlinks.
@@ -60,17 +60,18 @@ pub struct WritableArea {
     protected: Arc<[Protected]>,
 }
 
-/// A folder that is neither written to nor removed on behalf of a path.
+/// A folder that must be neither written to nor removed.
 #[derive(Debug)]
 struct Protected {
     /// Without symlinks, as far as it exists.
     real: PathBuf,
-    /// Its identity and those of the folders above it up to the top: a file system that ignores case has many spellings.
+    /// Device and inode of the folder and of its parents up to the top: a file system that ignores case has many
+    /// spellings.
     ids: Vec<(u64, u64)>,
     kind: ProtectedKind,
 }
 
-/// A path below the top of a worktree that lockstep may write to. It derefs to where it lies on the disk.
+/// A path below the top of a worktree that lockstep may write to. Dereferences to its path on the disk.
 #[derive(Clone, Debug)]
 pub struct WritablePath {
     area: WritableArea,
@@ -79,7 +80,7 @@ pub struct WritablePath {
 }
 
 impl WritableArea {
-    /// `top` is absolute and has no symlinks. `protected` folders need not exist, and may lie outside of it.
+    /// `top` is absolute and has no symlinks. `protected` folders may be missing, and may be outside `top`.
     pub fn new(top: &Path, protected: &[(PathBuf, ProtectedKind)]) -> WritableArea {
         let protect = |(folder, kind): &(PathBuf, ProtectedKind)| {
             let real = real_path(folder);
@@ -90,11 +91,12 @@ impl WritableArea {
         WritableArea { top: top.into(), protected: protected.iter().map(protect).collect() }
     }
 
+    /// The top of the worktree.
     pub fn top(&self) -> &Path {
         &self.top
     }
 
-    /// The place of a path. Its folders need not exist, and its own name is not followed.
+    /// Checks a path. Its parent folders may be missing, and a symlink at the path itself is not followed.
     ///
     /// Errors: the path may not be written; the message names the path and the reason.
     pub fn path(&self, path: &RepoPath) -> Result<WritablePath> {
@@ -109,7 +111,8 @@ impl WritableArea {
         Ok(WritablePath { area: self.clone(), path: path.clone(), on_disk })
     }
 
-    /// A folder that things are written into, such as the working folder of a stage: a symlink is refused. The top is one.
+    /// Checks a folder that is written into, such as the working folder of a stage; refuses a symlink. The top is
+    /// allowed.
     pub fn folder(&self, path: &RepoPath) -> Result<PathBuf> {
         if path.is_root() {
             return Ok(self.top.to_path_buf());
@@ -121,8 +124,8 @@ impl WritableArea {
         }
     }
 
-    /// A folder that lockstep fills itself, a store or a remote, which settings name: it must not lie in a protected folder
-    /// (one that is the folder itself aside), nor hold the worktree.
+    /// Checks a folder from the settings that lockstep fills itself, a store or a remote: it must neither be inside
+    /// another protected folder nor contain the worktree.
     pub fn check_folder(&self, folder: &Path, what: &str) -> Result<()> {
         let real = real_path(folder);
         let fault = if self.top.starts_with(&real) {
@@ -143,7 +146,8 @@ impl WritableArea {
             .hint("name a new or empty folder of its own"))
     }
 
-    /// A folder that is a remote lies in no `.git`, of whichever repository. A store may: several clones can share one's own.
+    /// Checks that a remote folder is not inside the `.git` of any repository. A store may be: several clones can share
+    /// the store of one.
     pub fn check_outside_git(&self, folder: &Path, what: &str) -> Result<()> {
         let is_git = |part: std::path::Component| owner_of(part.as_os_str().as_encoded_bytes()) == Some(Owner::Git);
         if !real_path(folder).components().any(is_git) {
@@ -153,8 +157,8 @@ impl WritableArea {
             .hint("name a new or empty folder of its own"))
     }
 
-    /// A folder that the repository names for lockstep to fill lies in no bare repository, and is reached through no symlink
-    /// in the worktree, since a commit can bring one.
+    /// Checks a folder that the repository names for lockstep to fill: it must not be inside a bare repository, nor
+    /// behind a symlink in the worktree, since a commit can add one.
     pub fn check_committed_folder(&self, folder: &Path, what: &str) -> Result<()> {
         if let Some(bare) = real_path(folder).ancestors().find(|above| is_bare_repository(above)) {
             let message =
@@ -174,8 +178,8 @@ impl WritableArea {
         Ok(())
     }
 
-    /// What a symlink at or below a path leads to, and would be stored as, is not Git's or lockstep's own: settings there
-    /// hold tokens. Objects of the store may be linked to.
+    /// Checks that the target of a symlink at or below a path, which would be stored in its place, does not belong to
+    /// Git or lockstep: settings there hold tokens. Links to objects of the store are allowed.
     pub fn check_link_target(&self, path: &RepoPath, link: &Path) -> Result<()> {
         let Ok(real) = fs::canonicalize(link) else { return Ok(()) };
         let is_object = |p: &Protected| p.kind == ProtectedKind::Store && real.starts_with(&p.real) && real != p.real;
@@ -214,7 +218,7 @@ impl WritableArea {
             if meta.is_symlink() && is_parent {
                 return Err(is_link(path, &spelled, &here));
             }
-            // The first identity is the folder's own, the others are of folders that hold it.
+            // The first identity is of the folder itself, the others are of the folders that contain it.
             let id = id_of(&meta);
             let is_met = |p: &&Protected| {
                 if is_parent { p.ids.first() == Some(&id) } else { p.ids.contains(&id) }
@@ -238,32 +242,34 @@ impl WritableArea {
 }
 
 impl WritablePath {
+    /// The path in the repository.
     pub fn path(&self) -> &RepoPath {
         &self.path
     }
 
+    /// The absolute path on the disk.
     pub fn on_disk(&self) -> &Path {
         &self.on_disk
     }
 
-    /// Nothing above it became a symlink meanwhile.
+    /// Checks that no folder above the path was replaced by a symlink.
     pub fn check_again(&self) -> Result<()> {
         self.area.check(&self.path, &self.on_disk)
     }
 
-    /// Its folder, reached from the top without following a symlink: what is done below the descriptor happens there,
-    /// whatever becomes of the names above.
+    /// The parent folder, opened from the top without following symlinks: operations below the descriptor stay in it,
+    /// even if the folders above are replaced.
     pub fn open_parent(&self) -> Result<OwnedFd> {
         self.check_again()?;
         self.open(&self.path.parent().unwrap_or_default(), false)
     }
 
-    /// The same, for calls that take paths.
+    /// The same for calls that take paths.
     pub fn open_folder(&self) -> Result<OpenFolder> {
         Ok(OpenFolder::of(self.open_parent()?, self.on_disk.parent().unwrap_or(&self.area.top)))
     }
 
-    /// Opens a folder from the top, without following a symlink, and makes the folders that are missing if asked to.
+    /// Opens a folder from the top without following symlinks; with `make`, creates missing folders.
     fn open(&self, path: &RepoPath, make: bool) -> Result<OwnedFd> {
         let failed = |e: Errno| Error::io(if make { "create" } else { "open" }, path.on_disk(&self.area.top), e);
         let mut folder = OwnedFd::from(File::open(&*self.area.top).map_err(|e| Error::io("open", &*self.area.top, e))?);
@@ -280,20 +286,20 @@ impl WritablePath {
         Ok(folder)
     }
 
-    /// Makes it a folder, with those above it.
+    /// Creates a folder at this path, with its parents.
     pub fn create_folder(&self) -> Result<()> {
         self.check_again()?;
         self.open(&self.path, true).map(drop)
     }
 
-    /// Removes the folder at this place with all that it holds.
+    /// Removes the folder at this path with its content.
     pub fn remove_folder(&self) -> Result<()> {
         let parent = self.open_parent()?;
         remove_in(&parent, self.on_disk.file_name().unwrap_or_default())
             .map_err(|e| Error::io("remove", &self.on_disk, e))
     }
 
-    /// Renames `from` to this place, at which nothing is.
+    /// Renames `from` to this path, which must be free.
     pub fn rename_from(&self, from: &Path) -> io::Result<()> {
         let folder = self.open_parent().map_err(io::Error::other)?;
         let name = self.on_disk.file_name().unwrap_or_default();
@@ -308,13 +314,13 @@ impl WritablePath {
         }
     }
 
-    /// Renames what is at this place to `to`.
+    /// Renames the file or folder at this path to `to`.
     pub fn rename_to(&self, to: &Path) -> io::Result<()> {
         let folder = self.open_parent().map_err(io::Error::other)?;
         Ok(rustix::fs::renameat(&folder, self.on_disk.file_name().unwrap_or_default(), CWD, to)?)
     }
 
-    /// Makes the folders above it.
+    /// Creates the parent folders.
     pub fn create_parents(&self) -> Result<()> {
         self.check_again()?;
         self.open(&self.path.parent().unwrap_or_default(), true).map(drop)
@@ -346,7 +352,7 @@ fn remove_in(parent: &OwnedFd, name: &OsStr) -> std::result::Result<(), Errno> {
         }
         match unlinkat(&folder, name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => {}
-            // The first is Linux's answer, the second that of other systems.
+            // The first is Linux's error, the second that of other systems.
             Err(Errno::ISDIR | Errno::PERM) => remove_in(&folder, name)?,
             Err(e) => return Err(e),
         }
@@ -368,10 +374,10 @@ fn id_of(meta: &Metadata) -> (u64, u64) {
     (meta.dev(), meta.ino())
 }
 
-/// Where a path leads: what there is of it without symlinks, and the names that are not there.
+/// Resolves a path: the existing part without symlinks, then the missing names.
 pub fn real_path(path: &Path) -> PathBuf {
     let mut at = path.to_path_buf();
-    // As often as the kernel follows links.
+    // The number of links that the kernel follows.
     for _ in 0..40 {
         if let Ok(real) = fs::canonicalize(&at) {
             return real;

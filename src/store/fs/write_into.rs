@@ -1,8 +1,8 @@
-//! Moves a folder that was just built into one that is there, as `cp -r` writes: files of the same names are replaced,
-//! everything else in it stays.
+//! Moves a folder that was just built into an existing one, as `cp -r` writes: replaces files of the same name and
+//! keeps all others.
 //!
-//! No link is followed in either, whatever is swapped meanwhile, and a link in the way of a file is replaced itself. Each
-//! file is there whole, old or new, at any time.
+//! No link is followed in either folder, even if one is swapped in during the move; a link at the name of a file is
+//! replaced. At any time each file is complete, old or new.
 
 use std::fs;
 use std::os::fd::OwnedFd;
@@ -16,9 +16,9 @@ use super::stat::Seen;
 use crate::error::{Error, Kind, Result};
 use crate::store::fs::paths::to_path;
 
-/// Moves what the folder `new` holds into the folder `to`; `new` is gone then.
+/// Moves the content of the folder `new` into the folder `to`, and removes `new`.
 ///
-/// Errors ([`Kind::Check`]): a folder is in the way of a file, or the other way round. Nothing is moved then.
+/// Errors ([`Kind::Check`]): a folder has the name of a file, or a file that of a folder. Nothing is moved then.
 pub fn write_into(new: &Path, to: &Path) -> Result<()> {
     let (from, onto) = (open(CWD, new.as_os_str().as_bytes(), new)?, open(CWD, to.as_os_str().as_bytes(), to)?);
     for is_trial in [true, false] {
@@ -93,7 +93,7 @@ mod tests {
         }
         assert!(!at("new").exists() && !at("to/link").is_symlink());
 
-        // What is in the way is found before anything is moved.
+        // Conflicts are found before any file is moved.
         for (new, old) in [("z/file", "z"), ("z", "z/file")] {
             write("new/a", "newer");
             write(&format!("new/{new}"), "newer");
@@ -103,7 +103,7 @@ mod tests {
             let _ = fs::remove_file(at("to/z")).or_else(|_| fs::remove_dir_all(at("to/z")));
             fs::remove_dir_all(at("new")).unwrap();
         }
-        // Nor does a link lead out of it.
+        // A link does not lead out of it either.
         write("new/s/x", "new");
         fs::create_dir(at("outside")).unwrap();
         fs::remove_dir_all(at("to/s")).unwrap();

@@ -1,4 +1,4 @@
-//! Taking in what was fetched: a pack or an object that lies in `tmp/`, hostile until proven.
+//! Adds fetched packs and objects from `tmp/` to the store. They are untrusted until verified.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -15,12 +15,12 @@ use crate::store::pack::file::{Unusable, read_index, verify};
 use crate::store::pack::format::{Malformed, PackId};
 
 impl Store {
-    /// Takes the pack in `temp` (see [`Store::temp`]) in: every object is verified against its id, then the pack is made
-    /// durable and gets its name. Loose objects that its trees name must be durable before. If anything is wrong with
-    /// it, the file is left to the caller, and nothing was taken in.
+    /// Adds the pack at `temp` (see [`Store::temp`]): verifies every object against its id, then makes the pack durable
+    /// and renames it. Loose objects that its trees refer to must be durable before. On an error the file stays with
+    /// the caller, and the store is unchanged.
     pub fn adopt_pack(&self, temp: &Path, sink: &dyn Sink) -> Result<PackId> {
         self.begin()?;
-        let _hold = self.hold(sink)?;
+        let _lock = self.lock_shared(sink)?;
         let refuse = |why: &str| Error::new(Kind::Missing, "a pack that was fetched is damaged").because(why);
         let file = File::open(temp).map_err(|e| Error::io("open", temp, e))?;
         let index = read_index(&file).map_err(|e| match e {
@@ -50,7 +50,7 @@ impl Store {
         self.rename(temp, &to).map_err(|e| self.refused("write", &to, e))?;
         let sync = |dir: &Path| File::open(dir).and_then(|f| f.sync_all()).map_err(|e| Error::io("sync", dir, e));
         sync(&folder)?;
-        // Equal packs have equal names: what was under a tombstone is whole in the one that came now.
+        // Equal packs have equal names: objects under a tombstone are good in the new pack.
         match self.remove_file(&crate::store::pack::tombstones::path_of(&to)) {
             Ok(()) => self.packs().forget(id),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
@@ -59,13 +59,13 @@ impl Store {
         if is_new { sync(self.dir()) } else { Ok(()) }
     }
 
-    /// Takes the object in `temp` (see [`Store::temp`]) in: verified, durable, under its id when this returns.
+    /// Adds the object at `temp` (see [`Store::temp`]): verified, durable, and under its id when this returns.
     pub fn adopt_object(&self, id: &ObjectId, kind: ObjectKind, temp: &Path, sink: &dyn Sink) -> Result<()> {
         self.begin()?;
-        let _hold = self.hold(sink)?;
+        let _lock = self.lock_shared(sink)?;
         let file = File::open(temp).map_err(|e| Error::io("open", temp, e))?;
         let size = file.metadata().map_err(|e| Error::io("look at", temp, e))?.len();
-        let got = hash::of_object(&file, kind, size).map_err(|e| Error::io("read", temp, e))?;
+        let got = hash::hash_object(&file, kind, size).map_err(|e| Error::io("read", temp, e))?;
         if got != *id {
             return Err(
                 Error::missing(format!("object {id} was fetched damaged")).because("its bytes do not fit its id")
@@ -79,7 +79,7 @@ impl Store {
         let shard = path.parent().unwrap_or(self.dir());
         let is_new = fs::symlink_metadata(shard).is_err();
         self.make_dir(shard).map_err(|e| self.refused("create", shard, e))?;
-        if Seen::of_link(&path).is_ok_and(|seen| seen.stat.size != size) {
+        if Seen::lstat(&path).is_ok_and(|seen| seen.stat.size != size) {
             self.quarantine(id)?;
         }
         self.rename(temp, &path).map_err(|e| self.refused("write", &path, e))?;

@@ -1,4 +1,4 @@
-//! What a pin consists of, and what of it is not here.
+//! Lists the objects of a pin, and those that the store lacks.
 
 use std::collections::HashSet;
 
@@ -13,42 +13,48 @@ use crate::store::trees::EntryKind;
 pub struct ObjectRef {
     pub id: ObjectId,
     pub kind: ObjectKind,
-    /// Of the object itself, so of a tree's encoding.
+    /// The size of the object itself: for a tree, of its encoding.
     pub size: u64,
 }
 
-/// What is not here of a pin.
+/// The objects of a pin that the store lacks.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct Lacking {
-    /// Trees. What they name is not known before they are here: fetch them, then ask again.
+pub struct MissingObjects {
+    /// Missing trees. Their children are unknown: fetch the trees, then ask again.
     pub trees: Vec<ObjectId>,
-    /// Contents, with the sizes that their trees or the pin tell.
+    /// Missing contents, with the sizes that their trees or the pin give.
     pub contents: Vec<ObjectRef>,
 }
 
-impl Lacking {
+impl MissingObjects {
     pub fn is_empty(&self) -> bool {
         self.trees.is_empty() && self.contents.is_empty()
     }
 
-    /// Of the contents; those below missing trees are not known.
+    /// The bytes of the missing contents; contents below missing trees are unknown.
     pub fn bytes(&self) -> u64 {
         self.contents.iter().map(|object| object.size).sum()
     }
 }
 
 impl Store {
-    /// Every object of a pin, each once: contents before the trees that name them, the pin's own last, which is the
-    /// order in which they may become visible elsewhere. The trees are read and verified; of contents only the size is
-    /// checked. An error names the first that is not here.
-    pub fn all_of(&self, pin: &Pin) -> Result<Vec<ObjectRef>> {
+    /// Lists every object of a pin once: contents before the trees that refer to them, the object of the pin last,
+    /// which is the order in which they may become visible elsewhere. Trees are read and verified; for contents only
+    /// the size is checked. Errors: an object is missing; the message names the first.
+    pub fn list_objects(&self, pin: &Pin) -> Result<Vec<ObjectRef>> {
         self.refresh_packs_unless_big(pin);
         let mut all = Vec::new();
-        self.collect(pin, 0, &mut HashSet::new(), &mut all)?;
+        self.collect_objects(pin, 0, &mut HashSet::new(), &mut all)?;
         Ok(all)
     }
 
-    fn collect(&self, pin: &Pin, level: usize, seen: &mut HashSet<ObjectId>, all: &mut Vec<ObjectRef>) -> Result<()> {
+    fn collect_objects(
+        &self,
+        pin: &Pin,
+        level: usize,
+        seen: &mut HashSet<ObjectId>,
+        all: &mut Vec<ObjectRef>,
+    ) -> Result<()> {
         if !seen.insert(pin.id) {
             return Ok(());
         }
@@ -61,51 +67,57 @@ impl Store {
         }
         let tree = self.read_tree(&pin.id, level)?;
         for entry in &tree.entries {
-            self.collect(&entry.pin(), level + 1, seen, all)?;
+            self.collect_objects(&entry.pin(), level + 1, seen, all)?;
         }
         let size = tree.encode().len() as u64;
         all.push(ObjectRef { id: pin.id, kind: ObjectKind::Tree, size });
         Ok(())
     }
 
-    /// What of a pin is not here, each once. Subtrees that this process knows to be complete are not opened; a tree that
-    /// turns out to be damaged is set aside and counts as missing.
-    pub fn lacking(&self, pin: &Pin) -> Result<Lacking> {
+    /// Lists the missing objects of a pin, each once. Subtrees that this process knows to be complete are not opened; a
+    /// damaged tree moves to quarantine and counts as missing.
+    pub fn missing_objects(&self, pin: &Pin) -> Result<MissingObjects> {
         self.refresh_packs_unless_big(pin);
-        let mut lacking = Lacking::default();
-        self.lack(pin, 0, &mut HashSet::new(), &mut lacking)?;
-        Ok(lacking)
+        let mut missing = MissingObjects::default();
+        self.collect_missing(pin, 0, &mut HashSet::new(), &mut missing)?;
+        Ok(missing)
     }
 
-    /// Is all of it here?
-    fn lack(&self, pin: &Pin, level: usize, seen: &mut HashSet<ObjectId>, lacking: &mut Lacking) -> Result<bool> {
+    /// Collects the missing objects. Returns whether the pin is complete.
+    fn collect_missing(
+        &self,
+        pin: &Pin,
+        level: usize,
+        seen: &mut HashSet<ObjectId>,
+        missing: &mut MissingObjects,
+    ) -> Result<bool> {
         if pin.is_dir() && self.memo().contains(&pin.id) {
             return Ok(true);
         }
         if !pin.is_dir() {
             let here = self.has(pin);
             if !here && seen.insert(pin.id) {
-                lacking.contents.push(ObjectRef { id: pin.id, kind: ObjectKind::Content, size: pin.size });
+                missing.contents.push(ObjectRef { id: pin.id, kind: ObjectKind::Content, size: pin.size });
             }
             return Ok(here);
         }
-        // Seen and not in the memo: something below it is missing and stands in the list already.
+        // Seen and not in the memo: an object below it is missing and in the list already.
         if !seen.insert(pin.id) {
             return Ok(false);
         }
         let tree = match self.read_tree(&pin.id, level) {
             Ok(tree) => tree,
             Err(e) if e.kind == Kind::Missing => {
-                lacking.trees.push(pin.id);
+                missing.trees.push(pin.id);
                 return Ok(false);
             }
             Err(e) => return Err(e),
         };
         let mut complete = true;
         for entry in &tree.entries {
-            // A link's text is content; a folder is walked.
+            // The text of a link is content; a folder is walked.
             debug_assert!(entry.kind != EntryKind::Tree || entry.files > 0);
-            complete &= self.lack(&entry.pin(), level + 1, seen, lacking)?;
+            complete &= self.collect_missing(&entry.pin(), level + 1, seen, missing)?;
         }
         if complete {
             self.memo().insert(pin.id);

@@ -1,5 +1,5 @@
-//! Damage that is found on the way, by questions that have no place for it in their answers: "is all of it here?" says
-//! no. It is noted, for the command to tell.
+//! Records damage that is found by queries whose result cannot carry it: "is all of it present?" answers no. The
+//! command reports it at its end.
 
 use std::collections::HashSet;
 use std::sync::Mutex;
@@ -9,16 +9,18 @@ use crate::store::hash;
 use crate::store::id::ObjectId;
 use crate::store::id::ObjectKind;
 use crate::store::objects::Store;
-use crate::store::objects::lookup::Lies;
+use crate::store::objects::lookup::ObjectLocation;
 
+/// Damage that queries found, in the order of discovery.
 #[derive(Default)]
 pub struct Damage {
     notes: Mutex<Vec<Error>>,
-    /// Objects that were looked at since their size is not the pinned one.
+    /// Objects that were checked because their size differs from the pinned one.
     examined: Mutex<HashSet<ObjectId>>,
 }
 
 impl Damage {
+    /// Adds damage, once for each message.
     pub fn note(&self, error: Error) {
         let mut notes = self.notes.lock().unwrap_or_else(|e| e.into_inner());
         if notes.iter().all(|known| known.message != error.message) {
@@ -28,28 +30,28 @@ impl Damage {
 }
 
 impl Store {
-    /// What was found damaged, and where it lies now.
+    /// The damage found so far, with the current paths of the damaged files.
     pub fn damage(&self) -> Vec<Error> {
         self.damage.notes.lock().unwrap_or_else(|e| e.into_inner()).clone()
     }
 
-    /// Finds out whether a file that has another size than it is pinned with is damaged. If it is, it is set aside.
-    pub(in crate::store) fn examine(&self, id: &ObjectId, size: u64) {
+    /// Checks whether a file whose size differs from its pin is damaged. If it is, it moves to quarantine.
+    pub(in crate::store) fn check_size(&self, id: &ObjectId, size: u64) {
         if !self.damage.examined.lock().unwrap_or_else(|e| e.into_inner()).insert(*id) {
             return;
         }
-        let Ok(lies) = self.locate(id, size) else { return };
-        let got = match &lies {
-            Lies::Loose(file, seen) => hash::of_object(file, ObjectKind::Content, seen.stat.size),
-            Lies::Packed(pack, row) => pack.id_of(row),
+        let Ok(location) = self.locate(id, size) else { return };
+        let got = match &location {
+            ObjectLocation::Loose(file, seen) => hash::hash_object(file, ObjectKind::Content, seen.stat.size),
+            ObjectLocation::Packed(pack, row) => pack.id_of(row),
         };
         self.damage.note(match got {
             Ok(got) if got == *id => {
-                let message = format!("object {id} has {} bytes, and a lock pins it with {size}", lies.size());
+                let message = format!("object {id} has {} bytes, and a lock pins it with {size}", location.size());
                 Error::missing(message).hint("bring back a good pipeline.lock: git log -p pipeline.lock")
             }
-            Ok(_) => self.damaged(id, &lies),
-            Err(e) => self.unread(id, &lies, e),
+            Ok(_) => self.damage_error(id, &location),
+            Err(e) => self.read_error(id, &location, e),
         });
     }
 }

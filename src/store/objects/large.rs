@@ -1,4 +1,4 @@
-//! An object as a file that can be read anywhere, for readers that look at a part of gigabytes.
+//! Opens an object as a seekable file, for readers that need a small part of a large object.
 
 use std::fs::File;
 use std::io;
@@ -12,8 +12,7 @@ use crate::store::id::ObjectId;
 use crate::store::objects::Store;
 
 impl Store {
-    /// Opens an object that lies in a file of its own, as all large ones do. Its bytes are verified first, unless its
-    /// seal says that they were.
+    /// Opens a loose object, as all large ones are. Verifies its bytes first, unless its seal proves them.
     pub fn open_large(&self, id: &ObjectId) -> Result<File> {
         let path = self.path(id);
         let mut file = document::open(&path).map_err(|e| match e.kind() {

@@ -1,7 +1,8 @@
-//! Finding an object, in a pack or in a file of its own, and reading it.
+//! Finds an object, in a pack or as a loose file, and reads it.
 //!
-//! Packs come first: they are looked up in memory. What is found damaged is set aside, and another copy is tried if there
-//! is one. Before something counts as missing, packs that other processes wrote meanwhile are taken notice of.
+//! Packs come first: they are looked up in memory. A damaged copy moves to quarantine, and another copy is tried if
+//! there is one. Before an object counts as missing, the list of packs is refreshed, since other processes write packs,
+//! too.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -21,64 +22,65 @@ use crate::store::pack::format::Row;
 use crate::store::trees::Tree;
 use crate::store::trees::rules::DEEPEST;
 
-/// From this size on an object is nearly always a file of its own.
+/// From this size on an object is nearly always a loose file.
 pub(in crate::store) const BIG: u64 = 1 << 20;
 
-/// So many copies of an object are tried: where the store may only be read, a damaged one cannot be set aside.
+/// The number of copies of an object that are tried: in a read-only store a damaged one cannot be moved.
 const COPIES: usize = 3;
 
-/// Where an object was found.
-pub(in crate::store) enum Lies {
+/// The location of an object.
+pub(in crate::store) enum ObjectLocation {
     Loose(File, Seen),
     Packed(Arc<Pack>, Row),
 }
 
-impl Lies {
+impl ObjectLocation {
+    /// The size of the object in bytes.
     pub fn size(&self) -> u64 {
         match self {
-            Lies::Loose(_, seen) => seen.stat.size,
-            Lies::Packed(_, row) => row.length,
+            ObjectLocation::Loose(_, seen) => seen.stat.size,
+            ObjectLocation::Packed(_, row) => row.length,
         }
     }
 
     /// The file that holds it, for messages.
     pub fn path(&self, store: &Store, id: &ObjectId) -> PathBuf {
         match self {
-            Lies::Loose(..) => store.path(id),
-            Lies::Packed(pack, _) => pack.path.clone(),
+            ObjectLocation::Loose(..) => store.path(id),
+            ObjectLocation::Packed(pack, _) => pack.path.clone(),
         }
     }
 
-    /// All its bytes, as they are.
+    /// All its bytes, not verified.
     pub fn read(&self) -> io::Result<Vec<u8>> {
         match self {
-            Lies::Loose(file, seen) => {
+            ObjectLocation::Loose(file, seen) => {
                 let mut bytes = Vec::with_capacity(seen.stat.size as usize);
                 file.take(LARGEST_READ).read_to_end(&mut bytes)?;
                 Ok(bytes)
             }
-            Lies::Packed(pack, row) => pack.read(row),
+            ObjectLocation::Packed(pack, row) => pack.read(row),
         }
     }
 }
 
 impl Store {
-    /// The size of an object that is here.
+    /// The size of an object, if it is present.
     pub fn size(&self, id: &ObjectId) -> Option<u64> {
         self.packed(id).map(|(_, row)| row.length).or_else(|| self.loose_size(id))
     }
 
     fn loose_size(&self, id: &ObjectId) -> Option<u64> {
-        Seen::of_link(&self.path(id)).ok().filter(Seen::is_file).map(|seen| seen.stat.size)
+        Seen::lstat(&self.path(id)).ok().filter(Seen::is_file).map(|seen| seen.stat.size)
     }
 
-    /// Is all of it here? Looks at every object of a tree, once a process.
+    /// Is the pin complete in the store? Checks every object of a tree, once per process.
     pub fn contains(&self, pin: &Pin) -> bool {
         self.refresh_packs_unless_big(pin);
         self.has(pin)
     }
 
-    /// The same by what is known of the packs, for one of many questions.
+    /// The same by the known packs, for one of many queries.
     pub fn has(&self, pin: &Pin) -> bool {
         if pin.is_dir() {
             return self.holds_tree(&pin.id, 0);
@@ -92,7 +94,7 @@ impl Store {
         }
         let size = self.size(&pin.id);
         if size.is_some_and(|size| size != pin.size) {
-            self.examine(&pin.id, pin.size);
+            self.check_size(&pin.id, pin.size);
         }
         size == Some(pin.size)
     }
@@ -104,7 +106,7 @@ impl Store {
         let tree = match self.read_tree(id, level) {
             Ok(tree) => tree,
             Err(e) => {
-                // What is merely absent has no cause.
+                // An object that is only absent has no cause.
                 if e.kind != Kind::Missing || !e.causes.is_empty() {
                     self.damage.note(e);
                 }
@@ -126,19 +128,20 @@ impl Store {
         }
     }
 
-    /// The bytes of a small object, verified. A damaged one is put into quarantine and counts as missing, unless there
-    /// is another copy.
+    /// The bytes of a small object, verified. A damaged copy moves to quarantine and counts as missing, unless there is
+    /// another copy.
     pub fn read(&self, id: &ObjectId, kind: ObjectKind) -> Result<Vec<u8>> {
         let mut copies = COPIES;
         loop {
-            let lies = self.locate(id, 0)?;
-            if lies.size() > LARGEST_READ {
+            let location = self.locate(id, 0)?;
+            if location.size() > LARGEST_READ {
                 return Err(Error::new(Kind::Bug, format!("object {id} is too large to be read at once")));
             }
-            match lies.read() {
+            match location.read() {
                 Ok(bytes) if kind.id_of(&bytes) == *id => return Ok(bytes),
                 read => {
-                    let fault = read.map_or_else(|e| self.unread(id, &lies, e), |_| self.damaged(id, &lies));
+                    let fault =
+                        read.map_or_else(|e| self.read_error(id, &location, e), |_| self.damage_error(id, &location));
                     copies -= 1;
                     if fault.kind != Kind::Missing || copies == 0 || self.size(id).is_none() {
                         return Err(fault);
@@ -148,10 +151,10 @@ impl Store {
         }
     }
 
-    /// A folder that lies `level` folders below the one that a pin names. Callers go down by recursion, so a chain of
-    /// folders that somebody made to harm ends here, not with the stack.
+    /// Reads a folder that is `level` folders below the one that a pin names. Callers recurse, so a malicious chain of
+    /// folders ends here instead of overflowing the stack.
     ///
-    /// Errors (usage): it lies too deep; no folder that was stored has so many levels.
+    /// Errors (usage): it is too deep; no stored folder has so many levels.
     pub fn read_tree(&self, id: &ObjectId, level: usize) -> Result<Tree> {
         if level > DEEPEST {
             return Err(Error::usage(format!("the folder {id} in the store lies more than {DEEPEST} levels deep"))
@@ -162,12 +165,12 @@ impl Store {
             .map_err(|why| Error::new(Kind::Missing, format!("the folder {id} in the store cannot be used: {why}")))
     }
 
-    /// Where the object lies. One of which the caller knows that it is big is looked for among the loose ones first.
-    pub(in crate::store) fn locate(&self, id: &ObjectId, size: u64) -> Result<Lies> {
+    /// Locates an object. If the caller knows that it is big, loose objects are searched first.
+    pub(in crate::store) fn locate(&self, id: &ObjectId, size: u64) -> Result<ObjectLocation> {
         if size >= BIG
-            && let Some(lies) = self.locate_loose(id)?
+            && let Some(location) = self.locate_loose(id)?
         {
-            return Ok(lies);
+            return Ok(location);
         }
         for again in [false, true] {
             if again {
@@ -175,21 +178,21 @@ impl Store {
             }
             if let Some((pack, row)) = self.packed(id) {
                 match pack.file() {
-                    Ok(_) => return Ok(Lies::Packed(pack, row)),
-                    // Another process took the pack away, having put what is needed of it elsewhere.
+                    Ok(_) => return Ok(ObjectLocation::Packed(pack, row)),
+                    // Another process deleted the pack, after it moved the needed objects.
                     Err(e) if e.kind() == io::ErrorKind::NotFound => self.packs().forget(&pack.id),
                     Err(e) => return Err(Error::io("open", &pack.path, e)),
                 }
             }
-            if let Some(lies) = self.locate_loose(id)? {
-                return Ok(lies);
+            if let Some(location) = self.locate_loose(id)? {
+                return Ok(location);
             }
         }
         Err(Error::missing(format!("object {id} is not in the store {}", self.dir().display()))
             .hint("get it again: lockstep fetch, or, if a stage makes it: lockstep repro"))
     }
 
-    fn locate_loose(&self, id: &ObjectId) -> Result<Option<Lies>> {
+    fn locate_loose(&self, id: &ObjectId) -> Result<Option<ObjectLocation>> {
         let path = self.path(id);
         let file = match document::open(&path) {
             Ok(file) => file,
@@ -197,33 +200,34 @@ impl Store {
             Err(e) => return Err(Error::io("open", &path, e)),
         };
         let seen = rustix::fs::fstat(&file).map_err(|e| Error::io("look at", &path, e))?;
-        Ok(Some(Lies::Loose(file, Seen::from(seen))))
+        Ok(Some(ObjectLocation::Loose(file, Seen::from(seen))))
     }
 
-    /// Sets a damaged object aside and says so.
-    pub(in crate::store) fn damaged(&self, id: &ObjectId, lies: &Lies) -> Error {
-        self.set_aside(id, lies, "its bytes do not fit its id")
+    /// Moves a damaged object to quarantine and returns an error about it.
+    pub(in crate::store) fn damage_error(&self, id: &ObjectId, location: &ObjectLocation) -> Error {
+        self.set_aside(id, location, "its bytes do not fit its id")
     }
 
-    /// What a failure to read an object means. What the disk cannot read is damaged as well: set aside, it can be stored
-    /// again. Of what merely cannot be had right now nobody knows whether it is good, and it stays.
-    pub(in crate::store) fn unread(&self, id: &ObjectId, lies: &Lies, e: io::Error) -> Error {
-        let path = lies.path(self, id);
+    /// Turns a read error of an object into an error with advice. An object that the disk cannot read is damaged as
+    /// well: in quarantine, it can be stored again. If the object is only unavailable at the moment, its state is
+    /// unknown, and it stays.
+    pub(in crate::store) fn read_error(&self, id: &ObjectId, location: &ObjectLocation, e: io::Error) -> Error {
+        let path = location.path(self, id);
         let is_lost = is_lost(&e);
         let fault = Error::io("read", path, e);
         if is_lost {
-            self.set_aside(id, lies, &fault.message)
+            self.set_aside(id, location, &fault.message)
         } else {
             fault.because(format!("it holds the object {id}"))
         }
     }
 
-    fn set_aside(&self, id: &ObjectId, lies: &Lies, why: &str) -> Error {
+    fn set_aside(&self, id: &ObjectId, location: &ObjectLocation, why: &str) -> Error {
         let e = Error::missing(format!("object {id} in the store {} is damaged", self.dir().display()))
             .hint("get it again: lockstep fetch, or, if a stage makes it: lockstep repro");
-        let kept = match lies {
-            Lies::Loose(..) => self.quarantine(id),
-            Lies::Packed(pack, row) => self.bury(pack, std::slice::from_ref(row)),
+        let kept = match location {
+            ObjectLocation::Loose(..) => self.quarantine(id),
+            ObjectLocation::Packed(pack, row) => self.tombstone(pack, std::slice::from_ref(row)),
         };
         match kept {
             Ok(to) => e.because(format!("{why}; what there is of it is kept in {}", to.display())),
@@ -231,15 +235,15 @@ impl Store {
         }
     }
 
-    /// A store that is only looked at is left as it is.
-    pub(in crate::store) fn must_touch(&self) -> Result<()> {
+    /// Fails if the store is opened read-only.
+    pub(in crate::store) fn check_not_read_only(&self) -> Result<()> {
         let left = || Error::new(Kind::Io, "it stays where it is");
-        if self.is_untouched() { Err(left()) } else { Ok(()) }
+        if self.is_read_only() { Err(left()) } else { Ok(()) }
     }
 
-    /// Moves a loose object out of the way, so that it can be stored or fetched anew. Never deletes it.
+    /// Moves a loose object to quarantine, so that it can be stored or fetched again. Never deletes it.
     pub fn quarantine(&self, id: &ObjectId) -> Result<PathBuf> {
-        self.must_touch()?;
+        self.check_not_read_only()?;
         let folder = self.folder("quarantine")?;
         let to = folder.join(format!("{id}.{:08x}", paths::random() as u32));
         self.renew_generation()?;
@@ -249,7 +253,7 @@ impl Store {
     }
 }
 
-/// Does an error of a read say that the bytes are gone for good, not that they cannot be had right now?
+/// Does a read error mean that the bytes are lost, not only unavailable at the moment?
 pub(in crate::store) fn is_lost(e: &io::Error) -> bool {
     e.kind() == io::ErrorKind::UnexpectedEof || e.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
 }

@@ -1,8 +1,9 @@
-//! A store is a folder that says so.
+//! A store is a folder with a marker file.
 //!
-//! `cache.dir` may be written by anybody, and lockstep renames and deletes below it. It makes a store in a new or empty
-//! folder alone, and puts the file `lockstep-store` there first; without that file nothing is written and nothing is
-//! deleted. Only at the place that is lockstep's own, below Git's folder or `.lockstep`, an older store gets the file.
+//! The setting `cache.dir` may come from an untrusted source, and lockstep renames and deletes below that folder. So
+//! lockstep creates a store only in a new or empty folder, and writes the file `lockstep-store` there first; without
+//! that file it writes and deletes nothing. Only at lockstep's own path, below Git's folder or `.lockstep`, an older
+//! store gets the file.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
@@ -17,12 +18,12 @@ const TEXT: &str =
     "lockstep-store 1\nA store of lockstep. Without this file lockstep writes and deletes nothing here.\n";
 
 impl Store {
-    /// Does the folder say that it is a store?
+    /// Does the folder have the marker of a store?
     pub fn is_store(&self) -> bool {
         if self.claimed.get().is_some() {
             return true;
         }
-        // Its text is for people: a flipped bit in it must not cost the store.
+        // Its text is for people: a flipped bit in it must not make the store unusable.
         let is_store = fs::symlink_metadata(self.dir().join(MARKER)).is_ok_and(|meta| meta.is_file());
         if is_store {
             let _ = self.claimed.set(());
@@ -30,7 +31,7 @@ impl Store {
         is_store
     }
 
-    /// To be called before something is written: makes the folder a store, if it is new or empty.
+    /// Makes the folder a store, if it is new or empty. Called before a write.
     pub(in crate::store) fn claim(&self) -> Result<()> {
         if self.is_store() {
             return Ok(());
@@ -52,7 +53,7 @@ impl Store {
             if self.is_for_a_group() {
                 file.set_permissions(fs::Permissions::from_mode(0o664))?;
             }
-            // Durable before the first object: without it the others would not be believed.
+            // Durable before the first object: without the marker the store would not be recognised.
             file.sync_all().and_then(|()| sync_folder(self.dir()))
         });
         match made {
@@ -64,8 +65,8 @@ impl Store {
         }
     }
 
-    /// To be called before something is deleted. A folder that is not there holds nothing.
-    pub fn must_be_store(&self) -> Result<()> {
+    /// Fails unless the folder is a store or missing. Called before a deletion.
+    pub fn check_is_store(&self) -> Result<()> {
         let is_missing = || fs::symlink_metadata(self.dir()).is_err_and(|e| e.kind() == ErrorKind::NotFound);
         if self.is_own_place {
             return if is_missing() { Ok(()) } else { self.claim() };
@@ -104,10 +105,10 @@ mod tests {
             assert!(store(name).is_store(), "{name}");
         }
         assert!(store("home").begin().unwrap_err().message.contains("not a store"));
-        assert!(store("home").must_be_store().is_err());
+        assert!(store("home").check_is_store().is_err());
         assert!(store("home").temp().is_err());
         assert_eq!(fs::read_dir(dir.path().join("home")).unwrap().count(), 1);
-        // The place that is lockstep's own.
+        // The store at lockstep's own path.
         assert!(store("home").at_own_place().begin().is_ok());
         assert!(store("home").is_store());
     }

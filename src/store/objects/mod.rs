@@ -1,17 +1,17 @@
-//! The store: all local objects, addressed by what they hold.
+//! The store: all local objects, addressed by their content.
 //!
 //! ```text
-//! lockstep-store  says that this is a store; see `marker`
-//! generation      the version of the format; a random id, renewed whenever objects may have gone (gc, quarantine)
-//! objects/ab/cd…  an object a file, 0444
-//! packs/          many small objects a file; see `pack`
+//! lockstep-store  marks the folder as a store; see `marker`
+//! generation      the version of the format; a random id, renewed whenever objects may be deleted (gc, quarantine)
+//! objects/ab/cd…  one object per file, 0444
+//! packs/          many small objects per file; see `pack`
 //! runs/           the run cache
-//! quarantine/     objects found damaged, never deleted by us
-//! tmp/            what is being written
-//! lock, projects/ who uses the store; see `hold` and `users`
+//! quarantine/     damaged objects, never deleted by lockstep
+//! tmp/            files that are being written
+//! lock, projects/ users of the store; see `store_lock` and `projects`
 //! ```
-//! Nothing is created before the first write. An object appears under its id by a rename after its bytes are durable,
-//! so what is there is whole; many processes may write at once, since equal names mean equal bytes.
+//! Nothing is created before the first write. An object is renamed to its id after its bytes are durable, so every
+//! object under an id is complete; many processes may write at once, since equal names mean equal bytes.
 
 pub(super) mod adopt_pack;
 pub(super) mod closure;
@@ -38,10 +38,10 @@ use std::sync::{Mutex, OnceLock};
 use super::copy::NoReflink;
 use super::hash;
 use super::id::{ObjectId, ObjectKind};
-use super::pack::Shelf;
+use super::pack::PackSet;
 use crate::document;
 use crate::error::{Error, Kind, Result};
-use crate::event::Stop;
+use crate::event::StopSignal;
 use crate::store::fs::link::LinkTypes;
 use crate::store::fs::paths;
 use crate::store::fs::rename::rename_new;
@@ -50,7 +50,7 @@ use crate::store::fs::stat::Seen;
 use crate::store::trees;
 use damage::Damage;
 
-/// Renewed whenever objects may have gone, so that "this was complete" can be remembered with it.
+/// Renewed whenever objects may be deleted, so that "this was complete" can be remembered with it.
 pub type Generation = [u8; 16];
 
 /// The version of the store's format.
@@ -60,48 +60,49 @@ impl ObjectKind {
     /// The id of an object with these bytes.
     pub fn id_of(self, bytes: &[u8]) -> ObjectId {
         match self {
-            ObjectKind::Content => hash::of_bytes(bytes),
+            ObjectKind::Content => hash::hash_bytes(bytes),
             ObjectKind::Tree => trees::id_of(bytes),
         }
     }
 }
 
+/// A handle on the store of a project. The folder may be missing until the first write.
 pub struct Store {
     root: RootFolder,
     links: LinkTypes,
-    packs: Shelf,
-    /// Who is to be made known as a user of this store: a common Git folder, and the file of its id. `None` in a
+    packs: PackSet,
+    /// The project to register as a user of this store: a common Git folder, and the file with its id. `None` in a
     /// repository's own store.
     project: Option<(PathBuf, PathBuf)>,
-    /// Only looked at: nothing is set aside.
-    untouched: bool,
-    /// When to stop waiting for others.
-    stop: Stop,
-    /// Trees that were found complete by this process.
+    /// Opened read-only: nothing moves to quarantine.
+    is_read_only: bool,
+    /// When to stop waiting for other processes.
+    stop: StopSignal,
+    /// Trees that this process found complete.
     complete: Mutex<HashSet<ObjectId>>,
-    /// What was found damaged while it was only asked what is here.
+    /// Damage found by queries about presence.
     pub(super) damage: Damage,
-    /// Did this process see that it can be written?
+    /// Did this process check that the store is writable?
     pub(super) tried: OnceLock<()>,
-    /// Did this process see that the folder is a store?
+    /// Did this process check that the folder is a store?
     pub(super) claimed: OnceLock<()>,
-    /// Is it the place that is lockstep's own?
+    /// Is the store at lockstep's own path?
     pub(super) is_own_place: bool,
-    /// Can its own files be reflinked, and which others cannot?
+    /// Can its own files be reflinked, and from which file systems can files not be?
     pub(super) can_reflink: OnceLock<bool>,
     pub(super) no_reflink: NoReflink,
 }
 
 impl Store {
-    /// The store in `dir`, which need not exist.
+    /// Opens the store in `dir`, which may be missing.
     pub fn open(dir: &Path, links: LinkTypes) -> Store {
         Store {
             root: RootFolder::new(dir.to_path_buf()),
             links,
-            packs: Shelf::new(dir),
+            packs: PackSet::new(dir),
             project: None,
-            untouched: false,
-            stop: Stop::never(),
+            is_read_only: false,
+            stop: StopSignal::never(),
             complete: Mutex::default(),
             damage: Damage::default(),
             tried: OnceLock::new(),
@@ -112,43 +113,44 @@ impl Store {
         }
     }
 
-    /// At the place that is lockstep's own: below Git's folder or `.lockstep`.
+    /// Marks the store as one at lockstep's own path: below Git's folder or `.lockstep`.
     pub fn at_own_place(self) -> Store {
         Store { is_own_place: true, ..self }
     }
 
     /// The same store, for copies that no link ties to it.
-    pub fn copying(&self) -> Store {
+    pub fn with_copies(&self) -> Store {
         Store { is_own_place: self.is_own_place, ..Store::open(self.dir(), LinkTypes::default()) }
     }
 
-    /// On behalf of a project that may be one of many: the common Git folder of its repository, and the file of its id.
-    pub fn of_project(self, home: PathBuf, id_file: PathBuf) -> Store {
+    /// Sets the project that uses the store: the common Git folder of its repository, and the file with its id.
+    pub fn for_project(self, home: PathBuf, id_file: PathBuf) -> Store {
         Store { project: Some((home, id_file)), ..self }
     }
 
-    /// Nobody is waited for once the user wants an end.
-    pub fn until(self, stop: Stop) -> Store {
+    /// Sets the stop signal: no wait goes on once the user interrupts.
+    pub fn with_stop_signal(self, stop: StopSignal) -> Store {
         Store { stop, ..self }
     }
 
-    pub(super) fn stop(&self) -> Stop {
+    pub(super) fn stop(&self) -> StopSignal {
         self.stop
     }
 
-    /// The same store, to be looked at: what is damaged is told of and stays where it is.
-    pub fn untouched(&self) -> Store {
-        Store { untouched: true, is_own_place: self.is_own_place, ..Store::open(self.dir(), self.links.clone()) }
+    /// The same store, read-only: damage is reported, and the damaged files stay.
+    pub fn read_only(&self) -> Store {
+        Store { is_read_only: true, is_own_place: self.is_own_place, ..Store::open(self.dir(), self.links.clone()) }
     }
 
-    pub(super) fn is_untouched(&self) -> bool {
-        self.untouched
+    pub(super) fn is_read_only(&self) -> bool {
+        self.is_read_only
     }
 
     pub(super) fn project(&self) -> Option<(&Path, &Path)> {
         self.project.as_ref().map(|(home, id_file)| (home.as_path(), id_file.as_path()))
     }
 
+    /// The folder of the store.
     pub fn dir(&self) -> &Path {
         self.root.path()
     }
@@ -157,7 +159,7 @@ impl Store {
         &self.root
     }
 
-    /// Opens a file of the store, behind no symlink.
+    /// Opens a file of the store, without following symlinks.
     pub(super) fn open_inside(&self, path: &Path) -> io::Result<File> {
         self.root.open_file(self.root.below(path)?)
     }
@@ -167,16 +169,17 @@ impl Store {
         self.root.remove_file(self.root.below(path)?)
     }
 
-    /// Renames within the store; what was at `to` is replaced.
+    /// Renames within the store; replaces a file at `to`.
     pub(super) fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.root.rename(self.root.below(from)?, self.root.below(to)?)
     }
 
+    /// The ways to put objects into the workspace, in order.
     pub fn links(&self) -> &LinkTypes {
         &self.links
     }
 
-    /// Where the object lies, or would lie.
+    /// The path of a loose object, present or not.
     pub(super) fn path(&self, id: &ObjectId) -> PathBuf {
         let hex = id.hex();
         self.dir().join("objects").join(&hex[..2]).join(&hex[2..])
@@ -187,7 +190,7 @@ impl Store {
         self.dir().join("objects").join(&id.hex()[..2])
     }
 
-    pub(super) fn packs(&self) -> &Shelf {
+    pub(super) fn packs(&self) -> &PackSet {
         &self.packs
     }
 
@@ -211,12 +214,12 @@ impl Store {
         Some((version.parse().ok()?, number.map(u128::to_be_bytes)))
     }
 
-    /// Does the store say which format it has?
+    /// Does the store have a valid `generation` file?
     pub(super) fn is_marked(&self) -> bool {
         self.marker().is_some_and(|(version, generation)| version > VERSION || generation.is_some())
     }
 
-    /// To be called before objects are taken away, so that nobody remembers them as complete.
+    /// Renews the generation. Called before objects are deleted, so that no process remembers them as complete.
     pub fn renew_generation(&self) -> Result<Generation> {
         let number = random_generation();
         self.claim()?;
@@ -225,7 +228,7 @@ impl Store {
         Ok(number.to_be_bytes())
     }
 
-    /// Makes the store ready for a write. One of a newer format is read, since every object proves itself, and never
+    /// Prepares the store for a write. A store of a newer format can be read, since every object is verified, but never
     /// written.
     pub(super) fn begin(&self) -> Result<Generation> {
         match self.marker() {
@@ -245,8 +248,8 @@ impl Store {
         }
     }
 
-    /// Several processes may begin a store at once: the first one's generation is everybody's, since another one means that
-    /// objects went. One that cannot be read is replaced.
+    /// Several processes may create a store at once: all use the first one's generation, since another one means that
+    /// objects were deleted. An unreadable file is replaced.
     fn first_generation(&self) -> Result<Generation> {
         let path = self.dir().join("generation");
         if fs::symlink_metadata(&path).is_ok() {
@@ -271,7 +274,7 @@ impl Store {
         }
     }
 
-    /// A folder of the store, created if need be.
+    /// A folder of the store, created if missing.
     pub(super) fn folder(&self, name: &str) -> Result<PathBuf> {
         self.claim()?;
         let path = self.dir().join(name);
@@ -281,14 +284,14 @@ impl Store {
         }
     }
 
-    /// A name for a file that is being written, in the store's `tmp/`: from there [`Store::adopt_pack`] and
-    /// [`Store::adopt_object`] take it in. Whoever made the file removes it if that fails.
+    /// A new name in the store's `tmp/` for a file that [`Store::adopt_pack`] or [`Store::adopt_object`] will add. If
+    /// that fails, the caller removes the file.
     pub fn temp(&self) -> Result<PathBuf> {
         Ok(self.folder("tmp")?.join(format!("{:016x}{:016x}", paths::random(), paths::random())))
     }
 
-    /// A file in `tmp/` that a later process may go on with, to read and to append; made if it is not there. One that
-    /// another user owns or may write to, or that has another name elsewhere, is not opened.
+    /// Opens a file in `tmp/` for reading and appending, so that a later process can continue it; creates it if
+    /// missing. A file that another user owns or may write to, or that has further links, is refused.
     pub fn open_temp(&self, path: &Path) -> Result<File> {
         let open = || -> io::Result<File> {
             let file = self.root.open_or_create(self.root.below(path)?, 0o600)?;
@@ -303,7 +306,7 @@ impl Store {
         open().map_err(|e| self.refused("write", path, e))
     }
 
-    /// A small file, durable and whole or not there: temp, fsync, rename, fsync of its folder.
+    /// Writes a small file atomically and durably: temp, fsync, rename, fsync of its folder.
     pub(super) fn put_small(&self, path: &Path, bytes: &[u8]) -> Result<()> {
         self.put_atomically(path, bytes, true)
     }
@@ -327,7 +330,7 @@ impl Store {
         })
     }
 
-    /// What went wrong on a write to the store; one that may only be read is named as such.
+    /// The error of a failed write to the store; names a read-only store as such.
     pub(super) fn refused(&self, doing: &str, path: &Path, e: io::Error) -> Error {
         let read_only = [io::ErrorKind::PermissionDenied, io::ErrorKind::ReadOnlyFilesystem].contains(&e.kind());
         let error = Error::io(doing, path, e);
@@ -348,7 +351,7 @@ fn random_generation() -> u128 {
     u128::from(paths::random()) << 64 | u128::from(paths::random())
 }
 
-/// What the file `generation` says.
+/// The content of the file `generation`.
 fn generation_text(number: u128) -> Vec<u8> {
     format!("lockstep-store {VERSION}\n{number:032x}\n").into_bytes()
 }

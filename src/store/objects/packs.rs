@@ -1,4 +1,4 @@
-//! The packs of a store: looked up, listed again, set aside when they are broken.
+//! The packs of a store: lookup, refresh, and quarantine of broken packs.
 
 use std::fs;
 use std::path::PathBuf;
@@ -13,28 +13,28 @@ use crate::store::pack::format::Row;
 use crate::store::pack::tombstones;
 
 impl Store {
-    /// Where among the packs the object stands, by what is known of them.
+    /// The location of an object in the known packs.
     pub(in crate::store) fn packed(&self, id: &ObjectId) -> Option<(Arc<Pack>, Row)> {
-        let mut known = self.packs().known();
-        if known.listed.is_none() {
+        let mut snapshot = self.packs().snapshot();
+        if snapshot.listed.is_none() {
             self.refresh_packs();
-            known = self.packs().known();
+            snapshot = self.packs().snapshot();
         }
-        known.find(id).map(|(pack, row)| (Arc::clone(pack), row))
+        snapshot.find(id).map(|(pack, row)| (Arc::clone(pack), row))
     }
 
-    /// Takes notice of packs that other processes wrote, or took away. Costs one stat if there are none.
+    /// Loads packs that other processes wrote, and drops deleted ones. Costs one stat if the folder is unchanged.
     pub(in crate::store) fn refresh_packs(&self) {
         for broken in self.packs().refresh() {
             let name = broken.file_name().unwrap_or_default().to_string_lossy();
             let error = Error::missing(format!("the pack {name} in the store {} is damaged", self.dir().display()));
-            // In a store that may only be read it stays where it is, and is passed over.
-            let Ok(folder) = self.must_touch().and_then(|()| self.folder("quarantine")) else {
+            // In a read-only store a broken pack stays where it is, and is skipped.
+            let Ok(folder) = self.check_not_read_only().and_then(|()| self.folder("quarantine")) else {
                 self.damage.note(error.because("it stays where it is"));
                 continue;
             };
             let to = folder.join(format!("{name}.{:08x}", paths::random() as u32));
-            // Another process may have done it; what cannot be moved is passed over.
+            // Another process may have moved it; a pack that cannot be moved is skipped.
             if fs::symlink_metadata(&broken).is_ok() && self.renew_generation().is_ok() {
                 if self.rename(&broken, &to).is_ok() {
                     self.damage.note(error.because(format!("it is kept in {}", to.display())));
@@ -44,39 +44,39 @@ impl Store {
         }
     }
 
-    /// All packs that are here, for who must know of each.
+    /// All packs, for callers that must not miss one.
     ///
-    /// Errors: one that cannot be read now, is broken, or is of a later version; a folder that cannot be listed.
+    /// Errors: a pack cannot be read at the moment, is broken, or has a later version; a folder cannot be listed.
     pub fn each_pack(&self) -> Fallible<Vec<Arc<Pack>>> {
-        // What could not be read a moment ago may be readable now.
-        if self.packs().known().passed.is_some() {
+        // A pack that could not be read a moment ago may be readable now.
+        if self.packs().snapshot().incomplete.is_some() {
             self.packs().list_again();
         }
         let packs = self.all_packs();
-        match &self.packs().known().passed {
+        match &self.packs().snapshot().incomplete {
             Some(error) => Err(error.clone()),
             None => Ok(packs),
         }
     }
 
-    /// All packs that are here and can be used.
+    /// All usable packs.
     pub fn all_packs(&self) -> Vec<Arc<Pack>> {
         self.refresh_packs();
         let mut packs: Vec<Arc<Pack>> =
-            self.packs().known().packs.iter().flatten().map(|kept| Arc::clone(&kept.pack)).collect();
+            self.packs().snapshot().packs.iter().flatten().map(|loaded| Arc::clone(&loaded.pack)).collect();
         packs.sort_by_key(|pack| pack.id);
         packs
     }
 
-    /// Keeps the bytes of damaged objects of a pack in quarantine, and puts tombstones on them. Back comes the folder
-    /// where the bytes are kept.
-    pub(in crate::store) fn bury(&self, pack: &Pack, rows: &[Row]) -> Fallible<PathBuf> {
-        self.must_touch()?;
+    /// Copies the bytes of damaged objects of a pack to quarantine, and writes tombstones for them. Returns the folder
+    /// of the copies.
+    pub(in crate::store) fn tombstone(&self, pack: &Pack, rows: &[Row]) -> Fallible<PathBuf> {
+        self.check_not_read_only()?;
         let folder = self.folder("quarantine")?;
         let (mut ids, _) = tombstones::read(&pack.path);
-        ids.extend(&pack.dead);
+        ids.extend(&pack.tombstoned);
         for row in rows {
-            // What the disk refuses to read cannot be kept; the object is damaged all the same.
+            // Bytes that the disk cannot read are not copied; the object is damaged all the same.
             if let Ok(bytes) = pack.read(row) {
                 self.put_small(&folder.join(format!("{}.{:08x}", row.id, paths::random() as u32)), &bytes)?;
             }

@@ -1,4 +1,4 @@
-//! All that pins lead to, for those who mark what is needed.
+//! Collects all objects that pins reach, for gc.
 
 use std::collections::HashSet;
 
@@ -8,23 +8,23 @@ use crate::store::id::{ObjectId, Pin};
 use crate::store::objects::Store;
 use crate::store::trees::{EntryKind, Tree};
 
-/// Objects that something leads to.
+/// A set of reachable objects.
 #[derive(Clone, Debug, Default)]
-pub struct Reach {
+pub struct ReachableObjects {
     pub objects: HashSet<ObjectId>,
-    /// Trees that are not here, so that what they lead to is not known.
+    /// Trees that the store lacks, so that their children are unknown.
     pub missing: Vec<ObjectId>,
 }
 
-impl Reach {
-    /// Adds all that a pin leads to, as far as it is here. A tree that is in already is not opened again.
+impl ReachableObjects {
+    /// Adds all present objects that a pin reaches. A tree in the set is not opened again.
     ///
-    /// Errors: a tree that is here and cannot be read.
+    /// Errors: a present tree cannot be read.
     pub fn add(&mut self, store: &Store, pin: &Pin) -> Result<()> {
         self.below(store, pin.id, pin.is_dir(), 0, &mut |_, _| {})
     }
 
-    /// The same, told of each object that is new, with its size: of a tree 0.
+    /// The same; calls the closure for each new object with its size (0 for a tree).
     pub fn each(
         &mut self,
         store: &Store,
@@ -70,13 +70,13 @@ impl Reach {
 }
 
 impl Store {
-    /// Is this object a tree? Only what may be one is read.
+    /// Is this object a tree? Reads it only if it may be one.
     pub fn is_tree(&self, id: &ObjectId, size: u64) -> bool {
         const LARGEST: u64 = 64 << 20;
         if size > LARGEST {
             return false;
         }
-        let Ok(lies) = self.locate(id, size) else { return false };
-        lies.read().is_ok_and(|bytes| ObjectKind::Tree.id_of(&bytes) == *id && Tree::parse(&bytes).is_ok())
+        let Ok(location) = self.locate(id, size) else { return false };
+        location.read().is_ok_and(|bytes| ObjectKind::Tree.id_of(&bytes) == *id && Tree::parse(&bytes).is_ok())
     }
 }

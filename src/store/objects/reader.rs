@@ -1,4 +1,4 @@
-//! Reading an object of any size, verified while it streams.
+//! Reads an object of any size, verified while it streams.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -10,15 +10,15 @@ use crate::store::hash::Hasher;
 use crate::store::id::ObjectId;
 use crate::store::id::ObjectKind;
 use crate::store::objects::Store;
-use crate::store::objects::lookup::Lies;
+use crate::store::objects::lookup::ObjectLocation;
 
-/// The content of an object. The read that would give the last of its bytes fails with `InvalidData` if they do not fit
-/// the id, so whoever got all of them has good bytes; what an error means is told by [`ContentReader::fault`].
+/// The content of an object. The read that would return the last bytes fails with `InvalidData` if they do not match
+/// the id, so a caller that got all bytes has good ones; [`ContentReader::fault`] explains an error.
 pub struct ContentReader {
     id: ObjectId,
-    lies: Lies,
+    location: ObjectLocation,
     file: Arc<File>,
-    /// Where in the file the next byte stands, and where the object ends.
+    /// The offset of the next byte in the file, and the end of the object.
     at: u64,
     end: u64,
     size: u64,
@@ -26,32 +26,42 @@ pub struct ContentReader {
 }
 
 impl Store {
+    /// Opens the content of an object for reading.
     pub fn open_content(&self, id: &ObjectId) -> Result<ContentReader> {
         self.open_sized(id, 0)
     }
 
-    /// One of which the size is known is found sooner.
+    /// Opens an object of known size, which is located faster.
     pub(in crate::store) fn open_sized(&self, id: &ObjectId, size: u64) -> Result<ContentReader> {
-        let lies = self.locate(id, size)?;
-        let cannot = |e| Error::io("open", lies.path(self, id), e);
-        let (file, at, size) = match &lies {
-            Lies::Loose(file, seen) => (Arc::new(file.try_clone().map_err(cannot)?), 0, seen.stat.size),
-            Lies::Packed(pack, row) => (pack.file().map_err(cannot)?, row.offset, row.length),
+        let location = self.locate(id, size)?;
+        let cannot = |e| Error::io("open", location.path(self, id), e);
+        let (file, at, size) = match &location {
+            ObjectLocation::Loose(file, seen) => (Arc::new(file.try_clone().map_err(cannot)?), 0, seen.stat.size),
+            ObjectLocation::Packed(pack, row) => (pack.file().map_err(cannot)?, row.offset, row.length),
         };
-        Ok(ContentReader { id: *id, lies, file, at, end: at + size, size, hasher: Hasher::new(ObjectKind::Content) })
+        Ok(ContentReader {
+            id: *id,
+            location,
+            file,
+            at,
+            end: at + size,
+            size,
+            hasher: Hasher::new(ObjectKind::Content),
+        })
     }
 }
 
 impl ContentReader {
+    /// The size of the object in bytes.
     pub fn size(&self) -> u64 {
         self.size
     }
 
-    /// What an error of a read means. A damaged object is set aside.
+    /// Explains a read error. A damaged object moves to quarantine.
     pub fn fault(&self, store: &Store, e: io::Error) -> Error {
         match e.kind() {
-            io::ErrorKind::InvalidData => store.damaged(&self.id, &self.lies),
-            _ => store.unread(&self.id, &self.lies, e),
+            io::ErrorKind::InvalidData => store.damage_error(&self.id, &self.location),
+            _ => store.read_error(&self.id, &self.location, e),
         }
     }
 }
@@ -65,7 +75,7 @@ impl Read for ContentReader {
         let most = (self.end - self.at).min(buffer.len() as u64) as usize;
         let n = self.file.read_at(&mut buffer[..most], self.at)?;
         if n == 0 && most > 0 {
-            // The file is shorter than it was.
+            // The file is shorter than before.
             return Err(wrong());
         }
         self.hasher.update(&buffer[..n]);

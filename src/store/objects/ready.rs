@@ -1,4 +1,4 @@
-//! Whether a store can be written, asked before work begins whose result it shall take.
+//! Checks that a store is writable, before a stage starts whose result it will store.
 
 use std::fs::{self, File};
 
@@ -6,9 +6,9 @@ use crate::error::Result;
 use crate::store::objects::Store;
 
 impl Store {
-    /// Puts an empty file there and takes it away again: permissions alone do not tell of a mount that is read-only, or
-    /// of a disk without room for a name. Once is enough: a new name waits for what the disk is just writing out, and that
-    /// for every stage takes as long as a small stage itself.
+    /// Creates and deletes an empty file: permissions alone do not show a read-only mount or a full disk. Done once per
+    /// process: creating a name waits for pending writes of the disk, and for every stage that takes as long as a small
+    /// stage itself.
     pub fn try_write(&self) -> Result<()> {
         if self.tried.get().is_some() {
             return Ok(());

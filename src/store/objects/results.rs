@@ -1,6 +1,7 @@
-//! The folder of the run cache: small files by stage key, several a key, the newest first.
+//! The folder of the run cache: small files by stage key, several per key, the newest first.
 //!
-//! `runs/ab/<key>/<number>-<random>` holds a checksum and then what the run room wrote; this room does not read it.
+//! `runs/ab/<key>/<number>-<random>` holds a checksum and then the bytes of the caller, which this module does not
+//! parse.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,27 +14,27 @@ use crate::store::objects::Store;
 
 const SUM: usize = 32;
 
-/// What is kept under one key.
+/// The results under one key.
 #[derive(Debug, Default)]
-pub struct Runs {
+pub struct StoredRuns {
     /// The newest first.
     pub found: Vec<Vec<u8>>,
-    /// Files that fail their checksum; they were skipped.
+    /// Files with a wrong checksum; they were skipped.
     pub damaged: Vec<PathBuf>,
 }
 
 impl Store {
     fn runs_folder(&self, key: &str) -> Result<PathBuf> {
         if !is_stage_key(key) {
-            return Err(Error::usage(format!("`{key}` is no stage key")));
+            return Err(Error::usage(format!("`{key}` is not a stage key")));
         }
         Ok(self.dir().join("runs").join(&key[..2]).join(key))
     }
 
-    /// Keeps `bytes` as the newest run of this key.
+    /// Stores `bytes` as the newest result of this key.
     pub fn put_run(&self, key: &str, bytes: &[u8]) -> Result<()> {
         let folder = self.runs_folder(key)?;
-        let content = [&hash::of_bytes(bytes).0[..], bytes].concat();
+        let content = [&hash::hash_bytes(bytes).0[..], bytes].concat();
         let before = self.numbered(key)?;
         let number = before.last().map_or(0, |(n, _)| n.saturating_add(1));
         self.begin()?;
@@ -46,7 +47,7 @@ impl Store {
         if same.last().is_some_and(|path| before.last().is_some_and(|(_, newest)| newest == *path)) {
             return Ok(());
         }
-        // Not synced: what a power cut tears fails its checksum, and the result is made again.
+        // Not synced: a file that a power cut tears fails its checksum, and the stage runs again.
         self.put_atomically(&folder.join(format!("{number:010}-{:08x}", paths::random() as u32)), &content, false)?;
         for path in same {
             let _ = self.remove_file(path);
@@ -69,19 +70,20 @@ impl Store {
         Ok(files)
     }
 
-    /// What one file of the run cache holds; `None` if it is damaged or gone.
+    /// The content of one file of the run cache; `None` if it is damaged or missing.
     pub fn read_run(&self, path: &Path) -> Option<Vec<u8>> {
         let bytes = document::read(path, document::MOST).ok()??;
         let (sum, rest) = bytes.split_at_checked(SUM)?;
-        (hash::of_bytes(rest).0 == sum).then(|| rest.to_vec())
+        (hash::hash_bytes(rest).0 == sum).then(|| rest.to_vec())
     }
 
-    pub fn get_runs(&self, key: &str) -> Result<Runs> {
-        let mut runs = Runs::default();
+    /// The results under a key.
+    pub fn get_runs(&self, key: &str) -> Result<StoredRuns> {
+        let mut runs = StoredRuns::default();
         for (_, path) in self.numbered(key)?.into_iter().rev() {
             match document::read(&path, document::MOST) {
                 Ok(Some(bytes)) => match bytes.split_at_checked(SUM) {
-                    Some((sum, rest)) if hash::of_bytes(rest).0 == sum => runs.found.push(rest.to_vec()),
+                    Some((sum, rest)) if hash::hash_bytes(rest).0 == sum => runs.found.push(rest.to_vec()),
                     _ => runs.damaged.push(path),
                 },
                 Ok(None) => {}
@@ -91,8 +93,8 @@ impl Store {
         Ok(runs)
     }
 
-    /// All runs of all keys: the key, and what was kept under it, the oldest of a key first, so that putting them into
-    /// another store in this order keeps the newest the newest. Damaged ones are skipped.
+    /// All results of all keys, the oldest of a key first, so that copying them to another store in this order keeps
+    /// the newest the newest. Skips damaged ones.
     pub fn runs(&self) -> impl Iterator<Item = (String, Vec<u8>)> + '_ {
         let names = |folder: &Path| {
             let entries = self.root().entries(folder).unwrap_or_default();
@@ -106,9 +108,9 @@ impl Store {
         })
     }
 
-    /// Forgets all runs of this key; how many there were.
+    /// Deletes all results of this key; returns their number.
     pub fn drop_runs(&self, key: &str) -> Result<usize> {
-        self.must_be_store()?;
+        self.check_is_store()?;
         let folder = self.runs_folder(key)?;
         let files = self.run_files(key)?;
         for path in &files {
@@ -126,7 +128,7 @@ pub(in crate::store) fn is_stage_key(text: &str) -> bool {
     text.len() >= 3 && text.bytes().all(|b| b.is_ascii_alphanumeric())
 }
 
-/// The number in the name of a run, `<number>-<random>`; `None` for a name that is of another kind.
+/// The number in the name of a result, `<number>-<random>`; `None` for other names.
 pub(in crate::store) fn number_in(name: &str) -> Option<u64> {
     let (number, random) = name.split_once('-')?;
     let is_number = number.len() >= 10 && number.bytes().all(|b| b.is_ascii_digit());

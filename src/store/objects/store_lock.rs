@@ -1,9 +1,9 @@
-//! Who is at work in the store: many at once, or one who takes things away.
+//! The lock of a store: shared by many processes, or exclusive for gc.
 //!
-//! `lock` is held shared by a process that stores or restores, exclusively by gc; see `file_lock` for the wait.
-//! A process that stores holds the lock from the first look at what is there already until all is durable, so that nothing that
-//! was found present goes meanwhile; who records results holds it until something refers to them, too. What comes after that is
-//! covered by the age guard of gc: whatever was written, or found and counted on, has a young mtime.
+//! A process that stores or restores holds `lock` shared, gc holds it exclusively; see `file_lock` for the wait. A
+//! process that stores holds the lock from its first presence check until all objects are durable, so that gc deletes
+//! none of the objects found; a process that records results holds it until a lock refers to them. After that the age
+//! guard of gc applies: objects that were written, or found and freshened, have a recent mtime.
 
 use std::fs::{self, File, Metadata, Permissions};
 use std::io;
@@ -14,64 +14,65 @@ use std::path::Path;
 use rustix::fs::Mode;
 
 use crate::error::{Error, Result};
-use crate::event::{Sink, Stop};
-use crate::file_lock::{self, Answer, FileLock, Wait};
+use crate::event::{Sink, StopSignal};
+use crate::file_lock::{self, FileLock, LockResult, Wait};
 use crate::store::objects::Store;
 
 const LOCK: &str = "lock";
 
-/// Held until it is dropped; the system lets go of it when the process dies.
+/// Held until it is dropped; the system releases it when the process dies.
 #[derive(Debug)]
-pub struct Hold {
+pub struct StoreLock {
     _lock: FileLock,
 }
 
 impl Store {
-    /// Nothing is taken away while this is held. `None` where there is no store yet, or where it may only be read or its
-    /// file system knows no locks: nothing keeps gc from it then, and a reader finds out by itself.
+    /// Takes the shared lock: gc deletes nothing while it is held. `None` if there is no store yet, if it is read-only,
+    /// or if its file system has no locks: then gc is not excluded, and a reader notices missing objects itself.
     ///
-    /// Errors: the wait is over, or the user wants an end, and gc holds the store.
-    pub fn hold(&self, sink: &dyn Sink) -> Result<Option<Hold>> {
-        self.hold_unless(self.stop(), sink)
+    /// Errors: the wait timed out, or the user interrupted it, while gc holds the store.
+    pub fn lock_shared(&self, sink: &dyn Sink) -> Result<Option<StoreLock>> {
+        self.lock_shared_until(self.stop(), sink)
     }
 
-    /// The same for results of stages: a run that the user ends records what is finished, so only `--wait` ends this.
-    pub fn hold_to_record(&self, sink: &dyn Sink) -> Result<Option<Hold>> {
-        self.hold_unless(Stop::never(), sink)
+    /// The same for recording results of stages: an interrupted run still records finished stages, so only `--wait`
+    /// ends this wait.
+    pub fn lock_shared_to_record(&self, sink: &dyn Sink) -> Result<Option<StoreLock>> {
+        self.lock_shared_until(StopSignal::never(), sink)
     }
 
-    fn hold_unless(&self, stop: Stop, sink: &dyn Sink) -> Result<Option<Hold>> {
+    fn lock_shared_until(&self, stop: StopSignal, sink: &dyn Sink) -> Result<Option<StoreLock>> {
         let _ = self.register();
         let file = match self.root().open_file(LOCK) {
             Err(e) if e.kind() == io::ErrorKind::NotFound && self.is_store() => self.open_lock(),
-            // Of an earlier version.
+            // From an earlier version.
             Ok(file) if file_lock::is_open_to_others(&file) => self.open_lock().or(Ok(file)),
             file => file,
         };
         let Ok(file) = file else { return Ok(None) };
         match self.lock(file, file_lock::Mode::Shared, stop, sink)? {
-            Answer::Locked(lock) => Ok(Some(Hold { _lock: lock })),
-            Answer::NoLocks(..) => Ok(None),
+            LockResult::Locked(lock) => Ok(Some(StoreLock { _lock: lock })),
+            LockResult::NoLocks(..) => Ok(None),
         }
     }
 
-    /// No other process stores or restores while this is held.
-    pub fn hold_alone(&self, command: &str, sink: &dyn Sink) -> Result<Hold> {
-        self.must_be_store()?;
+    /// Takes the exclusive lock: no other process stores or restores while it is held.
+    pub fn lock_exclusive(&self, command: &str, sink: &dyn Sink) -> Result<StoreLock> {
+        self.check_is_store()?;
         let path = self.dir().join(LOCK);
         let file = self.open_lock().map_err(|e| self.refused("lock", &path, e))?;
         match self.lock(file, file_lock::Mode::Exclusive, self.stop(), sink)? {
-            Answer::Locked(mut lock) => {
+            LockResult::Locked(mut lock) => {
                 lock.write_holder(command);
-                Ok(Hold { _lock: lock })
+                Ok(StoreLock { _lock: lock })
             }
-            Answer::NoLocks(_, e) => Err(Error::io("lock", &path, e)),
+            LockResult::NoLocks(_, e) => Err(Error::io("lock", &path, e)),
         }
     }
 
-    fn lock(&self, file: File, mode: file_lock::Mode, stop: Stop, sink: &dyn Sink) -> Result<Answer> {
+    fn lock(&self, file: File, mode: file_lock::Mode, stop: StopSignal, sink: &dyn Sink) -> Result<LockResult> {
         let busy = format!("is using the store {}", self.dir().display());
-        file_lock::lock(file, mode, &Wait { busy: &busy, usual: None, signal: &|| stop.asked(), sink })
+        file_lock::lock(file, mode, &Wait { busy: &busy, usual: None, signal: &|| stop.signal(), sink })
     }
 
     fn open_lock(&self) -> io::Result<File> {
@@ -81,18 +82,18 @@ impl Store {
         Ok(file)
     }
 
-    /// The mode of a file of the store that is written again: who may read and write in the folder of the store may do the
-    /// same here.
+    /// The mode of a file of the store that is rewritten: users who may read and write the folder of the store may do
+    /// the same with the file.
     pub(in crate::store) fn file_mode(&self) -> io::Result<Permissions> {
         Ok(Permissions::from_mode(fs::metadata(self.dir())?.permissions().mode() & 0o664 | 0o600))
     }
 
-    /// Is the store made for a group: may its group write to its folder?
+    /// May the group of the store write to its folder?
     pub(in crate::store) fn is_for_a_group(&self) -> bool {
         fs::metadata(self.dir()).is_ok_and(|meta| is_for_a_group(&meta))
     }
 
-    /// Creates a folder of the store with those above it; in a store for a group the group may write to it.
+    /// Creates a folder of the store with its parents; in a group store the group may write to it.
     pub(in crate::store) fn make_dir(&self, path: &Path) -> io::Result<()> {
         if path == self.dir() {
             return fs::create_dir_all(path);
@@ -125,10 +126,10 @@ mod tests {
     use crate::event::Silent;
     use crate::store::LinkTypes;
 
-    /// In a thread of its own, since a thread never waits for itself. The user wants an end from the beginning.
+    /// Runs in a thread of its own, since a thread never waits for itself. The stop signal is set from the beginning.
     fn is_refused(dir: &Path, ask: impl Fn(&Store) -> Result<()> + Sync) -> bool {
         static SIGNAL: AtomicI32 = AtomicI32::new(2);
-        let store = Store::open(dir, LinkTypes::default()).until(Stop::by(&SIGNAL));
+        let store = Store::open(dir, LinkTypes::default()).with_stop_signal(StopSignal::from_flag(&SIGNAL));
         let asked = std::thread::scope(|scope| scope.spawn(|| ask(&store)).join().unwrap());
         asked.map_err(|e| assert_eq!(e.kind, Kind::Signal(2))).is_err()
     }
@@ -138,19 +139,19 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path().join("store");
         let store = Store::open(&dir, LinkTypes::default());
-        let hold = |store: &Store| store.hold(&Silent).map(drop);
-        let hold_alone = |store: &Store| store.hold_alone("gc", &Silent).map(drop);
-        assert!(store.hold(&Silent).unwrap().is_none());
+        let lock_shared = |store: &Store| store.lock_shared(&Silent).map(drop);
+        let lock_exclusive = |store: &Store| store.lock_exclusive("gc", &Silent).map(drop);
+        assert!(store.lock_shared(&Silent).unwrap().is_none());
         store.begin().unwrap();
-        let (a, b) = (store.hold(&Silent).unwrap().unwrap(), store.hold(&Silent).unwrap().unwrap());
-        assert!(!is_refused(&dir, hold) && is_refused(&dir, hold_alone));
+        let (a, b) = (store.lock_shared(&Silent).unwrap().unwrap(), store.lock_shared(&Silent).unwrap().unwrap());
+        assert!(!is_refused(&dir, lock_shared) && is_refused(&dir, lock_exclusive));
         drop(a);
         drop(b);
-        let alone = store.hold_alone("gc", &Silent).unwrap();
-        assert!(is_refused(&dir, hold) && is_refused(&dir, hold_alone));
-        assert_eq!(store.hold(&Silent).unwrap_err().kind, Kind::Bug);
+        let alone = store.lock_exclusive("gc", &Silent).unwrap();
+        assert!(is_refused(&dir, lock_shared) && is_refused(&dir, lock_exclusive));
+        assert_eq!(store.lock_shared(&Silent).unwrap_err().kind, Kind::Bug);
         drop(alone);
-        assert!(!is_refused(&dir, hold) && !is_refused(&dir, hold_alone));
+        assert!(!is_refused(&dir, lock_shared) && !is_refused(&dir, lock_exclusive));
     }
 
     #[test]

@@ -1,8 +1,8 @@
-//! All packs of a store: which of them holds an object.
+//! All packs of a store: finds the pack that holds an object.
 //!
-//! One table over all indexes (see `table`), so that a look-up costs the same however many packs there are. What was
-//! read of a pack is kept when the folder is listed again, since packs never change: a pack that came costs its own
-//! rows, and a listing without news a look at the names.
+//! One table covers all indexes (see `table`), so that the cost of a lookup does not depend on the number of packs.
+//! Loaded packs are kept when the folder is listed again, since packs never change: a new pack costs its own rows, and
+//! a listing without news costs one look at the names.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -22,162 +22,170 @@ use crate::store::fs::stat::{FileStat, Seen};
 use crate::store::id::ObjectId;
 use crate::store::pack::tombstones;
 
-/// A folder that changed so short a time ago may change again without its times showing it.
+/// A folder that changed this recently may change again with the same times.
 const MARGIN: i64 = 2_100_000_000;
-/// Its name in the store.
+/// The name of the folder in the store.
 const PACKS: &str = "packs";
 
-pub struct Shelf {
+/// The packs of one store, shared by all threads.
+pub struct PackSet {
     dir: PathBuf,
     root: RootFolder,
     open: Arc<AtomicUsize>,
-    known: RwLock<Arc<Known>>,
+    snapshot: RwLock<Arc<PackSnapshot>>,
 }
 
+/// The packs at one moment. A snapshot never changes; a refresh installs a new one.
 #[derive(Clone, Default)]
-pub struct Known {
-    /// The folder as it was when it was listed; `None` if it never was, or must be again.
-    pub listed: Option<Listed>,
-    /// As the table counts them; `None` for one that went.
-    pub packs: Vec<Option<Kept>>,
-    /// Where each of them stands.
-    places: HashMap<PackId, usize>,
+pub struct PackSnapshot {
+    /// The state of the folder at its last listing; `None` if it must be listed.
+    pub listed: Option<FolderState>,
+    /// The packs by their number in the table; `None` for a deleted one.
+    pub packs: Vec<Option<LoadedPack>>,
+    /// The number of each pack.
+    numbers: HashMap<PackId, usize>,
     table: Table,
-    /// Why what is known is not all that there is: a pack that was passed over, or a folder that cannot be listed.
-    pub passed: Option<Error>,
-    /// Rows in the table of packs that went, and of those that are there.
+    /// Why the snapshot is incomplete: a pack was skipped, or the folder cannot be listed.
+    pub incomplete: Option<Error>,
+    /// Rows in the table of deleted packs, and of present ones.
     stale: usize,
     live: usize,
 }
 
+/// A pack of a snapshot.
 #[derive(Clone)]
-pub struct Kept {
+pub struct LoadedPack {
     pub pack: Arc<Pack>,
-    /// Of its tombstones, as they were read.
-    dead: Option<FileStat>,
+    /// The stat of its tombstone file when it was read.
+    tombstones: Option<FileStat>,
 }
 
+/// The state of the folder of packs, to detect changes.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Listed {
+pub struct FolderState {
     /// `None` if there was no folder.
     stat: Option<FileStat>,
-    /// Had it just changed?
+    /// Had it changed very recently?
     fresh: bool,
 }
 
-impl Shelf {
-    /// The packs of the store in `store`, which need not exist. Nothing is read before something is looked for.
-    pub fn new(store: &Path) -> Shelf {
+impl PackSet {
+    /// The packs of the store in `store`, which may be missing. Nothing is read before the first lookup.
+    pub fn new(store: &Path) -> PackSet {
         let root = RootFolder::new(store.to_path_buf());
-        Shelf { dir: store.join(PACKS), root, open: Arc::default(), known: RwLock::default() }
+        PackSet { dir: store.join(PACKS), root, open: Arc::default(), snapshot: RwLock::default() }
     }
 
+    /// The folder of the packs.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
-    pub fn known(&self) -> Arc<Known> {
-        Arc::clone(&self.known.read().unwrap_or_else(|e| e.into_inner()))
+    /// The current snapshot, without a refresh.
+    pub fn snapshot(&self) -> Arc<PackSnapshot> {
+        Arc::clone(&self.snapshot.read().unwrap_or_else(|e| e.into_inner()))
     }
 
-    /// What is known of this pack is read again: it has a new tombstone.
+    /// Reloads this pack at the next refresh: it has a new tombstone.
     pub fn forget(&self, id: &PackId) {
-        let mut known = self.known.write().unwrap_or_else(|e| e.into_inner());
-        let mut new = Known::clone(&known);
+        let mut snapshot = self.snapshot.write().unwrap_or_else(|e| e.into_inner());
+        let mut new = PackSnapshot::clone(&snapshot);
         new.listed = None;
         new.remove(id);
-        *known = Arc::new(new.tidied());
+        *snapshot = Arc::new(new.compacted());
     }
 
-    /// The next look lists the folder, changed or not.
+    /// Forces the next lookup to list the folder, changed or not.
     pub fn list_again(&self) {
-        let mut known = self.known.write().unwrap_or_else(|e| e.into_inner());
-        *known = Arc::new(Known { listed: None, ..Known::clone(&known) });
+        let mut snapshot = self.snapshot.write().unwrap_or_else(|e| e.into_inner());
+        *snapshot = Arc::new(PackSnapshot { listed: None, ..PackSnapshot::clone(&snapshot) });
     }
 
-    fn listed(&self) -> Listed {
-        let stat = Seen::of(&self.dir).ok().map(|seen| seen.stat);
+    fn listed(&self) -> FolderState {
+        let stat = Seen::stat(&self.dir).ok().map(|seen| seen.stat);
         let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
         let now = (now.tv_sec as i64).saturating_mul(1_000_000_000);
-        Listed { stat, fresh: stat.is_some_and(|stat| stat.mtime >= now - MARGIN) }
+        FolderState { stat, fresh: stat.is_some_and(|stat| stat.mtime >= now - MARGIN) }
     }
 
-    /// Lists the folder again if it may have changed. Packs that are broken come back.
+    /// Lists the folder again if it may have changed. Returns the broken packs.
     pub fn refresh(&self) -> Vec<PathBuf> {
         loop {
-            // No lock is held meanwhile: a worker of the pool that loads packs may be given work that asks for one.
+            // No lock is held during the load: a worker of the pool that loads packs may be given work that needs one.
             if let Some(broken) = self.try_refresh() {
                 return broken;
             }
         }
     }
 
-    /// `None` if another thread changed what was known meanwhile: what it learnt must not be undone.
+    /// `None` if another thread changed the snapshot in between: its changes must not be undone.
     fn try_refresh(&self) -> Option<Vec<PathBuf>> {
         let now = self.listed();
-        let known = self.known();
-        if known.listed.is_some_and(|before| before == now && !before.fresh) {
+        let snapshot = self.snapshot();
+        if snapshot.listed.is_some_and(|before| before == now && !before.fresh) {
             return Some(Vec::new());
         }
         let names = match self.names() {
             Ok(names) => names,
-            // What is known stays known: packs are not gone because their folder cannot be read just now.
+            // The old snapshot stays: packs are not deleted because their folder cannot be read at the moment.
             Err(e) => {
-                let passed = Some(Error::io("list", &self.dir, e));
-                return self.replace(&known, Known { listed: None, passed, ..Known::clone(&known) }).then(Vec::new);
+                let incomplete = Some(Error::io("list", &self.dir, e));
+                return self
+                    .replace(&snapshot, PackSnapshot { listed: None, incomplete, ..PackSnapshot::clone(&snapshot) })
+                    .then(Vec::new);
             }
         };
         let ids: HashSet<PackId> = names.iter().filter_map(|name| PackId::of_file_name(name)).collect();
-        let dead = names.iter().filter_map(|name| name.strip_suffix(".dead")?.parse().ok());
-        // Tombstones may have been added by another process; each file of them is a new one.
-        let dead: HashMap<PackId, Option<FileStat>> = dead
+        let tombstones = names.iter().filter_map(|name| name.strip_suffix(".dead")?.parse().ok());
+        // Another process may have added tombstones; each tombstone file is a new one.
+        let tombstones: HashMap<PackId, Option<FileStat>> = tombstones
             .map(|id: PackId| {
-                let seen = Seen::of(&tombstones::path_of(&self.dir.join(id.file_name())));
+                let seen = Seen::stat(&tombstones::path_of(&self.dir.join(id.file_name())));
                 (id, seen.ok().map(|seen| seen.stat))
             })
             .collect();
         let is_as_it_was = |id: &PackId| {
-            let kept = known.places.get(id).and_then(|at| known.packs[*at].as_ref());
-            kept.is_some_and(|kept| match dead.get(id) {
-                None => kept.dead.is_none() && kept.pack.dead.is_empty(),
-                Some(stat) => stat.is_some() && kept.dead == *stat,
+            let loaded = snapshot.numbers.get(id).and_then(|at| snapshot.packs[*at].as_ref());
+            loaded.is_some_and(|loaded| match tombstones.get(id) {
+                None => loaded.tombstones.is_none() && loaded.pack.tombstoned.is_empty(),
+                Some(stat) => stat.is_some() && loaded.tombstones == *stat,
             })
         };
-        let gone: Vec<PackId> = known.places.keys().filter(|id| !ids.contains(id)).copied().collect();
+        let gone: Vec<PackId> = snapshot.numbers.keys().filter(|id| !ids.contains(id)).copied().collect();
         let mut news: Vec<PackId> = ids.iter().filter(|id| !is_as_it_was(id)).copied().collect();
         if gone.is_empty() && news.is_empty() {
-            let is_news = known.listed != Some(now);
-            let new = || Known { listed: Some(now), passed: None, ..Known::clone(&known) };
-            return (!is_news || self.replace(&known, new())).then(Vec::new);
+            let is_news = snapshot.listed != Some(now);
+            let new = || PackSnapshot { listed: Some(now), incomplete: None, ..PackSnapshot::clone(&snapshot) };
+            return (!is_news || self.replace(&snapshot, new())).then(Vec::new);
         }
         news.sort_unstable();
         let loaded: Vec<Result<Arc<Pack>, (PathBuf, Unusable)>> =
-            news.par_iter().map(|id| self.load(id, dead.contains_key(id))).collect();
-        let mut new = Known { listed: Some(now), passed: None, ..Known::clone(&known) };
+            news.par_iter().map(|id| self.load(id, tombstones.contains_key(id))).collect();
+        let mut new = PackSnapshot { listed: Some(now), incomplete: None, ..PackSnapshot::clone(&snapshot) };
         gone.iter().chain(&news).for_each(|id| new.remove(id));
         let mut broken = Vec::new();
         for (id, pack) in news.iter().zip(loaded) {
             match pack {
-                Ok(pack) => new.add(pack, dead.get(id).copied().flatten()),
-                // Taken away since it was listed.
+                Ok(pack) => new.add(pack, tombstones.get(id).copied().flatten()),
+                // Deleted since it was listed.
                 Err((_, Unusable::Io(e))) if e.kind() == io::ErrorKind::NotFound => {}
                 Err((path, why)) => {
-                    new.passed.get_or_insert_with(|| passed_over(&path, &why));
+                    new.incomplete.get_or_insert_with(|| skipped(&path, &why));
                     if matches!(why, Unusable::Malformed(Malformed::Broken(_))) {
                         broken.push(path);
                     }
                 }
             }
         }
-        self.replace(&known, new.tidied()).then_some(broken)
+        self.replace(&snapshot, new.compacted()).then_some(broken)
     }
 
-    /// Says whether `new` is known now: it is not if somebody replaced `old`, of which it was made.
-    fn replace(&self, old: &Arc<Known>, new: Known) -> bool {
-        let mut known = self.known.write().unwrap_or_else(|e| e.into_inner());
-        let is_as_it_was = Arc::ptr_eq(&known, old);
+    /// Installs `new`; returns false if another thread replaced `old`, from which it was made.
+    fn replace(&self, old: &Arc<PackSnapshot>, new: PackSnapshot) -> bool {
+        let mut snapshot = self.snapshot.write().unwrap_or_else(|e| e.into_inner());
+        let is_as_it_was = Arc::ptr_eq(&snapshot, old);
         if is_as_it_was {
-            *known = Arc::new(new);
+            *snapshot = Arc::new(new);
         }
         is_as_it_was
     }
@@ -187,13 +195,13 @@ impl Shelf {
         Ok(names.collect())
     }
 
-    /// `Err` with its path if it is broken, of a later version, or cannot be read now.
-    fn load(&self, id: &PackId, has_dead: bool) -> Result<Arc<Pack>, (PathBuf, Unusable)> {
+    /// `Err` with the path if the pack is broken, has a later version, or cannot be read at the moment.
+    fn load(&self, id: &PackId, has_tombstones: bool) -> Result<Arc<Pack>, (PathBuf, Unusable)> {
         let path = self.dir.join(id.file_name());
-        let (dead, readable) = if has_dead { tombstones::read(&path) } else { Default::default() };
+        let (tombstones, readable) = if has_tombstones { tombstones::read(&path) } else { Default::default() };
         match document::open_unlinked(&path).map_err(Unusable::from).and_then(|file| read_index(&file)) {
             Ok(index) if index.id() == *id => {
-                Ok(Arc::new(Pack::new(&path, index, dead, has_dead && !readable, &self.open)))
+                Ok(Arc::new(Pack::new(&path, index, tombstones, has_tombstones && !readable, &self.open)))
             }
             Ok(_) => Err((path, Malformed::Broken("its name is not that of what it holds").into())),
             Err(why) => Err((path, why)),
@@ -201,7 +209,7 @@ impl Shelf {
     }
 }
 
-fn passed_over(pack: &Path, why: &Unusable) -> Error {
+fn skipped(pack: &Path, why: &Unusable) -> Error {
     let error = Error::new(Kind::Io, format!("the pack {} cannot be used: what it holds is not known", pack.display()));
     match why {
         Unusable::Malformed(why @ Malformed::Newer) => error.because(why).hint("install a newer lockstep"),
@@ -210,36 +218,37 @@ fn passed_over(pack: &Path, why: &Unusable) -> Error {
     }
 }
 
-impl Known {
+impl PackSnapshot {
+    /// The pack and the row of an object that has no tombstone.
     pub fn find(&self, id: &ObjectId) -> Option<(&Arc<Pack>, Row)> {
         self.table.find(id).find_map(|(at, row)| {
             let pack = &self.packs.get(at)?.as_ref()?.pack;
             let row = pack.index.row(row)?;
-            (row.id == *id && !pack.dead.contains(id)).then_some((pack, row))
+            (row.id == *id && !pack.tombstoned.contains(id)).then_some((pack, row))
         })
     }
 
-    fn add(&mut self, pack: Arc<Pack>, dead: Option<FileStat>) {
+    fn add(&mut self, pack: Arc<Pack>, tombstones: Option<FileStat>) {
         self.live += pack.index.len();
-        self.places.insert(pack.id, self.packs.len());
+        self.numbers.insert(pack.id, self.packs.len());
         self.table.add(self.packs.len(), &pack.index);
-        self.packs.push(Some(Kept { pack, dead }));
+        self.packs.push(Some(LoadedPack { pack, tombstones }));
     }
 
     fn remove(&mut self, id: &PackId) {
-        if let Some(kept) = self.places.remove(id).and_then(|at| self.packs[at].take()) {
-            self.live -= kept.pack.index.len();
-            self.stale += kept.pack.index.len();
+        if let Some(loaded) = self.numbers.remove(id).and_then(|at| self.packs[at].take()) {
+            self.live -= loaded.pack.index.len();
+            self.stale += loaded.pack.index.len();
         }
     }
 
-    /// Made anew where most of the table is of packs that went.
-    fn tidied(self) -> Known {
+    /// Rebuilds the table if most of its rows are of deleted packs.
+    fn compacted(self) -> PackSnapshot {
         if self.stale <= self.live {
             return self;
         }
-        let mut new = Known { listed: self.listed, passed: self.passed, ..Known::default() };
-        self.packs.into_iter().flatten().for_each(|kept| new.add(kept.pack, kept.dead));
+        let mut new = PackSnapshot { listed: self.listed, incomplete: self.incomplete, ..PackSnapshot::default() };
+        self.packs.into_iter().flatten().for_each(|loaded| new.add(loaded.pack, loaded.tombstones));
         new
     }
 }
@@ -253,7 +262,7 @@ mod tests {
     use crate::store::Store;
     use crate::store::{LinkTypes, ObjectKind};
 
-    /// The folder changed a moment ago all the while, as in a pull, and each object is asked for.
+    /// The folder changes all the time, as in a pull, and each object is looked up.
     #[test]
     fn a_folder_that_keeps_changing_costs_its_news() {
         let dir = tempfile::tempdir().unwrap();
@@ -271,15 +280,15 @@ mod tests {
                 assert!(store.packed(id).is_some());
             }
         }
-        let known = store.packs().known();
-        assert_eq!(known.packs.len(), packs as usize);
-        assert!(known.table.written <= (packs * objects * 7) as usize, "{}", known.table.written);
+        let snapshot = store.packs().snapshot();
+        assert_eq!(snapshot.packs.len(), packs as usize);
+        assert!(snapshot.table.written <= (packs * objects * 7) as usize, "{}", snapshot.table.written);
     }
 
     #[test]
     fn what_is_passed_over_is_told_of() {
         let dir = tempfile::tempdir().unwrap();
-        let open = || Store::open(dir.path(), LinkTypes::default()).untouched();
+        let open = || Store::open(dir.path(), LinkTypes::default()).read_only();
         assert!(open().each_pack().unwrap().is_empty());
         let writer = Store::open(dir.path(), LinkTypes::default());
         let mut batch = writer.batch();
@@ -302,7 +311,7 @@ mod tests {
             fs::write(&pack, &good).unwrap();
             assert_eq!(store.each_pack().unwrap().len(), 1);
         }
-        // A folder that cannot be listed: what is known of it stays known.
+        // The folder cannot be listed: the old snapshot stays.
         let (store, folder) = (open(), dir.path().join("packs"));
         assert_eq!(store.each_pack().unwrap().len(), 1);
         fs::rename(&folder, dir.path().join("away")).unwrap();
@@ -323,7 +332,7 @@ mod tests {
         for _ in 0..20 {
             store.packs().forget(&id);
             assert!(store.packed(&ids[7]).is_some());
-            assert!(store.packs().known().stale <= 50);
+            assert!(store.packs().snapshot().stale <= 50);
         }
         std::fs::remove_file(store.packs().dir().join(id.file_name())).unwrap();
         store.refresh_packs();

@@ -1,10 +1,11 @@
-//! Tombstones: which objects of a pack are damaged.
+//! Tombstones: the ids of the damaged objects of a pack.
 //!
 //! ```text
 //! packs/<id>.dead   magic "lockdead", version u32 = 1, reserved u32 = 0, id[32]*, BLAKE3 of all before it [32]
 //! ```
-//! Written by temp, fsync and rename. Two processes that find damage in one pack at once may lose one of two ids: it is
-//! found again by the next read. A file that is itself damaged says nothing, and the pack is verified anew.
+//!
+//! Written by temp, fsync and rename. Two processes that find damage in one pack at once may lose one of two ids: the
+//! next read finds it again. A damaged tombstone file is ignored, and the pack is verified again.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ use crate::store::id::ObjectId;
 
 const HEADER: &[u8; 16] = b"lockdead\x01\0\0\0\0\0\0\0";
 
+/// The content of a tombstone file.
 pub fn encode(ids: &HashSet<ObjectId>) -> Vec<u8> {
     let mut sorted: Vec<&ObjectId> = ids.iter().collect();
     sorted.sort_unstable();
@@ -24,7 +26,7 @@ pub fn encode(ids: &HashSet<ObjectId>) -> Vec<u8> {
     bytes
 }
 
-/// `None` for what no tombstone file says.
+/// `None` if the bytes are not a valid tombstone file.
 pub fn parse(bytes: &[u8]) -> Option<HashSet<ObjectId>> {
     let (rest, sum) = bytes.split_last_chunk::<32>()?;
     let ids = rest.strip_prefix(HEADER)?;
@@ -34,11 +36,12 @@ pub fn parse(bytes: &[u8]) -> Option<HashSet<ObjectId>> {
     Some(ids.as_chunks::<32>().0.iter().map(|id| ObjectId(*id)).collect())
 }
 
+/// The tombstone file of a pack.
 pub fn path_of(pack: &Path) -> PathBuf {
     pack.with_extension("dead")
 }
 
-/// The tombstones of a pack; the second is false if there are some that cannot be read.
+/// The tombstones of a pack; the second value is false if the file cannot be read.
 pub fn read(pack: &Path) -> (HashSet<ObjectId>, bool) {
     match document::read(&path_of(pack), document::MOST) {
         Ok(Some(bytes)) => parse(&bytes).map_or((HashSet::new(), false), |ids| (ids, true)),

@@ -4,10 +4,11 @@
 //! tree    = version(1) count(u32) entry*
 //! entry   = kind(u8: 0 file, 1 executable, 2 symlink, 3 tree) name length(u16) name id(32) size(u64) [files(u64)]
 //! ```
-//! Numbers are little-endian. `files` stands for trees alone. Entries are sorted by the bytes of their names. A
-//! symlink's id and size are those of the text of its target, which is stored as an object, as in Git. The id of a tree
-//! is BLAKE3 of the encoding in derive-key mode, so a file that holds a tree's encoding has another id. One set of
-//! entries has one encoding, and the parser accepts no other: a tree from a remote is hostile until proven.
+//!
+//! Numbers are little-endian. Only trees have `files`. Entries are sorted by the bytes of their names. The id and size
+//! of a symlink are those of the text of its target, which is stored as an object, as in Git. The id of a tree is
+//! BLAKE3 of the encoding in derive-key mode, so a file with the encoding of a tree as its content has another id. One
+//! set of entries has one encoding, and the parser accepts no other: a tree from a remote is untrusted until verified.
 
 pub mod join;
 pub(super) mod rules;
@@ -21,6 +22,7 @@ const VERSION: u8 = 1;
 /// Kind, name length, the shortest name, id and size.
 const SHORTEST: usize = 1 + 2 + 1 + 32 + 8;
 
+/// The kind of an entry of a folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum EntryKind {
@@ -31,19 +33,21 @@ pub enum EntryKind {
 }
 
 impl EntryKind {
+    /// The kind with this encoding; `None` for an unknown byte.
     pub fn from_byte(byte: u8) -> Option<EntryKind> {
         [EntryKind::File, EntryKind::Executable, EntryKind::Symlink, EntryKind::Tree].get(byte as usize).copied()
     }
 }
 
+/// An entry of a folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     pub name: Vec<u8>,
     pub kind: EntryKind,
     pub id: ObjectId,
-    /// Bytes: of the file, of the link's text, of all the files of the tree.
+    /// Bytes of the file, of the link's text, or of all files of the tree.
     pub size: u64,
-    /// The files in the tree, links included; 1 for everything else.
+    /// The files in the tree, links included; 1 for other kinds.
     pub files: u64,
 }
 
@@ -62,6 +66,7 @@ pub struct Tree {
 }
 
 impl Tree {
+    /// The canonical encoding, which the id is computed from.
     pub fn encode(&self) -> Vec<u8> {
         let mut writer = Writer::default();
         for e in &self.entries {
@@ -70,6 +75,7 @@ impl Tree {
         writer.finish()
     }
 
+    /// Parses an encoded tree; accepts only the canonical encoding.
     pub fn parse(bytes: &[u8]) -> Result<Tree, Malformed> {
         let mut rest = bytes;
         match take(&mut rest, 1)? {
@@ -89,14 +95,14 @@ impl Tree {
             let name = take(&mut rest, length)?;
             check_name(name)?;
             if entries.last().is_some_and(|last| last.name.as_slice() >= name) {
-                return Err(Malformed("its names are not sorted, or one stands twice"));
+                return Err(Malformed("its names are not sorted, or one is repeated"));
             }
             let mut id = ObjectId::default();
             id.0.copy_from_slice(take(&mut rest, 32)?);
             let size = number(take(&mut rest, 8)?);
             let inside = if kind == EntryKind::Tree { number(take(&mut rest, 8)?) } else { 1 };
             if inside == 0 {
-                return Err(Malformed("an empty folder stands in it"));
+                return Err(Malformed("it contains an empty folder"));
             }
             bytes = bytes.checked_add(size).ok_or(Malformed("its sizes are absurd"))?;
             files = files.checked_add(inside).ok_or(Malformed("its sizes are absurd"))?;
@@ -108,7 +114,7 @@ impl Tree {
         Ok(Tree { entries })
     }
 
-    /// What this tree says that it holds.
+    /// The pin with the totals that this tree claims.
     pub fn pin(&self) -> Pin {
         let (size, files) = self.entries.iter().fold((0u64, 0u64), |(s, f), e| (s + e.size, f + e.files));
         Pin { id: id_of(&self.encode()), size, files: Some(files), executable: false }
@@ -120,7 +126,7 @@ pub fn id_of(encoded: &[u8]) -> ObjectId {
     ObjectId(blake3::derive_key(TREE_CONTEXT, encoded))
 }
 
-/// Encodes entries as they come, sorted by name, without a [`Tree`] in between.
+/// Encodes entries as they arrive, sorted by name, without a [`Tree`] in between.
 pub struct Writer {
     bytes: Vec<u8>,
     count: u32,
@@ -133,6 +139,7 @@ impl Default for Writer {
 }
 
 impl Writer {
+    /// Appends an entry. Entries must arrive sorted by name.
     pub fn entry(&mut self, name: &[u8], kind: EntryKind, id: &ObjectId, size: u64, files: u64) {
         self.bytes.push(kind as u8);
         self.bytes.extend_from_slice(&(name.len() as u16).to_le_bytes());
@@ -145,13 +152,14 @@ impl Writer {
         self.count += 1;
     }
 
+    /// The encoding of all entries.
     pub fn finish(mut self) -> Vec<u8> {
         self.bytes[1..5].copy_from_slice(&self.count.to_le_bytes());
         self.bytes
     }
 }
 
-/// Why some bytes are no tree.
+/// Why some bytes are not a valid tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed(pub &'static str);
 
@@ -161,7 +169,7 @@ impl fmt::Display for Malformed {
     }
 }
 
-/// A name that can only mean a child of its folder.
+/// Checks that a name can only mean a child of its folder.
 fn check_name(name: &[u8]) -> Result<(), Malformed> {
     match name {
         b"" => Err(Malformed("a name is empty")),

@@ -1,13 +1,12 @@
-//! What the folders of a tree may hold: asked before one is stored, and before one from a remote, another repository or a
-//! lock is laid out.
+//! The rules for folders of a tree: checked before one is stored, and before one from a remote, another repository or a
+//! lock is written to disk.
 //!
-//! - No name that belongs to Git or lockstep, in any spelling ([`owner_of`]): `git` in that folder would run what its
-//!   settings say.
-//! - A link names something inside its own tree. Its text is relative, goes up only at its start, and never above the top:
-//!   `..` after a name would count from wherever a link of that name leads.
-//! - A link shares its name with nothing else on a file system that ignores case or normalises: what is written to one of
-//!   the two names would go through the link. Files and folders may share one (`Train/` and `train/` of a dataset): each is
-//!   made with an exclusive call, so that such a file system refuses the second one, and every other has both.
+//! - No name belongs to Git or lockstep, in any spelling ([`owner_of`]): `git` in that folder would obey its settings.
+//! - A link refers to a path inside its own tree. Its text is relative, has `..` only at its start, and never leads
+//!   above the top: `..` after a name would depend on the target of a link of that name.
+//! - A link shares its name with no other entry on a file system that ignores case or normalises: a write to one of the
+//!   two names would go through the link. Files and folders may share one (`Train/` and `train/` of a dataset): each is
+//!   created with an exclusive call, so that such a file system refuses the second one, and every other one has both.
 
 use std::collections::HashMap;
 
@@ -16,11 +15,10 @@ use crate::path::names::{Owner, folded, owner_of};
 use crate::store::fs::paths::to_path;
 use crate::store::trees::{EntryKind, Tree};
 
-/// A folder that is stored has at most so many levels: what is done for each grows with its depth, on the stack too. No
-/// folder that people made is as deep.
+/// The largest depth of a stored folder: recursive code uses stack for each level. Real folders are not as deep.
 pub const DEEPEST: usize = 250;
 
-/// Checks the names of one folder of a tree; `is_link` says which are symlinks. The reason names the entry.
+/// Checks the names of one folder of a tree; the flag marks symlinks. The reason names the entry.
 pub fn check_names<'n>(entries: impl Iterator<Item = (&'n [u8], bool)> + Clone) -> Result<(), String> {
     for (name, _) in entries.clone() {
         if let Some(owner @ (Owner::Git | Owner::Lockstep)) = owner_of(name) {
@@ -43,7 +41,7 @@ pub fn check_names<'n>(entries: impl Iterator<Item = (&'n [u8], bool)> + Clone) 
     Ok(())
 }
 
-/// Checks the text of a link that lies `depth` folders below the top of its tree.
+/// Checks the text of a link that is `depth` folders below the top of its tree.
 pub fn check_link(depth: usize, text: &[u8]) -> Result<(), String> {
     let why = link_fault(depth, text);
     why.map_or(Ok(()), |why| Err(format!("the symlink to `{}` {why}", shown(text))))
@@ -60,7 +58,7 @@ fn link_fault(depth: usize, text: &[u8]) -> Option<&'static str> {
     for part in text.split(|byte| *byte == b'/') {
         match part {
             b"" | b"." => {}
-            b".." if is_below => return Some("goes up after a name, and may lead out of its folder"),
+            b".." if is_below => return Some("has `..` after a name, and may lead out of its folder"),
             b".." => up += 1,
             name => {
                 if matches!(owner_of(name), Some(Owner::Git | Owner::Lockstep)) {
@@ -74,25 +72,25 @@ fn link_fault(depth: usize, text: &[u8]) -> Option<&'static str> {
 }
 
 impl Tree {
-    /// Checks the names of this folder, which lies at `path` below what is laid out.
+    /// Checks the names of this folder, which is at `path` below the top of the checkout.
     pub(in crate::store) fn check(&self, path: &[u8]) -> Result<()> {
         let entries = self.entries.iter().map(|entry| (entry.name.as_slice(), entry.kind == EntryKind::Symlink));
         check_names(entries).map_err(|why| refused(path, &why))
     }
 }
 
-/// Something in a folder that must not be laid out, or stored.
+/// The error for an entry that must not be stored or written to disk.
 pub fn refused(path: &[u8], why: &str) -> Error {
     let at = if path.is_empty() { String::new() } else { format!("{}: ", shown(path)) };
     Error::usage(format!("{at}{why}"))
 }
 
-/// How many folders are above something, from the top of its tree.
+/// The number of folders above a path, from the top of its tree.
 pub fn depth_of(path: &[u8]) -> usize {
     path.iter().filter(|byte| **byte == b'/').count()
 }
 
-/// How many folders below the top of its tree a folder lies, whose path from there is empty for the top itself.
+/// The number of levels of a folder below the top of its tree; its path is empty for the top itself.
 pub(in crate::store) fn levels_below(path: &[u8]) -> usize {
     if path.is_empty() { 0 } else { depth_of(path) + 1 }
 }

@@ -1,4 +1,4 @@
-//! Everything in the store, by the names of files and the indexes of packs; no object is read.
+//! Lists all files of the store, from file names and pack indexes; no object is read.
 
 use std::collections::HashMap;
 use std::io;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::{At, Copy, Damage, Kept, RunFile, Survey, What};
+use super::{CopyLocation, Damage, DamageKind, Inventory, ObjectCopy, QuarantinedObject, RunFile};
 use crate::document;
 use crate::error::{Error, Result};
 use crate::store::fs::root_folder::FolderEntry;
@@ -19,104 +19,104 @@ use crate::store::objects::Store;
 use crate::store::pack::file::{Unusable, read_index};
 use crate::store::pack::format::{Malformed, PackId, PackIndex, Row};
 use crate::store::pack::{Pack, tombstones};
-use crate::store::verify::salvage_index::guess;
+use crate::store::verify::salvage_index::salvage_rows;
 
-/// Errors: a folder that cannot be read. What goes meanwhile is left out.
-pub fn survey(store: &Store) -> Result<Survey> {
-    let mut survey = Survey::default();
+/// Errors: a folder cannot be read. Files that disappear during the listing are skipped.
+pub fn take_inventory(store: &Store) -> Result<Inventory> {
+    let mut inventory = Inventory::default();
     for folder in ["tmp", "objects", "packs", "runs", "quarantine", "projects"] {
-        survey.damaged.extend(link(store, Path::new(folder)));
+        inventory.damaged.extend(link(store, Path::new(folder)));
     }
-    loose(store, &mut survey)?;
-    packs(store, &mut survey)?;
-    runs(store, &mut survey)?;
-    let is_empty = survey.copies.is_empty() && survey.runs.is_empty();
+    loose(store, &mut inventory)?;
+    packs(store, &mut inventory)?;
+    runs(store, &mut inventory)?;
+    let is_empty = inventory.copies.is_empty() && inventory.runs.is_empty();
     if !is_empty && !store.is_marked() {
         let problem = "it does not say which format the store has".to_string();
-        survey.damaged.push(Damage { what: What::Generation, problem });
+        inventory.damaged.push(Damage { what: DamageKind::Generation, problem });
     }
-    Ok(survey)
+    Ok(inventory)
 }
 
-fn loose(store: &Store, survey: &mut Survey) -> Result<()> {
+fn loose(store: &Store, inventory: &mut Inventory) -> Result<()> {
     let shards = entries(store, "objects")?;
     let found = shards.par_iter().map(|shard| shard_of(store, shard)).collect::<Result<Vec<_>>>()?;
     for (copies, damaged) in found {
-        survey.bytes += copies.iter().map(|copy| copy.size).sum::<u64>();
-        survey.copies.extend(copies);
-        survey.damaged.extend(damaged);
+        inventory.bytes += copies.iter().map(|copy| copy.size).sum::<u64>();
+        inventory.copies.extend(copies);
+        inventory.damaged.extend(damaged);
     }
     Ok(())
 }
 
-fn shard_of(store: &Store, shard: &FolderEntry) -> Result<(Vec<Copy>, Vec<Damage>)> {
+fn shard_of(store: &Store, shard: &FolderEntry) -> Result<(Vec<ObjectCopy>, Vec<Damage>)> {
     let (mut copies, mut damaged) = (Vec::new(), Vec::new());
     let below = Path::new("objects").join(&shard.name);
     if let Some(link) = link(store, &below) {
         damaged.push(link);
     } else if !shard.path.is_dir() {
-        damaged.extend(stray(&shard.path, "object"));
+        damaged.extend(stray(&shard.path, "an object"));
     }
     for FolderEntry { name, path } in entries(store, &below)? {
-        let Ok(seen) = Seen::of_link(&path) else { continue };
+        let Ok(seen) = Seen::lstat(&path) else { continue };
         let spelled = format!("{}{}", shard.text(), name.to_string_lossy());
         let id = spelled.parse::<ObjectId>().ok().filter(|id| shard.name.len() == 2 && id.hex() == spelled);
         match id {
             Some(id) if seen.is_file() => {
                 let sealed = is_sealed(&seen, &id);
-                copies.push(Copy { id, size: seen.stat.size, at: At::Loose, sealed });
+                copies.push(ObjectCopy { id, size: seen.stat.size, at: CopyLocation::Loose, sealed });
             }
-            _ => damaged.extend(stray(&path, "object")),
+            _ => damaged.extend(stray(&path, "an object")),
         }
     }
     Ok((copies, damaged))
 }
 
-/// A symlink where a folder of the store belongs.
+/// A symlink in place of a folder of the store.
 fn link(store: &Store, below: &Path) -> Option<Damage> {
-    let problem = "it is a symlink, and what lies behind it is not the store's".to_string();
-    store.root().is_link(below).then(|| Damage { what: What::Stray(store.dir().join(below)), problem })
+    let problem = "it is a symlink, and its target does not belong to the store".to_string();
+    store.root().is_link(below).then(|| Damage { what: DamageKind::Stray(store.dir().join(below)), problem })
 }
 
-/// Something that is not called as what lies in its folder, so that it is never looked for. Hidden ones are a file system's
-/// own.
+/// A file whose name does not fit its folder, so that no lookup finds it. Hidden files belong to the file system.
 fn stray(path: &Path, what: &str) -> Option<Damage> {
-    let problem = format!("it is no {what}, though it lies among them");
+    let problem = format!("its name is not that of {what}");
     let is_there = !name(path).starts_with('.') && path.symlink_metadata().is_ok();
-    is_there.then(|| Damage { what: What::Stray(path.to_path_buf()), problem })
+    is_there.then(|| Damage { what: DamageKind::Stray(path.to_path_buf()), problem })
 }
 
-/// What one pack is found to be.
-enum Found {
+/// The state of one pack.
+enum PackState {
     Good(Pack, bool, u64),
     Broken(Damage),
     Newer,
     Gone,
 }
 
-fn packs(store: &Store, survey: &mut Survey) -> Result<()> {
+fn packs(store: &Store, inventory: &mut Inventory) -> Result<()> {
     let open = Arc::default();
     let paths: Vec<PathBuf> = entries(store, "packs")?.into_iter().map(|entry| entry.path).collect();
-    let load = |path: &PathBuf| -> Result<Found> {
+    let load = |path: &PathBuf| -> Result<PackState> {
         let Some(id) = PackId::of_file_name(&name(path)) else {
-            let is_dead = path.extension().is_some_and(|e| e == "dead");
-            return Ok(stray(path, "pack").filter(|_| !is_dead).map_or(Found::Gone, Found::Broken));
+            let is_tombstones = path.extension().is_some_and(|e| e == "dead");
+            return Ok(stray(path, "a pack").filter(|_| !is_tombstones).map_or(PackState::Gone, PackState::Broken));
         };
         let cannot = |e: io::Error| Error::io("read", path, e);
-        // One look more, in case that somebody writes: a pack gets its name when it is whole.
+        // Tries again, in case another process is writing: a pack is renamed when it is complete.
         match read_pack(path).or_else(|_| read_pack(path)) {
             Ok((index, seen)) if index.id() == id => {
-                let has_dead = tombstones::path_of(path).exists();
-                let (dead, readable) = if has_dead { tombstones::read(path) } else { (Default::default(), true) };
+                let has_tombstones = tombstones::path_of(path).exists();
+                let (tombstoned, readable) =
+                    if has_tombstones { tombstones::read(path) } else { (Default::default(), true) };
                 let sealed = is_sealed(&seen, &id.0) && readable;
-                Ok(Found::Good(Pack::new(path, index, dead, !readable, &open), sealed, seen.stat.size))
+                Ok(PackState::Good(Pack::new(path, index, tombstoned, !readable, &open), sealed, seen.stat.size))
             }
             Ok(_) => Ok(broken(path, "its name is that of another pack")),
-            Err(Unusable::Malformed(Malformed::Newer)) => Ok(Found::Newer),
+            Err(Unusable::Malformed(Malformed::Newer)) => Ok(PackState::Newer),
             Err(Unusable::Malformed(Malformed::Broken(why))) => Ok(broken(path, why)),
-            Err(Unusable::Io(e)) if e.kind() == io::ErrorKind::NotFound => Ok(Found::Gone),
+            Err(Unusable::Io(e)) if e.kind() == io::ErrorKind::NotFound => Ok(PackState::Gone),
             Err(Unusable::Io(_)) if path.is_symlink() => {
-                Ok(link(store, store.root().below(path).map_err(cannot)?).map_or(Found::Gone, Found::Broken))
+                Ok(link(store, store.root().below(path).map_err(cannot)?).map_or(PackState::Gone, PackState::Broken))
             }
             Err(Unusable::Io(e)) if crate::store::objects::lookup::is_lost(&e) => {
                 Ok(broken(path, "the disk cannot read it"))
@@ -127,26 +127,31 @@ fn packs(store: &Store, survey: &mut Survey) -> Result<()> {
     let found = paths.par_iter().map(load).collect::<Result<Vec<_>>>()?;
     for found in found {
         let (pack, sealed, size) = match found {
-            Found::Good(pack, sealed, size) => (Arc::new(pack), sealed, size),
-            Found::Broken(damage) => {
-                survey.damaged.push(damage);
+            PackState::Good(pack, sealed, size) => (Arc::new(pack), sealed, size),
+            PackState::Broken(damage) => {
+                inventory.damaged.push(damage);
                 continue;
             }
-            Found::Newer => {
-                survey.newer += 1;
+            PackState::Newer => {
+                inventory.newer += 1;
                 continue;
             }
-            Found::Gone => continue,
+            PackState::Gone => continue,
         };
         if pack.is_doubted() {
             let problem = "its checksum is wrong: which objects of the pack are damaged is not known".to_string();
-            survey.damaged.push(Damage { what: What::Tombstones(Arc::clone(&pack)), problem });
+            inventory.damaged.push(Damage { what: DamageKind::Tombstones(Arc::clone(&pack)), problem });
         }
-        survey.bytes += size;
-        let rows = pack.index.iter().filter(|row| !pack.dead.contains(&row.id));
-        let copy = |row: Row| Copy { id: row.id, size: row.length, at: At::Packed(Arc::clone(&pack), row), sealed };
-        survey.copies.extend(rows.map(copy));
-        survey.packs.push(pack);
+        inventory.bytes += size;
+        let rows = pack.index.iter().filter(|row| !pack.tombstoned.contains(&row.id));
+        let copy = |row: Row| ObjectCopy {
+            id: row.id,
+            size: row.length,
+            at: CopyLocation::Packed(Arc::clone(&pack), row),
+            sealed,
+        };
+        inventory.copies.extend(rows.map(copy));
+        inventory.packs.push(pack);
     }
     Ok(())
 }
@@ -158,22 +163,22 @@ fn read_pack(path: &Path) -> Result<(PackIndex, Seen), Unusable> {
     Ok((index, Seen::from(stat)))
 }
 
-fn broken(path: &Path, why: &str) -> Found {
-    let rows = document::open(path).and_then(|file| guess(&file)).unwrap_or_default().rows;
-    Found::Broken(Damage { what: What::Pack { path: path.to_path_buf(), rows }, problem: why.to_string() })
+fn broken(path: &Path, why: &str) -> PackState {
+    let rows = document::open(path).and_then(|file| salvage_rows(&file)).unwrap_or_default().rows;
+    PackState::Broken(Damage { what: DamageKind::Pack { path: path.to_path_buf(), rows }, problem: why.to_string() })
 }
 
-fn runs(store: &Store, survey: &mut Survey) -> Result<()> {
+fn runs(store: &Store, inventory: &mut Inventory) -> Result<()> {
     for shard in entries(store, "runs")? {
         let below = Path::new("runs").join(&shard.name);
-        survey.damaged.extend(link(store, &below));
+        inventory.damaged.extend(link(store, &below));
         for folder in entries(store, &below)? {
             let below = below.join(&folder.name);
-            survey.damaged.extend(link(store, &below));
+            inventory.damaged.extend(link(store, &below));
             for FolderEntry { path, .. } in entries(store, &below)? {
-                if let Ok(seen) = Seen::of_link(&path) {
-                    survey.bytes += seen.stat.size;
-                    survey.runs.push(RunFile { key: name(&folder.path), path });
+                if let Ok(seen) = Seen::lstat(&path) {
+                    inventory.bytes += seen.stat.size;
+                    inventory.runs.push(RunFile { key: name(&folder.path), path });
                 }
             }
         }
@@ -181,18 +186,18 @@ fn runs(store: &Store, survey: &mut Survey) -> Result<()> {
     Ok(())
 }
 
-/// What lies in quarantine under a name that says which object it is, alone or in a pack.
-pub fn quarantined(store: &Store) -> HashMap<ObjectId, Kept> {
+/// The objects in quarantine under a name that identifies the object, loose or in a pack.
+pub fn quarantined(store: &Store) -> HashMap<ObjectId, QuarantinedObject> {
     let mut kept = HashMap::new();
     for FolderEntry { path, .. } in entries(store, "quarantine").unwrap_or_default() {
         let file = name(&path);
         let Some((what, _)) = file.rsplit_once('.') else { continue };
         if let Ok(id) = what.parse::<ObjectId>() {
-            kept.insert(id, Kept { path, row: None });
+            kept.insert(id, QuarantinedObject { path, row: None });
         } else if PackId::of_file_name(what).is_some() {
-            let rows = document::open(&path).and_then(|file| guess(&file)).unwrap_or_default().rows;
+            let rows = document::open(&path).and_then(|file| salvage_rows(&file)).unwrap_or_default().rows;
             for row in rows {
-                kept.entry(row.id).or_insert_with(|| Kept { path: path.clone(), row: Some(row) });
+                kept.entry(row.id).or_insert_with(|| QuarantinedObject { path: path.clone(), row: Some(row) });
             }
         }
     }

@@ -1,5 +1,5 @@
-//! Putting what is damaged out of the way, so that it can be stored again, and saving from a broken pack what is whole.
-//! Nothing is deleted: all of it goes into `quarantine/`.
+//! Moves damaged files to `quarantine/`, so that they can be stored again, and saves good objects of a broken pack.
+//! Deletes nothing.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{At, Copy, Damage, What};
+use super::{CopyLocation, Damage, DamageKind, ObjectCopy};
 use crate::document;
 use crate::error::{Error, Result};
 use crate::store::copy::create_private;
@@ -20,29 +20,30 @@ use crate::store::pack::Pack;
 use crate::store::pack::file::{fits, id_at, read_index};
 use crate::store::pack::format::LARGEST_READ;
 use crate::store::pack::format::{PackId, PackWriter, Row, TARGET};
-use crate::store::verify::salvage_index::{Guess, gaps, guess};
+use crate::store::verify::salvage_index::{SalvagedIndex, gaps, salvage_rows};
 
 impl Store {
-    /// Puts out of the way what is damaged still. Packs that were broken come back, as where they
-    /// lie now.
-    pub fn put_aside(&self, damaged: &[Damage]) -> Result<Vec<PathBuf>> {
+    /// Moves files that are still damaged to quarantine. Returns the new paths of broken packs.
+    pub fn quarantine_damaged(&self, damaged: &[Damage]) -> Result<Vec<PathBuf>> {
         self.begin()?;
         let mut buried: BTreeMap<PackId, (Arc<Pack>, Vec<Row>)> = BTreeMap::new();
         let mut broken = Vec::new();
         for damage in damaged {
             match &damage.what {
-                What::Object(copy) => {
-                    // Another process may have found it, too, or brought a good one.
+                DamageKind::Object(copy) => {
+                    // Another process may have found it, too, or stored a good copy.
                     if self.still_damaged(copy)?.is_none() {
                         continue;
                     }
                     match &copy.at {
-                        At::Loose => drop(self.quarantine(&copy.id)?),
-                        At::Packed(pack, row) => buried.entry(pack.id).or_insert_with(|| of(pack)).1.push(*row),
+                        CopyLocation::Loose => drop(self.quarantine(&copy.id)?),
+                        CopyLocation::Packed(pack, row) => {
+                            buried.entry(pack.id).or_insert_with(|| of(pack)).1.push(*row)
+                        }
                     }
                 }
-                What::Tombstones(pack) => drop(buried.entry(pack.id).or_insert_with(|| of(pack))),
-                What::Pack { path, .. } => {
+                DamageKind::Tombstones(pack) => drop(buried.entry(pack.id).or_insert_with(|| of(pack))),
+                DamageKind::Pack { path, .. } => {
                     let id = PackId::of_file_name(&name(path));
                     let is_good = document::open(path).is_ok_and(|f| read_index(&f).is_ok_and(|i| Some(i.id()) == id));
                     if is_good || !path.exists() {
@@ -52,20 +53,20 @@ impl Store {
                     id.iter().for_each(|id| self.packs().forget(id));
                     broken.push(to);
                 }
-                What::Run { key, path } => drop(self.move_aside(path, &format!("run-{key}"))?),
-                What::Stray(path) => self.move_stray(path)?,
-                What::Generation => drop(self.renew_generation()?),
-                What::AsidePack(path, _) => broken.push(path.clone()),
-                What::Projects | What::Aside(..) | What::Missing(_) => {}
+                DamageKind::Run { key, path } => drop(self.move_aside(path, &format!("run-{key}"))?),
+                DamageKind::Stray(path) => self.move_stray(path)?,
+                DamageKind::Generation => drop(self.renew_generation()?),
+                DamageKind::QuarantinedPack(path, _) => broken.push(path.clone()),
+                DamageKind::Projects | DamageKind::Quarantined(..) | DamageKind::Missing(_) => {}
             }
         }
         for (pack, rows) in buried.values() {
-            self.bury(pack, rows)?;
+            self.tombstone(pack, rows)?;
         }
         Ok(broken)
     }
 
-    /// No object is counted on there; `tmp/` may be the stray, and nothing can be written before it went.
+    /// Not through `tmp/`, which may be the stray itself; no lookup uses this file.
     fn move_stray(&self, path: &Path) -> Result<()> {
         let random = paths::random() as u32;
         let to = self.folder("quarantine")?.join(format!("stray-{}.{random:08x}", name(path)));
@@ -87,8 +88,8 @@ impl Store {
         }
     }
 
-    /// Takes over what is whole of broken packs, and is not here otherwise. Each object proves itself; one whose row is
-    /// damaged is known by its hash, if it is `missed`.
+    /// Stores the good objects of broken packs that the store lacks. Each object is verified; one with a damaged row is
+    /// identified by its hash, if it is `missed`.
     pub fn salvage(&self, broken: &[PathBuf], missed: &HashSet<ObjectId>) -> Result<HashSet<ObjectId>> {
         let mut saved = HashSet::new();
         self.refresh_packs();
@@ -98,7 +99,7 @@ impl Store {
                 Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
                 file => file.map_err(cannot)?,
             };
-            let Guess { rows, start } = guess(&file).map_err(cannot)?;
+            let SalvagedIndex { rows, start } = salvage_rows(&file).map_err(cannot)?;
             let is_good = |row: &Row| row.length <= LARGEST_READ && fits(&file, row).unwrap_or(false);
             let mut good: Vec<Row> = rows.into_iter().filter(is_good).collect();
             for gap in gaps(&good, start) {
@@ -121,7 +122,7 @@ impl Store {
                     size <= TARGET || size == row.length
                 });
                 let (now, later) = rest.split_at(count.count());
-                self.pack_again(&file, now)?;
+                self.repack_rows(&file, now)?;
                 rest = later;
             }
         }
@@ -129,7 +130,7 @@ impl Store {
     }
 
     /// Writes these objects of a file into a new pack.
-    fn pack_again(&self, from: &File, rows: &[Row]) -> Result<()> {
+    fn repack_rows(&self, from: &File, rows: &[Row]) -> Result<()> {
         let temp = self.temp()?;
         let write = || -> io::Result<(File, PackId)> {
             let file = create_private(&temp)?;
@@ -154,7 +155,7 @@ impl Store {
         named
     }
 
-    /// Is an object here, and good? It is read.
+    /// Reads an object. Returns whether it is present and good.
     pub fn is_whole(&self, id: &ObjectId) -> Result<bool> {
         self.refresh_packs();
         let copies = self.copies(id);
@@ -166,16 +167,17 @@ impl Store {
         Ok(!copies.is_empty())
     }
 
-    /// Where an object is found now: in the first pack that has it, and loose.
-    pub fn copies(&self, id: &ObjectId) -> Vec<Copy> {
-        let packed = self.packed(id).map(|(pack, row)| Copy {
+    /// The copies of an object: in the first pack that has it, and loose.
+    pub fn copies(&self, id: &ObjectId) -> Vec<ObjectCopy> {
+        let packed = self.packed(id).map(|(pack, row)| ObjectCopy {
             id: *id,
             size: row.length,
-            at: At::Packed(pack, row),
+            at: CopyLocation::Packed(pack, row),
             sealed: false,
         });
-        let seen = crate::store::fs::stat::Seen::of_link(&self.path(id)).ok();
-        let loose = seen.map(|seen| Copy { id: *id, size: seen.stat.size, at: At::Loose, sealed: false });
+        let seen = crate::store::fs::stat::Seen::lstat(&self.path(id)).ok();
+        let loose =
+            seen.map(|seen| ObjectCopy { id: *id, size: seen.stat.size, at: CopyLocation::Loose, sealed: false });
         packed.into_iter().chain(loose).collect()
     }
 }

@@ -1,4 +1,4 @@
-//! Storing again what a place in the workspace still has.
+//! Stores objects again from files of the workspace.
 
 use std::collections::HashSet;
 use std::fs;
@@ -9,25 +9,25 @@ use crate::document;
 use crate::error::Result;
 use crate::event::Sink;
 use crate::store::copy::create_private;
-use crate::store::fs::paths::Place;
+use crate::store::fs::paths::TrackedPath;
 use crate::store::id::ObjectKind;
 use crate::store::id::{ObjectId, Pin};
 use crate::store::index::StatIndex;
 use crate::store::objects::Store;
 
 impl Store {
-    /// Those of these objects that are not here.
-    pub fn not_here<'i>(&self, ids: impl IntoIterator<Item = &'i ObjectId>) -> HashSet<ObjectId> {
+    /// The objects of `ids` that the store lacks.
+    pub fn filter_missing<'i>(&self, ids: impl IntoIterator<Item = &'i ObjectId>) -> HashSet<ObjectId> {
         self.refresh_packs();
         ids.into_iter().filter(|id| self.size(id).is_none()).copied().collect()
     }
 
-    /// Takes from a place, which the index looked at and found to be `pin`, what is wanted and not here. The index may
-    /// believe what is so no more: every object is verified on its way, and one that is not what it was is left out.
-    pub fn take_again(
+    /// Stores the wanted and missing objects from a path, which the index scanned with the result `pin`. The index may
+    /// be outdated: every object is verified on the way, and a changed one is skipped.
+    pub fn store_from_workspace(
         &self,
         index: &StatIndex,
-        place: &Place,
+        place: &TrackedPath,
         pin: &Pin,
         wanted: &dyn Fn(&ObjectId) -> bool,
         sink: &dyn Sink,

@@ -1,7 +1,7 @@
-//! What the rows of a pack say whose index is broken: one flipped bit must not cost all of its objects.
+//! Salvages the rows of a pack with a broken index: one flipped bit must not cost all of its objects.
 //!
-//! Whatever comes back is a guess. Its ranges lie within the file; whether there is an object at one is found out by
-//! hashing it. The objects of a pack lie back to back, so what a damaged row stood for is where none of the others is.
+//! The result is a guess. Its ranges are within the file; only hashing proves that there is an object at a range. The
+//! objects of a pack are back to back, so an object with a damaged row is in a range that no other row covers.
 
 use std::fs::File;
 use std::io;
@@ -10,24 +10,25 @@ use std::os::unix::fs::FileExt;
 
 use crate::store::pack::format::{HEADER, Row, TRAILER, rows_in, trailer_numbers};
 
-/// A longer tail is not looked at.
+/// A longer tail is not read.
 const LONGEST: u64 = 1 << 30;
 
-/// What the rows seem to say.
+/// The rows that could be salvaged.
 #[derive(Default)]
-pub struct Guess {
+pub struct SalvagedIndex {
     pub rows: Vec<Row>,
-    /// Where they begin, which is where the last object ends.
+    /// The offset of the rows, which is the end of the last object.
     pub start: u64,
 }
 
-pub fn guess(file: &File) -> io::Result<Guess> {
-    let mut best = Guess::default();
+/// Reads the rows of a pack with a broken index.
+pub fn salvage_rows(file: &File) -> io::Result<SalvagedIndex> {
+    let mut best = SalvagedIndex::default();
     let length = file.metadata()?.len();
     let Some(end) = length.checked_sub(TRAILER as u64).filter(|end| *end > HEADER) else { return Ok(best) };
     let mut trailer = [0; TRAILER];
     file.read_exact_at(&mut trailer, end)?;
-    // Two numbers of the trailer say where the rows begin; one of them may be damaged.
+    // Two numbers of the trailer give the offset of the rows; one of them may be damaged.
     for start in trailer_numbers(&trailer, end).into_iter().flatten() {
         if (HEADER..end).contains(&start) && end - start <= LONGEST {
             let mut bytes = vec![0; (end - start) as usize];
@@ -36,14 +37,14 @@ pub fn guess(file: &File) -> io::Result<Guess> {
                 |row: &Row| row.offset >= HEADER && row.offset.checked_add(row.length).is_some_and(|end| end <= start);
             let rows: Vec<Row> = rows_in(&bytes).filter(fits).collect();
             if rows.len() > best.rows.len() {
-                best = Guess { rows, start };
+                best = SalvagedIndex { rows, start };
             }
         }
     }
     Ok(best)
 }
 
-/// The ranges that none of these rows takes, up to `end`.
+/// The ranges up to `end` that none of these rows covers.
 pub fn gaps(rows: &[Row], end: u64) -> Vec<Range<u64>> {
     let mut taken: Vec<Range<u64>> = rows.iter().map(|row| row.offset..row.offset + row.length).collect();
     taken.sort_unstable_by_key(|range| (range.start, range.end));
@@ -64,7 +65,7 @@ mod tests {
     use crate::store::{ObjectId, ObjectKind};
 
     #[test]
-    fn gaps_are_what_nobody_takes() {
+    fn gaps_are_ranges_without_rows() {
         let row = |offset, length| Row { id: ObjectId([1; 32]), kind: ObjectKind::Content, offset, length };
         for (rows, want) in [
             (vec![], &[(16, 50)][..]),

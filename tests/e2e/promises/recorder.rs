@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicI32;
 use std::time::SystemTime;
 
 use lockstep::error::Kind;
-use lockstep::event::{Doing, Event, Sink, Stop};
+use lockstep::event::{Activity, Event, Sink, StopSignal};
 use lockstep::plan::select::{Reach, Scope};
 use lockstep::project::{Project, Surroundings};
 use lockstep::run::{options::Options, repro::repro};
@@ -18,7 +18,7 @@ struct Broken;
 
 impl Sink for Broken {
     fn event(&self, event: Event<'_>) {
-        if let Event::WorkPlanned { doing: Doing::Storing, .. } = event {
+        if let Event::WorkPlanned { doing: Activity::Storing, .. } = event {
             panic!("a bug, made for a test");
         }
     }
@@ -46,7 +46,7 @@ fn a_recorder_that_panics_ends_the_run_and_loses_nothing() {
         home: None,
         settings: Vec::new(),
         user: |_| "t".into(),
-        stop: Stop::never(),
+        stop: StopSignal::never(),
     })
     .unwrap();
     let definitions = project.definitions().unwrap();

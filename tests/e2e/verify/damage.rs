@@ -24,7 +24,7 @@ fn a_loose_object() {
     fs::remove_file(&big).unwrap();
     fs::create_dir(&big).unwrap();
     let out = sandbox.run(&["verify"]);
-    assert!(out.code == 1 && out.stdout.contains("it is no object, though it lies among them"), "{out}");
+    assert!(out.code == 1 && out.stdout.contains("its name is not that of an object"), "{out}");
 }
 
 /// What no time stamp tells of shows by reading alone, and by the size.
@@ -169,8 +169,8 @@ fn small_files_of_the_store() {
     exit 1
     --- stdout
     generation: it does not say which format the store has
-    objects/ab/cd: it is no object, though it lies among them
-    objects/stray: it is no object, though it lies among them
+    objects/ab/cd: its name is not that of an object
+    objects/stray: its name is not that of an object
     packs/[HASH].dead: its checksum is wrong: which objects of the pack are damaged is not known
     --- stderr
     129 objects ([SIZE]), 2 packs, 4 results: 4 damaged

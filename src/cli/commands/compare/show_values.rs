@@ -9,7 +9,7 @@ use crate::cli::args::Format;
 use crate::cli::output::Output;
 use crate::cli::table::{Table, shown};
 use crate::error::{Error, Kind, Result};
-use crate::git::{Chosen, GitId, Which};
+use crate::git::{CommitSelection, GitId, SelectedCommit};
 use crate::path::RepoPath;
 use crate::pipeline::stage::{FileId, Place, StageId};
 use crate::plan::select::{Reach, Scope};
@@ -46,7 +46,7 @@ pub struct Args {
 pub(super) type Files = dyn Fn(&Definitions, &[StageId], &[FileId]) -> Asked;
 
 pub fn run(args: &Args, project: &Project, out: &Output, files: &Files, what: &str) -> Result<u8> {
-    let which = Which {
+    let which = CommitSelection {
         revs: args.rev.clone(),
         all_branches: args.all_branches,
         all_tags: args.all_tags,
@@ -121,10 +121,17 @@ struct RevisionValues {
 
 /// Shows several revisions: a row for each, with a column for each key. Leaves out a revision without any of the files.
 /// A single missing file is null in JSON and a `-` in the table.
-fn many(args: &Args, which: &Which, project: &Project, out: &Output, files: &Files, what: &str) -> Result<u8> {
+fn many(
+    args: &Args,
+    which: &CommitSelection,
+    project: &Project,
+    out: &Output,
+    files: &Files,
+    what: &str,
+) -> Result<u8> {
     let snapshots = project.snapshots();
     let history = snapshots.history()?;
-    let chosen = history.choose(which)?;
+    let chosen = history.select_commits(which)?;
     let mut parsed = Parsed::default();
     let mut all: Vec<RevisionValues> = Vec::new();
     let (mut failed, mut code) = (None, 0);
@@ -171,12 +178,12 @@ fn many(args: &Args, which: &Which, project: &Project, out: &Output, files: &Fil
     }
     let mut chosen = chosen.into_iter();
     loop {
-        let some: Vec<Chosen> = chosen.by_ref().take(AT_ONCE).collect();
+        let some: Vec<SelectedCommit> = chosen.by_ref().take(AT_ONCE).collect();
         if some.is_empty() {
             break;
         }
         let commits = some.iter().map(|one| history.commit(one.id)).collect::<Result<Vec<_>>>()?;
-        history.trees_ahead(&commits);
+        history.prefetch_trees(&commits);
         let (mut wanted, mut names) = (Vec::new(), Vec::new());
         for (one, commit) in some.into_iter().zip(commits) {
             let snapshot = snapshots.of_commit(commit, &one.names[0])?;

@@ -136,8 +136,9 @@ fn is_other(around: &Surroundings, place: &str) -> bool {
     let Ok(Some(folder)) = git::program::clone::folder(&place.into(), &around.cwd, around.home.as_deref()) else {
         return false;
     };
-    let here =
-        || git::Repo::at_hand(&around.cwd, &around.git).is_ok_and(|r| folder.canonicalize().is_ok_and(|f| f == r.top));
+    let here = || {
+        git::Repo::find_current(&around.cwd, &around.git).is_ok_and(|r| folder.canonicalize().is_ok_and(|f| f == r.top))
+    };
     folder.is_dir() && git::program::clone::is_repository(&folder) && !here()
 }
 

@@ -9,7 +9,7 @@ use crate::cli::progress::Progress;
 use crate::cli::text;
 use crate::error::{Error, Kind, Result};
 use crate::event::Sink;
-use crate::git::Which;
+use crate::git::CommitSelection;
 use crate::plan::facts::Look;
 use crate::plan::select::{Scope as Selection, Selected};
 use crate::project::{Definitions, Project, Rev};
@@ -126,8 +126,8 @@ impl TransferArgs {
         }
         let (revs, all_branches, all_tags) = (self.rev.clone(), self.all_branches, self.all_tags);
         let snapshots = project.snapshots();
-        let which = Which { revs, all_branches, all_tags, ..Which::default() };
-        for chosen in snapshots.history()?.choose(&which)? {
+        let which = CommitSelection { revs, all_branches, all_tags, ..CommitSelection::default() };
+        for chosen in snapshots.history()?.select_commits(&which)? {
             let snapshot = snapshots.at(&Rev::Commit(chosen.id))?;
             for (path, error) in &snapshot.definitions.broken {
                 out.warn_of(format!("{path} of {} is left out:", chosen.names.join(", ")), error);

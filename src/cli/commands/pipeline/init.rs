@@ -28,7 +28,7 @@ pub struct Args {
 pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {
     let around = surroundings(global)?;
     let cwd = around.cwd;
-    match (&args.example, Repo::at_hand(&cwd, &around.git)) {
+    match (&args.example, Repo::find_current(&cwd, &around.git)) {
         (Some(dir), _) => lay_out(dir, &cwd, out)?,
         (None, Ok(repo)) if args.no_scm && repo.is_git() => {
             return Err(Error::usage(format!(

@@ -259,7 +259,7 @@ fn file(args: &Args, global: &Global) -> Result<PathBuf> {
             Error::missing("there is no folder for your own settings").hint("set HOME or XDG_CONFIG_HOME")
         });
     }
-    let repo = crate::git::Repo::at_hand(&around.cwd, &around.git)?;
+    let repo = crate::git::Repo::find_current(&around.cwd, &around.git)?;
     if args.local {
         return Ok(repo.local_config());
     }

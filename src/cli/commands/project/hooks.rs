@@ -2,7 +2,7 @@ use clap::Subcommand;
 
 use crate::cli::output::Output;
 use crate::error::{Error, Result};
-use crate::git::{Done, HOOKS, Hook, Repo};
+use crate::git::{ActionLog, HOOKS, Hook, Repo};
 use crate::project::Project;
 
 /// Install the Git hooks and the merge driver
@@ -76,6 +76,6 @@ fn git_repo(project: &Project) -> Result<&Repo> {
     Err(Error::missing("there is no Git repository here").hint("git init, then lockstep hooks install"))
 }
 
-fn print(done: Done, out: &Output) {
+fn print(done: ActionLog, out: &Output) {
     done.iter().for_each(|line| out.status(line));
 }

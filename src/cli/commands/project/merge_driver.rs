@@ -76,7 +76,7 @@ pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {
     let labels = Labels { ours: label(&args.ours_name, "ours"), theirs: label(&args.theirs_name, "theirs") };
     let text = write_merged(&merged, labels);
     std::fs::write(&args.ours, text).map_err(|e| Error::io("write", &args.ours, e))?;
-    let repo = Repo::at_hand(&around.cwd, &around.git).ok();
+    let repo = Repo::find_current(&around.cwd, &around.git).ok();
     let (ours, theirs) = (side_name(labels.ours, repo.as_ref()), side_name(labels.theirs, repo.as_ref()));
     for choice in merged.choices.iter().filter(|choice| choice.why != Why::OnlyChange) {
         out.status(format!("{}: {}", args.path, sentence(choice, &ours, &theirs)));

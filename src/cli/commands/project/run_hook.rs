@@ -8,7 +8,7 @@ use crate::cli::progress::Progress;
 use crate::cli::text;
 use crate::error::{Error, Kind, Result};
 use crate::event::Silent;
-use crate::git::Underway;
+use crate::git::OperationKind;
 use crate::plan::facts::Look;
 use crate::plan::reasons::{Reason, State};
 use crate::project::Project;
@@ -123,10 +123,10 @@ fn refusal(left: &Left, is_head: bool) -> Error {
 }
 
 fn print_differences(is_merged: bool, project: &Project, out: &Output) -> Result<()> {
-    // Stays silent during a rebase, which runs the hook for each commit. A merge is underway until its hook has ended.
-    match project.repo.underway() {
+    // Stays silent during a rebase, which runs the hook for each commit. A merge is current_operation until its hook has ended.
+    match project.repo.current_operation() {
         None => {}
-        Some(Underway::Merge) if is_merged => {}
+        Some(OperationKind::Merge) if is_merged => {}
         Some(_) => return Ok(()),
     }
     let definitions = project.definitions()?;

@@ -1,6 +1,6 @@
-//! Where a history is entered, for those who must not overlook a way in: all refs, and what the reflogs remember.
+//! All starting points of a history, for callers that must not miss one: all refs, and the commits in reflogs.
 //!
-//! Commands that show things pass over what is broken; whoever throws things away must not.
+//! Commands that show data skip broken refs; commands that delete data must not.
 
 pub(super) mod packed;
 pub(super) mod reflog;
@@ -18,16 +18,17 @@ use crate::git::repo::Repo;
 use packed::check_head;
 use store::{Ref, broken_ref};
 
-/// So often refs are listed anew where one cannot be read.
+/// The number of times refs are listed again if one cannot be read.
 const PATIENCE: usize = 5;
 
 impl History {
     /// All refs below a prefix that lead to commits, by their full names.
     ///
-    /// Errors: a ref that leads to nothing. A symbolic ref without its branch (`origin/HEAD` after a rename) is none.
+    /// Errors: a ref with a missing target. A symbolic ref without its branch (`origin/HEAD` after a rename) is
+    /// skipped.
     pub fn refs(&self, prefix: &str) -> Result<Vec<(String, GitId)>> {
         let mut found = self.refs_now(prefix);
-        // One that is deleted while they are listed is no reason to give up.
+        // A ref that is deleted during the listing is no reason to fail.
         for _ in 1..PATIENCE {
             if found.is_ok() {
                 break;
@@ -64,13 +65,13 @@ impl History {
         Ok(found)
     }
 
-    /// These commits and all that lead to them, each once.
+    /// These commits and all their ancestors, each once.
     pub fn reachable(&self, tips: impl IntoIterator<Item = GitId>) -> Result<Vec<GitId>> {
         let tips: BTreeSet<gix::ObjectId> = tips.into_iter().map(|id| id.0).collect();
         self.walk(tips, None)
     }
 
-    /// Is this commit still there? What a reflog remembers may be gone.
+    /// Does this commit still exist? A commit of a reflog may have been deleted.
     ///
     /// Errors: the object cannot be read.
     pub fn has_commit(&self, id: GitId) -> Result<bool> {
@@ -80,7 +81,7 @@ impl History {
         }
     }
 
-    /// Commits and their parents, as far as these are there: a shallow clone lacks some.
+    /// Commits and their parents, if present: a shallow clone lacks some.
     pub fn with_parents(&self, ids: impl IntoIterator<Item = GitId>) -> Result<BTreeSet<GitId>> {
         let mut all = BTreeSet::new();
         for id in ids {
@@ -95,7 +96,7 @@ impl History {
         Ok(all)
     }
 
-    /// The commits that lead to `tips` and not to `known`.
+    /// The ancestors of `tips` that are not ancestors of `known`.
     pub(in crate::git) fn between(
         &self,
         tips: impl IntoIterator<Item = gix::ObjectId>,
@@ -111,7 +112,7 @@ impl History {
 }
 
 impl Repo {
-    /// Where `HEAD` of this worktree is; `None` before the first commit.
+    /// The commit of `HEAD` in this worktree; `None` before the first commit.
     pub fn head_commit(&self) -> Result<Option<GitId>> {
         if let Some(git_dir) = self.git_dir.as_ref().filter(|_| !self.has_root_refs()) {
             check_head(git_dir)?;

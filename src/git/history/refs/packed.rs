@@ -1,5 +1,5 @@
-//! Is `packed-refs` whole? gix looks a ref up by halving, and passes over what it does not come by; a line that is damaged
-//! hides others then, where Git refuses the repository.
+//! Checks that `packed-refs` is intact. gix finds a ref by binary search and ignores lines that it does not visit, so a
+//! damaged line can hide other refs, where Git refuses the repository.
 //!
 //! ```text
 //! # pack-refs with: peeled fully-peeled sorted
@@ -21,7 +21,7 @@ use crate::git::history::History;
 use crate::git::repo::format::RefStorage;
 
 impl History {
-    /// Refuses refs in files of which a part cannot be read. Those in tables are looked at wherever they are read.
+    /// Refuses refs in files that cannot be read completely. Refs in tables are checked wherever they are read.
     pub(in crate::git) fn check_refs(&self) -> Result<()> {
         if self.0.ref_storage == RefStorage::Reftable {
             return Ok(());
@@ -35,10 +35,10 @@ impl History {
     }
 }
 
-/// Refuses a file `HEAD` that was cut: gix takes it for a branch that is to be born.
+/// Refuses a truncated file `HEAD`: gix takes it for an unborn branch.
 pub(in crate::git) fn check_head(git_dir: &Path) -> Result<()> {
     let file = git_dir.join("HEAD");
-    // As Git once wrote it; it may lead to a branch that is to be born.
+    // As old versions of Git wrote it; it may lead to an unborn branch.
     if file.is_symlink() {
         return Ok(());
     }
@@ -52,7 +52,7 @@ pub(in crate::git) fn check_head(git_dir: &Path) -> Result<()> {
         .hint("git symbolic-ref HEAD refs/heads/BRANCH — names a branch"))
 }
 
-/// Errors: why it is not whole.
+/// Errors: why it is not intact.
 fn check(bytes: &[u8]) -> Result<(), String> {
     if bytes.is_empty() {
         return Err("is empty".to_string());

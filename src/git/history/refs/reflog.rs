@@ -1,4 +1,4 @@
-//! What reflogs remember: commits that no ref may lead to any more.
+//! Commits in reflogs, which no ref may lead to any more.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -15,17 +15,17 @@ use crate::git::program;
 use crate::git::repo::Repo;
 use crate::git::repo::format::RefStorage;
 
-/// What Git says of an entry whose commits it removed: there is nothing to keep.
+/// Git's message for an entry whose commits it pruned: there is nothing left to keep.
 const PRUNED: &str = "references pruned commits";
 
 impl Repo {
-    /// The commits that the reflogs of this worktree and those of the repository remember, those that are gone included.
+    /// The commits in the reflogs of this worktree and of the repository, including pruned ones.
     pub fn reflog_commits(&self) -> Result<BTreeSet<GitId>> {
         // Without reflogs it needs another source: its input, which is empty.
         self.reflogs("", &["rev-list", "--no-walk=unsorted", "--reflog", "--stdin"])
     }
 
-    /// Those that the reflog of the stash remembers, which are its entries.
+    /// The commits in the reflog of the stash, which are its entries.
     pub fn stash_commits(&self) -> Result<BTreeSet<GitId>> {
         if self.format.refs == RefStorage::Reftable && self.history()?.find_ref("refs/stash")?.is_none() {
             return Ok(BTreeSet::new());
@@ -33,12 +33,12 @@ impl Repo {
         self.reflogs("refs/stash", &["rev-list", "--walk-reflogs", "refs/stash", "--"])
     }
 
-    /// Those that the reflog of `HEAD` remembers, which has to be there.
+    /// The commits in the reflog of `HEAD`, which must exist.
     pub(in crate::git) fn head_reflog_commits(&self) -> Result<BTreeSet<GitId>> {
         self.reflogs("HEAD", &["rev-list", "--walk-reflogs", "HEAD", "--"])
     }
 
-    /// Reads the files below `logs/`, or asks Git where there are none.
+    /// Reads the files below `logs/`, or asks Git if there are none.
     fn reflogs(&self, below: &str, question: &[&str]) -> Result<BTreeSet<GitId>> {
         let mut found = BTreeSet::new();
         let Some(git_dir) = &self.git_dir else { return Ok(found) };
@@ -61,7 +61,7 @@ fn ask(git_dir: &Path, question: &[&str]) -> Result<BTreeSet<GitId>> {
     let unreadable = |why: &str| Error::new(Kind::Io, "the reflogs of the Git repository cannot be read").because(why);
     let out = program::question(git_dir).args(question).output().map_err(|e| unreadable(&e.to_string()))?;
     let said = String::from_utf8_lossy(&out.stderr);
-    // A commit that cannot be read is passed over by Git with an error, and would be missing here.
+    // Git skips an unreadable commit with an error, so that it would be missing here.
     if let Some(line) = said.lines().find(|line| !line.contains(PRUNED)) {
         return Err(unreadable(line));
     }
@@ -88,7 +88,7 @@ fn collect(path: &Path, found: &mut BTreeSet<GitId>) -> Result<()> {
         // `old new name <mail> time zone<tab>message`
         let mut words = line.split(|byte| *byte == b' ').map(|word| ObjectId::from_hex(word).ok());
         let (Some(Some(old)), Some(Some(new))) = (words.next(), words.next()) else {
-            return Err(Error::new(Kind::Io, format!("the reflog {} has a line that is no entry", path.display()))
+            return Err(Error::new(Kind::Io, format!("the reflog {} has a line that is not an entry", path.display()))
                 .hint("git reflog expire --stale-fix --all — writes reflogs again"));
         };
         found.extend([old, new].into_iter().filter(|id| !id.is_null()).map(GitId));

@@ -1,5 +1,5 @@
-//! Is a reftable whole? The `git` program takes a table that is gone, or a list of tables that is, for no refs at all and
-//! ends well, so this is looked at before and after it is asked.
+//! Checks that reftables are intact. If a table is missing, or a list of tables, the `git` program finds no refs and
+//! reports success, so this check runs before and after it.
 //!
 //! ```text
 //! reftable/tables.list          the names of the tables, the oldest first
@@ -20,10 +20,10 @@ const MAGIC: &[u8] = b"REFT";
 const HEADER: [usize; 2] = [24, 28];
 /// Positions of sections in the footer, and its checksum.
 const AFTER_HEADER: usize = 5 * 8 + 4;
-/// So often the list is read again where a table is gone: Git may have joined some into one meanwhile.
+/// The number of times the list is read again if a table is missing: Git may have merged some tables.
 const PATIENCE: usize = 5;
 
-/// Refuses the tables of a worktree and of its repository if one is not there, or was cut.
+/// Refuses the tables of a worktree and of its repository if one is missing or truncated.
 pub(in crate::git) fn check(git_dir: &Path, common_dir: &Path) -> Result<()> {
     check_stack(&common_dir.join("reftable"))?;
     if git_dir != common_dir {
@@ -50,7 +50,7 @@ fn check_now(folder: &Path) -> Result<()> {
     };
     let list = folder.join("tables.list");
     let Some(names) = document::read(&list, document::MOST)? else { return Err(broken(&list, "is not there")) };
-    // `HEAD` lies in a table, of each worktree.
+    // `HEAD` is in a table, for each worktree.
     if names.trim().is_empty() {
         return Err(broken(&list, "is empty"));
     }
@@ -74,7 +74,7 @@ fn is_whole(table: &[u8]) -> bool {
     table.starts_with(MAGIC) && table[..header] == footer[..header] && sum == crc32(footer).to_be_bytes()
 }
 
-/// The checksum of zlib, of a few bytes.
+/// The CRC-32 of zlib, for a few bytes.
 fn crc32(bytes: &[u8]) -> u32 {
     let mut sum = u32::MAX;
     for byte in bytes {

@@ -1,5 +1,5 @@
-//! The refs of a repository, wherever it stores them: in files, which gix reads, or in reftables, which the `git` program
-//! lists in one process for all questions of a [`History`].
+//! The refs of a repository in any storage: in files, which gix reads, or in reftables, which one `git` process lists
+//! for all queries of a [`History`].
 
 use std::rc::Rc;
 
@@ -13,19 +13,19 @@ use crate::git::program;
 use crate::git::repo::Repo;
 use crate::git::repo::format::RefStorage;
 
-/// A ref that leads to an object.
+/// A ref with an existing target.
 pub(in crate::git) struct Ref {
     /// Its full name.
     pub name: String,
-    /// Does it name another ref?
+    /// Does it refer to another ref?
     pub is_symbolic: bool,
-    /// The object that it names, of a symbolic ref over the other one: a tag object for an annotated tag.
+    /// The object that it names, for a symbolic ref that of the other ref: a tag object for an annotated tag.
     pub target: ObjectId,
-    /// The same over tags.
+    /// The same with tags followed.
     pub peeled: ObjectId,
 }
 
-/// What `git for-each-ref` lists: the refs of a worktree, and `HEAD` and its like, which lie at the root.
+/// The output of `git for-each-ref`: the refs of a worktree, and `HEAD` and similar refs at the root.
 #[derive(Default)]
 pub(in crate::git) struct RefTable {
     rows: Vec<Row>,
@@ -40,8 +40,8 @@ struct Row {
 }
 
 impl History {
-    /// All refs below a prefix, by name; one that leads to nothing is an error in its place. A symbolic ref without its
-    /// branch (`origin/HEAD` after a rename) is left out.
+    /// All refs below a prefix, by name; one with a missing target is an error at its position. Omits a symbolic ref
+    /// without its branch (`origin/HEAD` after a rename).
     pub(in crate::git) fn read_refs(&self, prefix: &str) -> Result<Vec<Result<Ref>>> {
         let refs = self.read_all_refs(prefix)?.into_iter();
         Ok(refs.map(|reference| reference.map_err(|error| self.because_of_objects_elsewhere(error))).collect())
@@ -83,8 +83,8 @@ impl History {
         read_head(&self.0.repo, RefStorage::Files)
     }
 
-    /// The objects that refs at the root name but for `HEAD` (`ORIG_HEAD`, `CHERRY_PICK_HEAD`), by name, where they are
-    /// not files.
+    /// The targets of refs at the root other than `HEAD` (`ORIG_HEAD`, `CHERRY_PICK_HEAD`), by name, if they are not
+    /// files.
     pub(in crate::git) fn root_refs(&self) -> Result<Vec<(String, ObjectId)>> {
         if self.0.ref_storage == RefStorage::Files {
             return Ok(Vec::new());
@@ -94,9 +94,9 @@ impl History {
         Ok(at_root.map(|row| (row.name.clone(), row.target)).collect())
     }
 
-    /// The object that a revision in Git's grammar stands for, and the full name of the ref that it begins with.
+    /// The object of a revision in Git's grammar, and the full name of the ref at its beginning.
     pub(in crate::git) fn parse_revision(&self, revision: &str) -> Option<(ObjectId, Option<String>)> {
-        // gix takes the short id of an object for one of SHA-1, and knows no grafts.
+        // gix takes the short id of an object for one of SHA-1, and does not support grafts.
         let has_grafts = self.0.grafts.as_ref().is_some_and(|grafts| !grafts.is_empty());
         let is_read_by_gix = self.0.repo.object_hash() == gix::hash::Kind::Sha1 && !has_grafts;
         if self.0.ref_storage == RefStorage::Files && is_read_by_gix {
@@ -195,7 +195,7 @@ fn read_head(repo: &gix::Repository, storage: RefStorage) -> Result<Option<Objec
     }
 }
 
-/// Where a ref in files leads; `None` for a symbolic one without its branch.
+/// The target of a ref in files; `None` for a symbolic ref without its branch.
 fn follow_in_files(mut reference: gix::Reference<'_>) -> Option<Result<Ref>> {
     let name = reference.name().as_bstr().to_str_lossy().into_owned();
     let target = reference.try_id().map(|id| id.detach());

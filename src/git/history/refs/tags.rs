@@ -10,6 +10,7 @@ use crate::git::history::signature;
 use crate::git::id::GitId;
 use crate::git::repo::Repo;
 
+/// A tag that leads to a commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tag {
     /// Without `refs/tags/`.
@@ -20,17 +21,18 @@ pub struct Tag {
     pub annotated: Option<Annotation>,
 }
 
+/// The content of an annotated tag.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Annotation {
     /// The tag object itself.
     pub id: GitId,
-    /// `Name <mail>`; empty for one that names nobody.
+    /// `Name <mail>`; empty if the tag has no tagger.
     pub tagger: String,
     /// Seconds since 1970.
     pub time: i64,
-    /// Without a signature that may follow it.
+    /// Without the signature that may follow it.
     pub message: String,
-    /// Is there a signature, good or bad? [`Repo::verify_tag`] tells.
+    /// Is there a signature, good or bad? [`Repo::verify_tag`] checks it.
     pub has_signature: bool,
 }
 
@@ -42,7 +44,7 @@ impl Repo {
 }
 
 impl History {
-    /// All tags that lead to commits, by name. One that cannot be read is left out, as Git leaves it out.
+    /// All tags that lead to commits, by name. Omits unreadable tags, as Git does.
     pub fn tags(&self) -> Result<Vec<Tag>> {
         let refs = self.readable_refs("refs/tags/")?;
         let mut tags: Vec<Tag> = refs.iter().filter_map(|reference| self.read_tag(reference)).collect();
@@ -52,7 +54,7 @@ impl History {
 
     /// Reads a tag that leads to a commit.
     pub(in crate::git) fn read_tag(&self, reference: &Ref) -> Option<Tag> {
-        // One that names another ref is no tag of its own.
+        // A symbolic ref is not a tag of its own.
         if reference.is_symbolic {
             return None;
         }
@@ -75,7 +77,7 @@ impl History {
     }
 }
 
-/// Reads the headers and the message of a tag object; what is malformed is empty.
+/// Reads the headers and the message of a tag object; malformed fields are empty.
 fn annotation(id: gix::ObjectId, data: &[u8]) -> Annotation {
     let (covered, signature) = signature::split(data);
     let has_signature = signature.is_some();

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::{Getting, Whole};
 use crate::error::{Error, Kind, Result};
-use crate::event::{Doing, Event};
+use crate::event::{Activity, Event};
 use crate::remote::backend::transfer::each;
 use crate::remote::catalog::segment::PackRow;
 use crate::remote::fetch::losses::Lost;
@@ -26,7 +26,7 @@ impl Getting<'_> {
     pub(super) fn bring(&mut self, mut pieces: Vec<Piece>, large: BTreeMap<ObjectId, u64>) -> Result<()> {
         let large: Vec<(ObjectId, u64)> = large.into_iter().collect();
         let bytes = large.iter().map(|(_, size)| *size).fold(0, u64::saturating_add);
-        self.sink.event(Event::WorkPlanned { doing: Doing::Fetching, bytes });
+        self.sink.event(Event::WorkPlanned { doing: Activity::Fetching, bytes });
         let (arrived, received) = (AtomicUsize::new(0), AtomicU64::new(0));
         self.remote.place.share(self.remote.jobs.min(large.len()));
         each(self.remote.jobs, &large, |(id, size)| {
@@ -73,7 +73,9 @@ impl Getting<'_> {
         };
         let partial = match Partial::reopen(self.store, &whole.path, length) {
             Some(partial) => partial,
-            None if self.store.all_packs().iter().any(|pack| pack.id == id && pack.dead.is_empty()) => return Ok(()),
+            None if self.store.all_packs().iter().any(|pack| pack.id == id && pack.tombstoned.is_empty()) => {
+                return Ok(());
+            }
             None => match bring()? {
                 Some(partial) => partial,
                 None => return Ok(()),
@@ -124,7 +126,7 @@ impl Getting<'_> {
     }
 
     fn store_all(&self, objects: impl Iterator<Item = (ObjectKind, Vec<u8>)>) -> Result<()> {
-        let _hold = self.store.hold(self.sink)?;
+        let _hold = self.store.lock_shared(self.sink)?;
         let mut batch = self.store.batch();
         for (kind, bytes) in objects {
             batch.add_bytes(kind, bytes);

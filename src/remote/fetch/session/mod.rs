@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use crate::error::{Error, Kind, Result};
-use crate::event::{Doing, Event, Sink};
+use crate::event::{Activity, Event, Sink};
 use crate::remote::backend::transfer::each;
 use crate::remote::catalog::Catalog;
 use crate::remote::catalog::segment::{Location, PackRow, Slice};
@@ -82,7 +82,7 @@ impl<'a> Getting<'a> {
             let pin = &wanted.pin;
             let location = catalog.root(pin).map(|root| &root.location).or_else(|| elsewhere.get(&pin.id));
             let Some(location) = location.cloned() else {
-                if pin.is_dir() && self.store.lacking(pin)?.trees.is_empty() {
+                if pin.is_dir() && self.store.missing_objects(pin)?.trees.is_empty() {
                     parts.push(*pin);
                 }
                 continue;
@@ -173,7 +173,7 @@ impl<'a> Getting<'a> {
     /// Decides for every pack of some folders whether it is fetched whole, and fetches those; of the others the index.
     fn open_packs(&mut self, roots: &[(Pin, Vec<PackId>)]) -> Result<()> {
         let here: HashSet<PackId> =
-            self.store.all_packs().iter().filter(|pack| pack.dead.is_empty()).map(|pack| pack.id).collect();
+            self.store.all_packs().iter().filter(|pack| pack.tombstoned.is_empty()).map(|pack| pack.id).collect();
         let ids: BTreeSet<PackId> =
             roots.iter().flat_map(|(_, packs)| packs).filter(|id| !here.contains(id)).copied().collect();
         let row = |id: &PackId| {
@@ -214,7 +214,7 @@ impl<'a> Getting<'a> {
             }
         }
         let bytes = sum(whole.iter().map(|(_, row)| row.length));
-        self.sink.event(Event::WorkPlanned { doing: Doing::Fetching, bytes });
+        self.sink.event(Event::WorkPlanned { doing: Activity::Fetching, bytes });
         let arrived = Mutex::new(Vec::new());
         self.remote.place.share(self.remote.jobs.min(whole.len()));
         each(self.remote.jobs, &whole, |(id, row)| {
@@ -259,7 +259,7 @@ impl<'a> Getting<'a> {
     }
 
     fn done(&self) -> impl Fn(u64) + Sync + '_ {
-        |bytes| self.sink.event(Event::WorkDone { doing: Doing::Fetching, bytes })
+        |bytes| self.sink.event(Event::WorkDone { doing: Activity::Fetching, bytes })
     }
 
     /// All contents below a folder that are not here.
@@ -386,7 +386,7 @@ impl<'a> Getting<'a> {
     fn read(&mut self, pieces: &[Piece]) -> Result<Vec<(Piece, Vec<u8>)>> {
         let stretches = stretches(pieces.to_vec());
         let bytes = sum(stretches.iter().map(|stretch| stretch.range.end - stretch.range.start));
-        self.sink.event(Event::WorkPlanned { doing: Doing::Fetching, bytes });
+        self.sink.event(Event::WorkPlanned { doing: Activity::Fetching, bytes });
         let read: Mutex<Vec<(Piece, Vec<u8>)>> = Mutex::default();
         self.remote.place.share(self.remote.jobs.min(stretches.len()));
         each(self.remote.jobs, &stretches, |stretch| {

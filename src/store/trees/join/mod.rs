@@ -1,9 +1,9 @@
 //! Joins two versions of a file or folder over their common ancestor, file by file. Pure: trees are read through a
-//! closure, and the new ones come back for the caller to store.
+//! closure, and the new ones are returned for the caller to store.
 //!
-//! A file that one side changed has that side's version; content and executable bit count each for itself. A file that
-//! both sides changed, or that one removed and the other changed, is a conflict, as is a path that is a file on one side
-//! and a folder on the other. Subtrees that one side left as they were are taken by their ids and never opened.
+//! A file that one side changed gets that side's version; content and executable bit are joined independently. A file
+//! that both sides changed, or that one removed and the other changed, is a conflict, as is a path that is a file on
+//! one side and a folder on the other. Subtrees that one side did not change are taken by id and never opened.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -14,13 +14,14 @@ use crate::store::id::{ObjectId, Pin};
 use crate::store::trees::rules::levels_below;
 use crate::store::trees::{Entry, EntryKind, Tree};
 
+/// One of the two versions that are joined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
     Ours,
     Theirs,
 }
 
-/// The three versions of a path; one that a side does not have is `None`, as is the base where it is not known.
+/// The three versions of a path; `None` where a side lacks it, or where the base is unknown.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Versions<T> {
     pub base: Option<T>,
@@ -33,11 +34,11 @@ pub struct Versions<T> {
 pub enum Clash {
     Changed,
     Added,
-    /// By this side, while the other one changed it.
+    /// Removed by this side and changed by the other.
     Removed(Side),
-    /// A file, link or folder on one side, something else on the other.
+    /// A file, link or folder on one side, another type on the other.
     Type,
-    /// Names that must not stand in one folder.
+    /// Names that must not be in one folder.
     Names(String),
 }
 
@@ -48,7 +49,7 @@ pub struct PathConflict {
     pub clash: Clash,
 }
 
-/// What the two versions come to. With conflicts, pin and trees are of no use.
+/// The result of a join. With conflicts, the pin and the trees are unusable.
 #[derive(Debug, Default, PartialEq)]
 pub struct JoinResult {
     pub pin: Option<Pin>,
@@ -60,8 +61,8 @@ pub struct JoinResult {
 type ReadTree<'a> = dyn Fn(&ObjectId, usize) -> Result<Tree> + 'a;
 type PickSide<'a> = dyn Fn(&[u8]) -> Option<Side> + 'a;
 
-/// Joins `ours` and `theirs`. `read` gives the tree with this id, so many levels below the top; `pick` says which side
-/// a path with a conflict is taken from, if the user said so.
+/// Joins `ours` and `theirs`. `read` returns the tree with this id, which is so many levels below the top; `pick`
+/// returns the side that the user chose for a path with a conflict.
 ///
 /// Errors: a tree that both sides changed cannot be read.
 pub fn join(versions: Versions<Pin>, read: &ReadTree, pick: &PickSide) -> Result<JoinResult> {
@@ -70,7 +71,7 @@ pub fn join(versions: Versions<Pin>, read: &ReadTree, pick: &PickSide) -> Result
     let top = |pin: Option<Pin>| pin.map(|pin| entry_of(&pin));
     let versions = Versions { base: top(base), ours: top(ours), theirs: top(theirs) };
     let pin = match (&versions.ours, &versions.theirs) {
-        // Files in a folder that is no longer tracked as a whole are not weighed one by one.
+        // Files in a folder that one side no longer tracks as a whole are not compared one by one.
         (Some(_), None) | (None, Some(_)) if !versions.is_changed_by_one() => work.conflict(b"", &versions),
         _ => work.path(b"", versions)?,
     };
@@ -105,7 +106,7 @@ impl Joiner<'_> {
         }
     }
 
-    /// A side that is no folder counts as an empty one.
+    /// A side that is not a folder counts as an empty one.
     fn folder(&mut self, path: &[u8], versions: Versions<Entry>) -> Result<Option<Entry>> {
         let level = levels_below(path);
         let entries = |side: &Option<Entry>| -> Result<BTreeMap<Vec<u8>, Entry>> {
@@ -136,7 +137,7 @@ impl Joiner<'_> {
         Ok(Some(Entry { name, kind: EntryKind::Tree, id: pin.id, size: pin.size, files }))
     }
 
-    /// Both sides changed the path: the side that the user picked, else a conflict.
+    /// Both sides changed the path: returns the side that the user picked, or records a conflict.
     fn conflict(&mut self, path: &[u8], versions: &Versions<Entry>) -> Option<Entry> {
         let Versions { base, ours, theirs } = versions;
         match (self.pick)(path) {
@@ -163,7 +164,7 @@ impl<T: PartialEq> Versions<T> {
     }
 }
 
-/// A file of which one side changed the content and the other one the executable bit, or both the same.
+/// A file of which one side changed the content and the other the executable bit, or both changed the same.
 fn join_file(versions: &Versions<Entry>) -> Option<Entry> {
     let (Some(base), Some(ours), Some(theirs)) = (&versions.base, &versions.ours, &versions.theirs) else {
         return None;

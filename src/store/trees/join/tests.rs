@@ -1,5 +1,5 @@
-//! The table of joined folders. A folder is written as words: `x=1` a file, `x*1` an executable one, `x>1` a link; `x=1`
-//! at the top alone is a file.
+//! The table of joined folders. A folder is written as words: `x=1` a file, `x*1` an executable one, `x>1` a link;
+//! `x=1` at the top alone is a file.
 
 use super::*;
 use crate::error::Error;
@@ -40,7 +40,7 @@ fn word(word: &str) -> (&str, EntryKind, u8) {
     (&word[..at], kind, word[at + 1..].parse().unwrap())
 }
 
-/// `-` is nothing, `=1` and `*1` a file, everything else a folder.
+/// `-` is a missing path, `=1` and `*1` a file, everything else a folder.
 fn version(trees: &mut Trees, text: &str) -> Option<Pin> {
     let words: Vec<_> = text.split_whitespace().filter(|w| *w != "." && *w != "-").map(word).collect();
     match words[..] {
@@ -70,11 +70,11 @@ fn sides_are_joined_file_by_file() {
         ("x=1 y=1 z=1", "x=2 z=1", "x=1 y=1", "x=2"),
         ("x=1 y=1", "y=1", "x=1", "."),
         ("x=1", "x=2 a=3", "x=2 b=3", "x=2 a=3 b=3"),
-        // Deeper, with subtrees that one side alone changed.
+        // Deeper, with subtrees that only one side changed.
         ("s/x=1 t/u/v=1", "s/x=2 t/u/v=1", "s/x=1 t/u/v=1 t/u/w=2", "s/x=2 t/u/v=1 t/u/w=2"),
         ("s/x=1 s/y=1", "s/x=1", "s/y=1 a=1", "a=1"),
         ("s/x=1 s/y=1", "a=1", "s/x=1", "a=1"),
-        // Content and bit, each for itself.
+        // Content and executable bit, independently.
         ("x=1 y=1", "x*1 y=1 a=1", "x=2 y=1", "x*2 y=1 a=1"),
         ("x*1", "x=1 a=1", "x*1 b=1", "x=1 a=1 b=1"),
         ("=1", "*1", "=2", "*2"),
@@ -82,7 +82,7 @@ fn sides_are_joined_file_by_file() {
         ("x=1", "x/y=1", "x=1 b=1", "x/y=1 b=1"),
         ("x/y=1", "x=1", "x/y=1 b=1", "x=1 b=1"),
         ("x>1", "x>1 a=1", "x>2", "x>2 a=1"),
-        // Without an ancestor: everything that either side has.
+        // Without an ancestor: all files of both sides.
         ("-", "x=1 a=1", "x=1 b=1", "x=1 a=1 b=1"),
         ("-", "s/a=1", "s/b=1", "s/a=1 s/b=1"),
         ("=1", "s/a=1", "s/b=1", "s/a=1 s/b=1"),
@@ -90,7 +90,7 @@ fn sides_are_joined_file_by_file() {
         let (mut trees, got) = joined(base, ours, theirs, &|_| None);
         assert_eq!(got.conflicts, [], "{base} | {ours} | {theirs}");
         assert_eq!(got.pin, version(&mut trees, want), "{base} | {ours} | {theirs}");
-        // What the pin names is there: it was, or it comes back, deepest first.
+        // Every object of the pin exists: it did before, or it is returned, deepest first.
         for bytes in &got.trees {
             let tree = Tree::parse(bytes).unwrap();
             assert!(tree.entries.iter().all(|e| e.kind != EntryKind::Tree || trees.contains_key(&e.id)));

@@ -15,7 +15,7 @@ use crate::project::Project;
 use crate::retention::gc::{Lost, Options, Planned, apply, plan};
 use crate::retention::remote;
 use crate::retention::{Request, Which, noted};
-use crate::store::gc::Freed;
+use crate::store::gc::GcResult;
 
 /// Remove unneeded objects from the store or a remote
 ///
@@ -125,7 +125,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         return Ok(0);
     }
     if planned.is_empty() && options.request.forgotten.is_empty() {
-        return finish(args, &planned, Freed::default(), out);
+        return finish(args, &planned, GcResult::default(), out);
     }
     if !planned.lost.is_empty() && !args.force {
         list(&planned.lost).iter().for_each(|line| out.notice(line));
@@ -175,13 +175,13 @@ fn forgotten(path: &std::path::Path, project: &Project, known: &[PathBuf]) -> Re
     })
 }
 
-fn finish(args: &Args, planned: &Planned, freed: Freed, out: &Output) -> Result<u8> {
+fn finish(args: &Args, planned: &Planned, freed: GcResult, out: &Output) -> Result<u8> {
     if args.json {
         let done = json!({"runs": freed.runs, "files": freed.files, "bytes": freed.bytes, "packs": freed.packs});
         out.json(&json!({"plan": as_json(planned), "freed": done}));
         return Ok(0);
     }
-    if freed == Freed::default() {
+    if freed == GcResult::default() {
         out.status("nothing to remove");
     } else {
         let objects = text::count(planned.plan.gone.len(), "object");
