@@ -1,9 +1,9 @@
-//! Whose results count: signatures of run-cache entries, and the writers that the settings trust.
+//! Signatures of run-cache entries, and the writers that the settings trust.
 //!
-//! A result from elsewhere is code that somebody else ran: whoever may write to a remote can put a model of his own
-//! under anybody's stage key. `cache.trust` names writers, which guards against mistakes; a signature guards against
-//! the rest. It covers the stage key, the lock entry with the ids of all outputs, and the run record, so nothing of an
-//! entry can be exchanged. Keys come from the environment: a secret never stands in a committed file.
+//! A cached result is the output of code that another person ran: anyone who can write to a remote can put any model
+//! under any stage key. `cache.trust` names writers, which guards against mistakes; a signature guards against attacks.
+//! It covers the stage key, the lock entry with the ids of all outputs, and the run record, so no part of an entry can
+//! be exchanged. Keys come from the environment, so that no committed file contains a secret.
 //!
 //! | `cache.sign` | signs with | is checked with |
 //! | --- | --- | --- |
@@ -12,10 +12,11 @@
 //! | not set, with keys | as `ed25519` | as `ed25519` |
 //! | not set, with `LOCKSTEP_SIGN_KEY` alone | as `ed25519` if it is a seed, else as `hmac` | either, by that key |
 //!
-//! A branch can therefore not switch the check off by taking `cache.sign` out of `lockstep.toml`. Of keys and writers that
-//! the repository names, only those count that the user names as well, where the user has a list, which may be empty
-//! (an empty `LOCKSTEP_VERIFY_KEYS` is one). The key of `LOCKSTEP_SIGN_KEY` is a key that the user names. Where the user asks
-//! for `ed25519`, the user names the keys as well. No variable that is empty or no key makes unsigned results count.
+//! A branch can therefore not disable the check by removing `cache.sign` from `lockstep.toml`. If the user has a list
+//! of keys or writers, which may be empty (such as an empty `LOCKSTEP_VERIFY_KEYS`), only the repository's keys and
+//! writers that are also in the user's list are accepted. The key in `LOCKSTEP_SIGN_KEY` is one of the user's keys. If
+//! the user asks for `ed25519`, the user must also give the keys. An empty variable or a missing key never makes
+//! unsigned results acceptable.
 
 use std::io::Read;
 
@@ -36,9 +37,9 @@ const CONTEXT: &str = "lockstep 2026-11-24 run cache signature";
 /// A shorter secret could be guessed.
 const SHORTEST: usize = 16;
 
-/// What the settings ask of entries.
+/// The requirements of the settings on entries.
 pub struct Trust {
-    /// Lists of patterns over `user@host`; a writer has to be in each.
+    /// Lists of patterns over `user@host`; a writer must match each list.
     writers: Vec<Vec<String>>,
     seal: Option<Seal>,
     warning: Option<String>,
@@ -50,19 +51,19 @@ enum Seal {
         own: Option<Box<SigningKey>>,
         known: Vec<VerifyingKey>,
     },
-    /// One key, and nothing says how it signs.
+    /// One key, and no setting says how it signs.
     Either(Box<Seal>, Box<Seal>),
 }
 
 impl Trust {
-    /// Errors: signatures are asked for, and there is no key to check them with.
+    /// Reads the requirements. Errors: the settings ask for signatures, and there is no key to verify them with.
     pub fn of(project: &Project) -> Result<Trust> {
         let env = |name: &str| project.around.env.get(name).map(|v| v.trim()).filter(|v| !v.is_empty());
         let config = &project.config;
         let named = env(VERIFY_KEYS).into_iter().flat_map(|keys| keys.split([',', ' ', '\n']));
         let listed = config.cache_verify_keys(Grade::User);
-        // An empty list names no key, which is not the same as no list. A variable is empty where a job does not get the
-        // secret that it stands for.
+        // An empty list names no key, unlike a missing list. A variable is empty in a CI job that does not get the
+        // secret.
         let is_empty = |name: &str| project.around.env.get(name).is_some_and(|text| text.trim().is_empty());
         let has_list = listed.is_some() || project.around.env.contains_key(VERIFY_KEYS);
         let user = listed.unwrap_or_default().iter().map(String::as_str).chain(named);
@@ -73,7 +74,7 @@ impl Trust {
         let theirs = theirs.transpose()?;
         let has_keys = has_list || theirs.is_some();
         let how = match config.cache_sign() {
-            // The user's keys are for ed25519; a repository cannot make them unused.
+            // The user's keys are for ed25519; a repository must not disable them.
             Some((_, Grade::Repository)) if has_list => Some("ed25519"),
             Some((how, _)) => Some(how),
             None => has_keys.then_some("ed25519"),
@@ -89,11 +90,11 @@ impl Trust {
             Some(_) => {
                 let own = env(SIGN_KEY).map(signing_key).transpose()?;
                 let own_key = own.as_ref().map(SigningKey::verifying_key);
-                // Who has a key has keys: those of the repository are not added to it.
+                // A user with a key has a list of keys: the repository's keys are not added to it.
                 if let Some(key) = own_key {
                     user.get_or_insert_default().push(key);
                 }
-                // Nor do they take the place of those that the user forgot: a branch may change them.
+                // The repository's keys must not replace keys that the user forgot, because a branch may change them.
                 if let (None, Some((_, Grade::User))) = (&user, config.cache_sign()) {
                     return Err(no_key(theirs.is_some()));
                 }
@@ -110,17 +111,17 @@ impl Trust {
         Ok(Trust { writers, seal, warning })
     }
 
-    /// What the user should know: why no result counts.
+    /// A warning that explains why no result is accepted.
     pub fn warning(&self) -> Option<&str> {
         self.warning.as_deref()
     }
 
-    /// A signature over `message`, where the settings ask for one and there is a key.
+    /// A signature over `message`, if the settings ask for one and there is a key.
     pub fn sign(&self, message: &[u8]) -> Option<String> {
         self.seal.as_ref()?.sign(message)
     }
 
-    /// May an entry of this writer with this signature be used?
+    /// Whether an entry of this writer with this signature may be used.
     pub fn accepts(&self, writer: &str, message: &[u8], signature: Option<&str>) -> bool {
         let is_trusted = self.writers.iter().all(|list| list.iter().any(|one| git::matches(one, writer)));
         is_trusted && self.is_signed(message, signature)
@@ -147,8 +148,8 @@ impl Seal {
 
     fn verifies(&self, message: &[u8], how: &str, text: &str) -> bool {
         match self {
-            // Ids are compared as hashes of equal length, whose comparison tells nothing that helps to forge one: the
-            // texts are hashed again under the secret first.
+            // Ids are compared as hashes of equal length, whose comparison gives no help to forge one: the texts are
+            // hashed again under the secret first.
             Seal::Hmac(secret) => {
                 let again = |text: &str| authenticate(CONTEXT, secret, text.as_bytes());
                 how == "hmac" && again(text) == again(&authenticate(CONTEXT, secret, message).hex())
@@ -176,7 +177,7 @@ fn no_key(has_theirs: bool) -> Error {
         .hint(format!("or set {SIGN_KEY} to your own; lockstep cache keygen makes one"))
 }
 
-/// The keys that both name; those of one where the other has no list.
+/// The keys in both lists, or those of one list if the other is missing.
 fn common(user: Option<Vec<VerifyingKey>>, theirs: Option<Vec<VerifyingKey>>) -> Vec<VerifyingKey> {
     match (user, theirs) {
         (Some(user), Some(theirs)) => user.into_iter().filter(|key| theirs.contains(key)).collect(),
@@ -184,7 +185,7 @@ fn common(user: Option<Vec<VerifyingKey>>, theirs: Option<Vec<VerifyingKey>>) ->
     }
 }
 
-/// Why results of others do not count, though there are keys.
+/// Why results of others are rejected, although there are keys.
 fn unused_keys(
     has_list: bool,
     theirs: Option<&[VerifyingKey]>,
@@ -208,7 +209,7 @@ fn unused_keys(
     }
 }
 
-/// `LOCKSTEP_SIGN_KEY` where no setting says how to sign. Errors: it cannot be a key at all.
+/// Reads `LOCKSTEP_SIGN_KEY` if no setting says how to sign. Errors: it is not a valid key.
 fn seal_by_one_key(text: &str) -> Result<Seal> {
     let hmac = secret(Some(text)).map(Seal::Hmac);
     let ed25519 = signing_key(text).ok().map(|own| {
@@ -222,7 +223,7 @@ fn seal_by_one_key(text: &str) -> Result<Seal> {
     }
 }
 
-/// A new key pair: the seed to be kept secret, and the public key, both in base64.
+/// A new key pair: the secret seed and the public key, both in base64.
 pub fn new_pair() -> Result<(String, String)> {
     let mut seed = [0u8; 32];
     let source = "/dev/urandom";
@@ -250,7 +251,7 @@ fn signing_key(text: &str) -> Result<SigningKey> {
 
 fn verifying_key(text: &str) -> Result<VerifyingKey> {
     let key = bytes(text).and_then(|bytes| VerifyingKey::from_bytes(&bytes).ok());
-    // The text is not shown: it may be a seed or a secret in the wrong place.
+    // The text is not shown: it may be a seed or secret in the wrong variable.
     key.ok_or_else(|| {
         Error::usage(
             "a key of cache.verify_keys or LOCKSTEP_VERIFY_KEYS is no Ed25519 public key of 32 bytes in base64",

@@ -1,10 +1,10 @@
-//! Settings: merged from several files and the caller's own, each value with its origin.
+//! Settings, merged from several files and the caller, each value with its origin.
 //!
 //! From the weakest to the strongest: built-in defaults, the user's `~/.config/lockstep/config.toml`, `lockstep.toml`
-//! at the project root, the clone's local `config.toml`, and what the caller passes (environment, flags). A key that
-//! does not exist is refused with its place, so that a typing mistake is never silently without effect.
+//! at the project root, the clone's local `config.toml`, and what the caller passes (environment, flags). An unknown
+//! key is an error with its position, so that a typing mistake is never silently ignored.
 //!
-//! `lockstep.toml` comes with a clone and may be a stranger's: what it may say of each key stands in `grade`.
+//! `lockstep.toml` comes with a clone and may have an untrusted author: `grade` defines what it may set.
 
 mod file;
 pub mod grade;
@@ -35,7 +35,7 @@ pub enum Setting {
     List(Vec<String>),
 }
 
-/// As one types it: `4`, `bash`, `reflink,copy`.
+/// As typed: `4`, `bash`, `reflink,copy`.
 impl fmt::Display for Setting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -47,12 +47,12 @@ impl fmt::Display for Setting {
     }
 }
 
-/// Where a value comes from.
+/// The source of a value.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Origin {
     Default,
     File(PathBuf),
-    /// What the caller passed, as it calls it: `--jobs`, `LOCKSTEP_JOBS`.
+    /// Passed by the caller, with the caller's name for it: `--jobs`, `LOCKSTEP_JOBS`.
     Given(String),
 }
 
@@ -66,19 +66,19 @@ impl fmt::Display for Origin {
     }
 }
 
-/// Where settings are looked for.
+/// The sources of settings.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
-    /// From the weakest to the strongest; those that do not exist are passed over.
+    /// From the weakest to the strongest; missing files are skipped.
     pub files: Vec<(PathBuf, Grade)>,
     /// From the weakest to the strongest.
     pub given: Vec<Given>,
-    /// Where folders of the repository may lie; without one the repository names none.
+    /// The area in which folders of the repository may be; without it the repository can name no folder.
     pub checkout: Option<Checkout>,
 }
 
 impl Sources {
-    /// One file alone, as its user sees it.
+    /// One file alone, as seen by its user.
     pub fn file(path: PathBuf) -> Sources {
         Sources { files: vec![(path, Grade::User)], ..Sources::default() }
     }
@@ -88,9 +88,9 @@ impl Sources {
 #[derive(Clone, Debug)]
 pub struct Given {
     pub key: String,
-    /// As one types it.
+    /// As typed.
     pub value: String,
-    /// How the caller calls it: `--jobs`, `LOCKSTEP_JOBS`.
+    /// The caller's name for it: `--jobs`, `LOCKSTEP_JOBS`.
     pub name: String,
 }
 
@@ -98,26 +98,26 @@ pub struct Given {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Remote {
     pub url: Url,
-    /// Its other keys, by name, each as the strongest place says it.
+    /// Its other keys, by name, each from the strongest source.
     pub options: Vec<(String, Setting)>,
-    /// What each place says of them, the weakest place first.
+    /// The values of all sources, the weakest first.
     pub said: Vec<(String, Said)>,
 }
 
 #[derive(Clone, Debug, Default)]
 pub struct Config {
-    /// The value that counts, by key; each key once.
+    /// The effective value of each key.
     values: Vec<(String, Setting, Origin)>,
-    /// All that is said, by key; from the weakest place to the strongest.
+    /// All values, by key; from the weakest source to the strongest.
     said: BTreeMap<String, Vec<Said>>,
     notes: BTreeMap<String, Vec<Note>>,
     checkout: Option<Checkout>,
-    /// Files with secrets that others than their owner may read.
+    /// Files with secrets that other users may read.
     exposed: Vec<PathBuf>,
 }
 
-/// Errors (usage): the path of a folder in the settings is an address, or would be read in another way by a shell or on
-/// another system. A folder of that name is not meant.
+/// Errors (usage): the path of a folder in the settings is a URL, or would be interpreted differently by a shell or on
+/// another system.
 pub fn check_folder(path: &str) -> Result<()> {
     let wrong = |why: &str| Error::usage(format!("`{}` cannot be a folder: {why}", Url::from(path)));
     match Url::from(path).form() {
@@ -129,8 +129,8 @@ pub fn check_folder(path: &str) -> Result<()> {
 }
 
 impl Config {
-    /// Errors ([`Kind::Usage`]): a file that is not TOML, an unknown key, a value of the wrong kind, each with file,
-    /// line and column.
+    /// Reads and merges all sources. Errors ([`Kind::Usage`]): a file that is not TOML, an unknown key, a value of the
+    /// wrong type, each with file, line and column.
     pub fn load(sources: &Sources) -> Result<Config> {
         let mut config = Config { checkout: sources.checkout.clone(), ..Config::default() };
         for (key, value) in keys::defaults() {
@@ -149,7 +149,7 @@ impl Config {
         Ok(config)
     }
 
-    /// Puts the settings of a file over what is there whose text does not lie on this disk.
+    /// Adds the settings of a file whose text is not on this disk, as the strongest source.
     pub fn put_text(&mut self, file: &Path, text: &str, grade: Grade) -> Result<()> {
         for (key, value) in file::entries(file, text)? {
             self.put(&key, value, Origin::File(file.to_path_buf()), grade);
@@ -157,7 +157,7 @@ impl Config {
         Ok(())
     }
 
-    /// Puts what the caller passes over what is there.
+    /// Adds a setting of the caller, as the strongest source.
     pub fn give(&mut self, given: &Given) -> Result<()> {
         let value = keys::parse(&given.key, &given.value);
         let value = value.map_err(|e| Error::usage(format!("{}: {e}", given.name)))?;
@@ -178,7 +178,7 @@ impl Config {
         }
     }
 
-    /// The value of a key, with its origin; `None` if it has none. Errors: there is no such key.
+    /// The value of a key, with its origin; `None` if it has none. Errors: the key is unknown.
     pub fn get(&self, key: &str) -> Result<Option<(&Setting, &Origin)>> {
         keys::takes(key).map_err(Error::usage)?;
         Ok(self.look_up(key))
@@ -189,7 +189,7 @@ impl Config {
         &self.values
     }
 
-    /// `jobs`: how many stages may run at once; 0 is one a core.
+    /// `jobs`: how many stages may run at once; 0 is one per core.
     pub fn jobs(&self) -> usize {
         match self.look_up("jobs") {
             Some((Setting::Int(n), _)) => usize::try_from(*n).unwrap_or(usize::MAX),
@@ -197,22 +197,22 @@ impl Config {
         }
     }
 
-    /// What the repository says of a key that does not count as it stands.
+    /// Notes on values of the repository for this key that are not applied as written.
     pub fn notes(&self, key: &str) -> &[Note] {
         self.notes.get(key).map_or(&[], Vec::as_slice)
     }
 
-    /// The keys of which the repository says something that does not count as it stands.
+    /// The keys with such notes.
     pub fn noted(&self) -> impl Iterator<Item = &str> {
         self.notes.iter().filter(|(_, notes)| !notes.is_empty()).map(|(key, _)| key.as_str())
     }
 
-    /// The shell that commands are written for. Errors, where one is to be run ([`Config::shell_to_run`]).
+    /// The shell for which commands are written. A caller that runs it uses [`Config::shell_to_run`].
     pub fn shell(&self) -> &str {
         self.text("shell").unwrap_or("sh")
     }
 
-    /// The shell to run commands with. Errors: the repository names a program, and the user says nothing of it.
+    /// The shell to run commands with. Errors: the repository names a program, and the user has not confirmed it.
     pub fn shell_to_run(&self) -> Result<&str> {
         let shell = self.shell();
         let Rule::RunsOnly(known) = keys::rule("shell") else { return Ok(shell) };
@@ -224,9 +224,8 @@ impl Config {
             .hint(format!("if you trust it: lockstep config --local shell {}", word(shell))))
     }
 
-    /// `cache.dir`: the store's folder, if it is not the usual one. A relative path counts from the project root,
-    /// whichever file says it; `~/` is the folder `home`, and
-    /// an error where there is none.
+    /// `cache.dir`: the store's folder, if it is not the default. A relative path is relative to the project root,
+    /// whichever file sets it; `~/` is the folder `home`. Errors: `home` is `None`.
     pub fn cache_dir(&self, project_root: &Path, home: Option<&Path>) -> Result<Option<PathBuf>> {
         let folder = |dir| check_folder(dir).and_then(|()| expand(dir, project_root, home));
         self.text("cache.dir").map(folder).transpose().map_err(|e| e.because("it is the setting cache.dir"))
@@ -241,32 +240,34 @@ impl Config {
         }
     }
 
-    /// `cache.mode`: who may read and write what, as `--cache` takes it.
+    /// `cache.mode`: which caches may be read and written, as `--cache` takes it.
     pub fn cache_mode(&self) -> Option<&str> {
         self.text("cache.mode")
     }
 
-    /// `cache.sign`: how entries of the run cache are signed, and who says it.
+    /// `cache.sign`: how entries of the run cache are signed, and who sets it.
     pub fn cache_sign(&self) -> Option<(&str, Grade)> {
         Some((self.text("cache.sign")?, self.grade("cache.sign")?))
     }
 
-    /// `cache.trust`: whose entries count, as patterns over `user@host`. Each of these lists has to name a writer.
+    /// `cache.trust`: whose entries are accepted, as patterns over `user@host`. A writer must match each of these
+    /// lists.
     pub fn cache_trust(&self) -> Vec<&[String]> {
         [Grade::User, Grade::Repository].into_iter().filter_map(|grade| self.texts_of("cache.trust", grade)).collect()
     }
 
-    /// `cache.verify_keys`: public keys of those who sign, as the user or the repository names them.
+    /// `cache.verify_keys`: public keys for verification, as the user or the repository names them.
     pub fn cache_verify_keys(&self, grade: Grade) -> Option<&[String]> {
         self.texts_of("cache.verify_keys", grade)
     }
 
-    /// `pass_env`: credentials that stages see if they ask for them. The user grants them, never a file of the repository.
+    /// `pass_env`: credentials that stages see if they ask for them. Only the user grants them, never a file of the
+    /// repository.
     pub fn pass_env(&self) -> &[String] {
         self.texts_of("pass_env", Grade::User).unwrap_or_default()
     }
 
-    /// `core.remote`: the remote that counts where none is named.
+    /// `core.remote`: the default remote.
     pub fn default_remote(&self) -> Option<&str> {
         self.text("core.remote")
     }
@@ -298,7 +299,7 @@ impl Config {
         Ok(Remote { url: url.into(), options: options.collect(), said })
     }
 
-    /// What one source alone says of a remote: its URL, if it gives one, and options.
+    /// The values of one source for a remote: its URL, if it has one, and options.
     pub fn remote_by(&self, name: &str, origin: &Origin) -> (Option<Url>, Vec<(String, Setting)>) {
         let prefix = format!("remote.{name}.");
         let own = self.said.iter().filter_map(|(key, said)| {
@@ -309,7 +310,7 @@ impl Config {
         (url.last().map(|(_, url)| Url::from(url.to_string())), options)
     }
 
-    /// Files with secrets that others than their owner may read.
+    /// Files with secrets that other users may read.
     pub fn exposed(&self) -> &[PathBuf] {
         &self.exposed
     }
@@ -319,19 +320,19 @@ impl Config {
         Some((&self.values[at].1, &self.values[at].2))
     }
 
-    /// Where the value that counts stands.
+    /// The source of the effective value.
     pub fn origin(&self, key: &str) -> Option<&Origin> {
         self.look_up(key).map(|(_, origin)| origin)
     }
 
-    /// Who says the value that counts.
+    /// The grade of the effective value.
     pub fn grade(&self, key: &str) -> Option<Grade> {
         let (value, origin) = self.look_up(key)?;
         let is_it = |said: &&Said| said.value == *value && said.origin == *origin;
         Some(self.said.get(key)?.iter().rev().find(is_it)?.grade)
     }
 
-    /// The strongest list that this grade says.
+    /// The strongest list of this grade.
     fn texts_of(&self, key: &str, grade: Grade) -> Option<&[String]> {
         match &self.said.get(key)?.iter().rev().find(|said| said.grade == grade)?.value {
             Setting::List(items) => Some(items),

@@ -1,7 +1,7 @@
-//! Who may read and write results: the local run cache and the remote, each for itself. Pure.
+//! Which caches may be read and written: the local run cache and the remote, each by itself. Pure.
 //!
-//! `local:rw,remote:r`, as build tools spell it: an untrusted CI job reads the remote and writes nowhere. What is left
-//! out may do nothing.
+//! `local:rw,remote:r`, as other build tools spell it: an untrusted CI job reads the remote and writes nowhere. A cache
+//! that is left out may not be used.
 
 use std::fmt;
 
@@ -51,14 +51,14 @@ impl Modes {
         Ok(modes)
     }
 
-    /// Does it allow nothing that `most` does not?
+    /// Whether it allows nothing that `most` does not allow.
     pub fn is_within(&self, most: &Modes) -> bool {
         let fits = |one: Mode, most: Mode| (most.read || !one.read) && (most.write || !one.write);
         fits(self.local, most.local) && fits(self.remote, most.remote)
     }
 }
 
-/// As [`Modes::parse`] takes it.
+/// In the format of [`Modes::parse`].
 impl fmt::Display for Modes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let places = [("local", self.local), ("remote", self.remote)];

@@ -1,4 +1,4 @@
-//! `add`: makes files and folders tracked data, or pins what changed in them.
+//! `add`: tracks files and folders as data, or pins their changes.
 
 use crate::edit::draft::{Draft, draft};
 use crate::error::{Error, Result};
@@ -18,33 +18,34 @@ use crate::workspace::worktree_lock;
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     pub desc: Option<String>,
-    /// Where the new data comes from.
+    /// The origin of the new data.
     pub import: Option<Import>,
-    /// Write the entry and pin nothing.
+    /// Write the entry without pinning.
     pub no_commit: bool,
-    /// Pin what is here although the lock pins another version than the last checkout had.
+    /// Pin the current version even if the lock pins another one than was last checked out.
     pub force: bool,
 }
 
 #[derive(Debug, Default)]
 pub struct Added {
-    /// Data that is tracked from now on.
+    /// Data that is now tracked.
     pub new: Vec<RepoPath>,
-    /// Data that was tracked already.
+    /// Data that was already tracked.
     pub known: Vec<RepoPath>,
-    /// The pipeline file that names the new data.
+    /// The pipeline file with the entries of the new data.
     pub file: Option<RepoPath>,
-    /// Files for Git.
+    /// Changed files that Git tracks.
     pub written: Vec<RepoPath>,
 }
 
-/// Tracks `paths`, which count from the current folder: entries in the nearest pipeline file upwards, pins, `.gitignore`.
+/// Tracks `paths`, which are relative to the current folder: adds entries in the nearest pipeline file upwards, pins
+/// and `.gitignore` lines.
 pub fn add(project: &Project, paths: &[String], options: &Options, sink: &dyn Sink) -> Result<Added> {
     let _lock = worktree_lock::take(project, "lockstep add", sink)?;
     add_held(project, paths, options, sink)
 }
 
-/// The same, where the workspace lock is held already.
+/// Like [`add`], for a caller that holds the workspace lock.
 pub(crate) fn add_held(project: &Project, paths: &[String], options: &Options, sink: &dyn Sink) -> Result<Added> {
     let edit_lock = worktree_lock::take_for_edit(project, "lockstep add", sink)?;
     let mut definitions = project.definitions()?;
@@ -68,7 +69,7 @@ pub(crate) fn add_held(project: &Project, paths: &[String], options: &Options, s
                 .iter()
                 .try_fold(text.to_string(), |text, path| {
                     let spelled = path.relative_to(&folder);
-                    // what looks like a template must not be one
+                    // a literal `${` must not be read as a template
                     let spelled = spelled.replace("${", "\\${");
                     edit::add_data(&name, &text, &spelled, options.desc.as_deref(), options.import.as_ref())
                 })
@@ -82,7 +83,7 @@ pub(crate) fn add_held(project: &Project, paths: &[String], options: &Options, s
         }
         added.file = Some(file);
     }
-    // To store what may be large takes its time, in which others may edit.
+    // Storing large data takes long, and other commands may edit during that time.
     drop(edit_lock);
     let done = finish(project, &definitions, &mut added, options, sink);
     match (done, &new_entries) {
@@ -98,14 +99,14 @@ pub(crate) fn add_held(project: &Project, paths: &[String], options: &Options, s
     }
 }
 
-/// Takes the new entries out again: the text as it was, or, if somebody edited the file since, each of them.
+/// Removes the new entries: restores the old text, or, if the file was edited since, removes each entry.
 fn take_back(project: &Project, made: &Draft, new: &[RepoPath], sink: &dyn Sink) -> Result<()> {
     let _edit = worktree_lock::take_for_edit(project, "lockstep add", sink)?;
     if made.take_back(project)? {
         return Ok(());
     }
     for path in new {
-        // Positions count anew after each.
+        // Indexes change after each removal.
         let definitions = project.definitions_without_graph()?;
         if let Some((_, broken)) = definitions.broken.iter().find(|(path, _)| *path == made.path) {
             return Err(broken.clone());
@@ -156,7 +157,7 @@ fn finish(
     Ok(())
 }
 
-/// A path of the command line, as one that can be data.
+/// Resolves a path of the command line, and checks that it can be data.
 fn place(project: &Project, written: &str) -> Result<RepoPath> {
     let root = &project.repo.project_root;
     let Some(path) = project.typed(written).filter(|p| p.is_in(root)) else {
@@ -185,7 +186,7 @@ fn place(project: &Project, written: &str) -> Result<RepoPath> {
     Ok(path)
 }
 
-/// The tracked data that is `path` or holds it. What an output has to do with is an error.
+/// The tracked data that is `path` or contains it. Errors: the path overlaps an output.
 pub(crate) fn known(project: &Project, definitions: &Definitions, path: &RepoPath) -> Result<Option<RepoPath>> {
     let shown = |p: &RepoPath| p.relative_to(&project.cwd);
     let owners = definitions.graph.owners_of(path);
@@ -212,7 +213,7 @@ pub(crate) fn known(project: &Project, definitions: &Definitions, path: &RepoPat
         .hint(format!("track the whole folder instead: lockstep remove {}", word(&shown(data)))))
 }
 
-/// The nearest pipeline file from the current folder upwards, else a new one in the current folder.
+/// The nearest pipeline file from the current folder upwards, or a new one in the current folder.
 pub(crate) fn nearest(project: &Project, definitions: &Definitions) -> Result<RepoPath> {
     let mut folder = Some(project.cwd.clone());
     while let Some(at) = folder.filter(|f| f.is_in(&project.repo.project_root)) {

@@ -1,4 +1,4 @@
-//! A change of a pipeline file by a command: made, judged as part of the whole repository, and only then written.
+//! A command's change of a pipeline file: created, checked as part of the whole repository, and only then written.
 
 use std::path::Path;
 
@@ -16,14 +16,14 @@ pub struct Draft {
     pub path: RepoPath,
     /// `None` if there is no file yet.
     old: Option<Vec<u8>>,
-    /// `None` if nothing is left in the file, so that it goes.
+    /// `None` if the file would be empty and is deleted.
     new: Option<Vec<u8>>,
-    /// What the user wrote, with the new text.
+    /// The definitions with the new text.
     pub definitions: Definitions,
 }
 
-/// Changes the text of a pipeline file; `None` if `change` has nothing to change. A new text that cannot be used, or
-/// with which the graph cannot be, is an error.
+/// Changes the text of a pipeline file; `None` if `change` has nothing to change. Errors: the new text is invalid, or
+/// the graph with it.
 pub fn draft(
     project: &Project,
     path: &RepoPath,
@@ -47,7 +47,7 @@ impl Draft {
         put(project, &self.path, self.new.as_deref())
     }
 
-    /// Undoes [`Draft::write`], unless the file was edited since; says whether it did.
+    /// Undoes [`Draft::write`], unless the file was edited since. Returns whether it was undone.
     pub fn take_back(&self, project: &Project) -> Result<bool> {
         if project.files().read(&Place::Repo(self.path.clone()))? != self.new {
             return Ok(false);
@@ -59,7 +59,7 @@ impl Draft {
         self.old.is_none()
     }
 
-    /// The file among those of the definitions; `None` if it goes.
+    /// The file's id in the definitions; `None` if it is deleted.
     pub fn file(&self) -> Option<FileId> {
         let at = self.definitions.pipelines.files.iter().position(|f| f.path == self.path)?;
         Some(FileId(at as u32))
@@ -94,7 +94,7 @@ impl Files for With<'_> {
     }
 }
 
-/// All pipelines as they would be with this text in a pipeline file, or without the file.
+/// All pipelines with this text in a pipeline file, or without the file.
 fn definitions_with(project: &Project, path: &RepoPath, text: Option<&[u8]>) -> Result<Definitions> {
     let files = With { files: project.files(), path, text };
     let mut skip = Vec::new();

@@ -1,8 +1,7 @@
-//! `import` and `update`: data that comes from another repository, pinned to a commit of it.
+//! `import` and `update`: tracks data from another repository, pinned to one of its commits.
 //!
 //! The bytes are written as `get` writes them and then tracked as `add` tracks them, with their origin in the entry of
-//! the pipeline file. What arrived has to be what the other repository's lock says: the pin of one is compared with the
-//! pin of the other.
+//! the pipeline file. The written bytes must match the other repository's lock: the two pins are compared.
 
 use std::path::Path;
 
@@ -35,22 +34,22 @@ use crate::workspace::worktree_lock;
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     pub desc: Option<String>,
-    /// Replace what is there, tracked or not.
+    /// Replace an existing file, tracked or not.
     pub force: bool,
 }
 
-/// What one import became.
+/// The result of one import.
 #[derive(Debug)]
 pub struct Imported {
     pub path: RepoPath,
     pub import: Import,
-    /// The commit before, of an update; `None` if it is new.
+    /// The previous commit, for an update; `None` if the import is new.
     pub old: Option<String>,
-    /// Files for Git.
+    /// Changed files that Git tracks.
     pub written: Vec<RepoPath>,
 }
 
-/// Imports `from` of the repository at `url` to `out`, which counts from the current folder: see [`place_for`].
+/// Imports `from` of the repository at `url` to `out`, which is relative to the current folder: see [`place_for`].
 pub fn import(
     project: &Project,
     url: &Url,
@@ -70,7 +69,7 @@ pub fn import(
     }
     let _lock = worktree_lock::take(project, "lockstep import", sink)?;
     let definitions = project.definitions()?;
-    // What it is says where it goes.
+    // The destination depends on whether it is a folder.
     let there = elsewhere(&project.around, url, rev, from, sink)?;
     let source = RepoPath::root().join(from).unwrap_or_default();
     let is_folder = is_folder(&there, &source)?;
@@ -112,7 +111,7 @@ pub fn import(
     bring(project, &there, &import.path, &path, is_written_into, sink)?;
     let add =
         AddOptions { desc: options.desc.clone(), import: Some(import.clone()), force: true, ..AddOptions::default() };
-    // The user typed it.
+    // The user typed this address.
     if let Some(folder) = clone::folder(url, &project.around.cwd, project.around.home.as_deref())? {
         grant::grant_folder(project, &folder)?;
     }
@@ -124,8 +123,8 @@ pub fn import(
     Ok(Imported { path, import, old: None, written })
 }
 
-/// Renews the imports at `targets`, which count from the current folder (none: all), each to its own revision or to
-/// `rev`. What is at its newest commit already is left out of what comes back, unless it was missing.
+/// Updates the imports at `targets`, which are relative to the current folder (none: all), each to its own revision or
+/// to `rev`. Imports that are already at their newest commit are not returned, unless they were missing.
 pub fn update(
     project: &Project,
     targets: &[String],
@@ -186,7 +185,7 @@ pub fn update(
     Ok(done)
 }
 
-/// Brings back an import that is not in the workspace; false if it is.
+/// Restores an import that is missing from the workspace; false if it exists.
 fn back(project: &Project, definitions: &Definitions, path: &RepoPath, sink: &dyn Sink) -> Result<bool> {
     let pin = locked_pin(project, definitions, path)?;
     let (Some(pin), Some(origin)) = (pin, Origin::of(definitions, path)) else { return Ok(false) };
@@ -200,7 +199,7 @@ fn back(project: &Project, definitions: &Definitions, path: &RepoPath, sink: &dy
     Ok(true)
 }
 
-/// What a lock pins of data.
+/// The lock's pin of data.
 fn locked_pin(project: &Project, definitions: &Definitions, path: &RepoPath) -> Result<Option<Pin>> {
     let locks = project.locks(definitions)?;
     let files = definitions.pipelines.files.iter().zip(&locks.all);
@@ -209,7 +208,7 @@ fn locked_pin(project: &Project, definitions: &Definitions, path: &RepoPath) -> 
     Ok(found.and_then(|(data, lock)| lock.data.get(&data.spelled)).copied())
 }
 
-/// Brings what the other repository has to its place here, or into the folder there, and makes sure that it is that.
+/// Writes the other repository's content to its place here, or into the folder there, and verifies it.
 fn bring(
     project: &Project,
     there: &Elsewhere,
@@ -241,7 +240,7 @@ fn bring(
             }
             Ok(())
         }
-        // What the ignore rules here hide is not seen here.
+        // Files that the local ignore rules hide are not seen here.
         (Some(expected), Some(seen)) if expected.files == seen.files && expected.id != seen.id => {
             Err(Error::new(Kind::Bug, format!("{to} is not what {} pins", there.rev)))
         }
@@ -252,11 +251,11 @@ fn bring(
 fn is_folder(there: &Elsewhere, from: &RepoPath) -> Result<bool> {
     let snapshot = there.project.at(&Rev::Commit(there.commit))?;
     let found = Browser::new(&snapshot)?.find(from);
-    // What lies in a folder whose listing is not here is looked at when that was fetched.
+    // A path in a folder whose listing is missing is examined after the listing was fetched.
     Ok(found.ok().flatten().is_some_and(|item| item.what.is_folder()))
 }
 
-/// The pin of what is imported; `None` where Git has it.
+/// The pin of the imported content; `None` if Git has it.
 fn expected(snapshot: &Snapshot<'_>, from: &RepoPath) -> Result<Option<Pin>> {
     if let Some(commit) = snapshot.git()
         && matches!(commit.find(from)?, Some((EntryKind::Submodule, _)))
@@ -269,7 +268,7 @@ fn expected(snapshot: &Snapshot<'_>, from: &RepoPath) -> Result<Option<Pin>> {
     })
 }
 
-/// An edit that is saved nowhere is not written over.
+/// Errors: there is an unsaved edit, which must not be overwritten.
 fn refuse_unsaved(project: &Project, path: &RepoPath, sink: &dyn Sink) -> Result<()> {
     let definitions = project.definitions_without_graph()?;
     let seen = crate::plan::facts::look(project, &definitions, &[Spot::from(path)], sink).pop().unwrap_or(Ok(None))?;
@@ -283,8 +282,8 @@ fn refuse_unsaved(project: &Project, path: &RepoPath, sink: &dyn Sink) -> Result
     }
 }
 
-/// What was changed or added after the import, and recorded since, is in no repository that an update asks: it is not
-/// written over either.
+/// Errors: content that was changed or added after the import, and recorded since, is not in the other repository and
+/// must not be overwritten.
 fn refuse_changed(project: &Project, definitions: &Definitions, path: &RepoPath, sink: &dyn Sink) -> Result<()> {
     let seen = crate::plan::facts::look(project, definitions, &[Spot::from(path)], sink).pop().unwrap_or(Ok(None))?;
     let (Some(pin), Some(origin)) = (seen, Origin::of(definitions, path)) else { return Ok(()) };
@@ -311,7 +310,8 @@ fn refuse_changed(project: &Project, definitions: &Definitions, path: &RepoPath,
     origin.fetch(project, &definitions.rules, &pin, sink).map_err(changed)
 }
 
-/// How the pipeline file names a repository: a folder counts from the file's own folder, so that moving both keeps it.
+/// The spelling of a repository in the pipeline file: a folder is relative to the file's own folder, so that both can
+/// be moved together.
 fn spelled(project: &Project, url: &Url, file: &RepoPath) -> Result<Url> {
     let text = match url.form() {
         Ok(AddressForm::Folder(path)) if !path.starts_with('/') && below_home(&path).is_none() => path,

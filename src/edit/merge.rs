@@ -1,11 +1,11 @@
-//! Resolving locks that a merge left with conflicts (`lockstep merge`).
+//! Resolves locks that a merge left with conflicts (`lockstep merge`).
 //!
-//! The sides are taken from the best place that has them whole: Git's index while the path is unmerged; else the
-//! commits that the markers name; else the text between the markers, of which only whole records count (see
-//! [`crate::lock::markers`]). The worktree has the merged files by now, so they say what the inputs are, except where
-//! they hold conflicts themselves.
+//! The sides are taken from the best complete source: Git's index while the path is unmerged; else the commits that the
+//! markers name; else the text between the markers, of which only complete records are used (see
+//! [`crate::lock::markers`]). The worktree has the merged files at this point, so they define the inputs, except for
+//! files that have conflicts themselves.
 //!
-//! Data that cannot be joined keeps its markers until the user picks a side.
+//! Data that cannot be merged keeps its markers until the user picks a side.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,13 +34,13 @@ use crate::workspace::worktree_lock;
 #[derive(Debug)]
 pub struct Resolved {
     pub path: RepoPath,
-    /// The sides, for people: `HEAD, 1a2b3c4 (Train longer)`.
+    /// Descriptions of the sides: `HEAD, 1a2b3c4 (Train longer)`.
     pub ours: String,
     pub theirs: String,
     pub choices: Vec<Choice>,
-    /// Blocks without a record that could be told; the next run makes it.
+    /// Blocks for which no record could be chosen; the next run makes it.
     pub left_out: BTreeSet<Block>,
-    /// Data that still has a conflict: the lock has markers for it.
+    /// Data that still has a conflict, with markers in the lock.
     pub conflicts: Vec<DataConflict>,
     /// Data that the lock pins and no pipeline file lists.
     pub unlisted: Vec<String>,
@@ -49,17 +49,17 @@ pub struct Resolved {
 const LOCK: &str = "pipeline.lock";
 const NOTHING: Pin = Pin { id: ObjectId([0; 32]), size: 0, files: None, executable: false };
 
-/// What came of all locks.
+/// The result for all locks.
 #[derive(Debug, Default)]
 pub struct Resolution {
     pub resolved: Vec<Resolved>,
-    /// Still a conflict to Git, but somebody has settled it: what stands there is neither side's.
+    /// Locks that Git still lists as conflicts, but that the user resolved: their content differs from both sides.
     pub settled: Vec<RepoPath>,
 }
 
 /// Resolves the locks in and below `within`, or all.
 ///
-/// Errors: a path of `picks` has no conflict; then nothing is written.
+/// Errors: a path of `picks` has no conflict; nothing is written then.
 pub fn resolve(project: &Project, within: &[RepoPath], picks: &Picks, sink: &dyn Sink) -> Result<Resolution> {
     let _lock = worktree_lock::take(project, "lockstep merge", sink)?;
     let (conflicts, settled) = conflicting_locks(project, within)?;
@@ -73,7 +73,7 @@ pub fn resolve(project: &Project, within: &[RepoPath], picks: &Picks, sink: &dyn
             let settled = unmerged.as_ref().map_or(Ok(BTreeMap::new()), |_| settled_data(project, &path))?;
             let found = sides(project, &path, unmerged)?;
             if let Some(Block::Data(name)) = found.left_out.iter().find(|block| matches!(block, Block::Data(_))) {
-                // A stage without a record is run again; data without one is lost.
+                // A stage without a record is run again, but data without one is lost.
                 let shown = path.relative_to(&project.cwd);
                 let message = format!("{shown}: the versions of data {name} cannot be told from what stands there");
                 return Err(Error::usage(message)
@@ -105,7 +105,7 @@ pub fn resolve(project: &Project, within: &[RepoPath], picks: &Picks, sink: &dyn
     Ok(resolution)
 }
 
-/// Locks that have conflicts, and those that are conflicts to Git alone.
+/// Locks that have conflicts, and those that only Git lists as conflicts.
 type Conflicting = (Vec<(RepoPath, Option<Unmerged>)>, Vec<RepoPath>);
 
 fn conflicting_locks(project: &Project, within: &[RepoPath]) -> Result<Conflicting> {
@@ -113,7 +113,7 @@ fn conflicting_locks(project: &Project, within: &[RepoPath]) -> Result<Conflicti
     let (mut conflicts, mut settled): Conflicting = Default::default();
     for unmerged in project.repo.unmerged(LOCK)?.into_iter().filter(|u| is_meant(&u.path)) {
         let now = text(project, &unmerged.path)?;
-        // Where no driver ran, or one side has no lock, Git leaves the other side's file without markers.
+        // If no driver ran, or one side has no lock, Git leaves the other side's file without markers.
         let sides = [&unmerged.base, &unmerged.ours, &unmerged.theirs];
         let is_gits = now.is_empty() || sides.iter().any(|side| side.as_deref() == Some(now.as_bytes()));
         if is_gits || markers::has_markers(&now) {
@@ -132,8 +132,8 @@ fn conflicting_locks(project: &Project, within: &[RepoPath]) -> Result<Conflicti
     Ok((conflicts, settled))
 }
 
-/// The data that both sides of the text have alike, which stands between no markers: an earlier merge settled it, if the
-/// sides in Git's index say otherwise.
+/// Data outside of the markers, equal on both sides of the text: if the sides in Git's index differ, an earlier merge
+/// settled it.
 fn settled_data(project: &Project, path: &RepoPath) -> Result<BTreeMap<String, Option<Pin>>> {
     let text = text(project, path)?;
     if !markers::has_markers(&text) {
@@ -145,7 +145,7 @@ fn settled_data(project: &Project, path: &RepoPath) -> Result<BTreeMap<String, O
     };
     let mut names = BTreeSet::new();
     for bytes in [unmerged.ours, unmerged.theirs].into_iter().flatten() {
-        // One that cannot be read is told of where the sides are taken.
+        // A lock that cannot be read is reported where the sides are taken.
         names.extend(parse(path, "one", &bytes).unwrap_or_default().data.into_keys());
     }
     names.retain(|name| !left_out.contains(&Block::Data(name.clone())));
@@ -156,7 +156,7 @@ fn settled_data(project: &Project, path: &RepoPath) -> Result<BTreeMap<String, O
     Ok(pins.filter(|(_, ours, theirs)| ours == theirs).map(|(name, ours, _)| (name, ours)).collect())
 }
 
-/// `HEAD` of `HEAD, 1a2b3c4 (Train longer)`, which the next merge can resolve again.
+/// Returns `HEAD` from `HEAD, 1a2b3c4 (Train longer)`; the next merge can resolve it again.
 fn label(side: &str) -> &str {
     side.split(',').next().unwrap_or(side)
 }
@@ -167,8 +167,8 @@ fn unlisted(known: &Known, merged: &Merged) -> Vec<String> {
     merged.lock.data.keys().filter(|name| !is_listed(name)).cloned().collect()
 }
 
-/// Brings what the listings of folders are that a conflict is about, so that they can be joined. `None` if no lock has a
-/// conflict; else how many folders there are, and those whose listings are still missing.
+/// Fetches the listings of folders with a conflict, so that they can be merged. `None` if no lock has a conflict; else
+/// the number of folders, and those whose listings are still missing.
 pub fn fetch_listings(
     project: &Project,
     remote: Option<&str>,
@@ -242,12 +242,12 @@ fn sides(project: &Project, path: &RepoPath, unmerged: Option<Unmerged>) -> Resu
     let earlier = |key: &_| entries::get(project.store(), key, &trust);
     let vouched = |entry: &StageLock| earlier(&entry.key).iter().any(|(known, _)| known == entry);
     let mut found = markers::split(&text, &vouched);
-    // A rebase writes the short hash, with the subject behind it.
+    // A rebase writes the short hash, followed by the subject.
     let revision = |label: &str| label.split(' ').next().unwrap_or_default().to_string();
     let (mut ours, mut theirs) = (revision(&found.ours), revision(&found.theirs));
     let committed = repo.resolve("HEAD").and_then(|head| head.read(path)).ok().flatten().unwrap_or_default();
     if markers::has_markers(&String::from_utf8_lossy(&committed)) {
-        // Somebody committed the markers: the sides are that merge's parents.
+        // The markers were committed: the sides are the parents of that merge.
         (ours, theirs) = ("HEAD^1".into(), "HEAD^2".into());
     }
     if let (Some((one, ours)), Some((other, theirs))) = (at(project, &ours, path), at(project, &theirs, path)) {
@@ -261,7 +261,7 @@ fn sides(project: &Project, path: &RepoPath, unmerged: Option<Unmerged>) -> Resu
     Ok(found)
 }
 
-/// The lock that a revision has; `None` where it has none that can be read.
+/// The lock of a revision; `None` if it has no readable lock.
 fn at(project: &Project, revision: &str, path: &RepoPath) -> Option<(GitId, Lock)> {
     let commit = project.repo.resolve(revision).ok()?;
     let lock = parse(path, "a", &commit.read(path).ok()??).ok()?;
@@ -278,7 +278,7 @@ fn parse(path: &RepoPath, whose: &str, bytes: &[u8]) -> Result<Lock> {
     })
 }
 
-/// What the merged files say about the blocks of a lock on which the sides differ.
+/// The inputs of the merged files for the blocks on which the sides differ.
 fn known<'a>(
     project: &Project,
     definitions: &'a Definitions,
@@ -303,8 +303,8 @@ fn known<'a>(
     known
 }
 
-/// The inputs of a stage as they are now; what another pipeline makes counts as that one's lock has it. `None` where
-/// something is missing or cannot be read.
+/// The current inputs of a stage; outputs of another pipeline are taken from that pipeline's lock. `None` if an input
+/// is missing or cannot be read.
 fn inputs<'a>(project: &Project, definitions: &'a Definitions, look: &mut Look<'a>, id: StageId) -> Option<StageLock> {
     let stage = definitions.pipelines.stage(id);
     let mut facts = look.facts(id).ok()?;
@@ -312,7 +312,7 @@ fn inputs<'a>(project: &Project, definitions: &'a Definitions, look: &mut Look<'
         let Place::Repo(path) = &dep.place else { continue };
         let Some(maker) = definitions.graph.producer(path).map(|id| definitions.pipelines.stage(id)) else { continue };
         if maker.file == stage.file {
-            // Decided by the merged block of the maker; here it only has to be something.
+            // The merged block of the producer decides the pin; here it only has to exist.
             pin.get_or_insert(NOTHING);
             continue;
         }

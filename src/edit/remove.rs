@@ -1,4 +1,4 @@
-//! `remove`: takes stages and data out of their pipeline file, their lock and `.gitignore`.
+//! `remove`: removes stages and data from their pipeline file, their lock and `.gitignore`.
 
 use crate::edit::draft::draft;
 use crate::error::{Error, Kind, Result};
@@ -15,13 +15,13 @@ use crate::workspace::worktree_lock;
 
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// Delete what the stages made, and the data, too.
+    /// Also delete the stages' outputs, and the data.
     pub outs: bool,
-    /// Delete even what is not in the store.
+    /// Delete even outputs that the store does not have.
     pub force: bool,
 }
 
-/// What a word of the command line stands for.
+/// A resolved target of the command line.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Target {
     /// A stage or group: its file, its name there, and all its stages.
@@ -32,14 +32,14 @@ pub enum Target {
 
 #[derive(Debug, Default)]
 pub struct Removed {
-    /// Names of stages and paths of data, as they are told.
+    /// Names of stages and paths of data, as shown to the user.
     pub targets: Vec<String>,
     pub deleted: Vec<RepoPath>,
     /// Outputs that stay in the workspace.
     pub kept: Vec<RepoPath>,
-    /// The same, where Git ignored them until now.
+    /// Outputs that stay and that Git ignored until now.
     pub unignored: Vec<RepoPath>,
-    /// Files for Git.
+    /// Changed files that Git tracks.
     pub written: Vec<RepoPath>,
 }
 
@@ -47,7 +47,7 @@ pub fn remove(project: &Project, targets: &[String], options: &Options, sink: &d
     let _lock = worktree_lock::take(project, "lockstep remove", sink)?;
     let _edit = worktree_lock::take_for_edit(project, "lockstep remove", sink)?;
     let mut removed = Removed::default();
-    // All words are understood before anything is changed.
+    // All targets are resolved before anything is changed.
     let definitions = project.definitions_without_graph()?;
     let mut found: Vec<Target> = Vec::new();
     for target in targets {
@@ -84,7 +84,7 @@ pub fn remove(project: &Project, targets: &[String], options: &Options, sink: &d
         }
         let gone = match options.force || !meta.is_dir() {
             true => store::remove(&on_disk).map(|()| false),
-            // No stage made what is ignored, and no store has it.
+            // Ignored files stay: no stage made them, and no store has them.
             false => store::strip(&on_disk, path.as_str().as_bytes(), &IgnoreRules(&definitions.rules)),
         };
         if gone.map_err(|e| Error::io("delete", &on_disk, e))? {
@@ -120,7 +120,7 @@ fn told(project: &Project, definitions: &Definitions, target: &Target) -> String
     }
 }
 
-/// What the target claims in the workspace.
+/// The workspace paths of the target.
 fn paths(definitions: &Definitions, target: &Target) -> Vec<RepoPath> {
     match target {
         Target::Stage(_, _, ids) => {
@@ -144,7 +144,7 @@ fn remove_from(
 ) -> Result<()> {
     let of = definitions.pipelines.file(file);
     let name = of.path.relative_to(&project.cwd);
-    // later entries of `data` first, so that positions stay true
+    // later entries of `data` first, so that indexes stay valid
     let mut data: Vec<usize> =
         targets.iter().filter_map(|t| if let Target::Data(_, n) = t { Some(*n) } else { None }).collect();
     data.sort_unstable_by(|a, b| b.cmp(a));
@@ -161,7 +161,8 @@ fn remove_from(
         Ok(Some(text))
     })?;
     let Some(made) = made else { return Ok(()) };
-    // The lock first: without the definition its entry would be tidied away at some time, the other way it would not.
+    // The lock first: an entry without a definition is dropped by a later command, a definition without an entry is
+    // not.
     let lock_path = Project::lock_path(&of.path);
     if let Some(mut lock) = project.read_lock(&lock_path)? {
         let before = lock.clone();
@@ -195,7 +196,7 @@ fn remove_from(
     Ok(())
 }
 
-/// What would be lost for good is not deleted unasked.
+/// Errors: an output would be lost without another copy.
 fn refuse_unsaved(project: &Project, definitions: &Definitions, outs: &[RepoPath], sink: &dyn Sink) -> Result<()> {
     let asks: Vec<Spot> = outs.iter().map(Spot::from).collect();
     let mut unsaved = Vec::new();
@@ -254,7 +255,7 @@ fn resolve(project: &Project, definitions: &Definitions, target: &str) -> Result
     if let Some(id) = maker {
         let file = pipelines.file(pipelines.stage(id).file);
         let address = pipelines.address(id, &project.cwd);
-        // What a group generates goes with the group.
+        // The stages of a group are removed together.
         let group = file.groups.iter().find(|(_, ids)| ids.contains(&id)).map(|(group, _)| group);
         let stage = match group {
             Some(group) => address.replace(&pipelines.stage(id).name, group),

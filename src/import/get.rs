@@ -1,7 +1,7 @@
 //! `get`: writes a file or folder of any commit, of this or another repository, as the user's own.
 //!
-//! Everything that is pinned has to be here before anything is written; then the whole is built beside its place and
-//! renamed there. Git's repositories come from anywhere: what is written lies below the place and nowhere else.
+//! All pinned objects must be in the store before anything is written; then the whole is built beside its place and
+//! renamed. Repositories come from untrusted sources: nothing is written outside of the place.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,14 +21,14 @@ use crate::shell::words;
 use crate::store::{self, ObjectKind, OpenFolder, Pin, check_link, check_names, export, sibling, to_path, write_into};
 use crate::url::Url;
 
-/// One thing to be written.
+/// One item to write.
 struct Piece {
-    /// Below the place; empty for the place itself.
+    /// The path below the place; empty for the place itself.
     to: String,
     item: Item,
 }
 
-/// What `get` wrote.
+/// The result of `get`.
 #[derive(Debug, PartialEq)]
 pub struct Got {
     pub to: PathBuf,
@@ -36,20 +36,20 @@ pub struct Got {
     pub bytes: u64,
 }
 
-/// What becomes of what was replaced, and lies there now.
+/// Called with the path to which the replaced content was moved.
 pub type GiveUp<'a> = dyn Fn(&Path) -> Result<()> + 'a;
 
-/// What becomes of what is at the place already.
+/// What to do with content that is already at the place.
 #[derive(Clone, Copy)]
 pub enum WriteMode<'a> {
-    /// It goes.
+    /// It is replaced.
     Replace(&'a GiveUp<'a>),
-    /// A folder is written into a folder, as `cp -r` does. Anything else goes.
+    /// A folder is written into an existing folder, as `cp -r` does. Other content is replaced.
     Into(&'a GiveUp<'a>),
 }
 
-/// Writes what the snapshot has at `path` to `out`, seen from the folder `cwd`: see [`place_for`]. What is there already
-/// is replaced with `force` only.
+/// Writes the content at `path` of the snapshot to `out`, relative to the folder `cwd`: see [`place_for`]. Existing
+/// content is replaced only with `force`.
 pub fn get(
     snapshot: &Snapshot<'_>,
     path: &RepoPath,
@@ -75,18 +75,18 @@ pub fn get(
     write_found(snapshot, &browser, &found, &to, &|| open_target(&to), WriteMode::Into(&remove), sink)
 }
 
-/// A file is not written over a folder, whatever is in that.
+/// The error for a file that would replace a folder, whatever its content.
 pub(crate) fn folder_in_the_way(to: &Path) -> Error {
     let message = format!("{} is a folder, where a file has to be written; nothing was touched", to.display());
     Error::new(Kind::Check, message).hint("move it away, or write elsewhere: -o PATH")
 }
 
-/// Is it a folder, and no link to one?
+/// Whether it is a folder, and not a link to one.
 pub(crate) fn is_real_folder(path: &Path) -> bool {
     path.symlink_metadata().is_ok_and(|meta| meta.is_dir())
 }
 
-/// The same to this very place. `open` makes the folder of the place, and opens it.
+/// Like [`get`], to this exact place. `open` makes the folder of the place, and opens it.
 pub(crate) fn get_over(
     snapshot: &Snapshot<'_>,
     path: &RepoPath,
@@ -100,7 +100,7 @@ pub(crate) fn get_over(
     write_found(snapshot, &browser, &found, to, open, mode, sink)
 }
 
-/// Makes and opens the folder of a place that the user named, which may lie behind links.
+/// Makes and opens the folder of a place that the user named, which may be behind links.
 fn open_target(to: &Path) -> Result<OpenFolder> {
     check_target(to)?;
     let folder = to.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -108,8 +108,9 @@ fn open_target(to: &Path) -> Result<OpenFolder> {
     OpenFolder::open(folder)
 }
 
-/// Where something goes: into a folder `out` that is there, else to `out` itself, as `cp` has it. A file that goes to
-/// `new/` goes into that folder, which is made. Without `out` it keeps its name; what has that name is not gone into.
+/// The destination: inside a folder `out` that exists, else `out` itself, as with `cp`. A file copied to `new/` is put
+/// into that folder, which is created. Without `out` it keeps its name, and an existing folder of that name is not
+/// entered.
 pub(crate) fn place_for(cwd: &Path, out: Option<&Path>, from: &RepoPath, is_folder: bool) -> Result<PathBuf> {
     let named = |folder: &Path| match from.is_root() {
         false => Ok(folder.join(from.name()).components().collect()),
@@ -121,14 +122,14 @@ pub(crate) fn place_for(cwd: &Path, out: Option<&Path>, from: &RepoPath, is_fold
     if to.is_dir() || (is_meant_as_folder && !is_folder) {
         return named(&to);
     }
-    // Without the slash, with which a file system wants a folder to be there.
+    // Without the trailing slash, for which the file system requires an existing folder.
     Ok(to.components().collect())
 }
 
-/// What the snapshot has at a path.
+/// The content of the snapshot at a path.
 fn find(snapshot: &Snapshot<'_>, browser: &Browser<'_, '_>, path: &RepoPath, sink: &dyn Sink) -> Result<Item> {
     let found = match browser.find(path) {
-        // What is asked for lies in a folder whose listing is not here.
+        // The path may be in a folder whose listing is missing.
         Err(e) if e.kind == Kind::Missing => match snapshot.pinned()?.into_iter().find(|p| path.is_in(&p.path)) {
             Some(owner) => {
                 bring(snapshot, &[(&owner.path, owner.pin)], sink)?;
@@ -196,7 +197,7 @@ fn nothing(snapshot: &Snapshot<'_>, path: &RepoPath) -> Error {
     }
 }
 
-/// What there is to write. Pinned folders are one piece.
+/// The items to write. A pinned folder is one item.
 fn pieces(browser: &Browser<'_, '_>, found: &Item) -> Result<Vec<Piece>> {
     let below = |item: &Item| {
         let to = item.path.relative_to(&found.path);
@@ -214,7 +215,7 @@ fn pieces(browser: &Browser<'_, '_>, found: &Item) -> Result<Vec<Piece>> {
     Ok(pieces)
 }
 
-/// Git's trees are made by anybody, by hand if need be: see [`check_names`].
+/// Git trees may come from anyone, with any names: see [`check_names`].
 fn check_pieces(snapshot: &Snapshot<'_>, found: &Item, pieces: &[Piece]) -> Result<()> {
     let refused = |path: &RepoPath, why: String| {
         Error::usage(format!("{path} of {} is not written: {why}", snapshot.name))
@@ -226,7 +227,7 @@ fn check_pieces(snapshot: &Snapshot<'_>, found: &Item, pieces: &[Piece]) -> Resu
         folders.entry(item.path.parent().unwrap_or_default()).or_default().push((item.path.name().as_bytes(), is_link));
     }
     if found.path.is_root() {
-        // It has no name of its own.
+        // The place itself has no name.
         folders.entry(RepoPath::root()).or_default().retain(|(name, _)| !name.is_empty());
     }
     for (folder, names) in &folders {
@@ -243,7 +244,7 @@ fn pinned(pieces: &[Piece]) -> Vec<(&RepoPath, Pin)> {
     pieces.iter().filter_map(|piece| Some((&piece.item.path, pin(piece)?))).collect()
 }
 
-/// Makes sure that what is pinned is in the store: what is not is fetched from the remote that it goes to.
+/// Brings missing pinned objects into the store from their remote.
 pub(crate) fn bring(snapshot: &Snapshot<'_>, pins: &[(&RepoPath, Pin)], sink: &dyn Sink) -> Result<()> {
     let store = snapshot.project.store();
     let mut by_remote: BTreeMap<Option<String>, Vec<(&RepoPath, Wanted)>> = BTreeMap::new();
@@ -254,7 +255,7 @@ pub(crate) fn bring(snapshot: &Snapshot<'_>, pins: &[(&RepoPath, Pin)], sink: &d
     for (name, wanted) in by_remote {
         let absent = |path: &RepoPath| snapshot.absent(path, Error::missing("it is not in the store"));
         let remote = match Remote::open(snapshot.project, name.as_deref(), None) {
-            // There is none: that is not what was asked about.
+            // There is no remote: report the missing object instead.
             Err(e) if name.is_none() && snapshot.project.config.remotes().is_empty() => {
                 return Err(wanted.first().map_or(e, |(path, _)| absent(path)));
             }
@@ -275,7 +276,7 @@ pub(crate) fn bring(snapshot: &Snapshot<'_>, pins: &[(&RepoPath, Pin)], sink: &d
     Ok(())
 }
 
-/// The remote that an out or data names for itself.
+/// The remote that an out or data names.
 fn remote_of(snapshot: &Snapshot<'_>, path: &RepoPath) -> Option<String> {
     let pipelines = &snapshot.definitions.pipelines;
     let outs = pipelines.stages.iter().flat_map(|s| &s.outs).map(|o| (&o.path, &o.remote));
@@ -283,7 +284,7 @@ fn remote_of(snapshot: &Snapshot<'_>, path: &RepoPath) -> Option<String> {
     outs.chain(data).find(|(owner, _)| path.is_in(owner)).and_then(|(_, remote)| remote.clone())
 }
 
-/// Writes all pieces to `new`; how many files and bytes that were.
+/// Writes all items to `new`. Returns the number of files and bytes.
 fn write(snapshot: &Snapshot<'_>, pieces: &[Piece], new: &Path, sink: &dyn Sink) -> Result<(u64, u64)> {
     let mut sum = (0, 0);
     // A folder is filled through its descriptor: see [`OpenFolder`].
@@ -341,7 +342,8 @@ fn link(piece: &Piece, text: &[u8], to: &Path) -> Result<u64> {
     Ok(1)
 }
 
-/// Where a piece goes, its folders made. A symlink among them is none: what is written through it would lie elsewhere.
+/// The destination of an item, with its folders created. Errors: a symlink is among them; the item would be written
+/// elsewhere.
 fn place(new: &Path, to: &str) -> Result<PathBuf> {
     let mut at = new.to_path_buf();
     for part in to.split('/').filter(|p| !p.is_empty()) {
@@ -355,7 +357,7 @@ fn place(new: &Path, to: &str) -> Result<PathBuf> {
     Ok(at)
 }
 
-/// Puts the new one in the place of what is there; back comes where that lies now.
+/// Replaces the existing content by the new. Returns the new path of the old content.
 fn replace(new: &Path, to: &Path) -> std::io::Result<Option<PathBuf>> {
     if to.symlink_metadata().is_err() {
         return fs::rename(new, to).map(|()| None);

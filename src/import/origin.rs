@@ -1,8 +1,8 @@
-//! Where the bytes of an import come from, when neither the store nor a remote has them: the repository that it was
-//! imported from, at the commit that it is pinned to.
+//! Fetches the bytes of an import from the repository that it was imported from, at its pinned commit, if neither the
+//! store nor a remote has them.
 //!
-//! They are written beside the index, hashed under the ignore rules of the place that they are for, and stored only if
-//! they are what the lock pins: whoever imported them may have changed them since.
+//! They are written beside the index, hashed under the ignore rules of their final place, and stored only if they match
+//! the lock's pin, because the user may have changed the import since.
 
 use std::fs;
 use std::path::Path;
@@ -23,11 +23,12 @@ use crate::store::{self, OpenFolder, Pin, Place as Spot};
 use crate::url::Url;
 use crate::url::form::AddressForm;
 
-/// What a killed fetch left is nobody's after so long.
+/// The files of a killed fetch are deleted after this time.
 const STALE: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Origin {
-    /// Does the other repository pin these bytes at the commit of the import? False if Git has them, or other ones.
+    /// Whether the other repository pins these bytes at the commit of the import. False if Git has them, or if it pins
+    /// other bytes.
     pub fn has(&self, project: &Project, pin: &Pin, sink: &dyn Sink) -> Result<bool> {
         let import = &self.import;
         let address = address(project, &import.url, &self.file)?;
@@ -40,14 +41,14 @@ impl Origin {
 
     /// Brings the pinned bytes into the store.
     ///
-    /// Errors: [`Kind::Missing`] if the other repository has other bytes there by now, or none.
+    /// Errors: [`Kind::Missing`] if the other repository now has other bytes there, or none.
     pub fn fetch(&self, project: &Project, rules: &git::Rules, pin: &Pin, sink: &dyn Sink) -> Result<()> {
         let import = &self.import;
         let address = address(project, &import.url, &self.file)?;
         let there = elsewhere(&project.around, &address, Some(&import.commit), &import.path, sink)?;
         let snapshot = there.project.at(&Rev::Commit(there.commit))?;
         let from = RepoPath::root().join(&import.path).unwrap_or_default();
-        // A clone keeps nothing itself: what is fetched for it comes into the store at hand.
+        // A clone has no store: its objects are fetched into the current store.
         if there.project.store_dir() == project.store_dir()
             && let Some(What::Pinned(theirs)) = Browser::new(&snapshot)?.find(&from)?.map(|item| item.what)
             && theirs.id == pin.id
@@ -83,7 +84,7 @@ impl Origin {
     }
 }
 
-/// A folder of its own for what is fetched, gone with this.
+/// A temporary folder for the fetched files, deleted on drop.
 struct Staged(std::path::PathBuf);
 
 impl Staged {
@@ -109,7 +110,7 @@ impl Drop for Staged {
     }
 }
 
-/// The ignore rules of the repository, asked about files that will have another place.
+/// The ignore rules of the repository, applied to files as if they were at another path.
 struct As<'a> {
     rules: &'a git::Rules,
     staged: &'a [u8],
@@ -129,10 +130,10 @@ impl store::Rules for As<'_> {
     }
 }
 
-/// A repository that a pipeline file names, as seen from anywhere.
+/// Resolves the address of a repository that a pipeline file names.
 ///
-/// Errors: it is a folder outside of this repository, and only the pipeline file says so. A stranger's file could name a
-/// private repository, whose files `push` would then publish.
+/// Errors: it is a folder outside of this repository that only the pipeline file names. A pipeline file of another
+/// author could name a private repository, whose files `push` would then publish.
 pub(crate) fn address(project: &Project, url: &Url, file: &RepoPath) -> Result<Url> {
     let base = file.parent().unwrap_or_default().on_disk(project.top());
     let Some(folder) = clone::folder(url, &base, project.around.home.as_deref())? else { return Ok(url.clone()) };

@@ -1,9 +1,9 @@
-//! The two sides of a lock that Git left with conflict markers. Pure.
+//! Reads the two sides of a lock with Git's conflict markers. Pure.
 //!
-//! Git merges line by line: lines outside of the markers may come from either side. A record that is made up of both
-//! (the key of one run, an output of another) would say what never happened. So a block counts as a side's own only
-//! where none or all of its lines stand between that side's markers, or where somebody vouches for it (the run cache,
-//! which remembers whole records). Any other is left out, and told.
+//! Git merges line by line: lines outside of the markers may come from either side. A record that mixes both sides (the
+//! key of one run, an output of another) would describe a run that never happened. So a block is attributed to a side
+//! only if none or all of its lines are between that side's markers, or if the run cache, which remembers whole
+//! records, has it. Other blocks are left out and reported.
 
 use std::collections::BTreeSet;
 
@@ -14,14 +14,14 @@ use super::read::read;
 use crate::error::Result;
 use crate::value::conflict_marker;
 
-/// What can be had from the text alone.
+/// The result of reading the text alone.
 #[derive(Debug)]
 pub struct Found {
     pub sides: Sides,
-    /// What Git wrote behind the markers: `HEAD`, a branch, a commit and its subject.
+    /// The labels behind the markers: `HEAD`, a branch, a commit and its subject.
     pub ours: String,
     pub theirs: String,
-    /// Blocks of which neither side's record could be told.
+    /// Blocks for which neither side's record could be determined.
     pub left_out: BTreeSet<Block>,
 }
 
@@ -29,8 +29,8 @@ pub fn has_markers(text: &str) -> bool {
     conflict_marker(text).is_some()
 }
 
-/// Reads a common ancestor; `None` where Git made it up of two that had a conflict (criss-cross merges), so that it says
-/// nothing. It is empty where both sides added the file.
+/// Reads a common ancestor; `None` if Git merged it from two that had a conflict (criss-cross merges), so that it has
+/// no meaning. It is empty if both sides added the file.
 pub fn read_base(path: &str, text: &str) -> Result<Option<Lock>> {
     if text.is_empty() {
         return Ok(Some(Lock::default()));
@@ -38,7 +38,7 @@ pub fn read_base(path: &str, text: &str) -> Result<Option<Lock>> {
     if has_markers(text) { Ok(None) } else { read(path, text).map(Some) }
 }
 
-/// Takes the sides apart. `vouched` says whether a record is known to be a whole one.
+/// Separates the sides. `vouched` returns whether a record is known to be whole.
 pub fn split(text: &str, vouched: &dyn Fn(&StageLock) -> bool) -> Found {
     let mut texts = Texts::default();
     let mut at = At::Common;
@@ -106,7 +106,7 @@ impl<'a> Texts<'a> {
     }
 }
 
-/// The blocks of one side that can be trusted, and the names of the others.
+/// The complete blocks of one side, and the names of the others.
 fn blocks(lines: &Lines, vouched: &dyn Fn(&StageLock) -> bool) -> (Lock, BTreeSet<Block>) {
     let (mut lock, mut torn) = (Lock::default(), BTreeSet::new());
     let mut section = "";

@@ -1,5 +1,5 @@
-//! From a resolved stage to a typed one: paths are normalised and placed, and nothing that would be written may lie
-//! outside the repository or be one of lockstep's own files.
+//! Makes typed stages of resolved ones: normalises paths, and refuses written paths that are outside the repository or
+//! one of lockstep's own files.
 
 use std::collections::HashSet;
 
@@ -13,7 +13,7 @@ use crate::secret::{SIGN_KEY, is_withheld, may_be_secret};
 use crate::value::node::{Entry, Node, Tree};
 use crate::value::{Mark, Value};
 
-/// Files that mean something to lockstep or Git wherever they are, and so cannot be made by a stage.
+/// File names that have a meaning for lockstep or Git in every folder, so that a stage cannot make them.
 const RESERVED: &[&str] = &[
     "pipeline.yaml",
     "pipeline.lock",
@@ -106,7 +106,7 @@ impl Builder<'_, '_> {
         }
     }
 
-    /// A path of the repository.
+    /// A path inside the repository.
     fn inside(&mut self, base: &RepoPath, spelling: &str, mark: Mark, at: &str) -> Option<RepoPath> {
         self.checker.note_path(base, spelling, mark, at);
         let why = match place(self.top, base, spelling) {
@@ -138,7 +138,7 @@ impl Builder<'_, '_> {
         None
     }
 
-    /// As it is kept in the lock: an absolute path inside the repository becomes relative.
+    /// The path as the lock spells it: an absolute path inside the repository becomes relative.
     fn spelled(&self, base: &RepoPath, path: &RepoPath, spelling: &str) -> String {
         if spelling.starts_with('/') { path.relative_to(base) } else { normalise(spelling) }
     }
@@ -179,7 +179,7 @@ impl Builder<'_, '_> {
         }
     }
 
-    /// Keys of `params.yaml`, or maps from a file to its keys; without keys the whole file counts.
+    /// Keys of `params.yaml`, or maps from a file to its keys; without keys the whole file is an input.
     fn params(&mut self, node: &Node, at: &str, stage: &mut Stage) {
         let mut files: Vec<ParamsFile> = Vec::new();
         let mut seen: HashSet<(usize, String)> = HashSet::new();
@@ -279,8 +279,8 @@ impl Builder<'_, '_> {
         });
     }
 
-    /// Names of environment variables. `NAME: {input: false}` is one that the stage sees and that is no input;
-    /// `NAME: {input: true}` is an input although its name may be that of a secret.
+    /// Names of environment variables. `NAME: {input: false}` is a variable that the stage sees but that is not an
+    /// input; `NAME: {input: true}` is an input although its name may be that of a secret.
     fn env(&mut self, node: &Node, at: &str, stage: &mut Stage) {
         for item in node.as_list().unwrap_or_default() {
             let (name, declared) = match item.as_map().and_then(<[Entry]>::first) {
@@ -360,7 +360,7 @@ impl Builder<'_, '_> {
     }
 }
 
-/// The origin of data, whose form was judged already.
+/// The origin of data, whose schema was checked already.
 fn import(entries: &[Entry]) -> Option<Import> {
     let origin = &entries.iter().find(|e| e.key == "import")?.value;
     let text = |key: &str| Some(origin.get(key)?.value.as_str()?.to_string());
@@ -368,7 +368,7 @@ fn import(entries: &[Entry]) -> Option<Import> {
     Some(Import { url: text("url")?.into(), path: text("path")?, rev, commit: text("commit")? })
 }
 
-/// What outs and data say about themselves.
+/// The descriptive keys of outs and data.
 struct Notes {
     remote: Option<String>,
     desc: Option<String>,

@@ -9,8 +9,8 @@
 //! revision = what Git understands, `digits@v1.2.0` or `digits#prod`: the same metric there
 //! ```
 //!
-//! Spaces stand around operators, since a revision may have a `-` in it. There is no more: what needs arithmetic belongs
-//! into the stage that writes the metrics. Evaluated in `model/checks.rs`.
+//! Operators need spaces around them, since a revision may contain a `-`. Further arithmetic belongs in the stage that
+//! writes the metrics. Evaluated in `model/checks.rs`.
 
 use serde::{Deserialize, Serialize};
 
@@ -20,9 +20,9 @@ use crate::value::{Mark, Number};
 /// One condition.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Check {
-    /// The artifact whose versions must meet it; `None` for all those of the file.
+    /// The artifact whose versions must meet it; `None` for all artifacts of the file.
     pub artifact: Option<String>,
-    /// As written, spaces tidied.
+    /// As written, with single spaces.
     pub text: String,
     pub metric: Metric,
     pub op: Op,
@@ -32,7 +32,7 @@ pub struct Check {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Metric {
-    /// Relative to the pipeline file; `None` where the key alone says which one is meant.
+    /// Relative to the pipeline file; `None` if the key alone identifies the metric.
     pub file: Option<String>,
     /// Dotted.
     pub key: String,
@@ -48,7 +48,7 @@ pub enum Op {
     Differs,
 }
 
-/// What the metric is held against.
+/// What the metric is compared with.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Against {
     Number(Number),
@@ -63,7 +63,7 @@ pub enum Change {
     Times,
 }
 
-/// What is wrong with a condition: the end of a sentence that begins with it, and perhaps what was meant.
+/// An error in a condition: the end of a sentence that begins with the condition, and a suggestion.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Bad {
     pub message: String,
@@ -84,7 +84,7 @@ impl Op {
         OPS.iter().find(|(_, op)| *op == self).map_or("", |(word, _)| word)
     }
 
-    /// NaN is never what is wanted.
+    /// Whether the comparison is true; false for NaN.
     pub fn holds(self, value: Number, limit: Number) -> bool {
         match self {
             Op::AtLeast => value >= limit,
@@ -107,11 +107,11 @@ impl Change {
     }
 }
 
-/// Reads one condition.
+/// Parses one condition.
 pub fn parse(text: &str, artifact: Option<&str>, mark: Mark) -> Result<Check, Bad> {
     let bad = |message: String, hint: Option<String>| Err(Bad { message, hint });
     let words = words(text);
-    // A key may have blanks in it: the first word that compares ends the metric.
+    // A key may contain blanks: the first word that is an operator ends the metric.
     let is_op = |word: &&str| OPS.iter().any(|(op, _)| op == word);
     let end = words.iter().skip(1).position(is_op).map_or(1, |n| n + 1);
     let Some(metric) = words.get(..end).map(|words| words.join(" ")) else { return bad("is empty".into(), None) };
@@ -170,7 +170,7 @@ pub fn parse(text: &str, artifact: Option<&str>, mark: Mark) -> Result<Check, Ba
     Ok(Check { artifact: artifact.map(str::to_string), text: words.join(" "), metric, op, against, mark })
 }
 
-/// What stands between blanks that are not in quotes.
+/// The parts between blanks that are not in quotes.
 fn words(text: &str) -> Vec<&str> {
     let mut in_quotes = false;
     let is_blank = |c: char| {
@@ -178,11 +178,11 @@ fn words(text: &str) -> Vec<&str> {
         c.is_whitespace() && !in_quotes
     };
     let words: Vec<&str> = text.split(is_blank).filter(|word| !word.is_empty()).collect();
-    // A quote that is never closed is a character as any other.
+    // A quote that is never closed is an ordinary character.
     if in_quotes { text.split_whitespace().collect() } else { words }
 }
 
-/// Somebody who wrote no spaces is told where they belong.
+/// A suggestion with spaces for a condition without them.
 fn spaced(word: &str) -> Option<String> {
     let (op, at) = OPS.iter().find_map(|(op, _)| Some((*op, word.find(op)?)))?;
     let (left, right) = (&word[..at], &word[at + op.len()..]);
@@ -190,7 +190,7 @@ fn spaced(word: &str) -> Option<String> {
 }
 
 fn number(text: &str) -> Option<Number> {
-    // `nan`, `inf` and `infinity` are good names of branches.
+    // `nan`, `inf` and `infinity` are valid branch names.
     let begins = text.trim_start_matches(['+', '-']).starts_with(|c: char| c.is_ascii_digit() || c == '.');
     Number::parse(text).filter(|_| begins)
 }

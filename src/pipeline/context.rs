@@ -1,4 +1,4 @@
-//! The variables that a template sees: a tree of values, each knowing where it was defined, in layers (the file's, then
+//! The variables of a template: a tree of values, each with the place of its definition, in layers (the file's, then
 //! `item` and `key` of a generated stage, then the stage's own), so that ten thousand stages share one tree.
 
 use std::collections::HashMap;
@@ -73,7 +73,7 @@ impl Var {
         }
     }
 
-    /// Takes a copy from the budget; false if there is no room. Does not look further than the room goes.
+    /// Takes the size of a copy from the budget; false if there is no room. Stops at the limit.
     pub fn take_from(&self, budget: &mut Budget) -> bool {
         match &self.tree {
             VarTree::Scalar(value) => budget.take_value(value),
@@ -102,17 +102,17 @@ pub struct Redefined {
 
 #[derive(Debug)]
 pub struct Missing {
-    /// What could have stood there, for a hint.
+    /// Names that exist at this place, for a hint.
     pub known: Vec<String>,
     pub reason: String,
 }
 
-/// One layer over another.
+/// A layer of variables over another.
 #[derive(Debug, Default)]
 pub struct Context<'a> {
     below: Option<&'a Context<'a>>,
     own: VarMap,
-    /// Names that `vars` may not define here: `item` and `key` of a generated stage.
+    /// Names that `vars` must not define in this layer: `item` and `key` of a generated stage.
     reserved: Vec<&'static str>,
     /// The vars files read so far, with the keys that were taken; `None` for all.
     pub files: Rc<HashMap<String, Option<Vec<String>>>>,
@@ -151,7 +151,7 @@ impl<'a> Context<'a> {
         names
     }
 
-    /// Merges the entries of a map into this layer: maps merge, anything else may be defined once only.
+    /// Merges the entries of a map into this layer: maps are merged, any other value must be defined only once.
     pub fn merge(&mut self, new: &VarMap) -> Result<(), Redefined> {
         for (key, var) in new.iter() {
             let merged = match self.get(key) {

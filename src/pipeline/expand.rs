@@ -1,8 +1,7 @@
-//! From the stages of a file to the stages that run: `foreach` and `matrix` are multiplied out, templates resolved.
+//! Expands the stages of a file: multiplies out `foreach` and `matrix`, and resolves templates.
 //!
-//! Names of generated stages are what DVC makes of the values, to the letter, since locks and habits hang on them:
-//! scalars as text (a boolean that comes out of a variable is `True`, one written in place `true`), lists of lists or
-//! maps by position.
+//! Names of generated stages must equal those of DVC exactly, since locks and habits depend on them: scalars as text (a
+//! boolean from a variable is `True`, one written in place `true`), lists of lists or maps by position.
 
 use std::collections::HashSet;
 use std::rc::Rc;
@@ -27,17 +26,17 @@ pub struct Expander<'e, 'f, 't> {
     pub reader: &'e mut Reader<'f>,
     pub folder: &'e RepoPath,
     pub checker: &'e mut Checker<'t>,
-    /// How much more there may be.
+    /// What is left of the limits.
     pub budget: &'e mut Budget,
 }
 
-/// Stages to be: name, and what `item` and `key` are.
+/// Stages to generate: name, and the values of `item` and `key`.
 type Made = Vec<(String, Vec<(&'static str, Rc<Var>)>)>;
 
-/// One value to generate stages from.
+/// A value to generate stages from.
 struct Item {
     var: Rc<Var>,
-    /// As it would stand in a name.
+    /// Its text in a stage name.
     name: String,
     composite: bool,
 }
@@ -62,7 +61,7 @@ impl Expander<'_, '_, '_> {
             for (key, var) in loop_vars {
                 layer.reserve(key, var);
             }
-            // the first generated stage that is wrong speaks for the group
+            // only the first invalid generated stage is reported for the group
             let Some(entries) = self.body(&name, raw.body, &layer) else { return Vec::new() };
             if !self.budget.take_bytes(paths_of(&entries, self.folder)) {
                 self.full(raw.mark, &format!("stage `{name}`"));
@@ -73,7 +72,7 @@ impl Expander<'_, '_, '_> {
         out
     }
 
-    /// Is there room for so many stages more?
+    /// Takes this many stages from the budget.
     fn take(&mut self, count: Option<usize>, mark: Mark, at: &str) -> Option<()> {
         if count.is_some_and(|count| self.budget.take_stages(count)) {
             return Some(());
@@ -84,12 +83,12 @@ impl Expander<'_, '_, '_> {
         None
     }
 
-    /// Says that there is no more room.
+    /// Reports that the budget is exhausted.
     fn full(&mut self, mark: Mark, at: &str) {
         self.checker.say_with(mark, format!("{at}: {}", too_large()), Some(SMALLER.into()));
     }
 
-    /// A text with its templates resolved, and taken from the budget.
+    /// A text with its templates resolved, taken from the budget.
     fn resolve(
         &mut self,
         text: &str,
@@ -155,7 +154,7 @@ impl Expander<'_, '_, '_> {
             let item = self.item(&dim.value, context, &at, &source)?;
             let items = match &item.var.tree {
                 VarTree::List(_) => self.items(&dim.value, &item, context, &at, &source)?,
-                // of a map that a variable holds the keys count
+                // for a map in a variable, its keys are the values
                 VarTree::Map(map) => {
                     let key = |k: &str| Item {
                         var: Var::new(&Value::Str(k.into()), &source),
@@ -176,7 +175,7 @@ impl Expander<'_, '_, '_> {
         self.take(count, entry.start, &at)?;
         let mut made = Vec::new();
         for n in 0..count.unwrap_or(0) {
-            // the last dimension turns fastest
+            // the last dimension varies fastest
             let mut picks = vec![0; axes.len()];
             let mut rest = n;
             for (pick, (_, items)) in picks.iter_mut().zip(&axes).rev() {
@@ -204,7 +203,7 @@ impl Expander<'_, '_, '_> {
         self.named(raw, entry.start, &at, made)
     }
 
-    /// Puts the group before the names and judges them.
+    /// Prefixes the names with the group's name, and checks them.
     fn named(&mut self, raw: &RawStage<'_>, mark: Mark, at: &str, made: Made) -> Option<Made> {
         let mut seen = HashSet::new();
         let mut out = Vec::with_capacity(made.len());
@@ -235,7 +234,7 @@ impl Expander<'_, '_, '_> {
         Some(out)
     }
 
-    /// A value to generate from, with everything in it resolved.
+    /// A value to generate from, with all templates in it resolved.
     fn item(&mut self, node: &Node, context: &Context<'_>, at: &str, source: &Rc<str>) -> Option<Item> {
         let tree = match &node.tree {
             Tree::Scalar(Value::Str(text)) => match self.resolve(text, node, context, Target::Any, at)? {
@@ -272,7 +271,7 @@ impl Expander<'_, '_, '_> {
         Some(Item { var: Rc::new(Var { tree, source: source.clone() }), name, composite })
     }
 
-    /// The items of a list: of one written in place, or of one that a variable holds.
+    /// The items of a list that is written in place or held by a variable.
     fn items(
         &mut self,
         node: &Node,
@@ -292,7 +291,7 @@ impl Expander<'_, '_, '_> {
         Some(items.iter().map(item).collect())
     }
 
-    /// The keys of a stage with their templates resolved; without `vars` and `matrix`.
+    /// The keys of a stage with their templates resolved, without `vars` and `matrix`.
     fn body(&mut self, name: &str, body: &[Entry], context: &Context<'_>) -> Option<Vec<Entry>> {
         let find = |key: &str| body.iter().find(|e| e.key == key).map(|e| &e.value);
         let own = match find("vars").and_then(Node::as_list).filter(|vars| !vars.is_empty()) {
@@ -401,12 +400,12 @@ impl Expander<'_, '_, '_> {
         Some(Node { start: node.start, end: node.end, tree })
     }
 
-    /// A value of the top level (`plots`, `artifacts`), where a reference may stand for anything.
+    /// A value at the top level (`plots`, `artifacts`), where a reference may have any type.
     pub fn value(&mut self, node: &Node, context: &Context<'_>, at: &str) -> Option<Value> {
         self.item(node, context, at, &"".into()).map(|item| item.var.to_value())
     }
 
-    /// A string of the top level.
+    /// A string at the top level.
     pub fn string(&mut self, node: &Node, context: &Context<'_>, at: &str) -> Option<String> {
         match self.value(node, context, at)? {
             Value::Str(text) => Some(text),
@@ -418,7 +417,8 @@ impl Expander<'_, '_, '_> {
     }
 }
 
-/// What the paths of a stage take that count from its working folder: each is kept as a path of the repository.
+/// The number of bytes of a stage's paths that are relative to its working folder, each of which is kept as a path of
+/// the repository.
 fn paths_of(entries: &[Entry], folder: &RepoPath) -> usize {
     let wdir = entries.iter().find(|e| e.key == "wdir").and_then(|e| e.value.as_str()).map_or(0, str::len);
     let lists = ["deps", "outs", "metrics", "plots", "params", "scratch"];

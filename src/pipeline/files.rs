@@ -1,11 +1,11 @@
-//! Where the loader reads files from.
+//! The source from which the loader reads files.
 
 use super::stage::Place;
 use crate::error::Result;
 
-/// Where files come from: the worktree or a commit.
+/// A source of files: the worktree or a commit.
 pub trait Files {
-    /// `None` if there is no such file; a folder is an error.
+    /// `None` if the file does not exist. Errors: it is a folder, or cannot be read.
     fn read(&self, place: &Place) -> Result<Option<Vec<u8>>>;
 
     /// The absolute path of the repository, so that absolute paths inside it become relative.

@@ -1,4 +1,4 @@
-//! A stage as `stage list --json` shows it.
+//! A stage in the format of `stage list --json`.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use super::stage::{Out, Pipelines, Plot, StageId};
 use crate::path::RepoPath;
 use crate::value::Value;
 
-/// What is at its default is left out of the outs; everything else is there. Addresses count from the folder `from`.
+/// Defaults are left out of the outs; all other fields are present. Addresses are relative to the folder `from`.
 pub fn describe(p: &Pipelines, id: StageId, from: &RepoPath, params: &BTreeMap<String, FileParams>) -> Value {
     let stage = p.stage(id);
     let values = |file: &FileParams| Value::Map(file.iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect());

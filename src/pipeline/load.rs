@@ -1,5 +1,5 @@
-//! Reading all pipeline files of a repository. A broken file does not hinder the others; one that lies inside an output
-//! or data of another is content, not a pipeline.
+//! Reads all pipeline files of a repository. An invalid file does not affect the others. A file inside an output or
+//! data of another is content, not a pipeline.
 
 use std::collections::HashMap;
 
@@ -20,12 +20,12 @@ use crate::value::{Mark, Value, decode, yaml};
 #[derive(Debug, Default)]
 pub struct Loaded {
     pub pipelines: Pipelines,
-    /// Files that cannot be used, with all that is wrong with them.
+    /// Invalid files, with all their problems.
     pub broken: Vec<(RepoPath, Vec<Problem>)>,
-    /// Files of other tools: they have none of our top-level keys.
+    /// Files of other tools, which have none of lockstep's top-level keys.
     pub foreign: Vec<RepoPath>,
     /// Every file that was read or looked for, with BLAKE3 of its content (`None`: it did not exist), sorted, each
-    /// once: while these are the same, so is the rest.
+    /// once: while these are unchanged, so is the result.
     pub inputs: Vec<(Place, Option<[u8; 32]>)>,
 }
 
@@ -38,7 +38,7 @@ enum Read {
 struct File {
     file: PipelineFile,
     stages: Vec<Stage>,
-    /// Names of groups with the places of their stages in `stages`.
+    /// Names of groups with the range of their stages in `stages`.
     groups: Vec<(String, std::ops::Range<usize>)>,
 }
 
@@ -58,7 +58,7 @@ pub fn load(files: &dyn Files, paths: &[RepoPath], root: &RepoPath) -> Loaded {
     paths.dedup();
     let mut budget = Budget::default();
     let mut read: Vec<(&RepoPath, Read)> = Vec::new();
-    // parents come first, so an output of theirs hides what lies in it before it is read
+    // parents come first, so that files inside their outputs are known before they are read
     let mut made: HashMap<RepoPath, usize> = HashMap::new();
     for path in paths {
         if hidden(path, &made, usize::MAX) {
@@ -90,7 +90,7 @@ pub fn load(files: &dyn Files, paths: &[RepoPath], root: &RepoPath) -> Loaded {
     loaded
 }
 
-/// Does the file lie inside something that another file makes?
+/// Whether the file is inside a path that another file makes.
 fn hidden(path: &RepoPath, made: &HashMap<RepoPath, usize>, own: usize) -> bool {
     let mut at = path.parent();
     while let Some(folder) = at {
@@ -136,7 +136,7 @@ fn one(reader: &mut Reader<'_>, path: &RepoPath, budget: &mut Budget) -> Read {
         Some(root) => {
             let ours =
                 |entries: &[Entry]| entries.is_empty() || entries.iter().any(|e| TOP_KEYS.contains(&e.key.as_str()));
-            // A slip in the only key must not make the file somebody else's.
+            // A file with a typo in its only key must not be taken for another tool's.
             let nearly = |e: &Entry| TOP_KEYS.iter().any(|key| strsim::damerau_levenshtein(&e.key, key) == 1);
             let meant = root.as_map().is_some_and(|entries| ours(entries) || entries.iter().any(nearly));
             if !meant {
@@ -152,7 +152,7 @@ fn one(reader: &mut Reader<'_>, path: &RepoPath, budget: &mut Budget) -> Read {
     if checker.problems.is_empty() { Read::Fine(Box::new(file)) } else { Read::Broken(checker.problems) }
 }
 
-/// Everything of a file with templates resolved; what is wrong goes to the checker and is left out.
+/// The whole file with templates resolved; problems go to the checker, and invalid parts are left out.
 fn resolve(
     reader: &mut Reader<'_>,
     path: &RepoPath,
@@ -179,7 +179,7 @@ fn resolve(
         }
     }
     if !checker.problems.is_empty() {
-        // with variables missing everything else would be wrong as well
+        // with variables missing, every reference would be a problem as well
         return file;
     }
     for stage in &raw.stages {
@@ -251,7 +251,7 @@ fn top_level(
             _ => {}
         }
     }
-    // A name of a plot may be its path.
+    // The name of a plot may be its path.
     for (path, _) in &file.plots {
         expander.checker.note_path(
             folder,

@@ -1,7 +1,7 @@
-//! `${}` in strings: finding references, looking them up, writing values into text.
+//! `${}` in strings: finds references, looks them up, writes values into text.
 //!
-//! `\${` is a `${` that is left alone. A string that is nothing but one reference takes the value with its type; any
-//! other writes scalars as [`Value::to_text`] does. In a `cmd` a map becomes options: `--lr 0.1 --verbose`.
+//! `\${` is a literal `${`. A string that is only one reference takes the value with its type; any other string writes
+//! scalars as [`Value::to_text`] does. In a `cmd` a map becomes options: `--lr 0.1 --verbose`.
 
 use std::rc::Rc;
 
@@ -9,37 +9,37 @@ use super::context::{Context, Missing, Var, VarTree};
 use super::problem::did_you_mean;
 use crate::value::Value;
 
-/// What is wrong with a template, and which part of it.
+/// An error in a template, and the invalid part.
 #[derive(Debug)]
 pub struct Bad {
     pub message: String,
     pub hint: Option<String>,
-    /// The reference as written, to point at it: `${x.}`.
+    /// The reference as written, for the mark: `${x.}`.
     pub part: String,
 }
 
 #[derive(Debug, PartialEq)]
 enum Part<'s> {
     Text(&'s str),
-    /// What stands between the braces.
+    /// The text between the braces.
     Ref(&'s str),
 }
 
-/// What a string with templates stands for.
+/// The result of a string with templates.
 pub enum Resolved {
     /// The string was one reference.
     Exact(Rc<Var>),
     Text(String),
 }
 
-/// Where the value goes.
+/// What the value is used for.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Target {
     /// Maps become options.
     Cmd,
     /// Scalars only.
     Field,
-    /// Anything, if it is the whole string.
+    /// Any type, if the reference is the whole string.
     Any,
 }
 
@@ -112,7 +112,7 @@ fn path(reference: &str) -> Result<Vec<&str>, Bad> {
     Ok(out)
 }
 
-/// Is every reference of the text well formed?
+/// Checks that every reference of the text is well formed.
 pub fn check(text: &str) -> Result<(), Bad> {
     if text.contains("${") {
         for part in parts(text)? {
@@ -124,7 +124,8 @@ pub fn check(text: &str) -> Result<(), Bad> {
     Ok(())
 }
 
-/// The text may have `most` bytes.
+/// Resolves all references. Errors: a reference is unknown or has the wrong type, or the result is longer than `most`
+/// bytes.
 pub fn resolve(text: &str, context: &Context<'_>, target: Target, most: usize) -> Result<Resolved, Bad> {
     if !text.contains("${") {
         return Ok(Resolved::Text(text.to_string()));
@@ -167,7 +168,7 @@ fn not_scalar(reference: &str, var: &Var) -> Bad {
     }
 }
 
-/// What `${}` multiplies beyond [`super::budget::MOST_BYTES`].
+/// The error for results larger than [`super::budget::MOST_BYTES`].
 fn too_large(reference: &str) -> Bad {
     let message = format!("with `${{{reference}}}` {}", super::budget::too_large());
     Bad { message, hint: Some(super::budget::SMALLER.into()), part: format!("${{{reference}}}") }
@@ -246,7 +247,7 @@ fn options_of(var: &Var, name: &str, reference: &str, out: &mut String, most: us
     Ok(())
 }
 
-/// As a word of a POSIX shell: in single quotes unless all characters are harmless.
+/// One word of a POSIX shell: in single quotes unless all characters are harmless.
 pub fn quote(text: &str) -> String {
     let harmless = |c: char| c.is_ascii_alphanumeric() || "_@%+=:,./-".contains(c);
     if !text.is_empty() && text.chars().all(harmless) {

@@ -1,6 +1,6 @@
-//! Variables for templates: `params.yaml` beside the pipeline file, then what `vars` names, in its order; maps merge,
-//! anything else may be defined once. Every file read here is remembered with its hash: together they are the key of
-//! the compiled form.
+//! Variables for templates: `params.yaml` beside the pipeline file, then the entries of `vars` in order. Maps are
+//! merged, any other value must be defined only once. Every file read here is noted with its hash: together the hashes
+//! are the key of the compiled form.
 
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
@@ -19,7 +19,7 @@ pub const PARAMS: &str = "params.yaml";
 
 type Parsed = Result<Option<Rc<Var>>, Problem>;
 
-/// Reads files, each once.
+/// Reads each file once.
 pub struct Reader<'f> {
     files: &'f dyn Files,
     pub inputs: HashMap<Place, Option<[u8; 32]>>,
@@ -28,7 +28,7 @@ pub struct Reader<'f> {
     pub loaded: BTreeMap<String, (Place, Option<Vec<String>>)>,
 }
 
-/// A path of a pipeline file, as seen from the folder `base`.
+/// A path of a pipeline file, relative to the folder `base`.
 pub fn place(top: &std::path::Path, base: &RepoPath, spelling: &str) -> Place {
     if spelling.contains("://") {
         return Place::Url(spelling.into());
@@ -62,7 +62,7 @@ impl<'f> Reader<'f> {
         Ok(bytes)
     }
 
-    /// Notes that variables of a file are loaded: some keys, or all.
+    /// Notes that some keys, or all, of a file are loaded as variables.
     fn note(&mut self, place: &Place, keys: Option<&[String]>) {
         let entry = self.loaded.entry(place.to_string());
         let (_, known) = entry.or_insert_with(|| (place.clone(), keys.map(|_| Vec::new())));
@@ -120,7 +120,7 @@ pub fn defaults(reader: &mut Reader<'_>, folder: &RepoPath, context: &mut Contex
     Ok(())
 }
 
-/// Adds what one entry of `vars` defines. `label` names a map for messages: `vars[0]`.
+/// Adds the definitions of one entry of `vars`. `label` names a map in messages: `vars[0]`.
 pub fn add(
     reader: &mut Reader<'_>,
     folder: &RepoPath,
@@ -145,13 +145,13 @@ pub fn add(
     })
 }
 
-/// Why an entry could not be added: a sentence about the entry, or a problem of the file that it names.
+/// Why an entry could not be added: an error in the entry, or a problem of the file that it names.
 pub enum Added {
     Here(String),
     Elsewhere(Problem),
 }
 
-/// `conf.yaml` or `conf.yaml:key,key`; `None` if it is there already.
+/// `conf.yaml` or `conf.yaml:key,key`; `None` if it is already loaded.
 fn file(
     reader: &mut Reader<'_>,
     folder: &RepoPath,

@@ -1,4 +1,4 @@
-//! What is in the workspace now: the facts of stages, through the stat index.
+//! Reads the current facts of stages from the workspace, through the stat index.
 
 use std::path::Path;
 
@@ -16,8 +16,8 @@ use crate::project::{Definitions, Project};
 use crate::store::{Pin, Place as Spot, Rules, is_beside};
 use crate::url::{Url, secrets_of_text};
 
-/// The repository's ignore rules, as the store wants them. What lockstep itself puts beside an output is nobody's
-/// content, wherever that lies.
+/// The repository's ignore rules, as the store needs them. Temporary files that lockstep puts beside an output are
+/// ignored everywhere.
 pub struct IgnoreRules<'a>(pub &'a git::Rules);
 
 impl Rules for IgnoreRules<'_> {
@@ -30,19 +30,19 @@ impl Rules for IgnoreRules<'_> {
     }
 }
 
-/// A path of the repository as it was last looked at.
+/// The last result for a path of the repository.
 struct Seen {
     pin: Result<Option<Pin>>,
-    /// The content of an output must lie in the repository, that of a dep need not.
+    /// The content of an output must be inside the repository, that of a dep need not.
     is_out: bool,
 }
 
-/// Looks at places and remembers what it saw.
+/// Reads the state of paths, and remembers the results.
 pub struct Look<'a> {
     project: &'a Project,
     definitions: &'a Definitions,
     sink: &'a dyn Sink,
-    /// An output that another stage reads is looked at once.
+    /// Results by path, so that an output that another stage reads is read once.
     seen: FxHashMap<&'a RepoPath, Seen>,
     seen_outside: FxHashMap<&'a Place, Result<Option<Pin>>>,
     params: ParamsCache,
@@ -54,12 +54,12 @@ impl<'a> Look<'a> {
         Look { project, definitions, sink, seen, seen_outside, params: ParamsCache::default() }
     }
 
-    /// Looks at everything that these stages read and write, in one sweep.
+    /// Reads everything that these stages read and write, in one sweep.
     pub fn sweep(&mut self, ids: &[StageId]) {
         self.sweep_what(ids, true);
     }
 
-    /// Looks at what these stages write, and not at what they read, which may be a hundred thousand files.
+    /// Reads the outs of these stages, but not their deps, which may be a hundred thousand files.
     pub fn sweep_outs(&mut self, ids: &[StageId]) {
         self.sweep_what(ids, false);
     }
@@ -105,13 +105,15 @@ impl<'a> Look<'a> {
         }
     }
 
-    /// What was seen may be so no longer: a command ran, outputs were restored.
+    /// Forgets all results, after a command ran or outputs were restored.
     pub fn forget(&mut self) {
         self.seen.clear();
         self.seen_outside.clear();
         self.params = ParamsCache::default();
     }
 
+    /// The current pin of an out or data; `None` if it does not exist. Errors: it cannot be read, or is outside of the
+    /// repository.
     pub fn out(&mut self, path: &'a RepoPath) -> Result<Option<Pin>> {
         if let Some(seen) = self.seen.get(path).filter(|seen| seen.is_out) {
             return seen.pin.clone();
@@ -122,7 +124,7 @@ impl<'a> Look<'a> {
         pin
     }
 
-    /// The facts of a stage; what was not seen yet is looked at now.
+    /// The facts of a stage; what was not read yet is read now.
     pub fn facts(&mut self, id: StageId) -> Result<Facts> {
         let stage = self.definitions.pipelines.stage(id);
         self.sweep(&[id]);
@@ -139,7 +141,7 @@ impl<'a> Look<'a> {
     }
 }
 
-/// Where a dep lies on this disk. A URL lies nowhere.
+/// The location of a dep on this disk. A URL has none.
 pub fn spot(place: &Place, top: &Path) -> Spot {
     match place {
         Place::Repo(path) => Spot::from(path),
@@ -153,17 +155,17 @@ fn no_url(url: &Url) -> Error {
         .hint("fetch it in a stage of its own, and depend on what that stage writes")
 }
 
-/// Looks at places; one answer each.
+/// Reads paths through the index; one result each.
 pub fn look(project: &Project, definitions: &Definitions, asks: &[Spot], sink: &dyn Sink) -> Vec<Result<Option<Pin>>> {
     project.index().look(asks, &IgnoreRules(&definitions.rules), sink)
 }
 
-/// The declared environment variables of a stage.
+/// The values of the environment variables that a stage declares.
 pub fn env_values(project: &Project, stage: &Stage) -> Vec<Option<String>> {
     stage.env.iter().map(|name| project.around.env.get(name).cloned()).collect()
 }
 
-/// A value that is a URL with a password is no input, whatever its name says: the lock would hold it in clear.
+/// Errors: a value is a URL with a password, which the lock would hold in clear, whatever the name of the variable.
 fn refuse_password(stage: &Stage, values: &[Option<String>]) -> Result<()> {
     let has_password = |value: &Option<String>| value.as_ref().is_some_and(|text| !secrets_of_text(text).is_empty());
     let Some((name, _)) = stage.env.iter().zip(values).find(|(_, value)| has_password(value)) else { return Ok(()) };
@@ -174,7 +176,7 @@ fn refuse_password(stage: &Stage, values: &[Option<String>]) -> Result<()> {
     Err(Error::usage(message).hint(format!("pass it to the commands and record nothing: - {name}: {{input: false}}")))
 }
 
-/// Looks at outs and data, whose content must lie in the repository; one answer each.
+/// Reads outs and data, whose content must be inside the repository; one result each.
 pub fn look_at_outs(
     project: &Project,
     definitions: &Definitions,
@@ -186,7 +188,7 @@ pub fn look_at_outs(
     found
 }
 
-/// Puts an error in the place of each answer whose content does not lie in the repository.
+/// Replaces each result whose content is outside of the repository by an error.
 fn must_lie_inside(project: &Project, asks: &[Spot], found: &mut [Result<Option<Pin>>]) {
     let mut links = FolderLinks::below(project.top());
     for (ask, found) in asks.iter().zip(found) {

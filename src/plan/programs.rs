@@ -1,8 +1,9 @@
-//! The programs that ran a stage: which file each was, and its version. Another `python3` on the PATH is no input of a
-//! stage and makes none stale, but a result that is called up to date was made by the earlier one, which is said.
+//! The programs that ran a stage: the file of each, and its version. A different `python3` on the PATH is not an input
+//! of a stage and makes none stale, but an up-to-date result was made by the earlier program, and the user is warned.
 //!
-//! What this worktree's runs used is kept in its state folder. Should the file be lost, nothing is said until the
-//! stages run again. Programs are only looked at ([`Programs::changed`]); `program_version.rs` alone starts one.
+//! The programs that this worktree's runs used are kept in its state folder. If the file is lost, there are no warnings
+//! until the stages run again. Programs are only inspected here ([`Programs::changed`]); only `program_versions.rs`
+//! starts one.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::{self, Metadata};
@@ -22,36 +23,36 @@ use crate::shell::programs_of;
 use crate::store::ObjectId;
 
 const VERSION: u32 = 1;
-/// A larger state file is none of ours.
+/// A larger state file was not written by lockstep.
 const MOST_BYTES: u64 = 64 << 20;
-/// So many runs are remembered that the current locks do not name, and so many programs that no run used.
+/// The number of kept runs that the current locks do not name, and of kept programs that no run used.
 const MOST_OLD: usize = 10_000;
 const MOST_UNUSED: usize = 32;
 
-/// A program as a run found it.
+/// A program file, as a run found it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Program {
-    /// As the command spells it.
+    /// The name as the command spells it.
     pub name: String,
-    /// The file, before links are followed.
+    /// The path of the file, before links are followed.
     pub path: PathBuf,
-    /// Of the file that links lead to: size in bytes, nanoseconds of its last change, inode.
+    /// Of the file behind the links: size in bytes, time of its last change in nanoseconds, inode.
     stat: (u64, i64, u64),
-    /// The first line that `--version` printed, where it is known what that prints.
+    /// The first line that `--version` printed, for programs known to print their version.
     pub version: Option<String>,
 }
 
-/// A program that is another one than when stages ran.
+/// A program that differs from the one that stages ran with.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Change {
     pub old: Program,
-    /// `None` if the PATH has none of that name.
+    /// `None` if the PATH has no program of that name.
     pub new: Option<Program>,
-    /// Stages that ran with the old one, with the keys of their lock entries.
+    /// Stages that ran with the old program, with the keys of their lock entries.
     pub runs: Vec<(StageId, ObjectId)>,
 }
 
-/// The state file.
+/// The content of the state file.
 #[derive(Default, Serialize, Deserialize)]
 struct State {
     version: u32,
@@ -59,28 +60,28 @@ struct State {
     runs: Vec<Runs>,
 }
 
-/// Runs that used the same programs, which are given by their places in the list.
+/// Runs that used the same programs, which are given by their indexes in the list.
 #[derive(Serialize, Deserialize)]
 struct Runs {
     programs: Vec<usize>,
     keys: Vec<ObjectId>,
 }
 
-/// What the runs of a worktree used, and what the PATH has now.
+/// The programs that the runs of a worktree used, and those on the PATH now.
 pub struct Programs<'a> {
     project: &'a Project,
     programs: Vec<Program>,
-    /// Places of programs that a run used together; what runs used is one of these.
+    /// Sets of program indexes; the programs of each run are one of these sets.
     sets: Vec<Vec<usize>>,
-    /// The set of a run.
+    /// The index of each run's set.
     runs: HashMap<ObjectId, usize>,
-    /// Programs that were looked for, by folder and name.
+    /// Results of earlier lookups, by folder and name.
     found: HashMap<(PathBuf, String), Option<Program>>,
     is_changed: bool,
 }
 
 impl<'a> Programs<'a> {
-    /// A file that is missing, damaged or of another version says nothing.
+    /// Reads the state file. A file that is missing, damaged or of another version is treated as empty.
     pub fn load(project: &'a Project) -> Programs<'a> {
         let bytes = document::read(&path(project), MOST_BYTES).ok().flatten();
         let state = bytes.and_then(|bytes| serde_json::from_slice::<State>(&bytes).ok());
@@ -95,7 +96,7 @@ impl<'a> Programs<'a> {
         Programs { project, programs: state.programs, sets, runs, found: HashMap::new(), is_changed: false }
     }
 
-    /// Remembers what a stage was run with; the versions come back, by name.
+    /// Records the programs that a stage ran with. Returns their versions by name.
     pub fn ran(&mut self, stage: &Stage, key: ObjectId) -> BTreeMap<String, String> {
         let wdir = stage.wdir.on_disk(self.project.top());
         let names: BTreeSet<&str> = stage.cmd.iter().flat_map(|item| programs_of(item)).collect();
@@ -125,7 +126,7 @@ impl<'a> Programs<'a> {
         })
     }
 
-    /// The place of a program in the list, with its version, which is asked for where the file is a new one.
+    /// The index of a program in the list, with its version, which is queried if the file is new.
     fn remember(&mut self, mut program: Program) -> usize {
         if let Some(place) = self.programs.iter().position(|known| known.is_same_file(&program)) {
             return place;
@@ -136,8 +137,8 @@ impl<'a> Programs<'a> {
         self.programs.len() - 1
     }
 
-    /// Programs of these runs that are other files now, each once, but for those that are known to be of the same version.
-    /// Starts none.
+    /// Programs of these runs whose file changed, each once, except those known to have the same version. Starts no
+    /// program.
     pub fn changed<'s>(&mut self, runs: impl Iterator<Item = (StageId, &'s Stage, ObjectId)>) -> Vec<Change> {
         let mut changes: Vec<Change> = Vec::new();
         if self.runs.is_empty() {
@@ -156,7 +157,7 @@ impl<'a> Programs<'a> {
         changes
     }
 
-    /// The places in `changes` of the programs of a set that are other files now.
+    /// The indexes in `changes` of those programs of a set whose file changed.
     fn changed_of(&mut self, set: usize, wdir: &Path, changes: &mut Vec<Change>) -> Vec<usize> {
         let mut found = Vec::new();
         for at in self.sets[set].clone() {
@@ -177,8 +178,8 @@ impl<'a> Programs<'a> {
         found
     }
 
-    /// The same with the versions of the new ones, which are started for it. Those that print the same version as the old
-    /// ones are no change, and the runs count as theirs from now on.
+    /// Like [`Programs::changed`], with the versions of the new programs, which are started to query them. A program
+    /// that prints the same version as the old one is not a change, and the runs are assigned to it.
     pub fn changed_versions<'s>(&mut self, runs: impl Iterator<Item = (StageId, &'s Stage, ObjectId)>) -> Vec<Change> {
         let mut changes = self.changed(runs);
         for change in &mut changes {
@@ -201,7 +202,7 @@ impl<'a> Programs<'a> {
         other
     }
 
-    /// Writes what changed. Of runs that are not among the current ones, a limited number is kept.
+    /// Writes the state file if something changed. Keeps a limited number of runs that the locks do not name.
     pub fn save(&self, current: &dyn Fn() -> HashSet<ObjectId>) {
         if !self.is_changed {
             return;
@@ -228,17 +229,17 @@ impl<'a> Programs<'a> {
             keys.sort_unstable();
             state.runs.push(Runs { programs, keys });
         }
-        // The version of a program that would run stages now is not asked for at every command.
+        // Keep these, so that the version of a current program is not queried by every command.
         let unused = (0..self.programs.len()).rev().filter(|at| !places.contains_key(at)).take(MOST_UNUSED);
         state.programs.extend(unused.map(|at| self.programs[at].clone()));
-        // What could not be kept is not said later, nothing more.
+        // A lost state file only costs later warnings.
         if let Ok(bytes) = serde_json::to_vec(&state) {
             let _ = replace_file(&path(self.project), &bytes);
         }
     }
 
     fn look_at(&mut self, wdir: &Path, name: &str) -> Option<Program> {
-        // The PATH may have folders that are relative, so the folder counts for all names.
+        // The PATH may contain relative folders, so the result depends on the working folder.
         let asked = (wdir.to_path_buf(), name.to_string());
         if let Some(found) = self.found.get(&asked) {
             return found.clone();
@@ -250,12 +251,12 @@ impl<'a> Programs<'a> {
 }
 
 impl Program {
-    /// One file may be found by several paths, as where `/bin` is a link to `/usr/bin`.
+    /// Whether both are one file, possibly under several paths, as where `/bin` is a link to `/usr/bin`.
     fn is_same_file(&self, other: &Program) -> bool {
         (&self.name, self.stat) == (&other.name, other.stat)
     }
 
-    /// Is the version of both known, and the same?
+    /// Whether both versions are known and equal.
     fn is_same_version(&self, other: &Program) -> bool {
         self.version.is_some() && self.version == other.version
     }
@@ -305,10 +306,10 @@ fn path(project: &Project) -> PathBuf {
     project.state_dir().join("programs")
 }
 
-/// The program that a shell in this folder starts by this name. A file of the repository that is called
-/// by its path is none: it is a file like any other, which the stage may depend on.
+/// The program that a shell in this folder starts for this name. A file of the repository that is called by its path is
+/// not included: the stage may depend on it as on any other file.
 fn find(project: &Project, wdir: &Path, name: &str) -> Option<Program> {
-    // A folder that is seen from where the command is by then may have it, or not.
+    // A relative folder depends on where the command changes to before it calls the program.
     let folders = project.around.env.get("PATH").and_then(|folders| absolute_part(folders));
     let (path, found) = find_file(folders, wdir, name)?;
     if name.contains('/')
@@ -321,7 +322,7 @@ fn find(project: &Project, wdir: &Path, name: &str) -> Option<Program> {
     Some(Program { name: name.to_string(), path, stat: (found.len(), changed, found.ino()), version: None })
 }
 
-/// The folders of a PATH before the first one that is relative, if there are any.
+/// The folders of a PATH before the first relative one, if there are any.
 fn absolute_part(folders: &str) -> Option<&str> {
     let mut end = 0;
     for folder in folders.split(':').take_while(|folder| folder.starts_with('/')) {
@@ -330,7 +331,7 @@ fn absolute_part(folders: &str) -> Option<&str> {
     folders.get(..end.checked_sub(1)?)
 }
 
-/// The file that is started by this name in this folder, where `folders` are those of the PATH.
+/// The file that a shell starts for this name in this folder. `folders` is the value of the PATH.
 pub fn find_file(folders: Option<&str>, wdir: &Path, name: &str) -> Option<(PathBuf, Metadata)> {
     let look = |path: PathBuf| {
         let found = fs::metadata(&path).ok().filter(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)?;

@@ -1,4 +1,4 @@
-//! Stages that a run needs and leaves out (`--single-item`, `--downstream`): their outputs are taken as they are.
+//! Stages that a run needs but does not include (`--single-item`, `--downstream`): their current outputs are used.
 
 use std::collections::HashSet;
 
@@ -10,10 +10,10 @@ use crate::plan::select::Selected;
 use crate::project::{Definitions, Locks, Project};
 use crate::shell::words;
 
-/// So many stages are named.
+/// At most this many stages are named in the warning.
 const NAMED: usize = 5;
 
-/// Warns of those that are stale: what the run makes is made from earlier outputs of theirs, as with DVC.
+/// Warns about stale stages among them: the run uses their earlier outputs, as DVC does.
 pub fn warn_of_stale<'a>(
     project: &'a Project,
     definitions: &'a Definitions,
@@ -30,7 +30,7 @@ pub fn warn_of_stale<'a>(
     let shell = project.shell();
     let mut is_stale = |id: &StageId| {
         let stage = definitions.pipelines.stage(*id);
-        // What cannot be looked at is not known to be fresh.
+        // A stage that cannot be read is not known to be up to date.
         let Ok(facts) = look.facts(*id) else { return true };
         let reasons = judge(stage, &shell, &facts, locks.of(stage.file).stages.get(&stage.name));
         !stage.frozen && reasons.iter().any(|reason| !is_no_change(reason))
@@ -53,7 +53,7 @@ pub fn warn_of_stale<'a>(
     sink.event(Event::Warning { text: &text });
 }
 
-/// What is merely not here may be as it was.
+/// Whether the output is only missing, so that it may be unchanged.
 fn is_no_change(reason: &Reason) -> bool {
     let is_gone = |state: &State| matches!(state, State::Deleted | State::NotInCache);
     match reason {
@@ -63,8 +63,8 @@ fn is_no_change(reason: &Reason) -> bool {
     }
 }
 
-/// The stages that selected ones need, directly or not, and that are not selected, in topological order. What a frozen
-/// stage reads is of no interest.
+/// The stages that selected ones need, directly or not, and that are not selected, in topological order. Inputs of a
+/// frozen stage are skipped.
 fn left_out(definitions: &Definitions, selected: &Selected) -> Vec<StageId> {
     let (graph, chosen) = (&definitions.graph, selected.stages.iter().copied().collect::<HashSet<_>>());
     let mut found: HashSet<StageId> = HashSet::new();

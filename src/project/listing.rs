@@ -1,4 +1,4 @@
-//! What is in a folder of a snapshot: Git's files, and the outs and data that its locks pin, as one.
+//! Lists a folder of a snapshot: Git's files together with the outs and data that its locks pin.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,11 +10,11 @@ use crate::project::{Pinned, Snapshot};
 use crate::store::Pin;
 use crate::store::trees::EntryKind;
 
-/// No repository that people made goes deeper, or has more files; one that was made to harm does not get further.
+/// Limits that no real repository exceeds; they stop trees that were made to exhaust the reader.
 const DEEPEST: usize = 250;
 const MOST: usize = 2_000_000;
 
-/// Something at a path.
+/// An entry at a path.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Item {
     pub path: RepoPath,
@@ -23,13 +23,13 @@ pub struct Item {
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum What {
-    /// A folder that Git has, or that only holds what is pinned.
+    /// A folder of Git, or one that only contains pinned paths.
     Folder,
-    /// A file of Git; of the worktree without an id.
+    /// A file of Git; without an id in the worktree.
     File { executable: bool, id: Option<GitId> },
     /// A symlink of Git.
     Link { id: Option<GitId> },
-    /// Pinned, or inside of what is pinned.
+    /// Pinned, or inside of a pinned folder.
     Pinned(Pin),
     /// A symlink inside of a pinned folder.
     PinnedLink(Pin),
@@ -49,13 +49,13 @@ impl What {
     }
 }
 
-/// Reads folders of one snapshot.
+/// Reads the folders of one snapshot.
 pub struct Browser<'s, 'p> {
     snapshot: &'s Snapshot<'p>,
     pinned: Vec<Pinned>,
-    /// Of the worktree: what Git tracks.
+    /// For the worktree: the files that Git tracks.
     index: BTreeMap<RepoPath, GitKind>,
-    /// How many more entries of Git's trees are read.
+    /// How many more entries of Git's trees may be read.
     left: Cell<usize>,
 }
 
@@ -69,7 +69,7 @@ impl<'s, 'p> Browser<'s, 'p> {
         Ok(Browser { snapshot, pinned, index, left: Cell::new(MOST) })
     }
 
-    /// What is at a path; `None` if there is nothing.
+    /// The entry at a path; `None` if there is none.
     pub fn find(&self, path: &RepoPath) -> Result<Option<Item>> {
         let item = |what| Ok(Some(Item { path: path.clone(), what }));
         if let Some(pin) = self.pin(path)? {
@@ -93,7 +93,7 @@ impl<'s, 'p> Browser<'s, 'p> {
         if self.pinned.iter().any(|p| path.is_in(&p.path)) { self.snapshot.pin(path) } else { Ok(None) }
     }
 
-    /// What a folder holds, by name; with `recursive` all that lies below, folders left out.
+    /// The entries of a folder, by name; with `recursive`, everything below it except folders.
     pub fn list(&self, folder: &Item, recursive: bool) -> Result<Vec<Item>> {
         let mut found = Vec::new();
         let mut open = vec![folder.clone()];
@@ -165,8 +165,8 @@ impl<'s, 'p> Browser<'s, 'p> {
         Ok(found.into_iter().map(|(path, what)| Item { path, what }).collect())
     }
 
-    /// Counts the entries of a folder of Git before anything is made of them: a few trees that name each other have
-    /// more than a machine can hold.
+    /// Counts the entries of a Git folder before they are read: a few trees that contain each other can have more
+    /// entries than fit into memory.
     fn take(&self, folder: &Item, entries: usize) -> Result<()> {
         let name = &self.snapshot.name;
         if folder.path.parts().count() > DEEPEST {
@@ -181,7 +181,7 @@ impl<'s, 'p> Browser<'s, 'p> {
         Ok(())
     }
 
-    /// The bytes of an item; of a folder of Git unknown.
+    /// The size of an item in bytes; `None` for a folder of Git.
     pub fn size(&self, item: &Item) -> Result<Option<u64>> {
         match &item.what {
             What::Pinned(pin) | What::PinnedLink(pin) => Ok(Some(pin.size)),

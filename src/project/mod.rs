@@ -1,4 +1,4 @@
-//! One open repository: where things are, what the user wrote, what the locks say.
+//! An open repository: its folders, definitions and locks.
 
 mod compiled;
 mod linked;
@@ -40,30 +40,30 @@ pub use open_repository::{Elsewhere, elsewhere};
 pub use snapshot::{Pinned, Rev, Snapshot, Snapshots, Whereabouts};
 pub use target::check_target;
 
-/// What the counter knows of the world and core code does not ask for itself.
+/// The environment of the process, which only the command line reads and passes to all other code.
 #[derive(Clone)]
 pub struct Surroundings {
-    /// Where the command was typed; absolute.
+    /// The current folder, absolute.
     pub cwd: PathBuf,
     pub env: BTreeMap<String, String>,
-    /// What the environment says of the repository.
+    /// Git's environment variables.
     pub git: git::Variables,
     pub now: fn() -> SystemTime,
-    /// This very binary, for the watchdog.
+    /// The path of this binary, for the watchdog.
     pub program: PathBuf,
-    /// The user's own settings file, if there can be one.
+    /// The user's settings file, if its folder is known.
     pub user_config: Option<PathBuf>,
     pub home: Option<PathBuf>,
-    /// Who runs this, by the environment or, where that does not say, the system.
+    /// Returns the user's name from the environment or, if it is not set there, from the system.
     pub user: fn(&BTreeMap<String, String>) -> String,
     /// Settings from the environment and the command line, from the weakest to the strongest.
     pub settings: Vec<Given>,
-    /// Does the user want an end?
+    /// Whether the user wants to stop.
     pub stop: Stop,
 }
 
 impl Surroundings {
-    /// Does `LOCKSTEP_REQUIRE_SIGNED` say that versions of models count only by tags with good signatures?
+    /// Whether `LOCKSTEP_REQUIRE_SIGNED` requires good signatures on the tags of model versions.
     pub fn requires_signed(&self) -> bool {
         self.env.get("LOCKSTEP_REQUIRE_SIGNED").is_some_and(|value| !["", "0", "false"].contains(&value.as_str()))
     }
@@ -72,41 +72,41 @@ impl Surroundings {
 pub struct Project {
     pub repo: Repo,
     pub config: Config,
-    /// Where the command was typed, from the top.
+    /// The current folder, relative to the top.
     pub cwd: RepoPath,
     pub around: Surroundings,
-    /// How the user called it, if it is another repository than the one at hand.
+    /// The address that the user gave, if it is not the current repository.
     pub address: Option<Url>,
     bounds: OnceLock<Bounds>,
     index: OnceLock<StatIndex>,
     store: OnceLock<Store>,
     area: OnceLock<WritableArea>,
-    /// What most commands want once they have read the pipelines.
+    /// The locks, read ahead because most commands need them after the pipelines.
     kept_locks: Ahead<KeptLocks>,
     index_ahead: Ahead<StatIndex>,
 }
 
-/// What the user wrote, resolved and joined.
+/// The content of all pipeline files, resolved, with their graph.
 pub struct Definitions {
     pub pipelines: Pipelines,
     pub graph: Graph,
-    /// Pipeline files that could not be read, each with all its mistakes.
+    /// Pipeline files that could not be read, each with all its errors.
     pub broken: Vec<(RepoPath, Error)>,
     /// `pipeline.yaml` files of other tools.
     pub foreign: Vec<RepoPath>,
     /// `pipeline.lock` files with no `pipeline.yaml` beside them.
     pub locks_alone: Vec<RepoPath>,
-    /// DVC's files, pipelines and pointers to data, for hints.
+    /// DVC's pipelines and data pointers, for hints.
     pub dvc: Vec<RepoPath>,
     pub rules: git::Rules,
-    /// Folders and ignore rules that could not be read when pipeline files were looked for, each with the reason.
+    /// Folders and ignore rules that could not be read during discovery, each with the reason.
     pub unreadable: Vec<Error>,
-    /// Every file that this was read from, with BLAKE3 of its content (`None`: it did not exist).
+    /// Every file that was read, with BLAKE3 of its content (`None`: it did not exist).
     pub inputs: Vec<(Place, Option<[u8; 32]>)>,
 }
 
 impl Definitions {
-    /// What was read from what was found.
+    /// Combines the loaded pipelines with the results of discovery.
     pub fn of(loaded: Loaded, found: git::Found, graph: Graph) -> Definitions {
         let broken = loaded.broken.iter().map(|(path, problems)| (path.clone(), problem::render(problems))).collect();
         Definitions {
@@ -130,8 +130,8 @@ impl Project {
         Project::open_repo(repo, around)
     }
 
-    /// Opens a repository that was found. The settings of its clone are the user's, unless it is another repository than
-    /// the one at hand ([`Repo::is_other`]): a folder that was unpacked brings such settings along.
+    /// Opens a discovered repository. The settings of its clone are trusted as the user's, unless it is another
+    /// repository ([`Repo::is_other`]): an unpacked folder brings such settings along.
     fn open_repo(repo: Repo, around: Surroundings) -> Result<Project> {
         if repo.is_bare() {
             let config = open_repository::settings_of_bare(&around, &repo, None)?;
@@ -153,7 +153,7 @@ impl Project {
         }
         config.cache_dir(&repo.top, around.home.as_deref())?;
         let cwd = std::fs::canonicalize(&around.cwd).map_err(|e| Error::io("find", &around.cwd, e))?;
-        // Where settings put the files elsewhere, a command counts from their root, as for Git.
+        // If settings put the work tree elsewhere, paths are relative to its top, as in Git.
         let cwd = if cwd.starts_with(&repo.top) { cwd } else { repo.top.clone() };
         let cwd = RepoPath::from_absolute(&repo.top, &cwd).ok_or_else(|| {
             Error::usage(format!("the name of the current folder is no UTF-8: {}", around.cwd.display()))
@@ -181,18 +181,19 @@ impl Project {
         &self.repo.top
     }
 
-    /// A path as it was typed: from the current folder, or absolute. `None` if it leads out of the repository.
+    /// Parses a typed path: relative to the current folder, or absolute. `None` if it is outside of the repository.
     pub fn typed(&self, word: &str) -> Option<RepoPath> {
         self.cwd.join_typed(self.top(), word)
     }
 
-    /// A word of the command line with an absolute path into the repository made one from the current folder.
+    /// Makes an absolute path into the repository relative to the current folder; other arguments are returned
+    /// unchanged.
     pub fn seen(&self, word: &str) -> String {
         let path = self.typed(word).filter(|_| word.starts_with('/'));
         path.map_or_else(|| word.to_string(), |path| path.relative_to(&self.cwd))
     }
 
-    /// Where lockstep may write in this worktree.
+    /// The area of this worktree that lockstep may write to.
     pub fn writable_area(&self) -> &WritableArea {
         self.area.get_or_init(|| {
             let git = [&self.repo.git_dir, &self.repo.common_dir].into_iter().flatten();
@@ -202,18 +203,18 @@ impl Project {
         })
     }
 
-    /// The place of a path that lockstep writes, sets aside or removes; refused if it is not the user's, or lies behind a
-    /// symlink.
+    /// The place of a path that lockstep writes, moves or deletes. Errors: it belongs to Git or lockstep, or is behind
+    /// a symlink.
     pub fn writable(&self, path: &RepoPath) -> Result<WritablePath> {
         self.writable_area().path(path)
     }
 
-    /// A folder of the repository on this disk that things are written into; refused if it is a symlink or lies behind one.
+    /// An existing folder of the repository to write into. Errors: it is a symlink or behind one.
     pub fn folder(&self, path: &RepoPath) -> Result<PathBuf> {
         self.writable_area().folder(path)
     }
 
-    /// The folder of what belongs to this project root in this worktree: compiled forms, journal, lock, asides.
+    /// The state folder of this project root in this worktree: compiled forms, journal, lock, backups.
     pub fn state_dir(&self) -> PathBuf {
         let root = self.repo.project_root.as_str();
         let name = if root.is_empty() { "root".to_string() } else { root.replace('%', "%25").replace('/', "%2F") };
@@ -226,7 +227,7 @@ impl Project {
 
     pub fn store_dir(&self) -> PathBuf {
         let root = self.repo.project_root.on_disk(self.top());
-        // That there is a HOME, if it has to be, was asked when the project was opened.
+        // `open` has already checked that HOME is set if it is needed.
         let dir = self.config.cache_dir(&root, self.around.home.as_deref()).ok().flatten();
         dir.unwrap_or_else(|| self.repo.store_dir())
     }
@@ -235,7 +236,7 @@ impl Project {
         self.store.get_or_init(|| {
             let dir = self.store_dir();
             let store = Store::open(&dir, self.links()).until(self.around.stop);
-            // A store of its own serves this repository alone; a clone of another one keeps nothing.
+            // Its own store serves only this repository; a clone of another repository stores nothing.
             let is_own = dir == self.repo.store_dir();
             let store = if is_own { store.at_own_place() } else { store };
             let is_alone = is_own || self.repo.is_bare();
@@ -243,7 +244,7 @@ impl Project {
         })
     }
 
-    /// The settings refuse a word that is no link type, so none is lost here.
+    /// The link types of the settings, which accept only valid names.
     fn links(&self) -> LinkTypes {
         LinkTypes::new(self.config.cache_links().iter().filter_map(|word| word.parse().ok()))
     }
@@ -260,7 +261,7 @@ impl Project {
         self.repo.worktree_dir().join("index")
     }
 
-    /// Starts to read what comes after the pipelines.
+    /// Starts to read the locks in the background.
     fn read_ahead(&self) {
         let locks = self.compiled_locks();
         let from = locks.clone();
@@ -270,13 +271,13 @@ impl Project {
         self.index_ahead.start(&index, move || StatIndex::open(&from, &top, file_mode).within(bounds));
     }
 
-    /// The settings' shell where it is not `sh`.
+    /// The shell of the settings if it is not `sh`.
     pub fn shell(&self) -> Option<String> {
         Some(self.config.shell().to_string()).filter(|s| s != "sh")
     }
 
-    /// All pipelines of the project, from the compiled form where nothing changed. A file that cannot be read stands in
-    /// `broken`; a graph that cannot be is an error.
+    /// All pipelines of the project, from the compiled form if no file changed. A file that cannot be read is listed in
+    /// `broken`. Errors: the graph is invalid.
     pub fn definitions(&self) -> Result<Definitions> {
         match self.load()? {
             (definitions, None) => Ok(definitions),
@@ -284,12 +285,12 @@ impl Project {
         }
     }
 
-    /// The same, where the graph does not matter: one that cannot be is empty.
+    /// Like [`Project::definitions`], but an invalid graph is replaced by an empty one.
     pub fn definitions_without_graph(&self) -> Result<Definitions> {
         Ok(self.load()?.0)
     }
 
-    /// What needs files to work on is refused where there are none.
+    /// Errors: the repository is bare, so it has no files to work on.
     pub fn with_files(&self) -> Result<()> {
         if !self.repo.is_bare() {
             return Ok(());
@@ -299,7 +300,7 @@ impl Project {
             .hint("git clone, and work there"))
     }
 
-    /// All pipelines, and what is wrong with their graph.
+    /// All pipelines, and the error of their graph.
     fn load(&self) -> Result<(Definitions, Option<Error>)> {
         self.with_files()?;
         self.read_ahead();
@@ -328,7 +329,7 @@ impl Project {
         }
         let files = self.files();
         let mut loaded = load::load(&files, &found.pipelines, &self.repo.project_root);
-        // A pipeline file inside of what was an out, and is none any more, was not looked for.
+        // A former out may contain a pipeline file, which discovery skipped.
         if skipped(&loaded.pipelines) != skip {
             found = git::discover(&self.repo, &skipped(&loaded.pipelines))?;
             drop_accompanied(&mut found);
@@ -355,7 +356,7 @@ impl Project {
         Ok(self.without_links(definitions, wrong, &links))
     }
 
-    /// Definitions whose deps are resolved, with the graph that they give.
+    /// Definitions with resolved deps, and their graph.
     fn without_links(
         &self,
         mut definitions: Definitions,
@@ -374,8 +375,7 @@ impl Project {
         (definitions, wrong)
     }
 
-    /// A store that `cache.dir` puts into the worktree is no part of what stages write: it would be emptied, set aside or
-    /// stored with it.
+    /// Errors: `cache.dir` puts the store into a path that stages write, where it would be emptied, moved or stored.
     fn check_store_place(&self, written: &[RepoPath]) -> Result<()> {
         let dir = self.store_dir();
         if dir == self.repo.store_dir() {
@@ -387,7 +387,7 @@ impl Project {
             return Ok(());
         }
         let meets = |a: &Path, b: &Path| a.starts_with(b) || b.starts_with(a);
-        // Of a folder that is not there yet only its name is known, and another case may mean the same folder.
+        // A folder that does not exist yet is compared by name, ignoring case, as the file system may.
         let is_new = !real.exists();
         let new = folded_path(&real);
         let touches = |path: &&RepoPath| {
@@ -408,7 +408,7 @@ impl Project {
         Worktree { top: self.top(), bounds: self.bounds() }
     }
 
-    /// Where files that are read for what they say may lie.
+    /// The folders from which documents may be read.
     pub fn bounds(&self) -> &Bounds {
         self.bounds.get_or_init(|| {
             let objects = self.store_dir().join("objects");
@@ -416,7 +416,7 @@ impl Project {
         })
     }
 
-    /// Do the files still say what they said when this was read?
+    /// Whether the files are unchanged since these definitions were read.
     pub fn is_current(&self, definitions: &Definitions) -> bool {
         self.unchanged(&definitions.inputs)
     }
@@ -434,18 +434,18 @@ impl Project {
     }
 }
 
-/// A path as a file system that ignores case may take it.
+/// A path as a case-insensitive file system may read it.
 fn folded_path(path: &Path) -> PathBuf {
     PathBuf::from(OsString::from_vec(folded(path.as_os_str().as_bytes())))
 }
 
-/// Of the locks that were found, those without a pipeline file beside them stay.
+/// Keeps, of the discovered locks, those without a pipeline file beside them.
 fn drop_accompanied(found: &mut git::Found) {
     let beside: HashSet<RepoPath> = found.pipelines.iter().map(Project::lock_path).collect();
     found.locks.retain(|lock| !beside.contains(lock));
 }
 
-/// Where no pipeline file is looked for: inside of what stages make, and of tracked data.
+/// Folders that discovery of pipeline files skips: outputs of stages, and tracked data.
 pub fn skipped(pipelines: &Pipelines) -> Vec<RepoPath> {
     let outs = pipelines.stages.iter().flat_map(|s| &s.outs).map(|o| &o.path);
     let scratch = pipelines.stages.iter().flat_map(|s| &s.scratch).map(|s| &s.path);
@@ -455,7 +455,7 @@ pub fn skipped(pipelines: &Pipelines) -> Vec<RepoPath> {
     all
 }
 
-/// The files of the worktree, as they are now.
+/// The current files of the worktree.
 pub struct Worktree<'a> {
     top: &'a Path,
     bounds: &'a Bounds,

@@ -11,28 +11,28 @@ use crate::project::{Definitions, Snapshot, Whereabouts};
 use crate::store::ObjectId;
 use crate::value::{self, Value};
 
-/// What of a file is asked for.
+/// Which values of a file are requested.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Wanted {
     Whole,
-    /// Dotted keys as stages write them.
+    /// Dotted keys, as stages write them.
     Keys(BTreeSet<String>),
 }
 
-/// The files, each once; order is that of their paths.
+/// The files, each once, ordered by path.
 pub type Asked = BTreeMap<String, (Place, Wanted)>;
 
-/// One file.
+/// The values of one file.
 #[derive(Debug)]
 pub struct FileValues {
     pub place: Place,
-    /// The values: of a whole file as they are in it, else by dotted key; keys that the file lacks are left out. An
-    /// error says that there is no such file, or what is wrong with it.
+    /// The values: of a whole file as they are in it, else by dotted key, without keys that the file lacks. Errors: the
+    /// file is missing or invalid.
     pub values: Result<Value>,
 }
 
-/// The params files of these stages, those that these pipeline files name at their top, and the files that their
-/// templates take variables from: a value in a command is a param as well.
+/// The params files of these stages, those at the top level of these pipeline files, and the files from which their
+/// templates take variables: a value in a command is a param as well.
 pub fn params_of(definitions: &Definitions, stages: &[StageId], tops: &[FileId]) -> Asked {
     let mut asked = listed_params_of(definitions, stages, tops);
     for file in tops.iter().map(|id| definitions.pipelines.file(*id)) {
@@ -47,7 +47,7 @@ pub fn params_of(definitions: &Definitions, stages: &[StageId], tops: &[FileId])
     asked
 }
 
-/// Without those of templates.
+/// Like [`params_of`], without the files of templates.
 pub fn listed_params_of(definitions: &Definitions, stages: &[StageId], tops: &[FileId]) -> Asked {
     let mut asked = Asked::new();
     for stage in stages.iter().map(|id| definitions.pipelines.stage(*id)) {
@@ -65,7 +65,7 @@ pub fn listed_params_of(definitions: &Definitions, stages: &[StageId], tops: &[F
     asked
 }
 
-/// The metrics of these stages, and those that these pipeline files name at their top.
+/// The metrics of these stages, and those at the top level of these pipeline files.
 pub fn metrics_of(definitions: &Definitions, stages: &[StageId], tops: &[FileId]) -> Asked {
     let mut asked = Asked::new();
     for stage in stages.iter().map(|id| definitions.pipelines.stage(*id)) {
@@ -86,7 +86,7 @@ fn top_level(asked: &mut Asked, pipeline: &RepoPath, spellings: &[String]) {
     }
 }
 
-/// Asks for a file, or for more of it.
+/// Requests a file, or more values of it.
 pub fn ask(asked: &mut Asked, place: &Place, wanted: Wanted) {
     let entry = asked.entry(place.to_string()).or_insert_with(|| (place.clone(), wanted.clone()));
     match (&mut entry.1, wanted) {
@@ -96,8 +96,8 @@ pub fn ask(asked: &mut Asked, place: &Place, wanted: Wanted) {
     }
 }
 
-/// Contents that were read and parsed, by the name of the file (which says the format) and what they are: over a long
-/// history each is read once.
+/// Parsed contents, by the name of the file (which gives the format) and its content, so that a long history reads each
+/// once.
 #[derive(Default)]
 pub struct Parsed(HashMap<(String, Content), Result<Value>>);
 
@@ -107,7 +107,7 @@ enum Content {
     Stored(ObjectId),
 }
 
-/// Reads what is asked for; one answer a file.
+/// Reads the requested values; one result per file.
 pub fn read(snapshot: &Snapshot<'_>, asked: &Asked, parsed: &mut Parsed) -> Vec<FileValues> {
     let mut one = |place: &Place, wanted: &Wanted| {
         let whole = match place {
@@ -127,7 +127,7 @@ pub fn read(snapshot: &Snapshot<'_>, asked: &Asked, parsed: &mut Parsed) -> Vec<
     asked.values().map(|(place, wanted)| FileValues { place: place.clone(), values: one(place, wanted) }).collect()
 }
 
-/// Reads, of many commits at once, what is asked of each: files that Git has, and the locks of those that lack one.
+/// Reads ahead the requested files of many commits: files in Git, and the locks of commits that lack a file.
 pub fn read_ahead(all: &[(Snapshot<'_>, Rc<Asked>)], parsed: &mut Parsed) -> Result<()> {
     let (mut blobs, mut pinned) = (HashMap::new(), Vec::new());
     for (snapshot, asked) in all {
@@ -140,7 +140,7 @@ pub fn read_ahead(all: &[(Snapshot<'_>, Rc<Asked>)], parsed: &mut Parsed) -> Res
         for path in paths {
             match commit.find(path) {
                 Ok(Some((EntryKind::File | EntryKind::Executable, id))) => {
-                    // The name says the format: a blob that has two is read when its turn comes.
+                    // The name gives the format: a blob with two names is read later.
                     blobs.entry(id).or_insert_with(|| path.to_string());
                 }
                 _ => all_in_git = false,
@@ -191,7 +191,7 @@ fn missing(snapshot: &Snapshot<'_>, place: &Place) -> Error {
     }
 }
 
-/// The scalars that the lock holds of a metrics file whose bytes are not here: a fresh clone has its metrics.
+/// The scalars in the lock for a metrics file whose bytes are missing, so that a fresh clone has its metrics.
 fn locked(snapshot: &Snapshot<'_>, path: &RepoPath) -> Option<Value> {
     let pipelines = &snapshot.definitions.pipelines;
     let stage = pipelines.stages.iter().find(|s| s.outs.iter().any(|o| o.metric && o.path == *path))?;
@@ -203,7 +203,7 @@ fn locked(snapshot: &Snapshot<'_>, path: &RepoPath) -> Option<Value> {
     (!scalars.is_empty()).then_some(value)
 }
 
-/// Puts a value at a dotted key.
+/// Sets a value at a dotted key.
 fn put(map: &mut Value, key: &str, scalar: &Value) {
     let Value::Map(entries) = map else { return };
     let Some((first, rest)) = key.split_once('.') else {
@@ -217,7 +217,8 @@ fn put(map: &mut Value, key: &str, scalar: &Value) {
     }
 }
 
-/// What is no map, by dotted key in the order of the file; of a file that holds no map, itself under no name.
+/// All values except maps, by dotted key in the order of the file. If the file holds no map, its value under an empty
+/// name.
 pub fn leaves(value: &Value) -> Vec<(String, &Value)> {
     fn collect<'v>(name: &str, value: &'v Value, found: &mut Vec<(String, &'v Value)>) {
         match value {

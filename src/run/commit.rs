@@ -1,4 +1,5 @@
-//! `commit`: records what is in the workspace as if the stages had just run; `commit --kept`: what a refused run made.
+//! `commit`: records the workspace as if the stages had just run. `commit --kept`: records the outputs of a refused
+//! run.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,12 +28,12 @@ use crate::workspace::{gitignore, worktree_lock};
 
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// Also where inputs are not what the lock says, and where it pins a version of data that is not checked out.
+    /// Also record where inputs differ from the lock, or where the lock pins a version of data that is not checked out.
     pub force: bool,
     pub command: String,
 }
 
-/// Stages whose inputs differ from the lock, with why: somebody has to confirm that their outputs fit.
+/// A stage whose inputs differ from the lock, with the reasons: the user must confirm that the outputs match.
 #[derive(Debug)]
 pub struct Doubt {
     pub stage: StageId,
@@ -43,7 +44,8 @@ pub struct Doubt {
 pub struct Committed {
     pub stages: Vec<StageId>,
     pub written: Vec<RepoPath>,
-    /// What no pipeline file names any more and Git still ignores, where their blocks were dropped.
+    /// Outputs and data whose entries were dropped from the lock, that no pipeline file names and that Git still
+    /// ignores.
     pub orphans: Vec<Orphan>,
 }
 
@@ -60,7 +62,7 @@ pub fn commit(
     commit_held(project, definitions, selected, options, sink, confirm)
 }
 
-/// The same, where the workspace lock is held already.
+/// Like [`commit`], for a caller that holds the workspace lock.
 pub fn commit_held(
     project: &Project,
     definitions: &Definitions,
@@ -73,7 +75,7 @@ pub fn commit_held(
     let returned = put_asides_back(project, &asides, sink)?;
     let mut outs = selected.named.iter().flat_map(|id| &definitions.pipelines.stage(*id).outs);
     if outs.any(|o| returned.contains(&o.path)) {
-        // What the user meant to record is not what lies there any more.
+        // The workspace is no longer what the user meant to record.
         return Err(Error::new(Kind::Check, "nothing was recorded: outputs of a killed run were just put back")
             .hint("look at what is there now, and run the command again if it is what you mean"));
     }
@@ -111,7 +113,7 @@ pub fn commit_held(
         }
         let mut entry = reasons::entry(stage, &shell, &facts, &facts.outs);
         record_metrics(project, stage, &mut entry);
-        // An entry that says the same keeps its spelling.
+        // An unchanged entry keeps its spelling.
         if let Some(old) = &old
             && old.key == entry.key
             && old.outs == entry.outs
@@ -163,8 +165,8 @@ fn is_named(selected: &Selected, data: &Data) -> bool {
     selected.data.iter().any(|named| named.is_in(&data.path))
 }
 
-/// Data of another version than the lock pins is recorded only with force, and only where it was named: force that is
-/// meant for a stage does not count for the data beside it.
+/// Data of another version than the lock pins is recorded only with `--force`, and only if it was named: `--force` for
+/// a stage does not apply to other data.
 fn refuse_other_versions<'a>(
     project: &Project,
     definitions: &'a Definitions,
@@ -190,7 +192,7 @@ fn refuse_other_versions<'a>(
     Ok(())
 }
 
-/// The newest run of a stage whose outputs were kept since an input changed meanwhile.
+/// The newest run of a stage whose outputs were kept because an input changed during the run.
 pub fn last_refused(project: &Project, definitions: &Definitions, id: StageId) -> Result<RunLog> {
     let stage = definitions.pipelines.stage(id);
     let file = &definitions.pipelines.file(stage.file).path;
@@ -201,8 +203,8 @@ pub fn last_refused(project: &Project, definitions: &Definitions, id: StageId) -
     })
 }
 
-/// Records the outputs of the newest run of a stage that was refused because an input changed, against the inputs as
-/// they were pinned before it. The outputs return from the log folder to their places.
+/// Records the outputs of the newest run of a stage that was refused because an input changed, with the inputs as they
+/// were pinned before it. The outputs move from the log folder to their places.
 pub fn commit_kept(
     project: &Project,
     definitions: &Definitions,
@@ -232,7 +234,8 @@ pub fn commit_kept(
             let now = seen.out(&out.path)?;
             let precious = now.is_some_and(|now| !project.store().holds(&now));
             let mut aside = asides.take(&out.path, precious)?;
-            // Should we be killed from here on, each returns to where it was, and this can be done again.
+            // If lockstep is killed after this point, each output returns to where it was, and the command can be
+            // repeated.
             if let Some(aside) = &mut aside {
                 aside.note_from(&kept)?;
             }
@@ -266,7 +269,7 @@ pub fn commit_kept(
     let record = Record { lock: Project::lock_path(file), change };
     let written = gitignore::write(project, definitions, &locks, &[stage.file].into())?.written;
     let records = vec![record.clone()];
-    // What is replaced was moved out of the very folder that kept the new: it gets a folder of its own.
+    // The replaced output came from the folder that kept the new one, so it needs its own log folder.
     let old_log = if replaced.iter().any(|aside| aside.precious) {
         Some(Logs::new(project.logs_dir()).start(file, &stage.name)?)
     } else {

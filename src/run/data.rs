@@ -1,4 +1,4 @@
-//! Tracked data: pinned and stored where it changed; where stages need it and it is missing, restored.
+//! Tracked data: changed data is pinned and stored; missing data that stages need is restored.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,14 +19,14 @@ use crate::workspace::gitignore::{self, files_of};
 use crate::workspace::journal::{Change, Record};
 use crate::workspace::restore::restore as restore_path;
 
-/// File and position of each entry.
+/// File and position of every data entry.
 pub fn all(definitions: &Definitions) -> Vec<(usize, usize)> {
     let files = definitions.pipelines.files.iter().enumerate();
     files.flat_map(|(f, file)| (0..file.data.len()).map(move |d| (f, d))).collect()
 }
 
-/// The data that these stages read, also by the variables of their pipeline files, or that was named itself: file and
-/// position of each entry.
+/// The data that these stages read, also through the variables of their pipeline files, and the data in `named`: file
+/// and position of each entry.
 pub fn needed(definitions: &Definitions, stages: &[StageId], named: &[RepoPath]) -> Vec<(usize, usize)> {
     let read = stages.iter().flat_map(|id| definitions.graph.data(*id)).map(|(f, d)| (f.0 as usize, *d as usize));
     let mut found: BTreeSet<(usize, usize)> = read.collect();
@@ -49,7 +49,7 @@ pub fn needed(definitions: &Definitions, stages: &[StageId], named: &[RepoPath])
     found.into_iter().collect()
 }
 
-/// The data that a run is about, and whether it needs it: what no stage reads may be missing.
+/// The data that a run covers, each with whether the run needs it: data that no stage reads may be missing.
 fn concerned(definitions: &Definitions, selected: &Selected) -> BTreeMap<(usize, usize), bool> {
     let own = selected.files.iter().flat_map(|f| {
         let f = f.0 as usize;
@@ -59,7 +59,7 @@ fn concerned(definitions: &Definitions, selected: &Selected) -> BTreeMap<(usize,
     own.chain(needed).collect()
 }
 
-/// Brings data and the lock together. Returns what the recorder has to do; missing data is back when this returns.
+/// Pins changed data and restores missing data. Returns the jobs for the recorder.
 pub(super) fn pin(run: &mut Run, selected: &Selected) -> Result<Vec<Job>> {
     let mut jobs = Vec::new();
     let definitions = run.definitions;
@@ -84,7 +84,7 @@ pub(super) fn pin(run: &mut Run, selected: &Selected) -> Result<Vec<Job>> {
                 if others.note(&data.path, version) {
                     continue;
                 }
-                // By whichever command it is pinned, Git must not take it as well.
+                // Git must not track the data, whichever command pins it.
                 if let Some(written) = gitignore::write_data(run.project, &data.path)? {
                     run.outcome.written.push(written);
                     run.look.forget();
@@ -121,7 +121,7 @@ pub(super) fn pin(run: &mut Run, selected: &Selected) -> Result<Vec<Job>> {
             }
         }
     }
-    // One that must not be recorded stops all of them, so nothing is said of the others before.
+    // One entry that must not be recorded stops all of them, so do not report the others before.
     if let Some(error) = others.error(run.project) {
         return Err(error);
     }
@@ -156,7 +156,7 @@ pub fn restore(project: &Project, definitions: &Definitions, sink: &dyn Sink, da
     Ok(())
 }
 
-/// Pinned, and nowhere on this machine.
+/// The error for data that is pinned and missing from the workspace and the store.
 fn lost(project: &Project, data: &Data) -> Error {
     let error = Error::missing(format!("the data {} is neither in the workspace nor in the store", data.path));
     match (&data.import, project.config.remotes().is_empty()) {
@@ -166,7 +166,7 @@ fn lost(project: &Project, data: &Data) -> Error {
     }
 }
 
-/// `+12 −0 ~3 files, pinned`, where the old tree is known.
+/// A summary such as `+12 −0 ~3 files, pinned`, if the old tree is known.
 pub fn summary(project: &Project, path: &RepoPath, old: Option<&Pin>, new: &Pin) -> String {
     let count = |n: u64| if n == 1 { "1 file".to_string() } else { format!("{n} files") };
     match old {

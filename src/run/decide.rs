@@ -1,4 +1,4 @@
-//! What happens to a stage whose turn it is: it is up to date, restored, run, or cannot be.
+//! Decides about a stage when the schedule reaches it: up to date, restored, run, or failed.
 
 use crate::cache::entries;
 use crate::error::{Error, Kind};
@@ -45,7 +45,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
             && (!reasons.is_empty() || self.options.force || self.forced.contains(&id))
             && !self.brought.contains(&id)
         {
-            // What was not assumed has to be here before it can be decided.
+            // Inputs that are not assumed must be present before the decision.
             let assumed = self.options.allow_missing;
             let unknown = stage.deps.iter().zip(&facts.deps).filter(|(_, pin)| pin.is_none() || !assumed);
             let mut inputs = self.absent(unknown.map(|(dep, _)| dep));
@@ -77,7 +77,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         }
         if !self.prepared {
             match self.prepare() {
-                // An ignore file that was just written may lie in a folder that the stage reads.
+                // The new ignore file may be in a folder that the stage reads.
                 Ok(true) => {
                     self.look.forget();
                     return self.decide(id);
@@ -110,7 +110,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         self.start(id, facts, reasons, candidate);
     }
 
-    /// Why the shell would not do what the stage's commands say.
+    /// The error if the configured shell cannot run the stage's commands as written.
     fn not_for_sh(&self, id: StageId) -> Option<Error> {
         let stage = self.stage(id);
         if stage.frozen {
@@ -119,7 +119,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         check_commands(stage, &|| self.address(id), self.project.config.shell())
     }
 
-    /// What the lock says of an output or of data, and where it is kept.
+    /// What the lock says about an output or data, and where its bytes are kept.
     fn pinned(&self, owner: Owner) -> Option<Input> {
         match owner {
             Owner::Out(id, at) => {
@@ -136,9 +136,10 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         }
     }
 
-    /// With `--allow-missing` what is merely gone counts as what the lock pins: an unchanged stage stays unchanged, and a
-    /// result may be known for a changed one, without the bytes. They are fetched, or asked for, before a stage runs. Also
-    /// says which folders the stage reads a part of that are not here, not even their listing.
+    /// With `--allow-missing`, missing paths are assumed to equal what the lock pins. An unchanged stage stays
+    /// unchanged, and the result of a changed stage may be known, without the bytes; these are fetched, or reported
+    /// missing, before a stage runs. Also returns the folders of which the stage reads a part and whose listing is
+    /// missing.
     fn assume(&self, id: StageId, mut facts: Facts) -> (Facts, Vec<Input>) {
         let store = self.project.store();
         let mut unlisted: Vec<Input> = Vec::new();
@@ -155,7 +156,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
                     if unlisted.iter().all(|folder| folder.path != input.path) {
                         unlisted.push(input.clone());
                     }
-                    // A part of a folder that cannot be listed is what the lock says of the stage.
+                    // For a part of a folder that cannot be listed, use what the lock says about the stage.
                     self.entry(id).and_then(|entry| entry.deps.get(&dep.spelled).copied())
                 });
             } else if !absent.is_empty() && now.is_none_or(|pin| pin.is_dir()) {
@@ -167,7 +168,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         (facts, unlisted)
     }
 
-    /// The outputs and data that are these deps, hold them or lie in them, and that are not here.
+    /// The missing outputs and data that equal, contain or are inside these deps.
     fn absent<'d>(&self, deps: impl Iterator<Item = &'d Dep>) -> Vec<Input> {
         let paths = deps.filter_map(|dep| match &dep.place {
             Place::Repo(path) => Some(path),
@@ -178,20 +179,20 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         owners.filter_map(|owner| self.pinned(owner)).filter(is_gone).collect()
     }
 
-    /// The outputs that a stage builds on (`persist`), as the lock pins them, and that are not here.
+    /// The missing outputs that the stage builds on (`persist`), as the lock pins them.
     fn absent_persistent(&self, id: StageId) -> Vec<Input> {
         let is_gone = |path: &RepoPath| {
             let seen = std::fs::symlink_metadata(path.on_disk(self.project.top()));
             seen.is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound)
         };
-        // What Git keeps is Git's to bring back.
+        // What Git tracks is restored by Git.
         let is_absent = |out: &Out| out.persist && out.cache && is_gone(&out.path);
         let outs = self.stage(id).outs.iter().enumerate().filter(|(_, out)| is_absent(out));
         outs.filter_map(|(n, _)| self.pinned(Owner::Out(id, n as u32))).collect()
     }
 
-    /// An error for a stage that is stale for one reason: an output that it builds on (`persist`) is an earlier version,
-    /// as after a merge without a checkout. A run on top of that would replace the pinned version.
+    /// An error for a stage that is stale for one reason: an output that it builds on (`persist`) is an earlier
+    /// version, as after a merge without a checkout. Running it would replace the pinned version.
     fn other_persistent(&self, id: StageId, facts: &Facts, reasons: &[Reason]) -> Option<Error> {
         let is_of_out = |reason: &Reason| matches!(reason, Reason::Out { state: State::Modified, .. });
         if !reasons.iter().all(is_of_out) {
@@ -217,7 +218,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         )))
     }
 
-    /// What is not here of all that a stage reads.
+    /// All missing inputs of a stage.
     pub(super) fn lacking(&self, id: StageId) -> Vec<Input> {
         self.absent(self.stage(id).deps.iter())
     }
@@ -231,7 +232,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
                 self.schedule.done(id);
             }
             (true, Some(entry)) if self.is_complete(id, &entry, &facts) => {
-                // What is there stays, edited or not: frozen means hands off.
+                // Outputs that exist stay, edited or not: lockstep never writes to outputs of a frozen stage.
                 self.start(id, facts, reasons, Candidate::Here(Box::new(entry), None));
             }
             (true, Some(entry)) if self.pull.is_some() => {
@@ -251,7 +252,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         }
     }
 
-    /// Says which outputs of a frozen stage are not those of the lock: what needs them is made from what is here.
+    /// Warns about outputs of a frozen stage that differ from the lock: downstream stages use the workspace's version.
     fn tell_other_versions(&self, id: StageId, entry: Option<&StageLock>, facts: &Facts) {
         let Some(entry) = entry else { return };
         for (out, now) in self.stage(id).outs.iter().zip(&facts.outs) {
@@ -281,7 +282,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         self.schedule.done(id);
     }
 
-    /// Outputs that are intact in the workspace and that the store lost.
+    /// Outputs that are intact in the workspace but missing from the store.
     fn not_stored(&self, stage: &Stage, facts: &Facts) -> Option<Vec<(RepoPath, Pin)>> {
         let (index, store) = (self.project.index(), self.project.store());
         let generation = self.generation;
@@ -332,7 +333,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         None
     }
 
-    /// An earlier result that can be restored as a whole, or where one may be had.
+    /// An earlier result that can be restored completely, or where it may be fetched from.
     fn candidate(&self, id: StageId, facts: &Facts, reasons: &[Reason]) -> Candidate {
         let stage = self.stage(id);
         if reasons.contains(&Reason::Forced) || !entries::is_cacheable(stage) {
@@ -342,10 +343,10 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         let locked = self.entry(id).filter(|e| e.key == key).cloned();
         let _ = self.project.store().keep_runs_young(&key.hex());
         let earlier = entries::get(self.project.store(), &key, self.trust);
-        // What a commit pins is those bytes, not what another run of the same stage made.
+        // A commit pins these exact bytes, not the result of another run of the same stage.
         let is_pinned = |e: &StageLock| !self.options.locked || locked.as_ref().is_some_and(|l| l.outs == e.outs);
         let mut earlier = earlier.into_iter().filter(|(e, _)| entries::fits(e, facts) && is_pinned(e));
-        // That the lock knows the result is no matter of the run cache.
+        // A result that the lock has does not need the run cache.
         let by_lock = locked.is_some() && !reasons.iter().any(Reason::is_input);
         if let Some(entry) = locked.as_ref().filter(|e| self.is_complete(id, e, facts))
             && (by_lock || self.options.modes.local.read)
@@ -367,7 +368,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         }
     }
 
-    /// Is every output of this entry in the store, or still in its place?
+    /// Whether every output of this entry is in the store or still in its place.
     fn is_complete(&self, id: StageId, entry: &StageLock, facts: &Facts) -> bool {
         let stage = self.stage(id);
         stage.outs.iter().zip(&facts.outs).all(|(out, now)| {
@@ -378,9 +379,9 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         })
     }
 
-    /// Outputs in the workspace of which the store has no good copy: they are kept when they are replaced. That the lock
-    /// pins them is no copy, since a store may be deleted or damaged; what it pins of an output with `cache: false` is
-    /// left to Git.
+    /// Outputs in the workspace of which the store has no good copy: they are kept when they are replaced. A pin in the
+    /// lock is not a copy, because a store may be deleted or damaged. Pinned outputs with `cache: false` are left to
+    /// Git.
     pub(super) fn unsaved(&self, stage: &Stage, facts: &Facts) -> Vec<RepoPath> {
         let locked = self.locks.of(stage.file).stages.get(&stage.name);
         let is_gits = |out: &Out, pin: &Pin| {

@@ -16,8 +16,8 @@ use crate::project::{Definitions, Locks, Project};
 use crate::run::options::Options;
 use crate::run::outcome::{Outcome, StageOutcome};
 
-/// Decides every selected stage as if those that are stale had run. What needs one of them counts as stale too: whether
-/// its inputs will really differ is known only afterwards.
+/// Decides every selected stage as if the stale ones had run. A stage that needs one of them counts as stale too,
+/// because it is unknown until then whether its inputs will differ.
 pub fn plan<'a>(
     project: &'a Project,
     definitions: &'a Definitions,
@@ -96,7 +96,7 @@ fn is_missing(reason: &Reason) -> bool {
     matches!(reason, Reason::Out { state: State::Deleted, .. } | Reason::Dep { state: State::Deleted, .. })
 }
 
-/// The deps through which stages that would run reach this one.
+/// The reasons for a stage whose deps come from stages that would run.
 fn through(definitions: &Definitions, id: StageId, above: &[&StageId]) -> Vec<Reason> {
     let stage = definitions.pipelines.stage(id);
     let made = |place: &Place| match place {
@@ -109,7 +109,7 @@ fn through(definitions: &Definitions, id: StageId, above: &[&StageId]) -> Vec<Re
     stage.deps.iter().filter(|d| made(&d.place)).map(|d| dep(&d.spelled)).collect()
 }
 
-/// Has the run cache a result for what is there now?
+/// Whether the run cache has a result for the current inputs.
 fn known(
     project: &Project,
     trust: &Trust,
@@ -129,7 +129,7 @@ fn known(
         || entries::get(project.store(), &key, trust).iter().any(|(e, _)| entries::fits(e, facts) && complete(e))
 }
 
-/// A dep that does not exist and that nothing makes.
+/// The error for a dep that does not exist and that no stage makes.
 fn lost_input(definitions: &Definitions, id: StageId, facts: &Facts, address: &str) -> Option<Error> {
     let stage = definitions.pipelines.stage(id);
     let lost = stage.deps.iter().zip(&facts.deps).find(|(dep, pin)| {

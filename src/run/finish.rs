@@ -1,5 +1,5 @@
-//! What becomes of a stage that was decided, run, restored or recorded: its place in the outcome, what the schedule and
-//! the recorder are told.
+//! What happens after a stage was decided, run, restored or recorded: updates of the outcome, the schedule and the
+//! recorder.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -22,7 +22,8 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         self.running -= 1;
         self.look.forget();
         let stage = self.stage(id);
-        // Stages that read such a folder see it as it will be from now on, and what a failed one left is kept out of Git.
+        // Later stages that read such a folder must see its final content, and the output of a failed stage must stay
+        // out of Git.
         match gitignore::write_missing(self.project, &mut self.unwritten, stage) {
             Ok(written) => self.outcome.written.extend(written),
             Err(error) => self.sink.event(Event::Warning { text: &error.message }),
@@ -32,7 +33,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
             Err(failure) => {
                 let (reasons, _) = self.waiting.remove(&id).unwrap_or_default();
                 if self.withdrawn.contains(&id) {
-                    // The failure is the one of the stage above, and has been told.
+                    // The failure belongs to the upstream stage, and was already reported.
                     self.push(id, StageResult::Blocked, reasons, failure.seconds);
                     for blocked in self.schedule.failed(id) {
                         self.push(blocked, StageResult::Blocked, Vec::new(), 0.0);
@@ -96,7 +97,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         self.schedule.done(id);
     }
 
-    /// Everything that needs a stage, however far.
+    /// All stages downstream of a stage, direct or not.
     fn below(&self, id: StageId) -> HashSet<StageId> {
         let mut found = HashSet::new();
         let mut heads = vec![id];
@@ -116,8 +117,8 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         }
     }
 
-    /// The recorder is done with a job. Where it failed, nothing refers to the result: the stage failed after all, and
-    /// its old outputs return.
+    /// Handles the recorder's answer to a job. If it failed, no record refers to the result: the stage counts as
+    /// failed, and its old outputs are restored.
     pub(super) fn recorded(&mut self, recorded: Recorded) {
         self.recording -= 1;
         let Recorded { job, result } = recorded;
@@ -157,7 +158,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         }
     }
 
-    /// A stage that cannot be run as it is written: what does not need it goes on.
+    /// Fails a stage that cannot run as written; stages that do not need it continue.
     pub(super) fn refuse(&mut self, id: StageId, error: Error) {
         let stopping = self.stopping;
         self.fail(id, Vec::new(), error, None, 0.0);

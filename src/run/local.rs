@@ -1,4 +1,4 @@
-//! Runs the commands of a stage on this machine: one shell an item, in a process group that can be ended as a whole.
+//! Runs the commands of a stage on this machine: one shell per item, in a process group that can be ended as a whole.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
@@ -15,28 +15,28 @@ use crate::error::{Error, Result};
 use crate::run::mask::Mask;
 use crate::run::pty::{self, Moment, Owner, PlainLines, TICK, Terminal};
 
-/// What is to be run.
+/// The commands of one stage and their surroundings.
 pub struct Job<'a> {
     /// Program and arguments of each item.
     pub commands: Vec<Vec<String>>,
-    /// The file of the program of all items, which is found once, not by each new process; a name is looked for.
+    /// The program file of all items, looked up once instead of by each new process; a bare name is searched in `PATH`.
     pub program: PathBuf,
     pub wdir: PathBuf,
-    /// In addition to the inherited environment.
+    /// Added to the inherited environment.
     pub env: Vec<(String, String)>,
-    /// Variables that are taken out of the inherited environment.
+    /// Variables that are removed from the inherited environment.
     pub withheld: Vec<String>,
-    /// Where output is written as it comes.
+    /// The file that output is written to.
     pub log: PathBuf,
     /// Hides secrets in the log.
     pub mask: Mask,
     /// The process group to join.
     pub group: i32,
-    /// Nothing new starts once this is the number of a signal.
+    /// A signal number once the user asked to stop: no further item starts.
     pub signal: &'a AtomicI32,
-    /// On a pseudo-terminal, where the user has one, instead of pipes.
+    /// Run on a pseudo-terminal instead of pipes, if the user has one.
     pub terminal: Option<Owner<'a>>,
-    /// Output is handed on as it comes, instead of by lines.
+    /// Pass output on as raw bytes instead of by lines.
     pub raw: bool,
 }
 
@@ -44,15 +44,15 @@ pub struct Job<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
     Fine,
-    /// An item ended with this status.
+    /// An item exited with this status.
     Code(i32),
     Signal(i32),
 }
 
-/// More than this no pipe holds by default.
+/// A pipe holds at most this many bytes by default.
 const PIPE: usize = 1 << 20;
 
-/// The command line of an item: several lines are one script that stops at the first failure.
+/// The command line of an item: several lines form one script that stops at the first failure.
 pub fn command_line(shell: &str, item: &str) -> Vec<String> {
     let script = item.trim_end_matches('\n').contains('\n');
     let is_bash = shell.rsplit('/').next().is_some_and(|name| name == "bash");
@@ -67,15 +67,15 @@ pub fn command_line(shell: &str, item: &str) -> Vec<String> {
     words
 }
 
-/// Runs the items one after the other until one fails. `hear` gets the output, line by line without line ends, or as it
-/// comes if the job says so; `tick` is called meanwhile.
+/// Runs the items in order until one fails. `hear` receives the output: line by line without line ends, or as raw bytes
+/// if the job says so. `tick` is called from time to time.
 pub fn run(job: &Job, hear: &mut dyn FnMut(&[u8]), tick: &mut dyn FnMut(Moment)) -> Result<Exit> {
     let mut log = File::create(&job.log).map_err(|e| Error::io("write", &job.log, e))?;
-    // Tells `logs -f` that more may come; the system lets go of it should this process die.
+    // Tells `logs -f` that more output may follow; the system releases the lock if this process dies.
     let _ = log.lock();
     let terminal = job.terminal.as_ref().and_then(|owner| Some((owner, Terminal::take()?)));
     for words in &job.commands {
-        // A command may have taken the signal well and ended with success.
+        // A command may have handled the signal and exited with success.
         let signal = job.signal.load(Ordering::SeqCst);
         if signal != 0 {
             return Ok(Exit::Signal(signal & 0x7f));
@@ -92,8 +92,8 @@ pub fn run(job: &Job, hear: &mut dyn FnMut(&[u8]), tick: &mut dyn FnMut(Moment))
     Ok(Exit::Fine)
 }
 
-/// Starts an item, by the file of its program. One that is gone, or a script whose interpreter is missing, is passed over
-/// as the system does it: by the name.
+/// Starts an item by the path of its program. If that file is missing, or is a script whose interpreter is missing,
+/// falls back to starting it by name, as the system would.
 fn start<T>(job: &Job, words: &[String], spawn: impl Fn(Command) -> std::io::Result<T>) -> Result<T> {
     let command = |program: &Path| {
         let mut command = Command::new(program);
@@ -176,7 +176,7 @@ fn on_terminal(
     status
 }
 
-/// A full disk takes the log; the command goes on, since it cannot be stopped halfway for that.
+/// A full disk ends the log but not the command, which cannot be paused for it.
 fn tell_unlogged(unlogged: Option<std::io::Error>, hear: &mut dyn FnMut(&[u8])) {
     if let Some(e) = unlogged {
         hear(format!("lockstep: this output is not in the log: {e}\n").as_bytes());
@@ -197,8 +197,8 @@ fn exit(status: ExitStatus) -> Exit {
     }
 }
 
-/// Hands output on until the command is over: it may have closed its streams long before, and what it left in the
-/// background may hold them open, and write, for ever.
+/// Passes output on until the command has ended. The command may close its streams long before, and background
+/// processes that it started may hold them open, and write, forever.
 fn follow(
     child: &mut Child,
     mut reader: impl Read + AsFd,
@@ -208,7 +208,7 @@ fn follow(
     let mut buffer = vec![0; 64 * 1024];
     let mut ticked = Instant::now();
     let mut looked = Instant::now();
-    // Once the command is over, what may still be in the pipe.
+    // How many bytes may still be read from the pipe after the command ended.
     let mut left: Option<usize> = None;
     let mut closed = None;
     loop {
@@ -251,11 +251,11 @@ fn follow(
     Ok(())
 }
 
-/// Waits until the child may be over, for a while at most. It closes its streams a moment before it is.
+/// Waits, for a limited time, until the child has probably exited. A child closes its streams shortly before it exits.
 #[cfg(target_os = "linux")]
 fn wait_for_end(child: &Child, pause: Duration) {
     use rustix::process::{Pid, PidfdFlags, pidfd_open};
-    // It was not waited for, so the number is still its own.
+    // The child was not reaped, so its process id is still valid.
     let process = Pid::from_raw(child.id() as i32).map(|id| pidfd_open(id, PidfdFlags::empty()));
     let Some(Ok(process)) = process else { return std::thread::sleep(pause) };
     let most = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
@@ -267,14 +267,14 @@ fn wait_for_end(_child: &Child, pause: Duration) {
     std::thread::sleep(pause);
 }
 
-/// Cuts output into lines. Of a line that was written over and over (`\r`, as progress bars do) the last text counts.
+/// Cuts output into lines. Of a line that was overwritten (`\r`, as progress bars do) only the last text is kept.
 #[derive(Default)]
 struct Lines {
     line: Vec<u8>,
 }
 
 impl Lines {
-    /// A line without an end is cut here, so that it cannot fill the memory.
+    /// A line without an end is cut at this length, so that it cannot exhaust the memory.
     const LONGEST: usize = 1 << 20;
 
     fn split(&mut self, bytes: &[u8], hear: &mut dyn FnMut(&[u8])) {

@@ -1,8 +1,8 @@
-//! Results and bytes from remotes, while a run goes on (`repro --pull`).
+//! Fetches results and bytes from remotes during a run (`repro --pull`).
 //!
-//! A remote is a help, never a need: one that cannot be asked, or that has something damaged, is a warning and a miss,
-//! and the stage runs. Everything of a stage is in the store and verified before its workspace is touched. Workers ask,
-//! so fetches of independent stages overlap.
+//! A remote is optional: one that cannot be reached, or that has damaged objects, causes a warning and a miss, and the
+//! stage runs. All objects of a stage are in the store and verified before its workspace is changed. Workers fetch, so
+//! fetches of independent stages overlap.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -21,31 +21,31 @@ use crate::remote::{Remote, Wanted};
 use crate::store::{ObjectId, Pin};
 use crate::workspace::restore::restore;
 
-/// A remote that failed so often in a row is not asked again in this run.
+/// After this many consecutive failures a remote is not used again in this run.
 const PATIENCE: u32 = 2;
 
-/// The remotes of a run, opened when one is first asked.
+/// The remotes of a run, each opened at its first use.
 pub struct Pull<'a> {
     project: &'a Project,
     definitions: &'a Definitions,
     trust: &'a Trust,
-    /// May the local run cache be written?
+    /// Whether the local run cache may be written.
     keeps: bool,
     sink: &'a dyn Sink,
-    /// By name; `None` is the one that counts where none is named.
+    /// By name; `None` is the default remote.
     opened: Mutex<HashMap<Option<String>, State>>,
-    /// Held while inputs are brought into the workspace: two stages may need the same.
+    /// Held while inputs are written to the workspace: two stages may need the same input.
     bringing: Mutex<()>,
 }
 
 #[derive(Clone)]
 enum State {
     Open(Arc<Remote>, u32),
-    /// It cannot be asked, which was said.
+    /// The remote cannot be used; the warning was printed.
     Down,
 }
 
-/// Something to be brought: where it belongs, what it is, the remote that its output names.
+/// An object to fetch: its path, its pin and the remote that its output names.
 #[derive(Clone, Debug)]
 pub struct Input {
     pub path: RepoPath,
@@ -66,8 +66,8 @@ impl<'a> Pull<'a> {
         Pull { project, definitions, trust, keeps, sink, opened: Mutex::default(), bringing: Mutex::default() }
     }
 
-    /// A result for a stage whose outputs are in the store when this returns: what the lock says, or else the newest
-    /// fitting entry of the remote.
+    /// A result for a stage, whose outputs are in the store on return: the lock's entry, or else the newest fitting
+    /// entry of the remote.
     pub fn result(
         &self,
         stage: &Stage,
@@ -86,7 +86,7 @@ impl<'a> Pull<'a> {
         }
         for (entry, record, bytes) in self.entries(key?).into_iter().filter(|(entry, ..)| entries::fits(entry, facts)) {
             if self.have_outputs(stage, address, facts, &entry) {
-                // The next run finds it here. That it cannot be kept costs another question.
+                // Later runs find the entry locally. If it cannot be saved, they ask the remote again.
                 if self.keeps {
                     let _ = self.project.store().put_run(&entry.key.hex(), &bytes);
                 }
@@ -96,7 +96,7 @@ impl<'a> Pull<'a> {
         None
     }
 
-    /// The entries of a key at the remote that the settings trust, the newest first.
+    /// The remote's entries for a key that the settings trust, newest first.
     fn entries(&self, key: &ObjectId) -> Vec<(StageLock, RunRecord, Vec<u8>)> {
         let Some(remote) = self.remote(None) else { return Vec::new() };
         let found = match remote.find_runs(key) {
@@ -117,7 +117,8 @@ impl<'a> Pull<'a> {
         found.into_iter().filter_map(trusted).collect()
     }
 
-    /// Fetches what of a result is neither in its place nor in the store. False if not all of it can be had.
+    /// Fetches the outputs of a result that are neither in their place nor in the store. False if one of them cannot be
+    /// fetched.
     fn have_outputs(&self, stage: &Stage, address: &str, facts: &Facts, entry: &StageLock) -> bool {
         let mut wanted: BTreeMap<Option<&str>, Vec<Wanted>> = BTreeMap::new();
         for (out, now) in stage.outs.iter().zip(&facts.outs) {
@@ -136,7 +137,7 @@ impl<'a> Pull<'a> {
         match remote.fetch(self.project.store(), wanted, self.sink) {
             Ok(fetched) => {
                 self.fine(name);
-                // Whose outputs these are is a miss; the remote is as good as before.
+                // Missing outputs of one stage are a miss; the remote stays in use.
                 let what = format!("what {address} needs cannot be fetched: ");
                 let lost = fetched.lost.iter().filter(|loss| !loss.outs.is_empty());
                 lost.clone().for_each(|loss| self.warn(&what, &loss.error));
@@ -149,7 +150,7 @@ impl<'a> Pull<'a> {
         }
     }
 
-    /// Brings inputs that are missing into the workspace. What cannot be had stays missing, which the stage will say.
+    /// Restores missing inputs into the workspace. What cannot be fetched stays missing; the stage reports it.
     pub fn bring(&self, inputs: &[Input], address: &str) -> Result<()> {
         let _one = lock(&self.bringing);
         let is_missing = |input: &&Input| std::fs::symlink_metadata(input.path.on_disk(self.project.top())).is_err();
@@ -179,7 +180,7 @@ impl<'a> Pull<'a> {
         Ok(())
     }
 
-    /// Brings what tells of the content of folders, without the content. What cannot be had stays unknown.
+    /// Fetches the listings of folders, without their content. What cannot be fetched stays unknown.
     pub fn list(&self, folders: &[Input], address: &str) {
         for folder in folders {
             let name = folder.remote.as_deref();
@@ -223,7 +224,7 @@ impl<'a> Pull<'a> {
         self.sink.event(Event::Warning { text: &words(what, error) });
     }
 
-    /// Says what failed. A remote that could not even say what it has is down at once.
+    /// Reports a failure. A remote that cannot even list its content is not used again.
     fn failed(&self, name: Option<&str>, error: &Error, what: &str) {
         if matches!(error.kind, Kind::Signal(_)) {
             return;

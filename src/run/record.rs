@@ -1,7 +1,7 @@
-//! Records finished stages, on one thread, several at a time.
+//! Records finished stages on one thread, several at a time.
 //!
-//! The order is the promise: objects, then the run-cache entry, then the journal, and only then are old outputs given
-//! up and is the stage called done. While one group is being made durable, the next stages already run.
+//! The order is a promise: first the objects, then the run-cache entry, then the journal. Only then are old outputs
+//! deleted and the stage reported as done. While one group is made durable, the next stages already run.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
@@ -21,47 +21,47 @@ use crate::workspace::logs::RunLog;
 use crate::workspace::preserve::give_up_aside;
 use crate::workspace::store_pins::store_pins;
 
-/// No more stages than this are made durable at once.
+/// At most this many stages are made durable at once.
 const GROUP: usize = 64;
-/// A run of more stages than this is a long one.
+/// A run with more stages than this is a long one.
 const FEW: usize = 8;
-/// In a long run the recorder waits for more while stages run: short ones share their syncs, and become one pack. A kill
-/// takes no more than this time with it.
+/// In a long run the recorder waits this long for more jobs while stages run: short stages share their syncs and one
+/// pack. A kill loses at most this much time.
 const WAIT: Duration = Duration::from_millis(100);
-/// A result that took longer than this, in seconds, is not kept waiting.
+/// A result that took longer than this, in seconds, is recorded without waiting.
 const SHORT: f64 = 1.0;
-/// How long an entry of the journal may lack durability against a power cut.
+/// The longest time that an entry of the journal may lack durability against a power cut.
 const SYNC: Duration = Duration::from_secs(1);
 
-/// Something to be recorded; what a field leaves out is not done.
+/// Something to record. Fields that are empty are skipped.
 pub struct Job {
-    /// The stage, unless it is data.
+    /// The stage; `None` for data.
     pub stage: Option<StageId>,
     /// Content to be stored.
     pub store: Vec<(RepoPath, Pin)>,
-    /// A result for the run cache. The lock may have it already: a run that gave the same again.
+    /// A result for the run cache. The lock may have it already, if a run gave the same result again.
     pub run: Option<(Box<StageLock>, RunRecord)>,
-    /// The fact for the journal, and at the end for the lock.
+    /// The record for the journal and, at the end, for the lock.
     pub record: Option<Record>,
     /// Old outputs that the result replaces.
     pub replaced: Vec<Aside>,
     pub log: Option<RunLog>,
 }
 
-/// What the recorder is told.
+/// A message to the recorder.
 pub enum Order {
     Record(Box<Job>),
-    /// Nothing more comes soon: what is there is to be recorded without a wait.
+    /// No further job is expected soon: record the waiting jobs immediately.
     Flush,
 }
 
-/// What became of a [`Job`], which comes back.
+/// The result of a [`Job`], which is returned with it.
 pub struct Recorded {
     pub job: Job,
     pub result: Result<()>,
 }
 
-/// Works until the sender is gone.
+/// Serves orders until the sender is dropped.
 pub fn serve(
     project: &Project,
     rules: &dyn Rules,
@@ -97,7 +97,7 @@ pub fn serve(
     }
 }
 
-/// The jobs that come within a while, or until there is a reason not to wait.
+/// Collects the jobs that arrive within `wait`, or until there is a reason to stop waiting.
 fn gather(first: Job, orders: &Receiver<Order>, wait: Duration) -> Vec<Job> {
     let mut group = vec![first];
     let mut end = Instant::now() + wait;
@@ -115,7 +115,7 @@ fn gather(first: Job, orders: &Receiver<Order>, wait: Duration) -> Vec<Job> {
     group
 }
 
-/// Is it soon made again, should it be lost? Of a job without a run nothing is known.
+/// Whether the result is quickly made again if it is lost. False for a job without a run.
 fn is_short(job: &Job) -> bool {
     job.run.as_ref().is_some_and(|(_, run)| run.seconds < SHORT)
 }
@@ -128,7 +128,7 @@ fn record(
     journal: &mut Journal,
     group: Vec<Job>,
 ) -> Vec<Recorded> {
-    // Until something refers to what is stored, nobody takes it away, however young or old it is.
+    // Until a record refers to the stored objects, gc must not remove them, whatever their age.
     let hold = project.store().hold_to_record(sink);
     let stored = match &hold {
         Ok(_) => store(project, sink, &group),
@@ -141,7 +141,7 @@ fn record(
         if let Some((entry, run)) = &r.job.run
             && let Err(e) = entries::put(project.store(), entry, run, trust)
         {
-            // The lock will have the result; only its reuse is lost.
+            // The result goes to the lock; only its reuse is lost.
             sink.event(Event::Warning { text: &format!("the run cache could not be written: {}", e.message) });
         }
     }
@@ -161,7 +161,7 @@ fn record(
     recorded
 }
 
-/// What was recorded of data is the version that later edits are measured by.
+/// Sets the recorded version of data as the base that later edits are compared with.
 fn set_base(project: &Project, record: &Record) {
     let Change::Data { path, new, .. } = &record.change else { return };
     if let Some(path) = record.lock.parent().unwrap_or_default().join(path) {
@@ -169,8 +169,8 @@ fn set_base(project: &Project, record: &Record) {
     }
 }
 
-/// Makes the content of all jobs durable; one answer each. A job that fails does not hinder the others, unless the
-/// store as a whole does.
+/// Makes the content of all jobs durable; one result per job. A job that fails does not affect the others, unless the
+/// store as a whole fails.
 fn store(project: &Project, sink: &dyn Sink, group: &[Job]) -> Vec<Result<()>> {
     if group.iter().all(|job| job.store.is_empty()) {
         return group.iter().map(|_| Ok(())).collect();
@@ -178,7 +178,7 @@ fn store(project: &Project, sink: &dyn Sink, group: &[Job]) -> Vec<Result<()>> {
     match store_all(project, sink, group) {
         Ok(()) => group.iter().map(|_| Ok(())).collect(),
         Err(error) if group.len() == 1 => vec![Err(error)],
-        // One file that changed meanwhile must not fail the stages that finished with it.
+        // One file that changed during the batch must not fail the other stages of the group.
         Err(_) => group.iter().map(|job| store_all(project, sink, std::slice::from_ref(job))).collect(),
     }
 }
@@ -187,7 +187,7 @@ fn store_all(project: &Project, sink: &dyn Sink, jobs: &[Job]) -> Result<()> {
     store_pins(project, jobs.iter().flat_map(|job| &job.store).map(|(path, pin)| (path, pin)), sink)
 }
 
-/// The result is recorded: old outputs go, but for those that exist nowhere else.
+/// Deletes the old outputs of a recorded result, except those without another copy.
 fn give_up_old(project: &Project, rules: &dyn Rules, sink: &dyn Sink, job: &mut Job) {
     for aside in job.replaced.drain(..) {
         match (&job.log, aside.precious) {
@@ -201,7 +201,7 @@ fn give_up_old(project: &Project, rules: &dyn Rules, sink: &dyn Sink, job: &mut 
                     Err(e) => sink.event(Event::Warning { text: &e.message }),
                 }
             }
-            // What could not be kept elsewhere stays where it was set aside: no bytes go with it.
+            // A backup that could not be moved to the log folder stays where it is, so that its bytes are not lost.
             (log, _) => {
                 if let Err(e) = give_up_aside(project, rules, aside, log.as_ref(), sink) {
                     sink.event(Event::Warning { text: &e.message });
@@ -211,8 +211,8 @@ fn give_up_old(project: &Project, rules: &dyn Rules, sink: &dyn Sink, job: &mut 
     }
 }
 
-/// For callers without a thread of their own (`commit`, `add`): records now, and gives the first error. `rules` say what is
-/// ignored in outputs that are replaced.
+/// For callers without a recorder thread (`commit`, `add`): records immediately and returns the first error. `rules`
+/// tell which files are ignored in replaced outputs.
 pub fn record_now(
     project: &Project,
     rules: &dyn Rules,

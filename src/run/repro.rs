@@ -1,8 +1,8 @@
-//! One `repro`: this thread owns all state, workers run stages and send messages back.
+//! One `repro`: this thread owns all state; workers run stages and send messages back.
 //!
-//! The schedule says which stage may be decided next; its facts are looked at, judged, and it is up to date, restored
-//! or run. A finished stage goes to the recorder, and what needs it may start meanwhile. At the end the journal is folded
-//! into the locks.
+//! The schedule gives the next stage to decide. Its facts are read and judged, and the stage is up to date, restored or
+//! run. A finished stage goes to the recorder while the stages that need it may already start. At the end the journal
+//! is folded into the locks.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -44,10 +44,10 @@ use crate::workspace::orphans::orphans;
 use crate::workspace::recover::{Began, fold_run, is_untidy, overlay, put_asides_back, recover};
 use crate::workspace::{gitignore, worktree_lock};
 
-/// Added to the number of the signal when the user insists: commands are killed instead of asked.
+/// Added to the signal number when the user sends a second signal: commands are killed instead of asked to stop.
 pub const KILL: i32 = 1 << 16;
 
-/// Reproduces what was selected. `signal` becomes the number of a signal when the user wants an end.
+/// Reproduces the selected stages. `signal` becomes a signal number when the user wants to stop.
 pub fn repro(
     project: &Project,
     definitions: &Definitions,
@@ -79,7 +79,7 @@ pub fn repro(
     }
     let mut written = recover(project, definitions, &mut locks, &mut look, &mut journal, sink)?;
     let files = selected.stages.iter().map(|id| definitions.pipelines.stage(*id).file);
-    // A lock is read again to be written; one that stays as it is is not.
+    // A lock that changes is read again before it is written; an unchanged lock is not written.
     let orphans = orphans(project, definitions, &locks);
     let is_untidy = |f: &FileId| is_untidy(definitions, &locks, *f);
     let untidy: Vec<FileId> = selected.files.iter().copied().filter(is_untidy).collect();
@@ -98,7 +98,7 @@ pub fn repro(
         let recorder = scope.spawn(move || {
             let rules = IgnoreRules(&definitions.rules);
             let work = || record::serve(project, &rules, recorder_trust, sink, &mut journal, jobs, &answers);
-            // A run that waits for a thread that is gone would wait for ever.
+            // Without this message the run would wait forever for a thread that has died.
             if std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).is_err() {
                 let _ = answers.send(Message::RecorderDied);
             }
@@ -178,14 +178,14 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
                 if self.recording == 0 || self.recorder_died {
                     break;
                 }
-                // What is left to do waits for nothing but the recorder.
+                // All remaining work waits for the recorder.
                 if let Some(recorder) = &self.recorder {
                     let _ = recorder.send(record::Order::Flush);
                 }
             }
             match self.inbox.recv_timeout(Duration::from_millis(50)) {
                 Ok(Message::Finished { id, ended }) => {
-                    // A signal that ended the stage ends the run too, and is no failure of the stage alone.
+                    // A signal that ended the stage also ends the run, and is not a failure of the stage alone.
                     self.check_signal();
                     self.finished(id, *ended);
                 }
@@ -195,7 +195,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
                     self.look.forget();
                     match ended {
                         Ok(()) if !self.stopping => self.decide(id),
-                        // As if its turn had not come.
+                        // Treated like a stage that was never reached.
                         Ok(()) => self.push(id, StageResult::Blocked, Vec::new(), 0.0),
                         Err(error) => self.fail(id, Vec::new(), error, None, 0.0),
                     }
@@ -208,7 +208,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         }
     }
 
-    /// An error if nobody knows what was recorded: then it is left to the next command, as after a kill.
+    /// Errors: the recorder died, so it is unknown what was recorded. The next command recovers, as after a kill.
     fn finish(mut self) -> Result<(Vec<Record>, Outcome)> {
         for id in self.schedule.left() {
             self.push(id, StageResult::Blocked, Vec::new(), 0.0);
@@ -228,7 +228,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         Ok((self.records, self.outcome))
     }
 
-    /// Says which stages that did not run were made by another program than would run them now.
+    /// Warns about stages that did not run and whose results were made by other programs than would run them now.
     fn check_programs(&mut self) {
         let definitions = self.definitions;
         let entries = |id: StageId| {
@@ -304,7 +304,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         let must_not_run = stage.frozen || self.options.locked;
         self.workers.start(self.running, move || {
             let work = || context.reach(&task, candidate, pull, must_not_run);
-            // A run that waits for a thread that is gone would wait for ever.
+            // Without this message the run would wait forever for a thread that has died.
             let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or_else(|_| {
                 let error =
                     Error::new(Kind::Bug, format!("lockstep itself failed while it worked on {}", task.address));
@@ -314,14 +314,14 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         });
     }
 
-    /// Has missing inputs of a stage fetched; it is decided again afterwards.
+    /// Fetches missing inputs of a stage on a worker; afterwards the stage is decided again.
     pub(super) fn bring(&mut self, id: StageId, pull: &'a Pull<'a>, inputs: Vec<Input>) {
         self.brought.insert(id);
         let address = self.address(id);
         self.decide_after(id, move || pull.bring(&inputs, &address));
     }
 
-    /// Has folders that are not here tell what they hold; the stage is decided again afterwards.
+    /// Fetches the listings of missing folders on a worker; afterwards the stage is decided again.
     pub(super) fn list(&mut self, id: StageId, pull: &'a Pull<'a>, folders: Vec<Input>) {
         self.listed.insert(id);
         let address = self.address(id);
@@ -342,7 +342,8 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         });
     }
 
-    /// Before the first command: ignore files, and the watchdog. Says whether an ignore file was written.
+    /// Preparation before the first command: writes ignore files and starts the watchdog. Returns whether an ignore
+    /// file was written.
     pub(super) fn prepare(&mut self) -> Result<bool> {
         if self.prepared {
             return Ok(false);
@@ -359,8 +360,8 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         Ok(wrote)
     }
 
-    /// The user's signal goes to every command; whoever does not end within ten seconds, or is in the user's way a
-    /// second time, is killed.
+    /// Passes the user's signal to every command. Commands that do not end within ten seconds, or that are still
+    /// running at a second signal, are killed.
     fn check_signal(&mut self) {
         let number = self.signal.load(Ordering::SeqCst);
         if number == 0 {

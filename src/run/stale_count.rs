@@ -1,4 +1,5 @@
-//! What is stale outside of what a run was about, so that nobody takes one folder's pipeline for the whole repository.
+//! Counts the stale stages outside of a run's selection, so that the user does not take one folder's pipeline for the
+//! whole repository.
 
 use std::collections::HashSet;
 
@@ -9,8 +10,8 @@ use crate::plan::facts::Look;
 use crate::plan::reasons::{Reason, always_runs, judge};
 use crate::project::{Definitions, Project};
 
-/// How many of the stages that were not selected are stale. Stages that always run do not count, else there would be no
-/// end to it; what was never run is stale without a look at its files; what cannot be judged is not counted.
+/// The number of stale stages that were not selected. Stages that always run are not counted, or the number would never
+/// reach zero. A stage that never ran is stale without reading its files. A stage that cannot be judged is not counted.
 pub fn count(project: &Project, definitions: &Definitions, selected: &[StageId], sink: &dyn Sink) -> Result<usize> {
     let selected: HashSet<StageId> = selected.iter().copied().collect();
     let order = definitions.graph.order().iter().copied();

@@ -28,19 +28,19 @@ use crate::workspace::gitignore;
 use crate::workspace::journal::Record;
 use crate::workspace::logs::Logs;
 
-/// What reaches the main thread.
+/// A message to the main thread.
 pub(super) enum Message {
     Finished {
         id: StageId,
         ended: Box<Result<Done, Failure>>,
     },
-    /// Missing inputs of a stage were fetched, as far as they could be: it is decided again.
+    /// Missing inputs of a stage were fetched, as far as possible; the stage is decided again.
     Brought {
         id: StageId,
         ended: Result<()>,
     },
     Recorded(Box<Recorded>),
-    /// The recorder panicked: it answers no more.
+    /// The recorder panicked and will not answer.
     RecorderDied,
 }
 
@@ -50,7 +50,7 @@ impl From<Recorded> for Message {
     }
 }
 
-/// The state of a run; one owner, this thread.
+/// The state of a run, owned by the main thread.
 pub(super) struct Run<'s, 'e, 'a> {
     pub(super) project: &'a Project,
     pub(super) definitions: &'a Definitions,
@@ -62,11 +62,11 @@ pub(super) struct Run<'s, 'e, 'a> {
     pub(super) trust: &'a Trust,
     pub(super) programs: Programs<'a>,
     pub(super) hidden_edges: HiddenEdges,
-    /// Remotes, where the run may ask them.
+    /// The remotes, if the run may use them.
     pub(super) pull: Option<&'a Pull<'a>>,
-    /// Stages whose missing inputs were asked for.
+    /// Stages whose missing inputs were already requested, so that they are requested once.
     pub(super) brought: HashSet<StageId>,
-    /// Stages for whose sake folders that are not here were asked what they hold.
+    /// Stages for which the listings of missing folders were already requested.
     pub(super) listed: HashSet<StageId>,
     pub(super) locks: Locks,
     pub(super) look: Look<'a>,
@@ -80,22 +80,22 @@ pub(super) struct Run<'s, 'e, 'a> {
     pub(super) running: usize,
     pub(super) recording: usize,
     pub(super) recorder_died: bool,
-    /// Nothing new starts: a stage failed, or the user wants an end.
+    /// No new stage starts: a stage failed, or the user wants to stop.
     pub(super) stopping: bool,
     pub(super) prepared: bool,
     /// Stages that run because one upstream did (`--force-downstream`).
     pub(super) forced: HashSet<StageId>,
-    /// Stages that need one whose result could not be recorded: their inputs went while they ran.
+    /// Stages that need one whose result could not be recorded: their inputs were replaced while they ran.
     pub(super) withdrawn: HashSet<StageId>,
     /// Ignore files whose folders do not exist yet.
     pub(super) unwritten: gitignore::Lines,
-    /// Reasons of the stages that are running.
+    /// Reasons and facts of the stages that are running.
     pub(super) waiting: HashMap<StageId, (Vec<Reason>, Facts)>,
     pub(super) records: Vec<Record>,
     pub(super) outcome: Outcome,
     pub(super) commit: Option<Option<String>>,
     pub(super) interrupted_at: Option<Instant>,
-    /// Of the store, as the run found it.
+    /// The generation of the store when the run began.
     pub(super) generation: Option<[u8; 16]>,
     pub(super) shell: Option<String>,
 }

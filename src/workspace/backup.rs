@@ -1,22 +1,22 @@
-//! The last good outputs of a stage, out of its way while it runs.
+//! Backups of a stage's last good outputs while the stage runs.
 //!
-//! Before a stage runs its outs are renamed into a folder of lockstep's own; a rename costs the same for a byte and for
-//! a terabyte. When the stage fails they are renamed back; when lockstep is killed the next command that takes the
-//! workspace lock does that. Each entry is a folder that describes itself, so that no list has to be in step with it:
+//! Before a stage runs, its outs are renamed into a state folder of lockstep; a rename costs the same for a byte and
+//! for a terabyte. If the stage fails, they are renamed back; if lockstep is killed, the next command that takes the
+//! workspace lock does that. Each entry is a folder that describes itself, so that no separate list must stay
+//! consistent with it:
 //!
 //! ```text
-//! aside/<n>/path      the out's path, made before the rename; a symlink to nowhere, because after a power cut a
-//!                     file may be there without its bytes, and a link is not
+//! aside/<n>/path      the out's path, made before the rename; a symlink without a target, because after a power cut a
+//!                     file may exist without its bytes, and a link cannot
 //! aside/<n>/it        the out, or
-//! aside/<n>/precious  if its bytes are nowhere else
-//! aside/<n>/sibling   if the out lies on another filesystem: it stands beside its place, under this name; a symlink
-//!                     for the same reason
-//! aside/<n>/gone      `path`, once the out is being given up
-//! aside/<n>/from      where that lies which stands in its place meanwhile came from: there it returns, too
+//! aside/<n>/precious  exists if the out has no other copy
+//! aside/<n>/sibling   if the out is on another filesystem: its name beside its place; a symlink for the same reason
+//! aside/<n>/gone      `path`, once the out is being deleted
+//! aside/<n>/from      the kept path from which the new content of the out's place was moved: it returns there
 //! ```
 //!
-//! What is kept for good goes to a log folder. Where that is on another filesystem it stays beside its place, and a
-//! symlink in the log folder tells where.
+//! Content that is kept for good moves to a log folder. If the log folder is on another filesystem, the content stays
+//! beside its place, and a symlink in the log folder points to it.
 
 use std::fs::{self, File};
 use std::io::ErrorKind;
@@ -34,11 +34,11 @@ pub struct Asides {
     /// The log folder.
     logs: PathBuf,
     area: WritableArea,
-    /// The number that the next entry tries first.
+    /// The number to try first for the next entry.
     next: AtomicU64,
 }
 
-/// One out that was set aside.
+/// One out that was moved away.
 #[derive(Debug)]
 pub struct Aside {
     /// The entry's own folder.
@@ -46,9 +46,9 @@ pub struct Aside {
     /// Where the bytes are now.
     it: PathBuf,
     pub out: RepoPath,
-    /// These bytes are nowhere else: they are kept, not given up.
+    /// These bytes have no other copy: they are kept, not deleted.
     pub precious: bool,
-    /// Where that was kept which took its place.
+    /// The kept path from which the content that replaces the out came.
     pub from: Option<PathBuf>,
 }
 
@@ -61,8 +61,7 @@ impl Asides {
         Asides { dir, logs, area, next: AtomicU64::new(0) }
     }
 
-    /// Renames the out away; `None` if there is nothing at its place.
-    /// `precious` survives a kill, too.
+    /// Moves the out away; `None` if there is nothing at its place. The mark `precious` survives a kill.
     pub fn take(&self, out: &RepoPath, precious: bool) -> Result<Option<Aside>> {
         let place = self.area.path(out)?;
         match fs::symlink_metadata(&place) {
@@ -75,7 +74,7 @@ impl Asides {
         Ok(Some(Aside { entry, it, out: out.clone(), precious, from: None }))
     }
 
-    /// Describes the entry, then moves the out; says where it is. On a failure it is at its place.
+    /// Describes the entry, then moves the out. Returns the new path. On an error the out is at its place.
     fn put_in(&self, entry: &Path, out: &RepoPath, place: &WritablePath, precious: bool) -> Result<PathBuf> {
         let path = entry.join("path");
         symlink(out.as_str(), &path).map_err(|e| Error::io("write", &path, e))?;
@@ -92,7 +91,7 @@ impl Asides {
         let it = Beside::Aside.of(place);
         let note = entry.join("sibling");
         symlink(it.file_name().unwrap_or_default(), &note).map_err(|e| Error::io("write", &note, e))?;
-        // Two filesystems keep no order between them: without the note nobody would know whose the sibling is.
+        // Writes to two filesystems are not ordered: without a durable note the owner of the sibling would be unknown.
         for folder in [entry, &self.dir] {
             File::open(folder).and_then(|f| f.sync_all()).map_err(|e| Error::io("write", folder, e))?;
         }
@@ -112,7 +111,7 @@ impl Asides {
         }
     }
 
-    /// What a killed run left here, oldest first.
+    /// The backups of a killed run, oldest first.
     pub fn left(&self) -> Result<Vec<Aside>> {
         let mut found = Vec::new();
         let entries = match fs::read_dir(&self.dir) {
@@ -130,7 +129,7 @@ impl Asides {
             let path = match fs::read_link(entry.join("path")) {
                 Ok(path) => path,
                 Err(e) if e.kind() == ErrorKind::NotFound => {
-                    // Killed before the rename, when the out had not left its place, or while it was given up.
+                    // Killed before the rename, when the out was still at its place, or while it was being deleted.
                     self.finish_giving_up(&entry);
                     continue;
                 }
@@ -149,14 +148,14 @@ impl Asides {
         Ok(found)
     }
 
-    /// Things are moved back to where a note says that they came from: nothing but a place in the log folder is believed.
+    /// A `from` note is trusted only if it points into the log folder, because files are moved to that path.
     fn is_in_logs(&self, from: &Path) -> bool {
         let is_plain = from.components().all(|part| !matches!(part, Component::ParentDir));
         let folder = from.parent().map(real_path);
         is_plain && from.starts_with(&self.logs) && folder.is_some_and(|real| real.starts_with(real_path(&self.logs)))
     }
 
-    /// What is left of an out that was being given up goes, and its entry.
+    /// Deletes the rest of an out that was being deleted, and its entry.
     fn finish_giving_up(&self, entry: &Path) {
         let gone = fs::read_link(entry.join("gone")).ok();
         if let Some(out) = gone.as_deref().and_then(Path::to_str).and_then(|p| RepoPath::root().join(p))
@@ -170,12 +169,12 @@ impl Asides {
 }
 
 impl Aside {
-    /// Where it is meanwhile.
+    /// Where the bytes are now.
     pub fn place(&self) -> &Path {
         &self.it
     }
 
-    /// Notes, before it is moved there, that what takes the place comes from `kept`.
+    /// Notes, before the move, that the new content of the out's place comes from `kept`.
     pub fn note_from(&mut self, kept: &Path) -> Result<()> {
         let note = self.entry.join("from");
         symlink(kept, &note).map_err(|e| Error::io("write", &note, e))?;
@@ -183,7 +182,7 @@ impl Aside {
         Ok(())
     }
 
-    /// Back to its place, which must be empty: what appeared there meanwhile is not replaced.
+    /// Moves the bytes back to their place. Errors: another file has appeared there; it is not replaced.
     pub fn put_back(self, area: &WritableArea) -> Result<()> {
         let place = area.path(&self.out)?;
         place.create_parents()?;
@@ -194,15 +193,15 @@ impl Aside {
         Ok(())
     }
 
-    /// Moves it to `to`, or as near as the filesystem lets, for keeps; says where it is.
+    /// Moves the bytes to `to` for good, or, across filesystems, to a name beside their place. Returns the path.
     pub fn keep(self, to: &Path) -> Result<PathBuf> {
         let at = move_to(&self.it, to)?;
         forget(&self.entry);
         Ok(at)
     }
 
-    /// The new output is recorded: the old one goes. Its name goes first, because a large folder takes its time, and
-    /// what a kill leaves of it must not return.
+    /// Deletes the old output after the new one is recorded. Its note is renamed first: deleting a large folder takes
+    /// long, and the rest after a kill must not be restored.
     pub fn forget(self) {
         let _ = fs::rename(self.entry.join("path"), self.entry.join("gone"));
         let _ = remove(&self.it);
@@ -210,10 +209,10 @@ impl Aside {
     }
 }
 
-/// Where an entry says that its out stands beside its place, if it does.
+/// The path of the out beside its place, if the entry names one.
 fn sibling_of(entry: &Path, place: &Path) -> Result<Option<PathBuf>> {
     match fs::read_link(entry.join("sibling")) {
-        // Nothing else than a name that `take` gives is believed: what it points to will be moved or removed.
+        // Only a name that `take` creates is trusted, because its target is moved or removed.
         Ok(name) if Beside::Aside.is_of(name.as_os_str(), place) => Ok(Some(place.with_file_name(name))),
         Err(e) if !matches!(e.kind(), ErrorKind::NotFound | ErrorKind::InvalidInput) => {
             Err(Error::io("read", entry.join("sibling"), e))
@@ -222,7 +221,7 @@ fn sibling_of(entry: &Path, place: &Path) -> Result<Option<PathBuf>> {
     }
 }
 
-/// Removes an entry whose bytes are elsewhere; by name, so that bytes which are still there keep it.
+/// Removes an entry whose bytes are elsewhere. Removes files by name, so that an entry with bytes keeps them.
 fn forget(entry: &Path) {
     let _ = fs::remove_file(entry.join("sibling"));
     let _ = fs::remove_file(entry.join("from"));
@@ -232,12 +231,13 @@ fn forget(entry: &Path) {
     let _ = fs::remove_dir(entry);
 }
 
-/// A rename, or to a name beside its place where the log folder is on another filesystem; `to` is a symlink there then.
+/// Renames, or, if the log folder is on another filesystem, moves to a name beside the place and makes `to` a symlink
+/// to it.
 pub fn move_to(from: &Path, to: &Path) -> Result<PathBuf> {
     if let Some(parent) = to.parent() {
         fs::create_dir_all(parent).map_err(|e| Error::io("create", parent, e))?;
     }
-    // What was kept here before went back to its place.
+    // An earlier content of this link was moved back to its place.
     if is_link_to_kept(to) && kept_at(to).is_none() {
         let _ = fs::remove_file(to);
     }
@@ -253,20 +253,20 @@ pub fn move_to(from: &Path, to: &Path) -> Result<PathBuf> {
     }
 }
 
-/// Where that really is which [`move_to`] kept at `to`; `None` if it is not there any more.
+/// The actual path of content that [`move_to`] kept at `to`; `None` if it does not exist.
 pub fn kept_at(to: &Path) -> Option<PathBuf> {
     let at = if is_link_to_kept(to) { fs::read_link(to).ok()? } else { to.to_path_buf() };
     fs::symlink_metadata(&at).is_ok().then_some(at)
 }
 
-/// An out may be a symlink itself; one of ours leads to a name that only [`move_to`] gives.
+/// An out may be a symlink itself; the target of a link by lockstep has a name that only [`move_to`] gives.
 fn is_link_to_kept(to: &Path) -> bool {
     let Ok(target) = fs::read_link(to) else { return false };
     let named = |name| Beside::Kept.is_of(name, &target.with_file_name(to.file_name().unwrap_or_default()));
     target.is_absolute() && target.file_name().is_some_and(named)
 }
 
-/// Removes a folder of kept outputs, and what it says is kept elsewhere.
+/// Removes a folder of kept outputs, with the content that its links point to.
 pub fn remove_kept(folder: &Path) -> std::io::Result<()> {
     remove_linked(folder)?;
     remove(folder)

@@ -1,4 +1,4 @@
-//! `checkout`: brings outs and data in the workspace to what the lock says.
+//! `checkout`: brings outs and data in the workspace to the versions that the lock pins.
 
 use std::collections::BTreeMap;
 use std::collections::HashSet;
@@ -26,13 +26,13 @@ use crate::workspace::worktree_lock;
 
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// Overwrite changes that are saved nowhere.
+    /// Overwrite changes without another copy.
     pub force: bool,
-    /// Join data that was changed here with the version that the lock pins by now.
+    /// Merge data that was changed locally with the version that the lock pins now.
     pub merge: bool,
     /// Link again what is in place already.
     pub relink: bool,
-    /// Remove what is an output of another branch alone.
+    /// Remove outputs that only another branch has.
     pub clean: bool,
     pub command: String,
 }
@@ -40,23 +40,23 @@ pub struct Options {
 #[derive(Debug, Default)]
 pub struct CheckedOut {
     pub restored: Vec<RepoPath>,
-    /// Data with the changes of the workspace and of the lock.
+    /// Data that has the changes of both the workspace and the lock.
     pub joined: Vec<RepoPath>,
-    /// Ignore files that got lines.
+    /// Ignore files that got new lines.
     pub written: Vec<RepoPath>,
-    /// Pinned, and not in the store.
+    /// Pinned, but missing from the store.
     pub missing: Vec<RepoPath>,
-    /// Neither pinned nor in the workspace: no run made these outputs, no command recorded these data.
+    /// Neither pinned nor in the workspace: no run made these outputs, and no command recorded these data.
     pub never_made: Vec<RepoPath>,
     /// Outputs and data of another branch, which the store has.
     pub removed: Vec<RepoPath>,
-    /// Data that only locks have.
+    /// Data that only locks list.
     pub unlisted: Vec<UnlistedData>,
-    /// Changed by hand, saved nowhere, and left alone.
+    /// Changed by hand, without another copy, and left unchanged.
     pub unsaved: Vec<RepoPath>,
 }
 
-/// Restores what was selected. Nothing is touched if something unsaved would be overwritten, unless forced.
+/// Restores the selected outs and data. If an unsaved change would be overwritten, nothing is changed, unless forced.
 pub fn checkout(
     project: &Project,
     definitions: &Definitions,
@@ -94,7 +94,7 @@ pub fn checkout(
             continue;
         };
         let now = now?;
-        // What Git keeps is touched only where it is missing, and was asked for by name.
+        // Outs that Git tracks are restored only if they are missing and were named.
         if !is_stored && (now.is_some() || !selected.files.is_empty()) {
             continue;
         }
@@ -118,7 +118,7 @@ pub fn checkout(
             continue;
         }
         if options.merge && version == Some(DataVersion::Edited) {
-            // The pinned version is in it already.
+            // The workspace contains the pinned version already.
             continue;
         }
         if let Some(now) = now
@@ -148,13 +148,13 @@ pub fn checkout(
     }
     for (path, pin, fits) in todo {
         if fits {
-            // To link again is to take nothing over.
+            // Relinking must not reuse what the index knows about the path.
             project.index().doubt(&Spot::from(path));
         }
         restore(project, definitions, path, &pin, sink)?;
         done.restored.push(path.clone());
     }
-    // The branch at hand may lack the lines that keep them out of Git.
+    // The current branch may lack the lines that keep these paths out of Git.
     for (folder, names) in ignored {
         if gitignore::edit(project, &folder, &names, &[])? {
             done.written.extend(folder.join(".gitignore"));
@@ -162,7 +162,7 @@ pub fn checkout(
     }
     for (join, pin) in joins.iter().zip(joined) {
         restore(project, definitions, join.path, &pin, sink)?;
-        // No lock pins it yet, so it must not be a link to an object that gc may take.
+        // No lock pins the result yet, so it must not be a link to an object that gc may delete.
         unprotect(&project.writable(join.path)?)?;
         // From here on it is an edit of the version that the lock pins.
         project.index().set_base(&Spot::from(join.path), &join.locked);
@@ -173,8 +173,8 @@ pub fn checkout(
     Ok(done)
 }
 
-/// Would something be lost if another version took its place? That the store has the bytes of changed data is not enough,
-/// since what is not pinned goes with the next gc, unless a run or a checkout brought them here.
+/// Whether content would be lost if another version replaced it. Stored bytes of changed data are not enough, because
+/// gc deletes what is not pinned, unless a run or a checkout wrote them here.
 fn is_unsaved(project: &Project, path: &RepoPath, version: Option<DataVersion>, now: &Pin) -> bool {
     match version {
         Some(DataVersion::Diverged) => true,
@@ -183,7 +183,7 @@ fn is_unsaved(project: &Project, path: &RepoPath, version: Option<DataVersion>, 
     }
 }
 
-/// Data that changed here and in the lock since the last checkout.
+/// Data that changed in the workspace and in the lock since the last checkout.
 struct Join<'a> {
     path: &'a RepoPath,
     base: Pin,
@@ -191,9 +191,9 @@ struct Join<'a> {
     locked: Pin,
 }
 
-/// Stores what lies here and joins it with what the lock pins. Nothing in the workspace is touched.
+/// Stores the workspace's version and merges it with the pinned one. The workspace is not changed.
 ///
-/// Errors: both changed the same file; a listing is not in the store.
+/// Errors: both changed the same file; a listing is missing from the store.
 fn join_all(project: &Project, joins: &[Join], sink: &dyn Sink) -> Result<Vec<Pin>> {
     let mut pins = Vec::new();
     let mut conflicts = Vec::new();
@@ -201,7 +201,7 @@ fn join_all(project: &Project, joins: &[Join], sink: &dyn Sink) -> Result<Vec<Pi
     for join in joins {
         let shown = join.path.relative_to(&project.cwd);
         store_pins(project, std::iter::once((join.path, &join.now)), sink)?;
-        // It is no version that a lock pins: it must not count as saved.
+        // No lock pins this version: it must not count as saved.
         project.index().release(&Spot::from(join.path));
         let versions = Versions { base: Some(join.base), ours: Some(join.now), theirs: Some(join.locked) };
         let joined = join_stored(project.store(), versions, &|_| None, sink).map_err(|e| {
@@ -236,7 +236,7 @@ fn join_all(project: &Project, joins: &[Join], sink: &dyn Sink) -> Result<Vec<Pi
         .hint(format!("or pin what is here instead of it: lockstep commit --force {names}")))
 }
 
-/// What to do about changes that a checkout would overwrite. With `is_partial` others must not share their fate.
+/// The error for changes that a checkout would overwrite. With `is_partial`, hints name the changed paths only.
 fn unsaved_error(
     project: &Project,
     unsaved: &[RepoPath],
@@ -274,7 +274,7 @@ fn unsaved_error(
     error
 }
 
-/// Every selected path with its pin in the lock, if there is one, and whether it is lockstep that keeps it.
+/// Every selected path with its pin in the lock, if it has one, and whether lockstep stores it.
 pub fn wanted<'a>(
     definitions: &'a Definitions,
     selected: &Selected,

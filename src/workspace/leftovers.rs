@@ -1,9 +1,9 @@
-//! What another state of the repository left in the workspace: outputs of a branch that is not checked out any more.
+//! Leftovers: outputs of a branch that is not checked out any more.
 //!
-//! Git takes a file away when it checks out a commit that does not have it; `checkout` does the same for outputs and
-//! data, which Git does not see. Only what lockstep itself stored or restored at that place goes, and only while it is
-//! unchanged and the store has all of it. What leaves a pipeline file by an edit is the user's from then on: while the
-//! lock still pins it, it stays, and when the lock is tidied it is released ([`StatIndex::release`]).
+//! Git deletes a file when it checks out a commit without it; `checkout` does the same for outputs and data, which Git
+//! does not see. Only content that lockstep itself stored or restored at that place is deleted, and only while it is
+//! unchanged and the store has all of it. An out that leaves a pipeline file by an edit belongs to the user: it stays
+//! while the lock pins it, and is released when the lock drops it ([`StatIndex::release`]).
 //!
 //! [`StatIndex::release`]: crate::store::StatIndex::release
 
@@ -26,7 +26,7 @@ use crate::store::trees::EntryKind;
 use crate::store::{Listed, Place as Spot};
 use crate::workspace::backup::Asides;
 
-/// Removes them, and the folders that are empty then. Returns the paths.
+/// Removes leftovers, and the folders that become empty. Returns the removed paths.
 pub fn remove_leftovers(
     project: &Project,
     definitions: &Definitions,
@@ -34,7 +34,7 @@ pub fn remove_leftovers(
     asides: &Asides,
     sink: &dyn Sink,
 ) -> Result<Vec<RepoPath>> {
-    // A file that cannot be read may have any stage.
+    // A file that cannot be read may define any stage.
     if !definitions.broken.is_empty() {
         return Ok(Vec::new());
     }
@@ -54,7 +54,7 @@ pub fn remove_leftovers(
     Ok(removed)
 }
 
-/// One of them, if nothing else would go with it.
+/// Removes one leftover, if every file in it is stored. Returns whether it was removed.
 fn remove(
     project: &Project,
     definitions: &Definitions,
@@ -69,13 +69,13 @@ fn remove(
     if !index.was_stored(&spot, &pin) || !project.store().contains(&pin) {
         return Ok(false);
     }
-    // A file that does not count as its content, an ignored one, say, is nobody's copy.
+    // Files that are not part of the content, such as ignored ones, may have no other copy.
     if pin.is_dir() && !index.detail(&spot).is_some_and(|listed| is_all_of(&listed, &before)) {
         return Ok(false);
     }
     let Some(aside) = asides.take(path, false)? else { return Ok(false) };
     if files(aside.place()) != before {
-        // Somebody wrote to it just now.
+        // Another process wrote to it at this moment.
         aside.put_back(project.writable_area())?;
         return Ok(false);
     }
@@ -90,7 +90,7 @@ fn remove(
     Ok(true)
 }
 
-/// Are the files on the disk those that are listed, and no others?
+/// Whether the files on disk are exactly the listed ones.
 fn is_all_of(listed: &[Listed], files: &[(PathBuf, u64, u64, SystemTime)]) -> bool {
     let mut listed: Vec<&[u8]> =
         listed.iter().filter(|one| one.kind != EntryKind::Tree).map(|one| one.path.as_slice()).collect();
@@ -100,7 +100,7 @@ fn is_all_of(listed: &[Listed], files: &[(PathBuf, u64, u64, SystemTime)]) -> bo
     listed == files
 }
 
-/// All but folders at a place or below it, with what changes when they are written to.
+/// All files at a path or below it, with the attributes that change when a file is written.
 fn files(place: &Path) -> Vec<(PathBuf, u64, u64, SystemTime)> {
     let mut all = Vec::new();
     let mut waiting = vec![PathBuf::new()];
@@ -118,8 +118,8 @@ fn files(place: &Path) -> Vec<(PathBuf, u64, u64, SystemTime)> {
     all
 }
 
-/// Does a path belong to this project, and not to another one, or another repository, in a folder of it? The index is one
-/// for all projects of a worktree.
+/// Whether a path belongs to this project, and not to another project or repository in one of its folders. All projects
+/// of a worktree share one index.
 pub(crate) fn is_ours(project: &Project, path: &RepoPath) -> bool {
     let root = &project.repo.project_root;
     let above = std::iter::successors(path.parent(), RepoPath::parent).take_while(|folder| folder != root);
@@ -127,10 +127,10 @@ pub(crate) fn is_ours(project: &Project, path: &RepoPath) -> bool {
     path != root && path.is_in(root) && !above.into_iter().any(|folder| is_foreign(&folder))
 }
 
-/// Everything that the pipelines name or the locks pin.
+/// Every path that the pipelines name or the locks pin.
 pub(crate) struct Claims {
     paths: HashSet<RepoPath>,
-    /// The folders that they lie in.
+    /// All parent folders of `paths`.
     folders: HashSet<RepoPath>,
 }
 
@@ -148,14 +148,14 @@ impl Claims {
         Claims { paths, folders }
     }
 
-    /// Is it one of them, in one of them, or does it hold one?
+    /// Whether the path equals, contains or is inside a known path.
     pub fn touch(&self, path: &RepoPath) -> bool {
         self.folders.contains(path)
             || std::iter::successors(Some(path.clone()), RepoPath::parent).any(|above| self.paths.contains(&above))
     }
 }
 
-/// Where the outs and data of a lock are, whether or not a pipeline file still has them.
+/// The paths of the outs and data of a lock, whether or not a pipeline file still names them.
 pub fn pinned_paths(pipeline: &RepoPath, lock: &Lock) -> Vec<RepoPath> {
     let folder = pipeline.parent().unwrap_or_default();
     let outs = lock.stages.values().flat_map(|entry| {

@@ -1,4 +1,4 @@
-//! From the journal into the locks; and what the next command does after a crash.
+//! Folds the journal into the locks, and recovers after a crash.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -19,18 +19,18 @@ use crate::workspace::logs::{Logs, RunLog};
 use crate::workspace::preserve::{give_up_aside, rules};
 use crate::workspace::restore::clear_leftovers;
 
-/// What a run began with: at its end it shows who else was at work.
+/// The state at the beginning of a run. At its end, a comparison shows whether another program changed something.
 pub struct Began {
-    /// BLAKE3 of each lock file that may be written; `None` if there was none.
+    /// BLAKE3 of each lock file that may be written; `None` if the file was missing.
     bytes: BTreeMap<RepoPath, Option<ObjectId>>,
-    /// Those that are to be tidied.
+    /// The locks with stale entries, which are removed at the end.
     untidy: BTreeMap<RepoPath, Lock>,
-    /// What Git had checked out.
+    /// The commit that was checked out.
     head: Option<String>,
 }
 
 impl Began {
-    /// `locks` as they stand on disk; those at `written` were written since they were read.
+    /// `locks` as read from disk; the files in `written` were written after that.
     pub fn now(
         project: &Project,
         definitions: &Definitions,
@@ -55,9 +55,10 @@ fn hash(project: &Project, lock: &RepoPath) -> Result<Option<ObjectId>> {
     Ok(project.files().read(&Place::Repo(lock.clone()))?.map(|bytes| ObjectId::of(&bytes)))
 }
 
-/// Folds what a run recorded. Where Git checked out something else meanwhile, or another program wrote to a lock, only
-/// what is true of the files at hand gets in: the result of one branch is no fact of another. With `tidy`, blocks that
-/// stood there when the run began, and whose stages these files no longer have, go.
+/// Folds the records of a run into the locks. If another commit was checked out during the run, or another program
+/// wrote to a lock, only records that match the current files are folded: the result of one branch must not enter the
+/// lock of another. For files in `tidy`, blocks that existed when the run began and whose stages the pipeline files no
+/// longer have are removed.
 pub fn fold_run(
     project: &Project,
     definitions: &Definitions,
@@ -98,8 +99,8 @@ pub fn fold_run(
     fold(project, definitions, &records, Some(began), if is_current { tidy } else { &[] }, sink)
 }
 
-/// Writes changes into the locks on disk, each of which is read again for it; a block that somebody else changed
-/// meanwhile stays as it is. Returns the lock files that were written.
+/// Writes changes into the locks on disk, each of which is read again for it; a block that another program changed in
+/// between stays. Returns the written lock files.
 pub fn fold_records(
     project: &Project,
     definitions: &Definitions,
@@ -109,7 +110,7 @@ pub fn fold_records(
     fold(project, definitions, records, None, &[], sink)
 }
 
-/// The same for a command that records whole pipeline files: `tidy` drops blocks as [`fold_run`] does.
+/// Like [`fold_records`], for a command that records whole pipeline files: `tidy` drops blocks as in [`fold_run`].
 pub fn fold_and_tidy(
     project: &Project,
     definitions: &Definitions,
@@ -169,14 +170,15 @@ fn fold(
     Ok(written)
 }
 
-/// What a lock does not pin any more since its stage was taken out of the pipeline file is the user's.
+/// Releases what the lock no longer pins because its stage was removed from the pipeline file: it belongs to the user
+/// now.
 fn release(project: &Project, pipeline: &RepoPath, before: Option<&Lock>, after: &Lock) {
     let after: HashSet<RepoPath> = pinned_paths(pipeline, after).into_iter().collect();
     let before = before.map(|lock| pinned_paths(pipeline, lock)).unwrap_or_default();
     before.iter().filter(|path| !after.contains(path)).for_each(|path| project.index().release(&Spot::from(path)));
 }
 
-/// Replaces the block if it still is the old one (or the new one already).
+/// Replaces the block if it is still the old one (or the new one already). Returns whether it is the new one now.
 fn apply(lock: &mut Lock, change: &Change) -> bool {
     match change {
         Change::Stage { name, old, new } => {
@@ -198,7 +200,7 @@ fn apply(lock: &mut Lock, change: &Change) -> bool {
     }
 }
 
-/// Has the lock entries of stages or data that its pipeline file no longer has?
+/// Whether the lock has entries of stages or data that its pipeline file no longer has.
 pub fn is_untidy(definitions: &Definitions, locks: &Locks, file: FileId) -> bool {
     let before = locks.of(file);
     if before.stages.len() <= definitions.pipelines.file(file).stages.len() && before.data.is_empty() {
@@ -212,7 +214,7 @@ pub fn is_untidy(definitions: &Definitions, locks: &Locks, file: FileId) -> bool
     after != *before
 }
 
-/// Blocks of stages and data that the file does not have. What somebody wrote while the run went on stays.
+/// Removes blocks of stages and data that the file does not have. Blocks that were written after the run began stay.
 fn drop_foreign(lock: &mut Lock, began: &Lock, definitions: &Definitions, file: FileId) {
     let file = definitions.pipelines.file(file);
     let names: HashSet<&str> = file.stages.iter().map(|id| definitions.pipelines.stage(*id).name.as_str()).collect();
@@ -221,9 +223,8 @@ fn drop_foreign(lock: &mut Lock, began: &Lock, definitions: &Definitions, file: 
     lock.data.retain(|path, pin| is_data(path) || began.data.get(path) != Some(pin));
 }
 
-/// What a crashed run recorded and the locks do not have yet, as far as it is true of the files at hand: the old block
-/// still stands, and nothing that the stage reads differs. Applied to `locks` in memory; the records that were applied
-/// come back.
+/// Applies to `locks`, in memory, the records of a crashed run that match the current files: the old block is
+/// unchanged, and the inputs of the stage are the same. Returns the applied records.
 pub fn overlay<'a>(
     project: &Project,
     definitions: &'a Definitions,
@@ -241,8 +242,8 @@ pub fn overlay<'a>(
     Ok(applied)
 }
 
-/// At the beginning of a command that writes: what a crashed run recorded gets into `locks` and into the lock files, and
-/// the journal is empty again.
+/// Runs at the beginning of a command that writes: folds the records of a crashed run into `locks` and into the lock
+/// files, and empties the journal.
 pub fn recover<'a>(
     project: &Project,
     definitions: &'a Definitions,
@@ -257,14 +258,14 @@ pub fn recover<'a>(
     Ok(written)
 }
 
-/// Is a record about something that these files have, and that reads now what it read then?
+/// Whether the files have the stage or data of a record, with the same inputs as in the record.
 fn is_true<'a>(project: &Project, definitions: &'a Definitions, look: &mut Look<'a>, record: &Record) -> bool {
     let file = definitions.pipelines.files.iter().position(|f| Project::lock_path(&f.path) == record.lock);
     let Some(file) = file else { return false };
     match &record.change {
         Change::Stage { name, new, .. } => stage_named(definitions, FileId(file as u32), name)
             .is_some_and(|id| reads_the_same(project, definitions, look, id, new)),
-        // The data may have changed back, or be another branch's.
+        // The data may have been changed back, or belong to another branch.
         Change::Data { path, new, .. } => definitions.pipelines.files[file]
             .data
             .iter()
@@ -292,8 +293,8 @@ fn reads_the_same<'a>(
         .all(|reason| !reason.is_input() || *reason == crate::plan::reasons::Reason::Always)
 }
 
-/// After a crash, with the workspace lock held: outputs that were set aside and not replaced by a recorded result
-/// return to their places. Says which did.
+/// After a crash, with the workspace lock held: moves outputs back that were backed up and not replaced by a recorded
+/// result. Returns their paths.
 pub fn put_asides_back(project: &Project, asides: &Asides, sink: &dyn Sink) -> Result<Vec<RepoPath>> {
     clear_leftovers(project, sink);
     let left = asides.left()?;
@@ -304,7 +305,7 @@ pub fn put_asides_back(project: &Project, asides: &Asides, sink: &dyn Sink) -> R
     let recorded = recorded_outs(&journal::read(&project.state_dir().join("journal"))?);
     let logs = Logs::new(project.logs_dir());
     let rules = rules(project)?;
-    // One folder for all that is found now: the oldest folders go when there are many.
+    // One folder for everything found now, because the oldest folders are deleted when there are many.
     let mut folder = None;
     let mut recovered = || -> Result<RunLog> {
         if folder.is_none() {
@@ -327,7 +328,8 @@ pub fn put_asides_back(project: &Project, asides: &Asides, sink: &dyn Sink) -> R
         let out = aside.out.clone();
         let place = match project.writable(&out) {
             Ok(place) => place,
-            // Its folder became a symlink, say: nothing there is touched, and nothing waits for it for ever.
+            // For example, its folder became a symlink. Keep the bytes in the log folder, so that the backup is not
+            // tried forever.
             Err(e) => {
                 let kept = aside.keep(&recovered()?.kept(&out))?;
                 let text = format!("the last good {out} is kept in {}: {}", kept.display(), e.message);

@@ -1,4 +1,4 @@
-//! Metrics of the workspace that are not known: what their files say, or the lock for them, is of another state.
+//! Metrics of the workspace that are unknown, because their files, or the lock entries, belong to another state.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -11,8 +11,8 @@ use crate::plan::reasons::{Reason, State};
 use crate::project::Snapshot;
 use crate::workspace::status::status;
 
-/// Metrics of stages that are stale now, or that need one that is, by file, each with the reason. An output that is merely
-/// not here is no reason: the lock pins it. Metrics of a commit are as they are, and none of them is stale.
+/// Metrics of stale stages and of stages that need a stale one, by file, each with the reason. An output that is only
+/// missing is not a reason: the lock pins it. Metrics of a commit are never stale.
 pub fn stale_metrics(snapshot: &Snapshot<'_>) -> Result<BTreeMap<String, String>> {
     let mut metrics = BTreeMap::new();
     let definitions = &snapshot.definitions;

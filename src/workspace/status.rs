@@ -1,4 +1,4 @@
-//! What is stale, and why: read-only, without a lock, also while a run goes on.
+//! What is stale, and why: read-only, without a lock, also while a run is active.
 
 use std::collections::HashSet;
 
@@ -28,31 +28,31 @@ pub struct Status {
     pub unknown: Vec<StageId>,
     /// Why they could not be judged.
     pub errors: Vec<crate::error::Error>,
-    /// Stages that are not stale themselves and need one that is, or that could not be judged: a run may do them, too.
+    /// Stages that are not stale themselves but need one that is, or that could not be judged: a run may run them, too.
     pub follow: Vec<StageId>,
-    /// What no pipeline file names any more and Git still ignores.
+    /// Outputs and data that no pipeline file names and that Git still ignores.
     pub orphans: Vec<Orphan>,
-    /// Other data that only locks have.
+    /// Other data that only locks list.
     pub unlisted: Vec<UnlistedData>,
-    /// What is pinned, and neither here nor in the store.
+    /// Pinned content that is neither in the workspace nor in the store.
     pub absent: Absent,
     pub looked_at: usize,
-    /// What the user should know besides, each a full sentence.
+    /// Further warnings, each a full sentence.
     pub warnings: Vec<String>,
 }
 
-/// How many there are, and their bytes, by where they can be had.
+/// Count and bytes of missing content, by where it may be found.
 #[derive(Debug, Default)]
 pub struct Absent {
     /// Outputs that may be at a remote.
     pub outs: (usize, u64),
     /// Outputs that are never pushed.
     pub private: (usize, u64),
-    /// Imports, which are where they come from.
+    /// Imports, which can be fetched from their source repository.
     pub imports: (usize, u64),
 }
 
-/// Judges the selected stages and data against the workspace as it is.
+/// Judges the selected stages and data against the current workspace.
 pub fn status<'a>(
     project: &'a Project,
     definitions: &'a Definitions,
@@ -140,7 +140,7 @@ pub fn status<'a>(
     Ok((status, locks))
 }
 
-/// A missing output that the store lacks too is told apart from one that can be restored.
+/// Counts missing outputs that the store lacks, too, as opposed to those that can be restored.
 fn absent(
     project: &Project,
     stage: &crate::pipeline::stage::Stage,
@@ -165,7 +165,7 @@ fn count(sum: &mut (usize, u64), pin: &Pin) {
     *sum = (sum.0 + 1, sum.1 + pin.size);
 }
 
-/// The manifests of the lock entry and of what is there now, for `status -v`: lines that differ, with `-` and `+`.
+/// The differing lines of the manifests of the lock entry and of the current inputs, with `-` and `+`, for `status -v`.
 pub fn difference(
     project: &Project,
     definitions: &Definitions,
@@ -202,7 +202,7 @@ fn folder_difference(project: &Project, path: &RepoPath, old: &Pin) -> Vec<Strin
     }
 }
 
-/// A reason as one line for people.
+/// A reason as one line of text.
 pub fn sentence(reason: &Reason) -> String {
     match reason {
         Reason::NeverRun => "never run".into(),

@@ -1,4 +1,4 @@
-//! The table of merges: which side's record stands.
+//! The table of merges: which side's record is taken.
 
 use super::*;
 use crate::lock::{Command, OutLock};

@@ -1,4 +1,4 @@
-//! Drawing a graph with characters: boxes in layers, edges downwards between them. Pure.
+//! Draws a graph with characters: boxes in layers, edges downwards between them. Pure.
 //!
 //! ```text
 //! ┌─────────┐
@@ -12,8 +12,7 @@
 //!
 //! After Sugiyama, Tagawa and Toda (1981): longest-path layering, edges across several layers cut by bends, order by
 //! barycenters, then places along each layer by isotonic regression towards the neighbours (`place.rs`), and the edges
-//! of each channel on tracks as in channel routing (`route.rs`). Each part of the graph that hangs together is drawn by
-//! itself.
+//! of each channel on tracks as in channel routing (`route.rs`). Each connected component is drawn separately.
 
 mod canvas;
 mod layers;

@@ -1,5 +1,5 @@
-//! Edits of the user's `pipeline.yaml`: splices of its text at the marks of the parser, so that comments, order and
-//! spelling of everything else survive. Pure: text in, text out.
+//! Edits the user's `pipeline.yaml`: splices its text at the parser's marks, so that comments, order and spelling of
+//! everything else are kept. Pure: text in, text out.
 
 mod emit;
 mod spans;

@@ -1,5 +1,5 @@
-//! The shape of a pipeline file: which keys there are, what types they take, which names are allowed. This is judged
-//! before templates are resolved, as in DVC: `frozen: ${x}` is a string where a boolean belongs.
+//! The schema of a pipeline file: its keys, their types, and valid names. It is checked before templates are resolved,
+//! as in DVC: `frozen: ${x}` is a string where a boolean is expected.
 
 mod top;
 
@@ -35,7 +35,7 @@ const STAGE_KEYS: &[&str] = &[
 const FLAG_KEYS: &[&str] = &["cache", "persist", "checkpoint", "remote", "push", "desc", "type", "labels", "meta"];
 pub const PLOT_KEYS: &[&str] = &["template", "x", "y", "x_label", "y_label", "title", "header"];
 
-/// A pipeline file of the right shape, not yet resolved.
+/// A pipeline file that matches the schema, with templates not yet resolved.
 #[derive(Default)]
 pub struct Raw<'n> {
     pub vars: &'n [Node],
@@ -44,7 +44,7 @@ pub struct Raw<'n> {
     pub metrics: &'n [Node],
     pub plots: &'n [Node],
     pub artifacts: &'n [Entry],
-    /// Conditions, each with the artifact that it is for.
+    /// Conditions, each with its artifact if it has one.
     pub checks: Vec<(Option<&'n Entry>, &'n Node)>,
     pub data: &'n [Node],
     pub datasets: Option<Mark>,
@@ -64,7 +64,7 @@ pub enum Group<'n> {
     Matrix(&'n Entry, &'n [Entry]),
 }
 
-/// So many problems of a file are kept.
+/// At most this many problems of a file are kept.
 const MOST_PROBLEMS: usize = 1000;
 
 /// Collects the problems of one file.
@@ -77,7 +77,7 @@ pub struct Checker<'t> {
 }
 
 impl Checker<'_> {
-    /// Notes a path that counts from the folder `base`, if symlinks may make it another one than it seems to be.
+    /// Notes a path relative to the folder `base` if it contains `..`: symlinks may give it another meaning.
     pub fn note_path(&mut self, base: &RepoPath, spelling: &str, mark: Mark, at: &str) {
         if steps_back(spelling) && !spelling.contains("://") {
             let (at, spelling) = (at.to_string(), spelling.to_string());
@@ -90,7 +90,7 @@ impl Checker<'_> {
     }
 
     pub fn say_with(&mut self, mark: Mark, message: String, hint: Option<String>) {
-        // Few of them are shown.
+        // Only a few of them are shown.
         if self.problems.len() < MOST_PROBLEMS {
             let mut problem = Problem::new(self.file, Some(mark), message).within(self.text);
             problem.hint = hint;
@@ -123,7 +123,7 @@ impl Checker<'_> {
         }
     }
 
-    /// A mistake in a template: points at the part of the scalar that is wrong.
+    /// An error in a template, with the mark of the invalid part of the scalar.
     pub fn bad(&mut self, node: &Node, at: &str, bad: template::Bad) {
         let mark = part_mark(self.text, node, &bad.part);
         self.say_with(mark, format!("{at}: {}", bad.message), bad.hint);
@@ -135,7 +135,7 @@ impl Checker<'_> {
         }
     }
 
-    /// References anywhere in a value must be well formed.
+    /// Checks that all references in a value are well formed.
     fn any(&mut self, node: &Node, at: &str) {
         match &node.tree {
             Tree::Scalar(Value::Str(_)) => self.string(node, at),
@@ -339,7 +339,7 @@ impl Checker<'_> {
         }
     }
 
-    /// The file as a whole; problems are collected, what is wrong is left out.
+    /// Checks a whole file; collects problems and leaves out invalid parts.
     pub fn file<'n>(&mut self, root: &'n Node) -> Raw<'n> {
         let mut raw = Raw::default();
         let top = self.map(root, "a pipeline file");
@@ -373,11 +373,11 @@ impl Checker<'_> {
     }
 }
 
-/// Where a part of a scalar stands in the text; its start if it cannot be found as it is.
+/// The mark of a part of a scalar in the text; the scalar's start if the part cannot be found.
 pub fn part_mark(text: &str, node: &Node, part: &str) -> Mark {
     let (from, to) = (node.start.offset as usize, node.end.offset as usize);
     let found = text.get(from..to).and_then(|written| {
-        // What is never closed is not the same text with a `}` behind it.
+        // An unclosed reference must not match the same text with a `}` behind it.
         let is_closed = |at: usize| written[at + part.len()..].lines().next().is_some_and(|rest| rest.contains('}'));
         written.match_indices(part).map(|(at, _)| at).find(|at| part.ends_with('}') || !is_closed(*at))
     });
@@ -400,7 +400,7 @@ fn template_inside(node: &Node) -> Option<&Node> {
     }
 }
 
-/// Why a stage or group of this name could not be named on the command line.
+/// Why a stage or group of this name could not be used on the command line.
 fn name_problem(name: &str) -> Option<String> {
     if name.is_empty() {
         return Some("is empty".into());

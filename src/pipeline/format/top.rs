@@ -1,4 +1,4 @@
-//! The shape of what stands beside the stages: plots, artifacts and data.
+//! The schema of the top-level keys besides stages: plots, artifacts and data.
 
 use super::Checker;
 use crate::value::Value;
@@ -54,7 +54,7 @@ impl Checker<'_> {
         entries
     }
 
-    /// What the tags of an artifact must have.
+    /// The requirements on the tags of an artifact.
     fn require(&mut self, entry: &Entry, at: &str) {
         let at = format!("{at}, `require`");
         for item in self.list(&entry.value, &at, "a list, `[signed]`") {
@@ -88,7 +88,7 @@ impl Checker<'_> {
         }
     }
 
-    /// Facts, so nothing in it is a template.
+    /// The origin of imported data; templates are not resolved in it.
     fn import(&mut self, entry: &Entry, at: &str) {
         let at = format!("{at}, `import`");
         let keys = self.map(&entry.value, &at);

@@ -1,5 +1,5 @@
-//! Definitions and locks that were loaded for a commit, remembered by the contents that they were loaded from: along a
-//! history most commits have the same.
+//! A cache of definitions and locks of commits, keyed by the contents that they were loaded from: most commits of a
+//! history share them.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -16,24 +16,24 @@ use crate::pipeline::stage::Place;
 use crate::project::locks::parse_lock;
 use crate::project::{Definitions, skipped};
 
-/// Definitions and locks of so many different contents are remembered.
+/// The cache holds at most this many different definitions.
 const REMEMBERED: usize = 64;
 
 /// The paths and ids of all pipeline files of a commit.
 type Fingerprint = Vec<(String, GitId)>;
 
-/// What was loaded, by the contents that it was loaded from.
+/// The loaded definitions and locks, by the contents that they were loaded from.
 #[derive(Default)]
 pub(super) struct Kept {
     definitions: RefCell<HashMap<Fingerprint, Vec<Known>>>,
     locks: RefCell<HashMap<GitId, Lock>>,
-    /// Locks that were read ahead; one that cannot be read is left out, and told of when it is asked for.
+    /// Locks that were read ahead. A lock that cannot be read is left out, and reported when it is requested.
     ahead: RefCell<HashMap<GitId, Lock>>,
 }
 
 #[derive(Clone)]
 pub(super) struct Known {
-    /// The files that templates read, with what was in them.
+    /// The files that templates read, with the ids of their contents.
     vars: Vec<(RepoPath, Option<GitId>)>,
     pub definitions: Rc<Definitions>,
     pub wrong: Option<Error>,
@@ -81,7 +81,7 @@ impl Kept {
         Ok(known)
     }
 
-    /// Reads locks before they are asked for; those that were read ahead earlier are forgotten.
+    /// Reads locks ahead; replaces those of the previous call.
     pub fn read_ahead(&self, wanted: &[(&Commit, RepoPath)]) -> Result<()> {
         let mut ids = HashMap::new();
         for (commit, path) in wanted {
@@ -128,7 +128,7 @@ fn load_at(files: &CommitFiles<'_>, root: &RepoPath) -> Result<(Found, Loaded)> 
     Ok((again, loaded))
 }
 
-/// Without a template it does not matter what `params.yaml` says.
+/// Whether the pipeline files use templates: otherwise the content of `params.yaml` is irrelevant.
 fn uses_templates(files: &CommitFiles<'_>, found: &Found) -> Result<bool> {
     for path in &found.pipelines {
         let bytes = files.commit.read(path)?.unwrap_or_default();

@@ -1,8 +1,8 @@
-//! What the user wrote and what the locks say, as of the worktree or of any commit, without checking it out.
+//! Definitions and locks of the worktree or of any commit, without checking it out.
 //!
-//! All readers (params, metrics, plots, listings, graphs) work on a [`Snapshot`], whichever it is of. A file of a
-//! snapshot is looked for in Git first; what Git does not have may be an output or data, whose pinned bytes are in the
-//! store. Definitions of a commit are loaded once for all commits with the same pipeline files.
+//! All readers (params, metrics, plots, listings, graphs) work on a [`Snapshot`] of either kind. A file of a snapshot
+//! is looked up in Git first; if Git does not have it, it may be an output or data, whose pinned bytes are in the
+//! store. Definitions are loaded once for all commits with the same pipeline files.
 
 mod kept;
 
@@ -24,21 +24,21 @@ use crate::store::trees::EntryKind;
 use crate::store::{ObjectKind, Pin};
 use crate::url::form::AddressForm;
 
-/// How many symlinks one path inside a tree may lead over.
+/// The maximum number of symlinks that one path inside a tree may cross.
 const MOST_LINKS: usize = 40;
 
-/// Which state of the repository.
+/// A state of the repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rev {
-    /// The files as they are now.
+    /// The current files.
     Worktree,
-    /// Whatever Git or the registry know by this name.
+    /// A name that Git or the registry resolves.
     Named(String),
     Commit(GitId),
 }
 
 impl Rev {
-    /// The value of a `--rev`; without one the worktree is meant.
+    /// Parses the value of a `--rev`; `None` means the worktree.
     pub fn of(given: Option<&str>) -> Rev {
         given.map_or(Rev::Worktree, |name| Rev::Named(name.to_string()))
     }
@@ -47,12 +47,12 @@ impl Rev {
 /// One state of the repository.
 pub struct Snapshot<'p> {
     pub project: &'p Project,
-    /// How the user called it; `workspace` for the worktree.
+    /// The name that the user gave; `workspace` for the worktree.
     pub name: String,
     /// `None` for the worktree.
     pub commit: Option<GitId>,
     pub definitions: Rc<Definitions>,
-    /// Why the graph of the definitions is empty, if it cannot be.
+    /// The error of an invalid graph; the graph of the definitions is empty then.
     pub wrong: Option<Error>,
     files: Source<'p>,
     locks: OnceCell<Locks>,
@@ -63,7 +63,7 @@ pub struct Snapshot<'p> {
 /// Where the bytes of a file of a snapshot are.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Whereabouts {
-    /// On disk, as they are now.
+    /// On disk.
     Disk,
     Git(GitId),
     /// In the store, or at a remote.
@@ -75,18 +75,18 @@ enum Source<'p> {
     Commit(CommitFiles<'p>),
 }
 
-/// Something that a lock pins.
+/// A path that a lock pins.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pinned {
     pub path: RepoPath,
     pub pin: Pin,
-    /// Is it lockstep that keeps it (else Git does)?
+    /// Lockstep stores it (else Git does).
     pub cache: bool,
     /// `None` for data.
     pub stage: Option<StageId>,
 }
 
-/// Opens snapshots of one project, remembering what they share.
+/// Opens snapshots of one project, with a shared cache.
 pub struct Snapshots<'p> {
     project: &'p Project,
     history: OnceCell<History>,
@@ -100,7 +100,7 @@ impl Snapshots<'_> {
 }
 
 impl Project {
-    /// The repository as of a revision. For many revisions use [`Project::snapshots`].
+    /// A snapshot of a revision. For many revisions use [`Project::snapshots`].
     pub fn at(&self, rev: &Rev) -> Result<Snapshot<'_>> {
         self.snapshots().at(rev)
     }
@@ -118,9 +118,9 @@ impl<'p> Snapshots<'p> {
         self.history.get().ok_or_else(|| Error::new(Kind::Bug, "the history was just opened"))
     }
 
-    /// A bare repository has no worktree; its `HEAD` is meant.
+    /// A snapshot of a revision. In a bare repository, the worktree means `HEAD`.
     ///
-    /// Errors: [`Kind::Missing`] for a revision that there is none of. Pipeline files that cannot be read stand in the
+    /// Errors: [`Kind::Missing`] for an unknown revision. Pipeline files that cannot be read are listed in the
     /// definitions.
     pub fn at(&self, rev: &Rev) -> Result<Snapshot<'p>> {
         match rev {
@@ -162,7 +162,7 @@ impl<'p> Snapshots<'p> {
 }
 
 impl<'p> Snapshot<'p> {
-    /// The files that Git has of it, or the worktree's.
+    /// The files of the commit in Git, or of the worktree.
     pub fn files(&self) -> &dyn Files {
         match &self.files {
             Source::Worktree(files) => files,
@@ -170,7 +170,7 @@ impl<'p> Snapshot<'p> {
         }
     }
 
-    /// The commit itself, open for reading.
+    /// The open commit; `None` for the worktree.
     pub fn git(&self) -> Option<&Commit> {
         match &self.files {
             Source::Worktree(_) => None,
@@ -178,7 +178,7 @@ impl<'p> Snapshot<'p> {
         }
     }
 
-    /// The definitions, where their graph matters.
+    /// The definitions. Errors: the graph is invalid.
     pub fn with_graph(&self) -> Result<&Definitions> {
         match &self.wrong {
             Some(error) => Err(error.clone()),
@@ -186,7 +186,7 @@ impl<'p> Snapshot<'p> {
         }
     }
 
-    /// The locks beside the pipeline files, read when they are asked for first.
+    /// The locks beside the pipeline files, read at the first call.
     pub fn locks(&self) -> Result<&Locks> {
         if let Some(locks) = self.locks.get() {
             return Ok(locks);
@@ -212,7 +212,7 @@ impl<'p> Snapshot<'p> {
         self.kept.read_ahead(&wanted)
     }
 
-    /// All outs and data that the locks pin, in the order of the files; what was never pinned is left out.
+    /// All outs and data that the locks pin, in the order of the files, without those that were never pinned.
     pub fn pinned(&self) -> Result<Vec<Pinned>> {
         let locks = self.locks()?;
         let pipelines = &self.definitions.pipelines;
@@ -234,7 +234,7 @@ impl<'p> Snapshot<'p> {
         Ok(all)
     }
 
-    /// What the locks pin at a path: an out, data, or something inside of one (its tree is then read from the store).
+    /// The pin at a path: of an out, data, or a path inside one (whose tree is read from the store).
     ///
     /// Errors: [`Kind::Missing`] if a tree on the way is not in the store.
     pub fn pin(&self, path: &RepoPath) -> Result<Option<Pin>> {
@@ -253,7 +253,8 @@ impl<'p> Snapshot<'p> {
         Ok(None)
     }
 
-    /// Where a file is, without reading it: in Git (the worktree: on disk) first, else pinned. `None` if there is none.
+    /// Finds a file without reading it: first in Git (for the worktree: on disk), else among the pins. `None` if it
+    /// does not exist.
     pub fn whereabouts(&self, path: &RepoPath) -> Result<Option<Whereabouts>> {
         let Some(commit) = self.git() else {
             return match std::fs::metadata(path.on_disk(self.project.top())) {
@@ -273,7 +274,7 @@ impl<'p> Snapshot<'p> {
         }
     }
 
-    /// An output that is not in the worktree, which lockstep keeps: what is merely not here is as it is pinned.
+    /// An output that lockstep stores and that is missing from the worktree: its pin is used.
     fn pinned_out(&self, path: &RepoPath) -> Result<Option<Whereabouts>> {
         let is_kept = self
             .definitions
@@ -288,8 +289,7 @@ impl<'p> Snapshot<'p> {
         }
     }
 
-    /// The bytes of a small file: as Git has them (the worktree: as they are on disk), else as they were pinned.
-    /// `None` if there is no such file.
+    /// The bytes of a small file: from Git (for the worktree: from disk), else as pinned. `None` if it does not exist.
     ///
     /// Errors: [`Kind::Missing`] if it is pinned and not in the store.
     pub fn read_file(&self, path: &RepoPath) -> Result<Option<Vec<u8>>> {
@@ -329,17 +329,17 @@ impl<'p> Snapshot<'p> {
             Some(_) => {
                 let there = folder.map_or(Vec::new(), |folder| vec!["-C", folder]);
                 let words = words(there.into_iter().chain(["fetch", "--rev", &self.name, &path]));
-                // With `-C` the settings of that clone are those of the user.
+                // With `-C` the settings of that clone are used as the user's.
                 let if_own = if self.project.repo.is_other { "if that clone is yours: " } else { "" };
                 error.hint(format!("{if_own}lockstep {words}"))
             }
-            // Data is not made.
+            // Data cannot be made by a run.
             None if is_data => error.hint(format!("lockstep fetch {}", word(&path))),
             None => error.hint(format!("lockstep fetch {}", word(&path))).hint("or make it again: lockstep repro"),
         }
     }
 
-    /// Goes down the trees of a pinned folder, over symlinks inside of it.
+    /// Looks up a path inside a pinned folder, following symlinks inside it.
     fn inside(&self, owner: &Pinned, path: &RepoPath) -> Result<Option<Pin>> {
         let mut rest = path.relative_to(&owner.path);
         for _ in 0..MOST_LINKS {
@@ -377,9 +377,9 @@ impl<'p> Snapshot<'p> {
     }
 }
 
-/// The files of a commit. It knows nothing of what lies outside the repository, so nothing is there.
+/// The files of a commit. Paths outside of the repository do not exist in a commit.
 struct CommitFiles<'p> {
-    /// Where the repository lies, so that absolute paths into it become relative.
+    /// The top folder of the repository, to make absolute paths into it relative.
     top: &'p Path,
     commit: Commit,
 }

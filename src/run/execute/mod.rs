@@ -1,8 +1,8 @@
-//! One stage, from pinned inputs to pinned outputs, on a thread of its own.
+//! Runs one stage on a worker thread, from pinned inputs to pinned outputs.
 //!
-//! Old outputs are set aside, the commands run, inputs are looked at again, outputs are pinned. Nothing is recorded
-//! here: what comes back is either everything that recording needs, or a failure after which the workspace holds the
-//! last good outputs again.
+//! Old outputs are backed up, the commands run, inputs are read again, outputs are pinned. This module records nothing:
+//! it returns either everything that recording needs, or a failure, after which the workspace holds the last good
+//! outputs again.
 
 mod pin;
 mod resolve;
@@ -37,7 +37,7 @@ use crate::workspace::logs::{Logs, RunLog};
 pub use self::pin::record_metrics;
 pub use resolve::Candidate;
 
-/// What a worker has to know.
+/// What a worker needs to know.
 pub struct Context<'a> {
     pub project: &'a Project,
     pub definitions: &'a Definitions,
@@ -46,13 +46,13 @@ pub struct Context<'a> {
     pub logs: &'a Logs,
     /// Ends the process groups of commands with the run.
     pub watchdog: Option<Arc<Watchdog>>,
-    /// Becomes the number of a signal when the user wants an end.
+    /// Becomes a signal number when the user wants to stop.
     pub signal: &'a AtomicI32,
-    /// The stage owns the user's terminal while it runs; a Ctrl-C that is typed then is noted here.
+    /// The stage owns the user's terminal while it runs; set when the user types Ctrl-C there.
     pub terminal: Option<&'a AtomicI32>,
-    /// No other stage runs: its output is handed on as it comes.
+    /// No other stage runs at the same time: output is passed on as raw bytes.
     pub alone: bool,
-    /// What a stage makes is stored.
+    /// Whether outputs are stored.
     pub stores: bool,
     /// Credentials that the user grants to stages that ask for them.
     pub pass_env: &'a [String],
@@ -62,34 +62,34 @@ pub struct Task<'a> {
     pub stage: &'a Stage,
     /// How the stage is named in messages.
     pub address: String,
-    /// As pinned now; the run is recorded against these.
+    /// As pinned now; the run is recorded with these.
     pub facts: Facts,
-    /// What the lock says of it so far.
+    /// The lock entry so far.
     pub old: Option<StageLock>,
-    /// Outputs in the workspace that exist nowhere else.
+    /// Outputs in the workspace that have no other copy.
     pub precious: Vec<RepoPath>,
-    /// Why it is stale, in a line.
+    /// Why the stage is stale, in one line.
     pub reason: String,
-    /// Inputs that are not here yet; fetched before a command starts.
+    /// Missing inputs, fetched before a command starts.
     pub absent: Vec<Input>,
 }
 
-/// A result to be recorded.
+/// A result to record.
 pub struct Done {
     pub entry: StageLock,
     /// In the order of the stage's outs.
     pub pins: Vec<Option<Pin>>,
     pub seconds: f64,
-    /// The outputs that it replaces.
+    /// Backups of the outputs that it replaces.
     pub replaced: Vec<Aside>,
-    /// Of a run, or of a restore that replaced something.
+    /// The log folder of a run, or of a restore that replaced something.
     pub log: Option<RunLog>,
     pub how: How,
 }
 
 pub enum How {
     Ran,
-    /// With the record of the run whose result it is, where that is known.
+    /// With the record of the run that made the result, if known.
     Restored(Option<RunRecord>, Source),
 }
 
@@ -101,7 +101,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// Before any command was started.
+    /// A failure before any command started.
     pub fn early(error: Error) -> Failure {
         Failure { error: Box::new(error), exit: None, seconds: 0.0, log: None }
     }
@@ -115,7 +115,7 @@ impl Context<'_> {
         let environment = environment.map_err(Failure::early)?.without(self.project.repo.foreign_variables());
         let command = task.stage.cmd.join("\n");
         self.sink.event(Event::StageStarted { stage: &task.address, command: &command, reason: &task.reason });
-        // Better told before hours of work than after.
+        // Report an unusable shell or store before hours of work.
         self.project.config.shell_to_run().map_err(Failure::early)?;
         if self.stores {
             self.project.store().try_write().map_err(Failure::early)?;
@@ -161,7 +161,7 @@ impl Context<'_> {
             ))
             .hint(format!("mkdir -p -- {}", word(stage.wdir.as_str()))));
         }
-        // Whatever links are made today: yesterday's may have been hard.
+        // The link mode may have changed since: existing files may be hard links.
         for out in stage.outs.iter().filter(|o| o.persist) {
             unprotect(&self.project.writable(&out.path)?)?;
         }
@@ -194,7 +194,7 @@ impl Context<'_> {
             });
         };
         let ended = local::run(&job, &mut hear, &mut |moment| {
-            // Written while the command runs, not before.
+            // Written while the command runs, so that the command does not wait for it.
             if !std::mem::replace(&mut described, true)
                 && let Err(e) =
                     self.logs.write_env(log, &seen).and_then(|()| log.write_replay(&job.wdir, &job.commands, &job.env))
@@ -214,7 +214,7 @@ impl Context<'_> {
         ended
     }
 
-    /// What the failed command left is kept in its log folder, and the last good outputs return.
+    /// Moves the output of the failed command to its log folder and restores the last good outputs.
     fn put_back(&self, task: &Task, replaced: Vec<Aside>, log: &RunLog, mut error: Error) -> Error {
         if replaced.is_empty() {
             return error;
@@ -229,7 +229,7 @@ impl Context<'_> {
             match aside.put_back(self.project.writable_area()) {
                 Ok(()) => {
                     if let Some(pin) = self.before(task, &out) {
-                        // A row that cannot be refreshed costs a hash at the next look, nothing else.
+                        // If the index row cannot be refreshed, the next status hashes the file once more.
                         let _ = self.project.index().trust_returned(&Spot::from(&out), &pin);
                     }
                     back.push(out.to_string());
@@ -254,7 +254,7 @@ impl Context<'_> {
     }
 }
 
-/// Moves what lies at an output's place into the log folder, unless a folder above became a symlink meanwhile.
+/// Moves the content of an output's place to the log folder, unless a parent folder became a symlink.
 pub fn clear(project: &Project, out: &RepoPath, log: &RunLog) -> Result<()> {
     let place = project.writable(out)?;
     if fs::symlink_metadata(&place).is_ok() {

@@ -1,4 +1,4 @@
-//! What a stage read and what it made, as pins: inputs are looked at again, outputs for the first time.
+//! Pins a stage's inputs and outputs: inputs are read again after the run, outputs for the first time.
 
 use std::fs;
 use std::sync::atomic::Ordering;
@@ -16,7 +16,7 @@ use crate::store::{ObjectId, Pin, Place as Spot};
 use crate::workspace::logs::RunLog;
 
 impl Context<'_> {
-    /// The names of the inputs that are not what they were when the stage began.
+    /// The names of the inputs that changed since the stage began.
     pub(super) fn changed_inputs(&self, task: &Task) -> Option<String> {
         let asks: Vec<Spot> = task.stage.deps.iter().map(|d| spot(&d.place, self.project.top())).collect();
         let now = look(self.project, self.definitions, &asks, self.sink);
@@ -54,7 +54,7 @@ impl Context<'_> {
         if changed.is_empty() { None } else { Some(changed.join(", ")) }
     }
 
-    /// Looks at inputs again, and at outputs for the first time.
+    /// Reads inputs again, and outputs for the first time.
     pub(super) fn pin(&self, task: &Task, log: &RunLog) -> Result<(StageLock, Vec<Option<Pin>>)> {
         let stage = task.stage;
         for out in &stage.outs {
@@ -82,9 +82,9 @@ impl Context<'_> {
         Ok((entry, pins))
     }
 
-    /// Why what a stage made is not recorded, though its commands ended well.
+    /// The error if a result must not be recorded although its commands succeeded.
     fn refusal(&self, address: &str, changed: impl Fn() -> Option<String>) -> Option<Error> {
-        // Whoever catches a signal, to save what there is, may well end with success.
+        // A command that catches a signal to save its state may exit with success.
         let typed = word(address);
         let signal = self.signal.load(Ordering::SeqCst) & 0x7f;
         if signal != 0 {
@@ -106,7 +106,7 @@ impl Context<'_> {
     }
 }
 
-/// Scalars of small metrics files go into the lock.
+/// Copies scalars of small metrics files into the lock entry.
 pub fn record_metrics(project: &Project, stage: &Stage, entry: &mut StageLock) {
     for out in stage.outs.iter().filter(|o| o.metric) {
         let Some(locked) = entry.outs.get_mut(&out.spelled) else { continue };
@@ -114,7 +114,7 @@ pub fn record_metrics(project: &Project, stage: &Stage, entry: &mut StageLock) {
             continue;
         }
         let bytes = project.bounds().read(&out.path.on_disk(project.top())).ok().flatten().unwrap_or_default();
-        // What was written since it was pinned is not what was pinned.
+        // A file that was written after it was pinned does not match the pin.
         if ObjectId::of(&bytes) != locked.pin.id {
             continue;
         }

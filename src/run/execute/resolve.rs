@@ -1,4 +1,4 @@
-//! How a stage comes to its result: an earlier one is restored, from here or from a remote, or its commands run.
+//! Gets the result of a stage: restores an earlier one from the store or a remote, or runs the commands.
 
 use std::fs;
 use std::time::Instant;
@@ -15,18 +15,18 @@ use crate::shell::word;
 use crate::store::{ObjectId, Pin};
 use crate::workspace::restore::restore;
 
-/// Where an earlier result of a stage may come from, instead of running it.
+/// The possible source of an earlier result of a stage.
 pub enum Candidate {
-    /// It has to run.
+    /// None: the stage must run.
     None,
-    /// An entry whose outputs are all here, with the record of its run where that is known.
+    /// An entry whose outputs are all available locally, with the record of its run if known.
     Here(Box<StageLock>, Option<RunRecord>),
-    /// Nothing here: a remote may have what the lock pins, or a result under this key.
+    /// Not available locally: a remote may have what the lock pins, or a result under this key.
     Elsewhere { locked: Option<Box<StageLock>>, key: Option<ObjectId> },
 }
 
 impl Context<'_> {
-    /// Brings a stage to its result: restores an earlier one, from here or from a remote, or runs it.
+    /// Restores an earlier result of a stage, from the store or from a remote, or runs the stage.
     pub fn reach(
         &self,
         task: &Task,
@@ -53,7 +53,7 @@ impl Context<'_> {
         };
         match self.restore(task, entry, record, from) {
             Ok(done) => Ok(done),
-            // An edit that was made just now would be set aside as if the store had it.
+            // An edit made at this moment would be treated as if the store had it.
             Err(error) if must_not_run || error.kind == Kind::Check => Err(Failure::early(error)),
             Err(error) => {
                 let text = format!("an earlier result of {} cannot be restored: {}", task.address, error.message);
@@ -63,9 +63,9 @@ impl Context<'_> {
         }
     }
 
-    /// Runs a stage, with what it reads brought here first.
+    /// Runs a stage after fetching its missing inputs.
     fn run_here(&self, task: &Task, pull: Option<&Pull>) -> Result<Done, Failure> {
-        // Nothing was had because the user wants an end.
+        // The fetch may have stopped because the user wants to stop.
         self.project.around.stop.check().map_err(Failure::early)?;
         if let Some(pull) = pull.filter(|_| !task.absent.is_empty()) {
             pull.bring(&task.absent, &task.address).map_err(Failure::early)?;
@@ -84,7 +84,7 @@ impl Context<'_> {
                 None => error.hint("bring it back: lockstep checkout, or lockstep pull"),
             }));
         }
-        // What was assumed of what is here now: better told before hours of work than after.
+        // Check the assumed inputs now that they are here, before hours of work.
         if !task.absent.is_empty()
             && let Some(what) = self.changed_inputs(task)
         {
@@ -95,13 +95,13 @@ impl Context<'_> {
         self.run(task)
     }
 
-    /// Restores an earlier result: every object is checked before the workspace is touched.
+    /// Restores an earlier result: every object is verified before the workspace is changed.
     fn restore(&self, task: &Task, entry: StageLock, record: Option<RunRecord>, from: Source) -> Result<Done> {
         let started = Instant::now();
         let mut pins: Vec<Option<Pin>> =
             task.stage.outs.iter().map(|o| entry.outs.get(&o.spelled).map(|o| o.pin)).collect();
         if task.stage.frozen {
-            // Frozen means hands off: what is there stays, edited or not, and is not stored under another's pin.
+            // Existing outputs of a frozen stage stay, edited or not, and are not stored under another pin.
             let here = |(pin, now): (&mut Option<Pin>, &Option<Pin>)| now.is_some().then(|| pin.take());
             pins.iter_mut().zip(&task.facts.outs).filter_map(here).for_each(drop);
         }
@@ -115,7 +115,8 @@ impl Context<'_> {
             }
             let one = (|| {
                 self.project.writable(&out.path)?;
-                // What the store has too is replaced in one step; the rest is somebody's only copy.
+                // Content that the store has is replaced in one step; other content is the only copy and is backed up
+                // first.
                 if task.precious.contains(&out.path) {
                     if log.is_none() {
                         log = Some(self.logs.start(file, &task.stage.name)?);
@@ -134,13 +135,13 @@ impl Context<'_> {
                 return Err(error);
             }
         }
-        // The entry keeps the spelling that it has; how the command is written is taken from the definition.
+        // The entry keeps its spelling; the command is written as in the definition.
         let entry = StageLock { cmd: reasons::command(task.stage), ..entry };
         let seconds = started.elapsed().as_secs_f64();
         Ok(Done { entry, pins, seconds, replaced, log, how: How::Restored(record, from) })
     }
 
-    /// A stage that must not run has outputs missing that are not here.
+    /// The error for a stage that must not run and whose missing outputs cannot be restored.
     fn lost(&self, task: &Task, asked: bool) -> Error {
         let address = &task.address;
         let remote = if asked { ", and no remote has them either" } else { "" };
