@@ -95,7 +95,7 @@
 //! (or of the worktree, with the same methods). A file of a commit is looked for in Git first, then among what the locks
 //! of that commit pin, whose bytes are in the store. Definitions are loaded once for all commits with the same pipeline
 //! files, each distinct metrics or params file is parsed once: a history of 10,000 commits is a matter of their root
-//! trees, which are read in the order of their packs (`git/history/prefetch.rs`). Other repositories are projects, too ([`project::elsewhere`]): opened where they lie, or cloned bare by the
+//! trees, which are read in the order of their packs (`git/history/prefetch.rs`). Other repositories are projects, too ([`project::open_repository`]): opened where they lie, or cloned bare by the
 //! `git` program into `<git common dir>/lockstep/repos/`.
 //!
 //! # The way of a label

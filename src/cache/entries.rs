@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::cache::signatures::Trust;
+use crate::cache::signatures::TrustPolicy;
 use crate::error::Result;
 use crate::lock::{self, Lock, StageLock};
 use crate::pipeline::stage::{Stage, StageId};
-use crate::plan::facts::Look;
+use crate::plan::facts::FactsReader;
 use crate::plan::reasons::{self, Facts, always_runs};
 use crate::project::{Definitions, Project};
 use crate::store::{ObjectId, Store};
@@ -58,7 +58,7 @@ pub fn is_cacheable(stage: &Stage) -> bool {
 }
 
 /// Stores a result, signed if the settings ask for it.
-pub fn put(store: &Store, entry: &StageLock, record: &RunRecord, trust: &Trust) -> Result<()> {
+pub fn put(store: &Store, entry: &StageLock, record: &RunRecord, trust: &TrustPolicy) -> Result<()> {
     let lock = Lock { stages: [("stage".to_string(), entry.clone())].into(), ..Lock::default() };
     let lock = lock::write(&lock);
     let signature = trust.sign(&signed(&entry.key, &lock, record));
@@ -69,13 +69,13 @@ pub fn put(store: &Store, entry: &StageLock, record: &RunRecord, trust: &Trust) 
 }
 
 /// Accepted results of a key, newest first. Entries that cannot be read are skipped.
-pub fn get(store: &Store, key: &ObjectId, trust: &Trust) -> Vec<(StageLock, RunRecord)> {
+pub fn get(store: &Store, key: &ObjectId, trust: &TrustPolicy) -> Vec<(StageLock, RunRecord)> {
     let runs = store.get_runs(&key.hex()).unwrap_or_default();
     runs.found.iter().filter_map(|bytes| trusted(bytes, key, trust)).collect()
 }
 
 /// Parses an entry; `None` if it has another key or the settings do not accept it.
-pub fn trusted(bytes: &[u8], key: &ObjectId, trust: &Trust) -> Option<(StageLock, RunRecord)> {
+pub fn trusted(bytes: &[u8], key: &ObjectId, trust: &TrustPolicy) -> Option<(StageLock, RunRecord)> {
     let file: EntryFile = serde_json::from_slice(bytes).ok()?;
     let writer = format!("{}@{}", file.record.user, file.record.host);
     let is_accepted = trust.accepts(&writer, &signed(key, &file.lock, &file.record), file.signature.as_deref());
@@ -95,7 +95,7 @@ fn signed(key: &ObjectId, lock: &str, record: &RunRecord) -> Vec<u8> {
 }
 
 /// The current key of a stage, and the key of its lock entry if that differs.
-pub fn keys_of(project: &Project, definitions: &Definitions, id: StageId, look: &mut Look) -> Result<Vec<ObjectId>> {
+pub fn keys_of(project: &Project, definitions: &Definitions, id: StageId, look: &mut FactsReader) -> Result<Vec<ObjectId>> {
     let stage = definitions.pipelines.stage(id);
     let locked = project.locks(definitions)?.of(stage.file).stages.get(&stage.name).map(|entry| entry.key);
     let now = reasons::entry(stage, &project.shell(), &look.facts(id)?, &[]).key;

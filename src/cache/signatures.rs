@@ -38,26 +38,26 @@ const CONTEXT: &str = "lockstep 2026-11-24 run cache signature";
 const SHORTEST: usize = 16;
 
 /// The requirements of the settings on entries.
-pub struct Trust {
+pub struct TrustPolicy {
     /// Lists of patterns over `user@host`; a writer must match each list.
     writers: Vec<Vec<String>>,
-    seal: Option<Seal>,
+    seal: Option<SigningKeys>,
     warning: Option<String>,
 }
 
-enum Seal {
+enum SigningKeys {
     Hmac(Vec<u8>),
     Ed25519 {
         own: Option<Box<SigningKey>>,
         known: Vec<VerifyingKey>,
     },
     /// One key, and no setting says how it signs.
-    Either(Box<Seal>, Box<Seal>),
+    Either(Box<SigningKeys>, Box<SigningKeys>),
 }
 
-impl Trust {
+impl TrustPolicy {
     /// Reads the requirements. Errors: the settings ask for signatures, and there is no key to verify them with.
-    pub fn of(project: &Project) -> Result<Trust> {
+    pub fn of(project: &Project) -> Result<TrustPolicy> {
         let env = |name: &str| project.around.env.get(name).map(|v| v.trim()).filter(|v| !v.is_empty());
         let config = &project.config;
         let named = env(VERIFY_KEYS).into_iter().flat_map(|keys| keys.split([',', ' ', '\n']));
@@ -83,10 +83,10 @@ impl Trust {
         let seal = match how {
             None if is_empty(SIGN_KEY) => {
                 warning = Some(format!("{SIGN_KEY} is empty: no result of others is used; set it, or unset it"));
-                Some(Seal::Ed25519 { own: None, known: Vec::new() })
+                Some(SigningKeys::Ed25519 { own: None, known: Vec::new() })
             }
             None => env(SIGN_KEY).map(seal_by_one_key).transpose()?,
-            Some("hmac") => Some(Seal::Hmac(secret(env(SIGN_KEY))?)),
+            Some("hmac") => Some(SigningKeys::Hmac(secret(env(SIGN_KEY))?)),
             Some(_) => {
                 let own = env(SIGN_KEY).map(signing_key).transpose()?;
                 let own_key = own.as_ref().map(SigningKey::verifying_key);
@@ -104,11 +104,11 @@ impl Trust {
                 if known.is_empty() && !has_keys {
                     return Err(no_key(false));
                 }
-                Some(Seal::Ed25519 { own: own.map(Box::new), known })
+                Some(SigningKeys::Ed25519 { own: own.map(Box::new), known })
             }
         };
         let writers = config.cache_trust().into_iter().map(<[String]>::to_vec).collect();
-        Ok(Trust { writers, seal, warning })
+        Ok(TrustPolicy { writers, seal, warning })
     }
 
     /// A warning that explains why no result is accepted.
@@ -134,15 +134,15 @@ impl Trust {
     }
 }
 
-impl Seal {
+impl SigningKeys {
     fn sign(&self, message: &[u8]) -> Option<String> {
         match self {
-            Seal::Hmac(secret) => Some(format!("hmac:{}", authenticate(CONTEXT, secret, message))),
-            Seal::Ed25519 { own, .. } => {
+            SigningKeys::Hmac(secret) => Some(format!("hmac:{}", authenticate(CONTEXT, secret, message))),
+            SigningKeys::Ed25519 { own, .. } => {
                 let signature = own.as_ref()?.sign(message);
                 Some(format!("ed25519:{}", BASE64.encode(signature.to_bytes())))
             }
-            Seal::Either(first, _) => first.sign(message),
+            SigningKeys::Either(first, _) => first.sign(message),
         }
     }
 
@@ -150,16 +150,16 @@ impl Seal {
         match self {
             // Ids are compared as hashes of equal length, whose comparison gives no help to forge one: the texts are
             // hashed again under the secret first.
-            Seal::Hmac(secret) => {
+            SigningKeys::Hmac(secret) => {
                 let again = |text: &str| authenticate(CONTEXT, secret, text.as_bytes());
                 how == "hmac" && again(text) == again(&authenticate(CONTEXT, secret, message).hex())
             }
-            Seal::Ed25519 { known, .. } => {
+            SigningKeys::Ed25519 { known, .. } => {
                 let Ok(bytes) = BASE64.decode(text) else { return false };
                 let Ok(signature) = Signature::from_slice(&bytes) else { return false };
                 how == "ed25519" && known.iter().any(|key| key.verify_strict(message, &signature).is_ok())
             }
-            Seal::Either(first, second) => first.verifies(message, how, text) || second.verifies(message, how, text),
+            SigningKeys::Either(first, second) => first.verifies(message, how, text) || second.verifies(message, how, text),
         }
     }
 }
@@ -210,14 +210,14 @@ fn unused_keys(
 }
 
 /// Reads `LOCKSTEP_SIGN_KEY` if no setting says how to sign. Errors: it is not a valid key.
-fn seal_by_one_key(text: &str) -> Result<Seal> {
-    let hmac = secret(Some(text)).map(Seal::Hmac);
+fn seal_by_one_key(text: &str) -> Result<SigningKeys> {
+    let hmac = secret(Some(text)).map(SigningKeys::Hmac);
     let ed25519 = signing_key(text).ok().map(|own| {
         let known = vec![own.verifying_key()];
-        Seal::Ed25519 { own: Some(Box::new(own)), known }
+        SigningKeys::Ed25519 { own: Some(Box::new(own)), known }
     });
     match (ed25519, hmac) {
-        (Some(first), Ok(second)) => Ok(Seal::Either(Box::new(first), Box::new(second))),
+        (Some(first), Ok(second)) => Ok(SigningKeys::Either(Box::new(first), Box::new(second))),
         (Some(first), Err(_)) => Ok(first),
         (None, second) => second,
     }
@@ -267,19 +267,19 @@ fn bytes(text: &str) -> Option<[u8; 32]> {
 mod tests {
     use super::*;
 
-    fn sealed(seal: Option<Seal>) -> Trust {
-        Trust { writers: Vec::new(), seal, warning: None }
+    fn sealed(seal: Option<SigningKeys>) -> TrustPolicy {
+        TrustPolicy { writers: Vec::new(), seal, warning: None }
     }
 
-    fn hmac(secret: &str) -> Trust {
-        sealed(Some(Seal::Hmac(secret.as_bytes().to_vec())))
+    fn hmac(secret: &str) -> TrustPolicy {
+        sealed(Some(SigningKeys::Hmac(secret.as_bytes().to_vec())))
     }
 
-    fn pair() -> (Trust, VerifyingKey) {
+    fn pair() -> (TrustPolicy, VerifyingKey) {
         let (seed, public) = new_pair().unwrap();
         let own = signing_key(&seed).unwrap();
         let key = verifying_key(&public).unwrap();
-        (sealed(Some(Seal::Ed25519 { own: Some(Box::new(own)), known: vec![key] })), key)
+        (sealed(Some(SigningKeys::Ed25519 { own: Some(Box::new(own)), known: vec![key] })), key)
     }
 
     #[test]
@@ -288,7 +288,7 @@ mod tests {
         let alone = sealed(seal_by_one_key(&seed).ok());
         let own = signing_key(&seed).unwrap();
         let known = vec![own.verifying_key()];
-        let ed25519 = sealed(Some(Seal::Ed25519 { own: Some(Box::new(own)), known }));
+        let ed25519 = sealed(Some(SigningKeys::Ed25519 { own: Some(Box::new(own)), known }));
         for other in [hmac(&seed), ed25519] {
             assert!(alone.accepts("u@h", b"m", other.sign(b"m").as_deref()));
         }
@@ -314,7 +314,7 @@ mod tests {
     fn a_signature_fits_its_message_and_its_key_alone() {
         let (a, key) = pair();
         let (b, _) = pair();
-        let reader = sealed(Some(Seal::Ed25519 { own: None, known: vec![key] }));
+        let reader = sealed(Some(SigningKeys::Ed25519 { own: None, known: vec![key] }));
         assert_eq!(reader.sign(b"m"), None);
         for (trust, other) in [(hmac("one secret of many"), hmac("another secret of many")), (a, b)] {
             let signature = trust.sign(b"message").unwrap();
@@ -335,7 +335,7 @@ mod tests {
     fn writers_are_named_by_patterns() {
         let trust = |lists: &[&[&str]]| {
             let writers = lists.iter().map(|list| list.iter().map(|w| w.to_string()).collect()).collect();
-            Trust { writers, seal: None, warning: None }
+            TrustPolicy { writers, seal: None, warning: None }
         };
         for (lists, writer, want) in [
             (&[&["ci@*"][..]][..], "ci@runner-7", true),

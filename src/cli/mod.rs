@@ -26,7 +26,7 @@ use clap::Parser;
 
 use crate::cli::args::{Cli, Global};
 use crate::cli::output::Output;
-use crate::config::{Config, Given};
+use crate::config::{Config, GivenSetting};
 use crate::error::{Error, Result};
 use crate::escape;
 use crate::file_lock;
@@ -146,7 +146,7 @@ pub fn surroundings(global: &Global) -> Result<Surroundings> {
 }
 
 /// Settings that environment variables hold; an empty one is as good as none.
-fn settings(env: &BTreeMap<String, String>) -> Vec<Given> {
+fn settings(env: &BTreeMap<String, String>) -> Vec<GivenSetting> {
     let names = [
         ("LOCKSTEP_JOBS", "jobs"),
         ("LOCKSTEP_CACHE_DIR", "cache.dir"),
@@ -157,6 +157,6 @@ fn settings(env: &BTreeMap<String, String>) -> Vec<Given> {
     names
         .into_iter()
         .filter_map(|(name, key)| Some((name, key, env.get(name).filter(|value| !value.is_empty())?)))
-        .map(|(name, key, value)| Given { key: key.into(), value: value.clone(), name: name.into() })
+        .map(|(name, key, value)| GivenSetting { key: key.into(), value: value.clone(), name: name.into() })
         .collect()
 }

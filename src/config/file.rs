@@ -157,12 +157,12 @@ pub(super) fn entries(file: &Path, text: &str) -> Result<Vec<(String, Setting)>>
 }
 
 /// An invalid entry, with its position in the file.
-struct Wrong {
+struct InvalidEntry {
     message: String,
     place: Option<Range<usize>>,
 }
 
-fn collect(table: &dyn TableLike, prefix: &str, found: &mut Vec<(String, Setting)>) -> Result<(), Wrong> {
+fn collect(table: &dyn TableLike, prefix: &str, found: &mut Vec<(String, Setting)>) -> Result<(), InvalidEntry> {
     // A remote's table holds only values, whatever its name looks like.
     let is_remote = prefix.starts_with("remote.") && prefix != "remote.";
     for (name, item) in table.iter() {
@@ -172,9 +172,9 @@ fn collect(table: &dyn TableLike, prefix: &str, found: &mut Vec<(String, Setting
             Some(inner) if !is_remote && keys::is_table(&key) => collect(inner, &format!("{key}."), found)?,
             _ => {
                 let known = if is_remote { Ok(()) } else { keys::takes(&key).map(|_| ()) };
-                known.map_err(|message| Wrong { message, place: place.clone() })?;
+                known.map_err(|message| InvalidEntry { message, place: place.clone() })?;
                 let value = setting(item).and_then(|value| keys::check(&key, value));
-                let value = value.map_err(|message| Wrong { message, place: item.span().or(place) })?;
+                let value = value.map_err(|message| InvalidEntry { message, place: item.span().or(place) })?;
                 found.push((key, value));
             }
         }

@@ -45,7 +45,7 @@ pub enum Rule {
 
 /// A value with its source.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Said {
+pub struct GradedValue {
     pub value: Setting,
     pub origin: Origin,
     pub grade: Grade,
@@ -55,7 +55,7 @@ pub struct Said {
 
 /// The worktree of a repository.
 #[derive(Clone, Debug)]
-pub struct Checkout {
+pub struct WorktreeArea {
     /// The real path, without symlinks.
     pub top: PathBuf,
     /// The root of the project: relative paths are relative to it.
@@ -64,7 +64,7 @@ pub struct Checkout {
 
 /// A note on a value of the repository that is not applied as written.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Note {
+pub struct SettingNote {
     pub value: Setting,
     pub origin: Origin,
     pub reason: String,
@@ -72,7 +72,7 @@ pub struct Note {
     pub ignored: bool,
 }
 
-impl Note {
+impl SettingNote {
     /// Whether the user may confirm the value. False for folders: a commit may have prepared the folder.
     pub fn may_be_wanted(&self) -> bool {
         ![LINK, LINK_INSIDE, REPOSITORY].contains(&self.reason.as_str())
@@ -83,15 +83,15 @@ impl Note {
 pub fn combine<'a>(
     key: &str,
     rule: Rule,
-    said: &'a [Said],
-    checkout: Option<&Checkout>,
-) -> (Option<&'a Said>, Vec<Note>) {
-    let mut counts: Option<&Said> = None;
+    said: &'a [GradedValue],
+    checkout: Option<&WorktreeArea>,
+) -> (Option<&'a GradedValue>, Vec<SettingNote>) {
+    let mut counts: Option<&GradedValue> = None;
     let mut notes = Vec::new();
     for one in said {
         if one.grade == Grade::User {
             // A value of the user in a stronger source overrides it.
-            notes.retain(|note: &Note| rule == Rule::Joins && !note.ignored);
+            notes.retain(|note: &SettingNote| rule == Rule::Joins && !note.ignored);
             if let Some(list) = counts.filter(|known| rule == Rule::Joins && known.grade == Grade::Repository) {
                 notes.push(note(list, "narrows it", false));
             }
@@ -123,8 +123,8 @@ pub fn combine<'a>(
     (counts, notes)
 }
 
-fn note(said: &Said, reason: &str, ignored: bool) -> Note {
-    Note { value: said.value.clone(), origin: said.origin.clone(), reason: reason.into(), ignored }
+fn note(said: &GradedValue, reason: &str, ignored: bool) -> SettingNote {
+    SettingNote { value: said.value.clone(), origin: said.origin.clone(), reason: reason.into(), ignored }
 }
 
 /// How `value` allows more than `weaker`, or than the default if there is none; `None` if it does not.
@@ -162,14 +162,14 @@ const LINK: &str = "it leads through a symlink";
 const LINK_INSIDE: &str = "a symlink is in it";
 const REPOSITORY: &str = "it lies in another repository";
 
-fn lies_inside(value: &Setting, checkout: Option<&Checkout>) -> Result<(), &'static str> {
+fn lies_inside(value: &Setting, checkout: Option<&WorktreeArea>) -> Result<(), &'static str> {
     match (value, checkout) {
         (Setting::Str(text), Some(checkout)) => checkout.takes(text),
         _ => Err(OUTSIDE),
     }
 }
 
-impl Checkout {
+impl WorktreeArea {
     /// Whether a folder stays inside the repository, below its root, also through the current symlinks. Errors: the
     /// reason.
     pub fn takes(&self, text: &str) -> Result<(), &'static str> {
@@ -244,7 +244,7 @@ fn holds_link(folder: &Path, levels: usize) -> bool {
 mod tests {
     use super::*;
 
-    fn said(grade: Grade, value: &str) -> Said {
+    fn said(grade: Grade, value: &str) -> GradedValue {
         let origin = if grade == Grade::User { Origin::Default } else { Origin::File("lockstep.toml".into()) };
         let value = match value {
             "true" => Setting::Bool(true),
@@ -252,7 +252,7 @@ mod tests {
             list if list.starts_with('[') => Setting::List(vec![list[1..list.len() - 1].into()]),
             text => Setting::Str(text.into()),
         };
-        Said { value, origin, grade, order: 0 }
+        GradedValue { value, origin, grade, order: 0 }
     }
 
     #[test]
@@ -318,7 +318,7 @@ mod tests {
             ("shell", Rule::RunsOnly(&["sh"]), vec![(Repository, "zsh"), (User, "zsh")], "zsh", vec![]),
             ("cache.dir", Rule::Inside, vec![(Repository, "/mnt")], "-", vec!["it lies outside the repository"]),
         ] {
-            let all: Vec<Said> = values.iter().map(|(grade, value)| said(*grade, value)).collect();
+            let all: Vec<GradedValue> = values.iter().map(|(grade, value)| said(*grade, value)).collect();
             let (counts, got) = combine(key, rule, &all, None);
             assert_eq!(counts.map_or("-".into(), |said| said.value.to_string()), want, "{key} {values:?}");
             assert_eq!(got.iter().map(|note| note.reason.as_str()).collect::<Vec<_>>(), notes, "{key} {values:?}");
@@ -341,7 +341,7 @@ mod tests {
         std::fs::create_dir_all(top.join("sub/bare/objects")).unwrap();
         std::fs::write(top.join("sub/bare/HEAD"), "").unwrap();
         std::fs::create_dir_all(top.join("sub/nested/.git")).unwrap();
-        let checkout = Checkout { top: top.clone(), root: top.join("sub") };
+        let checkout = WorktreeArea { top: top.clone(), root: top.join("sub") };
         let absolute = top.join("x").to_string_lossy().into_owned();
         for (text, want) in [
             ("store", true),

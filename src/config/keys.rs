@@ -9,7 +9,7 @@ use crate::url::redact_text;
 
 /// The type of a key's value.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Takes {
+pub(super) enum ValueType {
     /// A number, at least 0.
     Count,
     Text,
@@ -25,33 +25,33 @@ pub(super) enum Takes {
     Free,
 }
 
-impl fmt::Display for Takes {
+impl fmt::Display for ValueType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Takes::Count => f.write_str("a number from 0"),
-            Takes::Text => f.write_str("a text"),
-            Takes::Word(known) => write!(f, "one of {}", known.join(", ")),
-            Takes::Words(known) => write!(f, "a list of some of {}", known.join(", ")),
-            Takes::Texts => f.write_str("a list of texts"),
-            Takes::Modes => f.write_str("rights, like local:rw,remote:r"),
-            Takes::Free => f.write_str("anything"),
+            ValueType::Count => f.write_str("a number from 0"),
+            ValueType::Text => f.write_str("a text"),
+            ValueType::Word(known) => write!(f, "one of {}", known.join(", ")),
+            ValueType::Words(known) => write!(f, "a list of some of {}", known.join(", ")),
+            ValueType::Texts => f.write_str("a list of texts"),
+            ValueType::Modes => f.write_str("rights, like local:rw,remote:r"),
+            ValueType::Free => f.write_str("anything"),
         }
     }
 }
 
 /// All keys except those of remotes: the type, what the repository may set, and the default as typed. The rules for
 /// options of remotes are in `remote/settings/options.rs`.
-const KEYS: &[(&str, Takes, Rule, Option<&str>)] = &[
-    ("cache.dir", Takes::Text, Rule::Inside, None),
-    ("cache.links", Takes::Words(&["reflink", "hardlink", "copy"]), Rule::Narrows, Some("reflink,copy")),
-    ("cache.mode", Takes::Modes, Rule::Narrows, None),
-    ("cache.sign", Takes::Word(&["hmac", "ed25519"]), Rule::Narrows, None),
-    ("cache.trust", Takes::Texts, Rule::Joins, None),
-    ("cache.verify_keys", Takes::Texts, Rule::Joins, None),
-    ("core.remote", Takes::Text, Rule::Free, None),
-    ("jobs", Takes::Count, Rule::Free, Some("1")),
-    ("pass_env", Takes::Texts, Rule::Never, None),
-    ("shell", Takes::Text, Rule::RunsOnly(&["sh", "bash"]), Some("sh")),
+const KEYS: &[(&str, ValueType, Rule, Option<&str>)] = &[
+    ("cache.dir", ValueType::Text, Rule::Inside, None),
+    ("cache.links", ValueType::Words(&["reflink", "hardlink", "copy"]), Rule::Narrows, Some("reflink,copy")),
+    ("cache.mode", ValueType::Modes, Rule::Narrows, None),
+    ("cache.sign", ValueType::Word(&["hmac", "ed25519"]), Rule::Narrows, None),
+    ("cache.trust", ValueType::Texts, Rule::Joins, None),
+    ("cache.verify_keys", ValueType::Texts, Rule::Joins, None),
+    ("core.remote", ValueType::Text, Rule::Free, None),
+    ("jobs", ValueType::Count, Rule::Free, Some("1")),
+    ("pass_env", ValueType::Texts, Rule::Never, None),
+    ("shell", ValueType::Text, Rule::RunsOnly(&["sh", "bash"]), Some("sh")),
 ];
 
 /// What the repository may set for a key. Options of remotes are checked where the remote is opened, since their rules
@@ -63,8 +63,8 @@ pub(super) fn rule(key: &str) -> Rule {
 /// All settings, one per line: the key and its type.
 pub fn help() -> String {
     let width = "remote.NAME.url".len().max(KEYS.iter().map(|(key, ..)| key.len()).max().unwrap_or(0));
-    let remote = ("remote.NAME.url", Takes::Text);
-    let mut rows: Vec<(&str, Takes)> = KEYS.iter().map(|(key, takes, ..)| (*key, *takes)).chain([remote]).collect();
+    let remote = ("remote.NAME.url", ValueType::Text);
+    let mut rows: Vec<(&str, ValueType)> = KEYS.iter().map(|(key, takes, ..)| (*key, *takes)).chain([remote]).collect();
     rows.sort_by_key(|(key, _)| *key);
     rows.iter().map(|(key, takes)| format!("  {key:width$}  {takes}\n")).collect()
 }
@@ -147,14 +147,14 @@ pub(super) fn defaults() -> impl Iterator<Item = (&'static str, Setting)> {
 }
 
 /// The type of a key. Errors: the key is unknown.
-pub(super) fn takes(key: &str) -> Result<Takes, String> {
+pub(super) fn takes(key: &str) -> Result<ValueType, String> {
     match split(key)[..] {
         ["remote", name, option] if !name.is_empty() && !option.is_empty() => {
             if !is_remote_name(name) {
                 let name = name.escape_debug();
                 return Err(format!("`{name}` is no name of a remote, which has letters, digits, `-`, `_` and `.`"));
             }
-            return Ok(if option == "url" { Takes::Text } else { Takes::Free });
+            return Ok(if option == "url" { ValueType::Text } else { ValueType::Free });
         }
         _ => {}
     }
@@ -191,14 +191,14 @@ fn list(text: &str) -> Option<Vec<String>> {
 /// Parses the typed value `text` for `key`.
 pub(super) fn parse(key: &str, text: &str) -> Result<Setting, String> {
     let value = match takes(key)? {
-        Takes::Count => text.trim().parse().map(Setting::Int).unwrap_or(Setting::Str(text.into())),
-        Takes::Text | Takes::Word(_) | Takes::Modes | Takes::Free => Setting::Str(text.into()),
-        Takes::Words(_) | Takes::Texts if text.trim_start().starts_with('[') => {
+        ValueType::Count => text.trim().parse().map(Setting::Int).unwrap_or(Setting::Str(text.into())),
+        ValueType::Text | ValueType::Word(_) | ValueType::Modes | ValueType::Free => Setting::Str(text.into()),
+        ValueType::Words(_) | ValueType::Texts if text.trim_start().starts_with('[') => {
             Setting::List(list(text).ok_or_else(|| {
                 format!("`{key}` takes a list, like `[\"a\", \"b\"]` or `a,b`, not `{}`", shown(text))
             })?)
         }
-        Takes::Words(_) | Takes::Texts => Setting::List(text.split(',').map(|word| word.trim().to_string()).collect()),
+        ValueType::Words(_) | ValueType::Texts => Setting::List(text.split(',').map(|word| word.trim().to_string()).collect()),
     };
     check(key, value)
 }
@@ -209,15 +209,15 @@ pub(super) fn check(key: &str, value: Setting) -> Result<Setting, String> {
         return Err(format!("`{}` has a control character in its name or its value", key.escape_debug()));
     }
     let wanted = match (takes(key)?, value) {
-        (Takes::Free, value) => return Ok(value),
-        (Takes::Modes, Setting::Str(text)) if Modes::parse(&text).is_ok() => return Ok(Setting::Str(text)),
-        (Takes::Count, Setting::Int(n)) if n >= 0 => return Ok(Setting::Int(n)),
-        (Takes::Text, Setting::Str(text)) if !text.is_empty() => return Ok(Setting::Str(text)),
-        (Takes::Word(known), Setting::Str(word)) if known.contains(&word.as_str()) => return Ok(Setting::Str(word)),
-        (Takes::Texts, Setting::List(items)) if items.iter().all(|item| !item.is_empty()) => {
+        (ValueType::Free, value) => return Ok(value),
+        (ValueType::Modes, Setting::Str(text)) if Modes::parse(&text).is_ok() => return Ok(Setting::Str(text)),
+        (ValueType::Count, Setting::Int(n)) if n >= 0 => return Ok(Setting::Int(n)),
+        (ValueType::Text, Setting::Str(text)) if !text.is_empty() => return Ok(Setting::Str(text)),
+        (ValueType::Word(known), Setting::Str(word)) if known.contains(&word.as_str()) => return Ok(Setting::Str(word)),
+        (ValueType::Texts, Setting::List(items)) if items.iter().all(|item| !item.is_empty()) => {
             return Ok(Setting::List(items));
         }
-        (Takes::Words(known), Setting::List(words))
+        (ValueType::Words(known), Setting::List(words))
             if !words.is_empty() && words.iter().all(|word| known.contains(&word.as_str())) =>
         {
             return Ok(Setting::List(words));

@@ -17,7 +17,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 pub use file::{change, set, unset};
-pub use grade::{Checkout, Grade, Note, Rule, Said};
+pub use grade::{WorktreeArea, Grade, SettingNote, Rule, GradedValue};
 pub use keys::{help, is_remote_name, is_secret, is_shown, is_shown_option, secret_of_place};
 
 use crate::error::{Error, Kind, Result};
@@ -72,9 +72,9 @@ pub struct Sources {
     /// From the weakest to the strongest; missing files are skipped.
     pub files: Vec<(PathBuf, Grade)>,
     /// From the weakest to the strongest.
-    pub given: Vec<Given>,
+    pub given: Vec<GivenSetting>,
     /// The area in which folders of the repository may be; without it the repository can name no folder.
-    pub checkout: Option<Checkout>,
+    pub checkout: Option<WorktreeArea>,
 }
 
 impl Sources {
@@ -86,7 +86,7 @@ impl Sources {
 
 /// A setting that the caller passes.
 #[derive(Clone, Debug)]
-pub struct Given {
+pub struct GivenSetting {
     pub key: String,
     /// As typed.
     pub value: String,
@@ -101,7 +101,7 @@ pub struct Remote {
     /// Its other keys, by name, each from the strongest source.
     pub options: Vec<(String, Setting)>,
     /// The values of all sources, the weakest first.
-    pub said: Vec<(String, Said)>,
+    pub said: Vec<(String, GradedValue)>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -109,9 +109,9 @@ pub struct Config {
     /// The effective value of each key.
     values: Vec<(String, Setting, Origin)>,
     /// All values, by key; from the weakest source to the strongest.
-    said: BTreeMap<String, Vec<Said>>,
-    notes: BTreeMap<String, Vec<Note>>,
-    checkout: Option<Checkout>,
+    said: BTreeMap<String, Vec<GradedValue>>,
+    notes: BTreeMap<String, Vec<SettingNote>>,
+    checkout: Option<WorktreeArea>,
     /// Files with secrets that other users may read.
     exposed: Vec<PathBuf>,
 }
@@ -158,7 +158,7 @@ impl Config {
     }
 
     /// Adds a setting of the caller, as the strongest source.
-    pub fn give(&mut self, given: &Given) -> Result<()> {
+    pub fn give(&mut self, given: &GivenSetting) -> Result<()> {
         let value = keys::parse(&given.key, &given.value);
         let value = value.map_err(|e| Error::usage(format!("{}: {e}", given.name)))?;
         self.put(&given.key, value, Origin::Given(given.name.clone()), Grade::User);
@@ -168,10 +168,10 @@ impl Config {
     fn put(&mut self, key: &str, value: Setting, origin: Origin, grade: Grade) {
         let order = self.said.values().map(Vec::len).sum();
         let said = self.said.entry(key.to_string()).or_default();
-        said.push(Said { value, origin, grade, order });
+        said.push(GradedValue { value, origin, grade, order });
         let (counts, notes) = grade::combine(key, keys::rule(key), said, self.checkout.as_ref());
         self.notes.insert(key.to_string(), notes);
-        let Some(Said { value, origin, .. }) = counts.cloned() else { return };
+        let Some(GradedValue { value, origin, .. }) = counts.cloned() else { return };
         match self.values.binary_search_by(|(k, ..)| k.as_str().cmp(key)) {
             Ok(at) => (self.values[at].1, self.values[at].2) = (value, origin),
             Err(at) => self.values.insert(at, (key.to_string(), value, origin)),
@@ -198,7 +198,7 @@ impl Config {
     }
 
     /// Notes on values of the repository for this key that are not applied as written.
-    pub fn notes(&self, key: &str) -> &[Note] {
+    pub fn notes(&self, key: &str) -> &[SettingNote] {
         self.notes.get(key).map_or(&[], Vec::as_slice)
     }
 
@@ -293,7 +293,7 @@ impl Config {
         let option = |key: &str| Some(key.strip_prefix(&prefix).filter(|option| *option != "url")?.to_string());
         let options = self.values.iter().filter_map(|(key, value, _)| Some((option(key)?, value.clone())));
         let said = self.said.iter().filter_map(|(key, said)| Some((option(key)?, said)));
-        let mut said: Vec<(String, Said)> =
+        let mut said: Vec<(String, GradedValue)> =
             said.flat_map(|(option, said)| said.iter().map(move |one| (option.clone(), one.clone()))).collect();
         said.sort_by_key(|(_, said)| said.order);
         Ok(Remote { url: url.into(), options: options.collect(), said })
@@ -328,7 +328,7 @@ impl Config {
     /// The grade of the effective value.
     pub fn grade(&self, key: &str) -> Option<Grade> {
         let (value, origin) = self.look_up(key)?;
-        let is_it = |said: &&Said| said.value == *value && said.origin == *origin;
+        let is_it = |said: &&GradedValue| said.value == *value && said.origin == *origin;
         Some(self.said.get(key)?.iter().rev().find(is_it)?.grade)
     }
 
@@ -361,7 +361,7 @@ mod tests {
         fs::write(&project, "jobs = 3\n[remote.lab]\nurl = \"s3://b/x\"\n[remote.\"a.b\"]\nurl = \"/mnt\"\n").unwrap();
         fs::write(&local, "[remote.lab]\ntoken = \"t\"\nretries = 3\n[cache]\ndir = \"../store\"\n").unwrap();
         let given =
-            |key: &str, value: &str, name: &str| Given { key: key.into(), value: value.into(), name: name.into() };
+            |key: &str, value: &str, name: &str| GivenSetting { key: key.into(), value: value.into(), name: name.into() };
         let sources = Sources {
             files: [(user.clone(), Grade::User), (project.clone(), Grade::Repository)]
                 .into_iter()
@@ -440,14 +440,14 @@ mod tests {
 
     #[test]
     fn what_the_caller_passes_is_checked_under_its_name() {
-        let given = Given { key: "jobs".into(), value: "many".into(), name: "LOCKSTEP_JOBS".into() };
+        let given = GivenSetting { key: "jobs".into(), value: "many".into(), name: "LOCKSTEP_JOBS".into() };
         let e = Config::load(&Sources { given: vec![given], ..Sources::default() }).unwrap_err();
         assert_eq!(e.message, "LOCKSTEP_JOBS: `jobs` takes a number from 0, not `many`");
     }
 
     #[test]
     fn home_is_the_callers() {
-        let given = Given { key: "cache.dir".into(), value: "~/store".into(), name: "--cache-dir".into() };
+        let given = GivenSetting { key: "cache.dir".into(), value: "~/store".into(), name: "--cache-dir".into() };
         let config = Config::load(&Sources { given: vec![given], ..Sources::default() }).unwrap();
         let home = Path::new("/home/u");
         assert_eq!(config.cache_dir(Path::new("/p"), Some(home)).unwrap().unwrap(), home.join("store"));

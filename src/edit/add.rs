@@ -7,7 +7,7 @@ use crate::path::RepoPath;
 use crate::pipeline::edit;
 use crate::pipeline::graph::Owner;
 use crate::pipeline::stage::Import;
-use crate::plan::select::Selected;
+use crate::plan::select::Selection;
 use crate::project::{Definitions, Project};
 use crate::run::commit::{self, commit_held};
 use crate::run::data;
@@ -16,7 +16,7 @@ use crate::workspace::gitignore;
 use crate::workspace::worktree_lock;
 
 #[derive(Clone, Debug, Default)]
-pub struct Options {
+pub struct AddOptions {
     pub desc: Option<String>,
     /// The origin of the new data.
     pub import: Option<Import>,
@@ -27,7 +27,7 @@ pub struct Options {
 }
 
 #[derive(Debug, Default)]
-pub struct Added {
+pub struct AddOutcome {
     /// Data that is now tracked.
     pub new: Vec<RepoPath>,
     /// Data that was already tracked.
@@ -40,16 +40,16 @@ pub struct Added {
 
 /// Tracks `paths`, which are relative to the current folder: adds entries in the nearest pipeline file upwards, pins
 /// and `.gitignore` lines.
-pub fn add(project: &Project, paths: &[String], options: &Options, sink: &dyn Sink) -> Result<Added> {
+pub fn add(project: &Project, paths: &[String], options: &AddOptions, sink: &dyn Sink) -> Result<AddOutcome> {
     let _lock = worktree_lock::take(project, "lockstep add", sink)?;
     add_held(project, paths, options, sink)
 }
 
 /// Like [`add`], for a caller that holds the workspace lock.
-pub(crate) fn add_held(project: &Project, paths: &[String], options: &Options, sink: &dyn Sink) -> Result<Added> {
+pub(crate) fn add_held(project: &Project, paths: &[String], options: &AddOptions, sink: &dyn Sink) -> Result<AddOutcome> {
     let edit_lock = worktree_lock::take_for_edit(project, "lockstep add", sink)?;
     let mut definitions = project.definitions()?;
-    let mut added = Added::default();
+    let mut added = AddOutcome::default();
     for written in paths {
         let path = place(project, written)?;
         match known(project, &definitions, &path)? {
@@ -124,15 +124,15 @@ fn take_back(project: &Project, made: &Draft, new: &[RepoPath], sink: &dyn Sink)
 fn finish(
     project: &Project,
     definitions: &Definitions,
-    added: &mut Added,
-    options: &Options,
+    added: &mut AddOutcome,
+    options: &AddOptions,
     sink: &dyn Sink,
 ) -> Result<()> {
     let all: Vec<RepoPath> = added.new.iter().chain(&added.known).cloned().collect();
     if !options.no_commit {
         let before = project.locks(definitions)?;
-        let selected = Selected { data: all.clone(), ..Selected::default() };
-        let commit = commit::Options { command: "lockstep add".into(), force: options.force };
+        let selected = Selection { data: all.clone(), ..Selection::default() };
+        let commit = commit::CommitOptions { command: "lockstep add".into(), force: options.force };
         let committed = commit_held(project, definitions, &selected, &commit, sink, &|_| Ok(()))?;
         added.written.extend(committed.written);
         let after = project.locks(definitions)?;

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::error::{Error, Result};
 use crate::git;
 use crate::path::RepoPath;
-use crate::pipeline::stage::{FileId, Place};
+use crate::pipeline::stage::{FileId, InputLocation};
 use crate::pipeline::{Files, load};
 use crate::pipeline::{build_graph, problem};
 use crate::project::{Definitions, Project, Worktree, resolve_links, skipped};
@@ -31,7 +31,7 @@ pub fn draft(
 ) -> Result<Option<Draft>> {
     const BOM: &[u8] = b"\xef\xbb\xbf";
     project.writable(path)?;
-    let old = project.files().read(&Place::Repo(path.clone()))?;
+    let old = project.files().read(&InputLocation::Repo(path.clone()))?;
     let bytes = old.as_deref().unwrap_or_default();
     let (mark, body) = if bytes.starts_with(BOM) { bytes.split_at(BOM.len()) } else { (&[][..], bytes) };
     let text = std::str::from_utf8(body)
@@ -49,7 +49,7 @@ impl Draft {
 
     /// Undoes [`Draft::write`], unless the file was edited since. Returns whether it was undone.
     pub fn take_back(&self, project: &Project) -> Result<bool> {
-        if project.files().read(&Place::Repo(self.path.clone()))? != self.new {
+        if project.files().read(&InputLocation::Repo(self.path.clone()))? != self.new {
             return Ok(false);
         }
         put(project, &self.path, self.old.as_deref()).map(|()| true)
@@ -75,16 +75,16 @@ fn put(project: &Project, path: &RepoPath, bytes: Option<&[u8]>) -> Result<()> {
 }
 
 /// The files of the worktree, one of them with another text.
-struct With<'a> {
+struct ChangedFiles<'a> {
     files: Worktree<'a>,
     path: &'a RepoPath,
     text: Option<&'a [u8]>,
 }
 
-impl Files for With<'_> {
-    fn read(&self, place: &Place) -> Result<Option<Vec<u8>>> {
+impl Files for ChangedFiles<'_> {
+    fn read(&self, place: &InputLocation) -> Result<Option<Vec<u8>>> {
         match place {
-            Place::Repo(path) if path == self.path => Ok(self.text.map(<[u8]>::to_vec)),
+            InputLocation::Repo(path) if path == self.path => Ok(self.text.map(<[u8]>::to_vec)),
             _ => self.files.read(place),
         }
     }
@@ -96,7 +96,7 @@ impl Files for With<'_> {
 
 /// All pipelines with this text in a pipeline file, or without the file.
 fn definitions_with(project: &Project, path: &RepoPath, text: Option<&[u8]>) -> Result<Definitions> {
-    let files = With { files: project.files(), path, text };
+    let files = ChangedFiles { files: project.files(), path, text };
     let mut skip = Vec::new();
     let mut rounds = 0;
     let (found, mut loaded) = loop {

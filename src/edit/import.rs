@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use super::add::{Added, Options as AddOptions, add_held, known, nearest};
+use super::add::{AddOutcome, AddOptions as AddOptions, add_held, known, nearest};
 use crate::edit::draft::draft;
 use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Sink};
@@ -17,11 +17,11 @@ use crate::path::RepoPath;
 use crate::path::home::below_home;
 use crate::pipeline::edit;
 use crate::pipeline::stage::Import;
-use crate::plan::data_version::{DataVersions, OtherVersions};
+use crate::plan::data_version::{DataVersions, UnrecordableData};
 use crate::plan::facts::IgnoreRules;
-use crate::project::listing::{Browser, What};
+use crate::project::listing::{Browser, ItemKind};
 use crate::project::origin::Origin;
-use crate::project::{Definitions, Elsewhere, Project, Rev, Snapshot, elsewhere};
+use crate::project::{Definitions, OpenedRepository, Project, Rev, Snapshot, open_repository};
 use crate::remote::settings::grant;
 use crate::shell::word;
 use crate::store::{self, Pin, Place as Spot};
@@ -32,7 +32,7 @@ use crate::workspace::restore::restore;
 use crate::workspace::worktree_lock;
 
 #[derive(Clone, Debug, Default)]
-pub struct Options {
+pub struct ImportOptions {
     pub desc: Option<String>,
     /// Replace an existing file, tracked or not.
     pub force: bool,
@@ -40,7 +40,7 @@ pub struct Options {
 
 /// The result of one import.
 #[derive(Debug)]
-pub struct Imported {
+pub struct ImportOutcome {
     pub path: RepoPath,
     pub import: Import,
     /// The previous commit, for an update; `None` if the import is new.
@@ -56,9 +56,9 @@ pub fn import(
     from: &str,
     rev: Option<&str>,
     out: Option<&Path>,
-    options: &Options,
+    options: &ImportOptions,
     sink: &dyn Sink,
-) -> Result<Imported> {
+) -> Result<ImportOutcome> {
     if url.has_secret() {
         let without = url.without_secret();
         return Err(Error::usage(format!(
@@ -70,7 +70,7 @@ pub fn import(
     let _lock = worktree_lock::take(project, "lockstep import", sink)?;
     let definitions = project.definitions()?;
     // The destination depends on whether it is a folder.
-    let there = elsewhere(&project.around, url, rev, from, sink)?;
+    let there = open_repository(&project.around, url, rev, from, sink)?;
     let source = RepoPath::root().join(from).unwrap_or_default();
     let is_folder = is_folder(&there, &source)?;
     let to = place_for(&project.cwd.on_disk(project.top()), out, &source, is_folder)?;
@@ -115,12 +115,12 @@ pub fn import(
     if let Some(folder) = clone::folder(url, &project.around.cwd, project.around.home.as_deref())? {
         grant::grant_folder(project, &folder)?;
     }
-    let Added { written, .. } = add_held(project, std::slice::from_ref(&to), &add, sink).inspect_err(|_| {
+    let AddOutcome { written, .. } = add_held(project, std::slice::from_ref(&to), &add, sink).inspect_err(|_| {
         if !was_there {
             let _ = store::remove(&on_disk);
         }
     })?;
-    Ok(Imported { path, import, old: None, written })
+    Ok(ImportOutcome { path, import, old: None, written })
 }
 
 /// Updates the imports at `targets`, which are relative to the current folder (none: all), each to its own revision or
@@ -129,9 +129,9 @@ pub fn update(
     project: &Project,
     targets: &[String],
     rev: Option<&str>,
-    options: &Options,
+    options: &ImportOptions,
     sink: &dyn Sink,
-) -> Result<Vec<Imported>> {
+) -> Result<Vec<ImportOutcome>> {
     let _lock = worktree_lock::take(project, "lockstep update", sink)?;
     let definitions = project.definitions()?;
     let mut wanted = Vec::new();
@@ -155,11 +155,11 @@ pub fn update(
     let mut done = Vec::new();
     for (file, n, path, old) in wanted {
         let rev = rev.unwrap_or(&old.rev);
-        let there = elsewhere(&project.around, &address(project, &old.url, &file)?, Some(rev), &old.path, sink)?;
+        let there = open_repository(&project.around, &address(project, &old.url, &file)?, Some(rev), &old.path, sink)?;
         let new = Import { rev: rev.to_string(), commit: there.commit.hex(), ..old.clone() };
         if new == old {
             if back(project, &definitions, &path, sink)? {
-                done.push(Imported { path, import: new, old: Some(old.commit), written: Vec::new() });
+                done.push(ImportOutcome { path, import: new, old: Some(old.commit), written: Vec::new() });
             }
             continue;
         }
@@ -178,9 +178,9 @@ pub fn update(
         drop(lock);
         let again = path.relative_to(&project.cwd);
         let add = AddOptions { force: true, ..AddOptions::default() };
-        let Added { written: more, .. } = add_held(project, &[again], &add, sink)?;
+        let AddOutcome { written: more, .. } = add_held(project, &[again], &add, sink)?;
         written.extend(more);
-        done.push(Imported { path, import: new, old: Some(old.commit), written });
+        done.push(ImportOutcome { path, import: new, old: Some(old.commit), written });
     }
     Ok(done)
 }
@@ -211,7 +211,7 @@ fn locked_pin(project: &Project, definitions: &Definitions, path: &RepoPath) -> 
 /// Writes the other repository's content to its place here, or into the folder there, and verifies it.
 fn bring(
     project: &Project,
-    there: &Elsewhere,
+    there: &OpenedRepository,
     from: &str,
     to: &RepoPath,
     is_written_into: bool,
@@ -248,7 +248,7 @@ fn bring(
     }
 }
 
-fn is_folder(there: &Elsewhere, from: &RepoPath) -> Result<bool> {
+fn is_folder(there: &OpenedRepository, from: &RepoPath) -> Result<bool> {
     let snapshot = there.project.at(&Rev::Commit(there.commit))?;
     let found = Browser::new(&snapshot)?.find(from);
     // A path in a folder whose listing is missing is examined after the listing was fetched.
@@ -263,7 +263,7 @@ fn expected(snapshot: &Snapshot<'_>, from: &RepoPath) -> Result<Option<Pin>> {
         return Err(Error::usage(format!("{from} is a submodule; import from its own repository")));
     }
     Ok(match Browser::new(snapshot)?.find(from)?.map(|item| item.what) {
-        Some(What::Pinned(pin)) => Some(pin),
+        Some(ItemKind::Pinned(pin)) => Some(pin),
         _ => None,
     })
 }
@@ -287,7 +287,7 @@ fn refuse_unsaved(project: &Project, path: &RepoPath, sink: &dyn Sink) -> Result
 fn refuse_changed(project: &Project, definitions: &Definitions, path: &RepoPath, sink: &dyn Sink) -> Result<()> {
     let seen = crate::plan::facts::look(project, definitions, &[Spot::from(path)], sink).pop().unwrap_or(Ok(None))?;
     let (Some(pin), Some(origin)) = (seen, Origin::of(definitions, path)) else { return Ok(()) };
-    let mut other = OtherVersions::default();
+    let mut other = UnrecordableData::default();
     let locked = locked_pin(project, definitions, path)?;
     if other.note(path, DataVersions::new(project, definitions).version(path, &pin, locked.as_ref())) {
         return Err(other

@@ -11,17 +11,17 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::cache::entries;
-use crate::cache::signatures::Trust;
+use crate::cache::signatures::TrustPolicy;
 use crate::error::{Error, Result};
 use crate::event::Sink;
 use crate::git::{self, GitId, Underway, Unmerged};
 use crate::lock::conflict::{Labels, write_merged};
-use crate::lock::merge::{Block, Choice, DataConflict, Known, Merged, Sides, merge};
+use crate::lock::merge::{Block, BlockChoice, DataConflict, MergedInputs, Merged, Sides, merge};
 use crate::lock::{self, Lock, StageLock, markers};
 use crate::path::RepoPath;
 use crate::pipeline::Files;
-use crate::pipeline::stage::{FileId, Place, StageId};
-use crate::plan::facts::Look;
+use crate::pipeline::stage::{FileId, InputLocation, StageId};
+use crate::plan::facts::FactsReader;
 use crate::plan::reasons;
 use crate::project::{Definitions, Project};
 use crate::remote::Remote;
@@ -32,12 +32,12 @@ use crate::workspace::worktree_lock;
 
 /// A lock that was resolved.
 #[derive(Debug)]
-pub struct Resolved {
+pub struct ResolvedLock {
     pub path: RepoPath,
     /// Descriptions of the sides: `HEAD, 1a2b3c4 (Train longer)`.
     pub ours: String,
     pub theirs: String,
-    pub choices: Vec<Choice>,
+    pub choices: Vec<BlockChoice>,
     /// Blocks for which no record could be chosen; the next run makes it.
     pub left_out: BTreeSet<Block>,
     /// Data that still has a conflict, with markers in the lock.
@@ -52,7 +52,7 @@ const NOTHING: Pin = Pin { id: ObjectId([0; 32]), size: 0, files: None, executab
 /// The result for all locks.
 #[derive(Debug, Default)]
 pub struct Resolution {
-    pub resolved: Vec<Resolved>,
+    pub resolved: Vec<ResolvedLock>,
     /// Locks that Git still lists as conflicts, but that the user resolved: their content differs from both sides.
     pub settled: Vec<RepoPath>,
 }
@@ -68,7 +68,7 @@ pub fn resolve(project: &Project, within: &[RepoPath], picks: &Picks, sink: &dyn
     let mut texts = Vec::new();
     if !conflicts.is_empty() {
         let definitions = project.definitions_without_graph()?;
-        let mut look = Look::new(project, &definitions, sink);
+        let mut look = FactsReader::new(project, &definitions, sink);
         for (path, unmerged) in conflicts {
             let settled = unmerged.as_ref().map_or(Ok(BTreeMap::new()), |_| settled_data(project, &path))?;
             let found = sides(project, &path, unmerged)?;
@@ -89,8 +89,8 @@ pub fn resolve(project: &Project, within: &[RepoPath], picks: &Picks, sink: &dyn
             texts.push((path.clone(), write_merged(&merged, labels)));
             let unlisted = unlisted(&known, &merged);
             let Merged { choices, conflicts, .. } = merged;
-            let markers::Found { ours, theirs, left_out, .. } = found;
-            resolution.resolved.push(Resolved { path, ours, theirs, choices, left_out, conflicts, unlisted });
+            let markers::SplitSides { ours, theirs, left_out, .. } = found;
+            resolution.resolved.push(ResolvedLock { path, ours, theirs, choices, left_out, conflicts, unlisted });
         }
         let _ = project.index().save();
     }
@@ -106,11 +106,11 @@ pub fn resolve(project: &Project, within: &[RepoPath], picks: &Picks, sink: &dyn
 }
 
 /// Locks that have conflicts, and those that only Git lists as conflicts.
-type Conflicting = (Vec<(RepoPath, Option<Unmerged>)>, Vec<RepoPath>);
+type ConflictingLocks = (Vec<(RepoPath, Option<Unmerged>)>, Vec<RepoPath>);
 
-fn conflicting_locks(project: &Project, within: &[RepoPath]) -> Result<Conflicting> {
+fn conflicting_locks(project: &Project, within: &[RepoPath]) -> Result<ConflictingLocks> {
     let is_meant = |path: &RepoPath| within.is_empty() || within.iter().any(|dir| path.is_in(dir));
-    let (mut conflicts, mut settled): Conflicting = Default::default();
+    let (mut conflicts, mut settled): ConflictingLocks = Default::default();
     for unmerged in project.repo.unmerged(LOCK)?.into_iter().filter(|u| is_meant(&u.path)) {
         let now = text(project, &unmerged.path)?;
         // If no driver ran, or one side has no lock, Git leaves the other side's file without markers.
@@ -139,7 +139,7 @@ fn settled_data(project: &Project, path: &RepoPath) -> Result<BTreeMap<String, O
     if !markers::has_markers(&text) {
         return Ok(BTreeMap::new());
     }
-    let markers::Found { sides, left_out, .. } = markers::split(&text, &|_| false);
+    let markers::SplitSides { sides, left_out, .. } = markers::split(&text, &|_| false);
     let Some(unmerged) = project.repo.unmerged(LOCK)?.into_iter().find(|unmerged| unmerged.path == *path) else {
         return Ok(BTreeMap::new());
     };
@@ -161,7 +161,7 @@ fn label(side: &str) -> &str {
     side.split(',').next().unwrap_or(side)
 }
 
-fn unlisted(known: &Known, merged: &Merged) -> Vec<String> {
+fn unlisted(known: &MergedInputs, merged: &Merged) -> Vec<String> {
     let Some(declared) = &known.declared else { return Vec::new() };
     let is_listed = |name: &&String| declared.contains(&Block::Data((*name).clone()));
     merged.lock.data.keys().filter(|name| !is_listed(name)).cloned().collect()
@@ -206,11 +206,11 @@ pub fn fetch_listings(
 }
 
 fn text(project: &Project, path: &RepoPath) -> Result<String> {
-    let bytes = project.files().read(&Place::Repo(path.clone()))?;
+    let bytes = project.files().read(&InputLocation::Repo(path.clone()))?;
     Ok(String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned())
 }
 
-fn sides(project: &Project, path: &RepoPath, unmerged: Option<Unmerged>) -> Result<markers::Found> {
+fn sides(project: &Project, path: &RepoPath, unmerged: Option<Unmerged>) -> Result<markers::SplitSides> {
     let repo = &project.repo;
     let named = |name: &str| -> Result<String> {
         Ok(repo.describe(name)?.map_or(name.to_string(), |commit| format!("{name}, {commit}")))
@@ -235,10 +235,10 @@ fn sides(project: &Project, path: &RepoPath, unmerged: Option<Unmerged>) -> Resu
             Some(Underway::Merge) => "MERGE_HEAD",
             None => "theirs",
         };
-        return Ok(markers::Found { sides, ours: named("HEAD")?, theirs: named(theirs)?, left_out: BTreeSet::new() });
+        return Ok(markers::SplitSides { sides, ours: named("HEAD")?, theirs: named(theirs)?, left_out: BTreeSet::new() });
     }
     let text = text(project, path)?;
-    let trust = Trust::of(project)?;
+    let trust = TrustPolicy::of(project)?;
     let earlier = |key: &_| entries::get(project.store(), key, &trust);
     let vouched = |entry: &StageLock| earlier(&entry.key).iter().any(|(known, _)| known == entry);
     let mut found = markers::split(&text, &vouched);
@@ -282,11 +282,11 @@ fn parse(path: &RepoPath, whose: &str, bytes: &[u8]) -> Result<Lock> {
 fn known<'a>(
     project: &Project,
     definitions: &'a Definitions,
-    look: &mut Look<'a>,
+    look: &mut FactsReader<'a>,
     path: &RepoPath,
     sides: &Sides,
-) -> Known {
-    let mut known = Known::default();
+) -> MergedInputs {
+    let mut known = MergedInputs::default();
     let file = definitions.pipelines.files.iter().position(|f| Project::lock_path(&f.path) == *path);
     let Some(file) = file.map(|at| FileId(at as u32)) else { return known };
     let pipelines = &definitions.pipelines;
@@ -305,11 +305,11 @@ fn known<'a>(
 
 /// The current inputs of a stage; outputs of another pipeline are taken from that pipeline's lock. `None` if an input
 /// is missing or cannot be read.
-fn inputs<'a>(project: &Project, definitions: &'a Definitions, look: &mut Look<'a>, id: StageId) -> Option<StageLock> {
+fn inputs<'a>(project: &Project, definitions: &'a Definitions, look: &mut FactsReader<'a>, id: StageId) -> Option<StageLock> {
     let stage = definitions.pipelines.stage(id);
     let mut facts = look.facts(id).ok()?;
     for (dep, pin) in stage.deps.iter().zip(&mut facts.deps) {
-        let Place::Repo(path) = &dep.place else { continue };
+        let InputLocation::Repo(path) = &dep.place else { continue };
         let Some(maker) = definitions.graph.producer(path).map(|id| definitions.pipelines.stage(id)) else { continue };
         if maker.file == stage.file {
             // The merged block of the producer decides the pin; here it only has to exist.

@@ -14,7 +14,7 @@ use crate::workspace::gitignore;
 use crate::workspace::worktree_lock;
 
 #[derive(Clone, Debug, Default)]
-pub struct Options {
+pub struct RemoveOptions {
     /// Also delete the stages' outputs, and the data.
     pub outs: bool,
     /// Delete even outputs that the store does not have.
@@ -23,7 +23,7 @@ pub struct Options {
 
 /// A resolved target of the command line.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Target {
+pub enum RemoveTarget {
     /// A stage or group: its file, its name there, and all its stages.
     Stage(FileId, String, Vec<StageId>),
     /// An entry of `data`.
@@ -31,7 +31,7 @@ pub enum Target {
 }
 
 #[derive(Debug, Default)]
-pub struct Removed {
+pub struct RemoveOutcome {
     /// Names of stages and paths of data, as shown to the user.
     pub targets: Vec<String>,
     pub deleted: Vec<RepoPath>,
@@ -43,13 +43,13 @@ pub struct Removed {
     pub written: Vec<RepoPath>,
 }
 
-pub fn remove(project: &Project, targets: &[String], options: &Options, sink: &dyn Sink) -> Result<Removed> {
+pub fn remove(project: &Project, targets: &[String], options: &RemoveOptions, sink: &dyn Sink) -> Result<RemoveOutcome> {
     let _lock = worktree_lock::take(project, "lockstep remove", sink)?;
     let _edit = worktree_lock::take_for_edit(project, "lockstep remove", sink)?;
-    let mut removed = Removed::default();
+    let mut removed = RemoveOutcome::default();
     // All targets are resolved before anything is changed.
     let definitions = project.definitions_without_graph()?;
-    let mut found: Vec<Target> = Vec::new();
+    let mut found: Vec<RemoveTarget> = Vec::new();
     for target in targets {
         let target = resolve(project, &definitions, target)?;
         if !found.contains(&target) {
@@ -65,7 +65,7 @@ pub fn remove(project: &Project, targets: &[String], options: &Options, sink: &d
     files.dedup();
     let mut left = Vec::new();
     for file in files {
-        let of_file: Vec<&Target> = found.iter().filter(|t| t.file() == file).collect();
+        let of_file: Vec<&RemoveTarget> = found.iter().filter(|t| t.file() == file).collect();
         remove_from(project, &definitions, file, &of_file, &mut left, &mut removed)?;
     }
     for path in outs.iter().filter(|p| !left.contains(p)) {
@@ -100,37 +100,37 @@ pub fn remove(project: &Project, targets: &[String], options: &Options, sink: &d
     Ok(removed)
 }
 
-impl Target {
+impl RemoveTarget {
     fn file(&self) -> FileId {
         match self {
-            Target::Stage(file, ..) | Target::Data(file, _) => *file,
+            RemoveTarget::Stage(file, ..) | RemoveTarget::Data(file, _) => *file,
         }
     }
 }
 
-fn told(project: &Project, definitions: &Definitions, target: &Target) -> String {
+fn told(project: &Project, definitions: &Definitions, target: &RemoveTarget) -> String {
     match target {
-        Target::Stage(_, name, ids) if ids.iter().all(|id| definitions.pipelines.stage(*id).name == *name) => {
+        RemoveTarget::Stage(_, name, ids) if ids.iter().all(|id| definitions.pipelines.stage(*id).name == *name) => {
             format!("stage {name}")
         }
-        Target::Stage(_, name, ids) => format!("stage {name}, from which {} were generated", ids.len()),
-        Target::Data(file, n) => {
+        RemoveTarget::Stage(_, name, ids) => format!("stage {name}, from which {} were generated", ids.len()),
+        RemoveTarget::Data(file, n) => {
             format!("data {}", definitions.pipelines.file(*file).data[*n].path.relative_to(&project.cwd))
         }
     }
 }
 
 /// The workspace paths of the target.
-fn paths(definitions: &Definitions, target: &Target) -> Vec<RepoPath> {
+fn paths(definitions: &Definitions, target: &RemoveTarget) -> Vec<RepoPath> {
     match target {
-        Target::Stage(_, _, ids) => {
+        RemoveTarget::Stage(_, _, ids) => {
             let stages = ids.iter().map(|id| definitions.pipelines.stage(*id));
             stages
                 .flat_map(|s| s.outs.iter().map(|o| &o.path).chain(s.scratch.iter().map(|s| &s.path)))
                 .cloned()
                 .collect()
         }
-        Target::Data(file, n) => vec![definitions.pipelines.file(*file).data[*n].path.clone()],
+        RemoveTarget::Data(file, n) => vec![definitions.pipelines.file(*file).data[*n].path.clone()],
     }
 }
 
@@ -138,20 +138,20 @@ fn remove_from(
     project: &Project,
     definitions: &Definitions,
     file: FileId,
-    targets: &[&Target],
+    targets: &[&RemoveTarget],
     left: &mut Vec<RepoPath>,
-    removed: &mut Removed,
+    removed: &mut RemoveOutcome,
 ) -> Result<()> {
     let of = definitions.pipelines.file(file);
     let name = of.path.relative_to(&project.cwd);
     // later entries of `data` first, so that indexes stay valid
     let mut data: Vec<usize> =
-        targets.iter().filter_map(|t| if let Target::Data(_, n) = t { Some(*n) } else { None }).collect();
+        targets.iter().filter_map(|t| if let RemoveTarget::Data(_, n) = t { Some(*n) } else { None }).collect();
     data.sort_unstable_by(|a, b| b.cmp(a));
     let made = draft(project, &of.path, &|text| {
         let mut text = text.to_string();
         for target in targets {
-            if let Target::Stage(_, stage, _) = target {
+            if let RemoveTarget::Stage(_, stage, _) = target {
                 text = edit::remove_stage(&name, &text, stage)?;
             }
         }
@@ -168,12 +168,12 @@ fn remove_from(
         let before = lock.clone();
         for target in targets {
             match target {
-                Target::Stage(_, _, ids) => {
+                RemoveTarget::Stage(_, _, ids) => {
                     for id in ids {
                         lock.stages.remove(&definitions.pipelines.stage(*id).name);
                     }
                 }
-                Target::Data(_, n) => {
+                RemoveTarget::Data(_, n) => {
                     lock.data.remove(&of.data[*n].spelled);
                 }
             }
@@ -215,7 +215,7 @@ fn refuse_unsaved(project: &Project, definitions: &Definitions, outs: &[RepoPath
         .hint("delete them nevertheless: lockstep remove --outs --force"))
 }
 
-fn resolve(project: &Project, definitions: &Definitions, target: &str) -> Result<Target> {
+fn resolve(project: &Project, definitions: &Definitions, target: &str) -> Result<RemoveTarget> {
     let pipelines = &definitions.pipelines;
     let (file, name) = match target.find("pipeline.yaml:") {
         Some(at) => {
@@ -230,7 +230,7 @@ fn resolve(project: &Project, definitions: &Definitions, target: &str) -> Result
     if let Some(at) = pipelines.files.iter().position(|f| Some(&f.path) == file.as_ref()) {
         let (id, of) = (FileId(at as u32), &pipelines.files[at]);
         if let Some((group, ids)) = of.groups.iter().find(|(group, _)| group == name) {
-            return Ok(Target::Stage(id, group.clone(), ids.clone()));
+            return Ok(RemoveTarget::Stage(id, group.clone(), ids.clone()));
         }
         if let Some(stage) = of.stages.iter().find(|s| pipelines.stage(**s).name == name) {
             if let Some((group, ids)) = of.groups.iter().find(|(_, ids)| ids.contains(stage)) {
@@ -242,13 +242,13 @@ fn resolve(project: &Project, definitions: &Definitions, target: &str) -> Result
                 .hint(format!("take its item out of the list at {place}"))
                 .hint(format!("or remove all {} of them: lockstep remove {}", ids.len(), word(group))));
             }
-            return Ok(Target::Stage(id, name.to_string(), vec![*stage]));
+            return Ok(RemoveTarget::Stage(id, name.to_string(), vec![*stage]));
         }
     }
     let path = project.typed(target);
     for (n, file) in pipelines.files.iter().enumerate() {
         if let Some(at) = file.data.iter().position(|d| Some(&d.path) == path.as_ref()) {
-            return Ok(Target::Data(FileId(n as u32), at));
+            return Ok(RemoveTarget::Data(FileId(n as u32), at));
         }
     }
     let maker = pipelines.ids().find(|id| pipelines.stage(*id).outs.iter().any(|o| Some(&o.path) == path.as_ref()));

@@ -13,7 +13,7 @@ use crate::error::{Error, Kind, Result};
 use crate::event::{Doing, Event, Sink};
 use crate::lfs;
 use crate::path::RepoPath;
-use crate::project::listing::{Browser, Item, What};
+use crate::project::listing::{Browser, BrowserItem, ItemKind};
 use crate::project::{Snapshot, check_target};
 use crate::remote::fetch::losses::told_as_one;
 use crate::remote::{Remote, Wanted};
@@ -22,30 +22,30 @@ use crate::store::{self, ObjectKind, OpenFolder, Pin, check_link, check_names, e
 use crate::url::Url;
 
 /// One item to write.
-struct Piece {
+struct WriteItem {
     /// The path below the place; empty for the place itself.
     to: String,
-    item: Item,
+    item: BrowserItem,
 }
 
 /// The result of `get`.
 #[derive(Debug, PartialEq)]
-pub struct Got {
+pub struct GetOutcome {
     pub to: PathBuf,
     pub files: u64,
     pub bytes: u64,
 }
 
 /// Called with the path to which the replaced content was moved.
-pub type GiveUp<'a> = dyn Fn(&Path) -> Result<()> + 'a;
+pub type DiscardOld<'a> = dyn Fn(&Path) -> Result<()> + 'a;
 
 /// What to do with content that is already at the place.
 #[derive(Clone, Copy)]
 pub enum WriteMode<'a> {
     /// It is replaced.
-    Replace(&'a GiveUp<'a>),
+    Replace(&'a DiscardOld<'a>),
     /// A folder is written into an existing folder, as `cp -r` does. Other content is replaced.
-    Into(&'a GiveUp<'a>),
+    Into(&'a DiscardOld<'a>),
 }
 
 /// Writes the content at `path` of the snapshot to `out`, relative to the folder `cwd`: see [`place_for`]. Existing
@@ -57,7 +57,7 @@ pub fn get(
     out: Option<&Path>,
     force: bool,
     sink: &dyn Sink,
-) -> Result<Got> {
+) -> Result<GetOutcome> {
     let browser = Browser::new(snapshot)?;
     let found = find(snapshot, &browser, path, sink)?;
     let to = place_for(cwd, out, path, found.what.is_folder())?;
@@ -94,7 +94,7 @@ pub(crate) fn get_over(
     open: &dyn Fn() -> Result<OpenFolder>,
     mode: WriteMode<'_>,
     sink: &dyn Sink,
-) -> Result<Got> {
+) -> Result<GetOutcome> {
     let browser = Browser::new(snapshot)?;
     let found = find(snapshot, &browser, path, sink)?;
     write_found(snapshot, &browser, &found, to, open, mode, sink)
@@ -127,7 +127,7 @@ pub(crate) fn place_for(cwd: &Path, out: Option<&Path>, from: &RepoPath, is_fold
 }
 
 /// The content of the snapshot at a path.
-fn find(snapshot: &Snapshot<'_>, browser: &Browser<'_, '_>, path: &RepoPath, sink: &dyn Sink) -> Result<Item> {
+fn find(snapshot: &Snapshot<'_>, browser: &Browser<'_, '_>, path: &RepoPath, sink: &dyn Sink) -> Result<BrowserItem> {
     let found = match browser.find(path) {
         // The path may be in a folder whose listing is missing.
         Err(e) if e.kind == Kind::Missing => match snapshot.pinned()?.into_iter().find(|p| path.is_in(&p.path)) {
@@ -145,12 +145,12 @@ fn find(snapshot: &Snapshot<'_>, browser: &Browser<'_, '_>, path: &RepoPath, sin
 fn write_found(
     snapshot: &Snapshot<'_>,
     browser: &Browser<'_, '_>,
-    found: &Item,
+    found: &BrowserItem,
     to: &Path,
     open: &dyn Fn() -> Result<OpenFolder>,
     mode: WriteMode<'_>,
     sink: &dyn Sink,
-) -> Result<Got> {
+) -> Result<GetOutcome> {
     if matches!(mode, WriteMode::Into(_)) && !found.what.is_folder() && is_real_folder(to) {
         return Err(folder_in_the_way(to));
     }
@@ -181,7 +181,7 @@ fn write_found(
         Ok(sum)
     });
     let (files, bytes) = made.inspect_err(|_| drop(store::remove(&new)))?;
-    Ok(Got { to: to.to_path_buf(), files, bytes })
+    Ok(GetOutcome { to: to.to_path_buf(), files, bytes })
 }
 
 fn nothing(snapshot: &Snapshot<'_>, path: &RepoPath) -> Error {
@@ -198,32 +198,32 @@ fn nothing(snapshot: &Snapshot<'_>, path: &RepoPath) -> Error {
 }
 
 /// The items to write. A pinned folder is one item.
-fn pieces(browser: &Browser<'_, '_>, found: &Item) -> Result<Vec<Piece>> {
-    let below = |item: &Item| {
+fn pieces(browser: &Browser<'_, '_>, found: &BrowserItem) -> Result<Vec<WriteItem>> {
+    let below = |item: &BrowserItem| {
         let to = item.path.relative_to(&found.path);
         if to == "." { String::new() } else { to }
     };
     let mut pieces = Vec::new();
     let mut open = vec![found.clone()];
     while let Some(item) = open.pop() {
-        if item.what == What::Folder {
+        if item.what == ItemKind::Folder {
             open.extend(browser.list(&item, false)?);
         }
-        pieces.push(Piece { to: below(&item), item });
+        pieces.push(WriteItem { to: below(&item), item });
     }
     pieces.sort_by(|a, b| a.to.cmp(&b.to));
     Ok(pieces)
 }
 
 /// Git trees may come from anyone, with any names: see [`check_names`].
-fn check_pieces(snapshot: &Snapshot<'_>, found: &Item, pieces: &[Piece]) -> Result<()> {
+fn check_pieces(snapshot: &Snapshot<'_>, found: &BrowserItem, pieces: &[WriteItem]) -> Result<()> {
     let refused = |path: &RepoPath, why: String| {
         Error::usage(format!("{path} of {} is not written: {why}", snapshot.name))
             .hint("get what it lies beside, each by its own path")
     };
     let mut folders: BTreeMap<RepoPath, Vec<(&[u8], bool)>> = BTreeMap::new();
     for item in pieces.iter().map(|piece| &piece.item) {
-        let is_link = matches!(item.what, What::Link { .. } | What::PinnedLink(_));
+        let is_link = matches!(item.what, ItemKind::Link { .. } | ItemKind::PinnedLink(_));
         folders.entry(item.path.parent().unwrap_or_default()).or_default().push((item.path.name().as_bytes(), is_link));
     }
     if found.path.is_root() {
@@ -236,9 +236,9 @@ fn check_pieces(snapshot: &Snapshot<'_>, found: &Item, pieces: &[Piece]) -> Resu
     Ok(())
 }
 
-fn pinned(pieces: &[Piece]) -> Vec<(&RepoPath, Pin)> {
-    let pin = |piece: &Piece| match piece.item.what {
-        What::Pinned(pin) | What::PinnedLink(pin) => Some(pin),
+fn pinned(pieces: &[WriteItem]) -> Vec<(&RepoPath, Pin)> {
+    let pin = |piece: &WriteItem| match piece.item.what {
+        ItemKind::Pinned(pin) | ItemKind::PinnedLink(pin) => Some(pin),
         _ => None,
     };
     pieces.iter().filter_map(|piece| Some((&piece.item.path, pin(piece)?))).collect()
@@ -285,10 +285,10 @@ fn remote_of(snapshot: &Snapshot<'_>, path: &RepoPath) -> Option<String> {
 }
 
 /// Writes all items to `new`. Returns the number of files and bytes.
-fn write(snapshot: &Snapshot<'_>, pieces: &[Piece], new: &Path, sink: &dyn Sink) -> Result<(u64, u64)> {
+fn write(snapshot: &Snapshot<'_>, pieces: &[WriteItem], new: &Path, sink: &dyn Sink) -> Result<(u64, u64)> {
     let mut sum = (0, 0);
     // A folder is filled through its descriptor: see [`OpenFolder`].
-    let is_folder = pieces.first().is_some_and(|top| top.to.is_empty() && matches!(top.item.what, What::Folder));
+    let is_folder = pieces.first().is_some_and(|top| top.to.is_empty() && matches!(top.item.what, ItemKind::Folder));
     let built = if is_folder { Some(OpenFolder::create(new)?) } else { None };
     let new = built.as_ref().map_or(new, OpenFolder::path);
     for piece in pieces {
@@ -298,13 +298,13 @@ fn write(snapshot: &Snapshot<'_>, pieces: &[Piece], new: &Path, sink: &dyn Sink)
             _ => Err(Error::new(Kind::Bug, "files of the worktree are not got")),
         };
         let (files, bytes) = match &piece.item.what {
-            What::Folder => {
+            ItemKind::Folder => {
                 fs::create_dir(&to)
                     .or_else(|e| if to.is_dir() { Ok(()) } else { Err(e) })
                     .map_err(|e| Error::io("create", &to, e))?;
                 (0, 0)
             }
-            What::File { executable, id } => {
+            ItemKind::File { executable, id } => {
                 let bytes = blob(*id)?;
                 if lfs::is_pointer(&bytes) {
                     let what = format!("{} of {}", piece.item.path, snapshot.name);
@@ -317,11 +317,11 @@ fn write(snapshot: &Snapshot<'_>, pieces: &[Piece], new: &Path, sink: &dyn Sink)
                 file.and_then(|mut f| f.write_all(&bytes)).map_err(|e| Error::io("write", &to, e))?;
                 (1, bytes.len() as u64)
             }
-            What::Link { id } => (link(piece, &blob(*id)?, &to)?, 0),
-            What::PinnedLink(pin) => {
+            ItemKind::Link { id } => (link(piece, &blob(*id)?, &to)?, 0),
+            ItemKind::PinnedLink(pin) => {
                 (link(piece, &snapshot.project.store().read(&pin.id, ObjectKind::Content)?, &to)?, 0)
             }
-            What::Pinned(pin) => {
+            ItemKind::Pinned(pin) => {
                 sink.event(Event::WorkPlanned { doing: Doing::Restoring, bytes: pin.size });
                 export(snapshot.project.store(), pin, &to, sink)?;
                 (pin.files.unwrap_or(1), pin.size)
@@ -332,7 +332,7 @@ fn write(snapshot: &Snapshot<'_>, pieces: &[Piece], new: &Path, sink: &dyn Sink)
     Ok(sum)
 }
 
-fn link(piece: &Piece, text: &[u8], to: &Path) -> Result<u64> {
+fn link(piece: &WriteItem, text: &[u8], to: &Path) -> Result<u64> {
     let depth = piece.to.matches('/').count();
     check_link(depth, text).map_err(|why| {
         Error::usage(format!("{} is not written: {why}", piece.item.path))

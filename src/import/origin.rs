@@ -15,9 +15,9 @@ use crate::git;
 use crate::git::program::clone;
 use crate::path::{RepoPath, normalise};
 use crate::pipeline::stage::Import;
-use crate::project::listing::{Browser, What};
+use crate::project::listing::{Browser, ItemKind};
 use crate::project::origin::Origin;
-use crate::project::{Project, Rev, elsewhere};
+use crate::project::{Project, Rev, open_repository};
 use crate::remote::settings::grant;
 use crate::store::{self, OpenFolder, Pin, Place as Spot};
 use crate::url::Url;
@@ -32,11 +32,11 @@ impl Origin {
     pub fn has(&self, project: &Project, pin: &Pin, sink: &dyn Sink) -> Result<bool> {
         let import = &self.import;
         let address = address(project, &import.url, &self.file)?;
-        let there = elsewhere(&project.around, &address, Some(&import.commit), &import.path, sink)?;
+        let there = open_repository(&project.around, &address, Some(&import.commit), &import.path, sink)?;
         let snapshot = there.project.at(&Rev::Commit(there.commit))?;
         let from = RepoPath::root().join(&import.path).unwrap_or_default();
         let found = Browser::new(&snapshot)?.find(&from)?.map(|item| item.what);
-        Ok(matches!(found, Some(What::Pinned(theirs)) if theirs.same_content(pin)))
+        Ok(matches!(found, Some(ItemKind::Pinned(theirs)) if theirs.same_content(pin)))
     }
 
     /// Brings the pinned bytes into the store.
@@ -45,22 +45,22 @@ impl Origin {
     pub fn fetch(&self, project: &Project, rules: &git::Rules, pin: &Pin, sink: &dyn Sink) -> Result<()> {
         let import = &self.import;
         let address = address(project, &import.url, &self.file)?;
-        let there = elsewhere(&project.around, &address, Some(&import.commit), &import.path, sink)?;
+        let there = open_repository(&project.around, &address, Some(&import.commit), &import.path, sink)?;
         let snapshot = there.project.at(&Rev::Commit(there.commit))?;
         let from = RepoPath::root().join(&import.path).unwrap_or_default();
         // A clone has no store: its objects are fetched into the current store.
         if there.project.store_dir() == project.store_dir()
-            && let Some(What::Pinned(theirs)) = Browser::new(&snapshot)?.find(&from)?.map(|item| item.what)
+            && let Some(ItemKind::Pinned(theirs)) = Browser::new(&snapshot)?.find(&from)?.map(|item| item.what)
             && theirs.id == pin.id
         {
             return bring(&snapshot, &[(&from, theirs)], sink);
         }
-        let staged = Staged::new(project)?;
+        let staged = StagingFolder::new(project)?;
         let place = staged.0.join(self.path.name());
         let remove = |old: &Path| store::remove(old).map_err(|e| Error::io("remove", old, e));
         get_over(&snapshot, &from, &place, &|| OpenFolder::open(&staged.0), WriteMode::Replace(&remove), sink)?;
         let spot = Spot::Outside(place.clone());
-        let rules = As { rules, staged: place.as_os_str().as_encoded_bytes(), path: self.path.as_str().as_bytes() };
+        let rules = RelocatedRules { rules, staged: place.as_os_str().as_encoded_bytes(), path: self.path.as_str().as_bytes() };
         let index = project.index();
         let seen = index.look(std::slice::from_ref(&spot), &rules, sink).pop().unwrap_or(Ok(None))?;
         let seen = seen.filter(|seen| seen.same_content(pin));
@@ -85,10 +85,10 @@ impl Origin {
 }
 
 /// A temporary folder for the fetched files, deleted on drop.
-struct Staged(std::path::PathBuf);
+struct StagingFolder(std::path::PathBuf);
 
-impl Staged {
-    fn new(project: &Project) -> Result<Staged> {
+impl StagingFolder {
+    fn new(project: &Project) -> Result<StagingFolder> {
         let all = project.state_dir().join("imports");
         let now = (project.around.now)();
         let is_stale = |path: &Path| {
@@ -100,24 +100,24 @@ impl Staged {
         }
         let folder = all.join(store::random_name());
         fs::create_dir_all(&folder).map_err(|e| Error::io("create", &folder, e))?;
-        Ok(Staged(folder))
+        Ok(StagingFolder(folder))
     }
 }
 
-impl Drop for Staged {
+impl Drop for StagingFolder {
     fn drop(&mut self) {
         let _ = store::remove(&self.0);
     }
 }
 
 /// The ignore rules of the repository, applied to files as if they were at another path.
-struct As<'a> {
+struct RelocatedRules<'a> {
     rules: &'a git::Rules,
     staged: &'a [u8],
     path: &'a [u8],
 }
 
-impl store::Rules for As<'_> {
+impl store::Rules for RelocatedRules<'_> {
     fn ignored(&self, path: &[u8], is_dir: bool) -> bool {
         match path.strip_prefix(self.staged) {
             Some(below) => self.rules.ignored(&[self.path, below].concat(), is_dir),

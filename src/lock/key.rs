@@ -22,14 +22,14 @@ pub trait Manifest {
 
 /// The key of an entry, computed from its other fields.
 pub fn key(stage: &StageLock) -> ObjectId {
-    let mut sink = Hashed(Digest::new("lockstep stage key 1"));
+    let mut sink = ManifestHash(Digest::new("lockstep stage key 1"));
     feed(stage, &mut sink);
     sink.0.id()
 }
 
 /// The same facts as text, one per line, to compare when two keys differ.
 pub fn manifest(stage: &StageLock) -> String {
-    let mut sink = Told(String::new());
+    let mut sink = ManifestText(String::new());
     feed(stage, &mut sink);
     sink.0
 }
@@ -115,9 +115,9 @@ fn canonical(out: &mut String, value: &Value) {
     }
 }
 
-struct Hashed(Digest);
+struct ManifestHash(Digest);
 
-impl Manifest for Hashed {
+impl Manifest for ManifestHash {
     /// Lengths precede contents: different lists of facts never give the same bytes.
     fn fact(&mut self, what: &str, fields: &[&str]) {
         self.0.update(&[what.len() as u8, fields.len() as u8]);
@@ -129,9 +129,9 @@ impl Manifest for Hashed {
     }
 }
 
-struct Told(String);
+struct ManifestText(String);
 
-impl Manifest for Told {
+impl Manifest for ManifestText {
     fn fact(&mut self, what: &str, fields: &[&str]) {
         self.0.push_str(what);
         for field in fields.iter().filter(|f| !f.is_empty()) {

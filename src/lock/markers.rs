@@ -16,7 +16,7 @@ use crate::value::conflict_marker;
 
 /// The result of reading the text alone.
 #[derive(Debug)]
-pub struct Found {
+pub struct SplitSides {
     pub sides: Sides,
     /// The labels behind the markers: `HEAD`, a branch, a commit and its subject.
     pub ours: String,
@@ -39,21 +39,21 @@ pub fn read_base(path: &str, text: &str) -> Result<Option<Lock>> {
 }
 
 /// Separates the sides. `vouched` returns whether a record is known to be whole.
-pub fn split(text: &str, vouched: &dyn Fn(&StageLock) -> bool) -> Found {
+pub fn split(text: &str, vouched: &dyn Fn(&StageLock) -> bool) -> SplitSides {
     let mut texts = Texts::default();
-    let mut at = At::Common;
+    let mut at = MarkerSection::Common;
     for line in text.lines() {
         if let Some(label) = line.strip_prefix("<<<<<<< ") {
             texts.labels.0 = label.to_string();
-            at = At::Ours;
-        } else if line.starts_with("|||||||") && at == At::Ours {
+            at = MarkerSection::Ours;
+        } else if line.starts_with("|||||||") && at == MarkerSection::Ours {
             texts.has_base = true;
-            at = At::Base;
-        } else if line == "=======" && matches!(at, At::Ours | At::Base) {
-            at = At::Theirs;
+            at = MarkerSection::Base;
+        } else if line == "=======" && matches!(at, MarkerSection::Ours | MarkerSection::Base) {
+            at = MarkerSection::Theirs;
         } else if let Some(label) = line.strip_prefix(">>>>>>> ") {
             texts.labels.1 = label.to_string();
-            at = At::Common;
+            at = MarkerSection::Common;
         } else {
             texts.add(line, at);
         }
@@ -68,11 +68,11 @@ pub fn split(text: &str, vouched: &dyn Fn(&StageLock) -> bool) -> Found {
     torn.retain(|block| !has(&ours, block) && !has(&theirs, block));
     let base = texts.has_base.then(|| blocks(&texts.base, &|_| true).0);
     let (ours_label, theirs_label) = texts.labels;
-    Found { sides: Sides { base, ours, theirs }, ours: ours_label, theirs: theirs_label, left_out: torn }
+    SplitSides { sides: Sides { base, ours, theirs }, ours: ours_label, theirs: theirs_label, left_out: torn }
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum At {
+enum MarkerSection {
     Common,
     Ours,
     Base,
@@ -80,38 +80,38 @@ enum At {
 }
 
 /// Lines, each with whether both sides have it.
-type Lines<'a> = Vec<(&'a str, bool)>;
+type SideLines<'a> = Vec<(&'a str, bool)>;
 
 #[derive(Default)]
 struct Texts<'a> {
-    ours: Lines<'a>,
-    base: Lines<'a>,
-    theirs: Lines<'a>,
+    ours: SideLines<'a>,
+    base: SideLines<'a>,
+    theirs: SideLines<'a>,
     labels: (String, String),
     has_base: bool,
 }
 
 impl<'a> Texts<'a> {
-    fn add(&mut self, line: &'a str, at: At) {
+    fn add(&mut self, line: &'a str, at: MarkerSection) {
         match at {
-            At::Common => {
+            MarkerSection::Common => {
                 for side in [&mut self.ours, &mut self.base, &mut self.theirs] {
                     side.push((line, true));
                 }
             }
-            At::Ours => self.ours.push((line, false)),
-            At::Base => self.base.push((line, false)),
-            At::Theirs => self.theirs.push((line, false)),
+            MarkerSection::Ours => self.ours.push((line, false)),
+            MarkerSection::Base => self.base.push((line, false)),
+            MarkerSection::Theirs => self.theirs.push((line, false)),
         }
     }
 }
 
 /// The complete blocks of one side, and the names of the others.
-fn blocks(lines: &Lines, vouched: &dyn Fn(&StageLock) -> bool) -> (Lock, BTreeSet<Block>) {
+fn blocks(lines: &SideLines, vouched: &dyn Fn(&StageLock) -> bool) -> (Lock, BTreeSet<Block>) {
     let (mut lock, mut torn) = (Lock::default(), BTreeSet::new());
     let mut section = "";
-    let mut block: Lines = Vec::new();
-    let mut take = |section: &str, block: &mut Lines| {
+    let mut block: SideLines = Vec::new();
+    let mut take = |section: &str, block: &mut SideLines| {
         let lines = std::mem::take(block);
         let body: String = lines.iter().map(|(line, _)| format!("{line}\n")).collect();
         let Ok(read) = read("pipeline.lock", &format!("schema: 1\n{section}:\n{body}")) else { return };

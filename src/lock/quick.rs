@@ -12,7 +12,7 @@ use crate::value::Value;
 
 /// Reads the lock; `None` leaves it to the parser.
 pub fn read(text: &str) -> Option<Lock> {
-    let mut lines = Lines { rest: text };
+    let mut lines = LineReader { rest: text };
     let root = map(&mut lines, 0, 0)?;
     let lock = lines.rest.is_empty().then(|| lock(&root)).flatten()?;
     (write(&lock) == text).then_some(lock)
@@ -29,11 +29,11 @@ type Map<'t> = Vec<(&'t str, Node<'t>)>;
 /// Lockstep does not write deeper values.
 const DEEPEST: usize = 30;
 
-struct Lines<'t> {
+struct LineReader<'t> {
     rest: &'t str,
 }
 
-impl<'t> Lines<'t> {
+impl<'t> LineReader<'t> {
     /// The next line without its indent, which it must have.
     fn next(&mut self, indent: usize) -> Option<&'t str> {
         let line = self.rest.split('\n').next()?;
@@ -62,7 +62,7 @@ impl<'t> Lines<'t> {
     }
 }
 
-fn map<'t>(lines: &mut Lines<'t>, indent: usize, depth: usize) -> Option<Map<'t>> {
+fn map<'t>(lines: &mut LineReader<'t>, indent: usize, depth: usize) -> Option<Map<'t>> {
     let mut entries = Vec::new();
     if depth > DEEPEST {
         return None;

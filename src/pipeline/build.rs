@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use super::expand::Expanded;
 use super::format::{Checker, PLOT_KEYS};
-use super::stage::{Data, Dep, FileId, Import, Out, ParamsFile, Place, Plot, Scratch, Stage};
+use super::stage::{Data, Dep, FileId, Import, Out, ParamsFile, InputLocation, Plot, Scratch, Stage};
 use super::vars::{PARAMS, place};
 use crate::path::names::{Owner, folded, owner_of};
 use crate::path::{RepoPath, normalise};
@@ -110,14 +110,14 @@ impl Builder<'_, '_> {
     fn inside(&mut self, base: &RepoPath, spelling: &str, mark: Mark, at: &str) -> Option<RepoPath> {
         self.checker.note_path(base, spelling, mark, at);
         let why = match place(self.top, base, spelling) {
-            Place::Repo(path) => match owner_in(&path) {
+            InputLocation::Repo(path) => match owner_in(&path) {
                 Some(Owner::Git) => "belongs to Git",
                 Some(Owner::Lockstep) => "belongs to lockstep",
                 Some(Owner::Dvc) => "belongs to DVC",
                 None => return Some(path),
             },
-            Place::Outside(_) => "is outside of the repository",
-            Place::Url(_) => "is no path of the repository",
+            InputLocation::Outside(_) => "is outside of the repository",
+            InputLocation::Url(_) => "is no path of the repository",
         };
         self.checker.say(mark, format!("{at}: `{spelling}` {why}"));
         None
@@ -170,7 +170,7 @@ impl Builder<'_, '_> {
             self.checker.note_path(&stage.wdir, spelling, item.start, at);
             let place = place(self.top, &stage.wdir, spelling);
             let spelled = match &place {
-                Place::Repo(path) => self.spelled(&stage.wdir, path, spelling),
+                InputLocation::Repo(path) => self.spelled(&stage.wdir, path, spelling),
                 _ => spelling.to_string(),
             };
             if seen.insert(place.clone()) {
@@ -190,7 +190,7 @@ impl Builder<'_, '_> {
                 Some(n) => n,
                 None => {
                     let spelled = match &place {
-                        Place::Repo(path) => builder.spelled(&stage.wdir, path, spelling),
+                        InputLocation::Repo(path) => builder.spelled(&stage.wdir, path, spelling),
                         _ => spelling.to_string(),
                     };
                     files.push(ParamsFile { spelled, place, keys: Some(Vec::new()), mark });
@@ -257,7 +257,7 @@ impl Builder<'_, '_> {
 
     fn out(&mut self, spelling: &str, flags: &[Entry], mark: Mark, key: &str, at: &str, stage: &mut Stage) {
         let Some(path) = self.writable(&stage.wdir, spelling, mark, at) else { return };
-        let notes = Notes::of(flags);
+        let notes = Annotations::of(flags);
         let plot = (key == "plots").then(|| {
             let is_property = |f: &&Entry| PLOT_KEYS.contains(&f.key.as_str());
             Plot(flags.iter().filter(is_property).map(|f| (f.key.clone(), f.value.to_value())).collect())
@@ -344,7 +344,7 @@ impl Builder<'_, '_> {
     pub fn data(&mut self, spelling: &str, entries: &[Entry], mark: Mark) -> Option<Data> {
         let at = "`data`";
         let path = self.writable(self.folder, spelling, mark, at)?;
-        let notes = Notes::of(entries);
+        let notes = Annotations::of(entries);
         Some(Data {
             spelled: self.spelled(self.folder, &path, spelling),
             path,
@@ -369,7 +369,7 @@ fn import(entries: &[Entry]) -> Option<Import> {
 }
 
 /// The descriptive keys of outs and data.
-struct Notes {
+struct Annotations {
     remote: Option<String>,
     desc: Option<String>,
     kind: Option<String>,
@@ -377,12 +377,12 @@ struct Notes {
     meta: Option<Value>,
 }
 
-impl Notes {
-    fn of(flags: &[Entry]) -> Notes {
+impl Annotations {
+    fn of(flags: &[Entry]) -> Annotations {
         let find = |key: &str| flags.iter().find(|f| f.key == key).map(|f| &f.value);
         let text = |key: &str| find(key).map(|n| n.to_value().to_text()).filter(|t| !t.is_empty());
         let labels = find("labels").and_then(Node::as_list).unwrap_or_default();
-        Notes {
+        Annotations {
             remote: text("remote"),
             desc: text("desc"),
             kind: text("type"),

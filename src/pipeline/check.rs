@@ -26,7 +26,7 @@ pub struct Check {
     pub text: String,
     pub metric: Metric,
     pub op: Op,
-    pub against: Against,
+    pub against: CheckLimit,
     pub mark: Mark,
 }
 
@@ -50,14 +50,14 @@ pub enum Op {
 
 /// What the metric is compared with.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Against {
+pub enum CheckLimit {
     Number(Number),
     /// The value at a revision, changed by a number.
-    Revision(String, Option<(Change, Number)>),
+    Revision(String, Option<(Adjustment, Number)>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Change {
+pub enum Adjustment {
     Plus,
     Minus,
     Times,
@@ -65,7 +65,7 @@ pub enum Change {
 
 /// An error in a condition: the end of a sentence that begins with the condition, and a suggestion.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Bad {
+pub struct CheckError {
     pub message: String,
     pub hint: Option<String>,
 }
@@ -97,19 +97,19 @@ impl Op {
     }
 }
 
-impl Change {
+impl Adjustment {
     pub fn of(self, value: Number, by: Number) -> Number {
         match self {
-            Change::Plus => value.plus(by),
-            Change::Minus => value.minus(by),
-            Change::Times => value.times(by),
+            Adjustment::Plus => value.plus(by),
+            Adjustment::Minus => value.minus(by),
+            Adjustment::Times => value.times(by),
         }
     }
 }
 
 /// Parses one condition.
-pub fn parse(text: &str, artifact: Option<&str>, mark: Mark) -> Result<Check, Bad> {
-    let bad = |message: String, hint: Option<String>| Err(Bad { message, hint });
+pub fn parse(text: &str, artifact: Option<&str>, mark: Mark) -> Result<Check, CheckError> {
+    let bad = |message: String, hint: Option<String>| Err(CheckError { message, hint });
     let words = words(text);
     // A key may contain blanks: the first word that is an operator ends the metric.
     let is_op = |word: &&str| OPS.iter().any(|(op, _)| op == word);
@@ -130,9 +130,9 @@ pub fn parse(text: &str, artifact: Option<&str>, mark: Mark) -> Result<Check, Ba
         [what] => (*what, None),
         [what, sign, by] => {
             let change = match *sign {
-                "+" => Change::Plus,
-                "-" => Change::Minus,
-                "*" => Change::Times,
+                "+" => Adjustment::Plus,
+                "-" => Adjustment::Minus,
+                "*" => Adjustment::Times,
                 other => return bad(format!("has `{other}` where + - or * must stand"), None),
             };
             let Some(by) = number(by) else { return bad(format!("has `{by}` where a number must stand"), None) };
@@ -146,13 +146,13 @@ pub fn parse(text: &str, artifact: Option<&str>, mark: Mark) -> Result<Check, Ba
         }
     };
     let against = match (number(what), change) {
-        (Some(number), None) => Against::Number(number),
+        (Some(number), None) => CheckLimit::Number(number),
         (Some(_), Some(_)) => return bad("computes with two numbers; write the result".into(), None),
         (None, change) => {
             if what.contains(['<', '>', '=', '*', '?', '[', '\\', ':']) || what.starts_with('-') {
                 return bad(format!("has `{what}` where a number or a revision must stand"), None);
             }
-            Against::Revision(what.to_string(), change)
+            CheckLimit::Revision(what.to_string(), change)
         }
     };
     let (file, key) = match metric.rsplit_once(':') {
@@ -199,39 +199,39 @@ fn number(text: &str) -> Option<Number> {
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Result<Check, Bad> {
+    fn read(text: &str) -> Result<Check, CheckError> {
         parse(text, None, Mark::default())
     }
 
     #[test]
     fn conditions() {
         let metric = |file: Option<&str>, key: &str| Metric { file: file.map(str::to_string), key: key.into() };
-        let at = |rev: &str, change| Against::Revision(rev.into(), change);
+        let at = |rev: &str, change| CheckLimit::Revision(rev.into(), change);
         for (text, m, op, against) in [
-            ("accuracy >= 0.95", metric(None, "accuracy"), Op::AtLeast, Against::Number(Number::Float(0.95))),
+            ("accuracy >= 0.95", metric(None, "accuracy"), Op::AtLeast, CheckLimit::Number(Number::Float(0.95))),
             (
                 "  recall.macro   >  1e-3 ",
                 metric(None, "recall.macro"),
                 Op::Above,
-                Against::Number(Number::Float(0.001)),
+                CheckLimit::Number(Number::Float(0.001)),
             ),
-            ("eval/m.json:loss < -1", metric(Some("eval/m.json"), "loss"), Op::Below, Against::Number(Number::Int(-1))),
+            ("eval/m.json:loss < -1", metric(Some("eval/m.json"), "loss"), Op::Below, CheckLimit::Number(Number::Int(-1))),
             ("accuracy >= main", metric(None, "accuracy"), Op::AtLeast, at("main", None)),
             (
                 "accuracy >= main - 0.005",
                 metric(None, "accuracy"),
                 Op::AtLeast,
-                at("main", Some((Change::Minus, Number::Float(0.005)))),
+                at("main", Some((Adjustment::Minus, Number::Float(0.005)))),
             ),
             (
                 "loss <= origin/my-branch * 1.05",
                 metric(None, "loss"),
                 Op::AtMost,
-                at("origin/my-branch", Some((Change::Times, Number::Float(1.05)))),
+                at("origin/my-branch", Some((Adjustment::Times, Number::Float(1.05)))),
             ),
             ("n != digits#prod", metric(None, "n"), Op::Differs, at("digits#prod", None)),
-            ("n == HEAD~1 + 2", metric(None, "n"), Op::Equal, at("HEAD~1", Some((Change::Plus, Number::Int(2))))),
-            ("macro avg.f1 >= 1.5", metric(None, "macro avg.f1"), Op::AtLeast, Against::Number(Number::Float(1.5))),
+            ("n == HEAD~1 + 2", metric(None, "n"), Op::Equal, at("HEAD~1", Some((Adjustment::Plus, Number::Int(2))))),
+            ("macro avg.f1 >= 1.5", metric(None, "macro avg.f1"), Op::AtLeast, CheckLimit::Number(Number::Float(1.5))),
             ("m.json:\"a >= b\".f1 < main", metric(Some("m.json"), "a >= b.f1"), Op::Below, at("main", None)),
             ("n >= nan", metric(None, "n"), Op::AtLeast, at("nan", None)),
         ] {

@@ -95,13 +95,13 @@ impl Var {
 
 /// Two definitions of one variable.
 #[derive(Debug)]
-pub struct Redefined {
+pub struct RedefinedVariable {
     pub path: String,
     pub before: Rc<str>,
 }
 
 #[derive(Debug)]
-pub struct Missing {
+pub struct MissingVariable {
     /// Names that exist at this place, for a hint.
     pub known: Vec<String>,
     pub reason: String,
@@ -152,7 +152,7 @@ impl<'a> Context<'a> {
     }
 
     /// Merges the entries of a map into this layer: maps are merged, any other value must be defined only once.
-    pub fn merge(&mut self, new: &VarMap) -> Result<(), Redefined> {
+    pub fn merge(&mut self, new: &VarMap) -> Result<(), RedefinedVariable> {
         for (key, var) in new.iter() {
             let merged = match self.get(key) {
                 None => var.clone(),
@@ -164,7 +164,7 @@ impl<'a> Context<'a> {
     }
 
     /// The variable at a path of names and positions.
-    pub fn select(&self, path: &[&str]) -> Result<Rc<Var>, Missing> {
+    pub fn select(&self, path: &[&str]) -> Result<Rc<Var>, MissingVariable> {
         let (first, rest) = path.split_first().ok_or_else(|| missing(Vec::new(), "nothing is named".into()))?;
         let mut at = self.get(first).ok_or_else(|| missing(self.names(), format!("`{first}` is not defined")))?;
         let mut done = first.to_string();
@@ -187,8 +187,8 @@ impl<'a> Context<'a> {
     }
 }
 
-fn missing(known: Vec<String>, reason: String) -> Missing {
-    Missing { known, reason }
+fn missing(known: Vec<String>, reason: String) -> MissingVariable {
+    MissingVariable { known, reason }
 }
 
 /// A position in a list; negative ones count from its end.
@@ -198,9 +198,9 @@ fn position(text: &str, len: usize) -> Option<usize> {
     usize::try_from(n).ok().filter(|n| *n < len)
 }
 
-fn merge(old: &Rc<Var>, new: &Rc<Var>, path: &str) -> Result<Rc<Var>, Redefined> {
+fn merge(old: &Rc<Var>, new: &Rc<Var>, path: &str) -> Result<Rc<Var>, RedefinedVariable> {
     let (VarTree::Map(a), VarTree::Map(b)) = (&old.tree, &new.tree) else {
-        return Err(Redefined { path: path.to_string(), before: old.source.clone() });
+        return Err(RedefinedVariable { path: path.to_string(), before: old.source.clone() });
     };
     let mut map = a.clone();
     for (key, var) in b.iter() {

@@ -9,8 +9,8 @@ use std::rc::Rc;
 use super::budget::{Budget, LONGEST_NAME, MOST_STAGES, SMALLER, VALUE, too_large};
 use super::context::{Context, Var, VarMap, VarTree};
 use super::format::{Checker, Group, RawStage};
-use super::template::{self, Resolved, Target};
-use super::vars::{self, Added, Reader};
+use super::template::{self, ResolvedText, ValueUse};
+use super::vars::{self, AddError, Reader};
 use crate::path::RepoPath;
 use crate::value::node::{Entry, Node, Tree};
 use crate::value::{Mark, Value};
@@ -31,10 +31,10 @@ pub struct Expander<'e, 'f, 't> {
 }
 
 /// Stages to generate: name, and the values of `item` and `key`.
-type Made = Vec<(String, Vec<(&'static str, Rc<Var>)>)>;
+type GeneratedStages = Vec<(String, Vec<(&'static str, Rc<Var>)>)>;
 
 /// A value to generate stages from.
-struct Item {
+struct ExpandItem {
     var: Rc<Var>,
     /// Its text in a stage name.
     name: String,
@@ -94,9 +94,9 @@ impl Expander<'_, '_, '_> {
         text: &str,
         place: &Node,
         context: &Context<'_>,
-        target: Target,
+        target: ValueUse,
         at: &str,
-    ) -> Option<Resolved> {
+    ) -> Option<ResolvedText> {
         let resolved = match template::resolve(text, context, target, self.budget.bytes()) {
             Ok(resolved) => resolved,
             Err(bad) => {
@@ -105,8 +105,8 @@ impl Expander<'_, '_, '_> {
             }
         };
         let fits = match &resolved {
-            Resolved::Text(text) => self.budget.take_text(text.len()),
-            Resolved::Exact(var) => var.take_from(self.budget),
+            ResolvedText::Text(text) => self.budget.take_text(text.len()),
+            ResolvedText::Exact(var) => var.take_from(self.budget),
         };
         if !fits {
             self.full(place.start, at);
@@ -115,7 +115,7 @@ impl Expander<'_, '_, '_> {
     }
 
     /// Name and `item` (and `key`) of each stage.
-    fn foreach(&mut self, raw: &RawStage<'_>, data: &Node, context: &Context<'_>) -> Option<Made> {
+    fn foreach(&mut self, raw: &RawStage<'_>, data: &Node, context: &Context<'_>) -> Option<GeneratedStages> {
         let at = format!("stage `{}`, `foreach`", raw.name);
         let source: Rc<str> = format!("foreach of `{}`", raw.name).into();
         let item = self.item(data, context, &at, &source)?;
@@ -145,10 +145,10 @@ impl Expander<'_, '_, '_> {
         self.named(raw, data.start, &at, made)
     }
 
-    fn matrix(&mut self, raw: &RawStage<'_>, entry: &Entry, dims: &[Entry], context: &Context<'_>) -> Option<Made> {
+    fn matrix(&mut self, raw: &RawStage<'_>, entry: &Entry, dims: &[Entry], context: &Context<'_>) -> Option<GeneratedStages> {
         let at = format!("stage `{}`, `matrix`", raw.name);
         let source: Rc<str> = format!("matrix of `{}`", raw.name).into();
-        let mut axes: Vec<(&str, Vec<Item>)> = Vec::new();
+        let mut axes: Vec<(&str, Vec<ExpandItem>)> = Vec::new();
         for dim in dims {
             let at = format!("{at}, `{}`", dim.key);
             let item = self.item(&dim.value, context, &at, &source)?;
@@ -156,7 +156,7 @@ impl Expander<'_, '_, '_> {
                 VarTree::List(_) => self.items(&dim.value, &item, context, &at, &source)?,
                 // for a map in a variable, its keys are the values
                 VarTree::Map(map) => {
-                    let key = |k: &str| Item {
+                    let key = |k: &str| ExpandItem {
                         var: Var::new(&Value::Str(k.into()), &source),
                         name: k.to_string(),
                         composite: false,
@@ -183,7 +183,7 @@ impl Expander<'_, '_, '_> {
                 rest /= items.len();
             }
             let size =
-                |((dim, items), pick): (&(&str, Vec<Item>), &usize)| 2 * (dim.len() + items[*pick].name.len()) + VALUE;
+                |((dim, items), pick): (&(&str, Vec<ExpandItem>), &usize)| 2 * (dim.len() + items[*pick].name.len()) + VALUE;
             if !self.budget.take_bytes(axes.iter().zip(&picks).map(size).sum()) {
                 self.full(entry.start, &at);
                 return None;
@@ -204,7 +204,7 @@ impl Expander<'_, '_, '_> {
     }
 
     /// Prefixes the names with the group's name, and checks them.
-    fn named(&mut self, raw: &RawStage<'_>, mark: Mark, at: &str, made: Made) -> Option<Made> {
+    fn named(&mut self, raw: &RawStage<'_>, mark: Mark, at: &str, made: GeneratedStages) -> Option<GeneratedStages> {
         let mut seen = HashSet::new();
         let mut out = Vec::with_capacity(made.len());
         for (key, vars) in made {
@@ -235,17 +235,17 @@ impl Expander<'_, '_, '_> {
     }
 
     /// A value to generate from, with all templates in it resolved.
-    fn item(&mut self, node: &Node, context: &Context<'_>, at: &str, source: &Rc<str>) -> Option<Item> {
+    fn item(&mut self, node: &Node, context: &Context<'_>, at: &str, source: &Rc<str>) -> Option<ExpandItem> {
         let tree = match &node.tree {
-            Tree::Scalar(Value::Str(text)) => match self.resolve(text, node, context, Target::Any, at)? {
-                Resolved::Exact(var) => {
+            Tree::Scalar(Value::Str(text)) => match self.resolve(text, node, context, ValueUse::Any, at)? {
+                ResolvedText::Exact(var) => {
                     let (name, composite) = match &var.tree {
                         VarTree::Scalar(value) => (value.to_python_text(), false),
                         _ => (String::new(), true),
                     };
-                    return Some(Item { var, name, composite });
+                    return Some(ExpandItem { var, name, composite });
                 }
-                Resolved::Text(text) => VarTree::Scalar(Value::Str(text)),
+                ResolvedText::Text(text) => VarTree::Scalar(Value::Str(text)),
             },
             Tree::Scalar(value) => VarTree::Scalar(value.clone()),
             Tree::List(items) => {
@@ -255,9 +255,9 @@ impl Expander<'_, '_, '_> {
             Tree::Map(entries) => {
                 let mut map = VarMap::default();
                 for entry in entries {
-                    let key = match self.resolve(&entry.key, &entry.value, context, Target::Field, at)? {
-                        Resolved::Text(key) => key,
-                        Resolved::Exact(var) => var.to_value().to_text(),
+                    let key = match self.resolve(&entry.key, &entry.value, context, ValueUse::Field, at)? {
+                        ResolvedText::Text(key) => key,
+                        ResolvedText::Exact(var) => var.to_value().to_text(),
                     };
                     map.set(&key, self.item(&entry.value, context, at, source)?.var);
                 }
@@ -268,25 +268,25 @@ impl Expander<'_, '_, '_> {
             VarTree::Scalar(value) => (value.to_text(), false),
             _ => (String::new(), true),
         };
-        Some(Item { var: Rc::new(Var { tree, source: source.clone() }), name, composite })
+        Some(ExpandItem { var: Rc::new(Var { tree, source: source.clone() }), name, composite })
     }
 
     /// The items of a list that is written in place or held by a variable.
     fn items(
         &mut self,
         node: &Node,
-        whole: &Item,
+        whole: &ExpandItem,
         context: &Context<'_>,
         at: &str,
         source: &Rc<str>,
-    ) -> Option<Vec<Item>> {
+    ) -> Option<Vec<ExpandItem>> {
         if let Some(items) = node.as_list() {
             return items.iter().map(|i| self.item(i, context, at, source)).collect();
         }
         let VarTree::List(items) = &whole.var.tree else { return Some(Vec::new()) };
         let item = |var: &Rc<Var>| match &var.tree {
-            VarTree::Scalar(value) => Item { var: var.clone(), name: value.to_python_text(), composite: false },
-            _ => Item { var: var.clone(), name: String::new(), composite: true },
+            VarTree::Scalar(value) => ExpandItem { var: var.clone(), name: value.to_python_text(), composite: false },
+            _ => ExpandItem { var: var.clone(), name: String::new(), composite: true },
         };
         Some(items.iter().map(item).collect())
     }
@@ -303,7 +303,7 @@ impl Expander<'_, '_, '_> {
         let mut fine = true;
         for entry in body.iter().filter(|e| e.key != "vars" && e.key != "matrix") {
             let at = format!("stage `{name}`, `{}`", entry.key);
-            let target = if entry.key == "cmd" { Target::Cmd } else { Target::Field };
+            let target = if entry.key == "cmd" { ValueUse::Cmd } else { ValueUse::Field };
             match self.node(&entry.value, context, target, &at) {
                 Some(value) => out.push(Entry { key: entry.key.clone(), value, ..*entry }),
                 None => fine = false,
@@ -323,12 +323,12 @@ impl Expander<'_, '_, '_> {
         let mut folder = self.folder.clone();
         if let Some((node, text)) = wdir.and_then(|n| n.as_str().map(|text| (n, text))) {
             let at = format!("stage `{name}`, `wdir`");
-            let wdir = match self.resolve(text, node, context, Target::Field, &at)? {
-                Resolved::Text(text) => text,
-                Resolved::Exact(var) => var.to_value().to_text(),
+            let wdir = match self.resolve(text, node, context, ValueUse::Field, &at)? {
+                ResolvedText::Text(text) => text,
+                ResolvedText::Exact(var) => var.to_value().to_text(),
             };
             match vars::place(self.reader.top(), &folder, &wdir) {
-                super::stage::Place::Repo(path) => folder = path,
+                super::stage::InputLocation::Repo(path) => folder = path,
                 _ => {
                     self.checker.say(node.start, format!("{at}: `{wdir}` is outside of the repository"));
                     return None;
@@ -347,11 +347,11 @@ impl Expander<'_, '_, '_> {
             }
             match vars::add(self.reader, &folder, &mut own, item, &label) {
                 Ok(()) => {}
-                Err(Added::Here(message)) => {
+                Err(AddError::Here(message)) => {
                     self.checker.say(item.start, format!("stage `{name}`, `vars`: {message}"));
                     return None;
                 }
-                Err(Added::Elsewhere(problem)) => {
+                Err(AddError::Elsewhere(problem)) => {
                     self.checker.problems.push(problem);
                     return None;
                 }
@@ -365,11 +365,11 @@ impl Expander<'_, '_, '_> {
         Some(own)
     }
 
-    fn node(&mut self, node: &Node, context: &Context<'_>, target: Target, at: &str) -> Option<Node> {
+    fn node(&mut self, node: &Node, context: &Context<'_>, target: ValueUse, at: &str) -> Option<Node> {
         let tree = match &node.tree {
             Tree::Scalar(Value::Str(text)) => match self.resolve(text, node, context, target, at)? {
-                Resolved::Text(text) => Tree::Scalar(Value::Str(text)),
-                Resolved::Exact(var) => Tree::Scalar(var.to_value()),
+                ResolvedText::Text(text) => Tree::Scalar(Value::Str(text)),
+                ResolvedText::Exact(var) => Tree::Scalar(var.to_value()),
             },
             _ if !self.budget.take_text(0) => {
                 self.full(node.start, at);
@@ -384,9 +384,9 @@ impl Expander<'_, '_, '_> {
                 let mut out = Vec::with_capacity(entries.len());
                 for entry in entries {
                     let place = Node { start: entry.start, end: entry.end, tree: Tree::Scalar(Value::Null) };
-                    let (key, is_string) = match self.resolve(&entry.key, &place, context, Target::Field, at)? {
-                        Resolved::Text(key) => (key, entry.is_string),
-                        Resolved::Exact(var) => {
+                    let (key, is_string) = match self.resolve(&entry.key, &place, context, ValueUse::Field, at)? {
+                        ResolvedText::Text(key) => (key, entry.is_string),
+                        ResolvedText::Exact(var) => {
                             let value = var.to_value();
                             (value.to_text(), value.as_str().is_some())
                         }

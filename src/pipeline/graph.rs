@@ -12,7 +12,7 @@ use petgraph::graph::DiGraph;
 use serde::{Deserialize, Serialize};
 
 use super::problem::{Problem, render};
-use super::stage::{FileId, Pipelines, Place, Stage, StageId};
+use super::stage::{FileId, Pipelines, InputLocation, Stage, StageId};
 use crate::error::Result;
 use crate::path::RepoPath;
 use crate::value::Mark;
@@ -95,7 +95,7 @@ fn compare(a: &RepoPath, b: &RepoPath) -> Ordering {
 }
 
 /// A path with its owner, for the search for overlaps.
-struct Claim<'p> {
+struct OwnedPath<'p> {
     path: &'p RepoPath,
     /// ``output of stage `a` ``.
     what: String,
@@ -177,7 +177,7 @@ fn reads(stage: &Stage) -> impl Iterator<Item = (&RepoPath, &str, Mark)> {
     let deps = stage.deps.iter().map(|d| (&d.place, d.spelled.as_str(), d.mark));
     let params = stage.params.iter().map(|f| (&f.place, f.spelled.as_str(), f.mark));
     deps.chain(params).filter_map(|(place, spelled, mark)| match place {
-        Place::Repo(path) => Some((path, spelled, mark)),
+        InputLocation::Repo(path) => Some((path, spelled, mark)),
         _ => None,
     })
 }
@@ -185,17 +185,17 @@ fn reads(stage: &Stage) -> impl Iterator<Item = (&RepoPath, &str, Mark)> {
 /// Two owners of one path, or of a path inside another.
 fn overlaps(p: &Pipelines, owners: &[(RepoPath, Owner)], problems: &mut Vec<Problem>) {
     let from = RepoPath::root();
-    let mut claims: Vec<Claim<'_>> = Vec::with_capacity(owners.len());
+    let mut claims: Vec<OwnedPath<'_>> = Vec::with_capacity(owners.len());
     for (path, owner) in owners {
         claims.push(match owner {
             Owner::Out(id, n) => {
                 let stage = p.stage(*id);
                 let what = format!("an output of stage `{}`", p.address(*id, &from));
-                Claim { path, what, file: stage.file, mark: stage.outs[*n as usize].mark }
+                OwnedPath { path, what, file: stage.file, mark: stage.outs[*n as usize].mark }
             }
             Owner::Data(file, n) => {
                 let mark = p.file(*file).data[*n as usize].mark;
-                Claim { path, what: "`data`".into(), file: *file, mark }
+                OwnedPath { path, what: "`data`".into(), file: *file, mark }
             }
         });
     }
@@ -203,7 +203,7 @@ fn overlaps(p: &Pipelines, owners: &[(RepoPath, Owner)], problems: &mut Vec<Prob
         let stage = p.stage(id);
         for scratch in &stage.scratch {
             let what = format!("scratch of stage `{}`", p.address(id, &from));
-            claims.push(Claim { path: &scratch.path, what, file: stage.file, mark: stage.mark });
+            claims.push(OwnedPath { path: &scratch.path, what, file: stage.file, mark: stage.mark });
         }
     }
     claims.sort_by(|a, b| compare(a.path, b.path));

@@ -68,7 +68,7 @@ fn out(out: &Out) -> Value {
 mod tests {
     use super::super::load::memory::Memory;
     use super::super::params::read_params;
-    use super::super::stage::Place;
+    use super::super::stage::InputLocation;
     use super::*;
 
     #[test]
@@ -111,8 +111,8 @@ stages:
                 r#""frozen":false,"always_changed":false,"desc":5,"meta":{"v":5},"env":["A","B"],"scratch":["ckpt"]}"#
             )
         );
-        let places: Vec<&Place> = stage.deps.iter().map(|d| &d.place).collect();
-        assert_eq!(places[1], &Place::Outside("../up".into()));
-        assert_eq!(places[4], &Place::Outside("/etc/hosts".into()));
+        let places: Vec<&InputLocation> = stage.deps.iter().map(|d| &d.place).collect();
+        assert_eq!(places[1], &InputLocation::Outside("../up".into()));
+        assert_eq!(places[4], &InputLocation::Outside("/etc/hosts".into()));
     }
 }

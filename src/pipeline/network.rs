@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write as _;
 
 use super::graph::{Graph, Owner};
-use super::stage::{Pipelines, Place, StageId};
+use super::stage::{Pipelines, InputLocation, StageId};
 use crate::escape;
 use crate::path::RepoPath;
 
@@ -59,7 +59,7 @@ pub fn outs(p: &Pipelines, graph: &Graph, chosen: &BTreeSet<StageId>, all: bool,
     for &id in chosen {
         let stage = p.stage(id);
         let deps = stage.deps.iter().map(|d| &d.place).chain(stage.params.iter().map(|f| &f.place));
-        let read = deps.filter_map(|place| if let Place::Repo(path) = place { Some(path) } else { None });
+        let read = deps.filter_map(|place| if let InputLocation::Repo(path) = place { Some(path) } else { None });
         for owner in read.flat_map(|dep| graph.owners_of(dep)) {
             if matches!(owner, Owner::Out(by, _) if !chosen.contains(&by)) {
                 continue;

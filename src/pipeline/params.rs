@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::budget::{Budget, MOST_BYTES};
 use super::files::Files;
-use super::stage::{ParamsFile, Place, Stage};
+use super::stage::{ParamsFile, InputLocation, Stage};
 use crate::error::{Error, Result};
 use crate::value::{Value, read};
 
 /// Params files, each read and parsed once.
 #[derive(Default)]
 pub struct ParamsCache {
-    files: HashMap<Place, Option<ParamsOf>>,
+    files: HashMap<InputLocation, Option<ParamsOf>>,
     /// The limit on all values together.
     budget: Budget,
 }

@@ -38,7 +38,7 @@ pub struct PipelineFile {
     pub data: Vec<Data>,
     /// Files from which the file's templates take variables: `params.yaml` beside it and those under `vars`, with the
     /// keys that are loaded (`None`: all).
-    pub template_files: Vec<(Place, Option<Vec<String>>)>,
+    pub template_files: Vec<(InputLocation, Option<Vec<String>>)>,
     /// Paths that leave a folder that they name by `..`, as they are written: that folder may be a symlink.
     pub back_steps: Vec<BackStep>,
     /// Top-level `params`, `metrics`: paths relative to the file, normalised.
@@ -133,13 +133,13 @@ pub struct Stage {
 pub struct Dep {
     /// Relative to the stage's wdir, normalised: the key in the lock. URLs and paths outside as written.
     pub spelled: String,
-    pub place: Place,
+    pub place: InputLocation,
     pub mark: Mark,
 }
 
 /// The location of a dep.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Place {
+pub enum InputLocation {
     Repo(RepoPath),
     /// Outside the repository: hashed and pinned, never stored, fetched or written. Absolute, or relative to the root.
     Outside(String),
@@ -150,7 +150,7 @@ pub enum Place {
 pub struct ParamsFile {
     /// Relative to wdir, normalised: the key in the lock.
     pub spelled: String,
-    pub place: Place,
+    pub place: InputLocation,
     /// The keys as written (`model.depth`, `layers.0`), each once; `None` for the whole file.
     pub keys: Option<Vec<String>>,
     pub mark: Mark,
@@ -185,12 +185,12 @@ pub struct Scratch {
     pub path: RepoPath,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for InputLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Place::Repo(path) => path.fmt(f),
-            Place::Outside(path) => f.write_str(path),
-            Place::Url(url) => write!(f, "{url}"),
+            InputLocation::Repo(path) => path.fmt(f),
+            InputLocation::Outside(path) => f.write_str(path),
+            InputLocation::Url(url) => write!(f, "{url}"),
         }
     }
 }

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use super::context::{Context, Var, VarTree};
 use super::files::Files;
 use super::problem::Problem;
-use super::stage::Place;
+use super::stage::InputLocation;
 use crate::path::{RepoPath, normalise};
 use crate::store::ObjectId;
 use crate::value::node::Node;
@@ -17,33 +17,33 @@ use crate::value::{decode, parse};
 /// The default params file of a pipeline file.
 pub const PARAMS: &str = "params.yaml";
 
-type Parsed = Result<Option<Rc<Var>>, Problem>;
+type ParsedVars = Result<Option<Rc<Var>>, Problem>;
 
 /// Reads each file once.
 pub struct Reader<'f> {
     files: &'f dyn Files,
-    pub inputs: HashMap<Place, Option<[u8; 32]>>,
-    parsed: HashMap<Place, Parsed>,
+    pub inputs: HashMap<InputLocation, Option<[u8; 32]>>,
+    parsed: HashMap<InputLocation, ParsedVars>,
     /// The files of variables of the current pipeline file by name, with the keys that are loaded (`None`: all).
-    pub loaded: BTreeMap<String, (Place, Option<Vec<String>>)>,
+    pub loaded: BTreeMap<String, (InputLocation, Option<Vec<String>>)>,
 }
 
 /// A path of a pipeline file, relative to the folder `base`.
-pub fn place(top: &std::path::Path, base: &RepoPath, spelling: &str) -> Place {
+pub fn place(top: &std::path::Path, base: &RepoPath, spelling: &str) -> InputLocation {
     if spelling.contains("://") {
-        return Place::Url(spelling.into());
+        return InputLocation::Url(spelling.into());
     }
     if spelling.starts_with('/') {
         let absolute = normalise(spelling);
         return match RepoPath::from_absolute(top, std::path::Path::new(&absolute)) {
-            Some(path) => Place::Repo(path),
-            None => Place::Outside(absolute),
+            Some(path) => InputLocation::Repo(path),
+            None => InputLocation::Outside(absolute),
         };
     }
     match base.join(spelling) {
-        Some(path) => Place::Repo(path),
-        None if base.is_root() => Place::Outside(normalise(spelling)),
-        None => Place::Outside(normalise(&format!("{base}/{spelling}"))),
+        Some(path) => InputLocation::Repo(path),
+        None if base.is_root() => InputLocation::Outside(normalise(spelling)),
+        None => InputLocation::Outside(normalise(&format!("{base}/{spelling}"))),
     }
 }
 
@@ -56,14 +56,14 @@ impl<'f> Reader<'f> {
         self.files.top()
     }
 
-    pub fn read(&mut self, place: &Place) -> crate::error::Result<Option<Vec<u8>>> {
+    pub fn read(&mut self, place: &InputLocation) -> crate::error::Result<Option<Vec<u8>>> {
         let bytes = self.files.read(place)?;
         self.inputs.insert(place.clone(), bytes.as_deref().map(|b| ObjectId::of(b).0));
         Ok(bytes)
     }
 
     /// Notes that some keys, or all, of a file are loaded as variables.
-    fn note(&mut self, place: &Place, keys: Option<&[String]>) {
+    fn note(&mut self, place: &InputLocation, keys: Option<&[String]>) {
         let entry = self.loaded.entry(place.to_string());
         let (_, known) = entry.or_insert_with(|| (place.clone(), keys.map(|_| Vec::new())));
         match (known, keys) {
@@ -77,7 +77,7 @@ impl<'f> Reader<'f> {
     }
 
     /// A vars file as a map; `None` if it does not exist.
-    fn map(&mut self, place: &Place) -> Parsed {
+    fn map(&mut self, place: &InputLocation) -> ParsedVars {
         if let Some(done) = self.parsed.get(place) {
             return done.clone();
         }
@@ -86,7 +86,7 @@ impl<'f> Reader<'f> {
         parsed
     }
 
-    fn parse(&mut self, place: &Place) -> Parsed {
+    fn parse(&mut self, place: &InputLocation) -> ParsedVars {
         let name = place.to_string();
         let bytes = match self.read(place) {
             Ok(Some(bytes)) => bytes,
@@ -127,7 +127,7 @@ pub fn add(
     context: &mut Context<'_>,
     item: &Node,
     label: &str,
-) -> Result<(), Added> {
+) -> Result<(), AddError> {
     let (var, name) = match item.as_str() {
         None => (Some(Var::new(&item.to_value(), &label.into())), label.to_string()),
         Some(spelling) => (file(reader, folder, context, spelling)?, spelling.to_string()),
@@ -135,18 +135,18 @@ pub fn add(
     let Some(var) = var else { return Ok(()) };
     let VarTree::Map(map) = &var.tree else { return Ok(()) };
     if let Some((key, _)) = map.iter().find(|(key, _)| context.is_reserved(key)) {
-        return Err(Added::Here(format!(
+        return Err(AddError::Here(format!(
             "{name} defines `{key}`, which is reserved for what the stage is generated from"
         )));
     }
     context.merge(map).map_err(|redefined| {
-        let super::context::Redefined { path, before } = redefined;
-        Added::Here(format!("{name} cannot redefine `{path}`, which is defined in {before}"))
+        let super::context::RedefinedVariable { path, before } = redefined;
+        AddError::Here(format!("{name} cannot redefine `{path}`, which is defined in {before}"))
     })
 }
 
 /// Why an entry could not be added: an error in the entry, or a problem of the file that it names.
-pub enum Added {
+pub enum AddError {
     Here(String),
     Elsewhere(Problem),
 }
@@ -157,8 +157,8 @@ fn file(
     folder: &RepoPath,
     context: &mut Context<'_>,
     spelling: &str,
-) -> Result<Option<Rc<Var>>, Added> {
-    let here = |message: String| Err(Added::Here(message));
+) -> Result<Option<Rc<Var>>, AddError> {
+    let here = |message: String| Err(AddError::Here(message));
     let (path, keys) = spelling.split_once(':').unwrap_or((spelling, ""));
     let keys: Vec<String> = keys.split(',').filter(|k| !k.is_empty()).map(str::to_string).collect();
     let place = place(reader.top(), folder, path);
@@ -174,7 +174,7 @@ fn file(
         }
         (None, _) => {}
     }
-    let Some(var) = reader.map(&place).map_err(Added::Elsewhere)? else {
+    let Some(var) = reader.map(&place).map_err(AddError::Elsewhere)? else {
         return here(format!("the file `{path}` does not exist"));
     };
     let VarTree::Map(map) = &var.tree else { return Ok(None) };

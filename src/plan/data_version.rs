@@ -130,12 +130,12 @@ fn compare(base: Option<Pin>, now: &Pin, locked: &Pin, is_earlier: &mut dyn FnMu
 
 /// Data whose current version must not be recorded, because the lock would lose what it pins.
 #[derive(Debug, Default)]
-pub struct OtherVersions {
+pub struct UnrecordableData {
     behind: Vec<RepoPath>,
     diverged: Vec<RepoPath>,
 }
 
-impl OtherVersions {
+impl UnrecordableData {
     /// Notes data of another version; returns false for an edit, which may be recorded.
     pub fn note(&mut self, path: &RepoPath, version: DataVersion) -> bool {
         match version {

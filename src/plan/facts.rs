@@ -10,7 +10,7 @@ use crate::git;
 use crate::path::RepoPath;
 use crate::path::links::FolderLinks;
 use crate::pipeline::params::{ParamsCache, read_params};
-use crate::pipeline::stage::{Place, Stage, StageId};
+use crate::pipeline::stage::{InputLocation, Stage, StageId};
 use crate::plan::reasons::Facts;
 use crate::project::{Definitions, Project};
 use crate::store::{Pin, Place as Spot, Rules, is_beside};
@@ -31,27 +31,27 @@ impl Rules for IgnoreRules<'_> {
 }
 
 /// The last result for a path of the repository.
-struct Seen {
+struct CachedPin {
     pin: Result<Option<Pin>>,
     /// The content of an output must be inside the repository, that of a dep need not.
     is_out: bool,
 }
 
 /// Reads the state of paths, and remembers the results.
-pub struct Look<'a> {
+pub struct FactsReader<'a> {
     project: &'a Project,
     definitions: &'a Definitions,
     sink: &'a dyn Sink,
     /// Results by path, so that an output that another stage reads is read once.
-    seen: FxHashMap<&'a RepoPath, Seen>,
-    seen_outside: FxHashMap<&'a Place, Result<Option<Pin>>>,
+    seen: FxHashMap<&'a RepoPath, CachedPin>,
+    seen_outside: FxHashMap<&'a InputLocation, Result<Option<Pin>>>,
     params: ParamsCache,
 }
 
-impl<'a> Look<'a> {
-    pub fn new(project: &'a Project, definitions: &'a Definitions, sink: &'a dyn Sink) -> Look<'a> {
+impl<'a> FactsReader<'a> {
+    pub fn new(project: &'a Project, definitions: &'a Definitions, sink: &'a dyn Sink) -> FactsReader<'a> {
         let (seen, seen_outside) = Default::default();
-        Look { project, definitions, sink, seen, seen_outside, params: ParamsCache::default() }
+        FactsReader { project, definitions, sink, seen, seen_outside, params: ParamsCache::default() }
     }
 
     /// Reads everything that these stages read and write, in one sweep.
@@ -70,18 +70,18 @@ impl<'a> Look<'a> {
         for out in ids.iter().flat_map(|id| &definitions.pipelines.stage(*id).outs) {
             let seen = self.seen.get_mut(&out.path);
             if seen.is_none_or(|seen| !seen.is_out) {
-                self.seen.insert(&out.path, Seen { pin: Ok(None), is_out: true });
+                self.seen.insert(&out.path, CachedPin { pin: Ok(None), is_out: true });
                 paths.push(&out.path);
             }
         }
         let outs = paths.len();
         for dep in ids.iter().flat_map(|id| &definitions.pipelines.stage(*id).deps).filter(|_| with_deps) {
             match &dep.place {
-                Place::Repo(path) if !self.seen.contains_key(path) => {
-                    self.seen.insert(path, Seen { pin: Ok(None), is_out: false });
+                InputLocation::Repo(path) if !self.seen.contains_key(path) => {
+                    self.seen.insert(path, CachedPin { pin: Ok(None), is_out: false });
                     paths.push(path);
                 }
-                Place::Outside(_) | Place::Url(_) if !self.seen_outside.contains_key(&dep.place) => {
+                InputLocation::Outside(_) | InputLocation::Url(_) if !self.seen_outside.contains_key(&dep.place) => {
                     self.seen_outside.insert(&dep.place, Ok(None));
                     outside.push(&dep.place);
                 }
@@ -101,7 +101,7 @@ impl<'a> Look<'a> {
             self.seen.entry(path).and_modify(|seen| seen.pin = pin);
         }
         for (place, pin) in outside.into_iter().zip(found_outside) {
-            self.seen_outside.insert(place, if let Place::Url(url) = place { Err(no_url(url)) } else { pin });
+            self.seen_outside.insert(place, if let InputLocation::Url(url) = place { Err(no_url(url)) } else { pin });
         }
     }
 
@@ -120,7 +120,7 @@ impl<'a> Look<'a> {
         }
         let pin =
             look_at_outs(self.project, self.definitions, &[Spot::from(path)], self.sink).pop().unwrap_or(Ok(None));
-        self.seen.insert(path, Seen { pin: pin.clone(), is_out: true });
+        self.seen.insert(path, CachedPin { pin: pin.clone(), is_out: true });
         pin
     }
 
@@ -128,9 +128,9 @@ impl<'a> Look<'a> {
     pub fn facts(&mut self, id: StageId) -> Result<Facts> {
         let stage = self.definitions.pipelines.stage(id);
         self.sweep(&[id]);
-        let dep = |place: &Place| match place {
-            Place::Repo(path) => self.seen[path].pin.clone(),
-            Place::Outside(_) | Place::Url(_) => self.seen_outside[place].clone(),
+        let dep = |place: &InputLocation| match place {
+            InputLocation::Repo(path) => self.seen[path].pin.clone(),
+            InputLocation::Outside(_) | InputLocation::Url(_) => self.seen_outside[place].clone(),
         };
         let deps = stage.deps.iter().map(|d| dep(&d.place)).collect::<Result<_>>()?;
         let outs = stage.outs.iter().map(|o| self.seen[&o.path].pin.clone()).collect::<Result<_>>()?;
@@ -142,11 +142,11 @@ impl<'a> Look<'a> {
 }
 
 /// The location of a dep on this disk. A URL has none.
-pub fn spot(place: &Place, top: &Path) -> Spot {
+pub fn spot(place: &InputLocation, top: &Path) -> Spot {
     match place {
-        Place::Repo(path) => Spot::from(path),
-        Place::Outside(path) => Spot::Outside(top.join(path)),
-        Place::Url(url) => Spot::Outside(top.join(url.raw())),
+        InputLocation::Repo(path) => Spot::from(path),
+        InputLocation::Outside(path) => Spot::Outside(top.join(path)),
+        InputLocation::Url(url) => Spot::Outside(top.join(url.raw())),
     }
 }
 

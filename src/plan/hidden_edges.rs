@@ -7,7 +7,7 @@ use std::fs;
 use crate::error::{Error, Result};
 use crate::path::RepoPath;
 use crate::pipeline::graph::Owner;
-use crate::pipeline::stage::{Place, StageId};
+use crate::pipeline::stage::{InputLocation, StageId};
 use crate::project::{Definitions, Project};
 use crate::store::{ObjectId, Pin, Place as Spot};
 
@@ -38,7 +38,7 @@ impl HiddenEdges {
         let stage = definitions.pipelines.stage(id);
         let mut above = None;
         for (dep, pin) in stage.deps.iter().zip(pins) {
-            let (Place::Repo(path), Some(pin)) = (&dep.place, pin) else { continue };
+            let (InputLocation::Repo(path), Some(pin)) = (&dep.place, pin) else { continue };
             if self.by_dep.get(path).is_none_or(|(known, _)| *known != pin.id) {
                 self.by_dep.insert(path.clone(), (pin.id, find_links(project, definitions, path)));
             }

@@ -44,7 +44,7 @@ pub struct Program {
 
 /// A program that differs from the one that stages ran with.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Change {
+pub struct ProgramChange {
     pub old: Program,
     /// `None` if the PATH has no program of that name.
     pub new: Option<Program>,
@@ -54,15 +54,15 @@ pub struct Change {
 
 /// The content of the state file.
 #[derive(Default, Serialize, Deserialize)]
-struct State {
+struct ProgramsFile {
     version: u32,
     programs: Vec<Program>,
-    runs: Vec<Runs>,
+    runs: Vec<ProgramRuns>,
 }
 
 /// Runs that used the same programs, which are given by their indexes in the list.
 #[derive(Serialize, Deserialize)]
-struct Runs {
+struct ProgramRuns {
     programs: Vec<usize>,
     keys: Vec<ObjectId>,
 }
@@ -84,8 +84,8 @@ impl<'a> Programs<'a> {
     /// Reads the state file. A file that is missing, damaged or of another version is treated as empty.
     pub fn load(project: &'a Project) -> Programs<'a> {
         let bytes = document::read(&path(project), MOST_BYTES).ok().flatten();
-        let state = bytes.and_then(|bytes| serde_json::from_slice::<State>(&bytes).ok());
-        let is_whole = |state: &State| {
+        let state = bytes.and_then(|bytes| serde_json::from_slice::<ProgramsFile>(&bytes).ok());
+        let is_whole = |state: &ProgramsFile| {
             let mut places = state.runs.iter().flat_map(|runs| &runs.programs);
             state.version == VERSION && places.all(|at| *at < state.programs.len())
         };
@@ -139,8 +139,8 @@ impl<'a> Programs<'a> {
 
     /// Programs of these runs whose file changed, each once, except those known to have the same version. Starts no
     /// program.
-    pub fn changed<'s>(&mut self, runs: impl Iterator<Item = (StageId, &'s Stage, ObjectId)>) -> Vec<Change> {
-        let mut changes: Vec<Change> = Vec::new();
+    pub fn changed<'s>(&mut self, runs: impl Iterator<Item = (StageId, &'s Stage, ObjectId)>) -> Vec<ProgramChange> {
+        let mut changes: Vec<ProgramChange> = Vec::new();
         if self.runs.is_empty() {
             return changes;
         }
@@ -158,7 +158,7 @@ impl<'a> Programs<'a> {
     }
 
     /// The indexes in `changes` of those programs of a set whose file changed.
-    fn changed_of(&mut self, set: usize, wdir: &Path, changes: &mut Vec<Change>) -> Vec<usize> {
+    fn changed_of(&mut self, set: usize, wdir: &Path, changes: &mut Vec<ProgramChange>) -> Vec<usize> {
         let mut found = Vec::new();
         for at in self.sets[set].clone() {
             let old = self.programs[at].clone();
@@ -169,9 +169,9 @@ impl<'a> Programs<'a> {
             if new.as_ref().is_some_and(|new| new.is_same_file(&old) || new.is_same_version(&old)) {
                 continue;
             }
-            let is_same = |change: &Change| change.old == old && is_same_file(&change.new, &new);
+            let is_same = |change: &ProgramChange| change.old == old && is_same_file(&change.new, &new);
             found.push(changes.iter().position(is_same).unwrap_or_else(|| {
-                changes.push(Change { old, new, runs: Vec::new() });
+                changes.push(ProgramChange { old, new, runs: Vec::new() });
                 changes.len() - 1
             }));
         }
@@ -180,14 +180,14 @@ impl<'a> Programs<'a> {
 
     /// Like [`Programs::changed`], with the versions of the new programs, which are started to query them. A program
     /// that prints the same version as the old one is not a change, and the runs are assigned to it.
-    pub fn changed_versions<'s>(&mut self, runs: impl Iterator<Item = (StageId, &'s Stage, ObjectId)>) -> Vec<Change> {
+    pub fn changed_versions<'s>(&mut self, runs: impl Iterator<Item = (StageId, &'s Stage, ObjectId)>) -> Vec<ProgramChange> {
         let mut changes = self.changed(runs);
         for change in &mut changes {
             let Some(new) = change.new.take() else { continue };
             let place = self.remember(new);
             change.new = Some(self.programs[place].clone());
         }
-        let (same, other): (Vec<Change>, Vec<Change>) = changes.into_iter().partition(Change::is_same_version);
+        let (same, other): (Vec<ProgramChange>, Vec<ProgramChange>) = changes.into_iter().partition(ProgramChange::is_same_version);
         for change in same {
             let place = |program: &Program| self.programs.iter().position(|known| known.is_same_file(program));
             let (Some(old), Some(new)) = (place(&change.old), change.new.as_ref().and_then(place)) else { continue };
@@ -216,7 +216,7 @@ impl<'a> Programs<'a> {
         for key in kept {
             by_set.entry(self.runs[&key]).or_default().push(key);
         }
-        let mut state = State { version: VERSION, ..State::default() };
+        let mut state = ProgramsFile { version: VERSION, ..ProgramsFile::default() };
         let mut places: HashMap<usize, usize> = HashMap::new();
         for (set, mut keys) in by_set {
             let programs = self.sets[set].iter().map(|at| {
@@ -227,7 +227,7 @@ impl<'a> Programs<'a> {
             });
             let programs = programs.collect();
             keys.sort_unstable();
-            state.runs.push(Runs { programs, keys });
+            state.runs.push(ProgramRuns { programs, keys });
         }
         // Keep these, so that the version of a current program is not queried by every command.
         let unused = (0..self.programs.len()).rev().filter(|at| !places.contains_key(at)).take(MOST_UNUSED);
@@ -268,7 +268,7 @@ impl Program {
     }
 }
 
-impl Change {
+impl ProgramChange {
     fn is_same_version(&self) -> bool {
         self.new.as_ref().is_some_and(|new| new.is_same_version(&self.old))
     }
@@ -375,7 +375,7 @@ mod tests {
                 "/a/python3 is another file now; s0, s1, s2 and 6 more were made with 3.11.2 (/a/python3)",
             ),
         ] {
-            let change = Change { old: old.clone(), new, runs };
+            let change = ProgramChange { old: old.clone(), new, runs };
             assert_eq!(change.describe(|id| format!("s{}", id.0)), want);
         }
     }

@@ -34,20 +34,20 @@ pub enum Reason {
     },
     Dep {
         path: String,
-        state: State,
+        state: PathState,
         old: Option<Pin>,
         new: Option<Pin>,
     },
     Param {
         file: String,
         key: String,
-        state: State,
+        state: PathState,
         old: Option<Value>,
         new: Option<Value>,
     },
     Out {
         path: String,
-        state: State,
+        state: PathState,
         old: Option<Pin>,
         new: Option<Pin>,
     },
@@ -68,7 +68,7 @@ pub enum Reason {
 
 /// How a dep, an output or data differs from the lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum PathState {
     New,
     Modified,
     Deleted,
@@ -82,16 +82,16 @@ pub enum State {
     Diverged,
 }
 
-impl State {
+impl PathState {
     pub fn word(self) -> &'static str {
         match self {
-            State::New => "new",
-            State::Modified => "modified",
-            State::Deleted => "deleted",
-            State::NotInCache => "not in cache",
-            State::Missing => "missing",
-            State::NotCheckedOut => "not checked out",
-            State::Diverged => "diverged",
+            PathState::New => "new",
+            PathState::Modified => "modified",
+            PathState::Deleted => "deleted",
+            PathState::NotInCache => "not in cache",
+            PathState::Missing => "missing",
+            PathState::NotCheckedOut => "not checked out",
+            PathState::Diverged => "diverged",
         }
     }
 }
@@ -151,9 +151,9 @@ fn deps(stage: &Stage, now: &Facts, entry: &StageLock, reasons: &mut Vec<Reason>
         let old = entry.deps.get(&dep.spelled);
         let state = match (old, new) {
             (Some(old), Some(new)) if old.same_content(new) => continue,
-            (Some(_), Some(_)) => State::Modified,
-            (None, _) => State::New,
-            (Some(_), None) => State::Deleted,
+            (Some(_), Some(_)) => PathState::Modified,
+            (None, _) => PathState::New,
+            (Some(_), None) => PathState::Deleted,
         };
         reasons.push(Reason::Dep { path: dep.spelled.clone(), state, old: old.copied(), new: *new });
     }
@@ -171,9 +171,9 @@ fn params(stage: &Stage, now: &Facts, entry: &StageLock, reasons: &mut Vec<Reaso
         let mut told = |key: &str, old: Option<&Value>, new: Option<&Value>| {
             let state = match (old, new) {
                 (Some(a), Some(b)) if a.same(b) => return,
-                (Some(_), Some(_)) => State::Modified,
-                (None, _) => State::New,
-                (Some(_), None) => State::Deleted,
+                (Some(_), Some(_)) => PathState::Modified,
+                (None, _) => PathState::New,
+                (Some(_), None) => PathState::Deleted,
             };
             reasons.push(Reason::Param {
                 file: file.spelled.clone(),
@@ -237,9 +237,9 @@ fn outs(stage: &Stage, now: &Facts, entry: &StageLock, reasons: &mut Vec<Reason>
         }
         let state = match (old, new) {
             (Some(old), Some(new)) if old.pin.same_content(new) => continue,
-            (Some(_), Some(_)) => State::Modified,
-            (Some(_), None) => State::Deleted,
-            (None, _) => State::New,
+            (Some(_), Some(_)) => PathState::Modified,
+            (Some(_), None) => PathState::Deleted,
+            (None, _) => PathState::New,
         };
         reasons.push(Reason::Out { path: out.spelled.clone(), state, old: old.map(|o| o.pin), new: *new });
     }

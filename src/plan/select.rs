@@ -17,7 +17,7 @@ use crate::shell::word;
 
 /// How far the selection extends from its targets.
 #[derive(Clone, Debug, Default)]
-pub struct Reach {
+pub struct SelectionMode {
     /// Only the targets.
     pub single: bool,
     /// The targets and their downstream stages, instead of their upstream ones.
@@ -34,7 +34,7 @@ pub struct Reach {
 
 /// The selection that the arguments of the command line give.
 #[derive(Debug, Default, PartialEq)]
-pub struct Selected {
+pub struct Selection {
     /// The stages that were named.
     pub named: Vec<StageId>,
     /// Named and added stages, in topological order.
@@ -48,7 +48,7 @@ pub struct Selected {
     pub files: Vec<FileId>,
 }
 
-impl Selected {
+impl Selection {
     /// Whether this output of a named stage is selected.
     pub fn takes(&self, id: StageId, out: &RepoPath) -> bool {
         let mut mine = self.parts.iter().filter(|(of, _)| *of == id).peekable();
@@ -85,8 +85,8 @@ impl<'a> Scope<'a> {
 
     /// Resolves `targets`. With `defaults_to_all`, no targets select the whole repository (`status`) instead of the
     /// current folder's file. Errors: a target is unknown, or it may be in a file that cannot be read.
-    pub fn select(&self, targets: &[String], reach: &Reach, defaults_to_all: bool) -> Result<Selected> {
-        let mut selected = Selected::default();
+    pub fn select(&self, targets: &[String], reach: &SelectionMode, defaults_to_all: bool) -> Result<Selection> {
+        let mut selected = Selection::default();
         if reach.all || (targets.is_empty() && !reach.recursive && defaults_to_all) {
             if reach.all {
                 self.refuse_broken(|_| true)?;
@@ -125,7 +125,7 @@ impl<'a> Scope<'a> {
         }
     }
 
-    fn folder(&self, folder: &str, selected: &mut Selected) -> Result<()> {
+    fn folder(&self, folder: &str, selected: &mut Selection) -> Result<()> {
         let dir = self.inside(folder)?;
         self.refuse_broken(|path| path.is_in(&dir))?;
         let before = selected.files.len();
@@ -141,7 +141,7 @@ impl<'a> Scope<'a> {
         Ok(())
     }
 
-    fn whole_file(&self, path: &RepoPath, written: &str, selected: &mut Selected) -> Result<()> {
+    fn whole_file(&self, path: &RepoPath, written: &str, selected: &mut Selection) -> Result<()> {
         self.refuse_broken(|broken| broken == path)?;
         let Some(at) = self.pipelines.files.iter().position(|f| f.path == *path) else {
             let mut error = Error::missing(format!("there is no {written} here"));
@@ -157,7 +157,7 @@ impl<'a> Scope<'a> {
         Ok(())
     }
 
-    fn target(&self, target: &str, selected: &mut Selected) -> Result<()> {
+    fn target(&self, target: &str, selected: &mut Selection) -> Result<()> {
         if let Some((file, name)) = split_address(target) {
             let path = self.inside(file)?;
             self.refuse_broken(|broken| *broken == path)?;
@@ -198,7 +198,7 @@ impl<'a> Scope<'a> {
     }
 
     /// Selects the pipeline file, output or data at a path. Returns whether there is one.
-    fn select_path(&self, path: &RepoPath, target: &str, selected: &mut Selected) -> Result<bool> {
+    fn select_path(&self, path: &RepoPath, target: &str, selected: &mut Selection) -> Result<bool> {
         if path.name() == "pipeline.yaml" {
             self.whole_file(path, target, selected)?;
         } else if let Some(id) = self.owner(path) {
@@ -223,7 +223,7 @@ impl<'a> Scope<'a> {
         None
     }
 
-    fn pattern(&self, pattern: &str, selected: &mut Selected) -> Result<()> {
+    fn pattern(&self, pattern: &str, selected: &mut Selection) -> Result<()> {
         let (file, pattern) = match split_address(pattern) {
             Some((file, pattern)) => {
                 let path = self.inside(file)?;
@@ -292,7 +292,7 @@ impl<'a> Scope<'a> {
         }
     }
 
-    fn reach(&self, named: &[StageId], reach: &Reach) -> Vec<StageId> {
+    fn reach(&self, named: &[StageId], reach: &SelectionMode) -> Vec<StageId> {
         let mut chosen: HashSet<StageId> = named.iter().copied().collect();
         let mut heads: Vec<StageId> = if reach.single { Vec::new() } else { named.to_vec() };
         while let Some(id) = heads.pop() {

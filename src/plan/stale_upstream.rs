@@ -4,9 +4,9 @@ use std::collections::HashSet;
 
 use crate::event::{Event, Sink};
 use crate::pipeline::stage::StageId;
-use crate::plan::facts::Look;
-use crate::plan::reasons::{Reason, State, judge};
-use crate::plan::select::Selected;
+use crate::plan::facts::FactsReader;
+use crate::plan::reasons::{Reason, PathState, judge};
+use crate::plan::select::Selection;
 use crate::project::{Definitions, Locks, Project};
 use crate::shell::words;
 
@@ -18,8 +18,8 @@ pub fn warn_of_stale<'a>(
     project: &'a Project,
     definitions: &'a Definitions,
     locks: &Locks,
-    selected: &Selected,
-    look: &mut Look<'a>,
+    selected: &Selection,
+    look: &mut FactsReader<'a>,
     sink: &dyn Sink,
 ) {
     let left_out = left_out(definitions, selected);
@@ -55,7 +55,7 @@ pub fn warn_of_stale<'a>(
 
 /// Whether the output is only missing, so that it may be unchanged.
 fn is_no_change(reason: &Reason) -> bool {
-    let is_gone = |state: &State| matches!(state, State::Deleted | State::NotInCache);
+    let is_gone = |state: &PathState| matches!(state, PathState::Deleted | PathState::NotInCache);
     match reason {
         Reason::Always => true,
         Reason::Dep { state, .. } | Reason::Out { state, .. } => is_gone(state),
@@ -65,7 +65,7 @@ fn is_no_change(reason: &Reason) -> bool {
 
 /// The stages that selected ones need, directly or not, and that are not selected, in topological order. Inputs of a
 /// frozen stage are skipped.
-fn left_out(definitions: &Definitions, selected: &Selected) -> Vec<StageId> {
+fn left_out(definitions: &Definitions, selected: &Selection) -> Vec<StageId> {
     let (graph, chosen) = (&definitions.graph, selected.stages.iter().copied().collect::<HashSet<_>>());
     let mut found: HashSet<StageId> = HashSet::new();
     let mut heads: Vec<StageId> = selected.stages.clone();

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::path::RepoPath;
 use crate::pipeline::graph::Graph;
-use crate::pipeline::stage::{Pipelines, Place};
+use crate::pipeline::stage::{Pipelines, InputLocation};
 use crate::store::ObjectId;
 
 /// Incremented when a type in a compiled form changes.
@@ -28,7 +28,7 @@ const WORTH_A_THREAD: u64 = 128 << 10;
 #[derive(Serialize, Deserialize)]
 pub struct Compiled {
     pub paths: Vec<RepoPath>,
-    pub inputs: Vec<(Place, Option<[u8; 32]>)>,
+    pub inputs: Vec<(InputLocation, Option<[u8; 32]>)>,
     pub foreign: Vec<RepoPath>,
     pub pipelines: Pipelines,
     pub graph: Graph,
@@ -60,9 +60,9 @@ pub fn write<T: Serialize>(path: &Path, value: &T) {
 }
 
 /// A file that another thread reads in the background.
-pub struct Ahead<T>(Mutex<Option<Reading<T>>>);
+pub struct ReadAhead<T>(Mutex<Option<PendingRead<T>>>);
 
-struct Reading<T> {
+struct PendingRead<T> {
     /// The identity of the file. Compiled forms are replaced, never changed: a new file has another inode or time.
     was: Identity,
     thread: JoinHandle<T>,
@@ -75,17 +75,17 @@ fn identity(path: &Path) -> Option<Identity> {
     Some((meta.len(), meta.ino(), meta.modified().ok()?))
 }
 
-impl<T> Default for Ahead<T> {
-    fn default() -> Ahead<T> {
-        Ahead(Mutex::new(None))
+impl<T> Default for ReadAhead<T> {
+    fn default() -> ReadAhead<T> {
+        ReadAhead(Mutex::new(None))
     }
 }
 
-impl<T: Send + 'static> Ahead<T> {
+impl<T: Send + 'static> ReadAhead<T> {
     /// Starts to read the file, if that takes longer than starting a thread.
     pub fn start(&self, path: &Path, read: impl FnOnce() -> T + Send + 'static) {
         let Some(was) = identity(path).filter(|(size, ..)| *size >= WORTH_A_THREAD) else { return };
-        self.reading().get_or_insert_with(|| Reading { was, thread: std::thread::spawn(read) });
+        self.reading().get_or_insert_with(|| PendingRead { was, thread: std::thread::spawn(read) });
     }
 
     /// Returns the content once, if the file is still the same.
@@ -95,7 +95,7 @@ impl<T: Send + 'static> Ahead<T> {
         (identity(path) == Some(reading.was)).then_some(read)
     }
 
-    fn reading(&self) -> MutexGuard<'_, Option<Reading<T>>> {
+    fn reading(&self) -> MutexGuard<'_, Option<PendingRead<T>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -109,11 +109,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("form");
         let big = "x".repeat(WORTH_A_THREAD as usize);
-        let begin = |ahead: &Ahead<String>| {
+        let begin = |ahead: &ReadAhead<String>| {
             let from = path.clone();
             ahead.start(&path, move || std::fs::read_to_string(from).unwrap());
         };
-        let ahead = Ahead::default();
+        let ahead = ReadAhead::default();
         std::fs::write(&path, "small").unwrap();
         begin(&ahead);
         assert_eq!(ahead.take(&path), None, "not worth a thread");

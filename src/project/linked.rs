@@ -18,7 +18,7 @@ use crate::error::Error;
 use crate::path::RepoPath;
 use crate::path::links::{FolderLinks, resolve, step_back};
 use crate::pipeline::problem::{Problem, render};
-use crate::pipeline::stage::{BackStep, PipelineFile, Pipelines, Place};
+use crate::pipeline::stage::{BackStep, PipelineFile, Pipelines, InputLocation};
 use crate::value::Mark;
 
 /// Resolves the paths that stages read. `listed` are the links that discovery found. Returns whether a path changed.
@@ -35,7 +35,7 @@ pub fn resolve_links(pipelines: &mut Pipelines, top: &Path, listed: &[RepoPath])
         let deps = stage.deps.iter().enumerate().map(|(n, dep)| (false, n, &dep.place));
         let params = stage.params.iter().enumerate().map(|(n, file)| (true, n, &file.place));
         for (is_params, n, place) in deps.chain(params) {
-            let Place::Repo(path) = place else { continue };
+            let InputLocation::Repo(path) = place else { continue };
             if !links.are_on(path) {
                 continue;
             }
@@ -56,8 +56,8 @@ pub fn resolve_links(pipelines: &mut Pipelines, top: &Path, listed: &[RepoPath])
     for (id, is_params, n, real) in resolved {
         let stage = &mut pipelines.stages[id];
         let place = if is_params { &mut stage.params[n].place } else { &mut stage.deps[n].place };
-        if matches!(place, Place::Repo(path) if !is_owned(path)) {
-            *place = Place::Repo(real);
+        if matches!(place, InputLocation::Repo(path) if !is_owned(path)) {
+            *place = InputLocation::Repo(real);
             is_changed = true;
         }
     }

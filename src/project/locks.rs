@@ -9,13 +9,13 @@ use crate::error::{Error, Result};
 use crate::lock::{self, Lock};
 use crate::path::RepoPath;
 use crate::pipeline::Files;
-use crate::pipeline::stage::{FileId, Place};
+use crate::pipeline::stage::{FileId, InputLocation};
 use crate::replace::replace_file;
 use crate::shell::word;
 use crate::store::ObjectId;
 
 /// The parsed content of each lock, with BLAKE3 of its bytes.
-pub(super) type KeptLocks = BTreeMap<RepoPath, ([u8; 32], Lock)>;
+pub(super) type CompiledLocks = BTreeMap<RepoPath, ([u8; 32], Lock)>;
 
 /// The locks beside the pipeline files, by [`FileId`].
 pub struct Locks {
@@ -61,7 +61,7 @@ impl Project {
         let mut read = Vec::with_capacity(definitions.pipelines.files.len());
         for file in &definitions.pipelines.files {
             let path = Self::lock_path(&file.path);
-            let Some(bytes) = self.files().read(&Place::Repo(path.clone()))? else {
+            let Some(bytes) = self.files().read(&InputLocation::Repo(path.clone()))? else {
                 read.push((path, ([0; 32], Lock::default())));
                 continue;
             };
@@ -90,7 +90,7 @@ impl Project {
         let mut read = Vec::new();
         for path in &definitions.locks_alone {
             // The owner of a file that cannot be read is unknown; `gc` reports it.
-            let Ok(Some(bytes)) = self.files().read(&Place::Repo(path.clone())) else { continue };
+            let Ok(Some(bytes)) = self.files().read(&InputLocation::Repo(path.clone())) else { continue };
             match parse_lock(path, &bytes) {
                 Ok(lock) => read.push((path.clone(), lock)),
                 Err(error) if lock::is_ours(&String::from_utf8_lossy(&bytes)) => return Err(error),
@@ -102,7 +102,7 @@ impl Project {
 
     /// Reads one lock from disk; `None` if it does not exist.
     pub fn read_lock(&self, path: &RepoPath) -> Result<Option<Lock>> {
-        match self.files().read(&Place::Repo(path.clone()))? {
+        match self.files().read(&InputLocation::Repo(path.clone()))? {
             Some(bytes) => parse_lock(path, &bytes).map(Some),
             None => Ok(None),
         }

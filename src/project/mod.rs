@@ -17,9 +17,9 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::SystemTime;
 
-use self::compiled::{Ahead, Compiled};
-use self::locks::KeptLocks;
-use crate::config::{Checkout, Config, Given, Grade, Sources};
+use self::compiled::{ReadAhead, Compiled};
+use self::locks::CompiledLocks;
+use crate::config::{WorktreeArea, Config, GivenSetting, Grade, Sources};
 use crate::document::Bounds;
 use crate::error::{Error, Result};
 use crate::event::Stop;
@@ -30,14 +30,14 @@ use crate::pipeline::Files;
 use crate::pipeline::graph::{self, Graph};
 use crate::pipeline::load::{self, Loaded};
 use crate::pipeline::problem;
-use crate::pipeline::stage::{Pipelines, Place};
+use crate::pipeline::stage::{Pipelines, InputLocation};
 use crate::store::{LinkTypes, ObjectId, ProtectedKind, StatIndex, Store, WritableArea, WritablePath, real_path};
 use crate::url::Url;
 
 pub use linked::resolve_links;
 pub use locks::{Locks, write_lock};
-pub use open_repository::{Elsewhere, elsewhere};
-pub use snapshot::{Pinned, Rev, Snapshot, Snapshots, Whereabouts};
+pub use open_repository::{OpenedRepository, open_repository};
+pub use snapshot::{PinnedPath, Rev, Snapshot, Snapshots, FileSource};
 pub use target::check_target;
 
 /// The environment of the process, which only the command line reads and passes to all other code.
@@ -57,7 +57,7 @@ pub struct Surroundings {
     /// Returns the user's name from the environment or, if it is not set there, from the system.
     pub user: fn(&BTreeMap<String, String>) -> String,
     /// Settings from the environment and the command line, from the weakest to the strongest.
-    pub settings: Vec<Given>,
+    pub settings: Vec<GivenSetting>,
     /// Whether the user wants to stop.
     pub stop: Stop,
 }
@@ -82,8 +82,8 @@ pub struct Project {
     store: OnceLock<Store>,
     area: OnceLock<WritableArea>,
     /// The locks, read ahead because most commands need them after the pipelines.
-    kept_locks: Ahead<KeptLocks>,
-    index_ahead: Ahead<StatIndex>,
+    kept_locks: ReadAhead<CompiledLocks>,
+    index_ahead: ReadAhead<StatIndex>,
 }
 
 /// The content of all pipeline files, resolved, with their graph.
@@ -102,7 +102,7 @@ pub struct Definitions {
     /// Folders and ignore rules that could not be read during discovery, each with the reason.
     pub unreadable: Vec<Error>,
     /// Every file that was read, with BLAKE3 of its content (`None`: it did not exist).
-    pub inputs: Vec<(Place, Option<[u8; 32]>)>,
+    pub inputs: Vec<(InputLocation, Option<[u8; 32]>)>,
 }
 
 impl Definitions {
@@ -142,7 +142,7 @@ impl Project {
         let user = around.user_config.iter().map(|file| (file.clone(), Grade::User));
         let own =
             [(repo.project_config(), Grade::Repository), (repo.local_config(), open_repository::grade_of_clone(&repo))];
-        let checkout = Checkout { top: repo.top.clone(), root: repo.project_root.on_disk(&repo.top) };
+        let checkout = WorktreeArea { top: repo.top.clone(), root: repo.project_root.on_disk(&repo.top) };
         let mut config = Config::load(&Sources {
             files: user.chain(own).collect(),
             given: around.settings.clone(),
@@ -172,8 +172,8 @@ impl Project {
             index: OnceLock::new(),
             store: OnceLock::new(),
             area: OnceLock::new(),
-            kept_locks: Ahead::default(),
-            index_ahead: Ahead::default(),
+            kept_locks: ReadAhead::default(),
+            index_ahead: ReadAhead::default(),
         }
     }
 
@@ -421,7 +421,7 @@ impl Project {
         self.unchanged(&definitions.inputs)
     }
 
-    fn unchanged(&self, inputs: &[(Place, Option<[u8; 32]>)]) -> bool {
+    fn unchanged(&self, inputs: &[(InputLocation, Option<[u8; 32]>)]) -> bool {
         let files = self.files();
         inputs.iter().all(|(place, hash)| match files.read(place) {
             Ok(bytes) => bytes.map(|b| ObjectId::of(&b).0) == *hash,
@@ -466,11 +466,11 @@ impl Files for Worktree<'_> {
         self.top
     }
 
-    fn read(&self, place: &Place) -> Result<Option<Vec<u8>>> {
+    fn read(&self, place: &InputLocation) -> Result<Option<Vec<u8>>> {
         match place {
-            Place::Repo(path) => self.bounds.read(&path.on_disk(self.top)),
-            Place::Outside(path) => self.bounds.read(&self.top.join(path)),
-            Place::Url(url) => Err(Error::usage(format!("{url} is no file that can be read here"))),
+            InputLocation::Repo(path) => self.bounds.read(&path.on_disk(self.top)),
+            InputLocation::Outside(path) => self.bounds.read(&self.top.join(path)),
+            InputLocation::Url(url) => Err(Error::usage(format!("{url} is no file that can be read here"))),
         }
     }
 }

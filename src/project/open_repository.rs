@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{Project, Surroundings};
-use crate::config::{Config, Given, Grade, Sources};
+use crate::config::{Config, GivenSetting, Grade, Sources};
 use crate::document;
 use crate::error::{Error, Result};
 use crate::event::{Event, Sink};
@@ -16,7 +16,7 @@ use crate::store::{LinkTypes, Store, real_path};
 use crate::url::Url;
 
 /// Another repository, opened at a commit.
-pub struct Elsewhere {
+pub struct OpenedRepository {
     pub project: Project,
     /// The commit of the requested revision.
     pub commit: GitId,
@@ -26,13 +26,13 @@ pub struct Elsewhere {
 
 /// Opens the repository at `address` (a path, or a URL that `git clone` takes) at a revision, by default its `HEAD`.
 /// `path` selects the project if the repository has several.
-pub fn elsewhere(
+pub fn open_repository(
     around: &Surroundings,
     address: &Url,
     rev: Option<&str>,
     path: &str,
     sink: &dyn Sink,
-) -> Result<Elsewhere> {
+) -> Result<OpenedRepository> {
     let here = Repo::at_hand(&around.cwd, &around.git).ok();
     let repos = match &here {
         Some(repo) => repo.repos_dir(),
@@ -78,7 +78,7 @@ pub fn elsewhere(
         project
     };
     let project = Project { address: Some(address.clone()), ..project };
-    Ok(Elsewhere { project, commit: id, rev: rev.to_string() })
+    Ok(OpenedRepository { project, commit: id, rev: rev.to_string() })
 }
 
 /// The folder for clones when there is no current repository.
@@ -94,7 +94,7 @@ fn cache_dir(around: &Surroundings) -> Result<PathBuf> {
 fn bare(around: &Surroundings, mut repo: Repo, commit: &Commit, root: RepoPath, store: PathBuf) -> Result<Project> {
     repo.project_root = root;
     let mut config = settings_of_bare(around, &repo, Some(commit))?;
-    config.give(&Given {
+    config.give(&GivenSetting {
         key: "cache.dir".into(),
         value: store.display().to_string(),
         name: "the store of this repository".into(),
@@ -145,5 +145,5 @@ pub(super) fn use_known_store(repo: &Repo, around: &Surroundings, config: &mut C
         return Ok(());
     }
     let (key, value) = ("cache.dir".into(), dir.display().to_string());
-    config.give(&Given { key, value, name: repo.local_config().display().to_string() })
+    config.give(&GivenSetting { key, value, name: repo.local_config().display().to_string() })
 }

@@ -6,26 +6,26 @@ use std::rc::Rc;
 use crate::error::{Error, Kind, Result};
 use crate::git::{EntryKind, GitId};
 use crate::path::RepoPath;
-use crate::pipeline::stage::{FileId, Place, StageId};
-use crate::project::{Definitions, Snapshot, Whereabouts};
+use crate::pipeline::stage::{FileId, InputLocation, StageId};
+use crate::project::{Definitions, Snapshot, FileSource};
 use crate::store::ObjectId;
 use crate::value::{self, Value};
 
 /// Which values of a file are requested.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Wanted {
+pub enum WantedValues {
     Whole,
     /// Dotted keys, as stages write them.
     Keys(BTreeSet<String>),
 }
 
 /// The files, each once, ordered by path.
-pub type Asked = BTreeMap<String, (Place, Wanted)>;
+pub type ValueRequest = BTreeMap<String, (InputLocation, WantedValues)>;
 
 /// The values of one file.
 #[derive(Debug)]
 pub struct FileValues {
-    pub place: Place,
+    pub place: InputLocation,
     /// The values: of a whole file as they are in it, else by dotted key, without keys that the file lacks. Errors: the
     /// file is missing or invalid.
     pub values: Result<Value>,
@@ -33,13 +33,13 @@ pub struct FileValues {
 
 /// The params files of these stages, those at the top level of these pipeline files, and the files from which their
 /// templates take variables: a value in a command is a param as well.
-pub fn params_of(definitions: &Definitions, stages: &[StageId], tops: &[FileId]) -> Asked {
+pub fn params_of(definitions: &Definitions, stages: &[StageId], tops: &[FileId]) -> ValueRequest {
     let mut asked = listed_params_of(definitions, stages, tops);
     for file in tops.iter().map(|id| definitions.pipelines.file(*id)) {
         for (place, keys) in &file.template_files {
             let wanted = match keys {
-                Some(keys) => Wanted::Keys(keys.iter().cloned().collect()),
-                None => Wanted::Whole,
+                Some(keys) => WantedValues::Keys(keys.iter().cloned().collect()),
+                None => WantedValues::Whole,
             };
             ask(&mut asked, place, wanted);
         }
@@ -48,13 +48,13 @@ pub fn params_of(definitions: &Definitions, stages: &[StageId], tops: &[FileId])
 }
 
 /// Like [`params_of`], without the files of templates.
-pub fn listed_params_of(definitions: &Definitions, stages: &[StageId], tops: &[FileId]) -> Asked {
-    let mut asked = Asked::new();
+pub fn listed_params_of(definitions: &Definitions, stages: &[StageId], tops: &[FileId]) -> ValueRequest {
+    let mut asked = ValueRequest::new();
     for stage in stages.iter().map(|id| definitions.pipelines.stage(*id)) {
         for file in &stage.params {
             let wanted = match &file.keys {
-                Some(keys) => Wanted::Keys(keys.iter().cloned().collect()),
-                None => Wanted::Whole,
+                Some(keys) => WantedValues::Keys(keys.iter().cloned().collect()),
+                None => WantedValues::Whole,
             };
             ask(&mut asked, &file.place, wanted);
         }
@@ -66,11 +66,11 @@ pub fn listed_params_of(definitions: &Definitions, stages: &[StageId], tops: &[F
 }
 
 /// The metrics of these stages, and those at the top level of these pipeline files.
-pub fn metrics_of(definitions: &Definitions, stages: &[StageId], tops: &[FileId]) -> Asked {
-    let mut asked = Asked::new();
+pub fn metrics_of(definitions: &Definitions, stages: &[StageId], tops: &[FileId]) -> ValueRequest {
+    let mut asked = ValueRequest::new();
     for stage in stages.iter().map(|id| definitions.pipelines.stage(*id)) {
         for out in stage.outs.iter().filter(|out| out.metric) {
-            ask(&mut asked, &Place::Repo(out.path.clone()), Wanted::Whole);
+            ask(&mut asked, &InputLocation::Repo(out.path.clone()), WantedValues::Whole);
         }
     }
     for file in tops.iter().map(|id| definitions.pipelines.file(*id)) {
@@ -79,47 +79,47 @@ pub fn metrics_of(definitions: &Definitions, stages: &[StageId], tops: &[FileId]
     asked
 }
 
-fn top_level(asked: &mut Asked, pipeline: &RepoPath, spellings: &[String]) {
+fn top_level(asked: &mut ValueRequest, pipeline: &RepoPath, spellings: &[String]) {
     let folder = pipeline.parent().unwrap_or_default();
     for path in spellings.iter().filter_map(|spelling| folder.join(spelling)) {
-        ask(asked, &Place::Repo(path), Wanted::Whole);
+        ask(asked, &InputLocation::Repo(path), WantedValues::Whole);
     }
 }
 
 /// Requests a file, or more values of it.
-pub fn ask(asked: &mut Asked, place: &Place, wanted: Wanted) {
+pub fn ask(asked: &mut ValueRequest, place: &InputLocation, wanted: WantedValues) {
     let entry = asked.entry(place.to_string()).or_insert_with(|| (place.clone(), wanted.clone()));
     match (&mut entry.1, wanted) {
-        (Wanted::Keys(old), Wanted::Keys(new)) => old.extend(new),
-        (old, Wanted::Whole) => *old = Wanted::Whole,
-        (Wanted::Whole, Wanted::Keys(_)) => {}
+        (WantedValues::Keys(old), WantedValues::Keys(new)) => old.extend(new),
+        (old, WantedValues::Whole) => *old = WantedValues::Whole,
+        (WantedValues::Whole, WantedValues::Keys(_)) => {}
     }
 }
 
 /// Parsed contents, by the name of the file (which gives the format) and its content, so that a long history reads each
 /// once.
 #[derive(Default)]
-pub struct Parsed(HashMap<(String, Content), Result<Value>>);
+pub struct ParsedFiles(HashMap<(String, ContentId), Result<Value>>);
 
 #[derive(PartialEq, Eq, Hash)]
-enum Content {
+enum ContentId {
     Git(GitId),
     Stored(ObjectId),
 }
 
 /// Reads the requested values; one result per file.
-pub fn read(snapshot: &Snapshot<'_>, asked: &Asked, parsed: &mut Parsed) -> Vec<FileValues> {
-    let mut one = |place: &Place, wanted: &Wanted| {
+pub fn read(snapshot: &Snapshot<'_>, asked: &ValueRequest, parsed: &mut ParsedFiles) -> Vec<FileValues> {
+    let mut one = |place: &InputLocation, wanted: &WantedValues| {
         let whole = match place {
-            Place::Repo(path) => parsed.of(snapshot, path)?,
+            InputLocation::Repo(path) => parsed.of(snapshot, path)?,
             other => match snapshot.files().read(other)? {
                 Some(bytes) => value::read(&other.to_string(), &bytes)?,
                 None => return Err(missing(snapshot, other)),
             },
         };
         Ok(match wanted {
-            Wanted::Whole => whole,
-            Wanted::Keys(keys) => {
+            WantedValues::Whole => whole,
+            WantedValues::Keys(keys) => {
                 Value::Map(keys.iter().filter_map(|key| Some((key.clone(), whole.get(key)?.clone()))).collect())
             }
         })
@@ -128,12 +128,12 @@ pub fn read(snapshot: &Snapshot<'_>, asked: &Asked, parsed: &mut Parsed) -> Vec<
 }
 
 /// Reads ahead the requested files of many commits: files in Git, and the locks of commits that lack a file.
-pub fn read_ahead(all: &[(Snapshot<'_>, Rc<Asked>)], parsed: &mut Parsed) -> Result<()> {
+pub fn read_ahead(all: &[(Snapshot<'_>, Rc<ValueRequest>)], parsed: &mut ParsedFiles) -> Result<()> {
     let (mut blobs, mut pinned) = (HashMap::new(), Vec::new());
     for (snapshot, asked) in all {
         let Some(commit) = snapshot.git() else { continue };
         let paths = asked.values().filter_map(|(place, _)| match place {
-            Place::Repo(path) => Some(path),
+            InputLocation::Repo(path) => Some(path),
             _ => None,
         });
         let mut all_in_git = true;
@@ -153,22 +153,22 @@ pub fn read_ahead(all: &[(Snapshot<'_>, Rc<Asked>)], parsed: &mut Parsed) -> Res
     let Some((snapshot, _)) = all.iter().find(|(snapshot, _)| snapshot.git().is_some()) else { return Ok(()) };
     snapshot.locks_ahead(&pinned)?;
     let Some(commit) = snapshot.git() else { return Ok(()) };
-    let is_new = |(id, name): &(&GitId, &String)| !parsed.0.contains_key(&((*name).clone(), Content::Git(**id)));
+    let is_new = |(id, name): &(&GitId, &String)| !parsed.0.contains_key(&((*name).clone(), ContentId::Git(**id)));
     let new: Vec<GitId> = blobs.iter().filter(is_new).map(|(id, _)| *id).collect();
     let read = commit.history().blobs_ahead(new, &|id, bytes| value::read(&blobs[&id], &bytes));
     for (id, value) in read {
-        parsed.0.insert((blobs[&id].clone(), Content::Git(id)), value);
+        parsed.0.insert((blobs[&id].clone(), ContentId::Git(id)), value);
     }
     Ok(())
 }
 
-impl Parsed {
+impl ParsedFiles {
     fn of(&mut self, snapshot: &Snapshot<'_>, path: &RepoPath) -> Result<Value> {
         let content = match snapshot.whereabouts(path)? {
-            None => return Err(missing(snapshot, &Place::Repo(path.clone()))),
-            Some(Whereabouts::Disk) => return parse(snapshot, path),
-            Some(Whereabouts::Git(id)) => Content::Git(id),
-            Some(Whereabouts::Store(pin)) => Content::Stored(pin.id),
+            None => return Err(missing(snapshot, &InputLocation::Repo(path.clone()))),
+            Some(FileSource::Disk) => return parse(snapshot, path),
+            Some(FileSource::Git(id)) => ContentId::Git(id),
+            Some(FileSource::Store(pin)) => ContentId::Stored(pin.id),
         };
         let entry = self.0.entry((path.to_string(), content));
         let value = entry.or_insert_with(|| parse(snapshot, path));
@@ -180,11 +180,11 @@ impl Parsed {
 }
 
 fn parse(snapshot: &Snapshot<'_>, path: &RepoPath) -> Result<Value> {
-    let bytes = snapshot.read_file(path)?.ok_or_else(|| missing(snapshot, &Place::Repo(path.clone())))?;
+    let bytes = snapshot.read_file(path)?.ok_or_else(|| missing(snapshot, &InputLocation::Repo(path.clone())))?;
     value::read(path.as_str(), &bytes)
 }
 
-fn missing(snapshot: &Snapshot<'_>, place: &Place) -> Error {
+fn missing(snapshot: &Snapshot<'_>, place: &InputLocation) -> Error {
     match snapshot.commit {
         None => Error::missing(format!("{place} does not exist")),
         Some(_) => Error::missing(format!("{place} does not exist in {}", snapshot.name)),
@@ -242,15 +242,15 @@ mod tests {
 
     #[test]
     fn a_file_is_asked_for_once() {
-        let keys = |names: &[&str]| Wanted::Keys(names.iter().map(|n| n.to_string()).collect());
-        let place = Place::Repo(RepoPath::root().join("p.yaml").unwrap());
-        let mut asked = Asked::new();
+        let keys = |names: &[&str]| WantedValues::Keys(names.iter().map(|n| n.to_string()).collect());
+        let place = InputLocation::Repo(RepoPath::root().join("p.yaml").unwrap());
+        let mut asked = ValueRequest::new();
         ask(&mut asked, &place, keys(&["b"]));
         ask(&mut asked, &place, keys(&["a", "b"]));
         assert_eq!(asked["p.yaml"].1, keys(&["a", "b"]));
-        ask(&mut asked, &place, Wanted::Whole);
+        ask(&mut asked, &place, WantedValues::Whole);
         ask(&mut asked, &place, keys(&["c"]));
-        assert_eq!((asked.len(), &asked["p.yaml"].1), (1, &Wanted::Whole));
+        assert_eq!((asked.len(), &asked["p.yaml"].1), (1, &WantedValues::Whole));
     }
 
     #[test]

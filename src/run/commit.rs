@@ -9,25 +9,25 @@ use crate::event::Sink;
 use crate::lock;
 use crate::path::RepoPath;
 use crate::pipeline::stage::{Data, FileId, StageId};
-use crate::plan::data_version::{DataVersions, OtherVersions};
-use crate::plan::facts::{IgnoreRules, Look, look};
+use crate::plan::data_version::{DataVersions, UnrecordableData};
+use crate::plan::facts::{IgnoreRules, FactsReader, look};
 use crate::plan::reasons::{self, Reason, judge};
-use crate::plan::select::Selected;
+use crate::plan::select::Selection;
 use crate::project::{Definitions, Locks, Project};
 use crate::run::execute::{clear, record_metrics};
-use crate::run::record::{Job, record_now};
+use crate::run::record::{RecordJob, record_now};
 use crate::shell::word;
 use crate::store::{Pin, Place as Spot};
-use crate::workspace::backup::{Asides, kept_at};
-use crate::workspace::journal::{Change, Journal, Record};
+use crate::workspace::backup::{Backups, kept_at};
+use crate::workspace::journal::{LockChange, Journal, Record};
 use crate::workspace::logs::{Logs, RunLog};
 use crate::workspace::orphans::{Orphan, orphans};
-use crate::workspace::recover::{Began, fold_and_tidy, fold_records, is_untidy, put_asides_back, recover};
+use crate::workspace::recover::{Baseline, fold_and_tidy, fold_records, is_untidy, put_asides_back, recover};
 use crate::workspace::status::sentence;
 use crate::workspace::{gitignore, worktree_lock};
 
 #[derive(Clone, Debug, Default)]
-pub struct Options {
+pub struct CommitOptions {
     /// Also record where inputs differ from the lock, or where the lock pins a version of data that is not checked out.
     pub force: bool,
     pub command: String,
@@ -35,13 +35,13 @@ pub struct Options {
 
 /// A stage whose inputs differ from the lock, with the reasons: the user must confirm that the outputs match.
 #[derive(Debug)]
-pub struct Doubt {
+pub struct ChangedInputs {
     pub stage: StageId,
     pub reasons: Vec<Reason>,
 }
 
 #[derive(Debug, Default)]
-pub struct Committed {
+pub struct CommitOutcome {
     pub stages: Vec<StageId>,
     pub written: Vec<RepoPath>,
     /// Outputs and data whose entries were dropped from the lock, that no pipeline file names and that Git still
@@ -53,11 +53,11 @@ pub struct Committed {
 pub fn commit(
     project: &Project,
     definitions: &Definitions,
-    selected: &Selected,
-    options: &Options,
+    selected: &Selection,
+    options: &CommitOptions,
     sink: &dyn Sink,
-    confirm: &dyn Fn(&Doubt) -> Result<()>,
-) -> Result<Committed> {
+    confirm: &dyn Fn(&ChangedInputs) -> Result<()>,
+) -> Result<CommitOutcome> {
     let _lock = worktree_lock::take(project, &options.command, sink)?;
     commit_held(project, definitions, selected, options, sink, confirm)
 }
@@ -66,12 +66,12 @@ pub fn commit(
 pub fn commit_held(
     project: &Project,
     definitions: &Definitions,
-    selected: &Selected,
-    options: &Options,
+    selected: &Selection,
+    options: &CommitOptions,
     sink: &dyn Sink,
-    confirm: &dyn Fn(&Doubt) -> Result<()>,
-) -> Result<Committed> {
-    let asides = Asides::of(project);
+    confirm: &dyn Fn(&ChangedInputs) -> Result<()>,
+) -> Result<CommitOutcome> {
+    let asides = Backups::of(project);
     let returned = put_asides_back(project, &asides, sink)?;
     let mut outs = selected.named.iter().flat_map(|id| &definitions.pipelines.stage(*id).outs);
     if outs.any(|o| returned.contains(&o.path)) {
@@ -79,18 +79,18 @@ pub fn commit_held(
         return Err(Error::new(Kind::Check, "nothing was recorded: outputs of a killed run were just put back")
             .hint("look at what is there now, and run the command again if it is what you mean"));
     }
-    let mut look = Look::new(project, definitions, sink);
+    let mut look = FactsReader::new(project, definitions, sink);
     let mut locks = project.locks(definitions)?;
     look.sweep(&selected.named);
     let mut journal = Journal::at(project.state_dir().join("journal"));
     let recovered = recover(project, definitions, &mut locks, &mut look, &mut journal, sink)?;
     let untidy: Vec<FileId> = selected.files.iter().copied().filter(|f| is_untidy(definitions, &locks, *f)).collect();
-    let began = Began::now(project, definitions, &locks, &recovered, BTreeSet::new(), &untidy)?;
+    let began = Baseline::now(project, definitions, &locks, &recovered, BTreeSet::new(), &untidy)?;
     refuse_other_versions(project, definitions, selected, options, &locks, &mut look, sink)?;
     let mut jobs = Vec::new();
     let shell = project.shell();
     let head = project.repo.head().ok().flatten();
-    let mut committed = Committed::default();
+    let mut committed = CommitOutcome::default();
     if !untidy.is_empty() {
         committed.orphans = orphans(project, definitions, &locks);
     }
@@ -109,7 +109,7 @@ pub fn commit_held(
         let reasons = judge(stage, &shell, &facts, old.as_ref());
         let doubtful = reasons.iter().any(|r| *r != Reason::Always);
         if doubtful && !options.force {
-            confirm(&Doubt { stage: id, reasons })?;
+            confirm(&ChangedInputs { stage: id, reasons })?;
         }
         let mut entry = reasons::entry(stage, &shell, &facts, &facts.outs);
         record_metrics(project, stage, &mut entry);
@@ -124,9 +124,9 @@ pub fn commit_held(
         let run = entries::is_cacheable(stage)
             .then(|| (Box::new(entry.clone()), entries::record_now(project, 0.0, &head, BTreeMap::new())));
         let path = Project::lock_path(&definitions.pipelines.file(stage.file).path);
-        let change = Change::Stage { name: stage.name.clone(), old: old.map(Box::new), new: Box::new(entry) };
+        let change = LockChange::Stage { name: stage.name.clone(), old: old.map(Box::new), new: Box::new(entry) };
         let record = Some(Record { lock: path, change });
-        jobs.push(Job { stage: Some(id), store: store.collect(), run, record, replaced: vec![], log: None });
+        jobs.push(RecordJob { stage: Some(id), store: store.collect(), run, record, replaced: vec![], log: None });
         committed.stages.push(id);
     }
     let mut files = gitignore::files_of(definitions, committed.stages.iter().copied());
@@ -140,10 +140,10 @@ pub fn commit_held(
             };
             files.insert(FileId(f as u32));
             let old = locks.all[f].data.get(&entry.spelled).copied();
-            let change = Change::Data { path: entry.spelled.clone(), old, new: pin };
+            let change = LockChange::Data { path: entry.spelled.clone(), old, new: pin };
             let record = Some(Record { lock: Project::lock_path(&file.path), change });
             let store = vec![(entry.path.clone(), pin)];
-            jobs.push(Job { stage: None, store, run: None, record, replaced: vec![], log: None });
+            jobs.push(RecordJob { stage: None, store, run: None, record, replaced: vec![], log: None });
         }
     }
     committed.written = gitignore::write(project, definitions, &locks, &files)?.written;
@@ -156,12 +156,12 @@ pub fn commit_held(
     Ok(committed)
 }
 
-fn is_selected(selected: &Selected, file: usize, data: &Data) -> bool {
+fn is_selected(selected: &Selection, file: usize, data: &Data) -> bool {
     let is_whole = selected.files.iter().any(|id| id.0 as usize == file);
     is_whole || is_named(selected, data)
 }
 
-fn is_named(selected: &Selected, data: &Data) -> bool {
+fn is_named(selected: &Selection, data: &Data) -> bool {
     selected.data.iter().any(|named| named.is_in(&data.path))
 }
 
@@ -170,13 +170,13 @@ fn is_named(selected: &Selected, data: &Data) -> bool {
 fn refuse_other_versions<'a>(
     project: &Project,
     definitions: &'a Definitions,
-    selected: &Selected,
-    options: &Options,
+    selected: &Selection,
+    options: &CommitOptions,
     locks: &Locks,
-    look: &mut Look<'a>,
+    look: &mut FactsReader<'a>,
     sink: &dyn Sink,
 ) -> Result<()> {
-    let mut others = OtherVersions::default();
+    let mut others = UnrecordableData::default();
     let mut versions = DataVersions::new(project, definitions);
     for (f, file) in definitions.pipelines.files.iter().enumerate() {
         for data in file.data.iter().filter(|data| is_selected(selected, f, data)) {
@@ -209,15 +209,15 @@ pub fn commit_kept(
     project: &Project,
     definitions: &Definitions,
     id: StageId,
-    options: &Options,
+    options: &CommitOptions,
     sink: &dyn Sink,
-) -> Result<Committed> {
+) -> Result<CommitOutcome> {
     let _lock = worktree_lock::take(project, &options.command, sink)?;
-    let asides = Asides::of(project);
+    let asides = Backups::of(project);
     put_asides_back(project, &asides, sink)?;
     let mut journal = Journal::at(project.state_dir().join("journal"));
     let mut locks = project.locks(definitions)?;
-    let mut seen = Look::new(project, definitions, sink);
+    let mut seen = FactsReader::new(project, definitions, sink);
     let recovered = recover(project, definitions, &mut locks, &mut seen, &mut journal, sink)?;
     let stage = definitions.pipelines.stage(id);
     let address = definitions.pipelines.address(id, &project.cwd);
@@ -265,7 +265,7 @@ pub fn commit_kept(
     let old = locks.of(stage.file).stages.get(&stage.name).cloned();
     let run = entries::is_cacheable(stage)
         .then(|| (Box::new(entry.clone()), entries::record_now(project, 0.0, &None, BTreeMap::new())));
-    let change = Change::Stage { name: stage.name.clone(), old: old.map(Box::new), new: Box::new(entry) };
+    let change = LockChange::Stage { name: stage.name.clone(), old: old.map(Box::new), new: Box::new(entry) };
     let record = Record { lock: Project::lock_path(file), change };
     let written = gitignore::write(project, definitions, &locks, &[stage.file].into())?.written;
     let records = vec![record.clone()];
@@ -275,9 +275,9 @@ pub fn commit_kept(
     } else {
         None
     };
-    let job = Job { stage: Some(id), store, run, record: Some(record), replaced, log: old_log };
+    let job = RecordJob { stage: Some(id), store, run, record: Some(record), replaced, log: old_log };
     record_now(project, &IgnoreRules(&definitions.rules), sink, &mut journal, vec![job])?;
-    let mut committed = Committed { stages: vec![id], written, orphans: Vec::new() };
+    let mut committed = CommitOutcome { stages: vec![id], written, orphans: Vec::new() };
     committed.written.extend(recovered);
     committed.written.extend(fold_records(project, definitions, &records, sink)?);
     journal.clear()?;
@@ -287,6 +287,6 @@ pub fn commit_kept(
 }
 
 /// For a stage's doubt, as text.
-pub fn doubt_sentence(doubt: &Doubt) -> String {
+pub fn doubt_sentence(doubt: &ChangedInputs) -> String {
     doubt.reasons.iter().map(sentence).collect::<Vec<_>>().join(", ")
 }

@@ -6,17 +6,17 @@ use crate::error::{Error, Result};
 use crate::event::{Event, Sink};
 use crate::path::RepoPath;
 use crate::pipeline::graph::Owner;
-use crate::pipeline::stage::{Data, Place, StageId};
-use crate::plan::data_version::{DataVersions, OtherVersions};
-use crate::plan::select::Selected;
+use crate::pipeline::stage::{Data, InputLocation, StageId};
+use crate::plan::data_version::{DataVersions, UnrecordableData};
+use crate::plan::select::Selection;
 use crate::project::origin::Origin;
 use crate::project::{Definitions, Project};
-use crate::run::pull::Input;
-use crate::run::record::Job;
+use crate::run::pull::MissingInput;
+use crate::run::record::RecordJob;
 use crate::run::state::Run;
 use crate::store::{self, Pin, Place as Spot, difference};
 use crate::workspace::gitignore::{self, files_of};
-use crate::workspace::journal::{Change, Record};
+use crate::workspace::journal::{LockChange, Record};
 use crate::workspace::restore::restore as restore_path;
 
 /// File and position of every data entry.
@@ -32,7 +32,7 @@ pub fn needed(definitions: &Definitions, stages: &[StageId], named: &[RepoPath])
     let mut found: BTreeSet<(usize, usize)> = read.collect();
     for file in files_of(definitions, stages.iter().copied()) {
         for (place, _) in &definitions.pipelines.file(file).template_files {
-            let Place::Repo(path) = place else { continue };
+            let InputLocation::Repo(path) = place else { continue };
             found.extend(definitions.graph.owners_of(path).into_iter().filter_map(|owner| match owner {
                 Owner::Data(f, d) => Some((f.0 as usize, d as usize)),
                 Owner::Out(..) => None,
@@ -50,7 +50,7 @@ pub fn needed(definitions: &Definitions, stages: &[StageId], named: &[RepoPath])
 }
 
 /// The data that a run covers, each with whether the run needs it: data that no stage reads may be missing.
-fn concerned(definitions: &Definitions, selected: &Selected) -> BTreeMap<(usize, usize), bool> {
+fn concerned(definitions: &Definitions, selected: &Selection) -> BTreeMap<(usize, usize), bool> {
     let own = selected.files.iter().flat_map(|f| {
         let f = f.0 as usize;
         (0..definitions.pipelines.files[f].data.len()).map(move |d| ((f, d), false))
@@ -60,10 +60,10 @@ fn concerned(definitions: &Definitions, selected: &Selected) -> BTreeMap<(usize,
 }
 
 /// Pins changed data and restores missing data. Returns the jobs for the recorder.
-pub(super) fn pin(run: &mut Run, selected: &Selected) -> Result<Vec<Job>> {
+pub(super) fn pin(run: &mut Run, selected: &Selection) -> Result<Vec<RecordJob>> {
     let mut jobs = Vec::new();
     let definitions = run.definitions;
-    let mut others = OtherVersions::default();
+    let mut others = UnrecordableData::default();
     let mut versions = DataVersions::new(run.project, definitions);
     let mut told: Vec<(&RepoPath, String)> = Vec::new();
     for ((f, d), is_needed) in concerned(definitions, selected) {
@@ -92,11 +92,11 @@ pub(super) fn pin(run: &mut Run, selected: &Selected) -> Result<Vec<Job>> {
                 told.push((&data.path, summary(run.project, &data.path, locked.as_ref(), &now)));
                 let record = Record {
                     lock: Project::lock_path(&file.path),
-                    change: Change::Data { path: data.spelled.clone(), old: locked, new: now },
+                    change: LockChange::Data { path: data.spelled.clone(), old: locked, new: now },
                 };
                 run.locks.all[f].data.insert(data.spelled.clone(), now);
                 let store = if run.options.no_commit { vec![] } else { vec![(data.path.clone(), now)] };
-                jobs.push(Job { stage: None, store, run: None, record: Some(record), replaced: vec![], log: None });
+                jobs.push(RecordJob { stage: None, store, run: None, record: Some(record), replaced: vec![], log: None });
             }
             (None, Some(_)) if run.options.allow_missing => {}
             (None, Some(locked)) if !is_needed => {
@@ -107,7 +107,7 @@ pub(super) fn pin(run: &mut Run, selected: &Selected) -> Result<Vec<Job>> {
             (None, Some(locked)) => {
                 if let Some(pull) = run.pull {
                     let origin = Origin::of_data(&file.path, data);
-                    let input = Input { path: data.path.clone(), pin: locked, remote: data.remote.clone(), origin };
+                    let input = MissingInput { path: data.path.clone(), pin: locked, remote: data.remote.clone(), origin };
                     pull.bring(&[input], data.path.as_str())?;
                 }
                 if std::fs::symlink_metadata(data.path.on_disk(run.project.top())).is_err() {
@@ -130,7 +130,7 @@ pub(super) fn pin(run: &mut Run, selected: &Selected) -> Result<Vec<Job>> {
     Ok(jobs)
 }
 
-fn store_again(project: &Project, data: &Data, pin: Pin, no_commit: bool) -> Option<Job> {
+fn store_again(project: &Project, data: &Data, pin: Pin, no_commit: bool) -> Option<RecordJob> {
     let ask = Spot::from(&data.path);
     let generation = project.store().generation();
     if no_commit || generation.is_some_and(|g| project.index().is_stored(&ask, &pin, g)) {
@@ -143,7 +143,7 @@ fn store_again(project: &Project, data: &Data, pin: Pin, no_commit: bool) -> Opt
         return None;
     }
     let store = vec![(data.path.clone(), pin)];
-    Some(Job { stage: None, store, run: None, record: None, replaced: vec![], log: None })
+    Some(RecordJob { stage: None, store, run: None, record: None, replaced: vec![], log: None })
 }
 
 pub fn restore(project: &Project, definitions: &Definitions, sink: &dyn Sink, data: &Data, pin: &Pin) -> Result<()> {

@@ -6,12 +6,12 @@ use crate::event::{Event, StageResult};
 use crate::lock::StageLock;
 use crate::path::RepoPath;
 use crate::pipeline::graph::Owner;
-use crate::pipeline::stage::{Dep, Out, Place, Stage, StageId};
+use crate::pipeline::stage::{Dep, Out, InputLocation, Stage, StageId};
 use crate::plan::bashisms::check_commands;
-use crate::plan::reasons::{self, Facts, Reason, State, judge};
+use crate::plan::reasons::{self, Facts, Reason, PathState, judge};
 use crate::project::origin::Origin;
-use crate::run::execute::Candidate;
-use crate::run::pull::Input;
+use crate::run::execute::EarlierResult;
+use crate::run::pull::MissingInput;
 use crate::run::record;
 use crate::run::state::Run;
 use crate::shell::word;
@@ -36,7 +36,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         }
         let mut reasons = judge(stage, &self.shell, &facts, self.entry(id));
         if self.options.allow_missing {
-            reasons.retain(|reason| !matches!(reason, Reason::Out { state: State::Deleted, .. }));
+            reasons.retain(|reason| !matches!(reason, Reason::Out { state: PathState::Deleted, .. }));
         }
         if stage.frozen {
             return self.frozen(id, facts, reasons);
@@ -120,18 +120,18 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
     }
 
     /// What the lock says about an output or data, and where its bytes are kept.
-    fn pinned(&self, owner: Owner) -> Option<Input> {
+    fn pinned(&self, owner: Owner) -> Option<MissingInput> {
         match owner {
             Owner::Out(id, at) => {
                 let out = &self.stage(id).outs[at as usize];
                 let pin = self.entry(id)?.outs.get(&out.spelled)?.pin;
-                Some(Input { path: out.path.clone(), pin, remote: out.remote.clone(), origin: None })
+                Some(MissingInput { path: out.path.clone(), pin, remote: out.remote.clone(), origin: None })
             }
             Owner::Data(file, at) => {
                 let data = &self.definitions.pipelines.file(file).data[at as usize];
                 let pin = *self.locks.of(file).data.get(&data.spelled)?;
                 let origin = Origin::of_data(&self.definitions.pipelines.file(file).path, data);
-                Some(Input { path: data.path.clone(), pin, remote: data.remote.clone(), origin })
+                Some(MissingInput { path: data.path.clone(), pin, remote: data.remote.clone(), origin })
             }
         }
     }
@@ -140,13 +140,13 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
     /// unchanged, and the result of a changed stage may be known, without the bytes; these are fetched, or reported
     /// missing, before a stage runs. Also returns the folders of which the stage reads a part and whose listing is
     /// missing.
-    fn assume(&self, id: StageId, mut facts: Facts) -> (Facts, Vec<Input>) {
+    fn assume(&self, id: StageId, mut facts: Facts) -> (Facts, Vec<MissingInput>) {
         let store = self.project.store();
-        let mut unlisted: Vec<Input> = Vec::new();
+        let mut unlisted: Vec<MissingInput> = Vec::new();
         for (dep, now) in self.stage(id).deps.iter().zip(&mut facts.deps) {
-            let Place::Repo(path) = &dep.place else { continue };
+            let InputLocation::Repo(path) = &dep.place else { continue };
             let absent = self.absent(std::iter::once(dep));
-            let holds_it = |input: &&Input| path.is_in(&input.path);
+            let holds_it = |input: &&MissingInput| path.is_in(&input.path);
             if let Some(input) = absent.iter().find(holds_it) {
                 if *path == input.path {
                     *now = Some(input.pin);
@@ -169,18 +169,18 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
     }
 
     /// The missing outputs and data that equal, contain or are inside these deps.
-    fn absent<'d>(&self, deps: impl Iterator<Item = &'d Dep>) -> Vec<Input> {
+    fn absent<'d>(&self, deps: impl Iterator<Item = &'d Dep>) -> Vec<MissingInput> {
         let paths = deps.filter_map(|dep| match &dep.place {
-            Place::Repo(path) => Some(path),
+            InputLocation::Repo(path) => Some(path),
             _ => None,
         });
         let owners = paths.flat_map(|path| self.definitions.graph.owners_of(path));
-        let is_gone = |input: &Input| std::fs::symlink_metadata(input.path.on_disk(self.project.top())).is_err();
+        let is_gone = |input: &MissingInput| std::fs::symlink_metadata(input.path.on_disk(self.project.top())).is_err();
         owners.filter_map(|owner| self.pinned(owner)).filter(is_gone).collect()
     }
 
     /// The missing outputs that the stage builds on (`persist`), as the lock pins them.
-    fn absent_persistent(&self, id: StageId) -> Vec<Input> {
+    fn absent_persistent(&self, id: StageId) -> Vec<MissingInput> {
         let is_gone = |path: &RepoPath| {
             let seen = std::fs::symlink_metadata(path.on_disk(self.project.top()));
             seen.is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound)
@@ -194,7 +194,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
     /// An error for a stage that is stale for one reason: an output that it builds on (`persist`) is an earlier
     /// version, as after a merge without a checkout. Running it would replace the pinned version.
     fn other_persistent(&self, id: StageId, facts: &Facts, reasons: &[Reason]) -> Option<Error> {
-        let is_of_out = |reason: &Reason| matches!(reason, Reason::Out { state: State::Modified, .. });
+        let is_of_out = |reason: &Reason| matches!(reason, Reason::Out { state: PathState::Modified, .. });
         if !reasons.iter().all(is_of_out) {
             return None;
         }
@@ -219,7 +219,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
     }
 
     /// All missing inputs of a stage.
-    pub(super) fn lacking(&self, id: StageId) -> Vec<Input> {
+    pub(super) fn lacking(&self, id: StageId) -> Vec<MissingInput> {
         self.absent(self.stage(id).deps.iter())
     }
 
@@ -233,10 +233,10 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
             }
             (true, Some(entry)) if self.is_complete(id, &entry, &facts) => {
                 // Outputs that exist stay, edited or not: lockstep never writes to outputs of a frozen stage.
-                self.start(id, facts, reasons, Candidate::Here(Box::new(entry), None));
+                self.start(id, facts, reasons, EarlierResult::Here(Box::new(entry), None));
             }
             (true, Some(entry)) if self.pull.is_some() => {
-                let candidate = Candidate::Elsewhere { locked: Some(Box::new(entry)), key: None };
+                let candidate = EarlierResult::Elsewhere { locked: Some(Box::new(entry)), key: None };
                 self.start(id, facts, reasons, candidate);
             }
             (true, _) => {
@@ -276,7 +276,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
             && !self.options.allow_missing
             && let Some(store) = self.not_stored(stage, &facts)
         {
-            self.send(record::Job { stage: Some(id), store, run: None, record: None, replaced: vec![], log: None });
+            self.send(record::RecordJob { stage: Some(id), store, run: None, record: None, replaced: vec![], log: None });
         }
         self.push(id, StageResult::UpToDate, Vec::new(), 0.0);
         self.schedule.done(id);
@@ -334,10 +334,10 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
     }
 
     /// An earlier result that can be restored completely, or where it may be fetched from.
-    fn candidate(&self, id: StageId, facts: &Facts, reasons: &[Reason]) -> Candidate {
+    fn candidate(&self, id: StageId, facts: &Facts, reasons: &[Reason]) -> EarlierResult {
         let stage = self.stage(id);
         if reasons.contains(&Reason::Forced) || !entries::is_cacheable(stage) {
-            return Candidate::None;
+            return EarlierResult::None;
         }
         let key = reasons::entry(stage, &self.shell, facts, &[]).key;
         let locked = self.entry(id).filter(|e| e.key == key).cloned();
@@ -352,19 +352,19 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
             && (by_lock || self.options.modes.local.read)
         {
             let record = earlier.find(|(e, _)| e.outs == entry.outs).map(|(_, record)| record);
-            return Candidate::Here(Box::new(entry.clone()), record);
+            return EarlierResult::Here(Box::new(entry.clone()), record);
         }
         if self.options.modes.local.read
             && let Some((entry, record)) = earlier.find(|(e, _)| self.is_complete(id, e, facts))
         {
-            return Candidate::Here(Box::new(entry), Some(record));
+            return EarlierResult::Here(Box::new(entry), Some(record));
         }
         match self.pull {
             Some(_) => {
                 let key = (!self.options.locked).then_some(key);
-                Candidate::Elsewhere { locked: locked.clone().map(Box::new), key }
+                EarlierResult::Elsewhere { locked: locked.clone().map(Box::new), key }
             }
-            None => Candidate::None,
+            None => EarlierResult::None,
         }
     }
 

@@ -3,17 +3,17 @@
 use std::collections::HashSet;
 
 use crate::cache::entries;
-use crate::cache::signatures::Trust;
+use crate::cache::signatures::TrustPolicy;
 use crate::error::{Error, Result};
 use crate::event::StageResult;
 use crate::lock::StageLock;
-use crate::pipeline::stage::{Place, StageId};
+use crate::pipeline::stage::{InputLocation, StageId};
 use crate::plan::bashisms::check_commands;
-use crate::plan::facts::Look;
-use crate::plan::reasons::{self, Facts, Reason, State, judge};
-use crate::plan::select::Selected;
+use crate::plan::facts::FactsReader;
+use crate::plan::reasons::{self, Facts, Reason, PathState, judge};
+use crate::plan::select::Selection;
 use crate::project::{Definitions, Locks, Project};
-use crate::run::options::Options;
+use crate::run::options::RunOptions;
 use crate::run::outcome::{Outcome, StageOutcome};
 
 /// Decides every selected stage as if the stale ones had run. A stage that needs one of them counts as stale too,
@@ -22,14 +22,14 @@ pub fn plan<'a>(
     project: &'a Project,
     definitions: &'a Definitions,
     locks: &Locks,
-    selected: &Selected,
-    options: &Options,
-    look: &mut Look<'a>,
+    selected: &Selection,
+    options: &RunOptions,
+    look: &mut FactsReader<'a>,
 ) -> Result<Outcome> {
     let mut outcome = Outcome { dry: true, ..Outcome::default() };
     let mut touched: HashSet<StageId> = HashSet::new();
     let shell = project.shell();
-    let trust = Trust::of(project)?;
+    let trust = TrustPolicy::of(project)?;
     for id in &selected.stages {
         let stage = definitions.pipelines.stage(*id);
         let entry = locks.of(stage.file).stages.get(&stage.name);
@@ -93,26 +93,26 @@ fn project_address(project: &Project, definitions: &Definitions, id: StageId) ->
 }
 
 fn is_missing(reason: &Reason) -> bool {
-    matches!(reason, Reason::Out { state: State::Deleted, .. } | Reason::Dep { state: State::Deleted, .. })
+    matches!(reason, Reason::Out { state: PathState::Deleted, .. } | Reason::Dep { state: PathState::Deleted, .. })
 }
 
 /// The reasons for a stage whose deps come from stages that would run.
 fn through(definitions: &Definitions, id: StageId, above: &[&StageId]) -> Vec<Reason> {
     let stage = definitions.pipelines.stage(id);
-    let made = |place: &Place| match place {
-        Place::Repo(path) => above
+    let made = |place: &InputLocation| match place {
+        InputLocation::Repo(path) => above
             .iter()
             .any(|up| definitions.pipelines.stage(**up).outs.iter().any(|o| path.is_in(&o.path) || o.path.is_in(path))),
         _ => false,
     };
-    let dep = |spelled: &String| Reason::Dep { path: spelled.clone(), state: State::Modified, old: None, new: None };
+    let dep = |spelled: &String| Reason::Dep { path: spelled.clone(), state: PathState::Modified, old: None, new: None };
     stage.deps.iter().filter(|d| made(&d.place)).map(|d| dep(&d.spelled)).collect()
 }
 
 /// Whether the run cache has a result for the current inputs.
 fn known(
     project: &Project,
-    trust: &Trust,
+    trust: &TrustPolicy,
     id: StageId,
     definitions: &Definitions,
     facts: &Facts,
@@ -135,7 +135,7 @@ fn lost_input(definitions: &Definitions, id: StageId, facts: &Facts, address: &s
     let lost = stage.deps.iter().zip(&facts.deps).find(|(dep, pin)| {
         pin.is_none()
             && match &dep.place {
-                Place::Repo(path) => {
+                InputLocation::Repo(path) => {
                     definitions.graph.owners_of(path).is_empty()
                         && !definitions
                             .pipelines

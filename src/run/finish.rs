@@ -9,16 +9,16 @@ use crate::event::{Event, StageResult};
 use crate::pipeline::stage::StageId;
 use crate::plan::reasons::Reason;
 use crate::project::Project;
-use crate::run::execute::{Done, Failure, How, clear};
+use crate::run::execute::{FinishedStage, StageFailure, Provenance, clear};
 use crate::run::local::Exit;
 use crate::run::outcome::StageOutcome;
-use crate::run::record::{self, Order, Recorded};
+use crate::run::record::{self, RecorderMessage, RecordResult};
 use crate::run::state::Run;
 use crate::workspace::gitignore;
-use crate::workspace::journal::{Change, Record};
+use crate::workspace::journal::{LockChange, Record};
 
 impl<'s, 'a: 's> Run<'s, '_, 'a> {
-    pub(super) fn finished(&mut self, id: StageId, ended: Result<Done, Failure>) {
+    pub(super) fn finished(&mut self, id: StageId, ended: Result<FinishedStage, StageFailure>) {
         self.running -= 1;
         self.look.forget();
         let stage = self.stage(id);
@@ -51,11 +51,11 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         let file = &self.definitions.pipelines.file(stage.file).path;
         let old = self.entry(id).cloned();
         let versions = match &done.how {
-            How::Ran => self.programs.ran(stage, done.entry.key),
-            How::Restored(..) => BTreeMap::new(),
+            Provenance::Ran => self.programs.ran(stage, done.entry.key),
+            Provenance::Restored(..) => BTreeMap::new(),
         };
         let run = match &done.how {
-            How::Ran if !self.options.no_commit && self.options.modes.local.write && entries::is_cacheable(stage) => {
+            Provenance::Ran if !self.options.no_commit && self.options.modes.local.write && entries::is_cacheable(stage) => {
                 let commit = self.commit.get_or_insert_with(|| self.project.repo.head().ok().flatten());
                 Some((Box::new(done.entry.clone()), entries::record_now(self.project, done.seconds, commit, versions)))
             }
@@ -68,7 +68,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         };
         let record = (old.as_ref() != Some(&done.entry) && !stage.frozen).then(|| Record {
             lock: Project::lock_path(file),
-            change: Change::Stage {
+            change: LockChange::Stage {
                 name: stage.name.clone(),
                 old: old.map(Box::new),
                 new: Box::new(done.entry.clone()),
@@ -78,8 +78,8 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
             self.locks.all[stage.file.0 as usize].stages.insert(stage.name.clone(), done.entry.clone());
         }
         let (result, saved, from) = match &done.how {
-            How::Ran => (StageResult::Ran, 0.0, None),
-            How::Restored(record, from) => {
+            Provenance::Ran => (StageResult::Ran, 0.0, None),
+            Provenance::Restored(record, from) => {
                 let saved = record.as_ref().map_or(0.0, |record| (record.seconds - done.seconds).max(0.0));
                 (StageResult::Restored, saved, Some(*from))
             }
@@ -93,7 +93,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         if let Some(last) = self.outcome.stages.last_mut() {
             (last.saved, last.from) = (saved, from);
         }
-        self.send(record::Job { stage: Some(id), store, run, record, replaced: done.replaced, log: done.log });
+        self.send(record::RecordJob { stage: Some(id), store, run, record, replaced: done.replaced, log: done.log });
         self.schedule.done(id);
     }
 
@@ -107,21 +107,21 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         found
     }
 
-    pub(super) fn send(&mut self, job: record::Job) {
+    pub(super) fn send(&mut self, job: record::RecordJob) {
         if let Some(record) = &job.record {
             self.records.push(record.clone());
         }
         self.recording += 1;
         if let Some(recorder) = &self.recorder {
-            let _ = recorder.send(Order::Record(Box::new(job)));
+            let _ = recorder.send(RecorderMessage::Record(Box::new(job)));
         }
     }
 
     /// Handles the recorder's answer to a job. If it failed, no record refers to the result: the stage counts as
     /// failed, and its old outputs are restored.
-    pub(super) fn recorded(&mut self, recorded: Recorded) {
+    pub(super) fn recorded(&mut self, recorded: RecordResult) {
         self.recording -= 1;
-        let Recorded { job, result } = recorded;
+        let RecordResult { job, result } = recorded;
         let Err(mut error) = result else { return };
         self.stopping = true;
         if let Some(record) = &job.record {

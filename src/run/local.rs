@@ -13,10 +13,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::error::{Error, Result};
 use crate::run::mask::Mask;
-use crate::run::pty::{self, Moment, Owner, PlainLines, TICK, Terminal};
+use crate::run::pty::{self, Tick, TerminalOwner, PlainLines, TICK, Terminal};
 
 /// The commands of one stage and their surroundings.
-pub struct Job<'a> {
+pub struct CommandJob<'a> {
     /// Program and arguments of each item.
     pub commands: Vec<Vec<String>>,
     /// The program file of all items, looked up once instead of by each new process; a bare name is searched in `PATH`.
@@ -35,7 +35,7 @@ pub struct Job<'a> {
     /// A signal number once the user asked to stop: no further item starts.
     pub signal: &'a AtomicI32,
     /// Run on a pseudo-terminal instead of pipes, if the user has one.
-    pub terminal: Option<Owner<'a>>,
+    pub terminal: Option<TerminalOwner<'a>>,
     /// Pass output on as raw bytes instead of by lines.
     pub raw: bool,
 }
@@ -69,7 +69,7 @@ pub fn command_line(shell: &str, item: &str) -> Vec<String> {
 
 /// Runs the items in order until one fails. `hear` receives the output: line by line without line ends, or as raw bytes
 /// if the job says so. `tick` is called from time to time.
-pub fn run(job: &Job, hear: &mut dyn FnMut(&[u8]), tick: &mut dyn FnMut(Moment)) -> Result<Exit> {
+pub fn run(job: &CommandJob, hear: &mut dyn FnMut(&[u8]), tick: &mut dyn FnMut(Tick)) -> Result<Exit> {
     let mut log = File::create(&job.log).map_err(|e| Error::io("write", &job.log, e))?;
     // Tells `logs -f` that more output may follow; the system releases the lock if this process dies.
     let _ = log.lock();
@@ -94,7 +94,7 @@ pub fn run(job: &Job, hear: &mut dyn FnMut(&[u8]), tick: &mut dyn FnMut(Moment))
 
 /// Starts an item by the path of its program. If that file is missing, or is a script whose interpreter is missing,
 /// falls back to starting it by name, as the system would.
-fn start<T>(job: &Job, words: &[String], spawn: impl Fn(Command) -> std::io::Result<T>) -> Result<T> {
+fn start<T>(job: &CommandJob, words: &[String], spawn: impl Fn(Command) -> std::io::Result<T>) -> Result<T> {
     let command = |program: &Path| {
         let mut command = Command::new(program);
         command.arg0(&words[0]).args(&words[1..]).current_dir(&job.wdir).envs(job.env.iter().map(|(k, v)| (k, v)));
@@ -112,11 +112,11 @@ fn start<T>(job: &Job, words: &[String], spawn: impl Fn(Command) -> std::io::Res
 }
 
 fn on_pipe(
-    job: &Job,
+    job: &CommandJob,
     words: &[String],
     log: &mut File,
     hear: &mut dyn FnMut(&[u8]),
-    tick: &mut dyn FnMut(Moment),
+    tick: &mut dyn FnMut(Tick),
 ) -> Result<ExitStatus> {
     let (reader, writer) = std::io::pipe().map_err(|e| Error::io("open a pipe for", &job.log, e))?;
     let mut child = start(job, words, |mut command| {
@@ -125,8 +125,8 @@ fn on_pipe(
     })?;
     // Our own copy of the writing end would keep the pipe open.
     drop(writer);
-    tick(Moment::Started);
-    let mut lines = Lines::default();
+    tick(Tick::Started);
+    let mut lines = LineSplitter::default();
     let mut unlogged = None;
     let mut mask = job.mask.clone();
     let mut heard = |bytes: &[u8]| {
@@ -147,18 +147,18 @@ fn on_pipe(
 }
 
 fn on_terminal(
-    job: &Job,
+    job: &CommandJob,
     words: &[String],
-    owner: &Owner,
+    owner: &TerminalOwner,
     terminal: &Terminal,
     log: &mut File,
     hear: &mut dyn FnMut(&[u8]),
-    tick: &mut dyn FnMut(Moment),
+    tick: &mut dyn FnMut(Tick),
 ) -> Result<ExitStatus> {
     let mut running = start(job, words, |command| pty::spawn(command, terminal))?;
     let session = running.child.id() as i32;
     owner.watchdog.began(session);
-    tick(Moment::Started);
+    tick(Tick::Started);
     let mut plain = PlainLines::default();
     let mut unlogged = None;
     let mut mask = job.mask.clone();
@@ -183,7 +183,7 @@ fn tell_unlogged(unlogged: Option<std::io::Error>, hear: &mut dyn FnMut(&[u8])) 
     }
 }
 
-fn not_started(job: &Job, cause: std::io::Error) -> Error {
+fn not_started(job: &CommandJob, cause: std::io::Error) -> Error {
     let shell = job.commands.first().and_then(|words| words.first()).map(String::as_str).unwrap_or_default();
     let what = if job.wdir.is_dir() { shell } else { &*job.wdir.to_string_lossy() };
     Error::io("start the command with", what, cause)
@@ -203,7 +203,7 @@ fn follow(
     child: &mut Child,
     mut reader: impl Read + AsFd,
     heard: &mut dyn FnMut(&[u8]) -> std::io::Result<()>,
-    tick: &mut dyn FnMut(Moment),
+    tick: &mut dyn FnMut(Tick),
 ) -> std::io::Result<()> {
     let mut buffer = vec![0; 64 * 1024];
     let mut ticked = Instant::now();
@@ -244,7 +244,7 @@ fn follow(
             }
         }
         if ticked.elapsed() >= TICK {
-            tick(Moment::Later);
+            tick(Tick::Later);
             ticked = Instant::now();
         }
     }
@@ -269,11 +269,11 @@ fn wait_for_end(_child: &Child, pause: Duration) {
 
 /// Cuts output into lines. Of a line that was overwritten (`\r`, as progress bars do) only the last text is kept.
 #[derive(Default)]
-struct Lines {
+struct LineSplitter {
     line: Vec<u8>,
 }
 
-impl Lines {
+impl LineSplitter {
     /// A line without an end is cut at this length, so that it cannot exhaust the memory.
     const LONGEST: usize = 1 << 20;
 
@@ -325,7 +325,7 @@ mod tests {
         ] {
             let mut got = Vec::new();
             let mut hear = |l: &[u8]| got.push(String::from_utf8_lossy(l).into_owned());
-            let mut lines = Lines::default();
+            let mut lines = LineSplitter::default();
             chunks.iter().for_each(|c| lines.split(c.as_bytes(), &mut hear));
             lines.rest(&mut hear);
             assert_eq!(got, want, "{chunks:?}");
@@ -335,7 +335,7 @@ mod tests {
     #[test]
     fn output_comes_by_line_and_a_daemon_does_not_hold_us() {
         let dir = tempfile::tempdir().unwrap();
-        let job = Job {
+        let job = CommandJob {
             commands: vec![
                 command_line("sh", "printf 'a\\nb'; echo c >&2"),
                 command_line("sh", "sleep 30 & exit 3"),

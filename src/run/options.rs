@@ -4,7 +4,7 @@ use crate::config::modes::Modes;
 
 /// The options of a run. Which stages it covers is in [`Selected`].
 #[derive(Clone, Debug, Default)]
-pub struct Options {
+pub struct RunOptions {
     pub force: bool,
     /// Also run the stages that need a stage that ran or was restored, changed or not.
     pub force_downstream: bool,

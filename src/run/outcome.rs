@@ -9,7 +9,7 @@ use crate::workspace::orphans::Orphan;
 
 /// Where a restored result came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum ResultSource {
     Local,
     Remote,
 }
@@ -24,7 +24,7 @@ pub struct StageOutcome {
     /// How long a restored result took when it was made.
     pub saved: f64,
     /// Where a restored result came from.
-    pub from: Option<Source>,
+    pub from: Option<ResultSource>,
     pub error: Option<Error>,
     /// The exit code of the command that failed.
     pub exit: Option<i32>,

@@ -41,7 +41,7 @@ pub fn restore_terminal() {
 
 /// What a stage needs to own the terminal.
 #[derive(Clone)]
-pub struct Owner<'a> {
+pub struct TerminalOwner<'a> {
     pub watchdog: Arc<Watchdog>,
     /// Set to the number of the signal when the user types Ctrl-C.
     pub signal: &'a AtomicI32,
@@ -85,13 +85,13 @@ impl Drop for Terminal {
 }
 
 /// A command that runs on a pseudo-terminal, and the master side of that terminal.
-pub struct Running {
+pub struct PtyCommand {
     pub child: Child,
     master: File,
 }
 
 /// Starts a command on a pseudo-terminal with the settings of the user's terminal.
-pub fn spawn(mut command: Command, terminal: &Terminal) -> std::io::Result<Running> {
+pub fn spawn(mut command: Command, terminal: &Terminal) -> std::io::Result<PtyCommand> {
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY)?;
     // openpt does not accept this flag on every system; a child that held the master would keep the slave open.
     rustix::io::fcntl_setfd(&master, rustix::io::FdFlags::CLOEXEC)?;
@@ -109,7 +109,7 @@ pub fn spawn(mut command: Command, terminal: &Terminal) -> std::io::Result<Runni
     drop(command);
     // A stage that does not read its input must not block its output.
     rustix::io::ioctl_fionbio(&master, true)?;
-    Ok(Running { child, master: File::from(master) })
+    Ok(PtyCommand { child, master: File::from(master) })
 }
 
 /// Makes the child lead a session whose controlling terminal is its standard input.
@@ -138,7 +138,7 @@ pub const TICK: Duration = Duration::from_secs(3);
 
 /// When a tick of a running job happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Moment {
+pub enum Tick {
     /// An item was started.
     Started,
     /// Periodic, every [`TICK`] while the command runs.
@@ -147,11 +147,11 @@ pub enum Moment {
 
 /// Passes keys and output through until the command has ended and all its output is read.
 pub fn follow(
-    running: &mut Running,
+    running: &mut PtyCommand,
     terminal: &Terminal,
-    owner: &Owner,
+    owner: &TerminalOwner,
     heard: &mut dyn FnMut(&[u8]) -> std::io::Result<()>,
-    tick: &mut dyn FnMut(Moment),
+    tick: &mut dyn FnMut(Tick),
 ) -> std::io::Result<()> {
     let stdin = rustix::stdio::stdin();
     let mut buffer = vec![0; 64 * 1024];
@@ -215,7 +215,7 @@ pub fn follow(
             over = running.child.try_wait()?.is_some();
         }
         if ticked.elapsed() >= TICK {
-            tick(Moment::Later);
+            tick(Tick::Later);
             ticked = Instant::now();
         }
     }
@@ -231,7 +231,7 @@ fn interrupts(keys: &[u8], master: BorrowedFd) -> bool {
 
 /// The kernel signals the stage, but the run must end as well. A second Ctrl-C raises a real signal in this process, so
 /// that it is handled like every second signal.
-fn note_interrupt(owner: &Owner) {
+fn note_interrupt(owner: &TerminalOwner) {
     owner.watchdog.interrupted_by_key();
     let number = Signal::INT.as_raw();
     if owner.signal.compare_exchange(0, number, Ordering::SeqCst, Ordering::SeqCst).is_err() {

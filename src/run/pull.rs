@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::cache::entries::{self, RunRecord};
-use crate::cache::signatures::Trust;
+use crate::cache::signatures::TrustPolicy;
 use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Sink};
 use crate::lock::StageLock;
@@ -25,21 +25,21 @@ use crate::workspace::restore::restore;
 const PATIENCE: u32 = 2;
 
 /// The remotes of a run, each opened at its first use.
-pub struct Pull<'a> {
+pub struct RunRemotes<'a> {
     project: &'a Project,
     definitions: &'a Definitions,
-    trust: &'a Trust,
+    trust: &'a TrustPolicy,
     /// Whether the local run cache may be written.
     keeps: bool,
     sink: &'a dyn Sink,
     /// By name; `None` is the default remote.
-    opened: Mutex<HashMap<Option<String>, State>>,
+    opened: Mutex<HashMap<Option<String>, RemoteState>>,
     /// Held while inputs are written to the workspace: two stages may need the same input.
     bringing: Mutex<()>,
 }
 
 #[derive(Clone)]
-enum State {
+enum RemoteState {
     Open(Arc<Remote>, u32),
     /// The remote cannot be used; the warning was printed.
     Down,
@@ -47,7 +47,7 @@ enum State {
 
 /// An object to fetch: its path, its pin and the remote that its output names.
 #[derive(Clone, Debug)]
-pub struct Input {
+pub struct MissingInput {
     pub path: RepoPath,
     pub pin: Pin,
     pub remote: Option<String>,
@@ -55,15 +55,15 @@ pub struct Input {
     pub origin: Option<Origin>,
 }
 
-impl<'a> Pull<'a> {
+impl<'a> RunRemotes<'a> {
     pub fn new(
         project: &'a Project,
         definitions: &'a Definitions,
-        trust: &'a Trust,
+        trust: &'a TrustPolicy,
         keeps: bool,
         sink: &'a dyn Sink,
-    ) -> Pull<'a> {
-        Pull { project, definitions, trust, keeps, sink, opened: Mutex::default(), bringing: Mutex::default() }
+    ) -> RunRemotes<'a> {
+        RunRemotes { project, definitions, trust, keeps, sink, opened: Mutex::default(), bringing: Mutex::default() }
     }
 
     /// A result for a stage, whose outputs are in the store on return: the lock's entry, or else the newest fitting
@@ -151,10 +151,10 @@ impl<'a> Pull<'a> {
     }
 
     /// Restores missing inputs into the workspace. What cannot be fetched stays missing; the stage reports it.
-    pub fn bring(&self, inputs: &[Input], address: &str) -> Result<()> {
+    pub fn bring(&self, inputs: &[MissingInput], address: &str) -> Result<()> {
         let _one = lock(&self.bringing);
-        let is_missing = |input: &&Input| std::fs::symlink_metadata(input.path.on_disk(self.project.top())).is_err();
-        let missing: Vec<&Input> = inputs.iter().filter(is_missing).collect();
+        let is_missing = |input: &&MissingInput| std::fs::symlink_metadata(input.path.on_disk(self.project.top())).is_err();
+        let missing: Vec<&MissingInput> = inputs.iter().filter(is_missing).collect();
         let lacking = || missing.iter().filter(|input| !self.project.store().contains(&input.pin));
         let mut wanted: BTreeMap<Option<&str>, Vec<Wanted>> = BTreeMap::new();
         let no_remote = self.project.config.remotes().is_empty();
@@ -181,7 +181,7 @@ impl<'a> Pull<'a> {
     }
 
     /// Fetches the listings of folders, without their content. What cannot be fetched stays unknown.
-    pub fn list(&self, folders: &[Input], address: &str) {
+    pub fn list(&self, folders: &[MissingInput], address: &str) {
         for folder in folders {
             let name = folder.remote.as_deref();
             let Some(remote) = self.remote(name) else { continue };
@@ -195,27 +195,27 @@ impl<'a> Pull<'a> {
     fn remote(&self, name: Option<&str>) -> Option<Arc<Remote>> {
         let mut opened = lock(&self.opened);
         match opened.get(&name.map(str::to_string)) {
-            Some(State::Open(remote, _)) => return Some(Arc::clone(remote)),
-            Some(State::Down) => return None,
+            Some(RemoteState::Open(remote, _)) => return Some(Arc::clone(remote)),
+            Some(RemoteState::Down) => return None,
             None => {}
         }
         let opening = Remote::open(self.project, name, None);
         let state = match opening {
-            Ok(remote) => State::Open(Arc::new(remote), 0),
+            Ok(remote) => RemoteState::Open(Arc::new(remote), 0),
             Err(error) => {
                 self.sink.event(Event::Warning { text: &format!("nothing is pulled: {}", error.message) });
-                State::Down
+                RemoteState::Down
             }
         };
         opened.insert(name.map(str::to_string), state.clone());
         match state {
-            State::Open(remote, _) => Some(remote),
-            State::Down => None,
+            RemoteState::Open(remote, _) => Some(remote),
+            RemoteState::Down => None,
         }
     }
 
     fn fine(&self, name: Option<&str>) {
-        if let Some(State::Open(_, failures)) = lock(&self.opened).get_mut(&name.map(str::to_string)) {
+        if let Some(RemoteState::Open(_, failures)) = lock(&self.opened).get_mut(&name.map(str::to_string)) {
             *failures = 0;
         }
     }
@@ -231,7 +231,7 @@ impl<'a> Pull<'a> {
         }
         let mut opened = lock(&self.opened);
         let Some(state) = opened.get_mut(&name.map(str::to_string)) else { return };
-        let State::Open(remote, failures) = state else { return };
+        let RemoteState::Open(remote, failures) = state else { return };
         *failures += 1;
         let told = words(what, error);
         if *failures < PATIENCE && remote.is_known() {
@@ -239,7 +239,7 @@ impl<'a> Pull<'a> {
         }
         let text = format!("{told}; the remote {} is not asked again in this run", remote.name);
         self.sink.event(Event::Warning { text: &text });
-        *state = State::Down;
+        *state = RemoteState::Down;
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use crate::cache::entries::{self, RunRecord};
-use crate::cache::signatures::Trust;
+use crate::cache::signatures::TrustPolicy;
 use crate::error::{Error, Result};
 use crate::event::{Event, Sink};
 use crate::lock::StageLock;
@@ -15,8 +15,8 @@ use crate::path::RepoPath;
 use crate::pipeline::stage::StageId;
 use crate::project::Project;
 use crate::store::{Pin, Place as Spot, Rules};
-use crate::workspace::backup::Aside;
-use crate::workspace::journal::{Change, Journal, Record};
+use crate::workspace::backup::Backup;
+use crate::workspace::journal::{LockChange, Journal, Record};
 use crate::workspace::logs::RunLog;
 use crate::workspace::preserve::give_up_aside;
 use crate::workspace::store_pins::store_pins;
@@ -34,7 +34,7 @@ const SHORT: f64 = 1.0;
 const SYNC: Duration = Duration::from_secs(1);
 
 /// Something to record. Fields that are empty are skipped.
-pub struct Job {
+pub struct RecordJob {
     /// The stage; `None` for data.
     pub stage: Option<StageId>,
     /// Content to be stored.
@@ -44,20 +44,20 @@ pub struct Job {
     /// The record for the journal and, at the end, for the lock.
     pub record: Option<Record>,
     /// Old outputs that the result replaces.
-    pub replaced: Vec<Aside>,
+    pub replaced: Vec<Backup>,
     pub log: Option<RunLog>,
 }
 
 /// A message to the recorder.
-pub enum Order {
-    Record(Box<Job>),
+pub enum RecorderMessage {
+    Record(Box<RecordJob>),
     /// No further job is expected soon: record the waiting jobs immediately.
     Flush,
 }
 
-/// The result of a [`Job`], which is returned with it.
-pub struct Recorded {
-    pub job: Job,
+/// The result of a [`RecordJob`], which is returned with it.
+pub struct RecordResult {
+    pub job: RecordJob,
     pub result: Result<()>,
 }
 
@@ -65,18 +65,18 @@ pub struct Recorded {
 pub fn serve(
     project: &Project,
     rules: &dyn Rules,
-    trust: &Trust,
+    trust: &TrustPolicy,
     sink: &dyn Sink,
     journal: &mut Journal,
-    orders: Receiver<Order>,
-    answers: &Sender<impl From<Recorded>>,
+    orders: Receiver<RecorderMessage>,
+    answers: &Sender<impl From<RecordResult>>,
 ) {
     let mut unsynced: Option<Instant> = None;
     let mut count = 0;
     loop {
         let first = match orders.recv_timeout(SYNC) {
-            Ok(Order::Record(job)) => Some(*job),
-            Ok(Order::Flush) | Err(RecvTimeoutError::Timeout) => None,
+            Ok(RecorderMessage::Record(job)) => Some(*job),
+            Ok(RecorderMessage::Flush) | Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => return,
         };
         if let Some(first) = first {
@@ -98,44 +98,44 @@ pub fn serve(
 }
 
 /// Collects the jobs that arrive within `wait`, or until there is a reason to stop waiting.
-fn gather(first: Job, orders: &Receiver<Order>, wait: Duration) -> Vec<Job> {
+fn gather(first: RecordJob, orders: &Receiver<RecorderMessage>, wait: Duration) -> Vec<RecordJob> {
     let mut group = vec![first];
     let mut end = Instant::now() + wait;
     while group.len() < GROUP {
         match orders.recv_timeout(end.saturating_duration_since(Instant::now())) {
-            Ok(Order::Record(job)) => {
+            Ok(RecorderMessage::Record(job)) => {
                 if !is_short(&job) {
                     end = Instant::now();
                 }
                 group.push(*job);
             }
-            Ok(Order::Flush) | Err(_) => break,
+            Ok(RecorderMessage::Flush) | Err(_) => break,
         }
     }
     group
 }
 
 /// Whether the result is quickly made again if it is lost. False for a job without a run.
-fn is_short(job: &Job) -> bool {
+fn is_short(job: &RecordJob) -> bool {
     job.run.as_ref().is_some_and(|(_, run)| run.seconds < SHORT)
 }
 
 fn record(
     project: &Project,
     rules: &dyn Rules,
-    trust: &Trust,
+    trust: &TrustPolicy,
     sink: &dyn Sink,
     journal: &mut Journal,
-    group: Vec<Job>,
-) -> Vec<Recorded> {
+    group: Vec<RecordJob>,
+) -> Vec<RecordResult> {
     // Until a record refers to the stored objects, gc must not remove them, whatever their age.
     let hold = project.store().hold_to_record(sink);
     let stored = match &hold {
         Ok(_) => store(project, sink, &group),
         Err(e) => group.iter().map(|_| Err(e.clone())).collect(),
     };
-    let mut recorded: Vec<Recorded> =
-        group.into_iter().zip(stored).map(|(job, result)| Recorded { job, result }).collect();
+    let mut recorded: Vec<RecordResult> =
+        group.into_iter().zip(stored).map(|(job, result)| RecordResult { job, result }).collect();
     let fine = || recorded.iter().filter(|r| r.result.is_ok());
     for r in fine() {
         if let Some((entry, run)) = &r.job.run
@@ -163,7 +163,7 @@ fn record(
 
 /// Sets the recorded version of data as the base that later edits are compared with.
 fn set_base(project: &Project, record: &Record) {
-    let Change::Data { path, new, .. } = &record.change else { return };
+    let LockChange::Data { path, new, .. } = &record.change else { return };
     if let Some(path) = record.lock.parent().unwrap_or_default().join(path) {
         project.index().set_base(&Spot::from(&path), new);
     }
@@ -171,7 +171,7 @@ fn set_base(project: &Project, record: &Record) {
 
 /// Makes the content of all jobs durable; one result per job. A job that fails does not affect the others, unless the
 /// store as a whole fails.
-fn store(project: &Project, sink: &dyn Sink, group: &[Job]) -> Vec<Result<()>> {
+fn store(project: &Project, sink: &dyn Sink, group: &[RecordJob]) -> Vec<Result<()>> {
     if group.iter().all(|job| job.store.is_empty()) {
         return group.iter().map(|_| Ok(())).collect();
     }
@@ -183,12 +183,12 @@ fn store(project: &Project, sink: &dyn Sink, group: &[Job]) -> Vec<Result<()>> {
     }
 }
 
-fn store_all(project: &Project, sink: &dyn Sink, jobs: &[Job]) -> Result<()> {
+fn store_all(project: &Project, sink: &dyn Sink, jobs: &[RecordJob]) -> Result<()> {
     store_pins(project, jobs.iter().flat_map(|job| &job.store).map(|(path, pin)| (path, pin)), sink)
 }
 
 /// Deletes the old outputs of a recorded result, except those without another copy.
-fn give_up_old(project: &Project, rules: &dyn Rules, sink: &dyn Sink, job: &mut Job) {
+fn give_up_old(project: &Project, rules: &dyn Rules, sink: &dyn Sink, job: &mut RecordJob) {
     for aside in job.replaced.drain(..) {
         match (&job.log, aside.precious) {
             (Some(log), true) => {
@@ -218,8 +218,8 @@ pub fn record_now(
     rules: &dyn Rules,
     sink: &dyn Sink,
     journal: &mut Journal,
-    jobs: Vec<Job>,
+    jobs: Vec<RecordJob>,
 ) -> Result<(), Error> {
-    let trust = Trust::of(project)?;
+    let trust = TrustPolicy::of(project)?;
     record(project, rules, &trust, sink, journal, jobs).into_iter().try_for_each(|r| r.result)
 }

@@ -12,24 +12,24 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::cache::signatures::Trust;
+use crate::cache::signatures::TrustPolicy;
 use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Sink, StageResult};
 use crate::lock::StageLock;
 use crate::pipeline::stage::{FileId, Stage, StageId};
-use crate::plan::facts::{IgnoreRules, Look};
+use crate::plan::facts::{IgnoreRules, FactsReader};
 use crate::plan::hidden_edges::HiddenEdges;
 use crate::plan::locked_secrets;
 use crate::plan::programs::Programs;
 use crate::plan::reasons::{Facts, Reason};
 use crate::plan::schedule::Schedule;
-use crate::plan::select::Selected;
+use crate::plan::select::Selection;
 use crate::plan::stale_upstream;
 use crate::project::{Definitions, Project};
-use crate::run::execute::{Candidate, Context, Failure, Task};
-use crate::run::options::Options;
+use crate::run::execute::{EarlierResult, Context, StageFailure, Task};
+use crate::run::options::RunOptions;
 use crate::run::outcome::Outcome;
-use crate::run::pull::{Input, Pull};
+use crate::run::pull::{MissingInput, RunRemotes};
 use crate::run::record;
 use crate::run::state::{Message, Run};
 use crate::run::watchdog::Watchdog;
@@ -37,11 +37,11 @@ use crate::run::workers::Workers;
 use crate::run::{data, dry, stale_count};
 use crate::secret::is_withheld;
 use crate::store::ObjectId;
-use crate::workspace::backup::Asides;
+use crate::workspace::backup::Backups;
 use crate::workspace::journal::{Journal, Record};
 use crate::workspace::logs::Logs;
 use crate::workspace::orphans::orphans;
-use crate::workspace::recover::{Began, fold_run, is_untidy, overlay, put_asides_back, recover};
+use crate::workspace::recover::{Baseline, fold_run, is_untidy, overlay, put_asides_back, recover};
 use crate::workspace::{gitignore, worktree_lock};
 
 /// Added to the signal number when the user sends a second signal: commands are killed instead of asked to stop.
@@ -51,8 +51,8 @@ pub const KILL: i32 = 1 << 16;
 pub fn repro(
     project: &Project,
     definitions: &Definitions,
-    selected: &Selected,
-    options: &Options,
+    selected: &Selection,
+    options: &RunOptions,
     sink: &dyn Sink,
     signal: &AtomicI32,
 ) -> Result<Outcome> {
@@ -60,11 +60,11 @@ pub fn repro(
         true => None,
         false => Some(worktree_lock::take_unless(signal, project, &options.command, sink)?),
     };
-    let asides = Asides::of(project);
+    let asides = Backups::of(project);
     if !options.dry {
         put_asides_back(project, &asides, sink)?;
     }
-    let mut look = Look::new(project, definitions, sink);
+    let mut look = FactsReader::new(project, definitions, sink);
     let mut locks = project.locks(definitions)?;
     for text in &locked_secrets::warnings(project, definitions, &locks) {
         sink.event(Event::Warning { text });
@@ -83,14 +83,14 @@ pub fn repro(
     let orphans = orphans(project, definitions, &locks);
     let is_untidy = |f: &FileId| is_untidy(definitions, &locks, *f);
     let untidy: Vec<FileId> = selected.files.iter().copied().filter(is_untidy).collect();
-    let began = Began::now(project, definitions, &locks, &written, files.collect(), &untidy)?;
+    let began = Baseline::now(project, definitions, &locks, &written, files.collect(), &untidy)?;
     let logs = Logs::new(project.logs_dir());
-    let trust = Trust::of(project)?;
+    let trust = TrustPolicy::of(project)?;
     if let Some(text) = trust.warning() {
         sink.event(Event::Warning { text });
     }
     let pull =
-        options.modes.remote.read.then(|| Pull::new(project, definitions, &trust, options.modes.local.write, sink));
+        options.modes.remote.read.then(|| RunRemotes::new(project, definitions, &trust, options.modes.local.write, sink));
     let (sender, inbox) = channel::<Message>();
     let (to_recorder, jobs) = channel();
     let outcome = std::thread::scope(|scope| {
@@ -133,7 +133,7 @@ pub fn repro(
             prepared: false,
             forced: HashSet::new(),
             withdrawn: HashSet::new(),
-            unwritten: gitignore::Lines::new(),
+            unwritten: gitignore::IgnoreLines::new(),
             waiting: HashMap::new(),
             records: Vec::new(),
             outcome: Outcome { stages: Vec::with_capacity(selected.stages.len()), ..Outcome::default() },
@@ -180,7 +180,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
                 }
                 // All remaining work waits for the recorder.
                 if let Some(recorder) = &self.recorder {
-                    let _ = recorder.send(record::Order::Flush);
+                    let _ = recorder.send(record::RecorderMessage::Flush);
                 }
             }
             match self.inbox.recv_timeout(Duration::from_millis(50)) {
@@ -258,7 +258,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
     }
 
     /// Pins and stores changed data that the selected stages need.
-    fn data(&mut self, selected: &Selected) {
+    fn data(&mut self, selected: &Selection) {
         match data::pin(self, selected) {
             Ok(jobs) => jobs.into_iter().for_each(|job| self.send(job)),
             Err(error) => {
@@ -268,7 +268,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         }
     }
 
-    pub(super) fn start(&mut self, id: StageId, facts: Facts, reasons: Vec<Reason>, candidate: Candidate) {
+    pub(super) fn start(&mut self, id: StageId, facts: Facts, reasons: Vec<Reason>, candidate: EarlierResult) {
         if let Err(error) = self.hidden_edges.check(self.project, self.definitions, id, &facts.deps) {
             return self.refuse(id, error);
         }
@@ -308,21 +308,21 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
             let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or_else(|_| {
                 let error =
                     Error::new(Kind::Bug, format!("lockstep itself failed while it worked on {}", task.address));
-                Err(Failure::early(error))
+                Err(StageFailure::early(error))
             });
             let _ = sender.send(Message::Finished { id, ended: Box::new(ended) });
         });
     }
 
     /// Fetches missing inputs of a stage on a worker; afterwards the stage is decided again.
-    pub(super) fn bring(&mut self, id: StageId, pull: &'a Pull<'a>, inputs: Vec<Input>) {
+    pub(super) fn bring(&mut self, id: StageId, pull: &'a RunRemotes<'a>, inputs: Vec<MissingInput>) {
         self.brought.insert(id);
         let address = self.address(id);
         self.decide_after(id, move || pull.bring(&inputs, &address));
     }
 
     /// Fetches the listings of missing folders on a worker; afterwards the stage is decided again.
-    pub(super) fn list(&mut self, id: StageId, pull: &'a Pull<'a>, folders: Vec<Input>) {
+    pub(super) fn list(&mut self, id: StageId, pull: &'a RunRemotes<'a>, folders: Vec<MissingInput>) {
         self.listed.insert(id);
         let address = self.address(id);
         self.decide_after(id, move || {

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use crate::error::Result;
 use crate::event::Sink;
 use crate::pipeline::stage::StageId;
-use crate::plan::facts::Look;
+use crate::plan::facts::FactsReader;
 use crate::plan::reasons::{Reason, always_runs, judge};
 use crate::project::{Definitions, Project};
 
@@ -26,7 +26,7 @@ pub fn count(project: &Project, definitions: &Definitions, selected: &[StageId],
         locks.of(stage.file).stages.get(&stage.name)
     };
     let (known, never_ran): (Vec<StageId>, Vec<StageId>) = others.into_iter().partition(|id| entry(*id).is_some());
-    let mut look = Look::new(project, definitions, sink);
+    let mut look = FactsReader::new(project, definitions, sink);
     look.sweep(&known);
     let mut stale = never_ran.iter().filter(|id| !always_runs(definitions.pipelines.stage(**id))).count();
     for id in known {

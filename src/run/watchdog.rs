@@ -36,12 +36,12 @@ pub const COMMAND: &str = "__watchdog";
 
 pub struct Watchdog {
     child: Child,
-    told: Mutex<Told>,
+    told: Mutex<GroupRegistry>,
     /// Ctrl-C was typed into a stage's terminal: the kernel has already signalled that session.
     interrupted: AtomicBool,
 }
 
-struct Told {
+struct GroupRegistry {
     line: Option<ChildStdin>,
     /// Leaders of the sessions and process groups that are active.
     sessions: BTreeSet<i32>,
@@ -49,7 +49,7 @@ struct Told {
     free: Vec<Child>,
 }
 
-impl Told {
+impl GroupRegistry {
     fn say(&mut self, words: &str) {
         if let Some(line) = &mut self.line {
             let _ = line.write_all(words.as_bytes());
@@ -88,11 +88,11 @@ impl Watchdog {
             let _ = child.wait();
             return Err(Error::new(crate::error::Kind::Bug, "the watchdog did not start"));
         }
-        let told = Mutex::new(Told { line, sessions: BTreeSet::new(), free: Vec::new() });
+        let told = Mutex::new(GroupRegistry { line, sessions: BTreeSet::new(), free: Vec::new() });
         Ok(Watchdog { child, told, interrupted: AtomicBool::new(false) })
     }
 
-    fn told(&self) -> std::sync::MutexGuard<'_, Told> {
+    fn told(&self) -> std::sync::MutexGuard<'_, GroupRegistry> {
         self.told.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 

@@ -29,7 +29,7 @@ use crate::path::RepoPath;
 use crate::project::Project;
 use crate::store::{Beside, WritableArea, WritablePath, move_away, real_path, remove};
 
-pub struct Asides {
+pub struct Backups {
     dir: PathBuf,
     /// The log folder.
     logs: PathBuf,
@@ -40,7 +40,7 @@ pub struct Asides {
 
 /// One out that was moved away.
 #[derive(Debug)]
-pub struct Aside {
+pub struct Backup {
     /// The entry's own folder.
     entry: PathBuf,
     /// Where the bytes are now.
@@ -52,17 +52,17 @@ pub struct Aside {
     pub from: Option<PathBuf>,
 }
 
-impl Asides {
-    pub fn of(project: &Project) -> Asides {
-        Asides::new(project.state_dir().join("aside"), project.logs_dir(), project.writable_area().clone())
+impl Backups {
+    pub fn of(project: &Project) -> Backups {
+        Backups::new(project.state_dir().join("aside"), project.logs_dir(), project.writable_area().clone())
     }
 
-    fn new(dir: PathBuf, logs: PathBuf, area: WritableArea) -> Asides {
-        Asides { dir, logs, area, next: AtomicU64::new(0) }
+    fn new(dir: PathBuf, logs: PathBuf, area: WritableArea) -> Backups {
+        Backups { dir, logs, area, next: AtomicU64::new(0) }
     }
 
     /// Moves the out away; `None` if there is nothing at its place. The mark `precious` survives a kill.
-    pub fn take(&self, out: &RepoPath, precious: bool) -> Result<Option<Aside>> {
+    pub fn take(&self, out: &RepoPath, precious: bool) -> Result<Option<Backup>> {
         let place = self.area.path(out)?;
         match fs::symlink_metadata(&place) {
             Ok(_) => {}
@@ -71,7 +71,7 @@ impl Asides {
         }
         let entry = self.new_entry()?;
         let it = self.put_in(&entry, out, &place, precious).inspect_err(|_| forget(&entry))?;
-        Ok(Some(Aside { entry, it, out: out.clone(), precious, from: None }))
+        Ok(Some(Backup { entry, it, out: out.clone(), precious, from: None }))
     }
 
     /// Describes the entry, then moves the out. Returns the new path. On an error the out is at its place.
@@ -112,7 +112,7 @@ impl Asides {
     }
 
     /// The backups of a killed run, oldest first.
-    pub fn left(&self) -> Result<Vec<Aside>> {
+    pub fn left(&self) -> Result<Vec<Backup>> {
         let mut found = Vec::new();
         let entries = match fs::read_dir(&self.dir) {
             Ok(entries) => entries,
@@ -140,7 +140,7 @@ impl Asides {
             let it = sibling_of(&entry, &out.on_disk(self.area.top()))?.unwrap_or_else(|| entry.join("it"));
             let from = fs::read_link(entry.join("from")).ok().filter(|from| self.is_in_logs(from));
             if fs::symlink_metadata(&it).is_ok() {
-                found.push(Aside { entry, it, out, precious, from });
+                found.push(Backup { entry, it, out, precious, from });
             } else {
                 forget(&entry);
             }
@@ -168,7 +168,7 @@ impl Asides {
     }
 }
 
-impl Aside {
+impl Backup {
     /// Where the bytes are now.
     pub fn place(&self) -> &Path {
         &self.it
@@ -296,7 +296,7 @@ mod tests {
         fs::write(top.join("m/d/f"), "1").unwrap();
         fs::write(top.join("o"), "2").unwrap();
         let area = WritableArea::new(&top, &[]);
-        let asides = Asides::new(dir.path().join("aside"), dir.path().join("logs"), area.clone());
+        let asides = Backups::new(dir.path().join("aside"), dir.path().join("logs"), area.clone());
         let path = |s: &str| RepoPath::root().join(s).unwrap();
         assert!(asides.take(&path("nothing"), false).unwrap().is_none());
         drop((asides.take(&path("m/d"), false).unwrap(), asides.take(&path("o"), true).unwrap()));

@@ -7,13 +7,13 @@ use crate::error::{Error, Kind, Result};
 use crate::event::Sink;
 use crate::path::RepoPath;
 use crate::plan::data_version::{DataVersion, DataVersions};
-use crate::plan::facts::Look;
-use crate::plan::select::Selected;
+use crate::plan::facts::FactsReader;
+use crate::plan::select::Selection;
 use crate::project::{Definitions, Project};
 use crate::shell::{word, words};
 use crate::store::trees::join::Versions;
 use crate::store::{Pin, Place as Spot, unprotect};
-use crate::workspace::backup::Asides;
+use crate::workspace::backup::Backups;
 use crate::workspace::gitignore;
 use crate::workspace::join_data::join_stored;
 use crate::workspace::journal::Journal;
@@ -25,7 +25,7 @@ use crate::workspace::store_pins::store_pins;
 use crate::workspace::worktree_lock;
 
 #[derive(Clone, Debug, Default)]
-pub struct Options {
+pub struct CheckoutOptions {
     /// Overwrite changes without another copy.
     pub force: bool,
     /// Merge data that was changed locally with the version that the lock pins now.
@@ -38,7 +38,7 @@ pub struct Options {
 }
 
 #[derive(Debug, Default)]
-pub struct CheckedOut {
+pub struct CheckoutOutcome {
     pub restored: Vec<RepoPath>,
     /// Data that has the changes of both the workspace and the lock.
     pub joined: Vec<RepoPath>,
@@ -60,26 +60,26 @@ pub struct CheckedOut {
 pub fn checkout(
     project: &Project,
     definitions: &Definitions,
-    selected: &Selected,
-    options: &Options,
+    selected: &Selection,
+    options: &CheckoutOptions,
     sink: &dyn Sink,
-) -> Result<CheckedOut> {
+) -> Result<CheckoutOutcome> {
     let _lock = worktree_lock::take(project, &options.command, sink)?;
-    let asides = Asides::of(project);
+    let asides = Backups::of(project);
     put_asides_back(project, &asides, sink)?;
-    let mut look = Look::new(project, definitions, sink);
+    let mut look = FactsReader::new(project, definitions, sink);
     let mut locks = project.locks(definitions)?;
     look.sweep_outs(&selected.named);
     let mut journal = Journal::at(project.state_dir().join("journal"));
     recover(project, definitions, &mut locks, &mut look, &mut journal, sink)?;
 
-    let mut done = CheckedOut::default();
+    let mut done = CheckoutOutcome::default();
     if options.clean {
         done.unlisted = unlisted_data(definitions, &locks, &[]);
     }
     let mut todo: Vec<(&RepoPath, Pin, bool)> = Vec::new();
     let mut ignored: BTreeMap<RepoPath, Vec<&str>> = BTreeMap::new();
-    let mut joins: Vec<Join> = Vec::new();
+    let mut joins: Vec<PendingMerge> = Vec::new();
     let mut diverged = Vec::new();
     let mut behind = Vec::new();
     let data: HashSet<&RepoPath> =
@@ -114,7 +114,7 @@ pub fn checkout(
             && options.merge
             && version == Some(DataVersion::Diverged)
         {
-            joins.push(Join { path, base, now, locked: pin });
+            joins.push(PendingMerge { path, base, now, locked: pin });
             continue;
         }
         if options.merge && version == Some(DataVersion::Edited) {
@@ -184,7 +184,7 @@ fn is_unsaved(project: &Project, path: &RepoPath, version: Option<DataVersion>, 
 }
 
 /// Data that changed in the workspace and in the lock since the last checkout.
-struct Join<'a> {
+struct PendingMerge<'a> {
     path: &'a RepoPath,
     base: Pin,
     now: Pin,
@@ -194,7 +194,7 @@ struct Join<'a> {
 /// Stores the workspace's version and merges it with the pinned one. The workspace is not changed.
 ///
 /// Errors: both changed the same file; a listing is missing from the store.
-fn join_all(project: &Project, joins: &[Join], sink: &dyn Sink) -> Result<Vec<Pin>> {
+fn join_all(project: &Project, joins: &[PendingMerge], sink: &dyn Sink) -> Result<Vec<Pin>> {
     let mut pins = Vec::new();
     let mut conflicts = Vec::new();
     let mut clashing = Vec::new();
@@ -277,7 +277,7 @@ fn unsaved_error(
 /// Every selected path with its pin in the lock, if it has one, and whether lockstep stores it.
 pub fn wanted<'a>(
     definitions: &'a Definitions,
-    selected: &Selected,
+    selected: &Selection,
     locks: &crate::project::Locks,
 ) -> Vec<(&'a RepoPath, Option<Pin>, bool)> {
     let mut all = Vec::new();

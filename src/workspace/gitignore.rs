@@ -11,15 +11,15 @@ use crate::shell::words;
 use crate::workspace::orphans::is_there;
 
 /// Per folder: names to add to, and to drop from, its ignore file.
-pub type Lines = BTreeMap<RepoPath, (Vec<String>, Vec<String>)>;
+pub type IgnoreLines = BTreeMap<RepoPath, (Vec<String>, Vec<String>)>;
 
 /// The result of [`write`].
 #[derive(Debug, Default)]
-pub struct Ignored {
+pub struct IgnoreUpdate {
     pub written: Vec<RepoPath>,
     /// Lines for folders that do not exist yet. A stage makes its folder itself, and its `mkdir` may fail if the folder
     /// exists.
-    pub missing: Lines,
+    pub missing: IgnoreLines,
 }
 
 /// The pipeline files of stages.
@@ -29,14 +29,14 @@ pub fn files_of(definitions: &Definitions, stages: impl IntoIterator<Item = Stag
 
 /// Writes the ignore files beside the outs and data of pipeline files, each at most once. Returns the written files.
 /// Errors: Git tracks an out; nothing is written then.
-pub fn write(project: &Project, definitions: &Definitions, locks: &Locks, files: &BTreeSet<FileId>) -> Result<Ignored> {
-    let mut lines = Lines::new();
+pub fn write(project: &Project, definitions: &Definitions, locks: &Locks, files: &BTreeSet<FileId>) -> Result<IgnoreUpdate> {
+    let mut lines = IgnoreLines::new();
     let mut cached = Vec::new();
     for id in files {
         collect(project, definitions, locks, *id, &mut lines, &mut cached);
     }
     refuse_tracked(project, &cached)?;
-    let mut ignored = Ignored::default();
+    let mut ignored = IgnoreUpdate::default();
     for (folder, names) in lines {
         if !folder.on_disk(project.top()).is_dir() {
             ignored.missing.insert(folder, names);
@@ -55,7 +55,7 @@ pub fn write_data(project: &Project, path: &RepoPath) -> Result<Option<RepoPath>
 }
 
 /// Writes the ignore files beside the outs and the scratch folders of a stage that just made their folders.
-pub fn write_missing(project: &Project, missing: &mut Lines, stage: &Stage) -> Result<Vec<RepoPath>> {
+pub fn write_missing(project: &Project, missing: &mut IgnoreLines, stage: &Stage) -> Result<Vec<RepoPath>> {
     let mut written = Vec::new();
     let paths = stage.outs.iter().map(|o| &o.path).chain(stage.scratch.iter().map(|s| &s.path));
     for folder in paths.filter_map(RepoPath::parent) {
@@ -93,7 +93,7 @@ fn collect(
     definitions: &Definitions,
     locks: &Locks,
     id: FileId,
-    lines: &mut Lines,
+    lines: &mut IgnoreLines,
     cached: &mut Vec<RepoPath>,
 ) {
     let file = definitions.pipelines.file(id);

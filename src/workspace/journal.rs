@@ -24,11 +24,11 @@ const MAGIC: &[u8; 8] = b"lsjrnl\x00\x01";
 pub struct Record {
     /// The path of the lock file that the record belongs to.
     pub lock: RepoPath,
-    pub change: Change,
+    pub change: LockChange,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Change {
+pub enum LockChange {
     Stage { name: String, old: Option<Box<StageLock>>, new: Box<StageLock> },
     Data { path: String, old: Option<Pin>, new: Pin },
 }
@@ -119,7 +119,7 @@ mod tests {
 
     fn record(n: u8) -> Record {
         let new = Pin { id: ObjectId([n; 32]), size: 1, files: None, executable: false };
-        Record { lock: RepoPath::root(), change: Change::Data { path: n.to_string(), old: None, new } }
+        Record { lock: RepoPath::root(), change: LockChange::Data { path: n.to_string(), old: None, new } }
     }
 
     #[test]

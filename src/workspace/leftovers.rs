@@ -19,26 +19,26 @@ use crate::event::Sink;
 use crate::git;
 use crate::lock::Lock;
 use crate::path::RepoPath;
-use crate::pipeline::stage::Place;
+use crate::pipeline::stage::InputLocation;
 use crate::plan::facts::look;
 use crate::project::{Definitions, Locks, Project};
 use crate::store::trees::EntryKind;
 use crate::store::{Listed, Place as Spot};
-use crate::workspace::backup::Asides;
+use crate::workspace::backup::Backups;
 
 /// Removes leftovers, and the folders that become empty. Returns the removed paths.
 pub fn remove_leftovers(
     project: &Project,
     definitions: &Definitions,
     locks: &Locks,
-    asides: &Asides,
+    asides: &Backups,
     sink: &dyn Sink,
 ) -> Result<Vec<RepoPath>> {
     // A file that cannot be read may define any stage.
     if !definitions.broken.is_empty() {
         return Ok(Vec::new());
     }
-    let claims = Claims::of(definitions, locks);
+    let claims = KnownPaths::of(definitions, locks);
     let is_left = |path: &RepoPath| {
         let is_there = || fs::symlink_metadata(path.on_disk(project.top())).is_ok();
         !claims.touch(path) && is_ours(project, path) && is_there()
@@ -59,7 +59,7 @@ fn remove(
     project: &Project,
     definitions: &Definitions,
     path: &RepoPath,
-    asides: &Asides,
+    asides: &Backups,
     sink: &dyn Sink,
 ) -> Result<bool> {
     let (spot, index) = (Spot::from(path), project.index());
@@ -128,24 +128,24 @@ pub(crate) fn is_ours(project: &Project, path: &RepoPath) -> bool {
 }
 
 /// Every path that the pipelines name or the locks pin.
-pub(crate) struct Claims {
+pub(crate) struct KnownPaths {
     paths: HashSet<RepoPath>,
     /// All parent folders of `paths`.
     folders: HashSet<RepoPath>,
 }
 
-impl Claims {
-    pub fn of(definitions: &Definitions, locks: &Locks) -> Claims {
+impl KnownPaths {
+    pub fn of(definitions: &Definitions, locks: &Locks) -> KnownPaths {
         let pipelines = &definitions.pipelines;
         let mut paths: HashSet<RepoPath> = crate::project::skipped(pipelines).into_iter().collect();
         let read = pipelines.stages.iter().flat_map(|s| s.deps.iter().map(|d| &d.place));
-        paths.extend(read.filter_map(|place| if let Place::Repo(path) = place { Some(path.clone()) } else { None }));
+        paths.extend(read.filter_map(|place| if let InputLocation::Repo(path) = place { Some(path.clone()) } else { None }));
         for (file, lock) in pipelines.files.iter().zip(&locks.all) {
             paths.extend(pinned_paths(&file.path, lock));
         }
         paths.extend(locks.alone.iter().flat_map(|(path, lock)| pinned_paths(path, lock)));
         let folders = paths.iter().flat_map(|path| std::iter::successors(path.parent(), RepoPath::parent)).collect();
-        Claims { paths, folders }
+        KnownPaths { paths, folders }
     }
 
     /// Whether the path equals, contains or is inside a known path.

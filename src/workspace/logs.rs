@@ -42,7 +42,7 @@ pub struct RunLog {
 
 /// One run, as its files describe it.
 #[derive(Clone, Debug)]
-pub struct Run {
+pub struct LoggedRun {
     pub number: u64,
     pub started: SystemTime,
     /// When output was last written.
@@ -131,14 +131,14 @@ impl Logs {
     }
 
     /// The runs of a stage whose output file exists, from the oldest to the newest.
-    pub fn runs(&self, file: &RepoPath, stage: &str) -> Vec<Run> {
+    pub fn runs(&self, file: &RepoPath, stage: &str) -> Vec<LoggedRun> {
         let of = self.of(file, stage);
         let run = |number: u64| {
             let log = RunLog { dir: of.join(number.to_string()).into() };
             let output = fs::metadata(log.output()).ok()?;
             let written = output.modified().unwrap_or(SystemTime::UNIX_EPOCH);
             let started = fs::metadata(log.dir.join("replay.sh")).and_then(|m| m.modified()).unwrap_or(written);
-            Some(Run { number, started, written, bytes: output.len(), log })
+            Some(LoggedRun { number, started, written, bytes: output.len(), log })
         };
         numbers(&of).into_iter().filter_map(run).collect()
     }

@@ -17,7 +17,7 @@ use crate::pipeline::graph::Owner;
 use crate::pipeline::stage::{FileId, PipelineFile, Stage};
 use crate::project::{Definitions, Locks, Project};
 use crate::shell::word;
-use crate::workspace::leftovers::{Claims, is_ours};
+use crate::workspace::leftovers::{KnownPaths, is_ours};
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Orphan {
@@ -73,7 +73,7 @@ pub fn released_orphans(project: &Project, definitions: &Definitions, locks: &Lo
     if released.is_empty() || !definitions.broken.is_empty() {
         return Vec::new();
     }
-    let claims = Claims::of(definitions, locks);
+    let claims = KnownPaths::of(definitions, locks);
     let is_left =
         |path: &RepoPath| !claims.touch(path) && is_ours(project, path) && is_orphan(project, definitions, path);
     let left = released.into_iter().filter(is_left);

@@ -13,7 +13,7 @@ use crate::git;
 use crate::path::RepoPath;
 use crate::project::Project;
 use crate::store::{self, Carried, Rules, carry_over, strip};
-use crate::workspace::backup::{Aside, move_to};
+use crate::workspace::backup::{Backup, move_to};
 use crate::workspace::logs::{Logs, RunLog};
 
 /// The current ignore rules, for callers that have not loaded the definitions.
@@ -55,7 +55,7 @@ pub fn keep_rest(project: &Project, out: &RepoPath, left: &Path, sink: &dyn Sink
 pub fn give_up_aside(
     project: &Project,
     rules: &dyn Rules,
-    aside: Aside,
+    aside: Backup,
     log: Option<&RunLog>,
     sink: &dyn Sink,
 ) -> Result<()> {

@@ -7,20 +7,20 @@ use crate::event::{Event, Sink};
 use crate::lock::{Lock, StageLock};
 use crate::path::RepoPath;
 use crate::pipeline::Files;
-use crate::pipeline::stage::{FileId, Place, StageId};
-use crate::plan::facts::{IgnoreRules, Look};
+use crate::pipeline::stage::{FileId, InputLocation, StageId};
+use crate::plan::facts::{IgnoreRules, FactsReader};
 use crate::plan::reasons::judge;
 use crate::project::{Definitions, Locks, Project, write_lock};
 use crate::store::{ObjectId, Place as Spot};
-use crate::workspace::backup::{Asides, kept_at, move_to};
-use crate::workspace::journal::{self, Change, Journal, Record};
+use crate::workspace::backup::{Backups, kept_at, move_to};
+use crate::workspace::journal::{self, LockChange, Journal, Record};
 use crate::workspace::leftovers::pinned_paths;
 use crate::workspace::logs::{Logs, RunLog};
 use crate::workspace::preserve::{give_up_aside, rules};
 use crate::workspace::restore::clear_leftovers;
 
 /// The state at the beginning of a run. At its end, a comparison shows whether another program changed something.
-pub struct Began {
+pub struct Baseline {
     /// BLAKE3 of each lock file that may be written; `None` if the file was missing.
     bytes: BTreeMap<RepoPath, Option<ObjectId>>,
     /// The locks with stale entries, which are removed at the end.
@@ -29,7 +29,7 @@ pub struct Began {
     head: Option<String>,
 }
 
-impl Began {
+impl Baseline {
     /// `locks` as read from disk; the files in `written` were written after that.
     pub fn now(
         project: &Project,
@@ -38,7 +38,7 @@ impl Began {
         written: &[RepoPath],
         files: BTreeSet<FileId>,
         untidy: &[FileId],
-    ) -> Result<Began> {
+    ) -> Result<Baseline> {
         let path = |f: FileId| Project::lock_path(&definitions.pipelines.file(f).path);
         let mut bytes = BTreeMap::new();
         for file in files {
@@ -47,12 +47,12 @@ impl Began {
             bytes.insert(path, hash);
         }
         let untidy = untidy.iter().map(|f| (path(*f), locks.of(*f).clone())).collect();
-        Ok(Began { bytes, untidy, head: project.repo.head().ok().flatten() })
+        Ok(Baseline { bytes, untidy, head: project.repo.head().ok().flatten() })
     }
 }
 
 fn hash(project: &Project, lock: &RepoPath) -> Result<Option<ObjectId>> {
-    Ok(project.files().read(&Place::Repo(lock.clone()))?.map(|bytes| ObjectId::of(&bytes)))
+    Ok(project.files().read(&InputLocation::Repo(lock.clone()))?.map(|bytes| ObjectId::of(&bytes)))
 }
 
 /// Folds the records of a run into the locks. If another commit was checked out during the run, or another program
@@ -62,7 +62,7 @@ fn hash(project: &Project, lock: &RepoPath) -> Result<Option<ObjectId>> {
 pub fn fold_run(
     project: &Project,
     definitions: &Definitions,
-    began: &Began,
+    began: &Baseline,
     mut records: Vec<Record>,
     tidy: &[FileId],
     sink: &dyn Sink,
@@ -85,10 +85,10 @@ pub fn fold_run(
     if !doubtful.is_empty() {
         let now = if is_current { None } else { project.definitions().ok() };
         let now = now.as_ref().unwrap_or(definitions);
-        let mut look = Look::new(project, now, sink);
+        let mut look = FactsReader::new(project, now, sink);
         records.retain(|record| {
             let fits = !doubtful.contains(&record.lock) || is_true(project, now, &mut look, record);
-            if !fits && let Change::Stage { name, .. } = &record.change {
+            if !fits && let LockChange::Stage { name, .. } = &record.change {
                 let path = &record.lock;
                 let text = format!("the files were changed meanwhile: what {name} made is not for this {path}");
                 sink.event(Event::Warning { text: &text });
@@ -115,7 +115,7 @@ pub fn fold_and_tidy(
     project: &Project,
     definitions: &Definitions,
     records: &[Record],
-    began: &Began,
+    began: &Baseline,
     tidy: &[FileId],
     sink: &dyn Sink,
 ) -> Result<Vec<RepoPath>> {
@@ -126,11 +126,11 @@ fn fold(
     project: &Project,
     definitions: &Definitions,
     records: &[Record],
-    began: Option<&Began>,
+    began: Option<&Baseline>,
     tidy: &[FileId],
     sink: &dyn Sink,
 ) -> Result<Vec<RepoPath>> {
-    let mut by_lock: BTreeMap<&RepoPath, Vec<&Change>> = BTreeMap::new();
+    let mut by_lock: BTreeMap<&RepoPath, Vec<&LockChange>> = BTreeMap::new();
     for record in records {
         by_lock.entry(&record.lock).or_default().push(&record.change);
     }
@@ -144,8 +144,8 @@ fn fold(
         for change in by_lock.get(path).into_iter().flatten() {
             if !apply(&mut lock, change) {
                 let what = match change {
-                    Change::Stage { name, .. } => name,
-                    Change::Data { path, .. } => path,
+                    LockChange::Stage { name, .. } => name,
+                    LockChange::Data { path, .. } => path,
                 };
                 let text =
                     format!("{path} was changed by another program meanwhile: its entry of {what} stays as it is");
@@ -179,9 +179,9 @@ fn release(project: &Project, pipeline: &RepoPath, before: Option<&Lock>, after:
 }
 
 /// Replaces the block if it is still the old one (or the new one already). Returns whether it is the new one now.
-fn apply(lock: &mut Lock, change: &Change) -> bool {
+fn apply(lock: &mut Lock, change: &LockChange) -> bool {
     match change {
-        Change::Stage { name, old, new } => {
+        LockChange::Stage { name, old, new } => {
             let now = lock.stages.get(name);
             let fits = now == old.as_deref() || now == Some(&**new);
             if fits {
@@ -189,7 +189,7 @@ fn apply(lock: &mut Lock, change: &Change) -> bool {
             }
             fits
         }
-        Change::Data { path, old, new } => {
+        LockChange::Data { path, old, new } => {
             let now = lock.data.get(path);
             let fits = now == old.as_ref() || now == Some(new);
             if fits {
@@ -229,7 +229,7 @@ pub fn overlay<'a>(
     project: &Project,
     definitions: &'a Definitions,
     locks: &mut Locks,
-    look: &mut Look<'a>,
+    look: &mut FactsReader<'a>,
 ) -> Result<Vec<Record>> {
     let mut applied = Vec::new();
     for record in journal::read(&project.state_dir().join("journal"))? {
@@ -248,7 +248,7 @@ pub fn recover<'a>(
     project: &Project,
     definitions: &'a Definitions,
     locks: &mut Locks,
-    look: &mut Look<'a>,
+    look: &mut FactsReader<'a>,
     journal: &mut Journal,
     sink: &dyn Sink,
 ) -> Result<Vec<RepoPath>> {
@@ -259,14 +259,14 @@ pub fn recover<'a>(
 }
 
 /// Whether the files have the stage or data of a record, with the same inputs as in the record.
-fn is_true<'a>(project: &Project, definitions: &'a Definitions, look: &mut Look<'a>, record: &Record) -> bool {
+fn is_true<'a>(project: &Project, definitions: &'a Definitions, look: &mut FactsReader<'a>, record: &Record) -> bool {
     let file = definitions.pipelines.files.iter().position(|f| Project::lock_path(&f.path) == record.lock);
     let Some(file) = file else { return false };
     match &record.change {
-        Change::Stage { name, new, .. } => stage_named(definitions, FileId(file as u32), name)
+        LockChange::Stage { name, new, .. } => stage_named(definitions, FileId(file as u32), name)
             .is_some_and(|id| reads_the_same(project, definitions, look, id, new)),
         // The data may have been changed back, or belong to another branch.
-        Change::Data { path, new, .. } => definitions.pipelines.files[file]
+        LockChange::Data { path, new, .. } => definitions.pipelines.files[file]
             .data
             .iter()
             .find(|d| d.spelled == *path)
@@ -282,7 +282,7 @@ fn stage_named(definitions: &Definitions, file: FileId, name: &str) -> Option<St
 fn reads_the_same<'a>(
     project: &Project,
     definitions: &'a Definitions,
-    look: &mut Look<'a>,
+    look: &mut FactsReader<'a>,
     id: StageId,
     entry: &StageLock,
 ) -> bool {
@@ -295,7 +295,7 @@ fn reads_the_same<'a>(
 
 /// After a crash, with the workspace lock held: moves outputs back that were backed up and not replaced by a recorded
 /// result. Returns their paths.
-pub fn put_asides_back(project: &Project, asides: &Asides, sink: &dyn Sink) -> Result<Vec<RepoPath>> {
+pub fn put_asides_back(project: &Project, asides: &Backups, sink: &dyn Sink) -> Result<Vec<RepoPath>> {
     clear_leftovers(project, sink);
     let left = asides.left()?;
     let mut returned = Vec::new();
@@ -358,7 +358,7 @@ pub fn put_asides_back(project: &Project, asides: &Asides, sink: &dyn Sink) -> R
 fn recorded_outs(records: &[Record]) -> HashSet<RepoPath> {
     let mut outs = HashSet::new();
     for record in records {
-        if let Change::Stage { new, .. } = &record.change {
+        if let LockChange::Stage { new, .. } = &record.change {
             let dir = record.lock.parent().unwrap_or_default();
             let wdir = dir.join(new.wdir.as_deref().unwrap_or("."));
             outs.extend(new.outs.keys().filter_map(|path| wdir.as_ref()?.join(path)));

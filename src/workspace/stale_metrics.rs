@@ -6,8 +6,8 @@ use crate::error::Result;
 use crate::event::Silent;
 use crate::path::RepoPath;
 use crate::pipeline::stage::StageId;
-use crate::plan::facts::Look;
-use crate::plan::reasons::{Reason, State};
+use crate::plan::facts::FactsReader;
+use crate::plan::reasons::{Reason, PathState};
 use crate::project::Snapshot;
 use crate::workspace::status::status;
 
@@ -20,9 +20,9 @@ pub fn stale_metrics(snapshot: &Snapshot<'_>) -> Result<BTreeMap<String, String>
         return Ok(metrics);
     }
     let order = definitions.graph.order();
-    let mut look = Look::new(snapshot.project, definitions, &Silent);
+    let mut look = FactsReader::new(snapshot.project, definitions, &Silent);
     let (found, _) = status(snapshot.project, definitions, order, &[], &mut look)?;
-    let is_absence = |reason: &Reason| matches!(reason, Reason::Out { state, .. } | Reason::Dep { state, .. } if matches!(state, State::Deleted | State::NotInCache));
+    let is_absence = |reason: &Reason| matches!(reason, Reason::Out { state, .. } | Reason::Dep { state, .. } if matches!(state, PathState::Deleted | PathState::NotInCache));
     let counts = |reason: &Reason| !matches!(reason, Reason::Always | Reason::Forced) && !is_absence(reason);
     let stale = found.stages.iter().filter(|(_, reasons)| reasons.iter().any(counts)).map(|(id, _)| *id);
     let mut stale: HashSet<StageId> = stale.chain(found.unknown.iter().copied()).collect();

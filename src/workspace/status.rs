@@ -8,10 +8,10 @@ use crate::path::RepoPath;
 use crate::pipeline::stage::StageId;
 use crate::plan::bashisms::check_commands;
 use crate::plan::data_version::{DataVersion, DataVersions};
-use crate::plan::facts::Look;
+use crate::plan::facts::FactsReader;
 use crate::plan::locked_secrets::{self, without_secrets};
 use crate::plan::programs::Programs;
-use crate::plan::reasons::{self, Reason, State, judge};
+use crate::plan::reasons::{self, Reason, PathState, judge};
 use crate::project::{Definitions, Locks, Project};
 use crate::store::{Pin, Place as Spot};
 use crate::value::Value;
@@ -23,7 +23,7 @@ pub struct Status {
     /// Stale stages, in topological order.
     pub stages: Vec<(StageId, Vec<Reason>)>,
     /// Data that differs from its lock entry.
-    pub data: Vec<(RepoPath, State, Option<Pin>, Option<Pin>)>,
+    pub data: Vec<(RepoPath, PathState, Option<Pin>, Option<Pin>)>,
     /// Stages that could not be judged.
     pub unknown: Vec<StageId>,
     /// Why they could not be judged.
@@ -35,7 +35,7 @@ pub struct Status {
     /// Other data that only locks list.
     pub unlisted: Vec<UnlistedData>,
     /// Pinned content that is neither in the workspace nor in the store.
-    pub absent: Absent,
+    pub absent: MissingContent,
     pub looked_at: usize,
     /// Further warnings, each a full sentence.
     pub warnings: Vec<String>,
@@ -43,7 +43,7 @@ pub struct Status {
 
 /// Count and bytes of missing content, by where it may be found.
 #[derive(Debug, Default)]
-pub struct Absent {
+pub struct MissingContent {
     /// Outputs that may be at a remote.
     pub outs: (usize, u64),
     /// Outputs that are never pushed.
@@ -58,7 +58,7 @@ pub fn status<'a>(
     definitions: &'a Definitions,
     stages: &[StageId],
     data: &[(usize, usize)],
-    look: &mut Look<'a>,
+    look: &mut FactsReader<'a>,
 ) -> Result<(Status, Locks)> {
     let mut locks = project.locks(definitions)?;
     look.sweep(stages);
@@ -117,19 +117,19 @@ pub fn status<'a>(
         let state = match (locked, now) {
             (Some(locked), Some(now)) => match versions.version(&entry.path, &now, Some(&locked)) {
                 DataVersion::Pinned => continue,
-                DataVersion::Edited | DataVersion::Unknown => State::Modified,
-                DataVersion::NotCheckedOut => State::NotCheckedOut,
-                DataVersion::Diverged => State::Diverged,
+                DataVersion::Edited | DataVersion::Unknown => PathState::Modified,
+                DataVersion::NotCheckedOut => PathState::NotCheckedOut,
+                DataVersion::Diverged => PathState::Diverged,
             },
-            (None, None) => State::Missing,
-            (None, Some(_)) => State::New,
+            (None, None) => PathState::Missing,
+            (None, Some(_)) => PathState::New,
             (Some(pin), None) if !project.store().contains(&pin) => {
                 if entry.import.is_some() {
                     count(&mut status.absent.imports, &pin);
                 }
-                State::NotInCache
+                PathState::NotInCache
             }
-            (Some(_), None) => State::Deleted,
+            (Some(_), None) => PathState::Deleted,
         };
         status.data.push((entry.path.clone(), state, locked, now));
     }
@@ -150,12 +150,12 @@ fn absent(
 ) {
     for reason in reasons {
         if let Reason::Out { path, state, old: Some(pin), .. } = reason
-            && *state == State::Deleted
+            && *state == PathState::Deleted
             && let Some(out) = stage.outs.iter().find(|o| o.spelled == *path && o.cache)
             && entry.outs.contains_key(path)
             && !project.store().contains(pin)
         {
-            *state = State::NotInCache;
+            *state = PathState::NotInCache;
             count(if out.push { &mut status.absent.outs } else { &mut status.absent.private }, pin);
         }
     }
@@ -171,7 +171,7 @@ pub fn difference(
     definitions: &Definitions,
     locks: &Locks,
     id: StageId,
-    look: &mut Look,
+    look: &mut FactsReader,
 ) -> Result<Vec<String>> {
     let stage = definitions.pipelines.stage(id);
     let facts = look.facts(id)?;
@@ -182,7 +182,7 @@ pub fn difference(
     let mut lines: Vec<String> = then.iter().filter(|l| !now.contains(l)).map(|l| format!("- {l}")).collect();
     lines.extend(now.iter().filter(|l| !then.contains(l)).map(|l| format!("+ {l}")));
     for dep in stage.deps.iter().zip(&facts.deps) {
-        if let (crate::pipeline::stage::Place::Repo(path), Some(new)) = (&dep.0.place, dep.1)
+        if let (crate::pipeline::stage::InputLocation::Repo(path), Some(new)) = (&dep.0.place, dep.1)
             && let Some(old) = locks.of(stage.file).stages.get(&stage.name).and_then(|e| e.deps.get(&dep.0.spelled))
             && old.is_dir()
             && new.is_dir()
@@ -230,15 +230,15 @@ pub fn sentence(reason: &Reason) -> String {
     }
 }
 
-fn word(state: State) -> &'static str {
+fn word(state: PathState) -> &'static str {
     match state {
-        State::New => "is new",
-        State::Modified => "changed",
-        State::Deleted => "is missing",
-        State::Missing => "does not exist",
-        State::NotInCache => "is missing, also from the store",
-        State::NotCheckedOut => "is not checked out",
-        State::Diverged => "changed here and in the lock",
+        PathState::New => "is new",
+        PathState::Modified => "changed",
+        PathState::Deleted => "is missing",
+        PathState::Missing => "does not exist",
+        PathState::NotInCache => "is missing, also from the store",
+        PathState::NotCheckedOut => "is not checked out",
+        PathState::Diverged => "changed here and in the lock",
     }
 }
 

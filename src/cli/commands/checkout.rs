@@ -4,10 +4,10 @@ use crate::cli::progress::Progress;
 use crate::cli::text;
 use crate::error::{Error, Result};
 use crate::path::RepoPath;
-use crate::plan::select::{Reach, Scope};
+use crate::plan::select::{SelectionMode, Scope};
 use crate::project::Project;
 use crate::shell::word;
-use crate::workspace::checkout::{Options, checkout};
+use crate::workspace::checkout::{CheckoutOptions, checkout};
 
 /// Bring outputs and data to what pipeline.lock says
 ///
@@ -42,12 +42,12 @@ pub struct Args {
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let definitions = project.definitions()?;
     let scope = Scope::of(project, &definitions);
-    let reach = Reach { single: true, recursive: args.recursive, ..Reach::default() };
+    let reach = SelectionMode { single: true, recursive: args.recursive, ..SelectionMode::default() };
     let selected = scope.select(&args.targets, &reach, true)?;
     super::refuse_dvc_alone(&definitions)?;
     super::tell_broken(&definitions, project, out);
     super::tell_dvc_data(&definitions, project, out);
-    let options = Options {
+    let options = CheckoutOptions {
         force: args.force,
         relink: args.relink,
         clean: args.targets.is_empty(),

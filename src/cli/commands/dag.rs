@@ -8,7 +8,7 @@ use crate::escape;
 use crate::pipeline::draw::{Charset, Picture, draw};
 use crate::pipeline::network::{Network, outs, stages};
 use crate::pipeline::stage::StageId;
-use crate::plan::select::{Reach, Scope};
+use crate::plan::select::{SelectionMode, Scope};
 use crate::project::{Project, Rev};
 
 /// Draw how stages hang together
@@ -60,7 +60,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let snapshot = project.at(&Rev::of(args.rev.as_deref()))?;
     let definitions = snapshot.with_graph()?;
     let scope = Scope::of(project, definitions);
-    let reach = Reach { single: true, ..Reach::default() };
+    let reach = SelectionMode { single: true, ..SelectionMode::default() };
     let selected = scope.select(&args.targets, &reach, true).map_err(|e| super::with_dvc_hint(e, definitions))?;
     super::refuse_dvc_alone(definitions)?;
     super::tell_broken_of(&snapshot, out);

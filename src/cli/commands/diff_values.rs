@@ -8,7 +8,7 @@ use crate::cli::table::{Cell, Table, rounded};
 use crate::compare::values::{Row, Side, compare, directions};
 use crate::error::{Kind, Result};
 use crate::path::RepoPath;
-use crate::project::values::{self, Parsed};
+use crate::project::values::{self, ParsedFiles};
 use crate::project::{Project, Rev, Snapshot};
 use crate::value::{Number, Value};
 
@@ -46,7 +46,7 @@ pub fn run(args: &Args, project: &Project, out: &Output, files: &Files, what: &s
     }
     super::tell_broken_of(&old, out);
     super::tell_broken_of(&new, out);
-    let mut parsed = Parsed::default();
+    let mut parsed = ParsedFiles::default();
     let mut code = None;
     let mut failed = None;
     let mut known = 0;

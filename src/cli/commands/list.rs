@@ -7,8 +7,8 @@ use crate::cli::{open, surroundings, text};
 use crate::error::{Error, Kind, Result};
 use crate::git;
 use crate::path::RepoPath;
-use crate::project::listing::{Browser, Item, What};
-use crate::project::{Elsewhere, Project, Rev, Surroundings, elsewhere};
+use crate::project::listing::{Browser, BrowserItem, ItemKind};
+use crate::project::{OpenedRepository, Project, Rev, Surroundings, open_repository};
 use crate::url::Url;
 
 /// List files, outputs and data of this or another repository
@@ -79,12 +79,12 @@ pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {
         items.retain(|item| item.what.is_pinned());
     }
     let is_file = !found.what.is_folder();
-    let shown = |item: &Item| {
+    let shown = |item: &BrowserItem| {
         if is_file { item.path.name().to_string() } else { item.path.relative_to(&found.path) }
     };
-    let size = |item: &Item| if args.size { browser.size(item) } else { Ok(None) };
+    let size = |item: &BrowserItem| if args.size { browser.size(item) } else { Ok(None) };
     if args.json {
-        let one = |item: &Item| {
+        let one = |item: &BrowserItem| {
             let mut entry = json!({
                 "path": shown(item),
                 "isdir": item.what.is_folder(),
@@ -94,7 +94,7 @@ pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {
             if let (true, Some(entry)) = (args.size, entry.as_object_mut()) {
                 entry.insert("size".into(), json!(size(item)?));
             }
-            if let (What::Pinned(pin), Some(entry)) = (&item.what, entry.as_object_mut()) {
+            if let (ItemKind::Pinned(pin), Some(entry)) = (&item.what, entry.as_object_mut()) {
                 entry.insert("blake3".into(), json!(pin.id.hex()));
             }
             Ok(entry)
@@ -145,9 +145,9 @@ pub(super) fn open_other(
     rev: Option<&str>,
     path: &str,
     out: &Output,
-) -> Result<Elsewhere> {
+) -> Result<OpenedRepository> {
     let progress = Progress::new(out, false);
-    let opened = elsewhere(around, &Url::from(address), rev, path, &progress);
+    let opened = open_repository(around, &Url::from(address), rev, path, &progress);
     progress.finish();
     opened
 }

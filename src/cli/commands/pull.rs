@@ -49,7 +49,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let fetched =
         signals::watched(project.around.stop, || scope.fetch(project, &args.what.options(args.run_cache), &progress));
     let fetched = fetched.inspect_err(|_| progress.finish())?;
-    let options = checkout::Options {
+    let options = checkout::CheckoutOptions {
         force: args.force,
         relink: false,
         clean: args.what.targets.is_empty(),

@@ -8,14 +8,14 @@ use crate::cli::{format, signals, text};
 use crate::config::modes::Modes;
 use crate::error::{Error, Result};
 use crate::event::StageResult;
-use crate::pipeline::stage::{Place, StageId};
-use crate::plan::reasons::{Reason, State};
-use crate::plan::select::{Reach, Scope, Selected};
+use crate::pipeline::stage::{InputLocation, StageId};
+use crate::plan::reasons::{Reason, PathState};
+use crate::plan::select::{SelectionMode, Scope, Selection};
 use crate::project::{Definitions, Project};
 use crate::remote::scope::{Options as SharedOptions, Scope as Shared};
 use crate::remote::settings::grant;
 use crate::report::last::LastRun;
-use crate::run::options::Options;
+use crate::run::options::RunOptions;
 use crate::run::outcome::{Outcome, StageOutcome};
 use crate::run::repro::repro;
 use crate::secret::SIGN_KEY;
@@ -155,8 +155,8 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     Ok(if args.ignore_errors && outcome.interrupted.is_none() { 0 } else { code })
 }
 
-fn select(args: &Args, project: &Project, definitions: &Definitions) -> Result<Selected> {
-    let reach = Reach {
+fn select(args: &Args, project: &Project, definitions: &Definitions) -> Result<Selection> {
+    let reach = SelectionMode {
         single: args.single_item,
         downstream: args.downstream,
         pipeline: args.pipeline,
@@ -171,7 +171,7 @@ fn select(args: &Args, project: &Project, definitions: &Definitions) -> Result<S
     scope.select(&args.targets, &reach, false).map_err(|e| super::with_dvc_hint(e, definitions))
 }
 
-fn options(args: &Args, project: &Project, out: &Output) -> Result<Options> {
+fn options(args: &Args, project: &Project, out: &Output) -> Result<RunOptions> {
     let jobs = match args.jobs.unwrap_or_else(|| project.config.jobs()) {
         0 => std::thread::available_parallelism().map_or(1, |n| n.get()),
         n => n,
@@ -181,7 +181,7 @@ fn options(args: &Args, project: &Project, out: &Output) -> Result<Options> {
         return Err(Error::usage(format!("{SIGN_KEY} is never passed to a stage"))
             .because("a command that sees it could sign any result"));
     }
-    Ok(Options {
+    Ok(RunOptions {
         pass_env,
         force: args.force,
         force_downstream: args.force_downstream,
@@ -212,7 +212,7 @@ fn modes(args: &Args, project: &Project) -> Result<Modes> {
 /// With `remote:w` the remote gets what was made. It stays here if that fails: `lockstep push` tries again.
 fn push(outcome: &Outcome, project: &Project, definitions: &Definitions, progress: &Progress, out: &Output) {
     let ran = outcome.stages.iter().filter(|s| s.result == StageResult::Ran);
-    let selected = Selected { named: ran.map(|s| s.id).collect(), ..Selected::default() };
+    let selected = Selection { named: ran.map(|s| s.id).collect(), ..Selection::default() };
     if selected.named.is_empty() {
         return;
     }
@@ -355,13 +355,13 @@ fn tell_stale(outcome: &Outcome, project: &Project, definitions: &Definitions, o
 /// Is a stage stale because an output or data that it reads is merely not here? A lock pins that.
 fn is_of_absence(reason: &Reason, id: StageId, definitions: &Definitions) -> bool {
     let path = match reason {
-        Reason::Out { state: State::Deleted, .. } => return true,
-        Reason::Dep { path, state: State::Deleted, .. } => path,
+        Reason::Out { state: PathState::Deleted, .. } => return true,
+        Reason::Dep { path, state: PathState::Deleted, .. } => path,
         _ => return false,
     };
     let deps = &definitions.pipelines.stage(id).deps;
     deps.iter().filter(|dep| dep.spelled == *path).any(|dep| match &dep.place {
-        Place::Repo(path) => !definitions.graph.owners_of(path).is_empty(),
+        InputLocation::Repo(path) => !definitions.graph.owners_of(path).is_empty(),
         _ => false,
     })
 }

@@ -9,9 +9,9 @@ use crate::cli::table::{Table, shown};
 use crate::error::{Error, Kind, Result};
 use crate::git::{Chosen, GitId, Which};
 use crate::path::RepoPath;
-use crate::pipeline::stage::{FileId, Place, StageId};
-use crate::plan::select::{Reach, Scope};
-use crate::project::values::{self, Asked, FileValues, Parsed, Wanted};
+use crate::pipeline::stage::{FileId, InputLocation, StageId};
+use crate::plan::select::{SelectionMode, Scope};
+use crate::project::values::{self, ValueRequest, FileValues, ParsedFiles, WantedValues};
 use crate::project::{Definitions, Project, Rev, Snapshot};
 use crate::value::Value;
 
@@ -45,7 +45,7 @@ pub struct Args {
 }
 
 /// The files of some stages, and those at the top of some pipeline files.
-pub(super) type Files = dyn Fn(&Definitions, &[StageId], &[FileId]) -> Asked;
+pub(super) type Files = dyn Fn(&Definitions, &[StageId], &[FileId]) -> ValueRequest;
 
 pub fn run(args: &Args, project: &Project, out: &Output, files: &Files, what: &str) -> Result<u8> {
     let which = Which {
@@ -64,7 +64,7 @@ pub fn run(args: &Args, project: &Project, out: &Output, files: &Files, what: &s
     }
     super::tell_broken_of(&snapshot, out);
     let asked = asked(&args.targets, &snapshot, files, what, &[])?;
-    let read = values::read(&snapshot, &asked, &mut Parsed::default());
+    let read = values::read(&snapshot, &asked, &mut ParsedFiles::default());
     if args.json {
         let files = files_json(project, &read);
         match args.rev.first() {
@@ -127,13 +127,13 @@ fn many(args: &Args, which: &Which, project: &Project, out: &Output, files: &Fil
     let snapshots = project.snapshots();
     let history = snapshots.history()?;
     let chosen = history.choose(which)?;
-    let mut parsed = Parsed::default();
+    let mut parsed = ParsedFiles::default();
     let mut all: Vec<Read> = Vec::new();
     let (mut failed, mut code) = (None, 0);
     let (mut broken, mut unreadable) = (Told::default(), Told::default());
-    let mut last: Option<(Rc<Definitions>, Rc<Asked>)> = None;
+    let mut last: Option<(Rc<Definitions>, Rc<ValueRequest>)> = None;
     // `None`: nothing is asked of this revision.
-    let mut ask = |snapshot: &Snapshot<'_>, names: &[String]| -> Result<Option<Rc<Asked>>> {
+    let mut ask = |snapshot: &Snapshot<'_>, names: &[String]| -> Result<Option<Rc<ValueRequest>>> {
         for (path, error) in &snapshot.definitions.broken {
             broken.add(path.as_str(), error, names);
         }
@@ -155,7 +155,7 @@ fn many(args: &Args, which: &Which, project: &Project, out: &Output, files: &Fil
             Err(e) => Err(e),
         }
     };
-    let mut read = |snapshot: &Snapshot<'_>, asked: &Asked, names: Vec<String>, parsed: &mut Parsed| {
+    let mut read = |snapshot: &Snapshot<'_>, asked: &ValueRequest, names: Vec<String>, parsed: &mut ParsedFiles| {
         let files = values::read(snapshot, asked, parsed);
         let unread = files.iter().filter_map(|f| f.values.as_ref().err()).filter(|e| e.kind != Kind::Missing);
         unread.for_each(|error| unreadable.add("", error, &names));
@@ -246,9 +246,9 @@ fn table(all: &[Read], project: &Project) -> Table {
     table
 }
 
-fn name(project: &Project, place: &Place) -> String {
+fn name(project: &Project, place: &InputLocation) -> String {
     match place {
-        Place::Repo(path) => path.relative_to(&project.cwd),
+        InputLocation::Repo(path) => path.relative_to(&project.cwd),
         other => other.to_string(),
     }
 }
@@ -267,7 +267,7 @@ pub(super) fn asked(
     files: &Files,
     what: &str,
     without: &[RepoPath],
-) -> Result<Asked> {
+) -> Result<ValueRequest> {
     let pipelines = &snapshot.definitions.pipelines;
     let counts = |id: &FileId| !without.contains(&pipelines.file(*id).path);
     let stages: Vec<StageId> = pipelines.ids().filter(|id| counts(&pipelines.stage(*id).file)).collect();
@@ -277,14 +277,14 @@ pub(super) fn asked(
 }
 
 /// What the targets mean: a file that is asked for anyway, a folder with such files, a stage, or any other file.
-fn narrow(targets: &[String], snapshot: &Snapshot<'_>, files: &Files, all: &Asked, what: &str) -> Result<Asked> {
+fn narrow(targets: &[String], snapshot: &Snapshot<'_>, files: &Files, all: &ValueRequest, what: &str) -> Result<ValueRequest> {
     let (project, definitions) = (snapshot.project, &snapshot.definitions);
     let scope = Scope::of(project, definitions);
-    let reach = Reach { single: true, ..Reach::default() };
-    let mut asked = Asked::new();
+    let reach = SelectionMode { single: true, ..SelectionMode::default() };
+    let mut asked = ValueRequest::new();
     for target in targets {
         let path = project.typed(target);
-        let is_meant = |place: &Place| matches!((place, &path), (Place::Repo(p), Some(path)) if p.is_in(path));
+        let is_meant = |place: &InputLocation| matches!((place, &path), (InputLocation::Repo(p), Some(path)) if p.is_in(path));
         let before = asked.len();
         for (place, wanted) in all.values().filter(|(place, _)| is_meant(place)) {
             values::ask(&mut asked, place, wanted.clone());
@@ -295,7 +295,7 @@ fn narrow(targets: &[String], snapshot: &Snapshot<'_>, files: &Files, all: &Aske
             continue;
         }
         if let Some(path) = path.as_ref().filter(is_file).filter(|path| !is_pipeline(path)) {
-            values::ask(&mut asked, &Place::Repo(path.clone()), Wanted::Whole);
+            values::ask(&mut asked, &InputLocation::Repo(path.clone()), WantedValues::Whole);
             continue;
         }
         let selected = scope.select(std::slice::from_ref(target), &reach, false).map_err(|mut e: Error| {

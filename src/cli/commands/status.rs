@@ -6,9 +6,9 @@ use crate::cli::progress::Progress;
 use crate::cli::{format, text};
 use crate::error::Result;
 use crate::pipeline::stage::StageId;
-use crate::plan::facts::Look;
-use crate::plan::reasons::State;
-use crate::plan::select::{Reach, Scope};
+use crate::plan::facts::FactsReader;
+use crate::plan::reasons::PathState;
+use crate::plan::select::{SelectionMode, Scope};
 use crate::project::Project;
 use crate::run::data;
 use crate::shell::word;
@@ -57,19 +57,19 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let definitions = project.definitions()?;
     let scope = Scope::of(project, &definitions);
     // What a target needs is not shown: `status b` is about b.
-    let reach = Reach {
+    let reach = SelectionMode {
         single: !args.pipeline,
         pipeline: args.pipeline,
         recursive: args.recursive,
         glob: args.glob,
-        ..Reach::default()
+        ..SelectionMode::default()
     };
     let selected = scope.select(&args.targets, &reach, true)?;
     super::refuse_dvc_alone(&definitions)?;
     super::tell_broken(&definitions, project, out);
     super::tell_dvc_data(&definitions, project, out);
     let progress = Progress::new(out, false);
-    let mut look = Look::new(project, &definitions, &progress);
+    let mut look = FactsReader::new(project, &definitions, &progress);
     let data =
         if args.targets.is_empty() { data::all(&definitions) } else { data::needed(&definitions, &[], &selected.data) };
     let found = status(project, &definitions, &selected.stages, &data, &mut look);
@@ -131,8 +131,8 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
             let path = path.relative_to(&project.cwd);
             out.line(format!("data {path}: {}", state.word()));
             match state {
-                State::NotCheckedOut => out.hint(format!("lockstep checkout {}", word(&path))),
-                State::Diverged => out.hint(format!("join both: lockstep checkout --merge {}", word(&path))),
+                PathState::NotCheckedOut => out.hint(format!("lockstep checkout {}", word(&path))),
+                PathState::Diverged => out.hint(format!("join both: lockstep checkout --merge {}", word(&path))),
                 _ => {}
             }
         }

@@ -8,8 +8,8 @@ use crate::cli::text;
 use crate::error::{Error, Kind, Result};
 use crate::event::Sink;
 use crate::git::Which;
-use crate::plan::facts::Look;
-use crate::plan::select::{Reach, Scope as Targets, Selected};
+use crate::plan::facts::FactsReader;
+use crate::plan::select::{SelectionMode, Scope as Targets, Selection};
 use crate::project::{Definitions, Project, Rev};
 use crate::remote::scope::{At, Compared, Options, Scope};
 use crate::remote::{Spent, Wanted};
@@ -45,12 +45,12 @@ pub struct What {
 }
 
 impl What {
-    fn reach(&self) -> Reach {
-        Reach { single: true, recursive: self.recursive, glob: self.glob, ..Reach::default() }
+    fn reach(&self) -> SelectionMode {
+        SelectionMode { single: true, recursive: self.recursive, glob: self.glob, ..SelectionMode::default() }
     }
 
     /// The targets in the workspace.
-    pub fn select(&self, project: &Project, definitions: &Definitions, out: &Output) -> Result<Selected> {
+    pub fn select(&self, project: &Project, definitions: &Definitions, out: &Output) -> Result<Selection> {
         let selected = Targets::of(project, definitions).select(&self.targets, &self.reach(), true)?;
         super::refuse_dvc_alone(definitions)?;
         super::tell_broken(definitions, project, out);
@@ -89,11 +89,11 @@ impl What {
         scope: &mut Scope,
         project: &Project,
         definitions: &Definitions,
-        selected: &Selected,
+        selected: &Selection,
         sink: &dyn Sink,
     ) -> Result<()> {
         let mut locks = project.locks(definitions)?;
-        let mut look = Look::new(project, definitions, sink);
+        let mut look = FactsReader::new(project, definitions, sink);
         overlay(project, definitions, &mut locks, &mut look)?;
         scope.add(definitions, selected, &locks, &project.cwd);
         let kept = wanted(definitions, selected, &locks).into_iter().filter(|(.., is_stored)| *is_stored);

@@ -10,7 +10,7 @@
 //! - Data cannot be made again, so neither side's is dropped: the caller merges it ([`JoinData`]), or it is a conflict.
 //!
 //! The merged inputs come from two sources. After the merge, the merged files give them, if they can be read
-//! ([`Known`]). During a merge they cannot be read, since Git merges file by file; then the three locks give them: a
+//! ([`MergedInputs`]). During a merge they cannot be read, since Git merges file by file; then the three locks give them: a
 //! value that one side changed has that value, and the pin of a dep that a stage of this lock makes is the one in the
 //! merged block of that stage. Stages are therefore decided after those that they depend on.
 
@@ -49,7 +49,7 @@ pub struct Sides {
 
 /// Information from the merged files, as far as they can be read.
 #[derive(Debug, Default)]
-pub struct Known {
+pub struct MergedInputs {
     /// The blocks that the merged pipeline file defines.
     pub declared: Option<BTreeSet<Block>>,
     /// By stage: an entry with the current inputs. Only those fields of its outs that the key depends on are used.
@@ -93,7 +93,7 @@ pub struct DataConflict {
 
 /// Why a side was chosen for a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Why {
+pub enum ChoiceReason {
     /// The other side left the block unchanged.
     OnlyChange,
     /// Both sides changed it, and this is the record of the merged inputs.
@@ -114,11 +114,11 @@ pub enum Why {
 
 /// The decision for a block that differs between the sides.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Choice {
+pub struct BlockChoice {
     pub block: Block,
     /// The side whose record, or removal, was taken.
     pub side: Side,
-    pub why: Why,
+    pub why: ChoiceReason,
     /// The block is not in the merged lock.
     pub gone: bool,
 }
@@ -127,13 +127,13 @@ pub struct Choice {
 pub struct Merged {
     pub lock: Lock,
     /// Data first, then stages, by name.
-    pub choices: Vec<Choice>,
+    pub choices: Vec<BlockChoice>,
     /// Data that is not in the merged lock, by path.
     pub conflicts: Vec<DataConflict>,
 }
 
 /// Merges two locks. There is always a result, which lacks the data in conflict.
-pub fn merge(sides: &Sides, known: &Known, join: &JoinData) -> Merged {
+pub fn merge(sides: &Sides, known: &MergedInputs, join: &JoinData) -> Merged {
     let mut merged = Merged { lock: Lock::default(), choices: Vec::new(), conflicts: Vec::new() };
     for path in names(&sides.ours.data, &sides.theirs.data) {
         data(sides, known, path, join, &mut merged);
@@ -159,13 +159,13 @@ fn names<'a, V>(ours: &'a BTreeMap<String, V>, theirs: &'a BTreeMap<String, V>) 
     ours.keys().chain(theirs.keys()).collect()
 }
 
-fn data(sides: &Sides, known: &Known, path: &String, join: &JoinData, merged: &mut Merged) {
+fn data(sides: &Sides, known: &MergedInputs, path: &String, join: &JoinData, merged: &mut Merged) {
     let base = sides.base.as_ref().map(|base| base.data.get(path));
     let (ours, theirs) = (sides.ours.data.get(path), sides.theirs.data.get(path));
     let block = Block::Data(path.clone());
     let changed = |side: Option<&Pin>| base.map_or(side.is_some(), |base| side != base);
     if ours == theirs || !changed(ours) || !changed(theirs) {
-        let judge = |_: &Pin, _: &Pin| (Side::Ours, Why::Undecided);
+        let judge = |_: &Pin, _: &Pin| (Side::Ours, ChoiceReason::Undecided);
         if let Some(pin) = decide(block, base, ours, theirs, known, judge, &mut merged.choices) {
             merged.lock.data.insert(path.clone(), *pin);
         }
@@ -173,15 +173,15 @@ fn data(sides: &Sides, known: &Known, path: &String, join: &JoinData, merged: &m
     }
     let versions = Versions { base: base.flatten().copied(), ours: ours.copied(), theirs: theirs.copied() };
     let (side, why, pin) = match join(path, versions) {
-        DataJoin::Joined(pin) => (Side::Ours, Why::Joined, pin),
-        DataJoin::Picked(side, pin) => (side, Why::Picked, pin),
-        DataJoin::PickedWhole(side, pin) => (side, Why::PickedWhole, pin),
-        DataJoin::Settled(pin) => (Side::Ours, Why::Settled, pin),
+        DataJoin::Joined(pin) => (Side::Ours, ChoiceReason::Joined, pin),
+        DataJoin::Picked(side, pin) => (side, ChoiceReason::Picked, pin),
+        DataJoin::PickedWhole(side, pin) => (side, ChoiceReason::PickedWhole, pin),
+        DataJoin::Settled(pin) => (Side::Ours, ChoiceReason::Settled, pin),
         DataJoin::Conflict(details, remedy) => {
             return merged.conflicts.push(DataConflict { path: path.clone(), versions, details, remedy });
         }
     };
-    merged.choices.push(Choice { block, side, why, gone: pin.is_none() });
+    merged.choices.push(BlockChoice { block, side, why, gone: pin.is_none() });
     if let Some(pin) = pin {
         merged.lock.data.insert(path.clone(), pin);
     }
@@ -205,17 +205,17 @@ fn ripe<'a>(sides: &Sides, open: &BTreeSet<&'a String>) -> Option<&'a String> {
     open.iter().find(|name| !waits(name)).or(open.first()).copied()
 }
 
-fn stage(sides: &Sides, known: &Known, name: &str, merged: &mut Merged) {
+fn stage(sides: &Sides, known: &MergedInputs, name: &str, merged: &mut Merged) {
     let base = sides.base.as_ref().map(|base| base.stages.get(name));
     let (ours, theirs) = (sides.ours.stages.get(name), sides.theirs.stages.get(name));
     let lock = &merged.lock;
     let judge = |ours: &StageLock, theirs: &StageLock| {
         let wanted = expected(base.flatten(), ours, theirs, known.inputs.get(name), lock).map(|entry| key(&entry));
         match wanted {
-            Some(wanted) if wanted == ours.key && wanted == theirs.key => (Side::Ours, Why::Undecided),
-            Some(wanted) if wanted == theirs.key => (Side::Theirs, Why::Inputs),
-            Some(wanted) if wanted == ours.key => (Side::Ours, Why::Inputs),
-            _ => (Side::Ours, Why::Undecided),
+            Some(wanted) if wanted == ours.key && wanted == theirs.key => (Side::Ours, ChoiceReason::Undecided),
+            Some(wanted) if wanted == theirs.key => (Side::Theirs, ChoiceReason::Inputs),
+            Some(wanted) if wanted == ours.key => (Side::Ours, ChoiceReason::Inputs),
+            _ => (Side::Ours, ChoiceReason::Undecided),
         }
     };
     let block = Block::Stage(name.to_string());
@@ -231,9 +231,9 @@ fn decide<'a, T: PartialEq>(
     base: Option<Option<&T>>,
     ours: Option<&'a T>,
     theirs: Option<&'a T>,
-    known: &Known,
-    judge: impl FnOnce(&T, &T) -> (Side, Why),
-    choices: &mut Vec<Choice>,
+    known: &MergedInputs,
+    judge: impl FnOnce(&T, &T) -> (Side, ChoiceReason),
+    choices: &mut Vec<BlockChoice>,
 ) -> Option<&'a T> {
     if ours == theirs {
         return ours;
@@ -241,25 +241,25 @@ fn decide<'a, T: PartialEq>(
     let is_declared = known.declared.as_ref().is_none_or(|names| names.contains(&block));
     let (side, why) = match (base.flatten(), ours, theirs) {
         (base, Some(ours), Some(theirs)) => match base {
-            Some(base) if base == ours => (Side::Theirs, Why::OnlyChange),
-            Some(base) if base == theirs => (Side::Ours, Why::OnlyChange),
+            Some(base) if base == ours => (Side::Theirs, ChoiceReason::OnlyChange),
+            Some(base) if base == theirs => (Side::Ours, ChoiceReason::OnlyChange),
             _ => judge(ours, theirs),
         },
         // A block that one side added and that the merged pipeline file lacks was removed with its stage.
-        (None, Some(_), _) if is_declared || base.is_some() => (Side::Ours, Why::OnlyChange),
-        (None, None, _) if is_declared || base.is_some() => (Side::Theirs, Why::OnlyChange),
-        (None, Some(_), _) => (Side::Theirs, Why::OnlyChange),
-        (None, None, _) => (Side::Ours, Why::OnlyChange),
-        (Some(base), Some(ours), None) if base == ours || !is_declared => (Side::Theirs, Why::OnlyChange),
-        (Some(_), Some(_), None) => (Side::Ours, Why::NotRemoved),
-        (Some(base), None, Some(theirs)) if base == theirs || !is_declared => (Side::Ours, Why::OnlyChange),
-        (Some(_), None, _) => (Side::Theirs, Why::NotRemoved),
+        (None, Some(_), _) if is_declared || base.is_some() => (Side::Ours, ChoiceReason::OnlyChange),
+        (None, None, _) if is_declared || base.is_some() => (Side::Theirs, ChoiceReason::OnlyChange),
+        (None, Some(_), _) => (Side::Theirs, ChoiceReason::OnlyChange),
+        (None, None, _) => (Side::Ours, ChoiceReason::OnlyChange),
+        (Some(base), Some(ours), None) if base == ours || !is_declared => (Side::Theirs, ChoiceReason::OnlyChange),
+        (Some(_), Some(_), None) => (Side::Ours, ChoiceReason::NotRemoved),
+        (Some(base), None, Some(theirs)) if base == theirs || !is_declared => (Side::Ours, ChoiceReason::OnlyChange),
+        (Some(_), None, _) => (Side::Theirs, ChoiceReason::NotRemoved),
     };
     let taken = match side {
         Side::Ours => ours,
         Side::Theirs => theirs,
     };
-    choices.push(Choice { block, side, why, gone: taken.is_none() });
+    choices.push(BlockChoice { block, side, why, gone: taken.is_none() });
     taken
 }
 

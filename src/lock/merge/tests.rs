@@ -30,17 +30,17 @@ fn lock(stages: &[(&str, StageLock)]) -> Lock {
     Lock { data: BTreeMap::new(), stages: stages.iter().map(|(n, s)| (n.to_string(), s.clone())).collect() }
 }
 
-fn merged(base: Option<Lock>, ours: Lock, theirs: Lock, known: &Known) -> Merged {
+fn merged(base: Option<Lock>, ours: Lock, theirs: Lock, known: &MergedInputs) -> Merged {
     let conflict = |_: &str, _: Versions<Pin>| DataJoin::Conflict(Vec::new(), Remedy::Choose);
     merge(&Sides { base, ours, theirs }, known, &conflict)
 }
 
-fn told(merged: &Merged) -> Vec<(&str, Side, Why, bool)> {
+fn told(merged: &Merged) -> Vec<(&str, Side, ChoiceReason, bool)> {
     merged.choices.iter().map(|c| (c.block.name(), c.side, c.why, c.gone)).collect()
 }
 
 use Side::{Ours, Theirs};
-use Why::{Inputs, Joined, NotRemoved, OnlyChange, Picked, Undecided};
+use ChoiceReason::{Inputs, Joined, NotRemoved, OnlyChange, Picked, Undecided};
 
 #[test]
 fn one_side_changed_a_block() {
@@ -51,7 +51,7 @@ fn one_side_changed_a_block() {
     let changed = lock(&[("a", new.clone()), ("b", other.clone())]);
     let less = lock(&[("b", other.clone())]);
     let more = lock(&[("a", old.clone()), ("b", other.clone()), ("c", new.clone())]);
-    let none = Known::default();
+    let none = MergedInputs::default();
     for (ours, theirs, want, result) in [
         (&same, &changed, vec![("a", Theirs, OnlyChange, false)], &changed),
         (&changed, &same, vec![("a", Ours, OnlyChange, false)], &changed),
@@ -76,7 +76,7 @@ fn one_side_changed_a_block() {
 #[test]
 fn a_record_of_a_stage_that_is_no_more_goes() {
     let (old, new) = (record(("in", 1), 1, ("out", 1)), record(("in", 1), 2, ("out", 2)));
-    let known = Known { declared: Some([Block::Stage("b".into())].into()), ..Known::default() };
+    let known = MergedInputs { declared: Some([Block::Stage("b".into())].into()), ..MergedInputs::default() };
     let (gone, changed) = (lock(&[]), lock(&[("a", new.clone())]));
     for (ours, theirs, side) in [(&gone, &changed, Ours), (&changed, &gone, Theirs)] {
         let m = merged(Some(lock(&[("a", old.clone())])), ours.clone(), theirs.clone(), &known);
@@ -107,7 +107,7 @@ fn both_changed_a_stage() {
             Some(lock(&[("a", base.clone())])),
             lock(&[("a", ours.clone())]),
             lock(&[("a", theirs.clone())]),
-            &Known::default(),
+            &MergedInputs::default(),
         );
         assert_eq!(told(&m), [("a", side, why, false)]);
         assert_eq!(m.lock.stages["a"], *if side == Ours { ours } else { theirs });
@@ -120,7 +120,7 @@ fn the_merged_files_decide() {
     let (lr2, lr3) = (record(("in", 1), 2, ("out", 2)), record(("in", 1), 3, ("out", 3)));
     for (now, side, why) in [(3, Theirs, Inputs), (2, Ours, Inputs), (4, Ours, Undecided)] {
         let known =
-            Known { inputs: [("a".to_string(), record(("in", 1), now, ("out", 0)))].into(), ..Known::default() };
+            MergedInputs { inputs: [("a".to_string(), record(("in", 1), now, ("out", 0)))].into(), ..MergedInputs::default() };
         for base in [Some(lock(&[("a", base.clone())])), None] {
             let m = merged(base, lock(&[("a", lr2.clone())]), lock(&[("a", lr3.clone())]), &known);
             assert_eq!(told(&m), [("a", side, why, false)]);
@@ -137,10 +137,10 @@ fn a_stage_is_measured_by_the_merged_result_of_what_it_reads() {
     let base = lock(&[("a", a(1, 1, 1)), ("b", b(1, 1))]);
     let left = lock(&[("a", a(2, 1, 2)), ("b", b(2, 2))]);
     let right = lock(&[("a", a(3, 1, 3)), ("b", b(1, 3))]);
-    let m = merged(Some(base.clone()), left.clone(), right.clone(), &Known::default());
+    let m = merged(Some(base.clone()), left.clone(), right.clone(), &MergedInputs::default());
     assert_eq!(told(&m), [("a", Ours, Inputs, false), ("b", Ours, Inputs, false)]);
     assert_eq!(m.lock, left);
-    let m = merged(Some(base), right, left.clone(), &Known::default());
+    let m = merged(Some(base), right, left.clone(), &MergedInputs::default());
     assert_eq!(told(&m), [("a", Theirs, Inputs, false), ("b", Theirs, Inputs, false)]);
     assert_eq!(m.lock, left);
 }
@@ -157,8 +157,8 @@ fn data_that_both_sides_changed_is_joined_or_a_conflict() {
         Versions { theirs: None, .. } => DataJoin::Picked(Theirs, None),
         Versions { ours: None, .. } => DataJoin::Conflict(vec!["why".into()], Remedy::Choose),
     };
-    let nothing_declared = Known { declared: Some(BTreeSet::new()), ..Known::default() };
-    for known in [&Known::default(), &nothing_declared] {
+    let nothing_declared = MergedInputs { declared: Some(BTreeSet::new()), ..MergedInputs::default() };
+    for known in [&MergedInputs::default(), &nothing_declared] {
         for (base, ours, theirs, want, result) in [
             (Some(1), 1, 3, Some((Theirs, OnlyChange)), data(3)),
             (Some(1), 2, 1, Some((Ours, OnlyChange)), data(2)),
@@ -202,7 +202,7 @@ fn fuzz_locks() {
             Ok(read) => {
                 let again = crate::lock::read("again", &crate::lock::write(&read));
                 assert!(again.is_ok_and(|again| again == read));
-                let known = Known::default();
+                let known = MergedInputs::default();
                 let merged = merged(Some(base.clone()), small.clone(), read, &known);
                 format!("fine {}", told(&merged).iter().map(|choice| format!("{:?}", choice.2)).collect::<String>())
             }

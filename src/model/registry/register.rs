@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use super::gate::{self, Gates, Meant};
 use super::note::{NotedCheck, NotedFile, NotedStage};
 use crate::cache::entries::{self, RunRecord};
-use crate::cache::signatures::Trust;
+use crate::cache::signatures::TrustPolicy;
 use crate::error::{Error, Kind, Result};
 use crate::event::Sink;
 use crate::git::About;
@@ -230,7 +230,7 @@ fn record(project: &Project, entry: &crate::lock::StageLock) -> Option<RunRecord
     let same = |run: &crate::lock::StageLock| {
         entry.outs.iter().all(|(path, out)| run.outs.get(path).is_some_and(|o| o.pin.id == out.pin.id))
     };
-    let trust = Trust::of(project).ok()?;
+    let trust = TrustPolicy::of(project).ok()?;
     entries::get(project.store(), &entry.key, &trust).into_iter().find(|(run, _)| same(run)).map(|(_, record)| record)
 }
 

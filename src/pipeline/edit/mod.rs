@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::pipeline::stage::Import;
 use crate::value::Value;
 use crate::value::node::Node;
-use splice::{Doc, Where};
+use splice::{Doc, KeyPosition};
 
 /// A stage that is to be written.
 #[derive(Clone, Debug, Default)]
@@ -98,7 +98,7 @@ pub fn put_stage(file: &str, text: &str, stage: &NewStage, force: bool) -> Resul
     let entries = stage.entries();
     let here = ["stages", name];
     let Some(old) = doc.at(&here).cloned() else {
-        doc.set(&here[..1], name, &Value::Map(entries), Where::Last)?;
+        doc.set(&here[..1], name, &Value::Map(entries), KeyPosition::Last)?;
         return Ok(doc.into_text());
     };
     if !force {
@@ -109,12 +109,12 @@ pub fn put_stage(file: &str, text: &str, stage: &NewStage, force: bool) -> Resul
     }
     let is_stage = old.get("cmd").is_some();
     if !is_stage {
-        doc.set(&here[..1], name, &Value::Map(entries), Where::Last)?;
+        doc.set(&here[..1], name, &Value::Map(entries), KeyPosition::Last)?;
         return Ok(doc.into_text());
     }
     for (key, value) in &entries {
         if !old.get(key).is_some_and(|e| e.value.to_value().same(value)) {
-            doc.set(&here, key, value, Where::Last)?;
+            doc.set(&here, key, value, KeyPosition::Last)?;
         }
     }
     for key in old.as_map().unwrap_or_default().iter().map(|e| e.key.as_str()) {
@@ -185,7 +185,7 @@ pub fn set_frozen(file: &str, text: &str, stage: &str, frozen: bool) -> Result<O
     let now = inner.unwrap_or(body).get("frozen").map(|e| &e.value);
     match (now.map(Node::to_value), frozen) {
         (Some(Value::Bool(true)), true) | (None | Some(Value::Bool(false)), false) => return Ok(None),
-        (_, true) => doc.set(&path, "frozen", &Value::Bool(true), Where::First)?,
+        (_, true) => doc.set(&path, "frozen", &Value::Bool(true), KeyPosition::First)?,
         (Some(_), false) => doc.remove(&path, "frozen")?,
     }
     Ok(Some(doc.into_text()))

@@ -23,7 +23,7 @@ pub struct Doc<'f> {
 
 /// Where to insert a new key in a block map.
 #[derive(Clone, Copy, PartialEq)]
-pub enum Where {
+pub enum KeyPosition {
     First,
     Last,
 }
@@ -45,11 +45,11 @@ impl<'f> Doc<'f> {
     }
 
     /// Sets a key of the map at `path`, which is created if it is missing or empty.
-    pub fn set(&mut self, path: &[&str], key: &str, value: &Value, place: Where) -> Result<()> {
+    pub fn set(&mut self, path: &[&str], key: &str, value: &Value, place: KeyPosition) -> Result<()> {
         let map = self.at(path).filter(|node| !is_null(node));
         let is_empty = map.is_none_or(|node| node.as_map().is_some_and(<[Entry]>::is_empty));
         if let (true, Some((last, up))) = (is_empty, path.split_last()) {
-            return self.set(up, last, &Value::Map(vec![(key.into(), value.clone())]), Where::Last);
+            return self.set(up, last, &Value::Map(vec![(key.into(), value.clone())]), KeyPosition::Last);
         }
         let style = self.style();
         let text = match map {
@@ -100,12 +100,12 @@ impl<'f> Doc<'f> {
     /// Adds an item at the end of the list at the top-level key `key`.
     pub fn push(&mut self, key: &str, item: &Value) -> Result<()> {
         let list = match self.at(&[key]) {
-            None => return self.set(&[], key, &Value::List(vec![item.clone()]), Where::Last),
-            Some(node) if is_null(node) => return self.set(&[], key, &Value::List(vec![item.clone()]), Where::Last),
+            None => return self.set(&[], key, &Value::List(vec![item.clone()]), KeyPosition::Last),
+            Some(node) if is_null(node) => return self.set(&[], key, &Value::List(vec![item.clone()]), KeyPosition::Last),
             Some(node) => node,
         };
         let Some(last) = list.as_list().and_then(<[Node]>::last) else {
-            return self.set(&[], key, &Value::List(vec![item.clone()]), Where::Last);
+            return self.set(&[], key, &Value::List(vec![item.clone()]), KeyPosition::Last);
         };
         let style = self.style();
         let end = content_end(&self.text, last);
@@ -252,12 +252,12 @@ impl<'f> Doc<'f> {
         format!("{}{head}{comment}{tail}{}", &text[..colon], &text[line_break(text, end)..])
     }
 
-    fn inserted_in_flow(&self, map: &Node, key: &str, value: &Value, place: Where) -> String {
+    fn inserted_in_flow(&self, map: &Node, key: &str, value: &Value, place: KeyPosition) -> String {
         let one = Value::Map(vec![(key.into(), value.clone())]);
         let entry = emit::flow(&one);
         let entry = &entry[1..entry.len() - 1];
         match map.as_map().and_then(<[Entry]>::last) {
-            Some(last) if place == Where::Last => {
+            Some(last) if place == KeyPosition::Last => {
                 let at = entry_end(&self.text, last);
                 format!("{}, {entry}{}", &self.text[..at], &self.text[at..])
             }
@@ -275,7 +275,7 @@ impl<'f> Doc<'f> {
         map: &Node,
         key: &str,
         value: &Value,
-        place: Where,
+        place: KeyPosition,
         style: Style,
     ) -> Option<String> {
         let text = &self.text;
@@ -283,7 +283,7 @@ impl<'f> Doc<'f> {
         let (first, last) = (own.first()?, own.last()?);
         let indent = indent_of(text, first);
         let line = emit::entry(key, value, indent, style);
-        if place == Where::First {
+        if place == KeyPosition::First {
             let at = first.start.offset as usize;
             let line = with_newlines(&line, style);
             return Some(format!("{}{line}{}{}{}", &text[..at], style.newline, " ".repeat(indent), &text[at..]));

@@ -37,7 +37,7 @@ pub const PLOT_KEYS: &[&str] = &["template", "x", "y", "x_label", "y_label", "ti
 
 /// A pipeline file that matches the schema, with templates not yet resolved.
 #[derive(Default)]
-pub struct Raw<'n> {
+pub struct RawPipeline<'n> {
     pub vars: &'n [Node],
     pub stages: Vec<RawStage<'n>>,
     pub params: &'n [Node],
@@ -124,7 +124,7 @@ impl Checker<'_> {
     }
 
     /// An error in a template, with the mark of the invalid part of the scalar.
-    pub fn bad(&mut self, node: &Node, at: &str, bad: template::Bad) {
+    pub fn bad(&mut self, node: &Node, at: &str, bad: template::TemplateError) {
         let mark = part_mark(self.text, node, &bad.part);
         self.say_with(mark, format!("{at}: {}", bad.message), bad.hint);
     }
@@ -340,8 +340,8 @@ impl Checker<'_> {
     }
 
     /// Checks a whole file; collects problems and leaves out invalid parts.
-    pub fn file<'n>(&mut self, root: &'n Node) -> Raw<'n> {
-        let mut raw = Raw::default();
+    pub fn file<'n>(&mut self, root: &'n Node) -> RawPipeline<'n> {
+        let mut raw = RawPipeline::default();
         let top = self.map(root, "a pipeline file");
         self.keys(top, TOP_KEYS, "the pipeline file");
         for entry in top {

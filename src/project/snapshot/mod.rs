@@ -11,14 +11,14 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::rc::Rc;
 
-use self::kept::Kept;
+use self::kept::SnapshotCache;
 use super::{Definitions, Locks, Project, Worktree};
 use crate::document;
 use crate::error::{Error, Kind, Result};
 use crate::git::{self, Commit, GitId, History, Repo};
 use crate::path::RepoPath;
 use crate::pipeline::Files;
-use crate::pipeline::stage::{Place, StageId};
+use crate::pipeline::stage::{InputLocation, StageId};
 use crate::shell::{word, words};
 use crate::store::trees::EntryKind;
 use crate::store::{ObjectKind, Pin};
@@ -54,15 +54,15 @@ pub struct Snapshot<'p> {
     pub definitions: Rc<Definitions>,
     /// The error of an invalid graph; the graph of the definitions is empty then.
     pub wrong: Option<Error>,
-    files: Source<'p>,
+    files: SnapshotSource<'p>,
     locks: OnceCell<Locks>,
-    pinned: OnceCell<HashMap<RepoPath, Pinned>>,
-    kept: Rc<Kept>,
+    pinned: OnceCell<HashMap<RepoPath, PinnedPath>>,
+    kept: Rc<SnapshotCache>,
 }
 
 /// Where the bytes of a file of a snapshot are.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Whereabouts {
+pub enum FileSource {
     /// On disk.
     Disk,
     Git(GitId),
@@ -70,14 +70,14 @@ pub enum Whereabouts {
     Store(Pin),
 }
 
-enum Source<'p> {
+enum SnapshotSource<'p> {
     Worktree(Worktree<'p>),
     Commit(CommitFiles<'p>),
 }
 
 /// A path that a lock pins.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Pinned {
+pub struct PinnedPath {
     pub path: RepoPath,
     pub pin: Pin,
     /// Lockstep stores it (else Git does).
@@ -90,7 +90,7 @@ pub struct Pinned {
 pub struct Snapshots<'p> {
     project: &'p Project,
     history: OnceCell<History>,
-    kept: Rc<Kept>,
+    kept: Rc<SnapshotCache>,
 }
 
 impl Snapshots<'_> {
@@ -133,7 +133,7 @@ impl<'p> Snapshots<'p> {
                     commit: None,
                     definitions: Rc::new(definitions),
                     wrong,
-                    files: Source::Worktree(self.project.files()),
+                    files: SnapshotSource::Worktree(self.project.files()),
                     locks: OnceCell::new(),
                     pinned: OnceCell::new(),
                     kept: self.kept.clone(),
@@ -153,7 +153,7 @@ impl<'p> Snapshots<'p> {
             commit: Some(files.commit.id),
             definitions: known.definitions,
             wrong: known.wrong,
-            files: Source::Commit(files),
+            files: SnapshotSource::Commit(files),
             locks: OnceCell::new(),
             pinned: OnceCell::new(),
             kept: self.kept.clone(),
@@ -165,16 +165,16 @@ impl<'p> Snapshot<'p> {
     /// The files of the commit in Git, or of the worktree.
     pub fn files(&self) -> &dyn Files {
         match &self.files {
-            Source::Worktree(files) => files,
-            Source::Commit(files) => files,
+            SnapshotSource::Worktree(files) => files,
+            SnapshotSource::Commit(files) => files,
         }
     }
 
     /// The open commit; `None` for the worktree.
     pub fn git(&self) -> Option<&Commit> {
         match &self.files {
-            Source::Worktree(_) => None,
-            Source::Commit(files) => Some(&files.commit),
+            SnapshotSource::Worktree(_) => None,
+            SnapshotSource::Commit(files) => Some(&files.commit),
         }
     }
 
@@ -192,8 +192,8 @@ impl<'p> Snapshot<'p> {
             return Ok(locks);
         }
         let locks = match &self.files {
-            Source::Worktree(_) => self.project.locks(&self.definitions)?,
-            Source::Commit(files) => {
+            SnapshotSource::Worktree(_) => self.project.locks(&self.definitions)?,
+            SnapshotSource::Commit(files) => {
                 let paths = self.definitions.pipelines.files.iter().map(|f| Project::lock_path(&f.path));
                 Locks::of_commit(paths.map(|path| self.kept.lock(&files.commit, &path)).collect::<Result<_>>()?)
             }
@@ -213,7 +213,7 @@ impl<'p> Snapshot<'p> {
     }
 
     /// All outs and data that the locks pin, in the order of the files, without those that were never pinned.
-    pub fn pinned(&self) -> Result<Vec<Pinned>> {
+    pub fn pinned(&self) -> Result<Vec<PinnedPath>> {
         let locks = self.locks()?;
         let pipelines = &self.definitions.pipelines;
         let mut all = Vec::new();
@@ -222,13 +222,13 @@ impl<'p> Snapshot<'p> {
             let Some(entry) = locks.of(stage.file).stages.get(&stage.name) else { continue };
             for out in &stage.outs {
                 let Some(locked) = entry.outs.get(&out.spelled) else { continue };
-                all.push(Pinned { path: out.path.clone(), pin: locked.pin, cache: out.cache, stage: Some(id) });
+                all.push(PinnedPath { path: out.path.clone(), pin: locked.pin, cache: out.cache, stage: Some(id) });
             }
         }
         for (file, lock) in pipelines.files.iter().zip(&locks.all) {
             for data in &file.data {
                 let Some(pin) = lock.data.get(&data.spelled) else { continue };
-                all.push(Pinned { path: data.path.clone(), pin: *pin, cache: true, stage: None });
+                all.push(PinnedPath { path: data.path.clone(), pin: *pin, cache: true, stage: None });
             }
         }
         Ok(all)
@@ -255,27 +255,27 @@ impl<'p> Snapshot<'p> {
 
     /// Finds a file without reading it: first in Git (for the worktree: on disk), else among the pins. `None` if it
     /// does not exist.
-    pub fn whereabouts(&self, path: &RepoPath) -> Result<Option<Whereabouts>> {
+    pub fn whereabouts(&self, path: &RepoPath) -> Result<Option<FileSource>> {
         let Some(commit) = self.git() else {
             return match std::fs::metadata(path.on_disk(self.project.top())) {
                 Ok(meta) if meta.is_dir() => Err(Error::usage(format!("{path} is a folder"))),
-                Ok(_) => Ok(Some(Whereabouts::Disk)),
+                Ok(_) => Ok(Some(FileSource::Disk)),
                 Err(e) if is_nothing(&e) => self.pinned_out(path),
                 Err(e) => Err(Error::io("look at", path.as_str(), e)),
             };
         };
         match commit.find(path)? {
             Some((git::EntryKind::Folder, _)) => Err(Error::usage(format!("{path} is a folder"))),
-            Some((git::EntryKind::File | git::EntryKind::Executable, id)) => Ok(Some(Whereabouts::Git(id))),
+            Some((git::EntryKind::File | git::EntryKind::Executable, id)) => Ok(Some(FileSource::Git(id))),
             _ => match self.pin(path)? {
                 Some(pin) if pin.is_dir() => Err(Error::usage(format!("{path} is a folder"))),
-                pin => Ok(pin.map(Whereabouts::Store)),
+                pin => Ok(pin.map(FileSource::Store)),
             },
         }
     }
 
     /// An output that lockstep stores and that is missing from the worktree: its pin is used.
-    fn pinned_out(&self, path: &RepoPath) -> Result<Option<Whereabouts>> {
+    fn pinned_out(&self, path: &RepoPath) -> Result<Option<FileSource>> {
         let is_kept = self
             .definitions
             .pipelines
@@ -285,7 +285,7 @@ impl<'p> Snapshot<'p> {
             .any(|out| out.cache && path.is_in(&out.path));
         match if is_kept { self.pin(path)? } else { None } {
             Some(pin) if pin.is_dir() => Err(Error::usage(format!("{path} is a folder"))),
-            pin => Ok(pin.map(Whereabouts::Store)),
+            pin => Ok(pin.map(FileSource::Store)),
         }
     }
 
@@ -294,14 +294,14 @@ impl<'p> Snapshot<'p> {
     /// Errors: [`Kind::Missing`] if it is pinned and not in the store.
     pub fn read_file(&self, path: &RepoPath) -> Result<Option<Vec<u8>>> {
         match self.whereabouts(path)? {
-            Some(Whereabouts::Store(pin)) if pin.size > document::MOST => {
+            Some(FileSource::Store(pin)) if pin.size > document::MOST => {
                 let most = document::MOST >> 20;
                 Err(Error::usage(format!("{path} is larger than {most} MiB, too large to be read whole")))
             }
-            Some(Whereabouts::Store(pin)) => {
+            Some(FileSource::Store(pin)) => {
                 self.project.store().read(&pin.id, ObjectKind::Content).map(Some).map_err(|e| self.absent(path, e))
             }
-            Some(_) => self.files().read(&Place::Repo(path.clone())),
+            Some(_) => self.files().read(&InputLocation::Repo(path.clone())),
             None => Ok(None),
         }
     }
@@ -340,7 +340,7 @@ impl<'p> Snapshot<'p> {
     }
 
     /// Looks up a path inside a pinned folder, following symlinks inside it.
-    fn inside(&self, owner: &Pinned, path: &RepoPath) -> Result<Option<Pin>> {
+    fn inside(&self, owner: &PinnedPath, path: &RepoPath) -> Result<Option<Pin>> {
         let mut rest = path.relative_to(&owner.path);
         for _ in 0..MOST_LINKS {
             let mut pin = owner.pin;
@@ -389,11 +389,11 @@ impl Files for CommitFiles<'_> {
         self.top
     }
 
-    fn read(&self, place: &Place) -> Result<Option<Vec<u8>>> {
+    fn read(&self, place: &InputLocation) -> Result<Option<Vec<u8>>> {
         match place {
-            Place::Repo(path) => self.commit.read(path),
-            Place::Outside(_) => Ok(None),
-            Place::Url(url) => Err(Error::new(Kind::Usage, format!("{url} is no file that can be read here"))),
+            InputLocation::Repo(path) => self.commit.read(path),
+            InputLocation::Outside(_) => Ok(None),
+            InputLocation::Url(url) => Err(Error::new(Kind::Usage, format!("{url} is no file that can be read here"))),
         }
     }
 }

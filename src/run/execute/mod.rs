@@ -24,25 +24,25 @@ use crate::plan::reasons::Facts;
 use crate::project::{Definitions, Project};
 use crate::run::environment::{self, Environment};
 use crate::run::local::{self, Exit};
-use crate::run::outcome::Source;
-use crate::run::pty::Moment;
-use crate::run::pty::Owner;
-use crate::run::pull::Input;
+use crate::run::outcome::ResultSource;
+use crate::run::pty::Tick;
+use crate::run::pty::TerminalOwner;
+use crate::run::pull::MissingInput;
 use crate::run::watchdog::{Group, Watchdog};
 use crate::shell::word;
 use crate::store::{Pin, Place as Spot, unprotect};
-use crate::workspace::backup::{Aside, Asides, move_to};
+use crate::workspace::backup::{Backup, Backups, move_to};
 use crate::workspace::logs::{Logs, RunLog};
 
 pub use self::pin::record_metrics;
-pub use resolve::Candidate;
+pub use resolve::EarlierResult;
 
 /// What a worker needs to know.
 pub struct Context<'a> {
     pub project: &'a Project,
     pub definitions: &'a Definitions,
     pub sink: &'a dyn Sink,
-    pub asides: &'a Asides,
+    pub asides: &'a Backups,
     pub logs: &'a Logs,
     /// Ends the process groups of commands with the run.
     pub watchdog: Option<Arc<Watchdog>>,
@@ -71,57 +71,57 @@ pub struct Task<'a> {
     /// Why the stage is stale, in one line.
     pub reason: String,
     /// Missing inputs, fetched before a command starts.
-    pub absent: Vec<Input>,
+    pub absent: Vec<MissingInput>,
 }
 
 /// A result to record.
-pub struct Done {
+pub struct FinishedStage {
     pub entry: StageLock,
     /// In the order of the stage's outs.
     pub pins: Vec<Option<Pin>>,
     pub seconds: f64,
     /// Backups of the outputs that it replaces.
-    pub replaced: Vec<Aside>,
+    pub replaced: Vec<Backup>,
     /// The log folder of a run, or of a restore that replaced something.
     pub log: Option<RunLog>,
-    pub how: How,
+    pub how: Provenance,
 }
 
-pub enum How {
+pub enum Provenance {
     Ran,
     /// With the record of the run that made the result, if known.
-    Restored(Option<RunRecord>, Source),
+    Restored(Option<RunRecord>, ResultSource),
 }
 
-pub struct Failure {
+pub struct StageFailure {
     pub error: Box<Error>,
     pub exit: Option<Exit>,
     pub seconds: f64,
     pub log: Option<RunLog>,
 }
 
-impl Failure {
+impl StageFailure {
     /// A failure before any command started.
-    pub fn early(error: Error) -> Failure {
-        Failure { error: Box::new(error), exit: None, seconds: 0.0, log: None }
+    pub fn early(error: Error) -> StageFailure {
+        StageFailure { error: Box::new(error), exit: None, seconds: 0.0, log: None }
     }
 }
 
 impl Context<'_> {
     /// Runs the commands of a stage.
-    fn run(&self, task: &Task) -> Result<Done, Failure> {
+    fn run(&self, task: &Task) -> Result<FinishedStage, StageFailure> {
         let variables = &self.project.around.env;
         let environment = Environment::new(task.stage, &task.address, variables, self.pass_env);
-        let environment = environment.map_err(Failure::early)?.without(self.project.repo.foreign_variables());
+        let environment = environment.map_err(StageFailure::early)?.without(self.project.repo.foreign_variables());
         let command = task.stage.cmd.join("\n");
         self.sink.event(Event::StageStarted { stage: &task.address, command: &command, reason: &task.reason });
         // Report an unusable shell or store before hours of work.
-        self.project.config.shell_to_run().map_err(Failure::early)?;
+        self.project.config.shell_to_run().map_err(StageFailure::early)?;
         if self.stores {
-            self.project.store().try_write().map_err(Failure::early)?;
+            self.project.store().try_write().map_err(StageFailure::early)?;
         }
         let started = Instant::now();
-        let early = |error| Failure { seconds: started.elapsed().as_secs_f64(), ..Failure::early(error) };
+        let early = |error| StageFailure { seconds: started.elapsed().as_secs_f64(), ..StageFailure::early(error) };
         let file = &self.definitions.pipelines.file(task.stage.file).path;
         let log = self.logs.start(file, &task.stage.name).map_err(early)?;
         let mut replaced = Vec::new();
@@ -134,16 +134,16 @@ impl Context<'_> {
         let (error, exit) = match ended {
             Ok(Ok((entry, pins))) => {
                 self.empty_scratch(task);
-                return Ok(Done { entry, pins, seconds, replaced, log: Some(log), how: How::Ran });
+                return Ok(FinishedStage { entry, pins, seconds, replaced, log: Some(log), how: Provenance::Ran });
             }
             Ok(Err(exit)) => (failed(task, exit), Some(exit)),
             Err(error) => (error, None),
         };
         let error = self.put_back(task, replaced, &log, error);
-        Err(Failure { error: Box::new(error), exit, seconds, log: Some(log) })
+        Err(StageFailure { error: Box::new(error), exit, seconds, log: Some(log) })
     }
 
-    fn set_aside(&self, task: &Task, replaced: &mut Vec<Aside>) -> Result<()> {
+    fn set_aside(&self, task: &Task, replaced: &mut Vec<Backup>) -> Result<()> {
         for out in task.stage.outs.iter().filter(|o| !o.persist) {
             self.project.writable(&out.path)?;
             replaced.extend(self.asides.take(&out.path, task.precious.contains(&out.path))?);
@@ -176,7 +176,7 @@ impl Context<'_> {
         let commands = stage.cmd.iter().map(|item| local::command_line(shell, item)).collect();
         let folders = self.project.around.env.get("PATH").map(String::as_str);
         let program = find_file(folders, &wdir, shell).map_or_else(|| shell.into(), |(path, _)| path);
-        let owner = self.watchdog.clone().zip(self.terminal).map(|(watchdog, signal)| Owner { watchdog, signal });
+        let owner = self.watchdog.clone().zip(self.terminal).map(|(watchdog, signal)| TerminalOwner { watchdog, signal });
         let watched = self.watchdog.as_ref().map(|w| Group::of(w, self.alone));
         let group = watched.as_ref().map_or(0, Group::id);
         let (terminal, signal) = (owner, self.signal);
@@ -184,7 +184,7 @@ impl Context<'_> {
         let Environment { seen, withheld } = environment;
         let (log_file, raw) = (log.output(), self.alone);
         let job =
-            local::Job { commands, program, wdir, env, withheld, log: log_file, mask, group, signal, terminal, raw };
+            local::CommandJob { commands, program, wdir, env, withheld, log: log_file, mask, group, signal, terminal, raw };
         let (mut told, mut described) = (false, false);
         let mut hear = |bytes: &[u8]| {
             let stage = &task.address;
@@ -201,7 +201,7 @@ impl Context<'_> {
             {
                 self.sink.event(Event::Warning { text: &e.message });
             }
-            if moment == Moment::Later
+            if moment == Tick::Later
                 && !told
                 && let Some(what) = self.changed_inputs(task)
             {
@@ -215,7 +215,7 @@ impl Context<'_> {
     }
 
     /// Moves the output of the failed command to its log folder and restores the last good outputs.
-    fn put_back(&self, task: &Task, replaced: Vec<Aside>, log: &RunLog, mut error: Error) -> Error {
+    fn put_back(&self, task: &Task, replaced: Vec<Backup>, log: &RunLog, mut error: Error) -> Error {
         if replaced.is_empty() {
             return error;
         }

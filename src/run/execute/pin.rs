@@ -7,7 +7,7 @@ use super::{Context, Task};
 use crate::error::{Error, Kind, Result};
 use crate::lock::{self, Lock, StageLock};
 use crate::pipeline::params::{ParamsCache, read_params};
-use crate::pipeline::stage::{Place, Stage};
+use crate::pipeline::stage::{InputLocation, Stage};
 use crate::plan::facts::{look, look_at_outs, spot};
 use crate::plan::reasons;
 use crate::project::Project;
@@ -28,9 +28,9 @@ impl Context<'_> {
             };
             if !same {
                 changed.push(match &dep.place {
-                    Place::Repo(path) => path.to_string(),
-                    Place::Outside(path) => path.clone(),
-                    Place::Url(url) => url.to_string(),
+                    InputLocation::Repo(path) => path.to_string(),
+                    InputLocation::Outside(path) => path.clone(),
+                    InputLocation::Url(url) => url.to_string(),
                 });
             }
         }

@@ -3,20 +3,20 @@
 use std::fs;
 use std::time::Instant;
 
-use super::{Context, Done, Failure, How, Task};
+use super::{Context, FinishedStage, StageFailure, Provenance, Task};
 use crate::cache::entries::RunRecord;
 use crate::error::{Error, Kind, Result};
 use crate::event::Event;
 use crate::lock::StageLock;
 use crate::plan::reasons;
-use crate::run::outcome::Source;
-use crate::run::pull::{Input, Pull};
+use crate::run::outcome::ResultSource;
+use crate::run::pull::{MissingInput, RunRemotes};
 use crate::shell::word;
 use crate::store::{ObjectId, Pin};
 use crate::workspace::restore::restore;
 
 /// The possible source of an earlier result of a stage.
-pub enum Candidate {
+pub enum EarlierResult {
     /// None: the stage must run.
     None,
     /// An entry whose outputs are all available locally, with the record of its run if known.
@@ -30,23 +30,23 @@ impl Context<'_> {
     pub fn reach(
         &self,
         task: &Task,
-        candidate: Candidate,
-        pull: Option<&Pull>,
+        candidate: EarlierResult,
+        pull: Option<&RunRemotes>,
         must_not_run: bool,
-    ) -> Result<Done, Failure> {
+    ) -> Result<FinishedStage, StageFailure> {
         let (entry, record, from) = match candidate {
-            Candidate::None => (None, None, Source::Local),
-            Candidate::Here(entry, record) => (Some(*entry), record, Source::Local),
-            Candidate::Elsewhere { locked, key } => {
+            EarlierResult::None => (None, None, ResultSource::Local),
+            EarlierResult::Here(entry, record) => (Some(*entry), record, ResultSource::Local),
+            EarlierResult::Elsewhere { locked, key } => {
                 let locked = locked.map(|entry| *entry);
-                let ask = |pull: &Pull| pull.result(task.stage, &task.address, &task.facts, locked, key.as_ref());
+                let ask = |pull: &RunRemotes| pull.result(task.stage, &task.address, &task.facts, locked, key.as_ref());
                 let (entry, record) = pull.and_then(ask).unzip();
-                (entry, record.flatten(), Source::Remote)
+                (entry, record.flatten(), ResultSource::Remote)
             }
         };
         let Some(entry) = entry else {
             return if must_not_run {
-                Err(Failure::early(self.lost(task, pull.is_some())))
+                Err(StageFailure::early(self.lost(task, pull.is_some())))
             } else {
                 self.run_here(task, pull)
             };
@@ -54,7 +54,7 @@ impl Context<'_> {
         match self.restore(task, entry, record, from) {
             Ok(done) => Ok(done),
             // An edit made at this moment would be treated as if the store had it.
-            Err(error) if must_not_run || error.kind == Kind::Check => Err(Failure::early(error)),
+            Err(error) if must_not_run || error.kind == Kind::Check => Err(StageFailure::early(error)),
             Err(error) => {
                 let text = format!("an earlier result of {} cannot be restored: {}", task.address, error.message);
                 self.sink.event(Event::Warning { text: &text });
@@ -64,17 +64,17 @@ impl Context<'_> {
     }
 
     /// Runs a stage after fetching its missing inputs.
-    fn run_here(&self, task: &Task, pull: Option<&Pull>) -> Result<Done, Failure> {
+    fn run_here(&self, task: &Task, pull: Option<&RunRemotes>) -> Result<FinishedStage, StageFailure> {
         // The fetch may have stopped because the user wants to stop.
-        self.project.around.stop.check().map_err(Failure::early)?;
+        self.project.around.stop.check().map_err(StageFailure::early)?;
         if let Some(pull) = pull.filter(|_| !task.absent.is_empty()) {
-            pull.bring(&task.absent, &task.address).map_err(Failure::early)?;
-            self.project.around.stop.check().map_err(Failure::early)?;
+            pull.bring(&task.absent, &task.address).map_err(StageFailure::early)?;
+            self.project.around.stop.check().map_err(StageFailure::early)?;
         }
-        let is_gone = |input: &&Input| fs::symlink_metadata(input.path.on_disk(self.project.top())).is_err();
+        let is_gone = |input: &&MissingInput| fs::symlink_metadata(input.path.on_disk(self.project.top())).is_err();
         if let Some(gone) = task.absent.iter().find(is_gone) {
             let error = Error::missing(format!("stage {} needs {}, which does not exist", task.address, gone.path));
-            return Err(Failure::early(match pull {
+            return Err(StageFailure::early(match pull {
                 _ if gone.origin.is_some() => error.hint("bring it from where it was imported: lockstep pull"),
                 Some(_) => {
                     let is_made = self.definitions.graph.producer(&gone.path).is_some();
@@ -90,13 +90,13 @@ impl Context<'_> {
         {
             let what =
                 format!("{what} of stage {} is not what pipeline.lock says, now that all of it is here", task.address);
-            return Err(Failure::early(Error::new(Kind::Check, what).hint("run the same command again")));
+            return Err(StageFailure::early(Error::new(Kind::Check, what).hint("run the same command again")));
         }
         self.run(task)
     }
 
     /// Restores an earlier result: every object is verified before the workspace is changed.
-    fn restore(&self, task: &Task, entry: StageLock, record: Option<RunRecord>, from: Source) -> Result<Done> {
+    fn restore(&self, task: &Task, entry: StageLock, record: Option<RunRecord>, from: ResultSource) -> Result<FinishedStage> {
         let started = Instant::now();
         let mut pins: Vec<Option<Pin>> =
             task.stage.outs.iter().map(|o| entry.outs.get(&o.spelled).map(|o| o.pin)).collect();
@@ -138,7 +138,7 @@ impl Context<'_> {
         // The entry keeps its spelling; the command is written as in the definition.
         let entry = StageLock { cmd: reasons::command(task.stage), ..entry };
         let seconds = started.elapsed().as_secs_f64();
-        Ok(Done { entry, pins, seconds, replaced, log, how: How::Restored(record, from) })
+        Ok(FinishedStage { entry, pins, seconds, replaced, log, how: Provenance::Restored(record, from) })
     }
 
     /// The error for a stage that must not run and whose missing outputs cannot be restored.

@@ -12,7 +12,7 @@ use crate::lock::Lock;
 use crate::path::RepoPath;
 use crate::pipeline::graph::{self, Graph};
 use crate::pipeline::load::{self, Loaded};
-use crate::pipeline::stage::Place;
+use crate::pipeline::stage::InputLocation;
 use crate::project::locks::parse_lock;
 use crate::project::{Definitions, skipped};
 
@@ -24,23 +24,23 @@ type Fingerprint = Vec<(String, GitId)>;
 
 /// The loaded definitions and locks, by the contents that they were loaded from.
 #[derive(Default)]
-pub(super) struct Kept {
-    definitions: RefCell<HashMap<Fingerprint, Vec<Known>>>,
+pub(super) struct SnapshotCache {
+    definitions: RefCell<HashMap<Fingerprint, Vec<CachedDefinitions>>>,
     locks: RefCell<HashMap<GitId, Lock>>,
     /// Locks that were read ahead. A lock that cannot be read is left out, and reported when it is requested.
     ahead: RefCell<HashMap<GitId, Lock>>,
 }
 
 #[derive(Clone)]
-pub(super) struct Known {
+pub(super) struct CachedDefinitions {
     /// The files that templates read, with the ids of their contents.
     vars: Vec<(RepoPath, Option<GitId>)>,
     pub definitions: Rc<Definitions>,
     pub wrong: Option<Error>,
 }
 
-impl Kept {
-    pub fn load(&self, files: &CommitFiles<'_>, root: &RepoPath) -> Result<Known> {
+impl SnapshotCache {
+    pub fn load(&self, files: &CommitFiles<'_>, root: &RepoPath) -> Result<CachedDefinitions> {
         let mut key = files.commit.fingerprint()?;
         key.retain(|(path, _)| !path.ends_with("dvc.yaml"));
         let id_of = |path: &RepoPath| Ok(files.commit.find(path)?.map(|(_, id)| id));
@@ -56,7 +56,7 @@ impl Kept {
         let mut vars = Vec::new();
         if uses_templates(files, &found)? {
             for (place, _) in &loaded.inputs {
-                if let Place::Repo(path) = place
+                if let InputLocation::Repo(path) = place
                     && !found.pipelines.contains(path)
                 {
                     vars.push((path.clone(), id_of(path)?));
@@ -68,7 +68,7 @@ impl Kept {
             Err(error) => (Graph::default(), Some(error)),
         };
         let definitions = Rc::new(Definitions::of(loaded, found, graph));
-        let known = Known { vars, definitions, wrong };
+        let known = CachedDefinitions { vars, definitions, wrong };
         let mut all = self.definitions.borrow_mut();
         if all.len() >= REMEMBERED {
             all.clear();
