@@ -46,7 +46,7 @@ struct EntryFile {
     lock: String,
     /// The text that the key was computed from, for debugging.
     manifest: String,
-    /// The signature over [`signed`].
+    /// The signature over [`signed_bytes`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     signature: Option<String>,
 }
@@ -61,7 +61,7 @@ pub fn is_cacheable(stage: &Stage) -> bool {
 pub fn put(store: &Store, entry: &StageLock, record: &RunRecord, trust: &TrustPolicy) -> Result<()> {
     let lock = Lock { stages: [("stage".to_string(), entry.clone())].into(), ..Lock::default() };
     let lock = lock::write(&lock);
-    let signature = trust.sign(&signed(&entry.key, &lock, record));
+    let signature = trust.sign(&signed_bytes(&entry.key, &lock, record));
     let (record, manifest) = (record.clone(), lock::manifest(entry));
     let file = EntryFile { version: VERSION, record, lock, manifest, signature };
     let bytes = serde_json::to_vec_pretty(&file).unwrap_or_default();
@@ -71,20 +71,20 @@ pub fn put(store: &Store, entry: &StageLock, record: &RunRecord, trust: &TrustPo
 /// Accepted results of a key, newest first. Entries that cannot be read are skipped.
 pub fn get(store: &Store, key: &ObjectId, trust: &TrustPolicy) -> Vec<(StageLock, RunRecord)> {
     let runs = store.get_runs(&key.hex()).unwrap_or_default();
-    runs.found.iter().filter_map(|bytes| trusted(bytes, key, trust)).collect()
+    runs.found.iter().filter_map(|bytes| parse_trusted(bytes, key, trust)).collect()
 }
 
 /// Parses an entry; `None` if it has another key or the settings do not accept it.
-pub fn trusted(bytes: &[u8], key: &ObjectId, trust: &TrustPolicy) -> Option<(StageLock, RunRecord)> {
+pub fn parse_trusted(bytes: &[u8], key: &ObjectId, trust: &TrustPolicy) -> Option<(StageLock, RunRecord)> {
     let file: EntryFile = serde_json::from_slice(bytes).ok()?;
     let writer = format!("{}@{}", file.record.user, file.record.host);
-    let is_accepted = trust.accepts(&writer, &signed(key, &file.lock, &file.record), file.signature.as_deref());
+    let is_accepted = trust.accepts(&writer, &signed_bytes(key, &file.lock, &file.record), file.signature.as_deref());
     is_accepted.then(|| read(file, key)).flatten()
 }
 
 /// The bytes that a signature covers: everything except the manifest, which follows from the rest. Lengths precede
 /// contents, so that no byte can move from one part to the next.
-fn signed(key: &ObjectId, lock: &str, record: &RunRecord) -> Vec<u8> {
+fn signed_bytes(key: &ObjectId, lock: &str, record: &RunRecord) -> Vec<u8> {
     let record = serde_json::to_string(record).unwrap_or_default();
     let mut message = key.0.to_vec();
     for part in [lock, &record] {
@@ -95,10 +95,15 @@ fn signed(key: &ObjectId, lock: &str, record: &RunRecord) -> Vec<u8> {
 }
 
 /// The current key of a stage, and the key of its lock entry if that differs.
-pub fn keys_of(project: &Project, definitions: &Definitions, id: StageId, look: &mut FactsReader) -> Result<Vec<ObjectId>> {
+pub fn keys_of(
+    project: &Project,
+    definitions: &Definitions,
+    id: StageId,
+    reader: &mut FactsReader,
+) -> Result<Vec<ObjectId>> {
     let stage = definitions.pipelines.stage(id);
-    let locked = project.locks(definitions)?.of(stage.file).stages.get(&stage.name).map(|entry| entry.key);
-    let now = reasons::entry(stage, &project.shell(), &look.facts(id)?, &[]).key;
+    let locked = project.locks(definitions)?.of_file(stage.file).stages.get(&stage.name).map(|entry| entry.key);
+    let now = reasons::entry(stage, &project.shell(), &reader.facts(id)?, &[]).key;
     Ok(std::iter::once(now).chain(locked.filter(|key| *key != now)).collect())
 }
 
@@ -125,7 +130,7 @@ fn read(file: EntryFile, key: &ObjectId) -> Option<(StageLock, RunRecord)> {
 /// Whether that run had params of the same types as the current ones. 1 and 1.0 are one number, and so one key and not
 /// a reason to run; but a command that reads the file may treat them differently, so a result is reused only for the
 /// same type.
-pub fn fits(entry: &StageLock, now: &Facts) -> bool {
+pub fn same_param_types(entry: &StageLock, now: &Facts) -> bool {
     entry.params.iter().all(|(file, values)| {
         let now = now.params.get(file).and_then(Option::as_ref);
         now.is_some_and(|now| values.iter().all(|(key, v)| now.get(key).is_some_and(|w| same_types(v, w))))

@@ -57,7 +57,7 @@ enum SigningKeys {
 
 impl TrustPolicy {
     /// Reads the requirements. Errors: the settings ask for signatures, and there is no key to verify them with.
-    pub fn of(project: &Project) -> Result<TrustPolicy> {
+    pub fn from_settings(project: &Project) -> Result<TrustPolicy> {
         let env = |name: &str| project.around.env.get(name).map(|v| v.trim()).filter(|v| !v.is_empty());
         let config = &project.config;
         let named = env(VERIFY_KEYS).into_iter().flat_map(|keys| keys.split([',', ' ', '\n']));
@@ -159,7 +159,9 @@ impl SigningKeys {
                 let Ok(signature) = Signature::from_slice(&bytes) else { return false };
                 how == "ed25519" && known.iter().any(|key| key.verify_strict(message, &signature).is_ok())
             }
-            SigningKeys::Either(first, second) => first.verifies(message, how, text) || second.verifies(message, how, text),
+            SigningKeys::Either(first, second) => {
+                first.verifies(message, how, text) || second.verifies(message, how, text)
+            }
         }
     }
 }

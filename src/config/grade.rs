@@ -104,7 +104,7 @@ pub fn combine<'a>(
                 None => counts = Some(one),
                 Some(reason) => notes.push(note(one, &reason, true)),
             },
-            (Rule::Inside, _) => match lies_inside(&one.value, checkout) {
+            (Rule::Inside, _) => match is_inside(&one.value, checkout) {
                 Ok(()) => counts = Some(one),
                 Err(reason) => notes.push(note(one, reason, true)),
             },
@@ -162,7 +162,7 @@ const LINK: &str = "it leads through a symlink";
 const LINK_INSIDE: &str = "a symlink is in it";
 const REPOSITORY: &str = "it lies in another repository";
 
-fn lies_inside(value: &Setting, checkout: Option<&WorktreeArea>) -> Result<(), &'static str> {
+fn is_inside(value: &Setting, checkout: Option<&WorktreeArea>) -> Result<(), &'static str> {
     match (value, checkout) {
         (Setting::Str(text), Some(checkout)) => checkout.takes(text),
         _ => Err(OUTSIDE),
@@ -371,7 +371,7 @@ mod tests {
             ("../.git/x", false),
             ("../.GIT/lockstep", false),
         ] {
-            assert_eq!(lies_inside(&Setting::Str(text.into()), Some(&checkout)).is_ok(), want, "{text}");
+            assert_eq!(is_inside(&Setting::Str(text.into()), Some(&checkout)).is_ok(), want, "{text}");
         }
     }
 }

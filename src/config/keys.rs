@@ -198,7 +198,9 @@ pub(super) fn parse(key: &str, text: &str) -> Result<Setting, String> {
                 format!("`{key}` takes a list, like `[\"a\", \"b\"]` or `a,b`, not `{}`", shown(text))
             })?)
         }
-        ValueType::Words(_) | ValueType::Texts => Setting::List(text.split(',').map(|word| word.trim().to_string()).collect()),
+        ValueType::Words(_) | ValueType::Texts => {
+            Setting::List(text.split(',').map(|word| word.trim().to_string()).collect())
+        }
     };
     check(key, value)
 }
@@ -213,7 +215,9 @@ pub(super) fn check(key: &str, value: Setting) -> Result<Setting, String> {
         (ValueType::Modes, Setting::Str(text)) if Modes::parse(&text).is_ok() => return Ok(Setting::Str(text)),
         (ValueType::Count, Setting::Int(n)) if n >= 0 => return Ok(Setting::Int(n)),
         (ValueType::Text, Setting::Str(text)) if !text.is_empty() => return Ok(Setting::Str(text)),
-        (ValueType::Word(known), Setting::Str(word)) if known.contains(&word.as_str()) => return Ok(Setting::Str(word)),
+        (ValueType::Word(known), Setting::Str(word)) if known.contains(&word.as_str()) => {
+            return Ok(Setting::Str(word));
+        }
         (ValueType::Texts, Setting::List(items)) if items.iter().all(|item| !item.is_empty()) => {
             return Ok(Setting::List(items));
         }

@@ -17,7 +17,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 pub use file::{change, set, unset};
-pub use grade::{WorktreeArea, Grade, SettingNote, Rule, GradedValue};
+pub use grade::{Grade, GradedValue, Rule, SettingNote, WorktreeArea};
 pub use keys::{help, is_remote_name, is_secret, is_shown, is_shown_option, secret_of_place};
 
 use crate::error::{Error, Kind, Result};
@@ -360,8 +360,11 @@ mod tests {
         fs::write(&user, "jobs = 2\nshell = \"bash\"\n[cache]\nlinks = [\"hardlink\", \"copy\"]\n").unwrap();
         fs::write(&project, "jobs = 3\n[remote.lab]\nurl = \"s3://b/x\"\n[remote.\"a.b\"]\nurl = \"/mnt\"\n").unwrap();
         fs::write(&local, "[remote.lab]\ntoken = \"t\"\nretries = 3\n[cache]\ndir = \"../store\"\n").unwrap();
-        let given =
-            |key: &str, value: &str, name: &str| GivenSetting { key: key.into(), value: value.into(), name: name.into() };
+        let given = |key: &str, value: &str, name: &str| GivenSetting {
+            key: key.into(),
+            value: value.into(),
+            name: name.into(),
+        };
         let sources = Sources {
             files: [(user.clone(), Grade::User), (project.clone(), Grade::Repository)]
                 .into_iter()

@@ -46,13 +46,18 @@ pub fn add(project: &Project, paths: &[String], options: &AddOptions, sink: &dyn
 }
 
 /// Like [`add`], for a caller that holds the workspace lock.
-pub(crate) fn add_held(project: &Project, paths: &[String], options: &AddOptions, sink: &dyn Sink) -> Result<AddOutcome> {
+pub(crate) fn add_held(
+    project: &Project,
+    paths: &[String],
+    options: &AddOptions,
+    sink: &dyn Sink,
+) -> Result<AddOutcome> {
     let edit_lock = worktree_lock::take_for_edit(project, "lockstep add", sink)?;
     let mut definitions = project.definitions()?;
     let mut added = AddOutcome::default();
     for written in paths {
-        let path = place(project, written)?;
-        match known(project, &definitions, &path)? {
+        let path = data_path(project, written)?;
+        match tracked_at(project, &definitions, &path)? {
             Some(data) if !added.known.contains(&data) => added.known.push(data),
             None if !added.new.contains(&path) => added.new.push(path),
             _ => {}
@@ -60,7 +65,7 @@ pub(crate) fn add_held(project: &Project, paths: &[String], options: &AddOptions
     }
     let mut new_entries: Option<Draft> = None;
     if !added.new.is_empty() {
-        let file = nearest(project, &definitions)?;
+        let file = nearest_pipeline(project, &definitions)?;
         let folder = file.parent().unwrap_or_default();
         let name = file.relative_to(&project.cwd);
         let made = draft(project, &file, &|text| {
@@ -89,7 +94,7 @@ pub(crate) fn add_held(project: &Project, paths: &[String], options: &AddOptions
     match (done, &new_entries) {
         (Ok(()), _) => Ok(added),
         (Err(error), None) => Err(error),
-        (Err(error), Some(made)) => Err(match take_back(project, made, &added.new, sink) {
+        (Err(error), Some(made)) => Err(match undo(project, made, &added.new, sink) {
             Ok(()) => error,
             Err(e) => {
                 let file = made.path.relative_to(&project.cwd);
@@ -100,9 +105,9 @@ pub(crate) fn add_held(project: &Project, paths: &[String], options: &AddOptions
 }
 
 /// Removes the new entries: restores the old text, or, if the file was edited since, removes each entry.
-fn take_back(project: &Project, made: &Draft, new: &[RepoPath], sink: &dyn Sink) -> Result<()> {
+fn undo(project: &Project, made: &Draft, new: &[RepoPath], sink: &dyn Sink) -> Result<()> {
     let _edit = worktree_lock::take_for_edit(project, "lockstep add", sink)?;
-    if made.take_back(project)? {
+    if made.undo(project)? {
         return Ok(());
     }
     for path in new {
@@ -158,7 +163,7 @@ fn finish(
 }
 
 /// Resolves a path of the command line, and checks that it can be data.
-fn place(project: &Project, written: &str) -> Result<RepoPath> {
+fn data_path(project: &Project, written: &str) -> Result<RepoPath> {
     let root = &project.repo.project_root;
     let Some(path) = project.typed(written).filter(|p| p.is_in(root)) else {
         return Err(Error::usage(format!(
@@ -187,7 +192,7 @@ fn place(project: &Project, written: &str) -> Result<RepoPath> {
 }
 
 /// The tracked data that is `path` or contains it. Errors: the path overlaps an output.
-pub(crate) fn known(project: &Project, definitions: &Definitions, path: &RepoPath) -> Result<Option<RepoPath>> {
+pub(crate) fn tracked_at(project: &Project, definitions: &Definitions, path: &RepoPath) -> Result<Option<RepoPath>> {
     let shown = |p: &RepoPath| p.relative_to(&project.cwd);
     let owners = definitions.graph.owners_of(path);
     for owner in &owners {
@@ -214,7 +219,7 @@ pub(crate) fn known(project: &Project, definitions: &Definitions, path: &RepoPat
 }
 
 /// The nearest pipeline file from the current folder upwards, or a new one in the current folder.
-pub(crate) fn nearest(project: &Project, definitions: &Definitions) -> Result<RepoPath> {
+pub(crate) fn nearest_pipeline(project: &Project, definitions: &Definitions) -> Result<RepoPath> {
     let mut folder = Some(project.cwd.clone());
     while let Some(at) = folder.filter(|f| f.is_in(&project.repo.project_root)) {
         let file = at.join("pipeline.yaml").unwrap_or_default();

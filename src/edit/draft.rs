@@ -48,7 +48,7 @@ impl Draft {
     }
 
     /// Undoes [`Draft::write`], unless the file was edited since. Returns whether it was undone.
-    pub fn take_back(&self, project: &Project) -> Result<bool> {
+    pub fn undo(&self, project: &Project) -> Result<bool> {
         if project.files().read(&InputLocation::Repo(self.path.clone()))? != self.new {
             return Ok(false);
         }

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use super::add::{AddOutcome, AddOptions as AddOptions, add_held, known, nearest};
+use super::add::{AddOptions, AddOutcome, add_held, nearest_pipeline, tracked_at};
 use crate::edit::draft::draft;
 use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Sink};
@@ -27,7 +27,7 @@ use crate::shell::word;
 use crate::store::{self, Pin, Place as Spot};
 use crate::url::Url;
 use crate::url::form::{AddressForm, folder_url};
-use crate::workspace::preserve::give_up;
+use crate::workspace::preserve::discard_old;
 use crate::workspace::restore::restore;
 use crate::workspace::worktree_lock;
 
@@ -70,9 +70,9 @@ pub fn import(
     let _lock = worktree_lock::take(project, "lockstep import", sink)?;
     let definitions = project.definitions()?;
     // The destination depends on whether it is a folder.
-    let there = open_repository(&project.around, url, rev, from, sink)?;
+    let opened = open_repository(&project.around, url, rev, from, sink)?;
     let source = RepoPath::root().join(from).unwrap_or_default();
-    let is_folder = is_folder(&there, &source)?;
+    let is_folder = is_folder(&opened, &source)?;
     let to = place_for(&project.cwd.on_disk(project.top()), out, &source, is_folder)?;
     let path = project.typed(&to.to_string_lossy());
     let path = path.filter(|p| p.is_in(&project.repo.project_root) && !p.is_root());
@@ -81,7 +81,7 @@ pub fn import(
         return Err(Error::usage(format!("`{written}` is outside the project")));
     };
     let to = path.relative_to(&project.cwd);
-    if let Some(data) = known(project, &definitions, &path)? {
+    if let Some(data) = tracked_at(project, &definitions, &path)? {
         let data = data.relative_to(&project.cwd);
         return Err(Error::usage(format!("{data} is tracked already"))
             .hint(format!("renew an import: lockstep update {}", word(&data)))
@@ -91,12 +91,12 @@ pub fn import(
         return Err(Error::usage(format!("Git tracks `{to}`, and only one of Git and lockstep can keep it"))
             .hint("import it to another place: -o PATH"));
     }
-    let file = nearest(project, &definitions)?;
+    let file = nearest_pipeline(project, &definitions)?;
     let import = Import {
         url: spelled(project, url, &file)?,
         path: source.to_string(),
         rev: rev.unwrap_or("HEAD").to_string(),
-        commit: there.commit.hex(),
+        commit: opened.commit.hex(),
     };
     let on_disk = project.writable(&path)?;
     if !is_folder && is_real_folder(&on_disk) {
@@ -108,7 +108,7 @@ pub fn import(
     }
     let was_there = on_disk.symlink_metadata().is_ok();
     let is_written_into = is_real_folder(&on_disk);
-    bring(project, &there, &import.path, &path, is_written_into, sink)?;
+    write_verified(project, &opened, &import.path, &path, is_written_into, sink)?;
     let add =
         AddOptions { desc: options.desc.clone(), import: Some(import.clone()), force: true, ..AddOptions::default() };
     // The user typed this address.
@@ -155,10 +155,10 @@ pub fn update(
     let mut done = Vec::new();
     for (file, n, path, old) in wanted {
         let rev = rev.unwrap_or(&old.rev);
-        let there = open_repository(&project.around, &address(project, &old.url, &file)?, Some(rev), &old.path, sink)?;
-        let new = Import { rev: rev.to_string(), commit: there.commit.hex(), ..old.clone() };
+        let opened = open_repository(&project.around, &address(project, &old.url, &file)?, Some(rev), &old.path, sink)?;
+        let new = Import { rev: rev.to_string(), commit: opened.commit.hex(), ..old.clone() };
         if new == old {
-            if back(project, &definitions, &path, sink)? {
+            if restore_missing(project, &definitions, &path, sink)? {
                 done.push(ImportOutcome { path, import: new, old: Some(old.commit), written: Vec::new() });
             }
             continue;
@@ -167,7 +167,7 @@ pub fn update(
             refuse_unsaved(project, &path, sink)?;
             refuse_changed(project, &definitions, &path, sink)?;
         }
-        bring(project, &there, &new.path, &path, false, sink)?;
+        write_verified(project, &opened, &new.path, &path, false, sink)?;
         let name = file.relative_to(&project.cwd);
         let mut written = Vec::new();
         let lock = worktree_lock::take_for_edit(project, "lockstep update", sink)?;
@@ -186,7 +186,7 @@ pub fn update(
 }
 
 /// Restores an import that is missing from the workspace; false if it exists.
-fn back(project: &Project, definitions: &Definitions, path: &RepoPath, sink: &dyn Sink) -> Result<bool> {
+fn restore_missing(project: &Project, definitions: &Definitions, path: &RepoPath, sink: &dyn Sink) -> Result<bool> {
     let pin = locked_pin(project, definitions, path)?;
     let (Some(pin), Some(origin)) = (pin, Origin::of(definitions, path)) else { return Ok(false) };
     if project.writable(path)?.symlink_metadata().is_ok() {
@@ -209,28 +209,29 @@ fn locked_pin(project: &Project, definitions: &Definitions, path: &RepoPath) -> 
 }
 
 /// Writes the other repository's content to its place here, or into the folder there, and verifies it.
-fn bring(
+fn write_verified(
     project: &Project,
-    there: &OpenedRepository,
+    opened: &OpenedRepository,
     from: &str,
     to: &RepoPath,
     is_written_into: bool,
     sink: &dyn Sink,
 ) -> Result<()> {
-    let snapshot = there.project.at(&Rev::Commit(there.commit))?;
+    let snapshot = opened.project.at(&Rev::Commit(opened.commit))?;
     let from = RepoPath::root().join(from).unwrap_or_default();
     let expected = expected(&snapshot, &from)?;
     let before = project.definitions_without_graph()?;
-    let give_up = |old: &Path| give_up(project, &IgnoreRules(&before.rules), to, old, sink);
+    let discard_old = |old: &Path| discard_old(project, &IgnoreRules(&before.rules), to, old, sink);
     let place = project.writable(to)?;
     let open = || {
         place.create_parents()?;
         place.open_folder()
     };
-    let mode = if is_written_into { WriteMode::Into(&give_up) } else { WriteMode::Replace(&give_up) };
+    let mode = if is_written_into { WriteMode::Into(&discard_old) } else { WriteMode::Replace(&discard_old) };
     let got = get_over(&snapshot, &from, &place, &open, mode, sink)?;
     let definitions = project.definitions_without_graph()?;
-    let seen = crate::plan::facts::look(project, &definitions, &[Spot::from(to)], sink).pop().unwrap_or(Ok(None))?;
+    let seen =
+        crate::plan::facts::read_pins(project, &definitions, &[Spot::from(to)], sink).pop().unwrap_or(Ok(None))?;
     match (expected, seen) {
         (_, Some(seen)) if is_written_into && seen.is_dir() => {
             let own = seen.files.unwrap_or(0).saturating_sub(got.files);
@@ -242,14 +243,14 @@ fn bring(
         }
         // Files that the local ignore rules hide are not seen here.
         (Some(expected), Some(seen)) if expected.files == seen.files && expected.id != seen.id => {
-            Err(Error::new(Kind::Bug, format!("{to} is not what {} pins", there.rev)))
+            Err(Error::new(Kind::Bug, format!("{to} is not what {} pins", opened.rev)))
         }
         _ => Ok(()),
     }
 }
 
-fn is_folder(there: &OpenedRepository, from: &RepoPath) -> Result<bool> {
-    let snapshot = there.project.at(&Rev::Commit(there.commit))?;
+fn is_folder(opened: &OpenedRepository, from: &RepoPath) -> Result<bool> {
+    let snapshot = opened.project.at(&Rev::Commit(opened.commit))?;
     let found = Browser::new(&snapshot)?.find(from);
     // A path in a folder whose listing is missing is examined after the listing was fetched.
     Ok(found.ok().flatten().is_some_and(|item| item.what.is_folder()))
@@ -271,7 +272,8 @@ fn expected(snapshot: &Snapshot<'_>, from: &RepoPath) -> Result<Option<Pin>> {
 /// Errors: there is an unsaved edit, which must not be overwritten.
 fn refuse_unsaved(project: &Project, path: &RepoPath, sink: &dyn Sink) -> Result<()> {
     let definitions = project.definitions_without_graph()?;
-    let seen = crate::plan::facts::look(project, &definitions, &[Spot::from(path)], sink).pop().unwrap_or(Ok(None))?;
+    let seen =
+        crate::plan::facts::read_pins(project, &definitions, &[Spot::from(path)], sink).pop().unwrap_or(Ok(None))?;
     match seen {
         Some(pin) if !project.store().holds(&pin) => {
             Err(Error::new(Kind::Check, format!("{path} was changed and saved nowhere; it was not touched"))
@@ -285,7 +287,8 @@ fn refuse_unsaved(project: &Project, path: &RepoPath, sink: &dyn Sink) -> Result
 /// Errors: content that was changed or added after the import, and recorded since, is not in the other repository and
 /// must not be overwritten.
 fn refuse_changed(project: &Project, definitions: &Definitions, path: &RepoPath, sink: &dyn Sink) -> Result<()> {
-    let seen = crate::plan::facts::look(project, definitions, &[Spot::from(path)], sink).pop().unwrap_or(Ok(None))?;
+    let seen =
+        crate::plan::facts::read_pins(project, definitions, &[Spot::from(path)], sink).pop().unwrap_or(Ok(None))?;
     let (Some(pin), Some(origin)) = (seen, Origin::of(definitions, path)) else { return Ok(()) };
     let mut other = UnrecordableData::default();
     let locked = locked_pin(project, definitions, path)?;

@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::event::Sink;
 use crate::git::{self, GitId, Underway, Unmerged};
 use crate::lock::conflict::{Labels, write_merged};
-use crate::lock::merge::{Block, BlockChoice, DataConflict, MergedInputs, Merged, Sides, merge};
+use crate::lock::merge::{Block, BlockChoice, DataConflict, Merged, MergedInputs, Sides, merge};
 use crate::lock::{self, Lock, StageLock, markers};
 use crate::path::RepoPath;
 use crate::pipeline::Files;
@@ -47,7 +47,7 @@ pub struct ResolvedLock {
 }
 
 const LOCK: &str = "pipeline.lock";
-const NOTHING: Pin = Pin { id: ObjectId([0; 32]), size: 0, files: None, executable: false };
+const PLACEHOLDER_PIN: Pin = Pin { id: ObjectId([0; 32]), size: 0, files: None, executable: false };
 
 /// The result for all locks.
 #[derive(Debug, Default)]
@@ -68,7 +68,7 @@ pub fn resolve(project: &Project, within: &[RepoPath], picks: &Picks, sink: &dyn
     let mut texts = Vec::new();
     if !conflicts.is_empty() {
         let definitions = project.definitions_without_graph()?;
-        let mut look = FactsReader::new(project, &definitions, sink);
+        let mut reader = FactsReader::new(project, &definitions, sink);
         for (path, unmerged) in conflicts {
             let settled = unmerged.as_ref().map_or(Ok(BTreeMap::new()), |_| settled_data(project, &path))?;
             let found = sides(project, &path, unmerged)?;
@@ -80,14 +80,14 @@ pub fn resolve(project: &Project, within: &[RepoPath], picks: &Picks, sink: &dyn
                     .hint(format!("bring back Git's conflict: git checkout -m {shown}"))
                     .hint("or edit the file by hand: git log -p has both versions"));
             }
-            let known = known(project, &definitions, &mut look, &path, &found.sides);
+            let merged_inputs = merged_inputs(project, &definitions, &mut reader, &path, &found.sides);
             let folder = path.parent().unwrap_or_default();
             let store = || Ok(project.store());
             let joiner = DataJoiner { folder, picks, used: &used, settled, store: &store, sink };
-            let merged = merge(&found.sides, &known, &|name, versions| joiner.join(name, versions));
+            let merged = merge(&found.sides, &merged_inputs, &|name, versions| joiner.join(name, versions));
             let labels = Labels { ours: label(&found.ours), theirs: label(&found.theirs) };
             texts.push((path.clone(), write_merged(&merged, labels)));
-            let unlisted = unlisted(&known, &merged);
+            let unlisted = unlisted(&merged_inputs, &merged);
             let Merged { choices, conflicts, .. } = merged;
             let markers::SplitSides { ours, theirs, left_out, .. } = found;
             resolution.resolved.push(ResolvedLock { path, ours, theirs, choices, left_out, conflicts, unlisted });
@@ -161,8 +161,8 @@ fn label(side: &str) -> &str {
     side.split(',').next().unwrap_or(side)
 }
 
-fn unlisted(known: &MergedInputs, merged: &Merged) -> Vec<String> {
-    let Some(declared) = &known.declared else { return Vec::new() };
+fn unlisted(merged_inputs: &MergedInputs, merged: &Merged) -> Vec<String> {
+    let Some(declared) = &merged_inputs.declared else { return Vec::new() };
     let is_listed = |name: &&String| declared.contains(&Block::Data((*name).clone()));
     merged.lock.data.keys().filter(|name| !is_listed(name)).cloned().collect()
 }
@@ -235,12 +235,17 @@ fn sides(project: &Project, path: &RepoPath, unmerged: Option<Unmerged>) -> Resu
             Some(Underway::Merge) => "MERGE_HEAD",
             None => "theirs",
         };
-        return Ok(markers::SplitSides { sides, ours: named("HEAD")?, theirs: named(theirs)?, left_out: BTreeSet::new() });
+        return Ok(markers::SplitSides {
+            sides,
+            ours: named("HEAD")?,
+            theirs: named(theirs)?,
+            left_out: BTreeSet::new(),
+        });
     }
     let text = text(project, path)?;
-    let trust = TrustPolicy::of(project)?;
+    let trust = TrustPolicy::from_settings(project)?;
     let earlier = |key: &_| entries::get(project.store(), key, &trust);
-    let vouched = |entry: &StageLock| earlier(&entry.key).iter().any(|(known, _)| known == entry);
+    let vouched = |entry: &StageLock| earlier(&entry.key).iter().any(|(merged_inputs, _)| merged_inputs == entry);
     let mut found = markers::split(&text, &vouched);
     // A rebase writes the short hash, followed by the subject.
     let revision = |label: &str| label.split(' ').next().unwrap_or_default().to_string();
@@ -250,9 +255,10 @@ fn sides(project: &Project, path: &RepoPath, unmerged: Option<Unmerged>) -> Resu
         // The markers were committed: the sides are the parents of that merge.
         (ours, theirs) = ("HEAD^1".into(), "HEAD^2".into());
     }
-    if let (Some((one, ours)), Some((other, theirs))) = (at(project, &ours, path), at(project, &theirs, path)) {
+    if let (Some((one, ours)), Some((other, theirs))) = (lock_at(project, &ours, path), lock_at(project, &theirs, path))
+    {
         let base = repo.merge_base(one, other)?;
-        let base = base.map(|id| at(project, &id.hex(), path).map(|(_, lock)| lock).unwrap_or_default());
+        let base = base.map(|id| lock_at(project, &id.hex(), path).map(|(_, lock)| lock).unwrap_or_default());
         found.sides = Sides { base, ours, theirs };
         found.left_out.clear();
     }
@@ -262,7 +268,7 @@ fn sides(project: &Project, path: &RepoPath, unmerged: Option<Unmerged>) -> Resu
 }
 
 /// The lock of a revision; `None` if it has no readable lock.
-fn at(project: &Project, revision: &str, path: &RepoPath) -> Option<(GitId, Lock)> {
+fn lock_at(project: &Project, revision: &str, path: &RepoPath) -> Option<(GitId, Lock)> {
     let commit = project.repo.resolve(revision).ok()?;
     let lock = parse(path, "a", &commit.read(path).ok()??).ok()?;
     Some((commit.id, lock))
@@ -279,41 +285,46 @@ fn parse(path: &RepoPath, whose: &str, bytes: &[u8]) -> Result<Lock> {
 }
 
 /// The inputs of the merged files for the blocks on which the sides differ.
-fn known<'a>(
+fn merged_inputs<'a>(
     project: &Project,
     definitions: &'a Definitions,
-    look: &mut FactsReader<'a>,
+    reader: &mut FactsReader<'a>,
     path: &RepoPath,
     sides: &Sides,
 ) -> MergedInputs {
-    let mut known = MergedInputs::default();
+    let mut merged_inputs = MergedInputs::default();
     let file = definitions.pipelines.files.iter().position(|f| Project::lock_path(&f.path) == *path);
-    let Some(file) = file.map(|at| FileId(at as u32)) else { return known };
+    let Some(file) = file.map(|at| FileId(at as u32)) else { return merged_inputs };
     let pipelines = &definitions.pipelines;
     let stages = || pipelines.file(file).stages.iter().map(|id| (*id, pipelines.stage(*id)));
     let data = &pipelines.file(file).data;
     let names = stages().map(|(_, s)| Block::Stage(s.name.clone()));
-    known.declared = Some(names.chain(data.iter().map(|d| Block::Data(d.spelled.clone()))).collect());
+    merged_inputs.declared = Some(names.chain(data.iter().map(|d| Block::Data(d.spelled.clone()))).collect());
     let differs = |name: &String| sides.ours.stages.get(name) != sides.theirs.stages.get(name);
     for (id, stage) in stages().filter(|(_, stage)| differs(&stage.name)) {
-        if let Some(entry) = inputs(project, definitions, look, id) {
-            known.inputs.insert(stage.name.clone(), entry);
+        if let Some(entry) = inputs(project, definitions, reader, id) {
+            merged_inputs.inputs.insert(stage.name.clone(), entry);
         }
     }
-    known
+    merged_inputs
 }
 
 /// The current inputs of a stage; outputs of another pipeline are taken from that pipeline's lock. `None` if an input
 /// is missing or cannot be read.
-fn inputs<'a>(project: &Project, definitions: &'a Definitions, look: &mut FactsReader<'a>, id: StageId) -> Option<StageLock> {
+fn inputs<'a>(
+    project: &Project,
+    definitions: &'a Definitions,
+    reader: &mut FactsReader<'a>,
+    id: StageId,
+) -> Option<StageLock> {
     let stage = definitions.pipelines.stage(id);
-    let mut facts = look.facts(id).ok()?;
+    let mut facts = reader.facts(id).ok()?;
     for (dep, pin) in stage.deps.iter().zip(&mut facts.deps) {
         let InputLocation::Repo(path) = &dep.place else { continue };
         let Some(maker) = definitions.graph.producer(path).map(|id| definitions.pipelines.stage(id)) else { continue };
         if maker.file == stage.file {
             // The merged block of the producer decides the pin; here it only has to exist.
-            pin.get_or_insert(NOTHING);
+            pin.get_or_insert(PLACEHOLDER_PIN);
             continue;
         }
         let lock = project.read_lock(&Project::lock_path(&definitions.pipelines.file(maker.file).path)).ok()??;

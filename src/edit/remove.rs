@@ -6,7 +6,7 @@ use crate::event::{Event, Sink};
 use crate::path::RepoPath;
 use crate::pipeline::edit;
 use crate::pipeline::stage::{FileId, StageId};
-use crate::plan::facts::{IgnoreRules, look};
+use crate::plan::facts::{IgnoreRules, read_pins};
 use crate::project::{Definitions, Project, write_lock};
 use crate::shell::word;
 use crate::store::{self, Place as Spot};
@@ -43,7 +43,12 @@ pub struct RemoveOutcome {
     pub written: Vec<RepoPath>,
 }
 
-pub fn remove(project: &Project, targets: &[String], options: &RemoveOptions, sink: &dyn Sink) -> Result<RemoveOutcome> {
+pub fn remove(
+    project: &Project,
+    targets: &[String],
+    options: &RemoveOptions,
+    sink: &dyn Sink,
+) -> Result<RemoveOutcome> {
     let _lock = worktree_lock::take(project, "lockstep remove", sink)?;
     let _edit = worktree_lock::take_for_edit(project, "lockstep remove", sink)?;
     let mut removed = RemoveOutcome::default();
@@ -96,7 +101,7 @@ pub fn remove(project: &Project, targets: &[String], options: &RemoveOptions, si
     let _ = project.index().save();
     removed.written.sort();
     removed.written.dedup();
-    removed.targets = found.iter().map(|t| told(project, &definitions, t)).collect();
+    removed.targets = found.iter().map(|t| display_name(project, &definitions, t)).collect();
     Ok(removed)
 }
 
@@ -108,7 +113,7 @@ impl RemoveTarget {
     }
 }
 
-fn told(project: &Project, definitions: &Definitions, target: &RemoveTarget) -> String {
+fn display_name(project: &Project, definitions: &Definitions, target: &RemoveTarget) -> String {
     match target {
         RemoveTarget::Stage(_, name, ids) if ids.iter().all(|id| definitions.pipelines.stage(*id).name == *name) => {
             format!("stage {name}")
@@ -200,7 +205,7 @@ fn remove_from(
 fn refuse_unsaved(project: &Project, definitions: &Definitions, outs: &[RepoPath], sink: &dyn Sink) -> Result<()> {
     let asks: Vec<Spot> = outs.iter().map(Spot::from).collect();
     let mut unsaved = Vec::new();
-    for (path, pin) in outs.iter().zip(look(project, definitions, &asks, sink)) {
+    for (path, pin) in outs.iter().zip(read_pins(project, definitions, &asks, sink)) {
         if let Some(pin) = pin?
             && !project.store().holds(&pin)
         {

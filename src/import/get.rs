@@ -132,14 +132,14 @@ fn find(snapshot: &Snapshot<'_>, browser: &Browser<'_, '_>, path: &RepoPath, sin
         // The path may be in a folder whose listing is missing.
         Err(e) if e.kind == Kind::Missing => match snapshot.pinned()?.into_iter().find(|p| path.is_in(&p.path)) {
             Some(owner) => {
-                bring(snapshot, &[(&owner.path, owner.pin)], sink)?;
+                fetch_missing(snapshot, &[(&owner.path, owner.pin)], sink)?;
                 browser.find(path)?
             }
             None => return Err(e),
         },
         found => found?,
     };
-    found.ok_or_else(|| nothing(snapshot, path))
+    found.ok_or_else(|| not_found_error(snapshot, path))
 }
 
 fn write_found(
@@ -156,7 +156,7 @@ fn write_found(
     }
     let pieces = pieces(browser, found)?;
     check_pieces(snapshot, found, &pieces)?;
-    bring(snapshot, &pinned(&pieces), sink)?;
+    fetch_missing(snapshot, &pinned(&pieces), sink)?;
     let folder = open()?;
     let name = to.file_name().unwrap_or_default();
     let new = sibling(Path::new(name));
@@ -167,24 +167,24 @@ fn write_found(
             return Err(Error::new(Kind::Check, message).hint("run the command again when nothing else works there"));
         }
         let place = folder.join(name);
-        let give_up = match mode {
+        let discard_old = match mode {
             WriteMode::Into(_) if !found.what.is_folder() && is_real_folder(&place) => {
                 return Err(folder_in_the_way(to));
             }
             WriteMode::Into(_) if found.what.is_folder() && is_real_folder(&place) => {
                 return write_into(&new, &place).map(|()| sum).map_err(|e| folder.named(e));
             }
-            WriteMode::Into(give_up) | WriteMode::Replace(give_up) => give_up,
+            WriteMode::Into(discard_old) | WriteMode::Replace(discard_old) => discard_old,
         };
         let old = replace(&new, &place).map_err(|e| Error::io("write", to, e))?;
-        old.map_or(Ok(()), |old| give_up(&old).map_err(|e| folder.named(e)))?;
+        old.map_or(Ok(()), |old| discard_old(&old).map_err(|e| folder.named(e)))?;
         Ok(sum)
     });
     let (files, bytes) = made.inspect_err(|_| drop(store::remove(&new)))?;
     Ok(GetOutcome { to: to.to_path_buf(), files, bytes })
 }
 
-fn nothing(snapshot: &Snapshot<'_>, path: &RepoPath) -> Error {
+fn not_found_error(snapshot: &Snapshot<'_>, path: &RepoPath) -> Error {
     let name = &snapshot.name;
     let error = Error::missing(format!("{name} has neither a file {path} in Git nor one that is pinned"));
     match snapshot.definitions.broken.first() {
@@ -245,7 +245,7 @@ fn pinned(pieces: &[WriteItem]) -> Vec<(&RepoPath, Pin)> {
 }
 
 /// Brings missing pinned objects into the store from their remote.
-pub(crate) fn bring(snapshot: &Snapshot<'_>, pins: &[(&RepoPath, Pin)], sink: &dyn Sink) -> Result<()> {
+pub(crate) fn fetch_missing(snapshot: &Snapshot<'_>, pins: &[(&RepoPath, Pin)], sink: &dyn Sink) -> Result<()> {
     let store = snapshot.project.store();
     let mut by_remote: BTreeMap<Option<String>, Vec<(&RepoPath, Wanted)>> = BTreeMap::new();
     for (path, pin) in pins.iter().filter(|(_, pin)| !store.contains(pin)) {
@@ -253,7 +253,7 @@ pub(crate) fn bring(snapshot: &Snapshot<'_>, pins: &[(&RepoPath, Pin)], sink: &d
         by_remote.entry(remote_of(snapshot, path)).or_default().push((path, wanted));
     }
     for (name, wanted) in by_remote {
-        let absent = |path: &RepoPath| snapshot.absent(path, Error::missing("it is not in the store"));
+        let absent = |path: &RepoPath| snapshot.missing_object(path, Error::missing("it is not in the store"));
         let remote = match Remote::open(snapshot.project, name.as_deref(), None) {
             // There is no remote: report the missing object instead.
             Err(e) if name.is_none() && snapshot.project.config.remotes().is_empty() => {
@@ -362,11 +362,11 @@ fn replace(new: &Path, to: &Path) -> std::io::Result<Option<PathBuf>> {
     if to.symlink_metadata().is_err() {
         return fs::rename(new, to).map(|()| None);
     }
-    let aside = sibling(to);
-    fs::rename(to, &aside)?;
+    let backup = sibling(to);
+    fs::rename(to, &backup)?;
     if let Err(e) = fs::rename(new, to) {
-        let _ = fs::rename(&aside, to);
+        let _ = fs::rename(&backup, to);
         return Err(e);
     }
-    Ok(Some(aside))
+    Ok(Some(backup))
 }

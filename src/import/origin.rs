@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use super::get::{WriteMode, bring, get_over};
+use super::get::{WriteMode, fetch_missing, get_over};
 use crate::error::{Error, Kind, Result};
 use crate::event::Sink;
 use crate::git;
@@ -32,8 +32,8 @@ impl Origin {
     pub fn has(&self, project: &Project, pin: &Pin, sink: &dyn Sink) -> Result<bool> {
         let import = &self.import;
         let address = address(project, &import.url, &self.file)?;
-        let there = open_repository(&project.around, &address, Some(&import.commit), &import.path, sink)?;
-        let snapshot = there.project.at(&Rev::Commit(there.commit))?;
+        let opened = open_repository(&project.around, &address, Some(&import.commit), &import.path, sink)?;
+        let snapshot = opened.project.at(&Rev::Commit(opened.commit))?;
         let from = RepoPath::root().join(&import.path).unwrap_or_default();
         let found = Browser::new(&snapshot)?.find(&from)?.map(|item| item.what);
         Ok(matches!(found, Some(ItemKind::Pinned(theirs)) if theirs.same_content(pin)))
@@ -45,22 +45,23 @@ impl Origin {
     pub fn fetch(&self, project: &Project, rules: &git::Rules, pin: &Pin, sink: &dyn Sink) -> Result<()> {
         let import = &self.import;
         let address = address(project, &import.url, &self.file)?;
-        let there = open_repository(&project.around, &address, Some(&import.commit), &import.path, sink)?;
-        let snapshot = there.project.at(&Rev::Commit(there.commit))?;
+        let opened = open_repository(&project.around, &address, Some(&import.commit), &import.path, sink)?;
+        let snapshot = opened.project.at(&Rev::Commit(opened.commit))?;
         let from = RepoPath::root().join(&import.path).unwrap_or_default();
         // A clone has no store: its objects are fetched into the current store.
-        if there.project.store_dir() == project.store_dir()
+        if opened.project.store_dir() == project.store_dir()
             && let Some(ItemKind::Pinned(theirs)) = Browser::new(&snapshot)?.find(&from)?.map(|item| item.what)
             && theirs.id == pin.id
         {
-            return bring(&snapshot, &[(&from, theirs)], sink);
+            return fetch_missing(&snapshot, &[(&from, theirs)], sink);
         }
         let staged = StagingFolder::new(project)?;
         let place = staged.0.join(self.path.name());
         let remove = |old: &Path| store::remove(old).map_err(|e| Error::io("remove", old, e));
         get_over(&snapshot, &from, &place, &|| OpenFolder::open(&staged.0), WriteMode::Replace(&remove), sink)?;
         let spot = Spot::Outside(place.clone());
-        let rules = RelocatedRules { rules, staged: place.as_os_str().as_encoded_bytes(), path: self.path.as_str().as_bytes() };
+        let rules =
+            RelocatedRules { rules, staged: place.as_os_str().as_encoded_bytes(), path: self.path.as_str().as_bytes() };
         let index = project.index();
         let seen = index.look(std::slice::from_ref(&spot), &rules, sink).pop().unwrap_or(Ok(None))?;
         let seen = seen.filter(|seen| seen.same_content(pin));

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::path::RepoPath;
 use crate::pipeline::problem::{Problem, render};
-use crate::pipeline::stage::{FileId, PipelineFile, InputLocation};
+use crate::pipeline::stage::{FileId, InputLocation, PipelineFile};
 use crate::project::Snapshot;
 use crate::tag::ModelName;
 use crate::value::{Value, yaml};

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use crate::error::{Error, Kind, Result};
 use crate::path::RepoPath;
-use crate::pipeline::check::{CheckLimit, Check, Metric};
+use crate::pipeline::check::{Check, CheckLimit, Metric};
 use crate::pipeline::problem::did_you_mean;
 use crate::project::values::leaves;
 use crate::value::{Number, Value};

@@ -72,7 +72,7 @@ fn upstream(snapshot: &Snapshot<'_>, maker: StageId) -> Vec<StageId> {
 /// What the lock says of a stage.
 pub fn entry<'s>(snapshot: &'s Snapshot<'_>, id: StageId) -> Result<Option<&'s StageLock>> {
     let stage = snapshot.definitions.pipelines.stage(id);
-    Ok(snapshot.locks()?.of(stage.file).stages.get(&stage.name))
+    Ok(snapshot.locks()?.of_file(stage.file).stages.get(&stage.name))
 }
 
 fn inputs(snapshot: &Snapshot<'_>, stages: &[StageId]) -> Result<Vec<Input>> {

@@ -20,7 +20,7 @@ use crate::pipeline::Files;
 use crate::pipeline::params::{ParamsCache, read_params};
 use crate::pipeline::stage::{InputLocation, StageId};
 use crate::plan::facts::FactsReader;
-use crate::plan::reasons::{Facts, Reason, PathState, judge};
+use crate::plan::reasons::{Facts, PathState, Reason, judge};
 use crate::project::Project;
 use crate::project::{PinnedPath, Snapshot};
 use crate::store::trees::{self, Entry, Tree};
@@ -106,8 +106,8 @@ pub fn of_workspace(
         names.contains(&(&definitions.pipelines.file(stage.file).path, stage.name.as_str()))
     };
     let ids: Vec<StageId> = definitions.pipelines.ids().filter(here).collect();
-    let mut look = FactsReader::new(project, &definitions, sink);
-    let (found, _) = status(project, &definitions, &ids, &[], &mut look)?;
+    let mut reader = FactsReader::new(project, &definitions, sink);
+    let (found, _) = status(project, &definitions, &ids, &[], &mut reader)?;
     for (id, reasons) in &found.stages {
         let address = definitions.pipelines.address(*id, &RepoPath::root());
         // What is missing here may well be elsewhere: a clone, of which nothing was pulled, is no reason to refuse.

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use super::expand::Expanded;
 use super::format::{Checker, PLOT_KEYS};
-use super::stage::{Data, Dep, FileId, Import, Out, ParamsFile, InputLocation, Plot, Scratch, Stage};
+use super::stage::{Data, Dep, FileId, Import, InputLocation, Out, ParamsFile, Plot, Scratch, Stage};
 use super::vars::{PARAMS, place};
 use crate::path::names::{Owner, folded, owner_of};
 use crate::path::{RepoPath, normalise};
@@ -95,12 +95,12 @@ impl Builder<'_, '_> {
     fn string<'n>(&mut self, node: &'n Node, at: &str) -> Option<&'n str> {
         match node.as_str() {
             Some("") => {
-                self.checker.say(node.start, format!("{at} is empty"));
+                self.checker.report(node.start, format!("{at} is empty"));
                 None
             }
             Some(text) => Some(text),
             None => {
-                self.checker.say(node.start, format!("{at} must be a string, not {}", node.kind()));
+                self.checker.report(node.start, format!("{at} must be a string, not {}", node.kind()));
                 None
             }
         }
@@ -119,7 +119,7 @@ impl Builder<'_, '_> {
             InputLocation::Outside(_) => "is outside of the repository",
             InputLocation::Url(_) => "is no path of the repository",
         };
-        self.checker.say(mark, format!("{at}: `{spelling}` {why}"));
+        self.checker.report(mark, format!("{at}: `{spelling}` {why}"));
         None
     }
 
@@ -134,7 +134,7 @@ impl Builder<'_, '_> {
         } else {
             return Some(path);
         };
-        self.checker.say(mark, format!("{at}: `{spelling}` {why}"));
+        self.checker.report(mark, format!("{at}: `{spelling}` {why}"));
         None
     }
 
@@ -157,7 +157,7 @@ impl Builder<'_, '_> {
                 _ => String::new(),
             };
             if text.trim().is_empty() {
-                self.checker.say(item.start, format!("{at} is empty"));
+                self.checker.report(item.start, format!("{at} is empty"));
             }
             stage.cmd.push(text.strip_suffix('\n').unwrap_or(&text).to_string());
         }
@@ -213,7 +213,7 @@ impl Builder<'_, '_> {
             for entry in entries {
                 let at = format!("{at}, `{}`", entry.key);
                 if entry.key.is_empty() || entry.key.contains("://") {
-                    self.checker.say(entry.start, format!("{at} is no path of a params file"));
+                    self.checker.report(entry.start, format!("{at} is no path of a params file"));
                     continue;
                 }
                 match &entry.value.tree {
@@ -226,7 +226,7 @@ impl Builder<'_, '_> {
                     Tree::Map(entries) if entries.is_empty() => add(self, &entry.key, None, entry.start),
                     _ => {
                         let kind = entry.value.kind();
-                        self.checker.say(entry.value.start, format!("{at} must be a list of keys, not {kind}"));
+                        self.checker.report(entry.value.start, format!("{at} must be a list of keys, not {kind}"));
                     }
                 }
             }
@@ -244,7 +244,7 @@ impl Builder<'_, '_> {
                 Some(entries) => {
                     for entry in entries {
                         if entry.key.is_empty() || !entry.is_string {
-                            self.checker.say(entry.start, format!("{at}: `{}` is no path", entry.key));
+                            self.checker.report(entry.start, format!("{at}: `{}` is no path", entry.key));
                             continue;
                         }
                         let flags = entry.value.as_map().unwrap_or_default();
@@ -296,29 +296,31 @@ impl Builder<'_, '_> {
             };
             let is_input = declared.unwrap_or(true);
             if name == SIGN_KEY {
-                self.checker.say(item.start, format!("{at}: {name} is never passed to a stage"));
+                self.checker.report(item.start, format!("{at}: {name} is never passed to a stage"));
             } else if is_input && is_withheld(name) {
                 let message = format!("{at}: `{name}` belongs to the job of a CI system, and is no input");
                 let hint = format!("a stage asks for it by `- {name}: {{input: false}}`");
-                self.checker.say_with(item.start, message, Some(hint));
+                self.checker.report_with(item.start, message, Some(hint));
             } else if declared.is_none() && may_be_secret(name) {
                 let message = format!("{at}: `{name}` looks like a secret, and pipeline.lock would hold its value");
                 let hint = format!(
                     "`- {name}: {{input: false}}` passes it to the commands and records nothing; \
                      `- {name}: {{input: true}}` says that its value is harmless and may be recorded"
                 );
-                self.checker.say_with(item.start, message, Some(hint));
+                self.checker.report_with(item.start, message, Some(hint));
             }
             if name.contains('=') || name.chars().any(|c| c.is_whitespace() || c.is_control()) {
-                self.checker
-                    .say(item.start, format!("{at}: `{name}` is no name of a variable; its value is not written here"));
+                self.checker.report(
+                    item.start,
+                    format!("{at}: `{name}` is no name of a variable; its value is not written here"),
+                );
             }
             let (names, others) = match is_input {
                 true => (&mut stage.env, &stage.env_asked),
                 false => (&mut stage.env_asked, &stage.env),
             };
             if others.iter().any(|other| other == name) {
-                self.checker.say(item.start, format!("{at}: `{name}` is listed as an input and as none"));
+                self.checker.report(item.start, format!("{at}: `{name}` is listed as an input and as none"));
             }
             names.push(name.to_string());
         }
@@ -333,7 +335,7 @@ impl Builder<'_, '_> {
             let Some(spelling) = self.string(item, at) else { continue };
             let Some(path) = self.writable(&stage.wdir, spelling, item.start, at) else { continue };
             if stage.wdir.is_in(&path) {
-                self.checker.say(item.start, format!("{at}: `{spelling}` holds the working folder, and is emptied"));
+                self.checker.report(item.start, format!("{at}: `{spelling}` holds the working folder, and is emptied"));
                 continue;
             }
             stage.scratch.push(Scratch { spelled: self.spelled(&stage.wdir, &path, spelling), path });

@@ -215,7 +215,12 @@ mod tests {
                 Op::Above,
                 CheckLimit::Number(Number::Float(0.001)),
             ),
-            ("eval/m.json:loss < -1", metric(Some("eval/m.json"), "loss"), Op::Below, CheckLimit::Number(Number::Int(-1))),
+            (
+                "eval/m.json:loss < -1",
+                metric(Some("eval/m.json"), "loss"),
+                Op::Below,
+                CheckLimit::Number(Number::Int(-1)),
+            ),
             ("accuracy >= main", metric(None, "accuracy"), Op::AtLeast, at("main", None)),
             (
                 "accuracy >= main - 0.005",

@@ -79,13 +79,13 @@ impl Expander<'_, '_, '_> {
         }
         let count = count.map_or("far too many".to_string(), |n| n.to_string());
         let message = format!("{at} would make {count} stages; a repository may have {MOST_STAGES}");
-        self.checker.say(mark, message);
+        self.checker.report(mark, message);
         None
     }
 
     /// Reports that the budget is exhausted.
     fn full(&mut self, mark: Mark, at: &str) {
-        self.checker.say_with(mark, format!("{at}: {}", too_large()), Some(SMALLER.into()));
+        self.checker.report_with(mark, format!("{at}: {}", too_large()), Some(SMALLER.into()));
     }
 
     /// A text with its templates resolved, taken from the budget.
@@ -100,7 +100,7 @@ impl Expander<'_, '_, '_> {
         let resolved = match template::resolve(text, context, target, self.budget.bytes()) {
             Ok(resolved) => resolved,
             Err(bad) => {
-                self.checker.bad(place, at, bad);
+                self.checker.report_template_error(place, at, bad);
                 return None;
             }
         };
@@ -122,7 +122,7 @@ impl Expander<'_, '_, '_> {
         let mut made = Vec::new();
         match &item.var.tree {
             VarTree::Scalar(value) => {
-                self.checker.say(data.start, format!("{at} must be a list or a map, not {}", value.kind()));
+                self.checker.report(data.start, format!("{at} must be a list or a map, not {}", value.kind()));
                 return None;
             }
             VarTree::Map(map) => {
@@ -145,7 +145,13 @@ impl Expander<'_, '_, '_> {
         self.named(raw, data.start, &at, made)
     }
 
-    fn matrix(&mut self, raw: &RawStage<'_>, entry: &Entry, dims: &[Entry], context: &Context<'_>) -> Option<GeneratedStages> {
+    fn matrix(
+        &mut self,
+        raw: &RawStage<'_>,
+        entry: &Entry,
+        dims: &[Entry],
+        context: &Context<'_>,
+    ) -> Option<GeneratedStages> {
         let at = format!("stage `{}`, `matrix`", raw.name);
         let source: Rc<str> = format!("matrix of `{}`", raw.name).into();
         let mut axes: Vec<(&str, Vec<ExpandItem>)> = Vec::new();
@@ -164,7 +170,7 @@ impl Expander<'_, '_, '_> {
                     map.iter().map(|(k, _)| key(k)).collect()
                 }
                 VarTree::Scalar(value) => {
-                    self.checker.say(dim.value.start, format!("{at} must be a list, not {}", value.kind()));
+                    self.checker.report(dim.value.start, format!("{at} must be a list, not {}", value.kind()));
                     return None;
                 }
             };
@@ -182,8 +188,9 @@ impl Expander<'_, '_, '_> {
                 *pick = rest % items.len();
                 rest /= items.len();
             }
-            let size =
-                |((dim, items), pick): (&(&str, Vec<ExpandItem>), &usize)| 2 * (dim.len() + items[*pick].name.len()) + VALUE;
+            let size = |((dim, items), pick): (&(&str, Vec<ExpandItem>), &usize)| {
+                2 * (dim.len() + items[*pick].name.len()) + VALUE
+            };
             if !self.budget.take_bytes(axes.iter().zip(&picks).map(size).sum()) {
                 self.full(entry.start, &at);
                 return None;
@@ -222,11 +229,11 @@ impl Expander<'_, '_, '_> {
             };
             if let Some(why) = why {
                 let name: String = name.chars().take(100).flat_map(char::escape_debug).collect();
-                self.checker.say(mark, format!("{at} makes a stage `{name}`, {why}"));
+                self.checker.report(mark, format!("{at} makes a stage `{name}`, {why}"));
                 return None;
             }
             if !seen.insert(name.clone()) {
-                self.checker.say(mark, format!("{at} makes the stage `{name}` twice"));
+                self.checker.report(mark, format!("{at} makes the stage `{name}` twice"));
                 return None;
             }
             out.push((name, vars));
@@ -330,7 +337,7 @@ impl Expander<'_, '_, '_> {
             match vars::place(self.reader.top(), &folder, &wdir) {
                 super::stage::InputLocation::Repo(path) => folder = path,
                 _ => {
-                    self.checker.say(node.start, format!("{at}: `{wdir}` is outside of the repository"));
+                    self.checker.report(node.start, format!("{at}: `{wdir}` is outside of the repository"));
                     return None;
                 }
             }
@@ -348,7 +355,7 @@ impl Expander<'_, '_, '_> {
             match vars::add(self.reader, &folder, &mut own, item, &label) {
                 Ok(()) => {}
                 Err(AddError::Here(message)) => {
-                    self.checker.say(item.start, format!("stage `{name}`, `vars`: {message}"));
+                    self.checker.report(item.start, format!("stage `{name}`, `vars`: {message}"));
                     return None;
                 }
                 Err(AddError::Elsewhere(problem)) => {
@@ -410,7 +417,7 @@ impl Expander<'_, '_, '_> {
         match self.value(node, context, at)? {
             Value::Str(text) => Some(text),
             other => {
-                self.checker.say(node.start, format!("{at} must be a string, not {}", other.kind()));
+                self.checker.report(node.start, format!("{at} must be a string, not {}", other.kind()));
                 None
             }
         }

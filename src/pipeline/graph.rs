@@ -12,7 +12,7 @@ use petgraph::graph::DiGraph;
 use serde::{Deserialize, Serialize};
 
 use super::problem::{Problem, render};
-use super::stage::{FileId, Pipelines, InputLocation, Stage, StageId};
+use super::stage::{FileId, InputLocation, Pipelines, Stage, StageId};
 use crate::error::Result;
 use crate::path::RepoPath;
 use crate::value::Mark;

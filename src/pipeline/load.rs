@@ -11,7 +11,7 @@ use super::expand::Expander;
 use super::files::Files;
 use super::format::{Checker, Group, RawPipeline, TOP_KEYS};
 use super::problem::{Problem, did_you_mean};
-use super::stage::{FileId, PipelineFile, Pipelines, InputLocation, Stage, StageId};
+use super::stage::{FileId, InputLocation, PipelineFile, Pipelines, Stage, StageId};
 use super::vars::{self, AddError, Reader};
 use crate::path::{RepoPath, normalise};
 use crate::value::node::{Entry, Node, Tree};
@@ -174,7 +174,7 @@ fn resolve(
         }
         match vars::add(reader, &folder, &mut context, item, &format!("vars[{n}]")) {
             Ok(()) => {}
-            Err(AddError::Here(message)) => checker.say(item.start, format!("`vars`: {message}")),
+            Err(AddError::Here(message)) => checker.report(item.start, format!("`vars`: {message}")),
             Err(AddError::Elsewhere(problem)) => checker.problems.push(problem),
         }
     }
@@ -186,7 +186,7 @@ fn resolve(
         let first = file.stages.len();
         let is_group = !matches!(stage.group, Group::None);
         if !is_group && !budget.take_stages(1) {
-            checker.say(stage.mark, format!("a repository may have {MOST_STAGES} stages"));
+            checker.report(stage.mark, format!("a repository may have {MOST_STAGES} stages"));
             break;
         }
         let mut expander = Expander { reader, folder: &folder, checker, budget };
@@ -289,17 +289,23 @@ fn top_level(
     }
 }
 
-fn check(text: &str, artifact: Option<&Entry>, item: &Node, raw: &RawPipeline<'_>, checker: &mut Checker<'_>) -> Option<Check> {
+fn check(
+    text: &str,
+    artifact: Option<&Entry>,
+    item: &Node,
+    raw: &RawPipeline<'_>,
+    checker: &mut Checker<'_>,
+) -> Option<Check> {
     let known = || raw.artifacts.iter().map(|a| a.key.as_str());
     if let Some(entry) = artifact.filter(|entry| !known().any(|name| name == entry.key)) {
         let message = format!("`checks`: there is no artifact `{}`", entry.key);
-        checker.say_with(entry.start, message, did_you_mean(&entry.key, known()));
+        checker.report_with(entry.start, message, did_you_mean(&entry.key, known()));
         return None;
     }
     match check::parse(text, artifact.map(|entry| entry.key.as_str()), item.start) {
         Ok(check) => Some(check),
         Err(bad) => {
-            checker.say_with(item.start, format!("`checks`: `{text}` {}", bad.message), bad.hint);
+            checker.report_with(item.start, format!("`checks`: `{text}` {}", bad.message), bad.hint);
             None
         }
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write as _;
 
 use super::graph::{Graph, Owner};
-use super::stage::{Pipelines, InputLocation, StageId};
+use super::stage::{InputLocation, Pipelines, StageId};
 use crate::escape;
 use crate::path::RepoPath;
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::budget::{Budget, MOST_BYTES};
 use super::files::Files;
-use super::stage::{ParamsFile, InputLocation, Stage};
+use super::stage::{InputLocation, ParamsFile, Stage};
 use crate::error::{Error, Result};
 use crate::value::{Value, read};
 

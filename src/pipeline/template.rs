@@ -57,11 +57,12 @@ fn parts(text: &str) -> Result<Vec<TemplatePart<'_>>, TemplateError> {
             continue;
         }
         let inner = &text[at + 2..];
-        let end = inner.find(['}', '\n']).filter(|&end| inner.as_bytes()[end] == b'}').ok_or_else(|| TemplateError {
-            message: "a `${` is never closed".into(),
-            hint: Some("write `\\${` for a `${` that lockstep shall leave alone".into()),
-            part: inner.find('\n').map_or(&text[at..], |end| &text[at..at + 2 + end]).to_string(),
-        })?;
+        let end =
+            inner.find(['}', '\n']).filter(|&end| inner.as_bytes()[end] == b'}').ok_or_else(|| TemplateError {
+                message: "a `${` is never closed".into(),
+                hint: Some("write `\\${` for a `${` that lockstep shall leave alone".into()),
+                part: inner.find('\n').map_or(&text[at..], |end| &text[at..at + 2 + end]).to_string(),
+            })?;
         if at > from {
             out.push(TemplatePart::Text(&text[from..at]));
         }
@@ -126,7 +127,12 @@ pub fn check(text: &str) -> Result<(), TemplateError> {
 
 /// Resolves all references. Errors: a reference is unknown or has the wrong type, or the result is longer than `most`
 /// bytes.
-pub fn resolve(text: &str, context: &Context<'_>, target: ValueUse, most: usize) -> Result<ResolvedText, TemplateError> {
+pub fn resolve(
+    text: &str,
+    context: &Context<'_>,
+    target: ValueUse,
+    most: usize,
+) -> Result<ResolvedText, TemplateError> {
     if !text.contains("${") {
         return Ok(ResolvedText::Text(text.to_string()));
     }

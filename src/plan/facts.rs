@@ -43,46 +43,46 @@ pub struct FactsReader<'a> {
     definitions: &'a Definitions,
     sink: &'a dyn Sink,
     /// Results by path, so that an output that another stage reads is read once.
-    seen: FxHashMap<&'a RepoPath, CachedPin>,
-    seen_outside: FxHashMap<&'a InputLocation, Result<Option<Pin>>>,
+    cached: FxHashMap<&'a RepoPath, CachedPin>,
+    cached_outside: FxHashMap<&'a InputLocation, Result<Option<Pin>>>,
     params: ParamsCache,
 }
 
 impl<'a> FactsReader<'a> {
     pub fn new(project: &'a Project, definitions: &'a Definitions, sink: &'a dyn Sink) -> FactsReader<'a> {
-        let (seen, seen_outside) = Default::default();
-        FactsReader { project, definitions, sink, seen, seen_outside, params: ParamsCache::default() }
+        let (cached, cached_outside) = Default::default();
+        FactsReader { project, definitions, sink, cached, cached_outside, params: ParamsCache::default() }
     }
 
     /// Reads everything that these stages read and write, in one sweep.
     pub fn sweep(&mut self, ids: &[StageId]) {
-        self.sweep_what(ids, true);
+        self.sweep_paths(ids, true);
     }
 
     /// Reads the outs of these stages, but not their deps, which may be a hundred thousand files.
     pub fn sweep_outs(&mut self, ids: &[StageId]) {
-        self.sweep_what(ids, false);
+        self.sweep_paths(ids, false);
     }
 
-    fn sweep_what(&mut self, ids: &[StageId], with_deps: bool) {
+    fn sweep_paths(&mut self, ids: &[StageId], with_deps: bool) {
         let definitions = self.definitions;
         let (mut paths, mut outside) = (Vec::new(), Vec::new());
         for out in ids.iter().flat_map(|id| &definitions.pipelines.stage(*id).outs) {
-            let seen = self.seen.get_mut(&out.path);
-            if seen.is_none_or(|seen| !seen.is_out) {
-                self.seen.insert(&out.path, CachedPin { pin: Ok(None), is_out: true });
+            let cached = self.cached.get_mut(&out.path);
+            if cached.is_none_or(|cached| !cached.is_out) {
+                self.cached.insert(&out.path, CachedPin { pin: Ok(None), is_out: true });
                 paths.push(&out.path);
             }
         }
         let outs = paths.len();
         for dep in ids.iter().flat_map(|id| &definitions.pipelines.stage(*id).deps).filter(|_| with_deps) {
             match &dep.place {
-                InputLocation::Repo(path) if !self.seen.contains_key(path) => {
-                    self.seen.insert(path, CachedPin { pin: Ok(None), is_out: false });
+                InputLocation::Repo(path) if !self.cached.contains_key(path) => {
+                    self.cached.insert(path, CachedPin { pin: Ok(None), is_out: false });
                     paths.push(path);
                 }
-                InputLocation::Outside(_) | InputLocation::Url(_) if !self.seen_outside.contains_key(&dep.place) => {
-                    self.seen_outside.insert(&dep.place, Ok(None));
+                InputLocation::Outside(_) | InputLocation::Url(_) if !self.cached_outside.contains_key(&dep.place) => {
+                    self.cached_outside.insert(&dep.place, Ok(None));
                     outside.push(&dep.place);
                 }
                 _ => {}
@@ -94,33 +94,34 @@ impl<'a> FactsReader<'a> {
         let top = self.project.top();
         let spots: Vec<Spot> =
             paths.iter().map(|path| Spot::from(*path)).chain(outside.iter().map(|place| spot(place, top))).collect();
-        let mut found = look(self.project, definitions, &spots, self.sink);
-        must_lie_inside(self.project, &spots[..outs], &mut found[..outs]);
+        let mut found = read_pins(self.project, definitions, &spots, self.sink);
+        require_inside(self.project, &spots[..outs], &mut found[..outs]);
         let found_outside = found.split_off(paths.len());
         for (path, pin) in paths.into_iter().zip(found) {
-            self.seen.entry(path).and_modify(|seen| seen.pin = pin);
+            self.cached.entry(path).and_modify(|cached| cached.pin = pin);
         }
         for (place, pin) in outside.into_iter().zip(found_outside) {
-            self.seen_outside.insert(place, if let InputLocation::Url(url) = place { Err(no_url(url)) } else { pin });
+            self.cached_outside
+                .insert(place, if let InputLocation::Url(url) = place { Err(url_error(url)) } else { pin });
         }
     }
 
     /// Forgets all results, after a command ran or outputs were restored.
     pub fn forget(&mut self) {
-        self.seen.clear();
-        self.seen_outside.clear();
+        self.cached.clear();
+        self.cached_outside.clear();
         self.params = ParamsCache::default();
     }
 
     /// The current pin of an out or data; `None` if it does not exist. Errors: it cannot be read, or is outside of the
     /// repository.
     pub fn out(&mut self, path: &'a RepoPath) -> Result<Option<Pin>> {
-        if let Some(seen) = self.seen.get(path).filter(|seen| seen.is_out) {
-            return seen.pin.clone();
+        if let Some(cached) = self.cached.get(path).filter(|cached| cached.is_out) {
+            return cached.pin.clone();
         }
         let pin =
-            look_at_outs(self.project, self.definitions, &[Spot::from(path)], self.sink).pop().unwrap_or(Ok(None));
-        self.seen.insert(path, CachedPin { pin: pin.clone(), is_out: true });
+            read_out_pins(self.project, self.definitions, &[Spot::from(path)], self.sink).pop().unwrap_or(Ok(None));
+        self.cached.insert(path, CachedPin { pin: pin.clone(), is_out: true });
         pin
     }
 
@@ -129,11 +130,11 @@ impl<'a> FactsReader<'a> {
         let stage = self.definitions.pipelines.stage(id);
         self.sweep(&[id]);
         let dep = |place: &InputLocation| match place {
-            InputLocation::Repo(path) => self.seen[path].pin.clone(),
-            InputLocation::Outside(_) | InputLocation::Url(_) => self.seen_outside[place].clone(),
+            InputLocation::Repo(path) => self.cached[path].pin.clone(),
+            InputLocation::Outside(_) | InputLocation::Url(_) => self.cached_outside[place].clone(),
         };
         let deps = stage.deps.iter().map(|d| dep(&d.place)).collect::<Result<_>>()?;
-        let outs = stage.outs.iter().map(|o| self.seen[&o.path].pin.clone()).collect::<Result<_>>()?;
+        let outs = stage.outs.iter().map(|o| self.cached[&o.path].pin.clone()).collect::<Result<_>>()?;
         let params = read_params(&self.project.files(), stage, &mut self.params)?;
         let env = env_values(self.project, stage);
         refuse_password(stage, &env)?;
@@ -150,13 +151,18 @@ pub fn spot(place: &InputLocation, top: &Path) -> Spot {
     }
 }
 
-fn no_url(url: &Url) -> Error {
+fn url_error(url: &Url) -> Error {
     Error::new(Kind::Usage, format!("{url} is a URL: its content cannot be pinned as a dep"))
         .hint("fetch it in a stage of its own, and depend on what that stage writes")
 }
 
 /// Reads paths through the index; one result each.
-pub fn look(project: &Project, definitions: &Definitions, asks: &[Spot], sink: &dyn Sink) -> Vec<Result<Option<Pin>>> {
+pub fn read_pins(
+    project: &Project,
+    definitions: &Definitions,
+    asks: &[Spot],
+    sink: &dyn Sink,
+) -> Vec<Result<Option<Pin>>> {
     project.index().look(asks, &IgnoreRules(&definitions.rules), sink)
 }
 
@@ -177,19 +183,19 @@ fn refuse_password(stage: &Stage, values: &[Option<String>]) -> Result<()> {
 }
 
 /// Reads outs and data, whose content must be inside the repository; one result each.
-pub fn look_at_outs(
+pub fn read_out_pins(
     project: &Project,
     definitions: &Definitions,
     asks: &[Spot],
     sink: &dyn Sink,
 ) -> Vec<Result<Option<Pin>>> {
-    let mut found = look(project, definitions, asks, sink);
-    must_lie_inside(project, asks, &mut found);
+    let mut found = read_pins(project, definitions, asks, sink);
+    require_inside(project, asks, &mut found);
     found
 }
 
 /// Replaces each result whose content is outside of the repository by an error.
-fn must_lie_inside(project: &Project, asks: &[Spot], found: &mut [Result<Option<Pin>>]) {
+fn require_inside(project: &Project, asks: &[Spot], found: &mut [Result<Option<Pin>>]) {
     let mut links = FolderLinks::below(project.top());
     for (ask, found) in asks.iter().zip(found) {
         let pin = found.as_ref().ok().and_then(|pin| pin.as_ref());

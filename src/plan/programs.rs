@@ -97,18 +97,18 @@ impl<'a> Programs<'a> {
     }
 
     /// Records the programs that a stage ran with. Returns their versions by name.
-    pub fn ran(&mut self, stage: &Stage, key: ObjectId) -> BTreeMap<String, String> {
+    pub fn record_run(&mut self, stage: &Stage, key: ObjectId) -> BTreeMap<String, String> {
         let wdir = stage.wdir.on_disk(self.project.top());
         let names: BTreeSet<&str> = stage.cmd.iter().flat_map(|item| programs_of(item)).collect();
         let mut places = Vec::new();
         let mut versions = BTreeMap::new();
         for name in names {
-            let Some(program) = self.look_at(&wdir, name) else { continue };
+            let Some(program) = self.find_cached(&wdir, name) else { continue };
             let place = self.remember(program);
             versions.extend(self.programs[place].version.clone().map(|version| (name.to_string(), version)));
             places.push(place);
         }
-        let set = (!places.is_empty()).then(|| self.set_of(places));
+        let set = (!places.is_empty()).then(|| self.set_index(places));
         let before = match set {
             Some(set) => self.runs.insert(key, set),
             None => self.runs.remove(&key),
@@ -117,7 +117,7 @@ impl<'a> Programs<'a> {
         versions
     }
 
-    fn set_of(&mut self, mut places: Vec<usize>) -> usize {
+    fn set_index(&mut self, mut places: Vec<usize>) -> usize {
         places.sort_unstable();
         places.dedup();
         self.sets.iter().position(|set| *set == places).unwrap_or_else(|| {
@@ -162,7 +162,7 @@ impl<'a> Programs<'a> {
         let mut found = Vec::new();
         for at in self.sets[set].clone() {
             let old = self.programs[at].clone();
-            let new = self.look_at(wdir, &old.name);
+            let new = self.find_cached(wdir, &old.name);
             let known =
                 |new: Program| self.programs.iter().find(|known| known.is_same_file(&new)).cloned().unwrap_or(new);
             let new = new.map(known);
@@ -180,21 +180,25 @@ impl<'a> Programs<'a> {
 
     /// Like [`Programs::changed`], with the versions of the new programs, which are started to query them. A program
     /// that prints the same version as the old one is not a change, and the runs are assigned to it.
-    pub fn changed_versions<'s>(&mut self, runs: impl Iterator<Item = (StageId, &'s Stage, ObjectId)>) -> Vec<ProgramChange> {
+    pub fn changed_versions<'s>(
+        &mut self,
+        runs: impl Iterator<Item = (StageId, &'s Stage, ObjectId)>,
+    ) -> Vec<ProgramChange> {
         let mut changes = self.changed(runs);
         for change in &mut changes {
             let Some(new) = change.new.take() else { continue };
             let place = self.remember(new);
             change.new = Some(self.programs[place].clone());
         }
-        let (same, other): (Vec<ProgramChange>, Vec<ProgramChange>) = changes.into_iter().partition(ProgramChange::is_same_version);
+        let (same, other): (Vec<ProgramChange>, Vec<ProgramChange>) =
+            changes.into_iter().partition(ProgramChange::is_same_version);
         for change in same {
             let place = |program: &Program| self.programs.iter().position(|known| known.is_same_file(program));
             let (Some(old), Some(new)) = (place(&change.old), change.new.as_ref().and_then(place)) else { continue };
             for (_, key) in change.runs {
                 let replaced = |at: &usize| if *at == old { new } else { *at };
                 let places = self.sets[self.runs[&key]].iter().map(replaced).collect();
-                let set = self.set_of(places);
+                let set = self.set_index(places);
                 self.runs.insert(key, set);
             }
             self.is_changed = true;
@@ -238,7 +242,7 @@ impl<'a> Programs<'a> {
         }
     }
 
-    fn look_at(&mut self, wdir: &Path, name: &str) -> Option<Program> {
+    fn find_cached(&mut self, wdir: &Path, name: &str) -> Option<Program> {
         // The PATH may contain relative folders, so the result depends on the working folder.
         let asked = (wdir.to_path_buf(), name.to_string());
         if let Some(found) = self.found.get(&asked) {
@@ -333,13 +337,13 @@ fn absolute_part(folders: &str) -> Option<&str> {
 
 /// The file that a shell starts for this name in this folder. `folders` is the value of the PATH.
 pub fn find_file(folders: Option<&str>, wdir: &Path, name: &str) -> Option<(PathBuf, Metadata)> {
-    let look = |path: PathBuf| {
+    let look_up = |path: PathBuf| {
         let found = fs::metadata(&path).ok().filter(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)?;
         access(&path, Access::EXEC_OK).is_ok().then_some((path, found))
     };
     match name.contains('/') {
-        true => look(wdir.join(name)),
-        false => folders?.split(':').find_map(|folder| look(wdir.join(folder).join(name))),
+        true => look_up(wdir.join(name)),
+        false => folders?.split(':').find_map(|folder| look_up(wdir.join(folder).join(name))),
     }
 }
 

@@ -164,7 +164,7 @@ impl<'a> Scope<'a> {
             let Some(at) = self.pipelines.files.iter().position(|f| f.path == path) else {
                 return Err(Error::missing(format!("{file} is no pipeline file, so there is no stage {target}")));
             };
-            return match self.named(FileId(at as u32), name) {
+            return match self.stages_named(FileId(at as u32), name) {
                 Some(ids) => {
                     selected.named.extend(ids);
                     Ok(())
@@ -172,7 +172,7 @@ impl<'a> Scope<'a> {
                 None => Err(self.unknown(target)),
             };
         }
-        if let Some(ids) = self.here().and_then(|file| self.named(file, target)) {
+        if let Some(ids) = self.here().and_then(|file| self.stages_named(file, target)) {
             selected.named.extend(ids);
             return Ok(());
         }
@@ -253,7 +253,7 @@ impl<'a> Scope<'a> {
     }
 
     /// The stages of a stage or group name in one file.
-    fn named(&self, file: FileId, name: &str) -> Option<Vec<StageId>> {
+    fn stages_named(&self, file: FileId, name: &str) -> Option<Vec<StageId>> {
         let file = self.pipelines.file(file);
         if let Some(id) = file.stages.iter().find(|id| self.pipelines.stage(**id).name == name) {
             return Some(vec![*id]);

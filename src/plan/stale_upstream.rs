@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use crate::event::{Event, Sink};
 use crate::pipeline::stage::StageId;
 use crate::plan::facts::FactsReader;
-use crate::plan::reasons::{Reason, PathState, judge};
+use crate::plan::reasons::{PathState, Reason, judge};
 use crate::plan::select::Selection;
 use crate::project::{Definitions, Locks, Project};
 use crate::shell::words;
@@ -19,20 +19,20 @@ pub fn warn_of_stale<'a>(
     definitions: &'a Definitions,
     locks: &Locks,
     selected: &Selection,
-    look: &mut FactsReader<'a>,
+    reader: &mut FactsReader<'a>,
     sink: &dyn Sink,
 ) {
     let left_out = left_out(definitions, selected);
     if left_out.is_empty() {
         return;
     }
-    look.sweep(&left_out);
+    reader.sweep(&left_out);
     let shell = project.shell();
     let mut is_stale = |id: &StageId| {
         let stage = definitions.pipelines.stage(*id);
         // A stage that cannot be read is not known to be up to date.
-        let Ok(facts) = look.facts(*id) else { return true };
-        let reasons = judge(stage, &shell, &facts, locks.of(stage.file).stages.get(&stage.name));
+        let Ok(facts) = reader.facts(*id) else { return true };
+        let reasons = judge(stage, &shell, &facts, locks.of_file(stage.file).stages.get(&stage.name));
         !stage.frozen && reasons.iter().any(|reason| !is_no_change(reason))
     };
     let stale: Vec<StageId> = left_out.into_iter().filter(|id| is_stale(id)).collect();

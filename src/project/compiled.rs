@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::path::RepoPath;
 use crate::pipeline::graph::Graph;
-use crate::pipeline::stage::{Pipelines, InputLocation};
+use crate::pipeline::stage::{InputLocation, Pipelines};
 use crate::store::ObjectId;
 
 /// Incremented when a type in a compiled form changes.

@@ -18,7 +18,7 @@ use crate::error::Error;
 use crate::path::RepoPath;
 use crate::path::links::{FolderLinks, resolve, step_back};
 use crate::pipeline::problem::{Problem, render};
-use crate::pipeline::stage::{BackStep, PipelineFile, Pipelines, InputLocation};
+use crate::pipeline::stage::{BackStep, InputLocation, PipelineFile, Pipelines};
 use crate::value::Mark;
 
 /// Resolves the paths that stages read. `listed` are the links that discovery found. Returns whether a path changed.

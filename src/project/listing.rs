@@ -115,14 +115,17 @@ impl<'s, 'p> Browser<'s, 'p> {
         if let ItemKind::Pinned(pin) = &folder.what {
             let level = folder.path.parts().count().saturating_sub(DEEPEST);
             let tree = self.snapshot.project.store().read_tree(&pin.id, level);
-            let tree = tree.map_err(|e| self.snapshot.absent(&folder.path, e))?;
+            let tree = tree.map_err(|e| self.snapshot.missing_object(&folder.path, e))?;
             let item = |entry: &crate::store::trees::Entry| {
                 let path = child(&entry.name).ok_or_else(|| {
                     let name = String::from_utf8_lossy(&entry.name);
                     Error::usage(format!("{}/{name} has a name that is no UTF-8", folder.path))
                 })?;
                 let link = entry.kind == EntryKind::Symlink;
-                Ok(BrowserItem { path, what: if link { ItemKind::PinnedLink(entry.pin()) } else { ItemKind::Pinned(entry.pin()) } })
+                Ok(BrowserItem {
+                    path,
+                    what: if link { ItemKind::PinnedLink(entry.pin()) } else { ItemKind::Pinned(entry.pin()) },
+                })
             };
             return tree.entries.iter().map(item).collect();
         }

@@ -32,7 +32,7 @@ impl Locks {
         Locks { all, alone: Vec::new(), hashes: Vec::new() }
     }
 
-    pub fn of(&self, file: FileId) -> &Lock {
+    pub fn of_file(&self, file: FileId) -> &Lock {
         &self.all[file.0 as usize]
     }
 
@@ -56,7 +56,7 @@ impl Project {
     pub fn locks(&self, definitions: &Definitions) -> Result<Locks> {
         let kept_at = self.compiled_locks();
         let read_now = || compiled::read(&kept_at).unwrap_or_default();
-        let mut kept = self.kept_locks.take(&kept_at).unwrap_or_else(read_now);
+        let mut kept = self.locks_ahead.take(&kept_at).unwrap_or_else(read_now);
         let mut all_kept = true;
         let mut read = Vec::with_capacity(definitions.pipelines.files.len());
         for file in &definitions.pipelines.files {

@@ -17,9 +17,9 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::SystemTime;
 
-use self::compiled::{ReadAhead, Compiled};
+use self::compiled::{Compiled, ReadAhead};
 use self::locks::CompiledLocks;
-use crate::config::{WorktreeArea, Config, GivenSetting, Grade, Sources};
+use crate::config::{Config, GivenSetting, Grade, Sources, WorktreeArea};
 use crate::document::Bounds;
 use crate::error::{Error, Result};
 use crate::event::Stop;
@@ -30,14 +30,14 @@ use crate::pipeline::Files;
 use crate::pipeline::graph::{self, Graph};
 use crate::pipeline::load::{self, Loaded};
 use crate::pipeline::problem;
-use crate::pipeline::stage::{Pipelines, InputLocation};
+use crate::pipeline::stage::{InputLocation, Pipelines};
 use crate::store::{LinkTypes, ObjectId, ProtectedKind, StatIndex, Store, WritableArea, WritablePath, real_path};
 use crate::url::Url;
 
 pub use linked::resolve_links;
 pub use locks::{Locks, write_lock};
 pub use open_repository::{OpenedRepository, open_repository};
-pub use snapshot::{PinnedPath, Rev, Snapshot, Snapshots, FileSource};
+pub use snapshot::{FileSource, PinnedPath, Rev, Snapshot, Snapshots};
 pub use target::check_target;
 
 /// The environment of the process, which only the command line reads and passes to all other code.
@@ -82,7 +82,7 @@ pub struct Project {
     store: OnceLock<Store>,
     area: OnceLock<WritableArea>,
     /// The locks, read ahead because most commands need them after the pipelines.
-    kept_locks: ReadAhead<CompiledLocks>,
+    locks_ahead: ReadAhead<CompiledLocks>,
     index_ahead: ReadAhead<StatIndex>,
 }
 
@@ -172,7 +172,7 @@ impl Project {
             index: OnceLock::new(),
             store: OnceLock::new(),
             area: OnceLock::new(),
-            kept_locks: ReadAhead::default(),
+            locks_ahead: ReadAhead::default(),
             index_ahead: ReadAhead::default(),
         }
     }
@@ -265,7 +265,7 @@ impl Project {
     fn read_ahead(&self) {
         let locks = self.compiled_locks();
         let from = locks.clone();
-        self.kept_locks.start(&locks, move || compiled::read(&from).unwrap_or_default());
+        self.locks_ahead.start(&locks, move || compiled::read(&from).unwrap_or_default());
         let (index, top, file_mode) = (self.index_file(), self.top().to_path_buf(), self.repo.file_mode());
         let (from, bounds) = (index.clone(), self.bounds().clone());
         self.index_ahead.start(&index, move || StatIndex::open(&from, &top, file_mode).within(bounds));

@@ -7,7 +7,7 @@ use crate::error::{Error, Kind, Result};
 use crate::git::{EntryKind, GitId};
 use crate::path::RepoPath;
 use crate::pipeline::stage::{FileId, InputLocation, StageId};
-use crate::project::{Definitions, Snapshot, FileSource};
+use crate::project::{Definitions, FileSource, Snapshot};
 use crate::store::ObjectId;
 use crate::value::{self, Value};
 
@@ -41,7 +41,7 @@ pub fn params_of(definitions: &Definitions, stages: &[StageId], tops: &[FileId])
                 Some(keys) => WantedValues::Keys(keys.iter().cloned().collect()),
                 None => WantedValues::Whole,
             };
-            ask(&mut asked, place, wanted);
+            request(&mut asked, place, wanted);
         }
     }
     asked
@@ -56,7 +56,7 @@ pub fn listed_params_of(definitions: &Definitions, stages: &[StageId], tops: &[F
                 Some(keys) => WantedValues::Keys(keys.iter().cloned().collect()),
                 None => WantedValues::Whole,
             };
-            ask(&mut asked, &file.place, wanted);
+            request(&mut asked, &file.place, wanted);
         }
     }
     for file in tops.iter().map(|id| definitions.pipelines.file(*id)) {
@@ -70,7 +70,7 @@ pub fn metrics_of(definitions: &Definitions, stages: &[StageId], tops: &[FileId]
     let mut asked = ValueRequest::new();
     for stage in stages.iter().map(|id| definitions.pipelines.stage(*id)) {
         for out in stage.outs.iter().filter(|out| out.metric) {
-            ask(&mut asked, &InputLocation::Repo(out.path.clone()), WantedValues::Whole);
+            request(&mut asked, &InputLocation::Repo(out.path.clone()), WantedValues::Whole);
         }
     }
     for file in tops.iter().map(|id| definitions.pipelines.file(*id)) {
@@ -82,12 +82,12 @@ pub fn metrics_of(definitions: &Definitions, stages: &[StageId], tops: &[FileId]
 fn top_level(asked: &mut ValueRequest, pipeline: &RepoPath, spellings: &[String]) {
     let folder = pipeline.parent().unwrap_or_default();
     for path in spellings.iter().filter_map(|spelling| folder.join(spelling)) {
-        ask(asked, &InputLocation::Repo(path), WantedValues::Whole);
+        request(asked, &InputLocation::Repo(path), WantedValues::Whole);
     }
 }
 
 /// Requests a file, or more values of it.
-pub fn ask(asked: &mut ValueRequest, place: &InputLocation, wanted: WantedValues) {
+pub fn request(asked: &mut ValueRequest, place: &InputLocation, wanted: WantedValues) {
     let entry = asked.entry(place.to_string()).or_insert_with(|| (place.clone(), wanted.clone()));
     match (&mut entry.1, wanted) {
         (WantedValues::Keys(old), WantedValues::Keys(new)) => old.extend(new),
@@ -111,7 +111,7 @@ enum ContentId {
 pub fn read(snapshot: &Snapshot<'_>, asked: &ValueRequest, parsed: &mut ParsedFiles) -> Vec<FileValues> {
     let mut one = |place: &InputLocation, wanted: &WantedValues| {
         let whole = match place {
-            InputLocation::Repo(path) => parsed.of(snapshot, path)?,
+            InputLocation::Repo(path) => parsed.read_file(snapshot, path)?,
             other => match snapshot.files().read(other)? {
                 Some(bytes) => value::read(&other.to_string(), &bytes)?,
                 None => return Err(missing(snapshot, other)),
@@ -163,8 +163,8 @@ pub fn read_ahead(all: &[(Snapshot<'_>, Rc<ValueRequest>)], parsed: &mut ParsedF
 }
 
 impl ParsedFiles {
-    fn of(&mut self, snapshot: &Snapshot<'_>, path: &RepoPath) -> Result<Value> {
-        let content = match snapshot.whereabouts(path)? {
+    fn read_file(&mut self, snapshot: &Snapshot<'_>, path: &RepoPath) -> Result<Value> {
+        let content = match snapshot.locate(path)? {
             None => return Err(missing(snapshot, &InputLocation::Repo(path.clone()))),
             Some(FileSource::Disk) => return parse(snapshot, path),
             Some(FileSource::Git(id)) => ContentId::Git(id),
@@ -196,7 +196,7 @@ fn locked(snapshot: &Snapshot<'_>, path: &RepoPath) -> Option<Value> {
     let pipelines = &snapshot.definitions.pipelines;
     let stage = pipelines.stages.iter().find(|s| s.outs.iter().any(|o| o.metric && o.path == *path))?;
     let out = stage.outs.iter().find(|o| o.path == *path)?;
-    let entry = snapshot.locks().ok()?.of(stage.file).stages.get(&stage.name)?;
+    let entry = snapshot.locks().ok()?.of_file(stage.file).stages.get(&stage.name)?;
     let scalars = &entry.outs.get(&out.spelled)?.metrics;
     let mut value = Value::Map(Vec::new());
     scalars.iter().for_each(|(key, scalar)| put(&mut value, key, scalar));
@@ -245,11 +245,11 @@ mod tests {
         let keys = |names: &[&str]| WantedValues::Keys(names.iter().map(|n| n.to_string()).collect());
         let place = InputLocation::Repo(RepoPath::root().join("p.yaml").unwrap());
         let mut asked = ValueRequest::new();
-        ask(&mut asked, &place, keys(&["b"]));
-        ask(&mut asked, &place, keys(&["a", "b"]));
+        request(&mut asked, &place, keys(&["b"]));
+        request(&mut asked, &place, keys(&["a", "b"]));
         assert_eq!(asked["p.yaml"].1, keys(&["a", "b"]));
-        ask(&mut asked, &place, WantedValues::Whole);
-        ask(&mut asked, &place, keys(&["c"]));
+        request(&mut asked, &place, WantedValues::Whole);
+        request(&mut asked, &place, keys(&["c"]));
         assert_eq!((asked.len(), &asked["p.yaml"].1), (1, &WantedValues::Whole));
     }
 

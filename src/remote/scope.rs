@@ -98,7 +98,7 @@ impl Scope {
         }
         for id in &selected.named {
             let stage = pipelines.stage(*id);
-            let Some(entry) = locks.of(stage.file).stages.get(&stage.name) else { continue };
+            let Some(entry) = locks.of_file(stage.file).stages.get(&stage.name) else { continue };
             for out in &stage.outs {
                 let Some(locked) = entry.outs.get(&out.spelled) else { continue };
                 if out.cache && selected.takes(*id, &out.path) {

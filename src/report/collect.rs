@@ -15,7 +15,7 @@ use crate::model::registry::Registry;
 use crate::model::registry::gate::{Gates, Meant};
 use crate::path::RepoPath;
 use crate::pipeline::stage::{FileId, InputLocation, StageId};
-use crate::project::values::{self, ValueRequest, ParsedFiles, metrics_of, params_of};
+use crate::project::values::{self, ParsedFiles, ValueRequest, metrics_of, params_of};
 use crate::project::{Definitions, Project, Rev, Snapshot, Snapshots};
 use crate::report::last::{LastRun, StageWord};
 use crate::value::{self, Value};
@@ -129,7 +129,8 @@ pub fn collect(project: &Project, against: &Against) -> Result<Report> {
         report.base = Some(Base { name, commit: id.hex() });
         let old = snapshots.at(&Rev::Commit(id))?;
         let (directions, _) = directions(&new.definitions.pipelines);
-        let mut comparison = Comparison { old: &old, new: &new, unknown: BTreeMap::new(), parsed: ParsedFiles::default() };
+        let mut comparison =
+            Comparison { old: &old, new: &new, unknown: BTreeMap::new(), parsed: ParsedFiles::default() };
         report.params = comparison.changes(&params_of, &Directions::default());
         comparison.unknown.extend(undone.clone());
         report.metrics = comparison.changes(&metrics_of, &directions);
@@ -217,7 +218,7 @@ impl Comparison<'_, '_> {
 
 fn is_absent(snapshot: &Snapshot<'_>, place: &InputLocation) -> bool {
     match place {
-        InputLocation::Repo(path) => matches!(snapshot.whereabouts(path), Ok(None)),
+        InputLocation::Repo(path) => matches!(snapshot.locate(path), Ok(None)),
         _ => true,
     }
 }

@@ -43,14 +43,14 @@ impl CacheKey {
 }
 
 pub fn cache_key(project: &Project, definitions: &Definitions, sink: &dyn Sink) -> Result<CacheKey> {
-    let mut look = FactsReader::new(project, definitions, sink);
+    let mut reader = FactsReader::new(project, definitions, sink);
     let ids: Vec<_> = definitions.pipelines.ids().collect();
-    look.sweep(&ids);
+    reader.sweep(&ids);
     let mut inputs: BTreeMap<String, String> = BTreeMap::new();
     for id in ids {
         let stage = definitions.pipelines.stage(id);
         // Something is missing or cannot be read: the run will say so.
-        let mut facts = look.facts(id).unwrap_or_else(|_| unknown(project, stage));
+        let mut facts = reader.facts(id).unwrap_or_else(|_| unknown(project, stage));
         for (dep, pin) in stage.deps.iter().zip(&mut facts.deps) {
             let is_made = |path: &RepoPath| {
                 definitions.graph.owner(path).is_some() || !definitions.graph.owners_of(path).is_empty()

@@ -10,19 +10,19 @@ use crate::lock;
 use crate::path::RepoPath;
 use crate::pipeline::stage::{Data, FileId, StageId};
 use crate::plan::data_version::{DataVersions, UnrecordableData};
-use crate::plan::facts::{IgnoreRules, FactsReader, look};
+use crate::plan::facts::{FactsReader, IgnoreRules, read_pins};
 use crate::plan::reasons::{self, Reason, judge};
 use crate::plan::select::Selection;
 use crate::project::{Definitions, Locks, Project};
-use crate::run::execute::{clear, record_metrics};
+use crate::run::execute::{move_to_log, record_metrics};
 use crate::run::record::{RecordJob, record_now};
 use crate::shell::word;
 use crate::store::{Pin, Place as Spot};
 use crate::workspace::backup::{Backups, kept_at};
-use crate::workspace::journal::{LockChange, Journal, Record};
+use crate::workspace::journal::{Journal, LockChange, Record};
 use crate::workspace::logs::{Logs, RunLog};
 use crate::workspace::orphans::{Orphan, orphans};
-use crate::workspace::recover::{Baseline, fold_and_tidy, fold_records, is_untidy, put_asides_back, recover};
+use crate::workspace::recover::{Baseline, fold_and_tidy, fold_records, has_stale_entries, recover, restore_backups};
 use crate::workspace::status::sentence;
 use crate::workspace::{gitignore, worktree_lock};
 
@@ -71,34 +71,35 @@ pub fn commit_held(
     sink: &dyn Sink,
     confirm: &dyn Fn(&ChangedInputs) -> Result<()>,
 ) -> Result<CommitOutcome> {
-    let asides = Backups::of(project);
-    let returned = put_asides_back(project, &asides, sink)?;
+    let backups = Backups::for_project(project);
+    let returned = restore_backups(project, &backups, sink)?;
     let mut outs = selected.named.iter().flat_map(|id| &definitions.pipelines.stage(*id).outs);
     if outs.any(|o| returned.contains(&o.path)) {
         // The workspace is no longer what the user meant to record.
         return Err(Error::new(Kind::Check, "nothing was recorded: outputs of a killed run were just put back")
             .hint("look at what is there now, and run the command again if it is what you mean"));
     }
-    let mut look = FactsReader::new(project, definitions, sink);
+    let mut reader = FactsReader::new(project, definitions, sink);
     let mut locks = project.locks(definitions)?;
-    look.sweep(&selected.named);
+    reader.sweep(&selected.named);
     let mut journal = Journal::at(project.state_dir().join("journal"));
-    let recovered = recover(project, definitions, &mut locks, &mut look, &mut journal, sink)?;
-    let untidy: Vec<FileId> = selected.files.iter().copied().filter(|f| is_untidy(definitions, &locks, *f)).collect();
-    let began = Baseline::now(project, definitions, &locks, &recovered, BTreeSet::new(), &untidy)?;
-    refuse_other_versions(project, definitions, selected, options, &locks, &mut look, sink)?;
+    let recovered = recover(project, definitions, &mut locks, &mut reader, &mut journal, sink)?;
+    let stale_locks: Vec<FileId> =
+        selected.files.iter().copied().filter(|f| has_stale_entries(definitions, &locks, *f)).collect();
+    let baseline = Baseline::capture(project, definitions, &locks, &recovered, BTreeSet::new(), &stale_locks)?;
+    refuse_other_versions(project, definitions, selected, options, &locks, &mut reader, sink)?;
     let mut jobs = Vec::new();
     let shell = project.shell();
     let head = project.repo.head().ok().flatten();
     let mut committed = CommitOutcome::default();
-    if !untidy.is_empty() {
+    if !stale_locks.is_empty() {
         committed.orphans = orphans(project, definitions, &locks);
     }
     for id in definitions.graph.order().iter().copied().filter(|id| selected.named.contains(id)) {
         let stage = definitions.pipelines.stage(id);
-        let facts = look.facts(id)?;
+        let facts = reader.facts(id)?;
         let address = definitions.pipelines.address(id, &project.cwd);
-        let old = locks.of(stage.file).stages.get(&stage.name).cloned();
+        let old = locks.of_file(stage.file).stages.get(&stage.name).cloned();
         if let Some((out, _)) = stage.outs.iter().zip(&facts.outs).find(|(_, pin)| pin.is_none()) {
             return Err(Error::missing(format!("the output {} of stage {address} does not exist", out.path))
                 .hint(format!("make it: lockstep repro {}", word(&address))));
@@ -135,7 +136,7 @@ pub fn commit_held(
             if !is_selected(selected, f, entry) {
                 continue;
             }
-            let Some(pin) = look.out(&entry.path)? else {
+            let Some(pin) = reader.out(&entry.path)? else {
                 return Err(Error::missing(format!("the data {} does not exist", entry.path)));
             };
             files.insert(FileId(f as u32));
@@ -150,7 +151,7 @@ pub fn commit_held(
     committed.written.extend(recovered);
     let records: Vec<Record> = jobs.iter().filter_map(|j| j.record.clone()).collect();
     record_now(project, &IgnoreRules(&definitions.rules), sink, &mut journal, jobs)?;
-    committed.written.extend(fold_and_tidy(project, definitions, &records, &began, &untidy, sink)?);
+    committed.written.extend(fold_and_tidy(project, definitions, &records, &baseline, &stale_locks, sink)?);
     journal.clear()?;
     let _ = project.index().save();
     Ok(committed)
@@ -173,7 +174,7 @@ fn refuse_other_versions<'a>(
     selected: &Selection,
     options: &CommitOptions,
     locks: &Locks,
-    look: &mut FactsReader<'a>,
+    reader: &mut FactsReader<'a>,
     sink: &dyn Sink,
 ) -> Result<()> {
     let mut others = UnrecordableData::default();
@@ -181,7 +182,7 @@ fn refuse_other_versions<'a>(
     for (f, file) in definitions.pipelines.files.iter().enumerate() {
         for data in file.data.iter().filter(|data| is_selected(selected, f, data)) {
             let is_forced = options.force && is_named(selected, data);
-            if let (false, Some(now)) = (is_forced, look.out(&data.path)?) {
+            if let (false, Some(now)) = (is_forced, reader.out(&data.path)?) {
                 let locked = locks.all[f].data.get(&data.spelled);
                 others.note(&data.path, versions.version(&data.path, &now, locked));
             }
@@ -213,8 +214,8 @@ pub fn commit_kept(
     sink: &dyn Sink,
 ) -> Result<CommitOutcome> {
     let _lock = worktree_lock::take(project, &options.command, sink)?;
-    let asides = Backups::of(project);
-    put_asides_back(project, &asides, sink)?;
+    let backups = Backups::for_project(project);
+    restore_backups(project, &backups, sink)?;
     let mut journal = Journal::at(project.state_dir().join("journal"));
     let mut locks = project.locks(definitions)?;
     let mut seen = FactsReader::new(project, definitions, sink);
@@ -233,36 +234,36 @@ pub fn commit_kept(
         if let Some(at) = kept_at(&kept) {
             let now = seen.out(&out.path)?;
             let precious = now.is_some_and(|now| !project.store().holds(&now));
-            let mut aside = asides.take(&out.path, precious)?;
+            let mut backup = backups.take(&out.path, precious)?;
             // If lockstep is killed after this point, each output returns to where it was, and the command can be
             // repeated.
-            if let Some(aside) = &mut aside {
-                aside.note_from(&kept)?;
+            if let Some(backup) = &mut backup {
+                backup.note_replacement(&kept)?;
             }
-            replaced.extend(aside);
+            replaced.extend(backup);
             let place = project.writable(&out.path)?;
             place.create_parents()?;
             std::fs::rename(&at, &place).map_err(|e| Error::io("move", &at, e))?;
         }
     }
     let asks: Vec<Spot> = stage.outs.iter().map(|o| Spot::from(&o.path)).collect();
-    let now = look(project, definitions, &asks, sink).into_iter().map(|now| now.unwrap_or(None));
+    let now = read_pins(project, definitions, &asks, sink).into_iter().map(|now| now.unwrap_or(None));
     let mut store: Vec<(RepoPath, Pin)> = Vec::new();
     for (out, now) in stage.outs.iter().zip(now) {
         let pin = entry.outs.get(&out.spelled).map(|o| o.pin);
         match (now, pin) {
             (Some(now), Some(pin)) if now.id == pin.id => store.push((out.path.clone(), pin)),
             _ => {
-                for aside in replaced {
-                    let _ = clear(project, &aside.out, &log);
-                    let _ = aside.put_back(project.writable_area());
+                for backup in replaced {
+                    let _ = move_to_log(project, &backup.out, &log);
+                    let _ = backup.restore(project.writable_area());
                 }
                 return Err(Error::missing(format!("{} is not what the refused run of {address} left", out.path))
                     .hint(format!("run the stage again: lockstep repro {}", word(&address))));
             }
         }
     }
-    let old = locks.of(stage.file).stages.get(&stage.name).cloned();
+    let old = locks.of_file(stage.file).stages.get(&stage.name).cloned();
     let run = entries::is_cacheable(stage)
         .then(|| (Box::new(entry.clone()), entries::record_now(project, 0.0, &None, BTreeMap::new())));
     let change = LockChange::Stage { name: stage.name.clone(), old: old.map(Box::new), new: Box::new(entry) };
@@ -270,7 +271,7 @@ pub fn commit_kept(
     let written = gitignore::write(project, definitions, &locks, &[stage.file].into())?.written;
     let records = vec![record.clone()];
     // The replaced output came from the folder that kept the new one, so it needs its own log folder.
-    let old_log = if replaced.iter().any(|aside| aside.precious) {
+    let old_log = if replaced.iter().any(|backup| backup.precious) {
         Some(Logs::new(project.logs_dir()).start(file, &stage.name)?)
     } else {
         None
@@ -287,6 +288,6 @@ pub fn commit_kept(
 }
 
 /// For a stage's doubt, as text.
-pub fn doubt_sentence(doubt: &ChangedInputs) -> String {
-    doubt.reasons.iter().map(sentence).collect::<Vec<_>>().join(", ")
+pub fn changed_inputs_sentence(changed: &ChangedInputs) -> String {
+    changed.reasons.iter().map(sentence).collect::<Vec<_>>().join(", ")
 }

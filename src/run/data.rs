@@ -20,14 +20,14 @@ use crate::workspace::journal::{LockChange, Record};
 use crate::workspace::restore::restore as restore_path;
 
 /// File and position of every data entry.
-pub fn all(definitions: &Definitions) -> Vec<(usize, usize)> {
+pub fn all_data(definitions: &Definitions) -> Vec<(usize, usize)> {
     let files = definitions.pipelines.files.iter().enumerate();
     files.flat_map(|(f, file)| (0..file.data.len()).map(move |d| (f, d))).collect()
 }
 
 /// The data that these stages read, also through the variables of their pipeline files, and the data in `named`: file
 /// and position of each entry.
-pub fn needed(definitions: &Definitions, stages: &[StageId], named: &[RepoPath]) -> Vec<(usize, usize)> {
+pub fn needed_data(definitions: &Definitions, stages: &[StageId], named: &[RepoPath]) -> Vec<(usize, usize)> {
     let read = stages.iter().flat_map(|id| definitions.graph.data(*id)).map(|(f, d)| (f.0 as usize, *d as usize));
     let mut found: BTreeSet<(usize, usize)> = read.collect();
     for file in files_of(definitions, stages.iter().copied()) {
@@ -50,12 +50,12 @@ pub fn needed(definitions: &Definitions, stages: &[StageId], named: &[RepoPath])
 }
 
 /// The data that a run covers, each with whether the run needs it: data that no stage reads may be missing.
-fn concerned(definitions: &Definitions, selected: &Selection) -> BTreeMap<(usize, usize), bool> {
+fn covered_data(definitions: &Definitions, selected: &Selection) -> BTreeMap<(usize, usize), bool> {
     let own = selected.files.iter().flat_map(|f| {
         let f = f.0 as usize;
         (0..definitions.pipelines.files[f].data.len()).map(move |d| ((f, d), false))
     });
-    let needed = needed(definitions, &selected.stages, &selected.data).into_iter().map(|at| (at, true));
+    let needed = needed_data(definitions, &selected.stages, &selected.data).into_iter().map(|at| (at, true));
     own.chain(needed).collect()
 }
 
@@ -65,12 +65,12 @@ pub(super) fn pin(run: &mut Run, selected: &Selection) -> Result<Vec<RecordJob>>
     let definitions = run.definitions;
     let mut others = UnrecordableData::default();
     let mut versions = DataVersions::new(run.project, definitions);
-    let mut told: Vec<(&RepoPath, String)> = Vec::new();
-    for ((f, d), is_needed) in concerned(definitions, selected) {
+    let mut summaries: Vec<(&RepoPath, String)> = Vec::new();
+    for ((f, d), is_needed) in covered_data(definitions, selected) {
         let file = &definitions.pipelines.files[f];
         let data = &file.data[d];
         let locked = run.locks.all[f].data.get(&data.spelled).copied();
-        match (run.look.out(&data.path)?, locked) {
+        match (run.reader.out(&data.path)?, locked) {
             (Some(now), Some(locked)) if now.same_content(&locked) => {
                 run.project.index().set_base(&Spot::from(&data.path), &locked);
                 jobs.extend(store_again(run.project, data, now, run.options.no_commit));
@@ -87,33 +87,41 @@ pub(super) fn pin(run: &mut Run, selected: &Selection) -> Result<Vec<RecordJob>>
                 // Git must not track the data, whichever command pins it.
                 if let Some(written) = gitignore::write_data(run.project, &data.path)? {
                     run.outcome.written.push(written);
-                    run.look.forget();
+                    run.reader.forget();
                 }
-                told.push((&data.path, summary(run.project, &data.path, locked.as_ref(), &now)));
+                summaries.push((&data.path, summary(run.project, &data.path, locked.as_ref(), &now)));
                 let record = Record {
                     lock: Project::lock_path(&file.path),
                     change: LockChange::Data { path: data.spelled.clone(), old: locked, new: now },
                 };
                 run.locks.all[f].data.insert(data.spelled.clone(), now);
                 let store = if run.options.no_commit { vec![] } else { vec![(data.path.clone(), now)] };
-                jobs.push(RecordJob { stage: None, store, run: None, record: Some(record), replaced: vec![], log: None });
+                jobs.push(RecordJob {
+                    stage: None,
+                    store,
+                    run: None,
+                    record: Some(record),
+                    replaced: vec![],
+                    log: None,
+                });
             }
             (None, Some(_)) if run.options.allow_missing => {}
             (None, Some(locked)) if !is_needed => {
                 if run.options.locked && !run.project.store().contains(&locked) {
-                    return Err(lost(run.project, data));
+                    return Err(lost_error(run.project, data));
                 }
             }
             (None, Some(locked)) => {
-                if let Some(pull) = run.pull {
+                if let Some(remotes) = run.remotes {
                     let origin = Origin::of_data(&file.path, data);
-                    let input = MissingInput { path: data.path.clone(), pin: locked, remote: data.remote.clone(), origin };
-                    pull.bring(&[input], data.path.as_str())?;
+                    let input =
+                        MissingInput { path: data.path.clone(), pin: locked, remote: data.remote.clone(), origin };
+                    remotes.fetch_inputs(&[input], data.path.as_str())?;
                 }
                 if std::fs::symlink_metadata(data.path.on_disk(run.project.top())).is_err() {
                     restore(run.project, definitions, run.sink, data, &locked)?;
                 }
-                run.look.forget();
+                run.reader.forget();
             }
             (None, None) => {
                 return Err(Error::missing(format!("the data {} does not exist", data.path))
@@ -126,7 +134,7 @@ pub(super) fn pin(run: &mut Run, selected: &Selection) -> Result<Vec<RecordJob>>
         return Err(error);
     }
     versions.warn(run.sink);
-    told.iter().for_each(|(path, summary)| run.sink.event(Event::DataPinned { path, summary }));
+    summaries.iter().for_each(|(path, summary)| run.sink.event(Event::DataPinned { path, summary }));
     Ok(jobs)
 }
 
@@ -148,7 +156,7 @@ fn store_again(project: &Project, data: &Data, pin: Pin, no_commit: bool) -> Opt
 
 pub fn restore(project: &Project, definitions: &Definitions, sink: &dyn Sink, data: &Data, pin: &Pin) -> Result<()> {
     if !project.store().contains(pin) {
-        return Err(lost(project, data));
+        return Err(lost_error(project, data));
     }
     project.writable(&data.path)?;
     restore_path(project, definitions, &data.path, pin, sink)?;
@@ -157,7 +165,7 @@ pub fn restore(project: &Project, definitions: &Definitions, sink: &dyn Sink, da
 }
 
 /// The error for data that is pinned and missing from the workspace and the store.
-fn lost(project: &Project, data: &Data) -> Error {
+fn lost_error(project: &Project, data: &Data) -> Error {
     let error = Error::missing(format!("the data {} is neither in the workspace nor in the store", data.path));
     match (&data.import, project.config.remotes().is_empty()) {
         (Some(_), _) => error.hint("bring it from where it was imported: lockstep pull"),

@@ -6,9 +6,9 @@ use crate::event::{Event, StageResult};
 use crate::lock::StageLock;
 use crate::path::RepoPath;
 use crate::pipeline::graph::Owner;
-use crate::pipeline::stage::{Dep, Out, InputLocation, Stage, StageId};
+use crate::pipeline::stage::{Dep, InputLocation, Out, Stage, StageId};
 use crate::plan::bashisms::check_commands;
-use crate::plan::reasons::{self, Facts, Reason, PathState, judge};
+use crate::plan::reasons::{self, Facts, PathState, Reason, judge};
 use crate::project::origin::Origin;
 use crate::run::execute::EarlierResult;
 use crate::run::pull::MissingInput;
@@ -19,40 +19,40 @@ use crate::store::{Pin, Place as Spot, overlay};
 
 impl<'s, 'a: 's> Run<'s, '_, 'a> {
     pub(super) fn decide(&mut self, id: StageId) {
-        let facts = match self.look.facts(id) {
+        let facts = match self.reader.facts(id) {
             Ok(facts) => facts,
             Err(error) => return self.fail(id, Vec::new(), error, None, 0.0),
         };
         let stage = self.stage(id);
-        if let Some(error) = self.not_for_sh(id) {
+        if let Some(error) = self.shell_error(id) {
             return self.refuse(id, error);
         }
         let (facts, unlisted) = if self.options.allow_missing { self.assume(id, facts) } else { (facts, Vec::new()) };
-        if let Some(pull) = self.pull
+        if let Some(remotes) = self.remotes
             && !unlisted.is_empty()
-            && !self.listed.contains(&id)
+            && !self.listing_requested.contains(&id)
         {
-            return self.list(id, pull, unlisted);
+            return self.start_listing(id, remotes, unlisted);
         }
         let mut reasons = judge(stage, &self.shell, &facts, self.entry(id));
         if self.options.allow_missing {
             reasons.retain(|reason| !matches!(reason, Reason::Out { state: PathState::Deleted, .. }));
         }
         if stage.frozen {
-            return self.frozen(id, facts, reasons);
+            return self.decide_frozen(id, facts, reasons);
         }
-        if let Some(pull) = self.pull
+        if let Some(remotes) = self.remotes
             && (!reasons.is_empty() || self.options.force || self.forced.contains(&id))
-            && !self.brought.contains(&id)
+            && !self.fetch_requested.contains(&id)
         {
             // Inputs that are not assumed must be present before the decision.
             let assumed = self.options.allow_missing;
             let unknown = stage.deps.iter().zip(&facts.deps).filter(|(_, pin)| pin.is_none() || !assumed);
-            let mut inputs = self.absent(unknown.map(|(dep, _)| dep));
-            inputs.extend(self.absent_persistent(id));
+            let mut inputs = self.missing_sources(unknown.map(|(dep, _)| dep));
+            inputs.extend(self.missing_persistent(id));
             if !inputs.is_empty() {
                 return match self.prepare() {
-                    Ok(_) => self.bring(id, pull, inputs),
+                    Ok(_) => self.start_fetch(id, remotes, inputs),
                     Err(error) => self.fail(id, reasons, error, None, 0.0),
                 };
             }
@@ -72,14 +72,14 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         if reasons.is_empty() {
             return self.up_to_date(id, facts);
         }
-        if let Some(error) = self.missing_input(id, &facts) {
+        if let Some(error) = self.missing_input_error(id, &facts) {
             return self.fail(id, reasons, error, None, 0.0);
         }
         if !self.prepared {
             match self.prepare() {
                 // The new ignore file may be in a folder that the stage reads.
                 Ok(true) => {
-                    self.look.forget();
+                    self.reader.forget();
                     return self.decide(id);
                 }
                 Ok(false) => {}
@@ -89,12 +89,12 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
                 }
             }
         }
-        if let Some(error) = self.other_persistent(id, &facts, &reasons) {
+        if let Some(error) = self.persistent_version_error(id, &facts, &reasons) {
             return self.refuse(id, error);
         }
-        if let Some(gone) = self.absent_persistent(id).first() {
+        if let Some(gone) = self.missing_persistent(id).first() {
             let (out, address) = (&gone.path, self.address(id));
-            if self.pull.is_some() {
+            if self.remotes.is_some() {
                 let message =
                     format!("stage {address} builds on its old {out}, which is not here and cannot be fetched");
                 let error = Error::missing(message).hint("push it from where it is: lockstep push").hint(format!(
@@ -106,12 +106,12 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
             let text = format!("{address} builds on its old {out}, which is not here: it begins with nothing");
             self.sink.event(Event::Warning { text: &text });
         }
-        let candidate = self.candidate(id, &facts, &reasons);
-        self.start(id, facts, reasons, candidate);
+        let earlier = self.earlier(id, &facts, &reasons);
+        self.start(id, facts, reasons, earlier);
     }
 
     /// The error if the configured shell cannot run the stage's commands as written.
-    fn not_for_sh(&self, id: StageId) -> Option<Error> {
+    fn shell_error(&self, id: StageId) -> Option<Error> {
         let stage = self.stage(id);
         if stage.frozen {
             return None;
@@ -129,7 +129,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
             }
             Owner::Data(file, at) => {
                 let data = &self.definitions.pipelines.file(file).data[at as usize];
-                let pin = *self.locks.of(file).data.get(&data.spelled)?;
+                let pin = *self.locks.of_file(file).data.get(&data.spelled)?;
                 let origin = Origin::of_data(&self.definitions.pipelines.file(file).path, data);
                 Some(MissingInput { path: data.path.clone(), pin, remote: data.remote.clone(), origin })
             }
@@ -145,7 +145,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         let mut unlisted: Vec<MissingInput> = Vec::new();
         for (dep, now) in self.stage(id).deps.iter().zip(&mut facts.deps) {
             let InputLocation::Repo(path) = &dep.place else { continue };
-            let absent = self.absent(std::iter::once(dep));
+            let absent = self.missing_sources(std::iter::once(dep));
             let holds_it = |input: &&MissingInput| path.is_in(&input.path);
             if let Some(input) = absent.iter().find(holds_it) {
                 if *path == input.path {
@@ -169,7 +169,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
     }
 
     /// The missing outputs and data that equal, contain or are inside these deps.
-    fn absent<'d>(&self, deps: impl Iterator<Item = &'d Dep>) -> Vec<MissingInput> {
+    fn missing_sources<'d>(&self, deps: impl Iterator<Item = &'d Dep>) -> Vec<MissingInput> {
         let paths = deps.filter_map(|dep| match &dep.place {
             InputLocation::Repo(path) => Some(path),
             _ => None,
@@ -180,7 +180,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
     }
 
     /// The missing outputs that the stage builds on (`persist`), as the lock pins them.
-    fn absent_persistent(&self, id: StageId) -> Vec<MissingInput> {
+    fn missing_persistent(&self, id: StageId) -> Vec<MissingInput> {
         let is_gone = |path: &RepoPath| {
             let seen = std::fs::symlink_metadata(path.on_disk(self.project.top()));
             seen.is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound)
@@ -193,7 +193,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
 
     /// An error for a stage that is stale for one reason: an output that it builds on (`persist`) is an earlier
     /// version, as after a merge without a checkout. Running it would replace the pinned version.
-    fn other_persistent(&self, id: StageId, facts: &Facts, reasons: &[Reason]) -> Option<Error> {
+    fn persistent_version_error(&self, id: StageId, facts: &Facts, reasons: &[Reason]) -> Option<Error> {
         let is_of_out = |reason: &Reason| matches!(reason, Reason::Out { state: PathState::Modified, .. });
         if !reasons.iter().all(is_of_out) {
             return None;
@@ -219,25 +219,25 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
     }
 
     /// All missing inputs of a stage.
-    pub(super) fn lacking(&self, id: StageId) -> Vec<MissingInput> {
-        self.absent(self.stage(id).deps.iter())
+    pub(super) fn missing_inputs(&self, id: StageId) -> Vec<MissingInput> {
+        self.missing_sources(self.stage(id).deps.iter())
     }
 
-    fn frozen(&mut self, id: StageId, facts: Facts, reasons: Vec<Reason>) {
+    fn decide_frozen(&mut self, id: StageId, facts: Facts, reasons: Vec<Reason>) {
         let gone = facts.outs.iter().any(Option::is_none) && !self.options.allow_missing;
         match (gone, self.entry(id).cloned()) {
             (false, entry) => {
-                self.tell_other_versions(id, entry.as_ref(), &facts);
+                self.warn_of_other_versions(id, entry.as_ref(), &facts);
                 self.push(id, StageResult::Skipped, Vec::new(), 0.0);
                 self.schedule.done(id);
             }
             (true, Some(entry)) if self.is_complete(id, &entry, &facts) => {
                 // Outputs that exist stay, edited or not: lockstep never writes to outputs of a frozen stage.
-                self.start(id, facts, reasons, EarlierResult::Here(Box::new(entry), None));
+                self.start(id, facts, reasons, EarlierResult::Local(Box::new(entry), None));
             }
-            (true, Some(entry)) if self.pull.is_some() => {
-                let candidate = EarlierResult::Elsewhere { locked: Some(Box::new(entry)), key: None };
-                self.start(id, facts, reasons, candidate);
+            (true, Some(entry)) if self.remotes.is_some() => {
+                let earlier = EarlierResult::Remote { locked: Some(Box::new(entry)), key: None };
+                self.start(id, facts, reasons, earlier);
             }
             (true, _) => {
                 let error = Error::missing(format!(
@@ -253,7 +253,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
     }
 
     /// Warns about outputs of a frozen stage that differ from the lock: downstream stages use the workspace's version.
-    fn tell_other_versions(&self, id: StageId, entry: Option<&StageLock>, facts: &Facts) {
+    fn warn_of_other_versions(&self, id: StageId, entry: Option<&StageLock>, facts: &Facts) {
         let Some(entry) = entry else { return };
         for (out, now) in self.stage(id).outs.iter().zip(&facts.outs) {
             if let (Some(now), Some(locked)) = (now, entry.outs.get(&out.spelled))
@@ -274,18 +274,25 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         let stage = self.stage(id);
         if !self.options.no_commit
             && !self.options.allow_missing
-            && let Some(store) = self.not_stored(stage, &facts)
+            && let Some(store) = self.missing_from_store(stage, &facts)
         {
-            self.send(record::RecordJob { stage: Some(id), store, run: None, record: None, replaced: vec![], log: None });
+            self.send(record::RecordJob {
+                stage: Some(id),
+                store,
+                run: None,
+                record: None,
+                replaced: vec![],
+                log: None,
+            });
         }
         self.push(id, StageResult::UpToDate, Vec::new(), 0.0);
         self.schedule.done(id);
     }
 
     /// Outputs that are intact in the workspace but missing from the store.
-    fn not_stored(&self, stage: &Stage, facts: &Facts) -> Option<Vec<(RepoPath, Pin)>> {
+    fn missing_from_store(&self, stage: &Stage, facts: &Facts) -> Option<Vec<(RepoPath, Pin)>> {
         let (index, store) = (self.project.index(), self.project.store());
-        let generation = self.generation;
+        let generation = self.store_generation;
         let mut missing = Vec::new();
         for (out, pin) in stage.outs.iter().zip(&facts.outs) {
             let Some(pin) = pin else { continue };
@@ -304,12 +311,12 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         if missing.is_empty() { None } else { Some(missing) }
     }
 
-    fn missing_input(&self, id: StageId, facts: &Facts) -> Option<Error> {
+    fn missing_input_error(&self, id: StageId, facts: &Facts) -> Option<Error> {
         let stage = self.stage(id);
         if let Some((dep, _)) = stage.deps.iter().zip(&facts.deps).find(|(_, pin)| pin.is_none()) {
             let error =
                 Error::missing(format!("stage {} needs {}, which does not exist", self.address(id), dep.spelled));
-            return Some(match self.absent(std::iter::once(dep)).is_empty() {
+            return Some(match self.missing_sources(std::iter::once(dep)).is_empty() {
                 false => error.hint("bring it back: lockstep checkout"),
                 true => error.hint(format!("create it, or take it out of the deps of {}", stage.name)),
             });
@@ -334,7 +341,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
     }
 
     /// An earlier result that can be restored completely, or where it may be fetched from.
-    fn candidate(&self, id: StageId, facts: &Facts, reasons: &[Reason]) -> EarlierResult {
+    fn earlier(&self, id: StageId, facts: &Facts, reasons: &[Reason]) -> EarlierResult {
         let stage = self.stage(id);
         if reasons.contains(&Reason::Forced) || !entries::is_cacheable(stage) {
             return EarlierResult::None;
@@ -345,24 +352,24 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         let earlier = entries::get(self.project.store(), &key, self.trust);
         // A commit pins these exact bytes, not the result of another run of the same stage.
         let is_pinned = |e: &StageLock| !self.options.locked || locked.as_ref().is_some_and(|l| l.outs == e.outs);
-        let mut earlier = earlier.into_iter().filter(|(e, _)| entries::fits(e, facts) && is_pinned(e));
+        let mut earlier = earlier.into_iter().filter(|(e, _)| entries::same_param_types(e, facts) && is_pinned(e));
         // A result that the lock has does not need the run cache.
         let by_lock = locked.is_some() && !reasons.iter().any(Reason::is_input);
         if let Some(entry) = locked.as_ref().filter(|e| self.is_complete(id, e, facts))
             && (by_lock || self.options.modes.local.read)
         {
             let record = earlier.find(|(e, _)| e.outs == entry.outs).map(|(_, record)| record);
-            return EarlierResult::Here(Box::new(entry.clone()), record);
+            return EarlierResult::Local(Box::new(entry.clone()), record);
         }
         if self.options.modes.local.read
             && let Some((entry, record)) = earlier.find(|(e, _)| self.is_complete(id, e, facts))
         {
-            return EarlierResult::Here(Box::new(entry), Some(record));
+            return EarlierResult::Local(Box::new(entry), Some(record));
         }
-        match self.pull {
+        match self.remotes {
             Some(_) => {
                 let key = (!self.options.locked).then_some(key);
-                EarlierResult::Elsewhere { locked: locked.clone().map(Box::new), key }
+                EarlierResult::Remote { locked: locked.clone().map(Box::new), key }
             }
             None => EarlierResult::None,
         }
@@ -383,7 +390,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
     /// lock is not a copy, because a store may be deleted or damaged. Pinned outputs with `cache: false` are left to
     /// Git.
     pub(super) fn unsaved(&self, stage: &Stage, facts: &Facts) -> Vec<RepoPath> {
-        let locked = self.locks.of(stage.file).stages.get(&stage.name);
+        let locked = self.locks.of_file(stage.file).stages.get(&stage.name);
         let is_gits = |out: &Out, pin: &Pin| {
             !out.cache && locked.and_then(|e| e.outs.get(&out.spelled)).is_some_and(|o| o.pin.id == pin.id)
         };

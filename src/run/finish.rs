@@ -9,29 +9,29 @@ use crate::event::{Event, StageResult};
 use crate::pipeline::stage::StageId;
 use crate::plan::reasons::Reason;
 use crate::project::Project;
-use crate::run::execute::{FinishedStage, StageFailure, Provenance, clear};
+use crate::run::execute::{FinishedStage, Provenance, StageFailure, move_to_log};
 use crate::run::local::Exit;
 use crate::run::outcome::StageOutcome;
-use crate::run::record::{self, RecorderMessage, RecordResult};
+use crate::run::record::{self, RecordResult, RecorderMessage};
 use crate::run::state::Run;
 use crate::workspace::gitignore;
 use crate::workspace::journal::{LockChange, Record};
 
 impl<'s, 'a: 's> Run<'s, '_, 'a> {
     pub(super) fn finished(&mut self, id: StageId, ended: Result<FinishedStage, StageFailure>) {
-        self.running -= 1;
-        self.look.forget();
+        self.running_count -= 1;
+        self.reader.forget();
         let stage = self.stage(id);
         // Later stages that read such a folder must see its final content, and the output of a failed stage must stay
         // out of Git.
-        match gitignore::write_missing(self.project, &mut self.unwritten, stage) {
+        match gitignore::write_missing(self.project, &mut self.pending_ignore_lines, stage) {
             Ok(written) => self.outcome.written.extend(written),
             Err(error) => self.sink.event(Event::Warning { text: &error.message }),
         }
         let done = match ended {
             Ok(done) => done,
             Err(failure) => {
-                let (reasons, _) = self.waiting.remove(&id).unwrap_or_default();
+                let (reasons, _) = self.in_progress.remove(&id).unwrap_or_default();
                 if self.withdrawn.contains(&id) {
                     // The failure belongs to the upstream stage, and was already reported.
                     self.push(id, StageResult::Blocked, reasons, failure.seconds);
@@ -51,12 +51,14 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         let file = &self.definitions.pipelines.file(stage.file).path;
         let old = self.entry(id).cloned();
         let versions = match &done.how {
-            Provenance::Ran => self.programs.ran(stage, done.entry.key),
+            Provenance::Ran => self.programs.record_run(stage, done.entry.key),
             Provenance::Restored(..) => BTreeMap::new(),
         };
         let run = match &done.how {
-            Provenance::Ran if !self.options.no_commit && self.options.modes.local.write && entries::is_cacheable(stage) => {
-                let commit = self.commit.get_or_insert_with(|| self.project.repo.head().ok().flatten());
+            Provenance::Ran
+                if !self.options.no_commit && self.options.modes.local.write && entries::is_cacheable(stage) =>
+            {
+                let commit = self.head_commit.get_or_insert_with(|| self.project.repo.head().ok().flatten());
                 Some((Box::new(done.entry.clone()), entries::record_now(self.project, done.seconds, commit, versions)))
             }
             _ => None,
@@ -85,10 +87,10 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
             }
         };
         if self.options.force_downstream && matches!(result, StageResult::Ran | StageResult::Restored) {
-            let below = self.below(id);
-            self.forced.extend(below);
+            let downstream = self.downstream(id);
+            self.forced.extend(downstream);
         }
-        let (reasons, _) = self.waiting.remove(&id).unwrap_or_default();
+        let (reasons, _) = self.in_progress.remove(&id).unwrap_or_default();
         self.push(id, result, reasons, done.seconds);
         if let Some(last) = self.outcome.stages.last_mut() {
             (last.saved, last.from) = (saved, from);
@@ -98,7 +100,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
     }
 
     /// All stages downstream of a stage, direct or not.
-    fn below(&self, id: StageId) -> HashSet<StageId> {
+    fn downstream(&self, id: StageId) -> HashSet<StageId> {
         let mut found = HashSet::new();
         let mut heads = vec![id];
         while let Some(head) = heads.pop() {
@@ -111,7 +113,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         if let Some(record) = &job.record {
             self.records.push(record.clone());
         }
-        self.recording += 1;
+        self.recording_count += 1;
         if let Some(recorder) = &self.recorder {
             let _ = recorder.send(RecorderMessage::Record(Box::new(job)));
         }
@@ -120,38 +122,39 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
     /// Handles the recorder's answer to a job. If it failed, no record refers to the result: the stage counts as
     /// failed, and its old outputs are restored.
     pub(super) fn recorded(&mut self, recorded: RecordResult) {
-        self.recording -= 1;
+        self.recording_count -= 1;
         let RecordResult { job, result } = recorded;
         let Err(mut error) = result else { return };
         self.stopping = true;
         if let Some(record) = &job.record {
             self.records.retain(|r| r != record);
         }
-        for aside in job.replaced {
-            let out = aside.out.clone();
+        for backup in job.replaced {
+            let out = backup.out.clone();
             if let Some(log) = &job.log
-                && let Err(e) = clear(self.project, &out, log)
+                && let Err(e) = move_to_log(self.project, &out, log)
             {
                 error = error.because(e.message);
                 continue;
             }
-            match aside.put_back(self.project.writable_area()) {
+            match backup.restore(self.project.writable_area()) {
                 Ok(()) => error = error.hint(format!("the last good {out} is back")),
                 Err(e) => error = error.because_of(e),
             }
         }
         match job.stage {
             Some(id) => {
-                let below = self.below(id);
-                self.withdrawn.extend(below);
+                let downstream = self.downstream(id);
+                self.withdrawn.extend(downstream);
                 let address = self.address(id);
-                let mut told = Error::new(error.kind, format!("the result of stage {address} could not be recorded"));
-                told.causes.push(error.message);
-                told.causes.extend(error.causes);
-                told.hints = error.hints;
+                let mut reported =
+                    Error::new(error.kind, format!("the result of stage {address} could not be recorded"));
+                reported.causes.push(error.message);
+                reported.causes.extend(error.causes);
+                reported.hints = error.hints;
                 if let Some(outcome) = self.outcome.stages.iter_mut().rfind(|s| s.id == id) {
                     outcome.result = StageResult::Failed;
-                    outcome.error = Some(told);
+                    outcome.error = Some(reported);
                 }
             }
             None => self.outcome.errors.push(error),

@@ -13,7 +13,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::error::{Error, Result};
 use crate::run::mask::Mask;
-use crate::run::pty::{self, Tick, TerminalOwner, PlainLines, TICK, Terminal};
+use crate::run::pty::{self, PlainLines, TICK, Terminal, TerminalOwner, Tick};
 
 /// The commands of one stage and their surroundings.
 pub struct CommandJob<'a> {
@@ -67,9 +67,9 @@ pub fn command_line(shell: &str, item: &str) -> Vec<String> {
     words
 }
 
-/// Runs the items in order until one fails. `hear` receives the output: line by line without line ends, or as raw bytes
+/// Runs the items in order until one fails. `on_output` receives the output: line by line without line ends, or as raw bytes
 /// if the job says so. `tick` is called from time to time.
-pub fn run(job: &CommandJob, hear: &mut dyn FnMut(&[u8]), tick: &mut dyn FnMut(Tick)) -> Result<Exit> {
+pub fn run(job: &CommandJob, on_output: &mut dyn FnMut(&[u8]), tick: &mut dyn FnMut(Tick)) -> Result<Exit> {
     let mut log = File::create(&job.log).map_err(|e| Error::io("write", &job.log, e))?;
     // Tells `logs -f` that more output may follow; the system releases the lock if this process dies.
     let _ = log.lock();
@@ -81,8 +81,8 @@ pub fn run(job: &CommandJob, hear: &mut dyn FnMut(&[u8]), tick: &mut dyn FnMut(T
             return Ok(Exit::Signal(signal & 0x7f));
         }
         let status = match &terminal {
-            Some((owner, terminal)) => on_terminal(job, words, owner, terminal, &mut log, hear, tick),
-            None => on_pipe(job, words, &mut log, hear, tick),
+            Some((owner, terminal)) => on_terminal(job, words, owner, terminal, &mut log, on_output, tick),
+            None => on_pipe(job, words, &mut log, on_output, tick),
         }?;
         match exit(status) {
             Exit::Fine => {}
@@ -115,7 +115,7 @@ fn on_pipe(
     job: &CommandJob,
     words: &[String],
     log: &mut File,
-    hear: &mut dyn FnMut(&[u8]),
+    on_output: &mut dyn FnMut(&[u8]),
     tick: &mut dyn FnMut(Tick),
 ) -> Result<ExitStatus> {
     let (reader, writer) = std::io::pipe().map_err(|e| Error::io("open a pipe for", &job.log, e))?;
@@ -132,17 +132,17 @@ fn on_pipe(
     let mut heard = |bytes: &[u8]| {
         unlogged = unlogged.take().or(log.write_all(&mask.push(bytes)).err());
         if job.raw {
-            hear(bytes)
+            on_output(bytes)
         } else {
-            lines.split(bytes, hear)
+            lines.split(bytes, on_output)
         }
         Ok(())
     };
     let followed = follow(&mut child, reader, &mut heard, tick);
     unlogged = unlogged.or(log.write_all(&mask.finish()).err());
     followed.map_err(|e| Error::io("read the output into", &job.log, e))?;
-    lines.rest(hear);
-    tell_unlogged(unlogged, hear);
+    lines.rest(on_output);
+    report_log_failure(unlogged, on_output);
     child.wait().map_err(|e| Error::io("wait for", "the command", e))
 }
 
@@ -152,34 +152,34 @@ fn on_terminal(
     owner: &TerminalOwner,
     terminal: &Terminal,
     log: &mut File,
-    hear: &mut dyn FnMut(&[u8]),
+    on_output: &mut dyn FnMut(&[u8]),
     tick: &mut dyn FnMut(Tick),
 ) -> Result<ExitStatus> {
     let mut running = start(job, words, |command| pty::spawn(command, terminal))?;
     let session = running.child.id() as i32;
-    owner.watchdog.began(session);
+    owner.watchdog.register_session(session);
     tick(Tick::Started);
     let mut plain = PlainLines::default();
     let mut unlogged = None;
     let mut mask = job.mask.clone();
     let mut heard = |bytes: &[u8]| {
         unlogged = unlogged.take().or(log.write_all(&mask.push(&plain.convert(bytes))).err());
-        hear(bytes);
+        on_output(bytes);
         Ok(())
     };
     let followed = pty::follow(&mut running, terminal, owner, &mut heard, tick)
         .map_err(|e| Error::io("read the output into", &job.log, e));
     unlogged = unlogged.or(log.write_all(&mask.finish()).err());
     let status = followed.and_then(|()| running.child.wait().map_err(|e| Error::io("wait for", "the command", e)));
-    owner.watchdog.ended(session);
-    tell_unlogged(unlogged, hear);
+    owner.watchdog.unregister_session(session);
+    report_log_failure(unlogged, on_output);
     status
 }
 
 /// A full disk ends the log but not the command, which cannot be paused for it.
-fn tell_unlogged(unlogged: Option<std::io::Error>, hear: &mut dyn FnMut(&[u8])) {
+fn report_log_failure(unlogged: Option<std::io::Error>, on_output: &mut dyn FnMut(&[u8])) {
     if let Some(e) = unlogged {
-        hear(format!("lockstep: this output is not in the log: {e}\n").as_bytes());
+        on_output(format!("lockstep: this output is not in the log: {e}\n").as_bytes());
     }
 }
 
@@ -244,7 +244,7 @@ fn follow(
             }
         }
         if ticked.elapsed() >= TICK {
-            tick(Tick::Later);
+            tick(Tick::Periodic);
             ticked = Instant::now();
         }
     }
@@ -277,22 +277,22 @@ impl LineSplitter {
     /// A line without an end is cut at this length, so that it cannot exhaust the memory.
     const LONGEST: usize = 1 << 20;
 
-    fn split(&mut self, bytes: &[u8], hear: &mut dyn FnMut(&[u8])) {
+    fn split(&mut self, bytes: &[u8], on_output: &mut dyn FnMut(&[u8])) {
         for part in bytes.split_inclusive(|b| *b == b'\n' || *b == b'\r') {
             if self.line.ends_with(b"\r") && part != b"\n" {
                 self.line.clear();
             }
             self.line.extend_from_slice(part);
             if self.line.ends_with(b"\n") || self.line.len() > Self::LONGEST {
-                self.rest(hear);
+                self.rest(on_output);
             }
         }
     }
 
-    fn rest(&mut self, hear: &mut dyn FnMut(&[u8])) {
+    fn rest(&mut self, on_output: &mut dyn FnMut(&[u8])) {
         if !self.line.is_empty() {
             let line = self.line.strip_suffix(b"\n").unwrap_or(&self.line);
-            hear(line.strip_suffix(b"\r").unwrap_or(line));
+            on_output(line.strip_suffix(b"\r").unwrap_or(line));
             self.line.clear();
         }
     }
@@ -324,10 +324,10 @@ mod tests {
             (vec!["10%\r", "20%\r30%", "\r100%\n", "x"], vec!["100%", "x"]),
         ] {
             let mut got = Vec::new();
-            let mut hear = |l: &[u8]| got.push(String::from_utf8_lossy(l).into_owned());
+            let mut on_output = |l: &[u8]| got.push(String::from_utf8_lossy(l).into_owned());
             let mut lines = LineSplitter::default();
-            chunks.iter().for_each(|c| lines.split(c.as_bytes(), &mut hear));
-            lines.rest(&mut hear);
+            chunks.iter().for_each(|c| lines.split(c.as_bytes(), &mut on_output));
+            lines.rest(&mut on_output);
             assert_eq!(got, want, "{chunks:?}");
         }
     }

@@ -25,5 +25,5 @@ pub struct RunOptions {
     /// Credentials that the user grants to stages that ask for them.
     pub pass_env: Vec<String>,
     /// Whether to count stale stages outside of the selection.
-    pub elsewhere: bool,
+    pub count_unselected: bool,
 }

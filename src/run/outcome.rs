@@ -49,7 +49,7 @@ pub struct Outcome {
     /// Outputs and data that no pipeline file names and that Git still ignores.
     pub orphans: Vec<Orphan>,
     /// How many stages outside of the selection are stale.
-    pub stale_elsewhere: usize,
+    pub stale_unselected: usize,
     /// The signal that ended the run.
     pub interrupted: Option<i32>,
     pub dry: bool,

@@ -142,7 +142,7 @@ pub enum Tick {
     /// An item was started.
     Started,
     /// Periodic, every [`TICK`] while the command runs.
-    Later,
+    Periodic,
 }
 
 /// Passes keys and output through until the command has ended and all its output is read.
@@ -215,7 +215,7 @@ pub fn follow(
             over = running.child.try_wait()?.is_some();
         }
         if ticked.elapsed() >= TICK {
-            tick(Tick::Later);
+            tick(Tick::Periodic);
             ticked = Instant::now();
         }
     }

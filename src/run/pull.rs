@@ -30,12 +30,12 @@ pub struct RunRemotes<'a> {
     definitions: &'a Definitions,
     trust: &'a TrustPolicy,
     /// Whether the local run cache may be written.
-    keeps: bool,
+    writes_local_cache: bool,
     sink: &'a dyn Sink,
     /// By name; `None` is the default remote.
     opened: Mutex<HashMap<Option<String>, RemoteState>>,
     /// Held while inputs are written to the workspace: two stages may need the same input.
-    bringing: Mutex<()>,
+    restore_lock: Mutex<()>,
 }
 
 #[derive(Clone)]
@@ -60,10 +60,18 @@ impl<'a> RunRemotes<'a> {
         project: &'a Project,
         definitions: &'a Definitions,
         trust: &'a TrustPolicy,
-        keeps: bool,
+        writes_local_cache: bool,
         sink: &'a dyn Sink,
     ) -> RunRemotes<'a> {
-        RunRemotes { project, definitions, trust, keeps, sink, opened: Mutex::default(), bringing: Mutex::default() }
+        RunRemotes {
+            project,
+            definitions,
+            trust,
+            writes_local_cache,
+            sink,
+            opened: Mutex::default(),
+            restore_lock: Mutex::default(),
+        }
     }
 
     /// A result for a stage, whose outputs are in the store on return: the lock's entry, or else the newest fitting
@@ -80,14 +88,16 @@ impl<'a> RunRemotes<'a> {
             return None;
         }
         if let Some(entry) = locked
-            && self.have_outputs(stage, address, facts, &entry)
+            && self.fetch_outputs(stage, address, facts, &entry)
         {
             return Some((entry, None));
         }
-        for (entry, record, bytes) in self.entries(key?).into_iter().filter(|(entry, ..)| entries::fits(entry, facts)) {
-            if self.have_outputs(stage, address, facts, &entry) {
+        for (entry, record, bytes) in
+            self.entries(key?).into_iter().filter(|(entry, ..)| entries::same_param_types(entry, facts))
+        {
+            if self.fetch_outputs(stage, address, facts, &entry) {
                 // Later runs find the entry locally. If it cannot be saved, they ask the remote again.
-                if self.keeps {
+                if self.writes_local_cache {
                     let _ = self.project.store().put_run(&entry.key.hex(), &bytes);
                 }
                 return Some((entry, Some(record)));
@@ -105,13 +115,13 @@ impl<'a> RunRemotes<'a> {
                 found
             }
             Err(error) => {
-                self.failed(None, &error, "");
+                self.note_failure(None, &error, "");
                 return Vec::new();
             }
         };
-        self.fine(None);
+        self.note_success(None);
         let trusted = |(_, bytes): (_, Vec<u8>)| {
-            let (entry, record) = entries::trusted(&bytes, key, self.trust)?;
+            let (entry, record) = entries::parse_trusted(&bytes, key, self.trust)?;
             Some((entry, record, bytes))
         };
         found.into_iter().filter_map(trusted).collect()
@@ -119,7 +129,7 @@ impl<'a> RunRemotes<'a> {
 
     /// Fetches the outputs of a result that are neither in their place nor in the store. False if one of them cannot be
     /// fetched.
-    fn have_outputs(&self, stage: &Stage, address: &str, facts: &Facts, entry: &StageLock) -> bool {
+    fn fetch_outputs(&self, stage: &Stage, address: &str, facts: &Facts, entry: &StageLock) -> bool {
         let mut wanted: BTreeMap<Option<&str>, Vec<Wanted>> = BTreeMap::new();
         for (out, now) in stage.outs.iter().zip(&facts.outs) {
             let Some(locked) = entry.outs.get(&out.spelled) else { return false };
@@ -136,7 +146,7 @@ impl<'a> RunRemotes<'a> {
         let Some(remote) = self.remote(name) else { return false };
         match remote.fetch(self.project.store(), wanted, self.sink) {
             Ok(fetched) => {
-                self.fine(name);
+                self.note_success(name);
                 // Missing outputs of one stage are a miss; the remote stays in use.
                 let what = format!("what {address} needs cannot be fetched: ");
                 let lost = fetched.lost.iter().filter(|loss| !loss.outs.is_empty());
@@ -144,28 +154,29 @@ impl<'a> RunRemotes<'a> {
                 fetched.absent.is_empty() && lost.count() == 0
             }
             Err(error) => {
-                self.failed(name, &error, &format!("what {address} needs cannot be fetched: "));
+                self.note_failure(name, &error, &format!("what {address} needs cannot be fetched: "));
                 false
             }
         }
     }
 
     /// Restores missing inputs into the workspace. What cannot be fetched stays missing; the stage reports it.
-    pub fn bring(&self, inputs: &[MissingInput], address: &str) -> Result<()> {
-        let _one = lock(&self.bringing);
-        let is_missing = |input: &&MissingInput| std::fs::symlink_metadata(input.path.on_disk(self.project.top())).is_err();
+    pub fn fetch_inputs(&self, inputs: &[MissingInput], address: &str) -> Result<()> {
+        let _one = lock(&self.restore_lock);
+        let is_missing =
+            |input: &&MissingInput| std::fs::symlink_metadata(input.path.on_disk(self.project.top())).is_err();
         let missing: Vec<&MissingInput> = inputs.iter().filter(is_missing).collect();
-        let lacking = || missing.iter().filter(|input| !self.project.store().contains(&input.pin));
+        let missing_inputs = || missing.iter().filter(|input| !self.project.store().contains(&input.pin));
         let mut wanted: BTreeMap<Option<&str>, Vec<Wanted>> = BTreeMap::new();
         let no_remote = self.project.config.remotes().is_empty();
-        for input in lacking().filter(|input| !(no_remote && input.origin.is_some())) {
+        for input in missing_inputs().filter(|input| !(no_remote && input.origin.is_some())) {
             let one = Wanted { name: input.path.to_string(), pin: input.pin };
             wanted.entry(input.remote.as_deref()).or_default().push(one);
         }
         for (remote, wanted) in wanted {
             self.fetch(remote, &wanted, address);
         }
-        for (input, origin) in lacking().filter_map(|input| Some((input, input.origin.as_ref()?))) {
+        for (input, origin) in missing_inputs().filter_map(|input| Some((input, input.origin.as_ref()?))) {
             if let Err(error) = origin.fetch(self.project, &self.definitions.rules, &input.pin, self.sink) {
                 self.warn(&format!("what {address} needs cannot be fetched: "), &error);
             }
@@ -181,13 +192,13 @@ impl<'a> RunRemotes<'a> {
     }
 
     /// Fetches the listings of folders, without their content. What cannot be fetched stays unknown.
-    pub fn list(&self, folders: &[MissingInput], address: &str) {
+    pub fn fetch_listings(&self, folders: &[MissingInput], address: &str) {
         for folder in folders {
             let name = folder.remote.as_deref();
             let Some(remote) = self.remote(name) else { continue };
             match remote.fetch_listing(self.project.store(), &folder.pin, self.sink) {
-                Ok(()) => self.fine(name),
-                Err(error) => self.failed(name, &error, &format!("what {address} reads cannot be listed: ")),
+                Ok(()) => self.note_success(name),
+                Err(error) => self.note_failure(name, &error, &format!("what {address} reads cannot be listed: ")),
             }
         }
     }
@@ -214,18 +225,18 @@ impl<'a> RunRemotes<'a> {
         }
     }
 
-    fn fine(&self, name: Option<&str>) {
+    fn note_success(&self, name: Option<&str>) {
         if let Some(RemoteState::Open(_, failures)) = lock(&self.opened).get_mut(&name.map(str::to_string)) {
             *failures = 0;
         }
     }
 
     fn warn(&self, what: &str, error: &Error) {
-        self.sink.event(Event::Warning { text: &words(what, error) });
+        self.sink.event(Event::Warning { text: &describe(what, error) });
     }
 
     /// Reports a failure. A remote that cannot even list its content is not used again.
-    fn failed(&self, name: Option<&str>, error: &Error, what: &str) {
+    fn note_failure(&self, name: Option<&str>, error: &Error, what: &str) {
         if matches!(error.kind, Kind::Signal(_)) {
             return;
         }
@@ -233,7 +244,7 @@ impl<'a> RunRemotes<'a> {
         let Some(state) = opened.get_mut(&name.map(str::to_string)) else { return };
         let RemoteState::Open(remote, failures) = state else { return };
         *failures += 1;
-        let told = words(what, error);
+        let told = describe(what, error);
         if *failures < PATIENCE && remote.is_known() {
             return self.sink.event(Event::Warning { text: &told });
         }
@@ -243,7 +254,7 @@ impl<'a> RunRemotes<'a> {
     }
 }
 
-fn words(what: &str, error: &Error) -> String {
+fn describe(what: &str, error: &Error) -> String {
     let why = error.causes.first().map(|cause| format!(" ({cause})")).unwrap_or_default();
     format!("{what}{}{why}", error.message)
 }

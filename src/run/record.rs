@@ -16,9 +16,9 @@ use crate::pipeline::stage::StageId;
 use crate::project::Project;
 use crate::store::{Pin, Place as Spot, Rules};
 use crate::workspace::backup::Backup;
-use crate::workspace::journal::{LockChange, Journal, Record};
+use crate::workspace::journal::{Journal, LockChange, Record};
 use crate::workspace::logs::RunLog;
-use crate::workspace::preserve::give_up_aside;
+use crate::workspace::preserve::discard_backup;
 use crate::workspace::store_pins::store_pins;
 
 /// At most this many stages are made durable at once.
@@ -156,7 +156,7 @@ fn record(
         }
     }
     for r in recorded.iter_mut().filter(|r| r.result.is_ok()) {
-        give_up_old(project, rules, sink, &mut r.job);
+        discard_replaced(project, rules, sink, &mut r.job);
     }
     recorded
 }
@@ -188,12 +188,12 @@ fn store_all(project: &Project, sink: &dyn Sink, jobs: &[RecordJob]) -> Result<(
 }
 
 /// Deletes the old outputs of a recorded result, except those without another copy.
-fn give_up_old(project: &Project, rules: &dyn Rules, sink: &dyn Sink, job: &mut RecordJob) {
-    for aside in job.replaced.drain(..) {
-        match (&job.log, aside.precious) {
+fn discard_replaced(project: &Project, rules: &dyn Rules, sink: &dyn Sink, job: &mut RecordJob) {
+    for backup in job.replaced.drain(..) {
+        match (&job.log, backup.precious) {
             (Some(log), true) => {
-                let (out, to) = (aside.out.clone(), log.kept(&aside.out));
-                match aside.keep(&to) {
+                let (out, to) = (backup.out.clone(), log.kept(&backup.out));
+                match backup.keep(&to) {
                     Ok(to) => {
                         let text = format!("the store lacks the old {out}: it is kept in {}", to.display());
                         sink.event(Event::Note { text: &text });
@@ -203,7 +203,7 @@ fn give_up_old(project: &Project, rules: &dyn Rules, sink: &dyn Sink, job: &mut 
             }
             // A backup that could not be moved to the log folder stays where it is, so that its bytes are not lost.
             (log, _) => {
-                if let Err(e) = give_up_aside(project, rules, aside, log.as_ref(), sink) {
+                if let Err(e) = discard_backup(project, rules, backup, log.as_ref(), sink) {
                     sink.event(Event::Warning { text: &e.message });
                 }
             }
@@ -220,6 +220,6 @@ pub fn record_now(
     journal: &mut Journal,
     jobs: Vec<RecordJob>,
 ) -> Result<(), Error> {
-    let trust = TrustPolicy::of(project)?;
+    let trust = TrustPolicy::from_settings(project)?;
     record(project, rules, &trust, sink, journal, jobs).into_iter().try_for_each(|r| r.result)
 }

@@ -17,7 +17,7 @@ use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Sink, StageResult};
 use crate::lock::StageLock;
 use crate::pipeline::stage::{FileId, Stage, StageId};
-use crate::plan::facts::{IgnoreRules, FactsReader};
+use crate::plan::facts::{FactsReader, IgnoreRules};
 use crate::plan::hidden_edges::HiddenEdges;
 use crate::plan::locked_secrets;
 use crate::plan::programs::Programs;
@@ -26,7 +26,7 @@ use crate::plan::schedule::Schedule;
 use crate::plan::select::Selection;
 use crate::plan::stale_upstream;
 use crate::project::{Definitions, Project};
-use crate::run::execute::{EarlierResult, Context, StageFailure, Task};
+use crate::run::execute::{Context, EarlierResult, StageFailure, Task};
 use crate::run::options::RunOptions;
 use crate::run::outcome::Outcome;
 use crate::run::pull::{MissingInput, RunRemotes};
@@ -41,7 +41,7 @@ use crate::workspace::backup::Backups;
 use crate::workspace::journal::{Journal, Record};
 use crate::workspace::logs::Logs;
 use crate::workspace::orphans::orphans;
-use crate::workspace::recover::{Baseline, fold_run, is_untidy, overlay, put_asides_back, recover};
+use crate::workspace::recover::{Baseline, fold_run, has_stale_entries, overlay, recover, restore_backups};
 use crate::workspace::{gitignore, worktree_lock};
 
 /// Added to the signal number when the user sends a second signal: commands are killed instead of asked to stop.
@@ -60,37 +60,40 @@ pub fn repro(
         true => None,
         false => Some(worktree_lock::take_unless(signal, project, &options.command, sink)?),
     };
-    let asides = Backups::of(project);
+    let backups = Backups::for_project(project);
     if !options.dry {
-        put_asides_back(project, &asides, sink)?;
+        restore_backups(project, &backups, sink)?;
     }
-    let mut look = FactsReader::new(project, definitions, sink);
+    let mut reader = FactsReader::new(project, definitions, sink);
     let mut locks = project.locks(definitions)?;
     for text in &locked_secrets::warnings(project, definitions, &locks) {
         sink.event(Event::Warning { text });
     }
     sink.event(Event::RunStarted { stages: selected.stages.len() });
-    look.sweep(&selected.stages);
-    stale_upstream::warn_of_stale(project, definitions, &locks, selected, &mut look, sink);
+    reader.sweep(&selected.stages);
+    stale_upstream::warn_of_stale(project, definitions, &locks, selected, &mut reader, sink);
     let mut journal = Journal::at(project.state_dir().join("journal"));
     if options.dry {
-        overlay(project, definitions, &mut locks, &mut look)?;
-        return dry::plan(project, definitions, &locks, selected, options, &mut look);
+        overlay(project, definitions, &mut locks, &mut reader)?;
+        return dry::plan(project, definitions, &locks, selected, options, &mut reader);
     }
-    let mut written = recover(project, definitions, &mut locks, &mut look, &mut journal, sink)?;
+    let mut written = recover(project, definitions, &mut locks, &mut reader, &mut journal, sink)?;
     let files = selected.stages.iter().map(|id| definitions.pipelines.stage(*id).file);
     // A lock that changes is read again before it is written; an unchanged lock is not written.
     let orphans = orphans(project, definitions, &locks);
-    let is_untidy = |f: &FileId| is_untidy(definitions, &locks, *f);
-    let untidy: Vec<FileId> = selected.files.iter().copied().filter(is_untidy).collect();
-    let began = Baseline::now(project, definitions, &locks, &written, files.collect(), &untidy)?;
+    let has_stale_entries = |f: &FileId| has_stale_entries(definitions, &locks, *f);
+    let stale_locks: Vec<FileId> = selected.files.iter().copied().filter(has_stale_entries).collect();
+    let baseline = Baseline::capture(project, definitions, &locks, &written, files.collect(), &stale_locks)?;
     let logs = Logs::new(project.logs_dir());
-    let trust = TrustPolicy::of(project)?;
+    let trust = TrustPolicy::from_settings(project)?;
     if let Some(text) = trust.warning() {
         sink.event(Event::Warning { text });
     }
-    let pull =
-        options.modes.remote.read.then(|| RunRemotes::new(project, definitions, &trust, options.modes.local.write, sink));
+    let remotes = options
+        .modes
+        .remote
+        .read
+        .then(|| RunRemotes::new(project, definitions, &trust, options.modes.local.write, sink));
     let (sender, inbox) = channel::<Message>();
     let (to_recorder, jobs) = channel();
     let outcome = std::thread::scope(|scope| {
@@ -109,36 +112,36 @@ pub fn repro(
             options,
             sink,
             signal,
-            asides: &asides,
+            backups: &backups,
             logs: &logs,
             trust: &trust,
             programs: Programs::load(project),
             hidden_edges: HiddenEdges::default(),
-            pull: pull.as_ref(),
-            brought: HashSet::new(),
-            listed: HashSet::new(),
+            remotes: remotes.as_ref(),
+            fetch_requested: HashSet::new(),
+            listing_requested: HashSet::new(),
             locks,
-            look,
+            reader,
             schedule: Schedule::new(&definitions.graph, &selected.stages),
-            chosen: selected.stages.iter().copied().collect(),
+            selected: selected.stages.iter().copied().collect(),
             workers: Workers::new(scope),
             sender,
             inbox,
             recorder: Some(to_recorder),
             watchdog: None,
-            running: 0,
-            recording: 0,
+            running_count: 0,
+            recording_count: 0,
             recorder_died: false,
             stopping: false,
             prepared: false,
             forced: HashSet::new(),
             withdrawn: HashSet::new(),
-            unwritten: gitignore::IgnoreLines::new(),
-            waiting: HashMap::new(),
+            pending_ignore_lines: gitignore::IgnoreLines::new(),
+            in_progress: HashMap::new(),
             records: Vec::new(),
             outcome: Outcome { stages: Vec::with_capacity(selected.stages.len()), ..Outcome::default() },
-            commit: None,
-            generation: project.store().generation(),
+            head_commit: None,
+            store_generation: project.store().generation(),
             interrupted_at: None,
             shell: project.shell(),
         };
@@ -150,15 +153,15 @@ pub fn repro(
     });
     let (records, mut outcome) = outcome?;
     let failed = outcome.failures().next().is_some() || outcome.interrupted.is_some();
-    let tidy = if failed || options.locked { &[][..] } else { &untidy };
-    written.extend(fold_run(project, definitions, &began, records, tidy, sink)?);
+    let tidy = if failed || options.locked { &[][..] } else { &stale_locks };
+    written.extend(fold_run(project, definitions, &baseline, records, tidy, sink)?);
     Journal::at(project.state_dir().join("journal")).clear()?;
     outcome.orphans = orphans;
     outcome.written.append(&mut written);
     outcome.written.sort();
     outcome.written.dedup();
-    if options.elsewhere && !failed {
-        outcome.stale_elsewhere = stale_count::count(project, definitions, &selected.stages, sink)?;
+    if options.count_unselected && !failed {
+        outcome.stale_unselected = stale_count::count_unselected_stale(project, definitions, &selected.stages, sink)?;
     }
     let _ = project.index().save();
     Ok(outcome)
@@ -167,15 +170,15 @@ pub fn repro(
 impl<'s, 'a: 's> Run<'s, '_, 'a> {
     fn drive(&mut self) {
         loop {
-            while !self.stopping && self.running < self.options.jobs {
+            while !self.stopping && self.running_count < self.options.jobs {
                 self.check_signal();
                 match self.schedule.start_next() {
                     Some(id) if !self.stopping => self.decide(id),
                     _ => break,
                 }
             }
-            if self.running == 0 {
-                if self.recording == 0 || self.recorder_died {
+            if self.running_count == 0 {
+                if self.recording_count == 0 || self.recorder_died {
                     break;
                 }
                 // All remaining work waits for the recorder.
@@ -184,16 +187,16 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
                 }
             }
             match self.inbox.recv_timeout(Duration::from_millis(50)) {
-                Ok(Message::Finished { id, ended }) => {
-                    // A signal that ended the stage also ends the run, and is not a failure of the stage alone.
+                Ok(Message::Finished { id, result }) => {
+                    // A signal that result the stage also ends the run, and is not a failure of the stage alone.
                     self.check_signal();
-                    self.finished(id, *ended);
+                    self.finished(id, *result);
                 }
-                Ok(Message::Brought { id, ended }) => {
+                Ok(Message::InputsFetched { id, result }) => {
                     self.check_signal();
-                    self.running -= 1;
-                    self.look.forget();
-                    match ended {
+                    self.running_count -= 1;
+                    self.reader.forget();
+                    match result {
                         Ok(()) if !self.stopping => self.decide(id),
                         // Treated like a stage that was never reached.
                         Ok(()) => self.push(id, StageResult::Blocked, Vec::new(), 0.0),
@@ -233,7 +236,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         let definitions = self.definitions;
         let entries = |id: StageId| {
             let stage = definitions.pipelines.stage(id);
-            self.locks.of(stage.file).stages.get(&stage.name).map(|entry| (id, stage, entry.key))
+            self.locks.of_file(stage.file).stages.get(&stage.name).map(|entry| (id, stage, entry.key))
         };
         let up_to_date = self.outcome.stages.iter().filter(|stage| stage.result == StageResult::UpToDate);
         let runs: Vec<(StageId, &Stage, ObjectId)> = up_to_date.filter_map(|stage| entries(stage.id)).collect();
@@ -254,7 +257,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
 
     pub(super) fn entry(&self, id: StageId) -> Option<&StageLock> {
         let stage = self.stage(id);
-        self.locks.of(stage.file).stages.get(&stage.name)
+        self.locks.of_file(stage.file).stages.get(&stage.name)
     }
 
     /// Pins and stores changed data that the selected stages need.
@@ -268,7 +271,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         }
     }
 
-    pub(super) fn start(&mut self, id: StageId, facts: Facts, reasons: Vec<Reason>, candidate: EarlierResult) {
+    pub(super) fn start(&mut self, id: StageId, facts: Facts, reasons: Vec<Reason>, earlier: EarlierResult) {
         if let Err(error) = self.hidden_edges.check(self.project, self.definitions, id, &facts.deps) {
             return self.refuse(id, error);
         }
@@ -283,13 +286,13 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
             reason.push_str(&format!(", and {} more", reasons.len() - 1));
         }
         let (address, old) = (self.address(id), self.entry(id).cloned());
-        let absent = self.lacking(id);
+        let absent = self.missing_inputs(id);
         let task = Task { stage, address, facts: facts.clone(), old, precious, reason, absent };
         let context = Context {
             project: self.project,
             definitions: self.definitions,
             sink: self.sink,
-            asides: self.asides,
+            backups: self.backups,
             logs: self.logs,
             watchdog: self.watchdog.clone(),
             signal: self.signal,
@@ -298,47 +301,47 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
             stores: !self.options.no_commit,
             pass_env: &self.options.pass_env,
         };
-        self.waiting.insert(id, (reasons, facts));
-        self.running += 1;
-        let (sender, pull) = (self.sender.clone(), self.pull);
+        self.in_progress.insert(id, (reasons, facts));
+        self.running_count += 1;
+        let (sender, remotes) = (self.sender.clone(), self.remotes);
         let must_not_run = stage.frozen || self.options.locked;
-        self.workers.start(self.running, move || {
-            let work = || context.reach(&task, candidate, pull, must_not_run);
+        self.workers.start(self.running_count, move || {
+            let work = || context.obtain_result(&task, earlier, remotes, must_not_run);
             // Without this message the run would wait forever for a thread that has died.
-            let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or_else(|_| {
+            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or_else(|_| {
                 let error =
                     Error::new(Kind::Bug, format!("lockstep itself failed while it worked on {}", task.address));
                 Err(StageFailure::early(error))
             });
-            let _ = sender.send(Message::Finished { id, ended: Box::new(ended) });
+            let _ = sender.send(Message::Finished { id, result: Box::new(result) });
         });
     }
 
     /// Fetches missing inputs of a stage on a worker; afterwards the stage is decided again.
-    pub(super) fn bring(&mut self, id: StageId, pull: &'a RunRemotes<'a>, inputs: Vec<MissingInput>) {
-        self.brought.insert(id);
+    pub(super) fn start_fetch(&mut self, id: StageId, remotes: &'a RunRemotes<'a>, inputs: Vec<MissingInput>) {
+        self.fetch_requested.insert(id);
         let address = self.address(id);
-        self.decide_after(id, move || pull.bring(&inputs, &address));
+        self.decide_after(id, move || remotes.fetch_inputs(&inputs, &address));
     }
 
     /// Fetches the listings of missing folders on a worker; afterwards the stage is decided again.
-    pub(super) fn list(&mut self, id: StageId, pull: &'a RunRemotes<'a>, folders: Vec<MissingInput>) {
-        self.listed.insert(id);
+    pub(super) fn start_listing(&mut self, id: StageId, remotes: &'a RunRemotes<'a>, folders: Vec<MissingInput>) {
+        self.listing_requested.insert(id);
         let address = self.address(id);
         self.decide_after(id, move || {
-            pull.list(&folders, &address);
+            remotes.fetch_listings(&folders, &address);
             Ok(())
         });
     }
 
     fn decide_after(&mut self, id: StageId, work: impl FnOnce() -> Result<()> + Send + 's) {
-        self.running += 1;
+        self.running_count += 1;
         let (sender, address) = (self.sender.clone(), self.address(id));
-        self.workers.start(self.running, move || {
-            let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        self.workers.start(self.running_count, move || {
+            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or_else(|_| {
                 Err(Error::new(Kind::Bug, format!("lockstep itself failed while it fetched the inputs of {address}")))
             });
-            let _ = sender.send(Message::Brought { id, ended });
+            let _ = sender.send(Message::InputsFetched { id, result });
         });
     }
 
@@ -348,11 +351,11 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         if self.prepared {
             return Ok(false);
         }
-        let files = gitignore::files_of(self.definitions, self.chosen.iter().copied());
+        let files = gitignore::files_of(self.definitions, self.selected.iter().copied());
         let ignored = gitignore::write(self.project, self.definitions, &self.locks, &files)?;
         let wrote = !ignored.written.is_empty();
         self.outcome.written.extend(ignored.written);
-        self.unwritten = ignored.missing;
+        self.pending_ignore_lines = ignored.missing;
         let lock = self.project.state_dir().join("watchdog");
         let withheld = self.project.around.env.keys().filter(|name| is_withheld(name));
         self.watchdog = Some(Arc::new(Watchdog::start(&self.project.around.program, &lock, withheld)?));
@@ -379,7 +382,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
             if let Some(watchdog) = &self.watchdog {
                 watchdog.signal(signal);
             }
-            if self.running > 0 && number == 2 {
+            if self.running_count > 0 && number == 2 {
                 self.sink.event(Event::Note { text: "stopping; press Ctrl-C again to kill what does not stop" });
             }
             self.interrupted_at = Some(Instant::now());

@@ -32,12 +32,12 @@ use crate::workspace::logs::Logs;
 pub(super) enum Message {
     Finished {
         id: StageId,
-        ended: Box<Result<FinishedStage, StageFailure>>,
+        result: Box<Result<FinishedStage, StageFailure>>,
     },
     /// Missing inputs of a stage were fetched, as far as possible; the stage is decided again.
-    Brought {
+    InputsFetched {
         id: StageId,
-        ended: Result<()>,
+        result: Result<()>,
     },
     Recorded(Box<RecordResult>),
     /// The recorder panicked and will not answer.
@@ -57,28 +57,28 @@ pub(super) struct Run<'s, 'e, 'a> {
     pub(super) options: &'a RunOptions,
     pub(super) sink: &'a dyn Sink,
     pub(super) signal: &'a AtomicI32,
-    pub(super) asides: &'a Backups,
+    pub(super) backups: &'a Backups,
     pub(super) logs: &'a Logs,
     pub(super) trust: &'a TrustPolicy,
     pub(super) programs: Programs<'a>,
     pub(super) hidden_edges: HiddenEdges,
     /// The remotes, if the run may use them.
-    pub(super) pull: Option<&'a RunRemotes<'a>>,
+    pub(super) remotes: Option<&'a RunRemotes<'a>>,
     /// Stages whose missing inputs were already requested, so that they are requested once.
-    pub(super) brought: HashSet<StageId>,
+    pub(super) fetch_requested: HashSet<StageId>,
     /// Stages for which the listings of missing folders were already requested.
-    pub(super) listed: HashSet<StageId>,
+    pub(super) listing_requested: HashSet<StageId>,
     pub(super) locks: Locks,
-    pub(super) look: FactsReader<'a>,
+    pub(super) reader: FactsReader<'a>,
     pub(super) schedule: Schedule<'a>,
-    pub(super) chosen: HashSet<StageId>,
+    pub(super) selected: HashSet<StageId>,
     pub(super) workers: Workers<'s, 'e>,
     pub(super) sender: Sender<Message>,
     pub(super) inbox: Receiver<Message>,
     pub(super) recorder: Option<Sender<record::RecorderMessage>>,
     pub(super) watchdog: Option<Arc<Watchdog>>,
-    pub(super) running: usize,
-    pub(super) recording: usize,
+    pub(super) running_count: usize,
+    pub(super) recording_count: usize,
     pub(super) recorder_died: bool,
     /// No new stage starts: a stage failed, or the user wants to stop.
     pub(super) stopping: bool,
@@ -88,14 +88,14 @@ pub(super) struct Run<'s, 'e, 'a> {
     /// Stages that need one whose result could not be recorded: their inputs were replaced while they ran.
     pub(super) withdrawn: HashSet<StageId>,
     /// Ignore files whose folders do not exist yet.
-    pub(super) unwritten: gitignore::IgnoreLines,
+    pub(super) pending_ignore_lines: gitignore::IgnoreLines,
     /// Reasons and facts of the stages that are running.
-    pub(super) waiting: HashMap<StageId, (Vec<Reason>, Facts)>,
+    pub(super) in_progress: HashMap<StageId, (Vec<Reason>, Facts)>,
     pub(super) records: Vec<Record>,
     pub(super) outcome: Outcome,
-    pub(super) commit: Option<Option<String>>,
+    pub(super) head_commit: Option<Option<String>>,
     pub(super) interrupted_at: Option<Instant>,
     /// The generation of the store when the run began.
-    pub(super) generation: Option<[u8; 16]>,
+    pub(super) store_generation: Option<[u8; 16]>,
     pub(super) shell: Option<String>,
 }

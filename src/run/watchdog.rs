@@ -36,7 +36,7 @@ pub const COMMAND: &str = "__watchdog";
 
 pub struct Watchdog {
     child: Child,
-    told: Mutex<GroupRegistry>,
+    registry: Mutex<GroupRegistry>,
     /// Ctrl-C was typed into a stage's terminal: the kernel has already signalled that session.
     interrupted: AtomicBool,
 }
@@ -50,7 +50,7 @@ struct GroupRegistry {
 }
 
 impl GroupRegistry {
-    fn say(&mut self, words: &str) {
+    fn send(&mut self, words: &str) {
         if let Some(line) = &mut self.line {
             let _ = line.write_all(words.as_bytes());
         }
@@ -88,26 +88,26 @@ impl Watchdog {
             let _ = child.wait();
             return Err(Error::new(crate::error::Kind::Bug, "the watchdog did not start"));
         }
-        let told = Mutex::new(GroupRegistry { line, sessions: BTreeSet::new(), free: Vec::new() });
-        Ok(Watchdog { child, told, interrupted: AtomicBool::new(false) })
+        let registry = Mutex::new(GroupRegistry { line, sessions: BTreeSet::new(), free: Vec::new() });
+        Ok(Watchdog { child, registry, interrupted: AtomicBool::new(false) })
     }
 
-    fn told(&self) -> std::sync::MutexGuard<'_, GroupRegistry> {
-        self.told.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    fn registry(&self) -> std::sync::MutexGuard<'_, GroupRegistry> {
+        self.registry.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     /// Registers the session that a command leads, so that it is ended with the others.
-    pub fn began(&self, session: i32) {
-        let mut told = self.told();
-        told.sessions.insert(session);
-        told.say(&format!("+ {session}\n"));
+    pub fn register_session(&self, session: i32) {
+        let mut registry = self.registry();
+        registry.sessions.insert(session);
+        registry.send(&format!("+ {session}\n"));
     }
 
     /// Unregisters the session of a command that has ended.
-    pub fn ended(&self, session: i32) {
-        let mut told = self.told();
-        told.sessions.remove(&session);
-        told.say(&format!("- {session}\n"));
+    pub fn unregister_session(&self, session: i32) {
+        let mut registry = self.registry();
+        registry.sessions.remove(&session);
+        registry.send(&format!("- {session}\n"));
     }
 
     /// Notes that Ctrl-C was typed into a stage's terminal: that session must not receive SIGINT twice.
@@ -128,7 +128,7 @@ impl Watchdog {
     /// Sends a signal to every command of the run.
     pub fn signal(&self, signal: Signal) {
         if signal != Signal::INT || !self.interrupted.load(Ordering::SeqCst) {
-            self.told().sessions.iter().for_each(|session| signal_session(*session, signal));
+            self.registry().sessions.iter().for_each(|session| signal_session(*session, signal));
         }
         if let Some(group) = Pid::from_raw(self.group()) {
             let _ = kill_process_group(group, signal);
@@ -140,18 +140,18 @@ impl Watchdog {
     /// After an interrupted run: background processes of its commands are ended as well, because a shell lets
     /// background commands ignore SIGINT. The watchdog ends them as if the run had been killed.
     pub fn hang_up(&self) {
-        self.told().line = None;
+        self.registry().line = None;
     }
 }
 
 impl Drop for Watchdog {
     /// The run has ended: the watchdog exits and leaves background processes running.
     fn drop(&mut self) {
-        let mut told = self.told();
-        told.say("q\n");
-        told.line = None;
-        told.free.drain(..).for_each(|mut leader| drop(leader.wait()));
-        drop(told);
+        let mut registry = self.registry();
+        registry.send("q\n");
+        registry.line = None;
+        registry.free.drain(..).for_each(|mut leader| drop(leader.wait()));
+        drop(registry);
         let _ = self.child.wait();
     }
 }
@@ -171,8 +171,8 @@ pub struct Group {
 
 impl Group {
     /// Returns a group for one stage: the watchdog's own if the stage runs alone.
-    pub fn of(watchdog: &Arc<Watchdog>, alone: bool) -> Group {
-        let free = || watchdog.told().free.pop();
+    pub fn acquire(watchdog: &Arc<Watchdog>, alone: bool) -> Group {
+        let free = || watchdog.registry().free.pop();
         let leader = if alone { None } else { free().or_else(|| Group::lead(watchdog)) };
         Group { watchdog: watchdog.clone(), leader }
     }
@@ -182,7 +182,7 @@ impl Group {
         let mut shell = Command::new("sh");
         shell.args(["-c", ":"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
         let leader = shell.current_dir("/").spawn().ok()?;
-        watchdog.began(leader.id() as i32);
+        watchdog.register_session(leader.id() as i32);
         Some(leader)
     }
 
@@ -193,7 +193,7 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        self.watchdog.told().free.extend(self.leader.take());
+        self.watchdog.registry().free.extend(self.leader.take());
     }
 }
 

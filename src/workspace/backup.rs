@@ -44,16 +44,16 @@ pub struct Backup {
     /// The entry's own folder.
     entry: PathBuf,
     /// Where the bytes are now.
-    it: PathBuf,
+    bytes_at: PathBuf,
     pub out: RepoPath,
     /// These bytes have no other copy: they are kept, not deleted.
     pub precious: bool,
     /// The kept path from which the content that replaces the out came.
-    pub from: Option<PathBuf>,
+    pub replacement_from: Option<PathBuf>,
 }
 
 impl Backups {
-    pub fn of(project: &Project) -> Backups {
+    pub fn for_project(project: &Project) -> Backups {
         Backups::new(project.state_dir().join("aside"), project.logs_dir(), project.writable_area().clone())
     }
 
@@ -70,33 +70,33 @@ impl Backups {
             Err(e) => return Err(Error::io("look at", place.on_disk(), e)),
         }
         let entry = self.new_entry()?;
-        let it = self.put_in(&entry, out, &place, precious).inspect_err(|_| forget(&entry))?;
-        Ok(Some(Backup { entry, it, out: out.clone(), precious, from: None }))
+        let bytes_at = self.move_into_entry(&entry, out, &place, precious).inspect_err(|_| remove_entry(&entry))?;
+        Ok(Some(Backup { entry, bytes_at, out: out.clone(), precious, replacement_from: None }))
     }
 
     /// Describes the entry, then moves the out. Returns the new path. On an error the out is at its place.
-    fn put_in(&self, entry: &Path, out: &RepoPath, place: &WritablePath, precious: bool) -> Result<PathBuf> {
+    fn move_into_entry(&self, entry: &Path, out: &RepoPath, place: &WritablePath, precious: bool) -> Result<PathBuf> {
         let path = entry.join("path");
         symlink(out.as_str(), &path).map_err(|e| Error::io("write", &path, e))?;
         if precious {
             let mark = entry.join("precious");
             fs::create_dir(&mark).map_err(|e| Error::io("write", &mark, e))?;
         }
-        let it = entry.join("it");
-        match place.rename_to(&it) {
-            Ok(()) => return Ok(it),
+        let bytes_at = entry.join("it");
+        match place.rename_to(&bytes_at) {
+            Ok(()) => return Ok(bytes_at),
             Err(e) if e.kind() == ErrorKind::CrossesDevices => {}
             Err(e) => return Err(Error::io("set aside", place.on_disk(), e)),
         }
-        let it = Beside::Aside.of(place);
+        let bytes_at = Beside::Aside.of(place);
         let note = entry.join("sibling");
-        symlink(it.file_name().unwrap_or_default(), &note).map_err(|e| Error::io("write", &note, e))?;
+        symlink(bytes_at.file_name().unwrap_or_default(), &note).map_err(|e| Error::io("write", &note, e))?;
         // Writes to two filesystems are not ordered: without a durable note the owner of the sibling would be unknown.
         for folder in [entry, &self.dir] {
             File::open(folder).and_then(|f| f.sync_all()).map_err(|e| Error::io("write", folder, e))?;
         }
-        move_away(place, &it).map_err(|e| Error::io("set aside", place.on_disk(), e))?;
-        Ok(it)
+        move_away(place, &bytes_at).map_err(|e| Error::io("set aside", place.on_disk(), e))?;
+        Ok(bytes_at)
     }
 
     fn new_entry(&self) -> Result<PathBuf> {
@@ -112,7 +112,7 @@ impl Backups {
     }
 
     /// The backups of a killed run, oldest first.
-    pub fn left(&self) -> Result<Vec<Backup>> {
+    pub fn remaining(&self) -> Result<Vec<Backup>> {
         let mut found = Vec::new();
         let entries = match fs::read_dir(&self.dir) {
             Ok(entries) => entries,
@@ -130,25 +130,25 @@ impl Backups {
                 Ok(path) => path,
                 Err(e) if e.kind() == ErrorKind::NotFound => {
                     // Killed before the rename, when the out was still at its place, or while it was being deleted.
-                    self.finish_giving_up(&entry);
+                    self.finish_deletion(&entry);
                     continue;
                 }
                 Err(e) => return Err(Error::io("read", entry.join("path"), e)),
             };
             let Some(out) = path.to_str().and_then(|p| RepoPath::root().join(p)) else { continue };
             let precious = entry.join("precious").exists();
-            let it = sibling_of(&entry, &out.on_disk(self.area.top()))?.unwrap_or_else(|| entry.join("it"));
-            let from = fs::read_link(entry.join("from")).ok().filter(|from| self.is_in_logs(from));
-            if fs::symlink_metadata(&it).is_ok() {
-                found.push(Backup { entry, it, out, precious, from });
+            let bytes_at = sibling_of(&entry, &out.on_disk(self.area.top()))?.unwrap_or_else(|| entry.join("it"));
+            let replacement_from = fs::read_link(entry.join("from")).ok().filter(|from| self.is_in_logs(from));
+            if fs::symlink_metadata(&bytes_at).is_ok() {
+                found.push(Backup { entry, bytes_at, out, precious, replacement_from });
             } else {
-                forget(&entry);
+                remove_entry(&entry);
             }
         }
         Ok(found)
     }
 
-    /// A `from` note is trusted only if it points into the log folder, because files are moved to that path.
+    /// A `replacement_from` note is trusted only if it points into the log folder, because files are moved to that path.
     fn is_in_logs(&self, from: &Path) -> bool {
         let is_plain = from.components().all(|part| !matches!(part, Component::ParentDir));
         let folder = from.parent().map(real_path);
@@ -156,13 +156,13 @@ impl Backups {
     }
 
     /// Deletes the rest of an out that was being deleted, and its entry.
-    fn finish_giving_up(&self, entry: &Path) {
+    fn finish_deletion(&self, entry: &Path) {
         let gone = fs::read_link(entry.join("gone")).ok();
         if let Some(out) = gone.as_deref().and_then(Path::to_str).and_then(|p| RepoPath::root().join(p))
             && let Ok(place) = self.area.path(&out)
-            && let Ok(Some(it)) = sibling_of(entry, &place)
+            && let Ok(Some(bytes_at)) = sibling_of(entry, &place)
         {
-            let _ = remove(&it);
+            let _ = remove(&bytes_at);
         }
         let _ = remove(entry);
     }
@@ -170,42 +170,43 @@ impl Backups {
 
 impl Backup {
     /// Where the bytes are now.
-    pub fn place(&self) -> &Path {
-        &self.it
+    pub fn bytes_at(&self) -> &Path {
+        &self.bytes_at
     }
 
     /// Notes, before the move, that the new content of the out's place comes from `kept`.
-    pub fn note_from(&mut self, kept: &Path) -> Result<()> {
+    pub fn note_replacement(&mut self, kept: &Path) -> Result<()> {
         let note = self.entry.join("from");
         symlink(kept, &note).map_err(|e| Error::io("write", &note, e))?;
-        self.from = Some(kept.to_path_buf());
+        self.replacement_from = Some(kept.to_path_buf());
         Ok(())
     }
 
     /// Moves the bytes back to their place. Errors: another file has appeared there; it is not replaced.
-    pub fn put_back(self, area: &WritableArea) -> Result<()> {
+    pub fn restore(self, area: &WritableArea) -> Result<()> {
         let place = area.path(&self.out)?;
         place.create_parents()?;
-        place.rename_from(&self.it).map_err(|e| {
-            Error::io("put back", place.on_disk(), e).hint(format!("the last good output is at {}", self.it.display()))
+        place.rename_from(&self.bytes_at).map_err(|e| {
+            Error::io("put back", place.on_disk(), e)
+                .hint(format!("the last good output is at {}", self.bytes_at.display()))
         })?;
-        forget(&self.entry);
+        remove_entry(&self.entry);
         Ok(())
     }
 
     /// Moves the bytes to `to` for good, or, across filesystems, to a name beside their place. Returns the path.
     pub fn keep(self, to: &Path) -> Result<PathBuf> {
-        let at = move_to(&self.it, to)?;
-        forget(&self.entry);
+        let at = move_to(&self.bytes_at, to)?;
+        remove_entry(&self.entry);
         Ok(at)
     }
 
     /// Deletes the old output after the new one is recorded. Its note is renamed first: deleting a large folder takes
     /// long, and the rest after a kill must not be restored.
-    pub fn forget(self) {
+    pub fn delete(self) {
         let _ = fs::rename(self.entry.join("path"), self.entry.join("gone"));
-        let _ = remove(&self.it);
-        forget(&self.entry);
+        let _ = remove(&self.bytes_at);
+        remove_entry(&self.entry);
     }
 }
 
@@ -222,7 +223,7 @@ fn sibling_of(entry: &Path, place: &Path) -> Result<Option<PathBuf>> {
 }
 
 /// Removes an entry whose bytes are elsewhere. Removes files by name, so that an entry with bytes keeps them.
-fn forget(entry: &Path) {
+fn remove_entry(entry: &Path) {
     let _ = fs::remove_file(entry.join("sibling"));
     let _ = fs::remove_file(entry.join("from"));
     let _ = fs::remove_dir(entry.join("precious"));
@@ -296,10 +297,10 @@ mod tests {
         fs::write(top.join("m/d/f"), "1").unwrap();
         fs::write(top.join("o"), "2").unwrap();
         let area = WritableArea::new(&top, &[]);
-        let asides = Backups::new(dir.path().join("aside"), dir.path().join("logs"), area.clone());
+        let backups = Backups::new(dir.path().join("aside"), dir.path().join("logs"), area.clone());
         let path = |s: &str| RepoPath::root().join(s).unwrap();
-        assert!(asides.take(&path("nothing"), false).unwrap().is_none());
-        drop((asides.take(&path("m/d"), false).unwrap(), asides.take(&path("o"), true).unwrap()));
+        assert!(backups.take(&path("nothing"), false).unwrap().is_none());
+        drop((backups.take(&path("m/d"), false).unwrap(), backups.take(&path("o"), true).unwrap()));
         assert!(!top.join("m/d").exists() && !top.join("o").exists());
         // A kill while an old output was given up leaves bytes without a name.
         fs::create_dir_all(dir.path().join("aside/6/it")).unwrap();
@@ -327,15 +328,15 @@ mod tests {
             symlink(sibling.file_name().unwrap(), entry.join("sibling")).unwrap();
         }
         fs::create_dir(&half).unwrap();
-        let left = asides.left().unwrap();
+        let remaining = backups.remaining().unwrap();
         assert!(!half.exists() && top.join("m").exists());
-        assert_eq!(left.len(), 2, "{left:?}");
-        for aside in left {
-            aside.put_back(&area).unwrap();
+        assert_eq!(remaining.len(), 2, "{remaining:?}");
+        for backup in remaining {
+            backup.restore(&area).unwrap();
         }
         assert_eq!(fs::read_to_string(top.join("m/d/f")).unwrap(), "1");
         assert_eq!(fs::read_to_string(top.join("o")).unwrap(), "2");
-        assert!(asides.left().unwrap().is_empty());
+        assert!(backups.remaining().unwrap().is_empty());
         assert_eq!(fs::read_dir(dir.path().join("aside")).unwrap().count(), 0);
     }
 

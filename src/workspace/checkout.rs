@@ -19,7 +19,7 @@ use crate::workspace::join_data::join_stored;
 use crate::workspace::journal::Journal;
 use crate::workspace::leftovers::remove_leftovers;
 use crate::workspace::orphans::{UnlistedData, unlisted_data};
-use crate::workspace::recover::{put_asides_back, recover};
+use crate::workspace::recover::{recover, restore_backups};
 use crate::workspace::restore::restore;
 use crate::workspace::store_pins::store_pins;
 use crate::workspace::worktree_lock;
@@ -65,13 +65,13 @@ pub fn checkout(
     sink: &dyn Sink,
 ) -> Result<CheckoutOutcome> {
     let _lock = worktree_lock::take(project, &options.command, sink)?;
-    let asides = Backups::of(project);
-    put_asides_back(project, &asides, sink)?;
-    let mut look = FactsReader::new(project, definitions, sink);
+    let backups = Backups::for_project(project);
+    restore_backups(project, &backups, sink)?;
+    let mut reader = FactsReader::new(project, definitions, sink);
     let mut locks = project.locks(definitions)?;
-    look.sweep_outs(&selected.named);
+    reader.sweep_outs(&selected.named);
     let mut journal = Journal::at(project.state_dir().join("journal"));
-    recover(project, definitions, &mut locks, &mut look, &mut journal, sink)?;
+    recover(project, definitions, &mut locks, &mut reader, &mut journal, sink)?;
 
     let mut done = CheckoutOutcome::default();
     if options.clean {
@@ -86,7 +86,7 @@ pub fn checkout(
         definitions.pipelines.files.iter().flat_map(|file| &file.data).map(|d| &d.path).collect();
     let mut versions = DataVersions::new(project, definitions);
     for (path, pin, is_stored) in wanted(definitions, selected, &locks) {
-        let now = look.out(path);
+        let now = reader.out(path);
         let Some(pin) = pin else {
             if matches!(now, Ok(None)) {
                 done.never_made.push(path.clone());
@@ -144,7 +144,7 @@ pub fn checkout(
     }
     let joined = join_all(project, &joins, sink)?;
     if options.clean {
-        done.removed = remove_leftovers(project, definitions, &locks, &asides, sink)?;
+        done.removed = remove_leftovers(project, definitions, &locks, &backups, sink)?;
     }
     for (path, pin, fits) in todo {
         if fits {
@@ -283,7 +283,7 @@ pub fn wanted<'a>(
     let mut all = Vec::new();
     for id in &selected.named {
         let stage = definitions.pipelines.stage(*id);
-        let entry = locks.of(stage.file).stages.get(&stage.name);
+        let entry = locks.of_file(stage.file).stages.get(&stage.name);
         for out in stage.outs.iter().filter(|out| selected.takes(*id, &out.path)) {
             let locked = entry.and_then(|entry| entry.outs.get(&out.spelled));
             all.push((&out.path, locked.map(|locked| locked.pin), out.cache));

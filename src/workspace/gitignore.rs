@@ -8,7 +8,7 @@ use crate::path::RepoPath;
 use crate::pipeline::stage::{FileId, Stage, StageId};
 use crate::project::{Definitions, Locks, Project};
 use crate::shell::words;
-use crate::workspace::orphans::is_there;
+use crate::workspace::orphans::exists;
 
 /// Per folder: names to add to, and to drop from, its ignore file.
 pub type IgnoreLines = BTreeMap<RepoPath, (Vec<String>, Vec<String>)>;
@@ -29,7 +29,12 @@ pub fn files_of(definitions: &Definitions, stages: impl IntoIterator<Item = Stag
 
 /// Writes the ignore files beside the outs and data of pipeline files, each at most once. Returns the written files.
 /// Errors: Git tracks an out; nothing is written then.
-pub fn write(project: &Project, definitions: &Definitions, locks: &Locks, files: &BTreeSet<FileId>) -> Result<IgnoreUpdate> {
+pub fn write(
+    project: &Project,
+    definitions: &Definitions,
+    locks: &Locks,
+    files: &BTreeSet<FileId>,
+) -> Result<IgnoreUpdate> {
     let mut lines = IgnoreLines::new();
     let mut cached = Vec::new();
     for id in files {
@@ -126,13 +131,13 @@ fn collect(
     }
     // Lines of former outs in a folder that became an out; they stay while the files exist (see `orphans`).
     let dir = file.path.parent().unwrap_or_default();
-    for entry in locks.of(id).stages.values() {
+    for entry in locks.of_file(id).stages.values() {
         let wdir = dir.join(entry.wdir.as_deref().unwrap_or("."));
         for path in entry.outs.keys().filter_map(|p| wdir.as_ref()?.join(p)) {
             if current.contains(&path) || definitions.graph.producer(&path).is_some() {
                 continue;
             }
-            if !is_there(project, &path) {
+            if !exists(project, &path) {
                 want(&path, false);
             } else if gits.iter().any(|out| out.is_in(&path)) {
                 // The folder itself is now tracked by Git, except for its former content.

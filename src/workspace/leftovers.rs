@@ -20,7 +20,7 @@ use crate::git;
 use crate::lock::Lock;
 use crate::path::RepoPath;
 use crate::pipeline::stage::InputLocation;
-use crate::plan::facts::look;
+use crate::plan::facts::read_pins;
 use crate::project::{Definitions, Locks, Project};
 use crate::store::trees::EntryKind;
 use crate::store::{Listed, Place as Spot};
@@ -31,23 +31,23 @@ pub fn remove_leftovers(
     project: &Project,
     definitions: &Definitions,
     locks: &Locks,
-    asides: &Backups,
+    backups: &Backups,
     sink: &dyn Sink,
 ) -> Result<Vec<RepoPath>> {
     // A file that cannot be read may define any stage.
     if !definitions.broken.is_empty() {
         return Ok(Vec::new());
     }
-    let claims = KnownPaths::of(definitions, locks);
-    let is_left = |path: &RepoPath| {
-        let is_there = || fs::symlink_metadata(path.on_disk(project.top())).is_ok();
-        !claims.touch(path) && is_ours(project, path) && is_there()
+    let known = KnownPaths::collect(definitions, locks);
+    let is_leftover = |path: &RepoPath| {
+        let exists = || fs::symlink_metadata(path.on_disk(project.top())).is_ok();
+        !known.overlaps(path) && is_ours(project, path) && exists()
     };
-    let left: Vec<RepoPath> = project.index().stored_places().into_iter().filter(is_left).collect();
-    let tracked: HashSet<RepoPath> = project.repo.tracked(&left)?.into_iter().collect();
+    let leftovers: Vec<RepoPath> = project.index().stored_places().into_iter().filter(is_leftover).collect();
+    let tracked: HashSet<RepoPath> = project.repo.tracked(&leftovers)?.into_iter().collect();
     let mut removed = Vec::new();
-    for path in left.into_iter().filter(|path| !tracked.contains(path)) {
-        if remove(project, definitions, &path, asides, sink)? {
+    for path in leftovers.into_iter().filter(|path| !tracked.contains(path)) {
+        if remove(project, definitions, &path, backups, sink)? {
             removed.push(path);
         }
     }
@@ -59,27 +59,27 @@ fn remove(
     project: &Project,
     definitions: &Definitions,
     path: &RepoPath,
-    asides: &Backups,
+    backups: &Backups,
     sink: &dyn Sink,
 ) -> Result<bool> {
     let (spot, index) = (Spot::from(path), project.index());
     let before = files(&path.on_disk(project.top()));
-    let found = look(project, definitions, std::slice::from_ref(&spot), sink).pop();
+    let found = read_pins(project, definitions, std::slice::from_ref(&spot), sink).pop();
     let Some(Ok(Some(pin))) = found else { return Ok(false) };
     if !index.was_stored(&spot, &pin) || !project.store().contains(&pin) {
         return Ok(false);
     }
     // Files that are not part of the content, such as ignored ones, may have no other copy.
-    if pin.is_dir() && !index.detail(&spot).is_some_and(|listed| is_all_of(&listed, &before)) {
+    if pin.is_dir() && !index.detail(&spot).is_some_and(|listed| are_all_listed(&listed, &before)) {
         return Ok(false);
     }
-    let Some(aside) = asides.take(path, false)? else { return Ok(false) };
-    if files(aside.place()) != before {
+    let Some(backup) = backups.take(path, false)? else { return Ok(false) };
+    if files(backup.bytes_at()) != before {
         // Another process wrote to it at this moment.
-        aside.put_back(project.writable_area())?;
+        backup.restore(project.writable_area())?;
         return Ok(false);
     }
-    aside.forget();
+    backup.delete();
     index.forget_place(&spot);
     let mut folder = path.parent();
     while let Some(parent) = folder.filter(|parent| !parent.is_root())
@@ -91,7 +91,7 @@ fn remove(
 }
 
 /// Whether the files on disk are exactly the listed ones.
-fn is_all_of(listed: &[Listed], files: &[(PathBuf, u64, u64, SystemTime)]) -> bool {
+fn are_all_listed(listed: &[Listed], files: &[(PathBuf, u64, u64, SystemTime)]) -> bool {
     let mut listed: Vec<&[u8]> =
         listed.iter().filter(|one| one.kind != EntryKind::Tree).map(|one| one.path.as_slice()).collect();
     let mut files: Vec<&[u8]> = files.iter().map(|(path, ..)| path.as_os_str().as_bytes()).collect();
@@ -135,11 +135,13 @@ pub(crate) struct KnownPaths {
 }
 
 impl KnownPaths {
-    pub fn of(definitions: &Definitions, locks: &Locks) -> KnownPaths {
+    pub fn collect(definitions: &Definitions, locks: &Locks) -> KnownPaths {
         let pipelines = &definitions.pipelines;
         let mut paths: HashSet<RepoPath> = crate::project::skipped(pipelines).into_iter().collect();
         let read = pipelines.stages.iter().flat_map(|s| s.deps.iter().map(|d| &d.place));
-        paths.extend(read.filter_map(|place| if let InputLocation::Repo(path) = place { Some(path.clone()) } else { None }));
+        paths.extend(
+            read.filter_map(|place| if let InputLocation::Repo(path) = place { Some(path.clone()) } else { None }),
+        );
         for (file, lock) in pipelines.files.iter().zip(&locks.all) {
             paths.extend(pinned_paths(&file.path, lock));
         }
@@ -149,7 +151,7 @@ impl KnownPaths {
     }
 
     /// Whether the path equals, contains or is inside a known path.
-    pub fn touch(&self, path: &RepoPath) -> bool {
+    pub fn overlaps(&self, path: &RepoPath) -> bool {
         self.folders.contains(path)
             || std::iter::successors(Some(path.clone()), RepoPath::parent).any(|above| self.paths.contains(&above))
     }

@@ -58,7 +58,7 @@ impl Logs {
     }
 
     /// The folder of a stage: its address, with characters that a file name cannot contain escaped.
-    fn of(&self, file: &RepoPath, stage: &str) -> PathBuf {
+    fn folder_of(&self, file: &RepoPath, stage: &str) -> PathBuf {
         let address = if file.as_str() == "pipeline.yaml" { stage.to_string() } else { format!("{file}:{stage}") };
         let mut name = String::new();
         for c in address.chars() {
@@ -79,7 +79,7 @@ impl Logs {
 
     /// Creates a folder for a run that starts now; deletes the oldest beyond ten.
     pub fn start(&self, file: &RepoPath, stage: &str) -> Result<RunLog> {
-        self.start_in(self.of(file, stage))
+        self.start_in(self.folder_of(file, stage))
     }
 
     /// Creates a folder for the outputs of a killed run. No stage's folder has this name.
@@ -90,7 +90,7 @@ impl Logs {
     fn start_in(&self, of: PathBuf) -> Result<RunLog> {
         let mut runs = match fs::create_dir(&of) {
             Ok(()) => Vec::new(),
-            Err(e) if e.kind() == ErrorKind::AlreadyExists => numbers(&of),
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => numbered_folders(&of),
             Err(_) => fs::create_dir_all(&of).map(|()| Vec::new()).map_err(|e| Error::io("create", &of, e))?,
         };
         let mut n = runs.last().map_or(1, |n| n + 1);
@@ -126,13 +126,17 @@ impl Logs {
     }
 
     fn newest_where(&self, file: &RepoPath, stage: &str, fits: impl Fn(&RunLog) -> bool) -> Option<RunLog> {
-        let of = self.of(file, stage);
-        numbers(&of).into_iter().rev().map(|n| RunLog { dir: of.join(n.to_string()).into() }).find(|run| fits(run))
+        let of = self.folder_of(file, stage);
+        numbered_folders(&of)
+            .into_iter()
+            .rev()
+            .map(|n| RunLog { dir: of.join(n.to_string()).into() })
+            .find(|run| fits(run))
     }
 
     /// The runs of a stage whose output file exists, from the oldest to the newest.
     pub fn runs(&self, file: &RepoPath, stage: &str) -> Vec<LoggedRun> {
-        let of = self.of(file, stage);
+        let of = self.folder_of(file, stage);
         let run = |number: u64| {
             let log = RunLog { dir: of.join(number.to_string()).into() };
             let output = fs::metadata(log.output()).ok()?;
@@ -140,7 +144,7 @@ impl Logs {
             let started = fs::metadata(log.dir.join("replay.sh")).and_then(|m| m.modified()).unwrap_or(written);
             Some(LoggedRun { number, started, written, bytes: output.len(), log })
         };
-        numbers(&of).into_iter().filter_map(run).collect()
+        numbered_folders(&of).into_iter().filter_map(run).collect()
     }
 
     /// Writes `env`, one name per line.
@@ -159,7 +163,7 @@ impl Logs {
     pub fn prune(&self, now: SystemTime, all: bool) -> usize {
         let mut gone = 0;
         for stage in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
-            for n in numbers(&stage.path()) {
+            for n in numbered_folders(&stage.path()) {
                 let run = stage.path().join(n.to_string());
                 let old = |p: &Path| {
                     let changed = fs::metadata(p).and_then(|m| m.modified()).ok();
@@ -234,7 +238,7 @@ impl RunLog {
 }
 
 /// The numbered folders inside a folder, in order.
-fn numbers(dir: &Path) -> Vec<u64> {
+fn numbered_folders(dir: &Path) -> Vec<u64> {
     let mut found: Vec<u64> = fs::read_dir(dir)
         .into_iter()
         .flatten()

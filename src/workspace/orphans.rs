@@ -33,7 +33,7 @@ pub struct Orphan {
 pub fn orphans(project: &Project, definitions: &Definitions, locks: &Locks) -> Vec<Orphan> {
     let mut found = Vec::new();
     for (n, file) in definitions.pipelines.files.iter().enumerate() {
-        let paths = unnamed(definitions, locks.of(FileId(n as u32)), file);
+        let paths = unnamed(definitions, locks.of_file(FileId(n as u32)), file);
         found.extend(paths.into_iter().filter_map(|found| orphan(project, definitions, &file.path, found)));
     }
     for (lock, text) in &locks.alone {
@@ -63,7 +63,7 @@ fn orphan(
 fn is_orphan(project: &Project, definitions: &Definitions, path: &RepoPath) -> bool {
     let owners = definitions.graph.owners_of(path);
     let is_owned = owners.into_iter().any(|owner| path.is_in(owned(definitions, owner)));
-    !is_owned && is_there(project, path) && is_ignored(project, path)
+    !is_owned && exists(project, path) && is_ignored(project, path)
 }
 
 /// The orphans that no lock pins any more.
@@ -73,9 +73,9 @@ pub fn released_orphans(project: &Project, definitions: &Definitions, locks: &Lo
     if released.is_empty() || !definitions.broken.is_empty() {
         return Vec::new();
     }
-    let claims = KnownPaths::of(definitions, locks);
+    let known = KnownPaths::collect(definitions, locks);
     let is_left =
-        |path: &RepoPath| !claims.touch(path) && is_ours(project, path) && is_orphan(project, definitions, path);
+        |path: &RepoPath| !known.overlaps(path) && is_ours(project, path) && is_orphan(project, definitions, path);
     let left = released.into_iter().filter(is_left);
     left.map(|path| Orphan { path, origin: None, is_shared: false }).collect()
 }
@@ -174,7 +174,7 @@ fn outs(folder: &RepoPath, entry: &StageLock) -> impl Iterator<Item = RepoPath> 
 }
 
 /// Whether the path exists, as far as its folder can be read.
-pub(crate) fn is_there(project: &Project, path: &RepoPath) -> bool {
+pub(crate) fn exists(project: &Project, path: &RepoPath) -> bool {
     match path.on_disk(project.top()).symlink_metadata() {
         Ok(_) => true,
         Err(e) => !matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory),

@@ -22,18 +22,18 @@ pub fn rules(project: &Project) -> Result<git::Rules> {
 }
 
 /// Removes the old version of an output at `old`, except for ignored files.
-pub fn give_up(project: &Project, rules: &dyn Rules, out: &RepoPath, old: &Path, sink: &dyn Sink) -> Result<()> {
-    if !carry_to_place(project, rules, out, old)?.left {
+pub fn discard_old(project: &Project, rules: &dyn Rules, out: &RepoPath, old: &Path, sink: &dyn Sink) -> Result<()> {
+    if !carry_over_ignored(project, rules, out, old)?.left {
         // Content that cannot be removed is left under a name that identifies its owner.
         let _ = store::remove(old);
         return Ok(());
     }
     let _ = strip(old, out.as_str().as_bytes(), rules);
-    keep_rest(project, out, old, sink)
+    keep_ignored_files(project, out, old, sink)
 }
 
 /// Moves ignored files from an old version into the output's current folder.
-fn carry_to_place(project: &Project, rules: &dyn Rules, out: &RepoPath, old: &Path) -> Result<Carried> {
+fn carry_over_ignored(project: &Project, rules: &dyn Rules, out: &RepoPath, old: &Path) -> Result<Carried> {
     let place = project.writable(out)?;
     if !fs::symlink_metadata(old).is_ok_and(|meta| meta.is_dir()) {
         return Ok(Carried::default());
@@ -45,34 +45,34 @@ fn carry_to_place(project: &Project, rules: &dyn Rules, out: &RepoPath, old: &Pa
 }
 
 /// Moves the rest of an old version to a log folder: ignored files that could not move to the new version.
-pub fn keep_rest(project: &Project, out: &RepoPath, left: &Path, sink: &dyn Sink) -> Result<()> {
+pub fn keep_ignored_files(project: &Project, out: &RepoPath, left: &Path, sink: &dyn Sink) -> Result<()> {
     let log = Logs::new(project.logs_dir()).recovered()?;
-    tell(out, &move_to(left, &log.kept(out))?, sink);
+    notify_kept(out, &move_to(left, &log.kept(out))?, sink);
     Ok(())
 }
 
-/// Like [`give_up`], for a backup. Until its ignored files are safe it can still be restored as a whole.
-pub fn give_up_aside(
+/// Like [`discard_old`], for a backup. Until its ignored files are safe it can still be restored as a whole.
+pub fn discard_backup(
     project: &Project,
     rules: &dyn Rules,
-    aside: Backup,
+    backup: Backup,
     log: Option<&RunLog>,
     sink: &dyn Sink,
 ) -> Result<()> {
-    let out = aside.out.clone();
-    if !carry_to_place(project, rules, &out, aside.place())?.left {
-        aside.forget();
+    let out = backup.out.clone();
+    if !carry_over_ignored(project, rules, &out, backup.bytes_at())?.left {
+        backup.delete();
         return Ok(());
     }
     let log = log.cloned().map_or_else(|| Logs::new(project.logs_dir()).recovered(), Ok)?;
-    let kept = aside.keep(&free(log.kept(&out)))?;
+    let kept = backup.keep(&free_path(log.kept(&out)))?;
     let _ = strip(&kept, out.as_str().as_bytes(), rules);
-    tell(&out, &kept, sink);
+    notify_kept(&out, &kept, sink);
     Ok(())
 }
 
 /// A free path: `path`, or `path` with a number.
-fn free(path: PathBuf) -> PathBuf {
+fn free_path(path: PathBuf) -> PathBuf {
     let is_free = |path: &PathBuf| fs::symlink_metadata(path).is_err();
     let name = path.file_name().unwrap_or_default().to_os_string();
     let numbered = (2..).map(|n| {
@@ -83,7 +83,7 @@ fn free(path: PathBuf) -> PathBuf {
     std::iter::once(path.clone()).chain(numbered).find(is_free).unwrap_or(path.clone())
 }
 
-fn tell(out: &RepoPath, kept: &Path, sink: &dyn Sink) {
+fn notify_kept(out: &RepoPath, kept: &Path, sink: &dyn Sink) {
     let text =
         format!("files in {out} that lockstep ignores could not stay there; they are kept in {}", kept.display());
     sink.event(Event::Note { text: &text });

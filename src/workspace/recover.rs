@@ -8,46 +8,46 @@ use crate::lock::{Lock, StageLock};
 use crate::path::RepoPath;
 use crate::pipeline::Files;
 use crate::pipeline::stage::{FileId, InputLocation, StageId};
-use crate::plan::facts::{IgnoreRules, FactsReader};
+use crate::plan::facts::{FactsReader, IgnoreRules};
 use crate::plan::reasons::judge;
 use crate::project::{Definitions, Locks, Project, write_lock};
 use crate::store::{ObjectId, Place as Spot};
 use crate::workspace::backup::{Backups, kept_at, move_to};
-use crate::workspace::journal::{self, LockChange, Journal, Record};
+use crate::workspace::journal::{self, Journal, LockChange, Record};
 use crate::workspace::leftovers::pinned_paths;
 use crate::workspace::logs::{Logs, RunLog};
-use crate::workspace::preserve::{give_up_aside, rules};
-use crate::workspace::restore::clear_leftovers;
+use crate::workspace::preserve::{discard_backup, rules};
+use crate::workspace::restore::clear_interrupted_restores;
 
 /// The state at the beginning of a run. At its end, a comparison shows whether another program changed something.
 pub struct Baseline {
     /// BLAKE3 of each lock file that may be written; `None` if the file was missing.
-    bytes: BTreeMap<RepoPath, Option<ObjectId>>,
+    lock_hashes: BTreeMap<RepoPath, Option<ObjectId>>,
     /// The locks with stale entries, which are removed at the end.
-    untidy: BTreeMap<RepoPath, Lock>,
+    stale_locks: BTreeMap<RepoPath, Lock>,
     /// The commit that was checked out.
     head: Option<String>,
 }
 
 impl Baseline {
     /// `locks` as read from disk; the files in `written` were written after that.
-    pub fn now(
+    pub fn capture(
         project: &Project,
         definitions: &Definitions,
         locks: &Locks,
         written: &[RepoPath],
         files: BTreeSet<FileId>,
-        untidy: &[FileId],
+        stale_locks: &[FileId],
     ) -> Result<Baseline> {
         let path = |f: FileId| Project::lock_path(&definitions.pipelines.file(f).path);
-        let mut bytes = BTreeMap::new();
+        let mut lock_hashes = BTreeMap::new();
         for file in files {
             let path = path(file);
             let hash = if written.contains(&path) { hash(project, &path)? } else { locks.hash_of(file) };
-            bytes.insert(path, hash);
+            lock_hashes.insert(path, hash);
         }
-        let untidy = untidy.iter().map(|f| (path(*f), locks.of(*f).clone())).collect();
-        Ok(Baseline { bytes, untidy, head: project.repo.head().ok().flatten() })
+        let stale_locks = stale_locks.iter().map(|f| (path(*f), locks.of_file(*f).clone())).collect();
+        Ok(Baseline { lock_hashes, stale_locks, head: project.repo.head().ok().flatten() })
     }
 }
 
@@ -62,7 +62,7 @@ fn hash(project: &Project, lock: &RepoPath) -> Result<Option<ObjectId>> {
 pub fn fold_run(
     project: &Project,
     definitions: &Definitions,
-    began: &Baseline,
+    baseline: &Baseline,
     mut records: Vec<Record>,
     tidy: &[FileId],
     sink: &dyn Sink,
@@ -75,28 +75,28 @@ pub fn fold_run(
         let text = "pipeline.yaml was edited while the run went on: it ran what was written there when it began";
         sink.event(Event::Warning { text });
     }
-    let moved = project.repo.head().ok().flatten() != began.head;
-    let mut doubtful = BTreeSet::new();
+    let moved = project.repo.head().ok().flatten() != baseline.head;
+    let mut changed_locks = BTreeSet::new();
     for path in records.iter().map(|r| &r.lock).collect::<BTreeSet<_>>() {
-        if moved || began.bytes.get(path) != Some(&hash(project, path)?) {
-            doubtful.insert(path.clone());
+        if moved || baseline.lock_hashes.get(path) != Some(&hash(project, path)?) {
+            changed_locks.insert(path.clone());
         }
     }
-    if !doubtful.is_empty() {
+    if !changed_locks.is_empty() {
         let now = if is_current { None } else { project.definitions().ok() };
         let now = now.as_ref().unwrap_or(definitions);
-        let mut look = FactsReader::new(project, now, sink);
+        let mut reader = FactsReader::new(project, now, sink);
         records.retain(|record| {
-            let fits = !doubtful.contains(&record.lock) || is_true(project, now, &mut look, record);
-            if !fits && let LockChange::Stage { name, .. } = &record.change {
+            let matches = !changed_locks.contains(&record.lock) || still_valid(project, now, &mut reader, record);
+            if !matches && let LockChange::Stage { name, .. } = &record.change {
                 let path = &record.lock;
                 let text = format!("the files were changed meanwhile: what {name} made is not for this {path}");
                 sink.event(Event::Warning { text: &text });
             }
-            fits
+            matches
         });
     }
-    fold(project, definitions, &records, Some(began), if is_current { tidy } else { &[] }, sink)
+    fold(project, definitions, &records, Some(baseline), if is_current { tidy } else { &[] }, sink)
 }
 
 /// Writes changes into the locks on disk, each of which is read again for it; a block that another program changed in
@@ -115,18 +115,18 @@ pub fn fold_and_tidy(
     project: &Project,
     definitions: &Definitions,
     records: &[Record],
-    began: &Baseline,
+    baseline: &Baseline,
     tidy: &[FileId],
     sink: &dyn Sink,
 ) -> Result<Vec<RepoPath>> {
-    fold(project, definitions, records, Some(began), tidy, sink)
+    fold(project, definitions, records, Some(baseline), tidy, sink)
 }
 
 fn fold(
     project: &Project,
     definitions: &Definitions,
     records: &[Record],
-    began: Option<&Baseline>,
+    baseline: Option<&Baseline>,
     tidy: &[FileId],
     sink: &dyn Sink,
 ) -> Result<Vec<RepoPath>> {
@@ -152,9 +152,9 @@ fn fold(
                 sink.event(Event::Warning { text: &text });
             }
         }
-        if let (Some(file), Some(began)) = (tidy.get(path), began.and_then(|b| b.untidy.get(path))) {
+        if let (Some(file), Some(baseline)) = (tidy.get(path), baseline.and_then(|b| b.stale_locks.get(path))) {
             let data: Vec<String> = lock.data.keys().cloned().collect();
-            drop_foreign(&mut lock, began, definitions, *file);
+            drop_stale_entries(&mut lock, baseline, definitions, *file);
             for name in data.iter().filter(|name| !lock.data.contains_key(*name)) {
                 let pipeline = &definitions.pipelines.file(*file).path;
                 let text = format!("{path} pins the data {name} no longer, since {pipeline} does not list it");
@@ -183,26 +183,26 @@ fn apply(lock: &mut Lock, change: &LockChange) -> bool {
     match change {
         LockChange::Stage { name, old, new } => {
             let now = lock.stages.get(name);
-            let fits = now == old.as_deref() || now == Some(&**new);
-            if fits {
+            let matches = now == old.as_deref() || now == Some(&**new);
+            if matches {
                 lock.stages.insert(name.clone(), (**new).clone());
             }
-            fits
+            matches
         }
         LockChange::Data { path, old, new } => {
             let now = lock.data.get(path);
-            let fits = now == old.as_ref() || now == Some(new);
-            if fits {
+            let matches = now == old.as_ref() || now == Some(new);
+            if matches {
                 lock.data.insert(path.clone(), *new);
             }
-            fits
+            matches
         }
     }
 }
 
 /// Whether the lock has entries of stages or data that its pipeline file no longer has.
-pub fn is_untidy(definitions: &Definitions, locks: &Locks, file: FileId) -> bool {
-    let before = locks.of(file);
+pub fn has_stale_entries(definitions: &Definitions, locks: &Locks, file: FileId) -> bool {
+    let before = locks.of_file(file);
     if before.stages.len() <= definitions.pipelines.file(file).stages.len() && before.data.is_empty() {
         let names = definitions.pipelines.file(file).stages.iter().map(|id| &definitions.pipelines.stage(*id).name);
         if names.filter(|name| before.stages.contains_key(*name)).count() == before.stages.len() {
@@ -210,17 +210,17 @@ pub fn is_untidy(definitions: &Definitions, locks: &Locks, file: FileId) -> bool
         }
     }
     let mut after = before.clone();
-    drop_foreign(&mut after, before, definitions, file);
+    drop_stale_entries(&mut after, before, definitions, file);
     after != *before
 }
 
 /// Removes blocks of stages and data that the file does not have. Blocks that were written after the run began stay.
-fn drop_foreign(lock: &mut Lock, began: &Lock, definitions: &Definitions, file: FileId) {
+fn drop_stale_entries(lock: &mut Lock, baseline: &Lock, definitions: &Definitions, file: FileId) {
     let file = definitions.pipelines.file(file);
     let names: HashSet<&str> = file.stages.iter().map(|id| definitions.pipelines.stage(*id).name.as_str()).collect();
-    lock.stages.retain(|name, block| names.contains(name.as_str()) || began.stages.get(name) != Some(block));
+    lock.stages.retain(|name, block| names.contains(name.as_str()) || baseline.stages.get(name) != Some(block));
     let is_data = |path: &String| file.data.iter().any(|d| d.spelled == *path);
-    lock.data.retain(|path, pin| is_data(path) || began.data.get(path) != Some(pin));
+    lock.data.retain(|path, pin| is_data(path) || baseline.data.get(path) != Some(pin));
 }
 
 /// Applies to `locks`, in memory, the records of a crashed run that match the current files: the old block is
@@ -229,13 +229,13 @@ pub fn overlay<'a>(
     project: &Project,
     definitions: &'a Definitions,
     locks: &mut Locks,
-    look: &mut FactsReader<'a>,
+    reader: &mut FactsReader<'a>,
 ) -> Result<Vec<Record>> {
     let mut applied = Vec::new();
     for record in journal::read(&project.state_dir().join("journal"))? {
         let file = definitions.pipelines.files.iter().position(|f| Project::lock_path(&f.path) == record.lock);
         let Some(file) = file else { continue };
-        if is_true(project, definitions, look, &record) && apply(&mut locks.all[file], &record.change) {
+        if still_valid(project, definitions, reader, &record) && apply(&mut locks.all[file], &record.change) {
             applied.push(record);
         }
     }
@@ -248,29 +248,34 @@ pub fn recover<'a>(
     project: &Project,
     definitions: &'a Definitions,
     locks: &mut Locks,
-    look: &mut FactsReader<'a>,
+    reader: &mut FactsReader<'a>,
     journal: &mut Journal,
     sink: &dyn Sink,
 ) -> Result<Vec<RepoPath>> {
-    let records = overlay(project, definitions, locks, look)?;
+    let records = overlay(project, definitions, locks, reader)?;
     let written = fold_records(project, definitions, &records, sink)?;
     journal.clear()?;
     Ok(written)
 }
 
 /// Whether the files have the stage or data of a record, with the same inputs as in the record.
-fn is_true<'a>(project: &Project, definitions: &'a Definitions, look: &mut FactsReader<'a>, record: &Record) -> bool {
+fn still_valid<'a>(
+    project: &Project,
+    definitions: &'a Definitions,
+    reader: &mut FactsReader<'a>,
+    record: &Record,
+) -> bool {
     let file = definitions.pipelines.files.iter().position(|f| Project::lock_path(&f.path) == record.lock);
     let Some(file) = file else { return false };
     match &record.change {
         LockChange::Stage { name, new, .. } => stage_named(definitions, FileId(file as u32), name)
-            .is_some_and(|id| reads_the_same(project, definitions, look, id, new)),
+            .is_some_and(|id| inputs_unchanged(project, definitions, reader, id, new)),
         // The data may have been changed back, or belong to another branch.
         LockChange::Data { path, new, .. } => definitions.pipelines.files[file]
             .data
             .iter()
             .find(|d| d.spelled == *path)
-            .is_some_and(|d| matches!(look.out(&d.path), Ok(Some(now)) if now == *new)),
+            .is_some_and(|d| matches!(reader.out(&d.path), Ok(Some(now)) if now == *new)),
     }
 }
 
@@ -279,14 +284,14 @@ fn stage_named(definitions: &Definitions, file: FileId, name: &str) -> Option<St
     ids.iter().copied().find(|id| definitions.pipelines.stage(*id).name == name)
 }
 
-fn reads_the_same<'a>(
+fn inputs_unchanged<'a>(
     project: &Project,
     definitions: &'a Definitions,
-    look: &mut FactsReader<'a>,
+    reader: &mut FactsReader<'a>,
     id: StageId,
     entry: &StageLock,
 ) -> bool {
-    let Ok(facts) = look.facts(id) else { return false };
+    let Ok(facts) = reader.facts(id) else { return false };
     let stage = definitions.pipelines.stage(id);
     judge(stage, &project.shell(), &facts, Some(entry))
         .iter()
@@ -295,11 +300,11 @@ fn reads_the_same<'a>(
 
 /// After a crash, with the workspace lock held: moves outputs back that were backed up and not replaced by a recorded
 /// result. Returns their paths.
-pub fn put_asides_back(project: &Project, asides: &Backups, sink: &dyn Sink) -> Result<Vec<RepoPath>> {
-    clear_leftovers(project, sink);
-    let left = asides.left()?;
+pub fn restore_backups(project: &Project, backups: &Backups, sink: &dyn Sink) -> Result<Vec<RepoPath>> {
+    clear_interrupted_restores(project, sink);
+    let remaining = backups.remaining()?;
     let mut returned = Vec::new();
-    if left.is_empty() {
+    if remaining.is_empty() {
         return Ok(returned);
     }
     let recorded = recorded_outs(&journal::read(&project.state_dir().join("journal"))?);
@@ -313,32 +318,32 @@ pub fn put_asides_back(project: &Project, asides: &Backups, sink: &dyn Sink) -> 
         }
         folder.clone().ok_or_else(|| Error::new(Kind::Bug, "a folder that was made is gone"))
     };
-    for aside in left {
-        if recorded.contains(&aside.out) {
-            if aside.precious {
-                let out = aside.out.clone();
-                let kept = aside.keep(&recovered()?.kept(&out))?;
+    for backup in remaining {
+        if recorded.contains(&backup.out) {
+            if backup.precious {
+                let out = backup.out.clone();
+                let kept = backup.keep(&recovered()?.kept(&out))?;
                 let text = format!("the store lacks the old {out}: it is kept in {}", kept.display());
                 sink.event(Event::Note { text: &text });
             } else {
-                give_up_aside(project, &IgnoreRules(&rules), aside, None, sink)?;
+                discard_backup(project, &IgnoreRules(&rules), backup, None, sink)?;
             }
             continue;
         }
-        let out = aside.out.clone();
+        let out = backup.out.clone();
         let place = match project.writable(&out) {
             Ok(place) => place,
             // For example, its folder became a symlink. Keep the bytes in the log folder, so that the backup is not
             // tried forever.
             Err(e) => {
-                let kept = aside.keep(&recovered()?.kept(&out))?;
+                let kept = backup.keep(&recovered()?.kept(&out))?;
                 let text = format!("the last good {out} is kept in {}: {}", kept.display(), e.message);
                 sink.event(Event::Warning { text: &text });
                 continue;
             }
         };
         if std::fs::symlink_metadata(&place).is_ok() {
-            match &aside.from {
+            match &backup.replacement_from {
                 Some(from) if kept_at(from).is_none() => drop(move_to(&place, from)?),
                 _ => {
                     let kept = move_to(&place, &recovered()?.kept(&out))?;
@@ -347,7 +352,7 @@ pub fn put_asides_back(project: &Project, asides: &Backups, sink: &dyn Sink) -> 
                 }
             }
         }
-        aside.put_back(project.writable_area())?;
+        backup.restore(project.writable_area())?;
         sink.event(Event::Note { text: &format!("a run was killed: the last good {out} is back") });
         returned.push(out);
     }

@@ -11,7 +11,7 @@ use crate::path::RepoPath;
 use crate::plan::facts::IgnoreRules;
 use crate::project::{Definitions, Project};
 use crate::store::{self, ObjectId, Pin, Place as Spot};
-use crate::workspace::preserve::{give_up, keep_rest, rules};
+use crate::workspace::preserve::{discard_old, keep_ignored_files, rules};
 
 /// Brings `path` to `pin`. The caller has checked that no unsaved change is overwritten.
 pub fn restore(
@@ -36,7 +36,7 @@ pub fn restore(
     }
     // The note stays until the rest of the old version is moved, so that the next command can finish it.
     let kept = match restored {
-        Ok(Some(left)) => keep_rest(project, path, &left, sink),
+        Ok(Some(left)) => keep_ignored_files(project, path, &left, sink),
         Ok(None) => Ok(()),
         Err(e) => Err(e),
     };
@@ -46,7 +46,7 @@ pub fn restore(
 
 /// Cleans up after killed restores: removes half-built and swapped-out content. Ignored files inside an old version are
 /// kept. The caller holds the workspace lock.
-pub fn clear_leftovers(project: &Project, sink: &dyn Sink) {
+pub fn clear_interrupted_restores(project: &Project, sink: &dyn Sink) {
     let notes = project.state_dir().join("restoring");
     for note in fs::read_dir(&notes).into_iter().flatten().flatten() {
         let path = fs::read_to_string(note.path()).ok().and_then(|p| RepoPath::root().join(&p));
@@ -55,7 +55,7 @@ pub fn clear_leftovers(project: &Project, sink: &dyn Sink) {
         {
             let gone = store::leftovers(&place)
                 .iter()
-                .try_for_each(|left| give_up(project, &IgnoreRules(&rules(project)?), &path, left, sink));
+                .try_for_each(|left| discard_old(project, &IgnoreRules(&rules(project)?), &path, left, sink));
             if let Err(e) = gone {
                 sink.event(Event::Warning { text: &e.message });
                 continue;

@@ -7,7 +7,7 @@ use crate::event::Silent;
 use crate::path::RepoPath;
 use crate::pipeline::stage::StageId;
 use crate::plan::facts::FactsReader;
-use crate::plan::reasons::{Reason, PathState};
+use crate::plan::reasons::{PathState, Reason};
 use crate::project::Snapshot;
 use crate::workspace::status::status;
 
@@ -20,8 +20,8 @@ pub fn stale_metrics(snapshot: &Snapshot<'_>) -> Result<BTreeMap<String, String>
         return Ok(metrics);
     }
     let order = definitions.graph.order();
-    let mut look = FactsReader::new(snapshot.project, definitions, &Silent);
-    let (found, _) = status(snapshot.project, definitions, order, &[], &mut look)?;
+    let mut reader = FactsReader::new(snapshot.project, definitions, &Silent);
+    let (found, _) = status(snapshot.project, definitions, order, &[], &mut reader)?;
     let is_absence = |reason: &Reason| matches!(reason, Reason::Out { state, .. } | Reason::Dep { state, .. } if matches!(state, PathState::Deleted | PathState::NotInCache));
     let counts = |reason: &Reason| !matches!(reason, Reason::Always | Reason::Forced) && !is_absence(reason);
     let stale = found.stages.iter().filter(|(_, reasons)| reasons.iter().any(counts)).map(|(id, _)| *id);

@@ -11,7 +11,7 @@ use crate::plan::data_version::{DataVersion, DataVersions};
 use crate::plan::facts::FactsReader;
 use crate::plan::locked_secrets::{self, without_secrets};
 use crate::plan::programs::Programs;
-use crate::plan::reasons::{self, Reason, PathState, judge};
+use crate::plan::reasons::{self, PathState, Reason, judge};
 use crate::project::{Definitions, Locks, Project};
 use crate::store::{Pin, Place as Spot};
 use crate::value::Value;
@@ -58,11 +58,11 @@ pub fn status<'a>(
     definitions: &'a Definitions,
     stages: &[StageId],
     data: &[(usize, usize)],
-    look: &mut FactsReader<'a>,
+    reader: &mut FactsReader<'a>,
 ) -> Result<(Status, Locks)> {
     let mut locks = project.locks(definitions)?;
-    look.sweep(stages);
-    overlay(project, definitions, &mut locks, look)?;
+    reader.sweep(stages);
+    overlay(project, definitions, &mut locks, reader)?;
     let warnings = locked_secrets::warnings(project, definitions, &locks);
     let mut status = Status { looked_at: stages.len(), warnings, ..Status::default() };
     let shell = project.shell();
@@ -78,7 +78,7 @@ pub fn status<'a>(
             touched.insert(*id);
             continue;
         }
-        let facts = match look.facts(*id) {
+        let facts = match reader.facts(*id) {
             Ok(facts) => facts,
             Err(error) => {
                 status.errors.push(error);
@@ -87,10 +87,10 @@ pub fn status<'a>(
                 continue;
             }
         };
-        let entry = locks.of(stage.file).stages.get(&stage.name);
+        let entry = locks.of_file(stage.file).stages.get(&stage.name);
         let mut reasons = judge(stage, &shell, &facts, entry);
         if let Some(entry) = entry {
-            absent(project, stage, entry, &mut reasons, &mut status);
+            count_missing(project, stage, entry, &mut reasons, &mut status);
         }
         if !reasons.is_empty() {
             status.stages.push((*id, reasons));
@@ -104,7 +104,7 @@ pub fn status<'a>(
         status.stages.iter().map(|(id, _)| *id).chain(status.unknown.iter().copied()).collect();
     let runs = stages.iter().filter(|id| !stale.contains(id)).filter_map(|id| {
         let stage = definitions.pipelines.stage(*id);
-        Some((*id, stage, locks.of(stage.file).stages.get(&stage.name)?.key))
+        Some((*id, stage, locks.of_file(stage.file).stages.get(&stage.name)?.key))
     });
     let changed = Programs::load(project).changed(runs);
     let address = |id| definitions.pipelines.address(id, &project.cwd);
@@ -113,7 +113,7 @@ pub fn status<'a>(
     for (f, d) in data {
         let entry = &definitions.pipelines.files[*f].data[*d];
         let locked = locks.all[*f].data.get(&entry.spelled).copied();
-        let now = look.out(&entry.path)?;
+        let now = reader.out(&entry.path)?;
         let state = match (locked, now) {
             (Some(locked), Some(now)) => match versions.version(&entry.path, &now, Some(&locked)) {
                 DataVersion::Pinned => continue,
@@ -141,7 +141,7 @@ pub fn status<'a>(
 }
 
 /// Counts missing outputs that the store lacks, too, as opposed to those that can be restored.
-fn absent(
+fn count_missing(
     project: &Project,
     stage: &crate::pipeline::stage::Stage,
     entry: &StageLock,
@@ -171,19 +171,20 @@ pub fn difference(
     definitions: &Definitions,
     locks: &Locks,
     id: StageId,
-    look: &mut FactsReader,
+    reader: &mut FactsReader,
 ) -> Result<Vec<String>> {
     let stage = definitions.pipelines.stage(id);
-    let facts = look.facts(id)?;
+    let facts = reader.facts(id)?;
     let now = manifest(&reasons::entry(stage, &project.shell(), &facts, &facts.outs));
-    let then = locks.of(stage.file).stages.get(&stage.name);
+    let then = locks.of_file(stage.file).stages.get(&stage.name);
     let then = then.map(|entry| manifest(&without_secrets(stage, entry))).unwrap_or_default();
     let (now, then): (Vec<&str>, Vec<&str>) = (now.lines().collect(), then.lines().collect());
     let mut lines: Vec<String> = then.iter().filter(|l| !now.contains(l)).map(|l| format!("- {l}")).collect();
     lines.extend(now.iter().filter(|l| !then.contains(l)).map(|l| format!("+ {l}")));
     for dep in stage.deps.iter().zip(&facts.deps) {
         if let (crate::pipeline::stage::InputLocation::Repo(path), Some(new)) = (&dep.0.place, dep.1)
-            && let Some(old) = locks.of(stage.file).stages.get(&stage.name).and_then(|e| e.deps.get(&dep.0.spelled))
+            && let Some(old) =
+                locks.of_file(stage.file).stages.get(&stage.name).and_then(|e| e.deps.get(&dep.0.spelled))
             && old.is_dir()
             && new.is_dir()
             && old.id != new.id

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::path::home::below_home;
 use crate::path::normalise;
 use crate::plan::facts::FactsReader;
-use crate::plan::select::{SelectionMode, Scope};
+use crate::plan::select::{Scope, SelectionMode};
 use crate::project::Project;
 use crate::remote::Remote;
 use crate::shell::word;
@@ -88,7 +88,8 @@ fn set_dir(path: &str, local: bool, project: &Project, out: &Output) -> Result<(
         normalise(&format!("{}/{path}", project.cwd.relative_to(&project.repo.project_root)))
     };
     let file = if local { project.repo.local_config() } else { project.repo.project_config() };
-    let checkout = WorktreeArea { top: project.repo.top.clone(), root: project.repo.project_root.on_disk(project.top()) };
+    let checkout =
+        WorktreeArea { top: project.repo.top.clone(), root: project.repo.project_root.on_disk(project.top()) };
     if !local && let Err(reason) = checkout.takes(&value) {
         let message = format!("cache.dir cannot be {value} in lockstep.toml: {reason}");
         return Err(Error::usage(message)
@@ -115,9 +116,9 @@ fn drop_runs(what: &str, remote: Option<&Option<String>>, project: &Project, out
     let reach = SelectionMode { single: true, ..SelectionMode::default() };
     let selected = scope.select(&[what.to_string()], &reach, false)?;
     let progress = Progress::new(out, false);
-    let mut look = FactsReader::new(project, &definitions, &progress);
+    let mut reader = FactsReader::new(project, &definitions, &progress);
     for id in &selected.named {
-        let gone = drop_keys(&keys_of(project, &definitions, *id, &mut look)?, remote.as_ref(), project)?;
+        let gone = drop_keys(&keys_of(project, &definitions, *id, &mut reader)?, remote.as_ref(), project)?;
         let address = definitions.pipelines.address(*id, &project.cwd);
         match gone {
             (0, 0) => out.say(format!("no result of {address} is remembered")),

@@ -4,7 +4,7 @@ use crate::cli::progress::Progress;
 use crate::cli::text;
 use crate::error::{Error, Result};
 use crate::path::RepoPath;
-use crate::plan::select::{SelectionMode, Scope};
+use crate::plan::select::{Scope, SelectionMode};
 use crate::project::Project;
 use crate::shell::word;
 use crate::workspace::checkout::{CheckoutOptions, checkout};

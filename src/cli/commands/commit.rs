@@ -3,9 +3,9 @@ use crate::cli::output::Output;
 use crate::cli::progress::Progress;
 use crate::cli::text;
 use crate::error::{Error, Result};
-use crate::plan::select::{SelectionMode, Scope};
+use crate::plan::select::{Scope, SelectionMode};
 use crate::project::Project;
-use crate::run::commit::{ChangedInputs, CommitOptions, commit, commit_kept, doubt_sentence, last_refused};
+use crate::run::commit::{ChangedInputs, CommitOptions, changed_inputs_sentence, commit, commit_kept, last_refused};
 use crate::shell::{word, words};
 
 /// Record what is in the workspace, without running anything
@@ -48,7 +48,8 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     } else {
         commit(project, &definitions, &selected, &options, &progress, &|doubt: &ChangedInputs| {
             let address = definitions.pipelines.address(doubt.stage, &project.cwd);
-            let question = format!("{address} is stale ({}); record its outputs as they are?", doubt_sentence(doubt));
+            let question =
+                format!("{address} is stale ({}); record its outputs as they are?", changed_inputs_sentence(doubt));
             confirm(&question, &format!("lockstep commit --force {}", word(&address)), out)
         })
     };

@@ -8,7 +8,7 @@ use crate::escape;
 use crate::pipeline::draw::{Charset, Picture, draw};
 use crate::pipeline::network::{Network, outs, stages};
 use crate::pipeline::stage::StageId;
-use crate::plan::select::{SelectionMode, Scope};
+use crate::plan::select::{Scope, SelectionMode};
 use crate::project::{Project, Rev};
 
 /// Draw how stages hang together

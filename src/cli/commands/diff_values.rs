@@ -118,7 +118,7 @@ pub fn run(args: &Args, project: &Project, out: &Output, files: &Files, what: &s
 
 /// That a side has no such file is a difference; that its bytes are not here is a failure.
 fn is_absent(snapshot: &Snapshot<'_>, path: &str) -> bool {
-    RepoPath::root().join(path).is_none_or(|path| matches!(snapshot.whereabouts(&path), Ok(None)))
+    RepoPath::root().join(path).is_none_or(|path| matches!(snapshot.locate(&path), Ok(None)))
 }
 
 fn name(project: &Project, file: &str) -> String {

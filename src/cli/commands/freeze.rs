@@ -6,7 +6,7 @@ use crate::cli::text;
 use crate::edit::draft::draft;
 use crate::error::{Error, Result};
 use crate::pipeline::edit;
-use crate::plan::select::{SelectionMode, Scope};
+use crate::plan::select::{Scope, SelectionMode};
 use crate::project::Project;
 use crate::workspace::worktree_lock;
 

@@ -9,7 +9,7 @@ use crate::error::{Error, Kind, Result};
 use crate::event::Silent;
 use crate::git::Underway;
 use crate::plan::facts::FactsReader;
-use crate::plan::reasons::{Reason, PathState};
+use crate::plan::reasons::{PathState, Reason};
 use crate::project::Project;
 use crate::remote::Wanted;
 use crate::remote::unpushed::{Left, Update, unpushed};
@@ -131,11 +131,12 @@ fn tell_differences(is_merged: bool, project: &Project, out: &Output) -> Result<
     }
     let definitions = project.definitions()?;
     let all: Vec<_> = definitions.pipelines.ids().collect();
-    let mut look = FactsReader::new(project, &definitions, &Silent);
-    let (found, _) = status(project, &definitions, &all, &data::all(&definitions), &mut look)?;
+    let mut reader = FactsReader::new(project, &definitions, &Silent);
+    let (found, _) = status(project, &definitions, &all, &data::all_data(&definitions), &mut reader)?;
     let reasons = found.stages.iter().flat_map(|(_, reasons)| reasons);
     let outs = reasons.filter(|reason| matches!(reason, Reason::Out { .. })).count();
-    let is_other = |state: &PathState| matches!(state, PathState::NotCheckedOut | PathState::Diverged | PathState::Deleted);
+    let is_other =
+        |state: &PathState| matches!(state, PathState::NotCheckedOut | PathState::Diverged | PathState::Deleted);
     let data = found.data.iter().filter(|(_, state, ..)| is_other(state)).count();
     let _ = project.index().save();
     super::tell_unlisted(&found.unlisted, project, out);

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
-use crate::edit::import::{ImportOutcome, ImportOptions, import, update};
+use crate::edit::import::{ImportOptions, ImportOutcome, import, update};
 use crate::error::Result;
 use crate::project::Project;
 

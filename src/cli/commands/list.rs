@@ -50,10 +50,10 @@ pub struct Args {
 pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {
     let around = surroundings(global)?;
     let (address, path) = split(&around, args.place.as_deref(), args.path.as_deref());
-    let there = address.map(|a| open_other(&around, a, args.rev.as_deref(), &path, out)).transpose()?;
-    let here = if there.is_none() { Some(open(global, out)?) } else { None };
-    let (project, rev) = match (&there, &here) {
-        (Some(there), _) => (&there.project, Rev::Commit(there.commit)),
+    let opened = address.map(|a| open_other(&around, a, args.rev.as_deref(), &path, out)).transpose()?;
+    let here = if opened.is_none() { Some(open(global, out)?) } else { None };
+    let (project, rev) = match (&opened, &here) {
+        (Some(opened), _) => (&opened.project, Rev::Commit(opened.commit)),
         (None, Some(here)) => (here, Rev::of(args.rev.as_deref())),
         (None, None) => return Err(Error::missing("there is no repository here")),
     };
@@ -72,7 +72,7 @@ pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {
     let is_partial = snapshot.commit.is_none() && snapshot.definitions.broken.iter().any(|(path, _)| concerns(path));
     let code = if is_partial { Kind::Usage.exit_code() } else { 0 };
     let browser = Browser::new(&snapshot)?;
-    let name = there.as_ref().map_or(snapshot.name.as_str(), |t| t.rev.as_str());
+    let name = opened.as_ref().map_or(snapshot.name.as_str(), |t| t.rev.as_str());
     let found = browser.find(&asked)?.ok_or_else(|| Error::missing(format!("there is no {path} in {name}")))?;
     let mut items = if found.what.is_folder() { browser.list(&found, args.recursive)? } else { vec![found.clone()] };
     if args.dvc_only {

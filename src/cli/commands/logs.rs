@@ -8,10 +8,10 @@ use crate::cli::output::{Output, Style};
 use crate::cli::progress::Progress;
 use crate::cli::text;
 use crate::error::{Error, Result};
-use crate::plan::select::{SelectionMode, Scope};
+use crate::plan::select::{Scope, SelectionMode};
 use crate::project::Project;
 use crate::shell::word;
-use crate::workspace::logs::{Logs, LoggedRun, RunLog};
+use crate::workspace::logs::{LoggedRun, Logs, RunLog};
 use crate::workspace::worktree_lock;
 
 /// How long `--follow` waits before it looks for more.

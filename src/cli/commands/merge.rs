@@ -3,7 +3,7 @@ use crate::cli::progress::Progress;
 use crate::edit::merge::{Resolution, resolve};
 use crate::error::Kind;
 use crate::error::{Error, Result};
-use crate::lock::merge::{Block, BlockChoice, DataConflict, Remedy, Side, ChoiceReason};
+use crate::lock::merge::{Block, BlockChoice, ChoiceReason, DataConflict, Remedy, Side};
 use crate::path::RepoPath;
 use crate::project::Project;
 use crate::shell::{word, words};
@@ -146,13 +146,17 @@ pub fn sentence(choice: &BlockChoice, ours: &str, theirs: &str) -> String {
     match (choice.why, choice.gone) {
         (ChoiceReason::OnlyChange, true) => format!("{name}: removed, as {this} has it"),
         (ChoiceReason::OnlyChange, false) => format!("{name}: taken from {this}"),
-        (ChoiceReason::Inputs, _) => format!("{name}: both sides ran it; taken from {this}, which ran on the merged inputs"),
+        (ChoiceReason::Inputs, _) => {
+            format!("{name}: both sides ran it; taken from {this}, which ran on the merged inputs")
+        }
         (ChoiceReason::Undecided, _) => format!("{name}: both sides changed it; taken from {this}"),
         (ChoiceReason::Joined, _) => format!("{name}: joined file by file from both sides"),
         (ChoiceReason::Picked, true) => format!("{name}: removed, as {this} has it"),
         (ChoiceReason::Picked, false) => format!("{name}: conflicts are taken from {this}"),
         (ChoiceReason::PickedWhole, true) => format!("{name}: removed, as {this} has it"),
-        (ChoiceReason::PickedWhole, false) => format!("{name}: taken whole from {this}, since its files are not listed here"),
+        (ChoiceReason::PickedWhole, false) => {
+            format!("{name}: taken whole from {this}, since its files are not listed here")
+        }
         (ChoiceReason::Settled, _) => format!("{name}: settled already"),
         (ChoiceReason::NotRemoved, _) => format!("{name}: removed by {other}, but {this} changed it; kept"),
     }

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::event::Silent;
 use crate::git::{Repo, merge_as_text};
 use crate::lock::conflict::{Labels, write_merged};
-use crate::lock::merge::{MergedInputs, Sides, ChoiceReason, merge};
+use crate::lock::merge::{ChoiceReason, MergedInputs, Sides, merge};
 use crate::lock::{self, markers};
 use crate::path::RepoPath;
 use crate::project::{Project, Surroundings};

@@ -9,8 +9,8 @@ use crate::config::modes::Modes;
 use crate::error::{Error, Result};
 use crate::event::StageResult;
 use crate::pipeline::stage::{InputLocation, StageId};
-use crate::plan::reasons::{Reason, PathState};
-use crate::plan::select::{SelectionMode, Scope, Selection};
+use crate::plan::reasons::{PathState, Reason};
+use crate::plan::select::{Scope, Selection, SelectionMode};
 use crate::project::{Definitions, Project};
 use crate::remote::scope::{Options as SharedOptions, Scope as Shared};
 use crate::remote::settings::grant;
@@ -196,7 +196,7 @@ fn options(args: &Args, project: &Project, out: &Output) -> Result<RunOptions> {
 
         command: "lockstep repro".into(),
         terminal: out.interactive && jobs == 1 && !args.json && !out.quiet,
-        elsewhere: args.targets.is_empty() && !args.all_pipelines && !args.recursive && !args.locked,
+        count_unselected: args.targets.is_empty() && !args.all_pipelines && !args.recursive && !args.locked,
     })
 }
 
@@ -401,8 +401,8 @@ fn tell_summary(outcome: &Outcome, definitions: &Definitions, seconds: f64, out:
         line.push_str(&format!("; the run cache saved {}", text::seconds(saved)));
     }
     out.say(line);
-    if outcome.stale_elsewhere > 0 {
-        out.say(format!("{} stale elsewhere, -P for all", outcome.stale_elsewhere));
+    if outcome.stale_unselected > 0 {
+        out.say(format!("{} stale elsewhere, -P for all", outcome.stale_unselected));
     }
 }
 

@@ -10,8 +10,8 @@ use crate::error::{Error, Kind, Result};
 use crate::git::{Chosen, GitId, Which};
 use crate::path::RepoPath;
 use crate::pipeline::stage::{FileId, InputLocation, StageId};
-use crate::plan::select::{SelectionMode, Scope};
-use crate::project::values::{self, ValueRequest, FileValues, ParsedFiles, WantedValues};
+use crate::plan::select::{Scope, SelectionMode};
+use crate::project::values::{self, FileValues, ParsedFiles, ValueRequest, WantedValues};
 use crate::project::{Definitions, Project, Rev, Snapshot};
 use crate::value::Value;
 
@@ -277,25 +277,32 @@ pub(super) fn asked(
 }
 
 /// What the targets mean: a file that is asked for anyway, a folder with such files, a stage, or any other file.
-fn narrow(targets: &[String], snapshot: &Snapshot<'_>, files: &Files, all: &ValueRequest, what: &str) -> Result<ValueRequest> {
+fn narrow(
+    targets: &[String],
+    snapshot: &Snapshot<'_>,
+    files: &Files,
+    all: &ValueRequest,
+    what: &str,
+) -> Result<ValueRequest> {
     let (project, definitions) = (snapshot.project, &snapshot.definitions);
     let scope = Scope::of(project, definitions);
     let reach = SelectionMode { single: true, ..SelectionMode::default() };
     let mut asked = ValueRequest::new();
     for target in targets {
         let path = project.typed(target);
-        let is_meant = |place: &InputLocation| matches!((place, &path), (InputLocation::Repo(p), Some(path)) if p.is_in(path));
+        let is_meant =
+            |place: &InputLocation| matches!((place, &path), (InputLocation::Repo(p), Some(path)) if p.is_in(path));
         let before = asked.len();
         for (place, wanted) in all.values().filter(|(place, _)| is_meant(place)) {
-            values::ask(&mut asked, place, wanted.clone());
+            values::request(&mut asked, place, wanted.clone());
         }
-        let is_file = |path: &&RepoPath| snapshot.whereabouts(path).is_ok_and(|found| found.is_some());
+        let is_file = |path: &&RepoPath| snapshot.locate(path).is_ok_and(|found| found.is_some());
         let is_pipeline = |path: &&RepoPath| definitions.pipelines.files.iter().any(|f| f.path == **path);
         if asked.len() > before {
             continue;
         }
         if let Some(path) = path.as_ref().filter(is_file).filter(|path| !is_pipeline(path)) {
-            values::ask(&mut asked, &InputLocation::Repo(path.clone()), WantedValues::Whole);
+            values::request(&mut asked, &InputLocation::Repo(path.clone()), WantedValues::Whole);
             continue;
         }
         let selected = scope.select(std::slice::from_ref(target), &reach, false).map_err(|mut e: Error| {
@@ -305,7 +312,7 @@ fn narrow(targets: &[String], snapshot: &Snapshot<'_>, files: &Files, all: &Valu
             e
         })?;
         for (place, wanted) in files(definitions, &selected.named, &[]).values() {
-            values::ask(&mut asked, place, wanted.clone());
+            values::request(&mut asked, place, wanted.clone());
         }
     }
     Ok(asked)

@@ -6,7 +6,7 @@ use crate::path::RepoPath;
 use crate::pipeline::listing::describe;
 use crate::pipeline::params::{ParamsCache, read_params};
 use crate::pipeline::stage::StageId;
-use crate::plan::select::{SelectionMode, Scope};
+use crate::plan::select::{Scope, SelectionMode};
 use crate::project::{Definitions, Project, Rev};
 
 /// List and add stages

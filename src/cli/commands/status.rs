@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::pipeline::stage::StageId;
 use crate::plan::facts::FactsReader;
 use crate::plan::reasons::PathState;
-use crate::plan::select::{SelectionMode, Scope};
+use crate::plan::select::{Scope, SelectionMode};
 use crate::project::Project;
 use crate::run::data;
 use crate::shell::word;
@@ -69,10 +69,13 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     super::tell_broken(&definitions, project, out);
     super::tell_dvc_data(&definitions, project, out);
     let progress = Progress::new(out, false);
-    let mut look = FactsReader::new(project, &definitions, &progress);
-    let data =
-        if args.targets.is_empty() { data::all(&definitions) } else { data::needed(&definitions, &[], &selected.data) };
-    let found = status(project, &definitions, &selected.stages, &data, &mut look);
+    let mut reader = FactsReader::new(project, &definitions, &progress);
+    let data = if args.targets.is_empty() {
+        data::all_data(&definitions)
+    } else {
+        data::needed_data(&definitions, &[], &selected.data)
+    };
+    let found = status(project, &definitions, &selected.stages, &data, &mut reader);
     progress.finish();
     let (found, locks) = found?;
     let stale = !found.stages.is_empty() || !found.data.is_empty();
@@ -122,7 +125,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
                 out.line(format!("  {}", sentence(reason)));
             }
             if out.verbose > 0 {
-                for line in difference(project, &definitions, &locks, *id, &mut look)? {
+                for line in difference(project, &definitions, &locks, *id, &mut reader)? {
                     out.line(format!("    {line}"));
                 }
             }

@@ -9,7 +9,7 @@ use crate::error::{Error, Kind, Result};
 use crate::event::Sink;
 use crate::git::Which;
 use crate::plan::facts::FactsReader;
-use crate::plan::select::{SelectionMode, Scope as Targets, Selection};
+use crate::plan::select::{Scope as Targets, Selection, SelectionMode};
 use crate::project::{Definitions, Project, Rev};
 use crate::remote::scope::{At, Compared, Options, Scope};
 use crate::remote::{Spent, Wanted};
@@ -93,8 +93,8 @@ impl What {
         sink: &dyn Sink,
     ) -> Result<()> {
         let mut locks = project.locks(definitions)?;
-        let mut look = FactsReader::new(project, definitions, sink);
-        overlay(project, definitions, &mut locks, &mut look)?;
+        let mut reader = FactsReader::new(project, definitions, sink);
+        overlay(project, definitions, &mut locks, &mut reader)?;
         scope.add(definitions, selected, &locks, &project.cwd);
         let kept = wanted(definitions, selected, &locks).into_iter().filter(|(.., is_stored)| *is_stored);
         scope.unpinned = kept.filter(|(_, pin, _)| pin.is_none()).map(|(path, ..)| path.clone()).collect();

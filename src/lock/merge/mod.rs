@@ -147,7 +147,7 @@ pub fn merge(sides: &Sides, known: &MergedInputs, join: &JoinData) -> Merged {
             stage(sides, known, name, &mut merged);
         }
     }
-    while let Some(name) = ripe(sides, &open) {
+    while let Some(name) = next_ready(sides, &open) {
         open.remove(name);
         stage(sides, known, name, &mut merged);
     }
@@ -194,7 +194,7 @@ fn both_changed(sides: &Sides, name: &str) -> bool {
 }
 
 /// An undecided stage that depends on no other undecided one; in a cycle, which no valid pipeline has, any stage.
-fn ripe<'a>(sides: &Sides, open: &BTreeSet<&'a String>) -> Option<&'a String> {
+fn next_ready<'a>(sides: &Sides, open: &BTreeSet<&'a String>) -> Option<&'a String> {
     let both = |name: &str| [sides.ours.stages.get(name), sides.theirs.stages.get(name)].into_iter().flatten();
     let makes: BTreeSet<String> =
         open.iter().flat_map(|name| both(name)).flat_map(outs).map(|(path, _)| path).collect();
@@ -274,9 +274,9 @@ fn expected(
     let mut entry = match known {
         Some(known) => known.clone(),
         None => StageLock {
-            cmd: three(base.map(|b| &b.cmd), Some(&ours.cmd), Some(&theirs.cmd)).ok()??.clone(),
-            wdir: three(base.map(|b| &b.wdir), Some(&ours.wdir), Some(&theirs.wdir)).ok()??.clone(),
-            shell: three(base.map(|b| &b.shell), Some(&ours.shell), Some(&theirs.shell)).ok()??.clone(),
+            cmd: merge_three(base.map(|b| &b.cmd), Some(&ours.cmd), Some(&theirs.cmd)).ok()??.clone(),
+            wdir: merge_three(base.map(|b| &b.wdir), Some(&ours.wdir), Some(&theirs.wdir)).ok()??.clone(),
+            shell: merge_three(base.map(|b| &b.shell), Some(&ours.shell), Some(&theirs.shell)).ok()??.clone(),
             env: by_entry(base.map(|b| &b.env), &ours.env, &theirs.env)?,
             params: params(base, ours, theirs)?,
             outs: by_entry(base.map(|b| &b.outs), &ours.outs, &theirs.outs).or_else(|| {
@@ -298,7 +298,8 @@ fn expected(
     entry.deps = ByName::new();
     for name in dep_names {
         let path = from_folder(&entry.wdir, &name);
-        let by_locks = || three(base.and_then(|b| b.deps.get(&name)), ours.deps.get(&name), theirs.deps.get(&name));
+        let by_locks =
+            || merge_three(base.and_then(|b| b.deps.get(&name)), ours.deps.get(&name), theirs.deps.get(&name));
         let pin = match (made.get(&path), known.and_then(|k| k.deps.get(&name))) {
             (Some(pin), _) => *pin,
             // For a folder that contains outs, the workspace has the content of our side, not of the merge.
@@ -311,7 +312,7 @@ fn expected(
 }
 
 /// The merged one of three values: `Ok(None)` for a removed one, `Err` if both sides changed it.
-fn three<'a, T: PartialEq>(
+fn merge_three<'a, T: PartialEq>(
     base: Option<&'a T>,
     ours: Option<&'a T>,
     theirs: Option<&'a T>,
@@ -326,7 +327,7 @@ fn three<'a, T: PartialEq>(
 fn by_entry<V: PartialEq + Clone>(base: Option<&ByName<V>>, ours: &ByName<V>, theirs: &ByName<V>) -> Option<ByName<V>> {
     let mut merged = ByName::new();
     for name in ours.keys().chain(theirs.keys()) {
-        if let Some(value) = three(base.and_then(|b| b.get(name)), ours.get(name), theirs.get(name)).ok()? {
+        if let Some(value) = merge_three(base.and_then(|b| b.get(name)), ours.get(name), theirs.get(name)).ok()? {
             merged.insert(name.clone(), value.clone());
         }
     }
@@ -343,7 +344,7 @@ fn params(
         let base = base.and_then(|b| b.params.get(file));
         let values = match (ours.params.get(file), theirs.params.get(file)) {
             (Some(ours), Some(theirs)) => by_entry(base, ours, theirs)?,
-            (one, other) => match three(base, one, other).ok()? {
+            (one, other) => match merge_three(base, one, other).ok()? {
                 Some(values) => values.clone(),
                 None => continue,
             },
@@ -358,7 +359,7 @@ fn names_of<V>(base: Option<&ByName<V>>, ours: &ByName<V>, theirs: &ByName<V>) -
     let has = |map: &ByName<V>, name: &str| map.get(name).map(|_| &());
     let mut found = BTreeSet::new();
     for name in ours.keys().chain(theirs.keys()) {
-        if three(base.and_then(|b| has(b, name)), has(ours, name), has(theirs, name)).ok()?.is_some() {
+        if merge_three(base.and_then(|b| has(b, name)), has(ours, name), has(theirs, name)).ok()?.is_some() {
             found.insert(name.clone());
         }
     }

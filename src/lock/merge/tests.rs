@@ -35,12 +35,12 @@ fn merged(base: Option<Lock>, ours: Lock, theirs: Lock, known: &MergedInputs) ->
     merge(&Sides { base, ours, theirs }, known, &conflict)
 }
 
-fn told(merged: &Merged) -> Vec<(&str, Side, ChoiceReason, bool)> {
+fn choices_of(merged: &Merged) -> Vec<(&str, Side, ChoiceReason, bool)> {
     merged.choices.iter().map(|c| (c.block.name(), c.side, c.why, c.gone)).collect()
 }
 
-use Side::{Ours, Theirs};
 use ChoiceReason::{Inputs, Joined, NotRemoved, OnlyChange, Picked, Undecided};
+use Side::{Ours, Theirs};
 
 #[test]
 fn one_side_changed_a_block() {
@@ -64,7 +64,7 @@ fn one_side_changed_a_block() {
         (&changed, &less, vec![("a", Ours, NotRemoved, false)], &changed),
     ] {
         let m = merged(base(), ours.clone(), theirs.clone(), &none);
-        assert_eq!(told(&m), want);
+        assert_eq!(choices_of(&m), want);
         assert_eq!(m.lock, *result);
     }
     // Each side added a stage of its own.
@@ -80,12 +80,12 @@ fn a_record_of_a_stage_that_is_no_more_goes() {
     let (gone, changed) = (lock(&[]), lock(&[("a", new.clone())]));
     for (ours, theirs, side) in [(&gone, &changed, Ours), (&changed, &gone, Theirs)] {
         let m = merged(Some(lock(&[("a", old.clone())])), ours.clone(), theirs.clone(), &known);
-        assert_eq!(told(&m), [("a", side, OnlyChange, true)]);
+        assert_eq!(choices_of(&m), [("a", side, OnlyChange, true)]);
         assert!(m.lock.stages.is_empty());
     }
     // Without an ancestor it is not known who removed it.
     let m = merged(None, lock(&[("a", new.clone())]), lock(&[("b", new)]), &known);
-    assert_eq!(told(&m), [("a", Theirs, OnlyChange, true), ("b", Theirs, OnlyChange, false)]);
+    assert_eq!(choices_of(&m), [("a", Theirs, OnlyChange, true), ("b", Theirs, OnlyChange, false)]);
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn both_changed_a_stage() {
             lock(&[("a", theirs.clone())]),
             &MergedInputs::default(),
         );
-        assert_eq!(told(&m), [("a", side, why, false)]);
+        assert_eq!(choices_of(&m), [("a", side, why, false)]);
         assert_eq!(m.lock.stages["a"], *if side == Ours { ours } else { theirs });
     }
 }
@@ -119,11 +119,13 @@ fn the_merged_files_decide() {
     let base = record(("in", 1), 1, ("out", 1));
     let (lr2, lr3) = (record(("in", 1), 2, ("out", 2)), record(("in", 1), 3, ("out", 3)));
     for (now, side, why) in [(3, Theirs, Inputs), (2, Ours, Inputs), (4, Ours, Undecided)] {
-        let known =
-            MergedInputs { inputs: [("a".to_string(), record(("in", 1), now, ("out", 0)))].into(), ..MergedInputs::default() };
+        let known = MergedInputs {
+            inputs: [("a".to_string(), record(("in", 1), now, ("out", 0)))].into(),
+            ..MergedInputs::default()
+        };
         for base in [Some(lock(&[("a", base.clone())])), None] {
             let m = merged(base, lock(&[("a", lr2.clone())]), lock(&[("a", lr3.clone())]), &known);
-            assert_eq!(told(&m), [("a", side, why, false)]);
+            assert_eq!(choices_of(&m), [("a", side, why, false)]);
         }
     }
 }
@@ -138,10 +140,10 @@ fn a_stage_is_measured_by_the_merged_result_of_what_it_reads() {
     let left = lock(&[("a", a(2, 1, 2)), ("b", b(2, 2))]);
     let right = lock(&[("a", a(3, 1, 3)), ("b", b(1, 3))]);
     let m = merged(Some(base.clone()), left.clone(), right.clone(), &MergedInputs::default());
-    assert_eq!(told(&m), [("a", Ours, Inputs, false), ("b", Ours, Inputs, false)]);
+    assert_eq!(choices_of(&m), [("a", Ours, Inputs, false), ("b", Ours, Inputs, false)]);
     assert_eq!(m.lock, left);
     let m = merged(Some(base), right, left.clone(), &MergedInputs::default());
-    assert_eq!(told(&m), [("a", Theirs, Inputs, false), ("b", Theirs, Inputs, false)]);
+    assert_eq!(choices_of(&m), [("a", Theirs, Inputs, false), ("b", Theirs, Inputs, false)]);
     assert_eq!(m.lock, left);
 }
 
@@ -204,7 +206,10 @@ fn fuzz_locks() {
                 assert!(again.is_ok_and(|again| again == read));
                 let known = MergedInputs::default();
                 let merged = merged(Some(base.clone()), small.clone(), read, &known);
-                format!("fine {}", told(&merged).iter().map(|choice| format!("{:?}", choice.2)).collect::<String>())
+                format!(
+                    "fine {}",
+                    choices_of(&merged).iter().map(|choice| format!("{:?}", choice.2)).collect::<String>()
+                )
             }
             Err(error) => {
                 assert_eq!(error.kind.exit_code(), 2, "{error}");

@@ -97,7 +97,7 @@ pub fn read(snapshot: &Snapshot, path: &RepoPath, name: &str) -> Result<Option<S
     if pin.is_dir() {
         return Err(Error::usage(format!("{path} is a folder")).hint("name a file in it"));
     }
-    pinned(snapshot, &pin, name).map(Some).map_err(|e| snapshot.absent(path, e))
+    pinned(snapshot, &pin, name).map(Some).map_err(|e| snapshot.missing_object(path, e))
 }
 
 fn pinned(snapshot: &Snapshot, pin: &Pin, name: &str) -> Result<Source> {

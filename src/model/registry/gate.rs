@@ -10,7 +10,7 @@ use crate::model::registry::Registry;
 use crate::path::RepoPath;
 use crate::pipeline::stage::{FileId, InputLocation};
 use crate::project::values::{ValueRequest, metrics_of};
-use crate::project::{Rev, Snapshot, Snapshots, FileSource};
+use crate::project::{FileSource, Rev, Snapshot, Snapshots};
 use crate::tag::{self, Asked as Model, ModelName, Which};
 use crate::value;
 
@@ -118,7 +118,7 @@ pub fn metrics(snapshot: &Snapshot<'_>, file: FileId) -> Metrics {
             Ok(values) => found.add(path, &values),
             // A file that is there and cannot be used (a pointer of Git LFS) is another matter.
             Err(error) => match locked(snapshot, &path).filter(|_| error.kind == Kind::Missing) {
-                Some(values) if !matches!(snapshot.whereabouts(&path), Ok(Some(FileSource::Disk))) => {
+                Some(values) if !matches!(snapshot.locate(&path), Ok(Some(FileSource::Disk))) => {
                     found.add(path, &values)
                 }
                 _ => found.unread.push((path, error)),
@@ -134,7 +134,7 @@ fn locked(snapshot: &Snapshot<'_>, path: &RepoPath) -> Option<value::Value> {
     let locks = snapshot.locks().ok()?;
     let stage = pipelines.stages.iter().find(|stage| stage.outs.iter().any(|out| out.path == *path))?;
     let out = stage.outs.iter().find(|out| out.path == *path)?;
-    let metrics = &locks.of(stage.file).stages.get(&stage.name)?.outs.get(&out.spelled)?.metrics;
+    let metrics = &locks.of_file(stage.file).stages.get(&stage.name)?.outs.get(&out.spelled)?.metrics;
     let values: Vec<_> = metrics.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
     (!values.is_empty()).then_some(value::Value::Map(values))
 }

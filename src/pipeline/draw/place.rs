@@ -9,14 +9,14 @@ const GAP: usize = 2;
 pub fn place(layered: &mut Layered, pushed: &[usize]) {
     layered.nodes.iter_mut().for_each(|node| node.x = 0);
     for layer in 0..layered.layers.len() {
-        settle(layered, layer, pushed, |_, _| None);
+        move_towards(layered, layer, pushed, |_, _| None);
     }
     let count = layered.layers.len();
     for round in 0..10 {
         let down = round % 2 == 0;
         for step in 0..count {
             let layer = if down { step } else { count - 1 - step };
-            settle(layered, layer, pushed, |layered, n| {
+            move_towards(layered, layer, pushed, |layered, n| {
                 let node = &layered.nodes[n];
                 // using both sides balances the layout; the last rounds make lines straight
                 let near: Vec<usize> = match (round == 6 || round == 7, down) {
@@ -37,7 +37,7 @@ pub fn place(layered: &mut Layered, pushed: &[usize]) {
 
 /// Moves the nodes of a layer towards the centers that `wish` returns (`None`: unchanged), keeping order and gaps.
 /// Finds the places with the least sum of squared distances, by pooling adjacent violators.
-fn settle(layered: &mut Layered, layer: usize, pushed: &[usize], wish: impl Fn(&Layered, usize) -> Option<f64>) {
+fn move_towards(layered: &mut Layered, layer: usize, pushed: &[usize], wish: impl Fn(&Layered, usize) -> Option<f64>) {
     // Room on the left, so that no position is below 0.
     const MARGIN: f64 = 4096.0;
     let order = layered.layers[layer].clone();

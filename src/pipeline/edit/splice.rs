@@ -101,7 +101,9 @@ impl<'f> Doc<'f> {
     pub fn push(&mut self, key: &str, item: &Value) -> Result<()> {
         let list = match self.at(&[key]) {
             None => return self.set(&[], key, &Value::List(vec![item.clone()]), KeyPosition::Last),
-            Some(node) if is_null(node) => return self.set(&[], key, &Value::List(vec![item.clone()]), KeyPosition::Last),
+            Some(node) if is_null(node) => {
+                return self.set(&[], key, &Value::List(vec![item.clone()]), KeyPosition::Last);
+            }
             Some(node) => node,
         };
         let Some(last) = list.as_list().and_then(<[Node]>::last) else {

@@ -85,11 +85,11 @@ impl Checker<'_> {
         }
     }
 
-    pub fn say(&mut self, mark: Mark, message: impl Into<String>) {
-        self.say_with(mark, message.into(), None);
+    pub fn report(&mut self, mark: Mark, message: impl Into<String>) {
+        self.report_with(mark, message.into(), None);
     }
 
-    pub fn say_with(&mut self, mark: Mark, message: String, hint: Option<String>) {
+    pub fn report_with(&mut self, mark: Mark, message: String, hint: Option<String>) {
         // Only a few of them are shown.
         if self.problems.len() < MOST_PROBLEMS {
             let mut problem = Problem::new(self.file, Some(mark), message).within(self.text);
@@ -100,14 +100,14 @@ impl Checker<'_> {
 
     /// `at` names the place for the message: ``stage `a`, `outs` ``.
     fn wrong(&mut self, node: &Node, at: &str, expected: &str) {
-        self.say(node.start, format!("{at} must be {expected}, not {}", node.kind()));
+        self.report(node.start, format!("{at} must be {expected}, not {}", node.kind()));
     }
 
     fn keys(&mut self, entries: &[Entry], known: &[&str], at: &str) {
         for entry in entries {
             if !known.contains(&entry.key.as_str()) {
                 let hint = did_you_mean(&entry.key, known.iter().copied());
-                self.say_with(entry.start, format!("unknown key `{}` in {at}", entry.key), hint);
+                self.report_with(entry.start, format!("unknown key `{}` in {at}", entry.key), hint);
             }
         }
     }
@@ -116,7 +116,7 @@ impl Checker<'_> {
         match node.as_str() {
             Some(text) => {
                 if let Err(bad) = template::check(text) {
-                    self.bad(node, at, bad);
+                    self.report_template_error(node, at, bad);
                 }
             }
             None => self.wrong(node, at, "a string"),
@@ -124,9 +124,9 @@ impl Checker<'_> {
     }
 
     /// An error in a template, with the mark of the invalid part of the scalar.
-    pub fn bad(&mut self, node: &Node, at: &str, bad: template::TemplateError) {
+    pub fn report_template_error(&mut self, node: &Node, at: &str, bad: template::TemplateError) {
         let mark = part_mark(self.text, node, &bad.part);
-        self.say_with(mark, format!("{at}: {}", bad.message), bad.hint);
+        self.report_with(mark, format!("{at}: {}", bad.message), bad.hint);
     }
 
     fn boolean(&mut self, node: &Node, at: &str) {
@@ -196,7 +196,7 @@ impl Checker<'_> {
             if item.as_str().is_none() && item.as_map().is_none() {
                 self.wrong(item, &format!("an entry of {at}"), "the path of a file or a map");
             } else if let Some(place) = inside {
-                self.say(place.start, format!("{at} cannot have `${{}}` in it"));
+                self.report(place.start, format!("{at} cannot have `${{}}` in it"));
             }
         }
     }
@@ -219,7 +219,7 @@ impl Checker<'_> {
                     for entry in entries {
                         let at = format!("`{}` in {at}", entry.key);
                         if !entry.is_string {
-                            self.say(entry.start, format!("{at} is no path; quote it"));
+                            self.report(entry.start, format!("{at} is no path; quote it"));
                         }
                         let flags = self.map(&entry.value, &at);
                         self.keys(flags, known, &at);
@@ -239,11 +239,11 @@ impl Checker<'_> {
             _ => std::slice::from_ref(node),
         };
         if items.is_empty() {
-            self.say(node.start, format!("{at} is empty"));
+            self.report(node.start, format!("{at} is empty"));
         }
         for item in items {
             match item.as_str() {
-                Some(text) if text.trim().is_empty() => self.say(item.start, format!("{at} is empty")),
+                Some(text) if text.trim().is_empty() => self.report(item.start, format!("{at} is empty")),
                 Some(_) => self.string(item, at),
                 None => self.wrong(item, at, "a string or a list of strings"),
             }
@@ -287,7 +287,7 @@ impl Checker<'_> {
             }
         }
         if !entries.iter().any(|e| e.key == "cmd") {
-            self.say(mark, format!("{at} has no `cmd`"));
+            self.report(mark, format!("{at} has no `cmd`"));
         }
     }
 
@@ -295,9 +295,9 @@ impl Checker<'_> {
         let name = entry.key.as_str();
         let at = format!("stage `{name}`");
         if !entry.is_string {
-            self.say(entry.start, format!("stages: the name `{name}` is no string; quote it"));
+            self.report(entry.start, format!("stages: the name `{name}` is no string; quote it"));
         } else if let Some(why) = name_problem(name) {
-            self.say(entry.start, format!("the stage name `{name}` {why}"));
+            self.report(entry.start, format!("the stage name `{name}` {why}"));
         }
         let Some(keys) = entry.value.as_map() else {
             self.wrong(&entry.value, &at, "a map with a `cmd`");
@@ -312,11 +312,11 @@ impl Checker<'_> {
                 raw(matrix.unwrap_or(Group::None), keys)
             }
             (Some(_), None) => {
-                self.say(entry.start, format!("{at} has `foreach` and no `do`"));
+                self.report(entry.start, format!("{at} has `foreach` and no `do`"));
                 None
             }
             (None, Some(_)) => {
-                self.say(entry.start, format!("{at} has `do` and no `foreach`"));
+                self.report(entry.start, format!("{at} has `do` and no `foreach`"));
                 None
             }
             (Some(data), Some(body)) => {
@@ -329,7 +329,7 @@ impl Checker<'_> {
                 }
                 let entries = self.map(&body.value, &format!("{at}, `do`"));
                 if let Some(matrix) = entries.iter().find(|e| e.key == "matrix") {
-                    self.say(matrix.start, format!("{at}: `matrix` cannot stand in `do`"));
+                    self.report(matrix.start, format!("{at}: `matrix` cannot stand in `do`"));
                 }
                 if body.value.as_map().is_some() {
                     self.body(entries, &at, body.start);

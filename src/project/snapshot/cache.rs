@@ -44,8 +44,8 @@ impl SnapshotCache {
         let mut key = files.commit.fingerprint()?;
         key.retain(|(path, _)| !path.ends_with("dvc.yaml"));
         let id_of = |path: &RepoPath| Ok(files.commit.find(path)?.map(|(_, id)| id));
-        if let Some(known) = self.definitions.borrow().get(&key) {
-            for one in known.iter().rev() {
+        if let Some(cached) = self.definitions.borrow().get(&key) {
+            for one in cached.iter().rev() {
                 let same = |(path, id): &(RepoPath, Option<GitId>)| id_of(path).is_ok_and(|now| now == *id);
                 if one.vars.iter().all(same) {
                     return Ok(one.clone());
@@ -68,7 +68,7 @@ impl SnapshotCache {
             Err(error) => (Graph::default(), Some(error)),
         };
         let definitions = Rc::new(Definitions::of(loaded, found, graph));
-        let known = CachedDefinitions { vars, definitions, wrong };
+        let cached = CachedDefinitions { vars, definitions, wrong };
         let mut all = self.definitions.borrow_mut();
         if all.len() >= REMEMBERED {
             all.clear();
@@ -77,8 +77,8 @@ impl SnapshotCache {
         if same_key.len() >= REMEMBERED {
             same_key.clear();
         }
-        same_key.push(known.clone());
-        Ok(known)
+        same_key.push(cached.clone());
+        Ok(cached)
     }
 
     /// Reads locks ahead; replaces those of the previous call.

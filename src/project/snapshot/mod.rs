@@ -4,14 +4,14 @@
 //! is looked up in Git first; if Git does not have it, it may be an output or data, whose pinned bytes are in the
 //! store. Definitions are loaded once for all commits with the same pipeline files.
 
-mod kept;
+mod cache;
 
 use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::path::Path;
 use std::rc::Rc;
 
-use self::kept::SnapshotCache;
+use self::cache::SnapshotCache;
 use super::{Definitions, Locks, Project, Worktree};
 use crate::document;
 use crate::error::{Error, Kind, Result};
@@ -57,7 +57,7 @@ pub struct Snapshot<'p> {
     files: SnapshotSource<'p>,
     locks: OnceCell<Locks>,
     pinned: OnceCell<HashMap<RepoPath, PinnedPath>>,
-    kept: Rc<SnapshotCache>,
+    cache: Rc<SnapshotCache>,
 }
 
 /// Where the bytes of a file of a snapshot are.
@@ -90,7 +90,7 @@ pub struct PinnedPath {
 pub struct Snapshots<'p> {
     project: &'p Project,
     history: OnceCell<History>,
-    kept: Rc<SnapshotCache>,
+    cache: Rc<SnapshotCache>,
 }
 
 impl Snapshots<'_> {
@@ -106,7 +106,7 @@ impl Project {
     }
 
     pub fn snapshots(&self) -> Snapshots<'_> {
-        Snapshots { project: self, history: OnceCell::new(), kept: Rc::default() }
+        Snapshots { project: self, history: OnceCell::new(), cache: Rc::default() }
     }
 }
 
@@ -136,7 +136,7 @@ impl<'p> Snapshots<'p> {
                     files: SnapshotSource::Worktree(self.project.files()),
                     locks: OnceCell::new(),
                     pinned: OnceCell::new(),
-                    kept: self.kept.clone(),
+                    cache: self.cache.clone(),
                 })
             }
             Rev::Named(name) => self.of_commit(self.history()?.resolve(name)?, name),
@@ -146,17 +146,17 @@ impl<'p> Snapshots<'p> {
 
     pub fn of_commit(&self, commit: Commit, name: &str) -> Result<Snapshot<'p>> {
         let files = CommitFiles { top: &self.project.repo.top, commit };
-        let known = self.kept.load(&files, &self.project.repo.project_root)?;
+        let cached = self.cache.load(&files, &self.project.repo.project_root)?;
         Ok(Snapshot {
             project: self.project,
             name: name.to_string(),
             commit: Some(files.commit.id),
-            definitions: known.definitions,
-            wrong: known.wrong,
+            definitions: cached.definitions,
+            wrong: cached.wrong,
             files: SnapshotSource::Commit(files),
             locks: OnceCell::new(),
             pinned: OnceCell::new(),
-            kept: self.kept.clone(),
+            cache: self.cache.clone(),
         })
     }
 }
@@ -195,7 +195,7 @@ impl<'p> Snapshot<'p> {
             SnapshotSource::Worktree(_) => self.project.locks(&self.definitions)?,
             SnapshotSource::Commit(files) => {
                 let paths = self.definitions.pipelines.files.iter().map(|f| Project::lock_path(&f.path));
-                Locks::of_commit(paths.map(|path| self.kept.lock(&files.commit, &path)).collect::<Result<_>>()?)
+                Locks::of_commit(paths.map(|path| self.cache.lock(&files.commit, &path)).collect::<Result<_>>()?)
             }
         };
         Ok(self.locks.get_or_init(|| locks))
@@ -209,7 +209,7 @@ impl<'p> Snapshot<'p> {
             let paths = snapshot.definitions.pipelines.files.iter().map(|f| Project::lock_path(&f.path));
             paths.for_each(|path| wanted.push((commit, path)));
         }
-        self.kept.read_ahead(&wanted)
+        self.cache.read_ahead(&wanted)
     }
 
     /// All outs and data that the locks pin, in the order of the files, without those that were never pinned.
@@ -219,7 +219,7 @@ impl<'p> Snapshot<'p> {
         let mut all = Vec::new();
         for id in pipelines.ids() {
             let stage = pipelines.stage(id);
-            let Some(entry) = locks.of(stage.file).stages.get(&stage.name) else { continue };
+            let Some(entry) = locks.of_file(stage.file).stages.get(&stage.name) else { continue };
             for out in &stage.outs {
                 let Some(locked) = entry.outs.get(&out.spelled) else { continue };
                 all.push(PinnedPath { path: out.path.clone(), pin: locked.pin, cache: out.cache, stage: Some(id) });
@@ -255,7 +255,7 @@ impl<'p> Snapshot<'p> {
 
     /// Finds a file without reading it: first in Git (for the worktree: on disk), else among the pins. `None` if it
     /// does not exist.
-    pub fn whereabouts(&self, path: &RepoPath) -> Result<Option<FileSource>> {
+    pub fn locate(&self, path: &RepoPath) -> Result<Option<FileSource>> {
         let Some(commit) = self.git() else {
             return match std::fs::metadata(path.on_disk(self.project.top())) {
                 Ok(meta) if meta.is_dir() => Err(Error::usage(format!("{path} is a folder"))),
@@ -293,21 +293,24 @@ impl<'p> Snapshot<'p> {
     ///
     /// Errors: [`Kind::Missing`] if it is pinned and not in the store.
     pub fn read_file(&self, path: &RepoPath) -> Result<Option<Vec<u8>>> {
-        match self.whereabouts(path)? {
+        match self.locate(path)? {
             Some(FileSource::Store(pin)) if pin.size > document::MOST => {
                 let most = document::MOST >> 20;
                 Err(Error::usage(format!("{path} is larger than {most} MiB, too large to be read whole")))
             }
-            Some(FileSource::Store(pin)) => {
-                self.project.store().read(&pin.id, ObjectKind::Content).map(Some).map_err(|e| self.absent(path, e))
-            }
+            Some(FileSource::Store(pin)) => self
+                .project
+                .store()
+                .read(&pin.id, ObjectKind::Content)
+                .map(Some)
+                .map_err(|e| self.missing_object(path, e)),
             Some(_) => self.files().read(&InputLocation::Repo(path.clone())),
             None => Ok(None),
         }
     }
 
     /// The error for an object that this snapshot pins and that is not in the store.
-    pub fn absent(&self, path: &RepoPath, cause: Error) -> Error {
+    pub fn missing_object(&self, path: &RepoPath, cause: Error) -> Error {
         if cause.kind != Kind::Missing {
             return cause;
         }
@@ -351,14 +354,15 @@ impl<'p> Snapshot<'p> {
                 if !pin.is_dir() {
                     return Ok(None);
                 }
-                let tree = self.project.store().read_tree(&pin.id, n).map_err(|e| self.absent(&owner.path, e))?;
+                let tree =
+                    self.project.store().read_tree(&pin.id, n).map_err(|e| self.missing_object(&owner.path, e))?;
                 let Ok(found) = tree.entries.binary_search_by(|e| e.name.as_slice().cmp(name.as_bytes())) else {
                     return Ok(None);
                 };
                 let entry = &tree.entries[found];
                 if entry.kind == EntryKind::Symlink {
                     let text = self.project.store().read(&entry.id, ObjectKind::Content);
-                    let text = text.map_err(|e| self.absent(path, e))?;
+                    let text = text.map_err(|e| self.missing_object(path, e))?;
                     let to = at.join(&String::from_utf8_lossy(&text)).and_then(|to| to.join(&parts[n + 1..].join("/")));
                     linked = Some(to);
                     break;

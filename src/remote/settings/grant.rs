@@ -387,7 +387,7 @@ fn change(project: &Project, change: impl FnOnce(&mut BTreeMap<String, String>))
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Origin, GradedValue, Setting};
+    use crate::config::{GradedValue, Origin, Setting};
     use crate::remote::settings::address::Address;
     use crate::remote::settings::options::tests::with_grant;
 

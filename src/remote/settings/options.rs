@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::config::Rule::{self, Free, Grant, Narrows};
-use crate::config::{self, Grade, Origin, GradedValue, Setting, grade};
+use crate::config::{self, Grade, GradedValue, Origin, Setting, grade};
 use crate::error::{Error, Result};
 use crate::path::home::expand;
 use crate::remote::settings::address::{Address, Scheme};
@@ -121,8 +121,12 @@ impl Options {
 
     /// The same of values that one place says.
     pub fn of_values(remote: &str, scheme: Scheme, values: &[(String, Setting)]) -> Result<Options> {
-        let said =
-            |value: &Setting| GradedValue { value: value.clone(), origin: Origin::Default, grade: Grade::User, order: 0 };
+        let said = |value: &Setting| GradedValue {
+            value: value.clone(),
+            origin: Origin::Default,
+            grade: Grade::User,
+            order: 0,
+        };
         let said: Vec<_> = values.iter().map(|(option, value)| (option.clone(), said(value))).collect();
         Options::read(remote, scheme, &said)
     }

@@ -25,8 +25,8 @@ use crate::project::{Definitions, Project};
 use crate::run::environment::{self, Environment};
 use crate::run::local::{self, Exit};
 use crate::run::outcome::ResultSource;
-use crate::run::pty::Tick;
 use crate::run::pty::TerminalOwner;
+use crate::run::pty::Tick;
 use crate::run::pull::MissingInput;
 use crate::run::watchdog::{Group, Watchdog};
 use crate::shell::word;
@@ -42,7 +42,7 @@ pub struct Context<'a> {
     pub project: &'a Project,
     pub definitions: &'a Definitions,
     pub sink: &'a dyn Sink,
-    pub asides: &'a Backups,
+    pub backups: &'a Backups,
     pub logs: &'a Logs,
     /// Ends the process groups of commands with the run.
     pub watchdog: Option<Arc<Watchdog>>,
@@ -139,14 +139,14 @@ impl Context<'_> {
             Ok(Err(exit)) => (failed(task, exit), Some(exit)),
             Err(error) => (error, None),
         };
-        let error = self.put_back(task, replaced, &log, error);
+        let error = self.restore_backups(task, replaced, &log, error);
         Err(StageFailure { error: Box::new(error), exit, seconds, log: Some(log) })
     }
 
     fn set_aside(&self, task: &Task, replaced: &mut Vec<Backup>) -> Result<()> {
         for out in task.stage.outs.iter().filter(|o| !o.persist) {
             self.project.writable(&out.path)?;
-            replaced.extend(self.asides.take(&out.path, task.precious.contains(&out.path))?);
+            replaced.extend(self.backups.take(&out.path, task.precious.contains(&out.path))?);
         }
         Ok(())
     }
@@ -176,36 +176,48 @@ impl Context<'_> {
         let commands = stage.cmd.iter().map(|item| local::command_line(shell, item)).collect();
         let folders = self.project.around.env.get("PATH").map(String::as_str);
         let program = find_file(folders, &wdir, shell).map_or_else(|| shell.into(), |(path, _)| path);
-        let owner = self.watchdog.clone().zip(self.terminal).map(|(watchdog, signal)| TerminalOwner { watchdog, signal });
-        let watched = self.watchdog.as_ref().map(|w| Group::of(w, self.alone));
+        let owner =
+            self.watchdog.clone().zip(self.terminal).map(|(watchdog, signal)| TerminalOwner { watchdog, signal });
+        let watched = self.watchdog.as_ref().map(|w| Group::acquire(w, self.alone));
         let group = watched.as_ref().map_or(0, Group::id);
         let (terminal, signal) = (owner, self.signal);
         let mask = environment::mask(&self.project.around.env, stage);
         let Environment { seen, withheld } = environment;
         let (log_file, raw) = (log.output(), self.alone);
-        let job =
-            local::CommandJob { commands, program, wdir, env, withheld, log: log_file, mask, group, signal, terminal, raw };
-        let (mut told, mut described) = (false, false);
-        let mut hear = |bytes: &[u8]| {
+        let job = local::CommandJob {
+            commands,
+            program,
+            wdir,
+            env,
+            withheld,
+            log: log_file,
+            mask,
+            group,
+            signal,
+            terminal,
+            raw,
+        };
+        let (mut warned, mut logged) = (false, false);
+        let mut on_output = |bytes: &[u8]| {
             let stage = &task.address;
             self.sink.event(match self.alone {
                 true => Event::StageBytes { bytes },
                 false => Event::StageOutput { stage, line: bytes },
             });
         };
-        let ended = local::run(&job, &mut hear, &mut |moment| {
+        let ended = local::run(&job, &mut on_output, &mut |moment| {
             // Written while the command runs, so that the command does not wait for it.
-            if !std::mem::replace(&mut described, true)
+            if !std::mem::replace(&mut logged, true)
                 && let Err(e) =
                     self.logs.write_env(log, &seen).and_then(|()| log.write_replay(&job.wdir, &job.commands, &job.env))
             {
                 self.sink.event(Event::Warning { text: &e.message });
             }
-            if moment == Tick::Later
-                && !told
+            if moment == Tick::Periodic
+                && !warned
                 && let Some(what) = self.changed_inputs(task)
             {
-                told = true;
+                warned = true;
                 let text = format!("{what} changed while stage {} reads it: the stage will fail", task.address);
                 self.sink.event(Event::Warning { text: &text });
             }
@@ -215,20 +227,20 @@ impl Context<'_> {
     }
 
     /// Moves the output of the failed command to its log folder and restores the last good outputs.
-    fn put_back(&self, task: &Task, replaced: Vec<Backup>, log: &RunLog, mut error: Error) -> Error {
+    fn restore_backups(&self, task: &Task, replaced: Vec<Backup>, log: &RunLog, mut error: Error) -> Error {
         if replaced.is_empty() {
             return error;
         }
         let mut back = Vec::new();
-        for aside in replaced {
-            let out = aside.out.clone();
-            if let Err(e) = clear(self.project, &out, log) {
+        for backup in replaced {
+            let out = backup.out.clone();
+            if let Err(e) = move_to_log(self.project, &out, log) {
                 error = error.because(e.message);
                 continue;
             }
-            match aside.put_back(self.project.writable_area()) {
+            match backup.restore(self.project.writable_area()) {
                 Ok(()) => {
-                    if let Some(pin) = self.before(task, &out) {
+                    if let Some(pin) = self.pin_before(task, &out) {
                         // If the index row cannot be refreshed, the next status hashes the file once more.
                         let _ = self.project.index().trust_returned(&Spot::from(&out), &pin);
                     }
@@ -248,14 +260,14 @@ impl Context<'_> {
         error
     }
 
-    fn before(&self, task: &Task, path: &RepoPath) -> Option<Pin> {
+    fn pin_before(&self, task: &Task, path: &RepoPath) -> Option<Pin> {
         let at = task.stage.outs.iter().position(|o: &Out| o.path == *path)?;
         task.facts.outs.get(at).copied().flatten()
     }
 }
 
 /// Moves the content of an output's place to the log folder, unless a parent folder became a symlink.
-pub fn clear(project: &Project, out: &RepoPath, log: &RunLog) -> Result<()> {
+pub fn move_to_log(project: &Project, out: &RepoPath, log: &RunLog) -> Result<()> {
     let place = project.writable(out)?;
     if fs::symlink_metadata(&place).is_ok() {
         move_to(&place, &log.kept(out))?;

@@ -8,7 +8,7 @@ use crate::error::{Error, Kind, Result};
 use crate::lock::{self, Lock, StageLock};
 use crate::pipeline::params::{ParamsCache, read_params};
 use crate::pipeline::stage::{InputLocation, Stage};
-use crate::plan::facts::{look, look_at_outs, spot};
+use crate::plan::facts::{read_out_pins, read_pins, spot};
 use crate::plan::reasons;
 use crate::project::Project;
 use crate::shell::word;
@@ -19,7 +19,7 @@ impl Context<'_> {
     /// The names of the inputs that changed since the stage began.
     pub(super) fn changed_inputs(&self, task: &Task) -> Option<String> {
         let asks: Vec<Spot> = task.stage.deps.iter().map(|d| spot(&d.place, self.project.top())).collect();
-        let now = look(self.project, self.definitions, &asks, self.sink);
+        let now = read_pins(self.project, self.definitions, &asks, self.sink);
         let mut changed: Vec<String> = Vec::new();
         for ((dep, before), now) in task.stage.deps.iter().zip(&task.facts.deps).zip(now) {
             let same = match (before, now) {
@@ -62,7 +62,7 @@ impl Context<'_> {
         }
         let asks: Vec<Spot> = stage.outs.iter().map(|o| Spot::from(&o.path)).collect();
         let pins =
-            look_at_outs(self.project, self.definitions, &asks, self.sink).into_iter().collect::<Result<Vec<_>>>()?;
+            read_out_pins(self.project, self.definitions, &asks, self.sink).into_iter().collect::<Result<Vec<_>>>()?;
         if let Some((out, _)) = stage.outs.iter().zip(&pins).find(|(_, pin)| pin.is_none()) {
             let wrote = "its commands ended well, but wrote no such file or folder";
             return Err(Error::new(

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Instant;
 
-use super::{Context, FinishedStage, StageFailure, Provenance, Task};
+use super::{Context, FinishedStage, Provenance, StageFailure, Task};
 use crate::cache::entries::RunRecord;
 use crate::error::{Error, Kind, Result};
 use crate::event::Event;
@@ -20,35 +20,36 @@ pub enum EarlierResult {
     /// None: the stage must run.
     None,
     /// An entry whose outputs are all available locally, with the record of its run if known.
-    Here(Box<StageLock>, Option<RunRecord>),
+    Local(Box<StageLock>, Option<RunRecord>),
     /// Not available locally: a remote may have what the lock pins, or a result under this key.
-    Elsewhere { locked: Option<Box<StageLock>>, key: Option<ObjectId> },
+    Remote { locked: Option<Box<StageLock>>, key: Option<ObjectId> },
 }
 
 impl Context<'_> {
     /// Restores an earlier result of a stage, from the store or from a remote, or runs the stage.
-    pub fn reach(
+    pub fn obtain_result(
         &self,
         task: &Task,
-        candidate: EarlierResult,
-        pull: Option<&RunRemotes>,
+        earlier: EarlierResult,
+        remotes: Option<&RunRemotes>,
         must_not_run: bool,
     ) -> Result<FinishedStage, StageFailure> {
-        let (entry, record, from) = match candidate {
+        let (entry, record, from) = match earlier {
             EarlierResult::None => (None, None, ResultSource::Local),
-            EarlierResult::Here(entry, record) => (Some(*entry), record, ResultSource::Local),
-            EarlierResult::Elsewhere { locked, key } => {
+            EarlierResult::Local(entry, record) => (Some(*entry), record, ResultSource::Local),
+            EarlierResult::Remote { locked, key } => {
                 let locked = locked.map(|entry| *entry);
-                let ask = |pull: &RunRemotes| pull.result(task.stage, &task.address, &task.facts, locked, key.as_ref());
-                let (entry, record) = pull.and_then(ask).unzip();
+                let ask =
+                    |remotes: &RunRemotes| remotes.result(task.stage, &task.address, &task.facts, locked, key.as_ref());
+                let (entry, record) = remotes.and_then(ask).unzip();
                 (entry, record.flatten(), ResultSource::Remote)
             }
         };
         let Some(entry) = entry else {
             return if must_not_run {
-                Err(StageFailure::early(self.lost(task, pull.is_some())))
+                Err(StageFailure::early(self.lost_error(task, remotes.is_some())))
             } else {
-                self.run_here(task, pull)
+                self.run_here(task, remotes)
             };
         };
         match self.restore(task, entry, record, from) {
@@ -58,23 +59,23 @@ impl Context<'_> {
             Err(error) => {
                 let text = format!("an earlier result of {} cannot be restored: {}", task.address, error.message);
                 self.sink.event(Event::Warning { text: &text });
-                self.run_here(task, pull)
+                self.run_here(task, remotes)
             }
         }
     }
 
     /// Runs a stage after fetching its missing inputs.
-    fn run_here(&self, task: &Task, pull: Option<&RunRemotes>) -> Result<FinishedStage, StageFailure> {
+    fn run_here(&self, task: &Task, remotes: Option<&RunRemotes>) -> Result<FinishedStage, StageFailure> {
         // The fetch may have stopped because the user wants to stop.
         self.project.around.stop.check().map_err(StageFailure::early)?;
-        if let Some(pull) = pull.filter(|_| !task.absent.is_empty()) {
-            pull.bring(&task.absent, &task.address).map_err(StageFailure::early)?;
+        if let Some(remotes) = remotes.filter(|_| !task.absent.is_empty()) {
+            remotes.fetch_inputs(&task.absent, &task.address).map_err(StageFailure::early)?;
             self.project.around.stop.check().map_err(StageFailure::early)?;
         }
         let is_gone = |input: &&MissingInput| fs::symlink_metadata(input.path.on_disk(self.project.top())).is_err();
         if let Some(gone) = task.absent.iter().find(is_gone) {
             let error = Error::missing(format!("stage {} needs {}, which does not exist", task.address, gone.path));
-            return Err(StageFailure::early(match pull {
+            return Err(StageFailure::early(match remotes {
                 _ if gone.origin.is_some() => error.hint("bring it from where it was imported: lockstep pull"),
                 Some(_) => {
                     let is_made = self.definitions.graph.producer(&gone.path).is_some();
@@ -96,7 +97,13 @@ impl Context<'_> {
     }
 
     /// Restores an earlier result: every object is verified before the workspace is changed.
-    fn restore(&self, task: &Task, entry: StageLock, record: Option<RunRecord>, from: ResultSource) -> Result<FinishedStage> {
+    fn restore(
+        &self,
+        task: &Task,
+        entry: StageLock,
+        record: Option<RunRecord>,
+        from: ResultSource,
+    ) -> Result<FinishedStage> {
         let started = Instant::now();
         let mut pins: Vec<Option<Pin>> =
             task.stage.outs.iter().map(|o| entry.outs.get(&o.spelled).map(|o| o.pin)).collect();
@@ -121,16 +128,16 @@ impl Context<'_> {
                     if log.is_none() {
                         log = Some(self.logs.start(file, &task.stage.name)?);
                     }
-                    replaced.extend(self.asides.take(&out.path, true)?);
+                    replaced.extend(self.backups.take(&out.path, true)?);
                 }
                 restore(self.project, self.definitions, &out.path, pin, self.sink)
             })();
             if let Err(error) = one {
-                for aside in replaced {
-                    if let Ok(place) = self.project.writable(&aside.out) {
+                for backup in replaced {
+                    if let Ok(place) = self.project.writable(&backup.out) {
                         let _ = crate::store::remove(&place);
                     }
-                    let _ = aside.put_back(self.project.writable_area());
+                    let _ = backup.restore(self.project.writable_area());
                 }
                 return Err(error);
             }
@@ -142,7 +149,7 @@ impl Context<'_> {
     }
 
     /// The error for a stage that must not run and whose missing outputs cannot be restored.
-    fn lost(&self, task: &Task, asked: bool) -> Error {
+    fn lost_error(&self, task: &Task, asked: bool) -> Error {
         let address = &task.address;
         let remote = if asked { ", and no remote has them either" } else { "" };
         if task.stage.frozen {

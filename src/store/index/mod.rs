@@ -183,12 +183,12 @@ impl StatIndex {
     /// What each place holds now; `None` for one that does not exist. Hashes what is new or changed.
     pub fn look(&self, places: &[Place], rules: &dyn Rules, sink: &dyn Sink) -> Vec<Result<Option<Pin>>> {
         let reader = Reader::new(self, sink);
-        let look = |place: &Place| self.look_at(place, rules, &reader);
+        let reader = |place: &Place| self.look_at(place, rules, &reader);
         // A few are not worth waking the other threads.
         if places.len() < FEW {
-            return places.iter().map(look).collect();
+            return places.iter().map(reader).collect();
         }
-        places.par_iter().with_min_len(FEW / 2).map(look).collect()
+        places.par_iter().with_min_len(FEW / 2).map(reader).collect()
     }
 
     fn look_at(&self, place: &Place, rules: &dyn Rules, reader: &Reader<'_>) -> Result<Option<Pin>> {
