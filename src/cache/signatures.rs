@@ -31,6 +31,7 @@ use crate::project::Project;
 use crate::secret::SIGN_KEY;
 use crate::store::authenticate;
 
+/// The environment variable with the user's public keys.
 pub const VERIFY_KEYS: &str = "LOCKSTEP_VERIFY_KEYS";
 
 const CONTEXT: &str = "lockstep 2026-11-24 run cache signature";

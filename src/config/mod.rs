@@ -104,6 +104,7 @@ pub struct Remote {
     pub said: Vec<(String, GradedValue)>,
 }
 
+/// All settings, merged.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
     /// The effective value of each key.

@@ -7,12 +7,14 @@ use std::fmt;
 
 use crate::error::{Error, Result};
 
+/// What may be done with one cache.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Mode {
     pub read: bool,
     pub write: bool,
 }
 
+/// The modes of both caches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Modes {
     pub local: Mode,
@@ -26,10 +28,11 @@ impl Default for Modes {
 }
 
 impl Modes {
+    /// Parses `local:rw,remote:r`. Errors: a word is unknown.
     pub fn parse(text: &str) -> Result<Modes> {
         let wrong = |what: &str| {
-            Error::usage(format!("`{text}` says not who may read and write: {what}"))
-                .hint("as in local:rw,remote:r — r reads, w writes, what is left out may do nothing")
+            Error::usage(format!("`{text}` is not a valid cache mode: {what}"))
+                .hint("as in local:rw,remote:r — r reads, w writes, a cache that is left out is not used")
         };
         let mut modes = Modes { local: Mode::default(), remote: Mode::default() };
         for part in text.split(',').map(str::trim) {

@@ -15,6 +15,7 @@ use crate::shell::word;
 use crate::workspace::gitignore;
 use crate::workspace::worktree_lock;
 
+/// The options of `add`.
 #[derive(Clone, Debug, Default)]
 pub struct AddOptions {
     pub desc: Option<String>,
@@ -26,6 +27,7 @@ pub struct AddOptions {
     pub force: bool,
 }
 
+/// The result of `add`.
 #[derive(Debug, Default)]
 pub struct AddOutcome {
     /// Data that is now tracked.

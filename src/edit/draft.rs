@@ -43,6 +43,7 @@ pub fn draft(
 }
 
 impl Draft {
+    /// Writes the new text, or deletes the file.
     pub fn write(&self, project: &Project) -> Result<()> {
         put(project, &self.path, self.new.as_deref())
     }
@@ -55,6 +56,7 @@ impl Draft {
         put(project, &self.path, self.old.as_deref()).map(|()| true)
     }
 
+    /// Whether the pipeline file did not exist before.
     pub fn is_new_file(&self) -> bool {
         self.old.is_none()
     }

@@ -31,6 +31,7 @@ use crate::workspace::preserve::discard_old;
 use crate::workspace::restore::restore;
 use crate::workspace::worktree_lock;
 
+/// The options of `import`.
 #[derive(Clone, Debug, Default)]
 pub struct ImportOptions {
     pub desc: Option<String>,

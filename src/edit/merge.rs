@@ -75,7 +75,7 @@ pub fn resolve(project: &Project, within: &[RepoPath], picks: &Picks, sink: &dyn
             if let Some(Block::Data(name)) = found.left_out.iter().find(|block| matches!(block, Block::Data(_))) {
                 // A stage without a record is run again, but data without one is lost.
                 let shown = path.relative_to(&project.cwd);
-                let message = format!("{shown}: the versions of data {name} cannot be told from what stands there");
+                let message = format!("{shown}: the versions of data {name} cannot be read from the conflict markers");
                 return Err(Error::usage(message)
                     .hint(format!("bring back Git's conflict: git checkout -m {shown}"))
                     .hint("or edit the file by hand: git log -p has both versions"));

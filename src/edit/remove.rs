@@ -13,6 +13,7 @@ use crate::store::{self, Place as Spot};
 use crate::workspace::gitignore;
 use crate::workspace::worktree_lock;
 
+/// The options of `remove`.
 #[derive(Clone, Debug, Default)]
 pub struct RemoveOptions {
     /// Also delete the stages' outputs, and the data.
@@ -30,6 +31,7 @@ pub enum RemoveTarget {
     Data(FileId, usize),
 }
 
+/// The result of `remove`.
 #[derive(Debug, Default)]
 pub struct RemoveOutcome {
     /// Names of stages and paths of data, as shown to the user.
@@ -43,6 +45,7 @@ pub struct RemoveOutcome {
     pub written: Vec<RepoPath>,
 }
 
+/// Removes stages and data. Errors: a target is unknown, or an output would be lost without another copy.
 pub fn remove(
     project: &Project,
     targets: &[String],

@@ -114,7 +114,7 @@ fn open_target(to: &Path) -> Result<OpenFolder> {
 pub(crate) fn place_for(cwd: &Path, out: Option<&Path>, from: &RepoPath, is_folder: bool) -> Result<PathBuf> {
     let named = |folder: &Path| match from.is_root() {
         false => Ok(folder.join(from.name()).components().collect()),
-        true => Err(Error::usage("say where the whole repository goes: -o PATH, a folder that is not there yet")),
+        true => Err(Error::usage("name a new folder for the whole repository: -o PATH")),
     };
     let Some(out) = out else { return named(cwd) };
     let to = cwd.join(out);
@@ -163,8 +163,11 @@ fn write_found(
     let new = folder.join(&new);
     let made = write(snapshot, &pieces, &new, sink).map_err(|e| folder.named(e)).and_then(|sum| {
         if !open()?.is(&folder) {
-            let message = format!("the folder of {} was replaced meanwhile; nothing was written there", to.display());
-            return Err(Error::new(Kind::Check, message).hint("run the command again when nothing else works there"));
+            let message =
+                format!("the folder of {} was replaced at the same time; nothing was written there", to.display());
+            return Err(
+                Error::new(Kind::Check, message).hint("run the command again when no other program writes there")
+            );
         }
         let place = folder.join(name);
         let discard_old = match mode {
@@ -219,7 +222,7 @@ fn pieces(browser: &Browser<'_, '_>, found: &BrowserItem) -> Result<Vec<WriteIte
 fn check_pieces(snapshot: &Snapshot<'_>, found: &BrowserItem, pieces: &[WriteItem]) -> Result<()> {
     let refused = |path: &RepoPath, why: String| {
         Error::usage(format!("{path} of {} is not written: {why}", snapshot.name))
-            .hint("get what it lies beside, each by its own path")
+            .hint("get the files beside it, each by its own path")
     };
     let mut folders: BTreeMap<RepoPath, Vec<(&[u8], bool)>> = BTreeMap::new();
     for item in pieces.iter().map(|piece| &piece.item) {

@@ -50,6 +50,7 @@ pub enum Command {
     List(Vec<String>),
 }
 
+/// One output of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OutLock {
     pub pin: Pin,
@@ -60,6 +61,7 @@ pub struct OutLock {
 }
 
 impl Command {
+    /// The items of the command.
     pub fn items(&self) -> &[String] {
         match self {
             Command::One(item) => std::slice::from_ref(item),

@@ -25,6 +25,7 @@ pub struct SplitSides {
     pub left_out: BTreeSet<Block>,
 }
 
+/// Whether a text has conflict markers.
 pub fn has_markers(text: &str) -> bool {
     conflict_marker(text).is_some()
 }
@@ -216,7 +217,7 @@ mod tests {
         let found = split(&text, &|_| false);
         assert_eq!(found.left_out, [Block::Stage("a".into())].into());
 
-        // The key of ours above inputs of theirs is nobody's record, whoever vouches.
+        // A key of ours above inputs of theirs is not a record of any run, even if the cache vouches for it.
         let mixed = text.replacen("cmd: two", "cmd: four", 1);
         assert_eq!(split(&mixed, &|_| true).sides.ours.stages.len(), 0);
     }

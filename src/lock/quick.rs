@@ -269,7 +269,7 @@ mod tests {
         assert_eq!(read("schema: 1\n"), Some(Lock::default()));
     }
 
-    /// A text that somebody touched is left to the parser, or understood as the parser understands it.
+    /// A text that was edited is left to the parser, or read as the parser reads it.
     #[test]
     fn a_touched_text_is_not_mistaken() {
         let mut lock = sample("a b", Value::Float(0.5));

@@ -18,13 +18,14 @@ pub const VALUE: usize = 64;
 pub const LONGEST_NAME: usize = 1024;
 
 /// The hint for an exceeded limit.
-pub const SMALLER: &str = "put what is long into a file, and let the stages read that";
+pub const SMALLER: &str = "move long values into a file that the stages read";
 
 /// The end of a sentence about values that are copied too often.
 pub fn too_large() -> String {
     format!("the stages of the repository would take more than {} MiB", MOST_BYTES >> 20)
 }
 
+/// What is left of the limits.
 pub struct Budget {
     stages: usize,
     bytes: usize,

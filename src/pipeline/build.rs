@@ -24,6 +24,7 @@ const RESERVED: &[&str] = &[
     ".gitmodules",
 ];
 
+/// Makes typed stages, and collects problems.
 pub struct Builder<'b, 't> {
     pub top: &'b std::path::Path,
     pub file: &'b RepoPath,
@@ -32,6 +33,7 @@ pub struct Builder<'b, 't> {
 }
 
 impl Builder<'_, '_> {
+    /// The typed stage; `None` if a problem prevents it.
     pub fn stage(&mut self, expanded: Expanded, file: FileId) -> Option<Stage> {
         let name = &expanded.name;
         let before = self.checker.problems.len();

@@ -30,6 +30,7 @@ pub struct Check {
     pub mark: Mark,
 }
 
+/// The metric of a condition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Metric {
     /// Relative to the pipeline file; `None` if the key alone identifies the metric.
@@ -38,6 +39,7 @@ pub struct Metric {
     pub key: String,
 }
 
+/// A comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Op {
     AtLeast,
@@ -56,6 +58,7 @@ pub enum CheckLimit {
     Revision(String, Option<(Adjustment, Number)>),
 }
 
+/// An arithmetic operation on the value at a revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Adjustment {
     Plus,
@@ -80,6 +83,7 @@ const OPS: [(&str, Op); 6] = [
 ];
 
 impl Op {
+    /// The operator as written.
     pub fn word(self) -> &'static str {
         OPS.iter().find(|(_, op)| *op == self).map_or("", |(word, _)| word)
     }
@@ -98,6 +102,7 @@ impl Op {
 }
 
 impl Adjustment {
+    /// Applies the operation.
     pub fn of(self, value: Number, by: Number) -> Number {
         match self {
             Adjustment::Plus => value.plus(by),
@@ -140,7 +145,7 @@ pub fn parse(text: &str, artifact: Option<&str>, mark: Mark) -> Result<Check, Ch
         }
         _ => {
             return bad(
-                "goes on where it should end: `METRIC >= NUMBER` or `METRIC >= REVISION - NUMBER`".into(),
+                "continues after its end; write `METRIC >= NUMBER` or `METRIC >= REVISION - NUMBER`".into(),
                 None,
             );
         }

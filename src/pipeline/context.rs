@@ -15,6 +15,7 @@ pub struct Var {
     pub source: Rc<str>,
 }
 
+/// The value of a variable, whose parts are variables with their own origins.
 #[derive(Debug)]
 pub enum VarTree {
     Scalar(Value),
@@ -100,6 +101,7 @@ pub struct RedefinedVariable {
     pub before: Rc<str>,
 }
 
+/// A variable that does not exist.
 #[derive(Debug)]
 pub struct MissingVariable {
     /// Names that exist at this place, for a hint.
@@ -119,6 +121,7 @@ pub struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
+    /// A new, empty layer over `below`.
     pub fn over(below: &'a Context<'a>) -> Context<'a> {
         let (reserved, files) = (below.reserved.clone(), below.files.clone());
         Context { below: Some(below), own: VarMap::default(), reserved, files }

@@ -22,6 +22,7 @@ pub struct Expanded {
     pub entries: Vec<Entry>,
 }
 
+/// Expands the stages of one file.
 pub struct Expander<'e, 'f, 't> {
     pub reader: &'e mut Reader<'f>,
     pub folder: &'e RepoPath,

@@ -29,6 +29,7 @@ pub enum Owner {
     Data(FileId, u32),
 }
 
+/// The graph of all stages.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Graph {
     upstream: Vec<Vec<StageId>>,

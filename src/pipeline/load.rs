@@ -17,6 +17,7 @@ use crate::path::{RepoPath, normalise};
 use crate::value::node::{Entry, Node, Tree};
 use crate::value::{Mark, Value, decode, yaml};
 
+/// The result of loading all pipeline files.
 #[derive(Debug, Default)]
 pub struct Loaded {
     pub pipelines: Pipelines,

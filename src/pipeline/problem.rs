@@ -10,6 +10,7 @@ use crate::value::{Fault, Mark, excerpt, line_at};
 /// At most this many are shown; an error in a generated stage often occurs in all of them.
 const SHOWN: usize = 20;
 
+/// One error in a file, with its position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// As the user would name it: `sub/pipeline.yaml`, `params.yaml`.

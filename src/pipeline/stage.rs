@@ -27,6 +27,7 @@ pub struct Pipelines {
     pub stages: Vec<Stage>,
 }
 
+/// One resolved pipeline file.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PipelineFile {
     /// Where the file is: `sub/pipeline.yaml`.
@@ -95,6 +96,7 @@ pub struct Import {
     pub commit: String,
 }
 
+/// One resolved stage.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Stage {
     pub file: FileId,
@@ -129,6 +131,7 @@ pub struct Stage {
     pub mark: Mark,
 }
 
+/// One dep of a stage.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Dep {
     /// Relative to the stage's wdir, normalised: the key in the lock. URLs and paths outside as written.
@@ -146,6 +149,7 @@ pub enum InputLocation {
     Url(#[serde(with = "crate::url")] Url),
 }
 
+/// A params file of a stage, with the keys that the stage reads.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ParamsFile {
     /// Relative to wdir, normalised: the key in the lock.
@@ -156,6 +160,7 @@ pub struct ParamsFile {
     pub mark: Mark,
 }
 
+/// One out of a stage.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Out {
     /// Relative to wdir, normalised: the key in the lock.
@@ -179,6 +184,7 @@ pub struct Out {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Plot(pub Vec<(String, Value)>);
 
+/// A scratch folder of a stage.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Scratch {
     pub spelled: String,

@@ -43,6 +43,7 @@ pub enum ValueUse {
     Any,
 }
 
+/// Whether the text has a `${` that is not escaped.
 pub fn has_reference(text: &str) -> bool {
     text.contains("${") && parts(text).is_ok_and(|p| p.iter().any(|p| matches!(p, TemplatePart::Ref(_))))
 }

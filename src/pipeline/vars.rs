@@ -56,6 +56,7 @@ impl<'f> Reader<'f> {
         self.files.top()
     }
 
+    /// The bytes of a file, which is noted as an input; `None` if it does not exist.
     pub fn read(&mut self, place: &InputLocation) -> crate::error::Result<Option<Vec<u8>>> {
         let bytes = self.files.read(place)?;
         self.inputs.insert(place.clone(), bytes.as_deref().map(|b| ObjectId::of(b).0));

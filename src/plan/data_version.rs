@@ -94,6 +94,7 @@ impl<'a> DataVersions<'a> {
         })
     }
 
+    /// Sends the warnings to `sink`.
     pub fn warn(&self, sink: &dyn Sink) {
         self.warnings().for_each(|text| sink.event(Event::Warning { text: &text }));
     }
@@ -165,7 +166,7 @@ impl UnrecordableData {
         }
         if !diverged.is_empty() {
             let typed = words(diverged);
-            error = error.hint(format!("join the changes with the pinned version: lockstep checkout --merge {typed}"));
+            error = error.hint(format!("merge the changes with the pinned version: lockstep checkout --merge {typed}"));
         }
         let typed = words(all);
         Some(error.hint(format!("or pin what is here instead of it: lockstep commit --force {typed}")))

@@ -83,6 +83,7 @@ pub enum PathState {
 }
 
 impl PathState {
+    /// The word for messages and JSON.
     pub fn word(self) -> &'static str {
         match self {
             PathState::New => "new",
@@ -257,6 +258,7 @@ fn gone<'a>(locked: impl Iterator<Item = &'a String>, defined: impl Fn(&String) 
     if names.is_empty() { None } else { Some(format!("{} removed", names.join(", "))) }
 }
 
+/// The command in the form of the lock.
 pub fn command(stage: &Stage) -> Command {
     if stage.cmd_is_list { Command::List(stage.cmd.clone()) } else { Command::One(stage.cmd.concat()) }
 }

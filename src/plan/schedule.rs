@@ -11,6 +11,7 @@ use rustc_hash::FxHashMap;
 use crate::pipeline::graph::Graph;
 use crate::pipeline::stage::StageId;
 
+/// The state of one stage in the schedule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
     /// Waits for this many producers.
@@ -108,6 +109,7 @@ impl<'a> Schedule<'a> {
         left
     }
 
+    /// Whether every stage is done or blocked.
     pub fn is_over(&self) -> bool {
         self.open == 0
     }

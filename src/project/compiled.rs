@@ -44,6 +44,7 @@ pub fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
     postcard::from_bytes(body).ok()
 }
 
+/// Writes a compiled form; failures are ignored.
 pub fn write<T: Serialize>(path: &Path, value: &T) {
     let Ok(body) = postcard::to_stdvec(value) else { return };
     let mut bytes = COMPILED.to_le_bytes().to_vec();

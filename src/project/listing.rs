@@ -21,6 +21,7 @@ pub struct BrowserItem {
     pub what: ItemKind,
 }
 
+/// The kind of an entry.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ItemKind {
     /// A folder of Git, or one that only contains pinned paths.

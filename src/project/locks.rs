@@ -32,6 +32,7 @@ impl Locks {
         Locks { all, alone: Vec::new(), hashes: Vec::new() }
     }
 
+    /// The lock beside a pipeline file; empty if the file is missing.
     pub fn of_file(&self, file: FileId) -> &Lock {
         &self.all[file.0 as usize]
     }

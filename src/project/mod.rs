@@ -69,6 +69,7 @@ impl Surroundings {
     }
 }
 
+/// An open project: one root folder of a repository, with its settings, store and index.
 pub struct Project {
     pub repo: Repo,
     pub config: Config,
@@ -124,6 +125,7 @@ impl Definitions {
 }
 
 impl Project {
+    /// Finds and opens the project of the current folder.
     pub fn open(around: Surroundings) -> Result<Project> {
         let mut repo = Repo::at_hand(&around.cwd, &around.git)?;
         repo.require_signed = around.requires_signed();
@@ -177,6 +179,7 @@ impl Project {
         }
     }
 
+    /// The top folder of the repository on disk.
     pub fn top(&self) -> &Path {
         &self.repo.top
     }
@@ -221,10 +224,12 @@ impl Project {
         self.repo.worktree_dir().join("state").join(name)
     }
 
+    /// The folder of all run logs.
     pub fn logs_dir(&self) -> PathBuf {
         self.repo.worktree_dir().join("logs")
     }
 
+    /// The folder of the store.
     pub fn store_dir(&self) -> PathBuf {
         let root = self.repo.project_root.on_disk(self.top());
         // `open` has already checked that HOME is set if it is needed.
@@ -232,6 +237,7 @@ impl Project {
         dir.unwrap_or_else(|| self.repo.store_dir())
     }
 
+    /// The store, opened at the first call.
     pub fn store(&self) -> &Store {
         self.store.get_or_init(|| {
             let dir = self.store_dir();
@@ -249,6 +255,7 @@ impl Project {
         LinkTypes::new(self.config.cache_links().iter().filter_map(|word| word.parse().ok()))
     }
 
+    /// The stat index, opened at the first call.
     pub fn index(&self) -> &StatIndex {
         self.index.get_or_init(|| {
             let file = self.index_file();
@@ -396,7 +403,7 @@ impl Project {
         };
         match written.iter().find(touches) {
             Some(path) => Err(Error::usage(format!(
-                "cache.dir is {}, and {path} is an output, data or scratch: one would hold the other",
+                "cache.dir is {}, and {path} is an output, data or scratch: one would contain the other",
                 dir.display()
             ))
             .hint("set cache.dir to a folder of its own: lockstep cache dir PATH")),
@@ -404,6 +411,7 @@ impl Project {
         }
     }
 
+    /// The files of the worktree.
     pub fn files(&self) -> Worktree<'_> {
         Worktree { top: self.top(), bounds: self.bounds() }
     }

@@ -49,7 +49,7 @@ pub fn open_repository(
     let is_other = other.repo.is_other;
     if let Some(error) = &other.stale {
         let why = error.causes.first().map_or(String::new(), |why| format!(" ({why})"));
-        sink.event(Event::Warning { text: &format!("{}; what was known of it is used{why}", error.message) });
+        sink.event(Event::Warning { text: &format!("{}; the local clone of it is used{why}", error.message) });
     }
     let rev = rev.unwrap_or("HEAD");
     let commit = other.repo.resolve(rev).map_err(|e| Error { message: format!("{address}: {}", e.message), ..e })?;

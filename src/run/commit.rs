@@ -26,6 +26,7 @@ use crate::workspace::recover::{Baseline, fold_and_tidy, fold_records, has_stale
 use crate::workspace::status::sentence;
 use crate::workspace::{gitignore, worktree_lock};
 
+/// The options of `commit`.
 #[derive(Clone, Debug, Default)]
 pub struct CommitOptions {
     /// Also record where inputs differ from the lock, or where the lock pins a version of data that is not checked out.
@@ -40,6 +41,7 @@ pub struct ChangedInputs {
     pub reasons: Vec<Reason>,
 }
 
+/// The result of `commit`.
 #[derive(Debug, Default)]
 pub struct CommitOutcome {
     pub stages: Vec<StageId>,
@@ -77,7 +79,7 @@ pub fn commit_held(
     if outs.any(|o| returned.contains(&o.path)) {
         // The workspace is no longer what the user meant to record.
         return Err(Error::new(Kind::Check, "nothing was recorded: outputs of a killed run were just put back")
-            .hint("look at what is there now, and run the command again if it is what you mean"));
+            .hint("check the outputs, and run the command again if they are right"));
     }
     let mut reader = FactsReader::new(project, definitions, sink);
     let mut locks = project.locks(definitions)?;

@@ -154,6 +154,7 @@ fn store_again(project: &Project, data: &Data, pin: Pin, no_commit: bool) -> Opt
     Some(RecordJob { stage: None, store, run: None, record: None, replaced: vec![], log: None })
 }
 
+/// Restores missing data from the store. Errors: the store does not have it.
 pub fn restore(project: &Project, definitions: &Definitions, sink: &dyn Sink, data: &Data, pin: &Pin) -> Result<()> {
     if !project.store().contains(pin) {
         return Err(lost_error(project, data));
@@ -168,8 +169,8 @@ pub fn restore(project: &Project, definitions: &Definitions, sink: &dyn Sink, da
 fn lost_error(project: &Project, data: &Data) -> Error {
     let error = Error::missing(format!("the data {} is neither in the workspace nor in the store", data.path));
     match (&data.import, project.config.remotes().is_empty()) {
-        (Some(_), _) => error.hint("bring it from where it was imported: lockstep pull"),
-        (None, false) => error.hint("bring it from the remote: lockstep pull"),
+        (Some(_), _) => error.hint("fetch it from the repository it was imported from: lockstep pull"),
+        (None, false) => error.hint("fetch it from the remote: lockstep pull"),
         (None, true) => error.hint("put a copy of it back there; lockstep keeps only what was stored"),
     }
 }

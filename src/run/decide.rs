@@ -98,12 +98,12 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
                 let message =
                     format!("stage {address} builds on its old {out}, which is not here and cannot be fetched");
                 let error = Error::missing(message).hint("push it from where it is: lockstep push").hint(format!(
-                    "or let the stage begin with nothing: lockstep repro --cache local:rw {}",
+                    "or let the stage start without it: lockstep repro --cache local:rw {}",
                     word(&address)
                 ));
                 return self.fail(id, reasons, error, None, 0.0);
             }
-            let text = format!("{address} builds on its old {out}, which is not here: it begins with nothing");
+            let text = format!("{address} builds on its old {out}, which is not here: it starts without it");
             self.sink.event(Event::Warning { text: &text });
         }
         let earlier = self.earlier(id, &facts, &reasons);
@@ -245,7 +245,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
                     self.address(id)
                 ));
                 let is_pinned = self.entry(id).is_some() && !self.project.config.remotes().is_empty();
-                let error = if is_pinned { error.hint("bring what was pushed: lockstep pull") } else { error };
+                let error = if is_pinned { error.hint("fetch what was pushed: lockstep pull") } else { error };
                 let error = error.hint(format!("let it run again: lockstep unfreeze {}", word(&self.address(id))));
                 self.fail(id, reasons, error, None, 0.0);
             }

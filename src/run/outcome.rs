@@ -14,6 +14,7 @@ pub enum ResultSource {
     Remote,
 }
 
+/// The outcome of one stage.
 #[derive(Debug)]
 pub struct StageOutcome {
     pub id: StageId,
@@ -34,6 +35,7 @@ pub struct StageOutcome {
     pub tail: Vec<String>,
 }
 
+/// The outcome of a run.
 #[derive(Debug, Default)]
 pub struct Outcome {
     /// In the order in which the stages were decided.
@@ -56,6 +58,7 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// The number of stages with this result.
     pub fn count(&self, result: StageResult) -> usize {
         self.stages.iter().filter(|s| s.result == result).count()
     }

@@ -247,6 +247,7 @@ pub struct PlainLines {
 }
 
 impl PlainLines {
+    /// Converts the next bytes of the output.
     pub fn convert(&mut self, bytes: &[u8]) -> Vec<u8> {
         let mut plain = Vec::with_capacity(bytes.len() + 1);
         for byte in bytes {

@@ -226,7 +226,7 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         self.check_programs();
         if self.recorder_died {
             return Err(Error::new(Kind::Bug, "lockstep itself failed while it recorded what the stages made")
-                .hint("run the same command again: what was recorded stays, the rest is made anew"));
+                .hint("run the same command again: what was recorded stays, the rest is run again"));
         }
         Ok((self.records, self.outcome))
     }

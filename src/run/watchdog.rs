@@ -34,6 +34,7 @@ const GRACE: Duration = Duration::from_secs(5);
 /// The name of the hidden command that [`serve`]s.
 pub const COMMAND: &str = "__watchdog";
 
+/// The run's side of the watchdog process.
 pub struct Watchdog {
     child: Child,
     registry: Mutex<GroupRegistry>,
@@ -186,6 +187,7 @@ impl Group {
         Some(leader)
     }
 
+    /// The number of the process group.
     pub fn id(&self) -> i32 {
         self.leader.as_ref().map_or(self.watchdog.group(), |leader| leader.id() as i32)
     }

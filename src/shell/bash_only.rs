@@ -33,7 +33,7 @@ mod tests {
     use std::path::Path;
     use std::process::Command;
 
-    /// Scripts that mean in `sh` what they mean in bash: none is an alarm.
+    /// Scripts with the same meaning in `sh` and bash: none is reported.
     const SAME: &[&str] = &[
         "echo 'a &> b'",
         "echo \"a &> b |& c <(d)\"",

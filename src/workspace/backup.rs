@@ -29,6 +29,7 @@ use crate::path::RepoPath;
 use crate::project::Project;
 use crate::store::{Beside, WritableArea, WritablePath, move_away, real_path, remove};
 
+/// The backups of one project.
 pub struct Backups {
     dir: PathBuf,
     /// The log folder.
@@ -308,7 +309,7 @@ mod tests {
         fs::create_dir(dir.path().join("aside/7")).unwrap();
         symlink("x", dir.path().join("aside/7/path")).unwrap();
         fs::create_dir(dir.path().join("aside/8")).unwrap();
-        // A note that says nothing, and notes of names that nobody gives, which would be believed at a price.
+        // A note without content, and notes of names that `take` never creates, which must not be trusted.
         for (n, name) in [(9, ""), (10, "m"), (11, ".o.lockstep-0123456789abcdef"), (12, "../o")] {
             let entry = dir.path().join("aside").join(n.to_string());
             fs::create_dir(&entry).unwrap();
@@ -319,7 +320,7 @@ mod tests {
                 symlink(name, entry.join("sibling")).unwrap();
             }
         }
-        // A kill while one beside its place was given up: what is left of it goes, what is called otherwise stays.
+        // A kill while an out beside its place was deleted: the rest is deleted, files of other names stay.
         let half = Beside::Aside.of(&top.join("o"));
         for (n, sibling) in [(13, half.clone()), (14, "m".into())] {
             let entry = dir.path().join("aside").join(n.to_string());

@@ -24,6 +24,7 @@ use crate::workspace::restore::restore;
 use crate::workspace::store_pins::store_pins;
 use crate::workspace::worktree_lock;
 
+/// The options of `checkout`.
 #[derive(Clone, Debug, Default)]
 pub struct CheckoutOptions {
     /// Overwrite changes without another copy.
@@ -37,6 +38,7 @@ pub struct CheckoutOptions {
     pub command: String,
 }
 
+/// The result of `checkout`.
 #[derive(Debug, Default)]
 pub struct CheckoutOutcome {
     pub restored: Vec<RepoPath>,
@@ -205,7 +207,7 @@ fn join_all(project: &Project, joins: &[PendingMerge], sink: &dyn Sink) -> Resul
         project.index().release(&Spot::from(join.path));
         let versions = Versions { base: Some(join.base), ours: Some(join.now), theirs: Some(join.locked) };
         let joined = join_stored(project.store(), versions, &|_| None, sink).map_err(|e| {
-            let message = format!("the changes in {shown} cannot be joined with the pinned version: {}", e.message);
+            let message = format!("the changes in {shown} cannot be merged with the pinned version: {}", e.message);
             Error { message, ..e }.hint("bring the listings of earlier versions: lockstep fetch --all-branches").hint(
                 format!(
                     "or take the pinned version, without the changes here: lockstep checkout --force {}",
@@ -257,7 +259,7 @@ fn unsaved_error(
         Error::new(Kind::Check, message).hint(format!("throw the changes away: lockstep checkout --force{of_these}"));
     if !diverged.is_empty() {
         error = error.hint(format!(
-            "join the changes with the version that pipeline.lock pins by now: lockstep checkout --merge {}",
+            "merge the changes with the version that pipeline.lock pins now: lockstep checkout --merge {}",
             typed(diverged)
         ));
     }

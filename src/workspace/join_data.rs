@@ -20,6 +20,7 @@ pub struct Picks {
 }
 
 impl Picks {
+    /// All picked paths with their sides.
     pub fn all(&self) -> impl Iterator<Item = (&RepoPath, Side)> {
         let ours = self.ours.iter().map(|path| (path, Side::Ours));
         ours.chain(self.theirs.iter().map(|path| (path, Side::Theirs)))
@@ -41,6 +42,7 @@ pub struct DataJoiner<'a> {
 }
 
 impl DataJoiner<'_> {
+    /// Merges the versions of the data `name`.
     pub fn join(&self, name: &str, versions: Versions<Pin>) -> DataJoin {
         let Some(path) = self.folder.join(name) else {
             return DataJoin::Conflict(vec![format!("{name}: both sides changed it")], Remedy::Choose);
@@ -79,7 +81,7 @@ impl DataJoiner<'_> {
                 None => {
                     let remedy = if error.kind == Kind::Missing { Remedy::Fetch } else { Remedy::Choose };
                     let why = std::iter::once(&error.message).chain(&error.causes).cloned().collect::<Vec<_>>();
-                    DataJoin::Conflict(vec![format!("{name}: its files cannot be joined: {}", why.join(": "))], remedy)
+                    DataJoin::Conflict(vec![format!("{name}: its files cannot be merged: {}", why.join(": "))], remedy)
                 }
             },
         }

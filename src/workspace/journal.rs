@@ -27,12 +27,14 @@ pub struct Record {
     pub change: LockChange,
 }
 
+/// A change of one block of a lock: the old block, if there was one, and the new one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum LockChange {
     Stage { name: String, old: Option<Box<StageLock>>, new: Box<StageLock> },
     Data { path: String, old: Option<Pin>, new: Pin },
 }
 
+/// The journal of a project root, for appending.
 pub struct Journal {
     path: PathBuf,
     file: Option<File>,
@@ -44,6 +46,7 @@ impl Journal {
         Journal { path, file: None }
     }
 
+    /// Appends records with one system call. Errors: the file cannot be written.
     pub fn append(&mut self, records: &[Record]) -> Result<()> {
         let mut bytes = Vec::new();
         for record in records {

@@ -135,6 +135,7 @@ pub(crate) struct KnownPaths {
 }
 
 impl KnownPaths {
+    /// Collects the paths of all definitions and locks.
     pub fn collect(definitions: &Definitions, locks: &Locks) -> KnownPaths {
         let pipelines = &definitions.pipelines;
         let mut paths: HashSet<RepoPath> = crate::project::skipped(pipelines).into_iter().collect();

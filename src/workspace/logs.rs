@@ -27,6 +27,7 @@ use crate::workspace::backup::remove_kept;
 const RUNS_KEPT: usize = 10;
 const OUTPUTS_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 
+/// The log folders of a project.
 pub struct Logs {
     dir: PathBuf,
     /// The last file `env` of this process and its content: most stages see the same variables, and a hard link is
@@ -182,6 +183,7 @@ impl Logs {
 }
 
 impl RunLog {
+    /// The file with the output of the commands.
     pub fn output(&self) -> PathBuf {
         self.dir.join("output")
     }
@@ -192,10 +194,12 @@ impl RunLog {
             .is_ok_and(|file| matches!(file.try_lock_shared(), Err(fs::TryLockError::WouldBlock)))
     }
 
+    /// Whether outputs of this run are kept.
     pub fn has_kept(&self) -> bool {
         self.dir.join("kept").exists()
     }
 
+    /// The file with the lock entry of a refused run.
     pub fn inputs(&self) -> PathBuf {
         self.dir.join("inputs")
     }
@@ -267,7 +271,7 @@ mod tests {
             assert_eq!(fs::read_to_string(&file).unwrap(), text.replace(' ', "\n") + "\n");
             seen.push(fs::metadata(&file).unwrap().ino());
             if gone {
-                // Somebody removes the logs meanwhile.
+                // Another process removes the logs at the same time.
                 fs::remove_dir_all(dir.path().join("logs")).unwrap();
             }
         }

@@ -19,6 +19,7 @@ use crate::project::{Definitions, Locks, Project};
 use crate::shell::word;
 use crate::workspace::leftovers::{KnownPaths, is_ours};
 
+/// An output or data that no pipeline file names and that Git still ignores.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Orphan {
     pub path: RepoPath,

@@ -72,7 +72,7 @@ pub fn fold_run(
     }
     let is_current = project.is_current(definitions);
     if !is_current {
-        let text = "pipeline.yaml was edited while the run went on: it ran what was written there when it began";
+        let text = "pipeline.yaml was edited during the run: the run used the text from its beginning";
         sink.event(Event::Warning { text });
     }
     let moved = project.repo.head().ok().flatten() != baseline.head;
@@ -90,7 +90,8 @@ pub fn fold_run(
             let matches = !changed_locks.contains(&record.lock) || still_valid(project, now, &mut reader, record);
             if !matches && let LockChange::Stage { name, .. } = &record.change {
                 let path = &record.lock;
-                let text = format!("the files were changed meanwhile: what {name} made is not for this {path}");
+                let text =
+                    format!("the files changed during the run: the result of {name} is not recorded in this {path}");
                 sink.event(Event::Warning { text: &text });
             }
             matches
@@ -148,7 +149,7 @@ fn fold(
                     LockChange::Data { path, .. } => path,
                 };
                 let text =
-                    format!("{path} was changed by another program meanwhile: its entry of {what} stays as it is");
+                    format!("{path} was changed by another program during the run: its entry of {what} stays as it is");
                 sink.event(Event::Warning { text: &text });
             }
         }
@@ -316,7 +317,7 @@ pub fn restore_backups(project: &Project, backups: &Backups, sink: &dyn Sink) ->
         if folder.is_none() {
             folder = Some(logs.recovered()?);
         }
-        folder.clone().ok_or_else(|| Error::new(Kind::Bug, "a folder that was made is gone"))
+        folder.clone().ok_or_else(|| Error::new(Kind::Bug, "a folder that was created has disappeared"))
     };
     for backup in remaining {
         if recorded.contains(&backup.out) {

@@ -18,6 +18,7 @@ use crate::value::Value;
 use crate::workspace::orphans::{Orphan, UnlistedData, orphans, released_orphans, unlisted_data};
 use crate::workspace::recover::overlay;
 
+/// The result of `status`.
 #[derive(Debug, Default)]
 pub struct Status {
     /// Stale stages, in topological order.

@@ -223,7 +223,7 @@ fn bring_or_make(error: Error, missing: &[RepoPath], definitions: &Definitions, 
     let is_made = |path: &RepoPath| definitions.graph.producer(path).is_some();
     let mut error = error;
     if !project.config.remotes().is_empty() {
-        error = error.hint("bring what was pushed: lockstep pull");
+        error = error.hint("fetch what was pushed: lockstep pull");
     } else if missing.iter().any(is_import) {
         error = error.hint("bring imports from where they come from: lockstep pull");
     }

@@ -31,6 +31,7 @@ pub enum Block {
 }
 
 impl Block {
+    /// The stage's name, or the path of the data.
     pub fn name(&self) -> &str {
         match self {
             Block::Data(name) | Block::Stage(name) => name,
@@ -123,6 +124,7 @@ pub struct BlockChoice {
     pub gone: bool,
 }
 
+/// The result of a merge.
 #[derive(Debug)]
 pub struct Merged {
     pub lock: Lock,

@@ -83,7 +83,7 @@ fn a_record_of_a_stage_that_is_no_more_goes() {
         assert_eq!(choices_of(&m), [("a", side, OnlyChange, true)]);
         assert!(m.lock.stages.is_empty());
     }
-    // Without an ancestor it is not known who removed it.
+    // Without an ancestor it is unknown which side removed it.
     let m = merged(None, lock(&[("a", new.clone())]), lock(&[("b", new)]), &known);
     assert_eq!(choices_of(&m), [("a", Theirs, OnlyChange, true), ("b", Theirs, OnlyChange, false)]);
 }
@@ -97,7 +97,7 @@ fn both_changed_a_stage() {
     let both = record(("in", 2), 2, ("out", 5));
     for (ours, theirs, side, why) in [
         (&lr2, &lr3, Ours, Undecided),  // one value, two changes
-        (&lr2, &in2, Ours, Undecided),  // the merge has both changes, and nobody ran that
+        (&lr2, &in2, Ours, Undecided),  // the merge has both changes, which no run had
         (&again, &lr2, Theirs, Inputs), // ours ran the old inputs again, the merge has new ones
         (&lr2, &again, Ours, Inputs),
         (&in2, &both, Theirs, Inputs), // theirs has both changes
@@ -192,7 +192,7 @@ fn folders_that_hold_outs_overlap() {
     }
 }
 
-/// Locks from elsewhere: what is read can be written and read again, and merging two of them does not fail.
+/// Arbitrary locks: what can be read can be written and read again, and merging two of them does not fail.
 #[test]
 fn fuzz_locks() {
     let good = include_str!("../../../fixtures/broken/good.lock");

@@ -124,6 +124,7 @@ pub fn lone(label: &str, charset: Charset) -> Vec<String> {
     canvas.lines(charset)
 }
 
+/// Paints the layers and the lines between them, one string per row.
 pub fn paint(layered: &Layered, channels: &[Channel], charset: Charset) -> Vec<String> {
     let right = layered.nodes.iter().map(|n| n.x + n.width).max().unwrap_or(0);
     let columns = channels.iter().flat_map(|c| &c.nets).flat_map(|n| n.from.iter().chain(&n.to));

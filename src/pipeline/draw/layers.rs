@@ -19,6 +19,7 @@ pub struct Node {
 }
 
 impl Node {
+    /// The middle column.
     pub fn center(&self) -> usize {
         self.x + self.width / 2
     }

@@ -4,6 +4,7 @@
 use crate::value::Value;
 use crate::value::node::{Entry, Node, Tree};
 
+/// Whether the node is null or missing.
 pub fn is_null(node: &Node) -> bool {
     matches!(node.tree, Tree::Scalar(Value::Null))
 }
@@ -19,6 +20,7 @@ pub fn own(map: &Node) -> impl Iterator<Item = &Entry> {
     entries.filter(|e| e.start.offset >= map.start.offset && e.start.offset < map.end.offset)
 }
 
+/// The indentation of the entry's key.
 pub fn indent_of(text: &str, entry: &Entry) -> usize {
     let at = entry.start.offset as usize;
     at - line_start(text, at)
@@ -30,6 +32,7 @@ pub fn colon(text: &str, entry: &Entry) -> usize {
     text[at..].find(':').map_or(at, |n| at + n + 1)
 }
 
+/// The offset behind the entry's value.
 pub fn entry_end(text: &str, entry: &Entry) -> usize {
     let colon = colon(text, entry);
     // A missing value has no reliable position.
@@ -97,6 +100,7 @@ pub fn first_list(text: &str, node: &Node) -> Option<usize> {
     })
 }
 
+/// The offset of the beginning of the line that contains `at`.
 pub fn line_start(text: &str, at: usize) -> usize {
     text[..at].rfind('\n').map_or(0, |n| n + 1)
 }

@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::value::node::{Entry, Node, Tree};
 use crate::value::{Value, yaml};
 
+/// A YAML text with its parsed form.
 pub struct Doc<'f> {
     /// The file's name, for messages.
     file: &'f str,
@@ -29,12 +30,14 @@ pub enum KeyPosition {
 }
 
 impl<'f> Doc<'f> {
+    /// Parses a text. Errors: it is not valid YAML.
     pub fn parse(file: &'f str, text: &str) -> Result<Doc<'f>> {
         let root = yaml::parse(text).map_err(|fault| fault.error(file, text))?;
         let root = root.filter(|n| !matches!(n.tree, Tree::Scalar(Value::Null)));
         Ok(Doc { file, text: text.to_string(), root })
     }
 
+    /// The edited text.
     pub fn into_text(self) -> String {
         self.text
     }

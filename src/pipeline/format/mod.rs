@@ -13,6 +13,7 @@ use crate::value::Mark;
 use crate::value::Value;
 use crate::value::node::{Entry, Node, Tree};
 
+/// The keys at the top level of a pipeline file.
 pub const TOP_KEYS: &[&str] =
     &["stages", "vars", "params", "metrics", "plots", "artifacts", "checks", "datasets", "data"];
 const STAGE_KEYS: &[&str] = &[
@@ -33,6 +34,7 @@ const STAGE_KEYS: &[&str] = &[
     "scratch",
 ];
 const FLAG_KEYS: &[&str] = &["cache", "persist", "checkpoint", "remote", "push", "desc", "type", "labels", "meta"];
+/// The properties of a plot.
 pub const PLOT_KEYS: &[&str] = &["template", "x", "y", "x_label", "y_label", "title", "header"];
 
 /// A pipeline file that matches the schema, with templates not yet resolved.
@@ -50,6 +52,7 @@ pub struct RawPipeline<'n> {
     pub datasets: Option<Mark>,
 }
 
+/// A stage that matches the schema.
 pub struct RawStage<'n> {
     pub name: &'n str,
     pub mark: Mark,
@@ -58,6 +61,7 @@ pub struct RawStage<'n> {
     pub body: &'n [Entry],
 }
 
+/// The values from which a group of stages is generated.
 pub enum Group<'n> {
     None,
     Foreach(&'n Node),
@@ -85,10 +89,12 @@ impl Checker<'_> {
         }
     }
 
+    /// Adds a problem.
     pub fn report(&mut self, mark: Mark, message: impl Into<String>) {
         self.report_with(mark, message.into(), None);
     }
 
+    /// Adds a problem with a hint.
     pub fn report_with(&mut self, mark: Mark, message: String, hint: Option<String>) {
         // Only a few of them are shown.
         if self.problems.len() < MOST_PROBLEMS {

@@ -40,6 +40,7 @@ pub(super) struct CachedDefinitions {
 }
 
 impl SnapshotCache {
+    /// The definitions of a commit, loaded unless a commit with the same contents was loaded before.
     pub fn load(&self, files: &CommitFiles<'_>, root: &RepoPath) -> Result<CachedDefinitions> {
         let mut key = files.commit.fingerprint()?;
         key.retain(|(path, _)| !path.ends_with("dvc.yaml"));
@@ -95,6 +96,7 @@ impl SnapshotCache {
         Ok(())
     }
 
+    /// The lock at a path of a commit. Errors: it is damaged.
     pub fn lock(&self, commit: &Commit, path: &RepoPath) -> Result<Lock> {
         let Some((_, id)) = commit.find(path)? else { return Ok(Lock::default()) };
         if let Some(lock) = self.ahead.borrow().get(&id) {

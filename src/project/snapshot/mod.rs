@@ -94,6 +94,7 @@ pub struct Snapshots<'p> {
 }
 
 impl Snapshots<'_> {
+    /// The repository of the project.
     pub fn repo(&self) -> &Repo {
         &self.project.repo
     }
@@ -105,12 +106,14 @@ impl Project {
         self.snapshots().at(rev)
     }
 
+    /// An opener for many snapshots, which share a cache.
     pub fn snapshots(&self) -> Snapshots<'_> {
         Snapshots { project: self, history: OnceCell::new(), cache: Rc::default() }
     }
 }
 
 impl<'p> Snapshots<'p> {
+    /// The history, opened at the first call. Errors: there is no Git repository.
     pub fn history(&self) -> Result<&History> {
         if self.history.get().is_none() {
             let _ = self.history.set(self.project.repo.history_from(&self.project.cwd)?);
@@ -144,6 +147,7 @@ impl<'p> Snapshots<'p> {
         }
     }
 
+    /// A snapshot of an open commit; `name` is how the user named it.
     pub fn of_commit(&self, commit: Commit, name: &str) -> Result<Snapshot<'p>> {
         let files = CommitFiles { top: &self.project.repo.top, commit };
         let cached = self.cache.load(&files, &self.project.repo.project_root)?;

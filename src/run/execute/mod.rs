@@ -58,6 +58,7 @@ pub struct Context<'a> {
     pub pass_env: &'a [String],
 }
 
+/// One stage to run or restore, with all that the worker needs.
 pub struct Task<'a> {
     pub stage: &'a Stage,
     /// How the stage is named in messages.
@@ -87,12 +88,14 @@ pub struct FinishedStage {
     pub how: Provenance,
 }
 
+/// Whether a result was made by a run or restored.
 pub enum Provenance {
     Ran,
     /// With the record of the run that made the result, if known.
     Restored(Option<RunRecord>, ResultSource),
 }
 
+/// A failed stage; the workspace holds the last good outputs again.
 pub struct StageFailure {
     pub error: Box<Error>,
     pub exit: Option<Exit>,
@@ -291,6 +294,7 @@ fn failed(task: &Task, exit: Exit) -> Error {
     error
 }
 
+/// The verb for `n` things.
 pub fn is_are(n: usize) -> &'static str {
     if n == 1 { "is" } else { "are" }
 }

@@ -64,7 +64,7 @@ impl Context<'_> {
         let pins =
             read_out_pins(self.project, self.definitions, &asks, self.sink).into_iter().collect::<Result<Vec<_>>>()?;
         if let Some((out, _)) = stage.outs.iter().zip(&pins).find(|(_, pin)| pin.is_none()) {
-            let wrote = "its commands ended well, but wrote no such file or folder";
+            let wrote = "its commands succeeded, but wrote no such file or folder";
             return Err(Error::new(
                 Kind::Stage,
                 format!("stage {} did not make its output {}", task.address, out.path),
@@ -91,8 +91,8 @@ impl Context<'_> {
             let error = Error::new(Kind::Signal(signal), format!("stage {address} was asked to stop, and did"));
             return Some(
                 error
-                    .because("what it made may be half done, so nothing was recorded")
-                    .hint(format!("if what it made is whole, record it: lockstep commit --kept --force {typed}")),
+                    .because("its outputs may be incomplete, so nothing was recorded")
+                    .hint(format!("if its outputs are complete, record them: lockstep commit --kept --force {typed}")),
             );
         }
         let changed = changed()?;

@@ -76,7 +76,9 @@ impl Context<'_> {
         if let Some(gone) = task.absent.iter().find(is_gone) {
             let error = Error::missing(format!("stage {} needs {}, which does not exist", task.address, gone.path));
             return Err(StageFailure::early(match remotes {
-                _ if gone.origin.is_some() => error.hint("bring it from where it was imported: lockstep pull"),
+                _ if gone.origin.is_some() => {
+                    error.hint("fetch it from the repository it was imported from: lockstep pull")
+                }
                 Some(_) => {
                     let is_made = self.definitions.graph.producer(&gone.path).is_some();
                     let data = "it is data, which no stage makes: push it from where it is";
@@ -164,7 +166,7 @@ impl Context<'_> {
         match (self.project.config.remotes().is_empty(), asked) {
             (true, _) => error.hint("make them again: lockstep repro"),
             (false, false) => {
-                error.hint("bring what was pushed: lockstep pull").hint("or make them again: lockstep repro")
+                error.hint("fetch what was pushed: lockstep pull").hint("or make them again: lockstep repro")
             }
             (false, true) => {
                 error.hint("push them from where they are: lockstep push").hint("or make them again: lockstep repro")
