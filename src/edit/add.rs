@@ -70,7 +70,7 @@ pub(crate) fn add_held(
         let file = nearest_pipeline(project, &definitions)?;
         let folder = file.parent().unwrap_or_default();
         let name = file.relative_to(&project.cwd);
-        let made = draft(project, &file, &|text| {
+        let edit = draft(project, &file, &|text| {
             added
                 .new
                 .iter()
@@ -82,11 +82,11 @@ pub(crate) fn add_held(
                 })
                 .map(Some)
         })?;
-        if let Some(mut made) = made {
-            made.write(project)?;
-            std::mem::swap(&mut definitions, &mut made.definitions);
-            added.written.push(made.path.clone());
-            new_entries = Some(made);
+        if let Some(mut edit) = edit {
+            edit.write(project)?;
+            std::mem::swap(&mut definitions, &mut edit.definitions);
+            added.written.push(edit.path.clone());
+            new_entries = Some(edit);
         }
         added.file = Some(file);
     }
@@ -96,10 +96,10 @@ pub(crate) fn add_held(
     match (done, &new_entries) {
         (Ok(()), _) => Ok(added),
         (Err(error), None) => Err(error),
-        (Err(error), Some(made)) => Err(match undo(project, made, &added.new, sink) {
+        (Err(error), Some(edit)) => Err(match undo(project, edit, &added.new, sink) {
             Ok(()) => error,
             Err(e) => {
-                let file = made.path.relative_to(&project.cwd);
+                let file = edit.path.relative_to(&project.cwd);
                 error.because(e.message).hint(format!("take the entries that are not pinned out of {file} by hand"))
             }
         }),
@@ -107,21 +107,21 @@ pub(crate) fn add_held(
 }
 
 /// Removes the new entries: restores the old text, or, if the file was edited since, removes each entry.
-fn undo(project: &Project, made: &Draft, new: &[RepoPath], sink: &dyn Sink) -> Result<()> {
+fn undo(project: &Project, edit: &Draft, new: &[RepoPath], sink: &dyn Sink) -> Result<()> {
     let _edit = worktree_lock::take_for_edit(project, "lockstep add", sink)?;
-    if made.undo(project)? {
+    if edit.undo(project)? {
         return Ok(());
     }
     for path in new {
         // Indexes change after each removal.
         let definitions = project.definitions_without_graph()?;
-        if let Some((_, broken)) = definitions.broken.iter().find(|(path, _)| *path == made.path) {
+        if let Some((_, broken)) = definitions.broken.iter().find(|(path, _)| *path == edit.path) {
             return Err(broken.clone());
         }
-        let file = definitions.pipelines.files.iter().find(|file| file.path == made.path);
+        let file = definitions.pipelines.files.iter().find(|file| file.path == edit.path);
         let Some(n) = file.and_then(|file| file.data.iter().position(|data| data.path == *path)) else { continue };
-        let name = made.path.relative_to(&project.cwd);
-        if let Some(without) = draft(project, &made.path, &|text| edit::remove_data(&name, text, n).map(Some))? {
+        let name = edit.path.relative_to(&project.cwd);
+        if let Some(without) = draft(project, &edit.path, &|text| edit::remove_data(&name, text, n).map(Some))? {
             without.write(project)?;
         }
     }

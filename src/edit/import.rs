@@ -153,14 +153,14 @@ pub fn update(
     }
     let is_named = |path: &RepoPath| targets.iter().any(|t| project.typed(t).as_ref() == Some(path));
     wanted.retain(|(_, _, path, _)| targets.is_empty() || is_named(path));
-    let mut done = Vec::new();
+    let mut imported = Vec::new();
     for (file, n, path, old) in wanted {
         let rev = rev.unwrap_or(&old.rev);
         let opened = open_repository(&project.around, &address(project, &old.url, &file)?, Some(rev), &old.path, sink)?;
         let new = Import { rev: rev.to_string(), commit: opened.commit.hex(), ..old.clone() };
         if new == old {
             if restore_missing(project, &definitions, &path, sink)? {
-                done.push(ImportOutcome { path, import: new, old: Some(old.commit), written: Vec::new() });
+                imported.push(ImportOutcome { path, import: new, old: Some(old.commit), written: Vec::new() });
             }
             continue;
         }
@@ -181,9 +181,9 @@ pub fn update(
         let add = AddOptions { force: true, ..AddOptions::default() };
         let AddOutcome { written: more, .. } = add_held(project, &[again], &add, sink)?;
         written.extend(more);
-        done.push(ImportOutcome { path, import: new, old: Some(old.commit), written });
+        imported.push(ImportOutcome { path, import: new, old: Some(old.commit), written });
     }
-    Ok(done)
+    Ok(imported)
 }
 
 /// Restores an import that is missing from the workspace; false if it exists.
@@ -229,13 +229,13 @@ fn write_verified(
         place.open_folder()
     };
     let mode = if is_written_into { WriteMode::Into(&discard_old) } else { WriteMode::Replace(&discard_old) };
-    let got = get_over(&snapshot, &from, &place, &open, mode, sink)?;
+    let written = get_over(&snapshot, &from, &place, &open, mode, sink)?;
     let definitions = project.definitions_without_graph()?;
     let seen =
         crate::plan::facts::read_pins(project, &definitions, &[Spot::from(to)], sink).pop().unwrap_or(Ok(None))?;
     match (expected, seen) {
         (_, Some(seen)) if is_written_into && seen.is_dir() => {
-            let own = seen.files.unwrap_or(0).saturating_sub(got.files);
+            let own = seen.files.unwrap_or(0).saturating_sub(written.files);
             if own > 0 {
                 let text = format!("{to} held {own} other files, which stay and are tracked with it");
                 sink.event(Event::Note { text: &text });

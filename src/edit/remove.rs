@@ -156,7 +156,7 @@ fn remove_from(
     let mut data: Vec<usize> =
         targets.iter().filter_map(|t| if let RemoveTarget::Data(_, n) = t { Some(*n) } else { None }).collect();
     data.sort_unstable_by(|a, b| b.cmp(a));
-    let made = draft(project, &of.path, &|text| {
+    let edit = draft(project, &of.path, &|text| {
         let mut text = text.to_string();
         for target in targets {
             if let RemoveTarget::Stage(_, stage, _) = target {
@@ -168,7 +168,7 @@ fn remove_from(
         }
         Ok(Some(text))
     })?;
-    let Some(made) = made else { return Ok(()) };
+    let Some(edit) = edit else { return Ok(()) };
     // The lock first: an entry without a definition is dropped by a later command, a definition without an entry is
     // not.
     let lock_path = Project::lock_path(&of.path);
@@ -196,9 +196,9 @@ fn remove_from(
             removed.written.push(lock_path);
         }
     }
-    made.write(project)?;
+    edit.write(project)?;
     removed.written.push(of.path.clone());
-    let after = &made.definitions.pipelines;
+    let after = &edit.definitions.pipelines;
     left.extend(after.stages.iter().flat_map(|s| &s.outs).map(|o| o.path.clone()));
     left.extend(after.files.iter().flat_map(|f| &f.data).map(|d| d.path.clone()));
     Ok(())

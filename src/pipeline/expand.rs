@@ -45,19 +45,19 @@ struct ExpandItem {
 impl Expander<'_, '_, '_> {
     /// The stages of one entry of `stages`; problems go to the checker.
     pub fn stage(&mut self, raw: &RawStage<'_>, context: &Context<'_>) -> Vec<Expanded> {
-        let made = match raw.group {
+        let generated = match raw.group {
             Group::None => vec![(raw.name.to_string(), Vec::new())],
             Group::Foreach(data) => match self.foreach(raw, data, context) {
-                Some(made) => made,
+                Some(generated) => generated,
                 None => return Vec::new(),
             },
             Group::Matrix(entry, dims) => match self.matrix(raw, entry, dims, context) {
-                Some(made) => made,
+                Some(generated) => generated,
                 None => return Vec::new(),
             },
         };
-        let mut out = Vec::with_capacity(made.len());
-        for (name, loop_vars) in made {
+        let mut out = Vec::with_capacity(generated.len());
+        for (name, loop_vars) in generated {
             let mut layer = Context::over(context);
             for (key, var) in loop_vars {
                 layer.reserve(key, var);
@@ -120,7 +120,7 @@ impl Expander<'_, '_, '_> {
         let at = format!("stage `{}`, `foreach`", raw.name);
         let source: Rc<str> = format!("foreach of `{}`", raw.name).into();
         let item = self.item(data, context, &at, &source)?;
-        let mut made = Vec::new();
+        let mut generated = Vec::new();
         match &item.var.tree {
             VarTree::Scalar(value) => {
                 self.checker.report(data.start, format!("{at} must be a list or a map, not {}", value.kind()));
@@ -130,7 +130,7 @@ impl Expander<'_, '_, '_> {
                 self.take(Some(map.iter().count()), data.start, &at)?;
                 for (key, var) in map.iter() {
                     let key_var = Var::new(&Value::Str(key.to_string()), &source);
-                    made.push((key.to_string(), vec![("item", var.clone()), ("key", key_var)]));
+                    generated.push((key.to_string(), vec![("item", var.clone()), ("key", key_var)]));
                 }
             }
             VarTree::List(_) => {
@@ -139,11 +139,11 @@ impl Expander<'_, '_, '_> {
                 let by_position = items.iter().any(|i| i.composite);
                 for (n, item) in items.into_iter().enumerate() {
                     let name = if by_position { n.to_string() } else { item.name };
-                    made.push((name, vec![("item", item.var)]));
+                    generated.push((name, vec![("item", item.var)]));
                 }
             }
         }
-        self.named(raw, data.start, &at, made)
+        self.named(raw, data.start, &at, generated)
     }
 
     fn matrix(
@@ -180,7 +180,7 @@ impl Expander<'_, '_, '_> {
         let count = axes.iter().try_fold(1usize, |n, (_, items)| n.checked_mul(items.len()));
         let count = if axes.iter().any(|(_, items)| items.is_empty()) { Some(0) } else { count };
         self.take(count, entry.start, &at)?;
-        let mut made = Vec::new();
+        let mut generated = Vec::new();
         for n in 0..count.unwrap_or(0) {
             // the last dimension varies fastest
             let mut picks = vec![0; axes.len()];
@@ -206,16 +206,22 @@ impl Expander<'_, '_, '_> {
             let name = names.join("-");
             let key = Var::new(&Value::Str(name.clone()), &source);
             let item = Rc::new(Var { tree: VarTree::Map(map), source: source.clone() });
-            made.push((name, vec![("key", key), ("item", item)]));
+            generated.push((name, vec![("key", key), ("item", item)]));
         }
-        self.named(raw, entry.start, &at, made)
+        self.named(raw, entry.start, &at, generated)
     }
 
     /// Prefixes the names with the group's name, and checks them.
-    fn named(&mut self, raw: &RawStage<'_>, mark: Mark, at: &str, made: GeneratedStages) -> Option<GeneratedStages> {
+    fn named(
+        &mut self,
+        raw: &RawStage<'_>,
+        mark: Mark,
+        at: &str,
+        generated: GeneratedStages,
+    ) -> Option<GeneratedStages> {
         let mut seen = HashSet::new();
-        let mut out = Vec::with_capacity(made.len());
-        for (key, vars) in made {
+        let mut out = Vec::with_capacity(generated.len());
+        for (key, vars) in generated {
             let name = format!("{}@{key}", raw.name);
             let why = if key.is_empty() {
                 Some("whose key is empty")

@@ -128,13 +128,13 @@ pub fn build(p: &Pipelines) -> Result<Graph> {
         data: vec![Vec::new(); count],
         owners,
     };
-    let mut left = MOST_EDGES;
+    let mut edges_left = MOST_EDGES;
     for id in p.ids() {
         let stage = p.stage(id);
         let (mut upstream, mut data) = (Vec::new(), Vec::new());
         for (path, spelled, mark) in reads(stage) {
             let owners = graph.owners_of(path);
-            if upstream.len() + data.len() + owners.len() > left {
+            if upstream.len() + data.len() + owners.len() > edges_left {
                 let message = format!(
                     "stage `{}`, `deps`: `{spelled}` makes more than {MOST_EDGES} dependencies between stages",
                     stage.name
@@ -155,7 +155,7 @@ pub fn build(p: &Pipelines) -> Result<Graph> {
                 }
             }
         }
-        left -= upstream.len() + data.len();
+        edges_left -= upstream.len() + data.len();
         upstream.sort_unstable();
         upstream.dedup();
         data.sort_unstable();

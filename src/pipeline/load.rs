@@ -44,7 +44,7 @@ struct LoadedFile {
 }
 
 impl LoadedFile {
-    fn made(&self) -> impl Iterator<Item = &RepoPath> {
+    fn made_paths(&self) -> impl Iterator<Item = &RepoPath> {
         self.stages.iter().flat_map(|s| &s.outs).map(|o| &o.path).chain(self.file.data.iter().map(|d| &d.path))
     }
 }
@@ -60,20 +60,20 @@ pub fn load(files: &dyn Files, paths: &[RepoPath], root: &RepoPath) -> Loaded {
     let mut budget = Budget::default();
     let mut read: Vec<(&RepoPath, LoadResult)> = Vec::new();
     // parents come first, so that files inside their outputs are known before they are read
-    let mut made: HashMap<RepoPath, usize> = HashMap::new();
+    let mut made_paths: HashMap<RepoPath, usize> = HashMap::new();
     for path in paths {
-        if hidden(path, &made, usize::MAX) {
+        if hidden(path, &made_paths, usize::MAX) {
             continue;
         }
         let one = one(&mut reader, path, &mut budget);
         if let LoadResult::Fine(file) = &one {
-            made.extend(file.made().map(|p| (p.clone(), read.len())));
+            made_paths.extend(file.made_paths().map(|p| (p.clone(), read.len())));
         }
         read.push((path, one));
     }
     let mut loaded = Loaded::default();
     for (n, (path, one)) in read.into_iter().enumerate() {
-        if hidden(path, &made, n) {
+        if hidden(path, &made_paths, n) {
             continue;
         }
         match one {
@@ -92,10 +92,10 @@ pub fn load(files: &dyn Files, paths: &[RepoPath], root: &RepoPath) -> Loaded {
 }
 
 /// Whether the file is inside a path that another file makes.
-fn hidden(path: &RepoPath, made: &HashMap<RepoPath, usize>, own: usize) -> bool {
+fn hidden(path: &RepoPath, made_paths: &HashMap<RepoPath, usize>, own: usize) -> bool {
     let mut at = path.parent();
     while let Some(folder) = at {
-        if made.get(&folder).is_some_and(|&by| by != own) {
+        if made_paths.get(&folder).is_some_and(|&by| by != own) {
             return true;
         }
         at = folder.parent();

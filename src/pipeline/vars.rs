@@ -93,8 +93,8 @@ impl<'f> Reader<'f> {
             Ok(Some(bytes)) => bytes,
             Ok(None) => return Ok(None),
             Err(e) => {
-                let told = if e.message.contains(&name) { e.message } else { format!("{name}: {}", e.message) };
-                return Err(Problem::new(name, None, told));
+                let message = if e.message.contains(&name) { e.message } else { format!("{name}: {}", e.message) };
+                return Err(Problem::new(name, None, message));
             }
         };
         let text = decode(&bytes).map_err(|f| Problem::of(&name, f, ""))?;

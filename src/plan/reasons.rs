@@ -169,7 +169,7 @@ fn params(stage: &Stage, now: &Facts, entry: &StageLock, reasons: &mut Vec<Reaso
         let (no_old, no_new) = (ByName::new(), BTreeMap::new());
         let old = entry.params.get(&file.spelled).unwrap_or(&no_old);
         let new = now.params.get(&file.spelled).and_then(Option::as_ref).unwrap_or(&no_new);
-        let mut told = |key: &str, old: Option<&Value>, new: Option<&Value>| {
+        let mut compare_param = |key: &str, old: Option<&Value>, new: Option<&Value>| {
             let state = match (old, new) {
                 (Some(a), Some(b)) if a.same(b) => return,
                 (Some(_), Some(_)) => PathState::Modified,
@@ -187,14 +187,14 @@ fn params(stage: &Stage, now: &Facts, entry: &StageLock, reasons: &mut Vec<Reaso
         match &file.keys {
             Some(keys) => {
                 for key in keys {
-                    told(key, old.get(key), new.get(key));
+                    compare_param(key, old.get(key), new.get(key));
                 }
                 removed.extend(old.keys().filter(|k| !keys.contains(k)).cloned());
             }
             None => {
                 let keys: std::collections::BTreeSet<&String> = old.keys().chain(new.keys()).collect();
                 for key in keys {
-                    told(key, old.get(key), new.get(key));
+                    compare_param(key, old.get(key), new.get(key));
                 }
             }
         }

@@ -57,7 +57,7 @@ pub struct Browser<'s, 'p> {
     /// For the worktree: the files that Git tracks.
     index: BTreeMap<RepoPath, GitKind>,
     /// How many more entries of Git's trees may be read.
-    left: Cell<usize>,
+    entries_left: Cell<usize>,
 }
 
 impl<'s, 'p> Browser<'s, 'p> {
@@ -67,7 +67,7 @@ impl<'s, 'p> Browser<'s, 'p> {
             Some(_) => BTreeMap::new(),
             None => snapshot.project.repo.index_entries()?.into_iter().collect(),
         };
-        Ok(Browser { snapshot, pinned, index, left: Cell::new(MOST) })
+        Ok(Browser { snapshot, pinned, index, entries_left: Cell::new(MOST) })
     }
 
     /// The entry at a path; `None` if there is none.
@@ -97,11 +97,11 @@ impl<'s, 'p> Browser<'s, 'p> {
     /// The entries of a folder, by name; with `recursive`, everything below it except folders.
     pub fn list(&self, folder: &BrowserItem, recursive: bool) -> Result<Vec<BrowserItem>> {
         let mut found = Vec::new();
-        let mut open = vec![folder.clone()];
-        while let Some(folder) = open.pop() {
+        let mut pending = vec![folder.clone()];
+        while let Some(folder) = pending.pop() {
             for item in self.children(&folder)? {
                 if recursive && item.what.is_folder() && !is_empty(&item.what) {
-                    open.push(item);
+                    pending.push(item);
                 } else {
                     found.push(item);
                 }
@@ -177,8 +177,8 @@ impl<'s, 'p> Browser<'s, 'p> {
             return Err(Error::usage(format!("{name} has a folder more than {DEEPEST} levels deep"))
                 .hint("name a file or folder further up that holds none"));
         }
-        let left = self.left.get().checked_sub(entries);
-        self.left.set(left.ok_or_else(|| {
+        let entries_left = self.entries_left.get().checked_sub(entries);
+        self.entries_left.set(entries_left.ok_or_else(|| {
             Error::usage(format!("{name} has more than {MOST} files and folders in Git: too many to go through"))
                 .hint("name a folder that holds fewer")
         })?);

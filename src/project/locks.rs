@@ -55,9 +55,9 @@ impl Project {
 
     /// Reads all locks now; parses only those whose bytes changed since the last time.
     pub fn locks(&self, definitions: &Definitions) -> Result<Locks> {
-        let kept_at = self.compiled_locks();
-        let read_now = || compiled::read(&kept_at).unwrap_or_default();
-        let mut kept = self.locks_ahead.take(&kept_at).unwrap_or_else(read_now);
+        let compiled_path = self.compiled_locks();
+        let read_now = || compiled::read(&compiled_path).unwrap_or_default();
+        let mut compiled = self.locks_ahead.take(&compiled_path).unwrap_or_else(read_now);
         let mut all_kept = true;
         let mut read = Vec::with_capacity(definitions.pipelines.files.len());
         for file in &definitions.pipelines.files {
@@ -67,7 +67,7 @@ impl Project {
                 continue;
             };
             let hash = ObjectId::of(&bytes).0;
-            let lock = match kept.remove(&path) {
+            let lock = match compiled.remove(&path) {
                 Some((known, lock)) if known == hash => lock,
                 _ => {
                     all_kept = false;
@@ -77,7 +77,7 @@ impl Project {
             read.push((path, (hash, lock)));
         }
         if !all_kept {
-            compiled::write(&kept_at, &read.iter().map(|(p, l)| (p, l)).collect::<BTreeMap<_, _>>());
+            compiled::write(&compiled_path, &read.iter().map(|(p, l)| (p, l)).collect::<BTreeMap<_, _>>());
         }
         let none = [0; 32];
         let known = |hash| (hash != none).then_some(ObjectId(hash));

@@ -34,61 +34,61 @@ pub struct FileValues {
 /// The params files of these stages, those at the top level of these pipeline files, and the files from which their
 /// templates take variables: a value in a command is a param as well.
 pub fn params_of(definitions: &Definitions, stages: &[StageId], tops: &[FileId]) -> ValueRequest {
-    let mut asked = listed_params_of(definitions, stages, tops);
+    let mut requests = listed_params_of(definitions, stages, tops);
     for file in tops.iter().map(|id| definitions.pipelines.file(*id)) {
         for (place, keys) in &file.template_files {
             let wanted = match keys {
                 Some(keys) => WantedValues::Keys(keys.iter().cloned().collect()),
                 None => WantedValues::Whole,
             };
-            request(&mut asked, place, wanted);
+            request(&mut requests, place, wanted);
         }
     }
-    asked
+    requests
 }
 
 /// Like [`params_of`], without the files of templates.
 pub fn listed_params_of(definitions: &Definitions, stages: &[StageId], tops: &[FileId]) -> ValueRequest {
-    let mut asked = ValueRequest::new();
+    let mut requests = ValueRequest::new();
     for stage in stages.iter().map(|id| definitions.pipelines.stage(*id)) {
         for file in &stage.params {
             let wanted = match &file.keys {
                 Some(keys) => WantedValues::Keys(keys.iter().cloned().collect()),
                 None => WantedValues::Whole,
             };
-            request(&mut asked, &file.place, wanted);
+            request(&mut requests, &file.place, wanted);
         }
     }
     for file in tops.iter().map(|id| definitions.pipelines.file(*id)) {
-        top_level(&mut asked, &file.path, &file.params);
+        top_level(&mut requests, &file.path, &file.params);
     }
-    asked
+    requests
 }
 
 /// The metrics of these stages, and those at the top level of these pipeline files.
 pub fn metrics_of(definitions: &Definitions, stages: &[StageId], tops: &[FileId]) -> ValueRequest {
-    let mut asked = ValueRequest::new();
+    let mut requests = ValueRequest::new();
     for stage in stages.iter().map(|id| definitions.pipelines.stage(*id)) {
         for out in stage.outs.iter().filter(|out| out.metric) {
-            request(&mut asked, &InputLocation::Repo(out.path.clone()), WantedValues::Whole);
+            request(&mut requests, &InputLocation::Repo(out.path.clone()), WantedValues::Whole);
         }
     }
     for file in tops.iter().map(|id| definitions.pipelines.file(*id)) {
-        top_level(&mut asked, &file.path, &file.metrics);
+        top_level(&mut requests, &file.path, &file.metrics);
     }
-    asked
+    requests
 }
 
-fn top_level(asked: &mut ValueRequest, pipeline: &RepoPath, spellings: &[String]) {
+fn top_level(requests: &mut ValueRequest, pipeline: &RepoPath, spellings: &[String]) {
     let folder = pipeline.parent().unwrap_or_default();
     for path in spellings.iter().filter_map(|spelling| folder.join(spelling)) {
-        request(asked, &InputLocation::Repo(path), WantedValues::Whole);
+        request(requests, &InputLocation::Repo(path), WantedValues::Whole);
     }
 }
 
 /// Requests a file, or more values of it.
-pub fn request(asked: &mut ValueRequest, place: &InputLocation, wanted: WantedValues) {
-    let entry = asked.entry(place.to_string()).or_insert_with(|| (place.clone(), wanted.clone()));
+pub fn request(requests: &mut ValueRequest, place: &InputLocation, wanted: WantedValues) {
+    let entry = requests.entry(place.to_string()).or_insert_with(|| (place.clone(), wanted.clone()));
     match (&mut entry.1, wanted) {
         (WantedValues::Keys(old), WantedValues::Keys(new)) => old.extend(new),
         (old, WantedValues::Whole) => *old = WantedValues::Whole,
@@ -108,7 +108,7 @@ enum ContentId {
 }
 
 /// Reads the requested values; one result per file.
-pub fn read(snapshot: &Snapshot<'_>, asked: &ValueRequest, parsed: &mut ParsedFiles) -> Vec<FileValues> {
+pub fn read(snapshot: &Snapshot<'_>, requests: &ValueRequest, parsed: &mut ParsedFiles) -> Vec<FileValues> {
     let mut one = |place: &InputLocation, wanted: &WantedValues| {
         let whole = match place {
             InputLocation::Repo(path) => parsed.read_file(snapshot, path)?,
@@ -124,15 +124,15 @@ pub fn read(snapshot: &Snapshot<'_>, asked: &ValueRequest, parsed: &mut ParsedFi
             }
         })
     };
-    asked.values().map(|(place, wanted)| FileValues { place: place.clone(), values: one(place, wanted) }).collect()
+    requests.values().map(|(place, wanted)| FileValues { place: place.clone(), values: one(place, wanted) }).collect()
 }
 
 /// Reads ahead the requested files of many commits: files in Git, and the locks of commits that lack a file.
 pub fn read_ahead(all: &[(Snapshot<'_>, Rc<ValueRequest>)], parsed: &mut ParsedFiles) -> Result<()> {
     let (mut blobs, mut pinned) = (HashMap::new(), Vec::new());
-    for (snapshot, asked) in all {
+    for (snapshot, requests) in all {
         let Some(commit) = snapshot.git() else { continue };
-        let paths = asked.values().filter_map(|(place, _)| match place {
+        let paths = requests.values().filter_map(|(place, _)| match place {
             InputLocation::Repo(path) => Some(path),
             _ => None,
         });
@@ -244,13 +244,13 @@ mod tests {
     fn a_file_is_asked_for_once() {
         let keys = |names: &[&str]| WantedValues::Keys(names.iter().map(|n| n.to_string()).collect());
         let place = InputLocation::Repo(RepoPath::root().join("p.yaml").unwrap());
-        let mut asked = ValueRequest::new();
-        request(&mut asked, &place, keys(&["b"]));
-        request(&mut asked, &place, keys(&["a", "b"]));
-        assert_eq!(asked["p.yaml"].1, keys(&["a", "b"]));
-        request(&mut asked, &place, WantedValues::Whole);
-        request(&mut asked, &place, keys(&["c"]));
-        assert_eq!((asked.len(), &asked["p.yaml"].1), (1, &WantedValues::Whole));
+        let mut requests = ValueRequest::new();
+        request(&mut requests, &place, keys(&["b"]));
+        request(&mut requests, &place, keys(&["a", "b"]));
+        assert_eq!(requests["p.yaml"].1, keys(&["a", "b"]));
+        request(&mut requests, &place, WantedValues::Whole);
+        request(&mut requests, &place, keys(&["c"]));
+        assert_eq!((requests.len(), &requests["p.yaml"].1), (1, &WantedValues::Whole));
     }
 
     #[test]

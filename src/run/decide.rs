@@ -92,8 +92,8 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         if let Some(error) = self.persistent_version_error(id, &facts, &reasons) {
             return self.refuse(id, error);
         }
-        if let Some(gone) = self.missing_persistent(id).first() {
-            let (out, address) = (&gone.path, self.address(id));
+        if let Some(missing) = self.missing_persistent(id).first() {
+            let (out, address) = (&missing.path, self.address(id));
             if self.remotes.is_some() {
                 let message =
                     format!("stage {address} builds on its old {out}, which is not here and cannot be fetched");
@@ -224,8 +224,8 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
     }
 
     fn decide_frozen(&mut self, id: StageId, facts: Facts, reasons: Vec<Reason>) {
-        let gone = facts.outs.iter().any(Option::is_none) && !self.options.allow_missing;
-        match (gone, self.entry(id).cloned()) {
+        let has_missing = facts.outs.iter().any(Option::is_none) && !self.options.allow_missing;
+        match (has_missing, self.entry(id).cloned()) {
             (false, entry) => {
                 self.warn_of_other_versions(id, entry.as_ref(), &facts);
                 self.push(id, StageResult::Skipped, Vec::new(), 0.0);

@@ -55,9 +55,9 @@ impl Environment {
     /// Also removes these variables.
     pub fn without(mut self, names: &[&str]) -> Environment {
         let is_named = |name: &String| names.contains(&name.as_str());
-        let (gone, seen) = self.seen.into_iter().partition(is_named);
+        let (removed, seen) = self.seen.into_iter().partition(is_named);
         self.seen = seen;
-        self.withheld.extend::<Vec<String>>(gone);
+        self.withheld.extend::<Vec<String>>(removed);
         self.withheld.sort();
         self
     }

@@ -18,7 +18,7 @@ use crate::workspace::gitignore;
 use crate::workspace::journal::{LockChange, Record};
 
 impl<'s, 'a: 's> Run<'s, '_, 'a> {
-    pub(super) fn finished(&mut self, id: StageId, ended: Result<FinishedStage, StageFailure>) {
+    pub(super) fn finished(&mut self, id: StageId, result: Result<FinishedStage, StageFailure>) {
         self.running_count -= 1;
         self.reader.forget();
         let stage = self.stage(id);
@@ -28,8 +28,8 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
             Ok(written) => self.outcome.written.extend(written),
             Err(error) => self.sink.event(Event::Warning { text: &error.message }),
         }
-        let done = match ended {
-            Ok(done) => done,
+        let finished = match result {
+            Ok(finished) => finished,
             Err(failure) => {
                 let (reasons, _) = self.in_progress.remove(&id).unwrap_or_default();
                 if self.withdrawn.contains(&id) {
@@ -50,39 +50,42 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         };
         let file = &self.definitions.pipelines.file(stage.file).path;
         let old = self.entry(id).cloned();
-        let versions = match &done.how {
-            Provenance::Ran => self.programs.record_run(stage, done.entry.key),
+        let versions = match &finished.how {
+            Provenance::Ran => self.programs.record_run(stage, finished.entry.key),
             Provenance::Restored(..) => BTreeMap::new(),
         };
-        let run = match &done.how {
+        let run = match &finished.how {
             Provenance::Ran
                 if !self.options.no_commit && self.options.modes.local.write && entries::is_cacheable(stage) =>
             {
                 let commit = self.head_commit.get_or_insert_with(|| self.project.repo.head().ok().flatten());
-                Some((Box::new(done.entry.clone()), entries::record_now(self.project, done.seconds, commit, versions)))
+                Some((
+                    Box::new(finished.entry.clone()),
+                    entries::record_now(self.project, finished.seconds, commit, versions),
+                ))
             }
             _ => None,
         };
         let store = if self.options.no_commit {
             Vec::new()
         } else {
-            stage.outs.iter().zip(&done.pins).filter_map(|(o, pin)| Some((o.path.clone(), (*pin)?))).collect()
+            stage.outs.iter().zip(&finished.pins).filter_map(|(o, pin)| Some((o.path.clone(), (*pin)?))).collect()
         };
-        let record = (old.as_ref() != Some(&done.entry) && !stage.frozen).then(|| Record {
+        let record = (old.as_ref() != Some(&finished.entry) && !stage.frozen).then(|| Record {
             lock: Project::lock_path(file),
             change: LockChange::Stage {
                 name: stage.name.clone(),
                 old: old.map(Box::new),
-                new: Box::new(done.entry.clone()),
+                new: Box::new(finished.entry.clone()),
             },
         });
         if !stage.frozen {
-            self.locks.all[stage.file.0 as usize].stages.insert(stage.name.clone(), done.entry.clone());
+            self.locks.all[stage.file.0 as usize].stages.insert(stage.name.clone(), finished.entry.clone());
         }
-        let (result, saved, from) = match &done.how {
+        let (result, saved, from) = match &finished.how {
             Provenance::Ran => (StageResult::Ran, 0.0, None),
             Provenance::Restored(record, from) => {
-                let saved = record.as_ref().map_or(0.0, |record| (record.seconds - done.seconds).max(0.0));
+                let saved = record.as_ref().map_or(0.0, |record| (record.seconds - finished.seconds).max(0.0));
                 (StageResult::Restored, saved, Some(*from))
             }
         };
@@ -91,11 +94,18 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
             self.forced.extend(downstream);
         }
         let (reasons, _) = self.in_progress.remove(&id).unwrap_or_default();
-        self.push(id, result, reasons, done.seconds);
+        self.push(id, result, reasons, finished.seconds);
         if let Some(last) = self.outcome.stages.last_mut() {
             (last.saved, last.from) = (saved, from);
         }
-        self.send(record::RecordJob { stage: Some(id), store, run, record, replaced: done.replaced, log: done.log });
+        self.send(record::RecordJob {
+            stage: Some(id),
+            store,
+            run,
+            record,
+            replaced: finished.replaced,
+            log: finished.log,
+        });
         self.schedule.done(id);
     }
 

@@ -209,7 +209,7 @@ fn follow(
     let mut ticked = Instant::now();
     let mut looked = Instant::now();
     // How many bytes may still be read from the pipe after the command ended.
-    let mut left: Option<usize> = None;
+    let mut remaining: Option<usize> = None;
     let mut closed = None;
     loop {
         if let Some(pause) = closed {
@@ -219,7 +219,7 @@ fn follow(
             wait_for_end(child, pause);
             closed = Some((pause * 2).min(Duration::from_millis(100)));
         } else {
-            let wait = Timespec { tv_sec: 0, tv_nsec: if left.is_some() { 0 } else { 100_000_000 } };
+            let wait = Timespec { tv_sec: 0, tv_nsec: if remaining.is_some() { 0 } else { 100_000_000 } };
             let ready = {
                 let mut fds = [PollFd::new(&reader, PollFlags::IN)];
                 match poll(&mut fds, Some(&wait)) {
@@ -228,19 +228,19 @@ fn follow(
                     Err(e) => return Err(e.into()),
                 }
             };
-            if ready && left != Some(0) {
+            if ready && remaining != Some(0) {
                 let n = reader.read(&mut buffer)?;
-                left = left.map(|left| left.saturating_sub(n));
+                remaining = remaining.map(|remaining| remaining.saturating_sub(n));
                 if n == 0 {
                     closed = Some(Duration::from_micros(50));
                 }
                 heard(&buffer[..n])?;
-            } else if left.is_some() {
+            } else if remaining.is_some() {
                 break;
             }
-            if left.is_none() && (!ready || looked.elapsed() > Duration::from_millis(100)) {
+            if remaining.is_none() && (!ready || looked.elapsed() > Duration::from_millis(100)) {
                 looked = Instant::now();
-                left = child.try_wait()?.is_some().then_some(PIPE);
+                remaining = child.try_wait()?.is_some().then_some(PIPE);
             }
         }
         if ticked.elapsed() >= TICK {

@@ -244,11 +244,11 @@ impl<'a> RunRemotes<'a> {
         let Some(state) = opened.get_mut(&name.map(str::to_string)) else { return };
         let RemoteState::Open(remote, failures) = state else { return };
         *failures += 1;
-        let told = describe(what, error);
+        let message = describe(what, error);
         if *failures < PATIENCE && remote.is_known() {
-            return self.sink.event(Event::Warning { text: &told });
+            return self.sink.event(Event::Warning { text: &message });
         }
-        let text = format!("{told}; the remote {} is not asked again in this run", remote.name);
+        let text = format!("{message}; the remote {} is not asked again in this run", remote.name);
         self.sink.event(Event::Warning { text: &text });
         *state = RemoteState::Down;
     }

@@ -230,12 +230,12 @@ pub fn serve(lock: &Path) -> std::io::Result<()> {
     signal_all(Signal::TERM);
     let is_told = |p: &Process| sessions.contains(&p.session) || sessions.contains(&p.group);
     let ours = |p: &Process| p.group == group.as_raw_nonzero().get() || is_told(p);
-    let left = || processes().is_none_or(|all| all.iter().any(ours));
+    let has_members = || processes().is_none_or(|all| all.iter().any(ours));
     let started = Instant::now();
-    while left() && started.elapsed() < GRACE {
+    while has_members() && started.elapsed() < GRACE {
         std::thread::sleep(Duration::from_millis(10));
     }
-    if left() {
+    if has_members() {
         signal_all(Signal::KILL);
     }
     Ok(())

@@ -75,9 +75,9 @@ pub fn checkout(
     let mut journal = Journal::at(project.state_dir().join("journal"));
     recover(project, definitions, &mut locks, &mut reader, &mut journal, sink)?;
 
-    let mut done = CheckoutOutcome::default();
+    let mut outcome = CheckoutOutcome::default();
     if options.clean {
-        done.unlisted = unlisted_data(definitions, &locks, &[]);
+        outcome.unlisted = unlisted_data(definitions, &locks, &[]);
     }
     let mut todo: Vec<(&RepoPath, Pin, bool)> = Vec::new();
     let mut ignored: BTreeMap<RepoPath, Vec<&str>> = BTreeMap::new();
@@ -91,7 +91,7 @@ pub fn checkout(
         let now = reader.out(path);
         let Some(pin) = pin else {
             if matches!(now, Ok(None)) {
-                done.never_made.push(path.clone());
+                outcome.never_made.push(path.clone());
             }
             continue;
         };
@@ -108,7 +108,7 @@ pub fn checkout(
         project.writable(path)?;
         if !project.store().contains(&pin) {
             if !fits {
-                done.missing.push(path.clone());
+                outcome.missing.push(path.clone());
             }
             continue;
         }
@@ -133,7 +133,7 @@ pub fn checkout(
                 Some(DataVersion::NotCheckedOut) => behind.push(path.clone()),
                 _ => {}
             }
-            done.unsaved.push(path.clone());
+            outcome.unsaved.push(path.clone());
             continue;
         }
         todo.push((path, pin, fits));
@@ -141,12 +141,12 @@ pub fn checkout(
             ignored.entry(path.parent().unwrap_or_default()).or_default().push(path.name());
         }
     }
-    if !done.unsaved.is_empty() {
-        return Err(unsaved_error(project, &done.unsaved, &diverged, &behind, selected.files.is_empty()));
+    if !outcome.unsaved.is_empty() {
+        return Err(unsaved_error(project, &outcome.unsaved, &diverged, &behind, selected.files.is_empty()));
     }
     let joined = join_all(project, &joins, sink)?;
     if options.clean {
-        done.removed = remove_leftovers(project, definitions, &locks, &backups, sink)?;
+        outcome.removed = remove_leftovers(project, definitions, &locks, &backups, sink)?;
     }
     for (path, pin, fits) in todo {
         if fits {
@@ -154,12 +154,12 @@ pub fn checkout(
             project.index().doubt(&Spot::from(path));
         }
         restore(project, definitions, path, &pin, sink)?;
-        done.restored.push(path.clone());
+        outcome.restored.push(path.clone());
     }
     // The current branch may lack the lines that keep these paths out of Git.
     for (folder, names) in ignored {
         if gitignore::edit(project, &folder, &names, &[])? {
-            done.written.extend(folder.join(".gitignore"));
+            outcome.written.extend(folder.join(".gitignore"));
         }
     }
     for (join, pin) in joins.iter().zip(joined) {
@@ -169,10 +169,10 @@ pub fn checkout(
         // From here on it is an edit of the version that the lock pins.
         project.index().set_base(&Spot::from(join.path), &join.locked);
         project.index().release(&Spot::from(join.path));
-        done.joined.push(join.path.clone());
+        outcome.joined.push(join.path.clone());
     }
     let _ = project.index().save();
-    Ok(done)
+    Ok(outcome)
 }
 
 /// Whether content would be lost if another version replaced it. Stored bytes of changed data are not enough, because

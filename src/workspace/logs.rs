@@ -162,7 +162,7 @@ impl Logs {
 
     /// Removes kept outputs older than a week; with `all`, every log. Returns the number of removed folders.
     pub fn prune(&self, now: SystemTime, all: bool) -> usize {
-        let mut gone = 0;
+        let mut removed = 0;
         for stage in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
             for n in numbered_folders(&stage.path()) {
                 let run = stage.path().join(n.to_string());
@@ -171,14 +171,14 @@ impl Logs {
                     changed.and_then(|t| now.duration_since(t).ok()).is_some_and(|age| age > OUTPUTS_KEPT)
                 };
                 if all {
-                    gone += usize::from(remove_kept(&run).is_ok());
+                    removed += usize::from(remove_kept(&run).is_ok());
                 } else if old(&run.join("kept")) {
-                    gone += usize::from(remove_kept(&run.join("kept")).is_ok());
+                    removed += usize::from(remove_kept(&run.join("kept")).is_ok());
                     let _ = fs::remove_file(run.join("inputs"));
                 }
             }
         }
-        gone
+        removed
     }
 }
 
@@ -264,13 +264,14 @@ mod tests {
         let logs = Logs::new(dir.path().join("logs"));
         let names = |text: &str| text.split(' ').map(str::to_string).collect::<Vec<_>>();
         let mut seen = Vec::new();
-        for (stage, text, gone) in [("a", "A B", false), ("b", "A B", true), ("c", "A B", false), ("d", "A", false)] {
+        for (stage, text, removed) in [("a", "A B", false), ("b", "A B", true), ("c", "A B", false), ("d", "A", false)]
+        {
             let run = logs.start(&RepoPath::root().join("pipeline.yaml").unwrap(), stage).unwrap();
             logs.write_env(&run, &names(text)).unwrap();
             let file = run.dir.join("env");
             assert_eq!(fs::read_to_string(&file).unwrap(), text.replace(' ', "\n") + "\n");
             seen.push(fs::metadata(&file).unwrap().ino());
-            if gone {
+            if removed {
                 // Another process removes the logs at the same time.
                 fs::remove_dir_all(dir.path().join("logs")).unwrap();
             }

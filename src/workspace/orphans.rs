@@ -77,8 +77,8 @@ pub fn released_orphans(project: &Project, definitions: &Definitions, locks: &Lo
     let known = KnownPaths::collect(definitions, locks);
     let is_left =
         |path: &RepoPath| !known.overlaps(path) && is_ours(project, path) && is_orphan(project, definitions, path);
-    let left = released.into_iter().filter(is_left);
-    left.map(|path| Orphan { path, origin: None, is_shared: false }).collect()
+    let unlisted = released.into_iter().filter(is_left);
+    unlisted.map(|path| Orphan { path, origin: None, is_shared: false }).collect()
 }
 
 /// Data that a lock pins and no pipeline file lists, such as an entry that one branch took out by hand while another

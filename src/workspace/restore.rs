@@ -53,10 +53,10 @@ pub fn clear_interrupted_restores(project: &Project, sink: &dyn Sink) {
         if let Some(path) = path.filter(|p| !p.is_root())
             && let Ok(place) = project.writable(&path)
         {
-            let gone = store::leftovers(&place)
+            let leftovers = store::leftovers(&place)
                 .iter()
                 .try_for_each(|left| discard_old(project, &IgnoreRules(&rules(project)?), &path, left, sink));
-            if let Err(e) = gone {
+            if let Err(e) = leftovers {
                 sink.event(Event::Warning { text: &e.message });
                 continue;
             }

@@ -141,16 +141,16 @@ pub fn merge(sides: &Sides, known: &MergedInputs, join: &JoinData) -> Merged {
         data(sides, known, path, join, &mut merged);
     }
     // Blocks that are equal or changed by one side are decided first, since the others depend on them.
-    let mut open: BTreeSet<&String> = BTreeSet::new();
+    let mut undecided: BTreeSet<&String> = BTreeSet::new();
     for name in names(&sides.ours.stages, &sides.theirs.stages) {
         if both_changed(sides, name) {
-            open.insert(name);
+            undecided.insert(name);
         } else {
             stage(sides, known, name, &mut merged);
         }
     }
-    while let Some(name) = next_ready(sides, &open) {
-        open.remove(name);
+    while let Some(name) = next_ready(sides, &undecided) {
+        undecided.remove(name);
         stage(sides, known, name, &mut merged);
     }
     merged.choices.sort_by(|a, b| a.block.cmp(&b.block));
@@ -196,15 +196,15 @@ fn both_changed(sides: &Sides, name: &str) -> bool {
 }
 
 /// An undecided stage that depends on no other undecided one; in a cycle, which no valid pipeline has, any stage.
-fn next_ready<'a>(sides: &Sides, open: &BTreeSet<&'a String>) -> Option<&'a String> {
+fn next_ready<'a>(sides: &Sides, undecided: &BTreeSet<&'a String>) -> Option<&'a String> {
     let both = |name: &str| [sides.ours.stages.get(name), sides.theirs.stages.get(name)].into_iter().flatten();
     let makes: BTreeSet<String> =
-        open.iter().flat_map(|name| both(name)).flat_map(outs).map(|(path, _)| path).collect();
+        undecided.iter().flat_map(|name| both(name)).flat_map(outs).map(|(path, _)| path).collect();
     let waits = |name: &&&String| {
         let own: BTreeSet<String> = both(name).flat_map(outs).map(|(path, _)| path).collect();
         both(name).flat_map(deps).any(|dep| makes.iter().any(|out| !own.contains(out) && overlap(out, &dep)))
     };
-    open.iter().find(|name| !waits(name)).or(open.first()).copied()
+    undecided.iter().find(|name| !waits(name)).or(undecided.first()).copied()
 }
 
 fn stage(sides: &Sides, known: &MergedInputs, name: &str, merged: &mut Merged) {
@@ -291,7 +291,7 @@ fn expected(
             key: ours.key,
         },
     };
-    let made: BTreeMap<String, Pin> =
+    let outputs: BTreeMap<String, Pin> =
         merged.stages.values().flat_map(outs).chain(merged.data.iter().map(|(p, pin)| (p.clone(), *pin))).collect();
     let dep_names: BTreeSet<String> = match known {
         Some(known) => known.deps.keys().cloned().collect(),
@@ -302,10 +302,10 @@ fn expected(
         let path = from_folder(&entry.wdir, &name);
         let by_locks =
             || merge_three(base.and_then(|b| b.deps.get(&name)), ours.deps.get(&name), theirs.deps.get(&name));
-        let pin = match (made.get(&path), known.and_then(|k| k.deps.get(&name))) {
+        let pin = match (outputs.get(&path), known.and_then(|k| k.deps.get(&name))) {
             (Some(pin), _) => *pin,
             // For a folder that contains outs, the workspace has the content of our side, not of the merge.
-            (None, Some(now)) if !made.keys().any(|out| overlap(out, &path)) => *now,
+            (None, Some(now)) if !outputs.keys().any(|out| overlap(out, &path)) => *now,
             _ => *by_locks().ok()??,
         };
         entry.deps.insert(name, pin);

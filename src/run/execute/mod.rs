@@ -128,13 +128,13 @@ impl Context<'_> {
         let file = &self.definitions.pipelines.file(task.stage.file).path;
         let log = self.logs.start(file, &task.stage.name).map_err(early)?;
         let mut replaced = Vec::new();
-        let ended = self.set_aside(task, &mut replaced).and_then(|()| self.commands(task, environment, &log));
+        let result = self.set_aside(task, &mut replaced).and_then(|()| self.commands(task, environment, &log));
         let seconds = started.elapsed().as_secs_f64();
-        let ended = ended.and_then(|exit| match exit {
+        let result = result.and_then(|exit| match exit {
             Exit::Fine => self.pin(task, &log).map(Ok),
             other => Ok(Err(other)),
         });
-        let (error, exit) = match ended {
+        let (error, exit) = match result {
             Ok(Ok((entry, pins))) => {
                 self.empty_scratch(task);
                 return Ok(FinishedStage { entry, pins, seconds, replaced, log: Some(log), how: Provenance::Ran });
@@ -208,7 +208,7 @@ impl Context<'_> {
                 false => Event::StageOutput { stage, line: bytes },
             });
         };
-        let ended = local::run(&job, &mut on_output, &mut |moment| {
+        let result = local::run(&job, &mut on_output, &mut |moment| {
             // Written while the command runs, so that the command does not wait for it.
             if !std::mem::replace(&mut logged, true)
                 && let Err(e) =
@@ -226,7 +226,7 @@ impl Context<'_> {
             }
         });
         self.sink.event(Event::CommandsOver { stage: &task.address });
-        ended
+        result
     }
 
     /// Moves the output of the failed command to its log folder and restores the last good outputs.
