@@ -21,7 +21,7 @@ use crate::value::Value;
 /// The version of the entries.
 pub const VERSION: u32 = 1;
 
-/// When, where and by whom a stage was run. Never part of the lock.
+/// When, where and by which user a stage was run. Never part of the lock.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunRecord {
     /// RFC 3339, UTC.

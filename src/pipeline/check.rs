@@ -264,7 +264,7 @@ mod tests {
             ("accuracy >= main - x", "`x` where a number", None),
             ("accuracy >= main / 2", "`/` where + - or *", None),
             ("accuracy >= 0.9 - 0.1", "two numbers", None),
-            ("accuracy >= main - 0.1 and more", "should end", None),
+            ("accuracy >= main - 0.1 and more", "after its end", None),
             ("accuracy >= --output=x", "where a number or a revision", None),
             ("metrics.json: >= 1", "where a metric", None),
             (":a >= 1", "where a metric", None),
