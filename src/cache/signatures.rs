@@ -1,9 +1,9 @@
-//! Whose results count: signatures of run-cache entries, and the writers that the settings trust.
+//! Signatures of run-cache entries, and the writers that the settings trust.
 //!
-//! A result from elsewhere is code that somebody else ran: whoever may write to a remote can put a model of his own
-//! under anybody's stage key. `cache.trust` names writers, which guards against mistakes; a signature guards against
-//! the rest. It covers the stage key, the lock entry with the ids of all outputs, and the run record, so nothing of an
-//! entry can be exchanged. Keys come from the environment: a secret never stands in a committed file.
+//! A cached result is the output of code that another person ran: anyone who can write to a remote can put any model
+//! under any stage key. `cache.trust` names writers, which guards against mistakes; a signature guards against attacks.
+//! It covers the stage key, the lock entry with the ids of all outputs, and the run record, so no part of an entry can
+//! be exchanged. Keys come from the environment, so that no committed file contains a secret.
 //!
 //! | `cache.sign` | signs with | is checked with |
 //! | --- | --- | --- |
@@ -12,10 +12,11 @@
 //! | not set, with keys | as `ed25519` | as `ed25519` |
 //! | not set, with `LOCKSTEP_SIGN_KEY` alone | as `ed25519` if it is a seed, else as `hmac` | either, by that key |
 //!
-//! A branch can therefore not switch the check off by taking `cache.sign` out of `lockstep.toml`. Of keys and writers that
-//! the repository names, only those count that the user names as well, where the user has a list, which may be empty
-//! (an empty `LOCKSTEP_VERIFY_KEYS` is one). The key of `LOCKSTEP_SIGN_KEY` is a key that the user names. Where the user asks
-//! for `ed25519`, the user names the keys as well. No variable that is empty or no key makes unsigned results count.
+//! A branch can therefore not disable the check by removing `cache.sign` from `lockstep.toml`. If the user has a list
+//! of keys or writers, which may be empty (such as an empty `LOCKSTEP_VERIFY_KEYS`), only the repository's keys and
+//! writers that are also in the user's list are accepted. The key in `LOCKSTEP_SIGN_KEY` is one of the user's keys. If
+//! the user asks for `ed25519`, the user must also give the keys. An empty variable or a missing key never makes
+//! unsigned results acceptable.
 
 use std::io::Read;
 
@@ -30,39 +31,40 @@ use crate::project::Project;
 use crate::secret::SIGN_KEY;
 use crate::store::authenticate;
 
+/// The environment variable with the user's public keys.
 pub const VERIFY_KEYS: &str = "LOCKSTEP_VERIFY_KEYS";
 
 const CONTEXT: &str = "lockstep 2026-11-24 run cache signature";
 /// A shorter secret could be guessed.
 const SHORTEST: usize = 16;
 
-/// What the settings ask of entries.
-pub struct Trust {
-    /// Lists of patterns over `user@host`; a writer has to be in each.
+/// The requirements of the settings on entries.
+pub struct TrustPolicy {
+    /// Lists of patterns over `user@host`; a writer must match each list.
     writers: Vec<Vec<String>>,
-    seal: Option<Seal>,
+    seal: Option<SigningKeys>,
     warning: Option<String>,
 }
 
-enum Seal {
+enum SigningKeys {
     Hmac(Vec<u8>),
     Ed25519 {
         own: Option<Box<SigningKey>>,
         known: Vec<VerifyingKey>,
     },
-    /// One key, and nothing says how it signs.
-    Either(Box<Seal>, Box<Seal>),
+    /// One key, and no setting says how it signs.
+    Either(Box<SigningKeys>, Box<SigningKeys>),
 }
 
-impl Trust {
-    /// Errors: signatures are asked for, and there is no key to check them with.
-    pub fn of(project: &Project) -> Result<Trust> {
+impl TrustPolicy {
+    /// Reads the requirements. Errors: the settings ask for signatures, and there is no key to verify them with.
+    pub fn from_settings(project: &Project) -> Result<TrustPolicy> {
         let env = |name: &str| project.around.env.get(name).map(|v| v.trim()).filter(|v| !v.is_empty());
         let config = &project.config;
         let named = env(VERIFY_KEYS).into_iter().flat_map(|keys| keys.split([',', ' ', '\n']));
         let listed = config.cache_verify_keys(Grade::User);
-        // An empty list names no key, which is not the same as no list. A variable is empty where a job does not get the
-        // secret that it stands for.
+        // An empty list names no key, unlike a missing list. A variable is empty in a CI job that does not get the
+        // secret.
         let is_empty = |name: &str| project.around.env.get(name).is_some_and(|text| text.trim().is_empty());
         let has_list = listed.is_some() || project.around.env.contains_key(VERIFY_KEYS);
         let user = listed.unwrap_or_default().iter().map(String::as_str).chain(named);
@@ -73,7 +75,7 @@ impl Trust {
         let theirs = theirs.transpose()?;
         let has_keys = has_list || theirs.is_some();
         let how = match config.cache_sign() {
-            // The user's keys are for ed25519; a repository cannot make them unused.
+            // The user's keys are for ed25519; a repository must not disable them.
             Some((_, Grade::Repository)) if has_list => Some("ed25519"),
             Some((how, _)) => Some(how),
             None => has_keys.then_some("ed25519"),
@@ -82,18 +84,18 @@ impl Trust {
         let seal = match how {
             None if is_empty(SIGN_KEY) => {
                 warning = Some(format!("{SIGN_KEY} is empty: no result of others is used; set it, or unset it"));
-                Some(Seal::Ed25519 { own: None, known: Vec::new() })
+                Some(SigningKeys::Ed25519 { own: None, known: Vec::new() })
             }
             None => env(SIGN_KEY).map(seal_by_one_key).transpose()?,
-            Some("hmac") => Some(Seal::Hmac(secret(env(SIGN_KEY))?)),
+            Some("hmac") => Some(SigningKeys::Hmac(secret(env(SIGN_KEY))?)),
             Some(_) => {
                 let own = env(SIGN_KEY).map(signing_key).transpose()?;
                 let own_key = own.as_ref().map(SigningKey::verifying_key);
-                // Who has a key has keys: those of the repository are not added to it.
+                // A user with a key has a list of keys: the repository's keys are not added to it.
                 if let Some(key) = own_key {
                     user.get_or_insert_default().push(key);
                 }
-                // Nor do they take the place of those that the user forgot: a branch may change them.
+                // The repository's keys must not replace keys that the user forgot, because a branch may change them.
                 if let (None, Some((_, Grade::User))) = (&user, config.cache_sign()) {
                     return Err(no_key(theirs.is_some()));
                 }
@@ -103,24 +105,24 @@ impl Trust {
                 if known.is_empty() && !has_keys {
                     return Err(no_key(false));
                 }
-                Some(Seal::Ed25519 { own: own.map(Box::new), known })
+                Some(SigningKeys::Ed25519 { own: own.map(Box::new), known })
             }
         };
         let writers = config.cache_trust().into_iter().map(<[String]>::to_vec).collect();
-        Ok(Trust { writers, seal, warning })
+        Ok(TrustPolicy { writers, seal, warning })
     }
 
-    /// What the user should know: why no result counts.
+    /// A warning that explains why no result is accepted.
     pub fn warning(&self) -> Option<&str> {
         self.warning.as_deref()
     }
 
-    /// A signature over `message`, where the settings ask for one and there is a key.
+    /// A signature over `message`, if the settings ask for one and there is a key.
     pub fn sign(&self, message: &[u8]) -> Option<String> {
         self.seal.as_ref()?.sign(message)
     }
 
-    /// May an entry of this writer with this signature be used?
+    /// Whether an entry of this writer with this signature may be used.
     pub fn accepts(&self, writer: &str, message: &[u8], signature: Option<&str>) -> bool {
         let is_trusted = self.writers.iter().all(|list| list.iter().any(|one| git::matches(one, writer)));
         is_trusted && self.is_signed(message, signature)
@@ -133,32 +135,34 @@ impl Trust {
     }
 }
 
-impl Seal {
+impl SigningKeys {
     fn sign(&self, message: &[u8]) -> Option<String> {
         match self {
-            Seal::Hmac(secret) => Some(format!("hmac:{}", authenticate(CONTEXT, secret, message))),
-            Seal::Ed25519 { own, .. } => {
+            SigningKeys::Hmac(secret) => Some(format!("hmac:{}", authenticate(CONTEXT, secret, message))),
+            SigningKeys::Ed25519 { own, .. } => {
                 let signature = own.as_ref()?.sign(message);
                 Some(format!("ed25519:{}", BASE64.encode(signature.to_bytes())))
             }
-            Seal::Either(first, _) => first.sign(message),
+            SigningKeys::Either(first, _) => first.sign(message),
         }
     }
 
     fn verifies(&self, message: &[u8], how: &str, text: &str) -> bool {
         match self {
-            // Ids are compared as hashes of equal length, whose comparison tells nothing that helps to forge one: the
-            // texts are hashed again under the secret first.
-            Seal::Hmac(secret) => {
+            // Ids are compared as hashes of equal length, whose comparison gives no help to forge one: the texts are
+            // hashed again under the secret first.
+            SigningKeys::Hmac(secret) => {
                 let again = |text: &str| authenticate(CONTEXT, secret, text.as_bytes());
                 how == "hmac" && again(text) == again(&authenticate(CONTEXT, secret, message).hex())
             }
-            Seal::Ed25519 { known, .. } => {
+            SigningKeys::Ed25519 { known, .. } => {
                 let Ok(bytes) = BASE64.decode(text) else { return false };
                 let Ok(signature) = Signature::from_slice(&bytes) else { return false };
                 how == "ed25519" && known.iter().any(|key| key.verify_strict(message, &signature).is_ok())
             }
-            Seal::Either(first, second) => first.verifies(message, how, text) || second.verifies(message, how, text),
+            SigningKeys::Either(first, second) => {
+                first.verifies(message, how, text) || second.verifies(message, how, text)
+            }
         }
     }
 }
@@ -176,7 +180,7 @@ fn no_key(has_theirs: bool) -> Error {
         .hint(format!("or set {SIGN_KEY} to your own; lockstep store keygen makes one"))
 }
 
-/// The keys that both name; those of one where the other has no list.
+/// The keys in both lists, or those of one list if the other is missing.
 fn common(user: Option<Vec<VerifyingKey>>, theirs: Option<Vec<VerifyingKey>>) -> Vec<VerifyingKey> {
     match (user, theirs) {
         (Some(user), Some(theirs)) => user.into_iter().filter(|key| theirs.contains(key)).collect(),
@@ -184,7 +188,7 @@ fn common(user: Option<Vec<VerifyingKey>>, theirs: Option<Vec<VerifyingKey>>) ->
     }
 }
 
-/// Why results of others do not count, though there are keys.
+/// Why results of others are rejected, although there are keys.
 fn unused_keys(
     has_list: bool,
     theirs: Option<&[VerifyingKey]>,
@@ -208,21 +212,21 @@ fn unused_keys(
     }
 }
 
-/// `LOCKSTEP_SIGN_KEY` where no setting says how to sign. Errors: it cannot be a key at all.
-fn seal_by_one_key(text: &str) -> Result<Seal> {
-    let hmac = secret(Some(text)).map(Seal::Hmac);
+/// Reads `LOCKSTEP_SIGN_KEY` if no setting says how to sign. Errors: it is not a valid key.
+fn seal_by_one_key(text: &str) -> Result<SigningKeys> {
+    let hmac = secret(Some(text)).map(SigningKeys::Hmac);
     let ed25519 = signing_key(text).ok().map(|own| {
         let known = vec![own.verifying_key()];
-        Seal::Ed25519 { own: Some(Box::new(own)), known }
+        SigningKeys::Ed25519 { own: Some(Box::new(own)), known }
     });
     match (ed25519, hmac) {
-        (Some(first), Ok(second)) => Ok(Seal::Either(Box::new(first), Box::new(second))),
+        (Some(first), Ok(second)) => Ok(SigningKeys::Either(Box::new(first), Box::new(second))),
         (Some(first), Err(_)) => Ok(first),
         (None, second) => second,
     }
 }
 
-/// A new key pair: the seed to be kept secret, and the public key, both in base64.
+/// A new key pair: the secret seed and the public key, both in base64.
 pub fn new_pair() -> Result<(String, String)> {
     let mut seed = [0u8; 32];
     let source = "/dev/urandom";
@@ -250,7 +254,7 @@ fn signing_key(text: &str) -> Result<SigningKey> {
 
 fn verifying_key(text: &str) -> Result<VerifyingKey> {
     let key = bytes(text).and_then(|bytes| VerifyingKey::from_bytes(&bytes).ok());
-    // The text is not shown: it may be a seed or a secret in the wrong place.
+    // The text is not shown: it may be a seed or secret in the wrong variable.
     key.ok_or_else(|| {
         Error::usage(
             "a key of cache.verify_keys or LOCKSTEP_VERIFY_KEYS is no Ed25519 public key of 32 bytes in base64",
@@ -266,19 +270,19 @@ fn bytes(text: &str) -> Option<[u8; 32]> {
 mod tests {
     use super::*;
 
-    fn sealed(seal: Option<Seal>) -> Trust {
-        Trust { writers: Vec::new(), seal, warning: None }
+    fn sealed(seal: Option<SigningKeys>) -> TrustPolicy {
+        TrustPolicy { writers: Vec::new(), seal, warning: None }
     }
 
-    fn hmac(secret: &str) -> Trust {
-        sealed(Some(Seal::Hmac(secret.as_bytes().to_vec())))
+    fn hmac(secret: &str) -> TrustPolicy {
+        sealed(Some(SigningKeys::Hmac(secret.as_bytes().to_vec())))
     }
 
-    fn pair() -> (Trust, VerifyingKey) {
+    fn pair() -> (TrustPolicy, VerifyingKey) {
         let (seed, public) = new_pair().unwrap();
         let own = signing_key(&seed).unwrap();
         let key = verifying_key(&public).unwrap();
-        (sealed(Some(Seal::Ed25519 { own: Some(Box::new(own)), known: vec![key] })), key)
+        (sealed(Some(SigningKeys::Ed25519 { own: Some(Box::new(own)), known: vec![key] })), key)
     }
 
     #[test]
@@ -287,7 +291,7 @@ mod tests {
         let alone = sealed(seal_by_one_key(&seed).ok());
         let own = signing_key(&seed).unwrap();
         let known = vec![own.verifying_key()];
-        let ed25519 = sealed(Some(Seal::Ed25519 { own: Some(Box::new(own)), known }));
+        let ed25519 = sealed(Some(SigningKeys::Ed25519 { own: Some(Box::new(own)), known }));
         for other in [hmac(&seed), ed25519] {
             assert!(alone.accepts("u@h", b"m", other.sign(b"m").as_deref()));
         }
@@ -313,7 +317,7 @@ mod tests {
     fn a_signature_fits_its_message_and_its_key_alone() {
         let (a, key) = pair();
         let (b, _) = pair();
-        let reader = sealed(Some(Seal::Ed25519 { own: None, known: vec![key] }));
+        let reader = sealed(Some(SigningKeys::Ed25519 { own: None, known: vec![key] }));
         assert_eq!(reader.sign(b"m"), None);
         for (trust, other) in [(hmac("one secret of many"), hmac("another secret of many")), (a, b)] {
             let signature = trust.sign(b"message").unwrap();
@@ -334,7 +338,7 @@ mod tests {
     fn writers_are_named_by_patterns() {
         let trust = |lists: &[&[&str]]| {
             let writers = lists.iter().map(|list| list.iter().map(|w| w.to_string()).collect()).collect();
-            Trust { writers, seal: None, warning: None }
+            TrustPolicy { writers, seal: None, warning: None }
         };
         for (lists, writer, want) in [
             (&[&["ci@*"][..]][..], "ci@runner-7", true),

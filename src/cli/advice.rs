@@ -6,7 +6,7 @@ use crate::cli::output::Output;
 use crate::cli::text;
 use crate::error::{Error, Result};
 use crate::path::RepoPath;
-use crate::pipeline::stage::Place;
+use crate::pipeline::stage::InputLocation;
 use crate::project::origin::Origin;
 use crate::project::{Definitions, Project, Snapshot};
 use crate::shell::{word, words};
@@ -151,7 +151,7 @@ pub fn warn_dvc_data(definitions: &Definitions, project: &Project, out: &Output)
     let tracked: HashSet<&RepoPath> = pipelines.files.iter().flat_map(|f| &f.data).map(|data| &data.path).collect();
     let up = |path: &RepoPath| std::iter::successors(Some(path.clone()), RepoPath::parent);
     let read = pipelines.stages.iter().flat_map(|s| &s.deps).filter_map(|dep| match &dep.place {
-        Place::Repo(path) => Some(path),
+        InputLocation::Repo(path) => Some(path),
         _ => None,
     });
     let read: BTreeSet<RepoPath> = read.flat_map(up).filter(|path| pointers.contains_key(path)).collect();

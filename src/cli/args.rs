@@ -1,6 +1,6 @@
 //! Arguments that several commands share.
 
-use crate::plan::select::Reach;
+use crate::plan::select::SelectionMode;
 
 /// The stages, outputs and data that a command is about.
 #[derive(clap::Args, Debug, Clone, Default)]
@@ -18,8 +18,8 @@ pub struct Targets {
 
 impl Targets {
     /// The targets alone, without what they depend on.
-    pub fn reach(&self) -> Reach {
-        Reach { single: true, recursive: self.recursive, glob: self.glob, ..Reach::default() }
+    pub fn reach(&self) -> SelectionMode {
+        SelectionMode { single: true, recursive: self.recursive, glob: self.glob, ..SelectionMode::default() }
     }
 
     /// Is the command about everything?

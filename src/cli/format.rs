@@ -7,7 +7,7 @@ use crate::lock::Command;
 use crate::path::RepoPath;
 use crate::pipeline::stage::Stage;
 use crate::plan::reasons::Reason;
-use crate::run::outcome::Source;
+use crate::run::outcome::ResultSource;
 use crate::store::Pin;
 use crate::value::Value;
 
@@ -87,10 +87,10 @@ fn command(command: &Command) -> Json {
 }
 
 /// The source of a restored result.
-pub fn source(source: Source) -> &'static str {
+pub fn source(source: ResultSource) -> &'static str {
     match source {
-        Source::Local => "local",
-        Source::Remote => "remote",
+        ResultSource::Local => "local",
+        ResultSource::Remote => "remote",
     }
 }
 

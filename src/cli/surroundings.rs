@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use crate::cli::global::Global;
 use crate::cli::output::Output;
 use crate::cli::{advice, environment, signals, user};
-use crate::config::{Config, Given};
+use crate::config::{Config, GivenSetting};
 use crate::error::{Error, Result};
 use crate::project::{Project, Surroundings};
 use crate::shell::word;
@@ -54,7 +54,7 @@ pub fn surroundings(global: &Global) -> Result<Surroundings> {
 }
 
 /// Settings from environment variables. An empty variable is no setting.
-fn settings(env: &BTreeMap<String, String>) -> Vec<Given> {
+fn settings(env: &BTreeMap<String, String>) -> Vec<GivenSetting> {
     let names = [
         ("LOCKSTEP_JOBS", "jobs"),
         ("LOCKSTEP_CACHE_DIR", "cache.dir"),
@@ -65,6 +65,6 @@ fn settings(env: &BTreeMap<String, String>) -> Vec<Given> {
     names
         .into_iter()
         .filter_map(|(name, key)| Some((name, key, env.get(name).filter(|value| !value.is_empty())?)))
-        .map(|(name, key, value)| Given { key: key.into(), value: value.clone(), name: name.into() })
+        .map(|(name, key, value)| GivenSetting { key: key.into(), value: value.clone(), name: name.into() })
         .collect()
 }

@@ -13,7 +13,7 @@ use super::data::{Differences, Node, Side, compare};
 use crate::error::{Error, Result};
 use crate::event::Sink;
 use crate::path::RepoPath;
-use crate::plan::facts::look;
+use crate::plan::facts::read_pins;
 use crate::project::Snapshot;
 use crate::store::trees::{Entry, EntryKind};
 use crate::store::{Pin, TrackedPath};
@@ -106,7 +106,7 @@ impl Gathered {
         paths.dedup();
         let project = snapshot.project;
         let spots: Vec<TrackedPath> = paths.iter().map(|p| TrackedPath::from(*p)).collect();
-        for (path, seen) in paths.into_iter().zip(look(project, &snapshot.definitions, &spots, sink)) {
+        for (path, seen) in paths.into_iter().zip(read_pins(project, &snapshot.definitions, &spots, sink)) {
             match (seen?, pinned.get(path)) {
                 (Some(pin), _) => drop(gathered.roots.insert(path.clone(), pin)),
                 (None, Some(pin)) if !project.store().contains(pin) => gathered.absent.push(path.clone()),
@@ -135,7 +135,7 @@ impl Gathered {
                 .project
                 .store()
                 .read_tree(&node.id, below.matches('/').count())
-                .map_err(|e| snapshot.absent(&name, e))?
+                .map_err(|e| snapshot.missing_object(&name, e))?
                 .entries)
         }
     }

@@ -1,4 +1,4 @@
-//! `add`: makes files and folders tracked data, or pins what changed in them.
+//! `add`: tracks files and folders as data, or pins their changes.
 
 use crate::edit::draft::{Draft, draft};
 use crate::error::{Error, Result};
@@ -7,7 +7,7 @@ use crate::path::RepoPath;
 use crate::pipeline::edit;
 use crate::pipeline::graph::Owner;
 use crate::pipeline::stage::Import;
-use crate::plan::select::Selected;
+use crate::plan::select::Selection;
 use crate::project::{Definitions, Project};
 use crate::run::commit::{self, commit_held};
 use crate::run::data;
@@ -15,43 +15,51 @@ use crate::shell::word;
 use crate::workspace::gitignore;
 use crate::workspace::worktree_lock;
 
+/// The options of `add`.
 #[derive(Clone, Debug, Default)]
-pub struct Options {
+pub struct AddOptions {
     pub desc: Option<String>,
-    /// Where the new data comes from.
+    /// The origin of the new data.
     pub import: Option<Import>,
-    /// Write the entry and pin nothing.
+    /// Write the entry without pinning.
     pub no_commit: bool,
-    /// Pin what is here although the lock pins another version than the last checkout had.
+    /// Pin the current version even if the lock pins another one than was last checked out.
     pub force: bool,
 }
 
+/// The result of `add`.
 #[derive(Debug, Default)]
-pub struct Added {
-    /// Data that is tracked from now on.
+pub struct AddOutcome {
+    /// Data that is now tracked.
     pub new: Vec<RepoPath>,
-    /// Data that was tracked already.
+    /// Data that was already tracked.
     pub known: Vec<RepoPath>,
-    /// The pipeline file that names the new data.
+    /// The pipeline file with the entries of the new data.
     pub file: Option<RepoPath>,
-    /// Files for Git.
+    /// Changed files that Git tracks.
     pub written: Vec<RepoPath>,
 }
 
-/// Tracks `paths`, which count from the current folder: entries in the nearest pipeline file upwards, pins, `.gitignore`.
-pub fn add(project: &Project, paths: &[String], options: &Options, sink: &dyn Sink) -> Result<Added> {
+/// Tracks `paths`, which are relative to the current folder: adds entries in the nearest pipeline file upwards, pins
+/// and `.gitignore` lines.
+pub fn add(project: &Project, paths: &[String], options: &AddOptions, sink: &dyn Sink) -> Result<AddOutcome> {
     let _lock = worktree_lock::take(project, "lockstep add", sink)?;
     add_held(project, paths, options, sink)
 }
 
-/// The same, where the workspace lock is held already.
-pub(crate) fn add_held(project: &Project, paths: &[String], options: &Options, sink: &dyn Sink) -> Result<Added> {
+/// Like [`add`], for a caller that holds the workspace lock.
+pub(crate) fn add_held(
+    project: &Project,
+    paths: &[String],
+    options: &AddOptions,
+    sink: &dyn Sink,
+) -> Result<AddOutcome> {
     let edit_lock = worktree_lock::take_for_edit(project, "lockstep add", sink)?;
     let mut definitions = project.definitions()?;
-    let mut added = Added::default();
+    let mut added = AddOutcome::default();
     for written in paths {
-        let path = place(project, written)?;
-        match known(project, &definitions, &path)? {
+        let path = data_path(project, written)?;
+        match tracked_at(project, &definitions, &path)? {
             Some(data) if !added.known.contains(&data) => added.known.push(data),
             None if !added.new.contains(&path) => added.new.push(path),
             _ => {}
@@ -59,61 +67,61 @@ pub(crate) fn add_held(project: &Project, paths: &[String], options: &Options, s
     }
     let mut new_entries: Option<Draft> = None;
     if !added.new.is_empty() {
-        let file = nearest(project, &definitions)?;
+        let file = nearest_pipeline(project, &definitions)?;
         let folder = file.parent().unwrap_or_default();
         let name = file.relative_to(&project.cwd);
-        let made = draft(project, &file, &|text| {
+        let edit = draft(project, &file, &|text| {
             added
                 .new
                 .iter()
                 .try_fold(text.to_string(), |text, path| {
                     let spelled = path.relative_to(&folder);
-                    // what looks like a template must not be one
+                    // a literal `${` must not be read as a template
                     let spelled = spelled.replace("${", "\\${");
                     edit::add_data(&name, &text, &spelled, options.desc.as_deref(), options.import.as_ref())
                 })
                 .map(Some)
         })?;
-        if let Some(mut made) = made {
-            made.write(project)?;
-            std::mem::swap(&mut definitions, &mut made.definitions);
-            added.written.push(made.path.clone());
-            new_entries = Some(made);
+        if let Some(mut edit) = edit {
+            edit.write(project)?;
+            std::mem::swap(&mut definitions, &mut edit.definitions);
+            added.written.push(edit.path.clone());
+            new_entries = Some(edit);
         }
         added.file = Some(file);
     }
-    // To store what may be large takes its time, in which others may edit.
+    // Storing large data takes long, and other commands may edit during that time.
     drop(edit_lock);
     let done = finish(project, &definitions, &mut added, options, sink);
     match (done, &new_entries) {
         (Ok(()), _) => Ok(added),
         (Err(error), None) => Err(error),
-        (Err(error), Some(made)) => Err(match take_back(project, made, &added.new, sink) {
+        (Err(error), Some(edit)) => Err(match undo(project, edit, &added.new, sink) {
             Ok(()) => error,
             Err(e) => {
-                let file = made.path.relative_to(&project.cwd);
+                let file = edit.path.relative_to(&project.cwd);
                 error.because(e.message).hint(format!("take the entries that are not pinned out of {file} by hand"))
             }
         }),
     }
 }
 
-/// Takes the new entries out again: the text as it was, or, if somebody edited the file since, each of them.
-fn take_back(project: &Project, made: &Draft, new: &[RepoPath], sink: &dyn Sink) -> Result<()> {
+/// Removes the new entries: restores the old text, or, if the file was edited since, removes each entry.
+fn undo(project: &Project, edit: &Draft, new: &[RepoPath], sink: &dyn Sink) -> Result<()> {
     let _edit = worktree_lock::take_for_edit(project, "lockstep add", sink)?;
-    if made.take_back(project)? {
+    if edit.undo(project)? {
         return Ok(());
     }
     for path in new {
-        // Positions count anew after each.
+        // Indexes change after each removal.
         let definitions = project.definitions_without_graph()?;
-        if let Some((_, broken)) = definitions.broken.iter().find(|(path, _)| *path == made.path) {
+        if let Some((_, broken)) = definitions.broken.iter().find(|(path, _)| *path == edit.path) {
             return Err(broken.clone());
         }
-        let file = definitions.pipelines.files.iter().find(|file| file.path == made.path);
+        let file = definitions.pipelines.files.iter().find(|file| file.path == edit.path);
         let Some(n) = file.and_then(|file| file.data.iter().position(|data| data.path == *path)) else { continue };
-        let name = made.path.relative_to(&project.cwd);
-        if let Some(without) = draft(project, &made.path, &|text| edit::remove_data(&name, text, n).map(Some))? {
+        let name = edit.path.relative_to(&project.cwd);
+        if let Some(without) = draft(project, &edit.path, &|text| edit::remove_data(&name, text, n).map(Some))? {
             without.write(project)?;
         }
     }
@@ -123,15 +131,15 @@ fn take_back(project: &Project, made: &Draft, new: &[RepoPath], sink: &dyn Sink)
 fn finish(
     project: &Project,
     definitions: &Definitions,
-    added: &mut Added,
-    options: &Options,
+    added: &mut AddOutcome,
+    options: &AddOptions,
     sink: &dyn Sink,
 ) -> Result<()> {
     let all: Vec<RepoPath> = added.new.iter().chain(&added.known).cloned().collect();
     if !options.no_commit {
         let before = project.locks(definitions)?;
-        let selected = Selected { data: all.clone(), ..Selected::default() };
-        let commit = commit::Options { command: "lockstep add".into(), force: options.force };
+        let selected = Selection { data: all.clone(), ..Selection::default() };
+        let commit = commit::CommitOptions { command: "lockstep add".into(), force: options.force };
         let committed = commit_held(project, definitions, &selected, &commit, sink, &|_| Ok(()))?;
         added.written.extend(committed.written);
         let after = project.locks(definitions)?;
@@ -156,8 +164,8 @@ fn finish(
     Ok(())
 }
 
-/// A path of the command line, as one that can be data.
-fn place(project: &Project, written: &str) -> Result<RepoPath> {
+/// Resolves a path of the command line, and checks that it can be data.
+fn data_path(project: &Project, written: &str) -> Result<RepoPath> {
     let root = &project.repo.project_root;
     let Some(path) = project.typed(written).filter(|p| p.is_in(root)) else {
         return Err(Error::usage(format!(
@@ -185,8 +193,8 @@ fn place(project: &Project, written: &str) -> Result<RepoPath> {
     Ok(path)
 }
 
-/// The tracked data that is `path` or holds it. What an output has to do with is an error.
-pub(crate) fn known(project: &Project, definitions: &Definitions, path: &RepoPath) -> Result<Option<RepoPath>> {
+/// The tracked data that is `path` or contains it. Errors: the path overlaps an output.
+pub(crate) fn tracked_at(project: &Project, definitions: &Definitions, path: &RepoPath) -> Result<Option<RepoPath>> {
     let shown = |p: &RepoPath| p.relative_to(&project.cwd);
     let owners = definitions.graph.owners_of(path);
     for owner in &owners {
@@ -212,8 +220,8 @@ pub(crate) fn known(project: &Project, definitions: &Definitions, path: &RepoPat
         .hint(format!("track the whole folder instead: lockstep stage remove {}", word(&shown(data)))))
 }
 
-/// The nearest pipeline file from the current folder upwards, else a new one in the current folder.
-pub(crate) fn nearest(project: &Project, definitions: &Definitions) -> Result<RepoPath> {
+/// The nearest pipeline file from the current folder upwards, or a new one in the current folder.
+pub(crate) fn nearest_pipeline(project: &Project, definitions: &Definitions) -> Result<RepoPath> {
     let mut folder = Some(project.cwd.clone());
     while let Some(at) = folder.filter(|f| f.is_in(&project.repo.project_root)) {
         let file = at.join("pipeline.yaml").unwrap_or_default();

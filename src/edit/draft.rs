@@ -1,11 +1,11 @@
-//! A change of a pipeline file by a command: made, judged as part of the whole repository, and only then written.
+//! A command's change of a pipeline file: created, checked as part of the whole repository, and only then written.
 
 use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::git;
 use crate::path::RepoPath;
-use crate::pipeline::stage::{FileId, Place};
+use crate::pipeline::stage::{FileId, InputLocation};
 use crate::pipeline::{Files, load};
 use crate::pipeline::{build_graph, problem};
 use crate::project::{Definitions, Project, Worktree, resolve_links, skipped};
@@ -16,14 +16,14 @@ pub struct Draft {
     pub path: RepoPath,
     /// `None` if there is no file yet.
     old: Option<Vec<u8>>,
-    /// `None` if nothing is left in the file, so that it goes.
+    /// `None` if the file would be empty and is deleted.
     new: Option<Vec<u8>>,
-    /// What the user wrote, with the new text.
+    /// The definitions with the new text.
     pub definitions: Definitions,
 }
 
-/// Changes the text of a pipeline file; `None` if `change` has nothing to change. A new text that cannot be used, or
-/// with which the graph cannot be, is an error.
+/// Changes the text of a pipeline file; `None` if `change` has nothing to change. Errors: the new text is invalid, or
+/// the graph with it.
 pub fn draft(
     project: &Project,
     path: &RepoPath,
@@ -31,7 +31,7 @@ pub fn draft(
 ) -> Result<Option<Draft>> {
     const BOM: &[u8] = b"\xef\xbb\xbf";
     project.writable(path)?;
-    let old = project.files().read(&Place::Repo(path.clone()))?;
+    let old = project.files().read(&InputLocation::Repo(path.clone()))?;
     let bytes = old.as_deref().unwrap_or_default();
     let (mark, body) = if bytes.starts_with(BOM) { bytes.split_at(BOM.len()) } else { (&[][..], bytes) };
     let text = std::str::from_utf8(body)
@@ -43,23 +43,25 @@ pub fn draft(
 }
 
 impl Draft {
+    /// Writes the new text, or deletes the file.
     pub fn write(&self, project: &Project) -> Result<()> {
         put(project, &self.path, self.new.as_deref())
     }
 
-    /// Undoes [`Draft::write`], unless the file was edited since; says whether it did.
-    pub fn take_back(&self, project: &Project) -> Result<bool> {
-        if project.files().read(&Place::Repo(self.path.clone()))? != self.new {
+    /// Undoes [`Draft::write`], unless the file was edited since. Returns whether it was undone.
+    pub fn undo(&self, project: &Project) -> Result<bool> {
+        if project.files().read(&InputLocation::Repo(self.path.clone()))? != self.new {
             return Ok(false);
         }
         put(project, &self.path, self.old.as_deref()).map(|()| true)
     }
 
+    /// Whether the pipeline file did not exist before.
     pub fn is_new_file(&self) -> bool {
         self.old.is_none()
     }
 
-    /// The file among those of the definitions; `None` if it goes.
+    /// The file's id in the definitions; `None` if it is deleted.
     pub fn file(&self) -> Option<FileId> {
         let at = self.definitions.pipelines.files.iter().position(|f| f.path == self.path)?;
         Some(FileId(at as u32))
@@ -75,16 +77,16 @@ fn put(project: &Project, path: &RepoPath, bytes: Option<&[u8]>) -> Result<()> {
 }
 
 /// The files of the worktree, one of them with another text.
-struct With<'a> {
+struct ChangedFiles<'a> {
     files: Worktree<'a>,
     path: &'a RepoPath,
     text: Option<&'a [u8]>,
 }
 
-impl Files for With<'_> {
-    fn read(&self, place: &Place) -> Result<Option<Vec<u8>>> {
+impl Files for ChangedFiles<'_> {
+    fn read(&self, place: &InputLocation) -> Result<Option<Vec<u8>>> {
         match place {
-            Place::Repo(path) if path == self.path => Ok(self.text.map(<[u8]>::to_vec)),
+            InputLocation::Repo(path) if path == self.path => Ok(self.text.map(<[u8]>::to_vec)),
             _ => self.files.read(place),
         }
     }
@@ -94,9 +96,9 @@ impl Files for With<'_> {
     }
 }
 
-/// All pipelines as they would be with this text in a pipeline file, or without the file.
+/// All pipelines with this text in a pipeline file, or without the file.
 fn definitions_with(project: &Project, path: &RepoPath, text: Option<&[u8]>) -> Result<Definitions> {
-    let files = With { files: project.files(), path, text };
+    let files = ChangedFiles { files: project.files(), path, text };
     let mut skip = Vec::new();
     let mut rounds = 0;
     let (found, mut loaded) = loop {

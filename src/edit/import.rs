@@ -1,12 +1,11 @@
-//! `import` and `update`: data that comes from another repository, pinned to a commit of it.
+//! `import` and `update`: tracks data from another repository, pinned to one of its commits.
 //!
 //! The bytes are written as `get` writes them and then tracked as `add` tracks them, with their origin in the entry of
-//! the pipeline file. What arrived has to be what the other repository's lock says: the pin of one is compared with the
-//! pin of the other.
+//! the pipeline file. The written bytes must match the other repository's lock: the two pins are compared.
 
 use std::path::Path;
 
-use super::add::{Added, Options as AddOptions, add_held, known, nearest};
+use super::add::{AddOptions, AddOutcome, add_held, nearest_pipeline, tracked_at};
 use crate::edit::draft::draft;
 use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Sink};
@@ -18,48 +17,49 @@ use crate::path::RepoPath;
 use crate::path::home::below_home;
 use crate::pipeline::edit;
 use crate::pipeline::stage::Import;
-use crate::plan::data_version::{DataVersions, OtherVersions};
+use crate::plan::data_version::{DataVersions, UnrecordableData};
 use crate::plan::facts::IgnoreRules;
-use crate::project::listing::{Browser, What};
+use crate::project::listing::{Browser, ItemKind};
 use crate::project::origin::Origin;
-use crate::project::{Definitions, Elsewhere, Project, Rev, Snapshot, elsewhere};
+use crate::project::{Definitions, OpenedRepository, Project, Rev, Snapshot, open_repository};
 use crate::remote::settings::grant;
 use crate::shell::word;
 use crate::store::{self, Pin, TrackedPath};
 use crate::url::Url;
 use crate::url::form::{AddressForm, folder_url};
-use crate::workspace::preserve::give_up;
+use crate::workspace::preserve::discard_old;
 use crate::workspace::restore::restore;
 use crate::workspace::worktree_lock;
 
+/// The options of `import`.
 #[derive(Clone, Debug, Default)]
-pub struct Options {
+pub struct ImportOptions {
     pub desc: Option<String>,
-    /// Replace what is there, tracked or not.
+    /// Replace an existing file, tracked or not.
     pub force: bool,
 }
 
-/// What one import became.
+/// The result of one import.
 #[derive(Debug)]
-pub struct Imported {
+pub struct ImportOutcome {
     pub path: RepoPath,
     pub import: Import,
-    /// The commit before, of an update; `None` if it is new.
+    /// The previous commit, for an update; `None` if the import is new.
     pub old: Option<String>,
-    /// Files for Git.
+    /// Changed files that Git tracks.
     pub written: Vec<RepoPath>,
 }
 
-/// Imports `from` of the repository at `url` to `out`, which counts from the current folder: see [`place_for`].
+/// Imports `from` of the repository at `url` to `out`, which is relative to the current folder: see [`place_for`].
 pub fn import(
     project: &Project,
     url: &Url,
     from: &str,
     rev: Option<&str>,
     out: Option<&Path>,
-    options: &Options,
+    options: &ImportOptions,
     sink: &dyn Sink,
-) -> Result<Imported> {
+) -> Result<ImportOutcome> {
     if url.has_secret() {
         let without = url.without_secret();
         return Err(Error::usage(format!(
@@ -70,10 +70,10 @@ pub fn import(
     }
     let _lock = worktree_lock::take(project, "lockstep import", sink)?;
     let definitions = project.definitions()?;
-    // What it is says where it goes.
-    let there = elsewhere(&project.around, url, rev, from, sink)?;
+    // The destination depends on whether it is a folder.
+    let opened = open_repository(&project.around, url, rev, from, sink)?;
     let source = RepoPath::root().join(from).unwrap_or_default();
-    let is_folder = is_folder(&there, &source)?;
+    let is_folder = is_folder(&opened, &source)?;
     let to = place_for(&project.cwd.on_disk(project.top()), out, &source, is_folder)?;
     let path = project.typed(&to.to_string_lossy());
     let path = path.filter(|p| p.is_in(&project.repo.project_root) && !p.is_root());
@@ -82,7 +82,7 @@ pub fn import(
         return Err(Error::usage(format!("`{written}` is outside the project")));
     };
     let to = path.relative_to(&project.cwd);
-    if let Some(data) = known(project, &definitions, &path)? {
+    if let Some(data) = tracked_at(project, &definitions, &path)? {
         let data = data.relative_to(&project.cwd);
         return Err(Error::usage(format!("{data} is tracked already"))
             .hint(format!("renew an import: lockstep update {}", word(&data)))
@@ -92,12 +92,12 @@ pub fn import(
         return Err(Error::usage(format!("Git tracks `{to}`, and only one of Git and lockstep can keep it"))
             .hint("import it to another place: -o PATH"));
     }
-    let file = nearest(project, &definitions)?;
+    let file = nearest_pipeline(project, &definitions)?;
     let import = Import {
         url: spelled(project, url, &file)?,
         path: source.to_string(),
         rev: rev.unwrap_or("HEAD").to_string(),
-        commit: there.commit.hex(),
+        commit: opened.commit.hex(),
     };
     let on_disk = project.writable(&path)?;
     if !is_folder && is_real_folder(&on_disk) {
@@ -109,30 +109,30 @@ pub fn import(
     }
     let was_there = on_disk.symlink_metadata().is_ok();
     let is_written_into = is_real_folder(&on_disk);
-    bring(project, &there, &import.path, &path, is_written_into, sink)?;
+    write_verified(project, &opened, &import.path, &path, is_written_into, sink)?;
     let add =
         AddOptions { desc: options.desc.clone(), import: Some(import.clone()), force: true, ..AddOptions::default() };
-    // The user typed it.
+    // The user typed this address.
     if let Some(folder) = clone::folder(url, &project.around.cwd, project.around.home.as_deref())? {
         grant::grant_folder(project, &folder)?;
     }
-    let Added { written, .. } = add_held(project, std::slice::from_ref(&to), &add, sink).inspect_err(|_| {
+    let AddOutcome { written, .. } = add_held(project, std::slice::from_ref(&to), &add, sink).inspect_err(|_| {
         if !was_there {
             let _ = store::remove(&on_disk);
         }
     })?;
-    Ok(Imported { path, import, old: None, written })
+    Ok(ImportOutcome { path, import, old: None, written })
 }
 
-/// Renews the imports at `targets`, which count from the current folder (none: all), each to its own revision or to
-/// `rev`. What is at its newest commit already is left out of what comes back, unless it was missing.
+/// Updates the imports at `targets`, which are relative to the current folder (none: all), each to its own revision or
+/// to `rev`. Imports that are already at their newest commit are not returned, unless they were missing.
 pub fn update(
     project: &Project,
     targets: &[String],
     rev: Option<&str>,
-    options: &Options,
+    options: &ImportOptions,
     sink: &dyn Sink,
-) -> Result<Vec<Imported>> {
+) -> Result<Vec<ImportOutcome>> {
     let _lock = worktree_lock::take(project, "lockstep update", sink)?;
     let definitions = project.definitions()?;
     let mut wanted = Vec::new();
@@ -153,14 +153,14 @@ pub fn update(
     }
     let is_named = |path: &RepoPath| targets.iter().any(|t| project.typed(t).as_ref() == Some(path));
     wanted.retain(|(_, _, path, _)| targets.is_empty() || is_named(path));
-    let mut done = Vec::new();
+    let mut imported = Vec::new();
     for (file, n, path, old) in wanted {
         let rev = rev.unwrap_or(&old.rev);
-        let there = elsewhere(&project.around, &address(project, &old.url, &file)?, Some(rev), &old.path, sink)?;
-        let new = Import { rev: rev.to_string(), commit: there.commit.hex(), ..old.clone() };
+        let opened = open_repository(&project.around, &address(project, &old.url, &file)?, Some(rev), &old.path, sink)?;
+        let new = Import { rev: rev.to_string(), commit: opened.commit.hex(), ..old.clone() };
         if new == old {
-            if back(project, &definitions, &path, sink)? {
-                done.push(Imported { path, import: new, old: Some(old.commit), written: Vec::new() });
+            if restore_missing(project, &definitions, &path, sink)? {
+                imported.push(ImportOutcome { path, import: new, old: Some(old.commit), written: Vec::new() });
             }
             continue;
         }
@@ -168,7 +168,7 @@ pub fn update(
             refuse_unsaved(project, &path, sink)?;
             refuse_changed(project, &definitions, &path, sink)?;
         }
-        bring(project, &there, &new.path, &path, false, sink)?;
+        write_verified(project, &opened, &new.path, &path, false, sink)?;
         let name = file.relative_to(&project.cwd);
         let mut written = Vec::new();
         let lock = worktree_lock::take_for_edit(project, "lockstep update", sink)?;
@@ -179,15 +179,15 @@ pub fn update(
         drop(lock);
         let again = path.relative_to(&project.cwd);
         let add = AddOptions { force: true, ..AddOptions::default() };
-        let Added { written: more, .. } = add_held(project, &[again], &add, sink)?;
+        let AddOutcome { written: more, .. } = add_held(project, &[again], &add, sink)?;
         written.extend(more);
-        done.push(Imported { path, import: new, old: Some(old.commit), written });
+        imported.push(ImportOutcome { path, import: new, old: Some(old.commit), written });
     }
-    Ok(done)
+    Ok(imported)
 }
 
-/// Brings back an import that is not in the workspace; false if it is.
-fn back(project: &Project, definitions: &Definitions, path: &RepoPath, sink: &dyn Sink) -> Result<bool> {
+/// Restores an import that is missing from the workspace; false if it exists.
+fn restore_missing(project: &Project, definitions: &Definitions, path: &RepoPath, sink: &dyn Sink) -> Result<bool> {
     let pin = locked_pin(project, definitions, path)?;
     let (Some(pin), Some(origin)) = (pin, Origin::of(definitions, path)) else { return Ok(false) };
     if project.writable(path)?.symlink_metadata().is_ok() {
@@ -200,7 +200,7 @@ fn back(project: &Project, definitions: &Definitions, path: &RepoPath, sink: &dy
     Ok(true)
 }
 
-/// What a lock pins of data.
+/// The lock's pin of data.
 fn locked_pin(project: &Project, definitions: &Definitions, path: &RepoPath) -> Result<Option<Pin>> {
     let locks = project.locks(definitions)?;
     let files = definitions.pipelines.files.iter().zip(&locks.all);
@@ -209,55 +209,56 @@ fn locked_pin(project: &Project, definitions: &Definitions, path: &RepoPath) -> 
     Ok(found.and_then(|(data, lock)| lock.data.get(&data.spelled)).copied())
 }
 
-/// Brings what the other repository has to its place here, or into the folder there, and makes sure that it is that.
-fn bring(
+/// Writes the other repository's content to its place here, or into the folder there, and verifies it.
+fn write_verified(
     project: &Project,
-    there: &Elsewhere,
+    opened: &OpenedRepository,
     from: &str,
     to: &RepoPath,
     is_written_into: bool,
     sink: &dyn Sink,
 ) -> Result<()> {
-    let snapshot = there.project.at(&Rev::Commit(there.commit))?;
+    let snapshot = opened.project.at(&Rev::Commit(opened.commit))?;
     let from = RepoPath::root().join(from).unwrap_or_default();
     let expected = expected(&snapshot, &from)?;
     let before = project.definitions_without_graph()?;
-    let give_up = |old: &Path| give_up(project, &IgnoreRules(&before.rules), to, old, sink);
+    let discard_old = |old: &Path| discard_old(project, &IgnoreRules(&before.rules), to, old, sink);
     let place = project.writable(to)?;
     let open = || {
         place.create_parents()?;
         place.open_folder()
     };
-    let mode = if is_written_into { WriteMode::Into(&give_up) } else { WriteMode::Replace(&give_up) };
-    let got = get_over(&snapshot, &from, &place, &open, mode, sink)?;
+    let mode = if is_written_into { WriteMode::Into(&discard_old) } else { WriteMode::Replace(&discard_old) };
+    let written = get_over(&snapshot, &from, &place, &open, mode, sink)?;
     let definitions = project.definitions_without_graph()?;
-    let seen =
-        crate::plan::facts::look(project, &definitions, &[TrackedPath::from(to)], sink).pop().unwrap_or(Ok(None))?;
+    let seen = crate::plan::facts::read_pins(project, &definitions, &[TrackedPath::from(to)], sink)
+        .pop()
+        .unwrap_or(Ok(None))?;
     match (expected, seen) {
         (_, Some(seen)) if is_written_into && seen.is_dir() => {
-            let own = seen.files.unwrap_or(0).saturating_sub(got.files);
+            let own = seen.files.unwrap_or(0).saturating_sub(written.files);
             if own > 0 {
                 let text = format!("{to} held {own} other files, which stay and are tracked with it");
                 sink.event(Event::Note { text: &text });
             }
             Ok(())
         }
-        // What the ignore rules here hide is not seen here.
+        // Files that the local ignore rules hide are not seen here.
         (Some(expected), Some(seen)) if expected.files == seen.files && expected.id != seen.id => {
-            Err(Error::new(Kind::Bug, format!("{to} is not what {} pins", there.rev)))
+            Err(Error::new(Kind::Bug, format!("{to} is not what {} pins", opened.rev)))
         }
         _ => Ok(()),
     }
 }
 
-fn is_folder(there: &Elsewhere, from: &RepoPath) -> Result<bool> {
-    let snapshot = there.project.at(&Rev::Commit(there.commit))?;
+fn is_folder(opened: &OpenedRepository, from: &RepoPath) -> Result<bool> {
+    let snapshot = opened.project.at(&Rev::Commit(opened.commit))?;
     let found = Browser::new(&snapshot)?.find(from);
-    // What lies in a folder whose listing is not here is looked at when that was fetched.
+    // A path in a folder whose listing is missing is examined after the listing was fetched.
     Ok(found.ok().flatten().is_some_and(|item| item.what.is_folder()))
 }
 
-/// The pin of what is imported; `None` where Git has it.
+/// The pin of the imported content; `None` if Git has it.
 fn expected(snapshot: &Snapshot<'_>, from: &RepoPath) -> Result<Option<Pin>> {
     if let Some(commit) = snapshot.git()
         && matches!(commit.find(from)?, Some((EntryKind::Submodule, _)))
@@ -265,16 +266,17 @@ fn expected(snapshot: &Snapshot<'_>, from: &RepoPath) -> Result<Option<Pin>> {
         return Err(Error::usage(format!("{from} is a submodule; import from its own repository")));
     }
     Ok(match Browser::new(snapshot)?.find(from)?.map(|item| item.what) {
-        Some(What::Pinned(pin)) => Some(pin),
+        Some(ItemKind::Pinned(pin)) => Some(pin),
         _ => None,
     })
 }
 
-/// An edit that is saved nowhere is not written over.
+/// Errors: there is an unsaved edit, which must not be overwritten.
 fn refuse_unsaved(project: &Project, path: &RepoPath, sink: &dyn Sink) -> Result<()> {
     let definitions = project.definitions_without_graph()?;
-    let seen =
-        crate::plan::facts::look(project, &definitions, &[TrackedPath::from(path)], sink).pop().unwrap_or(Ok(None))?;
+    let seen = crate::plan::facts::read_pins(project, &definitions, &[TrackedPath::from(path)], sink)
+        .pop()
+        .unwrap_or(Ok(None))?;
     match seen {
         Some(pin) if !project.store().holds(&pin) => {
             Err(Error::new(Kind::Check, format!("{path} was changed and saved nowhere; it was not touched"))
@@ -285,13 +287,14 @@ fn refuse_unsaved(project: &Project, path: &RepoPath, sink: &dyn Sink) -> Result
     }
 }
 
-/// What was changed or added after the import, and recorded since, is in no repository that an update asks: it is not
-/// written over either.
+/// Errors: content that was changed or added after the import, and recorded since, is not in the other repository and
+/// must not be overwritten.
 fn refuse_changed(project: &Project, definitions: &Definitions, path: &RepoPath, sink: &dyn Sink) -> Result<()> {
-    let seen =
-        crate::plan::facts::look(project, definitions, &[TrackedPath::from(path)], sink).pop().unwrap_or(Ok(None))?;
+    let seen = crate::plan::facts::read_pins(project, definitions, &[TrackedPath::from(path)], sink)
+        .pop()
+        .unwrap_or(Ok(None))?;
     let (Some(pin), Some(origin)) = (seen, Origin::of(definitions, path)) else { return Ok(()) };
-    let mut other = OtherVersions::default();
+    let mut other = UnrecordableData::default();
     let locked = locked_pin(project, definitions, path)?;
     if other.note(path, DataVersions::new(project, definitions).version(path, &pin, locked.as_ref())) {
         return Err(other
@@ -314,7 +317,8 @@ fn refuse_changed(project: &Project, definitions: &Definitions, path: &RepoPath,
     origin.fetch(project, &definitions.rules, &pin, sink).map_err(changed)
 }
 
-/// How the pipeline file names a repository: a folder counts from the file's own folder, so that moving both keeps it.
+/// The spelling of a repository in the pipeline file: a folder is relative to the file's own folder, so that both can
+/// be moved together.
 fn spelled(project: &Project, url: &Url, file: &RepoPath) -> Result<Url> {
     let text = match url.form() {
         Ok(AddressForm::Folder(path)) if !path.starts_with('/') && below_home(&path).is_none() => path,

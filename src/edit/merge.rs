@@ -1,27 +1,27 @@
-//! Resolving locks that a merge left with conflicts (`lockstep merge`).
+//! Resolves locks that a merge left with conflicts (`lockstep merge`).
 //!
-//! The sides are taken from the best place that has them whole: Git's index while the path is unmerged; else the
-//! commits that the markers name; else the text between the markers, of which only whole records count (see
-//! [`crate::lock::markers`]). The worktree has the merged files by now, so they say what the inputs are, except where
-//! they hold conflicts themselves.
+//! The sides are taken from the best complete source: Git's index while the path is unmerged; else the commits that the
+//! markers name; else the text between the markers, of which only complete records are used (see
+//! [`crate::lock::markers`]). The worktree has the merged files at this point, so they define the inputs, except for
+//! files that have conflicts themselves.
 //!
-//! Data that cannot be joined keeps its markers until the user picks a side.
+//! Data that cannot be merged keeps its markers until the user picks a side.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::cache::entries;
-use crate::cache::signatures::Trust;
+use crate::cache::signatures::TrustPolicy;
 use crate::error::{Error, Result};
 use crate::event::Sink;
 use crate::git::{self, GitId, OperationKind, UnmergedFile};
 use crate::lock::conflict::{Labels, write_merged};
-use crate::lock::merge::{Block, Choice, DataConflict, Known, Merged, Sides, merge};
+use crate::lock::merge::{Block, BlockChoice, DataConflict, Merged, MergedInputs, Sides, merge};
 use crate::lock::{self, Lock, StageLock, markers};
 use crate::path::RepoPath;
 use crate::pipeline::Files;
-use crate::pipeline::stage::{FileId, Place, StageId};
-use crate::plan::facts::Look;
+use crate::pipeline::stage::{FileId, InputLocation, StageId};
+use crate::plan::facts::FactsReader;
 use crate::plan::reasons;
 use crate::project::{Definitions, Project};
 use crate::remote::Remote;
@@ -32,34 +32,34 @@ use crate::workspace::worktree_lock;
 
 /// A lock that was resolved.
 #[derive(Debug)]
-pub struct Resolved {
+pub struct ResolvedLock {
     pub path: RepoPath,
-    /// The sides, for people: `HEAD, 1a2b3c4 (Train longer)`.
+    /// Descriptions of the sides: `HEAD, 1a2b3c4 (Train longer)`.
     pub ours: String,
     pub theirs: String,
-    pub choices: Vec<Choice>,
-    /// Blocks without a record that could be told; the next run makes it.
+    pub choices: Vec<BlockChoice>,
+    /// Blocks for which no record could be chosen; the next run makes it.
     pub left_out: BTreeSet<Block>,
-    /// Data that still has a conflict: the lock has markers for it.
+    /// Data that still has a conflict, with markers in the lock.
     pub conflicts: Vec<DataConflict>,
     /// Data that the lock pins and no pipeline file lists.
     pub unlisted: Vec<String>,
 }
 
 const LOCK: &str = "pipeline.lock";
-const NOTHING: Pin = Pin { id: ObjectId([0; 32]), size: 0, files: None, executable: false };
+const PLACEHOLDER_PIN: Pin = Pin { id: ObjectId([0; 32]), size: 0, files: None, executable: false };
 
-/// What came of all locks.
+/// The result for all locks.
 #[derive(Debug, Default)]
 pub struct Resolution {
-    pub resolved: Vec<Resolved>,
-    /// Still a conflict to Git, but somebody has settled it: what stands there is neither side's.
+    pub resolved: Vec<ResolvedLock>,
+    /// Locks that Git still lists as conflicts, but that the user resolved: their content differs from both sides.
     pub settled: Vec<RepoPath>,
 }
 
 /// Resolves the locks in and below `within`, or all.
 ///
-/// Errors: a path of `picks` has no conflict; then nothing is written.
+/// Errors: a path of `picks` has no conflict; nothing is written then.
 pub fn resolve(project: &Project, within: &[RepoPath], picks: &Picks, sink: &dyn Sink) -> Result<Resolution> {
     let _lock = worktree_lock::take(project, "lockstep merge", sink)?;
     let (conflicts, settled) = conflicting_locks(project, within)?;
@@ -68,29 +68,29 @@ pub fn resolve(project: &Project, within: &[RepoPath], picks: &Picks, sink: &dyn
     let mut texts = Vec::new();
     if !conflicts.is_empty() {
         let definitions = project.definitions_without_graph()?;
-        let mut look = Look::new(project, &definitions, sink);
+        let mut reader = FactsReader::new(project, &definitions, sink);
         for (path, unmerged) in conflicts {
             let settled = unmerged.as_ref().map_or(Ok(BTreeMap::new()), |_| settled_data(project, &path))?;
             let found = sides(project, &path, unmerged)?;
             if let Some(Block::Data(name)) = found.left_out.iter().find(|block| matches!(block, Block::Data(_))) {
-                // A stage without a record is run again; data without one is lost.
+                // A stage without a record is run again, but data without one is lost.
                 let shown = path.relative_to(&project.cwd);
-                let message = format!("{shown}: the versions of data {name} cannot be told from what stands there");
+                let message = format!("{shown}: the versions of data {name} cannot be read from the conflict markers");
                 return Err(Error::usage(message)
                     .hint(format!("bring back Git's conflict: git checkout -m {shown}"))
                     .hint("or edit the file by hand: git log -p has both versions"));
             }
-            let known = known(project, &definitions, &mut look, &path, &found.sides);
+            let merged_inputs = merged_inputs(project, &definitions, &mut reader, &path, &found.sides);
             let folder = path.parent().unwrap_or_default();
             let store = || Ok(project.store());
             let joiner = DataJoiner { folder, picks, used: &used, settled, store: &store, sink };
-            let merged = merge(&found.sides, &known, &|name, versions| joiner.join(name, versions));
+            let merged = merge(&found.sides, &merged_inputs, &|name, versions| joiner.join(name, versions));
             let labels = Labels { ours: label(&found.ours), theirs: label(&found.theirs) };
             texts.push((path.clone(), write_merged(&merged, labels)));
-            let unlisted = unlisted(&known, &merged);
+            let unlisted = unlisted(&merged_inputs, &merged);
             let Merged { choices, conflicts, .. } = merged;
-            let markers::Found { ours, theirs, left_out, .. } = found;
-            resolution.resolved.push(Resolved { path, ours, theirs, choices, left_out, conflicts, unlisted });
+            let markers::SplitSides { ours, theirs, left_out, .. } = found;
+            resolution.resolved.push(ResolvedLock { path, ours, theirs, choices, left_out, conflicts, unlisted });
         }
         let _ = project.index().save();
     }
@@ -105,15 +105,15 @@ pub fn resolve(project: &Project, within: &[RepoPath], picks: &Picks, sink: &dyn
     Ok(resolution)
 }
 
-/// Locks that have conflicts, and those that are conflicts to Git alone.
-type Conflicting = (Vec<(RepoPath, Option<UnmergedFile>)>, Vec<RepoPath>);
+/// Locks that have conflicts, and those that only Git lists as conflicts.
+type ConflictingLocks = (Vec<(RepoPath, Option<UnmergedFile>)>, Vec<RepoPath>);
 
-fn conflicting_locks(project: &Project, within: &[RepoPath]) -> Result<Conflicting> {
+fn conflicting_locks(project: &Project, within: &[RepoPath]) -> Result<ConflictingLocks> {
     let is_meant = |path: &RepoPath| within.is_empty() || within.iter().any(|dir| path.is_in(dir));
-    let (mut conflicts, mut settled): Conflicting = Default::default();
+    let (mut conflicts, mut settled): ConflictingLocks = Default::default();
     for unmerged in project.repo.unmerged(LOCK)?.into_iter().filter(|u| is_meant(&u.path)) {
         let now = text(project, &unmerged.path)?;
-        // Where no driver ran, or one side has no lock, Git leaves the other side's file without markers.
+        // If no driver ran, or one side has no lock, Git leaves the other side's file without markers.
         let sides = [&unmerged.base, &unmerged.ours, &unmerged.theirs];
         let is_gits = now.is_empty() || sides.iter().any(|side| side.as_deref() == Some(now.as_bytes()));
         if is_gits || markers::has_markers(&now) {
@@ -132,20 +132,20 @@ fn conflicting_locks(project: &Project, within: &[RepoPath]) -> Result<Conflicti
     Ok((conflicts, settled))
 }
 
-/// The data that both sides of the text have alike, which stands between no markers: an earlier merge settled it, if the
-/// sides in Git's index say otherwise.
+/// Data outside of the markers, equal on both sides of the text: if the sides in Git's index differ, an earlier merge
+/// settled it.
 fn settled_data(project: &Project, path: &RepoPath) -> Result<BTreeMap<String, Option<Pin>>> {
     let text = text(project, path)?;
     if !markers::has_markers(&text) {
         return Ok(BTreeMap::new());
     }
-    let markers::Found { sides, left_out, .. } = markers::split(&text, &|_| false);
+    let markers::SplitSides { sides, left_out, .. } = markers::split(&text, &|_| false);
     let Some(unmerged) = project.repo.unmerged(LOCK)?.into_iter().find(|unmerged| unmerged.path == *path) else {
         return Ok(BTreeMap::new());
     };
     let mut names = BTreeSet::new();
     for bytes in [unmerged.ours, unmerged.theirs].into_iter().flatten() {
-        // One that cannot be read is told of where the sides are taken.
+        // A lock that cannot be read is reported where the sides are taken.
         names.extend(parse(path, "one", &bytes).unwrap_or_default().data.into_keys());
     }
     names.retain(|name| !left_out.contains(&Block::Data(name.clone())));
@@ -156,19 +156,19 @@ fn settled_data(project: &Project, path: &RepoPath) -> Result<BTreeMap<String, O
     Ok(pins.filter(|(_, ours, theirs)| ours == theirs).map(|(name, ours, _)| (name, ours)).collect())
 }
 
-/// `HEAD` of `HEAD, 1a2b3c4 (Train longer)`, which the next merge can resolve again.
+/// Returns `HEAD` from `HEAD, 1a2b3c4 (Train longer)`; the next merge can resolve it again.
 fn label(side: &str) -> &str {
     side.split(',').next().unwrap_or(side)
 }
 
-fn unlisted(known: &Known, merged: &Merged) -> Vec<String> {
-    let Some(declared) = &known.declared else { return Vec::new() };
+fn unlisted(merged_inputs: &MergedInputs, merged: &Merged) -> Vec<String> {
+    let Some(declared) = &merged_inputs.declared else { return Vec::new() };
     let is_listed = |name: &&String| declared.contains(&Block::Data((*name).clone()));
     merged.lock.data.keys().filter(|name| !is_listed(name)).cloned().collect()
 }
 
-/// Brings what the listings of folders are that a conflict is about, so that they can be joined. `None` if no lock has a
-/// conflict; else how many folders there are, and those whose listings are still missing.
+/// Fetches the listings of folders with a conflict, so that they can be merged. `None` if no lock has a conflict; else
+/// the number of folders, and those whose listings are still missing.
 pub fn fetch_listings(
     project: &Project,
     remote: Option<&str>,
@@ -206,11 +206,11 @@ pub fn fetch_listings(
 }
 
 fn text(project: &Project, path: &RepoPath) -> Result<String> {
-    let bytes = project.files().read(&Place::Repo(path.clone()))?;
+    let bytes = project.files().read(&InputLocation::Repo(path.clone()))?;
     Ok(String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned())
 }
 
-fn sides(project: &Project, path: &RepoPath, unmerged: Option<UnmergedFile>) -> Result<markers::Found> {
+fn sides(project: &Project, path: &RepoPath, unmerged: Option<UnmergedFile>) -> Result<markers::SplitSides> {
     let repo = &project.repo;
     let named = |name: &str| -> Result<String> {
         Ok(repo.describe(name)?.map_or(name.to_string(), |commit| format!("{name}, {commit}")))
@@ -235,24 +235,30 @@ fn sides(project: &Project, path: &RepoPath, unmerged: Option<UnmergedFile>) -> 
             Some(OperationKind::Merge) => "MERGE_HEAD",
             None => "theirs",
         };
-        return Ok(markers::Found { sides, ours: named("HEAD")?, theirs: named(theirs)?, left_out: BTreeSet::new() });
+        return Ok(markers::SplitSides {
+            sides,
+            ours: named("HEAD")?,
+            theirs: named(theirs)?,
+            left_out: BTreeSet::new(),
+        });
     }
     let text = text(project, path)?;
-    let trust = Trust::of(project)?;
+    let trust = TrustPolicy::from_settings(project)?;
     let earlier = |key: &_| entries::get(project.store(), key, &trust);
-    let vouched = |entry: &StageLock| earlier(&entry.key).iter().any(|(known, _)| known == entry);
+    let vouched = |entry: &StageLock| earlier(&entry.key).iter().any(|(merged_inputs, _)| merged_inputs == entry);
     let mut found = markers::split(&text, &vouched);
-    // A rebase writes the short hash, with the subject behind it.
+    // A rebase writes the short hash, followed by the subject.
     let revision = |label: &str| label.split(' ').next().unwrap_or_default().to_string();
     let (mut ours, mut theirs) = (revision(&found.ours), revision(&found.theirs));
     let committed = repo.resolve("HEAD").and_then(|head| head.read(path)).ok().flatten().unwrap_or_default();
     if markers::has_markers(&String::from_utf8_lossy(&committed)) {
-        // Somebody committed the markers: the sides are that merge's parents.
+        // The markers were committed: the sides are the parents of that merge.
         (ours, theirs) = ("HEAD^1".into(), "HEAD^2".into());
     }
-    if let (Some((one, ours)), Some((other, theirs))) = (at(project, &ours, path), at(project, &theirs, path)) {
+    if let (Some((one, ours)), Some((other, theirs))) = (lock_at(project, &ours, path), lock_at(project, &theirs, path))
+    {
         let base = repo.merge_base(one, other)?;
-        let base = base.map(|id| at(project, &id.hex(), path).map(|(_, lock)| lock).unwrap_or_default());
+        let base = base.map(|id| lock_at(project, &id.hex(), path).map(|(_, lock)| lock).unwrap_or_default());
         found.sides = Sides { base, ours, theirs };
         found.left_out.clear();
     }
@@ -261,8 +267,8 @@ fn sides(project: &Project, path: &RepoPath, unmerged: Option<UnmergedFile>) -> 
     Ok(found)
 }
 
-/// The lock that a revision has; `None` where it has none that can be read.
-fn at(project: &Project, revision: &str, path: &RepoPath) -> Option<(GitId, Lock)> {
+/// The lock of a revision; `None` if it has no readable lock.
+fn lock_at(project: &Project, revision: &str, path: &RepoPath) -> Option<(GitId, Lock)> {
     let commit = project.repo.resolve(revision).ok()?;
     let lock = parse(path, "a", &commit.read(path).ok()??).ok()?;
     Some((commit.id, lock))
@@ -278,42 +284,47 @@ fn parse(path: &RepoPath, whose: &str, bytes: &[u8]) -> Result<Lock> {
     })
 }
 
-/// What the merged files say about the blocks of a lock on which the sides differ.
-fn known<'a>(
+/// The inputs of the merged files for the blocks on which the sides differ.
+fn merged_inputs<'a>(
     project: &Project,
     definitions: &'a Definitions,
-    look: &mut Look<'a>,
+    reader: &mut FactsReader<'a>,
     path: &RepoPath,
     sides: &Sides,
-) -> Known {
-    let mut known = Known::default();
+) -> MergedInputs {
+    let mut merged_inputs = MergedInputs::default();
     let file = definitions.pipelines.files.iter().position(|f| Project::lock_path(&f.path) == *path);
-    let Some(file) = file.map(|at| FileId(at as u32)) else { return known };
+    let Some(file) = file.map(|at| FileId(at as u32)) else { return merged_inputs };
     let pipelines = &definitions.pipelines;
     let stages = || pipelines.file(file).stages.iter().map(|id| (*id, pipelines.stage(*id)));
     let data = &pipelines.file(file).data;
     let names = stages().map(|(_, s)| Block::Stage(s.name.clone()));
-    known.declared = Some(names.chain(data.iter().map(|d| Block::Data(d.spelled.clone()))).collect());
+    merged_inputs.declared = Some(names.chain(data.iter().map(|d| Block::Data(d.spelled.clone()))).collect());
     let differs = |name: &String| sides.ours.stages.get(name) != sides.theirs.stages.get(name);
     for (id, stage) in stages().filter(|(_, stage)| differs(&stage.name)) {
-        if let Some(entry) = inputs(project, definitions, look, id) {
-            known.inputs.insert(stage.name.clone(), entry);
+        if let Some(entry) = inputs(project, definitions, reader, id) {
+            merged_inputs.inputs.insert(stage.name.clone(), entry);
         }
     }
-    known
+    merged_inputs
 }
 
-/// The inputs of a stage as they are now; what another pipeline makes counts as that one's lock has it. `None` where
-/// something is missing or cannot be read.
-fn inputs<'a>(project: &Project, definitions: &'a Definitions, look: &mut Look<'a>, id: StageId) -> Option<StageLock> {
+/// The current inputs of a stage; outputs of another pipeline are taken from that pipeline's lock. `None` if an input
+/// is missing or cannot be read.
+fn inputs<'a>(
+    project: &Project,
+    definitions: &'a Definitions,
+    reader: &mut FactsReader<'a>,
+    id: StageId,
+) -> Option<StageLock> {
     let stage = definitions.pipelines.stage(id);
-    let mut facts = look.facts(id).ok()?;
+    let mut facts = reader.facts(id).ok()?;
     for (dep, pin) in stage.deps.iter().zip(&mut facts.deps) {
-        let Place::Repo(path) = &dep.place else { continue };
+        let InputLocation::Repo(path) = &dep.place else { continue };
         let Some(maker) = definitions.graph.producer(path).map(|id| definitions.pipelines.stage(id)) else { continue };
         if maker.file == stage.file {
-            // Decided by the merged block of the maker; here it only has to be something.
-            pin.get_or_insert(NOTHING);
+            // The merged block of the producer decides the pin; here it only has to exist.
+            pin.get_or_insert(PLACEHOLDER_PIN);
             continue;
         }
         let lock = project.read_lock(&Project::lock_path(&definitions.pipelines.file(maker.file).path)).ok()??;

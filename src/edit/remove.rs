@@ -1,4 +1,4 @@
-//! `remove`: takes stages and data out of their pipeline file, their lock and `.gitignore`.
+//! `remove`: removes stages and data from their pipeline file, their lock and `.gitignore`.
 
 use crate::edit::draft::draft;
 use crate::error::{Error, Kind, Result};
@@ -6,50 +6,58 @@ use crate::event::{Event, Sink};
 use crate::path::RepoPath;
 use crate::pipeline::edit;
 use crate::pipeline::stage::{FileId, StageId};
-use crate::plan::facts::{IgnoreRules, look};
+use crate::plan::facts::{IgnoreRules, read_pins};
 use crate::project::{Definitions, Project, write_lock};
 use crate::shell::word;
 use crate::store::{self, TrackedPath};
 use crate::workspace::gitignore;
 use crate::workspace::worktree_lock;
 
+/// The options of `remove`.
 #[derive(Clone, Debug, Default)]
-pub struct Options {
-    /// Delete what the stages made, and the data, too.
+pub struct RemoveOptions {
+    /// Also delete the stages' outputs, and the data.
     pub outs: bool,
-    /// Delete even what is not in the store.
+    /// Delete even outputs that the store does not have.
     pub force: bool,
 }
 
-/// What a word of the command line stands for.
+/// A resolved target of the command line.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Target {
+pub enum RemoveTarget {
     /// A stage or group: its file, its name there, and all its stages.
     Stage(FileId, String, Vec<StageId>),
     /// An entry of `data`.
     Data(FileId, usize),
 }
 
+/// The result of `remove`.
 #[derive(Debug, Default)]
-pub struct Removed {
-    /// Names of stages and paths of data, as they are told.
+pub struct RemoveOutcome {
+    /// Names of stages and paths of data, as shown to the user.
     pub targets: Vec<String>,
     pub deleted: Vec<RepoPath>,
     /// Outputs that stay in the workspace.
     pub kept: Vec<RepoPath>,
-    /// The same, where Git ignored them until now.
+    /// Outputs that stay and that Git ignored until now.
     pub unignored: Vec<RepoPath>,
-    /// Files for Git.
+    /// Changed files that Git tracks.
     pub written: Vec<RepoPath>,
 }
 
-pub fn remove(project: &Project, targets: &[String], options: &Options, sink: &dyn Sink) -> Result<Removed> {
+/// Removes stages and data. Errors: a target is unknown, or an output would be lost without another copy.
+pub fn remove(
+    project: &Project,
+    targets: &[String],
+    options: &RemoveOptions,
+    sink: &dyn Sink,
+) -> Result<RemoveOutcome> {
     let _lock = worktree_lock::take(project, "lockstep stage remove", sink)?;
     let _edit = worktree_lock::take_for_edit(project, "lockstep stage remove", sink)?;
-    let mut removed = Removed::default();
-    // All words are understood before anything is changed.
+    let mut removed = RemoveOutcome::default();
+    // All targets are resolved before anything is changed.
     let definitions = project.definitions_without_graph()?;
-    let mut found: Vec<Target> = Vec::new();
+    let mut found: Vec<RemoveTarget> = Vec::new();
     for target in targets {
         let target = resolve(project, &definitions, target)?;
         if !found.contains(&target) {
@@ -65,7 +73,7 @@ pub fn remove(project: &Project, targets: &[String], options: &Options, sink: &d
     files.dedup();
     let mut left = Vec::new();
     for file in files {
-        let of_file: Vec<&Target> = found.iter().filter(|t| t.file() == file).collect();
+        let of_file: Vec<&RemoveTarget> = found.iter().filter(|t| t.file() == file).collect();
         remove_from(project, &definitions, file, &of_file, &mut left, &mut removed)?;
     }
     for path in outs.iter().filter(|p| !left.contains(p)) {
@@ -84,7 +92,7 @@ pub fn remove(project: &Project, targets: &[String], options: &Options, sink: &d
         }
         let gone = match options.force || !meta.is_dir() {
             true => store::remove(&on_disk).map(|()| false),
-            // No stage made what is ignored, and no store has it.
+            // Ignored files stay: no stage made them, and no store has them.
             false => store::strip(&on_disk, path.as_str().as_bytes(), &IgnoreRules(&definitions.rules)),
         };
         if gone.map_err(|e| Error::io("delete", &on_disk, e))? {
@@ -96,41 +104,41 @@ pub fn remove(project: &Project, targets: &[String], options: &Options, sink: &d
     let _ = project.index().save();
     removed.written.sort();
     removed.written.dedup();
-    removed.targets = found.iter().map(|t| told(project, &definitions, t)).collect();
+    removed.targets = found.iter().map(|t| display_name(project, &definitions, t)).collect();
     Ok(removed)
 }
 
-impl Target {
+impl RemoveTarget {
     fn file(&self) -> FileId {
         match self {
-            Target::Stage(file, ..) | Target::Data(file, _) => *file,
+            RemoveTarget::Stage(file, ..) | RemoveTarget::Data(file, _) => *file,
         }
     }
 }
 
-fn told(project: &Project, definitions: &Definitions, target: &Target) -> String {
+fn display_name(project: &Project, definitions: &Definitions, target: &RemoveTarget) -> String {
     match target {
-        Target::Stage(_, name, ids) if ids.iter().all(|id| definitions.pipelines.stage(*id).name == *name) => {
+        RemoveTarget::Stage(_, name, ids) if ids.iter().all(|id| definitions.pipelines.stage(*id).name == *name) => {
             format!("stage {name}")
         }
-        Target::Stage(_, name, ids) => format!("stage {name}, from which {} were generated", ids.len()),
-        Target::Data(file, n) => {
+        RemoveTarget::Stage(_, name, ids) => format!("stage {name}, from which {} were generated", ids.len()),
+        RemoveTarget::Data(file, n) => {
             format!("data {}", definitions.pipelines.file(*file).data[*n].path.relative_to(&project.cwd))
         }
     }
 }
 
-/// What the target claims in the workspace.
-fn paths(definitions: &Definitions, target: &Target) -> Vec<RepoPath> {
+/// The workspace paths of the target.
+fn paths(definitions: &Definitions, target: &RemoveTarget) -> Vec<RepoPath> {
     match target {
-        Target::Stage(_, _, ids) => {
+        RemoveTarget::Stage(_, _, ids) => {
             let stages = ids.iter().map(|id| definitions.pipelines.stage(*id));
             stages
                 .flat_map(|s| s.outs.iter().map(|o| &o.path).chain(s.scratch.iter().map(|s| &s.path)))
                 .cloned()
                 .collect()
         }
-        Target::Data(file, n) => vec![definitions.pipelines.file(*file).data[*n].path.clone()],
+        RemoveTarget::Data(file, n) => vec![definitions.pipelines.file(*file).data[*n].path.clone()],
     }
 }
 
@@ -138,20 +146,20 @@ fn remove_from(
     project: &Project,
     definitions: &Definitions,
     file: FileId,
-    targets: &[&Target],
+    targets: &[&RemoveTarget],
     left: &mut Vec<RepoPath>,
-    removed: &mut Removed,
+    removed: &mut RemoveOutcome,
 ) -> Result<()> {
     let of = definitions.pipelines.file(file);
     let name = of.path.relative_to(&project.cwd);
-    // later entries of `data` first, so that positions stay true
+    // later entries of `data` first, so that indexes stay valid
     let mut data: Vec<usize> =
-        targets.iter().filter_map(|t| if let Target::Data(_, n) = t { Some(*n) } else { None }).collect();
+        targets.iter().filter_map(|t| if let RemoveTarget::Data(_, n) = t { Some(*n) } else { None }).collect();
     data.sort_unstable_by(|a, b| b.cmp(a));
-    let made = draft(project, &of.path, &|text| {
+    let edit = draft(project, &of.path, &|text| {
         let mut text = text.to_string();
         for target in targets {
-            if let Target::Stage(_, stage, _) = target {
+            if let RemoveTarget::Stage(_, stage, _) = target {
                 text = edit::remove_stage(&name, &text, stage)?;
             }
         }
@@ -160,19 +168,20 @@ fn remove_from(
         }
         Ok(Some(text))
     })?;
-    let Some(made) = made else { return Ok(()) };
-    // The lock first: without the definition its entry would be tidied away at some time, the other way it would not.
+    let Some(edit) = edit else { return Ok(()) };
+    // The lock first: an entry without a definition is dropped by a later command, a definition without an entry is
+    // not.
     let lock_path = Project::lock_path(&of.path);
     if let Some(mut lock) = project.read_lock(&lock_path)? {
         let before = lock.clone();
         for target in targets {
             match target {
-                Target::Stage(_, _, ids) => {
+                RemoveTarget::Stage(_, _, ids) => {
                     for id in ids {
                         lock.stages.remove(&definitions.pipelines.stage(*id).name);
                     }
                 }
-                Target::Data(_, n) => {
+                RemoveTarget::Data(_, n) => {
                     lock.data.remove(&of.data[*n].spelled);
                 }
             }
@@ -187,19 +196,19 @@ fn remove_from(
             removed.written.push(lock_path);
         }
     }
-    made.write(project)?;
+    edit.write(project)?;
     removed.written.push(of.path.clone());
-    let after = &made.definitions.pipelines;
+    let after = &edit.definitions.pipelines;
     left.extend(after.stages.iter().flat_map(|s| &s.outs).map(|o| o.path.clone()));
     left.extend(after.files.iter().flat_map(|f| &f.data).map(|d| d.path.clone()));
     Ok(())
 }
 
-/// What would be lost for good is not deleted unasked.
+/// Errors: an output would be lost without another copy.
 fn refuse_unsaved(project: &Project, definitions: &Definitions, outs: &[RepoPath], sink: &dyn Sink) -> Result<()> {
     let asks: Vec<TrackedPath> = outs.iter().map(TrackedPath::from).collect();
     let mut unsaved = Vec::new();
-    for (path, pin) in outs.iter().zip(look(project, definitions, &asks, sink)) {
+    for (path, pin) in outs.iter().zip(read_pins(project, definitions, &asks, sink)) {
         if let Some(pin) = pin?
             && !project.store().holds(&pin)
         {
@@ -214,7 +223,7 @@ fn refuse_unsaved(project: &Project, definitions: &Definitions, outs: &[RepoPath
         .hint("delete them nevertheless: lockstep stage remove --outs --force"))
 }
 
-fn resolve(project: &Project, definitions: &Definitions, target: &str) -> Result<Target> {
+fn resolve(project: &Project, definitions: &Definitions, target: &str) -> Result<RemoveTarget> {
     let pipelines = &definitions.pipelines;
     let (file, name) = match target.find("pipeline.yaml:") {
         Some(at) => {
@@ -229,7 +238,7 @@ fn resolve(project: &Project, definitions: &Definitions, target: &str) -> Result
     if let Some(at) = pipelines.files.iter().position(|f| Some(&f.path) == file.as_ref()) {
         let (id, of) = (FileId(at as u32), &pipelines.files[at]);
         if let Some((group, ids)) = of.groups.iter().find(|(group, _)| group == name) {
-            return Ok(Target::Stage(id, group.clone(), ids.clone()));
+            return Ok(RemoveTarget::Stage(id, group.clone(), ids.clone()));
         }
         if let Some(stage) = of.stages.iter().find(|s| pipelines.stage(**s).name == name) {
             if let Some((group, ids)) = of.groups.iter().find(|(_, ids)| ids.contains(stage)) {
@@ -245,20 +254,20 @@ fn resolve(project: &Project, definitions: &Definitions, target: &str) -> Result
                     word(group)
                 )));
             }
-            return Ok(Target::Stage(id, name.to_string(), vec![*stage]));
+            return Ok(RemoveTarget::Stage(id, name.to_string(), vec![*stage]));
         }
     }
     let path = project.typed(target);
     for (n, file) in pipelines.files.iter().enumerate() {
         if let Some(at) = file.data.iter().position(|d| Some(&d.path) == path.as_ref()) {
-            return Ok(Target::Data(FileId(n as u32), at));
+            return Ok(RemoveTarget::Data(FileId(n as u32), at));
         }
     }
     let maker = pipelines.ids().find(|id| pipelines.stage(*id).outs.iter().any(|o| Some(&o.path) == path.as_ref()));
     if let Some(id) = maker {
         let file = pipelines.file(pipelines.stage(id).file);
         let address = pipelines.address(id, &project.cwd);
-        // What a group generates goes with the group.
+        // The stages of a group are removed together.
         let group = file.groups.iter().find(|(_, ids)| ids.contains(&id)).map(|(group, _)| group);
         let stage = match group {
             Some(group) => address.replace(&pipelines.stage(id).name, group),

@@ -1,7 +1,7 @@
 //! `get`: writes a file or folder of any commit, of this or another repository, as the user's own.
 //!
-//! Everything that is pinned has to be here before anything is written; then the whole is built beside its place and
-//! renamed there. Git's repositories come from anywhere: what is written lies below the place and nowhere else.
+//! All pinned objects must be in the store before anything is written; then the whole is built beside its place and
+//! renamed. Repositories come from untrusted sources: nothing is written outside of the place.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,7 +13,7 @@ use crate::error::{Error, Kind, Result};
 use crate::event::{Activity, Event, Sink};
 use crate::lfs;
 use crate::path::RepoPath;
-use crate::project::listing::{Browser, Item, What};
+use crate::project::listing::{Browser, BrowserItem, ItemKind};
 use crate::project::{Snapshot, check_target};
 use crate::remote::fetch::losses::told_as_one;
 use crate::remote::{Remote, Wanted};
@@ -23,35 +23,35 @@ use crate::store::{
 };
 use crate::url::Url;
 
-/// One thing to be written.
-struct Piece {
-    /// Below the place; empty for the place itself.
+/// One item to write.
+struct WriteItem {
+    /// The path below the place; empty for the place itself.
     to: String,
-    item: Item,
+    item: BrowserItem,
 }
 
-/// What `get` wrote.
+/// The result of `get`.
 #[derive(Debug, PartialEq)]
-pub struct Got {
+pub struct GetOutcome {
     pub to: PathBuf,
     pub files: u64,
     pub bytes: u64,
 }
 
-/// What becomes of what was replaced, and lies there now.
-pub type GiveUp<'a> = dyn Fn(&Path) -> Result<()> + 'a;
+/// Called with the path to which the replaced content was moved.
+pub type DiscardOld<'a> = dyn Fn(&Path) -> Result<()> + 'a;
 
-/// What becomes of what is at the place already.
+/// What to do with content that is already at the place.
 #[derive(Clone, Copy)]
 pub enum WriteMode<'a> {
-    /// It goes.
-    Replace(&'a GiveUp<'a>),
-    /// A folder is written into a folder, as `cp -r` does. Anything else goes.
-    Into(&'a GiveUp<'a>),
+    /// It is replaced.
+    Replace(&'a DiscardOld<'a>),
+    /// A folder is written into an existing folder, as `cp -r` does. Other content is replaced.
+    Into(&'a DiscardOld<'a>),
 }
 
-/// Writes what the snapshot has at `path` to `out`, seen from the folder `cwd`: see [`place_for`]. What is there already
-/// is replaced with `force` only.
+/// Writes the content at `path` of the snapshot to `out`, relative to the folder `cwd`: see [`place_for`]. Existing
+/// content is replaced only with `force`.
 pub fn get(
     snapshot: &Snapshot<'_>,
     path: &RepoPath,
@@ -59,7 +59,7 @@ pub fn get(
     out: Option<&Path>,
     force: bool,
     sink: &dyn Sink,
-) -> Result<Got> {
+) -> Result<GetOutcome> {
     let browser = Browser::new(snapshot)?;
     let found = find(snapshot, &browser, path, sink)?;
     let to = place_for(cwd, out, path, found.what.is_folder())?;
@@ -77,18 +77,18 @@ pub fn get(
     write_found(snapshot, &browser, &found, &to, &|| open_target(&to), WriteMode::Into(&remove), sink)
 }
 
-/// A file is not written over a folder, whatever is in that.
+/// The error for a file that would replace a folder, whatever its content.
 pub(crate) fn folder_in_the_way(to: &Path) -> Error {
     let message = format!("{} is a folder, where a file has to be written; nothing was touched", to.display());
     Error::new(Kind::Check, message).hint("move it away, or write elsewhere: -o PATH")
 }
 
-/// Is it a folder, and no link to one?
+/// Whether it is a folder, and not a link to one.
 pub(crate) fn is_real_folder(path: &Path) -> bool {
     path.symlink_metadata().is_ok_and(|meta| meta.is_dir())
 }
 
-/// The same to this very place. `open` makes the folder of the place, and opens it.
+/// Like [`get`], to this exact place. `open` makes the folder of the place, and opens it.
 pub(crate) fn get_over(
     snapshot: &Snapshot<'_>,
     path: &RepoPath,
@@ -96,13 +96,13 @@ pub(crate) fn get_over(
     open: &dyn Fn() -> Result<OpenFolder>,
     mode: WriteMode<'_>,
     sink: &dyn Sink,
-) -> Result<Got> {
+) -> Result<GetOutcome> {
     let browser = Browser::new(snapshot)?;
     let found = find(snapshot, &browser, path, sink)?;
     write_found(snapshot, &browser, &found, to, open, mode, sink)
 }
 
-/// Makes and opens the folder of a place that the user named, which may lie behind links.
+/// Makes and opens the folder of a place that the user named, which may be behind links.
 fn open_target(to: &Path) -> Result<OpenFolder> {
     check_target(to)?;
     let folder = to.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -110,12 +110,13 @@ fn open_target(to: &Path) -> Result<OpenFolder> {
     OpenFolder::open(folder)
 }
 
-/// Where something goes: into a folder `out` that is there, else to `out` itself, as `cp` has it. A file that goes to
-/// `new/` goes into that folder, which is made. Without `out` it keeps its name; what has that name is not gone into.
+/// The destination: inside a folder `out` that exists, else `out` itself, as with `cp`. A file copied to `new/` is put
+/// into that folder, which is created. Without `out` it keeps its name, and an existing folder of that name is not
+/// entered.
 pub(crate) fn place_for(cwd: &Path, out: Option<&Path>, from: &RepoPath, is_folder: bool) -> Result<PathBuf> {
     let named = |folder: &Path| match from.is_root() {
         false => Ok(folder.join(from.name()).components().collect()),
-        true => Err(Error::usage("say where the whole repository goes: -o PATH, a folder that is not there yet")),
+        true => Err(Error::usage("name a new folder for the whole repository: -o PATH")),
     };
     let Some(out) = out else { return named(cwd) };
     let to = cwd.join(out);
@@ -123,69 +124,72 @@ pub(crate) fn place_for(cwd: &Path, out: Option<&Path>, from: &RepoPath, is_fold
     if to.is_dir() || (is_meant_as_folder && !is_folder) {
         return named(&to);
     }
-    // Without the slash, with which a file system wants a folder to be there.
+    // Without the trailing slash, for which the file system requires an existing folder.
     Ok(to.components().collect())
 }
 
-/// What the snapshot has at a path.
-fn find(snapshot: &Snapshot<'_>, browser: &Browser<'_, '_>, path: &RepoPath, sink: &dyn Sink) -> Result<Item> {
+/// The content of the snapshot at a path.
+fn find(snapshot: &Snapshot<'_>, browser: &Browser<'_, '_>, path: &RepoPath, sink: &dyn Sink) -> Result<BrowserItem> {
     let found = match browser.find(path) {
-        // What is asked for lies in a folder whose listing is not here.
+        // The path may be in a folder whose listing is missing.
         Err(e) if e.kind == Kind::Missing => match snapshot.pinned()?.into_iter().find(|p| path.is_in(&p.path)) {
             Some(owner) => {
-                bring(snapshot, &[(&owner.path, owner.pin)], sink)?;
+                fetch_missing(snapshot, &[(&owner.path, owner.pin)], sink)?;
                 browser.find(path)?
             }
             None => return Err(e),
         },
         found => found?,
     };
-    found.ok_or_else(|| nothing(snapshot, path))
+    found.ok_or_else(|| not_found_error(snapshot, path))
 }
 
 fn write_found(
     snapshot: &Snapshot<'_>,
     browser: &Browser<'_, '_>,
-    found: &Item,
+    found: &BrowserItem,
     to: &Path,
     open: &dyn Fn() -> Result<OpenFolder>,
     mode: WriteMode<'_>,
     sink: &dyn Sink,
-) -> Result<Got> {
+) -> Result<GetOutcome> {
     if matches!(mode, WriteMode::Into(_)) && !found.what.is_folder() && is_real_folder(to) {
         return Err(folder_in_the_way(to));
     }
     let pieces = pieces(browser, found)?;
     check_pieces(snapshot, found, &pieces)?;
-    bring(snapshot, &pinned(&pieces), sink)?;
+    fetch_missing(snapshot, &pinned(&pieces), sink)?;
     let folder = open()?;
     let name = to.file_name().unwrap_or_default();
     let new = temp_sibling(Path::new(name));
     let new = folder.join(&new);
     let made = write(snapshot, &pieces, &new, sink).map_err(|e| folder.with_user_paths(e)).and_then(|sum| {
         if !open()?.is(&folder) {
-            let message = format!("the folder of {} was replaced meanwhile; nothing was written there", to.display());
-            return Err(Error::new(Kind::Check, message).hint("run the command again when nothing else works there"));
+            let message =
+                format!("the folder of {} was replaced at the same time; nothing was written there", to.display());
+            return Err(
+                Error::new(Kind::Check, message).hint("run the command again when no other program writes there")
+            );
         }
         let place = folder.join(name);
-        let give_up = match mode {
+        let discard_old = match mode {
             WriteMode::Into(_) if !found.what.is_folder() && is_real_folder(&place) => {
                 return Err(folder_in_the_way(to));
             }
             WriteMode::Into(_) if found.what.is_folder() && is_real_folder(&place) => {
                 return write_into(&new, &place).map(|()| sum).map_err(|e| folder.with_user_paths(e));
             }
-            WriteMode::Into(give_up) | WriteMode::Replace(give_up) => give_up,
+            WriteMode::Into(discard_old) | WriteMode::Replace(discard_old) => discard_old,
         };
         let old = replace(&new, &place).map_err(|e| Error::io("write", to, e))?;
-        old.map_or(Ok(()), |old| give_up(&old).map_err(|e| folder.with_user_paths(e)))?;
+        old.map_or(Ok(()), |old| discard_old(&old).map_err(|e| folder.with_user_paths(e)))?;
         Ok(sum)
     });
     let (files, bytes) = made.inspect_err(|_| drop(store::remove(&new)))?;
-    Ok(Got { to: to.to_path_buf(), files, bytes })
+    Ok(GetOutcome { to: to.to_path_buf(), files, bytes })
 }
 
-fn nothing(snapshot: &Snapshot<'_>, path: &RepoPath) -> Error {
+fn not_found_error(snapshot: &Snapshot<'_>, path: &RepoPath) -> Error {
     let name = &snapshot.name;
     let error = Error::missing(format!("{name} has neither a file {path} in Git nor one that is pinned"));
     match snapshot.definitions.broken.first() {
@@ -198,37 +202,37 @@ fn nothing(snapshot: &Snapshot<'_>, path: &RepoPath) -> Error {
     }
 }
 
-/// What there is to write. Pinned folders are one piece.
-fn pieces(browser: &Browser<'_, '_>, found: &Item) -> Result<Vec<Piece>> {
-    let below = |item: &Item| {
+/// The items to write. A pinned folder is one item.
+fn pieces(browser: &Browser<'_, '_>, found: &BrowserItem) -> Result<Vec<WriteItem>> {
+    let below = |item: &BrowserItem| {
         let to = item.path.relative_to(&found.path);
         if to == "." { String::new() } else { to }
     };
     let mut pieces = Vec::new();
     let mut open = vec![found.clone()];
     while let Some(item) = open.pop() {
-        if item.what == What::Folder {
+        if item.what == ItemKind::Folder {
             open.extend(browser.list(&item, false)?);
         }
-        pieces.push(Piece { to: below(&item), item });
+        pieces.push(WriteItem { to: below(&item), item });
     }
     pieces.sort_by(|a, b| a.to.cmp(&b.to));
     Ok(pieces)
 }
 
-/// Git's trees are made by anybody, by hand if need be: see [`check_names`].
-fn check_pieces(snapshot: &Snapshot<'_>, found: &Item, pieces: &[Piece]) -> Result<()> {
+/// Git trees may come from anyone, with any names: see [`check_names`].
+fn check_pieces(snapshot: &Snapshot<'_>, found: &BrowserItem, pieces: &[WriteItem]) -> Result<()> {
     let refused = |path: &RepoPath, why: String| {
         Error::usage(format!("{path} of {} is not written: {why}", snapshot.name))
-            .hint("get what it lies beside, each by its own path")
+            .hint("get the files beside it, each by its own path")
     };
     let mut folders: BTreeMap<RepoPath, Vec<(&[u8], bool)>> = BTreeMap::new();
     for item in pieces.iter().map(|piece| &piece.item) {
-        let is_link = matches!(item.what, What::Link { .. } | What::PinnedLink(_));
+        let is_link = matches!(item.what, ItemKind::Link { .. } | ItemKind::PinnedLink(_));
         folders.entry(item.path.parent().unwrap_or_default()).or_default().push((item.path.name().as_bytes(), is_link));
     }
     if found.path.is_root() {
-        // It has no name of its own.
+        // The place itself has no name.
         folders.entry(RepoPath::root()).or_default().retain(|(name, _)| !name.is_empty());
     }
     for (folder, names) in &folders {
@@ -237,16 +241,16 @@ fn check_pieces(snapshot: &Snapshot<'_>, found: &Item, pieces: &[Piece]) -> Resu
     Ok(())
 }
 
-fn pinned(pieces: &[Piece]) -> Vec<(&RepoPath, Pin)> {
-    let pin = |piece: &Piece| match piece.item.what {
-        What::Pinned(pin) | What::PinnedLink(pin) => Some(pin),
+fn pinned(pieces: &[WriteItem]) -> Vec<(&RepoPath, Pin)> {
+    let pin = |piece: &WriteItem| match piece.item.what {
+        ItemKind::Pinned(pin) | ItemKind::PinnedLink(pin) => Some(pin),
         _ => None,
     };
     pieces.iter().filter_map(|piece| Some((&piece.item.path, pin(piece)?))).collect()
 }
 
-/// Makes sure that what is pinned is in the store: what is not is fetched from the remote that it goes to.
-pub(crate) fn bring(snapshot: &Snapshot<'_>, pins: &[(&RepoPath, Pin)], sink: &dyn Sink) -> Result<()> {
+/// Brings missing pinned objects into the store from their remote.
+pub(crate) fn fetch_missing(snapshot: &Snapshot<'_>, pins: &[(&RepoPath, Pin)], sink: &dyn Sink) -> Result<()> {
     let store = snapshot.project.store();
     let mut by_remote: BTreeMap<Option<String>, Vec<(&RepoPath, Wanted)>> = BTreeMap::new();
     for (path, pin) in pins.iter().filter(|(_, pin)| !store.contains(pin)) {
@@ -254,9 +258,9 @@ pub(crate) fn bring(snapshot: &Snapshot<'_>, pins: &[(&RepoPath, Pin)], sink: &d
         by_remote.entry(remote_of(snapshot, path)).or_default().push((path, wanted));
     }
     for (name, wanted) in by_remote {
-        let absent = |path: &RepoPath| snapshot.absent(path, Error::missing("it is not in the store"));
+        let absent = |path: &RepoPath| snapshot.missing_object(path, Error::missing("it is not in the store"));
         let remote = match Remote::open(snapshot.project, name.as_deref(), None) {
-            // There is none: that is not what was asked about.
+            // There is no remote: report the missing object instead.
             Err(e) if name.is_none() && snapshot.project.config.remotes().is_empty() => {
                 return Err(wanted.first().map_or(e, |(path, _)| absent(path)));
             }
@@ -277,7 +281,7 @@ pub(crate) fn bring(snapshot: &Snapshot<'_>, pins: &[(&RepoPath, Pin)], sink: &d
     Ok(())
 }
 
-/// The remote that an out or data names for itself.
+/// The remote that an out or data names.
 fn remote_of(snapshot: &Snapshot<'_>, path: &RepoPath) -> Option<String> {
     let pipelines = &snapshot.definitions.pipelines;
     let outs = pipelines.stages.iter().flat_map(|s| &s.outs).map(|o| (&o.path, &o.remote));
@@ -285,11 +289,11 @@ fn remote_of(snapshot: &Snapshot<'_>, path: &RepoPath) -> Option<String> {
     outs.chain(data).find(|(owner, _)| path.is_in(owner)).and_then(|(_, remote)| remote.clone())
 }
 
-/// Writes all pieces to `new`; how many files and bytes that were.
-fn write(snapshot: &Snapshot<'_>, pieces: &[Piece], new: &Path, sink: &dyn Sink) -> Result<(u64, u64)> {
+/// Writes all items to `new`. Returns the number of files and bytes.
+fn write(snapshot: &Snapshot<'_>, pieces: &[WriteItem], new: &Path, sink: &dyn Sink) -> Result<(u64, u64)> {
     let mut sum = (0, 0);
     // A folder is filled through its descriptor: see [`OpenFolder`].
-    let is_folder = pieces.first().is_some_and(|top| top.to.is_empty() && matches!(top.item.what, What::Folder));
+    let is_folder = pieces.first().is_some_and(|top| top.to.is_empty() && matches!(top.item.what, ItemKind::Folder));
     let built = if is_folder { Some(OpenFolder::create(new)?) } else { None };
     let new = built.as_ref().map_or(new, OpenFolder::path);
     for piece in pieces {
@@ -299,13 +303,13 @@ fn write(snapshot: &Snapshot<'_>, pieces: &[Piece], new: &Path, sink: &dyn Sink)
             _ => Err(Error::new(Kind::Bug, "files of the worktree are not got")),
         };
         let (files, bytes) = match &piece.item.what {
-            What::Folder => {
+            ItemKind::Folder => {
                 fs::create_dir(&to)
                     .or_else(|e| if to.is_dir() { Ok(()) } else { Err(e) })
                     .map_err(|e| Error::io("create", &to, e))?;
                 (0, 0)
             }
-            What::File { executable, id } => {
+            ItemKind::File { executable, id } => {
                 let bytes = blob(*id)?;
                 if lfs::is_pointer(&bytes) {
                     let what = format!("{} of {}", piece.item.path, snapshot.name);
@@ -318,11 +322,11 @@ fn write(snapshot: &Snapshot<'_>, pieces: &[Piece], new: &Path, sink: &dyn Sink)
                 file.and_then(|mut f| f.write_all(&bytes)).map_err(|e| Error::io("write", &to, e))?;
                 (1, bytes.len() as u64)
             }
-            What::Link { id } => (link(piece, &blob(*id)?, &to)?, 0),
-            What::PinnedLink(pin) => {
+            ItemKind::Link { id } => (link(piece, &blob(*id)?, &to)?, 0),
+            ItemKind::PinnedLink(pin) => {
                 (link(piece, &snapshot.project.store().read(&pin.id, ObjectKind::Content)?, &to)?, 0)
             }
-            What::Pinned(pin) => {
+            ItemKind::Pinned(pin) => {
                 sink.event(Event::WorkPlanned { doing: Activity::Restoring, bytes: pin.size });
                 export(snapshot.project.store(), pin, &to, sink)?;
                 (pin.files.unwrap_or(1), pin.size)
@@ -333,7 +337,7 @@ fn write(snapshot: &Snapshot<'_>, pieces: &[Piece], new: &Path, sink: &dyn Sink)
     Ok(sum)
 }
 
-fn link(piece: &Piece, text: &[u8], to: &Path) -> Result<u64> {
+fn link(piece: &WriteItem, text: &[u8], to: &Path) -> Result<u64> {
     let depth = piece.to.matches('/').count();
     check_link(depth, text).map_err(|why| {
         Error::usage(format!("{} is not written: {why}", piece.item.path))
@@ -343,7 +347,8 @@ fn link(piece: &Piece, text: &[u8], to: &Path) -> Result<u64> {
     Ok(1)
 }
 
-/// Where a piece goes, its folders made. A symlink among them is none: what is written through it would lie elsewhere.
+/// The destination of an item, with its folders created. Errors: a symlink is among them; the item would be written
+/// elsewhere.
 fn place(new: &Path, to: &str) -> Result<PathBuf> {
     let mut at = new.to_path_buf();
     for part in to.split('/').filter(|p| !p.is_empty()) {
@@ -357,16 +362,16 @@ fn place(new: &Path, to: &str) -> Result<PathBuf> {
     Ok(at)
 }
 
-/// Puts the new one in the place of what is there; back comes where that lies now.
+/// Replaces the existing content by the new. Returns the new path of the old content.
 fn replace(new: &Path, to: &Path) -> std::io::Result<Option<PathBuf>> {
     if to.symlink_metadata().is_err() {
         return fs::rename(new, to).map(|()| None);
     }
-    let aside = temp_sibling(to);
-    fs::rename(to, &aside)?;
+    let backup = temp_sibling(to);
+    fs::rename(to, &backup)?;
     if let Err(e) = fs::rename(new, to) {
-        let _ = fs::rename(&aside, to);
+        let _ = fs::rename(&backup, to);
         return Err(e);
     }
-    Ok(Some(aside))
+    Ok(Some(backup))
 }

@@ -15,7 +15,7 @@ pub const SCHEMA: u64 = 1;
 pub(super) const MOST_STAGES: usize = 200_000;
 pub(super) const MOST_DATA: usize = 1_000_000;
 
-/// The facts of one `pipeline.lock`.
+/// The content of one `pipeline.lock`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Lock {
     /// By path, relative to the lock's folder.
@@ -24,13 +24,13 @@ pub struct Lock {
     pub stages: BTreeMap<String, StageLock>,
 }
 
-/// What one successful run of a stage read and wrote.
+/// The inputs and outputs of one successful run of a stage.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StageLock {
-    /// Says where the run cache keeps the result; computed from the other fields (see [`super::key`]).
+    /// The key of the result in the run cache; computed from the other fields (see [`super::key`]).
     pub key: ObjectId,
     pub cmd: Command,
-    /// Relative to the lock's folder; `None` where it is that folder.
+    /// Relative to the lock's folder; `None` if it is that folder.
     pub wdir: Option<String>,
     /// `None` for `sh`.
     pub shell: Option<String>,
@@ -43,13 +43,14 @@ pub struct StageLock {
     pub outs: ByName<OutLock>,
 }
 
-/// The form that the user wrote stays visible: one script, or a list of them.
+/// The command in the form that the user wrote: one script, or a list of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
     One(String),
     List(Vec<String>),
 }
 
+/// One output of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OutLock {
     pub pin: Pin,
@@ -60,6 +61,7 @@ pub struct OutLock {
 }
 
 impl Command {
+    /// The items of the command.
     pub fn items(&self) -> &[String] {
         match self {
             Command::One(item) => std::slice::from_ref(item),

@@ -1,7 +1,7 @@
-//! What happened: `pipeline.lock`, the pinned facts of every stage and data path.
+//! `pipeline.lock`: the pinned inputs and outputs of every stage and data path.
 //!
-//! The file stands beside its `pipeline.yaml` and is committed. It holds facts only: no times, hosts or users, so that
-//! two machines write the same bytes after the same run.
+//! The file is beside its `pipeline.yaml` and is committed. It has no times, hosts or users, so that two machines write
+//! the same bytes after the same run.
 
 mod by_name;
 pub mod conflict;

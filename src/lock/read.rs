@@ -1,7 +1,7 @@
 //! Reads the text of a lock file.
 //!
-//! A lock is read whole and strictly: an unknown key or another schema is refused, because a program that overlooks a
-//! fact would rewrite the file without it.
+//! A lock is read strictly: an unknown key or another schema is refused, because a program that ignores a fact would
+//! rewrite the file without it.
 
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
@@ -18,12 +18,13 @@ use crate::value::{Value, conflict_marker, yaml};
 /// 40 lines for each stage.
 const MOST_LINES: usize = 8_000_000;
 
-/// Does a text have the first key of lockstep's locks?
+/// Whether a text has the first key of lockstep's locks.
 pub fn is_ours(text: &str) -> bool {
     text.lines().any(|line| line.starts_with("schema: "))
 }
 
-/// Reads the text of a lock file. `path` is for messages only.
+/// Reads the text of a lock file. `path` is for messages only. Errors: the text is damaged, has conflict markers, or
+/// another schema.
 pub fn read(path: &str, text: &str) -> Result<Lock> {
     if text.bytes().filter(|byte| *byte == b'\n').count() > MOST_LINES {
         return Err(damaged(path, &format!("it has more than {MOST_LINES} lines")));
@@ -31,14 +32,14 @@ pub fn read(path: &str, text: &str) -> Result<Lock> {
     quick::read(text).map_or_else(|| parse(path, text), Ok)
 }
 
-/// The same for whatever form the text has.
+/// Like [`read`], for a text in any YAML form.
 pub(super) fn parse(path: &str, text: &str) -> Result<Lock> {
     if conflict_marker(text).is_some() {
         return Err(Error::usage(format!("{path} holds the markers of a merge conflict"))
             .hint("resolve it: lockstep merge")
             .hint("next time it resolves itself, once this clone knows how: lockstep hooks install"));
     }
-    // A write that was cut short leaves this: it says nothing of what was pinned.
+    // A write that was cut short leaves an empty file, which does not mean that nothing was pinned.
     if text.trim().is_empty() {
         return Err(damaged(path, "it is empty"));
     }
@@ -67,13 +68,13 @@ fn damaged(path: &str, why: &str) -> Error {
         .hint("or delete it: `lockstep repro` finds earlier results in the run cache")
 }
 
-/// The number behind the first `schema:` of the file, before anything else is read.
+/// The number behind the first `schema:` of the file, before the rest is parsed.
 fn schema(text: &str) -> Option<u64> {
     let line = text.lines().find(|l| l.starts_with("schema:"))?;
     line["schema:".len()..].trim().trim_matches(['\'', '"']).parse().ok()
 }
 
-// The YAML form of the types above, apart from them because the compiled form of a lock is another encoding.
+// The YAML form of the types in `format`, separate because the compiled form of a lock has another encoding.
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -133,7 +134,7 @@ fn yes() -> bool {
     true
 }
 
-/// A map of so many entries at most, counted before the next one is made.
+/// A map with a limited number of entries, counted before the next one is read.
 fn at_most<'de, D, T, const MOST: usize>(d: D) -> Result<BTreeMap<String, T>, D::Error>
 where
     D: serde::Deserializer<'de>,

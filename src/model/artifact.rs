@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::path::RepoPath;
 use crate::pipeline::problem::{Problem, render};
-use crate::pipeline::stage::{FileId, PipelineFile, Place};
+use crate::pipeline::stage::{FileId, InputLocation, PipelineFile};
 use crate::project::Snapshot;
 use crate::tag::ModelName;
 use crate::value::{Value, yaml};
@@ -120,7 +120,7 @@ pub fn asks_for_signatures(artifact: &Value) -> bool {
 
 fn misplaced(snapshot: &Snapshot<'_>, file: &PipelineFile, key: &str, why: String) -> Error {
     let name = file.path.to_string();
-    let text = snapshot.files().read(&Place::Repo(file.path.clone())).ok().flatten();
+    let text = snapshot.files().read(&InputLocation::Repo(file.path.clone())).ok().flatten();
     let text = text.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
     let root = yaml::parse(&text).ok().flatten();
     let mark = root.as_ref().and_then(|root| Some(root.get("artifacts")?.value.get(key)?.start));

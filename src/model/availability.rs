@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use super::origin::Origin;
 use crate::error::Result;
-use crate::project::{Pinned, Project, Snapshot};
+use crate::project::{PinnedPath, Project, Snapshot};
 use crate::remote::Remote;
 use crate::store::trees::EntryKind;
 use crate::store::{ObjectId, Pin, Store};
@@ -21,7 +21,7 @@ pub enum Kept {
 /// Asks the remotes for the version itself, and for the data that it was made from: with these and Git's files anybody
 /// can make it again.
 pub fn elsewhere(project: &Project, snapshot: &Snapshot<'_>, origin: &Origin) -> Result<Kept> {
-    let is_input = |p: &Pinned| {
+    let is_input = |p: &PinnedPath| {
         let read = |input: &super::origin::Input| input.data && overlaps(&input.path, p.path.as_str());
         p.stage.is_none() && origin.inputs.iter().any(read)
     };
@@ -62,7 +62,7 @@ pub fn elsewhere(project: &Project, snapshot: &Snapshot<'_>, origin: &Origin) ->
 }
 
 /// What the definitions say of it: its remote, and whether it goes to one at all.
-fn told(snapshot: &Snapshot<'_>, pinned: &Pinned) -> (Option<String>, bool) {
+fn told(snapshot: &Snapshot<'_>, pinned: &PinnedPath) -> (Option<String>, bool) {
     let pipelines = &snapshot.definitions.pipelines;
     let out = pinned.stage.and_then(|id| pipelines.stage(id).outs.iter().find(|out| out.path == pinned.path));
     if let Some(out) = out {

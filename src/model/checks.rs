@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use crate::error::{Error, Kind, Result};
 use crate::path::RepoPath;
-use crate::pipeline::check::{Against, Check, Metric};
+use crate::pipeline::check::{Check, CheckLimit, Metric};
 use crate::pipeline::problem::did_you_mean;
 use crate::project::values::leaves;
 use crate::value::{Number, Value};
@@ -123,8 +123,8 @@ fn decide(judged: &mut Judged, here: &Metrics, there: &mut AtRevision<'_>) -> Re
     let (file, value) = here.find(&check.metric, &folder)?;
     judged.value = Some(value);
     let limit = match &check.against {
-        Against::Number(limit) => *limit,
-        Against::Revision(rev, change) => {
+        CheckLimit::Number(limit) => *limit,
+        CheckLimit::Revision(rev, change) => {
             let Some(then) = there(rev)? else {
                 judged.remark = Some(format!("there is no {rev} yet"));
                 judged.file = Some(file);
@@ -161,7 +161,7 @@ impl Judged {
         let is_exact = self.value.is_some_and(|value| value != limit && short(value) == short(limit));
         let shown = |number: Number| if is_exact { exact(number) } else { short(number) };
         let limit = match (&self.check.against, self.limit) {
-            (Against::Revision(..), Some(limit)) => format!(" ({})", shown(limit)),
+            (CheckLimit::Revision(..), Some(limit)) => format!(" ({})", shown(limit)),
             _ => String::new(),
         };
         let value = match (self.value, &self.error, &self.remark) {

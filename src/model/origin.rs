@@ -7,8 +7,8 @@ use crate::error::{Error, Result};
 use crate::lock::StageLock;
 use crate::path::RepoPath;
 use crate::pipeline::graph::Owner;
-use crate::pipeline::stage::{Place, StageId};
-use crate::project::{Pinned, Snapshot};
+use crate::pipeline::stage::{InputLocation, StageId};
+use crate::project::{PinnedPath, Snapshot};
 use crate::store::Pin;
 
 #[derive(Clone, Debug)]
@@ -18,7 +18,7 @@ pub struct Origin {
     /// Is it in the store and at remotes (else Git has it)?
     pub cache: bool,
     /// The out or data that it is, or lies in: what is stored and pushed.
-    pub root: Pinned,
+    pub root: PinnedPath,
     /// The stage that made it, then those upstream, the nearest first. Empty for data.
     pub stages: Vec<StageId>,
     /// What these stages read and no stage made, by path, each once.
@@ -72,7 +72,7 @@ fn upstream(snapshot: &Snapshot<'_>, maker: StageId) -> Vec<StageId> {
 /// What the lock says of a stage.
 pub fn entry<'s>(snapshot: &'s Snapshot<'_>, id: StageId) -> Result<Option<&'s StageLock>> {
     let stage = snapshot.definitions.pipelines.stage(id);
-    Ok(snapshot.locks()?.of(stage.file).stages.get(&stage.name))
+    Ok(snapshot.locks()?.of_file(stage.file).stages.get(&stage.name))
 }
 
 fn inputs(snapshot: &Snapshot<'_>, stages: &[StageId]) -> Result<Vec<Input>> {
@@ -83,7 +83,7 @@ fn inputs(snapshot: &Snapshot<'_>, stages: &[StageId]) -> Result<Vec<Input>> {
         for dep in &definitions.pipelines.stage(*id).deps {
             let Some(pin) = entry.deps.get(&dep.spelled) else { continue };
             let (path, owners) = match &dep.place {
-                Place::Repo(path) => (path.to_string(), definitions.graph.owners_of(path)),
+                InputLocation::Repo(path) => (path.to_string(), definitions.graph.owners_of(path)),
                 other => (other.to_string(), Vec::new()),
             };
             if !owners.iter().any(|owner| matches!(owner, Owner::Out(..))) {

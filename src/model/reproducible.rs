@@ -18,11 +18,11 @@ use crate::git::EntryKind;
 use crate::path::RepoPath;
 use crate::pipeline::Files;
 use crate::pipeline::params::{ParamsCache, read_params};
-use crate::pipeline::stage::{Place, StageId};
-use crate::plan::facts::Look;
-use crate::plan::reasons::{Facts, Reason, State, judge};
+use crate::pipeline::stage::{InputLocation, StageId};
+use crate::plan::facts::FactsReader;
+use crate::plan::reasons::{Facts, PathState, Reason, judge};
 use crate::project::Project;
-use crate::project::{Pinned, Snapshot};
+use crate::project::{PinnedPath, Snapshot};
 use crate::store::trees::{self, Entry, Tree};
 use crate::store::{ObjectId, Pin};
 use crate::workspace::status::{sentence, status};
@@ -58,7 +58,7 @@ pub fn of_commit(snapshot: &Snapshot<'_>, stages: &[StageId]) -> Result<Vec<Stri
         for dep in &stage.deps {
             let locked = entry.deps.get(&dep.spelled).copied();
             facts.deps.push(match &dep.place {
-                Place::Repo(path) => match composed(snapshot, &pinned, path)? {
+                InputLocation::Repo(path) => match composed(snapshot, &pinned, path)? {
                     Composed::Pin(pin) => Some(pin),
                     Composed::Nothing => None,
                     Composed::Unknown => locked,
@@ -91,7 +91,7 @@ pub fn of_workspace(
     files.sort();
     files.dedup();
     for path in files.into_iter().flat_map(|path| [path.clone(), Project::lock_path(path)]) {
-        let place = Place::Repo(path.clone());
+        let place = InputLocation::Repo(path.clone());
         if project.files().read(&place)? != commit.files().read(&place)? {
             doubts.push(format!("{path} has changes that are not committed"));
         }
@@ -106,14 +106,14 @@ pub fn of_workspace(
         names.contains(&(&definitions.pipelines.file(stage.file).path, stage.name.as_str()))
     };
     let ids: Vec<StageId> = definitions.pipelines.ids().filter(here).collect();
-    let mut look = Look::new(project, &definitions, sink);
-    let (found, _) = status(project, &definitions, &ids, &[], &mut look)?;
+    let mut reader = FactsReader::new(project, &definitions, sink);
+    let (found, _) = status(project, &definitions, &ids, &[], &mut reader)?;
     for (id, reasons) in &found.stages {
         let address = definitions.pipelines.address(*id, &RepoPath::root());
         // What is missing here may well be elsewhere: a clone, of which nothing was pulled, is no reason to refuse.
         let counts = |reason: &&Reason| match reason {
             Reason::Out { state, .. } | Reason::Dep { state, .. } => {
-                !matches!(state, State::Deleted | State::NotInCache)
+                !matches!(state, PathState::Deleted | PathState::NotInCache)
             }
             other => !matches!(other, Reason::Always),
         };
@@ -126,9 +126,9 @@ pub fn of_workspace(
 struct Whole<'a, 'p>(&'a Snapshot<'p>);
 
 impl Files for Whole<'_, '_> {
-    fn read(&self, place: &Place) -> Result<Option<Vec<u8>>> {
+    fn read(&self, place: &InputLocation) -> Result<Option<Vec<u8>>> {
         match place {
-            Place::Repo(path) => self.0.read_file(path),
+            InputLocation::Repo(path) => self.0.read_file(path),
             other => self.0.files().read(other),
         }
     }
@@ -145,7 +145,7 @@ enum Composed {
     Unknown,
 }
 
-fn composed(snapshot: &Snapshot<'_>, pinned: &[Pinned], path: &RepoPath) -> Result<Composed> {
+fn composed(snapshot: &Snapshot<'_>, pinned: &[PinnedPath], path: &RepoPath) -> Result<Composed> {
     let Some(commit) = snapshot.git() else { return Ok(Composed::Unknown) };
     if pinned.iter().any(|p| p.cache && path.is_in(&p.path)) {
         // Inside of a folder whose listing is not here there is no telling.

@@ -1,12 +1,12 @@
-//! Where the loader reads files from.
+//! The source from which the loader reads files.
 
-use super::stage::Place;
+use super::stage::InputLocation;
 use crate::error::Result;
 
-/// Where files come from: the worktree or a commit.
+/// A source of files: the worktree or a commit.
 pub trait Files {
-    /// `None` if there is no such file; a folder is an error.
-    fn read(&self, place: &Place) -> Result<Option<Vec<u8>>>;
+    /// `None` if the file does not exist. Errors: it is a folder, or cannot be read.
+    fn read(&self, place: &InputLocation) -> Result<Option<Vec<u8>>>;
 
     /// The absolute path of the repository, so that absolute paths inside it become relative.
     fn top(&self) -> &std::path::Path;

@@ -1,10 +1,10 @@
-//! Commands that are written for bash and would be run by `sh`.
+//! Detects commands that are written for bash but would be run by `sh`.
 
 use crate::error::Error;
 use crate::pipeline::stage::Stage;
 use crate::shell::{BashOnly, find_bash_only};
 
-/// The error of a stage whose commands have syntax that `sh` reads in another way.
+/// The error for a stage whose commands have syntax that `sh` interprets differently.
 pub fn check_commands(stage: &Stage, address: &dyn Fn() -> String, shell: &str) -> Option<Error> {
     if !matches!(shell.rsplit('/').next(), Some("sh" | "dash" | "ash")) {
         return None;

@@ -1,17 +1,17 @@
-//! Which version of tracked data lies in the workspace, as seen from the lock.
+//! Compares the version of tracked data in the workspace with the lock.
 //!
 //! Data that differs from its pin is not always an edit: after a merge, a pull or a switch of branches the lock pins
-//! another version than the one that still lies here. The stat index remembers the base: what the lock pinned when it
-//! last pinned what lay here. As in Git, it tells the three cases apart:
+//! another version than the one in the workspace. The stat index remembers the base: the pin of the lock when lock and
+//! workspace last agreed. As in Git, the base tells the three cases apart:
 //!
 //! | base and lock | base and workspace | |
 //! | --- | --- | --- |
 //! | equal | differ | an edit, which may be recorded |
-//! | differ | equal | the pinned version is not checked out; to record this one would revert the lock |
-//! | differ | differ | both: to record or to check out would drop the changes of one side |
+//! | differ | equal | the pinned version is not checked out; recording this one would revert the lock |
+//! | differ | differ | both: recording or checking out would drop the changes of one side |
 //!
-//! The index is a cache and may be lost. Without a base it is an earlier version if the store has it, or if the history of
-//! the lock pins it. Git is asked in this case alone.
+//! The index is a cache and may be lost. Without a base, the version is an earlier one if the store has it, or if the
+//! history of the lock pins it. Git is asked only in this case.
 
 use std::collections::{HashMap, HashSet};
 
@@ -22,13 +22,14 @@ use crate::project::{Definitions, Project};
 use crate::shell::words;
 use crate::store::{ObjectId, Pin, TrackedPath};
 
+/// How tracked data in the workspace relates to the pin in the lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DataVersion {
     Pinned,
     Edited,
     NotCheckedOut,
     Diverged,
-    /// No base is known, and not the whole history: an edit, or an earlier version.
+    /// No base is known, and the history is incomplete: an edit, or an earlier version.
     Unknown,
 }
 
@@ -36,9 +37,9 @@ pub enum DataVersion {
 pub struct DataVersions<'a> {
     project: &'a Project,
     definitions: &'a Definitions,
-    /// What the versions of each lock pin, read when it is needed.
+    /// The pins in all versions of each lock, read when needed.
     histories: HashMap<RepoPath, LockHistory>,
-    /// Why the history is not known whole, by the data of which it was asked.
+    /// Why the history is incomplete, by the data for which it was searched.
     limits: Vec<(RepoPath, String)>,
 }
 
@@ -55,7 +56,7 @@ impl<'a> DataVersions<'a> {
         DataVersions { project, definitions, histories: HashMap::new(), limits: Vec::new() }
     }
 
-    /// Compares what lies here with the lock, and remembers it where they are equal.
+    /// Compares the workspace with the lock, and remembers the base if they are equal.
     pub fn version(&mut self, path: &RepoPath, now: &Pin, locked: Option<&Pin>) -> DataVersion {
         let (spot, index) = (TrackedPath::from(path), self.project.index());
         let Some(locked) = locked else { return DataVersion::Edited };
@@ -66,7 +67,7 @@ impl<'a> DataVersions<'a> {
         compare(index.base(&spot), now, locked, &mut || self.is_earlier(path, now))
     }
 
-    /// Was this content recorded earlier? `None` if that is not known.
+    /// Whether this content was recorded earlier; `None` if unknown.
     fn is_earlier(&mut self, path: &RepoPath, now: &Pin) -> Option<bool> {
         if self.project.store().contains(now) {
             return Some(true);
@@ -85,7 +86,7 @@ impl<'a> DataVersions<'a> {
         None
     }
 
-    /// A sentence for each path of which it is not known whether it is an earlier version.
+    /// A sentence for each path for which it is unknown whether its content is an earlier version.
     pub fn warnings(&self) -> impl Iterator<Item = String> {
         self.limits.iter().map(|(path, limit)| {
             let path = path.relative_to(&self.project.cwd);
@@ -93,6 +94,7 @@ impl<'a> DataVersions<'a> {
         })
     }
 
+    /// Sends the warnings to `sink`.
     pub fn warn(&self, sink: &dyn Sink) {
         self.warnings().for_each(|text| sink.event(Event::Warning { text: &text }));
     }
@@ -107,13 +109,13 @@ impl LockHistory {
     }
 }
 
-/// The ids in the text of a lock, whatever its format says of them.
+/// All ids in the text of a lock, whatever its format.
 fn collect_ids(lock: &[u8], ids: &mut HashSet<ObjectId>) {
     let words = lock.split(|byte| !byte.is_ascii_hexdigit()).filter(|word| word.len() == 2 * size_of::<ObjectId>());
     ids.extend(words.filter_map(|word| std::str::from_utf8(word).ok()?.parse::<ObjectId>().ok()));
 }
 
-/// `is_earlier` is asked where no base is known.
+/// `is_earlier` is called only if no base is known.
 fn compare(base: Option<Pin>, now: &Pin, locked: &Pin, is_earlier: &mut dyn FnMut() -> Option<bool>) -> DataVersion {
     match base {
         Some(base) if base.same_content(locked) => DataVersion::Edited,
@@ -127,15 +129,15 @@ fn compare(base: Option<Pin>, now: &Pin, locked: &Pin, is_earlier: &mut dyn FnMu
     }
 }
 
-/// Data that must not be recorded as it is here, since the lock would lose what it pins.
+/// Data whose current version must not be recorded, because the lock would lose what it pins.
 #[derive(Debug, Default)]
-pub struct OtherVersions {
+pub struct UnrecordableData {
     behind: Vec<RepoPath>,
     diverged: Vec<RepoPath>,
 }
 
-impl OtherVersions {
-    /// Notes data of another version; false for an edit, which may be recorded.
+impl UnrecordableData {
+    /// Notes data of another version; returns false for an edit, which may be recorded.
     pub fn note(&mut self, path: &RepoPath, version: DataVersion) -> bool {
         match version {
             DataVersion::Pinned | DataVersion::Edited | DataVersion::Unknown => return false,
@@ -145,7 +147,7 @@ impl OtherVersions {
         true
     }
 
-    /// Why nothing is recorded, and what to type.
+    /// The error that says why nothing is recorded, and what to type.
     pub fn error(&self, project: &Project) -> Option<Error> {
         let named = |paths: &[RepoPath]| paths.iter().map(|p| p.relative_to(&project.cwd)).collect::<Vec<_>>();
         let (behind, diverged) = (named(&self.behind), named(&self.diverged));
@@ -164,7 +166,7 @@ impl OtherVersions {
         }
         if !diverged.is_empty() {
             let typed = words(diverged);
-            error = error.hint(format!("join the changes with the pinned version: lockstep checkout --merge {typed}"));
+            error = error.hint(format!("merge the changes with the pinned version: lockstep checkout --merge {typed}"));
         }
         let typed = words(all);
         Some(error.hint(format!("or pin what is here instead of it: lockstep commit --force {typed}")))

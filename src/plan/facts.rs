@@ -1,4 +1,4 @@
-//! What is in the workspace now: the facts of stages, through the stat index.
+//! Reads the current facts of stages from the workspace, through the stat index.
 
 use std::path::Path;
 
@@ -10,14 +10,14 @@ use crate::git;
 use crate::path::RepoPath;
 use crate::path::links::FolderLinks;
 use crate::pipeline::params::{ParamsCache, read_params};
-use crate::pipeline::stage::{Place, Stage, StageId};
+use crate::pipeline::stage::{InputLocation, Stage, StageId};
 use crate::plan::reasons::Facts;
 use crate::project::{Definitions, Project};
 use crate::store::{Pin, Rules, TrackedPath, is_sibling_name};
 use crate::url::{Url, secrets_of_text};
 
-/// The repository's ignore rules, as the store wants them. What lockstep itself puts beside an output is nobody's
-/// content, wherever that lies.
+/// The repository's ignore rules, as the store needs them. Temporary files that lockstep puts beside an output are
+/// ignored everywhere.
 pub struct IgnoreRules<'a>(pub &'a git::Rules);
 
 impl Rules for IgnoreRules<'_> {
@@ -30,59 +30,59 @@ impl Rules for IgnoreRules<'_> {
     }
 }
 
-/// A path of the repository as it was last looked at.
-struct Seen {
+/// The last result for a path of the repository.
+struct CachedPin {
     pin: Result<Option<Pin>>,
-    /// The content of an output must lie in the repository, that of a dep need not.
+    /// The content of an output must be inside the repository, that of a dep need not.
     is_out: bool,
 }
 
-/// Looks at places and remembers what it saw.
-pub struct Look<'a> {
+/// Reads the state of paths, and remembers the results.
+pub struct FactsReader<'a> {
     project: &'a Project,
     definitions: &'a Definitions,
     sink: &'a dyn Sink,
-    /// An output that another stage reads is looked at once.
-    seen: FxHashMap<&'a RepoPath, Seen>,
-    seen_outside: FxHashMap<&'a Place, Result<Option<Pin>>>,
+    /// Results by path, so that an output that another stage reads is read once.
+    cached: FxHashMap<&'a RepoPath, CachedPin>,
+    cached_outside: FxHashMap<&'a InputLocation, Result<Option<Pin>>>,
     params: ParamsCache,
 }
 
-impl<'a> Look<'a> {
-    pub fn new(project: &'a Project, definitions: &'a Definitions, sink: &'a dyn Sink) -> Look<'a> {
-        let (seen, seen_outside) = Default::default();
-        Look { project, definitions, sink, seen, seen_outside, params: ParamsCache::default() }
+impl<'a> FactsReader<'a> {
+    pub fn new(project: &'a Project, definitions: &'a Definitions, sink: &'a dyn Sink) -> FactsReader<'a> {
+        let (cached, cached_outside) = Default::default();
+        FactsReader { project, definitions, sink, cached, cached_outside, params: ParamsCache::default() }
     }
 
-    /// Looks at everything that these stages read and write, in one sweep.
+    /// Reads everything that these stages read and write, in one sweep.
     pub fn sweep(&mut self, ids: &[StageId]) {
-        self.sweep_what(ids, true);
+        self.sweep_paths(ids, true);
     }
 
-    /// Looks at what these stages write, and not at what they read, which may be a hundred thousand files.
+    /// Reads the outs of these stages, but not their deps, which may be a hundred thousand files.
     pub fn sweep_outs(&mut self, ids: &[StageId]) {
-        self.sweep_what(ids, false);
+        self.sweep_paths(ids, false);
     }
 
-    fn sweep_what(&mut self, ids: &[StageId], with_deps: bool) {
+    fn sweep_paths(&mut self, ids: &[StageId], with_deps: bool) {
         let definitions = self.definitions;
         let (mut paths, mut outside) = (Vec::new(), Vec::new());
         for out in ids.iter().flat_map(|id| &definitions.pipelines.stage(*id).outs) {
-            let seen = self.seen.get_mut(&out.path);
-            if seen.is_none_or(|seen| !seen.is_out) {
-                self.seen.insert(&out.path, Seen { pin: Ok(None), is_out: true });
+            let cached = self.cached.get_mut(&out.path);
+            if cached.is_none_or(|cached| !cached.is_out) {
+                self.cached.insert(&out.path, CachedPin { pin: Ok(None), is_out: true });
                 paths.push(&out.path);
             }
         }
         let outs = paths.len();
         for dep in ids.iter().flat_map(|id| &definitions.pipelines.stage(*id).deps).filter(|_| with_deps) {
             match &dep.place {
-                Place::Repo(path) if !self.seen.contains_key(path) => {
-                    self.seen.insert(path, Seen { pin: Ok(None), is_out: false });
+                InputLocation::Repo(path) if !self.cached.contains_key(path) => {
+                    self.cached.insert(path, CachedPin { pin: Ok(None), is_out: false });
                     paths.push(path);
                 }
-                Place::Outside(_) | Place::Url(_) if !self.seen_outside.contains_key(&dep.place) => {
-                    self.seen_outside.insert(&dep.place, Ok(None));
+                InputLocation::Outside(_) | InputLocation::Url(_) if !self.cached_outside.contains_key(&dep.place) => {
+                    self.cached_outside.insert(&dep.place, Ok(None));
                     outside.push(&dep.place);
                 }
                 _ => {}
@@ -97,45 +97,48 @@ impl<'a> Look<'a> {
             .map(|path| TrackedPath::from(*path))
             .chain(outside.iter().map(|place| spot(place, top)))
             .collect();
-        let mut found = look(self.project, definitions, &spots, self.sink);
-        check_inside(self.project, &spots[..outs], &mut found[..outs]);
+        let mut found = read_pins(self.project, definitions, &spots, self.sink);
+        require_inside(self.project, &spots[..outs], &mut found[..outs]);
         let found_outside = found.split_off(paths.len());
         for (path, pin) in paths.into_iter().zip(found) {
-            self.seen.entry(path).and_modify(|seen| seen.pin = pin);
+            self.cached.entry(path).and_modify(|cached| cached.pin = pin);
         }
         for (place, pin) in outside.into_iter().zip(found_outside) {
-            self.seen_outside.insert(place, if let Place::Url(url) = place { Err(no_url(url)) } else { pin });
+            self.cached_outside
+                .insert(place, if let InputLocation::Url(url) = place { Err(url_error(url)) } else { pin });
         }
     }
 
-    /// What was seen may be so no longer: a command ran, outputs were restored.
+    /// Forgets all results, after a command ran or outputs were restored.
     pub fn forget(&mut self) {
-        self.seen.clear();
-        self.seen_outside.clear();
+        self.cached.clear();
+        self.cached_outside.clear();
         self.params = ParamsCache::default();
     }
 
+    /// The current pin of an out or data; `None` if it does not exist. Errors: it cannot be read, or is outside of the
+    /// repository.
     pub fn out(&mut self, path: &'a RepoPath) -> Result<Option<Pin>> {
-        if let Some(seen) = self.seen.get(path).filter(|seen| seen.is_out) {
-            return seen.pin.clone();
+        if let Some(cached) = self.cached.get(path).filter(|cached| cached.is_out) {
+            return cached.pin.clone();
         }
-        let pin = look_at_outs(self.project, self.definitions, &[TrackedPath::from(path)], self.sink)
+        let pin = read_out_pins(self.project, self.definitions, &[TrackedPath::from(path)], self.sink)
             .pop()
             .unwrap_or(Ok(None));
-        self.seen.insert(path, Seen { pin: pin.clone(), is_out: true });
+        self.cached.insert(path, CachedPin { pin: pin.clone(), is_out: true });
         pin
     }
 
-    /// The facts of a stage; what was not seen yet is looked at now.
+    /// The facts of a stage; what was not read yet is read now.
     pub fn facts(&mut self, id: StageId) -> Result<Facts> {
         let stage = self.definitions.pipelines.stage(id);
         self.sweep(&[id]);
-        let dep = |place: &Place| match place {
-            Place::Repo(path) => self.seen[path].pin.clone(),
-            Place::Outside(_) | Place::Url(_) => self.seen_outside[place].clone(),
+        let dep = |place: &InputLocation| match place {
+            InputLocation::Repo(path) => self.cached[path].pin.clone(),
+            InputLocation::Outside(_) | InputLocation::Url(_) => self.cached_outside[place].clone(),
         };
         let deps = stage.deps.iter().map(|d| dep(&d.place)).collect::<Result<_>>()?;
-        let outs = stage.outs.iter().map(|o| self.seen[&o.path].pin.clone()).collect::<Result<_>>()?;
+        let outs = stage.outs.iter().map(|o| self.cached[&o.path].pin.clone()).collect::<Result<_>>()?;
         let params = read_params(&self.project.files(), stage, &mut self.params)?;
         let env = env_values(self.project, stage);
         refuse_password(stage, &env)?;
@@ -143,22 +146,22 @@ impl<'a> Look<'a> {
     }
 }
 
-/// Where a dep lies on this disk. A URL lies nowhere.
-pub fn spot(place: &Place, top: &Path) -> TrackedPath {
+/// The location of a dep on this disk. A URL has none.
+pub fn spot(place: &InputLocation, top: &Path) -> TrackedPath {
     match place {
-        Place::Repo(path) => TrackedPath::from(path),
-        Place::Outside(path) => TrackedPath::Outside(top.join(path)),
-        Place::Url(url) => TrackedPath::Outside(top.join(url.raw())),
+        InputLocation::Repo(path) => TrackedPath::from(path),
+        InputLocation::Outside(path) => TrackedPath::Outside(top.join(path)),
+        InputLocation::Url(url) => TrackedPath::Outside(top.join(url.raw())),
     }
 }
 
-fn no_url(url: &Url) -> Error {
+fn url_error(url: &Url) -> Error {
     Error::new(Kind::Usage, format!("{url} is a URL: its content cannot be pinned as a dep"))
         .hint("fetch it in a stage of its own, and depend on what that stage writes")
 }
 
-/// Looks at places; one answer each.
-pub fn look(
+/// Reads paths through the index; one result each.
+pub fn read_pins(
     project: &Project,
     definitions: &Definitions,
     asks: &[TrackedPath],
@@ -167,12 +170,12 @@ pub fn look(
     project.index().scan(asks, &IgnoreRules(&definitions.rules), sink)
 }
 
-/// The declared environment variables of a stage.
+/// The values of the environment variables that a stage declares.
 pub fn env_values(project: &Project, stage: &Stage) -> Vec<Option<String>> {
     stage.env.iter().map(|name| project.around.env.get(name).cloned()).collect()
 }
 
-/// A value that is a URL with a password is no input, whatever its name says: the lock would hold it in clear.
+/// Errors: a value is a URL with a password, which the lock would hold in clear, whatever the name of the variable.
 fn refuse_password(stage: &Stage, values: &[Option<String>]) -> Result<()> {
     let has_password = |value: &Option<String>| value.as_ref().is_some_and(|text| !secrets_of_text(text).is_empty());
     let Some((name, _)) = stage.env.iter().zip(values).find(|(_, value)| has_password(value)) else { return Ok(()) };
@@ -183,20 +186,20 @@ fn refuse_password(stage: &Stage, values: &[Option<String>]) -> Result<()> {
     Err(Error::usage(message).hint(format!("pass it to the commands and record nothing: - {name}: {{input: false}}")))
 }
 
-/// Looks at outs and data, whose content must lie in the repository; one answer each.
-pub fn look_at_outs(
+/// Reads outs and data, whose content must be inside the repository; one result each.
+pub fn read_out_pins(
     project: &Project,
     definitions: &Definitions,
     asks: &[TrackedPath],
     sink: &dyn Sink,
 ) -> Vec<Result<Option<Pin>>> {
-    let mut found = look(project, definitions, asks, sink);
-    check_inside(project, asks, &mut found);
+    let mut found = read_pins(project, definitions, asks, sink);
+    require_inside(project, asks, &mut found);
     found
 }
 
-/// Puts an error in the place of each answer whose content does not lie in the repository.
-fn check_inside(project: &Project, asks: &[TrackedPath], found: &mut [Result<Option<Pin>>]) {
+/// Replaces each result whose content is outside of the repository by an error.
+fn require_inside(project: &Project, asks: &[TrackedPath], found: &mut [Result<Option<Pin>>]) {
     let mut links = FolderLinks::below(project.top());
     for (ask, found) in asks.iter().zip(found) {
         let pin = found.as_ref().ok().and_then(|pin| pin.as_ref());

@@ -1,4 +1,5 @@
-//! Symlinks inside of a dep that lead to what another stage makes: the command reads it, and the graph does not know.
+//! Finds symlinks inside a dep that lead to another stage's output: the command reads that output, but the graph has no
+//! edge for it.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -6,11 +7,11 @@ use std::fs;
 use crate::error::{Error, Result};
 use crate::path::RepoPath;
 use crate::pipeline::graph::Owner;
-use crate::pipeline::stage::{Place, StageId};
+use crate::pipeline::stage::{InputLocation, StageId};
 use crate::project::{Definitions, Project};
 use crate::store::{ObjectId, Pin, TrackedPath};
 
-/// A link in a dep, the output that it leads to, and the stage that makes that.
+/// A link in a dep, the output that it leads to, and the stage that makes that output.
 #[derive(Clone, Debug)]
 struct LinkedOut {
     link: RepoPath,
@@ -18,15 +19,15 @@ struct LinkedOut {
     maker: StageId,
 }
 
-/// The links of deps, each looked at once while its content stays.
+/// The links of deps; a dep is searched once while its content stays the same.
 #[derive(Debug, Default)]
 pub struct HiddenEdges {
     by_dep: HashMap<RepoPath, (ObjectId, Vec<LinkedOut>)>,
 }
 
 impl HiddenEdges {
-    /// Errors: a link in a dep of the stage leads to an output of a stage that it does not depend on. It would run too
-    /// early, and be called up to date when that output is stale. `pins` are those of the deps.
+    /// Errors: a link in a dep of the stage leads to an output of a stage that it does not depend on. The stage would
+    /// run too early, and be up to date when that output is stale. `pins` are those of the deps.
     pub fn check(
         &mut self,
         project: &Project,
@@ -37,7 +38,7 @@ impl HiddenEdges {
         let stage = definitions.pipelines.stage(id);
         let mut above = None;
         for (dep, pin) in stage.deps.iter().zip(pins) {
-            let (Place::Repo(path), Some(pin)) = (&dep.place, pin) else { continue };
+            let (InputLocation::Repo(path), Some(pin)) = (&dep.place, pin) else { continue };
             if self.by_dep.get(path).is_none_or(|(known, _)| *known != pin.id) {
                 self.by_dep.insert(path.clone(), (pin.id, find_links(project, definitions, path)));
             }

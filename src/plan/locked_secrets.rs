@@ -1,6 +1,6 @@
-//! Values of secrets that a lock holds: one that was written by an earlier version, by hand, or by another program.
+//! Values of secrets in a lock that an earlier version, the user or another program wrote.
 //!
-//! They are found by their names and are never shown. A name that the stage declares as a harmless input is passed over.
+//! They are found by their names and are never shown. A name that the stage declares as a harmless input is skipped.
 
 use crate::lock::{Lock, StageLock};
 use crate::path::RepoPath;
@@ -75,7 +75,7 @@ fn secrets_of<'e>(entry: &'e StageLock, stage: Option<&Stage>) -> impl Iterator<
     held.map(|(name, _)| name.as_str())
 }
 
-/// An entry as it may be shown.
+/// The entry with secrets removed, so that it can be shown.
 pub fn without_secrets(stage: &Stage, entry: &StageLock) -> StageLock {
     let mut shown = entry.clone();
     for name in secrets_of(entry, Some(stage)) {

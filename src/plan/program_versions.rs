@@ -1,4 +1,4 @@
-//! The versions of programs: those that are known to print theirs for `--version`, and to do nothing else then.
+//! Queries the versions of programs that are known to print it for `--version` without any other effect.
 
 use std::io::Read;
 use std::path::Path;
@@ -10,10 +10,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use crate::project::Project;
 use crate::secret::{is_secret, is_withheld};
 
-/// A program that says no version within this time has none.
+/// A program that prints no version within this time has none.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Programs that print their version and do nothing else when they are called with `--version`.
+/// Whether the program is known to print its version and do nothing else when called with `--version`.
 fn tells_version(name: &str) -> bool {
     const KNOWN: [&str; 25] = [
         "R",
@@ -47,7 +47,7 @@ fn tells_version(name: &str) -> bool {
     KNOWN.contains(&name) || interpreter == "python" || interpreter == "pypy"
 }
 
-/// The first line that a program prints for `--version`, if it is known to be one that does nothing else.
+/// The first line that a program prints for `--version`, if it is a known program.
 pub fn ask_version(name: &str, path: &Path, project: &Project) -> Option<String> {
     if !tells_version(name) {
         return None;
@@ -74,7 +74,7 @@ pub fn ask_version(name: &str, path: &Path, project: &Project) -> Option<String>
     if !status?.success() {
         return None;
     }
-    // A pipe holds more than a version. What the program left running may hold it open and write nothing.
+    // A pipe holds more than a version. A process that the program left running may hold it open without writing.
     let is_ready = poll(&mut [PollFd::new(&reader, PollFlags::IN)], Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
     let mut bytes = [0; 4096];
     let read = if is_ready.ok()? > 0 { reader.read(&mut bytes).ok()? } else { 0 };

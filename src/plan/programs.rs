@@ -1,8 +1,9 @@
-//! The programs that ran a stage: which file each was, and its version. Another `python3` on the PATH is no input of a
-//! stage and makes none stale, but a result that is called up to date was made by the earlier one, which is said.
+//! The programs that ran a stage: the file of each, and its version. A different `python3` on the PATH is not an input
+//! of a stage and makes none stale, but an up-to-date result was made by the earlier program, and the user is warned.
 //!
-//! What this worktree's runs used is kept in its state folder. Should the file be lost, nothing is said until the
-//! stages run again. Programs are only looked at ([`Programs::changed`]); `program_version.rs` alone starts one.
+//! The programs that this worktree's runs used are kept in its state folder. If the file is lost, there are no warnings
+//! until the stages run again. Programs are only inspected here ([`Programs::changed`]); only `program_versions.rs`
+//! starts one.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::{self, Metadata};
@@ -22,69 +23,69 @@ use crate::shell::programs_of;
 use crate::store::ObjectId;
 
 const VERSION: u32 = 1;
-/// A larger state file is none of ours.
+/// A larger state file was not written by lockstep.
 const MOST_BYTES: u64 = 64 << 20;
-/// So many runs are remembered that the current locks do not name, and so many programs that no run used.
+/// The number of kept runs that the current locks do not name, and of kept programs that no run used.
 const MOST_OLD: usize = 10_000;
 const MOST_UNUSED: usize = 32;
 
-/// A program as a run found it.
+/// A program file, as a run found it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Program {
-    /// As the command spells it.
+    /// The name as the command spells it.
     pub name: String,
-    /// The file, before links are followed.
+    /// The path of the file, before links are followed.
     pub path: PathBuf,
-    /// Of the file that links lead to: size in bytes, nanoseconds of its last change, inode.
+    /// Of the file behind the links: size in bytes, time of its last change in nanoseconds, inode.
     stat: (u64, i64, u64),
-    /// The first line that `--version` printed, where it is known what that prints.
+    /// The first line that `--version` printed, for programs known to print their version.
     pub version: Option<String>,
 }
 
-/// A program that is another one than when stages ran.
+/// A program that differs from the one that stages ran with.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Change {
+pub struct ProgramChange {
     pub old: Program,
-    /// `None` if the PATH has none of that name.
+    /// `None` if the PATH has no program of that name.
     pub new: Option<Program>,
-    /// Stages that ran with the old one, with the keys of their lock entries.
+    /// Stages that ran with the old program, with the keys of their lock entries.
     pub runs: Vec<(StageId, ObjectId)>,
 }
 
-/// The state file.
+/// The content of the state file.
 #[derive(Default, Serialize, Deserialize)]
-struct State {
+struct ProgramsFile {
     version: u32,
     programs: Vec<Program>,
-    runs: Vec<Runs>,
+    runs: Vec<ProgramRuns>,
 }
 
-/// Runs that used the same programs, which are given by their places in the list.
+/// Runs that used the same programs, which are given by their indexes in the list.
 #[derive(Serialize, Deserialize)]
-struct Runs {
+struct ProgramRuns {
     programs: Vec<usize>,
     keys: Vec<ObjectId>,
 }
 
-/// What the runs of a worktree used, and what the PATH has now.
+/// The programs that the runs of a worktree used, and those on the PATH now.
 pub struct Programs<'a> {
     project: &'a Project,
     programs: Vec<Program>,
-    /// Places of programs that a run used together; what runs used is one of these.
+    /// Sets of program indexes; the programs of each run are one of these sets.
     sets: Vec<Vec<usize>>,
-    /// The set of a run.
+    /// The index of each run's set.
     runs: HashMap<ObjectId, usize>,
-    /// Programs that were looked for, by folder and name.
+    /// Results of earlier lookups, by folder and name.
     found: HashMap<(PathBuf, String), Option<Program>>,
     is_changed: bool,
 }
 
 impl<'a> Programs<'a> {
-    /// A file that is missing, damaged or of another version says nothing.
+    /// Reads the state file. A file that is missing, damaged or of another version is treated as empty.
     pub fn load(project: &'a Project) -> Programs<'a> {
         let bytes = document::read(&path(project), MOST_BYTES).ok().flatten();
-        let state = bytes.and_then(|bytes| serde_json::from_slice::<State>(&bytes).ok());
-        let is_whole = |state: &State| {
+        let state = bytes.and_then(|bytes| serde_json::from_slice::<ProgramsFile>(&bytes).ok());
+        let is_whole = |state: &ProgramsFile| {
             let mut places = state.runs.iter().flat_map(|runs| &runs.programs);
             state.version == VERSION && places.all(|at| *at < state.programs.len())
         };
@@ -95,19 +96,19 @@ impl<'a> Programs<'a> {
         Programs { project, programs: state.programs, sets, runs, found: HashMap::new(), is_changed: false }
     }
 
-    /// Remembers what a stage was run with; the versions come back, by name.
-    pub fn ran(&mut self, stage: &Stage, key: ObjectId) -> BTreeMap<String, String> {
+    /// Records the programs that a stage ran with. Returns their versions by name.
+    pub fn record_run(&mut self, stage: &Stage, key: ObjectId) -> BTreeMap<String, String> {
         let wdir = stage.wdir.on_disk(self.project.top());
         let names: BTreeSet<&str> = stage.cmd.iter().flat_map(|item| programs_of(item)).collect();
         let mut places = Vec::new();
         let mut versions = BTreeMap::new();
         for name in names {
-            let Some(program) = self.look_at(&wdir, name) else { continue };
+            let Some(program) = self.find_cached(&wdir, name) else { continue };
             let place = self.remember(program);
             versions.extend(self.programs[place].version.clone().map(|version| (name.to_string(), version)));
             places.push(place);
         }
-        let set = (!places.is_empty()).then(|| self.set_of(places));
+        let set = (!places.is_empty()).then(|| self.set_index(places));
         let before = match set {
             Some(set) => self.runs.insert(key, set),
             None => self.runs.remove(&key),
@@ -116,7 +117,7 @@ impl<'a> Programs<'a> {
         versions
     }
 
-    fn set_of(&mut self, mut places: Vec<usize>) -> usize {
+    fn set_index(&mut self, mut places: Vec<usize>) -> usize {
         places.sort_unstable();
         places.dedup();
         self.sets.iter().position(|set| *set == places).unwrap_or_else(|| {
@@ -125,7 +126,7 @@ impl<'a> Programs<'a> {
         })
     }
 
-    /// The place of a program in the list, with its version, which is asked for where the file is a new one.
+    /// The index of a program in the list, with its version, which is queried if the file is new.
     fn remember(&mut self, mut program: Program) -> usize {
         if let Some(place) = self.programs.iter().position(|known| known.is_same_file(&program)) {
             return place;
@@ -136,10 +137,10 @@ impl<'a> Programs<'a> {
         self.programs.len() - 1
     }
 
-    /// Programs of these runs that are other files now, each once, but for those that are known to be of the same version.
-    /// Starts none.
-    pub fn changed<'s>(&mut self, runs: impl Iterator<Item = (StageId, &'s Stage, ObjectId)>) -> Vec<Change> {
-        let mut changes: Vec<Change> = Vec::new();
+    /// Programs of these runs whose file changed, each once, except those known to have the same version. Starts no
+    /// program.
+    pub fn changed<'s>(&mut self, runs: impl Iterator<Item = (StageId, &'s Stage, ObjectId)>) -> Vec<ProgramChange> {
+        let mut changes: Vec<ProgramChange> = Vec::new();
         if self.runs.is_empty() {
             return changes;
         }
@@ -156,44 +157,48 @@ impl<'a> Programs<'a> {
         changes
     }
 
-    /// The places in `changes` of the programs of a set that are other files now.
-    fn changed_of(&mut self, set: usize, wdir: &Path, changes: &mut Vec<Change>) -> Vec<usize> {
+    /// The indexes in `changes` of those programs of a set whose file changed.
+    fn changed_of(&mut self, set: usize, wdir: &Path, changes: &mut Vec<ProgramChange>) -> Vec<usize> {
         let mut found = Vec::new();
         for at in self.sets[set].clone() {
             let old = self.programs[at].clone();
-            let new = self.look_at(wdir, &old.name);
+            let new = self.find_cached(wdir, &old.name);
             let known =
                 |new: Program| self.programs.iter().find(|known| known.is_same_file(&new)).cloned().unwrap_or(new);
             let new = new.map(known);
             if new.as_ref().is_some_and(|new| new.is_same_file(&old) || new.is_same_version(&old)) {
                 continue;
             }
-            let is_same = |change: &Change| change.old == old && is_same_file(&change.new, &new);
+            let is_same = |change: &ProgramChange| change.old == old && is_same_file(&change.new, &new);
             found.push(changes.iter().position(is_same).unwrap_or_else(|| {
-                changes.push(Change { old, new, runs: Vec::new() });
+                changes.push(ProgramChange { old, new, runs: Vec::new() });
                 changes.len() - 1
             }));
         }
         found
     }
 
-    /// The same with the versions of the new ones, which are started for it. Those that print the same version as the old
-    /// ones are no change, and the runs count as theirs from now on.
-    pub fn changed_versions<'s>(&mut self, runs: impl Iterator<Item = (StageId, &'s Stage, ObjectId)>) -> Vec<Change> {
+    /// Like [`Programs::changed`], with the versions of the new programs, which are started to query them. A program
+    /// that prints the same version as the old one is not a change, and the runs are assigned to it.
+    pub fn changed_versions<'s>(
+        &mut self,
+        runs: impl Iterator<Item = (StageId, &'s Stage, ObjectId)>,
+    ) -> Vec<ProgramChange> {
         let mut changes = self.changed(runs);
         for change in &mut changes {
             let Some(new) = change.new.take() else { continue };
             let place = self.remember(new);
             change.new = Some(self.programs[place].clone());
         }
-        let (same, other): (Vec<Change>, Vec<Change>) = changes.into_iter().partition(Change::is_same_version);
+        let (same, other): (Vec<ProgramChange>, Vec<ProgramChange>) =
+            changes.into_iter().partition(ProgramChange::is_same_version);
         for change in same {
             let place = |program: &Program| self.programs.iter().position(|known| known.is_same_file(program));
             let (Some(old), Some(new)) = (place(&change.old), change.new.as_ref().and_then(place)) else { continue };
             for (_, key) in change.runs {
                 let replaced = |at: &usize| if *at == old { new } else { *at };
                 let places = self.sets[self.runs[&key]].iter().map(replaced).collect();
-                let set = self.set_of(places);
+                let set = self.set_index(places);
                 self.runs.insert(key, set);
             }
             self.is_changed = true;
@@ -201,7 +206,7 @@ impl<'a> Programs<'a> {
         other
     }
 
-    /// Writes what changed. Of runs that are not among the current ones, a limited number is kept.
+    /// Writes the state file if something changed. Keeps a limited number of runs that the locks do not name.
     pub fn save(&self, current: &dyn Fn() -> HashSet<ObjectId>) {
         if !self.is_changed {
             return;
@@ -215,7 +220,7 @@ impl<'a> Programs<'a> {
         for key in kept {
             by_set.entry(self.runs[&key]).or_default().push(key);
         }
-        let mut state = State { version: VERSION, ..State::default() };
+        let mut state = ProgramsFile { version: VERSION, ..ProgramsFile::default() };
         let mut places: HashMap<usize, usize> = HashMap::new();
         for (set, mut keys) in by_set {
             let programs = self.sets[set].iter().map(|at| {
@@ -226,19 +231,19 @@ impl<'a> Programs<'a> {
             });
             let programs = programs.collect();
             keys.sort_unstable();
-            state.runs.push(Runs { programs, keys });
+            state.runs.push(ProgramRuns { programs, keys });
         }
-        // The version of a program that would run stages now is not asked for at every command.
+        // Keep these, so that the version of a current program is not queried by every command.
         let unused = (0..self.programs.len()).rev().filter(|at| !places.contains_key(at)).take(MOST_UNUSED);
         state.programs.extend(unused.map(|at| self.programs[at].clone()));
-        // What could not be kept is not said later, nothing more.
+        // A lost state file only costs later warnings.
         if let Ok(bytes) = serde_json::to_vec(&state) {
             let _ = replace_file(&path(self.project), &bytes);
         }
     }
 
-    fn look_at(&mut self, wdir: &Path, name: &str) -> Option<Program> {
-        // The PATH may have folders that are relative, so the folder counts for all names.
+    fn find_cached(&mut self, wdir: &Path, name: &str) -> Option<Program> {
+        // The PATH may contain relative folders, so the result depends on the working folder.
         let asked = (wdir.to_path_buf(), name.to_string());
         if let Some(found) = self.found.get(&asked) {
             return found.clone();
@@ -250,12 +255,12 @@ impl<'a> Programs<'a> {
 }
 
 impl Program {
-    /// One file may be found by several paths, as where `/bin` is a link to `/usr/bin`.
+    /// Whether both are one file, possibly under several paths, as where `/bin` is a link to `/usr/bin`.
     fn is_same_file(&self, other: &Program) -> bool {
         (&self.name, self.stat) == (&other.name, other.stat)
     }
 
-    /// Is the version of both known, and the same?
+    /// Whether both versions are known and equal.
     fn is_same_version(&self, other: &Program) -> bool {
         self.version.is_some() && self.version == other.version
     }
@@ -267,7 +272,7 @@ impl Program {
     }
 }
 
-impl Change {
+impl ProgramChange {
     fn is_same_version(&self) -> bool {
         self.new.as_ref().is_some_and(|new| new.is_same_version(&self.old))
     }
@@ -305,10 +310,10 @@ fn path(project: &Project) -> PathBuf {
     project.state_dir().join("programs")
 }
 
-/// The program that a shell in this folder starts by this name. A file of the repository that is called
-/// by its path is none: it is a file like any other, which the stage may depend on.
+/// The program that a shell in this folder starts for this name. A file of the repository that is called by its path is
+/// not included: the stage may depend on it as on any other file.
 fn find(project: &Project, wdir: &Path, name: &str) -> Option<Program> {
-    // A folder that is seen from where the command is by then may have it, or not.
+    // A relative folder depends on where the command changes to before it calls the program.
     let folders = project.around.env.get("PATH").and_then(|folders| absolute_part(folders));
     let (path, found) = find_file(folders, wdir, name)?;
     if name.contains('/')
@@ -321,7 +326,7 @@ fn find(project: &Project, wdir: &Path, name: &str) -> Option<Program> {
     Some(Program { name: name.to_string(), path, stat: (found.len(), changed, found.ino()), version: None })
 }
 
-/// The folders of a PATH before the first one that is relative, if there are any.
+/// The folders of a PATH before the first relative one, if there are any.
 fn absolute_part(folders: &str) -> Option<&str> {
     let mut end = 0;
     for folder in folders.split(':').take_while(|folder| folder.starts_with('/')) {
@@ -330,15 +335,15 @@ fn absolute_part(folders: &str) -> Option<&str> {
     folders.get(..end.checked_sub(1)?)
 }
 
-/// The file that is started by this name in this folder, where `folders` are those of the PATH.
+/// The file that a shell starts for this name in this folder. `folders` is the value of the PATH.
 pub fn find_file(folders: Option<&str>, wdir: &Path, name: &str) -> Option<(PathBuf, Metadata)> {
-    let look = |path: PathBuf| {
+    let look_up = |path: PathBuf| {
         let found = fs::metadata(&path).ok().filter(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)?;
         access(&path, Access::EXEC_OK).is_ok().then_some((path, found))
     };
     match name.contains('/') {
-        true => look(wdir.join(name)),
-        false => folders?.split(':').find_map(|folder| look(wdir.join(folder).join(name))),
+        true => look_up(wdir.join(name)),
+        false => folders?.split(':').find_map(|folder| look_up(wdir.join(folder).join(name))),
     }
 }
 
@@ -374,7 +379,7 @@ mod tests {
                 "/a/python3 is another file now; s0, s1, s2 and 6 more were made with 3.11.2 (/a/python3)",
             ),
         ] {
-            let change = Change { old: old.clone(), new, runs };
+            let change = ProgramChange { old: old.clone(), new, runs };
             assert_eq!(change.describe(|id| format!("s{}", id.0)), want);
         }
     }

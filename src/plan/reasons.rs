@@ -1,9 +1,9 @@
-//! Is a stage up to date? Pure: facts and a lock entry in, reasons out.
+//! Judges whether a stage is up to date. Pure: facts and a lock entry in, reasons out.
 //!
-//! A stage is stale when it never ran, when its command, working folder, shell, deps, params, env or set of outs is not
-//! what the lock says, when an out is missing or changed in the workspace, or when it always runs. What does not count:
-//! times, `desc`, `meta`, order, comments and spelling of YAML. Every reason names the first thing a person would look
-//! for: old → new of a value, the path of a dep.
+//! A stage is stale if it never ran, if its command, working folder, shell, deps, params, env or set of outs differ
+//! from the lock, if an out is missing or changed in the workspace, or if it always runs. Times, `desc`, `meta`, order,
+//! comments and the spelling of YAML are ignored. Every reason names what the user would look for first: old → new of a
+//! value, the path of a dep.
 
 use std::collections::BTreeMap;
 
@@ -14,11 +14,11 @@ use crate::store::{ObjectId, Pin};
 use crate::url::secrets_of_text;
 use crate::value::Value;
 
-/// What is in the workspace now, in the order of the stage's own lists.
+/// The current state of the workspace, in the order of the stage's own lists.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
     pub deps: Vec<Option<Pin>>,
-    /// By file, then key; `None` for a file that does not exist.
+    /// By file, then key; `None` for a missing file.
     pub params: BTreeMap<String, Option<BTreeMap<String, Value>>>,
     pub env: Vec<Option<String>>,
     pub outs: Vec<Option<Pin>>,
@@ -34,20 +34,20 @@ pub enum Reason {
     },
     Dep {
         path: String,
-        state: State,
+        state: PathState,
         old: Option<Pin>,
         new: Option<Pin>,
     },
     Param {
         file: String,
         key: String,
-        state: State,
+        state: PathState,
         old: Option<Value>,
         new: Option<Value>,
     },
     Out {
         path: String,
-        state: State,
+        state: PathState,
         old: Option<Pin>,
         new: Option<Pin>,
     },
@@ -62,53 +62,55 @@ pub enum Reason {
         how: String,
     },
     Always,
-    /// Asked for by `--force`, or by `--force-downstream` of a stage upstream.
+    /// Requested by `--force`, or by `--force-downstream` of an upstream stage.
     Forced,
 }
 
+/// How a dep, an output or data differs from the lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum PathState {
     New,
     Modified,
     Deleted,
     /// Neither in the workspace nor in the store.
     NotInCache,
-    /// Data that was never recorded and is not there.
+    /// Data that was never recorded and does not exist.
     Missing,
-    /// Data as an earlier lock pinned it.
+    /// Data is at the version of an earlier lock.
     NotCheckedOut,
-    /// Data that was changed here, and in the lock.
+    /// Data that was changed both in the workspace and in the lock.
     Diverged,
 }
 
-impl State {
+impl PathState {
+    /// The word for messages and JSON.
     pub fn word(self) -> &'static str {
         match self {
-            State::New => "new",
-            State::Modified => "modified",
-            State::Deleted => "deleted",
-            State::NotInCache => "not in cache",
-            State::Missing => "missing",
-            State::NotCheckedOut => "not checked out",
-            State::Diverged => "diverged",
+            PathState::New => "new",
+            PathState::Modified => "modified",
+            PathState::Deleted => "deleted",
+            PathState::NotInCache => "not in cache",
+            PathState::Missing => "missing",
+            PathState::NotCheckedOut => "not checked out",
+            PathState::Diverged => "diverged",
         }
     }
 }
 
 impl Reason {
-    /// Does it concern what the stage reads or is, rather than what became of its outputs?
+    /// Whether the reason is about the definition or the inputs of the stage, and not about its outputs.
     pub fn is_input(&self) -> bool {
         !matches!(self, Reason::Out { .. })
     }
 }
 
-/// Does a stage run every time? `always_changed`, or a command with nothing to compare.
+/// Whether a stage runs every time: `always_changed`, or a command without anything to compare.
 pub fn always_runs(stage: &Stage) -> bool {
     stage.always_changed
         || (stage.deps.is_empty() && stage.params.is_empty() && stage.env.is_empty() && stage.outs.is_empty())
 }
 
-/// All the reasons for which `stage` is stale, in a fixed order; empty if it is up to date.
+/// All the reasons why `stage` is stale, in a fixed order; empty if it is up to date.
 pub fn judge(stage: &Stage, shell: &Option<String>, now: &Facts, entry: Option<&StageLock>) -> Vec<Reason> {
     let mut reasons = Vec::new();
     if always_runs(stage) && !stage.frozen {
@@ -150,9 +152,9 @@ fn deps(stage: &Stage, now: &Facts, entry: &StageLock, reasons: &mut Vec<Reason>
         let old = entry.deps.get(&dep.spelled);
         let state = match (old, new) {
             (Some(old), Some(new)) if old.same_content(new) => continue,
-            (Some(_), Some(_)) => State::Modified,
-            (None, _) => State::New,
-            (Some(_), None) => State::Deleted,
+            (Some(_), Some(_)) => PathState::Modified,
+            (None, _) => PathState::New,
+            (Some(_), None) => PathState::Deleted,
         };
         reasons.push(Reason::Dep { path: dep.spelled.clone(), state, old: old.copied(), new: *new });
     }
@@ -167,12 +169,12 @@ fn params(stage: &Stage, now: &Facts, entry: &StageLock, reasons: &mut Vec<Reaso
         let (no_old, no_new) = (ByName::new(), BTreeMap::new());
         let old = entry.params.get(&file.spelled).unwrap_or(&no_old);
         let new = now.params.get(&file.spelled).and_then(Option::as_ref).unwrap_or(&no_new);
-        let mut told = |key: &str, old: Option<&Value>, new: Option<&Value>| {
+        let mut compare_param = |key: &str, old: Option<&Value>, new: Option<&Value>| {
             let state = match (old, new) {
                 (Some(a), Some(b)) if a.same(b) => return,
-                (Some(_), Some(_)) => State::Modified,
-                (None, _) => State::New,
-                (Some(_), None) => State::Deleted,
+                (Some(_), Some(_)) => PathState::Modified,
+                (None, _) => PathState::New,
+                (Some(_), None) => PathState::Deleted,
             };
             reasons.push(Reason::Param {
                 file: file.spelled.clone(),
@@ -185,14 +187,14 @@ fn params(stage: &Stage, now: &Facts, entry: &StageLock, reasons: &mut Vec<Reaso
         match &file.keys {
             Some(keys) => {
                 for key in keys {
-                    told(key, old.get(key), new.get(key));
+                    compare_param(key, old.get(key), new.get(key));
                 }
                 removed.extend(old.keys().filter(|k| !keys.contains(k)).cloned());
             }
             None => {
                 let keys: std::collections::BTreeSet<&String> = old.keys().chain(new.keys()).collect();
                 for key in keys {
-                    told(key, old.get(key), new.get(key));
+                    compare_param(key, old.get(key), new.get(key));
                 }
             }
         }
@@ -216,7 +218,7 @@ fn env(stage: &Stage, now: &Facts, entry: &StageLock, reasons: &mut Vec<Reason>)
     }
     for (name, old) in &entry.env {
         if !stage.env.contains(name) {
-            // A lock of an earlier version may hold the value of a secret; it is not shown.
+            // A lock of an earlier version may hold the value of a secret; it must not be shown.
             let is_secret = |value: &String| may_be_secret(name) || !secrets_of_text(value).is_empty();
             let old = old.as_ref().map(|value| if is_secret(value) { "***".to_string() } else { value.clone() });
             reasons.push(Reason::Env { name: name.clone(), old: Some(old), new: None });
@@ -236,9 +238,9 @@ fn outs(stage: &Stage, now: &Facts, entry: &StageLock, reasons: &mut Vec<Reason>
         }
         let state = match (old, new) {
             (Some(old), Some(new)) if old.pin.same_content(new) => continue,
-            (Some(_), Some(_)) => State::Modified,
-            (Some(_), None) => State::Deleted,
-            (None, _) => State::New,
+            (Some(_), Some(_)) => PathState::Modified,
+            (Some(_), None) => PathState::Deleted,
+            (None, _) => PathState::New,
         };
         reasons.push(Reason::Out { path: out.spelled.clone(), state, old: old.map(|o| o.pin), new: *new });
     }
@@ -250,18 +252,19 @@ fn outs(stage: &Stage, now: &Facts, entry: &StageLock, reasons: &mut Vec<Reason>
     }
 }
 
-/// `x, y removed` for what the lock has and the definition lacks.
+/// `x, y removed` for names that the lock has and the definition lacks.
 fn gone<'a>(locked: impl Iterator<Item = &'a String>, defined: impl Fn(&String) -> bool) -> Option<String> {
     let names: Vec<&str> = locked.filter(|n| !defined(n)).map(String::as_str).collect();
     if names.is_empty() { None } else { Some(format!("{} removed", names.join(", "))) }
 }
 
+/// The command in the form of the lock.
 pub fn command(stage: &Stage) -> Command {
     if stage.cmd_is_list { Command::List(stage.cmd.clone()) } else { Command::One(stage.cmd.concat()) }
 }
 
-/// The lock entry of a run with these facts; `outs` in the stage's order. The one place where entries are made, so that
-/// the key always fits them.
+/// The lock entry of a run with these facts; `outs` in the stage's order. Entries are made only here, so that the key
+/// always matches.
 pub fn entry(stage: &Stage, shell: &Option<String>, facts: &Facts, outs: &[Option<Pin>]) -> StageLock {
     let missing = Pin { id: ObjectId::default(), size: 0, files: None, executable: false };
     let mut entry = StageLock {

@@ -1,7 +1,7 @@
 //! Which stage may start next. Pure: ids in, ids out; no disk, no clock, no threads.
 //!
-//! Stages wait for those of their direct producers that take part in the run. Among the ready ones the first in
-//! topological order goes first, so that one job runs them in the order of the file and many jobs start alike each time.
+//! Stages wait for those of their direct producers that take part in the run. Ready stages start in topological order,
+//! so that one job runs them in the order of the file, and many jobs start in the same order each time.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -11,9 +11,10 @@ use rustc_hash::FxHashMap;
 use crate::pipeline::graph::Graph;
 use crate::pipeline::stage::StageId;
 
+/// The state of one stage in the schedule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// Waits for so many producers.
+    /// Waits for this many producers.
     Waiting(u32),
     Ready,
     /// Handed out by [`Schedule::start_next`].
@@ -23,10 +24,11 @@ pub enum Progress {
     Blocked,
 }
 
+/// The state of the selected stages during a run.
 pub struct Schedule<'a> {
     graph: &'a Graph,
     progress: FxHashMap<StageId, Progress>,
-    /// Position in topological order: what goes first among the ready.
+    /// Position in topological order, which orders the ready stages.
     rank: FxHashMap<StageId, u32>,
     ready: BinaryHeap<Reverse<(u32, StageId)>>,
     open: usize,
@@ -60,7 +62,7 @@ impl<'a> Schedule<'a> {
         Some(id)
     }
 
-    /// A started stage is done: what waited for it alone becomes ready.
+    /// Marks a started stage as done: stages that waited only for it become ready.
     pub fn done(&mut self, id: StageId) {
         self.progress.insert(id, Progress::Done);
         self.open -= 1;
@@ -75,7 +77,7 @@ impl<'a> Schedule<'a> {
         }
     }
 
-    /// A started stage failed: what needs it, however far, is blocked. Returns those, in order.
+    /// Marks a started stage as failed: all its downstream stages are blocked. Returns those, in order.
     pub fn failed(&mut self, id: StageId) -> Vec<StageId> {
         self.progress.insert(id, Progress::Done);
         self.open -= 1;
@@ -95,7 +97,7 @@ impl<'a> Schedule<'a> {
         blocked
     }
 
-    /// What was never handed out nor blocked, in order.
+    /// The stages that were neither started nor blocked, in order.
     pub fn left(&self) -> Vec<StageId> {
         let mut left: Vec<_> = self
             .progress
@@ -107,6 +109,7 @@ impl<'a> Schedule<'a> {
         left
     }
 
+    /// Whether every stage is done or blocked.
     pub fn is_over(&self) -> bool {
         self.open == 0
     }

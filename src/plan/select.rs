@@ -1,7 +1,7 @@
-//! Which stages a command is about: targets in, stages out. Pure.
+//! Resolves the targets of a command to stages. Pure.
 //!
 //! A target is a stage or group of the current folder's `pipeline.yaml`, `path/pipeline.yaml[:stage]`, the path of an
-//! output or of tracked data, or, with `--recursive`, a folder. Without any, the current folder's file is meant.
+//! output or of tracked data, or, with `--recursive`, a folder. Without targets, the current folder's file is selected.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -15,14 +15,14 @@ use crate::pipeline::stage::{FileId, Pipelines, StageId};
 use crate::project::{Definitions, Project};
 use crate::shell::word;
 
-/// How far the selection reaches from its targets.
+/// How far the selection extends from its targets.
 #[derive(Clone, Debug, Default)]
-pub struct Reach {
-    /// The targets alone.
+pub struct SelectionMode {
+    /// Only the targets.
     pub single: bool,
-    /// The targets and what needs them, instead of what they need.
+    /// The targets and their downstream stages, instead of their upstream ones.
     pub downstream: bool,
-    /// All that is tied to the targets, both ways.
+    /// Everything connected to the targets, in both directions.
     pub pipeline: bool,
     /// Everything.
     pub all: bool,
@@ -32,46 +32,46 @@ pub struct Reach {
     pub glob: bool,
 }
 
-/// What the words of the command line stand for.
+/// The selection that the arguments of the command line give.
 #[derive(Debug, Default, PartialEq)]
-pub struct Selected {
-    /// What was named.
+pub struct Selection {
+    /// The stages that were named.
     pub named: Vec<StageId>,
-    /// Named and reached, in topological order.
+    /// Named and added stages, in topological order.
     pub stages: Vec<StageId>,
-    /// Data paths that were named themselves.
+    /// Data paths that were named.
     pub data: Vec<RepoPath>,
-    /// Stages that are named for one of their outputs alone, with its path, or one in it. Whoever moves outputs moves
-    /// these; whoever runs stages knows no parts.
+    /// Stages that were named by one of their outputs, with that path, or a path inside it. Commands that move outputs
+    /// move only these; commands that run stages ignore this.
     pub parts: Vec<(StageId, RepoPath)>,
-    /// Whole files that were named, or meant by default: their lock is tidied when all went well.
+    /// Whole files that were named, or selected by default: stale entries of their lock are dropped after success.
     pub files: Vec<FileId>,
 }
 
-impl Selected {
-    /// Is this output of a named stage meant?
+impl Selection {
+    /// Whether this output of a named stage is selected.
     pub fn takes(&self, id: StageId, out: &RepoPath) -> bool {
         let mut mine = self.parts.iter().filter(|(of, _)| *of == id).peekable();
         mine.peek().is_none() || mine.any(|(_, path)| path.is_in(out) || out.is_in(path))
     }
 }
 
-/// Everything a selection looks at.
+/// The input of a selection.
 pub struct Scope<'a> {
     pub pipelines: &'a Pipelines,
     pub graph: &'a Graph,
-    /// The top of the repository, for targets that are absolute.
+    /// The top folder of the repository, for absolute targets.
     pub top: &'a Path,
-    /// Where the command was typed.
+    /// The folder in which the command was typed.
     pub cwd: &'a RepoPath,
-    /// Pipeline files that could not be read, with their mistakes.
+    /// Pipeline files that could not be read, with their errors.
     pub broken: &'a [(RepoPath, Error)],
     /// Name matching for `--glob`.
     pub matches: &'a dyn Fn(&str, &str) -> bool,
 }
 
 impl<'a> Scope<'a> {
-    /// All that a project has, seen from the current folder.
+    /// The scope of a project, seen from the current folder.
     pub fn of(project: &'a Project, definitions: &'a Definitions) -> Scope<'a> {
         Scope {
             pipelines: &definitions.pipelines,
@@ -83,9 +83,10 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// `defaults_to_all`: without targets all the repository is meant (`status`), not the current folder's file.
-    pub fn select(&self, targets: &[String], reach: &Reach, defaults_to_all: bool) -> Result<Selected> {
-        let mut selected = Selected::default();
+    /// Resolves `targets`. With `defaults_to_all`, no targets select the whole repository (`status`) instead of the
+    /// current folder's file. Errors: a target is unknown, or it may be in a file that cannot be read.
+    pub fn select(&self, targets: &[String], reach: &SelectionMode, defaults_to_all: bool) -> Result<Selection> {
+        let mut selected = Selection::default();
         if reach.all || (targets.is_empty() && !reach.recursive && defaults_to_all) {
             if reach.all {
                 self.refuse_broken(|_| true)?;
@@ -124,7 +125,7 @@ impl<'a> Scope<'a> {
         }
     }
 
-    fn folder(&self, folder: &str, selected: &mut Selected) -> Result<()> {
+    fn folder(&self, folder: &str, selected: &mut Selection) -> Result<()> {
         let dir = self.inside(folder)?;
         self.refuse_broken(|path| path.is_in(&dir))?;
         let before = selected.files.len();
@@ -140,7 +141,7 @@ impl<'a> Scope<'a> {
         Ok(())
     }
 
-    fn whole_file(&self, path: &RepoPath, written: &str, selected: &mut Selected) -> Result<()> {
+    fn whole_file(&self, path: &RepoPath, written: &str, selected: &mut Selection) -> Result<()> {
         self.refuse_broken(|broken| broken == path)?;
         let Some(at) = self.pipelines.files.iter().position(|f| f.path == *path) else {
             let mut error = Error::missing(format!("there is no {written} here"));
@@ -156,14 +157,14 @@ impl<'a> Scope<'a> {
         Ok(())
     }
 
-    fn target(&self, target: &str, selected: &mut Selected) -> Result<()> {
+    fn target(&self, target: &str, selected: &mut Selection) -> Result<()> {
         if let Some((file, name)) = split_address(target) {
             let path = self.inside(file)?;
             self.refuse_broken(|broken| *broken == path)?;
             let Some(at) = self.pipelines.files.iter().position(|f| f.path == path) else {
                 return Err(Error::missing(format!("{file} is no pipeline file, so there is no stage {target}")));
             };
-            return match self.named(FileId(at as u32), name) {
+            return match self.stages_named(FileId(at as u32), name) {
                 Some(ids) => {
                     selected.named.extend(ids);
                     Ok(())
@@ -171,7 +172,7 @@ impl<'a> Scope<'a> {
                 None => Err(self.unknown(target)),
             };
         }
-        if let Some(ids) = self.here().and_then(|file| self.named(file, target)) {
+        if let Some(ids) = self.here().and_then(|file| self.stages_named(file, target)) {
             selected.named.extend(ids);
             return Ok(());
         }
@@ -179,13 +180,13 @@ impl<'a> Scope<'a> {
         if self.select_path(&path, target, selected)? {
             return Ok(());
         }
-        // The user may know it by a name that leads through symlinks.
+        // The user may have typed a path that leads through symlinks.
         if let Some(real) = resolve(self.top, &path, true).filter(|real| *real != path)
             && self.select_path(&real, target, selected)?
         {
             return Ok(());
         }
-        // Perhaps it stands in the current folder's file, which could not be read, or in one that the path lies below.
+        // The target may be defined in the current folder's file, which could not be read, or in a file above the path.
         let is_here = |broken: &RepoPath| broken.parent().as_ref() == Some(self.cwd);
         let is_above = |broken: &RepoPath| broken.parent().is_some_and(|folder| path.is_in(&folder));
         self.refuse_broken(|broken| is_here(broken) || (target.contains('/') && is_above(broken)))?;
@@ -196,8 +197,8 @@ impl<'a> Scope<'a> {
         })
     }
 
-    /// Selects the pipeline file, the output or the data that a path is; says whether it is one.
-    fn select_path(&self, path: &RepoPath, target: &str, selected: &mut Selected) -> Result<bool> {
+    /// Selects the pipeline file, output or data at a path. Returns whether there is one.
+    fn select_path(&self, path: &RepoPath, target: &str, selected: &mut Selection) -> Result<bool> {
         if path.name() == "pipeline.yaml" {
             self.whole_file(path, target, selected)?;
         } else if let Some(id) = self.owner(path) {
@@ -210,7 +211,7 @@ impl<'a> Scope<'a> {
         Ok(true)
     }
 
-    /// The stage that makes `path`, or the folder it is in.
+    /// The stage that makes `path`, or the folder that contains it.
     fn owner(&self, path: &RepoPath) -> Option<StageId> {
         let mut at = Some(path.clone());
         while let Some(p) = at {
@@ -222,7 +223,7 @@ impl<'a> Scope<'a> {
         None
     }
 
-    fn pattern(&self, pattern: &str, selected: &mut Selected) -> Result<()> {
+    fn pattern(&self, pattern: &str, selected: &mut Selection) -> Result<()> {
         let (file, pattern) = match split_address(pattern) {
             Some((file, pattern)) => {
                 let path = self.inside(file)?;
@@ -251,8 +252,8 @@ impl<'a> Scope<'a> {
         Some(FileId(at as u32))
     }
 
-    /// A stage or a group of one file.
-    fn named(&self, file: FileId, name: &str) -> Option<Vec<StageId>> {
+    /// The stages of a stage or group name in one file.
+    fn stages_named(&self, file: FileId, name: &str) -> Option<Vec<StageId>> {
         let file = self.pipelines.file(file);
         if let Some(id) = file.stages.iter().find(|id| self.pipelines.stage(**id).name == name) {
             return Some(vec![*id]);
@@ -291,7 +292,7 @@ impl<'a> Scope<'a> {
         }
     }
 
-    fn reach(&self, named: &[StageId], reach: &Reach) -> Vec<StageId> {
+    fn reach(&self, named: &[StageId], reach: &SelectionMode) -> Vec<StageId> {
         let mut chosen: HashSet<StageId> = named.iter().copied().collect();
         let mut heads: Vec<StageId> = if reach.single { Vec::new() } else { named.to_vec() };
         while let Some(id) = heads.pop() {
@@ -299,7 +300,7 @@ impl<'a> Scope<'a> {
             if reach.pipeline || reach.downstream {
                 visit(self.graph.downstream(id));
             }
-            // What a frozen stage reads is of no interest.
+            // Inputs of a frozen stage are skipped.
             if reach.pipeline || !(reach.downstream || self.pipelines.stage(id).frozen) {
                 visit(self.graph.upstream(id));
             }
@@ -308,7 +309,7 @@ impl<'a> Scope<'a> {
     }
 }
 
-/// `sub/pipeline.yaml:name` → file and name.
+/// Splits `sub/pipeline.yaml:name` into file and name.
 fn split_address(target: &str) -> Option<(&str, &str)> {
     let at = target.find("pipeline.yaml:")? + "pipeline.yaml".len();
     Some((&target[..at], &target[at + 1..]))

@@ -1,38 +1,38 @@
-//! Stages that a run needs and leaves out (`--single-item`, `--downstream`): their outputs are taken as they are.
+//! Stages that a run needs but does not include (`--single-item`, `--downstream`): their current outputs are used.
 
 use std::collections::HashSet;
 
 use crate::event::{Event, Sink};
 use crate::pipeline::stage::StageId;
-use crate::plan::facts::Look;
-use crate::plan::reasons::{Reason, State, judge};
-use crate::plan::select::Selected;
+use crate::plan::facts::FactsReader;
+use crate::plan::reasons::{PathState, Reason, judge};
+use crate::plan::select::Selection;
 use crate::project::{Definitions, Locks, Project};
 use crate::shell::words;
 
-/// So many stages are named.
+/// At most this many stages are named in the warning.
 const NAMED: usize = 5;
 
-/// Warns of those that are stale: what the run makes is made from earlier outputs of theirs, as with DVC.
+/// Warns about stale stages among them: the run uses their earlier outputs, as DVC does.
 pub fn warn_of_stale<'a>(
     project: &'a Project,
     definitions: &'a Definitions,
     locks: &Locks,
-    selected: &Selected,
-    look: &mut Look<'a>,
+    selected: &Selection,
+    reader: &mut FactsReader<'a>,
     sink: &dyn Sink,
 ) {
     let left_out = left_out(definitions, selected);
     if left_out.is_empty() {
         return;
     }
-    look.sweep(&left_out);
+    reader.sweep(&left_out);
     let shell = project.shell();
     let mut is_stale = |id: &StageId| {
         let stage = definitions.pipelines.stage(*id);
-        // What cannot be looked at is not known to be fresh.
-        let Ok(facts) = look.facts(*id) else { return true };
-        let reasons = judge(stage, &shell, &facts, locks.of(stage.file).stages.get(&stage.name));
+        // A stage that cannot be read is not known to be up to date.
+        let Ok(facts) = reader.facts(*id) else { return true };
+        let reasons = judge(stage, &shell, &facts, locks.of_file(stage.file).stages.get(&stage.name));
         !stage.frozen && reasons.iter().any(|reason| !is_no_change(reason))
     };
     let stale: Vec<StageId> = left_out.into_iter().filter(|id| is_stale(id)).collect();
@@ -53,9 +53,9 @@ pub fn warn_of_stale<'a>(
     sink.event(Event::Warning { text: &text });
 }
 
-/// What is merely not here may be as it was.
+/// Whether the output is only missing, so that it may be unchanged.
 fn is_no_change(reason: &Reason) -> bool {
-    let is_gone = |state: &State| matches!(state, State::Deleted | State::NotInCache);
+    let is_gone = |state: &PathState| matches!(state, PathState::Deleted | PathState::NotInCache);
     match reason {
         Reason::Always => true,
         Reason::Dep { state, .. } | Reason::Out { state, .. } => is_gone(state),
@@ -63,9 +63,9 @@ fn is_no_change(reason: &Reason) -> bool {
     }
 }
 
-/// The stages that selected ones need, directly or not, and that are not selected, in topological order. What a frozen
-/// stage reads is of no interest.
-fn left_out(definitions: &Definitions, selected: &Selected) -> Vec<StageId> {
+/// The stages that selected ones need, directly or not, and that are not selected, in topological order. Inputs of a
+/// frozen stage are skipped.
+fn left_out(definitions: &Definitions, selected: &Selection) -> Vec<StageId> {
     let (graph, chosen) = (&definitions.graph, selected.stages.iter().copied().collect::<HashSet<_>>());
     let mut found: HashSet<StageId> = HashSet::new();
     let mut heads: Vec<StageId> = selected.stages.clone();

@@ -1,4 +1,4 @@
-//! What is in a folder of a snapshot: Git's files, and the outs and data that its locks pin, as one.
+//! Lists a folder of a snapshot: Git's files together with the outs and data that its locks pin.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -6,57 +6,58 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::error::{Error, Result};
 use crate::git::{EntryKind as GitKind, GitId};
 use crate::path::RepoPath;
-use crate::project::{Pinned, Snapshot};
+use crate::project::{PinnedPath, Snapshot};
 use crate::store::Pin;
 use crate::store::trees::EntryKind;
 
-/// No repository that people made goes deeper, or has more files; one that was made to harm does not get further.
+/// Limits that no real repository exceeds; they stop trees that were made to exhaust the reader.
 const DEEPEST: usize = 250;
 const MOST: usize = 2_000_000;
 
-/// Something at a path.
+/// An entry at a path.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Item {
+pub struct BrowserItem {
     pub path: RepoPath,
-    pub what: What,
+    pub what: ItemKind,
 }
 
+/// The kind of an entry.
 #[derive(Clone, Debug, PartialEq)]
-pub enum What {
-    /// A folder that Git has, or that only holds what is pinned.
+pub enum ItemKind {
+    /// A folder of Git, or one that only contains pinned paths.
     Folder,
-    /// A file of Git; of the worktree without an id.
+    /// A file of Git; without an id in the worktree.
     File { executable: bool, id: Option<GitId> },
     /// A symlink of Git.
     Link { id: Option<GitId> },
-    /// Pinned, or inside of what is pinned.
+    /// Pinned, or inside of a pinned folder.
     Pinned(Pin),
     /// A symlink inside of a pinned folder.
     PinnedLink(Pin),
 }
 
-impl What {
+impl ItemKind {
     pub fn is_folder(&self) -> bool {
-        matches!(self, What::Folder) || matches!(self, What::Pinned(pin) if pin.is_dir())
+        matches!(self, ItemKind::Folder) || matches!(self, ItemKind::Pinned(pin) if pin.is_dir())
     }
 
     pub fn is_pinned(&self) -> bool {
-        matches!(self, What::Pinned(_) | What::PinnedLink(_))
+        matches!(self, ItemKind::Pinned(_) | ItemKind::PinnedLink(_))
     }
 
     pub fn is_executable(&self) -> bool {
-        matches!(self, What::File { executable: true, .. } | What::Pinned(Pin { executable: true, .. }))
+        matches!(self, ItemKind::File { executable: true, .. } | ItemKind::Pinned(Pin { executable: true, .. }))
     }
 }
 
-/// Reads folders of one snapshot.
+/// Reads the folders of one snapshot.
 pub struct Browser<'s, 'p> {
     snapshot: &'s Snapshot<'p>,
-    pinned: Vec<Pinned>,
-    /// Of the worktree: what Git tracks.
+    pinned: Vec<PinnedPath>,
+    /// For the worktree: the files that Git tracks.
     index: BTreeMap<RepoPath, GitKind>,
-    /// How many more entries of Git's trees are read.
-    left: Cell<usize>,
+    /// How many more entries of Git's trees may be read.
+    entries_left: Cell<usize>,
 }
 
 impl<'s, 'p> Browser<'s, 'p> {
@@ -66,14 +67,14 @@ impl<'s, 'p> Browser<'s, 'p> {
             Some(_) => BTreeMap::new(),
             None => snapshot.project.repo.index_entries()?.into_iter().collect(),
         };
-        Ok(Browser { snapshot, pinned, index, left: Cell::new(MOST) })
+        Ok(Browser { snapshot, pinned, index, entries_left: Cell::new(MOST) })
     }
 
-    /// What is at a path; `None` if there is nothing.
-    pub fn find(&self, path: &RepoPath) -> Result<Option<Item>> {
-        let item = |what| Ok(Some(Item { path: path.clone(), what }));
+    /// The entry at a path; `None` if there is none.
+    pub fn find(&self, path: &RepoPath) -> Result<Option<BrowserItem>> {
+        let item = |what| Ok(Some(BrowserItem { path: path.clone(), what }));
         if let Some(pin) = self.pin(path)? {
-            return item(What::Pinned(pin));
+            return item(ItemKind::Pinned(pin));
         }
         let git = match self.snapshot.git() {
             Some(commit) => commit.find(path)?.and_then(|(kind, id)| of_git(kind, Some(id))),
@@ -84,7 +85,7 @@ impl<'s, 'p> Browser<'s, 'p> {
         }
         let holds = |below: &RepoPath| below.is_in(path);
         if path.is_root() || self.pinned.iter().any(|p| holds(&p.path)) || self.index.keys().any(holds) {
-            return item(What::Folder);
+            return item(ItemKind::Folder);
         }
         Ok(None)
     }
@@ -93,14 +94,14 @@ impl<'s, 'p> Browser<'s, 'p> {
         if self.pinned.iter().any(|p| path.is_in(&p.path)) { self.snapshot.pin(path) } else { Ok(None) }
     }
 
-    /// What a folder holds, by name; with `recursive` all that lies below, folders left out.
-    pub fn list(&self, folder: &Item, recursive: bool) -> Result<Vec<Item>> {
+    /// The entries of a folder, by name; with `recursive`, everything below it except folders.
+    pub fn list(&self, folder: &BrowserItem, recursive: bool) -> Result<Vec<BrowserItem>> {
         let mut found = Vec::new();
-        let mut open = vec![folder.clone()];
-        while let Some(folder) = open.pop() {
+        let mut pending = vec![folder.clone()];
+        while let Some(folder) = pending.pop() {
             for item in self.children(&folder)? {
                 if recursive && item.what.is_folder() && !is_empty(&item.what) {
-                    open.push(item);
+                    pending.push(item);
                 } else {
                     found.push(item);
                 }
@@ -110,23 +111,26 @@ impl<'s, 'p> Browser<'s, 'p> {
         Ok(found)
     }
 
-    fn children(&self, folder: &Item) -> Result<Vec<Item>> {
+    fn children(&self, folder: &BrowserItem) -> Result<Vec<BrowserItem>> {
         let child = |name: &[u8]| folder.path.join(std::str::from_utf8(name).ok()?);
-        if let What::Pinned(pin) = &folder.what {
+        if let ItemKind::Pinned(pin) = &folder.what {
             let level = folder.path.parts().count().saturating_sub(DEEPEST);
             let tree = self.snapshot.project.store().read_tree(&pin.id, level);
-            let tree = tree.map_err(|e| self.snapshot.absent(&folder.path, e))?;
+            let tree = tree.map_err(|e| self.snapshot.missing_object(&folder.path, e))?;
             let item = |entry: &crate::store::trees::Entry| {
                 let path = child(&entry.name).ok_or_else(|| {
                     let name = String::from_utf8_lossy(&entry.name);
                     Error::usage(format!("{}/{name} has a name that is no UTF-8", folder.path))
                 })?;
                 let link = entry.kind == EntryKind::Symlink;
-                Ok(Item { path, what: if link { What::PinnedLink(entry.pin()) } else { What::Pinned(entry.pin()) } })
+                Ok(BrowserItem {
+                    path,
+                    what: if link { ItemKind::PinnedLink(entry.pin()) } else { ItemKind::Pinned(entry.pin()) },
+                })
             };
             return tree.entries.iter().map(item).collect();
         }
-        let mut found: BTreeMap<RepoPath, What> = BTreeMap::new();
+        let mut found: BTreeMap<RepoPath, ItemKind> = BTreeMap::new();
         let below = |path: &RepoPath| -> Option<(RepoPath, bool)> {
             let rest = path.is_in(&folder.path).then(|| path.relative_to(&folder.path))?;
             let first = rest.split('/').next().filter(|n| *n != ".")?;
@@ -145,7 +149,7 @@ impl<'s, 'p> Browser<'s, 'p> {
             None => {
                 for (path, kind) in &self.index {
                     let Some((child, is_it)) = below(path) else { continue };
-                    let what = if is_it { of_git(*kind, None) } else { Some(What::Folder) };
+                    let what = if is_it { of_git(*kind, None) } else { Some(ItemKind::Folder) };
                     what.and_then(|what| found.insert(child, what));
                 }
             }
@@ -154,39 +158,39 @@ impl<'s, 'p> Browser<'s, 'p> {
         for pinned in &self.pinned {
             let Some((child, is_it)) = below(&pinned.path) else { continue };
             if is_it {
-                found.insert(child, What::Pinned(pinned.pin));
+                found.insert(child, ItemKind::Pinned(pinned.pin));
             } else {
                 folders.insert(child);
             }
         }
         for path in folders {
-            found.entry(path).or_insert(What::Folder);
+            found.entry(path).or_insert(ItemKind::Folder);
         }
-        Ok(found.into_iter().map(|(path, what)| Item { path, what }).collect())
+        Ok(found.into_iter().map(|(path, what)| BrowserItem { path, what }).collect())
     }
 
-    /// Counts the entries of a folder of Git before anything is made of them: a few trees that name each other have
-    /// more than a machine can hold.
-    fn take(&self, folder: &Item, entries: usize) -> Result<()> {
+    /// Counts the entries of a Git folder before they are read: a few trees that contain each other can have more
+    /// entries than fit into memory.
+    fn take(&self, folder: &BrowserItem, entries: usize) -> Result<()> {
         let name = &self.snapshot.name;
         if folder.path.parts().count() > DEEPEST {
             return Err(Error::usage(format!("{name} has a folder more than {DEEPEST} levels deep"))
                 .hint("name a file or folder further up that holds none"));
         }
-        let left = self.left.get().checked_sub(entries);
-        self.left.set(left.ok_or_else(|| {
+        let entries_left = self.entries_left.get().checked_sub(entries);
+        self.entries_left.set(entries_left.ok_or_else(|| {
             Error::usage(format!("{name} has more than {MOST} files and folders in Git: too many to go through"))
                 .hint("name a folder that holds fewer")
         })?);
         Ok(())
     }
 
-    /// The bytes of an item; of a folder of Git unknown.
-    pub fn size(&self, item: &Item) -> Result<Option<u64>> {
+    /// The size of an item in bytes; `None` for a folder of Git.
+    pub fn size(&self, item: &BrowserItem) -> Result<Option<u64>> {
         match &item.what {
-            What::Pinned(pin) | What::PinnedLink(pin) => Ok(Some(pin.size)),
-            What::Folder => Ok(None),
-            What::File { id, .. } | What::Link { id } => match (id, self.snapshot.git()) {
+            ItemKind::Pinned(pin) | ItemKind::PinnedLink(pin) => Ok(Some(pin.size)),
+            ItemKind::Folder => Ok(None),
+            ItemKind::File { id, .. } | ItemKind::Link { id } => match (id, self.snapshot.git()) {
                 (Some(id), Some(commit)) => commit.history().blob_size(*id).map(Some),
                 _ => Ok(item.path.on_disk(self.snapshot.project.top()).symlink_metadata().ok().map(|m| m.len())),
             },
@@ -194,16 +198,16 @@ impl<'s, 'p> Browser<'s, 'p> {
     }
 }
 
-fn is_empty(what: &What) -> bool {
-    matches!(what, What::Pinned(Pin { files: Some(0), .. }))
+fn is_empty(what: &ItemKind) -> bool {
+    matches!(what, ItemKind::Pinned(Pin { files: Some(0), .. }))
 }
 
-fn of_git(kind: GitKind, id: Option<GitId>) -> Option<What> {
+fn of_git(kind: GitKind, id: Option<GitId>) -> Option<ItemKind> {
     match kind {
-        GitKind::Folder => Some(What::Folder),
-        GitKind::File => Some(What::File { executable: false, id }),
-        GitKind::Executable => Some(What::File { executable: true, id }),
-        GitKind::Symlink => Some(What::Link { id }),
+        GitKind::Folder => Some(ItemKind::Folder),
+        GitKind::File => Some(ItemKind::File { executable: false, id }),
+        GitKind::Executable => Some(ItemKind::File { executable: true, id }),
+        GitKind::Symlink => Some(ItemKind::Link { id }),
         GitKind::Submodule => None,
     }
 }

@@ -1,4 +1,4 @@
-//! One open repository: where things are, what the user wrote, what the locks say.
+//! An open repository: its folders, definitions and locks.
 
 mod compiled;
 mod linked;
@@ -17,9 +17,9 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::SystemTime;
 
-use self::compiled::{Ahead, Compiled};
-use self::locks::KeptLocks;
-use crate::config::{Checkout, Config, Given, Grade, Sources};
+use self::compiled::{Compiled, ReadAhead};
+use self::locks::CompiledLocks;
+use crate::config::{Config, GivenSetting, Grade, Sources, WorktreeArea};
 use crate::document::Bounds;
 use crate::error::{Error, Result};
 use crate::event::StopSignal;
@@ -30,83 +30,84 @@ use crate::pipeline::Files;
 use crate::pipeline::graph::{self, Graph};
 use crate::pipeline::load::{self, Loaded};
 use crate::pipeline::problem;
-use crate::pipeline::stage::{Pipelines, Place};
+use crate::pipeline::stage::{InputLocation, Pipelines};
 use crate::store::{LinkTypes, ObjectId, ProtectedKind, StatIndex, Store, WritableArea, WritablePath, real_path};
 use crate::url::Url;
 
 pub use linked::resolve_links;
 pub use locks::{Locks, write_lock};
-pub use open_repository::{Elsewhere, elsewhere};
-pub use snapshot::{Pinned, Rev, Snapshot, Snapshots, Whereabouts};
+pub use open_repository::{OpenedRepository, open_repository};
+pub use snapshot::{FileSource, PinnedPath, Rev, Snapshot, Snapshots};
 pub use target::check_target;
 
-/// What the counter knows of the world and core code does not ask for itself.
+/// The environment of the process, which only the command line reads and passes to all other code.
 #[derive(Clone)]
 pub struct Surroundings {
-    /// Where the command was typed; absolute.
+    /// The current folder, absolute.
     pub cwd: PathBuf,
     pub env: BTreeMap<String, String>,
-    /// What the environment says of the repository.
+    /// Git's environment variables.
     pub git: git::Variables,
     pub now: fn() -> SystemTime,
-    /// This very binary, for the watchdog.
+    /// The path of this binary, for the watchdog.
     pub program: PathBuf,
-    /// The user's own settings file, if there can be one.
+    /// The user's settings file, if its folder is known.
     pub user_config: Option<PathBuf>,
     pub home: Option<PathBuf>,
-    /// Who runs this, by the environment or, where that does not say, the system.
+    /// Returns the user's name from the environment or, if it is not set there, from the system.
     pub user: fn(&BTreeMap<String, String>) -> String,
     /// Settings from the environment and the command line, from the weakest to the strongest.
-    pub settings: Vec<Given>,
-    /// Does the user want an end?
+    pub settings: Vec<GivenSetting>,
+    /// Whether the user wants to stop.
     pub stop: StopSignal,
 }
 
 impl Surroundings {
-    /// Does `LOCKSTEP_REQUIRE_SIGNED` say that versions of models count only by tags with good signatures?
+    /// Whether `LOCKSTEP_REQUIRE_SIGNED` requires good signatures on the tags of model versions.
     pub fn requires_signed(&self) -> bool {
         self.env.get("LOCKSTEP_REQUIRE_SIGNED").is_some_and(|value| !["", "0", "false"].contains(&value.as_str()))
     }
 }
 
+/// An open project: one root folder of a repository, with its settings, store and index.
 pub struct Project {
     pub repo: Repo,
     pub config: Config,
-    /// Where the command was typed, from the top.
+    /// The current folder, relative to the top.
     pub cwd: RepoPath,
     pub around: Surroundings,
-    /// How the user called it, if it is another repository than the one at hand.
+    /// The address that the user gave, if it is not the current repository.
     pub address: Option<Url>,
     bounds: OnceLock<Bounds>,
     index: OnceLock<StatIndex>,
     store: OnceLock<Store>,
     area: OnceLock<WritableArea>,
-    /// What most commands want once they have read the pipelines.
-    kept_locks: Ahead<KeptLocks>,
-    index_ahead: Ahead<StatIndex>,
+    /// The locks, read ahead because most commands need them after the pipelines.
+    locks_ahead: ReadAhead<CompiledLocks>,
+    index_ahead: ReadAhead<StatIndex>,
 }
 
-/// What the user wrote, resolved and joined.
+/// The content of all pipeline files, resolved, with their graph.
 pub struct Definitions {
     pub pipelines: Pipelines,
     pub graph: Graph,
-    /// Pipeline files that could not be read, each with all its mistakes.
+    /// Pipeline files that could not be read, each with all its errors.
     pub broken: Vec<(RepoPath, Error)>,
     /// `pipeline.yaml` files of other tools.
     pub foreign: Vec<RepoPath>,
     /// `pipeline.lock` files with no `pipeline.yaml` beside them.
     pub locks_alone: Vec<RepoPath>,
-    /// DVC's files, pipelines and pointers to data, for hints.
+    /// DVC's pipelines and data pointers, for hints.
     pub dvc: Vec<RepoPath>,
     pub rules: git::Rules,
-    /// Folders and ignore rules that could not be read when pipeline files were looked for, each with the reason.
+    /// Folders and ignore rules that could not be read during discovery, each with the reason.
     pub unreadable: Vec<Error>,
-    /// Every file that this was read from, with BLAKE3 of its content (`None`: it did not exist).
-    pub inputs: Vec<(Place, Option<[u8; 32]>)>,
+    /// Every file that was read, with BLAKE3 of its content (`None`: it did not exist).
+    pub inputs: Vec<(InputLocation, Option<[u8; 32]>)>,
 }
 
 impl Definitions {
-    /// What was read from what was found.
+    /// Combines the loaded pipelines with the results of discovery.
     pub fn of(loaded: Loaded, found: git::DiscoveredFiles, graph: Graph) -> Definitions {
         let broken = loaded.broken.iter().map(|(path, problems)| (path.clone(), problem::render(problems))).collect();
         Definitions {
@@ -124,14 +125,15 @@ impl Definitions {
 }
 
 impl Project {
+    /// Finds and opens the project of the current folder.
     pub fn open(around: Surroundings) -> Result<Project> {
         let mut repo = Repo::find_current(&around.cwd, &around.git)?;
         repo.require_signed = around.requires_signed();
         Project::open_repo(repo, around)
     }
 
-    /// Opens a repository that was found. The settings of its clone are the user's, unless it is another repository than
-    /// the one at hand ([`Repo::is_other`]): a folder that was unpacked brings such settings along.
+    /// Opens a discovered repository. The settings of its clone are trusted as the user's, unless it is another
+    /// repository ([`Repo::is_other`]): an unpacked folder brings such settings along.
     fn open_repo(repo: Repo, around: Surroundings) -> Result<Project> {
         if repo.is_bare() {
             let config = open_repository::settings_of_bare(&around, &repo, None)?;
@@ -142,7 +144,7 @@ impl Project {
         let user = around.user_config.iter().map(|file| (file.clone(), Grade::User));
         let own =
             [(repo.project_config(), Grade::Repository), (repo.local_config(), open_repository::grade_of_clone(&repo))];
-        let checkout = Checkout { top: repo.top.clone(), root: repo.project_root.on_disk(&repo.top) };
+        let checkout = WorktreeArea { top: repo.top.clone(), root: repo.project_root.on_disk(&repo.top) };
         let mut config = Config::load(&Sources {
             files: user.chain(own).collect(),
             given: around.settings.clone(),
@@ -153,7 +155,7 @@ impl Project {
         }
         config.cache_dir(&repo.top, around.home.as_deref())?;
         let cwd = std::fs::canonicalize(&around.cwd).map_err(|e| Error::io("find", &around.cwd, e))?;
-        // Where settings put the files elsewhere, a command counts from their root, as for Git.
+        // If settings put the work tree elsewhere, paths are relative to its top, as in Git.
         let cwd = if cwd.starts_with(&repo.top) { cwd } else { repo.top.clone() };
         let cwd = RepoPath::from_absolute(&repo.top, &cwd).ok_or_else(|| {
             Error::usage(format!("the name of the current folder is no UTF-8: {}", around.cwd.display()))
@@ -172,27 +174,29 @@ impl Project {
             index: OnceLock::new(),
             store: OnceLock::new(),
             area: OnceLock::new(),
-            kept_locks: Ahead::default(),
-            index_ahead: Ahead::default(),
+            locks_ahead: ReadAhead::default(),
+            index_ahead: ReadAhead::default(),
         }
     }
 
+    /// The top folder of the repository on disk.
     pub fn top(&self) -> &Path {
         &self.repo.top
     }
 
-    /// A path as it was typed: from the current folder, or absolute. `None` if it leads out of the repository.
+    /// Parses a typed path: relative to the current folder, or absolute. `None` if it is outside of the repository.
     pub fn typed(&self, word: &str) -> Option<RepoPath> {
         self.cwd.join_typed(self.top(), word)
     }
 
-    /// A word of the command line with an absolute path into the repository made one from the current folder.
+    /// Makes an absolute path into the repository relative to the current folder; other arguments are returned
+    /// unchanged.
     pub fn seen(&self, word: &str) -> String {
         let path = self.typed(word).filter(|_| word.starts_with('/'));
         path.map_or_else(|| word.to_string(), |path| path.relative_to(&self.cwd))
     }
 
-    /// Where lockstep may write in this worktree.
+    /// The area of this worktree that lockstep may write to.
     pub fn writable_area(&self) -> &WritableArea {
         self.area.get_or_init(|| {
             let git = [&self.repo.git_dir, &self.repo.common_dir].into_iter().flatten();
@@ -202,40 +206,43 @@ impl Project {
         })
     }
 
-    /// The place of a path that lockstep writes, sets aside or removes; refused if it is not the user's, or lies behind a
-    /// symlink.
+    /// The place of a path that lockstep writes, moves or deletes. Errors: it belongs to Git or lockstep, or is behind
+    /// a symlink.
     pub fn writable(&self, path: &RepoPath) -> Result<WritablePath> {
         self.writable_area().path(path)
     }
 
-    /// A folder of the repository on this disk that things are written into; refused if it is a symlink or lies behind one.
+    /// An existing folder of the repository to write into. Errors: it is a symlink or behind one.
     pub fn folder(&self, path: &RepoPath) -> Result<PathBuf> {
         self.writable_area().folder(path)
     }
 
-    /// The folder of what belongs to this project root in this worktree: compiled forms, journal, lock, asides.
+    /// The state folder of this project root in this worktree: compiled forms, journal, lock, backups.
     pub fn state_dir(&self) -> PathBuf {
         let root = self.repo.project_root.as_str();
         let name = if root.is_empty() { "root".to_string() } else { root.replace('%', "%25").replace('/', "%2F") };
         self.repo.worktree_dir().join("state").join(name)
     }
 
+    /// The folder of all run logs.
     pub fn logs_dir(&self) -> PathBuf {
         self.repo.worktree_dir().join("logs")
     }
 
+    /// The folder of the store.
     pub fn store_dir(&self) -> PathBuf {
         let root = self.repo.project_root.on_disk(self.top());
-        // That there is a HOME, if it has to be, was asked when the project was opened.
+        // `open` has already checked that HOME is set if it is needed.
         let dir = self.config.cache_dir(&root, self.around.home.as_deref()).ok().flatten();
         dir.unwrap_or_else(|| self.repo.store_dir())
     }
 
+    /// The store, opened at the first call.
     pub fn store(&self) -> &Store {
         self.store.get_or_init(|| {
             let dir = self.store_dir();
             let store = Store::open(&dir, self.links()).with_stop_signal(self.around.stop);
-            // A store of its own serves this repository alone; a clone of another one keeps nothing.
+            // Its own store serves only this repository; a clone of another repository stores nothing.
             let is_own = dir == self.repo.store_dir();
             let store = if is_own { store.at_own_place() } else { store };
             let is_alone = is_own || self.repo.is_bare();
@@ -243,11 +250,12 @@ impl Project {
         })
     }
 
-    /// The settings refuse a word that is no link type, so none is lost here.
+    /// The link types of the settings, which accept only valid names.
     fn links(&self) -> LinkTypes {
         LinkTypes::new(self.config.cache_links().iter().filter_map(|word| word.parse().ok()))
     }
 
+    /// The stat index, opened at the first call.
     pub fn index(&self) -> &StatIndex {
         self.index.get_or_init(|| {
             let file = self.index_file();
@@ -260,23 +268,23 @@ impl Project {
         self.repo.worktree_dir().join("index")
     }
 
-    /// Starts to read what comes after the pipelines.
+    /// Starts to read the locks in the background.
     fn read_ahead(&self) {
         let locks = self.compiled_locks();
         let from = locks.clone();
-        self.kept_locks.start(&locks, move || compiled::read(&from).unwrap_or_default());
+        self.locks_ahead.start(&locks, move || compiled::read(&from).unwrap_or_default());
         let (index, top, file_mode) = (self.index_file(), self.top().to_path_buf(), self.repo.file_mode());
         let (from, bounds) = (index.clone(), self.bounds().clone());
         self.index_ahead.start(&index, move || StatIndex::open(&from, &top, file_mode).within(bounds));
     }
 
-    /// The settings' shell where it is not `sh`.
+    /// The shell of the settings if it is not `sh`.
     pub fn shell(&self) -> Option<String> {
         Some(self.config.shell().to_string()).filter(|s| s != "sh")
     }
 
-    /// All pipelines of the project, from the compiled form where nothing changed. A file that cannot be read stands in
-    /// `broken`; a graph that cannot be is an error.
+    /// All pipelines of the project, from the compiled form if no file changed. A file that cannot be read is listed in
+    /// `broken`. Errors: the graph is invalid.
     pub fn definitions(&self) -> Result<Definitions> {
         match self.load()? {
             (definitions, None) => Ok(definitions),
@@ -284,12 +292,12 @@ impl Project {
         }
     }
 
-    /// The same, where the graph does not matter: one that cannot be is empty.
+    /// Like [`Project::definitions`], but an invalid graph is replaced by an empty one.
     pub fn definitions_without_graph(&self) -> Result<Definitions> {
         Ok(self.load()?.0)
     }
 
-    /// What needs files to work on is refused where there are none.
+    /// Errors: the repository is bare, so it has no files to work on.
     pub fn with_files(&self) -> Result<()> {
         if !self.repo.is_bare() {
             return Ok(());
@@ -299,7 +307,7 @@ impl Project {
             .hint("git clone, and work there"))
     }
 
-    /// All pipelines, and what is wrong with their graph.
+    /// All pipelines, and the error of their graph.
     fn load(&self) -> Result<(Definitions, Option<Error>)> {
         self.with_files()?;
         self.read_ahead();
@@ -328,7 +336,7 @@ impl Project {
         }
         let files = self.files();
         let mut loaded = load::load(&files, &found.pipelines, &self.repo.project_root);
-        // A pipeline file inside of what was an out, and is none any more, was not looked for.
+        // A former out may contain a pipeline file, which discovery skipped.
         if skipped(&loaded.pipelines) != skip {
             found = git::discover(&self.repo, &skipped(&loaded.pipelines))?;
             drop_accompanied(&mut found);
@@ -355,7 +363,7 @@ impl Project {
         Ok(self.without_links(definitions, wrong, &links))
     }
 
-    /// Definitions whose deps are resolved, with the graph that they give.
+    /// Definitions with resolved deps, and their graph.
     fn without_links(
         &self,
         mut definitions: Definitions,
@@ -374,8 +382,7 @@ impl Project {
         (definitions, wrong)
     }
 
-    /// A store that `cache.dir` puts into the worktree is no part of what stages write: it would be emptied, set aside or
-    /// stored with it.
+    /// Errors: `cache.dir` puts the store into a path that stages write, where it would be emptied, moved or stored.
     fn check_store_place(&self, written: &[RepoPath]) -> Result<()> {
         let dir = self.store_dir();
         if dir == self.repo.store_dir() {
@@ -387,7 +394,7 @@ impl Project {
             return Ok(());
         }
         let meets = |a: &Path, b: &Path| a.starts_with(b) || b.starts_with(a);
-        // Of a folder that is not there yet only its name is known, and another case may mean the same folder.
+        // A folder that does not exist yet is compared by name, ignoring case, as the file system may.
         let is_new = !real.exists();
         let new = folded_path(&real);
         let touches = |path: &&RepoPath| {
@@ -396,7 +403,7 @@ impl Project {
         };
         match written.iter().find(touches) {
             Some(path) => Err(Error::usage(format!(
-                "cache.dir is {}, and {path} is an output, data or scratch: one would hold the other",
+                "cache.dir is {}, and {path} is an output, data or scratch: one would contain the other",
                 dir.display()
             ))
             .hint("set cache.dir to a folder of its own: lockstep store dir PATH")),
@@ -404,11 +411,12 @@ impl Project {
         }
     }
 
+    /// The files of the worktree.
     pub fn files(&self) -> Worktree<'_> {
         Worktree { top: self.top(), bounds: self.bounds() }
     }
 
-    /// Where files that are read for what they say may lie.
+    /// The folders from which documents may be read.
     pub fn bounds(&self) -> &Bounds {
         self.bounds.get_or_init(|| {
             let objects = self.store_dir().join("objects");
@@ -416,12 +424,12 @@ impl Project {
         })
     }
 
-    /// Do the files still say what they said when this was read?
+    /// Whether the files are unchanged since these definitions were read.
     pub fn is_current(&self, definitions: &Definitions) -> bool {
         self.unchanged(&definitions.inputs)
     }
 
-    fn unchanged(&self, inputs: &[(Place, Option<[u8; 32]>)]) -> bool {
+    fn unchanged(&self, inputs: &[(InputLocation, Option<[u8; 32]>)]) -> bool {
         let files = self.files();
         inputs.iter().all(|(place, hash)| match files.read(place) {
             Ok(bytes) => bytes.map(|b| ObjectId::of(&b).0) == *hash,
@@ -434,18 +442,18 @@ impl Project {
     }
 }
 
-/// A path as a file system that ignores case may take it.
+/// A path as a case-insensitive file system may read it.
 fn folded_path(path: &Path) -> PathBuf {
     PathBuf::from(OsString::from_vec(folded(path.as_os_str().as_bytes())))
 }
 
-/// Of the locks that were found, those without a pipeline file beside them stay.
+/// Keeps, of the discovered locks, those without a pipeline file beside them.
 fn drop_accompanied(found: &mut git::DiscoveredFiles) {
     let beside: HashSet<RepoPath> = found.pipelines.iter().map(Project::lock_path).collect();
     found.locks.retain(|lock| !beside.contains(lock));
 }
 
-/// Where no pipeline file is looked for: inside of what stages make, and of tracked data.
+/// Folders that discovery of pipeline files skips: outputs of stages, and tracked data.
 pub fn skipped(pipelines: &Pipelines) -> Vec<RepoPath> {
     let outs = pipelines.stages.iter().flat_map(|s| &s.outs).map(|o| &o.path);
     let scratch = pipelines.stages.iter().flat_map(|s| &s.scratch).map(|s| &s.path);
@@ -455,7 +463,7 @@ pub fn skipped(pipelines: &Pipelines) -> Vec<RepoPath> {
     all
 }
 
-/// The files of the worktree, as they are now.
+/// The current files of the worktree.
 pub struct Worktree<'a> {
     top: &'a Path,
     bounds: &'a Bounds,
@@ -466,11 +474,11 @@ impl Files for Worktree<'_> {
         self.top
     }
 
-    fn read(&self, place: &Place) -> Result<Option<Vec<u8>>> {
+    fn read(&self, place: &InputLocation) -> Result<Option<Vec<u8>>> {
         match place {
-            Place::Repo(path) => self.bounds.read(&path.on_disk(self.top)),
-            Place::Outside(path) => self.bounds.read(&self.top.join(path)),
-            Place::Url(url) => Err(Error::usage(format!("{url} is no file that can be read here"))),
+            InputLocation::Repo(path) => self.bounds.read(&path.on_disk(self.top)),
+            InputLocation::Outside(path) => self.bounds.read(&self.top.join(path)),
+            InputLocation::Url(url) => Err(Error::usage(format!("{url} is no file that can be read here"))),
         }
     }
 }

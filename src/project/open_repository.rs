@@ -1,12 +1,12 @@
-//! Another repository, as a project that is read: its files at a commit, and the bytes that it pins.
+//! Opens another repository read-only as a project: its files at a commit, and the bytes that it pins.
 //!
-//! One on this disk is opened where it lies, with its own store. A clone has no store of its own: objects that are
-//! fetched for it go into that of the repository at hand, since equal ids mean equal bytes wherever they come from.
+//! A repository on this disk is opened in place, with its own store. A clone has no store: its objects are fetched into
+//! the store of the current repository, since equal ids mean equal bytes.
 
 use std::path::{Path, PathBuf};
 
 use super::{Project, Surroundings};
-use crate::config::{Config, Given, Grade, Sources};
+use crate::config::{Config, GivenSetting, Grade, Sources};
 use crate::document;
 use crate::error::{Error, Result};
 use crate::event::{Event, Sink};
@@ -15,24 +15,24 @@ use crate::path::RepoPath;
 use crate::store::{LinkTypes, Store, real_path};
 use crate::url::Url;
 
-/// A commit of another repository.
-pub struct Elsewhere {
+/// Another repository, opened at a commit.
+pub struct OpenedRepository {
     pub project: Project,
-    /// The commit that was asked for.
+    /// The commit of the requested revision.
     pub commit: GitId,
-    /// How it was called.
+    /// The revision as the user named it.
     pub rev: String,
 }
 
-/// Opens the repository at `address` (a path, or a URL that `git clone` takes) at a revision; without one at its `HEAD`.
-/// `path` says which project of it is meant, should it have several.
-pub fn elsewhere(
+/// Opens the repository at `address` (a path, or a URL that `git clone` takes) at a revision, by default its `HEAD`.
+/// `path` selects the project if the repository has several.
+pub fn open_repository(
     around: &Surroundings,
     address: &Url,
     rev: Option<&str>,
     path: &str,
     sink: &dyn Sink,
-) -> Result<Elsewhere> {
+) -> Result<OpenedRepository> {
     let here = Repo::find_current(&around.cwd, &around.git).ok();
     let repos = match &here {
         Some(repo) => repo.repos_dir(),
@@ -49,7 +49,7 @@ pub fn elsewhere(
     let is_other = other.repo.is_other;
     if let Some(error) = &other.stale {
         let why = error.causes.first().map_or(String::new(), |why| format!(" ({why})"));
-        sink.event(Event::Warning { text: &format!("{}; what was known of it is used{why}", error.message) });
+        sink.event(Event::Warning { text: &format!("{}; the local clone of it is used{why}", error.message) });
     }
     let rev = rev.unwrap_or("HEAD");
     let commit = other.repo.resolve(rev).map_err(|e| Error { message: format!("{address}: {}", e.message), ..e })?;
@@ -78,10 +78,10 @@ pub fn elsewhere(
         project
     };
     let project = Project { address: Some(address.clone()), ..project };
-    Ok(Elsewhere { project, commit: id, rev: rev.to_string() })
+    Ok(OpenedRepository { project, commit: id, rev: rev.to_string() })
 }
 
-/// Where clones are kept that belong to no repository.
+/// The folder for clones when there is no current repository.
 fn cache_dir(around: &Surroundings) -> Result<PathBuf> {
     let set = around.env.get("XDG_CACHE_HOME").filter(|d| !d.is_empty()).map(PathBuf::from);
     let cache = set.or_else(|| around.home.as_ref().map(|home| home.join(".cache")));
@@ -94,7 +94,7 @@ fn cache_dir(around: &Surroundings) -> Result<PathBuf> {
 fn bare(around: &Surroundings, mut repo: Repo, commit: &Commit, root: RepoPath, store: PathBuf) -> Result<Project> {
     repo.project_root = root;
     let mut config = settings_of_bare(around, &repo, Some(commit))?;
-    config.give(&Given {
+    config.give(&GivenSetting {
         key: "cache.dir".into(),
         value: store.display().to_string(),
         name: "the store of this repository".into(),
@@ -102,11 +102,11 @@ fn bare(around: &Surroundings, mut repo: Repo, commit: &Commit, root: RepoPath, 
     Ok(Project::of(repo, config, RepoPath::root(), around.clone()))
 }
 
-/// The settings of a repository without files: those of its `HEAD` (else of the commit), since where things are today does
-/// not follow from how they were then, and its local ones.
+/// The settings of a repository without files: its local ones and those of its `HEAD` (else of the commit), because the
+/// current location of remotes does not follow from an old commit.
 pub(super) fn settings_of_bare(around: &Surroundings, repo: &Repo, commit: Option<&Commit>) -> Result<Config> {
     let settings = repo.project_root.join("lockstep.toml").unwrap_or_default();
-    // There may be no commit yet; settings that cannot be read could hold keys that narrow whose results count.
+    // The repository may have no commit yet. Settings that cannot be read may restrict which results are accepted.
     let today = match repo.resolve("HEAD") {
         Ok(head) => head.read(&settings)?,
         Err(_) => None,
@@ -127,14 +127,14 @@ pub(super) fn settings_of_bare(around: &Surroundings, repo: &Repo, commit: Optio
     Ok(config)
 }
 
-/// Who speaks in the settings of a clone. Those of another repository may have come with its folder, as
-/// `lockstep.toml` does.
+/// The grade of a clone's local settings. Those of another repository may have been unpacked with its folder, like
+/// `lockstep.toml`.
 pub(super) fn grade_of_clone(repo: &Repo) -> Grade {
     if repo.is_other { Grade::Repository } else { Grade::User }
 }
 
-/// A store outside of another repository counts if the user has worked with it there: the store knows that repository
-/// by a note of the user's.
+/// Accepts a store outside of another repository if the user has worked with that repository there, which a note in the
+/// store shows.
 pub(super) fn use_known_store(repo: &Repo, around: &Surroundings, config: &mut Config) -> Result<()> {
     let local = Config::load(&Sources::file(repo.local_config()))?;
     let root = repo.project_root.on_disk(&repo.top);
@@ -145,5 +145,5 @@ pub(super) fn use_known_store(repo: &Repo, around: &Surroundings, config: &mut C
         return Ok(());
     }
     let (key, value) = ("cache.dir".into(), dir.display().to_string());
-    config.give(&Given { key, value, name: repo.local_config().display().to_string() })
+    config.give(&GivenSetting { key, value, name: repo.local_config().display().to_string() })
 }

@@ -8,7 +8,7 @@ use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Sink};
 use crate::git;
 use crate::path::RepoPath;
-use crate::plan::select::Selected;
+use crate::plan::select::Selection;
 use crate::project::origin::Origin;
 use crate::project::{Definitions, Locks, Project};
 use crate::remote::fetch::Fetched;
@@ -86,7 +86,7 @@ pub struct Compared {
 
 impl Scope {
     /// Everything that was selected, as these locks say.
-    pub fn add(&mut self, definitions: &Definitions, selected: &Selected, locks: &Locks, from: &RepoPath) {
+    pub fn add(&mut self, definitions: &Definitions, selected: &Selection, locks: &Locks, from: &RepoPath) {
         let pipelines = &definitions.pipelines;
         self.rules.get_or_insert_with(|| definitions.rules.clone());
         for out in pipelines.stages.iter().flat_map(|stage| &stage.outs) {
@@ -98,7 +98,7 @@ impl Scope {
         }
         for id in &selected.named {
             let stage = pipelines.stage(*id);
-            let Some(entry) = locks.of(stage.file).stages.get(&stage.name) else { continue };
+            let Some(entry) = locks.of_file(stage.file).stages.get(&stage.name) else { continue };
             for out in &stage.outs {
                 let Some(locked) = entry.outs.get(&out.spelled) else { continue };
                 if out.cache && selected.takes(*id, &out.path) {

@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::git::GitId;
 use crate::path::RepoPath;
 use crate::pipeline::stage::FileId;
-use crate::plan::select::Selected;
+use crate::plan::select::Selection;
 use crate::project::{Project, Rev, Snapshot};
 use crate::remote::scope::{Options, Scope};
 use crate::remote::{Remote, Wanted};
@@ -79,7 +79,7 @@ pub fn unpushed(project: &Project, updates: &[Update]) -> Result<Vec<Left>> {
 fn scope(snapshot: &Snapshot) -> Result<Scope> {
     let pipelines = &snapshot.definitions.pipelines;
     let files = (0..pipelines.files.len() as u32).map(FileId).collect();
-    let selected = Selected { named: pipelines.ids().collect(), files, ..Selected::default() };
+    let selected = Selection { named: pipelines.ids().collect(), files, ..Selection::default() };
     let mut scope = Scope::default();
     scope.add(&snapshot.definitions, &selected, snapshot.locks()?, &RepoPath::root());
     Ok(scope)

@@ -14,8 +14,8 @@ use crate::git::GitId;
 use crate::model::registry::Registry;
 use crate::model::registry::gate::{Gates, Meant};
 use crate::path::RepoPath;
-use crate::pipeline::stage::{FileId, Place, StageId};
-use crate::project::values::{self, Asked, Parsed, metrics_of, params_of};
+use crate::pipeline::stage::{FileId, InputLocation, StageId};
+use crate::project::values::{self, ParsedFiles, ValueRequest, metrics_of, params_of};
 use crate::project::{Definitions, Project, Rev, Snapshot, Snapshots};
 use crate::report::last::{LastRun, StageWord};
 use crate::value::{self, Value};
@@ -129,7 +129,8 @@ pub fn collect(project: &Project, against: &Against) -> Result<Report> {
         report.base = Some(Base { name, commit: id.hex() });
         let old = snapshots.at(&Rev::Commit(id))?;
         let (directions, _) = directions(&new.definitions.pipelines);
-        let mut comparison = Comparison { old: &old, new: &new, unknown: BTreeMap::new(), parsed: Parsed::default() };
+        let mut comparison =
+            Comparison { old: &old, new: &new, unknown: BTreeMap::new(), parsed: ParsedFiles::default() };
         report.params = comparison.changes(&params_of, &Directions::default());
         comparison.unknown.extend(undone.clone());
         report.metrics = comparison.changes(&metrics_of, &directions);
@@ -174,11 +175,11 @@ struct Comparison<'a, 'p> {
     new: &'a Snapshot<'p>,
     /// Files that are not compared, and why.
     unknown: BTreeMap<String, String>,
-    parsed: Parsed,
+    parsed: ParsedFiles,
 }
 
 /// Which files of these stages and pipeline files are compared.
-type FilesOf = dyn Fn(&Definitions, &[StageId], &[FileId]) -> Asked;
+type FilesOf = dyn Fn(&Definitions, &[StageId], &[FileId]) -> ValueRequest;
 
 impl Comparison<'_, '_> {
     fn changes(&mut self, files: &FilesOf, directions: &Directions) -> Vec<Change> {
@@ -215,9 +216,9 @@ impl Comparison<'_, '_> {
     }
 }
 
-fn is_absent(snapshot: &Snapshot<'_>, place: &Place) -> bool {
+fn is_absent(snapshot: &Snapshot<'_>, place: &InputLocation) -> bool {
     match place {
-        Place::Repo(path) => matches!(snapshot.whereabouts(path), Ok(None)),
+        InputLocation::Repo(path) => matches!(snapshot.locate(path), Ok(None)),
         _ => true,
     }
 }

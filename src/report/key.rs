@@ -12,8 +12,8 @@ use crate::error::Result;
 use crate::event::Sink;
 use crate::lock::manifest;
 use crate::path::RepoPath;
-use crate::pipeline::stage::{Place, Stage};
-use crate::plan::facts::{Look, env_values};
+use crate::pipeline::stage::{InputLocation, Stage};
+use crate::plan::facts::{FactsReader, env_values};
 use crate::plan::reasons::{self, Facts};
 use crate::project::{Definitions, Project};
 use crate::store::{Digest, ObjectId, Pin};
@@ -43,19 +43,19 @@ impl CacheKey {
 }
 
 pub fn cache_key(project: &Project, definitions: &Definitions, sink: &dyn Sink) -> Result<CacheKey> {
-    let mut look = Look::new(project, definitions, sink);
+    let mut reader = FactsReader::new(project, definitions, sink);
     let ids: Vec<_> = definitions.pipelines.ids().collect();
-    look.sweep(&ids);
+    reader.sweep(&ids);
     let mut inputs: BTreeMap<String, String> = BTreeMap::new();
     for id in ids {
         let stage = definitions.pipelines.stage(id);
         // Something is missing or cannot be read: the run will say so.
-        let mut facts = look.facts(id).unwrap_or_else(|_| unknown(project, stage));
+        let mut facts = reader.facts(id).unwrap_or_else(|_| unknown(project, stage));
         for (dep, pin) in stage.deps.iter().zip(&mut facts.deps) {
             let is_made = |path: &RepoPath| {
                 definitions.graph.owner(path).is_some() || !definitions.graph.owners_of(path).is_empty()
             };
-            if matches!(&dep.place, Place::Repo(path) if is_made(path)) {
+            if matches!(&dep.place, InputLocation::Repo(path) if is_made(path)) {
                 *pin = Some(NOTHING);
             }
         }

@@ -9,7 +9,7 @@ use crate::lock::{self, Lock, StageLock};
 use crate::path::RepoPath;
 use crate::retention::fragment;
 use crate::store::{ObjectId, Pin, Store};
-use crate::workspace::journal::{self, Change};
+use crate::workspace::journal::{self, LockChange};
 
 pub(super) const LOCK: &str = "pipeline.lock";
 
@@ -143,10 +143,10 @@ impl<'s> Reader<'s> {
             for record in journal::read(&state.path().join("journal"))? {
                 let folder = record.lock.parent().unwrap_or_default();
                 match record.change {
-                    Change::Stage { name, old, new } => {
+                    LockChange::Stage { name, old, new } => {
                         [Some(new), old].into_iter().flatten().for_each(|s| of_stage(&folder, &name, &s, &mut claims));
                     }
-                    Change::Data { path, old, new } => {
+                    LockChange::Data { path, old, new } => {
                         [Some(new), old].into_iter().flatten().for_each(|p| of_data(&folder, &path, p, &mut claims));
                     }
                 }

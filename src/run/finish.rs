@@ -1,5 +1,5 @@
-//! What becomes of a stage that was decided, run, restored or recorded: its place in the outcome, what the schedule and
-//! the recorder are told.
+//! What happens after a stage was decided, run, restored or recorded: updates of the outcome, the schedule and the
+//! recorder.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -9,30 +9,31 @@ use crate::event::{Event, StageResult};
 use crate::pipeline::stage::StageId;
 use crate::plan::reasons::Reason;
 use crate::project::Project;
-use crate::run::execute::{Done, Failure, How, clear};
+use crate::run::execute::{FinishedStage, Provenance, StageFailure, move_to_log};
 use crate::run::local::Exit;
 use crate::run::outcome::StageOutcome;
-use crate::run::record::{self, Order, Recorded};
+use crate::run::record::{self, RecordResult, RecorderMessage};
 use crate::run::state::Run;
 use crate::workspace::gitignore;
-use crate::workspace::journal::{Change, Record};
+use crate::workspace::journal::{LockChange, Record};
 
 impl<'s, 'a: 's> Run<'s, '_, 'a> {
-    pub(super) fn finished(&mut self, id: StageId, ended: Result<Done, Failure>) {
-        self.running -= 1;
-        self.look.forget();
+    pub(super) fn finished(&mut self, id: StageId, result: Result<FinishedStage, StageFailure>) {
+        self.running_count -= 1;
+        self.reader.forget();
         let stage = self.stage(id);
-        // Stages that read such a folder see it as it will be from now on, and what a failed one left is kept out of Git.
-        match gitignore::write_missing(self.project, &mut self.unwritten, stage) {
+        // Later stages that read such a folder must see its final content, and the output of a failed stage must stay
+        // out of Git.
+        match gitignore::write_missing(self.project, &mut self.pending_ignore_lines, stage) {
             Ok(written) => self.outcome.written.extend(written),
             Err(error) => self.sink.event(Event::Warning { text: &error.message }),
         }
-        let done = match ended {
-            Ok(done) => done,
+        let finished = match result {
+            Ok(finished) => finished,
             Err(failure) => {
-                let (reasons, _) = self.waiting.remove(&id).unwrap_or_default();
+                let (reasons, _) = self.in_progress.remove(&id).unwrap_or_default();
                 if self.withdrawn.contains(&id) {
-                    // The failure is the one of the stage above, and has been told.
+                    // The failure belongs to the upstream stage, and was already reported.
                     self.push(id, StageResult::Blocked, reasons, failure.seconds);
                     for blocked in self.schedule.failed(id) {
                         self.push(blocked, StageResult::Blocked, Vec::new(), 0.0);
@@ -49,55 +50,67 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         };
         let file = &self.definitions.pipelines.file(stage.file).path;
         let old = self.entry(id).cloned();
-        let versions = match &done.how {
-            How::Ran => self.programs.ran(stage, done.entry.key),
-            How::Restored(..) => BTreeMap::new(),
+        let versions = match &finished.how {
+            Provenance::Ran => self.programs.record_run(stage, finished.entry.key),
+            Provenance::Restored(..) => BTreeMap::new(),
         };
-        let run = match &done.how {
-            How::Ran if !self.options.no_commit && self.options.modes.local.write && entries::is_cacheable(stage) => {
-                let commit = self.commit.get_or_insert_with(|| self.project.repo.head().ok().flatten());
-                Some((Box::new(done.entry.clone()), entries::record_now(self.project, done.seconds, commit, versions)))
+        let run = match &finished.how {
+            Provenance::Ran
+                if !self.options.no_commit && self.options.modes.local.write && entries::is_cacheable(stage) =>
+            {
+                let commit = self.head_commit.get_or_insert_with(|| self.project.repo.head().ok().flatten());
+                Some((
+                    Box::new(finished.entry.clone()),
+                    entries::record_now(self.project, finished.seconds, commit, versions),
+                ))
             }
             _ => None,
         };
         let store = if self.options.no_commit {
             Vec::new()
         } else {
-            stage.outs.iter().zip(&done.pins).filter_map(|(o, pin)| Some((o.path.clone(), (*pin)?))).collect()
+            stage.outs.iter().zip(&finished.pins).filter_map(|(o, pin)| Some((o.path.clone(), (*pin)?))).collect()
         };
-        let record = (old.as_ref() != Some(&done.entry) && !stage.frozen).then(|| Record {
+        let record = (old.as_ref() != Some(&finished.entry) && !stage.frozen).then(|| Record {
             lock: Project::lock_path(file),
-            change: Change::Stage {
+            change: LockChange::Stage {
                 name: stage.name.clone(),
                 old: old.map(Box::new),
-                new: Box::new(done.entry.clone()),
+                new: Box::new(finished.entry.clone()),
             },
         });
         if !stage.frozen {
-            self.locks.all[stage.file.0 as usize].stages.insert(stage.name.clone(), done.entry.clone());
+            self.locks.all[stage.file.0 as usize].stages.insert(stage.name.clone(), finished.entry.clone());
         }
-        let (result, saved, from) = match &done.how {
-            How::Ran => (StageResult::Ran, 0.0, None),
-            How::Restored(record, from) => {
-                let saved = record.as_ref().map_or(0.0, |record| (record.seconds - done.seconds).max(0.0));
+        let (result, saved, from) = match &finished.how {
+            Provenance::Ran => (StageResult::Ran, 0.0, None),
+            Provenance::Restored(record, from) => {
+                let saved = record.as_ref().map_or(0.0, |record| (record.seconds - finished.seconds).max(0.0));
                 (StageResult::Restored, saved, Some(*from))
             }
         };
         if self.options.force_downstream && matches!(result, StageResult::Ran | StageResult::Restored) {
-            let below = self.below(id);
-            self.forced.extend(below);
+            let downstream = self.downstream(id);
+            self.forced.extend(downstream);
         }
-        let (reasons, _) = self.waiting.remove(&id).unwrap_or_default();
-        self.push(id, result, reasons, done.seconds);
+        let (reasons, _) = self.in_progress.remove(&id).unwrap_or_default();
+        self.push(id, result, reasons, finished.seconds);
         if let Some(last) = self.outcome.stages.last_mut() {
             (last.saved, last.from) = (saved, from);
         }
-        self.send(record::Job { stage: Some(id), store, run, record, replaced: done.replaced, log: done.log });
+        self.send(record::RecordJob {
+            stage: Some(id),
+            store,
+            run,
+            record,
+            replaced: finished.replaced,
+            log: finished.log,
+        });
         self.schedule.done(id);
     }
 
-    /// Everything that needs a stage, however far.
-    fn below(&self, id: StageId) -> HashSet<StageId> {
+    /// All stages downstream of a stage, direct or not.
+    fn downstream(&self, id: StageId) -> HashSet<StageId> {
         let mut found = HashSet::new();
         let mut heads = vec![id];
         while let Some(head) = heads.pop() {
@@ -106,58 +119,59 @@ impl<'s, 'a: 's> Run<'s, '_, 'a> {
         found
     }
 
-    pub(super) fn send(&mut self, job: record::Job) {
+    pub(super) fn send(&mut self, job: record::RecordJob) {
         if let Some(record) = &job.record {
             self.records.push(record.clone());
         }
-        self.recording += 1;
+        self.recording_count += 1;
         if let Some(recorder) = &self.recorder {
-            let _ = recorder.send(Order::Record(Box::new(job)));
+            let _ = recorder.send(RecorderMessage::Record(Box::new(job)));
         }
     }
 
-    /// The recorder is done with a job. Where it failed, nothing refers to the result: the stage failed after all, and
-    /// its old outputs return.
-    pub(super) fn recorded(&mut self, recorded: Recorded) {
-        self.recording -= 1;
-        let Recorded { job, result } = recorded;
+    /// Handles the recorder's answer to a job. If it failed, no record refers to the result: the stage counts as
+    /// failed, and its old outputs are restored.
+    pub(super) fn recorded(&mut self, recorded: RecordResult) {
+        self.recording_count -= 1;
+        let RecordResult { job, result } = recorded;
         let Err(mut error) = result else { return };
         self.stopping = true;
         if let Some(record) = &job.record {
             self.records.retain(|r| r != record);
         }
-        for aside in job.replaced {
-            let out = aside.out.clone();
+        for backup in job.replaced {
+            let out = backup.out.clone();
             if let Some(log) = &job.log
-                && let Err(e) = clear(self.project, &out, log)
+                && let Err(e) = move_to_log(self.project, &out, log)
             {
                 error = error.because(e.message);
                 continue;
             }
-            match aside.put_back(self.project.writable_area()) {
+            match backup.restore(self.project.writable_area()) {
                 Ok(()) => error = error.hint(format!("the last good {out} is back")),
                 Err(e) => error = error.because_of(e),
             }
         }
         match job.stage {
             Some(id) => {
-                let below = self.below(id);
-                self.withdrawn.extend(below);
+                let downstream = self.downstream(id);
+                self.withdrawn.extend(downstream);
                 let address = self.address(id);
-                let mut told = Error::new(error.kind, format!("the result of stage {address} could not be recorded"));
-                told.causes.push(error.message);
-                told.causes.extend(error.causes);
-                told.hints = error.hints;
+                let mut reported =
+                    Error::new(error.kind, format!("the result of stage {address} could not be recorded"));
+                reported.causes.push(error.message);
+                reported.causes.extend(error.causes);
+                reported.hints = error.hints;
                 if let Some(outcome) = self.outcome.stages.iter_mut().rfind(|s| s.id == id) {
                     outcome.result = StageResult::Failed;
-                    outcome.error = Some(told);
+                    outcome.error = Some(reported);
                 }
             }
             None => self.outcome.errors.push(error),
         }
     }
 
-    /// A stage that cannot be run as it is written: what does not need it goes on.
+    /// Fails a stage that cannot run as written; stages that do not need it continue.
     pub(super) fn refuse(&mut self, id: StageId, error: Error) {
         let stopping = self.stopping;
         self.fail(id, Vec::new(), error, None, 0.0);

@@ -1,8 +1,7 @@
-//! Deciding, running and recording.
+//! Runs stages: decides, executes and records them.
 //!
-//! `select` says which stages are meant, `look` what is in the workspace, `fresh` (pure) what is stale, `schedule`
-//! (pure) what may start, `execute` runs or restores one stage, `record` makes results durable, `journal` remembers
-//! them until `fold` writes the locks. `values`, `browse` and `get` read any snapshot.
+//! `repro` drives one run, `decide` judges each stage, `execute` runs or restores it on a worker, `record` makes
+//! results durable, `finish` updates the run's state.
 
 pub mod commit;
 pub mod data;

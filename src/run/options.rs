@@ -2,28 +2,28 @@
 
 use crate::config::modes::Modes;
 
-/// How a run is asked for; what selects its stages stands in [`Selected`].
+/// The options of a run. Which stages it covers is in [`Selected`].
 #[derive(Clone, Debug, Default)]
-pub struct Options {
+pub struct RunOptions {
     pub force: bool,
-    /// What needs a stage that ran or was restored, runs, changed or not.
+    /// Also run the stages that need a stage that ran or was restored, changed or not.
     pub force_downstream: bool,
     pub dry: bool,
     pub keep_going: bool,
     pub ignore_errors: bool,
-    /// Who may read and write results.
+    /// Whether results are read from and written to the caches.
     pub modes: Modes,
     pub no_commit: bool,
     pub allow_missing: bool,
     pub locked: bool,
     /// How many stages at once; at least 1.
     pub jobs: usize,
-    /// The command as typed, for others who wait.
+    /// The command line as typed, shown to other processes that wait for the lock.
     pub command: String,
     /// Stages own the user's terminal while they run; takes one job.
     pub terminal: bool,
     /// Credentials that the user grants to stages that ask for them.
     pub pass_env: Vec<String>,
-    /// Count what is stale outside of the selection.
-    pub elsewhere: bool,
+    /// Whether to count stale stages outside of the selection.
+    pub count_unselected: bool,
 }

@@ -1,17 +1,23 @@
-//! What is stale outside of what a run was about, so that nobody takes one folder's pipeline for the whole repository.
+//! Counts the stale stages outside of a run's selection, so that the user does not take one folder's pipeline for the
+//! whole repository.
 
 use std::collections::HashSet;
 
 use crate::error::Result;
 use crate::event::Sink;
 use crate::pipeline::stage::StageId;
-use crate::plan::facts::Look;
+use crate::plan::facts::FactsReader;
 use crate::plan::reasons::{Reason, always_runs, judge};
 use crate::project::{Definitions, Project};
 
-/// How many of the stages that were not selected are stale. Stages that always run do not count, else there would be no
-/// end to it; what was never run is stale without a look at its files; what cannot be judged is not counted.
-pub fn count(project: &Project, definitions: &Definitions, selected: &[StageId], sink: &dyn Sink) -> Result<usize> {
+/// The number of stale stages that were not selected. Stages that always run are not counted, or the number would never
+/// reach zero. A stage that never ran is stale without reading its files. A stage that cannot be judged is not counted.
+pub fn count_unselected_stale(
+    project: &Project,
+    definitions: &Definitions,
+    selected: &[StageId],
+    sink: &dyn Sink,
+) -> Result<usize> {
     let selected: HashSet<StageId> = selected.iter().copied().collect();
     let order = definitions.graph.order().iter().copied();
     let others: Vec<StageId> = order.filter(|id| !selected.contains(id)).collect();
@@ -22,14 +28,14 @@ pub fn count(project: &Project, definitions: &Definitions, selected: &[StageId],
     let shell = project.shell();
     let entry = |id: StageId| {
         let stage = definitions.pipelines.stage(id);
-        locks.of(stage.file).stages.get(&stage.name)
+        locks.of_file(stage.file).stages.get(&stage.name)
     };
-    let (known, never_ran): (Vec<StageId>, Vec<StageId>) = others.into_iter().partition(|id| entry(*id).is_some());
-    let mut look = Look::new(project, definitions, sink);
-    look.sweep(&known);
+    let (have_entry, never_ran): (Vec<StageId>, Vec<StageId>) = others.into_iter().partition(|id| entry(*id).is_some());
+    let mut reader = FactsReader::new(project, definitions, sink);
+    reader.sweep(&have_entry);
     let mut stale = never_ran.iter().filter(|id| !always_runs(definitions.pipelines.stage(**id))).count();
-    for id in known {
-        let Ok(facts) = look.facts(id) else { continue };
+    for id in have_entry {
+        let Ok(facts) = reader.facts(id) else { continue };
         let reasons = judge(definitions.pipelines.stage(id), &shell, &facts, entry(id));
         stale += usize::from(reasons.iter().any(|reason| *reason != Reason::Always));
     }

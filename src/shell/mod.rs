@@ -1,5 +1,5 @@
-//! Words as a POSIX shell reads them. What a hint tells people to type has to mean what it says, whatever stages and
-//! files are called.
+//! Words as a POSIX shell reads them. A command in a hint must mean the same when it is pasted into a shell, whatever
+//! the names of stages and files.
 
 mod bash_only;
 mod programs;
@@ -10,10 +10,10 @@ use std::borrow::Cow;
 pub use bash_only::{BashOnly, find_bash_only};
 pub use programs::programs_of;
 
-/// A name as one word of a command line, quoted where it has to be.
+/// A name as one word of a command line, quoted if necessary.
 pub fn word(name: &str) -> Cow<'_, str> {
     let plain = |c: char| c.is_alphanumeric() || "_-./=:,@%+".contains(c);
-    // Special at the beginning of a word alone, as in `HEAD~1` and `digits#prod`; in an assignment, `~` behind `:`, too.
+    // Special only at the beginning of a word, as in `HEAD~1` and `digits#prod`; in an assignment, also `~` behind `:`.
     let assigned = name.contains([':', '=']);
     let plain_inside = |c: char| plain(c) || c == '#' || (c == '~' && !assigned);
     match name.starts_with(plain) && name.chars().all(plain_inside) {
@@ -22,7 +22,7 @@ pub fn word(name: &str) -> Cow<'_, str> {
     }
 }
 
-/// Several names, with a space between them.
+/// Several names, separated by spaces.
 pub fn words<S: AsRef<str>>(names: impl IntoIterator<Item = S>) -> String {
     let words: Vec<String> = names.into_iter().map(|name| word(name.as_ref()).into_owned()).collect();
     words.join(" ")

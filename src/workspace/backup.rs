@@ -1,22 +1,22 @@
-//! The last good outputs of a stage, out of its way while it runs.
+//! Backups of a stage's last good outputs while the stage runs.
 //!
-//! Before a stage runs its outs are renamed into a folder of lockstep's own; a rename costs the same for a byte and for
-//! a terabyte. When the stage fails they are renamed back; when lockstep is killed the next command that takes the
-//! workspace lock does that. Each entry is a folder that describes itself, so that no list has to be in step with it:
+//! Before a stage runs, its outs are renamed into a state folder of lockstep; a rename costs the same for a byte and
+//! for a terabyte. If the stage fails, they are renamed back; if lockstep is killed, the next command that takes the
+//! workspace lock does that. Each entry is a folder that describes itself, so that no separate list must stay
+//! consistent with it:
 //!
 //! ```text
-//! aside/<n>/path      the out's path, made before the rename; a symlink to nowhere, because after a power cut a
-//!                     file may be there without its bytes, and a link is not
+//! aside/<n>/path      the out's path, made before the rename; a symlink without a target, because after a power cut a
+//!                     file may exist without its bytes, and a link cannot
 //! aside/<n>/it        the out, or
-//! aside/<n>/precious  if its bytes are nowhere else
-//! aside/<n>/sibling   if the out lies on another filesystem: it stands beside its place, under this name; a symlink
-//!                     for the same reason
-//! aside/<n>/gone      `path`, once the out is being given up
-//! aside/<n>/from      where that lies which stands in its place meanwhile came from: there it returns, too
+//! aside/<n>/precious  exists if the out has no other copy
+//! aside/<n>/sibling   if the out is on another filesystem: its name beside its place; a symlink for the same reason
+//! aside/<n>/gone      `path`, once the out is being deleted
+//! aside/<n>/from      the kept path from which the new content of the out's place was moved: it returns there
 //! ```
 //!
-//! What is kept for good goes to a log folder. Where that is on another filesystem it stays beside its place, and a
-//! symlink in the log folder tells where.
+//! Content that is kept for good moves to a log folder. If the log folder is on another filesystem, the content stays
+//! beside its place, and a symlink in the log folder points to it.
 
 use std::fs::{self, File};
 use std::io::ErrorKind;
@@ -29,41 +29,41 @@ use crate::path::RepoPath;
 use crate::project::Project;
 use crate::store::{SiblingKind, WritableArea, WritablePath, move_away, real_path, remove};
 
-pub struct Asides {
+/// The backups of one project.
+pub struct Backups {
     dir: PathBuf,
     /// The log folder.
     logs: PathBuf,
     area: WritableArea,
-    /// The number that the next entry tries first.
+    /// The number to try first for the next entry.
     next: AtomicU64,
 }
 
-/// One out that was set aside.
+/// One out that was moved away.
 #[derive(Debug)]
-pub struct Aside {
+pub struct Backup {
     /// The entry's own folder.
     entry: PathBuf,
     /// Where the bytes are now.
-    it: PathBuf,
+    bytes_at: PathBuf,
     pub out: RepoPath,
-    /// These bytes are nowhere else: they are kept, not given up.
+    /// These bytes have no other copy: they are kept, not deleted.
     pub precious: bool,
-    /// Where that was kept which took its place.
-    pub from: Option<PathBuf>,
+    /// The kept path from which the content that replaces the out came.
+    pub replacement_from: Option<PathBuf>,
 }
 
-impl Asides {
-    pub fn of(project: &Project) -> Asides {
-        Asides::new(project.state_dir().join("aside"), project.logs_dir(), project.writable_area().clone())
+impl Backups {
+    pub fn for_project(project: &Project) -> Backups {
+        Backups::new(project.state_dir().join("aside"), project.logs_dir(), project.writable_area().clone())
     }
 
-    fn new(dir: PathBuf, logs: PathBuf, area: WritableArea) -> Asides {
-        Asides { dir, logs, area, next: AtomicU64::new(0) }
+    fn new(dir: PathBuf, logs: PathBuf, area: WritableArea) -> Backups {
+        Backups { dir, logs, area, next: AtomicU64::new(0) }
     }
 
-    /// Renames the out away; `None` if there is nothing at its place.
-    /// `precious` survives a kill, too.
-    pub fn take(&self, out: &RepoPath, precious: bool) -> Result<Option<Aside>> {
+    /// Moves the out away; `None` if there is nothing at its place. The mark `precious` survives a kill.
+    pub fn take(&self, out: &RepoPath, precious: bool) -> Result<Option<Backup>> {
         let place = self.area.path(out)?;
         match fs::symlink_metadata(&place) {
             Ok(_) => {}
@@ -71,33 +71,33 @@ impl Asides {
             Err(e) => return Err(Error::io("look at", place.on_disk(), e)),
         }
         let entry = self.new_entry()?;
-        let it = self.put_in(&entry, out, &place, precious).inspect_err(|_| forget(&entry))?;
-        Ok(Some(Aside { entry, it, out: out.clone(), precious, from: None }))
+        let bytes_at = self.move_into_entry(&entry, out, &place, precious).inspect_err(|_| remove_entry(&entry))?;
+        Ok(Some(Backup { entry, bytes_at, out: out.clone(), precious, replacement_from: None }))
     }
 
-    /// Describes the entry, then moves the out; says where it is. On a failure it is at its place.
-    fn put_in(&self, entry: &Path, out: &RepoPath, place: &WritablePath, precious: bool) -> Result<PathBuf> {
+    /// Describes the entry, then moves the out. Returns the new path. On an error the out is at its place.
+    fn move_into_entry(&self, entry: &Path, out: &RepoPath, place: &WritablePath, precious: bool) -> Result<PathBuf> {
         let path = entry.join("path");
         symlink(out.as_str(), &path).map_err(|e| Error::io("write", &path, e))?;
         if precious {
             let mark = entry.join("precious");
             fs::create_dir(&mark).map_err(|e| Error::io("write", &mark, e))?;
         }
-        let it = entry.join("it");
-        match place.rename_to(&it) {
-            Ok(()) => return Ok(it),
+        let bytes_at = entry.join("it");
+        match place.rename_to(&bytes_at) {
+            Ok(()) => return Ok(bytes_at),
             Err(e) if e.kind() == ErrorKind::CrossesDevices => {}
             Err(e) => return Err(Error::io("set aside", place.on_disk(), e)),
         }
-        let it = SiblingKind::Backup.new_path(place);
+        let bytes_at = SiblingKind::Backup.new_path(place);
         let note = entry.join("sibling");
-        symlink(it.file_name().unwrap_or_default(), &note).map_err(|e| Error::io("write", &note, e))?;
-        // Two filesystems keep no order between them: without the note nobody would know whose the sibling is.
+        symlink(bytes_at.file_name().unwrap_or_default(), &note).map_err(|e| Error::io("write", &note, e))?;
+        // Writes to two filesystems are not ordered: without a durable note the owner of the sibling would be unknown.
         for folder in [entry, &self.dir] {
             File::open(folder).and_then(|f| f.sync_all()).map_err(|e| Error::io("write", folder, e))?;
         }
-        move_away(place, &it).map_err(|e| Error::io("set aside", place.on_disk(), e))?;
-        Ok(it)
+        move_away(place, &bytes_at).map_err(|e| Error::io("set aside", place.on_disk(), e))?;
+        Ok(bytes_at)
     }
 
     fn new_entry(&self) -> Result<PathBuf> {
@@ -112,8 +112,8 @@ impl Asides {
         }
     }
 
-    /// What a killed run left here, oldest first.
-    pub fn left(&self) -> Result<Vec<Aside>> {
+    /// The backups of a killed run, oldest first.
+    pub fn remaining(&self) -> Result<Vec<Backup>> {
         let mut found = Vec::new();
         let entries = match fs::read_dir(&self.dir) {
             Ok(entries) => entries,
@@ -130,90 +130,91 @@ impl Asides {
             let path = match fs::read_link(entry.join("path")) {
                 Ok(path) => path,
                 Err(e) if e.kind() == ErrorKind::NotFound => {
-                    // Killed before the rename, when the out had not left its place, or while it was given up.
-                    self.finish_giving_up(&entry);
+                    // Killed before the rename, when the out was still at its place, or while it was being deleted.
+                    self.finish_deletion(&entry);
                     continue;
                 }
                 Err(e) => return Err(Error::io("read", entry.join("path"), e)),
             };
             let Some(out) = path.to_str().and_then(|p| RepoPath::root().join(p)) else { continue };
             let precious = entry.join("precious").exists();
-            let it = sibling_of(&entry, &out.on_disk(self.area.top()))?.unwrap_or_else(|| entry.join("it"));
-            let from = fs::read_link(entry.join("from")).ok().filter(|from| self.is_in_logs(from));
-            if fs::symlink_metadata(&it).is_ok() {
-                found.push(Aside { entry, it, out, precious, from });
+            let bytes_at = sibling_of(&entry, &out.on_disk(self.area.top()))?.unwrap_or_else(|| entry.join("it"));
+            let replacement_from = fs::read_link(entry.join("from")).ok().filter(|from| self.is_in_logs(from));
+            if fs::symlink_metadata(&bytes_at).is_ok() {
+                found.push(Backup { entry, bytes_at, out, precious, replacement_from });
             } else {
-                forget(&entry);
+                remove_entry(&entry);
             }
         }
         Ok(found)
     }
 
-    /// Things are moved back to where a note says that they came from: nothing but a place in the log folder is believed.
+    /// A `replacement_from` note is trusted only if it points into the log folder, because files are moved to that path.
     fn is_in_logs(&self, from: &Path) -> bool {
         let is_plain = from.components().all(|part| !matches!(part, Component::ParentDir));
         let folder = from.parent().map(real_path);
         is_plain && from.starts_with(&self.logs) && folder.is_some_and(|real| real.starts_with(real_path(&self.logs)))
     }
 
-    /// What is left of an out that was being given up goes, and its entry.
-    fn finish_giving_up(&self, entry: &Path) {
+    /// Deletes the rest of an out that was being deleted, and its entry.
+    fn finish_deletion(&self, entry: &Path) {
         let gone = fs::read_link(entry.join("gone")).ok();
         if let Some(out) = gone.as_deref().and_then(Path::to_str).and_then(|p| RepoPath::root().join(p))
             && let Ok(place) = self.area.path(&out)
-            && let Ok(Some(it)) = sibling_of(entry, &place)
+            && let Ok(Some(bytes_at)) = sibling_of(entry, &place)
         {
-            let _ = remove(&it);
+            let _ = remove(&bytes_at);
         }
         let _ = remove(entry);
     }
 }
 
-impl Aside {
-    /// Where it is meanwhile.
-    pub fn place(&self) -> &Path {
-        &self.it
+impl Backup {
+    /// Where the bytes are now.
+    pub fn bytes_at(&self) -> &Path {
+        &self.bytes_at
     }
 
-    /// Notes, before it is moved there, that what takes the place comes from `kept`.
-    pub fn note_from(&mut self, kept: &Path) -> Result<()> {
+    /// Notes, before the move, that the new content of the out's place comes from `kept`.
+    pub fn note_replacement(&mut self, kept: &Path) -> Result<()> {
         let note = self.entry.join("from");
         symlink(kept, &note).map_err(|e| Error::io("write", &note, e))?;
-        self.from = Some(kept.to_path_buf());
+        self.replacement_from = Some(kept.to_path_buf());
         Ok(())
     }
 
-    /// Back to its place, which must be empty: what appeared there meanwhile is not replaced.
-    pub fn put_back(self, area: &WritableArea) -> Result<()> {
+    /// Moves the bytes back to their place. Errors: another file has appeared there; it is not replaced.
+    pub fn restore(self, area: &WritableArea) -> Result<()> {
         let place = area.path(&self.out)?;
         place.create_parents()?;
-        place.rename_from(&self.it).map_err(|e| {
-            Error::io("put back", place.on_disk(), e).hint(format!("the last good output is at {}", self.it.display()))
+        place.rename_from(&self.bytes_at).map_err(|e| {
+            Error::io("put back", place.on_disk(), e)
+                .hint(format!("the last good output is at {}", self.bytes_at.display()))
         })?;
-        forget(&self.entry);
+        remove_entry(&self.entry);
         Ok(())
     }
 
-    /// Moves it to `to`, or as near as the filesystem lets, for keeps; says where it is.
+    /// Moves the bytes to `to` for good, or, across filesystems, to a name beside their place. Returns the path.
     pub fn keep(self, to: &Path) -> Result<PathBuf> {
-        let at = move_to(&self.it, to)?;
-        forget(&self.entry);
+        let at = move_to(&self.bytes_at, to)?;
+        remove_entry(&self.entry);
         Ok(at)
     }
 
-    /// The new output is recorded: the old one goes. Its name goes first, because a large folder takes its time, and
-    /// what a kill leaves of it must not return.
-    pub fn forget(self) {
+    /// Deletes the old output after the new one is recorded. Its note is renamed first: deleting a large folder takes
+    /// long, and the rest after a kill must not be restored.
+    pub fn delete(self) {
         let _ = fs::rename(self.entry.join("path"), self.entry.join("gone"));
-        let _ = remove(&self.it);
-        forget(&self.entry);
+        let _ = remove(&self.bytes_at);
+        remove_entry(&self.entry);
     }
 }
 
-/// Where an entry says that its out stands beside its place, if it does.
+/// The path of the out beside its place, if the entry names one.
 fn sibling_of(entry: &Path, place: &Path) -> Result<Option<PathBuf>> {
     match fs::read_link(entry.join("sibling")) {
-        // Nothing else than a name that `take` gives is believed: what it points to will be moved or removed.
+        // Only a name that `take` creates is trusted, because its target is moved or removed.
         Ok(name) if SiblingKind::Backup.matches(name.as_os_str(), place) => Ok(Some(place.with_file_name(name))),
         Err(e) if !matches!(e.kind(), ErrorKind::NotFound | ErrorKind::InvalidInput) => {
             Err(Error::io("read", entry.join("sibling"), e))
@@ -222,8 +223,8 @@ fn sibling_of(entry: &Path, place: &Path) -> Result<Option<PathBuf>> {
     }
 }
 
-/// Removes an entry whose bytes are elsewhere; by name, so that bytes which are still there keep it.
-fn forget(entry: &Path) {
+/// Removes an entry whose bytes are elsewhere. Removes files by name, so that an entry with bytes keeps them.
+fn remove_entry(entry: &Path) {
     let _ = fs::remove_file(entry.join("sibling"));
     let _ = fs::remove_file(entry.join("from"));
     let _ = fs::remove_dir(entry.join("precious"));
@@ -232,12 +233,13 @@ fn forget(entry: &Path) {
     let _ = fs::remove_dir(entry);
 }
 
-/// A rename, or to a name beside its place where the log folder is on another filesystem; `to` is a symlink there then.
+/// Renames, or, if the log folder is on another filesystem, moves to a name beside the place and makes `to` a symlink
+/// to it.
 pub fn move_to(from: &Path, to: &Path) -> Result<PathBuf> {
     if let Some(parent) = to.parent() {
         fs::create_dir_all(parent).map_err(|e| Error::io("create", parent, e))?;
     }
-    // What was kept here before went back to its place.
+    // An earlier content of this link was moved back to its place.
     if is_link_to_kept(to) && kept_at(to).is_none() {
         let _ = fs::remove_file(to);
     }
@@ -253,20 +255,20 @@ pub fn move_to(from: &Path, to: &Path) -> Result<PathBuf> {
     }
 }
 
-/// Where that really is which [`move_to`] kept at `to`; `None` if it is not there any more.
+/// The actual path of content that [`move_to`] kept at `to`; `None` if it does not exist.
 pub fn kept_at(to: &Path) -> Option<PathBuf> {
     let at = if is_link_to_kept(to) { fs::read_link(to).ok()? } else { to.to_path_buf() };
     fs::symlink_metadata(&at).is_ok().then_some(at)
 }
 
-/// An out may be a symlink itself; one of ours leads to a name that only [`move_to`] gives.
+/// An out may be a symlink itself; the target of a link by lockstep has a name that only [`move_to`] gives.
 fn is_link_to_kept(to: &Path) -> bool {
     let Ok(target) = fs::read_link(to) else { return false };
     let named = |name| SiblingKind::Preserved.matches(name, &target.with_file_name(to.file_name().unwrap_or_default()));
     target.is_absolute() && target.file_name().is_some_and(named)
 }
 
-/// Removes a folder of kept outputs, and what it says is kept elsewhere.
+/// Removes a folder of kept outputs, with the content that its links point to.
 pub fn remove_kept(folder: &Path) -> std::io::Result<()> {
     remove_linked(folder)?;
     remove(folder)
@@ -296,10 +298,10 @@ mod tests {
         fs::write(top.join("m/d/f"), "1").unwrap();
         fs::write(top.join("o"), "2").unwrap();
         let area = WritableArea::new(&top, &[]);
-        let asides = Asides::new(dir.path().join("aside"), dir.path().join("logs"), area.clone());
+        let backups = Backups::new(dir.path().join("aside"), dir.path().join("logs"), area.clone());
         let path = |s: &str| RepoPath::root().join(s).unwrap();
-        assert!(asides.take(&path("nothing"), false).unwrap().is_none());
-        drop((asides.take(&path("m/d"), false).unwrap(), asides.take(&path("o"), true).unwrap()));
+        assert!(backups.take(&path("nothing"), false).unwrap().is_none());
+        drop((backups.take(&path("m/d"), false).unwrap(), backups.take(&path("o"), true).unwrap()));
         assert!(!top.join("m/d").exists() && !top.join("o").exists());
         // A kill while an old output was given up leaves bytes without a name.
         fs::create_dir_all(dir.path().join("aside/6/it")).unwrap();
@@ -307,7 +309,7 @@ mod tests {
         fs::create_dir(dir.path().join("aside/7")).unwrap();
         symlink("x", dir.path().join("aside/7/path")).unwrap();
         fs::create_dir(dir.path().join("aside/8")).unwrap();
-        // A note that says nothing, and notes of names that nobody gives, which would be believed at a price.
+        // A note without content, and notes of names that `take` never creates, which must not be trusted.
         for (n, name) in [(9, ""), (10, "m"), (11, ".o.lockstep-0123456789abcdef"), (12, "../o")] {
             let entry = dir.path().join("aside").join(n.to_string());
             fs::create_dir(&entry).unwrap();
@@ -318,7 +320,7 @@ mod tests {
                 symlink(name, entry.join("sibling")).unwrap();
             }
         }
-        // A kill while one beside its place was given up: what is left of it goes, what is called otherwise stays.
+        // A kill while an out beside its place was deleted: the rest is deleted, files new_path other names stay.
         let half = SiblingKind::Backup.new_path(&top.join("o"));
         for (n, sibling) in [(13, half.clone()), (14, "m".into())] {
             let entry = dir.path().join("aside").join(n.to_string());
@@ -327,15 +329,15 @@ mod tests {
             symlink(sibling.file_name().unwrap(), entry.join("sibling")).unwrap();
         }
         fs::create_dir(&half).unwrap();
-        let left = asides.left().unwrap();
+        let remaining = backups.remaining().unwrap();
         assert!(!half.exists() && top.join("m").exists());
-        assert_eq!(left.len(), 2, "{left:?}");
-        for aside in left {
-            aside.put_back(&area).unwrap();
+        assert_eq!(remaining.len(), 2, "{remaining:?}");
+        for backup in remaining {
+            backup.restore(&area).unwrap();
         }
         assert_eq!(fs::read_to_string(top.join("m/d/f")).unwrap(), "1");
         assert_eq!(fs::read_to_string(top.join("o")).unwrap(), "2");
-        assert!(asides.left().unwrap().is_empty());
+        assert!(backups.remaining().unwrap().is_empty());
         assert_eq!(fs::read_dir(dir.path().join("aside")).unwrap().count(), 0);
     }
 

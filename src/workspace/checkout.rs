@@ -1,4 +1,4 @@
-//! `checkout`: brings outs and data in the workspace to what the lock says.
+//! `checkout`: brings outs and data in the workspace to the versions that the lock pins.
 
 use std::collections::BTreeMap;
 use std::collections::HashSet;
@@ -7,94 +7,96 @@ use crate::error::{Error, Kind, Result};
 use crate::event::Sink;
 use crate::path::RepoPath;
 use crate::plan::data_version::{DataVersion, DataVersions};
-use crate::plan::facts::Look;
-use crate::plan::select::Selected;
+use crate::plan::facts::FactsReader;
+use crate::plan::select::Selection;
 use crate::project::{Definitions, Project};
 use crate::shell::{word, words};
 use crate::store::trees::join::Versions;
 use crate::store::{Pin, TrackedPath, unprotect};
-use crate::workspace::backup::Asides;
+use crate::workspace::backup::Backups;
 use crate::workspace::gitignore;
 use crate::workspace::join_data::join_stored;
 use crate::workspace::journal::Journal;
 use crate::workspace::leftovers::remove_leftovers;
 use crate::workspace::orphans::{UnlistedData, unlisted_data};
-use crate::workspace::recover::{put_asides_back, recover};
+use crate::workspace::recover::{recover, restore_backups};
 use crate::workspace::restore::restore;
 use crate::workspace::store_pins::store_pins;
 use crate::workspace::worktree_lock;
 
+/// The options of `checkout`.
 #[derive(Clone, Debug, Default)]
-pub struct Options {
-    /// Overwrite changes that are saved nowhere.
+pub struct CheckoutOptions {
+    /// Overwrite changes without another copy.
     pub force: bool,
-    /// Join data that was changed here with the version that the lock pins by now.
+    /// Merge data that was changed locally with the version that the lock pins now.
     pub merge: bool,
     /// Link again what is in place already.
     pub relink: bool,
-    /// Remove what is an output of another branch alone.
+    /// Remove outputs that only another branch has.
     pub clean: bool,
     pub command: String,
 }
 
+/// The result of `checkout`.
 #[derive(Debug, Default)]
-pub struct CheckedOut {
+pub struct CheckoutOutcome {
     pub restored: Vec<RepoPath>,
-    /// Data with the changes of the workspace and of the lock.
+    /// Data that has the changes of both the workspace and the lock.
     pub joined: Vec<RepoPath>,
-    /// Ignore files that got lines.
+    /// Ignore files that got new lines.
     pub written: Vec<RepoPath>,
-    /// Pinned, and not in the store.
+    /// Pinned, but missing from the store.
     pub missing: Vec<RepoPath>,
-    /// Neither pinned nor in the workspace: no run made these outputs, no command recorded these data.
+    /// Neither pinned nor in the workspace: no run made these outputs, and no command recorded these data.
     pub never_made: Vec<RepoPath>,
     /// Outputs and data of another branch, which the store has.
     pub removed: Vec<RepoPath>,
-    /// Data that only locks have.
+    /// Data that only locks list.
     pub unlisted: Vec<UnlistedData>,
-    /// Changed by hand, saved nowhere, and left alone.
+    /// Changed by hand, without another copy, and left unchanged.
     pub unsaved: Vec<RepoPath>,
 }
 
-/// Restores what was selected. Nothing is touched if something unsaved would be overwritten, unless forced.
+/// Restores the selected outs and data. If an unsaved change would be overwritten, nothing is changed, unless forced.
 pub fn checkout(
     project: &Project,
     definitions: &Definitions,
-    selected: &Selected,
-    options: &Options,
+    selected: &Selection,
+    options: &CheckoutOptions,
     sink: &dyn Sink,
-) -> Result<CheckedOut> {
+) -> Result<CheckoutOutcome> {
     let _lock = worktree_lock::take(project, &options.command, sink)?;
-    let asides = Asides::of(project);
-    put_asides_back(project, &asides, sink)?;
-    let mut look = Look::new(project, definitions, sink);
+    let backups = Backups::for_project(project);
+    restore_backups(project, &backups, sink)?;
+    let mut reader = FactsReader::new(project, definitions, sink);
     let mut locks = project.locks(definitions)?;
-    look.sweep_outs(&selected.named);
+    reader.sweep_outs(&selected.named);
     let mut journal = Journal::at(project.state_dir().join("journal"));
-    recover(project, definitions, &mut locks, &mut look, &mut journal, sink)?;
+    recover(project, definitions, &mut locks, &mut reader, &mut journal, sink)?;
 
-    let mut done = CheckedOut::default();
+    let mut outcome = CheckoutOutcome::default();
     if options.clean {
-        done.unlisted = unlisted_data(definitions, &locks, &[]);
+        outcome.unlisted = unlisted_data(definitions, &locks, &[]);
     }
     let mut todo: Vec<(&RepoPath, Pin, bool)> = Vec::new();
     let mut ignored: BTreeMap<RepoPath, Vec<&str>> = BTreeMap::new();
-    let mut joins: Vec<Join> = Vec::new();
+    let mut joins: Vec<PendingMerge> = Vec::new();
     let mut diverged = Vec::new();
     let mut behind = Vec::new();
     let data: HashSet<&RepoPath> =
         definitions.pipelines.files.iter().flat_map(|file| &file.data).map(|d| &d.path).collect();
     let mut versions = DataVersions::new(project, definitions);
     for (path, pin, is_stored) in wanted(definitions, selected, &locks) {
-        let now = look.out(path);
+        let now = reader.out(path);
         let Some(pin) = pin else {
             if matches!(now, Ok(None)) {
-                done.never_made.push(path.clone());
+                outcome.never_made.push(path.clone());
             }
             continue;
         };
         let now = now?;
-        // What Git keeps is touched only where it is missing, and was asked for by name.
+        // Outs that Git tracks are restored only if they are missing and were named.
         if !is_stored && (now.is_some() || !selected.files.is_empty()) {
             continue;
         }
@@ -106,7 +108,7 @@ pub fn checkout(
         project.writable(path)?;
         if !project.store().contains(&pin) {
             if !fits {
-                done.missing.push(path.clone());
+                outcome.missing.push(path.clone());
             }
             continue;
         }
@@ -114,11 +116,11 @@ pub fn checkout(
             && options.merge
             && version == Some(DataVersion::Diverged)
         {
-            joins.push(Join { path, base, now, locked: pin });
+            joins.push(PendingMerge { path, base, now, locked: pin });
             continue;
         }
         if options.merge && version == Some(DataVersion::Edited) {
-            // The pinned version is in it already.
+            // The workspace contains the pinned version already.
             continue;
         }
         if let Some(now) = now
@@ -131,7 +133,7 @@ pub fn checkout(
                 Some(DataVersion::NotCheckedOut) => behind.push(path.clone()),
                 _ => {}
             }
-            done.unsaved.push(path.clone());
+            outcome.unsaved.push(path.clone());
             continue;
         }
         todo.push((path, pin, fits));
@@ -139,42 +141,42 @@ pub fn checkout(
             ignored.entry(path.parent().unwrap_or_default()).or_default().push(path.name());
         }
     }
-    if !done.unsaved.is_empty() {
-        return Err(unsaved_error(project, &done.unsaved, &diverged, &behind, selected.files.is_empty()));
+    if !outcome.unsaved.is_empty() {
+        return Err(unsaved_error(project, &outcome.unsaved, &diverged, &behind, selected.files.is_empty()));
     }
     let joined = join_all(project, &joins, sink)?;
     if options.clean {
-        done.removed = remove_leftovers(project, definitions, &locks, &asides, sink)?;
+        outcome.removed = remove_leftovers(project, definitions, &locks, &backups, sink)?;
     }
     for (path, pin, fits) in todo {
         if fits {
-            // To link again is to take nothing over.
+            // Relinking must not reuse what the index knows about the path.
             project.index().distrust(&TrackedPath::from(path));
         }
         restore(project, definitions, path, &pin, sink)?;
-        done.restored.push(path.clone());
+        outcome.restored.push(path.clone());
     }
-    // The branch at hand may lack the lines that keep them out of Git.
+    // The current branch may lack the lines that keep these paths out of Git.
     for (folder, names) in ignored {
         if gitignore::edit(project, &folder, &names, &[])? {
-            done.written.extend(folder.join(".gitignore"));
+            outcome.written.extend(folder.join(".gitignore"));
         }
     }
     for (join, pin) in joins.iter().zip(joined) {
         restore(project, definitions, join.path, &pin, sink)?;
-        // No lock pins it yet, so it must not be a link to an object that gc may take.
+        // No lock pins the result yet, so it must not be a link to an object that gc may delete.
         unprotect(&project.writable(join.path)?)?;
         // From here on it is an edit of the version that the lock pins.
         project.index().set_base(&TrackedPath::from(join.path), &join.locked);
         project.index().release(&TrackedPath::from(join.path));
-        done.joined.push(join.path.clone());
+        outcome.joined.push(join.path.clone());
     }
     let _ = project.index().save();
-    Ok(done)
+    Ok(outcome)
 }
 
-/// Would something be lost if another version took its place? That the store has the bytes of changed data is not enough,
-/// since what is not pinned goes with the next gc, unless a run or a checkout brought them here.
+/// Whether content would be lost if another version replaced it. Stored bytes of changed data are not enough, because
+/// gc deletes what is not pinned, unless a run or a checkout wrote them here.
 fn is_unsaved(project: &Project, path: &RepoPath, version: Option<DataVersion>, now: &Pin) -> bool {
     match version {
         Some(DataVersion::Diverged) => true,
@@ -187,29 +189,29 @@ fn is_unsaved(project: &Project, path: &RepoPath, version: Option<DataVersion>, 
     }
 }
 
-/// Data that changed here and in the lock since the last checkout.
-struct Join<'a> {
+/// Data that changed in the workspace and in the lock since the last checkout.
+struct PendingMerge<'a> {
     path: &'a RepoPath,
     base: Pin,
     now: Pin,
     locked: Pin,
 }
 
-/// Stores what lies here and joins it with what the lock pins. Nothing in the workspace is touched.
+/// Stores the workspace's version and merges it with the pinned one. The workspace is not changed.
 ///
-/// Errors: both changed the same file; a listing is not in the store.
-fn join_all(project: &Project, joins: &[Join], sink: &dyn Sink) -> Result<Vec<Pin>> {
+/// Errors: both changed the same file; a listing is missing from the store.
+fn join_all(project: &Project, joins: &[PendingMerge], sink: &dyn Sink) -> Result<Vec<Pin>> {
     let mut pins = Vec::new();
     let mut conflicts = Vec::new();
     let mut clashing = Vec::new();
     for join in joins {
         let shown = join.path.relative_to(&project.cwd);
         store_pins(project, std::iter::once((join.path, &join.now)), sink)?;
-        // It is no version that a lock pins: it must not count as saved.
+        // No lock pins this version: it must not count as saved.
         project.index().release(&TrackedPath::from(join.path));
         let versions = Versions { base: Some(join.base), ours: Some(join.now), theirs: Some(join.locked) };
         let joined = join_stored(project.store(), versions, &|_| None, sink).map_err(|e| {
-            let message = format!("the changes in {shown} cannot be joined with the pinned version: {}", e.message);
+            let message = format!("the changes in {shown} cannot be merged with the pinned version: {}", e.message);
             Error { message, ..e }.hint("bring the listings of earlier versions: lockstep fetch --all-branches").hint(
                 format!(
                     "or take the pinned version, without the changes here: lockstep checkout --force {}",
@@ -240,7 +242,7 @@ fn join_all(project: &Project, joins: &[Join], sink: &dyn Sink) -> Result<Vec<Pi
         .hint(format!("or pin what is here instead of it: lockstep commit --force {names}")))
 }
 
-/// What to do about changes that a checkout would overwrite. With `is_partial` others must not share their fate.
+/// The error for changes that a checkout would overwrite. With `is_partial`, hints name the changed paths only.
 fn unsaved_error(
     project: &Project,
     unsaved: &[RepoPath],
@@ -261,7 +263,7 @@ fn unsaved_error(
         Error::new(Kind::Check, message).hint(format!("throw the changes away: lockstep checkout --force{of_these}"));
     if !diverged.is_empty() {
         error = error.hint(format!(
-            "join the changes with the version that pipeline.lock pins by now: lockstep checkout --merge {}",
+            "merge the changes with the version that pipeline.lock pins now: lockstep checkout --merge {}",
             typed(diverged)
         ));
     }
@@ -278,16 +280,16 @@ fn unsaved_error(
     error
 }
 
-/// Every selected path with its pin in the lock, if there is one, and whether it is lockstep that keeps it.
+/// Every selected path with its pin in the lock, if it has one, and whether lockstep stores it.
 pub fn wanted<'a>(
     definitions: &'a Definitions,
-    selected: &Selected,
+    selected: &Selection,
     locks: &crate::project::Locks,
 ) -> Vec<(&'a RepoPath, Option<Pin>, bool)> {
     let mut all = Vec::new();
     for id in &selected.named {
         let stage = definitions.pipelines.stage(*id);
-        let entry = locks.of(stage.file).stages.get(&stage.name);
+        let entry = locks.of_file(stage.file).stages.get(&stage.name);
         for out in stage.outs.iter().filter(|out| selected.takes(*id, &out.path)) {
             let locked = entry.and_then(|entry| entry.outs.get(&out.spelled));
             all.push((&out.path, locked.map(|locked| locked.pin), out.cache));

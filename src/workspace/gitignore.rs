@@ -1,4 +1,4 @@
-//! Keeps `.gitignore` files in step with outs and data: what lockstep stores, Git does not.
+//! Keeps `.gitignore` files in step with outs and data, so that Git ignores what lockstep stores.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -8,17 +8,18 @@ use crate::path::RepoPath;
 use crate::pipeline::stage::{FileId, Stage, StageId};
 use crate::project::{Definitions, Locks, Project};
 use crate::shell::words;
-use crate::workspace::orphans::is_there;
+use crate::workspace::orphans::exists;
 
-/// Names to be listed in, and dropped from, the ignore file of a folder.
-pub type Lines = BTreeMap<RepoPath, (Vec<String>, Vec<String>)>;
+/// Per folder: names to add to, and to drop from, its ignore file.
+pub type IgnoreLines = BTreeMap<RepoPath, (Vec<String>, Vec<String>)>;
 
-/// What [`write`] did.
+/// The result of [`write`].
 #[derive(Debug, Default)]
-pub struct Ignored {
+pub struct IgnoreUpdate {
     pub written: Vec<RepoPath>,
-    /// Lines of folders that do not exist yet. A stage makes its folder itself, and may insist on doing so.
-    pub missing: Lines,
+    /// Lines for folders that do not exist yet. A stage makes its folder itself, and its `mkdir` may fail if the folder
+    /// exists.
+    pub missing: IgnoreLines,
 }
 
 /// The pipeline files of stages.
@@ -26,16 +27,21 @@ pub fn files_of(definitions: &Definitions, stages: impl IntoIterator<Item = Stag
     stages.into_iter().map(|id| definitions.pipelines.stage(id).file).collect()
 }
 
-/// Writes the ignore files beside the outs and data of pipeline files, each at most once; says which were written. An out
-/// that Git tracks is an error, before anything is written.
-pub fn write(project: &Project, definitions: &Definitions, locks: &Locks, files: &BTreeSet<FileId>) -> Result<Ignored> {
-    let mut lines = Lines::new();
+/// Writes the ignore files beside the outs and data of pipeline files, each at most once. Returns the written files.
+/// Errors: Git tracks an out; nothing is written then.
+pub fn write(
+    project: &Project,
+    definitions: &Definitions,
+    locks: &Locks,
+    files: &BTreeSet<FileId>,
+) -> Result<IgnoreUpdate> {
+    let mut lines = IgnoreLines::new();
     let mut cached = Vec::new();
     for id in files {
         collect(project, definitions, locks, *id, &mut lines, &mut cached);
     }
     refuse_tracked(project, &cached)?;
-    let mut ignored = Ignored::default();
+    let mut ignored = IgnoreUpdate::default();
     for (folder, names) in lines {
         if !folder.on_disk(project.top()).is_dir() {
             ignored.missing.insert(folder, names);
@@ -46,15 +52,15 @@ pub fn write(project: &Project, definitions: &Definitions, locks: &Locks, files:
     Ok(ignored)
 }
 
-/// Writes the line of data that is about to be pinned; says which file was written. Data that Git tracks is an error.
+/// Writes the ignore line of data that is about to be pinned. Returns the written file. Errors: Git tracks the data.
 pub fn write_data(project: &Project, path: &RepoPath) -> Result<Option<RepoPath>> {
     refuse_tracked(project, std::slice::from_ref(path))?;
     let folder = path.parent().unwrap_or_default();
     Ok(if edit(project, &folder, &[path.name()], &[])? { folder.join(".gitignore") } else { None })
 }
 
-/// The ignore files beside the outs and the scratch folders of a stage that just made their folders.
-pub fn write_missing(project: &Project, missing: &mut Lines, stage: &Stage) -> Result<Vec<RepoPath>> {
+/// Writes the ignore files beside the outs and the scratch folders of a stage that just made their folders.
+pub fn write_missing(project: &Project, missing: &mut IgnoreLines, stage: &Stage) -> Result<Vec<RepoPath>> {
     let mut written = Vec::new();
     let paths = stage.outs.iter().map(|o| &o.path).chain(stage.scratch.iter().map(|s| &s.path));
     for folder in paths.filter_map(RepoPath::parent) {
@@ -77,8 +83,8 @@ fn write_one(project: &Project, folder: &RepoPath, names: &(Vec<String>, Vec<Str
     edit(project, folder, &strs(&names.0), &strs(&names.1))
 }
 
-/// Changes the ignore file of one folder, through no symlink; says whether anything changed. A folder that is not there is
-/// not made, since the `mkdir` of a stage would then fail: it gets its lines once the stage has made it.
+/// Changes the ignore file of one folder, without following symlinks. Returns whether it changed. A missing folder is
+/// not created, since the `mkdir` of a stage would then fail: its lines are written after the stage made it.
 pub fn edit(project: &Project, folder: &RepoPath, wanted: &[&str], unwanted: &[&str]) -> Result<bool> {
     let Some(file) = folder.join(".gitignore").filter(|_| folder.on_disk(project.top()).is_dir()) else {
         return Ok(false);
@@ -92,7 +98,7 @@ fn collect(
     definitions: &Definitions,
     locks: &Locks,
     id: FileId,
-    lines: &mut Lines,
+    lines: &mut IgnoreLines,
     cached: &mut Vec<RepoPath>,
 ) {
     let file = definitions.pipelines.file(id);
@@ -123,18 +129,18 @@ fn collect(
         current.insert(&data.path);
         cached.push(data.path.clone());
     }
-    // Outs that were: their lines go with them, and stay while they are there (see `orphan`).
+    // Lines of former outs in a folder that became an out; they stay while the files exist (see `orphans`).
     let dir = file.path.parent().unwrap_or_default();
-    for entry in locks.of(id).stages.values() {
+    for entry in locks.of_file(id).stages.values() {
         let wdir = dir.join(entry.wdir.as_deref().unwrap_or("."));
         for path in entry.outs.keys().filter_map(|p| wdir.as_ref()?.join(p)) {
             if current.contains(&path) || definitions.graph.producer(&path).is_some() {
                 continue;
             }
-            if !is_there(project, &path) {
+            if !exists(project, &path) {
                 want(&path, false);
             } else if gits.iter().any(|out| out.is_in(&path)) {
-                // Git gets what is its own in there now, and nothing else of what it was.
+                // The folder itself is now tracked by Git, except for its former content.
                 want(&path, false);
                 for left in leftovers(project, &path, &current) {
                     want(&left, true);
@@ -144,7 +150,7 @@ fn collect(
     }
 }
 
-/// What lies in a folder beside what is named in it.
+/// The entries of a folder that no definition names.
 fn leftovers(project: &Project, folder: &RepoPath, named: &HashSet<&RepoPath>) -> Vec<RepoPath> {
     let mut found = Vec::new();
     let mut folders = vec![folder.clone()];
@@ -164,7 +170,8 @@ fn leftovers(project: &Project, folder: &RepoPath, named: &HashSet<&RepoPath>) -
     found
 }
 
-/// Two masters of one file: Git would show every run as a change, and lockstep replaces what Git checked out.
+/// Errors: Git tracks an out. With two owners of one file, Git would show every run as a change, and lockstep would
+/// replace what Git checked out.
 fn refuse_tracked(project: &Project, cached: &[RepoPath]) -> Result<()> {
     let tracked = project.repo.tracked(cached)?;
     if tracked.is_empty() {

@@ -1,6 +1,6 @@
-//! Joins data that both sides of a merge changed: from the trees in the store, without a remote.
+//! Merges data that both sides of a merge changed, from the trees in the store, without a remote.
 //!
-//! What is joined is stored before it comes back, so a lock that names it never names something that is not there.
+//! The merged tree is stored before it is returned, so that a lock never names a missing tree.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +12,7 @@ use crate::path::RepoPath;
 use crate::store::trees::join::{JoinResult, join};
 use crate::store::{ObjectKind, Pin, Store};
 
-/// Paths that the user takes from one side where they have a conflict. A path stands for all below it.
+/// Paths for which the user chose a side in a conflict. A path covers everything below it.
 #[derive(Clone, Debug, Default)]
 pub struct Picks {
     pub ours: Vec<RepoPath>,
@@ -20,27 +20,29 @@ pub struct Picks {
 }
 
 impl Picks {
+    /// All picked paths with their sides.
     pub fn all(&self) -> impl Iterator<Item = (&RepoPath, Side)> {
         let ours = self.ours.iter().map(|path| (path, Side::Ours));
         ours.chain(self.theirs.iter().map(|path| (path, Side::Theirs)))
     }
 }
 
-/// Joins the data of one lock.
+/// Merges the data of one lock.
 pub struct DataJoiner<'a> {
     /// The folder of the lock.
     pub folder: RepoPath,
     pub picks: &'a Picks,
-    /// Those that some conflict had a use for.
+    /// The picks that matched a conflict.
     pub used: &'a RefCell<BTreeSet<RepoPath>>,
-    /// What an earlier merge made of data, which stays unless the user picks that data or a file in it.
+    /// Results of an earlier merge, which stay unless the user picks that data or a file in it.
     pub settled: BTreeMap<String, Option<Pin>>,
-    /// Opened where trees have to be read, and not before.
+    /// Opens the store when trees must be read, not before.
     pub store: &'a dyn Fn() -> Result<&'a Store>,
     pub sink: &'a dyn Sink,
 }
 
 impl DataJoiner<'_> {
+    /// Merges the versions of the data `name`.
     pub fn join(&self, name: &str, versions: Versions<Pin>) -> DataJoin {
         let Some(path) = self.folder.join(name) else {
             return DataJoin::Conflict(vec![format!("{name}: both sides changed it")], Remedy::Choose);
@@ -72,14 +74,14 @@ impl DataJoiner<'_> {
                 Some(side) => DataJoin::Picked(side, pin),
                 None => DataJoin::Joined(pin),
             },
-            // Without the listings the user may still take one side, with all that is in it.
+            // Without the listings the user may still take one side as a whole.
             Err(error) => match pick(b"") {
                 Some(Side::Ours) => DataJoin::PickedWhole(Side::Ours, versions.ours),
                 Some(Side::Theirs) => DataJoin::PickedWhole(Side::Theirs, versions.theirs),
                 None => {
                     let remedy = if error.kind == Kind::Missing { Remedy::Fetch } else { Remedy::Choose };
                     let why = std::iter::once(&error.message).chain(&error.causes).cloned().collect::<Vec<_>>();
-                    DataJoin::Conflict(vec![format!("{name}: its files cannot be joined: {}", why.join(": "))], remedy)
+                    DataJoin::Conflict(vec![format!("{name}: its files cannot be merged: {}", why.join(": "))], remedy)
                 }
             },
         }
@@ -95,14 +97,14 @@ impl DataJoiner<'_> {
     }
 }
 
-/// Joins versions of data by their listings, and stores those that are new.
+/// Merges versions of data by their listings, and stores the new trees.
 pub fn join_stored(
     store: &Store,
     versions: Versions<Pin>,
     pick: &dyn Fn(&[u8]) -> Option<Side>,
     sink: &dyn Sink,
 ) -> Result<JoinResult> {
-    // Nothing of what is read goes before what is made of it is stored.
+    // gc must not delete the trees that are read before the result is stored.
     let _hold = store.lock_shared(sink)?;
     let mut joined = join(versions, &|id, level| store.read_tree(id, level), pick)?;
     if joined.conflicts.is_empty() && !joined.trees.is_empty() {

@@ -1,10 +1,10 @@
-//! What finished in a run that is still going on, or that was killed.
+//! The journal: the stages that finished in a run that is active or was killed.
 //!
-//! The lock is written once, at the end of a run; until then each recorded stage is one appended line of this journal,
-//! written with a single system call, so that it survives a kill of lockstep at once, and a power cut after the next
-//! [`Journal::sync`]. An entry carries the block of the lock that it replaces: it is folded only where the lock still
-//! says that, and where it is true of the files at hand, because between a crash and the next command anything may
-//! happen, `git checkout` of another branch for one. What is not folded is not lost: the run cache has it.
+//! The lock is written once, at the end of a run. Until then each recorded stage is one line that is appended to this
+//! journal with a single system call, so that it survives a kill of lockstep immediately, and a power cut after the
+//! next [`Journal::sync`]. An entry carries the block of the lock that it replaces. It is folded only if the lock still
+//! has that block and the entry matches the current files, because anything may happen between a crash and the next
+//! command, such as a `git checkout` of another branch. An entry that is not folded is not lost: the run cache has it.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -22,28 +22,31 @@ const MAGIC: &[u8; 8] = b"lsjrnl\x00\x01";
 /// One recorded fact.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
-    /// The lock file that it belongs to.
+    /// The path of the lock file that the record belongs to.
     pub lock: RepoPath,
-    pub change: Change,
+    pub change: LockChange,
 }
 
+/// A change of one block of a lock: the old block, if there was one, and the new one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Change {
+pub enum LockChange {
     Stage { name: String, old: Option<Box<StageLock>>, new: Box<StageLock> },
     Data { path: String, old: Option<Pin>, new: Pin },
 }
 
+/// The journal of a project root, for appending.
 pub struct Journal {
     path: PathBuf,
     file: Option<File>,
 }
 
 impl Journal {
-    /// Nothing is created before the first entry.
+    /// Opens the journal at `path`. The file is created with the first entry.
     pub fn at(path: PathBuf) -> Journal {
         Journal { path, file: None }
     }
 
+    /// Appends records with one system call. Errors: the file cannot be written.
     pub fn append(&mut self, records: &[Record]) -> Result<()> {
         let mut bytes = Vec::new();
         for record in records {
@@ -66,13 +69,13 @@ impl Journal {
         };
         let whole = file.metadata().map_err(fail)?.len();
         file.write_all(&bytes).map_err(|e| {
-            // What comes behind half an entry would not be read.
+            // Entries behind an incomplete one would not be read.
             let _ = file.set_len(whole);
             Error::io("write", &self.path, e)
         })
     }
 
-    /// Group commit: all that was appended survives a power cut.
+    /// Group commit: everything appended so far survives a power cut.
     pub fn sync(&self) -> Result<()> {
         match &self.file {
             Some(file) => file.sync_data().map_err(|e| Error::io("sync", &self.path, e)),
@@ -80,7 +83,7 @@ impl Journal {
         }
     }
 
-    /// The lock has it all: the journal goes.
+    /// Deletes the journal after the lock has all of its entries.
     pub fn clear(&mut self) -> Result<()> {
         self.file = None;
         match std::fs::remove_file(&self.path) {
@@ -90,7 +93,7 @@ impl Journal {
     }
 }
 
-/// The entries of a journal, up to the first that is torn or damaged; empty if there is none.
+/// The entries of a journal, up to the first incomplete or damaged one; empty if the file is missing.
 pub fn read(path: &Path) -> Result<Vec<Record>> {
     let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,
@@ -119,7 +122,7 @@ mod tests {
 
     fn record(n: u8) -> Record {
         let new = Pin { id: ObjectId([n; 32]), size: 1, files: None, executable: false };
-        Record { lock: RepoPath::root(), change: Change::Data { path: n.to_string(), old: None, new } }
+        Record { lock: RepoPath::root(), change: LockChange::Data { path: n.to_string(), old: None, new } }
     }
 
     #[test]

@@ -1,9 +1,9 @@
-//! What another state of the repository left in the workspace: outputs of a branch that is not checked out any more.
+//! Leftovers: outputs of a branch that is not checked out any more.
 //!
-//! Git takes a file away when it checks out a commit that does not have it; `checkout` does the same for outputs and
-//! data, which Git does not see. Only what lockstep itself stored or restored at that place goes, and only while it is
-//! unchanged and the store has all of it. What leaves a pipeline file by an edit is the user's from then on: while the
-//! lock still pins it, it stays, and when the lock is tidied it is released ([`StatIndex::release`]).
+//! Git deletes a file when it checks out a commit without it; `checkout` does the same for outputs and data, which Git
+//! does not see. Only content that lockstep itself stored or restored at that place is deleted, and only while it is
+//! unchanged and the store has all of it. An out that leaves a pipeline file by an edit belongs to the user: it stays
+//! while the lock pins it, and is released when the lock drops it ([`StatIndex::release`]).
 //!
 //! [`StatIndex::release`]: crate::store::StatIndex::release
 
@@ -19,67 +19,67 @@ use crate::event::Sink;
 use crate::git;
 use crate::lock::Lock;
 use crate::path::RepoPath;
-use crate::pipeline::stage::Place;
-use crate::plan::facts::look;
+use crate::pipeline::stage::InputLocation;
+use crate::plan::facts::read_pins;
 use crate::project::{Definitions, Locks, Project};
 use crate::store::trees::EntryKind;
 use crate::store::{ListedEntry, TrackedPath};
-use crate::workspace::backup::Asides;
+use crate::workspace::backup::Backups;
 
-/// Removes them, and the folders that are empty then. Returns the paths.
+/// Removes leftovers, and the folders that become empty. Returns the removed paths.
 pub fn remove_leftovers(
     project: &Project,
     definitions: &Definitions,
     locks: &Locks,
-    asides: &Asides,
+    backups: &Backups,
     sink: &dyn Sink,
 ) -> Result<Vec<RepoPath>> {
-    // A file that cannot be read may have any stage.
+    // A file that cannot be read may define any stage.
     if !definitions.broken.is_empty() {
         return Ok(Vec::new());
     }
-    let claims = Claims::of(definitions, locks);
-    let is_left = |path: &RepoPath| {
-        let is_there = || fs::symlink_metadata(path.on_disk(project.top())).is_ok();
-        !claims.touch(path) && is_ours(project, path) && is_there()
+    let known = KnownPaths::collect(definitions, locks);
+    let is_leftover = |path: &RepoPath| {
+        let exists = || fs::symlink_metadata(path.on_disk(project.top())).is_ok();
+        !known.overlaps(path) && is_ours(project, path) && exists()
     };
-    let left: Vec<RepoPath> = project.index().stored_places().into_iter().filter(is_left).collect();
-    let tracked: HashSet<RepoPath> = project.repo.tracked(&left)?.into_iter().collect();
+    let leftovers: Vec<RepoPath> = project.index().stored_places().into_iter().filter(is_leftover).collect();
+    let tracked: HashSet<RepoPath> = project.repo.tracked(&leftovers)?.into_iter().collect();
     let mut removed = Vec::new();
-    for path in left.into_iter().filter(|path| !tracked.contains(path)) {
-        if remove(project, definitions, &path, asides, sink)? {
+    for path in leftovers.into_iter().filter(|path| !tracked.contains(path)) {
+        if remove(project, definitions, &path, backups, sink)? {
             removed.push(path);
         }
     }
     Ok(removed)
 }
 
-/// One of them, if nothing else would go with it.
+/// Removes one leftover, if every file in it is stored. Returns whether it was removed.
 fn remove(
     project: &Project,
     definitions: &Definitions,
     path: &RepoPath,
-    asides: &Asides,
+    backups: &Backups,
     sink: &dyn Sink,
 ) -> Result<bool> {
     let (spot, index) = (TrackedPath::from(path), project.index());
     let before = files(&path.on_disk(project.top()));
-    let found = look(project, definitions, std::slice::from_ref(&spot), sink).pop();
+    let found = read_pins(project, definitions, std::slice::from_ref(&spot), sink).pop();
     let Some(Ok(Some(pin))) = found else { return Ok(false) };
     if !index.was_stored(&spot, &pin) || !project.store().contains(&pin) {
         return Ok(false);
     }
-    // A file that does not count as its content, an ignored one, say, is nobody's copy.
-    if pin.is_dir() && !index.list_entries(&spot).is_some_and(|listed| is_all_of(&listed, &before)) {
+    // Files that are not part of the content, such as ignored ones, may have no other copy.
+    if pin.is_dir() && !index.list_entries(&spot).is_some_and(|listed| are_all_listed(&listed, &before)) {
         return Ok(false);
     }
-    let Some(aside) = asides.take(path, false)? else { return Ok(false) };
-    if files(aside.place()) != before {
-        // Somebody wrote to it just now.
-        aside.put_back(project.writable_area())?;
+    let Some(backup) = backups.take(path, false)? else { return Ok(false) };
+    if files(backup.bytes_at()) != before {
+        // Another process wrote to it at this moment.
+        backup.restore(project.writable_area())?;
         return Ok(false);
     }
-    aside.forget();
+    backup.delete();
     index.forget_place(&spot);
     let mut folder = path.parent();
     while let Some(parent) = folder.filter(|parent| !parent.is_root())
@@ -90,8 +90,8 @@ fn remove(
     Ok(true)
 }
 
-/// Are the files on the disk those that are listed, and no others?
-fn is_all_of(listed: &[ListedEntry], files: &[(PathBuf, u64, u64, SystemTime)]) -> bool {
+/// Whether the files on disk are exactly the listed ones.
+fn are_all_listed(listed: &[ListedEntry], files: &[(PathBuf, u64, u64, SystemTime)]) -> bool {
     let mut listed: Vec<&[u8]> =
         listed.iter().filter(|one| one.kind != EntryKind::Tree).map(|one| one.path.as_slice()).collect();
     let mut files: Vec<&[u8]> = files.iter().map(|(path, ..)| path.as_os_str().as_bytes()).collect();
@@ -100,7 +100,7 @@ fn is_all_of(listed: &[ListedEntry], files: &[(PathBuf, u64, u64, SystemTime)]) 
     listed == files
 }
 
-/// All but folders at a place or below it, with what changes when they are written to.
+/// All files at a path or below it, with the attributes that change when a file is written.
 fn files(place: &Path) -> Vec<(PathBuf, u64, u64, SystemTime)> {
     let mut all = Vec::new();
     let mut waiting = vec![PathBuf::new()];
@@ -118,8 +118,8 @@ fn files(place: &Path) -> Vec<(PathBuf, u64, u64, SystemTime)> {
     all
 }
 
-/// Does a path belong to this project, and not to another one, or another repository, in a folder of it? The index is one
-/// for all projects of a worktree.
+/// Whether a path belongs to this project, and not to another project or repository in one of its folders. All projects
+/// of a worktree share one index.
 pub(crate) fn is_ours(project: &Project, path: &RepoPath) -> bool {
     let root = &project.repo.project_root;
     let above = std::iter::successors(path.parent(), RepoPath::parent).take_while(|folder| folder != root);
@@ -127,35 +127,38 @@ pub(crate) fn is_ours(project: &Project, path: &RepoPath) -> bool {
     path != root && path.is_in(root) && !above.into_iter().any(|folder| is_foreign(&folder))
 }
 
-/// Everything that the pipelines name or the locks pin.
-pub(crate) struct Claims {
+/// Every path that the pipelines name or the locks pin.
+pub(crate) struct KnownPaths {
     paths: HashSet<RepoPath>,
-    /// The folders that they lie in.
+    /// All parent folders of `paths`.
     folders: HashSet<RepoPath>,
 }
 
-impl Claims {
-    pub fn of(definitions: &Definitions, locks: &Locks) -> Claims {
+impl KnownPaths {
+    /// Collects the paths of all definitions and locks.
+    pub fn collect(definitions: &Definitions, locks: &Locks) -> KnownPaths {
         let pipelines = &definitions.pipelines;
         let mut paths: HashSet<RepoPath> = crate::project::skipped(pipelines).into_iter().collect();
         let read = pipelines.stages.iter().flat_map(|s| s.deps.iter().map(|d| &d.place));
-        paths.extend(read.filter_map(|place| if let Place::Repo(path) = place { Some(path.clone()) } else { None }));
+        paths.extend(
+            read.filter_map(|place| if let InputLocation::Repo(path) = place { Some(path.clone()) } else { None }),
+        );
         for (file, lock) in pipelines.files.iter().zip(&locks.all) {
             paths.extend(pinned_paths(&file.path, lock));
         }
         paths.extend(locks.alone.iter().flat_map(|(path, lock)| pinned_paths(path, lock)));
         let folders = paths.iter().flat_map(|path| std::iter::successors(path.parent(), RepoPath::parent)).collect();
-        Claims { paths, folders }
+        KnownPaths { paths, folders }
     }
 
-    /// Is it one of them, in one of them, or does it hold one?
-    pub fn touch(&self, path: &RepoPath) -> bool {
+    /// Whether the path equals, contains or is inside a known path.
+    pub fn overlaps(&self, path: &RepoPath) -> bool {
         self.folders.contains(path)
             || std::iter::successors(Some(path.clone()), RepoPath::parent).any(|above| self.paths.contains(&above))
     }
 }
 
-/// Where the outs and data of a lock are, whether or not a pipeline file still has them.
+/// The paths of the outs and data of a lock, whether or not a pipeline file still names them.
 pub fn pinned_paths(pipeline: &RepoPath, lock: &Lock) -> Vec<RepoPath> {
     let folder = pipeline.parent().unwrap_or_default();
     let outs = lock.stages.values().flat_map(|entry| {

@@ -1,16 +1,16 @@
-//! What each run of a stage leaves to read: its output, the environment it saw, a script that replays it.
+//! The logs of each run of a stage: its output, its environment, a script that replays it.
 //!
 //! ```text
-//! logs/<stage>/<n>/output      stdout and stderr, as they came; values of secrets are masked (`mask.rs`)
+//! logs/<stage>/<n>/output      stdout and stderr, as written; values of secrets are masked (`mask.rs`)
 //! logs/<stage>/<n>/env         names of the environment variables that the commands saw; stages of a run share the file
 //! logs/<stage>/<n>/replay.sh   runs the commands again, by hand
 //! logs/<stage>/<n>/kept/       outputs that a failed run left, or that a rerun replaced, for a week (symlinks to them, if
-//!                              they lie on another filesystem)
+//!                              they are on another filesystem)
 //! logs/<stage>/<n>/inputs      the lock entry of a run that was refused, for `commit --kept`
-//! logs/%recovered/<n>/kept/    what a run had left that was killed together with lockstep
+//! logs/%recovered/<n>/kept/    outputs of a run that was killed together with lockstep
 //! ```
 //!
-//! The last ten runs of a stage stay.
+//! The last ten runs of a stage are kept.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -27,9 +27,11 @@ use crate::workspace::backup::remove_kept;
 const RUNS_KEPT: usize = 10;
 const OUTPUTS_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 
+/// The log folders of a project.
 pub struct Logs {
     dir: PathBuf,
-    /// The last file `env` of this process, and what is in it: most stages see the same, and a link costs less than a file.
+    /// The last file `env` of this process and its content: most stages see the same variables, and a hard link is
+    /// cheaper than a file.
     env: Mutex<Option<(String, PathBuf)>>,
 }
 
@@ -39,14 +41,14 @@ pub struct RunLog {
     pub dir: Box<Path>,
 }
 
-/// One run as its files tell it.
+/// One run, as its files describe it.
 #[derive(Clone, Debug)]
-pub struct Run {
+pub struct LoggedRun {
     pub number: u64,
     pub started: SystemTime,
-    /// When it last wrote something.
+    /// When output was last written.
     pub written: SystemTime,
-    /// How much it wrote.
+    /// The size of the output in bytes.
     pub bytes: u64,
     pub log: RunLog,
 }
@@ -56,8 +58,8 @@ impl Logs {
         Logs { dir, env: Mutex::default() }
     }
 
-    /// The folder of a stage: its address, with what a file name cannot hold spelled out.
-    fn of(&self, file: &RepoPath, stage: &str) -> PathBuf {
+    /// The folder of a stage: its address, with characters that a file name cannot contain escaped.
+    fn folder_of(&self, file: &RepoPath, stage: &str) -> PathBuf {
         let address = if file.as_str() == "pipeline.yaml" { stage.to_string() } else { format!("{file}:{stage}") };
         let mut name = String::new();
         for c in address.chars() {
@@ -76,12 +78,12 @@ impl Logs {
         self.dir.join(name)
     }
 
-    /// A new folder for a run that starts now; the oldest beyond ten go.
+    /// Creates a folder for a run that starts now; deletes the oldest beyond ten.
     pub fn start(&self, file: &RepoPath, stage: &str) -> Result<RunLog> {
-        self.start_in(self.of(file, stage))
+        self.start_in(self.folder_of(file, stage))
     }
 
-    /// A new folder for what a killed run left. No stage's folder has this name.
+    /// Creates a folder for the outputs of a killed run. No stage's folder has this name.
     pub fn recovered(&self) -> Result<RunLog> {
         self.start_in(self.dir.join("%recovered"))
     }
@@ -89,7 +91,7 @@ impl Logs {
     fn start_in(&self, of: PathBuf) -> Result<RunLog> {
         let mut runs = match fs::create_dir(&of) {
             Ok(()) => Vec::new(),
-            Err(e) if e.kind() == ErrorKind::AlreadyExists => numbers(&of),
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => numbered_folders(&of),
             Err(_) => fs::create_dir_all(&of).map(|()| Vec::new()).map_err(|e| Error::io("create", &of, e))?,
         };
         let mut n = runs.last().map_or(1, |n| n + 1);
@@ -104,7 +106,7 @@ impl Logs {
         runs.truncate((runs.len() + 1).saturating_sub(RUNS_KEPT));
         for old in runs {
             let old = of.join(old.to_string());
-            // Somebody was told that an output is kept there: that holds for a week, however many runs come.
+            // The user was told that an output is kept there for a week, however many runs follow.
             let kept = fs::metadata(old.join("kept")).and_then(|m| m.modified());
             let is_old = |time: SystemTime| time.elapsed().is_ok_and(|age| age > OUTPUTS_KEPT);
             if kept.map_or(true, is_old) {
@@ -125,24 +127,28 @@ impl Logs {
     }
 
     fn newest_where(&self, file: &RepoPath, stage: &str, fits: impl Fn(&RunLog) -> bool) -> Option<RunLog> {
-        let of = self.of(file, stage);
-        numbers(&of).into_iter().rev().map(|n| RunLog { dir: of.join(n.to_string()).into() }).find(|run| fits(run))
+        let of = self.folder_of(file, stage);
+        numbered_folders(&of)
+            .into_iter()
+            .rev()
+            .map(|n| RunLog { dir: of.join(n.to_string()).into() })
+            .find(|run| fits(run))
     }
 
-    /// The runs of a stage whose output is there, from the oldest to the newest.
-    pub fn runs(&self, file: &RepoPath, stage: &str) -> Vec<Run> {
-        let of = self.of(file, stage);
+    /// The runs of a stage whose output file exists, from the oldest to the newest.
+    pub fn runs(&self, file: &RepoPath, stage: &str) -> Vec<LoggedRun> {
+        let of = self.folder_of(file, stage);
         let run = |number: u64| {
             let log = RunLog { dir: of.join(number.to_string()).into() };
             let output = fs::metadata(log.output()).ok()?;
             let written = output.modified().unwrap_or(SystemTime::UNIX_EPOCH);
             let started = fs::metadata(log.dir.join("replay.sh")).and_then(|m| m.modified()).unwrap_or(written);
-            Some(Run { number, started, written, bytes: output.len(), log })
+            Some(LoggedRun { number, started, written, bytes: output.len(), log })
         };
-        numbers(&of).into_iter().filter_map(run).collect()
+        numbered_folders(&of).into_iter().filter_map(run).collect()
     }
 
-    /// Writes `env`, a name a line.
+    /// Writes `env`, one name per line.
     pub fn write_env(&self, run: &RunLog, names: &[String]) -> Result<()> {
         let (file, text) = (run.dir.join("env"), names.join("\n") + "\n");
         let mut last = self.env.lock().unwrap_or_else(|e| e.into_inner());
@@ -154,53 +160,56 @@ impl Logs {
         Ok(())
     }
 
-    /// Removes kept outputs older than a week, and with `all` every log. Returns how many folders went.
+    /// Removes kept outputs older than a week; with `all`, every log. Returns the number of removed folders.
     pub fn prune(&self, now: SystemTime, all: bool) -> usize {
-        let mut gone = 0;
+        let mut removed = 0;
         for stage in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
-            for n in numbers(&stage.path()) {
+            for n in numbered_folders(&stage.path()) {
                 let run = stage.path().join(n.to_string());
                 let old = |p: &Path| {
                     let changed = fs::metadata(p).and_then(|m| m.modified()).ok();
                     changed.and_then(|t| now.duration_since(t).ok()).is_some_and(|age| age > OUTPUTS_KEPT)
                 };
                 if all {
-                    gone += usize::from(remove_kept(&run).is_ok());
+                    removed += usize::from(remove_kept(&run).is_ok());
                 } else if old(&run.join("kept")) {
-                    gone += usize::from(remove_kept(&run.join("kept")).is_ok());
+                    removed += usize::from(remove_kept(&run.join("kept")).is_ok());
                     let _ = fs::remove_file(run.join("inputs"));
                 }
             }
         }
-        gone
+        removed
     }
 }
 
 impl RunLog {
+    /// The file with the output of the commands.
     pub fn output(&self) -> PathBuf {
         self.dir.join("output")
     }
 
-    /// Does the run still go on? (Who runs the commands holds a lock on their output.)
+    /// Whether the run is active: the process that runs the commands holds a lock on their output.
     pub fn is_running(&self) -> bool {
         fs::File::open(self.output())
             .is_ok_and(|file| matches!(file.try_lock_shared(), Err(fs::TryLockError::WouldBlock)))
     }
 
+    /// Whether outputs of this run are kept.
     pub fn has_kept(&self) -> bool {
         self.dir.join("kept").exists()
     }
 
+    /// The file with the lock entry of a refused run.
     pub fn inputs(&self) -> PathBuf {
         self.dir.join("inputs")
     }
 
-    /// Where an out of that path is kept.
+    /// The path at which an out with this path is kept.
     pub fn kept(&self, out: &RepoPath) -> PathBuf {
         out.on_disk(&self.dir.join("kept"))
     }
 
-    /// The last `n` lines that the run wrote.
+    /// The last `n` lines of the run's output.
     pub fn tail(&self, n: usize) -> Vec<String> {
         use std::io::{Read, Seek, SeekFrom};
         let mut bytes = Vec::new();
@@ -211,7 +220,7 @@ impl RunLog {
         }
         let text = String::from_utf8_lossy(&bytes);
         let lines: Vec<&str> = text.lines().collect();
-        // Of a line that was written over and over the last text counts.
+        // Of an overwritten line only the last text is kept.
         let last = |l: &&str| l.trim_end_matches('\r').rsplit('\r').next().unwrap_or_default().to_string();
         lines[lines.len().saturating_sub(n)..].iter().map(last).collect()
     }
@@ -232,8 +241,8 @@ impl RunLog {
     }
 }
 
-/// The numbered folders in a folder, in order.
-fn numbers(dir: &Path) -> Vec<u64> {
+/// The numbered folders inside a folder, in order.
+fn numbered_folders(dir: &Path) -> Vec<u64> {
     let mut found: Vec<u64> = fs::read_dir(dir)
         .into_iter()
         .flatten()
@@ -255,14 +264,15 @@ mod tests {
         let logs = Logs::new(dir.path().join("logs"));
         let names = |text: &str| text.split(' ').map(str::to_string).collect::<Vec<_>>();
         let mut seen = Vec::new();
-        for (stage, text, gone) in [("a", "A B", false), ("b", "A B", true), ("c", "A B", false), ("d", "A", false)] {
+        for (stage, text, removed) in [("a", "A B", false), ("b", "A B", true), ("c", "A B", false), ("d", "A", false)]
+        {
             let run = logs.start(&RepoPath::root().join("pipeline.yaml").unwrap(), stage).unwrap();
             logs.write_env(&run, &names(text)).unwrap();
             let file = run.dir.join("env");
             assert_eq!(fs::read_to_string(&file).unwrap(), text.replace(' ', "\n") + "\n");
             seen.push(fs::metadata(&file).unwrap().ino());
-            if gone {
-                // Somebody removes the logs meanwhile.
+            if removed {
+                // Another process removes the logs at the same time.
                 fs::remove_dir_all(dir.path().join("logs")).unwrap();
             }
         }

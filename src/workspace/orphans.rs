@@ -1,10 +1,10 @@
-//! Outputs and data that no pipeline file names any more, since their stage or entry was taken out by hand, and that
-//! Git ignores because of lockstep.
+//! Orphans: outputs and data that no pipeline file names any more, because the user removed their stage or entry by
+//! hand, and that Git still ignores because of lockstep.
 //!
-//! Their line in `.gitignore` stays while they are there, or the next `git add -A` would commit them. A run reports them as
-//! long as the lock has their block: until it ends well. After that `status` does, since the stat index remembers that
-//! lockstep stored them; where it is lost, nothing tells such a line from one of the user's. A line that the user deletes
-//! is a decision.
+//! Their line in `.gitignore` stays while the files exist, or the next `git add -A` would commit them. A run reports
+//! them while the lock has their block, that is, until a run succeeds. After that `status` reports them, because the
+//! stat index remembers that lockstep stored them. If the index is lost, such a line cannot be told apart from a line
+//! that the user wrote. If the user deletes the line, nothing is reported.
 
 use std::collections::HashSet;
 use std::io;
@@ -17,22 +17,24 @@ use crate::pipeline::graph::Owner;
 use crate::pipeline::stage::{FileId, PipelineFile, Stage};
 use crate::project::{Definitions, Locks, Project};
 use crate::shell::word;
-use crate::workspace::leftovers::{Claims, is_ours};
+use crate::workspace::leftovers::{KnownPaths, is_ours};
 
+/// An output or data that no pipeline file names and that Git still ignores.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Orphan {
     pub path: RepoPath,
-    /// The pipeline file that named it, which may be gone, and what the lock has it in; `None` where no lock has it.
+    /// The pipeline file that named it, which may be deleted, and the lock block that pins it; `None` if no lock pins
+    /// it.
     pub origin: Option<(RepoPath, Block)>,
-    /// Outputs or data of today lie in it.
+    /// Current outputs or data are inside it.
     pub is_shared: bool,
 }
 
-/// Which there are. Where every block fits its definition, the disk is not asked.
+/// All orphans that a lock still pins. Reads the disk only if a block has no matching definition.
 pub fn orphans(project: &Project, definitions: &Definitions, locks: &Locks) -> Vec<Orphan> {
     let mut found = Vec::new();
     for (n, file) in definitions.pipelines.files.iter().enumerate() {
-        let paths = unnamed(definitions, locks.of(FileId(n as u32)), file);
+        let paths = unnamed(definitions, locks.of_file(FileId(n as u32)), file);
         found.extend(paths.into_iter().filter_map(|found| orphan(project, definitions, &file.path, found)));
     }
     for (lock, text) in &locks.alone {
@@ -62,21 +64,21 @@ fn orphan(
 fn is_orphan(project: &Project, definitions: &Definitions, path: &RepoPath) -> bool {
     let owners = definitions.graph.owners_of(path);
     let is_owned = owners.into_iter().any(|owner| path.is_in(owned(definitions, owner)));
-    !is_owned && is_there(project, path) && is_ignored(project, path)
+    !is_owned && exists(project, path) && is_ignored(project, path)
 }
 
-/// Those that no lock has any more.
+/// The orphans that no lock pins any more.
 pub fn released_orphans(project: &Project, definitions: &Definitions, locks: &Locks) -> Vec<Orphan> {
     let released = project.index().released_places();
-    // A file that cannot be read may list anything.
+    // A file that cannot be read may list any path.
     if released.is_empty() || !definitions.broken.is_empty() {
         return Vec::new();
     }
-    let claims = Claims::of(definitions, locks);
+    let known = KnownPaths::collect(definitions, locks);
     let is_left =
-        |path: &RepoPath| !claims.touch(path) && is_ours(project, path) && is_orphan(project, definitions, path);
-    let left = released.into_iter().filter(is_left);
-    left.map(|path| Orphan { path, origin: None, is_shared: false }).collect()
+        |path: &RepoPath| !known.overlaps(path) && is_ours(project, path) && is_orphan(project, definitions, path);
+    let unlisted = released.into_iter().filter(is_left);
+    unlisted.map(|path| Orphan { path, origin: None, is_shared: false }).collect()
 }
 
 /// Data that a lock pins and no pipeline file lists, such as an entry that one branch took out by hand while another
@@ -84,15 +86,15 @@ pub fn released_orphans(project: &Project, definitions: &Definitions, locks: &Lo
 #[derive(Clone, Debug, PartialEq)]
 pub struct UnlistedData {
     pub lock: RepoPath,
-    /// As the lock has it.
+    /// The name in the lock.
     pub name: String,
-    /// The lock has no pipeline file.
+    /// The lock has no pipeline file beside it.
     pub is_alone: bool,
 }
 
-/// Those that are not among the orphans.
+/// Unlisted data that is not among the orphans.
 pub fn unlisted_data(definitions: &Definitions, locks: &Locks, orphans: &[Orphan]) -> Vec<UnlistedData> {
-    // A file that cannot be read may list anything.
+    // A file that cannot be read may list any path.
     if !definitions.broken.is_empty() {
         return Vec::new();
     }
@@ -117,7 +119,7 @@ pub fn unlisted_data(definitions: &Definitions, locks: &Locks, orphans: &[Orphan
 }
 
 impl UnlistedData {
-    /// A sentence, and what to type.
+    /// A sentence, and the command to type.
     pub fn describe(&self, project: &Project) -> (String, String) {
         let (lock, name) = (self.lock.relative_to(&project.cwd), &self.name);
         let text = format!("{lock} pins {name}, which no pipeline file lists as data");
@@ -165,31 +167,31 @@ fn unnamed(definitions: &Definitions, lock: &Lock, file: &PipelineFile) -> Vec<(
     found
 }
 
-/// The outputs of a record that lockstep stores, from the top.
+/// The outputs of a record that lockstep stores, as paths from the top folder.
 fn outs(folder: &RepoPath, entry: &StageLock) -> impl Iterator<Item = RepoPath> {
     let wdir = folder.join(entry.wdir.as_deref().unwrap_or("."));
     let cached = entry.outs.iter().filter(|(_, out)| out.cache);
     cached.filter_map(|(path, _)| wdir.as_ref()?.join(path)).collect::<Vec<_>>().into_iter()
 }
 
-/// Is it there, as far as can be seen?
-pub(crate) fn is_there(project: &Project, path: &RepoPath) -> bool {
+/// Whether the path exists, as far as its folder can be read.
+pub(crate) fn exists(project: &Project, path: &RepoPath) -> bool {
     match path.on_disk(project.top()).symlink_metadata() {
         Ok(_) => true,
         Err(e) => !matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory),
     }
 }
 
-/// Does the folder's own ignore file have the line that lockstep writes?
+/// Whether the folder's own ignore file has the line that lockstep writes.
 fn is_ignored(project: &Project, path: &RepoPath) -> bool {
     let Some(file) = path.parent().unwrap_or_default().join(".gitignore") else { return false };
     let text = project.bounds().read(&file.on_disk(project.top()));
-    // One that cannot be read may have it.
+    // An ignore file that cannot be read may have the line.
     text.map_or(true, |text| excludes::plan(&text.unwrap_or_default(), &[], &[path.name()]).is_some())
 }
 
 impl Orphan {
-    /// A sentence, and what to type.
+    /// A sentence, and the commands to type.
     pub fn describe(&self, project: &Project) -> (String, Vec<String>) {
         let path = self.path.relative_to(&project.cwd);
         let of = match &self.origin {

@@ -1,7 +1,7 @@
-//! Restoring an output or data from the store, so that a kill in the middle leaves nothing behind.
+//! Restores an output or data from the store, so that a kill during a restore leaves nothing behind.
 //!
-//! The store builds what it restores beside its place and renames it. A note of the place stands in
-//! `restoring/<hash of the path>` meanwhile; the next command that takes the workspace lock removes what notes tell of.
+//! The store builds the restored content beside its place and renames it. Until then a note in `restoring/<hash of the
+//! path>` names the place; the next command that takes the workspace lock removes the leftovers that notes name.
 
 use std::fs;
 
@@ -11,9 +11,9 @@ use crate::path::RepoPath;
 use crate::plan::facts::IgnoreRules;
 use crate::project::{Definitions, Project};
 use crate::store::{self, ObjectId, Pin, TrackedPath};
-use crate::workspace::preserve::{give_up, keep_rest, rules};
+use crate::workspace::preserve::{discard_old, keep_ignored_files, rules};
 
-/// Brings `path` to `pin`; whether something unsaved would be lost is the caller's question.
+/// Brings `path` to `pin`. The caller has checked that no unsaved change is overwritten.
 pub fn restore(
     project: &Project,
     definitions: &Definitions,
@@ -34,9 +34,9 @@ pub fn restore(
     if restored.is_ok() {
         project.index().set_base(&TrackedPath::from(path), pin);
     }
-    // Until what is left has its place, the note tells the next command of it.
+    // The note stays until the rest of the old version is moved, so that the next command can finish it.
     let kept = match restored {
-        Ok(Some(left)) => keep_rest(project, path, &left, sink),
+        Ok(Some(left)) => keep_ignored_files(project, path, &left, sink),
         Ok(None) => Ok(()),
         Err(e) => Err(e),
     };
@@ -44,19 +44,19 @@ pub fn restore(
     kept
 }
 
-/// Removes what killed restores left: what was half built, or what had been swapped out. Of the latter that stays which
-/// was ignored in it. The workspace lock is held.
-pub fn clear_leftovers(project: &Project, sink: &dyn Sink) {
+/// Cleans up after killed restores: removes half-built and swapped-out content. Ignored files inside an old version are
+/// kept. The caller holds the workspace lock.
+pub fn clear_interrupted_restores(project: &Project, sink: &dyn Sink) {
     let notes = project.state_dir().join("restoring");
     for note in fs::read_dir(&notes).into_iter().flatten().flatten() {
         let path = fs::read_to_string(note.path()).ok().and_then(|p| RepoPath::root().join(&p));
         if let Some(path) = path.filter(|p| !p.is_root())
             && let Ok(place) = project.writable(&path)
         {
-            let gone = store::abandoned_siblings(&place)
+            let leftovers = store::abandoned_siblings(&place)
                 .iter()
-                .try_for_each(|left| give_up(project, &IgnoreRules(&rules(project)?), &path, left, sink));
-            if let Err(e) = gone {
+                .try_for_each(|left| discard_old(project, &IgnoreRules(&rules(project)?), &path, left, sink));
+            if let Err(e) = leftovers {
                 sink.event(Event::Warning { text: &e.message });
                 continue;
             }

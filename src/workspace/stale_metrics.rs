@@ -1,4 +1,4 @@
-//! Metrics of the workspace that are not known: what their files say, or the lock for them, is of another state.
+//! Metrics of the workspace that are unknown, because their files, or the lock entries, belong to another state.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -6,13 +6,13 @@ use crate::error::Result;
 use crate::event::Silent;
 use crate::path::RepoPath;
 use crate::pipeline::stage::StageId;
-use crate::plan::facts::Look;
-use crate::plan::reasons::{Reason, State};
+use crate::plan::facts::FactsReader;
+use crate::plan::reasons::{PathState, Reason};
 use crate::project::Snapshot;
 use crate::workspace::status::status;
 
-/// Metrics of stages that are stale now, or that need one that is, by file, each with the reason. An output that is merely
-/// not here is no reason: the lock pins it. Metrics of a commit are as they are, and none of them is stale.
+/// Metrics of stale stages and of stages that need a stale one, by file, each with the reason. An output that is only
+/// missing is not a reason: the lock pins it. Metrics of a commit are never stale.
 pub fn stale_metrics(snapshot: &Snapshot<'_>) -> Result<BTreeMap<String, String>> {
     let mut metrics = BTreeMap::new();
     let definitions = &snapshot.definitions;
@@ -20,9 +20,9 @@ pub fn stale_metrics(snapshot: &Snapshot<'_>) -> Result<BTreeMap<String, String>
         return Ok(metrics);
     }
     let order = definitions.graph.order();
-    let mut look = Look::new(snapshot.project, definitions, &Silent);
-    let (found, _) = status(snapshot.project, definitions, order, &[], &mut look)?;
-    let is_absence = |reason: &Reason| matches!(reason, Reason::Out { state, .. } | Reason::Dep { state, .. } if matches!(state, State::Deleted | State::NotInCache));
+    let mut reader = FactsReader::new(snapshot.project, definitions, &Silent);
+    let (found, _) = status(snapshot.project, definitions, order, &[], &mut reader)?;
+    let is_absence = |reason: &Reason| matches!(reason, Reason::Out { state, .. } | Reason::Dep { state, .. } if matches!(state, PathState::Deleted | PathState::NotInCache));
     let counts = |reason: &Reason| !matches!(reason, Reason::Always | Reason::Forced) && !is_absence(reason);
     let stale = found.stages.iter().filter(|(_, reasons)| reasons.iter().any(counts)).map(|(id, _)| *id);
     let mut stale: HashSet<StageId> = stale.chain(found.unknown.iter().copied()).collect();

@@ -1,4 +1,4 @@
-//! What is stale, and why: read-only, without a lock, also while a run goes on.
+//! What is stale, and why: read-only, without a lock, also while a run is active.
 
 use std::collections::HashSet;
 
@@ -8,61 +8,62 @@ use crate::path::RepoPath;
 use crate::pipeline::stage::StageId;
 use crate::plan::bashisms::check_commands;
 use crate::plan::data_version::{DataVersion, DataVersions};
-use crate::plan::facts::Look;
+use crate::plan::facts::FactsReader;
 use crate::plan::locked_secrets::{self, without_secrets};
 use crate::plan::programs::Programs;
-use crate::plan::reasons::{self, Reason, State, judge};
+use crate::plan::reasons::{self, PathState, Reason, judge};
 use crate::project::{Definitions, Locks, Project};
 use crate::store::{Pin, TrackedPath};
 use crate::value::Value;
 use crate::workspace::orphans::{Orphan, UnlistedData, orphans, released_orphans, unlisted_data};
 use crate::workspace::recover::overlay;
 
+/// The result of `status`.
 #[derive(Debug, Default)]
 pub struct Status {
     /// Stale stages, in topological order.
     pub stages: Vec<(StageId, Vec<Reason>)>,
     /// Data that differs from its lock entry.
-    pub data: Vec<(RepoPath, State, Option<Pin>, Option<Pin>)>,
+    pub data: Vec<(RepoPath, PathState, Option<Pin>, Option<Pin>)>,
     /// Stages that could not be judged.
     pub unknown: Vec<StageId>,
     /// Why they could not be judged.
     pub errors: Vec<crate::error::Error>,
-    /// Stages that are not stale themselves and need one that is, or that could not be judged: a run may do them, too.
+    /// Stages that are not stale themselves but need one that is, or that could not be judged: a run may run them, too.
     pub follow: Vec<StageId>,
-    /// What no pipeline file names any more and Git still ignores.
+    /// Outputs and data that no pipeline file names and that Git still ignores.
     pub orphans: Vec<Orphan>,
-    /// Other data that only locks have.
+    /// Other data that only locks list.
     pub unlisted: Vec<UnlistedData>,
-    /// What is pinned, and neither here nor in the store.
-    pub absent: Absent,
+    /// Pinned content that is neither in the workspace nor in the store.
+    pub absent: MissingContent,
     pub looked_at: usize,
-    /// What the user should know besides, each a full sentence.
+    /// Further warnings, each a full sentence.
     pub warnings: Vec<String>,
 }
 
-/// How many there are, and their bytes, by where they can be had.
+/// Count and bytes of missing content, by where it may be found.
 #[derive(Debug, Default)]
-pub struct Absent {
+pub struct MissingContent {
     /// Outputs that may be at a remote.
     pub outs: (usize, u64),
     /// Outputs that are never pushed.
     pub private: (usize, u64),
-    /// Imports, which are where they come from.
+    /// Imports, which can be fetched from their source repository.
     pub imports: (usize, u64),
 }
 
-/// Judges the selected stages and data against the workspace as it is.
+/// Judges the selected stages and data against the current workspace.
 pub fn status<'a>(
     project: &'a Project,
     definitions: &'a Definitions,
     stages: &[StageId],
     data: &[(usize, usize)],
-    look: &mut Look<'a>,
+    reader: &mut FactsReader<'a>,
 ) -> Result<(Status, Locks)> {
     let mut locks = project.locks(definitions)?;
-    look.sweep(stages);
-    overlay(project, definitions, &mut locks, look)?;
+    reader.sweep(stages);
+    overlay(project, definitions, &mut locks, reader)?;
     let warnings = locked_secrets::warnings(project, definitions, &locks);
     let mut status = Status { looked_at: stages.len(), warnings, ..Status::default() };
     let shell = project.shell();
@@ -78,7 +79,7 @@ pub fn status<'a>(
             touched.insert(*id);
             continue;
         }
-        let facts = match look.facts(*id) {
+        let facts = match reader.facts(*id) {
             Ok(facts) => facts,
             Err(error) => {
                 status.errors.push(error);
@@ -87,10 +88,10 @@ pub fn status<'a>(
                 continue;
             }
         };
-        let entry = locks.of(stage.file).stages.get(&stage.name);
+        let entry = locks.of_file(stage.file).stages.get(&stage.name);
         let mut reasons = judge(stage, &shell, &facts, entry);
         if let Some(entry) = entry {
-            absent(project, stage, entry, &mut reasons, &mut status);
+            count_missing(project, stage, entry, &mut reasons, &mut status);
         }
         if !reasons.is_empty() {
             status.stages.push((*id, reasons));
@@ -104,7 +105,7 @@ pub fn status<'a>(
         status.stages.iter().map(|(id, _)| *id).chain(status.unknown.iter().copied()).collect();
     let runs = stages.iter().filter(|id| !stale.contains(id)).filter_map(|id| {
         let stage = definitions.pipelines.stage(*id);
-        Some((*id, stage, locks.of(stage.file).stages.get(&stage.name)?.key))
+        Some((*id, stage, locks.of_file(stage.file).stages.get(&stage.name)?.key))
     });
     let changed = Programs::load(project).changed(runs);
     let address = |id| definitions.pipelines.address(id, &project.cwd);
@@ -113,23 +114,23 @@ pub fn status<'a>(
     for (f, d) in data {
         let entry = &definitions.pipelines.files[*f].data[*d];
         let locked = locks.all[*f].data.get(&entry.spelled).copied();
-        let now = look.out(&entry.path)?;
+        let now = reader.out(&entry.path)?;
         let state = match (locked, now) {
             (Some(locked), Some(now)) => match versions.version(&entry.path, &now, Some(&locked)) {
                 DataVersion::Pinned => continue,
-                DataVersion::Edited | DataVersion::Unknown => State::Modified,
-                DataVersion::NotCheckedOut => State::NotCheckedOut,
-                DataVersion::Diverged => State::Diverged,
+                DataVersion::Edited | DataVersion::Unknown => PathState::Modified,
+                DataVersion::NotCheckedOut => PathState::NotCheckedOut,
+                DataVersion::Diverged => PathState::Diverged,
             },
-            (None, None) => State::Missing,
-            (None, Some(_)) => State::New,
+            (None, None) => PathState::Missing,
+            (None, Some(_)) => PathState::New,
             (Some(pin), None) if !project.store().contains(&pin) => {
                 if entry.import.is_some() {
                     count(&mut status.absent.imports, &pin);
                 }
-                State::NotInCache
+                PathState::NotInCache
             }
-            (Some(_), None) => State::Deleted,
+            (Some(_), None) => PathState::Deleted,
         };
         status.data.push((entry.path.clone(), state, locked, now));
     }
@@ -140,8 +141,8 @@ pub fn status<'a>(
     Ok((status, locks))
 }
 
-/// A missing output that the store lacks too is told apart from one that can be restored.
-fn absent(
+/// Counts missing outputs that the store lacks, too, as opposed to those that can be restored.
+fn count_missing(
     project: &Project,
     stage: &crate::pipeline::stage::Stage,
     entry: &StageLock,
@@ -150,12 +151,12 @@ fn absent(
 ) {
     for reason in reasons {
         if let Reason::Out { path, state, old: Some(pin), .. } = reason
-            && *state == State::Deleted
+            && *state == PathState::Deleted
             && let Some(out) = stage.outs.iter().find(|o| o.spelled == *path && o.cache)
             && entry.outs.contains_key(path)
             && !project.store().contains(pin)
         {
-            *state = State::NotInCache;
+            *state = PathState::NotInCache;
             count(if out.push { &mut status.absent.outs } else { &mut status.absent.private }, pin);
         }
     }
@@ -165,25 +166,26 @@ fn count(sum: &mut (usize, u64), pin: &Pin) {
     *sum = (sum.0 + 1, sum.1 + pin.size);
 }
 
-/// The manifests of the lock entry and of what is there now, for `status -v`: lines that differ, with `-` and `+`.
+/// The differing lines of the manifests of the lock entry and of the current inputs, with `-` and `+`, for `status -v`.
 pub fn difference(
     project: &Project,
     definitions: &Definitions,
     locks: &Locks,
     id: StageId,
-    look: &mut Look,
+    reader: &mut FactsReader,
 ) -> Result<Vec<String>> {
     let stage = definitions.pipelines.stage(id);
-    let facts = look.facts(id)?;
+    let facts = reader.facts(id)?;
     let now = manifest(&reasons::entry(stage, &project.shell(), &facts, &facts.outs));
-    let then = locks.of(stage.file).stages.get(&stage.name);
+    let then = locks.of_file(stage.file).stages.get(&stage.name);
     let then = then.map(|entry| manifest(&without_secrets(stage, entry))).unwrap_or_default();
     let (now, then): (Vec<&str>, Vec<&str>) = (now.lines().collect(), then.lines().collect());
     let mut lines: Vec<String> = then.iter().filter(|l| !now.contains(l)).map(|l| format!("- {l}")).collect();
     lines.extend(now.iter().filter(|l| !then.contains(l)).map(|l| format!("+ {l}")));
     for dep in stage.deps.iter().zip(&facts.deps) {
-        if let (crate::pipeline::stage::Place::Repo(path), Some(new)) = (&dep.0.place, dep.1)
-            && let Some(old) = locks.of(stage.file).stages.get(&stage.name).and_then(|e| e.deps.get(&dep.0.spelled))
+        if let (crate::pipeline::stage::InputLocation::Repo(path), Some(new)) = (&dep.0.place, dep.1)
+            && let Some(old) =
+                locks.of_file(stage.file).stages.get(&stage.name).and_then(|e| e.deps.get(&dep.0.spelled))
             && old.is_dir()
             && new.is_dir()
             && old.id != new.id
@@ -202,7 +204,7 @@ fn folder_difference(project: &Project, path: &RepoPath, old: &Pin) -> Vec<Strin
     }
 }
 
-/// A reason as one line for people.
+/// A reason as one line of text.
 pub fn sentence(reason: &Reason) -> String {
     match reason {
         Reason::NeverRun => "never run".into(),
@@ -230,15 +232,15 @@ pub fn sentence(reason: &Reason) -> String {
     }
 }
 
-fn word(state: State) -> &'static str {
+fn word(state: PathState) -> &'static str {
     match state {
-        State::New => "is new",
-        State::Modified => "changed",
-        State::Deleted => "is missing",
-        State::Missing => "does not exist",
-        State::NotInCache => "is missing, also from the store",
-        State::NotCheckedOut => "is not checked out",
-        State::Diverged => "changed here and in the lock",
+        PathState::New => "is new",
+        PathState::Modified => "changed",
+        PathState::Deleted => "is missing",
+        PathState::Missing => "does not exist",
+        PathState::NotInCache => "is missing, also from the store",
+        PathState::NotCheckedOut => "is not checked out",
+        PathState::Diverged => "changed here and in the lock",
     }
 }
 

@@ -6,10 +6,10 @@ use crate::path::RepoPath;
 use crate::project::Project;
 use crate::store::{Pin, TrackedPath};
 
-/// Stores what lies at these paths; the bytes are those of the pins, or it is an error.
+/// Stores the content of these paths. Errors: the content does not match its pin.
 ///
-/// Another process may set a damaged object aside meanwhile, which makes a batch start again: hours of work are not lost
-/// to that.
+/// Another process may quarantine a damaged object during the batch, which then starts again, so that hours of work are
+/// not lost.
 pub fn store_pins<'p>(
     project: &Project,
     pins: impl Iterator<Item = (&'p RepoPath, &'p Pin)> + Clone,

@@ -1,4 +1,4 @@
-//! One writer a worktree: the exclusive lock that every command which writes holds.
+//! The exclusive lock of a worktree, which every command that writes holds.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -9,7 +9,7 @@ use crate::event::Sink;
 use crate::file_lock::{self, FileLock, LockResult, Mode, Wait};
 use crate::project::Project;
 
-/// Held until it is dropped; the system lets go of it when the process dies.
+/// Held until dropped; the system releases it when the process dies.
 #[derive(Debug)]
 pub struct WorkspaceLock {
     _lock: FileLock,
@@ -20,7 +20,7 @@ pub fn take(project: &Project, command: &str, sink: &dyn Sink) -> Result<Workspa
     take_unless(&AtomicI32::new(0), project, command, sink)
 }
 
-/// The same for commands that catch signals: waiting ends when `signal` becomes the number of one.
+/// Like [`take`], for commands that catch signals: stops waiting when `signal` becomes a signal number.
 pub fn take_unless(signal: &AtomicI32, project: &Project, command: &str, sink: &dyn Sink) -> Result<WorkspaceLock> {
     project.with_files()?;
     let dir = project.state_dir();
@@ -28,14 +28,14 @@ pub fn take_unless(signal: &AtomicI32, project: &Project, command: &str, sink: &
     let lock = dir.join("lock");
     refuse_within_a_stage(project, command, &lock)?;
     let mut lock = hold(&lock, signal, sink)?;
-    // A killed run's watchdog may still be ending its commands: outputs are theirs until it is gone.
+    // The watchdog of a killed run may still be ending commands that write outputs.
     drop(hold(&dir.join("watchdog"), signal, sink)?);
     project.repo.record_worktree()?;
     lock.write_holder(command);
     Ok(WorkspaceLock { _lock: lock })
 }
 
-/// A stage that calls lockstep would wait for the very run that waits for the stage.
+/// Errors: the command runs inside a stage. It would wait for the run, which waits for the stage.
 fn refuse_within_a_stage(project: &Project, command: &str, lock: &Path) -> Result<()> {
     let given = |name: &str| project.around.env.get(name);
     let root = project.repo.project_root.on_disk(project.top());
@@ -52,8 +52,8 @@ fn refuse_within_a_stage(project: &Project, command: &str, lock: &Path) -> Resul
         .hint("take the call out of the stage; what it needs belongs into its deps"))
 }
 
-/// Held while a pipeline file is read, changed and written, and no longer. Not the workspace lock: a stage may be added
-/// while others run, or while data is stored.
+/// Held only while a pipeline file is read, changed and written. A separate lock, so that a stage can be added while
+/// others run or while data is stored.
 pub fn take_for_edit(project: &Project, command: &str, sink: &dyn Sink) -> Result<WorkspaceLock> {
     project.with_files()?;
     let dir = project.state_dir();

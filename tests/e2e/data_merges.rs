@@ -336,7 +336,7 @@ fn a_joined_folder_is_in_the_store_before_the_lock_names_it() {
     // The store cannot be written: then it is a conflict, and no lock names what is not there.
     std::fs::write(sandbox.path(".git/lockstep/store/generation"), "lockstep-store 9\n").unwrap();
     let out = git(&sandbox, &["merge", "-q", "--no-edit", "theirs"]);
-    assert!(out.code == 1 && out.stderr.contains("d: its files cannot be joined"), "{out}");
+    assert!(out.code == 1 && out.stderr.contains("d: its files cannot be merged"), "{out}");
     assert!(sandbox.read("pipeline.lock").contains("<<<<<<<"));
 }
 

@@ -1,17 +1,18 @@
-//! Merging two locks over their common ancestor, block by block. Pure.
+//! Merges two locks over their common ancestor, block by block. Pure.
 //!
-//! Where only one side changed a block (one stage, one data path), that one is taken. Where both did, stages and data
-//! differ:
+//! If only one side changed a block (one stage, one data path), that side's block is taken. If both did, stages and
+//! data differ:
 //!
-//! - A stage is a record of one run, and a record is never mixed from two: it is taken whole from one side. Both are true
-//!   records, and the better one is the record of the inputs that the merge has: its key is compared with the key of the
-//!   merged inputs. If neither or both fit, ours stays; whether the stage is stale then follows from the facts, as ever.
-//! - Data cannot be made again, so neither side's is dropped: the caller joins it ([`JoinData`]), or it is a conflict.
+//! - A stage is a record of one run, and a record is never mixed from two: it is taken whole from one side. Both are
+//!   valid records, and the better one has the inputs of the merge: its key is compared with the key of the merged
+//!   inputs. If neither or both match, ours is taken; whether the stage is stale then follows from its facts, as
+//!   always.
+//! - Data cannot be made again, so neither side's is dropped: the caller merges it ([`JoinData`]), or it is a conflict.
 //!
-//! The merged inputs come from two sources. The merged files say them, where they can be read ([`Known`]; after the
-//! merge). Within a merge they cannot, since Git merges file by file; then the three locks say them: a value that one
-//! side changed has that value, and the pin of a dep that a stage of this lock makes is the one in the merged block of
-//! that stage. Stages are therefore decided after those that they read from.
+//! The merged inputs come from two sources. After the merge, the merged files give them, if they can be read
+//! ([`MergedInputs`]). During a merge they cannot be read, since Git merges file by file; then the three locks give them: a
+//! value that one side changed has that value, and the pin of a dep that a stage of this lock makes is the one in the
+//! merged block of that stage. Stages are therefore decided after those that they depend on.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,7 +23,7 @@ use crate::path::normalise;
 use crate::store::Pin;
 pub use crate::store::trees::join::{Side, Versions};
 
-/// Names a block of a lock.
+/// The name of a block of a lock.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Block {
     Data(String),
@@ -30,6 +31,7 @@ pub enum Block {
 }
 
 impl Block {
+    /// The stage's name, or the path of the data.
     pub fn name(&self) -> &str {
         match self {
             Block::Data(name) | Block::Stage(name) => name,
@@ -37,116 +39,118 @@ impl Block {
     }
 }
 
-/// Three locks; one that a side does not have is empty.
+/// Three locks; the lock of a side without the file is empty.
 #[derive(Debug)]
 pub struct Sides {
-    /// `None` where the common ancestor is not known: then a block that only one side has counts as added.
+    /// `None` if the common ancestor is unknown: then a block that only one side has counts as added.
     pub base: Option<Lock>,
     pub ours: Lock,
     pub theirs: Lock,
 }
 
-/// What the merged files say, as far as they can be read.
+/// Information from the merged files, as far as they can be read.
 #[derive(Debug, Default)]
-pub struct Known {
-    /// The blocks that the merged pipeline file has a use for.
+pub struct MergedInputs {
+    /// The blocks that the merged pipeline file defines.
     pub declared: Option<BTreeSet<Block>>,
-    /// By stage: an entry of the inputs that are there now. Of its outs only what the key counts is looked at.
+    /// By stage: an entry with the current inputs. Only those fields of its outs that the key depends on are used.
     pub inputs: BTreeMap<String, StageLock>,
 }
 
-/// Joins the versions of the data at a path, of which both sides changed it or one removed it.
+/// Merges the versions of the data at a path, where both sides changed it or one removed it.
 pub type JoinData<'a> = dyn Fn(&str, Versions<Pin>) -> DataJoin + 'a;
 
-/// What became of data that both sides changed.
+/// The result of merging data that both sides changed.
 #[derive(Debug)]
 pub enum DataJoin {
-    /// With everything of both; nothing if the path is no longer data.
+    /// The files of both sides; `None` if the path is no longer data.
     Joined(Option<Pin>),
-    /// The user said which side it is taken from.
+    /// The user picked the side.
     Picked(Side, Option<Pin>),
-    /// The same, without a look at its files: what the other side changed in them is dropped.
+    /// The user picked the side, and its files were not read: changes of the other side are dropped.
     PickedWhole(Side, Option<Pin>),
-    /// An earlier merge, or the user, made this of it.
+    /// The result of an earlier merge, or of the user.
     Settled(Option<Pin>),
     Conflict(Vec<String>, Remedy),
 }
 
-/// What to do about a conflict.
+/// How to resolve a conflict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Remedy {
     Choose,
-    /// Listings of folders are not in the store: with them, the two may be joined.
+    /// Fetch the listings of folders that are not in the store; with them, the two may be merged.
     Fetch,
 }
 
-/// Data that cannot be joined.
+/// Data that cannot be merged.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DataConflict {
     pub path: String,
     pub versions: Versions<Pin>,
-    /// Which files, and why.
+    /// The conflicting files, and the reasons.
     pub details: Vec<String>,
     pub remedy: Remedy,
 }
 
+/// Why a side was chosen for a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Why {
-    /// The other side left the block as it was.
+pub enum ChoiceReason {
+    /// The other side left the block unchanged.
     OnlyChange,
     /// Both sides changed it, and this is the record of the merged inputs.
     Inputs,
-    /// Both sides changed it, and nothing tells them apart.
+    /// Both sides changed it, and both or neither match the merged inputs.
     Undecided,
     /// The other side removed the block.
     NotRemoved,
-    /// Data that has the files of both sides.
+    /// The data has the files of both sides.
     Joined,
-    /// The user said which side.
+    /// The user picked the side.
     Picked,
-    /// The same; what only the other side changed is dropped.
+    /// The user picked the side; changes that only the other side has are dropped.
     PickedWhole,
-    /// As an earlier merge left it.
+    /// The result of an earlier merge.
     Settled,
 }
 
-/// What became of a block that the two sides do not have alike.
+/// The decision for a block that differs between the sides.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Choice {
+pub struct BlockChoice {
     pub block: Block,
-    /// Whose record stands, or whose removal.
+    /// The side whose record, or removal, was taken.
     pub side: Side,
-    pub why: Why,
+    pub why: ChoiceReason,
     /// The block is not in the merged lock.
     pub gone: bool,
 }
 
+/// The result of a merge.
 #[derive(Debug)]
 pub struct Merged {
     pub lock: Lock,
     /// Data first, then stages, by name.
-    pub choices: Vec<Choice>,
+    pub choices: Vec<BlockChoice>,
     /// Data that is not in the merged lock, by path.
     pub conflicts: Vec<DataConflict>,
 }
 
-/// Merges two locks. There is always a result, which lacks the data that is a conflict.
-pub fn merge(sides: &Sides, known: &Known, join: &JoinData) -> Merged {
+/// Merges two locks. There is always a result, which lacks the data in conflict.
+pub fn merge(sides: &Sides, known: &MergedInputs, join: &JoinData) -> Merged {
     let mut merged = Merged { lock: Lock::default(), choices: Vec::new(), conflicts: Vec::new() };
     for path in names(&sides.ours.data, &sides.theirs.data) {
         data(sides, known, path, join, &mut merged);
     }
-    // What is alike or changed by one side stands first, since the rest is measured by it.
-    let mut open: BTreeSet<&String> = BTreeSet::new();
+    // Blocks that are equal or changed by one side are decided first, since the others depend on them.
+    let mut undecided: BTreeSet<&String> = BTreeSet::new();
     for name in names(&sides.ours.stages, &sides.theirs.stages) {
         if both_changed(sides, name) {
-            open.insert(name);
+            undecided.insert(name);
         } else {
             stage(sides, known, name, &mut merged);
         }
     }
-    while let Some(name) = ripe(sides, &open) {
-        open.remove(name);
+    while let Some(name) = next_ready(sides, &undecided) {
+        undecided.remove(name);
         stage(sides, known, name, &mut merged);
     }
     merged.choices.sort_by(|a, b| a.block.cmp(&b.block));
@@ -157,13 +161,13 @@ fn names<'a, V>(ours: &'a BTreeMap<String, V>, theirs: &'a BTreeMap<String, V>) 
     ours.keys().chain(theirs.keys()).collect()
 }
 
-fn data(sides: &Sides, known: &Known, path: &String, join: &JoinData, merged: &mut Merged) {
+fn data(sides: &Sides, known: &MergedInputs, path: &String, join: &JoinData, merged: &mut Merged) {
     let base = sides.base.as_ref().map(|base| base.data.get(path));
     let (ours, theirs) = (sides.ours.data.get(path), sides.theirs.data.get(path));
     let block = Block::Data(path.clone());
     let changed = |side: Option<&Pin>| base.map_or(side.is_some(), |base| side != base);
     if ours == theirs || !changed(ours) || !changed(theirs) {
-        let judge = |_: &Pin, _: &Pin| (Side::Ours, Why::Undecided);
+        let judge = |_: &Pin, _: &Pin| (Side::Ours, ChoiceReason::Undecided);
         if let Some(pin) = decide(block, base, ours, theirs, known, judge, &mut merged.choices) {
             merged.lock.data.insert(path.clone(), *pin);
         }
@@ -171,15 +175,15 @@ fn data(sides: &Sides, known: &Known, path: &String, join: &JoinData, merged: &m
     }
     let versions = Versions { base: base.flatten().copied(), ours: ours.copied(), theirs: theirs.copied() };
     let (side, why, pin) = match join(path, versions) {
-        DataJoin::Joined(pin) => (Side::Ours, Why::Joined, pin),
-        DataJoin::Picked(side, pin) => (side, Why::Picked, pin),
-        DataJoin::PickedWhole(side, pin) => (side, Why::PickedWhole, pin),
-        DataJoin::Settled(pin) => (Side::Ours, Why::Settled, pin),
+        DataJoin::Joined(pin) => (Side::Ours, ChoiceReason::Joined, pin),
+        DataJoin::Picked(side, pin) => (side, ChoiceReason::Picked, pin),
+        DataJoin::PickedWhole(side, pin) => (side, ChoiceReason::PickedWhole, pin),
+        DataJoin::Settled(pin) => (Side::Ours, ChoiceReason::Settled, pin),
         DataJoin::Conflict(details, remedy) => {
             return merged.conflicts.push(DataConflict { path: path.clone(), versions, details, remedy });
         }
     };
-    merged.choices.push(Choice { block, side, why, gone: pin.is_none() });
+    merged.choices.push(BlockChoice { block, side, why, gone: pin.is_none() });
     if let Some(pin) = pin {
         merged.lock.data.insert(path.clone(), pin);
     }
@@ -191,29 +195,29 @@ fn both_changed(sides: &Sides, name: &str) -> bool {
     ours.is_some() && theirs.is_some() && ours != theirs && ours != base && theirs != base
 }
 
-/// An open stage that reads nothing that another open one makes; in a circle, which no pipeline has, any.
-fn ripe<'a>(sides: &Sides, open: &BTreeSet<&'a String>) -> Option<&'a String> {
+/// An undecided stage that depends on no other undecided one; in a cycle, which no valid pipeline has, any stage.
+fn next_ready<'a>(sides: &Sides, undecided: &BTreeSet<&'a String>) -> Option<&'a String> {
     let both = |name: &str| [sides.ours.stages.get(name), sides.theirs.stages.get(name)].into_iter().flatten();
     let makes: BTreeSet<String> =
-        open.iter().flat_map(|name| both(name)).flat_map(outs).map(|(path, _)| path).collect();
+        undecided.iter().flat_map(|name| both(name)).flat_map(outs).map(|(path, _)| path).collect();
     let waits = |name: &&&String| {
         let own: BTreeSet<String> = both(name).flat_map(outs).map(|(path, _)| path).collect();
         both(name).flat_map(deps).any(|dep| makes.iter().any(|out| !own.contains(out) && overlap(out, &dep)))
     };
-    open.iter().find(|name| !waits(name)).or(open.first()).copied()
+    undecided.iter().find(|name| !waits(name)).or(undecided.first()).copied()
 }
 
-fn stage(sides: &Sides, known: &Known, name: &str, merged: &mut Merged) {
+fn stage(sides: &Sides, known: &MergedInputs, name: &str, merged: &mut Merged) {
     let base = sides.base.as_ref().map(|base| base.stages.get(name));
     let (ours, theirs) = (sides.ours.stages.get(name), sides.theirs.stages.get(name));
     let lock = &merged.lock;
     let judge = |ours: &StageLock, theirs: &StageLock| {
         let wanted = expected(base.flatten(), ours, theirs, known.inputs.get(name), lock).map(|entry| key(&entry));
         match wanted {
-            Some(wanted) if wanted == ours.key && wanted == theirs.key => (Side::Ours, Why::Undecided),
-            Some(wanted) if wanted == theirs.key => (Side::Theirs, Why::Inputs),
-            Some(wanted) if wanted == ours.key => (Side::Ours, Why::Inputs),
-            _ => (Side::Ours, Why::Undecided),
+            Some(wanted) if wanted == ours.key && wanted == theirs.key => (Side::Ours, ChoiceReason::Undecided),
+            Some(wanted) if wanted == theirs.key => (Side::Theirs, ChoiceReason::Inputs),
+            Some(wanted) if wanted == ours.key => (Side::Ours, ChoiceReason::Inputs),
+            _ => (Side::Ours, ChoiceReason::Undecided),
         }
     };
     let block = Block::Stage(name.to_string());
@@ -223,15 +227,15 @@ fn stage(sides: &Sides, known: &Known, name: &str, merged: &mut Merged) {
     }
 }
 
-/// One block. `base` is `None` where the ancestor is not known, `Some(None)` where it had no such block.
+/// Decides one block. `base` is `None` if the ancestor is unknown, `Some(None)` if it had no such block.
 fn decide<'a, T: PartialEq>(
     block: Block,
     base: Option<Option<&T>>,
     ours: Option<&'a T>,
     theirs: Option<&'a T>,
-    known: &Known,
-    judge: impl FnOnce(&T, &T) -> (Side, Why),
-    choices: &mut Vec<Choice>,
+    known: &MergedInputs,
+    judge: impl FnOnce(&T, &T) -> (Side, ChoiceReason),
+    choices: &mut Vec<BlockChoice>,
 ) -> Option<&'a T> {
     if ours == theirs {
         return ours;
@@ -239,29 +243,29 @@ fn decide<'a, T: PartialEq>(
     let is_declared = known.declared.as_ref().is_none_or(|names| names.contains(&block));
     let (side, why) = match (base.flatten(), ours, theirs) {
         (base, Some(ours), Some(theirs)) => match base {
-            Some(base) if base == ours => (Side::Theirs, Why::OnlyChange),
-            Some(base) if base == theirs => (Side::Ours, Why::OnlyChange),
+            Some(base) if base == ours => (Side::Theirs, ChoiceReason::OnlyChange),
+            Some(base) if base == theirs => (Side::Ours, ChoiceReason::OnlyChange),
             _ => judge(ours, theirs),
         },
-        // A block that came on one side and that the merged pipeline file lacks went with its stage.
-        (None, Some(_), _) if is_declared || base.is_some() => (Side::Ours, Why::OnlyChange),
-        (None, None, _) if is_declared || base.is_some() => (Side::Theirs, Why::OnlyChange),
-        (None, Some(_), _) => (Side::Theirs, Why::OnlyChange),
-        (None, None, _) => (Side::Ours, Why::OnlyChange),
-        (Some(base), Some(ours), None) if base == ours || !is_declared => (Side::Theirs, Why::OnlyChange),
-        (Some(_), Some(_), None) => (Side::Ours, Why::NotRemoved),
-        (Some(base), None, Some(theirs)) if base == theirs || !is_declared => (Side::Ours, Why::OnlyChange),
-        (Some(_), None, _) => (Side::Theirs, Why::NotRemoved),
+        // A block that one side added and that the merged pipeline file lacks was removed with its stage.
+        (None, Some(_), _) if is_declared || base.is_some() => (Side::Ours, ChoiceReason::OnlyChange),
+        (None, None, _) if is_declared || base.is_some() => (Side::Theirs, ChoiceReason::OnlyChange),
+        (None, Some(_), _) => (Side::Theirs, ChoiceReason::OnlyChange),
+        (None, None, _) => (Side::Ours, ChoiceReason::OnlyChange),
+        (Some(base), Some(ours), None) if base == ours || !is_declared => (Side::Theirs, ChoiceReason::OnlyChange),
+        (Some(_), Some(_), None) => (Side::Ours, ChoiceReason::NotRemoved),
+        (Some(base), None, Some(theirs)) if base == theirs || !is_declared => (Side::Ours, ChoiceReason::OnlyChange),
+        (Some(_), None, _) => (Side::Theirs, ChoiceReason::NotRemoved),
     };
     let taken = match side {
         Side::Ours => ours,
         Side::Theirs => theirs,
     };
-    choices.push(Choice { block, side, why, gone: taken.is_none() });
+    choices.push(BlockChoice { block, side, why, gone: taken.is_none() });
     taken
 }
 
-/// The inputs of a stage after the merge, as an entry whose key can be computed; `None` where they cannot be told.
+/// The inputs of a stage after the merge, as an entry whose key can be computed; `None` if they are unknown.
 fn expected(
     base: Option<&StageLock>,
     ours: &StageLock,
@@ -272,13 +276,13 @@ fn expected(
     let mut entry = match known {
         Some(known) => known.clone(),
         None => StageLock {
-            cmd: three(base.map(|b| &b.cmd), Some(&ours.cmd), Some(&theirs.cmd)).ok()??.clone(),
-            wdir: three(base.map(|b| &b.wdir), Some(&ours.wdir), Some(&theirs.wdir)).ok()??.clone(),
-            shell: three(base.map(|b| &b.shell), Some(&ours.shell), Some(&theirs.shell)).ok()??.clone(),
+            cmd: merge_three(base.map(|b| &b.cmd), Some(&ours.cmd), Some(&theirs.cmd)).ok()??.clone(),
+            wdir: merge_three(base.map(|b| &b.wdir), Some(&ours.wdir), Some(&theirs.wdir)).ok()??.clone(),
+            shell: merge_three(base.map(|b| &b.shell), Some(&ours.shell), Some(&theirs.shell)).ok()??.clone(),
             env: by_entry(base.map(|b| &b.env), &ours.env, &theirs.env)?,
             params: params(base, ours, theirs)?,
             outs: by_entry(base.map(|b| &b.outs), &ours.outs, &theirs.outs).or_else(|| {
-                // Other bytes in the same outs are no other inputs.
+                // Other bytes in the same outs do not change the inputs.
                 let shape =
                     |s: &StageLock| s.outs.iter().map(|(p, o)| (p.clone(), o.cache, o.persist)).collect::<Vec<_>>();
                 (shape(ours) == shape(theirs)).then(|| ours.outs.clone())
@@ -287,7 +291,7 @@ fn expected(
             key: ours.key,
         },
     };
-    let made: BTreeMap<String, Pin> =
+    let outputs: BTreeMap<String, Pin> =
         merged.stages.values().flat_map(outs).chain(merged.data.iter().map(|(p, pin)| (p.clone(), *pin))).collect();
     let dep_names: BTreeSet<String> = match known {
         Some(known) => known.deps.keys().cloned().collect(),
@@ -296,11 +300,12 @@ fn expected(
     entry.deps = ByName::new();
     for name in dep_names {
         let path = from_folder(&entry.wdir, &name);
-        let by_locks = || three(base.and_then(|b| b.deps.get(&name)), ours.deps.get(&name), theirs.deps.get(&name));
-        let pin = match (made.get(&path), known.and_then(|k| k.deps.get(&name))) {
+        let by_locks =
+            || merge_three(base.and_then(|b| b.deps.get(&name)), ours.deps.get(&name), theirs.deps.get(&name));
+        let pin = match (outputs.get(&path), known.and_then(|k| k.deps.get(&name))) {
             (Some(pin), _) => *pin,
-            // A folder with outs in it is in the workspace what ours, not what the merge, has there.
-            (None, Some(now)) if !made.keys().any(|out| overlap(out, &path)) => *now,
+            // For a folder that contains outs, the workspace has the content of our side, not of the merge.
+            (None, Some(now)) if !outputs.keys().any(|out| overlap(out, &path)) => *now,
             _ => *by_locks().ok()??,
         };
         entry.deps.insert(name, pin);
@@ -308,8 +313,8 @@ fn expected(
     Some(entry)
 }
 
-/// Which of three values the merge has: `Ok(None)` for a removed one, `Err` where both sides changed it.
-fn three<'a, T: PartialEq>(
+/// The merged one of three values: `Ok(None)` for a removed one, `Err` if both sides changed it.
+fn merge_three<'a, T: PartialEq>(
     base: Option<&'a T>,
     ours: Option<&'a T>,
     theirs: Option<&'a T>,
@@ -324,7 +329,7 @@ fn three<'a, T: PartialEq>(
 fn by_entry<V: PartialEq + Clone>(base: Option<&ByName<V>>, ours: &ByName<V>, theirs: &ByName<V>) -> Option<ByName<V>> {
     let mut merged = ByName::new();
     for name in ours.keys().chain(theirs.keys()) {
-        if let Some(value) = three(base.and_then(|b| b.get(name)), ours.get(name), theirs.get(name)).ok()? {
+        if let Some(value) = merge_three(base.and_then(|b| b.get(name)), ours.get(name), theirs.get(name)).ok()? {
             merged.insert(name.clone(), value.clone());
         }
     }
@@ -341,7 +346,7 @@ fn params(
         let base = base.and_then(|b| b.params.get(file));
         let values = match (ours.params.get(file), theirs.params.get(file)) {
             (Some(ours), Some(theirs)) => by_entry(base, ours, theirs)?,
-            (one, other) => match three(base, one, other).ok()? {
+            (one, other) => match merge_three(base, one, other).ok()? {
                 Some(values) => values.clone(),
                 None => continue,
             },
@@ -351,19 +356,19 @@ fn params(
     Some(merged)
 }
 
-/// The names of a map after the merge; their values are another question.
+/// The names of a map after the merge, whatever their values.
 fn names_of<V>(base: Option<&ByName<V>>, ours: &ByName<V>, theirs: &ByName<V>) -> Option<BTreeSet<String>> {
     let has = |map: &ByName<V>, name: &str| map.get(name).map(|_| &());
     let mut found = BTreeSet::new();
     for name in ours.keys().chain(theirs.keys()) {
-        if three(base.and_then(|b| has(b, name)), has(ours, name), has(theirs, name)).ok()?.is_some() {
+        if merge_three(base.and_then(|b| has(b, name)), has(ours, name), has(theirs, name)).ok()?.is_some() {
             found.insert(name.clone());
         }
     }
     Some(found)
 }
 
-/// A path of a stage as seen from the lock's folder.
+/// A path of a stage, relative to the lock's folder.
 fn from_folder(wdir: &Option<String>, path: &str) -> String {
     match wdir {
         Some(wdir) if !path.starts_with('/') => normalise(&format!("{wdir}/{path}")),
@@ -379,7 +384,7 @@ fn deps(stage: &StageLock) -> impl Iterator<Item = String> + '_ {
     stage.deps.keys().map(|path| from_folder(&stage.wdir, path))
 }
 
-/// Is one of the paths the other, or in it?
+/// Whether one of the paths is the other, or inside it.
 fn overlap(a: &str, b: &str) -> bool {
     let is_in = |inner: &str, outer: &str| {
         inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))

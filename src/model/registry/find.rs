@@ -13,7 +13,7 @@ use crate::model::artifact;
 use crate::model::registry::Registry;
 use crate::model::source::Source;
 use crate::path::RepoPath;
-use crate::pipeline::stage::Place;
+use crate::pipeline::stage::InputLocation;
 use crate::project::{Project, Rev, Snapshot};
 use crate::shell::word;
 use crate::store::{ObjectKind, Pin};
@@ -90,14 +90,14 @@ fn registered(project: &Project, spec: &str) -> Result<Option<Source>> {
 
 /// The bytes of a file of a snapshot; `None` if it has no such file.
 pub fn read(snapshot: &Snapshot, path: &RepoPath, name: &str) -> Result<Option<Source>> {
-    if let Some(bytes) = snapshot.files().read(&Place::Repo(path.clone()))? {
+    if let Some(bytes) = snapshot.files().read(&InputLocation::Repo(path.clone()))? {
         return Ok(Some(Source::of_bytes(bytes, name)));
     }
     let Some(pin) = snapshot.pin(path)? else { return Ok(None) };
     if pin.is_dir() {
         return Err(Error::usage(format!("{path} is a folder")).hint("name a file in it"));
     }
-    pinned(snapshot, &pin, name).map(Some).map_err(|e| snapshot.absent(path, e))
+    pinned(snapshot, &pin, name).map(Some).map_err(|e| snapshot.missing_object(path, e))
 }
 
 fn pinned(snapshot: &Snapshot, pin: &Pin, name: &str) -> Result<Source> {

@@ -8,9 +8,9 @@ use crate::model::artifact::Artifact;
 use crate::model::checks::{Judged, Metrics, judge};
 use crate::model::registry::Registry;
 use crate::path::RepoPath;
-use crate::pipeline::stage::{FileId, Place};
-use crate::project::values::{Asked, metrics_of};
-use crate::project::{Rev, Snapshot, Snapshots, Whereabouts};
+use crate::pipeline::stage::{FileId, InputLocation};
+use crate::project::values::{ValueRequest, metrics_of};
+use crate::project::{FileSource, Rev, Snapshot, Snapshots};
 use crate::tag::{self, Asked as Model, ModelName, Which};
 use crate::value;
 
@@ -106,10 +106,10 @@ fn model_asked(rev: &str, registry: &Registry, folder: &RepoPath) -> Result<Opti
 pub fn metrics(snapshot: &Snapshot<'_>, file: FileId) -> Metrics {
     let definitions = &snapshot.definitions;
     let pipeline = definitions.pipelines.file(file);
-    let asked: Asked = metrics_of(definitions, &pipeline.stages, &[file]);
+    let asked: ValueRequest = metrics_of(definitions, &pipeline.stages, &[file]);
     let mut found = Metrics::default();
     for (place, _) in asked.into_values() {
-        let Place::Repo(path) = place else { continue };
+        let InputLocation::Repo(path) = place else { continue };
         let read = snapshot.read_file(&path).and_then(|bytes| match bytes {
             Some(bytes) => value::read(path.as_str(), &bytes),
             None => Err(Error::missing(format!("{path} does not exist"))),
@@ -118,7 +118,7 @@ pub fn metrics(snapshot: &Snapshot<'_>, file: FileId) -> Metrics {
             Ok(values) => found.add(path, &values),
             // A file that is there and cannot be used (a pointer of Git LFS) is another matter.
             Err(error) => match locked(snapshot, &path).filter(|_| error.kind == Kind::Missing) {
-                Some(values) if !matches!(snapshot.whereabouts(&path), Ok(Some(Whereabouts::Disk))) => {
+                Some(values) if !matches!(snapshot.locate(&path), Ok(Some(FileSource::Disk))) => {
                     found.add(path, &values)
                 }
                 _ => found.unread.push((path, error)),
@@ -134,7 +134,7 @@ fn locked(snapshot: &Snapshot<'_>, path: &RepoPath) -> Option<value::Value> {
     let locks = snapshot.locks().ok()?;
     let stage = pipelines.stages.iter().find(|stage| stage.outs.iter().any(|out| out.path == *path))?;
     let out = stage.outs.iter().find(|out| out.path == *path)?;
-    let metrics = &locks.of(stage.file).stages.get(&stage.name)?.outs.get(&out.spelled)?.metrics;
+    let metrics = &locks.of_file(stage.file).stages.get(&stage.name)?.outs.get(&out.spelled)?.metrics;
     let values: Vec<_> = metrics.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
     (!values.is_empty()).then_some(value::Value::Map(values))
 }

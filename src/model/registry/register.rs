@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use super::gate::{self, Gates, Meant};
 use super::note::{NotedCheck, NotedFile, NotedStage};
 use crate::cache::entries::{self, RunRecord};
-use crate::cache::signatures::Trust;
+use crate::cache::signatures::TrustPolicy;
 use crate::error::{Error, Kind, Result};
 use crate::event::Sink;
 use crate::git::CommitInfo;
@@ -99,7 +99,7 @@ impl Plan {
         let checks = Gates::new(&snapshots, registry).judge(&snapshot, Meant::Artifact(&artifact));
         let measured = gate::metrics(&snapshot, artifact.file);
         // A file that its commit pins and that is not at hand has metrics, too, which the tag would lack.
-        let is_pinned = |path: &RepoPath| snapshot.whereabouts(path).map_or(true, |found| found.is_some());
+        let is_pinned = |path: &RepoPath| snapshot.locate(path).map_or(true, |found| found.is_some());
         let broken = measured.unread.iter().filter(|(path, error)| error.kind != Kind::Missing || is_pinned(path));
         let unread = broken.map(|(_, error)| error.message.clone()).collect();
         let title = format!("{name} {version}");
@@ -230,7 +230,7 @@ fn record(project: &Project, entry: &crate::lock::StageLock) -> Option<RunRecord
     let same = |run: &crate::lock::StageLock| {
         entry.outs.iter().all(|(path, out)| run.outs.get(path).is_some_and(|o| o.pin.id == out.pin.id))
     };
-    let trust = Trust::of(project).ok()?;
+    let trust = TrustPolicy::from_settings(project).ok()?;
     entries::get(project.store(), &entry.key, &trust).into_iter().find(|(run, _)| same(run)).map(|(_, record)| record)
 }
 

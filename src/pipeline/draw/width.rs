@@ -1,6 +1,7 @@
 //! Widths in columns of a terminal.
 
-/// How many columns a text takes: two for characters of East Asia and emoji, roughly as terminals count.
+/// The number of terminal columns of a text: two for characters of East Asia and emoji, approximately as terminals
+/// count.
 pub fn columns(text: &str) -> usize {
     let wide = |c: char| {
         matches!(c as u32, 0x1100..=0x115f | 0x2e80..=0xa4cf | 0xac00..=0xd7a3 | 0xf900..=0xfaff
@@ -9,7 +10,7 @@ pub fn columns(text: &str) -> usize {
     text.chars().map(|c| if wide(c) { 2 } else { 1 }).sum()
 }
 
-/// The width of a box with this label and so many lines that enter it; odd.
+/// The width of a box with this label and this number of incoming lines; odd.
 pub fn box_width(label: &str, ports: usize) -> usize {
     (columns(label) + 4).max(2 * ports + 3) | 1
 }

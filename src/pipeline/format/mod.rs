@@ -1,5 +1,5 @@
-//! The shape of a pipeline file: which keys there are, what types they take, which names are allowed. This is judged
-//! before templates are resolved, as in DVC: `frozen: ${x}` is a string where a boolean belongs.
+//! The schema of a pipeline file: its keys, their types, and valid names. It is checked before templates are resolved,
+//! as in DVC: `frozen: ${x}` is a string where a boolean is expected.
 
 mod top;
 
@@ -13,6 +13,7 @@ use crate::value::Mark;
 use crate::value::Value;
 use crate::value::node::{Entry, Node, Tree};
 
+/// The keys at the top level of a pipeline file.
 pub const TOP_KEYS: &[&str] =
     &["stages", "vars", "params", "metrics", "plots", "artifacts", "checks", "datasets", "data"];
 const STAGE_KEYS: &[&str] = &[
@@ -33,23 +34,25 @@ const STAGE_KEYS: &[&str] = &[
     "scratch",
 ];
 const FLAG_KEYS: &[&str] = &["cache", "persist", "checkpoint", "remote", "push", "desc", "type", "labels", "meta"];
+/// The properties of a plot.
 pub const PLOT_KEYS: &[&str] = &["template", "x", "y", "x_label", "y_label", "title", "header"];
 
-/// A pipeline file of the right shape, not yet resolved.
+/// A pipeline file that matches the schema, with templates not yet resolved.
 #[derive(Default)]
-pub struct Raw<'n> {
+pub struct RawPipeline<'n> {
     pub vars: &'n [Node],
     pub stages: Vec<RawStage<'n>>,
     pub params: &'n [Node],
     pub metrics: &'n [Node],
     pub plots: &'n [Node],
     pub artifacts: &'n [Entry],
-    /// Conditions, each with the artifact that it is for.
+    /// Conditions, each with its artifact if it has one.
     pub checks: Vec<(Option<&'n Entry>, &'n Node)>,
     pub data: &'n [Node],
     pub datasets: Option<Mark>,
 }
 
+/// A stage that matches the schema.
 pub struct RawStage<'n> {
     pub name: &'n str,
     pub mark: Mark,
@@ -58,13 +61,14 @@ pub struct RawStage<'n> {
     pub body: &'n [Entry],
 }
 
+/// The values from which a group of stages is generated.
 pub enum Group<'n> {
     None,
     Foreach(&'n Node),
     Matrix(&'n Entry, &'n [Entry]),
 }
 
-/// So many problems of a file are kept.
+/// At most this many problems of a file are kept.
 const MOST_PROBLEMS: usize = 1000;
 
 /// Collects the problems of one file.
@@ -77,7 +81,7 @@ pub struct Checker<'t> {
 }
 
 impl Checker<'_> {
-    /// Notes a path that counts from the folder `base`, if symlinks may make it another one than it seems to be.
+    /// Notes a path relative to the folder `base` if it contains `..`: symlinks may give it another meaning.
     pub fn note_path(&mut self, base: &RepoPath, spelling: &str, mark: Mark, at: &str) {
         if steps_back(spelling) && !spelling.contains("://") {
             let (at, spelling) = (at.to_string(), spelling.to_string());
@@ -85,12 +89,14 @@ impl Checker<'_> {
         }
     }
 
-    pub fn say(&mut self, mark: Mark, message: impl Into<String>) {
-        self.say_with(mark, message.into(), None);
+    /// Adds a problem.
+    pub fn report(&mut self, mark: Mark, message: impl Into<String>) {
+        self.report_with(mark, message.into(), None);
     }
 
-    pub fn say_with(&mut self, mark: Mark, message: String, hint: Option<String>) {
-        // Few of them are shown.
+    /// Adds a problem with a hint.
+    pub fn report_with(&mut self, mark: Mark, message: String, hint: Option<String>) {
+        // Only a few of them are shown.
         if self.problems.len() < MOST_PROBLEMS {
             let mut problem = Problem::new(self.file, Some(mark), message).within(self.text);
             problem.hint = hint;
@@ -100,14 +106,14 @@ impl Checker<'_> {
 
     /// `at` names the place for the message: ``stage `a`, `outs` ``.
     fn wrong(&mut self, node: &Node, at: &str, expected: &str) {
-        self.say(node.start, format!("{at} must be {expected}, not {}", node.kind()));
+        self.report(node.start, format!("{at} must be {expected}, not {}", node.kind()));
     }
 
     fn keys(&mut self, entries: &[Entry], known: &[&str], at: &str) {
         for entry in entries {
             if !known.contains(&entry.key.as_str()) {
                 let hint = did_you_mean(&entry.key, known.iter().copied());
-                self.say_with(entry.start, format!("unknown key `{}` in {at}", entry.key), hint);
+                self.report_with(entry.start, format!("unknown key `{}` in {at}", entry.key), hint);
             }
         }
     }
@@ -116,17 +122,17 @@ impl Checker<'_> {
         match node.as_str() {
             Some(text) => {
                 if let Err(bad) = template::check(text) {
-                    self.bad(node, at, bad);
+                    self.report_template_error(node, at, bad);
                 }
             }
             None => self.wrong(node, at, "a string"),
         }
     }
 
-    /// A mistake in a template: points at the part of the scalar that is wrong.
-    pub fn bad(&mut self, node: &Node, at: &str, bad: template::Bad) {
+    /// An error in a template, with the mark of the invalid part of the scalar.
+    pub fn report_template_error(&mut self, node: &Node, at: &str, bad: template::TemplateError) {
         let mark = part_mark(self.text, node, &bad.part);
-        self.say_with(mark, format!("{at}: {}", bad.message), bad.hint);
+        self.report_with(mark, format!("{at}: {}", bad.message), bad.hint);
     }
 
     fn boolean(&mut self, node: &Node, at: &str) {
@@ -135,7 +141,7 @@ impl Checker<'_> {
         }
     }
 
-    /// References anywhere in a value must be well formed.
+    /// Checks that all references in a value are well formed.
     fn any(&mut self, node: &Node, at: &str) {
         match &node.tree {
             Tree::Scalar(Value::Str(_)) => self.string(node, at),
@@ -196,7 +202,7 @@ impl Checker<'_> {
             if item.as_str().is_none() && item.as_map().is_none() {
                 self.wrong(item, &format!("an entry of {at}"), "the path of a file or a map");
             } else if let Some(place) = inside {
-                self.say(place.start, format!("{at} cannot have `${{}}` in it"));
+                self.report(place.start, format!("{at} cannot have `${{}}` in it"));
             }
         }
     }
@@ -219,7 +225,7 @@ impl Checker<'_> {
                     for entry in entries {
                         let at = format!("`{}` in {at}", entry.key);
                         if !entry.is_string {
-                            self.say(entry.start, format!("{at} is no path; quote it"));
+                            self.report(entry.start, format!("{at} is no path; quote it"));
                         }
                         let flags = self.map(&entry.value, &at);
                         self.keys(flags, known, &at);
@@ -239,11 +245,11 @@ impl Checker<'_> {
             _ => std::slice::from_ref(node),
         };
         if items.is_empty() {
-            self.say(node.start, format!("{at} is empty"));
+            self.report(node.start, format!("{at} is empty"));
         }
         for item in items {
             match item.as_str() {
-                Some(text) if text.trim().is_empty() => self.say(item.start, format!("{at} is empty")),
+                Some(text) if text.trim().is_empty() => self.report(item.start, format!("{at} is empty")),
                 Some(_) => self.string(item, at),
                 None => self.wrong(item, at, "a string or a list of strings"),
             }
@@ -287,7 +293,7 @@ impl Checker<'_> {
             }
         }
         if !entries.iter().any(|e| e.key == "cmd") {
-            self.say(mark, format!("{at} has no `cmd`"));
+            self.report(mark, format!("{at} has no `cmd`"));
         }
     }
 
@@ -295,9 +301,9 @@ impl Checker<'_> {
         let name = entry.key.as_str();
         let at = format!("stage `{name}`");
         if !entry.is_string {
-            self.say(entry.start, format!("stages: the name `{name}` is no string; quote it"));
+            self.report(entry.start, format!("stages: the name `{name}` is no string; quote it"));
         } else if let Some(why) = name_problem(name) {
-            self.say(entry.start, format!("the stage name `{name}` {why}"));
+            self.report(entry.start, format!("the stage name `{name}` {why}"));
         }
         let Some(keys) = entry.value.as_map() else {
             self.wrong(&entry.value, &at, "a map with a `cmd`");
@@ -312,11 +318,11 @@ impl Checker<'_> {
                 raw(matrix.unwrap_or(Group::None), keys)
             }
             (Some(_), None) => {
-                self.say(entry.start, format!("{at} has `foreach` and no `do`"));
+                self.report(entry.start, format!("{at} has `foreach` and no `do`"));
                 None
             }
             (None, Some(_)) => {
-                self.say(entry.start, format!("{at} has `do` and no `foreach`"));
+                self.report(entry.start, format!("{at} has `do` and no `foreach`"));
                 None
             }
             (Some(data), Some(body)) => {
@@ -329,7 +335,7 @@ impl Checker<'_> {
                 }
                 let entries = self.map(&body.value, &format!("{at}, `do`"));
                 if let Some(matrix) = entries.iter().find(|e| e.key == "matrix") {
-                    self.say(matrix.start, format!("{at}: `matrix` cannot stand in `do`"));
+                    self.report(matrix.start, format!("{at}: `matrix` cannot stand in `do`"));
                 }
                 if body.value.as_map().is_some() {
                     self.body(entries, &at, body.start);
@@ -339,9 +345,9 @@ impl Checker<'_> {
         }
     }
 
-    /// The file as a whole; problems are collected, what is wrong is left out.
-    pub fn file<'n>(&mut self, root: &'n Node) -> Raw<'n> {
-        let mut raw = Raw::default();
+    /// Checks a whole file; collects problems and leaves out invalid parts.
+    pub fn file<'n>(&mut self, root: &'n Node) -> RawPipeline<'n> {
+        let mut raw = RawPipeline::default();
         let top = self.map(root, "a pipeline file");
         self.keys(top, TOP_KEYS, "the pipeline file");
         for entry in top {
@@ -373,11 +379,11 @@ impl Checker<'_> {
     }
 }
 
-/// Where a part of a scalar stands in the text; its start if it cannot be found as it is.
+/// The mark of a part of a scalar in the text; the scalar's start if the part cannot be found.
 pub fn part_mark(text: &str, node: &Node, part: &str) -> Mark {
     let (from, to) = (node.start.offset as usize, node.end.offset as usize);
     let found = text.get(from..to).and_then(|written| {
-        // What is never closed is not the same text with a `}` behind it.
+        // An unclosed reference must not match the same text with a `}` behind it.
         let is_closed = |at: usize| written[at + part.len()..].lines().next().is_some_and(|rest| rest.contains('}'));
         written.match_indices(part).map(|(at, _)| at).find(|at| part.ends_with('}') || !is_closed(*at))
     });
@@ -400,7 +406,7 @@ fn template_inside(node: &Node) -> Option<&Node> {
     }
 }
 
-/// Why a stage or group of this name could not be named on the command line.
+/// Why a stage or group of this name could not be used on the command line.
 fn name_problem(name: &str) -> Option<String> {
     if name.is_empty() {
         return Some("is empty".into());

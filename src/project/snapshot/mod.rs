@@ -1,44 +1,44 @@
-//! What the user wrote and what the locks say, as of the worktree or of any commit, without checking it out.
+//! Definitions and locks of the worktree or of any commit, without checking it out.
 //!
-//! All readers (params, metrics, plots, listings, graphs) work on a [`Snapshot`], whichever it is of. A file of a
-//! snapshot is looked for in Git first; what Git does not have may be an output or data, whose pinned bytes are in the
-//! store. Definitions of a commit are loaded once for all commits with the same pipeline files.
+//! All readers (params, metrics, plots, listings, graphs) work on a [`Snapshot`] of either kind. A file of a snapshot
+//! is looked up in Git first; if Git does not have it, it may be an output or data, whose pinned bytes are in the
+//! store. Definitions are loaded once for all commits with the same pipeline files.
 
-mod kept;
+mod cache;
 
 use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::path::Path;
 use std::rc::Rc;
 
-use self::kept::Kept;
+use self::cache::SnapshotCache;
 use super::{Definitions, Locks, Project, Worktree};
 use crate::document;
 use crate::error::{Error, Kind, Result};
 use crate::git::{self, Commit, GitId, History, Repo};
 use crate::path::RepoPath;
 use crate::pipeline::Files;
-use crate::pipeline::stage::{Place, StageId};
+use crate::pipeline::stage::{InputLocation, StageId};
 use crate::shell::{word, words};
 use crate::store::trees::EntryKind;
 use crate::store::{ObjectKind, Pin};
 use crate::url::form::AddressForm;
 
-/// How many symlinks one path inside a tree may lead over.
+/// The maximum number of symlinks that one path inside a tree may cross.
 const MOST_LINKS: usize = 40;
 
-/// Which state of the repository.
+/// A state of the repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rev {
-    /// The files as they are now.
+    /// The current files.
     Worktree,
-    /// Whatever Git or the registry know by this name.
+    /// A name that Git or the registry resolves.
     Named(String),
     Commit(GitId),
 }
 
 impl Rev {
-    /// The value of a `--rev`; without one the worktree is meant.
+    /// Parses the value of a `--rev`; `None` means the worktree.
     pub fn of(given: Option<&str>) -> Rev {
         given.map_or(Rev::Worktree, |name| Rev::Named(name.to_string()))
     }
@@ -47,70 +47,73 @@ impl Rev {
 /// One state of the repository.
 pub struct Snapshot<'p> {
     pub project: &'p Project,
-    /// How the user called it; `workspace` for the worktree.
+    /// The name that the user gave; `workspace` for the worktree.
     pub name: String,
     /// `None` for the worktree.
     pub commit: Option<GitId>,
     pub definitions: Rc<Definitions>,
-    /// Why the graph of the definitions is empty, if it cannot be.
+    /// The error of an invalid graph; the graph of the definitions is empty then.
     pub wrong: Option<Error>,
-    files: Source<'p>,
+    files: SnapshotSource<'p>,
     locks: OnceCell<Locks>,
-    pinned: OnceCell<HashMap<RepoPath, Pinned>>,
-    kept: Rc<Kept>,
+    pinned: OnceCell<HashMap<RepoPath, PinnedPath>>,
+    cache: Rc<SnapshotCache>,
 }
 
 /// Where the bytes of a file of a snapshot are.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Whereabouts {
-    /// On disk, as they are now.
+pub enum FileSource {
+    /// On disk.
     Disk,
     Git(GitId),
     /// In the store, or at a remote.
     Store(Pin),
 }
 
-enum Source<'p> {
+enum SnapshotSource<'p> {
     Worktree(Worktree<'p>),
     Commit(CommitFiles<'p>),
 }
 
-/// Something that a lock pins.
+/// A path that a lock pins.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Pinned {
+pub struct PinnedPath {
     pub path: RepoPath,
     pub pin: Pin,
-    /// Is it lockstep that keeps it (else Git does)?
+    /// Lockstep stores it (else Git does).
     pub cache: bool,
     /// `None` for data.
     pub stage: Option<StageId>,
 }
 
-/// Opens snapshots of one project, remembering what they share.
+/// Opens snapshots of one project, with a shared cache.
 pub struct Snapshots<'p> {
     project: &'p Project,
     history: OnceCell<History>,
-    kept: Rc<Kept>,
+    cache: Rc<SnapshotCache>,
 }
 
 impl Snapshots<'_> {
+    /// The repository of the project.
     pub fn repo(&self) -> &Repo {
         &self.project.repo
     }
 }
 
 impl Project {
-    /// The repository as of a revision. For many revisions use [`Project::snapshots`].
+    /// A snapshot of a revision. For many revisions use [`Project::snapshots`].
     pub fn at(&self, rev: &Rev) -> Result<Snapshot<'_>> {
         self.snapshots().at(rev)
     }
 
+    /// An opener for many snapshots, which share a cache.
     pub fn snapshots(&self) -> Snapshots<'_> {
-        Snapshots { project: self, history: OnceCell::new(), kept: Rc::default() }
+        Snapshots { project: self, history: OnceCell::new(), cache: Rc::default() }
     }
 }
 
 impl<'p> Snapshots<'p> {
+    /// The history, opened at the first call. Errors: there is no Git repository.
     pub fn history(&self) -> Result<&History> {
         if self.history.get().is_none() {
             let _ = self.history.set(self.project.repo.history_from(&self.project.cwd)?);
@@ -118,9 +121,9 @@ impl<'p> Snapshots<'p> {
         self.history.get().ok_or_else(|| Error::new(Kind::Bug, "the history was just opened"))
     }
 
-    /// A bare repository has no worktree; its `HEAD` is meant.
+    /// A snapshot of a revision. In a bare repository, the worktree means `HEAD`.
     ///
-    /// Errors: [`Kind::Missing`] for a revision that there is none of. Pipeline files that cannot be read stand in the
+    /// Errors: [`Kind::Missing`] for an unknown revision. Pipeline files that cannot be read are listed in the
     /// definitions.
     pub fn at(&self, rev: &Rev) -> Result<Snapshot<'p>> {
         match rev {
@@ -133,10 +136,10 @@ impl<'p> Snapshots<'p> {
                     commit: None,
                     definitions: Rc::new(definitions),
                     wrong,
-                    files: Source::Worktree(self.project.files()),
+                    files: SnapshotSource::Worktree(self.project.files()),
                     locks: OnceCell::new(),
                     pinned: OnceCell::new(),
-                    kept: self.kept.clone(),
+                    cache: self.cache.clone(),
                 })
             }
             Rev::Named(name) => self.of_commit(self.history()?.resolve(name)?, name),
@@ -144,41 +147,42 @@ impl<'p> Snapshots<'p> {
         }
     }
 
+    /// A snapshot of an open commit; `name` is how the user named it.
     pub fn of_commit(&self, commit: Commit, name: &str) -> Result<Snapshot<'p>> {
         let files = CommitFiles { top: &self.project.repo.top, commit };
-        let known = self.kept.load(&files, &self.project.repo.project_root)?;
+        let cached = self.cache.load(&files, &self.project.repo.project_root)?;
         Ok(Snapshot {
             project: self.project,
             name: name.to_string(),
             commit: Some(files.commit.id),
-            definitions: known.definitions,
-            wrong: known.wrong,
-            files: Source::Commit(files),
+            definitions: cached.definitions,
+            wrong: cached.wrong,
+            files: SnapshotSource::Commit(files),
             locks: OnceCell::new(),
             pinned: OnceCell::new(),
-            kept: self.kept.clone(),
+            cache: self.cache.clone(),
         })
     }
 }
 
 impl<'p> Snapshot<'p> {
-    /// The files that Git has of it, or the worktree's.
+    /// The files of the commit in Git, or of the worktree.
     pub fn files(&self) -> &dyn Files {
         match &self.files {
-            Source::Worktree(files) => files,
-            Source::Commit(files) => files,
+            SnapshotSource::Worktree(files) => files,
+            SnapshotSource::Commit(files) => files,
         }
     }
 
-    /// The commit itself, open for reading.
+    /// The open commit; `None` for the worktree.
     pub fn git(&self) -> Option<&Commit> {
         match &self.files {
-            Source::Worktree(_) => None,
-            Source::Commit(files) => Some(&files.commit),
+            SnapshotSource::Worktree(_) => None,
+            SnapshotSource::Commit(files) => Some(&files.commit),
         }
     }
 
-    /// The definitions, where their graph matters.
+    /// The definitions. Errors: the graph is invalid.
     pub fn with_graph(&self) -> Result<&Definitions> {
         match &self.wrong {
             Some(error) => Err(error.clone()),
@@ -186,16 +190,16 @@ impl<'p> Snapshot<'p> {
         }
     }
 
-    /// The locks beside the pipeline files, read when they are asked for first.
+    /// The locks beside the pipeline files, read at the first call.
     pub fn locks(&self) -> Result<&Locks> {
         if let Some(locks) = self.locks.get() {
             return Ok(locks);
         }
         let locks = match &self.files {
-            Source::Worktree(_) => self.project.locks(&self.definitions)?,
-            Source::Commit(files) => {
+            SnapshotSource::Worktree(_) => self.project.locks(&self.definitions)?,
+            SnapshotSource::Commit(files) => {
                 let paths = self.definitions.pipelines.files.iter().map(|f| Project::lock_path(&f.path));
-                Locks::of_commit(paths.map(|path| self.kept.lock(&files.commit, &path)).collect::<Result<_>>()?)
+                Locks::of_commit(paths.map(|path| self.cache.lock(&files.commit, &path)).collect::<Result<_>>()?)
             }
         };
         Ok(self.locks.get_or_init(|| locks))
@@ -209,32 +213,32 @@ impl<'p> Snapshot<'p> {
             let paths = snapshot.definitions.pipelines.files.iter().map(|f| Project::lock_path(&f.path));
             paths.for_each(|path| wanted.push((commit, path)));
         }
-        self.kept.read_ahead(&wanted)
+        self.cache.read_ahead(&wanted)
     }
 
-    /// All outs and data that the locks pin, in the order of the files; what was never pinned is left out.
-    pub fn pinned(&self) -> Result<Vec<Pinned>> {
+    /// All outs and data that the locks pin, in the order of the files, without those that were never pinned.
+    pub fn pinned(&self) -> Result<Vec<PinnedPath>> {
         let locks = self.locks()?;
         let pipelines = &self.definitions.pipelines;
         let mut all = Vec::new();
         for id in pipelines.ids() {
             let stage = pipelines.stage(id);
-            let Some(entry) = locks.of(stage.file).stages.get(&stage.name) else { continue };
+            let Some(entry) = locks.of_file(stage.file).stages.get(&stage.name) else { continue };
             for out in &stage.outs {
                 let Some(locked) = entry.outs.get(&out.spelled) else { continue };
-                all.push(Pinned { path: out.path.clone(), pin: locked.pin, cache: out.cache, stage: Some(id) });
+                all.push(PinnedPath { path: out.path.clone(), pin: locked.pin, cache: out.cache, stage: Some(id) });
             }
         }
         for (file, lock) in pipelines.files.iter().zip(&locks.all) {
             for data in &file.data {
                 let Some(pin) = lock.data.get(&data.spelled) else { continue };
-                all.push(Pinned { path: data.path.clone(), pin: *pin, cache: true, stage: None });
+                all.push(PinnedPath { path: data.path.clone(), pin: *pin, cache: true, stage: None });
             }
         }
         Ok(all)
     }
 
-    /// What the locks pin at a path: an out, data, or something inside of one (its tree is then read from the store).
+    /// The pin at a path: of an out, data, or a path inside one (whose tree is read from the store).
     ///
     /// Errors: [`Kind::Missing`] if a tree on the way is not in the store.
     pub fn pin(&self, path: &RepoPath) -> Result<Option<Pin>> {
@@ -253,28 +257,29 @@ impl<'p> Snapshot<'p> {
         Ok(None)
     }
 
-    /// Where a file is, without reading it: in Git (the worktree: on disk) first, else pinned. `None` if there is none.
-    pub fn whereabouts(&self, path: &RepoPath) -> Result<Option<Whereabouts>> {
+    /// Finds a file without reading it: first in Git (for the worktree: on disk), else among the pins. `None` if it
+    /// does not exist.
+    pub fn locate(&self, path: &RepoPath) -> Result<Option<FileSource>> {
         let Some(commit) = self.git() else {
             return match std::fs::metadata(path.on_disk(self.project.top())) {
                 Ok(meta) if meta.is_dir() => Err(Error::usage(format!("{path} is a folder"))),
-                Ok(_) => Ok(Some(Whereabouts::Disk)),
+                Ok(_) => Ok(Some(FileSource::Disk)),
                 Err(e) if is_nothing(&e) => self.pinned_out(path),
                 Err(e) => Err(Error::io("look at", path.as_str(), e)),
             };
         };
         match commit.find(path)? {
             Some((git::EntryKind::Folder, _)) => Err(Error::usage(format!("{path} is a folder"))),
-            Some((git::EntryKind::File | git::EntryKind::Executable, id)) => Ok(Some(Whereabouts::Git(id))),
+            Some((git::EntryKind::File | git::EntryKind::Executable, id)) => Ok(Some(FileSource::Git(id))),
             _ => match self.pin(path)? {
                 Some(pin) if pin.is_dir() => Err(Error::usage(format!("{path} is a folder"))),
-                pin => Ok(pin.map(Whereabouts::Store)),
+                pin => Ok(pin.map(FileSource::Store)),
             },
         }
     }
 
-    /// An output that is not in the worktree, which lockstep keeps: what is merely not here is as it is pinned.
-    fn pinned_out(&self, path: &RepoPath) -> Result<Option<Whereabouts>> {
+    /// An output that lockstep stores and that is missing from the worktree: its pin is used.
+    fn pinned_out(&self, path: &RepoPath) -> Result<Option<FileSource>> {
         let is_kept = self
             .definitions
             .pipelines
@@ -284,30 +289,32 @@ impl<'p> Snapshot<'p> {
             .any(|out| out.cache && path.is_in(&out.path));
         match if is_kept { self.pin(path)? } else { None } {
             Some(pin) if pin.is_dir() => Err(Error::usage(format!("{path} is a folder"))),
-            pin => Ok(pin.map(Whereabouts::Store)),
+            pin => Ok(pin.map(FileSource::Store)),
         }
     }
 
-    /// The bytes of a small file: as Git has them (the worktree: as they are on disk), else as they were pinned.
-    /// `None` if there is no such file.
+    /// The bytes of a small file: from Git (for the worktree: from disk), else as pinned. `None` if it does not exist.
     ///
     /// Errors: [`Kind::Missing`] if it is pinned and not in the store.
     pub fn read_file(&self, path: &RepoPath) -> Result<Option<Vec<u8>>> {
-        match self.whereabouts(path)? {
-            Some(Whereabouts::Store(pin)) if pin.size > document::MOST => {
+        match self.locate(path)? {
+            Some(FileSource::Store(pin)) if pin.size > document::MOST => {
                 let most = document::MOST >> 20;
                 Err(Error::usage(format!("{path} is larger than {most} MiB, too large to be read whole")))
             }
-            Some(Whereabouts::Store(pin)) => {
-                self.project.store().read(&pin.id, ObjectKind::Content).map(Some).map_err(|e| self.absent(path, e))
-            }
-            Some(_) => self.files().read(&Place::Repo(path.clone())),
+            Some(FileSource::Store(pin)) => self
+                .project
+                .store()
+                .read(&pin.id, ObjectKind::Content)
+                .map(Some)
+                .map_err(|e| self.missing_object(path, e)),
+            Some(_) => self.files().read(&InputLocation::Repo(path.clone())),
             None => Ok(None),
         }
     }
 
     /// The error for an object that this snapshot pins and that is not in the store.
-    pub fn absent(&self, path: &RepoPath, cause: Error) -> Error {
+    pub fn missing_object(&self, path: &RepoPath, cause: Error) -> Error {
         if cause.kind != Kind::Missing {
             return cause;
         }
@@ -329,18 +336,18 @@ impl<'p> Snapshot<'p> {
             Some(_) => {
                 let there = folder.map_or(Vec::new(), |folder| vec!["-C", folder]);
                 let words = words(there.into_iter().chain(["fetch", "--rev", &self.name, &path]));
-                // With `-C` the settings of that clone are those of the user.
+                // With `-C` the settings of that clone are used as the user's.
                 let if_own = if self.project.repo.is_other { "if that clone is yours: " } else { "" };
                 error.hint(format!("{if_own}lockstep {words}"))
             }
-            // Data is not made.
+            // Data cannot be made by a run.
             None if is_data => error.hint(format!("lockstep fetch {}", word(&path))),
             None => error.hint(format!("lockstep fetch {}", word(&path))).hint("or make it again: lockstep repro"),
         }
     }
 
-    /// Goes down the trees of a pinned folder, over symlinks inside of it.
-    fn inside(&self, owner: &Pinned, path: &RepoPath) -> Result<Option<Pin>> {
+    /// Looks up a path inside a pinned folder, following symlinks inside it.
+    fn inside(&self, owner: &PinnedPath, path: &RepoPath) -> Result<Option<Pin>> {
         let mut rest = path.relative_to(&owner.path);
         for _ in 0..MOST_LINKS {
             let mut pin = owner.pin;
@@ -351,14 +358,15 @@ impl<'p> Snapshot<'p> {
                 if !pin.is_dir() {
                     return Ok(None);
                 }
-                let tree = self.project.store().read_tree(&pin.id, n).map_err(|e| self.absent(&owner.path, e))?;
+                let tree =
+                    self.project.store().read_tree(&pin.id, n).map_err(|e| self.missing_object(&owner.path, e))?;
                 let Ok(found) = tree.entries.binary_search_by(|e| e.name.as_slice().cmp(name.as_bytes())) else {
                     return Ok(None);
                 };
                 let entry = &tree.entries[found];
                 if entry.kind == EntryKind::Symlink {
                     let text = self.project.store().read(&entry.id, ObjectKind::Content);
-                    let text = text.map_err(|e| self.absent(path, e))?;
+                    let text = text.map_err(|e| self.missing_object(path, e))?;
                     let to = at.join(&String::from_utf8_lossy(&text)).and_then(|to| to.join(&parts[n + 1..].join("/")));
                     linked = Some(to);
                     break;
@@ -377,9 +385,9 @@ impl<'p> Snapshot<'p> {
     }
 }
 
-/// The files of a commit. It knows nothing of what lies outside the repository, so nothing is there.
+/// The files of a commit. Paths outside of the repository do not exist in a commit.
 struct CommitFiles<'p> {
-    /// Where the repository lies, so that absolute paths into it become relative.
+    /// The top folder of the repository, to make absolute paths into it relative.
     top: &'p Path,
     commit: Commit,
 }
@@ -389,11 +397,11 @@ impl Files for CommitFiles<'_> {
         self.top
     }
 
-    fn read(&self, place: &Place) -> Result<Option<Vec<u8>>> {
+    fn read(&self, place: &InputLocation) -> Result<Option<Vec<u8>>> {
         match place {
-            Place::Repo(path) => self.commit.read(path),
-            Place::Outside(_) => Ok(None),
-            Place::Url(url) => Err(Error::new(Kind::Usage, format!("{url} is no file that can be read here"))),
+            InputLocation::Repo(path) => self.commit.read(path),
+            InputLocation::Outside(_) => Ok(None),
+            InputLocation::Url(url) => Err(Error::new(Kind::Usage, format!("{url} is no file that can be read here"))),
         }
     }
 }

@@ -32,7 +32,7 @@ fn p(path: &str) -> RepoPath {
 
 const PIPELINE: &str = "data: [{path: raw}]\nstages:\n  s:\n    cmd: x ${lr}\n    outs: [out]\n    metrics: [m.json, kept.json: {cache: false}]\n";
 
-/// A repository whose outs are in the store, pinned by the lock, and nowhere else.
+/// A repository whose outs are only in the store, pinned by the lock.
 fn sample() -> (tempfile::TempDir, Project) {
     let (dir, top) = repository();
     write(&top, &[("pipeline.yaml", PIPELINE), ("params.yaml", "lr: 0.1"), ("kept.json", "{\"k\": 1}")]);
@@ -98,7 +98,7 @@ fn files_come_from_git_or_from_the_store() {
         assert_eq!(text(&then, path).unwrap().as_deref(), want, "{path}");
     }
     assert_eq!(text(&now, "kept.json").unwrap().as_deref(), Some("{\"k\": 2}"));
-    // What is merely not here is as it is pinned; `raw` is no output.
+    // A missing output has its pinned content; `raw` is not an output.
     assert_eq!(text(&now, "m.json").unwrap().as_deref(), Some("{\"acc\": 0.5}"));
     assert_eq!(text(&now, "raw").unwrap(), None);
     assert_eq!(text(&then, "out/deep").unwrap_err(), "out/deep is a folder");

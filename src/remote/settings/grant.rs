@@ -387,7 +387,7 @@ fn change(project: &Project, change: impl FnOnce(&mut BTreeMap<String, String>))
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Origin, Said, Setting};
+    use crate::config::{GradedValue, Origin, Setting};
     use crate::remote::settings::address::Address;
     use crate::remote::settings::options::tests::with_grant;
 
@@ -402,7 +402,7 @@ mod tests {
         let said = places.into_iter().flat_map(|(grade, options)| {
             options.iter().map(move |(name, value)| {
                 let value = Setting::Str(value.to_string());
-                (name.to_string(), Said { value, origin: Origin::Default, grade, order: 0 })
+                (name.to_string(), GradedValue { value, origin: Origin::Default, grade, order: 0 })
             })
         });
         let options = Options::read("lab", scheme, &said.collect::<Vec<_>>()).unwrap();

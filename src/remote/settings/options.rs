@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::config::Rule::{self, Free, Grant, Narrows};
-use crate::config::{self, Grade, Origin, Said, Setting, grade};
+use crate::config::{self, Grade, GradedValue, Origin, Setting, grade};
 use crate::error::{Error, Result};
 use crate::path::home::expand;
 use crate::remote::settings::address::{Address, Scheme};
@@ -104,9 +104,9 @@ struct Given {
 impl Options {
     /// Those that count for the remote `remote`, of what each place says, the weakest place first. Errors: one that its
     /// scheme does not have.
-    pub fn read(remote: &str, scheme: Scheme, said: &[(String, Said)]) -> Result<Options> {
+    pub fn read(remote: &str, scheme: Scheme, said: &[(String, GradedValue)]) -> Result<Options> {
         // An option has several spellings, and the places may differ in theirs.
-        let mut all: BTreeMap<&'static str, Vec<Said>> = BTreeMap::new();
+        let mut all: BTreeMap<&'static str, Vec<GradedValue>> = BTreeMap::new();
         for (option, said) in said.iter().filter(|(option, _)| config::secret_of_place(option).is_none()) {
             let name = name(remote, scheme, option)?;
             check(name, &said.value.to_string())?;
@@ -115,14 +115,18 @@ impl Options {
         let rule = |name: &str| known(scheme).find(|known| known.0 == name).map_or(Free, |known| known.3);
         let counts =
             all.iter().filter_map(|(name, said)| Some((*name, grade::combine(name, rule(name), said, None).0?)));
-        let given = |said: &Said| Given { value: said.value.to_string(), grade: said.grade };
+        let given = |said: &GradedValue| Given { value: said.value.to_string(), grade: said.grade };
         Ok(Options { values: counts.map(|(name, said)| (name, given(said))).collect() })
     }
 
     /// The same of values that one place says.
     pub fn of_values(remote: &str, scheme: Scheme, values: &[(String, Setting)]) -> Result<Options> {
-        let said =
-            |value: &Setting| Said { value: value.clone(), origin: Origin::Default, grade: Grade::User, order: 0 };
+        let said = |value: &Setting| GradedValue {
+            value: value.clone(),
+            origin: Origin::Default,
+            grade: Grade::User,
+            order: 0,
+        };
         let said: Vec<_> = values.iter().map(|(option, value)| (option.clone(), said(value))).collect();
         Options::read(remote, scheme, &said)
     }
@@ -229,7 +233,7 @@ pub(in crate::remote) mod tests {
     use crate::config::{Origin, Setting};
 
     /// What the user says of options.
-    pub fn said(options: &[(&str, &str)]) -> Vec<(String, Said)> {
+    pub fn said(options: &[(&str, &str)]) -> Vec<(String, GradedValue)> {
         let one =
             |(order, (name, value)): (usize, &(&str, &str))| (name.to_string(), word_of(Grade::User, value, order));
         options.iter().enumerate().map(one).collect()
@@ -240,8 +244,8 @@ pub(in crate::remote) mod tests {
         known(scheme).filter(|known| known.3 == Grant).map(|known| known.0).collect()
     }
 
-    fn word_of(grade: Grade, value: &str, order: usize) -> Said {
-        Said { value: Setting::Str(value.into()), origin: Origin::Default, grade, order }
+    fn word_of(grade: Grade, value: &str, order: usize) -> GradedValue {
+        GradedValue { value: Setting::Str(value.into()), origin: Origin::Default, grade, order }
     }
 
     #[test]

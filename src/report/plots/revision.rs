@@ -67,7 +67,7 @@ fn in_git(snapshot: &Snapshot<'_>, folder: &RepoPath, files: &mut BTreeSet<RepoP
 /// All files of a pinned folder.
 fn in_store(snapshot: &Snapshot<'_>, pin: &Pin, folder: &RepoPath, files: &mut BTreeSet<RepoPath>) -> Result<()> {
     let level = folder.parts().count().saturating_sub(DEEPEST);
-    let tree = snapshot.project.store().read_tree(&pin.id, level).map_err(|e| snapshot.absent(folder, e))?;
+    let tree = snapshot.project.store().read_tree(&pin.id, level).map_err(|e| snapshot.missing_object(folder, e))?;
     for entry in &tree.entries {
         let Some(path) = std::str::from_utf8(&entry.name).ok().and_then(|name| folder.join(name)) else { continue };
         match entry.kind {

@@ -5,7 +5,7 @@ use crate::store::ObjectId;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Part {
     All,
-    /// The `number`th of `of` shares: so many runs, each with another number, read everything.
+    /// The `number`th of `from_settings` shares: so many runs, each with another number, read everything.
     Share {
         number: u64,
         of: u64,

@@ -183,12 +183,12 @@ impl StatIndex {
     /// Scans each path and returns its pin; `None` for a path that does not exist. Hashes new and changed files.
     pub fn scan(&self, places: &[TrackedPath], rules: &dyn Rules, sink: &dyn Sink) -> Vec<Result<Option<Pin>>> {
         let reader = Reader::new(self, sink);
-        let look = |place: &TrackedPath| self.scan_path(place, rules, &reader);
+        let reader = |place: &TrackedPath| self.scan_path(place, rules, &reader);
         // For a few paths, waking the other threads takes longer.
         if places.len() < FEW {
-            return places.iter().map(look).collect();
+            return places.iter().map(reader).collect();
         }
-        places.par_iter().with_min_len(FEW / 2).map(look).collect()
+        places.par_iter().with_min_len(FEW / 2).map(reader).collect()
     }
 
     fn scan_path(&self, place: &TrackedPath, rules: &dyn Rules, reader: &Reader<'_>) -> Result<Option<Pin>> {

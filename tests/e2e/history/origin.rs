@@ -118,7 +118,7 @@ fn a_run_pulls_the_imports_that_it_needs() {
     exit 3
     --- stderr
     error: the data raw is neither in the workspace nor in the store
-      hint: bring it from where it was imported: lockstep pull
+      hint: fetch it from the repository it was imported from: lockstep pull
     1 not run in [TIME]
     ");
     let out = clone.run(&["repro", "--pull"]);

@@ -6,9 +6,9 @@ use std::time::SystemTime;
 
 use lockstep::error::Kind;
 use lockstep::event::{Activity, Event, Sink, StopSignal};
-use lockstep::plan::select::{Reach, Scope};
+use lockstep::plan::select::{Scope, SelectionMode};
 use lockstep::project::{Project, Surroundings};
-use lockstep::run::{options::Options, repro::repro};
+use lockstep::run::{options::RunOptions, repro::repro};
 
 use crate::promises::stale;
 use crate::sandbox::Sandbox;
@@ -50,8 +50,8 @@ fn a_recorder_that_panics_ends_the_run_and_loses_nothing() {
     })
     .unwrap();
     let definitions = project.definitions().unwrap();
-    let selected = Scope::of(&project, &definitions).select(&[], &Reach::default(), true).unwrap();
-    let options = Options { jobs: 1, ..Options::default() };
+    let selected = Scope::of(&project, &definitions).select(&[], &SelectionMode::default(), true).unwrap();
+    let options = RunOptions { jobs: 1, ..RunOptions::default() };
     let error = repro(&project, &definitions, &selected, &options, &Broken, &AtomicI32::new(0)).unwrap_err();
     assert_eq!(error.kind, Kind::Bug, "{error}");
     drop(project);

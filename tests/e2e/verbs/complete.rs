@@ -187,7 +187,7 @@ fn a_locked_run_hints_at_what_brings_outputs() {
     sandbox.git(&["clone", "-q", ".", "../other"]);
     let there = |args: &[&str]| sandbox.run_in("../other", args);
     let out = there(&["repro", "--locked"]);
-    assert!(out.code == 3 && out.stderr.contains("hint: bring what was pushed: lockstep pull"), "{out}");
+    assert!(out.code == 3 && out.stderr.contains("hint: fetch what was pushed: lockstep pull"), "{out}");
     let out = there(&["repro", "--locked", "-s", "b"]);
     assert!(out.code == 1 && out.stderr.contains("lockstep checkout, or lockstep pull"), "{out}");
     assert!(!out.stderr.contains("run `lockstep repro`"), "{out}");

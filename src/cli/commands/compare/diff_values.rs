@@ -10,7 +10,7 @@ use crate::cli::table::{Cell, Table, rounded};
 use crate::compare::values::{Row, Side, compare, directions};
 use crate::error::{Kind, Result};
 use crate::path::RepoPath;
-use crate::project::values::{self, Parsed};
+use crate::project::values::{self, ParsedFiles};
 use crate::project::{Project, Rev, Snapshot};
 use crate::value::{Number, Value};
 
@@ -44,7 +44,7 @@ pub fn run(args: &Args, project: &Project, out: &Output, files: &Files, what: &s
     }
     advice::warn_broken_pipelines_of(&old, out);
     advice::warn_broken_pipelines_of(&new, out);
-    let mut parsed = Parsed::default();
+    let mut parsed = ParsedFiles::default();
     let mut code = None;
     let mut failed = None;
     let mut known = 0;
@@ -116,7 +116,7 @@ pub fn run(args: &Args, project: &Project, out: &Output, files: &Files, what: &s
 
 /// A file that does not exist on one side is a difference. A file whose bytes are not here is an error.
 fn is_absent(snapshot: &Snapshot<'_>, path: &str) -> bool {
-    RepoPath::root().join(path).is_none_or(|path| matches!(snapshot.whereabouts(&path), Ok(None)))
+    RepoPath::root().join(path).is_none_or(|path| matches!(snapshot.locate(&path), Ok(None)))
 }
 
 fn name(project: &Project, file: &str) -> String {

@@ -11,9 +11,9 @@ use crate::cli::table::{Table, shown};
 use crate::error::{Error, Kind, Result};
 use crate::git::{CommitSelection, GitId, SelectedCommit};
 use crate::path::RepoPath;
-use crate::pipeline::stage::{FileId, Place, StageId};
-use crate::plan::select::{Reach, Scope};
-use crate::project::values::{self, Asked, FileValues, Parsed, Wanted};
+use crate::pipeline::stage::{FileId, InputLocation, StageId};
+use crate::plan::select::{Scope, SelectionMode};
+use crate::project::values::{self, FileValues, ParsedFiles, ValueRequest, WantedValues};
 use crate::project::{Definitions, Project, Rev, Snapshot};
 use crate::value::Value;
 
@@ -43,7 +43,7 @@ pub struct Args {
 }
 
 /// Selects the files of some stages, and those at the top of some pipeline files.
-pub(super) type Files = dyn Fn(&Definitions, &[StageId], &[FileId]) -> Asked;
+pub(super) type Files = dyn Fn(&Definitions, &[StageId], &[FileId]) -> ValueRequest;
 
 pub fn run(args: &Args, project: &Project, out: &Output, files: &Files, what: &str) -> Result<u8> {
     let which = CommitSelection {
@@ -62,7 +62,7 @@ pub fn run(args: &Args, project: &Project, out: &Output, files: &Files, what: &s
     }
     advice::warn_broken_pipelines_of(&snapshot, out);
     let asked = asked(&args.targets, &snapshot, files, what, &[])?;
-    let read = values::read(&snapshot, &asked, &mut Parsed::default());
+    let read = values::read(&snapshot, &asked, &mut ParsedFiles::default());
     if args.format.json {
         let files = files_json(project, &read);
         match args.rev.first() {
@@ -132,13 +132,13 @@ fn many(
     let snapshots = project.snapshots();
     let history = snapshots.history()?;
     let chosen = history.select_commits(which)?;
-    let mut parsed = Parsed::default();
+    let mut parsed = ParsedFiles::default();
     let mut all: Vec<RevisionValues> = Vec::new();
     let (mut failed, mut code) = (None, 0);
     let (mut broken, mut unreadable) = (GroupedWarnings::default(), GroupedWarnings::default());
-    let mut last: Option<(Rc<Definitions>, Rc<Asked>)> = None;
+    let mut last: Option<(Rc<Definitions>, Rc<ValueRequest>)> = None;
     // `None`: this revision has no file to show.
-    let mut ask = |snapshot: &Snapshot<'_>, names: &[String]| -> Result<Option<Rc<Asked>>> {
+    let mut ask = |snapshot: &Snapshot<'_>, names: &[String]| -> Result<Option<Rc<ValueRequest>>> {
         for (path, error) in &snapshot.definitions.broken {
             broken.add(path.as_str(), error, names);
         }
@@ -160,7 +160,7 @@ fn many(
             Err(e) => Err(e),
         }
     };
-    let mut read = |snapshot: &Snapshot<'_>, asked: &Asked, names: Vec<String>, parsed: &mut Parsed| {
+    let mut read = |snapshot: &Snapshot<'_>, asked: &ValueRequest, names: Vec<String>, parsed: &mut ParsedFiles| {
         let files = values::read(snapshot, asked, parsed);
         let unread = files.iter().filter_map(|f| f.values.as_ref().err()).filter(|e| e.kind != Kind::Missing);
         unread.for_each(|error| unreadable.add("", error, &names));
@@ -251,9 +251,9 @@ fn table(all: &[RevisionValues], project: &Project) -> Table {
     table
 }
 
-fn name(project: &Project, place: &Place) -> String {
+fn name(project: &Project, place: &InputLocation) -> String {
     match place {
-        Place::Repo(path) => path.relative_to(&project.cwd),
+        InputLocation::Repo(path) => path.relative_to(&project.cwd),
         other => other.to_string(),
     }
 }
@@ -272,7 +272,7 @@ pub(super) fn asked(
     files: &Files,
     what: &str,
     without: &[RepoPath],
-) -> Result<Asked> {
+) -> Result<ValueRequest> {
     let pipelines = &snapshot.definitions.pipelines;
     let counts = |id: &FileId| !without.contains(&pipelines.file(*id).path);
     let stages: Vec<StageId> = pipelines.ids().filter(|id| counts(&pipelines.stage(*id).file)).collect();
@@ -282,25 +282,32 @@ pub(super) fn asked(
 }
 
 /// Resolves the targets: a file that is listed anyway, a folder of such files, a stage, or any other file.
-fn narrow(targets: &[String], snapshot: &Snapshot<'_>, files: &Files, all: &Asked, what: &str) -> Result<Asked> {
+fn narrow(
+    targets: &[String],
+    snapshot: &Snapshot<'_>,
+    files: &Files,
+    all: &ValueRequest,
+    what: &str,
+) -> Result<ValueRequest> {
     let (project, definitions) = (snapshot.project, &snapshot.definitions);
     let scope = Scope::of(project, definitions);
-    let reach = Reach { single: true, ..Reach::default() };
-    let mut asked = Asked::new();
+    let reach = SelectionMode { single: true, ..SelectionMode::default() };
+    let mut asked = ValueRequest::new();
     for target in targets {
         let path = project.typed(target);
-        let is_meant = |place: &Place| matches!((place, &path), (Place::Repo(p), Some(path)) if p.is_in(path));
+        let is_meant =
+            |place: &InputLocation| matches!((place, &path), (InputLocation::Repo(p), Some(path)) if p.is_in(path));
         let before = asked.len();
         for (place, wanted) in all.values().filter(|(place, _)| is_meant(place)) {
-            values::ask(&mut asked, place, wanted.clone());
+            values::request(&mut asked, place, wanted.clone());
         }
-        let is_file = |path: &&RepoPath| snapshot.whereabouts(path).is_ok_and(|found| found.is_some());
+        let is_file = |path: &&RepoPath| snapshot.locate(path).is_ok_and(|found| found.is_some());
         let is_pipeline = |path: &&RepoPath| definitions.pipelines.files.iter().any(|f| f.path == **path);
         if asked.len() > before {
             continue;
         }
         if let Some(path) = path.as_ref().filter(is_file).filter(|path| !is_pipeline(path)) {
-            values::ask(&mut asked, &Place::Repo(path.clone()), Wanted::Whole);
+            values::request(&mut asked, &InputLocation::Repo(path.clone()), WantedValues::Whole);
             continue;
         }
         let selected = scope.select(std::slice::from_ref(target), &reach, false).map_err(|mut e: Error| {
@@ -310,7 +317,7 @@ fn narrow(targets: &[String], snapshot: &Snapshot<'_>, files: &Files, all: &Aske
             e
         })?;
         for (place, wanted) in files(definitions, &selected.named, &[]).values() {
-            values::ask(&mut asked, place, wanted.clone());
+            values::request(&mut asked, place, wanted.clone());
         }
     }
     Ok(asked)

@@ -2,7 +2,7 @@ use crate::cli::advice;
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
 use crate::cli::text;
-use crate::edit::add::{Options, add};
+use crate::edit::add::{AddOptions, add};
 use crate::error::Result;
 use crate::project::Project;
 
@@ -29,7 +29,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
-    let options = Options { desc: args.desc.clone(), no_commit: args.no_commit, ..Options::default() };
+    let options = AddOptions { desc: args.desc.clone(), no_commit: args.no_commit, ..AddOptions::default() };
     let progress = Progress::new(out, false);
     let added = add(project, &args.paths, &options, &progress);
     progress.finish();

@@ -9,7 +9,7 @@ use crate::path::RepoPath;
 use crate::plan::select::Scope;
 use crate::project::Project;
 use crate::shell::word;
-use crate::workspace::checkout::{Options, checkout};
+use crate::workspace::checkout::{CheckoutOptions, checkout};
 
 /// Restore outputs and data as pipeline.lock pins them
 ///
@@ -46,7 +46,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     advice::refuse_dvc_only(&definitions)?;
     advice::warn_broken_pipelines(&definitions, project, out);
     advice::warn_dvc_data(&definitions, project, out);
-    let options = Options {
+    let options = CheckoutOptions {
         force: args.force,
         relink: args.relink,
         clean: args.targets.is_empty(),

@@ -4,9 +4,9 @@ use crate::cli::output::Output;
 use crate::cli::progress::Progress;
 use crate::cli::text;
 use crate::error::{Error, Result};
-use crate::plan::select::{Reach, Scope};
+use crate::plan::select::{Scope, SelectionMode};
 use crate::project::Project;
-use crate::run::commit::{Doubt, Options, commit, commit_kept, doubt_sentence, last_refused};
+use crate::run::commit::{ChangedInputs, CommitOptions, changed_inputs_sentence, commit, commit_kept, last_refused};
 use crate::shell::{word, words};
 
 /// Record outputs and data as they are, without a run
@@ -32,9 +32,9 @@ pub struct Args {
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let definitions = project.definitions()?;
     let scope = Scope::of(project, &definitions);
-    let reach = Reach { single: true, ..Reach::default() };
+    let reach = SelectionMode { single: true, ..SelectionMode::default() };
     let selected = scope.select(&args.targets, &reach, false)?;
-    let options = Options { force: args.force, command: "lockstep commit".into() };
+    let options = CommitOptions { force: args.force, command: "lockstep commit".into() };
     let progress = Progress::new(out, false);
     let committed = if args.kept {
         let [id] = selected.named[..] else {
@@ -49,9 +49,10 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         }
         commit_kept(project, &definitions, id, &options, &progress)
     } else {
-        commit(project, &definitions, &selected, &options, &progress, &|doubt: &Doubt| {
+        commit(project, &definitions, &selected, &options, &progress, &|doubt: &ChangedInputs| {
             let address = definitions.pipelines.address(doubt.stage, &project.cwd);
-            let question = format!("{address} is stale ({}); record its outputs as they are?", doubt_sentence(doubt));
+            let question =
+                format!("{address} is stale ({}); record its outputs as they are?", changed_inputs_sentence(doubt));
             confirm(&question, &format!("lockstep commit --force {}", word(&address)), out)
         })
     };

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use crate::cli::advice;
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
-use crate::edit::import::{Imported, Options, import, update};
+use crate::edit::import::{ImportOptions, ImportOutcome, import, update};
 use crate::error::Result;
 use crate::project::Project;
 
@@ -60,7 +60,7 @@ pub struct UpdateArgs {
 }
 
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
-    let options = Options { desc: args.desc.clone(), force: args.force };
+    let options = ImportOptions { desc: args.desc.clone(), force: args.force };
     let progress = Progress::new(out, false);
     let done = import(
         project,
@@ -79,7 +79,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
 }
 
 pub fn run_update(args: &UpdateArgs, project: &Project, out: &Output) -> Result<u8> {
-    let options = Options { desc: None, force: args.force };
+    let options = ImportOptions { desc: None, force: args.force };
     let progress = Progress::new(out, false);
     let done = update(project, &args.targets, args.rev.as_deref(), &options, &progress);
     progress.finish();
@@ -93,7 +93,7 @@ pub fn run_update(args: &UpdateArgs, project: &Project, out: &Output) -> Result<
     Ok(0)
 }
 
-fn print_import(done: &Imported, project: &Project, out: &Output) {
+fn print_import(done: &ImportOutcome, project: &Project, out: &Output) {
     let path = done.path.relative_to(&project.cwd);
     let short = |commit: &str| commit[..commit.len().min(7)].to_string();
     let (url, rev, new) = (&done.import.url, &done.import.rev, short(&done.import.commit));

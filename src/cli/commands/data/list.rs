@@ -9,8 +9,8 @@ use crate::cli::text;
 use crate::error::{Error, Kind, Result};
 use crate::git;
 use crate::path::RepoPath;
-use crate::project::listing::{Browser, Item, What};
-use crate::project::{Elsewhere, Project, Rev, Surroundings, elsewhere};
+use crate::project::listing::{Browser, BrowserItem, ItemKind};
+use crate::project::{OpenedRepository, Project, Rev, Surroundings, open_repository};
 use crate::url::Url;
 
 /// List files, outputs and data of a repository
@@ -52,10 +52,10 @@ pub struct Args {
 pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {
     let around = surroundings(global)?;
     let (address, path) = split(&around, args.place.as_deref(), args.path.as_deref());
-    let there = address.map(|a| open_other(&around, a, args.rev.as_deref(), &path, out)).transpose()?;
-    let here = if there.is_none() { Some(open(global, out)?) } else { None };
-    let (project, rev) = match (&there, &here) {
-        (Some(there), _) => (&there.project, Rev::Commit(there.commit)),
+    let opened = address.map(|a| open_other(&around, a, args.rev.as_deref(), &path, out)).transpose()?;
+    let here = if opened.is_none() { Some(open(global, out)?) } else { None };
+    let (project, rev) = match (&opened, &here) {
+        (Some(opened), _) => (&opened.project, Rev::Commit(opened.commit)),
         (None, Some(here)) => (here, Rev::of(args.rev.as_deref())),
         (None, None) => return Err(Error::missing("there is no repository here")),
     };
@@ -74,19 +74,19 @@ pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {
     let is_partial = snapshot.commit.is_none() && snapshot.definitions.broken.iter().any(|(path, _)| concerns(path));
     let code = if is_partial { Kind::Usage.exit_code() } else { 0 };
     let browser = Browser::new(&snapshot)?;
-    let name = there.as_ref().map_or(snapshot.name.as_str(), |t| t.rev.as_str());
+    let name = opened.as_ref().map_or(snapshot.name.as_str(), |t| t.rev.as_str());
     let found = browser.find(&asked)?.ok_or_else(|| Error::missing(format!("there is no {path} in {name}")))?;
     let mut items = if found.what.is_folder() { browser.list(&found, args.recursive)? } else { vec![found.clone()] };
     if args.dvc_only {
         items.retain(|item| item.what.is_pinned());
     }
     let is_file = !found.what.is_folder();
-    let shown = |item: &Item| {
+    let shown = |item: &BrowserItem| {
         if is_file { item.path.name().to_string() } else { item.path.relative_to(&found.path) }
     };
-    let size = |item: &Item| if args.size { browser.size(item) } else { Ok(None) };
+    let size = |item: &BrowserItem| if args.size { browser.size(item) } else { Ok(None) };
     if args.json {
-        let one = |item: &Item| {
+        let one = |item: &BrowserItem| {
             let mut entry = json!({
                 "path": shown(item),
                 "isdir": item.what.is_folder(),
@@ -96,7 +96,7 @@ pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {
             if let (true, Some(entry)) = (args.size, entry.as_object_mut()) {
                 entry.insert("size".into(), json!(size(item)?));
             }
-            if let (What::Pinned(pin), Some(entry)) = (&item.what, entry.as_object_mut()) {
+            if let (ItemKind::Pinned(pin), Some(entry)) = (&item.what, entry.as_object_mut()) {
                 entry.insert("blake3".into(), json!(pin.id.hex()));
             }
             Ok(entry)
@@ -148,9 +148,9 @@ pub(super) fn open_other(
     rev: Option<&str>,
     path: &str,
     out: &Output,
-) -> Result<Elsewhere> {
+) -> Result<OpenedRepository> {
     let progress = Progress::new(out, false);
-    let opened = elsewhere(around, &Url::from(address), rev, path, &progress);
+    let opened = open_repository(around, &Url::from(address), rev, path, &progress);
     progress.finish();
     opened
 }

@@ -44,7 +44,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     args.transfer.add_commits(&mut scope, project, out)?;
     let fetched = signals::watched(project.around.stop, || scope.fetch(project, &args.transfer.options(), &progress));
     let fetched = fetched.inspect_err(|_| progress.finish())?;
-    let options = checkout::Options {
+    let options = checkout::CheckoutOptions {
         force: args.force,
         relink: false,
         clean: args.transfer.targets.is_empty(),

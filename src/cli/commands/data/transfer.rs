@@ -10,8 +10,8 @@ use crate::cli::text;
 use crate::error::{Error, Kind, Result};
 use crate::event::Sink;
 use crate::git::CommitSelection;
-use crate::plan::facts::Look;
-use crate::plan::select::{Scope as Selection, Selected};
+use crate::plan::facts::FactsReader;
+use crate::plan::select::{Scope as StageScope, Selection};
 use crate::project::{Definitions, Project, Rev};
 use crate::remote::scope::{At, Compared, Options, Scope};
 use crate::remote::{Spent, Wanted};
@@ -48,8 +48,8 @@ pub struct TransferArgs {
 
 impl TransferArgs {
     /// Selects the targets in the workspace.
-    pub fn select(&self, project: &Project, definitions: &Definitions, out: &Output) -> Result<Selected> {
-        let selected = Selection::of(project, definitions).select(&self.targets.names, &self.targets.reach(), true)?;
+    pub fn select(&self, project: &Project, definitions: &Definitions, out: &Output) -> Result<Selection> {
+        let selected = StageScope::of(project, definitions).select(&self.targets.names, &self.targets.reach(), true)?;
         advice::refuse_dvc_only(definitions)?;
         advice::warn_broken_pipelines(definitions, project, out);
         advice::warn_dvc_data(definitions, project, out);
@@ -87,12 +87,12 @@ impl TransferArgs {
         scope: &mut Scope,
         project: &Project,
         definitions: &Definitions,
-        selected: &Selected,
+        selected: &Selection,
         sink: &dyn Sink,
     ) -> Result<()> {
         let mut locks = project.locks(definitions)?;
-        let mut look = Look::new(project, definitions, sink);
-        overlay(project, definitions, &mut locks, &mut look)?;
+        let mut reader = FactsReader::new(project, definitions, sink);
+        overlay(project, definitions, &mut locks, &mut reader)?;
         scope.add(definitions, selected, &locks, &project.cwd);
         let kept = wanted(definitions, selected, &locks).into_iter().filter(|(.., is_stored)| *is_stored);
         scope.unpinned = kept.filter(|(_, pin, _)| pin.is_none()).map(|(path, ..)| path.clone()).collect();
@@ -132,7 +132,7 @@ impl TransferArgs {
             for (path, error) in &snapshot.definitions.broken {
                 out.warn_of(format!("{path} of {} is left out:", chosen.names.join(", ")), error);
             }
-            let targets = Selection::of(project, &snapshot.definitions);
+            let targets = StageScope::of(project, &snapshot.definitions);
             match targets.select(&self.targets.names, &self.targets.reach(), true) {
                 Ok(selected) => scope.add(&snapshot.definitions, &selected, snapshot.locks()?, &project.cwd),
                 Err(e) if e.kind == Kind::Missing => {}

@@ -9,7 +9,7 @@ use crate::escape;
 use crate::pipeline::draw::{Charset, Picture, draw};
 use crate::pipeline::network::{Network, outs, stages};
 use crate::pipeline::stage::StageId;
-use crate::plan::select::{Reach, Scope};
+use crate::plan::select::{Scope, SelectionMode};
 use crate::project::{Project, Rev};
 
 /// Draw the graph of stages
@@ -61,7 +61,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let snapshot = project.at(&Rev::of(args.rev.as_deref()))?;
     let definitions = snapshot.with_graph()?;
     let scope = Scope::of(project, definitions);
-    let reach = Reach { single: true, ..Reach::default() };
+    let reach = SelectionMode { single: true, ..SelectionMode::default() };
     let selected = scope.select(&args.targets, &reach, true).map_err(|e| advice::hint_dvc(e, definitions))?;
     advice::refuse_dvc_only(definitions)?;
     advice::warn_broken_pipelines_of(&snapshot, out);

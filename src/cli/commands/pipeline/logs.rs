@@ -8,10 +8,10 @@ use crate::cli::output::{Output, Style};
 use crate::cli::progress::Progress;
 use crate::cli::text;
 use crate::error::{Error, Result};
-use crate::plan::select::{Reach, Scope};
+use crate::plan::select::{Scope, SelectionMode};
 use crate::project::Project;
 use crate::shell::word;
-use crate::workspace::logs::{Logs, Run, RunLog};
+use crate::workspace::logs::{LoggedRun, Logs, RunLog};
 use crate::workspace::worktree_lock;
 
 /// The interval in which `--follow` reads the log.
@@ -82,10 +82,10 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
 }
 
 /// The address of the stage, and its runs.
-fn runs(target: &str, logs: &Logs, project: &Project) -> Result<(String, Vec<Run>)> {
+fn runs(target: &str, logs: &Logs, project: &Project) -> Result<(String, Vec<LoggedRun>)> {
     let definitions = project.definitions_without_graph()?;
     let scope = Scope::of(project, &definitions);
-    let reach = Reach { single: true, ..Reach::default() };
+    let reach = SelectionMode { single: true, ..SelectionMode::default() };
     let selected = scope.select(&[target.to_string()], &reach, false)?;
     let address = |id| definitions.pipelines.address(id, &project.cwd);
     match selected.named[..] {
@@ -124,14 +124,14 @@ fn print(log: &RunLog, follow: bool, out: &Output) -> Result<()> {
     }
 }
 
-fn list(args: &Args, runs: &[Run], project: &Project, out: &Output) {
-    let time = |run: &Run| humantime::format_rfc3339_seconds(run.started).to_string();
-    let seconds = |run: &Run| {
+fn list(args: &Args, runs: &[LoggedRun], project: &Project, out: &Output) {
+    let time = |run: &LoggedRun| humantime::format_rfc3339_seconds(run.started).to_string();
+    let seconds = |run: &LoggedRun| {
         let until = if run.log.is_running() { (project.around.now)() } else { run.written };
         until.duration_since(run.started).unwrap_or_default().as_secs_f64()
     };
     if args.json {
-        let run = |run: &Run| {
+        let run = |run: &LoggedRun| {
             json!({
                 "run": run.number,
                 "start": time(run),

@@ -10,14 +10,14 @@ use crate::cli::{format, signals, text};
 use crate::config::modes::Modes;
 use crate::error::{Error, Result};
 use crate::event::StageResult;
-use crate::pipeline::stage::{Place, StageId};
-use crate::plan::reasons::{Reason, State};
-use crate::plan::select::{Reach, Scope, Selected};
+use crate::pipeline::stage::{InputLocation, StageId};
+use crate::plan::reasons::{PathState, Reason};
+use crate::plan::select::{Scope, Selection, SelectionMode};
 use crate::project::{Definitions, Project};
 use crate::remote::scope::{Options as SharedOptions, Scope as Shared};
 use crate::remote::settings::grant;
 use crate::report::last::LastRun;
-use crate::run::options::Options;
+use crate::run::options::RunOptions;
 use crate::run::outcome::{Outcome, StageOutcome};
 use crate::run::repro::repro;
 use crate::secret::SIGN_KEY;
@@ -160,8 +160,8 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     Ok(if args.ignore_errors && outcome.interrupted.is_none() { 0 } else { code })
 }
 
-fn select(args: &Args, project: &Project, definitions: &Definitions) -> Result<Selected> {
-    let reach = Reach {
+fn select(args: &Args, project: &Project, definitions: &Definitions) -> Result<Selection> {
+    let reach = SelectionMode {
         single: args.single_item,
         downstream: args.downstream,
         pipeline: args.pipeline,
@@ -175,7 +175,7 @@ fn select(args: &Args, project: &Project, definitions: &Definitions) -> Result<S
     scope.select(&args.targets.names, &reach, false).map_err(|e| advice::hint_dvc(e, definitions))
 }
 
-fn options(args: &Args, project: &Project, out: &Output) -> Result<Options> {
+fn options(args: &Args, project: &Project, out: &Output) -> Result<RunOptions> {
     let jobs = match args.jobs.unwrap_or_else(|| project.config.jobs()) {
         0 => std::thread::available_parallelism().map_or(1, |n| n.get()),
         n => n,
@@ -185,7 +185,7 @@ fn options(args: &Args, project: &Project, out: &Output) -> Result<Options> {
         return Err(Error::usage(format!("{SIGN_KEY} is never passed to a stage"))
             .because("a command that sees it could sign any result"));
     }
-    Ok(Options {
+    Ok(RunOptions {
         pass_env,
         force: args.force,
         force_downstream: args.force_downstream,
@@ -200,7 +200,7 @@ fn options(args: &Args, project: &Project, out: &Output) -> Result<Options> {
 
         command: "lockstep repro".into(),
         terminal: out.interactive && jobs == 1 && !args.json && !out.quiet,
-        elsewhere: args.targets.is_empty() && !args.all_pipelines && !args.targets.recursive && !args.locked,
+        count_unselected: args.targets.is_empty() && !args.all_pipelines && !args.targets.recursive && !args.locked,
     })
 }
 
@@ -216,7 +216,7 @@ fn modes(args: &Args, project: &Project) -> Result<Modes> {
 /// Pushes the results (`remote:w`). A failure is a warning: `lockstep push` tries again.
 fn push(outcome: &Outcome, project: &Project, definitions: &Definitions, progress: &Progress, out: &Output) {
     let ran = outcome.stages.iter().filter(|s| s.result == StageResult::Ran);
-    let selected = Selected { named: ran.map(|s| s.id).collect(), ..Selected::default() };
+    let selected = Selection { named: ran.map(|s| s.id).collect(), ..Selection::default() };
     if selected.named.is_empty() {
         return;
     }
@@ -359,13 +359,13 @@ fn print_stale(outcome: &Outcome, project: &Project, definitions: &Definitions, 
 /// Is a stage stale because an output or data that it reads is merely not here? A lock pins that.
 fn is_of_absence(reason: &Reason, id: StageId, definitions: &Definitions) -> bool {
     let path = match reason {
-        Reason::Out { state: State::Deleted, .. } => return true,
-        Reason::Dep { path, state: State::Deleted, .. } => path,
+        Reason::Out { state: PathState::Deleted, .. } => return true,
+        Reason::Dep { path, state: PathState::Deleted, .. } => path,
         _ => return false,
     };
     let deps = &definitions.pipelines.stage(id).deps;
     deps.iter().filter(|dep| dep.spelled == *path).any(|dep| match &dep.place {
-        Place::Repo(path) => !definitions.graph.owners_of(path).is_empty(),
+        InputLocation::Repo(path) => !definitions.graph.owners_of(path).is_empty(),
         _ => false,
     })
 }
@@ -405,8 +405,8 @@ fn print_summary(outcome: &Outcome, definitions: &Definitions, seconds: f64, out
         line.push_str(&format!("; the run cache saved {}", text::seconds(saved)));
     }
     out.status(line);
-    if outcome.stale_elsewhere > 0 {
-        out.status(format!("{} stale elsewhere, -P for all", outcome.stale_elsewhere));
+    if outcome.stale_unselected > 0 {
+        out.status(format!("{} stale elsewhere, -P for all", outcome.stale_unselected));
     }
 }
 

@@ -8,9 +8,9 @@ use crate::cli::progress::Progress;
 use crate::cli::{format, text};
 use crate::error::Result;
 use crate::pipeline::stage::StageId;
-use crate::plan::facts::Look;
-use crate::plan::reasons::State;
-use crate::plan::select::{Reach, Scope};
+use crate::plan::facts::FactsReader;
+use crate::plan::reasons::PathState;
+use crate::plan::select::{Scope, SelectionMode};
 use crate::project::Project;
 use crate::run::data;
 use crate::shell::word;
@@ -55,16 +55,19 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     let definitions = project.definitions()?;
     let scope = Scope::of(project, &definitions);
     // `status b` is about b, not about the stages that b depends on.
-    let reach = Reach { single: !args.pipeline, pipeline: args.pipeline, ..args.targets.reach() };
+    let reach = SelectionMode { single: !args.pipeline, pipeline: args.pipeline, ..args.targets.reach() };
     let selected = scope.select(&args.targets.names, &reach, true)?;
     advice::refuse_dvc_only(&definitions)?;
     advice::warn_broken_pipelines(&definitions, project, out);
     advice::warn_dvc_data(&definitions, project, out);
     let progress = Progress::new(out, false);
-    let mut look = Look::new(project, &definitions, &progress);
-    let data =
-        if args.targets.is_empty() { data::all(&definitions) } else { data::needed(&definitions, &[], &selected.data) };
-    let found = status(project, &definitions, &selected.stages, &data, &mut look);
+    let mut reader = FactsReader::new(project, &definitions, &progress);
+    let data = if args.targets.is_empty() {
+        data::all_data(&definitions)
+    } else {
+        data::needed_data(&definitions, &[], &selected.data)
+    };
+    let found = status(project, &definitions, &selected.stages, &data, &mut reader);
     progress.finish();
     let (found, locks) = found?;
     let stale = !found.stages.is_empty() || !found.data.is_empty();
@@ -114,7 +117,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
                 out.line(format!("  {}", sentence(reason)));
             }
             if out.verbose > 0 {
-                for line in difference(project, &definitions, &locks, *id, &mut look)? {
+                for line in difference(project, &definitions, &locks, *id, &mut reader)? {
                     out.line(format!("    {line}"));
                 }
             }
@@ -123,8 +126,8 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
             let path = path.relative_to(&project.cwd);
             out.line(format!("data {path}: {}", state.word()));
             match state {
-                State::NotCheckedOut => out.hint(format!("lockstep checkout {}", word(&path))),
-                State::Diverged => out.hint(format!("merge both: lockstep checkout --merge {}", word(&path))),
+                PathState::NotCheckedOut => out.hint(format!("lockstep checkout {}", word(&path))),
+                PathState::Diverged => out.hint(format!("merge both: lockstep checkout --merge {}", word(&path))),
                 _ => {}
             }
         }

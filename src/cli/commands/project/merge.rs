@@ -3,7 +3,7 @@ use crate::cli::progress::Progress;
 use crate::edit::merge::{Resolution, resolve};
 use crate::error::Kind;
 use crate::error::{Error, Result};
-use crate::lock::merge::{Block, Choice, DataConflict, Remedy, Side, Why};
+use crate::lock::merge::{Block, BlockChoice, ChoiceReason, DataConflict, Remedy, Side};
 use crate::path::RepoPath;
 use crate::project::Project;
 use crate::shell::{word, words};
@@ -65,7 +65,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
         for choice in &lock.choices {
             out.status(format!("  {}", sentence(choice, "ours", "theirs")));
         }
-        let is_whole = |choice: &&Choice| choice.why == Why::PickedWhole && !choice.gone;
+        let is_whole = |choice: &&BlockChoice| choice.why == ChoiceReason::PickedWhole && !choice.gone;
         for choice in lock.choices.iter().filter(is_whole) {
             warn_taken_whole(choice, &named(&lock.path), &folder_of(project, &lock.path), out);
         }
@@ -91,7 +91,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
 }
 
 /// Warns of data that was taken from one side because its listings are missing.
-fn warn_taken_whole(choice: &Choice, lock: &str, folder: &str, out: &Output) {
+fn warn_taken_whole(choice: &BlockChoice, lock: &str, folder: &str, out: &Output) {
     let (this, other) = match choice.side {
         Side::Ours => ("ours", "theirs"),
         Side::Theirs => ("theirs", "ours"),
@@ -134,7 +134,7 @@ pub fn conflict_error(lock: &str, folder: &str, conflicts: &[DataConflict]) -> E
 }
 
 /// `train: both sides changed it; ours is the record of the merged inputs`
-pub fn sentence(choice: &Choice, ours: &str, theirs: &str) -> String {
+pub fn sentence(choice: &BlockChoice, ours: &str, theirs: &str) -> String {
     let (this, other) = match choice.side {
         Side::Ours => (ours, theirs),
         Side::Theirs => (theirs, ours),
@@ -144,18 +144,20 @@ pub fn sentence(choice: &Choice, ours: &str, theirs: &str) -> String {
         Block::Stage(name) => name.clone(),
     };
     match (choice.why, choice.gone) {
-        (Why::OnlyChange, true) => format!("{name}: removed, as {this} has it"),
-        (Why::OnlyChange, false) => format!("{name}: taken from {this}"),
-        (Why::Inputs, _) => format!("{name}: both sides ran it; taken from {this}, which ran on the merged inputs"),
-        (Why::Undecided, _) => format!("{name}: both sides changed it; taken from {this}"),
-        (Why::Joined, _) => format!("{name}: merged file by file from both sides"),
-        (Why::Picked, true) => format!("{name}: removed, as {this} has it"),
-        (Why::Picked, false) => format!("{name}: conflicts are taken from {this}"),
-        (Why::PickedWhole, true) => format!("{name}: removed, as {this} has it"),
-        (Why::PickedWhole, false) => {
+        (ChoiceReason::OnlyChange, true) => format!("{name}: removed, as {this} has it"),
+        (ChoiceReason::OnlyChange, false) => format!("{name}: taken from {this}"),
+        (ChoiceReason::Inputs, _) => {
+            format!("{name}: both sides ran it; taken from {this}, which ran on the merged inputs")
+        }
+        (ChoiceReason::Undecided, _) => format!("{name}: both sides changed it; taken from {this}"),
+        (ChoiceReason::Joined, _) => format!("{name}: merged file by file from both sides"),
+        (ChoiceReason::Picked, true) => format!("{name}: removed, as {this} has it"),
+        (ChoiceReason::Picked, false) => format!("{name}: conflicts are taken from {this}"),
+        (ChoiceReason::PickedWhole, true) => format!("{name}: removed, as {this} has it"),
+        (ChoiceReason::PickedWhole, false) => {
             format!("{name}: taken whole from {this}, since the listing of its files is not here")
         }
-        (Why::Settled, _) => format!("{name}: settled already"),
-        (Why::NotRemoved, _) => format!("{name}: removed by {other}, but {this} changed it; kept"),
+        (ChoiceReason::Settled, _) => format!("{name}: settled already"),
+        (ChoiceReason::NotRemoved, _) => format!("{name}: removed by {other}, but {this} changed it; kept"),
     }
 }

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::event::Silent;
 use crate::git::{Repo, merge_as_text};
 use crate::lock::conflict::{Labels, write_merged};
-use crate::lock::merge::{Known, Sides, Why, merge};
+use crate::lock::merge::{ChoiceReason, MergedInputs, Sides, merge};
 use crate::lock::{self, markers};
 use crate::path::RepoPath;
 use crate::project::{Project, Surroundings};
@@ -72,13 +72,13 @@ pub fn run(args: &Args, global: &Global, out: &Output) -> Result<u8> {
         store: &store,
         sink: &Silent,
     };
-    let merged = merge(&sides, &Known::default(), &|name, versions| joiner.join(name, versions));
+    let merged = merge(&sides, &MergedInputs::default(), &|name, versions| joiner.join(name, versions));
     let labels = Labels { ours: label(&args.ours_name, "ours"), theirs: label(&args.theirs_name, "theirs") };
     let text = write_merged(&merged, labels);
     std::fs::write(&args.ours, text).map_err(|e| Error::io("write", &args.ours, e))?;
     let repo = Repo::find_current(&around.cwd, &around.git).ok();
     let (ours, theirs) = (side_name(labels.ours, repo.as_ref()), side_name(labels.theirs, repo.as_ref()));
-    for choice in merged.choices.iter().filter(|choice| choice.why != Why::OnlyChange) {
+    for choice in merged.choices.iter().filter(|choice| choice.why != ChoiceReason::OnlyChange) {
         out.status(format!("{}: {}", args.path, sentence(choice, &ours, &theirs)));
     }
     if merged.conflicts.is_empty() {

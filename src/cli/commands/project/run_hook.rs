@@ -9,8 +9,8 @@ use crate::cli::text;
 use crate::error::{Error, Kind, Result};
 use crate::event::Silent;
 use crate::git::OperationKind;
-use crate::plan::facts::Look;
-use crate::plan::reasons::{Reason, State};
+use crate::plan::facts::FactsReader;
+use crate::plan::reasons::{PathState, Reason};
 use crate::project::Project;
 use crate::remote::Wanted;
 use crate::remote::unpushed::{Left, Update, unpushed};
@@ -131,11 +131,12 @@ fn print_differences(is_merged: bool, project: &Project, out: &Output) -> Result
     }
     let definitions = project.definitions()?;
     let all: Vec<_> = definitions.pipelines.ids().collect();
-    let mut look = Look::new(project, &definitions, &Silent);
-    let (found, _) = status(project, &definitions, &all, &data::all(&definitions), &mut look)?;
+    let mut reader = FactsReader::new(project, &definitions, &Silent);
+    let (found, _) = status(project, &definitions, &all, &data::all_data(&definitions), &mut reader)?;
     let reasons = found.stages.iter().flat_map(|(_, reasons)| reasons);
     let outs = reasons.filter(|reason| matches!(reason, Reason::Out { .. })).count();
-    let is_other = |state: &State| matches!(state, State::NotCheckedOut | State::Diverged | State::Deleted);
+    let is_other =
+        |state: &PathState| matches!(state, PathState::NotCheckedOut | PathState::Diverged | PathState::Deleted);
     let data = found.data.iter().filter(|(_, state, ..)| is_other(state)).count();
     let _ = project.index().save();
     advice::warn_unlisted_data(&found.unlisted, project, out);

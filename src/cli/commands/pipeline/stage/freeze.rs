@@ -6,7 +6,7 @@ use crate::cli::text;
 use crate::edit::draft::draft;
 use crate::error::{Error, Result};
 use crate::pipeline::edit;
-use crate::plan::select::{Reach, Scope};
+use crate::plan::select::{Scope, SelectionMode};
 use crate::project::Project;
 use crate::workspace::worktree_lock;
 
@@ -44,7 +44,7 @@ pub fn unfreeze(args: &UnfreezeArgs, project: &Project, out: &Output) -> Result<
 fn set(targets: &[String], frozen: bool, project: &Project, out: &Output) -> Result<u8> {
     let definitions = project.definitions()?;
     let scope = Scope::of(project, &definitions);
-    let reach = Reach { single: true, ..Reach::default() };
+    let reach = SelectionMode { single: true, ..SelectionMode::default() };
     let selected = scope.select(targets, &reach, false)?;
     let (word, is) = if frozen { ("froze", "frozen") } else { ("unfroze", "not frozen") };
     let command = if frozen { "lockstep stage freeze" } else { "lockstep stage unfreeze" };

@@ -11,7 +11,7 @@ use crate::path::RepoPath;
 use crate::pipeline::listing::describe;
 use crate::pipeline::params::{ParamsCache, read_params};
 use crate::pipeline::stage::StageId;
-use crate::plan::select::{Reach, Scope};
+use crate::plan::select::{Scope, SelectionMode};
 use crate::project::{Definitions, Project, Rev};
 
 /// List, add, remove and freeze stages
@@ -135,6 +135,6 @@ fn ids(args: &List, project: &Project, definitions: &Definitions) -> Result<Vec<
         };
     }
     let scope = Scope::of(project, definitions);
-    let reach = Reach { single: true, ..Reach::default() };
+    let reach = SelectionMode { single: true, ..SelectionMode::default() };
     Ok(scope.select(&args.targets, &reach, false)?.named)
 }

@@ -1,7 +1,7 @@
 use crate::cli::advice;
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
-use crate::edit::remove::{Options, remove};
+use crate::edit::remove::{RemoveOptions, remove};
 use crate::error::Result;
 use crate::path::RepoPath;
 use crate::project::Project;
@@ -30,7 +30,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
-    let options = Options { outs: args.outs, force: args.force };
+    let options = RemoveOptions { outs: args.outs, force: args.force };
     let progress = Progress::new(out, false);
     let removed = remove(project, &args.targets, &options, &progress);
     progress.finish();

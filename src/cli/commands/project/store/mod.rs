@@ -12,12 +12,12 @@ use crate::cache::signatures::new_pair;
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
 use crate::cli::text;
-use crate::config::{self, Checkout};
+use crate::config::{self, WorktreeArea};
 use crate::error::{Error, Result};
 use crate::path::home::below_home;
 use crate::path::normalise;
-use crate::plan::facts::Look;
-use crate::plan::select::{Reach, Scope};
+use crate::plan::facts::FactsReader;
+use crate::plan::select::{Scope, SelectionMode};
 use crate::project::Project;
 use crate::remote::Remote;
 use crate::shell::word;
@@ -99,7 +99,8 @@ fn set_dir(path: &str, local: bool, project: &Project, out: &Output) -> Result<(
         normalise(&format!("{}/{path}", project.cwd.relative_to(&project.repo.project_root)))
     };
     let file = if local { project.repo.local_config() } else { project.repo.project_config() };
-    let checkout = Checkout { top: project.repo.top.clone(), root: project.repo.project_root.on_disk(project.top()) };
+    let checkout =
+        WorktreeArea { top: project.repo.top.clone(), root: project.repo.project_root.on_disk(project.top()) };
     if !local && let Err(reason) = checkout.takes(&value) {
         let message = format!("cache.dir cannot be {value} in lockstep.toml: {reason}");
         return Err(Error::usage(message)
@@ -123,12 +124,12 @@ fn drop_runs(what: &str, remote: Option<&Option<String>>, project: &Project, out
     }
     let definitions = project.definitions()?;
     let scope = Scope::of(project, &definitions);
-    let reach = Reach { single: true, ..Reach::default() };
+    let reach = SelectionMode { single: true, ..SelectionMode::default() };
     let selected = scope.select(&[what.to_string()], &reach, false)?;
     let progress = Progress::new(out, false);
-    let mut look = Look::new(project, &definitions, &progress);
+    let mut reader = FactsReader::new(project, &definitions, &progress);
     for id in &selected.named {
-        let gone = drop_keys(&keys_of(project, &definitions, *id, &mut look)?, remote.as_ref(), project)?;
+        let gone = drop_keys(&keys_of(project, &definitions, *id, &mut reader)?, remote.as_ref(), project)?;
         let address = definitions.pipelines.address(*id, &project.cwd);
         match gone {
             (0, 0) => out.status(format!("the run cache has no result of {address}")),

@@ -1,5 +1,5 @@
-//! Definitions and locks that were loaded for a commit, remembered by the contents that they were loaded from: along a
-//! history most commits have the same.
+//! A cache of definitions and locks of commits, keyed by the contents that they were loaded from: most commits of a
+//! history share them.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -12,40 +12,41 @@ use crate::lock::Lock;
 use crate::path::RepoPath;
 use crate::pipeline::graph::{self, Graph};
 use crate::pipeline::load::{self, Loaded};
-use crate::pipeline::stage::Place;
+use crate::pipeline::stage::InputLocation;
 use crate::project::locks::parse_lock;
 use crate::project::{Definitions, skipped};
 
-/// Definitions and locks of so many different contents are remembered.
+/// The cache holds at most this many different definitions.
 const REMEMBERED: usize = 64;
 
 /// The paths and ids of all pipeline files of a commit.
 type Fingerprint = Vec<(String, GitId)>;
 
-/// What was loaded, by the contents that it was loaded from.
+/// The loaded definitions and locks, by the contents that they were loaded from.
 #[derive(Default)]
-pub(super) struct Kept {
-    definitions: RefCell<HashMap<Fingerprint, Vec<Known>>>,
+pub(super) struct SnapshotCache {
+    definitions: RefCell<HashMap<Fingerprint, Vec<CachedDefinitions>>>,
     locks: RefCell<HashMap<GitId, Lock>>,
-    /// Locks that were read ahead; one that cannot be read is left out, and told of when it is asked for.
+    /// Locks that were read ahead. A lock that cannot be read is left out, and reported when it is requested.
     ahead: RefCell<HashMap<GitId, Lock>>,
 }
 
 #[derive(Clone)]
-pub(super) struct Known {
-    /// The files that templates read, with what was in them.
+pub(super) struct CachedDefinitions {
+    /// The files that templates read, with the ids of their contents.
     vars: Vec<(RepoPath, Option<GitId>)>,
     pub definitions: Rc<Definitions>,
     pub wrong: Option<Error>,
 }
 
-impl Kept {
-    pub fn load(&self, files: &CommitFiles<'_>, root: &RepoPath) -> Result<Known> {
+impl SnapshotCache {
+    /// The definitions of a commit, loaded unless a commit with the same contents was loaded before.
+    pub fn load(&self, files: &CommitFiles<'_>, root: &RepoPath) -> Result<CachedDefinitions> {
         let mut key = files.commit.fingerprint()?;
         key.retain(|(path, _)| !path.ends_with("dvc.yaml"));
         let id_of = |path: &RepoPath| Ok(files.commit.find(path)?.map(|(_, id)| id));
-        if let Some(known) = self.definitions.borrow().get(&key) {
-            for one in known.iter().rev() {
+        if let Some(cached) = self.definitions.borrow().get(&key) {
+            for one in cached.iter().rev() {
                 let same = |(path, id): &(RepoPath, Option<GitId>)| id_of(path).is_ok_and(|now| now == *id);
                 if one.vars.iter().all(same) {
                     return Ok(one.clone());
@@ -56,7 +57,7 @@ impl Kept {
         let mut vars = Vec::new();
         if uses_templates(files, &found)? {
             for (place, _) in &loaded.inputs {
-                if let Place::Repo(path) = place
+                if let InputLocation::Repo(path) = place
                     && !found.pipelines.contains(path)
                 {
                     vars.push((path.clone(), id_of(path)?));
@@ -68,7 +69,7 @@ impl Kept {
             Err(error) => (Graph::default(), Some(error)),
         };
         let definitions = Rc::new(Definitions::of(loaded, found, graph));
-        let known = Known { vars, definitions, wrong };
+        let cached = CachedDefinitions { vars, definitions, wrong };
         let mut all = self.definitions.borrow_mut();
         if all.len() >= REMEMBERED {
             all.clear();
@@ -77,11 +78,11 @@ impl Kept {
         if same_key.len() >= REMEMBERED {
             same_key.clear();
         }
-        same_key.push(known.clone());
-        Ok(known)
+        same_key.push(cached.clone());
+        Ok(cached)
     }
 
-    /// Reads locks before they are asked for; those that were read ahead earlier are forgotten.
+    /// Reads locks ahead; replaces those of the previous call.
     pub fn read_ahead(&self, wanted: &[(&Commit, RepoPath)]) -> Result<()> {
         let mut ids = HashMap::new();
         for (commit, path) in wanted {
@@ -95,6 +96,7 @@ impl Kept {
         Ok(())
     }
 
+    /// The lock at a path of a commit. Errors: it is damaged.
     pub fn lock(&self, commit: &Commit, path: &RepoPath) -> Result<Lock> {
         let Some((_, id)) = commit.find(path)? else { return Ok(Lock::default()) };
         if let Some(lock) = self.ahead.borrow().get(&id) {
@@ -128,7 +130,7 @@ fn load_at(files: &CommitFiles<'_>, root: &RepoPath) -> Result<(DiscoveredFiles,
     Ok((again, loaded))
 }
 
-/// Without a template it does not matter what `params.yaml` says.
+/// Whether the pipeline files use templates: otherwise the content of `params.yaml` is irrelevant.
 fn uses_templates(files: &CommitFiles<'_>, found: &DiscoveredFiles) -> Result<bool> {
     for path in &found.pipelines {
         let bytes = files.commit.read(path)?.unwrap_or_default();
