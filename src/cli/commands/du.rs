@@ -10,7 +10,7 @@ use crate::cli::text;
 use crate::error::{Error, Result};
 use crate::path::RepoPath;
 use crate::project::Project;
-use crate::retention::du::{Line, Options, Usage, usage};
+use crate::retention::du::{Options, PinnedUsage, StoreUsage, usage};
 
 /// Tell what the store holds, for which stages and commits
 ///
@@ -46,7 +46,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
     for trouble in &usage.troubles {
         out.warn(&trouble.message);
     }
-    let is_meant = |line: &Line| {
+    let is_meant = |line: &PinnedUsage| {
         args.targets.is_empty() || args.targets.iter().any(|target| is_target(line, target, &project.cwd))
     };
     if let Some(unknown) = args
@@ -77,31 +77,31 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
 }
 
 /// Does a target mean this line: its stage, its group of stages, its path, a folder that it is in?
-fn is_target(line: &Line, target: &str, cwd: &RepoPath) -> bool {
-    let stage = &line.claim.stage;
+fn is_target(line: &PinnedUsage, target: &str, cwd: &RepoPath) -> bool {
+    let stage = &line.pinned.stage;
     let here = if cwd.is_root() { target.to_string() } else { format!("{cwd}/pipeline.yaml:{target}") };
     let is_stage = *stage == here || *stage == target || stage.strip_prefix(&here).is_some_and(|r| r.starts_with('@'));
-    let path = RepoPath::root().join(&line.claim.path);
+    let path = RepoPath::root().join(&line.pinned.path);
     is_stage || path.zip(cwd.join(target)).is_some_and(|(path, target)| path.is_in(&target) || target.is_in(&path))
 }
 
-fn shown(line: &Line, project: &Project) -> [String; 2] {
-    let path = RepoPath::root().join(&line.claim.path);
-    let path = path.map_or_else(|| line.claim.path.clone(), |path| path.relative_to(&project.cwd));
-    [if line.claim.stage == line.claim.path { "data".to_string() } else { line.claim.stage.clone() }, path]
+fn shown(line: &PinnedUsage, project: &Project) -> [String; 2] {
+    let path = RepoPath::root().join(&line.pinned.path);
+    let path = path.map_or_else(|| line.pinned.path.clone(), |path| path.relative_to(&project.cwd));
+    [if line.pinned.stage == line.pinned.path { "data".to_string() } else { line.pinned.stage.clone() }, path]
 }
 
-fn at(line: &Line) -> String {
+fn at(line: &PinnedUsage) -> String {
     if line.remotes.is_empty() { "–".to_string() } else { line.remotes.join(", ") }
 }
 
-fn tell_workspace(usage: &Usage, project: &Project, out: &Output) {
+fn tell_workspace(usage: &StoreUsage, project: &Project, out: &Output) {
     let mut table = Table::new(["STAGE", "PATH", "SIZE", "ALONE", "AT"]);
     for line in &usage.workspace {
         let [stage, path] = shown(line, project);
         let (held, alone) = match line.is_here {
             true => (text::bytes(line.held), text::bytes(line.alone)),
-            false => (format!("{}, not here", text::bytes(line.claim.pin.size)), String::new()),
+            false => (format!("{}, not here", text::bytes(line.pinned.pin.size)), String::new()),
         };
         table.row([stage, path, held, alone, at(line)]);
     }
@@ -109,7 +109,7 @@ fn tell_workspace(usage: &Usage, project: &Project, out: &Output) {
 }
 
 /// Earlier versions, one line for all of a path.
-fn tell_earlier(usage: &Usage, project: &Project, out: &Output) {
+fn tell_earlier(usage: &StoreUsage, project: &Project, out: &Output) {
     let mut paths: BTreeMap<[String; 2], (usize, u64, usize, u64)> = BTreeMap::new();
     for line in &usage.earlier {
         let sum = paths.entry(shown(line, project)).or_default();
@@ -129,7 +129,7 @@ fn tell_earlier(usage: &Usage, project: &Project, out: &Output) {
 }
 
 /// Every earlier version.
-fn tell_versions(usage: &Usage, project: &Project, out: &Output) {
+fn tell_versions(usage: &StoreUsage, project: &Project, out: &Output) {
     if usage.earlier.is_empty() {
         return;
     }
@@ -143,7 +143,7 @@ fn tell_versions(usage: &Usage, project: &Project, out: &Output) {
     table.print(false, out);
 }
 
-fn tell_sums(usage: &Usage, total: u64, project: &Project, out: &Output) {
+fn tell_sums(usage: &StoreUsage, total: u64, project: &Project, out: &Output) {
     let mut rows: Vec<(String, u64, String)> = Vec::new();
     let mut add = |what: &str, bytes: u64, more: String| {
         if bytes > 0 {
@@ -179,7 +179,7 @@ fn tell_sums(usage: &Usage, total: u64, project: &Project, out: &Output) {
 }
 
 /// What gc would do about what nobody needs.
-fn free(usage: &Usage) -> String {
+fn free(usage: &StoreUsage) -> String {
     let garbage = &usage.garbage;
     let mut parts = Vec::new();
     if garbage.now > 0 {
@@ -195,12 +195,12 @@ fn free(usage: &Usage) -> String {
     parts.join("; ")
 }
 
-fn as_json(usage: &Usage, project: &Project, is_meant: &dyn Fn(&Line) -> bool) -> Json {
-    let list = |lines: &[Line]| -> Json {
-        let one = |line: &Line| {
+fn as_json(usage: &StoreUsage, project: &Project, is_meant: &dyn Fn(&PinnedUsage) -> bool) -> Json {
+    let list = |lines: &[PinnedUsage]| -> Json {
+        let one = |line: &PinnedUsage| {
             let mut o = json!({
-                "stage": line.claim.stage, "path": line.claim.path, "id": line.claim.pin.id.hex(),
-                "size": line.claim.pin.size, "held": line.held, "here": line.is_here, "remotes": line.remotes,
+                "stage": line.pinned.stage, "path": line.pinned.path, "id": line.pinned.pin.id.hex(),
+                "size": line.pinned.pin.size, "held": line.held, "here": line.is_here, "remotes": line.remotes,
             });
             match &line.commit {
                 Some(commit) => {

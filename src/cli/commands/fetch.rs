@@ -9,9 +9,9 @@ use crate::error::{Error, Result};
 use crate::path::RepoPath;
 use crate::project::Project;
 use crate::remote::Wanted;
-use crate::remote::fetch::Fetched;
-use crate::remote::fetch::losses::{Loss, told_as_one};
-use crate::remote::scope::{At, Scope};
+use crate::remote::fetch::FetchResult;
+use crate::remote::fetch::losses::{Loss, join_losses};
+use crate::remote::scope::{RemoteResult, Scope};
 
 /// Bring outputs and data from a remote into the store
 ///
@@ -71,8 +71,8 @@ fn tell_listings(count: usize, missing: &[RepoPath], project: &Project, out: &Ou
 }
 
 /// What could not be had: damaged or gone at a remote, or never there.
-pub(super) fn failures(fetched: &[At<(Fetched, usize)>], absent: &[Wanted], scope: &Scope) -> Vec<Error> {
-    let mut errors: Vec<Error> = told_as_one(fetched.iter().flat_map(|at| &at.done.0.lost)).into_iter().collect();
+pub(super) fn failures(fetched: &[RemoteResult<(FetchResult, usize)>], absent: &[Wanted], scope: &Scope) -> Vec<Error> {
+    let mut errors: Vec<Error> = join_losses(fetched.iter().flat_map(|at| &at.done.0.lost)).into_iter().collect();
     errors.extend(fetched.iter().flat_map(|at| at.done.0.runs_lost.clone()));
     if !absent.is_empty() {
         errors.push(transfer::nowhere(absent, scope));
@@ -80,8 +80,8 @@ pub(super) fn failures(fetched: &[At<(Fetched, usize)>], absent: &[Wanted], scop
     errors
 }
 
-pub(super) fn json(fetched: &[At<(Fetched, usize)>]) -> Vec<Json> {
-    let one = |at: &At<(Fetched, usize)>| {
+pub(super) fn json(fetched: &[RemoteResult<(FetchResult, usize)>]) -> Vec<Json> {
+    let one = |at: &RemoteResult<(FetchResult, usize)>| {
         let (done, runs) = &at.done;
         json!({
             "remote": at.remote, "url": at.url, "fetched": transfer::list(&done.fetched),
@@ -98,7 +98,12 @@ fn lost(losses: &[Loss]) -> Vec<Json> {
 }
 
 /// What was found nowhere comes back.
-pub(super) fn tell(fetched: &[At<(Fetched, usize)>], is_whole: bool, aloud: bool, out: &Output) -> Vec<Wanted> {
+pub(super) fn tell(
+    fetched: &[RemoteResult<(FetchResult, usize)>],
+    is_whole: bool,
+    aloud: bool,
+    out: &Output,
+) -> Vec<Wanted> {
     let mut absent = Vec::new();
     let mut any = false;
     for at in fetched {

@@ -12,9 +12,9 @@ use crate::error::{Error, Result};
 use crate::path::links::step_back;
 use crate::path::normalise;
 use crate::project::Project;
-use crate::retention::gc::{Lost, Options, Planned, apply, plan};
+use crate::retention::gc::{GcPlan, Options, RemovedPath, apply, plan};
 use crate::retention::remote;
-use crate::retention::{Request, Which, noted};
+use crate::retention::{CommitScope, Request, noted};
 use crate::store::gc::Freed;
 
 /// Remove from the store what is not needed any more
@@ -143,7 +143,7 @@ pub fn run(args: &Args, project: &Project, out: &Output) -> Result<u8> {
 
 impl Args {
     fn options(&self, project: &Project) -> Result<Options> {
-        let which = Which {
+        let which = CommitScope {
             revs: self.rev.clone(),
             number: self.num,
             all_branches: self.all_branches,
@@ -175,7 +175,7 @@ fn forgotten(path: &std::path::Path, project: &Project, known: &[PathBuf]) -> Re
     })
 }
 
-fn finish(args: &Args, planned: &Planned, freed: Freed, out: &Output) -> Result<u8> {
+fn finish(args: &Args, planned: &GcPlan, freed: Freed, out: &Output) -> Result<u8> {
     if args.json {
         let done = json!({"runs": freed.runs, "files": freed.files, "bytes": freed.bytes, "packs": freed.packs});
         out.json(&json!({"plan": as_json(planned), "freed": done}));
@@ -198,7 +198,7 @@ fn finish(args: &Args, planned: &Planned, freed: Freed, out: &Output) -> Result<
     Ok(0)
 }
 
-fn tell_dry(args: &Args, planned: &Planned, out: &Output) {
+fn tell_dry(args: &Args, planned: &GcPlan, out: &Output) {
     if args.json {
         out.json(&json!({"plan": as_json(planned)}));
         return;
@@ -224,7 +224,7 @@ fn tell_dry(args: &Args, planned: &Planned, out: &Output) {
 }
 
 /// What nobody needs and stays nevertheless.
-fn tell_rest(args: &Args, planned: &Planned, out: &Output) {
+fn tell_rest(args: &Args, planned: &GcPlan, out: &Output) {
     let (young, bytes) = planned.plan.young;
     if young > 0 {
         let age = text::age(args.min_age);
@@ -251,11 +251,11 @@ fn tell_rest(args: &Args, planned: &Planned, out: &Output) {
 }
 
 /// Names, as many as one reads.
-fn list(lost: &[Lost]) -> Vec<String> {
+fn list(lost: &[RemovedPath]) -> Vec<String> {
     const SHOWN: usize = 20;
-    let one = |one: &Lost| {
+    let one = |one: &RemovedPath| {
         let of = one.commit.as_ref().map_or("an earlier run".to_string(), |commit| format!("the commit {commit}"));
-        format!("  {} ({}) of {of}", one.claim.path, text::bytes(one.claim.pin.size))
+        format!("  {} ({}) of {of}", one.pinned.path, text::bytes(one.pinned.pin.size))
     };
     let mut lines: Vec<String> = lost.iter().take(SHOWN).map(one).collect();
     if lost.len() > SHOWN {
@@ -264,12 +264,12 @@ fn list(lost: &[Lost]) -> Vec<String> {
     lines
 }
 
-fn as_json(planned: &Planned) -> Json {
-    let lost = |all: &[Lost]| -> Json {
-        let one = |one: &Lost| {
+fn as_json(planned: &GcPlan) -> Json {
+    let lost = |all: &[RemovedPath]| -> Json {
+        let one = |one: &RemovedPath| {
             json!({
-                "path": one.claim.path, "stage": one.claim.stage, "id": one.claim.pin.id.hex(),
-                "size": one.claim.pin.size, "commit": one.commit,
+                "path": one.pinned.path, "stage": one.pinned.stage, "id": one.pinned.pin.id.hex(),
+                "size": one.pinned.pin.size, "commit": one.commit,
             })
         };
         all.iter().map(one).collect::<Vec<_>>().into()

@@ -9,7 +9,7 @@ use crate::cli::output::Output;
 use crate::cli::{signals, text};
 use crate::error::Result;
 use crate::project::Project;
-use crate::remote::gc::apply::Cleaned;
+use crate::remote::gc::apply::CleanupResult;
 use crate::retention::remote::{Options, Plan, Unneeded, apply, plan};
 
 /// How it was asked for.
@@ -114,7 +114,7 @@ fn list(all: &[Unneeded], results: usize, out: &Output) {
     }
 }
 
-fn tell_done(planned: &Plan, cleaned: &Cleaned, min_age: Duration, out: &Output) {
+fn tell_done(planned: &Plan, cleaned: &CleanupResult, min_age: Duration, out: &Output) {
     let name = &planned.remote.name;
     let rows = cleaned.removed.roots.len() + cleaned.removed.runs.len();
     let files = cleaned.removed.packs.len() + cleaned.removed.objects.len();
@@ -167,7 +167,7 @@ fn as_json(planned: &Plan) -> Json {
     })
 }
 
-fn done(cleaned: &Cleaned) -> Json {
+fn done(cleaned: &CleanupResult) -> Json {
     let removed = &cleaned.removed;
     json!({
         "outputs": removed.roots.len(), "runs": removed.runs.len(), "packs": removed.packs.len(),

@@ -11,8 +11,8 @@ use crate::git::Which;
 use crate::plan::facts::Look;
 use crate::plan::select::{Reach, Scope as Targets, Selected};
 use crate::project::{Definitions, Project, Rev};
-use crate::remote::scope::{At, Compared, Options, Scope};
-use crate::remote::{Spent, Wanted};
+use crate::remote::scope::{Options, RemoteComparison, RemoteResult, Scope};
+use crate::remote::{TransferCost, Wanted};
 use crate::workspace::checkout::wanted;
 use crate::workspace::recover::overlay;
 
@@ -150,7 +150,7 @@ impl What {
 }
 
 /// `3 requests, 104.9 MB sent`, with `-v`.
-pub fn tell_cost(remote: &str, spent: &Spent, out: &Output) {
+pub fn tell_cost(remote: &str, spent: &TransferCost, out: &Output) {
     if out.verbose > 0 {
         let (requests, sent, received) = (spent.requests, spent.sent, spent.received);
         let moved = [(sent, "sent"), (received, "received")].map(|(n, how)| match n {
@@ -165,7 +165,7 @@ pub fn list(all: &[Wanted]) -> Json {
     all.iter().map(|w| json!({"path": w.name, "id": w.pin.id.hex(), "size": w.pin.size})).collect::<Vec<_>>().into()
 }
 
-pub fn cost(spent: &Spent) -> Json {
+pub fn cost(spent: &TransferCost) -> Json {
     json!({"requests": spent.requests, "sent": spent.sent, "received": spent.received})
 }
 
@@ -221,12 +221,12 @@ pub fn compare(what: &What, as_json: bool, project: &Project, out: &Output) -> R
     progress.finish();
     let compared = compared?;
     // Of what is not here a place that is no remote says nothing.
-    let is_asked = |at: &&At<Compared>| !at.done.nowhere.is_empty();
+    let is_asked = |at: &&RemoteResult<RemoteComparison>| !at.done.nowhere.is_empty();
     if let Some(error) = compared.iter().filter(is_asked).find_map(|at| at.done.unmarked.clone()) {
         return Err(error);
     }
     if as_json {
-        let one = |at: &At<Compared>| {
+        let one = |at: &RemoteResult<RemoteComparison>| {
             json!({
                 "remote": at.remote, "url": at.url, "not_there": list(&at.done.not_there),
                 "not_here": list(&at.done.not_here), "nowhere": list(&at.done.nowhere), "both": at.done.both,

@@ -1,4 +1,4 @@
-//! Moving many things at once, and packs as streams that prove themselves.
+//! Transfers of many objects at once, and packs as streams that verify themselves.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -10,7 +10,8 @@ use crate::store::hash::Hasher;
 use crate::store::pack::Pack;
 use crate::store::pack::format::Row;
 
-/// Works on all items, `jobs` at once. After a failure nothing new is begun; the error of the earliest item comes back.
+/// Runs `work` on all items, `jobs` at once. After a failure no further item is started; returns the error of the
+/// earliest item.
 pub fn each<T: Sync>(jobs: usize, items: &[T], work: impl Fn(&T) -> Result<()> + Sync) -> Result<()> {
     if jobs <= 1 || items.len() <= 1 {
         return items.iter().try_for_each(work);
@@ -37,7 +38,7 @@ pub fn each<T: Sync>(jobs: usize, items: &[T], work: impl Fn(&T) -> Result<()> +
     failed.into_inner().unwrap_or_else(|e| e.into_inner()).map_or(Ok(()), |(_, e)| Err(e))
 }
 
-/// So many may hold something large in memory at once.
+/// Limits how many threads hold a large buffer at once.
 pub struct Permits {
     free: Mutex<usize>,
     freed: Condvar,
@@ -62,16 +63,16 @@ impl Permits {
     }
 }
 
-/// A local pack as a stream. The read that would give the last byte of an object fails with `InvalidData` if the object
-/// does not fit its id, so a damaged pack never arrives whole.
+/// A local pack as a stream. The read of the last byte of an object fails with `InvalidData` if the object does not
+/// match its id, so a damaged pack never arrives complete.
 pub struct PackReader {
     file: File,
-    /// By offset.
+    /// Sorted by offset.
     rows: Vec<Row>,
     next: usize,
     at: u64,
     hasher: Option<Hasher>,
-    /// The object that was found damaged.
+    /// The first damaged object.
     pub damaged: Option<Row>,
 }
 

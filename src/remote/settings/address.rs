@@ -1,4 +1,4 @@
-//! Where a remote is: its URL, taken apart. Pure.
+//! The address of a remote: its URL, parsed. Pure.
 //!
 //! ```text
 //! /mnt/team/store   ../store   ~/store   file:///mnt/x     a folder of this machine
@@ -6,9 +6,10 @@
 //! ssh://user@host:port/path (sftp://)                      the path is absolute
 //! webdavs://host/path   webdav://host/path   https://host/path   http://host/path
 //! ```
-//! Every command that takes a URL of a remote, or reads one in the settings, reads it here. In the URL of a host percent
-//! signs stand for bytes (`%20`), in user, password and path; a bucket has its names as they are written. What two
-//! programs could read in two ways (`..`, a query, a port of a bucket) is refused with the spelling that is meant.
+//!
+//! Every command that takes a URL of a remote, or reads one from the settings, parses it here. In a URL with a host,
+//! percent signs encode bytes (`%20`) in user, password and path; bucket URLs are taken literally. A spelling that two
+//! programs could read in two ways (`..`, a query, a port of a bucket) is refused with the unambiguous one.
 
 use std::fmt;
 
@@ -16,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::url::form::AddressForm;
 use crate::url::{Url, decode, not_utf8};
 
-/// The sort of service.
+/// The kind of service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scheme {
     Folder,
@@ -25,11 +26,11 @@ pub enum Scheme {
     Azure,
     Sftp,
     Webdav,
-    /// Can only be read, and cannot be listed.
+    /// Read-only, and cannot be listed.
     Http,
 }
 
-/// A URL, taken apart. No `Debug`: there may be a password in it.
+/// A parsed URL. No `Debug`: it may contain a password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Address {
     pub scheme: Scheme,
@@ -38,9 +39,9 @@ pub struct Address {
     pub port: Option<u16>,
     pub user: Option<String>,
     pub password: Option<String>,
-    /// A folder's path as it was written; else without slashes at its ends and without empty parts.
+    /// The path of a folder as written; otherwise without leading or trailing slashes and empty parts.
     pub path: String,
-    /// Is HTTP spoken over TLS?
+    /// Whether HTTP runs over TLS.
     pub secure: bool,
 }
 
@@ -59,7 +60,7 @@ const SCHEMES: &[(&str, Scheme, bool)] = &[
 ];
 
 impl Address {
-    /// Errors ([`Kind::Usage`](crate::error::Kind::Usage)): no scheme of ours, no host, a port that is none.
+    /// Errors ([`Kind::Usage`](crate::error::Kind::Usage)): an unknown scheme, a missing host, an invalid port.
     pub fn parse(from: &Url) -> Result<Address> {
         let wrong = |why: &str| Error::usage(format!("`{from}` is no URL of a remote: {why}"));
         let (word, rest) = match from.form() {
@@ -148,14 +149,14 @@ impl Address {
     }
 }
 
-/// Letters, digits and marks that end no host, so that every parser of the URL sees the same one.
+/// Letters, digits and punctuation that cannot end a host, so that every parser of the URL sees the same host.
 fn is_host(host: &str) -> bool {
     let name = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
     let is_mark = |c: char| "-._$".contains(c) || (name.is_some() && c == ':');
     name.unwrap_or(host).chars().all(|c| c.is_alphanumeric() || is_mark(c))
 }
 
-/// A path at a service: without empty parts, and without parts that some programs take out and others do not.
+/// A path at a service, without empty parts and without parts that only some programs normalise.
 fn path_below(from: &Url, path: &str, is_bucket: bool) -> Result<String> {
     let wrong = |why: &str| Error::usage(format!("`{from}` is no URL of a remote: {why}"));
     let mut parts = Vec::new();
@@ -189,10 +190,10 @@ fn is_service(word: &str) -> bool {
     SCHEMES.iter().any(|(name, ..)| name.eq_ignore_ascii_case(word))
 }
 
-/// A colon, but not the two slashes of a URL: a slip, after which the data would lie in a folder of the workspace.
+/// A colon without the two slashes of a URL: most likely a typo, which would put the data in a folder of the workspace.
 fn misspelt(from: &Url, host: &str, path: &str) -> Error {
     let wrong = |why: &str| Error::usage(format!("`{from}` is no URL of a remote: {why}"));
-    // In a URL that is not well-formed a password may stand anywhere before an `@`.
+    // In a malformed URL a password may be anywhere before an `@`.
     let is_plain = !path.contains('@');
     if host.is_empty() {
         return wrong("it begins with a colon");
@@ -237,7 +238,7 @@ fn folder(from: &Url, path: &str) -> Result<Address> {
     Ok(Address { scheme: Scheme::Folder, host, port: None, user, password, path: path.to_string(), secure: true })
 }
 
-/// One text for all spellings of one address, without the password.
+/// One text for all spellings of an address, without the password.
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let of = |(_, scheme, secure): &&(&str, Scheme, bool)| (*scheme, *secure) == (self.scheme, self.secure);
